@@ -39,7 +39,6 @@ __all__ = [
 ]
 
 
-
 class SardonyxError(Exception):
     """Base of all errors raised by sardonyx."""
 

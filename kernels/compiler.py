@@ -1,0 +1,255 @@
+"""Compile kernels to ELF objects, keep them on disk, load them without numba.
+
+The cache is a folder of executable code, so it is used only when its owner is the current
+user and nobody else may write to it. Objects are written atomically and carry a digest; one
+that does not match is compiled again. The key of an object covers everything its code depends
+on: the sources of the kernel package and of the kernel's own module, the versions of numba and
+llvmlite, and the processor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import hashlib
+import importlib
+import importlib.metadata
+import os
+import stat
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import llvmlite.binding as llvm
+
+from .target import target
+
+_MAGIC = b"sardonyx-object-1\n"
+_PACKAGE = Path(__file__).parent
+_lock = threading.RLock()
+
+
+@dataclass(frozen=True, order=True)
+class KernelRef:
+    """The name of a kernel: all that a saved program keeps of it.
+
+    Attributes
+    ----------
+    module
+        Module below the root package, for example ``"kernels.cpu.pool"``.
+    function
+        Kernel, or kernel factory when there are parameters.
+    parameters
+        Integers and strings the factory was called with.
+    """
+
+    module: str
+    function: str
+    parameters: tuple[int | str, ...] = ()
+
+    def __str__(self) -> str:
+        short = f"{self.module.rpartition('.')[2]}.{self.function}"
+        return f"{short}{list(self.parameters)}" if self.parameters else short
+
+
+def cache_folder() -> Path | None:
+    """Return the folder of compiled code, or None when none can be trusted.
+
+    ``SARDONYX_CACHE`` names another place; ``SARDONYX_CACHE=off`` turns the cache off.
+    """
+    chosen = os.environ.get("SARDONYX_CACHE", "")
+    if chosen == "off":
+        return None
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = Path(chosen) if chosen else Path(base) / "sardonyx"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        info = folder.stat()
+    except OSError:
+        return None
+    if info.st_uid != os.getuid() or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return None
+    return folder
+
+
+def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> bool:
+    """Write a file so that readers see all of it or nothing; False when the disk refuses."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    except OSError:
+        return False
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        return False
+    return True
+
+
+@functools.cache
+def environment_key() -> str:
+    """Digest of what every kernel depends on: package sources, versions, processor."""
+    digest = hashlib.sha256()
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + path.read_bytes())
+    versions = [importlib.metadata.version(name) for name in ("numba", "llvmlite")]
+    machine = target()
+    options = os.environ.get("NUMBA_OPT", "")
+    digest.update(repr((versions, machine, options, sys.version_info[:2])).encode())
+    return digest.hexdigest()[:24]
+
+
+@functools.cache
+def _module_key(module: str) -> bytes:
+    root = __package__.rpartition(".")[0]
+    spec = importlib.util.find_spec(f"{root}.{module}")
+    assert spec is not None and spec.origin is not None
+    return hashlib.sha256(Path(spec.origin).read_bytes()).digest()
+
+
+def _object_path(ref: KernelRef) -> Path | None:
+    folder = cache_folder()
+    if folder is None:
+        return None
+    own = b"" if ref.module.startswith("kernels.") else _module_key(ref.module)
+    name = hashlib.sha256(repr(ref).encode() + own).hexdigest()[:32]
+    return folder / "kernels" / environment_key() / f"{name}.o"
+
+
+def _read_object(path: Path) -> tuple[str, bytes] | None:
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    head = len(_MAGIC)
+    if (
+        data[:head] != _MAGIC
+        or hashlib.sha256(data[head + 32 :]).digest() != data[head : head + 32]
+    ):
+        return None
+    symbol, _, code = data[head + 32 :].partition(b"\n")
+    return symbol.decode(), code
+
+
+def resolve(ref: KernelRef) -> Callable[..., Any]:
+    """Import the Python function a reference names."""
+    root = __package__.rpartition(".")[0]
+    kernel = getattr(importlib.import_module(f"{root}.{ref.module}"), ref.function)
+    return (kernel(*ref.parameters) if ref.parameters else kernel).entry
+
+
+def compile_object(ref: KernelRef) -> tuple[str, bytes]:
+    """Compile a kernel with numba; returns its symbol and its ELF object."""
+    from numba.core import types
+    from numba.core.compiler import Flags, compile_extra
+    from numba.core.registry import cpu_target
+
+    flags = Flags()
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    flags.error_model = "numpy"
+    flags.nrt = False
+    word = types.int64
+    result = compile_extra(
+        cpu_target.typing_context,
+        cpu_target.target_context,
+        resolve(ref),
+        (word, word, word),
+        word,
+        flags,
+        {},
+    )
+    library = result.library
+    code = library.codegen._tm.emit_object(library._final_module)
+    return result.fndesc.llvm_func_name, code
+
+
+class _Loader:
+    """Owns the loaded machine code of this process: kernels stay loaded for its lifetime."""
+
+    def __init__(self) -> None:
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        machine = llvm.Target.from_default_triple().create_target_machine()
+        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        self._objects: list[Any] = []
+
+    def load(self, symbol: str, code: bytes) -> int:
+        image = llvm.ObjectFileRef.from_data(code)
+        self._engine.add_object_file(image)
+        self._engine.finalize_object()
+        self._objects.append(image)
+        return int(self._engine.get_function_address(symbol))
+
+
+@functools.cache
+def _loader() -> _Loader:
+    return _Loader()
+
+
+_addresses: dict[KernelRef, int] = {}
+
+
+def is_compiled(ref: KernelRef) -> bool:
+    """Tell whether a kernel is loaded or in the cache, so that no compilation is needed."""
+    path = _object_path(ref)
+    return ref in _addresses or (path is not None and path.exists())
+
+
+def kernel_address(ref: KernelRef) -> int:
+    """Return the address of a kernel's machine code, compiling it if nothing is cached.
+
+    Parameters
+    ----------
+    ref : KernelRef
+        Kernel to load.
+
+    Returns
+    -------
+    int
+        Address of ``int32 f(int64 *result, void **error, int64 args, int64 thread,
+        int64 threads)``, numba's own calling convention.
+    """
+    with _lock:
+        if ref not in _addresses:
+            path = _object_path(ref)
+            found = _read_object(path) if path is not None else None
+            if found is None:
+                symbol, code = found = compile_object(ref)
+                if path is not None:
+                    body = symbol.encode() + b"\n" + code
+                    write_atomically(path, (_MAGIC, hashlib.sha256(body).digest(), body))
+            _addresses[ref] = _loader().load(*found)
+        return _addresses[ref]
+
+
+_PROTOTYPE = ctypes.CFUNCTYPE(
+    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64
+)
+
+
+def native_function(address: int) -> Callable[[int, int, int], int]:
+    """Wrap a kernel for calling from Python; the GIL is released during the call."""
+    function = _PROTOTYPE(address)
+    scratch = threading.local()
+
+    def call(args: int, thread: int, threads: int) -> int:
+        try:
+            result, error = scratch.pair
+        except AttributeError:
+            result, error = scratch.pair = (ctypes.c_int64(), ctypes.c_void_p())
+        if function(ctypes.addressof(result), ctypes.addressof(error), args, thread, threads):
+            raise RuntimeError("compiled code raised; kernels must return an error code instead")
+        return result.value
+
+    return call

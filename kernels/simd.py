@@ -1,0 +1,416 @@
+"""Vectors, memory and calls for kernels: what numba lacks, as intrinsics.
+
+Addresses are int64 byte addresses; indices count elements of the named type. Nothing is bounds
+checked. ``f32x`` values hold ``LANES`` floats, ``i32x`` as many int32, ``mask`` as many bits;
+they support ``+ - * /``, comparison (giving a mask) and unary minus.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.datamodel import PrimitiveModel, register_default
+from numba.core.imputils import lower_builtin
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic
+
+from .target import LANES
+
+I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
+F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
+
+
+class VectorType(types.Type):
+    """numba type of a SIMD vector."""
+
+    def __init__(self, name: str, element: ir.Type) -> None:
+        self.llvm = ir.VectorType(element, LANES)
+        super().__init__(name=name)
+
+
+class _F32x(VectorType):
+    pass
+
+
+class _I32x(VectorType):
+    pass
+
+
+class _Mask(VectorType):
+    pass
+
+
+f32x = _F32x("f32x", F32)
+i32x = _I32x("i32x", I32)
+mask = _Mask("mask", I1)
+
+
+def _register_model(cls: type, vector: VectorType) -> None:
+    class Model(PrimitiveModel):
+        def __init__(self, manager: Any, fe_type: Any) -> None:
+            super().__init__(manager, fe_type, vector.llvm)
+
+        if vector is mask:
+            # numba keeps variables in stack slots; LLVM promotes them, i1 vectors included.
+            pass
+
+    register_default(cls)(Model)
+
+
+for _cls, _vector in ((_F32x, f32x), (_I32x, i32x), (_Mask, mask)):
+    _register_model(_cls, _vector)
+
+
+# --- scalars in memory ------------------------------------------------------------------------
+
+_SCALARS: dict[str, tuple[Any, ir.Type]] = {
+    "f32": (types.float32, F32),
+    "f64": (types.float64, F64),
+    "i64": (types.int64, I64),
+    "i32": (types.int32, I32),
+    "i16": (types.int16, I16),
+    "i8": (types.int8, I8),
+    "u64": (types.uint64, I64),
+    "u32": (types.uint32, I32),
+    "u16": (types.uint16, I16),
+    "u8": (types.uint8, I8),
+}
+
+
+def _pointer(builder: ir.IRBuilder, address: Any, element: ir.Type) -> Any:
+    return builder.inttoptr(address, element.as_pointer())
+
+
+def _element(builder: ir.IRBuilder, address: Any, index: Any, element: ir.Type) -> Any:
+    return builder.gep(_pointer(builder, address, element), [index], inbounds=True)
+
+
+def _make_load(name: str) -> Callable[..., Any]:
+    numba_type, element = _SCALARS[name]
+
+    @intrinsic
+    def load(typingctx, address, index):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            return builder.load(_element(builder, args[0], args[1], element))
+
+        return numba_type(types.int64, types.int64), codegen
+
+    return load
+
+
+def _make_store(name: str) -> Callable[..., Any]:
+    numba_type, element = _SCALARS[name]
+
+    @intrinsic
+    def store(typingctx, address, index, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            builder.store(args[2], _element(builder, args[0], args[1], element))
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, numba_type), codegen
+
+    return store
+
+
+load_f32, store_f32 = _make_load("f32"), _make_store("f32")
+load_f64, store_f64 = _make_load("f64"), _make_store("f64")
+load_i64, store_i64 = _make_load("i64"), _make_store("i64")
+load_i32, store_i32 = _make_load("i32"), _make_store("i32")
+load_i16, store_i16 = _make_load("i16"), _make_store("i16")
+load_i8, store_i8 = _make_load("i8"), _make_store("i8")
+load_u64, store_u64 = _make_load("u64"), _make_store("u64")
+load_u32, store_u32 = _make_load("u32"), _make_store("u32")
+load_u16, store_u16 = _make_load("u16"), _make_store("u16")
+load_u8, store_u8 = _make_load("u8"), _make_store("u8")
+
+
+# --- vectors in memory ------------------------------------------------------------------------
+
+
+def _mangle(vector: VectorType) -> str:
+    kind = {F32: "f32", I32: "i32", I1: "i1"}[vector.llvm.element]
+    return f"v{LANES}{kind}"
+
+
+def _call(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[Any]) -> Any:
+    fnty = ir.FunctionType(result, [value.type for value in args])
+    return builder.call(cgutils.get_or_insert_function(builder.module, fnty, name), args)
+
+
+def _first(builder: ir.IRBuilder, count: Any) -> Any:
+    """Mask of the first ``count`` lanes."""
+    lanes = ir.Constant(ir.VectorType(I64, LANES), list(range(LANES)))
+    return builder.icmp_signed("<", lanes, _splat(builder, count))
+
+
+def _splat(builder: ir.IRBuilder, value: Any) -> Any:
+    vector = ir.VectorType(value.type, LANES)
+    one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, I32(0))
+    zeros = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+    return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
+
+
+def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
+    element = vector.llvm.element
+
+    @intrinsic
+    def load(typingctx, address, index):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            pointer = _element(builder, args[0], args[1], element)
+            pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
+            return builder.load(pointer, align=4)
+
+        return vector(types.int64, types.int64), codegen
+
+    @intrinsic
+    def store(typingctx, address, index, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            pointer = _element(builder, args[0], args[1], element)
+            pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
+            builder.store(args[2], pointer, align=4)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, vector), codegen
+
+    @intrinsic
+    def load_first(typingctx, address, index, count):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            pointer = _element(builder, args[0], args[1], element)
+            pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
+            zero = ir.Constant(vector.llvm, [element(0)] * LANES)
+            name = f"llvm.masked.load.{_mangle(vector)}.p0"
+            arguments = [pointer, I32(4), _first(builder, args[2]), zero]
+            return _call(builder, name, vector.llvm, arguments)
+
+        return vector(types.int64, types.int64, types.int64), codegen
+
+    @intrinsic
+    def store_first(typingctx, address, index, value, count):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            pointer = _element(builder, args[0], args[1], element)
+            pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
+            name = f"llvm.masked.store.{_mangle(vector)}.p0"
+            _call(
+                builder, name, ir.VoidType(), [args[2], pointer, I32(4), _first(builder, args[3])]
+            )
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, vector, types.int64), codegen
+
+    return load, store, load_first, store_first
+
+
+vload, vstore, vload_first, vstore_first = _make_vector_memory(f32x)
+vload_i32, vstore_i32, vload_i32_first, vstore_i32_first = _make_vector_memory(i32x)
+
+
+# --- making and taking apart ------------------------------------------------------------------
+
+
+def _make_splat(vector: VectorType, numba_type: Any) -> Any:
+    @intrinsic
+    def splat(typingctx, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            return _splat(builder, args[0])
+
+        return vector(numba_type), codegen
+
+    return splat
+
+
+splat = _make_splat(f32x, types.float32)
+splat_i32 = _make_splat(i32x, types.int32)
+
+
+def _unary(name: str, build: Callable[..., Any], result: VectorType, operand: VectorType) -> Any:
+    @intrinsic
+    def operation(typingctx, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            return build(builder, args[0])
+
+        return result(operand), codegen
+
+    return operation
+
+
+def _math(name: str) -> Any:
+    def build(builder: ir.IRBuilder, value: Any) -> Any:
+        return _call(builder, f"llvm.{name}.{_mangle(f32x)}", f32x.llvm, [value])
+
+    return _unary(name, build, f32x, f32x)
+
+
+vabs, vsqrt, vfloor, vceil = _math("fabs"), _math("sqrt"), _math("floor"), _math("ceil")
+vrint, vtrunc = _math("rint"), _math("trunc")
+as_i32 = _unary("as_i32", lambda b, v: b.bitcast(v, i32x.llvm), i32x, f32x)
+as_f32 = _unary("as_f32", lambda b, v: b.bitcast(v, f32x.llvm), f32x, i32x)
+to_i32 = _unary("to_i32", lambda b, v: b.fptosi(v, i32x.llvm), i32x, f32x)
+to_f32 = _unary("to_f32", lambda b, v: b.sitofp(v, f32x.llvm), f32x, i32x)
+
+
+def _make_reduce(name: str, start: float | None) -> Any:
+    @intrinsic
+    def reduce(typingctx, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            fnty = ir.FunctionType(F32, ([] if start is None else [F32]) + [f32x.llvm])
+            full = f"llvm.vector.reduce.{name}.{_mangle(f32x)}"
+            function = cgutils.get_or_insert_function(builder.module, fnty, full)
+            first = [] if start is None else [F32(start)]
+            return builder.call(function, [*first, args[0]], fastmath=("reassoc",))
+
+        return types.float32(f32x), codegen
+
+    return reduce
+
+
+reduce_add, reduce_max, reduce_min = (
+    _make_reduce("fadd", -0.0),
+    _make_reduce("fmax", None),
+    _make_reduce("fmin", None),
+)
+
+
+@intrinsic
+def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
+    """``a * b + c`` with one rounding."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return _call(builder, f"llvm.fma.{_mangle(f32x)}", f32x.llvm, list(args))
+
+    return f32x(f32x, f32x, f32x), codegen
+
+
+@intrinsic
+def select(typingctx, condition, yes, no):  # type: ignore[no-untyped-def]
+    """Lane-wise ``yes if condition else no`` for f32x or i32x."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.select(*args)
+
+    if yes in (f32x, i32x) and yes == no:
+        return yes(mask, yes, yes), codegen
+    return None
+
+
+def _make_extreme(predicate: str) -> Any:
+    @intrinsic
+    def extreme(typingctx, a, b):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            # Unordered comparison: a NaN in ``a`` wins; minps/maxps do the same in one go.
+            return builder.select(
+                builder.fcmp_ordered(predicate, args[1], args[0]), args[1], args[0]
+            )
+
+        return f32x(f32x, f32x), codegen
+
+    return extreme
+
+
+vmax, vmin = _make_extreme(">"), _make_extreme("<")
+
+
+# --- operators --------------------------------------------------------------------------------
+
+_ARITHMETIC: dict[Any, tuple[str, str]] = {
+    operator.add: ("fadd", "add"),
+    operator.sub: ("fsub", "sub"),
+    operator.mul: ("fmul", "mul"),
+    operator.truediv: ("fdiv", ""),
+    operator.and_: ("", "and_"),
+    operator.or_: ("", "or_"),
+    operator.xor: ("", "xor"),
+    operator.lshift: ("", "shl"),
+    operator.rshift: ("", "ashr"),
+}
+_COMPARISON = {
+    operator.lt: "<",
+    operator.le: "<=",
+    operator.gt: ">",
+    operator.ge: ">=",
+    operator.eq: "==",
+    operator.ne: "!=",
+}
+
+
+def _register_typing(op: Any, cases: list[tuple[Any, Any, Any]]) -> None:
+    class Operator(AbstractTemplate):
+        def generic(self, args: Any, kws: Any) -> Any:
+            for result, left, right in cases:
+                if args == (left, right):
+                    return signature(result, left, right)
+            return None
+
+    infer_global(op)(Operator)
+
+
+def _register_operators() -> None:
+    for op, (floating, integer) in _ARITHMETIC.items():
+        cases = []
+        for vector, method in ((f32x, floating), (i32x, integer), (mask, integer)):
+            if not method or (vector is mask and method not in ("and_", "or_", "xor")):
+                continue
+
+            def build(context, builder, sig, args, method=method):  # type: ignore[no-untyped-def]
+                return getattr(builder, method)(*args)
+
+            lower_builtin(op, vector, vector)(build)
+            cases.append((vector, vector, vector))
+        _register_typing(op, cases)
+    for op, sign in _COMPARISON.items():
+
+        def compare(context, builder, sig, args, sign=sign):  # type: ignore[no-untyped-def]
+            if sig.args[0] is i32x:
+                return builder.icmp_signed(sign, *args)
+            # != is true for NaN, every other comparison false, as IEEE 754 says.
+            return (builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered)(sign, *args)
+
+        lower_builtin(op, f32x, f32x)(compare)
+        lower_builtin(op, i32x, i32x)(compare)
+        _register_typing(op, [(mask, f32x, f32x), (mask, i32x, i32x)])
+
+    class Negative(AbstractTemplate):
+        def generic(self, args: Any, kws: Any) -> Any:
+            return signature(f32x, f32x) if args == (f32x,) else None
+
+    infer_global(operator.neg)(Negative)
+    lower_builtin(operator.neg, f32x)(lambda context, builder, sig, args: builder.fneg(args[0]))
+
+
+_register_operators()
+
+
+# --- calls and threads ------------------------------------------------------------------------
+
+
+@intrinsic
+def call_kernel(typingctx, address, args, thread, threads):  # type: ignore[no-untyped-def]
+    """Call the kernel at an address with a record; returns its error code."""
+
+    def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        result = cgutils.alloca_once(builder, I64)
+        error = cgutils.alloca_once(builder, I64)
+        pointers = [I64.as_pointer(), I64.as_pointer()]
+        fnty = ir.FunctionType(I32, [*pointers, I64, I64, I64])
+        function = builder.inttoptr(values[0], fnty.as_pointer())
+        builder.call(function, [result, error, *values[1:]])
+        return builder.load(result)
+
+    return types.int64(*[types.int64] * 4), codegen
+
+
+@intrinsic
+def stack_words(typingctx, count):  # type: ignore[no-untyped-def]
+    """Address of ``count`` (a literal) int64 words in the function's frame."""
+    if not isinstance(count, types.IntegerLiteral):
+        return None
+    size = count.literal_value
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        words = cgutils.alloca_once(builder, ir.ArrayType(I64, size))
+        return builder.ptrtoint(words, I64)
+
+    return types.int64(count), codegen
