@@ -1,0 +1,1 @@
+"""Kernels: raw pointers in, raw pointers out; nothing here knows of models."""

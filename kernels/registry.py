@@ -37,8 +37,6 @@ class Kernel:
         Names of the record's words, in order.
     floats : frozenset of str
         Those of them that hold a float64.
-    entry : callable
-        ``entry(args, thread, threads) -> int``, what numba compiles.
     """
 
     def __init__(
@@ -54,8 +52,13 @@ class Kernel:
         self.fields = tuple(names[2:])
         kinds = {key: p.annotation for key, p in signature.parameters.items()}
         self.floats = frozenset(key for key in self.fields if kinds[key] in (float, "float"))
-        self.entry = _entry(function, self.fields, self.floats)
+        self._function = function
         self.__doc__ = function.__doc__
+
+    @functools.cached_property
+    def entry(self) -> Callable[[int, int, int], int]:
+        """Return ``entry(args, thread, threads)``, which reads the record and calls the body."""
+        return _entry(self._function, self.fields, self.floats)
 
     @property
     def address(self) -> int:
@@ -129,8 +132,7 @@ def kernel_factory(
 
     @functools.cache
     def build(*parameters: int | str) -> Kernel:
-        made = Kernel(factory(*parameters), parameters)
-        return made
+        return Kernel(factory(*parameters), parameters)
 
     functools.update_wrapper(build, factory)
     return build

@@ -54,10 +54,6 @@ def _register_model(cls: type, vector: VectorType) -> None:
         def __init__(self, manager: Any, fe_type: Any) -> None:
             super().__init__(manager, fe_type, vector.llvm)
 
-        if vector is mask:
-            # numba keeps variables in stack slots; LLVM promotes them, i1 vectors included.
-            pass
-
     register_default(cls)(Model)
 
 
@@ -276,7 +272,7 @@ reduce_add, reduce_max, reduce_min = (
 
 @intrinsic
 def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
-    """``a * b + c`` with one rounding."""
+    """Return ``a * b + c`` with one rounding."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         return _call(builder, f"llvm.fma.{_mangle(f32x)}", f32x.llvm, list(args))
@@ -414,3 +410,61 @@ def stack_words(typingctx, count):  # type: ignore[no-untyped-def]
         return builder.ptrtoint(words, I64)
 
     return types.int64(count), codegen
+
+
+def _make_atomic(name: str) -> Any:
+    """Sequentially consistent ``load``, ``store``, ``add`` or ``xchg`` of an int64."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        pointer = _element(builder, args[0], args[1], I64)
+        if name == "load":
+            return builder.load_atomic(pointer, "seq_cst", 8)
+        if name == "store":
+            builder.store_atomic(args[2], pointer, "seq_cst", 8)
+            return context.get_dummy_value()
+        return builder.atomic_rmw(name, pointer, args[2], "seq_cst")
+
+    if name == "load":
+
+        @intrinsic
+        def atomic(typingctx, address, index):  # type: ignore[no-untyped-def]
+            return types.int64(types.int64, types.int64), codegen
+
+        return atomic
+    result = types.void if name == "store" else types.int64
+
+    @intrinsic
+    def atomic_with_value(typingctx, address, index, value):  # type: ignore[no-untyped-def]
+        return result(types.int64, types.int64, types.int64), codegen
+
+    return atomic_with_value
+
+
+atomic_load, atomic_store = _make_atomic("load"), _make_atomic("store")
+atomic_add, atomic_exchange = _make_atomic("add"), _make_atomic("xchg")
+
+
+@intrinsic
+def pause(typingctx):  # type: ignore[no-untyped-def]
+    """Tell the processor that this is a spin loop."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        _call(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def cycles(typingctx):  # type: ignore[no-untyped-def]
+    """Read the processor's time stamp counter."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return _call(builder, "llvm.readcyclecounter", I64, [])
+
+    return types.int64(), codegen
+
+
+sem_wait = types.ExternalFunction("sem_wait", types.int32(types.int64))
+sem_post = types.ExternalFunction("sem_post", types.int32(types.int64))
+sched_yield = types.ExternalFunction("sched_yield", types.int32())

@@ -1,0 +1,1 @@
+"""The runtime: lowers a model to a program and runs it."""

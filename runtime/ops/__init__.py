@@ -1,0 +1,1 @@
+"""Shape rule and lowering of every operator that has a kernel, one family a file."""

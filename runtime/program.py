@@ -1,0 +1,274 @@
+"""The program: what a device runs, and the artifact it is kept in.
+
+A program is plain data: integer tables, a blob of packed weights and the names needed for
+errors and profiles. It holds no address; those are filled in when it is bound to actual sizes
+(``executor.Context``). Sizes are slots of a table that ``symbolic.Code`` evaluates, so one
+program serves every input shape.
+
+Artifact layout: magic, length and CRC-32 of the header, header (JSON), then the tables and the
+weights, each aligned to 64 bytes, with their CRC-32 in the header. Weights are memory-mapped.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import mmap
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import InvalidModel
+from ..kernels.compiler import KernelRef, write_atomically
+
+MAGIC = b"sardonyx-program-1\n"
+ARENA, WEIGHTS, INPUT, OUTPUT, HOST = range(5)
+VALUE, ADDRESS, RECORD = 0, 1, 2
+KERNEL = 3
+_ALIGN = 64
+
+
+@dataclass
+class TensorSpec:
+    """Where a value lies: buffer, and slots of byte offset, dims and strides (in elements)."""
+
+    buffer: int
+    offset: int
+    dtype: str
+    shape: list[int]
+    strides: list[int]
+    name: str = ""
+
+
+@dataclass
+class Port:
+    """A graph input or output.
+
+    ``dims`` are what the model declares (int, name or None); ``symbols`` gives for each
+    dimension of an input the index of the symbol it defines, or -1.
+    """
+
+    name: str
+    dtype: str
+    dims: list[int | str | None] | None
+    tensor: int
+    symbols: list[int] = field(default_factory=list)
+    optional: bool = False
+    kind: str = "tensor"
+
+
+@dataclass
+class Step:
+    """One kernel call: what it is, for profiles and errors; its record lies in ``words``."""
+
+    kernel: int
+    record: int
+    name: str
+    op_type: str
+    nodes: list[str]
+    outputs: list[int]
+    layout: str
+    flops: int
+    bytes: int
+
+
+@dataclass
+class HostStep:
+    """An operator run in Python between compiled stretches.
+
+    ``inputs`` and ``outputs`` are tensors (or -1); ``captured`` maps names that subgraphs use
+    to tensors; ``defines`` lists (output, axis, symbol) read off the results.
+    """
+
+    operator: bytes
+    name: str
+    op_type: str
+    inputs: list[int]
+    outputs: list[int]
+    captured: dict[str, int]
+    defines: list[tuple[int, int, int]]
+
+
+@dataclass
+class Stretch:
+    """Steps ``first`` to ``last`` (exclusive), then host step ``host`` if there is one."""
+
+    first: int
+    last: int
+    host: int = -1
+
+
+@dataclass
+class Check:
+    """A condition on sizes: ``left == right`` (or left == 1 when ``broadcast``)."""
+
+    left: int
+    right: int
+    broadcast: bool
+    message: str
+
+
+@dataclass
+class Program:
+    """Everything needed to run a model on one kind of processor; see the module's text."""
+
+    inputs: list[Port]
+    outputs: list[Port]
+    symbols: list[str]
+    tensors: list[TensorSpec]
+    kernels: list[KernelRef]
+    steps: list[Step]
+    host_steps: list[HostStep]
+    stretches: list[Stretch]
+    checks: list[Check]
+    metadata: dict[str, Any]
+    code: np.ndarray
+    buffers: np.ndarray
+    words: np.ndarray
+    patches: np.ndarray
+    weights: np.ndarray
+
+    @property
+    def weight_bytes(self) -> int:
+        """Bytes of packed weights."""
+        return int(self.weights.nbytes)
+
+
+_TABLES = ("code", "buffers", "words", "patches", "weights")
+_LISTS: dict[str, Any] = {
+    "inputs": Port,
+    "outputs": Port,
+    "tensors": TensorSpec,
+    "steps": Step,
+    "stretches": Stretch,
+    "checks": Check,
+}
+
+
+def _pack_header(program: Program, key: str) -> dict[str, Any]:
+    header: dict[str, Any] = {
+        name: [list(vars(item).values()) for item in getattr(program, name)] for name in _LISTS
+    }
+    header["key"] = key
+    header["symbols"] = program.symbols
+    header["metadata"] = program.metadata
+    header["kernels"] = [[k.module, k.function, list(k.parameters)] for k in program.kernels]
+    header["host_steps"] = [
+        {**asdict(host), "operator": base64.b85encode(host.operator).decode()}
+        for host in program.host_steps
+    ]
+    return header
+
+
+def save_program(program: Program, path: Path, key: str) -> bool:
+    """Write the artifact atomically; False when the disk refuses.
+
+    Parameters
+    ----------
+    program : Program
+    path : Path
+    key : str
+        What the program depends on (model, options, processor); compared when it is opened.
+    """
+    header = _pack_header(program, key)
+    sections = []
+    offset = 0
+    arrays = [np.ascontiguousarray(getattr(program, name)) for name in _TABLES]
+    for array in arrays:
+        checksum = zlib.crc32(array.reshape(-1).view(np.uint8).data)
+        sections.append([str(array.dtype), list(array.shape), offset, array.nbytes, checksum])
+        offset += -(-array.nbytes // _ALIGN) * _ALIGN
+    header["sections"] = sections
+    text = json.dumps(header, separators=(",", ":")).encode()
+    return write_atomically(path, _artifact(text, arrays))
+
+
+def _artifact(text: bytes, arrays: list[np.ndarray]) -> Iterator[bytes | memoryview]:
+    start = MAGIC + f"{len(text):016x} {zlib.crc32(text):08x}\n".encode() + text
+    yield start + bytes(-len(start) % _ALIGN)
+    for array in arrays:
+        yield array.reshape(-1).view(np.uint8).data
+        yield bytes(-array.nbytes % _ALIGN)
+
+
+def is_artifact(path: Path) -> bool:
+    """Tell whether a file begins like a program artifact."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError:
+        return False
+
+
+def load_program(path: Path, key: str | None = None) -> Program:
+    """Open an artifact; weights are memory-mapped read-only.
+
+    Parameters
+    ----------
+    path : Path
+    key : str, optional
+        Refuse an artifact that was made for anything else.
+
+    Raises
+    ------
+    InvalidModel
+        The file is truncated, corrupted, or made for another model, version or processor.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        return _unpack(data, key)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        if isinstance(error, InvalidModel):
+            raise
+        raise InvalidModel(f"{path}: not a readable program artifact ({error})") from error
+
+
+def _unpack(data: mmap.mmap, key: str | None) -> Program:
+    head = len(MAGIC) + 26
+    if data[: len(MAGIC)] != MAGIC:
+        raise InvalidModel("not a program artifact: the file begins differently")
+    length, checksum = (int(part, 16) for part in data[len(MAGIC) : head].split())
+    text = data[head : head + length]
+    if len(text) != length or zlib.crc32(text) != checksum:
+        raise InvalidModel("the program artifact is truncated or corrupted: its header is damaged")
+    header = json.loads(text)
+    if key is not None and header["key"] != key:
+        raise InvalidModel(
+            "the program artifact was made for another model, version or processor: "
+            f"expected {key}, found {header['key']}"
+        )
+    start = -(-(head + length) // _ALIGN) * _ALIGN
+    tables = {}
+    for name, section in zip(_TABLES, header["sections"], strict=True):
+        dtype, shape, offset, size, checksum = section
+        raw = memoryview(data)[start + offset : start + offset + size]
+        if len(raw) != size or zlib.crc32(raw) != checksum:
+            raise InvalidModel(f"the program artifact is truncated or corrupted: {name} is damaged")
+        tables[name] = np.frombuffer(raw, dtype).reshape(shape)
+    lists = {name: [made(*item) for item in header[name]] for name, made in _LISTS.items()}
+    hosts = [
+        HostStep(**{**host, "operator": base64.b85decode(host["operator"])})
+        for host in header["host_steps"]
+    ]
+    kernels = [KernelRef(m, f, tuple(p)) for m, f, p in header["kernels"]]
+    return Program(
+        **lists,
+        symbols=header["symbols"],
+        kernels=kernels,
+        host_steps=hosts,
+        metadata=header["metadata"],
+        **tables,
+    )
+
+
+def artifact_key(path: Path) -> str:
+    """Return the key an artifact was saved with, without reading its tables."""
+    with open(path, "rb") as file:
+        head = file.read(len(MAGIC) + 26)
+        length = int(head[len(MAGIC) :].split()[0], 16)
+        return str(json.loads(file.read(length))["key"])

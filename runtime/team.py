@@ -1,0 +1,86 @@
+"""Threads that walk a program together.
+
+A team is a few words of shared memory and ``threads - 1`` Python threads that sit in compiled
+code without the GIL: they spin for some microseconds between runs, then sleep on a semaphore.
+Teams are kept by size and lent to one run at a time; a forked child begins with none.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+
+from ..kernels.compiler import KernelRef, kernel_address, native_function
+
+_EXECUTOR = "kernels.cpu.executor"
+_GENERATION, _SLEEPERS, _STOP, _SEMAPHORE = 0, 24, 32, 40
+_WORDS = 64
+
+_libc = ctypes.CDLL(None)
+
+
+def executor_function(name: str) -> int:
+    """Address of one of the executor's compiled functions."""
+    return kernel_address(KernelRef(_EXECUTOR, name))
+
+
+class Team:
+    """``threads`` threads, the caller's own among them."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        # One line more than needed, so that the words can begin at a cache line.
+        self._memory = np.zeros(_WORDS + 8, np.int64)
+        self.address = -(-self._memory.ctypes.data // 64) * 64
+        self._words = self._memory[(self.address - self._memory.ctypes.data) // 8 :]
+        if _libc.sem_init(ctypes.c_void_p(self.address + 8 * _SEMAPHORE), 0, 0):
+            raise OSError("sem_init failed")
+        work = native_function(executor_function("work"))
+        self._record = np.array([self.address], np.int64)
+        for thread in range(1, threads):
+            threading.Thread(
+                target=work,
+                args=(self._record.ctypes.data, thread, threads),
+                name=f"sardonyx-{thread}",
+                daemon=True,
+            ).start()
+
+    def stop(self) -> None:
+        """Let the workers end; the team must be idle."""
+        self._words[_STOP] = 1
+        self._words[_GENERATION] += 1
+        for _ in range(self.threads):
+            _libc.sem_post(ctypes.c_void_p(self.address + 8 * _SEMAPHORE))
+
+
+_idle: dict[int, list[Team]] = {}
+_lock = threading.Lock()
+
+
+@contextlib.contextmanager
+def lend(threads: int) -> Iterator[Team]:
+    """Lend an idle team of a size, or a new one when all are busy."""
+    with _lock:
+        stock = _idle.setdefault(threads, [])
+        team = stock.pop() if stock else None
+    team = team or Team(threads)
+    try:
+        yield team
+    finally:
+        with _lock:
+            _idle.setdefault(threads, []).append(team)
+
+
+def _forget() -> None:
+    """Forget the parent's threads in a forked child: they do not run here."""
+    global _lock
+    _lock = threading.Lock()
+    _idle.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
