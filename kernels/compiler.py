@@ -239,6 +239,11 @@ _PROTOTYPE = ctypes.CFUNCTYPE(
 )
 
 
+def native_prototype(address: int) -> Callable[[int, int, int, int, int], int]:
+    """Wrap a kernel for calling from Python with its own (result, error, ...) pointers."""
+    return _PROTOTYPE(address)
+
+
 def native_function(address: int) -> Callable[[int, int, int], int]:
     """Wrap a kernel for calling from Python; the GIL is released during the call."""
     function = _PROTOTYPE(address)

@@ -112,6 +112,29 @@ def _make_store(name: str) -> Callable[..., Any]:
     return store
 
 
+
+@intrinsic
+def load_f16(typingctx, address, index):  # type: ignore[no-untyped-def]
+    """Load a float16 as float32."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.fpext(builder.load(_element(builder, args[0], args[1], F16)), F32)
+
+    return types.float32(types.int64, types.int64), codegen
+
+
+@intrinsic
+def store_f16(typingctx, address, index, value):  # type: ignore[no-untyped-def]
+    """Store a float32 as float16."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        narrow = builder.fptrunc(args[2], F16)
+        builder.store(narrow, _element(builder, args[0], args[1], F16))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.float32), codegen
+
+
 load_f32, store_f32 = _make_load("f32"), _make_store("f32")
 load_f64, store_f64 = _make_load("f64"), _make_store("f64")
 load_i64, store_i64 = _make_load("i64"), _make_store("i64")

@@ -7,6 +7,7 @@ Teams are kept by size and lent to one run at a time; a forked child begins with
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import ctypes
 import os
@@ -74,6 +75,15 @@ def lend(threads: int) -> Iterator[Team]:
     finally:
         with _lock:
             _idle.setdefault(threads, []).append(team)
+
+
+@atexit.register
+def _stop_all() -> None:
+    with _lock:
+        teams = [team for stock in _idle.values() for team in stock]
+        _idle.clear()
+    for team in teams:
+        team.stop()
 
 
 def _forget() -> None:

@@ -1,0 +1,317 @@
+"""The tile: the one inner loop under every convolution and matrix product.
+
+A tile holds ``mr`` rows (output pixels) by ``nv`` vectors (output channels) of accumulators in
+registers and computes, for ``count`` tiles one after the other,
+
+    c[m, n] (+)= sum over s0 < S0, s1 < S1, k < L of
+                 a[m * lda + s0 * sa0 + s1 * sa1 + k] * b[((s0 * S1 + s1) * L + k) * NR + n]
+
+with ``NR = nv * LANES``. In channels-last order a convolution's reduction over (kw, c) is
+contiguous for a fixed kernel row, so it is a tile with S0 = kernel rows, S1 = 1 and
+L = kw * c (S1 = kw, L = c when dilated); a matrix product is S0 = S1 = 1. ``a`` is read in
+place by broadcasts; ``b`` comes packed in panels. Bias, residual and the common activations are
+applied in registers before the only store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from .. import simd
+from ..registry import Pointer, kernel_factory
+from ..simd import F32, I8, I32, I64
+from ..target import LANES, REGISTERS
+
+FIRST, LAST = 1, 2
+NONE, CLIP, LEAKY_RELU, HARD_SWISH = range(4)
+_VECTOR = ir.VectorType(F32, LANES)
+_BYTE = I8.as_pointer()
+_ROWS_PER_POINTER = 3
+
+
+def max_rows(nv: int) -> int:
+    """Most rows of a tile: accumulators, weights and one broadcast must fit the registers."""
+    return min((REGISTERS - 1 - nv) // nv, 14)
+
+
+def _constant(value: float) -> Any:
+    return ir.Constant(_VECTOR, [float(value)] * LANES)
+
+
+class _Tile:
+    """Emits the code of a tile; one method a part."""
+
+    def __init__(self, builder: ir.IRBuilder, mr: int, nv: int, args: dict[str, Any]) -> None:
+        self.builder = builder
+        self.mr, self.nv = mr, nv
+        self.args = args
+
+    def words(self, value: Any) -> Any:
+        """Elements to bytes."""
+        return self.builder.shl(value, I64(2))
+
+    def address(self, base: Any, offset: Any) -> Any:
+        return self.builder.gep(base, [offset])
+
+    def vector_load(self, pointer: Any, count: Any | None = None) -> Any:
+        builder = self.builder
+        typed = builder.bitcast(pointer, _VECTOR.as_pointer())
+        if count is None:
+            return builder.load(typed, align=4)
+        mask = simd._first(builder, count)
+        name = f"llvm.masked.load.{simd._mangle(simd.f32x)}.p0"
+        return simd._call(builder, name, _VECTOR, [typed, I32(4), mask, _constant(0.0)])
+
+    def vector_store(self, value: Any, pointer: Any, count: Any | None = None) -> None:
+        builder = self.builder
+        typed = builder.bitcast(pointer, _VECTOR.as_pointer())
+        if count is None:
+            builder.store(value, typed, align=4)
+            return
+        mask = simd._first(builder, count)
+        name = f"llvm.masked.store.{simd._mangle(simd.f32x)}.p0"
+        simd._call(builder, name, ir.VoidType(), [value, typed, I32(4), mask])
+
+    def counted_loop(
+        self, name: str, count: Any, carried: list[Any], body: Callable[[Any, list[Any]], list[Any]]
+    ) -> list[Any]:
+        """Emit ``for i in range(count)``; ``carried`` values pass through phis."""
+        builder = self.builder
+        before = builder.block
+        head = builder.append_basic_block(f"{name}.head")
+        inside = builder.append_basic_block(f"{name}.body")
+        after = builder.append_basic_block(f"{name}.end")
+        builder.branch(head)
+        builder.position_at_end(head)
+        index = builder.phi(I64, f"{name}.i")
+        phis = [builder.phi(value.type) for value in carried]
+        builder.cbranch(builder.icmp_signed("<", index, count), inside, after)
+        builder.position_at_end(inside)
+        results = body(index, phis)
+        following = builder.add(index, I64(1))
+        index.add_incoming(I64(0), before)
+        index.add_incoming(following, builder.block)
+        for phi, start, result in zip(phis, carried, results, strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(result, builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return phis
+
+    def choose(self, condition: Any, yes: Callable[[], list[Any]], no: Callable[[], list[Any]]) -> Any:
+        """Emit ``yes() if condition else no()`` over lists of values."""
+        builder = self.builder
+        blocks = [builder.append_basic_block(part) for part in ("yes", "no", "join")]
+        builder.cbranch(condition, blocks[0], blocks[1])
+        ends = []
+        for block, emit in zip(blocks, (yes, no), strict=False):
+            builder.position_at_end(block)
+            values = emit()
+            ends.append((values, builder.block))
+            builder.branch(blocks[2])
+        builder.position_at_end(blocks[2])
+        merged = []
+        for a, b in zip(ends[0][0], ends[1][0], strict=True):
+            phi = builder.phi(a.type)
+            phi.add_incoming(a, ends[0][1])
+            phi.add_incoming(b, ends[1][1])
+            merged.append(phi)
+        return merged
+
+    def flag(self, bit: int) -> Any:
+        masked = self.builder.and_(self.args["flags"], I64(bit))
+        return self.builder.icmp_signed("!=", masked, I64(0))
+
+    def counts(self) -> list[Any]:
+        """Valid lanes of each vector, for the last panel of channels."""
+        return [self.builder.sub(self.args["n"], I64(j * LANES)) for j in range(self.nv)]
+
+    def start(self, c: Any) -> list[Any]:
+        """Accumulators: bias (or zero) at the first block of the reduction, else c."""
+        builder, args = self.builder, self.args
+
+        def fresh() -> list[Any]:
+            has_bias = builder.icmp_signed("!=", args["bias"], I64(0))
+            base = builder.inttoptr(args["bias"], _BYTE)
+
+            def load() -> list[Any]:
+                return [
+                    self.vector_load(self.address(base, I64(j * LANES * 4)), count)
+                    for j, count in enumerate(self.counts())
+                ]
+
+            bias = self.choose(has_bias, load, lambda: [_constant(0.0)] * self.nv)
+            return bias * self.mr
+
+        def resume() -> list[Any]:
+            return self.rows(c, args["ldc"])
+
+        return self.choose(self.flag(FIRST), fresh, resume)
+
+    def rows(self, base: Any, ld: Any) -> list[Any]:
+        """Load an mr x nv block of rows ``ld`` bytes apart."""
+        values = []
+        for m in range(self.mr):
+            row = self.address(base, self.builder.mul(ld, I64(m)))
+            for j, count in enumerate(self.counts()):
+                values.append(self.vector_load(self.address(row, I64(j * LANES * 4)), count))
+        return values
+
+    def reduce(self, a: Any, accumulators: list[Any]) -> list[Any]:
+        """Run the reduction: segments, and in each L multiply-adds per accumulator."""
+        builder, args = self.builder, self.args
+        b = builder.inttoptr(args["b"], _BYTE)
+        lda = args["lda"]
+        groups = range(0, self.mr, _ROWS_PER_POINTER)
+        double = builder.shl(lda, I64(1))
+        row_offsets = [I64(0), lda, double]
+
+        def segment(s: Any, carried: list[Any]) -> list[Any]:
+            s0, s1 = builder.sdiv(s, args["S1"]), builder.srem(s, args["S1"])
+            offset = builder.add(builder.mul(s0, args["sa0"]), builder.mul(s1, args["sa1"]))
+            base = self.address(a, offset)
+            starts = [self.address(base, builder.mul(lda, I64(m))) for m in groups]
+            inner = self.counted_loop("k", args["L"], [carried[0], *starts, *carried[1:]], multiply)
+            return [inner[0], *inner[1 + len(starts) :]]
+
+        def multiply(_: Any, carried: list[Any]) -> list[Any]:
+            panel, pointers = carried[0], carried[1 : 1 + len(groups)]
+            sums = list(carried[1 + len(groups) :])
+            weights = [self.vector_load(self.address(panel, I64(j * LANES * 4))) for j in range(self.nv)]
+            for m in range(self.mr):
+                pointer = self.address(
+                    pointers[m // _ROWS_PER_POINTER], row_offsets[m % _ROWS_PER_POINTER]
+                )
+                value = builder.load(builder.bitcast(pointer, F32.as_pointer()), align=4)
+                spread = simd._splat(builder, value)
+                for j in range(self.nv):
+                    at = m * self.nv + j
+                    name = f"llvm.fma.{simd._mangle(simd.f32x)}"
+                    sums[at] = simd._call(builder, name, _VECTOR, [spread, weights[j], sums[at]])
+            moved = [self.address(pointer, I64(4)) for pointer in pointers]
+            return [self.address(panel, I64(self.nv * LANES * 4)), *moved, *sums]
+
+        total = builder.mul(args["S0"], args["S1"])
+        return self.counted_loop("s", total, [b, *accumulators], segment)[1:]
+
+    def finish(self, residual: Any, values: list[Any]) -> list[Any]:
+        """Residual and activation, at the last block of the reduction."""
+        builder, args = self.builder, self.args
+        has_residual = builder.icmp_signed("!=", args["residual"], I64(0))
+
+        def added() -> list[Any]:
+            rows = self.rows(residual, args["ldr"])
+            return [builder.fadd(v, r) for v, r in zip(values, rows, strict=True)]
+
+        values = self.choose(has_residual, added, lambda: values)
+        low = simd._splat(builder, builder.fptrunc(args["low"], F32))
+        high = simd._splat(builder, builder.fptrunc(args["high"], F32))
+
+        def clip(value: Any, low: Any = low, high: Any = high) -> Any:
+            value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+            return builder.select(builder.fcmp_ordered(">", value, high), high, value)
+
+        def leaky(value: Any) -> Any:
+            negative = builder.fcmp_ordered("<", value, _constant(0.0))
+            return builder.select(negative, builder.fmul(value, low), value)
+
+        def hard_swish(value: Any) -> Any:
+            name = f"llvm.fma.{simd._mangle(simd.f32x)}"
+            sixth, half = _constant(1.0 / 6.0), _constant(0.5)
+            gate = simd._call(builder, name, _VECTOR, [value, sixth, half])
+            return builder.fmul(value, clip(gate, _constant(0.0), _constant(1.0)))
+
+        for code, function in ((CLIP, clip), (LEAKY_RELU, leaky), (HARD_SWISH, hard_swish)):
+            chosen = builder.icmp_signed("==", args["activation"], I64(code))
+            values = self.choose(chosen, lambda f=function, v=values: [f(x) for x in v], lambda v=values: v)
+        return values
+
+    def store(self, c: Any, values: list[Any]) -> None:
+        builder, args = self.builder, self.args
+        full = builder.icmp_signed(">=", args["n"], I64(self.nv * LANES))
+
+        def write(counts: list[Any | None]) -> list[Any]:
+            for m in range(self.mr):
+                row = self.address(c, builder.mul(args["ldc"], I64(m)))
+                for j, count in enumerate(counts):
+                    at = self.address(row, I64(j * LANES * 4))
+                    self.vector_store(values[m * self.nv + j], at, count)
+            return []
+
+        self.choose(full, lambda: write([None] * self.nv), lambda: write(list(self.counts())))
+
+    def emit(self) -> None:
+        builder, args = self.builder, self.args
+        for name in ("lda", "ldc", "ldr", "sa0", "sa1"):
+            args[name] = self.words(args[name])
+        pointers = [builder.inttoptr(args[name], _BYTE) for name in ("a", "c", "residual")]
+        steps = [builder.mul(args[name], I64(self.mr)) for name in ("lda", "ldc", "ldr")]
+
+        def one(_: Any, carried: list[Any]) -> list[Any]:
+            a, c, residual = carried
+            sums = self.reduce(a, self.start(c))
+            done = self.choose(self.flag(LAST), lambda: self.finish(residual, sums), lambda: sums)
+            self.store(c, done)
+            return [self.address(p, step) for p, step in zip(carried, steps, strict=True)]
+
+        self.counted_loop("tile", args["count"], pointers, one)
+
+
+_FIELDS = (
+    "a b c bias residual lda ldc ldr S0 sa0 S1 sa1 L n count flags activation low high".split()
+)
+
+
+@intrinsic(prefer_literal=True)
+def _tile(typingctx, mr, nv, *args):  # type: ignore[no-untyped-def]
+    rows, vectors = mr.literal_value, nv.literal_value
+
+    def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        # A varargs intrinsic gets its arguments as one tuple.
+        unpacked = [builder.extract_value(values[2], i) for i in range(len(_FIELDS))]
+        _Tile(builder, rows, vectors, dict(zip(_FIELDS, unpacked, strict=True))).emit()
+        return context.get_dummy_value()
+
+    floats = [types.float64 if name in ("low", "high") else types.int64 for name in _FIELDS]
+    return types.void(mr, nv, types.Tuple(floats)), codegen
+
+
+@kernel_factory
+def tile(mr: int, nv: int) -> Callable[..., int]:
+    """Build the tile of ``mr`` rows and ``nv`` vectors; all strides in elements."""
+
+    def body(
+        thread: int,
+        threads: int,
+        a: Pointer,
+        b: Pointer,
+        c: Pointer,
+        bias: Pointer,
+        residual: Pointer,
+        lda: int,
+        ldc: int,
+        ldr: int,
+        S0: int,  # noqa: N803
+        sa0: int,
+        S1: int,  # noqa: N803
+        sa1: int,
+        L: int,  # noqa: N803
+        n: int,
+        count: int,
+        flags: int,
+        activation: int,
+        low: float,
+        high: float,
+    ) -> int:
+        _tile(
+            mr, nv, a, b, c, bias, residual, lda, ldc, ldr, S0, sa0, S1, sa1, L, n, count, flags,
+            activation, low, high,
+        )  # fmt: skip
+        return 0
+
+    return body

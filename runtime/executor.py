@@ -1,0 +1,402 @@
+"""Binds a program to actual sizes and runs it.
+
+A ``Context`` is what one run needs for itself: argument records, arena, and the Python objects
+of host steps. Binding evaluates the sizes, plans the arena and fills the records, all in
+compiled code; it is done again only when an input's shape changes.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from .. import InvalidArgument, KernelError
+from ..kernels.compiler import kernel_address, native_function, native_prototype
+from . import team as teams
+from .program import (
+    ADDRESS,
+    ARENA,
+    HOST,
+    INPUT,
+    KERNEL,
+    OUTPUT,
+    WEIGHTS,
+    HostStep,
+    Program,
+    TensorSpec,
+)
+
+# About 50 ms at the speeds of time stamp counters: how long Ctrl-C may go unnoticed.
+_BUDGET_CYCLES = 150_000_000
+_ERRORS = {
+    1: "an index is out of range",
+    2: "an integer is divided by zero",
+    3: "a size is negative",
+}
+
+
+class _Memory:
+    """Memory at an address, for numpy's array interface."""
+
+    def __init__(self, address: int, shape: tuple[int, ...], dtype: np.dtype, steps: Any) -> None:
+        self.__array_interface__ = {
+            "data": (address, False),
+            "shape": shape,
+            "typestr": dtype.str,
+            "strides": steps,
+            "version": 3,
+        }
+
+
+def _address(array: np.ndarray) -> int:
+    return int(array.__array_interface__["data"][0])
+
+
+class Executable:
+    """A program made ready for this process: kernel addresses resolved, tables split."""
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        patches = program.patches
+        addresses = [kernel_address(ref) for ref in program.kernels]
+        words = program.words.copy()
+        for word, _, kernel, _ in patches[patches[:, 1] == KERNEL]:
+            words[word] = addresses[kernel]
+        self.words = words
+        self.bind_patches = np.ascontiguousarray(patches[patches[:, 1] != KERNEL])
+        kinds = program.buffers[:, 0]
+        at = (patches[:, 1] == ADDRESS) & np.isin(kinds[patches[:, 2]], (INPUT, OUTPUT))
+        self.run_patches = np.ascontiguousarray(patches[at])
+        self.steps = np.array(
+            [(addresses[step.kernel], step.record) for step in program.steps], np.int64
+        ).reshape(-1, 2)
+        self.evaluate, self.plan, self.fill = (
+            native_function(teams.executor_function(name)) for name in ("evaluate", "plan", "fill")
+        )
+        self.run = native_prototype(teams.executor_function("run"))
+        self.phases = 1 + sum(bool(host.defines) for host in program.host_steps)
+        self.host_operators: list[Any] = [None] * len(program.host_steps)
+
+    def host_operator(self, index: int) -> Any:
+        """Return the operator of a host step; the reference implementation loads on first use."""
+        if self.host_operators[index] is None:
+            from .host import HostOp
+
+            self.host_operators[index] = HostOp.from_bytes(self.program.host_steps[index].operator)
+        return self.host_operators[index]
+
+
+def _own(result: Any, inputs: Sequence[Any]) -> Any:
+    """Copy a result that is a view of an input: the input's memory will be used again."""
+    if isinstance(result, np.ndarray):
+        for array in inputs:
+            if isinstance(array, np.ndarray) and np.may_share_memory(result, array):
+                return result.copy()
+    return result
+
+
+class Context:
+    """The private state of one run at a time; see the module's text.
+
+    Parameters
+    ----------
+    executable : Executable
+    threads : int
+        Size of the team that walks the steps.
+    """
+
+    def __init__(self, executable: Executable, threads: int) -> None:
+        program = executable.program
+        self.executable = executable
+        self.program = program
+        self.threads = threads
+        self.shapes: tuple[tuple[int, ...], ...] | None = None
+        self._values = np.zeros(max(len(program.code), 1), np.int64)
+        self._symbols = np.zeros(max(len(program.symbols), 1), np.int64)
+        if "threads" in program.symbols:
+            self._symbols[program.symbols.index("threads")] = threads
+        self._bases = np.zeros(max(len(program.buffers), 1), np.int64)
+        self._offsets = np.zeros_like(self._bases)
+        self._words = executable.words.copy()
+        self._scratch = np.zeros(2 * len(self._bases) + 1, np.int64)
+        self._arenas: list[np.ndarray] = [np.empty(0, np.uint8)] * executable.phases
+        self._objects: dict[int, Any] = {}
+        self._status = np.zeros(8, np.int64)
+        self._arrays: Sequence[np.ndarray] = ()
+        self._phase = 0
+        self._output_specs: list[Any] = []
+        self.host_ns = np.zeros(len(program.host_steps), np.int64)
+        self._result, self._error = ctypes.c_int64(), ctypes.c_void_p()
+        self._result_address = ctypes.addressof(self._result)
+        self._error_address = ctypes.addressof(self._error)
+        self._constant_bases()
+        self._records()
+
+    def _constant_bases(self) -> None:
+        kinds = self.program.buffers[:, 0]
+        self._kinds = kinds
+        self._bases[: len(kinds)][kinds == WEIGHTS] = (
+            _address(self.program.weights) if self.program.weights.size else 0
+        )
+        self._input_buffers = [self.program.tensors[p.tensor].buffer for p in self.program.inputs]
+        self._arena_members = [
+            np.flatnonzero((kinds == ARENA) & (self.program.buffers[:, 4] == phase))
+            for phase in range(self.executable.phases)
+        ]
+
+    def _records(self) -> None:
+        program, executable = self.program, self.executable
+        base = _address(self._words)
+        self._steps = executable.steps.copy()
+        self._steps[:, 1] = base + 8 * self._steps[:, 1]
+        words = _address(self._words)
+        values, bases = _address(self._values), _address(self._bases)
+        self._evaluate_record = np.array(
+            [_address(program.code), len(program.code), _address(self._symbols), values], np.int64
+        )
+        patches = executable.bind_patches
+        self._fill_record = np.array(
+            [_address(patches), len(patches), values, bases, words], np.int64
+        )
+        self._plan_record = np.array(
+            [
+                _address(program.buffers),
+                len(program.buffers),
+                values,
+                0,
+                _address(self._offsets),
+                _address(self._scratch),
+                _address(self._scratch) + 16 * len(program.buffers),
+            ],
+            np.int64,
+        )
+        patches = executable.run_patches
+        job = np.zeros(13, np.int64)
+        job[:] = [
+            _address(self._steps), 0, 0, 0, _address(self._status), _BUDGET_CYCLES, 0,
+            0, _address(patches), len(patches), values, bases, words,
+        ]  # fmt: skip
+        job[7] = _address(job)
+        self._job = job
+        self._job_address = _address(job)
+
+    # --- binding ------------------------------------------------------------------------------
+
+    def bind(self, shapes: tuple[tuple[int, ...], ...]) -> None:
+        """Bind to the shapes of all inputs.
+
+        Raises
+        ------
+        InvalidArgument
+            Two inputs disagree on a named dimension, or sizes do not fit an operator.
+        """
+        self.shapes = None
+        for port, shape in zip(self.program.inputs, shapes, strict=True):
+            for size, index in zip(shape, port.symbols, strict=False):
+                if index >= 0:
+                    self._symbols[index] = size
+        self._evaluate()
+        self._check()
+        self._plan(0)
+        self._output_specs = self._outputs_of(0)
+        self.shapes = shapes
+
+    def _evaluate(self) -> None:
+        self.executable.evaluate(_address(self._evaluate_record), 0, 1)
+
+    def _check(self) -> None:
+        for check in self.program.checks:
+            left, right = self._values[check.left], self._values[check.right]
+            if left != right and not (check.broadcast and left == 1):
+                raise InvalidArgument(f"{check.message}: {left} and {right}")
+
+    def _plan(self, phase: int) -> None:
+        self._plan_record[3] = phase
+        self.executable.plan(_address(self._plan_record), 0, 1)
+        size = int(self._scratch[2 * len(self.program.buffers)])
+        if self._arenas[phase].nbytes < size:
+            # Freed first: the old arena and the new one never exist together.
+            self._arenas[phase] = np.empty(0, np.uint8)
+            self._arenas[phase] = np.empty(size + 64, np.uint8)
+        members = self._arena_members[phase]
+        start = -(-_address(self._arenas[phase]) // 64) * 64
+        self._bases[members] = self._offsets[members] + start
+        self._fill()
+
+    def _fill(self) -> None:
+        self.executable.fill(_address(self._fill_record), 0, 1)
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of working memory held."""
+        return sum(arena.nbytes for arena in self._arenas)
+
+    # --- running ------------------------------------------------------------------------------
+
+    def run(self, arrays: Sequence[np.ndarray], times: np.ndarray | None = None) -> list[Any]:
+        """Run with contiguous arrays of the bound dtypes and shapes.
+
+        Parameters
+        ----------
+        arrays : sequence of ndarray
+            One for each input of the program.
+        times : ndarray of int64, optional
+            Gets the time stamp counter before the first and after each step.
+
+        Returns
+        -------
+        list
+            One array (or Python object) for each output.
+
+        Raises
+        ------
+        KernelError
+            A step failed, or the run was cancelled.
+        """
+        outputs = self._begin(arrays)
+        if times is not None:
+            self._job[6] = _address(times)
+        try:
+            for stretch in self.program.stretches:
+                if stretch.first < stretch.last:
+                    self._run_steps(stretch.first, stretch.last)
+                if stretch.host >= 0:
+                    self._run_host(stretch.host, outputs)
+        finally:
+            self._job[6] = 0
+            self._arrays = ()
+        return self._collect(outputs)
+
+    def trace(self, arrays: Sequence[np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
+        """Run step by step; yields a copy of every tensor a step writes, with its index."""
+        outputs = self._begin(arrays)
+        for stretch in self.program.stretches:
+            for step in range(stretch.first, stretch.last):
+                self._run_steps(step, step + 1)
+                for tensor in self.program.steps[step].outputs:
+                    yield tensor, self.view(tensor).copy()
+            if stretch.host >= 0:
+                self._run_host(stretch.host, outputs)
+                for tensor in self.program.host_steps[stretch.host].outputs:
+                    if tensor >= 0 and isinstance(self.view(tensor), np.ndarray):
+                        yield tensor, self.view(tensor).copy()
+
+    def cancel(self) -> None:
+        """Ask a run in another thread to stop after the step it is in."""
+        self._status[3] = 1
+
+    def _begin(self, arrays: Sequence[np.ndarray]) -> list[Any]:
+        for buffer, array in zip(self._input_buffers, arrays, strict=True):
+            self._bases[buffer] = _address(array)
+        self._arrays = arrays
+        self._phase = 0
+        self._status[3] = 0
+        outputs: list[Any] = [None] * len(self.program.outputs)
+        self._make_outputs(outputs, self._output_specs)
+        return outputs
+
+    def _outputs_of(self, phase: int) -> list[tuple[int, int, tuple[int, ...], str]]:
+        """Return (index, buffer, shape, dtype) of the outputs whose size a phase settles."""
+        found = []
+        for index, port in enumerate(self.program.outputs):
+            spec = self.program.tensors[port.tensor]
+            kind, *_, own_phase = self.program.buffers[spec.buffer]
+            if kind == OUTPUT and own_phase == phase:
+                shape = tuple(int(self._values[slot]) for slot in spec.shape)
+                found.append((index, spec.buffer, shape, spec.dtype))
+        return found
+
+    def _make_outputs(self, outputs: list[Any], specs: list[Any]) -> None:
+        for index, buffer, shape, dtype in specs:
+            outputs[index] = array = np.empty(shape, dtype)
+            self._bases[buffer] = _address(array)
+
+    def _collect(self, outputs: list[Any]) -> list[Any]:
+        for index, port in enumerate(self.program.outputs):
+            if outputs[index] is None:
+                outputs[index] = self._objects.get(self.program.tensors[port.tensor].buffer)
+        if self._objects:
+            self._objects.clear()
+        return outputs
+
+    def _run_steps(self, first: int, last: int) -> None:
+        if self.threads > 1:
+            with teams.lend(self.threads) as team:
+                self._job[3] = team.address
+                self._walk(first, last)
+        else:
+            self._walk(first, last)
+
+    def _walk(self, first: int, last: int) -> None:
+        job, status = self._job, self._status
+        job[2] = last
+        while first < last:
+            job[1] = first
+            self.executable.run(
+                self._result_address, self._error_address, self._job_address, 0, self.threads
+            )
+            first = self._result.value
+            if first < last:
+                # Python looks for signals here, between two calls of compiled code.
+                self._raise_if_failed()
+        if status[0]:
+            self._raise_if_failed()
+
+    def _raise_if_failed(self) -> None:
+        if self._status[0]:
+            code, index = int(self._status[0]), int(self._status[1])
+            step = self.program.steps[index]
+            written = ", ".join(repr(self.program.tensors[t].name) for t in step.outputs)
+            raise KernelError(
+                f"node {step.name!r} ({step.op_type}), computing {written}: "
+                f"{_ERRORS.get(code, f'error {code}')}"
+            )
+        if self._status[3]:
+            raise KernelError("the run was cancelled")
+
+    # --- host steps ---------------------------------------------------------------------------
+
+    def view(self, index: int) -> Any:
+        """Return a tensor as an array over its memory (valid until the next run), or an object."""
+        spec: TensorSpec = self.program.tensors[index]
+        if self._kinds[spec.buffer] == HOST:
+            return self._objects.get(spec.buffer)
+        dtype = np.dtype(spec.dtype)
+        shape = tuple(int(self._values[slot]) for slot in spec.shape)
+        steps = tuple(int(self._values[slot]) * dtype.itemsize for slot in spec.strides)
+        address = int(self._bases[spec.buffer] + self._values[spec.offset])
+        if 0 in shape or not address:
+            return np.empty(shape, dtype)
+        return np.asarray(_Memory(address, shape, dtype, steps))
+
+    def _run_host(self, index: int, outputs: list[Any]) -> None:
+        host: HostStep = self.program.host_steps[index]
+        start = time.perf_counter_ns()
+        operator = self.executable.host_operator(index)
+        inputs = [None if tensor < 0 else self.view(tensor) for tensor in host.inputs]
+        captured = {name: self.view(tensor) for name, tensor in host.captured.items()}
+        results = operator.run(inputs, captured)
+        for tensor, result in zip(host.outputs, results, strict=False):
+            if tensor >= 0:
+                self._keep(tensor, _own(result, inputs))
+        for position, axis, symbol in host.defines:
+            self._symbols[symbol] = results[position].shape[axis]
+        if host.defines:
+            self._phase += 1
+            self._evaluate()
+            self._check()
+            self._plan(self._phase)
+            self._make_outputs(outputs, self._outputs_of(self._phase))
+        self._fill()
+        self.host_ns[index] = time.perf_counter_ns() - start
+
+    def _keep(self, tensor: int, result: Any) -> None:
+        spec = self.program.tensors[tensor]
+        if isinstance(result, np.ndarray) and spec.dtype != "object":
+            result = np.ascontiguousarray(result, np.dtype(spec.dtype)).reshape(result.shape)
+            self._bases[spec.buffer] = _address(result)
+        self._objects[spec.buffer] = result

@@ -1,0 +1,162 @@
+"""What lowering knows of each value: dtype, symbolic shape, and contents where they are known.
+
+Shape rules (``ops/``) run once over all nodes and produce an ``Info`` per value. Small integer
+tensors that hold sizes (``Shape``, ``Gather``, ``Concat``, ...) are tracked element by element
+as symbolic dimensions, so that shape computations cost nothing at run time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from .symbolic import Dim
+
+KNOWN_LIMIT = 256
+
+
+class OnHost(Exception):  # noqa: N818 - a signal, not an error
+    """Raised by a shape rule: this node has no kernel for such inputs; says why."""
+
+
+@dataclass
+class Info:
+    """What is known of a value.
+
+    Attributes
+    ----------
+    name : str
+    dtype : str
+        numpy's name, or ``"object"`` for strings, sequences and the like.
+    shape : tuple of Dim, or None
+        None when even the rank is unknown.
+    known : ndarray of object, optional
+        The contents as dimensions, for small integer tensors.
+    constant : onnx_ir.TensorProtocol, optional
+        The contents of an initializer.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[Dim, ...] | None
+    known: np.ndarray | None = None
+    constant: Any = None
+
+    @property
+    def rank(self) -> int:
+        """Number of dimensions."""
+        return len(self.dims)
+
+    @property
+    def dims(self) -> tuple[Dim, ...]:
+        """The shape of a value whose rank must be known.
+
+        Raises
+        ------
+        OnHost
+            The rank is unknown.
+        """
+        if self.shape is None:
+            raise OnHost(f"the rank of {self.name!r} is unknown")
+        return self.shape
+
+    @property
+    def is_constant(self) -> bool:
+        """Tell whether the contents are an initializer."""
+        return self.constant is not None
+
+    def array(self) -> np.ndarray:
+        """Contents of a constant."""
+        if self.constant is None:
+            raise OnHost(f"{self.name!r} is not a constant")
+        return np.asarray(self.constant.numpy()).reshape(self.shape)  # type: ignore[arg-type]
+
+    def sizes(self) -> list[Dim]:
+        """Contents as a flat list of dimensions.
+
+        Raises
+        ------
+        OnHost
+            They are only known at run time.
+        """
+        if self.known is None:
+            raise OnHost(f"{self.name!r} is known only at run time")
+        return list(self.known.reshape(-1))
+
+    def integers(self) -> list[int]:
+        """Contents as a flat list of plain integers; raises ``OnHost`` otherwise."""
+        values = self.sizes()
+        if not all(isinstance(value, int) for value in values):
+            raise OnHost(f"{self.name!r} depends on the input's shape")
+        return [int(value) for value in values]  # type: ignore[arg-type]
+
+
+def known_array(values: Sequence[Dim], shape: tuple[int, ...]) -> np.ndarray:
+    """Make the contents of an ``Info`` from dimensions."""
+    array = np.empty(len(values), object)
+    array[:] = list(values)
+    return array.reshape(shape)
+
+
+class Node:
+    """A node as shape rules and lowerings see it."""
+
+    def __init__(
+        self, node: ir.Node, infos: Mapping[ir.Value, Info], version: int, index: int
+    ) -> None:
+        self.ir = node
+        self.version = version
+        self.index = index
+        self.op_type = node.op_type
+        self.name = node.name or f"{node.op_type}_{index}"
+        self.values = list(node.inputs)
+        self.outputs = list(node.outputs)
+        self.inputs = [None if value is None else infos[value] for value in node.inputs]
+        self.infos: list[Info] = []
+
+    def input(self, index: int) -> Info | None:
+        """Return an optional input, None when it is omitted."""
+        return self.inputs[index] if index < len(self.inputs) else None
+
+    def required(self, index: int) -> Info:
+        """Return an input that the operator cannot do without."""
+        found = self.input(index)
+        if found is None:
+            raise OnHost(f"input {index} is missing")
+        return found
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        """Value of an attribute; strings as str, lists as list."""
+        attribute = self.ir.attributes.get(name)
+        if attribute is None:
+            return default
+        value = attribute.value
+        return list(value) if isinstance(value, tuple) else value
+
+    def result(
+        self, shape: Sequence[Dim] | None, dtype: str | None = None, index: int = 0, **kwargs: Any
+    ) -> Info:
+        """Describe an output; its dtype is the first input's unless given."""
+        name = self.outputs[index].name or ""
+        own = None if shape is None else tuple(shape)
+        return Info(name, dtype or self.required(0).dtype, own, **kwargs)
+
+
+def dtype_name(dtype: ir.DataType | None) -> str:
+    """Return numpy's name of an ONNX element type, or ``"object"``."""
+    if dtype is None or dtype in (ir.DataType.STRING, ir.DataType.UNDEFINED):
+        return "object"
+    try:
+        name = str(np.dtype(dtype.numpy()).name)
+    except TypeError:
+        return "object"
+    return name if name in NATIVE else "object"
+
+
+NATIVE = frozenset(
+    "float32 float64 float16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()
+)
