@@ -294,6 +294,16 @@ reduce_add, reduce_max, reduce_min = (
 
 
 @intrinsic
+def extract(typingctx, value, lane):  # type: ignore[no-untyped-def]
+    """Return one lane of a vector."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.extract_element(args[0], args[1])
+
+    return types.float32(f32x, types.int64), codegen
+
+
+@intrinsic
 def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     """Return ``a * b + c`` with one rounding."""
 
