@@ -65,7 +65,7 @@ def check_model(model: ModelProto) -> None:
 def _check_opsets(opsets: Mapping[str, int]) -> None:
     newest = onnx.defs.onnx_opset_version()
     version = opsets.get("", newest)
-    if not 1 <= version:
+    if not version >= 1:
         raise InvalidModel(f"opset {version} does not exist; versions count from 1")
     if version > newest:
         raise UnsupportedModel(

@@ -204,11 +204,7 @@ def _reshape_shape_is_input(draft: Draft) -> None:
     draft.inputs.append(draft.constant(draft.take("shape", ())))
 
 
-_CONSUMING = (
-    "Abs Add And BatchNormalization Ceil Clip Div Dropout Elu Exp Floor HardSigmoid "
-    "InstanceNormalization LeakyRelu Log Max Mean Min Mul Neg PRelu Reciprocal Relu Selu Sigmoid "
-    "Sqrt Sub Sum Tanh"
-).split()
+_CONSUMING = ["Abs", "Add", "And", "BatchNormalization", "Ceil", "Clip", "Div", "Dropout", "Elu", "Exp", "Floor", "HardSigmoid", "InstanceNormalization", "LeakyRelu", "Log", "Max", "Mean", "Min", "Mul", "Neg", "PRelu", "Reciprocal", "Relu", "Selu", "Sigmoid", "Sqrt", "Sub", "Sum", "Tanh"]
 
 
 @adapter(6, *_CONSUMING)
@@ -240,7 +236,7 @@ def _tile_all_axes(draft: Draft) -> None:
 # Opset 7: broadcasting as in numpy
 
 
-@adapter(7, *"Add And Div Equal Greater Less Mul Or Pow Sub Xor".split())
+@adapter(7, *["Add", "And", "Div", "Equal", "Greater", "Less", "Mul", "Or", "Pow", "Sub", "Xor"])
 def _broadcast_from_axis(draft: Draft) -> None:
     axis, broadcast = draft.take("axis"), draft.take("broadcast", 0)
     if not broadcast or axis is None:
@@ -375,7 +371,7 @@ def _dropout_ratio_is_input(draft: Draft) -> None:
 # Opsets 13 to 21
 
 
-_REDUCTIONS = "L1 L2 LogSum LogSumExp Max Mean Min Prod SumSquare".split()
+_REDUCTIONS = ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare"]
 
 
 @adapter(13, "ReduceSum", "Squeeze", "Unsqueeze")
