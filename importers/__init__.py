@@ -17,6 +17,7 @@ CANONICAL_OPSET = 24
 Attention and Swish as standard operators.
 """
 
+_PROTOBUF_LIMIT = 2**31 - 2**24  # bytes; leaves room for the graph
 _KERAS_FILES = (".keras", ".h5", ".hdf5")
 
 
@@ -103,9 +104,58 @@ def _importer_of_path(path: str | bytes) -> str:
     return "torch" if ending == ".pt2" else "onnx"
 
 
-def __getattr__(name: str) -> Any:
-    if name == "save":
-        from .export import save
+def save(
+    model: ir.Model,
+    path: str | os.PathLike[str],
+    target_opset: int | None = None,
+    external_data: bool | None = None,
+) -> None:
+    """Write a model as ONNX.
 
-        return save
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    A file that is there already is replaced at once, never written into: a reader sees the old
+    model or the new one, and models loaded from the old file keep their weights.
+
+    Parameters
+    ----------
+    model
+        What to write. It is left as it is.
+    path
+        The file. Its folder must exist.
+    target_opset
+        An older opset for older consumers: newer operators are written as their definitions by
+        simpler ones.
+    external_data
+        Whether the weights go into a file of their own, ``path`` + ".data". By default they do
+        when the model would exceed the 2 GB that a protobuf can hold.
+
+    Raises
+    ------
+    InvalidArgument
+        The file cannot be written, or `target_opset` is newer than the model's opset.
+    UnsupportedModel
+        `target_opset` cannot express an operator; the message names it.
+    """
+    import tempfile
+
+    import onnx_ir as ir
+
+    opset = model.graph.opset_imports.get("")
+    if target_opset is not None and opset is not None and target_opset != opset:
+        if not 1 <= target_opset < opset:
+            raise InvalidArgument(f"target_opset is {target_opset}; the model is at {opset}")
+        from .downgrade import downgrade
+
+        model = downgrade(model, target_opset)
+    if external_data is None:
+        tensors = [value.const_value for value in model.graph.initializers.values()]
+        external_data = sum(tensor.nbytes for tensor in tensors if tensor) > _PROTOBUF_LIMIT
+    folder, name = os.path.split(os.path.abspath(path))
+    data = name + ".data" if external_data else None
+    try:
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}-") as scratch:
+            ir.save(model, os.path.join(scratch, name), external_data=data)
+            for file in (data, name):  # the model last: it refers to the data
+                if file is not None and os.path.exists(os.path.join(scratch, file)):
+                    os.replace(os.path.join(scratch, file), os.path.join(folder, file))
+    except OSError as error:
+        raise InvalidArgument(f"{path} cannot be written: {error.strerror}") from error

@@ -305,7 +305,7 @@ def _check_call(node: NodeProto, function: FunctionProto) -> None:
 
 
 def _check_operator(node: NodeProto, domain: str, version: int) -> None:
-    schema = _schema(node.op_type, domain, version)
+    schema = schema_of(node.op_type, domain, version)
     opset = f"opset {version}" + (f" of {domain}" if domain else "")
     if schema is None:
         known = _since(node.op_type, domain)
@@ -343,7 +343,7 @@ def _check_operator(node: NodeProto, domain: str, version: int) -> None:
 
 
 class _Schema:
-    """The parts of an operator's schema that are checked, read once (onnx copies at each access)."""
+    """What is checked of an operator's schema, read once: onnx copies at each access."""
 
     def __init__(self, schema: onnx.defs.OpSchema) -> None:
         self.since_version = schema.since_version
@@ -356,7 +356,8 @@ class _Schema:
 
 
 @functools.cache
-def _schema(op_type: str, domain: str, version: int) -> _Schema | None:
+def schema_of(op_type: str, domain: str, version: int) -> _Schema | None:
+    """Return what an operator looks like in an opset; None where there is no such operator."""
     try:
         return _Schema(onnx.defs.get_schema(op_type, version, domain))
     except onnx.defs.SchemaError:

@@ -61,23 +61,23 @@ def from_onnx(
     """
     try:
         if isinstance(source, ir.Model):
-            return _Loader(b"", base_dir).load(source)
+            return Loader(b"", base_dir).load(source)
         if isinstance(source, onnx.ModelProto):
-            return _Loader(_serialized(source), base_dir).load()
+            return Loader(_serialized(source), base_dir).load()
         if isinstance(source, bytes | bytearray | memoryview):
-            return _Loader(source, base_dir).load()
+            return Loader(source, base_dir).load()
     except RecursionError:
         raise InvalidModel("the model nests graphs too deep") from None
     path = os.fspath(source)
     try:
-        return _Loader(_mapped(path), base_dir or os.path.dirname(path) or ".", path).load()
+        return Loader(_mapped(path), base_dir or os.path.dirname(path) or ".", path).load()
     except SardonyxError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
     except RecursionError:
         raise InvalidModel(f"{path}: the model nests graphs too deep") from None
 
 
-class _Loader:
+class Loader:
     """One model on its way in, with the places where its weights lie."""
 
     def __init__(
@@ -93,14 +93,26 @@ class _Loader:
         self.buffers: dict[str, np.ndarray] = {HERE: np.frombuffer(data, np.uint8)}
 
     def load(self, source: ir.Model | None = None) -> ir.Model:
-        proto = self.light_copy(source) if source is not None else self.parse()
+        """Import the bytes, or a model in memory."""
+        return normalize(self.rebuild(source) if source is not None else self.build(self.parse()))
+
+    def rebuild(self, source: ir.Model) -> ir.Model:
+        """Check a model in memory; returns a copy with types and shapes, and the same weights."""
+        return self.build(self.light_copy(source))
+
+    def build(self, proto: onnx.ModelProto) -> ir.Model:
+        """Check a light proto and build the model from it."""
         check_model(proto)
         _densify(proto.graph)
-        model = _build(_infer(proto))
+        try:
+            model = ir.from_proto(_infer(proto))
+        except Exception as error:
+            raise InvalidModel(f"not a valid ONNX model: {_root(error)}") from error
         self.attach_weights(model)
-        return normalize(model)
+        return model
 
     def parse(self) -> onnx.ModelProto:
+        """Return the light proto of the bytes."""
         if not self.data:
             raise InvalidModel("not an ONNX model: it is empty")
         try:
@@ -134,6 +146,7 @@ class _Loader:
             raise InvalidModel(f"the model cannot be written as ONNX: {_root(error)}") from error
 
     def attach_weights(self, model: ir.Model) -> None:
+        """Let the tensors of a model built from a light proto read their values."""
         for holder in _tensor_holders(model):
             tensor = holder.tensor
             if not isinstance(tensor, ir.ExternalTensor):
@@ -301,13 +314,6 @@ def _is_conflict(line: str) -> bool:
         "elem type differs",
     )
     return any(word in line for word in wrong)
-
-
-def _build(proto: onnx.ModelProto) -> ir.Model:
-    try:
-        return ir.from_proto(proto)
-    except Exception as error:
-        raise InvalidModel(f"not a valid ONNX model: {_root(error)}") from error
 
 
 def _root(error: BaseException) -> BaseException:

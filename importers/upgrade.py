@@ -204,7 +204,11 @@ def _reshape_shape_is_input(draft: Draft) -> None:
     draft.inputs.append(draft.constant(draft.take("shape", ())))
 
 
-_CONSUMING = ["Abs", "Add", "And", "BatchNormalization", "Ceil", "Clip", "Div", "Dropout", "Elu", "Exp", "Floor", "HardSigmoid", "InstanceNormalization", "LeakyRelu", "Log", "Max", "Mean", "Min", "Mul", "Neg", "PRelu", "Reciprocal", "Relu", "Selu", "Sigmoid", "Sqrt", "Sub", "Sum", "Tanh"]
+_CONSUMING = [
+    "Abs", "Add", "And", "BatchNormalization", "Ceil", "Clip", "Div", "Dropout", "Elu", "Exp",
+    "Floor", "HardSigmoid", "InstanceNormalization", "LeakyRelu", "Log", "Max", "Mean", "Min",
+    "Mul", "Neg", "PRelu", "Reciprocal", "Relu", "Selu", "Sigmoid", "Sqrt", "Sub", "Sum", "Tanh",
+]  # fmt: skip
 
 
 @adapter(6, *_CONSUMING)
@@ -371,11 +375,11 @@ def _dropout_ratio_is_input(draft: Draft) -> None:
 # Opsets 13 to 21
 
 
-_REDUCTIONS = ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare"]
+REDUCTIONS = ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare"]
 
 
 @adapter(13, "ReduceSum", "Squeeze", "Unsqueeze")
-@adapter(18, *[f"Reduce{name}" for name in _REDUCTIONS])
+@adapter(18, *[f"Reduce{name}" for name in REDUCTIONS])
 def _axes_are_input(draft: Draft) -> None:
     axes = draft.take("axes")
     if axes:

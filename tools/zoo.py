@@ -48,7 +48,7 @@ class Entry:
     sha256
         Digest of the file, or of all files of the folder.
     dims
-        Sizes for `random_inputs`: a shape by the name of an input, or a size by that of a dimension.
+        Sizes for `random_inputs`: by the name of an input its shape, or of a dimension its size.
     values
         Inputs that are not random, by name.
     """
@@ -238,8 +238,8 @@ def random_inputs(
         By the name of an input its shape, or by the name of a dimension its size. Other unknown
         dimensions are 1.
     rng
-        Source of the values: floats in [0, 1) as patches and noise, integers 0 or 1 (valid as indices, lengths,
-        token numbers), booleans, short strings.
+        Source of the values: floats in [0, 1) as patches and noise, integers 0 or 1 (valid as
+        indices, lengths, token numbers), booleans, short strings.
     values
         Inputs given as they are, by name.
     """
