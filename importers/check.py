@@ -15,6 +15,7 @@ import onnx_ir as ir
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
 from .. import InvalidModel, UnsupportedModel
+from .upgrade import ADAPTERS
 
 _ATTRIBUTE_TYPES = {number: name for name, number in AttributeProto.AttributeType.items()}
 _TYPES = {number: name for name, number in TensorProto.DataType.items()}
@@ -51,6 +52,7 @@ def check_model(model: ModelProto) -> None:
     if "" not in opsets and model.ir_version < 3:
         opsets[""] = 1
         model.opset_import.add(domain="", version=1)
+    _check_text(*(entry.domain for entry in model.opset_import))
     functions = {(_domain(f.domain), f.name): f for f in model.functions}
     _check_opsets(opsets)
     _Scope(opsets, functions).graph(model.graph)
@@ -134,6 +136,8 @@ class _Scope:
         return _in_order(nodes, producer, where)
 
     def node(self, node: NodeProto, visible: set[str]) -> None:
+        attributes = [attribute.name for attribute in node.attribute]
+        _check_text(node.domain, node.op_type, node.name, *node.input, *node.output, *attributes)
         for index, name in enumerate(node.input):
             if name and name not in visible:
                 raise InvalidModel(
@@ -179,8 +183,11 @@ def check_tensor(tensor: TensorProto, where: str) -> None:
         raise InvalidModel(f"{where} has a negative dimension: {list(tensor.dims)}")
     if tensor.HasField("segment"):
         raise UnsupportedModel(f"{where} is stored in segments, which ONNX never came to use")
-    if tensor.data_location == TensorProto.EXTERNAL:
-        return  # its length is checked where it is mapped
+    if tensor.data_location == TensorProto.EXTERNAL:  # its length is checked where it is mapped
+        for entry in tensor.external_data:
+            if entry.key in ("offset", "length") and not entry.value.isdecimal():
+                raise InvalidModel(f"{where} has external data with {entry.key} {entry.value!r}")
+        return
     size = math.prod(tensor.dims)
     if tensor.HasField("raw_data"):
         if kind == "STRING":
@@ -248,9 +255,16 @@ def _check_value(value: onnx.ValueInfoProto, where: str) -> None:
                     dim.ClearField("dim_value")
 
 
+def _check_text(*texts: str) -> None:
+    for text in texts:
+        if isinstance(text, bytes):  # what protobuf gives where the bytes are no UTF-8
+            raise InvalidModel(f"the model is damaged: {text!r} is no text (not UTF-8)")
+
+
 def _no_twins(names: Iterable[str], what: str) -> None:
     seen: set[str] = set()
     for name in names:
+        _check_text(name)
         if not name:
             raise InvalidModel(f"an {what} has no name")
         if name in seen:
@@ -311,7 +325,9 @@ def _check_operator(node: NodeProto, domain: str, version: int) -> None:
         known = _since(node.op_type, domain)
         hint = f"; it came with opset {known}" if known > version else ""
         raise UnsupportedModel(f"{describe(node)}: {opset} has no such operator{hint}")
-    if schema.deprecated:
+    if schema.deprecated and not any(
+        later > version and changed == node.op_type for later, changed in ADAPTERS
+    ):
         raise UnsupportedModel(
             f"{describe(node)}: the operator was withdrawn with opset {schema.since_version}, "
             f"and the model uses {opset}"

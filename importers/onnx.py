@@ -104,8 +104,9 @@ class Loader:
         """Check a light proto and build the model from it."""
         check_model(proto)
         _densify(proto.graph)
+        proto = _infer(proto)
         try:
-            model = ir.from_proto(_infer(proto))
+            model = ir.from_proto(proto)
         except Exception as error:
             raise InvalidModel(f"not a valid ONNX model: {_root(error)}") from error
         self.attach_weights(model)
@@ -317,8 +318,8 @@ def _is_conflict(line: str) -> bool:
 
 
 def _root(error: BaseException) -> BaseException:
-    while error.__cause__ is not None:
-        error = error.__cause__
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
     return error
 
 

@@ -189,7 +189,7 @@ def _paddings_are_pads(draft: Draft) -> None:
 def _split_is_attribute(draft: Draft) -> None:
     draft.put(axis=draft.take("axis", 0))
     if len(draft.inputs) > 1:
-        draft.put(split=draft.known(1).tolist())
+        draft.put(split=draft.known(1).astype(np.int64).tolist())
         del draft.inputs[1:]
 
 
