@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Mapping, MutableSequence
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -366,8 +367,8 @@ class _Schema:
         self.deprecated = schema.deprecated
         self.inputs, self.most_inputs = schema.min_input, schema.max_input
         self.outputs, self.most_outputs = schema.min_output, schema.max_output
-        attributes = schema.attributes
-        self.attributes = {name: int(a.type.value) for name, a in attributes.items()}
+        attributes: dict[str, Any] = dict(schema.attributes)
+        self.attributes = {name: int(a.type) for name, a in attributes.items()}
         self.required = {name for name, a in attributes.items() if a.required}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,8 +12,9 @@ from onnx_ir.passes import common
 
 from .. import SardonyxError, UnsupportedModel
 from .check import schema_of
+from .draft import Draft, Stuck
 from .onnx import Loader
-from .upgrade import ADAPTERS, REDUCTIONS, Adapter, Draft, Stuck, upgrade
+from .upgrade import ADAPTERS, REDUCTIONS, Adapter, upgrade
 
 REVERTS: dict[tuple[int, str], Adapter] = {}
 """How to undo the change that an opset made to an operator, by (opset, operator)."""
@@ -234,7 +236,7 @@ def _body(node: ir.Node, current: int) -> ir.Function:
     UnsupportedModel
         The standard gives none (for these types of its inputs).
     """
-    schema = onnx.defs.get_schema(node.op_type, current, "")
+    schema: Any = onnx.defs.get_schema(node.op_type, current, "")  # onnx's stubs lack the bodies
     try:
         if schema.has_context_dependent_function:
             version = max(

@@ -129,7 +129,7 @@ class Loader:
         for holder in _tensor_holders(copy):
             tensor = holder.tensor
             if tensor.nbytes > LIGHT and tensor.dtype != ir.DataType.STRING:
-                shape = ir.Shape(tensor.shape)
+                shape = ir.Shape(tensor.shape.numpy())
                 holder.put(
                     ir.ExternalTensor(
                         _GIVEN,

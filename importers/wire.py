@@ -37,7 +37,7 @@ _DATA = (4, 9, 10)
 _LENGTH_DELIMITED = 2
 
 
-def shed_weights(data: bytes | mmap.mmap | memoryview) -> bytes:
+def shed_weights(data: bytes | bytearray | memoryview | mmap.mmap) -> bytes:
     """Rewrite a serialized ModelProto so that large tensors refer to their place in `data`.
 
     Parameters
@@ -65,7 +65,8 @@ def _shed(view: memoryview, start: int, end: int, fields: _Fields, depth: int) -
         raise InvalidModel(f"the model nests graphs more than {_DEEPEST} levels deep")
     if fields is _TENSOR:
         return _shed_tensor(view, start, end)
-    parts, kept = [], start
+    parts: list[bytes | memoryview] = []
+    kept = start
     for number, at, begin, stop in _walk(view, start, end):
         inner = fields.get(number)
         if inner is None or stop - begin <= LIGHT:

@@ -243,19 +243,20 @@ def random_inputs(
     values
         Inputs given as they are, by name.
     """
-    feeds = {}
+    feeds: dict[str, np.ndarray] = {}
     for value in model.graph.inputs:
-        if value.name in model.graph.initializers:
+        name = value.name or ""
+        if name in model.graph.initializers:
             continue
-        if values and value.name in values:
-            feeds[value.name] = np.asarray(values[value.name])
+        if values and name in values:
+            feeds[name] = np.asarray(values[name])
             continue
-        if value.shape is None and value.name not in dims:
-            raise InvalidArgument(f"input {value.name!r} states no rank: give its shape in dims")
-        shape = dims.get(value.name) or [
-            dim if isinstance(dim, int) else dims.get(dim.value, 1) for dim in value.shape
-        ]
-        feeds[value.name] = _random(tuple(shape), value.dtype or ir.DataType.FLOAT, rng)
+        shape = dims.get(name)
+        if shape is None and value.shape is not None:
+            shape = [d if isinstance(d, int) else dims.get(str(d.value), 1) for d in value.shape]
+        if shape is None:
+            raise InvalidArgument(f"input {name!r} states no rank: give its shape in dims")
+        feeds[name] = _random(tuple(shape), value.dtype or ir.DataType.FLOAT, rng)
     return feeds
 
 

@@ -28,7 +28,7 @@ BAD_TEXT = [
     ("g (float[2] x) => (float[2] y) { y = Gelu(x) }",
      UnsupportedModel, "Gelu.*opset 17 has no such operator; it came with opset 20"),
     ("g (float[2] x) => (float[2] y) { y = Upsample(x, x) }", UnsupportedModel, "withdrawn"),
-    ("g (float[2] x) => (float[2] y) { y = Add(x) }", InvalidModel, "Add.* has 1 inputs; .* says 2"),
+    ("g (float[2] x) => (float[2] y) { y = Add(x) }", InvalidModel, "1 inputs; .* says 2"),
     ("g (float[2] x) => (float[2] y) { y = Neg(x, x) }", InvalidModel, "2 inputs; .* says 1"),
     ("g (float[2] x) => (float[2] y) { y, z = Neg(x) }", InvalidModel, "2 outputs; .* says 1"),
     ("g (float[2] x) => (float[2] y) { y = Neg <beta = 1> (x) }",
@@ -118,7 +118,7 @@ def test_wrong_tensors_are_named():
 def test_an_unknown_attribute_type_is_named():
     model = small_model()
     model.graph.node[-1].attribute[0].ClearField("type")
-    with pytest.raises(InvalidModel, match="'axis' of Softmax.* has the unknown type 0"):
+    with pytest.raises(InvalidModel, match=r"'axis' of Softmax.* has the unknown type 0"):
         sardonyx.load(model)
 
 

@@ -41,7 +41,7 @@ def test_external_data_is_mapped(tmp_path, weights):
 
 def test_bytes_need_a_base_dir(tmp_path, weights):
     data = model_with("w.bin", offset=16).SerializeToString()
-    with pytest.raises(sardonyx.InvalidModel, match="'w.bin' of tensor 'w'.*base_dir"):
+    with pytest.raises(sardonyx.InvalidModel, match=r"'w\.bin' of tensor 'w'.*base_dir"):
         sardonyx.load(data)
     value = sardonyx.load(data, base_dir=tmp_path).graph.initializers["w"].const_value
     np.testing.assert_array_equal(value.numpy(), weights)

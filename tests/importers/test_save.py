@@ -50,11 +50,9 @@ def test_newer_operators_become_their_definitions(opset, tmp_path, rng):
 def test_what_an_old_opset_cannot_express_is_named(tmp_path):
     model = parser.parse_model(
         '<ir_version: 10, opset_import: ["": 20]> g (float[4] x) => (float[?] y)'
-        "{ n = NonZero(x) f = Cast <to = 1> (n) u = Unique(f) y = Sort.er(u) }".replace(
-            "y = Sort.er(u)", "y = Mish(u)"
-        )
+        "{ n = NonZero(x) f = Cast <to = 1> (n) u = Unique(f) y = Mish(u) }"
     )
-    with pytest.raises(sardonyx.UnsupportedModel, match="Unique node .* opset 11"):
+    with pytest.raises(sardonyx.UnsupportedModel, match=r"Unique node .* opset 11"):
         sardonyx.save(sardonyx.load(model), tmp_path / "m.onnx", target_opset=9)
     assert not list(tmp_path.iterdir())
 
@@ -87,5 +85,5 @@ def test_a_target_opset_that_is_none_is_refused(opset, tmp_path):
 
 
 def test_a_missing_folder_is_an_error_with_its_name(tmp_path):
-    with pytest.raises(sardonyx.InvalidArgument, match="gone/m.onnx cannot be written"):
+    with pytest.raises(sardonyx.InvalidArgument, match=r"gone/m\.onnx cannot be written"):
         sardonyx.save(ir.from_onnx_text(NORMS), tmp_path / "gone" / "m.onnx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 import numpy as np
@@ -46,7 +47,7 @@ def test_every_change_of_a_schema_has_an_adapter_or_is_known_to_be_compatible():
     missing = []
     for name, schemas in history.items():
         schemas.sort(key=lambda schema: schema.since_version)
-        for old, new in zip(schemas, schemas[1:], strict=False):
+        for old, new in itertools.pairwise(schemas):
             version = new.since_version
             known = (version, name) in ADAPTERS or version in COMPATIBLE.get(name, ())
             if differs(old, new) and not known:
@@ -122,7 +123,8 @@ OLD = [
     (6, "PRelu", {"a": X}, {"s": C[:1]}, {}, np.where(X > 0, X, X * C[0])),
     (6, "Gemm", {"a": X[0, 0], "b": X[0, 1].T, "c": C[:1]}, {}, {"broadcast": 1},
      X[0, 0] @ X[0, 1].T + C[0]),
-    (1, "LpPool", {"a": X}, {}, {"p": 2.0, "kernel_shape": [4, 5]}, np.sqrt((X**2).sum((2, 3), keepdims=True))),
+    (1, "LpPool", {"a": X}, {}, {"p": 2.0, "kernel_shape": [4, 5]},
+     np.sqrt((X**2).sum((2, 3), keepdims=True))),
     (1, "ReduceSum", {"a": X}, {}, {"axes": [1, 3], "keepdims": 0}, X.sum((1, 3))),
     (11, "ReduceMean", {"a": X}, {}, {}, X.mean(keepdims=True)),
     (13, "ReduceMax", {"a": X}, {}, {"axes": [-1]}, X.max(-1, keepdims=True)),
