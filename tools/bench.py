@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from .. import SardonyxError
 from . import text, zoo
 from .engines import Feeds, Run, installed, open_engine
 from .footprint import Footprint, footprint
@@ -223,7 +222,7 @@ def _cells(result: Result) -> tuple[str, ...]:
 
 
 def table(results: Sequence[Result]) -> Table:
-    """Results as a table for the terminal."""
+    """Lay results out as a table for the terminal."""
     made = Table(header_style="bold", pad_edge=False, title_justify="left")
     for index, column in enumerate(_COLUMNS):
         made.add_column(column, justify="left" if index in (0, 2) else "right")
@@ -286,7 +285,7 @@ def _plain(result: Result) -> dict[str, Any]:
 
 
 def environment() -> dict[str, str]:
-    """What the figures depend on: date, processor, versions."""
+    """Return what the figures depend on: date, processor, versions."""
     from ..kernels.target import target
 
     versions = {name: metadata.version(name) for name in installed() if name != "sardonyx"}

@@ -51,7 +51,7 @@ class Culprit:
     differences: list[Difference]
     alone: bool
     model: ir.Model
-    feeds: dict[str, np.ndarray]
+    feeds: dict[str, Any]
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write ``model.onnx``, ``inputs.npz`` and ``expected.npz`` into a folder."""

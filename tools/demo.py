@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -72,14 +73,12 @@ def main(console: Console | None = None) -> None:
             )
             for count in (1, 64):
                 batch = {"pixels": images.pixels[:count]}
-                times = interleave(
-                    {
-                        "own": lambda batch=batch: session.run(None, batch),
-                        "other": lambda batch=batch: other.run(None, batch),
-                    },
-                    _SECONDS,
-                )
-                own, theirs = (float(np.median(times[name])) for name in ("own", "other"))
+                runs = {
+                    "own": partial(session.run, None, batch),
+                    "other": partial(other.run, None, batch),
+                }
+                times = interleave(runs, _SECONDS)
+                own, theirs = (float(np.median(times[name])) for name in runs)
                 out.print(
                     f"{count} image(s): {text.duration(own)}, onnxruntime {text.duration(theirs)}, "
                     f"ratio {theirs / own:.2f}"

@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,11 +42,11 @@ class Footprint:
     peak_bytes: int
 
 
-def footprint(engine: str, path: str, feeds: Mapping[str, np.ndarray], threads: int) -> Footprint:
+def footprint(engine: str, path: str, feeds: Mapping[str, Any], threads: int) -> Footprint:
     """Measure an engine in two processes: one with empty caches, one with warm ones."""
     with tempfile.TemporaryDirectory(prefix="sardonyx-") as folder:
         inputs = Path(folder) / "feeds.npz"
-        np.savez(inputs, **dict(feeds))
+        np.savez(inputs, **feeds)
         caches = {"SARDONYX_CACHE": f"{folder}/own", OPENVINO_CACHE: f"{folder}/openvino"}
         cold, warm = (_child(engine, path, str(inputs), threads, caches) for _ in range(2))
     return Footprint(cold["seconds"], warm["seconds"], int(warm["peak_bytes"]))

@@ -74,7 +74,7 @@ def summarize(model: ir.Model) -> Summary:
     ----------
     model : onnx_ir.Model
     """
-    from ..runtime.ops.registry import OPERATORS
+    from ..runtime.ops import OPERATORS
 
     graph = model.graph
     counts = Counter((node.domain, node.op_type) for node in graph.all_nodes())

@@ -72,7 +72,7 @@ class Roofline:
         return max(flops / self.gflops, memory)
 
     def bound(self, flops: float, count: float) -> str:
-        """What limits such work: ``"compute"`` or ``"memory"``."""
+        """Say what limits such work: ``"compute"`` or ``"memory"``."""
         return "compute" if flops / self.gflops >= self.least_ns(flops, count) else "memory"
 
 

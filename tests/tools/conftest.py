@@ -13,7 +13,6 @@ import onnx
 import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
-
 from sardonyx.tools import reference
 
 

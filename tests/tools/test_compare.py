@@ -1,7 +1,6 @@
 import numpy as np
 import onnx
 import pytest
-
 from sardonyx.tools import reference
 from sardonyx.tools.compare import find_culprit
 

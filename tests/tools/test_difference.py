@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from sardonyx.tools.difference import difference
 
 
@@ -23,9 +22,9 @@ def test_worst_element_is_named():
 
 def test_tolerance_is_relative_and_absolute():
     expected = np.array([1000.0, 0.0])
-    assert difference("y", expected + [0.09, 0.9e-5], expected).agrees
-    assert not difference("y", expected + [0.11, 0], expected).agrees
-    assert not difference("y", expected + [0, 1.1e-5], expected).agrees
+    assert difference("y", expected + np.array([0.09, 0.9e-5]), expected).agrees
+    assert not difference("y", expected + np.array([0.11, 0]), expected).agrees
+    assert not difference("y", expected + np.array([0, 1.1e-5]), expected).agrees
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ import json
 import numpy as np
 import pytest
 from rich.console import Console
-
 from sardonyx import InvalidArgument
 from sardonyx.tools import profile as profiles
 from sardonyx.tools import reference, report
@@ -104,7 +103,7 @@ def test_chrome_trace_lays_steps_end_to_end(measured, tmp_path):
 
 
 def test_unknown_format_is_refused(measured, tmp_path):
-    with pytest.raises(InvalidArgument, match="trace.json"):
+    with pytest.raises(InvalidArgument, match=r"trace\.json"):
         report.export(measured, tmp_path / "p.txt")
 
 

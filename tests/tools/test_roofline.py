@@ -1,7 +1,6 @@
 import json
 
 import pytest
-
 from sardonyx.tools import roofline as module
 from sardonyx.tools.roofline import SIZES, Roofline, roofline
 
