@@ -60,11 +60,11 @@ def test_inspect(call):
 
 def test_convert_writes_a_model_that_computes_the_same(call, tmp_path):
     out = tmp_path / "out.onnx"
-    found = call("convert", MODEL, "-o", out, "--opset", 17)
+    found = call("convert", MODEL, "-o", out, "--opset", 18)
     assert found.exit_code == 0, found.stderr
     model = onnx.load(out)
     onnx.checker.check_model(model)
-    assert model.opset_import[0].version == 17
+    assert model.opset_import[0].version == 18
 
 
 def test_optimize_writes_a_smaller_model(call, tmp_path):
