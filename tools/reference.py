@@ -49,15 +49,15 @@ def on_disk(model: Source, outputs: Iterable[str] = ()) -> Iterator[Path]:
     Path
         Valid inside the context.
     """
+    added = list(outputs)
+    if isinstance(model, str | os.PathLike) and not added:
+        yield Path(model)
+        return
     import onnx
     import onnx_ir as ir
 
     from ..importers import save
 
-    added = list(outputs)
-    if isinstance(model, str | os.PathLike) and not added:
-        yield Path(model)
-        return
     with tempfile.TemporaryDirectory(prefix="sardonyx-") as folder:
         path = Path(folder) / "model.onnx"
         if isinstance(model, str | os.PathLike):

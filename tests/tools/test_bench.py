@@ -1,6 +1,7 @@
 import itertools
 import json
 import math
+import subprocess
 import sys
 import time
 
@@ -135,3 +136,15 @@ def test_a_model_that_cannot_be_had_is_left_out(monkeypatch):
     said = []
     assert benchmarks.run_suite(["ocr_det"], [1], said.append) == []
     assert said == ["ocr_det left out: no network"]
+
+
+def test_an_engines_process_imports_nothing_it_does_not_need(chain_file):
+    """Otherwise the memory and start of onnxruntime would be charged for ours."""
+    code = (
+        "import sys\n"
+        "from sardonyx.tools import footprint, engines\n"
+        f"engines.open_engine('onnxruntime', {chain_file!r}, {{}}, 1)\n"
+        "print(sorted({'onnx', 'onnx_ir', 'numba', 'rich', 'typer'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
