@@ -17,14 +17,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich.table import Table
 
 from . import text, zoo
 from .engines import Feeds, Run, installed, open_engine
 from .footprint import Footprint, footprint
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 SUITE = (*zoo.LIGHT, "ocr_det", "ocr_rec", "ocr_cls")
 """What ``make bench`` runs: the light models and the three of PP-OCR."""
@@ -223,9 +225,8 @@ def _cells(result: Result) -> tuple[str, ...]:
 
 def table(results: Sequence[Result]) -> Table:
     """Lay results out as a table for the terminal."""
-    made = Table(header_style="bold", pad_edge=False, title_justify="left")
-    for index, column in enumerate(_COLUMNS):
-        made.add_column(column, justify="left" if index in (0, 2) else "right")
+    left = ("model", "engine")
+    made = text.table("", *(name if name in left else f"{name}:" for name in _COLUMNS))
     for result in results:
         made.add_row(*_cells(result))
     means = [
@@ -234,7 +235,6 @@ def table(results: Sequence[Result]) -> Table:
     ]
     failures = [f"{r.engine} fails on {r.model}: {r.error}" for r in results if r.error]
     made.caption = "\n".join(["ratio: onnxruntime / engine", *means, *dict.fromkeys(failures)])
-    made.caption_justify = "left"
     return made
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from typer.core import TyperGroup
 
 from .. import SardonyxError, __version__
@@ -140,7 +139,7 @@ def run(
     with Session(loaded, threads=threads, precision=precision, optimize=level) as session:
         names = [port.name for port in session.get_outputs()]
         results = dict(zip(names, session.run(None, feeds), strict=True))
-    table = Table("output", "type", "shape", "least", "mean", "largest", header_style="bold")
+    table = text.table("", "output", "type", "shape", "least:", "mean:", "largest:")
     for name, value in results.items():
         table.add_row(name, *_statistics(value))
     console.print(table)
@@ -227,7 +226,7 @@ def compare(
         precision=precision,
         optimize=level,
     )
-    table = Table("output", "max abs error", "max rel error", "", header_style="bold")
+    table = text.table("", "output", "max abs error:", "max rel error:", "")
     for each in found.outputs:
         verdict = "[green]agrees[/green]" if each.agrees else f"[red]differs[/red]: {each.reason}"
         table.add_row(each.name, text.error(each.max_abs), text.error(each.max_rel), verdict)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from . import text
 
@@ -120,17 +119,14 @@ def print_summary(summary: Summary, source: str, console: Console) -> None:
         f"{summary.nodes} nodes, {text.number(summary.parameters)} parameters, "
         f"{text.size(summary.weight_bytes)} of weights"
     )
-    ports = Table("", "name", "type", "shape", header_style="bold", pad_edge=False)
+    ports = text.table("", "", "name", "type", "shape")
     for kind, group in (("input", summary.inputs), ("output", summary.outputs)):
         for port in group:
             ports.add_row(kind, port.name, port.dtype, text.shape(port.dims))
     console.print(ports)
     if summary.symbols:
         console.print(f"dynamic dimensions: {', '.join(summary.symbols)}")
-    operators = Table(header_style="bold", pad_edge=False)
-    operators.add_column("operator")
-    operators.add_column("nodes", justify="right")
-    operators.add_column("runs")
+    operators = text.table("", "operator", "nodes:", "runs")
     for row in summary.operators:
         operators.add_row(row.name, str(row.count), "kernel" if row.has_kernel else "on the host")
     console.print(operators)

@@ -125,6 +125,21 @@ def open_session(
             raise UnsupportedModel(f"onnxruntime refuses the model: {error}") from error
 
 
+def run(session: ort.InferenceSession, names: list[str] | None, feeds: Feeds) -> list[Any]:
+    """Run a session of onnxruntime; its errors become ours.
+
+    Raises
+    ------
+    InvalidArgument
+        onnxruntime refuses the inputs, or fails on them.
+    """
+    try:
+        results: list[Any] = session.run(names, dict(feeds))
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        raise InvalidArgument(f"onnxruntime cannot run with these inputs: {error}") from error
+    return results
+
+
 def values(
     model: Source, feeds: Feeds, names: Iterable[str], level: str = "none"
 ) -> dict[str, Any]:
@@ -148,7 +163,7 @@ def values(
     if not computed:
         return {name: feeds[name] for name in wanted}
     session = open_session(model, level=level, outputs=computed)
-    results = dict(zip(computed, session.run(computed, dict(feeds)), strict=True))
+    results = dict(zip(computed, run(session, computed, feeds), strict=True))
     return {name: results[name] if name in results else feeds[name] for name in wanted}
 
 
@@ -174,7 +189,7 @@ def node_times(
             profile_file_prefix=str(Path(folder) / "profile"),
         )
         for _ in range(warmup + runs):
-            session.run(None, dict(feeds))
+            run(session, None, feeds)
         events = json.loads(Path(session.end_profiling()).read_text())
     times: dict[str, list[float]] = {}
     for event in events:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -22,59 +22,60 @@ def print_profile(profile: Profile, console: Console, top: int = 0) -> None:
     chosen = profile.steps
     if top and top < len(chosen):
         chosen = sorted(chosen, key=lambda step: -step.median_ns)[:top]
-    console.print(_steps_table(profile, chosen))
-    if len(chosen) < len(profile.steps):
-        console.print(f"  the {len(chosen)} most expensive of {len(profile.steps)} steps")
+    console.print(_steps_table(profile, chosen, console.width))
     console.print(_operators_table(profile))
     console.print(_totals_table(profile))
     for note in profile.notes:
         console.print(f"[yellow]{note}[/yellow]")
 
 
-def _table(title: str, *columns: str) -> Table:
-    """Make a table whose columns are right-aligned when their heading ends in a colon."""
-    table = Table(title=title, title_justify="left", header_style="bold", pad_edge=False)
-    for column in columns:
-        right = column.endswith(":")
-        table.add_column(column.removesuffix(":"), justify="right" if right else "left",
-                         no_wrap=right, overflow="fold")  # fmt: skip
-    return table
+# Column: how a step fills it. Those marked are left out where the terminal is narrow.
+_COLUMNS: tuple[tuple[str, bool, Callable[[StepRow], str]], ...] = (
+    ("#:", True, lambda step: str(step.index)),
+    ("nodes", True, lambda step: _nodes(step)),
+    ("operators", True, lambda step: step.op_type),
+    ("kernel", True, lambda step: step.kernel),
+    ("layout", False, lambda step: step.layout),
+    ("prec.", False, lambda step: step.precision),
+    ("ms:", True, lambda step: text.milliseconds(step.median_ns)),
+    ("p95:", False, lambda step: text.milliseconds(step.p95_ns)),
+    ("share:", True, lambda step: text.percent(step.share)),
+    ("GFLOP/s:", True, lambda step: f"{step.gflops:.1f}"),
+    ("GB/s:", False, lambda step: f"{step.gbps:.1f}"),
+    ("of roof:", True, lambda step: _roof(step)),
+    ("ORT ms:", True, lambda step: text.milliseconds(step.reference_ns)),
+    ("ratio:", True, lambda step: _ratio(step.reference_ns, step.median_ns)),
+    ("abs err:", False, lambda step: text.error(step.max_abs)),
+    ("rel err:", True, lambda step: text.error(step.max_rel)),
+)
+_WIDE = 150
 
 
-def _steps_table(profile: Profile, steps: list[StepRow]) -> Table:
-    table = _table(
+def _steps_table(profile: Profile, steps: list[StepRow], width: int) -> Table:
+    columns = [column for column in _COLUMNS if column[1] or width >= _WIDE]
+    table = text.table(
         f"{profile.model}: {len(profile.steps)} steps, {profile.threads} thread(s), "
         f"{profile.runs} runs",
-        "#:", "nodes", "operators", "kernel", "layout", "prec.", "ms:", "p95:", "share:",
-        "GFLOP/s:", "GB/s:", "of roof:", "ORT ms:", "ratio:", "abs err:", "rel err:",
-    )  # fmt: skip
+        *(name for name, _, _ in columns),
+    )
     for step in steps:
-        table.add_row(
-            str(step.index),
-            _nodes(step),
-            step.op_type,
-            step.kernel,
-            step.layout,
-            step.precision,
-            text.milliseconds(step.median_ns),
-            text.milliseconds(step.p95_ns),
-            text.percent(step.share),
-            f"{step.gflops:.1f}",
-            f"{step.gbps:.1f}",
-            f"{text.percent(step.roof)} {step.bound[0]}" if step.roof is not None else "–",
-            text.milliseconds(step.reference_ns),
-            _ratio(step.reference_ns, step.median_ns),
-            text.error(step.max_abs),
-            text.error(step.max_rel),
-        )
-    table.caption = "of roof: c is bound by compute, m by memory; ratio: onnxruntime / sardonyx"
-    table.caption_justify = "left"
+        table.add_row(*(write(step) for _, _, write in columns))
+    notes = ["of roof: c is bound by compute, m by memory; ratio: onnxruntime / sardonyx"]
+    if len(steps) < len(profile.steps):
+        notes.append(f"the {len(steps)} most expensive of {len(profile.steps)} steps")
+    if len(columns) < len(_COLUMNS):
+        notes.append(f"more columns on a terminal of {_WIDE} characters, and in an export")
+    table.caption = "\n".join(notes)
     return table
+
+
+def _roof(step: StepRow) -> str:
+    return "–" if step.roof is None else f"{text.percent(step.roof)} {step.bound[0]}"
 
 
 def _nodes(step: StepRow) -> str:
     names = list(step.nodes) or [step.name]
-    return names[0] if len(names) == 1 else f"{names[0]} (+{len(names) - 1})"
+    return names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
 
 
 def _ratio(reference_ns: float | None, own_ns: float) -> str:
@@ -82,7 +83,7 @@ def _ratio(reference_ns: float | None, own_ns: float) -> str:
 
 
 def _operators_table(profile: Profile) -> Table:
-    table = _table("By operator", "operators", "steps:", "ms:", "share:", "ORT ms:", "ratio:")
+    table = text.table("By operator", "operators", "steps:", "ms:", "share:", "ORT ms:", "ratio:")
     for group in profile.by_operator():
         table.add_row(
             group.op_type,
@@ -96,7 +97,7 @@ def _operators_table(profile: Profile) -> Table:
 
 
 def _totals_table(profile: Profile) -> Table:
-    table = _table("Totals", "", ":")
+    table = text.table("Totals", "", ":")
     for label, value in _totals(profile):
         table.add_row(label, value)
     return table

@@ -1,6 +1,11 @@
-"""How the tools write quantities: one way for each, so that all tables read alike."""
+"""How the tools write quantities and tables: one way for each, so that all read alike."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 _PREFIXES = ("", "k", "M", "G", "T")
 
@@ -54,3 +59,30 @@ def shape(dims: object) -> str:
         return "any shape"
     parts = ["?" if dim is None else str(dim) for dim in dims]  # type: ignore[attr-defined]
     return "×".join(parts) or "scalar"
+
+
+def table(title: str, *columns: str) -> Table:
+    """Make an empty table; a column whose heading ends in a colon is aligned to the right.
+
+    Columns on the right hold numbers and are never cut, those on the left give way.
+    """
+    from rich import box
+    from rich.table import Table
+
+    made = Table(
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    made.caption_justify = "left"
+    for column in columns:
+        right = column.endswith(":")
+        made.add_column(
+            column.removesuffix(":"),
+            justify="right" if right else "left",
+            no_wrap=right,  # such columns keep their width as long as others can give way
+            overflow="ellipsis",
+        )
+    return made
