@@ -195,17 +195,18 @@ def find_culprit(
         (step, [name for name in step.outputs if name in produced and name in traced])
         for step in session.profile(feeds, runs=1, warmup=0).steps
     ]
-    expected = reference.values(lowered, feeds, [name for _, names in steps for name in names])
+    wanted = [name for _, names in steps for name in names]
+    known = {**feeds, **reference.values(lowered, feeds, wanted)}
     first: Culprit | None = None
     for step, names in steps:
         wrong = [
             each
-            for each in (difference(n, traced[n], expected[n], rtol, atol) for n in names)
+            for each in (difference(n, traced[n], known[n], rtol, atol) for n in names)
             if not each.agrees
         ]
         if not wrong:
             continue
-        suspect = _isolate(lowered, step, wrong, feeds, {name: expected[name] for name in names})
+        suspect = _isolate(lowered, step, names, wrong, known)
         suspect.alone = _is_wrong_alone(suspect, open_session, rtol, atol)
         if suspect.alone:
             return suspect
@@ -216,11 +217,15 @@ def find_culprit(
 def _isolate(
     lowered: ir.Model,
     step: StepProfile,
+    outputs: list[str],
     wrong: list[Difference],
-    feeds: Mapping[str, np.ndarray],
-    expected: Mapping[str, np.ndarray],
+    known: dict[str, Any],
 ) -> Culprit:
-    """Cut a step's nodes out of the model, with the values onnxruntime has for their inputs."""
+    """Cut a step's nodes out of the model, with the values onnxruntime has for their inputs.
+
+    ``known`` holds the graph's inputs and the values onnxruntime was asked for so far; what is
+    missing is added.
+    """
     import onnx_ir as ir
 
     covered = [node for node in lowered.graph if node.name in step.nodes]
@@ -233,15 +238,25 @@ def _isolate(
         if value not in inside and value not in weights
     ]
     names = list(dict.fromkeys(str(value.name) for value in needed))
-    values = reference.values(lowered, feeds, names)
-    graph = ir.convenience.extract(lowered.graph, names, list(expected))
+    missing = [name for name in names if name not in known]
+    if missing:
+        feeds = {str(value.name): known[str(value.name)] for value in lowered.graph.inputs}
+        known.update(reference.values(lowered, feeds, missing))
+    graph = ir.convenience.extract(lowered.graph, names, outputs)
     for value in (*graph.inputs, *graph.outputs):
-        array = {**values, **expected}[str(value.name)]
+        array = known[str(value.name)]
         value.type = value.type or ir.TensorType(ir.DataType.from_numpy(array.dtype))
         value.shape = ir.Shape(array.shape)
     model = ir.Model(graph, ir_version=lowered.ir_version)
     return Culprit(
-        step.index, step.name, step.op_type, tuple(step.nodes), wrong, False, model, values
+        step.index,
+        step.name,
+        step.op_type,
+        tuple(step.nodes),
+        wrong,
+        alone=False,
+        model=model,
+        feeds={name: known[name] for name in names},
     )
 
 
