@@ -235,7 +235,7 @@ def _isolate(
         value
         for node in covered
         for value in _read_by(node, lowered.graph)
-        if value not in inside and value not in weights
+        if value not in inside and value not in weights and not _is_constant(value)
     ]
     names = list(dict.fromkeys(str(value.name) for value in needed))
     missing = [name for name in names if name not in known]
@@ -258,6 +258,11 @@ def _isolate(
         model=model,
         feeds={name: known[name] for name in names},
     )
+
+
+def _is_constant(value: ir.Value) -> bool:
+    node = value.producer()
+    return node is not None and node.op_type == "Constant"
 
 
 def _read_by(node: ir.Node, graph: ir.Graph) -> list[ir.Value]:

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from sardonyx.kernels.target import LANES
 from sardonyx.tools import peaks
 
