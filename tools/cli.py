@@ -113,7 +113,39 @@ def convert(
     model = _load(source)
     save(model, output, target_opset=opset)
     nodes = sum(1 for _ in model.graph.all_nodes())
-    console.print(f"{output}: {nodes} nodes, {text.size(output.stat().st_size)}")
+    size = text.size(output.stat().st_size)
+    console.print(f"{output}: {nodes} nodes, {size}", highlight=False)
+
+
+@app.command()
+def optimize(
+    source: Source,
+    output: Output,
+    level: Level = "all",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Run the model before and after every pass.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why what looks like a fusion was not one.")
+    ] = False,
+) -> None:
+    """Optimize a model, and show what each pass did."""
+    from ..importers import save
+    from ..optimizer.pipeline import optimize_with_report
+
+    model = _load(source)
+    before = sum(1 for _ in model.graph.all_nodes())
+    optimized, report = optimize_with_report(model, level=level, verify=verify, explain=explain)
+    save(optimized, output)
+    table = text.table("", "pass", "changes:", "ms:")
+    for each in report.passes:
+        table.add_row(each.name, str(each.changes), f"{1e3 * each.seconds:.1f}")
+    console.print(table)
+    for reason in report.explanations:
+        console.print(reason, highlight=False, markup=False)
+    after = sum(1 for _ in optimized.graph.all_nodes())
+    size = text.size(output.stat().st_size)
+    console.print(f"{output}: {before} nodes became {after}, {size}", highlight=False)
 
 
 @app.command()
@@ -238,6 +270,8 @@ def compare(
         )
     if found.culprit is not None:
         _print_culprit(found.culprit, repro)
+    elif not found.agrees and (bisect or repro is not None):
+        console.print("no step is at fault: all values between the steps agree")
     if not found.agrees:
         raise typer.Exit(1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ def duration(ns: float) -> str:
 
 def milliseconds(ns: float | None) -> str:
     """Write a time given in nanoseconds as a number of milliseconds; a dash for none."""
-    return "–" if ns is None else f"{ns / 1e6:.3f}"
+    return "–" if ns is None else f"{ns / 1e6:.{4 if ns < 1e6 else 3}f}"
 
 
 def size(count: float) -> str:
@@ -53,11 +54,11 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
-def shape(dims: object) -> str:
+def shape(dims: Iterable[object] | None) -> str:
     """Write a shape as ``1×3×224×224``; unknown sizes as ``?``, no dimensions as ``scalar``."""
     if dims is None:
         return "any shape"
-    parts = ["?" if dim is None else str(dim) for dim in dims]  # type: ignore[attr-defined]
+    parts = ["?" if dim is None else str(dim) for dim in dims]
     return "×".join(parts) or "scalar"
 
 
@@ -70,6 +71,7 @@ def table(title: str, *columns: str) -> Table:
     from rich.table import Table
 
     made = Table(
+        show_header=any(column.strip(":") for column in columns),
         title=title or None,
         title_justify="left",
         title_style="bold",

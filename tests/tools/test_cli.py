@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 import sardonyx
+from sardonyx.runtime.session import Session
 from sardonyx.tools.cli import app
 from sardonyx.tools.demo import DATA
 from typer.testing import CliRunner
@@ -55,7 +56,7 @@ def test_inspect(call):
     shown = call("inspect", MODEL).stdout
     assert "images×1×8×8" in shown and "probabilities" in shown
     assert "dynamic dimensions: images" in shown
-    assert re.search(r"Conv +│ +4 +│ kernel", shown)
+    assert re.search(r"\bConv +4 +kernel", shown)
 
 
 def test_convert_writes_a_model_that_computes_the_same(call, tmp_path):
@@ -71,7 +72,9 @@ def test_optimize_writes_a_smaller_model(call, tmp_path):
     out = tmp_path / "out.onnx"
     found = call("optimize", MODEL, "-o", out, "--verify")
     assert found.exit_code == 0, found.stderr
-    assert len(ir.load(out).graph) < len(ir.load(MODEL).graph) / 2
+    operators = [node.op_type for node in ir.load(out).graph]
+    # What is left: a division, four convolutions, three activations, one sum with its own, ...
+    assert len(operators) <= 14 and "BatchNormalization" not in operators
 
 
 def test_run_on_a_file(call, tmp_path):
@@ -90,9 +93,15 @@ def test_compare_agrees(call):
     assert "agrees" in found.stdout
 
 
-def test_compare_with_no_tolerance_differs_and_bisects(call, tmp_path):
-    found = call("compare", MODEL, "--rtol", 0, "--atol", -1, "--repro", tmp_path / "repro")
+def test_compare_reports_a_difference_and_fails(call, monkeypatch):
+    right = Session.run
+    monkeypatch.setattr(
+        Session, "run", lambda *arguments: [y + np.float32(0.5) for y in right(*arguments)]
+    )
+    found = call("compare", MODEL, "--bisect")
     assert found.exit_code == 1
+    assert "differs" in found.stdout and "10 of 10 elements" in " ".join(found.stdout.split())
+    assert "no step is at fault" in found.stdout
 
 
 def test_profile_prints_and_exports(call, tmp_path):
