@@ -68,9 +68,9 @@ class Executable:
             words[word] = addresses[kernel]
         self.words = words
         self.bind_patches = np.ascontiguousarray(patches[patches[:, 1] != KERNEL])
-        kinds = program.buffers[:, 0]
-        at = (patches[:, 1] == ADDRESS) & np.isin(kinds[patches[:, 2]], (INPUT, OUTPUT))
-        self.run_patches = np.ascontiguousarray(patches[at])
+        addressed = patches[patches[:, 1] == ADDRESS]
+        moving = np.isin(program.buffers[addressed[:, 2], 0], (INPUT, OUTPUT))
+        self.run_patches = np.ascontiguousarray(addressed[moving])
         self.steps = np.array(
             [(addresses[step.kernel], step.record) for step in program.steps], np.int64
         ).reshape(-1, 2)
@@ -229,6 +229,10 @@ class Context:
 
     def _fill(self) -> None:
         self.executable.fill(_address(self._fill_record), 0, 1)
+
+    def value(self, slot: int) -> int:
+        """Value of a size, as bound."""
+        return int(self._values[slot])
 
     @property
     def arena_bytes(self) -> int:

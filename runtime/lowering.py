@@ -9,7 +9,7 @@ lowering asks for the order it needs, and a conversion is emitted once, where it
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,8 @@ from ..kernels.registry import Kernel
 from . import symbolic
 from .fusion import Group, find_groups
 from .graph import Info, Node, OnHost, dtype_name, known_array
-from .ops.registry import OPERATORS, host_infos
+from .ops import OPERATORS
+from .ops.registry import host_infos
 from .placement import find_places
 from .program import (
     ADDRESS,
@@ -152,6 +153,7 @@ class Lowering:
         self.threads = symbolic.symbol("threads")
         self.infos: dict[ir.Value, Info] = {}
         self.nodes: list[Node] = []
+        self.index_of: dict[ir.Node, int] = {}
         self.why_host: dict[int, str] = {}
         self._defined: dict[int, list[tuple[int, int, str]]] = {}
         self._buffers: list[Buffer] = []
@@ -174,6 +176,7 @@ class Lowering:
         self._group: Sequence[Node] = ()
         self.places: dict[ir.Value, tuple[ir.Value, Dim]] = {}
         self._outputs: dict[ir.Value, int] = {}
+        self._given: set[Buffer] = set()
 
     # --- shapes -------------------------------------------------------------------------------
 
@@ -190,6 +193,7 @@ class Lowering:
             node = Node(item, self.infos, self.opsets.get(item.domain, 1), index)
             self._infer_node(node)
             self.nodes.append(node)
+            self.index_of[item] = index
         for position, value in enumerate(graph.outputs):
             self._outputs.setdefault(value, position)
 
@@ -628,8 +632,6 @@ class Lowering:
         dense = tensor.offset == 0 and same_strides(tensor.shape, tensor.strides, strides)
         return taken or not dense or tensor.buffer.size != tensor.nbytes
 
-    _given: set[Buffer]
-
     def _input_port(self, value: ir.Value) -> Port:
         info = self.infos[value]
         tensor = self._spec(self._tensors[value])
@@ -720,6 +722,3 @@ def _constant_info(value: ir.Value) -> Info:
 def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
     """Lower an optimized model to a program; see :class:`Lowering`."""
     return Lowering(model, {"precision": "fp32", **(options or {})}).lower()
-
-
-_ = Callable

@@ -297,3 +297,9 @@ def work(thread: int, threads: int, team: Pointer) -> int:
             return 0
         _walk_job(load_i64(team, JOB), thread, threads)
         atomic_add(team, ARRIVED, 1)
+
+
+@kernel
+def read_cycles(thread: int, threads: int) -> int:
+    """Return the time stamp counter."""
+    return cycles()
