@@ -18,7 +18,6 @@ def clean(model: ir.Model, report: Report) -> int:
     common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=0)(model)
     common.RemoveUnusedNodesPass()(model)
     common.CommonSubexpressionEliminationPass()(model)
-    common.IdentityEliminationPass()(model)
     common.RemoveUnusedNodesPass()(model)
     return before - len(model.graph)
 

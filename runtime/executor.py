@@ -200,7 +200,7 @@ class Context:
                 if index >= 0:
                     self._symbols[index] = size
         self._evaluate()
-        self._check()
+        self._check(0)
         self._plan(0)
         self._output_specs = self._outputs_of(0)
         self.shapes = shapes
@@ -208,8 +208,10 @@ class Context:
     def _evaluate(self) -> None:
         self.executable.evaluate(_address(self._evaluate_record), 0, 1)
 
-    def _check(self) -> None:
+    def _check(self, phase: int) -> None:
         for check in self.program.checks:
+            if check.phase != phase:
+                continue
             left, right = self._values[check.left], self._values[check.right]
             if left != right and not (check.broadcast and left == 1):
                 raise InvalidArgument(f"{check.message}: {left} and {right}")
@@ -392,7 +394,7 @@ class Context:
         if host.defines:
             self._phase += 1
             self._evaluate()
-            self._check()
+            self._check(self._phase)
             self._plan(self._phase)
             self._make_outputs(outputs, self._outputs_of(self._phase))
         self._fill()

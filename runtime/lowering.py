@@ -207,8 +207,10 @@ class Lowering:
         dims: list[Dim] = []
         for axis, dim in enumerate(value.shape):
             known = isinstance(dim, int) and dim >= 0
-            label = f"{name}.{axis}" if not isinstance(dim, ir.SymbolicDim) else dim.value
-            dims.append(int(dim) if known else symbolic.symbol(label or f"{name}.{axis}"))
+            label = dim.value if isinstance(dim, ir.SymbolicDim) else None
+            # Names such as "?" are exporters' way of giving none.
+            unnamed = label is None or not label.strip("?-_ ")
+            dims.append(int(dim) if known else symbolic.symbol(f"{name}.{axis}" if unnamed else label))
         return Info(name, dtype, tuple(dims))
 
     def _infer_node(self, node: Node) -> None:
@@ -304,6 +306,12 @@ class Lowering:
         """Let a node's output be a view that needs no step."""
         tensor.name = node.infos[index].name
         self._tensors[node.outputs[index]] = tensor
+
+    def is_whole(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor fills its memory densely, in whatever order."""
+        axes = sorted(range(len(tensor.shape)), key=lambda a: tensor.strides[a] == 1)
+        dense = contiguous_strides(tensor.shape, axes)
+        return same_strides(tensor.shape, dense, tensor.strides)
 
     def is_placed(self, value: ir.Value) -> bool:
         """Tell whether a value already lies where it is needed."""
@@ -516,7 +524,7 @@ class Lowering:
                 raise InvalidModel(f"{message}: {left} and {right}")
         elif left != right:
             slot = self.code.slot
-            self._out.checks.append(Check(slot(left), slot(right), broadcast, message))
+            self._out.checks.append(Check(slot(left), slot(right), broadcast, message, self._phase))
 
     # --- host ---------------------------------------------------------------------------------
 

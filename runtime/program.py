@@ -104,12 +104,13 @@ class Stretch:
 
 @dataclass
 class Check:
-    """A condition on sizes: ``left == right`` (or left == 1 when ``broadcast``)."""
+    """A condition on sizes: ``left == right`` (or left == 1 when ``broadcast``), once ``phase`` has come."""
 
     left: int
     right: int
     broadcast: bool
     message: str
+    phase: int
 
 
 @dataclass
