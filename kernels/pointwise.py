@@ -384,22 +384,22 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
 
 
 @_scalar
-def _not(a: Any) -> Any:
+def logical_not(a: Any) -> Any:
     return not a
 
 
 @_scalar
-def _and(a: Any, b: Any) -> Any:
+def logical_and(a: Any, b: Any) -> Any:
     return (a != 0) & (b != 0)
 
 
 @_scalar
-def _or(a: Any, b: Any) -> Any:
+def logical_or(a: Any, b: Any) -> Any:
     return (a != 0) | (b != 0)
 
 
 @_scalar
-def _xor(a: Any, b: Any) -> Any:
+def logical_xor(a: Any, b: Any) -> Any:
     return (a != 0) != (b != 0)
 
 

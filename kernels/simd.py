@@ -112,7 +112,6 @@ def _make_store(name: str) -> Callable[..., Any]:
     return store
 
 
-
 @intrinsic
 def load_f16(typingctx, address, index):  # type: ignore[no-untyped-def]
     """Load a float16 as float32."""

@@ -18,8 +18,20 @@ SIZE_LIMIT = 1 << 20
 """Bytes a folded result may have, unless it is no larger than what it was made of."""
 
 _NEVER = frozenset(
-    "RandomNormal RandomUniform RandomNormalLike RandomUniformLike Multinomial Bernoulli "
-    "If Loop Scan SequenceMap QuantizeLinear DequantizeLinear".split()
+    [
+        "RandomNormal",
+        "RandomUniform",
+        "RandomNormalLike",
+        "RandomUniformLike",
+        "Multinomial",
+        "Bernoulli",
+        "If",
+        "Loop",
+        "Scan",
+        "SequenceMap",
+        "QuantizeLinear",
+        "DequantizeLinear",
+    ]
 )
 
 

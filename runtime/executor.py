@@ -196,6 +196,8 @@ class Context:
         """
         self.shapes = None
         for port, shape in zip(self.program.inputs, shapes, strict=True):
+            if port.dtype == "object":
+                continue
             for size, index in zip(shape, port.symbols, strict=False):
                 if index >= 0:
                     self._symbols[index] = size
@@ -297,7 +299,10 @@ class Context:
 
     def _begin(self, arrays: Sequence[np.ndarray]) -> list[Any]:
         for buffer, array in zip(self._input_buffers, arrays, strict=True):
-            self._bases[buffer] = _address(array)
+            if self._kinds[buffer] == HOST:
+                self._objects[buffer] = array
+            else:
+                self._bases[buffer] = _address(array)
         self._arrays = arrays
         self._phase = 0
         self._status[3] = 0

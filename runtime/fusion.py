@@ -126,7 +126,9 @@ def _can_lead(low: Lowering, node: Node, group: Group) -> bool:
         infos = [info for info in (*member.inputs, *member.infos) if info is not None]
         if any(info.dtype != "float32" for info in infos):
             return False
-        text = OPERATORS[member.ir.domain, member.op_type].term(  # type: ignore[misc]
+        text = OPERATORS[
+            member.ir.domain, member.op_type
+        ].term(  # type: ignore[misc]
             member, names[: sum(v is not None for v in member.values)]
         )
         if not language.functions(text) <= set(language.VECTOR):

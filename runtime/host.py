@@ -102,7 +102,9 @@ def _captured(node: onnx.NodeProto) -> set[str]:
     """Names that subgraphs of a node take from outside."""
     found: set[str] = set()
     for attribute in node.attribute:
-        for graph in [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs:
+        for graph in (
+            [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs
+        ):
             own = {i.name for i in graph.input} | {i.name for i in graph.initializer}
             for inner in graph.node:
                 found |= ({name for name in inner.input if name} | _captured(inner)) - own

@@ -210,7 +210,9 @@ class Lowering:
             label = dim.value if isinstance(dim, ir.SymbolicDim) else None
             # Names such as "?" are exporters' way of giving none.
             unnamed = label is None or not label.strip("?-_ ")
-            dims.append(int(dim) if known else symbolic.symbol(f"{name}.{axis}" if unnamed else label))
+            dims.append(
+                int(dim) if known else symbolic.symbol(f"{name}.{axis}" if unnamed else label)
+            )
         return Info(name, dtype, tuple(dims))
 
     def _infer_node(self, node: Node) -> None:
@@ -447,7 +449,9 @@ class Lowering:
         if set(fields) != set(kernel.fields):
             wrong = sorted(set(fields) ^ set(kernel.fields))
             raise TypeError(f"{kernel.ref}: fields differ: {wrong}")
-        record = Record([_bits(fields[f]) if f in kernel.floats else fields[f] for f in kernel.fields])
+        record = Record(
+            [_bits(fields[f]) if f in kernel.floats else fields[f] for f in kernel.fields]
+        )
         used: list[Tensor] = [*outputs, *extra]
         position = self._place_record(record, used)
         for tensor in used:
@@ -620,7 +624,8 @@ class Lowering:
         tensor = self.tensor(value)
         info = self.infos[value]
         if tensor.buffer.kind != HOST and (
-            tensor.buffer.kind != OUTPUT or value not in self._outputs
+            tensor.buffer.kind != OUTPUT
+            or value not in self._outputs
             or self._shares_output(value, tensor)
         ):
             buffer = self.buffer(OUTPUT, tensor.nbytes)

@@ -104,7 +104,10 @@ class Stretch:
 
 @dataclass
 class Check:
-    """A condition on sizes: ``left == right`` (or left == 1 when ``broadcast``), once ``phase`` has come."""
+    """A condition on sizes: left == right, or left == 1 when ``broadcast``.
+
+    It is tested once the sizes of its phase are known.
+    """
 
     left: int
     right: int

@@ -182,7 +182,7 @@ class Session:
     def _check_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> None:
         sizes: dict[str, tuple[int, str]] = {}
         for port, shape in zip(self._program.inputs, shapes, strict=True):
-            if port.dims is None or port.kind != "tensor":
+            if port.dims is None or port.dtype == "object":
                 continue
             if len(shape) != len(port.dims):
                 raise InvalidArgument(
@@ -281,12 +281,9 @@ class Session:
     def __reduce__(self) -> Any:
         source = self._source
         if not isinstance(source, bytes | str | os.PathLike):
-            import onnx_ir as ir
+            from ..importers import to_bytes
 
-            proto = ir.to_proto(source) if isinstance(source, ir.Model) else source
-            if not hasattr(proto, "SerializeToString"):
-                raise TypeError(f"a session made from {type(source).__name__} cannot be pickled")
-            source = proto.SerializeToString()
+            source = to_bytes(source)
         return _reopen, (source, self.threads, self._options)
 
 

@@ -64,7 +64,11 @@ def evaluate(
 ) -> int:
     """Compute the value of every expression: values[i] from code[i] and the symbols."""
     for i in range(count):
-        operation, a, b = load_i64(code, 3 * i), load_i64(code, 3 * i + 1), load_i64(code, 3 * i + 2)
+        operation, a, b = (
+            load_i64(code, 3 * i),
+            load_i64(code, 3 * i + 1),
+            load_i64(code, 3 * i + 2),
+        )
         if operation == 0:
             store_i64(values, i, a)
         elif operation == 1:

@@ -178,5 +178,3 @@ def max_pool_indices(
                 store_f32(y, out, best)
                 store_i64(indices, out, plane * height * width + found)
     return 0
-
-

@@ -131,10 +131,7 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
                         total = combine(total, part)
                 vstore_first(y, c, finish_vector(total, _F(count)), n - c)
 
-        if kind in ("max", "min", "prod"):
-            combine = vector_step
-        else:
-            combine = _add
+        combine = vector_step if kind in ("max", "min", "prod") else _add
         if kind == "mean":
             finish_vector = njit(lambda total, count: total / splat(count))
         elif kind == "l2":

@@ -92,15 +92,21 @@ def resize(
                 for c in range(0, channels, LANES):
                     vstore_first(target, c, vload_first(pixel, c, channels - c), channels - c)
                 continue
-            i, j = int(math.floor(at_h)), int(math.floor(at_w))
+            i, j = math.floor(at_h), math.floor(at_w)
             fh, fw = _F(at_h - i), _F(at_w - j)
             i0, i1 = _clamp(i, height), _clamp(i + 1, height)
             j0, j1 = _clamp(j, width), _clamp(j + 1, width)
             one = _F(1.0)
             a, b = splat((one - fh) * (one - fw)), splat((one - fh) * fw)
             d, e = splat(fh * (one - fw)), splat(fh * fw)
-            p00, p01 = source + (i0 * x_row + j0 * x_pixel) * 4, source + (i0 * x_row + j1 * x_pixel) * 4
-            p10, p11 = source + (i1 * x_row + j0 * x_pixel) * 4, source + (i1 * x_row + j1 * x_pixel) * 4
+            p00, p01 = (
+                source + (i0 * x_row + j0 * x_pixel) * 4,
+                source + (i0 * x_row + j1 * x_pixel) * 4,
+            )
+            p10, p11 = (
+                source + (i1 * x_row + j0 * x_pixel) * 4,
+                source + (i1 * x_row + j1 * x_pixel) * 4,
+            )
             for c in range(0, channels, LANES):
                 n = channels - c
                 total = vload_first(p00, c, n) * a

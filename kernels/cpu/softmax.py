@@ -134,5 +134,3 @@ def softmax(logarithm: int) -> Callable[..., int]:
         return 0
 
     return body
-
-

@@ -3,5 +3,14 @@
 from . import conv, elementwise, matmul, movement, norm, pool, reduce, resample
 from .registry import OPERATORS
 
-__all__ = ["OPERATORS", "conv", "elementwise", "matmul", "movement", "norm", "pool", "reduce",
-           "resample"]
+__all__ = [
+    "OPERATORS",
+    "conv",
+    "elementwise",
+    "matmul",
+    "movement",
+    "norm",
+    "pool",
+    "reduce",
+    "resample",
+]

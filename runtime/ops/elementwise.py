@@ -47,7 +47,9 @@ def _shape(node: Node, dtype: str | None = None, operands: int | None = None) ->
         from ... import InvalidModel
 
         names = [info.name for info in infos]
-        raise InvalidModel(f"node {node.name!r} ({node.op_type}): inputs {names}: {error}") from None
+        raise InvalidModel(
+            f"node {node.name!r} ({node.op_type}): inputs {names}: {error}"
+        ) from None
 
 
 def _infer(node: Node) -> list[Info]:
@@ -237,10 +239,32 @@ def _elementwise(names: dict[str, Term], infer: Callable[[Node], list[Info]]) ->
         register(name, infer, _lower, term=term)
 
 
-_FLOAT_ONLY = (
-    "Exp Log Tanh Erf Sigmoid Sqrt Floor Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh "
-    "Acosh Atanh HardSwish Softplus Softsign Mish"
-).split()
+_FLOAT_ONLY = [
+    "Exp",
+    "Log",
+    "Tanh",
+    "Erf",
+    "Sigmoid",
+    "Sqrt",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Asin",
+    "Acos",
+    "Atan",
+    "Sinh",
+    "Cosh",
+    "Asinh",
+    "Acosh",
+    "Atanh",
+    "HardSwish",
+    "Softplus",
+    "Softsign",
+    "Mish",
+]
 
 
 def _snake(name: str) -> str:
@@ -320,10 +344,10 @@ _elementwise(
         "LessOrEqual": _call("less_or_equal"),
         "Greater": _call("greater"),
         "GreaterOrEqual": _call("greater_or_equal"),
-        "And": _call("and"),
-        "Or": _call("or"),
-        "Xor": _call("xor"),
-        "Not": _call("not"),
+        "And": _call("logical_and"),
+        "Or": _call("logical_or"),
+        "Xor": _call("logical_xor"),
+        "Not": _call("logical_not"),
         "IsNaN": _call("is_nan"),
         "IsInf": _is_inf,
     },

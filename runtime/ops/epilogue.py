@@ -52,10 +52,10 @@ def plan(low: Lowering, head: Node, body: Sequence[Node], channel_axis: int) -> 
     value = head.outputs[0]
     queue = list(body)
     shape = head.infos[0].shape
-    if queue and (other := _added(queue[0], value)) is not None:
-        if _per_channel(low.infos[other], head.infos[0], channel_axis):
-            found.bias = other
-            value = queue.pop(0).outputs[0]
+    other = _added(queue[0], value) if queue else None
+    if other is not None and _per_channel(low.infos[other], head.infos[0], channel_axis):
+        found.bias = other
+        value = queue.pop(0).outputs[0]
     if queue and (other := _added(queue[0], value)) is not None and low.infos[other].shape == shape:
         found.residual = other
         value = queue.pop(0).outputs[0]
