@@ -304,6 +304,16 @@ def extract(typingctx, value, lane):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def first(typingctx, count):  # type: ignore[no-untyped-def]
+    """Mask of the first ``count`` lanes."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return _first(builder, args[0])
+
+    return mask(types.int64), codegen
+
+
+@intrinsic
 def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     """Return ``a * b + c`` with one rounding."""
 

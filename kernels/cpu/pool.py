@@ -33,41 +33,49 @@ def _window(at: int, size: int, dilation: int, limit: int) -> Any:
 
 
 @njit
-def _max_pixel(x: int, y: int, rows: int, taps: int, row: int, tap: int, channels: int) -> None:
-    """Maximum over rows x taps pixels; two vectors of channels at a time."""
-    low = splat(_F(-np.inf))
-    c = 0
-    while c + 2 * LANES <= channels:
-        a, b = low, low
-        for i in range(rows):
-            at = x + (i * row + c) * 4
-            for _ in range(taps):
-                a = vmax(vload(at, 0), a)
-                b = vmax(vload(at, LANES), b)
-                at += tap * 4
-        vstore(y, c, a)
-        vstore(y, c + LANES, b)
-        c += 2 * LANES
-    while c < channels:
-        a = low
-        for i in range(rows):
-            for j in range(taps):
-                a = vmax(vload_first(x, i * row + j * tap + c, channels - c), a)
-        vstore_first(y, c, a, channels - c)
-        c += LANES
+def _fold(average: bool, value: Any, total: Any) -> Any:
+    # A maximum that meets a NaN takes it, and loses it to the next number, as in onnxruntime.
+    return total + value if average else vmax(value, total)
 
 
 @njit
-def _mean_pixel(
-    x: int, y: int, rows: int, taps: int, row: int, tap: int, channels: int, scale: Any
+def _pixel(
+    x: int, y: int, rows: int, taps: int, row: int, tap: int, channels: int, scale: Any, average: bool
 ) -> None:
-    """Sum over rows x taps pixels, scaled."""
-    for c in range(0, channels, LANES):
-        total = splat(_F(0.0))
+    """Maximum, or scaled sum, over rows x taps pixels; up to four vectors at a time."""
+    begin = splat(_F(0.0) if average else _F(-np.inf))
+    factor = splat(scale)
+    c = 0
+    while c + 4 * LANES <= channels:
+        a, b, d, e = begin, begin, begin, begin
+        for i in range(rows):
+            at = x + (i * row + c) * 4
+            for _ in range(taps):
+                a = _fold(average, vload(at, 0), a)
+                b = _fold(average, vload(at, LANES), b)
+                d = _fold(average, vload(at, 2 * LANES), d)
+                e = _fold(average, vload(at, 3 * LANES), e)
+                at += tap * 4
+        vstore(y, c, a * factor)
+        vstore(y, c + LANES, b * factor)
+        vstore(y, c + 2 * LANES, d * factor)
+        vstore(y, c + 3 * LANES, e * factor)
+        c += 4 * LANES
+    while c + LANES <= channels:
+        a = begin
+        for i in range(rows):
+            at = x + (i * row + c) * 4
+            for _ in range(taps):
+                a = _fold(average, vload(at, 0), a)
+                at += tap * 4
+        vstore(y, c, a * factor)
+        c += LANES
+    if c < channels:
+        a = begin
         for i in range(rows):
             for j in range(taps):
-                total = total + vload_first(x, i * row + j * tap + c, channels - c)
-        vstore_first(y, c, total * splat(scale), channels - c)
+                a = _fold(average, vload_first(x, i * row + j * tap + c, channels - c), a)
+        vstore_first(y, c, a * factor, channels - c)
 
 
 @kernel
@@ -124,14 +132,14 @@ def pool(
             taps_h, taps_w = max(0, h_last - h_first), max(0, w_last - w_first)
             row, tap = dilation_h * x_row, dilation_w * x_pixel
             if average == 0:
-                _max_pixel(source, target, taps_h, taps_w, row, tap, channels)
+                _pixel(source, target, taps_h, taps_w, row, tap, channels, _F(1.0), False)
             else:
                 count = taps_h * taps_w
                 if include_pad != 0:
                     _, w_padded = _window(left, kernel_w, dilation_w, width + pad_right)
                     count = h_padded * w_padded
                 scale = _F(1.0) / _F(max(count, 1))
-                _mean_pixel(source, target, taps_h, taps_w, row, tap, channels, scale)
+                _pixel(source, target, taps_h, taps_w, row, tap, channels, scale, True)
     return 0
 
 
@@ -178,5 +186,3 @@ def max_pool_indices(
                 store_f32(y, out, best)
                 store_i64(indices, out, plane * height * width + found)
     return 0
-
-
