@@ -1,0 +1,1 @@
+"""Command line, profiler, benchmarks, comparison: what people use sardonyx with."""

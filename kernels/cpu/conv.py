@@ -124,27 +124,27 @@ def _epilogue(
     record: Pointer,
     words: Pointer,
     operands: int,
-    position: int,
-    rows: int,
-    row_index: int,
+    image: int,
+    row: int,
+    pixel: int,
     width: int,
     column: int,
     columns: int,
 ) -> None:
-    """Run a pointwise kernel on a finished block: rows x width x columns of its image.
+    """Run a pointwise kernel on a finished block: width pixels by columns channels.
 
-    The template's dims are (image, row, pixel, channel); every operand is shifted to the block.
+    The template's axes are (image, row, pixel, channel); every operand is shifted to the block.
     """
     for i in range(4 + 5 * (operands + 1)):
         store_i64(words, i, load_i64(record, i))
     store_i64(words, 0, 1)
-    store_i64(words, 1, rows)
+    store_i64(words, 1, 1)
     store_i64(words, 2, width)
     store_i64(words, 3, columns)
     for operand in range(operands + 1):
         at = 4 + 5 * operand
-        shift = position * load_i64(record, at + 1) + row_index * load_i64(record, at + 2)
-        shift += column * load_i64(record, at + 4)
+        shift = image * load_i64(record, at + 1) + row * load_i64(record, at + 2)
+        shift += pixel * load_i64(record, at + 3) + column * load_i64(record, at + 4)
         store_i64(words, at, load_i64(record, at) + shift * 4)
     call_kernel(kernel_, words, 0, 1)
 
@@ -197,6 +197,7 @@ def convolve(
     epilogue: Pointer,
     epilogue_record: Pointer,
     epilogue_operands: int,
+    may_flatten: int,
 ) -> int:
     """Convolve channels-last float32 images.
 
@@ -205,7 +206,8 @@ def convolve(
     (0: shared). ``padded`` is 1 when some padding is not zero. ``tiles`` and ``tail_tiles`` are
     tables of tile addresses by row count, for full panels of ``nv`` vectors and for the last
     one. ``activation``, ``low`` and ``high`` as in ``tile``; ``epilogue`` is a pointwise kernel
-    run over finished blocks (0: none), with its record's template and operand count.
+    run over finished rows (0: none), with its record's template and operand count;
+    ``may_flatten`` is 0 when one of its operands differs by row.
 
     Images x rows, or panels of output channels, are split over the threads, whichever divides
     better. For a 1 x 1 convolution without stride an image is one row of height * width pixels.
@@ -215,7 +217,8 @@ def convolve(
     panels = (out_channels + panel - 1) // panel
     depth = kernel_h * kernel_w * channels
     plain = padded == 0 and kernel_h == 1 and kernel_w == 1 and stride_h == 1 and stride_w == 1
-    if plain and x_row == width * x_pixel and y_row == out_width * y_pixel and (
+    flat = plain and may_flatten != 0
+    if flat and x_row == width * x_pixel and y_row == out_width * y_pixel and (
         residual == 0 or r_row == out_width * r_pixel
     ):
         # One long row, cut into short ones so that the threads have something to share.
@@ -226,6 +229,7 @@ def convolve(
         height = out_height
         last_width = total - (out_height - 1) * out_width
     else:
+        flat = False
         last_width = out_width
     if images * out_height * out_width * out_channels == 0:
         return 0
@@ -272,6 +276,8 @@ def convolve(
     store_i64(words, 6, y_pixel)
     store_i64(words, 7, r_pixel)
 
+    if panel_first == panel_last:
+        return 0
     row = row_first
     while row < row_last:
         image, h0 = row // out_height, row % out_height
@@ -325,13 +331,18 @@ def convolve(
                     )
                 s0 += s_count if k0 + k_count == length else 0
                 k0 = k0 + k_count if k0 + k_count < length else (0 if s0 < segments0 else length)
-            if epilogue != 0:
-                for h in range(h0, h1):
-                    columns_here = last_width if h == out_height - 1 else out_width
-                    _epilogue(
-                        epilogue, epilogue_record, block, epilogue_operands, image, 1, h,
-                        columns_here, column, columns,
-                    )  # fmt: skip
+        if epilogue != 0:
+            group, p = panel_first // panels, panel_first % panels
+            column = group * out_channels + p * panel
+            group, p = (panel_last - 1) // panels, (panel_last - 1) % panels
+            end = group * out_channels + min(out_channels, (p + 1) * panel)
+            for h in range(h0, h1):
+                columns_here = last_width if h == out_height - 1 else out_width
+                _epilogue(
+                    epilogue, epilogue_record, block, epilogue_operands, image,
+                    0 if flat else h, h * out_width if flat else 0, columns_here, column,
+                    end - column,
+                )  # fmt: skip
         row += h1 - h0
     return 0
 

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from ..registry import Pointer, kernel
-from ..simd import fma, select, splat, stack_words, vload_first, vmax, vmin, vstore_first
+from ..simd import fma, select, splat, stack_words, vload, vload_first, vmax, vmin, vstore_first
 from ..target import LANES
 from .conv import _epilogue
 from .tile import CLIP, HARD_SWISH, LEAKY_RELU
@@ -86,6 +86,7 @@ def depthwise(
             start = splat(_F(0.0))
             if bias != 0:
                 start = vload_first(bias, c, count)
+            full = count >= LANES
             source = x + (image * x_image + c) * 4
             target = y + (image * y_image + h * y_row + c) * 4
             column = 0
@@ -96,6 +97,16 @@ def depthwise(
                     for kh in range(kh_first, kh_last):
                         at = source + ((top + kh * dilation_h) * x_row + left * x_pixel) * 4
                         filters = w + (kh * kernel_w * channels + c) * 4
+                        if full:
+                            for _ in range(kernel_w):
+                                f = vload(filters, 0)
+                                s0 = fma(vload(at, 0), f, s0)
+                                s1 = fma(vload(at + step, 0), f, s1)
+                                s2 = fma(vload(at + 2 * step, 0), f, s2)
+                                s3 = fma(vload(at + 3 * step, 0), f, s3)
+                                at += dilation_w * x_pixel * 4
+                                filters += channels * 4
+                            continue
                         for _ in range(kernel_w):
                             f = vload_first(filters, 0, count)
                             s0 = fma(vload_first(at, 0, count), f, s0)
@@ -125,7 +136,7 @@ def depthwise(
                 column += 1
         if epilogue != 0:
             _epilogue(
-                epilogue, epilogue_record, block, epilogue_operands, image, 1, h, out_width, 0,
+                epilogue, epilogue_record, block, epilogue_operands, image, h, 0, out_width, 0,
                 channels,
             )  # fmt: skip
     return 0

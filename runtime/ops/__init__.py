@@ -1,1 +1,6 @@
 """Shape rule and lowering of every operator that has a kernel, one family a file."""
+
+from . import conv, elementwise, matmul, movement, norm, pool, reduce
+from .registry import OPERATORS
+
+__all__ = ["OPERATORS", "conv", "elementwise", "matmul", "movement", "norm", "pool", "reduce"]

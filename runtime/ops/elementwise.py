@@ -136,3 +136,198 @@ def _with_attributes(name: str, **defaults: float) -> Term:
 
 def _literal(value: float) -> str:
     return repr(float(np.float32(value)))
+
+
+def _clip(node: Node, operands: list[str]) -> str:
+    low, high = node.attribute("min"), node.attribute("max")
+    if low is not None or high is not None or len(operands) == 1:
+        limits = (-3.4028234663852886e38, 3.4028234663852886e38)
+        given = [low if low is not None else limits[0], high if high is not None else limits[1]]
+        return f"clip({operands[0]},{_literal(given[0])},{_literal(given[1])})"
+    if node.input(1) is None:
+        return f"min({operands[0]},{operands[-1]})"
+    if len(operands) == 2:
+        return f"max({operands[0]},{operands[1]})"
+    return f"clip({','.join(operands)})"
+
+
+def _integral(node: Node, index: int = 0) -> bool:
+    return node.required(index).dtype not in ("float32", "float64", "float16")
+
+
+def _division(node: Node, operands: list[str]) -> str:
+    return f"{'idiv' if _integral(node) else 'div'}({','.join(operands)})"
+
+
+def _modulo(node: Node, operands: list[str]) -> str:
+    fmod = node.attribute("fmod", 0)
+    name = ("ifmod" if fmod else "imod") if _integral(node) else "fmod"
+    return f"{name}({','.join(operands)})"
+
+
+_POWERS = {0.5: "sqrt", 1.0: "identity", 2.0: "square", 3.0: "cube", -1.0: "reciprocal"}
+
+
+def _power(node: Node, operands: list[str]) -> str:
+    exponent = node.required(1)
+    if exponent.is_constant and not _integral(node):
+        values = exponent.array().reshape(-1)
+        if values.size == 1 and float(values[0]) in _POWERS:
+            return f"{_POWERS[float(values[0])]}({operands[0]})"
+    return f"pow({','.join(operands)})"
+
+
+def _gelu(node: Node, operands: list[str]) -> str:
+    tanh = node.attribute("approximate", "none") == "tanh"
+    return f"{'gelu_tanh' if tanh else 'gelu'}({operands[0]})"
+
+
+_SHORT = {"float32": "f32", "float64": "f64", "float16": "f16", "bool": "bool"}
+
+
+def short_name(dtype: str) -> str:
+    """Return the pointwise language's name of an element type (``bool`` is ``b8`` in memory)."""
+    return _SHORT.get(dtype) or dtype[0] + "".join(filter(str.isdigit, dtype))
+
+
+def _cast(node: Node, operands: list[str]) -> str:
+    target = short_name(node.infos[0].dtype)
+    from_float = node.required(0).dtype.startswith("float") and target[0] in "iu"
+    return f"{'float_' if from_float else ''}to_{target}({operands[0]})"
+
+
+def _shift(node: Node, operands: list[str]) -> str:
+    return f"shift_{node.attribute('direction').lower()}({','.join(operands)})"
+
+
+def _mean(node: Node, operands: list[str]) -> str:
+    return f"mul({_fold('add')(node, operands)},{_literal(1.0 / len(operands))})"
+
+
+def _is_inf(node: Node, operands: list[str]) -> str:
+    flags = node.attribute("detect_negative", 1), node.attribute("detect_positive", 1)
+    return f"is_inf({operands[0]},{int(flags[0])},{int(flags[1])})"
+
+
+def _infer_clip(node: Node) -> list[Info]:
+    first = node.required(0)
+    if any(info is not None and info.rank and info.shape != (1,) for info in node.inputs[1:]):
+        raise OnHost("limits must be scalars")
+    return [node.result(first.dims)]
+
+
+def _infer_prelu(node: Node) -> list[Info]:
+    return [node.result(node.required(0).dims)]
+
+
+def _infer_unary(node: Node) -> list[Info]:
+    return [node.result(node.required(0).dims, known=_kept(node))]
+
+
+def _kept(node: Node) -> np.ndarray | None:
+    return node.required(0).known if node.op_type == "Identity" else None
+
+
+def _lower(low: object, node: Node) -> None:
+    raise AssertionError("elementwise nodes are always part of a fusion group")
+
+
+def _elementwise(names: dict[str, Term], infer: Callable[[Node], list[Info]]) -> None:
+    for name, term in names.items():
+        register(name, infer, _lower, term=term)
+
+
+_FLOAT_ONLY = (
+    "Exp Log Tanh Erf Sigmoid Sqrt Floor Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh "
+    "Acosh Atanh HardSwish Softplus Softsign Mish"
+).split()
+
+
+def _snake(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+
+
+def _infer_float(node: Node) -> list[Info]:
+    if _integral(node):
+        raise OnHost(f"{node.op_type} of {node.required(0).dtype}")
+    return _infer_unary(node)
+
+
+def _infer_vector(node: Node) -> list[Info]:
+    """Operators whose kernel exists for float32 only."""
+    if node.required(0).dtype != "float32":
+        raise OnHost(f"{node.op_type} of {node.required(0).dtype}")
+    return _infer_unary(node)
+
+
+_elementwise({name: _call(_snake(name)) for name in _FLOAT_ONLY if name not in (
+    "HardSwish", "Softplus", "Softsign", "Mish")}, _infer_float)  # fmt: skip
+_elementwise({name: _call(_snake(name)) for name in ("HardSwish", "Softplus", "Softsign", "Mish")},
+             _infer_vector)  # fmt: skip
+_elementwise(
+    {
+        "LeakyRelu": _with_attributes("leaky_relu", alpha=0.01),
+        "Elu": _with_attributes("elu", alpha=1.0),
+        "Celu": _with_attributes("celu", alpha=1.0),
+        "Selu": _with_attributes(
+            "selu", alpha=1.67326319217681884765625, gamma=1.05070102214813232421875
+        ),
+        "ThresholdedRelu": _with_attributes("thresholded_relu", alpha=1.0),
+        "HardSigmoid": _with_attributes("hard_sigmoid", alpha=0.2, beta=0.5),
+        "Swish": _with_attributes("swish", alpha=1.0),
+        "Gelu": _gelu,
+    },
+    _infer_vector,
+)
+_elementwise(
+    {
+        "Identity": _call("identity"),
+        "Neg": _call("neg"),
+        "Abs": _call("abs"),
+        "Sign": _call("sign"),
+        "Relu": _call("relu"),
+        "Reciprocal": _call("reciprocal"),
+        "BitwiseNot": _call("bitwise_not"),
+    },
+    _infer_unary,
+)
+_elementwise({"Shrink": _with_attributes("shrink", bias=0.0, lambd=0.5)}, _infer_float)
+_elementwise({"Clip": _clip}, _infer_clip)
+_elementwise({"PRelu": _call("prelu")}, _infer_prelu)
+_elementwise(
+    {
+        "Add": _call("add"),
+        "Sub": _call("sub"),
+        "Mul": _call("mul"),
+        "Div": _division,
+        "Mod": _modulo,
+        "Pow": _power,
+        "Min": _fold("min"),
+        "Max": _fold("max"),
+        "Sum": _fold("add"),
+        "Mean": _mean,
+        "BitwiseAnd": _call("bitwise_and"),
+        "BitwiseOr": _call("bitwise_or"),
+        "BitwiseXor": _call("bitwise_xor"),
+        "BitShift": _shift,
+    },
+    _infer,
+)
+_elementwise(
+    {
+        "Equal": _call("equal"),
+        "Less": _call("less"),
+        "LessOrEqual": _call("less_or_equal"),
+        "Greater": _call("greater"),
+        "GreaterOrEqual": _call("greater_or_equal"),
+        "And": _call("and"),
+        "Or": _call("or"),
+        "Xor": _call("xor"),
+        "Not": _call("not"),
+        "IsNaN": _call("is_nan"),
+        "IsInf": _is_inf,
+    },
+    _infer_bool,
+)
+_elementwise({"Where": _call("where")}, _infer_where)
+_elementwise({"Cast": _cast, "CastLike": _cast}, _infer_cast)

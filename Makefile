@@ -1,0 +1,54 @@
+# make demo    classify real images with a trained network, beside onnxruntime
+# make test    run the tests; TESTS=tests/tools for some of them
+# make bench   measure, and write docs/benchmarks.md
+# make lint    ruff and mypy
+# make setup   only create .venv and install; every other target does so when needed
+
+PYTHON ?= python3
+VENV   ?= .venv
+EXTRAS ?= dev
+PINS   ?=
+TESTS  ?= tests
+
+BIN := $(VENV)/bin
+# Touched after an installation, so that the next run does not install again.
+STAMP := $(VENV)/installed-$(EXTRAS)
+
+.PHONY: demo test bench lint types setup clean
+
+demo: setup
+	$(BIN)/python -m sardonyx.tools.demo
+
+test: setup
+	$(BIN)/python -m pytest $(TESTS)
+
+bench:
+	$(MAKE) setup EXTRAS=$(EXTRAS),bench
+	$(BIN)/sardonyx bench --output docs/benchmarks.md
+
+lint: setup types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd build/types && $(abspath $(BIN))/mypy --config-file ../../pyproject.toml -p sardonyx
+
+# mypy cannot follow an editable install that maps folders to another name, so it is shown a
+# folder of that name, with links.
+types:
+	mkdir -p build/types/sardonyx
+	for path in __init__.py $$(dirname */__init__.py); do \
+		ln -sfn ../../../$$path build/types/sardonyx/$$path; done
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--editable '.[$(EXTRAS)]' $(PINS)
+	touch $@
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed: make PYTHON=python3.11"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) build *.egg-info

@@ -1,0 +1,302 @@
+"""Fusion groups: which nodes become one step, and the pointwise kernel of a group.
+
+Walking backwards, a node joins the group of its consumers when all of them are in that one
+group and its result has the group's shape. Elementwise nodes form groups; one convolution or
+matrix product may lead a group, which then is its epilogue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+
+from ..kernels import pointwise as language
+from .graph import Node, OnHost
+from .ops.elementwise import short_name
+from .ops.registry import OPERATORS
+from .symbolic import Dim, not_one, product
+
+if TYPE_CHECKING:
+    from .lowering import Lowering, Tensor
+
+MAX_NODES = 12
+MAX_OPERANDS = 8
+
+
+@dataclass(eq=False)
+class Group:
+    """Nodes that become one step; ``head`` is the convolution or product that leads it."""
+
+    nodes: list[Node]
+    head: Node | None = None
+    inputs: list[ir.Value] = field(default_factory=list)
+
+    @property
+    def last(self) -> Node:
+        """The node whose output is the group's result."""
+        return self.nodes[-1]
+
+    @property
+    def body(self) -> list[Node]:
+        """The elementwise nodes."""
+        return [node for node in self.nodes if node is not self.head]
+
+    def emit(self, low: Lowering) -> None:
+        """Emit the group's step."""
+        if self.head is not None:
+            operator = OPERATORS[self.head.ir.domain, self.head.op_type]
+            assert operator.fused is not None
+            operator.fused(low, self.head, self)
+        else:
+            emit_pointwise(low, self)
+
+
+def find_groups(low: Lowering) -> dict[int, Group]:
+    """Group nodes; returns the group of each member by node index."""
+    groups: dict[int, Group] = {}
+    for node in reversed(low.nodes):
+        if node.index in low.why_host or all(info.known is not None for info in node.infos):
+            continue
+        operator = OPERATORS[node.ir.domain, node.op_type]
+        if operator.term is None and operator.fused is None:
+            continue
+        group = _consumers_group(low, node, groups)
+        if group is not None and _fits(low, node, group):
+            group.nodes.insert(0, node)
+            groups[node.index] = group
+            if operator.fused is not None:
+                group.head = node
+        elif operator.term is not None or operator.fused is not None:
+            groups[node.index] = Group([node], node if operator.fused is not None else None)
+    for group in set(groups.values()):
+        group.nodes.sort(key=lambda node: node.index)
+        group.inputs = _inputs(group)
+    return groups
+
+
+def _consumers_group(low: Lowering, node: Node, groups: dict[int, Group]) -> Group | None:
+    value = node.outputs[0]
+    if len(node.outputs) != 1 and any(v.uses() or v.is_graph_output() for v in node.outputs[1:]):
+        return None
+    if value.is_graph_output() or not value.uses():
+        return None
+    found: Group | None = None
+    for use in value.uses():
+        index = low.index_of.get(use.node)
+        group = groups.get(index) if index is not None else None
+        if group is None or (found is not None and group is not found):
+            return None
+        found = group
+    return found
+
+
+def _fits(low: Lowering, node: Node, group: Group) -> bool:
+    operator = OPERATORS[node.ir.domain, node.op_type]
+    result = group.last.infos[0]
+    if group.head is not None or len(group.nodes) >= MAX_NODES:
+        return False
+    if operator.fused is not None and not _can_lead(low, node, group):
+        return False
+    if node.infos[0].shape != result.shape:
+        return False
+    return len(_inputs(Group([node, *group.nodes]))) <= MAX_OPERANDS
+
+
+def _can_lead(low: Lowering, node: Node, group: Group) -> bool:
+    """An epilogue is float32, SIMD, and its other operands come before the group's last node."""
+    terms = [OPERATORS[n.ir.domain, n.op_type].term for n in group.nodes]
+    names = [f"x{i}" for i in range(4)]
+    if any(term is None for term in terms):
+        return False
+    for member in group.nodes:
+        infos = [info for info in (*member.inputs, *member.infos) if info is not None]
+        if any(info.dtype != "float32" for info in infos):
+            return False
+        text = OPERATORS[member.ir.domain, member.op_type].term(  # type: ignore[misc]
+            member, names[: sum(v is not None for v in member.values)]
+        )
+        if not language.functions(text) <= set(language.VECTOR):
+            return False
+    return True
+
+
+def _inputs(group: Group) -> list[ir.Value]:
+    made = {value for node in group.nodes for value in node.outputs}
+    seen: dict[ir.Value, None] = {}
+    for node in group.body:
+        for value in node.values:
+            if value is not None and value not in made:
+                seen[value] = None
+    return list(seen)
+
+
+# --- expressions ------------------------------------------------------------------------------
+
+
+@dataclass
+class Expression:
+    """A group as text of the pointwise language, and the values its operands stand for."""
+
+    text: str
+    operands: list[ir.Value]
+
+
+def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Expression:
+    """Write elementwise nodes as an expression; ``first`` becomes operand x0."""
+    names: dict[ir.Value, str] = {}
+    operands: list[ir.Value] = []
+    if first is not None:
+        names[first] = "x0"
+        operands.append(first)
+    statements = []
+    for node in nodes:
+        term = OPERATORS[node.ir.domain, node.op_type].term
+        assert term is not None
+        values = [value for value in node.values if value is not None]
+        # A constant exponent, or the type CastLike takes, is part of the term.
+        taken = _arity(node, term, len(values))
+        arguments = []
+        for value in values[:taken]:
+            if value not in names:
+                names[value] = f"x{len(operands)}"
+                operands.append(value)
+            arguments.append(names[value])
+        text = term(node, arguments + ["?"] * (len(values) - taken))
+        target = f"t{len(statements)}"
+        names[node.outputs[0]] = target
+        statements.append(f"{target}={text}")
+    statements[-1] = statements[-1].partition("=")[2]
+    return Expression(";".join(statements), operands)
+
+
+def _arity(node: Node, term: Any, count: int) -> int:
+    """Operands that a term really mentions."""
+    names = [f"?{i}?" for i in range(count)]
+    text = term(node, names)
+    return max((i + 1 for i, name in enumerate(names) if name in text), default=0)
+
+
+# --- standalone pointwise steps ---------------------------------------------------------------
+
+
+def emit_pointwise(low: Lowering, group: Group) -> None:
+    """Emit a group of elementwise nodes as one generated kernel."""
+    expression = write_expression(group.nodes)
+    result = group.last.infos[0]
+    shape = result.dims
+    tensors = [low.tensor(value) for value in expression.operands]
+    order = preferred_order(shape, tensors)
+    tensors = [_in_order(low, tensor, shape, order) for tensor in tensors]
+    target = low.output(group.last, order=order)
+    emit_expression(low, expression.text, target, tensors, order, len(group.nodes))
+
+
+def emit_expression(
+    low: Lowering,
+    text: str,
+    target: Tensor,
+    tensors: Sequence[Tensor],
+    order: Sequence[int] | None = None,
+    operations: int = 1,
+) -> None:
+    """Emit ``target = text(tensors)``, broadcasting the operands to the target's shape."""
+    axes = list(order) if order is not None else list(range(len(target.shape)))
+    strides = [broadcast_strides(low, tensor, target) for tensor in tensors]
+    table = [target.strides, *strides]
+    dims, rows = collapse(target.shape, axes, table)
+    if len(dims) > 4:
+        raise OnHost("broadcasting over more than four separate axes")
+    dims = [1] * (4 - len(dims)) + dims
+    rows = [[0] * (4 - len(row)) + row for row in rows]
+    kinds = [_kind(t.dtype, row[3]) for t, row in zip([target, *tensors], rows, strict=True)]
+    kinds[0] = kinds[0].replace("s", "v") if dims[3] == 1 else kinds[0]
+    kernel = language.pointwise(text, " ".join(kinds))
+    fields: dict[str, Any] = {f"d{i}": dim for i, dim in enumerate(dims)}
+    for name, tensor, row in zip(
+        ["y", *(f"x{i}" for i in range(len(tensors)))], [target, *tensors], rows, strict=True
+    ):
+        fields[f"{name}p"] = tensor
+        fields |= {f"{name}s{i}": stride for i, stride in enumerate(row)}
+    low.step(kernel, outputs=[target], flops=product(target.shape) * operations, **fields)
+
+
+def _kind(dtype: str, stride: Dim) -> str:
+    name = "b8" if dtype == "bool" else short_name(dtype)
+    return name + ("v" if stride == 1 else "s" if stride == 0 else "g")
+
+
+def broadcast_strides(low: Lowering, tensor: Tensor, target: Tensor) -> list[Dim]:
+    """Strides of a tensor over the axes of the target; 0 where it is repeated."""
+    missing = len(target.shape) - len(tensor.shape)
+    strides: list[Dim] = [0] * missing
+    for axis, (size, stride) in enumerate(zip(tensor.shape, tensor.strides, strict=True)):
+        wanted = target.shape[axis + missing]
+        if size == wanted:
+            strides.append(0 if size == 1 else stride)
+        elif size == 1:
+            strides.append(0)
+        else:
+            message = f"{tensor.name!r} does not broadcast to {target.name!r}, axis {axis}"
+            low.check(size, wanted, message, broadcast=True)
+            strides.append(not_one(size) * stride)
+    return strides
+
+
+def preferred_order(shape: Sequence[Dim], tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
+    """Memory order of a result: that of the largest operand that is not in ONNX's order."""
+    for tensor in tensors:
+        if tuple(tensor.shape) == tuple(shape) and len(shape) > 2:
+            from .lowering import channels_last_order, contiguous_strides, same_strides
+
+            if same_strides(shape, tensor.strides, contiguous_strides(shape)):
+                continue
+            if tensor.strides[1] == 1 and shape[1] != 1:
+                return channels_last_order(len(shape))
+    return None
+
+
+def _in_order(
+    low: Lowering, tensor: Tensor, shape: Sequence[Dim], order: Sequence[int] | None
+) -> Tensor:
+    """Convert a full-sized operand to the order of the result; small ones are read as they lie."""
+    if tuple(tensor.shape) != tuple(shape) or not shape:
+        return tensor
+    axes = list(order) if order is not None else list(range(len(shape)))
+    if tensor.strides[axes[-1]] == 1 or shape[axes[-1]] == 1:
+        return tensor
+    if order is not None:
+        return low.channels_last(tensor)
+    return low.ordered(tensor)
+
+
+def collapse(
+    shape: Sequence[Dim], axes: Sequence[int], table: Sequence[Sequence[Dim]]
+) -> tuple[list[Dim], list[list[Dim]]]:
+    """Merge neighbouring axes (in memory order) that all operands walk through evenly.
+
+    Returns
+    -------
+    (dims, strides)
+        Sizes, outermost first, and for each operand its strides over them.
+    """
+    dims: list[Dim] = []
+    rows: list[list[Dim]] = [[] for _ in table]
+    for axis in axes:
+        size = shape[axis]
+        if size == 1:
+            continue
+        steps = [row[axis] for row in table]
+        if dims and all(row[-1] == step * size for row, step in zip(rows, steps, strict=True)):
+            dims[-1] = dims[-1] * size
+            for row, step in zip(rows, steps, strict=True):
+                row[-1] = step
+        else:
+            dims.append(size)
+            for row, step in zip(rows, steps, strict=True):
+                row.append(step)
+    if not dims:
+        return [1], [[0] for _ in table]
+    return dims, rows

@@ -1,0 +1,442 @@
+"""Conv, ConvTranspose, and the fields every use of the convolution driver shares."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ... import InvalidModel
+from ...kernels.cpu import packing
+from ...kernels.cpu.conv import convolve, workspace_bytes
+from ...kernels.cpu.depthwise import depthwise
+from ...kernels.cpu.tile import max_rows, tile
+from ...kernels.target import LANES
+from ..graph import Info, Node, OnHost
+from ..symbolic import Dim, maximum, product
+from . import epilogue as endings
+from .registry import register
+
+if TYPE_CHECKING:
+    from ..fusion import Group
+    from ..lowering import Lowering, Record, Tensor
+
+
+def auto_pads(
+    node: Node, sizes: Sequence[Dim], kernel: Sequence[int], strides: Sequence[int],
+    dilations: Sequence[int],
+) -> list[Dim]:  # fmt: skip
+    """Padding (begins, then ends) of a window operator, ``auto_pad`` resolved."""
+    mode = node.attribute("auto_pad", "NOTSET")
+    rank = len(sizes)
+    if mode in ("NOTSET", ""):
+        return list(node.attribute("pads", [0] * 2 * rank))
+    if mode == "VALID":
+        return [0] * 2 * rank
+    begins: list[Dim] = []
+    ends: list[Dim] = []
+    for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
+        out = (size + stride - 1) // stride
+        total = maximum(0, (out - 1) * stride + (k - 1) * dilation + 1 - size)
+        small, large = total // 2, total - total // 2
+        begins.append(large if mode == "SAME_LOWER" else small)
+        ends.append(small if mode == "SAME_LOWER" else large)
+    return begins + ends
+
+
+class Window:
+    """Kernel, strides, dilations and padding of a convolution, as two spatial axes."""
+
+    def __init__(self, node: Node, kernel: Sequence[int]) -> None:
+        x = node.required(0).dims
+        rank = len(x) - 2
+        if rank not in (1, 2):
+            raise OnHost(f"{rank} spatial axes")
+        self.kernel = [int(k) for k in kernel]
+        self.strides = [int(s) for s in node.attribute("strides", [1] * rank)]
+        self.dilations = [int(d) for d in node.attribute("dilations", [1] * rank)]
+        self.pads = auto_pads(node, x[2:], self.kernel, self.strides, self.dilations)
+        if rank == 1:
+            self.kernel.insert(0, 1)
+            self.strides.insert(0, 1)
+            self.dilations.insert(0, 1)
+            self.pads = [0, self.pads[0], 0, self.pads[1]]
+
+    def size(self, axis: int, size: Dim) -> Dim:
+        """Output size along an axis (0: height, 1: width)."""
+        reach = (self.kernel[axis] - 1) * self.dilations[axis] + 1
+        total = size + self.pads[axis] + self.pads[axis + 2]
+        return (total - reach) // self.strides[axis] + 1
+
+    @property
+    def is_padded(self) -> bool:
+        """Tell whether any padding is (or may be) not zero."""
+        return any(pad != 0 for pad in self.pads)
+
+
+def height_width(shape: Sequence[Dim]) -> tuple[Dim, Dim]:
+    """Spatial sizes of a (N, C, W) or (N, C, H, W) shape."""
+    return (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
+
+
+def image_strides(tensor: Tensor) -> tuple[Dim, Dim, Dim]:
+    """Strides (image, row, pixel) of a channels-last tensor of three or four axes."""
+    s = tensor.strides
+    return (s[0], s[2] * tensor.shape[2], s[2]) if len(s) == 3 else (s[0], s[2], s[3])
+
+
+def _infer_conv(node: Node) -> list[Info]:
+    x, w = node.required(0), node.required(1)
+    if x.dtype != "float32":
+        raise OnHost(f"Conv of {x.dtype}")
+    if not w.is_constant:
+        raise OnHost("the weights are not constant")
+    shape = w.dims
+    groups = node.attribute("group", 1)
+    window = Window(node, [int(k) for k in shape[2:]])  # type: ignore[arg-type]
+    if len(shape) != x.rank or x.dims[1] != shape[1] * groups:
+        raise InvalidModel(
+            f"node {node.name!r} (Conv): weights {w.name!r} of shape {shape} and group {groups} "
+            f"do not fit input {x.name!r} of shape {x.dims}"
+        )
+    height, width = height_width(x.dims)
+    spatial = [window.size(0, height), window.size(1, width)][-(x.rank - 2) :]
+    return [node.result((x.dims[0], shape[0], *spatial))]
+
+
+def tile_table(nv: int, rows: set[int]) -> Record:
+    """Addresses of the tiles for row counts 0..max, those that occur only."""
+    from ..lowering import Record
+
+    return Record([tile(r, nv) if r in rows else 0 for r in range(max_rows(nv) + 1)])
+
+
+def tiles_for(width: Dim, flat: bool, out_channels: int) -> dict[str, Any]:
+    """Choose the tile for rows of ``width`` pixels; fields of the driver."""
+    known = width if isinstance(width, int) else None
+    mr, nv = packing.choose_tile(known, out_channels)
+    if known is None:
+        rows = set(range(1, mr + 1))
+    elif flat:
+        rows = packing.tile_rows(min(known, 4 * mr), mr) | packing.tile_rows(
+            (known - 1) % (4 * mr) + 1, mr
+        )
+    else:
+        rows = packing.tile_rows(known, mr)
+    vectors = -(-out_channels // LANES)
+    tail = vectors % nv or nv
+    # The tail's tiles may have more rows in registers, but are cut like the full panels'.
+    table = tile_table(nv, rows)
+    tail_table = table if tail == nv else tile_table(tail, rows)
+    return {"mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table}
+
+
+def _lower_conv(low: Lowering, node: Node, group: Group) -> None:
+    weights = node.required(1).array()
+    groups = node.attribute("group", 1)
+    window = Window(node, weights.shape[2:])
+    if weights.ndim == 3:
+        weights = weights[:, :, None, :]
+    bias = node.input(2)
+    ending = endings.plan(low, node, group.body, 1)
+    if bias is not None and not bias.is_constant and ending.bias is not None:
+        ending = endings.Plan(rest=group.body)
+    x = low.channels_last(low.tensor(node.values[0]))
+    residual = None if ending.residual is None else low.channels_last(low.tensor(ending.residual))
+    order = (0, *range(2, x_rank(x)), 1)
+    y = low.output(group.last, order=order)
+    if y.strides[1] != 1 and y.shape[1] != 1:
+        y = y.view(y.shape, y.strides)
+    bias_tensor = _bias(low, node, 2, ending)
+    is_depthwise = groups > 1 and weights.shape[1] == 1 and weights.shape[0] == groups
+    if is_depthwise and residual is None:
+        _emit_depthwise(low, group, ending, window, weights, bias_tensor, x, y)
+        return
+    emit_convolution(
+        low, group, ending, window, x, y, residual, bias_tensor, groups,
+        lambda nv: packing.pack_conv(weights, groups, nv), weights.shape[0],
+    )  # fmt: skip
+
+
+def x_rank(tensor: Tensor) -> int:
+    """Rank of a tensor."""
+    return len(tensor.shape)
+
+
+def _bias(low: Lowering, node: Node, index: int, ending: endings.Plan) -> Tensor | None:
+    """The head's bias and the group's, as one."""
+    own = node.input(index)
+    if ending.bias is None:
+        return None if own is None else low.ordered(low.tensor(node.values[index]))
+    extra = low.infos[ending.bias].array().reshape(-1).astype(np.float32)
+    total = extra if own is None else own.array().reshape(-1) + extra
+    return low.constant(total, f"{node.name}.bias")
+
+
+def emit_convolution(
+    low: Lowering,
+    group: Group,
+    ending: endings.Plan,
+    window: Window,
+    x: Tensor,
+    y: Tensor,
+    residual: Tensor | None,
+    bias: Tensor | None,
+    groups: int,
+    pack: Any,
+    out_channels: int,
+) -> None:
+    """Emit a step of the convolution driver on channels-last tensors."""
+    height, width = height_width(x.shape)
+    out_height, out_width = height_width(y.shape)
+    (kernel_h, kernel_w), channels = window.kernel, x.shape[1] // groups
+    simple = window.kernel == [1, 1] and window.strides == [1, 1] and not window.is_padded
+    x_image, x_row, x_pixel = image_strides(x)
+    y_image, y_row, y_pixel = image_strides(y)
+    r_image, r_row, r_pixel = image_strides(residual) if residual is not None else (0, 0, 0)
+    flat = simple and x_row == width * x_pixel and y_row == out_width * y_pixel
+    flat = flat and (residual is None or r_row == out_width * r_pixel)
+    rank = len(y.shape)
+    axes = [0, None if rank == 3 else 2, rank - 1, 1]
+    value = ending.rest[0].values[0] if ending.rest else group.last.outputs[0]
+    if ending.rest:
+        before = [n for n in group.nodes if n not in ending.rest]
+        value = before[-1].outputs[0]
+    ends = endings.pointwise_fields(low, ending.rest, value, y, axes)
+    flat = flat and ends["may_flatten"] == 1
+    per_group = out_channels // groups
+    tiles = tiles_for(out_height * out_width if flat else out_width, flat, per_group)
+    packed = low.constant(pack(tiles["nv"]), f"{group.nodes[0].name}.weights")
+    padded = window.is_padded
+    padded_width = (out_width - 1) * window.strides[1] + (kernel_w - 1) * window.dilations[1] + 1
+    reach = (kernel_h - 1) * window.dilations[0] + 1
+    copied = padded or (groups > 1 and kernel_w > 1)
+    space = workspace_bytes(padded_width, channels, reach, copied)
+    depth = kernel_h * kernel_w * channels
+    low.step(
+        convolve,
+        outputs=[y],
+        flops=2 * product(y.shape) * depth,
+        x=x, w=packed, bias=bias, y=y, residual=residual,
+        images=x.shape[0], height=height, width=width, channels=channels,
+        out_height=out_height, out_width=out_width, out_channels=per_group, groups=groups,
+        kernel_h=kernel_h, kernel_w=kernel_w,
+        stride_h=window.strides[0], stride_w=window.strides[1],
+        dilation_h=window.dilations[0], dilation_w=window.dilations[1],
+        pad_top=window.pads[0], pad_left=window.pads[1], padded=int(padded),
+        x_image=x_image, x_row=x_row, x_pixel=x_pixel,
+        y_image=y_image, y_row=y_row, y_pixel=y_pixel,
+        r_image=r_image, r_row=r_row, r_pixel=r_pixel, w_image=0,
+        activation=ending.activation, low=ending.low, high=ending.high,
+        workspace=low.workspace(space) if copied else None, workspace_bytes=space,
+        **tiles, **ends,
+    )  # fmt: skip
+
+
+def _emit_depthwise(
+    low: Lowering, group: Group, ending: endings.Plan, window: Window, weights: np.ndarray,
+    bias: Tensor | None, x: Tensor, y: Tensor,
+) -> None:  # fmt: skip
+    height, width = height_width(x.shape)
+    out_height, out_width = height_width(y.shape)
+    rank = len(y.shape)
+    axes = [0, None if rank == 3 else 2, rank - 1, 1]
+    value = group.last.outputs[0]
+    if ending.rest:
+        value = [n for n in group.nodes if n not in ending.rest][-1].outputs[0]
+    ends = endings.pointwise_fields(low, ending.rest, value, y, axes)
+    del ends["may_flatten"]
+    packed = np.ascontiguousarray(weights[:, 0].transpose(1, 2, 0))
+    x_image, x_row, x_pixel = image_strides(x)
+    y_image, y_row, y_pixel = image_strides(y)
+    low.step(
+        depthwise,
+        outputs=[y],
+        flops=2 * product(y.shape) * window.kernel[0] * window.kernel[1],
+        x=x, w=low.constant(packed, f"{group.nodes[0].name}.weights"), bias=bias, y=y,
+        images=x.shape[0], height=height, width=width, channels=x.shape[1],
+        out_height=out_height, out_width=out_width,
+        kernel_h=window.kernel[0], kernel_w=window.kernel[1],
+        stride_h=window.strides[0], stride_w=window.strides[1],
+        dilation_h=window.dilations[0], dilation_w=window.dilations[1],
+        pad_top=window.pads[0], pad_left=window.pads[1],
+        x_image=x_image, x_row=x_row, x_pixel=x_pixel,
+        y_image=y_image, y_row=y_row, y_pixel=y_pixel,
+        activation=ending.activation, low=ending.low, high=ending.high, **ends,
+    )  # fmt: skip
+
+
+# --- ConvTranspose ----------------------------------------------------------------------------
+
+
+def _transpose_sizes(node: Node) -> tuple[Window, list[int], list[Dim]]:
+    """Window, begin pads and output sizes of a ConvTranspose, as two spatial axes."""
+    x, w = node.required(0), node.required(1)
+    rank = x.rank - 2
+    kernel = [int(k) for k in w.dims[2:]]  # type: ignore[arg-type]
+    strides = [int(s) for s in node.attribute("strides", [1] * rank)]
+    dilations = [int(d) for d in node.attribute("dilations", [1] * rank)]
+    extra = list(node.attribute("output_padding", [0] * rank))
+    mode = node.attribute("auto_pad", "NOTSET")
+    wanted = node.attribute("output_shape")
+    pads = list(node.attribute("pads", [0] * 2 * rank))
+    sizes: list[Dim] = []
+    for axis in range(rank):
+        full = (x.dims[2 + axis] - 1) * strides[axis] + extra[axis]
+        full = full + (kernel[axis] - 1) * dilations[axis] + 1
+        if wanted is None and mode in ("NOTSET", "", "VALID"):
+            sizes.append(full - pads[axis] - pads[axis + rank])
+            continue
+        size = wanted[axis - rank] if wanted else x.dims[2 + axis] * strides[axis]
+        total = full - size
+        if not isinstance(total, int):
+            raise OnHost("padding depends on the input's shape")
+        half = total // 2
+        pads[axis] = total - half if mode == "SAME_LOWER" or mode == "NOTSET" else half
+        if mode == "SAME_LOWER":
+            pads[axis] = total - half
+        elif mode in ("SAME_UPPER",):
+            pads[axis] = half
+        pads[axis + rank] = total - pads[axis]
+        sizes.append(size)
+    if rank == 1:
+        kernel, strides, dilations = [1, *kernel], [1, *strides], [1, *dilations]
+        pads = [0, pads[0], 0, pads[1]]
+        sizes = [1, *sizes]
+    window = Window.__new__(Window)
+    window.kernel, window.strides, window.dilations = kernel, strides, dilations
+    window.pads = list(pads)
+    return window, pads, sizes
+
+
+def _infer_transpose(node: Node) -> list[Info]:
+    x, w = node.required(0), node.required(1)
+    if x.dtype != "float32" or not w.is_constant or x.rank not in (3, 4):
+        raise OnHost("only float32 with constant weights and one or two spatial axes")
+    _, pads, sizes = _transpose_sizes(node)
+    if any(pad < 0 for pad in pads):
+        raise OnHost("negative padding")
+    channels = w.dims[1] * node.attribute("group", 1)
+    return [node.result((x.dims[0], channels, *sizes[-(x.rank - 2) :]))]
+
+
+def _lower_transpose(low: Lowering, node: Node, group: Group) -> None:
+    """One convolution for each phase of the stride: it writes every stride-th output pixel.
+
+    Output pixel o = i * stride - pad + k * dilation; for a fixed phase only the taps with
+    k * dilation congruent to (phase + pad) modulo the stride take part.
+    """
+    from ..fusion import Group, emit_pointwise
+
+    weights = node.required(1).array()
+    groups = node.attribute("group", 1)
+    if weights.ndim == 3:
+        weights = weights[:, :, None, :]
+    window, pads, _ = _transpose_sizes(node)
+    ending = endings.plan(low, node, group.body, 1)
+    x = low.channels_last(low.tensor(node.values[0]))
+    order = (0, *range(2, len(x.shape)), 1)
+    if ending.rest or ending.residual is not None:
+        # What the tile cannot do in registers becomes a step of its own.
+        _lower_transpose(low, node, Group([node], node))
+        emit_pointwise(low, Group(group.body))
+        return
+    y = low.output(group.last, order=order)
+    bias = _bias(low, node, 2, ending)
+    x4, y4 = _four(x), _four(y)
+    channels, per_group = weights.shape[0] // groups, weights.shape[1]
+    for phase in itertools.product(range(window.strides[0]), range(window.strides[1])):
+        taps = [
+            [k for k in range(window.kernel[a])
+             if (k * window.dilations[a] - phase[a] - pads[a]) % window.strides[a] == 0]
+            for a in (0, 1)
+        ]  # fmt: skip
+        part, sizes, begins = _phase_view(y4, window, phase, taps, pads)
+        shape = (channels, len(taps[0]), len(taps[1]))
+        sub = weights[:, :, taps[0]][:, :, :, taps[1]][:, :, ::-1, ::-1] if all(taps) else None
+        small = Window.__new__(Window)
+        small.strides = [1, 1]
+        steps = [_spacing(t, window, a) for a, t in enumerate(taps)]
+        small.dilations = steps
+        if sub is None:
+            small.kernel, small.pads, small.dilations = [1, 1], [0, 0, 0, 0], [1, 1]
+            sub = np.zeros((weights.shape[0], per_group, 1, 1), np.float32)
+            begins = [0, 0]
+        else:
+            small.kernel = list(shape[1:])
+        small.pads = [*begins, 1, 1]
+        oihw = np.ascontiguousarray(
+            sub.reshape(groups, channels, per_group, *sub.shape[2:]).transpose(0, 2, 1, 3, 4)
+        ).reshape(groups * per_group, channels, *sub.shape[2:])
+        exact = small.kernel == [1, 1] and begins == [0, 0] and _covers(x4, sizes)
+        if exact:
+            small.pads = [0, 0, 0, 0]
+        source = _skip(x4, small)
+        emit_convolution(
+            low, group, ending, small, source, part, None, bias, groups,
+            lambda nv, w=oihw: packing.pack_conv(w, groups, nv), weights.shape[1] * groups,
+        )  # fmt: skip
+
+
+def _skip(x: Tensor, window: Window) -> Tensor:
+    """Leave out leading input pixels where the padding is negative."""
+    shape, offset = list(x.shape), 0
+    for axis in (0, 1):
+        skipped = max(0, -int(window.pads[axis]))
+        shape[2 + axis] = shape[2 + axis] - skipped
+        offset = offset + skipped * x.strides[2 + axis]
+        window.pads[axis] = max(0, int(window.pads[axis]))
+    return x.view(shape, x.strides, offset)
+
+
+def _covers(x: Tensor, sizes: Sequence[Dim]) -> bool:
+    return tuple(x.shape[2:]) == tuple(sizes)
+
+
+def _spacing(taps: Sequence[int], window: Window, axis: int) -> int:
+    """Input pixels between neighbouring taps of a phase."""
+    if len(taps) < 2:
+        return 1
+    return (taps[1] - taps[0]) * window.dilations[axis] // window.strides[axis]
+
+
+def _phase_view(
+    y: Tensor, window: Window, phase: Sequence[int], taps: Sequence[Sequence[int]],
+    pads: Sequence[int],
+) -> tuple[Tensor, list[Dim], list[int]]:  # fmt: skip
+    """The output pixels of a phase, their counts, and the padding of the phase's convolution."""
+    shape, strides, offset = list(y.shape), list(y.strides), 0
+    begins = []
+    for axis in (0, 1):
+        stride = window.strides[axis]
+        shape[2 + axis] = (y.shape[2 + axis] - phase[axis] + stride - 1) // stride
+        offset = offset + phase[axis] * strides[2 + axis]
+        strides[2 + axis] = strides[2 + axis] * stride
+        last = max(taps[axis], default=0)
+        # The first output of the phase meets tap ``last`` at this input pixel.
+        begins.append(-((phase[axis] + pads[axis] - last * window.dilations[axis]) // stride))
+    return y.view(shape, strides, offset), shape[2:], begins
+
+
+def _four(tensor: Tensor) -> Tensor:
+    """A (N, C, W) tensor as (N, C, 1, W)."""
+    if len(tensor.shape) == 4:
+        return tensor
+    n, c, w = tensor.shape
+    s = tensor.strides
+    return tensor.view((n, c, 1, w), (s[0], s[1], s[2] * w, s[2]))
+
+
+def _alone(lower: Any) -> Any:
+    def lower_alone(low: Lowering, node: Node) -> None:
+        from ..fusion import Group
+
+        lower(low, node, Group([node], node))
+
+    return lower_alone
+
+
+register("Conv", _infer_conv, _alone(_lower_conv), fused=_lower_conv)
+register("ConvTranspose", _infer_transpose, _alone(_lower_transpose), fused=_lower_transpose)

@@ -1,0 +1,156 @@
+"""What follows a convolution or product in the same step: bias, residual, activation, the rest.
+
+The common endings are done by the tile in registers; any other chain becomes a pointwise kernel
+that runs on finished rows while they are in cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+from ...kernels import pointwise as language
+from ..graph import Info, Node
+
+if TYPE_CHECKING:
+    from ..lowering import Lowering, Tensor
+
+NONE, CLIP, LEAKY_RELU, HARD_SWISH = range(4)
+
+
+@dataclass
+class Plan:
+    """How a group's nodes are carried out.
+
+    Attributes
+    ----------
+    bias
+        A value added per channel (the group's own, beside the head's).
+    residual
+        A value of the result's shape added before the activation.
+    activation, low, high
+        Code and parameters for the tile.
+    rest
+        Nodes left for a pointwise kernel.
+    """
+
+    bias: ir.Value | None = None
+    residual: ir.Value | None = None
+    activation: int = NONE
+    low: float = 0.0
+    high: float = 0.0
+    rest: Sequence[Node] = ()
+
+
+def plan(low: Lowering, head: Node, body: Sequence[Node], channel_axis: int) -> Plan:
+    """Match the beginning of a group with what the tile can do; the rest is left over."""
+    found = Plan()
+    value = head.outputs[0]
+    queue = list(body)
+    shape = head.infos[0].shape
+    if queue and (other := _added(queue[0], value)) is not None:
+        if _per_channel(low.infos[other], head.infos[0], channel_axis):
+            found.bias = other
+            value = queue.pop(0).outputs[0]
+    if queue and (other := _added(queue[0], value)) is not None and low.infos[other].shape == shape:
+        found.residual = other
+        value = queue.pop(0).outputs[0]
+    if queue and _activation(queue[0], value, found):
+        queue.pop(0)
+    found.rest = queue
+    return found
+
+
+def _added(node: Node, value: ir.Value) -> ir.Value | None:
+    if node.op_type != "Add" or node.values.count(value) != 1:
+        return None
+    return node.values[1] if node.values[0] is value else node.values[0]
+
+
+def _per_channel(info: Info, result: Info, axis: int) -> bool:
+    if not info.is_constant or info.shape is None or result.shape is None:
+        return False
+    if info.rank > result.rank or not info.rank:
+        return False
+    at = axis - (result.rank - info.rank)
+    others = [dim for i, dim in enumerate(info.shape) if i != at]
+    return at >= 0 and info.shape[at] == result.shape[axis] and all(dim == 1 for dim in others)
+
+
+def _scalar(info: Info | None, default: float) -> float | None:
+    if info is None:
+        return default
+    if not info.is_constant or info.array().size != 1:
+        return None
+    return float(info.array().reshape(-1)[0])
+
+
+def _activation(node: Node, value: ir.Value, found: Plan) -> bool:
+    if node.values[0] is not value:
+        return False
+    if node.op_type == "Relu":
+        found.activation, found.low, found.high = CLIP, 0.0, np.inf
+    elif node.op_type == "LeakyRelu":
+        found.activation, found.low = LEAKY_RELU, node.attribute("alpha", 0.01)
+    elif node.op_type == "HardSwish":
+        found.activation = HARD_SWISH
+    elif node.op_type == "Clip":
+        least = node.attribute("min", _scalar(node.input(1), -np.inf))
+        most = node.attribute("max", _scalar(node.input(2), np.inf))
+        if least is None or most is None:
+            return False
+        found.activation, found.low, found.high = CLIP, least, most
+    else:
+        return False
+    return True
+
+
+def pointwise_fields(
+    low: Lowering, rest: Sequence[Node], value: ir.Value, target: Tensor, axes: Sequence[int | None]
+) -> dict[str, Any]:
+    """Fields of the pointwise kernel run over finished rows.
+
+    Parameters
+    ----------
+    rest : sequence of Node
+        The nodes; empty for none.
+    value : onnx_ir.Value
+        What the tile has written to ``target``, operand x0.
+    target : Tensor
+    axes : sequence
+        Which axis of the target is image, row, pixel and channel (None: there is none).
+    """
+    if not rest:
+        return {"epilogue": 0, "epilogue_record": 0, "epilogue_operands": 0, "may_flatten": 1}
+    from ..fusion import broadcast_strides, write_expression
+    from ..lowering import Record
+
+    expression = write_expression(rest, value)
+    tensors = [target, target, *(low.tensor(v) for v in expression.operands[1:])]
+    fields: list[Any] = [1, 1, 1, 1]
+    kinds = []
+    flat = 1
+    for tensor in tensors:
+        strides = broadcast_strides(low, tensor, target)
+        four = [0 if axis is None else strides[axis] for axis in axes]
+        if four[3] not in (0, 1):
+            tensor = low.channels_last(tensor) if len(tensor.shape) > 2 else low.ordered(tensor)
+            strides = broadcast_strides(low, tensor, target)
+            four = [0 if axis is None else strides[axis] for axis in axes]
+        width = 1 if axes[2] is None else target.shape[axes[2]]
+        if axes[1] is not None and target.shape[axes[1]] != 1 and four[1] != four[2] * width:
+            flat = 0
+        kinds.append("f32s" if four[3] == 0 and tensor is not target else "f32v")
+        fields += [tensor, *four]
+    kernel = language.pointwise(expression.text, " ".join(kinds))
+    record = Record(fields)
+    return {
+        "epilogue": kernel,
+        "epilogue_record": record,
+        "epilogue_operands": len(tensors) - 1,
+        "may_flatten": flat,
+    }

@@ -1,0 +1,137 @@
+"""Pooling, global pooling and LRN."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...kernels.cpu.lrn import MARGIN, lrn
+from ...kernels.cpu.pool import max_pool_indices, pool
+from ..graph import Info, Node, OnHost
+from ..symbolic import Dim, minimum, product
+from .conv import Window, height_width, image_strides
+from .reduce import emit_reduce
+from .registry import register
+
+if TYPE_CHECKING:
+    from ..lowering import Lowering
+
+
+def _float_image(node: Node) -> None:
+    if node.required(0).dtype != "float32" or node.required(0).rank not in (3, 4):
+        raise OnHost("only float32 with one or two spatial axes")
+
+
+def _pool_size(node: Node, window: Window, axis: int, size: Dim) -> Dim:
+    """Output size; with ceil_mode no window may begin in the padding after the input."""
+    if not node.attribute("ceil_mode", 0):
+        return window.size(axis, size)
+    reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1
+    stride = window.strides[axis]
+    padded = size + window.pads[axis] + window.pads[axis + 2]
+    up = (padded - reach + stride - 1) // stride + 1
+    return minimum(up, (size + window.pads[axis] - 1) // stride + 1)
+
+
+def _infer_pool(node: Node) -> list[Info]:
+    _float_image(node)
+    x = node.required(0)
+    window = Window(node, node.attribute("kernel_shape"))
+    height, width = height_width(x.dims)
+    sizes = [_pool_size(node, window, 0, height), _pool_size(node, window, 1, width)]
+    shape = (*x.dims[:2], *sizes[-(x.rank - 2) :])
+    infos = [node.result(shape)]
+    if len(node.outputs) > 1:
+        infos.append(node.result(shape, "int64", 1))
+    return infos
+
+
+def _lower_pool(low: Lowering, node: Node) -> None:
+    window = Window(node, node.attribute("kernel_shape"))
+    if len(node.outputs) > 1 and node.outputs[1].name:
+        _lower_indices(low, node, window)
+        return
+    x = low.channels_last(low.tensor(node.values[0]))
+    y = low.output(node, order=(0, *range(2, len(x.shape)), 1))
+    height, width = height_width(x.shape)
+    out_height, out_width = height_width(y.shape)
+    x_image, x_row, x_pixel = image_strides(x)
+    y_image, y_row, y_pixel = image_strides(y)
+    low.step(
+        pool,
+        outputs=[y],
+        flops=product(y.shape) * window.kernel[0] * window.kernel[1],
+        x=x, y=y, images=x.shape[0], height=height, width=width, channels=x.shape[1],
+        out_height=out_height, out_width=out_width,
+        x_image=x_image, x_row=x_row, x_pixel=x_pixel,
+        y_image=y_image, y_row=y_row, y_pixel=y_pixel,
+        average=int(node.op_type == "AveragePool"),
+        include_pad=node.attribute("count_include_pad", 0),
+        **_window_fields(window),
+        pad_bottom=window.pads[2], pad_right=window.pads[3],
+    )  # fmt: skip
+
+
+def _window_fields(window: Window) -> dict[str, Any]:
+    names = ("kernel", "stride", "dilation")
+    values = (window.kernel, window.strides, window.dilations)
+    fields: dict[str, Any] = {}
+    for name, pair in zip(names, values, strict=True):
+        fields[f"{name}_h"], fields[f"{name}_w"] = pair
+    return {**fields, "pad_top": window.pads[0], "pad_left": window.pads[1]}
+
+
+def _lower_indices(low: Lowering, node: Node, window: Window) -> None:
+    x = low.ordered(low.tensor(node.values[0]))
+    y, indices = low.output(node), low.output(node, 1)
+    height, width = height_width(x.shape)
+    out_height, out_width = height_width(y.shape)
+    low.step(
+        max_pool_indices,
+        outputs=[y, indices],
+        x=x, y=y, indices=indices, images=x.shape[0], channels=x.shape[1],
+        height=height, width=width, out_height=out_height, out_width=out_width,
+        column_major=node.attribute("storage_order", 0), **_window_fields(window),
+    )  # fmt: skip
+
+
+def _infer_global(node: Node) -> list[Info]:
+    x = node.required(0)
+    if x.dtype != "float32" or x.rank < 3:
+        raise OnHost("only float32 images")
+    return [node.result((*x.dims[:2], *[1] * (x.rank - 2)))]
+
+
+def _lower_global(low: Lowering, node: Node) -> None:
+    kind = "mean" if node.op_type == "GlobalAveragePool" else "max"
+    emit_reduce(low, node, kind, list(range(2, node.required(0).rank)))
+
+
+def _infer_lrn(node: Node) -> list[Info]:
+    _float_image(node)
+    if node.attribute("size") > MARGIN:
+        raise OnHost(f"size over {MARGIN}")
+    return [node.result(node.required(0).dims)]
+
+
+def _lower_lrn(low: Lowering, node: Node) -> None:
+    x = low.channels_last(low.tensor(node.values[0]))
+    y = low.output(node, order=(0, *range(2, len(x.shape)), 1))
+    x_image, _, x_pixel = image_strides(x)
+    y_image, _, y_pixel = image_strides(y)
+    spatial = product(x.shape[2:])
+    if x.shape[0] != 1 and (x_image != spatial * x_pixel or y_image != spatial * y_pixel):
+        x = low.ordered(x, (0, *range(2, len(x.shape)), 1))
+        x_pixel = x.shape[1]
+    low.step(
+        lrn,
+        outputs=[y],
+        flops=product(y.shape) * (2 * node.attribute("size") + 6),
+        x=x, y=y, pixels=x.shape[0] * spatial, channels=x.shape[1], x_pixel=x_pixel,
+        y_pixel=y_pixel, size=node.attribute("size"), alpha=node.attribute("alpha", 1e-4),
+        beta=node.attribute("beta", 0.75), bias=node.attribute("bias", 1.0),
+    )  # fmt: skip
+
+
+register("MaxPool AveragePool", _infer_pool, _lower_pool)
+register("GlobalAveragePool GlobalMaxPool", _infer_global, _lower_global)
+register("LRN", _infer_lrn, _lower_lrn)

@@ -1,0 +1,152 @@
+"""Reductions, Softmax and LogSoftmax."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ...kernels.cpu.reduce import reduce
+from ...kernels.cpu.softmax import softmax
+from ..graph import Info, Node, OnHost
+from ..symbolic import product
+from .elementwise import short_name
+from .registry import register
+
+if TYPE_CHECKING:
+    from ..lowering import Lowering
+
+_KINDS = {
+    "ReduceSum": "sum",
+    "ReduceMean": "mean",
+    "ReduceMax": "max",
+    "ReduceMin": "min",
+    "ReduceProd": "prod",
+    "ReduceSumSquare": "sum_square",
+    "ReduceL1": "l1",
+    "ReduceL2": "l2",
+    "ReduceLogSum": "log_sum",
+}
+_ANY = ("float32", "float64", "int32", "int64")
+_DTYPES = {kind: _ANY for kind in _KINDS.values()} | {
+    "mean": ("float32", "float64"),
+    "l2": ("float32", "float64"),
+    "log_sum": ("float32", "float64"),
+    "max": (*_ANY, "int8", "uint8"),
+    "min": (*_ANY, "int8", "uint8"),
+}
+
+
+def _axes(node: Node) -> list[int]:
+    x = node.required(0)
+    given = node.attribute("axes")
+    if given is None and node.input(1) is not None:
+        given = node.required(1).integers()
+    if not given:
+        return [] if node.attribute("noop_with_empty_axes", 0) else list(range(x.rank))
+    return sorted(axis % x.rank for axis in given)
+
+
+def _infer_reduce(node: Node) -> list[Info]:
+    x = node.required(0)
+    if x.dtype not in _DTYPES[_KINDS[node.op_type]]:
+        raise OnHost(f"{node.op_type} of {x.dtype}")
+    axes = _axes(node)
+    if any(x.dims[axis] == 0 for axis in axes):
+        raise OnHost("reduction of nothing")
+    keep = node.attribute("keepdims", 1)
+    shape = [1 if i in axes else dim for i, dim in enumerate(x.dims) if keep or i not in axes]
+    return [node.result(shape)]
+
+
+def _lower_reduce(low: Lowering, node: Node) -> None:
+    emit_reduce(low, node, _KINDS[node.op_type], _axes(node))
+
+
+def emit_reduce(low: Lowering, node: Node, kind: str, axes: list[int]) -> None:
+    """Emit the reduction of a node's first input over axes."""
+    from ..fusion import collapse
+    from ..lowering import Tensor
+
+    x = low.tensor(node.values[0])
+    rank = len(x.shape)
+    y = low.output(node)
+    kept = [axis for axis in range(rank) if axis not in axes]
+    # The result's strides over the axes of x that are kept.
+    if len(y.shape) == rank:
+        strides = dict(zip(range(rank), y.strides, strict=True))
+    else:
+        strides = dict(zip(kept, y.strides, strict=True))
+    y_strides = [strides.get(axis, 0) for axis in range(rank)]
+
+    def tables(source: Tensor) -> tuple[Any, Any, Any, Any]:
+        inner_first = sorted(kept, key=lambda axis: source.strides[axis] == 1)
+        k, (xk, yk) = collapse(source.shape, inner_first, [source.strides, y_strides])
+        order = sorted(axes, key=lambda axis: source.strides[axis] == 1)
+        r, (xr,) = collapse(source.shape, order, [source.strides])
+        return k, (xk, yk), r, xr
+
+    k, (xk, yk), r, xr = tables(x)
+    if len(k) > 4 or len(r) > 4:
+        x = low.ordered(x)
+        k, (xk, yk), r, xr = tables(x)
+    if len(k) > 4 or len(r) > 4:
+        raise OnHost("too many separate axes")
+    fields: dict[str, Any] = {}
+    for name, values, fill in (
+        ("k", k, 1), ("xk", xk, 0), ("yk", yk, 0), ("r", r, 1), ("xr", xr, 0),
+    ):  # fmt: skip
+        padded = [fill] * (4 - len(values)) + list(values)
+        fields |= {f"{name}{i}": value for i, value in enumerate(padded)}
+    kernel = reduce(kind, short_name(x.dtype))
+    low.step(kernel, outputs=[y], flops=product(x.shape), x=x, y=y, **fields)
+
+
+def _infer_softmax(node: Node) -> list[Info]:
+    x = node.required(0)
+    if x.dtype != "float32":
+        raise OnHost(f"{node.op_type} of {x.dtype}")
+    if not x.rank:
+        raise OnHost("softmax of a scalar")
+    return [node.result(x.dims)]
+
+
+def _lower_softmax(low: Lowering, node: Node) -> None:
+    from ..fusion import collapse
+    from ..lowering import contiguous_strides
+
+    x = low.tensor(node.values[0])
+    rank = len(x.shape)
+    logarithm = int(node.op_type == "LogSoftmax")
+    axis = node.attribute("axis", -1 if node.version >= 13 else 1) % rank
+    if node.version < 13:
+        # Until opset 13 the input is flattened to two axes at ``axis``.
+        x = low.ordered(x)
+        flat = (product(x.shape[:axis]), product(x.shape[axis:]))
+        y = low.output(node)
+        source, target = (t.view(flat, contiguous_strides(flat)) for t in (x, y))
+        axis = 1
+    else:
+        order = sorted(range(rank), key=lambda a: x.strides[a] == 1)
+        dense = x.strides[order[-1]] == 1 and rank > 2 and order[-1] == 1 and rank == 4
+        order4 = (0, *range(2, rank), 1) if dense else None
+        y = low.output(node, order=order4)
+        source, target = x, y
+    shape = source.shape
+    others = [a for a in range(len(shape)) if a != axis]
+    others.sort(key=lambda a: source.strides[a] == 1)
+    dims, (xs, ys) = collapse(shape, others, [source.strides, target.strides])
+    if len(dims) > 3:
+        raise OnHost("too many separate axes")
+    dims = [1] * (3 - len(dims)) + dims
+    xs, ys = ([0] * (3 - len(row)) + list(row) for row in (xs, ys))
+    low.step(
+        softmax(logarithm),
+        outputs=[y],
+        flops=product(shape) * 10,
+        x=source, y=target, o0=dims[0], o1=dims[1], x0=xs[0], x1=xs[1], y0=ys[0], y1=ys[1],
+        n=shape[axis], xs=source.strides[axis], ys=target.strides[axis],
+        m=dims[2], xm=xs[2], ym=ys[2],
+    )  # fmt: skip
+
+
+register(" ".join(_KINDS), _infer_reduce, _lower_reduce)
+register("Softmax LogSoftmax", _infer_softmax, _lower_softmax)

@@ -1,0 +1,78 @@
+"""Concatenation without copies: producers write into the concatenated buffer.
+
+A value that is only concatenated along channels, channels last, gets its place in the result's
+buffer before anything is emitted. Places nest: in a dense block every feature map lies in one
+buffer, and each concatenation is a view of its first channels.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from .graph import Node
+from .symbolic import Dim
+
+if TYPE_CHECKING:
+    from .lowering import Lowering
+
+# Operators whose lowering asks for its output with ``order=channels_last`` and takes strides.
+_WRITERS = frozenset(
+    "Conv ConvTranspose MaxPool AveragePool Concat LRN BatchNormalization Resize".split()
+)
+
+
+def find_places(low: Lowering) -> dict[ir.Value, tuple[ir.Value, Dim]]:
+    """Return for each placed value the root it lies in and its first channel there."""
+    producers = {value: node for node in low.nodes for value in node.outputs}
+    spatial: dict[ir.Value, bool] = {}
+    for node in low.nodes:
+        for value in node.outputs:
+            spatial[value] = _is_spatial(node, spatial)
+    places: dict[ir.Value, tuple[ir.Value, Dim]] = {}
+    for node in reversed(low.nodes):
+        if node.op_type != "Concat" or not _along_channels(low, node):
+            continue
+        result = node.outputs[0]
+        if result.is_graph_output() or not spatial[result]:
+            continue
+        root, offset = places.get(result, (result, 0))
+        for value in node.values:
+            assert value is not None
+            fresh = value not in places and not value.is_graph_output()
+            if fresh and node.values.count(value) == 1 and value in producers and spatial[value]:
+                places[value] = (root, offset)
+            offset = offset + low.infos[value].dims[1]
+    return places
+
+
+def _is_spatial(node: Node, spatial: dict[ir.Value, bool]) -> bool:
+    """Tell whether a node's result will be channels last and strided output is possible."""
+    from .ops.registry import OPERATORS
+
+    if not node.infos or node.infos[0].shape is None or node.infos[0].rank != 4:
+        return False
+    if node.infos[0].dtype != "float32":
+        return False
+    if node.op_type in ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LRN"):
+        return True
+    operator = OPERATORS.get((node.ir.domain, node.op_type))
+    elementwise = operator is not None and operator.term is not None
+    if node.op_type in _WRITERS or elementwise:
+        shape = node.infos[0].shape
+        return any(
+            value is not None
+            and spatial.get(value, False)
+            and info is not None
+            and (node.op_type in _WRITERS or info.shape == shape)
+            for value, info in zip(node.values, node.inputs, strict=True)
+        )
+    return False
+
+
+def _along_channels(low: Lowering, node: Node) -> bool:
+    info = node.infos[0]
+    if node.index in low.why_host or info.shape is None or info.rank != 4:
+        return False
+    return info.dtype == "float32" and node.attribute("axis", 1) in (1, -3)

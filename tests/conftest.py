@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from sardonyx.tools import zoo
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def zoo_model() -> Callable[[str], Path]:
+    """Give the file of a model of the zoo, or skip where it cannot be fetched."""
+
+    def fetch(name: str) -> Path:
+        try:
+            return zoo.model(name)
+        except zoo.Unavailable as reason:
+            pytest.skip(str(reason))
+
+    return fetch

@@ -1,0 +1,152 @@
+"""The rules of ARCHITECTURE.md that a program can check."""
+
+import ast
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ROOMS = ("importers", "kernels", "optimizer", "runtime", "tools")
+
+# Who may import whom, of ours and of the libraries below; what is not named is free.
+OURS = {
+    "kernels": set(),
+    "optimizer": {""},
+    "importers": {""},
+    "runtime": {"", "kernels"},
+    "tools": {"", "importers", "kernels", "optimizer", "runtime"},
+    "": set(),
+}
+LIBRARIES = {"numba", "llvmlite", "onnx", "onnx_ir"}
+FRAMEWORKS = {"torch", "tensorflow", "keras", "tf2onnx", "onnxscript", "jax"}
+PEERS = {"onnxruntime", "openvino"}
+ALLOWED = {
+    "kernels": {"numba", "llvmlite"},
+    "optimizer": {"onnx", "onnx_ir"},
+    "importers": {"onnx", "onnx_ir"} | FRAMEWORKS,
+    "runtime": set(),
+    "tools": LIBRARIES | FRAMEWORKS | PEERS,
+    "": set(),
+}
+# The exceptions that ARCHITECTURE.md states: file (or folder) to what else it may import.
+EXTRA = {
+    "runtime/session.py": {"optimizer", "importers"},
+    "runtime/lowering.py": {"onnx", "onnx_ir"},
+    "runtime/graph.py": {"onnx", "onnx_ir"},
+    "runtime/fusion.py": {"onnx", "onnx_ir"},
+    "runtime/placement.py": {"onnx", "onnx_ir"},
+    "runtime/host.py": {"onnx", "onnx_ir"},
+    "runtime/ops": {"onnx", "onnx_ir"},
+}
+
+
+def sources():
+    found = [ROOT / "__init__.py"]
+    for room in ROOMS:
+        found += (ROOT / room).rglob("*.py")
+    return sorted(found)
+
+
+def is_type_checking(node):
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def imports(path):
+    """Yield (dotted name, line, whether it is inside a function) of what a file imports.
+
+    What only a type checker imports is left out. Names of ours begin with ``sardonyx``.
+    """
+    package = ["sardonyx", *path.relative_to(ROOT).parts[:-1]]
+
+    def walk(node, inside):
+        if is_type_checking(node):
+            for child in node.orelse:
+                yield from walk(child, inside)
+            return
+        if isinstance(node, ast.Import):
+            for name in node.names:
+                yield name.name, node.lineno, inside
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            module = [*base, *(node.module or "").split(".")]
+            dotted = ".".join(part for part in module if part)
+            for name in node.names:
+                yield f"{dotted}.{name.name}", node.lineno, inside
+        is_function = isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            yield from walk(child, inside or is_function)
+
+    yield from walk(ast.parse(path.read_text()), False)
+
+
+def room_of(dotted):
+    """Room of one of our dotted names; empty for the root."""
+    parts = dotted.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in ROOMS else ""
+
+
+def extra(path):
+    name = path.relative_to(ROOT).as_posix()
+    return set().union(*(also for key, also in EXTRA.items() if (name + "/").startswith(key + "/")))
+
+
+def violations(path):
+    relative = path.relative_to(ROOT)
+    room = relative.parts[0] if len(relative.parts) > 1 else ""
+    also = extra(path)
+    for dotted, line, inside in imports(path):
+        top = dotted.split(".")[0]
+        where = f"{relative}:{line} imports {dotted}"
+        if top == "sardonyx":
+            target = room_of(dotted)
+            if target != room and target not in OURS[room] | also:
+                yield f"{where}: {room or 'the root'} may not import {target or 'the root'}"
+        elif top in LIBRARIES | FRAMEWORKS | PEERS:
+            if top not in ALLOWED[room] | also:
+                yield f"{where}: {room or 'the root'} may not"
+            elif top in FRAMEWORKS | PEERS and not inside:
+                yield f"{where}: only inside a function"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_imports_follow_the_arrows(path):
+    assert not list(violations(path))
+
+
+def test_the_arrows_are_checked(tmp_path, monkeypatch):
+    """A file that breaks every rule is caught at every rule."""
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    (tmp_path / "kernels").mkdir()
+    bad = tmp_path / "kernels" / "bad.py"
+    bad.write_text(
+        "from ..runtime import program\n"
+        "from .. import InvalidModel\n"
+        "import onnx.helper\n"
+        "from . import simd\n"
+        "import numba\n"
+        "def f():\n    from sardonyx.tools.cli import main\n"
+    )
+    lines = [found.split(":")[1].split()[0] for found in violations(bad)]
+    assert lines == ["1", "2", "3", "7"]
+    (tmp_path / "importers").mkdir()
+    eager = tmp_path / "importers" / "eager.py"
+    eager.write_text("import torch\ndef f():\n    import torch\n")
+    assert ["only inside a function" in found for found in violations(eager)] == [True]
+
+
+def test_packages_of_pyproject_are_the_folders():
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = settings["tool"]["setuptools"]["packages"]
+    folders = ["sardonyx"]
+    for room in ROOMS:
+        folders += [
+            ".".join(["sardonyx", *path.parent.relative_to(ROOT).parts])
+            for path in (ROOT / room).rglob("__init__.py")
+        ]
+    assert sorted(listed) == sorted(folders)
+
+
+def test_every_folder_with_code_is_a_package():
+    for path in sources():
+        assert (path.parent / "__init__.py").exists(), path

@@ -1,0 +1,150 @@
+import itertools
+import json
+import math
+import subprocess
+import sys
+import time
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+from sardonyx import InvalidArgument, SardonyxError
+from sardonyx.tools import bench as benchmarks
+from sardonyx.tools import engines, zoo
+from sardonyx.tools.bench import Result, bench, geometric_mean, interleave, mean_ratios
+from sardonyx.tools.footprint import Footprint, footprint, peak_bytes
+
+
+@pytest.fixture
+def chain_file(chain, tmp_path):
+    path = tmp_path / "chain.onnx"
+    ir.save(chain, path)
+    return str(path)
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch):
+    monkeypatch.setattr(benchmarks, "_SETTLE_SECONDS", 0.0)
+    monkeypatch.setattr(benchmarks, "_TURN_SECONDS", 0.001)
+
+
+def test_functions_take_turns_and_are_timed():
+    calls = []
+
+    def slow():
+        calls.append("slow")
+        time.sleep(0.002)
+
+    times = interleave({"fast": lambda: calls.append("fast"), "slow": slow}, 0.001)
+    assert np.median(times["slow"]) > 2e6 > np.median(times["fast"])
+    assert all(len(found) >= 9 for found in times.values())
+    changes = sum(a != b for a, b in itertools.pairwise(calls))
+    assert changes >= 3
+
+
+def test_nothing_to_time():
+    assert interleave({}, 1.0) == {}
+
+
+def test_engines_are_compared_with_onnxruntime(chain_file, chain_feeds):
+    names = [name for name in engines.installed() if name != "sardonyx"]
+    found = bench(
+        "chain", chain_file, chain_feeds, seconds=0.01, engines=names, with_footprint=False
+    )
+    assert [result.engine for result in found] == names
+    by_name = {result.engine: result for result in found}
+    assert by_name["onnxruntime"].ratio == 1
+    for result in found:
+        assert not result.error and 0 < result.median_ms <= result.p95_ms
+        assert result.ratio == pytest.approx(by_name["onnxruntime"].median_ms / result.median_ms)
+
+
+def test_every_engine_computes_the_same(chain_file, chain_feeds):
+    results = {}
+    for name in engines.installed():
+        if name == "sardonyx":
+            continue
+        result = engines.open_engine(name, chain_file, chain_feeds, 1)()
+        results[name] = np.asarray(next(iter(result.values())) if name == "openvino" else result[0])
+    first, *rest = results.values()
+    for other in rest:
+        np.testing.assert_allclose(other, first, rtol=1e-5, atol=1e-6)
+
+
+def test_an_engine_that_fails_is_reported_not_raised(tmp_path, chain_feeds):
+    bad = tmp_path / "bad.onnx"
+    bad.write_bytes(b"nonsense")
+    (result,) = bench("bad", str(bad), chain_feeds, engines=["onnxruntime"])
+    assert result.error and math.isnan(result.median_ms)
+
+
+def test_unknown_engine():
+    with pytest.raises(InvalidArgument, match="no engine 'tensorrt' here; there are sardonyx"):
+        engines.open_engine("tensorrt", "", {}, 1)
+
+
+def test_footprint_is_of_a_process_of_its_own(chain_file, chain_feeds):
+    ballast = np.ones(2**26, np.uint8)
+    found = footprint("onnxruntime", chain_file, chain_feeds, 1)
+    assert 0 < found.warm_s < 60 and found.cold_s > 0
+    assert 10 * 2**20 < found.peak_bytes < 2**31
+    assert peak_bytes() > ballast.nbytes
+
+
+def test_footprint_names_what_went_wrong(tmp_path, chain_feeds):
+    (tmp_path / "bad.onnx").write_bytes(b"nonsense")
+    with pytest.raises(SardonyxError, match="onnxruntime failed on"):
+        footprint("onnxruntime", str(tmp_path / "bad.onnx"), chain_feeds, 1)
+
+
+def test_peak_memory_without_proc(monkeypatch):
+    usual = peak_bytes()
+    monkeypatch.setattr("pathlib.Path.read_text", lambda self: "")
+    assert 0.5 * usual < peak_bytes() < 8 * usual or sys.platform == "darwin"
+
+
+RESULTS = [
+    Result("a", 1, "sardonyx", 9, 1.0, 1.1, 4.0, Footprint(2.0, 0.5, 2**20)),
+    Result("a", 1, "onnxruntime", 9, 4.0, 4.4, 1.0),
+    Result("b", 1, "sardonyx", 9, 2.0, 2.2, 1.0),
+    Result("b", 1, "openvino", error="cannot"),
+]
+
+
+def test_means():
+    assert geometric_mean([4.0, 1.0]) == pytest.approx(2)
+    assert math.isnan(geometric_mean([]))
+    assert mean_ratios(RESULTS) == {("sardonyx", 1): (pytest.approx(2), 1.0)}
+
+
+def test_written_report(tmp_path):
+    benchmarks.write(RESULTS, tmp_path / "docs" / "benchmarks.md")
+    lines = (tmp_path / "docs" / "benchmarks.md").read_text().splitlines()
+    assert "| sardonyx | 1 | 2.000 | 1.000 |" in lines
+    assert "| a | 1 | sardonyx | 1.000 | 1.100 | 4.00 | 2.00 | 0.50 | 1.0 MiB |" in lines
+    assert lines[-1] == "- openvino fails on b: cannot"
+    data = json.loads((tmp_path / "docs" / "benchmarks.json").read_text())
+    assert data["results"][3]["median_ms"] is None
+    assert "processor" in data["environment"]
+
+
+def test_a_model_that_cannot_be_had_is_left_out(monkeypatch):
+    def refuse(name):
+        raise zoo.Unavailable("no network")
+
+    monkeypatch.setattr(zoo, "model", refuse)
+    said = []
+    assert benchmarks.run_suite(["ocr_det"], [1], said.append) == []
+    assert said == ["ocr_det left out: no network"]
+
+
+def test_an_engines_process_imports_nothing_it_does_not_need(chain_file):
+    """Otherwise the memory and start of onnxruntime would be charged for ours."""
+    code = (
+        "import sys\n"
+        "from sardonyx.tools import footprint, engines\n"
+        f"engines.open_engine('onnxruntime', {chain_file!r}, {{}}, 1)\n"
+        "print(sorted({'onnx', 'onnx_ir', 'numba', 'rich', 'typer'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,113 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+from sardonyx import InvalidArgument
+from sardonyx.tools import profile as profiles
+from sardonyx.tools import reference, report
+from sardonyx.tools.profile import profile
+from sardonyx.tools.roofline import Roofline
+
+CEILING = Roofline("test", 1, 100.0, (10.0,) * 7)
+
+
+@pytest.fixture(autouse=True)
+def known_roofline(monkeypatch):
+    monkeypatch.setattr(profiles, "roofline", lambda threads: CEILING)
+
+
+@pytest.fixture
+def measured(chain, chain_feeds, reference_session):
+    return profile(reference_session(chain), chain_feeds, model="chain", runs=5)
+
+
+def test_steps_have_times_shares_and_rates(measured):
+    assert [step.median_ns for step in measured.steps] == [1000, 2000, 3000, 4000]
+    assert [step.share for step in measured.steps] == pytest.approx([0.1, 0.2, 0.3, 0.4])
+    assert measured.steps[0].gflops == pytest.approx(4.0)
+    assert measured.steps[1].gbps == pytest.approx(256 / 2000)
+    assert measured.total_ns == 10500 and measured.outside_ns == 500
+
+
+def test_roof_is_least_time_by_time(measured):
+    first, relu = measured.steps[:2]
+    # 4000 operations at 100 a nanosecond take 40 ns, 256 bytes at 10 a nanosecond 25.6 ns.
+    assert (first.roof, first.bound) == (pytest.approx(0.04), "compute")
+    assert (relu.roof, relu.bound) == (pytest.approx(25.6 / 2000), "memory")
+
+
+def test_every_step_has_onnxruntimes_time_and_no_error(measured):
+    # onnxruntime makes one Gemm of the second product and the sum, and names it after the first.
+    assert [step.reference_ns is not None for step in measured.steps] == [True, True, True, False]
+    assert all(step.max_abs == 0 for step in measured.steps)
+    assert measured.reference_total_ns > 0
+
+
+def test_errors_are_those_of_the_steps_outputs(chain, chain_feeds, reference_session):
+    session = reference_session(chain, faults={"c": 0.5})
+    found = profile(session, chain_feeds, runs=2)
+    assert [step.max_abs for step in found.steps] == pytest.approx([0, 0, 0.5, 0.5], abs=1e-6)
+
+
+def test_groups_are_sums(measured):
+    groups = {group.op_type: group for group in measured.by_operator()}
+    assert groups["MatMul"].count == 2
+    assert groups["MatMul"].median_ns == 4000
+    assert sum(group.share for group in groups.values()) == pytest.approx(1)
+    assert [g.median_ns for g in measured.by_operator()] == sorted(
+        (g.median_ns for g in groups.values()), reverse=True
+    )
+
+
+def test_profile_without_reference(chain, chain_feeds, reference_session):
+    session = reference_session(chain)
+    found = profile(session, chain_feeds, runs=2, with_reference=False)
+    assert found.reference_total_ns is None
+    assert all(step.reference_ns is None for step in found.steps)
+
+
+def test_missing_onnxruntime_is_noted(chain, chain_feeds, reference_session, monkeypatch):
+    monkeypatch.setattr(reference, "is_available", lambda: False)
+    found = profile(reference_session(chain), chain_feeds, runs=2)
+    assert "not installed" in found.notes[0]
+
+
+def test_printed_tables_name_all_steps(measured):
+    console = Console(width=240, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    report.print_profile(measured, console)
+    printed = console.export_text()
+    for word in ("first", "relu", "second", "last", "MatMul", "outside steps", "arena"):
+        assert word in printed
+
+
+def test_export_as_json_and_csv(measured, tmp_path):
+    report.export(measured, tmp_path / "p.json")
+    data = json.loads((tmp_path / "p.json").read_text())
+    assert [step["name"] for step in data["steps"]] == ["first", "relu", "second", "last"]
+    assert data["operators"][0]["median_ns"] >= data["operators"][-1]["median_ns"]
+    report.export(measured, tmp_path / "p.csv")
+    with open(tmp_path / "p.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["median_ns"]) for row in rows] == [1000, 2000, 3000, 4000]
+
+
+def test_chrome_trace_lays_steps_end_to_end(measured, tmp_path):
+    report.export(measured, tmp_path / "p.trace.json")
+    events = json.loads((tmp_path / "p.trace.json").read_text())["traceEvents"]
+    own = [event for event in events if event["ph"] == "X" and event["tid"] == 1]
+    assert [event["ts"] for event in own] == [0, 1, 3, 6]
+    assert [event["dur"] for event in own] == [1, 2, 3, 4]
+    assert len([event for event in events if event.get("tid") == 2]) == 4
+
+
+def test_unknown_format_is_refused(measured, tmp_path):
+    with pytest.raises(InvalidArgument, match=r"trace\.json"):
+        report.export(measured, tmp_path / "p.txt")
+
+
+def test_nodes_fused_by_onnxruntime_keep_the_name_of_the_first(chain, chain_feeds):
+    times = reference.node_times(chain, chain_feeds, runs=4, warmup=1)
+    assert set(times) == {"first", "relu", "second"}
+    assert all(len(found) == 4 and np.all(found >= 0) for found in times.values())

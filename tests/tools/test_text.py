@@ -1,0 +1,40 @@
+import pytest
+from sardonyx.tools import text
+
+
+@pytest.mark.parametrize(
+    ("ns", "expected"),
+    [(0, "0 ns"), (999, "999 ns"), (1500, "1.5 µs"), (2.5e6, "2.5 ms"), (3e9, "3 s")],
+)
+def test_duration(ns, expected):
+    assert text.duration(ns) == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [(0, "0 B"), (1023, "1023 B"), (1536, "1.5 KiB"), (5 * 2**30, "5.0 GiB")],
+)
+def test_size(count, expected):
+    assert text.size(count) == expected
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"), [(12, "12"), (25_600_000, "25.6 M"), (8.2e9, "8.2 G")]
+)
+def test_number(count, expected):
+    assert text.number(count) == expected
+
+
+def test_shape():
+    assert text.shape((1, "n", None)) == "1×n×?"
+    assert text.shape(()) == "scalar"
+    assert text.shape(None) == "any shape"
+
+
+def test_missing_values_are_dashes():
+    assert text.milliseconds(None) == text.error(None) == text.percent(None) == "–"
+    assert (text.milliseconds(1.5e6), text.error(0.0), text.percent(0.125)) == (
+        "1.500",
+        "0",
+        "12.5 %",
+    )

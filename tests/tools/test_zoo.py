@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+import sardonyx
+from sardonyx.tools import zoo
+
+
+@pytest.mark.parametrize("name", ["squeezenet", "shufflenet", "inception_v1", "resnet50"])
+def test_a_light_model_answers_to_its_input(name, zoo_model, rng):
+    """Neither dead nor saturated: another input gives another answer, beyond any tolerance."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    session = ort.InferenceSession(str(zoo_model(name)), options)
+    first, second = (session.run(None, zoo.inputs(name, rng))[0].ravel() for _ in range(2))
+    assert first.std() > 0.5 * first.mean() > 0
+    assert first.max() < 0.9
+    assert np.abs(first - second).max() > 0.01 * first.max()  # the tolerance is 1e-4
+
+
+def test_random_inputs_fit_the_model(rng):
+    model = ir.from_onnx_text("""
+        <ir_version: 9, opset_import: ["": 17]>
+        g (float16[N, 3, M] x, int64[N] i, bool[2] b, string[2] s, float[?, 4] k, float[1] w)
+          => (float[1] y) <float[1] w = {1.0}> { y = Identity(w) }
+    """)
+    feeds = zoo.random_inputs(model, {"N": 5, "k": (6, 4)}, rng, {"i": [7]})
+    assert {name: (value.shape, value.dtype) for name, value in feeds.items()} == {
+        "x": ((5, 3, 1), np.float16),
+        "i": ((1,), np.int64),
+        "b": ((2,), np.bool_),
+        "s": ((2,), object),
+        "k": ((6, 4), np.float32),
+    }
+
+
+def test_a_file_with_another_digest_is_not_given_out(monkeypatch, tmp_path):
+    monkeypatch.setenv("SARDONYX_TEST_MODELS", str(tmp_path))
+    entry = dataclasses.replace(zoo.PACKAGED["mnist"], package="fake==1", path="a/m.onnx")
+    monkeypatch.setitem(zoo.PACKAGED, "fake", entry)
+    (tmp_path / "fake-1" / "a").mkdir(parents=True)
+    (tmp_path / "fake-1" / "a" / "m.onnx").write_bytes(b"something else")
+    with pytest.raises(zoo.Unavailable, match="does not hold the expected"):
+        zoo.model("fake")
+
+
+def test_an_unreachable_registry_is_said_so(monkeypatch, tmp_path):
+    monkeypatch.setenv("SARDONYX_TEST_MODELS", str(tmp_path))
+    monkeypatch.setenv("PIP_INDEX_URL", "http://127.0.0.1:9/simple")
+    monkeypatch.setenv("PIP_RETRIES", "0")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    with pytest.raises(zoo.Unavailable, match="pip cannot download qonnx"):
+        zoo.model("mnist")
+
+
+def test_an_unknown_name_lists_the_known_ones():
+    with pytest.raises(sardonyx.InvalidArgument, match=r"there are resnet50, .* mnist"):
+        zoo.model("nothing")

@@ -1,0 +1,352 @@
+"""The command line: ``sardonyx convert | optimize | run | bench | profile | compare | inspect``.
+
+A command reads its arguments, calls one function of this package and prints what it returns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from typer.core import TyperGroup
+
+from .. import SardonyxError, __version__
+from . import text
+
+if TYPE_CHECKING:
+    import numpy as np
+    import onnx_ir as ir
+
+console = Console()
+_errors = Console(stderr=True)
+
+
+class _Group(TyperGroup):
+    """Turns an error of ours into one line and exit code 1, unless ``--debug`` is given."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (SardonyxError, OSError) as error:
+            if ctx.params.get("debug"):
+                raise
+            _errors.print(f"[bold red]error:[/bold red] {_escape(str(error))}", soft_wrap=True)
+            raise typer.Exit(1) from None
+
+
+def _escape(message: str) -> str:
+    from rich.markup import escape
+
+    return escape(" ".join(message.split()))
+
+
+app = typer.Typer(
+    cls=_Group,
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run, optimize, measure and check ONNX models.",
+)
+
+Source = Annotated[str, typer.Argument(help="A model: anything that `convert` takes.")]
+Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
+Inputs = Annotated[
+    list[str],
+    typer.Option(
+        "--input", "-i", help="name=array.npy, array.npy (the first input) or arrays.npz."
+    ),
+]
+Dims = Annotated[
+    list[str],
+    typer.Option("--dim", "-d", help="Sizes for random inputs: input=1,3,224,224 or dimension=4."),
+]
+Seed = Annotated[int, typer.Option(help="Of random inputs.")]
+Threads = Annotated[int | None, typer.Option("--threads", "-t", help="Default: all cores.")]
+Precision = Annotated[str, typer.Option(help="fp32 or strict.")]
+Level = Annotated[str, typer.Option("--level", "-l", help="none, basic or all.")]
+Runs = Annotated[int, typer.Option(min=1, help="Timed runs.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        console.print(f"sardonyx {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    pass
+
+
+def _load(source: str) -> ir.Model:
+    from ..importers import load
+
+    return load(source)
+
+
+def _feeds(
+    model: ir.Model, files: Sequence[str], dims: Sequence[str], seed: int
+) -> dict[str, np.ndarray]:
+    from .feeds import input_names, make_feeds, read_feeds
+
+    return make_feeds(model, read_feeds(files, input_names(model)), dims, seed)
+
+
+@app.command()
+def convert(
+    source: Source,
+    output: Output,
+    opset: Annotated[int | None, typer.Option(help="An older opset, for older consumers.")] = None,
+) -> None:
+    """Convert a model of any framework to ONNX."""
+    from ..importers import save
+
+    model = _load(source)
+    save(model, output, target_opset=opset)
+    nodes = sum(1 for _ in model.graph.all_nodes())
+    size = text.size(output.stat().st_size)
+    console.print(f"{output}: {nodes} nodes, {size}", highlight=False)
+
+
+@app.command()
+def optimize(
+    source: Source,
+    output: Output,
+    level: Level = "all",
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Run the model before and after every pass.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say why what looks like a fusion was not one.")
+    ] = False,
+) -> None:
+    """Optimize a model, and show what each pass did."""
+    from ..importers import save
+    from ..optimizer.pipeline import optimize_with_report
+
+    model = _load(source)
+    before = sum(1 for _ in model.graph.all_nodes())
+    optimized, report = optimize_with_report(model, level=level, verify=verify, explain=explain)
+    save(optimized, output)
+    table = text.table("", "pass", "changes:", "ms:")
+    for each in report.passes:
+        table.add_row(each.name, str(each.changes), f"{1e3 * each.seconds:.1f}")
+    console.print(table)
+    for reason in report.explanations:
+        console.print(reason, highlight=False, markup=False)
+    after = sum(1 for _ in optimized.graph.all_nodes())
+    size = text.size(output.stat().st_size)
+    console.print(f"{output}: {before} nodes became {after}, {size}", highlight=False)
+
+
+@app.command()
+def run(
+    model: Source,
+    input: Inputs = [],  # noqa: B006
+    dim: Dims = [],  # noqa: B006
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write the outputs to an .npz file.")
+    ] = None,
+    threads: Threads = None,
+    precision: Precision = "fp32",
+    level: Level = "all",
+    seed: Seed = 0,
+) -> None:
+    """Run a model once, on files or random inputs."""
+    import numpy as np
+
+    from ..runtime.session import Session
+
+    loaded = _load(model)
+    feeds = _feeds(loaded, input, dim, seed)
+    with Session(loaded, threads=threads, precision=precision, optimize=level) as session:
+        names = [port.name for port in session.get_outputs()]
+        results = dict(zip(names, session.run(None, feeds), strict=True))
+    table = text.table("", "output", "type", "shape", "least:", "mean:", "largest:")
+    for name, value in results.items():
+        table.add_row(name, *_statistics(value))
+    console.print(table)
+    if output is not None:
+        with output.open("wb") as file:
+            np.savez(file, **results)
+
+
+def _statistics(value: Any) -> tuple[str, ...]:
+    import numpy as np
+
+    if not isinstance(value, np.ndarray):
+        return (type(value).__name__, "", "", "", "")
+    start = (str(value.dtype), text.shape(value.shape))
+    if value.dtype.kind not in "fiub" or not value.size:
+        return (*start, "", "", "")
+    return (*start, *(f"{float(f(value)):.6g}" for f in (np.min, np.mean, np.max)))
+
+
+@app.command()
+def profile(
+    model: Source,
+    input: Inputs = [],  # noqa: B006
+    dim: Dims = [],  # noqa: B006
+    threads: Annotated[int, typer.Option("--threads", "-t")] = 1,
+    precision: Precision = "fp32",
+    runs: Runs = 20,
+    top: Annotated[int, typer.Option(help="Show only the most expensive steps.")] = 0,
+    export: Annotated[
+        list[Path],
+        typer.Option("--export", "-e", help="Write .trace.json (Chrome), .json or .csv."),
+    ] = [],  # noqa: B006
+    reference: Annotated[bool, typer.Option(help="Measure onnxruntime too.")] = True,
+    seed: Seed = 0,
+) -> None:
+    """Show what every step costs, could cost, costs in onnxruntime, and errs."""
+    from ..runtime.session import Session
+    from . import report
+    from .profile import profile as measure
+
+    loaded = _load(model)
+    feeds = _feeds(loaded, input, dim, seed)
+    with Session(loaded, threads=threads, precision=precision) as session:
+        found = measure(session, feeds, model=Path(model).name, runs=runs, with_reference=reference)
+    # Two dozen columns do not fit into a pipe's eighty characters.
+    wide = console if console.is_terminal else Console(width=220)
+    report.print_profile(found, wide, top)
+    for path in export:
+        report.export(found, path)
+        console.print(f"written: {path}", highlight=False)
+
+
+@app.command()
+def compare(
+    model: Source,
+    input: Inputs = [],  # noqa: B006
+    dim: Dims = [],  # noqa: B006
+    threads: Threads = None,
+    precision: Precision = "fp32",
+    level: Level = "all",
+    rtol: Annotated[float, typer.Option(help="Relative tolerance.")] = 1e-4,
+    atol: Annotated[float, typer.Option(help="Absolute tolerance.")] = 1e-5,
+    bisect: Annotated[bool, typer.Option("--bisect", help="Find the first step at fault.")] = False,
+    repro: Annotated[
+        Path | None,
+        typer.Option(help="Write that step as a model with its inputs into this folder."),
+    ] = None,
+    seed: Seed = 0,
+) -> None:
+    """Compare the outputs with onnxruntime's; exit code 1 when they differ."""
+    from .compare import compare as check
+    from .feeds import input_names, read_feeds
+
+    loaded = _load(model)
+    found = check(
+        model,
+        read_feeds(input, input_names(loaded)),
+        rtol=rtol,
+        atol=atol,
+        bisect=bisect or repro is not None,
+        dims=dim,
+        seed=seed,
+        threads=threads,
+        precision=precision,
+        optimize=level,
+    )
+    table = text.table("", "output", "max abs error:", "max rel error:", "")
+    for each in found.outputs:
+        verdict = "[green]agrees[/green]" if each.agrees else f"[red]differs[/red]: {each.reason}"
+        table.add_row(each.name, text.error(each.max_abs), text.error(each.max_rel), verdict)
+    console.print(table)
+    for each in found.optimizer:
+        console.print(
+            f"the optimizer changed {each.name}: {each.reason}; "
+            "`sardonyx optimize --verify` names the pass"
+        )
+    if found.culprit is not None:
+        _print_culprit(found.culprit, repro)
+    elif not found.agrees and (bisect or repro is not None):
+        console.print("no step is at fault: all values between the steps agree")
+    if not found.agrees:
+        raise typer.Exit(1)
+
+
+def _print_culprit(culprit: Any, repro: Path | None) -> None:
+    console.print(
+        f"first step at fault: {culprit.index} {culprit.name} ({culprit.op_type}), "
+        f"nodes {', '.join(culprit.nodes)}"
+    )
+    for each in culprit.differences:
+        console.print(f"  {each.name}: {each.reason}")
+    if culprit.alone:
+        console.print("it differs on its own too, with onnxruntime's values as inputs")
+    else:
+        console.print("on its own it agrees: earlier errors add up, or it needs the whole model")
+    if repro is not None:
+        culprit.save(repro)
+        console.print(f"written: {repro}", highlight=False)
+
+
+@app.command()
+def inspect(model: Source) -> None:
+    """Show inputs, outputs, operators, parameters, and what runs where."""
+    from .inspection import print_summary, summarize
+
+    print_summary(summarize(_load(model)), model, console)
+
+
+@app.command()
+def bench(
+    models: Annotated[
+        list[str], typer.Argument(help="ONNX files, or names of the zoo; none: the whole suite.")
+    ] = [],  # noqa: B006
+    dim: Dims = [],  # noqa: B006
+    threads: Annotated[list[int], typer.Option("--threads", "-t")] = [1, 2],  # noqa: B006
+    engine: Annotated[
+        list[str], typer.Option(help="sardonyx, onnxruntime, openvino; default: all installed.")
+    ] = [],  # noqa: B006
+    seconds: Annotated[float, typer.Option(help="Time for each engine and model.")] = 2.0,
+    footprint: Annotated[
+        bool, typer.Option(help="Also measure session creation and peak memory.")
+    ] = True,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Write .md, and .json beside it.")
+    ] = None,
+) -> None:
+    """Measure models beside onnxruntime, and OpenVINO where it is installed."""
+    from . import bench as benchmarks
+
+    def progress(line: str) -> None:
+        _errors.print(line, highlight=False)
+
+    options: dict[str, Any] = {
+        "seconds": seconds, "engines": engine, "with_footprint": footprint,
+    }  # fmt: skip
+    names = models or list(benchmarks.SUITE)
+    results: list[benchmarks.Result] = []
+    for name in names:
+        if Path(name).exists():
+            feeds = _feeds(_load(name), (), dim, 0)
+            for count in threads:
+                results += benchmarks.bench(Path(name).stem, name, feeds, threads=count, **options)
+        else:
+            results += benchmarks.run_suite([name], threads, progress, **options)
+    console.print(benchmarks.table(results))
+    if output is not None:
+        benchmarks.write(results, output)
+    if any(result.engine == "sardonyx" and result.error for result in results):
+        raise typer.Exit(1)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; ``arguments`` are those of the process when not given."""
+    app(args=None if arguments is None else list(arguments), prog_name="sardonyx")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,122 @@
+"""How far two results are apart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+RTOL, ATOL = 1e-4, 1e-5
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a value is from the expected one.
+
+    Attributes
+    ----------
+    name : str
+        Name of the value.
+    agrees : bool
+        Every element lies within ``atol + rtol * |expected|``.
+    max_abs : float
+        Largest difference of two elements; infinite where one is NaN or infinite and the other
+        is not.
+    max_rel : float
+        ``max_abs`` divided by the largest finite magnitude of the expected value.
+    where : tuple of int
+        Index of the largest difference; empty when nothing differs.
+    reason : str
+        What disagrees, in words; empty when ``agrees``.
+    """
+
+    name: str
+    agrees: bool
+    max_abs: float = 0.0
+    max_rel: float = 0.0
+    where: tuple[int, ...] = ()
+    reason: str = ""
+
+
+def difference(
+    name: str, actual: Any, expected: Any, rtol: float = RTOL, atol: float = ATOL
+) -> Difference:
+    """Compare a value with the expected one.
+
+    Parameters
+    ----------
+    name : str
+        Name for the report.
+    actual, expected : ndarray, or lists and tuples of them (sequences), or None
+        Any dtype. Floating-point numbers may differ within the tolerance; everything else must be
+        equal. NaN agrees with NaN.
+    rtol, atol : float
+        Tolerance ``atol + rtol * |expected|``.
+
+    Returns
+    -------
+    Difference
+        For a sequence that of its worst element.
+    """
+    if isinstance(expected, list | tuple) or expected is None:
+        return _objects(name, actual, expected, rtol, atol)
+    actual, expected = np.asarray(actual), np.asarray(expected)
+    if actual.shape != expected.shape:
+        return _disagree(name, f"shape {actual.shape}, expected {expected.shape}")
+    if actual.dtype != expected.dtype:
+        return _disagree(name, f"dtype {actual.dtype}, expected {expected.dtype}")
+    if expected.dtype.kind not in "fciubV":  # V: bfloat16, float8, int4 and such
+        wrong = np.argwhere(np.asarray(actual != expected, bool))
+        if len(wrong):
+            where = tuple(int(i) for i in wrong[0])
+            return _disagree(name, f"{actual[where]!r}, expected {expected[where]!r}", where)
+        return Difference(name, True)
+    return _numbers(name, actual, expected, rtol, atol)
+
+
+def _disagree(name: str, reason: str, where: tuple[int, ...] = ()) -> Difference:
+    return Difference(name, False, np.inf, np.inf, where, reason)
+
+
+def _objects(name: str, actual: Any, expected: Any, rtol: float, atol: float) -> Difference:
+    if expected is None or actual is None:
+        same = expected is None and actual is None
+        return Difference(name, True) if same else _disagree(name, f"{actual}, not {expected}")
+    if len(actual) != len(expected):
+        return _disagree(name, f"{len(actual)} elements, expected {len(expected)}")
+    parts = [
+        difference(f"{name}[{index}]", a, e, rtol, atol)
+        for index, (a, e) in enumerate(zip(actual, expected, strict=True))
+    ]
+    return max(parts, key=lambda d: (not d.agrees, d.max_abs), default=Difference(name, True))
+
+
+def _numbers(
+    name: str, actual: np.ndarray, expected: np.ndarray, rtol: float, atol: float
+) -> Difference:
+    kind = np.complex128 if expected.dtype.kind == "c" else np.float64
+    if expected.dtype.kind in "iub":
+        rtol = atol = 0.0
+    a, e = actual.astype(kind), expected.astype(kind)
+    same = (a == e) | (np.isnan(a) & np.isnan(e))
+    with np.errstate(invalid="ignore", over="ignore"):
+        gap = np.where(same, 0.0, np.abs(a - e))
+        gap = np.where(np.isfinite(gap), gap, np.inf)
+        bound = atol + rtol * np.abs(e)
+    if not gap.size or gap.max() == 0:
+        return Difference(name, True)
+    finite = np.abs(e[np.isfinite(e)])
+    largest = float(finite.max()) if finite.size else 0.0
+    at = np.unravel_index(int(gap.argmax()), gap.shape)
+    where = tuple(int(i) for i in at)
+    worst = float(gap[at])
+    outside = int(np.count_nonzero(np.isinf(gap) | (gap > bound)))
+    reason = ""
+    if outside:
+        reason = (
+            f"{outside} of {gap.size} elements; at {list(where)} {actual[at]}, "
+            f"expected {expected[at]}"
+        )
+    relative = worst / largest if largest else np.inf
+    return Difference(name, not outside, worst, relative, where, reason)

@@ -1,0 +1,132 @@
+"""What is in a model: interface, operators, parameters, and what runs where."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from . import text
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+@dataclass(frozen=True)
+class Port:
+    """An input or output of the graph: dims are int, a name, or None when unknown."""
+
+    name: str
+    dtype: str
+    dims: tuple[int | str | None, ...] | None
+
+
+@dataclass(frozen=True)
+class OperatorCount:
+    """How often an operator occurs, subgraphs included, and whether a kernel of ours runs it."""
+
+    domain: str
+    op_type: str
+    count: int
+    has_kernel: bool
+
+    @property
+    def name(self) -> str:
+        """Operator with its domain, if that is not the standard one."""
+        return f"{self.domain}::{self.op_type}" if self.domain else self.op_type
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `summarize` finds.
+
+    Attributes
+    ----------
+    nodes : int
+        Subgraphs included.
+    parameters, weight_bytes : int
+        Elements and bytes of the initializers.
+    symbols : tuple of str
+        Named dimensions of the inputs.
+    """
+
+    producer: str
+    ir_version: int | None
+    opsets: dict[str, int]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
+    nodes: int
+    operators: tuple[OperatorCount, ...]
+    parameters: int
+    weight_bytes: int
+    symbols: tuple[str, ...]
+
+
+def summarize(model: ir.Model) -> Summary:
+    """Summarize a model.
+
+    Parameters
+    ----------
+    model : onnx_ir.Model
+    """
+    from ..runtime.ops import OPERATORS
+
+    graph = model.graph
+    counts = Counter((node.domain, node.op_type) for node in graph.all_nodes())
+    operators = [
+        OperatorCount(domain, op_type, count, (domain, op_type) in OPERATORS)
+        for (domain, op_type), count in counts.most_common()
+    ]
+    inputs = tuple(_port(v) for v in graph.inputs if v.name not in graph.initializers)
+    weights = [
+        value.const_value for value in graph.initializers.values() if value.const_value is not None
+    ]
+    symbols = [dim for port in inputs for dim in port.dims or () if isinstance(dim, str)]
+    return Summary(
+        f"{model.producer_name or ''} {model.producer_version or ''}".strip(),
+        model.ir_version,
+        dict(model.opset_imports),
+        inputs,
+        tuple(_port(value) for value in graph.outputs),
+        sum(counts.values()),
+        tuple(operators),
+        sum(weight.size for weight in weights),
+        sum(weight.nbytes for weight in weights),
+        tuple(dict.fromkeys(symbols)),
+    )
+
+
+def _port(value: ir.Value) -> Port:
+    dims: tuple[Any, ...] | None = None
+    if value.shape is not None:
+        dims = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+    return Port(str(value.name), str(value.type or "unknown type"), dims)
+
+
+def print_summary(summary: Summary, source: str, console: Console) -> None:
+    """Print a summary; ``source`` is what the model was loaded from."""
+    size = ""
+    if os.path.isfile(source):
+        size = f", file of {text.size(Path(source).stat().st_size)}"
+    opsets = ", ".join(f"{domain or 'ai.onnx'} {v}" for domain, v in summary.opsets.items())
+    console.print(f"[bold]{source}[/bold]{size}")
+    console.print(f"made by {summary.producer or 'unknown'}; as imported: opset {opsets}")
+    console.print(
+        f"{summary.nodes} nodes, {text.number(summary.parameters)} parameters, "
+        f"{text.size(summary.weight_bytes)} of weights"
+    )
+    ports = text.table("", "", "name", "type", "shape")
+    for kind, group in (("input", summary.inputs), ("output", summary.outputs)):
+        for port in group:
+            ports.add_row(kind, port.name, port.dtype, text.shape(port.dims))
+    console.print(ports)
+    if summary.symbols:
+        console.print(f"dynamic dimensions: {', '.join(summary.symbols)}")
+    operators = text.table("", "operator", "nodes:", "runs")
+    for row in summary.operators:
+        operators.add_row(row.name, str(row.count), "kernel" if row.has_kernel else "on the host")
+    console.print(operators)

@@ -1,0 +1,258 @@
+"""One table for a model: what every step is, costs, could cost, costs in onnxruntime, and errs.
+
+Also a script: ``python tools/profile.py model.onnx`` is ``sardonyx profile model.onnx``.
+"""
+
+from __future__ import annotations
+
+if not __package__:
+    # Run as a script: this folder comes first on the path, and hides the standard library's
+    # ``profile``, which cProfile imports.
+    import sys
+
+    del sys.path[0]
+    from sardonyx.tools.cli import main
+
+    main(["profile", *sys.argv[1:]])
+    raise SystemExit
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import reference
+from .difference import difference
+from .roofline import Roofline, roofline
+
+if TYPE_CHECKING:
+    from ..runtime.profile import StepProfile
+    from ..runtime.session import Session
+
+
+@dataclass
+class StepRow:
+    """One step of the program.
+
+    Attributes
+    ----------
+    median_ns, p95_ns : float
+        Time of this step over the runs.
+    share : float
+        Of the time of all steps.
+    gflops, gbps : float
+        Operations and least memory traffic by time, in 1e9/s.
+    roof : float or None
+        Least time by this machine's roofline, divided by the median; None for work that neither
+        computes nor moves anything.
+    bound : str
+        What the roofline says limits the step: ``"compute"`` or ``"memory"``.
+    reference_ns : float or None
+        Median time of the same nodes in onnxruntime.
+    max_abs, max_rel : float or None
+        Largest error of the step's outputs against onnxruntime; see `difference.Difference`.
+    """
+
+    index: int
+    name: str
+    op_type: str
+    nodes: tuple[str, ...]
+    kernel: str
+    layout: str
+    precision: str
+    median_ns: float
+    p95_ns: float
+    share: float
+    flops: int
+    bytes: int
+    gflops: float
+    gbps: float
+    roof: float | None
+    bound: str
+    reference_ns: float | None = None
+    max_abs: float | None = None
+    max_rel: float | None = None
+
+
+@dataclass
+class GroupRow:
+    """All steps of one operator (or fusion of operators)."""
+
+    op_type: str
+    count: int
+    median_ns: float
+    share: float
+    reference_ns: float | None
+
+
+@dataclass
+class Profile:
+    """Profile of a model on one number of threads.
+
+    Attributes
+    ----------
+    steps : list of StepRow
+        In order of execution.
+    total_ns, total_p95_ns : float
+        Median and 95th percentile of whole runs, from Python.
+    outside_ns : float
+        Median time of a run that no step accounts for.
+    reference_total_ns : float or None
+        Median of whole runs in onnxruntime with all its optimizations.
+    memory : dict of str to int
+        Bytes of the arena, the weights and the outputs.
+    """
+
+    model: str
+    threads: int
+    runs: int
+    steps: list[StepRow]
+    total_ns: float
+    total_p95_ns: float
+    outside_ns: float
+    memory: dict[str, int]
+    roofline: Roofline
+    reference_total_ns: float | None = None
+    notes: list[str] = field(default_factory=list)
+
+    def by_operator(self) -> list[GroupRow]:
+        """Group the steps by operator, the most expensive first."""
+        groups: dict[str, list[StepRow]] = {}
+        for step in self.steps:
+            groups.setdefault(step.op_type, []).append(step)
+        rows = [
+            GroupRow(
+                op_type,
+                len(steps),
+                sum(step.median_ns for step in steps),
+                sum(step.share for step in steps),
+                _total(step.reference_ns for step in steps),
+            )
+            for op_type, steps in groups.items()
+        ]
+        return sorted(rows, key=lambda row: -row.median_ns)
+
+
+def profile(
+    session: Session,
+    feeds: Mapping[str, np.ndarray],
+    *,
+    model: str = "model",
+    runs: int = 20,
+    warmup: int = 3,
+    with_reference: bool = True,
+) -> Profile:
+    """Profile a session, and the same nodes in onnxruntime.
+
+    Parameters
+    ----------
+    session : Session
+    feeds : mapping of str to ndarray
+        Inputs by name.
+    model : str
+        Name for the report.
+    runs, warmup : int
+        Timed runs, and those before them that are not.
+    with_reference : bool
+        Measure and compare with onnxruntime, where it is installed.
+
+    Returns
+    -------
+    Profile
+    """
+    measured = session.profile(feeds, runs=runs, warmup=warmup)
+    roof = roofline(measured.threads)
+    medians = [float(np.median(step.times_ns)) for step in measured.steps]
+    whole = sum(medians) or 1.0
+    rows = [
+        _row(step, median, median / whole, roof)
+        for step, median in zip(measured.steps, medians, strict=True)
+    ]
+    spent = np.sum([step.times_ns for step in measured.steps], axis=0)
+    result = Profile(
+        model,
+        measured.threads,
+        runs,
+        rows,
+        total_ns=float(np.median(measured.total_ns)),
+        total_p95_ns=float(np.percentile(measured.total_ns, 95)),
+        outside_ns=float(np.median(measured.total_ns - spent)),
+        memory=dict(measured.memory),
+        roofline=roof,
+    )
+    if not with_reference:
+        return result
+    if not reference.is_available():
+        result.notes.append("onnxruntime is not installed: no times and errors to compare with")
+        return result
+    lowered = session.optimized_model()
+    _add_times(result, lowered, feeds, runs, warmup)
+    _add_errors(result, measured.steps, lowered, session.trace(feeds), feeds)
+    return result
+
+
+def _row(step: StepProfile, median: float, share: float, roof: Roofline) -> StepRow:
+    least = roof.least_ns(step.flops, step.bytes)
+    return StepRow(
+        step.index,
+        step.name,
+        step.op_type,
+        tuple(step.nodes),
+        step.kernel,
+        step.layout,
+        step.precision,
+        median,
+        float(np.percentile(step.times_ns, 95)),
+        share,
+        step.flops,
+        step.bytes,
+        gflops=step.flops / median if median else 0.0,
+        gbps=step.bytes / median if median else 0.0,
+        roof=least / median if median and least else None,
+        bound=roof.bound(step.flops, step.bytes),
+    )
+
+
+def _total(times: Iterable[float | None]) -> float | None:
+    known = [time for time in times if time is not None]
+    return sum(known) if known else None
+
+
+def _add_times(
+    result: Profile, lowered: Any, feeds: Mapping[str, np.ndarray], runs: int, warmup: int
+) -> None:
+    times = reference.node_times(lowered, feeds, runs=runs, warmup=warmup, threads=result.threads)
+    for row in result.steps:
+        found = [times[name] for name in row.nodes if name in times]
+        # A node that onnxruntime removed or merged costs it nothing there.
+        row.reference_ns = float(np.median(np.sum(found, axis=0))) if found else None
+    session = reference.open_session(lowered, threads=result.threads)
+    spans = []
+    for _ in range(warmup + runs):
+        start = time.perf_counter_ns()
+        reference.run(session, None, feeds)
+        spans.append(time.perf_counter_ns() - start)
+    result.reference_total_ns = float(np.median(spans[warmup:]))
+
+
+def _add_errors(
+    result: Profile,
+    steps: list[StepProfile],
+    lowered: Any,
+    traced: Mapping[str, Any],
+    feeds: Mapping[str, np.ndarray],
+) -> None:
+    known = {str(value.name) for node in lowered.graph for value in node.outputs}
+    names = [name for step in steps for name in step.outputs if name in known and name in traced]
+    expected = reference.values(lowered, feeds, names)
+    for row, step in zip(result.steps, steps, strict=True):
+        found = [
+            difference(name, traced[name], expected[name])
+            for name in step.outputs
+            if name in expected
+        ]
+        if found:
+            row.max_abs = max(each.max_abs for each in found)
+            row.max_rel = max(each.max_rel for each in found)

@@ -1,0 +1,204 @@
+"""onnxruntime as the reference: whole runs, single values, time of single nodes."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from .. import InvalidArgument, UnsupportedModel
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+    import onnxruntime as ort
+
+Source: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
+Feeds: TypeAlias = Mapping[str, np.ndarray]
+
+# Event of a node in a profile; what a fusion appends to the name of its first node goes.
+_NODE_EVENT = re.compile(r"(.*?)(/\w+Fusion)*_kernel_time")
+
+
+def is_available() -> bool:
+    """Tell whether onnxruntime is installed."""
+    return importlib.util.find_spec("onnxruntime") is not None
+
+
+@contextmanager
+def on_disk(model: Source, outputs: Iterable[str] = ()) -> Iterator[Path]:
+    """Provide a model as a file that other engines read.
+
+    Parameters
+    ----------
+    model : path, bytes, ModelProto or onnx_ir.Model
+        A path is handed on as it is, unless outputs are added.
+    outputs : iterable of str
+        Names of values to make graph outputs besides those there are.
+
+    Yields
+    ------
+    Path
+        Valid inside the context.
+    """
+    added = list(outputs)
+    if isinstance(model, str | os.PathLike) and not added:
+        yield Path(model)
+        return
+    import onnx
+    import onnx_ir as ir
+
+    from ..importers import save
+
+    with tempfile.TemporaryDirectory(prefix="sardonyx-") as folder:
+        path = Path(folder) / "model.onnx"
+        if isinstance(model, str | os.PathLike):
+            model = ir.load(model)
+        if isinstance(model, ir.Model):
+            save(model, path)
+            proto = onnx.load(path, load_external_data=False)
+        else:
+            proto = onnx.load_from_string(model) if isinstance(model, bytes) else model
+        present = {value.name for value in proto.graph.output}
+        proto.graph.output.extend(
+            onnx.ValueInfoProto(name=name) for name in dict.fromkeys(added) if name not in present
+        )
+        onnx.save(proto, path)
+        yield path
+
+
+def open_session(
+    model: Source,
+    *,
+    threads: int = 1,
+    level: str = "all",
+    outputs: Iterable[str] = (),
+    **options: Any,
+) -> ort.InferenceSession:
+    """Open a session of onnxruntime on the CPU.
+
+    Parameters
+    ----------
+    model : path, bytes, ModelProto or onnx_ir.Model
+    threads : int
+        Threads within an operator; operators run one after the other.
+    level : {"none", "basic", "all"}
+        Of onnxruntime's own graph optimizations.
+    outputs : iterable of str
+        Names of values to return besides the outputs.
+    **options
+        Attributes of ``SessionOptions``.
+
+    Raises
+    ------
+    InvalidArgument
+        onnxruntime is not installed.
+    UnsupportedModel
+        onnxruntime refuses the model.
+    """
+    if not is_available():
+        raise InvalidArgument("onnxruntime is not installed: pip install onnxruntime")
+    import onnxruntime as ort
+
+    settings = ort.SessionOptions()
+    settings.log_severity_level = 4
+    settings.intra_op_num_threads = threads
+    settings.graph_optimization_level = {
+        "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+        "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    }[level]
+    for key, value in options.items():
+        setattr(settings, key, value)
+    with on_disk(model, outputs) as path:
+        try:
+            return ort.InferenceSession(str(path), settings, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own exceptions have no common base
+            raise UnsupportedModel(f"onnxruntime refuses the model: {error}") from error
+
+
+def run(session: ort.InferenceSession, names: list[str] | None, feeds: Feeds) -> list[Any]:
+    """Run a session of onnxruntime; its errors become ours.
+
+    Raises
+    ------
+    InvalidArgument
+        onnxruntime refuses the inputs, or fails on them.
+    """
+    try:
+        results: list[Any] = session.run(names, dict(feeds))
+    except Exception as error:  # onnxruntime's own exceptions have no common base
+        raise InvalidArgument(f"onnxruntime cannot run with these inputs: {error}") from error
+    return results
+
+
+def values(
+    model: Source, feeds: Feeds, names: Iterable[str], level: str = "none"
+) -> dict[str, Any]:
+    """Compute values of a graph by name.
+
+    Parameters
+    ----------
+    model : path, bytes, ModelProto or onnx_ir.Model
+    feeds : mapping of str to ndarray
+    names : iterable of str
+        Values of the main graph; outputs, intermediate values, inputs.
+    level : str
+        As in `open_session`; without optimizations every value is what its node computes.
+
+    Returns
+    -------
+    dict of str to ndarray
+    """
+    wanted = list(dict.fromkeys(names))
+    computed = [name for name in wanted if name not in feeds]
+    if not computed:
+        return {name: feeds[name] for name in wanted}
+    session = open_session(model, level=level, outputs=computed)
+    results = dict(zip(computed, run(session, computed, feeds), strict=True))
+    return {name: results[name] if name in results else feeds[name] for name in wanted}
+
+
+def node_times(
+    model: Source, feeds: Feeds, *, runs: int = 20, warmup: int = 3, threads: int = 1
+) -> dict[str, np.ndarray]:
+    """Measure the time of every node in onnxruntime, from its profile.
+
+    Only basic optimizations are on: fusions of the higher levels rename nodes. A node that was
+    fused into another is missing; its time is in that of the other.
+
+    Returns
+    -------
+    dict of str to ndarray of float64
+        Nanoseconds for each run, by node name. onnxruntime counts whole microseconds.
+    """
+    with tempfile.TemporaryDirectory(prefix="sardonyx-") as folder:
+        session = open_session(
+            model,
+            threads=threads,
+            level="basic",
+            enable_profiling=True,
+            profile_file_prefix=str(Path(folder) / "profile"),
+        )
+        for _ in range(warmup + runs):
+            run(session, None, feeds)
+        events = json.loads(Path(session.end_profiling()).read_text())
+    times: dict[str, list[float]] = {}
+    for event in events:
+        match = _NODE_EVENT.fullmatch(event["name"])
+        if event.get("cat") == "Node" and match:
+            times.setdefault(match[1], []).append(1e3 * event["dur"])
+    # A node in a loop body or an untaken branch runs another number of times: left out.
+    return {
+        name: np.array(found[-runs:])
+        for name, found in times.items()
+        if len(found) == warmup + runs
+    }
