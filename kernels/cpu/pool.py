@@ -10,6 +10,7 @@ from numba import njit
 from ..registry import Pointer, kernel
 from ..simd import (
     load_f32,
+    select,
     splat,
     store_f32,
     store_i64,
@@ -33,49 +34,67 @@ def _window(at: int, size: int, dilation: int, limit: int) -> Any:
 
 
 @njit
-def _fold(average: bool, value: Any, total: Any) -> Any:
-    # A maximum that meets a NaN takes it, and loses it to the next number, as in onnxruntime.
-    return total + value if average else vmax(value, total)
-
-
-@njit
-def _pixel(
-    x: int, y: int, rows: int, taps: int, row: int, tap: int, channels: int, scale: Any, average: bool
-) -> None:
-    """Maximum, or scaled sum, over rows x taps pixels; up to four vectors at a time."""
-    begin = splat(_F(0.0) if average else _F(-np.inf))
-    factor = splat(scale)
+def _max_pixel(x: int, y: int, rows: int, taps: int, row: int, tap: int, channels: int) -> None:
+    """Maximum over rows x taps pixels; NaN where there is one."""
+    low, nan = splat(_F(-np.inf)), splat(_F(np.nan))
+    none = low != low
     c = 0
+    # Where a NaN was is kept beside the maximum, so that its chain of operations stays short.
     while c + 4 * LANES <= channels:
-        a, b, d, e = begin, begin, begin, begin
+        a, b, d, e = low, low, low, low
+        no_a, no_b, no_d, no_e = none, none, none, none
         for i in range(rows):
             at = x + (i * row + c) * 4
             for _ in range(taps):
-                a = _fold(average, vload(at, 0), a)
-                b = _fold(average, vload(at, LANES), b)
-                d = _fold(average, vload(at, 2 * LANES), d)
-                e = _fold(average, vload(at, 3 * LANES), e)
+                v, w = vload(at, 0), vload(at, LANES)
+                a, b = vmax(a, v), vmax(b, w)
+                no_a, no_b = no_a | (v != v), no_b | (w != w)
+                v, w = vload(at, 2 * LANES), vload(at, 3 * LANES)
+                d, e = vmax(d, v), vmax(e, w)
+                no_d, no_e = no_d | (v != v), no_e | (w != w)
+                at += tap * 4
+        vstore(y, c, select(no_a, nan, a))
+        vstore(y, c + LANES, select(no_b, nan, b))
+        vstore(y, c + 2 * LANES, select(no_d, nan, d))
+        vstore(y, c + 3 * LANES, select(no_e, nan, e))
+        c += 4 * LANES
+    while c < channels:
+        a, no_a = low, none
+        for i in range(rows):
+            for j in range(taps):
+                v = vload_first(x, i * row + j * tap + c, channels - c)
+                a, no_a = vmax(a, v), no_a | (v != v)
+        vstore_first(y, c, select(no_a, nan, a), channels - c)
+        c += LANES
+
+
+@njit
+def _mean_pixel(
+    x: int, y: int, rows: int, taps: int, row: int, tap: int, channels: int, scale: Any
+) -> None:
+    """Sum over rows x taps pixels, scaled."""
+    zero, factor = splat(_F(0.0)), splat(scale)
+    c = 0
+    while c + 4 * LANES <= channels:
+        a, b, d, e = zero, zero, zero, zero
+        for i in range(rows):
+            at = x + (i * row + c) * 4
+            for _ in range(taps):
+                a, b = a + vload(at, 0), b + vload(at, LANES)
+                d, e = d + vload(at, 2 * LANES), e + vload(at, 3 * LANES)
                 at += tap * 4
         vstore(y, c, a * factor)
         vstore(y, c + LANES, b * factor)
         vstore(y, c + 2 * LANES, d * factor)
         vstore(y, c + 3 * LANES, e * factor)
         c += 4 * LANES
-    while c + LANES <= channels:
-        a = begin
-        for i in range(rows):
-            at = x + (i * row + c) * 4
-            for _ in range(taps):
-                a = _fold(average, vload(at, 0), a)
-                at += tap * 4
-        vstore(y, c, a * factor)
-        c += LANES
-    if c < channels:
-        a = begin
+    while c < channels:
+        a = zero
         for i in range(rows):
             for j in range(taps):
-                a = _fold(average, vload_first(x, i * row + j * tap + c, channels - c), a)
+                a = a + vload_first(x, i * row + j * tap + c, channels - c)
         vstore_first(y, c, a * factor, channels - c)
+        c += LANES
 
 
 @kernel
@@ -132,14 +151,14 @@ def pool(
             taps_h, taps_w = max(0, h_last - h_first), max(0, w_last - w_first)
             row, tap = dilation_h * x_row, dilation_w * x_pixel
             if average == 0:
-                _pixel(source, target, taps_h, taps_w, row, tap, channels, _F(1.0), False)
+                _max_pixel(source, target, taps_h, taps_w, row, tap, channels)
             else:
                 count = taps_h * taps_w
                 if include_pad != 0:
                     _, w_padded = _window(left, kernel_w, dilation_w, width + pad_right)
                     count = h_padded * w_padded
                 scale = _F(1.0) / _F(max(count, 1))
-                _pixel(source, target, taps_h, taps_w, row, tap, channels, scale, True)
+                _mean_pixel(source, target, taps_h, taps_w, row, tap, channels, scale)
     return 0
 
 

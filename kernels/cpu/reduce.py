@@ -11,10 +11,12 @@ from numba import njit
 from .. import simd, vmath
 from ..registry import Pointer, kernel_factory
 from ..simd import (
+    any_lane,
     extract,
-    first,
+    load_f32,
     reduce_add,
-    select,
+    reduce_max,
+    reduce_min,
     splat,
     vabs,
     vload,
@@ -26,11 +28,9 @@ from ..simd import (
 from ..target import LANES
 
 _F = np.float32
-_TYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "u8": np.uint8,
+TYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "u8": np.uint8,
           "i8": np.int8}  # fmt: skip
-KINDS = (
-    "sum", "mean", "max", "min", "prod", "sum_square", "l1", "l2", "log_sum", "log_sum_exp",
-)  # fmt: skip
+KINDS = ("sum", "mean", "max", "min", "prod", "sum_square", "l1", "l2", "log_sum")
 _SMALL = 4096  # elements below which one thread does it all
 _RUN = 256  # elements an accumulator takes before it is added to the total
 
@@ -69,7 +69,7 @@ def _multiply(a: Any, b: Any) -> Any:
 
 
 @njit
-def _larger(a: Any, b: Any) -> Any:
+def larger(a: Any, b: Any) -> Any:
     return a if (a >= b or a != a) else b
 
 
@@ -89,7 +89,25 @@ def _vsmaller(a: Any, b: Any) -> Any:
     return simd.select(a != a, a, vmin(b, a))
 
 
-_SCALAR_STEP = {"max": _larger, "min": _smaller, "prod": _multiply, "sum_square": _square_in,
+@njit
+def _across_max(a: Any) -> Any:
+    return _F(np.nan) if any_lane(a != a) else reduce_max(a)
+
+
+@njit
+def _across_min(a: Any) -> Any:
+    return _F(np.nan) if any_lane(a != a) else reduce_min(a)
+
+
+@njit
+def _across_prod(a: Any) -> Any:
+    result = _F(1.0)
+    for lane in range(LANES):
+        result *= extract(a, lane)
+    return result
+
+
+_SCALAR_STEP = {"max": larger, "min": _smaller, "prod": _multiply, "sum_square": _square_in,
                 "l1": _abs_in, "l2": _square_in}  # fmt: skip
 _VECTOR_STEP = {"max": _vlarger, "min": _vsmaller, "prod": _multiply, "sum_square": _square_in,
                 "l1": _vabs_in, "l2": _square_in}  # fmt: skip
@@ -114,7 +132,8 @@ def _vector_loops(kind: str) -> tuple[Any, Any]:
     start = _F(_start(kind, np.float32))
     step = _VECTOR_STEP.get(kind, _add)
     join = step if kind in ("max", "min", "prod") else _add
-    last = _SCALAR_STEP.get(kind, _add) if kind in ("max", "min", "prod") else _add
+    scalar = _SCALAR_STEP.get(kind, _add)
+    across = {"max": _across_max, "min": _across_min, "prod": _across_prod}.get(kind, reduce_add)
     finish = njit(_VECTOR_FINISH.get(kind, _same))
 
     @njit
@@ -164,16 +183,15 @@ def _vector_loops(kind: str) -> tuple[Any, Any]:
                 c, d = step(c, vload(x, i + 2 * LANES)), step(d, vload(x, i + 3 * LANES))
                 i += 4 * LANES
             total = join(total, join(join(a, b), join(c, d)))
-        while i < n:
-            new = step(total, vload_first(x, i, n - i))
-            total = select(first(n - i), new, total)
+        while i + LANES <= n:
+            total = step(total, vload(x, i))
             i += LANES
         result = start
-        if kind in ("max", "min", "prod"):
-            for lane in range(LANES):
-                result = last(result, extract(total, lane))
-        else:
-            result = reduce_add(total)
+        if i > 0:
+            result = across(total)
+        while i < n:
+            result = scalar(result, load_f32(x, i))
+            i += 1
         return result
 
     return columns, contiguous
@@ -203,9 +221,7 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
     accumulate in int64. A maximum or minimum of NaN is NaN; of nothing, the least or greatest
     number. Kept positions are split over the threads.
     """
-    if kind == "log_sum_exp":
-        return _log_sum_exp(dtype)
-    made = _TYPES[dtype]
+    made = TYPES[dtype]
     wide = np.float64 if dtype == "f64" else (np.float32 if dtype == "f32" else np.int64)
     start = wide(_start(kind, made))
     load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
@@ -247,7 +263,7 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
             threads = 1
         by_column = vectors and xk3 == 1 and yk3 == 1 and k3 > 1
         outer = k0 * k1 * k2
-        begin, end, c_begin, c_end = _share(thread, threads, outer, k3)
+        begin, end, c_begin, c_end = share(thread, threads, outer, k3)
         for index in range(begin, end):
             i2, i1, i0 = index % k2, index // k2 % k1, index // k2 // k1
             source = x + (i0 * xk0 + i1 * xk1 + i2 * xk2) * size
@@ -268,54 +284,10 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
 
 
 @njit
-def _share(thread: int, threads: int, outer: int, inner: int) -> Any:
+def share(thread: int, threads: int, outer: int, inner: int) -> Any:
     """Split outer x inner kept positions: (first, last) of the outer and of the inner axis."""
     if outer >= 2 * threads or inner < threads * LANES:
         return outer * thread // threads, outer * (thread + 1) // threads, 0, inner
     chunks = (inner + LANES - 1) // LANES
     begin = chunks * thread // threads * LANES
     return 0, outer, begin, min(inner, chunks * (thread + 1) // threads * LANES)
-
-
-def _log_sum_exp(dtype: str) -> Callable[..., int]:
-    """log(sum(exp(x))), with the maximum taken out; scalar."""
-    load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
-    made = _TYPES[dtype]
-    size = np.dtype(made).itemsize
-
-    @njit(error_model="numpy")
-    def one(
-        x: Pointer, r0: int, r1: int, r2: int, r3: int, a0: int, a1: int, a2: int, a3: int
-    ) -> Any:
-        top, total = -np.inf, 0.0
-        for phase in range(2):
-            for j0 in range(r0):
-                for j1 in range(r1):
-                    for j2 in range(r2):
-                        at = x + (j0 * a0 + j1 * a1 + j2 * a2) * size
-                        for j3 in range(r3):
-                            value = np.float64(load(at, j3 * a3))
-                            if phase == 0:
-                                top = _larger(top, value)
-                            else:
-                                total += np.exp(value - top)
-            if np.isinf(top):
-                return top
-        return top + np.log(total)
-
-    def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, k0: int, k1: int, k2: int, k3: int,
-        xk0: int, xk1: int, xk2: int, xk3: int, yk0: int, yk1: int, yk2: int, yk3: int, r0: int,
-        r1: int, r2: int, r3: int, xr0: int, xr1: int, xr2: int, xr3: int,
-    ) -> int:  # fmt: skip
-        begin, end, c_begin, c_end = _share(thread, threads, k0 * k1 * k2, k3)
-        for index in range(begin, end):
-            i2, i1, i0 = index % k2, index // k2 % k1, index // k2 // k1
-            source = x + (i0 * xk0 + i1 * xk1 + i2 * xk2) * size
-            target = y + (i0 * yk0 + i1 * yk1 + i2 * yk2) * size
-            for c in range(c_begin, c_end):
-                total = one(source + c * xk3 * size, r0, r1, r2, r3, xr0, xr1, xr2, xr3)
-                store(target, c * yk3, made(total))
-        return 0
-
-    return body

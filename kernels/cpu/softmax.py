@@ -66,14 +66,14 @@ def _row_exponentials(x: Pointer, y: Pointer, n: int, top: Any, keep: Any) -> An
 
 
 @njit
-def _row_map(x: Pointer, y: Pointer, n: int, factor: Any, shift: Any) -> None:
-    """y = x * factor - shift."""
+def _row_map(x: Pointer, y: Pointer, n: int, top: Any, factor: Any, shift: Any) -> None:
+    """y = (x - top) * factor - shift."""
     i = 0
     while i + LANES <= n:
-        vstore(y, i, vload(x, i) * factor - shift)
+        vstore(y, i, (vload(x, i) - top) * factor - shift)
         i += LANES
     if i < n:
-        vstore_first(y, i, vload_first(x, i, n - i) * factor - shift, n - i)
+        vstore_first(y, i, (vload_first(x, i, n - i) - top) * factor - shift, n - i)
 
 
 @kernel_factory
@@ -90,10 +90,10 @@ def softmax(logarithm: int) -> Callable[..., int]:
         top = _row_max(x, n)
         total = _row_exponentials(x, y, n, splat(top), logarithm == 0)
         if logarithm == 0:
-            _row_map(y, y, n, splat(_F(1.0) / total), splat(_ZERO))
+            _row_map(y, y, n, splat(_ZERO), splat(_F(1.0) / total), splat(_ZERO))
         else:
-            shift = splat(top) + vmath.log(splat(total))
-            _row_map(x, y, n, splat(_F(1.0)), shift)
+            # In this order nothing is lost when the row's numbers are large.
+            _row_map(x, y, n, splat(top), splat(_F(1.0)), vmath.log(splat(total)))
 
     @njit
     def columns(x: Pointer, y: Pointer, n: int, xs: int, ys: int, count: int) -> None:
@@ -111,9 +111,9 @@ def softmax(logarithm: int) -> Callable[..., int]:
             for i in range(n):
                 vstore_first(y, i * ys, vload_first(y, i * ys, count) * scale, count)
         else:
-            shift = top + vmath.log(total)
+            shift = vmath.log(total)
             for i in range(n):
-                vstore_first(y, i * ys, vload_first(x, i * xs, count) - shift, count)
+                vstore_first(y, i * ys, vload_first(x, i * xs, count) - top - shift, count)
 
     def body(
         thread: int, threads: int, x: Pointer, y: Pointer, o0: int, o1: int, x0: int, x1: int,
