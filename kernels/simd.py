@@ -303,6 +303,26 @@ def extract(typingctx, value, lane):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def first(typingctx, count):  # type: ignore[no-untyped-def]
+    """Mask of the first ``count`` lanes."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return _first(builder, args[0])
+
+    return mask(types.int64), codegen
+
+
+@intrinsic
+def any_lane(typingctx, lanes):  # type: ignore[no-untyped-def]
+    """Tell whether any lane of a mask is set."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return _call(builder, f"llvm.vector.reduce.or.{_mangle(mask)}", I1, [args[0]])
+
+    return types.boolean(mask), codegen
+
+
+@intrinsic
 def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     """Return ``a * b + c`` with one rounding."""
 

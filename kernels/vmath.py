@@ -45,9 +45,8 @@ def _power_of_two(n: Any) -> Any:
 
 
 @njit
-def exp(x: Any) -> Any:
-    """Exponential; overflows to inf, underflows gradually to 0."""
-    x = vmax(vmin(x, c(89.0)), c(-104.0))
+def _exp_parts(x: Any) -> Any:
+    """(p, n) with exp(x) = p * 2**n, p in [0.7, 1.42] and n integer-valued."""
     n = vrint(x * c(1.44269504088896341))
     r = fma(n, c(-0.693359375), x)
     r = fma(n, c(2.12194440e-4), r)
@@ -56,10 +55,24 @@ def exp(x: Any) -> Any:
     p = fma(p, r, c(4.1665795894e-2))
     p = fma(p, r, c(1.6666665459e-1))
     p = fma(p, r, c(5.0000001201e-1))
-    p = fma(p, r * r, r) + c(1.0)
+    return fma(p, r * r, r) + c(1.0), n
+
+
+@njit
+def exp(x: Any) -> Any:
+    """Exponential; overflows to inf, underflows gradually to 0."""
+    p, n = _exp_parts(vmax(vmin(x, c(89.0)), c(-104.0)))
     # Two factors, so that neither leaves the normal range while the product may.
     half = vrint(n * c(0.5))
     return p * _power_of_two(half) * _power_of_two(n - half)
+
+
+@njit
+def exp_below_one(x: Any) -> Any:
+    """Exponential of lanes <= 0, cheaper; results below 2**-125 are 0."""
+    p, n = _exp_parts(vmax(x, c(-87.0)))
+    y = as_f32(as_i32(p) + (to_i32(n) << splat_i32(I32(23))))
+    return select(x < c(-86.5), c(0.0), y)
 
 
 @njit

@@ -7,13 +7,13 @@ from typing import Any
 
 from numba import njit
 
-from .. import simd
+from .. import shuffle, simd
 from ..registry import Pointer, kernel_factory
-from ..simd import load_i64, stack_words, store_i64, vload, vstore
+from ..simd import load_i64, stack_words, store_i64, vload, vload_first, vstore, vstore_first
 from ..target import LANES
 
-RANK = 6
-_BLOCK = 16
+RANK = 8
+_SMALL = 4096  # elements below which one thread does it all
 
 
 @njit
@@ -36,15 +36,30 @@ def _collapse(dims: Pointer, to: Pointer, source: Pointer) -> Any:
     return rank
 
 
-@kernel_factory
-def copy(itemsize: int) -> Callable[..., int]:
-    """Copy elements of 1, 2, 4 or 8 bytes; dims outermost first, strides in elements.
+@njit
+def _swap(words: Pointer, i: int, j: int) -> None:
+    kept = load_i64(words, i)
+    store_i64(words, i, load_i64(words, j))
+    store_i64(words, j, kept)
 
-    A stride of 0 in the source repeats elements. The outer axes are split over the threads, or
-    the innermost when it is the only one.
-    """
-    kind = {1: "u8", 2: "u16", 4: "i32", 8: "i64"}[itemsize]
-    load, store = getattr(simd, f"load_{kind}"), getattr(simd, f"store_{kind}")
+
+@njit
+def _exchange(dims: Pointer, to: Pointer, source: Pointer, i: int, j: int) -> None:
+    _swap(dims, i, j)
+    _swap(to, i, j)
+    _swap(source, i, j)
+
+
+@njit
+def _bring(dims: Pointer, to: Pointer, source: Pointer, strides: Pointer, at: int) -> None:
+    """Exchange the axis at ``at`` with an earlier one of stride 1, unless it has that itself."""
+    for axis in range(at):
+        if load_i64(strides, axis) == 1 and load_i64(strides, at) != 1:
+            _exchange(dims, to, source, axis, at)
+
+
+def _line(itemsize: int, load: Any, store: Any) -> Callable[..., None]:
+    """Copy one run of n elements."""
     wide = LANES * 4 // itemsize
 
     @njit
@@ -54,97 +69,152 @@ def copy(itemsize: int) -> Callable[..., int]:
             while i + wide <= n:
                 vstore(target + i * itemsize, 0, vload(source + i * itemsize, 0))
                 i += wide
-            while i < n:
-                store(target, i, load(source, i))
-                i += 1
+            if itemsize == 4:
+                vstore_first(target, i, vload_first(source, i, n - i), n - i)
+            else:
+                while i < n:
+                    store(target, i, load(source, i))
+                    i += 1
         else:
             for i in range(n):
                 store(target, i * t, load(source, i * s))
 
+    return line
+
+
+def _transposition(itemsize: int, load: Any, store: Any) -> Callable[..., None]:
+    """Copy a plane of m x n elements, dense along m in the source and along n in the target."""
+    size = shuffle.block_size(itemsize)
+    block = shuffle.transpose_block(itemsize)
+    wide = LANES * 4 // itemsize
+    interleave2, deinterleave2 = shuffle.interleave(itemsize, 2), shuffle.deinterleave(itemsize, 2)
+    interleave3, deinterleave3 = shuffle.interleave(itemsize, 3), shuffle.deinterleave(itemsize, 3)
+
     @njit
-    def plane(
-        target: Pointer, source: Pointer, m: int, n: int, t0: int, t1: int, s0: int, s1: int
-    ) -> None:
-        """Two axes of which the outer is dense in the source: copy in blocks."""
-        for i0 in range(0, m, _BLOCK):
-            i1 = min(m, i0 + _BLOCK)
-            for j in range(n):
-                out, inp = target + j * t1 * itemsize, source + j * s1 * itemsize
-                for i in range(i0, i1):
-                    store(out, i * t0, load(inp, i * s0))
+    def tuples(target: Pointer, source: Pointer, m: int, n: int, s1: int) -> Any:
+        """Interleave rows of the source; returns how many elements of each were done."""
+        i = 0
+        while i + wide <= m:
+            at, out = source + i * itemsize, target + i * n * itemsize
+            if n == 2:
+                interleave2(at, s1 * itemsize, out, wide * itemsize)
+            else:
+                interleave3(at, s1 * itemsize, out, wide * itemsize)
+            i += wide
+        return i
+
+    @njit
+    def rows(target: Pointer, source: Pointer, m: int, n: int, t0: int) -> Any:
+        """Take dense tuples of the source apart; returns how many were done."""
+        j = 0
+        while j + wide <= n:
+            at, out = source + j * m * itemsize, target + j * itemsize
+            if m == 2:
+                deinterleave2(at, wide * itemsize, out, t0 * itemsize)
+            else:
+                deinterleave3(at, wide * itemsize, out, t0 * itemsize)
+            j += wide
+        return j
+
+    @njit
+    def plane(target: Pointer, source: Pointer, m: int, n: int, t0: int, s1: int) -> None:
+        if m >= size and n >= size:
+            # The last block of a row or column is moved back to end at the edge.
+            for i in range(0, m, size):
+                i0 = min(i, m - size)
+                for j in range(0, n, size):
+                    j0 = min(j, n - size)
+                    at = source + (j0 * s1 + i0) * itemsize
+                    out = target + (i0 * t0 + j0) * itemsize
+                    block(at, s1 * itemsize, out, t0 * itemsize)
+            return
+        i0, j0 = 0, 0
+        if itemsize == 4 and (n == 2 or n == 3) and t0 == n:
+            i0 = tuples(target, source, m, n, s1)
+        elif itemsize == 4 and (m == 2 or m == 3) and s1 == m:
+            j0 = rows(target, source, m, n, t0)
+        for i in range(i0, m):
+            for j in range(j0, n):
+                store(target, i * t0 + j, load(source, j * s1 + i))
+
+    return plane
+
+
+@kernel_factory
+def copy(itemsize: int) -> Callable[..., int]:
+    """Copy elements of 1, 2, 4 or 8 bytes over up to eight axes.
+
+    ``d*`` are the sizes, ``y*`` and ``x*`` the strides of target and source in elements. A
+    stride of 0 in the source repeats elements, a negative one reads backwards. Runs that are
+    dense in both are copied by vectors, planes dense along one axis in the source and along
+    another in the target by transposing blocks in registers. The outer axes are split over the
+    threads, or the innermost when there are few.
+    """
+    kind = {1: "u8", 2: "u16", 4: "i32", 8: "i64"}[itemsize]
+    load, store = getattr(simd, f"load_{kind}"), getattr(simd, f"store_{kind}")
+    line = _line(itemsize, load, store)
+    plane = _transposition(itemsize, load, store)
 
     def body(
-        thread: int,
-        threads: int,
-        x: Pointer,
-        y: Pointer,
-        d0: int,
-        d1: int,
-        d2: int,
-        d3: int,
-        d4: int,
-        d5: int,
-        y0: int,
-        y1: int,
-        y2: int,
-        y3: int,
-        y4: int,
-        y5: int,
-        x0: int,
-        x1: int,
-        x2: int,
-        x3: int,
-        x4: int,
-        x5: int,
-    ) -> int:
+        thread: int, threads: int, x: Pointer, y: Pointer,
+        d0: int, d1: int, d2: int, d3: int, d4: int, d5: int, d6: int, d7: int,
+        y0: int, y1: int, y2: int, y3: int, y4: int, y5: int, y6: int, y7: int,
+        x0: int, x1: int, x2: int, x3: int, x4: int, x5: int, x6: int, x7: int,
+    ) -> int:  # fmt: skip
         dims, to, source = stack_words(8), stack_words(8), stack_words(8)
-        shape, ys, xs = (d0, d1, d2, d3, d4, d5), (y0, y1, y2, y3, y4, y5), (x0, x1, x2, x3, x4, x5)
+        shape = (d0, d1, d2, d3, d4, d5, d6, d7)
+        ys, xs = (y0, y1, y2, y3, y4, y5, y6, y7), (x0, x1, x2, x3, x4, x5, x6, x7)
         total = 1
         for axis in range(RANK):
             store_i64(dims, axis, shape[axis])
             store_i64(to, axis, ys[axis])
             store_i64(source, axis, xs[axis])
             total *= shape[axis]
-        if total == 0:
-            return 0
-        rank = _collapse(dims, to, source)
-        if total < 4096 or rank == 0:
-            if thread > 0:
+        if total < _SMALL:
+            if thread > 0 or total == 0:
                 return 0
             threads = 1
-        if rank <= 1:
-            n = load_i64(dims, 0) if rank == 1 else 1
-            t, s = (load_i64(to, 0), load_i64(source, 0)) if rank == 1 else (1, 1)
-            first, last = n * thread // threads, n * (thread + 1) // threads
-            at, inp = y + first * t * itemsize, x + first * s * itemsize
-            line(at, inp, last - first, t, s)
-            return 0
-        # The two inner axes make a plane; all others count its copies.
+        rank = _collapse(dims, to, source)
+        while rank < 2:
+            # Too few axes for a plane: put one of size 1 in front.
+            store_i64(dims, rank, 1)
+            store_i64(to, rank, 0)
+            store_i64(source, rank, 0)
+            rank += 1
+            _exchange(dims, to, source, 0, rank - 1)
         a, b = rank - 2, rank - 1
+        _bring(dims, to, source, to, b)
+        _bring(dims, to, source, source, a if load_i64(source, b) != 1 else 0)
+        # The two inner axes make a plane; all others count its copies.
         m, n = load_i64(dims, a), load_i64(dims, b)
         t0, t1 = load_i64(to, a), load_i64(to, b)
         s0, s1 = load_i64(source, a), load_i64(source, b)
         outer = 1
         for axis in range(a):
             outer *= load_i64(dims, axis)
-        rows = outer * m
-        first, last = rows * thread // threads, rows * (thread + 1) // threads
+        steps, inner, j = outer * m, n, 0
+        first, last = 0, steps
+        if steps >= 16 * threads or n < steps:
+            first, last = steps * thread // threads, steps * (thread + 1) // threads
+        else:
+            j = n * thread // threads
+            inner = n * (thread + 1) // threads - j
         while first < last:
             i = first % m
             count = min(m - i, last - first)
             rest = first // m
-            out, inp = i * t0, i * s0
+            out, inp = i * t0 + j * t1, i * s0 + j * s1
             for axis in range(a - 1, -1, -1):
                 size = load_i64(dims, axis)
                 out += rest % size * load_i64(to, axis)
                 inp += rest % size * load_i64(source, axis)
                 rest //= size
             target, origin = y + out * itemsize, x + inp * itemsize
-            if s0 == 1 and s1 != 1:
-                plane(target, origin, count, n, t0, t1, s0, s1)
+            if s0 == 1 and s1 != 1 and t1 == 1:
+                plane(target, origin, count, inner, t0, s1)
             else:
                 for _ in range(count):
-                    line(target, origin, n, t1, s1)
+                    line(target, origin, inner, t1, s1)
                     target += t0 * itemsize
                     origin += s0 * itemsize
             first += count

@@ -1,43 +1,206 @@
-"""Gather along one axis, with checked indices."""
+"""Gather, GatherElements and GatherND: reading at indices that tensors hold."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from numba import njit
 
 from .. import simd
 from ..registry import Pointer, kernel_factory
-from ..simd import load_i32, load_i64
+from ..simd import load_i64, stack_words, store_i64, vload, vload_first, vstore, vstore_first
+from ..target import LANES
+
+RANK = 8
+OUT_OF_RANGE = 1
+
+
+def element(itemsize: int) -> tuple[Any, Any]:
+    """Return load and store of elements of 1, 2, 4 or 8 bytes."""
+    kind = {1: "u8", 2: "u16", 4: "i32", 8: "i64"}[itemsize]
+    return getattr(simd, f"load_{kind}"), getattr(simd, f"store_{kind}")
+
+
+def run_copier(itemsize: int) -> Callable[..., None]:
+    """Return ``copy_run(target, source, n)`` for n dense elements."""
+    load, store = element(itemsize)
+    wide = LANES * 4 // itemsize
+
+    @njit
+    def copy_run(target: Pointer, source: Pointer, n: int) -> None:
+        if n == 1:
+            store(target, 0, load(source, 0))
+            return
+        i = 0
+        while i + wide <= n:
+            vstore(target + i * itemsize, 0, vload(source + i * itemsize, 0))
+            i += wide
+        if itemsize >= 4:
+            # Whole 32-bit words are left.
+            words = (n - i) * (itemsize // 4)
+            at, out = source + i * itemsize, target + i * itemsize
+            vstore_first(out, 0, vload_first(at, 0, words), words)
+        else:
+            while i < n:
+                store(target, i, load(source, i))
+                i += 1
+
+    return copy_run
+
+
+@njit
+def start_odometer(dims: Pointer, position: Pointer, index: int) -> None:
+    """Set position to the coordinates of a flat index over ``RANK`` axes."""
+    for axis in range(RANK - 1, -1, -1):
+        n = load_i64(dims, axis)
+        store_i64(position, axis, index % n)
+        index //= n
+
+
+@njit
+def advance(dims: Pointer, position: Pointer, strides: Pointer, at: int) -> Any:
+    """Step position to the next element; returns its offset, given that of the last."""
+    axis = RANK - 1
+    while axis >= 0:
+        next_ = load_i64(position, axis) + 1
+        at += load_i64(strides, axis)
+        if next_ < load_i64(dims, axis):
+            store_i64(position, axis, next_)
+            return at
+        at -= next_ * load_i64(strides, axis)
+        store_i64(position, axis, 0)
+        axis -= 1
+    return at
+
+
+@njit
+def offset_of(position: Pointer, strides: Pointer) -> Any:
+    """Offset of coordinates."""
+    at = 0
+    for axis in range(RANK):
+        at += load_i64(position, axis) * load_i64(strides, axis)
+    return at
 
 
 @kernel_factory
-def gather(itemsize: int, index_bytes: int) -> Callable[..., int]:
-    """y[o, i, :] = x[o, index[i], :] for dense (outer, size, inner) and ``count`` indices.
+def gather(itemsize: int, index: str) -> Callable[..., int]:
+    """y[o, j, :] = x[o, indices[j], :] for indices of ``"i32"`` or ``"i64"``.
 
-    Negative indices count from the end; one out of range gives error 1 and writes nothing.
+    The axis has ``size`` elements in x (stride ``x_axis``) and ``count`` in y (``y_axis``);
+    ``inner`` elements are dense. Negative indices count from the end; others beyond the ends
+    give error 1. Rows are split over the threads.
     """
-    kind = {1: "u8", 2: "u16", 4: "i32", 8: "i64"}[itemsize]
-    load, store = getattr(simd, f"load_{kind}"), getattr(simd, f"store_{kind}")
-    load_index = load_i64 if index_bytes == 8 else load_i32
-
-    @njit
-    def move(x: Pointer, y: Pointer, count: int) -> None:
-        for i in range(count):
-            store(y, i, load(x, i))
+    load_index = getattr(simd, f"load_{index}")
+    copy_run = run_copier(itemsize)
 
     def body(
         thread: int, threads: int, x: Pointer, indices: Pointer, y: Pointer, outer: int, size: int,
-        inner: int, count: int,
+        inner: int, count: int, x_outer: int, x_axis: int, y_outer: int, y_axis: int,
     ) -> int:  # fmt: skip
-        work = outer * count
-        for n in range(work * thread // threads, work * (thread + 1) // threads):
-            o, i = n // count, n % count
-            index = int(load_index(indices, i))
-            if index < -size or index >= size:
-                return 1
-            index = index + size if index < 0 else index
-            move(x + (o * size + index) * inner * itemsize, y + n * inner * itemsize, inner)
+        rows = outer * count
+        if rows * inner < 4096:
+            if thread > 0:
+                return 0
+            threads = 1
+        first, last, begin, end = rows * thread // threads, rows * (thread + 1) // threads, 0, inner
+        if rows < 4 * threads:
+            first, last = 0, rows
+            begin, end = inner * thread // threads, inner * (thread + 1) // threads
+        for row in range(first, last):
+            o, j = row // count, row % count
+            at = load_index(indices, j)
+            if at < 0:
+                at += size
+            if at < 0 or at >= size:
+                return OUT_OF_RANGE
+            source = x + (o * x_outer + at * x_axis + begin) * itemsize
+            copy_run(y + (o * y_outer + j * y_axis + begin) * itemsize, source, end - begin)
+        return 0
+
+    return body
+
+
+@kernel_factory
+def gather_elements(itemsize: int, index: str) -> Callable[..., int]:
+    """y[i] = x[i with coordinate ``axis`` replaced by indices[i]]; y and indices are dense.
+
+    ``d*`` are the sizes of indices, ``x*`` the strides of x except that of the axis, which is 0
+    there and ``x_axis`` instead; ``size`` is the size of that axis in x.
+    """
+    load, store = element(itemsize)
+    load_index = getattr(simd, f"load_{index}")
+
+    def body(
+        thread: int, threads: int, x: Pointer, indices: Pointer, y: Pointer, size: int, x_axis: int,
+        d0: int, d1: int, d2: int, d3: int, d4: int, d5: int, d6: int, d7: int,
+        x0: int, x1: int, x2: int, x3: int, x4: int, x5: int, x6: int, x7: int,
+    ) -> int:  # fmt: skip
+        dims, strides, position = stack_words(8), stack_words(8), stack_words(8)
+        shape, steps = (d0, d1, d2, d3, d4, d5, d6, d7), (x0, x1, x2, x3, x4, x5, x6, x7)
+        total = 1
+        for axis in range(RANK):
+            store_i64(dims, axis, shape[axis])
+            store_i64(strides, axis, steps[axis])
+            total *= shape[axis]
+        first, last = total * thread // threads, total * (thread + 1) // threads
+        if first == last:
+            return 0
+        start_odometer(dims, position, first)
+        origin = offset_of(position, strides)
+        for i in range(first, last):
+            at = load_index(indices, i)
+            if at < 0:
+                at += size
+            if at < 0 or at >= size:
+                return OUT_OF_RANGE
+            store(y, i, load(x, origin + at * x_axis))
+            origin = advance(dims, position, strides, origin)
+        return 0
+
+    return body
+
+
+@njit
+def locate(
+    indices: Pointer, row: int, depth: int, sizes: Any, strides: Any
+) -> Any:
+    """Offset that a row of int64 indices names, or -1 when one is out of range."""
+    at = 0
+    for axis in range(depth):
+        i = load_i64(indices, row * depth + axis)
+        if i < 0:
+            i += sizes[axis]
+        if i < 0 or i >= sizes[axis]:
+            return -1
+        at += i * strides[axis]
+    return at
+
+
+@kernel_factory
+def gather_nd(itemsize: int) -> Callable[..., int]:
+    """y[b, j, :] = x[b, indices[b, j, 0], ..., indices[b, j, depth - 1], :]; int64 indices.
+
+    ``depth`` is at most six; ``s*`` are the sizes of the indexed axes (unused: 1) and ``x*``
+    their strides, innermost axis last in use, that is axis i of the indexed ones is ``s{i}``.
+    ``inner`` elements are dense in x; indices and y are dense.
+    """
+    copy_run = run_copier(itemsize)
+
+    def body(
+        thread: int, threads: int, x: Pointer, indices: Pointer, y: Pointer, batch: int, count: int,
+        depth: int, inner: int, x_batch: int,
+        s0: int, s1: int, s2: int, s3: int, s4: int, s5: int,
+        x0: int, x1: int, x2: int, x3: int, x4: int, x5: int,
+    ) -> int:  # fmt: skip
+        sizes, strides = (s0, s1, s2, s3, s4, s5), (x0, x1, x2, x3, x4, x5)
+        rows = batch * count
+        for row in range(rows * thread // threads, rows * (thread + 1) // threads):
+            at = locate(indices, row, depth, sizes, strides)
+            if at < 0:
+                return OUT_OF_RANGE
+            source = x + (row // count * x_batch + at) * itemsize
+            copy_run(y + row * inner * itemsize, source, inner)
         return 0
 
     return body

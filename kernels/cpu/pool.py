@@ -10,6 +10,7 @@ from numba import njit
 from ..registry import Pointer, kernel
 from ..simd import (
     load_f32,
+    select,
     splat,
     store_f32,
     store_i64,
@@ -34,26 +35,36 @@ def _window(at: int, size: int, dilation: int, limit: int) -> Any:
 
 @njit
 def _max_pixel(x: int, y: int, rows: int, taps: int, row: int, tap: int, channels: int) -> None:
-    """Maximum over rows x taps pixels; two vectors of channels at a time."""
-    low = splat(_F(-np.inf))
+    """Maximum over rows x taps pixels; NaN where there is one."""
+    low, nan = splat(_F(-np.inf)), splat(_F(np.nan))
+    none = low != low
     c = 0
-    while c + 2 * LANES <= channels:
-        a, b = low, low
+    # Where a NaN was is kept beside the maximum, so that its chain of operations stays short.
+    while c + 4 * LANES <= channels:
+        a, b, d, e = low, low, low, low
+        no_a, no_b, no_d, no_e = none, none, none, none
         for i in range(rows):
             at = x + (i * row + c) * 4
             for _ in range(taps):
-                a = vmax(vload(at, 0), a)
-                b = vmax(vload(at, LANES), b)
+                v, w = vload(at, 0), vload(at, LANES)
+                a, b = vmax(a, v), vmax(b, w)
+                no_a, no_b = no_a | (v != v), no_b | (w != w)
+                v, w = vload(at, 2 * LANES), vload(at, 3 * LANES)
+                d, e = vmax(d, v), vmax(e, w)
+                no_d, no_e = no_d | (v != v), no_e | (w != w)
                 at += tap * 4
-        vstore(y, c, a)
-        vstore(y, c + LANES, b)
-        c += 2 * LANES
+        vstore(y, c, select(no_a, nan, a))
+        vstore(y, c + LANES, select(no_b, nan, b))
+        vstore(y, c + 2 * LANES, select(no_d, nan, d))
+        vstore(y, c + 3 * LANES, select(no_e, nan, e))
+        c += 4 * LANES
     while c < channels:
-        a = low
+        a, no_a = low, none
         for i in range(rows):
             for j in range(taps):
-                a = vmax(vload_first(x, i * row + j * tap + c, channels - c), a)
-        vstore_first(y, c, a, channels - c)
+                v = vload_first(x, i * row + j * tap + c, channels - c)
+                a, no_a = vmax(a, v), no_a | (v != v)
+        vstore_first(y, c, select(no_a, nan, a), channels - c)
         c += LANES
 
 
@@ -62,12 +73,28 @@ def _mean_pixel(
     x: int, y: int, rows: int, taps: int, row: int, tap: int, channels: int, scale: Any
 ) -> None:
     """Sum over rows x taps pixels, scaled."""
-    for c in range(0, channels, LANES):
-        total = splat(_F(0.0))
+    zero, factor = splat(_F(0.0)), splat(scale)
+    c = 0
+    while c + 4 * LANES <= channels:
+        a, b, d, e = zero, zero, zero, zero
+        for i in range(rows):
+            at = x + (i * row + c) * 4
+            for _ in range(taps):
+                a, b = a + vload(at, 0), b + vload(at, LANES)
+                d, e = d + vload(at, 2 * LANES), e + vload(at, 3 * LANES)
+                at += tap * 4
+        vstore(y, c, a * factor)
+        vstore(y, c + LANES, b * factor)
+        vstore(y, c + 2 * LANES, d * factor)
+        vstore(y, c + 3 * LANES, e * factor)
+        c += 4 * LANES
+    while c < channels:
+        a = zero
         for i in range(rows):
             for j in range(taps):
-                total = total + vload_first(x, i * row + j * tap + c, channels - c)
-        vstore_first(y, c, total * splat(scale), channels - c)
+                a = a + vload_first(x, i * row + j * tap + c, channels - c)
+        vstore_first(y, c, a * factor, channels - c)
+        c += LANES
 
 
 @kernel

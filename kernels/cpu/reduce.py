@@ -10,13 +10,29 @@ from numba import njit
 
 from .. import simd, vmath
 from ..registry import Pointer, kernel_factory
-from ..simd import splat, vabs, vload, vload_first, vmax, vmin, vstore_first
+from ..simd import (
+    any_lane,
+    extract,
+    load_f32,
+    reduce_add,
+    reduce_max,
+    reduce_min,
+    splat,
+    vabs,
+    vload,
+    vload_first,
+    vmax,
+    vmin,
+    vstore_first,
+)
 from ..target import LANES
 
 _F = np.float32
-_TYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "u8": np.uint8,
+TYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "u8": np.uint8,
           "i8": np.int8}  # fmt: skip
 KINDS = ("sum", "mean", "max", "min", "prod", "sum_square", "l1", "l2", "log_sum")
+_SMALL = 4096  # elements below which one thread does it all
+_RUN = 256  # elements an accumulator takes before it is added to the total
 
 
 def _start(kind: str, dtype: Any) -> Any:
@@ -53,7 +69,7 @@ def _multiply(a: Any, b: Any) -> Any:
 
 
 @njit
-def _larger(a: Any, b: Any) -> Any:
+def larger(a: Any, b: Any) -> Any:
     return a if (a >= b or a != a) else b
 
 
@@ -73,20 +89,127 @@ def _vsmaller(a: Any, b: Any) -> Any:
     return simd.select(a != a, a, vmin(b, a))
 
 
-_SCALAR_STEP = {"max": _larger, "min": _smaller, "prod": _multiply, "sum_square": _square_in,
+@njit
+def _across_max(a: Any) -> Any:
+    return _F(np.nan) if any_lane(a != a) else reduce_max(a)
+
+
+@njit
+def _across_min(a: Any) -> Any:
+    return _F(np.nan) if any_lane(a != a) else reduce_min(a)
+
+
+@njit
+def _across_prod(a: Any) -> Any:
+    result = _F(1.0)
+    for lane in range(LANES):
+        result *= extract(a, lane)
+    return result
+
+
+_SCALAR_STEP = {"max": larger, "min": _smaller, "prod": _multiply, "sum_square": _square_in,
                 "l1": _abs_in, "l2": _square_in}  # fmt: skip
 _VECTOR_STEP = {"max": _vlarger, "min": _vsmaller, "prod": _multiply, "sum_square": _square_in,
                 "l1": _vabs_in, "l2": _square_in}  # fmt: skip
+_SCALAR_FINISH: dict[str, Callable[[Any, Any], Any]] = {
+    "mean": lambda total, count: total / count,
+    "l2": lambda total, count: np.sqrt(total),
+    "log_sum": lambda total, count: np.log(total),
+}
+_VECTOR_FINISH: dict[str, Callable[[Any, Any], Any]] = {
+    "mean": lambda total, count: total / splat(count),
+    "l2": lambda total, count: simd.vsqrt(total),
+    "log_sum": lambda total, count: vmath.log(total),
+}
 
 
-def _finish(kind: str) -> Callable[[Any, Any], Any]:
-    if kind == "mean":
-        return lambda total, count: total / count
-    if kind == "l2":
-        return lambda total, count: np.sqrt(total)
-    if kind == "log_sum":
-        return lambda total, count: np.log(total)
-    return lambda total, count: total
+def _same(total: Any, count: Any) -> Any:
+    return total
+
+
+def _vector_loops(kind: str) -> tuple[Any, Any]:
+    """Return ``columns``, which keeps contiguous columns, and ``contiguous``, which reduces."""
+    start = _F(_start(kind, np.float32))
+    step = _VECTOR_STEP.get(kind, _add)
+    join = step if kind in ("max", "min", "prod") else _add
+    scalar = _SCALAR_STEP.get(kind, _add)
+    across = {"max": _across_max, "min": _across_min, "prod": _across_prod}.get(kind, reduce_add)
+    finish = njit(_VECTOR_FINISH.get(kind, _same))
+
+    @njit
+    def column(x: Pointer, n: int, stride: int, total: Any) -> Any:
+        """Reduce n vectors."""
+        i = 0
+        while i < n:
+            a, b = splat(start), splat(start)
+            end = min(n, i + _RUN)
+            while i + 2 <= end:
+                a, b = step(a, vload(x, i * stride)), step(b, vload(x, (i + 1) * stride))
+                i += 2
+            if i < end:
+                a = step(a, vload(x, i * stride))
+                i += 1
+            total = join(total, join(a, b))
+        return total
+
+    @njit
+    def columns(
+        x: Pointer, y: Pointer, n: int, r0: int, r1: int, r2: int, r3: int, a0: int, a1: int,
+        a2: int, a3: int, count: int,
+    ) -> None:  # fmt: skip
+        for c in range(0, n, LANES):
+            total = splat(start)
+            for i0 in range(r0):
+                for i1 in range(r1):
+                    for i2 in range(r2):
+                        at = x + (i0 * a0 + i1 * a1 + i2 * a2 + c) * 4
+                        if n - c >= LANES:
+                            total = column(at, r3, a3, total)
+                        else:
+                            part = splat(start)
+                            for i3 in range(r3):
+                                part = step(part, vload_first(at, i3 * a3, n - c))
+                            total = join(total, part)
+            vstore_first(y, c, finish(total, _F(count)), n - c)
+
+    @njit
+    def contiguous(x: Pointer, n: int) -> Any:
+        total, i = splat(start), 0
+        while i + 4 * LANES <= n:
+            a, b, c, d = splat(start), splat(start), splat(start), splat(start)
+            end = min(n, i + _RUN * LANES)
+            while i + 4 * LANES <= end:
+                a, b = step(a, vload(x, i)), step(b, vload(x, i + LANES))
+                c, d = step(c, vload(x, i + 2 * LANES)), step(d, vload(x, i + 3 * LANES))
+                i += 4 * LANES
+            total = join(total, join(join(a, b), join(c, d)))
+        while i + LANES <= n:
+            total = step(total, vload(x, i))
+            i += LANES
+        result = start
+        if i > 0:
+            result = across(total)
+        while i < n:
+            result = scalar(result, load_f32(x, i))
+            i += 1
+        return result
+
+    return columns, contiguous
+
+
+def _no_vectors() -> tuple[Any, Any]:
+    @njit
+    def columns(
+        x: Pointer, y: Pointer, n: int, r0: int, r1: int, r2: int, r3: int, a0: int, a1: int,
+        a2: int, a3: int, count: int,
+    ) -> None:  # fmt: skip
+        return
+
+    @njit
+    def contiguous(x: Pointer, n: int) -> Any:
+        return 0
+
+    return columns, contiguous
 
 
 @kernel_factory
@@ -95,81 +218,38 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
 
     ``k*`` are the kept sizes with strides of x and y, ``r*`` the reduced ones with strides of x.
     float32 is explicit SIMD when the last kept or the last reduced axis has stride 1. Integers
-    accumulate in int64. Kept positions are split over the threads.
+    accumulate in int64. A maximum or minimum of NaN is NaN; of nothing, the least or greatest
+    number. Kept positions are split over the threads.
     """
-    made = _TYPES[dtype]
+    made = TYPES[dtype]
     wide = np.float64 if dtype == "f64" else (np.float32 if dtype == "f32" else np.int64)
     start = wide(_start(kind, made))
     load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
     step = _SCALAR_STEP.get(kind, _add)
-    vector_step = _VECTOR_STEP.get(kind, _add)
-    finish = njit(error_model="numpy")(_finish(kind))
+    between = step if kind in ("max", "min", "prod") else _add
+    finish = njit(error_model="numpy")(_SCALAR_FINISH.get(kind, _same))
     vectors = dtype == "f32"
-    between = _SCALAR_STEP.get(kind, _add) if kind in ("max", "min", "prod") else _add
+    columns, contiguous = _vector_loops(kind) if vectors else _no_vectors()
+    size = np.dtype(made).itemsize
 
-    if vectors:
-
-        @njit
-        def columns(
-            x: Pointer, y: Pointer, n: int, r0: int, r1: int, r2: int, r3: int, a0: int, a1: int,
-            a2: int, a3: int, count: int,
-        ) -> None:  # fmt: skip
-            """Keep n contiguous columns."""
-            for c in range(0, n, LANES):
-                total = splat(start)
-                for i0 in range(r0):
-                    for i1 in range(r1):
-                        part = splat(start)
-                        for i2 in range(r2):
-                            at = x + (i0 * a0 + i1 * a1 + i2 * a2 + c) * 4
-                            if n - c >= LANES:
-                                for i3 in range(r3):
-                                    part = vector_step(part, vload(at, i3 * a3))
-                            else:
-                                for i3 in range(r3):
-                                    part = vector_step(part, vload_first(at, i3 * a3, n - c))
-                        total = combine(total, part)
-                vstore_first(y, c, finish_vector(total, _F(count)), n - c)
-
-        combine = vector_step if kind in ("max", "min", "prod") else _add
-        if kind == "mean":
-            finish_vector = njit(lambda total, count: total / splat(count))
-        elif kind == "l2":
-            finish_vector = njit(lambda total, count: simd.vsqrt(total))
-        elif kind == "log_sum":
-            finish_vector = njit(lambda total, count: vmath.log(total))
-        else:
-            finish_vector = njit(lambda total, count: total)
-
-        @njit
-        def contiguous(x: Pointer, n: int) -> Any:
-            """Reduce n contiguous elements."""
-            total = start
-            if n >= LANES:
-                a = splat(start)
-                i = 0
-                while i + LANES <= n:
-                    a = vector_step(a, vload(x, i))
-                    i += LANES
-                for lane in range(LANES):
-                    total = between(total, simd.extract(a, lane))
-                x, n = x + i * 4, n - i
-            for i in range(n):
-                total = step(total, load(x, i))
-            return total
-
-    else:
-
-        @njit
-        def columns(
-            x: Pointer, y: Pointer, n: int, r0: int, r1: int, r2: int, r3: int, a0: int, a1: int,
-            a2: int, a3: int, count: int,
-        ) -> None:  # fmt: skip
-            return
-
-        @njit
-        def contiguous(x: Pointer, n: int) -> Any:
-            return start
+    @njit
+    def one(
+        x: Pointer, r0: int, r1: int, r2: int, r3: int, a0: int, a1: int, a2: int, a3: int
+    ) -> Any:
+        """Reduce all that belongs to one element of the result."""
+        total = start
+        for j0 in range(r0):
+            for j1 in range(r1):
+                for j2 in range(r2):
+                    at = x + (j0 * a0 + j1 * a1 + j2 * a2) * size
+                    part = start
+                    if vectors and a3 == 1:
+                        part = wide(contiguous(at, r3))
+                    else:
+                        for j3 in range(r3):
+                            part = step(part, wide(load(at, j3 * a3)))
+                    total = between(total, part)
+        return total
 
     def body(
         thread: int, threads: int, x: Pointer, y: Pointer, k0: int, k1: int, k2: int, k3: int,
@@ -177,46 +257,37 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
         r1: int, r2: int, r3: int, xr0: int, xr1: int, xr2: int, xr3: int,
     ) -> int:  # fmt: skip
         count = r0 * r1 * r2 * r3
-        if k0 * k1 * k2 * k3 * max(count, 1) < 4096:
+        if k0 * k1 * k2 * k3 * max(count, 1) < _SMALL:
             if thread > 0:
                 return 0
             threads = 1
         by_column = vectors and xk3 == 1 and yk3 == 1 and k3 > 1
         outer = k0 * k1 * k2
-        first, last, c_first, c_last = 0, outer, 0, k3
-        if outer >= 2 * threads or k3 < threads * LANES:
-            first, last = outer * thread // threads, outer * (thread + 1) // threads
-        else:
-            chunks = (k3 + LANES - 1) // LANES
-            c_first = chunks * thread // threads * LANES
-            c_last = min(k3, chunks * (thread + 1) // threads * LANES)
-        size = itemsize
-        for index in range(first, last):
+        begin, end, c_begin, c_end = share(thread, threads, outer, k3)
+        for index in range(begin, end):
             i2, i1, i0 = index % k2, index // k2 % k1, index // k2 // k1
             source = x + (i0 * xk0 + i1 * xk1 + i2 * xk2) * size
             target = y + (i0 * yk0 + i1 * yk1 + i2 * yk2) * size
             if by_column:
-                n = c_last - c_first
                 columns(
-                    source + c_first * 4, target + c_first * 4, n, r0, r1, r2, r3, xr0, xr1, xr2,
-                    xr3, count,
+                    source + c_begin * 4, target + c_begin * 4, c_end - c_begin, r0, r1, r2, r3,
+                    xr0, xr1, xr2, xr3, count,
                 )  # fmt: skip
                 continue
-            for c in range(c_first, c_last):
-                total = start
-                for j0 in range(r0):
-                    for j1 in range(r1):
-                        for j2 in range(r2):
-                            at = source + (c * xk3 + j0 * xr0 + j1 * xr1 + j2 * xr2) * size
-                            if vectors and xr3 == 1:
-                                total = between(total, contiguous(at, r3))
-                            else:
-                                part = start
-                                for j3 in range(r3):
-                                    part = step(part, wide(load(at, j3 * xr3)))
-                                total = between(total, part)
+            for c in range(c_begin, c_end):
+                at = source + c * xk3 * size
+                total = one(at, r0, r1, r2, r3, xr0, xr1, xr2, xr3)
                 store(target, c * yk3, made(finish(total, wide(count))))
         return 0
 
-    itemsize = np.dtype(made).itemsize
     return body
+
+
+@njit
+def share(thread: int, threads: int, outer: int, inner: int) -> Any:
+    """Split outer x inner kept positions: (first, last) of the outer and of the inner axis."""
+    if outer >= 2 * threads or inner < threads * LANES:
+        return outer * thread // threads, outer * (thread + 1) // threads, 0, inner
+    chunks = (inner + LANES - 1) // LANES
+    begin = chunks * thread // threads * LANES
+    return 0, outer, begin, min(inner, chunks * (thread + 1) // threads * LANES)

@@ -11,44 +11,69 @@ from numba import njit
 from .. import vmath
 from ..registry import Pointer, kernel_factory
 from ..simd import (
-    extract,
-    load_f32,
+    first,
     reduce_add,
+    reduce_max,
+    select,
     splat,
-    stack_words,
     vload,
     vload_first,
     vmax,
+    vstore,
     vstore_first,
 )
 from ..target import LANES
 
 _F = np.float32
-_WORDS = LANES // 2
+_LOWEST = _F(-np.inf)
+_ZERO = _F(0.0)
 
 
 @njit
 def _row_max(x: Pointer, n: int) -> Any:
-    best = splat(_F(-np.inf))
+    """Maximum of a row; it may miss a NaN, which its exponential then shows."""
+    a, b = splat(_LOWEST), splat(_LOWEST)
     i = 0
-    while i + LANES <= n:
-        best = vmax(vload(x, i), best)
-        i += LANES
-    top = _F(-np.inf)
-    for lane in range(LANES):
-        top = max(top, extract(best, lane))
+    while i + 2 * LANES <= n:
+        a, b = vmax(a, vload(x, i)), vmax(b, vload(x, i + LANES))
+        i += 2 * LANES
     while i < n:
-        top = max(top, load_f32(x, i))
-        i += 1
-    return top
+        v = vload_first(x, i, n - i)
+        a = vmax(a, select(first(n - i), v, splat(_LOWEST)))
+        i += LANES
+    return reduce_max(vmax(a, b))
 
 
 @njit
-def _first_lanes(value: Any, count: int) -> Any:
-    """The value with lanes from ``count`` on set to zero."""
-    words = stack_words(_WORDS)
-    vstore_first(words, 0, value, count)
-    return vload_first(words, 0, count)
+def _row_exponentials(x: Pointer, y: Pointer, n: int, top: Any, keep: Any) -> Any:
+    """Sum of exp(x - top); the terms go to y when ``keep`` is true."""
+    a, b = splat(_ZERO), splat(_ZERO)
+    i = 0
+    while i + 2 * LANES <= n:
+        e, f = vmath.exp_below_one(vload(x, i) - top), vmath.exp_below_one(vload(x, i + LANES) - top)
+        if keep:
+            vstore(y, i, e)
+            vstore(y, i + LANES, f)
+        a, b = a + e, b + f
+        i += 2 * LANES
+    while i < n:
+        e = vmath.exp_below_one(vload_first(x, i, n - i) - top)
+        if keep:
+            vstore_first(y, i, e, n - i)
+        a = a + select(first(n - i), e, splat(_ZERO))
+        i += LANES
+    return reduce_add(a + b)
+
+
+@njit
+def _row_map(x: Pointer, y: Pointer, n: int, top: Any, factor: Any, shift: Any) -> None:
+    """y = (x - top) * factor - shift."""
+    i = 0
+    while i + LANES <= n:
+        vstore(y, i, (vload(x, i) - top) * factor - shift)
+        i += LANES
+    if i < n:
+        vstore_first(y, i, (vload_first(x, i, n - i) - top) * factor - shift, n - i)
 
 
 @kernel_factory
@@ -62,48 +87,33 @@ def softmax(logarithm: int) -> Callable[..., int]:
 
     @njit
     def row(x: Pointer, y: Pointer, n: int) -> None:
-        top = splat(_row_max(x, n))
-        total = splat(_F(0.0))
-        i = 0
-        while i + LANES <= n:
-            e = vmath.exp(vload(x, i) - top)
-            if logarithm == 0:
-                vstore_first(y, i, e, LANES)
-            total = total + e
-            i += LANES
-        if i < n:
-            e = _first_lanes(vmath.exp(vload_first(x, i, n - i) - top), n - i)
-            if logarithm == 0:
-                vstore_first(y, i, e, n - i)
-            total = total + e
-        if logarithm != 0:
-            shift = top + vmath.log(splat(reduce_add(total)))
-            for j in range(0, n, LANES):
-                vstore_first(y, j, vload_first(x, j, n - j) - shift, n - j)
+        top = _row_max(x, n)
+        total = _row_exponentials(x, y, n, splat(top), logarithm == 0)
+        if logarithm == 0:
+            _row_map(y, y, n, splat(_ZERO), splat(_F(1.0) / total), splat(_ZERO))
         else:
-            scale = splat(_F(1.0) / reduce_add(total))
-            for j in range(0, n, LANES):
-                vstore_first(y, j, vload_first(y, j, n - j) * scale, n - j)
+            # In this order nothing is lost when the row's numbers are large.
+            _row_map(x, y, n, splat(top), splat(_F(1.0)), vmath.log(splat(total)))
 
     @njit
     def columns(x: Pointer, y: Pointer, n: int, xs: int, ys: int, count: int) -> None:
-        top = splat(_F(-np.inf))
+        top = splat(_LOWEST)
         for i in range(n):
-            top = vmax(vload_first(x, i * xs, count), top)
-        total = splat(_F(0.0))
+            top = vmax(top, vload_first(x, i * xs, count))
+        total = splat(_ZERO)
         for i in range(n):
-            e = vmath.exp(vload_first(x, i * xs, count) - top)
+            e = vmath.exp_below_one(vload_first(x, i * xs, count) - top)
             if logarithm == 0:
                 vstore_first(y, i * ys, e, count)
             total = total + e
-        if logarithm != 0:
-            shift = top + vmath.log(total)
-            for i in range(n):
-                vstore_first(y, i * ys, vload_first(x, i * xs, count) - shift, count)
-        else:
+        if logarithm == 0:
             scale = splat(_F(1.0)) / total
             for i in range(n):
                 vstore_first(y, i * ys, vload_first(y, i * ys, count) * scale, count)
+        else:
+            shift = vmath.log(total)
+            for i in range(n):
+                vstore_first(y, i * ys, vload_first(x, i * xs, count) - top - shift, count)
 
     def body(
         thread: int, threads: int, x: Pointer, y: Pointer, o0: int, o1: int, x0: int, x1: int,
@@ -116,21 +126,26 @@ def softmax(logarithm: int) -> Callable[..., int]:
                 return 0
             threads = 1
         along_rows = xs == 1 and ys == 1
-        chunks = m if along_rows else (m + LANES - 1) // LANES
+        dense = xm == 1 and ym == 1
+        width = 1 if along_rows or not dense else LANES
+        chunks = (m + width - 1) // width
         work = o0 * o1 * chunks
-        for index in range(work * thread // threads, work * (thread + 1) // threads):
-            chunk, rest = index % chunks, index // chunks
-            i1, i0 = rest % o1, rest // o1
-            source, target = x + (i0 * x0 + i1 * x1) * 4, y + (i0 * y0 + i1 * y1) * 4
+        begin, end = work * thread // threads, work * (thread + 1) // threads
+        chunk, rest = begin % chunks, begin // chunks
+        i1, i0 = rest % o1, rest // o1
+        for _ in range(begin, end):
+            at = chunk * width
+            source = x + (i0 * x0 + i1 * x1 + at * xm) * 4
+            target = y + (i0 * y0 + i1 * y1 + at * ym) * 4
             if along_rows:
-                row(source + chunk * xm * 4, target + chunk * ym * 4, n)
-            elif xm == 1 and ym == 1:
-                at = chunk * LANES
-                columns(source + at * 4, target + at * 4, n, xs, ys, m - at)
+                row(source, target, n)
             else:
-                for lane in range(min(LANES, m - chunk * LANES)):
-                    at = chunk * LANES + lane
-                    columns(source + at * xm * 4, target + at * ym * 4, n, xs, ys, 1)
+                columns(source, target, n, xs, ys, min(width, m - at))
+            chunk += 1
+            if chunk == chunks:
+                chunk, i1 = 0, i1 + 1
+                if i1 == o1:
+                    i1, i0 = 0, i0 + 1
         return 0
 
     return body

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sardonyx.kernels.cpu.lrn import lrn
+
+
+@pytest.mark.parametrize("channels", [1, 3, 64, 100, 2050])
+@pytest.mark.parametrize("size", [1, 2, 5, 64])
+@pytest.mark.parametrize("beta", [0.75, 0.5, 1.0, 0.61])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_lrn_like_onnxruntime(
+    run: Any, expected: Any, rng: np.random.Generator, channels: int, size: int, beta: float,
+    threads: int,
+) -> None:  # fmt: skip
+    x = (10 * rng.standard_normal((1, channels, 3, 5))).astype(np.float32)
+    if size % 2:
+        result = expected("LRN", x, size=size, alpha=0.02, beta=beta, bias=1.5)
+    else:
+        result = formula(x, size, 0.02, beta, 1.5)
+    wide = np.zeros((15, channels + 5), np.float32)
+    wide[:, 2:-3] = x[0].reshape(channels, 15).T
+    y = np.empty((15, channels), np.float32)
+    code = run(
+        lrn, threads, x=wide[:, 2:-3], y=y, pixels=15, channels=channels, x_pixel=channels + 5,
+        y_pixel=channels, size=size, alpha=0.02, beta=beta, bias=1.5,
+    )  # fmt: skip
+    assert code == 0
+    np.testing.assert_allclose(y.T.reshape(x.shape), result, rtol=2e-5, atol=1e-6)
+
+
+def formula(x: np.ndarray, size: int, alpha: float, beta: float, bias: float) -> np.ndarray:
+    """Compute the definition of ONNX (onnxruntime refuses even sizes)."""
+    total = np.zeros_like(x)
+    for c in range(x.shape[1]):
+        first, last = c - (size - 1) // 2, c + -((1 - size) // 2)
+        total[:, c] = (x[:, max(0, first) : last + 1] ** 2).sum(1)
+    return x / (bias + alpha / size * total) ** beta

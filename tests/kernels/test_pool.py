@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sardonyx.kernels.cpu.pool import max_pool_indices, pool
+
+CASES = [
+    # images, channels, height, width, kernel, stride, pads (t, l, b, r), dilation, ceil
+    (1, 64, 28, 28, (3, 3), (2, 2), (0, 0, 0, 0), (1, 1), 0),
+    (2, 192, 14, 15, (3, 3), (1, 1), (1, 1, 1, 1), (1, 1), 0),
+    (1, 100, 13, 9, (3, 2), (2, 3), (1, 0, 1, 1), (1, 1), 1),
+    (1, 5, 20, 20, (5, 5), (1, 1), (2, 2, 2, 2), (1, 1), 0),
+    (1, 33, 11, 12, (2, 2), (2, 2), (0, 0, 0, 0), (1, 1), 1),
+    (1, 16, 17, 19, (3, 3), (2, 1), (1, 1, 1, 1), (2, 2), 0),
+    (3, 128, 7, 7, (7, 7), (1, 1), (0, 0, 0, 0), (1, 1), 0),
+    (1, 17, 1, 40, (1, 4), (1, 2), (0, 1, 0, 2), (1, 1), 0),
+    (1, 8, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 0),
+]
+
+
+def fields(x: np.ndarray, y: np.ndarray, case: Any) -> dict[str, Any]:
+    """Fields of channels-last views."""
+    images, channels, height, width, kernel, stride, pads, dilation, _ = case
+    xs, ys = ([s // 4 for s in t.strides] for t in (x, y))
+    return dict(
+        x=x, y=y, images=images, height=height, width=width, channels=channels,
+        out_height=y.shape[1], out_width=y.shape[2], kernel_h=kernel[0], kernel_w=kernel[1],
+        stride_h=stride[0], stride_w=stride[1], dilation_h=dilation[0], dilation_w=dilation[1],
+        pad_top=pads[0], pad_left=pads[1], pad_bottom=pads[2], pad_right=pads[3],
+        x_image=xs[0], x_row=xs[1], x_pixel=xs[2], y_image=ys[0], y_row=ys[1], y_pixel=ys[2],
+    )  # fmt: skip
+
+
+def attributes(case: Any) -> dict[str, Any]:
+    _, _, _, _, kernel, stride, pads, dilation, ceil = case
+    return dict(kernel_shape=kernel, strides=stride, pads=pads, dilations=dilation, ceil_mode=ceil)
+
+
+def inputs(rng: np.random.Generator, case: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Give x as ONNX has it, and channels last inside a wider tensor."""
+    images, channels, height, width = case[:4]
+    x = rng.standard_normal((images, channels, height, width)).astype(np.float32)
+    wide = np.full((images, height, width, channels + 7), np.nan, np.float32)
+    wide[..., 3 : 3 + channels] = x.transpose(0, 2, 3, 1)
+    return x, wide[..., 3 : 3 + channels]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", ["max", "average", "average with padding"])
+def test_pools_like_onnxruntime(
+    run: Any, expected: Any, rng: np.random.Generator, case: Any, threads: int, kind: str
+) -> None:
+    x, view = inputs(rng, case)
+    more = {} if kind == "max" else {"count_include_pad": int("padding" in kind)}
+    op_type = "MaxPool" if kind == "max" else "AveragePool"
+    result = expected(op_type, x, **attributes(case), **more)
+    wide = np.full((*np.moveaxis(result, 1, -1).shape[:3], result.shape[1] + 4), 7, np.float32)
+    y = wide[..., :-4]
+    average = int(kind != "max")
+    words = fields(view, y, case)
+    assert run(pool, threads, **words, average=average, include_pad=int("padding" in kind)) == 0
+    np.testing.assert_allclose(y.transpose(0, 3, 1, 2), result, rtol=1e-5, atol=1e-6)
+    assert (wide[..., -4:] == 7).all()
+
+
+def test_the_maximum_of_a_window_with_nan_is_nan(run: Any, rng: np.random.Generator) -> None:
+    case = (1, 100, 9, 9, (3, 3), (1, 1), (0, 0, 0, 0), (1, 1), 0)
+    _, view = inputs(rng, case)
+    view[0, 4, 4, ::3] = np.nan
+    view[0, :3, :3, 1] = -np.inf
+    y = np.empty((1, 7, 7, 100), np.float32)
+    run(pool, **fields(view, y, case), average=0, include_pad=0)
+    windows = np.lib.stride_tricks.sliding_window_view(view, (3, 3), (1, 2))
+    np.testing.assert_array_equal(y, windows.max((-1, -2)))
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("column_major", [0, 1])
+def test_indices(
+    run: Any, expected: Any, rng: np.random.Generator, case: Any, column_major: int
+) -> None:
+    x, _ = inputs(rng, case)
+    more = attributes(case) | {"storage_order": column_major}
+    values, indices = expected("MaxPool", x, outputs=2, **more)
+    y, found = np.empty_like(values), np.empty_like(indices)
+    nhwc = fields(x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), case)
+    names = [name for name in max_pool_indices.fields if name in nhwc]
+    words = {name: nhwc[name] for name in names} | {"x": x, "y": y}
+    run(max_pool_indices, 2, **words, indices=found, column_major=column_major)
+    np.testing.assert_array_equal(y, values)
+    np.testing.assert_array_equal(found, indices)
