@@ -163,7 +163,7 @@ def _division(node: Node, operands: list[str]) -> str:
 
 def _modulo(node: Node, operands: list[str]) -> str:
     fmod = node.attribute("fmod", 0)
-    name = ("ifmod" if fmod else "imod") if _integral(node) else "fmod"
+    name = "ifmod" if fmod else "imod"
     return f"{name}({','.join(operands)})"
 
 
@@ -209,6 +209,12 @@ def _mean(node: Node, operands: list[str]) -> str:
 def _is_inf(node: Node, operands: list[str]) -> str:
     flags = node.attribute("detect_negative", 1), node.attribute("detect_positive", 1)
     return f"is_inf({operands[0]},{int(flags[0])},{int(flags[1])})"
+
+
+def _infer_mod(node: Node) -> list[Info]:
+    if not _integral(node):
+        raise OnHost("Mod of floats")
+    return _infer(node)
 
 
 def _infer_clip(node: Node) -> list[Info]:
@@ -324,7 +330,6 @@ _elementwise(
         "Sub": _call("sub"),
         "Mul": _call("mul"),
         "Div": _division,
-        "Mod": _modulo,
         "Pow": _power,
         "Min": _fold("min"),
         "Max": _fold("max"),
@@ -353,5 +358,6 @@ _elementwise(
     },
     _infer_bool,
 )
+_elementwise({"Mod": _modulo}, _infer_mod)
 _elementwise({"Where": _call("where")}, _infer_where)
 _elementwise({"Cast": _cast, "CastLike": _cast}, _infer_cast)

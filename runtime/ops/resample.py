@@ -12,6 +12,7 @@ from ...kernels.cpu.gather import gather
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
 from ..symbolic import Dim, product
 from .conv import image_strides
+from .elementwise import short_name
 from .movement import emit_copy
 from .registry import register
 
@@ -183,11 +184,13 @@ def _lower_gather(low: Lowering, node: Node) -> None:
     x = low.ordered(x)
     indices = low.ordered(low.tensor(node.values[1]))
     y = low.output(node)
+    inner = product(x.shape[axis + 1 :])
     low.step(
-        gather(x.itemsize, indices.itemsize),
+        gather(x.itemsize, short_name(indices.dtype)),
         outputs=[y],
         x=x, indices=indices, y=y, outer=product(x.shape[:axis]), size=x.shape[axis],
-        inner=product(x.shape[axis + 1 :]), count=indices.size,
+        inner=inner, count=indices.size, x_outer=x.shape[axis] * inner, x_axis=inner,
+        y_outer=indices.size * inner, y_axis=inner,
     )  # fmt: skip
 
 
