@@ -155,7 +155,7 @@ def compile_object(ref: KernelRef) -> tuple[str, bytes]:
     from numba.core.compiler import Flags, compile_extra
     from numba.core.registry import cpu_target
 
-    flags = Flags()
+    flags: Any = Flags()
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
     flags.error_model = "numpy"

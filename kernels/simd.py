@@ -16,9 +16,12 @@ from numba.core import cgutils, types
 from numba.core.datamodel import PrimitiveModel, register_default
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic
+from numba.extending import intrinsic as _intrinsic
 
 from .target import LANES
+
+# numba's decorator has no types.
+intrinsic: Any = _intrinsic
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
@@ -517,6 +520,6 @@ def cycles(typingctx):  # type: ignore[no-untyped-def]
     return types.int64(), codegen
 
 
-sem_wait = types.ExternalFunction("sem_wait", types.int32(types.int64))
-sem_post = types.ExternalFunction("sem_post", types.int32(types.int64))
-sched_yield = types.ExternalFunction("sched_yield", types.int32())
+sem_wait: Any = types.ExternalFunction("sem_wait", types.int32(types.int64))
+sem_post: Any = types.ExternalFunction("sem_post", types.int32(types.int64))
+sched_yield: Any = types.ExternalFunction("sched_yield", types.int32())

@@ -75,7 +75,7 @@ def _evaluate(node: ir.Node, arrays: list[Any], model: ir.Model) -> list[Any] | 
     feeds = {name: a for name, a in zip(proto.input, arrays, strict=True) if name}
     try:
         made = onnx.helper.make_model(graph, opset_imports=imports)
-        results: list[Any] = ReferenceEvaluator(made).run(None, feeds)
+        results: Any = ReferenceEvaluator(made).run(None, feeds)
     except Exception:  # the reference refuses: the node stays, and fails, if ever, when it runs
         return None
     return [np.asarray(r) if isinstance(r, np.generic) else r for r in results]

@@ -131,8 +131,8 @@ def _random_feeds(model: ir.Model) -> dict[str, np.ndarray]:
 def _run(model: ir.Model, feeds: dict[str, np.ndarray]) -> list[Any]:
     from onnx.reference import ReferenceEvaluator
 
-    results: list[Any] = ReferenceEvaluator(ir.to_proto(model)).run(None, feeds)
-    return results
+    results: Any = ReferenceEvaluator(ir.to_proto(model)).run(None, feeds)
+    return list(results)
 
 
 def _compare(name: str, expected: list[Any], found: list[Any]) -> None:

@@ -164,7 +164,7 @@ def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Ex
     if first is not None:
         names[first] = "x0"
         operands.append(first)
-    statements = []
+    statements: list[str] = []
     for node in nodes:
         term = OPERATORS[node.ir.domain, node.op_type].term
         assert term is not None
@@ -219,11 +219,7 @@ def emit_expression(
     axes = list(order) if order is not None else list(range(len(target.shape)))
     strides = [broadcast_strides(low, tensor, target) for tensor in tensors]
     table = [target.strides, *strides]
-    dims, rows = collapse(target.shape, axes, table)
-    if len(dims) > 4:
-        raise OnHost("broadcasting over more than four separate axes")
-    dims = [1] * (4 - len(dims)) + dims
-    rows = [[0] * (4 - len(row)) + row for row in rows]
+    dims, rows = collapse(target.shape, axes, table, rank=4)
     kinds = [_kind(t.dtype, row[3]) for t, row in zip([target, *tensors], rows, strict=True)]
     kinds[0] = kinds[0].replace("s", "v") if dims[3] == 1 else kinds[0]
     kernel = language.pointwise(text, " ".join(kinds))
@@ -286,14 +282,31 @@ def _in_order(
 
 
 def collapse(
-    shape: Sequence[Dim], axes: Sequence[int], table: Sequence[Sequence[Dim]]
+    shape: Sequence[Dim],
+    axes: Sequence[int],
+    table: Sequence[Sequence[Dim]],
+    rank: int | None = None,
 ) -> tuple[list[Dim], list[list[Dim]]]:
     """Merge neighbouring axes (in memory order) that all operands walk through evenly.
+
+    Parameters
+    ----------
+    shape, table
+        Sizes, and for each operand its strides.
+    axes
+        Axes of interest, outermost first.
+    rank : int, optional
+        Number of axes wanted; missing ones are put in front, of size 1 and stride 0.
 
     Returns
     -------
     (dims, strides)
         Sizes, outermost first, and for each operand its strides over them.
+
+    Raises
+    ------
+    OnHost
+        More than ``rank`` axes are left.
     """
     dims: list[Dim] = []
     rows: list[list[Dim]] = [[] for _ in table]
@@ -310,6 +323,9 @@ def collapse(
             dims.append(size)
             for row, step in zip(rows, steps, strict=True):
                 row.append(step)
-    if not dims:
-        return [1], [[0] for _ in table]
-    return dims, rows
+    missing = max((rank or 1) - len(dims), 0)
+    if rank is not None and len(dims) > rank:
+        raise OnHost(f"more than {rank} separate axes")
+    ones: list[Dim] = [1] * missing
+    zeros: list[Dim] = [0] * missing
+    return ones + dims, [zeros + row for row in rows]

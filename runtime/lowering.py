@@ -206,13 +206,12 @@ class Lowering:
             return Info(name, dtype, None)
         dims: list[Dim] = []
         for axis, dim in enumerate(value.shape):
-            known = isinstance(dim, int) and dim >= 0
-            label = dim.value if isinstance(dim, ir.SymbolicDim) else None
+            if isinstance(dim, int) and dim >= 0:
+                dims.append(dim)
+                continue
+            label = (dim.value if isinstance(dim, ir.SymbolicDim) else None) or ""
             # Names such as "?" are exporters' way of giving none.
-            unnamed = label is None or not label.strip("?-_ ")
-            dims.append(
-                int(dim) if known else symbolic.symbol(f"{name}.{axis}" if unnamed else label)
-            )
+            dims.append(symbolic.symbol(label if label.strip("?-_ ") else f"{name}.{axis}"))
         return Info(name, dtype, tuple(dims))
 
     def _infer_node(self, node: Node) -> None:
@@ -657,7 +656,7 @@ class Lowering:
             if name is not None:
                 self.code.slot(dim)
             symbols.append(-1 if name is None else self.code.symbols.index(name))
-        return Port(info.name, info.dtype, dims, tensor, symbols)  # type: ignore[arg-type]
+        return Port(info.name, info.dtype, dims, tensor, symbols)
 
     def _finish(self, outputs: list[Port]) -> Program:
         inputs = [self._input_port(value) for value in self._inputs]
@@ -725,7 +724,7 @@ def _constant_info(value: ir.Value) -> Info:
     if array is None:
         raise InvalidModel(f"initializer {value.name!r} has no data")
     dtype = dtype_name(array.dtype)
-    shape = tuple(int(dim) for dim in array.shape)  # type: ignore[union-attr]
+    shape = tuple(int(dim) for dim in array.shape.numpy())
     info = Info(value.name or "", dtype, shape, constant=array)
     if dtype in ("int64", "int32") and product(shape) <= 256:  # type: ignore[operator]
         info.known = known_array([int(v) for v in info.array().reshape(-1)], shape)

@@ -47,8 +47,7 @@ def find_places(low: Lowering) -> dict[ir.Value, tuple[ir.Value, Dim]]:
         if result.is_graph_output() or not spatial[result]:
             continue
         root, offset = places.get(result, (result, 0))
-        for value in node.values:
-            assert value is not None
+        for value in [v for v in node.values if v is not None]:
             fresh = value not in places and not value.is_graph_output()
             if fresh and node.values.count(value) == 1 and value in producers and spatial[value]:
                 places[value] = (root, offset)

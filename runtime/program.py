@@ -247,14 +247,16 @@ def _unpack(data: mmap.mmap, key: str | None) -> Program:
             f"expected {key}, found {header['key']}"
         )
     start = -(-(head + length) // _ALIGN) * _ALIGN
-    tables = {}
+    tables: dict[str, Any] = {}
     for name, section in zip(_TABLES, header["sections"], strict=True):
         dtype, shape, offset, size, checksum = section
         raw = memoryview(data)[start + offset : start + offset + size]
         if len(raw) != size or zlib.crc32(raw) != checksum:
             raise InvalidModel(f"the program artifact is truncated or corrupted: {name} is damaged")
         tables[name] = np.frombuffer(raw, dtype).reshape(shape)
-    lists = {name: [made(*item) for item in header[name]] for name, made in _LISTS.items()}
+    lists: dict[str, Any] = {
+        name: [made(*item) for item in header[name]] for name, made in _LISTS.items()
+    }
     hosts = [
         HostStep(**{**host, "operator": base64.b85decode(host["operator"])})
         for host in header["host_steps"]

@@ -10,8 +10,7 @@ evaluates when a program is bound to actual sizes.
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias, Union
 
 Dim: TypeAlias = Union[int, "Expr"]
@@ -187,9 +186,12 @@ def not_one(a: Dim) -> Dim:
     return int(a != 1) if isinstance(a, int) else _atom("ne1", a, 0)
 
 
-def product(dims: tuple[Dim, ...] | list[Dim]) -> Dim:
+def product(dims: Iterable[Dim]) -> Dim:
     """Product of dimensions; 1 for none."""
-    return functools.reduce(lambda a, b: a * b, dims, 1)
+    total: Dim = 1
+    for dim in dims:
+        total = total * dim
+    return total
 
 
 def evaluate(value: Dim, sizes: Mapping[str, int]) -> int:

@@ -37,6 +37,7 @@ EXTRA = {
     "runtime/fusion.py": {"onnx", "onnx_ir"},
     "runtime/placement.py": {"onnx", "onnx_ir"},
     "runtime/host.py": {"onnx", "onnx_ir"},
+    "runtime/backend.py": {"onnx"},
     "runtime/ops": {"onnx", "onnx_ir"},
 }
 

@@ -162,9 +162,7 @@ def gather_elements(itemsize: int, index: str) -> Callable[..., int]:
 
 
 @njit
-def locate(
-    indices: Pointer, row: int, depth: int, sizes: Any, strides: Any
-) -> Any:
+def locate(indices: Pointer, row: int, depth: int, sizes: Any, strides: Any) -> Any:
     """Offset that a row of int64 indices names, or -1 when one is out of range."""
     at = 0
     for axis in range(depth):

@@ -70,6 +70,7 @@ def _multiply(a: Any, b: Any) -> Any:
 
 @njit
 def larger(a: Any, b: Any) -> Any:
+    """Return the larger value, or NaN when one is."""
     return a if (a >= b or a != a) else b
 
 

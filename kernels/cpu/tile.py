@@ -232,10 +232,16 @@ class _Tile:
 
         for code, function in ((CLIP, clip), (LEAKY_RELU, leaky), (HARD_SWISH, hard_swish)):
             chosen = builder.icmp_signed("==", args["activation"], I64(code))
-            values = self.choose(
-                chosen, lambda f=function, v=values: [f(x) for x in v], lambda v=values: v
-            )
+            values = self._activated(chosen, function, values)
         return values
+
+    def _activated(
+        self, chosen: Any, function: Callable[[Any], Any], values: list[Any]
+    ) -> list[Any]:
+        merged: list[Any] = self.choose(
+            chosen, lambda: [function(value) for value in values], lambda: values
+        )
+        return merged
 
     def store(self, c: Any, values: list[Any]) -> None:
         builder, args = self.builder, self.args

@@ -33,10 +33,10 @@ def auto_pads(
     rank = len(sizes)
     if mode in ("NOTSET", ""):
         return list(node.attribute("pads", [0] * 2 * rank))
-    if mode == "VALID":
-        return [0] * 2 * rank
     begins: list[Dim] = []
     ends: list[Dim] = []
+    if mode == "VALID":
+        return [*begins, *[0] * 2 * rank]
     for size, k, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
         out = (size + stride - 1) // stride
         total = maximum(0, (out - 1) * stride + (k - 1) * dilation + 1 - size)
@@ -206,7 +206,7 @@ def emit_convolution(
     flat = flat and (residual is None or r_row == out_width * r_pixel)
     rank = len(y.shape)
     axes = [0, None if rank == 3 else 2, rank - 1, 1]
-    value = ending.rest[0].values[0] if ending.rest else group.last.outputs[0]
+    value = group.last.outputs[0]
     if ending.rest:
         before = [n for n in group.nodes if n not in ending.rest]
         value = before[-1].outputs[0]
@@ -389,12 +389,14 @@ def _lower_transpose(low: Lowering, node: Node, group: Group) -> None:
 
 def _skip(x: Tensor, window: Window) -> Tensor:
     """Leave out leading input pixels where the padding is negative."""
-    shape, offset = list(x.shape), 0
+    shape = list(x.shape)
+    offset: Dim = 0
     for axis in (0, 1):
-        skipped = max(0, -int(window.pads[axis]))
+        pad = int(window.pads[axis])  # type: ignore[arg-type]
+        skipped = max(0, -pad)
         shape[2 + axis] = shape[2 + axis] - skipped
         offset = offset + skipped * x.strides[2 + axis]
-        window.pads[axis] = max(0, int(window.pads[axis]))
+        window.pads[axis] = max(0, pad)
     return x.view(shape, x.strides, offset)
 
 
@@ -414,7 +416,8 @@ def _phase_view(
     pads: Sequence[int],
 ) -> tuple[Tensor, list[Dim], list[int]]:  # fmt: skip
     """The output pixels of a phase, their counts, and the padding of the phase's convolution."""
-    shape, strides, offset = list(y.shape), list(y.strides), 0
+    shape, strides = list(y.shape), list(y.strides)
+    offset: Dim = 0
     begins = []
     for axis in (0, 1):
         stride = window.strides[axis]

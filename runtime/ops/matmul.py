@@ -108,7 +108,8 @@ def _emit(
     merged = _row_stride(a) if shared else None
     if merged is not None:
         images: Dim = 1
-        rows, lda, a_image = product(a.shape[:-1]), merged, 0
+        a_image: Dim = 0
+        rows, lda = product(a.shape[:-1]), merged
     else:
         images, rows = batch, a.shape[-2]
         a, a_image = _batched(low, a, y.shape[:-2])

@@ -22,11 +22,7 @@ def emit_copy(low: Lowering, source: Tensor, target: Tensor, op_type: str = "") 
     from ..fusion import collapse
 
     axes = sorted(range(len(target.shape)), key=lambda a: target.strides[a] == 1)
-    dims, (to, come) = collapse(target.shape, axes, [target.strides, source.strides])
-    if len(dims) > RANK:
-        raise OnHost(f"a copy over more than {RANK} separate axes")
-    dims = [1] * (RANK - len(dims)) + dims
-    to, come = ([0] * (RANK - len(row)) + list(row) for row in (to, come))
+    dims, (to, come) = collapse(target.shape, axes, [target.strides, source.strides], RANK)
     fields: dict[str, Any] = {f"d{i}": dim for i, dim in enumerate(dims)}
     fields |= {f"y{i}": stride for i, stride in enumerate(to)}
     fields |= {f"x{i}": stride for i, stride in enumerate(come)}
@@ -58,7 +54,7 @@ def _infer_reshape(node: Node) -> list[Info]:
 def _reshaped(x: Info, shape: Sequence[Dim]) -> np.ndarray | None:
     if x.known is None or not all(isinstance(dim, int) for dim in shape):
         return None
-    return x.known.reshape([int(dim) for dim in shape])  # type: ignore[arg-type]
+    return x.known.reshape([dim for dim in shape if isinstance(dim, int)])
 
 
 def _infer_flatten(node: Node) -> list[Info]:
@@ -249,7 +245,8 @@ def _infer_slice(node: Node) -> list[Info]:
 
 def _lower_slice(low: Lowering, node: Node) -> None:
     x = low.tensor(node.values[0])
-    shape, strides, offset = list(x.shape), list(x.strides), 0
+    shape, strides = list(x.shape), list(x.strides)
+    offset: Dim = 0
     for axis, first, count, step in _slice_bounds(node):
         offset = offset + first * x.strides[axis]
         shape[axis] = count

@@ -133,11 +133,7 @@ def _lower_softmax(low: Lowering, node: Node) -> None:
     shape = source.shape
     others = [a for a in range(len(shape)) if a != axis]
     others.sort(key=lambda a: source.strides[a] == 1)
-    dims, (xs, ys) = collapse(shape, others, [source.strides, target.strides])
-    if len(dims) > 3:
-        raise OnHost("too many separate axes")
-    dims = [1] * (3 - len(dims)) + dims
-    xs, ys = ([0] * (3 - len(row)) + list(row) for row in (xs, ys))
+    dims, (xs, ys) = collapse(shape, others, [source.strides, target.strides], 3)
     low.step(
         softmax(logarithm),
         outputs=[y],

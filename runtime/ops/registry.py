@@ -64,10 +64,10 @@ def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
     Dimensions that it cannot tell are None; so is the shape where the rank is unknown.
     """
     proto = ir.to_proto(node.ir)
-    types = {}
+    types: dict[str, Any] = {}
     for value, info in zip(node.values, node.inputs, strict=True):
         if value is not None and info is not None:
-            types[value.name] = _type_proto(value, info)
+            types[str(value.name)] = _type_proto(value, info)
     results: dict[str, Any] = {}
     try:
         schema = onnx.defs.get_schema(node.op_type, node.version, node.ir.domain)

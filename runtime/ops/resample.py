@@ -142,7 +142,9 @@ def _lower_pad(low: Lowering, node: Node) -> None:
     else:
         spread = low.constant(value).view(y.shape, (0,) * len(y.shape))
         emit_copy(low, spread, y, "Fill")
-    shape, source, target = list(x.shape), 0, 0
+    shape = list(x.shape)
+    source: Dim = 0
+    target: Dim = 0
     for axis in range(len(shape)):
         front, back = int(before[axis]), int(after[axis])  # type: ignore[arg-type]
         shape[axis] = shape[axis] + min(front, 0) + min(back, 0)

@@ -9,7 +9,6 @@ import warnings
 from pathlib import Path
 
 import pytest
-
 import sardonyx
 
 with warnings.catch_warnings():

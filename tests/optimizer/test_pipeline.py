@@ -3,9 +3,8 @@ import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
-from onnx import helper as oh
-
 import sardonyx
+from onnx import helper as oh
 from sardonyx.importers import load
 from sardonyx.optimizer import optimize_with_report, pipeline
 
@@ -53,7 +52,11 @@ OUT = oh.make_node("Relu", ["z"], ["y"])
     [
         (oh.make_node("Conv", ["x", "w"], ["a"]), (2, 3, 9, 8), (6, 3, 3, 3)),
         (oh.make_node("Conv", ["x", "w"], ["a"], group=3), (1, 3, 9, 8), (6, 1, 3, 3)),
-        (oh.make_node("ConvTranspose", ["x", "w"], ["a"], strides=[2, 2]), (1, 3, 5, 4), (3, 6, 2, 2)),
+        (
+            oh.make_node("ConvTranspose", ["x", "w"], ["a"], strides=[2, 2]),
+            (1, 3, 5, 4),
+            (3, 6, 2, 2),
+        ),
         (oh.make_node("Gemm", ["x", "w"], ["a"], transB=1), (4, 5), (6, 5)),
         (oh.make_node("Gemm", ["x", "w"], ["a"]), (4, 5), (5, 6)),
     ],
@@ -64,7 +67,9 @@ def test_batch_normalization_goes_into_the_weights(rng, node, x, w):
     assert operators(optimized) == [node.op_type, "Relu"]
     assert any("bn" in text for text in report.explanations)
     feeds = floats(rng, *x)
-    np.testing.assert_allclose(run(optimized, x=feeds)[0], run(model, x=feeds)[0], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        run(optimized, x=feeds)[0], run(model, x=feeds)[0], rtol=1e-4, atol=1e-5
+    )
 
 
 def test_batch_normalization_alone_becomes_mul_and_add(rng):
@@ -82,7 +87,9 @@ def test_a_convolution_used_twice_keeps_its_weights(rng):
         BN,
         oh.make_node("Add", ["z", "a"], ["y"]),
     ]
-    model = build(nodes, [("x", (1, 3, 5, 5))], ["y"], w=floats(rng, 6, 3, 1, 1), **statistics(rng, 6))
+    model = build(
+        nodes, [("x", (1, 3, 5, 5))], ["y"], w=floats(rng, 6, 3, 1, 1), **statistics(rng, 6)
+    )
     optimized, _ = optimize_with_report(model)
     x = floats(rng, 1, 3, 5, 5)
     np.testing.assert_allclose(run(optimized, x=x)[0], run(model, x=x)[0], rtol=1e-4, atol=1e-5)
@@ -116,9 +123,7 @@ def test_constants_fold_up_to_a_limit(rng):
         oh.make_node("Add", ["x", "a"], ["z"]),
         oh.make_node("Add", ["z", "c"], ["y"]),
     ]
-    model = build(
-        nodes, [("x", (1,))], ["y"], k=floats(rng, 1), big=np.array([1 << 20], np.int64)
-    )
+    model = build(nodes, [("x", (1,))], ["y"], k=floats(rng, 1), big=np.array([1 << 20], np.int64))
     optimized, report = optimize_with_report(model, explain=True)
     assert operators(optimized).count("Mul") == 0
     assert "Expand" in operators(optimized)
@@ -142,7 +147,11 @@ def test_duplicates_and_no_ops_go(rng):
 def test_the_given_model_is_not_changed(rng):
     node = oh.make_node("Conv", ["x", "w"], ["a"])
     model = build(
-        [node, BN, OUT], [("x", (1, 3, 4, 4))], ["y"], w=floats(rng, 6, 3, 1, 1), **statistics(rng, 6)
+        [node, BN, OUT],
+        [("x", (1, 3, 4, 4))],
+        ["y"],
+        w=floats(rng, 6, 3, 1, 1),
+        **statistics(rng, 6),
     )
     before = operators(model)
     optimize_with_report(model)
@@ -158,9 +167,7 @@ def test_verification_names_the_pass_that_changes_results(rng, monkeypatch):
         return 0
 
     monkeypatch.setitem(pipeline.LEVELS, "all", {"wrong": wrong})
-    model = build(
-        [oh.make_node("Add", ["x", "k"], ["y"])], [("x", (3,))], ["y"], k=floats(rng, 3)
-    )
+    model = build([oh.make_node("Add", ["x", "k"], ["y"])], [("x", (3,))], ["y"], k=floats(rng, 3))
     with pytest.raises(sardonyx.SardonyxError, match="'wrong'"):
         optimize_with_report(model, verify=True)
 

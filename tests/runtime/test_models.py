@@ -3,7 +3,6 @@
 import numpy as np
 import onnxruntime as ort
 import pytest
-
 import sardonyx
 from sardonyx.tools import zoo
 

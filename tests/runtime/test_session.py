@@ -8,9 +8,8 @@ import time
 import numpy as np
 import onnx
 import pytest
-from onnx import helper as oh
-
 import sardonyx
+from onnx import helper as oh
 from sardonyx.kernels import compiler
 
 
@@ -119,8 +118,8 @@ def test_concurrent_runs(model, threads):
 
     def work(i):
         for _ in range(25):
-            if not np.allclose(session(inputs[i]), wanted[i], rtol=1e-4, atol=1e-5):
-                wrong.append(i)
+            same = np.allclose(session(inputs[i]), wanted[i], rtol=1e-4, atol=1e-5)
+            wrong.extend([] if same else [i])
 
     workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for worker in workers:
@@ -178,7 +177,7 @@ def test_index_out_of_range_names_the_node():
         make_model([node], [("i", onnx.TensorProto.INT64, ["K"])], ["y"], [("w", table)])
     )
     np.testing.assert_array_equal(session(np.array([1, -1])), table[[1, 9]])
-    with pytest.raises(sardonyx.KernelError, match="lookup.*Gather.*out of range"):
+    with pytest.raises(sardonyx.KernelError, match=r"lookup.*Gather.*out of range"):
         session(np.array([3, 10]))
 
 
@@ -202,9 +201,12 @@ def test_damaged_programs_are_refused(model, tmp_path, at):
     # Padding between the sections means nothing: look for a byte that does.
     while data[position] == 0:
         position -= 1
-    for changed in (data[:position], data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]):
+    for changed in (
+        data[:position],
+        data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :],
+    ):
         path.write_bytes(changed)
-        with pytest.raises(sardonyx.InvalidModel, match="truncated|corrupted|readable"):
+        with pytest.raises(sardonyx.InvalidModel, match=r"truncated|corrupted|readable"):
             sardonyx.Session(path)
 
 
@@ -228,7 +230,7 @@ def test_a_damaged_kernel_is_compiled_again(tmp_path, monkeypatch):
     monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
     ref = compiler.KernelRef("kernels.cpu.words", "store_words")
     path = compiler._object_path(ref)
-    symbol, code = compiler.compile_object(ref)
+    _, code = compiler.compile_object(ref)
     path.parent.mkdir(parents=True)
     for damaged in (b"", b"sardonyx-object-1\n", compiler._MAGIC + bytes(32) + code):
         path.write_bytes(damaged)

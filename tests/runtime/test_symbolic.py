@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
+from sardonyx.kernels.compiler import native_function
 from sardonyx.runtime.symbolic import (
     Code,
     ceil_divide,
@@ -15,7 +15,6 @@ from sardonyx.runtime.symbolic import (
     symbol,
 )
 from sardonyx.runtime.team import executor_function
-from sardonyx.kernels.compiler import native_function
 
 H, W = symbol("h"), symbol("w")
 
