@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from .. import InvalidArgument
+from .. import InvalidArgument, UnsupportedModel
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -46,21 +47,16 @@ def load(source: Any, **options: Any) -> ir.Model:
         As the importer says.
     """
     importer = _importer_of(source)
-    if importer == "onnx":
-        from .onnx import from_onnx
-
-        return from_onnx(source, **options)
-    if importer == "torch":
-        from .torch import from_torch
-
-        return from_torch(source, **options)
-    if importer == "keras":
-        from .keras import from_keras
-
-        return from_keras(source, **options)
-    from .tensorflow import from_tensorflow
-
-    return from_tensorflow(source, **options)
+    try:
+        module = importlib.import_module(f".{importer}", __name__)
+    except ModuleNotFoundError as error:
+        if error.name != f"{__name__}.{importer}":
+            raise
+        raise UnsupportedModel(
+            f"models of {importer} cannot be imported yet; export {source!r} to ONNX first"
+        ) from error
+    model: ir.Model = getattr(module, f"from_{importer}")(source, **options)
+    return model
 
 
 def _importer_of(source: Any) -> str:
