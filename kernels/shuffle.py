@@ -55,8 +55,7 @@ def _transposed(builder: ir.IRBuilder, rows: list[Any], per_lane: int) -> list[A
     """Transpose square blocks within 128-bit lanes, then the lanes."""
     count = len(rows)
     columns: list[list[Any]] = [
-        _network(builder, rows[at : at + per_lane], 1, per_lane)
-        for at in range(0, count, per_lane)
+        _network(builder, rows[at : at + per_lane], 1, per_lane) for at in range(0, count, per_lane)
     ]
     result: list[Any] = [None] * count
     for c in range(per_lane):

@@ -50,7 +50,10 @@ def _row_exponentials(x: Pointer, y: Pointer, n: int, top: Any, keep: Any) -> An
     a, b = splat(_ZERO), splat(_ZERO)
     i = 0
     while i + 2 * LANES <= n:
-        e, f = vmath.exp_below_one(vload(x, i) - top), vmath.exp_below_one(vload(x, i + LANES) - top)
+        e, f = (
+            vmath.exp_below_one(vload(x, i) - top),
+            vmath.exp_below_one(vload(x, i + LANES) - top),
+        )
         if keep:
             vstore(y, i, e)
             vstore(y, i + LANES, f)

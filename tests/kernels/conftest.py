@@ -26,7 +26,11 @@ def expected() -> Callable[..., Any]:
     """Compute one operator with onnxruntime."""
 
     def expected(
-        op_type: str, *inputs: np.ndarray | None, outputs: int = 1, opset: int = 21, **attributes: Any
+        op_type: str,
+        *inputs: np.ndarray | None,
+        outputs: int = 1,
+        opset: int = 21,
+        **attributes: Any,
     ) -> Any:
         names = [f"x{i}" if x is not None else "" for i, x in enumerate(inputs)]
         results = [f"y{i}" for i in range(outputs)]

@@ -52,7 +52,13 @@ def test_transposes(
     shape: tuple[int, ...], order: tuple[int, ...],
 ) -> None:  # fmt: skip
     x = rng.integers(1, 250, shape).astype(DTYPES[itemsize])
-    check(run, aligned_fields, x.transpose(order), np.empty_like(x.transpose(order), order="C"), threads)
+    check(
+        run,
+        aligned_fields,
+        x.transpose(order),
+        np.empty_like(x.transpose(order), order="C"),
+        threads,
+    )
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -70,7 +76,9 @@ def test_repeats_elements_of_stride_0(
     run: Any, aligned_fields: Fields, rng: np.random.Generator
 ) -> None:
     x = rng.standard_normal((30, 1, 20)).astype(np.float32)
-    check(run, aligned_fields, np.broadcast_to(x, (30, 40, 20)), np.empty((30, 40, 20), np.float32), 2)
+    check(
+        run, aligned_fields, np.broadcast_to(x, (30, 40, 20)), np.empty((30, 40, 20), np.float32), 2
+    )
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))

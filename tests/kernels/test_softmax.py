@@ -34,7 +34,9 @@ def test_any_axis(
     np.testing.assert_allclose(y, result, rtol=2e-5, atol=1e-6)
 
 
-def test_channels_last_without_a_dense_axis(run: Any, expected: Any, rng: np.random.Generator) -> None:
+def test_channels_last_without_a_dense_axis(
+    run: Any, expected: Any, rng: np.random.Generator
+) -> None:
     x = rng.standard_normal((2, 6, 9, 70)).astype(np.float32)
     y = np.empty((2, 6, 9, 70), np.float32)
     xv, yv = x[..., ::2], y[..., ::2]
