@@ -18,9 +18,7 @@ def fill(itemsize: int) -> Callable[..., int]:
     """y[i * stride] = value[0] for ``count`` elements; a stride of columns + 1 is a diagonal."""
     load, store = element(itemsize)
 
-    def body(
-        thread: int, threads: int, y: Pointer, value: Pointer, count: int, stride: int
-    ) -> int:
+    def body(thread: int, threads: int, y: Pointer, value: Pointer, count: int, stride: int) -> int:
         v = load(value, 0)
         begin, end = count * thread // threads, count * (thread + 1) // threads
         at = y + begin * stride * itemsize

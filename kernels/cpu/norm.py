@@ -71,7 +71,7 @@ def _or_constant(p: Pointer, i: int, count: int, constant: Any) -> Any:
 def _apply(
     x: Pointer, y: Pointer, scale: Pointer, bias: Pointer, n: int, mean: Any, factor: Any
 ) -> None:
-    """y = (x - mean) * factor * scale + bias, for n elements."""
+    """Write (x - mean) * factor * scale + bias, for n elements."""
     for i in range(0, n, LANES):
         v = (vload_first(x, i, n - i) - mean) * factor
         v = fma(v, _or_constant(scale, i, n - i, _ONE), _or_constant(bias, i, n - i, _ZERO))

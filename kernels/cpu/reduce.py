@@ -70,6 +70,7 @@ def _multiply(a: Any, b: Any) -> Any:
 
 @njit
 def larger(a: Any, b: Any) -> Any:
+    """Maximum; NaN where one of the two is."""
     return a if (a >= b or a != a) else b
 
 

@@ -91,6 +91,11 @@ def _cubic(t: Any, a: Any) -> Any:
     return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
 
 
+@njit
+def _inside(position: Any, n: int) -> Any:
+    return min(max(position, 0), n - 1)
+
+
 @kernel
 def resize_table(
     thread: int,
@@ -137,12 +142,12 @@ def resize_table(
         at = _original(i, n_in, n_out, ratio, coordinate, _F(begin), _F(end))
         outside = at < 0 or at > n_in - 1
         if taps == 1:
-            store_i64(index, i, min(max(np.int64(_round(at, rounding)), 0), n_in - 1) * stride)
+            store_i64(index, i, _inside(np.int64(_round(at, rounding)), n_in) * stride)
         elif taps == 2:
             at = min(max(at, _F(0.0)), _F(n_in - 1))
             low = np.int64(at)
             store_i64(index, 2 * i, low * stride)
-            store_i64(index, 2 * i + 1, min(low + 1, n_in - 1) * stride)
+            store_i64(index, 2 * i + 1, _inside(low + 1, n_in) * stride)
             store_f32(weight, 2 * i, _F(1.0) - (at - _F(low)))
             store_f32(weight, 2 * i + 1, at - _F(low))
         else:
@@ -154,7 +159,7 @@ def resize_table(
                 if exclude_outside != 0 and (position < 0 or position >= n_in):
                     part = 0.0
                 total += part
-                store_i64(index, 4 * i + j, min(max(position, 0), n_in - 1) * stride)
+                store_i64(index, 4 * i + j, _inside(position, n_in) * stride)
                 store_f32(weight, 4 * i + j, _F(part))
             for j in range(4):
                 store_f32(weight, 4 * i + j, load_f32(weight, 4 * i + j) / _F(total))

@@ -46,7 +46,9 @@ def test_trilu(
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
-@pytest.mark.parametrize(("dtype", "index"), [("int64", "i64"), ("int32", "i32"), ("float32", "f32")])
+@pytest.mark.parametrize(
+    ("dtype", "index"), [("int64", "i64"), ("int32", "i32"), ("float32", "f32")]
+)
 def test_one_hot(
     run: Any, expected: Any, rng: np.random.Generator, axis: int, dtype: str, index: str
 ) -> None:

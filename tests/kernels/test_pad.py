@@ -49,9 +49,7 @@ def test_pads_like_numpy(
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_strided_views(
-    run: Any, aligned_fields: Any, rng: np.random.Generator, mode: str
-) -> None:
+def test_strided_views(run: Any, aligned_fields: Any, rng: np.random.Generator, mode: str) -> None:
     x = rng.standard_normal((2, 9, 8, 12)).astype(np.float32).transpose(0, 3, 1, 2)
     out = np.zeros((2, 14, 12, 12), np.float32).transpose(0, 3, 1, 2)
     padded(run, aligned_fields, x, [0, 0, 2, 1, 0, 0, 3, 3], mode, 0, 2, out)
