@@ -22,6 +22,7 @@ _LAZY = {
     "optimize": "optimizer",
     "Session": "runtime.session",
     "compare": "tools.compare",
+    "backend": "runtime.backend",
 }
 
 __all__ = [
@@ -66,6 +67,7 @@ class KernelError(SardonyxError, RuntimeError):
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'sardonyx' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    module = importlib.import_module(f".{_LAZY[name]}", __name__)
+    value = module if name == "backend" else getattr(module, name)
     globals()[name] = value
     return value

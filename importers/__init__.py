@@ -159,3 +159,11 @@ def save(
                     os.replace(os.path.join(scratch, file), os.path.join(folder, file))
     except OSError as error:
         raise InvalidArgument(f"{path} cannot be written: {error.strerror}") from error
+
+
+def to_bytes(source: Any) -> bytes:
+    """Serialize whatever `load` takes, as one ONNX file in memory."""
+    import onnx_ir
+
+    data: bytes = onnx_ir.to_proto(load(source)).SerializeToString()
+    return data

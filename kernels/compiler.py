@@ -181,16 +181,18 @@ class _Loader:
     def __init__(self) -> None:
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        machine = llvm.Target.from_default_triple().create_target_machine()
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        self._objects: list[Any] = []
+        self._loaded: list[Any] = []
 
     def load(self, symbol: str, code: bytes) -> int:
+        # An engine for each object: numba numbers symbols within a process, so objects that
+        # were compiled in different processes may hold different code under one name.
+        machine = llvm.Target.from_default_triple().create_target_machine()
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         image = llvm.ObjectFileRef.from_data(code)
-        self._engine.add_object_file(image)
-        self._engine.finalize_object()
-        self._objects.append(image)
-        return int(self._engine.get_function_address(symbol))
+        engine.add_object_file(image)
+        engine.finalize_object()
+        self._loaded.append((engine, image))
+        return int(engine.get_function_address(symbol))
 
 
 @functools.cache

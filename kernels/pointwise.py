@@ -384,22 +384,22 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
 
 
 @_scalar
-def _not(a: Any) -> Any:
+def logical_not(a: Any) -> Any:
     return not a
 
 
 @_scalar
-def _and(a: Any, b: Any) -> Any:
+def logical_and(a: Any, b: Any) -> Any:
     return (a != 0) & (b != 0)
 
 
 @_scalar
-def _or(a: Any, b: Any) -> Any:
+def logical_or(a: Any, b: Any) -> Any:
     return (a != 0) | (b != 0)
 
 
 @_scalar
-def _xor(a: Any, b: Any) -> Any:
+def logical_xor(a: Any, b: Any) -> Any:
     return (a != 0) != (b != 0)
 
 
@@ -410,12 +410,15 @@ def bitwise_not(a: Any) -> Any:
 
 @_scalar
 def shift_left(a: Any, b: Any) -> Any:
-    return a << b if b < 64 else a - a
+    return a << b if 0 <= b < 64 else a - a
 
 
 @_scalar
 def shift_right(a: Any, b: Any) -> Any:
-    return a >> b if b < 64 else a - a
+    """Arithmetic shift; by the width or more only the sign is left."""
+    if 0 <= b < 64:
+        return a >> b
+    return a - a if a >= 0 else a - a - 1
 
 
 @_scalar

@@ -68,9 +68,9 @@ class Executable:
             words[word] = addresses[kernel]
         self.words = words
         self.bind_patches = np.ascontiguousarray(patches[patches[:, 1] != KERNEL])
-        kinds = program.buffers[:, 0]
-        at = (patches[:, 1] == ADDRESS) & np.isin(kinds[patches[:, 2]], (INPUT, OUTPUT))
-        self.run_patches = np.ascontiguousarray(patches[at])
+        addressed = patches[patches[:, 1] == ADDRESS]
+        moving = np.isin(program.buffers[addressed[:, 2], 0], (INPUT, OUTPUT))
+        self.run_patches = np.ascontiguousarray(addressed[moving])
         self.steps = np.array(
             [(addresses[step.kernel], step.record) for step in program.steps], np.int64
         ).reshape(-1, 2)
@@ -196,11 +196,13 @@ class Context:
         """
         self.shapes = None
         for port, shape in zip(self.program.inputs, shapes, strict=True):
+            if port.dtype == "object":
+                continue
             for size, index in zip(shape, port.symbols, strict=False):
                 if index >= 0:
                     self._symbols[index] = size
         self._evaluate()
-        self._check()
+        self._check(0)
         self._plan(0)
         self._output_specs = self._outputs_of(0)
         self.shapes = shapes
@@ -208,8 +210,10 @@ class Context:
     def _evaluate(self) -> None:
         self.executable.evaluate(_address(self._evaluate_record), 0, 1)
 
-    def _check(self) -> None:
+    def _check(self, phase: int) -> None:
         for check in self.program.checks:
+            if check.phase != phase:
+                continue
             left, right = self._values[check.left], self._values[check.right]
             if left != right and not (check.broadcast and left == 1):
                 raise InvalidArgument(f"{check.message}: {left} and {right}")
@@ -229,6 +233,10 @@ class Context:
 
     def _fill(self) -> None:
         self.executable.fill(_address(self._fill_record), 0, 1)
+
+    def value(self, slot: int) -> int:
+        """Value of a size, as bound."""
+        return int(self._values[slot])
 
     @property
     def arena_bytes(self) -> int:
@@ -291,7 +299,10 @@ class Context:
 
     def _begin(self, arrays: Sequence[np.ndarray]) -> list[Any]:
         for buffer, array in zip(self._input_buffers, arrays, strict=True):
-            self._bases[buffer] = _address(array)
+            if self._kinds[buffer] == HOST:
+                self._objects[buffer] = array
+            else:
+                self._bases[buffer] = _address(array)
         self._arrays = arrays
         self._phase = 0
         self._status[3] = 0
@@ -388,7 +399,7 @@ class Context:
         if host.defines:
             self._phase += 1
             self._evaluate()
-            self._check()
+            self._check(self._phase)
             self._plan(self._phase)
             self._make_outputs(outputs, self._outputs_of(self._phase))
         self._fill()

@@ -106,7 +106,18 @@ def _fits(low: Lowering, node: Node, group: Group) -> bool:
 
 
 def _can_lead(low: Lowering, node: Node, group: Group) -> bool:
-    """An epilogue is float32, SIMD, and its other operands come before the group's last node."""
+    """An epilogue is float32 and SIMD; that of a batched product has no small operands."""
+    shape = node.infos[0].shape
+    if node.op_type == "MatMul" and len(shape or ()) > 2:
+        merged = len(low.infos[node.values[1]].dims) == 2  # type: ignore[index]
+        for member in group.nodes:
+            for info in member.inputs:
+                same = info is not None and info.shape == shape
+                small = info is not None and info.rank <= 1
+                if info is not None and not same and not (small and merged):
+                    return False
+        if not merged:
+            return False
     terms = [OPERATORS[n.ir.domain, n.op_type].term for n in group.nodes]
     names = [f"x{i}" for i in range(4)]
     if any(term is None for term in terms):
@@ -115,7 +126,9 @@ def _can_lead(low: Lowering, node: Node, group: Group) -> bool:
         infos = [info for info in (*member.inputs, *member.infos) if info is not None]
         if any(info.dtype != "float32" for info in infos):
             return False
-        text = OPERATORS[member.ir.domain, member.op_type].term(  # type: ignore[misc]
+        text = OPERATORS[
+            member.ir.domain, member.op_type
+        ].term(  # type: ignore[misc]
             member, names[: sum(v is not None for v in member.values)]
         )
         if not language.functions(text) <= set(language.VECTOR):

@@ -19,7 +19,7 @@ from .symbolic import Dim
 KNOWN_LIMIT = 256
 
 
-class OnHost(Exception):  # noqa: N818 - a signal, not an error
+class OnHost(Exception):
     """Raised by a shape rule: this node has no kernel for such inputs; says why."""
 
 
@@ -158,5 +158,18 @@ def dtype_name(dtype: ir.DataType | None) -> str:
 
 
 NATIVE = frozenset(
-    "float32 float64 float16 int8 int16 int32 int64 uint8 uint16 uint32 uint64 bool".split()
+    [
+        "float32",
+        "float64",
+        "float16",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "bool",
+    ]
 )

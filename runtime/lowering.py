@@ -9,7 +9,7 @@ lowering asks for the order it needs, and a conversion is emitted once, where it
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +21,8 @@ from ..kernels.registry import Kernel
 from . import symbolic
 from .fusion import Group, find_groups
 from .graph import Info, Node, OnHost, dtype_name, known_array
-from .ops.registry import OPERATORS, host_infos
+from .ops import OPERATORS
+from .ops.registry import host_infos
 from .placement import find_places
 from .program import (
     ADDRESS,
@@ -152,6 +153,7 @@ class Lowering:
         self.threads = symbolic.symbol("threads")
         self.infos: dict[ir.Value, Info] = {}
         self.nodes: list[Node] = []
+        self.index_of: dict[ir.Node, int] = {}
         self.why_host: dict[int, str] = {}
         self._defined: dict[int, list[tuple[int, int, str]]] = {}
         self._buffers: list[Buffer] = []
@@ -174,6 +176,7 @@ class Lowering:
         self._group: Sequence[Node] = ()
         self.places: dict[ir.Value, tuple[ir.Value, Dim]] = {}
         self._outputs: dict[ir.Value, int] = {}
+        self._given: set[Buffer] = set()
 
     # --- shapes -------------------------------------------------------------------------------
 
@@ -190,6 +193,7 @@ class Lowering:
             node = Node(item, self.infos, self.opsets.get(item.domain, 1), index)
             self._infer_node(node)
             self.nodes.append(node)
+            self.index_of[item] = index
         for position, value in enumerate(graph.outputs):
             self._outputs.setdefault(value, position)
 
@@ -203,8 +207,12 @@ class Lowering:
         dims: list[Dim] = []
         for axis, dim in enumerate(value.shape):
             known = isinstance(dim, int) and dim >= 0
-            label = f"{name}.{axis}" if not isinstance(dim, ir.SymbolicDim) else dim.value
-            dims.append(int(dim) if known else symbolic.symbol(label or f"{name}.{axis}"))
+            label = dim.value if isinstance(dim, ir.SymbolicDim) else None
+            # Names such as "?" are exporters' way of giving none.
+            unnamed = label is None or not label.strip("?-_ ")
+            dims.append(
+                int(dim) if known else symbolic.symbol(f"{name}.{axis}" if unnamed else label)
+            )
         return Info(name, dtype, tuple(dims))
 
     def _infer_node(self, node: Node) -> None:
@@ -300,6 +308,12 @@ class Lowering:
         """Let a node's output be a view that needs no step."""
         tensor.name = node.infos[index].name
         self._tensors[node.outputs[index]] = tensor
+
+    def is_whole(self, tensor: Tensor) -> bool:
+        """Tell whether a tensor fills its memory densely, in whatever order."""
+        axes = sorted(range(len(tensor.shape)), key=lambda a: tensor.strides[a] == 1)
+        dense = contiguous_strides(tensor.shape, axes)
+        return same_strides(tensor.shape, dense, tensor.strides)
 
     def is_placed(self, value: ir.Value) -> bool:
         """Tell whether a value already lies where it is needed."""
@@ -435,7 +449,9 @@ class Lowering:
         if set(fields) != set(kernel.fields):
             wrong = sorted(set(fields) ^ set(kernel.fields))
             raise TypeError(f"{kernel.ref}: fields differ: {wrong}")
-        record = Record([_bits(fields[f]) if f in kernel.floats else fields[f] for f in kernel.fields])
+        record = Record(
+            [_bits(fields[f]) if f in kernel.floats else fields[f] for f in kernel.fields]
+        )
         used: list[Tensor] = [*outputs, *extra]
         position = self._place_record(record, used)
         for tensor in used:
@@ -512,7 +528,7 @@ class Lowering:
                 raise InvalidModel(f"{message}: {left} and {right}")
         elif left != right:
             slot = self.code.slot
-            self._out.checks.append(Check(slot(left), slot(right), broadcast, message))
+            self._out.checks.append(Check(slot(left), slot(right), broadcast, message, self._phase))
 
     # --- host ---------------------------------------------------------------------------------
 
@@ -608,7 +624,8 @@ class Lowering:
         tensor = self.tensor(value)
         info = self.infos[value]
         if tensor.buffer.kind != HOST and (
-            tensor.buffer.kind != OUTPUT or value not in self._outputs
+            tensor.buffer.kind != OUTPUT
+            or value not in self._outputs
             or self._shares_output(value, tensor)
         ):
             buffer = self.buffer(OUTPUT, tensor.nbytes)
@@ -627,8 +644,6 @@ class Lowering:
         strides = contiguous_strides(tensor.shape)
         dense = tensor.offset == 0 and same_strides(tensor.shape, tensor.strides, strides)
         return taken or not dense or tensor.buffer.size != tensor.nbytes
-
-    _given: set[Buffer]
 
     def _input_port(self, value: ir.Value) -> Port:
         info = self.infos[value]
@@ -720,6 +735,3 @@ def _constant_info(value: ir.Value) -> Info:
 def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
     """Lower an optimized model to a program; see :class:`Lowering`."""
     return Lowering(model, {"precision": "fp32", **(options or {})}).lower()
-
-
-_ = Callable

@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
 # Operators whose lowering asks for its output with ``order=channels_last`` and takes strides.
 _WRITERS = frozenset(
-    "Conv ConvTranspose MaxPool AveragePool Concat LRN BatchNormalization Resize".split()
+    [
+        "Conv",
+        "ConvTranspose",
+        "MaxPool",
+        "AveragePool",
+        "Concat",
+        "LRN",
+        "BatchNormalization",
+        "Resize",
+    ]
 )
 
 

@@ -104,12 +104,16 @@ class Stretch:
 
 @dataclass
 class Check:
-    """A condition on sizes: ``left == right`` (or left == 1 when ``broadcast``)."""
+    """A condition on sizes: left == right, or left == 1 when ``broadcast``.
+
+    It is tested once the sizes of its phase are known.
+    """
 
     left: int
     right: int
     broadcast: bool
     message: str
+    phase: int
 
 
 @dataclass

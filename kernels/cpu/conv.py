@@ -218,8 +218,11 @@ def convolve(
     depth = kernel_h * kernel_w * channels
     plain = padded == 0 and kernel_h == 1 and kernel_w == 1 and stride_h == 1 and stride_w == 1
     flat = plain and may_flatten != 0
-    if flat and x_row == width * x_pixel and y_row == out_width * y_pixel and (
-        residual == 0 or r_row == out_width * r_pixel
+    if (
+        flat
+        and x_row == width * x_pixel
+        and y_row == out_width * y_pixel
+        and (residual == 0 or r_row == out_width * r_pixel)
     ):
         # One long row, cut into short ones so that the threads have something to share.
         total = out_height * out_width
@@ -299,10 +302,14 @@ def convolve(
             else:
                 a0, a_row, a_pixel = x_group + h0 * stride_h * x_row * 4, x_row, x_pixel
             column = group * out_channels + p * panel
-            table, width_of_panel = (tiles, panel) if columns > panel - LANES else (
-                tail_tiles, (columns + LANES - 1) // LANES * LANES
+            table, width_of_panel = (
+                (tiles, panel)
+                if columns > panel - LANES
+                else (tail_tiles, (columns + LANES - 1) // LANES * LANES)
             )
-            packed = w + (image * w_image + group * depth * _padded_channels(out_channels, panel)) * 4
+            packed = (
+                w + (image * w_image + group * depth * _padded_channels(out_channels, panel)) * 4
+            )
             packed += p * panel * depth * 4
             store_i64(words, 3, bias + column * 4 if bias != 0 else 0)
             store_i64(words, 5, stride_w * a_pixel)
@@ -318,17 +325,13 @@ def convolve(
                 store_i64(words, 8, s_count)
                 store_i64(words, 12, k_count)
                 store_i64(words, 15, flags)
-                store_i64(
-                    words, 1, packed + (s0 * segments1 * length + k0) * width_of_panel * 4
-                )
+                store_i64(words, 1, packed + (s0 * segments1 * length + k0) * width_of_panel * 4)
                 for h in range(h0, h1):
                     a = a0 + ((h - h0) * stride_h * a_row + s0 * dilation_h * a_row + k0) * 4
                     c = y + (image * y_image + h * y_row + column) * 4
                     r = residual + (image * r_image + h * r_row + column) * 4
                     columns_here = last_width if h == out_height - 1 else out_width
-                    _run_tiles(
-                        table, words, a, c, r if residual != 0 else 0, columns_here, mr
-                    )
+                    _run_tiles(table, words, a, c, r if residual != 0 else 0, columns_here, mr)
                 s0 += s_count if k0 + k_count == length else 0
                 k0 = k0 + k_count if k0 + k_count < length else (0 if s0 < segments0 else length)
         if epilogue != 0:

@@ -140,5 +140,3 @@ def depthwise(
                 channels,
             )  # fmt: skip
     return 0
-
-

@@ -64,7 +64,11 @@ def evaluate(
 ) -> int:
     """Compute the value of every expression: values[i] from code[i] and the symbols."""
     for i in range(count):
-        operation, a, b = load_i64(code, 3 * i), load_i64(code, 3 * i + 1), load_i64(code, 3 * i + 2)
+        operation, a, b = (
+            load_i64(code, 3 * i),
+            load_i64(code, 3 * i + 1),
+            load_i64(code, 3 * i + 2),
+        )
         if operation == 0:
             store_i64(values, i, a)
         elif operation == 1:
@@ -297,3 +301,9 @@ def work(thread: int, threads: int, team: Pointer) -> int:
             return 0
         _walk_job(load_i64(team, JOB), thread, threads)
         atomic_add(team, ARRIVED, 1)
+
+
+@kernel
+def read_cycles(thread: int, threads: int) -> int:
+    """Return the time stamp counter."""
+    return cycles()

@@ -15,19 +15,15 @@ _CASTS = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32
 
 @kernel_factory
 def fill(itemsize: int) -> Callable[..., int]:
-    """y[i * stride] = value[0] for ``count`` elements; a stride of columns + 1 is a diagonal."""
+    """Set ``count`` contiguous elements of 1, 2, 4 or 8 bytes to the element at ``value``."""
     load, store = element(itemsize)
 
-    def body(thread: int, threads: int, y: Pointer, value: Pointer, count: int, stride: int) -> int:
-        v = load(value, 0)
-        begin, end = count * thread // threads, count * (thread + 1) // threads
-        at = y + begin * stride * itemsize
-        if stride == 1:
-            for i in range(end - begin):
-                store(at, i, v)
-        else:
-            for i in range(end - begin):
-                store(at, i * stride, v)
+    def body(thread: int, threads: int, y: Pointer, value: Pointer, count: int) -> int:
+        made = load(value, 0)
+        begin = count * thread // threads
+        at = y + begin * itemsize
+        for i in range(count * (thread + 1) // threads - begin):
+            store(at, i, made)
         return 0
 
     return body

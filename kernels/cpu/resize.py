@@ -1,7 +1,7 @@
 """Resize of one or two spatial axes, channels last: nearest, linear and cubic.
 
-``resize_table`` computes, for each output position of one axis, the input positions it reads
-and their weights; ``resize_nearest`` and ``resize`` then gather pixels by two such tables.
+For each axis the input positions that an output position reads and their weights are computed
+first, for columns once by each thread, for rows as they come; pixels are gathered by these.
 """
 
 from __future__ import annotations
@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..registry import Pointer, kernel, kernel_factory
+from ..registry import Pointer, kernel_factory
 from ..simd import (
     fma,
     load_f32,
     load_i64,
     splat,
+    stack_words,
     store_f32,
     store_i64,
-    vload,
     vload_first,
-    vstore,
     vstore_first,
 )
 from ..target import LANES
@@ -43,28 +42,28 @@ _ASYMMETRIC, _CORNERS, _PYTORCH, _SYMMETRIC, _TF_HALF, _CROP = range(1, 7)
 
 @njit
 def _original(
-    i: int, n_in: int, n_out: int, scale: Any, coordinate: int, begin: Any, end: Any
+    i: int, n_in: int, n_out: int, scale: Any, coordinates: int, begin: Any, end: Any
 ) -> Any:
     """Position in the input of output position i, in float32 as onnxruntime computes it."""
     at = _F(i)
     half = _F(0.5)
-    if coordinate == _CROP:
+    if coordinates == _CROP:
         last = _F(n_in - 1)
         if n_out == 1:
             return half * (begin + end) * last
         return begin * last + at * (end - begin) * last / _F(n_out - 1)
     if scale == _F(1.0):
         return at
-    if coordinate == _ASYMMETRIC:
+    if coordinates == _ASYMMETRIC:
         return at / scale
-    if coordinate == _CORNERS:
+    if coordinates == _CORNERS:
         return _F(0.0) if n_out == 1 else at * _F(n_in - 1) / _F(n_out - 1)
-    if coordinate == _PYTORCH and n_out == 1:
+    if coordinates == _PYTORCH and n_out == 1:
         return _F(0.0)
-    if coordinate == _TF_HALF:
+    if coordinates == _TF_HALF:
         return (at + half) / scale
     position = (at + half) / scale - half
-    if coordinate == _SYMMETRIC:
+    if coordinates == _SYMMETRIC:
         adjustment = _F(n_out) / (scale * _F(n_in))
         position += _F(n_in) * half * (_F(1.0) - adjustment)
     return position
@@ -96,60 +95,31 @@ def _inside(position: Any, n: int) -> Any:
     return min(max(position, 0), n - 1)
 
 
-@kernel
-def resize_table(
-    thread: int,
-    threads: int,
-    index: Pointer,
-    weight: Pointer,
-    n_in: int,
-    n_out: int,
-    taps: int,
-    stride: int,
-    scale: float,
-    coordinate: int,
-    rounding: int,
-    cubic: float,
-    exclude_outside: int,
-    extrapolate: int,
-    begin: float,
-    end: float,
-) -> int:
-    """Fill the table of one axis.
+@njit
+def _axis(
+    index: Pointer, weight: Pointer, first: int, count: int, n_in: int, n_out: int, taps: int,
+    stride: int, ratio: float, coordinates: int, rounding: int, cubic: float, exclude_outside: int,
+    extrapolate: int, begin: float, end: float,
+) -> None:  # fmt: skip
+    """Fill tables of ``count`` output positions from ``first`` on.
 
-    Parameters
-    ----------
-    index
-        int64, n_out x taps: input positions times ``stride`` (in elements); ``OUTSIDE`` first
-        in a row that lies outside of the input, when ``extrapolate`` is set.
-    weight
-        float32, n_out x taps; not written for one tap.
-    taps
-        1 nearest, 2 linear, 4 cubic (R. Keys, 1981, with coefficient ``cubic``).
-    scale
-        Output size over input size; 0 takes it from the sizes.
-    coordinate, rounding
-        Indices into ``COORDINATES`` and ``ROUNDINGS``.
-    exclude_outside
-        Give taps beyond the ends no weight, and the others more.
-    begin, end
-        Region of interest of tf_crop_and_resize, normalized.
+    ``index`` gets the offsets that each position reads, int64, ``weight`` their weights,
+    float32; the first offset is ``OUTSIDE`` where the position lies outside of the input and
+    ``extrapolate`` is set.
     """
-    if thread > 0:
-        return 0
-    ratio = _F(scale) if scale != 0 else _F(n_out) / _F(n_in)
-    for i in range(n_out):
-        at = _original(i, n_in, n_out, ratio, coordinate, _F(begin), _F(end))
-        outside = at < 0 or at > n_in - 1
+    scale = _F(ratio) if ratio != 0 else _F(n_out) / _F(max(n_in, 1))
+    for i in range(count):
+        at = _original(first + i, n_in, n_out, scale, coordinates, _F(begin), _F(end))
         if taps == 1:
-            store_i64(index, i, _inside(np.int64(_round(at, rounding)), n_in) * stride)
+            low = np.int64(_round(at, rounding))
+            store_i64(index, i, _inside(low, n_in) * stride)
         elif taps == 2:
-            at = min(max(at, _F(0.0)), _F(n_in - 1))
-            low = np.int64(at)
+            inside = min(max(at, _F(0.0)), _F(n_in - 1))
+            low = np.int64(inside)
             store_i64(index, 2 * i, low * stride)
             store_i64(index, 2 * i + 1, _inside(low + 1, n_in) * stride)
-            store_f32(weight, 2 * i, _F(1.0) - (at - _F(low)))
-            store_f32(weight, 2 * i + 1, at - _F(low))
+            store_f32(weight, 2 * i, _F(1.0) - (inside - _F(low)))
+            store_f32(weight, 2 * i + 1, inside - _F(low))
         else:
             low = np.int64(math.floor(at))
             total = 0.0
@@ -163,9 +133,13 @@ def resize_table(
                 store_f32(weight, 4 * i + j, _F(part))
             for j in range(4):
                 store_f32(weight, 4 * i + j, load_f32(weight, 4 * i + j) / _F(total))
-        if outside and extrapolate != 0:
+        if extrapolate != 0 and (at < 0 or at > n_in - 1):
             store_i64(index, taps * i, OUTSIDE)
-    return 0
+
+
+def workspace_bytes(out_width: Any, taps: int) -> Any:
+    """Bytes of workspace for each thread."""
+    return out_width * taps * 12
 
 
 @njit
@@ -176,22 +150,27 @@ def _fill(y: Pointer, n: int, value: Any) -> None:
 
 @kernel_factory
 def resize_nearest(itemsize: int) -> Callable[..., int]:
-    """y[n, h, w, :] = x[n, rows[h], columns[w], :], elements of 1, 2, 4 or 8 bytes.
+    """Copy the nearest pixels; elements of 1, 2, 4 or 8 bytes.
 
-    ``rows`` and ``columns`` are tables of one tap whose entries are in elements of x, without
-    ``OUTSIDE``. Channels are dense; output rows are split over the threads.
+    Fields as of ``resize``.
     """
     copy_run = run_copier(itemsize)
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, rows: Pointer, columns: Pointer,
-        images: int, out_height: int, out_width: int, channels: int,
-        x_image: int, y_image: int, y_row: int, y_pixel: int,
+        thread: int, threads: int, x: Pointer, y: Pointer, images: int, height: int, width: int,
+        channels: int, out_height: int, out_width: int, scale_h: float, scale_w: float,
+        x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,
+        coordinates: int, rounding: int, workspace: Pointer, workspace_bytes: int,
     ) -> int:  # fmt: skip
+        row, columns = stack_words(1), workspace + thread * workspace_bytes
+        _axis(columns, 0, 0, out_width, width, out_width, 1, x_pixel, scale_w, coordinates,
+              rounding, 0.0, 0, 0, 0.0, 1.0)  # fmt: skip
         lines = images * out_height
         for line in range(lines * thread // threads, lines * (thread + 1) // threads):
             image, h = line // out_height, line % out_height
-            source = x + (image * x_image + load_i64(rows, h)) * itemsize
+            _axis(row, 0, h, 1, height, out_height, 1, x_row, scale_h, coordinates, rounding, 0.0,
+                  0, 0, 0.0, 1.0)  # fmt: skip
+            source = x + (image * x_image + load_i64(row, 0)) * itemsize
             target = y + (image * y_image + h * y_row) * itemsize
             for w in range(out_width):
                 copy_run(target, source + load_i64(columns, w) * itemsize, channels)
@@ -203,89 +182,77 @@ def resize_nearest(itemsize: int) -> Callable[..., int]:
 
 @kernel_factory
 def resize(taps: int) -> Callable[..., int]:
-    """y[n, h, w, :] = sum of taps x taps weighted pixels of x, float32.
+    """Interpolate (N, H, W, C) float32 linearly (2 taps) or by cubic convolution (4).
 
-    Fields as of ``resize_nearest``; ``row_weights`` and ``column_weights`` belong to the
-    tables. Positions outside get ``extrapolation``. Any axis may be resized alone by a table of
-    one position for the other.
+    Strides are in elements, channels dense. A scale of 0 stands for out / in; ``coordinates``
+    and ``rounding`` are indices into ``COORDINATES`` and ``ROUNDINGS``. ``cubic`` is the
+    coefficient of R. Keys' kernel (1981); ``exclude_outside`` gives taps beyond the ends no
+    weight. ``top`` to ``bottom`` and ``left`` to ``right`` is the region of tf_crop_and_resize;
+    what lies outside of the input gets ``extrapolation`` when ``extrapolate`` is set.
+    ``workspace`` holds ``workspace_bytes`` for each thread. Output rows are split over threads.
     """
 
     @njit
-    def line(
+    def pixel(
         x: Pointer, y: Pointer, rows: Pointer, row_weights: Pointer, columns: Pointer,
-        column_weights: Pointer, out_width: int, channels: int, y_pixel: int, extrapolation: Any,
+        weights: Pointer, channels: int,
     ) -> None:  # fmt: skip
-        """Compute one output row."""
-        for w in range(out_width):
-            at, weights = columns + 8 * taps * w, column_weights + 4 * taps * w
-            target = y + w * y_pixel * 4
-            if load_i64(at, 0) == OUTSIDE:
-                _fill(target, channels, extrapolation)
-                continue
-            c = 0
-            while c + LANES <= channels:
-                total = splat(_F(0.0))
-                for i in range(taps):
-                    source = x + (load_i64(rows, i) + c) * 4
-                    part = splat(_F(0.0))
-                    for j in range(taps):
-                        v = vload(source, load_i64(at, j))
-                        part = fma(v, splat(load_f32(weights, j)), part)
-                    total = fma(part, splat(load_f32(row_weights, i)), total)
-                vstore(target, c, total)
-                c += LANES
-            if c < channels:
-                total = splat(_F(0.0))
-                for i in range(taps):
-                    source = x + (load_i64(rows, i) + c) * 4
-                    part = splat(_F(0.0))
-                    for j in range(taps):
-                        v = vload_first(source, load_i64(at, j), channels - c)
-                        part = fma(v, splat(load_f32(weights, j)), part)
-                    total = fma(part, splat(load_f32(row_weights, i)), total)
-                vstore_first(target, c, total, channels - c)
+        c = 0
+        while c < channels:
+            total = splat(_F(0.0))
+            for i in range(taps):
+                source = x + (load_i64(rows, i) + c) * 4
+                part = splat(_F(0.0))
+                for j in range(taps):
+                    v = vload_first(source, load_i64(columns, j), channels - c)
+                    part = fma(v, splat(load_f32(weights, j)), part)
+                total = fma(part, splat(load_f32(row_weights, i)), total)
+            vstore_first(y, c, total, channels - c)
+            c += LANES
 
     @njit
-    def scalar_line(
+    def narrow_pixel(
         x: Pointer, y: Pointer, rows: Pointer, row_weights: Pointer, columns: Pointer,
-        column_weights: Pointer, out_width: int, channels: int, y_pixel: int, extrapolation: Any,
+        weights: Pointer, channels: int,
     ) -> None:  # fmt: skip
-        """Compute one output row of few channels."""
-        for w in range(out_width):
-            at, weights = columns + 8 * taps * w, column_weights + 4 * taps * w
-            target = y + w * y_pixel * 4
-            if load_i64(at, 0) == OUTSIDE:
-                _fill(target, channels, extrapolation)
-                continue
-            for c in range(channels):
-                total = _F(0.0)
-                for i in range(taps):
-                    source = x + (load_i64(rows, i) + c) * 4
-                    part = _F(0.0)
-                    for j in range(taps):
-                        part += load_f32(source, load_i64(at, j)) * load_f32(weights, j)
-                    total += part * load_f32(row_weights, i)
-                store_f32(target, c, total)
+        for c in range(channels):
+            total = _F(0.0)
+            for i in range(taps):
+                source = x + (load_i64(rows, i) + c) * 4
+                part = _F(0.0)
+                for j in range(taps):
+                    part += load_f32(source, load_i64(columns, j)) * load_f32(weights, j)
+                total += part * load_f32(row_weights, i)
+            store_f32(y, c, total)
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, rows: Pointer, row_weights: Pointer,
-        columns: Pointer, column_weights: Pointer, images: int, out_height: int, out_width: int,
-        channels: int, x_image: int, y_image: int, y_row: int, y_pixel: int, extrapolation: float,
+        thread: int, threads: int, x: Pointer, y: Pointer, images: int, height: int, width: int,
+        channels: int, out_height: int, out_width: int, scale_h: float, scale_w: float,
+        x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,
+        coordinates: int, rounding: int, workspace: Pointer, workspace_bytes: int, cubic: float,
+        exclude_outside: int, extrapolate: int, extrapolation: float, top: float, bottom: float,
+        left: float, right: float,
     ) -> int:  # fmt: skip
+        rows, row_weights = stack_words(4), stack_words(2)
+        columns = workspace + thread * workspace_bytes
+        column_weights = columns + 8 * taps * out_width
+        _axis(columns, column_weights, 0, out_width, width, out_width, taps, x_pixel, scale_w,
+              coordinates, rounding, cubic, exclude_outside, extrapolate, left, right)  # fmt: skip
         lines = images * out_height
-        for index in range(lines * thread // threads, lines * (thread + 1) // threads):
-            image, h = index // out_height, index % out_height
+        for line in range(lines * thread // threads, lines * (thread + 1) // threads):
+            image, h = line // out_height, line % out_height
+            _axis(rows, row_weights, h, 1, height, out_height, taps, x_row, scale_h, coordinates,
+                  rounding, cubic, exclude_outside, extrapolate, top, bottom)  # fmt: skip
             source, target = x + image * x_image * 4, y + (image * y_image + h * y_row) * 4
-            at, weights = rows + 8 * taps * h, row_weights + 4 * taps * h
-            if load_i64(at, 0) == OUTSIDE:
-                for w in range(out_width):
-                    _fill(target + w * y_pixel * 4, channels, _F(extrapolation))
-            elif channels <= 4:
-                scalar_line(source, target, at, weights, columns, column_weights, out_width,
-                            channels, y_pixel, _F(extrapolation))  # fmt: skip
-            else:
-                line(source, target, at, weights, columns, column_weights, out_width, channels,
-                     y_pixel, _F(extrapolation))  # fmt: skip
+            for w in range(out_width):
+                at, weights = columns + 8 * taps * w, column_weights + 4 * taps * w
+                if load_i64(rows, 0) == OUTSIDE or load_i64(at, 0) == OUTSIDE:
+                    _fill(target, channels, _F(extrapolation))
+                elif channels <= 4:
+                    narrow_pixel(source, target, rows, row_weights, at, weights, channels)
+                else:
+                    pixel(source, target, rows, row_weights, at, weights, channels)
+                target += y_pixel * 4
         return 0
 
     return body

@@ -103,7 +103,9 @@ class _Tile:
         builder.position_at_end(after)
         return phis
 
-    def choose(self, condition: Any, yes: Callable[[], list[Any]], no: Callable[[], list[Any]]) -> Any:
+    def choose(
+        self, condition: Any, yes: Callable[[], list[Any]], no: Callable[[], list[Any]]
+    ) -> Any:
         """Emit ``yes() if condition else no()`` over lists of values."""
         builder = self.builder
         blocks = [builder.append_basic_block(part) for part in ("yes", "no", "join")]
@@ -182,7 +184,9 @@ class _Tile:
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             panel, pointers = carried[0], carried[1 : 1 + len(groups)]
             sums = list(carried[1 + len(groups) :])
-            weights = [self.vector_load(self.address(panel, I64(j * LANES * 4))) for j in range(self.nv)]
+            weights = [
+                self.vector_load(self.address(panel, I64(j * LANES * 4))) for j in range(self.nv)
+            ]
             for m in range(self.mr):
                 pointer = self.address(
                     pointers[m // _ROWS_PER_POINTER], row_offsets[m % _ROWS_PER_POINTER]
@@ -228,7 +232,9 @@ class _Tile:
 
         for code, function in ((CLIP, clip), (LEAKY_RELU, leaky), (HARD_SWISH, hard_swish)):
             chosen = builder.icmp_signed("==", args["activation"], I64(code))
-            values = self.choose(chosen, lambda f=function, v=values: [f(x) for x in v], lambda v=values: v)
+            values = self.choose(
+                chosen, lambda f=function, v=values: [f(x) for x in v], lambda v=values: v
+            )
         return values
 
     def store(self, c: Any, values: list[Any]) -> None:
@@ -262,9 +268,27 @@ class _Tile:
         self.counted_loop("tile", args["count"], pointers, one)
 
 
-_FIELDS = (
-    "a b c bias residual lda ldc ldr S0 sa0 S1 sa1 L n count flags activation low high".split()
-)
+_FIELDS = [
+    "a",
+    "b",
+    "c",
+    "bias",
+    "residual",
+    "lda",
+    "ldc",
+    "ldr",
+    "S0",
+    "sa0",
+    "S1",
+    "sa1",
+    "L",
+    "n",
+    "count",
+    "flags",
+    "activation",
+    "low",
+    "high",
+]
 
 
 @intrinsic(prefer_literal=True)
@@ -296,11 +320,11 @@ def tile(mr: int, nv: int) -> Callable[..., int]:
         lda: int,
         ldc: int,
         ldr: int,
-        S0: int,  # noqa: N803
+        S0: int,
         sa0: int,
-        S1: int,  # noqa: N803
+        S1: int,
         sa1: int,
-        L: int,  # noqa: N803
+        L: int,
         n: int,
         count: int,
         flags: int,

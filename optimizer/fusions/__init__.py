@@ -1,0 +1,1 @@
+"""Fusions, one family of patterns a file."""

@@ -1,6 +1,16 @@
 """Shape rule and lowering of every operator that has a kernel, one family a file."""
 
-from . import conv, elementwise, matmul, movement, norm, pool, reduce
+from . import conv, elementwise, matmul, movement, norm, pool, reduce, resample
 from .registry import OPERATORS
 
-__all__ = ["OPERATORS", "conv", "elementwise", "matmul", "movement", "norm", "pool", "reduce"]
+__all__ = [
+    "OPERATORS",
+    "conv",
+    "elementwise",
+    "matmul",
+    "movement",
+    "norm",
+    "pool",
+    "reduce",
+    "resample",
+]

@@ -96,7 +96,9 @@ def _infer_conv(node: Node) -> list[Info]:
     shape = w.dims
     groups = node.attribute("group", 1)
     window = Window(node, [int(k) for k in shape[2:]])  # type: ignore[arg-type]
-    if len(shape) != x.rank or x.dims[1] != shape[1] * groups:
+    channels = x.dims[1]
+    wrong = isinstance(channels, int) and channels != shape[1] * groups
+    if len(shape) != x.rank or wrong:
         raise InvalidModel(
             f"node {node.name!r} (Conv): weights {w.name!r} of shape {shape} and group {groups} "
             f"do not fit input {x.name!r} of shape {x.dims}"
@@ -144,6 +146,8 @@ def _lower_conv(low: Lowering, node: Node, group: Group) -> None:
     if bias is not None and not bias.is_constant and ending.bias is not None:
         ending = endings.Plan(rest=group.body)
     x = low.channels_last(low.tensor(node.values[0]))
+    message = f"node {node.name!r} (Conv): channels of {x.name!r} and of the weights"
+    low.check(x.shape[1], weights.shape[1] * groups, message)
     residual = None if ending.residual is None else low.channels_last(low.tensor(ending.residual))
     order = (0, *range(2, x_rank(x)), 1)
     y = low.output(group.last, order=order)
@@ -156,7 +160,8 @@ def _lower_conv(low: Lowering, node: Node, group: Group) -> None:
         return
     emit_convolution(
         low, group, ending, window, x, y, residual, bias_tensor, groups,
-        lambda nv: packing.pack_conv(weights, groups, nv), weights.shape[0],
+        lambda nv: packing.pack_conv(weights, groups, nv), weights.shape[1] * groups,
+        weights.shape[0],
     )  # fmt: skip
 
 
@@ -186,12 +191,13 @@ def emit_convolution(
     bias: Tensor | None,
     groups: int,
     pack: Any,
+    in_channels: int,
     out_channels: int,
 ) -> None:
     """Emit a step of the convolution driver on channels-last tensors."""
     height, width = height_width(x.shape)
     out_height, out_width = height_width(y.shape)
-    (kernel_h, kernel_w), channels = window.kernel, x.shape[1] // groups
+    (kernel_h, kernel_w), channels = window.kernel, in_channels // groups
     simple = window.kernel == [1, 1] and window.strides == [1, 1] and not window.is_padded
     x_image, x_row, x_pixel = image_strides(x)
     y_image, y_row, y_pixel = image_strides(y)
@@ -376,7 +382,8 @@ def _lower_transpose(low: Lowering, node: Node, group: Group) -> None:
         source = _skip(x4, small)
         emit_convolution(
             low, group, ending, small, source, part, None, bias, groups,
-            lambda nv, w=oihw: packing.pack_conv(w, groups, nv), weights.shape[1] * groups,
+            lambda nv, w=oihw: packing.pack_conv(w, groups, nv), weights.shape[0],
+            weights.shape[1] * groups,
         )  # fmt: skip
 
 

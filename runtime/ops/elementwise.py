@@ -47,7 +47,9 @@ def _shape(node: Node, dtype: str | None = None, operands: int | None = None) ->
         from ... import InvalidModel
 
         names = [info.name for info in infos]
-        raise InvalidModel(f"node {node.name!r} ({node.op_type}): inputs {names}: {error}") from None
+        raise InvalidModel(
+            f"node {node.name!r} ({node.op_type}): inputs {names}: {error}"
+        ) from None
 
 
 def _infer(node: Node) -> list[Info]:
@@ -161,7 +163,7 @@ def _division(node: Node, operands: list[str]) -> str:
 
 def _modulo(node: Node, operands: list[str]) -> str:
     fmod = node.attribute("fmod", 0)
-    name = ("ifmod" if fmod else "imod") if _integral(node) else "fmod"
+    name = "ifmod" if fmod else "imod"
     return f"{name}({','.join(operands)})"
 
 
@@ -209,6 +211,12 @@ def _is_inf(node: Node, operands: list[str]) -> str:
     return f"is_inf({operands[0]},{int(flags[0])},{int(flags[1])})"
 
 
+def _infer_mod(node: Node) -> list[Info]:
+    if not _integral(node):
+        raise OnHost("Mod of floats")
+    return _infer(node)
+
+
 def _infer_clip(node: Node) -> list[Info]:
     first = node.required(0)
     if any(info is not None and info.rank and info.shape != (1,) for info in node.inputs[1:]):
@@ -237,10 +245,32 @@ def _elementwise(names: dict[str, Term], infer: Callable[[Node], list[Info]]) ->
         register(name, infer, _lower, term=term)
 
 
-_FLOAT_ONLY = (
-    "Exp Log Tanh Erf Sigmoid Sqrt Floor Ceil Round Sin Cos Tan Asin Acos Atan Sinh Cosh Asinh "
-    "Acosh Atanh HardSwish Softplus Softsign Mish"
-).split()
+_FLOAT_ONLY = [
+    "Exp",
+    "Log",
+    "Tanh",
+    "Erf",
+    "Sigmoid",
+    "Sqrt",
+    "Floor",
+    "Ceil",
+    "Round",
+    "Sin",
+    "Cos",
+    "Tan",
+    "Asin",
+    "Acos",
+    "Atan",
+    "Sinh",
+    "Cosh",
+    "Asinh",
+    "Acosh",
+    "Atanh",
+    "HardSwish",
+    "Softplus",
+    "Softsign",
+    "Mish",
+]
 
 
 def _snake(name: str) -> str:
@@ -300,7 +330,6 @@ _elementwise(
         "Sub": _call("sub"),
         "Mul": _call("mul"),
         "Div": _division,
-        "Mod": _modulo,
         "Pow": _power,
         "Min": _fold("min"),
         "Max": _fold("max"),
@@ -320,14 +349,15 @@ _elementwise(
         "LessOrEqual": _call("less_or_equal"),
         "Greater": _call("greater"),
         "GreaterOrEqual": _call("greater_or_equal"),
-        "And": _call("and"),
-        "Or": _call("or"),
-        "Xor": _call("xor"),
-        "Not": _call("not"),
+        "And": _call("logical_and"),
+        "Or": _call("logical_or"),
+        "Xor": _call("logical_xor"),
+        "Not": _call("logical_not"),
         "IsNaN": _call("is_nan"),
         "IsInf": _is_inf,
     },
     _infer_bool,
 )
+_elementwise({"Mod": _modulo}, _infer_mod)
 _elementwise({"Where": _call("where")}, _infer_where)
 _elementwise({"Cast": _cast, "CastLike": _cast}, _infer_cast)

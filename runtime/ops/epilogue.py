@@ -52,10 +52,10 @@ def plan(low: Lowering, head: Node, body: Sequence[Node], channel_axis: int) -> 
     value = head.outputs[0]
     queue = list(body)
     shape = head.infos[0].shape
-    if queue and (other := _added(queue[0], value)) is not None:
-        if _per_channel(low.infos[other], head.infos[0], channel_axis):
-            found.bias = other
-            value = queue.pop(0).outputs[0]
+    other = _added(queue[0], value) if queue else None
+    if other is not None and _per_channel(low.infos[other], head.infos[0], channel_axis):
+        found.bias = other
+        value = queue.pop(0).outputs[0]
     if queue and (other := _added(queue[0], value)) is not None and low.infos[other].shape == shape:
         found.residual = other
         value = queue.pop(0).outputs[0]
@@ -110,7 +110,12 @@ def _activation(node: Node, value: ir.Value, found: Plan) -> bool:
 
 
 def pointwise_fields(
-    low: Lowering, rest: Sequence[Node], value: ir.Value, target: Tensor, axes: Sequence[int | None]
+    low: Lowering,
+    rest: Sequence[Node],
+    value: ir.Value,
+    target: Tensor,
+    axes: Sequence[int | None],
+    full: Sequence[Any] | None = None,
 ) -> dict[str, Any]:
     """Fields of the pointwise kernel run over finished rows.
 
@@ -123,6 +128,8 @@ def pointwise_fields(
     target : Tensor
     axes : sequence
         Which axis of the target is image, row, pixel and channel (None: there is none).
+    full : sequence of Dim, optional
+        The result's real shape, when ``target`` sees it as a matrix.
     """
     if not rest:
         return {"epilogue": 0, "epilogue_record": 0, "epilogue_operands": 0, "may_flatten": 1}
@@ -135,6 +142,9 @@ def pointwise_fields(
     kinds = []
     flat = 1
     for tensor in tensors:
+        if full is not None and tuple(tensor.shape) == tuple(full):
+            tensor = low.ordered(tensor)
+            tensor = tensor.view(target.shape, target.strides)
         strides = broadcast_strides(low, tensor, target)
         four = [0 if axis is None else strides[axis] for axis in axes]
         if four[3] not in (0, 1):

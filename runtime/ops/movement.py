@@ -40,9 +40,7 @@ def _infer_reshape(node: Node) -> list[Info]:
     x = node.required(0)
     sizes: list[Dim] = list(node.attribute("shape") or node.required(1).sizes())
     allow_zero = node.attribute("allowzero", 0)
-    shape = [
-        x.dims[i] if size == 0 and not allow_zero else size for i, size in enumerate(sizes)
-    ]
+    shape = [x.dims[i] if size == 0 and not allow_zero else size for i, size in enumerate(sizes)]
     if -1 in shape:
         known = product([size for size in shape if size != -1])
         if known == 0:
@@ -238,8 +236,10 @@ def _infer_slice(node: Node) -> list[Info]:
     for axis, _, count, _ in bounds:
         shape[axis] = count
     known = None
-    if x.known is not None and x.rank == 1 and all(
-        isinstance(first, int) and isinstance(count, int) for _, first, count, _ in bounds
+    if (
+        x.known is not None
+        and x.rank == 1
+        and all(isinstance(first, int) and isinstance(count, int) for _, first, count, _ in bounds)
     ):
         known = x.known
         for _, first, count, step in bounds:

@@ -13,11 +13,8 @@ DTYPES = [np.uint8, np.float16, np.float32, np.float64]
 @pytest.mark.parametrize("threads", [1, 3])
 def test_fill(run: Any, dtype: Any, threads: int) -> None:
     y = np.zeros(1000, dtype)
-    run(fill(y.itemsize), threads, y=y, value=np.array([7], dtype), count=990, stride=1)
+    assert run(fill(y.itemsize), threads, y=y, value=np.array([7], dtype), count=990) == 0
     assert (y[:990] == 7).all() and (y[990:] == 0).all()
-    eye = np.zeros((9, 12), dtype)
-    run(fill(y.itemsize), threads, y=eye[:, 2:], value=np.array([1], dtype), count=9, stride=13)
-    np.testing.assert_array_equal(eye, np.eye(9, 12, 2, dtype))
 
 
 @pytest.mark.parametrize(

@@ -10,25 +10,13 @@ from sardonyx.kernels.cpu.resize import (
     TAPS,
     resize,
     resize_nearest,
-    resize_table,
+    workspace_bytes,
 )
-
-
-def table(
-    run: Any, n_in: int, n_out: int, stride: int, mode: str, scale: float = 0.0, **more: Any
-) -> tuple[np.ndarray, np.ndarray]:
-    taps = TAPS[mode]
-    index, weight = np.zeros((n_out, taps), np.int64), np.zeros((n_out, taps), np.float32)
-    words = dict(coordinate=0, rounding=0, cubic=-0.75, exclude_outside=0, extrapolate=0, begin=0.0,
-                 end=1.0) | more  # fmt: skip
-    run(resize_table, 2, index=index, weight=weight, n_in=n_in, n_out=n_out, taps=taps,
-        stride=stride, scale=scale, **words)  # fmt: skip
-    return index, weight
 
 
 def resized(
     run: Any, x: np.ndarray, size: tuple[int, int], mode: str, scales: tuple[float, float],
-    threads: int = 1, extrapolation: float = 0.0, roi: Any = None, **more: Any,
+    threads: int = 1, **more: Any,
 ) -> np.ndarray:  # fmt: skip
     """Resize NCHW through a channels-last copy inside wider tensors."""
     images, channels, height, width = x.shape
@@ -38,22 +26,20 @@ def resized(
     out = np.full((images, *size, channels + 2), 7, np.float32)
     y = out[..., :channels]
     xs, ys = ([s // 4 for s in t.strides] for t in (view, y))
-    regions = roi if roi is not None else ((0.0, 1.0), (0.0, 1.0))
-    rows, columns = (
-        table(run, n_in, n_out, stride, mode, scale, begin=begin, end=end, **more)
-        for n_in, n_out, stride, scale, (begin, end) in zip(
-            (height, width), size, xs[1:3], scales, regions, strict=True
-        )
-    )
+    space = workspace_bytes(size[1], TAPS[mode])
     words: dict[str, Any] = dict(
-        x=view, y=y, images=images, out_height=size[0], out_width=size[1], channels=channels,
-        x_image=xs[0], y_image=ys[0], y_row=ys[1], y_pixel=ys[2], rows=rows[0], columns=columns[0],
+        x=view, y=y, images=images, height=height, width=width, out_height=size[0],
+        out_width=size[1], channels=channels, scale_h=scales[0], scale_w=scales[1],
+        x_image=xs[0], x_row=xs[1], x_pixel=xs[2], y_image=ys[0], y_row=ys[1], y_pixel=ys[2],
+        coordinates=0, rounding=0, workspace=np.zeros(threads * space, np.uint8),
+        workspace_bytes=space,
     )  # fmt: skip
-    if mode == "nearest":
-        run(resize_nearest(4), threads, **words)
-    else:
-        words |= dict(row_weights=rows[1], column_weights=columns[1], extrapolation=extrapolation)
-        run(resize(TAPS[mode]), threads, **words)
+    kernel = resize_nearest(4)
+    if mode != "nearest":
+        kernel = resize(TAPS[mode])
+        words |= dict(cubic=-0.75, exclude_outside=0, extrapolate=0, extrapolation=0.0, top=0.0,
+                      bottom=1.0, left=0.0, right=1.0)  # fmt: skip
+    assert run(kernel, threads, **(words | more)) == 0
     assert (out[..., channels:] == 7).all()
     return y.transpose(0, 3, 1, 2)
 
@@ -75,7 +61,7 @@ def test_nearest(
         coordinate_transformation_mode=coordinate, nearest_mode=rounding,
     )  # fmt: skip
     y = resized(
-        run, x, result.shape[2:], "nearest", scales, 2, coordinate=COORDINATES.index(coordinate),
+        run, x, result.shape[2:], "nearest", scales, 2, coordinates=COORDINATES.index(coordinate),
         rounding=ROUNDINGS.index(rounding),
     )  # fmt: skip
     np.testing.assert_array_equal(y, result)
@@ -94,7 +80,7 @@ def test_linear(
         coordinate_transformation_mode=coordinate,
     )  # fmt: skip
     y = resized(
-        run, x, result.shape[2:], "linear", scales, 2, coordinate=COORDINATES.index(coordinate)
+        run, x, result.shape[2:], "linear", scales, 2, coordinates=COORDINATES.index(coordinate)
     )
     np.testing.assert_allclose(y, result, rtol=1e-4, atol=2e-5)
 
@@ -113,7 +99,7 @@ def test_cubic(
         coordinate_transformation_mode=coordinate, exclude_outside=exclude, cubic_coeff_a=cubic,
     )  # fmt: skip
     y = resized(
-        run, x, result.shape[2:], "cubic", scales, coordinate=COORDINATES.index(coordinate),
+        run, x, result.shape[2:], "cubic", scales, coordinates=COORDINATES.index(coordinate),
         exclude_outside=exclude, cubic=cubic,
     )  # fmt: skip
     np.testing.assert_allclose(y, result, rtol=1e-3, atol=1e-4)
@@ -129,8 +115,9 @@ def test_crop_and_resize(run: Any, expected: Any, rng: np.random.Generator, mode
         coordinate_transformation_mode="tf_crop_and_resize",
     )  # fmt: skip
     y = resized(
-        run, x, (6, 11), mode, (0.0, 0.0), 2, 3.5, ((-0.2, 0.9), (0.3, 1.4)), extrapolate=1,
-        coordinate=COORDINATES.index("tf_crop_and_resize"),
+        run, x, (6, 11), mode, (0.0, 0.0), 2, extrapolate=1, extrapolation=3.5, top=-0.2,
+        bottom=0.9, left=0.3, right=1.4,
+        coordinates=COORDINATES.index("tf_crop_and_resize"),
     )  # fmt: skip
     np.testing.assert_allclose(y, result, rtol=1e-3, atol=1e-4)
 

@@ -1,0 +1,113 @@
+"""Operators run on the host by onnx's reference implementation, until they have a kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
+
+from .. import KernelError, UnsupportedModel
+
+
+class HostOp:
+    """One node, ready to run on numpy arrays (strings as object arrays, sequences as lists).
+
+    Parameters
+    ----------
+    node : onnx_ir.Node
+    opsets : mapping
+        Opset version of each domain.
+
+    Raises
+    ------
+    UnsupportedModel
+        There is no implementation of the operator.
+    """
+
+    def __init__(self, node: ir.Node, opsets: Mapping[str, int]) -> None:
+        self._prepare(ir.to_proto(node), dict(opsets))
+
+    def _prepare(self, proto: onnx.NodeProto, opsets: dict[str, int]) -> None:
+        self.name, self.op_type = proto.name, proto.op_type
+        self.captured_names = sorted(_captured(proto))
+        self._inputs = list(proto.input)
+        names = dict.fromkeys([*filter(None, proto.input), *self.captured_names])
+        graph = onnx.helper.make_graph(
+            [proto],
+            "host",
+            [onnx.ValueInfoProto(name=name) for name in names],
+            [onnx.ValueInfoProto(name=name) for name in proto.output if name],
+        )
+        self._kept = [bool(name) for name in proto.output]
+        imports = [onnx.helper.make_opsetid(d, v) for d, v in opsets.items()]
+        self._model = onnx.helper.make_model(graph, opset_imports=imports)
+        try:
+            self._evaluator = ReferenceEvaluator(self._model)
+        except Exception as error:
+            domain = proto.domain or "ai.onnx"
+            raise UnsupportedModel(
+                f"node {proto.name!r}: no implementation of {domain}.{proto.op_type} "
+                f"(opset {opsets.get(proto.domain)}): {error}"
+            ) from error
+
+    def run(self, inputs: Sequence[Any], captured: Mapping[str, Any]) -> list[Any]:
+        """Run the node.
+
+        Parameters
+        ----------
+        inputs : sequence
+            A value for each input, None for omitted ones.
+        captured : mapping
+            Values that subgraphs use, by name (``captured_names``).
+
+        Raises
+        ------
+        KernelError
+            The operator failed; names the node and the shapes it was given.
+        """
+        feeds = {name: v for name, v in zip(self._inputs, inputs, strict=True) if name}
+        feeds.update(captured)
+        try:
+            with np.errstate(all="ignore"):
+                results = iter(self._evaluator.run(None, feeds))
+        except Exception as error:
+            shapes = {name: getattr(value, "shape", type(value)) for name, value in feeds.items()}
+            raise KernelError(
+                f"node {self.name!r} ({self.op_type}) with inputs {shapes}: {error}"
+            ) from error
+        return [_as_array(next(results)) if kept else None for kept in self._kept]
+
+    def to_bytes(self) -> bytes:
+        """Serialize, for the program's artifact."""
+        return bytes(self._model.SerializeToString())
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> HostOp:
+        """Restore what `to_bytes` gave."""
+        model = onnx.ModelProto.FromString(data)
+        made = cls.__new__(cls)
+        made._prepare(model.graph.node[0], {o.domain: o.version for o in model.opset_import})
+        return made
+
+
+def _as_array(value: Any) -> Any:
+    return np.asarray(value) if isinstance(value, np.generic | int | float | bool) else value
+
+
+def _captured(node: onnx.NodeProto) -> set[str]:
+    """Names that subgraphs of a node take from outside."""
+    found: set[str] = set()
+    for attribute in node.attribute:
+        for graph in (
+            [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs
+        ):
+            own = {i.name for i in graph.input} | {i.name for i in graph.initializer}
+            for inner in graph.node:
+                found |= ({name for name in inner.input if name} | _captured(inner)) - own
+                own |= set(inner.output)
+            found |= {o.name for o in graph.output} - own
+    return found

@@ -1,0 +1,211 @@
+"""Resize, Upsample, Pad and Gather."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...kernels.cpu import resize as kernel
+from ...kernels.cpu.fill import fill
+from ...kernels.cpu.gather import gather
+from ...kernels.cpu.pad import MODES, RANK, pad
+from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
+from ..symbolic import Dim, product
+from .conv import image_strides
+from .elementwise import short_name
+from .movement import emit_copy
+from .registry import register
+
+if TYPE_CHECKING:
+    from ..lowering import Lowering
+
+
+def _scales(node: Node) -> list[float] | None:
+    info = node.input(2)
+    if info is None or info.shape == (0,):
+        return None
+    return [float(scale) for scale in info.array()]
+
+
+def _infer_resize(node: Node) -> list[Info]:
+    x = node.required(0)
+    if x.dtype != "float32" or x.rank != 4 or node.version < 11:
+        raise OnHost("only float32 images")
+    if node.attribute("axes") or node.attribute("antialias", 0):
+        raise OnHost("axes or antialias")
+    if node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+        raise OnHost("keep_aspect_ratio_policy")
+    mode = node.attribute("coordinate_transformation_mode", "half_pixel")
+    if mode not in kernel.COORDINATES or mode == "tf_crop_and_resize":
+        raise OnHost(f"mode {mode}")
+    scales = _scales(node)
+    if scales is None:
+        shape: list[Dim] = node.required(3).sizes()
+    else:
+        shape = [_scaled(dim, scale) for dim, scale in zip(x.dims, scales, strict=True)]
+    if shape[1] != x.dims[1] or (shape[0] != x.dims[0]):
+        raise OnHost("images or channels are resized")
+    return [node.result(shape)]
+
+
+def _scaled(dim: Dim, scale: float) -> Dim:
+    if isinstance(dim, int):
+        return int(np.floor(dim * np.float32(scale)))
+    if scale == int(scale):
+        return dim * int(scale)
+    if scale > 0 and 1 / scale == int(1 / scale):
+        return dim // int(1 / scale)
+    raise OnHost("an uneven scale of an unknown size")
+
+
+def _lower_resize(low: Lowering, node: Node) -> None:
+    x = low.channels_last(low.tensor(node.values[0]))
+    y = low.output(node, order=(0, 2, 3, 1))
+    scales = _scales(node) or [0.0] * 4
+    x_image, x_row, x_pixel = image_strides(x)
+    y_image, y_row, y_pixel = image_strides(y)
+    coordinates = node.attribute("coordinate_transformation_mode", "half_pixel")
+    mode = node.attribute("mode", "nearest")
+    space = kernel.workspace_bytes(y.shape[3], kernel.TAPS[mode])
+    more = {}
+    if mode != "nearest":
+        more = dict(
+            cubic=node.attribute("cubic_coeff_a", -0.75),
+            exclude_outside=node.attribute("exclude_outside", 0), extrapolate=0,
+            extrapolation=0.0, top=0.0, bottom=1.0, left=0.0, right=1.0,
+        )  # fmt: skip
+    low.step(
+        kernel.resize_nearest(4) if mode == "nearest" else kernel.resize(kernel.TAPS[mode]),
+        outputs=[y],
+        flops=product(y.shape),
+        x=x, y=y, images=x.shape[0], height=x.shape[2], width=x.shape[3], channels=x.shape[1],
+        out_height=y.shape[2], out_width=y.shape[3], scale_h=scales[2], scale_w=scales[3],
+        x_image=x_image, x_row=x_row, x_pixel=x_pixel,
+        y_image=y_image, y_row=y_row, y_pixel=y_pixel,
+        coordinates=kernel.COORDINATES.index(coordinates),
+        rounding=kernel.ROUNDINGS.index(node.attribute("nearest_mode", "round_prefer_floor")),
+        workspace=low.workspace(space), workspace_bytes=space, **more,
+    )  # fmt: skip
+
+
+# --- Pad --------------------------------------------------------------------------------------
+
+
+def _pads(node: Node) -> tuple[list[Dim], list[Dim]]:
+    x = node.required(0)
+    given = node.attribute("pads") or node.required(1).sizes()
+    axes = list(range(x.rank))
+    if node.input(3) is not None:
+        axes = [axis % x.rank for axis in node.required(3).integers()]
+    before: list[Dim] = [0] * x.rank
+    after: list[Dim] = [0] * x.rank
+    for i, axis in enumerate(axes):
+        before[axis], after[axis] = given[i], given[i + len(axes)]
+    return before, after
+
+
+def _infer_pad(node: Node) -> list[Info]:
+    x = node.required(0)
+    before, after = _pads(node)
+    if node.attribute("mode", "constant") != "constant" and (
+        x.rank > RANK or any(isinstance(pad, int) and pad < 0 for pad in before + after)
+    ):
+        raise OnHost("more axes than the kernel has, or negative pads with a mode")
+    if not all(isinstance(pad, int) for pad in before + after):
+        raise OnHost("padding depends on the input's shape")
+    value = node.input(2)
+    if value is not None and (not value.is_constant or value.array().size != 1):
+        raise OnHost("the value is not constant")
+    return [node.result([d + a + b for d, a, b in zip(x.dims, before, after, strict=True)])]
+
+
+def _lower_pad(low: Lowering, node: Node) -> None:
+    from ..fusion import preferred_order
+
+    x = low.tensor(node.values[0])
+    before, after = _pads(node)
+    y = low.output(node, order=preferred_order(x.shape, [x]) if len(x.shape) == 4 else None)
+    dtype = np.dtype(x.dtype)
+    given = node.input(2)
+    value = np.zeros(1, dtype) if given is None else given.array().reshape(1).astype(dtype)
+    if node.attribute("value") is not None:
+        value = np.full(1, node.attribute("value"), dtype)
+    mode = node.attribute("mode", "constant")
+    if mode != "constant":
+        groups = (
+            ("n", x.shape, 1), ("m", y.shape, 1), ("p", before, 0), ("x", x.strides, 0),
+            ("y", y.strides, 0),
+        )  # fmt: skip
+        fields: dict[str, Dim] = {}
+        for name, values, unused in groups:
+            filled = [unused] * (RANK - len(values)) + list(values)
+            fields |= {f"{name}{i}": v for i, v in enumerate(filled)}
+        low.step(
+            pad(dtype.itemsize), outputs=[y], x=x, y=y, value=low.constant(value),
+            mode=MODES.index(mode), **fields,
+        )  # fmt: skip
+        return
+    if low.is_whole(y):
+        low.step(
+            fill(dtype.itemsize), outputs=[y], op_type="Fill", y=y, value=low.constant(value),
+            count=y.size,
+        )  # fmt: skip
+    else:
+        spread = low.constant(value).view(y.shape, (0,) * len(y.shape))
+        emit_copy(low, spread, y, "Fill")
+    shape, source, target = list(x.shape), 0, 0
+    for axis in range(len(shape)):
+        front, back = int(before[axis]), int(after[axis])  # type: ignore[arg-type]
+        shape[axis] = shape[axis] + min(front, 0) + min(back, 0)
+        source = source + max(-front, 0) * x.strides[axis]
+        target = target + max(front, 0) * y.strides[axis]
+    emit_copy(low, x.view(shape, x.strides, source), y.view(shape, y.strides, target))
+
+
+# --- Gather -----------------------------------------------------------------------------------
+
+
+def _infer_gather(node: Node) -> list[Info]:
+    x, indices = node.required(0), node.required(1)
+    axis = node.attribute("axis", 0) % max(x.rank, 1)
+    known = None
+    if x.known is not None and x.rank == 1 and indices.known is not None:
+        values = x.sizes()
+        picked = [values[i] for i in indices.integers() if -len(values) <= i < len(values)]
+        if len(picked) == len(indices.integers()) and len(picked) <= KNOWN_LIMIT:
+            known = known_array(picked, tuple(indices.dims))  # type: ignore[arg-type]
+    if indices.dtype not in ("int32", "int64"):
+        raise OnHost(f"indices of {indices.dtype}")
+    return [node.result((*x.dims[:axis], *indices.dims, *x.dims[axis + 1 :]), known=known)]
+
+
+def _lower_gather(low: Lowering, node: Node) -> None:
+    x = low.tensor(node.values[0])
+    axis = node.attribute("axis", 0) % len(x.shape)
+    info = node.required(1)
+    single = info.known is not None and info.known.size == 1 and isinstance(x.shape[axis], int)
+    if single and isinstance(info.known.reshape(-1)[0], int):  # type: ignore[union-attr]
+        # One known index is a view.
+        index, size = int(info.known.reshape(-1)[0]), int(x.shape[axis])  # type: ignore
+        if -size <= index < size:
+            start = index + size if index < 0 else index
+            strides = (*x.strides[:axis], *[0] * info.rank, *x.strides[axis + 1 :])
+            low.set(node, x.view(node.infos[0].dims, strides, start * x.strides[axis]))
+            return
+    x = low.ordered(x)
+    indices = low.ordered(low.tensor(node.values[1]))
+    y = low.output(node)
+    inner = product(x.shape[axis + 1 :])
+    low.step(
+        gather(x.itemsize, short_name(indices.dtype)),
+        outputs=[y],
+        x=x, indices=indices, y=y, outer=product(x.shape[:axis]), size=x.shape[axis],
+        inner=inner, count=indices.size, x_outer=x.shape[axis] * inner, x_axis=inner,
+        y_outer=indices.size * inner, y_axis=inner,
+    )  # fmt: skip
+
+
+register("Resize", _infer_resize, _lower_resize)
+register("Pad", _infer_pad, _lower_pad)
+register("Gather", _infer_gather, _lower_gather)

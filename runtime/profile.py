@@ -1,0 +1,118 @@
+"""Timings of a program's steps, as ``Session.profile`` gives them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .executor import Context
+
+
+@dataclass
+class StepProfile:
+    """One step: what it is and how long it took.
+
+    Attributes
+    ----------
+    times_ns
+        One duration a run, in nanoseconds.
+    flops, bytes
+        Floating-point operations and the least traffic of the bound sizes.
+    """
+
+    index: int
+    name: str
+    op_type: str
+    nodes: tuple[str, ...]
+    outputs: tuple[str, ...]
+    kernel: str
+    layout: str
+    precision: str
+    times_ns: np.ndarray
+    flops: int
+    bytes: int
+
+
+@dataclass
+class RunProfile:
+    """Steps and whole runs; ``total_ns`` holds one duration a run."""
+
+    steps: list[StepProfile]
+    total_ns: np.ndarray
+    threads: int
+    memory: dict[str, int] = field(default_factory=dict)
+
+
+def profile(context: Context, arrays: Sequence[np.ndarray], runs: int, warmup: int) -> RunProfile:
+    """Time a bound context; see ``Session.profile``."""
+    program = context.program
+    count = len(program.steps)
+    stamps = np.zeros((runs, count + 1), np.int64)
+    hosts = np.zeros((runs, len(program.host_steps)), np.int64)
+    totals = np.zeros(runs, np.int64)
+    for _ in range(warmup):
+        context.run(arrays)
+    for run in range(runs):
+        start = time.perf_counter_ns()
+        context.run(arrays, stamps[run])
+        totals[run] = time.perf_counter_ns() - start
+        hosts[run] = context.host_ns
+    rate = _nanoseconds_per_cycle()
+    durations = np.diff(stamps, axis=1) * rate
+    steps = _native_steps(context, durations) + _host_steps(context, hosts)
+    memory = {"arena_bytes": context.arena_bytes, "weight_bytes": program.weight_bytes}
+    return RunProfile(steps, totals, context.threads, memory)
+
+
+def _nanoseconds_per_cycle() -> float:
+    """Length of a tick of the time stamp counter, measured over 20 ms."""
+    from ..kernels.compiler import native_function
+    from .team import executor_function
+
+    read = native_function(executor_function("read_cycles"))
+    before, start = read(0, 0, 1), time.perf_counter_ns()
+    time.sleep(0.02)
+    return (time.perf_counter_ns() - start) / (read(0, 0, 1) - before)
+
+
+def _native_steps(context: Context, durations: np.ndarray) -> list[StepProfile]:
+    program = context.program
+    return [
+        StepProfile(
+            index,
+            step.name,
+            step.op_type,
+            tuple(step.nodes),
+            tuple(program.tensors[t].name for t in step.outputs),
+            str(program.kernels[step.kernel]),
+            step.layout,
+            program.metadata["precision"],
+            durations[:, index],
+            context.value(step.flops),
+            context.value(step.bytes),
+        )
+        for index, step in enumerate(program.steps)
+    ]
+
+
+def _host_steps(context: Context, times: np.ndarray) -> list[StepProfile]:
+    program = context.program
+    return [
+        StepProfile(
+            len(program.steps) + index,
+            host.name,
+            host.op_type,
+            (host.name,),
+            tuple(program.tensors[t].name for t in host.outputs if t >= 0),
+            "onnx.reference",
+            "host",
+            program.metadata["precision"],
+            times[:, index],
+            0,
+            0,
+        )
+        for index, host in enumerate(program.host_steps)
+    ]

@@ -1,0 +1,356 @@
+"""Session: opens a model and runs it.
+
+The first time, the model is imported, optimized and lowered; the program is kept on disk and
+opened from there the next time, without onnx, the optimizer or the compiler.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import InvalidArgument, InvalidModel, __version__
+from ..kernels.compiler import cache_folder, environment_key, is_compiled, kernel_address
+from .executor import Context, Executable
+from .program import Port, Program, is_artifact, load_program, save_program
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from .profile import RunProfile
+
+_TYPES = {"float32": "float", "float64": "double", "object": "string"}
+_PRECISIONS = ("fp32", "strict")
+_LEVELS = ("none", "basic", "all")
+
+
+class NodeArg:
+    """An input or output: ``name``, ``type`` such as ``"tensor(float)"``, ``shape``."""
+
+    def __init__(self, port: Port) -> None:
+        self.name = port.name
+        self.type = f"tensor({_TYPES.get(port.dtype, port.dtype)})"
+        self.shape = port.dims
+
+    def __repr__(self) -> str:
+        return f"NodeArg(name={self.name!r}, type={self.type!r}, shape={self.shape})"
+
+
+class Session:
+    """A model ready to run.
+
+    Parameters
+    ----------
+    model
+        Anything ``sardonyx.load`` takes, or a program written by `save`.
+    threads : int, optional
+        Threads of a run; the number of processors this process may use when not given.
+    precision : {"fp32", "strict"}
+        ``"strict"`` keeps to algorithms that only reassociate sums.
+    optimize : {"all", "basic", "none"}
+        Level of the optimizer.
+
+    Raises
+    ------
+    InvalidModel, UnsupportedModel, InvalidArgument
+        The model cannot run, or an option is not known.
+
+    Notes
+    -----
+    Runs may be called from several threads at once; sessions can be used after a fork and can
+    be pickled (by what they were made from).
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        threads: int | None = None,
+        precision: str = "fp32",
+        optimize: str = "all",
+    ) -> None:
+        if precision not in _PRECISIONS:
+            raise InvalidArgument(f"precision must be one of {_PRECISIONS}, not {precision!r}")
+        if optimize not in _LEVELS:
+            raise InvalidArgument(f"optimize must be one of {_LEVELS}, not {optimize!r}")
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise InvalidArgument(f"threads must be a positive integer, not {threads!r}")
+        self.threads = threads or len(os.sched_getaffinity(0))
+        self._source, self._options = model, {"precision": precision, "optimize": optimize}
+        self._program = _open(model, self._options)
+        self._compile()
+        self._executable = Executable(self._program)
+        self._contexts: list[Context] = []
+        self._lock = threading.Lock()
+        self._names = [port.name for port in self._program.inputs]
+        self._dtypes = [np.dtype(p.dtype) for p in self._program.inputs]
+        self._output_names = [port.name for port in self._program.outputs]
+
+    def _compile(self) -> None:
+        """Compile what is not cached, showing progress on a terminal."""
+        missing = [ref for ref in self._program.kernels if not is_compiled(ref)]
+        if missing:
+            import sys
+
+            from rich.progress import track
+
+            shown = sys.stderr.isatty()
+            for ref in track(missing, "compiling kernels", transient=True, disable=not shown):
+                kernel_address(ref)
+
+    # --- running ------------------------------------------------------------------------------
+
+    def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
+        """Run the model.
+
+        Parameters
+        ----------
+        output_names : sequence of str, optional
+            Outputs wanted; all when None.
+        feeds : mapping
+            An array for each input.
+
+        Returns
+        -------
+        list
+            One array for each output wanted.
+
+        Raises
+        ------
+        InvalidArgument
+            An input is missing, unknown, or of the wrong type or shape.
+        KernelError
+            A step failed.
+        """
+        arrays, shapes = self._arguments(feeds)
+        with self._context(shapes) as context:
+            results = context.run(arrays)
+        if output_names is None:
+            return results
+        return [results[self._output_index(name)] for name in output_names]
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run with inputs in order or by name; one output comes alone, several as a tuple."""
+        if len(args) > len(self._names):
+            raise InvalidArgument(f"{len(args)} inputs given, the model has {len(self._names)}")
+        feeds = dict(zip(self._names, args, strict=False))
+        if twice := sorted(set(feeds) & set(kwargs)):
+            raise InvalidArgument(f"inputs given twice: {twice}")
+        results = self.run(None, {**feeds, **kwargs})
+        return results[0] if len(results) == 1 else tuple(results)
+
+    def _output_index(self, name: str) -> int:
+        try:
+            return self._output_names.index(name)
+        except ValueError:
+            raise InvalidArgument(
+                f"no output {name!r}; the outputs are {self._output_names}"
+            ) from None
+
+    def _arguments(
+        self, feeds: Mapping[str, Any]
+    ) -> tuple[list[np.ndarray], tuple[tuple[int, ...], ...]]:
+        if len(feeds) != len(self._names) or any(name not in feeds for name in self._names):
+            missing = [name for name in self._names if name not in feeds]
+            unknown = [name for name in feeds if name not in self._names]
+            raise InvalidArgument(f"inputs missing: {missing}, inputs not known: {unknown}")
+        arrays, shapes = [], []
+        for port, dtype in zip(self._program.inputs, self._dtypes, strict=True):
+            value = feeds[port.name]
+            if dtype.kind == "O":
+                arrays.append(value)
+                shapes.append(())
+                continue
+            array = value if type(value) is np.ndarray else np.asarray(value)
+            if array.dtype != dtype:
+                raise InvalidArgument(
+                    f"input {port.name!r}: expected {dtype.name}, got {array.dtype.name}"
+                )
+            if not array.flags.c_contiguous or not array.flags.aligned:
+                array = np.array(array, order="C")
+            shapes.append(array.shape)
+            arrays.append(array)
+        return arrays, tuple(shapes)
+
+    def _check_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> None:
+        sizes: dict[str, tuple[int, str]] = {}
+        for port, shape in zip(self._program.inputs, shapes, strict=True):
+            if port.dims is None or port.dtype == "object":
+                continue
+            if len(shape) != len(port.dims):
+                raise InvalidArgument(
+                    f"input {port.name!r}: expected {len(port.dims)} dimensions {port.dims}, "
+                    f"got shape {shape}"
+                )
+            for axis, (size, dim) in enumerate(zip(shape, port.dims, strict=True)):
+                if isinstance(dim, int) and size != dim:
+                    raise InvalidArgument(
+                        f"input {port.name!r}: expected {dim} in dimension {axis} "
+                        f"({port.dims}), got shape {shape}"
+                    )
+                if isinstance(dim, str):
+                    first = sizes.setdefault(dim, (size, port.name))
+                    if first[0] != size:
+                        raise InvalidArgument(
+                            f"input {port.name!r}: dimension {axis} ({dim!r}) is {size}, "
+                            f"but {first[0]} in input {first[1]!r}"
+                        )
+
+    @contextmanager
+    def _context(self, shapes: tuple[tuple[int, ...], ...]) -> Iterator[Context]:
+        """Lend a context bound to the shapes; one bound to them already when there is one."""
+        with self._lock:
+            found = next((c for c in self._contexts if c.shapes == shapes), None)
+            if found is not None:
+                self._contexts.remove(found)
+            elif self._contexts:
+                found = self._contexts.pop()
+        context = found or Context(self._executable, self.threads)
+        try:
+            if context.shapes != shapes:
+                self._check_shapes(shapes)
+                context.bind(shapes)
+            yield context
+        finally:
+            with self._lock:
+                self._contexts.append(context)
+
+    # --- looking in ---------------------------------------------------------------------------
+
+    def get_inputs(self) -> list[NodeArg]:
+        """Describe the inputs."""
+        return [NodeArg(port) for port in self._program.inputs]
+
+    def get_outputs(self) -> list[NodeArg]:
+        """Describe the outputs."""
+        return [NodeArg(port) for port in self._program.outputs]
+
+    def profile(self, feeds: Mapping[str, Any], runs: int = 20, warmup: int = 3) -> RunProfile:
+        """Time every step over several runs."""
+        from .profile import profile
+
+        arrays, shapes = self._arguments(feeds)
+        with self._context(shapes) as context:
+            return profile(context, arrays, runs, warmup)
+
+    def trace(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Run step by step; every value the program materialises, by its ONNX name."""
+        arrays, shapes = self._arguments(feeds)
+        with self._context(shapes) as context:
+            return {
+                self._program.tensors[index].name: value
+                for index, value in context.trace(arrays)
+                if self._program.tensors[index].name
+            }
+
+    def optimized_model(self) -> ir.Model:
+        """Return the model that was lowered, made again from the source."""
+        if not _is_model(self._source):
+            raise InvalidArgument("a saved program holds no model; open the model itself")
+        return _optimized(self._source, self._options)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the program, which opens on this kind of processor without being lowered again."""
+        if not save_program(self._program, Path(path), _environment()):
+            raise InvalidArgument(f"cannot write {os.fspath(path)!r}")
+
+    # --- life ---------------------------------------------------------------------------------
+
+    def shrink(self) -> None:
+        """Give back the working memory of idle runs."""
+        with self._lock:
+            self._contexts.clear()
+
+    def close(self) -> None:
+        """Same as `shrink`; the session can still be used."""
+        self.shrink()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __reduce__(self) -> Any:
+        source = self._source
+        if not isinstance(source, bytes | str | os.PathLike):
+            from ..importers import to_bytes
+
+            source = to_bytes(source)
+        return _reopen, (source, self.threads, self._options)
+
+
+def _reopen(source: Any, threads: int, options: dict[str, str]) -> Session:
+    return Session(source, threads=threads, **options)
+
+
+# --- making programs --------------------------------------------------------------------------
+
+
+def _environment() -> str:
+    """What every program depends on: version, sources of the runtime, processor."""
+    digest = hashlib.sha256(f"{__version__} {environment_key()}".encode())
+    root = Path(__file__).parent.parent
+    for folder in ("runtime", "optimizer", "importers"):
+        for path in sorted((root / folder).rglob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()[:32]
+
+
+def _is_model(source: Any) -> bool:
+    return not (isinstance(source, str | os.PathLike) and is_artifact(Path(source)))
+
+
+def _optimized(source: Any, options: Mapping[str, str]) -> ir.Model:
+    from ..importers import load
+    from ..optimizer import optimize
+
+    return optimize(load(source), options["optimize"])
+
+
+def _open(source: Any, options: Mapping[str, str]) -> Program:
+    if not _is_model(source):
+        return load_program(Path(source), _environment())
+    key = _content_key(source, options)
+    folder = cache_folder()
+    path = None if key is None or folder is None else folder / "programs" / f"{key}.sdx"
+    if path is not None and path.exists():
+        try:
+            return load_program(path, key)
+        except InvalidModel:
+            path.unlink(missing_ok=True)
+    from .lowering import lower
+
+    program = lower(_optimized(source, options), dict(options))
+    if path is not None and key is not None and save_program(program, path, key):
+        # The mapped file takes the place of the copy in memory.
+        program = load_program(path, key)
+    return program
+
+
+def _content_key(source: Any, options: Mapping[str, str]) -> str | None:
+    """Digest of a model file or its bytes with all a program depends on; None for objects."""
+    digest = hashlib.sha256()
+    if isinstance(source, bytes):
+        digest.update(source)
+    elif isinstance(source, str | os.PathLike) and Path(source).suffix == ".onnx":
+        try:
+            with open(source, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256")
+        except OSError:
+            return None
+        # External data is not part of the file: its place, size and time stand for it.
+        for other in sorted(Path(source).parent.glob(f"{Path(source).name}*.data")):
+            info = other.stat()
+            digest.update(f"{other.name} {info.st_size} {info.st_mtime_ns}".encode())
+    else:
+        return None
+    digest.update(repr((sorted(options.items()), _environment())).encode())
+    return digest.hexdigest()[:40]

@@ -1,0 +1,238 @@
+import _thread
+import os
+import pickle
+import stat
+import threading
+import time
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper as oh
+
+import sardonyx
+from sardonyx.kernels import compiler
+
+
+def make_model(nodes, inputs, outputs, initializers=(), opset=17):
+    graph = oh.make_graph(
+        nodes,
+        "test",
+        [oh.make_tensor_value_info(n, t, s) for n, t, s in inputs],
+        [oh.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in outputs],
+        [onnx.numpy_helper.from_array(a, n) for n, a in initializers],
+    )
+    made = oh.make_model(graph, opset_imports=[oh.make_opsetid("", opset)], ir_version=8)
+    return made.SerializeToString()
+
+
+@pytest.fixture(scope="module")
+def model():
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((8, 3, 3, 3), np.float32)
+    nodes = [
+        oh.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1], name="conv"),
+        oh.make_node("Relu", ["a"], ["b"], name="relu"),
+        oh.make_node("GlobalAveragePool", ["b"], ["y"], name="mean"),
+    ]
+    return make_model(nodes, [("x", 1, ["N", 3, "H", "W"])], ["y"], [("w", weights)])
+
+
+def expected(model, x):
+    from onnx.reference import ReferenceEvaluator
+
+    return ReferenceEvaluator(onnx.ModelProto.FromString(model)).run(None, {"x": x})[0]
+
+
+def images(n=1, h=16, w=12, seed=0):
+    return np.random.default_rng(seed).standard_normal((n, 3, h, w), np.float32)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+def test_shapes_may_change_from_run_to_run(model, threads):
+    session = sardonyx.Session(model, threads=threads)
+    for n, h, w in [(1, 16, 12), (3, 5, 40), (1, 1, 1), (2, 33, 7), (1, 16, 12)]:
+        x = images(n, h, w)
+        np.testing.assert_allclose(session(x), expected(model, x), rtol=1e-4, atol=1e-5)
+
+
+def test_interface_is_onnxruntimes(model):
+    session = sardonyx.Session(model)
+    (port,) = session.get_inputs()
+    assert (port.name, port.type, port.shape) == ("x", "tensor(float)", ["N", 3, "H", "W"])
+    x = images()
+    assert len(session.run(["y"], {"x": x})) == 1
+    np.testing.assert_array_equal(session(x=x), session(x))
+
+
+@pytest.mark.parametrize(
+    ("feeds", "message"),
+    [
+        ({}, "missing"),
+        ({"x": images(), "z": images()}, "z"),
+        ({"x": images().astype(np.float64)}, "expected float32, got float64"),
+        ({"x": images()[0]}, "expected 4 dimensions"),
+        ({"x": np.zeros((1, 4, 5, 5), np.float32)}, "expected 3 in dimension 1"),
+    ],
+)
+def test_wrong_inputs_are_named(model, feeds, message):
+    with pytest.raises(sardonyx.InvalidArgument, match=message):
+        sardonyx.Session(model).run(None, feeds)
+
+
+def test_unknown_outputs_and_options_are_refused(model):
+    with pytest.raises(sardonyx.InvalidArgument, match="no output"):
+        sardonyx.Session(model).run(["nothing"], {"x": images()})
+    with pytest.raises(sardonyx.InvalidArgument, match="precision"):
+        sardonyx.Session(model, precision="fp8")
+    with pytest.raises(sardonyx.InvalidArgument, match="threads"):
+        sardonyx.Session(model, threads=0)
+
+
+def test_arrays_of_any_layout_are_taken(model):
+    session = sardonyx.Session(model)
+    x = images(2, 8, 8)
+    frozen = x.copy()
+    frozen.flags.writeable = False
+    strided = np.asfortranarray(x)
+    raw = np.zeros(x.nbytes + 1, np.uint8)
+    unaligned = raw[1:].view(np.float32).reshape(x.shape)
+    unaligned[:] = x
+    for array in (frozen, strided, unaligned, x[::-1][::-1]):
+        np.testing.assert_array_equal(session(array), session(x))
+
+
+def test_empty_and_non_finite_inputs(model):
+    session = sardonyx.Session(model)
+    assert session(np.zeros((0, 3, 4, 4), np.float32)).shape == (0, 8, 1, 1)
+    x = images()
+    x[0, 1, 3, 3] = np.nan
+    assert np.isnan(session(x)).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_concurrent_runs(model, threads):
+    session = sardonyx.Session(model, threads=threads)
+    inputs = [images(1, 10 + i, 12, i) for i in range(4)]
+    wanted = [expected(model, x) for x in inputs]
+    wrong = []
+
+    def work(i):
+        for _ in range(25):
+            if not np.allclose(session(inputs[i]), wanted[i], rtol=1e-4, atol=1e-5):
+                wrong.append(i)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert not wrong
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_usable_after_fork(model):
+    session = sardonyx.Session(model, threads=2)
+    x = images()
+    wanted = session(x)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if np.array_equal(session(x), wanted) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    np.testing.assert_array_equal(session(x), wanted)
+
+
+def test_pickling(model, tmp_path):
+    x = images()
+    path = tmp_path / "model.onnx"
+    path.write_bytes(model)
+    for source in (model, path, onnx.ModelProto.FromString(model)):
+        session = sardonyx.Session(source, threads=1)
+        again = pickle.loads(pickle.dumps(session))
+        np.testing.assert_array_equal(again(x), session(x))
+
+
+def test_interrupt_ends_a_long_run():
+    square = np.eye(1024, dtype=np.float32)
+    nodes = [
+        oh.make_node("MatMul", [f"t{i}", "w"], [f"t{i + 1}"], name=f"product{i}")
+        for i in range(400)
+    ]
+    bytes_ = make_model(nodes, [("t0", 1, [1024, 1024])], ["t400"], [("w", square)])
+    session = sardonyx.Session(bytes_, threads=1)
+    x = np.ones((1024, 1024), np.float32)
+    timer = threading.Timer(0.2, _thread.interrupt_main)
+    start = time.perf_counter()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        while time.perf_counter() - start < 60:
+            session(x)
+    small = sardonyx.Session(bytes_, threads=1)
+    np.testing.assert_array_equal(small(x), x)
+
+
+def test_index_out_of_range_names_the_node():
+    table = np.arange(10, dtype=np.float32)
+    node = oh.make_node("Gather", ["w", "i"], ["y"], name="lookup")
+    session = sardonyx.Session(
+        make_model([node], [("i", onnx.TensorProto.INT64, ["K"])], ["y"], [("w", table)])
+    )
+    np.testing.assert_array_equal(session(np.array([1, -1])), table[[1, 9]])
+    with pytest.raises(sardonyx.KernelError, match="lookup.*Gather.*out of range"):
+        session(np.array([3, 10]))
+
+
+# --- artifacts and caches ---------------------------------------------------------------------
+
+
+def test_saved_programs_open_again(model, tmp_path):
+    path = tmp_path / "program.sdx"
+    session = sardonyx.Session(model)
+    session.save(path)
+    x = images()
+    np.testing.assert_array_equal(sardonyx.Session(path)(x), session(x))
+
+
+@pytest.mark.parametrize("at", [0.01, 0.3, 0.6, 0.99])
+def test_damaged_programs_are_refused(model, tmp_path, at):
+    path = tmp_path / "program.sdx"
+    sardonyx.Session(model).save(path)
+    data = bytearray(path.read_bytes())
+    position = max(30, int(len(data) * at))
+    # Padding between the sections means nothing: look for a byte that does.
+    while data[position] == 0:
+        position -= 1
+    for changed in (data[:position], data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :]):
+        path.write_bytes(changed)
+        with pytest.raises(sardonyx.InvalidModel, match="truncated|corrupted|readable"):
+            sardonyx.Session(path)
+
+
+def test_programs_of_another_processor_are_refused(model, tmp_path, monkeypatch):
+    path = tmp_path / "program.sdx"
+    sardonyx.Session(model).save(path)
+    monkeypatch.setattr("sardonyx.runtime.session.environment_key", lambda: "another")
+    with pytest.raises(sardonyx.InvalidModel, match="another model, version or processor"):
+        sardonyx.Session(path)
+
+
+def test_a_cache_others_can_write_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
+    tmp_path.chmod(0o700)
+    assert compiler.cache_folder() == tmp_path
+    tmp_path.chmod(0o700 | stat.S_IWOTH)
+    assert compiler.cache_folder() is None
+
+
+def test_a_damaged_kernel_is_compiled_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
+    ref = compiler.KernelRef("kernels.cpu.words", "store_words")
+    path = compiler._object_path(ref)
+    symbol, code = compiler.compile_object(ref)
+    path.parent.mkdir(parents=True)
+    for damaged in (b"", b"sardonyx-object-1\n", compiler._MAGIC + bytes(32) + code):
+        path.write_bytes(damaged)
+        assert compiler._read_object(path) is None
+    monkeypatch.setattr(compiler, "_addresses", {})
+    assert compiler.kernel_address(ref) > 0
+    assert compiler._read_object(path) is not None

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sardonyx.runtime.symbolic import (
+    Code,
+    ceil_divide,
+    evaluate,
+    floor_divide,
+    maximum,
+    minimum,
+    modulo,
+    not_one,
+    symbol,
+)
+from sardonyx.runtime.team import executor_function
+from sardonyx.kernels.compiler import native_function
+
+H, W = symbol("h"), symbol("w")
+
+
+def test_equal_expressions_have_one_normal_form():
+    assert (H + W) * 2 == 2 * W + H + H
+    assert (H * W) // W == H
+    assert (4 * H + 4) // 4 == H + 1
+    assert H - H == 0
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        (H - 1) // 2 + 1,
+        ceil_divide(H, 3) * W,
+        modulo(H * W, 7),
+        maximum(H, W) - minimum(H, 5),
+        floor_divide(H + 3, W),
+        not_one(H) * W + 2,
+        5 - H,
+    ],
+)
+@pytest.mark.parametrize("sizes", [(1, 1), (7, 3), (640, 48)])
+def test_compiled_evaluation_agrees_with_the_reference(expression, sizes):
+    named = dict(zip(("h", "w"), sizes, strict=True))
+    code = Code()
+    slot = code.slot(expression)
+    table = np.array(code.instructions, np.int64)
+    symbols = np.array([named[name] for name in code.symbols], np.int64)
+    values = np.zeros(len(table), np.int64)
+    record = np.array(
+        [table.ctypes.data, len(table), symbols.ctypes.data, values.ctypes.data], np.int64
+    )
+    native_function(executor_function("evaluate"))(record.ctypes.data, 0, 1)
+    assert values[slot] == evaluate(expression, named)
+
+
+@given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 9))
+def test_division_is_floor_division(h, w, by):
+    sizes = {"h": h, "w": w}
+    assert evaluate((H * 6 + W) // by, sizes) == (6 * h + w) // by
+    assert evaluate(ceil_divide(H + W, by), sizes) == -(-(h + w) // by)
