@@ -8,9 +8,8 @@ from typing import Any
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
-from .simd import I8, I16, I32, I64
+from .simd import I8, I16, I32, I64, intrinsic
 from .target import LANES
 
 _ELEMENTS = {1: I8, 2: I16, 4: I32, 8: I64}
@@ -141,14 +140,15 @@ def _gather(builder: ir.IRBuilder, vectors: list[Any], wanted: list[tuple[int, i
 
 @functools.cache
 def interleave(itemsize: int, rows: int) -> Any:
-    """``f(source, source_stride, target)``: ``LANES``-wide rows become dense tuples of ``rows``.
+    """``f(source, source_stride, target, target_stride)``: rows become dense tuples.
 
     Parameters
     ----------
     itemsize
         Bytes of an element.
     rows
-        Number of source rows, each of ``64 // itemsize`` (AVX-512) dense elements.
+        Number of source rows, each a vector of dense elements; a tuple holds one of each. The
+        tuples fill as many vectors, ``target_stride`` bytes apart.
     """
     count = LANES * 4 // itemsize
 
@@ -161,7 +161,7 @@ def interleave(itemsize: int, rows: int) -> Any:
 
 @functools.cache
 def deinterleave(itemsize: int, rows: int) -> Any:
-    """The inverse of ``interleave``: dense tuples of ``rows`` elements become rows."""
+    """``f(source, source_stride, target, target_stride)``: invert ``interleave``."""
     count = LANES * 4 // itemsize
 
     def move(builder: ir.IRBuilder, vectors: list[Any]) -> list[Any]:

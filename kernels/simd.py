@@ -16,12 +16,12 @@ from numba.core import cgutils, types
 from numba.core.datamodel import PrimitiveModel, register_default
 from numba.core.imputils import lower_builtin
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic as _intrinsic
+from numba.extending import intrinsic as _numba_intrinsic
 
 from .target import LANES
 
-# numba's decorator has no types.
-intrinsic: Any = _intrinsic
+# numba annotates its result as if callers passed the typing context.
+intrinsic: Callable[..., Any] = _numba_intrinsic
 
 I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()

@@ -7,12 +7,12 @@ from typing import Any
 
 from numba import njit
 
-from .. import shuffle, simd
+from .. import shuffle
 from ..registry import Pointer, kernel_factory
-from ..simd import load_i64, stack_words, store_i64, vload, vload_first, vstore, vstore_first
+from ..simd import load_i64, stack_words, store_i64
 from ..target import LANES
+from .elements import RANK, element, run_copier
 
-RANK = 8
 _SMALL = 4096  # elements below which one thread does it all
 
 
@@ -58,23 +58,15 @@ def _bring(dims: Pointer, to: Pointer, source: Pointer, strides: Pointer, at: in
             _exchange(dims, to, source, axis, at)
 
 
-def _line(itemsize: int, load: Any, store: Any) -> Callable[..., None]:
+def _line(itemsize: int) -> Callable[..., None]:
     """Copy one run of n elements."""
-    wide = LANES * 4 // itemsize
+    load, store = element(itemsize)
+    copy_run = run_copier(itemsize)
 
     @njit
     def line(target: Pointer, source: Pointer, n: int, t: int, s: int) -> None:
         if t == 1 and s == 1:
-            i = 0
-            while i + wide <= n:
-                vstore(target + i * itemsize, 0, vload(source + i * itemsize, 0))
-                i += wide
-            if itemsize == 4:
-                vstore_first(target, i, vload_first(source, i, n - i), n - i)
-            else:
-                while i < n:
-                    store(target, i, load(source, i))
-                    i += 1
+            copy_run(target, source, n)
         else:
             for i in range(n):
                 store(target, i * t, load(source, i * s))
@@ -82,8 +74,9 @@ def _line(itemsize: int, load: Any, store: Any) -> Callable[..., None]:
     return line
 
 
-def _transposition(itemsize: int, load: Any, store: Any) -> Callable[..., None]:
+def _transposition(itemsize: int) -> Callable[..., None]:
     """Copy a plane of m x n elements, dense along m in the source and along n in the target."""
+    load, store = element(itemsize)
     size = shuffle.block_size(itemsize)
     block = shuffle.transpose_block(itemsize)
     wide = LANES * 4 // itemsize
@@ -150,10 +143,7 @@ def copy(itemsize: int) -> Callable[..., int]:
     another in the target by transposing blocks in registers. The outer axes are split over the
     threads, or the innermost when there are few.
     """
-    kind = {1: "u8", 2: "u16", 4: "i32", 8: "i64"}[itemsize]
-    load, store = getattr(simd, f"load_{kind}"), getattr(simd, f"store_{kind}")
-    line = _line(itemsize, load, store)
-    plane = _transposition(itemsize, load, store)
+    line, plane = _line(itemsize), _transposition(itemsize)
 
     def body(
         thread: int, threads: int, x: Pointer, y: Pointer,

@@ -1,23 +1,106 @@
-"""Fills memory with one value."""
+"""Tensors made of nothing: constants, ranges, triangles, one-hot rows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from .. import simd
 from ..registry import Pointer, kernel_factory
+from .elements import element, run_copier
+
+_CASTS = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "i16": np.int16}
 
 
 @kernel_factory
 def fill(itemsize: int) -> Callable[..., int]:
     """Set ``count`` contiguous elements of 1, 2, 4 or 8 bytes to the element at ``value``."""
-    kind = {1: "u8", 2: "u16", 4: "i32", 8: "i64"}[itemsize]
-    load, store = getattr(simd, f"load_{kind}"), getattr(simd, f"store_{kind}")
+    load, store = element(itemsize)
 
     def body(thread: int, threads: int, y: Pointer, value: Pointer, count: int) -> int:
-        element = load(value, 0)
+        made = load(value, 0)
+        begin = count * thread // threads
+        at = y + begin * itemsize
+        for i in range(count * (thread + 1) // threads - begin):
+            store(at, i, made)
+        return 0
+
+    return body
+
+
+@kernel_factory
+def arange(dtype: str) -> Callable[..., int]:
+    """y[i] = start[0] + i * delta[0], rounded once; f32, f64, i16, i32 or i64."""
+    load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
+    cast = _CASTS[dtype]
+
+    def body(
+        thread: int, threads: int, y: Pointer, start: Pointer, delta: Pointer, count: int
+    ) -> int:
+        first, step = load(start, 0), load(delta, 0)
         for i in range(count * thread // threads, count * (thread + 1) // threads):
-            store(y, i, element)
+            store(y, i, cast(first + i * step))
+        return 0
+
+    return body
+
+
+@kernel_factory
+def trilu(itemsize: int) -> Callable[..., int]:
+    """Keep the upper (or lower) triangle of dense matrices; zero elsewhere.
+
+    ``k`` shifts the diagonal to the right. Rows are split over the threads.
+    """
+    _, store = element(itemsize)
+    copy_run = run_copier(itemsize)
+
+    def body(
+        thread: int, threads: int, x: Pointer, y: Pointer, planes: int, rows: int, columns: int,
+        k: int, upper: int,
+    ) -> int:  # fmt: skip
+        total = planes * rows
+        for row in range(total * thread // threads, total * (thread + 1) // threads):
+            at = row % rows + k
+            if upper != 0:
+                begin, end = min(max(at, 0), columns), columns
+            else:
+                begin, end = 0, min(max(at + 1, 0), columns)
+            source, target = x + row * columns * itemsize, y + row * columns * itemsize
+            for i in range(begin):
+                store(target, i, 0)
+            copy_run(target + begin * itemsize, source + begin * itemsize, end - begin)
+            for i in range(end, columns):
+                store(target, i, 0)
+        return 0
+
+    return body
+
+
+@kernel_factory
+def one_hot(itemsize: int, index: str) -> Callable[..., int]:
+    """y[o, d, i] = values[1] where indices[o, i] is d, else values[0]; all dense.
+
+    Indices are i32, i64 or f32; negative ones count from ``depth``, others out of range give
+    rows of values[0]. Outer positions are split over the threads.
+    """
+    load, store = element(itemsize)
+    load_index = getattr(simd, f"load_{index}")
+
+    def body(
+        thread: int, threads: int, indices: Pointer, values: Pointer, y: Pointer, outer: int,
+        depth: int, inner: int,
+    ) -> int:  # fmt: skip
+        off, on = load(values, 0), load(values, 1)
+        for o in range(outer * thread // threads, outer * (thread + 1) // threads):
+            target = y + o * depth * inner * itemsize
+            for i in range(depth * inner):
+                store(target, i, off)
+            for i in range(inner):
+                at = np.int64(load_index(indices, o * inner + i))
+                at = at + depth if at < 0 else at
+                if 0 <= at < depth:
+                    store(target, at * inner + i, on)
         return 0
 
     return body

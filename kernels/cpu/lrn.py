@@ -30,7 +30,7 @@ WORDS = (BLOCK + 2 * MARGIN) // 2
 
 @njit
 def _power(t: Any, beta: float) -> Any:
-    """T ** -beta for positive t."""
+    """Compute t ** -beta for positive t."""
     one = splat(_F(1.0))
     if beta == 0.75:
         root = vsqrt(t)
@@ -57,9 +57,9 @@ def lrn(
     beta: float,
     bias: float,
 ) -> int:
-    """Y = x / (bias + alpha / size * sum of squares of ``size`` neighbouring channels) ** beta.
+    """Divide by (bias + alpha / size * sum of squares of neighbouring channels) ** beta.
 
-    ``size`` is at most ``MARGIN``; pixels are split over the threads.
+    The sum goes over ``size`` channels, at most ``MARGIN``; pixels are split over the threads.
     """
     squares = stack_words(WORDS)
     zero = splat(_F(0.0))

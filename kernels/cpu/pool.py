@@ -190,7 +190,7 @@ def max_pool_indices(
     for plane in range(planes * thread // threads, planes * (thread + 1) // threads):
         for h in range(out_height):
             for column in range(out_width):
-                best, found = _F(-np.inf), np.int64(-1)
+                best, found = _F(-np.inf), -1
                 for i in range(kernel_h):
                     for j in range(kernel_w):
                         at_h = h * stride_h - pad_top + i * dilation_h

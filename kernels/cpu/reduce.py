@@ -70,7 +70,7 @@ def _multiply(a: Any, b: Any) -> Any:
 
 @njit
 def larger(a: Any, b: Any) -> Any:
-    """Return the larger value, or NaN when one is."""
+    """Maximum; NaN where one of the two is."""
     return a if (a >= b or a != a) else b
 
 

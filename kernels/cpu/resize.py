@@ -1,117 +1,258 @@
-"""Resize of channels-last float32 images: nearest and linear."""
+"""Resize of one or two spatial axes, channels last: nearest, linear and cubic.
+
+For each axis the input positions that an output position reads and their weights are computed
+first, for columns once by each thread, for rows as they come; pixels are gathered by these.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import njit
 
-from ..registry import Pointer, kernel
-from ..simd import fma, splat, vload_first, vstore_first
+from ..registry import Pointer, kernel_factory
+from ..simd import (
+    fma,
+    load_f32,
+    load_i64,
+    splat,
+    stack_words,
+    store_f32,
+    store_i64,
+    vload_first,
+    vstore_first,
+)
 from ..target import LANES
+from .elements import run_copier
 
 _F = np.float32
-HALF_PIXEL, PYTORCH_HALF_PIXEL, ALIGN_CORNERS, ASYMMETRIC, HALF_PIXEL_SYMMETRIC = range(5)
-ROUND_PREFER_FLOOR, ROUND_PREFER_CEIL, FLOOR, CEIL = range(4)
+OUTSIDE = -1
+
+TAPS = {"nearest": 1, "linear": 2, "cubic": 4}
+COORDINATES = (
+    "half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric",
+    "tf_half_pixel_for_nn", "tf_crop_and_resize",
+)  # fmt: skip
+ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+_ASYMMETRIC, _CORNERS, _PYTORCH, _SYMMETRIC, _TF_HALF, _CROP = range(1, 7)
 
 
 @njit
-def _coordinate(mode: int, out: int, scale: float, size: int, out_size: int) -> Any:
-    """Input coordinate of an output index (ONNX Resize, coordinate_transformation_mode)."""
-    if mode == HALF_PIXEL:
-        return (out + 0.5) / scale - 0.5
-    if mode == PYTORCH_HALF_PIXEL:
-        return (out + 0.5) / scale - 0.5 if out_size > 1 else 0.0
-    if mode == ALIGN_CORNERS:
-        return out * (size - 1) / (out_size - 1) if out_size > 1 else 0.0
-    if mode == HALF_PIXEL_SYMMETRIC:
-        adjustment = out_size / (scale * size)
-        offset = size / 2 * (1 - adjustment)
-        return offset + (out + 0.5) / scale - 0.5
-    return out / scale
+def _original(
+    i: int, n_in: int, n_out: int, scale: Any, coordinates: int, begin: Any, end: Any
+) -> Any:
+    """Position in the input of output position i, in float32 as onnxruntime computes it."""
+    at = _F(i)
+    half = _F(0.5)
+    if coordinates == _CROP:
+        last = _F(n_in - 1)
+        if n_out == 1:
+            return half * (begin + end) * last
+        return begin * last + at * (end - begin) * last / _F(n_out - 1)
+    if scale == _F(1.0):
+        return at
+    if coordinates == _ASYMMETRIC:
+        return at / scale
+    if coordinates == _CORNERS:
+        return _F(0.0) if n_out == 1 else at * _F(n_in - 1) / _F(n_out - 1)
+    if coordinates == _PYTORCH and n_out == 1:
+        return _F(0.0)
+    if coordinates == _TF_HALF:
+        return (at + half) / scale
+    position = (at + half) / scale - half
+    if coordinates == _SYMMETRIC:
+        adjustment = _F(n_out) / (scale * _F(n_in))
+        position += _F(n_in) * half * (_F(1.0) - adjustment)
+    return position
 
 
 @njit
-def _nearest(mode: int, x: float) -> Any:
-    if mode == ROUND_PREFER_FLOOR:
-        return math.ceil(x - 0.5)
-    if mode == ROUND_PREFER_CEIL:
-        return math.floor(x + 0.5)
-    return math.floor(x) if mode == FLOOR else math.ceil(x)
+def _round(at: Any, rounding: int) -> Any:
+    if rounding == 2:
+        return math.floor(at)
+    if rounding == 3:
+        return math.ceil(at)
+    low = math.floor(at)
+    if at - low == _F(0.5):
+        return low if rounding == 0 else low + 1
+    return math.floor(at + _F(0.5))
 
 
 @njit
-def _clamp(i: int, size: int) -> Any:
-    return max(0, min(i, size - 1))
+def _cubic(t: Any, a: Any) -> Any:
+    """Keys' cubic convolution kernel at distance t."""
+    t = abs(t)
+    if t <= 1:
+        return ((a + 2) * t - (a + 3)) * t * t + 1
+    return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
 
 
-@kernel
-def resize(
-    thread: int,
-    threads: int,
-    x: Pointer,
-    y: Pointer,
-    images: int,
-    height: int,
-    width: int,
-    channels: int,
-    out_height: int,
-    out_width: int,
-    scale_h: float,
-    scale_w: float,
-    x_image: int,
-    x_row: int,
-    x_pixel: int,
-    y_image: int,
-    y_row: int,
-    y_pixel: int,
-    linear: int,
-    coordinates: int,
-    rounding: int,
-) -> int:
-    """Resize (N, H, W, C); strides in elements.
+@njit
+def _inside(position: Any, n: int) -> Any:
+    return min(max(position, 0), n - 1)
 
-    A scale of 0 stands for out / in. Output rows of all images are split over the threads.
+
+@njit
+def _axis(
+    index: Pointer, weight: Pointer, first: int, count: int, n_in: int, n_out: int, taps: int,
+    stride: int, ratio: float, coordinates: int, rounding: int, cubic: float, exclude_outside: int,
+    extrapolate: int, begin: float, end: float,
+) -> None:  # fmt: skip
+    """Fill tables of ``count`` output positions from ``first`` on.
+
+    ``index`` gets the offsets that each position reads, int64, ``weight`` their weights,
+    float32; the first offset is ``OUTSIDE`` where the position lies outside of the input and
+    ``extrapolate`` is set.
     """
-    rows = images * out_height
-    by_h = scale_h if scale_h > 0.0 else out_height / max(height, 1)
-    by_w = scale_w if scale_w > 0.0 else out_width / max(width, 1)
-    for index in range(rows * thread // threads, rows * (thread + 1) // threads):
-        image, h = index // out_height, index % out_height
-        source = x + image * x_image * 4
-        at_h = _coordinate(coordinates, h, by_h, height, out_height)
-        for w in range(out_width):
-            target = y + (image * y_image + h * y_row + w * y_pixel) * 4
-            at_w = _coordinate(coordinates, w, by_w, width, out_width)
-            if linear == 0:
-                i = _clamp(int(_nearest(rounding, at_h)), height)
-                j = _clamp(int(_nearest(rounding, at_w)), width)
-                pixel = source + (i * x_row + j * x_pixel) * 4
-                for c in range(0, channels, LANES):
-                    vstore_first(target, c, vload_first(pixel, c, channels - c), channels - c)
-                continue
-            i, j = math.floor(at_h), math.floor(at_w)
-            fh, fw = _F(at_h - i), _F(at_w - j)
-            i0, i1 = _clamp(i, height), _clamp(i + 1, height)
-            j0, j1 = _clamp(j, width), _clamp(j + 1, width)
-            one = _F(1.0)
-            a, b = splat((one - fh) * (one - fw)), splat((one - fh) * fw)
-            d, e = splat(fh * (one - fw)), splat(fh * fw)
-            p00, p01 = (
-                source + (i0 * x_row + j0 * x_pixel) * 4,
-                source + (i0 * x_row + j1 * x_pixel) * 4,
-            )
-            p10, p11 = (
-                source + (i1 * x_row + j0 * x_pixel) * 4,
-                source + (i1 * x_row + j1 * x_pixel) * 4,
-            )
-            for c in range(0, channels, LANES):
-                n = channels - c
-                total = vload_first(p00, c, n) * a
-                total = fma(vload_first(p01, c, n), b, total)
-                total = fma(vload_first(p10, c, n), d, total)
-                total = fma(vload_first(p11, c, n), e, total)
-                vstore_first(target, c, total, n)
-    return 0
+    scale = _F(ratio) if ratio != 0 else _F(n_out) / _F(max(n_in, 1))
+    for i in range(count):
+        at = _original(first + i, n_in, n_out, scale, coordinates, _F(begin), _F(end))
+        if taps == 1:
+            low = np.int64(_round(at, rounding))
+            store_i64(index, i, _inside(low, n_in) * stride)
+        elif taps == 2:
+            inside = min(max(at, _F(0.0)), _F(n_in - 1))
+            low = np.int64(inside)
+            store_i64(index, 2 * i, low * stride)
+            store_i64(index, 2 * i + 1, _inside(low + 1, n_in) * stride)
+            store_f32(weight, 2 * i, _F(1.0) - (inside - _F(low)))
+            store_f32(weight, 2 * i + 1, inside - _F(low))
+        else:
+            low = np.int64(math.floor(at))
+            total = 0.0
+            for j in range(4):
+                position = low + j - 1
+                part = _cubic(np.float64(at) - position, cubic)
+                if exclude_outside != 0 and (position < 0 or position >= n_in):
+                    part = 0.0
+                total += part
+                store_i64(index, 4 * i + j, _inside(position, n_in) * stride)
+                store_f32(weight, 4 * i + j, _F(part))
+            for j in range(4):
+                store_f32(weight, 4 * i + j, load_f32(weight, 4 * i + j) / _F(total))
+        if extrapolate != 0 and (at < 0 or at > n_in - 1):
+            store_i64(index, taps * i, OUTSIDE)
+
+
+def workspace_bytes(out_width: Any, taps: int) -> Any:
+    """Bytes of workspace for each thread."""
+    return out_width * taps * 12
+
+
+@njit
+def _fill(y: Pointer, n: int, value: Any) -> None:
+    for i in range(n):
+        store_f32(y, i, value)
+
+
+@kernel_factory
+def resize_nearest(itemsize: int) -> Callable[..., int]:
+    """Copy the nearest pixels; elements of 1, 2, 4 or 8 bytes.
+
+    Fields as of ``resize``.
+    """
+    copy_run = run_copier(itemsize)
+
+    def body(
+        thread: int, threads: int, x: Pointer, y: Pointer, images: int, height: int, width: int,
+        channels: int, out_height: int, out_width: int, scale_h: float, scale_w: float,
+        x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,
+        coordinates: int, rounding: int, workspace: Pointer, workspace_bytes: int,
+    ) -> int:  # fmt: skip
+        row, columns = stack_words(1), workspace + thread * workspace_bytes
+        _axis(columns, 0, 0, out_width, width, out_width, 1, x_pixel, scale_w, coordinates,
+              rounding, 0.0, 0, 0, 0.0, 1.0)  # fmt: skip
+        lines = images * out_height
+        for line in range(lines * thread // threads, lines * (thread + 1) // threads):
+            image, h = line // out_height, line % out_height
+            _axis(row, 0, h, 1, height, out_height, 1, x_row, scale_h, coordinates, rounding, 0.0,
+                  0, 0, 0.0, 1.0)  # fmt: skip
+            source = x + (image * x_image + load_i64(row, 0)) * itemsize
+            target = y + (image * y_image + h * y_row) * itemsize
+            for w in range(out_width):
+                copy_run(target, source + load_i64(columns, w) * itemsize, channels)
+                target += y_pixel * itemsize
+        return 0
+
+    return body
+
+
+@kernel_factory
+def resize(taps: int) -> Callable[..., int]:
+    """Interpolate (N, H, W, C) float32 linearly (2 taps) or by cubic convolution (4).
+
+    Strides are in elements, channels dense. A scale of 0 stands for out / in; ``coordinates``
+    and ``rounding`` are indices into ``COORDINATES`` and ``ROUNDINGS``. ``cubic`` is the
+    coefficient of R. Keys' kernel (1981); ``exclude_outside`` gives taps beyond the ends no
+    weight. ``top`` to ``bottom`` and ``left`` to ``right`` is the region of tf_crop_and_resize;
+    what lies outside of the input gets ``extrapolation`` when ``extrapolate`` is set.
+    ``workspace`` holds ``workspace_bytes`` for each thread. Output rows are split over threads.
+    """
+
+    @njit
+    def pixel(
+        x: Pointer, y: Pointer, rows: Pointer, row_weights: Pointer, columns: Pointer,
+        weights: Pointer, channels: int,
+    ) -> None:  # fmt: skip
+        c = 0
+        while c < channels:
+            total = splat(_F(0.0))
+            for i in range(taps):
+                source = x + (load_i64(rows, i) + c) * 4
+                part = splat(_F(0.0))
+                for j in range(taps):
+                    v = vload_first(source, load_i64(columns, j), channels - c)
+                    part = fma(v, splat(load_f32(weights, j)), part)
+                total = fma(part, splat(load_f32(row_weights, i)), total)
+            vstore_first(y, c, total, channels - c)
+            c += LANES
+
+    @njit
+    def narrow_pixel(
+        x: Pointer, y: Pointer, rows: Pointer, row_weights: Pointer, columns: Pointer,
+        weights: Pointer, channels: int,
+    ) -> None:  # fmt: skip
+        for c in range(channels):
+            total = _F(0.0)
+            for i in range(taps):
+                source = x + (load_i64(rows, i) + c) * 4
+                part = _F(0.0)
+                for j in range(taps):
+                    part += load_f32(source, load_i64(columns, j)) * load_f32(weights, j)
+                total += part * load_f32(row_weights, i)
+            store_f32(y, c, total)
+
+    def body(
+        thread: int, threads: int, x: Pointer, y: Pointer, images: int, height: int, width: int,
+        channels: int, out_height: int, out_width: int, scale_h: float, scale_w: float,
+        x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,
+        coordinates: int, rounding: int, workspace: Pointer, workspace_bytes: int, cubic: float,
+        exclude_outside: int, extrapolate: int, extrapolation: float, top: float, bottom: float,
+        left: float, right: float,
+    ) -> int:  # fmt: skip
+        rows, row_weights = stack_words(4), stack_words(2)
+        columns = workspace + thread * workspace_bytes
+        column_weights = columns + 8 * taps * out_width
+        _axis(columns, column_weights, 0, out_width, width, out_width, taps, x_pixel, scale_w,
+              coordinates, rounding, cubic, exclude_outside, extrapolate, left, right)  # fmt: skip
+        lines = images * out_height
+        for line in range(lines * thread // threads, lines * (thread + 1) // threads):
+            image, h = line // out_height, line % out_height
+            _axis(rows, row_weights, h, 1, height, out_height, taps, x_row, scale_h, coordinates,
+                  rounding, cubic, exclude_outside, extrapolate, top, bottom)  # fmt: skip
+            source, target = x + image * x_image * 4, y + (image * y_image + h * y_row) * 4
+            for w in range(out_width):
+                at, weights = columns + 8 * taps * w, column_weights + 4 * taps * w
+                if load_i64(rows, 0) == OUTSIDE or load_i64(at, 0) == OUTSIDE:
+                    _fill(target, channels, _F(extrapolation))
+                elif channels <= 4:
+                    narrow_pixel(source, target, rows, row_weights, at, weights, channels)
+                else:
+                    pixel(source, target, rows, row_weights, at, weights, channels)
+                target += y_pixel * 4
+        return 0
+
+    return body

@@ -11,7 +11,8 @@ from numba import njit
 from .. import simd
 from ..registry import Pointer, kernel_factory
 from ..simd import stack_words, store_i64
-from .gather import OUT_OF_RANGE, RANK, advance, locate, offset_of
+from .elements import RANK, advance, offset_of
+from .gather import OUT_OF_RANGE, locate
 
 _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
     "none": lambda old, new: new,

@@ -70,7 +70,7 @@ def _row_exponentials(x: Pointer, y: Pointer, n: int, top: Any, keep: Any) -> An
 
 @njit
 def _row_map(x: Pointer, y: Pointer, n: int, top: Any, factor: Any, shift: Any) -> None:
-    """Y = (x - top) * factor - shift."""
+    """Write (x - top) * factor - shift."""
     i = 0
     while i + LANES <= n:
         vstore(y, i, (vload(x, i) - top) * factor - shift)

@@ -9,6 +9,7 @@ import numpy as np
 from ...kernels.cpu import resize as kernel
 from ...kernels.cpu.fill import fill
 from ...kernels.cpu.gather import gather
+from ...kernels.cpu.pad import MODES, RANK, pad
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
 from ..symbolic import Dim, product
 from .conv import image_strides
@@ -18,20 +19,6 @@ from .registry import register
 
 if TYPE_CHECKING:
     from ..lowering import Lowering
-
-_COORDINATES = {
-    "half_pixel": kernel.HALF_PIXEL,
-    "pytorch_half_pixel": kernel.PYTORCH_HALF_PIXEL,
-    "align_corners": kernel.ALIGN_CORNERS,
-    "asymmetric": kernel.ASYMMETRIC,
-    "half_pixel_symmetric": kernel.HALF_PIXEL_SYMMETRIC,
-}
-_ROUNDING = {
-    "round_prefer_floor": kernel.ROUND_PREFER_FLOOR,
-    "round_prefer_ceil": kernel.ROUND_PREFER_CEIL,
-    "floor": kernel.FLOOR,
-    "ceil": kernel.CEIL,
-}
 
 
 def _scales(node: Node) -> list[float] | None:
@@ -49,10 +36,9 @@ def _infer_resize(node: Node) -> list[Info]:
         raise OnHost("axes or antialias")
     if node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
         raise OnHost("keep_aspect_ratio_policy")
-    if node.attribute("mode", "nearest") not in ("nearest", "linear"):
-        raise OnHost(f"mode {node.attribute('mode')}")
-    if node.attribute("coordinate_transformation_mode", "half_pixel") not in _COORDINATES:
-        raise OnHost(f"{node.attribute('coordinate_transformation_mode')}")
+    mode = node.attribute("coordinate_transformation_mode", "half_pixel")
+    if mode not in kernel.COORDINATES or mode == "tf_crop_and_resize":
+        raise OnHost(f"mode {mode}")
     scales = _scales(node)
     if scales is None:
         shape: list[Dim] = node.required(3).sizes()
@@ -79,18 +65,27 @@ def _lower_resize(low: Lowering, node: Node) -> None:
     scales = _scales(node) or [0.0] * 4
     x_image, x_row, x_pixel = image_strides(x)
     y_image, y_row, y_pixel = image_strides(y)
-    mode = node.attribute("coordinate_transformation_mode", "half_pixel")
+    coordinates = node.attribute("coordinate_transformation_mode", "half_pixel")
+    mode = node.attribute("mode", "nearest")
+    space = kernel.workspace_bytes(y.shape[3], kernel.TAPS[mode])
+    more = {}
+    if mode != "nearest":
+        more = dict(
+            cubic=node.attribute("cubic_coeff_a", -0.75),
+            exclude_outside=node.attribute("exclude_outside", 0), extrapolate=0,
+            extrapolation=0.0, top=0.0, bottom=1.0, left=0.0, right=1.0,
+        )  # fmt: skip
     low.step(
-        kernel.resize,
+        kernel.resize_nearest(4) if mode == "nearest" else kernel.resize(kernel.TAPS[mode]),
         outputs=[y],
         flops=product(y.shape),
         x=x, y=y, images=x.shape[0], height=x.shape[2], width=x.shape[3], channels=x.shape[1],
         out_height=y.shape[2], out_width=y.shape[3], scale_h=scales[2], scale_w=scales[3],
         x_image=x_image, x_row=x_row, x_pixel=x_pixel,
         y_image=y_image, y_row=y_row, y_pixel=y_pixel,
-        linear=int(node.attribute("mode", "nearest") == "linear"),
-        coordinates=_COORDINATES[mode],
-        rounding=_ROUNDING[node.attribute("nearest_mode", "round_prefer_floor")],
+        coordinates=kernel.COORDINATES.index(coordinates),
+        rounding=kernel.ROUNDINGS.index(node.attribute("nearest_mode", "round_prefer_floor")),
+        workspace=low.workspace(space), workspace_bytes=space, **more,
     )  # fmt: skip
 
 
@@ -112,9 +107,11 @@ def _pads(node: Node) -> tuple[list[Dim], list[Dim]]:
 
 def _infer_pad(node: Node) -> list[Info]:
     x = node.required(0)
-    if node.attribute("mode", "constant") != "constant":
-        raise OnHost(f"mode {node.attribute('mode')}")
     before, after = _pads(node)
+    if node.attribute("mode", "constant") != "constant" and (
+        x.rank > RANK or any(isinstance(pad, int) and pad < 0 for pad in before + after)
+    ):
+        raise OnHost("more axes than the kernel has, or negative pads with a mode")
     if not all(isinstance(pad, int) for pad in before + after):
         raise OnHost("padding depends on the input's shape")
     value = node.input(2)
@@ -134,6 +131,21 @@ def _lower_pad(low: Lowering, node: Node) -> None:
     value = np.zeros(1, dtype) if given is None else given.array().reshape(1).astype(dtype)
     if node.attribute("value") is not None:
         value = np.full(1, node.attribute("value"), dtype)
+    mode = node.attribute("mode", "constant")
+    if mode != "constant":
+        groups = (
+            ("n", x.shape, 1), ("m", y.shape, 1), ("p", before, 0), ("x", x.strides, 0),
+            ("y", y.strides, 0),
+        )  # fmt: skip
+        fields: dict[str, Dim] = {}
+        for name, values, unused in groups:
+            filled = [unused] * (RANK - len(values)) + list(values)
+            fields |= {f"{name}{i}": v for i, v in enumerate(filled)}
+        low.step(
+            pad(dtype.itemsize), outputs=[y], x=x, y=y, value=low.constant(value),
+            mode=MODES.index(mode), **fields,
+        )  # fmt: skip
+        return
     if low.is_whole(y):
         low.step(
             fill(dtype.itemsize), outputs=[y], op_type="Fill", y=y, value=low.constant(value),

@@ -1,0 +1,252 @@
+"""Layer, RMS, group, instance and Lp normalization, float32.
+
+Mean and variance are computed in two passes over data that is then in the cache, so that
+nothing cancels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ..registry import Pointer, kernel, kernel_factory
+from ..simd import (
+    first,
+    fma,
+    reduce_add,
+    select,
+    splat,
+    store_f32,
+    vabs,
+    vload,
+    vload_first,
+    vsqrt,
+    vstore_first,
+)
+from ..target import LANES
+
+_F = np.float32
+_ZERO, _ONE = _F(0.0), _F(1.0)
+
+
+@njit
+def _sum(x: Pointer, n: int) -> Any:
+    """Sum of n elements, by lane."""
+    a, b = splat(_ZERO), splat(_ZERO)
+    i = 0
+    while i + 2 * LANES <= n:
+        a, b = a + vload(x, i), b + vload(x, i + LANES)
+        i += 2 * LANES
+    while i < n:
+        a = a + vload_first(x, i, n - i)
+        i += LANES
+    return a + b
+
+
+@njit
+def _squares(x: Pointer, n: int, mean: Any) -> Any:
+    """Sum of (x - mean)**2 over n elements, by lane."""
+    a, b = splat(_ZERO), splat(_ZERO)
+    i = 0
+    while i + 2 * LANES <= n:
+        v, w = vload(x, i) - mean, vload(x, i + LANES) - mean
+        a, b = fma(v, v, a), fma(w, w, b)
+        i += 2 * LANES
+    while i < n:
+        v = select(first(n - i), vload_first(x, i, n - i) - mean, splat(_ZERO))
+        a = fma(v, v, a)
+        i += LANES
+    return a + b
+
+
+@njit
+def _or_constant(p: Pointer, i: int, count: int, constant: Any) -> Any:
+    return vload_first(p, i, count) if p != 0 else splat(constant)
+
+
+@njit
+def _apply(
+    x: Pointer, y: Pointer, scale: Pointer, bias: Pointer, n: int, mean: Any, factor: Any
+) -> None:
+    """Write (x - mean) * factor * scale + bias, for n elements."""
+    for i in range(0, n, LANES):
+        v = (vload_first(x, i, n - i) - mean) * factor
+        v = fma(v, _or_constant(scale, i, n - i, _ONE), _or_constant(bias, i, n - i, _ZERO))
+        vstore_first(y, i, v, n - i)
+
+
+@kernel_factory
+def layer_norm(rms: int) -> Callable[..., int]:
+    """Normalize rows: (x - mean) / sqrt(variance + epsilon) * scale + bias.
+
+    With ``rms`` 1 the mean is taken to be 0 (RMSNormalization). ``scale`` and ``bias`` have n
+    elements or are null; ``means`` and ``inverses`` (of the standard deviation) receive one
+    element for each row unless null. Elements of a row are dense; rows are split over threads.
+    """
+
+    def body(
+        thread: int, threads: int, x: Pointer, y: Pointer, scale: Pointer, bias: Pointer,
+        means: Pointer, inverses: Pointer, rows: int, n: int, x_row: int, y_row: int,
+        epsilon: float,
+    ) -> int:  # fmt: skip
+        for row in range(rows * thread // threads, rows * (thread + 1) // threads):
+            source = x + row * x_row * 4
+            mean = _ZERO
+            if rms == 0:
+                mean = reduce_add(_sum(source, n)) / _F(n)
+            variance = reduce_add(_squares(source, n, splat(mean))) / _F(n)
+            factor = _F(_ONE / np.sqrt(variance + _F(epsilon)))
+            _apply(source, y + row * y_row * 4, scale, bias, n, splat(mean), splat(factor))
+            if means != 0:
+                store_f32(means, row, mean)
+            if inverses != 0:
+                store_f32(inverses, row, factor)
+        return 0
+
+    return body
+
+
+@kernel
+def channel_norm(
+    thread: int,
+    threads: int,
+    x: Pointer,
+    y: Pointer,
+    scale: Pointer,
+    bias: Pointer,
+    images: int,
+    pixels: int,
+    channels: int,
+    x_image: int,
+    x_pixel: int,
+    y_image: int,
+    y_pixel: int,
+    epsilon: float,
+) -> int:
+    """Normalize every channel of every image over its pixels, channels last.
+
+    InstanceNormalization; with one image of all pixels, MeanVarianceNormalization. ``scale``
+    and ``bias`` have one element for each channel or are null. Groups of channels are split
+    over the threads.
+    """
+    chunks = (channels + LANES - 1) // LANES
+    work = images * chunks
+    count = splat(_F(pixels))
+    for index in range(work * thread // threads, work * (thread + 1) // threads):
+        image, c = index // chunks, index % chunks * LANES
+        n = channels - c
+        source, target = x + (image * x_image + c) * 4, y + (image * y_image + c) * 4
+        total = splat(_ZERO)
+        for i in range(pixels):
+            total = total + vload_first(source, i * x_pixel, n)
+        mean = total / count
+        total = splat(_ZERO)
+        for i in range(pixels):
+            v = vload_first(source, i * x_pixel, n) - mean
+            total = fma(v, v, total)
+        factor = splat(_ONE) / vsqrt(total / count + splat(_F(epsilon)))
+        factor = factor * _or_constant(scale, c, n, _ONE)
+        shift = _or_constant(bias, c, n, _ZERO)
+        for i in range(pixels):
+            v = vload_first(source, i * x_pixel, n) - mean
+            vstore_first(target, i * y_pixel, fma(v, factor, shift), n)
+    return 0
+
+
+@kernel
+def group_norm(
+    thread: int,
+    threads: int,
+    x: Pointer,
+    y: Pointer,
+    scale: Pointer,
+    bias: Pointer,
+    images: int,
+    pixels: int,
+    groups: int,
+    group: int,
+    x_image: int,
+    x_pixel: int,
+    y_image: int,
+    y_pixel: int,
+    epsilon: float,
+) -> int:
+    """Normalize groups of ``group`` neighbouring channels over their pixels, channels last.
+
+    ``scale`` and ``bias`` have one element for each channel or are null. Groups of all images
+    are split over the threads.
+    """
+    work = images * groups
+    count = _F(pixels * group)
+    for index in range(work * thread // threads, work * (thread + 1) // threads):
+        image, c = index // groups, index % groups * group
+        source, target = x + (image * x_image + c) * 4, y + (image * y_image + c) * 4
+        total = splat(_ZERO)
+        for i in range(pixels):
+            total = total + _sum(source + i * x_pixel * 4, group)
+        mean = splat(reduce_add(total) / count)
+        total = splat(_ZERO)
+        for i in range(pixels):
+            total = total + _squares(source + i * x_pixel * 4, group, mean)
+        variance = reduce_add(total) / count
+        factor = splat(_F(_ONE / np.sqrt(variance + _F(epsilon))))
+        here = scale + c * 4 if scale != 0 else scale
+        shift = bias + c * 4 if bias != 0 else bias
+        for i in range(pixels):
+            at, out = source + i * x_pixel * 4, target + i * y_pixel * 4
+            _apply(at, out, here, shift, group, mean, factor)
+    return 0
+
+
+@kernel_factory
+def lp_norm(p: int) -> Callable[..., int]:
+    """Divide by the sum of magnitudes (1) or the root of the sum of squares (2) along one axis.
+
+    The tensor is seen as o positions, the axis (n, xs, ys) and an inner axis (m, xm, ym); a
+    norm of 0 leaves zeros. When the inner axis has stride 1 it is vectorized.
+    """
+
+    @njit
+    def columns(x: Pointer, y: Pointer, n: int, xs: int, ys: int, count: int) -> None:
+        total = splat(_ZERO)
+        for i in range(n):
+            v = vload_first(x, i * xs, count)
+            total = total + vabs(v) if p == 1 else fma(v, v, total)
+        length = total if p == 1 else vsqrt(total)
+        length = select(length == splat(_ZERO), splat(_ONE), length)
+        for i in range(n):
+            vstore_first(y, i * ys, vload_first(x, i * xs, count) / length, count)
+
+    @njit
+    def row(x: Pointer, y: Pointer, n: int) -> None:
+        total = splat(_ZERO)
+        for i in range(0, n, LANES):
+            v = vload_first(x, i, n - i)
+            total = total + vabs(v) if p == 1 else fma(v, v, total)
+        length = reduce_add(total)
+        length = length if p == 1 else _F(np.sqrt(length))
+        divisor = splat(_ONE if length == _ZERO else length)
+        for i in range(0, n, LANES):
+            vstore_first(y, i, vload_first(x, i, n - i) / divisor, n - i)
+
+    def body(
+        thread: int, threads: int, x: Pointer, y: Pointer, o: int, xo: int, yo: int, n: int,
+        xs: int, ys: int, m: int, xm: int, ym: int,
+    ) -> int:  # fmt: skip
+        along_rows, dense = xs == 1 and ys == 1, xm == 1 and ym == 1
+        width = LANES if dense and not along_rows else 1
+        chunks = (m + width - 1) // width
+        work = o * chunks
+        for index in range(work * thread // threads, work * (thread + 1) // threads):
+            at, i = index % chunks * width, index // chunks
+            source, target = x + (i * xo + at * xm) * 4, y + (i * yo + at * ym) * 4
+            if along_rows:
+                row(source, target, n)
+            else:
+                columns(source, target, n, xs, ys, min(width, m - at))
+        return 0
+
+    return body

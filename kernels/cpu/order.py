@@ -1,0 +1,153 @@
+"""Along one axis: the place of the extreme, running sums, the k largest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit
+
+from .. import simd
+from ..registry import Pointer, kernel_factory
+from ..simd import load_i64, store_i64
+
+_CASTS = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "u8": np.uint8,
+          "i8": np.int8}  # fmt: skip
+
+
+def _before(largest: int) -> Callable[..., bool]:
+    """Order of values: NaN is larger than any number, as in numpy's sorting."""
+
+    @njit
+    def before(a, b):  # type: ignore[no-untyped-def]
+        if largest != 0:
+            return a > b or (a != a and b == b)
+        return a < b or (b != b and a == a)
+
+    return before
+
+
+@kernel_factory
+def arg_extreme(dtype: str, largest: int) -> Callable[..., int]:
+    """ArgMax (1) or ArgMin (0) along the middle of three axes; int64 result.
+
+    x has sizes outer, n, inner and strides ``x_outer``, ``x_axis``, ``x_inner``; y is dense.
+    Of equal elements the first is taken, or the last with ``last`` 1. Results are split over
+    the threads.
+    """
+    load = getattr(simd, f"load_{dtype}")
+    size = np.dtype(_CASTS[dtype]).itemsize
+
+    def body(
+        thread: int, threads: int, x: Pointer, y: Pointer, outer: int, n: int, inner: int,
+        x_outer: int, x_axis: int, x_inner: int, last: int,
+    ) -> int:  # fmt: skip
+        total = outer * inner
+        for index in range(total * thread // threads, total * (thread + 1) // threads):
+            o, i = index // inner, index % inner
+            source = x + (o * x_outer + i * x_inner) * size
+            best, found = load(source, 0), 0
+            for j in range(1, n):
+                value = load(source, j * x_axis)
+                better = value > best if largest != 0 else value < best
+                if better or (last != 0 and value == best):
+                    best, found = value, j
+            store_i64(y, index, found)
+        return 0
+
+    return body
+
+
+@kernel_factory
+def cumulative_sum(dtype: str) -> Callable[..., int]:
+    """CumSum along the middle of three dense axes (outer, n, inner).
+
+    ``exclusive`` leaves out the element itself, ``reverse`` sums from the end. Lines are split
+    over the threads.
+    """
+    load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
+    cast = _CASTS[dtype]
+    size = np.dtype(cast).itemsize
+
+    def body(
+        thread: int, threads: int, x: Pointer, y: Pointer, outer: int, n: int, inner: int,
+        exclusive: int, reverse: int,
+    ) -> int:  # fmt: skip
+        total = outer * inner
+        for index in range(total * thread // threads, total * (thread + 1) // threads):
+            at = (index // inner * n * inner + index % inner) * size
+            source, target = x + at, y + at
+            running = cast(0)
+            for j in range(n):
+                i = (n - 1 - j if reverse != 0 else j) * inner
+                value = load(source, i)
+                if exclusive != 0:
+                    store(target, i, running)
+                running = cast(running + value)
+                if exclusive == 0:
+                    store(target, i, running)
+        return 0
+
+    return body
+
+
+@kernel_factory
+def top_k(dtype: str, largest: int) -> Callable[..., int]:
+    """Give the ``k`` largest (1) or smallest (0) elements along the middle of three dense axes.
+
+    values and indices (int64) have sizes outer, k, inner, in sorted order; of equal elements
+    the one with the lower index comes first. ``scratch`` holds k int64 for each thread. A heap
+    of k indices is kept while the line is read, then taken apart (Williams' heapsort). Lines
+    are split over the threads.
+    """
+    load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
+    size = np.dtype(_CASTS[dtype]).itemsize
+    before = _before(largest)
+
+    @njit
+    def ranks_before(x: Pointer, stride: int, i: int, j: int) -> bool:
+        a, b = load(x, i * stride), load(x, j * stride)
+        return before(a, b) or (i < j and not before(b, a))
+
+    @njit
+    def sift(x: Pointer, stride: int, heap: Pointer, root: int, count: int) -> None:
+        """Let the element at ``root`` sink; the heap has the lowest ranked element on top."""
+        while 2 * root + 1 < count:
+            child = 2 * root + 1
+            if child + 1 < count and ranks_before(
+                x, stride, load_i64(heap, child), load_i64(heap, child + 1)
+            ):
+                child += 1
+            here, below = load_i64(heap, root), load_i64(heap, child)
+            if not ranks_before(x, stride, here, below):
+                return
+            store_i64(heap, root, below)
+            store_i64(heap, child, here)
+            root = child
+
+    def body(
+        thread: int, threads: int, x: Pointer, values: Pointer, indices: Pointer, scratch: Pointer,
+        outer: int, n: int, inner: int, k: int,
+    ) -> int:  # fmt: skip
+        heap = scratch + 8 * k * thread
+        total = outer * inner if k > 0 else 0
+        for index in range(total * thread // threads, total * (thread + 1) // threads):
+            source = x + (index // inner * n * inner + index % inner) * size
+            for j in range(k):
+                store_i64(heap, j, j)
+            for j in range(k // 2 - 1, -1, -1):
+                sift(source, inner, heap, j, k)
+            for j in range(k, n):
+                if ranks_before(source, inner, j, load_i64(heap, 0)):
+                    store_i64(heap, 0, j)
+                    sift(source, inner, heap, 0, k)
+            at = index // inner * k * inner + index % inner
+            for j in range(k - 1, -1, -1):
+                found = load_i64(heap, 0)
+                store_i64(heap, 0, load_i64(heap, j))
+                sift(source, inner, heap, 0, j)
+                store(values, at + j * inner, load(source, found * inner))
+                store_i64(indices, at + j * inner, found)
+        return 0
+
+    return body
