@@ -81,3 +81,21 @@ def eliminate_no_ops(model: ir.Model, report: Report) -> int:
             assert value is not None
             count += replace(node, value)
     return count
+
+
+def resolve_cast_like(model: ir.Model, report: Report) -> int:
+    """Turn CastLike into Cast where the type is known: only then can constants be folded."""
+    count = 0
+    for node in list(model.graph):
+        if node.op_type != "CastLike" or node.domain or len(node.inputs) != 2:
+            continue
+        x, like = node.inputs
+        output = node.outputs[0]
+        if x is None or like is None or like.dtype is None or output.is_graph_output():
+            continue
+        kept = {k: v for k, v in node.attributes.items() if k in ("saturate", "round_mode")}
+        cast = ir.node("Cast", [x], {**kept, "to": int(like.dtype)}, name=node.name)
+        cast.outputs[0].shape, cast.outputs[0].type = output.shape, ir.TensorType(like.dtype)
+        model.graph.insert_before(node, cast)
+        count += replace(node, cast.outputs[0])
+    return count

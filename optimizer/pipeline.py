@@ -14,11 +14,12 @@ from .. import InvalidArgument, SardonyxError
 from .fold import fold_constants
 from .fusions.affine import fold_affine
 from .fusions.batchnorm import fold_batch_normalization
-from .hygiene import clean, eliminate_no_ops
+from .hygiene import clean, eliminate_no_ops, resolve_cast_like
 
 Pass = Callable[[ir.Model, "Report"], int]
 _BASIC: dict[str, Pass] = {
     "clean": clean,
+    "resolve_cast_like": resolve_cast_like,
     "fold_constants": fold_constants,
     "eliminate_no_ops": eliminate_no_ops,
 }

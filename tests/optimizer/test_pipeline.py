@@ -176,3 +176,17 @@ def test_unknown_levels_are_refused():
     model = build([oh.make_node("Relu", ["x"], ["y"])], [("x", (3,))], ["y"])
     with pytest.raises(sardonyx.InvalidArgument, match="level"):
         optimize_with_report(model, "most")
+
+
+def test_cast_like_of_a_constant_is_folded():
+    rng = np.random.default_rng(3)
+    nodes = [
+        oh.make_node("CastLike", ["c", "x"], ["d"], name="cast"),
+        oh.make_node("Mul", ["x", "d"], ["y"]),
+    ]
+    model = build(nodes, [("x", ["n", 3])], ["y"], c=rng.integers(0, 9, 3))
+    done, report = optimize_with_report(model, "basic")
+    assert operators(done) == ["Mul"]
+    assert next(p for p in report.passes if p.name == "resolve_cast_like").changes == 1
+    x = floats(rng, 2, 3)
+    np.testing.assert_array_equal(run(model, x=x)[0], run(done, x=x)[0])
