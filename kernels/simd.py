@@ -8,7 +8,7 @@ they support ``+ - * /``, comparison (giving a mask) and unary minus.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -293,6 +293,36 @@ reduce_add, reduce_max, reduce_min = (
     _make_reduce("fmax", None),
     _make_reduce("fmin", None),
 )
+
+
+def make_lookup(table: Sequence[float]) -> Any:
+    """Make ``lookup(i32x) -> f32x`` of a table of 16 numbers; only 4 bits of an index count."""
+    entries = list(table)
+    if len(entries) != 16:
+        raise ValueError(f"a table has 16 entries, not {len(entries)}")
+
+    @intrinsic
+    def lookup(typingctx, index):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            vector = ir.VectorType(F32, LANES)
+            parts = [
+                ir.Constant(vector, [ir.Constant(F32, float(v)) for v in entries[at : at + LANES]])
+                for at in range(0, 16, LANES)
+            ]
+            if LANES == 16:
+                name = "llvm.x86.avx512.permvar.sf.512"
+                return _call(builder, name, vector, [parts[0], args[0]])
+            low, high = (
+                _call(builder, "llvm.x86.avx2.permps", vector, [part, args[0]]) for part in parts
+            )
+            eight = ir.Constant(ir.VectorType(I32, LANES), [8] * LANES)
+            zero = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+            upper = builder.icmp_signed("!=", builder.and_(args[0], eight), zero)
+            return builder.select(upper, high, low)
+
+        return f32x(i32x), codegen
+
+    return lookup
 
 
 @intrinsic

@@ -254,16 +254,23 @@ def broadcast_strides(low: Lowering, tensor: Tensor, target: Tensor) -> list[Dim
     return strides
 
 
-def preferred_order(shape: Sequence[Dim], tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
-    """Memory order of a result: that of the largest operand that is not in ONNX's order."""
-    for tensor in tensors:
-        if tuple(tensor.shape) == tuple(shape) and len(shape) > 2:
-            from .lowering import channels_last_order, contiguous_strides, same_strides
+def _is_full(tensor: Tensor, shape: Sequence[Dim]) -> bool:
+    """Tell whether a tensor is as large as a result, as far as the names of sizes tell."""
+    pairs = zip(tensor.shape, shape, strict=False)
+    return len(tensor.shape) == len(shape) and all(a == b or a != 1 for a, b in pairs)
 
-            if same_strides(shape, tensor.strides, contiguous_strides(shape)):
-                continue
-            if tensor.strides[1] == 1 and shape[1] != 1:
-                return channels_last_order(len(shape))
+
+def preferred_order(shape: Sequence[Dim], tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
+    """Memory order of a result: that of a full-sized operand that is not in ONNX's order."""
+    from .lowering import channels_last_order, contiguous_strides, same_strides
+
+    for tensor in tensors:
+        if len(shape) < 3 or not _is_full(tensor, shape):
+            continue
+        if same_strides(tensor.shape, tensor.strides, contiguous_strides(tensor.shape)):
+            continue
+        if tensor.strides[1] == 1 and shape[1] != 1:
+            return channels_last_order(len(shape))
     return None
 
 
@@ -271,7 +278,7 @@ def _in_order(
     low: Lowering, tensor: Tensor, shape: Sequence[Dim], order: Sequence[int] | None
 ) -> Tensor:
     """Convert a full-sized operand to the order of the result; small ones are read as they lie."""
-    if tuple(tensor.shape) != tuple(shape) or not shape:
+    if not shape or not _is_full(tensor, shape):
         return tensor
     axes = list(order) if order is not None else list(range(len(shape)))
     if tensor.strides[axes[-1]] == 1 or shape[axes[-1]] == 1:

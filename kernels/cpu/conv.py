@@ -119,7 +119,7 @@ def _run_tiles(
 
 
 @njit
-def _epilogue(
+def run_epilogue(
     kernel_: Pointer,
     record: Pointer,
     words: Pointer,
@@ -261,6 +261,9 @@ def convolve(
     else:
         chunk = max(1, ROWS_BYTES // max(1, out_width * stride_w * channels * 4 * stride_h))
         local = 0
+    if epilogue != 0 and depth * out_channels * groups * 4 <= PANEL_BYTES:
+        # The results are read again: they should still be in cache, if weights leave room.
+        chunk = min(chunk, max(1, ROWS_BYTES // (out_width * out_channels * groups * 4)))
 
     # The reduction: segments (s0, s1) of length, in blocks whose panel stays in cache.
     if dilation_w == 1 and (x_pixel == channels or copied or kernel_w == 1):
@@ -341,7 +344,7 @@ def convolve(
             end = group * out_channels + min(out_channels, (p + 1) * panel)
             for h in range(h0, h1):
                 columns_here = last_width if h == out_height - 1 else out_width
-                _epilogue(
+                run_epilogue(
                     epilogue, epilogue_record, block, epilogue_operands, image,
                     0 if flat else h, h * out_width if flat else 0, columns_here, column,
                     end - column,

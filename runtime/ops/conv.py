@@ -13,6 +13,7 @@ from ...kernels.cpu import packing
 from ...kernels.cpu.conv import convolve, workspace_bytes
 from ...kernels.cpu.depthwise import depthwise
 from ...kernels.cpu.tile import max_rows, tile
+from ...kernels.cpu.window import MAX_TAPS, columns_for
 from ...kernels.target import LANES
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, maximum, product
@@ -241,6 +242,12 @@ def emit_convolution(
     )  # fmt: skip
 
 
+def window_form(window: Window, out_width: Dim) -> tuple[int, int, int]:
+    """Parameters of a kernel that walks a window (``kernels.cpu.window``)."""
+    shared = window.dilations[1] == 1 and window.kernel[1] <= MAX_TAPS
+    return window.kernel[1] if shared else 0, window.strides[1], columns_for(out_width)
+
+
 def _emit_depthwise(
     low: Lowering, group: Group, ending: endings.Plan, window: Window, weights: np.ndarray,
     bias: Tensor | None, x: Tensor, y: Tensor,
@@ -258,7 +265,7 @@ def _emit_depthwise(
     x_image, x_row, x_pixel = image_strides(x)
     y_image, y_row, y_pixel = image_strides(y)
     low.step(
-        depthwise,
+        depthwise(*window_form(window, out_width)),
         outputs=[y],
         flops=2 * product(y.shape) * window.kernel[0] * window.kernel[1],
         x=x, w=low.constant(packed, f"{group.nodes[0].name}.weights"), bias=bias, y=y,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...kernels.cpu.lrn import MARGIN, lrn
-from ...kernels.cpu.pool import max_pool_indices, pool
+from ...kernels.cpu.pool import average_pool, max_pool, max_pool_indices
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, minimum, product
-from .conv import Window, height_width, image_strides
+from .conv import Window, height_width, image_strides, window_form
 from .reduce import emit_reduce
 from .registry import register
 
@@ -56,15 +56,15 @@ def _lower_pool(low: Lowering, node: Node) -> None:
     out_height, out_width = height_width(y.shape)
     x_image, x_row, x_pixel = image_strides(x)
     y_image, y_row, y_pixel = image_strides(y)
+    build = average_pool if node.op_type == "AveragePool" else max_pool
     low.step(
-        pool,
+        build(*window_form(window, out_width)),
         outputs=[y],
         flops=product(y.shape) * window.kernel[0] * window.kernel[1],
         x=x, y=y, images=x.shape[0], height=height, width=width, channels=x.shape[1],
         out_height=out_height, out_width=out_width,
         x_image=x_image, x_row=x_row, x_pixel=x_pixel,
         y_image=y_image, y_row=y_row, y_pixel=y_pixel,
-        average=int(node.op_type == "AveragePool"),
         include_pad=node.attribute("count_include_pad", 0),
         **_window_fields(window),
         pad_bottom=window.pads[2], pad_right=window.pads[3],

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sardonyx.kernels.cpu.pool import max_pool_indices, pool
+from sardonyx.kernels.cpu.pool import average_pool, max_pool, max_pool_indices
+from sardonyx.kernels.cpu.window import columns_for
 
 CASES = [
     # images, channels, height, width, kernel, stride, pads (t, l, b, r), dilation, ceil
@@ -33,6 +34,12 @@ def fields(x: np.ndarray, y: np.ndarray, case: Any) -> dict[str, Any]:
     )  # fmt: skip
 
 
+def form(case: Any, out_width: int) -> tuple[int, int, int]:
+    """Parameters of the kernel: taps, stride, columns."""
+    kernel, stride, dilation = case[4], case[5], case[7]
+    return kernel[1] if dilation[1] == 1 else 0, stride[1], columns_for(out_width)
+
+
 def attributes(case: Any) -> dict[str, Any]:
     _, _, _, _, kernel, stride, pads, dilation, ceil = case
     return dict(kernel_shape=kernel, strides=stride, pads=pads, dilations=dilation, ceil_mode=ceil)
@@ -59,9 +66,8 @@ def test_pools_like_onnxruntime(
     result = expected(op_type, x, **attributes(case), **more)
     wide = np.full((*np.moveaxis(result, 1, -1).shape[:3], result.shape[1] + 4), 7, np.float32)
     y = wide[..., :-4]
-    average = int(kind != "max")
-    words = fields(view, y, case)
-    assert run(pool, threads, **words, average=average, include_pad=int("padding" in kind)) == 0
+    pool = (max_pool if kind == "max" else average_pool)(*form(case, y.shape[2]))
+    assert run(pool, threads, **fields(view, y, case), include_pad=int("padding" in kind)) == 0
     np.testing.assert_allclose(y.transpose(0, 3, 1, 2), result, rtol=1e-5, atol=1e-6)
     assert (wide[..., -4:] == 7).all()
 
@@ -72,7 +78,7 @@ def test_the_maximum_of_a_window_with_nan_is_nan(run: Any, rng: np.random.Genera
     view[0, 4, 4, ::3] = np.nan
     view[0, :3, :3, 1] = -np.inf
     y = np.empty((1, 7, 7, 100), np.float32)
-    run(pool, **fields(view, y, case), average=0, include_pad=0)
+    run(max_pool(*form(case, 7)), **fields(view, y, case), include_pad=0)
     windows = np.lib.stride_tricks.sliding_window_view(view, (3, 3), (1, 2))
     np.testing.assert_array_equal(y, windows.max((-1, -2)))
 

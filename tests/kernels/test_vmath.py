@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from sardonyx.kernels.pointwise import pointwise
+
+
+def apply(expression: str, x: np.ndarray) -> np.ndarray:
+    """Run a one-operand expression as a vector kernel."""
+    y = np.empty_like(x)
+    words = {f"d{i}": 1 for i in range(3)} | {"d3": x.size, "yp": y, "x0p": x}
+    words |= {f"{name}s{i}": int(i == 3) for name in ("y", "x0") for i in range(4)}
+    assert pointwise(expression, "f32v f32v")(**words) == 0
+    return y
+
+
+def samples() -> np.ndarray:
+    """Every 1021st float32, NaN among them, and the specials."""
+    bits = np.arange(0, 1 << 32, 1021, dtype=np.uint64).astype(np.uint32)
+    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45], np.float32)
+    near = np.linspace(-12, 12, 1 << 20, dtype=np.float32)
+    return np.concatenate([bits.view(np.float32), special, near])
+
+
+def ulps(found: np.ndarray, exact: np.ndarray) -> np.ndarray:
+    """Distance in units of the last place of float32; denormals are as far apart as the least."""
+    unit = np.spacing(np.maximum(np.abs(exact), np.finfo(np.float32).tiny).astype(np.float32))
+    return np.abs(found.astype(np.float64) - exact) / unit
+
+
+FUNCTIONS: dict[str, tuple[Callable[..., Any], float]] = {
+    "exp": (np.exp, 2),
+    "log": (np.log, 2),
+    "tanh": (np.tanh, 4),
+    "erf": (np.vectorize(math.erf), 3),
+    "sigmoid": (lambda x: np.exp(-np.logaddexp(0, -x)), 4),
+}
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_error_in_ulp(name: str) -> None:
+    exact_of, bound = FUNCTIONS[name]
+    x = samples()
+    with np.errstate(all="ignore"):
+        exact = exact_of(x.astype(np.float64))
+        rounded = exact.astype(np.float32)
+    found = apply(f"{name}(x0)", x)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(rounded))
+    finite = np.isfinite(rounded)
+    with np.errstate(invalid="ignore"):
+        # A result next to the largest number may round to infinity.
+        edge = ~finite | np.isinf(found)
+        close = np.abs(exact) > 0.999999 * np.finfo(np.float32).max
+    assert (close | (found == rounded) | np.isnan(rounded))[edge].all()
+    worst = ulps(found[~edge], exact[~edge]).max()
+    assert worst <= bound, f"{name}: {worst:.2f} ULP"
