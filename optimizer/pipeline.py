@@ -167,7 +167,7 @@ def _first_run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> list[Any]:
 def _run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> list[Any]:
     from onnx.reference import ReferenceEvaluator
 
-    results: Any = ReferenceEvaluator(ir.to_proto(model)).run(None, feeds)
+    results: Any = ReferenceEvaluator(ir.to_proto(model)).run(None, dict(feeds))
     return list(results)
 
 

@@ -283,17 +283,7 @@ def _infer_float(node: Node) -> list[Info]:
     return _infer_unary(node)
 
 
-def _infer_vector(node: Node) -> list[Info]:
-    """Operators whose kernel exists for float32 only."""
-    if node.required(0).dtype != "float32":
-        raise OnHost(f"{node.op_type} of {node.required(0).dtype}")
-    return _infer_unary(node)
-
-
-_elementwise({name: _call(_snake(name)) for name in _FLOAT_ONLY if name not in (
-    "HardSwish", "Softplus", "Softsign", "Mish")}, _infer_float)  # fmt: skip
-_elementwise({name: _call(_snake(name)) for name in ("HardSwish", "Softplus", "Softsign", "Mish")},
-             _infer_vector)  # fmt: skip
+_elementwise({name: _call(_snake(name)) for name in _FLOAT_ONLY}, _infer_float)
 _elementwise(
     {
         "LeakyRelu": _with_attributes("leaky_relu", alpha=0.01),
@@ -307,7 +297,7 @@ _elementwise(
         "Swish": _with_attributes("swish", alpha=1.0),
         "Gelu": _gelu,
     },
-    _infer_vector,
+    _infer_float,
 )
 _elementwise(
     {

@@ -1,0 +1,62 @@
+"""What the importers of the frameworks share: finding the framework, and naming its failures."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from .. import ImportFailed, SardonyxError
+
+_REASON_LENGTH = 500
+
+
+def require(package: str, extra: str) -> Any:
+    """Import a package of a framework.
+
+    Raises
+    ------
+    ImportFailed
+        It is not installed; names the extra that brings it.
+    """
+    try:
+        return importlib.import_module(package)
+    except ImportError as error:
+        raise ImportFailed(
+            f"this model needs {package}, which cannot be imported ({error}): "
+            f"pip install 'sardonyx[{extra}]'"
+        ) from error
+
+
+@contextmanager
+def conversion(framework: str, what: str) -> Iterator[None]:
+    """Turn whatever a framework raises into `ImportFailed`, with the reason in one line."""
+    try:
+        yield
+    except SardonyxError:
+        raise
+    except Exception as error:
+        reason = " ".join(str(error).split())[:_REASON_LENGTH] or type(error).__name__
+        raise ImportFailed(f"{framework} could not convert {what}: {reason}") from error
+
+
+def batches(inputs: Sequence[Any]) -> int | None:
+    """Size of the first axis of the array inputs, when all have one and the same."""
+    sizes = {np.shape(value)[0] if len(np.shape(value)) else None for value in inputs}
+    size = sizes.pop() if len(sizes) == 1 else None
+    return None if size is None else int(size)
+
+
+def rename_outputs(model: ir.Model, names: Sequence[str]) -> None:
+    """Give the outputs of a model other names, unless something else has one of them."""
+    values = [value for node in model.graph for value in node.outputs]
+    taken = {value.name for value in [*model.graph.inputs, *values]}
+    taken |= set(model.graph.initializers)
+    for value, name in zip(model.graph.outputs, names, strict=False):
+        if name and value.producer() is not None and name not in taken:
+            value.name = name
+            taken.add(name)

@@ -1,0 +1,373 @@
+"""The elementwise operators on numbers of any type, by their name in ``pointwise``'s language."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+SCALAR: dict[str, Callable[..., Any]] = {}
+
+
+def _scalar(function: Callable[..., Any]) -> Callable[..., Any]:
+    compiled = njit(error_model="numpy")(function)
+    SCALAR[function.__name__.strip("_")] = compiled
+    return compiled
+
+
+@njit
+def _from_float(x: Any, low: float, high: float) -> Any:
+    """Float to integer, saturating; NaN becomes the smallest value, as cvttsd2si does."""
+    if not x > low:
+        return np.int64(low)
+    if x >= high:
+        return np.int64(high) if high < 9.2e18 else np.int64(9223372036854775807)
+    return np.int64(x)
+
+
+def _define_scalars() -> None:
+    for name in ("exp", "log", "tanh", "erf", "sqrt", "sin", "cos", "tan", "asin", "acos",
+                 "atan", "sinh", "cosh", "asinh", "acosh", "atanh"):  # fmt: skip
+        function = getattr(math, name)
+        SCALAR[name] = njit(error_model="numpy")(_wrap(function))
+    for name, (op, _) in _OPERATORS.items():
+        scope: dict[str, Any] = {}
+        exec(f"def {name}(a, b): return a {op} b", scope)
+        SCALAR[name] = njit(error_model="numpy")(scope[name])
+
+
+def _wrap(function: Any) -> Callable[[Any], Any]:
+    def call(a: Any) -> Any:
+        return function(a)
+
+    return call
+
+
+_OPERATORS = {
+    "add": ("+", 2),
+    "sub": ("-", 2),
+    "mul": ("*", 2),
+    "equal": ("==", 2),
+    "less": ("<", 2),
+    "less_or_equal": ("<=", 2),
+    "greater": (">", 2),
+    "greater_or_equal": (">=", 2),
+    "bitwise_and": ("&", 2),
+    "bitwise_or": ("|", 2),
+    "bitwise_xor": ("^", 2),
+    "not_equal": ("!=", 2),
+}
+_define_scalars()
+
+
+@_scalar
+def _div(a: Any, b: Any) -> Any:
+    return a / b
+
+
+@_scalar
+def idiv(a: Any, b: Any) -> Any:
+    """Integer division truncates toward zero; by zero it gives 0, as no error can be raised."""
+    if b == 0:
+        return a - a
+    q = a // b
+    if q < 0 and q * b != a:
+        q += 1
+    return q
+
+
+@_scalar
+def imod(a: Any, b: Any) -> Any:
+    """Integer modulo with the sign of the divisor."""
+    if b == 0:
+        return a - a
+    return a % b
+
+
+@_scalar
+def fmod(a: Any, b: Any) -> Any:
+    """Remainder with the sign of the dividend."""
+    return math.fmod(a, b)
+
+
+@_scalar
+def ifmod(a: Any, b: Any) -> Any:
+    """Integer remainder with the sign of the dividend."""
+    if b == 0:
+        return a - a
+    r = a % b
+    if r != 0 and (r < 0) != (a < 0):
+        r -= b
+    return r
+
+
+@_scalar
+def pow(a: Any, b: Any) -> Any:
+    return a**b
+
+
+@_scalar
+def _neg(a: Any) -> Any:
+    return -a
+
+
+@_scalar
+def _identity(a: Any) -> Any:
+    return a
+
+
+@_scalar
+def _abs(a: Any) -> Any:
+    return abs(a)
+
+
+@_scalar
+def _reciprocal(a: Any) -> Any:
+    return type_one(a) / a
+
+
+@njit
+def type_one(a: Any) -> Any:
+    return a * 0 + 1
+
+
+@_scalar
+def _square(a: Any) -> Any:
+    return a * a
+
+
+@_scalar
+def _cube(a: Any) -> Any:
+    return a * a * a
+
+
+@_scalar
+def _floor(a: Any) -> Any:
+    return np.floor(a)
+
+
+@_scalar
+def _ceil(a: Any) -> Any:
+    return np.ceil(a)
+
+
+@_scalar
+def _round(a: Any) -> Any:
+    return np.rint(a)
+
+
+@_scalar
+def _sign(a: Any) -> Any:
+    return np.sign(a)
+
+
+@_scalar
+def _max(a: Any, b: Any) -> Any:
+    return a if (a >= b or a != a) else b
+
+
+@_scalar
+def _min(a: Any, b: Any) -> Any:
+    return a if (a <= b or a != a) else b
+
+
+@_scalar
+def _clip(a: Any, low: Any, high: Any) -> Any:
+    if a < low:
+        a = low
+    if a > high:
+        a = high
+    return a
+
+
+@_scalar
+def _relu(a: Any) -> Any:
+    return a if not a < 0 else a - a
+
+
+@_scalar
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    return a if condition else b
+
+
+@_scalar
+def logical_not(a: Any) -> Any:
+    return not a
+
+
+@_scalar
+def logical_and(a: Any, b: Any) -> Any:
+    return (a != 0) & (b != 0)
+
+
+@_scalar
+def logical_or(a: Any, b: Any) -> Any:
+    return (a != 0) | (b != 0)
+
+
+@_scalar
+def logical_xor(a: Any, b: Any) -> Any:
+    return (a != 0) != (b != 0)
+
+
+@_scalar
+def bitwise_not(a: Any) -> Any:
+    return ~a
+
+
+@_scalar
+def shift_left(a: Any, b: Any) -> Any:
+    return a << b if 0 <= b < 64 else a - a
+
+
+@_scalar
+def shift_right(a: Any, b: Any) -> Any:
+    """Arithmetic shift; by the width or more only the sign is left."""
+    if 0 <= b < 64:
+        return a >> b
+    return a - a if a >= 0 else a - a - 1
+
+
+@_scalar
+def is_nan(a: Any) -> Any:
+    return a != a
+
+
+@_scalar
+def is_inf(a: Any, negative: Any, positive: Any) -> Any:
+    return (positive != 0 and a == np.inf) or (negative != 0 and a == -np.inf)
+
+
+@_scalar
+def _sigmoid(a: Any) -> Any:
+    return 1 / (1 + math.exp(-a))
+
+
+@_scalar
+def _leaky_relu(a: Any, alpha: Any) -> Any:
+    return a * alpha if a < 0 else a
+
+
+SCALAR["prelu"] = SCALAR["leaky_relu"]
+
+
+@_scalar
+def shrink(a: Any, bias: Any, lambd: Any) -> Any:
+    if a < -lambd:
+        return a + bias
+    return a - bias if a > lambd else a * 0
+
+
+@_scalar
+def to_bool(a: Any) -> Any:
+    return a != 0
+
+
+@_scalar
+def thresholded_relu(a: Any, alpha: Any) -> Any:
+    return a if a > alpha else 0.0
+
+
+@_scalar
+def elu(a: Any, alpha: Any) -> Any:
+    return alpha * math.expm1(a) if a < 0 else a
+
+
+@_scalar
+def selu(a: Any, alpha: Any, gamma: Any) -> Any:
+    return gamma * (a if a > 0 else alpha * math.expm1(a))
+
+
+@_scalar
+def celu(a: Any, alpha: Any) -> Any:
+    return alpha * math.expm1(a / alpha) if a < 0 else a
+
+
+@njit
+def _limit(a: Any) -> Any:
+    """Limit to 0 .. 1; NaN stays."""
+    if a < 0:
+        return a * 0
+    return 1.0 if a > 1 else a
+
+
+@_scalar
+def hard_sigmoid(a: Any, alpha: Any, beta: Any) -> Any:
+    return _limit(a * alpha + beta)
+
+
+@_scalar
+def hard_swish(a: Any) -> Any:
+    return a * _limit(a / 6 + 0.5)
+
+
+@_scalar
+def swish(a: Any, alpha: Any) -> Any:
+    return a / (1 + math.exp(-a * alpha))
+
+
+@_scalar
+def softplus(a: Any) -> Any:
+    return max(a, 0) + math.log1p(math.exp(-abs(a)))
+
+
+@_scalar
+def softsign(a: Any) -> Any:
+    return a / (1 + abs(a))
+
+
+@_scalar
+def mish(a: Any) -> Any:
+    return a * math.tanh(max(a, 0) + math.log1p(math.exp(-abs(a))))
+
+
+@_scalar
+def gelu(a: Any) -> Any:
+    return 0.5 * a * (1 + math.erf(a * math.sqrt(0.5)))
+
+
+@_scalar
+def gelu_tanh(a: Any) -> Any:
+    return 0.5 * a * (1 + math.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a * a * a)))
+
+
+def _define_casts() -> None:
+    for bits in (8, 16, 32, 64):
+        for sign in "iu":
+            kind = getattr(np, ("uint" if sign == "u" else "int") + str(bits))
+            info = np.iinfo(kind)
+            # Narrow integers wrap like a C cast from int64, as onnxruntime's do on x86.
+            SCALAR[f"float_to_{sign}{bits}"] = _float_cast(kind, info)
+            SCALAR[f"to_{sign}{bits}"] = njit(wrap_type(kind))
+    SCALAR["to_f32"] = njit(wrap_type(np.float32))
+    SCALAR["to_f64"] = njit(wrap_type(np.float64))
+    SCALAR["to_f16"] = njit(wrap_type(np.float32))
+
+
+def wrap_type(kind: Any) -> Callable[[Any], Any]:
+    def cast(a: Any) -> Any:
+        return kind(a)
+
+    return cast
+
+
+def _float_cast(kind: Any, info: Any) -> Callable[[Any], Any]:
+    low, high = (float(info.min), float(info.max)) if info.bits > 32 else (-(2.0**63), 2.0**63)
+
+    def cast(a: Any) -> Any:
+        return kind(_from_float(a, low, high))
+
+    return njit(cast)
+
+
+_define_casts()
+
+
+def _to_bool_u8(a: Any) -> Any:
+    return np.uint8(1) if a else np.uint8(0)
+
+
+SCALAR["to_bool_u8"] = njit(_to_bool_u8)
