@@ -78,7 +78,10 @@ def _evaluate(node: ir.Node, arrays: list[Any], model: ir.Model) -> list[Any] | 
         results: Any = ReferenceEvaluator(made).run(None, feeds)
     except Exception:  # the reference refuses: the node stays, and fails, if ever, when it runs
         return None
-    return [np.asarray(r) if isinstance(r, np.generic) else r for r in results]
+    arrays = [np.asarray(r) if isinstance(r, np.generic) else r for r in results]
+    # Types that numpy lacks, such as bfloat16, are left to the runtime.
+    plain = all(isinstance(a, np.ndarray) and a.dtype.kind in "fiub" for a in arrays)
+    return arrays if plain else None
 
 
 def _store(model: ir.Model, node: ir.Node, results: list[np.ndarray]) -> None:

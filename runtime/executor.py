@@ -370,7 +370,7 @@ class Context:
     def view(self, index: int) -> Any:
         """Return a tensor as an array over its memory (valid until the next run), or an object."""
         spec: TensorSpec = self.program.tensors[index]
-        if self._kinds[spec.buffer] == HOST:
+        if spec.dtype == "object":
             return self._objects.get(spec.buffer)
         dtype = np.dtype(spec.dtype)
         shape = tuple(int(self._values[slot]) for slot in spec.shape)
