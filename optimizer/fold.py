@@ -9,7 +9,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from .hygiene import constant
+from .values import constant, new_constant
 
 if TYPE_CHECKING:
     from .pipeline import Report
@@ -37,8 +37,12 @@ _NEVER = frozenset(
 
 def fold_constants(model: ir.Model, report: Report) -> int:
     """Replace constant nodes by initializers; returns their number."""
+    return sum(_fold_graph(model, graph, report) for graph in model.graphs())
+
+
+def _fold_graph(model: ir.Model, graph: ir.Graph, report: Report) -> int:
     count = 0
-    for node in list(model.graph):
+    for node in list(graph):
         if node.domain or node.op_type in _NEVER or not node.outputs:
             continue
         arrays = [constant(value) for value in node.inputs]
@@ -49,15 +53,20 @@ def fold_constants(model: ir.Model, report: Report) -> int:
         if missing or any(value.is_graph_output() for value in node.outputs):
             continue
         results = _evaluate(node, arrays, model)
-        if results is None or not all(isinstance(r, np.ndarray) for r in results):
+        if results is None or not all(_is_plain(result) for result in results):
             continue
         limit = max(SIZE_LIMIT, sum(a.nbytes for a in arrays if a is not None))
         if sum(r.nbytes for r in results) > limit:
             report.explain(f"{node.name}: not folded, the result is over {limit} bytes")
             continue
-        _store(model, node, results)
+        _store(graph, node, results)
         count += 1
     return count
+
+
+def _is_plain(result: Any) -> bool:
+    """Tell arrays of numpy's own numbers from sequences, strings, bfloat16 and the like."""
+    return isinstance(result, np.ndarray) and result.dtype.kind in "fiub"
 
 
 def _evaluate(node: ir.Node, arrays: list[Any], model: ir.Model) -> list[Any] | None:
@@ -78,28 +87,12 @@ def _evaluate(node: ir.Node, arrays: list[Any], model: ir.Model) -> list[Any] | 
         results: Any = ReferenceEvaluator(made).run(None, feeds)
     except Exception:  # the reference refuses: the node stays, and fails, if ever, when it runs
         return None
-    arrays = [np.asarray(r) if isinstance(r, np.generic) else r for r in results]
-    # Types that numpy lacks, such as bfloat16, are left to the runtime.
-    plain = all(isinstance(a, np.ndarray) and a.dtype.kind in "fiub" for a in arrays)
-    return arrays if plain else None
+    return [np.asarray(r) if isinstance(r, np.generic) else r for r in results]
 
 
-def _store(model: ir.Model, node: ir.Node, results: list[np.ndarray]) -> None:
+def _store(graph: ir.Graph, node: ir.Node, results: list[np.ndarray]) -> None:
     outputs = [value for value in node.outputs if value.name]
     for old, array in zip(outputs, results, strict=True):
-        value = new_constant(model, array, f"{old.name}.folded")
+        value = new_constant(graph, array, f"{old.name}.folded")
         ir.convenience.replace_all_uses_with(old, value)
-    model.graph.remove(node, safe=True)
-
-
-def new_constant(model: ir.Model, array: np.ndarray, name: str) -> ir.Value:
-    """Add an initializer under a name that is not taken yet."""
-    taken = model.graph.initializers
-    unique, number = name, 1
-    while unique in taken:
-        unique, number = f"{name}.{number}", number + 1
-    tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=unique)
-    shape = ir.Shape(array.shape)
-    value = ir.Value(name=unique, shape=shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
-    model.graph.register_initializer(value)
-    return value
+    graph.remove(node, safe=True)

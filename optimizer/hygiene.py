@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
+
+from .values import attribute, constant, dims, insert, integers, replace
 
 if TYPE_CHECKING:
     from .pipeline import Report
@@ -17,85 +20,118 @@ def clean(model: ir.Model, report: Report) -> int:
     before = len(model.graph)
     common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=0)(model)
     common.RemoveUnusedNodesPass()(model)
+    common.DeduplicateInitializersPass()(model)
     common.CommonSubexpressionEliminationPass()(model)
     common.RemoveUnusedNodesPass()(model)
     return before - len(model.graph)
 
 
-def constant(value: ir.Value | None) -> np.ndarray | None:
-    """Contents of a value when it is constant, else None."""
-    if value is None or value.const_value is None or value.is_graph_input():
-        return None
-    return np.asarray(value.const_value.numpy()).reshape(value.const_value.shape.numpy())
+def infer_shapes(model: ir.Model, report: Report) -> int:
+    """Fill in types and shapes that are missing; changes no node."""
+    values = (value for graph in model.graphs() for node in graph for value in node.outputs)
+    if any(value.name and (value.shape is None or value.dtype is None) for value in values):
+        # What inference makes of sequences and the like is of no interest.
+        logger = logging.getLogger("onnx_ir.passes.common.shape_inference")
+        level = logger.level
+        logger.setLevel(logging.ERROR)
+        common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+        logger.setLevel(level)
+    return 0
 
 
-def replace(node: ir.Node, value: ir.Value) -> bool:
-    """Let ``value`` take the place of a node's only output; False for an output of the graph."""
-    output = node.outputs[0]
-    if output.is_graph_output():
-        return False
-    if value.shape is None:
-        value.shape = output.shape
-    ir.convenience.replace_all_uses_with(output, value)
-    node.graph.remove(node, safe=True)  # type: ignore[union-attr]
-    return True
+def _dropout(node: ir.Node) -> bool:
+    training = constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    given = len(node.inputs) > 2 and node.inputs[2] is not None
+    mask = len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output())
+    return not mask and (not given or (training is not None and not training.any()))
 
 
-def _does_nothing(node: ir.Node) -> bool:
-    kind = node.op_type
-    x = node.inputs[0] if node.inputs else None
-    if node.domain or x is None:
-        return False
-    if kind == "Dropout":
-        training = constant(node.inputs[2]) if len(node.inputs) > 2 else None
-        given = len(node.inputs) > 2 and node.inputs[2] is not None
-        mask = len(node.outputs) > 1 and node.outputs[1].uses()
-        return not mask and (not given or (training is not None and not training.any()))
-    if kind == "Identity":
-        return True
-    if kind == "Cast":
-        return x.dtype is not None and node.attributes["to"].as_int() == int(x.dtype)
-    if kind == "Transpose":
-        order = node.attributes.get("perm")
-        return order is not None and list(order.as_ints()) == sorted(order.as_ints())
-    if kind == "Pad":
-        pads = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-        return pads is not None and not pads.any()
-    if kind in ("Reshape", "Expand"):
-        return _static(x) is not None and _static(x) == _static(node.outputs[0])
-    return kind in ("Concat", "Sum", "Max", "Min", "Mean") and len(node.inputs) == 1
+def _cast(node: ir.Node) -> bool:
+    x = node.inputs[0]
+    return x is not None and x.dtype is not None and attribute(node, "to", 0) == int(x.dtype)
 
 
-def _static(value: ir.Value) -> tuple[int, ...] | None:
-    if value.shape is None or not all(isinstance(dim, int) for dim in value.shape):
-        return None
-    return tuple(int(dim) for dim in value.shape)  # type: ignore[arg-type]
+def _transpose(node: ir.Node) -> bool:
+    order = node.attributes.get("perm")
+    return order is not None and list(order.as_ints()) == sorted(order.as_ints())
+
+
+def _pad(node: ir.Node) -> bool:
+    pads = integers(node.inputs[1]) if len(node.inputs) > 1 else None
+    return pads is not None and not any(pads)
+
+
+def _same_shape(node: ir.Node) -> bool:
+    """The result has the shape of the input, all of it known by number or name."""
+    x = node.inputs[0]
+    assert x is not None
+    before, after = dims(x), dims(node.outputs[0])
+    return before is not None and None not in before and before == after
+
+
+def _slice(node: ir.Node) -> bool:
+    starts, steps = integers(node.inputs[1]), None
+    if len(node.inputs) > 4 and node.inputs[4] is not None:
+        steps = integers(node.inputs[4])
+        if steps is None:
+            return False
+    whole = starts is not None and not any(starts) and all(s == 1 for s in steps or ())
+    ends = integers(node.inputs[2])
+    endless = ends is not None and all(end >= 2**31 - 1 for end in ends)
+    return whole and (endless or _same_shape(node))
+
+
+def _single(node: ir.Node) -> bool:
+    return len(node.inputs) == 1
+
+
+_NO_OPS: dict[str, Callable[[ir.Node], bool]] = {
+    "Identity": lambda node: True,
+    "Dropout": _dropout,
+    "Cast": _cast,
+    "Transpose": _transpose,
+    "Pad": _pad,
+    "Reshape": _same_shape,
+    "Flatten": _same_shape,
+    "Squeeze": _same_shape,
+    "Unsqueeze": _same_shape,
+    "Expand": _same_shape,
+    "Tile": _same_shape,
+    "Slice": _slice,
+    "Concat": _single,
+    "Sum": _single,
+    "Max": _single,
+    "Min": _single,
+    "Mean": _single,
+}
 
 
 def eliminate_no_ops(model: ir.Model, report: Report) -> int:
     """Remove operators that return their input as it is."""
     count = 0
-    for node in list(model.graph):
-        if _does_nothing(node):
-            value = node.inputs[0]
-            assert value is not None
-            count += replace(node, value)
+    for graph in model.graphs():
+        for node in list(graph):
+            does_nothing = None if node.domain else _NO_OPS.get(node.op_type)
+            x = node.inputs[0] if node.inputs else None
+            if does_nothing is not None and x is not None and does_nothing(node):
+                count += replace(node, x)
     return count
 
 
 def resolve_cast_like(model: ir.Model, report: Report) -> int:
     """Turn CastLike into Cast where the type is known: only then can constants be folded."""
     count = 0
-    for node in list(model.graph):
-        if node.op_type != "CastLike" or node.domain or len(node.inputs) != 2:
-            continue
-        x, like = node.inputs
-        output = node.outputs[0]
-        if x is None or like is None or like.dtype is None or output.is_graph_output():
-            continue
-        kept = {k: v for k, v in node.attributes.items() if k in ("saturate", "round_mode")}
-        cast = ir.node("Cast", [x], {**kept, "to": int(like.dtype)}, name=node.name)
-        cast.outputs[0].shape, cast.outputs[0].type = output.shape, ir.TensorType(like.dtype)
-        model.graph.insert_before(node, cast)
-        count += replace(node, cast.outputs[0])
+    for graph in model.graphs():
+        for node in list(graph):
+            if node.op_type != "CastLike" or node.domain or len(node.inputs) != 2:
+                continue
+            x, like = node.inputs
+            if x is None or like is None or like.dtype is None:
+                continue
+            kept = {k: v for k, v in node.attributes.items() if k in ("saturate", "round_mode")}
+            cast = ir.node("Cast", [x], {**kept, "to": int(like.dtype)}, name=node.name)
+            cast.outputs[0].shape = node.outputs[0].shape
+            cast.outputs[0].type = ir.TensorType(like.dtype)
+            insert(node, [cast])
+            count += replace(node, cast.outputs[0])
     return count

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,21 +11,40 @@ import numpy as np
 import onnx_ir as ir
 
 from .. import InvalidArgument, SardonyxError
+from .branches import inline_branches
 from .fold import fold_constants
+from .fusions.activations import fuse_activations
 from .fusions.affine import fold_affine
+from .fusions.arithmetic import fold_arithmetic
 from .fusions.batchnorm import fold_batch_normalization
-from .hygiene import clean, eliminate_no_ops, resolve_cast_like
+from .fusions.gemm import fuse_gemm
+from .fusions.normalization import fuse_normalization
+from .fusions.padding import fold_pads
+from .fusions.softmax import simplify_softmax
+from .hygiene import clean, eliminate_no_ops, infer_shapes, resolve_cast_like
+from .movement import merge_movements
+from .shapes import fold_shapes
 
 Pass = Callable[[ir.Model, "Report"], int]
 _BASIC: dict[str, Pass] = {
+    "infer_shapes": infer_shapes,
     "clean": clean,
     "resolve_cast_like": resolve_cast_like,
     "fold_constants": fold_constants,
+    "fold_shapes": fold_shapes,
+    "inline_branches": inline_branches,
     "eliminate_no_ops": eliminate_no_ops,
+    "merge_movements": merge_movements,
 }
 _ALL: dict[str, Pass] = {
     **_BASIC,
+    "fold_pads": fold_pads,
+    "simplify_softmax": simplify_softmax,
+    "fuse_normalization": fuse_normalization,
+    "fuse_activations": fuse_activations,
+    "fuse_gemm": fuse_gemm,
     "fold_batch_normalization": fold_batch_normalization,
+    "fold_arithmetic": fold_arithmetic,
     "fold_affine": fold_affine,
 }
 LEVELS: dict[str, dict[str, Pass]] = {"none": {}, "basic": _BASIC, "all": _ALL}
@@ -56,7 +75,11 @@ class Report:
 
 
 def optimize_with_report(
-    model: ir.Model, level: str = "all", *, verify: bool = False, explain: bool = False
+    model: ir.Model,
+    level: str = "all",
+    *,
+    verify: bool | Mapping[str, np.ndarray] = False,
+    explain: bool = False,
 ) -> tuple[ir.Model, Report]:
     """Optimize a copy of a model.
 
@@ -65,8 +88,9 @@ def optimize_with_report(
     model : onnx_ir.Model
         Not changed; weights are shared with the result.
     level : {"none", "basic", "all"}
-    verify : bool
-        Run the model on random inputs before and after each pass.
+    verify : bool or mapping
+        Run the model before and after each pass, on random inputs or on those given. It runs in
+        onnx's reference implementation, which is slow on large images.
     explain : bool
         Keep the explanations in the report.
 
@@ -77,7 +101,7 @@ def optimize_with_report(
     Raises
     ------
     InvalidArgument
-        The level is not known.
+        The level is not known; or the model cannot be run on random inputs.
     SardonyxError
         With ``verify``: a pass changed the results; names it.
     """
@@ -87,8 +111,8 @@ def optimize_with_report(
     report = Report()
     stages = {name: PassReport(name) for name in LEVELS[level]}
     report.passes = list(stages.values())
-    feeds = _random_feeds(model) if verify else {}
-    expected = _run(model, feeds) if verify else []
+    feeds = verify if isinstance(verify, Mapping) else _random_feeds(model) if verify else {}
+    expected = _first_run(model, feeds) if verify else []
     changed = bool(stages)
     while changed and report.rounds < MAX_ROUNDS:
         changed = False
@@ -129,7 +153,18 @@ def _random_feeds(model: ir.Model) -> dict[str, np.ndarray]:
     return feeds
 
 
-def _run(model: ir.Model, feeds: dict[str, np.ndarray]) -> list[Any]:
+def _first_run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> list[Any]:
+    try:
+        return _run(model, feeds)
+    except Exception as error:
+        shapes = {name: array.shape for name, array in feeds.items()}
+        raise InvalidArgument(
+            f"cannot verify: the model does not run on inputs of shapes {shapes}: {error}; "
+            "give inputs of your own"
+        ) from error
+
+
+def _run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> list[Any]:
     from onnx.reference import ReferenceEvaluator
 
     results: Any = ReferenceEvaluator(ir.to_proto(model)).run(None, feeds)

@@ -325,10 +325,19 @@ class Context:
     def _collect(self, outputs: list[Any]) -> list[Any]:
         for index, port in enumerate(self.program.outputs):
             if outputs[index] is None:
-                outputs[index] = self._objects.get(self.program.tensors[port.tensor].buffer)
+                outputs[index] = self._host_output(port.tensor)
         if self._objects:
             self._objects.clear()
         return outputs
+
+    def _host_output(self, index: int) -> Any:
+        """Result of a host step, or a view of one, as the caller's own."""
+        spec = self.program.tensors[index]
+        made = self._objects.get(spec.buffer)
+        if spec.dtype == "object" or not isinstance(made, np.ndarray):
+            return made
+        view = self.view(index)
+        return made if view.shape == made.shape else np.array(view)
 
     def _run_steps(self, first: int, last: int) -> None:
         if self.threads > 1:
@@ -370,7 +379,7 @@ class Context:
     def view(self, index: int) -> Any:
         """Return a tensor as an array over its memory (valid until the next run), or an object."""
         spec: TensorSpec = self.program.tensors[index]
-        if spec.dtype == "object":
+        if self._kinds[spec.buffer] == HOST and spec.dtype == "object":
             return self._objects.get(spec.buffer)
         dtype = np.dtype(spec.dtype)
         shape = tuple(int(self._values[slot]) for slot in spec.shape)

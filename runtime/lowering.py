@@ -233,6 +233,8 @@ class Lowering:
         """Give unknown dimensions of a host result a symbol, read off it at run time."""
         defined = []
         for position, info in enumerate(node.infos):
+            if not node.outputs[position].name:
+                info.shape = None  # not wanted: the operator gives nothing to read sizes off
             if info.shape is None:
                 continue
             dims = list(info.shape)

@@ -117,8 +117,7 @@ def max_pool_indices(
                         value = load_f32(x, (plane * height + at_h) * width + at_w)
                         if found < 0 or value > best:
                             best = value
-                            where = at_w * height + at_h if column_major else at_h * width + at_w
-                            found = np.int64(where)
+                            found = at_w * height + at_h if column_major else at_h * width + at_w
                 out = (plane * out_height + h) * out_width + column
                 store_f32(y, out, best)
                 store_i64(indices, out, plane * height * width + found)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from ..fold import new_constant
-from ..hygiene import constant, replace
+from ..values import constant, new_constant, replace
 
 if TYPE_CHECKING:
     from ..pipeline import Report
@@ -50,8 +49,10 @@ def scale_weights(model: ir.Model, x: ir.Value, factor: np.ndarray, shift: np.nd
     old = 0.0 if bias is None else np.asarray(bias, np.float64).reshape(-1)
     new_bias = np.broadcast_to(old * factor + shift, factor.shape)
     name = node.name or node.op_type
-    node.replace_input_with(1, new_constant(model, scaled.astype(np.float32), f"{name}.weights"))
-    made = new_constant(model, new_bias.astype(np.float32), f"{name}.bias")
+    node.replace_input_with(
+        1, new_constant(model.graph, scaled.astype(np.float32), f"{name}.weights")
+    )
+    made = new_constant(model.graph, new_bias.astype(np.float32), f"{name}.bias")
     if len(node.inputs) < 3:
         node.resize_inputs(3)
     node.replace_input_with(2, made)

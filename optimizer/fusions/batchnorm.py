@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from ..fold import new_constant
-from ..hygiene import constant, replace
+from ..values import constant, new_constant, replace
 from .affine import scale_weights
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def _as_mul_add(
     assert x.shape is not None
     shape = (-1, *[1] * (len(x.shape) - 2))
     scale, offset = (
-        new_constant(model, values.astype(np.float32).reshape(shape), f"{node.name}.{name}")
+        new_constant(model.graph, values.astype(np.float32).reshape(shape), f"{node.name}.{name}")
         for values, name in ((factor, "scale"), (shift, "shift"))
     )
     scaled = ir.node("Mul", [x, scale], name=f"{node.name}.mul")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -135,7 +135,7 @@ def _lower_pad(low: Lowering, node: Node) -> None:
             ("n", x.shape, 1), ("m", y.shape, 1), ("p", before, 0), ("x", x.strides, 0),
             ("y", y.strides, 0),
         )  # fmt: skip
-        fields: dict[str, Dim] = {}
+        fields: dict[str, Any] = {}
         for name, values, unused in groups:
             filled = [unused] * (RANK - len(values)) + list(values)
             fields |= {f"{name}{i}": v for i, v in enumerate(filled)}

@@ -190,3 +190,12 @@ def test_cast_like_of_a_constant_is_folded():
     assert next(p for p in report.passes if p.name == "resolve_cast_like").changes == 1
     x = floats(rng, 2, 3)
     np.testing.assert_array_equal(run(model, x=x)[0], run(done, x=x)[0])
+
+
+def test_verification_takes_inputs(rng):
+    nodes = [oh.make_node("MaxPool", ["x"], ["a"], kernel_shape=[5, 5]), BN, OUT]
+    model = build(nodes, [("x", ("n", 6, "h", "w"))], ["y"], **statistics(rng, 6))
+    with pytest.raises(sardonyx.InvalidArgument, match="give inputs of your own"):
+        optimize_with_report(model, verify=True)
+    done, _ = optimize_with_report(model, verify={"x": floats(rng, 1, 6, 8, 9)})
+    assert operators(done) == ["MaxPool", "Mul", "Add", "Relu"]

@@ -1,0 +1,52 @@
+"""If with a constant condition: the branch taken replaces it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from .values import constant, insert
+
+if TYPE_CHECKING:
+    from .pipeline import Report
+
+
+def inline_branches(model: ir.Model, report: Report) -> int:
+    """Put the branch that is always taken in the place of its If; returns how many."""
+    count = 0
+    for graph in list(model.graphs()):
+        for node in list(graph):
+            if node.op_type == "If" and not node.domain and node.graph is graph:
+                count += _inline(model, graph, node, report)
+    return count
+
+
+def _inline(model: ir.Model, graph: ir.Graph, node: ir.Node, report: Report) -> bool:
+    condition = constant(node.inputs[0])
+    if condition is None or any(value.is_graph_output() for value in node.outputs):
+        return False
+    taken = "then_branch" if condition.reshape(-1)[0] else "else_branch"
+    branch = node.attributes[taken].as_graph()
+    if any(value.producer() is None for value in branch.outputs):
+        return False
+    prefix = f"{node.name or 'If'}."
+    for value in list(branch.initializers.values()):
+        branch.initializers.pop(value.name)  # type: ignore[arg-type]
+        value.name = f"{prefix}{value.name}"
+        graph.register_initializer(value)
+    nodes = list(branch)
+    results = list(branch.outputs)
+    branch.outputs.clear()
+    for inner in nodes:
+        branch.remove(inner)
+        inner.name = f"{prefix}{inner.name}"
+        for value in inner.outputs:
+            value.name = f"{prefix}{value.name}"
+    insert(node, nodes)
+    for old, new in zip(node.outputs, results, strict=True):
+        new.shape, new.type = old.shape or new.shape, old.type or new.type
+        old.replace_all_uses_with(new)
+    graph.remove(node, safe=True)
+    report.explain(f"{node.name!r}: If replaced by its {taken}")
+    return True

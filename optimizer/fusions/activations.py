@@ -1,0 +1,100 @@
+"""Activations written out in simpler operators: HardSigmoid, HardSwish, Swish, Gelu, Clip."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from ..rewrite import Match, apply_rules, either, op, rewrite
+from ..values import scalar
+
+_SIXTH = 1 / 6
+
+
+def _relu6(x: Any) -> Any:
+    return op.Clip(x + 3.0, 0.0, 6.0)
+
+
+def _erf_term(x: Any) -> Any:
+    inner = either(x / math.sqrt(2), x * math.sqrt(0.5))
+    return 1.0 + op.Erf(inner)
+
+
+def _tanh_term(x: Any) -> Any:
+    cube = either(x**3.0, x * x * x, x * (x * x))
+    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * cube)
+    # x * (1 + 0.044715 x^2), as some exporters have it
+    factored = math.sqrt(2 / math.pi) * (x * (1.0 + 0.044715 * either(x**2.0, x * x)))
+    return 1.0 + op.Tanh(either(inner, factored))
+
+
+@rewrite(lambda x: _relu6(x) / 6.0, lambda x: _relu6(x) * _SIXTH)
+def _hard_sigmoid(m: Match) -> ir.Value:
+    m.require(m.x.dtype == ir.DataType.FLOAT, "it is not float32")
+    return m.op.HardSigmoid(m.x, alpha=_SIXTH, beta=0.5)
+
+
+@rewrite(
+    lambda x: x * op.HardSigmoid(x).named("gate"),
+    lambda x: (x * _relu6(x)) / 6.0,
+    lambda x: (x * _relu6(x)) * _SIXTH,
+)
+def _hard_swish(m: Match) -> ir.Value:
+    m.require(m.opset >= 14, "HardSwish needs opset 14")
+    m.require(m.x.dtype == ir.DataType.FLOAT, "it is not float32")
+    if "gate" in m:
+        node = m.gate.producer()
+        assert node is not None
+        alpha = node.attributes["alpha"].as_float() if "alpha" in node.attributes else 0.2
+        beta = node.attributes["beta"].as_float() if "beta" in node.attributes else 0.5
+        same = math.isclose(alpha, _SIXTH, rel_tol=1e-5) and beta == 0.5
+        m.require(same, "the gate is not x / 6 + 0.5")
+    return m.op.HardSwish(m.x)
+
+
+@rewrite(lambda x: x * op.Sigmoid(x))
+def _swish(m: Match) -> ir.Value:
+    m.require(m.opset >= 24, "Swish needs opset 24")
+    return m.op.Swish(m.x)
+
+
+@rewrite(
+    lambda x: (x * _erf_term(x)) * 0.5,
+    lambda x: x * (_erf_term(x) * 0.5),
+    lambda x: (x * 0.5) * _erf_term(x),
+)
+def _gelu(m: Match) -> ir.Value:
+    m.require(m.opset >= 20, "Gelu needs opset 20")
+    return m.op.Gelu(m.x)
+
+
+@rewrite(
+    lambda x: (x * _tanh_term(x)) * 0.5,
+    lambda x: x * (_tanh_term(x) * 0.5),
+    lambda x: (x * 0.5) * _tanh_term(x),
+)
+def _gelu_tanh(m: Match) -> ir.Value:
+    m.require(m.opset >= 20, "Gelu needs opset 20")
+    return m.op.Gelu(m.x, approximate="tanh")
+
+
+@rewrite(lambda x, low, high: op.Clip(op.Relu(x), low, high))
+def _relu_clip(m: Match) -> ir.Value:
+    low = scalar(m.low)
+    m.require(low is not None, "the lower limit is not constant")
+    assert low is not None
+    dtype = m.constant("low").dtype
+    return m.op.Clip(m.x, np.array(max(low, 0.0), dtype), m.high)
+
+
+@rewrite(lambda c, a, b: op.Where(op.Not(c), a, b))
+def _where_not(m: Match) -> ir.Value:
+    return m.op.Where(m.c, m.b, m.a)
+
+
+fuse_activations = apply_rules(
+    [_gelu, _gelu_tanh, _hard_swish, _hard_sigmoid, _swish, _relu_clip, _where_not]
+)

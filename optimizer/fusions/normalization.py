@@ -1,0 +1,72 @@
+"""LayerNormalization written out: mean, deviation, mean of squares, root, scale and bias."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from ..rewrite import Match, apply_rules, either, op, rewrite
+from ..values import attribute, dims, integers, scalar, static_shape
+
+
+def _normalized(x: Any, epsilon: Any) -> Any:
+    deviation = x - op.ReduceMean(x, ...).named("mean")
+    square = either(deviation * deviation, deviation**2.0)
+    variance = op.ReduceMean(square, ...).named("variance")
+    root = op.Sqrt(variance + epsilon)
+    return either(deviation / root, deviation * op.Reciprocal(root))
+
+
+def _axes(value: ir.Value) -> list[int] | None:
+    node = value.producer()
+    assert node is not None
+    if not attribute(node, "keepdims", 1):
+        return None
+    if "axes" in node.attributes:
+        return list(node.attributes["axes"].as_ints())
+    return integers(node.inputs[1]) if len(node.inputs) > 1 else None
+
+
+def _normalize(m: Match, scale: ir.Value | None, bias: ir.Value | None) -> ir.Value:
+    m.require(m.opset >= 17, "LayerNormalization needs opset 17")
+    m.require(m.x.dtype == ir.DataType.FLOAT, "it is not float32")
+    shape = dims(m.x)
+    m.require(shape is not None, "the rank is not known")
+    sizes = shape or []
+    found = [_axes(m.mean), _axes(m.variance)]
+    m.require(None not in found and found[0] == found[1], "the means are over different axes")
+    axes = sorted(axis % len(sizes) for axis in found[0] or [])
+    last = list(range(len(sizes) - len(axes), len(sizes)))
+    m.require(bool(axes) and axes == last, "the axes are not the last ones")
+    epsilon = scalar(m.epsilon)
+    m.require(epsilon is not None, "epsilon is not a constant number")
+    normalized = tuple(size for size in sizes[-len(axes) :] if isinstance(size, int))
+    m.require(len(normalized) == len(axes), "the normalized sizes are not known")
+    for value in (scale, bias):
+        fits = value is None or static_shape(value) == normalized
+        m.require(fits, "scale or bias has another shape than what is normalized")
+    factor = np.ones(normalized, np.float32) if scale is None else scale
+    operands = [m.x, factor] if bias is None else [m.x, factor, bias]
+    return m.op.LayerNormalization(*operands, axis=-len(axes), epsilon=epsilon)
+
+
+@rewrite(lambda x, epsilon, scale, bias: _normalized(x, epsilon) * scale + bias)
+def _layer_normalization(m: Match) -> ir.Value:
+    return _normalize(m, m.scale, m.bias)
+
+
+@rewrite(lambda x, epsilon, scale: _normalized(x, epsilon) * scale)
+def _layer_normalization_without_bias(m: Match) -> ir.Value:
+    return _normalize(m, m.scale, None)
+
+
+@rewrite(lambda x, epsilon: _normalized(x, epsilon))
+def _plain_layer_normalization(m: Match) -> ir.Value:
+    return _normalize(m, None, None)
+
+
+fuse_normalization = apply_rules(
+    [_layer_normalization, _layer_normalization_without_bias, _plain_layer_normalization]
+)

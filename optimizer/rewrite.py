@@ -1,0 +1,309 @@
+"""The pattern language: a fusion is written as the computation it replaces.
+
+    @rewrite(lambda x: x * op.Sigmoid(x))
+    def swish(m: Match) -> ir.Value:
+        m.require(m.opset >= 24, "Swish needs opset 24")
+        return m.op.Swish(m.x)
+
+Names of the lambda's parameters stand for any value, the same name for the same value; numbers
+for constants of one element; ``...`` as last argument for whatever inputs are left. Operands of
+Add, Mul and the like match in both orders. ``either(a, b)`` matches one or the other, and
+``term.named("mean")`` keeps an inner result for the conditions.
+
+A match is rewritten as a whole or not at all. Inner results that something else reads too
+are a near miss; so is every condition that does not hold, and ``explain`` says which.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx_ir as ir
+
+from .values import constant, insert, new_constant, replace, scalar
+
+if TYPE_CHECKING:
+    from .pipeline import Report
+
+_COMMUTATIVE = frozenset(["Add", "Mul", "And", "Or", "Equal", "Xor"])
+_TOLERANCE = 1e-6
+
+_Bound = dict[str, ir.Value]
+
+
+class Term:
+    """A pattern of a value; arithmetic on terms makes larger ones."""
+
+    def __add__(self, other: Any) -> Apply:
+        return Apply("Add", (self, other))
+
+    def __radd__(self, other: Any) -> Apply:
+        return Apply("Add", (other, self))
+
+    def __sub__(self, other: Any) -> Apply:
+        return Apply("Sub", (self, other))
+
+    def __rsub__(self, other: Any) -> Apply:
+        return Apply("Sub", (other, self))
+
+    def __mul__(self, other: Any) -> Apply:
+        return Apply("Mul", (self, other))
+
+    def __rmul__(self, other: Any) -> Apply:
+        return Apply("Mul", (other, self))
+
+    def __truediv__(self, other: Any) -> Apply:
+        return Apply("Div", (self, other))
+
+    def __rtruediv__(self, other: Any) -> Apply:
+        return Apply("Div", (other, self))
+
+    def __pow__(self, other: Any) -> Apply:
+        return Apply("Pow", (self, other))
+
+    def named(self, name: str) -> Named:
+        """Keep what this term matches under a name."""
+        return Named(self, name)
+
+
+@dataclass(frozen=True)
+class Any_(Term):
+    """Any value; the same one wherever the name occurs."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Named(Term):
+    """A term whose value is kept."""
+
+    term: Term
+    name: str
+
+
+@dataclass(frozen=True)
+class Either(Term):
+    """The first of several terms that matches."""
+
+    terms: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Apply(Term):
+    """The only output of an operator of the standard domain."""
+
+    op_type: str
+    inputs: tuple[Any, ...]
+
+
+class _Operators:
+    def __getattr__(self, op_type: str) -> Callable[..., Apply]:
+        return lambda *inputs: Apply(op_type, inputs)
+
+
+op: Any = _Operators()
+"""``op.Conv(x, w, ...)``: the pattern of an operator."""
+
+
+def either(*terms: Any) -> Either:
+    """Match any one of several terms."""
+    return Either(terms)
+
+
+_Found = Iterator[tuple[_Bound, tuple[ir.Node, ...]]]
+
+
+def _match(term: Any, value: ir.Value | None, bound: _Bound, inner: tuple[ir.Node, ...]) -> _Found:
+    """All ways to match a term, as bound names and the nodes taken in."""
+    if value is None:
+        return
+    if isinstance(term, int | float):
+        number = scalar(value)
+        if number is not None and math.isclose(number, term, rel_tol=_TOLERANCE):
+            yield bound, inner
+    elif isinstance(term, Any_):
+        if bound.setdefault(term.name, value) is value:
+            yield bound, inner
+    elif isinstance(term, Named):
+        for found, nodes in _match(term.term, value, bound, inner):
+            yield found | {term.name: value}, nodes
+    elif isinstance(term, Either):
+        for option in term.terms:
+            yield from _match(option, value, dict(bound), inner)
+    else:
+        yield from _match_node(term, value.producer(), bound, inner)
+
+
+def _match_node(
+    term: Apply, node: ir.Node | None, bound: _Bound, inner: tuple[ir.Node, ...]
+) -> _Found:
+    if node is None or node.op_type != term.op_type or node.domain or len(node.outputs) != 1:
+        return
+    wanted, given = term.inputs, list(node.inputs)
+    while given and given[-1] is None:
+        given.pop()
+    if wanted and wanted[-1] is ...:
+        wanted = wanted[:-1]
+        given = given[: len(wanted)]
+    if len(given) != len(wanted):
+        return
+    yield from _match_all(wanted, given, dict(bound), (*inner, node))
+    if term.op_type in _COMMUTATIVE:
+        yield from _match_all(wanted, given[::-1], dict(bound), (*inner, node))
+
+
+def _match_all(
+    terms: Sequence[Any],
+    values: Sequence[ir.Value | None],
+    bound: _Bound,
+    inner: tuple[ir.Node, ...],
+) -> _Found:
+    if not terms:
+        yield bound, inner
+        return
+    for found, nodes in _match(terms[0], values[0], dict(bound), inner):
+        yield from _match_all(terms[1:], values[1:], found, nodes)
+
+
+class NearMiss(Exception):
+    """A condition of a fusion does not hold; its text says which."""
+
+
+class Builder:
+    """``builder.Gelu(x, approximate="tanh")`` makes a node in front of the one replaced."""
+
+    def __init__(self, root: ir.Node) -> None:
+        self._root = root
+        self.nodes: list[ir.Node] = []
+
+    def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
+        def make(*inputs: Any, **attributes: Any) -> ir.Value:
+            values = [self._value(item) for item in inputs]
+            name = f"{self._root.name}.{op_type}"
+            node = ir.node(op_type, values, attributes, name=name)
+            output = node.outputs[0]
+            output.type = self._root.outputs[0].type
+            self.nodes.append(node)
+            return output
+
+        return make
+
+    def _value(self, item: Any) -> ir.Value | None:
+        if item is None or isinstance(item, ir.Value):
+            return item
+        graph = self._root.graph
+        assert isinstance(graph, ir.Graph)
+        return new_constant(graph, np.asarray(item), f"{self._root.name}.constant")
+
+
+class Match:
+    """What a pattern's names stand for: ``m.x``; ``m.root`` is the last node."""
+
+    def __init__(self, root: ir.Node, bound: _Bound, opset: int) -> None:
+        self._bound = bound
+        self.root = root
+        self.opset = opset
+        self.op: Any = Builder(root)
+
+    def __getattr__(self, name: str) -> ir.Value:
+        try:
+            return self._bound[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._bound
+
+    def require(self, condition: bool, reason: str) -> None:
+        """Give up, and say why, unless a condition holds."""
+        if not condition:
+            raise NearMiss(reason)
+
+    def constant(self, name: str) -> np.ndarray:
+        """Contents of a value; it is a near miss unless it is constant."""
+        array = constant(self._bound[name])
+        if array is None:
+            raise NearMiss(f"{self._bound[name].name!r} is not constant")
+        return array
+
+
+Action = Callable[[Match], ir.Value]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A fusion: patterns, and what makes the replacement (or raises `NearMiss`)."""
+
+    name: str
+    patterns: tuple[Apply, ...]
+    action: Action
+
+
+def rewrite(*patterns: Callable[..., Any]) -> Callable[[Action], Rule]:
+    """Declare a fusion by its patterns; see the module's text."""
+
+    def declare(action: Action) -> Rule:
+        terms: list[Apply] = []
+        for pattern in patterns:
+            names = inspect.signature(pattern).parameters
+            term = pattern(*(Any_(name) for name in names))
+            terms += term.terms if isinstance(term, Either) else [term]
+        return Rule(action.__name__.strip("_"), tuple(terms), action)
+
+    return declare
+
+
+def apply_rules(rules: Sequence[Rule]) -> Callable[[ir.Model, Report], int]:
+    """Make a pass of rules; the larger pattern comes first."""
+    table: dict[str, list[tuple[Rule, Apply]]] = {}
+    for rule in rules:
+        for pattern in rule.patterns:
+            table.setdefault(pattern.op_type, []).append((rule, pattern))
+
+    def run(model: ir.Model, report: Report) -> int:
+        count = 0
+        opset = model.opset_imports.get("", 1)
+        for graph in model.graphs():
+            for node in reversed(list(graph)):
+                if node.graph is not graph:
+                    continue
+                for rule, pattern in table.get(node.op_type, ()):
+                    if _rewrite(rule, pattern, node, opset, report):
+                        count += 1
+                        break
+        return count
+
+    return run
+
+
+def _rewrite(rule: Rule, pattern: Apply, node: ir.Node, opset: int, report: Report) -> bool:
+    for bound, nodes in _match_node(pattern, node, {}, ()):
+        match = Match(node, bound, opset)
+        try:
+            _check_inner(nodes)
+            value = rule.action(match)
+        except NearMiss as reason:
+            report.explain(f"{rule.name} not fused in {node.name!r}: {reason}")
+            continue
+        insert(node, match.op.nodes)
+        value.shape = value.shape or node.outputs[0].shape
+        if replace(node, value):
+            report.explain(f"{rule.name} fused in {node.name!r} ({len(nodes)} nodes)")
+            return True
+        for made in match.op.nodes:
+            node.graph.remove(made, safe=True)  # type: ignore[union-attr]
+    return False
+
+
+def _check_inner(nodes: Sequence[ir.Node]) -> None:
+    """Inner results must be of no use to anything but the match."""
+    members = set(nodes)
+    for node in nodes[1:]:
+        for value in node.outputs:
+            if value.is_graph_output() or any(use.node not in members for use in value.uses()):
+                raise NearMiss(f"{value.name!r} is used elsewhere, too")

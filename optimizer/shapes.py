@@ -1,0 +1,170 @@
+"""Shape computations: what Shape, Gather, Concat and the like make of known sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from .values import attribute, constant, dims, integers, new_constant, replace
+
+if TYPE_CHECKING:
+    from .pipeline import Report
+
+Size = int | str | None
+"""A number, the name of a dimension, or None where nothing is known."""
+_LIMIT = 64
+
+_Known = dict[ir.Value, np.ndarray]
+"""Contents of small integer tensors, as arrays of `Size`."""
+
+
+def _array(items: list[Size], shape: tuple[int, ...] | None = None) -> np.ndarray:
+    made = np.empty(len(items), object)
+    made[:] = items
+    return made if shape is None else made.reshape(shape)
+
+
+def _of(value: ir.Value | None, known: _Known) -> np.ndarray | None:
+    if value is None:
+        return None
+    if value in known:
+        return known[value]
+    array = constant(value) if value.shape is not None and len(value.shape) <= 1 else None
+    if array is None or array.dtype.kind not in "iu" or array.size > _LIMIT:
+        return None
+    return _array([int(item) for item in array.reshape(-1)], array.shape)
+
+
+def _shape(node: ir.Node, known: _Known) -> np.ndarray | None:
+    x = node.inputs[0]
+    sizes = None if x is None else dims(x)
+    if sizes is None:
+        return None
+    end = attribute(node, "end", len(sizes))
+    return _array(list(sizes[attribute(node, "start", 0) : end]))
+
+
+def _gather(node: ir.Node, known: _Known) -> np.ndarray | None:
+    data, indices = _of(node.inputs[0], known), constant(node.inputs[1])
+    if data is None or indices is None or data.ndim != 1 or indices.ndim > 1:
+        return None
+    if (np.abs(indices + 0.5) > data.size).any():
+        return None
+    return np.array(data[indices], object)
+
+
+def _slice(node: ir.Node, known: _Known) -> np.ndarray | None:
+    data = _of(node.inputs[0], known)
+    limits = [integers(value) for value in node.inputs[1:]]
+    if data is None or data.ndim != 1 or any(item is None or len(item) != 1 for item in limits):
+        return None
+    step = limits[3][0] if len(limits) > 3 else 1  # type: ignore[index]
+    return data[slice(limits[0][0], limits[1][0], step)] if step > 0 else None  # type: ignore[index]
+
+
+def _concat(node: ir.Node, known: _Known) -> np.ndarray | None:
+    parts = [_of(value, known) for value in node.inputs]
+    if any(part is None or part.ndim != 1 for part in parts):
+        return None
+    return np.concatenate(parts)  # type: ignore[arg-type]
+
+
+def _unsqueeze(node: ir.Node, known: _Known) -> np.ndarray | None:
+    data = _of(node.inputs[0], known)
+    return data.reshape(1) if data is not None and data.ndim == 0 else None
+
+
+def _squeeze(node: ir.Node, known: _Known) -> np.ndarray | None:
+    data = _of(node.inputs[0], known)
+    return data.reshape(()) if data is not None and data.shape == (1,) else None
+
+
+def _cast(node: ir.Node, known: _Known) -> np.ndarray | None:
+    if attribute(node, "to", 0) not in (int(ir.DataType.INT64), int(ir.DataType.INT32)):
+        return None
+    return _of(node.inputs[0], known)
+
+
+_FOLLOW: dict[str, Callable[[ir.Node, _Known], np.ndarray | None]] = {
+    "Shape": _shape,
+    "Gather": _gather,
+    "Slice": _slice,
+    "Concat": _concat,
+    "Unsqueeze": _unsqueeze,
+    "Squeeze": _squeeze,
+    "Cast": _cast,
+}
+_ARITHMETIC: dict[str, Callable[[int, int], int]] = {
+    "Add": lambda a, b: a + b,
+    "Sub": lambda a, b: a - b,
+    "Mul": lambda a, b: a * b,
+    "Div": lambda a, b: int(a / b) if b else 0,
+}
+
+
+def _arithmetic(node: ir.Node, known: _Known) -> np.ndarray | None:
+    """Integer arithmetic; only what is a number on both sides stays known."""
+    a, b = (_of(value, known) for value in node.inputs)
+    if a is None or b is None or (node.op_type == "Div" and (b == 0).any()):
+        return None
+    operate = _ARITHMETIC[node.op_type]
+    pairs = [(x, y) for x, y in np.broadcast(a, b)]
+    items: list[Size] = [
+        operate(x, y) if isinstance(x, int) and isinstance(y, int) else None for x, y in pairs
+    ]
+    return _array(items, np.broadcast(a, b).shape)
+
+
+def fold_shapes(model: ir.Model, report: Report) -> int:
+    """Replace computations on known sizes by constants, in the graph and its subgraphs."""
+    return sum(_fold_graph(graph) for graph in model.graphs())
+
+
+def _fold_graph(graph: ir.Graph) -> int:
+    known: _Known = {}
+    count = 0
+    for node in list(graph):
+        if node.domain or len(node.outputs) != 1:
+            continue
+        if node.op_type in ("Reshape", "Expand") and len(node.inputs) == 2:
+            count += _fold_target(graph, node, known)
+            continue
+        follow = _FOLLOW.get(node.op_type)
+        if node.op_type in _ARITHMETIC and len(node.inputs) == 2:
+            follow = _arithmetic
+        found = follow(node, known) if follow is not None and node.inputs else None
+        if found is None or found.size > _LIMIT:
+            continue
+        output = node.outputs[0]
+        known[output] = found
+        if output.dtype is None or output.is_graph_output():
+            continue
+        if all(isinstance(item, int) for item in found.reshape(-1)):
+            array = found.astype(np.int64).astype(output.dtype.numpy())
+            count += replace(node, new_constant(graph, array, f"{output.name}.folded"))
+    return count
+
+
+def _fold_target(graph: ir.Graph, node: ir.Node, known: _Known) -> bool:
+    """Make the target of a Reshape constant, with 0 and -1 for what is only known by name."""
+    x, target = node.inputs
+    sizes_known = integers(target)
+    if sizes_known is not None and node.op_type == "Reshape" and min(sizes_known, default=1) > 0:
+        node.outputs[0].shape = ir.Shape(sizes_known)
+    found = None if target is None else known.get(target)
+    if x is None or found is None or node.op_type != "Reshape" or attribute(node, "allowzero", 0):
+        return False
+    sizes = dims(x) or []
+    items: list[int | None] = []
+    for axis, item in enumerate(found):
+        same = isinstance(item, str) and axis < len(sizes) and sizes[axis] == item
+        number = item if isinstance(item, int) and item != 0 else None
+        items.append(0 if same else number)
+    if items.count(None) > 1 or (None in items and -1 in items):
+        return False
+    array = np.array([-1 if item is None else item for item in items], np.int64)
+    node.replace_input_with(1, new_constant(graph, array, f"{node.outputs[0].name}.shape"))
+    return True

@@ -1,0 +1,103 @@
+"""What passes ask of values, and how they replace them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import onnx_ir as ir
+
+
+def constant(value: ir.Value | None) -> np.ndarray | None:
+    """Contents of a value when it is constant, else None."""
+    if value is None or value.const_value is None or value.is_graph_input():
+        return None
+    return np.asarray(value.const_value.numpy()).reshape(value.const_value.shape.numpy())
+
+
+def scalar(value: ir.Value | None) -> float | None:
+    """Number in a constant of one element, else None."""
+    array = constant(value)
+    if array is None or array.size != 1 or array.dtype.kind not in "fiu":
+        return None
+    return float(array.reshape(-1)[0])
+
+
+def integers(value: ir.Value | None) -> list[int] | None:
+    """Contents of a constant vector of integers, else None."""
+    array = constant(value)
+    if array is None or array.dtype.kind not in "iu" or array.ndim > 1:
+        return None
+    return [int(item) for item in array.reshape(-1)]
+
+
+def dims(value: ir.Value) -> list[int | str | None] | None:
+    """Sizes of a value: a number, a name, or None where nothing is known; None without a rank."""
+    if value.shape is None:
+        return None
+    return [dim if isinstance(dim, int) else dim.value for dim in value.shape]
+
+
+def rank(value: ir.Value | None) -> int | None:
+    """Number of axes of a value, where it is known."""
+    return None if value is None or value.shape is None else len(value.shape)
+
+
+def static_shape(value: ir.Value) -> tuple[int, ...] | None:
+    """Shape of a value when it is wholly known."""
+    found = dims(value)
+    if found is None or not all(isinstance(dim, int) for dim in found):
+        return None
+    return tuple(found)  # type: ignore[arg-type]
+
+
+def attribute(node: ir.Node, name: str, default: int) -> int:
+    """Integer attribute of a node."""
+    return node.attributes[name].as_int() if name in node.attributes else default
+
+
+def used_once(value: ir.Value) -> bool:
+    """Tell whether one node, and nothing else, reads a value."""
+    return len(value.uses()) == 1 and not value.is_graph_output()
+
+
+def replace(node: ir.Node, value: ir.Value) -> bool:
+    """Let ``value`` take the place of a node's only output.
+
+    False when it cannot: an output of the graph keeps its name and its producer, so what
+    replaces it must be made in the same graph and be no output itself.
+    """
+    output = node.outputs[0]
+    graph = node.graph
+    assert graph is not None
+    if output.is_graph_output():
+        producer = value.producer()
+        if producer is None or producer.graph is not graph or value.is_graph_output():
+            return False
+        name, output.name = output.name, f"{output.name}.replaced"
+        value.name = name
+        value.type = value.type or output.type
+    if value.shape is None:
+        value.shape = output.shape
+    output.replace_all_uses_with(value, replace_graph_outputs=True)
+    graph.remove(node, safe=True)
+    return True
+
+
+def new_constant(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
+    """Add an initializer to a graph under a name that is not taken yet."""
+    taken = graph.initializers
+    unique, number = name, 1
+    while unique in taken:
+        unique, number = f"{name}.{number}", number + 1
+    tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=unique)
+    shape = ir.Shape(array.shape)
+    value = ir.Value(name=unique, shape=shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def insert(before: ir.Node, nodes: Iterable[ir.Node]) -> None:
+    """Insert nodes in front of another."""
+    assert before.graph is not None
+    before.graph.insert_before(before, list(nodes))

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
+import pytest
+from onnx import helper as oh
+from sardonyx.importers import load
+from sardonyx.optimizer import optimize_with_report
+
+
+@pytest.fixture
+def graph() -> Callable[..., ir.Model]:
+    """Build a model at the canonical opset: nodes as (operator, inputs, output, attributes)."""
+
+    def graph(nodes: list[Any], inputs: dict[str, Any], **weights: Any) -> ir.Model:
+        made = []
+        for number, (op_type, names, output, *more) in enumerate(nodes):
+            attributes = more[0] if more else {}
+            made.append(oh.make_node(op_type, names.split(), [output], f"n{number}", **attributes))
+        arrays = {name: np.asarray(value) for name, value in weights.items()}
+        proto = oh.make_graph(
+            made,
+            "test",
+            [_input(name, spec) for name, spec in inputs.items()],
+            [onnx.ValueInfoProto(name=nodes[-1][2])],
+            [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()],
+        )
+        model = oh.make_model(proto, opset_imports=[oh.make_opsetid("", 24)], ir_version=10)
+        return load(onnx.shape_inference.infer_shapes(model))
+
+    return graph
+
+
+def _input(name: str, spec: Any) -> onnx.ValueInfoProto:
+    shape, kind = spec if isinstance(spec[-1], type) else (spec, np.float32)
+    return oh.make_tensor_value_info(name, oh.np_dtype_to_tensor_dtype(np.dtype(kind)), shape)
+
+
+@pytest.fixture
+def optimized() -> Callable[..., tuple[list[str], Any]]:
+    """Optimize, check in onnxruntime that results are the same, give the operators left."""
+
+    def optimized(model: ir.Model, level: str = "all", **sizes: int) -> tuple[list[str], Any]:
+        done, report = optimize_with_report(model, level, explain=True)
+        feeds = _feeds(model, sizes)
+        for a, b in zip(_run(model, feeds), _run(done, feeds), strict=True):
+            assert a.shape == b.shape and a.dtype == b.dtype
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        return [node.op_type for node in done.graph], report
+
+    return optimized
+
+
+def _feeds(model: ir.Model, sizes: dict[str, int]) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(5)
+    feeds = {}
+    for value in model.graph.inputs:
+        assert value.shape is not None and value.dtype is not None
+        shape = [d if isinstance(d, int) else sizes.get(d.value or "", 3) for d in value.shape]
+        array = 3 * rng.standard_normal(shape)
+        feeds[str(value.name)] = array.astype(value.dtype.numpy())
+    return feeds
+
+
+def _run(model: ir.Model, feeds: dict[str, np.ndarray]) -> Any:
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    data = ir.to_proto(model).SerializeToString()
+    return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"]).run(None, feeds)

@@ -1,0 +1,265 @@
+"""Each fusion on the computation it stands for, and on near misses."""
+
+import math
+
+import numpy as np
+import pytest
+
+F = np.float32
+X = {"x": ("n", 6)}
+IMAGE = {"x": ("n", 4, 6, 6)}
+
+
+def rand(*shape):
+    return np.random.default_rng(1).standard_normal(shape).astype(F)
+
+
+# --- activations ------------------------------------------------------------------------------
+
+ERF = [("Div", "x r2", "d"), ("Erf", "d", "e"), ("Add", "e one", "t")]
+ERF_BY_PRODUCT = [("Mul", "x r05", "d"), ("Erf", "d", "e"), ("Add", "one e", "t")]
+TANH = [
+    ("Pow", "x three", "p"),
+    ("Mul", "p c", "q"),
+    ("Add", "x q", "s"),
+    ("Mul", "s k", "i"),
+    ("Tanh", "i", "e"),
+    ("Add", "e one", "t"),
+]
+TANH_FACTORED = [
+    ("Mul", "x x", "p"),
+    ("Mul", "p c", "q"),
+    ("Add", "q one", "f"),
+    ("Mul", "x f", "s"),
+    ("Mul", "k s", "i"),
+    ("Tanh", "i", "e"),
+    ("Add", "e one", "t"),
+]
+NUMBERS = {
+    "r2": F(math.sqrt(2)),
+    "r05": F(math.sqrt(0.5)),
+    "one": F(1),
+    "half": F(0.5),
+    "three": F(3),
+    "c": F(0.044715),
+    "k": F(math.sqrt(2 / math.pi)),
+    "six": F(6),
+    "zero": F(0),
+    "sixth": F(1 / 6),
+    "two": F(2),
+}
+ROOTS = [
+    [("Mul", "x t", "m"), ("Mul", "m half", "y")],
+    [("Mul", "t half", "m"), ("Mul", "x m", "y")],
+    [("Mul", "x half", "m"), ("Mul", "m t", "y")],
+]
+
+
+def used(nodes, numbers=NUMBERS):
+    names = {name for node in nodes for name in node[1].split()}
+    return {name: value for name, value in numbers.items() if name in names}
+
+
+@pytest.mark.parametrize("root", ROOTS)
+@pytest.mark.parametrize("inner", [ERF, ERF_BY_PRODUCT, TANH, TANH_FACTORED])
+def test_gelu(graph, optimized, inner, root):
+    nodes = inner + root
+    assert optimized(graph(nodes, X, **used(nodes)))[0] == ["Gelu"]
+
+
+def test_what_is_almost_gelu_stays(graph, optimized):
+    nodes = ERF + ROOTS[0]
+    left, _ = optimized(graph(nodes, X, **used(nodes) | {"r2": F(1.5)}))
+    assert "Erf" in left and "Gelu" not in left
+
+
+RELU6 = [("Add", "x three", "a"), ("Clip", "a zero six", "r")]
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        [("Mul", "x r", "m"), ("Div", "m six", "y")],
+        [("Mul", "x r", "m"), ("Mul", "m sixth", "y")],
+        [("Div", "r six", "m"), ("Mul", "m x", "y")],
+        [("Mul", "r sixth", "m"), ("Mul", "x m", "y")],
+    ],
+)
+def test_hard_swish(graph, optimized, ending):
+    nodes = RELU6 + ending
+    assert optimized(graph(nodes, X, **used(nodes)))[0] == ["HardSwish"]
+
+
+def test_hard_sigmoid_and_its_product(graph, optimized):
+    nodes = [*RELU6, ("Div", "r six", "y")]
+    assert optimized(graph(nodes, X, **used(nodes)))[0] == ["HardSigmoid"]
+    gate = [("HardSigmoid", "x", "g", {"alpha": 1 / 6, "beta": 0.5}), ("Mul", "x g", "y")]
+    assert optimized(graph(gate, X))[0] == ["HardSwish"]
+    other = [("HardSigmoid", "x", "g", {"alpha": 0.2, "beta": 0.5}), ("Mul", "x g", "y")]
+    assert optimized(graph(other, X))[0] == ["HardSigmoid", "Mul"]
+
+
+def test_swish_relu_clip_and_where_not(graph, optimized):
+    assert optimized(graph([("Sigmoid", "x", "g"), ("Mul", "g x", "y")], X))[0] == ["Swish"]
+    nodes = [("Relu", "x", "r"), ("Clip", "r low six", "y")]
+    assert optimized(graph(nodes, X, low=F(-1), six=F(6)))[0] == ["Clip"]
+    nodes = [("Less", "x zero", "c"), ("Not", "c", "n"), ("Where", "n x zero", "y")]
+    assert optimized(graph(nodes, X, zero=F(0)))[0] == ["Less", "Where"]
+
+
+# --- layer normalization ----------------------------------------------------------------------
+
+
+def layer_norm(square, axes="axes"):
+    return [
+        ("ReduceMean", f"x {axes}", "mean"),
+        ("Sub", "x mean", "d"),
+        square,
+        ("ReduceMean", f"s {axes}", "v"),
+        ("Add", "v eps", "ve"),
+        ("Sqrt", "ve", "root"),
+        ("Div", "d root", "z"),
+    ]
+
+
+EPSILON = {"eps": F(1e-5), "axes": np.array([-1])}
+SQUARES = [("Mul", "d d", "s"), ("Pow", "d two", "s")]
+
+
+@pytest.mark.parametrize("square", SQUARES)
+def test_layer_normalization(graph, optimized, square):
+    inputs = {"x": ("n", 3, 6)}
+    more = EPSILON | ({"two": F(2)} if square[0] == "Pow" else {})
+    nodes = [*layer_norm(square), ("Mul", "z w", "zw"), ("Add", "zw b", "y")]
+    assert optimized(graph(nodes, inputs, w=rand(6), b=rand(6), **more))[0] == [
+        "LayerNormalization"
+    ]
+    nodes = [*layer_norm(square), ("Mul", "z w", "y")]
+    assert optimized(graph(nodes, inputs, w=rand(6), **more))[0] == ["LayerNormalization"]
+    nodes = [*layer_norm(square)]
+    assert optimized(graph(nodes, inputs, **more))[0] == ["LayerNormalization"]
+
+
+def test_means_that_are_no_layer_normalization(graph, optimized):
+    inputs = {"x": ("n", 3, 6)}
+    nodes = layer_norm(SQUARES[0])
+    left, report = optimized(graph(nodes, inputs, eps=F(1e-5), axes=np.array([1])))
+    assert "LayerNormalization" not in left
+    assert any("the axes are not the last ones" in text for text in report.explanations)
+    nodes = [*layer_norm(SQUARES[0]), ("Add", "z mean", "y")]
+    assert "LayerNormalization" not in optimized(graph(nodes, inputs, **EPSILON))[0]
+
+
+# --- products ---------------------------------------------------------------------------------
+
+
+def test_matmul_and_add_become_gemm(graph, optimized):
+    nodes = [("MatMul", "x w", "m"), ("Add", "m b", "y")]
+    assert optimized(graph(nodes, X, w=rand(6, 5), b=rand(5)))[0] == ["Gemm"]
+    assert optimized(graph(nodes, {"x": ("n", 2, 6)}, w=rand(6, 5), b=rand(5)))[0] == [
+        "MatMul",
+        "Add",
+    ]
+    assert optimized(graph(nodes, {"x": (3, 6)}, w=rand(6, 5), b=rand(3, 1)))[0] == [
+        "MatMul",
+        "Add",
+    ]
+
+
+def test_batch_normalization_after_matmul(graph, optimized):
+    nodes = [("MatMul", "x w", "m"), ("BatchNormalization", "m s b u v", "y")]
+    weights = {"s": rand(5), "b": rand(5), "u": rand(5), "v": np.abs(rand(5)) + 1}
+    nodes.append(("Relu", "y", "z"))
+    assert optimized(graph(nodes, X, w=rand(6, 5), **weights))[0] == ["Gemm", "Relu"]
+
+
+def test_transposes_go_into_gemm(graph, optimized):
+    nodes = [("Transpose", "x", "t"), ("Gemm", "t w b", "y", {"alpha": 0.5})]
+    assert optimized(graph(nodes, {"x": (6, 3)}, w=rand(6, 5), b=rand(5)))[0] == ["Gemm"]
+    nodes = [("Transpose", "z", "t"), ("Gemm", "x t", "y")]
+    assert optimized(graph(nodes, {"x": (3, 6), "z": (5, 6)}))[0] == ["Gemm"]
+
+
+@pytest.mark.parametrize("kind", ["Mul", "Div"])
+def test_a_factor_goes_into_gemm(graph, optimized, kind):
+    nodes = [("Gemm", "x w", "m", {"transB": 1}), (kind, "m c", "y")]
+    assert optimized(graph(nodes, X, w=rand(5, 6), c=F(0.3)))[0] == ["Gemm"]
+
+
+# --- chains of constants ----------------------------------------------------------------------
+
+
+def test_chains_of_constants_merge(graph, optimized):
+    nodes = [("Mul", "x a", "p"), ("Add", "p b", "q"), ("Mul", "q c", "r"), ("Add", "r d", "y")]
+    weights = {"a": rand(6), "b": rand(6), "c": rand(6), "d": rand(1)}
+    assert optimized(graph(nodes, X, **weights))[0] == ["Mul", "Add"]
+
+
+def test_a_combined_constant_may_not_overflow(graph, optimized):
+    nodes = [("Mul", "x a", "p"), ("Mul", "p b", "y")]
+    left, report = optimized(graph(nodes, X, a=F(1e30), b=F(1e30)))
+    assert left == ["Mul", "Mul"]
+    assert any("not finite" in text for text in report.explanations)
+
+
+def test_a_product_with_a_reciprocal_is_a_quotient(graph, optimized):
+    nodes = [("Div", "one x", "r"), ("Mul", "z r", "y")]
+    assert optimized(graph(nodes, {**X, "z": ("n", 6)}, one=F(1)))[0] == ["Div"]
+
+
+# --- padding ----------------------------------------------------------------------------------
+
+PADS = np.array([0, 0, 1, 2, 0, 0, 2, 1])
+
+
+@pytest.mark.parametrize("attributes", [{}, {"pads": [1, 1, 0, 0]}, {"auto_pad": "VALID"}])
+def test_pads_go_into_convolutions(graph, optimized, attributes):
+    nodes = [("Pad", "x p", "a"), ("Conv", "a w", "y", attributes)]
+    assert optimized(graph(nodes, IMAGE, p=PADS, w=rand(5, 4, 3, 3)))[0] == ["Conv"]
+
+
+def test_pads_go_into_pools(graph, optimized):
+    form = {"kernel_shape": [3, 3]}
+    nodes = [("Pad", "x p", "a"), ("AveragePool", "a", "y", form)]
+    assert optimized(graph(nodes, IMAGE, p=PADS))[0] == ["AveragePool"]
+    nodes = [("Pad", "x p v", "a"), ("MaxPool", "a", "y", form)]
+    assert optimized(graph(nodes, IMAGE, p=PADS, v=F(-np.inf)))[0] == ["MaxPool"]
+
+
+@pytest.mark.parametrize(
+    ("pads", "value", "mode", "attributes", "reason"),
+    [
+        (PADS, 1.0, "constant", {}, "pads by 1.0"),
+        (PADS, 0.0, "reflect", {}, "the mode is reflect"),
+        (np.array([0, 1, 0, 0, 0, 0, 0, 0]), 0.0, "constant", {}, "images or channels"),
+        (-PADS, 0.0, "constant", {}, "crops"),
+        (PADS, 0.0, "constant", {"auto_pad": "SAME_UPPER"}, "depends on the input"),
+    ],
+)
+def test_pads_that_stay(graph, optimized, pads, value, mode, attributes, reason):
+    nodes = [("Pad", "x p v", "a", {"mode": mode}), ("Conv", "a w", "y", attributes)]
+    channels = 4 + int(pads[1])
+    model = graph(nodes, IMAGE, p=pads, v=F(value), w=rand(5, channels, 2, 2))
+    left, report = optimized(model)
+    assert left == ["Pad", "Conv"]
+    assert any(reason in text for text in report.explanations)
+
+
+def test_a_mean_that_does_not_count_padding_keeps_its_pad(graph, optimized):
+    nodes = [
+        ("Pad", "x p", "a"),
+        ("AveragePool", "a", "y", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1]}),
+    ]
+    assert optimized(graph(nodes, IMAGE, p=PADS))[0] == ["Pad", "AveragePool"]
+
+
+def test_softmax_of_an_old_opset(graph, optimized):
+    nodes = [
+        ("Flatten", "x", "f"),
+        ("Softmax", "f", "s"),
+        ("Shape", "x", "shape"),
+        ("Reshape", "s shape", "y"),
+    ]
+    left, report = optimized(graph(nodes, {"x": (2, 7, 1, 1)}))
+    assert left == ["Softmax"], report.explanations
+    assert optimized(graph(nodes, {"x": (2, 7, 1, 2)}))[0] == ["Flatten", "Softmax", "Reshape"]

@@ -1,0 +1,177 @@
+"""Movements, shape computations, no-ops and branches."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper as oh
+from sardonyx.importers import load
+
+X = {"x": ("n", 3, 4, 6)}
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def test_transposes_compose_and_cancel(graph, optimized):
+    first, second = {"perm": [0, 2, 3, 1]}, {"perm": [0, 3, 1, 2]}
+    nodes = [("Transpose", "x", "t", first), ("Transpose", "t", "u", second), ("Relu", "u", "y")]
+    assert optimized(graph(nodes, X))[0] == ["Relu"]
+    nodes[1] = ("Transpose", "t", "u", {"perm": [3, 1, 0, 2]})
+    assert optimized(graph(nodes, X))[0] == ["Transpose", "Relu"]
+
+
+def test_of_two_reshapes_one_is_left(graph, optimized):
+    nodes = [("Reshape", "x a", "r"), ("Reshape", "r b", "y")]
+    assert optimized(graph(nodes, X, a=ints(0, 12, 6), b=ints(-1, 8, 9)))[0] == ["Reshape"]
+    nodes = [("Unsqueeze", "x a", "r"), ("Flatten", "r", "y")]
+    assert optimized(graph(nodes, X, a=ints(1)))[0] == ["Reshape"]
+    nodes = [("Unsqueeze", "x a", "r"), ("Squeeze", "r b", "s"), ("Relu", "s", "y")]
+    assert optimized(graph(nodes, {"x": (2, 3)}, a=ints(1), b=ints(1)))[0] == ["Relu"]
+
+
+def test_a_reshape_read_twice_stays(graph, optimized):
+    nodes = [
+        ("Reshape", "x a", "r"),
+        ("Reshape", "r b", "s"),
+        ("Exp", "r", "e"),
+        ("Reshape", "e b", "t"),
+        ("Add", "s t", "y"),
+    ]
+    left, _ = optimized(graph(nodes, X, a=ints(0, 12, 6), b=ints(-1, 8, 9)))
+    assert left.count("Reshape") == 3
+
+
+def test_slices_along_different_axes_merge(graph, optimized):
+    nodes = [("Slice", "x s e a", "t"), ("Slice", "t s2 e2 a2 st", "y")]
+    more = {"s": ints(1), "e": ints(3), "a": ints(1), "s2": ints(0, -1), "e2": ints(9, -9)}
+    more |= {"a2": ints(2, -1), "st": ints(2, -2)}
+    assert optimized(graph(nodes, X, **more))[0] == ["Slice"]
+    more["a2"] = ints(2, 1)
+    assert optimized(graph(nodes, X, **more))[0] == ["Slice", "Slice"]
+
+
+def test_a_concat_of_a_concat_is_one(graph, optimized):
+    nodes = [
+        ("Relu", "x", "r"),
+        ("Concat", "x r", "c", {"axis": 1}),
+        ("Concat", "r c x", "y", {"axis": -3}),
+    ]
+    assert optimized(graph(nodes, X))[0] == ["Relu", "Concat"]
+    nodes[2] = ("Concat", "c c", "y", {"axis": 0})
+    assert optimized(graph(nodes, X))[0] == ["Relu", "Concat", "Concat"]
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        ("Slice", "r s e", "y"),
+        ("Expand", "r shape", "y"),
+        ("Tile", "r one", "y"),
+        ("Cast", "r", "y", {"to": 1}),
+        ("Pad", "r none", "y"),
+        ("Max", "r", "y"),
+    ],
+)
+def test_what_does_nothing_goes(graph, optimized, node):
+    weights = {"s": ints(0, 0), "e": ints(2**63 - 1, 2**63 - 1), "shape": ints(3, 4)}
+    weights |= {"one": ints(1, 1), "none": ints(0, 0, 0, 0)}
+    names = node[1].split()
+    nodes = [("Relu", "x", "r"), node]
+    kept = {name: value for name, value in weights.items() if name in names}
+    assert optimized(graph(nodes, {"x": (3, 4)}, **kept))[0] == ["Relu"]
+
+
+def test_shape_computations_fold(graph, optimized):
+    nodes = [
+        ("Shape", "x", "shape"),
+        ("Gather", "shape zero", "batch"),
+        ("Slice", "shape one three", "middle"),
+        ("Unsqueeze", "batch zero1", "first"),
+        ("Concat", "first middle minus", "target", {"axis": 0}),
+        ("Relu", "x", "r"),
+        ("Reshape", "r target", "y"),
+    ]
+    weights = {"zero": np.int64(0), "one": ints(1), "three": ints(3), "zero1": ints(0)}
+    model = graph(nodes, {"x": ("n", 3, 4, 2, 5)}, minus=ints(-1), **weights)
+    assert optimized(model)[0] == ["Relu", "Reshape"]
+
+
+def test_sizes_known_only_at_run_time_stay(graph, optimized):
+    nodes = [
+        ("Shape", "x", "shape"),
+        ("Gather", "shape index", "size"),
+        ("Mul", "size two", "twice"),
+        ("Concat", "twice minus", "target", {"axis": 0}),
+        ("Reshape", "x target", "y"),
+    ]
+    model = graph(nodes, {"x": ("n", 6)}, index=ints(0), two=ints(2), minus=ints(-1))
+    left, _ = optimized(model)
+    assert left[-1] == "Reshape" and len(left) > 1
+
+
+def test_initializers_with_equal_contents_are_one(graph, optimized):
+    nodes = [("Mul", "x a", "m"), ("Exp", "m", "e"), ("Mul", "e b", "y")]
+    model = graph(
+        nodes, {"x": ("n", 6)}, a=np.arange(6, dtype=np.float32), b=np.arange(6, dtype=np.float32)
+    )
+    from sardonyx.optimizer import optimize
+
+    assert len(model.graph.initializers) == 2
+    assert len(optimize(model).graph.initializers) == 1
+
+
+def branch(name, node, *weights):
+    out = oh.make_tensor_value_info(node.output[0], 1, None)
+    return oh.make_graph([node], name, [], [out], list(weights))
+
+
+@pytest.mark.parametrize("condition", [True, False])
+def test_a_constant_branch_replaces_its_if(optimized, condition):
+    one = onnx.numpy_helper.from_array(np.float32([2.0]), "w")
+    then = branch("then", oh.make_node("Mul", ["x", "w"], ["z"]), one)
+    other = branch("else", oh.make_node("Neg", ["x"], ["z"]))
+    nodes = [
+        oh.make_node("If", ["c"], ["a"], "if", then_branch=then, else_branch=other),
+        oh.make_node("Exp", ["a"], ["y"]),
+    ]
+    graph = oh.make_graph(
+        nodes,
+        "test",
+        [oh.make_tensor_value_info("x", 1, ["n", 3])],
+        [oh.make_tensor_value_info("y", 1, None)],
+        [onnx.numpy_helper.from_array(np.array(condition), "c")],
+    )
+    model = load(oh.make_model(graph, opset_imports=[oh.make_opsetid("", 24)], ir_version=10))
+    assert optimized(model)[0] == [["Neg", "Mul"][condition], "Exp"]
+
+
+def test_subgraphs_are_optimized_too(optimized):
+    inner = [
+        oh.make_node("Identity", ["x"], ["i"]),
+        oh.make_node("CastLike", ["k", "x"], ["kf"]),
+        oh.make_node("Mul", ["i", "kf"], ["z"]),
+    ]
+    out = oh.make_tensor_value_info("z", 1, None)
+    k = onnx.numpy_helper.from_array(np.array([3]), "k")
+    then = oh.make_graph(inner, "then", [], [out], [k])
+    other = branch("else", oh.make_node("Neg", ["x"], ["z"]))
+    nodes = [
+        oh.make_node("ReduceSum", ["x"], ["s"], keepdims=0),
+        oh.make_node("Greater", ["s", "zero"], ["c"]),
+        oh.make_node("If", ["c"], ["y"], "if", then_branch=then, else_branch=other),
+    ]
+    graph = oh.make_graph(
+        nodes,
+        "test",
+        [oh.make_tensor_value_info("x", 1, [2, 3])],
+        [oh.make_tensor_value_info("y", 1, None)],
+        [onnx.numpy_helper.from_array(np.float32(-100), "zero")],
+    )
+    model = load(oh.make_model(graph, opset_imports=[oh.make_opsetid("", 24)], ir_version=10))
+    left, _ = optimized(model)
+    assert left == ["ReduceSum", "Greater", "If"]
+    from sardonyx.optimizer import optimize
+
+    taken = list(optimize(model).graph)[-1].attributes["then_branch"].as_graph()
+    assert [node.op_type for node in taken] == ["Mul"]
