@@ -63,7 +63,7 @@ def _through_tensorflow(keras_model: Any, what: str) -> ir.Model:
 
     with conversion("Keras", what):
         function = tf.function(call).get_concrete_function(*specs)
-    model = convert(tf, function, what)
+    model = convert(tf, function, what, one_batch=True)
     rename_outputs(model, _output_names(keras_model))
     return model
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import InvalidArgument, UnsupportedModel
-from .frameworks import conversion, rename_outputs, require
+from .frameworks import batches, conversion, rename_outputs, require
 from .onnx import from_onnx
 
 if TYPE_CHECKING:
@@ -31,8 +31,8 @@ def from_tensorflow(
     signature : str
         Which signature of a SavedModel.
     example_inputs : tensor, sequence or mapping, optional
-        What a function without input signature is called with. The first axis of each is
-        dynamic.
+        What a function without input signature is called with. The first axis is the dynamic
+        dimension ``batch`` where all agree on its size.
 
     Raises
     ------
@@ -55,14 +55,15 @@ def from_tensorflow(
             raise InvalidArgument(f"{source} has no signature {signature!r}, only {sorted(found)}")
         # The function needs its module's variables, and does not keep them alive.
         return convert(tf, found[signature], f"{source} ({signature})", keep=module)
-    function = source
+    function, together = source, example_inputs is not None
     if isinstance(source, tf.Module) and not hasattr(source, "get_concrete_function"):
         function = getattr(source, "__call__", None)  # noqa: B004
     if hasattr(function, "get_concrete_function"):
         function = _concrete(tf, function, example_inputs)
     if not hasattr(function, "structured_input_signature"):
         raise InvalidArgument(f"a {type(source).__name__} is no tf.function: wrap what it computes")
-    return convert(tf, function, getattr(source, "name", None) or type(source).__name__)
+    what = getattr(source, "name", None) or type(source).__name__
+    return convert(tf, function, what, one_batch=together)
 
 
 def _concrete(tf: Any, function: Any, example_inputs: Any) -> Any:
@@ -74,21 +75,30 @@ def _concrete(tf: Any, function: Any, example_inputs: Any) -> Any:
         if example_inputs is None:
             return function.get_concrete_function()
         if isinstance(example_inputs, Mapping):
-            specs = {name: _spec(tf, value, name) for name, value in example_inputs.items()}
-            return function.get_concrete_function(**specs)
+            tensors = {key: tf.convert_to_tensor(value) for key, value in example_inputs.items()}
+            specs = _specs(tf, list(tensors.values()), list(tensors))
+            return function.get_concrete_function(**dict(zip(tensors, specs, strict=True)))
         several = isinstance(example_inputs, list | tuple)
         values = example_inputs if several else [example_inputs]
-        return function.get_concrete_function(*(_spec(tf, value) for value in values))
+        tensors = [tf.convert_to_tensor(value) for value in values]
+        return function.get_concrete_function(*_specs(tf, tensors, [None] * len(tensors)))
 
 
-def _spec(tf: Any, value: Any, name: str | None = None) -> Any:
-    tensor = tf.convert_to_tensor(value)
-    shape = [None, *tensor.shape[1:]] if len(tensor.shape) else []
-    return tf.TensorSpec(shape, tensor.dtype, name)
+def _specs(tf: Any, tensors: Sequence[Any], names: Sequence[str | None]) -> list[Any]:
+    first = [] if batches(tensors) is None else [None]
+    return [
+        tf.TensorSpec([*first, *tensor.shape[len(first) :]], tensor.dtype, name)
+        for tensor, name in zip(tensors, names, strict=True)
+    ]
 
 
-def convert(tf: Any, function: Any, what: str, keep: Any = None) -> ir.Model:
-    """Convert a concrete function; ``keep`` only has to live as long."""
+def convert(
+    tf: Any, function: Any, what: str, keep: Any = None, one_batch: bool = False
+) -> ir.Model:
+    """Convert a concrete function; ``keep`` only has to live as long.
+
+    With ``one_batch`` all inputs have the same open first axis; else each has its own.
+    """
     args, kwargs = function.structured_input_signature
     flat = [*tf.nest.flatten(args), *(kwargs[name] for name in sorted(kwargs))]
     specs = [spec for spec in flat if isinstance(spec, tf.TensorSpec)]
@@ -107,20 +117,22 @@ def convert(tf: Any, function: Any, what: str, keep: Any = None) -> ir.Model:
         import tf2onnx
 
         proto, _ = tf2onnx.convert.from_function(tf.function(call), signature, opset=_OPSET)
-    _name_dimensions(proto)
+    _name_dimensions(proto, one_batch)
     model = from_onnx(proto)
     rename_outputs(model, _output_names(tf, function.structured_outputs))
     del keep
     return model
 
 
-def _name_dimensions(proto: Any) -> None:
+def _name_dimensions(proto: Any, one_batch: bool) -> None:
     """Name the open dimensions of inputs: the first of all is ``batch``."""
     del proto.graph.value_info[:]  # their names for these dimensions are others
+    one_batch |= len(proto.graph.input) == 1
     for value in proto.graph.input:
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
             if not dim.HasField("dim_value"):
-                dim.dim_param = "batch" if axis == 0 else f"{value.name}_{axis}"
+                batch = one_batch and axis == 0
+                dim.dim_param = "batch" if batch else f"{value.name}_{axis}"
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

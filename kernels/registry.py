@@ -23,6 +23,7 @@ ERRORS = {
     1: "index out of range",
     2: "division of an integer by zero",
     3: "a size is negative",
+    4: "more elements are wanted than there are",
 }
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from .. import InvalidArgument, KernelError
 from ..kernels.compiler import kernel_address, native_function, native_prototype
+from ..kernels.registry import ERRORS
 from . import team as teams
 from .program import (
     ADDRESS,
@@ -32,11 +33,6 @@ from .program import (
 
 # About 50 ms at the speeds of time stamp counters: how long Ctrl-C may go unnoticed.
 _BUDGET_CYCLES = 150_000_000
-_ERRORS = {
-    1: "an index is out of range",
-    2: "an integer is divided by zero",
-    3: "a size is negative",
-}
 
 
 class _Memory:
@@ -373,7 +369,7 @@ class Context:
             written = ", ".join(repr(self.program.tensors[t].name) for t in step.outputs)
             raise KernelError(
                 f"node {step.name!r} ({step.op_type}), computing {written}: "
-                f"{_ERRORS.get(code, f'error {code}')}"
+                f"{ERRORS.get(code, f'error {code}')}"
             )
         if self._status[3]:
             raise KernelError("the run was cancelled")

@@ -106,17 +106,18 @@ def _fits(low: Lowering, node: Node, group: Group) -> bool:
 
 
 def _can_lead(low: Lowering, node: Node, group: Group) -> bool:
-    """An epilogue is float32 and SIMD; that of a batched product has no small operands."""
+    """An epilogue is float32 and SIMD; operands of a product's are whole, columns or scalars."""
     shape = node.infos[0].shape
-    if node.op_type == "MatMul" and len(shape or ()) > 2:
-        merged = len(low.infos[node.values[1]].dims) == 2  # type: ignore[index]
-        for member in group.nodes:
-            for info in member.inputs:
-                same = info is not None and info.shape == shape
-                small = info is not None and info.rank <= 1
-                if info is not None and not same and not (small and merged):
-                    return False
-        if not merged:
+    if node.op_type == "MatMul":
+        merged = all(dim == 1 for dim in low.infos[node.values[1]].dims[:-2])  # type: ignore[index]
+        if not all(
+            info is None
+            or info.shape == shape
+            or product(info.dims) == 1
+            or (merged and info.rank <= 1)
+            for member in group.nodes
+            for info in member.inputs
+        ):
             return False
     terms = [OPERATORS[n.ir.domain, n.op_type].term for n in group.nodes]
     names = [f"x{i}" for i in range(4)]

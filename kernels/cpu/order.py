@@ -11,6 +11,7 @@ from .. import simd
 from ..registry import Pointer, kernel_factory
 from ..simd import load_i64, store_i64
 
+TOO_MANY = 4
 _CASTS = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "u8": np.uint8,
           "i8": np.int8}  # fmt: skip
 
@@ -96,9 +97,9 @@ def top_k(dtype: str, largest: int) -> Callable[..., int]:
     """Give the ``k`` largest (1) or smallest (0) elements along the middle of three dense axes.
 
     values and indices (int64) have sizes outer, k, inner, in sorted order; of equal elements
-    the one with the lower index comes first. ``scratch`` holds k int64 for each thread. A heap
-    of k indices is kept while the line is read, then taken apart (Williams' heapsort). Lines
-    are split over the threads.
+    the one with the lower index comes first; k over n is error 4. ``scratch`` holds k int64 for
+    each thread. A heap of k indices is kept while the line is read, then taken apart (Williams'
+    heapsort). Lines are split over the threads.
     """
     load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
     size = np.dtype(_CASTS[dtype]).itemsize
@@ -129,6 +130,8 @@ def top_k(dtype: str, largest: int) -> Callable[..., int]:
         thread: int, threads: int, x: Pointer, values: Pointer, indices: Pointer, scratch: Pointer,
         outer: int, n: int, inner: int, k: int,
     ) -> int:  # fmt: skip
+        if k > n:
+            return TOO_MANY
         heap = scratch + 8 * k * thread
         total = outer * inner if k > 0 else 0
         for index in range(total * thread // threads, total * (thread + 1) // threads):

@@ -1,15 +1,30 @@
 """Shape rule and lowering of every operator that has a kernel, one family a file."""
 
-from . import conv, elementwise, matmul, movement, norm, pool, reduce, resample
+from . import (
+    conv,
+    elementwise,
+    fill,
+    indexing,
+    matmul,
+    movement,
+    norm,
+    order,
+    pool,
+    reduce,
+    resample,
+)
 from .registry import OPERATORS
 
 __all__ = [
     "OPERATORS",
     "conv",
     "elementwise",
+    "fill",
+    "indexing",
     "matmul",
     "movement",
     "norm",
+    "order",
     "pool",
     "reduce",
     "resample",

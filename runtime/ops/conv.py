@@ -116,10 +116,16 @@ def tile_table(nv: int, rows: set[int]) -> Record:
     return Record([tile(r, nv) if r in rows else 0 for r in range(max_rows(nv) + 1)])
 
 
-def tiles_for(width: Dim, flat: bool, out_channels: int) -> dict[str, Any]:
+def tiles_for(width: Dim, flat: bool, out_channels: Dim) -> dict[str, Any]:
     """Choose the tile for rows of ``width`` pixels; fields of the driver."""
     known = width if isinstance(width, int) else None
-    mr, nv = packing.choose_tile(known, out_channels)
+    if isinstance(out_channels, int):
+        mr, nv = packing.choose_tile(known, out_channels)
+        vectors = -(-out_channels // LANES)
+        tail = vectors % nv or nv
+    else:
+        # With two vectors there is one kind of tail.
+        mr, nv, tail = max_rows(2), 2, 1
     if known is None:
         rows = set(range(1, mr + 1))
     elif flat:
@@ -128,8 +134,6 @@ def tiles_for(width: Dim, flat: bool, out_channels: int) -> dict[str, Any]:
         )
     else:
         rows = packing.tile_rows(known, mr)
-    vectors = -(-out_channels // LANES)
-    tail = vectors % nv or nv
     # The tail's tiles may have more rows in registers, but are cut like the full panels'.
     table = tile_table(nv, rows)
     tail_table = table if tail == nv else tile_table(tail, rows)

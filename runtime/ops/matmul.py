@@ -29,15 +29,16 @@ def _infer_matmul(node: Node) -> list[Info]:
     a, b = node.required(0), node.required(1)
     if a.dtype != "float32":
         raise OnHost(f"MatMul of {a.dtype}")
-    if a.rank < 2 or b.rank < 2:
-        raise OnHost("a vector operand")
-    _agree(node, a, b, a.dims[-1], b.dims[-2])
-    if not isinstance(b.dims[-1], int):
-        raise OnHost("the number of columns depends on the input's shape")
-    if not isinstance(a.dims[-1], int) and b.is_constant:
-        raise OnHost("the depth depends on the input's shape")
+    if not a.rank or not b.rank:
+        raise OnHost("a scalar operand")
+    depth = b.dims[-2] if b.rank > 1 else b.dims[0]
+    _agree(node, a, b, a.dims[-1], depth)
+    if depth == 0:
+        raise OnHost("sums of nothing")
     batch = broadcast([a.dims[:-2], b.dims[:-2]])
-    return [node.result((*batch, a.dims[-2], b.dims[-1]))]
+    rows = a.dims[-2:-1]
+    columns = b.dims[-1:] if b.rank > 1 else ()
+    return [node.result((*batch, *rows, *columns))]
 
 
 def _agree(node: Node, a: Info, b: Info, left: Dim, right: Dim) -> None:
@@ -52,46 +53,100 @@ def _infer_gemm(node: Node) -> list[Info]:
     a, b = node.required(0), node.required(1)
     if a.dtype != "float32":
         raise OnHost(f"Gemm of {a.dtype}")
-    if not b.is_constant:
-        raise OnHost("the second operand is not constant")
+    if a.rank != 2 or b.rank != 2:
+        raise OnHost("operands that are not matrices")
     m, k = a.dims[::-1] if node.attribute("transA", 0) else a.dims
     depth, n = b.dims[::-1] if node.attribute("transB", 0) else b.dims
     _agree(node, a, b, k, depth)
-    c = node.input(2)
-    if c is not None and not (c.is_constant and product(c.dims) in (1, n)):
-        raise OnHost("the added operand is not one constant per column")
+    if depth == 0:
+        raise OnHost("sums of nothing")
     return [node.result((m, n))]
 
 
 def _lower_gemm(low: Lowering, node: Node, group: Group) -> None:
+    from ..fusion import emit_expression
+
     a = low.tensor(node.values[0])
     if node.attribute("transA", 0):
         a = a.view(a.shape[::-1], a.strides[::-1])
-    b = node.required(1).array()
-    b = b.T if node.attribute("transB", 0) else b
     alpha, beta = node.attribute("alpha", 1.0), node.attribute("beta", 1.0)
-    b = b if alpha == 1.0 else b * np.float32(alpha)
-    bias = None
-    if node.input(2) is not None:
-        bias = np.broadcast_to(node.required(2).array().reshape(-1), b.shape[1:])
-        bias = np.ascontiguousarray(bias * np.float32(beta))
-    _emit(low, node, group, a, b, bias)
+    b: np.ndarray | Tensor
+    if node.required(1).is_constant:
+        b = node.required(1).array()
+        b = b.T if node.attribute("transB", 0) else b
+        b = b if alpha == 1.0 else b * np.float32(alpha)
+    else:
+        b = low.tensor(node.values[1])
+        if node.attribute("transB", 0):
+            b = b.view(b.shape[::-1], b.strides[::-1])
+        if alpha != 1.0:
+            scaled = low.new(a.shape, a.dtype)
+            emit_expression(low, f"mul(x0,{float(np.float32(alpha))!r})", scaled, [low.ordered(a)])
+            a = scaled
+    c = node.input(2)
+    if c is None:
+        _emit(low, node, group, a, b)
+    elif c.is_constant and isinstance(b.shape[1], int) and product(c.dims) in (1, b.shape[1]):
+        if c.rank == 2 and c.dims[0] != 1 and b.shape[1] != 1:
+            _add_apart(low, node, group, a, b, beta)
+            return
+        bias = np.broadcast_to(c.array().reshape(-1), b.shape[1:])
+        _emit(low, node, group, a, b, np.ascontiguousarray(bias * np.float32(beta)))
+    else:
+        _add_apart(low, node, group, a, b, beta)
+
+
+def _add_apart(
+    low: Lowering, node: Node, group: Group, a: Tensor, b: np.ndarray | Tensor, beta: float
+) -> None:
+    """Emit a Gemm whose C is not one constant per column: added in a step of its own."""
+    from ..fusion import Group, emit_expression, emit_pointwise
+
+    y = low.output(node)
+    made = low.new(y.shape, y.dtype)
+    _emit(low, node, Group([node], node), a, b, y=made)
+    c = low.tensor(node.values[2])
+    emit_expression(low, f"add(x0,mul(x1,{float(np.float32(beta))!r}))", y, [made, c])
+    if group.body:
+        emit_pointwise(low, Group(group.body))
 
 
 def _lower_matmul(low: Lowering, node: Node, group: Group) -> None:
-    a = low.tensor(node.values[0])
-    b = node.required(1)
-    if b.is_constant and b.rank == 2:
-        _emit(low, node, group, a, b.array(), None)
+    """Vectors become matrices of one row or column; leading axes of size 1 of b go away."""
+    from ..fusion import Group, emit_pointwise
+    from ..lowering import contiguous_strides
+
+    a, info = low.tensor(node.values[0]), node.required(1)
+    b: np.ndarray | Tensor = info.array() if info.is_constant else low.tensor(node.values[1])
+    if len(a.shape) > 1 and len(b.shape) > 1:
+        if all(dim == 1 for dim in b.shape[:-2]):
+            b = _last_two(b)
+        _emit(low, node, group, a, b)
         return
-    _emit(low, node, group, a, low.tensor(node.values[1]), None)
+    y = low.output(node)
+    batch = y.shape[: len(y.shape) - (len(a.shape) > 1) - (len(b.shape) > 1)]
+    if len(a.shape) == 1:
+        a = a.view((1, *a.shape), (0, *a.strides))
+    if len(b.shape) == 1:
+        column = (*b.shape, 1)
+        b = b.reshape(column) if isinstance(b, np.ndarray) else b.view(column, (*b.strides, 1))
+    shape = (*batch, a.shape[-2], b.shape[-1])
+    _emit(low, node, Group([node], node), a, b, y=y.view(shape, contiguous_strides(shape)))
+    if group.body:
+        emit_pointwise(low, Group(group.body))
+
+
+def _last_two(b: np.ndarray | Tensor) -> np.ndarray | Tensor:
+    if isinstance(b, np.ndarray):
+        return b.reshape(b.shape[-2:])
+    return b.view(b.shape[-2:], b.strides[-2:])
 
 
 def _emit(
     low: Lowering, node: Node, group: Group, a: Tensor, b: np.ndarray | Tensor,
-    bias: np.ndarray | None,
+    bias: np.ndarray | None = None, y: Tensor | None = None,
 ) -> None:  # fmt: skip
-    """Emit ``a @ b`` followed by the group's epilogue."""
+    """Emit ``a @ b`` followed by the group's epilogue, to ``y`` or the group's output."""
     ending = endings.plan(low, node, group.body, len(node.infos[0].dims) - 1)
     if ending.bias is not None:
         extra = low.infos[ending.bias].array().reshape(-1).astype(np.float32)
@@ -99,22 +154,23 @@ def _emit(
     residual = None
     if ending.residual is not None:
         residual = low.ordered(low.tensor(ending.residual))
-    y = low.output(group.last)
+    y = y or low.output(group.last)
     depth, columns = b.shape[-2], b.shape[-1]
-    batch = product(y.shape[:-2])
+    message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
+    low.check(a.shape[-1], depth, message)
     shared = len(b.shape) == 2
-    if shared and not _row_stride(a):
+    if shared and row_stride(a) is None:
         a = low.ordered(a)
-    merged = _row_stride(a) if shared else None
+    merged = row_stride(a) if shared else None
     if merged is not None:
         images: Dim = 1
         a_image: Dim = 0
         rows, lda = product(a.shape[:-1]), merged
     else:
-        images, rows = batch, a.shape[-2]
+        images, rows = product(y.shape[:-2]), a.shape[-2]
         a, a_image = _batched(low, a, y.shape[:-2])
         lda = a.strides[-2]
-    tiles = tiles_for(rows, True, int(columns))  # type: ignore[arg-type]
+    tiles = tiles_for(rows, True, columns)
     weights, w_image = _weights(low, b, y.shape[:-2], tiles["nv"])
     ends = _ends(low, group, ending, y, merged is not None)
     y_image = 0 if merged is not None else rows * columns
@@ -136,7 +192,7 @@ def _emit(
     )  # fmt: skip
 
 
-def _row_stride(a: Tensor) -> Dim | None:
+def row_stride(a: Tensor) -> Dim | None:
     """Distance between rows when all leading axes make one long row of rows, else None."""
     if a.strides[-1] != 1 and a.shape[-1] != 1:
         return None
@@ -174,12 +230,19 @@ def _weights(
     low: Lowering, b: np.ndarray | Tensor, batch: Sequence[Dim], nv: int
 ) -> tuple[Tensor, Dim]:
     """Packed panels of b: once when it is constant, by a step of its own when it is not."""
-    if isinstance(b, np.ndarray):
-        return low.constant(packing.pack_matrix(b, nv), "weights"), 0
     from ..fusion import broadcast_strides, collapse
     from ..lowering import Tensor
 
-    depth, columns = b.shape[-2], int(b.shape[-1])  # type: ignore[arg-type]
+    if isinstance(b, np.ndarray) and b.ndim == 2:
+        return low.constant(packing.pack_matrix(b, nv), "weights"), 0
+    if isinstance(b, np.ndarray):
+        sizes = [dim for dim in batch if isinstance(dim, int)]
+        if len(sizes) == len(batch):
+            matrices = np.broadcast_to(b, (*sizes, *b.shape[-2:])).reshape(-1, *b.shape[-2:])
+            packed = np.stack([packing.pack_matrix(matrix, nv) for matrix in matrices])
+            return low.constant(packed, "weights"), packed.shape[1]
+        b = low.constant(b)
+    depth, columns = b.shape[-2:]
     size = depth * packed_columns(columns, nv)
     if len(b.shape) == 2:
         images: Dim = 1
@@ -194,21 +257,28 @@ def _weights(
             view = low.ordered(view)
             dims, (steps,) = collapse(shape, list(range(len(batch))), [view.strides])
         images = product(batch)
-    packed = low.new((images * size,), "float32", name=b.name)
+    packed_tensor = low.new((images * size,), "float32", name=b.name)
+    emit_pack(low, view, packed_tensor, images, steps[0], nv)
+    return packed_tensor, 0 if len(b.shape) == 2 else size
+
+
+def emit_pack(low: Lowering, b: Tensor, packed: Tensor, images: Dim, image: Dim, nv: int) -> None:
+    """Emit the packing of matrices (the last two axes of b), ``image`` elements apart."""
+    depth, columns = b.shape[-2:]
     low.step(
         pack,
         outputs=[packed],
         op_type="Pack",
-        x=view, y=packed, images=images, depth=depth, columns=columns, x_image=steps[0],
-        x_row=view.strides[-2], x_column=view.strides[-1], nv=nv, y_image=size,
+        x=b, y=packed, images=images, depth=depth, columns=columns, x_image=image,
+        x_row=b.strides[-2], x_column=b.strides[-1], nv=nv,
+        y_image=depth * packed_columns(columns, nv),
     )  # fmt: skip
-    return packed, 0 if len(b.shape) == 2 else size
 
 
-def packed_columns(columns: int, nv: int) -> int:
+def packed_columns(columns: Dim, nv: int) -> Dim:
     """Columns of packed weights, the last panel padded to whole vectors."""
-    full = columns // (nv * LANES) * nv * LANES
-    return full + -(-(columns - full) // LANES) * LANES
+    full = columns // (nv * LANES) * (nv * LANES)
+    return full + (columns - full + LANES - 1) // LANES * LANES
 
 
 def _ends(
@@ -221,17 +291,14 @@ def _ends(
     from ..lowering import contiguous_strides
 
     # Rows of all batches are the pixels of one image, or each batch is an image.
-    shape = (product(y.shape[:-1]), y.shape[-1])
+    if merged:
+        shape: tuple[Dim, ...] = (product(y.shape[:-1]), y.shape[-1])
+        axes = (None, None, 0, 1)
+    else:
+        shape = (product(y.shape[:-2]), *y.shape[-2:])
+        axes = (0, None, 1, 2)  # type: ignore[assignment]
     flat = y.view(shape, contiguous_strides(shape))
-    small = all(
-        low.infos[v].rank <= 1 or low.infos[v].shape == y.shape
-        for n in ending.rest for v in n.values if v is not None and v in low.infos
-    )  # fmt: skip
-    if merged and small:
-        return endings.pointwise_fields(low, ending.rest, value, flat, (None, None, 0, 1), y.shape)
-    if len(y.shape) == 2:
-        return endings.pointwise_fields(low, ending.rest, value, y, (None, None, 0, 1))
-    raise OnHost("operands of the epilogue differ by batch")
+    return endings.pointwise_fields(low, ending.rest, value, flat, axes, y.shape)
 
 
 def _alone(lower: Any) -> Any:

@@ -2,44 +2,207 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..graph import Info, Node, OnHost
+from ..symbolic import Dim, product
 from .registry import register
 
 if TYPE_CHECKING:
-    from ..lowering import Lowering
+    from ..lowering import Lowering, Tensor
+
+
+def _only_float32(node: Node, rank: int) -> Info:
+    x = node.required(0)
+    if x.dtype != "float32" or x.rank < rank:
+        raise OnHost(f"only float32 of {rank} or more axes")
+    return x
+
+
+def _vector(low: Lowering, node: Node, index: int, count: Dim) -> Tensor | None:
+    """Return an optional input of one element for each of ``count``, dense."""
+    if node.input(index) is None:
+        return None
+    found = low.tensor(node.values[index])
+    message = f"node {node.name!r} ({node.op_type}): elements of {found.name!r} and of its axes"
+    low.check(found.size, count, message)
+    return low.ordered(found)
+
+
+# --- BatchNormalization -----------------------------------------------------------------------
 
 
 def _infer_batch(node: Node) -> list[Info]:
-    x = node.required(0)
-    if x.dtype != "float32" or not all(node.required(i).is_constant for i in range(1, 5)):
-        raise OnHost("only float32 with constant statistics")
-    if node.attribute("training_mode", 0) or x.rank < 2 or any(v.name for v in node.outputs[1:]):
+    x = _only_float32(node, 2)
+    if node.attribute("training_mode", 0) or any(v.name for v in node.outputs[1:]):
         raise OnHost("training mode")
+    if any(node.required(i).dtype != "float32" for i in range(1, 5)):
+        raise OnHost("statistics of another type")
     return [node.result(x.dims, index=i) for i in range(len(node.outputs))]
 
 
 def _lower_batch(low: Lowering, node: Node) -> None:
-    """Scale and shift by constants worked out in float64."""
+    """Scale and shift; by constants worked out in float64 where the statistics are constant."""
     from ..fusion import emit_expression, preferred_order
 
-    scale, shift, mean, variance = (
-        node.required(i).array().astype(np.float64) for i in range(1, 5)
-    )
-    factor = scale / np.sqrt(variance + node.attribute("epsilon", 1e-5))
     shape = (-1, *[1] * (node.required(0).rank - 2))
-    constants = [
-        low.constant(values.astype(np.float32).reshape(shape), f"{node.name}.{name}")
-        for values, name in ((factor, "scale"), (shift - mean * factor, "shift"))
-    ]
+    epsilon = node.attribute("epsilon", 1e-5)
+    infos = [node.required(i) for i in range(1, 5)]
+    if all(info.is_constant for info in infos):
+        text = "fma(x0,x1,x2)"
+        scale, shift, mean, variance = (info.array().astype(np.float64) for info in infos)
+        factor = scale / np.sqrt(variance + epsilon)
+        operands = [
+            low.constant(values.astype(np.float32).reshape(shape), f"{node.name}.{name}")
+            for values, name in ((factor, "scale"), (shift - mean * factor, "shift"))
+        ]
+    else:
+        text = f"add(mul(div(sub(x0,x3),sqrt(add(x4,{np.float32(epsilon)!s}))),x1),x2)"
+        channels = node.required(0).dims[1]
+        vectors = [_vector(low, node, i, channels) for i in range(1, 5)]
+        operands = [
+            v.view((channels, *shape[1:]), (1, *[0] * len(shape[1:]))) for v in vectors if v
+        ]
     x = low.tensor(node.values[0])
     order = preferred_order(x.shape, [x])
     x = low.ordered(x) if order is None else low.channels_last(x)
     y = low.output(node, order=order)
-    emit_expression(low, "fma(x0,x1,x2)", y, [x, *constants], order)
+    emit_expression(low, text, y, [x, *operands], order)
+
+
+# --- over the last axes -----------------------------------------------------------------------
+
+
+def _infer_layer(node: Node) -> list[Info]:
+    x = _only_float32(node, 1)
+    axis = node.attribute("axis", -1) % x.rank
+    scale = node.required(1)
+    for info in (scale, node.input(2)):
+        if info is not None and (info.dtype != "float32" or info.dims != x.dims[axis:]):
+            raise OnHost("scale or bias of another shape")
+    if node.attribute("stash_type", 1) != 1:
+        raise OnHost("statistics of another type than float32")
+    rest = (*x.dims[:axis], *[1] * (x.rank - axis))
+    shapes = [x.dims, rest, rest]
+    return [node.result(shapes[i], index=i) for i in range(len(node.outputs))]
+
+
+def _lower_layer(low: Lowering, node: Node) -> None:
+    from ...kernels.cpu.norm import layer_norm
+    from .matmul import row_stride
+
+    x = low.tensor(node.values[0])
+    axis = node.attribute("axis", -1) % len(x.shape)
+    n = product(x.shape[axis:])
+    stride = row_stride(x) if axis == len(x.shape) - 1 else None
+    if stride is None:
+        x, stride = low.ordered(x), n
+    y = low.output(node)
+    extra = [
+        low.output(node, i) if len(node.outputs) > i and node.outputs[i].name else None
+        for i in (1, 2)
+    ]
+    low.step(
+        layer_norm(int(node.op_type == "RMSNormalization")),
+        outputs=[y, *(tensor for tensor in extra if tensor is not None)],
+        flops=7 * product(x.shape),
+        x=x, y=y, scale=_vector(low, node, 1, n), bias=_vector(low, node, 2, n),
+        means=extra[0], inverses=extra[1], rows=product(x.shape[:axis]), n=n,
+        x_row=stride, y_row=n, epsilon=node.attribute("epsilon", 1e-5),
+    )  # fmt: skip
+
+
+# --- over pixels ------------------------------------------------------------------------------
+
+
+def _infer_pixels(node: Node) -> list[Info]:
+    x = _only_float32(node, 3)
+    if node.op_type == "MeanVarianceNormalization":
+        axes = sorted(axis % x.rank for axis in node.attribute("axes", [0, 2, 3]))
+        if axes not in ([0, *range(2, x.rank)], list(range(2, x.rank))):
+            raise OnHost(f"axes {axes}")
+    if node.op_type == "GroupNormalization" and node.version < 21:
+        scale, bias = node.required(1), node.required(2)
+        if not scale.is_constant or not bias.is_constant:
+            raise OnHost("scale and bias of groups are not constant")
+    return [node.result(x.dims)]
+
+
+def _lower_pixels(low: Lowering, node: Node) -> None:
+    """Instance, group and mean-variance normalization, channels last."""
+    from ...kernels.cpu.norm import channel_norm, group_norm
+
+    x = low.channels_last(low.tensor(node.values[0]))
+    y = low.output(node, order=(0, *range(2, len(x.shape)), 1))
+    y_target = y
+    channels, pixels, images = x.shape[1], product(x.shape[2:]), x.shape[0]
+    epsilon = node.attribute("epsilon", 1e-5)
+    fields: dict[str, Any] = {"scale": None, "bias": None}
+    kernel = channel_norm
+    if node.op_type == "MeanVarianceNormalization":
+        # The standard adds 1e-9 to the deviation.
+        epsilon = 1e-18
+        if 0 in [axis % len(x.shape) for axis in node.attribute("axes", [0, 2, 3])]:
+            x = low.ordered(x, (0, *range(2, len(x.shape)), 1))
+            y_target = low.new(y.shape, y.dtype, (0, *range(2, len(x.shape)), 1))
+            images, pixels = 1, images * pixels
+    elif node.op_type == "InstanceNormalization":
+        fields = {"scale": _vector(low, node, 1, channels), "bias": _vector(low, node, 2, channels)}
+    else:
+        kernel = group_norm
+        groups = node.attribute("num_groups")
+        fields = {"groups": groups, "group": channels // groups}
+        for index, name in ((1, "scale"), (2, "bias")):
+            fields[name] = _group_vector(low, node, index, channels, groups)
+    low.step(
+        kernel, outputs=[y_target], flops=7 * product(x.shape), x=x, y=y_target, images=images,
+        pixels=pixels, **({} if kernel is group_norm else {"channels": channels}),
+        x_image=x.strides[0], x_pixel=x.strides[-1], y_image=y_target.strides[0],
+        y_pixel=y_target.strides[-1], epsilon=epsilon, **fields,
+    )  # fmt: skip
+    if y_target is not y:
+        low.copy(y_target, y)
+
+
+def _group_vector(
+    low: Lowering, node: Node, index: int, channels: Dim, groups: int
+) -> Tensor | None:
+    """Scale or bias by channel; until opset 21 there was one for each group."""
+    if node.version >= 21:
+        return _vector(low, node, index, channels)
+    if not isinstance(channels, int):
+        raise OnHost("the number of channels depends on the input's shape")
+    return low.constant(np.repeat(node.required(index).array(), channels // groups))
+
+
+# --- LpNormalization --------------------------------------------------------------------------
+
+
+def _infer_lp(node: Node) -> list[Info]:
+    return [node.result(_only_float32(node, 1).dims)]
+
+
+def _lower_lp(low: Lowering, node: Node) -> None:
+    from ...kernels.cpu.norm import lp_norm
+
+    x = low.ordered(low.tensor(node.values[0]))
+    axis = node.attribute("axis", -1) % len(x.shape)
+    y = low.output(node)
+    n, inner = x.shape[axis], product(x.shape[axis + 1 :])
+    low.step(
+        lp_norm(node.attribute("p", 2)), outputs=[y], flops=3 * product(x.shape), x=x, y=y,
+        o=product(x.shape[:axis]), xo=n * inner, yo=n * inner, n=n, xs=inner, ys=inner, m=inner,
+        xm=1, ym=1,
+    )  # fmt: skip
 
 
 register("BatchNormalization", _infer_batch, _lower_batch)
+register("LayerNormalization RMSNormalization", _infer_layer, _lower_layer)
+register(
+    "InstanceNormalization GroupNormalization MeanVarianceNormalization",
+    _infer_pixels,
+    _lower_pixels,
+)
+register("LpNormalization", _infer_lp, _lower_lp)

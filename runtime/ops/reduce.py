@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ...kernels.cpu.log_sum_exp import log_sum_exp
 from ...kernels.cpu.reduce import reduce
 from ...kernels.cpu.softmax import softmax
 from ..graph import Info, Node, OnHost
@@ -24,12 +25,14 @@ _KINDS = {
     "ReduceL1": "l1",
     "ReduceL2": "l2",
     "ReduceLogSum": "log_sum",
+    "ReduceLogSumExp": "log_sum_exp",
 }
 _ANY = ("float32", "float64", "int32", "int64")
 _DTYPES = {kind: _ANY for kind in _KINDS.values()} | {
     "mean": ("float32", "float64"),
     "l2": ("float32", "float64"),
     "log_sum": ("float32", "float64"),
+    "log_sum_exp": ("float32", "float64"),
     "max": (*_ANY, "int8", "uint8"),
     "min": (*_ANY, "int8", "uint8"),
 }
@@ -96,7 +99,8 @@ def emit_reduce(low: Lowering, node: Node, kind: str, axes: list[int]) -> None:
     ):  # fmt: skip
         padded = [fill] * (4 - len(values)) + list(values)
         fields |= {f"{name}{i}": value for i, value in enumerate(padded)}
-    kernel = reduce(kind, short_name(x.dtype))
+    name = short_name(x.dtype)
+    kernel = log_sum_exp(name) if kind == "log_sum_exp" else reduce(kind, name)
     low.step(kernel, outputs=[y], flops=product(x.shape), x=x, y=y, **fields)
 
 

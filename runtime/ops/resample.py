@@ -1,4 +1,4 @@
-"""Resize, Upsample, Pad and Gather."""
+"""Resize and Pad."""
 
 from __future__ import annotations
 
@@ -8,12 +8,10 @@ import numpy as np
 
 from ...kernels.cpu import resize as kernel
 from ...kernels.cpu.fill import fill
-from ...kernels.cpu.gather import gather
 from ...kernels.cpu.pad import MODES, RANK, pad
-from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
+from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, product
 from .conv import image_strides
-from .elementwise import short_name
 from .movement import emit_copy
 from .registry import register
 
@@ -165,49 +163,5 @@ def _lower_pad(low: Lowering, node: Node) -> None:
     emit_copy(low, x.view(shape, x.strides, source), y.view(shape, y.strides, target))
 
 
-# --- Gather -----------------------------------------------------------------------------------
-
-
-def _infer_gather(node: Node) -> list[Info]:
-    x, indices = node.required(0), node.required(1)
-    axis = node.attribute("axis", 0) % max(x.rank, 1)
-    known = None
-    if x.known is not None and x.rank == 1 and indices.known is not None:
-        values = x.sizes()
-        picked = [values[i] for i in indices.integers() if -len(values) <= i < len(values)]
-        if len(picked) == len(indices.integers()) and len(picked) <= KNOWN_LIMIT:
-            known = known_array(picked, tuple(indices.dims))  # type: ignore[arg-type]
-    if indices.dtype not in ("int32", "int64"):
-        raise OnHost(f"indices of {indices.dtype}")
-    return [node.result((*x.dims[:axis], *indices.dims, *x.dims[axis + 1 :]), known=known)]
-
-
-def _lower_gather(low: Lowering, node: Node) -> None:
-    x = low.tensor(node.values[0])
-    axis = node.attribute("axis", 0) % len(x.shape)
-    info = node.required(1)
-    single = info.known is not None and info.known.size == 1 and isinstance(x.shape[axis], int)
-    if single and isinstance(info.known.reshape(-1)[0], int):  # type: ignore[union-attr]
-        # One known index is a view.
-        index, size = int(info.known.reshape(-1)[0]), int(x.shape[axis])  # type: ignore
-        if -size <= index < size:
-            start = index + size if index < 0 else index
-            strides = (*x.strides[:axis], *[0] * info.rank, *x.strides[axis + 1 :])
-            low.set(node, x.view(node.infos[0].dims, strides, start * x.strides[axis]))
-            return
-    x = low.ordered(x)
-    indices = low.ordered(low.tensor(node.values[1]))
-    y = low.output(node)
-    inner = product(x.shape[axis + 1 :])
-    low.step(
-        gather(x.itemsize, short_name(indices.dtype)),
-        outputs=[y],
-        x=x, indices=indices, y=y, outer=product(x.shape[:axis]), size=x.shape[axis],
-        inner=inner, count=indices.size, x_outer=x.shape[axis] * inner, x_axis=inner,
-        y_outer=indices.size * inner, y_axis=inner,
-    )  # fmt: skip
-
-
 register("Resize", _infer_resize, _lower_resize)
 register("Pad", _infer_pad, _lower_pad)
-register("Gather", _infer_gather, _lower_gather)

@@ -1,0 +1,170 @@
+"""Tensors made of nothing: ConstantOfShape, Range, EyeLike, OneHot, Trilu; Dropout's mask."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from ...kernels.cpu.fill import arange, fill, one_hot, trilu
+from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array
+from ..symbolic import Dim, maximum, product
+from .elementwise import short_name
+from .registry import register
+
+if TYPE_CHECKING:
+    from ..lowering import Lowering, Tensor
+
+
+def emit_fill(low: Lowering, y: Tensor, value: np.ndarray) -> None:
+    """Emit a step that sets all elements of a dense tensor to one."""
+    low.step(fill(y.itemsize), outputs=[y], y=y, value=low.constant(value.reshape(1)), count=y.size)
+
+
+# --- ConstantOfShape --------------------------------------------------------------------------
+
+
+def _fill_value(node: Node) -> np.ndarray:
+    value = node.attribute("value")
+    return np.zeros(1, np.float32) if value is None else np.asarray(value.numpy()).reshape(1)
+
+
+def _infer_constant(node: Node) -> list[Info]:
+    shape, value = node.required(0).sizes(), _fill_value(node)
+    dtype = dtype_name(ir.DataType.from_numpy(value.dtype))
+    if dtype == "object":
+        raise OnHost("a type without kernels")
+    known = None
+    count = product(shape)
+    if dtype in ("int64", "int32") and isinstance(count, int) and count <= KNOWN_LIMIT:
+        known = known_array([int(value[0])] * count, tuple(int(n) for n in shape))  # type: ignore
+    return [node.result(shape, dtype, known=known)]
+
+
+def _lower_constant(low: Lowering, node: Node) -> None:
+    emit_fill(low, low.output(node), _fill_value(node))
+
+
+# --- Range ------------------------------------------------------------------------------------
+
+
+def _range_values(node: Node) -> list[Dim] | list[float]:
+    """start, limit, delta, which must be known when the model is lowered."""
+    infos = [node.required(i) for i in range(3)]
+    if all(info.known is not None for info in infos):
+        return [info.sizes()[0] for info in infos]
+    return [float(info.array().reshape(-1)[0]) for info in infos]
+
+
+def _infer_range(node: Node) -> list[Info]:
+    dtype = node.required(0).dtype
+    if dtype not in ("float32", "float64", "int16", "int32", "int64"):
+        raise OnHost(f"Range of {dtype}")
+    start, limit, delta = _range_values(node)
+    if delta == 0:
+        raise OnHost("a range without step")
+    if isinstance(start, float):
+        count: Dim = max(0, int(np.ceil((limit - start) / delta)))  # type: ignore[operator]
+        return [node.result((count,))]
+    if not isinstance(delta, int):
+        raise OnHost("a step that depends on the input's shape")
+    span = limit - start if delta > 0 else start - limit  # type: ignore[operator]
+    count = maximum(0, (span + abs(delta) - 1) // abs(delta))  # type: ignore[operator]
+    known = None
+    if dtype in ("int64", "int32") and isinstance(count, int) and count <= KNOWN_LIMIT:
+        known = known_array([start + i * delta for i in range(count)], (count,))  # type: ignore
+    return [node.result((count,), known=known)]
+
+
+def _lower_range(low: Lowering, node: Node) -> None:
+    y = low.output(node)
+    start, delta = low.tensor(node.values[0]), low.tensor(node.values[2])
+    low.step(arange(short_name(y.dtype)), outputs=[y], y=y, start=start, delta=delta, count=y.size)
+
+
+# --- the rest ---------------------------------------------------------------------------------
+
+
+def _infer_trilu(node: Node) -> list[Info]:
+    x = node.required(0)
+    if x.rank < 2:
+        raise OnHost("not a matrix")
+    if node.input(1) is not None:
+        node.required(1).sizes()
+    return [node.result(x.dims)]
+
+
+def _lower_trilu(low: Lowering, node: Node) -> None:
+    x = low.ordered(low.tensor(node.values[0]))
+    y = low.output(node)
+    k = 0 if node.input(1) is None else node.required(1).sizes()[0]
+    low.step(
+        trilu(x.itemsize), outputs=[y], x=x, y=y, planes=product(x.shape[:-2]), rows=x.shape[-2],
+        columns=x.shape[-1], k=k, upper=node.attribute("upper", 1),
+    )  # fmt: skip
+
+
+def _infer_eye(node: Node) -> list[Info]:
+    x = node.required(0)
+    kind = node.attribute("dtype")
+    dtype = x.dtype if kind is None else dtype_name(ir.DataType(kind))
+    if dtype == "object" or not all(isinstance(dim, int) for dim in x.dims):
+        raise OnHost("a type without kernels, or the shape depends on the input's")
+    return [node.result(x.dims, dtype)]
+
+
+def _lower_eye(low: Lowering, node: Node) -> None:
+    info = node.infos[0]
+    rows, columns = (int(dim) for dim in info.dims)  # type: ignore[arg-type]
+    made = np.eye(rows, columns, node.attribute("k", 0), np.dtype(info.dtype))
+    low.set(node, low.constant(made, info.name))
+
+
+def _infer_one_hot(node: Node) -> list[Info]:
+    indices, depth, values = (node.required(i) for i in range(3))
+    if indices.dtype not in ("int32", "int64", "float32"):
+        raise OnHost(f"indices of {indices.dtype}")
+    axis = node.attribute("axis", -1) % (indices.rank + 1)
+    if depth.known is not None:
+        size: Dim = depth.sizes()[0]
+    else:
+        size = int(depth.array().reshape(-1)[0])
+    shape = (*indices.dims[:axis], size, *indices.dims[axis:])
+    return [node.result(shape, values.dtype)]
+
+
+def _lower_one_hot(low: Lowering, node: Node) -> None:
+    indices = low.ordered(low.tensor(node.values[0]))
+    values = low.ordered(low.tensor(node.values[2]))
+    y = low.output(node)
+    axis = node.attribute("axis", -1) % len(y.shape)
+    low.step(
+        one_hot(y.itemsize, short_name(indices.dtype)), outputs=[y], indices=indices,
+        values=values, y=y, outer=product(y.shape[:axis]), depth=y.shape[axis],
+        inner=product(y.shape[axis + 1 :]),
+    )  # fmt: skip
+
+
+def _infer_dropout(node: Node) -> list[Info]:
+    x, training = node.required(0), node.input(2)
+    if training is not None and (not training.is_constant or training.array().any()):
+        raise OnHost("training mode")
+    infos = [node.result(x.dims, known=x.known), node.result(x.dims, "bool", len(node.outputs) - 1)]
+    return infos[: len(node.outputs)]
+
+
+def _lower_dropout(low: Lowering, node: Node) -> None:
+    """Nothing is dropped when a model runs."""
+    x = low.tensor(node.values[0])
+    low.set(node, x.view(x.shape, x.strides))
+    if len(node.outputs) > 1 and node.outputs[1].name:
+        emit_fill(low, low.output(node, 1), np.ones(1, np.bool_))
+
+
+register("ConstantOfShape", _infer_constant, _lower_constant)
+register("Range", _infer_range, _lower_range)
+register("Trilu", _infer_trilu, _lower_trilu)
+register("EyeLike", _infer_eye, _lower_eye)
+register("OneHot", _infer_one_hot, _lower_one_hot)
+register("Dropout", _infer_dropout, _lower_dropout)

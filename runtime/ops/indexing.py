@@ -1,0 +1,230 @@
+"""Gather and Scatter in all their forms: indices are checked by the kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ...kernels.cpu.elements import RANK
+from ...kernels.cpu.gather import gather, gather_elements, gather_nd
+from ...kernels.cpu.scatter import scatter_elements, scatter_nd
+from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
+from ..symbolic import Dim, product
+from .elementwise import short_name
+from .registry import register
+
+if TYPE_CHECKING:
+    from ..lowering import Lowering, Tensor
+
+_DEPTH = 6
+# How elements are moved when they are not combined.
+_MOVED = {1: "u8", 2: "i16", 4: "i32", 8: "i64"}
+_COMBINED = ("float32", "float64", "int64", "int32", "int16", "int8", "uint8", "uint16")
+
+
+def _numbered(name: str, values: Sequence[Dim], unused: int, count: int) -> dict[str, Dim]:
+    """Fields name0, name1, ... in order; the unused ones come last."""
+    return {f"{name}{i}": v for i, v in enumerate([*values, *[unused] * (count - len(values))])}
+
+
+def _indices(node: Node) -> Info:
+    indices = node.required(1)
+    if indices.dtype not in ("int32", "int64"):
+        raise OnHost(f"indices of {indices.dtype}")
+    return indices
+
+
+# --- Gather -----------------------------------------------------------------------------------
+
+
+def _infer_gather(node: Node) -> list[Info]:
+    x, indices = node.required(0), _indices(node)
+    axis = node.attribute("axis", 0) % max(x.rank, 1)
+    known = None
+    if x.known is not None and x.rank == 1 and indices.known is not None:
+        values = x.sizes()
+        picked = [values[i] for i in indices.integers() if -len(values) <= i < len(values)]
+        if len(picked) == len(indices.integers()) and len(picked) <= KNOWN_LIMIT:
+            known = known_array(picked, tuple(indices.dims))  # type: ignore[arg-type]
+    return [node.result((*x.dims[:axis], *indices.dims, *x.dims[axis + 1 :]), known=known)]
+
+
+def _lower_gather(low: Lowering, node: Node) -> None:
+    x = low.tensor(node.values[0])
+    axis = node.attribute("axis", 0) % len(x.shape)
+    info = node.required(1)
+    single = info.known is not None and info.known.size == 1 and isinstance(x.shape[axis], int)
+    if single and isinstance(info.known.reshape(-1)[0], int):  # type: ignore[union-attr]
+        # One known index is a view.
+        index, size = int(info.known.reshape(-1)[0]), int(x.shape[axis])  # type: ignore
+        if -size <= index < size:
+            start = index + size if index < 0 else index
+            strides = (*x.strides[:axis], *[0] * info.rank, *x.strides[axis + 1 :])
+            low.set(node, x.view(node.infos[0].dims, strides, start * x.strides[axis]))
+            return
+    x = low.ordered(x)
+    indices = low.ordered(low.tensor(node.values[1]))
+    y = low.output(node)
+    inner = product(x.shape[axis + 1 :])
+    low.step(
+        gather(x.itemsize, short_name(indices.dtype)),
+        outputs=[y],
+        x=x, indices=indices, y=y, outer=product(x.shape[:axis]), size=x.shape[axis],
+        inner=inner, count=indices.size, x_outer=x.shape[axis] * inner, x_axis=inner,
+        y_outer=indices.size * inner, y_axis=inner,
+    )  # fmt: skip
+
+
+def _elements_fields(node: Node, whole: Tensor, indices: Tensor, name: str) -> dict[str, Dim]:
+    """Fields of a walk over indices beside a tensor (``name``: its strides)."""
+    axis = node.attribute("axis", 0) % len(whole.shape)
+    strides = [0 if i == axis else stride for i, stride in enumerate(whole.strides)]
+    front = RANK - len(indices.shape)
+    return {
+        "size": whole.shape[axis],
+        f"{name}_axis": whole.strides[axis],
+        **_numbered("d", [*[1] * front, *indices.shape], 1, RANK),
+        **_numbered(name, [*[0] * front, *strides], 0, RANK),
+    }
+
+
+def _check_within(low: Lowering, node: Node, whole: Tensor, indices: Tensor) -> None:
+    """Beside the axis, indices may not be larger than the tensor; only equality is known of names.
+
+    Sizes that are both numbers were compared by the shape rule.
+    """
+    axis = node.attribute("axis", 0) % len(whole.shape)
+    for i, (size, count) in enumerate(zip(whole.shape, indices.shape, strict=True)):
+        if i != axis and not (isinstance(size, int) and isinstance(count, int)):
+            message = f"node {node.name!r} ({node.op_type}): sizes of axis {i}"
+            low.check(count, size, message)
+
+
+def _elements(node: Node) -> tuple[Info, Info]:
+    x, indices = node.required(0), _indices(node)
+    if x.rank > RANK or indices.rank != x.rank or not x.rank:
+        raise OnHost(f"{x.rank} axes, indices of {indices.rank}")
+    axis = node.attribute("axis", 0) % x.rank
+    for i, (size, count) in enumerate(zip(x.dims, indices.dims, strict=True)):
+        if i == axis:
+            continue
+        if isinstance(size, int) and isinstance(count, int) and count > size:
+            raise OnHost("more indices than elements beside the axis")
+    return x, indices
+
+
+def _infer_gather_elements(node: Node) -> list[Info]:
+    _, indices = _elements(node)
+    return [node.result(indices.dims)]
+
+
+def _lower_gather_elements(low: Lowering, node: Node) -> None:
+    x = low.tensor(node.values[0])
+    indices = low.ordered(low.tensor(node.values[1]))
+    _check_within(low, node, x, indices)
+    y = low.output(node)
+    low.step(
+        gather_elements(x.itemsize, short_name(indices.dtype)), outputs=[y], x=x, indices=indices,
+        y=y, **_elements_fields(node, x, indices, "x"),
+    )  # fmt: skip
+
+
+def _depth(x: Info, indices: Info, batch: int) -> int:
+    """Number of axes that a row of indices names."""
+    depth = indices.dims[-1] if indices.rank else None
+    if not isinstance(depth, int) or not 0 < depth <= min(_DEPTH, x.rank - batch):
+        raise OnHost(f"rows of {depth} indices")
+    if indices.dtype != "int64":
+        raise OnHost(f"indices of {indices.dtype}")
+    return depth
+
+
+def _infer_gather_nd(node: Node) -> list[Info]:
+    x, indices = node.required(0), node.required(1)
+    batch = node.attribute("batch_dims", 0)
+    depth = _depth(x, indices, batch)
+    return [node.result((*indices.dims[:-1], *x.dims[batch + depth :]))]
+
+
+def _lower_gather_nd(low: Lowering, node: Node) -> None:
+    x = low.ordered(low.tensor(node.values[0]))
+    indices = low.ordered(low.tensor(node.values[1]))
+    first = node.attribute("batch_dims", 0)
+    last = first + _depth(node.required(0), node.required(1), first)
+    for a, b in zip(x.shape[:first], indices.shape[:first], strict=True):
+        low.check(a, b, f"node {node.name!r} (GatherND): batch sizes")
+    y = low.output(node)
+    low.step(
+        gather_nd(x.itemsize), outputs=[y], x=x, indices=indices, y=y,
+        batch=product(x.shape[:first]), count=product(indices.shape[first:-1]),
+        depth=last - first, inner=product(x.shape[last:]), x_batch=product(x.shape[first:]),
+        **_numbered("s", x.shape[first:last], 1, _DEPTH),
+        **_numbered("x", x.strides[first:last], 0, _DEPTH),
+    )  # fmt: skip
+
+
+# --- Scatter ----------------------------------------------------------------------------------
+
+
+def _combined(node: Node) -> tuple[str, str]:
+    """Element type and reduction of a scatter kernel."""
+    x, reduction = node.required(0), node.attribute("reduction", "none")
+    if reduction == "none":
+        return _MOVED[np.dtype(x.dtype).itemsize], reduction
+    if x.dtype not in _COMBINED:
+        raise OnHost(f"{reduction} of {x.dtype}")
+    return short_name(x.dtype), reduction
+
+
+def _infer_scatter_elements(node: Node) -> list[Info]:
+    x, _ = _elements(node)
+    _combined(node)
+    return [node.result(x.dims)]
+
+
+def _lower_scatter_elements(low: Lowering, node: Node) -> None:
+    indices, updates = (low.ordered(low.tensor(v)) for v in node.values[1:3])
+    for a, b in zip(indices.shape, updates.shape, strict=True):
+        low.check(a, b, f"node {node.name!r} ({node.op_type}): sizes of indices and updates")
+    y = low.output(node)
+    _check_within(low, node, y, indices)
+    low.copy(low.tensor(node.values[0]), y)
+    dtype, reduction = _combined(node)
+    low.step(
+        scatter_elements(dtype, short_name(indices.dtype), reduction), outputs=[y],
+        indices=indices, updates=updates, y=y, **_elements_fields(node, y, indices, "y"),
+    )  # fmt: skip
+
+
+def _infer_scatter_nd(node: Node) -> list[Info]:
+    x, indices, updates = (node.required(i) for i in range(3))
+    depth = _depth(x, indices, 0)
+    if updates.rank != indices.rank - 1 + x.rank - depth:
+        raise OnHost("updates of another rank")
+    _combined(node)
+    return [node.result(x.dims)]
+
+
+def _lower_scatter_nd(low: Lowering, node: Node) -> None:
+    indices, updates = (low.ordered(low.tensor(v)) for v in node.values[1:3])
+    depth = _depth(node.required(0), node.required(1), 0)
+    y = low.output(node)
+    for a, b in zip(updates.shape, (*indices.shape[:-1], *y.shape[depth:]), strict=True):
+        low.check(a, b, f"node {node.name!r} (ScatterND): sizes of updates")
+    low.copy(low.tensor(node.values[0]), y)
+    dtype, reduction = _combined(node)
+    low.step(
+        scatter_nd(dtype, reduction), outputs=[y], indices=indices, updates=updates, y=y,
+        count=product(indices.shape[:-1]), depth=depth, inner=product(y.shape[depth:]),
+        **_numbered("s", y.shape[:depth], 1, _DEPTH),
+        **_numbered("y", y.strides[:depth], 0, _DEPTH),
+    )  # fmt: skip
+
+
+register("Gather", _infer_gather, _lower_gather)
+register("GatherElements", _infer_gather_elements, _lower_gather_elements)
+register("GatherND", _infer_gather_nd, _lower_gather_nd)
+register("ScatterElements Scatter", _infer_scatter_elements, _lower_scatter_elements)
+register("ScatterND", _infer_scatter_nd, _lower_scatter_nd)

@@ -1,0 +1,102 @@
+"""ArgMax, ArgMin, TopK, CumSum: along one axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ... import InvalidModel
+from ...kernels.cpu.order import arg_extreme, cumulative_sum, top_k
+from ..graph import Info, Node, OnHost
+from ..symbolic import Dim, product
+from .elementwise import short_name
+from .registry import register
+
+if TYPE_CHECKING:
+    from ..lowering import Lowering, Tensor
+
+_DTYPES = ("float32", "float64", "int64", "int32", "uint8", "int8")
+
+
+def _typed(node: Node, dtypes: tuple[str, ...] = _DTYPES) -> Info:
+    x = node.required(0)
+    if x.dtype not in dtypes:
+        raise OnHost(f"{node.op_type} of {x.dtype}")
+    if not x.rank:
+        raise OnHost(f"{node.op_type} of a scalar")
+    return x
+
+
+def _three(x: Tensor, axis: int) -> dict[str, Dim]:
+    """Sizes of a dense tensor as (outer, n, inner)."""
+    shape = x.shape
+    return {"outer": product(shape[:axis]), "n": shape[axis], "inner": product(shape[axis + 1 :])}
+
+
+def _infer_arg(node: Node) -> list[Info]:
+    x = _typed(node)
+    axis = node.attribute("axis", 0) % x.rank
+    if x.dims[axis] == 0:
+        raise OnHost("the extreme of nothing")
+    one = (1,) if node.attribute("keepdims", 1) else ()
+    return [node.result((*x.dims[:axis], *one, *x.dims[axis + 1 :]), "int64")]
+
+
+def _lower_arg(low: Lowering, node: Node) -> None:
+    x = low.ordered(low.tensor(node.values[0]))
+    axis = node.attribute("axis", 0) % len(x.shape)
+    sizes = _three(x, axis)
+    y = low.output(node)
+    low.step(
+        arg_extreme(short_name(x.dtype), int(node.op_type == "ArgMax")), outputs=[y], x=x, y=y,
+        **sizes, x_outer=sizes["n"] * sizes["inner"], x_axis=sizes["inner"], x_inner=1,
+        last=node.attribute("select_last_index", 0),
+    )  # fmt: skip
+
+
+def _infer_top_k(node: Node) -> list[Info]:
+    x = _typed(node)
+    axis = node.attribute("axis", -1) % x.rank
+    k = node.attribute("k") or node.required(1).sizes()[0]
+    size = x.dims[axis]
+    if isinstance(k, int) and isinstance(size, int) and not 0 <= k <= size:
+        raise InvalidModel(
+            f"node {node.name!r} (TopK): {k} elements wanted of axis {axis} of {x.name!r}, "
+            f"which has {size}"
+        )
+    shape = (*x.dims[:axis], k, *x.dims[axis + 1 :])
+    return [node.result(shape), node.result(shape, "int64", 1)][: len(node.outputs)]
+
+
+def _lower_top_k(low: Lowering, node: Node) -> None:
+    x = low.ordered(low.tensor(node.values[0]))
+    axis = node.attribute("axis", -1) % len(x.shape)
+    values = low.output(node)
+    k = values.shape[axis]
+    named = len(node.outputs) > 1 and node.outputs[1].name
+    indices = low.output(node, 1) if named else low.new(values.shape, "int64")
+    low.step(
+        top_k(short_name(x.dtype), node.attribute("largest", 1)), outputs=[values, indices], x=x,
+        values=values, indices=indices, scratch=low.workspace(k * 8), k=k, **_three(x, axis),
+    )  # fmt: skip
+
+
+def _infer_cumulative(node: Node) -> list[Info]:
+    x = _typed(node, ("float32", "float64", "int64", "int32"))
+    node.required(1).integers()
+    return [node.result(x.dims)]
+
+
+def _lower_cumulative(low: Lowering, node: Node) -> None:
+    x = low.ordered(low.tensor(node.values[0]))
+    axis = node.required(1).integers()[0] % len(x.shape)
+    y = low.output(node)
+    low.step(
+        cumulative_sum(short_name(x.dtype)), outputs=[y], flops=product(x.shape), x=x, y=y,
+        **_three(x, axis), exclusive=node.attribute("exclusive", 0),
+        reverse=node.attribute("reverse", 0),
+    )  # fmt: skip
+
+
+register("ArgMax ArgMin", _infer_arg, _lower_arg)
+register("TopK", _infer_top_k, _lower_top_k)
+register("CumSum", _infer_cumulative, _lower_cumulative)
