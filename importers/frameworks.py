@@ -51,12 +51,12 @@ def batches(inputs: Sequence[Any]) -> int | None:
     return None if size is None else int(size)
 
 
-def rename_outputs(model: ir.Model, names: Sequence[str]) -> None:
-    """Give the outputs of a model other names, unless something else has one of them."""
-    values = [value for node in model.graph for value in node.outputs]
-    taken = {value.name for value in [*model.graph.inputs, *values]}
+def rename(model: ir.Model, values: Sequence[ir.Value], names: Sequence[str]) -> None:
+    """Give inputs or outputs of a model other names, unless something else has one of them."""
+    made = [value for node in model.graph for value in node.outputs]
+    taken = {value.name for value in [*model.graph.inputs, *made]}
     taken |= set(model.graph.initializers)
-    for value, name in zip(model.graph.outputs, names, strict=False):
-        if name and value.producer() is not None and name not in taken:
+    for value, name in zip(values, names, strict=False):
+        if name and name not in taken and not value.is_initializer():
             value.name = name
             taken.add(name)

@@ -7,7 +7,7 @@ import tempfile
 from typing import TYPE_CHECKING, Any
 
 from .. import InvalidArgument
-from .frameworks import conversion, rename_outputs, require
+from .frameworks import conversion, rename, require
 from .onnx import from_onnx
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def from_keras(source: Any) -> ir.Model:
         source.export(path, format="onnx", verbose=False)
         with open(path, "rb") as file:
             model = from_onnx(file.read())
-    rename_outputs(model, _output_names(source))
+    rename(model, model.graph.outputs, _output_names(source))
     return model
 
 
@@ -64,7 +64,7 @@ def _through_tensorflow(keras_model: Any, what: str) -> ir.Model:
     with conversion("Keras", what):
         function = tf.function(call).get_concrete_function(*specs)
     model = convert(tf, function, what, one_batch=True)
-    rename_outputs(model, _output_names(keras_model))
+    rename(model, model.graph.outputs, _output_names(keras_model))
     return model
 
 

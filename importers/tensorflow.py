@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import InvalidArgument, UnsupportedModel
-from .frameworks import batches, conversion, rename_outputs, require
+from .frameworks import batches, conversion, rename, require
 from .onnx import from_onnx
 
 if TYPE_CHECKING:
@@ -48,13 +48,7 @@ def from_tensorflow(
     tf = require("tensorflow", "tensorflow")
     require("tf2onnx", "tensorflow")
     if isinstance(source, str | os.PathLike):
-        with conversion("TensorFlow", os.fspath(source)):
-            module = tf.saved_model.load(os.fspath(source))
-        found = module.signatures
-        if signature not in found:
-            raise InvalidArgument(f"{source} has no signature {signature!r}, only {sorted(found)}")
-        # The function needs its module's variables, and does not keep them alive.
-        return convert(tf, found[signature], f"{source} ({signature})", keep=module)
+        return _from_saved_model(tf, os.fspath(source), signature)
     function, together = source, example_inputs is not None
     if isinstance(source, tf.Module) and not hasattr(source, "get_concrete_function"):
         function = getattr(source, "__call__", None)  # noqa: B004
@@ -66,6 +60,47 @@ def from_tensorflow(
     return convert(tf, function, what, one_batch=together)
 
 
+def _from_saved_model(tf: Any, path: str, signature: str) -> ir.Model:
+    try:
+        with quiet():
+            module = tf.saved_model.load(path)
+    except Exception as error:
+        # It also rebuilds optimizers and the like, and fails on those of other versions of Keras.
+        with conversion("TensorFlow", path):
+            return _from_graph(tf, path, signature, error)
+    found = module.signatures
+    if signature not in found:
+        raise InvalidArgument(f"{path} has no signature {signature!r}, only {sorted(found)}")
+    return convert(tf, found[signature], f"{path} ({signature})")
+
+
+def _from_graph(tf: Any, path: str, signature: str, reason: Exception) -> ir.Model:
+    """Freeze the graph of a signature with TensorFlow 1's loader, which reads nothing else."""
+    from tf2onnx import convert, tf_loader
+
+    with quiet():
+        with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+            found = tf.compat.v1.saved_model.load(session, ["serve"], path).signature_def
+            if signature not in found:
+                public = sorted(name for name in found if not name.startswith("__"))
+                message = f"{path} has no signature {signature!r}, only {public}"
+                raise InvalidArgument(message) from reason
+            chosen = found[signature]
+            inputs = {chosen.inputs[key].name: key for key in sorted(chosen.inputs)}
+            outputs = {chosen.outputs[key].name: key for key in sorted(chosen.outputs)}
+            frozen = tf_loader.freeze_session(
+                session, input_names=list(inputs), output_names=list(outputs)
+            )
+        proto, _ = convert.from_graph_def(
+            frozen, input_names=list(inputs), output_names=list(outputs), opset=_OPSET
+        )
+    _name_dimensions(proto, one_batch=False)
+    model = from_onnx(proto)
+    rename(model, model.graph.inputs, [inputs[str(v.name)] for v in model.graph.inputs])
+    rename(model, model.graph.outputs, list(outputs.values()))
+    return model
+
+
 def _concrete(tf: Any, function: Any, example_inputs: Any) -> Any:
     if getattr(function, "input_signature", None) is None and example_inputs is None:
         raise InvalidArgument(
@@ -75,16 +110,16 @@ def _concrete(tf: Any, function: Any, example_inputs: Any) -> Any:
         if example_inputs is None:
             return function.get_concrete_function()
         if isinstance(example_inputs, Mapping):
-            tensors = {key: tf.convert_to_tensor(value) for key, value in example_inputs.items()}
-            specs = _specs(tf, list(tensors.values()), list(tensors))
-            return function.get_concrete_function(**dict(zip(tensors, specs, strict=True)))
+            names = list(example_inputs)
+            specs = _specs(tf, list(example_inputs.values()), names)
+            return function.get_concrete_function(**dict(zip(names, specs, strict=True)))
         several = isinstance(example_inputs, list | tuple)
         values = example_inputs if several else [example_inputs]
-        tensors = [tf.convert_to_tensor(value) for value in values]
-        return function.get_concrete_function(*_specs(tf, tensors, [None] * len(tensors)))
+        return function.get_concrete_function(*_specs(tf, values, [None] * len(values)))
 
 
-def _specs(tf: Any, tensors: Sequence[Any], names: Sequence[str | None]) -> list[Any]:
+def _specs(tf: Any, values: Sequence[Any], names: Sequence[str | None]) -> list[Any]:
+    tensors = [tf.convert_to_tensor(value) for value in values]
     first = [] if batches(tensors) is None else [None]
     return [
         tf.TensorSpec([*first, *tensor.shape[len(first) :]], tensor.dtype, name)
@@ -92,10 +127,8 @@ def _specs(tf: Any, tensors: Sequence[Any], names: Sequence[str | None]) -> list
     ]
 
 
-def convert(
-    tf: Any, function: Any, what: str, keep: Any = None, one_batch: bool = False
-) -> ir.Model:
-    """Convert a concrete function; ``keep`` only has to live as long.
+def convert(tf: Any, function: Any, what: str, one_batch: bool = False) -> ir.Model:
+    """Convert a concrete function.
 
     With ``one_batch`` all inputs have the same open first axis; else each has its own.
     """
@@ -119,8 +152,7 @@ def convert(
         proto, _ = tf2onnx.convert.from_function(tf.function(call), signature, opset=_OPSET)
     _name_dimensions(proto, one_batch)
     model = from_onnx(proto)
-    rename_outputs(model, _output_names(tf, function.structured_outputs))
-    del keep
+    rename(model, model.graph.outputs, _output_names(tf, function.structured_outputs))
     return model
 
 

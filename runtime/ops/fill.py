@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
@@ -49,8 +49,8 @@ def _lower_constant(low: Lowering, node: Node) -> None:
 # --- Range ------------------------------------------------------------------------------------
 
 
-def _range_values(node: Node) -> list[Dim] | list[float]:
-    """start, limit, delta, which must be known when the model is lowered."""
+def _range_values(node: Node) -> list[Any]:
+    """start, limit, delta: sizes or floats that are known when the model is lowered."""
     infos = [node.required(i) for i in range(3)]
     if all(info.known is not None for info in infos):
         return [info.sizes()[0] for info in infos]
@@ -65,15 +65,15 @@ def _infer_range(node: Node) -> list[Info]:
     if delta == 0:
         raise OnHost("a range without step")
     if isinstance(start, float):
-        count: Dim = max(0, int(np.ceil((limit - start) / delta)))  # type: ignore[operator]
+        count: Dim = max(0, int(np.ceil((limit - start) / delta)))
         return [node.result((count,))]
     if not isinstance(delta, int):
         raise OnHost("a step that depends on the input's shape")
-    span = limit - start if delta > 0 else start - limit  # type: ignore[operator]
-    count = maximum(0, (span + abs(delta) - 1) // abs(delta))  # type: ignore[operator]
+    span = limit - start if delta > 0 else start - limit
+    count = maximum(0, (span + abs(delta) - 1) // abs(delta))
     known = None
     if dtype in ("int64", "int32") and isinstance(count, int) and count <= KNOWN_LIMIT:
-        known = known_array([start + i * delta for i in range(count)], (count,))  # type: ignore
+        known = known_array([start + i * delta for i in range(count)], (count,))
     return [node.result((count,), known=known)]
 
 

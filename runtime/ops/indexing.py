@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +24,7 @@ _MOVED = {1: "u8", 2: "i16", 4: "i32", 8: "i64"}
 _COMBINED = ("float32", "float64", "int64", "int32", "int16", "int8", "uint8", "uint16")
 
 
-def _numbered(name: str, values: Sequence[Dim], unused: int, count: int) -> dict[str, Dim]:
+def _numbered(name: str, values: Sequence[Dim], unused: int, count: int) -> dict[str, Any]:
     """Fields name0, name1, ... in order; the unused ones come last."""
     return {f"{name}{i}": v for i, v in enumerate([*values, *[unused] * (count - len(values))])}
 
@@ -77,7 +77,7 @@ def _lower_gather(low: Lowering, node: Node) -> None:
     )  # fmt: skip
 
 
-def _elements_fields(node: Node, whole: Tensor, indices: Tensor, name: str) -> dict[str, Dim]:
+def _elements_fields(node: Node, whole: Tensor, indices: Tensor, name: str) -> dict[str, Any]:
     """Fields of a walk over indices beside a tensor (``name``: its strides)."""
     axis = node.attribute("axis", 0) % len(whole.shape)
     strides = [0 if i == axis else stride for i, stride in enumerate(whole.strides)]

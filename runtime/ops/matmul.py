@@ -90,7 +90,7 @@ def _lower_gemm(low: Lowering, node: Node, group: Group) -> None:
         if c.rank == 2 and c.dims[0] != 1 and b.shape[1] != 1:
             _add_apart(low, node, group, a, b, beta)
             return
-        bias = np.broadcast_to(c.array().reshape(-1), b.shape[1:])
+        bias = np.broadcast_to(c.array().reshape(-1), (b.shape[1],))
         _emit(low, node, group, a, b, np.ascontiguousarray(bias * np.float32(beta)))
     else:
         _add_apart(low, node, group, a, b, beta)

@@ -139,7 +139,7 @@ def _lower_pixels(low: Lowering, node: Node) -> None:
     y_target = y
     channels, pixels, images = x.shape[1], product(x.shape[2:]), x.shape[0]
     epsilon = node.attribute("epsilon", 1e-5)
-    fields: dict[str, Any] = {"scale": None, "bias": None}
+    fields: dict[str, Any] = {"channels": channels, "scale": None, "bias": None}
     kernel = channel_norm
     if node.op_type == "MeanVarianceNormalization":
         # The standard adds 1e-9 to the deviation.
@@ -149,7 +149,8 @@ def _lower_pixels(low: Lowering, node: Node) -> None:
             y_target = low.new(y.shape, y.dtype, (0, *range(2, len(x.shape)), 1))
             images, pixels = 1, images * pixels
     elif node.op_type == "InstanceNormalization":
-        fields = {"scale": _vector(low, node, 1, channels), "bias": _vector(low, node, 2, channels)}
+        fields["scale"] = _vector(low, node, 1, channels)
+        fields["bias"] = _vector(low, node, 2, channels)
     else:
         kernel = group_norm
         groups = node.attribute("num_groups")
@@ -158,7 +159,7 @@ def _lower_pixels(low: Lowering, node: Node) -> None:
             fields[name] = _group_vector(low, node, index, channels, groups)
     low.step(
         kernel, outputs=[y_target], flops=7 * product(x.shape), x=x, y=y_target, images=images,
-        pixels=pixels, **({} if kernel is group_norm else {"channels": channels}),
+        pixels=pixels,
         x_image=x.strides[0], x_pixel=x.strides[-1], y_image=y_target.strides[0],
         y_pixel=y_target.strides[-1], epsilon=epsilon, **fields,
     )  # fmt: skip

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ... import InvalidModel
 from ...kernels.cpu.order import arg_extreme, cumulative_sum, top_k
 from ..graph import Info, Node, OnHost
-from ..symbolic import Dim, product
+from ..symbolic import product
 from .elementwise import short_name
 from .registry import register
 
@@ -26,7 +26,7 @@ def _typed(node: Node, dtypes: tuple[str, ...] = _DTYPES) -> Info:
     return x
 
 
-def _three(x: Tensor, axis: int) -> dict[str, Dim]:
+def _three(x: Tensor, axis: int) -> dict[str, Any]:
     """Sizes of a dense tensor as (outer, n, inner)."""
     shape = x.shape
     return {"outer": product(shape[:axis]), "n": shape[axis], "inner": product(shape[axis + 1 :])}

@@ -1,0 +1,114 @@
+"""TensorFlow functions and SavedModels, against TensorFlow."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import sardonyx
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+WHY = "TensorFlow is not installed: pip install sardonyx[tensorflow]"
+tf = pytest.importorskip("tensorflow", reason=WHY)
+pytest.importorskip("tf2onnx", reason=WHY)
+
+
+class Network(tf.Module):
+    """A convolution and a product, with a second signature."""
+
+    def __init__(self, rng):
+        super().__init__()
+        self.kernel = tf.Variable(rng.standard_normal((3, 3, 2, 4)).astype(np.float32))
+        self.weights = tf.Variable(rng.standard_normal((4, 3)).astype(np.float32))
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 8, 8, 2], tf.float32, name="image")])
+    def __call__(self, image):
+        x = tf.nn.relu(tf.nn.conv2d(image, self.kernel, 1, "SAME"))
+        x = tf.reduce_mean(x, [1, 2])
+        return {"scores": tf.nn.softmax(x @ self.weights), "mean": x}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+    def product(self, x):
+        return x @ self.weights
+
+
+def floats(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+def check(model, wanted, **feeds):
+    session = sardonyx.Session(model)
+    assert [port.name for port in session.get_inputs()] == list(feeds)
+    assert [port.name for port in session.get_outputs()] == list(wanted)
+    for name, found in zip(wanted, session.run(None, feeds), strict=True):
+        np.testing.assert_allclose(found, wanted[name], rtol=1e-4, atol=1e-5)
+
+
+def test_modules_and_functions(rng):
+    network = Network(rng)
+    for batch in (1, 3):
+        x = floats(rng, batch, 8, 8, 2)
+        wanted = dict(sorted(network(x).items()))
+        check(sardonyx.load(network), wanted, image=x)
+        check(sardonyx.load(network.__call__.get_concrete_function()), wanted, image=x)
+
+
+def test_saved_models_by_signature(rng, tmp_path):
+    network = Network(rng)
+    signatures = {"serving_default": network.__call__, "product": network.product}
+    tf.saved_model.save(network, str(tmp_path), signatures=signatures)
+    x = floats(rng, 2, 8, 8, 2)
+    check(sardonyx.load(tmp_path), dict(sorted(network(x).items())), image=x)
+    y = floats(rng, 5, 4)
+    model = sardonyx.load(tmp_path, signature="product")
+    check(model, {"output_0": network.product(y)}, x=y)
+    with pytest.raises(sardonyx.InvalidArgument, match=r"'other', only .*product"):
+        sardonyx.load(tmp_path, signature="other")
+
+
+def test_functions_without_a_signature_need_examples(rng):
+    @tf.function
+    def scaled(a, b):
+        return a * b[:, :1]
+
+    a, b = floats(rng, 2, 5), floats(rng, 2, 3)
+    with pytest.raises(sardonyx.InvalidArgument, match="example_inputs"):
+        sardonyx.load(scaled)
+    model = sardonyx.load(scaled, example_inputs=(a, b))
+    assert [value.shape[0].value for value in model.graph.inputs] == ["batch", "batch"]
+    more_a, more_b = floats(rng, 7, 5), floats(rng, 7, 3)
+    check(model, {"output": more_a * more_b[:, :1]}, a=more_a, b=more_b)
+
+
+def test_a_real_model_of_an_older_keras(zoo_model, rng):
+    path = zoo_model("basic_pitch")
+    x = floats(rng, 1, 43844, 1)
+    wanted = dict(zip(["note", "onset", "contour"], range(3), strict=True))
+    found = sardonyx.Session(sardonyx.load(path.with_suffix("")))
+    results = dict(
+        zip(
+            [p.name for p in found.get_outputs()],
+            found.run(None, {found.get_inputs()[0].name: x}),
+            strict=True,
+        )
+    )
+    peer = sardonyx.Session(path)
+    names = {
+        "note": "StatefulPartitionedCall:1",
+        "onset": "StatefulPartitionedCall:2",
+        "contour": "StatefulPartitionedCall:0",
+    }
+    for name in wanted:
+        (other,) = peer.run([names[name]], {peer.get_inputs()[0].name: x})
+        np.testing.assert_allclose(results[name], other, rtol=1e-4, atol=1e-5)
+
+
+def test_what_cannot_be_imported(tmp_path):
+    (tmp_path / "graph.pb").write_bytes(b"frozen")
+    with pytest.raises(sardonyx.UnsupportedModel, match=r"graph\.pb"):
+        sardonyx.load(tmp_path / "graph.pb")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "saved_model.pb").write_bytes(b"no graph")
+    with pytest.raises(sardonyx.ImportFailed, match="broken"):
+        sardonyx.load(tmp_path / "broken")

@@ -1,0 +1,131 @@
+"""PyTorch modules, against PyTorch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import sardonyx
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: pip install sardonyx[torch]")
+nn = torch.nn
+
+
+class Residual(nn.Module):
+    """Convolution, batch normalization, depthwise convolution, a sum, pooling, a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 16, 3, padding=1)
+        self.norm = nn.BatchNorm2d(16)
+        self.depthwise = nn.Conv2d(16, 16, 3, padding=1, groups=16)
+        self.last = nn.Linear(16, 5)
+
+    def forward(self, image):
+        x = torch.relu(self.norm(self.first(image)))
+        x = x + nn.functional.hardswish(self.depthwise(x))
+        return self.last(nn.functional.max_pool2d(x, 2).mean((2, 3)))
+
+
+class Recurrent(nn.Module):
+    """Two inputs, two outputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(6, 8, batch_first=True)
+        self.gru = nn.GRU(8, 4, batch_first=True, bidirectional=True)
+
+    def forward(self, sequence, offset):
+        x, (state, _) = self.lstm(sequence)
+        return self.gru(x)[0] + offset.unsqueeze(1), state
+
+
+def check(module, model, *inputs):
+    session = sardonyx.Session(model)
+    names = [port.name for port in session.get_inputs()]
+    feeds = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+    wanted = module.eval()(*inputs)
+    wanted = wanted if isinstance(wanted, tuple) else (wanted,)
+    for a, b in zip(session.run(None, feeds), wanted, strict=True):
+        np.testing.assert_allclose(a, b.detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_a_convolutional_network_takes_any_batch():
+    module = Residual().train()
+    model = sardonyx.load(module, example_inputs=torch.randn(1, 3, 12, 12))
+    assert module.training and module.norm.training
+    assert [value.name for value in model.graph.inputs] == ["image"]
+    for batch in (1, 3):
+        check(module, model, torch.randn(batch, 3, 12, 12))
+
+
+def test_a_perceptron():
+    module = nn.Sequential(
+        nn.Linear(6, 9), nn.GELU(), nn.LayerNorm(9), nn.Linear(9, 2), nn.Softmax(1)
+    )
+    check(module, sardonyx.load(module, example_inputs=(torch.randn(4, 6),)), torch.randn(7, 6))
+
+
+def test_recurrent_layers_with_several_inputs_and_outputs():
+    module = Recurrent()
+    inputs = {"sequence": torch.randn(1, 7, 6), "offset": torch.randn(1, 8)}
+    model = sardonyx.load(module, example_inputs=inputs)
+    assert [value.name for value in model.graph.inputs] == ["sequence", "offset"]
+    check(module, model, torch.randn(3, 7, 6), torch.randn(3, 8))
+    operators = {node.op_type for node in model.graph}
+    assert {"LSTM", "GRU"} <= operators and "Loop" not in operators
+
+
+def test_names_fixed_shapes_and_exported_programs(tmp_path):
+    module = Residual().eval()
+    x = torch.randn(2, 3, 12, 12)
+    model = sardonyx.load(
+        module, example_inputs=x, dynamic_shapes=(), input_names=["x"], output_names=["y"]
+    )
+    assert [value.name for value in (*model.graph.inputs, *model.graph.outputs)] == ["x", "y"]
+    assert model.graph.inputs[0].shape == [2, 3, 12, 12]
+    program = torch.export.export(module, (x,))
+    check(module, sardonyx.load(program), x)
+    torch.export.save(program, tmp_path / "net.pt2")
+    check(module, sardonyx.load(tmp_path / "net.pt2"), x)
+
+
+def test_a_module_that_fixes_its_batch_says_so():
+    class Fixed(nn.Module):
+        def forward(self, x):
+            return x.reshape(2, 12)
+
+    with pytest.warns(UserWarning, match="fixed batch size"):
+        model = sardonyx.load(Fixed(), example_inputs=torch.randn(2, 3, 4))
+    check(Fixed(), model, torch.randn(2, 3, 4))
+
+
+def test_errors_name_the_module_and_the_reason():
+    class Branch(nn.Module):
+        def forward(self, x):
+            return x + 1 if x.sum() > 0 else x.nonzero()
+
+    with pytest.raises(sardonyx.InvalidArgument, match="Branch needs example_inputs"):
+        sardonyx.load(Branch())
+    with (
+        pytest.warns(UserWarning),
+        pytest.raises(sardonyx.ImportFailed, match="could not convert Branch"),
+    ):
+        sardonyx.load(Branch(), example_inputs=torch.randn(2, 3))
+    with pytest.warns(UserWarning), pytest.raises(sardonyx.ImportFailed, match="Residual"):
+        sardonyx.load(Residual(), example_inputs=torch.randn(2, 4))
+
+
+def test_beside_tensorflow_in_either_order():
+    pytest.importorskip("tensorflow", reason="TensorFlow is not installed")
+    for first, second in (("torch", "tensorflow"), ("tensorflow", "torch")):
+        code = (
+            f"import sardonyx, {first}, {second}, torch;"
+            "m = torch.nn.Linear(2, 2);"
+            "s = sardonyx.Session(sardonyx.load(m, example_inputs=torch.ones(1, 2)));"
+            "print(s.run(None, {s.get_inputs()[0].name: torch.ones(3, 2).numpy()})[0].shape)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.stdout.strip().endswith("(3, 2)"), done.stderr
