@@ -21,7 +21,7 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,27 +149,57 @@ def resolve(ref: KernelRef) -> Callable[..., Any]:
     return (kernel(*ref.parameters) if ref.parameters else kernel).entry
 
 
+def _without_wrappers(_: Any, flags: Any) -> Any:
+    flags.no_cpython_wrapper = True
+    flags.no_cfunc_wrapper = True
+    return flags
+
+
+@contextlib.contextmanager
+def _never_called_from_python() -> Iterator[None]:
+    """Keep numba from making machine code and Python wrappers for every function on its own.
+
+    Only the kernel's object is wanted, with what it calls linked in. This halves the time of a
+    compilation. numba's lock is held meanwhile, so that nobody else's functions are concerned.
+    """
+    from numba.core.compiler_lock import global_compiler_lock
+    from numba.core.cpu import CPUContext
+    from numba.core.dispatcher import _FunctionCompiler
+
+    def no_executable(_: Any, library: Any, *__: Any) -> Any:
+        library._ensure_finalized()
+        return [].append  # numba tells functions apart by this object
+
+    with global_compiler_lock:
+        before = CPUContext.get_executable, _FunctionCompiler._customize_flags
+        CPUContext.get_executable = no_executable
+        _FunctionCompiler._customize_flags = _without_wrappers
+        try:
+            yield
+        finally:
+            CPUContext.get_executable, _FunctionCompiler._customize_flags = before
+
+
 def compile_object(ref: KernelRef) -> tuple[str, bytes]:
     """Compile a kernel with numba; returns its symbol and its ELF object."""
     from numba.core import types
     from numba.core.compiler import Flags, compile_extra
     from numba.core.registry import cpu_target
 
-    flags: Any = Flags()
-    flags.no_cpython_wrapper = True
-    flags.no_cfunc_wrapper = True
+    flags: Any = _without_wrappers(None, Flags())
     flags.error_model = "numpy"
     flags.nrt = False
     word = types.int64
-    result = compile_extra(
-        cpu_target.typing_context,
-        cpu_target.target_context,
-        resolve(ref),
-        (word, word, word),
-        word,
-        flags,
-        {},
-    )
+    with _never_called_from_python():
+        result = compile_extra(
+            cpu_target.typing_context,
+            cpu_target.target_context,
+            resolve(ref),
+            (word, word, word),
+            word,
+            flags,
+            {},
+        )
     library = result.library
     code = library.codegen._tm.emit_object(library._final_module)
     return result.fndesc.llvm_func_name, code
