@@ -48,8 +48,8 @@ class Kernel:
         self.ref = KernelRef(module, name, parameters)
         signature = inspect.signature(function)
         names = list(signature.parameters)
-        if names[:2] != ["thread", "threads"]:
-            raise TypeError(f"kernel {name} must begin with thread, threads")
+        if names[:1] != ["thread"]:
+            raise TypeError(f"kernel {name} must begin with thread and the number of threads")
         self.fields = tuple(names[2:])
         kinds = {key: p.annotation for key, p in signature.parameters.items()}
         self.floats = frozenset(key for key in self.fields if kinds[key] in (float, "float"))

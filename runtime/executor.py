@@ -7,15 +7,15 @@ compiled code; it is done again only when an input's shape changes.
 
 from __future__ import annotations
 
-import ctypes
 import time
+from array import array as words_of
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import InvalidArgument, KernelError
-from ..kernels.compiler import kernel_address, native_function, native_prototype
+from ..kernels.compiler import builtin, data_pointer_offset, kernel_address, native_function
 from ..kernels.registry import ERRORS
 from . import team as teams
 from .program import (
@@ -48,6 +48,9 @@ class _Memory:
         }
 
 
+empty = np.empty
+
+
 def _address(array: np.ndarray) -> int:
     return int(array.__array_interface__["data"][0])
 
@@ -73,7 +76,7 @@ class Executable:
         self.evaluate, self.plan, self.fill = (
             native_function(teams.executor_function(name)) for name in ("evaluate", "plan", "fill")
         )
-        self.run = native_prototype(teams.executor_function("run"))
+        self.run = teams.executor_function("run")
         self.phases = 1 + sum(bool(host.defines) for host in program.host_steps)
         self.host_operators: list[Any] = [None] * len(program.host_steps)
 
@@ -124,11 +127,10 @@ class Context:
         self._status = np.zeros(8, np.int64)
         self._arrays: Sequence[np.ndarray] = ()
         self._phase = 0
+        self._bounds = (0, len(program.steps))
+        self._team_address = 0
         self._output_specs: list[Any] = []
         self.host_ns = np.zeros(len(program.host_steps), np.int64)
-        self._result, self._error = ctypes.c_int64(), ctypes.c_void_p()
-        self._result_address = ctypes.addressof(self._result)
-        self._error_address = ctypes.addressof(self._error)
         self._constant_bases()
         self._records()
 
@@ -171,14 +173,25 @@ class Context:
             np.int64,
         )
         patches = executable.run_patches
-        job = np.zeros(13, np.int64)
-        job[:] = [
-            _address(self._steps), 0, 0, 0, _address(self._status), _BUDGET_CYCLES, 0,
-            0, _address(patches), len(patches), values, bases, words,
-        ]  # fmt: skip
+        # Objects of a run's inputs and outputs, for compiled code to find their data.
+        plain = not program.host_steps
+        buffers = [program.tensors[port.tensor].buffer for port in program.inputs]
+        buffers += [program.tensors[port.tensor].buffer for port in program.outputs]
+        self._is_plain = plain
+        self._array_buffers = np.array(buffers if plain else [], np.int64)
+        self._array_ids = words_of("q", [0] * len(buffers))
+        job = np.array(
+            [
+                _address(self._steps), 0, len(program.steps), 0, _address(self._status),
+                _BUDGET_CYCLES, 0, 0, _address(patches), len(patches), values, bases, words,
+                self.threads, self._array_ids.buffer_info()[0], _address(self._array_buffers),
+                len(self._array_buffers), data_pointer_offset(),
+            ],
+            np.int64,
+        )  # fmt: skip
         job[7] = _address(job)
         self._job = job
-        self._job_address = _address(job)
+        self._native_run = builtin(executable.run, job)
 
     # --- binding ------------------------------------------------------------------------------
 
@@ -261,6 +274,10 @@ class Context:
         KernelError
             A step failed, or the run was cancelled.
         """
+        if self._is_plain and times is None:
+            outputs = self._begin_plain(arrays)
+            self._run_steps(0, len(self.program.steps))
+            return outputs
         outputs = self._begin(arrays)
         if times is not None:
             self._job[6] = _address(times)
@@ -293,15 +310,29 @@ class Context:
         """Ask a run in another thread to stop after the step it is in."""
         self._status[3] = 1
 
+    def _begin_plain(self, arrays: Sequence[np.ndarray]) -> list[Any]:
+        """Begin a run without host steps, with as little Python as can be."""
+        outputs: list[Any] = [empty(shape, dtype) for _, _, shape, dtype in self._output_specs]
+        ids = self._array_ids
+        index = 0
+        for value in arrays:
+            ids[index] = id(value)
+            index += 1
+        for value in outputs:
+            ids[index] = id(value)
+            index += 1
+        return outputs
+
     def _begin(self, arrays: Sequence[np.ndarray]) -> list[Any]:
+        self._arrays = arrays
+        if self._is_plain:
+            return self._begin_plain(arrays)
         for buffer, array in zip(self._input_buffers, arrays, strict=True):
             if self._kinds[buffer] == HOST:
                 self._objects[buffer] = array
             else:
                 self._bases[buffer] = _address(array)
-        self._arrays = arrays
         self._phase = 0
-        self._status[3] = 0
         outputs: list[Any] = [None] * len(self.program.outputs)
         self._make_outputs(outputs, self._output_specs)
         return outputs
@@ -340,27 +371,27 @@ class Context:
         return made if view.shape == made.shape else np.array(view)
 
     def _run_steps(self, first: int, last: int) -> None:
-        if self.threads > 1:
-            with teams.lend(self.threads) as team:
-                self._job[3] = team.address
-                self._walk(first, last)
-        else:
+        if self.threads == 1:
             self._walk(first, last)
+            return
+        team = teams.borrow(self.threads)
+        try:
+            if team.address != self._team_address:
+                self._job[3] = self._team_address = team.address
+            self._walk(first, last)
+        finally:
+            teams.give_back(team)
 
     def _walk(self, first: int, last: int) -> None:
-        job, status = self._job, self._status
-        job[2] = last
-        while first < last:
-            job[1] = first
-            self.executable.run(
-                self._result_address, self._error_address, self._job_address, 0, self.threads
-            )
-            first = self._result.value
-            if first < last:
-                # Python looks for signals here, between two calls of compiled code.
-                self._raise_if_failed()
-        if status[0]:
+        if (first, last) != self._bounds:
+            self._job[1], self._job[2] = self._bounds = first, last
+        reached = self._native_run()
+        while reached != last:
+            # Python looks for signals here, between two calls of compiled code.
             self._raise_if_failed()
+            self._job[1] = reached
+            self._bounds = (reached, last)
+            reached = self._native_run()
 
     def _raise_if_failed(self) -> None:
         if self._status[0]:
@@ -372,6 +403,7 @@ class Context:
                 f"{ERRORS.get(code, f'error {code}')}"
             )
         if self._status[3]:
+            self._status[3] = 0
             raise KernelError("the run was cancelled")
 
     # --- host steps ---------------------------------------------------------------------------

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
 _TYPES = {"float32": "float", "float64": "double", "object": "string"}
 _PRECISIONS = ("fp32", "strict")
 _LEVELS = ("none", "basic", "all")
+# numpy's flags of arrays that are C-contiguous and aligned.
+_READABLE = 0x0001 | 0x0100
 
 
 class NodeArg:
@@ -88,9 +89,9 @@ class Session:
         self._compile()
         self._executable = Executable(self._program)
         self._contexts: list[Context] = []
-        self._lock = threading.Lock()
         self._names = [port.name for port in self._program.inputs]
-        self._dtypes = [np.dtype(p.dtype) for p in self._program.inputs]
+        dtypes = [None if p.dtype == "object" else np.dtype(p.dtype) for p in self._program.inputs]
+        self._expected = list(zip(self._names, dtypes, strict=True))
         self._output_names = [port.name for port in self._program.outputs]
 
     def _compile(self) -> None:
@@ -130,8 +131,11 @@ class Session:
             A step failed.
         """
         arrays, shapes = self._arguments(feeds)
-        with self._context(shapes) as context:
+        context = self._borrow(shapes)
+        try:
             results = context.run(arrays)
+        finally:
+            self._contexts.append(context)
         if output_names is None:
             return results
         return [results[self._output_index(name)] for name in output_names]
@@ -157,26 +161,27 @@ class Session:
     def _arguments(
         self, feeds: Mapping[str, Any]
     ) -> tuple[list[np.ndarray], tuple[tuple[int, ...], ...]]:
-        if len(feeds) != len(self._names) or any(name not in feeds for name in self._names):
+        arrays: list[Any] = []
+        shapes: list[tuple[int, ...]] = []
+        try:
+            for name, dtype in self._expected:
+                array = feeds[name]
+                if dtype is None:
+                    arrays.append(array)
+                    shapes.append(())
+                    continue
+                if type(array) is not np.ndarray or array.dtype is not dtype:
+                    array = _typed(array, name, dtype)
+                if array.flags.num & _READABLE != _READABLE:
+                    array = np.array(array, order="C")
+                arrays.append(array)
+                shapes.append(array.shape)
+        except KeyError:
+            pass
+        if len(arrays) != len(feeds) or len(arrays) != len(self._expected):
             missing = [name for name in self._names if name not in feeds]
             unknown = [name for name in feeds if name not in self._names]
             raise InvalidArgument(f"inputs missing: {missing}, inputs not known: {unknown}")
-        arrays, shapes = [], []
-        for port, dtype in zip(self._program.inputs, self._dtypes, strict=True):
-            value = feeds[port.name]
-            if dtype.kind == "O":
-                arrays.append(value)
-                shapes.append(())
-                continue
-            array = value if type(value) is np.ndarray else np.asarray(value)
-            if array.dtype != dtype:
-                raise InvalidArgument(
-                    f"input {port.name!r}: expected {dtype.name}, got {array.dtype.name}"
-                )
-            if not array.flags.c_contiguous or not array.flags.aligned:
-                array = np.array(array, order="C")
-            shapes.append(array.shape)
-            arrays.append(array)
         return arrays, tuple(shapes)
 
     def _check_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> None:
@@ -203,24 +208,40 @@ class Session:
                             f"but {first[0]} in input {first[1]!r}"
                         )
 
-    @contextmanager
-    def _context(self, shapes: tuple[tuple[int, ...], ...]) -> Iterator[Context]:
-        """Lend a context bound to the shapes; one bound to them already when there is one."""
-        with self._lock:
-            found = next((c for c in self._contexts if c.shapes == shapes), None)
-            if found is not None:
-                self._contexts.remove(found)
-            elif self._contexts:
-                found = self._contexts.pop()
-        context = found or Context(self._executable, self.threads)
+    def _borrow(self, shapes: tuple[tuple[int, ...], ...]) -> Context:
+        """Take a context bound to the shapes, preferably one that is bound to them already.
+
+        Contexts are appended to ``_contexts`` after use. Lists change in one go under the GIL.
+        """
+        contexts = self._contexts
         try:
+            context = contexts.pop()
             if context.shapes != shapes:
+                for other in list(contexts):
+                    if other.shapes == shapes:
+                        contexts.remove(other)
+                        contexts.append(context)
+                        return other
+        except IndexError:
+            context = Context(self._executable, self.threads)
+        except ValueError:
+            pass  # another thread took it first
+        if context.shapes != shapes:
+            try:
                 self._check_shapes(shapes)
                 context.bind(shapes)
+            except BaseException:
+                contexts.append(context)
+                raise
+        return context
+
+    @contextmanager
+    def _context(self, shapes: tuple[tuple[int, ...], ...]) -> Iterator[Context]:
+        context = self._borrow(shapes)
+        try:
             yield context
         finally:
-            with self._lock:
-                self._contexts.append(context)
+            self._contexts.append(context)
 
     # --- looking in ---------------------------------------------------------------------------
 
@@ -265,8 +286,7 @@ class Session:
 
     def shrink(self) -> None:
         """Give back the working memory of idle runs."""
-        with self._lock:
-            self._contexts.clear()
+        self._contexts.clear()
 
     def close(self) -> None:
         """Same as `shrink`; the session can still be used."""
@@ -285,6 +305,14 @@ class Session:
 
             source = to_bytes(source)
         return _reopen, (source, self.threads, self._options)
+
+
+def _typed(value: Any, name: str, dtype: np.dtype) -> np.ndarray:
+    """Return an input as an array of the type it must have."""
+    array = np.asarray(value)
+    if array.dtype.newbyteorder("=") != dtype:
+        raise InvalidArgument(f"input {name!r}: expected {dtype.name}, got {array.dtype.name}")
+    return array.astype(dtype, copy=False)
 
 
 def _reopen(source: Any, threads: int, options: dict[str, str]) -> Session:

@@ -8,11 +8,9 @@ Teams are kept by size and lent to one run at a time; a forked child begins with
 from __future__ import annotations
 
 import atexit
-import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Iterator
 
 import numpy as np
 
@@ -60,36 +58,32 @@ class Team:
 
 
 _idle: dict[int, list[Team]] = {}
-_lock = threading.Lock()
 
 
-@contextlib.contextmanager
-def lend(threads: int) -> Iterator[Team]:
-    """Lend an idle team of a size, or a new one when all are busy."""
-    with _lock:
-        stock = _idle.setdefault(threads, [])
-        team = stock.pop() if stock else None
-    team = team or Team(threads)
+def borrow(threads: int) -> Team:
+    """Take an idle team of a size, or a new one when all are busy; to be given back."""
     try:
-        yield team
-    finally:
-        with _lock:
-            _idle.setdefault(threads, []).append(team)
+        return _idle[threads].pop()
+    except (KeyError, IndexError):
+        return Team(threads)
+
+
+def give_back(team: Team) -> None:
+    """Let others borrow a team again."""
+    # Lists and dictionaries change in one go under the GIL, so there is nothing to lock.
+    _idle.setdefault(team.threads, []).append(team)
 
 
 @atexit.register
 def _stop_all() -> None:
-    with _lock:
-        teams = [team for stock in _idle.values() for team in stock]
-        _idle.clear()
+    teams = [team for stock in _idle.values() for team in stock]
+    _idle.clear()
     for team in teams:
         team.stop()
 
 
 def _forget() -> None:
     """Forget the parent's threads in a forked child: they do not run here."""
-    global _lock
-    _lock = threading.Lock()
     _idle.clear()
 
 

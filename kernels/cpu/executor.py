@@ -232,7 +232,7 @@ def _walk_job(job: Pointer, thread: int, threads: int) -> Any:
 @kernel
 def run(
     thread: int,
-    threads: int,
+    one: int,
     steps: Pointer,
     first: int,
     last: int,
@@ -246,14 +246,23 @@ def run(
     values: Pointer,
     bases: Pointer,
     words: Pointer,
+    threads: int,
+    arrays: Pointer,
+    array_buffers: Pointer,
+    array_count: int,
+    data_pointer: int,
 ) -> int:
-    """Lead one run from step ``first``; returns the step reached.
+    """Lead one run from step ``first``; returns the step reached, or -1 when the run failed.
 
-    Called with ``threads`` = size of the team. First the addresses of this run's inputs and
-    outputs are written (``count`` patches), then the team is woken and all walk the steps.
-    ``budget`` bounds the time in cycles, so that Python can look for signals; ``job`` is the
-    address of this record (its first seven words are what the workers read).
+    First the addresses of this run's inputs and outputs are read off the array objects
+    (``arrays``; their data pointers lie ``data_pointer`` bytes on) and written into the records
+    (``count`` patches), then the team of ``threads`` is woken and all walk the steps. ``budget``
+    bounds the time in cycles, so that Python can look for signals; ``job`` is the address of this
+    record (its first seven words are what the workers read).
     """
+    for i in range(array_count):
+        array = load_i64(arrays, i)
+        store_i64(bases, load_i64(array_buffers, i), load_i64(array + data_pointer, 0))
     for i in range(count):
         word, b = load_i64(patches, 4 * i), load_i64(patches, 4 * i + 3)
         base = load_i64(bases, load_i64(patches, 4 * i + 2))
@@ -279,7 +288,7 @@ def run(
             spins += 1
             if spins > SPINS_BEFORE_YIELD:
                 sched_yield()
-    return step
+    return step if atomic_load(status, 0) == 0 and atomic_load(status, 3) == 0 else -1
 
 
 @kernel
