@@ -8,7 +8,7 @@ they support ``+ - * /``, comparison (giving a mask) and unary minus.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -175,6 +175,51 @@ def _splat(builder: ir.IRBuilder, value: Any) -> Any:
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
 
 
+def load_first_lanes(builder: ir.IRBuilder, vector: VectorType, pointer: Any, count: Any) -> Any:
+    """Load the first ``count`` lanes; the others are 0."""
+    zero = ir.Constant(vector.llvm, [vector.llvm.element(0)] * LANES)
+    name = f"llvm.masked.load.{_mangle(vector)}.p0"
+    return _call(builder, name, vector.llvm, [pointer, I32(4), _first(builder, count), zero])
+
+
+def store_first_lanes(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any) -> None:
+    """Store the first ``count`` lanes of a vector.
+
+    By a mask where the processor has mask registers; else by halves, because AVX2's masked stores
+    are an order of magnitude slower than plain ones on some processors.
+    """
+    if LANES == 16:
+        name = "llvm.masked.store.v16" + {F32: "f32.p0", I32: "i32.p0"}[value.type.element]
+        _call(builder, name, ir.VoidType(), [value, pointer, I32(4), _first(builder, count)])
+        return
+    with builder.if_else(builder.icmp_signed(">=", count, I64(LANES))) as (full, part):
+        with full:
+            builder.store(value, pointer, align=4)
+        with part, builder.if_then(builder.icmp_signed(">", count, I64(0))):
+            _store_by_halves(builder, value, pointer, count)
+
+
+def _store_by_halves(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any) -> None:
+    element = value.type.element
+    pointer = builder.bitcast(pointer, element.as_pointer())
+    size = value.type.count
+    while size > 1:
+        size //= 2
+        lower, upper = (
+            builder.shuffle_vector(
+                value,
+                ir.Constant(value.type, ir.Undefined),
+                ir.Constant(ir.VectorType(I32, size), list(range(first, first + size))),
+            )
+            for first in (0, size)
+        )
+        wanted = builder.icmp_signed("!=", builder.and_(count, I64(size)), I64(0))
+        with builder.if_then(wanted):
+            builder.store(lower, builder.bitcast(pointer, lower.type.as_pointer()), align=4)
+        pointer = builder.select(wanted, builder.gep(pointer, [I64(size)]), pointer)
+        value = builder.select(wanted, upper, lower)
+
+
 def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
     element = vector.llvm.element
 
@@ -202,10 +247,7 @@ def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
             pointer = _element(builder, args[0], args[1], element)
             pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
-            zero = ir.Constant(vector.llvm, [element(0)] * LANES)
-            name = f"llvm.masked.load.{_mangle(vector)}.p0"
-            arguments = [pointer, I32(4), _first(builder, args[2]), zero]
-            return _call(builder, name, vector.llvm, arguments)
+            return load_first_lanes(builder, vector, pointer, args[2])
 
         return vector(types.int64, types.int64, types.int64), codegen
 
@@ -214,10 +256,7 @@ def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
             pointer = _element(builder, args[0], args[1], element)
             pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
-            name = f"llvm.masked.store.{_mangle(vector)}.p0"
-            _call(
-                builder, name, ir.VoidType(), [args[2], pointer, I32(4), _first(builder, args[3])]
-            )
+            store_first_lanes(builder, args[2], pointer, args[3])
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, vector, types.int64), codegen
@@ -293,36 +332,6 @@ reduce_add, reduce_max, reduce_min = (
     _make_reduce("fmax", None),
     _make_reduce("fmin", None),
 )
-
-
-def make_lookup(table: Sequence[float]) -> Any:
-    """Make ``lookup(i32x) -> f32x`` of a table of 16 numbers; only 4 bits of an index count."""
-    entries = list(table)
-    if len(entries) != 16:
-        raise ValueError(f"a table has 16 entries, not {len(entries)}")
-
-    @intrinsic
-    def lookup(typingctx, index):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            vector = ir.VectorType(F32, LANES)
-            parts = [
-                ir.Constant(vector, [ir.Constant(F32, float(v)) for v in entries[at : at + LANES]])
-                for at in range(0, 16, LANES)
-            ]
-            if LANES == 16:
-                name = "llvm.x86.avx512.permvar.sf.512"
-                return _call(builder, name, vector, [parts[0], args[0]])
-            low, high = (
-                _call(builder, "llvm.x86.avx2.permps", vector, [part, args[0]]) for part in parts
-            )
-            eight = ir.Constant(ir.VectorType(I32, LANES), [8] * LANES)
-            zero = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
-            upper = builder.icmp_signed("!=", builder.and_(args[0], eight), zero)
-            return builder.select(upper, high, low)
-
-        return f32x(i32x), codegen
-
-    return lookup
 
 
 @intrinsic
@@ -538,6 +547,12 @@ def pause(typingctx):  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     return types.void(), codegen
+
+
+def prefetch_line(builder: ir.IRBuilder, pointer: Any, write: bool = False) -> None:
+    """Ask for a cache line to be brought into the second-level cache; never faults."""
+    name = "llvm.prefetch.p0"
+    _call(builder, name, ir.VoidType(), [pointer, I32(int(write)), I32(2), I32(1)])
 
 
 @intrinsic

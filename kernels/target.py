@@ -25,12 +25,24 @@ class Target:
         float32 values in one vector register: 16 (AVX-512), 8 (AVX2) or 4.
     registers
         Number of vector registers.
+    l1, l2
+        Bytes of the data caches of a core.
     """
 
     cpu: str
     features: str
     lanes: int
     registers: int
+    l1: int
+    l2: int
+
+
+def _cache_bytes(level: str, default: int) -> int:
+    """Size that the system reports; some virtual machines report none."""
+    try:
+        return os.sysconf(f"SC_{level}_SIZE") or default
+    except (ValueError, OSError):
+        return default
 
 
 def _has(features: str, name: str) -> bool:
@@ -54,11 +66,14 @@ def target() -> Target:
             features = llvm.get_host_cpu_features().flatten()
     avx512_models = ("skylake-avx512", "cascadelake", "icelake", "sapphirerapids", "znver4")
     wide = _has(features, "avx512f") if features else name.startswith(avx512_models)
-    if wide:
-        return Target(name, features or "", 16, 32)
     narrow = features and not _has(features, "avx2")
-    return Target(name, features or "", 4 if narrow else 8, 16)
+    lanes, registers = (16, 32) if wide else (4 if narrow else 8, 16)
+    l1 = _cache_bytes("LEVEL1_DCACHE", 32 * 1024)
+    l2 = _cache_bytes("LEVEL2_CACHE", 512 * 1024)
+    return Target(name, features or "", lanes, registers, l1, l2)
 
 
 LANES = target().lanes
 REGISTERS = target().registers
+L1_BYTES = target().l1
+L2_BYTES = target().l2

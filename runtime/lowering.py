@@ -97,6 +97,11 @@ class Tensor:
         )
 
 
+_LINE = 64
+_PAGE = 1024
+"""Bytes between pixels that are better avoided, with multiples."""
+
+
 def contiguous_strides(shape: Sequence[Dim], order: Sequence[int] | None = None) -> tuple[Dim, ...]:
     """Strides of a dense tensor whose axes lie in memory in ``order`` (outermost first)."""
     axes = list(order) if order is not None else list(range(len(shape)))
@@ -290,9 +295,26 @@ class Lowering:
             strides = contiguous_strides(info.dims)
             tensor = Tensor(buffer, 0, info.dtype, info.dims, strides, info.name)
         else:
-            tensor = self.new(info.dims, info.dtype, order, info.name)
+            tensor = self._new_value(info, order)
         self._tensors[value] = tensor
         return tensor
+
+    def _new_value(self, info: Info, order: Sequence[int] | None) -> Tensor:
+        """Create the tensor of a value; pixels a page apart get another distance.
+
+        Neighbouring pixels would compete for the same few lines of the first cache, and look to
+        the processor as if a load depended on the store before it.
+        """
+        shape = info.dims
+        bytes_ = shape[1] * np.dtype(info.dtype).itemsize if len(shape) > 2 else 0
+        pixels = product(shape[2:])
+        if order != channels_last_order(len(shape)) or not isinstance(bytes_, int):
+            return self.new(shape, info.dtype, order, info.name)
+        if not bytes_ or bytes_ % _PAGE or pixels == 1:
+            return self.new(shape, info.dtype, order, info.name)
+        wide = (shape[0], shape[1] + _LINE // np.dtype(info.dtype).itemsize, *shape[2:])
+        made = self.new(wide, info.dtype, order, info.name)
+        return made.view(shape, made.strides)
 
     def _is_plain(self, shape: Sequence[Dim], order: Sequence[int] | None) -> bool:
         strides = contiguous_strides(shape, order)
@@ -301,8 +323,7 @@ class Lowering:
     def _place_of(self, root: ir.Value) -> Tensor:
         if root not in self._tensors:
             info = self.infos[root]
-            order = channels_last_order(info.rank)
-            self._tensors[root] = self.new(info.dims, info.dtype, order, info.name)
+            self._tensors[root] = self._new_value(info, channels_last_order(info.rank))
         return self._tensors[root]
 
     def set(self, node: Node, tensor: Tensor, index: int = 0) -> None:

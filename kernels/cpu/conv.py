@@ -27,13 +27,16 @@ from ..simd import (
     vload,
     vstore,
 )
-from ..target import LANES
+from ..target import L1_BYTES, L2_BYTES, LANES
+from .packing import flat_width
 from .tile import FIRST, LAST
 
-# What the inner loops should keep in the second-level cache, in bytes.
-ROWS_BYTES = 320 * 1024
-PANEL_BYTES = 320 * 1024
+# Input rows that the loops over panels should find in the second-level cache, and weights that
+# the loops over tiles should find in the first, in bytes.
+ROWS_BYTES = L2_BYTES * 5 // 8
+PANEL_BYTES = L1_BYTES // 2
 _F0 = np.float32(0.0)
+_flat_width = njit(flat_width)
 
 
 @njit
@@ -112,6 +115,7 @@ def _run_tiles(
         store_i64(words, 4, residual)
         store_i64(words, 14, count)
         call_kernel(load_i64(tiles, rows), words, 0, 1)
+        store_i64(words, 15, load_i64(words, 15) + 64 * load_i64(words, 16) * count)
         a += rows * count * lda * 4
         c += rows * count * ldc * 4
         if residual != 0:
@@ -147,6 +151,24 @@ def run_epilogue(
         shift += pixel * load_i64(record, at + 3) + column * load_i64(record, at + 4)
         store_i64(words, at, load_i64(record, at) + shift * 4)
     call_kernel(kernel_, words, 0, 1)
+
+
+@njit
+def _reduction_blocks(segments0: int, segments1: int, length: int, panel: int) -> Any:
+    """How many segments, or elements of one, a tile takes at a time: its weights stay in L1."""
+    segment_bytes = max(1, segments1 * length * panel * 4)
+    if segment_bytes * segments0 <= PANEL_BYTES * 3 // 2:
+        return segments0, length
+    if segment_bytes <= PANEL_BYTES * 3 // 2 or segments1 > 1:
+        return max(1, PANEL_BYTES // segment_bytes), length
+    pieces = (segment_bytes + PANEL_BYTES - 1) // PANEL_BYTES
+    return 1, (length + pieces - 1) // pieces
+
+
+@njit
+def _lines_ahead(block_bytes: int, tiles: int) -> Any:
+    """Cache lines of the next block that each tile prefetches: few tiles could not hide it."""
+    return (block_bytes + 64 * tiles - 1) // (64 * tiles) if tiles > 4 else 0
 
 
 @kernel
@@ -226,7 +248,7 @@ def convolve(
     ):
         # One long row, cut into short ones so that the threads have something to share.
         total = out_height * out_width
-        out_width = min(total, mr * 4)
+        out_width = _flat_width(total, mr) if total > 0 else 0
         out_height = (total + out_width - 1) // out_width if total > 0 else 0
         x_row, y_row, r_row = out_width * x_pixel, out_width * y_pixel, out_width * r_pixel
         height = out_height
@@ -259,9 +281,10 @@ def convolve(
         chunk = max(1, (limit - reach) // stride_h + 1)
         local = workspace + thread * workspace_bytes
     else:
-        chunk = max(1, ROWS_BYTES // max(1, out_width * stride_w * channels * 4 * stride_h))
+        used = min(stride_w, kernel_w) * min(stride_h, kernel_h)
+        chunk = max(1, ROWS_BYTES // max(1, out_width * channels * 4 * used))
         local = 0
-    if epilogue != 0 and depth * out_channels * groups * 4 <= PANEL_BYTES:
+    if epilogue != 0 and depth * out_channels * groups * 4 <= ROWS_BYTES:
         # The results are read again: they should still be in cache, if weights leave room.
         chunk = min(chunk, max(1, ROWS_BYTES // (out_width * out_channels * groups * 4)))
 
@@ -270,20 +293,17 @@ def convolve(
         segments0, segments1, length = kernel_h, 1, kernel_w * channels
     else:
         segments0, segments1, length = kernel_h, kernel_w, channels
-    segment_bytes = segments1 * length * panel * 4
-    block0 = max(1, min(segments0, PANEL_BYTES // max(1, segment_bytes)))
-    block_length = length
-    if segments0 == 1 and segments1 == 1 and segment_bytes > 2 * PANEL_BYTES:
-        block_length = max(256, PANEL_BYTES // (panel * 4))
+    block0, block_length = _reduction_blocks(segments0, segments1, length, panel)
 
-    store_f64(words, 17, low)
-    store_f64(words, 18, high)
-    store_i64(words, 16, activation)
+    store_f64(words, 19, low)
+    store_f64(words, 20, high)
+    store_i64(words, 18, activation)
     store_i64(words, 6, y_pixel)
     store_i64(words, 7, r_pixel)
 
     if panel_first == panel_last:
         return 0
+    row_tiles = (out_width + mr - 1) // mr
     row = row_first
     while row < row_last:
         image, h0 = row // out_height, row % out_height
@@ -327,8 +347,12 @@ def convolve(
                 flags = (FIRST if s0 == 0 and k0 == 0 else 0) | (LAST if final else 0)
                 store_i64(words, 8, s_count)
                 store_i64(words, 12, k_count)
-                store_i64(words, 15, flags)
-                store_i64(words, 1, packed + (s0 * segments1 * length + k0) * width_of_panel * 4)
+                store_i64(words, 17, flags)
+                block_bytes = s_count * segments1 * k_count * width_of_panel * 4
+                at = packed + (s0 * segments1 * length + k0) * width_of_panel * 4
+                store_i64(words, 1, at)
+                store_i64(words, 15, at + block_bytes)
+                store_i64(words, 16, _lines_ahead(block_bytes, (h1 - h0) * row_tiles))
                 for h in range(h0, h1):
                     a = a0 + ((h - h0) * stride_h * a_row + s0 * dilation_h * a_row + k0) * 4
                     c = y + (image * y_image + h * y_row + column) * 4

@@ -24,7 +24,7 @@ from numba.extending import intrinsic
 
 from .. import simd
 from ..registry import Pointer, kernel_factory
-from ..simd import F32, I8, I32, I64
+from ..simd import F32, I8, I64
 from ..target import LANES, REGISTERS
 
 FIRST, LAST = 1, 2
@@ -59,23 +59,17 @@ class _Tile:
         return self.builder.gep(base, [offset])
 
     def vector_load(self, pointer: Any, count: Any | None = None) -> Any:
-        builder = self.builder
-        typed = builder.bitcast(pointer, _VECTOR.as_pointer())
+        typed = self.builder.bitcast(pointer, _VECTOR.as_pointer())
         if count is None:
-            return builder.load(typed, align=4)
-        mask = simd._first(builder, count)
-        name = f"llvm.masked.load.{simd._mangle(simd.f32x)}.p0"
-        return simd._call(builder, name, _VECTOR, [typed, I32(4), mask, _constant(0.0)])
+            return self.builder.load(typed, align=4)
+        return simd.load_first_lanes(self.builder, simd.f32x, typed, count)
 
     def vector_store(self, value: Any, pointer: Any, count: Any | None = None) -> None:
-        builder = self.builder
-        typed = builder.bitcast(pointer, _VECTOR.as_pointer())
+        typed = self.builder.bitcast(pointer, _VECTOR.as_pointer())
         if count is None:
-            builder.store(value, typed, align=4)
-            return
-        mask = simd._first(builder, count)
-        name = f"llvm.masked.store.{simd._mangle(simd.f32x)}.p0"
-        simd._call(builder, name, ir.VoidType(), [value, typed, I32(4), mask])
+            self.builder.store(value, typed, align=4)
+        else:
+            simd.store_first_lanes(self.builder, value, typed, count)
 
     def counted_loop(
         self, name: str, count: Any, carried: list[Any], body: Callable[[Any, list[Any]], list[Any]]
@@ -129,9 +123,10 @@ class _Tile:
         masked = self.builder.and_(self.args["flags"], I64(bit))
         return self.builder.icmp_signed("!=", masked, I64(0))
 
-    def counts(self) -> list[Any]:
-        """Valid lanes of each vector, for the last panel of channels."""
-        return [self.builder.sub(self.args["n"], I64(j * LANES)) for j in range(self.nv)]
+    def counts(self) -> list[Any | None]:
+        """Valid lanes of each vector: all (None), but for the last of the last panel."""
+        last = self.builder.sub(self.args["n"], I64((self.nv - 1) * LANES))
+        return [*[None] * (self.nv - 1), last]
 
     def start(self, c: Any) -> list[Any]:
         """Accumulators: bias (or zero) at the first block of the reduction, else c."""
@@ -257,6 +252,27 @@ class _Tile:
 
         self.choose(full, lambda: write([None] * self.nv), lambda: write(list(self.counts())))
 
+    def prefetch(self, c: Any, residual: Any, ahead: Any) -> None:
+        """Bring in what the end of the tile and the next block of weights will need."""
+        builder, args = self.builder, self.args
+
+        def rows(base: Any, ld: Any, write: bool) -> list[Any]:
+            for m in range(self.mr):
+                row = self.address(base, builder.mul(ld, I64(m)))
+                for at in range(0, self.nv * LANES * 4, 64):
+                    simd.prefetch_line(builder, self.address(row, I64(at)), write)
+            return []
+
+        rows(c, args["ldc"], True)
+        has_residual = builder.icmp_signed("!=", args["residual"], I64(0))
+        self.choose(has_residual, lambda: rows(residual, args["ldr"], False), list)
+
+        def line(_: Any, carried: list[Any]) -> list[Any]:
+            simd.prefetch_line(builder, carried[0])
+            return [self.address(carried[0], I64(64))]
+
+        self.counted_loop("ahead", args["ahead_lines"], [ahead], line)
+
     def emit(self) -> None:
         builder, args = self.builder, self.args
         for name in ("lda", "ldc", "ldr", "sa0", "sa1"):
@@ -264,8 +280,12 @@ class _Tile:
         pointers = [builder.inttoptr(args[name], _BYTE) for name in ("a", "c", "residual")]
         steps = [builder.mul(args[name], I64(self.mr)) for name in ("lda", "ldc", "ldr")]
 
+        pointers.append(builder.inttoptr(args["ahead"], _BYTE))
+        steps.append(builder.shl(args["ahead_lines"], I64(6)))
+
         def one(_: Any, carried: list[Any]) -> list[Any]:
-            a, c, residual = carried
+            a, c, residual, ahead = carried
+            self.prefetch(c, residual, ahead)
             sums = self.reduce(a, self.start(c))
             done = self.choose(self.flag(LAST), lambda: self.finish(residual, sums), lambda: sums)
             self.store(c, done)
@@ -290,6 +310,8 @@ _FIELDS = [
     "L",
     "n",
     "count",
+    "ahead",
+    "ahead_lines",
     "flags",
     "activation",
     "low",
@@ -333,14 +355,16 @@ def tile(mr: int, nv: int) -> Callable[..., int]:
         L: int,
         n: int,
         count: int,
+        ahead: Pointer,
+        ahead_lines: int,
         flags: int,
         activation: int,
         low: float,
         high: float,
     ) -> int:
         _tile(
-            mr, nv, a, b, c, bias, residual, lda, ldc, ldr, S0, sa0, S1, sa1, L, n, count, flags,
-            activation, low, high,
+            mr, nv, a, b, c, bias, residual, lda, ldc, ldr, S0, sa0, S1, sa1, L, n, count, ahead,
+            ahead_lines, flags, activation, low, high,
         )  # fmt: skip
         return 0
 

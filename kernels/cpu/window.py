@@ -1,9 +1,10 @@
 """Source of kernels that walk a window over each channel: depthwise convolution and pooling.
 
-Channels last, one vector of channels at a time, a block of neighbouring output columns in
-registers: an input pixel is loaded once for all the columns that need it. Of a block there are
-three forms: inside the image, at its border (what lies outside reads a neutral value), and for
-fewer channels than a vector has. With more channels the last vector overlaps the one before.
+Channels last, a block of neighbouring output columns, and in it one vector of channels at a time
+in registers: an input pixel is loaded once for all the columns that need it. All channels of a
+block come before the next block, so that memory is read in order. Of a block there are three
+forms: inside the image, at its border (what lies outside reads a neutral value), and for fewer
+channels than a vector has. With more channels the last vector overlaps the one before.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from numba import njit
 from ..simd import fma, select, splat, stack_words, vload, vload_first, vmax, vstore, vstore_first
 from ..target import LANES, REGISTERS
 
-MAX_COLUMNS = 8 if REGISTERS >= 32 else 4
 MAX_TAPS = 9
 
 
@@ -62,36 +62,48 @@ def body(thread: int, threads: int, {fields}) -> int:
         top = h * stride_h - pad_top
         kh_first, kh_last = taps_inside(top, kernel_h, dilation_h, height)
 {row}
-        for block in range(blocks):
-            c = block * {lanes}
-            if channels >= {lanes}:
-                c = min(c, channels - {lanes})
-            count = channels - c
-            source = x + (image * x_image + c) * 4
-            target = y + (image * y_image + h * y_row + c) * 4
+        column = 0
+        while column < out_width:
+            if out_width >= {columns}:
+                column = min(column, out_width - {columns})
+            left = column * {stride} - pad_left
+            within = channels >= {lanes} and left >= 0 and left + reach <= width
+            for block in range(blocks):
+                c = block * {lanes}
+                if channels >= {lanes}:
+                    c = min(c, channels - {lanes})
+                count = channels - c
+                source = x + (image * x_image + c) * 4
+                target = y + (image * y_image + h * y_row + c) * 4
 {channel}
-            column = 0
-            while column < out_width:
-                if out_width >= {columns}:
-                    column = min(column, out_width - {columns})
-                left = column * {stride} - pad_left
-                if count >= {lanes} and left >= 0 and left + reach <= width:
+                if within:
 {inside}
                 elif count >= {lanes}:
 {edge}
                 else:
 {narrow}
-                column += {columns}
+            column += {columns}
 {after}
     return 0
 """
 
 
-def columns_for(width: object) -> int:
-    """Columns of a block: divides an image of a known width evenly, where it can."""
+def columns_for(width: object, taps: int, registers: int = 1) -> int:
+    """Columns of a block: divides an image of a known width evenly, where it can.
+
+    Parameters
+    ----------
+    width : int or any
+        Columns of the output; no integer when unknown.
+    taps : int
+        Of a window's row: a long chain of additions is best split over many columns.
+    registers : int
+        That a column keeps.
+    """
+    most = 8 if REGISTERS >= 32 or (taps > 4 and registers == 1) else 4
     if not isinstance(width, int):
-        return MAX_COLUMNS
-    pieces = max(1, -(-width // MAX_COLUMNS))
+        return most
+    pieces = max(1, -(-width // most))
     return max(1, -(-width // pieces))
 
 
@@ -153,7 +165,7 @@ def window_kernel(
         narrow=block.source(edge=True, masked=True),
         setup=_indent(setup, 4),
         row=_indent(row, 8),
-        channel=_indent(channel, 12),
+        channel=_indent(channel, 16),
         after=_indent(after, 8),
     )
     scope: dict[str, Any] = {**_NAMES, **names}

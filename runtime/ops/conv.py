@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ..fusion import Group
     from ..lowering import Lowering, Record, Tensor
 
+# Stands for the length of a sum that depends on the input's shape.
+_LONG_SUM = 1024
+
 
 def auto_pads(
     node: Node, sizes: Sequence[Dim], kernel: Sequence[int], strides: Sequence[int],
@@ -116,11 +119,13 @@ def tile_table(nv: int, rows: set[int]) -> Record:
     return Record([tile(r, nv) if r in rows else 0 for r in range(max_rows(nv) + 1)])
 
 
-def tiles_for(width: Dim, flat: bool, out_channels: Dim) -> dict[str, Any]:
-    """Choose the tile for rows of ``width`` pixels; fields of the driver."""
+def tiles_for(width: Dim, flat: bool, out_channels: Dim, depth: Dim) -> dict[str, Any]:
+    """Choose the tile for rows of ``width`` pixels and sums of ``depth``; fields of the driver."""
     known = width if isinstance(width, int) else None
     if isinstance(out_channels, int):
-        mr, nv = packing.choose_tile(known, out_channels)
+        mr, nv = packing.choose_tile(
+            known, out_channels, depth if isinstance(depth, int) else _LONG_SUM
+        )
         vectors = -(-out_channels // LANES)
         tail = vectors % nv or nv
     else:
@@ -129,9 +134,8 @@ def tiles_for(width: Dim, flat: bool, out_channels: Dim) -> dict[str, Any]:
     if known is None:
         rows = set(range(1, mr + 1))
     elif flat:
-        rows = packing.tile_rows(min(known, 4 * mr), mr) | packing.tile_rows(
-            (known - 1) % (4 * mr) + 1, mr
-        )
+        row = packing.flat_width(known, mr)
+        rows = packing.tile_rows(row, mr) | packing.tile_rows((known - 1) % row + 1, mr)
     else:
         rows = packing.tile_rows(known, mr)
     # The tail's tiles may have more rows in registers, but are cut like the full panels'.
@@ -218,14 +222,14 @@ def emit_convolution(
     ends = endings.pointwise_fields(low, ending.rest, value, y, axes)
     flat = flat and ends["may_flatten"] == 1
     per_group = out_channels // groups
-    tiles = tiles_for(out_height * out_width if flat else out_width, flat, per_group)
+    depth = kernel_h * kernel_w * channels
+    tiles = tiles_for(out_height * out_width if flat else out_width, flat, per_group, depth)
     packed = low.constant(pack(tiles["nv"]), f"{group.nodes[0].name}.weights")
     padded = window.is_padded
     padded_width = (out_width - 1) * window.strides[1] + (kernel_w - 1) * window.dilations[1] + 1
     reach = (kernel_h - 1) * window.dilations[0] + 1
     copied = padded or (groups > 1 and kernel_w > 1)
     space = workspace_bytes(padded_width, channels, reach, copied)
-    depth = kernel_h * kernel_w * channels
     low.step(
         convolve,
         outputs=[y],
@@ -246,10 +250,11 @@ def emit_convolution(
     )  # fmt: skip
 
 
-def window_form(window: Window, out_width: Dim) -> tuple[int, int, int]:
+def window_form(window: Window, out_width: Dim, registers: int = 1) -> tuple[int, int, int]:
     """Parameters of a kernel that walks a window (``kernels.cpu.window``)."""
     shared = window.dilations[1] == 1 and window.kernel[1] <= MAX_TAPS
-    return window.kernel[1] if shared else 0, window.strides[1], columns_for(out_width)
+    columns = columns_for(out_width, window.kernel[1], registers)
+    return window.kernel[1] if shared else 0, window.strides[1], columns
 
 
 def _emit_depthwise(

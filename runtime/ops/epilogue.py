@@ -66,7 +66,8 @@ def plan(low: Lowering, head: Node, body: Sequence[Node], channel_axis: int) -> 
 
 
 def _added(node: Node, value: ir.Value) -> ir.Value | None:
-    if node.op_type != "Add" or node.values.count(value) != 1:
+    """The other operand of a sum of two."""
+    if node.op_type not in ("Add", "Sum") or len(node.values) != 2 or node.values.count(value) != 1:
         return None
     return node.values[1] if node.values[0] is value else node.values[0]
 

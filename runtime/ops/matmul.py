@@ -170,7 +170,7 @@ def _emit(
         images, rows = product(y.shape[:-2]), a.shape[-2]
         a, a_image = _batched(low, a, y.shape[:-2])
         lda = a.strides[-2]
-    tiles = tiles_for(rows, True, columns)
+    tiles = tiles_for(rows, True, columns, depth)
     weights, w_image = _weights(low, b, y.shape[:-2], tiles["nv"])
     ends = _ends(low, group, ending, y, merged is not None)
     y_image = 0 if merged is not None else rows * columns

@@ -56,9 +56,9 @@ def _lower_pool(low: Lowering, node: Node) -> None:
     out_height, out_width = height_width(y.shape)
     x_image, x_row, x_pixel = image_strides(x)
     y_image, y_row, y_pixel = image_strides(y)
-    build = average_pool if node.op_type == "AveragePool" else max_pool
+    build, registers = (average_pool, 1) if node.op_type == "AveragePool" else (max_pool, 2)
     low.step(
-        build(*window_form(window, out_width)),
+        build(*window_form(window, out_width, registers)),
         outputs=[y],
         flops=product(y.shape) * window.kernel[0] * window.kernel[1],
         x=x, y=y, images=x.shape[0], height=height, width=width, channels=x.shape[1],

@@ -37,7 +37,7 @@ def fields(x: np.ndarray, y: np.ndarray, case: Any) -> dict[str, Any]:
 def form(case: Any, out_width: int) -> tuple[int, int, int]:
     """Parameters of the kernel: taps, stride, columns."""
     kernel, stride, dilation = case[4], case[5], case[7]
-    return kernel[1] if dilation[1] == 1 else 0, stride[1], columns_for(out_width)
+    return kernel[1] if dilation[1] == 1 else 0, stride[1], columns_for(out_width, kernel[1], 2)
 
 
 def attributes(case: Any) -> dict[str, Any]:

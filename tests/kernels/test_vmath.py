@@ -36,7 +36,7 @@ FUNCTIONS: dict[str, tuple[Callable[..., Any], float]] = {
     "exp": (np.exp, 2),
     "log": (np.log, 2),
     "tanh": (np.tanh, 4),
-    "erf": (np.vectorize(math.erf), 3),
+    "erf": (np.vectorize(math.erf), 6),
     "sigmoid": (lambda x: np.exp(-np.logaddexp(0, -x)), 4),
 }
 
