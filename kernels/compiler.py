@@ -162,22 +162,21 @@ def _never_called_from_python() -> Iterator[None]:
     Only the kernel's object is wanted, with what it calls linked in. This halves the time of a
     compilation. numba's lock is held meanwhile, so that nobody else's functions are concerned.
     """
+    from unittest.mock import patch
+
     from numba.core.compiler_lock import global_compiler_lock
-    from numba.core.cpu import CPUContext
-    from numba.core.dispatcher import _FunctionCompiler
 
     def no_executable(_: Any, library: Any, *__: Any) -> Any:
         library._ensure_finalized()
         return [].append  # numba tells functions apart by this object
 
-    with global_compiler_lock:
-        before = CPUContext.get_executable, _FunctionCompiler._customize_flags
-        CPUContext.get_executable = no_executable
-        _FunctionCompiler._customize_flags = _without_wrappers
-        try:
-            yield
-        finally:
-            CPUContext.get_executable, _FunctionCompiler._customize_flags = before
+    flags = "numba.core.dispatcher._FunctionCompiler._customize_flags"
+    with (
+        global_compiler_lock,
+        patch("numba.core.cpu.CPUContext.get_executable", no_executable),
+        patch(flags, _without_wrappers),
+    ):
+        yield
 
 
 def compile_object(ref: KernelRef) -> tuple[str, bytes]:

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import InvalidArgument, InvalidModel, __version__
-from ..kernels.compiler import cache_folder, environment_key, is_compiled, kernel_address
+from ..kernels.compiler import cache_folder, environment_key
+from ..kernels.precompile import compile_all
 from .executor import Context, Executable
 from .program import Port, Program, is_artifact, load_program, save_program
+from .team import EXECUTOR_KERNELS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -86,25 +88,13 @@ class Session:
         self.threads = threads or len(os.sched_getaffinity(0))
         self._source, self._options = model, {"precision": precision, "optimize": optimize}
         self._program = _open(model, self._options)
-        self._compile()
+        compile_all([*self._program.kernels, *EXECUTOR_KERNELS])
         self._executable = Executable(self._program)
         self._contexts: list[Context] = []
         self._names = [port.name for port in self._program.inputs]
         dtypes = [None if p.dtype == "object" else np.dtype(p.dtype) for p in self._program.inputs]
         self._expected = list(zip(self._names, dtypes, strict=True))
         self._output_names = [port.name for port in self._program.outputs]
-
-    def _compile(self) -> None:
-        """Compile what is not cached, showing progress on a terminal."""
-        missing = [ref for ref in self._program.kernels if not is_compiled(ref)]
-        if missing:
-            import sys
-
-            from rich.progress import track
-
-            shown = sys.stderr.isatty()
-            for ref in track(missing, "compiling kernels", transient=True, disable=not shown):
-                kernel_address(ref)
 
     # --- running ------------------------------------------------------------------------------
 

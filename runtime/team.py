@@ -17,6 +17,11 @@ import numpy as np
 from ..kernels.compiler import KernelRef, kernel_address, native_function
 
 _EXECUTOR = "kernels.cpu.executor"
+EXECUTOR_KERNELS = [
+    KernelRef(_EXECUTOR, name) for name in ("run", "work", "plan", "fill", "evaluate")
+]
+"""What every session needs beside its program's kernels."""
+
 _GENERATION, _SLEEPERS, _STOP, _SEMAPHORE = 0, 24, 32, 40
 _WORDS = 64
 

@@ -1,0 +1,65 @@
+"""Compile many kernels at once, from the far end in a second process.
+
+numba compiles under a lock, so threads would only wait for each other. The two processes meet
+somewhere in the middle: what the other one has put into the cache is loaded from there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+from .compiler import KernelRef, cache_folder, is_compiled, kernel_address
+
+_FEW = 3
+
+
+def compile_all(refs: Iterable[KernelRef]) -> None:
+    """Load kernels, compiling those that are not cached, with a progress bar on a terminal."""
+    missing = [ref for ref in dict.fromkeys(refs) if not is_compiled(ref)]
+    if not missing:
+        return
+    from rich.progress import track
+
+    shown = sys.stderr.isatty()
+    with _second_process(missing[::-1]):
+        for ref in track(missing, "compiling kernels", transient=True, disable=not shown):
+            kernel_address(ref)
+
+
+@contextmanager
+def _second_process(refs: Sequence[KernelRef]) -> Iterator[None]:
+    """Have a child put kernels into the cache meanwhile; whatever it does not do is not missed."""
+    alone = len(os.sched_getaffinity(0)) < 2 or cache_folder() is None
+    if alone or len(refs) <= _FEW or not sys.executable:
+        yield
+        return
+    names = json.dumps([[ref.module, ref.function, ref.parameters] for ref in refs])
+    code = f"import {__name__} as this; this.serve()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-c", code, names],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        yield
+        return
+    try:
+        yield
+    finally:
+        child.kill()
+        child.wait()
+
+
+def serve() -> None:
+    """Compile the kernels named on the command line, as the child."""
+    for module, function, parameters in json.loads(sys.argv[1]):
+        kernel_address(KernelRef(module, function, tuple(parameters)))
