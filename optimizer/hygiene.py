@@ -1,4 +1,4 @@
-"""Keeps a graph tidy: dead nodes, duplicates, and operators that do nothing."""
+"""Keeps a graph tidy: dead nodes, and operators that do nothing."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from .values import attribute, constant, dims, insert, integers, replace
+from .values import attribute, constant, dims, insert, integers, rank, replace
 
 if TYPE_CHECKING:
     from .pipeline import Report
 
 
-def clean(model: ir.Model, report: Report) -> int:
-    """Remove dead and duplicate nodes; returns by how many nodes the graph shrank."""
-    before = len(model.graph)
+def remove_dead(model: ir.Model, report: Report) -> int:
+    """Remove nodes nothing depends on, and make Constants initializers; returns how many."""
+    before = sum(1 for _ in model.graph.all_nodes())
     common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=0)(model)
     common.RemoveUnusedNodesPass()(model)
-    common.DeduplicateInitializersPass()(model)
-    common.CommonSubexpressionEliminationPass()(model)
-    common.RemoveUnusedNodesPass()(model)
-    return before - len(model.graph)
+    for graph in model.graphs():  # that pass looks at the weights of the main graph only
+        for value in list(graph.initializers.values()):
+            if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
+                graph.initializers.pop(str(value.name))
+    return before - sum(1 for _ in model.graph.all_nodes())
 
 
 def infer_shapes(model: ir.Model, report: Report) -> int:
@@ -70,6 +72,8 @@ def _same_shape(node: ir.Node) -> bool:
 
 
 def _slice(node: ir.Node) -> bool:
+    if len(node.inputs) < 3:  # before opset 10 the limits were attributes
+        return False
     starts, steps = integers(node.inputs[1]), None
     if len(node.inputs) > 4 and node.inputs[4] is not None:
         steps = integers(node.inputs[4])
@@ -79,6 +83,39 @@ def _slice(node: ir.Node) -> bool:
     ends = integers(node.inputs[2])
     endless = ends is not None and all(end >= 2**31 - 1 for end in ends)
     return whole and (endless or _same_shape(node))
+
+
+def _neutral(number: float, side: int = 1) -> Callable[[ir.Node], bool]:
+    """Tell whether the operand is a number that changes nothing, not even the shape or a zero."""
+
+    def does_nothing(node: ir.Node) -> bool:
+        x, operand = node.inputs[1 - side], node.inputs[side]
+        array, axes = constant(operand), rank(x)
+        if array is None or axes is None or array.dtype.kind not in "fiu":
+            return False
+        same = array.size == 1 and bool((array == number).all())
+        if number == 0 and array.dtype.kind == "f":
+            # Of -0, x + 0 and x - -0 make 0; x + -0 and x - 0 leave it alone.
+            same = same and bool(np.signbit(array).all()) == (node.op_type == "Add")
+        return same and array.ndim <= axes
+
+    return does_nothing
+
+
+def _pool(node: ir.Node) -> bool:
+    """A window of one element, at every position."""
+    known = {k: v.as_ints() for k, v in node.attributes.items() if k in _WINDOWS}
+    return all(set(v) <= {_WINDOWS[k]} for k, v in known.items()) and not any(
+        value.uses() or value.is_graph_output() for value in node.outputs[1:]
+    )
+
+
+_WINDOWS = {"kernel_shape": 1, "strides": 1, "pads": 0}
+
+
+def _clip(node: ir.Node) -> bool:
+    limits = [value for value in node.inputs[1:] if value is not None]
+    return not limits and not {"min", "max"} & set(node.attributes)
 
 
 def _single(node: ir.Node) -> bool:
@@ -91,19 +128,20 @@ _NO_OPS: dict[str, Callable[[ir.Node], bool]] = {
     "Cast": _cast,
     "Transpose": _transpose,
     "Pad": _pad,
-    "Reshape": _same_shape,
-    "Flatten": _same_shape,
-    "Squeeze": _same_shape,
-    "Unsqueeze": _same_shape,
-    "Expand": _same_shape,
-    "Tile": _same_shape,
     "Slice": _slice,
-    "Concat": _single,
-    "Sum": _single,
-    "Max": _single,
-    "Min": _single,
-    "Mean": _single,
+    "Clip": _clip,
+    "Add": _neutral(0.0),
+    "Sub": _neutral(0.0),
+    "Mul": _neutral(1.0),
+    "Div": _neutral(1.0),
+    **dict.fromkeys(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Tile"], _same_shape),
+    **dict.fromkeys(["Concat", "Sum", "Max", "Min", "Mean"], _single),
+    **dict.fromkeys(["MaxPool", "AveragePool"], _pool),
 }
+
+
+# The number on the left.
+_SWAPPED = {"Add": _neutral(0.0, 0), "Mul": _neutral(1.0, 0)}
 
 
 def eliminate_no_ops(model: ir.Model, report: Report) -> int:
@@ -115,6 +153,8 @@ def eliminate_no_ops(model: ir.Model, report: Report) -> int:
             x = node.inputs[0] if node.inputs else None
             if does_nothing is not None and x is not None and does_nothing(node):
                 count += replace(node, x)
+            elif node.op_type in _SWAPPED and not node.domain and _SWAPPED[node.op_type](node):
+                count += replace(node, node.inputs[1])  # type: ignore[arg-type]
     return count
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..rewrite import Match, apply_rules, either, op, rewrite
-from ..values import scalar
+from ..values import rank, scalar
 
 _SIXTH = 1 / 6
 
@@ -55,10 +55,14 @@ def _hard_swish(m: Match) -> ir.Value:
     return m.op.HardSwish(m.x)
 
 
-@rewrite(lambda x: x * op.Sigmoid(x))
+@rewrite(lambda x: x * op.Sigmoid(x), lambda x, alpha: x * op.Sigmoid(x * alpha))
 def _swish(m: Match) -> ir.Value:
     m.require(m.opset >= 24, "Swish needs opset 24")
-    return m.op.Swish(m.x)
+    if "alpha" not in m:
+        return m.op.Swish(m.x)
+    alpha = scalar(m.alpha)
+    m.require(alpha is not None and rank(m.alpha) == 0, "the factor is not a constant number")
+    return m.op.Swish(m.x, alpha=alpha)
 
 
 @rewrite(

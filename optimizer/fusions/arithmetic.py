@@ -9,6 +9,7 @@ from ..rewrite import Match, NearMiss, apply_rules, op, rewrite
 from ..values import rank
 
 _LIMIT = 1 << 16
+_LEAST = float(np.finfo(np.float32).tiny)
 
 
 def _constants(m: Match, *names: str) -> list[np.ndarray]:
@@ -25,12 +26,10 @@ def _combined(m: Match, function: np.ufunc, a: np.ndarray, b: np.ndarray) -> np.
         result: np.ndarray = function(a, b)
     if not np.isfinite(result).all():
         raise NearMiss("the combined constant is not finite")
+    if function is np.multiply:
+        lost = (np.abs(result) < _LEAST) & (a != 0) & (b != 0)
+        m.require(not lost.any(), "the combined constant is too small for float32")
     return result
-
-
-def _like_root(m: Match, value: ir.Value) -> ir.Value:
-    value.shape = m.root.outputs[0].shape
-    return value
 
 
 @rewrite(lambda x, a, b: (x * a) * b)
@@ -48,7 +47,7 @@ def _add_add(m: Match) -> ir.Value:
 @rewrite(lambda x, a, b, c: (x * a + b) * c)
 def _mul_add_mul(m: Match) -> ir.Value:
     a, b, c = _constants(m, "a", "b", "c")
-    scaled = _like_root(m, m.op.Mul(m.x, _combined(m, np.multiply, a, c)))
+    scaled = m.op.Mul(m.x, _combined(m, np.multiply, a, c))
     return m.op.Add(scaled, _combined(m, np.multiply, b, c))
 
 
