@@ -25,7 +25,9 @@ def _erf_term(x: Any) -> Any:
 
 def _tanh_term(x: Any) -> Any:
     cube = either(x**3.0, x * x * x, x * (x * x))
-    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * cube)
+    # in the order of JAX: x * (x * (0.044715 * x))
+    cubic = either(0.044715 * cube, x * (x * (0.044715 * x)))
+    inner = math.sqrt(2 / math.pi) * (x + cubic)
     # x * (1 + 0.044715 x^2), as some exporters have it
     factored = math.sqrt(2 / math.pi) * (x * (1.0 + 0.044715 * either(x**2.0, x * x)))
     return 1.0 + op.Tanh(either(inner, factored))
