@@ -71,19 +71,24 @@ class Report:
 
     passes: list[PassReport] = field(default_factory=list)
     rounds: int = 0
-    _texts: dict[str, str] = field(default_factory=dict)
+    _texts: dict[str, tuple[str, ir.Node | None]] = field(default_factory=dict)
 
     @property
     def explanations(self) -> list[str]:
         """What was fused, and why a near-miss was not."""
-        return list(self._texts.values())
+        gone = (node is not None and node.graph is None for _, node in self._texts.values())
+        return [
+            text for (text, _), left in zip(self._texts.values(), gone, strict=True) if not left
+        ]
 
-    def explain(self, text: str, subject: str = "") -> None:
+    def explain(self, text: str, subject: str = "", missed: ir.Node | None = None) -> None:
         """Note what was fused, or why a near-miss was not.
 
         What is said later of the same subject counts: a near-miss may be fused in the next round.
+        So may its node be taken in by a larger fusion; of a ``missed`` node that is gone, nothing
+        is left to say.
         """
-        self._texts[subject or text] = text
+        self._texts[subject or text] = (text, missed)
 
     def forget(self) -> None:
         """Drop all explanations."""

@@ -8,8 +8,8 @@
 Names of the lambda's parameters stand for any value, the same name for the same value; numbers
 for constants of one element; ``...`` as last argument for whatever inputs are left. Operands of
 Add, Mul and the like match in both orders. ``either(a, b)`` matches one or the other,
-``optional(x, "Identity", "Cast")`` lets one of these operators stand in between, and
-``term.named("mean")`` keeps an inner result for the conditions.
+``optional(x, "Identity", "Cast")`` lets one of these operators stand in between, ``fixed(k)``
+is a constant, and ``term.named("mean")`` keeps an inner result for the conditions.
 
 A match lies in one graph and is rewritten as a whole or not at all: what an action has made
 joins the graph only when nothing can go wrong any more. Inner results that something else reads
@@ -91,6 +91,13 @@ class Named(Term):
 
 
 @dataclass(frozen=True)
+class Fixed(Term):
+    """A term whose value is constant; anything else is not even a near miss."""
+
+    term: Term
+
+
+@dataclass(frozen=True)
 class Either(Term):
     """The first of several terms that matches."""
 
@@ -119,6 +126,11 @@ def either(*terms: Any) -> Either:
     return Either(terms)
 
 
+def fixed(term: Term) -> Fixed:
+    """Match only what is constant."""
+    return Fixed(term)
+
+
 def optional(term: Any, *op_types: str) -> Either:
     """Match a term as it is, or behind any one of some operators."""
     return Either((term, *(Apply(op_type, (term, ...)) for op_type in op_types)))
@@ -142,6 +154,9 @@ def _match(term: Any, value: ir.Value | None, bound: _Bound, inner: tuple[ir.Nod
     elif isinstance(term, Named):
         for found, nodes in _match(term.term, value, bound, inner):
             yield found | {term.name: value}, nodes
+    elif isinstance(term, Fixed):
+        if constant(value) is not None:
+            yield from _match(term.term, value, bound, inner)
     elif isinstance(term, Either):
         for option in term.terms:
             yield from _match(option, value, dict(bound), inner)
@@ -333,7 +348,9 @@ def _rewrite(rule: Rule, pattern: Apply, node: ir.Node, opset: int, report: Repo
         report.explain(f"{rule.name} fused in {node.name!r} ({len(nodes)} nodes)", subject)
         return True
     if reasons:  # several where operands match in both orders
-        report.explain(f"{rule.name} not fused in {node.name!r}: {'; '.join(reasons)}", subject)
+        report.explain(
+            f"{rule.name} not fused in {node.name!r}: {'; '.join(reasons)}", subject, node
+        )
     return False
 
 

@@ -50,7 +50,7 @@ class StepRow:
     bound : str
         What the roofline says limits the step: ``"compute"`` or ``"memory"``.
     reference_ns : float or None
-        Median time of the same nodes in onnxruntime.
+        Median time of the same nodes in onnxruntime; each node is counted for one step only.
     max_abs, max_rel : float or None
         Largest error of the step's outputs against onnxruntime; see `difference.Difference`.
     """
@@ -224,8 +224,15 @@ def _add_times(
     result: Profile, lowered: Any, feeds: Mapping[str, np.ndarray], runs: int, warmup: int
 ) -> None:
     times = reference.node_times(lowered, feeds, runs=runs, warmup=warmup, threads=result.threads)
+    # A node of several steps, such as a convolution and the change of layout before it, counts
+    # once: for the step that does the work.
+    main = {
+        name: row
+        for row in sorted(result.steps, key=lambda row: (row.flops, row.median_ns))
+        for name in row.nodes
+    }
     for row in result.steps:
-        found = [times[name] for name in row.nodes if name in times]
+        found = [times[name] for name in row.nodes if name in times and main[name] is row]
         # A node that onnxruntime removed or merged costs it nothing there.
         row.reference_ns = float(np.median(np.sum(found, axis=0))) if found else None
     session = reference.open_session(lowered, threads=result.threads)

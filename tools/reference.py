@@ -167,6 +167,11 @@ def values(
     return {name: results[name] if name in results else feeds[name] for name in wanted}
 
 
+def run_unoptimized(model: Source, feeds: Feeds) -> list[Any]:
+    """Run a model as it is: each node what it says, none fused or folded."""
+    return run(open_session(model, level="none"), None, feeds)
+
+
 def node_times(
     model: Source, feeds: Feeds, *, runs: int = 20, warmup: int = 3, threads: int = 1
 ) -> dict[str, np.ndarray]:

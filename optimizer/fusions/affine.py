@@ -211,7 +211,7 @@ def _fold(node: ir.Node, report: Report) -> bool:
         report.explain(f"{subject} folded into the weights of {neighbour.name!r}", subject)
         return replace(node, x)
     if reasons:
-        report.explain(f"{subject} not folded into weights: {'; '.join(reasons)}", subject)
+        report.explain(f"{subject} not folded into weights: {'; '.join(reasons)}", subject, node)
     return False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ..rewrite import Match, NearMiss, apply_rules, op, rewrite
+from ..rewrite import Match, NearMiss, apply_rules, fixed, op, rewrite
 from ..values import rank
 
 _LIMIT = 1 << 16
@@ -32,19 +32,19 @@ def _combined(m: Match, function: np.ufunc, a: np.ndarray, b: np.ndarray) -> np.
     return result
 
 
-@rewrite(lambda x, a, b: (x * a) * b)
+@rewrite(lambda x, a, b: (x * fixed(a)) * fixed(b))
 def _mul_mul(m: Match) -> ir.Value:
     a, b = _constants(m, "a", "b")
     return m.op.Mul(m.x, _combined(m, np.multiply, a, b))
 
 
-@rewrite(lambda x, a, b: (x + a) + b)
+@rewrite(lambda x, a, b: (x + fixed(a)) + fixed(b))
 def _add_add(m: Match) -> ir.Value:
     a, b = _constants(m, "a", "b")
     return m.op.Add(m.x, _combined(m, np.add, a, b))
 
 
-@rewrite(lambda x, a, b, c: (x * a + b) * c)
+@rewrite(lambda x, a, b, c: (x * fixed(a) + fixed(b)) * fixed(c))
 def _mul_add_mul(m: Match) -> ir.Value:
     a, b, c = _constants(m, "a", "b", "c")
     scaled = m.op.Mul(m.x, _combined(m, np.multiply, a, c))

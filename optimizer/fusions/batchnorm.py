@@ -30,7 +30,7 @@ def _fold(node: ir.Node, report: Report) -> bool:
         affine = _affine(node)
         done = _into_weights(node, affine) or _as_mul_add(node, affine)
     except NotFolded as reason:
-        report.explain(f"{subject} not folded: {reason}", subject)
+        report.explain(f"{subject} not folded: {reason}", subject, node)
         return False
     report.explain(f"{subject} {done}", subject)
     return True

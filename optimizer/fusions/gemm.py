@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ..rewrite import Match, apply_rules, op, rewrite
+from ..rewrite import Match, apply_rules, fixed, op, rewrite
 from ..values import attribute, constant, static_shape
 
 
@@ -70,7 +70,10 @@ def _gemm_transpose(m: Match) -> ir.Value:
     return _gemm(m, "a", "bt")
 
 
-@rewrite(lambda x, w, c: op.Gemm(x, w) * c, lambda x, w, c: op.Gemm(x, w) / c)
+@rewrite(
+    lambda x, w, c: op.Gemm(x, fixed(w)) * fixed(c),
+    lambda x, w, c: op.Gemm(x, fixed(w)) / fixed(c),
+)
 def _gemm_scale(m: Match) -> ir.Value:
     factor = m.constant("c")
     weights = m.constant("w")
