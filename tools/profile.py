@@ -101,6 +101,8 @@ class Profile:
         Median time of a run that no step accounts for.
     reference_total_ns : float or None
         Median of whole runs in onnxruntime with all its optimizations.
+    reference_layout_ns : float or None
+        What onnxruntime spends between nodes on changes of layout, which belong to no step.
     memory : dict of str to int
         Bytes of the arena, the weights and the outputs.
     """
@@ -115,6 +117,7 @@ class Profile:
     memory: dict[str, int]
     roofline: Roofline
     reference_total_ns: float | None = None
+    reference_layout_ns: float | None = None
     notes: list[str] = field(default_factory=list)
 
     def by_operator(self) -> list[GroupRow]:
@@ -235,6 +238,8 @@ def _add_times(
         found = [times[name] for name in row.nodes if name in times and main[name] is row]
         # A node that onnxruntime removed or merged costs it nothing there.
         row.reference_ns = float(np.median(np.sum(found, axis=0))) if found else None
+    if reference.LAYOUT_CHANGES in times:
+        result.reference_layout_ns = float(np.median(times[reference.LAYOUT_CHANGES]))
     session = reference.open_session(lowered, threads=result.threads)
     spans = []
     for _ in range(warmup + runs):

@@ -64,7 +64,7 @@ def _steps_table(profile: Profile, steps: list[StepRow], console: Console) -> Ta
             break
     notes = ["of roof: c is bound by compute, m by memory; ratio: onnxruntime / sardonyx"]
     if profile.reference_total_ns is not None:
-        notes.append("ORT ms: by onnxruntime's profiler, in whole µs, with its basic optimizations")
+        notes.append("ORT ms: by onnxruntime's profiler, in whole µs; – where it fused the nodes")
     if len(steps) < len(profile.steps):
         notes.append(f"the {len(steps)} most expensive of {len(profile.steps)} steps")
     if most < 2:
@@ -134,6 +134,8 @@ def _totals(profile: Profile) -> Iterator[tuple[str, str]]:
     if profile.reference_total_ns is not None:
         yield "onnxruntime, on the optimized model", text.duration(profile.reference_total_ns)
         yield "ratio", _ratio(profile.reference_total_ns, profile.total_ns)
+    if profile.reference_layout_ns is not None:
+        yield "onnxruntime, changes of layout", text.duration(profile.reference_layout_ns)
     flops = sum(step.flops for step in profile.steps)
     yield "operations", text.number(flops, "FLOP")
     rate, peak = flops / profile.total_ns, profile.roofline.gflops

@@ -92,7 +92,7 @@ def show(console: Console, *parts: RenderableType) -> None:
         with console.capture() as captured:
             console.print(part)
         lines = (line.rstrip() for line in captured.get().rstrip().splitlines())
-        console.print("\n".join(lines), "\n", soft_wrap=True, markup=False, highlight=False)
+        console.print("\n".join(lines) + "\n", soft_wrap=True, markup=False, highlight=False)
 
 
 def table(title: str, *columns: str) -> Table:
