@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from .symbols import equate
 from .values import attribute, constant, dims, insert, integers, rank, replace
 
 if TYPE_CHECKING:
@@ -81,8 +83,29 @@ def _slice(node: ir.Node) -> bool:
             return False
     whole = starts is not None and not any(starts) and all(s == 1 for s in steps or ())
     ends = integers(node.inputs[2])
-    endless = ends is not None and all(end >= 2**31 - 1 for end in ends)
-    return whole and (endless or _same_shape(node))
+    if not whole or ends is None:
+        return False
+    axes = integers(node.inputs[3]) if len(node.inputs) > 3 else None
+    if axes is None:
+        axes = list(range(len(ends)))
+    x = node.inputs[0]
+    assert x is not None
+    reached = (_reaches(end, axis, x) for end, axis in zip(ends, axes, strict=True))
+    return all(reached) or _same_shape(node)
+
+
+def _reaches(end: int, axis: int, x: ir.Value) -> bool:
+    """Tell whether an end is that of the axis, whatever its size."""
+    sizes = dims(x)
+    if end >= 2**31 - 1 or sizes is None:
+        return end >= 2**31 - 1
+    size = sizes[axis]
+    if isinstance(size, int):
+        return end >= size
+    # Some exporters mean 1e9: with the other axes, that would be more than can be addressed.
+    rest = math.prod(each for each in sizes if isinstance(each, int))
+    known = x.dtype is not None and x.dtype != ir.DataType.STRING
+    return known and end * rest * x.dtype.itemsize >= 2**48  # type: ignore[union-attr]
 
 
 def _neutral(number: float, side: int = 1) -> Callable[[ir.Node], bool]:
@@ -144,17 +167,26 @@ _NO_OPS: dict[str, Callable[[ir.Node], bool]] = {
 _SWAPPED = {"Add": _neutral(0.0, 0), "Mul": _neutral(1.0, 0)}
 
 
+def _unchanged(node: ir.Node) -> ir.Value | None:
+    """Return the input that the node returns as it is."""
+    does_nothing = _NO_OPS.get(node.op_type)
+    if does_nothing is not None and node.inputs and node.inputs[0] is not None:
+        if does_nothing(node):
+            return node.inputs[0]
+        if node.op_type in _SWAPPED and _SWAPPED[node.op_type](node):
+            return node.inputs[1]
+    return None
+
+
 def eliminate_no_ops(model: ir.Model, report: Report) -> int:
     """Remove operators that return their input as it is."""
     count = 0
     for graph in model.graphs():
         for node in list(graph):
-            does_nothing = None if node.domain else _NO_OPS.get(node.op_type)
-            x = node.inputs[0] if node.inputs else None
-            if does_nothing is not None and x is not None and does_nothing(node):
-                count += replace(node, x)
-            elif node.op_type in _SWAPPED and not node.domain and _SWAPPED[node.op_type](node):
-                count += replace(node, node.inputs[1])  # type: ignore[arg-type]
+            x = None if node.domain else _unchanged(node)
+            if x is not None and replace(node, x):
+                equate(model, node.outputs[0], dims(x) or ())
+                count += 1
     return count
 
 

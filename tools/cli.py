@@ -332,6 +332,7 @@ def bench(
     models: Annotated[
         list[str], typer.Argument(help="ONNX files, or names of the zoo; none: the whole suite.")
     ] = [],  # noqa: B006
+    input: Inputs = [],  # noqa: B006
     dim: Dims = [],  # noqa: B006
     threads: Annotated[list[int], typer.Option("--threads", "-t")] = [1, 2],  # noqa: B006
     engine: Annotated[
@@ -358,7 +359,7 @@ def bench(
     results: list[benchmarks.Result] = []
     for name in names:
         if Path(name).exists():
-            feeds = _feeds(_load(name), (), dim, 0)
+            feeds = _feeds(_load(name), input, dim, 0)
             for count in threads:
                 results += benchmarks.bench(Path(name).stem, name, feeds, threads=count, **options)
         else:

@@ -225,4 +225,4 @@ def _affine(op_type: str, array: np.ndarray, x: ir.Value) -> Affine:
 
 def _only_reader(value: ir.Value) -> ir.Node | None:
     uses = value.uses()
-    return uses[0].node if len(uses) == 1 and not value.is_graph_output() else None
+    return next(iter(uses)).node if len(uses) == 1 and not value.is_graph_output() else None

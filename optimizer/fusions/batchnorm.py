@@ -73,7 +73,7 @@ def _into_weights(node: ir.Node, affine: Affine) -> str:
     uses = y.uses()
     if len(uses) != 1 or y.is_graph_output():
         return ""
-    after = uses[0].node
+    after = next(iter(uses)).node
     try:
         fold_into_consumer(y, after, affine)
     except NotFolded:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import onnx_ir as ir
 
-from ..rewrite import Match, apply_rules, op, rewrite
-from ..values import attribute, dims, integers, rank
+from ..rewrite import Match, apply_rules, either, op, rewrite
+from ..values import attribute, dims, integers
 
 
 @rewrite(
@@ -26,30 +27,40 @@ def _softmax(m: Match) -> ir.Value:
     return made
 
 
+def _kept(reduced: Any, name: str) -> Any:
+    """Give a reduction its axis back, if it has dropped it."""
+    return either(reduced, op.Reshape(reduced, ...), op.Unsqueeze(reduced, ...)).named(name)
+
+
 def _shifted(x: Any) -> Any:
     """Subtract the largest; without that, large numbers overflow where Softmax does not."""
-    return x - op.ReduceMax(x, ...).named("largest")
+    largest = op.ReduceMax(x, ...).named("largest")
+    return x - _kept(either(largest, op.Max(-math.inf, largest)), "kept_largest")  # as JAX has it
 
 
 def _summed(x: Any) -> Any:
-    return op.ReduceSum(op.Exp(_shifted(x)), ...).named("total")
+    return _kept(op.ReduceSum(op.Exp(_shifted(x)), ...).named("total"), "kept_total")
 
 
 def _axis(m: Match) -> int:
-    """Return the one axis that both reductions keep."""
+    """Return the one axis that both reductions are along."""
     m.require(m.opset >= 13, "Softmax is along one axis since opset 13")
-    axes, size = [], rank(m.x)
-    m.require(size is not None, "the rank is not known")
-    for value in (m.largest, m.total):
-        node = value.producer()
+    axes, sizes = [], dims(m.x) or []
+    m.require(bool(sizes), "the rank is not known")
+    for reduced, kept in ((m.largest, m.kept_largest), (m.total, m.kept_total)):
+        node = reduced.producer()
         assert node is not None
-        m.require(bool(attribute(node, "keepdims", 1)), "a reduction drops its axis")
         if "axes" in node.attributes:
             found = list(node.attributes["axes"].as_ints())
         else:
             found = (integers(node.inputs[1]) if len(node.inputs) > 1 else None) or []
         m.require(len(found) == 1, "a reduction is not over one constant axis")
-        axes.append(found[0] % (size or 1))
+        axis = found[0] % len(sizes)
+        single = [*sizes[:axis], 1, *sizes[axis + 1 :]]
+        same = dims(kept) == single and None not in single
+        unchanged = kept is reduced and bool(attribute(node, "keepdims", 1))
+        m.require(unchanged or same, "a reduction drops its axis")
+        axes.append(axis)
     m.require(axes[0] == axes[1], "the reductions are along different axes")
     return axes[0]
 
