@@ -126,12 +126,15 @@ def optimize_with_report(
     Raises
     ------
     InvalidArgument
-        The level is not known; or the model cannot be run on random inputs.
+        The level is not known, it is no model; or it cannot be run on random inputs.
     SardonyxError
         With ``verify``: a pass changed the results; names it.
     """
     if level not in LEVELS:
         raise InvalidArgument(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
+    if not isinstance(model, ir.Model):
+        kind = type(model).__name__
+        raise InvalidArgument(f"optimize takes a model that sardonyx.load has read, not a {kind}")
     model = model.clone()
     report = Report()
     stages = {name: PassReport(name) for name in LEVELS[level]}
@@ -158,6 +161,15 @@ def optimize_with_report(
     return model, report
 
 
-def optimize(model: ir.Model, level: str = "all") -> ir.Model:
-    """Optimize a copy of a model; see `optimize_with_report`."""
-    return optimize_with_report(model, level)[0]
+def optimize(
+    model: ir.Model,
+    level: str = "all",
+    *,
+    verify: bool | Mapping[str, Any] = False,
+    explain: bool = False,
+) -> ir.Model:
+    """Optimize a copy of a model; see `optimize_with_report`, whose report ``explain`` prints."""
+    done, report = optimize_with_report(model, level, verify=verify, explain=explain)
+    for text in report.explanations:
+        print(text)
+    return done

@@ -88,7 +88,7 @@ def _broadcast(shapes: list[list[Size] | None]) -> list[Size] | None:
         return None
     known = [shape for shape in shapes if shape is not None]
     longest = max(map(len, known), default=0)
-    padded = [[1] * (longest - len(shape)) + shape for shape in known]
+    padded: list[list[Size]] = [[*[1] * (longest - len(each)), *each] for each in known]
     result: list[Size] = []
     for column in zip(*padded, strict=True):
         others = {size for size in column if size != 1}
