@@ -175,3 +175,14 @@ def test_long_names_and_kernels_do_not_widen_the_table(measured):
     report.print_profile(measured, console)
     printed = console.export_text()
     assert "very/deep/MatMul+1" in printed and "layout" in printed
+
+
+def test_a_step_faster_than_the_machine_has_it_measured_again(
+    chain, chain_feeds, reference_session, monkeypatch
+):
+    low = Roofline("test", 1, 1.0, (10.0,) * 7)  # the first product has 4 GFLOP/s
+    monkeypatch.setattr(profiles, "roofline", lambda threads: low)
+    monkeypatch.setattr(profiles, "remeasure", lambda kept: CEILING)
+    found = profile(reference_session(chain), chain_feeds, runs=2, with_reference=False)
+    assert found.roofline is CEILING
+    assert found.steps[0].roof == pytest.approx(0.04)
