@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from .values import constant, new_constant
+from .duplicates import RANDOM
+from .values import constant, new_constant, static_shape
 
 if TYPE_CHECKING:
     from .pipeline import Report
@@ -17,21 +19,8 @@ if TYPE_CHECKING:
 SIZE_LIMIT = 1 << 20
 """Bytes a folded result may have, unless it is no larger than what it was made of."""
 
-_NEVER = frozenset(
-    [
-        "RandomNormal",
-        "RandomUniform",
-        "RandomNormalLike",
-        "RandomUniformLike",
-        "Multinomial",
-        "Bernoulli",
-        "If",
-        "Loop",
-        "Scan",
-        "SequenceMap",
-        "QuantizeLinear",
-        "DequantizeLinear",
-    ]
+_NEVER = RANDOM | frozenset(
+    ["If", "Loop", "Scan", "SequenceMap", "QuantizeLinear", "DequantizeLinear"]
 )
 
 
@@ -52,16 +41,27 @@ def _fold_graph(model: ir.Model, graph: ir.Graph, report: Report) -> int:
         )
         if missing or any(value.is_graph_output() for value in node.outputs):
             continue
-        results = _evaluate(node, arrays, model)
-        if results is None or not all(_is_plain(result) for result in results):
-            continue
         limit = max(SIZE_LIMIT, sum(a.nbytes for a in arrays if a is not None))
-        if sum(r.nbytes for r in results) > limit:
-            report.explain(f"{node.name}: not folded, the result is over {limit} bytes")
-            continue
-        _store(graph, node, results)
-        count += 1
+        if _known_bytes(node) <= limit:  # else it is not even computed
+            results = _evaluate(node, arrays, model)
+            if results is None or not all(_is_plain(result) for result in results):
+                continue
+            if sum(r.nbytes for r in results) <= limit:
+                _store(graph, node, results)
+                count += 1
+                continue
+        report.explain(f"{node.op_type} {node.name!r} not folded: the result is over {limit} bytes")
     return count
+
+
+def _known_bytes(node: ir.Node) -> int:
+    """Bytes of the results, as far as their shapes are known."""
+    total = 0
+    for value in node.outputs:
+        shape = static_shape(value)
+        if shape is not None and value.dtype is not None and value.dtype != ir.DataType.STRING:
+            total += math.prod(shape) * value.dtype.numpy().itemsize
+    return total
 
 
 def _is_plain(result: Any) -> bool:
@@ -73,15 +73,20 @@ def _evaluate(node: ir.Node, arrays: list[Any], model: ir.Model) -> list[Any] | 
     if any(array is not None and array.dtype.kind not in "fiub" for array in arrays):
         return None
     proto = ir.to_proto(node)
-    names = dict.fromkeys(filter(None, proto.input))
+    # Names of its own: those of the model may be there twice until they are made unique.
+    feeds = {f"in{i}": array for i, array in enumerate(arrays) if array is not None}
+    del proto.input[:]
+    proto.input.extend("" if array is None else f"in{i}" for i, array in enumerate(arrays))
+    given = [f"out{i}" if value.name else "" for i, value in enumerate(node.outputs)]
+    del proto.output[:]
+    proto.output.extend(given)
     graph = onnx.helper.make_graph(
         [proto],
         "fold",
-        [onnx.ValueInfoProto(name=name) for name in names],
-        [onnx.ValueInfoProto(name=name) for name in proto.output if name],
+        [onnx.ValueInfoProto(name=name) for name in feeds],
+        [onnx.ValueInfoProto(name=name) for name in given if name],
     )
     imports = [onnx.helper.make_opsetid(d, v) for d, v in model.opset_imports.items()]
-    feeds = {name: a for name, a in zip(proto.input, arrays, strict=True) if name}
     try:
         made = onnx.helper.make_model(graph, opset_imports=imports)
         results: Any = ReferenceEvaluator(made).run(None, feeds)

@@ -1,29 +1,33 @@
-"""Keeps a graph tidy: dead nodes, duplicates, and operators that do nothing."""
+"""Keeps a graph tidy: dead nodes, and operators that do nothing."""
 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from .values import attribute, constant, dims, insert, integers, replace
+from .symbols import equate
+from .values import attribute, constant, dims, insert, integers, rank, replace
 
 if TYPE_CHECKING:
     from .pipeline import Report
 
 
-def clean(model: ir.Model, report: Report) -> int:
-    """Remove dead and duplicate nodes; returns by how many nodes the graph shrank."""
-    before = len(model.graph)
+def remove_dead(model: ir.Model, report: Report) -> int:
+    """Remove nodes nothing depends on, and make Constants initializers; returns how many."""
+    before = sum(1 for _ in model.graph.all_nodes())
     common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=0)(model)
     common.RemoveUnusedNodesPass()(model)
-    common.DeduplicateInitializersPass()(model)
-    common.CommonSubexpressionEliminationPass()(model)
-    common.RemoveUnusedNodesPass()(model)
-    return before - len(model.graph)
+    for graph in model.graphs():  # that pass looks at the weights of the main graph only
+        for value in list(graph.initializers.values()):
+            if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
+                graph.initializers.pop(str(value.name))
+    return before - sum(1 for _ in model.graph.all_nodes())
 
 
 def infer_shapes(model: ir.Model, report: Report) -> int:
@@ -70,6 +74,8 @@ def _same_shape(node: ir.Node) -> bool:
 
 
 def _slice(node: ir.Node) -> bool:
+    if len(node.inputs) < 3:  # before opset 10 the limits were attributes
+        return False
     starts, steps = integers(node.inputs[1]), None
     if len(node.inputs) > 4 and node.inputs[4] is not None:
         steps = integers(node.inputs[4])
@@ -77,8 +83,62 @@ def _slice(node: ir.Node) -> bool:
             return False
     whole = starts is not None and not any(starts) and all(s == 1 for s in steps or ())
     ends = integers(node.inputs[2])
-    endless = ends is not None and all(end >= 2**31 - 1 for end in ends)
-    return whole and (endless or _same_shape(node))
+    if not whole or ends is None:
+        return False
+    axes = integers(node.inputs[3]) if len(node.inputs) > 3 else None
+    if axes is None:
+        axes = list(range(len(ends)))
+    x = node.inputs[0]
+    assert x is not None
+    reached = (_reaches(end, axis, x) for end, axis in zip(ends, axes, strict=True))
+    return all(reached) or _same_shape(node)
+
+
+def _reaches(end: int, axis: int, x: ir.Value) -> bool:
+    """Tell whether an end is that of the axis, whatever its size."""
+    sizes = dims(x)
+    if end >= 2**31 - 1 or sizes is None:
+        return end >= 2**31 - 1
+    size = sizes[axis]
+    if isinstance(size, int):
+        return end >= size
+    # Some exporters mean 1e9: with the other axes, that would be more than can be addressed.
+    rest = math.prod(each for each in sizes if isinstance(each, int))
+    known = x.dtype is not None and x.dtype != ir.DataType.STRING
+    return known and end * rest * x.dtype.itemsize >= 2**48  # type: ignore[union-attr]
+
+
+def _neutral(number: float, side: int = 1) -> Callable[[ir.Node], bool]:
+    """Tell whether the operand is a number that changes nothing, not even the shape or a zero."""
+
+    def does_nothing(node: ir.Node) -> bool:
+        x, operand = node.inputs[1 - side], node.inputs[side]
+        array, axes = constant(operand), rank(x)
+        if array is None or axes is None or array.dtype.kind not in "fiu":
+            return False
+        same = array.size == 1 and bool((array == number).all())
+        if number == 0 and array.dtype.kind == "f":
+            # Of -0, x + 0 and x - -0 make 0; x + -0 and x - 0 leave it alone.
+            same = same and bool(np.signbit(array).all()) == (node.op_type == "Add")
+        return same and array.ndim <= axes
+
+    return does_nothing
+
+
+def _pool(node: ir.Node) -> bool:
+    """A window of one element, at every position."""
+    known = {k: v.as_ints() for k, v in node.attributes.items() if k in _WINDOWS}
+    return all(set(v) <= {_WINDOWS[k]} for k, v in known.items()) and not any(
+        value.uses() or value.is_graph_output() for value in node.outputs[1:]
+    )
+
+
+_WINDOWS = {"kernel_shape": 1, "strides": 1, "pads": 0}
+
+
+def _clip(node: ir.Node) -> bool:
+    limits = [value for value in node.inputs[1:] if value is not None]
+    return not limits and not {"min", "max"} & set(node.attributes)
 
 
 def _single(node: ir.Node) -> bool:
@@ -91,19 +151,31 @@ _NO_OPS: dict[str, Callable[[ir.Node], bool]] = {
     "Cast": _cast,
     "Transpose": _transpose,
     "Pad": _pad,
-    "Reshape": _same_shape,
-    "Flatten": _same_shape,
-    "Squeeze": _same_shape,
-    "Unsqueeze": _same_shape,
-    "Expand": _same_shape,
-    "Tile": _same_shape,
     "Slice": _slice,
-    "Concat": _single,
-    "Sum": _single,
-    "Max": _single,
-    "Min": _single,
-    "Mean": _single,
+    "Clip": _clip,
+    "Add": _neutral(0.0),
+    "Sub": _neutral(0.0),
+    "Mul": _neutral(1.0),
+    "Div": _neutral(1.0),
+    **dict.fromkeys(["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Tile"], _same_shape),
+    **dict.fromkeys(["Concat", "Sum", "Max", "Min", "Mean"], _single),
+    **dict.fromkeys(["MaxPool", "AveragePool"], _pool),
 }
+
+
+# The number on the left.
+_SWAPPED = {"Add": _neutral(0.0, 0), "Mul": _neutral(1.0, 0)}
+
+
+def _unchanged(node: ir.Node) -> ir.Value | None:
+    """Return the input that the node returns as it is."""
+    does_nothing = _NO_OPS.get(node.op_type)
+    if does_nothing is not None and node.inputs and node.inputs[0] is not None:
+        if does_nothing(node):
+            return node.inputs[0]
+        if node.op_type in _SWAPPED and _SWAPPED[node.op_type](node):
+            return node.inputs[1]
+    return None
 
 
 def eliminate_no_ops(model: ir.Model, report: Report) -> int:
@@ -111,10 +183,10 @@ def eliminate_no_ops(model: ir.Model, report: Report) -> int:
     count = 0
     for graph in model.graphs():
         for node in list(graph):
-            does_nothing = None if node.domain else _NO_OPS.get(node.op_type)
-            x = node.inputs[0] if node.inputs else None
-            if does_nothing is not None and x is not None and does_nothing(node):
-                count += replace(node, x)
+            x = None if node.domain else _unchanged(node)
+            if x is not None and replace(node, x):
+                equate(model, node.outputs[0], dims(x) or ())
+                count += 1
     return count
 
 

@@ -1,4 +1,4 @@
-"""Neighbouring movements of data: Transpose, Reshape and its kind, Slice, Concat."""
+"""Neighbouring movements of data: Transpose, Reshape and its kind, Slice, Concat, Cast."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from .values import attribute, dims, insert, integers, new_constant, replace, used_once
+from .values import attribute, dims, insert, integers, new_constant, rank, replace, used_once
 
 if TYPE_CHECKING:
     from .pipeline import Report
@@ -79,6 +79,40 @@ def _merge_reshapes(graph: ir.Graph, node: ir.Node) -> bool:
     return _put(node, ir.node("Reshape", [first.inputs[0], shape], name=node.name))
 
 
+def _merge_axes(graph: ir.Graph, node: ir.Node) -> bool:
+    """Squeeze and Unsqueeze, where several sizes are known at run time only."""
+    first = _before(node, frozenset(["Squeeze", "Unsqueeze"]))
+    if first is None:
+        return False
+    inner, outer = _axes(first), _axes(node)
+    if inner is None or outer is None:
+        return False
+    if first.op_type != node.op_type:
+        return inner == outer and replace(node, first.inputs[0])  # type: ignore[arg-type]
+    if not used_once(first.outputs[0]):
+        return False
+    size = rank(node.outputs[0] if node.op_type == "Unsqueeze" else first.inputs[0])
+    late, early = (outer, inner) if node.op_type == "Unsqueeze" else (inner, outer)
+    # Where an axis of the tensor in between lies in the longer of the two shapes.
+    places = [axis for axis in range(size or 0) if axis not in late]
+    axes = np.array(sorted([*late, *(places[axis] for axis in early)]), np.int64)
+    operand = new_constant(graph, axes, f"{node.outputs[0].name}.axes")
+    return _put(node, ir.node(node.op_type, [first.inputs[0], operand], name=node.name))
+
+
+def _axes(node: ir.Node) -> list[int] | None:
+    """Axes of a Squeeze or Unsqueeze (since opset 13), from the front."""
+    axes = integers(node.inputs[1]) if len(node.inputs) > 1 else None
+    longer = node.outputs[0] if node.op_type == "Unsqueeze" else node.inputs[0]
+    size = rank(longer)
+    return None if axes is None or size is None else sorted(axis % size for axis in axes)
+
+
+def _merge_shapes(graph: ir.Graph, node: ir.Node) -> bool:
+    merged = node.op_type in ("Squeeze", "Unsqueeze") and _merge_axes(graph, node)
+    return merged or _merge_reshapes(graph, node)
+
+
 def _target(value: ir.Value) -> list[int] | None:
     """Target of a Reshape to the shape of a value: one size may be unknown, none zero."""
     sizes = dims(value)
@@ -101,15 +135,32 @@ def _limits(node: ir.Node) -> list[tuple[int, int, int, int]] | None:
     return [(axis % len(shape), start, end, step) for axis, start, end, step in rows]
 
 
+def _slice_of_slice(
+    inner: tuple[int, int, int, int], outer: tuple[int, int, int, int]
+) -> tuple[int, int, int, int] | None:
+    axis, start, end, step = inner
+    _, next_start, next_end, next_step = outer
+    upwards = min(start, end, next_start, next_end) >= 0 and step > 0 and next_step > 0
+    if not upwards or next_start >= 2**31:
+        return None
+    return axis, start + step * next_start, min(end, start + step * next_end), step * next_step
+
+
 def _merge_slices(graph: ir.Graph, node: ir.Node) -> bool:
-    """Two slices along different axes are one."""
+    """Two slices are one, along the same axis if both count upwards from the front."""
     first = _before(node, frozenset(["Slice"]))
     if first is None or not used_once(first.outputs[0]):
         return False
     inner, outer = _limits(first), _limits(node)
-    if inner is None or outer is None or {row[0] for row in inner} & {row[0] for row in outer}:
+    if inner is None or outer is None:
         return False
-    axes, starts, ends, steps = np.array([*inner, *outer], np.int64).T
+    rows = {row[0]: row for row in inner}
+    for row in outer:
+        both = _slice_of_slice(rows[row[0]], row) if row[0] in rows else row
+        if both is None:
+            return False
+        rows[row[0]] = both
+    axes, starts, ends, steps = np.array(list(rows.values()), np.int64).T
     name = node.outputs[0].name
     operands = [
         new_constant(graph, array, f"{name}.{key}")
@@ -120,7 +171,7 @@ def _merge_slices(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _merge_concats(graph: ir.Graph, node: ir.Node) -> bool:
     """A Concat of a Concat along the same axis, used nowhere else, is one."""
-    rank = None if node.outputs[0].shape is None else len(node.outputs[0].shape)
+    size = rank(node.outputs[0])
     axis = attribute(node, "axis", 0)
     inputs: list[ir.Value | None] = []
     for value in node.inputs:
@@ -128,7 +179,7 @@ def _merge_concats(graph: ir.Graph, node: ir.Node) -> bool:
         same = part is not None and part.op_type == "Concat" and not part.domain
         if part is not None and same and part.graph is node.graph and used_once(value):  # type: ignore[arg-type]
             inner = attribute(part, "axis", 0)
-            if inner == axis or (rank is not None and inner % rank == axis % rank):
+            if inner == axis or (size is not None and inner % size == axis % size):
                 inputs += part.inputs
                 continue
         inputs.append(value)
@@ -137,9 +188,57 @@ def _merge_concats(graph: ir.Graph, node: ir.Node) -> bool:
     return _put(node, ir.node("Concat", inputs, {"axis": axis}, name=node.name))
 
 
+def _merge_casts(graph: ir.Graph, node: ir.Node) -> bool:
+    """A Cast of a Cast that lost nothing is one."""
+    first = _before(node, frozenset(["Cast"]))
+    x = None if first is None else first.inputs[0]
+    if first is None or x is None or x.dtype is None:
+        return False
+    middle = ir.DataType(attribute(first, "to", 0))
+    if not _holds(middle, x.dtype):
+        return False
+    kept = dict(node.attributes)
+    return _put(node, ir.node("Cast", [x], kept, name=node.name))
+
+
+# Bits of a whole number that a type holds exactly; of its own sign, too, if it has one.
+_WHOLE = {
+    ir.DataType.BOOL: (1, False),
+    ir.DataType.UINT8: (8, False),
+    ir.DataType.UINT16: (16, False),
+    ir.DataType.UINT32: (32, False),
+    ir.DataType.UINT64: (64, False),
+    ir.DataType.INT8: (7, True),
+    ir.DataType.INT16: (15, True),
+    ir.DataType.INT32: (31, True),
+    ir.DataType.INT64: (63, True),
+    ir.DataType.FLOAT16: (11, True),
+    ir.DataType.BFLOAT16: (8, True),
+    ir.DataType.FLOAT: (24, True),
+    ir.DataType.DOUBLE: (53, True),
+}
+_FRACTIONS = {
+    ir.DataType.FLOAT16: (ir.DataType.FLOAT, ir.DataType.DOUBLE),
+    ir.DataType.BFLOAT16: (ir.DataType.FLOAT, ir.DataType.DOUBLE),
+    ir.DataType.FLOAT: (ir.DataType.DOUBLE,),
+}
+
+
+def _holds(wide: ir.DataType, narrow: ir.DataType) -> bool:
+    """Tell whether every value of one type is a value of the other."""
+    if narrow.is_floating_point():
+        return wide in _FRACTIONS.get(narrow, ())
+    if wide not in _WHOLE or narrow not in _WHOLE:
+        return False
+    bits, signed = _WHOLE[narrow]
+    room, sign = _WHOLE[wide]
+    return bits <= room and (sign or not signed)
+
+
 _MERGES: dict[str, Callable[[ir.Graph, ir.Node], bool]] = {
     "Transpose": _merge_transposes,
-    **dict.fromkeys(_RESHAPES, _merge_reshapes),
+    **dict.fromkeys(_RESHAPES, _merge_shapes),
+    "Cast": _merge_casts,
     "Slice": _merge_slices,
     "Concat": _merge_concats,
 }

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
-from .. import InvalidArgument, SardonyxError
+from .. import InvalidArgument
 from .branches import inline_branches
+from .duplicates import merge_initializers, merge_nodes
 from .fold import fold_constants
 from .fusions.activations import fuse_activations
 from .fusions.affine import fold_affine
@@ -21,14 +21,19 @@ from .fusions.gemm import fuse_gemm
 from .fusions.normalization import fuse_normalization
 from .fusions.padding import fold_pads
 from .fusions.softmax import simplify_softmax
-from .hygiene import clean, eliminate_no_ops, infer_shapes, resolve_cast_like
+from .hygiene import eliminate_no_ops, infer_shapes, remove_dead, resolve_cast_like
 from .movement import merge_movements
+from .names import make_names_unique
 from .shapes import fold_shapes
+from .verify import Runner, Verifier, run_reference
 
 Pass = Callable[[ir.Model, "Report"], int]
 _BASIC: dict[str, Pass] = {
+    "make_names_unique": make_names_unique,
     "infer_shapes": infer_shapes,
-    "clean": clean,
+    "remove_dead": remove_dead,
+    "merge_initializers": merge_initializers,
+    "merge_nodes": merge_nodes,
     "resolve_cast_like": resolve_cast_like,
     "fold_constants": fold_constants,
     "fold_shapes": fold_shapes,
@@ -65,21 +70,38 @@ class Report:
     """What the optimizer did, pass by pass, and in words."""
 
     passes: list[PassReport] = field(default_factory=list)
-    explanations: list[str] = field(default_factory=list)
     rounds: int = 0
+    _texts: dict[str, tuple[str, ir.Node | None]] = field(default_factory=dict)
 
-    def explain(self, text: str) -> None:
-        """Note what was fused, or why a near-miss was not; once."""
-        if text not in self.explanations:
-            self.explanations.append(text)
+    @property
+    def explanations(self) -> list[str]:
+        """What was fused, and why a near-miss was not."""
+        gone = (node is not None and node.graph is None for _, node in self._texts.values())
+        return [
+            text for (text, _), left in zip(self._texts.values(), gone, strict=True) if not left
+        ]
+
+    def explain(self, text: str, subject: str = "", missed: ir.Node | None = None) -> None:
+        """Note what was fused, or why a near-miss was not.
+
+        What is said later of the same subject counts: a near-miss may be fused in the next round.
+        So may its node be taken in by a larger fusion; of a ``missed`` node that is gone, nothing
+        is left to say.
+        """
+        self._texts[subject or text] = (text, missed)
+
+    def forget(self) -> None:
+        """Drop all explanations."""
+        self._texts.clear()
 
 
 def optimize_with_report(
     model: ir.Model,
     level: str = "all",
     *,
-    verify: bool | Mapping[str, np.ndarray] = False,
+    verify: bool | Mapping[str, Any] = False,
     explain: bool = False,
+    runner: Runner = run_reference,
 ) -> tuple[ir.Model, Report]:
     """Optimize a copy of a model.
 
@@ -89,10 +111,13 @@ def optimize_with_report(
         Not changed; weights are shared with the result.
     level : {"none", "basic", "all"}
     verify : bool or mapping
-        Run the model before and after each pass, on random inputs or on those given. It runs in
-        onnx's reference implementation, which is slow on large images.
+        Run the model before and after each pass that changes it, on random inputs or on those
+        given.
     explain : bool
         Keep the explanations in the report.
+    runner : callable
+        What runs the model for ``verify``; onnx's reference implementation by default, which is
+        slow on large images.
 
     Returns
     -------
@@ -101,18 +126,22 @@ def optimize_with_report(
     Raises
     ------
     InvalidArgument
-        The level is not known; or the model cannot be run on random inputs.
+        The level is not known, it is no model; or it cannot be run on random inputs.
     SardonyxError
         With ``verify``: a pass changed the results; names it.
     """
     if level not in LEVELS:
-        raise InvalidArgument(f"level must be one of {sorted(LEVELS)}, not {level!r}")
+        raise InvalidArgument(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
+    if not isinstance(model, ir.Model):
+        kind = type(model).__name__
+        raise InvalidArgument(f"optimize takes a model that sardonyx.load has read, not a {kind}")
     model = model.clone()
     report = Report()
     stages = {name: PassReport(name) for name in LEVELS[level]}
     report.passes = list(stages.values())
-    feeds = verify if isinstance(verify, Mapping) else _random_feeds(model) if verify else {}
-    expected = _first_run(model, feeds) if verify else []
+    verifier = None
+    if verify or isinstance(verify, Mapping):
+        verifier = Verifier(model, verify if isinstance(verify, Mapping) else None, runner)
     changed = bool(stages)
     while changed and report.rounds < MAX_ROUNDS:
         changed = False
@@ -123,60 +152,24 @@ def optimize_with_report(
             stages[name].seconds += time.perf_counter() - start
             stages[name].changes += count
             changed |= count > 0
-            if verify and count:
-                _compare(name, expected, _run(model, feeds))
+            if verifier is not None:
+                verifier.check(name, model)
+    if stages:
+        make_names_unique(model, report)
     if not explain:
-        report.explanations.clear()
+        report.forget()
     return model, report
 
 
-def optimize(model: ir.Model, level: str = "all") -> ir.Model:
-    """Optimize a copy of a model; see `optimize_with_report`."""
-    return optimize_with_report(model, level)[0]
-
-
-# --- verification -----------------------------------------------------------------------------
-
-
-def _random_feeds(model: ir.Model) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    feeds = {}
-    for value in model.graph.inputs:
-        if value.shape is None or value.dtype is None:
-            raise InvalidArgument(f"cannot verify: the shape of input {value.name!r} is unknown")
-        shape = [dim if isinstance(dim, int) else 2 for dim in value.shape]
-        dtype = value.dtype.numpy()
-        if np.issubdtype(dtype, np.floating):
-            feeds[str(value.name)] = rng.standard_normal(shape).astype(dtype)
-        else:
-            feeds[str(value.name)] = rng.integers(0, 2, shape).astype(dtype)
-    return feeds
-
-
-def _first_run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> list[Any]:
-    try:
-        return _run(model, feeds)
-    except Exception as error:
-        shapes = {name: array.shape for name, array in feeds.items()}
-        raise InvalidArgument(
-            f"cannot verify: the model does not run on inputs of shapes {shapes}: {error}; "
-            "give inputs of your own"
-        ) from error
-
-
-def _run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> list[Any]:
-    from onnx.reference import ReferenceEvaluator
-
-    results: Any = ReferenceEvaluator(ir.to_proto(model)).run(None, dict(feeds))
-    return list(results)
-
-
-def _compare(name: str, expected: list[Any], found: list[Any]) -> None:
-    for index, (a, b) in enumerate(zip(expected, found, strict=True)):
-        if not isinstance(a, np.ndarray) or a.dtype.kind != "f":
-            same = np.array_equal(a, b)
-        else:
-            scale = max(float(np.max(np.abs(a), initial=0.0)), 1e-6)
-            same = a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-5 * scale)
-        if not same:
-            raise SardonyxError(f"optimizer pass {name!r} changed output {index} of the model")
+def optimize(
+    model: ir.Model,
+    level: str = "all",
+    *,
+    verify: bool | Mapping[str, Any] = False,
+    explain: bool = False,
+) -> ir.Model:
+    """Optimize a copy of a model; see `optimize_with_report`, whose report ``explain`` prints."""
+    done, report = optimize_with_report(model, level, verify=verify, explain=explain)
+    for text in report.explanations:
+        print(text)
+    return done

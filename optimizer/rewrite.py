@@ -7,11 +7,13 @@
 
 Names of the lambda's parameters stand for any value, the same name for the same value; numbers
 for constants of one element; ``...`` as last argument for whatever inputs are left. Operands of
-Add, Mul and the like match in both orders. ``either(a, b)`` matches one or the other, and
-``term.named("mean")`` keeps an inner result for the conditions.
+Add, Mul and the like match in both orders. ``either(a, b)`` matches one or the other,
+``optional(x, "Identity", "Cast")`` lets one of these operators stand in between, ``fixed(k)``
+is a constant, and ``term.named("mean")`` keeps an inner result for the conditions.
 
-A match is rewritten as a whole or not at all. Inner results that something else reads too
-are a near miss; so is every condition that does not hold, and ``explain`` says which.
+A match lies in one graph and is rewritten as a whole or not at all: what an action has made
+joins the graph only when nothing can go wrong any more. Inner results that something else reads
+too are a near miss; so is every condition that does not hold, and ``explain`` says which.
 """
 
 from __future__ import annotations
@@ -25,12 +27,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from .values import constant, insert, new_constant, replace, scalar
+from .values import can_replace, constant, insert, make_constant, register, replace, scalar
 
 if TYPE_CHECKING:
     from .pipeline import Report
 
 _COMMUTATIVE = frozenset(["Add", "Mul", "And", "Or", "Equal", "Xor"])
+# How far a constant may be from the number of a pattern: what its type rounds to.
+_TOLERANCES = {ir.DataType.FLOAT16: 1e-3, ir.DataType.BFLOAT16: 8e-3}
 _TOLERANCE = 1e-6
 
 _Bound = dict[str, ir.Value]
@@ -87,6 +91,13 @@ class Named(Term):
 
 
 @dataclass(frozen=True)
+class Fixed(Term):
+    """A term whose value is constant; anything else is not even a near miss."""
+
+    term: Term
+
+
+@dataclass(frozen=True)
 class Either(Term):
     """The first of several terms that matches."""
 
@@ -115,6 +126,16 @@ def either(*terms: Any) -> Either:
     return Either(terms)
 
 
+def fixed(term: Term) -> Fixed:
+    """Match only what is constant."""
+    return Fixed(term)
+
+
+def optional(term: Any, *op_types: str) -> Either:
+    """Match a term as it is, or behind any one of some operators."""
+    return Either((term, *(Apply(op_type, (term, ...)) for op_type in op_types)))
+
+
 _Found = Iterator[tuple[_Bound, tuple[ir.Node, ...]]]
 
 
@@ -124,7 +145,8 @@ def _match(term: Any, value: ir.Value | None, bound: _Bound, inner: tuple[ir.Nod
         return
     if isinstance(term, int | float):
         number = scalar(value)
-        if number is not None and math.isclose(number, term, rel_tol=_TOLERANCE):
+        tolerance = _TOLERANCE if value.dtype is None else _TOLERANCES.get(value.dtype, _TOLERANCE)
+        if number is not None and math.isclose(number, term, rel_tol=tolerance):
             yield bound, inner
     elif isinstance(term, Any_):
         if bound.setdefault(term.name, value) is value:
@@ -132,6 +154,9 @@ def _match(term: Any, value: ir.Value | None, bound: _Bound, inner: tuple[ir.Nod
     elif isinstance(term, Named):
         for found, nodes in _match(term.term, value, bound, inner):
             yield found | {term.name: value}, nodes
+    elif isinstance(term, Fixed):
+        if constant(value) is not None:
+            yield from _match(term.term, value, bound, inner)
     elif isinstance(term, Either):
         for option in term.terms:
             yield from _match(option, value, dict(bound), inner)
@@ -144,6 +169,8 @@ def _match_node(
 ) -> _Found:
     if node is None or node.op_type != term.op_type or node.domain or len(node.outputs) != 1:
         return
+    if inner and node.graph is not inner[0].graph:
+        return  # a loop's body would do again and again what is done once outside
     wanted, given = term.inputs, list(node.inputs)
     while given and given[-1] is None:
         given.pop()
@@ -175,10 +202,14 @@ class NearMiss(Exception):
 
 
 class Builder:
-    """``builder.Gelu(x, approximate="tanh")`` makes a node in front of the one replaced."""
+    """``builder.Gelu(x, approximate="tanh")`` makes a node in front of the one replaced.
+
+    Nodes and constants stay outside the graph until `commit`.
+    """
 
     def __init__(self, root: ir.Node) -> None:
         self._root = root
+        self._constants: list[ir.Value] = []
         self.nodes: list[ir.Node] = []
 
     def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
@@ -196,9 +227,23 @@ class Builder:
     def _value(self, item: Any) -> ir.Value | None:
         if item is None or isinstance(item, ir.Value):
             return item
+        made = make_constant(np.asarray(item), f"{self._root.name}.constant")
+        self._constants.append(made)
+        return made
+
+    def commit(self) -> None:
+        """Put what was made into the graph."""
         graph = self._root.graph
         assert isinstance(graph, ir.Graph)
-        return new_constant(graph, np.asarray(item), f"{self._root.name}.constant")
+        for value in self._constants:
+            register(graph, value)
+        insert(self._root, self.nodes)
+
+    def discard(self) -> None:
+        """Forget what was made; the values it reads are not used by it any more."""
+        for node in self.nodes:
+            for index in range(len(node.inputs)):
+                node.replace_input_with(index, None)
 
 
 class Match:
@@ -282,21 +327,30 @@ def apply_rules(rules: Sequence[Rule]) -> Callable[[ir.Model, Report], int]:
 
 
 def _rewrite(rule: Rule, pattern: Apply, node: ir.Node, opset: int, report: Report) -> bool:
+    subject = f"{rule.name} in {node.name!r}"
+    reasons: dict[str, None] = {}
     for bound, nodes in _match_node(pattern, node, {}, ()):
         match = Match(node, bound, opset)
         try:
             _check_inner(nodes)
             value = rule.action(match)
+            made = value.producer() in match.op.nodes
+            match.require(made or can_replace(node, value), "an output of the graph keeps its node")
         except NearMiss as reason:
-            report.explain(f"{rule.name} not fused in {node.name!r}: {reason}")
+            match.op.discard()
+            reasons[str(reason)] = None
             continue
-        insert(node, match.op.nodes)
-        value.shape = value.shape or node.outputs[0].shape
-        if replace(node, value):
-            report.explain(f"{rule.name} fused in {node.name!r} ({len(nodes)} nodes)")
-            return True
-        for made in match.op.nodes:
-            node.graph.remove(made, safe=True)  # type: ignore[union-attr]
+        except BaseException:
+            match.op.discard()
+            raise
+        match.op.commit()
+        replace(node, value)
+        report.explain(f"{rule.name} fused in {node.name!r} ({len(nodes)} nodes)", subject)
+        return True
+    if reasons:  # several where operands match in both orders
+        report.explain(
+            f"{rule.name} not fused in {node.name!r}: {'; '.join(reasons)}", subject, node
+        )
     return False
 
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from .symbols import Size, learn
 from .values import attribute, constant, dims, integers, new_constant, replace
 
 if TYPE_CHECKING:
     from .pipeline import Report
 
-Size = int | str | None
-"""A number, the name of a dimension, or None where nothing is known."""
 _LIMIT = 64
 
 _Known = dict[ir.Value, np.ndarray]
@@ -101,7 +100,7 @@ _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
     "Add": lambda a, b: a + b,
     "Sub": lambda a, b: a - b,
     "Mul": lambda a, b: a * b,
-    "Div": lambda a, b: int(a / b) if b else 0,
+    "Div": lambda a, b: (abs(a) // abs(b)) * (1 if (a < 0) == (b < 0) else -1),
 }
 
 
@@ -120,10 +119,10 @@ def _arithmetic(node: ir.Node, known: _Known) -> np.ndarray | None:
 
 def fold_shapes(model: ir.Model, report: Report) -> int:
     """Replace computations on known sizes by constants, in the graph and its subgraphs."""
-    return sum(_fold_graph(graph) for graph in model.graphs())
+    return sum(_fold_graph(model, graph) for graph in model.graphs())
 
 
-def _fold_graph(graph: ir.Graph) -> int:
+def _fold_graph(model: ir.Model, graph: ir.Graph) -> int:
     known: _Known = {}
     count = 0
     for node in list(graph):
@@ -131,7 +130,9 @@ def _fold_graph(graph: ir.Graph) -> int:
             continue
         if node.op_type in ("Reshape", "Expand") and len(node.inputs) == 2:
             count += _fold_target(graph, node, known)
+            learn(model, node, _of(node.inputs[1], known))
             continue
+        learn(model, node, None)
         follow = _FOLLOW.get(node.op_type)
         if node.op_type in _ARITHMETIC and len(node.inputs) == 2:
             follow = _arithmetic

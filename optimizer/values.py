@@ -61,19 +61,27 @@ def used_once(value: ir.Value) -> bool:
     return len(value.uses()) == 1 and not value.is_graph_output()
 
 
-def replace(node: ir.Node, value: ir.Value) -> bool:
-    """Let ``value`` take the place of a node's only output.
+def can_replace(node: ir.Node, value: ir.Value) -> bool:
+    """Tell whether a value that is in the graph may take the place of a node's only output.
 
-    False when it cannot: an output of the graph keeps its name and its producer, so what
-    replaces it must be made in the same graph and be no output itself.
+    An output of the graph keeps its name and its producer: what replaces it must be made in the
+    same graph and be no output itself.
     """
+    if not node.outputs[0].is_graph_output():
+        return True
+    producer = value.producer()
+    made_here = producer is not None and producer.graph is node.graph
+    return made_here and not value.is_graph_output()
+
+
+def replace(node: ir.Node, value: ir.Value) -> bool:
+    """Let ``value`` take the place of a node's only output; False when it cannot."""
     output = node.outputs[0]
     graph = node.graph
     assert graph is not None
+    if not can_replace(node, value):
+        return False
     if output.is_graph_output():
-        producer = value.producer()
-        if producer is None or producer.graph is not graph or value.is_graph_output():
-            return False
         name, output.name = output.name, f"{output.name}.replaced"
         value.name = name
         value.type = value.type or output.type
@@ -84,16 +92,25 @@ def replace(node: ir.Node, value: ir.Value) -> bool:
     return True
 
 
-def new_constant(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
-    """Add an initializer to a graph under a name that is not taken yet."""
-    taken = graph.initializers
-    unique, number = name, 1
-    while unique in taken:
-        unique, number = f"{name}.{number}", number + 1
-    tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=unique)
+def make_constant(array: np.ndarray, name: str) -> ir.Value:
+    """Make a constant that belongs to no graph yet."""
+    tensor = ir.tensor(np.ascontiguousarray(array).reshape(array.shape), name=name)
     shape = ir.Shape(array.shape)
-    value = ir.Value(name=unique, shape=shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+    return ir.Value(name=name, shape=shape, type=ir.TensorType(tensor.dtype), const_value=tensor)
+
+
+def register(graph: ir.Graph, value: ir.Value) -> None:
+    """Make a constant an initializer of a graph, under a name that none there has yet."""
+    taken, name, number = graph.initializers, value.name, 1
+    while value.name in taken:
+        value.name, number = f"{name}.{number}", number + 1
     graph.register_initializer(value)
+
+
+def new_constant(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:
+    """Add an initializer to a graph under a name that none there has yet."""
+    value = make_constant(array, name)
+    register(graph, value)
     return value
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import text, zoo
-from .engines import Feeds, Run, installed, open_engine
+from .engines import ENGINES, Feeds, Run, installed, open_engine
 from .footprint import Footprint, footprint
 
 if TYPE_CHECKING:
@@ -226,7 +226,10 @@ def _cells(result: Result) -> tuple[str, ...]:
 def table(results: Sequence[Result]) -> Table:
     """Lay results out as a table for the terminal."""
     left = ("model", "engine")
-    made = text.table("", *(name if name in left else f"{name}:" for name in _COLUMNS))
+    # Units below: nine columns fit into eighty characters.
+    heads = [name.replace(" ", "\n") for name in _COLUMNS]
+    made = text.table("", *(name if name in left else f"{name}:" for name in heads))
+    made.columns[2].min_width = max(map(len, ENGINES))
     for result in results:
         made.add_row(*_cells(result))
     means = [

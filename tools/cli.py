@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from typer.core import TyperGroup
 
 from .. import SardonyxError, __version__
@@ -20,20 +19,26 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx_ir as ir
 
-console = Console()
-_errors = Console(stderr=True)
+console = text.console()
+_errors = text.console(stderr=True)
+_made_up: list[str] = []  # inputs of this command that are random
 
 
 class _Group(TyperGroup):
     """Turns an error of ours into one line and exit code 1, unless ``--debug`` is given."""
 
     def invoke(self, ctx: Any) -> Any:
+        _made_up.clear()
         try:
             return super().invoke(ctx)
         except (SardonyxError, OSError) as error:
             if ctx.params.get("debug"):
                 raise
-            _errors.print(f"[bold red]error:[/bold red] {_escape(str(error))}", soft_wrap=True)
+            message = _escape(str(error))
+            if _made_up:
+                random = ", ".join(_made_up)
+                message += f" (random inputs: {random}; give them with -i, their sizes with -d)"
+            _errors.print(f"[bold red]error:[/bold red] {message}", soft_wrap=True)
             raise typer.Exit(1) from None
 
 
@@ -57,7 +62,9 @@ Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 Inputs = Annotated[
     list[str],
     typer.Option(
-        "--input", "-i", help="name=array.npy, array.npy (the first input) or arrays.npz."
+        "--input",
+        "-i",
+        help="name=array.npy, array.npy (the first input), arrays.npz, or name=16000.",
     ),
 ]
 Dims = Annotated[
@@ -96,9 +103,15 @@ def _load(source: str) -> ir.Model:
 def _feeds(
     model: ir.Model, files: Sequence[str], dims: Sequence[str], seed: int
 ) -> dict[str, np.ndarray]:
+    """Collect the inputs; an error that comes later will say which of them are random."""
     from .feeds import input_names, make_feeds, read_feeds
 
-    return make_feeds(model, read_feeds(files, input_names(model)), dims, seed)
+    names = input_names(model)
+    given = read_feeds(files, names)
+    feeds = make_feeds(model, given, dims, seed)
+    random = (name for name in names if name not in given)
+    _made_up.extend(f"{name} {text.shape(feeds[name].shape)}" for name in random)
+    return feeds
 
 
 @app.command()
@@ -126,26 +139,44 @@ def optimize(
         bool, typer.Option("--verify", help="Run the model before and after every pass.")
     ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Say why what looks like a fusion was not one.")
+        bool, typer.Option("--explain", help="Say what was fused, and why a near-miss was not.")
     ] = False,
+    input: Inputs = [],  # noqa: B006
+    dim: Dims = [],  # noqa: B006
+    seed: Seed = 0,
 ) -> None:
-    """Optimize a model, and show what each pass did."""
+    """Optimize a model, and show what each pass did; inputs and sizes are for --verify."""
     from ..importers import save
     from ..optimizer.pipeline import optimize_with_report
+    from . import reference
 
     model = _load(source)
     before = sum(1 for _ in model.graph.all_nodes())
-    optimized, report = optimize_with_report(model, level=level, verify=verify, explain=explain)
+    options: dict[str, Any] = {"level": level, "explain": explain}
+    if verify or input or dim:
+        options["verify"] = _feeds(model, input, dim, seed)
+        if reference.is_available():
+            options["runner"] = reference.run_unoptimized
+    optimized, report = optimize_with_report(model, **options)
     save(optimized, output)
     table = text.table("", "pass", "changes:", "ms:")
+    idle = [each for each in report.passes if not each.changes]
     for each in report.passes:
-        table.add_row(each.name, str(each.changes), f"{1e3 * each.seconds:.1f}")
-    console.print(table)
+        if each.changes:
+            table.add_row(each.name, str(each.changes), f"{1e3 * each.seconds:.1f}")
+    rest = f"{sum(1e3 * each.seconds for each in idle):.1f}"
+    table.add_row(f"{len(idle)} others", "0", rest)
+    text.show(console, table)
     for reason in report.explanations:
-        console.print(reason, highlight=False, markup=False)
+        console.print(reason, highlight=False, markup=False, soft_wrap=True)
     after = sum(1 for _ in optimized.graph.all_nodes())
     size = text.size(output.stat().st_size)
-    console.print(f"{output}: {before} nodes became {after}, {size}", highlight=False)
+    checked = ", the results of every pass verified" if "verify" in options else ""
+    console.print(
+        f"{output}: {before} nodes became {after}, {size}{checked}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 @app.command()
@@ -167,14 +198,14 @@ def run(
     from ..runtime.session import Session
 
     loaded = _load(model)
-    feeds = _feeds(loaded, input, dim, seed)
     with Session(loaded, threads=threads, precision=precision, optimize=level) as session:
         names = [port.name for port in session.get_outputs()]
-        results = dict(zip(names, session.run(None, feeds), strict=True))
+        results = dict(zip(names, session.run(None, _feeds(loaded, input, dim, seed)), strict=True))
+    _made_up.clear()
     table = text.table("", "output", "type", "shape", "least:", "mean:", "largest:")
     for name, value in results.items():
         table.add_row(name, *_statistics(value))
-    console.print(table)
+    text.show(console, table)
     if output is not None:
         with output.open("wb") as file:
             np.savez(file, **results)
@@ -212,13 +243,14 @@ def profile(
     from . import report
     from .profile import profile as measure
 
+    for path in export:
+        report.require_known_format(path)
     loaded = _load(model)
-    feeds = _feeds(loaded, input, dim, seed)
     with Session(loaded, threads=threads, precision=precision) as session:
+        feeds = _feeds(loaded, input, dim, seed)
         found = measure(session, feeds, model=Path(model).name, runs=runs, with_reference=reference)
-    # Two dozen columns do not fit into a pipe's eighty characters.
-    wide = console if console.is_terminal else Console(width=220)
-    report.print_profile(found, wide, top)
+    _made_up.clear()
+    report.print_profile(found, console, top)
     for path in export:
         report.export(found, path)
         console.print(f"written: {path}", highlight=False)
@@ -243,17 +275,13 @@ def compare(
 ) -> None:
     """Compare the outputs with onnxruntime's; exit code 1 when they differ."""
     from .compare import compare as check
-    from .feeds import input_names, read_feeds
 
-    loaded = _load(model)
     found = check(
         model,
-        read_feeds(input, input_names(loaded)),
+        _feeds(_load(model), input, dim, seed),
         rtol=rtol,
         atol=atol,
         bisect=bisect or repro is not None,
-        dims=dim,
-        seed=seed,
         threads=threads,
         precision=precision,
         optimize=level,
@@ -262,12 +290,11 @@ def compare(
     for each in found.outputs:
         verdict = "[green]agrees[/green]" if each.agrees else f"[red]differs[/red]: {each.reason}"
         table.add_row(each.name, text.error(each.max_abs), text.error(each.max_rel), verdict)
-    console.print(table)
+    text.show(console, table)
     for each in found.optimizer:
-        console.print(
-            f"the optimizer changed {each.name}: {each.reason}; "
-            "`sardonyx optimize --verify` names the pass"
-        )
+        console.print(f"the optimizer changed {each.name}: {each.reason}", highlight=False)
+    if found.optimizer_fault:
+        console.print(found.optimizer_fault, highlight=False, markup=False)
     if found.culprit is not None:
         _print_culprit(found.culprit, repro)
     elif not found.agrees and (bisect or repro is not None):
@@ -305,6 +332,7 @@ def bench(
     models: Annotated[
         list[str], typer.Argument(help="ONNX files, or names of the zoo; none: the whole suite.")
     ] = [],  # noqa: B006
+    input: Inputs = [],  # noqa: B006
     dim: Dims = [],  # noqa: B006
     threads: Annotated[list[int], typer.Option("--threads", "-t")] = [1, 2],  # noqa: B006
     engine: Annotated[
@@ -331,12 +359,12 @@ def bench(
     results: list[benchmarks.Result] = []
     for name in names:
         if Path(name).exists():
-            feeds = _feeds(_load(name), (), dim, 0)
+            feeds = _feeds(_load(name), input, dim, 0)
             for count in threads:
                 results += benchmarks.bench(Path(name).stem, name, feeds, threads=count, **options)
         else:
             results += benchmarks.run_suite([name], threads, progress, **options)
-    console.print(benchmarks.table(results))
+    text.show(console, benchmarks.table(results))
     if output is not None:
         benchmarks.write(results, output)
     if any(result.engine == "sardonyx" and result.error for result in results):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import SardonyxError
 from . import reference
 from .difference import ATOL, RTOL, Difference, difference
 
@@ -77,12 +78,15 @@ class Comparison:
     optimizer : list of Difference
         Outputs that the optimizer changed: onnxruntime on the optimized model against
         onnxruntime on the model as given. Only filled by ``bisect``.
+    optimizer_fault : str
+        Where the optimizer changed an output: the pass that did, and how. Only by ``bisect``.
     culprit : Culprit or None
         Only filled by ``bisect``.
     """
 
     outputs: list[Difference]
     optimizer: list[Difference] = field(default_factory=list)
+    optimizer_fault: str = ""
     culprit: Culprit | None = None
 
     @property
@@ -152,8 +156,22 @@ def compare(
                 for each in (difference(n, rewritten[n], expected[n], rtol, atol) for n in names)
                 if not each.agrees
             ]
+            if found.optimizer:
+                level = str(options.get("optimize", "all"))
+                found.optimizer_fault = _pass_at_fault(loaded, level, inputs)
             found.culprit = find_culprit(session, inputs, Session, rtol, atol)
     return found
+
+
+def _pass_at_fault(model: ir.Model, level: str, feeds: Mapping[str, Any]) -> str:
+    """Optimize once more, and compare after every pass."""
+    from ..optimizer.pipeline import optimize_with_report
+
+    try:
+        optimize_with_report(model, level, verify=feeds, runner=reference.run_unoptimized)
+    except SardonyxError as error:
+        return str(error)
+    return "no pass alone changes the results beyond rounding"
 
 
 def _is_onnx(model: Any) -> bool:

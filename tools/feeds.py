@@ -25,8 +25,8 @@ def make_feeds(
     Parameters
     ----------
     model : onnx_ir.Model
-    given : mapping of str to array
-        Inputs by name; the others are random.
+    given : mapping of str to array or list of str
+        Inputs by name; the others are random. Strings are numbers of the input's type.
     dims : iterable of str
         Sizes for random inputs: ``input=1,3,224,224`` or ``dimension=4``.
     seed : int
@@ -40,16 +40,52 @@ def make_feeds(
     Raises
     ------
     InvalidArgument
-        An input is given that the model has not.
+        An input or a size is given that the model has not, or a number does not fit its input.
     """
     from .zoo import random_inputs
 
     names = input_names(model)
-    unknown = sorted(set(given) - set(names))
-    if unknown:
-        raise InvalidArgument(f"no input {unknown[0]!r}; the model has {', '.join(names)}")
+    for name in given:
+        if name not in names:
+            raise InvalidArgument(f"no input {name!r}; the model has {', '.join(names)}")
+    sizes = parse_dims(dims)
+    known = _sizes(model)
+    for name in sizes:
+        if name not in known:
+            raise InvalidArgument(f"no input or dimension {name!r}; there are {', '.join(known)}")
     rng = np.random.default_rng(seed)
-    return random_inputs(model, parse_dims(dims), rng, given)
+    values = {name: _typed(model, name, value) for name, value in given.items()}
+    return random_inputs(model, sizes, rng, values)
+
+
+def _typed(model: ir.Model, name: str, value: Any) -> np.ndarray:
+    """Give numbers from the command line the type of their input; arrays have one."""
+    if not isinstance(value, list):
+        return np.asarray(value)
+    dtype = next(each.dtype for each in model.graph.inputs if each.name == name)
+    kind = None if dtype is None else dtype.numpy()
+    try:
+        if dtype is not None and dtype.name == "STRING":
+            array = np.array(value, object)
+        else:
+            array = np.array([float(item) for item in value]).astype(kind)
+            exact = np.array([int(item) for item in value]) if array.dtype.kind in "iu" else array
+            array = exact.astype(kind)
+    except ValueError as error:
+        raise InvalidArgument(
+            f"input {name!r}: {','.join(value)} is neither a file nor numbers of {kind}"
+        ) from error
+    shape = next(each.shape for each in model.graph.inputs if each.name == name)
+    return array.reshape(()) if shape is not None and not len(shape) and len(value) == 1 else array
+
+
+def _sizes(model: ir.Model) -> list[str]:
+    """Names that sizes can be given for: inputs, and their dimensions."""
+    names = dict.fromkeys(input_names(model))
+    for value in model.graph.inputs:
+        if value.name in names:
+            names.update({str(d.value): None for d in value.shape or () if not isinstance(d, int)})
+    return [name for name in names if name != "None"]
 
 
 def input_names(model: ir.Model) -> list[str]:
@@ -58,13 +94,14 @@ def input_names(model: ir.Model) -> list[str]:
     return [str(value.name) for value in graph.inputs if value.name not in graph.initializers]
 
 
-def read_feeds(texts: Iterable[str], names: list[str]) -> dict[str, np.ndarray]:
+def read_feeds(texts: Iterable[str], names: list[str]) -> dict[str, Any]:
     """Read inputs from files.
 
     Parameters
     ----------
     texts : iterable of str
-        ``name=array.npy``, ``array.npy`` (the first input) or ``arrays.npz`` (by name).
+        ``name=array.npy``, ``array.npy`` (the first input), ``arrays.npz`` (by name), or a number
+        or several, ``name=16000``, which stay strings until their type is known.
     names : list of str
         Inputs of the model.
 
@@ -73,7 +110,7 @@ def read_feeds(texts: Iterable[str], names: list[str]) -> dict[str, np.ndarray]:
     InvalidArgument
         A file cannot be read.
     """
-    feeds: dict[str, np.ndarray] = {}
+    feeds: dict[str, Any] = {}
     for text in texts:
         feeds.update(_read(text, names))
     return feeds
@@ -94,9 +131,11 @@ def parse_dims(texts: Iterable[str]) -> dict[str, Any]:
     return dims
 
 
-def _read(text: str, names: list[str]) -> dict[str, np.ndarray]:
+def _read(text: str, names: list[str]) -> dict[str, Any]:
     name, _, file = text.rpartition("=")
     path = Path(file)
+    if name and path.suffix not in (".npy", ".npz") and not path.exists():
+        return {name: file.split(",")}
     try:
         data = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:

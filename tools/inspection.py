@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -47,9 +48,9 @@ class Summary:
     Attributes
     ----------
     nodes : int
-        Subgraphs included.
+        Subgraphs included, Constants not.
     parameters, weight_bytes : int
-        Elements and bytes of the initializers.
+        Elements and bytes of the initializers and Constants, subgraphs included.
     symbols : tuple of str
         Named dimensions of the inputs.
     """
@@ -76,15 +77,14 @@ def summarize(model: ir.Model) -> Summary:
     from ..runtime.ops import OPERATORS
 
     graph = model.graph
-    counts = Counter((node.domain, node.op_type) for node in graph.all_nodes())
+    nodes = [node for node in graph.all_nodes() if node.op_type != "Constant" or node.domain]
+    counts = Counter((node.domain, node.op_type) for node in nodes)
     operators = [
         OperatorCount(domain, op_type, count, (domain, op_type) in OPERATORS)
         for (domain, op_type), count in counts.most_common()
     ]
     inputs = tuple(_port(v) for v in graph.inputs if v.name not in graph.initializers)
-    weights = [
-        value.const_value for value in graph.initializers.values() if value.const_value is not None
-    ]
+    weights = list(_weights(model))
     symbols = [dim for port in inputs for dim in port.dims or () if isinstance(dim, str)]
     return Summary(
         f"{model.producer_name or ''} {model.producer_version or ''}".strip(),
@@ -100,11 +100,26 @@ def summarize(model: ir.Model) -> Summary:
     )
 
 
+def _weights(model: ir.Model) -> Iterator[ir.TensorProtocol]:
+    for graph in model.graphs():
+        for value in graph.initializers.values():
+            if value.const_value is not None:
+                yield value.const_value
+        for node in graph:
+            if node.op_type == "Constant" and not node.domain and "value" in node.attributes:
+                yield node.attributes["value"].as_tensor()
+
+
 def _port(value: ir.Value) -> Port:
     dims: tuple[Any, ...] | None = None
     if value.shape is not None:
-        dims = tuple(dim if isinstance(dim, int) else dim.value for dim in value.shape)
+        dims = tuple(dim if isinstance(dim, int) else _symbol(dim.value) for dim in value.shape)
     return Port(str(value.name), str(value.type or "unknown type"), dims)
+
+
+def _symbol(name: str | None) -> str | None:
+    """A name the model has given; those of shape inference say nothing to its user."""
+    return None if name is None or name.startswith("unk__") else name
 
 
 def print_summary(summary: Summary, source: str, console: Console) -> None:
@@ -113,20 +128,23 @@ def print_summary(summary: Summary, source: str, console: Console) -> None:
     if os.path.isfile(source):
         size = f", file of {text.size(Path(source).stat().st_size)}"
     opsets = ", ".join(f"{domain or 'ai.onnx'} {v}" for domain, v in summary.opsets.items())
-    console.print(f"[bold]{source}[/bold]{size}")
-    console.print(f"made by {summary.producer or 'unknown'}; as imported: opset {opsets}")
+    console.print(f"[bold]{source}[/bold]{size}", soft_wrap=True, highlight=False)
+    console.print(
+        f"made by {summary.producer or 'unknown'}; as imported: opset {opsets}", highlight=False
+    )
     console.print(
         f"{summary.nodes} nodes, {text.number(summary.parameters)} parameters, "
-        f"{text.size(summary.weight_bytes)} of weights"
+        f"{text.size(summary.weight_bytes)} of weights",
+        highlight=False,
     )
     ports = text.table("", "", "name", "type", "shape")
     for kind, group in (("input", summary.inputs), ("output", summary.outputs)):
         for port in group:
             ports.add_row(kind, port.name, port.dtype, text.shape(port.dims))
-    console.print(ports)
+    text.show(console, ports)
     if summary.symbols:
         console.print(f"dynamic dimensions: {', '.join(summary.symbols)}")
     operators = text.table("", "operator", "nodes:", "runs")
     for row in summary.operators:
         operators.add_row(row.name, str(row.count), "kernel" if row.has_kernel else "on the host")
-    console.print(operators)
+    text.show(console, operators)

@@ -24,8 +24,11 @@ if TYPE_CHECKING:
 Source: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
 Feeds: TypeAlias = Mapping[str, np.ndarray]
 
-# Event of a node in a profile; what a fusion appends to the name of its first node goes.
-_NODE_EVENT = re.compile(r"(.*?)(/\w+Fusion)*_kernel_time")
+# Event of a node in a profile. What a fusion adds to the name of its first node goes; a node in
+# onnxruntime's own layout is called after the value it makes.
+_NODE_EVENT = re.compile(r"(?:fused )?(.*?)(?:/\w+Fusion)*(_nchwc)?(?:_token_\d+)?_kernel_time")
+LAYOUT_CHANGES = "onnxruntime's changes of layout"
+"""What `node_times` calls the nodes that onnxruntime adds for them."""
 
 
 def is_available() -> bool:
@@ -167,38 +170,51 @@ def values(
     return {name: results[name] if name in results else feeds[name] for name in wanted}
 
 
+def run_unoptimized(model: Source, feeds: Feeds) -> list[Any]:
+    """Run a model as it is: each node what it says, none fused or folded."""
+    return run(open_session(model, level="none"), None, feeds)
+
+
 def node_times(
-    model: Source, feeds: Feeds, *, runs: int = 20, warmup: int = 3, threads: int = 1
+    model: ir.Model,
+    feeds: Feeds,
+    *,
+    runs: int = 20,
+    warmup: int = 3,
+    threads: int = 1,
+    level: str = "all",
 ) -> dict[str, np.ndarray]:
     """Measure the time of every node in onnxruntime, from its profile.
 
-    Only basic optimizations are on: fusions of the higher levels rename nodes. A node that was
-    fused into another is missing; its time is in that of the other.
+    A node that was fused into another is missing; its time is in that of the other.
 
     Returns
     -------
     dict of str to ndarray of float64
-        Nanoseconds for each run, by node name. onnxruntime counts whole microseconds.
+        Nanoseconds for each run, by node name; those of all nodes that only change the layout
+        under `LAYOUT_CHANGES`. onnxruntime counts whole microseconds.
     """
     with tempfile.TemporaryDirectory(prefix="sardonyx-") as folder:
         session = open_session(
             model,
             threads=threads,
-            level="basic",
+            level=level,
             enable_profiling=True,
             profile_file_prefix=str(Path(folder) / "profile"),
         )
         for _ in range(warmup + runs):
             run(session, None, feeds)
         events = json.loads(Path(session.end_profiling()).read_text())
+    makers = {value.name: str(node.name) for node in model.graph for value in node.outputs}
     times: dict[str, list[float]] = {}
     for event in events:
         match = _NODE_EVENT.fullmatch(event["name"])
         if event.get("cat") == "Node" and match:
-            times.setdefault(match[1], []).append(1e3 * event["dur"])
+            name = makers.get(match[1], match[1]) if match[2] else match[1]
+            if event["args"].get("op_name") in ("ReorderInput", "ReorderOutput"):
+                name = f"{LAYOUT_CHANGES}/{event['name']}"
+            times.setdefault(name, []).append(1e3 * event["dur"])
     # A node in a loop body or an untaken branch runs another number of times: left out.
-    return {
-        name: np.array(found[-runs:])
-        for name, found in times.items()
-        if len(found) == warmup + runs
-    }
+    found = {k: np.array(v[-runs:]) for k, v in times.items() if len(v) == warmup + runs}
+    changes = [found.pop(name) for name in list(found) if name.startswith(LAYOUT_CHANGES)]
+    return found | ({LAYOUT_CHANGES: np.sum(changes, axis=0)} if changes else {})

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from .. import InvalidArgument
@@ -22,51 +23,73 @@ def print_profile(profile: Profile, console: Console, top: int = 0) -> None:
     chosen = profile.steps
     if top and top < len(chosen):
         chosen = sorted(chosen, key=lambda step: -step.median_ns)[:top]
-    console.print(_steps_table(profile, chosen, console.width))
-    console.print(_operators_table(profile))
-    console.print(_totals_table(profile))
+    text.show(
+        console,
+        _steps_table(profile, chosen, console),
+        _operators_table(profile),
+        _totals_table(profile),
+    )
     for note in profile.notes:
         console.print(f"[yellow]{note}[/yellow]")
 
 
-# Column: how a step fills it. Those marked are left out where the terminal is narrow.
-_COLUMNS: tuple[tuple[str, bool, Callable[[StepRow], str]], ...] = (
-    ("#:", True, lambda step: str(step.index)),
-    ("nodes", True, lambda step: _nodes(step)),
-    ("operators", True, lambda step: step.op_type),
-    ("kernel", True, lambda step: step.kernel),
-    ("layout", False, lambda step: step.layout),
-    ("prec.", False, lambda step: step.precision),
-    ("ms:", True, lambda step: text.milliseconds(step.median_ns)),
-    ("p95:", False, lambda step: text.milliseconds(step.p95_ns)),
-    ("share:", True, lambda step: text.percent(step.share)),
-    ("GFLOP/s:", True, lambda step: f"{step.gflops:.1f}"),
-    ("GB/s:", False, lambda step: f"{step.gbps:.1f}"),
-    ("of roof:", True, lambda step: _roof(step)),
-    ("ORT ms:", True, lambda step: text.milliseconds(step.reference_ns)),
-    ("ratio:", True, lambda step: _ratio(step.reference_ns, step.median_ns)),
-    ("abs err:", False, lambda step: text.error(step.max_abs)),
-    ("rel err:", True, lambda step: text.error(step.max_rel)),
+# Column, how dispensable it is, and how a step fills it.
+_COLUMNS: tuple[tuple[str, int, Callable[[StepRow], str]], ...] = (
+    ("#:", 0, lambda step: str(step.index)),
+    ("nodes", 0, lambda step: _nodes(step)),
+    ("operators", 0, lambda step: step.op_type),
+    ("kernel", 1, lambda step: _kernel(step.kernel)),
+    ("layout", 2, lambda step: step.layout),
+    ("prec.", 2, lambda step: step.precision),
+    ("ms:", 0, lambda step: text.milliseconds(step.median_ns)),
+    ("p95:", 2, lambda step: text.milliseconds(step.p95_ns)),
+    ("share:", 0, lambda step: text.percent(step.share)),
+    ("GFLOP/s:", 1, lambda step: f"{step.gflops:.1f}"),
+    ("GB/s:", 2, lambda step: f"{step.gbps:.1f}"),
+    ("of roof:", 0, lambda step: _roof(step)),
+    ("ORT ms:", 0, lambda step: text.milliseconds(step.reference_ns)),
+    ("ratio:", 0, lambda step: _ratio(step.reference_ns, step.median_ns)),
+    ("abs err:", 2, lambda step: text.error(step.max_abs)),
+    ("rel err:", 1, lambda step: text.error(step.max_rel)),
 )
-_WIDE = 150
+_NAME_WIDTH = 32
 
 
-def _steps_table(profile: Profile, steps: list[StepRow], width: int) -> Table:
-    columns = [column for column in _COLUMNS if column[1] or width >= _WIDE]
+def _steps_table(profile: Profile, steps: list[StepRow], console: Console) -> Table:
+    """All columns that fit into the console's width; where not even few do, those few."""
+    for most in (2, 1, 0):
+        table = _steps_columns(profile, steps, most)
+        needed = Measurement.get(console, console.options.update(max_width=1000), table).maximum
+        if needed <= console.width:
+            break
+    notes = ["of roof: c is bound by compute, m by memory; ratio: onnxruntime / sardonyx"]
+    if profile.reference_total_ns is not None:
+        notes.append("ORT ms: by onnxruntime's profiler, in whole µs; – where it fused the nodes")
+    if len(steps) < len(profile.steps):
+        notes.append(f"the {len(steps)} most expensive of {len(profile.steps)} steps")
+    if most < 2:
+        notes.append("more columns on a wider terminal, and in an export")
+    table.caption = "\n".join(notes)
+    return table
+
+
+def _steps_columns(profile: Profile, steps: list[StepRow], most: int) -> Table:
+    columns = [column for column in _COLUMNS if column[1] <= most]
     table = text.table(
         f"{profile.model}: {len(profile.steps)} steps, {profile.threads} thread(s), "
         f"{profile.runs} runs",
         *(name for name, _, _ in columns),
     )
+    for column in table.columns:
+        column.no_wrap = True  # one line a step
     for step in steps:
         table.add_row(*(write(step) for _, _, write in columns))
-    notes = ["of roof: c is bound by compute, m by memory; ratio: onnxruntime / sardonyx"]
-    if len(steps) < len(profile.steps):
-        notes.append(f"the {len(steps)} most expensive of {len(profile.steps)} steps")
-    if len(columns) < len(_COLUMNS):
-        notes.append(f"more columns on a terminal of {_WIDE} characters, and in an export")
-    table.caption = "\n".join(notes)
     return table
+
+
+def _kernel(name: str) -> str:
+    """Name without most of what it was made with; all of it is in an export."""
+    return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 1]}…"
 
 
 def _roof(step: StepRow) -> str:
@@ -75,7 +98,8 @@ def _roof(step: StepRow) -> str:
 
 def _nodes(step: StepRow) -> str:
     names = list(step.nodes) or [step.name]
-    return names[0] if len(names) == 1 else f"{names[0]}+{len(names) - 1}"
+    first = text.tail(names[0], _NAME_WIDTH)
+    return first if len(names) == 1 else f"{first}+{len(names) - 1}"
 
 
 def _ratio(reference_ns: float | None, own_ns: float) -> str:
@@ -108,14 +132,19 @@ def _totals(profile: Profile) -> Iterator[tuple[str, str]]:
     yield "whole run, 95th percentile", text.duration(profile.total_p95_ns)
     yield "outside steps", text.duration(profile.outside_ns)
     if profile.reference_total_ns is not None:
-        yield "onnxruntime, all optimizations", text.duration(profile.reference_total_ns)
+        yield "onnxruntime, on the optimized model", text.duration(profile.reference_total_ns)
         yield "ratio", _ratio(profile.reference_total_ns, profile.total_ns)
+    if profile.reference_layout_ns is not None:
+        yield "onnxruntime, changes of layout", text.duration(profile.reference_layout_ns)
     flops = sum(step.flops for step in profile.steps)
-    yield "operations", f"{text.number(flops)}FLOP"
+    yield "operations", text.number(flops, "FLOP")
     rate, peak = flops / profile.total_ns, profile.roofline.gflops
     yield "rate", f"{rate:.1f} GFLOP/s ({text.percent(rate / peak)} of {peak:.0f})"
-    for label, count in profile.memory.items():
-        yield label.removesuffix("_bytes"), text.size(count)
+    for key, count in profile.memory.items():
+        yield _MEMORY.get(key, key.removesuffix("_bytes")), text.size(count)
+
+
+_MEMORY = {"arena_bytes": "arena of activations", "weight_bytes": "packed weights"}
 
 
 def export(profile: Profile, path: Path) -> None:
@@ -128,13 +157,18 @@ def export(profile: Profile, path: Path) -> None:
         ``*.trace.json``: Chrome trace (chrome://tracing, Perfetto); ``*.json``: everything;
         ``*.csv``: one line for each step.
     """
+    require_known_format(path)
     if path.name.endswith(".trace.json"):
         path.write_text(json.dumps(chrome_trace(profile)))
     elif path.suffix == ".json":
         path.write_text(json.dumps(to_dict(profile), indent=1))
-    elif path.suffix == ".csv":
-        _write_csv(profile, path)
     else:
+        _write_csv(profile, path)
+
+
+def require_known_format(path: Path) -> None:
+    """Refuse what `export` cannot write, before anything is measured."""
+    if path.suffix not in (".json", ".csv"):
         raise InvalidArgument(f"{path}: a profile is written as .trace.json, .json or .csv")
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
     from rich.table import Table
 
 _PREFIXES = ("", "k", "M", "G", "T")
@@ -33,13 +36,18 @@ def size(count: float) -> str:
     return f"{count:.0f} B" if not prefix else f"{count:.1f} {prefix.upper()}iB"
 
 
-def number(count: float) -> str:
-    """Write a large number with a decimal prefix: ``25.6 M``."""
+def number(count: float, unit: str = "") -> str:
+    """Write a large number with a decimal prefix: ``25.6 M``, ``8.2 GFLOP``."""
     for prefix in _PREFIXES:
         if count < 1000 or prefix == _PREFIXES[-1]:
             break
         count /= 1000
-    return f"{count:.0f}" if not prefix else f"{count:.1f} {prefix}"
+    return (f"{count:.1f}" if prefix else f"{count:.0f}") + f" {prefix}{unit}".rstrip()
+
+
+def tail(name: str, width: int) -> str:
+    """Shorten a name from the left: of a path, the end tells more."""
+    return name if len(name) <= width else f"…{name[1 - width :]}"
 
 
 def error(value: float | None) -> str:
@@ -62,6 +70,31 @@ def shape(dims: Iterable[object] | None) -> str:
     return "×".join(parts) or "scalar"
 
 
+_PIPE_WIDTH = 200
+_LEAST_WIDTH = 8
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Make a console; files and pipes, which have no width, get a wide one."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    measured = stream.isatty() or "COLUMNS" in os.environ
+    return Console(stderr=stderr, width=None if measured else _PIPE_WIDTH)
+
+
+def show(console: Console, *parts: RenderableType) -> None:
+    """Print tables; without blanks at the ends of lines where nobody sees them."""
+    for part in parts:
+        if console.is_terminal:
+            console.print(part)
+            continue
+        with console.capture() as captured:
+            console.print(part)
+        lines = (line.rstrip() for line in captured.get().rstrip().splitlines())
+        console.print("\n".join(lines) + "\n", soft_wrap=True, markup=False, highlight=False)
+
+
 def table(title: str, *columns: str) -> Table:
     """Make an empty table; a column whose heading ends in a colon is aligned to the right.
 
@@ -77,6 +110,7 @@ def table(title: str, *columns: str) -> Table:
         title_style="bold",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     made.caption_justify = "left"
     for column in columns:
@@ -86,5 +120,6 @@ def table(title: str, *columns: str) -> Table:
             justify="right" if right else "left",
             no_wrap=right,  # such columns keep their width as long as others can give way
             overflow="ellipsis",
+            min_width=None if right else min(len(column), _LEAST_WIDTH),
         )
     return made

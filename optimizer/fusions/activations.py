@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..rewrite import Match, apply_rules, either, op, rewrite
-from ..values import scalar
+from ..values import rank, scalar
 
 _SIXTH = 1 / 6
 
@@ -25,7 +25,9 @@ def _erf_term(x: Any) -> Any:
 
 def _tanh_term(x: Any) -> Any:
     cube = either(x**3.0, x * x * x, x * (x * x))
-    inner = math.sqrt(2 / math.pi) * (x + 0.044715 * cube)
+    # in the order of JAX: x * (x * (0.044715 * x))
+    cubic = either(0.044715 * cube, x * (x * (0.044715 * x)))
+    inner = math.sqrt(2 / math.pi) * (x + cubic)
     # x * (1 + 0.044715 x^2), as some exporters have it
     factored = math.sqrt(2 / math.pi) * (x * (1.0 + 0.044715 * either(x**2.0, x * x)))
     return 1.0 + op.Tanh(either(inner, factored))
@@ -55,10 +57,14 @@ def _hard_swish(m: Match) -> ir.Value:
     return m.op.HardSwish(m.x)
 
 
-@rewrite(lambda x: x * op.Sigmoid(x))
+@rewrite(lambda x: x * op.Sigmoid(x), lambda x, alpha: x * op.Sigmoid(x * alpha))
 def _swish(m: Match) -> ir.Value:
     m.require(m.opset >= 24, "Swish needs opset 24")
-    return m.op.Swish(m.x)
+    if "alpha" not in m:
+        return m.op.Swish(m.x)
+    alpha = scalar(m.alpha)
+    m.require(alpha is not None and rank(m.alpha) == 0, "the factor is not a constant number")
+    return m.op.Swish(m.x, alpha=alpha)
 
 
 @rewrite(

@@ -1,112 +1,228 @@
-"""Per-channel Mul and Add after a convolution or product: into its weights and bias."""
+"""Mul and Add per channel: into the weights of the convolution or product beside them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
-from ..values import constant, new_constant, replace
+from ..values import attribute, constant, new_constant, rank, replace, used_once
 
 if TYPE_CHECKING:
     from ..pipeline import Report
 
+_PRODUCTS = ("Conv", "ConvTranspose", "Gemm")
 
-def scale_weights(model: ir.Model, x: ir.Value, factor: np.ndarray, shift: np.ndarray) -> bool:
-    """Scale and shift the output channels of the node that makes ``x``, its only user's input.
 
-    Parameters
-    ----------
-    factor, shift : ndarray of float64, shape (channels,)
+class NotFolded(Exception):
+    """Why a scale and shift stay where they are."""
 
-    Returns
-    -------
-    bool
-        False when x is not the result of a Conv, ConvTranspose or Gemm with constant weights, or
-        is used elsewhere.
+
+@dataclass(frozen=True)
+class Affine:
+    """``factor * x + shift``, both float64 of shape (channels,)."""
+
+    factor: np.ndarray
+    shift: np.ndarray
+
+
+def fold_into_producer(x: ir.Value, affine: Affine) -> None:
+    """Let the node that makes ``x`` scale and shift its output channels.
+
+    Raises
+    ------
+    NotFolded
+        x is not the result of a Conv, ConvTranspose or Gemm with constant weights, or something
+        else reads it, too. Nothing is changed then.
     """
     node = x.producer()
-    if node is None or node.domain or len(x.uses()) != 1 or x.is_graph_output():
+    if node is None or node.domain or node.op_type not in _PRODUCTS:
+        raise NotFolded("what makes its input has no weights")
+    if not used_once(x):
+        raise NotFolded(f"{x.name!r} is used elsewhere, too")
+    weights, bias = _parameters(node)
+    if _outputs(node, weights) != len(affine.factor):
+        raise NotFolded("it is not one value per channel")
+    scaled = weights * _along_outputs(node, weights, affine.factor)
+    _store(node, scaled, bias * affine.factor + affine.shift)
+
+
+def fold_into_consumer(x: ir.Value, node: ir.Node, affine: Affine) -> None:
+    """Let the only node that reads ``x`` do its scale and shift on the way in.
+
+    Raises
+    ------
+    NotFolded
+        The node is no Conv or Gemm with constant weights; or a shift would have to reach the
+        padding, which stays zero. Nothing is changed then.
+    """
+    if node.domain or node.op_type not in ("Conv", "Gemm") or node.inputs[0] is not x:
+        raise NotFolded("what reads its output has no weights")
+    if not used_once(x):
+        raise NotFolded(f"{x.name!r} is used elsewhere, too")
+    weights, bias = _parameters(node)
+    if affine.shift.any() and _is_padded(node):
+        raise NotFolded(f"the padding of {node.name!r} would have to be shifted, too")
+    if node.op_type == "Gemm":
+        if attribute(node, "transA", 0):
+            raise NotFolded(f"{node.name!r} transposes it")
+        transposed = bool(attribute(node, "transB", 0))
+        inner = weights.T if transposed else weights
+        scaled = inner * affine.factor[:, None]
+        total = affine.shift @ inner
+        _store(node, scaled.T if transposed else scaled, bias + total)
+        return
+    groups = attribute(node, "group", 1)
+    per_group = (groups, 1, -1, *[1] * (weights.ndim - 2))
+    split = weights.reshape(groups, -1, *weights.shape[1:])
+    scaled = (split * affine.factor.reshape(per_group)).reshape(weights.shape)
+    shifted = split * affine.shift.reshape(per_group)
+    total = shifted.reshape(weights.shape).sum(axis=tuple(range(1, weights.ndim)))
+    _store(node, scaled, bias + total)
+
+
+def _is_padded(node: ir.Node) -> bool:
+    if node.op_type != "Conv":
         return False
-    weights = constant(node.inputs[1]) if len(node.inputs) > 1 else None
-    if weights is None or weights.dtype != np.float32:
-        return False
-    bias_value = node.inputs[2] if len(node.inputs) > 2 else None
-    bias = constant(bias_value)
-    if bias_value is not None and bias is None:
-        return False
+    auto = node.attributes["auto_pad"].as_string() if "auto_pad" in node.attributes else "NOTSET"
+    pads = node.attributes["pads"].as_ints() if "pads" in node.attributes else []
+    return auto not in ("NOTSET", "VALID") or (auto == "NOTSET" and any(pads))
+
+
+def _parameters(node: ir.Node) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and bias per output channel, in float64."""
+    weights = constant(node.inputs[1])
+    given = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = constant(given)
+    if weights is None or (given is not None and bias is None):
+        raise NotFolded(f"the weights of {node.name!r} are not constant")
+    if weights.dtype != np.float32:
+        raise NotFolded(f"the weights of {node.name!r} are {weights.dtype}, not float32")
+    values = [node.attributes[k].as_float() for k in ("alpha", "beta") if k in node.attributes]
+    if any(value != 1.0 for value in values):
+        raise NotFolded(f"{node.name!r} has factors of its own")
+    outputs = _outputs(node, weights)
+    vector = np.zeros(1) if bias is None else np.asarray(bias, np.float64)
+    if vector.ndim > 2 or (vector.ndim and vector.shape[-1] not in (1, outputs)):
+        raise NotFolded(f"the bias of {node.name!r} is not one value per channel")
+    if vector.ndim == 2 and vector.shape[0] != 1:
+        raise NotFolded(f"the bias of {node.name!r} is not one value per channel")
+    return np.asarray(weights, np.float64), np.broadcast_to(vector.reshape(-1), (outputs,))
+
+
+def _outputs(node: ir.Node, weights: np.ndarray) -> int:
     if node.op_type == "Conv":
-        shape = (-1, *[1] * (weights.ndim - 1))
-        scaled = weights * factor.reshape(shape)
-    elif node.op_type == "ConvTranspose" and _group(node) == 1:
-        scaled = weights * factor.reshape(1, -1, *[1] * (weights.ndim - 2))
-    elif node.op_type == "Gemm" and _plain_gemm(node):
-        transposed = "transB" in node.attributes and node.attributes["transB"].as_int()
-        scaled = weights * (factor[:, None] if transposed else factor[None, :])
-    else:
-        return False
-    old = 0.0 if bias is None else np.asarray(bias, np.float64).reshape(-1)
-    new_bias = np.broadcast_to(old * factor + shift, factor.shape)
+        return int(weights.shape[0])
+    if node.op_type == "ConvTranspose":
+        return int(weights.shape[1]) * attribute(node, "group", 1)
+    return int(weights.shape[0 if attribute(node, "transB", 0) else 1])
+
+
+def _along_outputs(node: ir.Node, weights: np.ndarray, factor: np.ndarray) -> np.ndarray:
+    """Spread a factor for each output channel over the weights."""
+    if node.op_type == "Gemm":
+        return factor[:, None] if attribute(node, "transB", 0) else factor[None, :]
+    spatial = [1] * (weights.ndim - 2)
+    if node.op_type == "Conv":
+        return factor.reshape(-1, 1, *spatial)
+    groups = attribute(node, "group", 1)  # weights are (inputs, outputs / groups, ...)
+    repeated = np.repeat(factor.reshape(groups, -1), weights.shape[0] // groups, axis=0)
+    return repeated.reshape(*repeated.shape, *spatial)
+
+
+def _store(node: ir.Node, weights: np.ndarray, bias: np.ndarray) -> None:
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    with np.errstate(over="ignore"):
+        made = weights.astype(np.float32), bias.astype(np.float32)
+    if not all(np.isfinite(array).all() for array in made):
+        raise NotFolded("the combined weights are not finite")
     name = node.name or node.op_type
-    node.replace_input_with(
-        1, new_constant(model.graph, scaled.astype(np.float32), f"{name}.weights")
-    )
-    made = new_constant(model.graph, new_bias.astype(np.float32), f"{name}.bias")
+    node.replace_input_with(1, new_constant(graph, made[0], f"{name}.weights"))
     if len(node.inputs) < 3:
         node.resize_inputs(3)
-    node.replace_input_with(2, made)
-    return True
+    node.replace_input_with(2, new_constant(graph, made[1], f"{name}.bias"))
 
 
-def _group(node: ir.Node) -> int:
-    return node.attributes["group"].as_int() if "group" in node.attributes else 1
+def _channel_vector(array: np.ndarray, x: ir.Value) -> np.ndarray:
+    """Return the values per channel of a broadcast constant, one for each channel of ``x``."""
+    axes, sizes = rank(x) or 0, x.shape
+    if array.dtype != np.float32:
+        raise NotFolded(f"the constant is {array.dtype}, not float32")
+    channels = sizes[1] if sizes is not None and axes >= 2 else None
+    if not isinstance(channels, int) or array.ndim > axes:
+        raise NotFolded("the number of channels is not known")
+    axis = array.ndim - axes + 1
+    if array.size == 1:
+        vector = np.full(channels, array.reshape(-1)[0], np.float64)
+    elif axis >= 0 and array.size == array.shape[axis] == channels:
+        vector = array.reshape(-1).astype(np.float64)
+    else:
+        raise NotFolded("the constant is not one value per channel")
+    if not np.isfinite(vector).all():
+        raise NotFolded("the constant is not finite")
+    return vector
 
 
-def _plain_gemm(node: ir.Node) -> bool:
-    values = [node.attributes[k].as_float() for k in ("alpha", "beta") if k in node.attributes]
-    return all(value == 1.0 for value in values)
-
-
-def _channel_vector(array: np.ndarray, x: ir.Value) -> np.ndarray | None:
-    """The values per channel of a broadcast constant, or None when it differs elsewhere."""
-    if x.shape is None or len(x.shape) < 2:
-        return None
-    channels = x.shape[1]
-    rank = len(x.shape)
-    if array.size == 1 and array.ndim <= rank and isinstance(channels, int):
-        return np.full(channels, float(array.reshape(-1)[0]))
-    axis = array.ndim - rank + 1
-    if array.ndim > rank or axis < 0 or array.size != array.shape[axis]:
-        return None
-    return array.reshape(-1).astype(np.float64) if array.size == channels else None
+_KINDS: dict[str, Callable[[np.ndarray], Affine]] = {
+    "Mul": lambda v: Affine(v, np.zeros_like(v)),
+    "Div": lambda v: Affine(1 / v, np.zeros_like(v)),
+    "Add": lambda v: Affine(np.ones_like(v), v),
+    "Sub": lambda v: Affine(np.ones_like(v), -v),
+}
 
 
 def fold_affine(model: ir.Model, report: Report) -> int:
-    """Fold Mul, Add and Sub by a constant per channel; returns the number folded."""
+    """Fold Mul, Div, Add and Sub by a constant per channel; returns the number folded."""
     count = 0
-    for node in list(model.graph):
-        if node.op_type not in ("Mul", "Add", "Sub") or node.domain or len(node.inputs) != 2:
-            continue
-        a, b = node.inputs
-        if a is None or b is None:
-            continue
-        if constant(a) is not None and node.op_type != "Sub":
-            a, b = b, a
-        array = constant(b)
-        producer = a.producer()
-        if array is None or producer is None or producer.op_type not in (
-            "Conv", "ConvTranspose", "Gemm",
-        ):  # fmt: skip
-            continue
-        values = _channel_vector(array, a)
-        if values is None or array.dtype != np.float32:
-            report.explain(f"{node.name}: {node.op_type} not folded, not one value per channel")
-            continue
-        ones, zeros = np.ones_like(values), np.zeros_like(values)
-        pair = {"Mul": (values, zeros), "Add": (ones, values), "Sub": (ones, -values)}
-        if node.outputs[0].is_graph_output():
-            continue
-        if scale_weights(model, a, *pair[node.op_type]):
-            count += replace(node, a)
+    for graph in model.graphs():
+        for node in list(graph):
+            if node.op_type in _KINDS and not node.domain and len(node.inputs) == 2:
+                count += _fold(node, report)
     return count
+
+
+def _fold(node: ir.Node, report: Report) -> bool:
+    x, operand = node.inputs
+    if constant(x) is not None and node.op_type in ("Mul", "Add"):
+        x, operand = operand, x
+    array = constant(operand)
+    if x is None or array is None:
+        return False
+    before, after = x.producer(), _only_reader(node.outputs[0])
+    subject = f"{node.op_type} {node.name!r}"
+    reasons = []
+    for neighbour in (before, after):
+        near = neighbour is not None and neighbour.op_type in _PRODUCTS
+        if neighbour is None or not near or neighbour.graph is not node.graph:
+            continue
+        try:
+            affine = _affine(node.op_type, array, x)
+            if neighbour is before:
+                fold_into_producer(x, affine)
+            else:
+                fold_into_consumer(node.outputs[0], neighbour, affine)
+        except NotFolded as reason:
+            reasons.append(str(reason))
+            continue
+        report.explain(f"{subject} folded into the weights of {neighbour.name!r}", subject)
+        return replace(node, x)
+    if reasons:
+        report.explain(f"{subject} not folded into weights: {'; '.join(reasons)}", subject, node)
+    return False
+
+
+def _affine(op_type: str, array: np.ndarray, x: ir.Value) -> Affine:
+    with np.errstate(divide="ignore"):
+        affine = _KINDS[op_type](_channel_vector(array, x))
+    if not np.isfinite(affine.factor).all():
+        raise NotFolded("it divides by zero")
+    return affine
+
+
+def _only_reader(value: ir.Value) -> ir.Node | None:
+    uses = value.uses()
+    return next(iter(uses)).node if len(uses) == 1 and not value.is_graph_output() else None

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ..rewrite import Match, NearMiss, apply_rules, op, rewrite
+from ..rewrite import Match, NearMiss, apply_rules, fixed, op, rewrite
 from ..values import rank
 
 _LIMIT = 1 << 16
+_LEAST = float(np.finfo(np.float32).tiny)
 
 
 def _constants(m: Match, *names: str) -> list[np.ndarray]:
@@ -25,30 +26,28 @@ def _combined(m: Match, function: np.ufunc, a: np.ndarray, b: np.ndarray) -> np.
         result: np.ndarray = function(a, b)
     if not np.isfinite(result).all():
         raise NearMiss("the combined constant is not finite")
+    if function is np.multiply:
+        lost = (np.abs(result) < _LEAST) & (a != 0) & (b != 0)
+        m.require(not lost.any(), "the combined constant is too small for float32")
     return result
 
 
-def _like_root(m: Match, value: ir.Value) -> ir.Value:
-    value.shape = m.root.outputs[0].shape
-    return value
-
-
-@rewrite(lambda x, a, b: (x * a) * b)
+@rewrite(lambda x, a, b: (x * fixed(a)) * fixed(b))
 def _mul_mul(m: Match) -> ir.Value:
     a, b = _constants(m, "a", "b")
     return m.op.Mul(m.x, _combined(m, np.multiply, a, b))
 
 
-@rewrite(lambda x, a, b: (x + a) + b)
+@rewrite(lambda x, a, b: (x + fixed(a)) + fixed(b))
 def _add_add(m: Match) -> ir.Value:
     a, b = _constants(m, "a", "b")
     return m.op.Add(m.x, _combined(m, np.add, a, b))
 
 
-@rewrite(lambda x, a, b, c: (x * a + b) * c)
+@rewrite(lambda x, a, b, c: (x * fixed(a) + fixed(b)) * fixed(c))
 def _mul_add_mul(m: Match) -> ir.Value:
     a, b, c = _constants(m, "a", "b", "c")
-    scaled = _like_root(m, m.op.Mul(m.x, _combined(m, np.multiply, a, c)))
+    scaled = m.op.Mul(m.x, _combined(m, np.multiply, a, c))
     return m.op.Add(scaled, _combined(m, np.multiply, b, c))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ..rewrite import Match, apply_rules, op, rewrite
+from ..rewrite import Match, apply_rules, fixed, op, rewrite
 from ..values import attribute, constant, static_shape
 
 
@@ -14,6 +14,7 @@ def _is_matrix(value: ir.Value) -> bool:
 
 
 def _require_matrices(m: Match) -> None:
+    m.require(m.opset >= 7, "Gemm broadcasts since opset 7")
     m.require(_is_matrix(m.a) and _is_matrix(m.b), "the operands are not both matrices")
     m.require(constant(m.b) is not None, "the second operand is not constant")
     m.require(m.a.dtype in (ir.DataType.FLOAT, ir.DataType.DOUBLE), "it is not of floats")
@@ -69,17 +70,23 @@ def _gemm_transpose(m: Match) -> ir.Value:
     return _gemm(m, "a", "bt")
 
 
-@rewrite(lambda x, w, c: op.Gemm(x, w) * c, lambda x, w, c: op.Gemm(x, w) / c)
+@rewrite(
+    lambda x, w, c: op.Gemm(x, fixed(w)) * fixed(c),
+    lambda x, w, c: op.Gemm(x, fixed(w)) / fixed(c),
+)
 def _gemm_scale(m: Match) -> ir.Value:
     factor = m.constant("c")
     weights = m.constant("w")
-    m.require(factor.size == 1 and factor.dtype == np.float32, "the factor is no float32 number")
+    single = factor.size == 1 and factor.ndim <= 2 and factor.dtype == np.float32
+    m.require(single, "the factor is no float32 number")
     m.require(weights.dtype == np.float32, "the weights are not float32")
     gemm = m.root.inputs[0] if m.root.inputs[0] is not m.c else m.root.inputs[1]
     node = gemm.producer()  # type: ignore[union-attr]
     assert node is not None
     number = factor.reshape(())[()]
-    scaled = weights * number if m.root.op_type == "Mul" else weights / number
+    with np.errstate(all="ignore"):
+        scaled = weights * number if m.root.op_type == "Mul" else weights / number
+    m.require(bool(np.isfinite(scaled).all()), "the scaled weights are not finite")
     return m.op.Gemm(m.x, scaled, **dict(node.attributes))
 
 

@@ -35,6 +35,10 @@ def _moved(m: Match, extra: list[int], **more: int) -> ir.Value:
     m.require(explicit, "the padding depends on the input's size")
     old = list(kept.pop("pads").as_ints()) if "pads" in kept else [0] * len(extra)
     pads = [a + b for a, b in zip(old, extra, strict=True)]
+    if "kernel_shape" in kept and m.root.op_type != "Conv":
+        sizes = 2 * list(kept["kernel_shape"].as_ints())
+        small = all(pad < size for pad, size in zip(pads, sizes, strict=True))
+        m.require(small, "a pool may not pad by its whole window")
     made: ir.Value = getattr(m.op, m.root.op_type)(
         m.x, *m.root.inputs[1:], **{**kept, "pads": pads, **more}
     )

@@ -1,11 +1,14 @@
-"""Softmax of old opsets, which flattened its input: without the reshapes where sizes of 1 allow."""
+"""Softmax written out, and that of old opsets, which flattened its input."""
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import onnx_ir as ir
 
-from ..rewrite import Match, apply_rules, op, rewrite
-from ..values import attribute, dims
+from ..rewrite import Match, apply_rules, either, op, rewrite
+from ..values import attribute, dims, integers
 
 
 @rewrite(
@@ -24,4 +27,52 @@ def _softmax(m: Match) -> ir.Value:
     return made
 
 
-simplify_softmax = apply_rules([_softmax])
+def _kept(reduced: Any, name: str) -> Any:
+    """Give a reduction its axis back, if it has dropped it."""
+    return either(reduced, op.Reshape(reduced, ...), op.Unsqueeze(reduced, ...)).named(name)
+
+
+def _shifted(x: Any) -> Any:
+    """Subtract the largest; without that, large numbers overflow where Softmax does not."""
+    largest = op.ReduceMax(x, ...).named("largest")
+    return x - _kept(either(largest, op.Max(-math.inf, largest)), "kept_largest")  # as JAX has it
+
+
+def _summed(x: Any) -> Any:
+    return _kept(op.ReduceSum(op.Exp(_shifted(x)), ...).named("total"), "kept_total")
+
+
+def _axis(m: Match) -> int:
+    """Return the one axis that both reductions are along."""
+    m.require(m.opset >= 13, "Softmax is along one axis since opset 13")
+    axes, sizes = [], dims(m.x) or []
+    m.require(bool(sizes), "the rank is not known")
+    for reduced, kept in ((m.largest, m.kept_largest), (m.total, m.kept_total)):
+        node = reduced.producer()
+        assert node is not None
+        if "axes" in node.attributes:
+            found = list(node.attributes["axes"].as_ints())
+        else:
+            found = (integers(node.inputs[1]) if len(node.inputs) > 1 else None) or []
+        m.require(len(found) == 1, "a reduction is not over one constant axis")
+        axis = found[0] % len(sizes)
+        single = [*sizes[:axis], 1, *sizes[axis + 1 :]]
+        same = dims(kept) == single and None not in single
+        unchanged = kept is reduced and bool(attribute(node, "keepdims", 1))
+        m.require(unchanged or same, "a reduction drops its axis")
+        axes.append(axis)
+    m.require(axes[0] == axes[1], "the reductions are along different axes")
+    return axes[0]
+
+
+@rewrite(lambda x: op.Exp(_shifted(x)) / _summed(x))
+def _written_softmax(m: Match) -> ir.Value:
+    return m.op.Softmax(m.x, axis=_axis(m))
+
+
+@rewrite(lambda x: _shifted(x) - op.Log(_summed(x)))
+def _written_log_softmax(m: Match) -> ir.Value:
+    return m.op.LogSoftmax(m.x, axis=_axis(m))
+
+
+simplify_softmax = apply_rules([_softmax, _written_softmax, _written_log_softmax])

@@ -15,23 +15,30 @@ from sardonyx.optimizer import optimize_with_report
 
 @pytest.fixture
 def graph() -> Callable[..., ir.Model]:
-    """Build a model at the canonical opset: nodes as (operator, inputs, output, attributes)."""
+    """Build a model: nodes as (operator, inputs, outputs, attributes).
 
-    def graph(nodes: list[Any], inputs: dict[str, Any], **weights: Any) -> ir.Model:
+    Its output is that of the last node, if no others are named.
+    """
+
+    def graph(
+        nodes: list[Any], inputs: dict[str, Any], outputs: str = "", opset: int = 24, **weights: Any
+    ) -> ir.Model:
         made = []
         for number, (op_type, names, output, *more) in enumerate(nodes):
             attributes = more[0] if more else {}
-            made.append(oh.make_node(op_type, names.split(), [output], f"n{number}", **attributes))
+            names, results = names.split(), output.split()
+            made.append(oh.make_node(op_type, names, results, f"n{number}", **attributes))
         arrays = {name: np.asarray(value) for name, value in weights.items()}
         proto = oh.make_graph(
             made,
             "test",
             [_input(name, spec) for name, spec in inputs.items()],
-            [onnx.ValueInfoProto(name=nodes[-1][2])],
+            [onnx.ValueInfoProto(name=name) for name in (outputs or nodes[-1][2]).split()],
             [onnx.numpy_helper.from_array(array, name) for name, array in arrays.items()],
         )
-        model = oh.make_model(proto, opset_imports=[oh.make_opsetid("", 24)], ir_version=10)
-        return load(onnx.shape_inference.infer_shapes(model))
+        model = oh.make_model(proto, opset_imports=[oh.make_opsetid("", opset)], ir_version=10)
+        inferred = onnx.shape_inference.infer_shapes(model)
+        return load(inferred) if opset == 24 else ir.from_proto(inferred)
 
     return graph
 
@@ -45,12 +52,15 @@ def _input(name: str, spec: Any) -> onnx.ValueInfoProto:
 def optimized() -> Callable[..., tuple[list[str], Any]]:
     """Optimize, check in onnxruntime that results are the same, give the operators left."""
 
-    def optimized(model: ir.Model, level: str = "all", **sizes: int) -> tuple[list[str], Any]:
+    def optimized(
+        model: ir.Model, level: str = "all", feeds: dict[str, Any] | None = None, **sizes: int
+    ) -> tuple[list[str], Any]:
         done, report = optimize_with_report(model, level, explain=True)
-        feeds = _feeds(model, sizes)
+        onnx.checker.check_model(ir.to_proto(done))
+        feeds = feeds or _feeds(model, sizes)
         for a, b in zip(_run(model, feeds), _run(done, feeds), strict=True):
             assert a.shape == b.shape and a.dtype == b.dtype
-            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+            np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
         return [node.op_type for node in done.graph], report
 
     return optimized

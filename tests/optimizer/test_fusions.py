@@ -35,6 +35,15 @@ TANH_FACTORED = [
     ("Tanh", "i", "e"),
     ("Add", "e one", "t"),
 ]
+TANH_OF_JAX = [
+    ("Mul", "c x", "p"),
+    ("Mul", "x p", "q"),
+    ("Mul", "x q", "f"),
+    ("Add", "x f", "s"),
+    ("Mul", "k s", "i"),
+    ("Tanh", "i", "e"),
+    ("Add", "one e", "t"),
+]
 NUMBERS = {
     "r2": F(math.sqrt(2)),
     "r05": F(math.sqrt(0.5)),
@@ -61,7 +70,7 @@ def used(nodes, numbers=NUMBERS):
 
 
 @pytest.mark.parametrize("root", ROOTS)
-@pytest.mark.parametrize("inner", [ERF, ERF_BY_PRODUCT, TANH, TANH_FACTORED])
+@pytest.mark.parametrize("inner", [ERF, ERF_BY_PRODUCT, TANH, TANH_FACTORED, TANH_OF_JAX])
 def test_gelu(graph, optimized, inner, root):
     nodes = inner + root
     assert optimized(graph(nodes, X, **used(nodes)))[0] == ["Gelu"]
@@ -263,3 +272,81 @@ def test_softmax_of_an_old_opset(graph, optimized):
     left, report = optimized(graph(nodes, {"x": (2, 7, 1, 1)}))
     assert left == ["Softmax"], report.explanations
     assert optimized(graph(nodes, {"x": (2, 7, 1, 2)}))[0] == ["Flatten", "Softmax", "Reshape"]
+
+
+@pytest.mark.parametrize(
+    ("axes", "keep", "opset", "reason"),
+    [
+        (([1], [2]), 1, 24, "along different axes"),
+        (([1, 2], [1, 2]), 1, 24, "not over one constant axis"),
+        (([-1], [-1]), 1, 12, "since opset 13"),
+    ],
+)
+def test_what_is_almost_softmax_stays(graph, optimized, axes, keep, opset, reason):
+    more = {"a": np.array(axes[0]), "b": np.array(axes[1])} if opset > 12 else {}
+    first, second = (("x a", {}), ("e b", {})) if more else (
+        ("x", {"axes": axes[0]}),
+        ("e", {"axes": axes[1]}),
+    )  # fmt: skip
+    nodes = [
+        ("ReduceMax", first[0], "m", first[1]),
+        ("Sub", "x m", "d"),
+        ("Exp", "d", "e"),
+        ("ReduceSum", second[0], "s", second[1]),
+        ("Div", "e s", "y"),
+    ]
+    left, report = optimized(graph(nodes, {"x": (2, 3, 4)}, opset=opset, **more))
+    assert len(left) == 5
+    assert any(reason in text for text in report.explanations), report.explanations
+
+
+@pytest.mark.parametrize("axis", [0, 1, -1])
+def test_softmax_written_out(graph, optimized, axis):
+    nodes = [
+        ("ReduceMax", "x a", "m"),
+        ("Sub", "x m", "d"),
+        ("Exp", "d", "e"),
+        ("ReduceSum", "e a", "s"),
+        ("Div", "e s", "y"),
+    ]
+    model = graph(nodes, {"x": ("n", 3, "m")}, a=np.array([axis]))
+    assert optimized(model, n=2, m=5)[0] == ["Softmax"]
+    nodes[4:] = [("Log", "s", "l"), ("Sub", "d l", "y")]
+    assert optimized(graph(nodes, {"x": ("n", 3, "m")}, a=np.array([axis])))[0] == ["LogSoftmax"]
+
+
+@pytest.mark.parametrize("opset", [13, 17, 18, 19, 20, 22])
+def test_fusions_come_with_the_opset_that_has_their_operator(graph, optimized, opset):
+    nodes = ERF + ROOTS[0]
+    left, report = optimized(graph(nodes, X, opset=opset, **used(nodes)))
+    assert ("Gelu" in left) == (opset >= 20)
+    assert opset >= 20 or any("Gelu needs opset 20" in text for text in report.explanations)
+    nodes = [*RELU6, ("Mul", "x r", "m"), ("Div", "m six", "y")]
+    assert ("HardSwish" in optimized(graph(nodes, X, opset=opset, **used(nodes)))[0]) == (
+        opset >= 14
+    )
+    nodes = [("Sigmoid", "x", "g"), ("Mul", "x g", "y")]
+    assert optimized(graph(nodes, X, opset=opset))[0] == ["Sigmoid", "Mul"]
+
+
+def test_swish_with_a_factor(graph, optimized):
+    nodes = [("Mul", "k x", "b"), ("Sigmoid", "b", "g"), ("Mul", "g x", "y")]
+    assert optimized(graph(nodes, X, k=F(1.702)))[0] == ["Swish"]
+    left, report = optimized(graph(nodes, X, k=rand(6)))
+    assert left == ["Mul", "Sigmoid", "Mul"]
+    assert any("not a constant number" in text for text in report.explanations)
+
+
+def test_a_pool_does_not_take_a_pad_as_wide_as_its_window(graph, optimized):
+    wide = np.array([0, 0, 3, 3, 0, 0, 3, 3])
+    nodes = [("Pad", "x p v", "a"), ("MaxPool", "a", "y", {"kernel_shape": [2, 2]})]
+    left, report = optimized(graph(nodes, IMAGE, p=wide, v=F(-np.inf)))
+    assert left == ["Pad", "MaxPool"]
+    assert any("whole window" in text for text in report.explanations)
+
+
+def test_inner_results_that_are_outputs_stay(graph, optimized):
+    nodes = ERF + ROOTS[0]
+    left, report = optimized(graph(nodes, X, "y e", **used(nodes)))
+    assert "Gelu" not in left and len(left) == 5
+    assert any("'e' is used elsewhere" in text for text in report.explanations)

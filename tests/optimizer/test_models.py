@@ -26,6 +26,11 @@ ONNXSLIM = {
     "magika": 93,
     "mnist": 8,
     "silero": 2,
+    "silero_16k_op15": 52,
+    "silero_16k_sequence": 25,
+    "silero_half": 49,
+    "silero_ifless": 4,
+    "silero_openvino": 36,
 }
 SHAPES = {"ocr_det": (1, 3, 96, 160), "ocr_rec": (2, 3, 48, 96), "ocr_cls": (2, 3, 48, 192)}
 

@@ -175,3 +175,117 @@ def test_subgraphs_are_optimized_too(optimized):
 
     taken = list(optimize(model).graph)[-1].attributes["then_branch"].as_graph()
     assert [node.op_type for node in taken] == ["Mul"]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "left"),
+    [
+        (
+            [("Unsqueeze", "x a", "t"), ("Unsqueeze", "t b", "y")],
+            {"a": ints(1), "b": ints(-1, 0)},
+            ["Unsqueeze"],
+        ),
+        (
+            [("Unsqueeze", "x a", "t"), ("Squeeze", "t b", "u"), ("Relu", "u", "y")],
+            {"a": ints(1), "b": ints(-2)},
+            ["Relu"],
+        ),
+        (
+            [("Unsqueeze", "x a", "t"), ("Squeeze", "t b", "u"), ("Unsqueeze", "u b", "y")],
+            {"a": ints(0, 3), "b": ints(0)},
+            ["Unsqueeze"],
+        ),
+    ],
+)
+def test_axes_of_size_one_where_no_other_size_is_known(graph, optimized, nodes, weights, left):
+    assert optimized(graph(nodes, {"x": ("n", "m")}, **weights))[0] == left
+
+
+def test_squeezes_merge(graph, optimized):
+    nodes = [("Squeeze", "x a", "t"), ("Squeeze", "t b", "y")]
+    model = graph(nodes, {"x": ("n", 1, 1, "m", 1)}, a=ints(1), b=ints(-1, 1))
+    assert optimized(model)[0] == ["Squeeze"]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "step", "left"),
+    [
+        (1, 3, 1, 1),
+        (0, 2**62, 2, 1),
+        (7, 9, 1, 1),
+        (-3, 2**62, 1, 2),
+        (4, 1, -1, 2),
+    ],
+)
+def test_slices_along_one_axis(graph, optimized, start, end, step, left):
+    nodes = [("Slice", "x s e a st", "t"), ("Slice", "t s2 e2 a st2", "y")]
+    limits = {"s": ints(1), "e": ints(12), "a": ints(-1), "st": ints(2)}
+    limits |= {"s2": ints(start), "e2": ints(end), "st2": ints(step)}
+    model = graph(nodes, {"x": ("n", "m")}, **limits)
+    assert optimized(model, n=2, m=9)[0] == ["Slice"] * left
+
+
+@pytest.mark.parametrize(
+    ("kind", "middle", "last", "left"),
+    [
+        (np.float32, 11, 6, ["Cast"]),  # to double and on to int32
+        (np.float32, 11, 1, []),
+        (np.float32, 6, 1, ["Cast", "Cast"]),
+        (np.float32, 10, 1, ["Cast", "Cast"]),
+        (np.int64, 11, 7, ["Cast", "Cast"]),  # double holds 53 bits
+        (np.int32, 11, 1, ["Cast"]),
+        (np.int32, 12, 7, ["Cast", "Cast"]),  # uint32 holds no negative numbers
+        (np.uint8, 6, 3, ["Cast"]),
+        (np.bool_, 7, 1, ["Cast"]),
+        (np.int64, 9, 7, ["Cast", "Cast"]),
+    ],
+)
+def test_casts_merge_unless_the_first_loses_something(graph, optimized, kind, middle, last, left):
+    nodes = [
+        ("Cast", "x", "t", {"to": middle}),
+        ("Cast", "t", "u", {"to": last}),
+        ("Reshape", "u s", "y"),
+    ]
+    numbers = (
+        np.array([0, 1, 2, -3, 7, 250]) if kind != np.int64 else ints(2**53 + 1, 0, 1, 2, 3, 4)
+    )
+    model = graph(nodes, {"x": ((2, 3), kind)}, s=ints(6))
+    feeds = {"x": numbers.astype(kind).reshape(2, 3)}
+    assert optimized(model, feeds=feeds)[0] == [*left, "Reshape"]
+
+
+def test_pools_of_one_element_and_clips_without_limits_go(graph, optimized):
+    window = {"kernel_shape": [1, 1]}
+    for node in (("MaxPool", "r", "y", window), ("AveragePool", "r", "y", window)):
+        assert optimized(graph([("Relu", "x", "r"), node], {"x": (1, 2, 3, 3)}))[0] == ["Relu"]
+    strided = {**window, "strides": [2, 2]}
+    nodes = [("Relu", "x", "r"), ("MaxPool", "r", "y", strided)]
+    assert optimized(graph(nodes, {"x": (1, 2, 3, 3)}))[0] == ["Relu", "MaxPool"]
+    assert optimized(graph([("Exp", "x", "r"), ("Clip", "r", "y")], X))[0] == ["Exp"]
+
+
+def test_integer_division_of_sizes_truncates(graph, optimized):
+    nodes = [
+        ("Shape", "x", "s"),
+        ("Sub", "s k", "d"),
+        ("Div", "d two", "q"),
+        ("Cast", "q", "y", {"to": 1}),
+    ]
+    model = graph(nodes, {"x": (3, 4)}, k=ints(8, 9), two=ints(2, -2))
+    assert optimized(model)[0] == ["Cast"]
+
+
+def test_a_constant_too_large_to_keep_is_not_even_computed(graph, monkeypatch):
+    from sardonyx.optimizer import fold, optimize_with_report
+
+    computed = []
+    right = fold._evaluate
+    monkeypatch.setattr(
+        fold, "_evaluate", lambda node, *rest: computed.append(node.op_type) or right(node, *rest)
+    )
+    nodes = [("Expand", "one shape", "big"), ("Add", "x big", "y")]
+    model = graph(nodes, {"x": (1,)}, one=np.float32([1]), shape=ints(1 << 40))
+    done, report = optimize_with_report(model, explain=True)
+    assert [node.op_type for node in done.graph] == ["Expand", "Add"]
+    assert "Expand" not in computed
+    assert any("Expand 'n0' not folded" in text for text in report.explanations)

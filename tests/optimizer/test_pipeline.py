@@ -178,6 +178,40 @@ def test_unknown_levels_are_refused():
         optimize_with_report(model, "most")
 
 
+def test_something_else_than_a_model_is_refused():
+    with pytest.raises(sardonyx.InvalidArgument, match=r"sardonyx\.load has read, not a str"):
+        sardonyx.optimize("model.onnx")
+
+
+def test_explanations_are_printed_where_no_report_is_asked_for(rng, capsys):
+    node = oh.make_node("Conv", ["x", "w"], ["a"], name="conv")
+    weights = floats(rng, 6, 3, 1, 1)
+    model = build([node, BN, OUT], [("x", (1, 3, 4, 4))], ["y"], w=weights, **statistics(rng, 6))
+    sardonyx.optimize(model, verify=True)
+    assert capsys.readouterr().out == ""
+    sardonyx.optimize(model, explain=True)
+    assert "'bn' folded into 'conv', before it" in capsys.readouterr().out
+
+
+def test_levels_and_counts(rng):
+    nodes = [oh.make_node("Identity", ["x"], ["i"]), oh.make_node("Conv", ["i", "w"], ["a"])]
+    weights = {"w": floats(rng, 6, 3, 1, 1), **statistics(rng, 6)}
+    model = build([*nodes, BN, OUT], [("x", (1, 3, 4, 4))], ["y"], **weights)
+    left = {}
+    for level in ("none", "basic", "all"):
+        done, report = optimize_with_report(model, level)
+        left[level] = operators(done)
+        changed = {each.name for each in report.passes if each.changes}
+        assert ("fold_batch_normalization" in changed) == (level == "all")
+        assert ("eliminate_no_ops" in changed) == (level != "none")
+        # A second run finds nothing to do.
+        again, report = optimize_with_report(done, level)
+        assert report.rounds <= 1 and operators(again) == left[level]
+    assert left["none"] == ["Identity", "Conv", "BatchNormalization", "Relu"]
+    assert left["basic"] == ["Conv", "BatchNormalization", "Relu"]
+    assert left["all"] == ["Conv", "Relu"]
+
+
 def test_cast_like_of_a_constant_is_folded():
     rng = np.random.default_rng(3)
     nodes = [

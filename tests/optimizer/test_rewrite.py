@@ -1,8 +1,9 @@
 import numpy as np
+import onnx_ir as ir
 import pytest
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from sardonyx.optimizer.pipeline import Report
-from sardonyx.optimizer.rewrite import apply_rules, either, op, rewrite
+from sardonyx.optimizer.rewrite import NearMiss, apply_rules, either, op, optional, rewrite
 
 X = {"x": ("n", 4)}
 
@@ -52,3 +53,82 @@ def test_inner_results_used_elsewhere_stay(graph):
     count, operators, texts = rewritten(graph(nodes, X, k=np.float32([2])))
     assert count == 0 and len(operators) == 4
     assert any("'e' is used elsewhere" in text for text in texts)
+
+
+def test_operators_in_between_are_optional(graph):
+    @rewrite(lambda x: op.Exp(optional(op.Neg(x), "Identity", "Relu")))
+    def decay(m):
+        return m.op.Reciprocal(m.op.Exp(m.x))
+
+    for between in ([], [("Identity", "n", "i")], [("Relu", "n", "i")], [("Abs", "n", "i")]):
+        nodes = [("Neg", "x", "n"), *between, ("Exp", "i" if between else "n", "y")]
+        count = apply_rules([decay])(graph(nodes, X), Report())
+        assert count == (between[:1] != [("Abs", "n", "i")])
+
+
+def snapshot(model):
+    users = {
+        (str(value.name), use.node.name)
+        for node in model.graph
+        for value in node.inputs
+        for use in value.uses()
+    }
+    return ir.to_proto(model).SerializeToString(deterministic=True), users
+
+
+@pytest.mark.parametrize("error", [NearMiss("too late"), RuntimeError("a bug")])
+def test_what_an_action_made_before_it_gave_up_leaves_no_trace(graph, error):
+    @rewrite(lambda x: op.Exp(op.Neg(x)))
+    def late(m):
+        m.op.Mul(m.op.Add(m.x, np.float32(7)), m.x)
+        raise error
+
+    model = graph([("Neg", "x", "n"), ("Exp", "n", "y")], X)
+    before = snapshot(model)
+    if isinstance(error, NearMiss):
+        assert apply_rules([late])(model, Report()) == 0
+    else:
+        with pytest.raises(RuntimeError):
+            apply_rules([late])(model, Report())
+    assert snapshot(model) == before
+
+
+def test_an_output_is_not_replaced_by_a_value_that_cannot_be_one(graph):
+    @rewrite(lambda x: op.Neg(op.Neg(x)))
+    def twice(m):
+        m.op.Mul(m.x, np.float32(2))  # of no use
+        return m.x
+
+    model = graph([("Neg", "x", "n"), ("Neg", "n", "y")], X)
+    before, report = snapshot(model), Report()
+    assert apply_rules([twice])(model, report) == 0
+    assert snapshot(model) == before
+    assert "an output of the graph keeps its node" in report.explanations[0]
+
+
+def test_a_reason_is_forgotten_when_the_match_succeeds_later(graph):
+    allowed = []
+
+    @rewrite(lambda x: op.Exp(op.Neg(x)))
+    def once(m):
+        m.require(bool(allowed), "not yet")
+        return m.op.Softsign(m.x)
+
+    model, report = graph([("Neg", "x", "n"), ("Exp", "n", "y")], X), Report()
+    assert apply_rules([once])(model, report) == 0
+    assert report.explanations == ["once not fused in 'n1': not yet"]
+    allowed.append(True)
+    assert apply_rules([once])(model, report) == 1
+    assert report.explanations == ["once fused in 'n1' (2 nodes)"]
+
+
+def test_numbers_of_half_precision_match_within_their_rounding(graph):
+    @rewrite(lambda x: x * 0.044715)
+    def scaled(m):
+        return m.op.Neg(m.x)
+
+    for number, found in ((0.044715, 1), (0.05, 0)):
+        model = graph([("Mul", "x k", "y")], {"x": ((4,), np.float16)}, k=np.float16(number))
+        assert apply_rules([scaled])(model, Report()) == found
+    model = graph([("Mul", "x k", "y")], {"x": (4,)}, k=np.float32(np.float16(0.044715)))
+    assert apply_rules([scaled])(model, Report()) == 0

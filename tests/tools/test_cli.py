@@ -8,9 +8,12 @@ import onnx
 import onnx_ir as ir
 import pytest
 import sardonyx
+from rich.console import Console
+from sardonyx.optimizer import pipeline
 from sardonyx.runtime.session import Session
 from sardonyx.tools.cli import app
 from sardonyx.tools.demo import DATA
+from sardonyx.tools.engines import ENGINES
 from typer.testing import CliRunner
 
 MODEL = str(DATA / "digits.onnx")
@@ -127,3 +130,111 @@ def test_bench_of_a_file(call, tmp_path):
     assert found.exit_code == 0, found.stdout + found.stderr
     assert "onnxruntime" in found.stdout
     assert "| digits | 1 | sardonyx |" in (tmp_path / "b.md").read_text()
+
+
+@pytest.fixture
+def two_inputs(tmp_path):
+    """``y = a + b * s``: a (n, 3), b (n, 3) float32, s a scalar int64."""
+    nodes = [
+        onnx.helper.make_node("Cast", ["s"], ["f"], to=1),
+        onnx.helper.make_node("Mul", ["b", "f"], ["p"]),
+        onnx.helper.make_node("Add", ["a", "p"], ["y"]),
+    ]
+    floats = [onnx.helper.make_tensor_value_info(name, 1, ["n", 3]) for name in "aby"]
+    scale = onnx.helper.make_tensor_value_info("s", 7, [])
+    graph = onnx.helper.make_graph(nodes, "test", [*floats[:2], scale], floats[2:])
+    imports = [onnx.helper.make_opsetid("", 20)]
+    path = tmp_path / "two.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=imports, ir_version=9), path)
+    return path
+
+
+def test_run_takes_files_and_numbers_for_several_inputs(call, two_inputs, tmp_path):
+    a, b = np.float32([[1, 2, 3]]), np.float32([[10, 20, 30]])
+    np.savez(tmp_path / "ab.npz", a=a, b=b)
+    out = tmp_path / "y.npz"
+    found = call("run", two_inputs, "-i", tmp_path / "ab.npz", "-i", "s=3", "-o", out)
+    assert found.exit_code == 0, found.stderr
+    with np.load(out) as results:
+        np.testing.assert_array_equal(results["y"], a + 3 * b)
+
+
+def test_an_error_of_a_run_names_the_inputs_that_were_random(call, two_inputs, tmp_path):
+    np.save(tmp_path / "a.npy", np.ones((2, 4), np.float32))
+    found = call("run", two_inputs, "-i", f"a={tmp_path / 'a.npy'}")
+    assert found.exit_code == 1
+    assert "'a'" in found.stderr
+    assert "random inputs: b 1×3, s scalar; give them with -i" in found.stderr
+
+
+def test_an_error_about_options_says_nothing_of_inputs(call, two_inputs, tmp_path):
+    for arguments in (("run", "--precision", "fp8"), ("profile", "-e", tmp_path / "p.txt")):
+        found = call(arguments[0], two_inputs, *arguments[1:])
+        assert found.exit_code == 1 and "random" not in found.stderr
+
+
+def test_optimize_verifies_on_given_inputs_and_explains(call, two_inputs, tmp_path):
+    out = tmp_path / "out.onnx"
+    found = call("optimize", two_inputs, "-o", out, "--verify", "-d", "n=5", "-i", "s=2")
+    assert found.exit_code == 0, found.stderr
+    assert "the results of every pass verified" in found.stdout
+    found = call("optimize", MODEL, "-o", out, "--explain", "--level", "basic")
+    assert found.exit_code == 0 and "others" in found.stdout
+    assert call("optimize", MODEL, "-o", out, "--level", "most").exit_code == 1
+
+
+def test_strings_run(call, tmp_path):
+    node = onnx.helper.make_node("Identity", ["x"], ["y"])
+    ports = [onnx.helper.make_tensor_value_info(n, 8, ["n"]) for n in "xy"]
+    graph = onnx.helper.make_graph([node], "test", ports[:1], ports[1:])
+    path = tmp_path / "strings.onnx"
+    onnx.save(onnx.helper.make_model(graph, ir_version=10), path)
+    found = call("run", path, "-i", "x=some,words")
+    assert found.exit_code == 0, found.stderr
+    assert "y" in found.stdout
+
+
+def test_inspect_counts_weights_of_branches(call, tmp_path):
+    def branch(name):
+        weights = onnx.numpy_helper.from_array(np.ones(1000, np.float32))
+        constant = onnx.helper.make_node("Constant", [], ["k"], value=weights)
+        add = onnx.helper.make_node("Add", ["x", "k"], ["z"])
+        out = onnx.helper.make_tensor_value_info("z", 1, [1000])
+        return onnx.helper.make_graph([constant, add], name, [], [out])
+
+    node = onnx.helper.make_node(
+        "If", ["c"], ["y"], then_branch=branch("t"), else_branch=branch("e")
+    )
+    x, y = (onnx.helper.make_tensor_value_info(n, 1, [1000]) for n in "xy")
+    c = onnx.helper.make_tensor_value_info("c", 9, [])
+    graph = onnx.helper.make_graph([node], "test", [x, c], [y])
+    path = tmp_path / "if.onnx"
+    onnx.save(onnx.helper.make_model(graph, ir_version=10), path)
+    shown = call("inspect", path).stdout
+    assert "3 nodes, 2.0 k parameters, 7.8 KiB of weights" in shown
+
+
+def test_compare_names_the_pass_at_fault(call, monkeypatch):
+    def wrong(model, report):
+        for node in model.graph:
+            if node.op_type == "Relu":
+                node.op_type = "Sigmoid"
+                return 1
+        return 0
+
+    monkeypatch.setitem(pipeline.LEVELS, "all", {"wrong": wrong})
+    monkeypatch.setattr("sardonyx.runtime.session.cache_folder", lambda: None)
+    found = call("compare", MODEL, "-d", "images=2", "--bisect")
+    assert found.exit_code == 1
+    assert "optimizer pass 'wrong' changed output 'probabilities'" in found.stdout
+
+
+def test_bench_fits_into_eighty_columns():
+    from sardonyx.tools.bench import Result, table
+    from sardonyx.tools.footprint import Footprint
+
+    size = Footprint(12.34, 0.56, 10 * 2**20)
+    results = [Result("squeezenet", 2, e, 9, 123.456, 234.567, 1.23, size) for e in ENGINES]
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table(results))
+    assert "…" not in console.export_text()

@@ -49,3 +49,14 @@ def test_without_a_cache_it_is_measured(monkeypatch):
     monkeypatch.setenv("SARDONYX_CACHE", "off")
     monkeypatch.setattr(module, "_measure", lambda threads: MACHINE)
     assert roofline(1) == MACHINE
+
+
+def test_the_higher_ceilings_of_two_measurements_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
+    tmp_path.chmod(0o700)
+    gbps = tuple(40.0 for _ in SIZES)
+    monkeypatch.setattr(module, "_measure", lambda threads: Roofline("test", threads, 120.0, gbps))
+    found = module.remeasure(MACHINE)
+    assert found.gflops == 120
+    assert found.gbps == tuple(max(a, 40.0) for a in MACHINE.gbps)
+    assert roofline(1) == found

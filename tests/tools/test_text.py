@@ -38,3 +38,24 @@ def test_missing_values_are_dashes():
         "0",
         "12.5 %",
     )
+
+
+def test_units_and_tails():
+    assert text.number(1, "FLOP") == "1 FLOP"
+    assert text.number(8.2e9, "FLOP") == "8.2 GFLOP"
+    assert text.tail("model/block/conv", 10) == "…lock/conv"
+    assert text.tail("conv", 10) == "conv"
+
+
+def test_what_goes_into_a_pipe_is_wide_and_has_no_blanks_at_the_ends(capsys, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    console = text.console()
+    assert console.width == 200
+    table = text.table("a title", "name", "number:")
+    table.add_row("x" * 150, "1")
+    text.show(console, table, "[bold]end[/bold]")
+    lines = capsys.readouterr().out.splitlines()
+    assert any("x" * 150 in line for line in lines) and "end" in lines
+    assert all(line == line.rstrip() for line in lines)
+    monkeypatch.setenv("COLUMNS", "90")
+    assert text.console().width == 90
