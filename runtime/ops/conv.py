@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -73,6 +74,15 @@ class Window:
         reach = (self.kernel[axis] - 1) * self.dilations[axis] + 1
         total = size + self.pads[axis] + self.pads[axis + 2]
         return (total - reach) // self.strides[axis] + 1
+
+    def turned(self) -> Window:
+        """The same with height and width exchanged."""
+        made = copy.copy(self)
+        made.kernel, made.strides, made.dilations = (
+            pair[::-1] for pair in (self.kernel, self.strides, self.dilations)
+        )
+        made.pads = [self.pads[axis] for axis in (1, 0, 3, 2)]
+        return made
 
     @property
     def is_padded(self) -> bool:
@@ -204,6 +214,14 @@ def emit_convolution(
     out_channels: int,
 ) -> None:
     """Emit a step of the convolution driver on channels-last tensors."""
+    target, rank = y, len(y.shape)
+    axes = [0, None if rank == 3 else 2, rank - 1, 1]
+    if _is_column(window, x):
+        # The tile takes pixels of a row: a column is seen as one.
+        axes = [0, 3, 2, 1]
+        x, y = _turned(x), _turned(y)
+        residual = None if residual is None else _turned(residual)
+        window = window.turned()
     height, width = height_width(x.shape)
     out_height, out_width = height_width(y.shape)
     (kernel_h, kernel_w), channels = window.kernel, in_channels // groups
@@ -213,13 +231,11 @@ def emit_convolution(
     r_image, r_row, r_pixel = image_strides(residual) if residual is not None else (0, 0, 0)
     flat = simple and x_row == width * x_pixel and y_row == out_width * y_pixel
     flat = flat and (residual is None or r_row == out_width * r_pixel)
-    rank = len(y.shape)
-    axes = [0, None if rank == 3 else 2, rank - 1, 1]
     value = group.last.outputs[0]
     if ending.rest:
         before = [n for n in group.nodes if n not in ending.rest]
         value = before[-1].outputs[0]
-    ends = endings.pointwise_fields(low, ending.rest, value, y, axes)
+    ends = endings.pointwise_fields(low, ending.rest, value, target, axes)
     flat = flat and ends["may_flatten"] == 1
     per_group = out_channels // groups
     depth = kernel_h * kernel_w * channels
@@ -232,7 +248,7 @@ def emit_convolution(
     space = workspace_bytes(padded_width, channels, reach, copied)
     low.step(
         convolve,
-        outputs=[y],
+        outputs=[target],
         flops=2 * product(y.shape) * depth,
         x=x, w=packed, bias=bias, y=y, residual=residual,
         images=x.shape[0], height=height, width=width, channels=channels,
@@ -248,6 +264,19 @@ def emit_convolution(
         workspace=low.workspace(space) if copied else None, workspace_bytes=space,
         **tiles, **ends,
     )  # fmt: skip
+
+
+def _is_column(window: Window, x: Tensor) -> bool:
+    """Tell whether images are one pixel wide and stay so."""
+    narrow = len(x.shape) == 4 and x.shape[3] == 1 and x.shape[2] != 1
+    return narrow and window.kernel[1] == 1 and window.pads[1] == 0 and window.pads[3] == 0
+
+
+def _turned(tensor: Tensor) -> Tensor:
+    """View with height and width exchanged."""
+    (n, c, h, w), s = tensor.shape, tensor.strides
+    # The distance of rows in a one-pixel-wide image is that of its pixels.
+    return tensor.view((n, c, w, h), (s[0], s[1], s[2] * h, s[2]))
 
 
 def window_form(window: Window, out_width: Dim, registers: int = 1) -> tuple[int, int, int]:
