@@ -28,8 +28,9 @@ from ..simd import (
     vstore,
 )
 from ..target import L1_BYTES, L2_BYTES, LANES
+from . import tile as t
 from .packing import flat_width
-from .tile import FIRST, LAST
+from .tile import FIRST, LAST, WORDS
 
 # Input rows that the loops over panels should find in the second-level cache, and weights that
 # the loops over tiles should find in the first, in bytes.
@@ -99,27 +100,29 @@ def _copy_rows(
 
 @njit
 def _run_tiles(
-    tiles: Pointer, words: Pointer, a: Pointer, c: Pointer, residual: Pointer, width: int, mr: int
-) -> None:
-    """Run the tiles of one row, split nearly evenly; ``words`` holds all other arguments."""
-    lda, ldc, ldr = load_i64(words, 5), load_i64(words, 6), load_i64(words, 7)
+    tiles: Pointer, words: Pointer, a: Pointer, c: Pointer, residual: Pointer, width: int,
+    rows: int, mr: int,
+) -> None:  # fmt: skip
+    """Run the tiles of rows, each split nearly evenly; ``words`` holds all other arguments."""
     pieces = (width + mr - 1) // mr
     size = width // pieces
     larger = width - size * pieces
+    store_i64(words, t.ROWS, rows)
     for part in range(2):
-        rows, count = (size + 1, larger) if part == 0 else (size, pieces - larger)
+        pixels, count = (size + 1, larger) if part == 0 else (size, pieces - larger)
         if count == 0:
             continue
-        store_i64(words, 0, a)
-        store_i64(words, 2, c)
-        store_i64(words, 4, residual)
-        store_i64(words, 14, count)
-        call_kernel(load_i64(tiles, rows), words, 0, 1)
-        store_i64(words, 15, load_i64(words, 15) + 64 * load_i64(words, 16) * count)
-        a += rows * count * lda * 4
-        c += rows * count * ldc * 4
+        store_i64(words, t.A, a)
+        store_i64(words, t.C, c)
+        store_i64(words, t.RESIDUAL, residual)
+        store_i64(words, t.COUNT, count)
+        call_kernel(load_i64(tiles, pixels), words, 0, 1)
+        lines = load_i64(words, t.AHEAD_LINES) * count * rows
+        store_i64(words, t.AHEAD, load_i64(words, t.AHEAD) + 64 * lines)
+        a += pixels * count * load_i64(words, t.LDA) * 4
+        c += pixels * count * load_i64(words, t.LDC) * 4
         if residual != 0:
-            residual += rows * count * ldr * 4
+            residual += pixels * count * load_i64(words, t.LDR) * 4
 
 
 @njit
@@ -234,7 +237,7 @@ def convolve(
     Images x rows, or panels of output channels, are split over the threads, whichever divides
     better. For a 1 x 1 convolution without stride an image is one row of height * width pixels.
     """
-    words, block = stack_words(24), stack_words(64)
+    words, block = stack_words(WORDS), stack_words(64)
     panel = nv * LANES
     panels = (out_channels + panel - 1) // panel
     depth = kernel_h * kernel_w * channels
@@ -295,11 +298,13 @@ def convolve(
         segments0, segments1, length = kernel_h, kernel_w, channels
     block0, block_length = _reduction_blocks(segments0, segments1, length, panel)
 
-    store_f64(words, 19, low)
-    store_f64(words, 20, high)
-    store_i64(words, 18, activation)
-    store_i64(words, 6, y_pixel)
-    store_i64(words, 7, r_pixel)
+    store_f64(words, t.LOW, low)
+    store_f64(words, t.HIGH, high)
+    store_i64(words, t.ACTIVATION, activation)
+    store_i64(words, t.LDC, y_pixel)
+    store_i64(words, t.ROW_C, y_row)
+    store_i64(words, t.LDR, r_pixel)
+    store_i64(words, t.ROW_R, r_row)
 
     if panel_first == panel_last:
         return 0
@@ -308,6 +313,7 @@ def convolve(
     while row < row_last:
         image, h0 = row // out_height, row % out_height
         h1 = min(out_height, h0 + min(chunk, row_last - row))
+        full_rows = h1 - h0 - (1 if last_width < out_width and h1 == out_height else 0)
         group_copied = -1
         for index in range(panel_first, panel_last):
             group, p = index // panels, index % panels
@@ -334,31 +340,38 @@ def convolve(
                 w + (image * w_image + group * depth * _padded_channels(out_channels, panel)) * 4
             )
             packed += p * panel * depth * 4
-            store_i64(words, 3, bias + column * 4 if bias != 0 else 0)
-            store_i64(words, 5, stride_w * a_pixel)
-            store_i64(words, 9, a_row * dilation_h)
-            store_i64(words, 10, segments1)
-            store_i64(words, 11, dilation_w * a_pixel)
-            store_i64(words, 13, columns)
+            store_i64(words, t.BIAS, bias + column * 4 if bias != 0 else 0)
+            store_i64(words, t.LDA, stride_w * a_pixel)
+            store_i64(words, t.ROW_A, stride_h * a_row)
+            store_i64(words, t.SA0, a_row * dilation_h)
+            store_i64(words, t.S1, segments1)
+            store_i64(words, t.SA1, dilation_w * a_pixel)
+            store_i64(words, t.N, columns)
             s0, k0 = 0, 0
             while s0 < segments0 and k0 < length:
                 s_count, k_count = min(block0, segments0 - s0), min(block_length, length - k0)
                 final = s0 + s_count == segments0 and k0 + k_count == length
                 flags = (FIRST if s0 == 0 and k0 == 0 else 0) | (LAST if final else 0)
-                store_i64(words, 8, s_count)
-                store_i64(words, 12, k_count)
-                store_i64(words, 17, flags)
+                store_i64(words, t.S0, s_count)
+                store_i64(words, t.L, k_count)
+                store_i64(words, t.FLAGS, flags)
                 block_bytes = s_count * segments1 * k_count * width_of_panel * 4
                 at = packed + (s0 * segments1 * length + k0) * width_of_panel * 4
-                store_i64(words, 1, at)
-                store_i64(words, 15, at + block_bytes)
-                store_i64(words, 16, _lines_ahead(block_bytes, (h1 - h0) * row_tiles))
-                for h in range(h0, h1):
-                    a = a0 + ((h - h0) * stride_h * a_row + s0 * dilation_h * a_row + k0) * 4
-                    c = y + (image * y_image + h * y_row + column) * 4
-                    r = residual + (image * r_image + h * r_row + column) * 4
-                    columns_here = last_width if h == out_height - 1 else out_width
-                    _run_tiles(table, words, a, c, r if residual != 0 else 0, columns_here, mr)
+                store_i64(words, t.B, at)
+                store_i64(words, t.AHEAD, at + block_bytes)
+                store_i64(words, t.AHEAD_LINES, _lines_ahead(block_bytes, (h1 - h0) * row_tiles))
+                a = a0 + (s0 * dilation_h * a_row + k0) * 4
+                c = y + (image * y_image + h0 * y_row + column) * 4
+                r = residual + (image * r_image + h0 * r_row + column) * 4
+                if residual == 0:
+                    r = 0
+                if full_rows > 0:
+                    _run_tiles(table, words, a, c, r, out_width, full_rows, mr)
+                if full_rows < h1 - h0:
+                    a += full_rows * stride_h * a_row * 4
+                    c += full_rows * y_row * 4
+                    r += full_rows * r_row * 4
+                    _run_tiles(table, words, a, c, r, last_width, 1, mr)
                 s0 += s_count if k0 + k_count == length else 0
                 k0 = k0 + k_count if k0 + k_count < length else (0 if s0 < segments0 else length)
         if epilogue != 0:

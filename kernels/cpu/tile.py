@@ -1,7 +1,7 @@
 """The tile: the one inner loop under every convolution and matrix product.
 
 A tile holds ``mr`` rows (output pixels) by ``nv`` vectors (output channels) of accumulators in
-registers and computes, for ``count`` tiles one after the other,
+registers and computes, for ``rows`` rows of ``count`` tiles one after the other,
 
     c[m, n] (+)= sum over s0 < S0, s1 < S1, k < L of
                  a[m * lda + s0 * sa0 + s1 * sa1 + k] * b[((s0 * S1 + s1) * L + k) * NR + n]
@@ -27,6 +27,12 @@ from ..registry import Pointer, kernel_factory
 from ..simd import F32, I8, I64
 from ..target import LANES, REGISTERS
 
+# Words of a tile's argument record.
+(
+    A, B, C, BIAS, RESIDUAL, LDA, LDC, LDR, S0, SA0, S1, SA1, L, N, COUNT, ROWS, ROW_A, ROW_C,
+    ROW_R, AHEAD, AHEAD_LINES, FLAGS, ACTIVATION, LOW, HIGH,
+) = range(25)  # fmt: skip
+WORDS = 25
 FIRST, LAST = 1, 2
 NONE, CLIP, LEAKY_RELU, HARD_SWISH = range(4)
 _VECTOR = ir.VectorType(F32, LANES)
@@ -168,13 +174,16 @@ class _Tile:
         double = builder.shl(lda, I64(1))
         row_offsets = [I64(0), lda, double]
 
-        def segment(s: Any, carried: list[Any]) -> list[Any]:
-            s0, s1 = builder.sdiv(s, args["S1"]), builder.srem(s, args["S1"])
-            offset = builder.add(builder.mul(s0, args["sa0"]), builder.mul(s1, args["sa1"]))
-            base = self.address(a, offset)
+        def outer(_: Any, carried: list[Any]) -> list[Any]:
+            base, *rest = carried
+            rest = self.counted_loop("s1", args["S1"], [base, *rest], segment)[1:]
+            return [self.address(base, args["sa0"]), *rest]
+
+        def segment(_: Any, carried: list[Any]) -> list[Any]:
+            base, panel, *sums = carried
             starts = [self.address(base, builder.mul(lda, I64(m))) for m in groups]
-            inner = self.counted_loop("k", args["L"], [carried[0], *starts, *carried[1:]], multiply)
-            return [inner[0], *inner[1 + len(starts) :]]
+            inner = self.counted_loop("k", args["L"], [panel, *starts, *sums], multiply)
+            return [self.address(base, args["sa1"]), inner[0], *inner[1 + len(starts) :]]
 
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             panel, pointers = carried[0], carried[1 : 1 + len(groups)]
@@ -195,8 +204,7 @@ class _Tile:
             moved = [self.address(pointer, I64(4)) for pointer in pointers]
             return [self.address(panel, I64(self.nv * LANES * 4)), *moved, *sums]
 
-        total = builder.mul(args["S0"], args["S1"])
-        return self.counted_loop("s", total, [b, *accumulators], segment)[1:]
+        return self.counted_loop("s0", args["S0"], [a, b, *accumulators], outer)[2:]
 
     def finish(self, residual: Any, values: list[Any]) -> list[Any]:
         """Residual and activation, at the last block of the reduction."""
@@ -275,12 +283,11 @@ class _Tile:
 
     def emit(self) -> None:
         builder, args = self.builder, self.args
-        for name in ("lda", "ldc", "ldr", "sa0", "sa1"):
+        for name in ("lda", "ldc", "ldr", "sa0", "sa1", "row_a", "row_c", "row_r"):
             args[name] = self.words(args[name])
-        pointers = [builder.inttoptr(args[name], _BYTE) for name in ("a", "c", "residual")]
+        places = ("a", "c", "residual", "ahead")
+        pointers = [builder.inttoptr(args[name], _BYTE) for name in places]
         steps = [builder.mul(args[name], I64(self.mr)) for name in ("lda", "ldc", "ldr")]
-
-        pointers.append(builder.inttoptr(args["ahead"], _BYTE))
         steps.append(builder.shl(args["ahead_lines"], I64(6)))
 
         def one(_: Any, carried: list[Any]) -> list[Any]:
@@ -291,32 +298,19 @@ class _Tile:
             self.store(c, done)
             return [self.address(p, step) for p, step in zip(carried, steps, strict=True)]
 
-        self.counted_loop("tile", args["count"], pointers, one)
+        def row(_: Any, carried: list[Any]) -> list[Any]:
+            ahead = self.counted_loop("tile", args["count"], carried, one)[-1]
+            strides = (args[name] for name in ("row_a", "row_c", "row_r"))
+            return [*(self.address(p, s) for p, s in zip(carried, strides, strict=False)), ahead]
+
+        self.counted_loop("row", args["rows"], pointers, row)
 
 
-_FIELDS = [
-    "a",
-    "b",
-    "c",
-    "bias",
-    "residual",
-    "lda",
-    "ldc",
-    "ldr",
-    "S0",
-    "sa0",
-    "S1",
-    "sa1",
-    "L",
-    "n",
-    "count",
-    "ahead",
-    "ahead_lines",
-    "flags",
-    "activation",
-    "low",
-    "high",
-]
+_FIELDS = (
+    *("a", "b", "c", "bias", "residual", "lda", "ldc", "ldr", "S0", "sa0", "S1", "sa1", "L", "n"),
+    *("count", "rows", "row_a", "row_c", "row_r", "ahead", "ahead_lines", "flags"),
+    *("activation", "low", "high"),
+)
 
 
 @intrinsic(prefer_literal=True)
@@ -355,6 +349,10 @@ def tile(mr: int, nv: int) -> Callable[..., int]:
         L: int,
         n: int,
         count: int,
+        rows: int,
+        row_a: int,
+        row_c: int,
+        row_r: int,
         ahead: Pointer,
         ahead_lines: int,
         flags: int,
@@ -363,8 +361,8 @@ def tile(mr: int, nv: int) -> Callable[..., int]:
         high: float,
     ) -> int:
         _tile(
-            mr, nv, a, b, c, bias, residual, lda, ldc, ldr, S0, sa0, S1, sa1, L, n, count, ahead,
-            ahead_lines, flags, activation, low, high,
+            mr, nv, a, b, c, bias, residual, lda, ldc, ldr, S0, sa0, S1, sa1, L, n, count, rows,
+            row_a, row_c, row_r, ahead, ahead_lines, flags, activation, low, high,
         )  # fmt: skip
         return 0
 
