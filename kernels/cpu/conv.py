@@ -157,10 +157,15 @@ def run_epilogue(
 
 
 @njit
-def _reduction_blocks(segments0: int, segments1: int, length: int, panel: int) -> Any:
-    """How many segments, or elements of one, a tile takes at a time: its weights stay in L1."""
+def _reduction_blocks(
+    segments0: int, segments1: int, length: int, panel: int, tiles: int
+) -> Any:  # fmt: skip
+    """How many segments, or elements of one, a tile takes at a time: its weights stay in L1.
+
+    For ``tiles`` tiles; a few do not use the weights often enough to pay for the interruptions.
+    """
     segment_bytes = max(1, segments1 * length * panel * 4)
-    if segment_bytes * segments0 <= PANEL_BYTES * 3 // 2:
+    if tiles < 3 or segment_bytes * segments0 <= PANEL_BYTES * 3 // 2:
         return segments0, length
     if segment_bytes <= PANEL_BYTES * 3 // 2 or segments1 > 1:
         return max(1, PANEL_BYTES // segment_bytes), length
@@ -296,7 +301,9 @@ def convolve(
         segments0, segments1, length = kernel_h, 1, kernel_w * channels
     else:
         segments0, segments1, length = kernel_h, kernel_w, channels
-    block0, block_length = _reduction_blocks(segments0, segments1, length, panel)
+    row_tiles = (out_width + mr - 1) // mr
+    tiles_here = min(chunk, rows) * row_tiles
+    block0, block_length = _reduction_blocks(segments0, segments1, length, panel, tiles_here)
 
     store_f64(words, t.LOW, low)
     store_f64(words, t.HIGH, high)
@@ -308,7 +315,6 @@ def convolve(
 
     if panel_first == panel_last:
         return 0
-    row_tiles = (out_width + mr - 1) // mr
     row = row_first
     while row < row_last:
         image, h0 = row // out_height, row % out_height
