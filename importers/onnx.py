@@ -16,6 +16,7 @@ from onnx_ir.passes import common
 from .. import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
 from . import CANONICAL_OPSET
 from .check import check_model
+from .inference import infer
 from .upgrade import upgrade
 from .wire import HERE, LIGHT, shed_weights
 
@@ -104,7 +105,7 @@ class Loader:
         """Check a light proto and build the model from it."""
         check_model(proto)
         _densify(proto.graph)
-        proto = _infer(proto)
+        proto = infer(proto)
         try:
             model = ir.from_proto(proto)
         except Exception as error:
@@ -290,31 +291,6 @@ def _serialized(model: onnx.ModelProto) -> bytes:
             "the ModelProto cannot be serialized (it is limited to 2 GB): save it with external "
             f"data and load the file ({error})"
         ) from error
-
-
-def _infer(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Add inferred types and shapes; raise `InvalidModel` where they contradict each other."""
-    try:
-        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
-    except Exception as error:
-        conflicts = [line for line in str(error).splitlines() if _is_conflict(line)]
-    if conflicts:
-        raise InvalidModel("types or shapes conflict: " + "; ".join(conflicts))
-    try:
-        return onnx.shape_inference.infer_shapes(model)
-    except Exception:
-        return model
-
-
-def _is_conflict(line: str) -> bool:
-    """Tell an error of the model from what inference just cannot do, or may be wrong about."""
-    wrong = (
-        "inconsistent type",
-        "unsupported type",
-        "Incompatible dimensions",
-        "elem type differs",
-    )
-    return any(word in line for word in wrong)
 
 
 def _root(error: BaseException) -> BaseException:

@@ -1,0 +1,103 @@
+"""Types and shapes by onnx's own inference, which also finds what contradicts itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto
+
+from .. import InvalidModel
+from .check import describe
+
+_DECLARED = "Inferred shape and existing shape differ"
+
+
+def infer(model: ModelProto) -> ModelProto:
+    """Add inferred types and shapes.
+
+    Shapes that the model declares of what its nodes make are believed only where they agree with
+    what the nodes do, as in onnxruntime.
+
+    Raises
+    ------
+    InvalidModel
+        Types, shapes or attributes contradict each other; names the nodes.
+    """
+    for graph in (model.graph, *(GraphProto(node=f.node) for f in model.functions)):
+        for inner in _graphs(graph):
+            for node in inner.node:
+                _check_safe(node)
+    found = _strictly_inferred(model)
+    if isinstance(found, ModelProto):
+        return found
+    if any(_DECLARED in line for line in found):
+        _forget_declared(model.graph)
+        found = _strictly_inferred(model)
+        if isinstance(found, ModelProto):
+            return found
+    if conflicts := [_readable(line) for line in found if _is_conflict(line)]:
+        raise InvalidModel("types or shapes conflict: " + "; ".join(conflicts))
+    try:
+        return onnx.shape_inference.infer_shapes(model)
+    except Exception:
+        return model
+
+
+def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
+    yield graph
+    for node in graph.node:
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _graphs(inner)
+
+
+def _check_safe(node: NodeProto) -> None:
+    """Refuse what onnx's inference does not survive: it would read outside its arrays."""
+    if node.op_type == "GatherND" and not node.domain:
+        batch = next((a.i for a in node.attribute if a.name == "batch_dims"), 0)
+        if batch < 0:
+            raise InvalidModel(
+                f"{describe(node)}: attribute 'batch_dims' is {batch}, expected 0 or more"
+            )
+
+
+def _forget_declared(graph: GraphProto) -> None:
+    for inner in _graphs(graph):
+        del inner.value_info[:]
+        for output in inner.output:
+            if output.type.HasField("tensor_type"):
+                output.type.tensor_type.ClearField("shape")
+
+
+def _strictly_inferred(model: ModelProto) -> ModelProto | list[str]:
+    """Return the model with types and shapes, or the complaints of onnx, which name nodes."""
+    try:
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+    except Exception:
+        named = ModelProto()
+        named.CopyFrom(model)
+    for graph in _graphs(named.graph):
+        for node in graph.node:
+            node.name = node.name or f"producing {', '.join(map(repr, node.output))}"
+    try:
+        return onnx.shape_inference.infer_shapes(named, check_type=True, strict_mode=True)
+    except Exception as error:
+        return [line for line in str(error).splitlines() if line]
+
+
+def _is_conflict(line: str) -> bool:
+    """Tell an error of the model from what inference just cannot do, or is wrong about."""
+    # Said of the bodies of operators that onnx defines as functions, some of which are wrong; and
+    # where an input's type could not be inferred, as of initializers before IR version 4.
+    inside = line.count("(op_type:") > 1 or "One and only one of the attributes" in line
+    if inside or "but instead is null" in line:
+        return False
+    return "[ShapeInferenceError]" in line or "[TypeInferenceError]" in line
+
+
+def _readable(line: str) -> str:
+    """Turn ``(op_type:Add, node name: n): [ShapeInferenceError] why`` into a sentence."""
+    line = re.sub(r"\[\w+InferenceError\] |Inference error\(s\): ", "", line)
+    return re.sub(r"\(op_type:(\w+), node name: (.*?)\): ", r"\1 node \2: ", line)
