@@ -31,8 +31,6 @@ VECTOR.update(
     floor=simd.vfloor,
     ceil=simd.vceil,
     round=simd.vrint,
-    max=simd.vmax,
-    min=simd.vmin,
     fma=simd.fma,
 )
 
@@ -80,6 +78,16 @@ def square(a: Any) -> Any:
 @_vector
 def cube(a: Any) -> Any:
     return a * a * a
+
+
+@_vector
+def max(a: Any, b: Any) -> Any:
+    return simd.select(b != b, b, simd.vmax(a, b))  # vmax itself keeps a NaN of a only
+
+
+@_vector
+def min(a: Any, b: Any) -> Any:
+    return simd.select(b != b, b, simd.vmin(a, b))
 
 
 @_vector

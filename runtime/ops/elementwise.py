@@ -192,6 +192,13 @@ def short_name(dtype: str) -> str:
     return _SHORT.get(dtype) or dtype[0] + "".join(filter(str.isdigit, dtype))
 
 
+def _sign(node: Node, operands: list[str]) -> str:
+    dtype = node.required(0).dtype
+    if dtype.startswith("uint"):
+        return f"to_{short_name(dtype)}(not_equal({operands[0]},0))"
+    return f"sign({operands[0]})"
+
+
 def _cast(node: Node, operands: list[str]) -> str:
     target = short_name(node.infos[0].dtype)
     from_float = node.required(0).dtype.startswith("float") and target[0] in "iu"
@@ -304,7 +311,7 @@ _elementwise(
         "Identity": _call("identity"),
         "Neg": _call("neg"),
         "Abs": _call("abs"),
-        "Sign": _call("sign"),
+        "Sign": _sign,
         "Relu": _call("relu"),
         "Reciprocal": _call("reciprocal"),
         "BitwiseNot": _call("bitwise_not"),
