@@ -120,6 +120,7 @@ def _export(network: Any, example: Any) -> None:
         opset_version=18,
         optimize=False,
     )
+    assert program is not None  # it is only None in the exporter that torch no longer uses
     ClearMetadataAndDocStringPass()(program.model)  # stack traces, with paths of this machine
     onnx_ir.save(program.model, DATA / "digits.onnx")
 
