@@ -27,12 +27,21 @@ from .program import (
     OUTPUT,
     WEIGHTS,
     HostStep,
+    Port,
     Program,
     TensorSpec,
 )
 
 # About 50 ms at the speeds of time stamp counters: how long Ctrl-C may go unnoticed.
 _BUDGET_CYCLES = 150_000_000
+_MOST_ELEMENTS = 2.0**46
+
+
+def _allocated(shape: tuple[int, ...], dtype: str, what: str) -> np.ndarray:
+    try:
+        return np.empty(shape, dtype)
+    except (MemoryError, ValueError) as error:
+        raise KernelError(f"no memory for {what} of shape {shape} and type {dtype}") from error
 
 
 class _Memory:
@@ -78,6 +87,7 @@ class Executable:
         )
         self.run = teams.executor_function("run")
         self.phases = 1 + sum(bool(host.defines) for host in program.host_steps)
+        self.sizes = [_size_table(program, phase) for phase in range(self.phases)]
         self.host_operators: list[Any] = [None] * len(program.host_steps)
 
     def host_operator(self, index: int) -> Any:
@@ -87,6 +97,24 @@ class Executable:
 
             self.host_operators[index] = HostOp.from_bytes(self.program.host_steps[index].operator)
         return self.host_operators[index]
+
+
+def _size_table(program: Program, phase: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tensors that a phase places, and the slots of their sizes, a row each.
+
+    Rows are filled up with -1, where a context keeps the number 1.
+    """
+    found = [
+        index
+        for index, spec in enumerate(program.tensors)
+        if program.buffers[spec.buffer, 4] == phase and spec.dtype != "object"
+    ]
+    rank = max((len(program.tensors[index].shape) for index in found), default=0)
+    rows = [
+        [*program.tensors[index].shape, *[-1] * (rank - len(program.tensors[index].shape))]
+        for index in found
+    ]
+    return np.array(found, np.int64), np.array(rows, np.int64).reshape(len(found), rank)
 
 
 def _own(result: Any, inputs: Sequence[Any]) -> Any:
@@ -114,7 +142,8 @@ class Context:
         self.program = program
         self.threads = threads
         self.shapes: tuple[tuple[int, ...], ...] | None = None
-        self._values = np.zeros(max(len(program.code), 1), np.int64)
+        self._values = np.zeros(len(program.code) + 1, np.int64)
+        self._values[-1] = 1  # what `_size_table` fills up with
         self._symbols = np.zeros(max(len(program.symbols), 1), np.int64)
         if "threads" in program.symbols:
             self._symbols[program.symbols.index("threads")] = threads
@@ -212,6 +241,7 @@ class Context:
                     self._symbols[index] = size
         self._evaluate()
         self._check(0)
+        self._check_sizes(0)
         self._plan(0)
         self._output_specs = self._outputs_of(0)
         self.shapes = shapes
@@ -227,6 +257,27 @@ class Context:
             if left != right and not (check.broadcast and left == 1):
                 raise InvalidArgument(f"{check.message}: {left} and {right}")
 
+    def _check_sizes(self, phase: int) -> None:
+        """Refuse sizes below zero, and tensors beyond what 64-bit arithmetic on bytes can hold."""
+        tensors, slots = self.executable.sizes[phase]
+        sizes = self._values[slots]
+        wrong = (sizes < 0).any(1) | (sizes.astype(np.float64).prod(1) > _MOST_ELEMENTS)
+        if not wrong.any():
+            return
+        index = int(tensors[np.flatnonzero(wrong)[0]])
+        spec = self.program.tensors[index]
+        made = next((step for step in self.program.steps if index in step.outputs), None)
+        shape = [int(self._values[slot]) for slot in spec.shape]
+        where = "" if made is None else f"node {made.name!r} ({made.op_type}): "
+        given = {p.name: self._given_shape(p) for p in self.program.inputs if p.dims is not None}
+        raise InvalidArgument(
+            f"{where}{spec.name!r} would have the shape {shape}, which cannot be; "
+            f"the inputs have the shapes {given}"
+        )
+
+    def _given_shape(self, port: Port) -> list[int]:
+        return [int(self._values[slot]) for slot in self.program.tensors[port.tensor].shape]
+
     def _plan(self, phase: int) -> None:
         self._plan_record[3] = phase
         self.executable.plan(_address(self._plan_record), 0, 1)
@@ -234,7 +285,7 @@ class Context:
         if self._arenas[phase].nbytes < size:
             # Freed first: the old arena and the new one never exist together.
             self._arenas[phase] = np.empty(0, np.uint8)
-            self._arenas[phase] = np.empty(size + 64, np.uint8)
+            self._arenas[phase] = _allocated((size + 64,), "uint8", "working memory")
         members = self._arena_members[phase]
         start = -(-_address(self._arenas[phase]) // 64) * 64
         self._bases[members] = self._offsets[members] + start
@@ -350,7 +401,7 @@ class Context:
 
     def _make_outputs(self, outputs: list[Any], specs: list[Any]) -> None:
         for index, buffer, shape, dtype in specs:
-            outputs[index] = array = np.empty(shape, dtype)
+            outputs[index] = array = _allocated(shape, dtype, "an output")
             self._bases[buffer] = _address(array)
 
     def _collect(self, outputs: list[Any]) -> list[Any]:
@@ -430,21 +481,44 @@ class Context:
         results = operator.run(inputs, captured)
         for tensor, result in zip(host.outputs, results, strict=False):
             if tensor >= 0:
-                self._keep(tensor, _own(result, inputs))
+                self._keep(host, tensor, _own(result, inputs))
         for position, axis, symbol in host.defines:
             self._symbols[symbol] = results[position].shape[axis]
         if host.defines:
             self._phase += 1
             self._evaluate()
+        self._check_host(host)
+        if host.defines:
             self._check(self._phase)
+            self._check_sizes(self._phase)
             self._plan(self._phase)
             self._make_outputs(outputs, self._outputs_of(self._phase))
         self._fill()
         self.host_ns[index] = time.perf_counter_ns() - start
 
-    def _keep(self, tensor: int, result: Any) -> None:
+    def _keep(self, host: HostStep, tensor: int, result: Any) -> None:
         spec = self.program.tensors[tensor]
-        if isinstance(result, np.ndarray) and spec.dtype != "object":
+        if spec.dtype != "object":
+            if not isinstance(result, np.ndarray) or result.ndim != len(spec.shape):
+                raise KernelError(
+                    f"node {host.name!r} ({host.op_type}) gave {spec.name!r} as a "
+                    f"{type(result).__name__} of shape {np.shape(result)}, expected "
+                    f"{len(spec.shape)} axes of {spec.dtype}"
+                )
             result = np.ascontiguousarray(result, np.dtype(spec.dtype)).reshape(result.shape)
             self._bases[spec.buffer] = _address(result)
         self._objects[spec.buffer] = result
+
+    def _check_host(self, host: HostStep) -> None:
+        """The kernels that follow rely on the shapes that were inferred."""
+        for tensor in host.outputs:
+            spec = self.program.tensors[tensor]
+            if tensor < 0 or spec.dtype == "object":
+                continue
+            wanted = tuple(int(self._values[slot]) for slot in spec.shape)
+            shape = self._objects[spec.buffer].shape
+            if shape != wanted:
+                raise KernelError(
+                    f"node {host.name!r} ({host.op_type}) gave {spec.name!r} the shape {shape}, "
+                    f"expected {wanted}"
+                )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
+from .. import InvalidModel
 from ..kernels import pointwise as language
 from .graph import Node, OnHost
 from .ops.elementwise import short_name
@@ -241,6 +242,11 @@ def _kind(dtype: str, stride: Dim) -> str:
 def broadcast_strides(low: Lowering, tensor: Tensor, target: Tensor) -> list[Dim]:
     """Strides of a tensor over the axes of the target; 0 where it is repeated."""
     missing = len(target.shape) - len(tensor.shape)
+    if missing < 0:
+        raise InvalidModel(
+            f"{tensor.name!r} of shape {tensor.shape} does not broadcast to {target.name!r} of "
+            f"shape {target.shape}"
+        )
     strides: list[Dim] = [0] * missing
     for axis, (size, stride) in enumerate(zip(tensor.shape, tensor.strides, strict=True)):
         wanted = target.shape[axis + missing]

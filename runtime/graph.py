@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx_ir as ir
 
+from .. import InvalidModel
 from .symbolic import Dim
 
 KNOWN_LIMIT = 256
@@ -144,6 +145,21 @@ class Node:
         name = self.outputs[index].name or ""
         own = None if shape is None else tuple(shape)
         return Info(name, dtype or self.required(0).dtype, own, **kwargs)
+
+
+def refuse(node: Node, what: str, got: Any, expected: str) -> NoReturn:
+    """Raise the error of a node that cannot be."""
+    raise InvalidModel(
+        f"node {node.name!r} ({node.op_type}): {what} is {got!r}, expected {expected}"
+    )
+
+
+def describe(info: Info | None) -> str:
+    """Name, type and shape of an input for an error message."""
+    if info is None:
+        return "(none)"
+    shape = "" if info.shape is None else list(info.shape)
+    return f"{info.name!r} {info.dtype}{shape}"
 
 
 def dtype_name(dtype: ir.DataType | None) -> str:

@@ -43,6 +43,7 @@ from .program import (
     TensorSpec,
 )
 from .symbolic import Dim, Expr, product
+from .validity import check_infos, check_node, naming
 
 
 @dataclass(eq=False)
@@ -221,16 +222,22 @@ class Lowering:
 
     def _infer_node(self, node: Node) -> None:
         operator = OPERATORS.get((node.ir.domain, node.op_type))
+        with naming(node):
+            check_node(node)
         try:
             if operator is None:
                 raise OnHost("no kernel for this operator yet")
             if any(info is not None and info.dtype == "object" for info in node.inputs):
                 raise OnHost("an input is not a plain numeric tensor")
-            node.infos = operator.infer(node)
+            if operator.term is not None and not _is_finite(node):
+                raise OnHost("an attribute is not finite")
+            with naming(node):
+                node.infos = operator.infer(node)
         except OnHost as reason:
             node.infos = host_infos(node, self.opsets)
             self.why_host[node.index] = str(reason)
             self._fresh_symbols(node)
+        check_infos(node)
         for value, info in zip(node.outputs, node.infos, strict=False):
             self.infos[value] = info
 
@@ -565,7 +572,8 @@ class Lowering:
             if tensor is not None:
                 self._touch(tensor)
         outputs = []
-        if self._defined[node.index]:
+        defined = self._defined.get(node.index, [])
+        if defined:
             self._phase += 1
         for value, info in zip(node.outputs, node.infos, strict=True):
             shape = info.shape or ()
@@ -575,7 +583,7 @@ class Lowering:
             self._tensors[value] = Tensor(buffer, 0, dtype, shape, strides, info.name)
             outputs.append(self._spec(self._tensors[value]) if value.name else -1)
         symbols = []
-        for position, axis, name in self._defined[node.index]:
+        for position, axis, name in defined:
             self.code.slot(symbolic.symbol(name))
             symbols.append((position, axis, self.code.symbols.index(name)))
         self._out.hosts.append(
@@ -627,12 +635,16 @@ class Lowering:
         self._current = node
         self._group = group.nodes if group is not None else (node,)
         try:
-            if group is not None:
-                group.emit(self)
-            else:
-                OPERATORS[node.ir.domain, node.op_type].lower(self, node)
+            with naming(node):
+                if group is not None:
+                    group.emit(self)
+                else:
+                    OPERATORS[node.ir.domain, node.op_type].lower(self, node)
         except OnHost as reason:
-            raise InvalidModel(f"node {node.name!r} ({node.op_type}): {reason}") from reason
+            # No kernel walks such strides; steps that were emitted already only cost time.
+            for member in self._group:
+                self.why_host[member.index] = str(reason)
+                self._emit_host(member)
         self._current, self._group = None, ()
 
     def _input_tensor(self, value: ir.Value) -> Tensor:
@@ -720,6 +732,12 @@ class Lowering:
     def _metadata(self) -> dict[str, Any]:
         host = {self.nodes[i].name: why for i, why in self.why_host.items()}
         return {"host": host, **self.options}
+
+
+def _is_finite(node: Node) -> bool:
+    """Tell whether all attributes can be written as literals of the pointwise language."""
+    floats = [a.value for a in node.ir.attributes.values() if a.type == ir.AttributeType.FLOAT]
+    return all(np.isfinite(value) for value in floats)
 
 
 def _bits(value: Any) -> Any:

@@ -39,6 +39,8 @@ EXTRA = {
     "runtime/host.py": {"onnx", "onnx_ir"},
     "runtime/backend.py": {"onnx"},
     "runtime/ops": {"onnx", "onnx_ir"},
+    "runtime/validity.py": {"onnx"},
+    "runtime/rules.py": {"onnx_ir"},
 }
 
 

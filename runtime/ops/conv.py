@@ -192,6 +192,9 @@ def x_rank(tensor: Tensor) -> int:
 def _bias(low: Lowering, node: Node, index: int, ending: endings.Plan) -> Tensor | None:
     """The head's bias and the group's, as one."""
     own = node.input(index)
+    if own is not None:
+        message = f"node {node.name!r} ({node.op_type}): elements of {own.name!r} and channels"
+        low.check(product(own.dims), node.infos[0].dims[1], message)
     if ending.bias is None:
         return None if own is None else low.ordered(low.tensor(node.values[index]))
     extra = low.infos[ending.bias].array().reshape(-1).astype(np.float32)
@@ -281,7 +284,8 @@ def _turned(tensor: Tensor) -> Tensor:
 
 def window_form(window: Window, out_width: Dim, registers: int = 1) -> tuple[int, int, int]:
     """Parameters of a kernel that walks a window (``kernels.cpu.window``)."""
-    shared = window.dilations[1] == 1 and window.kernel[1] <= MAX_TAPS
+    # Far apart, windows share nothing, and the source would list all pixels between them.
+    shared = window.dilations[1] == 1 and max(window.kernel[1], window.strides[1]) <= MAX_TAPS
     columns = columns_for(out_width, window.kernel[1], registers)
     return window.kernel[1] if shared else 0, window.strides[1], columns
 
@@ -320,6 +324,8 @@ def _emit_depthwise(
 
 
 # --- ConvTranspose ----------------------------------------------------------------------------
+
+MAX_STRIDE = 32  # one convolution is emitted for each phase of the stride
 
 
 def _transpose_sizes(node: Node) -> tuple[Window, list[int], list[Dim]]:
@@ -366,9 +372,11 @@ def _infer_transpose(node: Node) -> list[Info]:
     x, w = node.required(0), node.required(1)
     if x.dtype != "float32" or not w.is_constant or x.rank not in (3, 4):
         raise OnHost("only float32 with constant weights and one or two spatial axes")
-    _, pads, sizes = _transpose_sizes(node)
+    window, pads, sizes = _transpose_sizes(node)
     if any(pad < 0 for pad in pads):
         raise OnHost("negative padding")
+    if max(window.strides) > MAX_STRIDE:
+        raise OnHost(f"a stride over {MAX_STRIDE}")
     channels = w.dims[1] * node.attribute("group", 1)
     return [node.result((x.dims[0], channels, *sizes[-(x.rank - 2) :]))]
 
@@ -394,6 +402,8 @@ def _lower_transpose(low: Lowering, node: Node, group: Group) -> None:
         _lower_transpose(low, node, Group([node], node))
         emit_pointwise(low, Group(group.body))
         return
+    message = f"node {node.name!r} (ConvTranspose): channels of {x.name!r} and of the weights"
+    low.check(x.shape[1], weights.shape[0], message)
     y = low.output(group.last, order=order)
     bias = _bias(low, node, 2, ending)
     x4, y4 = _four(x), _four(y)

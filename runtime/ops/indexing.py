@@ -11,7 +11,7 @@ from ...kernels.cpu.elements import RANK
 from ...kernels.cpu.gather import gather, gather_elements, gather_nd
 from ...kernels.cpu.scatter import scatter_elements, scatter_nd
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
-from ..symbolic import Dim, product
+from ..symbolic import Dim, minimum, product
 from .elementwise import short_name
 from .registry import register
 
@@ -91,7 +91,7 @@ def _elements_fields(node: Node, whole: Tensor, indices: Tensor, name: str) -> d
 
 
 def _check_within(low: Lowering, node: Node, whole: Tensor, indices: Tensor) -> None:
-    """Beside the axis, indices may not be larger than the tensor; only equality is known of names.
+    """Beside the axis, indices may not be larger than the tensor.
 
     Sizes that are both numbers were compared by the shape rule.
     """
@@ -99,7 +99,7 @@ def _check_within(low: Lowering, node: Node, whole: Tensor, indices: Tensor) -> 
     for i, (size, count) in enumerate(zip(whole.shape, indices.shape, strict=True)):
         if i != axis and not (isinstance(size, int) and isinstance(count, int)):
             message = f"node {node.name!r} ({node.op_type}): sizes of axis {i}"
-            low.check(count, size, message)
+            low.check(minimum(count, size), count, message)
 
 
 def _elements(node: Node) -> tuple[Info, Info]:

@@ -98,8 +98,8 @@ def _infer_unsqueeze(node: Node) -> list[Info]:
 def _lower_reshape(low: Lowering, node: Node) -> None:
     x = low.tensor(node.values[0])
     shape = node.infos[0].dims
-    if node.op_type == "Reshape":
-        low.check(product(x.shape), product(shape), f"node {node.name!r} (Reshape): element counts")
+    message = f"node {node.name!r} ({node.op_type}): elements of {x.name!r} and of the result"
+    low.check(product(x.shape), product(shape), message)
     low.set(node, reshape_view(low, x, shape))
 
 
@@ -116,6 +116,8 @@ def reshape_view(low: Lowering, x: Tensor, shape: Sequence[Dim]) -> Tensor:
 
 def _reshaped_strides(x: Tensor, shape: Sequence[Dim]) -> list[Dim] | None:
     """Strides of a view with another shape, or None when elements would have to move."""
+    if any(n == 0 for n in (*x.shape, *shape)):
+        return None  # an empty tensor, of which a copy costs nothing
     old = [(n, s) for n, s in zip(x.shape, x.strides, strict=True) if n != 1]
     strides: list[Dim] = []
     position = 0
@@ -279,8 +281,13 @@ def _infer_split(node: Node) -> list[Info]:
 
 
 def _lower_split(low: Lowering, node: Node) -> None:
+    from ..lowering import sum_dims
+
     x = low.tensor(node.values[0])
     axis = node.attribute("axis", 0) % len(x.shape)
+    total = sum_dims(info.dims[axis] for info in node.infos)
+    message = f"node {node.name!r} (Split): size of axis {axis} of {x.name!r} and of its parts"
+    low.check(x.shape[axis], total, message)
     offset: Dim = 0
     for index, info in enumerate(node.infos):
         low.set(node, x.view(info.dims, x.strides, offset * x.strides[axis]), index)
@@ -351,6 +358,9 @@ def _lower_concat(low: Lowering, node: Node) -> None:
         whole = low.output(node, order=order)
     offset: Dim = 0
     for tensor in tensors:
+        for i, (size, wanted) in enumerate(zip(tensor.shape, info.dims, strict=True)):
+            if i != axis:
+                low.check(size, wanted, f"node {node.name!r} (Concat): axis {i} of {tensor.name!r}")
         part = whole.view(tensor.shape, whole.strides, offset * whole.strides[axis])
         if tensor.buffer is not part.buffer or tensor.offset != part.offset:
             emit_copy(low, tensor, part)
@@ -391,8 +401,12 @@ def _lower_depth_to_space(low: Lowering, node: Node) -> None:
     y = low.output(node, order=None)
     b = node.attribute("blocksize")
     small, large = (x, y) if node.op_type == "DepthToSpace" else (y, x)
-    n, _, h, w = small.shape
+    n, few_channels, h, w = small.shape
     c = large.shape[1]
+    message = f"node {node.name!r} ({node.op_type}): sizes of {x.name!r} and multiples of the block"
+    low.check(few_channels, c * b * b, message)
+    low.check(large.shape[2], h * b, message)
+    low.check(large.shape[3], w * b, message)
     first = node.attribute("mode", "DCR") == "DCR" or node.op_type == "SpaceToDepth"
     s, g = small.strides, large.strides
     block = [s[1] * c * b, s[1] * c, s[1]] if first else [s[1] * b, s[1], s[1] * b * b]

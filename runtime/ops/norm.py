@@ -154,6 +154,9 @@ def _lower_pixels(low: Lowering, node: Node) -> None:
     else:
         kernel = group_norm
         groups = node.attribute("num_groups")
+        low.check(
+            channels % groups, 0, f"node {node.name!r} ({node.op_type}): channels over groups"
+        )
         fields = {"groups": groups, "group": channels // groups}
         for index, name in ((1, "scale"), (2, "bias")):
             fields[name] = _group_vector(low, node, index, channels, groups)

@@ -80,7 +80,7 @@ def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
             f"node {node.name!r}: operator {node.ir.domain or 'ai.onnx'}.{node.op_type} "
             f"(opset {node.version}) is not known"
         ) from error
-    except onnx.shape_inference.InferenceError:
+    except Exception:  # what cannot be inferred is read off the results
         results = {}
     return [_info_of(value, results.get(value.name or "")) for value in node.outputs]
 

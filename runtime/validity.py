@@ -1,0 +1,130 @@
+"""What an operator takes, checked before its shape rule reads it: kernels trust their records.
+
+Rules look at attributes and at those sizes that are numbers. What is known only at run time is
+checked when a program is bound (`Lowering.check`, `Context.bind`).
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import onnx
+
+from .. import InvalidModel, SardonyxError
+from .graph import Info, Node, OnHost, describe, refuse
+from .rules import RULES
+from .symbolic import product
+
+_FLAGS = frozenset(
+    [
+        "allowzero", "ceil_mode", "exclusive", "fmod", "keepdims", "largest", "reverse", "sorted",
+        "noop_with_empty_axes", "select_last_index", "transA", "transB", "upper",
+    ]
+)  # fmt: skip
+_WORDS: dict[str, tuple[str, ...]] = {
+    "auto_pad": ("", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"),
+    "approximate": ("none", "tanh"),
+    "direction": ("LEFT", "RIGHT", "forward", "reverse", "bidirectional"),
+    "reduction": ("none", "add", "mul", "min", "max", "mean", "sum"),
+    "nearest_mode": ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
+    "coordinate_transformation_mode": (
+        "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
+        "tf_half_pixel_for_nn", "tf_crop_and_resize", "output_half_pixel",
+    ),
+}  # fmt: skip
+_MODES: dict[str, tuple[str, ...]] = {
+    "Pad": ("constant", "reflect", "edge", "wrap"),
+    "DepthToSpace": ("DCR", "CRD"),
+    "Resize": ("nearest", "linear", "cubic"),
+    "Upsample": ("nearest", "linear", "bilinear"),
+}
+
+
+def check_node(node: Node) -> None:
+    """Check types, attributes and sizes of a node of the standard domain.
+
+    Raises
+    ------
+    InvalidModel
+        Names the node, the attribute or tensor, what was expected and what came.
+    """
+    if node.ir.domain:
+        return
+    _check_types(node)
+    for name in node.ir.attributes:
+        if name in _FLAGS and node.attribute(name) not in (0, 1):
+            refuse(node, f"attribute {name!r}", node.attribute(name), "0 or 1")
+        words = _MODES.get(node.op_type) if name == "mode" else _WORDS.get(name)
+        if words is not None and node.attribute(name) not in words:
+            refuse(node, f"attribute {name!r}", node.attribute(name), f"one of {words}")
+    for rule in RULES.get(node.op_type, ()):
+        rule(node)
+
+
+@contextmanager
+def naming(node: Node) -> Iterator[None]:
+    """Let what Python raises while a node is lowered name the node and its inputs.
+
+    Rules state what is commonly wrong; this is for the rest, such as lists of unequal lengths.
+    """
+    try:
+        yield
+    except (SardonyxError, OnHost):
+        raise
+    except Exception as error:
+        given = ", ".join(map(describe, node.inputs))
+        raise InvalidModel(
+            f"node {node.name!r} ({node.op_type}) cannot be, with inputs {given}: {error!r}"
+        ) from error
+
+
+# --- types ------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _formals(op_type: str, version: int) -> tuple[str, ...] | None:
+    """Names of the types of the formal inputs, the last one repeated if it is variadic."""
+    try:
+        schema = onnx.defs.get_schema(op_type, version)
+    except onnx.defs.SchemaError:
+        return None
+    last = schema.inputs[-1] if schema.inputs else None
+    if last is not None and last.option == onnx.defs.OpSchema.FormalParameterOption.Variadic:
+        return tuple(f.type_str for f in schema.inputs) * (1 if last.is_homogeneous else 0)
+    return tuple(f.type_str for f in schema.inputs)
+
+
+def _check_types(node: Node) -> None:
+    """Inputs of one type variable have one type."""
+    formals = _formals(node.op_type, node.version)
+    if not formals:
+        return
+    first: dict[str, Info] = {}
+    for index, info in enumerate(node.inputs):
+        if info is None or info.dtype == "object":
+            continue
+        other = first.setdefault(formals[min(index, len(formals) - 1)], info)
+        if other.dtype != info.dtype:
+            what = f"type of {info.name!r}"
+            refuse(node, what, info.dtype, f"{other.dtype}, that of {other.name!r}")
+
+
+# --- results ---------------------------------------------------------------------------------
+
+
+def check_infos(node: Node) -> None:
+    """Refuse results that no array can have.
+
+    Raises
+    ------
+    InvalidModel
+        A size is negative, or one result has more elements than memory has addresses.
+    """
+    for info in node.infos:
+        numbers = [dim for dim in info.shape or () if isinstance(dim, int)]
+        if any(dim < 0 for dim in numbers) or product(numbers) >= 2**46:  # type: ignore[operator]
+            given = ", ".join(describe(value) for value in node.inputs)
+            refuse(node, f"shape of its result {info.name!r}", list(info.shape or ()),
+                   f"an array that can be, from inputs {given}")  # fmt: skip
