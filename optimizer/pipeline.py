@@ -9,7 +9,7 @@ from typing import Any
 
 import onnx_ir as ir
 
-from .. import InvalidArgument
+from .. import InvalidArgument, InvalidModel, SardonyxError
 from .branches import inline_branches
 from .duplicates import merge_initializers, merge_nodes
 from .fold import fold_constants
@@ -148,7 +148,7 @@ def optimize_with_report(
         report.rounds += 1
         for name, function in LEVELS[level].items():
             start = time.perf_counter()
-            count = function(model, report)
+            count = _apply(name, function, model, report)
             stages[name].seconds += time.perf_counter() - start
             stages[name].changes += count
             changed |= count > 0
@@ -159,6 +159,15 @@ def optimize_with_report(
     if not explain:
         report.forget()
     return model, report
+
+
+def _apply(name: str, function: Pass, model: ir.Model, report: Report) -> int:
+    try:
+        return function(model, report)
+    except SardonyxError:
+        raise
+    except Exception as error:
+        raise InvalidModel(f"optimizer pass {name!r} cannot read the model: {error!r}") from error
 
 
 def optimize(

@@ -128,6 +128,8 @@ class HostOp:
 
 
 def _as_array(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype.kind == "U":
+        return value.astype(object)  # as onnxruntime gives strings
     return np.asarray(value) if isinstance(value, np.generic | int | float | bool) else value
 
 

@@ -682,8 +682,11 @@ class Lowering:
     def _input_port(self, value: ir.Value) -> Port:
         info = self.infos[value]
         tensor = self._spec(self._tensors[value])
+        kind = "tensor" if info.dtype != "object" else "object"
+        if value.dtype == ir.DataType.STRING and isinstance(value.type, ir.TensorType):
+            kind = "string"
         if info.shape is None:
-            return Port(info.name, info.dtype, None, tensor, kind="object")
+            return Port(info.name, info.dtype, None, tensor, kind=kind)
         symbols, dims = [], []
         for dim in info.shape:
             name = None if isinstance(dim, int) else repr(dim)
@@ -691,7 +694,7 @@ class Lowering:
             if name is not None:
                 self.code.slot(dim)
             symbols.append(-1 if name is None else self.code.symbols.index(name))
-        return Port(info.name, info.dtype, dims, tensor, symbols)
+        return Port(info.name, info.dtype, dims, tensor, symbols, kind=kind)
 
     def _finish(self, outputs: list[Port]) -> Program:
         inputs = [self._input_port(value) for value in self._inputs]

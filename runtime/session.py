@@ -6,7 +6,6 @@ opened from there the next time, without onnx, the optimizer or the compiler.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import InvalidArgument, InvalidModel, __version__
-from ..kernels.compiler import cache_folder, environment_key
+from .. import InvalidArgument, InvalidModel, KernelError
+from ..kernels.compiler import cache_folder
 from ..kernels.precompile import compile_all
 from .executor import Context, Executable
+from .identity import content_key, environment
 from .program import Port, Program, is_artifact, load_program, save_program
 from .team import EXECUTOR_KERNELS
 
@@ -88,13 +88,21 @@ class Session:
         self.threads = threads or len(os.sched_getaffinity(0))
         self._source, self._options = model, {"precision": precision, "optimize": optimize}
         self._program = _open(model, self._options)
-        compile_all([*self._program.kernels, *EXECUTOR_KERNELS])
+        self._compile()
         self._executable = Executable(self._program)
         self._contexts: list[Context] = []
         self._names = [port.name for port in self._program.inputs]
         dtypes = [None if p.dtype == "object" else np.dtype(p.dtype) for p in self._program.inputs]
         self._expected = list(zip(self._names, dtypes, strict=True))
         self._output_names = [port.name for port in self._program.outputs]
+
+    def _compile(self) -> None:
+        """Compile what is not cached, showing progress on a terminal."""
+        try:
+            compile_all([*self._program.kernels, *EXECUTOR_KERNELS])
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise KernelError(f"a kernel of the model does not compile: {reason}") from error
 
     # --- running ------------------------------------------------------------------------------
 
@@ -151,13 +159,16 @@ class Session:
     def _arguments(
         self, feeds: Mapping[str, Any]
     ) -> tuple[list[np.ndarray], tuple[tuple[int, ...], ...]]:
+        if type(feeds) is not dict and not isinstance(feeds, Mapping):
+            kind = type(feeds).__name__
+            raise InvalidArgument(f"inputs are given as a mapping by name, not as a {kind}")
         arrays: list[Any] = []
         shapes: list[tuple[int, ...]] = []
         try:
             for name, dtype in self._expected:
                 array = feeds[name]
                 if dtype is None:
-                    arrays.append(array)
+                    arrays.append(_checked_object(self._program.inputs[len(arrays)], array))
                     shapes.append(())
                     continue
                 if type(array) is not np.ndarray or array.dtype is not dtype:
@@ -269,7 +280,7 @@ class Session:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the program, which opens on this kind of processor without being lowered again."""
-        if not save_program(self._program, Path(path), _environment()):
+        if not save_program(self._program, Path(path), environment()):
             raise InvalidArgument(f"cannot write {os.fspath(path)!r}")
 
     # --- life ---------------------------------------------------------------------------------
@@ -299,10 +310,29 @@ class Session:
 
 def _typed(value: Any, name: str, dtype: np.dtype) -> np.ndarray:
     """Return an input as an array of the type it must have."""
-    array = np.asarray(value)
+    array = _as_array(value, name)
     if array.dtype.newbyteorder("=") != dtype:
         raise InvalidArgument(f"input {name!r}: expected {dtype.name}, got {array.dtype.name}")
     return array.astype(dtype, copy=False)
+
+
+def _as_array(value: Any, name: str) -> np.ndarray:
+    try:
+        return np.asarray(value)
+    except Exception as error:
+        raise InvalidArgument(f"input {name!r} is no array: {error}") from error
+
+
+def _checked_object(port: Port, value: Any) -> Any:
+    """Check strings; what else is no plain tensor goes to onnx's reference as it is."""
+    if port.kind != "string":
+        return value
+    array = _as_array(value, port.name)
+    if array.dtype.kind not in "OUST" or not all(
+        isinstance(item, str | bytes) for item in array.reshape(-1)
+    ):
+        raise InvalidArgument(f"input {port.name!r}: expected strings, got {array.dtype.name}")
+    return array.astype(object)
 
 
 def _reopen(source: Any, threads: int, options: dict[str, str]) -> Session:
@@ -310,16 +340,6 @@ def _reopen(source: Any, threads: int, options: dict[str, str]) -> Session:
 
 
 # --- making programs --------------------------------------------------------------------------
-
-
-def _environment() -> str:
-    """What every program depends on: version, sources of the runtime, processor."""
-    digest = hashlib.sha256(f"{__version__} {environment_key()}".encode())
-    root = Path(__file__).parent.parent
-    for folder in ("runtime", "optimizer", "importers"):
-        for path in sorted((root / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:32]
 
 
 def _is_model(source: Any) -> bool:
@@ -335,8 +355,8 @@ def _optimized(source: Any, options: Mapping[str, str]) -> ir.Model:
 
 def _open(source: Any, options: Mapping[str, str]) -> Program:
     if not _is_model(source):
-        return load_program(Path(source), _environment())
-    key = _content_key(source, options)
+        return load_program(Path(source), environment())
+    key = content_key(source, options)
     folder = cache_folder()
     path = None if key is None or folder is None else folder / "programs" / f"{key}.sdx"
     if path is not None and path.exists():
@@ -351,24 +371,3 @@ def _open(source: Any, options: Mapping[str, str]) -> Program:
         # The mapped file takes the place of the copy in memory.
         program = load_program(path, key)
     return program
-
-
-def _content_key(source: Any, options: Mapping[str, str]) -> str | None:
-    """Digest of a model file or its bytes with all a program depends on; None for objects."""
-    digest = hashlib.sha256()
-    if isinstance(source, bytes):
-        digest.update(source)
-    elif isinstance(source, str | os.PathLike) and Path(source).suffix == ".onnx":
-        try:
-            with open(source, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256")
-        except OSError:
-            return None
-        # External data is not part of the file: its place, size and time stand for it.
-        for other in sorted(Path(source).parent.glob(f"{Path(source).name}*.data")):
-            info = other.stat()
-            digest.update(f"{other.name} {info.st_size} {info.st_mtime_ns}".encode())
-    else:
-        return None
-    digest.update(repr((sorted(options.items()), _environment())).encode())
-    return digest.hexdigest()[:40]
