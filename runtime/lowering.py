@@ -559,6 +559,11 @@ class Lowering:
             slot = self.code.slot
             self._out.checks.append(Check(slot(left), slot(right), broadcast, message, self._phase))
 
+    def check_some(self, count: Dim, wanted: Dim, message: str) -> None:
+        """Demand that there is something to make results of, if results are wanted at all."""
+        empty = symbolic.maximum(0, 1 - count)
+        self.check(empty * wanted, 0, f"{message} of nothing, in number")
+
     # --- host ---------------------------------------------------------------------------------
 
     def _emit_host(self, node: Node) -> None:

@@ -46,6 +46,7 @@ def _lower_arg(low: Lowering, node: Node) -> None:
     axis = node.attribute("axis", 0) % len(x.shape)
     sizes = _three(x, axis)
     y = low.output(node)
+    low.check_some(x.shape[axis], y.size, f"node {node.name!r} ({node.op_type}): positions")
     low.step(
         arg_extreme(short_name(x.dtype), int(node.op_type == "ArgMax")), outputs=[y], x=x, y=y,
         **sizes, x_outer=sizes["n"] * sizes["inner"], x_axis=sizes["inner"], x_inner=1,

@@ -53,7 +53,7 @@ def _infer_reduce(node: Node) -> list[Info]:
     if x.dtype not in _DTYPES[_KINDS[node.op_type]]:
         raise OnHost(f"{node.op_type} of {x.dtype}")
     axes = _axes(node)
-    if any(x.dims[axis] == 0 for axis in axes):
+    if any(x.dims[axis] == 0 for axis in axes) and node.op_type != "ReduceMean":
         raise OnHost("reduction of nothing")
     keep = node.attribute("keepdims", 1)
     shape = [1 if i in axes else dim for i, dim in enumerate(x.dims) if keep or i not in axes]
@@ -72,6 +72,9 @@ def emit_reduce(low: Lowering, node: Node, kind: str, axes: list[int]) -> None:
     x = low.tensor(node.values[0])
     rank = len(x.shape)
     y = low.output(node)
+    if kind == "mean":
+        count = product(x.shape[axis] for axis in axes)
+        low.check_some(count, y.size, f"node {node.name!r} ({node.op_type}): means")
     kept = [axis for axis in range(rank) if axis not in axes]
     # The result's strides over the axes of x that are kept.
     if len(y.shape) == rank:

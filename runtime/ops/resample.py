@@ -10,7 +10,7 @@ from ...kernels.cpu import resize as kernel
 from ...kernels.cpu.fill import fill
 from ...kernels.cpu.pad import MODES, RANK, pad
 from ..graph import Info, Node, OnHost
-from ..symbolic import Dim, maximum, minimum, product
+from ..symbolic import Dim, minimum, product
 from .conv import image_strides
 from .movement import emit_copy
 from .registry import register
@@ -60,9 +60,8 @@ def _scaled(dim: Dim, scale: float) -> Dim:
 def _lower_resize(low: Lowering, node: Node) -> None:
     x = low.channels_last(low.tensor(node.values[0]))
     y = low.output(node, order=(0, 2, 3, 1))
-    message = f"node {node.name!r} (Resize): pixels wanted of {x.name!r}, which may have none"
-    empty = maximum(0, 1 - product(x.shape))
-    low.check(minimum(empty, product(y.shape)), 0, message)
+    message = f"node {node.name!r} (Resize): pixels of {y.name!r} made"
+    low.check_some(product(x.shape), product(y.shape), message)
     scales = _scales(node) or [0.0] * 4
     x_image, x_row, x_pixel = image_strides(x)
     y_image, y_row, y_pixel = image_strides(y)
@@ -115,13 +114,15 @@ def _infer_pad(node: Node) -> list[Info]:
         raise OnHost("more axes than the kernel has, or negative pads with a mode")
     if not all(isinstance(pad, int) for pad in before + after):
         raise OnHost("padding depends on the input's shape")
+    shape = [d + a + b for d, a, b in zip(x.dims, before, after, strict=True)]
+    possible = all(not isinstance(dim, int) or dim >= 0 for dim in shape)
     for size, cut in zip(x.dims * 2, before + after, strict=True):
-        if isinstance(size, int) and isinstance(cut, int) and -cut > size:
+        if possible and isinstance(size, int) and isinstance(cut, int) and -cut > size:
             raise OnHost("more is cut off than there is")
     value = node.input(2)
     if value is not None and (not value.is_constant or value.array().size != 1):
         raise OnHost("the value is not constant")
-    return [node.result([d + a + b for d, a, b in zip(x.dims, before, after, strict=True)])]
+    return [node.result(shape)]
 
 
 def _lower_pad(low: Lowering, node: Node) -> None:
