@@ -55,12 +55,16 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
 
 def _check_safe(node: NodeProto) -> None:
     """Refuse what onnx's inference does not survive: it would read outside its arrays."""
-    if node.op_type == "GatherND" and not node.domain:
-        batch = next((a.i for a in node.attribute if a.name == "batch_dims"), 0)
-        if batch < 0:
-            raise InvalidModel(
-                f"{describe(node)}: attribute 'batch_dims' is {batch}, expected 0 or more"
-            )
+    given = {attribute.name: attribute.i for attribute in node.attribute}
+    if node.op_type == "GatherND" and given.get("batch_dims", 0) < 0:
+        raise InvalidModel(
+            f"{describe(node)}: attribute 'batch_dims' is {given['batch_dims']}, expected 0 or more"
+        )
+    parts = len(node.output)
+    if node.op_type == "Split" and given.get("num_outputs", parts) != parts:
+        raise InvalidModel(
+            f"{describe(node)}: attribute 'num_outputs' is {given['num_outputs']}, expected {parts}"
+        )
 
 
 def _forget_declared(graph: GraphProto) -> None:

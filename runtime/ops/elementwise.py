@@ -176,7 +176,12 @@ def _power(node: Node, operands: list[str]) -> str:
         values = exponent.array().reshape(-1)
         if values.size == 1 and float(values[0]) in _POWERS:
             return f"{_POWERS[float(values[0])]}({operands[0]})"
-    return f"pow({','.join(operands)})"
+    x, y = operands
+    if not (_integral(node) and _integral(node, 1)) or exponent.dtype.startswith("uint"):
+        return f"pow({x},{y})"
+    # Of whole numbers to negative powers only those of 1 and -1 are left; numba would raise.
+    inverse = f"pow(idiv(1,{x}),sub(2,bitwise_and({y},1)))"
+    return f"where(less({y},0),{inverse},pow({x},max({y},0)))"
 
 
 def _gelu(node: Node, operands: list[str]) -> str:

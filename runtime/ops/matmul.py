@@ -38,7 +38,14 @@ def _infer_matmul(node: Node) -> list[Info]:
     batch = broadcast([a.dims[:-2], b.dims[:-2]])
     rows = a.dims[-2:-1]
     columns = b.dims[-1:] if b.rank > 1 else ()
-    return [node.result((*batch, *rows, *columns))]
+    return [_some(node.result((*batch, *rows, *columns)))]
+
+
+def _some(result: Info) -> Info:
+    """Leave what is known to be empty to the host: there are no tiles for it."""
+    if any(dim == 0 for dim in result.dims):
+        raise OnHost("an empty result")
+    return result
 
 
 def _agree(node: Node, a: Info, b: Info, left: Dim, right: Dim) -> None:
@@ -60,7 +67,7 @@ def _infer_gemm(node: Node) -> list[Info]:
     _agree(node, a, b, k, depth)
     if depth == 0:
         raise OnHost("sums of nothing")
-    return [node.result((m, n))]
+    return [_some(node.result((m, n)))]
 
 
 def _lower_gemm(low: Lowering, node: Node, group: Group) -> None:

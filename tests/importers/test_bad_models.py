@@ -46,6 +46,12 @@ BAD_TEXT = [
      InvalidModel, r"initializer 'w' has the shape \[2\], but is declared \[3\]"),
     ("g (int32[2] w) => (float[2] y) <float[2] w = {1.0, 2.0}> { y = Neg(w) }",
      InvalidModel, "initializer 'w' holds FLOAT, but is declared INT32"),
+    ("g (float[4,2] x) => (float[2] y) { y = Softmax <axis = 2> (x) }",
+     InvalidModel, r"Softmax node producing 'y': 'axis' must be in \[-2 , 1\]"),
+    ("g (float[4,2] x) => (float[2] y) { y = Transpose <perm = [0, 0]> (x) }",
+     InvalidModel, "Transpose node producing 'y': .*perm.* repeated value"),
+    ("g (float[4,2] x, int64[1,1] i) => (y) { y = GatherND <batch_dims = -4> (x, i) }",
+     InvalidModel, "GatherND node producing 'y': attribute 'batch_dims' is -4"),
     ("g (bool c, float[2] x) => (float[2] y) { y = If (c) <then_branch = t () => (float[2] a) "
      "{ a = Neg(lost) }, else_branch = e () => (float[2] b) { b = Neg(x) }> }",
      InvalidModel, "'lost', which no node produces"),
@@ -57,6 +63,23 @@ def test_a_bad_graph_is_named(case):
     text, kind, message = case
     with pytest.raises(kind, match=message):
         sardonyx.load(parser.parse_model(HEAD + text))
+
+
+def test_a_split_into_more_than_it_says_is_named():
+    """onnx's own inference would end the process."""
+    text = "g (float[6] x) => (float[3] y, z) { y, z = Split <num_outputs = 1> (x) }"
+    with pytest.raises(InvalidModel, match="'num_outputs' is 1, expected 2"):
+        sardonyx.load(parser.parse_model(HEAD.replace("17", "18") + text))
+
+
+@pytest.mark.parametrize("declared", ["float[3] y", "float[2,1] y", "float[2] y"])
+def test_declared_shapes_that_contradict_the_nodes_are_not_believed(declared):
+    body = "<float[4] a> { a = Neg(x) s = Shape(a) y = Neg(a) }"
+    text = f"g (float[2] x) => ({declared}, int64[1] s) {body}"
+    session = sardonyx.Session(parser.parse_model(HEAD + text), threads=1)
+    y, shape = session.run(None, {"x": np.ones(2, np.float32)})
+    assert y.tolist() == [1, 1] and shape.tolist() == [2]
+    assert session.get_outputs()[0].shape == [2]
 
 
 def small_model() -> onnx.ModelProto:
