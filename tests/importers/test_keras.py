@@ -32,6 +32,32 @@ def network():
     )
 
 
+def separable():
+    return keras.Sequential(
+        [
+            keras.Input((33, 31, 3)),
+            layers.Conv2D(8, 3, strides=2, padding="same"),
+            layers.BatchNormalization(),
+            layers.ReLU(6.0),
+            layers.SeparableConv2D(16, 3, strides=2, padding="same"),
+            layers.Activation("swish"),
+            layers.DepthwiseConv2D(5, padding="same"),
+            layers.AveragePooling2D(2, padding="same"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(4),
+        ]
+    )
+
+
+def two_images():
+    left, right = keras.Input((12, 12, 3), name="left"), keras.Input((12, 12, 2), name="right")
+    x = layers.Conv2D(4, 3, padding="same", activation="relu")(left)
+    y = layers.BatchNormalization()(layers.Conv2D(4, 1)(right))
+    z = layers.Dropout(0.3)(layers.Conv2DTranspose(4, 2, strides=2)(layers.Concatenate()([x, y])))
+    mask = layers.Conv2D(1, 1, activation="sigmoid", name="mask")(z)
+    return keras.Model([left, right], [mask, layers.Dense(3, name="label")(keras.ops.max(z, 1))])
+
+
 def branched():
     sequence, offset = keras.Input((7, 6), name="sequence"), keras.Input((4,), name="offset")
     x, state, _ = layers.LSTM(8, return_sequences=True, return_state=True)(sequence)
@@ -60,6 +86,31 @@ def test_a_convolutional_network_takes_any_batch(rng):
     assert model.graph.inputs[0].shape[0].value == "batch"
     for batch in (1, 3):
         check(made, model, floats(rng, batch, 16, 16, 3))
+
+
+def trained(network, rng):
+    """Give batch normalizations statistics that are not those they begin with."""
+    for layer in network.layers:
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, w.shape) for w in layer.get_weights()])
+    return network
+
+
+def transposes(model):
+    return sum(node.op_type == "Transpose" for node in sardonyx.optimize(model).graph)
+
+
+def test_images_with_channels_last_are_transposed_where_they_come_in_and_go_out(rng):
+    made = trained(separable(), rng)
+    model = sardonyx.load(made)
+    check(made, model, floats(rng, 2, 33, 31, 3))
+    assert transposes(model) <= 2
+    made = trained(two_images(), rng)
+    model = sardonyx.load(made)
+    assert [value.name for value in model.graph.inputs] == ["left", "right"]
+    assert [value.name for value in model.graph.outputs] == ["mask", "label"]
+    check(made, model, floats(rng, 2, 12, 12, 3), floats(rng, 2, 12, 12, 2))
+    assert transposes(model) <= 4
 
 
 def test_recurrent_layers_with_several_inputs_and_outputs(rng):
