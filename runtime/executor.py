@@ -1,120 +1,20 @@
-"""Binds a program to actual sizes and runs it.
-
-A ``Context`` is what one run needs for itself: argument records, arena, and the Python objects
-of host steps. Binding evaluates the sizes, plans the arena and fills the records, all in
-compiled code; it is done again only when an input's shape changes.
-"""
+"""Runs a bound program: stretches of compiled steps, and host steps between them."""
 
 from __future__ import annotations
 
 import time
-from array import array as words_of
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from .. import InvalidArgument, KernelError
-from ..kernels.compiler import builtin, data_pointer_offset, kernel_address, native_function
+from .. import KernelError
 from ..kernels.registry import ERRORS
 from . import team as teams
-from .program import (
-    ADDRESS,
-    ARENA,
-    HOST,
-    INPUT,
-    KERNEL,
-    OUTPUT,
-    WEIGHTS,
-    HostStep,
-    Port,
-    Program,
-    TensorSpec,
-)
+from .binding import Binding, address_of, allocated
+from .program import HOST, HostStep
 
-# About 50 ms at the speeds of time stamp counters: how long Ctrl-C may go unnoticed.
-_BUDGET_CYCLES = 150_000_000
-_MOST_ELEMENTS = 2.0**46
-
-
-def _allocated(shape: tuple[int, ...], dtype: str, what: str) -> np.ndarray:
-    try:
-        return np.empty(shape, dtype)
-    except (MemoryError, ValueError) as error:
-        raise KernelError(f"no memory for {what} of shape {shape} and type {dtype}") from error
-
-
-class _Memory:
-    """Memory at an address, for numpy's array interface."""
-
-    def __init__(self, address: int, shape: tuple[int, ...], dtype: np.dtype, steps: Any) -> None:
-        self.__array_interface__ = {
-            "data": (address, False),
-            "shape": shape,
-            "typestr": dtype.str,
-            "strides": steps,
-            "version": 3,
-        }
-
-
-empty = np.empty
-
-
-def _address(array: np.ndarray) -> int:
-    return int(array.__array_interface__["data"][0])
-
-
-class Executable:
-    """A program made ready for this process: kernel addresses resolved, tables split."""
-
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        patches = program.patches
-        addresses = [kernel_address(ref) for ref in program.kernels]
-        words = program.words.copy()
-        for word, _, kernel, _ in patches[patches[:, 1] == KERNEL]:
-            words[word] = addresses[kernel]
-        self.words = words
-        self.bind_patches = np.ascontiguousarray(patches[patches[:, 1] != KERNEL])
-        addressed = patches[patches[:, 1] == ADDRESS]
-        moving = np.isin(program.buffers[addressed[:, 2], 0], (INPUT, OUTPUT))
-        self.run_patches = np.ascontiguousarray(addressed[moving])
-        self.steps = np.array(
-            [(addresses[step.kernel], step.record) for step in program.steps], np.int64
-        ).reshape(-1, 2)
-        self.evaluate, self.plan, self.fill = (
-            native_function(teams.executor_function(name)) for name in ("evaluate", "plan", "fill")
-        )
-        self.run = teams.executor_function("run")
-        self.phases = 1 + sum(bool(host.defines) for host in program.host_steps)
-        self.sizes = [_size_table(program, phase) for phase in range(self.phases)]
-        self.host_operators: list[Any] = [None] * len(program.host_steps)
-
-    def host_operator(self, index: int) -> Any:
-        """Return the operator of a host step; the reference implementation loads on first use."""
-        if self.host_operators[index] is None:
-            from .host import HostOp
-
-            self.host_operators[index] = HostOp.from_bytes(self.program.host_steps[index].operator)
-        return self.host_operators[index]
-
-
-def _size_table(program: Program, phase: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tensors that a phase places, and the slots of their sizes, a row each.
-
-    Rows are filled up with -1, where a context keeps the number 1.
-    """
-    found = [
-        index
-        for index, spec in enumerate(program.tensors)
-        if program.buffers[spec.buffer, 4] == phase and spec.dtype != "object"
-    ]
-    rank = max((len(program.tensors[index].shape) for index in found), default=0)
-    rows = [
-        [*program.tensors[index].shape, *[-1] * (rank - len(program.tensors[index].shape))]
-        for index in found
-    ]
-    return np.array(found, np.int64), np.array(rows, np.int64).reshape(len(found), rank)
+_empty = np.empty
 
 
 def _own(result: Any, inputs: Sequence[Any]) -> Any:
@@ -126,184 +26,8 @@ def _own(result: Any, inputs: Sequence[Any]) -> Any:
     return result
 
 
-class Context:
-    """The private state of one run at a time; see the module's text.
-
-    Parameters
-    ----------
-    executable : Executable
-    threads : int
-        Size of the team that walks the steps.
-    """
-
-    def __init__(self, executable: Executable, threads: int) -> None:
-        program = executable.program
-        self.executable = executable
-        self.program = program
-        self.threads = threads
-        self.shapes: tuple[tuple[int, ...], ...] | None = None
-        self._values = np.zeros(len(program.code) + 1, np.int64)
-        self._values[-1] = 1  # what `_size_table` fills up with
-        self._symbols = np.zeros(max(len(program.symbols), 1), np.int64)
-        if "threads" in program.symbols:
-            self._symbols[program.symbols.index("threads")] = threads
-        self._bases = np.zeros(max(len(program.buffers), 1), np.int64)
-        self._offsets = np.zeros_like(self._bases)
-        self._words = executable.words.copy()
-        self._scratch = np.zeros(2 * len(self._bases) + 1, np.int64)
-        self._arenas: list[np.ndarray] = [np.empty(0, np.uint8)] * executable.phases
-        self._objects: dict[int, Any] = {}
-        self._status = np.zeros(8, np.int64)
-        self._arrays: Sequence[np.ndarray] = ()
-        self._phase = 0
-        self._bounds = (0, len(program.steps))
-        self._team_address = 0
-        self._output_specs: list[Any] = []
-        self.host_ns = np.zeros(len(program.host_steps), np.int64)
-        self._constant_bases()
-        self._records()
-
-    def _constant_bases(self) -> None:
-        kinds = self.program.buffers[:, 0]
-        self._kinds = kinds
-        self._bases[: len(kinds)][kinds == WEIGHTS] = (
-            _address(self.program.weights) if self.program.weights.size else 0
-        )
-        self._input_buffers = [self.program.tensors[p.tensor].buffer for p in self.program.inputs]
-        self._arena_members = [
-            np.flatnonzero((kinds == ARENA) & (self.program.buffers[:, 4] == phase))
-            for phase in range(self.executable.phases)
-        ]
-
-    def _records(self) -> None:
-        program, executable = self.program, self.executable
-        base = _address(self._words)
-        self._steps = executable.steps.copy()
-        self._steps[:, 1] = base + 8 * self._steps[:, 1]
-        words = _address(self._words)
-        values, bases = _address(self._values), _address(self._bases)
-        self._evaluate_record = np.array(
-            [_address(program.code), len(program.code), _address(self._symbols), values], np.int64
-        )
-        patches = executable.bind_patches
-        self._fill_record = np.array(
-            [_address(patches), len(patches), values, bases, words], np.int64
-        )
-        self._plan_record = np.array(
-            [
-                _address(program.buffers),
-                len(program.buffers),
-                values,
-                0,
-                _address(self._offsets),
-                _address(self._scratch),
-                _address(self._scratch) + 16 * len(program.buffers),
-            ],
-            np.int64,
-        )
-        patches = executable.run_patches
-        # Objects of a run's inputs and outputs, for compiled code to find their data.
-        plain = not program.host_steps
-        buffers = [program.tensors[port.tensor].buffer for port in program.inputs]
-        buffers += [program.tensors[port.tensor].buffer for port in program.outputs]
-        self._is_plain = plain
-        self._array_buffers = np.array(buffers if plain else [], np.int64)
-        self._array_ids = words_of("q", [0] * len(buffers))
-        job = np.array(
-            [
-                _address(self._steps), 0, len(program.steps), 0, _address(self._status),
-                _BUDGET_CYCLES, 0, 0, _address(patches), len(patches), values, bases, words,
-                self.threads, self._array_ids.buffer_info()[0], _address(self._array_buffers),
-                len(self._array_buffers), data_pointer_offset(),
-            ],
-            np.int64,
-        )  # fmt: skip
-        job[7] = _address(job)
-        self._job = job
-        self._native_run = builtin(executable.run, job)
-
-    # --- binding ------------------------------------------------------------------------------
-
-    def bind(self, shapes: tuple[tuple[int, ...], ...]) -> None:
-        """Bind to the shapes of all inputs.
-
-        Raises
-        ------
-        InvalidArgument
-            Two inputs disagree on a named dimension, or sizes do not fit an operator.
-        """
-        self.shapes = None
-        for port, shape in zip(self.program.inputs, shapes, strict=True):
-            if port.dtype == "object":
-                continue
-            for size, index in zip(shape, port.symbols, strict=False):
-                if index >= 0:
-                    self._symbols[index] = size
-        self._evaluate()
-        self._check(0)
-        self._check_sizes(0)
-        self._plan(0)
-        self._output_specs = self._outputs_of(0)
-        self.shapes = shapes
-
-    def _evaluate(self) -> None:
-        self.executable.evaluate(_address(self._evaluate_record), 0, 1)
-
-    def _check(self, phase: int) -> None:
-        for check in self.program.checks:
-            if check.phase != phase:
-                continue
-            left, right = self._values[check.left], self._values[check.right]
-            if left != right and not (check.broadcast and left == 1):
-                raise InvalidArgument(f"{check.message}: {left} and {right}")
-
-    def _check_sizes(self, phase: int) -> None:
-        """Refuse sizes below zero, and tensors beyond what 64-bit arithmetic on bytes can hold."""
-        tensors, slots = self.executable.sizes[phase]
-        sizes = self._values[slots]
-        wrong = (sizes < 0).any(1) | (sizes.astype(np.float64).prod(1) > _MOST_ELEMENTS)
-        if not wrong.any():
-            return
-        index = int(tensors[np.flatnonzero(wrong)[0]])
-        spec = self.program.tensors[index]
-        made = next((step for step in self.program.steps if index in step.outputs), None)
-        shape = [int(self._values[slot]) for slot in spec.shape]
-        where = "" if made is None else f"node {made.name!r} ({made.op_type}): "
-        given = {p.name: self._given_shape(p) for p in self.program.inputs if p.dims is not None}
-        raise InvalidArgument(
-            f"{where}{spec.name!r} would have the shape {shape}, which cannot be; "
-            f"the inputs have the shapes {given}"
-        )
-
-    def _given_shape(self, port: Port) -> list[int]:
-        return [int(self._values[slot]) for slot in self.program.tensors[port.tensor].shape]
-
-    def _plan(self, phase: int) -> None:
-        self._plan_record[3] = phase
-        self.executable.plan(_address(self._plan_record), 0, 1)
-        size = int(self._scratch[2 * len(self.program.buffers)])
-        if self._arenas[phase].nbytes < size:
-            # Freed first: the old arena and the new one never exist together.
-            self._arenas[phase] = np.empty(0, np.uint8)
-            self._arenas[phase] = _allocated((size + 64,), "uint8", "working memory")
-        members = self._arena_members[phase]
-        start = -(-_address(self._arenas[phase]) // 64) * 64
-        self._bases[members] = self._offsets[members] + start
-        self._fill()
-
-    def _fill(self) -> None:
-        self.executable.fill(_address(self._fill_record), 0, 1)
-
-    def value(self, slot: int) -> int:
-        """Value of a size, as bound."""
-        return int(self._values[slot])
-
-    @property
-    def arena_bytes(self) -> int:
-        """Bytes of working memory held."""
-        return sum(arena.nbytes for arena in self._arenas)
-
-    # --- running ------------------------------------------------------------------------------
+class Context(Binding):
+    """What one run at a time needs for itself: a binding, and the objects of host steps."""
 
     def run(self, arrays: Sequence[np.ndarray], times: np.ndarray | None = None) -> list[Any]:
         """Run with contiguous arrays of the bound dtypes and shapes.
@@ -331,7 +55,7 @@ class Context:
             return outputs
         outputs = self._begin(arrays)
         if times is not None:
-            self._job[6] = _address(times)
+            self._job[6] = address_of(times)
         try:
             for stretch in self.program.stretches:
                 if stretch.first < stretch.last:
@@ -363,7 +87,10 @@ class Context:
 
     def _begin_plain(self, arrays: Sequence[np.ndarray]) -> list[Any]:
         """Begin a run without host steps, with as little Python as can be."""
-        outputs: list[Any] = [empty(shape, dtype) for _, _, shape, dtype in self._output_specs]
+        try:
+            outputs = [_empty(shape, dtype) for _, _, shape, dtype in self._output_specs]
+        except (MemoryError, ValueError):
+            outputs = [allocated(s, dtype, "an output") for _, _, s, dtype in self._output_specs]
         ids = self._array_ids
         index = 0
         for value in arrays:
@@ -382,27 +109,16 @@ class Context:
             if self._kinds[buffer] == HOST:
                 self._objects[buffer] = array
             else:
-                self._bases[buffer] = _address(array)
+                self._bases[buffer] = address_of(array)
         self._phase = 0
         outputs: list[Any] = [None] * len(self.program.outputs)
         self._make_outputs(outputs, self._output_specs)
         return outputs
 
-    def _outputs_of(self, phase: int) -> list[tuple[int, int, tuple[int, ...], str]]:
-        """Return (index, buffer, shape, dtype) of the outputs whose size a phase settles."""
-        found = []
-        for index, port in enumerate(self.program.outputs):
-            spec = self.program.tensors[port.tensor]
-            kind, *_, own_phase = self.program.buffers[spec.buffer]
-            if kind == OUTPUT and own_phase == phase:
-                shape = tuple(int(self._values[slot]) for slot in spec.shape)
-                found.append((index, spec.buffer, shape, spec.dtype))
-        return found
-
     def _make_outputs(self, outputs: list[Any], specs: list[Any]) -> None:
         for index, buffer, shape, dtype in specs:
-            outputs[index] = array = _allocated(shape, dtype, "an output")
-            self._bases[buffer] = _address(array)
+            outputs[index] = array = allocated(shape, dtype, "an output")
+            self._bases[buffer] = address_of(array)
 
     def _collect(self, outputs: list[Any]) -> list[Any]:
         for index, port in enumerate(self.program.outputs):
@@ -459,19 +175,6 @@ class Context:
 
     # --- host steps ---------------------------------------------------------------------------
 
-    def view(self, index: int) -> Any:
-        """Return a tensor as an array over its memory (valid until the next run), or an object."""
-        spec: TensorSpec = self.program.tensors[index]
-        if self._kinds[spec.buffer] == HOST and spec.dtype == "object":
-            return self._objects.get(spec.buffer)
-        dtype = np.dtype(spec.dtype)
-        shape = tuple(int(self._values[slot]) for slot in spec.shape)
-        steps = tuple(int(self._values[slot]) * dtype.itemsize for slot in spec.strides)
-        address = int(self._bases[spec.buffer] + self._values[spec.offset])
-        if 0 in shape or not address:
-            return np.empty(shape, dtype)
-        return np.asarray(_Memory(address, shape, dtype, steps))
-
     def _run_host(self, index: int, outputs: list[Any]) -> None:
         host: HostStep = self.program.host_steps[index]
         start = time.perf_counter_ns()
@@ -506,7 +209,7 @@ class Context:
                     f"{len(spec.shape)} axes of {spec.dtype}"
                 )
             result = np.ascontiguousarray(result, np.dtype(spec.dtype)).reshape(result.shape)
-            self._bases[spec.buffer] = _address(result)
+            self._bases[spec.buffer] = address_of(result)
         self._objects[spec.buffer] = result
 
     def _check_host(self, host: HostStep) -> None:

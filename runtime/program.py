@@ -2,7 +2,7 @@
 
 A program is plain data: integer tables, a blob of packed weights and the names needed for
 errors and profiles. It holds no address; those are filled in when it is bound to actual sizes
-(``executor.Context``). Sizes are slots of a table that ``symbolic.Code`` evaluates, so one
+(``binding.Binding``). Sizes are slots of a table that ``symbolic.Code`` evaluates, so one
 program serves every input shape.
 
 Artifact layout: magic, length and CRC-32 of the header, header (JSON), then the tables and the

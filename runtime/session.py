@@ -17,7 +17,8 @@ import numpy as np
 from .. import InvalidArgument, InvalidModel, KernelError
 from ..kernels.compiler import cache_folder
 from ..kernels.precompile import compile_all
-from .executor import Context, Executable
+from .executable import Executable
+from .executor import Context
 from .identity import content_key, environment
 from .program import Port, Program, is_artifact, load_program, save_program
 from .team import EXECUTOR_KERNELS

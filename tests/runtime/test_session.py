@@ -1,6 +1,7 @@
 import _thread
 import os
 import pickle
+import signal
 import stat
 import threading
 import time
@@ -151,15 +152,23 @@ def test_pickling(model, tmp_path):
         np.testing.assert_array_equal(again(x), session(x))
 
 
-def test_interrupt_ends_a_long_run():
-    square = np.eye(1024, dtype=np.float32)
+@pytest.fixture
+def interruptible():
+    """Hear SIGINT, which background jobs of a shell, and their children, ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_interrupt_ends_a_long_run(interruptible):
+    square = np.eye(512, dtype=np.float32)
     nodes = [
         oh.make_node("MatMul", [f"t{i}", "w"], [f"t{i + 1}"], name=f"product{i}")
         for i in range(400)
     ]
-    bytes_ = make_model(nodes, [("t0", 1, [1024, 1024])], ["t400"], [("w", square)])
+    bytes_ = make_model(nodes, [("t0", 1, [512, 512])], ["t400"], [("w", square)])
     session = sardonyx.Session(bytes_, threads=1)
-    x = np.ones((1024, 1024), np.float32)
+    x = np.ones((512, 512), np.float32)
     timer = threading.Timer(0.2, _thread.interrupt_main)
     start = time.perf_counter()
     timer.start()
