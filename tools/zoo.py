@@ -51,6 +51,8 @@ class Entry:
         Sizes for `random_inputs`: by the name of an input its shape, or of a dimension its size.
     values
         Inputs that are not random, by name.
+    integers
+        What integers are drawn below, where 0 and 1 alone would be no input of the model's kind.
     """
 
     package: str
@@ -58,6 +60,7 @@ class Entry:
     sha256: str
     dims: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     values: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    integers: int = 0
 
 
 _RAPIDOCR = "rapidocr==3.10.0", "rapidocr/models/"
@@ -132,6 +135,7 @@ PACKAGED: dict[str, Entry] = {
         "magika==1.0.3",
         "magika/models/standard_v3_3/model.onnx",
         "fe2d2eb49c5f88a9e0a6c048e15d6ffdf86235519c2afc535044de433169ec8c",
+        integers=257,
     ),
     "basic_pitch": _entry(
         _PITCH,
@@ -219,7 +223,12 @@ def inputs(name: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Return random inputs for a model of the zoo, at the sizes of its entry."""
     entry = PACKAGED.get(name)
     dims, values = (entry.dims, entry.values) if entry else ({}, {})
-    return random_inputs(ir.load(model(name)), dims, rng, values)
+    made = random_inputs(ir.load(model(name)), dims, rng, values)
+    if entry and entry.integers:
+        for key, array in made.items():
+            if array.dtype.kind == "i":
+                made[key] = rng.integers(0, entry.integers, array.shape).astype(array.dtype)
+    return made
 
 
 def random_inputs(
