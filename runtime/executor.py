@@ -78,7 +78,19 @@ class Executable:
         )
         self.run = teams.executor_function("run")
         self.phases = 1 + sum(bool(host.defines) for host in program.host_steps)
+        self.sizes = [self._sizes_of(phase) for phase in range(self.phases)]
         self.host_operators: list[Any] = [None] * len(program.host_steps)
+
+    def _sizes_of(self, phase: int) -> np.ndarray:
+        """Slots of all dimensions that are settled in a phase."""
+        phases = self.program.buffers[:, 4]
+        slots = {
+            slot
+            for spec in self.program.tensors
+            if phases[spec.buffer] == phase
+            for slot in spec.shape
+        }
+        return np.array(sorted(slots), np.int64)
 
     def host_operator(self, index: int) -> Any:
         """Return the operator of a host step; the reference implementation loads on first use."""
@@ -226,6 +238,22 @@ class Context:
             left, right = self._values[check.left], self._values[check.right]
             if left != right and not (check.broadcast and left == 1):
                 raise InvalidArgument(f"{check.message}: {left} and {right}")
+        if (self._values[self.executable.sizes[phase]] < 0).any():
+            self._raise_negative(phase)
+
+    def _raise_negative(self, phase: int) -> None:
+        """Name the step whose result would have a negative size."""
+        for step in self.program.steps:
+            for tensor in step.outputs:
+                spec = self.program.tensors[tensor]
+                shape = tuple(int(self._values[slot]) for slot in spec.shape)
+                own_phase = self.program.buffers[spec.buffer, 4]
+                if own_phase == phase and min(shape, default=0) < 0:
+                    raise InvalidArgument(
+                        f"node {step.name!r} ({step.op_type}): the inputs are too small: "
+                        f"{spec.name!r} would be of shape {shape}"
+                    )
+        raise InvalidArgument("the inputs are too small: a value would have a negative size")
 
     def _plan(self, phase: int) -> None:
         self._plan_record[3] = phase

@@ -232,6 +232,11 @@ class Lowering:
             self.why_host[node.index] = str(reason)
             self._fresh_symbols(node)
         for value, info in zip(node.outputs, node.infos, strict=False):
+            if any(isinstance(dim, int) and dim < 0 for dim in info.shape or ()):
+                raise InvalidModel(
+                    f"node {node.name!r} ({node.op_type}): the inputs are too small: "
+                    f"{info.name!r} would be of shape {info.shape}"
+                )
             self.infos[value] = info
 
     def _fresh_symbols(self, node: Node) -> None:
@@ -565,7 +570,8 @@ class Lowering:
             if tensor is not None:
                 self._touch(tensor)
         outputs = []
-        if self._defined[node.index]:
+        defined = self._defined.get(node.index, [])
+        if defined:
             self._phase += 1
         for value, info in zip(node.outputs, node.infos, strict=True):
             shape = info.shape or ()
@@ -575,7 +581,7 @@ class Lowering:
             self._tensors[value] = Tensor(buffer, 0, dtype, shape, strides, info.name)
             outputs.append(self._spec(self._tensors[value]) if value.name else -1)
         symbols = []
-        for position, axis, name in self._defined[node.index]:
+        for position, axis, name in defined:
             self.code.slot(symbolic.symbol(name))
             symbols.append((position, axis, self.code.symbols.index(name)))
         self._out.hosts.append(
@@ -626,14 +632,27 @@ class Lowering:
             return
         self._current = node
         self._group = group.nodes if group is not None else (node,)
+        made = len(self._out.steps), len(self._tensors), len(self._converted)
         try:
             if group is not None:
                 group.emit(self)
             else:
                 OPERATORS[node.ir.domain, node.op_type].lower(self, node)
         except OnHost as reason:
-            raise InvalidModel(f"node {node.name!r} ({node.op_type}): {reason}") from reason
+            self._take_back(*made)
+            for member in self._group:
+                self.why_host[member.index] = str(reason)
+                self._emit_host(member)
         self._current, self._group = None, ()
+
+    def _take_back(self, steps: int, tensors: int, converted: int) -> None:
+        """Forget steps, and the values they compute, when one shows that there is no kernel."""
+        del self._out.steps[steps:]
+        # What was entered last goes first.
+        while len(self._tensors) > tensors:
+            self._tensors.popitem()
+        while len(self._converted) > converted:
+            self._converted.popitem()
 
     def _input_tensor(self, value: ir.Value) -> Tensor:
         info = self.infos[value]

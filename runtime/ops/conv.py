@@ -366,6 +366,12 @@ def _infer_transpose(node: Node) -> list[Info]:
     x, w = node.required(0), node.required(1)
     if x.dtype != "float32" or not w.is_constant or x.rank not in (3, 4):
         raise OnHost("only float32 with constant weights and one or two spatial axes")
+    in_channels = x.dims[1]
+    if isinstance(in_channels, int) and in_channels != w.dims[0]:
+        raise InvalidModel(
+            f"node {node.name!r} (ConvTranspose): weights {w.name!r} of shape {w.dims} do not fit "
+            f"input {x.name!r} of shape {x.dims}"
+        )
     _, pads, sizes = _transpose_sizes(node)
     if any(pad < 0 for pad in pads):
         raise OnHost("negative padding")
@@ -388,6 +394,8 @@ def _lower_transpose(low: Lowering, node: Node, group: Group) -> None:
     window, pads, _ = _transpose_sizes(node)
     ending = endings.plan(low, node, group.body, 1)
     x = low.channels_last(low.tensor(node.values[0]))
+    message = f"node {node.name!r} (ConvTranspose): channels of {x.name!r} and of the weights"
+    low.check(x.shape[1], weights.shape[0], message)
     order = (0, *range(2, len(x.shape)), 1)
     if ending.rest or ending.residual is not None:
         # What the tile cannot do in registers becomes a step of its own.
