@@ -243,10 +243,14 @@ def broadcast_strides(low: Lowering, tensor: Tensor, target: Tensor) -> list[Dim
     """Strides of a tensor over the axes of the target; 0 where it is repeated."""
     missing = len(target.shape) - len(tensor.shape)
     if missing < 0:
-        raise InvalidModel(
-            f"{tensor.name!r} of shape {tensor.shape} does not broadcast to {target.name!r} of "
-            f"shape {target.shape}"
-        )
+        # The target may be a matrix product's result without its leading axes of size 1.
+        if any(dim != 1 for dim in tensor.shape[:-missing]):
+            raise InvalidModel(
+                f"{tensor.name!r} of shape {tensor.shape} does not broadcast to {target.name!r} of "
+                f"shape {target.shape}"
+            )
+        tensor = tensor.view(tensor.shape[-missing:], tensor.strides[-missing:])
+        missing = 0
     strides: list[Dim] = [0] * missing
     for axis, (size, stride) in enumerate(zip(tensor.shape, tensor.strides, strict=True)):
         wanted = target.shape[axis + missing]

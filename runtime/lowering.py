@@ -639,6 +639,7 @@ class Lowering:
             return
         self._current = node
         self._group = group.nodes if group is not None else (node,)
+        made = len(self._out.steps), len(self._tensors), len(self._converted)
         try:
             with naming(node):
                 if group is not None:
@@ -646,11 +647,20 @@ class Lowering:
                 else:
                     OPERATORS[node.ir.domain, node.op_type].lower(self, node)
         except OnHost as reason:
-            # No kernel walks such strides; steps that were emitted already only cost time.
+            self._take_back(*made)
             for member in self._group:
                 self.why_host[member.index] = str(reason)
                 self._emit_host(member)
         self._current, self._group = None, ()
+
+    def _take_back(self, steps: int, tensors: int, converted: int) -> None:
+        """Forget steps, and the values they compute, when one shows that there is no kernel."""
+        del self._out.steps[steps:]
+        # What was entered last goes first.
+        while len(self._tensors) > tensors:
+            self._tensors.popitem()
+        while len(self._converted) > converted:
+            self._converted.popitem()
 
     def _input_tensor(self, value: ir.Value) -> Tensor:
         info = self.infos[value]

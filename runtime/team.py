@@ -23,9 +23,12 @@ EXECUTOR_KERNELS = [
 """What every session needs beside its program's kernels."""
 
 _GENERATION, _SLEEPERS, _STOP, _SEMAPHORE = 0, 24, 32, 40
+# The record of ``executor.work``; a semaphore takes four words.
+_RECORD = 48
 _WORDS = 64
 
 _libc = ctypes.CDLL(None)
+_libc.calloc.argtypes, _libc.calloc.restype = (ctypes.c_size_t, ctypes.c_size_t), ctypes.c_size_t
 
 
 def executor_function(name: str) -> int:
@@ -38,18 +41,22 @@ class Team:
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        # One line more than needed, so that the words can begin at a cache line.
-        self._memory = np.zeros(_WORDS + 8, np.int64)
-        self.address = -(-self._memory.ctypes.data // 64) * 64
-        self._words = self._memory[(self.address - self._memory.ctypes.data) // 8 :]
+        # One line more than needed, so that the words can begin at a cache line. Never freed:
+        # workers look at them for a moment after the team is stopped, or lost by an exception.
+        memory = _libc.calloc(_WORDS + 8, 8)
+        if not memory:
+            raise MemoryError("no memory for a team of threads")
+        self.address = -(-memory // 64) * 64
+        words = (ctypes.c_int64 * _WORDS).from_address(self.address)
+        self._words = np.ctypeslib.as_array(words)
         if _libc.sem_init(ctypes.c_void_p(self.address + 8 * _SEMAPHORE), 0, 0):
             raise OSError("sem_init failed")
         work = native_function(executor_function("work"))
-        self._record = np.array([self.address], np.int64)
+        self._words[_RECORD] = self.address
         for thread in range(1, threads):
             threading.Thread(
                 target=work,
-                args=(self._record.ctypes.data, thread, threads),
+                args=(self.address + 8 * _RECORD, thread, threads),
                 name=f"sardonyx-{thread}",
                 daemon=True,
             ).start()

@@ -396,14 +396,14 @@ def _lower_transpose(low: Lowering, node: Node, group: Group) -> None:
     window, pads, _ = _transpose_sizes(node)
     ending = endings.plan(low, node, group.body, 1)
     x = low.channels_last(low.tensor(node.values[0]))
+    message = f"node {node.name!r} (ConvTranspose): channels of {x.name!r} and of the weights"
+    low.check(x.shape[1], weights.shape[0], message)
     order = (0, *range(2, len(x.shape)), 1)
     if ending.rest or ending.residual is not None:
         # What the tile cannot do in registers becomes a step of its own.
         _lower_transpose(low, node, Group([node], node))
         emit_pointwise(low, Group(group.body))
         return
-    message = f"node {node.name!r} (ConvTranspose): channels of {x.name!r} and of the weights"
-    low.check(x.shape[1], weights.shape[0], message)
     y = low.output(group.last, order=order)
     bias = _bias(low, node, 2, ending)
     x4, y4 = _four(x), _four(y)

@@ -59,15 +59,22 @@ def plan(low: Lowering, head: Node, body: Sequence[Node], channel_axis: int) -> 
     if queue and (other := _added(queue[0], value)) is not None and low.infos[other].shape == shape:
         found.residual = other
         value = queue.pop(0).outputs[0]
-    if queue and _activation(queue[0], value, found):
+    if queue and _is_last_use(value) and _activation(queue[0], value, found):
         queue.pop(0)
     found.rest = queue
     return found
 
 
+def _is_last_use(value: ir.Value) -> bool:
+    """Tell whether one node needs the value: what the tile goes on from is never in memory."""
+    return len(value.uses()) == 1
+
+
 def _added(node: Node, value: ir.Value) -> ir.Value | None:
-    """The other operand of a sum of two."""
-    if node.op_type not in ("Add", "Sum") or len(node.values) != 2 or node.values.count(value) != 1:
+    """The other operand of a sum of two, when nothing else needs the first."""
+    if node.op_type not in ("Add", "Sum") or len(node.values) != 2 or not _is_last_use(value):
+        return None
+    if value not in node.values:
         return None
     return node.values[1] if node.values[0] is value else node.values[0]
 
@@ -149,6 +156,9 @@ def pointwise_fields(
         strides = broadcast_strides(low, tensor, target)
         four = [0 if axis is None else strides[axis] for axis in axes]
         if four[3] not in (0, 1):
+            # Channels are an axis of the target: leading axes that are left out count.
+            missing = len(target.shape) - len(tensor.shape)
+            tensor = tensor.view((1,) * missing + tensor.shape, (0,) * missing + tensor.strides)
             tensor = low.channels_last(tensor) if len(tensor.shape) > 2 else low.ordered(tensor)
             strides = broadcast_strides(low, tensor, target)
             four = [0 if axis is None else strides[axis] for axis in axes]

@@ -1,0 +1,134 @@
+"""Small generated models, run by sardonyx and by onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import sardonyx
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+
+Feeds = Mapping[str, np.ndarray]
+Dims = Mapping[str, Sequence[int | str | None]]
+OPSET = 22
+
+
+def build(
+    nodes: Sequence[onnx.NodeProto],
+    feeds: Sequence[Feeds],
+    weights: Mapping[str, np.ndarray] | None = None,
+    outputs: Sequence[str] | None = None,
+    dims: Dims | None = None,
+    opset: int = OPSET,
+) -> onnx.ModelProto:
+    """Make a model; axes that differ from feed to feed are symbolic, unless ``dims`` says it."""
+    inputs = []
+    for name, first in feeds[0].items():
+        shape: Sequence[int | str | None] = (dims or {}).get(name) or [
+            size if all(feed[name].shape[axis] == size for feed in feeds) else f"{name}_{axis}"
+            for axis, size in enumerate(first.shape)
+        ]
+        kind = helper.np_dtype_to_tensor_dtype(first.dtype)
+        inputs.append(helper.make_tensor_value_info(name, kind, shape))
+    wanted = outputs or [name for name in nodes[-1].output if name]
+    for index, node in enumerate(nodes):
+        node.name = node.name or f"{node.op_type.lower()}{index}"
+    graph = helper.make_graph(
+        list(nodes),
+        "test",
+        inputs,
+        [onnx.ValueInfoProto(name=name) for name in wanted],
+        [onnx.numpy_helper.from_array(a, n) for n, a in (weights or {}).items()],
+    )
+    opsets = [helper.make_opsetid("", opset)]
+    return helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+def wanted_results(model: onnx.ModelProto, feeds: Sequence[Feeds]) -> list[list[Any]]:
+    """Results of onnxruntime; of onnx's reference for what onnxruntime has no kernel for."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    runner: Any
+    try:
+        runner = onnxruntime.InferenceSession(
+            model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+        )
+    except Exception as error:
+        if "NOT_IMPLEMENTED" not in str(error):
+            raise
+        runner = ReferenceEvaluator(model)
+    with np.errstate(all="ignore"):
+        return [list(runner.run(None, dict(feed))) for feed in feeds]
+
+
+def assert_same(found: Any, wanted: Any, tolerance: float) -> None:
+    assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+    if wanted.dtype.kind != "f":
+        np.testing.assert_array_equal(found, wanted)
+        return
+    finite = np.abs(wanted[np.isfinite(wanted)].astype(np.float64))
+    np.testing.assert_allclose(
+        found.astype(np.float64),
+        wanted.astype(np.float64),
+        rtol=tolerance,
+        atol=tolerance * min(float(finite.max(initial=0.0)), 1e30) + tolerance * 1e-2,
+    )
+
+
+@pytest.fixture
+def check() -> Callable[..., sardonyx.Session]:
+    """Compare a model's results with onnxruntime's, at all shapes and numbers of threads.
+
+    ``host`` names the operators that have no kernel for such inputs; all others must have one.
+    """
+
+    def check(
+        nodes: Sequence[onnx.NodeProto],
+        feeds: Feeds | Sequence[Feeds],
+        weights: Mapping[str, np.ndarray] | None = None,
+        *,
+        outputs: Sequence[str] | None = None,
+        dims: Dims | None = None,
+        threads: Sequence[int] = (2,),
+        host: Collection[str] = (),
+        opset: int = OPSET,
+        tolerance: float = 1e-4,
+        wanted: Sequence[Sequence[np.ndarray]] | None = None,
+    ) -> sardonyx.Session:
+        several = [feeds] if isinstance(feeds, Mapping) else list(feeds)
+        model = build(nodes, several, weights, outputs, dims, opset)
+        wanted = wanted or wanted_results(model, several)
+        for count in threads:
+            session = sardonyx.Session(model, threads=count, optimize="none")
+            steps = {step.op_type for step in session._program.host_steps}
+            assert steps == set(host)
+            for feed, expected in zip(several, wanted, strict=True):
+                for a, b in zip(session.run(None, feed), expected, strict=True):
+                    assert_same(np.asarray(a), b, tolerance)
+        return session
+
+    return check
+
+
+@pytest.fixture
+def refused() -> Callable[..., str]:
+    """Run what cannot be computed: opening or running it must raise an exception of ours."""
+
+    def refused(
+        nodes: Sequence[onnx.NodeProto],
+        feeds: Feeds,
+        weights: Mapping[str, np.ndarray] | None = None,
+        **kwargs: Any,
+    ) -> str:
+        model = build(nodes, [feeds], weights, **kwargs)
+        with pytest.raises(sardonyx.SardonyxError) as error:
+            sardonyx.Session(model, threads=1, optimize="none").run(None, feeds)
+        return str(error.value)
+
+    return refused
