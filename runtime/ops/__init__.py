@@ -2,6 +2,7 @@
 
 from . import (
     conv,
+    conv_transpose,
     elementwise,
     fill,
     indexing,
@@ -18,6 +19,7 @@ from .registry import OPERATORS
 __all__ = [
     "OPERATORS",
     "conv",
+    "conv_transpose",
     "elementwise",
     "fill",
     "indexing",

@@ -16,7 +16,7 @@ from ...kernels.target import LANES
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, product
 from . import epilogue as endings
-from .conv import tiles_for
+from .conv import alone, tiles_for
 from .elementwise import broadcast
 from .registry import register
 
@@ -308,14 +308,5 @@ def _ends(
     return endings.pointwise_fields(low, ending.rest, value, flat, axes, y.shape)
 
 
-def _alone(lower: Any) -> Any:
-    def lower_alone(low: Lowering, node: Node) -> None:
-        from ..fusion import Group
-
-        lower(low, node, Group([node], node))
-
-    return lower_alone
-
-
-register("MatMul", _infer_matmul, _alone(_lower_matmul), fused=_lower_matmul)
-register("Gemm", _infer_gemm, _alone(_lower_gemm), fused=_lower_gemm)
+register("MatMul", _infer_matmul, alone(_lower_matmul), fused=_lower_matmul)
+register("Gemm", _infer_gemm, alone(_lower_gemm), fused=_lower_gemm)
