@@ -1,5 +1,5 @@
 # make demo    classify real images with a trained network, beside onnxruntime
-# make test    run the tests; TESTS=tests/tools for some of them
+# make test    run the tests; TESTS=tests/tools for some of them, JOBS=0 in one process
 # make bench   measure, and write docs/benchmarks.md
 # make lint    ruff and mypy
 # make setup   only create .venv and install; every other target does so when needed
@@ -9,6 +9,7 @@ VENV   ?= .venv
 EXTRAS ?= dev
 PINS   ?=
 TESTS  ?= tests
+JOBS   ?= auto
 
 BIN := $(VENV)/bin
 # Touched after an installation, so that the next run does not install again.
@@ -20,7 +21,7 @@ demo: setup
 	$(BIN)/python -m sardonyx.tools.demo
 
 test: setup
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(TESTS)
 
 bench:
 	$(MAKE) setup EXTRAS=$(EXTRAS),bench
