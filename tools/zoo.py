@@ -305,9 +305,11 @@ def _unpack(requirement: str, folder: Path) -> None:
         unpacked = Path(scratch) / "unpacked"
         with zipfile.ZipFile(wheels[0]) as wheel:
             wheel.extractall(unpacked)
-        if folder.exists():  # another process was faster
-            return
-        os.replace(unpacked, folder)
+        try:
+            os.replace(unpacked, folder)
+        except OSError:
+            if not folder.exists():  # else another process was faster
+                raise
 
 
 def _digest(place: Path) -> str:
