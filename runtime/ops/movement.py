@@ -107,6 +107,8 @@ def reshape_view(low: Lowering, x: Tensor, shape: Sequence[Dim]) -> Tensor:
     """Return x with another shape: a view where its strides allow, else of a dense copy."""
     from ..lowering import contiguous_strides
 
+    if any(dim == 0 for dim in (*x.shape, *shape)):
+        return x.view(shape, contiguous_strides(shape))
     strides = _reshaped_strides(x, shape)
     if strides is None:
         x = low.ordered(x)
@@ -346,6 +348,13 @@ def _lower_concat(low: Lowering, node: Node) -> None:
     value, info = node.outputs[0], node.infos[0]
     axis = node.attribute("axis", 1) % info.rank
     tensors = [low.tensor(v) for v in node.values]
+    for tensor in tensors:
+        for i, (size, wanted) in enumerate(zip(tensor.shape, info.dims, strict=True)):
+            if i != axis:
+                message = (
+                    f"node {node.name!r} (Concat): axis {i} of {tensor.name!r} and of {info.name!r}"
+                )
+                low.check(size, wanted, message)
     placed = any(v in low.places and low.places[v][0] is not v for v in node.values if v)
     if low.is_placed(value):
         whole = low.tensor(value)

@@ -64,13 +64,14 @@ def wanted_results(model: onnx.ModelProto, feeds: Sequence[Feeds]) -> list[list[
             raise
         runner = ReferenceEvaluator(model)
     with np.errstate(all="ignore"):
-        return [list(runner.run(None, dict(feed))) for feed in feeds]
+        arrays = [{n: np.asarray(a) for n, a in feed.items()} for feed in feeds]
+        return [list(runner.run(None, feed)) for feed in arrays]
 
 
-def assert_same(found: Any, wanted: Any, tolerance: float) -> None:
-    assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype)
+def assert_same(found: Any, wanted: Any, tolerance: float, name: str) -> None:
+    assert (found.shape, found.dtype) == (wanted.shape, wanted.dtype), name
     if wanted.dtype.kind != "f":
-        np.testing.assert_array_equal(found, wanted)
+        np.testing.assert_array_equal(found, wanted, name)
         return
     finite = np.abs(wanted[np.isfinite(wanted)].astype(np.float64))
     np.testing.assert_allclose(
@@ -78,6 +79,7 @@ def assert_same(found: Any, wanted: Any, tolerance: float) -> None:
         wanted.astype(np.float64),
         rtol=tolerance,
         atol=tolerance * min(float(finite.max(initial=0.0)), 1e30) + tolerance * 1e-2,
+        err_msg=name,
     )
 
 
@@ -101,7 +103,8 @@ def check() -> Callable[..., sardonyx.Session]:
         tolerance: float = 1e-4,
         wanted: Sequence[Sequence[np.ndarray]] | None = None,
     ) -> sardonyx.Session:
-        several = [feeds] if isinstance(feeds, Mapping) else list(feeds)
+        given = [feeds] if isinstance(feeds, Mapping) else feeds
+        several = [{name: np.asarray(array) for name, array in feed.items()} for feed in given]
         model = build(nodes, several, weights, outputs, dims, opset)
         wanted = wanted or wanted_results(model, several)
         for count in threads:
@@ -109,11 +112,41 @@ def check() -> Callable[..., sardonyx.Session]:
             steps = {step.op_type for step in session._program.host_steps}
             assert steps == set(host)
             for feed, expected in zip(several, wanted, strict=True):
-                for a, b in zip(session.run(None, feed), expected, strict=True):
-                    assert_same(np.asarray(a), b, tolerance)
+                results = zip(session.run(None, feed), expected, model.graph.output, strict=True)
+                for a, b, port in results:
+                    assert_same(np.asarray(a), b, tolerance, port.name)
         return session
 
     return check
+
+
+@pytest.fixture
+def check_each(check: Callable[..., sardonyx.Session]) -> Callable[..., None]:
+    """Compare many nodes (one output each) that take their own inputs, in one model.
+
+    Missing kernels are compiled in parallel; onnxruntime may have no kernel for one of them.
+    """
+
+    def check_each(
+        cases: Sequence[tuple[onnx.NodeProto, Feeds]],
+        weights: Mapping[str, np.ndarray] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        nodes, feeds, wanted = [], {}, []
+        opset = kwargs.get("opset", OPSET)
+        for index, (node, own) in enumerate(cases):
+            made = onnx.NodeProto.FromString(node.SerializeToString())
+            constant = {n: a for n, a in (weights or {}).items() if n in node.input}
+            wanted.append(wanted_results(build([node], [own], constant, opset=opset), [own])[0][0])
+            names = {name: f"{name}_{index}" for name in own}
+            made.input[:] = [names.get(name, name) for name in node.input]
+            made.output[0] = f"{node.op_type}_{index}"
+            feeds |= {names[name]: array for name, array in own.items()}
+            nodes.append(made)
+        outputs = [node.output[0] for node in nodes]
+        check(nodes, feeds, weights, outputs=outputs, wanted=[wanted], **kwargs)
+
+    return check_each
 
 
 @pytest.fixture

@@ -1,0 +1,299 @@
+"""Operators that move elements: types, layouts, empty tensors, sizes that follow the input."""
+
+import numpy as np
+import pytest
+from onnx.helper import make_node
+
+TYPES = [
+    *("float32", "float64", "float16", "bool", "int8", "int16", "int32", "int64"),
+    *("uint8", "uint16", "uint32", "uint64"),
+]
+
+
+def values(dtype, *shape, seed=0):
+    rng = np.random.default_rng([seed, *shape])
+    return np.asarray(rng.integers(0, 2 if dtype == "bool" else 100, shape)).astype(dtype)
+
+
+def ints(*numbers):
+    return np.array(numbers, np.int64)
+
+
+# Operator, shape of x, constants in the order of the inputs, attributes.
+CASES = [
+    ("Reshape", (2, 3, 4), {"s": ints(4, 6)}, {}),
+    ("Reshape", (2, 3, 4), {"s": ints(0, -1)}, {}),
+    ("Reshape", (2, 3, 4), {"s": ints(1, 2, 1, 3, 4, 1)}, {}),
+    ("Reshape", (), {"s": ints(1, 1)}, {}),
+    ("Reshape", (1,), {"s": np.zeros(0, np.int64)}, {}),
+    ("Reshape", (0, 3), {"s": ints(3, 0)}, {"allowzero": 1}),
+    ("Flatten", (2, 3, 4), {}, {"axis": 0}),
+    ("Flatten", (2, 3, 4), {}, {"axis": 2}),
+    ("Flatten", (2, 3, 4), {}, {"axis": -1}),
+    ("Flatten", (2, 3, 4), {}, {"axis": 3}),
+    ("Squeeze", (1, 3, 1, 4), {}, {}),
+    ("Squeeze", (1, 3, 1, 4), {"a": ints(-2)}, {}),
+    ("Unsqueeze", (3, 4), {"a": ints(0, -1)}, {}),
+    ("Unsqueeze", (), {"a": ints(0)}, {}),
+    ("Transpose", (2, 3, 4), {}, {}),
+    ("Transpose", (2, 3, 4, 5), {}, {"perm": [2, 0, 3, 1]}),
+    ("Transpose", (), {}, {}),
+    ("Transpose", (40, 50), {}, {}),
+    ("Slice", (5, 6), {"b": ints(1), "e": ints(4)}, {}),
+    ("Slice", (5, 6), {"b": ints(-3, 1), "e": ints(99, -1), "a": ints(1, 0)}, {}),
+    ("Slice", (5, 6), {"b": ints(9), "e": ints(0), "a": ints(-1), "t": ints(-2)}, {}),
+    ("Slice", (5, 6), {"b": ints(-1), "e": ints(-99), "a": ints(0), "t": ints(-1)}, {}),
+    ("Slice", (5, 6), {"b": ints(-99), "e": ints(2**62), "a": ints(0), "t": ints(3)}, {}),
+    ("Slice", (5, 6), {"b": ints(4), "e": ints(1), "a": ints(1)}, {}),
+    ("Slice", (5, 6), {"b": ints(5), "e": ints(9), "a": ints(0)}, {}),
+    ("Expand", (3, 1), {"s": ints(2, 1, 4)}, {}),
+    ("Expand", (3, 1), {"s": ints(1)}, {}),
+    ("Expand", (), {"s": ints(2, 3)}, {}),
+    ("Expand", (1, 3), {"s": ints(0, 1)}, {}),
+    ("Tile", (2, 3), {"r": ints(2, 1)}, {}),
+    ("Tile", (2, 3), {"r": ints(3, 4)}, {}),
+    ("Tile", (2, 3), {"r": ints(0, 2)}, {}),
+    ("Tile", (1, 2, 1, 2, 3), {"r": ints(2, 2, 2, 2, 2)}, {}),
+    ("Tile", (2, 2, 2, 2, 3), {"r": ints(2, 2, 2, 2, 2)}, {}),
+    ("DepthToSpace", (2, 8, 2, 3), {}, {"blocksize": 2}),
+    ("DepthToSpace", (2, 18, 2, 3), {}, {"blocksize": 3, "mode": "CRD"}),
+    ("SpaceToDepth", (2, 3, 4, 6), {}, {"blocksize": 2}),
+    ("Shape", (2, 3), {}, {}),
+    ("Shape", (2, 3, 4), {}, {"start": -2, "end": -1}),
+    ("Size", (2, 3), {}, {}),
+]
+
+
+def node_of(op_type, constants, attributes, x="x"):
+    return make_node(op_type, [x, *constants], ["y"], **attributes)
+
+
+def host_of(op_type, shape):
+    """What no kernel takes: more separate axes than a copy has."""
+    return ["Tile"] if op_type == "Tile" and shape == (2, 2, 2, 2, 3) else []
+
+
+@pytest.mark.parametrize(("op_type", "shape", "constants", "attributes"), CASES, ids=str)
+def test_movements(check, op_type, shape, constants, attributes):
+    node = node_of(op_type, constants, attributes)
+    host = host_of(op_type, shape)
+    check([node], {"x": values("float32", *shape)}, constants, host=host, threads=[1, 4])
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_every_type(check_each, dtype):
+    for op_type, shape, constants, attributes in CASES:
+        if op_type in ("DepthToSpace", "SpaceToDepth") and dtype != "float32":
+            continue
+        if host_of(op_type, shape):
+            continue
+        node = node_of(op_type, constants, attributes)
+        check_each([(node, {"x": values(dtype, *shape)})], constants, threads=[1])
+
+
+@pytest.mark.parametrize(("op_type", "shape", "constants", "attributes"), CASES, ids=str)
+def test_inputs_that_are_not_contiguous(check, op_type, shape, constants, attributes):
+    if len(shape) < 2 or 0 in shape:
+        shape = (6, 4)
+        if op_type in ("Reshape", "Expand", "Unsqueeze", "Transpose"):
+            return
+    host = host_of(op_type, shape)
+    last = len(shape) - 1
+    turn = make_node("Transpose", ["v"], ["x"], perm=[last, *range(last)])
+    node = node_of(op_type, constants, attributes)
+    check([turn, node], {"v": values("float32", *shape[1:], shape[0])}, constants, host=host)
+    # The result is read by others where it lies.
+    add = make_node("Add", ["y", "y"], ["z"])
+    check([turn, node, add], {"v": values("float32", *shape[1:], shape[0])}, constants, host=host)
+
+
+@pytest.mark.parametrize(
+    ("op_type", "constants", "attributes"),
+    [
+        ("Reshape", {"s": ints(0, -1)}, {}),
+        ("Reshape", {"s": ints(-1, 4)}, {}),
+        ("Reshape", {"s": ints(2, 0, 4, 5)}, {}),
+        ("Flatten", {}, {"axis": 2}),
+        ("Transpose", {}, {"perm": [3, 1, 0, 2]}),
+        ("Slice", {"b": ints(1), "e": ints(7), "a": ints(1)}, {}),
+        ("Slice", {"b": ints(1, 0), "e": ints(99, 9), "a": ints(2, 1), "t": ints(2, 3)}, {}),
+        ("Expand", {"s": ints(3, 2, 8, 4, 5)}, {}),
+        ("Tile", {"r": ints(2, 1, 2, 1)}, {}),
+        ("DepthToSpace", {}, {"blocksize": 2}),
+        ("SpaceToDepth", {}, {"blocksize": 1}),
+        ("Unsqueeze", {"a": ints(1)}, {}),
+    ],
+    ids=str,
+)
+def test_images_of_a_convolution(check, op_type, constants, attributes):
+    """Channels last, and 256 of them a little apart."""
+    conv = make_node("Conv", ["c", "w"], ["x"])
+    node = node_of(op_type, constants, attributes)
+    add = make_node("Add", ["y", "y"], ["z"])
+    weights = {"w": np.random.default_rng(0).standard_normal((8, 3, 1, 1), np.float32)}
+    image = {"c": values("float32", 2, 3, 4, 5)}
+    check([conv, node], image, weights | constants)
+    check([conv, node, add], image, weights | constants, outputs=["x", "z", "y"])
+    if "Expand" not in op_type and not np.array_equal(constants.get("s"), ints(2, 0, 4, 5)):
+        wide = np.random.default_rng(0).standard_normal((256, 3, 1, 1), np.float32)
+        check([conv, node, add], image, {"w": wide} | constants)
+
+
+def test_named_dimensions(check):
+    feeds = [{"x": values("float32", *s)} for s in ((2, 3, 4), (5, 1, 2), (1, 7, 10), (0, 2, 4))]
+    for op_type, constants, attributes in [
+        ("Reshape", {"s": ints(0, -1)}, {}),
+        ("Reshape", {"s": ints(-1)}, {}),
+        ("Flatten", {}, {"axis": 1}),
+        ("Transpose", {}, {"perm": [1, 2, 0]}),
+        ("Slice", {"b": ints(1), "e": ints(3), "a": ints(1)}, {}),
+        ("Slice", {"b": ints(-2), "e": ints(99), "a": ints(2)}, {}),
+        ("Slice", {"b": ints(0), "e": ints(-1), "a": ints(0), "t": ints(2)}, {}),
+        ("Tile", {"r": ints(2, 1, 3)}, {}),
+        ("Unsqueeze", {"a": ints(-1)}, {}),
+        ("Shape", {}, {}),
+        ("Size", {}, {}),
+    ]:
+        given = feeds[:3] if np.array_equal(constants.get("s"), ints(0, -1)) else feeds
+        check([node_of(op_type, constants, attributes)], given, constants)
+
+
+def test_shapes_computed_from_shapes(check):
+    nodes = [
+        make_node("Shape", ["x"], ["a"]),
+        make_node("Gather", ["a", "zero"], ["n"]),
+        make_node("Unsqueeze", ["n", "axes"], ["u"]),
+        make_node("Concat", ["u", "rest"], ["s"], axis=0),
+        make_node("Reshape", ["x", "s"], ["y"]),
+    ]
+    constants = {"zero": np.array(0), "axes": ints(0), "rest": ints(-1)}
+    feeds = [{"x": values("float32", *s)} for s in ((2, 3, 4), (5, 1, 2))]
+    check(nodes, feeds, constants, outputs=["y", "s", "a", "n"])
+
+
+# --- Split and Concat -------------------------------------------------------------------------
+
+
+def test_split(check):
+    x = values("float32", 4, 7, 3)
+    for axis, sizes in ((0, [1, 3]), (1, [2, 0, 5]), (-1, [3])):
+        names = [f"y{i}" for i in range(len(sizes))]
+        node = make_node("Split", ["x", "s"], names, axis=axis)
+        check([node], {"x": x}, {"s": ints(*sizes)})
+        sums = [make_node("Add", [name, name], [f"z{name}"]) for name in names]
+        turn = make_node("Transpose", ["v"], ["x"], perm=[1, 0, 2])
+        outputs = [*names, *(f"z{name}" for name in names)]
+        feeds = {"v": np.ascontiguousarray(x.transpose(1, 0, 2))}
+        check([turn, node, *sums], feeds, {"s": ints(*sizes)}, outputs=outputs)
+    for count in (2, 3):
+        names = [f"y{i}" for i in range(count)]
+        node = make_node("Split", ["x"], names, axis=1, num_outputs=count)
+        check([node], [{"x": values("float32", 2, n)} for n in (6, 5, 12)])
+
+
+def test_split_channels_of_an_image_and_concatenate_them(check):
+    nodes = [
+        make_node("Conv", ["x", "w"], ["c"]),
+        make_node("Split", ["c", "s"], ["a", "b"], axis=1),
+        make_node("Relu", ["a"], ["r"]),
+        make_node("Concat", ["b", "r", "c"], ["d"], axis=1),
+        make_node("Conv", ["d", "v"], ["y"]),
+    ]
+    weights = {
+        "w": values("float32", 8, 3, 1, 1) - 50,
+        "v": values("float32", 4, 16, 1, 1),
+        "s": ints(3, 5),
+    }
+    feeds = [{"x": values("float32", n, 3, 4, 5)} for n in (1, 2)]
+    check(nodes, feeds, weights, outputs=["y", "d", "b"])
+    check(nodes, feeds, weights, threads=[1, 4])
+
+
+def test_splits_that_do_not_add_up_are_refused(refused):
+    node = make_node("Split", ["x", "s"], ["a", "b"], axis=0)
+    for dims in (None, {"x": ["N", 2]}):
+        for size in (3, 5):
+            refused([node], {"x": values("float32", size, 2)}, {"s": ints(2, 2)}, dims=dims)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_concat(check, dtype):
+    for axis in (0, 1, -1):
+        shapes = [[2, 3, 4] for _ in range(3)]
+        shapes[1][axis], shapes[2][axis] = 1, 0
+        feeds = {f"x{i}": values(dtype, *shape, seed=i) for i, shape in enumerate(shapes)}
+        check([make_node("Concat", [*feeds, "x0"], ["y"], axis=axis)], feeds)
+
+
+def test_concat_of_one_and_of_the_same(check):
+    x = {"x": values("float32", 2, 3)}
+    for names in (["x"], ["x", "x", "x"]):
+        check([make_node("Concat", names, ["y"], axis=1)], x)
+
+
+def test_concat_of_images(check):
+    weights = {"w": values("float32", 8, 3, 1, 1) - 50, "v": values("float32", 5, 3, 3, 3)}
+    first = make_node("Conv", ["x", "w"], ["a"])
+    second = make_node("Conv", ["x", "v"], ["b"], pads=[1] * 4)
+    pool = make_node("MaxPool", ["b"], ["p"], kernel_shape=[1, 1])
+    relu = make_node("Relu", ["a"], ["r"])
+    feeds = [{"x": values("float32", n, 3, h, 4)} for n, h in ((1, 4), (2, 6))]
+    for names in (["a", "b"], ["b", "a", "b"], ["p", "x", "r"], ["a", "r"], ["x", "a"]):
+        join = make_node("Concat", names, ["y"], axis=1)
+        last = make_node("Conv", ["y", "u"], ["z"])
+        channels = sum({"a": 8, "b": 5, "p": 5, "x": 3, "r": 8}[name] for name in names)
+        more = {"u": values("float32", 4, channels, 1, 1)}
+        nodes = [first, second, pool, relu, join, last]
+        for outputs in (["z"], ["y"], ["z", "y", "a", "b"]):
+            check(nodes, feeds, weights | more, outputs=outputs, threads=[4])
+    for axis in (0, 2, 3):
+        nodes = [first, relu, make_node("Concat", ["a", "r"], ["y"], axis=axis)]
+        check(nodes, feeds, weights)
+
+
+def test_concatenations_of_concatenations(check):
+    nodes, names = [make_node("Conv", ["x", "w0"], ["c0"])], ["c0"]
+    weights = {"w0": values("float32", 8, 3, 1, 1) - 50}
+    for i in range(1, 4):
+        joined = f"j{i}"
+        nodes.append(make_node("Concat", list(names), [joined], axis=1))
+        weights[f"w{i}"] = (values("float32", 8, 8 * i, 1, 1) - 50) / 100
+        nodes.append(make_node("Conv", [joined, f"w{i}"], [f"c{i}"]))
+        names.append(f"c{i}")
+    nodes.append(make_node("Concat", names, ["y"], axis=1))
+    feeds = [{"x": values("float32", n, 3, 5, 4)} for n in (1, 2)]
+    check(nodes, feeds, weights, threads=[1, 4])
+    check(nodes, feeds, weights, outputs=["c1", "j2", "y"])
+
+
+def test_concatenations_that_do_not_fit_are_refused(refused):
+    node = make_node("Concat", ["x", "z"], ["y"], axis=0)
+    feeds = {"x": values("float32", 2, 3), "z": values("float32", 2, 4)}
+    refused([node], feeds)
+    message = refused([node], feeds, dims={"x": [2, "A"], "z": [2, "B"]})
+    assert "concat0" in message
+
+
+def test_reshapes_that_do_not_fit_are_refused(refused):
+    node = make_node("Reshape", ["x", "s"], ["y"])
+    for dims in (None, {"x": ["A", "B"]}):
+        for shape in (ints(4, 4), ints(4, -1)):
+            refused([node], {"x": values("float32", 2, 3)}, {"s": shape}, dims=dims)
+
+
+def test_expansions_that_do_not_fit_are_refused(refused):
+    node = make_node("Expand", ["x", "s"], ["y"])
+    for dims in (None, {"x": ["A", "B"]}):
+        refused([node], {"x": values("float32", 2, 3)}, {"s": ints(4, 3)}, dims=dims)
+
+
+def test_sizes_known_only_at_run_time(check):
+    shape = ints(3, 4)
+    x = values("float32", 3, 4)
+    check([make_node("Reshape", ["x", "s"], ["y"])], {"x": x, "s": ints(2, 6)}, host=["Reshape"])
+    check([make_node("Expand", ["x", "s"], ["y"])], {"x": x[:, :1], "s": shape}, host=["Expand"])
+    bounds = {"b": ints(1), "e": ints(3)}
+    check([make_node("Slice", ["x", "b", "e"], ["y"])], {"x": x, **bounds}, host=["Slice"])
+    relu = make_node("Relu", ["y"], ["z"])
+    tile = make_node("Tile", ["x", "r"], ["y"])
+    check([tile, relu], [{"x": x, "r": ints(2, n)} for n in (1, 3)], host=["Tile"])
