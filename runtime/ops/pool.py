@@ -96,8 +96,8 @@ def _lower_indices(low: Lowering, node: Node, window: Window) -> None:
 
 def _infer_global(node: Node) -> list[Info]:
     x = node.required(0)
-    if x.dtype != "float32" or x.rank < 3:
-        raise OnHost("only float32 images")
+    if x.dtype not in ("float32", "float64") or x.rank < 3:
+        raise OnHost("only images of float32 or float64")
     return [node.result((*x.dims[:2], *[1] * (x.rank - 2)))]
 
 

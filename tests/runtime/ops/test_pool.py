@@ -1,0 +1,126 @@
+"""Pooling, global pooling and LRN against onnxruntime."""
+
+import numpy as np
+import pytest
+from onnx.helper import make_node
+
+CHANNELS = [1, 3, 8, 17, 33, 64, 130, 256]
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape, np.float32)
+
+
+WINDOWS = [
+    dict(kernel_shape=[2, 2]),
+    dict(kernel_shape=[2, 2], strides=[2, 2]),
+    dict(kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]),
+    dict(kernel_shape=[3, 2], pads=[0, 1, 2, 0]),
+    dict(kernel_shape=[3, 3], strides=[2, 2], ceil_mode=1),
+    dict(kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1], ceil_mode=1),
+    dict(kernel_shape=[2, 2], strides=[3, 3], ceil_mode=1),
+    dict(kernel_shape=[3, 3], strides=[3, 2], pads=[0, 1, 1, 0], ceil_mode=1),
+    dict(kernel_shape=[2, 3], dilations=[2, 1]),
+    dict(kernel_shape=[2, 2], dilations=[2, 3], pads=[1, 1, 1, 1], strides=[2, 1]),
+    dict(kernel_shape=[3, 3], dilations=[2, 2], ceil_mode=1, strides=[2, 2]),
+    dict(kernel_shape=[3, 3], strides=[2, 2], auto_pad="SAME_UPPER"),
+    dict(kernel_shape=[2, 4], strides=[1, 3], auto_pad="SAME_LOWER"),
+    dict(kernel_shape=[3, 3], strides=[2, 2], auto_pad="VALID"),
+    dict(kernel_shape=[1, 1], strides=[2, 2]),
+    dict(kernel_shape=[1, 5], pads=[0, 2, 0, 2]),
+    dict(kernel_shape=[5, 5]),
+]
+
+
+@pytest.mark.parametrize("attributes", WINDOWS, ids=str)
+@pytest.mark.parametrize("op_type", ["MaxPool", "AveragePool"])
+def test_windows(check, op_type, attributes):
+    counts = [{}] if op_type == "MaxPool" else [{"count_include_pad": i} for i in (0, 1)]
+    images = [{"x": normal(n, 5, h, w)} for n, h, w in ((1, 9, 11), (3, 8, 7), (1, 17, 30))]
+    for count in counts:
+        check([make_node(op_type, ["x"], ["y"], **attributes, **count)], images)
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_any_number_of_channels(check, channels):
+    for op_type in ("MaxPool", "AveragePool"):
+        node = make_node(op_type, ["x"], ["y"], kernel_shape=[3, 3], pads=[1] * 4)
+        images = [{"x": normal(n, channels, h, w)} for n, h, w in ((1, 9, 8), (3, 1, 1), (1, 1, 6))]
+        check([node], images, threads=[1, 4])
+
+
+@pytest.mark.parametrize("op_type", ["MaxPool", "AveragePool"])
+def test_one_axis(check, op_type):
+    signals = [{"x": normal(n, 4, w)} for n, w in ((1, 20), (3, 7))]
+    for attributes in (
+        dict(kernel_shape=[3]),
+        dict(kernel_shape=[3], strides=[2], pads=[1, 0], ceil_mode=1),
+        dict(kernel_shape=[2], strides=[2], auto_pad="SAME_UPPER"),
+        dict(kernel_shape=[3], dilations=[2]),
+    ):
+        check([make_node(op_type, ["x"], ["y"], **attributes)], signals)
+
+
+@pytest.mark.parametrize("attributes", WINDOWS, ids=str)
+def test_indices_of_maxima(check, attributes):
+    images = [{"x": normal(n, 3, h, w)} for n, h, w in ((1, 9, 11), (3, 8, 7))]
+    for order in (0, 1):
+        node = make_node("MaxPool", ["x"], ["y", "i"], storage_order=order, **attributes)
+        check([node], images, threads=[1, 4])
+
+
+def test_images_of_a_convolution(check):
+    conv = make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4)
+    weights = {"w": normal(9, 3, 3, 3)}
+    x = {"x": normal(2, 3, 8, 8)}
+    for op_type, attributes in (
+        ("MaxPool", dict(kernel_shape=[2, 2], strides=[2, 2])),
+        ("AveragePool", dict(kernel_shape=[3, 3], pads=[1] * 4)),
+        ("GlobalAveragePool", {}),
+        ("GlobalMaxPool", {}),
+        ("LRN", dict(size=3)),
+    ):
+        check([conv, make_node(op_type, ["c"], ["y"], **attributes)], x, weights)
+    both = make_node("MaxPool", ["c"], ["y", "i"], kernel_shape=[2, 2])
+    check([conv, both], x, weights)
+
+
+def test_lowest_values_and_nan(check):
+    x = np.full((1, 2, 6, 6), -np.inf, np.float32)
+    x[0, 1, 2, 3] = np.nan
+    node = make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2])
+    found = -np.inf * np.ones((1, 2, 5, 5), np.float32)
+    found[0, 1, 1:3, 2:4] = np.nan
+    check([node], {"x": x}, wanted=[[found]])
+    x = -np.abs(normal(1, 3, 4, 4)) - 1e30
+    check([make_node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], pads=[1] * 4)], {"x": x})
+
+
+@pytest.mark.parametrize("op_type", ["GlobalAveragePool", "GlobalMaxPool"])
+def test_global(check, op_type):
+    node = make_node(op_type, ["x"], ["y"])
+    for shape in [(2, 5, 7), (2, 5, 7, 6), (2, 5, 3, 4, 3), (1, 1, 1, 1)]:
+        check([node], {"x": normal(*shape)})
+    doubles = normal(2, 5, 7, 6).astype(np.float64)
+    check([node], {"x": doubles})
+    images = [
+        {"x": normal(n, c, h, w)} for n, c, h, w in ((1, 3, 9, 8), (3, 64, 1, 1), (1, 2, 40, 50))
+    ]
+    check([node], images, threads=[1, 2, 4])
+
+
+def test_response_normalization(check):
+    for size in (1, 3, 5):
+        node = make_node("LRN", ["x"], ["y"], size=size, alpha=0.2, beta=0.6, bias=1.5)
+        images = [{"x": normal(n, c, h, 5)} for n, c, h in ((1, 3, 4), (2, 1, 1), (3, 40, 6))]
+        check([node], images, threads=[1, 4])
+
+
+def test_forms_without_a_kernel_run_on_the_host(check):
+    x = normal(1, 2, 4, 4, 4)
+    for op_type in ("MaxPool", "AveragePool"):
+        node = make_node(op_type, ["x"], ["y"], kernel_shape=[2, 2, 2])
+        check([node], {"x": x}, host=[op_type])
+    x = normal(1, 2, 4, 4).astype(np.float16)
+    for op_type in ("GlobalAveragePool", "GlobalMaxPool"):
+        check([make_node(op_type, ["x"], ["y"])], {"x": x}, host=[op_type], tolerance=1e-2)
