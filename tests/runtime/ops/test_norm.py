@@ -1,0 +1,126 @@
+"""Normalizations against onnxruntime, or onnx's reference."""
+
+import numpy as np
+import pytest
+from onnx.helper import make_node
+
+CHANNELS = [1, 3, 8, 17, 64, 130]
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape, np.float32)
+
+
+def conv_before(channels):
+    return make_node("Conv", ["c", "w"], ["x"]), {"w": normal(channels, 3, 1, 1)}
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_batch(check, channels):
+    names = ["s", "b", "m", "v"]
+    weights = {name: normal(channels, seed=i) for i, name in enumerate(names)}
+    weights["v"] = np.abs(weights["v"]) + 0.1
+    node = make_node("BatchNormalization", ["x", *names], ["y"], epsilon=1e-3)
+    for shape in ((2, channels, 4, 5), (3, channels), (2, channels, 7), (0, channels, 2, 2)):
+        check([node], {"x": normal(*shape)}, weights)
+        check([node], {"x": normal(*shape), **weights})
+    conv, more = conv_before(channels)
+    for n in (1, 2):
+        check([conv, node], {"c": normal(n, 3, 4, 5)}, weights | more, threads=[1, 4])
+
+
+@pytest.mark.parametrize("op_type", ["LayerNormalization", "RMSNormalization"])
+def test_layer(check, op_type):
+    outputs = ["y"]
+    for shape in ((2, 3, 4), (5, 1), (3, 7), (2, 3, 257), (0, 4)):
+        for axis in range(-1, -len(shape), -1):
+            weights = {"s": normal(*shape[axis:])}
+            names = ["x", "s"]
+            if op_type == "LayerNormalization":
+                weights["b"] = normal(*shape[axis:], seed=1)
+            node = make_node(
+                op_type, [*names, *list(weights)[1:]], outputs, axis=axis, epsilon=1e-4
+            )
+            opset = 23 if op_type == "RMSNormalization" else 22
+            x = {"x": normal(*shape) + 3}
+            check([node], x, weights, threads=[1, 4], opset=opset)
+            check([node], x | weights, opset=opset)
+    turn = make_node("Transpose", ["v"], ["x"], perm=[1, 2, 0])
+    check(
+        [turn, make_node(op_type, ["x", "s"], ["y"])],
+        {"v": normal(7, 3, 4)},
+        {"s": normal(7)},
+        opset=23,
+    )
+
+
+def test_layer_with_statistics(check):
+    node = make_node("LayerNormalization", ["x", "s"], ["y", "m", "i"], axis=1)
+    check([node], {"x": normal(3, 4, 5)}, {"s": normal(4, 5)})
+    node = make_node("LayerNormalization", ["x", "s"], ["y", "", "i"], axis=-1)
+    check([node], {"x": normal(3, 4, 5)}, {"s": normal(5)}, outputs=["y", "i"])
+
+
+@pytest.mark.parametrize("channels", CHANNELS)
+def test_instance(check, channels):
+    node = make_node("InstanceNormalization", ["x", "s", "b"], ["y"], epsilon=1e-3)
+    weights = {"s": normal(channels), "b": normal(channels, seed=1)}
+    for shape in ((2, channels, 4, 5), (1, channels, 9), (3, channels, 2, 3, 2)):
+        check([node], {"x": normal(*shape)}, weights, threads=[1, 4], tolerance=1e-3)
+    conv, more = conv_before(channels)
+    check([conv, node], {"c": normal(2, 3, 4, 5)}, weights | more, tolerance=1e-3)
+
+
+def test_group(check):
+    for channels, groups in ((6, 1), (6, 3), (6, 6), (64, 8), (34, 2)):
+        node = make_node(
+            "GroupNormalization", ["x", "s", "b"], ["y"], num_groups=groups, epsilon=1e-3
+        )
+        weights = {"s": normal(channels), "b": normal(channels, seed=1)}
+        check([node], {"x": normal(2, channels, 4, 5)}, weights, threads=[1, 4])
+        conv, more = conv_before(channels)
+        check([conv, node], {"c": normal(2, 3, 4, 5)}, weights | more)
+
+
+def test_mean_variance(check):
+    conv, more = conv_before(9)
+    for axes in ([0, 2, 3], [2, 3], [-1, -2]):
+        node = make_node("MeanVarianceNormalization", ["x"], ["y"], axes=axes)
+        check([node], {"x": normal(2, 9, 4, 5)}, threads=[1, 4])
+        check([conv, node], {"c": normal(2, 3, 4, 5)}, more)
+    node = make_node("MeanVarianceNormalization", ["x"], ["y"], axes=[1])
+    check([node], {"x": normal(2, 9, 4, 5)}, host=["MeanVarianceNormalization"])
+
+
+def test_powers(check):
+    for p in (1, 2):
+        for axis in (0, 1, -1):
+            node = make_node("LpNormalization", ["x"], ["y"], axis=axis, p=p)
+            check([node], {"x": normal(3, 17, 5)}, threads=[1, 4])
+    conv, more = conv_before(9)
+    node = make_node("LpNormalization", ["x"], ["y"], axis=1)
+    check([conv, node], {"c": normal(2, 3, 4, 5)}, more)
+
+
+def test_named_dimensions(check):
+    feeds = [{"x": normal(n, 6, h, 5)} for n, h in ((1, 4), (3, 1), (2, 30))]
+    vectors = {"s": normal(6), "b": normal(6, seed=1)}
+    check(
+        [make_node("InstanceNormalization", ["x", "s", "b"], ["y"])], feeds, vectors, tolerance=1e-3
+    )
+    check([make_node("GroupNormalization", ["x", "s", "b"], ["y"], num_groups=2)], feeds, vectors)
+    check([make_node("LayerNormalization", ["x", "s"], ["y"])], feeds, {"s": normal(5)})
+    check([make_node("LpNormalization", ["x"], ["y"], axis=2)], feeds)
+
+
+def test_vectors_of_the_wrong_length_are_refused(refused):
+    node = make_node("InstanceNormalization", ["x", "s", "b"], ["y"], name="norm")
+    feeds = {"x": normal(2, 6, 4, 5), "s": normal(5), "b": normal(5)}
+    message = refused([node], feeds, dims={"x": ["N", "C", "H", "W"]})
+    assert "norm" in message
+
+
+def test_other_types_run_on_the_host(check):
+    x = {"x": normal(3, 4).astype(np.float64)}
+    node = make_node("LayerNormalization", ["x", "s"], ["y"])
+    check([node], x, {"s": normal(4).astype(np.float64)}, host=["LayerNormalization"])
