@@ -208,7 +208,8 @@ class Binding:
         self._plan_record[3] = phase
         self.executable.plan(address_of(self._plan_record), 0, 1)
         size = int(self._scratch[2 * len(self.program.buffers)])
-        if self._arenas[phase].nbytes < size:
+        # Room for the first buffer to begin at a cache line.
+        if self._arenas[phase].nbytes < size + 64:
             # Freed first: the old arena and the new one never exist together.
             self._arenas[phase] = np.empty(0, np.uint8)
             self._arenas[phase] = allocated((size + 64,), "uint8", "working memory")

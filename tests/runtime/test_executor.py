@@ -1,0 +1,198 @@
+"""Many runs at once, interrupted runs, and runs in other processes."""
+
+import _thread
+import os
+import signal
+import threading
+import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import onnx
+import pytest
+import sardonyx
+from onnx import helper as oh
+
+every_team = pytest.mark.parametrize("threads", [1, 2, 4])
+
+
+def make_model(nodes, dims, weights, kind=1):
+    graph = oh.make_graph(
+        nodes,
+        "test",
+        [oh.make_tensor_value_info("x", kind, dims)],
+        [onnx.ValueInfoProto(name="y")],
+        [onnx.numpy_helper.from_array(a, n) for n, a in weights.items()],
+    )
+    return oh.make_model(graph, opset_imports=[oh.make_opsetid("", 22)], ir_version=10)
+
+
+def convolution():
+    weights = np.random.default_rng(0).standard_normal((8, 3, 3, 3), np.float32)
+    nodes = [
+        oh.make_node("Conv", ["x", "w"], ["a"], pads=[1] * 4),
+        oh.make_node("Relu", ["a"], ["b"]),
+        oh.make_node("GlobalAveragePool", ["b"], ["y"]),
+    ]
+    return make_model(nodes, ["N", 3, "H", "W"], {"w": weights})
+
+
+def lookup():
+    table = np.arange(10, dtype=np.float32)
+    node = oh.make_node("Gather", ["w", "x"], ["y"], name="lookup")
+    return make_model([node], ["K"], {"w": table}, onnx.TensorProto.INT64)
+
+
+def on_the_host():
+    """NonZero has no kernel, and sizes that depend on data follow it."""
+    nodes = [
+        oh.make_node("Relu", ["x"], ["a"]),
+        oh.make_node("NonZero", ["a"], ["b"]),
+        oh.make_node("Cast", ["b"], ["c"], to=1),
+        oh.make_node("Mul", ["c", "two"], ["y"]),
+    ]
+    return make_model(nodes, ["M", "N"], {"two": np.array(2, np.float32)})
+
+
+def long_chain(count=300):
+    """Products by the identity: 300 take about half a second."""
+    nodes = [
+        oh.make_node("MatMul", [f"t{i}" if i else "x", "w"], [f"t{i + 1}" if i < count else "y"])
+        for i in range(count + 1)
+    ]
+    return make_model(nodes, [512, 512], {"w": np.eye(512, dtype=np.float32)})
+
+
+def images(n=1, h=16, w=12):
+    return np.random.default_rng([n, h, w]).standard_normal((n, 3, h, w), np.float32)
+
+
+@every_team
+def test_concurrent_runs_on_several_sessions(threads):
+    sessions = [sardonyx.Session(convolution(), threads=threads) for _ in range(2)]
+    host = sardonyx.Session(on_the_host(), threads=threads)
+    inputs = [images(1 + i % 2, 8 + i, 12) for i in range(8)]
+    wanted = [sessions[0](x) for x in inputs]
+    matrices = [np.random.default_rng(i).standard_normal((5, 4 + i), np.float32) for i in range(8)]
+
+    def work(i):
+        for _ in range(15):
+            # Threads read other rows or columns of the same image: sums come in one order.
+            np.testing.assert_array_equal(sessions[i % 2](inputs[i]), wanted[i])
+            pairs = 2 * np.stack(np.nonzero(matrices[i] > 0)).astype(np.float32)
+            np.testing.assert_array_equal(host(matrices[i]), pairs)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(work, range(8)))
+
+
+@every_team
+def test_errors_of_one_run_leave_others_alone(threads):
+    session = sardonyx.Session(lookup(), threads=threads)
+
+    def work(i):
+        for _ in range(50):
+            if i % 2:
+                with pytest.raises(sardonyx.KernelError, match="lookup"):
+                    session(np.array([i, 10 + i]))
+            else:
+                np.testing.assert_array_equal(session(np.array([i, -1])), [i, 9])
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(6)))
+
+
+def test_more_threads_than_cores():
+    session = sardonyx.Session(convolution(), threads=3 * (os.cpu_count() or 1) + 1)
+    x = images(3, 40, 40)
+    wanted = sardonyx.Session(convolution(), threads=1)(x)
+    for _ in range(5):
+        np.testing.assert_allclose(session(x), wanted, rtol=1e-5, atol=1e-6)
+
+
+@every_team
+def test_interrupted_sessions_run_again(threads):
+    session = sardonyx.Session(long_chain(), threads=threads)
+    x = np.random.default_rng(0).standard_normal((512, 512), np.float32)
+    threading.Timer(0.1, _thread.interrupt_main).start()
+    start = time.perf_counter()
+    with pytest.raises(KeyboardInterrupt):
+        while time.perf_counter() - start < 60:
+            session(x)
+    np.testing.assert_array_equal(session(x), x)
+
+
+@every_team
+def test_cancelled_runs_say_so_and_can_be_repeated(threads):
+    session = sardonyx.Session(long_chain(), threads=threads)
+    x = np.random.default_rng(0).standard_normal((512, 512), np.float32)
+    with session._context((x.shape,)) as context:
+        threading.Timer(0.05, context.cancel).start()
+        start = time.perf_counter()
+        with pytest.raises(sardonyx.KernelError, match="cancelled"):
+            while time.perf_counter() - start < 60:
+                context.run([x])
+        np.testing.assert_array_equal(context.run([x])[0], x)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@every_team
+def test_forked_while_others_run(threads):
+    session = sardonyx.Session(convolution(), threads=threads)
+    x, going = images(2, 30, 30), True
+    wanted = session(x)
+
+    def work():
+        while going:
+            session(x)
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    try:
+        for _ in range(3):
+            child = os.fork()
+            if child == 0:
+                signal.alarm(30)  # a child that hangs ends by itself
+                same = all(np.array_equal(session(x), wanted) for _ in range(3))
+                os._exit(0 if same else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        going = False
+        worker.join()
+    np.testing.assert_array_equal(session(x), wanted)
+
+
+def test_pickled_sessions_run_in_other_processes():
+    session = sardonyx.Session(convolution(), threads=2)
+    inputs = [images(n, 9, 8) for n in (1, 2, 3)]
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        found = list(pool.map(session, inputs))
+    for a, x in zip(found, inputs, strict=True):
+        np.testing.assert_allclose(a, session(x), rtol=1e-5, atol=1e-6)
+
+
+def test_results_are_the_callers_own():
+    """Later runs do not write into what earlier ones gave, nor into their inputs."""
+    session = sardonyx.Session(convolution(), threads=2)
+    inputs = [images(1, 9, 8), images(2, 9, 8)]
+    copies = [x.copy() for x in inputs]
+    results = [session(x) for x in inputs]
+    kept = [y.copy() for y in results]
+    for x in inputs:
+        session(x)[:] = 0
+    for a, b in zip([*inputs, *results], [*copies, *kept], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_buffers_lie_in_the_arena_however_little_it_grows():
+    nodes = [oh.make_node("Relu", ["x"], ["a"]), oh.make_node("ReduceSum", ["a"], ["y"])]
+    session = sardonyx.Session(make_model(nodes, ["N"], {}), threads=1)
+    for n in range(16, 1600, 16):  # a cache line more each time
+        x = np.ones(n, np.float32)
+        with session._context((x.shape,)) as context:
+            (arena,), members = context._arenas, context._arena_members[0]
+            sizes = [context.value(context.program.buffers[i, 1]) for i in members]
+            start = arena.ctypes.data
+            for base, size in zip(context._bases[members], sizes, strict=True):
+                assert start <= base and base + size <= start + arena.nbytes
