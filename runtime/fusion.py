@@ -220,8 +220,16 @@ def emit_expression(
     """Emit ``target = text(tensors)``, broadcasting the operands to the target's shape."""
     axes = list(order) if order is not None else list(range(len(target.shape)))
     strides = [broadcast_strides(low, tensor, target) for tensor in tensors]
-    table = [target.strides, *strides]
-    dims, rows = collapse(target.shape, axes, table, rank=4)
+    try:
+        dims, rows = collapse(target.shape, axes, [target.strides, *strides], rank=4)
+    except OnHost:
+        # More axes than the kernel has: repeated operands are written out.
+        tensors = [
+            _spread(low, tensor, target, steps, axes)
+            for tensor, steps in zip(tensors, strides, strict=True)
+        ]
+        table = [target.strides, *(tensor.strides for tensor in tensors)]
+        dims, rows = collapse(target.shape, axes, table, rank=4)
     kinds = [_kind(t.dtype, row[3]) for t, row in zip([target, *tensors], rows, strict=True)]
     kinds[0] = kinds[0].replace("s", "v") if dims[3] == 1 else kinds[0]
     kernel = language.pointwise(text, " ".join(kinds))
@@ -232,6 +240,14 @@ def emit_expression(
         fields[f"{name}p"] = tensor
         fields |= {f"{name}s{i}": stride for i, stride in enumerate(row)}
     low.step(kernel, outputs=[target], flops=product(target.shape) * operations, **fields)
+
+
+def _spread(
+    low: Lowering, tensor: Tensor, target: Tensor, strides: Sequence[Dim], order: Sequence[int]
+) -> Tensor:
+    """Return an operand dense and of the target's shape, or as it is when it is one number."""
+    view = tensor.view(target.shape, strides)
+    return view if all(stride == 0 for stride in strides) else low.ordered(view, order)
 
 
 def _kind(dtype: str, stride: Dim) -> str:
