@@ -73,9 +73,13 @@ def idiv(a: Any, b: Any) -> Any:
     """Integer division truncates toward zero; by zero it gives 0, as no error can be raised."""
     if b == 0:
         return a - a
+    if b < 0 and b + b // b == 0:
+        # By -1: the smallest number, of which there is no negative, stays.
+        return a * b
     q = a // b
     if q < 0 and q * b != a:
-        q += 1
+        # A literal 1 would turn uint64 into float64.
+        q += b // b
     return q
 
 
@@ -126,12 +130,7 @@ def _abs(a: Any) -> Any:
 
 @_scalar
 def _reciprocal(a: Any) -> Any:
-    return type_one(a) / a
-
-
-@njit
-def type_one(a: Any) -> Any:
-    return a * 0 + 1
+    return 1 / a
 
 
 @_scalar
@@ -185,7 +184,7 @@ def _clip(a: Any, low: Any, high: Any) -> Any:
 
 @_scalar
 def _relu(a: Any) -> Any:
-    return a if not a < 0 else a - a
+    return a if not a < 0 else 0
 
 
 @_scalar
@@ -225,10 +224,8 @@ def shift_left(a: Any, b: Any) -> Any:
 
 @_scalar
 def shift_right(a: Any, b: Any) -> Any:
-    """Arithmetic shift; by the width or more only the sign is left."""
-    if 0 <= b < 64:
-        return a >> b
-    return a - a if a >= 0 else a - a - 1
+    """Shift of an unsigned number; by the width or more nothing is left."""
+    return a >> b if 0 <= b < 64 else a - a
 
 
 @_scalar
@@ -258,7 +255,7 @@ SCALAR["prelu"] = SCALAR["leaky_relu"]
 def shrink(a: Any, bias: Any, lambd: Any) -> Any:
     if a < -lambd:
         return a + bias
-    return a - bias if a > lambd else a * 0
+    return a - bias if a > lambd else 0.0
 
 
 @_scalar
@@ -290,7 +287,7 @@ def celu(a: Any, alpha: Any) -> Any:
 def _limit(a: Any) -> Any:
     """Limit to 0 .. 1; NaN stays."""
     if a < 0:
-        return a * 0
+        return 0.0
     return 1.0 if a > 1 else a
 
 

@@ -35,6 +35,19 @@ VECTOR.update(
 )
 
 
+# ``vmax`` and ``vmin`` give the first operand where only the second is NaN; ONNX wants the NaN.
+
+
+@_vector
+def _max(a: Any, b: Any) -> Any:
+    return simd.select(b != b, b, simd.vmax(a, b))
+
+
+@_vector
+def _min(a: Any, b: Any) -> Any:
+    return simd.select(b != b, b, simd.vmin(a, b))
+
+
 @_vector
 def add(a: Any, b: Any) -> Any:
     return a + b

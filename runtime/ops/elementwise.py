@@ -215,7 +215,7 @@ def _shift(node: Node, operands: list[str]) -> str:
 
 
 def _mean(node: Node, operands: list[str]) -> str:
-    return f"mul({_fold('add')(node, operands)},{_literal(1.0 / len(operands))})"
+    return f"div({_fold('add')(node, operands)},{float(len(operands))!r})"
 
 
 def _is_inf(node: Node, operands: list[str]) -> str:

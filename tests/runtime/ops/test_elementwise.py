@@ -1,0 +1,393 @@
+"""Every elementwise operator: types, shapes, special values, layouts; one suite for all."""
+
+import functools
+
+import numpy as np
+import pytest
+from onnx.helper import make_node
+
+FLOATS = ["float32", "float64", "float16"]
+INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
+SIGNED = ["int8", "int16", "int32", "int64"]
+UNSIGNED = ["uint8", "uint16", "uint32", "uint64"]
+BOOL = ["bool"]
+
+# operator: (types, host types, attributes)
+UNARY = {
+    **{
+        name: (FLOATS, [], {})
+        for name in (
+            *("Exp", "Log", "Tanh", "Erf", "Sigmoid", "Sqrt", "Floor", "Ceil", "Round"),
+            *("Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Asinh", "Acosh"),
+            *("Atanh", "HardSwish", "Softplus", "Softsign", "Mish"),
+        )
+    },
+    "LeakyRelu": (FLOATS, [], {"alpha": 0.3}),
+    "Elu": (FLOATS, [], {"alpha": 0.7}),
+    "Celu": (["float32"], [], {"alpha": 0.7}),
+    "Selu": (FLOATS, [], {}),
+    "ThresholdedRelu": (FLOATS, [], {"alpha": 0.5}),
+    "HardSigmoid": (FLOATS, [], {"alpha": 0.3, "beta": 0.4}),
+    "Gelu": (FLOATS, [], {}),
+    "Identity": ([*FLOATS, *INTEGERS, *BOOL], [], {}),
+    "Neg": ([*FLOATS, *SIGNED], [], {}),
+    "Abs": ([*FLOATS, *INTEGERS], [], {}),
+    "Sign": ([*FLOATS, *INTEGERS], [], {}),
+    "Relu": ([*FLOATS, *SIGNED], [], {}),
+    "Reciprocal": (FLOATS, [], {}),
+    "BitwiseNot": (INTEGERS, [], {}),
+    "Shrink": (FLOATS, INTEGERS, {"bias": 0.1, "lambd": 0.5}),
+    "Not": (BOOL, [], {}),
+    "IsNaN": (FLOATS, [], {}),
+    "IsInf": (["float32", "float64"], [], {"detect_negative": 0}),
+}
+BINARY = {
+    **{name: ([*FLOATS, *INTEGERS], [], {}) for name in ("Add", "Sub", "Mul", "Min", "Max")},
+    "Div": ([*FLOATS, *INTEGERS], [], {}),
+    "Pow": (["float32", "float64", "int32", "int64"], [], {}),
+    "Mod": (INTEGERS, FLOATS, {}),
+    "BitwiseAnd": (INTEGERS, [], {}),
+    "BitwiseOr": (INTEGERS, [], {}),
+    "BitwiseXor": (INTEGERS, [], {}),
+    "BitShift": (UNSIGNED, [], {"direction": "LEFT"}),
+    "Equal": ([*FLOATS, *INTEGERS, *BOOL], [], {}),
+    **{
+        name: ([*FLOATS, *INTEGERS], [], {})
+        for name in ("Less", "LessOrEqual", "Greater", "GreaterOrEqual")
+    },
+    **{name: (BOOL, [], {}) for name in ("And", "Or", "Xor")},
+    "PRelu": ([*FLOATS, "int32", "int64", "uint32", "uint64"], [], {}),
+    **{name: (FLOATS, [], {}) for name in ("Sum", "Mean")},
+}
+ALL = {**UNARY, **BINARY}
+# Results of few bits differ by one of them; sines of huge arguments by more.
+TOLERANCE = {"float16": 4e-3, "float32": 1e-4, "float64": 1e-6}
+
+
+def arity(name):
+    return 1 if name in UNARY else 2
+
+
+def values(dtype, *shape, seed=0):
+    rng = np.random.default_rng([seed, *shape])
+    if dtype == "bool":
+        return np.asarray(rng.random(shape) < 0.5)
+    if dtype.startswith("float"):
+        return np.asarray(rng.standard_normal(shape) * 2, dtype)
+    info = np.iinfo(dtype)
+    return rng.integers(max(info.min, -6), 7, shape).astype(dtype)
+
+
+def positive(dtype, *shape):
+    x = values(dtype, *shape, seed=1)
+    return x if dtype == "bool" else np.abs(x) % 5 + np.array(1, dtype)
+
+
+def node_of(name, operands=None):
+    attributes = dict(ALL[name][2])
+    if name == "Mod" and operands == "float":
+        attributes["fmod"] = 1
+    return make_node(name, [f"x{i}" for i in range(arity(name))], ["y"], **attributes)
+
+
+def feeds_of(name, dtype, *shapes):
+    made = {f"x{i}": values(dtype, *shape, seed=i) for i, shape in enumerate(shapes)}
+    divided = name in ("Div", "Mod", "Pow") or dtype == "bool"
+    if divided and dtype != "bool":
+        # A divisor that is not 0; an exponent for which integers stay integers.
+        made["x1"] = np.asarray(np.abs(made["x1"]) + np.array(1, dtype))
+    if name == "BitShift":
+        made["x1"] %= np.array(5, dtype)
+    return made
+
+
+# Kernels of these types differ from others' by their loads and stores: some operators will do.
+ALIKE = ["float16", "int16", "uint16", "uint32"]
+SAMPLE = [
+    "Exp",
+    "Floor",
+    "Gelu",
+    "Relu",
+    "Neg",
+    "Abs",
+    "Identity",
+    "Add",
+    "Div",
+    "Mod",
+    "Max",
+    "Less",
+]
+
+
+def named(dtype, kinds=0):
+    """Operators that take a type by a kernel (0), or on the host (1)."""
+    names = [name for name, entry in ALL.items() if dtype in entry[kinds]]
+    return [name for name in names if name in SAMPLE] if dtype in ALIKE else names
+
+
+def several(check_each, names, dtype, shapes, **kwargs):
+    cases = [
+        (node_of(name, dtype[:5]), feeds_of(name, dtype, *shapes[: arity(name)])) for name in names
+    ]
+    check_each(cases, tolerance=TOLERANCE.get(dtype, 0), **kwargs)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, *INTEGERS, *BOOL])
+def test_every_type(check_each, dtype):
+    for shape in ((3, 5), (0,), (2, 0, 3), (4097,), (2, 1, 3, 1, 2)):
+        several(check_each, named(dtype), dtype, [shape] * 2)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "int64", "uint8"])
+def test_types_without_a_kernel_run_on_the_host(check_each, dtype):
+    names = named(dtype, 1)
+    several(check_each, names, dtype, [(3, 5)] * 2, host=names)
+
+
+def first_type(name):
+    return ALL[name][0][0]
+
+
+def by_first_type():
+    return {dtype: [n for n in ALL if first_type(n) == dtype] for dtype in map(first_type, ALL)}
+
+
+@pytest.mark.parametrize("dtype", by_first_type())
+@pytest.mark.parametrize("shape", [(), (1,), (1, 1, 1)], ids=str)
+def test_scalars(check_each, dtype, shape):
+    several(check_each, by_first_type()[dtype], dtype, [shape] * 2, threads=[1, 4])
+
+
+PAIRS = [
+    ((3, 5), (5,)),
+    ((3, 5), ()),
+    ((3, 5), (3, 1)),
+    ((2, 3, 4, 5), (3, 1, 1)),
+    ((2, 3, 4, 5), (1, 3, 1, 5)),
+    ((2, 3, 4, 5), (2, 1, 4, 1)),
+    ((2, 3, 2, 3, 2, 3), (2, 1, 2, 1, 2, 1)),
+    ((0, 3), (1, 3)),
+]
+# The slope of a PRelu may not be larger than its input.
+LARGER = [
+    ((1,), (4, 1)),
+    ((2, 1, 3), (1, 5, 1)),
+    ((), (2, 2)),
+    ((1, 3), (0, 1)),
+    ((1, 3, 1, 3, 1, 3), (2, 1, 2, 1, 2, 1)),
+]
+
+
+@pytest.mark.parametrize("dtype", by_first_type())
+@pytest.mark.parametrize("pair", PAIRS + LARGER, ids=str)
+def test_operands_are_broadcast(check_each, dtype, pair):
+    names = [n for n in by_first_type()[dtype] if n in BINARY]
+    if pair in LARGER:
+        names = [n for n in names if n != "PRelu"]
+    several(check_each, names, dtype, pair)
+
+
+@pytest.mark.parametrize("name", ["Add", "Exp", "Equal", "And", "Mod", "PRelu", "Neg", "Mean"])
+def test_named_dimensions(check, name):
+    """One session at several shapes; at some of them an operand is repeated."""
+    dtype = first_type(name)
+    dims = {f"x{i}": [f"a{i}", f"b{i}"] for i in range(arity(name))}
+    shapes = [[(3, 5)] * 2, [(1, 1)] * 2, [(0, 4)] * 2, [(70, 90)] * 2]
+    if name in BINARY:
+        shapes += [[(3, 5), (1, 5)], [(3, 5), (3, 1)], [(6, 2), (1, 1)]]
+        shapes += [[(1, 5), (3, 1)]] if name != "PRelu" else []
+    feeds = [feeds_of(name, dtype, *pair[: arity(name)]) for pair in shapes]
+    check([node_of(name)], feeds, dims=dims, threads=[1, 4])
+
+
+@pytest.mark.parametrize("name", ["Exp", "Selu", "Add", "Less", "PRelu", "Mean", "Pow"])
+def test_channels_last_operands(check, name):
+    """After a convolution values do not lie in ONNX's order."""
+    weights = {"w": values("float32", 9, 3, 3, 3), "v": values("float32", 9, 3, 1, 1)}
+    nodes = [
+        make_node("Conv", ["x", "w"], ["x0"], pads=[1] * 4),
+        make_node("Conv", ["x", "v"], ["c"]),
+        node_of(name),
+        # A second reader keeps the operator from becoming a tail of the convolution.
+        make_node("Transpose", ["x0"], ["t"], perm=[0, 2, 3, 1]),
+    ]
+    x = values("float32", 2, 3, 4, 5)
+    if name in UNARY:
+        check(nodes, {"x": x}, weights, outputs=["y", "t"])
+        return
+    nodes[2].input[1] = "c"
+    check(nodes, {"x": x}, weights, outputs=["y", "t"], tolerance=1e-3)
+    nodes[2].input[1] = "o"
+    for shape in ((2, 9, 4, 5), (9, 1, 1), (9, 4, 5), (4, 5), (5,), (1, 1, 4, 1), ()):
+        feeds = {"x": x, "o": values("float32", *shape)}
+        check(nodes, feeds, weights, outputs=["y", "t"], tolerance=1e-3)
+
+
+@pytest.mark.parametrize("name", ["Exp", "Add", "Less", "Mod", "And", "Not", "Mean", "BitShift"])
+def test_transposed_and_sliced_operands(check, name):
+    dtype = first_type(name)
+    turn = make_node("Transpose", ["x"], ["x0"], perm=[2, 0, 1])
+    x = values(dtype, 4, 5, 3)
+    other = {"x1": positive(dtype, 3, 4, 5)} if name in BINARY else {}
+    check([turn, node_of(name)], {"x": x, **other})
+    bounds = {"s": np.array([1]), "e": np.array([9]), "a": np.array([2]), "t": np.array([2])}
+    cut = make_node("Slice", ["x", "s", "e", "a", "t"], ["x0"])
+    other = {"x1": positive(dtype, 3, 4, 4)} if name in BINARY else {}
+    check([cut, node_of(name)], {"x": values(dtype, 3, 4, 9), **other}, bounds)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_special_values(check_each, dtype):
+    special = np.array([np.nan, np.inf, -np.inf, 0.0, 1.0, -1.0, 0.5, -0.5, 2.0], dtype)
+    pairs = {"x0": np.repeat(special, len(special)), "x1": np.tile(special, len(special))}
+    cases = []
+    # By the standard a PRelu of 0 is 0, in onnxruntime it is 0 times the slope: NaN for infinity.
+    for name in [name for name in named(dtype) if name != "PRelu"]:
+        feeds = {"x0": np.concatenate([special, special])} if name in UNARY else pairs
+        cases.append((node_of(name), feeds))
+    check_each(cases, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("name", ["Exp", "Identity", "Add", "Less", "Not"])
+def test_results_that_are_outputs_and_go_on(check, name):
+    dtype = first_type(name)
+    feeds = feeds_of(name, dtype, *[(3, 5)] * arity(name))
+    again = make_node("Equal", ["y", "y"], ["z"])
+    check([node_of(name), again], feeds, outputs=["y", "z", "y"])
+
+
+# --- operators with a form of their own -------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Min", "Max", "Sum", "Mean"])
+def test_any_number_of_operands(check, name):
+    for count in (1, 2, 3, 9, 14):
+        operands = {f"x{i}": values("float32", 3, 4, seed=i) for i in range(count)}
+        check([make_node(name, list(operands), ["y"])], operands)
+    operands = {f"x{i}": values("float64", *s, seed=i) for i, s in enumerate([(3, 1), (4,), ()])}
+    functions = {"Min": np.minimum, "Max": np.maximum, "Sum": np.add, "Mean": np.add}
+    wanted = functools.reduce(functions[name], operands.values()) / (3 if name == "Mean" else 1)
+    node = make_node(name, list(operands), ["y"])
+    check([node], operands, tolerance=1e-12, wanted=[[wanted]])
+
+
+def test_where(check):
+    node = make_node("Where", ["c", "a", "b"], ["y"])
+    for dtype in ("float32", "float64", "int32", "int64", "uint8", "bool"):
+        for c, a, b in [
+            ((3, 4), (3, 4), (3, 4)),
+            ((4,), (3, 1), ()),
+            ((2, 1), (1, 3), (1, 1)),
+            ((),) * 3,
+        ]:
+            feeds = {
+                "c": values("bool", *c),
+                "a": values(dtype, *a),
+                "b": values(dtype, *b, seed=1),
+            }
+            check([node], feeds)
+    feeds = {"c": values("bool", 3, 4), "a": np.full((3, 4), np.nan, np.float32)}
+    check([node], feeds, {"b": np.array(np.inf, np.float32)})
+
+
+def test_cast(check):
+    types = ["float32", "float64", "float16", "bool", *INTEGERS]
+    for source in types:
+        x = np.abs(values(source, 3, 5)) if source != "bool" else values("bool", 3, 5)
+        for target in types:
+            kind = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6,
+                    "int64": 7, "bool": 9, "float16": 10, "float64": 11, "uint32": 12,
+                    "uint64": 13}[target]  # fmt: skip
+            check([make_node("Cast", ["x"], ["y"], to=kind)], {"x": x})
+
+
+def test_cast_like(check):
+    for dtype in ("float64", "int32", "bool"):
+        feeds = {"x": values("float32", 3, 5), "l": values(dtype, 2)}
+        check([make_node("CastLike", ["x", "l"], ["y"])], feeds)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16", "int32", "int64", "uint8"])
+def test_clip(check, dtype):
+    x = values(dtype, 3, 5)
+    for limits in ((1, 3), (None, 2), (2, None), (None, None), (3, 1)):
+        names = ["" if limit is None else f"l{i}" for i, limit in enumerate(limits)]
+        given = {n: np.array(v, dtype) for n, v in zip(names, limits, strict=True) if v is not None}
+        node = make_node("Clip", ["x", *names], ["y"])
+        check([node], {"x": x}, given)
+        check([node], {"x": x, **given})
+
+
+@pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0, 3.0, -1.0, 0.0, 1.5])
+def test_powers_of_constants(check, exponent):
+    x = np.abs(values("float32", 3, 5))
+    for shape in ((), (1,), (1, 1, 1), (5,)):
+        check(
+            [make_node("Pow", ["x", "e"], ["y"])],
+            {"x": x},
+            {"e": np.full(shape, exponent, np.float32)},
+        )
+    check([make_node("Pow", ["x", "e"], ["y"])], {"x": x}, {"e": np.array(exponent)})
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64", "float32"])
+def test_powers_of_mixed_types(check, dtype):
+    node = make_node("Pow", ["x", "e"], ["y"])
+    for other in ("int32", "int64", "float32", "float64"):
+        x = np.abs(values(dtype, 3, 5)) + np.array(1, dtype)
+        check([node], {"x": x, "e": np.abs(values(other, 3, 5)).round()}, tolerance=1e-4)
+
+
+def test_integers_wrap_and_divide_as_in_c(check):
+    for dtype in SIGNED:
+        info = np.iinfo(dtype)
+        x = np.array([info.min, info.max, info.min + 1, -7, 7], dtype)
+        y = np.array([3, -2, 2, 2, -2], dtype)
+        for name in ("Add", "Sub", "Mul", "Div", "Mod"):
+            check([make_node(name, ["x", "y"], ["z"])], {"x": x, "y": y})
+    top = np.array([2**64 - 1, 2**63 + 1, 7], np.uint64)
+    three = np.array([3, 2**63, 2], np.uint64)
+    for name in ("Add", "Sub", "Mul", "Div", "Mod", "Min", "Max", "Greater", "BitwiseXor"):
+        check([make_node(name, ["x", "y"], ["z"])], {"x": top, "y": three})
+    remainder = make_node("Mod", ["x", "y"], ["z"], fmod=1)
+    check([remainder], {"x": np.array([7, -7, 7, -7]), "y": np.array([3, 3, -3, -3])})
+    # What traps in the processor does not end the process.
+    lowest = {"x": np.array([np.iinfo(np.int64).min]), "y": np.array([-1])}
+    check([make_node("Div", ["x", "y"], ["z"])], lowest, wanted=[[lowest["x"]]])
+    check([make_node("Mod", ["x", "y"], ["z"])], lowest, wanted=[[np.array([0])]])
+
+
+def test_shifts(check):
+    for dtype in UNSIGNED:
+        bits = np.iinfo(dtype).bits
+        feeds = {
+            "x": np.full(3, np.iinfo(dtype).max, dtype),
+            "y": np.array([0, 1, bits - 1], dtype),
+        }
+        for direction in ("LEFT", "RIGHT"):
+            check([make_node("BitShift", ["x", "y"], ["z"], direction=direction)], feeds)
+
+
+def test_infinities_by_sign(check):
+    x = {"x": np.array([np.inf, -np.inf, np.nan, 0, 1], np.float32)}
+    for negative in (0, 1):
+        for positive in (0, 1):
+            node = make_node(
+                "IsInf", ["x"], ["y"], detect_negative=negative, detect_positive=positive
+            )
+            check([node], x)
+
+
+def test_gelu_and_swish(check):
+    x = {"x": values("float32", 3, 50)}
+    check([make_node("Gelu", ["x"], ["y"], approximate="tanh")], x)
+    wanted = x["x"] / (1 + np.exp(-1.5 * x["x"]))
+    check([make_node("Swish", ["x"], ["y"], alpha=1.5)], x, opset=24, wanted=[[wanted]])
+
+
+def test_shapes_that_do_not_broadcast_are_refused(refused):
+    feeds = {"x": values("float32", 3, 4), "y": values("float32", 2, 4)}
+    node = make_node("Add", ["x", "y"], ["z"])
+    refused([node], feeds)
+    message = refused([node], feeds, dims={"x": ["A", 4], "y": ["B", 4]})
+    assert "does not broadcast" in message
