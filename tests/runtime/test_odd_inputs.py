@@ -208,7 +208,7 @@ def test_most_empty_cases_are_computed():
         (one("MaxPool", kernel_shape=[9, 9]), (1, 3, 4, 4), "'y' would have the shape"),
         (one("Reshape", np.array([4, 4])), (3, 5), "elements of 'x' and of the result: 15 and 16"),
         (one("Squeeze", np.array([1])), (3, 5), "elements of 'x' and of the result: 15 and 3"),
-        (one("Concat", M, axis=0), (3, 5), "axis 1 of 'x': 5 and 4"),
+        (one("Concat", M, axis=0), (3, 5), "axis 1 of 'x' and of 'y': 5 and 4"),
         (one("MatMul", M), (3, 5), "5 and 9"),
         (one("Add", M), (3, 5), "does not broadcast"),
         (one("DepthToSpace", blocksize=2), (1, 3, 4, 4), "multiples of the block: 3 and 0"),
