@@ -224,8 +224,11 @@ def shift_left(a: Any, b: Any) -> Any:
 
 @_scalar
 def shift_right(a: Any, b: Any) -> Any:
-    """Shift of an unsigned number; by the width or more nothing is left."""
-    return a >> b if 0 <= b < 64 else a - a
+    """Arithmetic shift; by the width or more only the sign is left."""
+    zero = a - a
+    if 0 <= b < 64:
+        return a >> b
+    return ~zero if a < zero else zero
 
 
 @_scalar
