@@ -316,6 +316,7 @@ define i64 @builtin(i64 %self, i64 %none) {{
 """
 
 
+@functools.cache
 def data_pointer_offset() -> int:
     """Bytes from the address of an array object to the pointer to its data."""
     import numpy as np

@@ -6,7 +6,6 @@ All of it is compiled code, and done again only when an input's shape changes.
 from __future__ import annotations
 
 from array import array as words_of
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -81,12 +80,7 @@ class Binding:
         self._arenas: list[np.ndarray] = [np.empty(0, np.uint8)] * executable.phases
         self._objects: dict[int, Any] = {}
         self._status = np.zeros(8, np.int64)
-        self._arrays: Sequence[np.ndarray] = ()
-        self._phase = 0
-        self._bounds = (0, len(program.steps))
-        self._team_address = 0
         self._output_specs: list[Any] = []
-        self.host_ns = np.zeros(len(program.host_steps), np.int64)
         self._constant_bases()
         self._records()
 

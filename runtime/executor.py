@@ -12,6 +12,7 @@ from .. import KernelError
 from ..kernels.registry import ERRORS
 from . import team as teams
 from .binding import Binding, address_of, allocated
+from .executable import Executable
 from .program import HOST, HostStep
 
 _empty = np.empty
@@ -27,7 +28,15 @@ def _own(result: Any, inputs: Sequence[Any]) -> Any:
 
 
 class Context(Binding):
-    """What one run at a time needs for itself: a binding, and the objects of host steps."""
+    """What one run at a time needs for itself: a binding, and how far the run has come."""
+
+    def __init__(self, executable: Executable, threads: int) -> None:
+        super().__init__(executable, threads)
+        self.host_ns = np.zeros(len(self.program.host_steps), np.int64)
+        self._arrays: Sequence[np.ndarray] = ()
+        self._phase = 0
+        self._bounds = (0, len(self.program.steps))
+        self._team_address = 0
 
     def run(self, arrays: Sequence[np.ndarray], times: np.ndarray | None = None) -> list[Any]:
         """Run with contiguous arrays of the bound dtypes and shapes.

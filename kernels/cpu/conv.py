@@ -121,8 +121,7 @@ def _run_tiles(
         store_i64(words, t.AHEAD, load_i64(words, t.AHEAD) + 64 * lines)
         a += pixels * count * load_i64(words, t.LDA) * 4
         c += pixels * count * load_i64(words, t.LDC) * 4
-        if residual != 0:
-            residual += pixels * count * load_i64(words, t.LDR) * 4
+        residual += pixels * count * load_i64(words, t.LDR) * 4
 
 
 @njit
@@ -376,7 +375,7 @@ def convolve(
                 if full_rows < h1 - h0:
                     a += full_rows * stride_h * a_row * 4
                     c += full_rows * y_row * 4
-                    r += full_rows * r_row * 4 if residual != 0 else 0
+                    r += full_rows * r_row * 4
                     _run_tiles(table, words, a, c, r, last_width, 1, mr)
                 s0 += s_count if k0 + k_count == length else 0
                 k0 = k0 + k_count if k0 + k_count < length else (0 if s0 < segments0 else length)

@@ -280,14 +280,7 @@ def run(
     step = _walk(thread, threads, steps, first, last, team, status, budget, times)
     if threads > 1:
         # Every worker has left the walk before the next run may reset the team's words.
-        spins = 0
-        goal = atomic_load(team, ARRIVED) // threads * threads
-        atomic_add(team, ARRIVED, 1)
-        while atomic_load(team, ARRIVED) < goal + threads:
-            pause()
-            spins += 1
-            if spins > SPINS_BEFORE_YIELD:
-                sched_yield()
+        _barrier(team, atomic_load(team, ARRIVED) // threads * threads + threads)
     return step if atomic_load(status, 0) == 0 and atomic_load(status, 3) == 0 else -1
 
 

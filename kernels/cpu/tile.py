@@ -32,7 +32,7 @@ from ..target import LANES, REGISTERS
     A, B, C, BIAS, RESIDUAL, LDA, LDC, LDR, S0, SA0, S1, SA1, L, N, COUNT, ROWS, ROW_A, ROW_C,
     ROW_R, AHEAD, AHEAD_LINES, FLAGS, ACTIVATION, LOW, HIGH,
 ) = range(25)  # fmt: skip
-WORDS = 25
+WORDS = HIGH + 1
 FIRST, LAST = 1, 2
 NONE, CLIP, LEAKY_RELU, HARD_SWISH = range(4)
 _VECTOR = ir.VectorType(F32, LANES)

@@ -47,11 +47,7 @@ def _transpose_sizes(node: Node) -> tuple[Window, list[int], list[Dim]]:
         if not isinstance(total, int):
             raise OnHost("padding depends on the input's shape")
         half = total // 2
-        pads[axis] = total - half if mode == "SAME_LOWER" or mode == "NOTSET" else half
-        if mode == "SAME_LOWER":
-            pads[axis] = total - half
-        elif mode in ("SAME_UPPER",):
-            pads[axis] = half
+        pads[axis] = total - half if mode in ("SAME_LOWER", "NOTSET") else half
         pads[axis + rank] = total - pads[axis]
         sizes.append(size)
     if rank == 1:

@@ -181,6 +181,7 @@ def _emit(
     weights, w_image = _weights(low, b, y.shape[:-2], tiles["nv"])
     ends = _ends(low, group, ending, y, merged is not None)
     y_image = 0 if merged is not None else rows * columns
+    r_image, r_row, r_pixel = (0, 0, 0) if residual is None else (y_image, rows * columns, columns)
     low.step(
         convolve,
         outputs=[y],
@@ -193,7 +194,7 @@ def _emit(
         pad_top=0, pad_left=0, padded=0,
         x_image=a_image, x_row=rows * lda, x_pixel=lda,
         y_image=y_image, y_row=rows * columns, y_pixel=columns,
-        r_image=y_image, r_row=rows * columns, r_pixel=columns, w_image=w_image,
+        r_image=r_image, r_row=r_row, r_pixel=r_pixel, w_image=w_image,
         activation=ending.activation, low=ending.low, high=ending.high,
         workspace=None, workspace_bytes=0, **tiles, **ends,
     )  # fmt: skip
