@@ -11,171 +11,25 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from ..registry import Pointer, kernel
 from ..simd import (
-    call_kernel,
-    load_f32,
-    load_i64,
-    splat,
     stack_words,
-    store_f32,
     store_f64,
     store_i64,
-    vload,
-    vstore,
 )
-from ..target import L1_BYTES, L2_BYTES, LANES
+from ..target import L2_BYTES, LANES
 from . import tile as t
-from .packing import flat_width
-from .tile import FIRST, LAST, WORDS
+from .packing import flat_width, padded_channels
+from .panel import reduction_blocks, run_epilogue, run_panel
+from .rows import copy_rows
+from .tile import WORDS
 
-# Input rows that the loops over panels should find in the second-level cache, and weights that
-# the loops over tiles should find in the first, in bytes.
+# Input rows that the loops over panels should find in the second-level cache, in bytes.
 ROWS_BYTES = L2_BYTES * 5 // 8
-PANEL_BYTES = L1_BYTES // 2
-_F0 = np.float32(0.0)
 _flat_width = njit(flat_width)
-
-
-@njit
-def copy_floats(source: Pointer, target: Pointer, count: int) -> None:
-    """Copy contiguous float32."""
-    i = 0
-    while i + LANES <= count:
-        vstore(target, i, vload(source, i))
-        i += LANES
-    while i < count:
-        store_f32(target, i, load_f32(source, i))
-        i += 1
-
-
-@njit
-def zero_floats(target: Pointer, count: int) -> None:
-    """Set contiguous float32 to zero."""
-    i = 0
-    zero = splat(_F0)
-    while i + LANES <= count:
-        vstore(target, i, zero)
-        i += LANES
-    while i < count:
-        store_f32(target, i, _F0)
-        i += 1
-
-
-@njit
-def _copy_rows(
-    x: Pointer,
-    target: Pointer,
-    first: int,
-    last: int,
-    height: int,
-    width: int,
-    padded_width: int,
-    pad_left: int,
-    channels: int,
-    row: int,
-    pixel: int,
-) -> None:
-    """Copy input rows first..last (may lie outside) with their padding, channels packed."""
-    for h in range(first, last):
-        out = target + (h - first) * padded_width * channels * 4
-        if h < 0 or h >= height:
-            zero_floats(out, padded_width * channels)
-            continue
-        zero_floats(out, pad_left * channels)
-        inside = min(width, padded_width - pad_left)
-        source = x + h * row * 4
-        middle = out + pad_left * channels * 4
-        if pixel == channels:
-            copy_floats(source, middle, inside * channels)
-        else:
-            for w in range(inside):
-                copy_floats(source + w * pixel * 4, middle + w * channels * 4, channels)
-        after = padded_width - pad_left - inside
-        zero_floats(middle + inside * channels * 4, after * channels)
-
-
-@njit
-def _run_tiles(
-    tiles: Pointer, words: Pointer, a: Pointer, c: Pointer, residual: Pointer, width: int,
-    rows: int, mr: int,
-) -> None:  # fmt: skip
-    """Run the tiles of rows, each split nearly evenly; ``words`` holds all other arguments."""
-    pieces = (width + mr - 1) // mr
-    size = width // pieces
-    larger = width - size * pieces
-    store_i64(words, t.ROWS, rows)
-    for part in range(2):
-        pixels, count = (size + 1, larger) if part == 0 else (size, pieces - larger)
-        if count == 0:
-            continue
-        store_i64(words, t.A, a)
-        store_i64(words, t.C, c)
-        store_i64(words, t.RESIDUAL, residual)
-        store_i64(words, t.COUNT, count)
-        call_kernel(load_i64(tiles, pixels), words, 0, 1)
-        lines = load_i64(words, t.AHEAD_LINES) * count * rows
-        store_i64(words, t.AHEAD, load_i64(words, t.AHEAD) + 64 * lines)
-        a += pixels * count * load_i64(words, t.LDA) * 4
-        c += pixels * count * load_i64(words, t.LDC) * 4
-        residual += pixels * count * load_i64(words, t.LDR) * 4
-
-
-@njit
-def run_epilogue(
-    kernel_: Pointer,
-    record: Pointer,
-    words: Pointer,
-    operands: int,
-    image: int,
-    row: int,
-    pixel: int,
-    width: int,
-    column: int,
-    columns: int,
-) -> None:
-    """Run a pointwise kernel on a finished block: width pixels by columns channels.
-
-    The template's axes are (image, row, pixel, channel); every operand is shifted to the block.
-    """
-    for i in range(4 + 5 * (operands + 1)):
-        store_i64(words, i, load_i64(record, i))
-    store_i64(words, 0, 1)
-    store_i64(words, 1, 1)
-    store_i64(words, 2, width)
-    store_i64(words, 3, columns)
-    for operand in range(operands + 1):
-        at = 4 + 5 * operand
-        shift = image * load_i64(record, at + 1) + row * load_i64(record, at + 2)
-        shift += pixel * load_i64(record, at + 3) + column * load_i64(record, at + 4)
-        store_i64(words, at, load_i64(record, at) + shift * 4)
-    call_kernel(kernel_, words, 0, 1)
-
-
-@njit
-def _reduction_blocks(
-    segments0: int, segments1: int, length: int, panel: int, tiles: int
-) -> Any:  # fmt: skip
-    """How many segments, or elements of one, a tile takes at a time: its weights stay in L1.
-
-    For ``tiles`` tiles; a few do not use the weights often enough to pay for the interruptions.
-    """
-    segment_bytes = max(1, segments1 * length * panel * 4)
-    if tiles < 3 or segment_bytes * segments0 <= PANEL_BYTES * 3 // 2:
-        return segments0, length
-    if segment_bytes <= PANEL_BYTES * 3 // 2 or segments1 > 1:
-        return max(1, PANEL_BYTES // segment_bytes), length
-    pieces = (segment_bytes + PANEL_BYTES - 1) // PANEL_BYTES
-    return 1, (length + pieces - 1) // pieces
-
-
-@njit
-def _lines_ahead(block_bytes: int, tiles: int) -> Any:
-    """Cache lines of the next block that each tile prefetches: few tiles could not hide it."""
-    return (block_bytes + 64 * tiles - 1) // (64 * tiles) if tiles > 4 else 0
+_padded_channels = njit(padded_channels)
 
 
 @kernel
@@ -302,7 +156,7 @@ def convolve(
         segments0, segments1, length = kernel_h, kernel_w, channels
     row_tiles = (out_width + mr - 1) // mr
     tiles_here = min(chunk, rows) * row_tiles
-    block0, block_length = _reduction_blocks(segments0, segments1, length, panel, tiles_here)
+    block0, block_length = reduction_blocks(segments0, segments1, length, panel, tiles_here)
 
     store_f64(words, t.LOW, low)
     store_f64(words, t.HIGH, high)
@@ -326,7 +180,7 @@ def convolve(
             x_group = x + (image * x_image + group * channels) * 4
             if copied:
                 if group != group_copied:
-                    _copy_rows(
+                    copy_rows(
                         x_group, local, h0 * stride_h - pad_top,
                         (h1 - 1) * stride_h - pad_top + reach, height, width, padded_width,
                         pad_left, channels, x_row, x_pixel,
@@ -352,33 +206,15 @@ def convolve(
             store_i64(words, t.S1, segments1)
             store_i64(words, t.SA1, dilation_w * a_pixel)
             store_i64(words, t.N, columns)
-            s0, k0 = 0, 0
-            while s0 < segments0 and k0 < length:
-                s_count, k_count = min(block0, segments0 - s0), min(block_length, length - k0)
-                final = s0 + s_count == segments0 and k0 + k_count == length
-                flags = (FIRST if s0 == 0 and k0 == 0 else 0) | (LAST if final else 0)
-                store_i64(words, t.S0, s_count)
-                store_i64(words, t.L, k_count)
-                store_i64(words, t.FLAGS, flags)
-                block_bytes = s_count * segments1 * k_count * width_of_panel * 4
-                at = packed + (s0 * segments1 * length + k0) * width_of_panel * 4
-                store_i64(words, t.B, at)
-                store_i64(words, t.AHEAD, at + block_bytes)
-                store_i64(words, t.AHEAD_LINES, _lines_ahead(block_bytes, (h1 - h0) * row_tiles))
-                a = a0 + (s0 * dilation_h * a_row + k0) * 4
-                c = y + (image * y_image + h0 * y_row + column) * 4
-                r = residual + (image * r_image + h0 * r_row + column) * 4
-                if residual == 0:
-                    r = 0
-                if full_rows > 0:
-                    _run_tiles(table, words, a, c, r, out_width, full_rows, mr)
-                if full_rows < h1 - h0:
-                    a += full_rows * stride_h * a_row * 4
-                    c += full_rows * y_row * 4
-                    r += full_rows * r_row * 4
-                    _run_tiles(table, words, a, c, r, last_width, 1, mr)
-                s0 += s_count if k0 + k_count == length else 0
-                k0 = k0 + k_count if k0 + k_count < length else (0 if s0 < segments0 else length)
+            c = y + (image * y_image + h0 * y_row + column) * 4
+            r = residual + (image * r_image + h0 * r_row + column) * 4
+            if residual == 0:
+                r = 0
+            run_panel(
+                table, words, width_of_panel, packed, a0, c, r, out_width, full_rows,
+                last_width if full_rows < h1 - h0 else 0, mr, segments0, length, block0,
+                block_length,
+            )  # fmt: skip
         if epilogue != 0:
             group, p = panel_first // panels, panel_first % panels
             column = group * out_channels + p * panel
@@ -393,13 +229,6 @@ def convolve(
                 )  # fmt: skip
         row += h1 - h0
     return 0
-
-
-@njit
-def _padded_channels(out_channels: int, panel: int) -> Any:
-    """Channels of a group's packed weights: the last panel has its own width."""
-    full = out_channels // panel * panel
-    return full + (out_channels - full + LANES - 1) // LANES * LANES
 
 
 def workspace_bytes(padded_width: Any, channels: int, reach: int, padded: bool) -> Any:

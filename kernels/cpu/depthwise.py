@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..emitter import CLIP, HARD_SWISH, LEAKY_RELU
 from ..registry import kernel_factory
 from ..simd import fma, select, splat, vmax, vmin
-from .conv import run_epilogue
-from .tile import CLIP, HARD_SWISH, LEAKY_RELU
+from .panel import run_epilogue
 from .window import window_kernel
 
 _F = np.float32

@@ -52,6 +52,17 @@ def pack_conv(weights: np.ndarray, groups: int, nv: int) -> np.ndarray:
     return np.concatenate(parts) if groups > 1 else parts[0]
 
 
+def pack_points(points: np.ndarray, groups: int, nv: int) -> np.ndarray:
+    """Pack transformed weights (points, C / groups, M): per point and group, panels of (c, m)."""
+    per_group = points.shape[2] // groups
+    parts = [
+        pack_matrix(point[:, group * per_group : (group + 1) * per_group], nv)
+        for point in points
+        for group in range(groups)
+    ]
+    return np.concatenate(parts)
+
+
 @functools.cache
 def choose_tile(width: int | None, out_channels: int, depth: int) -> tuple[int, int]:
     """Choose (rows, vectors) of the tile for rows of ``width`` pixels (None: unknown, long).
@@ -98,3 +109,9 @@ def flat_width(total: int, mr: int) -> int:
     tiles = (total + mr - 1) // mr
     rows = (tiles + 3) // 4
     return (total + rows - 1) // rows
+
+
+def padded_channels(out_channels: int, panel: int) -> int:
+    """Channels of a group's packed weights: the last panel has its own width."""
+    full = out_channels // panel * panel
+    return full + (out_channels - full + LANES - 1) // LANES * LANES

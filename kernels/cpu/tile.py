@@ -23,8 +23,9 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from .. import simd
+from ..emitter import BYTE, Emitter, constant
 from ..registry import Pointer, kernel_factory
-from ..simd import F32, I8, I64
+from ..simd import F32, I64
 from ..target import LANES, REGISTERS
 
 # Words of a tile's argument record.
@@ -34,9 +35,6 @@ from ..target import LANES, REGISTERS
 ) = range(25)  # fmt: skip
 WORDS = HIGH + 1
 FIRST, LAST = 1, 2
-NONE, CLIP, LEAKY_RELU, HARD_SWISH = range(4)
-_VECTOR = ir.VectorType(F32, LANES)
-_BYTE = I8.as_pointer()
 _ROWS_PER_POINTER = 3
 
 
@@ -45,85 +43,13 @@ def max_rows(nv: int) -> int:
     return min((REGISTERS - 1 - nv) // nv, 14)
 
 
-def _constant(value: float) -> Any:
-    return ir.Constant(_VECTOR, [float(value)] * LANES)
-
-
-class _Tile:
+class _Tile(Emitter):
     """Emits the code of a tile; one method a part."""
 
     def __init__(self, builder: ir.IRBuilder, mr: int, nv: int, args: dict[str, Any]) -> None:
-        self.builder = builder
+        super().__init__(builder)
         self.mr, self.nv = mr, nv
         self.args = args
-
-    def words(self, value: Any) -> Any:
-        """Elements to bytes."""
-        return self.builder.shl(value, I64(2))
-
-    def address(self, base: Any, offset: Any) -> Any:
-        return self.builder.gep(base, [offset])
-
-    def vector_load(self, pointer: Any, count: Any | None = None) -> Any:
-        typed = self.builder.bitcast(pointer, _VECTOR.as_pointer())
-        if count is None:
-            return self.builder.load(typed, align=4)
-        return simd.load_first_lanes(self.builder, simd.f32x, typed, count)
-
-    def vector_store(self, value: Any, pointer: Any, count: Any | None = None) -> None:
-        typed = self.builder.bitcast(pointer, _VECTOR.as_pointer())
-        if count is None:
-            self.builder.store(value, typed, align=4)
-        else:
-            simd.store_first_lanes(self.builder, value, typed, count)
-
-    def counted_loop(
-        self, name: str, count: Any, carried: list[Any], body: Callable[[Any, list[Any]], list[Any]]
-    ) -> list[Any]:
-        """Emit ``for i in range(count)``; ``carried`` values pass through phis."""
-        builder = self.builder
-        before = builder.block
-        head = builder.append_basic_block(f"{name}.head")
-        inside = builder.append_basic_block(f"{name}.body")
-        after = builder.append_basic_block(f"{name}.end")
-        builder.branch(head)
-        builder.position_at_end(head)
-        index = builder.phi(I64, f"{name}.i")
-        phis = [builder.phi(value.type) for value in carried]
-        builder.cbranch(builder.icmp_signed("<", index, count), inside, after)
-        builder.position_at_end(inside)
-        results = body(index, phis)
-        following = builder.add(index, I64(1))
-        index.add_incoming(I64(0), before)
-        index.add_incoming(following, builder.block)
-        for phi, start, result in zip(phis, carried, results, strict=True):
-            phi.add_incoming(start, before)
-            phi.add_incoming(result, builder.block)
-        builder.branch(head)
-        builder.position_at_end(after)
-        return phis
-
-    def choose(
-        self, condition: Any, yes: Callable[[], list[Any]], no: Callable[[], list[Any]]
-    ) -> Any:
-        """Emit ``yes() if condition else no()`` over lists of values."""
-        builder = self.builder
-        blocks = [builder.append_basic_block(part) for part in ("yes", "no", "join")]
-        builder.cbranch(condition, blocks[0], blocks[1])
-        ends = []
-        for block, emit in zip(blocks, (yes, no), strict=False):
-            builder.position_at_end(block)
-            values = emit()
-            ends.append((values, builder.block))
-            builder.branch(blocks[2])
-        builder.position_at_end(blocks[2])
-        merged = []
-        for a, b in zip(ends[0][0], ends[1][0], strict=True):
-            phi = builder.phi(a.type)
-            phi.add_incoming(a, ends[0][1])
-            phi.add_incoming(b, ends[1][1])
-            merged.append(phi)
-        return merged
 
     def flag(self, bit: int) -> Any:
         masked = self.builder.and_(self.args["flags"], I64(bit))
@@ -140,7 +66,7 @@ class _Tile:
 
         def fresh() -> list[Any]:
             has_bias = builder.icmp_signed("!=", args["bias"], I64(0))
-            base = builder.inttoptr(args["bias"], _BYTE)
+            base = builder.inttoptr(args["bias"], BYTE)
 
             def load() -> list[Any]:
                 return [
@@ -148,7 +74,7 @@ class _Tile:
                     for j, count in enumerate(self.counts())
                 ]
 
-            bias = self.choose(has_bias, load, lambda: [_constant(0.0)] * self.nv)
+            bias = self.choose(has_bias, load, lambda: [constant(0.0)] * self.nv)
             return bias * self.mr
 
         def resume() -> list[Any]:
@@ -168,7 +94,7 @@ class _Tile:
     def reduce(self, a: Any, accumulators: list[Any]) -> list[Any]:
         """Run the reduction: segments, and in each L multiply-adds per accumulator."""
         builder, args = self.builder, self.args
-        b = builder.inttoptr(args["b"], _BYTE)
+        b = builder.inttoptr(args["b"], BYTE)
         lda = args["lda"]
         groups = range(0, self.mr, _ROWS_PER_POINTER)
         double = builder.shl(lda, I64(1))
@@ -199,8 +125,7 @@ class _Tile:
                 spread = simd._splat(builder, value)
                 for j in range(self.nv):
                     at = m * self.nv + j
-                    name = f"llvm.fma.{simd._mangle(simd.f32x)}"
-                    sums[at] = simd._call(builder, name, _VECTOR, [spread, weights[j], sums[at]])
+                    sums[at] = self.fma(spread, weights[j], sums[at])
             moved = [self.address(pointer, I64(4)) for pointer in pointers]
             return [self.address(panel, I64(self.nv * LANES * 4)), *moved, *sums]
 
@@ -216,35 +141,7 @@ class _Tile:
             return [builder.fadd(v, r) for v, r in zip(values, rows, strict=True)]
 
         values = self.choose(has_residual, added, lambda: values)
-        low = simd._splat(builder, builder.fptrunc(args["low"], F32))
-        high = simd._splat(builder, builder.fptrunc(args["high"], F32))
-
-        def clip(value: Any, low: Any = low, high: Any = high) -> Any:
-            value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
-            return builder.select(builder.fcmp_ordered(">", value, high), high, value)
-
-        def leaky(value: Any) -> Any:
-            negative = builder.fcmp_ordered("<", value, _constant(0.0))
-            return builder.select(negative, builder.fmul(value, low), value)
-
-        def hard_swish(value: Any) -> Any:
-            name = f"llvm.fma.{simd._mangle(simd.f32x)}"
-            sixth, half = _constant(1.0 / 6.0), _constant(0.5)
-            gate = simd._call(builder, name, _VECTOR, [value, sixth, half])
-            return builder.fmul(value, clip(gate, _constant(0.0), _constant(1.0)))
-
-        for code, function in ((CLIP, clip), (LEAKY_RELU, leaky), (HARD_SWISH, hard_swish)):
-            chosen = builder.icmp_signed("==", args["activation"], I64(code))
-            values = self._activated(chosen, function, values)
-        return values
-
-    def _activated(
-        self, chosen: Any, function: Callable[[Any], Any], values: list[Any]
-    ) -> list[Any]:
-        merged: list[Any] = self.choose(
-            chosen, lambda: [function(value) for value in values], lambda: values
-        )
-        return merged
+        return self.activate(values, args["activation"], args["low"], args["high"])
 
     def store(self, c: Any, values: list[Any]) -> None:
         builder, args = self.builder, self.args
@@ -286,7 +183,7 @@ class _Tile:
         for name in ("lda", "ldc", "ldr", "sa0", "sa1", "row_a", "row_c", "row_r"):
             args[name] = self.words(args[name])
         places = ("a", "c", "residual", "ahead")
-        pointers = [builder.inttoptr(args[name], _BYTE) for name in places]
+        pointers = [builder.inttoptr(args[name], BYTE) for name in places]
         steps = [builder.mul(args[name], I64(self.mr)) for name in ("lda", "ldc", "ldr")]
         steps.append(builder.shl(args["ahead_lines"], I64(6)))
 

@@ -12,20 +12,17 @@ from ... import InvalidModel
 from ...kernels.cpu import packing
 from ...kernels.cpu.conv import convolve, workspace_bytes
 from ...kernels.cpu.depthwise import depthwise
-from ...kernels.cpu.tile import max_rows, tile
 from ...kernels.cpu.window import MAX_TAPS, columns_for
-from ...kernels.target import LANES
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, maximum, product
 from . import epilogue as endings
+from . import winograd
 from .registry import register
+from .tiles import tiles_for
 
 if TYPE_CHECKING:
     from ..fusion import Group
-    from ..lowering import Lowering, Record, Tensor
-
-# Stands for the length of a sum that depends on the input's shape.
-_LONG_SUM = 1024
+    from ..lowering import Lowering, Tensor
 
 
 def auto_pads(
@@ -121,38 +118,6 @@ def _infer_conv(node: Node) -> list[Info]:
     return [node.result((x.dims[0], shape[0], *spatial))]
 
 
-def tile_table(nv: int, rows: set[int]) -> Record:
-    """Addresses of the tiles for row counts 0..max, those that occur only."""
-    from ..lowering import Record
-
-    return Record([tile(r, nv) if r in rows else 0 for r in range(max_rows(nv) + 1)])
-
-
-def tiles_for(width: Dim, flat: bool, out_channels: Dim, depth: Dim) -> dict[str, Any]:
-    """Choose the tile for rows of ``width`` pixels and sums of ``depth``; fields of the driver."""
-    known = width if isinstance(width, int) else None
-    if isinstance(out_channels, int):
-        mr, nv = packing.choose_tile(
-            known, out_channels, depth if isinstance(depth, int) else _LONG_SUM
-        )
-        vectors = -(-out_channels // LANES)
-        tail = vectors % nv or nv
-    else:
-        # With two vectors there is one kind of tail.
-        mr, nv, tail = max_rows(2), 2, 1
-    if known is None:
-        rows = set(range(1, mr + 1))
-    elif flat:
-        row = packing.flat_width(known, mr)
-        rows = packing.tile_rows(row, mr) | packing.tile_rows((known - 1) % row + 1, mr)
-    else:
-        rows = packing.tile_rows(known, mr)
-    # The tail's tiles may have more rows in registers, but are cut like the full panels'.
-    table = tile_table(nv, rows)
-    tail_table = table if tail == nv else tile_table(tail, rows)
-    return {"mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table}
-
-
 def _lower_conv(low: Lowering, node: Node, group: Group) -> None:
     weights = node.required(1).array()
     groups = node.attribute("group", 1)
@@ -176,11 +141,7 @@ def _lower_conv(low: Lowering, node: Node, group: Group) -> None:
     if is_depthwise and residual is None:
         _emit_depthwise(low, group, ending, window, weights, bias_tensor, x, y)
         return
-    emit_convolution(
-        low, group, ending, window, x, y, residual, bias_tensor, groups,
-        lambda nv: packing.pack_conv(weights, groups, nv), weights.shape[1] * groups,
-        weights.shape[0],
-    )  # fmt: skip
+    emit_convolution(low, group, ending, window, x, y, residual, bias_tensor, groups, weights)
 
 
 def x_rank(tensor: Tensor) -> int:
@@ -214,11 +175,9 @@ def emit_convolution(
     residual: Tensor | None,
     bias: Tensor | None,
     groups: int,
-    pack: Any,
-    in_channels: int,
-    out_channels: int,
+    weights: np.ndarray,
 ) -> None:
-    """Emit a step of the convolution driver on channels-last tensors."""
+    """Emit a convolution of channels-last tensors with weights (M, C / groups, kh, kw)."""
     target, rank = y, len(y.shape)
     axes = [0, None if rank == 3 else 2, rank - 1, 1]
     if _is_column(window, x):
@@ -226,48 +185,72 @@ def emit_convolution(
         axes = [0, 3, 2, 1]
         x, y = _turned(x), _turned(y)
         residual = None if residual is None else _turned(residual)
-        window = window.turned()
+        window, weights = window.turned(), weights.transpose(0, 1, 3, 2)
     height, width = height_width(x.shape)
     out_height, out_width = height_width(y.shape)
-    (kernel_h, kernel_w), channels = window.kernel, in_channels // groups
-    simple = window.kernel == [1, 1] and window.strides == [1, 1] and not window.is_padded
     x_image, x_row, x_pixel = image_strides(x)
     y_image, y_row, y_pixel = image_strides(y)
     r_image, r_row, r_pixel = image_strides(residual) if residual is not None else (0, 0, 0)
-    flat = simple and x_row == width * x_pixel and y_row == out_width * y_pixel
-    flat = flat and (residual is None or r_row == out_width * r_pixel)
     value = group.last.outputs[0]
     if ending.rest:
         before = [n for n in group.nodes if n not in ending.rest]
         value = before[-1].outputs[0]
     ends = endings.pointwise_fields(low, ending.rest, value, target, axes)
-    flat = flat and ends["may_flatten"] == 1
-    per_group = out_channels // groups
-    depth = kernel_h * kernel_w * channels
-    tiles = tiles_for(out_height * out_width if flat else out_width, flat, per_group, depth)
-    packed = low.constant(pack(tiles["nv"]), f"{group.nodes[0].name}.weights")
+    may_flatten = ends.pop("may_flatten")
+    out_channels, channels = weights.shape[:2]
+    fields = {
+        "outputs": [target],
+        "flops": 2 * product(y.shape) * channels * window.kernel[0] * window.kernel[1],
+        "x": x, "bias": bias, "y": y, "residual": residual,
+        "images": x.shape[0], "height": height, "width": width, "channels": channels,
+        "out_height": out_height, "out_width": out_width,
+        "out_channels": out_channels // groups, "groups": groups,
+        "pad_top": window.pads[0], "pad_left": window.pads[1],
+        "x_image": x_image, "x_row": x_row, "x_pixel": x_pixel,
+        "y_image": y_image, "y_row": y_row, "y_pixel": y_pixel,
+        "r_image": r_image, "r_row": r_row, "r_pixel": r_pixel,
+        "activation": ending.activation, "low": ending.low, "high": ending.high, **ends,
+    }  # fmt: skip
+    name = group.nodes[0].name
+    form = winograd.form_of(low, window, weights, groups, y)
+    if form is not None:
+        down, across = (
+            (s + m - 1) // m for s, m in zip((out_height, out_width), form, strict=True)
+        )
+        winograd.emit(low, form, weights, groups, x.shape[0] * down * across, name, fields)
+    else:
+        _emit_direct(low, window, weights, name, fields, may_flatten)
+
+
+def _emit_direct(
+    low: Lowering, window: Window, weights: np.ndarray, name: str, fields: dict[str, Any],
+    may_flatten: int,
+) -> None:  # fmt: skip
+    """Emit a step of the direct driver, with the ``fields`` that both forms have."""
+    f = fields
+    simple = window.kernel == [1, 1] and window.strides == [1, 1] and not window.is_padded
+    flat = simple and f["x_row"] == f["width"] * f["x_pixel"]
+    flat = flat and f["y_row"] == f["out_width"] * f["y_pixel"] and may_flatten == 1
+    flat = flat and (f["residual"] is None or f["r_row"] == f["out_width"] * f["r_pixel"])
+    (kernel_h, kernel_w), channels, groups = window.kernel, f["channels"], f["groups"]
+    pixels = f["out_height"] * f["out_width"] if flat else f["out_width"]
+    tiles = tiles_for(pixels, flat, f["out_channels"], kernel_h * kernel_w * channels)
+    packed = packing.pack_conv(weights, groups, tiles["nv"])
     padded = window.is_padded
-    padded_width = (out_width - 1) * window.strides[1] + (kernel_w - 1) * window.dilations[1] + 1
+    padded_width = (f["out_width"] - 1) * window.strides[1]
+    padded_width = padded_width + (kernel_w - 1) * window.dilations[1] + 1
     reach = (kernel_h - 1) * window.dilations[0] + 1
     copied = padded or (groups > 1 and kernel_w > 1)
     space = workspace_bytes(padded_width, channels, reach, copied)
     low.step(
         convolve,
-        outputs=[target],
-        flops=2 * product(y.shape) * depth,
-        x=x, w=packed, bias=bias, y=y, residual=residual,
-        images=x.shape[0], height=height, width=width, channels=channels,
-        out_height=out_height, out_width=out_width, out_channels=per_group, groups=groups,
+        **f, **tiles,
+        w=low.constant(packed, f"{name}.weights"), w_image=0,
         kernel_h=kernel_h, kernel_w=kernel_w,
         stride_h=window.strides[0], stride_w=window.strides[1],
         dilation_h=window.dilations[0], dilation_w=window.dilations[1],
-        pad_top=window.pads[0], pad_left=window.pads[1], padded=int(padded),
-        x_image=x_image, x_row=x_row, x_pixel=x_pixel,
-        y_image=y_image, y_row=y_row, y_pixel=y_pixel,
-        r_image=r_image, r_row=r_row, r_pixel=r_pixel, w_image=0,
-        activation=ending.activation, low=ending.low, high=ending.high,
+        padded=int(padded), may_flatten=may_flatten,
         workspace=low.workspace(space) if copied else None, workspace_bytes=space,
-        **tiles, **ends,
     )  # fmt: skip
 
 

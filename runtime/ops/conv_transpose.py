@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...kernels.cpu import packing
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim
 from . import epilogue as endings
@@ -132,11 +131,7 @@ def _lower_transpose(low: Lowering, node: Node, group: Group) -> None:
         if exact:
             small.pads = [0, 0, 0, 0]
         source = _skip(x4, small)
-        emit_convolution(
-            low, group, ending, small, source, part, None, bias, groups,
-            lambda nv, w=oihw: packing.pack_conv(w, groups, nv), weights.shape[0],
-            weights.shape[1] * groups,
-        )  # fmt: skip
+        emit_convolution(low, group, ending, small, source, part, None, bias, groups, oihw)
 
 
 def _columns_apart(window: Window, pads: Sequence[int], x: Tensor, y: Tensor) -> bool:

@@ -14,12 +14,11 @@ import numpy as np
 import onnx_ir as ir
 
 from ...kernels import pointwise as language
+from ...kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU, NONE
 from ..graph import Info, Node
 
 if TYPE_CHECKING:
     from ..lowering import Lowering, Tensor
-
-NONE, CLIP, LEAKY_RELU, HARD_SWISH = range(4)
 
 
 @dataclass

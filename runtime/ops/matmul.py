@@ -16,9 +16,10 @@ from ...kernels.target import LANES
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, product
 from . import epilogue as endings
-from .conv import alone, tiles_for
+from .conv import alone
 from .elementwise import broadcast
 from .registry import register
+from .tiles import tiles_for
 
 if TYPE_CHECKING:
     from ..fusion import Group

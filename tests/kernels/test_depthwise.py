@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 from sardonyx.kernels.cpu.depthwise import depthwise
-from sardonyx.kernels.cpu.tile import CLIP, HARD_SWISH, LEAKY_RELU
 from sardonyx.kernels.cpu.window import MAX_TAPS, columns_for
+from sardonyx.kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU
 
 CASES = [
     # images, channels, height, width, kernel, stride, pads (t, l, b, r), dilation

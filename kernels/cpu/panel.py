@@ -1,0 +1,135 @@
+"""Drives the tile: one panel of weights over rows of pixels, and what follows a finished block."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from ..registry import Pointer
+from ..simd import call_kernel, load_i64, store_i64
+from ..target import L1_BYTES
+from . import tile as t
+from .tile import FIRST, LAST
+
+# Weights that the loops over tiles should find in the first-level cache, in bytes.
+PANEL_BYTES = L1_BYTES // 2
+
+
+@njit
+def _run_tiles(
+    tiles: Pointer, words: Pointer, a: Pointer, c: Pointer, residual: Pointer, width: int,
+    rows: int, mr: int,
+) -> None:  # fmt: skip
+    """Run the tiles of rows, each split nearly evenly; ``words`` holds all other arguments."""
+    pieces = (width + mr - 1) // mr
+    size = width // pieces
+    larger = width - size * pieces
+    store_i64(words, t.ROWS, rows)
+    for part in range(2):
+        pixels, count = (size + 1, larger) if part == 0 else (size, pieces - larger)
+        if count == 0:
+            continue
+        store_i64(words, t.A, a)
+        store_i64(words, t.C, c)
+        store_i64(words, t.RESIDUAL, residual)
+        store_i64(words, t.COUNT, count)
+        call_kernel(load_i64(tiles, pixels), words, 0, 1)
+        lines = load_i64(words, t.AHEAD_LINES) * count * rows
+        store_i64(words, t.AHEAD, load_i64(words, t.AHEAD) + 64 * lines)
+        a += pixels * count * load_i64(words, t.LDA) * 4
+        c += pixels * count * load_i64(words, t.LDC) * 4
+        residual += pixels * count * load_i64(words, t.LDR) * 4
+
+
+@njit
+def run_panel(
+    tiles: Pointer, words: Pointer, panel: int, packed: Pointer, a: Pointer, c: Pointer,
+    residual: Pointer, width: int, rows: int, last_width: int, mr: int, segments0: int, length: int,
+    block0: int, block_length: int,
+) -> None:  # fmt: skip
+    """Run the whole reduction of one panel, a block that stays in cache at a time.
+
+    ``rows`` rows of ``width`` pixels, then one of ``last_width`` (0: none). ``words`` holds the
+    strides, the number of inner segments, bias and activation.
+    """
+    segments1, step = load_i64(words, t.S1), load_i64(words, t.SA0)
+    row_tiles = (width + mr - 1) // mr
+    all_rows = rows + (1 if last_width > 0 else 0)
+    s0, k0 = 0, 0
+    while s0 < segments0:
+        s_count, k_count = min(block0, segments0 - s0), min(block_length, length - k0)
+        final = s0 + s_count == segments0 and k0 + k_count == length
+        store_i64(words, t.S0, s_count)
+        store_i64(words, t.L, k_count)
+        store_i64(words, t.FLAGS, (FIRST if s0 + k0 == 0 else 0) | (LAST if final else 0))
+        block_bytes = s_count * segments1 * k_count * panel * 4
+        at = packed + (s0 * segments1 * length + k0) * panel * 4
+        store_i64(words, t.B, at)
+        store_i64(words, t.AHEAD, at + block_bytes)
+        store_i64(words, t.AHEAD_LINES, _lines_ahead(block_bytes, all_rows * row_tiles))
+        start = a + (s0 * step + k0) * 4
+        if rows > 0:
+            _run_tiles(tiles, words, start, c, residual, width, rows, mr)
+        if last_width > 0:
+            start += rows * load_i64(words, t.ROW_A) * 4
+            last_c = c + rows * load_i64(words, t.ROW_C) * 4
+            last_r = residual + rows * load_i64(words, t.ROW_R) * 4
+            _run_tiles(tiles, words, start, last_c, last_r, last_width, 1, mr)
+        k0 += k_count
+        if k0 == length:
+            s0, k0 = s0 + s_count, 0
+
+
+@njit
+def reduction_blocks(
+    segments0: int, segments1: int, length: int, panel: int, tiles: int
+) -> Any:  # fmt: skip
+    """How many segments, or elements of one, a tile takes at a time: its weights stay in L1.
+
+    For ``tiles`` tiles; a few do not use the weights often enough to pay for the interruptions.
+    """
+    segment_bytes = max(1, segments1 * length * panel * 4)
+    if tiles < 3 or segment_bytes * segments0 <= PANEL_BYTES * 3 // 2:
+        return segments0, length
+    if segment_bytes <= PANEL_BYTES * 3 // 2 or segments1 > 1:
+        return max(1, PANEL_BYTES // segment_bytes), length
+    pieces = (segment_bytes + PANEL_BYTES - 1) // PANEL_BYTES
+    return 1, (length + pieces - 1) // pieces
+
+
+@njit
+def _lines_ahead(block_bytes: int, tiles: int) -> Any:
+    """Cache lines of the next block that each tile prefetches: few tiles could not hide it."""
+    return (block_bytes + 64 * tiles - 1) // (64 * tiles) if tiles > 4 else 0
+
+
+@njit
+def run_epilogue(
+    kernel_: Pointer,
+    record: Pointer,
+    words: Pointer,
+    operands: int,
+    image: int,
+    row: int,
+    pixel: int,
+    width: int,
+    column: int,
+    columns: int,
+) -> None:
+    """Run a pointwise kernel on a finished block: width pixels by columns channels.
+
+    The template's axes are (image, row, pixel, channel); every operand is shifted to the block.
+    """
+    for i in range(4 + 5 * (operands + 1)):
+        store_i64(words, i, load_i64(record, i))
+    store_i64(words, 0, 1)
+    store_i64(words, 1, 1)
+    store_i64(words, 2, width)
+    store_i64(words, 3, columns)
+    for operand in range(operands + 1):
+        at = 4 + 5 * operand
+        shift = image * load_i64(record, at + 1) + row * load_i64(record, at + 2)
+        shift += pixel * load_i64(record, at + 3) + column * load_i64(record, at + 4)
+        store_i64(words, at, load_i64(record, at) + shift * 4)
+    call_kernel(kernel_, words, 0, 1)

@@ -1,0 +1,312 @@
+"""Winograd's convolution: fewer multiplications for windows that overlap.
+
+Everything is channels last. A block of tiles at a time: their pixels are transformed to *points*
+(``winograd_tiles``), every point is a matrix product of its own (tiles x channels times channels
+x output channels) done by the tile of all products, and the products are transformed back, with
+bias, residual and activation, straight into the output. Weights come transformed and packed, one
+matrix after the other (``packing.pack_points``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from ..registry import Pointer, kernel
+from ..simd import call_kernel, load_i64, stack_words, store_f64, store_i64
+from ..target import LANES
+from . import tile as t
+from . import winograd_tiles as w_t
+from .packing import padded_channels
+from .panel import reduction_blocks, run_epilogue, run_panel
+from .rows import copy_rows
+from .tile import WORDS
+from .winograd_tiles import INPUT_WORDS, OUTPUT_WORDS
+
+_padded_channels = njit(padded_channels)
+_LINE = 16
+
+
+@njit
+def _row_stride(channels: int) -> Any:
+    """Elements between tiles of a point: whole lines, and no multiple of 1 KiB (cache sets)."""
+    lines = (channels + _LINE - 1) // _LINE
+    return (lines + (1 if lines % _LINE == 0 else 0)) * _LINE
+
+
+@njit
+def _point_stride(tiles: int, row: int) -> Any:
+    """Elements between points: 64 bytes off a multiple of 4 KiB, or all would share a set."""
+    return (tiles * row + 1023) // 1024 * 1024 + _LINE
+
+
+@njit
+def _read_row(
+    inward: Pointer, words: Pointer, x: Pointer, v: Pointer, copy: Pointer, top: int, left: int,
+    count: int, height: int, width: int, x_row: int, x_pixel: int, tile_w: int, points_h: int,
+    points_w: int, channels: int,
+) -> None:  # fmt: skip
+    """Transform ``count`` tiles side by side; (top, left) is the first pixel of the first one."""
+    store_i64(words, w_t.IN_CHANNELS, channels)
+    tile = load_i64(words, w_t.IN_TILE)
+    done = 0
+    while done < count:
+        at = left + done * tile_w
+        rows_inside = top >= 0 and top + points_h <= height
+        # Tiles up to the first with a pixel on the other side of a border, or of the whole image.
+        if not rows_inside:
+            some, outside = count - done, True
+        elif at < 0:
+            some, outside = min(count - done, (-at + tile_w - 1) // tile_w), True
+        else:
+            inside = (width - points_w - at) // tile_w + 1 if at + points_w <= width else 0
+            outside = inside == 0
+            some = count - done if outside else min(count - done, inside)
+        if outside:
+            wide = (some - 1) * tile_w + points_w
+            first = min(max(0, at), width)
+            copy_rows(
+                x + first * x_pixel * 4, copy, top, top + points_h, height, width - first, wide,
+                min(wide, max(0, -at)), channels, x_row, x_pixel,
+            )  # fmt: skip
+            store_i64(words, w_t.IN_X, copy)
+            store_i64(words, w_t.IN_ROW, wide * channels)
+            store_i64(words, w_t.IN_PIXEL, channels)
+        else:
+            store_i64(words, w_t.IN_X, x + (top * x_row + at * x_pixel) * 4)
+            store_i64(words, w_t.IN_ROW, x_row)
+            store_i64(words, w_t.IN_PIXEL, x_pixel)
+        store_i64(words, w_t.IN_V, v + done * tile * 4)
+        store_i64(words, w_t.IN_COUNT, some)
+        call_kernel(inward, words, 0, 1)
+        done += some
+
+
+@njit
+def _write_row(
+    outward: Pointer, words: Pointer, p: Pointer, y: Pointer, residual: Pointer, count: int,
+    valid_h: int, last_w: int, tile_w: int,
+) -> None:  # fmt: skip
+    """Transform ``count`` tiles side by side back; the last is ``last_w`` pixels wide."""
+    whole = count if last_w == tile_w else count - 1
+    store_i64(words, w_t.OUT_VALID_H, valid_h)
+    for part in range(2):
+        some = whole if part == 0 else count - whole
+        if some == 0:
+            continue
+        done = part * whole
+        pixels = done * tile_w
+        store_i64(words, w_t.OUT_P, p + done * load_i64(words, w_t.OUT_TILE) * 4)
+        store_i64(words, w_t.OUT_Y, y + pixels * load_i64(words, w_t.OUT_PIXEL) * 4)
+        store_i64(
+            words,
+            w_t.OUT_RESIDUAL,
+            residual + pixels * load_i64(words, w_t.OUT_R_PIXEL) * 4 if residual != 0 else 0,
+        )
+        store_i64(words, w_t.OUT_VALID_W, tile_w if part == 0 else last_w)
+        store_i64(words, w_t.OUT_COUNT, some)
+        call_kernel(outward, words, 0, 1)
+
+
+@njit
+def _multiply(
+    words: Pointer, tiles: Pointer, tail_tiles: Pointer, w: Pointer, v: Pointer, p: Pointer,
+    points: int, v_point: int, p_point: int, count: int, channels: int, out_channels: int,
+    groups: int, panel_first: int, panel_last: int, mr: int, nv: int,
+) -> None:  # fmt: skip
+    """Multiply every point of ``count`` tiles with the panels from ``panel_first`` on."""
+    panel = nv * LANES
+    panels = (out_channels + panel - 1) // panel
+    group_size = channels * _padded_channels(out_channels, panel)
+    row_tiles = (count + mr - 1) // mr
+    block0, block_length = reduction_blocks(1, 1, channels, panel, row_tiles)
+    first_column = panel_first // panels * out_channels + panel_first % panels * panel
+    for point in range(points):
+        for index in range(panel_first, panel_last):
+            group, k = index // panels, index % panels
+            columns = min(panel, out_channels - k * panel)
+            full = columns > panel - LANES
+            wide = panel if full else (columns + LANES - 1) // LANES * LANES
+            column = group * out_channels + k * panel - first_column
+            store_i64(words, t.N, columns)
+            run_panel(
+                tiles if full else tail_tiles, words, wide,
+                w + ((point * groups + group) * group_size + k * panel * channels) * 4,
+                v + (point * v_point + group * channels) * 4, p + (point * p_point + column) * 4,
+                0, count, 1, 0, mr, 1, channels, block0, block_length,
+            )  # fmt: skip
+
+
+@kernel
+def winograd(
+    thread: int,
+    threads: int,
+    x: Pointer,
+    w: Pointer,
+    bias: Pointer,
+    y: Pointer,
+    residual: Pointer,
+    images: int,
+    height: int,
+    width: int,
+    channels: int,
+    out_height: int,
+    out_width: int,
+    out_channels: int,
+    groups: int,
+    tile_h: int,
+    tile_w: int,
+    kernel_h: int,
+    kernel_w: int,
+    pad_top: int,
+    pad_left: int,
+    x_image: int,
+    x_row: int,
+    x_pixel: int,
+    y_image: int,
+    y_row: int,
+    y_pixel: int,
+    r_image: int,
+    r_row: int,
+    r_pixel: int,
+    mr: int,
+    nv: int,
+    tiles: Pointer,
+    tail_tiles: Pointer,
+    inward: Pointer,
+    outward: Pointer,
+    block: int,
+    activation: int,
+    low: float,
+    high: float,
+    workspace: Pointer,
+    workspace_bytes: int,
+    epilogue: Pointer,
+    epilogue_record: Pointer,
+    epilogue_operands: int,
+) -> int:
+    """Convolve channels-last float32 images with stride and dilation 1 by F(tile, kernel).
+
+    Fields as in ``conv.convolve``; ``inward`` and ``outward`` are the transforms, ``block`` the
+    most tiles done at a time. Rows of tiles over all images, or panels of output channels, are
+    split over the threads, whichever costs less.
+    """
+    words, inner, outer, ends = (
+        stack_words(WORDS),
+        stack_words(INPUT_WORDS),
+        stack_words(OUTPUT_WORDS),
+        stack_words(64),
+    )
+    if images * out_height * out_width * out_channels == 0:
+        return 0
+    points_h, points_w = tile_h + kernel_h - 1, tile_w + kernel_w - 1
+    down, across = (out_height + tile_h - 1) // tile_h, (out_width + tile_w - 1) // tile_w
+    panel = nv * LANES
+    panels = (out_channels + panel - 1) // panel
+    all_panels, all_channels = groups * panels, groups * channels
+
+    # Shares: rows of tiles, or panels; then every thread transforms all the input.
+    rows, row_first, row_last = images * down, 0, images * down
+    panel_first, panel_last = 0, all_panels
+    per_panel = channels * nv
+    row_cost = (rows + threads - 1) // threads * (all_channels + all_panels * per_panel)
+    panel_cost = rows * (all_channels + (all_panels + threads - 1) // threads * per_panel)
+    if panel_cost < row_cost or (panel_cost == row_cost and rows * across < block):
+        panel_first = all_panels * thread // threads
+        panel_last = all_panels * (thread + 1) // threads
+    else:
+        row_first, row_last = rows * thread // threads, rows * (thread + 1) // threads
+    if row_first == row_last or panel_first == panel_last:
+        return 0
+    group, k = panel_first // panels, panel_first % panels
+    column = group * out_channels + k * panel
+    group, k = (panel_last - 1) // panels, (panel_last - 1) % panels
+    columns = group * out_channels + min(out_channels, (k + 1) * panel) - column
+
+    # Blocks: several rows of tiles, or a part of one.
+    chunk_rows = max(1, min(row_last - row_first, block // across))
+    pieces = (row_last - row_first + chunk_rows - 1) // chunk_rows
+    chunk_rows = (row_last - row_first + pieces - 1) // pieces
+    pieces = (across + block - 1) // block
+    chunk = (across + pieces - 1) // pieces
+    v_tile, p_tile = _row_stride(all_channels), _row_stride(columns)
+    v_point = _point_stride(chunk_rows * chunk, v_tile)
+    p_point = _point_stride(chunk_rows * chunk, p_tile)
+    v = workspace + thread * workspace_bytes
+    p = v + points_h * points_w * v_point * 4
+    copy = p + points_h * points_w * p_point * 4
+
+    for word in range(WORDS):
+        store_i64(words, word, 0)
+    store_i64(words, t.S1, 1)
+    store_i64(words, t.LDA, v_tile)
+    store_i64(words, t.LDC, p_tile)
+    store_i64(inner, w_t.IN_POINT, v_point)
+    store_i64(inner, w_t.IN_TILE, v_tile)
+    store_i64(outer, w_t.OUT_BIAS, bias + column * 4 if bias != 0 else 0)
+    store_i64(outer, w_t.OUT_CHANNELS, columns)
+    store_i64(outer, w_t.OUT_POINT, p_point)
+    store_i64(outer, w_t.OUT_TILE, p_tile)
+    store_i64(outer, w_t.OUT_ROW, y_row)
+    store_i64(outer, w_t.OUT_PIXEL, y_pixel)
+    store_i64(outer, w_t.OUT_R_ROW, r_row)
+    store_i64(outer, w_t.OUT_R_PIXEL, r_pixel)
+    store_i64(outer, w_t.OUT_ACTIVATION, activation)
+    store_f64(outer, w_t.OUT_LOW, low)
+    store_f64(outer, w_t.OUT_HIGH, high)
+
+    row = row_first
+    while row < row_last:
+        here = min(chunk_rows, row_last - row)
+        first = 0
+        while first < across:
+            count = min(chunk, across - first)
+            for i in range(here):
+                image, h = (row + i) // down, (row + i) % down * tile_h
+                _read_row(
+                    inward, inner, x + image * x_image * 4, v + i * count * v_tile * 4, copy,
+                    h - pad_top, first * tile_w - pad_left, count, height, width, x_row, x_pixel,
+                    tile_w, points_h, points_w, all_channels,
+                )  # fmt: skip
+            _multiply(
+                words, tiles, tail_tiles, w, v, p, points_h * points_w, v_point, p_point,
+                here * count, channels, out_channels, groups, panel_first, panel_last, mr, nv,
+            )  # fmt: skip
+            left = first * tile_w
+            right = min(out_width, left + count * tile_w)
+            last_w = right - left - (count - 1) * tile_w
+            for i in range(here):
+                image, h = (row + i) // down, (row + i) % down * tile_h
+                valid_h = min(tile_h, out_height - h)
+                r = residual + (image * r_image + h * r_row + left * r_pixel + column) * 4
+                _write_row(
+                    outward, outer, p + i * count * p_tile * 4,
+                    y + (image * y_image + h * y_row + left * y_pixel + column) * 4,
+                    r if residual != 0 else 0, count, valid_h, last_w, tile_w,
+                )  # fmt: skip
+                if epilogue != 0:
+                    for h_out in range(h, h + valid_h):
+                        run_epilogue(
+                            epilogue, epilogue_record, ends, epilogue_operands, image, h_out, left,
+                            right - left, column, columns,
+                        )  # fmt: skip
+            first += count
+        row += here
+    return 0
+
+
+def workspace_bytes(
+    block: int, tile: tuple[int, int], kernel: tuple[int, int], channels: int, out_channels: int
+) -> int:
+    """Bytes of workspace for each thread: points, products, and copied rows at the border.
+
+    Channels are those of all groups.
+    """
+    points_h, points_w = (m + r - 1 for m, r in zip(tile, kernel, strict=True))
+    strides = sum(
+        _point_stride.py_func(block, _row_stride.py_func(count))
+        for count in (channels, out_channels)
+    )
+    copied = points_h * ((block - 1) * tile[1] + points_w) * channels
+    return int(-(-(points_h * points_w * strides + copied) * 4 // 64) * 64)

@@ -1,0 +1,271 @@
+"""The two transforms of Winograd's convolution, a vector of channels at a time in registers.
+
+A tile is mh x mw output pixels, which take th x tw input pixels (t = m + r - 1) and as many
+products: *points*. Both kernels run over tiles that lie side by side in one row of tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from ..emitter import BYTE, Emitter, constant
+from ..registry import Pointer, kernel_factory
+from ..simd import I64
+from ..target import LANES
+from .cook_toom import linear_map, matrices
+
+# Words of the records, in order.
+(IN_X, IN_V, IN_CHANNELS, IN_ROW, IN_PIXEL, IN_POINT, IN_TILE, IN_COUNT) = range(8)
+INPUT_WORDS = IN_COUNT + 1
+(
+    OUT_P, OUT_Y, OUT_BIAS, OUT_RESIDUAL, OUT_CHANNELS, OUT_POINT, OUT_TILE, OUT_ROW, OUT_PIXEL,
+    OUT_R_ROW, OUT_R_PIXEL, OUT_COUNT, OUT_VALID_H, OUT_VALID_W, OUT_ACTIVATION, OUT_LOW, OUT_HIGH,
+) = range(17)  # fmt: skip
+OUTPUT_WORDS = OUT_HIGH + 1
+
+
+class _Transform(Emitter):
+    """What the transforms share: loops over tiles and vectors of channels, grids of pixels."""
+
+    def __init__(self, builder: ir.IRBuilder, args: list[Any]) -> None:
+        super().__init__(builder)
+        self.args = args
+
+    def bytes(self, word: int) -> Any:
+        return self.words(self.args[word])
+
+    def pointer(self, word: int) -> Any:
+        return self.builder.inttoptr(self.args[word], BYTE)
+
+    def grid(self, base: Any, height: int, width: int, row: Any, pixel: Any) -> list[list[Any]]:
+        """Pointers to height x width pixels."""
+        rows = [self.address(base, self.builder.mul(row, I64(i))) for i in range(height)]
+        steps = [self.builder.mul(pixel, I64(j)) for j in range(width)]
+        return [[self.address(at, step) for step in steps] for at in rows]
+
+    def over(
+        self,
+        count: Any,
+        channels: Any,
+        pointers: list[Any],
+        steps: list[Any],
+        body: Callable[[list[Any], Any | None, Any], None],
+    ) -> None:
+        """Emit loops over tiles and channels: ``body(pointers, valid lanes, byte of channel)``."""
+        builder = self.builder
+        full = builder.sdiv(channels, I64(LANES))
+        rest = builder.srem(channels, I64(LANES))
+
+        def tile(_: Any, carried: list[Any]) -> list[Any]:
+            def vector(index: Any, _: list[Any]) -> list[Any]:
+                at = builder.mul(index, I64(LANES * 4))
+                body([self.address(p, at) for p in carried], None, at)
+                return []
+
+            def partial() -> list[Any]:
+                at = builder.mul(full, I64(LANES * 4))
+                body([self.address(p, at) for p in carried], rest, at)
+                return []
+
+            self.counted_loop("vector", full, [], vector)
+            self.choose(builder.icmp_signed(">", rest, I64(0)), partial, list)
+            return [self.address(p, step) for p, step in zip(carried, steps, strict=True)]
+
+        self.counted_loop("tile", count, pointers, tile)
+
+
+class _Input(_Transform):
+    """V = B d B^T of each tile and channel."""
+
+    def emit(self, tile: tuple[int, int], kernel: tuple[int, int]) -> None:
+        b_h, b_w = (matrices(m, r)[2] for m, r in zip(tile, kernel, strict=True))
+        th, tw = len(b_h), len(b_w)
+        row, pixel, point = self.bytes(IN_ROW), self.bytes(IN_PIXEL), self.bytes(IN_POINT)
+
+        def body(pointers: list[Any], count: Any | None, _: Any) -> None:
+            x, v = pointers
+            pixels = self.grid(x, th, tw, row, pixel)
+            columns = [
+                linear_map(self, b_h, [self.vector_load(pixels[i][j], count) for i in range(th)])
+                for j in range(tw)
+            ]
+            for i in range(th):
+                line = linear_map(self, b_w, [column[i] for column in columns])
+                for j, value in enumerate(line):
+                    at = self.address(v, self.builder.mul(point, I64(i * tw + j)))
+                    self.vector_store(value, at, count)
+
+        steps = [self.builder.mul(pixel, I64(tile[1])), self.bytes(IN_TILE)]
+        pointers = [self.pointer(IN_X), self.pointer(IN_V)]
+        self.over(self.args[IN_COUNT], self.args[IN_CHANNELS], pointers, steps, body)
+
+
+class _Output(_Transform):
+    """y = activation(A P A^T + bias + residual) of each tile and channel."""
+
+    def emit(self, tile: tuple[int, int], kernel: tuple[int, int]) -> None:
+        args, builder = self.args, self.builder
+        whole = [
+            builder.icmp_signed(">=", args[word], I64(m))
+            for word, m in zip((OUT_VALID_H, OUT_VALID_W), tile, strict=True)
+        ]
+        self.choose(
+            builder.and_(*whole),
+            lambda: self.tiles(tile, kernel, guarded=False),
+            lambda: self.tiles(tile, kernel, guarded=True),
+        )
+
+    def tiles(self, tile: tuple[int, int], kernel: tuple[int, int], guarded: bool) -> list[Any]:
+        a_h, a_w = (matrices(m, r)[0] for m, r in zip(tile, kernel, strict=True))
+        th, tw = len(a_h[0]), len(a_w[0])
+        row, pixel, point = self.bytes(OUT_ROW), self.bytes(OUT_PIXEL), self.bytes(OUT_POINT)
+        r_row, r_pixel = self.bytes(OUT_R_ROW), self.bytes(OUT_R_PIXEL)
+
+        def body(pointers: list[Any], count: Any | None, channel: Any) -> None:
+            p, y, residual = pointers
+            columns = []
+            for j in range(tw):
+                at = [self.builder.mul(point, I64(i * tw + j)) for i in range(th)]
+                loads = [self.vector_load(self.address(p, a), count) for a in at]
+                columns.append(linear_map(self, a_h, loads))
+            bias = self.bias(channel, count)
+            targets = self.grid(y, *tile, row, pixel)
+            residuals = self.grid(residual, *tile, r_row, r_pixel)
+            for i in range(tile[0]):
+                line = linear_map(self, a_w, [column[i] for column in columns])
+                line = [self.builder.fadd(value, bias) for value in line]
+                self.pixels(i, line, targets[i], residuals[i], count, guarded)
+
+        steps = [
+            self.bytes(OUT_TILE),
+            self.builder.mul(pixel, I64(tile[1])),
+            self.builder.mul(r_pixel, I64(tile[1])),
+        ]
+        pointers = [self.pointer(word) for word in (OUT_P, OUT_Y, OUT_RESIDUAL)]
+        self.over(self.args[OUT_COUNT], self.args[OUT_CHANNELS], pointers, steps, body)
+        return []
+
+    def bias(self, channel: Any, count: Any | None) -> Any:
+        given = self.builder.icmp_signed("!=", self.args[OUT_BIAS], I64(0))
+        at = self.address(self.pointer(OUT_BIAS), channel)
+        return self.choose(given, lambda: [self.vector_load(at, count)], lambda: [constant(0.0)])[0]
+
+    def pixels(
+        self, i: int, values: list[Any], targets: list[Any], residuals: list[Any],
+        count: Any | None, guarded: bool,
+    ) -> None:  # fmt: skip
+        """Finish and store row i of a tile."""
+        args, builder = self.args, self.builder
+        given = builder.icmp_signed("!=", args[OUT_RESIDUAL], I64(0))
+
+        def store(columns: range) -> list[Any]:
+            def added() -> list[Any]:
+                loads = [self.vector_load(residuals[j], count) for j in columns]
+                return [builder.fadd(values[j], r) for j, r in zip(columns, loads, strict=True)]
+
+            line = self.choose(given, added, lambda: [values[j] for j in columns])
+            line = self.activate(line, args[OUT_ACTIVATION], args[OUT_LOW], args[OUT_HIGH])
+            for j, value in zip(columns, line, strict=True):
+                self.vector_store(value, targets[j], count)
+            return []
+
+        if not guarded:
+            store(range(len(values)))
+            return
+        for j in range(len(values)):
+            inside = builder.and_(
+                builder.icmp_signed("<", I64(i), args[OUT_VALID_H]),
+                builder.icmp_signed("<", I64(j), args[OUT_VALID_W]),
+            )
+            self.choose(inside, lambda j=j: store(range(j, j + 1)), list)  # type: ignore[misc]
+
+
+def _transform(emitter: type[_Input] | type[_Output], words: int, floats: int) -> Any:
+    kinds = [types.int64] * (words - floats) + [types.float64] * floats
+
+    @intrinsic(prefer_literal=True)
+    def transform(typingctx, mh, mw, rh, rw, *args):  # type: ignore[no-untyped-def]
+        tile = mh.literal_value, mw.literal_value
+        kernel = rh.literal_value, rw.literal_value
+
+        def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
+            # A varargs intrinsic gets its arguments as one tuple.
+            unpacked = [builder.extract_value(values[4], i) for i in range(words)]
+            emitter(builder, unpacked).emit(tile, kernel)
+            return context.get_dummy_value()
+
+        return types.void(mh, mw, rh, rw, types.Tuple(kinds)), codegen
+
+    return transform
+
+
+_input, _output = _transform(_Input, INPUT_WORDS, 0), _transform(_Output, OUTPUT_WORDS, 2)
+
+
+@kernel_factory
+def winograd_input(mh: int, mw: int, rh: int, rw: int) -> Callable[..., int]:
+    """Build the input transform of F(mh x mw, rh x rw).
+
+    ``x`` is the first pixel of the first of ``count`` tiles, whose pixels must all exist; point
+    k of a tile goes to ``v + k * point``, the next tile's ``tile`` further. Strides in elements.
+    """
+
+    def body(
+        thread: int,
+        threads: int,
+        x: Pointer,
+        v: Pointer,
+        channels: int,
+        row: int,
+        pixel: int,
+        point: int,
+        tile: int,
+        count: int,
+    ) -> int:
+        _input(mh, mw, rh, rw, x, v, channels, row, pixel, point, tile, count)
+        return 0
+
+    return body
+
+
+@kernel_factory
+def winograd_output(mh: int, mw: int, rh: int, rw: int) -> Callable[..., int]:
+    """Build the output transform of F(mh x mw, rh x rw).
+
+    Reads the points of ``count`` tiles at ``p`` and writes ``valid_h`` x ``valid_w`` pixels (at
+    most a tile) of each to ``y``, after bias, residual and activation (0: none).
+    """
+
+    def body(
+        thread: int,
+        threads: int,
+        p: Pointer,
+        y: Pointer,
+        bias: Pointer,
+        residual: Pointer,
+        channels: int,
+        point: int,
+        tile: int,
+        row: int,
+        pixel: int,
+        r_row: int,
+        r_pixel: int,
+        count: int,
+        valid_h: int,
+        valid_w: int,
+        activation: int,
+        low: float,
+        high: float,
+    ) -> int:
+        _output(
+            mh, mw, rh, rw, p, y, bias, residual, channels, point, tile, row, pixel, r_row,
+            r_pixel, count, valid_h, valid_w, activation, low, high,
+        )  # fmt: skip
+        return 0
+
+    return body

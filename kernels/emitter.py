@@ -1,0 +1,135 @@
+"""Emits vector code: loops, choices, and the activations of convolutions, as LLVM IR."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+
+from . import simd
+from .simd import F32, I8, I64
+from .target import LANES
+
+NONE, CLIP, LEAKY_RELU, HARD_SWISH = range(4)
+VECTOR = ir.VectorType(F32, LANES)
+BYTE = I8.as_pointer()
+
+
+def constant(value: float) -> Any:
+    """Vector with one number in all lanes."""
+    return ir.Constant(VECTOR, [float(value)] * LANES)
+
+
+class Emitter:
+    """Emits code at the end of a builder's block; addresses are byte pointers."""
+
+    def __init__(self, builder: ir.IRBuilder) -> None:
+        self.builder = builder
+
+    def words(self, value: Any) -> Any:
+        """Elements of float32 to bytes."""
+        return self.builder.shl(value, I64(2))
+
+    def address(self, base: Any, offset: Any) -> Any:
+        """Pointer ``offset`` bytes on."""
+        return self.builder.gep(base, [offset])
+
+    def vector_load(self, pointer: Any, count: Any | None = None) -> Any:
+        """Load a vector, or its first ``count`` lanes with zeros after them."""
+        typed = self.builder.bitcast(pointer, VECTOR.as_pointer())
+        if count is None:
+            return self.builder.load(typed, align=4)
+        return simd.load_first_lanes(self.builder, simd.f32x, typed, count)
+
+    def vector_store(self, value: Any, pointer: Any, count: Any | None = None) -> None:
+        """Store a vector, or its first ``count`` lanes."""
+        typed = self.builder.bitcast(pointer, VECTOR.as_pointer())
+        if count is None:
+            self.builder.store(value, typed, align=4)
+        else:
+            simd.store_first_lanes(self.builder, value, typed, count)
+
+    def counted_loop(
+        self, name: str, count: Any, carried: list[Any], body: Callable[[Any, list[Any]], list[Any]]
+    ) -> list[Any]:
+        """Emit ``for i in range(count)``; ``carried`` values pass through phis."""
+        builder = self.builder
+        before = builder.block
+        head = builder.append_basic_block(f"{name}.head")
+        inside = builder.append_basic_block(f"{name}.body")
+        after = builder.append_basic_block(f"{name}.end")
+        builder.branch(head)
+        builder.position_at_end(head)
+        index = builder.phi(I64, f"{name}.i")
+        phis = [builder.phi(value.type) for value in carried]
+        builder.cbranch(builder.icmp_signed("<", index, count), inside, after)
+        builder.position_at_end(inside)
+        results = body(index, phis)
+        following = builder.add(index, I64(1))
+        index.add_incoming(I64(0), before)
+        index.add_incoming(following, builder.block)
+        for phi, start, result in zip(phis, carried, results, strict=True):
+            phi.add_incoming(start, before)
+            phi.add_incoming(result, builder.block)
+        builder.branch(head)
+        builder.position_at_end(after)
+        return phis
+
+    def choose(
+        self, condition: Any, yes: Callable[[], list[Any]], no: Callable[[], list[Any]]
+    ) -> Any:
+        """Emit ``yes() if condition else no()`` over lists of values."""
+        builder = self.builder
+        blocks = [builder.append_basic_block(part) for part in ("yes", "no", "join")]
+        builder.cbranch(condition, blocks[0], blocks[1])
+        ends = []
+        for block, emit in zip(blocks, (yes, no), strict=False):
+            builder.position_at_end(block)
+            values = emit()
+            ends.append((values, builder.block))
+            builder.branch(blocks[2])
+        builder.position_at_end(blocks[2])
+        merged = []
+        for a, b in zip(ends[0][0], ends[1][0], strict=True):
+            phi = builder.phi(a.type)
+            phi.add_incoming(a, ends[0][1])
+            phi.add_incoming(b, ends[1][1])
+            merged.append(phi)
+        return merged
+
+    def fma(self, a: Any, b: Any, c: Any) -> Any:
+        """Emit ``a * b + c``."""
+        name = f"llvm.fma.{simd._mangle(simd.f32x)}"
+        return simd._call(self.builder, name, VECTOR, [a, b, c])
+
+    def activate(self, values: list[Any], activation: Any, low: Any, high: Any) -> list[Any]:
+        """Apply the activation of a code known at run time; ``low`` and ``high`` are float64."""
+        builder = self.builder
+        low = simd._splat(builder, builder.fptrunc(low, F32))
+        high = simd._splat(builder, builder.fptrunc(high, F32))
+
+        def clip(value: Any, low: Any = low, high: Any = high) -> Any:
+            value = builder.select(builder.fcmp_ordered("<", value, low), low, value)
+            return builder.select(builder.fcmp_ordered(">", value, high), high, value)
+
+        def leaky(value: Any) -> Any:
+            negative = builder.fcmp_ordered("<", value, constant(0.0))
+            return builder.select(negative, builder.fmul(value, low), value)
+
+        def hard_swish(value: Any) -> Any:
+            gate = self.fma(value, constant(1.0 / 6.0), constant(0.5))
+            return builder.fmul(value, clip(gate, constant(0.0), constant(1.0)))
+
+        for code, function in ((CLIP, clip), (LEAKY_RELU, leaky), (HARD_SWISH, hard_swish)):
+            chosen = builder.icmp_signed("==", activation, I64(code))
+            values = self._activated(chosen, function, values)
+        return values
+
+    def _activated(
+        self, chosen: Any, function: Callable[[Any], Any], values: list[Any]
+    ) -> list[Any]:
+        merged: list[Any] = self.choose(
+            chosen, lambda: [function(value) for value in values], lambda: values
+        )
+        return merged

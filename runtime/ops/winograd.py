@@ -1,0 +1,119 @@
+"""Which convolutions are done by Winograd's algorithm, in which form; and their steps."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...kernels.cpu import cook_toom, packing
+from ...kernels.cpu.winograd import winograd, workspace_bytes
+from ...kernels.cpu.winograd_tiles import winograd_input, winograd_output
+from ...kernels.target import L2_BYTES, LANES
+from ..symbolic import Dim
+from .tiles import tile_table
+
+if TYPE_CHECKING:
+    from ..lowering import Lowering, Tensor
+    from .conv import Window
+
+# Outputs along an axis for a filter of so many taps: forms of 4 and of 6 points.
+_OUTPUTS = {1: (1,), 3: (2, 4), 5: (2,)}
+# Bytes of points and products that are worked on at a time, and the fewest tiles: fewer would
+# not use the weights often enough.
+_BLOCK_BYTES = 2 * L2_BYTES
+_LEAST_TILES = 64
+# Measured on an AVX2 core (AMD Zen 3): parts of the peak reached, and in cycles a vector of a
+# point through both transforms and a byte of weights, which come from memory.
+_DIRECT, _PRODUCTS = 0.95, 0.87
+_TRANSFORM_CYCLES = 5.0
+_WEIGHT_CYCLES = 0.2
+# More points mean larger errors and weights; they have to be worth it.
+_PREFERENCE = 1.05
+# Stands for a size that is known only when the model runs.
+_SIZE = 64
+
+
+@functools.cache
+def choose(
+    kernel: tuple[int, int], size: tuple[int, int, int], channels: int, out_channels: int,
+    groups: int,
+) -> tuple[int, int] | None:  # fmt: skip
+    """Choose the pixels of a tile by cost; None: the direct convolution costs less.
+
+    Parameters
+    ----------
+    kernel : tuple of int
+        Rows and columns of the filter; stride and dilation are 1.
+    size : tuple of int
+        Images, output rows, output columns.
+    channels, out_channels : int
+        Of one group.
+    groups : int
+    """
+    if kernel == (1, 1) or any(k not in _OUTPUTS for k in kernel):
+        return None
+    images, height, width = size
+    products = channels * out_channels * groups
+    work = products / (2 * LANES)
+    taps = kernel[0] * kernel[1]
+    direct = images * height * width * taps * work / _DIRECT + taps * products * 4 * _WEIGHT_CYCLES
+    best: tuple[float, tuple[int, int] | None] = (direct / _PREFERENCE, None)
+    for mh in _OUTPUTS[kernel[0]]:
+        for mw in _OUTPUTS[kernel[1]]:
+            points = (mh + kernel[0] - 1) * (mw + kernel[1] - 1)
+            tiles = images * math.ceil(height / mh) * math.ceil(width / mw)
+            vectors = groups * (channels + out_channels) / LANES
+            cycles = tiles * points * (work / _PRODUCTS + vectors * _TRANSFORM_CYCLES)
+            cycles += points * products * 4 * _WEIGHT_CYCLES
+            if cycles < best[0] / (_PREFERENCE if best[1] else 1):
+                best = cycles, (mh, mw)
+    return best[1]
+
+
+def form_of(
+    low: Lowering, window: Window, weights: np.ndarray, groups: int, y: Tensor
+) -> tuple[int, int] | None:
+    """Choose the form of a convolution; None for the direct one."""
+    if low.options["precision"] == "strict":
+        return None
+    if window.strides != [1, 1] or window.dilations != [1, 1]:
+        return None
+    sizes = (y.shape[0], *y.shape[2:]) if len(y.shape) == 4 else (y.shape[0], 1, y.shape[2])
+    known = [size if isinstance(size, int) else _SIZE for size in sizes]
+    known[0] = sizes[0] if isinstance(sizes[0], int) else 1
+    out_channels, channels = weights.shape[:2]
+    kernel = window.kernel[0], window.kernel[1]
+    return choose(kernel, tuple(known), channels, out_channels // groups, groups)
+
+
+def emit(
+    low: Lowering, tile: tuple[int, int], weights: np.ndarray, groups: int, tiles: Dim,
+    name: str, fields: dict[str, Any],
+) -> None:  # fmt: skip
+    """Emit a step; ``tiles`` is their number, ``fields`` what the direct one has, too."""
+    out_channels, channels = weights.shape[:2]
+    kernel = weights.shape[2], weights.shape[3]
+    points = math.prod(m + r - 1 for m, r in zip(tile, kernel, strict=True))
+    both = channels * groups + out_channels
+    block = max(_LEAST_TILES, _BLOCK_BYTES // (points * both * 4))
+    if isinstance(tiles, int):
+        block = min(block, tiles)
+    per_group = out_channels // groups
+    mr, nv = packing.choose_tile(block, per_group, channels)
+    rows = set(range(1, mr + 1))
+    tail = -(-per_group // LANES) % nv or nv
+    table = tile_table(nv, rows)
+    packed = packing.pack_points(cook_toom.transform_weights(weights, tile), groups, nv)
+    space = workspace_bytes(block, tile, kernel, channels * groups, out_channels)
+    low.step(
+        winograd,
+        **fields,
+        w=low.constant(packed, f"{name}.weights"),
+        tile_h=tile[0], tile_w=tile[1], kernel_h=kernel[0], kernel_w=kernel[1],
+        mr=mr, nv=nv, tiles=table, tail_tiles=table if tail == nv else tile_table(tail, rows),
+        inward=winograd_input(*tile, *kernel), outward=winograd_output(*tile, *kernel),
+        block=block, workspace=low.workspace(space), workspace_bytes=space,
+    )  # fmt: skip

@@ -1,0 +1,167 @@
+"""Winograd's convolution against the plain sum, in every form, at every kind of border."""
+
+import itertools
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from sardonyx.kernels.cpu import cook_toom, packing
+from sardonyx.kernels.cpu.tile import max_rows, tile
+from sardonyx.kernels.cpu.winograd import winograd, workspace_bytes
+from sardonyx.kernels.cpu.winograd_tiles import winograd_input, winograd_output
+from sardonyx.kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU, NONE
+from sardonyx.kernels.target import LANES
+
+FORMS = [(2, 3), (4, 3), (2, 5)]
+
+
+def direct(x, w, pads, groups=1):
+    """Convolve (N, H, W, C) by (M, C / groups, kh, kw), in float64."""
+    top, left, bottom, right = pads
+    x = np.pad(x.astype(np.float64), ((0, 0), (top, bottom), (left, right), (0, 0)))
+    kh, kw = w.shape[2:]
+    height, width = x.shape[1] - kh + 1, x.shape[2] - kw + 1
+    per, made = w.shape[0] // groups, []
+    for group in range(groups):
+        part = w[group * per : (group + 1) * per].astype(np.float64)
+        size = part.shape[1]
+        source = x[..., group * size : (group + 1) * size]
+        total = np.zeros((x.shape[0], height, width, per))
+        for i, j in itertools.product(range(kh), range(kw)):
+            total += source[:, i : i + height, j : j + width] @ part[:, :, i, j].T
+        made.append(total)
+    return np.concatenate(made, axis=-1)
+
+
+def aligned(count):
+    block = np.full(count + 16, np.nan, np.float32)
+    skip = -block.ctypes.data // 4 % 16
+    return block[skip : skip + count]
+
+
+def run(x, w, pads, form, *, groups=1, threads=1, block=64, bias=None, residual=None, spare=0,
+        activation=NONE, low=0.0, high=0.0):  # fmt: skip
+    """Run the kernel as the threads would; the output has ``spare`` channels nobody may touch."""
+    images, height, width, channels = x.shape
+    (out_channels, per_channels), kernel = w.shape[:2], w.shape[2:]
+    out_h = height + pads[0] + pads[2] - kernel[0] + 1
+    out_w = width + pads[1] + pads[3] - kernel[1] + 1
+    per_group = out_channels // groups
+    mr, nv = packing.choose_tile(None, per_group, per_channels)
+    tables = [
+        np.array([tile(r, n).address if r else 0 for r in range(max_rows(nv) + 1)])
+        for n in (nv, -(-per_group // LANES) % nv or nv)
+    ]
+    packed = packing.pack_points(cook_toom.transform_weights(w, form), groups, nv)
+    y = np.full((images, out_h, out_w, out_channels + spare), 7, np.float32)
+    space = workspace_bytes(block, form, kernel, channels, out_channels)
+    work = aligned(space // 4 * threads)
+    strides = [s // 4 for s in x.strides[:3]]
+    y_strides = [s // 4 for s in y.strides[:3]]
+    r_strides = [0, 0, 0] if residual is None else [s // 4 for s in residual.strides[:3]]
+    for thread in range(threads):
+        assert not winograd(
+            thread=thread, threads=threads, x=x, w=packed, bias=0 if bias is None else bias, y=y,
+            residual=0 if residual is None else residual, images=images, height=height,
+            width=width, channels=per_channels, out_height=out_h, out_width=out_w,
+            out_channels=per_group, groups=groups, tile_h=form[0], tile_w=form[1],
+            kernel_h=kernel[0], kernel_w=kernel[1], pad_top=pads[0], pad_left=pads[1],
+            x_image=strides[0], x_row=strides[1], x_pixel=strides[2], y_image=y_strides[0],
+            y_row=y_strides[1], y_pixel=y_strides[2], r_image=r_strides[0], r_row=r_strides[1],
+            r_pixel=r_strides[2], mr=mr, nv=nv, tiles=tables[0], tail_tiles=tables[1],
+            inward=winograd_input(*form, *kernel), outward=winograd_output(*form, *kernel),
+            block=block, activation=activation, low=low, high=high, workspace=work,
+            workspace_bytes=space, epilogue=0, epilogue_record=0, epilogue_operands=0,
+        )  # fmt: skip
+    assert (y[..., out_channels:] == 7).all()
+    return y[..., :out_channels]
+
+
+def numbers(rng, *shape):
+    return rng.standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize(("m", "r"), [*FORMS, (1, 1)])
+def test_matrices_give_the_exact_convolution(m, r):
+    """In fractions the identity of minimal filtering holds without any error."""
+    a, g, b = cook_toom.matrices(m, r)
+    t = m + r - 1
+    for tap, place in itertools.product(range(r), range(t)):
+        left = [row[tap] for row in g]
+        right = [row[place] for row in b]
+        points = [x * y for x, y in zip(left, right, strict=True)]
+        made = [sum(c * p for c, p in zip(row, points, strict=True)) for row in a]
+        assert made == [Fraction(int(i + tap == place)) for i in range(m)]
+
+
+@pytest.mark.parametrize("form", [(2, 2), (2, 4), (4, 2), (4, 4)])
+@pytest.mark.parametrize(
+    ("size", "channels", "out_channels", "pads"),
+    [
+        ((1, 14, 14), 16, 32, (1, 1, 1, 1)),
+        ((1, 13, 17), 5, 19, (1, 1, 1, 1)),
+        ((3, 7, 7), 24, 40, (1, 1, 1, 1)),
+        ((1, 9, 30), 8, 8, (0, 0, 0, 0)),
+        ((1, 8, 8), 17, 70, (2, 0, 1, 3)),
+        ((2, 2, 2), 3, 4, (1, 1, 1, 1)),
+        ((1, 3, 200), 4, 9, (4, 7, 5, 6)),
+    ],
+)
+def test_three_by_three(rng, form, size, channels, out_channels, pads):
+    x = numbers(rng, *size, channels)
+    w = numbers(rng, out_channels, channels, 3, 3) / np.float32(3 * np.sqrt(channels))
+    for threads in (1, 2, 3):
+        made = run(x, w, pads, form, threads=threads, block=9, spare=5)
+        np.testing.assert_allclose(made, direct(x, w, pads), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "form"),
+    [((1, 3), (1, 2)), ((1, 3), (1, 4)), ((3, 1), (4, 1)), ((5, 5), (2, 2)), ((5, 3), (2, 4)),
+     ((1, 5), (1, 2))],
+)  # fmt: skip
+def test_other_windows(rng, kernel, form):
+    x = numbers(rng, 2, 11, 23, 12)
+    w = numbers(rng, 21, 12, *kernel) / np.float32(10)
+    pads = (kernel[0] // 2, kernel[1] // 2, kernel[0] // 2, kernel[1] // 2)
+    for threads in (1, 2):
+        made = run(x, w, pads, form, threads=threads)
+        np.testing.assert_allclose(made, direct(x, w, pads), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("block", [1, 5, 64])
+def test_groups_and_blocks(rng, block):
+    x = numbers(rng, 2, 10, 12, 3 * 8)
+    w = numbers(rng, 3 * 20, 8, 3, 3) / np.float32(10)
+    for threads in (1, 2, 4):
+        made = run(x, w, (1, 1, 1, 1), (4, 4), groups=3, threads=threads, block=block)
+        np.testing.assert_allclose(made, direct(x, w, (1, 1, 1, 1), 3), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("activation", "expected"),
+    [
+        (NONE, lambda y: y),
+        (CLIP, lambda y: np.clip(y, -0.25, 0.5)),
+        (LEAKY_RELU, lambda y: np.where(y < 0, -0.25 * y, y)),
+        (HARD_SWISH, lambda y: y * np.clip(y / 6 + 0.5, 0, 1)),
+    ],
+)
+def test_bias_residual_and_activation(rng, activation, expected):
+    x = numbers(rng, 1, 9, 10, 16)
+    w = numbers(rng, 24, 16, 3, 3) / np.float32(10)
+    bias = numbers(rng, 24)
+    residual = numbers(rng, 1, 9, 10, 30)[..., 3:27]
+    made = run(x, w, (1, 1, 1, 1), (4, 4), bias=bias, residual=residual, activation=activation,
+               low=-0.25, high=0.5)  # fmt: skip
+    wanted = expected(direct(x, w, (1, 1, 1, 1)) + bias + residual)
+    np.testing.assert_allclose(made, wanted, rtol=1e-4, atol=2e-5)
+
+
+def test_error_is_near_that_of_the_direct_sum(rng):
+    """Over 256 channels F(4 x 4) is within a few units of the last place of the result's scale."""
+    x = np.maximum(numbers(rng, 1, 16, 16, 256), 0)
+    w = numbers(rng, 64, 256, 3, 3) / np.float32(3 * 16)
+    error = np.abs(run(x, w, (1, 1, 1, 1), (4, 4)) - direct(x, w, (1, 1, 1, 1)))
+    assert error.max() < 1e-5
+    assert np.sqrt((error**2).mean()) < 1e-6

@@ -1,0 +1,83 @@
+"""Which convolutions take Winograd's form, and that whole models agree with onnxruntime."""
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import sardonyx
+from onnx import TensorProto, helper
+from sardonyx.runtime.ops import winograd
+
+
+def model(shape, weights, *, ending=(), **attributes):
+    channels = weights.shape[0]
+    nodes = [helper.make_node("Conv", ["x", "w", "b"], ["y0"], **attributes)]
+    for i, operator in enumerate(ending):
+        nodes.append(helper.make_node(operator, [f"y{i}"], [f"y{i + 1}"]))
+    graph = helper.make_graph(
+        nodes,
+        "conv",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info(f"y{len(ending)}", TensorProto.FLOAT, None)],
+        [
+            onnx.numpy_helper.from_array(weights, "w"),
+            onnx.numpy_helper.from_array(np.linspace(-1, 1, channels, dtype=np.float32), "b"),
+        ],
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 22)], ir_version=10
+    ).SerializeToString()
+
+
+def kernels(session, x):
+    return [step.kernel for step in session.profile({"x": x}, runs=1).steps]
+
+
+@pytest.mark.parametrize("ending", [(), ("Relu",), ("Sigmoid", "Neg")])
+@pytest.mark.parametrize("sizes", [(1, 24, 24), (2, 9, 40), (3, 5, 5)])
+def test_any_size_of_a_dynamic_model(rng, ending, sizes):
+    weights = rng.standard_normal((48, 32, 3, 3)).astype(np.float32) / 16
+    made = model(["n", 32, "h", "w"], weights, ending=ending, pads=[1, 1, 1, 1])
+    x = rng.standard_normal((sizes[0], 32, *sizes[1:])).astype(np.float32)
+    session = sardonyx.Session(made, threads=2)
+    assert any("winograd" in kernel for kernel in kernels(session, x))
+    expected = onnxruntime.InferenceSession(made).run(None, {"x": x})[0]
+    np.testing.assert_allclose(session(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_images_one_pixel_wide(rng):
+    """Columns are turned to rows, and their windows with them."""
+    weights = rng.standard_normal((64, 64, 5, 1)).astype(np.float32) / 16
+    made = model([1, 64, 300, 1], weights, pads=[2, 0, 2, 0])
+    x = rng.standard_normal((1, 64, 300, 1)).astype(np.float32)
+    session = sardonyx.Session(made)
+    assert any("winograd" in kernel for kernel in kernels(session, x))
+    expected = onnxruntime.InferenceSession(made).run(None, {"x": x})[0]
+    np.testing.assert_allclose(session(x), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("shape", "window", "attributes"),
+    [
+        ((64, 64, 3, 3), "strict", {"pads": [1, 1, 1, 1]}),
+        ((64, 64, 3, 3), "fp32", {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
+        ((64, 64, 3, 3), "fp32", {"pads": [2, 2, 2, 2], "dilations": [2, 2]}),
+        ((64, 64, 1, 1), "fp32", {}),
+        ((64, 64, 7, 7), "fp32", {}),
+    ],
+)
+def test_left_to_the_direct_sum(rng, shape, window, attributes):
+    weights = rng.standard_normal(shape).astype(np.float32) / 24
+    made = model([1, shape[1], 28, 28], weights, **attributes)
+    x = rng.standard_normal((1, shape[1], 28, 28)).astype(np.float32)
+    session = sardonyx.Session(made, precision=window)
+    assert not any("winograd" in kernel for kernel in kernels(session, x))
+    expected = onnxruntime.InferenceSession(made).run(None, {"x": x})[0]
+    np.testing.assert_allclose(session(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_cost_prefers_small_weights_for_few_pixels():
+    assert winograd.choose((3, 3), (1, 56, 56), 64, 64, 1) == (4, 4)
+    assert winograd.choose((3, 3), (1, 7, 7), 512, 512, 1) != (4, 4)
+    assert winograd.choose((3, 3), (1, 224, 224), 3, 8, 1) is None
+    assert winograd.choose((7, 7), (1, 56, 56), 64, 64, 1) is None
