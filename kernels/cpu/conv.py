@@ -29,6 +29,17 @@ from .tile import WORDS
 # Input rows that the loops over panels should find in the second-level cache, in bytes.
 ROWS_BYTES = L2_BYTES * 5 // 8
 _flat_width = njit(flat_width)
+
+
+@njit
+def rows_limit(weight_bytes: int) -> Any:
+    """Bytes of input rows for which all weights are read once.
+
+    Weights that fit no cache cost more than rows that come from the third level.
+    """
+    return ROWS_BYTES if weight_bytes <= 2 * L2_BYTES else 4 * ROWS_BYTES
+
+
 _padded_channels = njit(padded_channels)
 
 
@@ -134,16 +145,17 @@ def convolve(
     else:
         row_first, row_last = rows * thread // threads, rows * (thread + 1) // threads
 
+    most = rows_limit(depth * out_channels * 4)
     padded_width = (out_width - 1) * stride_w + (kernel_w - 1) * dilation_w + 1
     reach = (kernel_h - 1) * dilation_h + 1
     if copied:
         row_bytes = padded_width * channels * 4
-        limit = min(ROWS_BYTES, workspace_bytes) // row_bytes
+        limit = min(most, workspace_bytes) // row_bytes
         chunk = max(1, (limit - reach) // stride_h + 1)
         local = workspace + thread * workspace_bytes
     else:
         used = min(stride_w, kernel_w) * min(stride_h, kernel_h)
-        chunk = max(1, ROWS_BYTES // max(1, out_width * channels * 4 * used))
+        chunk = max(1, most // max(1, out_width * channels * 4 * used))
         local = 0
     if epilogue != 0 and depth * out_channels * groups * 4 <= ROWS_BYTES:
         # The results are read again: they should still be in cache, if weights leave room.
@@ -231,7 +243,9 @@ def convolve(
     return 0
 
 
-def workspace_bytes(padded_width: Any, channels: int, reach: int, padded: bool) -> Any:
+def workspace_bytes(
+    padded_width: Any, channels: int, reach: int, padded: bool, weight_bytes: int
+) -> Any:
     """Bytes of workspace for each thread: at least the rows of one output row."""
     row = padded_width * channels * 4
-    return row * reach + ROWS_BYTES if padded else 0
+    return row * reach + rows_limit.py_func(weight_bytes) if padded else 0

@@ -241,7 +241,7 @@ def _emit_direct(
     padded_width = padded_width + (kernel_w - 1) * window.dilations[1] + 1
     reach = (kernel_h - 1) * window.dilations[0] + 1
     copied = padded or (groups > 1 and kernel_w > 1)
-    space = workspace_bytes(padded_width, channels, reach, copied)
+    space = workspace_bytes(padded_width, channels, reach, copied, packed.nbytes // groups)
     low.step(
         convolve,
         **f, **tiles,
