@@ -373,5 +373,7 @@ def builtin(kernel: int, record: Any) -> Callable[[], int]:
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    made: Callable[[], int] = make(ctypes.addressof(_method(kernel)), record, None)
+    with _lock:  # of two descriptions made at once, one would be freed while its function lives
+        method = _method(kernel)
+    made: Callable[[], int] = make(ctypes.addressof(method), record, None)
     return made

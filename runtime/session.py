@@ -1,26 +1,24 @@
-"""Session: opens a model and runs it.
-
-The first time, the model is imported, optimized and lowered; the program is kept on disk and
-opened from there the next time, without onnx, the optimizer or the compiler.
-"""
+"""Session: runs a model."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import InvalidArgument, InvalidModel, KernelError
-from ..kernels.compiler import cache_folder
+from .. import InvalidArgument, KernelError
 from ..kernels.precompile import compile_all
+from . import background
 from .executable import Executable
 from .executor import Context
-from .identity import content_key, environment
-from .program import Port, Program, is_artifact, load_program, save_program
+from .identity import environment
+from .opening import open_program, optimized, portable
+from .program import Port, save_program
 from .team import EXECUTOR_KERNELS
 
 if TYPE_CHECKING:
@@ -88,7 +86,7 @@ class Session:
             raise InvalidArgument(f"threads must be a positive integer, not {threads!r}")
         self.threads = threads or len(os.sched_getaffinity(0))
         self._source, self._options = model, {"precision": precision, "optimize": optimize}
-        self._program = _open(model, self._options)
+        self._program = open_program(model, self._options)
         self._compile()
         self._executable = Executable(self._program)
         self._contexts: list[Context] = []
@@ -138,6 +136,34 @@ class Session:
         if output_names is None:
             return results
         return [results[self._output_index(name)] for name in output_names]
+
+    def run_async(
+        self,
+        output_names: Sequence[str] | None,
+        feeds: Mapping[str, Any],
+        callback: background.Callback | None = None,
+        user_data: Any = None,
+    ) -> Future[list[Any]]:
+        """Run in the background; as many runs at once as there are processors for.
+
+        Parameters
+        ----------
+        output_names, feeds
+            As for `run`. The arrays must not change until the run is done.
+        callback : callable, optional
+            Called in another thread as ``callback(results, user_data, error)``, like
+            onnxruntime's: ``error`` is a text, empty when all went well.
+        user_data
+            Given to the callback.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Of what `run` returns or raises; ``asyncio.wrap_future`` makes it awaitable.
+        """
+        given = dict(feeds) if isinstance(feeds, Mapping) else feeds
+        arguments = (output_names, given)
+        return background.submit(self.run, arguments, self.threads, callback, user_data)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run with inputs in order or by name; one output comes alone, several as a tuple."""
@@ -223,7 +249,8 @@ class Session:
                     if other.shapes == shapes:
                         contexts.remove(other)
                         contexts.append(context)
-                        return other
+                        context = other  # which another thread may have bound anew since
+                        break
         except IndexError:
             context = Context(self._executable, self.threads)
         except ValueError:
@@ -275,9 +302,7 @@ class Session:
 
     def optimized_model(self) -> ir.Model:
         """Return the model that was lowered, made again from the source."""
-        if not _is_model(self._source):
-            raise InvalidArgument("a saved program holds no model; open the model itself")
-        return _optimized(self._source, self._options)
+        return optimized(self._source, self._options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the program, which opens on this kind of processor without being lowered again."""
@@ -301,12 +326,7 @@ class Session:
         self.close()
 
     def __reduce__(self) -> Any:
-        source = self._source
-        if not isinstance(source, bytes | str | os.PathLike):
-            from ..importers import to_bytes
-
-            source = to_bytes(source)
-        return _reopen, (source, self.threads, self._options)
+        return _reopen, (portable(self._source), self.threads, self._options)
 
 
 def _typed(value: Any, name: str, dtype: np.dtype) -> np.ndarray:
@@ -338,37 +358,3 @@ def _checked_object(port: Port, value: Any) -> Any:
 
 def _reopen(source: Any, threads: int, options: dict[str, str]) -> Session:
     return Session(source, threads=threads, **options)
-
-
-# --- making programs --------------------------------------------------------------------------
-
-
-def _is_model(source: Any) -> bool:
-    return not (isinstance(source, str | os.PathLike) and is_artifact(Path(source)))
-
-
-def _optimized(source: Any, options: Mapping[str, str]) -> ir.Model:
-    from ..importers import load
-    from ..optimizer import optimize
-
-    return optimize(load(source), options["optimize"])
-
-
-def _open(source: Any, options: Mapping[str, str]) -> Program:
-    if not _is_model(source):
-        return load_program(Path(source), environment())
-    key = content_key(source, options)
-    folder = cache_folder()
-    path = None if key is None or folder is None else folder / "programs" / f"{key}.sdx"
-    if path is not None and path.exists():
-        try:
-            return load_program(path, key)
-        except InvalidModel:
-            path.unlink(missing_ok=True)
-    from .lowering import lower
-
-    program = lower(_optimized(source, options), dict(options))
-    if path is not None and key is not None and save_program(program, path, key):
-        # The mapped file takes the place of the copy in memory.
-        program = load_program(path, key)
-    return program

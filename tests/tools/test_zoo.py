@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import pytest
@@ -10,13 +11,42 @@ import sardonyx
 from sardonyx.tools import zoo
 
 
+def outputs(path, feeds):
+    options = ort.SessionOptions()
+    options.log_severity_level = 4
+    return ort.InferenceSession(str(path), options).run(None, feeds)
+
+
+@pytest.mark.parametrize("name", zoo.BUILT)
+def test_a_built_network_is_valid_and_answers_to_its_input(name, rng):
+    path = zoo.model(name)
+    onnx.checker.check_model(onnx.load(path), full_check=True)
+    first, second = (outputs(path, zoo.inputs(name, rng))[0] for _ in range(2))
+    assert np.abs(first - second).max() > 0.01 * first.std()  # the tolerance is 1e-4
+
+
+@pytest.mark.parametrize("name", set(zoo.BUILT) - {"yolo"})  # whose boxes are in pixels
+def test_the_signal_of_a_built_network_neither_grows_nor_dies(name, rng):
+    (found,) = outputs(zoo.model(name), zoo.inputs(name, rng))
+    assert 0.3 < found.std() < 5
+
+
+# Million parameters of the papers' networks, with biases and normalization.
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [("mobilenet_v2", 3.5), ("mobilenet_v3", 5.5), ("efficientnet_b0", 5.3), ("resnet18", 11.7)],
+)
+def test_a_built_network_is_as_large_as_in_its_paper(name, millions):
+    stored = onnx.load(zoo.model(name)).graph.initializer
+    parameters = sum(np.prod(tensor.dims) for tensor in stored)
+    assert parameters / 1e6 == pytest.approx(millions, abs=0.06)
+
+
 @pytest.mark.parametrize("name", ["squeezenet", "shufflenet", "inception_v1", "resnet50"])
 def test_a_light_model_answers_to_its_input(name, zoo_model, rng):
     """Neither dead nor saturated: another input gives another answer, beyond any tolerance."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4
-    session = ort.InferenceSession(str(zoo_model(name)), options)
-    first, second = (session.run(None, zoo.inputs(name, rng))[0].ravel() for _ in range(2))
+    path = zoo_model(name)
+    first, second = (outputs(path, zoo.inputs(name, rng))[0].ravel() for _ in range(2))
     assert first.std() > 0.5 * first.mean() > 0
     assert first.max() < 0.9
     assert np.abs(first - second).max() > 0.01 * first.max()  # the tolerance is 1e-4

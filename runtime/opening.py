@@ -1,0 +1,102 @@
+"""Opens programs.
+
+The first time, a model is imported, optimized and lowered; its program is kept on disk and opened
+from there the next time, without onnx, the optimizer or the compiler.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
+
+from .. import InvalidArgument, InvalidModel
+from ..kernels.compiler import cache_folder
+from .identity import content_key, environment
+from .program import Program, is_artifact, load_program, save_program
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def _is_model(source: Any) -> bool:
+    return not (isinstance(source, str | os.PathLike) and is_artifact(Path(source)))
+
+
+def optimized(source: Any, options: Mapping[str, str]) -> ir.Model:
+    """Import a model and optimize it as a session does.
+
+    Raises
+    ------
+    InvalidArgument
+        The source is a program.
+    """
+    if not _is_model(source):
+        raise InvalidArgument("a saved program holds no model; open the model itself")
+    from ..importers import load
+    from ..optimizer import optimize
+
+    return optimize(load(source), options["optimize"])
+
+
+_programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
+"""Programs in use, by their keys: sessions of one model share one set of weights."""
+
+
+def open_program(source: Any, options: Mapping[str, str]) -> Program:
+    """Open a program, or the program of a model.
+
+    Parameters
+    ----------
+    source
+        Anything ``sardonyx.load`` takes, or an artifact.
+    options : mapping of str to str
+        ``precision`` and ``optimize`` of a session.
+
+    Returns
+    -------
+    Program
+        The same one as long as another session of the same model has it.
+    """
+    if not _is_model(source):
+        return load_program(Path(source), environment())
+    key = content_key(source, options)
+    if key is None:
+        return _make(source, options)
+    program = _programs.get(key)
+    if program is None:
+        program = _programs.setdefault(key, _cached(source, options, key))
+    return program
+
+
+def _cached(source: Any, options: Mapping[str, str], key: str) -> Program:
+    """Open a program from the cache, or make it and keep it there."""
+    folder = cache_folder()
+    if folder is None:
+        return _make(source, options)
+    path = folder / "programs" / f"{key}.sdx"
+    if path.exists():
+        try:
+            return load_program(path, key)
+        except InvalidModel:
+            path.unlink(missing_ok=True)
+    program = _make(source, options)
+    # The mapped file takes the place of the copy in memory.
+    return load_program(path, key) if save_program(program, path, key) else program
+
+
+def _make(source: Any, options: Mapping[str, str]) -> Program:
+    from .lowering import lower
+
+    return lower(optimized(source, options), dict(options))
+
+
+def portable(source: Any) -> bytes | str | os.PathLike[str]:
+    """Return what a session can be made of in another process."""
+    if isinstance(source, bytes | str | os.PathLike):
+        return source
+    from ..importers import to_bytes
+
+    return to_bytes(source)
