@@ -136,7 +136,7 @@ class Binding:
                 address_of(self._steps), 0, len(program.steps), 0, address_of(self._status),
                 _BUDGET_CYCLES, 0, 0, address_of(patches), len(patches), values, bases, words,
                 self.threads, self._array_ids.buffer_info()[0], address_of(self._array_buffers),
-                len(self._array_buffers), data_pointer_offset(),
+                len(self._array_buffers), data_pointer_offset(), 0,
             ],
             np.int64,
         )  # fmt: skip

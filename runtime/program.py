@@ -17,13 +17,15 @@ import mmap
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import InvalidModel
-from ..kernels.compiler import KernelRef, write_atomically
+from ..kernels.compiler import KernelRef
+from ..kernels.storage import remembered, state_of, write_atomically
 
 MAGIC = b"sardonyx-program-1\n"
 ARENA, WEIGHTS, INPUT, OUTPUT, HOST = range(5)
@@ -225,14 +227,16 @@ def load_program(path: Path, key: str | None = None) -> Program:
     try:
         with open(path, "rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return _unpack(data, key)
+        state = state_of([path])
+        return _unpack(data, key, state and f"intact\n{state}")
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         if isinstance(error, InvalidModel):
             raise
         raise InvalidModel(f"{path}: not a readable program artifact ({error})") from error
 
 
-def _unpack(data: mmap.mmap, key: str | None) -> Program:
+def _unpack(data: mmap.mmap, key: str | None, question: str | None) -> Program:
+    """Read the tables; weights are checked only if no answer to ``question`` is kept."""
     head = len(MAGIC) + 26
     if data[: len(MAGIC)] != MAGIC:
         raise InvalidModel("not a program artifact: the file begins differently")
@@ -251,8 +255,10 @@ def _unpack(data: mmap.mmap, key: str | None) -> Program:
     for name, section in zip(_TABLES, header["sections"], strict=True):
         dtype, shape, offset, size, checksum = section
         raw = memoryview(data)[start + offset : start + offset + size]
-        if len(raw) != size or zlib.crc32(raw) != checksum:
-            raise InvalidModel(f"the program artifact is truncated or corrupted: {name} is damaged")
+        damaged = f"the program artifact is truncated or corrupted: {name} is damaged"
+        if len(raw) != size:
+            raise InvalidModel(damaged)
+        remembered(question if name == "weights" else None, partial(_check, raw, checksum, damaged))
         tables[name] = np.frombuffer(raw, dtype).reshape(shape)
     lists: dict[str, Any] = {
         name: [made(*item) for item in header[name]] for name, made in _LISTS.items()
@@ -270,6 +276,13 @@ def _unpack(data: mmap.mmap, key: str | None) -> Program:
         metadata=header["metadata"],
         **tables,
     )
+
+
+def _check(raw: memoryview, checksum: int, damaged: str) -> str:
+    """Compare with a checksum."""
+    if zlib.crc32(raw) != checksum:
+        raise InvalidModel(damaged)
+    return "yes"
 
 
 def artifact_key(path: Path) -> str:

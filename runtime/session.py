@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import InvalidArgument, InvalidModel, KernelError
-from ..kernels.compiler import cache_folder
 from ..kernels.precompile import compile_all
+from ..kernels.storage import cache_folder
 from .executable import Executable
 from .executor import Context
 from .identity import content_key, environment
