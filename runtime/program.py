@@ -11,7 +11,6 @@ weights, each aligned to 64 bytes, with their CRC-32 in the header. Weights are 
 
 from __future__ import annotations
 
-import base64
 import json
 import mmap
 import zlib
@@ -27,7 +26,7 @@ from .. import InvalidModel
 from ..kernels.compiler import KernelRef
 from ..kernels.storage import remembered, state_of, write_atomically
 
-MAGIC = b"sardonyx-program-1\n"
+MAGIC = b"sardonyx-program-2\n"
 ARENA, WEIGHTS, INPUT, OUTPUT, HOST = range(5)
 VALUE, ADDRESS, RECORD = 0, 1, 2
 KERNEL = 3
@@ -139,12 +138,17 @@ class Program:
     weights: np.ndarray
 
     @property
+    def operators(self) -> np.ndarray:
+        """Operators of the host steps, one after the other."""
+        return np.frombuffer(b"".join(host.operator for host in self.host_steps), np.uint8)
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of packed weights."""
         return int(self.weights.nbytes)
 
 
-_TABLES = ("code", "buffers", "words", "patches", "weights")
+_TABLES = ("code", "buffers", "words", "patches", "operators", "weights")
 _LISTS: dict[str, Any] = {
     "inputs": Port,
     "outputs": Port,
@@ -164,8 +168,7 @@ def _pack_header(program: Program, key: str) -> dict[str, Any]:
     header["metadata"] = program.metadata
     header["kernels"] = [[k.module, k.function, list(k.parameters)] for k in program.kernels]
     header["host_steps"] = [
-        {**asdict(host), "operator": base64.b85encode(host.operator).decode()}
-        for host in program.host_steps
+        {**asdict(host), "operator": len(host.operator)} for host in program.host_steps
     ]
     return header
 
@@ -263,9 +266,11 @@ def _unpack(data: mmap.mmap, key: str | None, question: str | None) -> Program:
     lists: dict[str, Any] = {
         name: [made(*item) for item in header[name]] for name, made in _LISTS.items()
     }
+    operators = tables.pop("operators").tobytes()
+    ends = np.cumsum([host["operator"] for host in header["host_steps"]]).tolist()
     hosts = [
-        HostStep(**{**host, "operator": base64.b85decode(host["operator"])})
-        for host in header["host_steps"]
+        HostStep(**{**host, "operator": operators[end - host["operator"] : end]})
+        for host, end in zip(header["host_steps"], ends, strict=True)
     ]
     kernels = [KernelRef(m, f, tuple(p)) for m, f, p in header["kernels"]]
     return Program(
