@@ -1,10 +1,9 @@
 """Compile kernels to ELF objects, keep them on disk, load them without numba.
 
-The cache is a folder of executable code, so it is used only when its owner is the current
-user and nobody else may write to it. Objects are written atomically and carry a digest; one
-that does not match is compiled again. The key of an object covers everything its code depends
-on: the sources of the kernel package and of the kernel's own module, the versions of numba and
-llvmlite, and the processor.
+Objects are kept in the folder of ``storage`` and carry a digest; one that does not match is
+compiled again. The key of an object covers everything its code depends on: the sources of the
+kernel package and of the kernel's own module, the versions of numba and llvmlite, and the
+processor. Neither is imported to load what is there (``elf``).
 """
 
 from __future__ import annotations
@@ -14,21 +13,18 @@ import ctypes
 import functools
 import hashlib
 import importlib
-import importlib.metadata
 import importlib.util
 import os
-import stat
 import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import llvmlite.binding as llvm
-
-from .target import target
+from . import elf
+from .storage import cache_folder, remembered, state_of, write_atomically
+from .target import target, version_text
 
 _MAGIC = b"sardonyx-object-1\n"
 _PACKAGE = Path(__file__).parent
@@ -58,56 +54,29 @@ class KernelRef:
         return f"{short}{list(self.parameters)}" if self.parameters else short
 
 
-def cache_folder() -> Path | None:
-    """Return the folder of compiled code, or None when none can be trusted.
+def sources_digest(*folders: Path) -> str:
+    """Digest of the Python files below some folders; they are read only if they changed."""
+    paths = sorted(Path(at, name) for folder in folders for at, _, names in os.walk(folder)
+                   for name in names if name.endswith(".py"))  # fmt: skip
+    root = _PACKAGE.parent
 
-    ``SARDONYX_CACHE`` names another place; ``SARDONYX_CACHE=off`` turns the cache off.
-    """
-    chosen = os.environ.get("SARDONYX_CACHE", "")
-    if chosen == "off":
-        return None
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(chosen) if chosen else Path(base) / "sardonyx"
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        info = folder.stat()
-    except OSError:
-        return None
-    if info.st_uid != os.getuid() or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        return None
-    return folder
+    def digest() -> str:
+        made = hashlib.sha256()
+        for path in paths:
+            made.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+        return made.hexdigest()
 
-
-def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> bool:
-    """Write a file so that readers see all of it or nothing; False when the disk refuses."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
-    except OSError:
-        return False
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        return False
-    return True
+    state = state_of(paths)
+    return remembered(state and f"sources\n{state}", digest)
 
 
 @functools.cache
 def environment_key() -> str:
     """Digest of what every kernel depends on: package sources, versions, processor."""
-    digest = hashlib.sha256()
-    for path in sorted(_PACKAGE.rglob("*.py")):
-        digest.update(path.relative_to(_PACKAGE).as_posix().encode() + path.read_bytes())
-    versions = [importlib.metadata.version(name) for name in ("numba", "llvmlite")]
-    machine = target()
+    versions = [version_text(name) for name in ("numba", "llvmlite")]
     options = os.environ.get("NUMBA_OPT", "")
-    digest.update(repr((versions, machine, options, sys.version_info[:2])).encode())
-    return digest.hexdigest()[:24]
+    parts = (sources_digest(_PACKAGE), versions, target(), options, sys.version_info[:2])
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 
 @functools.cache
@@ -118,13 +87,17 @@ def _module_key(module: str) -> bytes:
     return hashlib.sha256(Path(spec.origin).read_bytes()).digest()
 
 
-def _object_path(ref: KernelRef) -> Path | None:
+def _kernel_folder() -> Path | None:
     folder = cache_folder()
+    return None if folder is None else folder / "kernels" / environment_key()
+
+
+def _object_path(ref: KernelRef) -> Path | None:
+    folder = _kernel_folder()
     if folder is None:
         return None
     own = b"" if ref.module.startswith("kernels.") else _module_key(ref.module)
-    name = hashlib.sha256(repr(ref).encode() + own).hexdigest()[:32]
-    return folder / "kernels" / environment_key() / f"{name}.o"
+    return folder / f"{hashlib.sha256(repr(ref).encode() + own).hexdigest()[:32]}.o"
 
 
 def _read_object(path: Path) -> tuple[str, bytes] | None:
@@ -208,11 +181,18 @@ class _Loader:
     """Owns the loaded machine code of this process: kernels stay loaded for its lifetime."""
 
     def __init__(self) -> None:
-        llvm.initialize_native_target()
-        llvm.initialize_native_asmprinter()
         self._loaded: list[Any] = []
 
     def load(self, symbol: str, code: bytes) -> int:
+        try:
+            image = elf.Image(code)
+        except elf.Unsupported:
+            return self._load_by_llvm(symbol, code)
+        self._loaded.append(image)
+        return image.address(symbol)
+
+    def _load_by_llvm(self, symbol: str, code: bytes) -> int:
+        llvm = _llvm()
         # An engine for each object: numba numbers symbols within a process, so objects that
         # were compiled in different processes may hold different code under one name.
         machine = llvm.Target.from_default_triple().create_target_machine()
@@ -223,13 +203,14 @@ class _Loader:
         self._loaded.append((engine, image))
         return int(engine.get_function_address(symbol))
 
-    def load_text(self, text: str, symbol: str) -> int:
-        """Compile LLVM assembly, which needs no optimization."""
-        machine = llvm.Target.from_default_triple().create_target_machine()
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(text), machine)
-        engine.finalize_object()
-        self._loaded.append((engine, text))
-        return int(engine.get_function_address(symbol))
+
+@functools.cache
+def _llvm() -> Any:
+    import llvmlite.binding as llvm
+
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
 
 
 @functools.cache
@@ -242,8 +223,21 @@ _addresses: dict[KernelRef, int] = {}
 
 def is_compiled(ref: KernelRef) -> bool:
     """Tell whether a kernel is loaded or in the cache, so that no compilation is needed."""
+    if ref in _addresses:
+        return True
     path = _object_path(ref)
-    return ref in _addresses or (path is not None and path.exists())
+    return path is not None and path.exists()
+
+
+def _load_cached(path: Path | None, make: Callable[[], tuple[str, bytes]]) -> int:
+    """Load the object of a file of the cache; make it, and the file, when there is none."""
+    found = _read_object(path) if path is not None else None
+    if found is None:
+        symbol, code = found = make()
+        if path is not None:
+            body = symbol.encode() + b"\n" + code
+            write_atomically(path, (_MAGIC, hashlib.sha256(body).digest(), body))
+    return _loader().load(*found)
 
 
 def kernel_address(ref: KernelRef) -> int:
@@ -262,14 +256,7 @@ def kernel_address(ref: KernelRef) -> int:
     """
     with _lock:
         if ref not in _addresses:
-            path = _object_path(ref)
-            found = _read_object(path) if path is not None else None
-            if found is None:
-                symbol, code = found = compile_object(ref)
-                if path is not None:
-                    body = symbol.encode() + b"\n" + code
-                    write_atomically(path, (_MAGIC, hashlib.sha256(body).digest(), body))
-            _addresses[ref] = _loader().load(*found)
+            _addresses[ref] = _load_cached(_object_path(ref), lambda: compile_object(ref))
         return _addresses[ref]
 
 
@@ -296,24 +283,39 @@ def native_function(address: int) -> Callable[[int, int, int], int]:
 
 
 # A METH_NOARGS function gets its ``self``; here that is an array, whose data pointer follows the
-# two words every Python object begins with.
+# two words every Python object begins with. The word after the record is the kernel's address.
 _BUILTIN = """
-define i64 @builtin(i64 %self, i64 %none) {{
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
+declare ptr @PyLong_FromLongLong(i64)
+
+define ptr @builtin(i64 %self, i64 %none) {{
   %at = add i64 %self, {offset}
   %pointer = inttoptr i64 %at to ptr
   %record = load i64, ptr %pointer
+  %behind = add i64 %record, {size}
+  %place = inttoptr i64 %behind to ptr
+  %kernel = load ptr, ptr %place
   %result = alloca i64
   %error = alloca ptr
   store i64 -1, ptr %result
-  %state = call i64 inttoptr (i64 {save} to ptr)()
-  %run = inttoptr i64 {kernel} to ptr
-  %code = call i32 %run(ptr %result, ptr %error, i64 %record, i64 0, i64 1)
-  call void inttoptr (i64 {restore} to ptr)(i64 %state)
+  %state = call ptr @PyEval_SaveThread()
+  %code = call i32 %kernel(ptr %result, ptr %error, i64 %record, i64 0, i64 1)
+  call void @PyEval_RestoreThread(ptr %state)
   %value = load i64, ptr %result
-  %made = call i64 inttoptr (i64 {number} to ptr)(i64 %value)
-  ret i64 %made
+  %made = call ptr @PyLong_FromLongLong(i64 %value)
+  ret ptr %made
 }}
 """
+
+
+def _compile_text(text: str) -> bytes:
+    """Compile LLVM assembly, which needs no optimization, to an object like numba's."""
+    llvm = _llvm()
+    machine = llvm.Target.from_default_triple().create_target_machine(codemodel="large", jit=True)
+    module = llvm.parse_assembly(text)
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    return bytes(machine.emit_object(module))
 
 
 @functools.cache
@@ -338,18 +340,15 @@ class _Method(ctypes.Structure):
 
 
 @functools.cache
-def _method(kernel: int) -> _Method:
-    """Python's description of a kernel as a method without arguments; lives as long as it."""
-    api = ctypes.pythonapi
-    names = {
-        "save": api.PyEval_SaveThread,
-        "restore": api.PyEval_RestoreThread,
-        "number": api.PyLong_FromLongLong,
-    }
-    addresses = {k: ctypes.cast(f, ctypes.c_void_p).value for k, f in names.items()}
-    text = _BUILTIN.format(kernel=kernel, offset=data_pointer_offset(), **addresses)
+def _method(size: int) -> _Method:
+    """Python's description of a method that runs a kernel on a record of ``size`` bytes."""
+    text = _BUILTIN.format(size=size, offset=data_pointer_offset())
+    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    folder = _kernel_folder()
+    path = None if folder is None else folder / f"{name}.o"
+    address = _load_cached(path, lambda: ("builtin", _compile_text(text)))
     meth_noargs = 4
-    return _Method(b"run", _loader().load_text(text, "builtin"), meth_noargs, None)
+    return _Method(b"run", address, meth_noargs, None)
 
 
 def builtin(kernel: int, record: Any) -> Callable[[], int]:
@@ -363,17 +362,18 @@ def builtin(kernel: int, record: Any) -> Callable[[], int]:
     kernel : int
         Address of the machine code.
     record : ndarray of int64
-        Its argument record; kept alive by the function.
+        Its argument record and one word more, which is set; kept alive by the function.
 
     Returns
     -------
     callable
         Gives what the kernel returned.
     """
+    record[-1] = kernel
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
     with _lock:  # of two descriptions made at once, one would be freed while its function lives
-        method = _method(kernel)
-    made: Callable[[], int] = make(ctypes.addressof(method), record, None)
+        method = ctypes.addressof(_method(record.nbytes - record.itemsize))
+    made: Callable[[], int] = make(method, record, None)
     return made

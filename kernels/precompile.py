@@ -13,7 +13,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from .compiler import KernelRef, cache_folder, is_compiled, kernel_address
+from .compiler import KernelRef, is_compiled, kernel_address
+from .storage import cache_folder
 
 _FEW = 3
 

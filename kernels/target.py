@@ -7,10 +7,13 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import os
+import platform
 from dataclasses import dataclass
+from pathlib import Path
 
-import llvmlite.binding as llvm
+from .storage import remembered
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,32 @@ def _has(features: str, name: str) -> bool:
     return f"+{name}" in features.split(",")
 
 
+def version_text(package: str) -> str:
+    """Return the text that states an installed package's version, without importing it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModuleNotFoundError(f"{package} is needed, and not installed", name=package)
+    return Path(spec.origin).with_name("_version.py").read_text()
+
+
+def _processor() -> str | None:
+    """Describe the processor by what Linux says of the first one; None on other systems."""
+    try:
+        with open("/proc/cpuinfo", "rb") as file:
+            text = file.read(8192).decode(errors="replace").partition("\n\n")[0]
+    except OSError:
+        return None
+    changing = ("cpu MHz", "bogomips", "BogoMIPS")
+    lines = [line for line in text.splitlines() if not line.startswith(changing)]
+    return "\n".join(["processor", platform.machine(), version_text("llvmlite"), *lines])
+
+
+def _detect() -> str:
+    import llvmlite.binding as llvm
+
+    return f"{llvm.get_host_cpu_name()} {llvm.get_host_cpu_features().flatten()}"
+
+
 @functools.cache
 def target() -> Target:
     """Detect the processor once.
@@ -61,9 +90,8 @@ def target() -> Target:
     name = os.environ.get("NUMBA_CPU_NAME", "")
     features = os.environ.get("NUMBA_CPU_FEATURES")
     if not name or name == "host":
-        name = llvm.get_host_cpu_name()
-        if features is None:
-            features = llvm.get_host_cpu_features().flatten()
+        name, _, found = remembered(_processor(), _detect).partition(" ")
+        features = found if features is None else features
     avx512_models = ("skylake-avx512", "cascadelake", "icelake", "sapphirerapids", "znver4")
     wide = _has(features, "avx512f") if features else name.startswith(avx512_models)
     narrow = features and not _has(features, "avx2")

@@ -10,28 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from .. import InvalidArgument, KernelError
+from .. import InvalidArgument
 from ..kernels.compiler import builtin, data_pointer_offset
 from .executable import Executable
+from .memory import make_present, new_arena
 from .program import ARENA, HOST, OUTPUT, WEIGHTS, Port, TensorSpec
 
 # About 50 ms at the speeds of time stamp counters: how long Ctrl-C may go unnoticed.
 _BUDGET_CYCLES = 150_000_000
 _MOST_ELEMENTS = 2.0**46
-
-
-def allocated(shape: tuple[int, ...], dtype: str, what: str) -> np.ndarray:
-    """Return memory of a shape.
-
-    Raises
-    ------
-    KernelError
-        There is none; says ``what`` it was for.
-    """
-    try:
-        return np.empty(shape, dtype)
-    except (MemoryError, ValueError) as error:
-        raise KernelError(f"no memory for {what} of shape {shape} and type {dtype}") from error
 
 
 class _Memory:
@@ -136,7 +123,7 @@ class Binding:
                 address_of(self._steps), 0, len(program.steps), 0, address_of(self._status),
                 _BUDGET_CYCLES, 0, 0, address_of(patches), len(patches), values, bases, words,
                 self.threads, self._array_ids.buffer_info()[0], address_of(self._array_buffers),
-                len(self._array_buffers), data_pointer_offset(),
+                len(self._array_buffers), data_pointer_offset(), 0,
             ],
             np.int64,
         )  # fmt: skip
@@ -206,7 +193,7 @@ class Binding:
         if self._arenas[phase].nbytes < size + 64:
             # Freed first: the old arena and the new one never exist together.
             self._arenas[phase] = np.empty(0, np.uint8)
-            self._arenas[phase] = allocated((size + 64,), "uint8", "working memory")
+            self._arenas[phase] = new_arena(size + 64)
         members = self._arena_members[phase]
         start = -(-address_of(self._arenas[phase]) // 64) * 64
         self._bases[members] = self._offsets[members] + start
@@ -223,6 +210,11 @@ class Binding:
     def arena_bytes(self) -> int:
         """Bytes of working memory held."""
         return sum(arena.nbytes for arena in self._arenas)
+
+    def make_present(self) -> None:
+        """Map the pages of the working memory, which the first run would do one by one."""
+        for arena in self._arenas:
+            make_present(arena, writable=True)
 
     def _outputs_of(self, phase: int) -> list[tuple[int, int, tuple[int, ...], str]]:
         """Return (index, buffer, shape, dtype) of the outputs whose size a phase settles."""

@@ -11,8 +11,9 @@ import numpy as np
 from .. import KernelError
 from ..kernels.registry import ERRORS
 from . import team as teams
-from .binding import Binding, address_of, allocated
+from .binding import Binding, address_of
 from .executable import Executable
+from .memory import allocated
 from .program import HOST, HostStep
 
 _empty = np.empty

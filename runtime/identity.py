@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import mmap
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..kernels.compiler import environment_key
+from ..kernels.compiler import environment_key, sources_digest
+from ..kernels.storage import remembered, state_of
 
 _LOCATION = re.compile(rb"\x0a\x08location\x12(?=.)", re.DOTALL)
 """How an entry of external data begins: key "location", then a value of a stated length."""
@@ -19,30 +21,35 @@ _LOCATION = re.compile(rb"\x0a\x08location\x12(?=.)", re.DOTALL)
 
 def environment() -> str:
     """What every program depends on: version, sources of the runtime, processor."""
-    digest = hashlib.sha256(f"{__version__} {environment_key()}".encode())
     root = Path(__file__).parent.parent
-    for folder in ("runtime", "optimizer", "importers"):
-        for path in sorted((root / folder).rglob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:32]
+    folders = [root / folder for folder in ("runtime", "optimizer", "importers")]
+    parts = f"{__version__} {environment_key()} {sources_digest(*folders)}"
+    return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
-def _external_files(path: Path) -> str:
-    """List place, size and time of the files of external data that a model names.
+def _content(path: Path) -> str:
+    """Digest of a model file, then the names of the files of external data it holds, as JSON.
 
     The bytes are searched, not parsed: what only looks like an entry does no harm here.
     """
     with open(path, "rb") as file:
-        if not os.fstat(file.fileno()).st_size:
-            return ""
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            names = set(_names(data))
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        names: set[bytes] = set()
+        if os.fstat(file.fileno()).st_size:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                names = set(_names(data))
+    return json.dumps([digest, *sorted(os.fsdecode(name) for name in names)])
+
+
+def _external_files(folder: Path, names: Iterable[str]) -> str:
+    """List place, size and times of files of external data."""
     lines = []
-    for name in sorted(names):
-        place = os.path.join(os.path.realpath(path.parent), os.fsdecode(name).replace("\0", ""))
+    for name in names:
+        place = os.path.join(os.path.realpath(folder), name.replace("\0", ""))
         try:
             info = os.stat(place)
-            lines.append(f"{place} {info.st_ino} {info.st_size} {info.st_mtime_ns}")
+            times = f"{info.st_mtime_ns} {info.st_ctime_ns}"
+            lines.append(f"{place} {info.st_ino} {info.st_size} {times}")
         except OSError:
             lines.append(f"{place} missing")
     return "\n".join(lines)
@@ -59,17 +66,18 @@ def _names(data: mmap.mmap) -> Iterator[bytes]:
 
 def content_key(source: Any, options: Mapping[str, str]) -> str | None:
     """Digest of a model file or its bytes with all a program depends on; None for objects."""
-    digest = hashlib.sha256()
     if isinstance(source, bytes):
-        digest.update(source)
+        content = hashlib.sha256(source).hexdigest()
     elif isinstance(source, str | os.PathLike) and Path(source).suffix == ".onnx":
+        path = Path(source)
+        state = state_of([path])
         try:
-            with open(source, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256")
+            found = remembered(state and f"content\n{state}", lambda: _content(path))
         except OSError:
             return None
-        digest.update(_external_files(Path(source)).encode())
+        content, *names = json.loads(found)
+        content += _external_files(path.parent, names)
     else:
         return None
-    digest.update(repr((sorted(options.items()), environment())).encode())
-    return digest.hexdigest()[:40]
+    parts = repr((content, sorted(options.items()), environment()))
+    return hashlib.sha256(parts.encode()).hexdigest()[:40]

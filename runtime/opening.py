@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from .. import InvalidArgument, InvalidModel
-from ..kernels.compiler import cache_folder
+from ..kernels.storage import cache_folder
 from .identity import content_key, environment
 from .program import Program, is_artifact, load_program, save_program
 

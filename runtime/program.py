@@ -11,21 +11,22 @@ weights, each aligned to 64 bytes, with their CRC-32 in the header. Weights are 
 
 from __future__ import annotations
 
-import base64
 import json
 import mmap
 import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import InvalidModel
-from ..kernels.compiler import KernelRef, write_atomically
+from ..kernels.compiler import KernelRef
+from ..kernels.storage import remembered, state_of, write_atomically
 
-MAGIC = b"sardonyx-program-1\n"
+MAGIC = b"sardonyx-program-2\n"
 ARENA, WEIGHTS, INPUT, OUTPUT, HOST = range(5)
 VALUE, ADDRESS, RECORD = 0, 1, 2
 KERNEL = 3
@@ -137,12 +138,17 @@ class Program:
     weights: np.ndarray
 
     @property
+    def operators(self) -> np.ndarray:
+        """Operators of the host steps, one after the other."""
+        return np.frombuffer(b"".join(host.operator for host in self.host_steps), np.uint8)
+
+    @property
     def weight_bytes(self) -> int:
         """Bytes of packed weights."""
         return int(self.weights.nbytes)
 
 
-_TABLES = ("code", "buffers", "words", "patches", "weights")
+_TABLES = ("code", "buffers", "words", "patches", "operators", "weights")
 _LISTS: dict[str, Any] = {
     "inputs": Port,
     "outputs": Port,
@@ -162,8 +168,7 @@ def _pack_header(program: Program, key: str) -> dict[str, Any]:
     header["metadata"] = program.metadata
     header["kernels"] = [[k.module, k.function, list(k.parameters)] for k in program.kernels]
     header["host_steps"] = [
-        {**asdict(host), "operator": base64.b85encode(host.operator).decode()}
-        for host in program.host_steps
+        {**asdict(host), "operator": len(host.operator)} for host in program.host_steps
     ]
     return header
 
@@ -225,14 +230,16 @@ def load_program(path: Path, key: str | None = None) -> Program:
     try:
         with open(path, "rb") as file:
             data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        return _unpack(data, key)
+        state = state_of([path])
+        return _unpack(data, key, state and f"intact\n{state}")
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         if isinstance(error, InvalidModel):
             raise
         raise InvalidModel(f"{path}: not a readable program artifact ({error})") from error
 
 
-def _unpack(data: mmap.mmap, key: str | None) -> Program:
+def _unpack(data: mmap.mmap, key: str | None, question: str | None) -> Program:
+    """Read the tables; weights are checked only if no answer to ``question`` is kept."""
     head = len(MAGIC) + 26
     if data[: len(MAGIC)] != MAGIC:
         raise InvalidModel("not a program artifact: the file begins differently")
@@ -251,15 +258,19 @@ def _unpack(data: mmap.mmap, key: str | None) -> Program:
     for name, section in zip(_TABLES, header["sections"], strict=True):
         dtype, shape, offset, size, checksum = section
         raw = memoryview(data)[start + offset : start + offset + size]
-        if len(raw) != size or zlib.crc32(raw) != checksum:
-            raise InvalidModel(f"the program artifact is truncated or corrupted: {name} is damaged")
+        damaged = f"the program artifact is truncated or corrupted: {name} is damaged"
+        if len(raw) != size:
+            raise InvalidModel(damaged)
+        remembered(question if name == "weights" else None, partial(_check, raw, checksum, damaged))
         tables[name] = np.frombuffer(raw, dtype).reshape(shape)
     lists: dict[str, Any] = {
         name: [made(*item) for item in header[name]] for name, made in _LISTS.items()
     }
+    operators = tables.pop("operators").tobytes()
+    ends = np.cumsum([host["operator"] for host in header["host_steps"]]).tolist()
     hosts = [
-        HostStep(**{**host, "operator": base64.b85decode(host["operator"])})
-        for host in header["host_steps"]
+        HostStep(**{**host, "operator": operators[end - host["operator"] : end]})
+        for host, end in zip(header["host_steps"], ends, strict=True)
     ]
     kernels = [KernelRef(m, f, tuple(p)) for m, f, p in header["kernels"]]
     return Program(
@@ -270,6 +281,13 @@ def _unpack(data: mmap.mmap, key: str | None) -> Program:
         metadata=header["metadata"],
         **tables,
     )
+
+
+def _check(raw: memoryview, checksum: int, damaged: str) -> str:
+    """Compare with a checksum."""
+    if zlib.crc32(raw) != checksum:
+        raise InvalidModel(damaged)
+    return "yes"
 
 
 def artifact_key(path: Path) -> str:

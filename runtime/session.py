@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from . import background
 from .executable import Executable
 from .executor import Context
 from .identity import environment
+from .memory import make_present
 from .opening import open_program, optimized, portable
 from .program import Port, save_program
 from .team import EXECUTOR_KERNELS
@@ -94,6 +95,20 @@ class Session:
         dtypes = [None if p.dtype == "object" else np.dtype(p.dtype) for p in self._program.inputs]
         self._expected = list(zip(self._names, dtypes, strict=True))
         self._output_names = [port.name for port in self._program.outputs]
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Do what would make the first run slower than the second, as far as shapes are known."""
+        make_present(self._program.weights, writable=False)
+        shapes = []
+        for port in self._program.inputs:
+            dims = () if port.dtype == "object" else port.dims
+            if dims is None or any(not isinstance(dim, int) for dim in dims):
+                return
+            shapes.append(tuple(dim for dim in dims if isinstance(dim, int)))
+        # What does not fit is said when it is run.
+        with suppress(InvalidArgument, KernelError), self._context(tuple(shapes)) as context:
+            context.make_present()
 
     def _compile(self) -> None:
         """Compile what is not cached, showing progress on a terminal."""

@@ -20,12 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..kernels.compiler import (
-    cache_folder,
-    environment_key,
-    native_function,
-    write_atomically,
-)
+from ..kernels.compiler import environment_key, native_function
+from ..kernels.storage import cache_folder, write_atomically
 from ..kernels.target import LANES, target
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import onnx
 import pytest
 import sardonyx
 from onnx import helper as oh
-from sardonyx.kernels import compiler
+from sardonyx.kernels import compiler, storage
 
 
 def make_model(nodes, inputs, outputs, initializers=(), opset=17):
@@ -230,9 +230,9 @@ def test_programs_of_another_processor_are_refused(model, tmp_path, monkeypatch)
 def test_a_cache_others_can_write_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
     tmp_path.chmod(0o700)
-    assert compiler.cache_folder() == tmp_path
+    assert storage.cache_folder() == tmp_path
     tmp_path.chmod(0o700 | stat.S_IWOTH)
-    assert compiler.cache_folder() is None
+    assert storage.cache_folder() is None
 
 
 def test_a_damaged_kernel_is_compiled_again(tmp_path, monkeypatch):

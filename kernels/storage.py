@@ -1,0 +1,115 @@
+"""The folder that outlives a process: compiled code, programs, and answers found once.
+
+It is a folder of executable code, so it is used only when its owner is the current user and
+nobody else may write to it. Files are written atomically.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+_SETTLED_NS = 2_000_000_000
+"""How long ago a file must have changed for its times to tell it from later versions."""
+
+
+def cache_folder() -> Path | None:
+    """Return the folder, or None when none can be trusted.
+
+    ``SARDONYX_CACHE`` names another place; ``SARDONYX_CACHE=off`` turns the cache off.
+    """
+    chosen = os.environ.get("SARDONYX_CACHE", "")
+    if chosen == "off":
+        return None
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    folder = Path(chosen) if chosen else Path(base) / "sardonyx"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        info = folder.stat()
+    except OSError:
+        return None
+    if info.st_uid != os.getuid() or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        return None
+    return folder
+
+
+def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> bool:
+    """Write a file so that readers see all of it or nothing; False when the disk refuses."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    except OSError:
+        return False
+    try:
+        with os.fdopen(handle, "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+        os.replace(temporary, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        return False
+    return True
+
+
+def remembered(question: str | None, find: Callable[[], str]) -> str:
+    """Return the answer to a question, found once and kept.
+
+    Parameters
+    ----------
+    question : str, optional
+        States everything the answer depends on; None to find it out anew.
+    find : callable
+        Finds the answer, one line of text. What it raises is passed on, and nothing is kept.
+    """
+    folder = cache_folder()
+    if question is None or folder is None:
+        return find()
+    path = folder / "answers" / hashlib.sha256(question.encode()).hexdigest()[:40]
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        answer, end, _ = path.read_text().partition("\n")
+        if end:
+            return answer
+    answer = find()
+    write_atomically(path, [f"{answer}\n".encode()])
+    return answer
+
+
+def state_of(paths: Iterable[str | os.PathLike[str]]) -> str | None:
+    """Describe files so that a change of one of them changes the description.
+
+    The times of last change count, which programs cannot set back, and what was found before the
+    machine was last started does not: what a crash may have lost is looked at again.
+
+    Returns
+    -------
+    str or None
+        None when a file changed within the last seconds, or is not there: a second change might
+        show the same times.
+    """
+    lines = [_boot()]
+    newest = 0
+    for path in paths:
+        try:
+            info = os.stat(path)
+        except OSError:
+            return None
+        newest = max(newest, info.st_ctime_ns, info.st_mtime_ns)
+        times = f"{info.st_mtime_ns} {info.st_ctime_ns}"
+        lines.append(f"{info.st_dev} {info.st_ino} {info.st_size} {times}")
+    return "\n".join(lines) if newest < time.time_ns() - _SETTLED_NS else None
+
+
+@functools.cache
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""

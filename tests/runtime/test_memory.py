@@ -1,0 +1,54 @@
+"""Working memory begins at a huge page, and a session has it before its first run."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx.helper as oh
+import pytest
+import sardonyx
+from sardonyx.runtime import memory
+
+
+@pytest.mark.parametrize("size", [0, 1, 4096, (2 << 20) - 1, 2 << 20, (5 << 20) + 17])
+def test_an_arena_is_as_large_as_wanted_and_can_be_written(size):
+    arena = memory.new_arena(size)
+    memory.make_present(arena, writable=True)
+    arena[:] = 7
+    assert arena.shape == (size,)
+    assert size < 2 << 20 or arena.ctypes.data % (2 << 20) == 0
+    assert int(arena.sum(dtype=np.int64)) == 7 * size
+
+
+def test_pages_made_present_keep_what_is_in_them():
+    array = np.arange(100_000)
+    for part in (array, array[1:-1], array[:0]):
+        memory.make_present(part, writable=True)
+    assert (array == np.arange(100_000)).all()
+
+
+def test_more_memory_than_there_is_is_refused():
+    for size in (2**60, 2**64):
+        with pytest.raises(sardonyx.KernelError, match="no memory"):
+            memory.new_arena(size)
+
+
+def session(*shape) -> sardonyx.Session:
+    x, y = (oh.make_tensor_value_info(name, 1, list(shape)) for name in "xy")
+    nodes = [oh.make_node("Softmax", ["x"], ["t"]), oh.make_node("Softmax", ["t"], ["y"], axis=0)]
+    graph = oh.make_graph(nodes, "g", [x], [y])
+    model = oh.make_model(graph, ir_version=9, opset_imports=[oh.make_opsetid("", 17)])
+    return sardonyx.Session(model, threads=1)
+
+
+def test_a_session_of_known_shapes_is_bound_before_it_runs():
+    opened = session(8, 40)
+    assert [context.shapes for context in opened._contexts] == [((8, 40),)]
+    assert opened._contexts[0].arena_bytes > 0
+    assert opened(np.ones((8, 40), np.float32)).shape == (8, 40)
+    assert session("n", 40)._contexts == []
+
+
+def test_a_session_opens_though_there_is_no_memory_for_a_run():
+    opened = session(1 << 22, 1 << 22)  # 64 TiB
+    with pytest.raises(sardonyx.InvalidArgument):
+        opened(np.ones((8, 40), np.float32))
