@@ -48,7 +48,10 @@ from .validity import check_infos, check_node, naming
 
 @dataclass(eq=False)
 class Buffer:
-    """A piece of memory: its kind, size in bytes, and the times of first and last use."""
+    """A piece of memory: its kind, size in bytes, and the times of first and last use.
+
+    Scratch memory of one step stays in cache and does not count as traffic.
+    """
 
     kind: int
     size: Dim
@@ -56,6 +59,7 @@ class Buffer:
     phase: int
     first: int = 1 << 40
     last: int = -1
+    is_scratch: bool = False
 
 
 @dataclass(eq=False)
@@ -279,7 +283,9 @@ class Lowering:
     def workspace(self, bytes_per_thread: Dim) -> Tensor:
         """Create scratch memory of one step: so many bytes for each thread."""
         size = (bytes_per_thread + 63) // 64 * 64 * self.threads
-        return Tensor(self.buffer(ARENA, size), 0, "uint8", (size,), (1,))
+        buffer = self.buffer(ARENA, size)
+        buffer.is_scratch = True
+        return Tensor(buffer, 0, "uint8", (size,), (1,))
 
     def output(self, node: Node, index: int = 0, order: Sequence[int] | None = None) -> Tensor:
         """Create the tensor of a node's output: its place in a concatenation, or a new one.
@@ -487,7 +493,7 @@ class Lowering:
             self._touch(tensor)
         group = self._group or ([self._current] if self._current else [])
         layout = "channels_last" if _is_channels_last(outputs[0]) else "plain"
-        moved = traffic or sum_dims(t.nbytes for t in _distinct(used))
+        moved = traffic or sum_dims(t.nbytes for t in _distinct(used) if not t.buffer.is_scratch)
         self._out.steps.append(
             Step(
                 self._kernel_index(kernel),
