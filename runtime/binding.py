@@ -110,6 +110,10 @@ class Binding:
             ],
             np.int64,
         )
+        costs = executable.costs
+        self._schedule_record = np.array(
+            [address_of(costs), len(costs), values, address_of(self._steps)], np.int64
+        )
         patches = executable.run_patches
         # Objects of a run's inputs and outputs, for compiled code to find their data.
         plain = not program.host_steps
@@ -198,6 +202,7 @@ class Binding:
         start = -(-address_of(self._arenas[phase]) // 64) * 64
         self._bases[members] = self._offsets[members] + start
         self._fill()
+        self.executable.schedule(address_of(self._schedule_record), 0, 1)
 
     def _fill(self) -> None:
         self.executable.fill(address_of(self._fill_record), 0, 1)

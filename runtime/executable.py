@@ -27,10 +27,12 @@ class Executable:
         moving = np.isin(program.buffers[addressed[:, 2], 0], (INPUT, OUTPUT))
         self.run_patches = np.ascontiguousarray(addressed[moving])
         self.steps = np.array(
-            [(addresses[step.kernel], step.record) for step in program.steps], np.int64
-        ).reshape(-1, 2)
-        self.evaluate, self.plan, self.fill = (
-            native_function(teams.executor_function(name)) for name in ("evaluate", "plan", "fill")
+            [(addresses[step.kernel], step.record, 0) for step in program.steps], np.int64
+        ).reshape(-1, 3)
+        self.costs = np.array([(step.flops, step.bytes) for step in program.steps], np.int64)
+        names = ("evaluate", "plan", "fill", "schedule")
+        self.evaluate, self.plan, self.fill, self.schedule = (
+            native_function(teams.executor_function(name)) for name in names
         )
         self.run = teams.executor_function("run")
         self.phases = 1 + sum(bool(host.defines) for host in program.host_steps)

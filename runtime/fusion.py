@@ -239,7 +239,8 @@ def emit_expression(
     ):
         fields[f"{name}p"] = tensor
         fields |= {f"{name}s{i}": stride for i, stride in enumerate(row)}
-    low.step(kernel, outputs=[target], flops=product(target.shape) * operations, **fields)
+    work = product(target.shape) * operations
+    low.step(kernel, outputs=[target], flops=work, over=tensors, **fields)
 
 
 def _spread(

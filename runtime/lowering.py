@@ -23,6 +23,7 @@ from .fusion import Group, find_groups
 from .graph import Info, Node, OnHost, dtype_name, known_array
 from .ops import OPERATORS
 from .ops.registry import host_infos
+from .overwrites import Overwrites
 from .placement import find_places
 from .program import (
     ADDRESS,
@@ -48,7 +49,10 @@ from .validity import check_infos, check_node, naming
 
 @dataclass(eq=False)
 class Buffer:
-    """A piece of memory: its kind, size in bytes, and the times of first and last use."""
+    """A piece of memory: its kind, size in bytes, and the times of first and last use.
+
+    Scratch memory of one step stays in cache and does not count as traffic.
+    """
 
     kind: int
     size: Dim
@@ -56,6 +60,7 @@ class Buffer:
     phase: int
     first: int = 1 << 40
     last: int = -1
+    is_scratch: bool = False
 
 
 @dataclass(eq=False)
@@ -163,6 +168,7 @@ class Lowering:
         self.why_host: dict[int, str] = {}
         self._defined: dict[int, list[tuple[int, int, str]]] = {}
         self._buffers: list[Buffer] = []
+        self._overwrites = Overwrites()
         self._tensors: dict[ir.Value, Tensor] = {}
         self._converted: dict[tuple[int, tuple[Dim, ...]], Tensor] = {}
         self._weights: list[np.ndarray] = []
@@ -279,7 +285,9 @@ class Lowering:
     def workspace(self, bytes_per_thread: Dim) -> Tensor:
         """Create scratch memory of one step: so many bytes for each thread."""
         size = (bytes_per_thread + 63) // 64 * 64 * self.threads
-        return Tensor(self.buffer(ARENA, size), 0, "uint8", (size,), (1,))
+        buffer = self.buffer(ARENA, size)
+        buffer.is_scratch = True
+        return Tensor(buffer, 0, "uint8", (size,), (1,))
 
     def output(self, node: Node, index: int = 0, order: Sequence[int] | None = None) -> Tensor:
         """Create the tensor of a node's output: its place in a concatenation, or a new one.
@@ -457,6 +465,7 @@ class Lowering:
         flops: Dim = 0,
         traffic: Dim = 0,
         extra: Sequence[Tensor] = (),
+        over: Sequence[Tensor] = (),
         **fields: Any,
     ) -> None:
         """Emit a kernel call.
@@ -472,6 +481,9 @@ class Lowering:
             Floating-point operations; bytes that must be moved (computed when 0).
         extra : sequence of Tensor
             Tensors in use that no field names.
+        over : sequence of Tensor
+            Operands that the kernel reads element by element before it writes the first output at
+            the same place, so that it may lie over one of them.
         **fields
             A value for each field of the kernel's record.
         """
@@ -485,9 +497,10 @@ class Lowering:
         position = self._place_record(record, used)
         for tensor in used:
             self._touch(tensor)
+        self._overwrites.allow(self._time, outputs[0], over, used)
         group = self._group or ([self._current] if self._current else [])
         layout = "channels_last" if _is_channels_last(outputs[0]) else "plain"
-        moved = traffic or sum_dims(t.nbytes for t in _distinct(used))
+        moved = traffic or sum_dims(t.nbytes for t in _distinct(used) if not t.buffer.is_scratch)
         self._out.steps.append(
             Step(
                 self._kernel_index(kernel),
@@ -713,6 +726,9 @@ class Lowering:
 
     def _finish(self, outputs: list[Port]) -> Program:
         inputs = [self._input_port(value) for value in self._inputs]
+        self._overwrites.settle()
+        for spec in self._specs:
+            spec.buffer = self._overwrites.place(self._buffers[spec.buffer]).index
         patches = self._final_patches()
         slot = self.code.slot
         buffers = [[b.kind, slot(b.size), b.first, b.last, b.phase] for b in self._buffers]
@@ -733,7 +749,7 @@ class Lowering:
             if kind == VALUE:
                 done.append((word, kind, slot(a), 0))
             elif kind == ADDRESS:
-                done.append((word, kind, a.index, slot(b)))
+                done.append((word, kind, self._overwrites.place(a).index, slot(b)))
             else:
                 done.append((word, kind, a, b))
         return done

@@ -18,7 +18,7 @@ from ..kernels.compiler import KernelRef, kernel_address, native_function
 
 _EXECUTOR = "kernels.cpu.executor"
 EXECUTOR_KERNELS = [
-    KernelRef(_EXECUTOR, name) for name in ("run", "work", "plan", "fill", "evaluate")
+    KernelRef(_EXECUTOR, name) for name in ("run", "work", "plan", "fill", "evaluate", "schedule")
 ]
 """What every session needs beside its program's kernels."""
 

@@ -6,7 +6,9 @@ Tables are int64 arrays; ``runtime.program`` says how they come about.
 code         rows (operation, a, b) of ``runtime.symbolic.Code``; row i computes values[i]
 buffers      rows (kind, size slot, first step, last step, phase); kind 0 lies in the arena
 patches      rows (word, kind, a, b): what to write into a word of the argument records
-steps        rows (kernel address, record address): what the threads walk
+costs        rows (slot of operations, slot of bytes): what a step has to do
+steps        rows (kernel address, record address, end): what the threads walk; steps before
+             ``end``, if there are any, are for the first thread alone
 team         words, a cache line apart: generation, arrived, job, sleepers, stop; then a sem_t
 status       error code, step of the error, step to stop before, cancel request
 ===========  ==================================================================================
@@ -39,6 +41,10 @@ ALIGNMENT = 64
 SPINS_BEFORE_YIELD = 4000
 CYCLES_BEFORE_SLEEP = 150_000
 VALUE, ADDRESS, RECORD = 0, 1, 2
+OPERATIONS_PER_NS, BYTES_PER_NS = 32, 32
+"""What one thread does in the small steps of real models, whose data is in cache."""
+ALONE_NS = 1000
+"""A step that takes no longer is not shared: half of it is not worth a barrier."""
 
 
 @njit
@@ -167,6 +173,23 @@ def fill(
     return 0
 
 
+@kernel
+def schedule(
+    thread: int, threads: int, costs: Pointer, count: int, values: Pointer, steps: Pointer
+) -> int:
+    """Leave small steps to the first thread: fill in where the run of them ends at each step."""
+    end = 0
+    for i in range(count - 1, -1, -1):
+        operations = load_i64(values, load_i64(costs, 2 * i))
+        bytes_ = load_i64(values, load_i64(costs, 2 * i + 1))
+        if operations // OPERATIONS_PER_NS + bytes_ // BYTES_PER_NS > ALONE_NS:
+            end = i
+        elif end <= i:
+            end = i + 1
+        store_i64(steps, 3 * i + 2, end)
+    return 0
+
+
 @njit
 def _barrier(team: Pointer, goal: int) -> None:
     spins = 0
@@ -194,12 +217,19 @@ def _walk(
     step = first
     goal = 0
     while step < last:
-        address, record = load_i64(steps, 2 * step), load_i64(steps, 2 * step + 1)
-        error = call_kernel(address, record, thread, threads)
-        step += 1
+        end = min(load_i64(steps, 3 * step + 2), last)
+        if end <= step:
+            error = _call(steps, step, thread, threads)
+            failed = step
+            end = step + 1
+        elif thread == 0:
+            error, failed = _alone(steps, step, end, times)
+        else:
+            error, failed = 0, step
+        step = end
         if error != 0:
             atomic_store(status, 0, error)
-            atomic_store(status, 1, step - 1)
+            atomic_store(status, 1, failed)
             atomic_store(status, 2, step)
         if thread == 0 and (cycles() > deadline or atomic_load(status, 3) != 0):
             # A thread that lags behind compares with its own step, so that all stop together.
@@ -212,6 +242,24 @@ def _walk(
         if step >= atomic_load(status, 2):
             break
     return step
+
+
+@njit
+def _call(steps: Pointer, step: int, thread: int, threads: int) -> Any:
+    address, record = load_i64(steps, 3 * step), load_i64(steps, 3 * step + 1)
+    return call_kernel(address, record, thread, threads)
+
+
+@njit
+def _alone(steps: Pointer, first: int, end: int, times: Pointer) -> Any:
+    """Do steps as the only thread; gives the error and the step that had it."""
+    for step in range(first, end):
+        error = _call(steps, step, 0, 1)
+        if error != 0:
+            return error, step
+        if times != 0:
+            store_i64(times, step + 1, cycles())
+    return 0, first
 
 
 @njit
@@ -271,6 +319,8 @@ def run(
     store_i64(status, 2, last + 1)
     if times != 0:
         store_i64(times, first, cycles())
+    if first >= last or load_i64(steps, 3 * first + 2) >= last:
+        threads = 1  # there is nothing to share
     if threads > 1:
         atomic_store(team, ARRIVED, 0)
         store_i64(team, JOB, job)

@@ -76,8 +76,9 @@ def _lower_top_k(low: Lowering, node: Node) -> None:
     named = len(node.outputs) > 1 and node.outputs[1].name
     indices = low.output(node, 1) if named else low.new(values.shape, "int64")
     low.step(
-        top_k(short_name(x.dtype), node.attribute("largest", 1)), outputs=[values, indices], x=x,
-        values=values, indices=indices, scratch=low.workspace(k * 8), k=k, **_three(x, axis),
+        top_k(short_name(x.dtype), node.attribute("largest", 1)), outputs=[values, indices],
+        flops=16 * product(x.shape), x=x, values=values, indices=indices,
+        scratch=low.workspace(k * 8), k=k, **_three(x, axis),
     )  # fmt: skip
 
 

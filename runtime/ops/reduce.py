@@ -145,6 +145,7 @@ def _lower_softmax(low: Lowering, node: Node) -> None:
         softmax(logarithm),
         outputs=[y],
         flops=product(shape) * 10,
+        over=[x],
         x=source, y=target, o0=dims[0], o1=dims[1], x0=xs[0], x1=xs[1], y0=ys[0], y1=ys[1],
         n=shape[axis], xs=source.strides[axis], ys=target.strides[axis],
         m=dims[2], xm=xs[2], ym=ys[2],

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from itertools import pairwise
 from multiprocessing import get_context
 
 import numpy as np
@@ -196,3 +197,63 @@ def test_buffers_lie_in_the_arena_however_little_it_grows():
             start = arena.ctypes.data
             for base, size in zip(context._bases[members], sizes, strict=True):
                 assert start <= base and base + size <= start + arena.nbytes
+
+
+def chain(sizes, seed=0) -> tuple[bytes, np.ndarray]:
+    """Model whose steps are of these sizes, one after the other, and what it gives for ones.
+
+    Each step reads what all threads, or one of them, wrote in the step before.
+    """
+    rng = np.random.default_rng(seed)
+    nodes, weights, value = [], {}, np.ones((1, sizes[0]), np.float32)
+    for i, (n, m) in enumerate(pairwise(sizes)):
+        weights[f"w{i}"] = rng.standard_normal((n, m)).astype(np.float32) / np.float32(np.sqrt(n))
+        name = "y" if i == len(sizes) - 2 else f"v{i}"
+        nodes.append(oh.make_node("MatMul", [f"v{i - 1}" if i else "x", f"w{i}"], [name]))
+        value = value @ weights[f"w{i}"]
+    return make_model(nodes, [1, sizes[0]], weights), value
+
+
+@pytest.mark.parametrize("threads", [1, 2, 4])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        [8] * 30,
+        [700, 900, 4, 8, 4, 900, 4, 900, 700, 4],
+        [8, 4, 900, 700, 4, 700, 4],
+        [700, 900, 700],
+    ],
+    ids=["small", "mixed", "small at the ends", "large"],
+)
+def test_small_steps_between_large_ones_see_what_came_before(sizes, threads):
+    model, expected = chain(sizes)
+    session = sardonyx.Session(model, threads=threads)
+    with session._context(((1, sizes[0]),)) as context:
+        alone = context._steps[:, 2] > np.arange(len(context._steps))
+    work = np.array([n * m for n, m in pairwise(sizes)])
+    assert alone[work <= 64].all()
+    assert not alone[work > 50_000].any()
+    x = np.ones((1, sizes[0]), np.float32)
+    for _ in range(300):
+        np.testing.assert_allclose(session(x), expected, rtol=1e-4, atol=1e-5)
+    profile = session.profile({"x": x}, runs=3)
+    assert all((step.times_ns >= 0).all() for step in profile.steps)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_an_error_in_a_run_of_small_steps_stops_the_steps_after_it(threads):
+    nodes = [
+        oh.make_node("Relu", ["x"], ["a"]),
+        oh.make_node("Gather", ["a", "i"], ["b"]),
+        oh.make_node("Softmax", ["b"], ["y"]),
+    ]
+    inputs = [oh.make_tensor_value_info("x", 1, [4]), oh.make_tensor_value_info("i", 7, [3])]
+    graph = oh.make_graph(nodes, "g", inputs, [oh.make_tensor_value_info("y", 1, [3])])
+    model = oh.make_model(graph, ir_version=9, opset_imports=[oh.make_opsetid("", 17)])
+    session = sardonyx.Session(model, threads=threads)
+    x = np.zeros(4, np.float32)
+    for _ in range(20):
+        with pytest.raises(sardonyx.KernelError, match=r"Gather.*index out of range"):
+            session.run(None, {"x": x, "i": np.array([0, 9, 1])})
+        (y,) = session.run(None, {"x": x, "i": np.array([0, 3, 1])})
+        np.testing.assert_allclose(y, 1 / 3, rtol=1e-6)
