@@ -375,6 +375,16 @@ def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def unordered(typingctx, a, b):  # type: ignore[no-untyped-def]
+    """Mask of the lanes in which either vector has a NaN."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.fcmp_unordered("uno", *args)
+
+    return mask(f32x, f32x), codegen
+
+
+@intrinsic
 def select(typingctx, condition, yes, no):  # type: ignore[no-untyped-def]
     """Lane-wise ``yes if condition else no`` for f32x or i32x."""
 

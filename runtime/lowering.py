@@ -153,7 +153,7 @@ class Lowering:
     model : onnx_ir.Model
         Topologically sorted, functions inlined.
     options : dict
-        ``precision``: ``"fp32"`` or ``"strict"``.
+        ``precision``: ``"fp32"``, ``"strict"`` or ``"bf16_weights"``.
     """
 
     def __init__(self, model: ir.Model, options: dict[str, Any]) -> None:

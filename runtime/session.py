@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from .profile import RunProfile
 
 _TYPES = {"float32": "float", "float64": "double", "object": "string"}
-_PRECISIONS = ("fp32", "strict")
+_PRECISIONS = ("fp32", "strict", "bf16_weights")
 _LEVELS = ("none", "basic", "all")
 # numpy's flags of arrays that are C-contiguous and aligned.
 _READABLE = 0x0001 | 0x0100
@@ -55,8 +55,11 @@ class Session:
         Anything ``sardonyx.load`` takes, or a program written by `save`.
     threads : int, optional
         Threads of a run; the number of processors this process may use when not given.
-    precision : {"fp32", "strict"}
-        ``"strict"`` keeps to algorithms that only reassociate sums.
+    precision : {"fp32", "strict", "bf16_weights"}
+        ``"strict"`` keeps to algorithms that only reassociate sums. ``"bf16_weights"`` keeps the
+        constant weights of MatMul and Gemm as bfloat16 where at most eight rows meet them: half
+        the memory, up to twice the speed of fully connected layers at batch 1. Weights are
+        rounded to 8 bits (a relative error of at most 2 ** -8 each); sums are float32.
     optimize : {"all", "basic", "none"}
         Level of the optimizer.
 

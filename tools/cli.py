@@ -73,7 +73,7 @@ Dims = Annotated[
 ]
 Seed = Annotated[int, typer.Option(help="Of random inputs.")]
 Threads = Annotated[int | None, typer.Option("--threads", "-t", help="Default: all cores.")]
-Precision = Annotated[str, typer.Option(help="fp32 or strict.")]
+Precision = Annotated[str, typer.Option(help="fp32, strict or bf16_weights.")]
 Level = Annotated[str, typer.Option("--level", "-l", help="none, basic or all.")]
 Runs = Annotated[int, typer.Option(min=1, help="Timed runs.")]
 

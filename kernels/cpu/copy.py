@@ -82,32 +82,39 @@ def _transposition(itemsize: int) -> Callable[..., None]:
     wide = LANES * 4 // itemsize
     interleave2, deinterleave2 = shuffle.interleave(itemsize, 2), shuffle.deinterleave(itemsize, 2)
     interleave3, deinterleave3 = shuffle.interleave(itemsize, 3), shuffle.deinterleave(itemsize, 3)
+    interleave4, deinterleave4 = shuffle.interleave(itemsize, 4), shuffle.deinterleave(itemsize, 4)
 
     @njit
     def tuples(target: Pointer, source: Pointer, m: int, n: int, s1: int) -> Any:
         """Interleave rows of the source; returns how many elements of each were done."""
-        i = 0
-        while i + wide <= m:
+        if m < wide:
+            return 0
+        for step in range(0, m, wide):
+            i = min(step, m - wide)
             at, out = source + i * itemsize, target + i * n * itemsize
             if n == 2:
                 interleave2(at, s1 * itemsize, out, wide * itemsize)
-            else:
+            elif n == 3:
                 interleave3(at, s1 * itemsize, out, wide * itemsize)
-            i += wide
-        return i
+            else:
+                interleave4(at, s1 * itemsize, out, wide * itemsize)
+        return m
 
     @njit
     def rows(target: Pointer, source: Pointer, m: int, n: int, t0: int) -> Any:
         """Take dense tuples of the source apart; returns how many were done."""
-        j = 0
-        while j + wide <= n:
+        if n < wide:
+            return 0
+        for step in range(0, n, wide):
+            j = min(step, n - wide)
             at, out = source + j * m * itemsize, target + j * itemsize
             if m == 2:
                 deinterleave2(at, wide * itemsize, out, t0 * itemsize)
-            else:
+            elif m == 3:
                 deinterleave3(at, wide * itemsize, out, t0 * itemsize)
-            j += wide
-        return j
+            else:
+                deinterleave4(at, wide * itemsize, out, t0 * itemsize)
+        return n
 
     @njit
     def plane(target: Pointer, source: Pointer, m: int, n: int, t0: int, s1: int) -> None:
@@ -122,9 +129,9 @@ def _transposition(itemsize: int) -> Callable[..., None]:
                     block(at, s1 * itemsize, out, t0 * itemsize)
             return
         i0, j0 = 0, 0
-        if itemsize == 4 and (n == 2 or n == 3) and t0 == n:
+        if itemsize == 4 and 2 <= n <= 4 and t0 == n:
             i0 = tuples(target, source, m, n, s1)
-        elif itemsize == 4 and (m == 2 or m == 3) and s1 == m:
+        elif itemsize == 4 and 2 <= m <= 4 and s1 == m:
             j0 = rows(target, source, m, n, t0)
         for i in range(i0, m):
             for j in range(j0, n):

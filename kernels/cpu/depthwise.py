@@ -11,6 +11,7 @@ from numba import njit
 from ..emitter import CLIP, HARD_SWISH, LEAKY_RELU
 from ..registry import kernel_factory
 from ..simd import fma, select, splat, vmax, vmin
+from ..target import LANES
 from .panel import run_epilogue
 from .window import window_kernel
 
@@ -37,7 +38,7 @@ words = stack_words(64)"""
 
 _CHANNEL = """first = splat(float32(0.0))
 if bias != 0:
-    first = vload_first(bias, c, count)"""
+    first = vload(bias, c) if count >= lanes else vload_first(bias, c, count)"""
 
 _AFTER = """if epilogue != 0:
     run_epilogue(
@@ -70,4 +71,5 @@ def depthwise(taps: int, stride: int, columns: int) -> Callable[..., int]:
         after=_AFTER,
         activate=_activate,
         run_epilogue=run_epilogue,
+        lanes=LANES,
     )

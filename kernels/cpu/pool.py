@@ -1,4 +1,4 @@
-"""Max and average pooling over windows, channels last, float32."""
+"""Average pooling, and max pooling over any windows, channels last, float32."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ _FIELDS = " pad_bottom: int, pad_right: int, include_pad: int"
 
 
 @kernel_factory
-def max_pool(taps: int, stride: int, columns: int) -> Callable[..., int]:
-    """Build the maximum over windows of (N, H, W, C) float32; NaN where a window has one.
+def max_pool_wide(stride: int, columns: int) -> Callable[..., int]:
+    """Build the maximum over windows too large or too far spread for ``max_pool.max_pool``.
 
     Strides in elements; parameters as in ``window.window_kernel``. Output rows of all images are
-    split over the threads.
+    split over the threads. NaN where a window has one.
     """
     # Where a NaN was is kept beside the maximum, so that its chain of operations stays short.
     return window_kernel(
         __name__,
-        "max_pool",
-        taps,
+        "max_pool_wide",
+        0,
         stride,
         columns,
         fields=_FIELDS,
@@ -54,7 +54,7 @@ def _scale(
 
 @kernel_factory
 def average_pool(taps: int, stride: int, columns: int) -> Callable[..., int]:
-    """Build the mean over windows, like `max_pool`.
+    """Build the mean over windows, like `max_pool_wide`.
 
     With ``include_pad`` it counts the padding, but never what ceil_mode adds beyond it.
     """
@@ -68,13 +68,14 @@ def average_pool(taps: int, stride: int, columns: int) -> Callable[..., int]:
         neutral="float32(0.0)",
         start="s{j} = zero",
         step="s{j} = s{j} + v",
-        finish="s{j} * (scale(left + {j} * stride_w, kernel_w, dilation_w, width,"
-        " width + pad_right, taps_h, include_pad) if {edge} else whole)",
+        finish="s{j} * (w{j} if {edge} else whole)",
         setup="zero = splat(float32(0.0))",
         row="taps_h = kh_last - kh_first\n"
         "if include_pad != 0:\n"
         "    taps_h = taps_inside(top, kernel_h, dilation_h, height + pad_bottom)[1]\n"
         "whole = splat(float32(1.0) / float32(max(taps_h * kernel_w, 1)))",
+        column="w{j} = scale(left + {j} * stride_w, kernel_w, dilation_w, width,"
+        " width + pad_right, taps_h, include_pad)",
         scale=_scale,
     )
 

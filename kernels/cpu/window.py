@@ -2,9 +2,11 @@
 
 Channels last, a block of neighbouring output columns, and in it one vector of channels at a time
 in registers: an input pixel is loaded once for all the columns that need it. All channels of a
-block come before the next block, so that memory is read in order. Of a block there are three
-forms: inside the image, at its border (what lies outside reads a neutral value), and for fewer
-channels than a vector has. With more channels the last vector overlaps the one before.
+block come before the next block, so that memory is read in order: taking so few channels at a time
+that the rows under a window stay in L1 was tried, and lost more by it than it gained.
+Of a block there are four forms: inside the image, with a few of its first and last pixels outside,
+with any outside (they read a neutral value), and for fewer channels than a vector has. With more
+channels the last vector overlaps the one before.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import numpy as np
 from numba import njit
 
 from ..simd import fma, select, splat, stack_words, vload, vload_first, vmax, vstore, vstore_first
-from ..target import LANES, REGISTERS
+from ..target import LANES
 
 MAX_TAPS = 9
 
@@ -54,9 +56,9 @@ def body(thread: int, threads: int, {fields}) -> int:
     vstore(border, 0, splat({neutral}))
 {setup}
     rows = images * out_height
-    pixel = x_pixel * 4
-    blocks = (channels + {lanes} - 1) // {lanes}
+    pixel, line = x_pixel * 4, x_row * dilation_h * 4
     reach = {stride} * {last_column} + (kernel_w - 1) * dilation_w + 1
+    blocks = (channels + {lanes} - 1) // {lanes}
     for row in range(rows * thread // threads, rows * (thread + 1) // threads):
         image, h = row // out_height, row % out_height
         top = h * stride_h - pad_top
@@ -67,7 +69,13 @@ def body(thread: int, threads: int, {fields}) -> int:
             if out_width >= {columns}:
                 column = min(column, out_width - {columns})
             left = column * {stride} - pad_left
-            within = channels >= {lanes} and left >= 0 and left + reach <= width
+            over = left + reach - width
+            within = channels >= {lanes} and left >= 0 and over <= 0
+            near = channels >= {lanes} and out_width >= {columns}
+            near = near and left >= -{margin} and over <= {margin}
+{sides}
+            if not within:
+{column}
             for block in range(blocks):
                 c = block * {lanes}
                 if channels >= {lanes}:
@@ -78,6 +86,8 @@ def body(thread: int, threads: int, {fields}) -> int:
 {channel}
                 if within:
 {inside}
+                elif near:
+{beside}
                 elif count >= {lanes}:
 {edge}
                 else:
@@ -88,19 +98,20 @@ def body(thread: int, threads: int, {fields}) -> int:
 """
 
 
-def columns_for(width: object, taps: int, registers: int = 1) -> int:
+# Sums that are independent: two units that take four cycles each want eight.
+_COLUMNS = 8
+
+
+def columns_for(width: object, most: int = _COLUMNS) -> int:
     """Columns of a block: divides an image of a known width evenly, where it can.
 
     Parameters
     ----------
     width : int or any
         Columns of the output; no integer when unknown.
-    taps : int
-        Of a window's row: a long chain of additions is best split over many columns.
-    registers : int
-        That a column keeps.
+    most : int
+        That are worth having at a time.
     """
-    most = 8 if REGISTERS >= 32 or (taps > 4 and registers == 1) else 4
     if not isinstance(width, int):
         return most
     pieces = max(1, -(-width // most))
@@ -122,6 +133,7 @@ def window_kernel(
     filters: bool = False,
     setup: str = "",
     row: str = "",
+    column: str = "",
     channel: str = "",
     after: str = "",
     **names: Any,
@@ -146,8 +158,9 @@ def window_kernel(
         filter ``f``; and the result. ``{edge}`` in ``finish`` is 1 at the border.
     filters : bool
         Whether there are filters, at ``w``, as (kh, kw, channels).
-    setup, row, channel, after : str
-        Statements before all rows, before a row, before a vector of channels, after a row.
+    setup, row, column, channel, after : str
+        Statements before all rows, before a row, for column ``{j}`` of a block that is not
+        inside, before a vector of channels, after a row.
     **names
         What else the statements use.
     """
@@ -160,9 +173,13 @@ def window_kernel(
         stride=stride,
         columns=columns,
         last_column=columns - 1,
-        inside=block.source(edge=False, masked=False),
-        edge=block.source(edge=True, masked=False),
-        narrow=block.source(edge=True, masked=True),
+        margin=block.margin,
+        inside=block.source(""),
+        beside=block.source("beside"),
+        edge=block.source("edge"),
+        narrow=block.source("narrow"),
+        sides=_indent("\n".join([*block.sides(), "pass"]), 12),
+        column=_indent("\n".join([*(column.format(j=j) for j in range(columns)), "pass"]), 16),
         setup=_indent(setup, 4),
         row=_indent(row, 8),
         channel=_indent(channel, 16),
@@ -195,20 +212,44 @@ class _Block:
         self.taps, self.stride, self.columns = taps, stride, columns
         self.start, self.step, self.finish, self.filters = start, step, finish, filters
 
-    def source(self, edge: bool, masked: bool) -> str:
+        # Pixels at both ends that may lie outside in the form "beside".
+        self.pixels = (columns - 1) * stride + taps
+        self.margin = min(taps // 2, self.pixels // 2)
+        ends = {*range(self.margin), *range(self.pixels - self.margin, self.pixels)}
+        self.ends = sorted(i for i in ends if self._users(i))
+
+    def sides(self) -> list[str]:
+        """Statements before a block's channels: how far apart the ends' pixels of rows are."""
+        return [f"line{i} = line if 0 <= left + {i} < width else 0" for i in self.ends]
+
+    def source(self, form: str) -> str:
+        """Statements for one vector of channels; ``form`` is "", "beside", "edge" or "narrow"."""
+        if form == "beside" and not self.ends:
+            return _indent("pass", 20)
+        masked, edge = form == "narrow", form in ("edge", "narrow")
         load = "vload_first({}, 0, count)" if masked else "vload({}, 0)"
         lines = [self.start.format(j=j) for j in range(self.columns)]
+        lines.append("at = source + top * x_row * 4 + left * pixel + kh_first * line")
+        if form == "beside":
+            lines += [f"at{i} = at + {i} * pixel if line{i} != 0 else border" for i in self.ends]
         lines.append("for kh in range(kh_first, kh_last):")
-        walk = self._shared(edge, load) if self.taps else self._separate(edge, load)
-        lines += [f"    {line}" for line in walk]
+        if self.filters:
+            lines.append("    weights = w + (kh * kernel_w * channels + c) * 4")
+        walk = self._shared(form, load) if self.taps else self._separate(edge, load)
+        lines += [f"    {line}" for line in [*walk, "at += line"]]
         for j in range(self.columns):
-            value = self.finish.format(j=j, edge=int(edge))
+            value = self.finish.format(j=j, edge=int(form != ""))
             at = f"target + (column + {j}) * y_pixel * 4"
             store = f"vstore({at}, 0, {value})"
             if masked:
                 store = f"vstore_first({at}, 0, {value}, count)"
             lines.append(f"if column + {j} < out_width: {store}" if edge else store)
         return _indent("\n".join("\n".join(lines).splitlines()), 20)
+
+    def _users(self, i: int) -> list[tuple[int, int]]:
+        """Columns that read pixel i, each with the tap that it has there."""
+        taps = ((j, i - j * self.stride) for j in range(self.columns))
+        return [(j, k) for j, k in taps if 0 <= k < self.taps]
 
     def _pixel(self, edge: bool, load: str, at: str, position: str) -> str:
         if edge:
@@ -218,39 +259,33 @@ class _Block:
     def _take(self, j: int, tap: str) -> list[str]:
         return self.step.format(j=j, f=f"f{tap}").splitlines()
 
-    def _row(self) -> list[str]:
-        lines = ["at = source + ((top + kh * dilation_h) * x_row + left * x_pixel) * 4"]
-        if self.filters:
-            lines.append("weights = w + (kh * kernel_w * channels + c) * 4")
-        return lines
-
-    def _shared(self, edge: bool, load: str) -> list[str]:
-        lines = self._row()
+    def _shared(self, form: str, load: str) -> list[str]:
+        edge = form in ("edge", "narrow")
+        lines = []
         if self.filters:
             for k in range(self.taps):
                 lines += [f"f{k} = {load.format('weights')}", "weights += channels * 4"]
-        for i in range((self.columns - 1) * self.stride + self.taps):
-            users = [
-                (j, i - j * self.stride)
-                for j in range(self.columns)
-                if 0 <= i - j * self.stride < self.taps
-            ]
-            if users:
-                lines.append(self._pixel(edge, load, "at", f"left + {i}"))
-                for j, k in users:
-                    lines += self._take(j, str(k))
-            lines.append("at += pixel")
+        for i in range(self.pixels):
+            users = self._users(i)
+            if not users:
+                continue
+            if form == "beside" and i in self.ends:
+                lines += [self._pixel(False, load, f"at{i}", ""), f"at{i} += line{i}"]
+            else:
+                lines.append(self._pixel(edge, load, f"at + {i} * pixel", f"left + {i}"))
+            for j, k in users:
+                lines += self._take(j, str(k))
         return lines
 
     def _separate(self, edge: bool, load: str) -> list[str]:
-        lines = [*self._row(), "for k in range(kernel_w):"]
+        lines = ["tap = at", "for k in range(kernel_w):"]
         inner = []
         if self.filters:
             inner += [f"f = {load.format('weights')}", "weights += channels * 4"]
         for j in range(self.columns):
             shift = j * self.stride
             position = f"left + {shift} + k * dilation_w"
-            inner.append(self._pixel(edge, load, f"at + {shift} * pixel", position))
+            inner.append(self._pixel(edge, load, f"tap + {shift} * pixel", position))
             inner += self._take(j, "")
-        inner.append("at += dilation_w * pixel")
+        inner.append("tap += dilation_w * pixel")
         return lines + [f"    {line}" for line in inner]

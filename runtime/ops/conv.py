@@ -267,12 +267,11 @@ def _turned(tensor: Tensor) -> Tensor:
     return tensor.view((n, c, w, h), (s[0], s[1], s[2] * h, s[2]))
 
 
-def window_form(window: Window, out_width: Dim, registers: int = 1) -> tuple[int, int, int]:
+def window_form(window: Window, out_width: Dim) -> tuple[int, int, int]:
     """Parameters of a kernel that walks a window (``kernels.cpu.window``)."""
     # Far apart, windows share nothing, and the source would list all pixels between them.
     shared = window.dilations[1] == 1 and max(window.kernel[1], window.strides[1]) <= MAX_TAPS
-    columns = columns_for(out_width, window.kernel[1], registers)
-    return window.kernel[1] if shared else 0, window.strides[1], columns
+    return window.kernel[1] if shared else 0, window.strides[1], columns_for(out_width)
 
 
 def _emit_depthwise(

@@ -18,6 +18,7 @@ from ..symbolic import Dim, product
 from . import epilogue as endings
 from .conv import alone
 from .elementwise import broadcast
+from .half_weights import emit_half, wants_half
 from .registry import register
 from .tiles import tiles_for
 
@@ -155,6 +156,9 @@ def _emit(
     bias: np.ndarray | None = None, y: Tensor | None = None,
 ) -> None:  # fmt: skip
     """Emit ``a @ b`` followed by the group's epilogue, to ``y`` or the group's output."""
+    if wants_half(low, a, b):
+        _emit_half(low, node, group, a, b, bias, y)
+        return
     ending = endings.plan(low, node, group.body, len(node.infos[0].dims) - 1)
     if ending.bias is not None:
         extra = low.infos[ending.bias].array().reshape(-1).astype(np.float32)
@@ -199,6 +203,25 @@ def _emit(
         activation=ending.activation, low=ending.low, high=ending.high,
         workspace=None, workspace_bytes=0, **tiles, **ends,
     )  # fmt: skip
+
+
+def _emit_half(
+    low: Lowering, node: Node, group: Group, a: Tensor, b: np.ndarray, bias: np.ndarray | None,
+    y: Tensor | None,
+) -> None:  # fmt: skip
+    """Emit a product with weights in bfloat16; what follows it is a step of its own."""
+    from ..fusion import Group, emit_pointwise
+
+    message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
+    low.check(a.shape[-1], b.shape[0], message)
+    y = y or low.output(node)
+    stride = row_stride(a)
+    if stride is None:
+        a = low.ordered(a)
+        stride = a.shape[-1]
+    emit_half(low, node.name, a, stride, b, bias, y)
+    if group.body:
+        emit_pointwise(low, Group(group.body))
 
 
 def row_stride(a: Tensor) -> Dim | None:

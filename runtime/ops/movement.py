@@ -110,10 +110,23 @@ def reshape_view(low: Lowering, x: Tensor, shape: Sequence[Dim]) -> Tensor:
     if any(dim == 0 for dim in (*x.shape, *shape)):
         return x.view(shape, contiguous_strides(shape))
     strides = _reshaped_strides(x, shape)
-    if strides is None:
+    if strides is None and _merges_channels(x, shape):
+        x = low.ordered(x, (0, 3, 4, 1, 2))
+        strides = [x.strides[axis] for axis in (0, 2, 3, 4)]
+    elif strides is None:
         x = low.ordered(x)
         strides = list(contiguous_strides(shape))
     return x.view(shape, strides)
+
+
+def _merges_channels(x: Tensor, shape: Sequence[Dim]) -> bool:
+    """Tell whether two parts of the channels of images, channels last, become one axis.
+
+    So ends a channel shuffle: what comes next wants channels last again.
+    """
+    if len(x.shape) != 5 or len(shape) != 4 or 1 not in x.strides[1:3]:
+        return False
+    return (x.shape[0], *x.shape[3:]) == (shape[0], *shape[2:])
 
 
 def _reshaped_strides(x: Tensor, shape: Sequence[Dim]) -> list[Dim] | None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ...kernels.cpu.lrn import MARGIN, lrn
-from ...kernels.cpu.pool import average_pool, max_pool, max_pool_indices
+from ...kernels.cpu.max_pool import columns_of, max_pool
+from ...kernels.cpu.pool import average_pool, max_pool_indices, max_pool_wide
+from ...kernels.cpu.window import MAX_TAPS
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, minimum, product
 from .conv import Window, height_width, image_strides, window_form
@@ -51,24 +53,46 @@ def _lower_pool(low: Lowering, node: Node) -> None:
         _lower_indices(low, node, window)
         return
     x = low.channels_last(low.tensor(node.values[0]))
-    y = low.output(node, order=(0, *range(2, len(x.shape)), 1))
     height, width = height_width(x.shape)
+    everything = window.kernel == [height, width] and not window.is_padded
+    if everything and window.dilations == [1, 1] and node.op_type == "AveragePool":
+        emit_reduce(low, node, "mean", list(range(2, len(x.shape))))
+        return
+    y = low.output(node, order=(0, *range(2, len(x.shape)), 1))
     out_height, out_width = height_width(y.shape)
     x_image, x_row, x_pixel = image_strides(x)
     y_image, y_row, y_pixel = image_strides(y)
-    build, registers = (average_pool, 1) if node.op_type == "AveragePool" else (max_pool, 2)
+    taps, stride, columns = window_form(window, out_width)
+    fields = _window_fields(window)
+    if node.op_type == "MaxPool" and _always_inside(node, window):
+        low.check_some(height * width, product(y.shape), f"node {node.name!r} (MaxPool): maxima")
+        kernel = max_pool(*window.kernel, stride, columns_of(out_width, window.kernel[1]))
+        fields = {name: fields[name] for name in ("stride_h", "pad_top", "pad_left")}
+    else:
+        kernel = max_pool_wide(stride, columns)
+        if node.op_type == "AveragePool":
+            kernel = average_pool(taps, stride, columns)
+        fields |= {"pad_bottom": window.pads[2], "pad_right": window.pads[3]}
+        fields["include_pad"] = node.attribute("count_include_pad", 0)
     low.step(
-        build(*window_form(window, out_width, registers)),
+        kernel,
         outputs=[y],
         flops=product(y.shape) * window.kernel[0] * window.kernel[1],
         x=x, y=y, images=x.shape[0], height=height, width=width, channels=x.shape[1],
         out_height=out_height, out_width=out_width,
         x_image=x_image, x_row=x_row, x_pixel=x_pixel,
         y_image=y_image, y_row=y_row, y_pixel=y_pixel,
-        include_pad=node.attribute("count_include_pad", 0),
-        **_window_fields(window),
-        pad_bottom=window.pads[2], pad_right=window.pads[3],
+        **fields,
     )  # fmt: skip
+
+
+def _always_inside(node: Node, window: Window) -> bool:
+    """Tell whether windows are small and dense, and each has an element of the image."""
+    small = window.dilations == [1, 1] and max(*window.kernel, window.strides[1]) <= MAX_TAPS
+    if node.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
+        return small
+    pads = zip(window.pads, [*window.kernel, *window.kernel], strict=True)
+    return small and all(isinstance(pad, int) and pad < taps for pad, taps in pads)
 
 
 def _window_fields(window: Window) -> dict[str, Any]:

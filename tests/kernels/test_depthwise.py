@@ -48,7 +48,7 @@ def test_convolves_like_onnxruntime(
     xs, ys = ([s // 4 for s in t.strides] for t in (view, y))
     taps = kernel[1] if dilation[1] == 1 and kernel[1] <= MAX_TAPS else 0
     code = run(
-        depthwise(taps, stride[1], columns_for(y.shape[2], taps)), threads,
+        depthwise(taps, stride[1], columns_for(y.shape[2])), threads,
         x=view, w=np.ascontiguousarray(w[:, 0].transpose(1, 2, 0)),
         bias=0 if bias is None else bias, y=y, images=images, height=height, width=width,
         channels=channels, out_height=y.shape[1], out_width=y.shape[2],

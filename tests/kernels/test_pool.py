@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sardonyx.kernels.cpu.pool import average_pool, max_pool, max_pool_indices
+from sardonyx.kernels.cpu.max_pool import columns_of, max_pool
+from sardonyx.kernels.cpu.pool import average_pool, max_pool_indices, max_pool_wide
 from sardonyx.kernels.cpu.window import columns_for
 
 CASES = [
@@ -18,6 +19,8 @@ CASES = [
     (3, 128, 7, 7, (7, 7), (1, 1), (0, 0, 0, 0), (1, 1), 0),
     (1, 17, 1, 40, (1, 4), (1, 2), (0, 1, 0, 2), (1, 1), 0),
     (1, 8, 1, 1, (1, 1), (1, 1), (0, 0, 0, 0), (1, 1), 0),
+    (1, 24, 10, 10, (2, 2), (1, 1), (0, 0, 1, 1), (1, 1), 0),
+    (1, 12, 3, 3, (9, 9), (1, 1), (4, 4, 4, 4), (1, 1), 0),
 ]
 
 
@@ -37,7 +40,21 @@ def fields(x: np.ndarray, y: np.ndarray, case: Any) -> dict[str, Any]:
 def form(case: Any, out_width: int) -> tuple[int, int, int]:
     """Parameters of the kernel: taps, stride, columns."""
     kernel, stride, dilation = case[4], case[5], case[7]
-    return kernel[1] if dilation[1] == 1 else 0, stride[1], columns_for(out_width, kernel[1], 2)
+    return kernel[1] if dilation[1] == 1 else 0, stride[1], columns_for(out_width)
+
+
+def maximum(case: Any, out_width: int, wide: bool) -> Any:
+    """Kernel of max pooling: the one for all windows, or for small ones without dilation."""
+    taps, stride, columns = form(case, out_width)
+    if wide or not taps:
+        return max_pool_wide(stride, columns)
+    return max_pool(*case[4], stride, columns_of(out_width, taps))
+
+
+def launch(run: Any, pool: Any, threads: int, words: dict[str, Any], padding: int = 0) -> int:
+    """Run a kernel of a family with those of the fields that it has."""
+    fields = words | {"include_pad": padding}
+    return int(run(pool, threads, **{name: fields[name] for name in pool.fields}))
 
 
 def attributes(case: Any) -> dict[str, Any]:
@@ -56,29 +73,34 @@ def inputs(rng: np.random.Generator, case: Any) -> tuple[np.ndarray, np.ndarray]
 
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("kind", ["max", "average", "average with padding"])
+@pytest.mark.parametrize("kind", ["max", "wide max", "average", "average with padding"])
 def test_pools_like_onnxruntime(
     run: Any, expected: Any, rng: np.random.Generator, case: Any, threads: int, kind: str
 ) -> None:
     x, view = inputs(rng, case)
-    more = {} if kind == "max" else {"count_include_pad": int("padding" in kind)}
-    op_type = "MaxPool" if kind == "max" else "AveragePool"
+    more = {} if "max" in kind else {"count_include_pad": int("padding" in kind)}
+    op_type = "MaxPool" if "max" in kind else "AveragePool"
     result = expected(op_type, x, **attributes(case), **more)
     wide = np.full((*np.moveaxis(result, 1, -1).shape[:3], result.shape[1] + 4), 7, np.float32)
     y = wide[..., :-4]
-    pool = (max_pool if kind == "max" else average_pool)(*form(case, y.shape[2]))
-    assert run(pool, threads, **fields(view, y, case), include_pad=int("padding" in kind)) == 0
+    pool = average_pool(*form(case, y.shape[2]))
+    if "max" in kind:
+        pool = maximum(case, y.shape[2], "wide" in kind)
+    assert launch(run, pool, threads, fields(view, y, case), int("padding" in kind)) == 0
     np.testing.assert_allclose(y.transpose(0, 3, 1, 2), result, rtol=1e-5, atol=1e-6)
     assert (wide[..., -4:] == 7).all()
 
 
-def test_the_maximum_of_a_window_with_nan_is_nan(run: Any, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("wide", [False, True])
+def test_the_maximum_of_a_window_with_nan_is_nan(
+    run: Any, rng: np.random.Generator, wide: bool
+) -> None:
     case = (1, 100, 9, 9, (3, 3), (1, 1), (0, 0, 0, 0), (1, 1), 0)
     _, view = inputs(rng, case)
     view[0, 4, 4, ::3] = np.nan
     view[0, :3, :3, 1] = -np.inf
     y = np.empty((1, 7, 7, 100), np.float32)
-    run(max_pool(*form(case, 7)), **fields(view, y, case), include_pad=0)
+    launch(run, maximum(case, 7, wide), 1, fields(view, y, case))
     windows = np.lib.stride_tricks.sliding_window_view(view, (3, 3), (1, 2))
     np.testing.assert_array_equal(y, windows.max((-1, -2)))
 

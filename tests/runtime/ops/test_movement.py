@@ -139,6 +139,29 @@ def test_images_of_a_convolution(check, op_type, constants, attributes):
         check([conv, node, add], image, {"w": wide} | constants)
 
 
+@pytest.mark.parametrize("groups", [2, 3, 4, 8])
+@pytest.mark.parametrize(("height", "width"), [(5, 6), (1, 1)])
+def test_channel_shuffles(check, groups, height, width):
+    """What comes next wants channels last, as what came before."""
+    channels = 10 * groups
+    conv = make_node("Conv", ["c", "w"], ["x"])
+    apart = make_node("Reshape", ["x", "s5"], ["a"])
+    turn = make_node("Transpose", ["a"], ["t"], perm=[0, 2, 1, 3, 4])
+    together = make_node("Reshape", ["t", "s4"], ["y"])
+    last = make_node("Conv", ["y", "v"], ["z"], group=channels)
+    rng = np.random.default_rng(0)
+    weights = {
+        "w": rng.standard_normal((channels, 3, 1, 1), np.float32),
+        "v": rng.standard_normal((channels, 1, 1, 1), np.float32),
+        "s5": ints(0, groups, channels // groups, height, width),
+        "s4": ints(0, channels, height, width),
+    }
+    feeds = {"c": values("float32", 2, 3, height, width)}
+    nodes = [conv, apart, turn, together]
+    check([*nodes, last], feeds, weights)
+    check(nodes, feeds, weights)
+
+
 def test_named_dimensions(check):
     feeds = [{"x": values("float32", *s)} for s in ((2, 3, 4), (5, 1, 2), (1, 7, 10), (0, 2, 4))]
     for op_type, constants, attributes in [

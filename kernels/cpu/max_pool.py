@@ -1,0 +1,156 @@
+"""Max pooling over small windows without dilation, channels last, float32.
+
+A maximum does not mind an element taken twice: where a window reaches beyond the image it reads
+the image's nearest row or column again, which it has anyway, so nothing is ever compared with a
+border. Maxima of the columns of a window are taken first and shared by the windows side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ..registry import kernel_factory
+from ..simd import (
+    load_i64,
+    select,
+    splat,
+    stack_words,
+    store_i64,
+    unordered,
+    vload,
+    vload_first,
+    vmax,
+    vstore,
+    vstore_first,
+)
+from ..target import LANES
+from .window import columns_for
+
+
+@njit
+def _inside(at: int, size: int) -> int:
+    return min(max(at, 0), size - 1)
+
+
+def columns_of(out_width: object, width: int) -> int:
+    """Columns to compute at a time: few, so that memory is read nearly in order."""
+    return columns_for(out_width, 2 if width < 3 else 4 if width < 6 else 8)
+
+
+_NAMES: dict[str, Any] = {
+    "float32": np.float32,
+    "inf": np.inf,
+    "inside": _inside,
+    "load_i64": load_i64,
+    "select": select,
+    "splat": splat,
+    "stack_words": stack_words,
+    "store_i64": store_i64,
+    "unordered": unordered,
+    "vload": vload,
+    "vload_first": vload_first,
+    "vmax": vmax,
+    "vstore": vstore,
+    "vstore_first": vstore_first,
+}
+
+_BODY = """
+def body(
+    thread: int, threads: int, x: int, y: int, images: int, height: int, width: int, channels: int,
+    out_height: int, out_width: int, stride_h: int, pad_top: int, pad_left: int,
+    x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,
+) -> int:
+    nan = splat(float32(inf) - float32(inf))
+    offsets = stack_words({pixels})
+    rows, pixel = images * out_height, x_pixel * 4
+    blocks = (channels + {lanes} - 1) // {lanes}
+    for row in range(rows * thread // threads, rows * (thread + 1) // threads):
+        image, h = row // out_height, row % out_height
+        top, source = h * stride_h - pad_top, x + image * x_image * 4
+{rows}
+        column = 0
+        while column < out_width:
+            if out_width >= {columns}:
+                column = min(column, out_width - {columns})
+            left = column * {stride} - pad_left
+            full = channels >= {lanes} and out_width >= {columns}
+            within = full and left >= 0 and left + {pixels} <= width
+            if not within:
+                for i in range({pixels}):
+                    store_i64(offsets, i, inside(left + i, width) * pixel)
+            for block in range(blocks):
+                c = block * {lanes}
+                if channels >= {lanes}:
+                    c = min(c, channels - {lanes})
+                count = channels - c
+                target = y + (image * y_image + h * y_row + column * y_pixel + c) * 4
+                if within:
+                    at = left * pixel
+{within}
+                elif full:
+{full}
+                else:
+{narrow}
+            column += {columns}
+    return 0
+"""
+
+
+@kernel_factory
+def max_pool(height: int, width: int, stride: int, columns: int) -> Callable[..., int]:
+    """Build the maximum over ``height`` x ``width`` windows; NaN where a window has one.
+
+    Windows are ``stride`` columns apart, and every one has an element inside the image.
+    ``columns`` of the output are computed at a time. Strides in elements; output rows of all
+    images are split over the threads.
+    """
+    pixels = (columns - 1) * stride + width
+
+    def form(load: str, store: str, offset: str) -> str:
+        lines = []
+        for i in range(pixels):
+            users = [(j, i - j * stride) for j in range(columns) if 0 <= i - j * stride < width]
+            if users:
+                lines += _column(height, load, offset.format(i=i))
+            for j, k in users:
+                new = k == 0
+                lines.append(f"s{j} = m" if new else f"s{j} = vmax(s{j}, m)")
+                lines.append(f"n{j} = n" if new else f"n{j} = n{j} | n")
+                if k == width - 1:
+                    lines += store.format(j=j, v=f"select(n{j}, nan, s{j})").splitlines()
+        return "\n".join(" " * 20 + line for line in lines)
+
+    lines = [f"r{i} = source + inside(top + {i}, height) * x_row * 4" for i in range(height)]
+    plain = "vstore(target, {j} * y_pixel, {v})"
+    masked = "if column + {j} < out_width:\n"
+    masked += "    vstore_first(target, {j} * y_pixel, {v}, count)"
+    source = _BODY.format(
+        pixels=pixels,
+        columns=columns,
+        stride=stride,
+        lanes=LANES,
+        rows="\n".join(" " * 8 + line for line in lines),
+        within=form("vload({}, c)", plain, "at + {i} * pixel"),
+        full=form("vload({}, c)", plain, "load_i64(offsets, {i})"),
+        narrow=form("vload_first({}, c, count)", masked, "load_i64(offsets, {i})"),
+    )
+    scope = dict(_NAMES)
+    exec(source, scope)
+    body: Callable[..., int] = scope["body"]
+    body.__module__, body.__qualname__ = __name__, "max_pool"
+    return body
+
+
+def _column(height: int, load: str, offset: str) -> list[str]:
+    """Statements that give the maximum ``m`` of a window's column and where it has a NaN, ``n``."""
+    lines = [f"at_i = {offset}"]
+    lines += [f"v{i} = " + load.format(f"r{i} + at_i") for i in range(height)]
+    lines.append("m = v0")
+    lines += [f"m = vmax(m, v{i})" for i in range(1, height)]
+    pairs = [(i, min(i + 1, height - 1)) for i in range(0, height, 2)]
+    lines.append("n = " + " | ".join(f"unordered(v{i}, v{j})" for i, j in pairs))
+    return lines
