@@ -335,6 +335,12 @@ def bench(
     input: Inputs = [],  # noqa: B006
     dim: Dims = [],  # noqa: B006
     threads: Annotated[list[int], typer.Option("--threads", "-t")] = [1, 2],  # noqa: B006
+    batch: Annotated[
+        list[int], typer.Option("--batch", "-b", help="Images at once; of models of the zoo.")
+    ] = [1],  # noqa: B006
+    throughput: Annotated[
+        bool, typer.Option(help="Also as many single images at once as there are processors.")
+    ] = False,
     engine: Annotated[
         list[str], typer.Option(help="sardonyx, onnxruntime, openvino; default: all installed.")
     ] = [],  # noqa: B006
@@ -343,11 +349,14 @@ def bench(
         bool, typer.Option(help="Also measure session creation and peak memory.")
     ] = True,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write .md, and .json beside it.")
+        Path | None,
+        typer.Option("--output", "-o", help="Merge into this .md, .json and pictures beside it."),
     ] = None,
+    resume: Annotated[bool, typer.Option(help="Leave out what the output has already.")] = False,
 ) -> None:
     """Measure models beside onnxruntime, and OpenVINO where it is installed."""
     from . import bench as benchmarks
+    from . import bench_report as report
 
     def progress(line: str) -> None:
         _errors.print(line, highlight=False)
@@ -355,18 +364,23 @@ def bench(
     options: dict[str, Any] = {
         "seconds": seconds, "engines": engine, "with_footprint": footprint,
     }  # fmt: skip
-    names = models or list(benchmarks.SUITE)
+    chosen = benchmarks.settings(batch, threads, throughput)
     results: list[benchmarks.Result] = []
-    for name in names:
+    kept = report.read(output) if output else []
+    done = {(found.model, found.setting) for found in kept} if resume else ()
+    for name in models or benchmarks.SUITE:
         if Path(name).exists():
             feeds = _feeds(_load(name), input, dim, 0)
-            for count in threads:
-                results += benchmarks.bench(Path(name).stem, name, feeds, threads=count, **options)
-        else:
-            results += benchmarks.run_suite([name], threads, progress, **options)
-    text.show(console, benchmarks.table(results))
-    if output is not None:
-        benchmarks.write(results, output)
+            for setting in benchmarks.settings([1], threads, throughput):
+                results += benchmarks.bench(Path(name).stem, name, feeds, setting, **options)
+            continue
+        for found in benchmarks.run_suite([name], chosen, progress, done=done, **options):
+            results += found
+            if output is not None:  # what is measured stays, whatever happens next
+                report.write(report.merged(kept, results), output)
+    text.show(console, *report.tables(results))
+    if output is not None and not report.publish(report.merged(kept, results), output):
+        progress("no pictures: matplotlib is not installed")
     if any(result.engine == "sardonyx" and result.error for result in results):
         raise typer.Exit(1)
 
