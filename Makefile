@@ -1,6 +1,7 @@
 # make demo    classify real images with a trained network, beside onnxruntime
 # make test    run the tests; TESTS=tests/tools for some of them, JOBS=0 in one process
-# make bench   measure, and write docs/benchmarks.md
+# make bench   measure, and write docs/benchmarks.md; BENCH='resnet50 unet' for some models,
+#              BENCH=--resume for what is missing, SECONDS_EACH=2 for longer measurements
 # make lint    ruff and mypy
 # make setup   only create .venv and install; every other target does so when needed
 
@@ -10,6 +11,8 @@ EXTRAS ?= dev
 PINS   ?=
 TESTS  ?= tests
 JOBS   ?= auto
+BENCH  ?=
+SECONDS_EACH ?= 0.3
 
 BIN := $(VENV)/bin
 # Touched after an installation, so that the next run does not install again.
@@ -25,7 +28,8 @@ test: setup
 
 bench:
 	$(MAKE) setup EXTRAS=$(EXTRAS),bench
-	$(BIN)/sardonyx bench --output docs/benchmarks.md
+	$(BIN)/sardonyx bench --batch 1 --batch 8 --throughput --seconds $(SECONDS_EACH) \
+		--output docs/benchmarks.md $(BENCH)
 
 lint: setup types
 	$(BIN)/ruff check .

@@ -37,12 +37,12 @@ class _Workers:
         with self._lock:
             if self._closed:
                 raise KernelError("no run can begin any more: the interpreter is ending")
-            self._busy += 1
-            if len(self._threads) < min(self._busy, self._most):
+            if len(self._threads) < min(self._busy + 1, self._most):
                 name = f"sardonyx-run-{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
-                self._threads.append(thread)
                 thread.start()
+                self._threads.append(thread)
+            self._busy += 1
             self._queue.put(request)
 
     def _work(self) -> None:

@@ -7,33 +7,53 @@ a run that is not timed.
 
 from __future__ import annotations
 
-import datetime
-import json
 import math
 import os
-import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from . import text, zoo
-from .engines import ENGINES, Feeds, Run, installed, open_engine
+from . import zoo
+from .engines import PASSES, Feeds, Run, installed, open_engine
 from .footprint import Footprint, footprint
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-SUITE = (*zoo.LIGHT, "ocr_det", "ocr_rec", "ocr_cls")
-"""What ``make bench`` runs: the light models and the three of PP-OCR."""
+SUITE = (
+    *zoo.LIGHT, *zoo.BUILT, "ocr_det", "ocr_rec", "ocr_cls", "tumor", "basic_pitch", "mnist",
+)  # fmt: skip
+"""What ``make bench`` runs: the convolutional networks of the zoo."""
 
 # onnxruntime's threads spin for some ten milliseconds after a run with several threads.
 _SETTLE_SECONDS = 0.03
 _TURN_SECONDS = 0.05
+_TURNS = 3
+# A run so long is not disturbed by what the engine before it left in the caches.
+_LONG_RUN_SECONDS = 0.2
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is measured.
+
+    Attributes
+    ----------
+    batch : int
+        Images of one run.
+    threads : int
+        Threads of one run.
+    requests : int
+        Runs at once.
+    """
+
+    batch: int = 1
+    threads: int = 1
+    requests: int = 1
+
+    def __str__(self) -> str:
+        parts = [f"batch {self.batch}"] if self.requests == 1 else [f"{self.requests} requests"]
+        return ", ".join([*parts, f"{self.threads} thread{'s'[: self.threads > 1]}"])
 
 
 @dataclass(frozen=True)
@@ -42,32 +62,42 @@ class Result:
 
     Attributes
     ----------
+    runs : int
+        How many were timed; with several requests, of `engines.PASSES` for each.
     median_ms, p95_ms : float
-        Of the timed runs.
+        Of the timed runs; with several requests, divided by their number.
     ratio : float or None
         Median of onnxruntime divided by this engine's: above 1 is faster than onnxruntime.
+    difference : float or None
+        Largest difference from onnxruntime's outputs, relative to the largest value of each.
     footprint : Footprint or None
     error : str
         Why the engine could not run the model; its times are NaN then.
     """
 
     model: str
-    threads: int
+    setting: Setting
     engine: str
     runs: int = 0
     median_ms: float = math.nan
     p95_ms: float = math.nan
     ratio: float | None = None
+    difference: float | None = None
     footprint: Footprint | None = None
     error: str = ""
+
+    @property
+    def images_per_s(self) -> float:
+        """Images in a second."""
+        return 1000 * self.setting.batch / self.median_ms
 
 
 def bench(
     name: str,
     path: str,
     feeds: Feeds,
+    setting: Setting,
     *,
-    threads: int = 1,
     seconds: float = 2.0,
     engines: Sequence[str] = (),
     with_footprint: bool = True,
@@ -81,9 +111,9 @@ def bench(
     path : str
         An ONNX file.
     feeds : mapping of str to ndarray
-    threads : int
+    setting : Setting
     seconds : float
-        Time for the timed runs of each engine; there are at least nine.
+        Time for the timed runs of each engine; there are at least three.
     engines : sequence of str
         Names from `engines.ENGINES`; all that are installed when empty.
     with_footprint : bool
@@ -96,35 +126,56 @@ def bench(
     """
     chosen = list(engines) or installed()
     opened: dict[str, Run] = {}
+    outputs: dict[str, list[Any]] = {}
     errors: dict[str, str] = {}
     for engine in chosen:
         try:
-            opened[engine] = open_engine(engine, path, feeds, threads)
-            opened[engine]()
+            run = open_engine(engine, path, feeds, setting.threads, setting.requests)
+            outputs[engine] = _copied(run())
+            opened[engine] = run
         except Exception as error:  # every engine has exceptions of its own
-            opened.pop(engine, None)
             errors[engine] = str(error).strip().splitlines()[0][:200]
     times = interleave(opened, seconds)
+    share = 1e6 * (1 if setting.requests == 1 else PASSES * setting.requests)
     base = float(np.median(times["onnxruntime"])) if "onnxruntime" in times else None
     results = []
     for engine in chosen:
         if engine in errors:
-            results.append(Result(name, threads, engine, error=errors[engine]))
+            results.append(Result(name, setting, engine, error=errors[engine]))
             continue
         median = float(np.median(times[engine]))
         results.append(
             Result(
                 name,
-                threads,
+                setting,
                 engine,
                 len(times[engine]),
-                median / 1e6,
-                float(np.percentile(times[engine], 95)) / 1e6,
+                median / share,
+                float(np.percentile(times[engine], 95)) / share,
                 base / median if base else None,
-                footprint(engine, path, feeds, threads) if with_footprint else None,
+                _difference(outputs[engine], outputs.get("onnxruntime", [])),
+                footprint(engine, path, feeds, setting.threads) if with_footprint else None,
             )
         )
     return results
+
+
+def _copied(outputs: Any) -> list[Any]:
+    """Copy what a run returned: an engine may use the memory again."""
+    if outputs is None:
+        return []
+    found = outputs.values() if isinstance(outputs, Mapping) else outputs
+    return [np.array(value) for value in found]
+
+
+def _difference(found: Sequence[Any], wanted: Sequence[Any]) -> float | None:
+    pairs = [
+        (a.astype(np.float64), b.astype(np.float64))
+        for a, b in zip(found, wanted, strict=False)
+        if b.dtype.kind == "f" and b.size
+    ]
+    relative = [np.abs(a - b).max() / (np.abs(b).max() or 1.0) for a, b in pairs]
+    return float(max(relative)) if relative else None
 
 
 def interleave(runs: Mapping[str, Run], seconds: float) -> dict[str, np.ndarray]:
@@ -144,7 +195,7 @@ def interleave(runs: Mapping[str, Run], seconds: float) -> dict[str, np.ndarray]
     times: dict[str, list[int]] = {name: [] for name in runs}
     order = list(runs)
     turns = 0
-    while runs and (turns < 3 or min(map(sum, times.values())) < 1e9 * seconds):
+    while runs and (turns < _TURNS or min(map(sum, times.values())) < 1e9 * seconds):
         for name in order:
             times[name] += _turn(runs[name])
         order.reverse()
@@ -154,148 +205,75 @@ def interleave(runs: Mapping[str, Run], seconds: float) -> dict[str, np.ndarray]
 
 def _turn(run: Run) -> list[int]:
     time.sleep(_SETTLE_SECONDS)
-    run()
-    times: list[int] = []
+    times = [_timed(run)]
+    if times[0] > 1e9 * _LONG_RUN_SECONDS:
+        return times
+    times.clear()
     while len(times) < 3 or sum(times) < 1e9 * _TURN_SECONDS:
-        start = time.perf_counter_ns()
-        run()
-        times.append(time.perf_counter_ns() - start)
+        times.append(_timed(run))
     return times
 
 
-def geometric_mean(ratios: Iterable[float]) -> float:
-    """Geometric mean; NaN for none."""
-    logs = [math.log(ratio) for ratio in ratios]
-    return math.exp(sum(logs) / len(logs)) if logs else math.nan
+def _timed(run: Run) -> int:
+    start = time.perf_counter_ns()
+    run()
+    return time.perf_counter_ns() - start
 
 
-def mean_ratios(results: Iterable[Result]) -> dict[tuple[str, int], tuple[float, float]]:
-    """Geometric mean and least ratio to onnxruntime, by engine and number of threads."""
-    groups: dict[tuple[str, int], list[float]] = {}
-    for result in results:
-        if result.ratio is not None and result.engine != "onnxruntime":
-            groups.setdefault((result.engine, result.threads), []).append(result.ratio)
-    return {key: (geometric_mean(found), min(found)) for key, found in groups.items()}
+def settings(
+    batches: Sequence[int], threads: Sequence[int], throughput: bool = True
+) -> list[Setting]:
+    """Combine sizes of batches and numbers of threads.
+
+    With ``throughput`` also single images on one thread each, as many at once as there are
+    processors.
+    """
+    found = [Setting(batch, count) for batch in batches for count in threads]
+    processors = len(os.sched_getaffinity(0))
+    return [*found, Setting(requests=processors)] if throughput and processors > 1 else found
 
 
 def run_suite(
     names: Iterable[str],
-    threads: Sequence[int],
+    chosen: Sequence[Setting],
     progress: Callable[[str], None],
+    *,
+    done: Collection[tuple[str, Setting]] = (),
+    with_footprint: bool = True,
     **options: Any,
-) -> list[Result]:
-    """Run `bench` on models of the zoo, with every number of threads.
+) -> Iterator[list[Result]]:
+    """Run `bench` on models of the zoo in several settings.
 
-    A model that cannot be had here is left out, with a word to ``progress``.
-    """
-    results: list[Result] = []
-    for name in names:
-        try:
-            path = str(zoo.model(name))
-            feeds = zoo.inputs(name, np.random.default_rng(0))
-        except zoo.Unavailable as reason:
-            progress(f"{name} left out: {reason}")
-            continue
-        for count in threads:
-            progress(f"{name}, {count} thread(s)")
-            results += bench(name, path, feeds, threads=count, **options)
-    return results
-
-
-_COLUMNS = (
-    "model", "threads", "engine", "median ms", "p95 ms", "ratio", "cold s", "warm s", "peak memory",
-)  # fmt: skip
-
-
-def _cells(result: Result) -> tuple[str, ...]:
-    start = (result.model, str(result.threads), result.engine)
-    if result.error:
-        return (*start, "fails", "–", "–", "–", "–", "–")
-    own = result.footprint
-    return (
-        *start,
-        f"{result.median_ms:.3f}",
-        f"{result.p95_ms:.3f}",
-        "–" if result.ratio is None else f"{result.ratio:.2f}",
-        f"{own.cold_s:.2f}" if own else "–",
-        f"{own.warm_s:.2f}" if own else "–",
-        text.size(own.peak_bytes) if own else "–",
-    )
-
-
-def table(results: Sequence[Result]) -> Table:
-    """Lay results out as a table for the terminal."""
-    left = ("model", "engine")
-    # Units below: nine columns fit into eighty characters.
-    heads = [name.replace(" ", "\n") for name in _COLUMNS]
-    made = text.table("", *(name if name in left else f"{name}:" for name in heads))
-    made.columns[2].min_width = max(map(len, ENGINES))
-    for result in results:
-        made.add_row(*_cells(result))
-    means = [
-        f"{engine}, {count} thread(s): geometric mean {mean:.3f}, least {least:.3f}"
-        for (engine, count), (mean, least) in mean_ratios(results).items()
-    ]
-    failures = [f"{r.engine} fails on {r.model}: {r.error}" for r in results if r.error]
-    made.caption = "\n".join(["ratio: onnxruntime / engine", *means, *dict.fromkeys(failures)])
-    return made
-
-
-def write(results: Sequence[Result], path: Path) -> None:
-    """Write results as Markdown, and beside it as JSON with the same name.
+    A model that cannot be had here, or not in batches, is left out, with a word to ``progress``.
 
     Parameters
     ----------
-    results : sequence of Result
-    path : Path
-        Ends in ``.md``.
+    names : iterable of str
+    chosen : sequence of Setting
+    progress : callable
+        Gets a line before each measurement.
+    done : collection of (str, Setting)
+        What need not be measured again.
+    with_footprint : bool
+        Also measure session creation and memory, in the first setting only.
+    options
+        Of `bench`.
+
+    Yields
+    ------
+    list of Result
+        Those of one model and setting.
     """
-    where = environment()
-    lines = [
-        "# Benchmarks",
-        "",
-        "Written by `make bench`: do not edit. Times of one run in milliseconds, float32, the "
-        "engines taking turns in one process. Ratio: the median of onnxruntime divided by that of "
-        "the engine, so above 1 is faster than onnxruntime. Cold and warm: seconds to open a "
-        "session in a fresh process, imports included, with empty and with filled caches. Peak "
-        "memory: of that warm process after two runs.",
-        "",
-        *(f"- {key}: {value}" for key, value in where.items()),
-        "",
-        "| engine | threads | geometric mean of ratios | least |",
-        "|---|---|---|---|",
-        *(
-            f"| {engine} | {count} | {mean:.3f} | {least:.3f} |"
-            for (engine, count), (mean, least) in mean_ratios(results).items()
-        ),
-        "",
-        f"| {' | '.join(_COLUMNS)} |",
-        f"|{'---|' * len(_COLUMNS)}",
-        *(f"| {' | '.join(_cells(result))} |" for result in results),
-        "",
-    ]
-    failures = [f"- {r.engine} fails on {r.model}: {r.error}" for r in results if r.error]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join([*lines, *dict.fromkeys(failures)]).rstrip() + "\n")
-    data = {"environment": where, "results": [_plain(result) for result in results]}
-    path.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
-
-
-def _plain(result: Result) -> dict[str, Any]:
-    found = asdict(result)
-    # JSON has no NaN.
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in found.items()}
-
-
-def environment() -> dict[str, str]:
-    """Return what the figures depend on: date, processor, versions."""
-    from ..kernels.target import target
-
-    versions = {name: metadata.version(name) for name in installed() if name != "sardonyx"}
-    return {
-        "date": datetime.date.today().isoformat(),
-        "processor": f"{target().cpu}, {os.cpu_count()} cores",
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "numba": metadata.version("numba"),
-        **versions,
-    }
+    for name in names:
+        for setting in chosen:
+            if (name, setting) in done:
+                continue
+            try:
+                path = zoo.model(name) if setting.batch == 1 else zoo.with_free_batch(name)
+                feeds = zoo.inputs(name, np.random.default_rng(0), setting.batch)
+            except zoo.Unavailable as reason:
+                progress(f"{name} left out: {reason}")
+                continue
+            progress(f"{name}, {setting}")
+            first = with_footprint and setting == chosen[0]
+            yield bench(name, str(path), feeds, setting, with_footprint=first, **options)

@@ -5,6 +5,7 @@ A command reads its arguments, calls one function of this package and prints wha
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +58,16 @@ app = typer.Typer(
     help="Run, optimize, measure and check ONNX models.",
 )
 
-Source = Annotated[str, typer.Argument(help="A model: anything that `convert` takes.")]
+
+def _found(source: str) -> str:
+    from . import zoo
+
+    return source if Path(source).exists() else zoo.resolve(source)
+
+
+Source = Annotated[
+    str, typer.Argument(help="What `convert` takes, or a name of the zoo.", callback=_found)
+]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 Inputs = Annotated[
     list[str],
@@ -335,6 +345,10 @@ def bench(
     input: Inputs = [],  # noqa: B006
     dim: Dims = [],  # noqa: B006
     threads: Annotated[list[int], typer.Option("--threads", "-t")] = [1, 2],  # noqa: B006
+    batch: Annotated[
+        list[int], typer.Option("--batch", "-b", help="Images at once; of models of the zoo.")
+    ] = [1],  # noqa: B006
+    throughput: Annotated[bool, typer.Option(help="Also several single images at once.")] = False,
     engine: Annotated[
         list[str], typer.Option(help="sardonyx, onnxruntime, openvino; default: all installed.")
     ] = [],  # noqa: B006
@@ -343,30 +357,34 @@ def bench(
         bool, typer.Option(help="Also measure session creation and peak memory.")
     ] = True,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Write .md, and .json beside it.")
+        Path | None,
+        typer.Option("--output", "-o", help="Merge into this .md, .json and pictures beside it."),
     ] = None,
+    resume: Annotated[bool, typer.Option(help="Leave out what the output has already.")] = False,
 ) -> None:
     """Measure models beside onnxruntime, and OpenVINO where it is installed."""
     from . import bench as benchmarks
+    from . import bench_report as report
 
-    def progress(line: str) -> None:
-        _errors.print(line, highlight=False)
-
-    options: dict[str, Any] = {
-        "seconds": seconds, "engines": engine, "with_footprint": footprint,
-    }  # fmt: skip
-    names = models or list(benchmarks.SUITE)
+    progress = functools.partial(_errors.print, highlight=False)
+    options: dict[str, Any] = {"seconds": seconds, "engines": engine, "with_footprint": footprint}
+    chosen = benchmarks.settings(batch, threads, throughput)
     results: list[benchmarks.Result] = []
-    for name in names:
+    kept = report.read(output) if output else []
+    done = {(found.model, found.setting) for found in kept} if resume else ()
+    for name in models or benchmarks.SUITE:
         if Path(name).exists():
             feeds = _feeds(_load(name), input, dim, 0)
-            for count in threads:
-                results += benchmarks.bench(Path(name).stem, name, feeds, threads=count, **options)
-        else:
-            results += benchmarks.run_suite([name], threads, progress, **options)
-    text.show(console, benchmarks.table(results))
-    if output is not None:
-        benchmarks.write(results, output)
+            for setting in benchmarks.settings([1], threads, throughput):
+                results += benchmarks.bench(Path(name).stem, name, feeds, setting, **options)
+            continue
+        for found in benchmarks.run_suite([name], chosen, progress, done=done, **options):
+            results += found
+            if output is not None:  # what is measured stays, whatever happens next
+                report.write(report.merged(kept, results), output)
+    text.show(console, *report.tables(results))
+    if output is not None and not report.publish(report.merged(kept, results), output):
+        progress("no pictures: matplotlib is not installed")
     if any(result.engine == "sardonyx" and result.error for result in results):
         raise typer.Exit(1)
 

@@ -1,10 +1,14 @@
-"""The runtimes a benchmark compares, each with the settings its makers recommend for latency."""
+"""The runtimes a benchmark compares, with the settings their makers recommend.
+
+For latency: one run at a time. For throughput: several requests at once.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -16,40 +20,82 @@ Feeds: TypeAlias = Mapping[str, np.ndarray]
 Run: TypeAlias = Callable[[], Any]
 
 
-def _sardonyx(path: str, feeds: Feeds, threads: int) -> Run:
+PASSES = 4
+"""How often each concurrent request runs in one call of what `open_engine` gives."""
+
+
+def _sardonyx(path: str, feeds: Feeds, threads: int, requests: int) -> Run:
     from ..runtime.session import Session
 
     session = Session(path, threads=threads)
-    return lambda: session.run(None, feeds)
+    if requests == 1:
+        return lambda: session.run(None, feeds)
+
+    def run() -> None:
+        for future in [session.run_async(None, feeds) for _ in range(PASSES * requests)]:
+            future.result()
+
+    return run
 
 
-def _onnxruntime(path: str, feeds: Feeds, threads: int) -> Run:
+def _onnxruntime(path: str, feeds: Feeds, threads: int, requests: int) -> Run:
     session = reference.open_session(path, threads=threads)
-    return lambda: session.run(None, feeds)
+    if requests == 1:
+        return lambda: session.run(None, feeds)
+    pool = ThreadPoolExecutor(requests)
+
+    def run() -> None:
+        for future in [pool.submit(session.run, None, feeds) for _ in range(PASSES * requests)]:
+            future.result()
+
+    return run
 
 
-def _openvino(path: str, feeds: Feeds, threads: int) -> Run:
+def _openvino(path: str, feeds: Feeds, threads: int, requests: int) -> Run:
     import openvino as ov
 
-    settings = {
-        "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": threads,
+    settings: dict[str, Any] = {
+        "PERFORMANCE_HINT": "LATENCY" if requests == 1 else "THROUGHPUT",
+        "INFERENCE_NUM_THREADS": threads * requests,
         # Otherwise it computes in bfloat16 where the processor can.
         "INFERENCE_PRECISION_HINT": "f32",
     }
+    if requests > 1:
+        settings["NUM_STREAMS"] = requests
     core = ov.Core()
     if cache := os.environ.get(OPENVINO_CACHE):
         settings["CACHE_DIR"] = cache
-    compiled = core.compile_model(path, "CPU", settings)
-    request = compiled.create_infer_request()
+    compiled = core.compile_model(_with_sizes(core, path, feeds), "CPU", settings)
     inputs = {index: feeds[port.any_name] for index, port in enumerate(compiled.inputs)}
-    return lambda: request.infer(inputs, share_inputs=True)
+    if requests == 1:
+        request = compiled.create_infer_request()
+        return lambda: request.infer(inputs, share_inputs=True)
+    queue = ov.AsyncInferQueue(compiled, requests)
+
+    def run() -> None:
+        for _ in range(PASSES * requests):
+            queue.start_async(inputs, share_inputs=True)
+        queue.wait_all()
+
+    return run
+
+
+def _with_sizes(core: Any, path: str, feeds: Feeds) -> Any:
+    """Give OpenVINO the sizes of the inputs in advance, where the model leaves them open."""
+    model = core.read_model(path)
+    if not model.is_dynamic():
+        return path  # which its cache finds faster
+    try:
+        model.reshape({port.any_name: list(feeds[port.any_name].shape) for port in model.inputs})
+    except RuntimeError:
+        return path
+    return model
 
 
 OPENVINO_CACHE = "SARDONYX_BENCH_OPENVINO_CACHE"
 """Environment variable: the folder where OpenVINO keeps compiled models; it has none by default."""
 
-ENGINES: dict[str, Callable[[str, Feeds, int], Run]] = {
+ENGINES: dict[str, Callable[[str, Feeds, int, int], Run]] = {
     "sardonyx": _sardonyx,
     "onnxruntime": _onnxruntime,
     "openvino": _openvino,
@@ -63,7 +109,7 @@ def installed() -> list[str]:
     ]
 
 
-def open_engine(name: str, path: str, feeds: Feeds, threads: int) -> Run:
+def open_engine(name: str, path: str, feeds: Feeds, threads: int, requests: int = 1) -> Run:
     """Open a model in an engine.
 
     Parameters
@@ -75,11 +121,15 @@ def open_engine(name: str, path: str, feeds: Feeds, threads: int) -> Run:
     feeds : mapping of str to ndarray
         Inputs of every run.
     threads : int
+        Of one run.
+    requests : int
+        How many runs at once.
 
     Returns
     -------
     callable
-        Does one run.
+        Does one run and returns its outputs; with several requests `PASSES` runs for each, without
+        outputs.
 
     Raises
     ------
@@ -88,4 +138,4 @@ def open_engine(name: str, path: str, feeds: Feeds, threads: int) -> Run:
     """
     if name not in installed():
         raise InvalidArgument(f"no engine {name!r} here; there are {', '.join(installed())}")
-    return ENGINES[name](path, feeds, threads)
+    return ENGINES[name](path, feeds, threads, requests)

@@ -42,8 +42,6 @@ def make_feeds(
     InvalidArgument
         An input or a size is given that the model has not, or a number does not fit its input.
     """
-    from .zoo import random_inputs
-
     names = input_names(model)
     for name in given:
         if name not in names:
@@ -56,6 +54,76 @@ def make_feeds(
     rng = np.random.default_rng(seed)
     values = {name: _typed(model, name, value) for name, value in given.items()}
     return random_inputs(model, sizes, rng, values)
+
+
+def random_inputs(
+    model: ir.Model,
+    dims: Mapping[str, Any],
+    rng: np.random.Generator,
+    values: Mapping[str, Any] | None = None,
+) -> dict[str, np.ndarray]:
+    """Make inputs that a model can run on.
+
+    Parameters
+    ----------
+    model
+        Any model; inputs that have an initializer are left out.
+    dims
+        By the name of an input its shape, or by the name of a dimension its size. Other unknown
+        dimensions are 1.
+    rng
+        Source of the values: floats in [0, 1) as patches and noise, integers 0 or 1 (valid as
+        indices, lengths, token numbers), booleans, short strings.
+    values
+        Inputs given as they are, by name.
+    """
+    feeds: dict[str, np.ndarray] = {}
+    for value in model.graph.inputs:
+        name = value.name or ""
+        if name in model.graph.initializers:
+            continue
+        if values and name in values:
+            feeds[name] = np.asarray(values[name])
+            continue
+        feeds[name] = _random(input_shape(value, dims), value.dtype, rng)
+    return feeds
+
+
+def input_shape(value: ir.Value, dims: Mapping[str, Any]) -> tuple[int, ...]:
+    """Shape of an input by its name, or by its dimensions, of which unknown ones are 1."""
+    if (given := dims.get(value.name or "")) is not None:
+        return tuple(given)
+    if value.shape is None:
+        raise InvalidArgument(f"input {value.name!r} states no rank: give its shape in dims")
+    return tuple(d if isinstance(d, int) else dims.get(str(d.value), 1) for d in value.shape)
+
+
+def _random(
+    shape: tuple[int, ...], stated: ir.DataType | None, rng: np.random.Generator
+) -> np.ndarray:
+    import onnx_ir as ir
+
+    kind = stated or ir.DataType.FLOAT
+    if kind == ir.DataType.STRING:
+        return rng.choice(np.array(["a", "bc", ""], object), shape)
+    dtype = kind.numpy()
+    if dtype == np.bool_:
+        return rng.random(shape) < 0.5
+    if kind.is_floating_point():
+        return _patches(shape, rng).astype(dtype)
+    return rng.integers(0, 2, shape).astype(dtype)
+
+
+def _patches(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Noise in [0, 1) on top of coarse patches.
+
+    Of plain noise a network's averages leave nothing: every input would give the same output, and
+    a comparison of outputs would not notice a wrong operator.
+    """
+    coarse = rng.random([-(-size // 32) for size in shape], np.float32)
+    for axis, size in enumerate(shape):
+        coarse = np.repeat(coarse, 32, axis).take(range(size), axis)
+    return (3 * coarse + rng.random(shape, np.float32)) / 4
 
 
 def _typed(model: ir.Model, name: str, value: Any) -> np.ndarray:

@@ -24,7 +24,7 @@ import onnx
 import onnx_ir as ir
 
 from .. import InvalidArgument, SardonyxError
-from . import networks, weights
+from . import batches, feeds, networks, weights
 
 LIGHT = (
     "resnet50", "vgg19", "densenet121", "inception_v1", "inception_v2", "bvlc_alexnet", "zfnet512",
@@ -54,7 +54,8 @@ class Entry:
     sha256
         Digest of the file, or of all files of the folder.
     dims
-        Sizes for `random_inputs`: by the name of an input its shape, or of a dimension its size.
+        Sizes for `feeds.random_inputs`: by the name of an input its shape, or of a dimension its
+        size.
     values
         Inputs that are not random, by name.
     integers
@@ -186,9 +187,36 @@ def model(name: str) -> Path:
     return light(name) if name in LIGHT else package(name)
 
 
+def with_free_batch(name: str) -> Path:
+    """Return a model that takes any number of images at once: a copy where its own does not.
+
+    Raises
+    ------
+    Unavailable
+        The model computes with the number of images it was made for.
+    """
+    original = model(name)
+    loaded = onnx.load(original)
+    if not batches.is_fixed(loaded):
+        return original
+    place = original.with_name(f"{original.stem}-free-batch.onnx")
+    if not place.exists():
+        try:
+            batches.free(loaded)
+        except InvalidArgument as reason:
+            raise Unavailable(f"{name} takes one image at a time: {reason}") from reason
+        _store(loaded, place)
+    return place
+
+
 def names() -> tuple[str, ...]:
     """All names that `model` knows."""
     return (*LIGHT, *BUILT, *PACKAGED)
+
+
+def resolve(source: str) -> str:
+    """Return the path of a model if it is named, otherwise what was given."""
+    return str(model(source)) if source in names() else source
 
 
 def package(name: str) -> Path:
@@ -251,88 +279,23 @@ def _store(made: onnx.ModelProto, place: Path) -> None:
 def inputs(name: str, rng: np.random.Generator, batch: int = 1) -> dict[str, np.ndarray]:
     """Return random inputs for a model of the zoo, at the sizes of its entry.
 
-    More than one in a batch are meant for `with_free_batch`.
+    More than one in a batch are for the file that `with_free_batch` gives.
     """
     entry = PACKAGED.get(name)
     dims, values = (dict(entry.dims), entry.values) if entry else ({}, {})
     source = ir.load(model(name))
     if batch > 1:
         dims |= {
-            value.name or "": (batch, *_shape(value, dims)[1:])
+            value.name or "": (batch, *feeds.input_shape(value, dims)[1:])
             for value in source.graph.inputs
             if value.name not in source.graph.initializers
         }
-    made = random_inputs(source, dims, rng, values)
+    made = feeds.random_inputs(source, dims, rng, values)
     if entry and entry.integers:
         for key, array in made.items():
             if array.dtype.kind == "i":
                 made[key] = rng.integers(0, entry.integers, array.shape).astype(array.dtype)
     return made
-
-
-def random_inputs(
-    model: ir.Model,
-    dims: Mapping[str, Any],
-    rng: np.random.Generator,
-    values: Mapping[str, Any] | None = None,
-) -> dict[str, np.ndarray]:
-    """Make inputs that a model can run on.
-
-    Parameters
-    ----------
-    model
-        Any model; inputs that have an initializer are left out.
-    dims
-        By the name of an input its shape, or by the name of a dimension its size. Other unknown
-        dimensions are 1.
-    rng
-        Source of the values: floats in [0, 1) as patches and noise, integers 0 or 1 (valid as
-        indices, lengths, token numbers), booleans, short strings.
-    values
-        Inputs given as they are, by name.
-    """
-    feeds: dict[str, np.ndarray] = {}
-    for value in model.graph.inputs:
-        name = value.name or ""
-        if name in model.graph.initializers:
-            continue
-        if values and name in values:
-            feeds[name] = np.asarray(values[name])
-            continue
-        feeds[name] = _random(_shape(value, dims), value.dtype or ir.DataType.FLOAT, rng)
-    return feeds
-
-
-def _shape(value: ir.Value, dims: Mapping[str, Any]) -> tuple[int, ...]:
-    """Shape of an input by its name, or by its dimensions, of which unknown ones are 1."""
-    if (given := dims.get(value.name or "")) is not None:
-        return tuple(given)
-    if value.shape is None:
-        raise InvalidArgument(f"input {value.name!r} states no rank: give its shape in dims")
-    return tuple(d if isinstance(d, int) else dims.get(str(d.value), 1) for d in value.shape)
-
-
-def _random(shape: tuple[int, ...], kind: ir.DataType, rng: np.random.Generator) -> np.ndarray:
-    if kind == ir.DataType.STRING:
-        return rng.choice(np.array(["a", "bc", ""], object), shape)
-    dtype = kind.numpy()
-    if dtype == np.bool_:
-        return rng.random(shape) < 0.5
-    if kind.is_floating_point():
-        return _patches(shape, rng).astype(dtype)
-    return rng.integers(0, 2, shape).astype(dtype)
-
-
-def _patches(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Noise in [0, 1) on top of coarse patches.
-
-    Of plain noise a network's averages leave nothing: every input would give the same output, and
-    a comparison of outputs would not notice a wrong operator.
-    """
-    coarse = rng.random([-(-size // 32) for size in shape], np.float32)
-    for axis, size in enumerate(shape):
-        coarse = np.repeat(coarse, 32, axis).take(range(size), axis)
-    return (3 * coarse + rng.random(shape, np.float32)) / 4
 
 
 def _unpack(requirement: str, folder: Path) -> None:

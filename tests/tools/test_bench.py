@@ -1,5 +1,4 @@
 import itertools
-import json
 import math
 import subprocess
 import sys
@@ -11,8 +10,8 @@ import pytest
 from sardonyx import InvalidArgument, SardonyxError
 from sardonyx.tools import bench as benchmarks
 from sardonyx.tools import engines, zoo
-from sardonyx.tools.bench import Result, bench, geometric_mean, interleave, mean_ratios
-from sardonyx.tools.footprint import Footprint, footprint, peak_bytes
+from sardonyx.tools.bench import Setting, bench, interleave
+from sardonyx.tools.footprint import footprint, peak_bytes
 
 
 @pytest.fixture
@@ -49,7 +48,13 @@ def test_nothing_to_time():
 def test_engines_are_compared_with_onnxruntime(chain_file, chain_feeds):
     names = [name for name in engines.installed() if name != "sardonyx"]
     found = bench(
-        "chain", chain_file, chain_feeds, seconds=0.01, engines=names, with_footprint=False
+        "chain",
+        chain_file,
+        chain_feeds,
+        Setting(),
+        seconds=0.01,
+        engines=names,
+        with_footprint=False,
     )
     assert [result.engine for result in found] == names
     by_name = {result.engine: result for result in found}
@@ -74,7 +79,7 @@ def test_every_engine_computes_the_same(chain_file, chain_feeds):
 def test_an_engine_that_fails_is_reported_not_raised(tmp_path, chain_feeds):
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"nonsense")
-    (result,) = bench("bad", str(bad), chain_feeds, engines=["onnxruntime"])
+    (result,) = bench("bad", str(bad), chain_feeds, Setting(), engines=["onnxruntime"])
     assert result.error and math.isnan(result.median_ms)
 
 
@@ -103,29 +108,42 @@ def test_peak_memory_without_proc(monkeypatch):
     assert 0.5 * usual < peak_bytes() < 8 * usual or sys.platform == "darwin"
 
 
-RESULTS = [
-    Result("a", 1, "sardonyx", 9, 1.0, 1.1, 4.0, Footprint(2.0, 0.5, 2**20)),
-    Result("a", 1, "onnxruntime", 9, 4.0, 4.4, 1.0),
-    Result("b", 1, "sardonyx", 9, 2.0, 2.2, 1.0),
-    Result("b", 1, "openvino", error="cannot"),
-]
+def test_settings_combine_batches_threads_and_throughput(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
+    found = benchmarks.settings([1, 8], [1, 2])
+    assert [(s.batch, s.threads, s.requests) for s in found] == [
+        (1, 1, 1), (1, 2, 1), (8, 1, 1), (8, 2, 1), (1, 1, 4),
+    ]  # fmt: skip
+    assert len(benchmarks.settings([1], [2], throughput=False)) == 1
+    assert [str(s) for s in found[1::3]] == ["batch 1, 2 threads", "4 requests, 1 thread"]
 
 
-def test_means():
-    assert geometric_mean([4.0, 1.0]) == pytest.approx(2)
-    assert math.isnan(geometric_mean([]))
-    assert mean_ratios(RESULTS) == {("sardonyx", 1): (pytest.approx(2), 1.0)}
+def test_long_runs_are_not_warmed_up_again(monkeypatch):
+    monkeypatch.setattr(benchmarks, "_LONG_RUN_SECONDS", 0.001)
+    calls = []
+    times = interleave({"slow": lambda: (calls.append(1), time.sleep(0.002))}, 0.001)
+    assert len(calls) == len(times["slow"]) == 3
 
 
-def test_written_report(tmp_path):
-    benchmarks.write(RESULTS, tmp_path / "docs" / "benchmarks.md")
-    lines = (tmp_path / "docs" / "benchmarks.md").read_text().splitlines()
-    assert "| sardonyx | 1 | 2.000 | 1.000 |" in lines
-    assert "| a | 1 | sardonyx | 1.000 | 1.100 | 4.00 | 2.00 | 0.50 | 1.0 MiB |" in lines
-    assert lines[-1] == "- openvino fails on b: cannot"
-    data = json.loads((tmp_path / "docs" / "benchmarks.json").read_text())
-    assert data["results"][3]["median_ms"] is None
-    assert "processor" in data["environment"]
+@pytest.mark.parametrize("engine", engines.installed())
+def test_requests_run_at_the_same_time(engine, chain_file, chain_feeds):
+    run = engines.open_engine(engine, chain_file, chain_feeds, 1, requests=2)
+    for _ in range(3):
+        run()
+
+
+def test_outputs_are_compared_with_onnxruntimes(chain_file, chain_feeds):
+    found = bench("chain", chain_file, chain_feeds, Setting(), seconds=0.01, with_footprint=False)
+    for result in found:
+        limit = 0 if result.engine == "onnxruntime" else 1e-5
+        assert result.difference <= limit, result
+
+
+def test_the_largest_difference_is_relative_to_the_largest_value():
+    wanted = [np.array([0.0, -4.0], np.float32), np.zeros(3, np.int64), np.zeros((0, 2))]
+    found = [np.array([0.5, -4.0], np.float32), np.ones(3, np.int64), np.zeros((0, 2))]
+    assert benchmarks._difference(found, wanted) == 0.125
+    assert benchmarks._difference([], []) is None
 
 
 def test_a_model_that_cannot_be_had_is_left_out(monkeypatch):
@@ -134,8 +152,23 @@ def test_a_model_that_cannot_be_had_is_left_out(monkeypatch):
 
     monkeypatch.setattr(zoo, "model", refuse)
     said = []
-    assert benchmarks.run_suite(["ocr_det"], [1], said.append) == []
+    assert list(benchmarks.run_suite(["ocr_det"], [Setting()], said.append)) == []
     assert said == ["ocr_det left out: no network"]
+
+
+def test_a_suite_measures_what_is_not_done_and_starts_once(monkeypatch):
+    asked = []
+
+    def fake(name, path, feeds, setting, with_footprint, **_):
+        batch = {array.shape[0] for array in feeds.values()}
+        asked.append((name, setting.batch, with_footprint, batch))
+        return []
+
+    monkeypatch.setattr(benchmarks, "bench", fake)
+    chosen = [Setting(1, 1), Setting(1, 2), Setting(4, 1)]
+    done = {("mobilenet_v2", Setting(1, 2))}
+    list(benchmarks.run_suite(["mobilenet_v2"], chosen, lambda _: None, done=done))
+    assert asked == [("mobilenet_v2", 1, True, {1}), ("mobilenet_v2", 4, False, {4})]
 
 
 def test_an_engines_process_imports_nothing_it_does_not_need(chain_file):

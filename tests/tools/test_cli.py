@@ -8,12 +8,11 @@ import onnx
 import onnx_ir as ir
 import pytest
 import sardonyx
-from rich.console import Console
 from sardonyx.optimizer import pipeline
 from sardonyx.runtime.session import Session
+from sardonyx.tools import bench as benchmarks
 from sardonyx.tools.cli import app
 from sardonyx.tools.demo import DATA
-from sardonyx.tools.engines import ENGINES
 from typer.testing import CliRunner
 
 MODEL = str(DATA / "digits.onnx")
@@ -129,7 +128,7 @@ def test_bench_of_a_file(call, tmp_path):
     )
     assert found.exit_code == 0, found.stdout + found.stderr
     assert "onnxruntime" in found.stdout
-    assert "| digits | 1 | sardonyx |" in (tmp_path / "b.md").read_text()
+    assert "| digits | batch 1, 1 thread |" in (tmp_path / "b.md").read_text()
 
 
 @pytest.fixture
@@ -229,12 +228,26 @@ def test_compare_names_the_pass_at_fault(call, monkeypatch):
     assert "optimizer pass 'wrong' changed output 'probabilities'" in found.stdout
 
 
-def test_bench_fits_into_eighty_columns():
-    from sardonyx.tools.bench import Result, table
-    from sardonyx.tools.footprint import Footprint
+def test_models_of_the_zoo_go_by_their_names(call):
+    found = call("inspect", "resnet18")
+    assert found.exit_code == 0, found.stdout + found.stderr
+    assert "GlobalAveragePool" in found.stdout
+    assert "there is no file resnet19" in call("inspect", "resnet19").stderr
 
-    size = Footprint(12.34, 0.56, 10 * 2**20)
-    results = [Result("squeezenet", 2, e, 9, 123.456, 234.567, 1.23, size) for e in ENGINES]
-    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    console.print(table(results))
-    assert "…" not in console.export_text()
+
+def test_bench_is_measured_in_parts_and_resumed(call, tmp_path, monkeypatch):
+    asked = []
+
+    def fake(name, path, feeds, setting, **_):
+        asked.append((name, setting.batch, setting.threads))
+        return [benchmarks.Result(name, setting, "sardonyx", 9, 1.0, 1.1)]
+
+    monkeypatch.setattr(benchmarks, "bench", fake)
+    arguments = ["-b", 1, "-b", 2, "--no-footprint", "-o", tmp_path / "b.md"]
+    assert call("bench", "resnet18", "-t", 1, *arguments).exit_code == 0
+    found = call("bench", "mobilenet_v2", "resnet18", "-t", 1, "-t", 2, "--resume", *arguments)
+    assert found.exit_code == 0
+    assert asked[:2] == [("resnet18", 1, 1), ("resnet18", 2, 1)]
+    assert asked[6:] == [("resnet18", 1, 2), ("resnet18", 2, 2)]
+    written = (tmp_path / "b.md").read_text()
+    assert written.count("| mobilenet_v2 |") == written.count("| resnet18 |") == 4

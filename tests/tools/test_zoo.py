@@ -8,7 +8,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 import pytest
 import sardonyx
-from sardonyx.tools import zoo
+from sardonyx.tools import batches, feeds, zoo
 
 
 def outputs(path, feeds):
@@ -52,14 +52,40 @@ def test_a_light_model_answers_to_its_input(name, zoo_model, rng):
     assert np.abs(first - second).max() > 0.01 * first.max()  # the tolerance is 1e-4
 
 
+@pytest.mark.parametrize("name", ["squeezenet", "shufflenet", "inception_v1", "mnist"])
+def test_a_fixed_batch_is_freed(name, zoo_model, rng):
+    fixed, free = zoo_model(name), zoo.with_free_batch(name)
+    assert fixed != free
+    made = zoo.inputs(name, rng, 3)
+    ((key, images),) = made.items()
+    for batch in (3, 1):
+        found = outputs(free, {key: images[:batch]})[0]
+        wanted = [outputs(fixed, {key: images[i : i + 1]})[0] for i in range(batch)]
+        np.testing.assert_allclose(found, np.concatenate(wanted), rtol=1e-4, atol=1e-6)
+
+
+def test_a_free_batch_is_left_as_it_is():
+    assert zoo.with_free_batch("resnet18") == zoo.model("resnet18")
+
+
+def test_a_model_that_computes_with_its_batch_is_refused(rng):
+    text = """
+        <ir_version: 9, opset_import: ["": 17]>
+        g (float[1, 6] x) => (float[2, 3] y) <int64[2] shape = {2, 3}> { y = Reshape(x, shape) }
+    """
+    model = ir.to_proto(ir.from_onnx_text(text))
+    with pytest.raises(sardonyx.InvalidArgument, match=r"Reshape.*changes the batch"):
+        batches.free(model)
+
+
 def test_random_inputs_fit_the_model(rng):
     model = ir.from_onnx_text("""
         <ir_version: 9, opset_import: ["": 17]>
         g (float16[N, 3, M] x, int64[N] i, bool[2] b, string[2] s, float[?, 4] k, float[1] w)
           => (float[1] y) <float[1] w = {1.0}> { y = Identity(w) }
     """)
-    feeds = zoo.random_inputs(model, {"N": 5, "k": (6, 4)}, rng, {"i": [7]})
-    assert {name: (value.shape, value.dtype) for name, value in feeds.items()} == {
+    made = feeds.random_inputs(model, {"N": 5, "k": (6, 4)}, rng, {"i": [7]})
+    assert {name: (value.shape, value.dtype) for name, value in made.items()} == {
         "x": ((5, 3, 1), np.float16),
         "i": ((1,), np.int64),
         "b": ((2,), np.bool_),

@@ -1,0 +1,270 @@
+"""What a benchmark found: as tables, and in files that later measurements are merged into."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from . import text
+from .bench import SUITE, Result, Setting
+from .engines import ENGINES, installed
+from .footprint import Footprint
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Cells: TypeAlias = tuple[str, ...]
+_PEERS = tuple(name for name in ENGINES if name != "sardonyx")
+
+
+def geometric_mean(ratios: Iterable[float]) -> float:
+    """Geometric mean; NaN for none."""
+    logs = [math.log(ratio) for ratio in ratios]
+    return math.exp(sum(logs) / len(logs)) if logs else math.nan
+
+
+def by_model(results: Iterable[Result]) -> dict[tuple[str, Setting], dict[str, Result]]:
+    """Results by model and setting, then by engine."""
+    found: dict[tuple[str, Setting], dict[str, Result]] = {}
+    for result in results:
+        found.setdefault((result.model, result.setting), {})[result.engine] = result
+    return found
+
+
+def against(engines: dict[str, Result], peer: str) -> float | None:
+    """Median of a peer divided by that of sardonyx: above 1 sardonyx is faster."""
+    if peer not in engines or "sardonyx" not in engines:
+        return None
+    ratio = engines[peer].median_ms / engines["sardonyx"].median_ms
+    return None if math.isnan(ratio) else ratio
+
+
+def summary(results: Iterable[Result]) -> list[Cells]:
+    """Rows of setting, peer, geometric mean and least ratio of sardonyx to it, and its model."""
+    groups: dict[tuple[Setting, str], dict[str, float]] = {}
+    for (model, setting), engines in by_model(results).items():
+        for peer in _PEERS:
+            if (ratio := against(engines, peer)) is not None:
+                groups.setdefault((setting, peer), {})[model] = ratio
+    return [
+        (
+            str(setting),
+            peer,
+            f"{geometric_mean(ratios.values()):.2f}",
+            f"{min(ratios.values()):.2f}",
+            min(ratios, key=lambda model: ratios[model]),
+        )
+        for (setting, peer), ratios in groups.items()
+    ]
+
+
+_TIMES = ("model", "setting", *(f"{name} ms" for name in ENGINES), *(f"× {p}" for p in _PEERS))
+_TIMES += ("images/s", "difference")
+_SHORT = {
+    "setting": "batch,\nthreads", "× onnxruntime": "× ORT", "× openvino": "× OV",
+    "onnxruntime ms": "onnx- runtime ms", "difference": "differ- ence",
+}  # fmt: skip
+_STARTS = ("model", "engine", "cold s", "warm s", "peak memory")
+
+
+def times(results: Iterable[Result]) -> list[Cells]:
+    """Rows of `_TIMES`."""
+    rows = []
+    for (model, setting), engines in by_model(results).items():
+        ratios = [against(engines, peer) for peer in _PEERS]
+        own = engines.get("sardonyx")
+        measured = own is not None and not own.error
+        rows.append(
+            (
+                model,
+                str(setting),
+                *(_milliseconds(engines.get(name)) for name in ENGINES),
+                *("–" if ratio is None else f"{ratio:.2f}" for ratio in ratios),
+                f"{own.images_per_s:.4g}" if own and measured else "–",
+                text.error(own.difference if own else None),
+            )
+        )
+    return rows
+
+
+def _milliseconds(result: Result | None) -> str:
+    if result is None:
+        return "–"
+    if result.error:
+        return "fails"
+    decimals = sum(result.median_ms < limit for limit in (1000, 100, 10))
+    return f"{result.median_ms:.{decimals}f}"
+
+
+def starts(results: Iterable[Result]) -> list[Cells]:
+    """Rows of `_STARTS`."""
+    return [
+        (
+            result.model,
+            result.engine,
+            f"{result.footprint.cold_s:.2f}",
+            f"{result.footprint.warm_s:.2f}",
+            text.size(result.footprint.peak_bytes),
+        )
+        for result in results
+        if result.footprint
+    ]
+
+
+def failures(results: Iterable[Result]) -> list[str]:
+    """Sentences about engines that could not run a model."""
+    found = [f"{r.engine} fails on {r.model}: {r.error}" for r in results if r.error]
+    return list(dict.fromkeys(found))
+
+
+def tables(results: Sequence[Result]) -> list[Table]:
+    """Lay results out for a terminal of eighty characters."""
+    shown = _TIMES[:-2] + _TIMES[-1:]  # all but images/s
+    made = text.table("", *(_head(_SHORT.get(name, name), i > 1) for i, name in enumerate(shown)))
+    for (model, setting), row in zip(by_model(results), times(results), strict=True):
+        at_once = "" if setting.requests == 1 else f"{setting.requests}×"
+        made.add_row(model, f"{setting.batch}, {at_once}{setting.threads}", *row[2:-2], row[-1])
+    means = [f"{s}: {mean} × {peer}, least {least}" for s, peer, mean, least, _ in summary(results)]
+    legend = "×: time of the other divided by sardonyx's; difference: from onnxruntime, relative"
+    made.caption = "\n".join([legend, *means, *failures(results)])
+    rows = starts(results)
+    if not rows:
+        return [made]
+    start = text.table("", *(_head(name, i > 1) for i, name in enumerate(_STARTS)))
+    for row in rows:
+        start.add_row(*row)
+    return [made, start]
+
+
+def _head(name: str, right: bool) -> str:
+    return f"{name}:".replace(" ", "\n") if right else name
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def environment() -> dict[str, str]:
+    """Return what the figures depend on: date, processor, versions."""
+    from ..kernels.target import target
+
+    versions = {name: metadata.version(name) for name in installed() if name != "sardonyx"}
+    return {
+        "date": datetime.date.today().isoformat(),
+        "processor": f"{target().cpu}, {os.cpu_count()} cores",
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "numba": metadata.version("numba"),
+        **versions,
+    }
+
+
+def read(path: Path) -> list[Result]:
+    """Read what `write` wrote beside a report; nothing if it was measured elsewhere.
+
+    Elsewhere is another processor, system or version of what the figures depend on.
+    """
+    try:
+        data = json.loads(path.with_suffix(".json").read_text())
+        here, there = environment(), data["environment"]
+        if any(here[key] != there[key] for key in here if key != "date"):
+            return []
+        return [_result(found) for found in data["results"]]
+    except (OSError, KeyError, TypeError, ValueError):
+        return []
+
+
+def _result(found: dict[str, Any]) -> Result:
+    own = found["footprint"]
+    filled = {key: math.nan for key in ("median_ms", "p95_ms") if found[key] is None}
+    settled = {"setting": Setting(**found["setting"]), "footprint": own and Footprint(**own)}
+    return Result(**{**found, **filled, **settled})
+
+
+def merged(old: Iterable[Result], new: Iterable[Result]) -> list[Result]:
+    """Put newer results in the place of older ones, in the order of the suite."""
+    found = {(r.model, r.setting, r.engine): r for r in (*old, *new)}
+
+    def place(result: Result) -> tuple[int, int, int, int, int]:
+        known = result.model in SUITE
+        setting = result.setting
+        return (
+            SUITE.index(result.model) if known else len(SUITE),
+            setting.requests,
+            setting.batch,
+            setting.threads,
+            list(ENGINES).index(result.engine),
+        )
+
+    return sorted(found.values(), key=place)
+
+
+_TEXT = """\
+Written by `make bench`: do not edit. Median times of one run in milliseconds, float32, the
+engines taking turns in one process. × onnxruntime, × openvino: their median divided by that of
+sardonyx, so above 1 sardonyx is faster. Requests: single images on one thread each, as many at
+once as there are processors, and the time is that of all divided by their number. Images/s: of
+sardonyx. Difference: of sardonyx's outputs from onnxruntime's, the largest, relative to the
+largest value of the output. Models without a free batch were rewritten to have one for batches.
+"""
+_START_TEXT = """\
+Cold and warm: seconds to open a session in a fresh process, imports included, with empty and with
+filled caches. Peak memory: of that warm process after two runs.
+"""
+
+
+def write(results: Sequence[Result], path: Path, plots: Iterable[str] = ()) -> None:
+    """Write results as Markdown, and beside it as JSON with the same name.
+
+    Parameters
+    ----------
+    results : sequence of Result
+    path : Path
+        Ends in ``.md``.
+    plots : iterable of str
+        Names of pictures beside it.
+    """
+    where = environment()
+    heads = ("setting", "against", "geometric mean", "least", "on")
+    blocks = [
+        "# Benchmarks\n",
+        _TEXT,
+        "".join(f"- {key}: {value}\n" for key, value in where.items()),
+        _markdown(heads, summary(results), left=2),
+        *(f"![{name}]({name})\n" for name in plots),
+        "## Times\n",
+        _markdown(_TIMES, times(results), left=2),
+        "".join(f"- {line}\n" for line in failures(results)),
+    ]
+    if rows := starts(results):
+        blocks += ["## Start and memory\n", _START_TEXT, _markdown(_STARTS, rows, left=2)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(block for block in blocks if block))
+    data = {"environment": where, "results": [_plain(asdict(result)) for result in results]}
+    path.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
+
+
+def publish(results: Sequence[Result], path: Path) -> bool:
+    """Write results and, where matplotlib is installed, pictures; tell whether it is."""
+    from . import bench_plots
+
+    drawn = bench_plots.is_available()
+    write(results, path, bench_plots.draw(results, path) if drawn else ())
+    return drawn
+
+
+def _markdown(heads: Cells, rows: Iterable[Cells], left: int) -> str:
+    rule = "---|" * left + "---:|" * (len(heads) - left)
+    lines = [" | ".join(row) for row in (heads, *rows)]
+    return "\n".join([f"| {lines[0]} |", f"|{rule}", *(f"| {line} |" for line in lines[1:]), ""])
+
+
+def _plain(found: dict[str, Any]) -> dict[str, Any]:
+    # JSON has no NaN.
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in found.items()}
