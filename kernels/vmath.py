@@ -64,7 +64,7 @@ def _exp_parts(x: Any) -> Any:
 
 @njit
 def _scaled(p: Any, bits: Any) -> Any:
-    """p * 2**n for n in [-126, 127]; NaN stays NaN."""
+    """P * 2**n for n in [-126, 127]; NaN stays NaN."""
     return p * as_f32((bits << splat_i32(I32(23))) + splat_i32(I32(127 << 23)))
 
 

@@ -23,6 +23,7 @@ from ..simd import (
     vload_first,
     vmax,
     vmin,
+    vstore,
     vstore_first,
 )
 from ..target import LANES
@@ -154,11 +155,32 @@ def _vector_loops(kind: str) -> tuple[Any, Any]:
         return total
 
     @njit
+    def four_columns(x: Pointer, y: Pointer, n: int, stride: int, count: int) -> None:
+        """Reduce n times four vectors side by side: whole cache lines, read once."""
+        t0, t1, t2, t3 = splat(start), splat(start), splat(start), splat(start)
+        for i in range(0, n, _RUN):
+            a, b, c, d = splat(start), splat(start), splat(start), splat(start)
+            for j in range(i, min(n, i + _RUN)):
+                at = x + j * stride * 4
+                a, b = step(a, vload(at, 0)), step(b, vload(at, LANES))
+                c, d = step(c, vload(at, 2 * LANES)), step(d, vload(at, 3 * LANES))
+            t0, t1, t2, t3 = join(t0, a), join(t1, b), join(t2, c), join(t3, d)
+        vstore(y, 0, finish(t0, _F(count)))
+        vstore(y, LANES, finish(t1, _F(count)))
+        vstore(y, 2 * LANES, finish(t2, _F(count)))
+        vstore(y, 3 * LANES, finish(t3, _F(count)))
+
+    @njit
     def columns(
         x: Pointer, y: Pointer, n: int, r0: int, r1: int, r2: int, r3: int, a0: int, a1: int,
         a2: int, a3: int, count: int,
     ) -> None:  # fmt: skip
-        for c in range(0, n, LANES):
+        done = 0
+        if r0 * r1 * r2 == 1:
+            while done + 4 * LANES <= n:
+                four_columns(x + done * 4, y + done * 4, r3, a3, count)
+                done += 4 * LANES
+        for c in range(done, n, LANES):
             total = splat(start)
             for i0 in range(r0):
                 for i1 in range(r1):

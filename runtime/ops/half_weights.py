@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 MOST_ROWS = 8
 
 
-def wants_half(low: Lowering, a: Tensor, b: Any) -> TypeGuard[np.ndarray]:
-    """Tell whether a product's weights may be kept as bfloat16, and are worth it."""
+def wants_half(b: Any, low: Lowering, a: Tensor) -> TypeGuard[np.ndarray]:
+    """Tell whether the weights b of ``a @ b`` may be kept as bfloat16, and are worth it."""
     if low.options.get("precision") != "bf16_weights":
         return False
     rows = product(a.shape[:-1])

@@ -156,7 +156,7 @@ def _emit(
     bias: np.ndarray | None = None, y: Tensor | None = None,
 ) -> None:  # fmt: skip
     """Emit ``a @ b`` followed by the group's epilogue, to ``y`` or the group's output."""
-    if wants_half(low, a, b):
+    if wants_half(b, low, a):
         _emit_half(low, node, group, a, b, bias, y)
         return
     ending = endings.plan(low, node, group.body, len(node.infos[0].dims) - 1)

@@ -31,6 +31,23 @@ def test_lrn_like_onnxruntime(
     np.testing.assert_allclose(y.T.reshape(x.shape), result, rtol=2e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("magnitude", [0.0, 1e-25, 1e-12, 1.0, 1e12, 1e18, np.inf, np.nan])
+@pytest.mark.parametrize("bias", [1.0, 1e-35])
+def test_numbers_of_any_size(
+    run: Any, rng: np.random.Generator, magnitude: float, bias: float
+) -> None:
+    x = (magnitude * rng.uniform(0.5, 2, (4, 24))).astype(np.float32)
+    y = np.empty_like(x)
+    run(
+        lrn, 1, x=x, y=y, pixels=4, channels=24, x_pixel=24, y_pixel=24, size=3, alpha=3.0,
+        beta=0.75, bias=bias,
+    )  # fmt: skip
+    with np.errstate(all="ignore"):
+        wanted = formula(x.astype(np.float64)[..., None], 3, 3.0, 0.75, bias)[..., 0]
+    wanted[np.isinf(x)] = np.nan
+    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-30)
+
+
 def formula(x: np.ndarray, size: int, alpha: float, beta: float, bias: float) -> np.ndarray:
     """Compute the definition of ONNX (onnxruntime refuses even sizes)."""
     total = np.zeros_like(x)
