@@ -9,7 +9,8 @@ lowering asks for the order it needs, and a conversion is emitted once, where it
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +44,7 @@ from .program import (
     Stretch,
     TensorSpec,
 )
+from .strips import find_chains, join
 from .symbolic import Dim, Expr, product
 from .validity import check_infos, check_node, naming
 
@@ -145,6 +147,21 @@ class _Emitted:
     checks: list[Check] = field(default_factory=list)
 
 
+@dataclass(eq=False)
+class Pending:
+    """A step before it is placed; see `Lowering.step`."""
+
+    kernel: Kernel
+    outputs: Sequence[Tensor]
+    op_type: str
+    nodes: list[str]
+    flops: Dim
+    traffic: Dim
+    extra: Sequence[Tensor]
+    over: Sequence[Tensor]
+    fields: dict[str, Any]
+
+
 class Lowering:
     """State of the lowering of one model, and what operators' lowerings call.
 
@@ -186,6 +203,7 @@ class Lowering:
         self._start = 0
         self._current: Node | None = None
         self._group: Sequence[Node] = ()
+        self._caught: list[Pending] | None = None
         self.places: dict[ir.Value, tuple[ir.Value, Dim]] = {}
         self._outputs: dict[ir.Value, int] = {}
         self._given: set[Buffer] = set()
@@ -490,28 +508,49 @@ class Lowering:
         if set(fields) != set(kernel.fields):
             wrong = sorted(set(fields) ^ set(kernel.fields))
             raise TypeError(f"{kernel.ref}: fields differ: {wrong}")
-        record = Record(
-            [_bits(fields[f]) if f in kernel.floats else fields[f] for f in kernel.fields]
-        )
-        used: list[Tensor] = [*outputs, *extra]
+        group = self._group or ([self._current] if self._current else [])
+        op_type = op_type or "+".join(node.op_type for node in group)
+        nodes = [node.name for node in group]
+        step = Pending(kernel, outputs, op_type, nodes, flops, traffic, extra, over, fields)
+        if self._caught is None:
+            self._place(step)
+        else:
+            self._caught.append(step)
+
+    @property
+    def is_catching(self) -> bool:
+        """Tell whether steps are caught, perhaps to be run on a part of their rows at a time."""
+        return self._caught is not None
+
+    @contextmanager
+    def _catching(self) -> Iterator[list[Pending]]:
+        """Catch steps instead of placing them."""
+        self._caught = []
+        try:
+            yield self._caught
+        finally:
+            self._caught = None
+
+    def _place(self, step: Pending) -> None:
+        record = Record(words_of(step.kernel, step.fields))
+        used: list[Tensor] = [*step.outputs, *step.extra]
         position = self._place_record(record, used)
         for tensor in used:
             self._touch(tensor)
-        self._overwrites.allow(self._time, outputs[0], over, used)
-        group = self._group or ([self._current] if self._current else [])
-        layout = "channels_last" if _is_channels_last(outputs[0]) else "plain"
-        moved = traffic or sum_dims(t.nbytes for t in _distinct(used) if not t.buffer.is_scratch)
+        self._overwrites.allow(self._time, step.outputs[0], step.over, used)
+        layout = "channels_last" if _is_channels_last(step.outputs[0]) else "plain"
+        bytes_ = (t.nbytes for t in _distinct(used) if not t.buffer.is_scratch)
         self._out.steps.append(
             Step(
-                self._kernel_index(kernel),
+                self._kernel_index(step.kernel),
                 position,
-                group[-1].name if group else outputs[0].name,
-                op_type or "+".join(node.op_type for node in group),
-                [node.name for node in group],
-                [self._spec(tensor) for tensor in outputs],
+                step.nodes[-1] if step.nodes else step.outputs[0].name,
+                step.op_type,
+                step.nodes,
+                [self._spec(tensor) for tensor in step.outputs],
                 layout,
-                self.code.slot(flops),
-                self.code.slot(moved),
+                self.code.slot(step.flops),
+                self.code.slot(step.traffic or sum_dims(bytes_)),
             )
         )
         self._time += 1
@@ -635,8 +674,14 @@ class Lowering:
         self.places = find_places(self)
         for value in self._inputs:
             self._tensors[value] = self._input_tensor(value)
+        chains = find_chains(self, groups)
         for node in self.nodes:
-            self._emit(node, groups)
+            chain = chains.get(node.index)
+            if chain is None:
+                self._emit(node, groups)
+            elif chain[-1].last is node and not self._emit_chain(chain):
+                for group in chain:
+                    self._emit(group.last, groups)
         ports = [self._output_port(value) for value in self.model.graph.outputs]
         self._out.stretches.append(Stretch(self._start, len(self._out.steps)))
         return self._finish(ports)
@@ -665,6 +710,24 @@ class Lowering:
                 self.why_host[member.index] = str(reason)
                 self._emit_host(member)
         self._current, self._group = None, ()
+
+    def _emit_chain(self, chain: Sequence[Group]) -> bool:
+        """Emit groups that may run joined; False when one of them has no kernel."""
+        made = len(self._out.steps), len(self._tensors), len(self._converted)
+        try:
+            with self._catching() as steps:
+                for group in chain:
+                    self._current, self._group = group.last, group.nodes
+                    with naming(group.last):
+                        group.emit(self)
+        except OnHost:
+            self._take_back(*made)
+            return False
+        finally:
+            self._current, self._group = None, ()
+        for step in join(self, steps):
+            self._place(step)
+        return True
 
     def _take_back(self, steps: int, tensors: int, converted: int) -> None:
         """Forget steps, and the values they compute, when one shows that there is no kernel."""
@@ -772,6 +835,11 @@ def _is_finite(node: Node) -> bool:
     """Tell whether all attributes can be written as literals of the pointwise language."""
     floats = [a.value for a in node.ir.attributes.values() if a.type == ir.AttributeType.FLOAT]
     return all(np.isfinite(value) for value in floats)
+
+
+def words_of(kernel: Kernel, fields: Mapping[str, Any]) -> list[Any]:
+    """Values of a kernel's record in order; floats as bits."""
+    return [_bits(fields[f]) if f in kernel.floats else fields[f] for f in kernel.fields]
 
 
 def _bits(value: Any) -> Any:

@@ -234,7 +234,8 @@ def _emit_direct(
     flat = flat and (f["residual"] is None or f["r_row"] == f["out_width"] * f["r_pixel"])
     (kernel_h, kernel_w), channels, groups = window.kernel, f["channels"], f["groups"]
     pixels = f["out_height"] * f["out_width"] if flat else f["out_width"]
-    tiles = tiles_for(pixels, flat, f["out_channels"], kernel_h * kernel_w * channels)
+    depth = kernel_h * kernel_w * channels
+    tiles = tiles_for(pixels, flat, f["out_channels"], depth, flat and low.is_catching)
     packed = packing.pack_conv(weights, groups, tiles["nv"])
     padded = window.is_padded
     padded_width = (f["out_width"] - 1) * window.strides[1]

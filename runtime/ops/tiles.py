@@ -23,8 +23,13 @@ def tile_table(nv: int, rows: set[int]) -> Record:
     return Record([tile(r, nv) if r in rows else 0 for r in range(max_rows(nv) + 1)])
 
 
-def tiles_for(width: Dim, flat: bool, out_channels: Dim, depth: Dim) -> dict[str, Any]:
-    """Choose the tile for rows of ``width`` pixels and sums of ``depth``; fields of the driver."""
+def tiles_for(
+    width: Dim, flat: bool, out_channels: Dim, depth: Dim, all_rows: bool = False
+) -> dict[str, Any]:
+    """Choose the tile for rows of ``width`` pixels and sums of ``depth``; fields of the driver.
+
+    With ``all_rows`` the tables serve any number of pixels.
+    """
     known = width if isinstance(width, int) else None
     if isinstance(out_channels, int):
         mr, nv = packing.choose_tile(
@@ -35,7 +40,7 @@ def tiles_for(width: Dim, flat: bool, out_channels: Dim, depth: Dim) -> dict[str
     else:
         # With two vectors there is one kind of tail.
         mr, nv, tail = max_rows(2), 2, 1
-    if known is None:
+    if known is None or all_rows:
         rows = set(range(1, mr + 1))
     elif flat:
         row = packing.flat_width(known, mr)

@@ -1,0 +1,174 @@
+"""Convolutions that run joined, strip by strip, so that what lies between stays in cache.
+
+A chain is a depthwise convolution with the convolution before it, the 1 x 1 convolution after
+it, or both, where nothing else reads what is between. Its groups are lowered as usual, but their
+steps are caught; when they turn out to be joinable and the tensors between too large for the
+cache, they become one step (``kernels.cpu.strips``).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING, Any
+
+from ..kernels.cpu.strips import PLACES, STRIP_BYTES, strips
+from ..kernels.target import L2_BYTES
+from .program import ARENA
+from .symbolic import Dim
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from .fusion import Group
+    from .graph import Node
+    from .lowering import Lowering, Pending, Record
+
+_STAGES = ("convolve", "depthwise")
+# Measured with 32 MiB of third-level cache: what fits there costs no more than the strips do.
+_LARGE_BYTES = 6 * L2_BYTES
+
+
+def find_chains(low: Lowering, groups: dict[int, Group]) -> dict[int, list[Group]]:
+    """Find the chains; each is given for the last node of each of its groups, by index."""
+    chains: dict[int, list[Group]] = {}
+    for node in low.nodes:
+        group = groups.get(node.index)
+        if group is None or group.head is not node or not _is_depthwise(node):
+            continue
+        before = _producer(low, groups, node.values[0])  # type: ignore[arg-type]
+        after = _consumer(low, groups, group.last.outputs[0])
+        chain = [part for part in (before, group, after) if part is not None]
+        free = not any(part.last.index in chains for part in chain)
+        if len(chain) > 1 and free:
+            chains.update({part.last.index: chain for part in chain})
+    return chains
+
+
+def _is_image_convolution(node: Node | None) -> bool:
+    return node is not None and node.op_type == "Conv" and len(node.infos[0].dims) == 4
+
+
+def _is_depthwise(node: Node) -> bool:
+    if not _is_image_convolution(node):
+        return False
+    weights = node.required(1).dims
+    return weights[1] == 1 and weights[0] == node.attribute("group", 1) != 1
+
+
+def _is_read_once(low: Lowering, value: ir.Value) -> bool:
+    return len(value.uses()) == 1 and not value.is_graph_output() and value not in low.places
+
+
+def _producer(low: Lowering, groups: dict[int, Group], value: ir.Value) -> Group | None:
+    """Group of the convolution that makes a value, if it does so for one reader only."""
+    made_by = value.producer()
+    group = groups.get(low.index_of.get(made_by, -1)) if made_by is not None else None
+    if group is None or group.last.outputs[0] is not value or not _is_read_once(low, value):
+        return None
+    return group if _is_image_convolution(group.head) and not _is_depthwise(group.head) else None  # type: ignore[arg-type]
+
+
+def _consumer(low: Lowering, groups: dict[int, Group], value: ir.Value) -> Group | None:
+    """Group of the 1 x 1 convolution that is a value's only reader."""
+    if not _is_read_once(low, value):
+        return None
+    (use,) = value.uses()
+    group = groups.get(low.index_of.get(use.node, -1))
+    head = None if group is None else group.head
+    if not _is_image_convolution(head) or head.ir is not use.node or use.idx != 0:  # type: ignore[union-attr]
+        return None
+    return group if head.required(1).dims[2:] == (1, 1) else None  # type: ignore[union-attr]
+
+
+def join(low: Lowering, steps: list[Pending]) -> list[Pending]:
+    """Make one step of a chain's stages where that can be done and pays; keep other steps."""
+    stages = [step for step in steps if step.kernel.ref.function in _STAGES]
+    first = steps.index(stages[0]) if stages else 0
+    last = first + len(stages)
+    if steps[first:last] != stages or not _are_joinable(stages) or not _pays(stages):
+        return steps
+    return [*steps[:first], _joined(low, stages), *steps[last:]]
+
+
+def _joined(low: Lowering, steps: list[Pending]) -> Pending:
+    """Make one step of stages."""
+    between = [step.fields["y"].buffer for step in steps[:-1]]
+    for buffer in between:
+        buffer.size = 0
+    stages = [word for step in steps for word in _stage(step, between)]
+    space = (STRIP_BYTES + _bytes_for_one_row(steps) + 63) // 64 * 64
+    last = steps[-1]
+    from .lowering import Record
+
+    fields = {
+        "images": last.fields["images"], "out_height": last.fields["out_height"],
+        "count": len(steps), "stages": Record(stages),
+        "workspace": low.workspace(space), "workspace_bytes": space,
+    }  # fmt: skip
+    flops: Dim = 0
+    for step in steps:
+        flops = flops + step.flops
+    return dataclasses.replace(
+        last,
+        kernel=strips,
+        fields=fields,
+        flops=flops,
+        over=(),
+        op_type="+".join(step.op_type for step in steps),
+        nodes=[name for step in steps for name in step.nodes],
+    )
+
+
+def _are_joinable(steps: list[Pending]) -> bool:
+    return 2 <= len(steps) <= 3 and all(
+        step.fields["y"].buffer is following.fields["x"].buffer
+        and step.fields["y"].buffer.kind == ARENA
+        and step.fields["y"].offset == following.fields["x"].offset == 0
+        and step.fields["out_height"] == following.fields["height"]
+        for step, following in itertools.pairwise(steps)
+    )
+
+
+def _pays(steps: list[Pending]) -> bool:
+    """Tell whether what lies between may be large, while the weights, read often, are not."""
+    weights = sum(step.fields["w"].nbytes for step in steps)
+    sizes = [step.fields["y"].nbytes for step in steps[:-1]]
+    large = any(not isinstance(size, int) or size > _LARGE_BYTES for size in sizes)
+    return large and bool(weights <= L2_BYTES // 2)
+
+
+def _bytes_for_one_row(steps: list[Pending]) -> Dim:
+    """Bytes between the stages for one row of the last one."""
+    total: Dim = 0
+    rows = 1
+    for step, before in zip(reversed(steps), reversed(steps[:-1]), strict=False):
+        fields = step.fields
+        reach = (fields["kernel_h"] - 1) * fields["dilation_h"] + 1
+        rows = (rows - 1) * fields["stride_h"] + reach
+        total = total + rows * before.fields["y_row"] * 4
+    return total
+
+
+def _stage(step: Pending, between: list[Any]) -> list[Any]:
+    """Words of a stage: kernel, record, its length, and where the record has what changes."""
+    from .lowering import Record, words_of
+
+    kernel = step.kernel
+    fields = {**step.fields}
+    for name in ("x", "y"):
+        if fields[name].buffer in between:
+            fields[name] = None
+    if fields["epilogue"]:
+        fields["epilogue_record"] = _without(fields["epilogue_record"], between)
+    places = [kernel.fields.index(name) if name in kernel.fields else -1 for name in PLACES]
+    return [kernel, Record(words_of(kernel, fields)), len(kernel.fields), *places]
+
+
+def _without(record: Record, between: list[Any]) -> Record:
+    """Return an epilogue's record without addresses of what has no place in memory any more."""
+    from .lowering import Record, Tensor
+
+    return Record(
+        [None if isinstance(f, Tensor) and f.buffer in between else f for f in record.fields]
+    )
