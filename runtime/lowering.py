@@ -462,6 +462,7 @@ class Lowering:
         *,
         outputs: Sequence[Tensor],
         op_type: str = "",
+        nodes: Sequence[Node] = (),
         flops: Dim = 0,
         traffic: Dim = 0,
         extra: Sequence[Tensor] = (),
@@ -476,7 +477,9 @@ class Lowering:
         outputs : sequence of Tensor
             What it writes.
         op_type : str
-            Name for the profile; the current fusion group's operators when not given.
+            Name for the profile; the operators of the nodes when not given.
+        nodes : sequence of Node
+            What the step computes; the current fusion group when not given.
         flops, traffic : Dim
             Floating-point operations; bytes that must be moved (computed when 0).
         extra : sequence of Tensor
@@ -498,7 +501,7 @@ class Lowering:
         for tensor in used:
             self._touch(tensor)
         self._overwrites.allow(self._time, outputs[0], over, used)
-        group = self._group or ([self._current] if self._current else [])
+        group = nodes or self._group or ([self._current] if self._current else [])
         layout = "channels_last" if _is_channels_last(outputs[0]) else "plain"
         moved = traffic or sum_dims(t.nbytes for t in _distinct(used) if not t.buffer.is_scratch)
         self._out.steps.append(
