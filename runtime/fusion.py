@@ -17,6 +17,7 @@ from .. import InvalidModel
 from ..kernels import pointwise as language
 from .graph import Node, OnHost
 from .ops.elementwise import short_name
+from .ops.gates import Gate, absorb_gates
 from .ops.registry import OPERATORS
 from .symbolic import Dim, not_one, product
 
@@ -29,10 +30,14 @@ MAX_OPERANDS = 8
 
 @dataclass(eq=False)
 class Group:
-    """Nodes that become one step; ``head`` is the convolution or product that leads it."""
+    """Nodes that become one step; ``head`` is the convolution or product that leads it.
+
+    With a ``gate``, the head takes the map before it was multiplied, and scales its weights.
+    """
 
     nodes: list[Node]
     head: Node | None = None
+    gate: Gate | None = None
     inputs: list[ir.Value] = field(default_factory=list)
 
     @property
@@ -72,6 +77,7 @@ def find_groups(low: Lowering) -> dict[int, Group]:
                 group.head = node
         elif operator.term is not None or operator.fused is not None:
             groups[node.index] = Group([node], node if operator.fused is not None else None)
+    absorb_gates(low, groups)
     for group in set(groups.values()):
         group.nodes.sort(key=lambda node: node.index)
         group.inputs = _inputs(group)

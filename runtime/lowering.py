@@ -480,6 +480,7 @@ class Lowering:
         *,
         outputs: Sequence[Tensor],
         op_type: str = "",
+        nodes: Sequence[Node] = (),
         flops: Dim = 0,
         traffic: Dim = 0,
         extra: Sequence[Tensor] = (),
@@ -494,7 +495,9 @@ class Lowering:
         outputs : sequence of Tensor
             What it writes.
         op_type : str
-            Name for the profile; the current fusion group's operators when not given.
+            Name for the profile; the operators of the nodes when not given.
+        nodes : sequence of Node
+            What the step computes; the current fusion group when not given.
         flops, traffic : Dim
             Floating-point operations; bytes that must be moved (computed when 0).
         extra : sequence of Tensor
@@ -508,10 +511,10 @@ class Lowering:
         if set(fields) != set(kernel.fields):
             wrong = sorted(set(fields) ^ set(kernel.fields))
             raise TypeError(f"{kernel.ref}: fields differ: {wrong}")
-        group = self._group or ([self._current] if self._current else [])
-        op_type = op_type or "+".join(node.op_type for node in group)
-        nodes = [node.name for node in group]
-        step = Pending(kernel, outputs, op_type, nodes, flops, traffic, extra, over, fields)
+        nodes = nodes or self._group or ([self._current] if self._current else [])
+        op_type = op_type or "+".join(node.op_type for node in nodes)
+        names = [node.name for node in nodes]
+        step = Pending(kernel, outputs, op_type, names, flops, traffic, extra, over, fields)
         if self._caught is None:
             self._place(step)
         else:
@@ -706,7 +709,8 @@ class Lowering:
                     OPERATORS[node.ir.domain, node.op_type].lower(self, node)
         except OnHost as reason:
             self._take_back(*made)
-            for member in self._group:
+            product = [group.gate.product] if group is not None and group.gate else []
+            for member in (*product, *self._group):
                 self.why_host[member.index] = str(reason)
                 self._emit_host(member)
         self._current, self._group = None, ()

@@ -17,6 +17,7 @@ from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, maximum, product
 from . import epilogue as endings
 from . import winograd
+from .gates import Gate, scaled_weights
 from .registry import register
 from .tiles import tiles_for
 
@@ -128,7 +129,7 @@ def _lower_conv(low: Lowering, node: Node, group: Group) -> None:
     ending = endings.plan(low, node, group.body, 1)
     if bias is not None and not bias.is_constant and ending.bias is not None:
         ending = endings.Plan(rest=group.body)
-    x = low.channels_last(low.tensor(node.values[0]))
+    x = low.channels_last(low.tensor(group.gate.x if group.gate else node.values[0]))
     message = f"node {node.name!r} (Conv): channels of {x.name!r} and of the weights"
     low.check(x.shape[1], weights.shape[1] * groups, message)
     residual = None if ending.residual is None else low.channels_last(low.tensor(ending.residual))
@@ -219,12 +220,12 @@ def emit_convolution(
         )
         winograd.emit(low, form, weights, groups, x.shape[0] * down * across, name, fields)
     else:
-        _emit_direct(low, window, weights, name, fields, may_flatten)
+        _emit_direct(low, window, weights, name, fields, may_flatten, group.gate)
 
 
 def _emit_direct(
     low: Lowering, window: Window, weights: np.ndarray, name: str, fields: dict[str, Any],
-    may_flatten: int,
+    may_flatten: int, gate: Gate | None,
 ) -> None:  # fmt: skip
     """Emit a step of the direct driver, with the ``fields`` that both forms have."""
     f = fields
@@ -243,10 +244,14 @@ def _emit_direct(
     reach = (kernel_h - 1) * window.dilations[0] + 1
     copied = padded or (groups > 1 and kernel_w > 1)
     space = workspace_bytes(padded_width, channels, reach, copied, packed.nbytes // groups)
+    w: Tensor = low.constant(packed, f"{name}.weights")
+    w_image: Dim = 0
+    if gate is not None:
+        w, w_image = scaled_weights(low, gate, w, channels, f["out_channels"], tiles["nv"])
     low.step(
         convolve,
         **f, **tiles,
-        w=low.constant(packed, f"{name}.weights"), w_image=0,
+        w=w, w_image=w_image,
         kernel_h=kernel_h, kernel_w=kernel_w,
         stride_h=window.strides[0], stride_w=window.strides[1],
         dilation_h=window.dilations[0], dilation_w=window.dilations[1],

@@ -1,0 +1,120 @@
+"""Squeeze-and-excite: channels' gates scale the weights of a 1 x 1 convolution, not its input.
+
+``conv(x * gate, w)`` is ``conv(x, gate * w)`` when there is one gate for a channel of an image.
+Where the weights are fewer than the pixels times the channels, the pass that multiplies the map
+goes away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from ...kernels.cpu.scale_panels import scale_panels
+from ..graph import Info, Node
+from ..symbolic import Dim, product
+
+if TYPE_CHECKING:
+    from ..fusion import Group
+    from ..lowering import Lowering, Tensor
+
+_FEW_CHANNELS = 256
+"""Output channels up to which weights are taken for fewer than pixels of an unknown number."""
+
+
+@dataclass
+class Gate:
+    """``product`` computes ``x * factors``, with factors (N or 1, C, 1, 1)."""
+
+    product: Node
+    x: ir.Value
+    factors: ir.Value
+
+
+def absorb_gates(low: Lowering, groups: dict[int, Group]) -> None:
+    """Let 1 x 1 convolutions of gated maps scale their weights, where nothing else needs the maps.
+
+    A multiplication that has joined the step that makes its map costs nothing, and stays there.
+    """
+    for node in low.nodes:
+        group = groups.get(node.index)
+        if group is None or group.nodes != [node] or node.outputs[0].is_graph_output():
+            continue
+        gate = _gate_of(low, node)
+        takers = [low.index_of.get(use.node) for use in node.outputs[0].uses()]
+        if gate is None or not all(_can_scale(low, taker, gate) for taker in takers):
+            continue
+        for taker in takers:
+            assert taker is not None
+            groups[taker].gate = gate
+            groups[node.index] = groups[taker]
+
+
+def _gate_of(low: Lowering, node: Node) -> Gate | None:
+    if node.op_type != "Mul" or node.infos[0].dtype != "float32":
+        return None
+    result = node.infos[0].dims
+    pairs = list(zip(node.values, node.inputs, strict=True))
+    for (x, info), (factors, small) in (pairs, pairs[::-1]):
+        assert x is not None and factors is not None and info is not None and small is not None
+        if len(result) == 4 and info.shape == result and _is_per_channel(small, result):
+            return Gate(node, x, factors)
+    return None
+
+
+def _is_per_channel(info: Info, result: Sequence[Dim]) -> bool:
+    shape = info.dims
+    one_each = len(shape) == 4 and shape[1:] == (result[1], 1, 1)
+    return one_each and shape[0] in (1, result[0]) and not info.is_constant
+
+
+def _can_scale(low: Lowering, index: int | None, gate: Gate) -> bool:
+    """Tell whether a convolution's weights can be scaled instead of its input, and are fewer."""
+    from .conv import Window
+
+    if index is None or low.nodes[index].op_type != "Conv" or index in low.why_host:
+        return False
+    conv, value = low.nodes[index], gate.product.outputs[0]
+    weights = conv.required(1)
+    if conv.values[0] is not value or value in conv.values[1:]:
+        return False
+    if not weights.is_constant or weights.dims[2:] != (1, 1) or conv.attribute("group", 1) != 1:
+        return False
+    if Window(conv, [1, 1]).is_padded:
+        return False
+    out_channels, pixels = weights.array().shape[0], product(gate.product.infos[0].dims[2:])
+    if not isinstance(pixels, int):
+        return out_channels <= _FEW_CHANNELS
+    return 2 * out_channels <= pixels
+
+
+def scaled_weights(
+    low: Lowering, gate: Gate, packed: Tensor, channels: Dim, out_channels: int, nv: int
+) -> tuple[Tensor, Dim]:
+    """Emit the scaling of packed weights; returns them and the distance between images'.
+
+    Parameters
+    ----------
+    low : Lowering
+    gate : Gate
+    packed : Tensor
+        Weights (channels, out_channels) as ``packing.pack_matrix`` gives them.
+    channels, out_channels : int
+    nv : int
+        Vectors of a panel.
+    """
+    factors = low.tensor(gate.factors)
+    images, size = factors.shape[0], packed.size
+    scaled = low.new((images * size,), "float32", name=packed.name)
+    low.step(
+        scale_panels,
+        outputs=[scaled],
+        nodes=[gate.product],
+        flops=scaled.size,
+        w=packed, factors=factors, y=scaled, images=images, depth=channels, columns=out_channels,
+        nv=nv, factors_image=factors.strides[0], factors_step=factors.strides[1], y_image=size,
+    )  # fmt: skip
+    return scaled, 0 if images == 1 else size
