@@ -23,11 +23,16 @@ def tile_table(nv: int, rows: set[int]) -> Record:
     return Record([tile(r, nv) if r in rows else 0 for r in range(max_rows(nv) + 1)])
 
 
-def tiles_for(width: Dim, flat: bool, out_channels: Dim, depth: Dim) -> dict[str, Any]:
-    """Choose the tile for rows of ``width`` pixels and sums of ``depth``; fields of the driver."""
+def tiles_for(
+    width: Dim, flat: bool, out_channels: Dim, depth: Dim, chosen: tuple[int, int] | None = None
+) -> dict[str, Any]:
+    """Choose the tile for rows of ``width`` pixels and sums of ``depth``; fields of the driver.
+
+    Rows and vectors of the tile are those ``chosen``, or else the cheapest.
+    """
     known = width if isinstance(width, int) else None
     if isinstance(out_channels, int):
-        mr, nv = packing.choose_tile(
+        mr, nv = chosen or packing.choose_tile(
             known, out_channels, depth if isinstance(depth, int) else _LONG_SUM
         )
         vectors = -(-out_channels // LANES)
