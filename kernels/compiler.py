@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import elf
+from . import elf, retention
 from .storage import cache_folder, remembered, state_of, write_atomically
 from .target import target, version_text
 
@@ -88,8 +88,18 @@ def _module_key(module: str) -> bytes:
 
 
 def _kernel_folder() -> Path | None:
+    """Return the folder of kernels of these sources; it is used from now on."""
     folder = cache_folder()
-    return None if folder is None else folder / "kernels" / environment_key()
+    if folder is None:
+        return None
+    own = folder / "kernels" / environment_key()
+    _mark_used(own)
+    return own
+
+
+@functools.cache
+def _mark_used(folder: Path) -> None:
+    retention.mark_used(folder)
 
 
 def _object_path(ref: KernelRef) -> Path | None:

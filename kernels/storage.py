@@ -72,7 +72,7 @@ def remembered(question: str | None, find: Callable[[], str]) -> str:
     folder = cache_folder()
     if question is None or folder is None:
         return find()
-    path = folder / "answers" / hashlib.sha256(question.encode()).hexdigest()[:40]
+    path = _answer_path(folder, question)
     with contextlib.suppress(OSError, UnicodeDecodeError):
         answer, end, _ = path.read_text().partition("\n")
         if end:
@@ -80,6 +80,18 @@ def remembered(question: str | None, find: Callable[[], str]) -> str:
     answer = find()
     write_atomically(path, [f"{answer}\n".encode()])
     return answer
+
+
+def forget(question: str | None) -> None:
+    """Let a question be answered anew."""
+    folder = cache_folder()
+    if question is not None and folder is not None:
+        with contextlib.suppress(OSError):
+            _answer_path(folder, question).unlink()
+
+
+def _answer_path(folder: Path, question: str) -> Path:
+    return folder / "answers" / hashlib.sha256(question.encode()).hexdigest()[:40]
 
 
 def state_of(paths: Iterable[str | os.PathLike[str]]) -> str | None:

@@ -64,8 +64,11 @@ def _names(data: mmap.mmap) -> Iterator[bytes]:
         yield data[begin : begin + length]
 
 
-def content_key(source: Any, options: Mapping[str, str]) -> str | None:
-    """Digest of a model file or its bytes with all a program depends on; None for objects."""
+def content_key(source: Any, options: Mapping[str, Any]) -> str | None:
+    """Digest of a model file or its bytes with all a program depends on; None for objects.
+
+    What precedes its dash says what lowers the model (``environment``).
+    """
     if isinstance(source, bytes):
         content = hashlib.sha256(source).hexdigest()
     elif isinstance(source, str | os.PathLike) and Path(source).suffix == ".onnx":
@@ -79,5 +82,6 @@ def content_key(source: Any, options: Mapping[str, str]) -> str | None:
         content += _external_files(path.parent, names)
     else:
         return None
-    parts = repr((content, sorted(options.items()), environment()))
-    return hashlib.sha256(parts.encode()).hexdigest()[:40]
+    maker = environment()
+    parts = repr((content, sorted(options.items()), maker))
+    return f"{maker}-{hashlib.sha256(parts.encode()).hexdigest()[:40]}"

@@ -20,6 +20,7 @@ import onnx_ir as ir
 from .. import InvalidModel
 from ..kernels.registry import Kernel
 from . import symbolic
+from .choices import Choices
 from .fusion import Group, find_groups
 from .graph import Info, Node, OnHost, dtype_name, known_array
 from .ops import OPERATORS
@@ -170,12 +171,14 @@ class Lowering:
     model : onnx_ir.Model
         Topologically sorted, functions inlined.
     options : dict
-        ``precision``: ``"fp32"``, ``"strict"`` or ``"bf16_weights"``.
+        ``precision``: ``"fp32"``, ``"strict"`` or ``"bf16_weights"``; ``choices``: forms of steps
+        by the names of nodes (``choices``).
     """
 
     def __init__(self, model: ir.Model, options: dict[str, Any]) -> None:
         self.model = model
         self.options = options
+        self.choices = Choices(options.get("choices", {}))
         self.opsets = dict(model.graph.opset_imports or model.opset_imports)
         self.code = symbolic.Code()
         self.threads = symbolic.symbol("threads")
@@ -685,6 +688,7 @@ class Lowering:
             elif chain[-1].last is node and not self._emit_chain(chain):
                 for group in chain:
                     self._emit(group.last, groups)
+        self.choices.check()
         ports = [self._output_port(value) for value in self.model.graph.outputs]
         self._out.stretches.append(Stretch(self._start, len(self._out.steps)))
         return self._finish(ports)
@@ -832,7 +836,7 @@ class Lowering:
 
     def _metadata(self) -> dict[str, Any]:
         host = {self.nodes[i].name: why for i, why in self.why_host.items()}
-        return {"host": host, **self.options}
+        return {"host": host, "forms": self.choices.offered, **self.options}
 
 
 def _is_finite(node: Node) -> bool:

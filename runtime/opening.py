@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
 from .. import InvalidArgument, InvalidModel
+from ..kernels import retention
+from ..kernels.compiler import environment_key
 from ..kernels.storage import cache_folder
 from .identity import content_key, environment
 from .program import Program, is_artifact, load_program, save_program
@@ -21,11 +23,12 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def _is_model(source: Any) -> bool:
+def is_model(source: Any) -> bool:
+    """Tell whether a source is a model, and no program."""
     return not (isinstance(source, str | os.PathLike) and is_artifact(Path(source)))
 
 
-def optimized(source: Any, options: Mapping[str, str]) -> ir.Model:
+def optimized(source: Any, options: Mapping[str, Any]) -> ir.Model:
     """Import a model and optimize it as a session does.
 
     Raises
@@ -33,7 +36,7 @@ def optimized(source: Any, options: Mapping[str, str]) -> ir.Model:
     InvalidArgument
         The source is a program.
     """
-    if not _is_model(source):
+    if not is_model(source):
         raise InvalidArgument("a saved program holds no model; open the model itself")
     from ..importers import load
     from ..optimizer import optimize
@@ -45,22 +48,24 @@ _programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
 """Programs in use, by their keys: sessions of one model share one set of weights."""
 
 
-def open_program(source: Any, options: Mapping[str, str]) -> Program:
+def open_program(source: Any, options: Mapping[str, Any]) -> Program:
     """Open a program, or the program of a model.
 
     Parameters
     ----------
     source
         Anything ``sardonyx.load`` takes, or an artifact.
-    options : mapping of str to str
-        ``precision`` and ``optimize`` of a session.
+    options : mapping
+        ``precision``, ``optimize`` and ``choices`` of a session.
 
     Returns
     -------
     Program
         The same one as long as another session of the same model has it.
     """
-    if not _is_model(source):
+    if not is_model(source):
+        if options.get("choices"):
+            raise InvalidArgument("the choices of a saved program are made; open the model itself")
         return load_program(Path(source), environment())
     key = content_key(source, options)
     if key is None:
@@ -71,7 +76,7 @@ def open_program(source: Any, options: Mapping[str, str]) -> Program:
     return program
 
 
-def _cached(source: Any, options: Mapping[str, str], key: str) -> Program:
+def _cached(source: Any, options: Mapping[str, Any], key: str) -> Program:
     """Open a program from the cache, or make it and keep it there."""
     folder = cache_folder()
     if folder is None:
@@ -79,15 +84,24 @@ def _cached(source: Any, options: Mapping[str, str], key: str) -> Program:
     path = folder / "programs" / f"{key}.sdx"
     if path.exists():
         try:
-            return load_program(path, key)
+            program = load_program(path, key)
+            retention.mark_used(path)
+            return program
         except InvalidModel:
             path.unlink(missing_ok=True)
     program = _make(source, options)
-    # The mapped file takes the place of the copy in memory.
-    return load_program(path, key) if save_program(program, path, key) else program
+    if not save_program(program, path, key):
+        return program
+    try:
+        # The mapped file takes the place of the copy in memory.
+        program = load_program(path, key)
+    except InvalidModel:
+        return program  # another process made room meanwhile
+    retention.written(path, environment_key())
+    return program
 
 
-def _make(source: Any, options: Mapping[str, str]) -> Program:
+def _make(source: Any, options: Mapping[str, Any]) -> Program:
     from .lowering import lower
 
     return lower(optimized(source, options), dict(options))

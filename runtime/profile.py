@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -67,6 +68,7 @@ def profile(context: Context, arrays: Sequence[np.ndarray], runs: int, warmup: i
     return RunProfile(steps, totals, context.threads, memory)
 
 
+@functools.cache
 def _nanoseconds_per_cycle() -> float:
     """Length of a tick of the time stamp counter, measured over 20 ms."""
     from ..kernels.compiler import native_function

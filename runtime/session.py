@@ -14,6 +14,7 @@ import numpy as np
 from .. import InvalidArgument, KernelError
 from ..kernels.precompile import compile_all
 from . import background
+from .arguments import check_shapes, checked_object, sorted_choices, typed
 from .executable import Executable
 from .executor import Context
 from .identity import environment
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from .profile import RunProfile
+    from .tuning import Tuning
 
 _TYPES = {"float32": "float", "float64": "double", "object": "string"}
 _PRECISIONS = ("fp32", "strict", "bf16_weights")
@@ -62,6 +64,20 @@ class Session:
         rounded to 8 bits (a relative error of at most 2 ** -8 each); sums are float32.
     optimize : {"all", "basic", "none"}
         Level of the optimizer.
+    tune : bool or mapping
+        Measure which form of each convolution is fastest, and keep the answer on disk. Sizes that
+        the model leaves open are given: ``{"batch": 1, "x": (1, 3, 640, 480)}``, a size for a
+        dimension, a shape or an array for an input. Runs with other sizes use the same forms.
+    choices : mapping of str to str, optional
+        Forms of convolutions by the names of nodes, as the attribute ``choices`` gives them,
+        for example of a session that was tuned. Others are chosen by cost, or by ``tune``.
+
+    Attributes
+    ----------
+    choices : dict of str to str
+        Forms that differ from the cost model's.
+    tuning : Tuning or None
+        What was measured.
 
     Raises
     ------
@@ -81,15 +97,12 @@ class Session:
         threads: int | None = None,
         precision: str = "fp32",
         optimize: str = "all",
+        tune: bool | Mapping[str, Any] = False,
+        choices: Mapping[str, str] | None = None,
     ) -> None:
-        if precision not in _PRECISIONS:
-            raise InvalidArgument(f"precision must be one of {_PRECISIONS}, not {precision!r}")
-        if optimize not in _LEVELS:
-            raise InvalidArgument(f"optimize must be one of {_LEVELS}, not {optimize!r}")
-        if threads is not None and (not isinstance(threads, int) or threads < 1):
-            raise InvalidArgument(f"threads must be a positive integer, not {threads!r}")
-        self.threads = threads or len(os.sched_getaffinity(0))
-        self._source, self._options = model, {"precision": precision, "optimize": optimize}
+        self._source = model
+        self.threads, self._options = checked_options(threads, precision, optimize, choices)
+        self.tuning = self._tune(tune)
         self._program = open_program(model, self._options)
         self._compile()
         self._executable = Executable(self._program)
@@ -99,6 +112,25 @@ class Session:
         self._expected = list(zip(self._names, dtypes, strict=True))
         self._output_names = [port.name for port in self._program.outputs]
         self._prepare()
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Forms of convolutions, by the names of nodes, that the cost model did not choose."""
+        return dict(self._options["choices"])
+
+    def _tune(self, tune: bool | Mapping[str, Any]) -> Tuning | None:
+        """Add what is fastest to the choices."""
+        if not isinstance(tune, bool | Mapping):
+            kind = type(tune).__name__
+            raise InvalidArgument(f"tune must be True, False or a mapping of sizes, not a {kind}")
+        if tune is False:
+            return None
+        from .tuning import tuned
+
+        sizes = tune if isinstance(tune, Mapping) else {}
+        found = tuned(self._source, self._options, self.threads, sizes)
+        self._options["choices"] = sorted_choices({**found.choices, **self._options["choices"]})
+        return found
 
     def _prepare(self) -> None:
         """Do what would make the first run slower than the second, as far as shapes are known."""
@@ -213,11 +245,11 @@ class Session:
             for name, dtype in self._expected:
                 array = feeds[name]
                 if dtype is None:
-                    arrays.append(_checked_object(self._program.inputs[len(arrays)], array))
+                    arrays.append(checked_object(self._program.inputs[len(arrays)], array))
                     shapes.append(())
                     continue
                 if type(array) is not np.ndarray or array.dtype is not dtype:
-                    array = _typed(array, name, dtype)
+                    array = typed(array, name, dtype)
                 if array.flags.num & _READABLE != _READABLE:
                     array = np.array(array, order="C")
                 arrays.append(array)
@@ -229,30 +261,6 @@ class Session:
             unknown = [name for name in feeds if name not in self._names]
             raise InvalidArgument(f"inputs missing: {missing}, inputs not known: {unknown}")
         return arrays, tuple(shapes)
-
-    def _check_shapes(self, shapes: tuple[tuple[int, ...], ...]) -> None:
-        sizes: dict[str, tuple[int, str]] = {}
-        for port, shape in zip(self._program.inputs, shapes, strict=True):
-            if port.dims is None or port.dtype == "object":
-                continue
-            if len(shape) != len(port.dims):
-                raise InvalidArgument(
-                    f"input {port.name!r}: expected {len(port.dims)} dimensions {port.dims}, "
-                    f"got shape {shape}"
-                )
-            for axis, (size, dim) in enumerate(zip(shape, port.dims, strict=True)):
-                if isinstance(dim, int) and size != dim:
-                    raise InvalidArgument(
-                        f"input {port.name!r}: expected {dim} in dimension {axis} "
-                        f"({port.dims}), got shape {shape}"
-                    )
-                if isinstance(dim, str):
-                    first = sizes.setdefault(dim, (size, port.name))
-                    if first[0] != size:
-                        raise InvalidArgument(
-                            f"input {port.name!r}: dimension {axis} ({dim!r}) is {size}, "
-                            f"but {first[0]} in input {first[1]!r}"
-                        )
 
     def _borrow(self, shapes: tuple[tuple[int, ...], ...]) -> Context:
         """Take a context bound to the shapes, preferably one that is bound to them already.
@@ -275,7 +283,7 @@ class Session:
             pass  # another thread took it first
         if context.shapes != shapes:
             try:
-                self._check_shapes(shapes)
+                check_shapes(self._program.inputs, shapes)
                 context.bind(shapes)
             except BaseException:
                 contexts.append(context)
@@ -347,32 +355,25 @@ class Session:
         return _reopen, (portable(self._source), self.threads, self._options)
 
 
-def _typed(value: Any, name: str, dtype: np.dtype) -> np.ndarray:
-    """Return an input as an array of the type it must have."""
-    array = _as_array(value, name)
-    if array.dtype.newbyteorder("=") != dtype:
-        raise InvalidArgument(f"input {name!r}: expected {dtype.name}, got {array.dtype.name}")
-    return array.astype(dtype, copy=False)
+def checked_options(
+    threads: int | None, precision: str, optimize: str, choices: Mapping[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Return the number of threads and the options that a program depends on.
+
+    Raises
+    ------
+    InvalidArgument
+        An option is not known.
+    """
+    if precision not in _PRECISIONS:
+        raise InvalidArgument(f"precision must be one of {_PRECISIONS}, not {precision!r}")
+    if optimize not in _LEVELS:
+        raise InvalidArgument(f"optimize must be one of {_LEVELS}, not {optimize!r}")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise InvalidArgument(f"threads must be a positive integer, not {threads!r}")
+    options = {"precision": precision, "optimize": optimize, "choices": sorted_choices(choices)}
+    return threads or len(os.sched_getaffinity(0)), options
 
 
-def _as_array(value: Any, name: str) -> np.ndarray:
-    try:
-        return np.asarray(value)
-    except Exception as error:
-        raise InvalidArgument(f"input {name!r} is no array: {error}") from error
-
-
-def _checked_object(port: Port, value: Any) -> Any:
-    """Check strings; what else is no plain tensor goes to onnx's reference as it is."""
-    if port.kind != "string":
-        return value
-    array = _as_array(value, port.name)
-    if array.dtype.kind not in "OUST" or not all(
-        isinstance(item, str | bytes) for item in array.reshape(-1)
-    ):
-        raise InvalidArgument(f"input {port.name!r}: expected strings, got {array.dtype.name}")
-    return array.astype(object)
-
-
-def _reopen(source: Any, threads: int, options: dict[str, str]) -> Session:
+def _reopen(source: Any, threads: int, options: dict[str, Any]) -> Session:
     return Session(source, threads=threads, **options)

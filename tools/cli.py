@@ -1,4 +1,4 @@
-"""The command line: ``sardonyx convert | optimize | run | bench | profile | compare | inspect``.
+"""The command line: ``sardonyx convert | optimize | run | tune | bench | profile | ...``.
 
 A command reads its arguments, calls one function of this package and prints what it returns.
 """
@@ -264,6 +264,26 @@ def profile(
     for path in export:
         report.export(found, path)
         console.print(f"written: {path}", highlight=False)
+
+
+@app.command()
+def tune(
+    model: Source,
+    input: Inputs = [],  # noqa: B006
+    dim: Dims = [],  # noqa: B006
+    threads: Threads = None,
+    precision: Precision = "fp32",
+    level: Level = "all",
+    again: Annotated[bool, typer.Option("--again", help="Measure what was measured.")] = False,
+) -> None:
+    """Measure which form of each layer is fastest, for sessions with ``tune=True``."""
+    from .tune import print_tuning, tune_model
+
+    progress = functools.partial(_errors.print, highlight=False)
+    found = tune_model(
+        model, input, dim, again, progress, threads=threads, precision=precision, optimize=level
+    )
+    print_tuning(found, model, console)
 
 
 @app.command()

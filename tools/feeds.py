@@ -42,17 +42,13 @@ def make_feeds(
     InvalidArgument
         An input or a size is given that the model has not, or a number does not fit its input.
     """
-    names = input_names(model)
-    for name in given:
-        if name not in names:
-            raise InvalidArgument(f"no input {name!r}; the model has {', '.join(names)}")
+    values = _typed_inputs(model, given)
     sizes = parse_dims(dims)
     known = _sizes(model)
     for name in sizes:
         if name not in known:
             raise InvalidArgument(f"no input or dimension {name!r}; there are {', '.join(known)}")
     rng = np.random.default_rng(seed)
-    values = {name: _typed(model, name, value) for name, value in given.items()}
     return random_inputs(model, sizes, rng, values)
 
 
@@ -124,6 +120,19 @@ def _patches(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
     for axis, size in enumerate(shape):
         coarse = np.repeat(coarse, 32, axis).take(range(size), axis)
     return (3 * coarse + rng.random(shape, np.float32)) / 4
+
+
+def given_arrays(model: ir.Model, texts: Iterable[str]) -> dict[str, np.ndarray]:
+    """Read inputs from files as `read_feeds` does, and give numbers the type of their input."""
+    return _typed_inputs(model, read_feeds(texts, input_names(model)))
+
+
+def _typed_inputs(model: ir.Model, given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    names = input_names(model)
+    for name in given:
+        if name not in names:
+            raise InvalidArgument(f"no input {name!r}; the model has {', '.join(names)}")
+    return {name: _typed(model, name, value) for name, value in given.items()}
 
 
 def _typed(model: ir.Model, name: str, value: Any) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 
@@ -63,15 +62,20 @@ def pack_points(points: np.ndarray, groups: int, nv: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-@functools.cache
 def choose_tile(width: int | None, out_channels: int, depth: int) -> tuple[int, int]:
-    """Choose (rows, vectors) of the tile for rows of ``width`` pixels (None: unknown, long).
+    """Choose the cheapest tile; see `rank_tiles`."""
+    return rank_tiles(width, out_channels, depth)[0]
+
+
+@functools.cache
+def rank_tiles(width: int | None, out_channels: int, depth: int) -> tuple[tuple[int, int], ...]:
+    """List (rows, vectors) of tiles for rows of ``width`` pixels (None: unknown, long), by cost.
 
     The cost of a tile is the largest of its multiply-adds (two a cycle), its loads and the latency
     of a chain of multiply-adds, per step of a reduction of ``depth`` steps, plus a fixed part; a
     row is split nearly evenly, so a tile may have fewer rows than it could.
     """
-    best = (math.inf, 1, 1)
+    found = []
     vectors = -(-out_channels // LANES)
     for nv in range(1, min(vectors, 4) + 1):
         limit = max_rows(nv)
@@ -83,9 +87,9 @@ def choose_tile(width: int | None, out_channels: int, depth: int) -> tuple[int, 
         for count, rows in ((larger, size + 1), (pieces - larger, size)):
             cycles += count * full * _tile_cycles(rows, nv, depth)
             cycles += count * _tile_cycles(rows, tail, depth) if tail else 0.0
-        if cycles < best[0] * pixels * 0.999:
-            best = (cycles / pixels, limit, nv)
-    return best[1], best[2]
+        # Of two that cost the same, the narrower.
+        found.append((cycles / pixels * 1.001**nv, limit, nv))
+    return tuple((rows, nv) for _, rows, nv in sorted(found))
 
 
 def _tile_cycles(rows: int, nv: int, depth: int) -> float:

@@ -17,6 +17,7 @@ from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, maximum, product
 from . import epilogue as endings
 from . import winograd
+from .forms import choose_form
 from .gates import Gate, scaled_weights
 from .registry import register
 from .tiles import tiles_for
@@ -213,30 +214,37 @@ def emit_convolution(
         "activation": ending.activation, "low": ending.low, "high": ending.high, **ends,
     }  # fmt: skip
     name = group.nodes[0].name
-    form = winograd.form_of(low, window, weights, groups, y)
-    if form is not None:
+    flat = may_flatten == 1 and _is_flat(window, fields)
+    pixels = out_height * out_width if flat else out_width
+    form, sizes = choose_form(low, name, window, weights, groups, y, pixels)
+    if form == "winograd":
         down, across = (
-            (s + m - 1) // m for s, m in zip((out_height, out_width), form, strict=True)
+            (s + m - 1) // m for s, m in zip((out_height, out_width), sizes, strict=True)
         )
-        winograd.emit(low, form, weights, groups, x.shape[0] * down * across, name, fields)
+        winograd.emit(low, sizes, weights, groups, x.shape[0] * down * across, name, fields)
     else:
-        _emit_direct(low, window, weights, name, fields, may_flatten, group.gate)
+        depth = channels * window.kernel[0] * window.kernel[1]
+        tiles = tiles_for(
+            pixels, flat, out_channels // groups, depth, sizes, flat and low.is_catching
+        )
+        _emit_direct(low, window, weights, name, fields, may_flatten, tiles, group.gate)
+
+
+def _is_flat(window: Window, f: dict[str, Any]) -> bool:
+    """Tell whether all pixels of an image may be taken as one row."""
+    simple = window.kernel == [1, 1] and window.strides == [1, 1] and not window.is_padded
+    flat = simple and f["x_row"] == f["width"] * f["x_pixel"]
+    flat = flat and f["y_row"] == f["out_width"] * f["y_pixel"]
+    return flat and (f["residual"] is None or f["r_row"] == f["out_width"] * f["r_pixel"])
 
 
 def _emit_direct(
     low: Lowering, window: Window, weights: np.ndarray, name: str, fields: dict[str, Any],
-    may_flatten: int, gate: Gate | None,
+    may_flatten: int, tiles: dict[str, Any], gate: Gate | None,
 ) -> None:  # fmt: skip
     """Emit a step of the direct driver, with the ``fields`` that both forms have."""
     f = fields
-    simple = window.kernel == [1, 1] and window.strides == [1, 1] and not window.is_padded
-    flat = simple and f["x_row"] == f["width"] * f["x_pixel"]
-    flat = flat and f["y_row"] == f["out_width"] * f["y_pixel"] and may_flatten == 1
-    flat = flat and (f["residual"] is None or f["r_row"] == f["out_width"] * f["r_pixel"])
     (kernel_h, kernel_w), channels, groups = window.kernel, f["channels"], f["groups"]
-    pixels = f["out_height"] * f["out_width"] if flat else f["out_width"]
-    depth = kernel_h * kernel_w * channels
-    tiles = tiles_for(pixels, flat, f["out_channels"], depth, flat and low.is_catching)
     packed = packing.pack_conv(weights, groups, tiles["nv"])
     padded = window.is_padded
     padded_width = (f["out_width"] - 1) * window.strides[1]

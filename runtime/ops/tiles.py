@@ -24,15 +24,17 @@ def tile_table(nv: int, rows: set[int]) -> Record:
 
 
 def tiles_for(
-    width: Dim, flat: bool, out_channels: Dim, depth: Dim, all_rows: bool = False
-) -> dict[str, Any]:
+    width: Dim, flat: bool, out_channels: Dim, depth: Dim, chosen: tuple[int, int] | None = None,
+    all_rows: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Choose the tile for rows of ``width`` pixels and sums of ``depth``; fields of the driver.
 
-    With ``all_rows`` the tables serve any number of pixels.
+    Rows and vectors of the tile are those ``chosen``, or else the cheapest. With ``all_rows`` the
+    tables serve any number of pixels.
     """
     known = width if isinstance(width, int) else None
     if isinstance(out_channels, int):
-        mr, nv = packing.choose_tile(
+        mr, nv = chosen or packing.choose_tile(
             known, out_channels, depth if isinstance(depth, int) else _LONG_SUM
         )
         vectors = -(-out_channels // LANES)

@@ -73,13 +73,21 @@ def choose(
     return best[1]
 
 
+def legal_forms(low: Lowering, window: Window) -> list[tuple[int, int]]:
+    """Pixels of a tile in every form a convolution may take; none where it has to be direct."""
+    if low.options["precision"] == "strict":
+        return []
+    if window.strides != [1, 1] or window.dilations != [1, 1] or window.kernel == [1, 1]:
+        return []
+    down, across = (_OUTPUTS.get(taps, ()) for taps in window.kernel)
+    return [(mh, mw) for mh in down for mw in across]
+
+
 def form_of(
     low: Lowering, window: Window, weights: np.ndarray, groups: int, y: Tensor
 ) -> tuple[int, int] | None:
-    """Choose the form of a convolution; None for the direct one."""
-    if low.options["precision"] == "strict":
-        return None
-    if window.strides != [1, 1] or window.dilations != [1, 1]:
+    """Choose the form of a convolution by cost; None for the direct one."""
+    if not legal_forms(low, window):
         return None
     sizes = (y.shape[0], *y.shape[2:]) if len(y.shape) == 4 else (y.shape[0], 1, y.shape[2])
     known = [size if isinstance(size, int) else _SIZE for size in sizes]

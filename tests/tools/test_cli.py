@@ -9,6 +9,7 @@ import onnx_ir as ir
 import pytest
 import sardonyx
 from sardonyx.optimizer import pipeline
+from sardonyx.runtime import tuning
 from sardonyx.runtime.session import Session
 from sardonyx.tools import bench as benchmarks
 from sardonyx.tools.cli import app
@@ -34,11 +35,13 @@ def test_version(call):
 
 def test_help_names_all_commands(call):
     shown = call("--help").stdout
-    for name in ("convert", "optimize", "run", "bench", "profile", "compare", "inspect"):
+    for name in ("convert", "optimize", "run", "tune", "bench", "profile", "compare", "inspect"):
         assert re.search(rf"\b{name}\b", shown)
 
 
-@pytest.mark.parametrize("command", ["convert", "optimize", "run", "profile", "compare", "inspect"])
+@pytest.mark.parametrize(
+    "command", ["convert", "optimize", "run", "tune", "profile", "compare", "inspect"]
+)
 def test_an_error_is_one_line_and_exit_code_1(call, command, tmp_path):
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"this is no model")
@@ -120,6 +123,45 @@ def test_profile_runs_as_a_script():
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "By operator" in done.stdout
+
+
+def test_tune_prints_the_layers_and_keeps_the_answer(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "_ROUNDS", (1, 1))
+    copy = tmp_path / "digits.onnx"
+    copy.write_bytes(Path(MODEL).read_bytes())
+    first = call("tune", copy, "-d", "images=2", "-t", 2, "--again")
+    assert first.exit_code == 0, first.stderr
+    assert "pixels 2×1×8×8" in first.stdout and "2 thread(s)" in first.stdout
+    assert re.search(r"Conv.*2×\d+×\d+×\d+ +(direct|winograd) \dx\d", first.stdout)
+    assert "whole run, forms by cost" in first.stdout and "kept on disk" in first.stdout
+    assert "forms 1 of" in first.stderr
+    again = call("tune", copy, "-d", "images=2", "-t", 2)
+    assert again.exit_code == 0 and again.stdout == first.stdout
+    assert "forms" not in again.stderr
+    monkeypatch.setattr(tuning, "_measure", lambda *_: pytest.fail("measured again"))
+    assert Session(copy, tune={"images": 2}, threads=2).tuning.shapes == {"pixels": (2, 1, 8, 8)}
+
+
+def test_tune_on_a_file(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(tuning, "_ROUNDS", (1, 1))
+    np.save(tmp_path / "x.npy", np.ones((3, 1, 8, 8), np.float32))
+    found = call("tune", MODEL, "-i", tmp_path / "x.npy", "-t", 1)
+    assert found.exit_code == 0, found.stderr
+    assert "pixels 3×1×8×8" in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "no size is given for ['images']"),
+        (("-d", "images=1", "--precision", "fp8"), "precision must be one of"),
+        (("-d", "imagse=1"), "no input or dimension 'imagse'"),
+    ],
+)
+def test_tune_says_what_is_missing(call, arguments, message):
+    found = call("tune", MODEL, *arguments)
+    assert found.exit_code == 1
+    assert message in " ".join(found.stderr.split()) and found.stderr.count("\n") == 1
 
 
 def test_bench_of_a_file(call, tmp_path):

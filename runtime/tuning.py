@@ -1,0 +1,373 @@
+"""Measures which form of each layer is fastest on the real shapes, and keeps the answer on disk.
+
+A form is measured where it will run, as a step of the program with its epilogue: one program has
+every layer's second form, the next one every layer's third, and so on. Each program takes turns
+with the program of the cost model, so that what else the machine does meets both; a layer's form
+is judged by the ratio of the two.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import InvalidArgument
+from ..kernels.storage import cache_folder, forget, remembered
+from .identity import content_key
+from .opening import is_model, optimized
+from .program import Port
+from .session import Session
+
+_SECONDS = 1.0
+"""For each program, beside the fewest rounds."""
+_ROUNDS = (5, 60)
+_TURN_NS = 10_000_000
+"""A turn is one run or, of small models, as many as fit."""
+_MOST_RUNS = 20
+_GAIN = 0.97
+"""A form has to take less than this part of the time to replace the cost model's."""
+_STILL_GAIN = 0.99
+"""The same when all that won run together."""
+_TOLERANCE = 2e-4
+"""Between outputs before and after, relative to the largest; each may be off by half of it."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A layer that was measured.
+
+    Attributes
+    ----------
+    name, op_type, shape
+        First node, operators and output's shape of its step.
+    cost_form, cost_ns
+        What the cost model chooses, and the time it takes, in nanoseconds.
+    form, ns
+        What is fastest, and its time.
+    """
+
+    name: str
+    op_type: str
+    shape: tuple[int, ...]
+    cost_form: str
+    cost_ns: float
+    form: str
+    ns: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What was measured, at which sizes, and what came of it.
+
+    Attributes
+    ----------
+    shapes
+        Of the inputs.
+    threads
+        Of a run.
+    layers
+        Those with a choice, in the order of the steps.
+    before_ns, after_ns
+        Whole runs with the cost model's choices and with the fastest forms.
+    error
+        Largest difference between the outputs of the two, relative to the largest value.
+    note
+        Why the cost model's choices stay, when they do although a form was faster.
+    """
+
+    shapes: dict[str, tuple[int, ...]]
+    threads: int
+    layers: tuple[Layer, ...]
+    before_ns: float
+    after_ns: float
+    error: float
+    note: str = ""
+
+    @property
+    def choices(self) -> dict[str, str]:
+        """Forms that replace the cost model's, by the layers' names."""
+        return {each.name: each.form for each in self.layers if each.form != each.cost_form}
+
+
+def tuned(
+    source: Any,
+    options: Mapping[str, Any],
+    threads: int,
+    sizes: Mapping[str, Any],
+    again: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Tuning:
+    """Measure the forms of a model's layers, or return what was found before.
+
+    Parameters
+    ----------
+    source
+        Anything ``sardonyx.load`` takes.
+    options : mapping
+        ``precision``, ``optimize`` and ``choices`` of a session; what is chosen stays.
+    threads : int
+    sizes : mapping
+        See ``Session``.
+    again : bool
+        Forget what was found before.
+    progress : callable
+        Is told what is measured.
+
+    Raises
+    ------
+    InvalidArgument
+        The source is a program, a size is missing, or a name is not known.
+    """
+    if not is_model(source):
+        raise InvalidArgument("a saved program cannot be tuned; open the model itself")
+    stated = {name: _statement(name, value) for name, value in sizes.items()}
+    key = content_key(source, {**options, "threads": threads, "tuned": sorted(stated.items())})
+    question = None if key is None else f"tuned\n{key}"
+    if again:
+        forget(question)
+
+    def find() -> str:
+        return _to_text(_measure(source, options, threads, sizes, progress))
+
+    found = _from_text(remembered(question, find))
+    if found is None:  # damaged
+        forget(question)
+        found = _from_text(remembered(question, find))
+        assert found is not None
+    return found
+
+
+def is_kept(source: Any) -> bool:
+    """Tell whether answers about a source are kept on disk."""
+    return cache_folder() is not None and content_key(source, {}) is not None
+
+
+def _statement(name: str, value: Any) -> str:
+    """State a size as far as times depend on it: an array's shape, and contents that may be sizes.
+
+    Raises
+    ------
+    InvalidArgument
+        It is neither a size, nor a shape, nor an array.
+    """
+    if isinstance(value, np.ndarray):
+        plain = value.dtype.kind == "f" or value.dtype.hasobject
+        contents = "" if plain else hashlib.sha256(value.tobytes()).hexdigest()
+        return f"array {value.dtype} {value.shape} {contents}"
+    shape = value if isinstance(value, tuple | list) else (value,)
+    if not all(isinstance(n, int | np.integer) and n >= 0 for n in shape):
+        raise InvalidArgument(
+            f"tune: {name!r} is given as {value!r}; give an array or a shape for an input, "
+            "or a size for a dimension"
+        )
+    return str([int(n) for n in shape])
+
+
+def _to_text(found: Tuning) -> str:
+    text = json.dumps(asdict(found), separators=(",", ":"))
+    return f"{zlib.crc32(text.encode()):08x} {text}"
+
+
+def _from_text(line: str) -> Tuning | None:
+    """Read an answer; None when it is damaged."""
+    checksum, _, text = line.partition(" ")
+    if checksum != f"{zlib.crc32(text.encode()):08x}":
+        return None
+    fields = json.loads(text)
+    layers = (Layer(**{**each, "shape": tuple(each["shape"])}) for each in fields["layers"])
+    shapes = {name: tuple(shape) for name, shape in fields["shapes"].items()}
+    return Tuning(**{**fields, "layers": tuple(layers), "shapes": shapes})
+
+
+# --- inputs -----------------------------------------------------------------------------------
+
+
+def _feeds(ports: list[Port], sizes: Mapping[str, Any]) -> dict[str, Any]:
+    """Make inputs: those given, random ones of the sizes given."""
+    names = [port.name for port in ports]
+    dims = list(dict.fromkeys(d for p in ports for d in p.dims or () if isinstance(d, str)))
+    for name in sizes:
+        if name not in (*names, *dims):
+            raise InvalidArgument(f"tune: no input or dimension {name!r}; there are {names + dims}")
+    rng = np.random.default_rng(0)
+    feeds = {}
+    for port in ports:
+        given = sizes.get(port.name)
+        if isinstance(given, np.ndarray):
+            feeds[port.name] = given
+        elif port.dtype == "object":
+            raise InvalidArgument(f"tune: input {port.name!r} is no plain tensor: give an array")
+        else:
+            feeds[port.name] = _random(_shape(port, sizes), np.dtype(port.dtype), rng)
+    return feeds
+
+
+def _shape(port: Port, sizes: Mapping[str, Any]) -> tuple[int, ...]:
+    given = sizes.get(port.name)
+    if given is not None:
+        return tuple(given) if isinstance(given, tuple | list) else (given,)
+    if port.dims is None:
+        raise InvalidArgument(f"tune: input {port.name!r} states no rank: give its shape")
+    missing = [dim for dim in port.dims if not isinstance(dim, int) and dim not in sizes]
+    if missing:
+        raise InvalidArgument(
+            f"tune: no size is given for {missing} of input {port.name!r}, which has the shape "
+            f"{port.dims}: give one for each, as tune={{{str(missing[0])!r}: 1}}, or its shape"
+        )
+    return tuple(d if isinstance(d, int) else int(sizes[str(d)]) for d in port.dims)
+
+
+def _random(shape: tuple[int, ...], dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
+    """Floats from 0 to 1; integers 0 or 1, which are valid as indices and numbers of tokens."""
+    if dtype.kind in "iub":
+        return rng.integers(0, 2, shape).astype(dtype)
+    return np.asarray(rng.random(shape, np.float32)).astype(dtype)
+
+
+# --- measuring --------------------------------------------------------------------------------
+
+
+def _measure(
+    source: Any, options: Mapping[str, Any], threads: int, sizes: Mapping[str, Any],
+    progress: Callable[[str], None],
+) -> Tuning:  # fmt: skip
+    model = optimized(source, options)
+    given = options["choices"]
+
+    def with_choices(choices: Mapping[str, str]) -> Session:
+        return Session(
+            model, threads=threads, precision=options["precision"], optimize="none",
+            choices={**choices, **given},
+        )  # fmt: skip
+
+    base = with_choices({})
+    feeds = _feeds(base._program.inputs, sizes)
+    wanted = base.run(None, feeds)
+    offered = {
+        name: forms
+        for name, forms in base._program.metadata["forms"].items()
+        if name not in given and len(forms) > 1
+    }
+    programs = max((len(forms) for forms in offered.values()), default=1)
+    best: dict[str, tuple[float, str]] = {}
+    for number in range(1, programs):
+        progress(f"forms {number} of {programs - 1}")
+        forms = {n: forms[number] for n, forms in offered.items() if number < len(forms)}
+        before, after = _compared(base, with_choices(forms), feeds)
+        for name, form in forms.items():
+            ratio = after.of(name) / max(before.of(name), 1.0)
+            best[name] = min((ratio, form), best.get(name, (_GAIN, "")))
+    chosen = {name: form for name, (_, form) in best.items() if form}
+    progress("the fastest together")
+    return _confirmed(base, with_choices, chosen, feeds, wanted, offered, threads)
+
+
+def _confirmed(
+    base: Session, with_choices: Callable[[Mapping[str, str]], Session], chosen: dict[str, str],
+    feeds: Mapping[str, Any], wanted: list[Any], offered: Mapping[str, list[str]], threads: int,
+) -> Tuning:  # fmt: skip
+    """Measure the winners together; those that do not win there are left out."""
+    final = with_choices(chosen) if chosen else base
+    before, after = _compared(base, final, feeds)
+    kept = {n: f for n, f in chosen.items() if after.of(n) <= _STILL_GAIN * before.of(n)}
+    if kept != chosen:
+        final = with_choices(kept) if kept else base
+        before, after = _compared(base, final, feeds)
+    error = _largest_error(final.run(None, feeds), wanted)
+    note = ""
+    if kept and after.total() >= before.total():
+        note = "the whole was not faster"
+    elif not error <= _TOLERANCE:
+        note = f"the outputs would differ by {error:.1e}"
+    if note:
+        kept, after = {}, before
+    layers = []
+    for name, forms in offered.items():
+        op_type, shape = before.describe(name)
+        times = before.of(name), (after if name in kept else before).of(name)
+        layers.append(
+            Layer(name, op_type, shape, forms[0], times[0], kept.get(name, forms[0]), times[1])
+        )
+    shapes = {name: np.shape(array) for name, array in feeds.items()}
+    return Tuning(
+        shapes, threads, tuple(layers), before.total(), after.total(), float(error), note
+    )  # fmt: skip
+
+
+class _Times:
+    """Times of a program's steps and runs, as its turns add to them."""
+
+    def __init__(self, session: Session, feeds: Mapping[str, Any]) -> None:
+        self._session = session
+        self._feeds = feeds
+        self._runs = 1
+        self._steps: list[np.ndarray] = []
+        self._totals: list[np.ndarray] = []
+
+    def take_turn(self) -> None:
+        """Run a few times; the first run finds its weights out of the caches and does not count."""
+        found = self._session.profile(self._feeds, runs=self._runs, warmup=1)
+        self._profile = found
+        self._steps.append(np.array([step.times_ns for step in found.steps]))
+        self._totals.append(found.total_ns)
+        longest = max(float(found.total_ns.min()), 1.0)
+        self._runs = int(min(max(_TURN_NS / longest, 1), _MOST_RUNS))
+
+    def of(self, name: str) -> float:
+        """Nanoseconds of the steps that a node takes part in."""
+        steps = [i for i, step in enumerate(self._profile.steps) if name in step.nodes]
+        return _typical(np.concatenate(self._steps, axis=1)[steps].sum(axis=0))
+
+    def total(self) -> float:
+        """Nanoseconds of a run."""
+        return _typical(np.concatenate(self._totals))
+
+    def describe(self, name: str) -> tuple[str, tuple[int, ...]]:
+        """Operators and output's shape of a node's last step."""
+        index = max((i for i, s in enumerate(self._profile.steps) if name in s.nodes), default=-1)
+        if index < 0:
+            return "", ()
+        program = self._session._program
+        (tensor, *_), step = program.steps[index].outputs, self._profile.steps[index]
+        with self._session._context(self._session._arguments(self._feeds)[1]) as context:
+            sizes = tuple(context.value(slot) for slot in program.tensors[tensor].shape)
+        return step.op_type, sizes
+
+
+def _typical(times: np.ndarray) -> float:
+    """Return a time that is rarely undercut: what else runs on the machine only adds to it."""
+    return float(np.quantile(times, 0.2))
+
+
+def _compared(a: Session, b: Session, feeds: Mapping[str, Any]) -> tuple[_Times, _Times]:
+    """Let two programs take turns."""
+    pair = _Times(a, feeds), _Times(b, feeds)
+    end = time.perf_counter() + 2 * _SECONDS
+    least, most = _ROUNDS
+    for done in range(most):
+        if done >= least and time.perf_counter() > end:
+            break
+        for each in pair if done % 2 else pair[::-1]:
+            each.take_turn()
+    return pair
+
+
+def _largest_error(found: list[Any], wanted: list[Any]) -> float:
+    """Largest difference of float outputs, relative to the largest value of each."""
+    worst = 0.0
+    for a, b in zip(found, wanted, strict=True):
+        if not isinstance(b, np.ndarray) or b.dtype.kind != "f" or not b.size:
+            continue
+        if a.shape != b.shape or not np.array_equal(np.isfinite(a), np.isfinite(b)):
+            return float("inf")
+        finite = np.isfinite(b)
+        difference = np.abs(a[finite].astype(np.float64) - b[finite]).max(initial=0.0)
+        worst = max(worst, float(difference / max(np.abs(b[finite]).max(initial=0.0), 1e-30)))
+    return worst
