@@ -94,6 +94,9 @@ def _rename(line: str, names: set[str]) -> str:
 
 _PROLOGUE = """
 def body(thread, threads, {parameters}):
+    while d0 * d1 * d2 > 1 and (d2 == 1 or ({even})):
+        d3 *= d2
+        {shift}
     rows = d0 * d1 * d2
     first, last, start, stop = 0, rows, 0, d3
     if rows * d3 <= {serial}:
@@ -105,11 +108,36 @@ def body(thread, threads, {parameters}):
         chunks = (d3 + {lanes} - 1) // {lanes}
         start = chunks * thread // threads * {lanes}
         stop = min(chunks * (thread + 1) // threads * {lanes}, d3)
+    if first >= last or start >= stop:
+        return 0
+    i0, i1, i2 = first // d2 // d1, first // d2 % d1, first % d2
     for row in range(first, last):
-        i2 = row % d2
-        i1 = row // d2 % d1
-        i0 = row // d2 // d1
 """
+
+_NEXT_ROW = """
+        i2 += 1
+        if i2 == d2:
+            i2 = 0
+            i1 += 1
+            if i1 == d1:
+                i1 = 0
+                i0 += 1
+"""
+
+
+def _prologue(names: list[str], kinds: list[str], parameters: list[str]) -> str:
+    """The head of the source: rows that lie end to end in all operands become one."""
+    steps = {"v": "d3", "s": "0", "g": "d3 * {}s3"}
+    even = [f"{n}s2 == {steps[k[-1]].format(n)}" for n, k in zip(names, kinds, strict=True)]
+    moved = ["d", *(f"{name}s" for name in names)]
+    targets = [f"{name}{axis}" for name in moved for axis in (2, 1, 0)]
+    sources = [f"{name}{axis}" for name in moved for axis in (1, 0)]
+    for at, name in enumerate(moved):
+        sources.insert(3 * at + 2, "1" if name == "d" else "0")
+    return _PROLOGUE.format(
+        parameters=", ".join(parameters), serial=SERIAL_LIMIT, lanes=LANES,
+        even=" and ".join(even), shift=f"{', '.join(targets)} = {', '.join(sources)}",
+    )  # fmt: skip
 
 
 def _source(expression: str, operands: str) -> str:
@@ -119,7 +147,7 @@ def _source(expression: str, operands: str) -> str:
     parameters = ["d0", "d1", "d2", "d3"]
     for name in names:
         parameters += [f"{name}p", *(f"{name}s{axis}" for axis in range(4))]
-    lines = [_PROLOGUE.format(parameters=", ".join(parameters), serial=SERIAL_LIMIT, lanes=LANES)]
+    lines = [_prologue(names, kinds, parameters)]
     for name, kind in zip(names, kinds, strict=True):
         size = SIZES[kind[:-1]]
         strides = f"i0 * {name}s0 + i1 * {name}s1 + i2 * {name}s2"
@@ -130,7 +158,7 @@ def _source(expression: str, operands: str) -> str:
     moving = [(n, k) for n, k in zip(names[1:], kinds[1:], strict=True) if k[-1] != "s"]
     statements = _statements(expression, vector)
     emit = _vector_loop if vector else _scalar_loop
-    lines += emit(moving, statements, kinds[0])
+    lines += [*emit(moving, statements, kinds[0]), _NEXT_ROW]
     lines.append("    return 0")
     return "\n".join(lines)
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 MAX_NODES = 12
 MAX_OPERANDS = 8
+_NARROW = 3
 
 
 @dataclass(eq=False)
@@ -236,6 +237,11 @@ def emit_expression(
         ]
         table = [target.strides, *(tensor.strides for tensor in tensors)]
         dims, rows = collapse(target.shape, axes, table, rank=4)
+    if isinstance(dims[3], int) and dims[3] <= _NARROW and dims[2] != 1:
+        # Many rows of a few elements: along the rows there is more to do at a time.
+        dims[2], dims[3] = dims[3], dims[2]
+        for row in rows:
+            row[2], row[3] = row[3], row[2]
     kinds = [_kind(t.dtype, row[3]) for t, row in zip([target, *tensors], rows, strict=True)]
     kinds[0] = kinds[0].replace("s", "v") if dims[3] == 1 else kinds[0]
     kernel = language.pointwise(text, " ".join(kinds))
