@@ -20,9 +20,10 @@ from .ops.elementwise import short_name
 from .ops.gates import Gate, absorb_gates
 from .ops.registry import OPERATORS
 from .symbolic import Dim, not_one, product
+from .tensors import Tensor, channels_last_order
 
 if TYPE_CHECKING:
-    from .lowering import Lowering, Tensor
+    from .lowering import Lowering
 
 MAX_NODES = 12
 MAX_OPERANDS = 8
@@ -296,12 +297,8 @@ def _is_full(tensor: Tensor, shape: Sequence[Dim]) -> bool:
 
 def preferred_order(shape: Sequence[Dim], tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
     """Memory order of a result: that of a full-sized operand that is not in ONNX's order."""
-    from .lowering import channels_last_order, contiguous_strides, same_strides
-
     for tensor in tensors:
-        if len(shape) < 3 or not _is_full(tensor, shape):
-            continue
-        if same_strides(tensor.shape, tensor.strides, contiguous_strides(tensor.shape)):
+        if len(shape) < 3 or not _is_full(tensor, shape) or tensor.is_contiguous:
             continue
         if tensor.strides[1] == 1 and shape[1] != 1:
             return channels_last_order(len(shape))

@@ -8,8 +8,7 @@ lowering asks for the order it needs, and a conversion is emitted once, where it
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,98 +45,22 @@ from .program import (
     TensorSpec,
 )
 from .strips import find_chains, join
-from .symbolic import Dim, Expr, product
+from .symbolic import Dim, Expr, product, sum_dims
+from .tensors import (
+    Buffer,
+    Pending,
+    Record,
+    Tensor,
+    channels_last_order,
+    contiguous_strides,
+    same_strides,
+    words_of,
+)
 from .validity import check_infos, check_node, naming
-
-
-@dataclass(eq=False)
-class Buffer:
-    """A piece of memory: its kind, size in bytes, and the times of first and last use.
-
-    Scratch memory of one step stays in cache and does not count as traffic.
-    """
-
-    kind: int
-    size: Dim
-    index: int
-    phase: int
-    first: int = 1 << 40
-    last: int = -1
-    is_scratch: bool = False
-
-
-@dataclass(eq=False)
-class Tensor:
-    """A value in memory; offset in bytes and strides in elements may be symbolic."""
-
-    buffer: Buffer
-    offset: Dim
-    dtype: str
-    shape: tuple[Dim, ...]
-    strides: tuple[Dim, ...]
-    name: str = ""
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of an element."""
-        return np.dtype(self.dtype).itemsize
-
-    @property
-    def size(self) -> Dim:
-        """Number of elements."""
-        return product(self.shape)
-
-    @property
-    def nbytes(self) -> Dim:
-        """Bytes of the elements."""
-        return self.size * self.itemsize
-
-    def view(
-        self, shape: Sequence[Dim], strides: Sequence[Dim], offset: Dim = 0, name: str = ""
-    ) -> Tensor:
-        """Return other elements of the same memory; ``offset`` in elements from this one."""
-        return Tensor(
-            self.buffer,
-            self.offset + offset * self.itemsize,
-            self.dtype,
-            tuple(shape),
-            tuple(strides),
-            name or self.name,
-        )
-
 
 _LINE = 64
 _PAGE = 1024
 """Bytes between pixels that are better avoided, with multiples."""
-
-
-def contiguous_strides(shape: Sequence[Dim], order: Sequence[int] | None = None) -> tuple[Dim, ...]:
-    """Strides of a dense tensor whose axes lie in memory in ``order`` (outermost first)."""
-    axes = list(order) if order is not None else list(range(len(shape)))
-    strides: list[Dim] = [0] * len(shape)
-    step: Dim = 1
-    for axis in reversed(axes):
-        strides[axis] = step
-        step = step * shape[axis]
-    return tuple(strides)
-
-
-def channels_last_order(rank: int) -> tuple[int, ...]:
-    """Axes of (N, C, spatial...) with the channels innermost."""
-    return (0, *range(2, rank), 1)
-
-
-def same_strides(shape: Sequence[Dim], a: Sequence[Dim], b: Sequence[Dim]) -> bool:
-    """Tell whether two sets of strides reach the same elements (axes of size 1 do not count)."""
-    return all(x == y or n == 1 for n, x, y in zip(shape, a, b, strict=True))
-
-
-@dataclass(eq=False)
-class Record:
-    """Words that kernels are given: numbers, sizes, tensors, kernels, other records."""
-
-    fields: list[Any]
-    position: int = -1
 
 
 @dataclass
@@ -146,21 +69,6 @@ class _Emitted:
     hosts: list[HostStep] = field(default_factory=list)
     stretches: list[Stretch] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class Pending:
-    """A step before it is placed; see `Lowering.step`."""
-
-    kernel: Kernel
-    outputs: Sequence[Tensor]
-    op_type: str
-    nodes: list[str]
-    flops: Dim
-    traffic: Dim
-    extra: Sequence[Tensor]
-    over: Sequence[Tensor]
-    fields: dict[str, Any]
 
 
 class Lowering:
@@ -544,7 +452,7 @@ class Lowering:
         for tensor in used:
             self._touch(tensor)
         self._overwrites.allow(self._time, step.outputs[0], step.over, used)
-        layout = "channels_last" if _is_channels_last(step.outputs[0]) else "plain"
+        layout = "channels_last" if step.outputs[0].is_channels_last else "plain"
         bytes_ = (t.nbytes for t in _distinct(used) if not t.buffer.is_scratch)
         self._out.steps.append(
             Step(
@@ -774,8 +682,7 @@ class Lowering:
         """Tell whether another output already owns this memory, or it is only a part of it."""
         taken = tensor.buffer in self._given
         self._given.add(tensor.buffer)
-        strides = contiguous_strides(tensor.shape)
-        dense = tensor.offset == 0 and same_strides(tensor.shape, tensor.strides, strides)
+        dense = tensor.offset == 0 and tensor.is_contiguous
         return taken or not dense or tensor.buffer.size != tensor.nbytes
 
     def _input_port(self, value: ir.Value) -> Port:
@@ -845,29 +752,8 @@ def _is_finite(node: Node) -> bool:
     return all(np.isfinite(value) for value in floats)
 
 
-def words_of(kernel: Kernel, fields: Mapping[str, Any]) -> list[Any]:
-    """Values of a kernel's record in order; floats as bits."""
-    return [_bits(fields[f]) if f in kernel.floats else fields[f] for f in kernel.fields]
-
-
-def _bits(value: Any) -> Any:
-    return struct.unpack("<q", struct.pack("<d", float(value)))[0]
-
-
-def _is_channels_last(tensor: Tensor) -> bool:
-    return len(tensor.shape) > 2 and tensor.strides[1] == 1 and tensor.strides[-1] != 1
-
-
 def _distinct(tensors: Sequence[Tensor]) -> list[Tensor]:
     return list({(id(t.buffer), t.offset): t for t in tensors}.values())
-
-
-def sum_dims(dims: Any) -> Dim:
-    """Sum of dimensions."""
-    total: Dim = 0
-    for dim in dims:
-        total = total + dim
-    return total
 
 
 def _constant_info(value: ir.Value) -> Info:

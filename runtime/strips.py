@@ -15,14 +15,15 @@ from typing import TYPE_CHECKING, Any
 from ..kernels.cpu.strips import PLACES, STRIP_BYTES, strips
 from ..kernels.target import L2_BYTES
 from .program import ARENA
-from .symbolic import Dim
+from .symbolic import Dim, sum_dims
+from .tensors import Pending, Record, Tensor, words_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from .fusion import Group
     from .graph import Node
-    from .lowering import Lowering, Pending, Record
+    from .lowering import Lowering
 
 _STAGES = ("convolve", "depthwise")
 # Measured with 32 MiB of third-level cache: what fits there costs no more than the strips do.
@@ -99,21 +100,16 @@ def _joined(low: Lowering, steps: list[Pending]) -> Pending:
     stages = [word for step in steps for word in _stage(step, between)]
     space = (STRIP_BYTES + _bytes_for_one_row(steps) + 63) // 64 * 64
     last = steps[-1]
-    from .lowering import Record
-
     fields = {
         "images": last.fields["images"], "out_height": last.fields["out_height"],
         "count": len(steps), "stages": Record(stages),
         "workspace": low.workspace(space), "workspace_bytes": space,
     }  # fmt: skip
-    flops: Dim = 0
-    for step in steps:
-        flops = flops + step.flops
     return dataclasses.replace(
         last,
         kernel=strips,
         fields=fields,
-        flops=flops,
+        flops=sum_dims(step.flops for step in steps),
         over=(),
         op_type="+".join(step.op_type for step in steps),
         nodes=[name for step in steps for name in step.nodes],
@@ -152,8 +148,6 @@ def _bytes_for_one_row(steps: list[Pending]) -> Dim:
 
 def _stage(step: Pending, between: list[Any]) -> list[Any]:
     """Words of a stage: kernel, record, its length, and where the record has what changes."""
-    from .lowering import Record, words_of
-
     kernel = step.kernel
     fields = {**step.fields}
     for name in ("x", "y"):
@@ -167,8 +161,6 @@ def _stage(step: Pending, between: list[Any]) -> list[Any]:
 
 def _without(record: Record, between: list[Any]) -> Record:
     """Return an epilogue's record without addresses of what has no place in memory any more."""
-    from .lowering import Record, Tensor
-
     return Record(
         [None if isinstance(f, Tensor) and f.buffer in between else f for f in record.fields]
     )

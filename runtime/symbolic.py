@@ -194,6 +194,14 @@ def product(dims: Iterable[Dim]) -> Dim:
     return total
 
 
+def sum_dims(dims: Iterable[Dim]) -> Dim:
+    """Sum of dimensions; 0 for none."""
+    total: Dim = 0
+    for dim in dims:
+        total = total + dim
+    return total
+
+
 def evaluate(value: Dim, sizes: Mapping[str, int]) -> int:
     """Value of an expression for given sizes; the reference for the compiled evaluation."""
     if isinstance(value, int):

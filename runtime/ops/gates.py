@@ -16,10 +16,11 @@ import onnx_ir as ir
 from ...kernels.cpu.scale_panels import scale_panels
 from ..graph import Info, Node
 from ..symbolic import Dim, product
+from ..tensors import Tensor
 
 if TYPE_CHECKING:
     from ..fusion import Group
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 _FEW_CHANNELS = 256
 """Output channels up to which weights are taken for fewer than pixels of an unknown number."""

@@ -12,11 +12,12 @@ from ...kernels.cpu.gather import gather, gather_elements, gather_nd
 from ...kernels.cpu.scatter import scatter_elements, scatter_nd
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
 from ..symbolic import Dim, minimum, product
+from ..tensors import Tensor
 from .elementwise import short_name
 from .registry import register
 
 if TYPE_CHECKING:
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 _DEPTH = 6
 # How elements are moved when they are not combined.

@@ -8,10 +8,11 @@ import numpy as np
 
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, product
+from ..tensors import Tensor
 from .registry import register
 
 if TYPE_CHECKING:
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 
 def _only_float32(node: Node, rank: int) -> Info:
