@@ -21,9 +21,8 @@ from ..kernels.registry import Kernel
 from . import symbolic
 from .choices import Choices
 from .fusion import Group, find_groups
-from .graph import Info, Node, OnHost, dtype_name, known_array
+from .graph import Graph, Info, Node, OnHost
 from .ops import OPERATORS
-from .ops.registry import host_infos
 from .overwrites import Overwrites
 from .placement import find_places
 from .program import (
@@ -44,6 +43,7 @@ from .program import (
     Stretch,
     TensorSpec,
 )
+from .shape_inference import infer_shapes
 from .strips import find_chains, join
 from .symbolic import Dim, Expr, product, sum_dims
 from .tensors import (
@@ -56,7 +56,7 @@ from .tensors import (
     same_strides,
     words_of,
 )
-from .validity import check_infos, check_node, naming
+from .validity import naming
 
 _LINE = 64
 _PAGE = 1024
@@ -76,25 +76,20 @@ class Lowering:
 
     Parameters
     ----------
-    model : onnx_ir.Model
-        Topologically sorted, functions inlined.
+    graph : Graph
+        Of which everything is inferred.
     options : dict
         ``precision``: ``"fp32"``, ``"strict"`` or ``"bf16_weights"``; ``choices``: forms of steps
         by the names of nodes (``choices``).
     """
 
-    def __init__(self, model: ir.Model, options: dict[str, Any]) -> None:
-        self.model = model
+    def __init__(self, graph: Graph, options: dict[str, Any]) -> None:
+        self.graph = graph
+        self.infos = graph.infos
         self.options = options
         self.choices = Choices(options.get("choices", {}))
-        self.opsets = dict(model.graph.opset_imports or model.opset_imports)
         self.code = symbolic.Code()
         self.threads = symbolic.symbol("threads")
-        self.infos: dict[ir.Value, Info] = {}
-        self.nodes: list[Node] = []
-        self.index_of: dict[ir.Node, int] = {}
-        self.why_host: dict[int, str] = {}
-        self._defined: dict[int, list[tuple[int, int, str]]] = {}
         self._buffers: list[Buffer] = []
         self._overwrites = Overwrites()
         self._tensors: dict[ir.Value, Tensor] = {}
@@ -116,83 +111,8 @@ class Lowering:
         self._group: Sequence[Node] = ()
         self._caught: list[Pending] | None = None
         self.places: dict[ir.Value, tuple[ir.Value, Dim]] = {}
-        self._outputs: dict[ir.Value, int] = {}
+        self._outputs = frozenset(graph.outputs)
         self._given: set[Buffer] = set()
-
-    # --- shapes -------------------------------------------------------------------------------
-
-    def infer(self) -> None:
-        """Run the shape rules over all nodes."""
-        graph = self.model.graph
-        initializers = {value.name for value in graph.initializers.values()}
-        self._inputs = [v for v in graph.inputs if v.name not in initializers]
-        for value in self._inputs:
-            self.infos[value] = self._input_info(value)
-        for value in graph.initializers.values():
-            self.infos[value] = _constant_info(value)
-        for index, item in enumerate(graph):
-            node = Node(item, self.infos, self.opsets.get(item.domain, 1), index)
-            self._infer_node(node)
-            self.nodes.append(node)
-            self.index_of[item] = index
-        for position, value in enumerate(graph.outputs):
-            self._outputs.setdefault(value, position)
-
-    def _input_info(self, value: ir.Value) -> Info:
-        dtype = dtype_name(value.dtype)
-        if isinstance(value.type, ir.SequenceType | ir.OptionalType):
-            dtype = "object"
-        name = value.name or ""
-        if value.shape is None:
-            return Info(name, dtype, None)
-        dims: list[Dim] = []
-        for axis, dim in enumerate(value.shape):
-            if isinstance(dim, int) and dim >= 0:
-                dims.append(dim)
-                continue
-            label = (dim.value if isinstance(dim, ir.SymbolicDim) else None) or ""
-            # Names such as "?" are exporters' way of giving none.
-            dims.append(symbolic.symbol(label if label.strip("?-_ ") else f"{name}.{axis}"))
-        return Info(name, dtype, tuple(dims))
-
-    def _infer_node(self, node: Node) -> None:
-        operator = OPERATORS.get((node.ir.domain, node.op_type))
-        with naming(node):
-            check_node(node)
-        try:
-            if operator is None:
-                raise OnHost("no kernel for this operator yet")
-            if any(info is not None and info.dtype == "object" for info in node.inputs):
-                raise OnHost("an input is not a plain numeric tensor")
-            if operator.term is not None and not _is_finite(node):
-                raise OnHost("an attribute is not finite")
-            with naming(node):
-                node.infos = operator.infer(node)
-        except OnHost as reason:
-            node.infos = host_infos(node, self.opsets)
-            self.why_host[node.index] = str(reason)
-            self._fresh_symbols(node)
-        check_infos(node)
-        for value, info in zip(node.outputs, node.infos, strict=False):
-            self.infos[value] = info
-
-    def _fresh_symbols(self, node: Node) -> None:
-        """Give unknown dimensions of a host result a symbol, read off it at run time."""
-        defined = []
-        for position, info in enumerate(node.infos):
-            if not node.outputs[position].name:
-                info.shape = None  # not wanted: the operator gives nothing to read sizes off
-            if info.shape is None:
-                continue
-            dims = list(info.shape)
-            for axis, dim in enumerate(dims):
-                if isinstance(dim, int):
-                    continue
-                name = f"{node.name}:{position}.{axis}#{node.index}"
-                dims[axis] = symbolic.symbol(name)
-                defined.append((position, axis, name))
-            info.shape = tuple(dims)
-        self._defined[node.index] = defined
 
     # --- memory -------------------------------------------------------------------------------
 
@@ -535,7 +455,7 @@ class Lowering:
     def _emit_host(self, node: Node) -> None:
         from .host import HostOp
 
-        operator = HostOp(node.ir, self.opsets)
+        operator = HostOp(node.ir, self.graph.opsets)
         inputs = [None if value is None else self.tensor(value) for value in node.values]
         outer = {value.name: value for value in self.infos}
         captured = {name: self.tensor(outer[name]) for name in operator.captured_names}
@@ -543,7 +463,7 @@ class Lowering:
             if tensor is not None:
                 self._touch(tensor)
         outputs = []
-        defined = self._defined.get(node.index, [])
+        defined = self.graph.read_sizes.get(node.index, [])
         if defined:
             self._phase += 1
         for value, info in zip(node.outputs, node.infos, strict=True):
@@ -583,13 +503,12 @@ class Lowering:
         InvalidModel, UnsupportedModel
             Naming the node.
         """
-        self.infer()
-        groups = find_groups(self)
-        self.places = find_places(self)
-        for value in self._inputs:
+        groups = find_groups(self.graph)
+        self.places = find_places(self.graph)
+        for value in self.graph.inputs:
             self._tensors[value] = self._input_tensor(value)
-        chains = find_chains(self, groups)
-        for node in self.nodes:
+        chains = find_chains(self.graph, groups, self.places)
+        for node in self.graph.nodes:
             chain = chains.get(node.index)
             if chain is None:
                 self._emit(node, groups)
@@ -597,7 +516,7 @@ class Lowering:
                 for group in chain:
                     self._emit(group.last, groups)
         self.choices.check()
-        ports = [self._output_port(value) for value in self.model.graph.outputs]
+        ports = [self._output_port(value) for value in self.graph.outputs]
         self._out.stretches.append(Stretch(self._start, len(self._out.steps)))
         return self._finish(ports)
 
@@ -605,7 +524,7 @@ class Lowering:
         group = groups.get(node.index)
         if group is not None and group.last is not node:
             return
-        if node.index in self.why_host:
+        if node.index in self.graph.why_host:
             self._emit_host(node)
             return
         if all(info.known is not None for info in node.infos):
@@ -623,7 +542,7 @@ class Lowering:
             self._take_back(*made)
             product = [group.gate.product] if group is not None and group.gate else []
             for member in (*product, *self._group):
-                self.why_host[member.index] = str(reason)
+                self.graph.why_host[member.index] = str(reason)
                 self._emit_host(member)
         self._current, self._group = None, ()
 
@@ -703,7 +622,7 @@ class Lowering:
         return Port(info.name, info.dtype, dims, tensor, symbols, kind=kind)
 
     def _finish(self, outputs: list[Port]) -> Program:
-        inputs = [self._input_port(value) for value in self._inputs]
+        inputs = [self._input_port(value) for value in self.graph.inputs]
         self._overwrites.settle()
         for spec in self._specs:
             spec.buffer = self._overwrites.place(self._buffers[spec.buffer]).index
@@ -742,32 +661,14 @@ class Lowering:
         return blob
 
     def _metadata(self) -> dict[str, Any]:
-        host = {self.nodes[i].name: why for i, why in self.why_host.items()}
+        host = {self.graph.nodes[i].name: why for i, why in self.graph.why_host.items()}
         return {"host": host, "forms": self.choices.offered, **self.options}
-
-
-def _is_finite(node: Node) -> bool:
-    """Tell whether all attributes can be written as literals of the pointwise language."""
-    floats = [a.value for a in node.ir.attributes.values() if a.type == ir.AttributeType.FLOAT]
-    return all(np.isfinite(value) for value in floats)
 
 
 def _distinct(tensors: Sequence[Tensor]) -> list[Tensor]:
     return list({(id(t.buffer), t.offset): t for t in tensors}.values())
 
 
-def _constant_info(value: ir.Value) -> Info:
-    array = value.const_value
-    if array is None:
-        raise InvalidModel(f"initializer {value.name!r} has no data")
-    dtype = dtype_name(array.dtype)
-    shape = tuple(int(dim) for dim in array.shape.numpy())
-    info = Info(value.name or "", dtype, shape, constant=array)
-    if dtype in ("int64", "int32") and product(shape) <= 256:  # type: ignore[operator]
-        info.known = known_array([int(v) for v in info.array().reshape(-1)], shape)
-    return info
-
-
 def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
     """Lower an optimized model to a program; see :class:`Lowering`."""
-    return Lowering(model, {"precision": "fp32", **(options or {})}).lower()
+    return Lowering(infer_shapes(model), {"precision": "fp32", **(options or {})}).lower()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from ..kernels.cpu.strips import PLACES, STRIP_BYTES, strips
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
     from .fusion import Group
-    from .graph import Node
+    from .graph import Graph, Node
     from .lowering import Lowering
 
 _STAGES = ("convolve", "depthwise")
@@ -30,15 +31,20 @@ _STAGES = ("convolve", "depthwise")
 _LARGE_BYTES = 6 * L2_BYTES
 
 
-def find_chains(low: Lowering, groups: dict[int, Group]) -> dict[int, list[Group]]:
-    """Find the chains; each is given for the last node of each of its groups, by index."""
+def find_chains(
+    graph: Graph, groups: dict[int, Group], placed: Collection[ir.Value]
+) -> dict[int, list[Group]]:
+    """Find the chains; each is given for the last node of each of its groups, by index.
+
+    Values that are ``placed`` lie in a concatenated buffer, which is read by others too.
+    """
     chains: dict[int, list[Group]] = {}
-    for node in low.nodes:
+    for node in graph.nodes:
         group = groups.get(node.index)
         if group is None or group.head is not node or not _is_depthwise(node):
             continue
-        before = _producer(low, groups, node.values[0])  # type: ignore[arg-type]
-        after = _consumer(low, groups, group.last.outputs[0])
+        before = _producer(graph, groups, placed, node.values[0])  # type: ignore[arg-type]
+        after = _consumer(graph, groups, placed, group.last.outputs[0])
         chain = [part for part in (before, group, after) if part is not None]
         free = not any(part.last.index in chains for part in chain)
         if len(chain) > 1 and free:
@@ -57,25 +63,29 @@ def _is_depthwise(node: Node) -> bool:
     return weights[1] == 1 and weights[0] == node.attribute("group", 1) != 1
 
 
-def _is_read_once(low: Lowering, value: ir.Value) -> bool:
-    return len(value.uses()) == 1 and not value.is_graph_output() and value not in low.places
+def _is_read_once(value: ir.Value, placed: Collection[ir.Value]) -> bool:
+    return len(value.uses()) == 1 and not value.is_graph_output() and value not in placed
 
 
-def _producer(low: Lowering, groups: dict[int, Group], value: ir.Value) -> Group | None:
+def _producer(
+    graph: Graph, groups: dict[int, Group], placed: Collection[ir.Value], value: ir.Value
+) -> Group | None:
     """Group of the convolution that makes a value, if it does so for one reader only."""
     made_by = value.producer()
-    group = groups.get(low.index_of.get(made_by, -1)) if made_by is not None else None
-    if group is None or group.last.outputs[0] is not value or not _is_read_once(low, value):
+    group = groups.get(graph.index_of.get(made_by, -1)) if made_by is not None else None
+    if group is None or group.last.outputs[0] is not value or not _is_read_once(value, placed):
         return None
     return group if _is_image_convolution(group.head) and not _is_depthwise(group.head) else None  # type: ignore[arg-type]
 
 
-def _consumer(low: Lowering, groups: dict[int, Group], value: ir.Value) -> Group | None:
+def _consumer(
+    graph: Graph, groups: dict[int, Group], placed: Collection[ir.Value], value: ir.Value
+) -> Group | None:
     """Group of the 1 x 1 convolution that is a value's only reader."""
-    if not _is_read_once(low, value):
+    if not _is_read_once(value, placed):
         return None
     (use,) = value.uses()
-    group = groups.get(low.index_of.get(use.node, -1))
+    group = groups.get(graph.index_of.get(use.node, -1))
     head = None if group is None else group.head
     if not _is_image_convolution(head) or head.ir is not use.node or use.idx != 0:  # type: ignore[union-attr]
         return None

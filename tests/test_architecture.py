@@ -34,6 +34,7 @@ EXTRA = {
     "runtime/opening.py": {"optimizer", "importers"},
     "runtime/lowering.py": {"onnx", "onnx_ir"},
     "runtime/graph.py": {"onnx", "onnx_ir"},
+    "runtime/shape_inference.py": {"onnx_ir"},
     "runtime/fusion.py": {"onnx", "onnx_ir"},
     "runtime/placement.py": {"onnx", "onnx_ir"},
     "runtime/host.py": {"onnx", "onnx_ir"},
