@@ -245,6 +245,11 @@ class Code:
             self._slots[value] = self._emit(value)
         return self._slots[value]
 
+    def symbol(self, name: str) -> int:
+        """Return the index of a symbol, which gets a slot, too."""
+        self.slot(symbol(name))
+        return self.symbols.index(name)
+
     def _instruction(self, name: str, a: int, b: int) -> int:
         key = (OPERATIONS.index(name), a, b)
         if key not in self._slots:

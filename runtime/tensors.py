@@ -64,6 +64,15 @@ class Tensor:
         return same_strides(self.shape, self.strides, contiguous_strides(self.shape))
 
     @property
+    def is_dense(self) -> bool:
+        """Tell whether the elements fill their memory densely, in ONNX's order but for one axis.
+
+        That axis, of stride 1, is the innermost one.
+        """
+        axes = sorted(range(len(self.shape)), key=lambda axis: self.strides[axis] == 1)
+        return same_strides(self.shape, self.strides, contiguous_strides(self.shape, axes))
+
+    @property
     def is_channels_last(self) -> bool:
         """Tell whether channels have stride 1 and the last axis has not."""
         return len(self.shape) > 2 and self.strides[1] == 1 and self.strides[-1] != 1
@@ -104,6 +113,41 @@ def channels_last_order(rank: int) -> tuple[int, ...]:
 def same_strides(shape: Sequence[Dim], a: Sequence[Dim], b: Sequence[Dim]) -> bool:
     """Tell whether two sets of strides reach the same elements (axes of size 1 do not count)."""
     return all(x == y or n == 1 for n, x, y in zip(shape, a, b, strict=True))
+
+
+def channels_last_strides(shape: Sequence[Dim], strides: Sequence[Dim]) -> tuple[Dim, ...] | None:
+    """Strides with channels of stride 1 and spatial axes in their usual order, evenly apart.
+
+    Those of axes of size 1 are free and made to fit. None when elements would have to move.
+    """
+    own = list(strides)
+    last = len(shape) - 1
+    if shape[1] == 1:
+        own[1] = 1
+    step: Dim = own[last]
+    for axis in range(last - 1, 1, -1):
+        step = step * shape[axis + 1]
+        if shape[axis] == 1:
+            own[axis] = step
+        elif own[axis] != step:
+            return None
+    if all(n == 1 for n in shape[2:]):
+        own[2:] = contiguous_strides(shape, channels_last_order(len(shape)))[2:]
+    return tuple(own) if own[1] == 1 else None
+
+
+def padded_pixels(shape: Sequence[Dim], itemsize: int) -> tuple[Dim, ...]:
+    """Shape (N, C, spatial...) with more channels where pixels would lie pages apart.
+
+    Neighbouring pixels would compete for the same few lines of the first cache, and look to the
+    processor as if a load depended on the store before it.
+    """
+    page, line = 1024, 64
+    channels = shape[1] * itemsize if len(shape) > 2 else 0
+    has_neighbours = product(shape[2:]) != 1
+    if not isinstance(channels, int) or not channels or channels % page or not has_neighbours:
+        return tuple(shape)
+    return (shape[0], shape[1] + line // itemsize, *shape[2:])
 
 
 # --- records and steps ------------------------------------------------------------------------

@@ -37,6 +37,7 @@ EXTRA = {
     "runtime/shape_inference.py": {"onnx_ir"},
     "runtime/fusion.py": {"onnx", "onnx_ir"},
     "runtime/placement.py": {"onnx", "onnx_ir"},
+    "runtime/ports.py": {"onnx_ir"},
     "runtime/host.py": {"onnx", "onnx_ir"},
     "runtime/backend.py": {"onnx"},
     "runtime/ops": {"onnx", "onnx_ir"},
