@@ -15,14 +15,15 @@ import onnx_ir as ir
 
 from .. import InvalidModel
 from ..kernels import pointwise as language
-from .graph import Node, OnHost
+from .graph import Graph, Node, OnHost
 from .ops.elementwise import short_name
 from .ops.gates import Gate, absorb_gates
 from .ops.registry import OPERATORS
 from .symbolic import Dim, not_one, product
+from .tensors import Tensor, channels_last_order
 
 if TYPE_CHECKING:
-    from .lowering import Lowering, Tensor
+    from .lowering import Lowering
 
 MAX_NODES = 12
 MAX_OPERANDS = 8
@@ -61,31 +62,31 @@ class Group:
             emit_pointwise(low, self)
 
 
-def find_groups(low: Lowering) -> dict[int, Group]:
+def find_groups(graph: Graph) -> dict[int, Group]:
     """Group nodes; returns the group of each member by node index."""
     groups: dict[int, Group] = {}
-    for node in reversed(low.nodes):
-        if node.index in low.why_host or all(info.known is not None for info in node.infos):
+    for node in reversed(graph.nodes):
+        if node.index in graph.why_host or all(info.known is not None for info in node.infos):
             continue
         operator = OPERATORS[node.ir.domain, node.op_type]
         if operator.term is None and operator.fused is None:
             continue
-        group = _consumers_group(low, node, groups)
-        if group is not None and _fits(low, node, group):
+        group = _consumers_group(graph, node, groups)
+        if group is not None and _fits(graph, node, group):
             group.nodes.insert(0, node)
             groups[node.index] = group
             if operator.fused is not None:
                 group.head = node
         elif operator.term is not None or operator.fused is not None:
             groups[node.index] = Group([node], node if operator.fused is not None else None)
-    absorb_gates(low, groups)
+    absorb_gates(graph, groups)
     for group in set(groups.values()):
         group.nodes.sort(key=lambda node: node.index)
         group.inputs = _inputs(group)
     return groups
 
 
-def _consumers_group(low: Lowering, node: Node, groups: dict[int, Group]) -> Group | None:
+def _consumers_group(graph: Graph, node: Node, groups: dict[int, Group]) -> Group | None:
     value = node.outputs[0]
     if len(node.outputs) != 1 and any(v.uses() or v.is_graph_output() for v in node.outputs[1:]):
         return None
@@ -93,7 +94,7 @@ def _consumers_group(low: Lowering, node: Node, groups: dict[int, Group]) -> Gro
         return None
     found: Group | None = None
     for use in value.uses():
-        index = low.index_of.get(use.node)
+        index = graph.index_of.get(use.node)
         group = groups.get(index) if index is not None else None
         if group is None or (found is not None and group is not found):
             return None
@@ -101,23 +102,23 @@ def _consumers_group(low: Lowering, node: Node, groups: dict[int, Group]) -> Gro
     return found
 
 
-def _fits(low: Lowering, node: Node, group: Group) -> bool:
+def _fits(graph: Graph, node: Node, group: Group) -> bool:
     operator = OPERATORS[node.ir.domain, node.op_type]
     result = group.last.infos[0]
     if group.head is not None or len(group.nodes) >= MAX_NODES:
         return False
-    if operator.fused is not None and not _can_lead(low, node, group):
+    if operator.fused is not None and not _can_lead(graph, node, group):
         return False
     if node.infos[0].shape != result.shape:
         return False
     return len(_inputs(Group([node, *group.nodes]))) <= MAX_OPERANDS
 
 
-def _can_lead(low: Lowering, node: Node, group: Group) -> bool:
+def _can_lead(graph: Graph, node: Node, group: Group) -> bool:
     """An epilogue is float32 and SIMD; operands of a product's are whole, columns or scalars."""
     shape = node.infos[0].shape
     if node.op_type == "MatMul":
-        merged = all(dim == 1 for dim in low.infos[node.values[1]].dims[:-2])  # type: ignore[index]
+        merged = all(dim == 1 for dim in graph.infos[node.values[1]].dims[:-2])  # type: ignore[index]
         if not all(
             info is None
             or info.shape == shape
@@ -302,12 +303,8 @@ def _is_full(tensor: Tensor, shape: Sequence[Dim]) -> bool:
 
 def preferred_order(shape: Sequence[Dim], tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
     """Memory order of a result: that of a full-sized operand that is not in ONNX's order."""
-    from .lowering import channels_last_order, contiguous_strides, same_strides
-
     for tensor in tensors:
-        if len(shape) < 3 or not _is_full(tensor, shape):
-            continue
-        if same_strides(tensor.shape, tensor.strides, contiguous_strides(tensor.shape)):
+        if len(shape) < 3 or not _is_full(tensor, shape) or tensor.is_contiguous:
             continue
         if tensor.strides[1] == 1 and shape[1] != 1:
             return channels_last_order(len(shape))

@@ -1,6 +1,7 @@
-"""What lowering knows of each value: dtype, symbolic shape, and contents where they are known.
+"""What lowering knows of a model: of each value dtype, symbolic shape, and contents if known.
 
-Shape rules (``ops/``) run once over all nodes and produce an ``Info`` per value. Small integer
+Shape rules (``ops/``) run once over all nodes (``shape_inference``) and give every value an
+``Info``. Small integer
 tensors that hold sizes (``Shape``, ``Gather``, ``Concat``, ...) are tracked element by element
 as symbolic dimensions, so that shape computations cost nothing at run time.
 """
@@ -8,7 +9,7 @@ as symbolic dimensions, so that shape computations cost nothing at run time.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 import numpy as np
@@ -145,6 +146,36 @@ class Node:
         name = self.outputs[index].name or ""
         own = None if shape is None else tuple(shape)
         return Info(name, dtype or self.required(0).dtype, own, **kwargs)
+
+
+@dataclass(eq=False)
+class Graph:
+    """A model as shape inference leaves it.
+
+    Attributes
+    ----------
+    opsets : dict of str to int
+        Version by domain.
+    inputs, outputs : list of onnx_ir.Value
+        Inputs are those that a run is given: no initializers.
+    infos : dict of onnx_ir.Value to Info
+    nodes : list of Node
+        In topological order; a node's index is its place here.
+    index_of : dict of onnx_ir.Node to int
+    why_host : dict of int to str
+        Nodes without a kernel, by index, and the reason.
+    read_sizes : dict of int to list of (int, int, str)
+        For nodes on the host (output, axis, symbol) of sizes that are read off their results.
+    """
+
+    opsets: dict[str, int]
+    inputs: list[ir.Value]
+    outputs: list[ir.Value]
+    infos: dict[ir.Value, Info] = field(default_factory=dict)
+    nodes: list[Node] = field(default_factory=list)
+    index_of: dict[ir.Node, int] = field(default_factory=dict)
+    why_host: dict[int, str] = field(default_factory=dict)
+    read_sizes: dict[int, list[tuple[int, int, str]]] = field(default_factory=dict)
 
 
 def refuse(node: Node, what: str, got: Any, expected: str) -> NoReturn:

@@ -1,166 +1,68 @@
 """Lowering: an optimized model becomes a program.
 
-Four walks over the nodes, in this order: shape rules (``graph.Info`` of every value), fusion
-groups (``fusion``), places of concatenated values (``placement``), and emission of steps by the
-operators' own lowerings (``ops``). Layout is not a phase of its own: tensors carry strides, each
-lowering asks for the order it needs, and a conversion is emitted once, where it is needed.
+Four walks over the nodes, in this order: shape rules (``shape_inference``), fusion groups
+(``fusion``), places of concatenated values (``placement``), and emission of steps by the operators'
+own lowerings (``ops``), which an ``assembler`` puts together. Layout is not a phase of its own:
+tensors carry strides, each lowering asks for the order it needs, and a conversion is emitted once,
+where it is needed.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from .. import InvalidModel
+from ..kernels.cpu.words import store_words
 from ..kernels.registry import Kernel
 from . import symbolic
+from .assembler import Assembler
 from .choices import Choices
 from .fusion import Group, find_groups
-from .graph import Info, Node, OnHost, dtype_name, known_array
+from .graph import Graph, Info, Node, OnHost
 from .ops import OPERATORS
-from .ops.registry import host_infos
-from .overwrites import Overwrites
+from .ops.movement import emit_copy
 from .placement import find_places
-from .program import (
-    ADDRESS,
-    ARENA,
-    HOST,
-    INPUT,
-    KERNEL,
-    OUTPUT,
-    RECORD,
-    VALUE,
-    WEIGHTS,
-    Check,
-    HostStep,
-    Port,
-    Program,
-    Step,
-    Stretch,
-    TensorSpec,
-)
+from .ports import add_ports, input_tensor
+from .program import ARENA, HOST, INPUT, OUTPUT, Program
+from .shape_inference import infer_shapes
 from .strips import find_chains, join
-from .symbolic import Dim, Expr, product
-from .validity import check_infos, check_node, naming
+from .symbolic import Dim, product
+from .tensors import (
+    Pending,
+    Record,
+    Tensor,
+    channels_last_order,
+    channels_last_strides,
+    contiguous_strides,
+    padded_pixels,
+    same_strides,
+)
+from .validity import naming
+
+_THREADS = symbolic.symbol("threads")
 
 
-@dataclass(eq=False)
-class Buffer:
-    """A piece of memory: its kind, size in bytes, and the times of first and last use.
+def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
+    """Lower an optimized model to a program.
 
-    Scratch memory of one step stays in cache and does not count as traffic.
+    Parameters
+    ----------
+    model : onnx_ir.Model
+        Topologically sorted, functions inlined.
+    options : dict, optional
+        See `Lowering`.
+
+    Raises
+    ------
+    InvalidModel, UnsupportedModel
+        Naming the node.
     """
-
-    kind: int
-    size: Dim
-    index: int
-    phase: int
-    first: int = 1 << 40
-    last: int = -1
-    is_scratch: bool = False
-
-
-@dataclass(eq=False)
-class Tensor:
-    """A value in memory; offset in bytes and strides in elements may be symbolic."""
-
-    buffer: Buffer
-    offset: Dim
-    dtype: str
-    shape: tuple[Dim, ...]
-    strides: tuple[Dim, ...]
-    name: str = ""
-
-    @property
-    def itemsize(self) -> int:
-        """Bytes of an element."""
-        return np.dtype(self.dtype).itemsize
-
-    @property
-    def size(self) -> Dim:
-        """Number of elements."""
-        return product(self.shape)
-
-    @property
-    def nbytes(self) -> Dim:
-        """Bytes of the elements."""
-        return self.size * self.itemsize
-
-    def view(
-        self, shape: Sequence[Dim], strides: Sequence[Dim], offset: Dim = 0, name: str = ""
-    ) -> Tensor:
-        """Return other elements of the same memory; ``offset`` in elements from this one."""
-        return Tensor(
-            self.buffer,
-            self.offset + offset * self.itemsize,
-            self.dtype,
-            tuple(shape),
-            tuple(strides),
-            name or self.name,
-        )
-
-
-_LINE = 64
-_PAGE = 1024
-"""Bytes between pixels that are better avoided, with multiples."""
-
-
-def contiguous_strides(shape: Sequence[Dim], order: Sequence[int] | None = None) -> tuple[Dim, ...]:
-    """Strides of a dense tensor whose axes lie in memory in ``order`` (outermost first)."""
-    axes = list(order) if order is not None else list(range(len(shape)))
-    strides: list[Dim] = [0] * len(shape)
-    step: Dim = 1
-    for axis in reversed(axes):
-        strides[axis] = step
-        step = step * shape[axis]
-    return tuple(strides)
-
-
-def channels_last_order(rank: int) -> tuple[int, ...]:
-    """Axes of (N, C, spatial...) with the channels innermost."""
-    return (0, *range(2, rank), 1)
-
-
-def same_strides(shape: Sequence[Dim], a: Sequence[Dim], b: Sequence[Dim]) -> bool:
-    """Tell whether two sets of strides reach the same elements (axes of size 1 do not count)."""
-    return all(x == y or n == 1 for n, x, y in zip(shape, a, b, strict=True))
-
-
-@dataclass(eq=False)
-class Record:
-    """Words that kernels are given: numbers, sizes, tensors, kernels, other records."""
-
-    fields: list[Any]
-    position: int = -1
-
-
-@dataclass
-class _Emitted:
-    steps: list[Step] = field(default_factory=list)
-    hosts: list[HostStep] = field(default_factory=list)
-    stretches: list[Stretch] = field(default_factory=list)
-    checks: list[Check] = field(default_factory=list)
-
-
-@dataclass(eq=False)
-class Pending:
-    """A step before it is placed; see `Lowering.step`."""
-
-    kernel: Kernel
-    outputs: Sequence[Tensor]
-    op_type: str
-    nodes: list[str]
-    flops: Dim
-    traffic: Dim
-    extra: Sequence[Tensor]
-    over: Sequence[Tensor]
-    fields: dict[str, Any]
+    return Lowering(infer_shapes(model), {"precision": "fp32", **(options or {})}).lower()
 
 
 class Lowering:
@@ -168,147 +70,54 @@ class Lowering:
 
     Parameters
     ----------
-    model : onnx_ir.Model
-        Topologically sorted, functions inlined.
+    graph : Graph
     options : dict
         ``precision``: ``"fp32"``, ``"strict"`` or ``"bf16_weights"``; ``choices``: forms of steps
         by the names of nodes (``choices``).
+
+    Attributes
+    ----------
+    infos : dict of onnx_ir.Value to Info
+        The graph's.
+    places : dict of onnx_ir.Value to (onnx_ir.Value, Dim)
+        For values that are only concatenated the root they lie in, and their first channel there.
     """
 
-    def __init__(self, model: ir.Model, options: dict[str, Any]) -> None:
-        self.model = model
+    def __init__(self, graph: Graph, options: dict[str, Any]) -> None:
+        self.graph = graph
+        self.infos = graph.infos
         self.options = options
         self.choices = Choices(options.get("choices", {}))
-        self.opsets = dict(model.graph.opset_imports or model.opset_imports)
-        self.code = symbolic.Code()
-        self.threads = symbolic.symbol("threads")
-        self.infos: dict[ir.Value, Info] = {}
-        self.nodes: list[Node] = []
-        self.index_of: dict[ir.Node, int] = {}
-        self.why_host: dict[int, str] = {}
-        self._defined: dict[int, list[tuple[int, int, str]]] = {}
-        self._buffers: list[Buffer] = []
-        self._overwrites = Overwrites()
+        self.places = find_places(graph)
+        self._program = Assembler()
         self._tensors: dict[ir.Value, Tensor] = {}
-        self._converted: dict[tuple[int, tuple[Dim, ...]], Tensor] = {}
-        self._weights: list[np.ndarray] = []
-        self._weight_bytes = 0
-        self._constants: dict[object, Tensor] = {}
-        self._specs: list[TensorSpec] = []
-        self._spec_index: dict[int, int] = {}
-        self._kept: list[Tensor] = []
-        self._kernels: dict[Any, int] = {}
-        self._words: list[int] = []
-        self._patches: list[tuple[int, int, Any, Any]] = []
-        self._out = _Emitted()
-        self._time = 0
-        self._phase = 0
-        self._start = 0
-        self._current: Node | None = None
-        self._group: Sequence[Node] = ()
+        self._reordered: dict[tuple[Any, ...], Tensor] = {}
+        # A constant's array is kept with its tensor: a freed address could be used again.
+        self._constants: dict[tuple[Any, ...], tuple[Tensor, np.ndarray]] = {}
+        self._nodes: Sequence[Node] = ()
         self._caught: list[Pending] | None = None
-        self.places: dict[ir.Value, tuple[ir.Value, Dim]] = {}
-        self._outputs: dict[ir.Value, int] = {}
-        self._given: set[Buffer] = set()
-
-    # --- shapes -------------------------------------------------------------------------------
-
-    def infer(self) -> None:
-        """Run the shape rules over all nodes."""
-        graph = self.model.graph
-        initializers = {value.name for value in graph.initializers.values()}
-        self._inputs = [v for v in graph.inputs if v.name not in initializers]
-        for value in self._inputs:
-            self.infos[value] = self._input_info(value)
-        for value in graph.initializers.values():
-            self.infos[value] = _constant_info(value)
-        for index, item in enumerate(graph):
-            node = Node(item, self.infos, self.opsets.get(item.domain, 1), index)
-            self._infer_node(node)
-            self.nodes.append(node)
-            self.index_of[item] = index
-        for position, value in enumerate(graph.outputs):
-            self._outputs.setdefault(value, position)
-
-    def _input_info(self, value: ir.Value) -> Info:
-        dtype = dtype_name(value.dtype)
-        if isinstance(value.type, ir.SequenceType | ir.OptionalType):
-            dtype = "object"
-        name = value.name or ""
-        if value.shape is None:
-            return Info(name, dtype, None)
-        dims: list[Dim] = []
-        for axis, dim in enumerate(value.shape):
-            if isinstance(dim, int) and dim >= 0:
-                dims.append(dim)
-                continue
-            label = (dim.value if isinstance(dim, ir.SymbolicDim) else None) or ""
-            # Names such as "?" are exporters' way of giving none.
-            dims.append(symbolic.symbol(label if label.strip("?-_ ") else f"{name}.{axis}"))
-        return Info(name, dtype, tuple(dims))
-
-    def _infer_node(self, node: Node) -> None:
-        operator = OPERATORS.get((node.ir.domain, node.op_type))
-        with naming(node):
-            check_node(node)
-        try:
-            if operator is None:
-                raise OnHost("no kernel for this operator yet")
-            if any(info is not None and info.dtype == "object" for info in node.inputs):
-                raise OnHost("an input is not a plain numeric tensor")
-            if operator.term is not None and not _is_finite(node):
-                raise OnHost("an attribute is not finite")
-            with naming(node):
-                node.infos = operator.infer(node)
-        except OnHost as reason:
-            node.infos = host_infos(node, self.opsets)
-            self.why_host[node.index] = str(reason)
-            self._fresh_symbols(node)
-        check_infos(node)
-        for value, info in zip(node.outputs, node.infos, strict=False):
-            self.infos[value] = info
-
-    def _fresh_symbols(self, node: Node) -> None:
-        """Give unknown dimensions of a host result a symbol, read off it at run time."""
-        defined = []
-        for position, info in enumerate(node.infos):
-            if not node.outputs[position].name:
-                info.shape = None  # not wanted: the operator gives nothing to read sizes off
-            if info.shape is None:
-                continue
-            dims = list(info.shape)
-            for axis, dim in enumerate(dims):
-                if isinstance(dim, int):
-                    continue
-                name = f"{node.name}:{position}.{axis}#{node.index}"
-                dims[axis] = symbolic.symbol(name)
-                defined.append((position, axis, name))
-            info.shape = tuple(dims)
-        self._defined[node.index] = defined
 
     # --- memory -------------------------------------------------------------------------------
 
-    def buffer(self, kind: int, size: Dim) -> Buffer:
-        """Create a buffer of a number of bytes."""
-        made = Buffer(kind, size, len(self._buffers), self._phase)
-        self._buffers.append(made)
-        return made
-
     def new(
-        self, shape: Sequence[Dim], dtype: str, order: Sequence[int] | None = None, name: str = ""
+        self,
+        shape: Sequence[Dim],
+        dtype: str,
+        order: Sequence[int] | None = None,
+        name: str = "",
+        kind: int = ARENA,
     ) -> Tensor:
-        """Create a dense tensor in the arena."""
-        own = tuple(shape)
-        size = product(own) * np.dtype(dtype).itemsize
-        strides = contiguous_strides(own, order)
-        return Tensor(self.buffer(ARENA, size), 0, dtype, own, strides, name)
+        """Create a dense tensor in a buffer of its own; a run brings that of an input."""
+        is_given = kind in (INPUT, HOST)
+        size = 0 if is_given else product(shape) * np.dtype(dtype).itemsize
+        strides = contiguous_strides(shape, order)
+        return Tensor(self._program.buffer(kind, size), 0, dtype, tuple(shape), strides, name)
 
     def workspace(self, bytes_per_thread: Dim) -> Tensor:
         """Create scratch memory of one step: so many bytes for each thread."""
-        size = (bytes_per_thread + 63) // 64 * 64 * self.threads
-        buffer = self.buffer(ARENA, size)
-        buffer.is_scratch = True
-        return Tensor(buffer, 0, "uint8", (size,), (1,))
+        made = self.new(((bytes_per_thread + 63) // 64 * 64 * _THREADS,), "uint8")
+        made.buffer.is_scratch = True
+        return made
 
     def output(self, node: Node, index: int = 0, order: Sequence[int] | None = None) -> Tensor:
         """Create the tensor of a node's output: its place in a concatenation, or a new one.
@@ -322,56 +131,37 @@ class Lowering:
             Axes in memory, outermost first; ONNX's order when not given.
         """
         value, info = node.outputs[index], node.infos[index]
+        shape = info.dims
+        is_plain = same_strides(shape, contiguous_strides(shape, order), contiguous_strides(shape))
         if value in self.places and order is not None:
-            root, offset = self.places[value]
-            whole = self._place_of(root)
-            tensor = whole.view(info.dims, whole.strides, offset * whole.strides[1], info.name)
-        elif value in self._outputs and self._is_plain(info.dims, order):
-            buffer = self.buffer(OUTPUT, product(info.dims) * np.dtype(info.dtype).itemsize)
-            strides = contiguous_strides(info.dims)
-            tensor = Tensor(buffer, 0, info.dtype, info.dims, strides, info.name)
+            root, channel = self.places[value]
+            whole = self._root(root)
+            tensor = whole.view(shape, whole.strides, channel * whole.strides[1], info.name)
+        elif value in self.graph.outputs and is_plain:
+            tensor = self.new(shape, info.dtype, name=info.name, kind=OUTPUT)
         else:
             tensor = self._new_value(info, order)
         self._tensors[value] = tensor
         return tensor
 
+    def _root(self, value: ir.Value) -> Tensor:
+        """Return the tensor that others have their places in."""
+        if value not in self._tensors:
+            info = self.infos[value]
+            self._tensors[value] = self._new_value(info, channels_last_order(info.rank))
+        return self._tensors[value]
+
     def _new_value(self, info: Info, order: Sequence[int] | None) -> Tensor:
-        """Create the tensor of a value; pixels a page apart get another distance.
-
-        Neighbouring pixels would compete for the same few lines of the first cache, and look to
-        the processor as if a load depended on the store before it.
-        """
-        shape = info.dims
-        bytes_ = shape[1] * np.dtype(info.dtype).itemsize if len(shape) > 2 else 0
-        pixels = product(shape[2:])
-        if order != channels_last_order(len(shape)) or not isinstance(bytes_, int):
-            return self.new(shape, info.dtype, order, info.name)
-        if not bytes_ or bytes_ % _PAGE or pixels == 1:
-            return self.new(shape, info.dtype, order, info.name)
-        wide = (shape[0], shape[1] + _LINE // np.dtype(info.dtype).itemsize, *shape[2:])
-        made = self.new(wide, info.dtype, order, info.name)
-        return made.view(shape, made.strides)
-
-    def _is_plain(self, shape: Sequence[Dim], order: Sequence[int] | None) -> bool:
-        strides = contiguous_strides(shape, order)
-        return same_strides(shape, strides, contiguous_strides(shape))
-
-    def _place_of(self, root: ir.Value) -> Tensor:
-        if root not in self._tensors:
-            info = self.infos[root]
-            self._tensors[root] = self._new_value(info, channels_last_order(info.rank))
-        return self._tensors[root]
+        if order != channels_last_order(info.rank):
+            return self.new(info.dims, info.dtype, order, info.name)
+        room = padded_pixels(info.dims, np.dtype(info.dtype).itemsize)
+        made = self.new(room, info.dtype, order, info.name)
+        return made.view(info.dims, made.strides)
 
     def set(self, node: Node, tensor: Tensor, index: int = 0) -> None:
         """Let a node's output be a view that needs no step."""
         tensor.name = node.infos[index].name
         self._tensors[node.outputs[index]] = tensor
-
-    def is_whole(self, tensor: Tensor) -> bool:
-        """Tell whether a tensor fills its memory densely, in whatever order."""
-        axes = sorted(range(len(tensor.shape)), key=lambda a: tensor.strides[a] == 1)
-        dense = contiguous_strides(tensor.shape, axes)
-        return same_strides(tensor.shape, dense, tensor.strides)
 
     def is_placed(self, value: ir.Value) -> bool:
         """Tell whether a value already lies where it is needed."""
@@ -396,36 +186,23 @@ class Lowering:
         """Store an array with the weights; equal objects are stored once."""
         key = (array.__array_interface__["data"][0], array.shape, array.strides, str(array.dtype))
         if array.size and key in self._constants:
-            return self._constants[key]
+            return self._constants[key][0]
         dense = np.ascontiguousarray(array).reshape(array.shape)
         if dense.dtype == np.bool_:
             dense = dense.view(np.uint8)
-        buffer = self.buffer(WEIGHTS, dense.nbytes)
-        offset = self._weight_bytes
-        self._weight_bytes += -(-dense.nbytes // 64) * 64
-        self._weights.append(dense)
-        dtype = str(array.dtype)
+        buffer, first = self._program.store(dense)
         strides = contiguous_strides(dense.shape)
-        tensor = Tensor(buffer, offset, dtype, dense.shape, strides, name)
-        # The caller's array is kept with its tensor: a freed address could be used again.
-        tensor.source = array  # type: ignore[attr-defined]
-        self._constants[key] = tensor
+        tensor = Tensor(buffer, first, str(array.dtype), dense.shape, strides, name)
+        self._constants[key] = tensor, array
         return tensor
 
     def _store_known(self, info: Info) -> Tensor:
-        from ..kernels.cpu.words import store_words
-
         tensor = self.new(info.dims, info.dtype, name=info.name)
-        words = Record([0, *info.sizes()])
+        sizes = info.sizes()
         self.step(
-            store_words,
-            outputs=[tensor],
-            op_type="Shape",
-            y=tensor,
-            itemsize=tensor.itemsize,
-            count=len(words.fields) - 1,
-            words=words,
-        )
+            store_words, outputs=[tensor], op_type="Shape", y=tensor, itemsize=tensor.itemsize,
+            count=len(sizes), words=Record([0, *sizes]),
+        )  # fmt: skip
         return tensor
 
     def ordered(self, tensor: Tensor, order: Sequence[int] | None = None) -> Tensor:
@@ -433,47 +210,22 @@ class Lowering:
         strides = contiguous_strides(tensor.shape, order)
         if same_strides(tensor.shape, tensor.strides, strides):
             return tensor.view(tensor.shape, strides)
-        return self._convert(tensor, strides)
+        key = (tensor.buffer, tensor.offset, tensor.shape, tensor.strides, strides)
+        if key not in self._reordered:
+            dense = self.new(tensor.shape, tensor.dtype, order, tensor.name)
+            emit_copy(self, tensor, dense, "Reorder")
+            self._reordered[key] = dense
+        return self._reordered[key]
 
     def channels_last(self, tensor: Tensor) -> Tensor:
         """Return the tensor with channels of stride 1 and spatial axes in their usual order.
 
         The pixels may be further apart than the channels need: concatenated buffers are.
         """
-        shape, strides = tensor.shape, list(tensor.strides)
-        last = len(shape) - 1
-        if shape[1] == 1:
-            strides[1] = 1
-        steps: Dim = strides[last]
-        for axis in range(last - 1, 1, -1):
-            steps = steps * shape[axis + 1]
-            if shape[axis] == 1:
-                strides[axis] = steps
-            elif strides[axis] != steps:
-                return self.ordered(tensor, channels_last_order(len(shape)))
-            steps = strides[axis]
-        if all(n == 1 for n in shape[2:]):
-            strides[2:] = contiguous_strides(shape, channels_last_order(len(shape)))[2:]
-        if strides[1] == 1:
-            return tensor.view(shape, strides)
-        return self.ordered(tensor, channels_last_order(len(shape)))
-
-    def _convert(self, tensor: Tensor, strides: tuple[Dim, ...]) -> Tensor:
-        key = (id(tensor.buffer), (tensor.offset, *tensor.shape, *tensor.strides, *strides))
-        if key not in self._converted:
-            dense = Tensor(
-                self.buffer(ARENA, tensor.nbytes), 0, tensor.dtype, tensor.shape, strides,
-                tensor.name,
-            )  # fmt: skip
-            self.copy(tensor, dense, "Reorder")
-            self._converted[key] = dense
-        return self._converted[key]
-
-    def copy(self, source: Tensor, target: Tensor, op_type: str = "Copy") -> None:
-        """Emit a step that copies elements; both tensors have the same shape."""
-        from .ops.movement import emit_copy
-
-        emit_copy(self, source, target, op_type)
+        strides = channels_last_strides(tensor.shape, tensor.strides)
+        if strides is not None:
+            return tensor.view(tensor.shape, strides)
+        return self.ordered(tensor, channels_last_order(len(tensor.shape)))
 
     # --- steps --------------------------------------------------------------------------------
 
@@ -514,12 +266,12 @@ class Lowering:
         if set(fields) != set(kernel.fields):
             wrong = sorted(set(fields) ^ set(kernel.fields))
             raise TypeError(f"{kernel.ref}: fields differ: {wrong}")
-        nodes = nodes or self._group or ([self._current] if self._current else [])
+        nodes = nodes or self._nodes
         op_type = op_type or "+".join(node.op_type for node in nodes)
         names = [node.name for node in nodes]
         step = Pending(kernel, outputs, op_type, names, flops, traffic, extra, over, fields)
         if self._caught is None:
-            self._place(step)
+            self._program.place(step)
         else:
             self._caught.append(step)
 
@@ -527,6 +279,82 @@ class Lowering:
     def is_catching(self) -> bool:
         """Tell whether steps are caught, perhaps to be run on a part of their rows at a time."""
         return self._caught is not None
+
+    def check(self, left: Dim, right: Dim, message: str, broadcast: bool = False) -> None:
+        """Demand at run time that two sizes are equal (or, broadcasting, that left is 1)."""
+        if isinstance(left, int) and isinstance(right, int):
+            if left != right and not (broadcast and left == 1):
+                raise InvalidModel(f"{message}: {left} and {right}")
+        elif left != right:
+            self._program.check(left, right, broadcast, message)
+
+    def check_some(self, count: Dim, wanted: Dim, message: str) -> None:
+        """Demand that there is something to make results of, if results are wanted at all."""
+        empty = symbolic.maximum(0, 1 - count)
+        self.check(empty * wanted, 0, f"{message} of nothing, in number")
+
+    # --- emission -----------------------------------------------------------------------------
+
+    def lower(self) -> Program:
+        """Lower the graph; see `lower`."""
+        for value in self.graph.inputs:
+            self._tensors[value] = input_tensor(self, self.infos[value])
+        groups = find_groups(self.graph)
+        chains = find_chains(self.graph, groups, self.places)
+        for node in self.graph.nodes:
+            chain = chains.get(node.index)
+            if chain is None:
+                self._emit(node, groups.get(node.index))
+            elif chain[-1].last is node and not self._emit_chain(chain):
+                for group in chain:
+                    self._emit(group.last, group)
+        self.choices.check()
+        add_ports(self, self._program)
+        host = {self.graph.nodes[i].name: why for i, why in self.graph.why_host.items()}
+        return self._program.finish({"host": host, "forms": self.choices.offered, **self.options})
+
+    def _emit(self, node: Node, group: Group | None) -> None:
+        """Emit a node, or the group whose last node it is."""
+        if group is not None and group.last is not node:
+            return
+        if node.index in self.graph.why_host:
+            self._emit_host(node)
+            return
+        if all(info.known is not None for info in node.infos):
+            return
+        self._nodes = group.nodes if group is not None else [node]
+        made = self._made()
+        try:
+            with naming(node):
+                if group is not None:
+                    group.emit(self)
+                else:
+                    OPERATORS[node.ir.domain, node.op_type].lower(self, node)
+        except OnHost as reason:
+            self._take_back(*made)
+            gated = [group.gate.product] if group is not None and group.gate else []
+            for member in (*gated, *self._nodes):
+                self.graph.why_host[member.index] = str(reason)
+                self._emit_host(member)
+        self._nodes = ()
+
+    def _emit_chain(self, chain: Sequence[Group]) -> bool:
+        """Emit groups that may run joined; False when one of them has no kernel."""
+        made = self._made()
+        try:
+            with self._catching() as steps:
+                for group in chain:
+                    self._nodes = group.nodes
+                    with naming(group.last):
+                        group.emit(self)
+        except OnHost:
+            self._take_back(*made)
+            return False
+        finally:
+            self._nodes = ()
+        for step in join(self, steps):
+            self._program.place(step)
+        return True
 
     @contextmanager
     def _catching(self) -> Iterator[list[Pending]]:
@@ -537,351 +365,33 @@ class Lowering:
         finally:
             self._caught = None
 
-    def _place(self, step: Pending) -> None:
-        record = Record(words_of(step.kernel, step.fields))
-        used: list[Tensor] = [*step.outputs, *step.extra]
-        position = self._place_record(record, used)
-        for tensor in used:
-            self._touch(tensor)
-        self._overwrites.allow(self._time, step.outputs[0], step.over, used)
-        layout = "channels_last" if _is_channels_last(step.outputs[0]) else "plain"
-        bytes_ = (t.nbytes for t in _distinct(used) if not t.buffer.is_scratch)
-        self._out.steps.append(
-            Step(
-                self._kernel_index(step.kernel),
-                position,
-                step.nodes[-1] if step.nodes else step.outputs[0].name,
-                step.op_type,
-                step.nodes,
-                [self._spec(tensor) for tensor in step.outputs],
-                layout,
-                self.code.slot(step.flops),
-                self.code.slot(step.traffic or sum_dims(bytes_)),
-            )
-        )
-        self._time += 1
+    def _made(self) -> tuple[int, int, int]:
+        """Return how much there is, for `_take_back`."""
+        return self._program.step_count, len(self._tensors), len(self._reordered)
 
-    def _kernel_index(self, kernel: Kernel) -> int:
-        return self._kernels.setdefault(kernel.ref, len(self._kernels))
-
-    def _place_record(self, record: Record, used: list[Tensor]) -> int:
-        """Write a record and those it points to into the words; lists the tensors it uses."""
-        for item in record.fields:
-            if isinstance(item, Record) and item.position < 0:
-                self._place_record(item, used)
-        record.position = len(self._words)
-        for item in record.fields:
-            word = len(self._words)
-            self._words.append(0)
-            if isinstance(item, Tensor):
-                used.append(item)
-                self._patches.append((word, ADDRESS, item.buffer, item.offset))
-            elif isinstance(item, Record):
-                self._patches.append((word, RECORD, item.position, 0))
-            elif isinstance(item, Kernel):
-                self._patches.append((word, KERNEL, self._kernel_index(item), 0))
-            elif isinstance(item, Expr):
-                self._patches.append((word, VALUE, item, 0))
-            elif item is not None:
-                self._words[word] = int(item)
-        return record.position
-
-    def _touch(self, tensor: Tensor) -> None:
-        buffer = tensor.buffer
-        buffer.first = min(buffer.first, self._time)
-        buffer.last = max(buffer.last, self._time)
-
-    def _spec(self, tensor: Tensor) -> int:
-        if id(tensor) not in self._spec_index:
-            slot = self.code.slot
-            self._kept.append(tensor)
-            self._spec_index[id(tensor)] = len(self._specs)
-            self._specs.append(
-                TensorSpec(
-                    tensor.buffer.index,
-                    slot(tensor.offset),
-                    tensor.dtype,
-                    [slot(dim) for dim in tensor.shape],
-                    [slot(stride) for stride in tensor.strides],
-                    tensor.name,
-                )
-            )
-        return self._spec_index[id(tensor)]
-
-    def check(self, left: Dim, right: Dim, message: str, broadcast: bool = False) -> None:
-        """Demand at run time that two sizes are equal (or, broadcasting, that left is 1)."""
-        if isinstance(left, int) and isinstance(right, int):
-            if left != right and not (broadcast and left == 1):
-                raise InvalidModel(f"{message}: {left} and {right}")
-        elif left != right:
-            slot = self.code.slot
-            self._out.checks.append(Check(slot(left), slot(right), broadcast, message, self._phase))
-
-    def check_some(self, count: Dim, wanted: Dim, message: str) -> None:
-        """Demand that there is something to make results of, if results are wanted at all."""
-        empty = symbolic.maximum(0, 1 - count)
-        self.check(empty * wanted, 0, f"{message} of nothing, in number")
-
-    # --- host ---------------------------------------------------------------------------------
+    def _take_back(self, steps: int, tensors: int, reordered: int) -> None:
+        """Forget steps, and the values they compute, when one shows that there is no kernel."""
+        self._program.take_back(steps)
+        # What was entered last goes first.
+        while len(self._tensors) > tensors:
+            self._tensors.popitem()
+        while len(self._reordered) > reordered:
+            self._reordered.popitem()
 
     def _emit_host(self, node: Node) -> None:
         from .host import HostOp
 
-        operator = HostOp(node.ir, self.opsets)
+        operator = HostOp(node.ir, self.graph.opsets)
         inputs = [None if value is None else self.tensor(value) for value in node.values]
         outer = {value.name: value for value in self.infos}
         captured = {name: self.tensor(outer[name]) for name in operator.captured_names}
-        for tensor in [*inputs, *captured.values()]:
-            if tensor is not None:
-                self._touch(tensor)
+        read_sizes = self.graph.read_sizes.get(node.index, [])
+        if read_sizes:
+            self._program.open_phase()
         outputs = []
-        defined = self._defined.get(node.index, [])
-        if defined:
-            self._phase += 1
         for value, info in zip(node.outputs, node.infos, strict=True):
-            shape = info.shape or ()
             dtype = info.dtype if info.shape is not None else "object"
-            buffer = self.buffer(HOST, 0)
-            strides = contiguous_strides(shape)
-            self._tensors[value] = Tensor(buffer, 0, dtype, shape, strides, info.name)
-            outputs.append(self._spec(self._tensors[value]) if value.name else -1)
-        symbols = []
-        for position, axis, name in defined:
-            self.code.slot(symbolic.symbol(name))
-            symbols.append((position, axis, self.code.symbols.index(name)))
-        self._out.hosts.append(
-            HostStep(
-                operator.to_bytes(),
-                node.name,
-                node.op_type,
-                [-1 if tensor is None else self._spec(tensor) for tensor in inputs],
-                outputs,
-                {name: self._spec(tensor) for name, tensor in captured.items()},
-                symbols,
-            )
-        )
-        steps = len(self._out.steps)
-        self._out.stretches.append(Stretch(self._start, steps, len(self._out.hosts) - 1))
-        self._start = steps
-        self._time += 1
-
-    # --- the whole ----------------------------------------------------------------------------
-
-    def lower(self) -> Program:
-        """Lower the model.
-
-        Raises
-        ------
-        InvalidModel, UnsupportedModel
-            Naming the node.
-        """
-        self.infer()
-        groups = find_groups(self)
-        self.places = find_places(self)
-        for value in self._inputs:
-            self._tensors[value] = self._input_tensor(value)
-        chains = find_chains(self, groups)
-        for node in self.nodes:
-            chain = chains.get(node.index)
-            if chain is None:
-                self._emit(node, groups)
-            elif chain[-1].last is node and not self._emit_chain(chain):
-                for group in chain:
-                    self._emit(group.last, groups)
-        self.choices.check()
-        ports = [self._output_port(value) for value in self.model.graph.outputs]
-        self._out.stretches.append(Stretch(self._start, len(self._out.steps)))
-        return self._finish(ports)
-
-    def _emit(self, node: Node, groups: dict[int, Group]) -> None:
-        group = groups.get(node.index)
-        if group is not None and group.last is not node:
-            return
-        if node.index in self.why_host:
-            self._emit_host(node)
-            return
-        if all(info.known is not None for info in node.infos):
-            return
-        self._current = node
-        self._group = group.nodes if group is not None else (node,)
-        made = len(self._out.steps), len(self._tensors), len(self._converted)
-        try:
-            with naming(node):
-                if group is not None:
-                    group.emit(self)
-                else:
-                    OPERATORS[node.ir.domain, node.op_type].lower(self, node)
-        except OnHost as reason:
-            self._take_back(*made)
-            product = [group.gate.product] if group is not None and group.gate else []
-            for member in (*product, *self._group):
-                self.why_host[member.index] = str(reason)
-                self._emit_host(member)
-        self._current, self._group = None, ()
-
-    def _emit_chain(self, chain: Sequence[Group]) -> bool:
-        """Emit groups that may run joined; False when one of them has no kernel."""
-        made = len(self._out.steps), len(self._tensors), len(self._converted)
-        try:
-            with self._catching() as steps:
-                for group in chain:
-                    self._current, self._group = group.last, group.nodes
-                    with naming(group.last):
-                        group.emit(self)
-        except OnHost:
-            self._take_back(*made)
-            return False
-        finally:
-            self._current, self._group = None, ()
-        for step in join(self, steps):
-            self._place(step)
-        return True
-
-    def _take_back(self, steps: int, tensors: int, converted: int) -> None:
-        """Forget steps, and the values they compute, when one shows that there is no kernel."""
-        del self._out.steps[steps:]
-        # What was entered last goes first.
-        while len(self._tensors) > tensors:
-            self._tensors.popitem()
-        while len(self._converted) > converted:
-            self._converted.popitem()
-
-    def _input_tensor(self, value: ir.Value) -> Tensor:
-        info = self.infos[value]
-        if info.shape is None or info.dtype == "object":
-            return Tensor(self.buffer(HOST, 0), 0, "object", (), (), info.name)
-        strides = contiguous_strides(info.dims)
-        return Tensor(self.buffer(INPUT, 0), 0, info.dtype, info.dims, strides, info.name)
-
-    def _output_port(self, value: ir.Value) -> Port:
-        tensor = self.tensor(value)
-        info = self.infos[value]
-        if tensor.buffer.kind != HOST and (
-            tensor.buffer.kind != OUTPUT
-            or value not in self._outputs
-            or self._shares_output(value, tensor)
-        ):
-            buffer = self.buffer(OUTPUT, tensor.nbytes)
-            strides = contiguous_strides(info.dims)
-            target = Tensor(buffer, 0, tensor.dtype, tensor.shape, strides, info.name)
-            self.copy(tensor, target, "Output")
-            tensor = target
-        dims = [d if isinstance(d, int) else repr(d) for d in info.shape or ()]
-        declared = None if info.shape is None else dims
-        return Port(info.name, info.dtype, declared, self._spec(tensor))  # type: ignore[arg-type]
-
-    def _shares_output(self, value: ir.Value, tensor: Tensor) -> bool:
-        """Tell whether another output already owns this memory, or it is only a part of it."""
-        taken = tensor.buffer in self._given
-        self._given.add(tensor.buffer)
-        strides = contiguous_strides(tensor.shape)
-        dense = tensor.offset == 0 and same_strides(tensor.shape, tensor.strides, strides)
-        return taken or not dense or tensor.buffer.size != tensor.nbytes
-
-    def _input_port(self, value: ir.Value) -> Port:
-        info = self.infos[value]
-        tensor = self._spec(self._tensors[value])
-        kind = "tensor" if info.dtype != "object" else "object"
-        if value.dtype == ir.DataType.STRING and isinstance(value.type, ir.TensorType):
-            kind = "string"
-        if info.shape is None:
-            return Port(info.name, info.dtype, None, tensor, kind=kind)
-        symbols, dims = [], []
-        for dim in info.shape:
-            name = None if isinstance(dim, int) else repr(dim)
-            dims.append(dim if isinstance(dim, int) else name)
-            if name is not None:
-                self.code.slot(dim)
-            symbols.append(-1 if name is None else self.code.symbols.index(name))
-        return Port(info.name, info.dtype, dims, tensor, symbols, kind=kind)
-
-    def _finish(self, outputs: list[Port]) -> Program:
-        inputs = [self._input_port(value) for value in self._inputs]
-        self._overwrites.settle()
-        for spec in self._specs:
-            spec.buffer = self._overwrites.place(self._buffers[spec.buffer]).index
-        patches = self._final_patches()
-        slot = self.code.slot
-        buffers = [[b.kind, slot(b.size), b.first, b.last, b.phase] for b in self._buffers]
-        tables = (np.array(rows, np.int64) for rows in (buffers, self._words, patches))
-        buffer_table, words, patch_table = tables
-        code = np.array(self.code.instructions, np.int64).reshape(-1, 3)
-        return Program(
-            inputs, outputs, self.code.symbols, self._specs, list(self._kernels),
-            self._out.steps, self._out.hosts, self._out.stretches, self._out.checks,
-            self._metadata(), code, buffer_table.reshape(-1, 5), words, patch_table.reshape(-1, 4),
-            self._weight_blob(),
-        )  # fmt: skip
-
-    def _final_patches(self) -> list[tuple[int, int, int, int]]:
-        slot = self.code.slot
-        done = []
-        for word, kind, a, b in self._patches:
-            if kind == VALUE:
-                done.append((word, kind, slot(a), 0))
-            elif kind == ADDRESS:
-                done.append((word, kind, self._overwrites.place(a).index, slot(b)))
-            else:
-                done.append((word, kind, a, b))
-        return done
-
-    def _weight_blob(self) -> np.ndarray:
-        blob = np.zeros(self._weight_bytes, np.uint8)
-        at = 0
-        for array in self._weights:
-            blob[at : at + array.nbytes] = array.reshape(-1).view(np.uint8)
-            at += -(-array.nbytes // 64) * 64
-        self._weights.clear()
-        return blob
-
-    def _metadata(self) -> dict[str, Any]:
-        host = {self.nodes[i].name: why for i, why in self.why_host.items()}
-        return {"host": host, "forms": self.choices.offered, **self.options}
-
-
-def _is_finite(node: Node) -> bool:
-    """Tell whether all attributes can be written as literals of the pointwise language."""
-    floats = [a.value for a in node.ir.attributes.values() if a.type == ir.AttributeType.FLOAT]
-    return all(np.isfinite(value) for value in floats)
-
-
-def words_of(kernel: Kernel, fields: Mapping[str, Any]) -> list[Any]:
-    """Values of a kernel's record in order; floats as bits."""
-    return [_bits(fields[f]) if f in kernel.floats else fields[f] for f in kernel.fields]
-
-
-def _bits(value: Any) -> Any:
-    return struct.unpack("<q", struct.pack("<d", float(value)))[0]
-
-
-def _is_channels_last(tensor: Tensor) -> bool:
-    return len(tensor.shape) > 2 and tensor.strides[1] == 1 and tensor.strides[-1] != 1
-
-
-def _distinct(tensors: Sequence[Tensor]) -> list[Tensor]:
-    return list({(id(t.buffer), t.offset): t for t in tensors}.values())
-
-
-def sum_dims(dims: Any) -> Dim:
-    """Sum of dimensions."""
-    total: Dim = 0
-    for dim in dims:
-        total = total + dim
-    return total
-
-
-def _constant_info(value: ir.Value) -> Info:
-    array = value.const_value
-    if array is None:
-        raise InvalidModel(f"initializer {value.name!r} has no data")
-    dtype = dtype_name(array.dtype)
-    shape = tuple(int(dim) for dim in array.shape.numpy())
-    info = Info(value.name or "", dtype, shape, constant=array)
-    if dtype in ("int64", "int32") and product(shape) <= 256:  # type: ignore[operator]
-        info.known = known_array([int(v) for v in info.array().reshape(-1)], shape)
-    return info
-
-
-def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
-    """Lower an optimized model to a program; see :class:`Lowering`."""
-    return Lowering(model, {"precision": "fp32", **(options or {})}).lower()
+            tensor = self.new(info.shape or (), dtype, name=info.name, kind=HOST)
+            self._tensors[value] = tensor
+            outputs.append(tensor if value.name else None)
+        self._program.place_host(node, operator.to_bytes(), inputs, outputs, captured, read_sizes)

@@ -8,12 +8,9 @@ both buffers become one, so that less memory is held and written lines are in ca
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from .program import ARENA
-
-if TYPE_CHECKING:
-    from .lowering import Buffer, Tensor
+from .tensors import Buffer, Tensor
 
 
 class Overwrites:

@@ -7,15 +7,11 @@ buffer, and each concatenation is a view of its first channels.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import onnx_ir as ir
 
-from .graph import Node
+from .graph import Graph, Node
+from .ops.registry import OPERATORS
 from .symbolic import Dim
-
-if TYPE_CHECKING:
-    from .lowering import Lowering
 
 # Operators whose lowering asks for its output with ``order=channels_last`` and takes strides.
 _WRITERS = frozenset(
@@ -32,16 +28,16 @@ _WRITERS = frozenset(
 )
 
 
-def find_places(low: Lowering) -> dict[ir.Value, tuple[ir.Value, Dim]]:
+def find_places(graph: Graph) -> dict[ir.Value, tuple[ir.Value, Dim]]:
     """Return for each placed value the root it lies in and its first channel there."""
-    producers = {value: node for node in low.nodes for value in node.outputs}
+    producers = {value: node for node in graph.nodes for value in node.outputs}
     spatial: dict[ir.Value, bool] = {}
-    for node in low.nodes:
+    for node in graph.nodes:
         for value in node.outputs:
             spatial[value] = _is_spatial(node, spatial)
     places: dict[ir.Value, tuple[ir.Value, Dim]] = {}
-    for node in reversed(low.nodes):
-        if node.op_type != "Concat" or not _along_channels(low, node):
+    for node in reversed(graph.nodes):
+        if node.op_type != "Concat" or not _along_channels(graph, node):
             continue
         result = node.outputs[0]
         if result.is_graph_output() or not spatial[result]:
@@ -51,14 +47,12 @@ def find_places(low: Lowering) -> dict[ir.Value, tuple[ir.Value, Dim]]:
             fresh = value not in places and not value.is_graph_output()
             if fresh and node.values.count(value) == 1 and value in producers and spatial[value]:
                 places[value] = (root, offset)
-            offset = offset + low.infos[value].dims[1]
+            offset = offset + graph.infos[value].dims[1]
     return places
 
 
 def _is_spatial(node: Node, spatial: dict[ir.Value, bool]) -> bool:
     """Tell whether a node's result will be channels last and strided output is possible."""
-    from .ops.registry import OPERATORS
-
     if not node.infos or node.infos[0].shape is None or node.infos[0].rank != 4:
         return False
     if node.infos[0].dtype != "float32":
@@ -79,8 +73,8 @@ def _is_spatial(node: Node, spatial: dict[ir.Value, bool]) -> bool:
     return False
 
 
-def _along_channels(low: Lowering, node: Node) -> bool:
+def _along_channels(graph: Graph, node: Node) -> bool:
     info = node.infos[0]
-    if node.index in low.why_host or info.shape is None or info.rank != 4:
+    if node.index in graph.why_host or info.shape is None or info.rank != 4:
         return False
     return info.dtype == "float32" and node.attribute("axis", 1) in (1, -3)

@@ -10,34 +10,41 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from ..kernels.cpu.strips import PLACES, STRIP_BYTES, strips
 from ..kernels.target import L2_BYTES
 from .program import ARENA
-from .symbolic import Dim
+from .symbolic import Dim, sum_dims
+from .tensors import Pending, Record, Tensor, words_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
     from .fusion import Group
-    from .graph import Node
-    from .lowering import Lowering, Pending, Record
+    from .graph import Graph, Node
+    from .lowering import Lowering
 
 _STAGES = ("convolve", "depthwise")
 # Measured with 32 MiB of third-level cache: what fits there costs no more than the strips do.
 _LARGE_BYTES = 6 * L2_BYTES
 
 
-def find_chains(low: Lowering, groups: dict[int, Group]) -> dict[int, list[Group]]:
-    """Find the chains; each is given for the last node of each of its groups, by index."""
+def find_chains(
+    graph: Graph, groups: dict[int, Group], placed: Collection[ir.Value]
+) -> dict[int, list[Group]]:
+    """Find the chains; each is given for the last node of each of its groups, by index.
+
+    Values that are ``placed`` lie in a concatenated buffer, which is read by others too.
+    """
     chains: dict[int, list[Group]] = {}
-    for node in low.nodes:
+    for node in graph.nodes:
         group = groups.get(node.index)
         if group is None or group.head is not node or not _is_depthwise(node):
             continue
-        before = _producer(low, groups, node.values[0])  # type: ignore[arg-type]
-        after = _consumer(low, groups, group.last.outputs[0])
+        before = _producer(graph, groups, placed, node.values[0])  # type: ignore[arg-type]
+        after = _consumer(graph, groups, placed, group.last.outputs[0])
         chain = [part for part in (before, group, after) if part is not None]
         free = not any(part.last.index in chains for part in chain)
         if len(chain) > 1 and free:
@@ -56,25 +63,29 @@ def _is_depthwise(node: Node) -> bool:
     return weights[1] == 1 and weights[0] == node.attribute("group", 1) != 1
 
 
-def _is_read_once(low: Lowering, value: ir.Value) -> bool:
-    return len(value.uses()) == 1 and not value.is_graph_output() and value not in low.places
+def _is_read_once(value: ir.Value, placed: Collection[ir.Value]) -> bool:
+    return len(value.uses()) == 1 and not value.is_graph_output() and value not in placed
 
 
-def _producer(low: Lowering, groups: dict[int, Group], value: ir.Value) -> Group | None:
+def _producer(
+    graph: Graph, groups: dict[int, Group], placed: Collection[ir.Value], value: ir.Value
+) -> Group | None:
     """Group of the convolution that makes a value, if it does so for one reader only."""
     made_by = value.producer()
-    group = groups.get(low.index_of.get(made_by, -1)) if made_by is not None else None
-    if group is None or group.last.outputs[0] is not value or not _is_read_once(low, value):
+    group = groups.get(graph.index_of.get(made_by, -1)) if made_by is not None else None
+    if group is None or group.last.outputs[0] is not value or not _is_read_once(value, placed):
         return None
     return group if _is_image_convolution(group.head) and not _is_depthwise(group.head) else None  # type: ignore[arg-type]
 
 
-def _consumer(low: Lowering, groups: dict[int, Group], value: ir.Value) -> Group | None:
+def _consumer(
+    graph: Graph, groups: dict[int, Group], placed: Collection[ir.Value], value: ir.Value
+) -> Group | None:
     """Group of the 1 x 1 convolution that is a value's only reader."""
-    if not _is_read_once(low, value):
+    if not _is_read_once(value, placed):
         return None
     (use,) = value.uses()
-    group = groups.get(low.index_of.get(use.node, -1))
+    group = groups.get(graph.index_of.get(use.node, -1))
     head = None if group is None else group.head
     if not _is_image_convolution(head) or head.ir is not use.node or use.idx != 0:  # type: ignore[union-attr]
         return None
@@ -99,21 +110,16 @@ def _joined(low: Lowering, steps: list[Pending]) -> Pending:
     stages = [word for step in steps for word in _stage(step, between)]
     space = (STRIP_BYTES + _bytes_for_one_row(steps) + 63) // 64 * 64
     last = steps[-1]
-    from .lowering import Record
-
     fields = {
         "images": last.fields["images"], "out_height": last.fields["out_height"],
         "count": len(steps), "stages": Record(stages),
         "workspace": low.workspace(space), "workspace_bytes": space,
     }  # fmt: skip
-    flops: Dim = 0
-    for step in steps:
-        flops = flops + step.flops
     return dataclasses.replace(
         last,
         kernel=strips,
         fields=fields,
-        flops=flops,
+        flops=sum_dims(step.flops for step in steps),
         over=(),
         op_type="+".join(step.op_type for step in steps),
         nodes=[name for step in steps for name in step.nodes],
@@ -152,8 +158,6 @@ def _bytes_for_one_row(steps: list[Pending]) -> Dim:
 
 def _stage(step: Pending, between: list[Any]) -> list[Any]:
     """Words of a stage: kernel, record, its length, and where the record has what changes."""
-    from .lowering import Record, words_of
-
     kernel = step.kernel
     fields = {**step.fields}
     for name in ("x", "y"):
@@ -167,8 +171,6 @@ def _stage(step: Pending, between: list[Any]) -> list[Any]:
 
 def _without(record: Record, between: list[Any]) -> Record:
     """Return an epilogue's record without addresses of what has no place in memory any more."""
-    from .lowering import Record, Tensor
-
     return Record(
         [None if isinstance(f, Tensor) and f.buffer in between else f for f in record.fields]
     )

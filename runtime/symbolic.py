@@ -194,6 +194,14 @@ def product(dims: Iterable[Dim]) -> Dim:
     return total
 
 
+def sum_dims(dims: Iterable[Dim]) -> Dim:
+    """Sum of dimensions; 0 for none."""
+    total: Dim = 0
+    for dim in dims:
+        total = total + dim
+    return total
+
+
 def evaluate(value: Dim, sizes: Mapping[str, int]) -> int:
     """Value of an expression for given sizes; the reference for the compiled evaluation."""
     if isinstance(value, int):
@@ -236,6 +244,11 @@ class Code:
         if value not in self._slots:
             self._slots[value] = self._emit(value)
         return self._slots[value]
+
+    def symbol(self, name: str) -> int:
+        """Return the index of a symbol, which gets a slot, too."""
+        self.slot(symbol(name))
+        return self.symbols.index(name)
 
     def _instruction(self, name: str, a: int, b: int) -> int:
         key = (OPERATIONS.index(name), a, b)

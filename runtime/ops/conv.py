@@ -15,6 +15,7 @@ from ...kernels.cpu.depthwise import depthwise
 from ...kernels.cpu.window import MAX_TAPS, columns_for
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, maximum, product
+from ..tensors import Tensor
 from . import epilogue as endings
 from . import winograd
 from .forms import choose_form
@@ -24,7 +25,7 @@ from .tiles import tiles_for
 
 if TYPE_CHECKING:
     from ..fusion import Group
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 
 def auto_pads(

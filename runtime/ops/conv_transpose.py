@@ -11,13 +11,14 @@ import numpy as np
 
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim
+from ..tensors import Tensor
 from . import epilogue as endings
 from .conv import Window, alone, bias_of, emit_convolution
 from .registry import register
 
 if TYPE_CHECKING:
     from ..fusion import Group
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 
 MAX_STRIDE = 32  # one convolution is emitted for each phase of the stride

@@ -16,9 +16,10 @@ import onnx_ir as ir
 from ...kernels import pointwise as language
 from ...kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU, NONE
 from ..graph import Info, Node
+from ..tensors import Record, Tensor
 
 if TYPE_CHECKING:
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 
 @dataclass
@@ -141,7 +142,6 @@ def pointwise_fields(
     if not rest:
         return {"epilogue": 0, "epilogue_record": 0, "epilogue_operands": 0, "may_flatten": 1}
     from ..fusion import broadcast_strides, write_expression
-    from ..lowering import Record
 
     expression = write_expression(rest, value)
     tensors = [target, target, *(low.tensor(v) for v in expression.operands[1:])]

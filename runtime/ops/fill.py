@@ -10,11 +10,12 @@ import onnx_ir as ir
 from ...kernels.cpu.fill import arange, fill, one_hot, trilu
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array
 from ..symbolic import Dim, maximum, product
+from ..tensors import Tensor
 from .elementwise import short_name
 from .registry import register
 
 if TYPE_CHECKING:
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 
 def emit_fill(low: Lowering, y: Tensor, value: np.ndarray) -> None:

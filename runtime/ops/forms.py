@@ -9,10 +9,11 @@ import numpy as np
 from ...kernels.cpu import packing
 from ..choices import Form
 from ..symbolic import Dim
+from ..tensors import Tensor
 from . import winograd
 
 if TYPE_CHECKING:
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
     from .conv import Window
 
 _MOST_TILES = 3

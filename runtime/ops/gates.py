@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 
 from ...kernels.cpu.scale_panels import scale_panels
-from ..graph import Info, Node
+from ..graph import Graph, Info, Node
 from ..symbolic import Dim, product
+from ..tensors import Tensor
 
 if TYPE_CHECKING:
     from ..fusion import Group
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 _FEW_CHANNELS = 256
 """Output channels up to which weights are taken for fewer than pixels of an unknown number."""
@@ -34,18 +35,18 @@ class Gate:
     factors: ir.Value
 
 
-def absorb_gates(low: Lowering, groups: dict[int, Group]) -> None:
+def absorb_gates(graph: Graph, groups: dict[int, Group]) -> None:
     """Let 1 x 1 convolutions of gated maps scale their weights, where nothing else needs the maps.
 
     A multiplication that has joined the step that makes its map costs nothing, and stays there.
     """
-    for node in low.nodes:
+    for node in graph.nodes:
         group = groups.get(node.index)
         if group is None or group.nodes != [node] or node.outputs[0].is_graph_output():
             continue
-        gate = _gate_of(low, node)
-        takers = [low.index_of.get(use.node) for use in node.outputs[0].uses()]
-        if gate is None or not all(_can_scale(low, taker, gate) for taker in takers):
+        gate = _gate_of(node)
+        takers = [graph.index_of.get(use.node) for use in node.outputs[0].uses()]
+        if gate is None or not all(_can_scale(graph, taker, gate) for taker in takers):
             continue
         for taker in takers:
             assert taker is not None
@@ -53,7 +54,7 @@ def absorb_gates(low: Lowering, groups: dict[int, Group]) -> None:
             groups[node.index] = groups[taker]
 
 
-def _gate_of(low: Lowering, node: Node) -> Gate | None:
+def _gate_of(node: Node) -> Gate | None:
     if node.op_type != "Mul" or node.infos[0].dtype != "float32":
         return None
     result = node.infos[0].dims
@@ -71,13 +72,13 @@ def _is_per_channel(info: Info, result: Sequence[Dim]) -> bool:
     return one_each and shape[0] in (1, result[0]) and not info.is_constant
 
 
-def _can_scale(low: Lowering, index: int | None, gate: Gate) -> bool:
+def _can_scale(graph: Graph, index: int | None, gate: Gate) -> bool:
     """Tell whether a convolution's weights can be scaled instead of its input, and are fewer."""
     from .conv import Window
 
-    if index is None or low.nodes[index].op_type != "Conv" or index in low.why_host:
+    if index is None or graph.nodes[index].op_type != "Conv" or index in graph.why_host:
         return False
-    conv, value = low.nodes[index], gate.product.outputs[0]
+    conv, value = graph.nodes[index], gate.product.outputs[0]
     weights = conv.required(1)
     if conv.values[0] is not value or value in conv.values[1:]:
         return False

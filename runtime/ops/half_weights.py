@@ -8,9 +8,10 @@ import numpy as np
 
 from ...kernels.cpu.half_weights import half_product, pack_half
 from ..symbolic import product
+from ..tensors import Tensor
 
 if TYPE_CHECKING:
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 # With more rows the weights are used often enough that reading them is not what takes time.
 MOST_ROWS = 8

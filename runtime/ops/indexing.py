@@ -12,11 +12,13 @@ from ...kernels.cpu.gather import gather, gather_elements, gather_nd
 from ...kernels.cpu.scatter import scatter_elements, scatter_nd
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
 from ..symbolic import Dim, minimum, product
+from ..tensors import Tensor
 from .elementwise import short_name
+from .movement import emit_copy
 from .registry import register
 
 if TYPE_CHECKING:
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 _DEPTH = 6
 # How elements are moved when they are not combined.
@@ -190,7 +192,7 @@ def _lower_scatter_elements(low: Lowering, node: Node) -> None:
         low.check(a, b, f"node {node.name!r} ({node.op_type}): sizes of indices and updates")
     y = low.output(node)
     _check_within(low, node, y, indices)
-    low.copy(low.tensor(node.values[0]), y)
+    emit_copy(low, low.tensor(node.values[0]), y, "Copy")
     dtype, reduction = _combined(node)
     low.step(
         scatter_elements(dtype, short_name(indices.dtype), reduction), outputs=[y],
@@ -213,7 +215,7 @@ def _lower_scatter_nd(low: Lowering, node: Node) -> None:
     y = low.output(node)
     for a, b in zip(updates.shape, (*indices.shape[:-1], *y.shape[depth:]), strict=True):
         low.check(a, b, f"node {node.name!r} (ScatterND): sizes of updates")
-    low.copy(low.tensor(node.values[0]), y)
+    emit_copy(low, low.tensor(node.values[0]), y, "Copy")
     dtype, reduction = _combined(node)
     low.step(
         scatter_nd(dtype, reduction), outputs=[y], indices=indices, updates=updates, y=y,

@@ -15,6 +15,7 @@ from ...kernels.cpu.pack import pack
 from ...kernels.target import LANES
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, product
+from ..tensors import Tensor, contiguous_strides
 from . import epilogue as endings
 from .conv import alone
 from .elementwise import broadcast
@@ -24,7 +25,7 @@ from .tiles import tiles_for
 
 if TYPE_CHECKING:
     from ..fusion import Group
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 
 def _infer_matmul(node: Node) -> list[Info]:
@@ -123,7 +124,6 @@ def _add_apart(
 def _lower_matmul(low: Lowering, node: Node, group: Group) -> None:
     """Vectors become matrices of one row or column; leading axes of size 1 of b go away."""
     from ..fusion import Group, emit_pointwise
-    from ..lowering import contiguous_strides
 
     a, info = low.tensor(node.values[0]), node.required(1)
     b: np.ndarray | Tensor = info.array() if info.is_constant else low.tensor(node.values[1])
@@ -244,7 +244,6 @@ def row_stride(a: Tensor) -> Dim | None:
 def _batched(low: Lowering, a: Tensor, batch: Sequence[Dim]) -> tuple[Tensor, Dim]:
     """Operand with unit inner stride and one stride over all of the result's batch axes."""
     from ..fusion import broadcast_strides, collapse
-    from ..lowering import Tensor
 
     shape = (*batch, *a.shape[-2:])
     target = Tensor(a.buffer, 0, a.dtype, shape, (0,) * len(shape), a.name)
@@ -263,7 +262,6 @@ def _weights(
 ) -> tuple[Tensor, Dim]:
     """Packed panels of b: once when it is constant, by a step of its own when it is not."""
     from ..fusion import broadcast_strides, collapse
-    from ..lowering import Tensor
 
     if isinstance(b, np.ndarray) and b.ndim == 2:
         return low.constant(packing.pack_matrix(b, nv), "weights"), 0
@@ -320,7 +318,6 @@ def _ends(
         return endings.pointwise_fields(low, (), group.last.outputs[0], y, ())
     before = [n for n in group.nodes if n not in ending.rest]
     value: ir.Value = before[-1].outputs[0]
-    from ..lowering import contiguous_strides
 
     # Rows of all batches are the pixels of one image, or each batch is an image.
     if merged:

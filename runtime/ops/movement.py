@@ -10,11 +10,12 @@ import numpy as np
 from ... import InvalidModel
 from ...kernels.cpu.copy import RANK, copy
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
-from ..symbolic import Dim, maximum, minimum, product
+from ..symbolic import Dim, maximum, minimum, product, sum_dims
+from ..tensors import Tensor, channels_last_order, contiguous_strides
 from .registry import register
 
 if TYPE_CHECKING:
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 
 def emit_copy(low: Lowering, source: Tensor, target: Tensor, op_type: str = "") -> None:
@@ -105,8 +106,6 @@ def _lower_reshape(low: Lowering, node: Node) -> None:
 
 def reshape_view(low: Lowering, x: Tensor, shape: Sequence[Dim]) -> Tensor:
     """Return x with another shape: a view where its strides allow, else of a dense copy."""
-    from ..lowering import contiguous_strides
-
     if any(dim == 0 for dim in (*x.shape, *shape)):
         return x.view(shape, contiguous_strides(shape))
     strides = _reshaped_strides(x, shape)
@@ -296,8 +295,6 @@ def _infer_split(node: Node) -> list[Info]:
 
 
 def _lower_split(low: Lowering, node: Node) -> None:
-    from ..lowering import sum_dims
-
     x = low.tensor(node.values[0])
     axis = node.attribute("axis", 0) % len(x.shape)
     total = sum_dims(info.dims[axis] for info in node.infos)
@@ -319,7 +316,6 @@ def _infer_expand(node: Node) -> list[Info]:
 
 def _lower_expand(low: Lowering, node: Node) -> None:
     from ..fusion import broadcast_strides
-    from ..lowering import Tensor
 
     x = low.tensor(node.values[0])
     shape = node.infos[0].dims
@@ -356,7 +352,6 @@ def _infer_concat(node: Node) -> list[Info]:
 
 def _lower_concat(low: Lowering, node: Node) -> None:
     from ..fusion import preferred_order
-    from ..lowering import channels_last_order
 
     value, info = node.outputs[0], node.infos[0]
     axis = node.attribute("axis", 1) % info.rank

@@ -8,10 +8,12 @@ import numpy as np
 
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, product
+from ..tensors import Tensor
+from .movement import emit_copy
 from .registry import register
 
 if TYPE_CHECKING:
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 
 def _only_float32(node: Node, rank: int) -> Info:
@@ -167,7 +169,7 @@ def _lower_pixels(low: Lowering, node: Node) -> None:
         y_pixel=y_target.strides[-1], epsilon=epsilon, **fields,
     )  # fmt: skip
     if y_target is not y:
-        low.copy(y_target, y)
+        emit_copy(low, y_target, y, "Copy")
 
 
 def _group_vector(

@@ -8,11 +8,12 @@ from ... import InvalidModel
 from ...kernels.cpu.order import arg_extreme, cumulative_sum, top_k
 from ..graph import Info, Node, OnHost
 from ..symbolic import product
+from ..tensors import Tensor
 from .elementwise import short_name
 from .registry import register
 
 if TYPE_CHECKING:
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
 
 _DTYPES = ("float32", "float64", "int64", "int32", "uint8", "int8")
 

@@ -9,6 +9,7 @@ from ...kernels.cpu.reduce import reduce
 from ...kernels.cpu.softmax import softmax
 from ..graph import Info, Node, OnHost
 from ..symbolic import product
+from ..tensors import Tensor, contiguous_strides
 from .elementwise import short_name
 from .registry import register
 
@@ -67,7 +68,6 @@ def _lower_reduce(low: Lowering, node: Node) -> None:
 def emit_reduce(low: Lowering, node: Node, kind: str, axes: list[int]) -> None:
     """Emit the reduction of a node's first input over axes."""
     from ..fusion import collapse
-    from ..lowering import Tensor
 
     x = low.tensor(node.values[0])
     rank = len(x.shape)
@@ -118,7 +118,6 @@ def _infer_softmax(node: Node) -> list[Info]:
 
 def _lower_softmax(low: Lowering, node: Node) -> None:
     from ..fusion import collapse
-    from ..lowering import contiguous_strides
 
     x = low.tensor(node.values[0])
     rank = len(x.shape)

@@ -151,7 +151,7 @@ def _lower_pad(low: Lowering, node: Node) -> None:
             mode=MODES.index(mode), **fields,
         )  # fmt: skip
         return
-    if low.is_whole(y):
+    if y.is_dense:
         low.step(
             fill(dtype.itemsize), outputs=[y], op_type="Fill", y=y, value=low.constant(value),
             count=y.size,

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...kernels.cpu import packing
 from ...kernels.cpu.tile import max_rows, tile
 from ...kernels.target import LANES
 from ..symbolic import Dim
-
-if TYPE_CHECKING:
-    from ..lowering import Record
+from ..tensors import Record
 
 # Stands for the length of a sum that depends on the input's shape.
 _LONG_SUM = 1024
@@ -18,8 +16,6 @@ _LONG_SUM = 1024
 
 def tile_table(nv: int, rows: set[int]) -> Record:
     """Addresses of the tiles for row counts 0..max, those that occur only."""
-    from ..lowering import Record
-
     return Record([tile(r, nv) if r in rows else 0 for r in range(max_rows(nv) + 1)])
 
 

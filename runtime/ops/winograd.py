@@ -13,10 +13,11 @@ from ...kernels.cpu.winograd import winograd, workspace_bytes
 from ...kernels.cpu.winograd_tiles import winograd_input, winograd_output
 from ...kernels.target import L2_BYTES, LANES
 from ..symbolic import Dim
+from ..tensors import Tensor
 from .tiles import tile_table
 
 if TYPE_CHECKING:
-    from ..lowering import Lowering, Tensor
+    from ..lowering import Lowering
     from .conv import Window
 
 # Outputs along an axis for a filter of so many taps: forms of 4 and of 6 points.

@@ -7,9 +7,9 @@ import onnx.helper as oh
 import onnx.reference
 import pytest
 import sardonyx
-from sardonyx.runtime.lowering import Buffer, Tensor
 from sardonyx.runtime.overwrites import Overwrites
 from sardonyx.runtime.program import ARENA
+from sardonyx.runtime.tensors import Buffer, Tensor
 
 
 def opened(

@@ -1,0 +1,286 @@
+"""Assembly: steps and host steps, in the order they are placed, become the tables of a program.
+
+Buffers, tensors and kernels get numbers, sizes the slots of instructions that compute them, records
+their words. A word that is known only when the program is bound (an address, a size) is left to a
+patch, as in an object file. Which buffers lie over one another is settled last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..kernels.compiler import KernelRef
+from ..kernels.registry import Kernel
+from .graph import Info, Node
+from .overwrites import Overwrites
+from .program import (
+    ADDRESS,
+    KERNEL,
+    RECORD,
+    VALUE,
+    WEIGHTS,
+    Check,
+    HostStep,
+    Port,
+    Program,
+    Step,
+    Stretch,
+    TensorSpec,
+)
+from .symbolic import Code, Dim, Expr, sum_dims
+from .tensors import Buffer, Pending, Record, Tensor, words_of
+
+_ALIGN = 64
+
+
+class Assembler:
+    """A program under construction.
+
+    Attributes
+    ----------
+    code : Code
+        Instructions that compute sizes from symbols.
+    """
+
+    def __init__(self) -> None:
+        self.code = Code()
+        self._buffers: list[Buffer] = []
+        self._overwrites = Overwrites()
+        self._weights: list[np.ndarray] = []
+        self._weight_bytes = 0
+        self._numbers: dict[Tensor, int] = {}
+        self._specs: list[TensorSpec] = []
+        self._kernels: dict[KernelRef, int] = {}
+        self._words: list[int] = []
+        self._patches: list[tuple[int, int, Any, Dim]] = []
+        self._inputs: list[Port] = []
+        self._outputs: list[Port] = []
+        self._steps: list[Step] = []
+        self._hosts: list[HostStep] = []
+        self._stretches: list[Stretch] = []
+        self._checks: list[Check] = []
+        self._time = 0
+        self._phase = 0
+
+    # --- memory -------------------------------------------------------------------------------
+
+    def buffer(self, kind: int, size: Dim) -> Buffer:
+        """Create a buffer of a number of bytes, in the current phase."""
+        made = Buffer(kind, size, len(self._buffers), self._phase)
+        self._buffers.append(made)
+        return made
+
+    def open_phase(self) -> None:
+        """Begin a phase: sizes may now depend on what the next host step gives."""
+        self._phase += 1
+
+    def store(self, array: np.ndarray) -> tuple[Buffer, int]:
+        """Keep a dense array with the weights; returns its buffer and byte offset."""
+        first = self._weight_bytes
+        self._weight_bytes += _aligned(array.nbytes)
+        self._weights.append(array)
+        return self.buffer(WEIGHTS, array.nbytes), first
+
+    def number(self, tensor: Tensor) -> int:
+        """Return the number by which ports, steps and host steps name a tensor."""
+        if tensor not in self._numbers:
+            slot = self.code.slot
+            self._numbers[tensor] = len(self._specs)
+            self._specs.append(
+                TensorSpec(
+                    tensor.buffer.index,
+                    slot(tensor.offset),
+                    tensor.dtype,
+                    [slot(dim) for dim in tensor.shape],
+                    [slot(stride) for stride in tensor.strides],
+                    tensor.name,
+                )
+            )
+        return self._numbers[tensor]
+
+    # --- steps --------------------------------------------------------------------------------
+
+    def place(self, step: Pending) -> None:
+        """Append a step, with its record."""
+        used: list[Tensor] = [*step.outputs, *step.extra]
+        record = self._place_record(Record(words_of(step.kernel, step.fields)), used)
+        for tensor in used:
+            self._touch(tensor)
+        self._overwrites.allow(self._time, step.outputs[0], step.over, used)
+        layout = "channels_last" if step.outputs[0].is_channels_last else "plain"
+        moved = {(t.buffer, t.offset): t.nbytes for t in used if not t.buffer.is_scratch}
+        self._steps.append(
+            Step(
+                self._kernel_number(step.kernel),
+                record,
+                step.nodes[-1] if step.nodes else step.outputs[0].name,
+                step.op_type,
+                step.nodes,
+                [self.number(tensor) for tensor in step.outputs],
+                layout,
+                self.code.slot(step.flops),
+                self.code.slot(step.traffic or sum_dims(moved.values())),
+            )
+        )
+        self._time += 1
+
+    def _place_record(self, record: Record, used: list[Tensor]) -> int:
+        """Write a record and those it points to into the words; lists the tensors it uses."""
+        for item in record.fields:
+            if isinstance(item, Record) and item.position < 0:
+                self._place_record(item, used)
+        record.position = len(self._words)
+        for item in record.fields:
+            word = len(self._words)
+            self._words.append(0)
+            if isinstance(item, Tensor):
+                used.append(item)
+                self._patches.append((word, ADDRESS, item.buffer, item.offset))
+            elif isinstance(item, Record):
+                self._patches.append((word, RECORD, item.position, 0))
+            elif isinstance(item, Kernel):
+                self._patches.append((word, KERNEL, self._kernel_number(item), 0))
+            elif isinstance(item, Expr):
+                self._patches.append((word, VALUE, item, 0))
+            elif item is not None:
+                self._words[word] = int(item)
+        return record.position
+
+    def _kernel_number(self, kernel: Kernel) -> int:
+        return self._kernels.setdefault(kernel.ref, len(self._kernels))
+
+    def _touch(self, tensor: Tensor) -> None:
+        buffer = tensor.buffer
+        buffer.first = min(buffer.first, self._time)
+        buffer.last = max(buffer.last, self._time)
+
+    @property
+    def step_count(self) -> int:
+        """Number of steps so far."""
+        return len(self._steps)
+
+    def take_back(self, step_count: int) -> None:
+        """Forget the steps that came after the first so many."""
+        del self._steps[step_count:]
+
+    def place_host(
+        self,
+        node: Node,
+        operator: bytes,
+        inputs: Sequence[Tensor | None],
+        outputs: Sequence[Tensor | None],
+        captured: Mapping[str, Tensor],
+        read_sizes: Sequence[tuple[int, int, str]],
+    ) -> None:
+        """Append a host step, which ends a stretch of steps.
+
+        Parameters
+        ----------
+        node : Node
+        operator : bytes
+            What ``host.HostOp`` is made of.
+        inputs, outputs : sequence of Tensor
+            None where the node has none.
+        captured : mapping of str to Tensor
+            What the node's subgraphs use besides.
+        read_sizes : sequence of (int, int, str)
+            (output, axis, symbol) of sizes that the results tell.
+        """
+        for tensor in (*inputs, *captured.values()):
+            if tensor is not None:
+                self._touch(tensor)
+        results = [-1 if tensor is None else self.number(tensor) for tensor in outputs]
+        symbols = [(output, axis, self.code.symbol(name)) for output, axis, name in read_sizes]
+        operands = [-1 if tensor is None else self.number(tensor) for tensor in inputs]
+        outer = {name: self.number(tensor) for name, tensor in captured.items()}
+        self._end_stretch(len(self._hosts))
+        self._hosts.append(
+            HostStep(operator, node.name, node.op_type, operands, results, outer, symbols)
+        )
+        self._time += 1
+
+    def _end_stretch(self, host: int = -1) -> None:
+        first = self._stretches[-1].last if self._stretches else 0
+        self._stretches.append(Stretch(first, len(self._steps), host))
+
+    def check(self, left: Dim, right: Dim, broadcast: bool, message: str) -> None:
+        """Append a condition on sizes: left == right, or left == 1 when ``broadcast``."""
+        slots = self.code.slot(left), self.code.slot(right)
+        self._checks.append(Check(*slots, broadcast, message, self._phase))
+
+    # --- the whole ----------------------------------------------------------------------------
+
+    def add_input(self, info: Info, tensor: Tensor, kind: str) -> None:
+        """Append an input; its named dimensions define symbols."""
+        number = self.number(tensor)
+        port = Port(info.name, info.dtype, _declared(info), number, kind=kind)
+        if port.dims is not None:
+            port.symbols = [self.code.symbol(d) if isinstance(d, str) else -1 for d in port.dims]
+        self._inputs.append(port)
+
+    def add_output(self, info: Info, tensor: Tensor) -> None:
+        """Append an output."""
+        port = Port(info.name, info.dtype, _declared(info), self.number(tensor))
+        self._outputs.append(port)
+
+    def finish(self, metadata: dict[str, Any]) -> Program:
+        """Return the program."""
+        self._end_stretch()
+        self._overwrites.settle()
+        for tensor, spec in zip(self._numbers, self._specs, strict=True):
+            spec.buffer = self._overwrites.place(tensor.buffer).index
+        patches = [self._settled(*patch) for patch in self._patches]
+        slot = self.code.slot
+        buffers = [[b.kind, slot(b.size), b.first, b.last, b.phase] for b in self._buffers]
+        return Program(
+            inputs=self._inputs,
+            outputs=self._outputs,
+            symbols=self.code.symbols,
+            tensors=self._specs,
+            kernels=list(self._kernels),
+            steps=self._steps,
+            host_steps=self._hosts,
+            stretches=self._stretches,
+            checks=self._checks,
+            metadata=metadata,
+            code=_table(self.code.instructions, 3),
+            buffers=_table(buffers, 5),
+            words=np.array(self._words, np.int64),
+            patches=_table(patches, 4),
+            weights=self._weight_blob(),
+        )
+
+    def _settled(self, word: int, kind: int, what: Any, offset: Dim) -> tuple[int, int, int, int]:
+        """Return a patch in numbers."""
+        if kind == VALUE:
+            return word, kind, self.code.slot(what), 0
+        if kind == ADDRESS:
+            return word, kind, self._overwrites.place(what).index, self.code.slot(offset)
+        return word, kind, what, 0
+
+    def _weight_blob(self) -> np.ndarray:
+        blob = np.zeros(self._weight_bytes, np.uint8)
+        at = 0
+        for array in self._weights:
+            blob[at : at + array.nbytes] = array.reshape(-1).view(np.uint8)
+            at += _aligned(array.nbytes)
+        self._weights.clear()
+        return blob
+
+
+def _declared(info: Info) -> list[int | str | None] | None:
+    """Return the dimensions of a port, expressions as text."""
+    if info.shape is None:
+        return None
+    return [dim if isinstance(dim, int) else repr(dim) for dim in info.shape]
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGN) * _ALIGN
+
+
+def _table(rows: Sequence[Sequence[int]], columns: int) -> np.ndarray:
+    return np.array(rows, np.int64).reshape(-1, columns)

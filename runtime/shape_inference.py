@@ -1,0 +1,126 @@
+"""The walk of shape rules: an optimized model becomes a graph of which everything is known.
+
+Each operator's own rule (``ops``) describes its outputs; for a node that has no kernel onnx does.
+What it cannot tell, sizes that depend on data, gets a symbol, which is read off the result at run
+time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from .. import InvalidModel
+from . import symbolic
+from .graph import KNOWN_LIMIT, Graph, Info, Node, OnHost, dtype_name, known_array
+from .ops import OPERATORS
+from .ops.registry import host_infos
+from .symbolic import Dim, product
+from .validity import check_infos, check_node, naming
+
+
+def infer_shapes(model: ir.Model) -> Graph:
+    """Run the shape rules over all nodes.
+
+    Parameters
+    ----------
+    model : onnx_ir.Model
+        Topologically sorted, functions inlined.
+
+    Raises
+    ------
+    InvalidModel, UnsupportedModel
+        Naming the node.
+    """
+    given = model.graph
+    initializers = {value.name for value in given.initializers.values()}
+    inputs = [value for value in given.inputs if value.name not in initializers]
+    opsets = dict(given.opset_imports or model.opset_imports)
+    graph = Graph(opsets, inputs, list(given.outputs))
+    for value in inputs:
+        graph.infos[value] = _input_info(value)
+    for value in given.initializers.values():
+        graph.infos[value] = _constant_info(value)
+    for index, item in enumerate(given):
+        node = Node(item, graph.infos, opsets.get(item.domain, 1), index)
+        _infer_node(graph, node)
+        graph.nodes.append(node)
+        graph.index_of[item] = index
+    return graph
+
+
+def _input_info(value: ir.Value) -> Info:
+    dtype = dtype_name(value.dtype)
+    if isinstance(value.type, ir.SequenceType | ir.OptionalType):
+        dtype = "object"
+    name = value.name or ""
+    if value.shape is None:
+        return Info(name, dtype, None)
+    dims: list[Dim] = []
+    for axis, dim in enumerate(value.shape):
+        if isinstance(dim, int) and dim >= 0:
+            dims.append(dim)
+            continue
+        label = (dim.value if isinstance(dim, ir.SymbolicDim) else None) or ""
+        # Names such as "?" are exporters' way of giving none.
+        dims.append(symbolic.symbol(label if label.strip("?-_ ") else f"{name}.{axis}"))
+    return Info(name, dtype, tuple(dims))
+
+
+def _constant_info(value: ir.Value) -> Info:
+    array = value.const_value
+    if array is None:
+        raise InvalidModel(f"initializer {value.name!r} has no data")
+    dtype = dtype_name(array.dtype)
+    shape = tuple(int(dim) for dim in array.shape.numpy())
+    info = Info(value.name or "", dtype, shape, constant=array)
+    if dtype in ("int64", "int32") and product(shape) <= KNOWN_LIMIT:  # type: ignore[operator]
+        info.known = known_array([int(v) for v in info.array().reshape(-1)], shape)
+    return info
+
+
+def _infer_node(graph: Graph, node: Node) -> None:
+    operator = OPERATORS.get((node.ir.domain, node.op_type))
+    with naming(node):
+        check_node(node)
+    try:
+        if operator is None:
+            raise OnHost("no kernel for this operator yet")
+        if any(info is not None and info.dtype == "object" for info in node.inputs):
+            raise OnHost("an input is not a plain numeric tensor")
+        if operator.term is not None and not _is_finite(node):
+            raise OnHost("an attribute is not finite")
+        with naming(node):
+            node.infos = operator.infer(node)
+    except OnHost as reason:
+        node.infos = host_infos(node, graph.opsets)
+        graph.why_host[node.index] = str(reason)
+        graph.read_sizes[node.index] = _fresh_symbols(node)
+    check_infos(node)
+    for value, info in zip(node.outputs, node.infos, strict=False):
+        graph.infos[value] = info
+
+
+def _is_finite(node: Node) -> bool:
+    """Tell whether all attributes can be written as literals of the pointwise language."""
+    floats = [a.value for a in node.ir.attributes.values() if a.type == ir.AttributeType.FLOAT]
+    return all(np.isfinite(value) for value in floats)
+
+
+def _fresh_symbols(node: Node) -> list[tuple[int, int, str]]:
+    """Give unknown dimensions of a host result a symbol; lists (output, axis, symbol)."""
+    fresh = []
+    for position, info in enumerate(node.infos):
+        if not node.outputs[position].name:
+            info.shape = None  # not wanted: the operator gives nothing to read sizes off
+        if info.shape is None:
+            continue
+        dims = list(info.shape)
+        for axis, dim in enumerate(dims):
+            if isinstance(dim, int):
+                continue
+            name = f"{node.name}:{position}.{axis}#{node.index}"
+            dims[axis] = symbolic.symbol(name)
+            fresh.append((position, axis, name))
+        info.shape = tuple(dims)
+    return fresh
