@@ -21,6 +21,7 @@ from .fusions.gemm import fuse_gemm
 from .fusions.normalization import fuse_normalization
 from .fusions.padding import fold_pads
 from .fusions.softmax import simplify_softmax
+from .hoist import hoist_activations
 from .hygiene import eliminate_no_ops, infer_shapes, remove_dead, resolve_cast_like
 from .movement import merge_movements
 from .names import make_names_unique
@@ -47,6 +48,7 @@ _ALL: dict[str, Pass] = {
     "simplify_softmax": simplify_softmax,
     "fuse_normalization": fuse_normalization,
     "fuse_activations": fuse_activations,
+    "hoist_activations": hoist_activations,
     "fuse_gemm": fuse_gemm,
     "fold_batch_normalization": fold_batch_normalization,
     "fold_arithmetic": fold_arithmetic,
