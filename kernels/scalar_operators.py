@@ -255,6 +255,11 @@ SCALAR["prelu"] = SCALAR["leaky_relu"]
 
 
 @_scalar
+def fma(a: Any, b: Any, c: Any) -> Any:
+    return a * b + c
+
+
+@_scalar
 def shrink(a: Any, bias: Any, lambd: Any) -> Any:
     if a < -lambd:
         return a + bias
