@@ -37,7 +37,7 @@ def draw(results: Sequence[Result], path: Path) -> list[str]:
     import matplotlib
 
     # Text stays text, and the same results give the same file.
-    settings = {"svg.fonttype": "none", "svg.hashsalt": "sardonyx", "font.size": 9}
+    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "sardonyx", "font.size": 9}
     pictures: list[str] = []
     with matplotlib.rc_context(settings):
         for name, panels in _figures(results).items():

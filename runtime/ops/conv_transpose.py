@@ -14,6 +14,7 @@ from ..symbolic import Dim
 from ..tensors import Tensor
 from . import epilogue as endings
 from .conv import Window, alone, bias_of, emit_convolution
+from .pointwise import emit_pointwise
 from .registry import register
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def _lower_transpose(low: Lowering, node: Node, group: Group) -> None:
     Output pixel o = i * stride - pad + k * dilation; for a fixed phase only the taps with
     k * dilation congruent to (phase + pad) modulo the stride take part.
     """
-    from ..fusion import Group, emit_pointwise
+    from ..fusion import Group
 
     weights = node.required(1).array()
     groups = node.attribute("group", 1)

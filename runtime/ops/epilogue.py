@@ -17,6 +17,7 @@ from ...kernels import pointwise as language
 from ...kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU, NONE
 from ..graph import Info, Node
 from ..tensors import Record, Tensor
+from .pointwise import broadcast_strides, write_expression
 
 if TYPE_CHECKING:
     from ..lowering import Lowering
@@ -141,7 +142,6 @@ def pointwise_fields(
     """
     if not rest:
         return {"epilogue": 0, "epilogue_record": 0, "epilogue_operands": 0, "may_flatten": 1}
-    from ..fusion import broadcast_strides, write_expression
 
     expression = write_expression(rest, value)
     tensors = [target, target, *(low.tensor(v) for v in expression.operands[1:])]

@@ -20,6 +20,7 @@ from . import epilogue as endings
 from .conv import alone
 from .elementwise import broadcast
 from .half_weights import emit_half, wants_half
+from .pointwise import broadcast_strides, collapse, emit_expression, emit_pointwise
 from .registry import register
 from .tiles import tiles_for
 
@@ -74,7 +75,6 @@ def _infer_gemm(node: Node) -> list[Info]:
 
 
 def _lower_gemm(low: Lowering, node: Node, group: Group) -> None:
-    from ..fusion import emit_expression
 
     a = low.tensor(node.values[0])
     if node.attribute("transA", 0):
@@ -110,7 +110,7 @@ def _add_apart(
     low: Lowering, node: Node, group: Group, a: Tensor, b: np.ndarray | Tensor, beta: float
 ) -> None:
     """Emit a Gemm whose C is not one constant per column: added in a step of its own."""
-    from ..fusion import Group, emit_expression, emit_pointwise
+    from ..fusion import Group
 
     y = low.output(node)
     made = low.new(y.shape, y.dtype)
@@ -123,7 +123,7 @@ def _add_apart(
 
 def _lower_matmul(low: Lowering, node: Node, group: Group) -> None:
     """Vectors become matrices of one row or column; leading axes of size 1 of b go away."""
-    from ..fusion import Group, emit_pointwise
+    from ..fusion import Group
 
     a, info = low.tensor(node.values[0]), node.required(1)
     b: np.ndarray | Tensor = info.array() if info.is_constant else low.tensor(node.values[1])
@@ -210,7 +210,7 @@ def _emit_half(
     y: Tensor | None,
 ) -> None:  # fmt: skip
     """Emit a product with weights in bfloat16; what follows it is a step of its own."""
-    from ..fusion import Group, emit_pointwise
+    from ..fusion import Group
 
     message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
     low.check(a.shape[-1], b.shape[0], message)
@@ -243,8 +243,6 @@ def row_stride(a: Tensor) -> Dim | None:
 
 def _batched(low: Lowering, a: Tensor, batch: Sequence[Dim]) -> tuple[Tensor, Dim]:
     """Operand with unit inner stride and one stride over all of the result's batch axes."""
-    from ..fusion import broadcast_strides, collapse
-
     shape = (*batch, *a.shape[-2:])
     target = Tensor(a.buffer, 0, a.dtype, shape, (0,) * len(shape), a.name)
     strides = broadcast_strides(low, a, target)
@@ -261,8 +259,6 @@ def _weights(
     low: Lowering, b: np.ndarray | Tensor, batch: Sequence[Dim], nv: int
 ) -> tuple[Tensor, Dim]:
     """Packed panels of b: once when it is constant, by a step of its own when it is not."""
-    from ..fusion import broadcast_strides, collapse
-
     if isinstance(b, np.ndarray) and b.ndim == 2:
         return low.constant(packing.pack_matrix(b, nv), "weights"), 0
     if isinstance(b, np.ndarray):

@@ -12,6 +12,7 @@ from ...kernels.cpu.copy import RANK, copy
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
 from ..symbolic import Dim, maximum, minimum, product, sum_dims
 from ..tensors import Tensor, channels_last_order, contiguous_strides
+from .pointwise import broadcast_strides, collapse, preferred_order
 from .registry import register
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 def emit_copy(low: Lowering, source: Tensor, target: Tensor, op_type: str = "") -> None:
     """Emit a strided copy between tensors of one shape."""
-    from ..fusion import collapse
-
     axes = sorted(range(len(target.shape)), key=lambda a: target.strides[a] == 1)
     dims, (to, come) = collapse(target.shape, axes, [target.strides, source.strides], RANK)
     fields: dict[str, Any] = {f"d{i}": dim for i, dim in enumerate(dims)}
@@ -315,7 +314,6 @@ def _infer_expand(node: Node) -> list[Info]:
 
 
 def _lower_expand(low: Lowering, node: Node) -> None:
-    from ..fusion import broadcast_strides
 
     x = low.tensor(node.values[0])
     shape = node.infos[0].dims
@@ -351,7 +349,6 @@ def _infer_concat(node: Node) -> list[Info]:
 
 
 def _lower_concat(low: Lowering, node: Node) -> None:
-    from ..fusion import preferred_order
 
     value, info = node.outputs[0], node.infos[0]
     axis = node.attribute("axis", 1) % info.rank

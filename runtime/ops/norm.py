@@ -10,6 +10,7 @@ from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, product
 from ..tensors import Tensor
 from .movement import emit_copy
+from .pointwise import emit_expression, preferred_order
 from .registry import register
 
 if TYPE_CHECKING:
@@ -47,8 +48,6 @@ def _infer_batch(node: Node) -> list[Info]:
 
 def _lower_batch(low: Lowering, node: Node) -> None:
     """Scale and shift; by constants worked out in float64 where the statistics are constant."""
-    from ..fusion import emit_expression, preferred_order
-
     shape = (-1, *[1] * (node.required(0).rank - 2))
     epsilon = node.attribute("epsilon", 1e-5)
     infos = [node.required(i) for i in range(1, 5)]

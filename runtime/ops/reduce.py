@@ -11,6 +11,7 @@ from ..graph import Info, Node, OnHost
 from ..symbolic import product
 from ..tensors import Tensor, contiguous_strides
 from .elementwise import short_name
+from .pointwise import collapse
 from .registry import register
 
 if TYPE_CHECKING:
@@ -67,8 +68,6 @@ def _lower_reduce(low: Lowering, node: Node) -> None:
 
 def emit_reduce(low: Lowering, node: Node, kind: str, axes: list[int]) -> None:
     """Emit the reduction of a node's first input over axes."""
-    from ..fusion import collapse
-
     x = low.tensor(node.values[0])
     rank = len(x.shape)
     y = low.output(node)
@@ -117,7 +116,6 @@ def _infer_softmax(node: Node) -> list[Info]:
 
 
 def _lower_softmax(low: Lowering, node: Node) -> None:
-    from ..fusion import collapse
 
     x = low.tensor(node.values[0])
     rank = len(x.shape)

@@ -13,6 +13,7 @@ from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, minimum, product
 from .conv import image_strides
 from .movement import emit_copy
+from .pointwise import preferred_order
 from .registry import register
 
 if TYPE_CHECKING:
@@ -126,7 +127,6 @@ def _infer_pad(node: Node) -> list[Info]:
 
 
 def _lower_pad(low: Lowering, node: Node) -> None:
-    from ..fusion import preferred_order
 
     x = low.tensor(node.values[0])
     before, after = _pads(node)

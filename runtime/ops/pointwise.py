@@ -1,0 +1,237 @@
+"""Pointwise steps: elementwise nodes written as an expression, and its one pass over memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import onnx_ir as ir
+
+from ... import InvalidModel
+from ...kernels import pointwise as language
+from ..graph import Node, OnHost
+from ..symbolic import Dim, not_one, product
+from ..tensors import Tensor, channels_last_order
+from .elementwise import short_name
+from .registry import OPERATORS
+
+if TYPE_CHECKING:
+    from ..fusion import Group
+    from ..lowering import Lowering
+
+# So few elements of a row that its neighbours in other rows are the better company.
+_NARROW = 3
+
+
+@dataclass
+class Expression:
+    """A group as text of the pointwise language, and the values its operands stand for."""
+
+    text: str
+    operands: list[ir.Value]
+
+
+def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Expression:
+    """Write elementwise nodes as an expression; ``first`` becomes operand x0."""
+    names: dict[ir.Value, str] = {}
+    operands: list[ir.Value] = []
+    if first is not None:
+        names[first] = "x0"
+        operands.append(first)
+    statements: list[str] = []
+    for node in nodes:
+        term = OPERATORS[node.ir.domain, node.op_type].term
+        assert term is not None
+        values = [value for value in node.values if value is not None]
+        # A constant exponent, or the type CastLike takes, is part of the term.
+        taken = _arity(node, term, len(values))
+        arguments = []
+        for value in values[:taken]:
+            if value not in names:
+                names[value] = f"x{len(operands)}"
+                operands.append(value)
+            arguments.append(names[value])
+        text = term(node, arguments + ["?"] * (len(values) - taken))
+        target = f"t{len(statements)}"
+        names[node.outputs[0]] = target
+        statements.append(f"{target}={text}")
+    statements[-1] = statements[-1].partition("=")[2]
+    return Expression(";".join(statements), operands)
+
+
+def _arity(node: Node, term: Any, count: int) -> int:
+    """Operands that a term really mentions."""
+    names = [f"?{i}?" for i in range(count)]
+    text = term(node, names)
+    return max((i + 1 for i, name in enumerate(names) if name in text), default=0)
+
+
+def emit_pointwise(low: Lowering, group: Group) -> None:
+    """Emit a group of elementwise nodes as one generated kernel."""
+    expression = write_expression(group.nodes)
+    result = group.last.infos[0]
+    shape = result.dims
+    tensors = [low.tensor(value) for value in expression.operands]
+    order = preferred_order(shape, tensors)
+    tensors = [_in_order(low, tensor, shape, order) for tensor in tensors]
+    target = low.output(group.last, order=order)
+    emit_expression(low, expression.text, target, tensors, order, len(group.nodes))
+
+
+def emit_expression(
+    low: Lowering,
+    text: str,
+    target: Tensor,
+    tensors: Sequence[Tensor],
+    order: Sequence[int] | None = None,
+    operations: int = 1,
+) -> None:
+    """Emit ``target = text(tensors)``, broadcasting the operands to the target's shape."""
+    axes = list(order) if order is not None else list(range(len(target.shape)))
+    strides = [broadcast_strides(low, tensor, target) for tensor in tensors]
+    try:
+        dims, rows = collapse(target.shape, axes, [target.strides, *strides], rank=4)
+    except OnHost:
+        # More axes than the kernel has: repeated operands are written out.
+        tensors = [
+            _spread(low, tensor, target, steps, axes)
+            for tensor, steps in zip(tensors, strides, strict=True)
+        ]
+        table = [target.strides, *(tensor.strides for tensor in tensors)]
+        dims, rows = collapse(target.shape, axes, table, rank=4)
+    if isinstance(dims[3], int) and dims[3] <= _NARROW and dims[2] != 1:
+        # Many rows of a few elements: along the rows there is more to do at a time.
+        dims[2], dims[3] = dims[3], dims[2]
+        for row in rows:
+            row[2], row[3] = row[3], row[2]
+    kinds = [_kind(t.dtype, row[3]) for t, row in zip([target, *tensors], rows, strict=True)]
+    kinds[0] = kinds[0].replace("s", "v") if dims[3] == 1 else kinds[0]
+    kernel = language.pointwise(text, " ".join(kinds))
+    fields: dict[str, Any] = {f"d{i}": dim for i, dim in enumerate(dims)}
+    for name, tensor, row in zip(
+        ["y", *(f"x{i}" for i in range(len(tensors)))], [target, *tensors], rows, strict=True
+    ):
+        fields[f"{name}p"] = tensor
+        fields |= {f"{name}s{i}": stride for i, stride in enumerate(row)}
+    work = product(target.shape) * operations
+    low.step(kernel, outputs=[target], flops=work, over=tensors, **fields)
+
+
+def _spread(
+    low: Lowering, tensor: Tensor, target: Tensor, strides: Sequence[Dim], order: Sequence[int]
+) -> Tensor:
+    """Return an operand dense and of the target's shape, or as it is when it is one number."""
+    view = tensor.view(target.shape, strides)
+    return view if all(stride == 0 for stride in strides) else low.ordered(view, order)
+
+
+def _kind(dtype: str, stride: Dim) -> str:
+    name = "b8" if dtype == "bool" else short_name(dtype)
+    return name + ("v" if stride == 1 else "s" if stride == 0 else "g")
+
+
+def broadcast_strides(low: Lowering, tensor: Tensor, target: Tensor) -> list[Dim]:
+    """Strides of a tensor over the axes of the target; 0 where it is repeated."""
+    missing = len(target.shape) - len(tensor.shape)
+    if missing < 0:
+        # The target may be a matrix product's result without its leading axes of size 1.
+        if any(dim != 1 for dim in tensor.shape[:-missing]):
+            raise InvalidModel(
+                f"{tensor.name!r} of shape {tensor.shape} does not broadcast to {target.name!r} of "
+                f"shape {target.shape}"
+            )
+        tensor = tensor.view(tensor.shape[-missing:], tensor.strides[-missing:])
+        missing = 0
+    strides: list[Dim] = [0] * missing
+    for axis, (size, stride) in enumerate(zip(tensor.shape, tensor.strides, strict=True)):
+        wanted = target.shape[axis + missing]
+        if size == wanted:
+            strides.append(0 if size == 1 else stride)
+        elif size == 1:
+            strides.append(0)
+        else:
+            message = f"{tensor.name!r} does not broadcast to {target.name!r}, axis {axis}"
+            low.check(size, wanted, message, broadcast=True)
+            strides.append(not_one(size) * stride)
+    return strides
+
+
+def _is_full(tensor: Tensor, shape: Sequence[Dim]) -> bool:
+    """Tell whether a tensor is as large as a result, as far as the names of sizes tell."""
+    pairs = zip(tensor.shape, shape, strict=False)
+    return len(tensor.shape) == len(shape) and all(a == b or a != 1 for a, b in pairs)
+
+
+def preferred_order(shape: Sequence[Dim], tensors: Sequence[Tensor]) -> tuple[int, ...] | None:
+    """Memory order of a result: that of a full-sized operand that is not in ONNX's order."""
+    for tensor in tensors:
+        if len(shape) < 3 or not _is_full(tensor, shape) or tensor.is_contiguous:
+            continue
+        if tensor.strides[1] == 1 and shape[1] != 1:
+            return channels_last_order(len(shape))
+    return None
+
+
+def _in_order(
+    low: Lowering, tensor: Tensor, shape: Sequence[Dim], order: Sequence[int] | None
+) -> Tensor:
+    """Convert a full-sized operand to the order of the result; small ones are read as they lie."""
+    if not shape or not _is_full(tensor, shape):
+        return tensor
+    axes = list(order) if order is not None else list(range(len(shape)))
+    if tensor.strides[axes[-1]] == 1 or shape[axes[-1]] == 1:
+        return tensor
+    if order is not None:
+        return low.channels_last(tensor)
+    return low.ordered(tensor)
+
+
+def collapse(
+    shape: Sequence[Dim],
+    axes: Sequence[int],
+    table: Sequence[Sequence[Dim]],
+    rank: int | None = None,
+) -> tuple[list[Dim], list[list[Dim]]]:
+    """Merge neighbouring axes (in memory order) that all operands walk through evenly.
+
+    Parameters
+    ----------
+    shape, table
+        Sizes, and for each operand its strides.
+    axes
+        Axes of interest, outermost first.
+    rank : int, optional
+        Number of axes wanted; missing ones are put in front, of size 1 and stride 0.
+
+    Returns
+    -------
+    (dims, strides)
+        Sizes, outermost first, and for each operand its strides over them.
+
+    Raises
+    ------
+    OnHost
+        More than ``rank`` axes are left.
+    """
+    dims: list[Dim] = []
+    rows: list[list[Dim]] = [[] for _ in table]
+    for axis in axes:
+        size = shape[axis]
+        if size == 1:
+            continue
+        steps = [row[axis] for row in table]
+        if dims and all(row[-1] == step * size for row, step in zip(rows, steps, strict=True)):
+            dims[-1] = dims[-1] * size
+            for row, step in zip(rows, steps, strict=True):
+                row[-1] = step
+        else:
+            dims.append(size)
+            for row, step in zip(rows, steps, strict=True):
+                row.append(step)
+    missing = max((rank or 1) - len(dims), 0)
+    if rank is not None and len(dims) > rank:
+        raise OnHost(f"more than {rank} separate axes")
+    ones: list[Dim] = [1] * missing
+    zeros: list[Dim] = [0] * missing
+    return ones + dims, [zeros + row for row in rows]
