@@ -130,14 +130,14 @@ def _multiply_points(
     row_tiles = (count + mr - 1) // mr * columns
     block0, block_length = reduction_blocks(1, 1, channels, panel, row_tiles)
     first_column = panel_first // panels * out_channels + panel_first % panels * panel
-    for index in range(panel_first, panel_last):
-        group, k = index // panels, index % panels
-        lanes = min(panel, out_channels - k * panel)
-        full = lanes > panel - LANES
-        width = panel if full else (lanes + LANES - 1) // LANES * LANES
-        column = group * out_channels + k * panel - first_column
-        store_i64(words, t.N, lanes)
-        for row in range(rows):
+    for row in range(rows):
+        for index in range(panel_first, panel_last):
+            group, k = index // panels, index % panels
+            lanes = min(panel, out_channels - k * panel)
+            full = lanes > panel - LANES
+            width = panel if full else (lanes + LANES - 1) // LANES * LANES
+            column = group * out_channels + k * panel - first_column
+            store_i64(words, t.N, lanes)
             run_panel(
                 tiles if full else tail_tiles, words, width,
                 w + (group * group_size + k * panel * channels) * 4,

@@ -96,22 +96,23 @@ class _Input(_Transform):
             for size, stride in zip((row, pixel), strides, strict=True)
         )
 
-        def body(pointers: list[Any], count: Any | None, _: Any) -> None:
-            x, v = pointers
-            k = 0
-            for (i, b_h), (j, b_w) in itertools.product(enumerate(down), enumerate(across)):
-                start = self.address(x, self.builder.mul(row, I64(i)))
-                start = self.address(start, self.builder.mul(pixel, I64(j)))
-                pixels = self.grid(start, len(b_h), len(b_w), row_step, pixel_step)
-                for value in self.points(pixels, b_h, b_w, count):
-                    self.vector_store(
-                        value, self.address(v, self.builder.mul(point, I64(k))), count
-                    )
-                    k += 1
-
         steps = [self.builder.mul(pixel_step, I64(tile[1])), self.bytes(IN_TILE)]
-        pointers = [self.pointer(IN_X), self.pointer(IN_V)]
-        self.over(self.args[IN_COUNT], self.args[IN_CHANNELS], pointers, steps, body)
+        x, v = self.pointer(IN_X), self.pointer(IN_V)
+        # A phase at a time: the pages of all points of a tile would be too many.
+        for (i, b_h), (j, b_w) in itertools.product(enumerate(down), enumerate(across)):
+            start = self.address(x, self.builder.mul(row, I64(i)))
+            start = self.address(start, self.builder.mul(pixel, I64(j)))
+
+            def body(
+                pointers: list[Any], count: Any | None, _: Any, b_h: Matrix = b_h, b_w: Matrix = b_w
+            ) -> None:
+                pixels = self.grid(pointers[0], len(b_h), len(b_w), row_step, pixel_step)
+                for k, value in enumerate(self.points(pixels, b_h, b_w, count)):
+                    at = self.address(pointers[1], self.builder.mul(point, I64(k)))
+                    self.vector_store(value, at, count)
+
+            self.over(self.args[IN_COUNT], self.args[IN_CHANNELS], [start, v], steps, body)
+            v = self.address(v, self.builder.mul(point, I64(len(b_h) * len(b_w))))
 
     def points(
         self, pixels: list[list[Any]], b_h: Matrix, b_w: Matrix, count: Any | None
