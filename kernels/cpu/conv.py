@@ -225,7 +225,7 @@ def convolve(
             run_panel(
                 table, words, width_of_panel, packed, a0, c, r, out_width, full_rows,
                 last_width if full_rows < h1 - h0 else 0, mr, segments0, length, block0,
-                block_length,
+                block_length, True,
             )  # fmt: skip
         if epilogue != 0:
             group, p = panel_first // panels, panel_first % panels

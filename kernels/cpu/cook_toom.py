@@ -4,13 +4,18 @@ F(m, r) computes m neighbouring outputs of a filter of r taps with m + r - 1 mul
 ``y = A ((G g) * (B d))`` for m + r - 1 inputs d. The matrices come from evaluating polynomials at
 points and interpolating (Cook-Toom; Winograd, "Arithmetic Complexity of Computations", 1980; Lavin
 & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016), in exact fractions.
+
+A filter of stride s is a sum of s filters of stride 1, each over every s-th sample and with every
+s-th tap: its *phases*. All are evaluated at the points of the longest, so that their products are
+summed before the one transform back.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from fractions import Fraction
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -22,7 +27,9 @@ _POINTS = {
     0: (),
     1: (),
     2: (Fraction(0),),
+    3: (Fraction(3, 4), Fraction(-3, 4)),
     4: (Fraction(0), Fraction(1), Fraction(-1)),
+    5: (Fraction(3, 8), Fraction(-3, 8), Fraction(3, 2), Fraction(-3, 2)),
     6: (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2)),
 }
 Matrix: TypeAlias = list[list[Fraction]]
@@ -41,7 +48,7 @@ def _product(roots: list[Fraction]) -> list[Fraction]:
 
 @functools.cache
 def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
-    """Return A (m x t), G (t x r) and B (t x t) of F(m, r), with t = m + r - 1 of 1, 4 or 6."""
+    """Return A (m x t), G (t x r) and B (t x t) of F(m, r), with t = m + r - 1 of 1 or 3 to 6."""
     t = m + r - 1
     if t == 1:
         one = [[Fraction(1)]]
@@ -59,25 +66,68 @@ def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
     return a, g, b
 
 
-def transform_weights(weights: np.ndarray, tile: tuple[int, int]) -> np.ndarray:
-    """Transform filters (M, C, kh, kw) for F(tile, kernel).
+class Phase(NamedTuple):
+    """Every s-th sample of a tile: its taps ``g``, and samples ``b``, transformed to points.
+
+    ``g`` has one row for each point, or a single one for all of them.
+    """
+
+    g: Matrix
+    b: Matrix
+
+
+def longest(r: int, stride: int) -> int:
+    """Taps of the longest phase, the first."""
+    return -(-r // stride)
+
+
+@functools.cache
+def phases(m: int, r: int, stride: int) -> list[Phase]:
+    """Return the phases of m outputs, ``stride`` samples apart, of a filter of r >= stride taps.
+
+    Their points are those of F(m, longest), whose A transforms the sums of their products back.
+    A phase that is a tap shorter does without the last point (infinity) and the last sample.
+    """
+    most = longest(r, stride)
+    _, g, b = matrices(m, most)
+    made = [Phase(g, b)]
+    for phase in range(1, stride):
+        taps = len(range(phase, r, stride))
+        if taps == most:
+            made.append(made[0])
+            continue
+        rows, columns = [row[:taps] for row in g[:-1]], [row[:-1] for row in b[:-1]]
+        if taps == 1:
+            # What is left of the filter's transform is a factor, which the samples can have.
+            columns = [
+                [c * row[0] for c in column] for row, column in zip(rows, columns, strict=True)
+            ]
+            rows = [[Fraction(1)]]
+        made.append(Phase(rows, columns))
+    return made
+
+
+def transform_weights(
+    weights: np.ndarray, tile: tuple[int, int], strides: tuple[int, int] = (1, 1)
+) -> np.ndarray:
+    """Transform filters (M, C, kh, kw) for tiles of outputs.
 
     Returns
     -------
     ndarray of float32
-        (points, C, M), points counting rows first; computed in float64.
+        (matrices, C, M), phases and then points counting rows first; computed in float64.
     """
-    (_, g_h, _), (_, g_w, _) = (
-        matrices(m, r) for m, r in zip(tile, weights.shape[2:], strict=True)
+    down, across = (
+        [np.array(phase.g, np.float64) for phase in phases(m, r, stride)]
+        for m, r, stride in zip(tile, weights.shape[2:], strides, strict=True)
     )
-    left, right = (np.array(g, np.float64) for g in (g_h, g_w))
     out_channels, channels = weights.shape[:2]
-    half = np.tensordot(weights.astype(np.float64), right, (3, 1))
-    whole = np.tensordot(left, half, (1, 2))
-    points = left.shape[0] * right.shape[0]
-    return np.ascontiguousarray(
-        whole.transpose(0, 3, 2, 1).reshape(points, channels, out_channels), np.float32
-    )
+    exact, made = weights.astype(np.float64), []
+    for (i, left), (j, right) in itertools.product(enumerate(down), enumerate(across)):
+        half = np.tensordot(exact[:, :, i :: strides[0], j :: strides[1]], right, (3, 1))
+        whole = np.tensordot(left, half, (1, 2))
+        made.append(whole.transpose(0, 3, 2, 1).reshape(-1, channels, out_channels))
+    return np.ascontiguousarray(np.concatenate(made), np.float32)
 
 
 def linear_map(emit: Emitter, matrix: Matrix, values: list[Any]) -> list[Any]:

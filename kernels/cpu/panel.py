@@ -46,12 +46,13 @@ def _run_tiles(
 def run_panel(
     tiles: Pointer, words: Pointer, panel: int, packed: Pointer, a: Pointer, c: Pointer,
     residual: Pointer, width: int, rows: int, last_width: int, mr: int, segments0: int, length: int,
-    block0: int, block_length: int,
+    block0: int, block_length: int, begins: bool,
 ) -> None:  # fmt: skip
     """Run the whole reduction of one panel, a block that stays in cache at a time.
 
     ``rows`` rows of ``width`` pixels, then one of ``last_width`` (0: none). ``words`` holds the
-    strides, the number of inner segments, bias and activation.
+    strides, the number of inner segments, bias and activation. Unless it ``begins`` them, sums
+    are added to what ``c`` holds.
     """
     segments1, step = load_i64(words, t.S1), load_i64(words, t.SA0)
     row_tiles = (width + mr - 1) // mr
@@ -62,7 +63,8 @@ def run_panel(
         final = s0 + s_count == segments0 and k0 + k_count == length
         store_i64(words, t.S0, s_count)
         store_i64(words, t.L, k_count)
-        store_i64(words, t.FLAGS, (FIRST if s0 + k0 == 0 else 0) | (LAST if final else 0))
+        first = begins and s0 + k0 == 0
+        store_i64(words, t.FLAGS, (FIRST if first else 0) | (LAST if final else 0))
         block_bytes = s_count * segments1 * k_count * panel * 4
         at = packed + (s0 * segments1 * length + k0) * panel * 4
         store_i64(words, t.B, at)

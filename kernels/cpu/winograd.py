@@ -5,10 +5,14 @@ Everything is channels last. A block of tiles at a time: their pixels are transf
 x output channels) done by the tile of all products, and the products are transformed back, with
 bias, residual and activation, straight into the output. Weights come transformed and packed, one
 matrix after the other (``packing.pack_points``).
+
+With strides every phase (``cook_toom``) has points of its own, and their products are summed point
+by point. A phase of one tap uses the same weights for all points along its axis.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from numba import njit
@@ -44,34 +48,34 @@ def _point_stride(tiles: int, row: int) -> Any:
 @njit
 def _read_row(
     inward: Pointer, words: Pointer, x: Pointer, v: Pointer, copy: Pointer, top: int, left: int,
-    count: int, height: int, width: int, x_row: int, x_pixel: int, tile_w: int, points_h: int,
-    points_w: int, channels: int,
+    count: int, height: int, width: int, x_row: int, x_pixel: int, step: int, tall: int,
+    wide: int, channels: int,
 ) -> None:  # fmt: skip
-    """Transform ``count`` tiles side by side; (top, left) is the first pixel of the first one."""
+    """Transform ``count`` tiles of tall x wide pixels, ``step`` apart, the first at (top, left)."""
     store_i64(words, w_t.IN_CHANNELS, channels)
     tile = load_i64(words, w_t.IN_TILE)
     done = 0
     while done < count:
-        at = left + done * tile_w
-        rows_inside = top >= 0 and top + points_h <= height
+        at = left + done * step
+        rows_inside = top >= 0 and top + tall <= height
         # Tiles up to the first with a pixel on the other side of a border, or of the whole image.
         if not rows_inside:
             some, outside = count - done, True
         elif at < 0:
-            some, outside = min(count - done, (-at + tile_w - 1) // tile_w), True
+            some, outside = min(count - done, (-at + step - 1) // step), True
         else:
-            inside = (width - points_w - at) // tile_w + 1 if at + points_w <= width else 0
+            inside = (width - wide - at) // step + 1 if at + wide <= width else 0
             outside = inside == 0
             some = count - done if outside else min(count - done, inside)
         if outside:
-            wide = (some - 1) * tile_w + points_w
+            span = (some - 1) * step + wide
             first = min(max(0, at), width)
             copy_rows(
-                x + first * x_pixel * 4, copy, top, top + points_h, height, width - first, wide,
-                min(wide, max(0, -at)), channels, x_row, x_pixel,
+                x + first * x_pixel * 4, copy, top, top + tall, height, width - first, span,
+                min(span, max(0, -at)), channels, x_row, x_pixel,
             )  # fmt: skip
             store_i64(words, w_t.IN_X, copy)
-            store_i64(words, w_t.IN_ROW, wide * channels)
+            store_i64(words, w_t.IN_ROW, span * channels)
             store_i64(words, w_t.IN_PIXEL, channels)
         else:
             store_i64(words, w_t.IN_X, x + (top * x_row + at * x_pixel) * 4)
@@ -110,32 +114,64 @@ def _write_row(
 
 
 @njit
-def _multiply(
+def _multiply_points(
     words: Pointer, tiles: Pointer, tail_tiles: Pointer, w: Pointer, v: Pointer, p: Pointer,
-    points: int, v_point: int, p_point: int, count: int, channels: int, out_channels: int,
-    groups: int, panel_first: int, panel_last: int, mr: int, nv: int,
+    rows: int, columns: int, v_row: int, p_row: int, begins: bool, count: int, channels: int,
+    out_channels: int, groups: int, panel_first: int, panel_last: int, mr: int, nv: int,
 ) -> None:  # fmt: skip
-    """Multiply every point of ``count`` tiles with the panels from ``panel_first`` on."""
+    """Multiply rows x columns points of ``count`` tiles, which share their weights.
+
+    Rows of points are ``v_row`` and ``p_row`` elements apart. Of all panels those from
+    ``panel_first`` on are used.
+    """
     panel = nv * LANES
     panels = (out_channels + panel - 1) // panel
     group_size = channels * _padded_channels(out_channels, panel)
-    row_tiles = (count + mr - 1) // mr
+    row_tiles = (count + mr - 1) // mr * columns
     block0, block_length = reduction_blocks(1, 1, channels, panel, row_tiles)
     first_column = panel_first // panels * out_channels + panel_first % panels * panel
-    for point in range(points):
+    for row in range(rows):
         for index in range(panel_first, panel_last):
             group, k = index // panels, index % panels
-            columns = min(panel, out_channels - k * panel)
-            full = columns > panel - LANES
-            wide = panel if full else (columns + LANES - 1) // LANES * LANES
+            lanes = min(panel, out_channels - k * panel)
+            full = lanes > panel - LANES
+            width = panel if full else (lanes + LANES - 1) // LANES * LANES
             column = group * out_channels + k * panel - first_column
-            store_i64(words, t.N, columns)
+            store_i64(words, t.N, lanes)
             run_panel(
-                tiles if full else tail_tiles, words, wide,
-                w + ((point * groups + group) * group_size + k * panel * channels) * 4,
-                v + (point * v_point + group * channels) * 4, p + (point * p_point + column) * 4,
-                0, count, 1, 0, mr, 1, channels, block0, block_length,
+                tiles if full else tail_tiles, words, width,
+                w + (group * group_size + k * panel * channels) * 4,
+                v + (row * v_row + group * channels) * 4, p + (row * p_row + column) * 4,
+                0, count, columns, 0, mr, 1, channels, block0, block_length, begins,
             )  # fmt: skip
+
+
+@njit
+def _multiply(
+    words: Pointer, tiles: Pointer, tail_tiles: Pointer, w: Pointer, v: Pointer, p: Pointer,
+    tile_h: int, tile_w: int, kernel_h: int, kernel_w: int, stride_h: int, stride_w: int,
+    v_point: int, p_point: int, count: int, channels: int, out_channels: int, groups: int,
+    panel_first: int, panel_last: int, mr: int, nv: int,
+) -> None:  # fmt: skip
+    """Multiply the points of all phases of ``count`` tiles, and sum them over the phases."""
+    p_row = (tile_w + (kernel_w - 1) // stride_w) * p_point
+    matrix = groups * channels * _padded_channels(out_channels, nv * LANES)
+    for phase in range(stride_h * stride_w):
+        taps_h = (kernel_h - phase // stride_w - 1) // stride_h + 1
+        taps_w = (kernel_w - phase % stride_w - 1) // stride_w + 1
+        points_h, points_w = tile_h + taps_h - 1, tile_w + taps_w - 1
+        rows = points_h if taps_h == 1 else 1
+        columns = points_w if taps_w == 1 else 1
+        v_row = points_w * v_point
+        for i in range(0, points_h, rows):
+            for j in range(0, points_w, columns):
+                _multiply_points(
+                    words, tiles, tail_tiles, w, v + (i * v_row + j * v_point) * 4,
+                    p + (i * p_row + j * p_point) * 4, rows, columns, v_row, p_row, phase == 0,
+                    count, channels, out_channels, groups, panel_first, panel_last, mr, nv,
+                )  # fmt: skip
+                w += matrix * 4
+        v += points_h * v_row * 4
 
 
 @kernel
@@ -159,6 +195,8 @@ def winograd(
     tile_w: int,
     kernel_h: int,
     kernel_w: int,
+    stride_h: int,
+    stride_w: int,
     pad_top: int,
     pad_left: int,
     x_image: int,
@@ -186,7 +224,7 @@ def winograd(
     epilogue_record: Pointer,
     epilogue_operands: int,
 ) -> int:
-    """Convolve channels-last float32 images with stride and dilation 1 by F(tile, kernel).
+    """Convolve channels-last float32 images with dilation 1 by Winograd's algorithm.
 
     Fields as in ``conv.convolve``; ``inward`` and ``outward`` are the transforms, ``block`` the
     most tiles done at a time. Rows of tiles over all images, or panels of output channels, are
@@ -200,7 +238,9 @@ def winograd(
     )
     if images * out_height * out_width * out_channels == 0:
         return 0
-    points_h, points_w = tile_h + kernel_h - 1, tile_w + kernel_w - 1
+    # A tile has as many points, of all phases, as pixels, and sums for those of the first phase.
+    tall, wide = (tile_h - 1) * stride_h + kernel_h, (tile_w - 1) * stride_w + kernel_w
+    sums = (tile_h + (kernel_h - 1) // stride_h) * (tile_w + (kernel_w - 1) // stride_w)
     down, across = (out_height + tile_h - 1) // tile_h, (out_width + tile_w - 1) // tile_w
     panel = nv * LANES
     panels = (out_channels + panel - 1) // panel
@@ -234,14 +274,16 @@ def winograd(
     v_point = _point_stride(chunk_rows * chunk, v_tile)
     p_point = _point_stride(chunk_rows * chunk, p_tile)
     v = workspace + thread * workspace_bytes
-    p = v + points_h * points_w * v_point * 4
-    copy = p + points_h * points_w * p_point * 4
+    p = v + tall * wide * v_point * 4
+    copy = p + sums * p_point * 4
 
     for word in range(WORDS):
         store_i64(words, word, 0)
     store_i64(words, t.S1, 1)
     store_i64(words, t.LDA, v_tile)
     store_i64(words, t.LDC, p_tile)
+    store_i64(words, t.ROW_A, v_point)
+    store_i64(words, t.ROW_C, p_point)
     store_i64(inner, w_t.IN_POINT, v_point)
     store_i64(inner, w_t.IN_TILE, v_tile)
     store_i64(outer, w_t.OUT_BIAS, bias + column * 4 if bias != 0 else 0)
@@ -266,12 +308,13 @@ def winograd(
                 image, h = (row + i) // down, (row + i) % down * tile_h
                 _read_row(
                     inward, inner, x + image * x_image * 4, v + i * count * v_tile * 4, copy,
-                    h - pad_top, first * tile_w - pad_left, count, height, width, x_row, x_pixel,
-                    tile_w, points_h, points_w, all_channels,
+                    h * stride_h - pad_top, first * tile_w * stride_w - pad_left, count, height,
+                    width, x_row, x_pixel, tile_w * stride_w, tall, wide, all_channels,
                 )  # fmt: skip
             _multiply(
-                words, tiles, tail_tiles, w, v, p, points_h * points_w, v_point, p_point,
-                here * count, channels, out_channels, groups, panel_first, panel_last, mr, nv,
+                words, tiles, tail_tiles, w, v, p, tile_h, tile_w, kernel_h, kernel_w, stride_h,
+                stride_w, v_point, p_point, here * count, channels, out_channels, groups,
+                panel_first, panel_last, mr, nv,
             )  # fmt: skip
             left = first * tile_w
             right = min(out_width, left + count * tile_w)
@@ -297,16 +340,20 @@ def winograd(
 
 
 def workspace_bytes(
-    block: int, tile: tuple[int, int], kernel: tuple[int, int], channels: int, out_channels: int
-) -> int:
+    block: int, tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int],
+    channels: int, out_channels: int,
+) -> int:  # fmt: skip
     """Bytes of workspace for each thread: points, products, and copied rows at the border.
 
     Channels are those of all groups.
     """
-    points_h, points_w = (m + r - 1 for m, r in zip(tile, kernel, strict=True))
-    strides = sum(
+    sides = list(zip(tile, kernel, strides, strict=True))
+    tall, wide = ((m - 1) * stride + r for m, r, stride in sides)
+    sums = math.prod(m + (r - 1) // stride for m, r, stride in sides)
+    points, products = (
         _point_stride.py_func(block, _row_stride.py_func(count))
         for count in (channels, out_channels)
     )
-    copied = points_h * ((block - 1) * tile[1] + points_w) * channels
-    return int(-(-(points_h * points_w * strides + copied) * 4 // 64) * 64)
+    copied = tall * ((block - 1) * tile[1] * strides[1] + wide) * channels
+    floats = tall * wide * points + sums * products + copied
+    return int(-(-floats * 4 // 64) * 64)

@@ -1,12 +1,15 @@
 """The two transforms of Winograd's convolution, a vector of channels at a time in registers.
 
 A tile is mh x mw output pixels, which take th x tw input pixels (t = m + r - 1) and as many
-products: *points*. Both kernels run over tiles that lie side by side in one row of tiles.
+products: *points*. Both kernels run over tiles that lie side by side in one row of tiles. With
+strides the pixels of every phase (``cook_toom``) have points, one phase after the other, and the
+points transformed back are those of the first, which holds the sums.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from llvmlite import ir
@@ -17,7 +20,7 @@ from ..emitter import BYTE, Emitter, constant
 from ..registry import Pointer, kernel_factory
 from ..simd import I64
 from ..target import LANES
-from .cook_toom import linear_map, matrices
+from .cook_toom import Matrix, linear_map, longest, matrices, phases
 
 # Words of the records, in order.
 (IN_X, IN_V, IN_CHANNELS, IN_ROW, IN_PIXEL, IN_POINT, IN_TILE, IN_COUNT) = range(8)
@@ -80,48 +83,71 @@ class _Transform(Emitter):
 
 
 class _Input(_Transform):
-    """V = B d B^T of each tile and channel."""
+    """V = B d B^T of each phase of each tile and channel."""
 
-    def emit(self, tile: tuple[int, int], kernel: tuple[int, int]) -> None:
-        b_h, b_w = (matrices(m, r)[2] for m, r in zip(tile, kernel, strict=True))
-        th, tw = len(b_h), len(b_w)
+    def emit(
+        self, tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
+    ) -> None:
+        sides = zip(tile, kernel, strides, strict=True)
+        down, across = ([phase.b for phase in phases(*side)] for side in sides)
         row, pixel, point = self.bytes(IN_ROW), self.bytes(IN_PIXEL), self.bytes(IN_POINT)
+        row_step, pixel_step = (
+            self.builder.mul(size, I64(stride))
+            for size, stride in zip((row, pixel), strides, strict=True)
+        )
 
-        def body(pointers: list[Any], count: Any | None, _: Any) -> None:
-            x, v = pointers
-            pixels = self.grid(x, th, tw, row, pixel)
-            columns = [
-                linear_map(self, b_h, [self.vector_load(pixels[i][j], count) for i in range(th)])
-                for j in range(tw)
-            ]
-            for i in range(th):
-                line = linear_map(self, b_w, [column[i] for column in columns])
-                for j, value in enumerate(line):
-                    at = self.address(v, self.builder.mul(point, I64(i * tw + j)))
+        steps = [self.builder.mul(pixel_step, I64(tile[1])), self.bytes(IN_TILE)]
+        x, v = self.pointer(IN_X), self.pointer(IN_V)
+        # A phase at a time: the pages of all points of a tile would be too many.
+        for (i, b_h), (j, b_w) in itertools.product(enumerate(down), enumerate(across)):
+            start = self.address(x, self.builder.mul(row, I64(i)))
+            start = self.address(start, self.builder.mul(pixel, I64(j)))
+
+            def body(
+                pointers: list[Any], count: Any | None, _: Any, b_h: Matrix = b_h, b_w: Matrix = b_w
+            ) -> None:
+                pixels = self.grid(pointers[0], len(b_h), len(b_w), row_step, pixel_step)
+                for k, value in enumerate(self.points(pixels, b_h, b_w, count)):
+                    at = self.address(pointers[1], self.builder.mul(point, I64(k)))
                     self.vector_store(value, at, count)
 
-        steps = [self.builder.mul(pixel, I64(tile[1])), self.bytes(IN_TILE)]
-        pointers = [self.pointer(IN_X), self.pointer(IN_V)]
-        self.over(self.args[IN_COUNT], self.args[IN_CHANNELS], pointers, steps, body)
+            self.over(self.args[IN_COUNT], self.args[IN_CHANNELS], [start, v], steps, body)
+            v = self.address(v, self.builder.mul(point, I64(len(b_h) * len(b_w))))
+
+    def points(
+        self, pixels: list[list[Any]], b_h: Matrix, b_w: Matrix, count: Any | None
+    ) -> Iterator[Any]:
+        """Transform the pixels at a grid of pointers: their points, rows first."""
+        columns = [
+            linear_map(self, b_h, [self.vector_load(at, count) for at in column])
+            for column in zip(*pixels, strict=True)
+        ]
+        for line in zip(*columns, strict=True):
+            yield from linear_map(self, b_w, list(line))
 
 
 class _Output(_Transform):
     """y = activation(A P A^T + bias + residual) of each tile and channel."""
 
-    def emit(self, tile: tuple[int, int], kernel: tuple[int, int]) -> None:
+    def emit(
+        self, tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
+    ) -> None:
         args, builder = self.args, self.builder
+        a_h, a_w = (
+            matrices(m, longest(r, stride))[0]
+            for m, r, stride in zip(tile, kernel, strides, strict=True)
+        )
         whole = [
             builder.icmp_signed(">=", args[word], I64(m))
             for word, m in zip((OUT_VALID_H, OUT_VALID_W), tile, strict=True)
         ]
         self.choose(
             builder.and_(*whole),
-            lambda: self.tiles(tile, kernel, guarded=False),
-            lambda: self.tiles(tile, kernel, guarded=True),
+            lambda: self.tiles(a_h, a_w, guarded=False),
+            lambda: self.tiles(a_h, a_w, guarded=True),
         )
 
-    def tiles(self, tile: tuple[int, int], kernel: tuple[int, int], guarded: bool) -> list[Any]:
-        a_h, a_w = (matrices(m, r)[0] for m, r in zip(tile, kernel, strict=True))
+    def tiles(self, a_h: Matrix, a_w: Matrix, guarded: bool) -> list[Any]:
         th, tw = len(a_h[0]), len(a_w[0])
         row, pixel, point = self.bytes(OUT_ROW), self.bytes(OUT_PIXEL), self.bytes(OUT_POINT)
         r_row, r_pixel = self.bytes(OUT_R_ROW), self.bytes(OUT_R_PIXEL)
@@ -134,17 +160,17 @@ class _Output(_Transform):
                 loads = [self.vector_load(self.address(p, a), count) for a in at]
                 columns.append(linear_map(self, a_h, loads))
             bias = self.bias(channel, count)
-            targets = self.grid(y, *tile, row, pixel)
-            residuals = self.grid(residual, *tile, r_row, r_pixel)
-            for i in range(tile[0]):
+            targets = self.grid(y, len(a_h), len(a_w), row, pixel)
+            residuals = self.grid(residual, len(a_h), len(a_w), r_row, r_pixel)
+            for i in range(len(a_h)):
                 line = linear_map(self, a_w, [column[i] for column in columns])
                 line = [self.builder.fadd(value, bias) for value in line]
                 self.pixels(i, line, targets[i], residuals[i], count, guarded)
 
         steps = [
             self.bytes(OUT_TILE),
-            self.builder.mul(pixel, I64(tile[1])),
-            self.builder.mul(r_pixel, I64(tile[1])),
+            self.builder.mul(pixel, I64(len(a_w))),
+            self.builder.mul(r_pixel, I64(len(a_w))),
         ]
         pointers = [self.pointer(word) for word in (OUT_P, OUT_Y, OUT_RESIDUAL)]
         self.over(self.args[OUT_COUNT], self.args[OUT_CHANNELS], pointers, steps, body)
@@ -189,17 +215,18 @@ def _transform(emitter: type[_Input] | type[_Output], words: int, floats: int) -
     kinds = [types.int64] * (words - floats) + [types.float64] * floats
 
     @intrinsic(prefer_literal=True)
-    def transform(typingctx, mh, mw, rh, rw, *args):  # type: ignore[no-untyped-def]
-        tile = mh.literal_value, mw.literal_value
-        kernel = rh.literal_value, rw.literal_value
+    def transform(typingctx, mh, mw, rh, rw, sh, sw, *args):  # type: ignore[no-untyped-def]
+        sizes = mh, mw, rh, rw, sh, sw
+        numbers = [size.literal_value for size in sizes]
+        tile, kernel, strides = (tuple(numbers[i : i + 2]) for i in (0, 2, 4))
 
         def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
             # A varargs intrinsic gets its arguments as one tuple.
-            unpacked = [builder.extract_value(values[4], i) for i in range(words)]
-            emitter(builder, unpacked).emit(tile, kernel)
+            unpacked = [builder.extract_value(values[6], i) for i in range(words)]
+            emitter(builder, unpacked).emit(tile, kernel, strides)
             return context.get_dummy_value()
 
-        return types.void(mh, mw, rh, rw, types.Tuple(kinds)), codegen
+        return types.void(*sizes, types.Tuple(kinds)), codegen
 
     return transform
 
@@ -208,8 +235,8 @@ _input, _output = _transform(_Input, INPUT_WORDS, 0), _transform(_Output, OUTPUT
 
 
 @kernel_factory
-def winograd_input(mh: int, mw: int, rh: int, rw: int) -> Callable[..., int]:
-    """Build the input transform of F(mh x mw, rh x rw).
+def winograd_input(mh: int, mw: int, rh: int, rw: int, sh: int, sw: int) -> Callable[..., int]:
+    """Build the input transform of tiles mh x mw, windows rh x rw and strides sh x sw.
 
     ``x`` is the first pixel of the first of ``count`` tiles, whose pixels must all exist; point
     k of a tile goes to ``v + k * point``, the next tile's ``tile`` further. Strides in elements.
@@ -227,15 +254,15 @@ def winograd_input(mh: int, mw: int, rh: int, rw: int) -> Callable[..., int]:
         tile: int,
         count: int,
     ) -> int:
-        _input(mh, mw, rh, rw, x, v, channels, row, pixel, point, tile, count)
+        _input(mh, mw, rh, rw, sh, sw, x, v, channels, row, pixel, point, tile, count)
         return 0
 
     return body
 
 
 @kernel_factory
-def winograd_output(mh: int, mw: int, rh: int, rw: int) -> Callable[..., int]:
-    """Build the output transform of F(mh x mw, rh x rw).
+def winograd_output(mh: int, mw: int, rh: int, rw: int, sh: int, sw: int) -> Callable[..., int]:
+    """Build the output transform of tiles mh x mw, windows rh x rw and strides sh x sw.
 
     Reads the points of ``count`` tiles at ``p`` and writes ``valid_h`` x ``valid_w`` pixels (at
     most a tile) of each to ``y``, after bias, residual and activation (0: none).
@@ -263,8 +290,8 @@ def winograd_output(mh: int, mw: int, rh: int, rw: int) -> Callable[..., int]:
         high: float,
     ) -> int:
         _output(
-            mh, mw, rh, rw, p, y, bias, residual, channels, point, tile, row, pixel, r_row,
-            r_pixel, count, valid_h, valid_w, activation, low, high,
+            mh, mw, rh, rw, sh, sw, p, y, bias, residual, channels, point, tile, row, pixel,
+            r_row, r_pixel, count, valid_h, valid_w, activation, low, high,
         )  # fmt: skip
         return 0
 

@@ -222,13 +222,14 @@ def emit_convolution(
         down, across = (
             (s + m - 1) // m for s, m in zip((out_height, out_width), sizes, strict=True)
         )
-        winograd.emit(low, sizes, weights, groups, x.shape[0] * down * across, name, fields)
+        tiles = x.shape[0] * down * across
+        winograd.emit(low, sizes, window, weights, groups, tiles, name, fields)
     else:
         depth = channels * window.kernel[0] * window.kernel[1]
-        tiles = tiles_for(
+        table = tiles_for(
             pixels, flat, out_channels // groups, depth, sizes, flat and low.is_catching
         )
-        _emit_direct(low, window, weights, name, fields, may_flatten, tiles, group.gate)
+        _emit_direct(low, window, weights, name, fields, may_flatten, table, group.gate)
 
 
 def _is_flat(window: Window, f: dict[str, Any]) -> bool:

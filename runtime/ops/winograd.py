@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from ..lowering import Lowering
     from .conv import Window
 
-# Outputs along an axis for a filter of so many taps: forms of 4 and of 6 points.
-_OUTPUTS = {1: (1,), 3: (2, 4), 5: (2,)}
+# Outputs along an axis for a filter of so many taps and a stride: forms of 3 to 6 points.
+_OUTPUTS = {(1, 1): (1,), (3, 1): (2, 4), (5, 1): (2,), (3, 2): (2, 4)}
 # Bytes of points and products that are worked on at a time, and the fewest tiles: fewer would
 # not use the weights often enough.
 _BLOCK_BYTES = 2 * L2_BYTES
@@ -31,6 +32,8 @@ _LEAST_TILES = 64
 _DIRECT, _PRODUCTS = 0.95, 0.87
 _TRANSFORM_CYCLES = 5.0
 _WEIGHT_CYCLES = 0.2
+# Adding a product to the sum over the phases, in vectors of a transform.
+_SUM = 0.3
 # More points mean larger errors and weights; they have to be worth it.
 _PREFERENCE = 1.05
 # Stands for a size that is known only when the model runs.
@@ -40,48 +43,64 @@ _SIZE = 64
 @functools.cache
 def choose(
     kernel: tuple[int, int], size: tuple[int, int, int], channels: int, out_channels: int,
-    groups: int,
+    groups: int, strides: tuple[int, int] = (1, 1),
 ) -> tuple[int, int] | None:  # fmt: skip
     """Choose the pixels of a tile by cost; None: the direct convolution costs less.
 
     Parameters
     ----------
     kernel : tuple of int
-        Rows and columns of the filter; stride and dilation are 1.
+        Rows and columns of the filter; dilation is 1.
     size : tuple of int
         Images, output rows, output columns.
     channels, out_channels : int
         Of one group.
     groups : int
+    strides : tuple of int
     """
-    if kernel == (1, 1) or any(k not in _OUTPUTS for k in kernel):
-        return None
     images, height, width = size
     products = channels * out_channels * groups
     work = products / (2 * LANES)
     taps = kernel[0] * kernel[1]
     direct = images * height * width * taps * work / _DIRECT + taps * products * 4 * _WEIGHT_CYCLES
     best: tuple[float, tuple[int, int] | None] = (direct / _PREFERENCE, None)
-    for mh in _OUTPUTS[kernel[0]]:
-        for mw in _OUTPUTS[kernel[1]]:
-            points = (mh + kernel[0] - 1) * (mw + kernel[1] - 1)
-            tiles = images * math.ceil(height / mh) * math.ceil(width / mw)
-            vectors = groups * (channels + out_channels) / LANES
-            cycles = tiles * points * (work / _PRODUCTS + vectors * _TRANSFORM_CYCLES)
-            cycles += points * products * 4 * _WEIGHT_CYCLES
-            if cycles < best[0] / (_PREFERENCE if best[1] else 1):
-                best = cycles, (mh, mw)
+    for mh, mw in _tiles(kernel, strides):
+        points, sums, matrices = _counts((mh, mw), kernel, strides)
+        tiles = images * math.ceil(height / mh) * math.ceil(width / mw)
+        vectors = groups * (channels * points + out_channels * sums) / LANES
+        vectors += groups * out_channels * (points - sums) / LANES * _SUM
+        cycles = tiles * (points * work / _PRODUCTS + vectors * _TRANSFORM_CYCLES)
+        cycles += matrices * products * 4 * _WEIGHT_CYCLES
+        if cycles < best[0] / (_PREFERENCE if best[1] else 1):
+            best = cycles, (mh, mw)
     return best[1]
+
+
+def _tiles(kernel: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
+    """Pixels of a tile in every form there is."""
+    if tuple(kernel) == (1, 1):
+        return []
+    down, across = (_OUTPUTS.get(side, ()) for side in zip(kernel, strides, strict=True))
+    return [(mh, mw) for mh in down for mw in across]
+
+
+def _counts(
+    tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
+) -> tuple[int, int, int]:
+    """Points of a tile over all phases, sums of their products, and matrices of weights."""
+    sides = [
+        cook_toom.phases(m, r, stride) for m, r, stride in zip(tile, kernel, strides, strict=True)
+    ]
+    points = math.prod(sum(len(phase.b) for phase in side) for side in sides)
+    sums = math.prod(len(side[0].b) for side in sides)
+    return points, sums, math.prod(sum(len(phase.g) for phase in side) for side in sides)
 
 
 def legal_forms(low: Lowering, window: Window) -> list[tuple[int, int]]:
     """Pixels of a tile in every form a convolution may take; none where it has to be direct."""
-    if low.options["precision"] == "strict":
+    if low.options["precision"] == "strict" or window.dilations != [1, 1]:
         return []
-    if window.strides != [1, 1] or window.dilations != [1, 1] or window.kernel == [1, 1]:
-        return []
-    down, across = (_OUTPUTS.get(taps, ()) for taps in window.kernel)
-    return [(mh, mw) for mh in down for mw in across]
+    return _tiles(window.kernel, window.strides)
 
 
 def form_of(
@@ -94,20 +113,20 @@ def form_of(
     known = [size if isinstance(size, int) else _SIZE for size in sizes]
     known[0] = sizes[0] if isinstance(sizes[0], int) else 1
     out_channels, channels = weights.shape[:2]
-    kernel = window.kernel[0], window.kernel[1]
-    return choose(kernel, tuple(known), channels, out_channels // groups, groups)
+    kernel, strides = (window.kernel[0], window.kernel[1]), (window.strides[0], window.strides[1])
+    return choose(kernel, tuple(known), channels, out_channels // groups, groups, strides)
 
 
 def emit(
-    low: Lowering, tile: tuple[int, int], weights: np.ndarray, groups: int, tiles: Dim,
-    name: str, fields: dict[str, Any],
+    low: Lowering, tile: tuple[int, int], window: Window, weights: np.ndarray, groups: int,
+    tiles: Dim, name: str, fields: dict[str, Any],
 ) -> None:  # fmt: skip
     """Emit a step; ``tiles`` is their number, ``fields`` what the direct one has, too."""
     out_channels, channels = weights.shape[:2]
-    kernel = weights.shape[2], weights.shape[3]
-    points = math.prod(m + r - 1 for m, r in zip(tile, kernel, strict=True))
-    both = channels * groups + out_channels
-    block = max(_LEAST_TILES, _BLOCK_BYTES // (points * both * 4))
+    kernel, strides = (window.kernel[0], window.kernel[1]), (window.strides[0], window.strides[1])
+    points, sums, _ = _counts(tile, kernel, strides)
+    floats = points * channels * groups + sums * out_channels
+    block = max(_LEAST_TILES, _BLOCK_BYTES // (floats * 4))
     if isinstance(tiles, int):
         block = min(block, tiles)
     per_group = out_channels // groups
@@ -115,14 +134,16 @@ def emit(
     rows = set(range(1, mr + 1))
     tail = -(-per_group // LANES) % nv or nv
     table = tile_table(nv, rows)
-    packed = packing.pack_points(cook_toom.transform_weights(weights, tile), groups, nv)
-    space = workspace_bytes(block, tile, kernel, channels * groups, out_channels)
+    packed = packing.pack_points(cook_toom.transform_weights(weights, tile, strides), groups, nv)
+    space = workspace_bytes(block, tile, kernel, strides, channels * groups, out_channels)
     low.step(
         winograd,
         **fields,
         w=low.constant(packed, f"{name}.weights"),
         tile_h=tile[0], tile_w=tile[1], kernel_h=kernel[0], kernel_w=kernel[1],
+        stride_h=strides[0], stride_w=strides[1],
         mr=mr, nv=nv, tiles=table, tail_tiles=table if tail == nv else tile_table(tail, rows),
-        inward=winograd_input(*tile, *kernel), outward=winograd_output(*tile, *kernel),
+        inward=winograd_input(*tile, *kernel, *strides),
+        outward=winograd_output(*tile, *kernel, *strides),
         block=block, workspace=low.workspace(space), workspace_bytes=space,
     )  # fmt: skip

@@ -15,7 +15,7 @@ from sardonyx.kernels.target import LANES
 FORMS = [(2, 3), (4, 3), (2, 5)]
 
 
-def direct(x, w, pads, groups=1):
+def direct(x, w, pads, groups=1, strides=(1, 1)):
     """Convolve (N, H, W, C) by (M, C / groups, kh, kw), in float64."""
     top, left, bottom, right = pads
     x = np.pad(x.astype(np.float64), ((0, 0), (top, bottom), (left, right), (0, 0)))
@@ -30,7 +30,7 @@ def direct(x, w, pads, groups=1):
         for i, j in itertools.product(range(kh), range(kw)):
             total += source[:, i : i + height, j : j + width] @ part[:, :, i, j].T
         made.append(total)
-    return np.concatenate(made, axis=-1)
+    return np.concatenate(made, axis=-1)[:, :: strides[0], :: strides[1]]
 
 
 def aligned(count):
@@ -39,24 +39,24 @@ def aligned(count):
     return block[skip : skip + count]
 
 
-def run(x, w, pads, form, *, groups=1, threads=1, block=64, bias=None, residual=None, spare=0,
-        activation=NONE, low=0.0, high=0.0):  # fmt: skip
+def run(x, w, pads, form, *, strides=(1, 1), groups=1, threads=1, block=64, bias=None,
+        residual=None, spare=0, activation=NONE, low=0.0, high=0.0):  # fmt: skip
     """Run the kernel as the threads would; the output has ``spare`` channels nobody may touch."""
     images, height, width, channels = x.shape
     (out_channels, per_channels), kernel = w.shape[:2], w.shape[2:]
-    out_h = height + pads[0] + pads[2] - kernel[0] + 1
-    out_w = width + pads[1] + pads[3] - kernel[1] + 1
+    out_h = (height + pads[0] + pads[2] - kernel[0]) // strides[0] + 1
+    out_w = (width + pads[1] + pads[3] - kernel[1]) // strides[1] + 1
     per_group = out_channels // groups
     mr, nv = packing.choose_tile(None, per_group, per_channels)
     tables = [
         np.array([tile(r, n).address if r else 0 for r in range(max_rows(nv) + 1)])
         for n in (nv, -(-per_group // LANES) % nv or nv)
     ]
-    packed = packing.pack_points(cook_toom.transform_weights(w, form), groups, nv)
+    packed = packing.pack_points(cook_toom.transform_weights(w, form, strides), groups, nv)
     y = np.full((images, out_h, out_w, out_channels + spare), 7, np.float32)
-    space = workspace_bytes(block, form, kernel, channels, out_channels)
+    space = workspace_bytes(block, form, kernel, strides, channels, out_channels)
     work = aligned(space // 4 * threads)
-    strides = [s // 4 for s in x.strides[:3]]
+    x_strides = [s // 4 for s in x.strides[:3]]
     y_strides = [s // 4 for s in y.strides[:3]]
     r_strides = [0, 0, 0] if residual is None else [s // 4 for s in residual.strides[:3]]
     for thread in range(threads):
@@ -65,11 +65,13 @@ def run(x, w, pads, form, *, groups=1, threads=1, block=64, bias=None, residual=
             residual=0 if residual is None else residual, images=images, height=height,
             width=width, channels=per_channels, out_height=out_h, out_width=out_w,
             out_channels=per_group, groups=groups, tile_h=form[0], tile_w=form[1],
-            kernel_h=kernel[0], kernel_w=kernel[1], pad_top=pads[0], pad_left=pads[1],
-            x_image=strides[0], x_row=strides[1], x_pixel=strides[2], y_image=y_strides[0],
+            kernel_h=kernel[0], kernel_w=kernel[1], stride_h=strides[0],
+            stride_w=strides[1], pad_top=pads[0], pad_left=pads[1], x_image=x_strides[0],
+            x_row=x_strides[1], x_pixel=x_strides[2], y_image=y_strides[0],
             y_row=y_strides[1], y_pixel=y_strides[2], r_image=r_strides[0], r_row=r_strides[1],
             r_pixel=r_strides[2], mr=mr, nv=nv, tiles=tables[0], tail_tiles=tables[1],
-            inward=winograd_input(*form, *kernel), outward=winograd_output(*form, *kernel),
+            inward=winograd_input(*form, *kernel, *strides),
+            outward=winograd_output(*form, *kernel, *strides),
             block=block, activation=activation, low=low, high=high, workspace=work,
             workspace_bytes=space, epilogue=0, epilogue_record=0, epilogue_operands=0,
         )  # fmt: skip
@@ -94,6 +96,24 @@ def test_matrices_give_the_exact_convolution(m, r):
         assert made == [Fraction(int(i + tap == place)) for i in range(m)]
 
 
+@pytest.mark.parametrize(("m", "r", "stride"), [(2, 3, 2), (4, 3, 2), (2, 5, 2), (2, 3, 1)])
+def test_phases_sum_to_the_exact_convolution(m, r, stride):
+    """What every phase makes of its samples and taps, transformed back once."""
+    a = cook_toom.matrices(m, cook_toom.longest(r, stride))[0]
+    samples = stride * (m - 1) + r
+    for tap, place in itertools.product(range(r), range(samples)):
+        made = [Fraction(0)] * m
+        if tap % stride == place % stride:
+            phase = cook_toom.phases(m, r, stride)[tap % stride]
+            weights = [row[tap // stride] for row in phase.g]
+            weights *= len(phase.b) // len(weights)
+            points = [g * row[place // stride] for g, row in zip(weights, phase.b, strict=True)]
+            points += [Fraction(0)] * (len(a[0]) - len(points))
+            made = [sum(c * p for c, p in zip(row, points, strict=True)) for row in a]
+        assert made == [Fraction(int(stride * i + tap == place)) for i in range(m)]
+
+
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
 @pytest.mark.parametrize("form", [(2, 2), (2, 4), (4, 2), (4, 4)])
 @pytest.mark.parametrize(
     ("size", "channels", "out_channels", "pads"),
@@ -107,37 +127,45 @@ def test_matrices_give_the_exact_convolution(m, r):
         ((1, 3, 200), 4, 9, (4, 7, 5, 6)),
     ],
 )
-def test_three_by_three(rng, form, size, channels, out_channels, pads):
+def test_three_by_three(rng, form, strides, size, channels, out_channels, pads):
     x = numbers(rng, *size, channels)
     w = numbers(rng, out_channels, channels, 3, 3) / np.float32(3 * np.sqrt(channels))
     for threads in (1, 2, 3):
-        made = run(x, w, pads, form, threads=threads, block=9, spare=5)
-        np.testing.assert_allclose(made, direct(x, w, pads), rtol=1e-4, atol=2e-5)
+        made = run(x, w, pads, form, strides=strides, threads=threads, block=9, spare=5)
+        expected = direct(x, w, pads, strides=strides)
+        np.testing.assert_allclose(made, expected, rtol=1e-4, atol=2e-5)
 
 
 @pytest.mark.parametrize(
-    ("kernel", "form"),
-    [((1, 3), (1, 2)), ((1, 3), (1, 4)), ((3, 1), (4, 1)), ((5, 5), (2, 2)), ((5, 3), (2, 4)),
-     ((1, 5), (1, 2))],
+    ("kernel", "form", "strides"),
+    [((1, 3), (1, 2), (1, 1)), ((1, 3), (1, 4), (1, 1)), ((3, 1), (4, 1), (1, 1)),
+     ((5, 5), (2, 2), (1, 1)), ((5, 3), (2, 4), (1, 1)), ((1, 5), (1, 2), (1, 1)),
+     ((1, 3), (1, 4), (1, 2)), ((3, 1), (4, 1), (2, 1)), ((3, 3), (4, 2), (1, 2)),
+     ((3, 3), (2, 4), (2, 1)), ((3, 5), (4, 2), (2, 1)), ((5, 5), (2, 2), (2, 2))],
 )  # fmt: skip
-def test_other_windows(rng, kernel, form):
+def test_other_windows(rng, kernel, form, strides):
     x = numbers(rng, 2, 11, 23, 12)
     w = numbers(rng, 21, 12, *kernel) / np.float32(10)
     pads = (kernel[0] // 2, kernel[1] // 2, kernel[0] // 2, kernel[1] // 2)
     for threads in (1, 2):
-        made = run(x, w, pads, form, threads=threads)
-        np.testing.assert_allclose(made, direct(x, w, pads), rtol=1e-4, atol=2e-5)
+        made = run(x, w, pads, form, strides=strides, threads=threads)
+        expected = direct(x, w, pads, strides=strides)
+        np.testing.assert_allclose(made, expected, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
 @pytest.mark.parametrize("block", [1, 5, 64])
-def test_groups_and_blocks(rng, block):
+def test_groups_and_blocks(rng, block, strides):
     x = numbers(rng, 2, 10, 12, 3 * 8)
     w = numbers(rng, 3 * 20, 8, 3, 3) / np.float32(10)
     for threads in (1, 2, 4):
-        made = run(x, w, (1, 1, 1, 1), (4, 4), groups=3, threads=threads, block=block)
-        np.testing.assert_allclose(made, direct(x, w, (1, 1, 1, 1), 3), rtol=1e-4, atol=2e-5)
+        made = run(x, w, (1, 1, 1, 1), (4, 4), strides=strides, groups=3, threads=threads,
+                   block=block)  # fmt: skip
+        expected = direct(x, w, (1, 1, 1, 1), 3, strides)
+        np.testing.assert_allclose(made, expected, rtol=1e-4, atol=2e-5)
 
 
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
 @pytest.mark.parametrize(
     ("activation", "expected"),
     [
@@ -147,21 +175,23 @@ def test_groups_and_blocks(rng, block):
         (HARD_SWISH, lambda y: y * np.clip(y / 6 + 0.5, 0, 1)),
     ],
 )
-def test_bias_residual_and_activation(rng, activation, expected):
+def test_bias_residual_and_activation(rng, activation, expected, strides):
     x = numbers(rng, 1, 9, 10, 16)
     w = numbers(rng, 24, 16, 3, 3) / np.float32(10)
     bias = numbers(rng, 24)
-    residual = numbers(rng, 1, 9, 10, 30)[..., 3:27]
-    made = run(x, w, (1, 1, 1, 1), (4, 4), bias=bias, residual=residual, activation=activation,
-               low=-0.25, high=0.5)  # fmt: skip
-    wanted = expected(direct(x, w, (1, 1, 1, 1)) + bias + residual)
-    np.testing.assert_allclose(made, wanted, rtol=1e-4, atol=2e-5)
+    plain = direct(x, w, (1, 1, 1, 1), strides=strides)
+    residual = numbers(rng, *plain.shape[:3], 30)[..., 3:27]
+    made = run(x, w, (1, 1, 1, 1), (4, 4), strides=strides, bias=bias, residual=residual,
+               activation=activation, low=-0.25, high=0.5)  # fmt: skip
+    np.testing.assert_allclose(made, expected(plain + bias + residual), rtol=1e-4, atol=2e-5)
 
 
-def test_error_is_near_that_of_the_direct_sum(rng):
-    """Over 256 channels F(4 x 4) is within a few units of the last place of the result's scale."""
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
+def test_error_is_near_that_of_the_direct_sum(rng, strides):
+    """Over 256 channels a tile of 4 x 4 is within a few units in the last place of the scale."""
     x = np.maximum(numbers(rng, 1, 16, 16, 256), 0)
     w = numbers(rng, 64, 256, 3, 3) / np.float32(3 * 16)
-    error = np.abs(run(x, w, (1, 1, 1, 1), (4, 4)) - direct(x, w, (1, 1, 1, 1)))
+    made = run(x, w, (1, 1, 1, 1), (4, 4), strides=strides)
+    error = np.abs(made - direct(x, w, (1, 1, 1, 1), strides=strides))
     assert error.max() < 1e-5
     assert np.sqrt((error**2).mean()) < 1e-6

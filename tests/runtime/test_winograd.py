@@ -33,23 +33,26 @@ def kernels(session, x):
     return [step.kernel for step in session.profile({"x": x}, runs=1).steps]
 
 
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("ending", [(), ("Relu",), ("Sigmoid", "Neg")])
 @pytest.mark.parametrize("sizes", [(1, 24, 24), (2, 9, 40), (3, 5, 5)])
-def test_any_size_of_a_dynamic_model(rng, ending, sizes):
-    weights = rng.standard_normal((48, 32, 3, 3)).astype(np.float32) / 16
-    made = model(["n", 32, "h", "w"], weights, ending=ending, pads=[1, 1, 1, 1])
-    x = rng.standard_normal((sizes[0], 32, *sizes[1:])).astype(np.float32)
+def test_any_size_of_a_dynamic_model(rng, ending, sizes, stride):
+    weights = rng.standard_normal((96, 64, 3, 3)).astype(np.float32) / 24
+    made = model(["n", 64, "h", "w"], weights, ending=ending, pads=[1] * 4, strides=[stride] * 2)
+    x = rng.standard_normal((sizes[0], 64, *sizes[1:])).astype(np.float32)
     session = sardonyx.Session(made, threads=2)
     assert any("winograd" in kernel for kernel in kernels(session, x))
     expected = onnxruntime.InferenceSession(made).run(None, {"x": x})[0]
     np.testing.assert_allclose(session(x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_images_one_pixel_wide(rng):
+@pytest.mark.parametrize(("taps", "stride", "size"), [(5, 1, 300), (3, 2, 1500)])
+def test_images_one_pixel_wide(rng, taps, stride, size):
     """Columns are turned to rows, and their windows with them."""
-    weights = rng.standard_normal((64, 64, 5, 1)).astype(np.float32) / 16
-    made = model([1, 64, 300, 1], weights, pads=[2, 0, 2, 0])
-    x = rng.standard_normal((1, 64, 300, 1)).astype(np.float32)
+    weights = rng.standard_normal((128, 128, taps, 1)).astype(np.float32) / 24
+    pads = [taps // 2, 0, taps // 2, 0]
+    made = model([1, 128, size, 1], weights, pads=pads, strides=[stride, 1])
+    x = rng.standard_normal((1, 128, size, 1)).astype(np.float32)
     session = sardonyx.Session(made)
     assert any("winograd" in kernel for kernel in kernels(session, x))
     expected = onnxruntime.InferenceSession(made).run(None, {"x": x})[0]
@@ -60,7 +63,8 @@ def test_images_one_pixel_wide(rng):
     ("shape", "window", "attributes"),
     [
         ((64, 64, 3, 3), "strict", {"pads": [1, 1, 1, 1]}),
-        ((64, 64, 3, 3), "fp32", {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
+        ((64, 64, 3, 3), "strict", {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
+        ((64, 64, 3, 3), "fp32", {"pads": [1, 1, 1, 1], "strides": [3, 3]}),
         ((64, 64, 3, 3), "fp32", {"pads": [2, 2, 2, 2], "dilations": [2, 2]}),
         ((64, 64, 1, 1), "fp32", {}),
         ((64, 64, 7, 7), "fp32", {}),
@@ -76,8 +80,40 @@ def test_left_to_the_direct_sum(rng, shape, window, attributes):
     np.testing.assert_allclose(session(x), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_groups_and_a_residual_of_stride_two(rng):
+    """Two groups, images of odd sizes, and the sum with another map in the same step."""
+    shape, tensor = (2, 128, 33, 47), helper.make_tensor_value_info
+    weights = rng.standard_normal((192, 64, 3, 3)).astype(np.float32) / 24
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], strides=[2, 2], pads=[1, 1, 1, 1], group=2),
+        helper.make_node("Add", ["a", "r"], ["b"]),
+        helper.make_node("Relu", ["b"], ["y"]),
+    ]
+    values = [
+        tensor("x", TensorProto.FLOAT, shape),
+        tensor("r", TensorProto.FLOAT, (2, 192, 17, 24)),
+    ]
+    graph = helper.make_graph(
+        nodes, "sum", values, [tensor("y", TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 22)]
+    made = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+    feeds = {
+        "x": rng.standard_normal(shape).astype(np.float32),
+        "r": rng.standard_normal((2, 192, 17, 24)).astype(np.float32),
+    }
+    session = sardonyx.Session(made, threads=2)
+    (expected,) = onnxruntime.InferenceSession(made).run(None, feeds)
+    np.testing.assert_allclose(session.run(None, feeds)[0], expected, rtol=1e-4, atol=1e-5)
+    assert any("winograd" in step.kernel for step in session.profile(feeds, runs=1).steps)
+
+
 def test_cost_prefers_small_weights_for_few_pixels():
     assert winograd.choose((3, 3), (1, 56, 56), 64, 64, 1) == (4, 4)
     assert winograd.choose((3, 3), (1, 7, 7), 512, 512, 1) != (4, 4)
     assert winograd.choose((3, 3), (1, 224, 224), 3, 8, 1) is None
     assert winograd.choose((7, 7), (1, 56, 56), 64, 64, 1) is None
+    assert winograd.choose((3, 3), (1, 40, 40), 64, 128, 1, (2, 2)) == (4, 4)
+    assert winograd.choose((3, 3), (1, 7, 7), 512, 512, 1, (2, 2)) is None
+    assert winograd.choose((3, 3), (1, 160, 160), 16, 32, 1, (2, 2)) is None
