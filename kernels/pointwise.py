@@ -92,52 +92,72 @@ def _rename(line: str, names: set[str]) -> str:
     return ast.unparse(tree)
 
 
+@njit
+def _even_axes(d1: int, d2: int, s0: int, s1: int, s2: int, step: int) -> Any:
+    """How many axes outside the innermost an operand walks through evenly, ``step`` a row."""
+    if d2 != 1 and s2 != step:
+        return 0
+    if d1 != 1 and s1 != step * d2:
+        return 1
+    return 3 if s0 == step * d2 * d1 else 2
+
+
+@njit
+def _merged(d0: int, d1: int, d2: int, d3: int, axes: int) -> Any:
+    """Sizes with so many axes taken into the innermost."""
+    if axes == 0:
+        return d0, d1, d2, d3
+    if axes == 1:
+        return d0, d1, 1, d2 * d3
+    if axes == 2:
+        return d0, 1, 1, d1 * d2 * d3
+    return 1, 1, 1, d0 * d1 * d2 * d3
+
+
+@njit
+def _next_row(i0: int, i1: int, i2: int, d1: int, d2: int) -> Any:
+    """Indices of the next row; divisions would cost more than a short row does."""
+    if i2 + 1 < d2:
+        return i0, i1, i2 + 1
+    if i1 + 1 < d1:
+        return i0, i1 + 1, 0
+    return i0 + 1, 0, 0
+
+
+@njit
+def _share(thread: int, threads: int, rows: int, d3: int) -> Any:
+    """Rows, and elements of each, that a thread computes: (first, last, start, stop)."""
+    if rows * d3 <= SERIAL_LIMIT:
+        return 0, rows if thread == 0 else 0, 0, d3
+    if rows >= 4 * threads:
+        return rows * thread // threads, rows * (thread + 1) // threads, 0, d3
+    chunks = (d3 + LANES - 1) // LANES
+    start, stop = chunks * thread // threads * LANES, chunks * (thread + 1) // threads * LANES
+    return 0, rows if start < d3 else 0, start, min(stop, d3)
+
+
+# Rows that lie end to end in all operands become one.
 _PROLOGUE = """
 def body(thread, threads, {parameters}):
-    while d0 * d1 * d2 > 1 and (d2 == 1 or ({even})):
-        d3 *= d2
-        {shift}
-    rows = d0 * d1 * d2
-    first, last, start, stop = 0, rows, 0, d3
-    if rows * d3 <= {serial}:
-        if thread > 0:
-            return 0
-    elif rows >= 4 * threads:
-        first, last = rows * thread // threads, rows * (thread + 1) // threads
-    else:
-        chunks = (d3 + {lanes} - 1) // {lanes}
-        start = chunks * thread // threads * {lanes}
-        stop = min(chunks * (thread + 1) // threads * {lanes}, d3)
-    if first >= last or start >= stop:
+    d0, d1, d2, d3 = merged(d0, d1, d2, d3, {even})
+    first, last, start, stop = share(thread, threads, d0 * d1 * d2, d3)
+    if first >= last:
         return 0
     i0, i1, i2 = first // d2 // d1, first // d2 % d1, first % d2
     for row in range(first, last):
 """
-
-_NEXT_ROW = """
-        i2 += 1
-        if i2 == d2:
-            i2 = 0
-            i1 += 1
-            if i1 == d1:
-                i1 = 0
-                i0 += 1
-"""
+_NEXT_ROW = "        i0, i1, i2 = next_row(i0, i1, i2, d1, d2)"
 
 
 def _prologue(names: list[str], kinds: list[str], parameters: list[str]) -> str:
-    """The head of the source: rows that lie end to end in all operands become one."""
+    """The head of the source."""
     steps = {"v": "d3", "s": "0", "g": "d3 * {}s3"}
-    even = [f"{n}s2 == {steps[k[-1]].format(n)}" for n, k in zip(names, kinds, strict=True)]
-    moved = ["d", *(f"{name}s" for name in names)]
-    targets = [f"{name}{axis}" for name in moved for axis in (2, 1, 0)]
-    sources = [f"{name}{axis}" for name in moved for axis in (1, 0)]
-    for at, name in enumerate(moved):
-        sources.insert(3 * at + 2, "1" if name == "d" else "0")
-    return _PROLOGUE.format(
-        parameters=", ".join(parameters), serial=SERIAL_LIMIT, lanes=LANES,
-        even=" and ".join(even), shift=f"{', '.join(targets)} = {', '.join(sources)}",
-    )  # fmt: skip
+    calls = [
+        f"even_axes(d1, d2, {n}s0, {n}s1, {n}s2, {steps[k[-1]].format(n)})"
+        for n, k in zip(names, kinds, strict=True)
+    ]
+    even = calls[0] if len(calls) == 1 else f"min({', '.join(calls)})"
+    return _PROLOGUE.format(parameters=", ".join(parameters), even=even)
 
 
 def _source(expression: str, operands: str) -> str:
@@ -199,6 +219,7 @@ _TYPES: dict[str, Any] = {
 
 def _scope(vector: bool) -> dict[str, Any]:
     scope: dict[str, Any] = {"_c": _c, "_F": F, "splat": simd.splat}
+    scope |= {"even_axes": _even_axes, "merged": _merged, "next_row": _next_row, "share": _share}
     scope |= {name: getattr(simd, name) for name in ("vload", "vstore", "vload_first")}
     scope["vstore_first"] = simd.vstore_first
     for kind, made in _TYPES.items():

@@ -112,7 +112,16 @@ def test_more_threads_than_cores():
         np.testing.assert_allclose(session(x), wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.fixture
+def heard():
+    """Ctrl-C reaches Python, even where a shell started the tests in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @every_team
+@pytest.mark.usefixtures("heard")
 def test_interrupted_sessions_run_again(threads):
     session = sardonyx.Session(long_chain(), threads=threads)
     x = np.random.default_rng(0).standard_normal((512, 512), np.float32)
