@@ -13,7 +13,7 @@ import itertools
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
-from ..kernels.cpu.strips import PLACES, STRIP_BYTES, strips
+from ..kernels.cpu.strips import MAX_STAGES, PLACES, STRIP_BYTES, strips
 from ..kernels.target import L2_BYTES
 from .program import ARENA
 from .symbolic import Dim, sum_dims
@@ -127,7 +127,7 @@ def _joined(low: Lowering, steps: list[Pending]) -> Pending:
 
 
 def _are_joinable(steps: list[Pending]) -> bool:
-    return 2 <= len(steps) <= 3 and all(
+    return 2 <= len(steps) <= MAX_STAGES and all(
         step.fields["y"].buffer is following.fields["x"].buffer
         and step.fields["y"].buffer.kind == ARENA
         and step.fields["y"].offset == following.fields["x"].offset == 0
