@@ -56,13 +56,13 @@ class KernelRef:
 
 def sources_digest(*folders: Path) -> str:
     """Digest of the Python files below some folders; they are read only if they changed."""
-    paths = sorted(Path(at, name) for folder in folders for at, _, names in os.walk(folder)
+    paths = sorted(os.path.join(at, name) for folder in folders for at, _, names in os.walk(folder)
                    for name in names if name.endswith(".py"))  # fmt: skip
     root = _PACKAGE.parent
 
     def digest() -> str:
         made = hashlib.sha256()
-        for path in paths:
+        for path in map(Path, paths):
             made.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
         return made.hexdigest()
 
@@ -90,16 +90,14 @@ def _module_key(module: str) -> bytes:
 def _kernel_folder() -> Path | None:
     """Return the folder of kernels of these sources; it is used from now on."""
     folder = cache_folder()
-    if folder is None:
-        return None
-    own = folder / "kernels" / environment_key()
-    _mark_used(own)
-    return own
+    return None if folder is None else _own_folder(folder)
 
 
 @functools.cache
-def _mark_used(folder: Path) -> None:
-    retention.mark_used(folder)
+def _own_folder(folder: Path) -> Path:
+    own = folder / "kernels" / environment_key()
+    retention.mark_used(own)
+    return own
 
 
 def _object_path(ref: KernelRef) -> Path | None:
@@ -153,10 +151,14 @@ def _never_called_from_python() -> Iterator[None]:
         library._ensure_finalized()
         return [].append  # numba tells functions apart by this object
 
+    def no_code(library: Any) -> None:
+        library._finalized = True
+
     flags = "numba.core.dispatcher._FunctionCompiler._customize_flags"
     with (
         global_compiler_lock,
         patch("numba.core.cpu.CPUContext.get_executable", no_executable),
+        patch("numba.core.codegen.CPUCodeLibrary._finalize_final_module", no_code),
         patch(flags, _without_wrappers),
     ):
         yield
@@ -232,11 +234,13 @@ _addresses: dict[KernelRef, int] = {}
 
 
 def is_compiled(ref: KernelRef) -> bool:
-    """Tell whether a kernel is loaded or in the cache, so that no compilation is needed."""
-    if ref in _addresses:
-        return True
-    path = _object_path(ref)
-    return path is not None and path.exists()
+    """Tell whether a kernel is loaded, which it then is if it is in the cache."""
+    with _lock:
+        path = None if ref in _addresses else _object_path(ref)
+        found = None if path is None else _read_object(path)
+        if found is not None:
+            _addresses[ref] = _loader().load(*found)
+        return ref in _addresses
 
 
 def _load_cached(path: Path | None, make: Callable[[], tuple[str, bytes]]) -> int:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -39,6 +38,8 @@ def _second_process(refs: Sequence[KernelRef]) -> Iterator[None]:
     if alone or len(refs) <= _FEW or not sys.executable:
         yield
         return
+    import subprocess
+
     names = json.dumps([[ref.module, ref.function, ref.parameters] for ref in refs])
     code = f"import {__name__} as this; this.serve()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}

@@ -89,9 +89,14 @@ class Kernel:
         return native_function(self.address)(record.ctypes.data, thread, threads)
 
 
+def float_bits(value: float) -> int:
+    """Word that holds a floating-point field."""
+    return struct.unpack("<q", struct.pack("<d", float(value)))[0]
+
+
 def _word(value: Any, is_float: bool) -> int:
     if is_float:
-        return struct.unpack("<q", struct.pack("<d", value))[0]
+        return float_bits(value)
     if isinstance(value, np.ndarray):
         return value.ctypes.data
     if isinstance(value, Kernel):

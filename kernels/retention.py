@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 import warnings
 from collections.abc import Iterator
@@ -73,6 +72,8 @@ class _Entry:
     maker: str
 
     def remove(self) -> None:
+        import shutil
+
         shutil.rmtree(self.path, ignore_errors=True)
         for path in (self.path, _stamp_of(self.path)):
             with contextlib.suppress(OSError):
@@ -150,6 +151,8 @@ def trim(folder: Path, most: int, kept: Path, current: str) -> None:
 
     Neither ``kept`` nor the kernels in use are removed.
     """
+    import shutil
+
     entries = list(_entries(folder))
     held = sum(entry.size for entry in entries)
     with contextlib.suppress(OSError):

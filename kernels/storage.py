@@ -11,7 +11,6 @@ import functools
 import hashlib
 import os
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -29,19 +28,24 @@ def cache_folder() -> Path | None:
     if chosen == "off":
         return None
     base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(chosen) if chosen else Path(base) / "sardonyx"
+    folder = chosen or os.path.join(base, "sardonyx")
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        info = folder.stat()
+        try:
+            info = os.stat(folder)
+        except FileNotFoundError:
+            Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+            info = os.stat(folder)
     except OSError:
         return None
     if info.st_uid != os.getuid() or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return None
-    return folder
+    return Path(folder)
 
 
 def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> bool:
     """Write a file so that readers see all of it or nothing; False when the disk refuses."""
+    import tempfile  # takes longer to import than a small model to open
+
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import mmap
@@ -19,6 +20,7 @@ _LOCATION = re.compile(rb"\x0a\x08location\x12(?=.)", re.DOTALL)
 """How an entry of external data begins: key "location", then a value of a stated length."""
 
 
+@functools.cache
 def environment() -> str:
     """What every program depends on: version, sources of the runtime, processor."""
     root = Path(__file__).parent.parent

@@ -5,14 +5,13 @@ A tensor is a part of a buffer, reached by strides. All sizes may be symbolic.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..kernels.registry import Kernel
+from ..kernels.registry import Kernel, float_bits
 from .symbolic import Dim, product
 
 
@@ -178,8 +177,4 @@ class Pending:
 
 def words_of(kernel: Kernel, fields: Mapping[str, Any]) -> list[Any]:
     """Values of a kernel's record in order; floats as bits."""
-    return [_bits(fields[f]) if f in kernel.floats else fields[f] for f in kernel.fields]
-
-
-def _bits(value: Any) -> Any:
-    return struct.unpack("<q", struct.pack("<d", float(value)))[0]
+    return [float_bits(fields[f]) if f in kernel.floats else fields[f] for f in kernel.fields]

@@ -72,7 +72,7 @@ _SHORT = {
     "setting": "batch,\nthreads", "× onnxruntime": "× ORT", "× openvino": "× OV",
     "onnxruntime ms": "onnx- runtime ms", "difference": "differ- ence",
 }  # fmt: skip
-_STARTS = ("model", "engine", "cold s", "warm s", "peak memory")
+_STARTS = ("model", "engine", "import s", "cold s", "warm s", "peak memory")
 
 
 def times(results: Iterable[Result]) -> list[Cells]:
@@ -110,8 +110,9 @@ def starts(results: Iterable[Result]) -> list[Cells]:
         (
             result.model,
             result.engine,
+            f"{result.footprint.import_s:.2f}",
             f"{result.footprint.cold_s:.2f}",
-            f"{result.footprint.warm_s:.2f}",
+            f"{result.footprint.warm_s:.3f}",
             text.size(result.footprint.peak_bytes),
         )
         for result in results
@@ -214,8 +215,9 @@ sardonyx. Difference: of sardonyx's outputs from onnxruntime's, the largest, rel
 largest value of the output. Models without a free batch were rewritten to have one for batches.
 """
 _START_TEXT = """\
-Cold and warm: seconds to open a session in a fresh process, imports included, with empty and with
-filled caches. Peak memory: of that warm process after two runs.
+Import: seconds to import the engine in a fresh process that has numpy. Cold and warm: seconds to
+open a session after that, with empty and with filled caches. Peak memory: of that warm process
+after two runs.
 """
 
 

@@ -5,6 +5,7 @@ For latency: one run at a time. For throughput: several requests at once.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
@@ -107,6 +108,14 @@ def installed() -> list[str]:
     return [
         name for name in ENGINES if name == "sardonyx" or importlib.util.find_spec(name) is not None
     ]
+
+
+_MODULES = {"sardonyx": f"{__package__.rpartition('.')[0]}.runtime.session"}
+
+
+def import_engine(name: str) -> None:
+    """Import what opening a model in an engine needs at least."""
+    importlib.import_module(_MODULES.get(name, name))
 
 
 def open_engine(name: str, path: str, feeds: Feeds, threads: int, requests: int = 1) -> Run:

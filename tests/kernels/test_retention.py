@@ -102,7 +102,7 @@ def test_a_use_counts_and_changes_no_file(cache):
 def test_half_the_disk_stays_free(cache, monkeypatch):
     write(cache / "programs" / "now-a.sdx", 64, 10)
     usage = type("Usage", (), {"free": 0})
-    monkeypatch.setattr(retention.shutil, "disk_usage", lambda _: usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
     assert trim(cache, 10**6) == ["programs/now-new.sdx"]
 
 

@@ -11,7 +11,7 @@ from sardonyx.tools.engines import ENGINES
 from sardonyx.tools.footprint import Footprint
 
 ONE = Setting()
-FOOTPRINT = Footprint(2.0, 0.5, 2**20)
+FOOTPRINT = Footprint(0.1, 2.0, 0.5, 2**20)
 RESULTS = [
     Result("vgg19", ONE, "sardonyx", 9, 1.0, 1.1, 4.0, 2e-6, FOOTPRINT),
     Result("vgg19", ONE, "onnxruntime", 9, 4.0, 4.4, 1.0, 0.0),
@@ -39,7 +39,7 @@ def test_written_report(tmp_path):
     row = "| vgg19 | batch 1, 1 thread | 1.000 | 4.000 | – | 4.00 | – | 1000 | 2.0e-06 |"
     assert row in lines
     assert "| resnet50 | batch 8, 2 threads | 16.00 | – | – | – | – | 500 | – |" in lines
-    assert "| vgg19 | sardonyx | 2.00 | 0.50 | 1.0 MiB |" in lines
+    assert "| vgg19 | sardonyx | 0.10 | 2.00 | 0.500 | 1.0 MiB |" in lines
     assert "- openvino fails on resnet50: cannot" in lines
     data = json.loads(path.with_suffix(".json").read_text())
     assert data["results"][4]["median_ms"] is None
