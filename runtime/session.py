@@ -220,9 +220,11 @@ class Session:
         if len(args) > len(self._names):
             raise InvalidArgument(f"{len(args)} inputs given, the model has {len(self._names)}")
         feeds = dict(zip(self._names, args, strict=False))
-        if twice := sorted(set(feeds) & set(kwargs)):
-            raise InvalidArgument(f"inputs given twice: {twice}")
-        results = self.run(None, {**feeds, **kwargs})
+        if kwargs:
+            if twice := sorted(feeds.keys() & kwargs.keys()):
+                raise InvalidArgument(f"inputs given twice: {twice}")
+            feeds |= kwargs
+        results = self.run(None, feeds)
         return results[0] if len(results) == 1 else tuple(results)
 
     def _output_index(self, name: str) -> int:
