@@ -17,6 +17,12 @@ PANEL_BYTES = L1_BYTES // 2
 
 
 @njit
+def _steps(words: Pointer) -> int:
+    """Steps of a tile's reduction."""
+    return load_i64(words, t.S0) * load_i64(words, t.S1) * load_i64(words, t.L)
+
+
+@njit
 def _run_tiles(
     tiles: Pointer, words: Pointer, a: Pointer, c: Pointer, residual: Pointer, width: int,
     rows: int, mr: int,
@@ -35,8 +41,8 @@ def _run_tiles(
         store_i64(words, t.RESIDUAL, residual)
         store_i64(words, t.COUNT, count)
         call_kernel(load_i64(tiles, pixels), words, 0, 1)
-        lines = load_i64(words, t.AHEAD_LINES) * count * rows
-        store_i64(words, t.AHEAD, load_i64(words, t.AHEAD) + 64 * lines)
+        steps = count * rows * _steps(words)
+        store_i64(words, t.AHEAD, load_i64(words, t.AHEAD) + load_i64(words, t.AHEAD_STEP) * steps)
         a += pixels * count * load_i64(words, t.LDA) * 4
         c += pixels * count * load_i64(words, t.LDC) * 4
         residual += pixels * count * load_i64(words, t.LDR) * 4
@@ -68,8 +74,12 @@ def run_panel(
         block_bytes = s_count * segments1 * k_count * panel * 4
         at = packed + (s0 * segments1 * length + k0) * panel * 4
         store_i64(words, t.B, at)
-        store_i64(words, t.AHEAD, at + block_bytes)
-        store_i64(words, t.AHEAD_LINES, _lines_ahead(block_bytes, all_rows * row_tiles))
+        tile_steps = max(1, all_rows * row_tiles * _steps(words))
+        step = (block_bytes + tile_steps - 1) // tile_steps
+        # What is read once and in order is fetched by the processor itself.
+        streamed = block_bytes > 2 * PANEL_BYTES
+        store_i64(words, t.AHEAD, at if streamed else at + block_bytes)
+        store_i64(words, t.AHEAD_STEP, 0 if streamed else step)
         start = a + (s0 * step + k0) * 4
         if rows > 0:
             _run_tiles(tiles, words, start, c, residual, width, rows, mr)
@@ -98,12 +108,6 @@ def reduction_blocks(
         return max(1, PANEL_BYTES // segment_bytes), length
     pieces = (segment_bytes + PANEL_BYTES - 1) // PANEL_BYTES
     return 1, (length + pieces - 1) // pieces
-
-
-@njit
-def _lines_ahead(block_bytes: int, tiles: int) -> Any:
-    """Cache lines of the next block that each tile prefetches: few tiles could not hide it."""
-    return (block_bytes + 64 * tiles - 1) // (64 * tiles) if tiles > 4 else 0
 
 
 @njit

@@ -31,7 +31,7 @@ from ..target import LANES, REGISTERS
 # Words of a tile's argument record.
 (
     A, B, C, BIAS, RESIDUAL, LDA, LDC, LDR, S0, SA0, S1, SA1, L, N, COUNT, ROWS, ROW_A, ROW_C,
-    ROW_R, AHEAD, AHEAD_LINES, FLAGS, ACTIVATION, LOW, HIGH,
+    ROW_R, AHEAD, AHEAD_STEP, FLAGS, ACTIVATION, LOW, HIGH,
 ) = range(25)  # fmt: skip
 WORDS = HIGH + 1
 FIRST, LAST = 1, 2
@@ -91,11 +91,15 @@ class _Tile(Emitter):
                 values.append(self.vector_load(self.address(row, I64(j * LANES * 4)), count))
         return values
 
-    def reduce(self, a: Any, accumulators: list[Any]) -> list[Any]:
-        """Run the reduction: segments, and in each L multiply-adds per accumulator."""
+    def reduce(self, a: Any, ahead: Any, accumulators: list[Any]) -> list[Any]:
+        """Run the reduction: segments, and in each L multiply-adds per accumulator.
+
+        Every step of it prefetches a line of the next block of weights: all at once would have
+        the products wait for them. Returns the place it has come to, and the sums.
+        """
         builder, args = self.builder, self.args
         b = builder.inttoptr(args["b"], BYTE)
-        lda = args["lda"]
+        lda, step = args["lda"], args["ahead_step"]
         groups = range(0, self.mr, _ROWS_PER_POINTER)
         double = builder.shl(lda, I64(1))
         row_offsets = [I64(0), lda, double]
@@ -106,14 +110,17 @@ class _Tile(Emitter):
             return [self.address(base, args["sa0"]), *rest]
 
         def segment(_: Any, carried: list[Any]) -> list[Any]:
-            base, panel, *sums = carried
+            base, *places = carried[:3]
+            sums = carried[3:]
             starts = [self.address(base, builder.mul(lda, I64(m))) for m in groups]
-            inner = self.counted_loop("k", args["L"], [panel, *starts, *sums], multiply)
-            return [self.address(base, args["sa1"]), inner[0], *inner[1 + len(starts) :]]
+            inner = self.counted_loop("k", args["L"], [*places, *starts, *sums], multiply)
+            return [self.address(base, args["sa1"]), *inner[:2], *inner[2 + len(starts) :]]
 
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
-            panel, pointers = carried[0], carried[1 : 1 + len(groups)]
-            sums = list(carried[1 + len(groups) :])
+            panel, ahead, *pointers = carried[: 2 + len(groups)]
+            sums = list(carried[2 + len(groups) :])
+            if self.mr > 1:  # a single row waits for its own weights
+                simd.prefetch_line(builder, ahead)
             weights = [
                 self.vector_load(self.address(panel, I64(j * LANES * 4))) for j in range(self.nv)
             ]
@@ -127,9 +134,10 @@ class _Tile(Emitter):
                     at = m * self.nv + j
                     sums[at] = self.fma(spread, weights[j], sums[at])
             moved = [self.address(pointer, I64(4)) for pointer in pointers]
-            return [self.address(panel, I64(self.nv * LANES * 4)), *moved, *sums]
+            places = self.address(panel, I64(self.nv * LANES * 4)), self.address(ahead, step)
+            return [*places, *moved, *sums]
 
-        return self.counted_loop("s0", args["S0"], [a, b, *accumulators], outer)[2:]
+        return self.counted_loop("s0", args["S0"], [a, b, ahead, *accumulators], outer)[2:]
 
     def finish(self, residual: Any, values: list[Any]) -> list[Any]:
         """Residual and activation, at the last block of the reduction."""
@@ -157,8 +165,8 @@ class _Tile(Emitter):
 
         self.choose(full, lambda: write([None] * self.nv), lambda: write(list(self.counts())))
 
-    def prefetch(self, c: Any, residual: Any, ahead: Any) -> None:
-        """Bring in what the end of the tile and the next block of weights will need."""
+    def prefetch(self, c: Any, residual: Any) -> None:
+        """Bring in what the end of the tile will need."""
         builder, args = self.builder, self.args
 
         def rows(base: Any, ld: Any, write: bool) -> list[Any]:
@@ -172,12 +180,6 @@ class _Tile(Emitter):
         has_residual = builder.icmp_signed("!=", args["residual"], I64(0))
         self.choose(has_residual, lambda: rows(residual, args["ldr"], False), list)
 
-        def line(_: Any, carried: list[Any]) -> list[Any]:
-            simd.prefetch_line(builder, carried[0])
-            return [self.address(carried[0], I64(64))]
-
-        self.counted_loop("ahead", args["ahead_lines"], [ahead], line)
-
     def emit(self) -> None:
         builder, args = self.builder, self.args
         for name in ("lda", "ldc", "ldr", "sa0", "sa1", "row_a", "row_c", "row_r"):
@@ -185,15 +187,15 @@ class _Tile(Emitter):
         places = ("a", "c", "residual", "ahead")
         pointers = [builder.inttoptr(args[name], BYTE) for name in places]
         steps = [builder.mul(args[name], I64(self.mr)) for name in ("lda", "ldc", "ldr")]
-        steps.append(builder.shl(args["ahead_lines"], I64(6)))
 
         def one(_: Any, carried: list[Any]) -> list[Any]:
             a, c, residual, ahead = carried
-            self.prefetch(c, residual, ahead)
-            sums = self.reduce(a, self.start(c))
+            self.prefetch(c, residual)
+            ahead, *sums = self.reduce(a, ahead, self.start(c))
             done = self.choose(self.flag(LAST), lambda: self.finish(residual, sums), lambda: sums)
             self.store(c, done)
-            return [self.address(p, step) for p, step in zip(carried, steps, strict=True)]
+            moved = [self.address(p, s) for p, s in zip((a, c, residual), steps, strict=True)]
+            return [*moved, ahead]
 
         def row(_: Any, carried: list[Any]) -> list[Any]:
             ahead = self.counted_loop("tile", args["count"], carried, one)[-1]
@@ -205,7 +207,7 @@ class _Tile(Emitter):
 
 _FIELDS = (
     *("a", "b", "c", "bias", "residual", "lda", "ldc", "ldr", "S0", "sa0", "S1", "sa1", "L", "n"),
-    *("count", "rows", "row_a", "row_c", "row_r", "ahead", "ahead_lines", "flags"),
+    *("count", "rows", "row_a", "row_c", "row_r", "ahead", "ahead_step", "flags"),
     *("activation", "low", "high"),
 )
 
@@ -251,7 +253,7 @@ def tile(mr: int, nv: int) -> Callable[..., int]:
         row_c: int,
         row_r: int,
         ahead: Pointer,
-        ahead_lines: int,
+        ahead_step: int,
         flags: int,
         activation: int,
         low: float,
@@ -259,7 +261,7 @@ def tile(mr: int, nv: int) -> Callable[..., int]:
     ) -> int:
         _tile(
             mr, nv, a, b, c, bias, residual, lda, ldc, ldr, S0, sa0, S1, sa1, L, n, count, rows,
-            row_a, row_c, row_r, ahead, ahead_lines, flags, activation, low, high,
+            row_a, row_c, row_r, ahead, ahead_step, flags, activation, low, high,
         )  # fmt: skip
         return 0
 
