@@ -75,11 +75,11 @@ def run_panel(
         at = packed + (s0 * segments1 * length + k0) * panel * 4
         store_i64(words, t.B, at)
         tile_steps = max(1, all_rows * row_tiles * _steps(words))
-        step = (block_bytes + tile_steps - 1) // tile_steps
+        share = (block_bytes + tile_steps - 1) // tile_steps
         # What is read once and in order is fetched by the processor itself.
         streamed = block_bytes > 2 * PANEL_BYTES
         store_i64(words, t.AHEAD, at if streamed else at + block_bytes)
-        store_i64(words, t.AHEAD_STEP, 0 if streamed else step)
+        store_i64(words, t.AHEAD_STEP, 0 if streamed else share)
         start = a + (s0 * step + k0) * 4
         if rows > 0:
             _run_tiles(tiles, words, start, c, residual, width, rows, mr)
