@@ -1,4 +1,4 @@
-"""Compile kernels to ELF objects, keep them on disk, load them without numba.
+"""Keep the ELF objects of kernels on disk, and load them without numba.
 
 Objects are kept in the folder of ``storage`` and carry a digest; one that does not match is
 compiled again. The key of an object covers everything its code depends on: the sources of the
@@ -8,16 +8,14 @@ processor. Neither is imported to load what is there (``elf``).
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import functools
 import hashlib
-import importlib
 import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,72 +121,6 @@ def _read_object(path: Path) -> tuple[str, bytes] | None:
     return symbol.decode(), code
 
 
-def resolve(ref: KernelRef) -> Callable[..., Any]:
-    """Import the Python function a reference names."""
-    root = __package__.rpartition(".")[0]
-    kernel = getattr(importlib.import_module(f"{root}.{ref.module}"), ref.function)
-    return (kernel(*ref.parameters) if ref.parameters else kernel).entry
-
-
-def _without_wrappers(_: Any, flags: Any) -> Any:
-    flags.no_cpython_wrapper = True
-    flags.no_cfunc_wrapper = True
-    return flags
-
-
-@contextlib.contextmanager
-def _never_called_from_python() -> Iterator[None]:
-    """Keep numba from making machine code and Python wrappers for every function on its own.
-
-    Only the kernel's object is wanted, with what it calls linked in. This halves the time of a
-    compilation. numba's lock is held meanwhile, so that nobody else's functions are concerned.
-    """
-    from unittest.mock import patch
-
-    from numba.core.compiler_lock import global_compiler_lock
-
-    def no_executable(_: Any, library: Any, *__: Any) -> Any:
-        library._ensure_finalized()
-        return [].append  # numba tells functions apart by this object
-
-    def no_code(library: Any) -> None:
-        library._finalized = True
-
-    flags = "numba.core.dispatcher._FunctionCompiler._customize_flags"
-    with (
-        global_compiler_lock,
-        patch("numba.core.cpu.CPUContext.get_executable", no_executable),
-        patch("numba.core.codegen.CPUCodeLibrary._finalize_final_module", no_code),
-        patch(flags, _without_wrappers),
-    ):
-        yield
-
-
-def compile_object(ref: KernelRef) -> tuple[str, bytes]:
-    """Compile a kernel with numba; returns its symbol and its ELF object."""
-    from numba.core import types
-    from numba.core.compiler import Flags, compile_extra
-    from numba.core.registry import cpu_target
-
-    flags: Any = _without_wrappers(None, Flags())
-    flags.error_model = "numpy"
-    flags.nrt = False
-    word = types.int64
-    with _never_called_from_python():
-        result = compile_extra(
-            cpu_target.typing_context,
-            cpu_target.target_context,
-            resolve(ref),
-            (word, word, word),
-            word,
-            flags,
-            {},
-        )
-    library = result.library
-    code = library.codegen._tm.emit_object(library._final_module)
-    return result.fndesc.llvm_func_name, code
-
-
 class _Loader:
     """Owns the loaded machine code of this process: kernels stay loaded for its lifetime."""
 
@@ -236,22 +168,35 @@ _addresses: dict[KernelRef, int] = {}
 def is_compiled(ref: KernelRef) -> bool:
     """Tell whether a kernel is loaded, which it then is if it is in the cache."""
     with _lock:
-        path = None if ref in _addresses else _object_path(ref)
-        found = None if path is None else _read_object(path)
-        if found is not None:
-            _addresses[ref] = _loader().load(*found)
+        if ref not in _addresses:
+            address = _load_cached(_object_path(ref))
+            if address is not None:
+                _addresses[ref] = address
         return ref in _addresses
 
 
-def _load_cached(path: Path | None, make: Callable[[], tuple[str, bytes]]) -> int:
+def _load_cached(path: Path | None) -> int | None:
+    """Load the object of a file of the cache, if it is there and whole."""
+    found = None if path is None else _read_object(path)
+    return None if found is None else _loader().load(*found)
+
+
+def _load_or_make(path: Path | None, make: Callable[[], tuple[str, bytes]]) -> int:
     """Load the object of a file of the cache; make it, and the file, when there is none."""
-    found = _read_object(path) if path is not None else None
-    if found is None:
-        symbol, code = found = make()
-        if path is not None:
-            body = symbol.encode() + b"\n" + code
-            write_atomically(path, (_MAGIC, hashlib.sha256(body).digest(), body))
-    return _loader().load(*found)
+    address = _load_cached(path)
+    if address is not None:
+        return address
+    symbol, code = make()
+    if path is not None:
+        body = symbol.encode() + b"\n" + code
+        write_atomically(path, (_MAGIC, hashlib.sha256(body).digest(), body))
+    return _loader().load(symbol, code)
+
+
+def _compile(ref: KernelRef) -> tuple[str, bytes]:
+    from .numba_compiler import compile_object
+
+    return compile_object(ref)
 
 
 def kernel_address(ref: KernelRef) -> int:
@@ -270,7 +215,7 @@ def kernel_address(ref: KernelRef) -> int:
     """
     with _lock:
         if ref not in _addresses:
-            _addresses[ref] = _load_cached(_object_path(ref), lambda: compile_object(ref))
+            _addresses[ref] = _load_or_make(_object_path(ref), lambda: _compile(ref))
         return _addresses[ref]
 
 
@@ -360,7 +305,7 @@ def _method(size: int) -> _Method:
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
     folder = _kernel_folder()
     path = None if folder is None else folder / f"{name}.o"
-    address = _load_cached(path, lambda: ("builtin", _compile_text(text)))
+    address = _load_or_make(path, lambda: ("builtin", _compile_text(text)))
     meth_noargs = 4
     return _Method(b"run", address, meth_noargs, None)
 

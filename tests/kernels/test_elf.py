@@ -10,9 +10,9 @@ from sardonyx.kernels.compiler import (
     KernelRef,
     _compile_text,
     _loader,
-    compile_object,
     native_function,
 )
+from sardonyx.kernels.numba_compiler import compile_object
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="objects for x86-64")
 
