@@ -114,7 +114,15 @@ _MODULES = {"sardonyx": f"{__package__.rpartition('.')[0]}.runtime.session"}
 
 
 def import_engine(name: str) -> None:
-    """Import what opening a model in an engine needs at least."""
+    """Import what opening a model in an engine needs at least.
+
+    Raises
+    ------
+    InvalidArgument
+        There is no such engine here.
+    """
+    if name not in installed():
+        raise InvalidArgument(f"no engine {name!r} here; there are {', '.join(installed())}")
     importlib.import_module(_MODULES.get(name, name))
 
 
@@ -145,6 +153,5 @@ def open_engine(name: str, path: str, feeds: Feeds, threads: int, requests: int 
     InvalidArgument
         There is no such engine here.
     """
-    if name not in installed():
-        raise InvalidArgument(f"no engine {name!r} here; there are {', '.join(installed())}")
+    import_engine(name)
     return ENGINES[name](path, feeds, threads, requests)

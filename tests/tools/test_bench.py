@@ -86,6 +86,8 @@ def test_an_engine_that_fails_is_reported_not_raised(tmp_path, chain_feeds):
 def test_unknown_engine():
     with pytest.raises(InvalidArgument, match="no engine 'tensorrt' here; there are sardonyx"):
         engines.open_engine("tensorrt", "", {}, 1)
+    with pytest.raises(SardonyxError, match="no engine 'tensorrt' here; there are sardonyx"):
+        footprint("tensorrt", "", {}, 1)
 
 
 def test_footprint_is_of_a_process_of_its_own(chain_file, chain_feeds):
