@@ -30,6 +30,8 @@ from .winograd_tiles import INPUT_WORDS, OUTPUT_WORDS
 
 _padded_channels = njit(padded_channels)
 _LINE = 16
+# Tiles a weight is used for in the time that fetching it from memory takes.
+_FETCH = 12
 
 
 @njit
@@ -227,8 +229,8 @@ def winograd(
     """Convolve channels-last float32 images with dilation 1 by Winograd's algorithm.
 
     Fields as in ``conv.convolve``; ``inward`` and ``outward`` are the transforms, ``block`` the
-    most tiles done at a time. Rows of tiles over all images, or panels of output channels, are
-    split over the threads, whichever costs less.
+    most tiles done at a time. Tiles of all images, or panels of output channels, are split over the
+    threads, whichever costs less.
     """
     words, inner, outer, ends = (
         stack_words(WORDS),
@@ -246,33 +248,30 @@ def winograd(
     panels = (out_channels + panel - 1) // panel
     all_panels, all_channels = groups * panels, groups * channels
 
-    # Shares: rows of tiles, or panels; then every thread transforms all the input.
-    rows, row_first, row_last = images * down, 0, images * down
+    # Shares: tiles, or panels; then every thread transforms all the input.
+    all_tiles = images * down * across
+    tile_first, tile_last = all_tiles * thread // threads, all_tiles * (thread + 1) // threads
     panel_first, panel_last = 0, all_panels
+    tile_share, panel_share = (all_tiles - 1) // threads + 1, (all_panels - 1) // threads + 1
     per_panel = channels * nv
-    row_cost = (rows + threads - 1) // threads * (all_channels + all_panels * per_panel)
-    panel_cost = rows * (all_channels + (all_panels + threads - 1) // threads * per_panel)
-    if panel_cost < row_cost or (panel_cost == row_cost and rows * across < block):
+    tile_cost = tile_share * all_channels + all_panels * per_panel * max(tile_share, _FETCH)
+    panel_cost = all_tiles * all_channels + panel_share * per_panel * max(all_tiles, _FETCH)
+    if panel_cost < tile_cost:
+        tile_first, tile_last = 0, all_tiles
         panel_first = all_panels * thread // threads
         panel_last = all_panels * (thread + 1) // threads
-    else:
-        row_first, row_last = rows * thread // threads, rows * (thread + 1) // threads
-    if row_first == row_last or panel_first == panel_last:
+    if tile_first == tile_last or panel_first == panel_last:
         return 0
     group, k = panel_first // panels, panel_first % panels
     column = group * out_channels + k * panel
     group, k = (panel_last - 1) // panels, (panel_last - 1) % panels
     columns = group * out_channels + min(out_channels, (k + 1) * panel) - column
 
-    # Blocks: several rows of tiles, or a part of one.
-    chunk_rows = max(1, min(row_last - row_first, block // across))
-    pieces = (row_last - row_first + chunk_rows - 1) // chunk_rows
-    chunk_rows = (row_last - row_first + pieces - 1) // pieces
-    pieces = (across + block - 1) // block
-    chunk = (across + pieces - 1) // pieces
+    # Blocks of the same size.
+    pieces = (tile_last - tile_first + block - 1) // block
+    chunk = (tile_last - tile_first + pieces - 1) // pieces
     v_tile, p_tile = _row_stride(all_channels), _row_stride(columns)
-    v_point = _point_stride(chunk_rows * chunk, v_tile)
-    p_point = _point_stride(chunk_rows * chunk, p_tile)
+    v_point, p_point = _point_stride(chunk, v_tile), _point_stride(chunk, p_tile)
     v = workspace + thread * workspace_bytes
     p = v + tall * wide * v_point * 4
     copy = p + sums * p_point * 4
@@ -298,44 +297,43 @@ def winograd(
     store_f64(outer, w_t.OUT_LOW, low)
     store_f64(outer, w_t.OUT_HIGH, high)
 
-    row = row_first
-    while row < row_last:
-        here = min(chunk_rows, row_last - row)
-        first = 0
-        while first < across:
-            count = min(chunk, across - first)
-            for i in range(here):
-                image, h = (row + i) // down, (row + i) % down * tile_h
-                _read_row(
-                    inward, inner, x + image * x_image * 4, v + i * count * v_tile * 4, copy,
-                    h * stride_h - pad_top, first * tile_w * stride_w - pad_left, count, height,
-                    width, x_row, x_pixel, tile_w * stride_w, tall, wide, all_channels,
-                )  # fmt: skip
-            _multiply(
-                words, tiles, tail_tiles, w, v, p, tile_h, tile_w, kernel_h, kernel_w, stride_h,
-                stride_w, v_point, p_point, here * count, channels, out_channels, groups,
-                panel_first, panel_last, mr, nv,
+    for first in range(tile_first, tile_last, chunk):
+        count = min(chunk, tile_last - first)
+        done = 0
+        while done < count:
+            row, start = (first + done) // across, (first + done) % across
+            some = min(count - done, across - start)
+            _read_row(
+                inward, inner, x + row // down * x_image * 4, v + done * v_tile * 4, copy,
+                row % down * tile_h * stride_h - pad_top, start * tile_w * stride_w - pad_left,
+                some, height, width, x_row, x_pixel, tile_w * stride_w, tall, wide, all_channels,
             )  # fmt: skip
-            left = first * tile_w
-            right = min(out_width, left + count * tile_w)
-            last_w = right - left - (count - 1) * tile_w
-            for i in range(here):
-                image, h = (row + i) // down, (row + i) % down * tile_h
-                valid_h = min(tile_h, out_height - h)
-                r = residual + (image * r_image + h * r_row + left * r_pixel + column) * 4
-                _write_row(
-                    outward, outer, p + i * count * p_tile * 4,
-                    y + (image * y_image + h * y_row + left * y_pixel + column) * 4,
-                    r if residual != 0 else 0, count, valid_h, last_w, tile_w,
-                )  # fmt: skip
-                if epilogue != 0:
-                    for h_out in range(h, h + valid_h):
-                        run_epilogue(
-                            epilogue, epilogue_record, ends, epilogue_operands, image, h_out, left,
-                            right - left, column, columns,
-                        )  # fmt: skip
-            first += count
-        row += here
+            done += some
+        _multiply(
+            words, tiles, tail_tiles, w, v, p, tile_h, tile_w, kernel_h, kernel_w, stride_h,
+            stride_w, v_point, p_point, count, channels, out_channels, groups, panel_first,
+            panel_last, mr, nv,
+        )  # fmt: skip
+        done = 0
+        while done < count:
+            row, start = (first + done) // across, (first + done) % across
+            some = min(count - done, across - start)
+            image, h, left = row // down, row % down * tile_h, start * tile_w
+            pixels = min(out_width - left, some * tile_w)
+            valid_h = min(tile_h, out_height - h)
+            r = residual + (image * r_image + h * r_row + left * r_pixel + column) * 4
+            _write_row(
+                outward, outer, p + done * p_tile * 4,
+                y + (image * y_image + h * y_row + left * y_pixel + column) * 4,
+                r if residual != 0 else 0, some, valid_h, pixels - (some - 1) * tile_w, tile_w,
+            )  # fmt: skip
+            if epilogue != 0:
+                for h_out in range(h, h + valid_h):
+                    run_epilogue(
+                        epilogue, epilogue_record, ends, epilogue_operands, image, h_out, left,
+                        pixels, column, columns,
+                    )  # fmt: skip
+            done += some
     return 0
 
 
