@@ -28,10 +28,11 @@ _OUTPUTS = {(1, 1): (1,), (3, 1): (2, 4), (5, 1): (2,), (3, 2): (2, 4)}
 _BLOCK_BYTES = 2 * L2_BYTES
 _LEAST_TILES = 64
 # Measured on an AVX2 core (AMD Zen 3): parts of the peak reached, and in cycles a vector of a
-# point through both transforms and a byte of weights, which come from memory.
+# point through both transforms and a byte of weights, which come from memory while others are
+# used.
 _DIRECT, _PRODUCTS = 0.95, 0.87
 _TRANSFORM_CYCLES = 5.0
-_WEIGHT_CYCLES = 0.2
+_WEIGHT_CYCLES = 0.3
 # Adding a product to the sum over the phases, in vectors of a transform.
 _SUM = 0.3
 # More points mean larger errors and weights; they have to be worth it.
@@ -62,15 +63,16 @@ def choose(
     products = channels * out_channels * groups
     work = products / (2 * LANES)
     taps = kernel[0] * kernel[1]
-    direct = images * height * width * taps * work / _DIRECT + taps * products * 4 * _WEIGHT_CYCLES
+    fetch = products * 4 * _WEIGHT_CYCLES
+    direct = taps * max(images * height * width * work / _DIRECT, fetch)
     best: tuple[float, tuple[int, int] | None] = (direct / _PREFERENCE, None)
     for mh, mw in _tiles(kernel, strides):
         points, sums, matrices = _counts((mh, mw), kernel, strides)
         tiles = images * math.ceil(height / mh) * math.ceil(width / mw)
         vectors = groups * (channels * points + out_channels * sums) / LANES
         vectors += groups * out_channels * (points - sums) / LANES * _SUM
-        cycles = tiles * (points * work / _PRODUCTS + vectors * _TRANSFORM_CYCLES)
-        cycles += matrices * products * 4 * _WEIGHT_CYCLES
+        cycles = tiles * vectors * _TRANSFORM_CYCLES
+        cycles += max(tiles * points * work / _PRODUCTS, matrices * fetch)
         if cycles < best[0] / (_PREFERENCE if best[1] else 1):
             best = cycles, (mh, mw)
     return best[1]
