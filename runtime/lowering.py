@@ -81,6 +81,8 @@ class Lowering:
         The graph's.
     places : dict of onnx_ir.Value to (onnx_ir.Value, Dim)
         For values that are only concatenated the root they lie in, and their first channel there.
+    absorbed : set of int
+        Indices of nodes whose results another node's step computes.
     """
 
     def __init__(self, graph: Graph, options: dict[str, Any]) -> None:
@@ -89,6 +91,7 @@ class Lowering:
         self.options = options
         self.choices = Choices(options.get("choices", {}))
         self.places = find_places(graph)
+        self.absorbed: set[int] = set()
         self._program = Assembler()
         self._tensors: dict[ir.Value, Tensor] = {}
         self._reordered: dict[tuple[Any, ...], Tensor] = {}
@@ -315,7 +318,7 @@ class Lowering:
 
     def _emit(self, node: Node, group: Group | None) -> None:
         """Emit a node, or the group whose last node it is."""
-        if group is not None and group.last is not node:
+        if node.index in self.absorbed or (group is not None and group.last is not node):
             return
         if node.index in self.graph.why_host:
             self._emit_host(node)

@@ -199,6 +199,7 @@ def winograd(
     kernel_w: int,
     stride_h: int,
     stride_w: int,
+    pool: int,
     pad_top: int,
     pad_left: int,
     x_image: int,
@@ -321,11 +322,11 @@ def winograd(
             image, h, left = row // down, row % down * tile_h, start * tile_w
             pixels = min(out_width - left, some * tile_w)
             valid_h = min(tile_h, out_height - h)
+            target = image * y_image + h // pool * y_row + left // pool * y_pixel + column
             r = residual + (image * r_image + h * r_row + left * r_pixel + column) * 4
             _write_row(
-                outward, outer, p + done * p_tile * 4,
-                y + (image * y_image + h * y_row + left * y_pixel + column) * 4,
-                r if residual != 0 else 0, some, valid_h, pixels - (some - 1) * tile_w, tile_w,
+                outward, outer, p + done * p_tile * 4, y + target * 4, r if residual != 0 else 0,
+                some, valid_h // pool, (pixels - (some - 1) * tile_w) // pool, tile_w // pool,
             )  # fmt: skip
             if epilogue != 0:
                 for h_out in range(h, h + valid_h):

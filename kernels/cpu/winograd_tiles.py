@@ -8,6 +8,7 @@ points transformed back are those of the first, which holds the sums.
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -35,9 +36,9 @@ OUTPUT_WORDS = OUT_HIGH + 1
 class _Transform(Emitter):
     """What the transforms share: loops over tiles and vectors of channels, grids of pixels."""
 
-    def __init__(self, builder: ir.IRBuilder, args: list[Any]) -> None:
+    def __init__(self, builder: ir.IRBuilder, args: list[Any], pool: int) -> None:
         super().__init__(builder)
-        self.args = args
+        self.args, self.pool = args, pool
 
     def bytes(self, word: int) -> Any:
         return self.words(self.args[word])
@@ -127,7 +128,11 @@ class _Input(_Transform):
 
 
 class _Output(_Transform):
-    """y = activation(A P A^T + bias + residual) of each tile and channel."""
+    """y = activation(pool(A P A^T) + bias + residual) of each tile and channel.
+
+    ``pool`` takes the maximum of every pool x pool values. Bias and activation follow, which
+    changes nothing as long as the activation never falls.
+    """
 
     def emit(
         self, tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
@@ -138,7 +143,7 @@ class _Output(_Transform):
             for m, r, stride in zip(tile, kernel, strides, strict=True)
         )
         whole = [
-            builder.icmp_signed(">=", args[word], I64(m))
+            builder.icmp_signed(">=", args[word], I64(m // self.pool))
             for word, m in zip((OUT_VALID_H, OUT_VALID_W), tile, strict=True)
         ]
         self.choose(
@@ -149,6 +154,7 @@ class _Output(_Transform):
 
     def tiles(self, a_h: Matrix, a_w: Matrix, guarded: bool) -> list[Any]:
         th, tw = len(a_h[0]), len(a_w[0])
+        height, width = len(a_h) // self.pool, len(a_w) // self.pool
         row, pixel, point = self.bytes(OUT_ROW), self.bytes(OUT_PIXEL), self.bytes(OUT_POINT)
         r_row, r_pixel = self.bytes(OUT_R_ROW), self.bytes(OUT_R_PIXEL)
 
@@ -160,21 +166,35 @@ class _Output(_Transform):
                 loads = [self.vector_load(self.address(p, a), count) for a in at]
                 columns.append(linear_map(self, a_h, loads))
             bias = self.bias(channel, count)
-            targets = self.grid(y, len(a_h), len(a_w), row, pixel)
-            residuals = self.grid(residual, len(a_h), len(a_w), r_row, r_pixel)
-            for i in range(len(a_h)):
-                line = linear_map(self, a_w, [column[i] for column in columns])
+            targets = self.grid(y, height, width, row, pixel)
+            residuals = self.grid(residual, height, width, r_row, r_pixel)
+            for i in range(height):
+                lines = [
+                    linear_map(self, a_w, [column[i * self.pool + part] for column in columns])
+                    for part in range(self.pool)
+                ]
+                line = self.pooled(lines)
                 line = [self.builder.fadd(value, bias) for value in line]
                 self.pixels(i, line, targets[i], residuals[i], count, guarded)
 
         steps = [
             self.bytes(OUT_TILE),
-            self.builder.mul(pixel, I64(len(a_w))),
-            self.builder.mul(r_pixel, I64(len(a_w))),
+            self.builder.mul(pixel, I64(width)),
+            self.builder.mul(r_pixel, I64(width)),
         ]
         pointers = [self.pointer(word) for word in (OUT_P, OUT_Y, OUT_RESIDUAL)]
         self.over(self.args[OUT_COUNT], self.args[OUT_CHANNELS], pointers, steps, body)
         return []
+
+    def pooled(self, lines: list[list[Any]]) -> list[Any]:
+        """Take the largest of every ``pool`` values across and all down."""
+        starts = range(0, len(lines[0]), self.pool)
+        windows = [[v for line in lines for v in line[at : at + self.pool]] for at in starts]
+        return [functools.reduce(self.larger, window) for window in windows]
+
+    def larger(self, a: Any, b: Any) -> Any:
+        """The larger of two vectors' numbers; NaN if one is."""
+        return self.builder.select(self.builder.fcmp_unordered(">", a, b), a, b)
 
     def bias(self, channel: Any, count: Any | None) -> Any:
         given = self.builder.icmp_signed("!=", self.args[OUT_BIAS], I64(0))
@@ -215,15 +235,15 @@ def _transform(emitter: type[_Input] | type[_Output], words: int, floats: int) -
     kinds = [types.int64] * (words - floats) + [types.float64] * floats
 
     @intrinsic(prefer_literal=True)
-    def transform(typingctx, mh, mw, rh, rw, sh, sw, *args):  # type: ignore[no-untyped-def]
-        sizes = mh, mw, rh, rw, sh, sw
+    def transform(typingctx, mh, mw, rh, rw, sh, sw, pool, *args):  # type: ignore[no-untyped-def]
+        sizes = mh, mw, rh, rw, sh, sw, pool
         numbers = [size.literal_value for size in sizes]
         tile, kernel, strides = (tuple(numbers[i : i + 2]) for i in (0, 2, 4))
 
         def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
             # A varargs intrinsic gets its arguments as one tuple.
-            unpacked = [builder.extract_value(values[6], i) for i in range(words)]
-            emitter(builder, unpacked).emit(tile, kernel, strides)
+            unpacked = [builder.extract_value(values[7], i) for i in range(words)]
+            emitter(builder, unpacked, numbers[6]).emit(tile, kernel, strides)
             return context.get_dummy_value()
 
         return types.void(*sizes, types.Tuple(kinds)), codegen
@@ -254,18 +274,21 @@ def winograd_input(mh: int, mw: int, rh: int, rw: int, sh: int, sw: int) -> Call
         tile: int,
         count: int,
     ) -> int:
-        _input(mh, mw, rh, rw, sh, sw, x, v, channels, row, pixel, point, tile, count)
+        _input(mh, mw, rh, rw, sh, sw, 1, x, v, channels, row, pixel, point, tile, count)
         return 0
 
     return body
 
 
 @kernel_factory
-def winograd_output(mh: int, mw: int, rh: int, rw: int, sh: int, sw: int) -> Callable[..., int]:
+def winograd_output(
+    mh: int, mw: int, rh: int, rw: int, sh: int, sw: int, pool: int
+) -> Callable[..., int]:
     """Build the output transform of tiles mh x mw, windows rh x rw and strides sh x sw.
 
     Reads the points of ``count`` tiles at ``p`` and writes ``valid_h`` x ``valid_w`` pixels (at
-    most a tile) of each to ``y``, after bias, residual and activation (0: none).
+    most a tile) of each to ``y``, after bias, residual and activation (0: none). A pixel is the
+    largest of pool x pool; the activation must not fall then, and there is no residual.
     """
 
     def body(
@@ -290,7 +313,7 @@ def winograd_output(mh: int, mw: int, rh: int, rw: int, sh: int, sw: int) -> Cal
         high: float,
     ) -> int:
         _output(
-            mh, mw, rh, rw, sh, sw, p, y, bias, residual, channels, point, tile, row, pixel,
+            mh, mw, rh, rw, sh, sw, pool, p, y, bias, residual, channels, point, tile, row, pixel,
             r_row, r_pixel, count, valid_h, valid_w, activation, low, high,
         )  # fmt: skip
         return 0

@@ -13,9 +13,10 @@ from ..graph import Info, Node, OnHost
 from ..symbolic import Dim
 from ..tensors import Tensor
 from . import epilogue as endings
-from .conv import Window, alone, bias_of, emit_convolution
+from .conv import alone, bias_of, emit_convolution
 from .pointwise import emit_pointwise
 from .registry import register
+from .windows import Window
 
 if TYPE_CHECKING:
     from ..fusion import Group

@@ -14,7 +14,7 @@ from . import winograd
 
 if TYPE_CHECKING:
     from ..lowering import Lowering
-    from .conv import Window
+    from .windows import Window
 
 _MOST_TILES = 3
 

@@ -74,7 +74,7 @@ def _is_per_channel(info: Info, result: Sequence[Dim]) -> bool:
 
 def _can_scale(graph: Graph, index: int | None, gate: Gate) -> bool:
     """Tell whether a convolution's weights can be scaled instead of its input, and are fewer."""
-    from .conv import Window
+    from .windows import Window
 
     if index is None or graph.nodes[index].op_type != "Conv" or index in graph.why_host:
         return False

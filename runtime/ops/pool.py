@@ -10,9 +10,9 @@ from ...kernels.cpu.pool import average_pool, max_pool_indices, max_pool_wide
 from ...kernels.cpu.window import MAX_TAPS
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, minimum, product
-from .conv import Window, height_width, image_strides, window_form
 from .reduce import emit_reduce
 from .registry import register
+from .windows import Window, height_width, image_strides, window_form
 
 if TYPE_CHECKING:
     from ..lowering import Lowering

@@ -11,10 +11,10 @@ from ...kernels.cpu.fill import fill
 from ...kernels.cpu.pad import MODES, RANK, pad
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, minimum, product
-from .conv import image_strides
 from .movement import emit_copy
 from .pointwise import preferred_order
 from .registry import register
+from .windows import image_strides
 
 if TYPE_CHECKING:
     from ..lowering import Lowering

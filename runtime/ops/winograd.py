@@ -19,7 +19,7 @@ from .tiles import tile_table
 
 if TYPE_CHECKING:
     from ..lowering import Lowering
-    from .conv import Window
+    from .windows import Window
 
 # Outputs along an axis for a filter of so many taps and a stride: forms of 3 to 6 points.
 _OUTPUTS = {(1, 1): (1,), (3, 1): (2, 4), (5, 1): (2,), (3, 2): (2, 4)}
@@ -123,7 +123,7 @@ def emit(
     low: Lowering, tile: tuple[int, int], window: Window, weights: np.ndarray, groups: int,
     tiles: Dim, name: str, fields: dict[str, Any],
 ) -> None:  # fmt: skip
-    """Emit a step; ``tiles`` is their number, ``fields`` what the direct one has, too."""
+    """Emit a step; ``fields`` are those the direct one has, too, and how many pixels are pooled."""
     out_channels, channels = weights.shape[:2]
     kernel, strides = (window.kernel[0], window.kernel[1]), (window.strides[0], window.strides[1])
     points, sums, _ = _counts(tile, kernel, strides)
@@ -146,6 +146,6 @@ def emit(
         stride_h=strides[0], stride_w=strides[1],
         mr=mr, nv=nv, tiles=table, tail_tiles=table if tail == nv else tile_table(tail, rows),
         inward=winograd_input(*tile, *kernel, *strides),
-        outward=winograd_output(*tile, *kernel, *strides),
+        outward=winograd_output(*tile, *kernel, *strides, fields["pool"]),
         block=block, workspace=low.workspace(space), workspace_bytes=space,
     )  # fmt: skip

@@ -40,7 +40,7 @@ def aligned(count):
 
 
 def run(x, w, pads, form, *, strides=(1, 1), groups=1, threads=1, block=64, bias=None,
-        residual=None, spare=0, activation=NONE, low=0.0, high=0.0):  # fmt: skip
+        residual=None, pool=1, spare=0, activation=NONE, low=0.0, high=0.0):  # fmt: skip
     """Run the kernel as the threads would; the output has ``spare`` channels nobody may touch."""
     images, height, width, channels = x.shape
     (out_channels, per_channels), kernel = w.shape[:2], w.shape[2:]
@@ -53,7 +53,7 @@ def run(x, w, pads, form, *, strides=(1, 1), groups=1, threads=1, block=64, bias
         for n in (nv, -(-per_group // LANES) % nv or nv)
     ]
     packed = packing.pack_points(cook_toom.transform_weights(w, form, strides), groups, nv)
-    y = np.full((images, out_h, out_w, out_channels + spare), 7, np.float32)
+    y = np.full((images, out_h // pool, out_w // pool, out_channels + spare), 7, np.float32)
     space = workspace_bytes(block, form, kernel, strides, channels, out_channels)
     work = aligned(space // 4 * threads)
     x_strides = [s // 4 for s in x.strides[:3]]
@@ -66,12 +66,12 @@ def run(x, w, pads, form, *, strides=(1, 1), groups=1, threads=1, block=64, bias
             width=width, channels=per_channels, out_height=out_h, out_width=out_w,
             out_channels=per_group, groups=groups, tile_h=form[0], tile_w=form[1],
             kernel_h=kernel[0], kernel_w=kernel[1], stride_h=strides[0],
-            stride_w=strides[1], pad_top=pads[0], pad_left=pads[1], x_image=x_strides[0],
+            stride_w=strides[1], pool=pool, pad_top=pads[0], pad_left=pads[1], x_image=x_strides[0],
             x_row=x_strides[1], x_pixel=x_strides[2], y_image=y_strides[0],
             y_row=y_strides[1], y_pixel=y_strides[2], r_image=r_strides[0], r_row=r_strides[1],
             r_pixel=r_strides[2], mr=mr, nv=nv, tiles=tables[0], tail_tiles=tables[1],
             inward=winograd_input(*form, *kernel, *strides),
-            outward=winograd_output(*form, *kernel, *strides),
+            outward=winograd_output(*form, *kernel, *strides, pool),
             block=block, activation=activation, low=low, high=high, workspace=work,
             workspace_bytes=space, epilogue=0, epilogue_record=0, epilogue_operands=0,
         )  # fmt: skip
@@ -184,6 +184,28 @@ def test_bias_residual_and_activation(rng, activation, expected, strides):
     made = run(x, w, (1, 1, 1, 1), (4, 4), strides=strides, bias=bias, residual=residual,
                activation=activation, low=-0.25, high=0.5)  # fmt: skip
     np.testing.assert_allclose(made, expected(plain + bias + residual), rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize("form", [(2, 2), (2, 4), (4, 2), (4, 4)])
+@pytest.mark.parametrize("size", [(1, 12, 16), (2, 7, 9), (1, 1, 6), (3, 5, 2), (1, 18, 31)])
+def test_pooled(rng, form, size):
+    """The last row and column of an odd image belong to no window."""
+    x, w, bias = numbers(rng, *size, 11), numbers(rng, 21, 11, 3, 3), numbers(rng, 21)
+    y = direct(x, w, (1, 1, 1, 1)) + bias
+    height, width = size[1] // 2, size[2] // 2
+    windows = y[:, : height * 2, : width * 2].reshape(size[0], height, 2, width, 2, 21)
+    for threads in (1, 3):
+        made = run(x, w, (1, 1, 1, 1), form, bias=bias, pool=2, threads=threads, block=5, spare=3,
+                   activation=CLIP, low=0.0, high=9.0)  # fmt: skip
+        np.testing.assert_allclose(made, np.clip(windows.max((2, 4)), 0, 9), rtol=1e-4, atol=1e-4)
+
+
+def test_nan_is_the_largest_of_a_window(rng):
+    x, w = numbers(rng, 1, 8, 8, 8), numbers(rng, 8, 8, 3, 3)
+    x[0, 0, 0, 0] = np.nan
+    made = run(x, w, (1, 1, 1, 1), (2, 2), pool=2)
+    assert np.isnan(made[0, 0, 0]).all()
+    assert not np.isnan(made[0, 2:, 2:]).any()
 
 
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
