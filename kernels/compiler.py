@@ -12,19 +12,20 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
+import json
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from . import elf, retention
 from .storage import cache_folder, remembered, state_of, write_atomically
 from .target import target, version_text
 
-_MAGIC = b"sardonyx-object-1\n"
+_MAGIC = b"sardonyx-object-2\n"
 _PACKAGE = Path(__file__).parent
 _lock = threading.RLock()
 
@@ -52,10 +53,18 @@ class KernelRef:
         return f"{short}{list(self.parameters)}" if self.parameters else short
 
 
+def _python_files(folder: str | Path) -> Iterator[str]:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.endswith(".py"):
+                yield entry.path
+            elif entry.name != "__pycache__" and entry.is_dir():
+                yield from _python_files(entry.path)
+
+
 def sources_digest(*folders: Path) -> str:
     """Digest of the Python files below some folders; they are read only if they changed."""
-    paths = sorted(os.path.join(at, name) for folder in folders for at, _, names in os.walk(folder)
-                   for name in names if name.endswith(".py"))  # fmt: skip
+    paths = sorted(path for folder in folders for path in _python_files(folder))
     root = _PACKAGE.parent
 
     def digest() -> str:
@@ -98,15 +107,20 @@ def _own_folder(folder: Path) -> Path:
     return own
 
 
-def _object_path(ref: KernelRef) -> Path | None:
-    folder = _kernel_folder()
-    if folder is None:
-        return None
+def _path(folder: Path, ref: KernelRef) -> Path:
     own = b"" if ref.module.startswith("kernels.") else _module_key(ref.module)
     return folder / f"{hashlib.sha256(repr(ref).encode() + own).hexdigest()[:32]}.o"
 
 
-def _read_object(path: Path) -> tuple[str, bytes] | None:
+class _Code(NamedTuple):
+    """A kernel's code: flat, or the object and the symbol for LLVM to load."""
+
+    flat: elf.Flat | None
+    data: bytes = b""
+    symbol: str = ""
+
+
+def _read_object(path: Path) -> _Code | None:
     try:
         data = path.read_bytes()
     except OSError:
@@ -117,8 +131,23 @@ def _read_object(path: Path) -> tuple[str, bytes] | None:
         or hashlib.sha256(data[head + 32 :]).digest() != data[head : head + 32]
     ):
         return None
-    symbol, _, code = data[head + 32 :].partition(b"\n")
-    return symbol.decode(), code
+    line, _, code = data[head + 32 :].partition(b"\n")
+    symbol, *layout = json.loads(line)
+    return _Code(elf.Flat(code, *layout)) if layout else _Code(None, code, symbol)
+
+
+def _write_object(path: Path, code: _Code) -> None:
+    layout = () if code.flat is None else code.flat[1:]
+    data = code.data if code.flat is None else code.flat.code
+    body = json.dumps([code.symbol, *layout]).encode() + b"\n" + data
+    write_atomically(path, (_MAGIC, hashlib.sha256(body).digest(), body))
+
+
+def _code_of(symbol: str, data: bytes) -> _Code:
+    try:
+        return _Code(elf.flatten(data, symbol))
+    except elf.Unsupported:
+        return _Code(None, data, symbol)
 
 
 class _Loader:
@@ -127,25 +156,24 @@ class _Loader:
     def __init__(self) -> None:
         self._loaded: list[Any] = []
 
-    def load(self, symbol: str, code: bytes) -> int:
-        try:
-            image = elf.Image(code)
-        except elf.Unsupported:
-            return self._load_by_llvm(symbol, code)
-        self._loaded.append(image)
-        return image.address(symbol)
+    def load(self, codes: Sequence[_Code]) -> list[int]:
+        """Load kernels, all that are flat at once; returns their addresses."""
+        memory, found = elf.load([code.flat for code in codes if code.flat is not None])
+        self._loaded.append(memory)
+        flat = iter(found)
+        return [next(flat) if code.flat else self._load_by_llvm(code) for code in codes]
 
-    def _load_by_llvm(self, symbol: str, code: bytes) -> int:
+    def _load_by_llvm(self, code: _Code) -> int:
         llvm = _llvm()
         # An engine for each object: numba numbers symbols within a process, so objects that
         # were compiled in different processes may hold different code under one name.
         machine = llvm.Target.from_default_triple().create_target_machine()
         engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        image = llvm.ObjectFileRef.from_data(code)
+        image = llvm.ObjectFileRef.from_data(code.data)
         engine.add_object_file(image)
         engine.finalize_object()
         self._loaded.append((engine, image))
-        return int(engine.get_function_address(symbol))
+        return int(engine.get_function_address(code.symbol))
 
 
 @functools.cache
@@ -165,32 +193,26 @@ def _loader() -> _Loader:
 _addresses: dict[KernelRef, int] = {}
 
 
-def is_compiled(ref: KernelRef) -> bool:
-    """Tell whether a kernel is loaded, which it then is if it is in the cache."""
+def load_cached(refs: Iterable[KernelRef]) -> list[KernelRef]:
+    """Load the kernels that are in the cache; returns those that are not."""
     with _lock:
-        if ref not in _addresses:
-            address = _load_cached(_object_path(ref))
-            if address is not None:
-                _addresses[ref] = address
-        return ref in _addresses
-
-
-def _load_cached(path: Path | None) -> int | None:
-    """Load the object of a file of the cache, if it is there and whole."""
-    found = None if path is None else _read_object(path)
-    return None if found is None else _loader().load(*found)
+        new = [ref for ref in dict.fromkeys(refs) if ref not in _addresses]
+        folder = _kernel_folder() if new else None
+        read = {} if folder is None else {ref: _read_object(_path(folder, ref)) for ref in new}
+        found = {ref: code for ref, code in read.items() if code is not None}
+        if found:
+            _addresses.update(zip(found, _loader().load(list(found.values())), strict=True))
+        return [ref for ref in new if ref not in found]
 
 
 def _load_or_make(path: Path | None, make: Callable[[], tuple[str, bytes]]) -> int:
     """Load the object of a file of the cache; make it, and the file, when there is none."""
-    address = _load_cached(path)
-    if address is not None:
-        return address
-    symbol, code = make()
-    if path is not None:
-        body = symbol.encode() + b"\n" + code
-        write_atomically(path, (_MAGIC, hashlib.sha256(body).digest(), body))
-    return _loader().load(symbol, code)
+    code = None if path is None else _read_object(path)
+    if code is None:
+        code = _code_of(*make())
+        if path is not None:
+            _write_object(path, code)
+    return _loader().load([code])[0]
 
 
 def _compile(ref: KernelRef) -> tuple[str, bytes]:
@@ -215,7 +237,9 @@ def kernel_address(ref: KernelRef) -> int:
     """
     with _lock:
         if ref not in _addresses:
-            _addresses[ref] = _load_or_make(_object_path(ref), lambda: _compile(ref))
+            folder = _kernel_folder()
+            path = None if folder is None else _path(folder, ref)
+            _addresses[ref] = _load_or_make(path, lambda: _compile(ref))
         return _addresses[ref]
 
 

@@ -1,9 +1,11 @@
 """Load a kernel's machine code without LLVM, whose library alone takes 45 MB and 50 ms.
 
 A kernel's object is ELF for x86-64 in the large code model: code and constants, hardly any
-relocation. Nothing in it is written to at run time and no exception passes through it, so it lies
-in one mapping that is sealed for execution. Whatever else an object needs is `Unsupported`, and
-left to LLVM's own loader. Names and numbers after the System V ABI, AMD64 supplement.
+relocation. Nothing in it is written to at run time and no exception passes through it. When it is
+compiled it is flattened to what has to be in memory and a list of the words that depend on where
+that is; so loading means to copy many kernels into one mapping, add its address to those words,
+and seal it for execution. Whatever else an object needs is `Unsupported`, and left to LLVM's own
+loader. Names and numbers after the System V ABI, AMD64 supplement.
 """
 
 from __future__ import annotations
@@ -11,6 +13,8 @@ from __future__ import annotations
 import ctypes
 import mmap
 import platform
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +25,7 @@ _WRITE, _ALLOC = 1, 2
 _COMMON = 0xFFF2
 _R_64, _R_PC32, _R_PLT32, _R_PC64 = 1, 2, 4, 24
 _ALIGN = 64
+_WORD = 8
 
 _Section = np.dtype(
     [("name", "u4"), ("type", "u4"), ("flags", "u8"), ("address", "u8"), ("offset", "u8"),
@@ -39,19 +44,79 @@ class Unsupported(Exception):
     """The object needs something this loader does not do."""
 
 
-class Image:
-    """An object in memory, ready to run for as long as this lives.
+class Flat(NamedTuple):
+    """A kernel as it lies in memory.
 
-    Parameters
+    Attributes
     ----------
-    code : bytes
-        A relocatable ELF object.
+    code
+        Its bytes; words named below hold what is to be added to an address.
+    entry
+        Where its function begins.
+    inner
+        Places of words that take the address of the kernel itself.
+    outer
+        Places of words that take the address of a function of this process, and its name.
+    """
+
+    code: bytes
+    entry: int
+    inner: Sequence[int]
+    outer: Sequence[tuple[int, str]]
+
+
+def flatten(code: bytes, symbol: str) -> Flat:
+    """Flatten a relocatable ELF object to the function ``symbol`` and all it needs.
 
     Raises
     ------
     Unsupported
         It is for another processor, holds data, or refers to what cannot be found.
     """
+    return _Object(code).flat(symbol)
+
+
+def load(kernels: Sequence[Flat]) -> tuple[mmap.mmap, list[int]]:
+    """Put kernels into one mapping; returns it, to be kept, and the addresses of their functions.
+
+    Raises
+    ------
+    Unsupported
+        The system does not let memory be executed, or lacks a function.
+    """
+    starts, end = [], 0
+    for kernel in kernels:
+        starts.append(end)
+        end += -(-len(kernel.code) // _ALIGN) * _ALIGN
+    memory = mmap.mmap(-1, max(end, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for start, kernel in zip(starts, kernels, strict=True):
+        memory[start : start + len(kernel.code)] = kernel.code
+        for place in kernel.inner:
+            _add(memory, start + place, base + start)
+        for place, name in kernel.outer:
+            _add(memory, start + place, _process_symbol(name))
+    sealed = mmap.PROT_READ | mmap.PROT_EXEC
+    if _libc.mprotect(ctypes.c_void_p(base), ctypes.c_size_t(len(memory)), sealed):
+        raise Unsupported("the system does not let memory be executed")
+    return memory, [base + s + kernel.entry for s, kernel in zip(starts, kernels, strict=True)]
+
+
+def _add(memory: mmap.mmap, place: int, address: int) -> None:
+    held = int.from_bytes(memory[place : place + _WORD], "little", signed=True)
+    memory[place : place + _WORD] = ((held + address) % 2**64).to_bytes(_WORD, "little")
+
+
+def _process_symbol(name: str) -> int:
+    """Address of a function of the C library, or of the interpreter."""
+    try:
+        return int(ctypes.cast(getattr(_libc, name), ctypes.c_void_p).value or 0)
+    except AttributeError:
+        raise Unsupported(f"{name} is not in this process") from None
+
+
+class _Object:
+    """A relocatable object whose sections have been laid out."""
 
     def __init__(self, code: bytes) -> None:
         header = np.frombuffer(code, "<u2", 8, 16) if len(code) > 64 else ()
@@ -62,91 +127,70 @@ class Image:
         count = int.from_bytes(code[60:62], "little")
         self._code = code
         self._sections = np.frombuffer(code, _Section, count, start).tolist()
+        self._memory = bytearray()
         self._place()
         self._read_symbols()
-        self._relocate()
-        sealed = mmap.PROT_READ | mmap.PROT_EXEC
-        if _libc.mprotect(ctypes.c_void_p(self.base), ctypes.c_size_t(len(self._memory)), sealed):
-            raise Unsupported("the system does not let memory be executed")
 
-    def address(self, symbol: str) -> int:
-        """Address of a function of the object."""
-        return self._addresses[self._names.index(symbol.encode())]
+    def flat(self, symbol: str) -> Flat:
+        """Apply what does not depend on the address, and list what does."""
+        inner: list[int] = []
+        outer: list[tuple[int, str]] = []
+        sections = [section for section in self._sections if section[1] == _RELA]
+        for section, table in zip(sections, self._tables(_RELA, _Relocation), strict=True):
+            if section[7] not in self._at:
+                continue
+            for offset, kind, index, addend in table.tolist():
+                place, target = self._at[section[7]] + offset, self._targets[index]
+                if kind not in (_R_64, _R_PC32, _R_PLT32, _R_PC64):
+                    raise Unsupported(f"relocation {kind}")
+                if target is None:
+                    _process_symbol(self._names[index])
+                    if kind != _R_64:
+                        raise Unsupported(f"{self._names[index]} may be too far away")
+                    outer.append((place, self._names[index]))
+                    self._write(place, _WORD, addend)
+                elif kind == _R_64:
+                    inner.append(place)
+                    self._write(place, _WORD, target + addend)
+                else:
+                    self._write(place, 8 if kind == _R_PC64 else 4, target + addend - place)
+        entry = self._targets[self._names.index(symbol)]
+        assert entry is not None
+        return Flat(bytes(self._memory), entry, inner, outer)
+
+    def _write(self, place: int, size: int, value: int) -> None:
+        self._memory[place : place + size] = value.to_bytes(size, "little", signed=True)
 
     def _place(self) -> None:
-        """Copy the sections into one mapping; ``_at`` says where each begins."""
+        """Copy the sections one after the other; ``_at`` says where each begins."""
         self._at: dict[int, int] = {}
-        end = 0
-        for index, (_, kind, flags, _, _, size, *_) in enumerate(self._sections):
+        for index, (_, kind, flags, _, offset, size, *_) in enumerate(self._sections):
             if not flags & _ALLOC:
                 continue
             if flags & _WRITE or kind == _NOBITS:
                 raise Unsupported("the object holds data")
-            self._at[index] = end
-            end += -(-size // _ALIGN) * _ALIGN
-        # Globals of numba's that are never touched: eight bytes each.
-        commons = end
-        for table in self._tables(_SYMTAB, _Symbol):
-            end += int(table["size"][table["section"] == _COMMON].sum())
-        self._memory = mmap.mmap(-1, max(end, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        self.base = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
-        self._commons = self.base + commons
-        for index, at in self._at.items():
-            offset, size = self._sections[index][4:6]
-            self._memory[at : at + size] = self._code[offset : offset + size]
+            self._at[index] = len(self._memory)
+            self._memory += self._code[offset : offset + size]
+            self._memory += bytes(-len(self._memory) % _ALIGN)
 
     def _tables(self, kind: int, dtype: np.dtype) -> list[np.ndarray]:
         found = [section for section in self._sections if section[1] == kind]
         return [np.frombuffer(self._code, dtype, s[5] // dtype.itemsize, s[4]) for s in found]
 
     def _read_symbols(self) -> None:
-        """Fill ``_names`` and ``_addresses``."""
+        """Fill ``_names`` and ``_targets``; the latter are None outside of the object."""
         tables = [section for section in self._sections if section[1] == _SYMTAB]
         if len(tables) != 1:
             raise Unsupported("the object has no table of symbols")
         strings = self._sections[tables[0][6]]
         text = self._code[strings[4] : strings[4] + strings[5]]
-        self._names: list[bytes] = []
-        self._addresses: list[int] = []
+        self._names: list[str] = []
+        self._targets: list[int | None] = []
         for name, _, _, section, value, size in self._tables(_SYMTAB, _Symbol)[0].tolist():
-            self._names.append(text[name : text.index(b"\0", name)])
-            if section == _COMMON:
-                self._addresses.append(self._commons)
-                self._commons += size
-            elif section in self._at:
-                self._addresses.append(self.base + self._at[section] + value)
+            self._names.append(text[name : text.index(b"\0", name)].decode())
+            if section == _COMMON:  # globals of numba's that are never touched: eight bytes each
+                self._targets.append(len(self._memory))
+                self._memory += bytes(size)
             else:
-                self._addresses.append(0)
-
-    def _relocate(self) -> None:
-        sections = [section for section in self._sections if section[1] == _RELA]
-        for section, table in zip(sections, self._tables(_RELA, _Relocation), strict=True):
-            if section[7] not in self._at:
-                continue
-            for offset, kind, symbol, addend in table.tolist():
-                self._patch(self._at[section[7]] + offset, kind, self._target(symbol) + addend)
-
-    def _target(self, symbol: int) -> int:
-        if not self._addresses[symbol]:
-            self._addresses[symbol] = _process_symbol(self._names[symbol].decode())
-        return self._addresses[symbol]
-
-    def _patch(self, place: int, kind: int, value: int) -> None:
-        size = 4 if kind in (_R_PC32, _R_PLT32) else 8
-        if kind not in (_R_64, _R_PC32, _R_PLT32, _R_PC64):
-            raise Unsupported(f"relocation {kind}")
-        relative = kind != _R_64
-        if relative:
-            value -= self.base + place
-        try:
-            self._memory[place : place + size] = value.to_bytes(size, "little", signed=relative)
-        except OverflowError:
-            raise Unsupported("a symbol is too far away") from None
-
-
-def _process_symbol(name: str) -> int:
-    """Address of a function of the C library, or of the interpreter."""
-    try:
-        return int(ctypes.cast(getattr(_libc, name), ctypes.c_void_p).value or 0)
-    except AttributeError:
-        raise Unsupported(f"{name} is not in this process") from None
+                inside = section in self._at
+                self._targets.append(self._at[section] + value if inside else None)

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from .compiler import KernelRef, is_compiled, kernel_address
+from .compiler import KernelRef, kernel_address, load_cached
 from .storage import cache_folder
 
 _FEW = 3
@@ -20,7 +20,7 @@ _FEW = 3
 
 def compile_all(refs: Iterable[KernelRef]) -> None:
     """Load kernels, compiling those that are not cached, with a progress bar on a terminal."""
-    missing = [ref for ref in dict.fromkeys(refs) if not is_compiled(ref)]
+    missing = load_cached(refs)
     if not missing:
         return
     from rich.progress import track

@@ -52,6 +52,7 @@ def _has(features: str, name: str) -> bool:
     return f"+{name}" in features.split(",")
 
 
+@functools.cache
 def version_text(package: str) -> str:
     """Return the text that states an installed package's version, without importing it."""
     spec = importlib.util.find_spec(package)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sardonyx.kernels import elf
 from sardonyx.kernels.compiler import (
     KernelRef,
+    _code_of,
     _compile_text,
     _loader,
     native_function,
@@ -15,6 +18,7 @@ from sardonyx.kernels.compiler import (
 from sardonyx.kernels.numba_compiler import compile_object
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="objects for x86-64")
+_keep: list[Any] = []
 
 
 def compiled(body: str) -> bytes:
@@ -24,8 +28,10 @@ def compiled(body: str) -> bytes:
                          "store i64 %y, ptr %result\nret i32 0\n}")  # fmt: skip
 
 
-def result(image: elf.Image, *arguments: int) -> int:
-    return native_function(image.address("f"))(*arguments)
+def loaded(*codes: bytes) -> list[Callable[[int, int, int], int]]:
+    memory, addresses = elf.load([elf.flatten(code, "f") for code in codes])
+    _keep.append(memory)
+    return [native_function(address) for address in addresses]
 
 
 def test_code_constants_and_calls_of_the_c_library_work():
@@ -34,13 +40,22 @@ def test_code_constants_and_calls_of_the_c_library_work():
         "---%p = getelementptr i64, ptr @k, i64 %b\n%v = load i64, ptr %p\n"
         "%n = call i64 @labs(i64 %a)\n%y = add i64 %v, %n"
     )
-    image = elf.Image(code)
-    assert [result(image, -100, index, 0) for index in range(4)] == [103, 105, 107, 111]
+    (function,) = loaded(code)
+    assert [function(-100, index, 0) for index in range(4)] == [103, 105, 107, 111]
+
+
+def test_many_lie_in_one_mapping():
+    table = "@k = private constant [2 x i64] [i64 {}, i64 1]---{}"
+    read = "%p = getelementptr i64, ptr @k, i64 %b\n%y = load i64, ptr %p"
+    functions = loaded(*(compiled(table.format(number, read)) for number in range(40)))
+    assert [function(0, 0, 1) for function in functions] == list(range(40))
 
 
 def test_kernels_of_numba_need_no_llvm():
     symbol, code = compile_object(KernelRef("kernels.cpu.words", "store_words"))
-    assert elf.Image(code).address(symbol) > 0
+    flat = elf.flatten(code, symbol)
+    assert 0 <= flat.entry < len(flat.code)
+    assert elf.load([flat])[1][0] > 0
 
 
 @pytest.mark.parametrize(
@@ -50,22 +65,23 @@ def test_kernels_of_numba_need_no_llvm():
 )
 def test_what_is_more_than_code_is_refused(body):
     with pytest.raises(elf.Unsupported):
-        elf.Image(compiled(body))
+        elf.flatten(compiled(body), "f")
 
 
 def test_llvm_loads_what_this_loader_refuses():
     code = compiled("@k = global i64 7---%y = load i64, ptr @k")
-    assert native_function(_loader().load("f", code))(0, 0, 1) == 7
+    (address,) = _loader().load([_code_of("f", code)])
+    assert native_function(address)(0, 0, 1) == 7
 
 
 @pytest.mark.parametrize("code", [b"", b"\x7fELF" + bytes(60), bytes(100)])
 def test_what_is_no_object_is_refused(code):
     with pytest.raises(elf.Unsupported):
-        elf.Image(code)
+        elf.flatten(code, "f")
 
 
 def test_an_object_for_another_processor_is_refused():
     code = bytearray(compiled("---%y = add i64 %a, %b"))
     code[18] = 183  # AArch64
     with pytest.raises(elf.Unsupported):
-        elf.Image(bytes(code))
+        elf.flatten(bytes(code), "f")

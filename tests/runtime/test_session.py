@@ -238,7 +238,7 @@ def test_a_cache_others_can_write_is_not_used(tmp_path, monkeypatch):
 def test_a_damaged_kernel_is_compiled_again(tmp_path, monkeypatch):
     monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
     ref = compiler.KernelRef("kernels.cpu.words", "store_words")
-    path = compiler._object_path(ref)
+    path = compiler._path(compiler._kernel_folder(), ref)
     _, code = numba_compiler.compile_object(ref)
     path.parent.mkdir(parents=True)
     for damaged in (b"", b"sardonyx-object-1\n", compiler._MAGIC + bytes(32) + code):
