@@ -39,6 +39,7 @@ EXTRA = {
     "runtime/placement.py": {"onnx", "onnx_ir"},
     "runtime/ports.py": {"onnx_ir"},
     "runtime/host.py": {"onnx", "onnx_ir"},
+    "runtime/host_operators.py": {"onnx"},
     "runtime/backend.py": {"onnx"},
     "runtime/ops": {"onnx", "onnx_ir"},
     "runtime/validity.py": {"onnx"},
