@@ -29,8 +29,8 @@ def load(source: Any, **options: Any) -> ir.Model:
     ----------
     source
         An ONNX file, its bytes, a ``ModelProto`` or an ``onnx_ir.Model``; a ``.keras`` or ``.h5``
-        file or a Keras model; a SavedModel folder, a ``tf.function`` or ``tf.Module``; an
-        ``nn.Module`` or ``ExportedProgram`` of PyTorch.
+        file or a Keras model; a SavedModel folder, a ``.tflite`` file, a frozen ``.pb`` file, a
+        ``tf.function`` or ``tf.Module``; an ``nn.Module`` or ``ExportedProgram`` of PyTorch.
     **options
         What the importer takes, such as ``example_inputs=`` for PyTorch.
 

@@ -1,54 +1,103 @@
-"""TensorFlow: SavedModel folders and functions, through tf2onnx."""
+"""TensorFlow: SavedModel folders, functions and modules; other files go where they are known."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .. import InvalidArgument, UnsupportedModel
-from .frameworks import batches, conversion, rename, require
-from .onnx import from_onnx
+from .. import InvalidArgument
+from .converter import OPSET, choose_signature, finish, quiet
+from .frameworks import batches, conversion, require
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_OPSET = 18
-"""The newest opset that tf2onnx writes."""
-
 
 def from_tensorflow(
-    source: Any, signature: str = "serving_default", example_inputs: Any = None
+    source: Any,
+    signature: str | None = None,
+    example_inputs: Any = None,
+    *,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
+    checkpoint: Any = None,
 ) -> ir.Model:
-    """Convert a SavedModel, a ``tf.function``, a ``ConcreteFunction`` or a callable ``tf.Module``.
+    """Convert a model of TensorFlow in any of its forms.
 
     Parameters
     ----------
     source
-        A SavedModel folder or one of these objects.
-    signature : str
-        Which signature of a SavedModel.
+        A SavedModel folder, a ``.tflite`` file or a frozen ``.pb`` file; a ``tf.function``, a
+        ``ConcreteFunction`` or a callable ``tf.Module``.
+    signature : str, optional
+        Which signature of a SavedModel or ``.tflite`` file: ``serving_default``, or the only one,
+        by default.
     example_inputs : tensor, sequence or mapping, optional
         What a function without input signature is called with. The first axis is the dynamic
         dimension ``batch`` where all agree on its size.
+    inputs, outputs : sequence of str, optional
+        Nodes of a frozen graph; see `from_frozen_graph`.
+    checkpoint : str or path, optional
+        The prefix of a ``tf.train.Checkpoint`` whose values the variables of a module or function
+        get; see `restore`.
 
     Raises
     ------
     ImportFailed
         TensorFlow or tf2onnx is not installed, or the conversion failed; says why.
+    InvalidModel
+        A file is damaged, or none of its kind.
     InvalidArgument
-        There is no such signature; or a function needs example inputs.
+        There is no such signature, node or checkpoint; a function needs example inputs; or an
+        option is not for this form of model.
     UnsupportedModel
-        A frozen graph or a TFLite file.
+        An operator has no counterpart in ONNX.
     """
-    if isinstance(source, str | os.PathLike) and not os.path.isdir(source):
-        raise UnsupportedModel(f"{source}: only SavedModel folders are imported, no single files")
+    is_path = isinstance(source, str | os.PathLike)
+    path = os.fspath(source) if is_path else ""
+    form = _form(path) if is_path else "function"
+    options = {
+        "signature": signature,
+        "example_inputs": example_inputs,
+        "inputs": inputs,
+        "outputs": outputs,
+        "checkpoint": checkpoint,
+    }
+    for name, value in options.items():
+        if value is not None and name not in _OPTIONS[form]:
+            raise InvalidArgument(f"{name}= is not for a {form}, which takes {_OPTIONS[form]}")
+    if form == "TensorFlow Lite file":
+        from .tflite import from_tflite
+
+        return from_tflite(path, signature)
+    if form == "frozen graph":
+        from .frozen_graph import from_frozen_graph
+
+        return from_frozen_graph(path, inputs, outputs)
     tf = require("tensorflow", "tensorflow")
     require("tf2onnx", "tensorflow")
-    if isinstance(source, str | os.PathLike):
-        return _from_saved_model(tf, os.fspath(source), signature)
+    if form == "SavedModel":
+        return _from_saved_model(tf, path, signature)
+    return _from_function(tf, source, example_inputs, checkpoint)
+
+
+_OPTIONS = {
+    "SavedModel": ("signature",),
+    "TensorFlow Lite file": ("signature",),
+    "frozen graph": ("inputs", "outputs"),
+    "function": ("example_inputs", "checkpoint"),
+}
+
+
+def _form(path: str) -> str:
+    if os.path.isdir(path):
+        return "SavedModel"
+    is_lite = os.path.splitext(path)[1].lower() == ".tflite"
+    return "TensorFlow Lite file" if is_lite else "frozen graph"
+
+
+def _from_function(tf: Any, source: Any, example_inputs: Any, checkpoint: Any) -> ir.Model:
     function, together = source, example_inputs is not None
     if isinstance(source, tf.Module) and not hasattr(source, "get_concrete_function"):
         function = getattr(source, "__call__", None)  # noqa: B004
@@ -56,49 +105,42 @@ def from_tensorflow(
         function = _concrete(tf, function, example_inputs)
     if not hasattr(function, "structured_input_signature"):
         raise InvalidArgument(f"a {type(source).__name__} is no tf.function: wrap what it computes")
+    if checkpoint is not None:
+        from .checkpoints import restore
+
+        restore(tf, source, function.variables, checkpoint)
     what = getattr(source, "name", None) or type(source).__name__
     return convert(tf, function, what, one_batch=together)
 
 
-def _from_saved_model(tf: Any, path: str, signature: str) -> ir.Model:
+def _from_saved_model(tf: Any, path: str, signature: str | None) -> ir.Model:
     try:
         with quiet():
             module = tf.saved_model.load(path)
-    except Exception as error:
+    except Exception:
         # It also rebuilds optimizers and the like, and fails on those of other versions of Keras.
         with conversion("TensorFlow", path):
-            return _from_graph(tf, path, signature, error)
+            return _from_graph(tf, path, signature)
     found = module.signatures
-    if signature not in found:
-        raise InvalidArgument(f"{path} has no signature {signature!r}, only {sorted(found)}")
-    return convert(tf, found[signature], f"{path} ({signature})")
+    chosen = choose_signature(path, list(found), signature)
+    return convert(tf, found[chosen], f"{path} ({chosen})")
 
 
-def _from_graph(tf: Any, path: str, signature: str, reason: Exception) -> ir.Model:
+def _from_graph(tf: Any, path: str, signature: str | None) -> ir.Model:
     """Freeze the graph of a signature with TensorFlow 1's loader, which reads nothing else."""
-    from tf2onnx import convert, tf_loader
+    from tf2onnx import tf_loader
 
-    with quiet():
-        with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
-            found = tf.compat.v1.saved_model.load(session, ["serve"], path).signature_def
-            if signature not in found:
-                public = sorted(name for name in found if not name.startswith("__"))
-                message = f"{path} has no signature {signature!r}, only {public}"
-                raise InvalidArgument(message) from reason
-            chosen = found[signature]
-            inputs = {chosen.inputs[key].name: key for key in sorted(chosen.inputs)}
-            outputs = {chosen.outputs[key].name: key for key in sorted(chosen.outputs)}
-            frozen = tf_loader.freeze_session(
-                session, input_names=list(inputs), output_names=list(outputs)
-            )
-        proto, _ = convert.from_graph_def(
-            frozen, input_names=list(inputs), output_names=list(outputs), opset=_OPSET
+    from .frozen_graph import convert_graph
+
+    with quiet(), tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+        found = tf.compat.v1.saved_model.load(session, ["serve"], path).signature_def
+        chosen = found[choose_signature(path, list(found), signature)]
+        inputs = {chosen.inputs[key].name: key for key in sorted(chosen.inputs)}
+        outputs = {chosen.outputs[key].name: key for key in sorted(chosen.outputs)}
+        frozen = tf_loader.freeze_session(
+            session, input_names=list(inputs), output_names=list(outputs)
         )
-    _name_dimensions(proto, one_batch=False)
-    model = from_onnx(proto)
-    rename(model, model.graph.inputs, [inputs[str(v.name)] for v in model.graph.inputs])
-    rename(model, model.graph.outputs, list(outputs.values()))
-    return model
+    return convert_graph(frozen, path, inputs, outputs)
 
 
 def _concrete(tf: Any, function: Any, example_inputs: Any) -> Any:
@@ -149,22 +191,8 @@ def convert(tf: Any, function: Any, what: str, one_batch: bool = False) -> ir.Mo
     with conversion("TensorFlow", what), quiet():
         import tf2onnx
 
-        proto, _ = tf2onnx.convert.from_function(tf.function(call), signature, opset=_OPSET)
-    _name_dimensions(proto, one_batch)
-    model = from_onnx(proto)
-    rename(model, model.graph.outputs, _output_names(tf, function.structured_outputs))
-    return model
-
-
-def _name_dimensions(proto: Any, one_batch: bool) -> None:
-    """Name the open dimensions of inputs: the first of all is ``batch``."""
-    del proto.graph.value_info[:]  # their names for these dimensions are others
-    one_batch |= len(proto.graph.input) == 1
-    for value in proto.graph.input:
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            if not dim.HasField("dim_value"):
-                batch = one_batch and axis == 0
-                dim.dim_param = "batch" if batch else f"{value.name}_{axis}"
+        proto, _ = tf2onnx.convert.from_function(tf.function(call), signature, opset=OPSET)
+    return finish(proto, what, {}, _output_names(tf, function.structured_outputs), one_batch)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
@@ -182,17 +210,3 @@ def _output_names(tf: Any, outputs: Any) -> list[str]:
         return [str(name) for name in sorted(outputs)]
     count = len(tf.nest.flatten(outputs))
     return ["output"] if count == 1 else [f"output_{i}" for i in range(count)]
-
-
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Keep the converter's progress off the terminal."""
-    loggers = [logging.getLogger(name) for name in ("tf2onnx", "tensorflow")]
-    levels = [logger.level for logger in loggers]
-    try:
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

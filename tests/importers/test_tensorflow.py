@@ -104,11 +104,38 @@ def test_a_real_model_of_an_older_keras(zoo_model, rng):
         np.testing.assert_allclose(results[name], other, rtol=1e-4, atol=1e-5)
 
 
-def test_what_cannot_be_imported(tmp_path):
-    (tmp_path / "graph.pb").write_bytes(b"frozen")
-    with pytest.raises(sardonyx.UnsupportedModel, match=r"graph\.pb"):
-        sardonyx.load(tmp_path / "graph.pb")
+def test_signatures_are_chosen_or_listed(rng, tmp_path):
+    network = Network(rng)
+    several = {"image": network.__call__, "product": network.product}
+    tf.saved_model.save(network, str(tmp_path / "two"), signatures=several)
+    with pytest.raises(sardonyx.InvalidArgument, match=r"signature=, of \['image', 'product'\]"):
+        sardonyx.load(tmp_path / "two")
+    tf.saved_model.save(network, str(tmp_path / "one"), signatures={"only": network.product})
+    y = floats(rng, 5, 4)
+    check(sardonyx.load(tmp_path / "one"), {"output_0": network.product(y)}, x=y)
+    tf.saved_model.save(tf.Module(), str(tmp_path / "none"))
+    with pytest.raises(sardonyx.InvalidArgument, match="has no signature: save it with"):
+        sardonyx.load(tmp_path / "none")
+
+
+def test_what_cannot_be_imported(rng, tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "saved_model.pb").write_bytes(b"no graph")
     with pytest.raises(sardonyx.ImportFailed, match="broken"):
         sardonyx.load(tmp_path / "broken")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(sardonyx.InvalidArgument, match=r"empty is a folder, but no SavedModel"):
+        sardonyx.load(tmp_path / "empty")
+    tf.saved_model.save(Network(rng), str(tmp_path / "cut"))
+    (tmp_path / "cut" / "variables" / "variables.index").unlink()
+    with pytest.raises(sardonyx.ImportFailed, match="variables"):
+        sardonyx.load(tmp_path / "cut")
+
+
+def test_operators_that_onnx_lacks_are_named():
+    @tf.function(input_signature=[tf.TensorSpec([4], tf.float32, name="x")])
+    def function(x):
+        return tf.raw_ops.Betainc(a=x, b=x, x=x)
+
+    with pytest.raises(sardonyx.UnsupportedModel, match=r"function.*Betainc"):
+        sardonyx.load(function)
