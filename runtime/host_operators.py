@@ -59,8 +59,8 @@ class MaxPool(OpRun):
                 spatial, reach, strides, begins, ends, strict=True
             )
         ]
-        places = np.arange(np.prod(spatial, dtype=np.int64))
-        places = places.reshape(spatial[::-1]).T if storage_order else places.reshape(spatial)
+        flat = np.arange(np.prod(spatial, dtype=np.int64))
+        places = flat.reshape(spatial[::-1]).T if storage_order else flat.reshape(spatial)
         widths = [
             (begin, max(end, (count - 1) * stride + r - size - begin))
             for begin, end, count, stride, r, size in zip(
