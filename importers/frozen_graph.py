@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import ImportFailed, InvalidArgument, InvalidModel
 from .converter import OPSET, finish, quiet
 from .frameworks import conversion, require
+from .tensorflow_operators import HANDLERS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -68,7 +69,11 @@ def convert_graph(
 
     with conversion("TensorFlow", what), quiet():
         proto, _ = convert.from_graph_def(
-            frozen, input_names=list(inputs), output_names=list(outputs), opset=OPSET
+            frozen,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset=OPSET,
+            custom_op_handlers=HANDLERS,
         )
     return finish(proto, what, inputs, list(outputs.values()))
 

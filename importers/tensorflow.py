@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .. import InvalidArgument
 from .converter import OPSET, choose_signature, finish, quiet
 from .frameworks import batches, conversion, require
+from .tensorflow_operators import HANDLERS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -191,8 +192,24 @@ def convert(tf: Any, function: Any, what: str, one_batch: bool = False) -> ir.Mo
     with conversion("TensorFlow", what), quiet():
         import tf2onnx
 
-        proto, _ = tf2onnx.convert.from_function(tf.function(call), signature, opset=OPSET)
+        traced = tf.function(call)
+        proto, _ = tf2onnx.convert.from_function(
+            traced, signature, opset=OPSET, custom_op_handlers=HANDLERS
+        )
+        captures = traced.get_concrete_function(*signature).graph.captures
+    _fix(proto.graph, {inside.name: value for value, inside in captures})
     return finish(proto, what, {}, _output_names(tf, function.structured_outputs), one_batch)
+
+
+def _fix(graph: Any, captured: Mapping[str, Any]) -> None:
+    """Make the tensors that a function captured constants: tf2onnx leaves them inputs."""
+    from onnx import numpy_helper
+
+    for port in list(graph.input):
+        if port.name in captured:
+            graph.input.remove(port)
+            array = captured[port.name].numpy()
+            graph.initializer.append(numpy_helper.from_array(array, port.name))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -1,0 +1,36 @@
+"""Writes what the tests of single layers found as a table, to the file ``LAYER_TABLE`` names."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+_found: dict[str, str] = {}
+
+_HEAD = """# Layers
+
+Each layer is converted alone, with its usual options, run, and compared with its framework
+(relative 1e-4, absolute 1e-5). Written by the tests:
+
+    LAYER_TABLE=docs/layers.md python -m pytest -n 0 tests/layers
+
+| layer | agrees |
+|---|---|
+"""
+
+
+def pytest_runtest_logreport(report: Any) -> None:
+    """Note the outcome of a test of a layer."""
+    layer = dict(report.user_properties).get("layer")
+    if layer is not None and report.when == "call":
+        reason = getattr(report, "wasxfail", "") or "differs or fails"
+        _found[layer] = "yes" if report.passed else f"no: {reason.removeprefix('reason: ')}"
+
+
+def pytest_sessionfinish() -> None:
+    """Write the table, if it is wanted."""
+    place = os.environ.get("LAYER_TABLE")
+    if place and _found:
+        rows = (f"| {layer} | {_found[layer]} |\n" for layer in sorted(_found, key=str.lower))
+        Path(place).write_text(_HEAD + "".join(rows))
