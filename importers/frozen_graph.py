@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .. import ImportFailed, InvalidArgument, InvalidModel
 from .converter import OPSET, finish, quiet
 from .frameworks import conversion, require
+from .tf_operators import HANDLERS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -61,16 +62,32 @@ def from_frozen_graph(
 
 
 def convert_graph(
-    frozen: Any, what: str, inputs: Mapping[str, str], outputs: Mapping[str, str]
+    frozen: Any,
+    what: str,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    one_batch: bool = False,
 ) -> ir.Model:
     """Convert a GraphDef without variables: inputs and outputs are names by tensors."""
     from tf2onnx import convert
 
+    _allow_inlining(frozen)
     with conversion("TensorFlow", what), quiet():
         proto, _ = convert.from_graph_def(
-            frozen, input_names=list(inputs), output_names=list(outputs), opset=OPSET
+            frozen,
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset=OPSET,
+            custom_op_handlers=dict(HANDLERS),
         )
-    return finish(proto, what, inputs, list(outputs.values()))
+    return finish(proto, what, inputs, list(outputs.values()), one_batch)
+
+
+def _allow_inlining(definition: Any) -> None:
+    """Drop the order to compile functions as a whole: such functions are not inlined."""
+    calls = [*definition.node, *(node for f in definition.library.function for node in f.node_def)]
+    for holder in (*calls, *definition.library.function):
+        holder.attr.pop("_XlaMustCompile", None)
 
 
 def _read(tf: Any, path: str) -> Any:

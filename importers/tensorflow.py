@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import InvalidArgument
-from .converter import OPSET, choose_signature, finish, quiet
+from .checkpoints import restore
+from .converter import choose_signature, quiet
 from .frameworks import batches, conversion, require
+from .frozen_graph import convert_graph, from_frozen_graph
+from .tflite import from_tflite
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -68,12 +71,8 @@ def from_tensorflow(
         if value is not None and name not in _OPTIONS[form]:
             raise InvalidArgument(f"{name}= is not for a {form}, which takes {_OPTIONS[form]}")
     if form == "TensorFlow Lite file":
-        from .tflite import from_tflite
-
         return from_tflite(path, signature)
     if form == "frozen graph":
-        from .frozen_graph import from_frozen_graph
-
         return from_frozen_graph(path, inputs, outputs)
     tf = require("tensorflow", "tensorflow")
     require("tf2onnx", "tensorflow")
@@ -106,8 +105,6 @@ def _from_function(tf: Any, source: Any, example_inputs: Any, checkpoint: Any) -
     if not hasattr(function, "structured_input_signature"):
         raise InvalidArgument(f"a {type(source).__name__} is no tf.function: wrap what it computes")
     if checkpoint is not None:
-        from .checkpoints import restore
-
         restore(tf, source, function.variables, checkpoint)
     what = getattr(source, "name", None) or type(source).__name__
     return convert(tf, function, what, one_batch=together)
@@ -129,8 +126,6 @@ def _from_saved_model(tf: Any, path: str, signature: str | None) -> ir.Model:
 def _from_graph(tf: Any, path: str, signature: str | None) -> ir.Model:
     """Freeze the graph of a signature with TensorFlow 1's loader, which reads nothing else."""
     from tf2onnx import tf_loader
-
-    from .frozen_graph import convert_graph
 
     with quiet(), tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
         found = tf.compat.v1.saved_model.load(session, ["serve"], path).signature_def
@@ -188,11 +183,16 @@ def convert(tf: Any, function: Any, what: str, one_batch: bool = False) -> ir.Mo
     signature = [
         tf.TensorSpec(spec.shape, spec.dtype, name) for spec, name in zip(specs, named, strict=True)
     ]
-    with conversion("TensorFlow", what), quiet():
-        import tf2onnx
+    from tf2onnx import tf_loader
 
-        proto, _ = tf2onnx.convert.from_function(tf.function(call), signature, opset=OPSET)
-    return finish(proto, what, {}, _output_names(tf, function.structured_outputs), one_batch)
+    with conversion("TensorFlow", what), quiet(), tf.device("/cpu:0"):
+        concrete = tf.function(call).get_concrete_function(*signature)
+        fed = [value.name for value in concrete.inputs if value.dtype != tf.resource]
+        fetched = [value.name for value in concrete.outputs if value.dtype != tf.resource]
+        frozen = tf_loader.from_function(concrete, fed, fetched)
+    inputs = dict(zip(fed, named, strict=True))
+    outputs = dict(zip(fetched, _output_names(tf, function.structured_outputs), strict=True))
+    return convert_graph(frozen, what, inputs, outputs, one_batch)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
