@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import InvalidArgument
-from .converter import OPSET, choose_signature, finish, quiet
+from .checkpoints import restore
+from .converter import choose_signature, quiet
 from .frameworks import batches, conversion, require
-from .tensorflow_operators import HANDLERS
+from .frozen_graph import convert_graph, from_frozen_graph
+from .tflite import from_tflite
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -69,12 +71,8 @@ def from_tensorflow(
         if value is not None and name not in _OPTIONS[form]:
             raise InvalidArgument(f"{name}= is not for a {form}, which takes {_OPTIONS[form]}")
     if form == "TensorFlow Lite file":
-        from .tflite import from_tflite
-
         return from_tflite(path, signature)
     if form == "frozen graph":
-        from .frozen_graph import from_frozen_graph
-
         return from_frozen_graph(path, inputs, outputs)
     tf = require("tensorflow", "tensorflow")
     require("tf2onnx", "tensorflow")
@@ -107,8 +105,6 @@ def _from_function(tf: Any, source: Any, example_inputs: Any, checkpoint: Any) -
     if not hasattr(function, "structured_input_signature"):
         raise InvalidArgument(f"a {type(source).__name__} is no tf.function: wrap what it computes")
     if checkpoint is not None:
-        from .checkpoints import restore
-
         restore(tf, source, function.variables, checkpoint)
     what = getattr(source, "name", None) or type(source).__name__
     return convert(tf, function, what, one_batch=together)
@@ -130,8 +126,6 @@ def _from_saved_model(tf: Any, path: str, signature: str | None) -> ir.Model:
 def _from_graph(tf: Any, path: str, signature: str | None) -> ir.Model:
     """Freeze the graph of a signature with TensorFlow 1's loader, which reads nothing else."""
     from tf2onnx import tf_loader
-
-    from .frozen_graph import convert_graph
 
     with quiet(), tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
         found = tf.compat.v1.saved_model.load(session, ["serve"], path).signature_def
@@ -189,27 +183,27 @@ def convert(tf: Any, function: Any, what: str, one_batch: bool = False) -> ir.Mo
     signature = [
         tf.TensorSpec(spec.shape, spec.dtype, name) for spec, name in zip(specs, named, strict=True)
     ]
-    with conversion("TensorFlow", what), quiet():
-        import tf2onnx
+    from tf2onnx import tf_loader
 
-        traced = tf.function(call)
-        proto, _ = tf2onnx.convert.from_function(
-            traced, signature, opset=OPSET, custom_op_handlers=HANDLERS
-        )
-        captures = traced.get_concrete_function(*signature).graph.captures
-    _fix(proto.graph, {inside.name: value for value, inside in captures})
-    return finish(proto, what, {}, _output_names(tf, function.structured_outputs), one_batch)
+    with conversion("TensorFlow", what), quiet(), tf.device("/cpu:0"):
+        concrete = tf.function(call).get_concrete_function(*signature)
+        fed = [value.name for value in concrete.inputs if value.dtype != tf.resource]
+        fetched = [value.name for value in concrete.outputs if value.dtype != tf.resource]
+        frozen = tf_loader.from_function(concrete, fed, fetched)
+    values = {inside.op.name: value for value, inside in concrete.graph.captures}
+    _fix(tf, frozen, {n: v.numpy() for n, v in values.items() if v.dtype != tf.resource})
+    inputs = dict(zip(fed, named, strict=False))  # what it captured comes last
+    outputs = dict(zip(fetched, _output_names(tf, function.structured_outputs), strict=True))
+    return convert_graph(frozen, what, inputs, outputs, one_batch)
 
 
-def _fix(graph: Any, captured: Mapping[str, Any]) -> None:
-    """Make the tensors that a function captured constants: tf2onnx leaves them inputs."""
-    from onnx import numpy_helper
-
-    for port in list(graph.input):
-        if port.name in captured:
-            graph.input.remove(port)
-            array = captured[port.name].numpy()
-            graph.initializer.append(numpy_helper.from_array(array, port.name))
+def _fix(tf: Any, frozen: Any, captured: Mapping[str, Any]) -> None:
+    """Make constants of the tensors that a function captured: they are left as inputs."""
+    for node in frozen.node:
+        if node.name in captured:
+            node.op = "Const"
+            node.attr.pop("shape", None)
+            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(captured[node.name]))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

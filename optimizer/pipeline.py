@@ -26,6 +26,7 @@ from .hygiene import eliminate_no_ops, infer_shapes, remove_dead, resolve_cast_l
 from .movement import merge_movements
 from .names import make_names_unique
 from .shapes import fold_shapes
+from .transposes import cancel_transposes
 from .verify import Runner, Verifier, run_reference
 
 Pass = Callable[[ir.Model, "Report"], int]
@@ -48,6 +49,7 @@ _ALL: dict[str, Pass] = {
     "simplify_softmax": simplify_softmax,
     "fuse_normalization": fuse_normalization,
     "fuse_activations": fuse_activations,
+    "cancel_transposes": cancel_transposes,
     "hoist_activations": hoist_activations,
     "fuse_gemm": fuse_gemm,
     "fold_batch_normalization": fold_batch_normalization,
