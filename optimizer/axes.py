@@ -142,6 +142,13 @@ def _by_axis(node: ir.Node, order: Order) -> Moved | None:
     return plan
 
 
+def _resize(node: ir.Node, order: Order) -> Moved | None:
+    """Images stay such: runtimes resize the last axes, and hardly any other."""
+    plan = _by_axis(node, order)
+    scales = None if plan is None else plan.constants.get(2)
+    return plan if scales is not None and (scales[:2] == 1).all() else None
+
+
 _RULES: dict[str, Callable[[ir.Node, Order], Moved | None]] = {
     **dict.fromkeys(
         [
@@ -168,6 +175,6 @@ _RULES: dict[str, Callable[[ir.Node, Order], Moved | None]] = {
     "LogSoftmax": _along_axis(-1),
     "Pad": _pad,
     "Slice": _slice,
-    "Resize": _by_axis,
+    "Resize": _resize,
     "Tile": _by_axis,
 }
