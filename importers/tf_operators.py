@@ -25,5 +25,5 @@ def _erfc(context: Any, node: Any, name: str, arguments: Any) -> None:
     )
 
 
-HANDLERS = {"Erfc": (_erfc, [])}
+HANDLERS: dict[str, tuple[Any, list[Any]]] = {"Erfc": (_erfc, [])}
 """What tf2onnx takes for ``custom_op_handlers``."""
