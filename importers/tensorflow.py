@@ -187,7 +187,7 @@ def convert(tf: Any, function: Any, what: str, one_batch: bool = False) -> ir.Mo
 
     with conversion("TensorFlow", what), quiet(), tf.device("/cpu:0"):
         concrete = tf.function(call).get_concrete_function(*signature)
-        fed = [value.name for value in concrete.inputs if value.dtype != tf.resource]
+        fed = [value.name for value in concrete.inputs[: len(named)]]  # captures come after
         fetched = [value.name for value in concrete.outputs if value.dtype != tf.resource]
         frozen = tf_loader.from_function(concrete, fed, fetched)
     inputs = dict(zip(fed, named, strict=True))
