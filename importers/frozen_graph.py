@@ -71,7 +71,6 @@ def convert_graph(
     """Convert a GraphDef without variables: inputs and outputs are names by tensors."""
     from tf2onnx import convert
 
-    _allow_inlining(frozen)
     with conversion("TensorFlow", what), quiet():
         proto, _ = convert.from_graph_def(
             frozen,
@@ -81,13 +80,6 @@ def convert_graph(
             custom_op_handlers=HANDLERS,
         )
     return finish(proto, what, inputs, list(outputs.values()), one_batch)
-
-
-def _allow_inlining(definition: Any) -> None:
-    """Drop the order to compile functions as a whole: such functions are not inlined."""
-    calls = [*definition.node, *(node for f in definition.library.function for node in f.node_def)]
-    for holder in (*calls, *definition.library.function):
-        holder.attr.pop("_XlaMustCompile", None)
 
 
 def _read(tf: Any, path: str) -> Any:

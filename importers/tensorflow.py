@@ -187,23 +187,12 @@ def convert(tf: Any, function: Any, what: str, one_batch: bool = False) -> ir.Mo
 
     with conversion("TensorFlow", what), quiet(), tf.device("/cpu:0"):
         concrete = tf.function(call).get_concrete_function(*signature)
-        fed = [value.name for value in concrete.inputs if value.dtype != tf.resource]
+        fed = [value.name for value in concrete.inputs[: len(named)]]  # captures come after
         fetched = [value.name for value in concrete.outputs if value.dtype != tf.resource]
         frozen = tf_loader.from_function(concrete, fed, fetched)
-    values = {inside.op.name: value for value, inside in concrete.graph.captures}
-    _fix(tf, frozen, {n: v.numpy() for n, v in values.items() if v.dtype != tf.resource})
-    inputs = dict(zip(fed, named, strict=False))  # what it captured comes last
+    inputs = dict(zip(fed, named, strict=True))
     outputs = dict(zip(fetched, _output_names(tf, function.structured_outputs), strict=True))
     return convert_graph(frozen, what, inputs, outputs, one_batch)
-
-
-def _fix(tf: Any, frozen: Any, captured: Mapping[str, Any]) -> None:
-    """Make constants of the tensors that a function captured: they are left as inputs."""
-    for node in frozen.node:
-        if node.name in captured:
-            node.op = "Const"
-            node.attr.pop("shape", None)
-            node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(captured[node.name]))
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
