@@ -220,7 +220,7 @@ def _convert(
     given: Sequence[Mapping[int, str]],
     names: Mapping[str, Any],
 ) -> ir.Model:
-    changed = list(program.graph_signature.buffers_to_mutate.values())
+    changed = _changed_buffers(program)
     if changed:
         warnings.warn(
             f"{what} changes its {', '.join(changed)} when it is called; as a model it begins "
@@ -238,6 +238,14 @@ def _convert(
     if names["output_names"] is None:
         rename(model, model.graph.outputs, _output_names(torch, program))
     return model
+
+
+def _changed_buffers(program: Any) -> list[str]:
+    schemas = [getattr(node.target, "_schema", None) for node in program.graph.nodes]
+    if any(schema is not None and schema.is_mutable for schema in schemas):
+        with _quiet():  # only then the program says what is changed
+            program = program.run_decompositions({})
+    return list(program.graph_signature.buffers_to_mutate.values())
 
 
 def _output_names(torch: Any, program: Any) -> list[str]:

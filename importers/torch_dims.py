@@ -145,8 +145,10 @@ def open_shapes(program: Any) -> list[Any]:
 
 
 def _runs(torch: Any, module: Any, call: Call) -> bool:
+    # What the module writes into its buffers goes into copies.
+    buffers = {name: value.clone() for name, value in module.named_buffers()}
     with torch.no_grad(), contextlib.suppress(Exception):
-        module(*call[0], **call[1])
+        torch.func.functional_call(module, buffers, *call)
         return True
     return False
 
