@@ -20,6 +20,7 @@ Attention and Swish as standard operators.
 
 _PROTOBUF_LIMIT = 2**31 - 2**24  # bytes; leaves room for the graph
 _KERAS_FILES = (".keras", ".h5", ".hdf5")
+_TORCH_FILES = (".pt2", ".pt", ".pth", ".jit", ".ts")
 
 
 def load(source: Any, **options: Any) -> ir.Model:
@@ -30,7 +31,8 @@ def load(source: Any, **options: Any) -> ir.Model:
     source
         An ONNX file, its bytes, a ``ModelProto`` or an ``onnx_ir.Model``; a ``.keras`` or ``.h5``
         file or a Keras model; a SavedModel folder, a ``.tflite`` file, a frozen ``.pb`` file, a
-        ``tf.function`` or ``tf.Module``; an ``nn.Module`` or ``ExportedProgram`` of PyTorch.
+        ``tf.function`` or ``tf.Module``; an ``nn.Module`` (TorchScript, too) or ``ExportedProgram``
+        of PyTorch, or a ``.pt2``, ``.pt``, ``.pth``, ``.jit`` or ``.ts`` file.
     **options
         What the importer takes, such as ``example_inputs=`` for PyTorch.
 
@@ -97,7 +99,7 @@ def _importer_of_path(path: str | bytes) -> str:
         return "keras"
     if ending in (".pb", ".tflite"):
         return "tensorflow"
-    return "torch" if ending == ".pt2" else "onnx"
+    return "torch" if ending in _TORCH_FILES else "onnx"
 
 
 def save(

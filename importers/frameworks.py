@@ -40,8 +40,12 @@ def conversion(framework: str, what: str) -> Iterator[None]:
     except SardonyxError:
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:_REASON_LENGTH] or type(error).__name__
-        raise ImportFailed(f"{framework} could not convert {what}: {reason}") from error
+        raise ImportFailed(f"{framework} could not convert {what}: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """What an exception of a framework says, in one line of bounded length."""
+    return " ".join(str(error).split())[:_REASON_LENGTH] or type(error).__name__
 
 
 def batches(inputs: Sequence[Any]) -> int | None:

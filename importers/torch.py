@@ -1,15 +1,18 @@
-"""PyTorch: modules and exported programs, through ``torch.export`` and its ONNX exporter."""
+"""PyTorch: modules, exported programs and files, through its two exporters to ONNX."""
 
 from __future__ import annotations
 
+import inspect
+import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .. import ImportFailed, InvalidArgument
-from .frameworks import batches, conversion, require
+from . import torch_dims, torch_files, torch_script
+from .frameworks import conversion, reason, rename, require
 from .onnx import from_onnx
 
 if TYPE_CHECKING:
@@ -22,60 +25,103 @@ def from_torch(
     dynamic_shapes: Any = None,
     input_names: list[str] | None = None,
     output_names: list[str] | None = None,
+    module: Any = None,
+    submodule: str | None = None,
+    allow_pickle: bool = False,
 ) -> ir.Model:
-    """Convert a module in inference mode, or an exported program.
+    """Convert a module in inference mode, a TorchScript module, or an exported program.
+
+    Modules go through ``torch.export``; what it cannot export through the TorchScript exporter,
+    with a warning that says why. TorchScript modules go through the latter.
 
     Parameters
     ----------
-    source : torch.nn.Module, torch.export.ExportedProgram, or path of a .pt2 file
-        A module's mode (train or eval) is as before afterwards.
+    source : torch.nn.Module, torch.export.ExportedProgram, or path
+        A module is converted in evaluation mode; its mode (train or eval) is as before
+        afterwards. Files: exported programs (.pt2), TorchScript archives, and with ``module=``
+        the weights of a module (a state dict, alone or in a checkpoint under ``state_dict``,
+        ``model_state_dict`` or ``model``).
     example_inputs : tensor, sequence or mapping
         What a module is called with: one tensor, positional, or keyword arguments.
     dynamic_shapes : optional
-        As ``torch.export.export`` takes it. By default the first axis of all tensors is the
-        dynamic dimension ``batch`` where they agree on its size and the module allows it, and
-        all others are fixed; ``()`` fixes that one, too.
+        As ``torch.export.export`` takes it, where names may stand for dimensions, too, as in
+        ``({0: "batch"}, {1: "batch"})``. By default the dimensions that the module leaves open
+        are dynamic: ``batch``, ``sequence``, and ``{input}_{axis}`` for others (the rule is that
+        of `torch_dims`; through the TorchScript exporter it is ``batch`` and ``sequence`` only);
+        ``()`` fixes all.
     input_names, output_names : list of str, optional
         Names in the model; those of the module's signature when not given.
+    module : torch.nn.Module or callable that returns one, optional
+        What the weights of a file are loaded into.
+    submodule : str, optional
+        Dotted name of the part to convert, for models whose outermost module does more than
+        compute.
+    allow_pickle : bool
+        Whether a file may be unpickled that holds a whole module. **This runs code of the file.**
 
     Raises
     ------
     ImportFailed
         PyTorch is not installed, or it cannot export the module; says why.
     InvalidArgument
-        A module without example inputs.
+        A module without example inputs, or with ones that it cannot be called with; weights
+        without module, or of another one; a file that holds no model, or a pickled one.
     """
     torch = require("torch", "torch")
     require("onnxscript", "torch")
-    names: dict[str, Any] = {"input_names": input_names, "output_names": output_names}
+    names = {"input_names": input_names, "output_names": output_names}
+    what = "the exported program"
     if isinstance(source, str | os.PathLike):
-        with conversion("PyTorch", os.fspath(source)):
-            source = torch.export.load(source)
+        what = os.fspath(source)
+        source = torch_files.read(torch, what, module, allow_pickle)
+    elif module is not None:
+        raise InvalidArgument("module= goes with a file of weights; the source is no file")
     if isinstance(source, torch.export.ExportedProgram):
-        return _convert(torch, source, "the exported program", **names)
+        return _convert(torch, source, what, (), names)
     what = type(source).__name__
     if not isinstance(source, torch.nn.Module):
-        raise InvalidArgument(f"a {what} is neither an nn.Module nor an ExportedProgram")
+        raise InvalidArgument(
+            f"a {what} is neither an nn.Module, nor a TorchScript module, nor an ExportedProgram"
+        )
+    if submodule is not None:
+        source = _part(source, submodule)
+    if isinstance(source, torch.jit.ScriptModule):
+        what = source.original_name
     if example_inputs is None:
         raise InvalidArgument(f"{what} needs example_inputs= to be traced with")
-    args, kwargs = _arguments(torch, example_inputs)
+    call = torch_dims.unshared(torch, _arguments(torch, source, example_inputs))
     with _inference(source):
-        if dynamic_shapes is None:
-            program = _with_dynamic_batch(torch, source, args, kwargs)
-            if program is not None:
-                return _convert(torch, program, what, **names)
-        with conversion("PyTorch", what):
-            shapes = dynamic_shapes or None
-            program = torch.export.export(source, args, kwargs, dynamic_shapes=shapes)
-        return _convert(torch, program, what, **names)
+        if isinstance(source, torch.jit.ScriptModule):
+            with _blaming_inputs(torch, source, what, call), conversion("PyTorch", what):
+                return torch_script.convert(torch, source, what, call, dynamic_shapes, names)
+        with _blaming_inputs(torch, source, what, call):
+            return _from_module(torch, source, call, dynamic_shapes, names)
 
 
-def _arguments(torch: Any, example_inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def _part(module: Any, name: str) -> Any:
+    parts = dict(module.named_modules())
+    if name not in parts:
+        raise InvalidArgument(f"there is no submodule {name!r}, only {[p for p in parts if p]}")
+    return parts[name]
+
+
+def _arguments(torch: Any, module: Any, example_inputs: Any) -> torch_dims.Call:
     if isinstance(example_inputs, Mapping):
-        return (), dict(example_inputs)
+        if isinstance(module, torch.jit.ScriptModule):
+            order = [argument.name for argument in module.forward.schema.arguments]
+        else:
+            order = list(inspect.signature(module.forward).parameters)
+        known = [name for name in order if name in example_inputs]
+        rest = [name for name in example_inputs if name not in order]
+        return (), {name: example_inputs[name] for name in [*known, *rest]}
     if isinstance(example_inputs, torch.Tensor):
         return (example_inputs,), {}
-    return tuple(example_inputs), {}
+    if isinstance(example_inputs, list | tuple):
+        return tuple(example_inputs), {}
+    raise InvalidArgument(
+        f"example_inputs= is a {type(example_inputs).__name__}: give a tensor, a tuple of the "
+        "positional arguments, or a mapping of the keyword arguments"
+    )
 
 
 @contextmanager
@@ -90,40 +136,140 @@ def _inference(module: Any) -> Iterator[None]:
             part.training = training
 
 
-def _with_dynamic_batch(
-    torch: Any, module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Export with a dynamic first axis; None where that cannot be."""
-    tensors = [v for v in [*args, *kwargs.values()] if isinstance(v, torch.Tensor)]
-    if len(tensors) != len(args) + len(kwargs) or not batches(tensors):
-        return None
-
-    def double(value: Any) -> Any:
-        # An axis of size 1 would be taken for a constant.
-        return torch.cat([value, value]) if value.shape[0] == 1 else value
-
-    batch = torch.export.Dim("batch", min=1)
-    shapes = [{0: batch} for _ in args] or {name: {0: batch} for name in kwargs}
+@contextmanager
+def _blaming_inputs(torch: Any, module: Any, what: str, call: torch_dims.Call) -> Iterator[None]:
+    """When a conversion fails, see whether the module can be called at all."""
     try:
-        return torch.export.export(
-            module,
-            tuple(map(double, args)),
-            {name: double(value) for name, value in kwargs.items()},
-            dynamic_shapes=shapes if not args else tuple(shapes),
-        )
+        yield
+    except ImportFailed:
+        try:
+            with torch.no_grad():
+                module(*call[0], **call[1])
+        except Exception as error:
+            kinds = [
+                f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+                for value in torch_dims.tensors(torch, call)
+            ]
+            raise InvalidArgument(
+                f"{what} cannot be called with these example_inputs= ({', '.join(kinds)}): "
+                f"{reason(error)}"
+            ) from error
+        raise
+
+
+def _from_module(
+    torch: Any, module: Any, call: torch_dims.Call, shapes: Any, names: Mapping[str, Any]
+) -> ir.Model:
+    what = type(module).__name__
+    try:
+        if shapes is None:
+            return _with_open_dimensions(torch, module, call, names)
+        plain = torch_dims.plain_shapes(torch, shapes) or None
+        program = _export(torch, module, plain, call)
+        return _convert(torch, program, what, torch_dims.given_names(torch, shapes, call), names)
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
+        first = error.__cause__ if isinstance(error, ImportFailed) and error.__cause__ else error
+        why = reason(first) if isinstance(first, Exception) else str(first)
+    try:
+        model = torch_script.convert_module(torch, module, what, call, shapes, names)
+    except Exception as error:
+        raise ImportFailed(
+            f"PyTorch could not convert {what}. torch.export: {why} "
+            f"TorchScript exporter: {reason(error)}"
+        ) from error
+    warnings.warn(
+        f"{what} went through the TorchScript exporter, since torch.export failed: {why}",
+        stacklevel=4,
+    )
+    return model
+
+
+def _with_open_dimensions(
+    torch: Any, module: Any, call: torch_dims.Call, names: Mapping[str, Any]
+) -> ir.Model:
+    """Export with as many open dimensions as can be."""
+    what = type(module).__name__
+    failed: Exception | None = None
+    for shapes, traced in torch_dims.plans(torch, call):
+        try:
+            program = _export(torch, module, shapes(frozenset()), traced)
+            fixed = torch_dims.closed(torch, module, program, traced)
+            if fixed:
+                program = _export(torch, module, shapes(fixed), traced)
+            model = _convert(torch, program, what, (), names)
+        except Exception as error:
+            failed = failed or error
+            continue
+        if failed is not None:
+            warnings.warn(
+                f"{what} is imported with a fixed batch size: {reason(failed)}", stacklevel=5
+            )
+        return model
+    raise failed or ImportFailed(f"PyTorch gave no model for {what}")
+
+
+def _export(torch: Any, module: Any, shapes: Any, call: torch_dims.Call) -> Any:
+    with _quiet():
+        return torch.export.export(module, *call, dynamic_shapes=shapes)
+
+
+def _convert(
+    torch: Any,
+    program: Any,
+    what: str,
+    given: Sequence[Mapping[int, str]],
+    names: Mapping[str, Any],
+) -> ir.Model:
+    changed = _changed_buffers(program)
+    if changed:
         warnings.warn(
-            f"{type(module).__name__} is imported with a fixed batch size: {reason}", stacklevel=4
+            f"{what} changes its {', '.join(changed)} when it is called; as a model it begins "
+            "with the present value in every run",
+            stacklevel=2,
         )
-        return None
-
-
-def _convert(torch: Any, program: Any, what: str, **names: Any) -> ir.Model:
-    given = {key: value for key, value in names.items() if value is not None}
-    with conversion("PyTorch", what), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        exported = torch.onnx.export(program, dynamo=True, verbose=False, **given)
+    with conversion("PyTorch", what), _quiet():
+        exported = torch.onnx.export(
+            program, dynamo=True, verbose=False, **{k: v for k, v in names.items() if v is not None}
+        )
     if exported is None:
         raise ImportFailed(f"PyTorch could not convert {what}: its exporter gave no model")
-    return from_onnx(exported.model)
+    torch_dims.name_dimensions(exported.model, given)
+    model = from_onnx(exported.model)
+    if names["output_names"] is None:
+        rename(model, model.graph.outputs, _output_names(torch, program))
+    return model
+
+
+def _changed_buffers(program: Any) -> list[str]:
+    schemas = [getattr(node.target, "_schema", None) for node in program.graph.nodes]
+    if any(schema is not None and schema.is_mutable for schema in schemas):
+        with _quiet():  # only then the program says what is changed
+            program = program.run_decompositions({})
+    return list(program.graph_signature.buffers_to_mutate.values())
+
+
+def _output_names(torch: Any, program: Any) -> list[str]:
+    """Keys of a mapping, such as transformers' models return; none for other results."""
+    spec = program.call_spec.out_spec
+    try:
+        result = torch.utils._pytree.tree_unflatten(range(spec.num_leaves), spec)
+    except Exception:  # a class that takes no numbers for tensors
+        return []
+    flat = isinstance(result, Mapping) and list(result.values()) == list(range(spec.num_leaves))
+    return [str(key) for key in result] if flat else []
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep PyTorch's notes off the terminal; what goes wrong is raised."""
+    loggers = [logging.getLogger(f"torch.{part}") for part in ("onnx", "export", "fx")]
+    levels = [logger.level for logger in loggers]
+    try:
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

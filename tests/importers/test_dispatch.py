@@ -35,7 +35,8 @@ def test_objects(source, importer):
 @pytest.mark.parametrize(
     ("name", "importer"),
     [("m.onnx", "onnx"), ("m.KERAS", "keras"), ("m.h5", "keras"), ("m.tflite", "tensorflow"),
-     ("m.pb", "tensorflow"), ("m.pt2", "torch"), ("model", "onnx")],
+     ("m.pb", "tensorflow"), ("m.pt2", "torch"), ("m.pt", "torch"), ("m.PTH", "torch"),
+     ("m.jit", "torch"), ("m.ts", "torch"), ("model", "onnx")],
 )  # fmt: skip
 def test_files(name, importer, tmp_path):
     (tmp_path / name).touch()

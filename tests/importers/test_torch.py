@@ -109,13 +109,50 @@ def test_errors_name_the_module_and_the_reason():
 
     with pytest.raises(sardonyx.InvalidArgument, match="Branch needs example_inputs"):
         sardonyx.load(Branch())
-    with (
-        pytest.warns(UserWarning),
-        pytest.raises(sardonyx.ImportFailed, match="could not convert Branch"),
-    ):
+    both = r"could not convert Branch\. torch\.export: .* TorchScript exporter: "
+    with pytest.raises(sardonyx.ImportFailed, match=both):
         sardonyx.load(Branch(), example_inputs=torch.randn(2, 3))
-    with pytest.warns(UserWarning), pytest.raises(sardonyx.ImportFailed, match="Residual"):
+    with pytest.raises(
+        sardonyx.InvalidArgument, match=r"Residual cannot be called .*float32\[2, 4\]"
+    ):
         sardonyx.load(Residual(), example_inputs=torch.randn(2, 4))
+    with pytest.raises(sardonyx.InvalidArgument, match="is a str: give a tensor, a tuple"):
+        sardonyx.load(Residual(), example_inputs="image")
+    with pytest.raises(sardonyx.InvalidArgument, match=r"no submodule 'head', only .*depthwise"):
+        sardonyx.load(Residual(), submodule="head", example_inputs=torch.randn(2, 4))
+    with pytest.raises(sardonyx.InvalidArgument, match="module= goes with a file"):
+        sardonyx.load(Residual(), module=Residual(), example_inputs=torch.randn(2, 4))
+
+
+def test_a_part_of_a_module():
+    module = Residual().eval()
+    x = torch.randn(2, 16, 5, 5)
+    check(module.depthwise, sardonyx.load(module, submodule="depthwise", example_inputs=x), x)
+
+
+def test_what_torch_export_cannot_goes_through_torchscript_with_the_reason():
+    class Sign(nn.Module):
+        def forward(self, x):
+            return x * 2 if x.sum() > 0 else x - 1
+
+    with pytest.warns(UserWarning, match=r"Sign went through .* torch\.export failed: .*guard"):
+        model = sardonyx.load(Sign(), example_inputs=torch.randn(2, 3))
+    for x in (torch.ones(3, 3), -torch.ones(1, 3)):
+        check(Sign(), model, x)
+
+
+def test_a_module_that_changes_its_buffers_says_so():
+    class Counter(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(1))
+
+        def forward(self, x):
+            self.calls += 1
+            return x * self.calls
+
+    with pytest.warns(UserWarning, match="changes its calls"):
+        sardonyx.load(Counter(), example_inputs=torch.randn(2, 3))
 
 
 def test_beside_tensorflow_in_either_order():
