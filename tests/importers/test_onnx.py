@@ -19,7 +19,9 @@ from sardonyx.importers.onnx import OPSET_NOTE
 from sardonyx.tools import zoo
 
 SMALL = ["squeezenet", "shufflenet", "inception_v1", "inception_v2", "densenet121", "resnet50"]
-PACKAGED = [name for name in zoo.PACKAGED if not name.startswith(("basic_pitch_", "tumor"))]
+PACKAGED = [
+    name for name in zoo.PACKAGED if not name.startswith(("basic_pitch_", "keras_", "tumor"))
+]
 
 
 def run(model, feeds):
