@@ -254,7 +254,8 @@ def test_the_same_from_each_backend(trained, rng, tmp_path, backend):
     if backend != "tensorflow":
         pytest.importorskip(backend, reason=f"{backend} is not installed")
     if backend == "jax":
-        pytest.importorskip("jax2onnx", reason="Keras exports from JAX through jax2onnx")
+        for package in ("flax", "jax2onnx"):
+            pytest.importorskip(package, reason=f"Keras exports from JAX through {package}")
     legacy_weights(tmp_path / "net.h5", trained)
     (tmp_path / "net.json").write_text(json.dumps(CONFIG_OF_KERAS_2))
     trained.save(tmp_path / "net.keras")

@@ -65,11 +65,8 @@ def given(name, *shape):
 
 def run(path, *inputs, **options):
     model = sardonyx.load(path, **options)
-    return sardonyx.Session(model).run(None, dict(zip(names(model), inputs, strict=True)))[0]
-
-
-def names(model):
-    return [value.name for value in model.graph.inputs]
+    names = [value.name for value in model.graph.inputs]
+    return sardonyx.Session(model).run(None, dict(zip(names, inputs, strict=True)))[0]
 
 
 def floats(rng, *shape):
