@@ -131,7 +131,7 @@ def test_weights_by_name(trained, rng, tmp_path):
 def test_weights_of_another_model(trained, tmp_path):
     path = legacy_weights(tmp_path / "weights.h5", trained)
     small = keras.Sequential([keras.Input((6, 6, 2)), layers.Conv2D(3, 3, name="first")])
-    with pytest.raises(sardonyx.InvalidArgument, match="3 layers.*has 1"):
+    with pytest.raises(sardonyx.InvalidArgument, match=r"3 layers.*has 1"):
         sardonyx.load(path, model=small)
     wide = keras.Sequential([keras.Input((6, 6, 2)), layers.Conv2D(5, 3, name="first")])
     with pytest.raises(sardonyx.InvalidModel, match=r"'first' \(Conv2D\).*3, 3, 2, 5.*3, 3, 2, 3"):
@@ -198,7 +198,7 @@ def test_old_files_with_functions(rng, tmp_path):
     path = old_file(tmp_path / "b.h5", named)
     with pytest.raises(sardonyx.ImportFailed, match="'it' is a Lambda"):
         sardonyx.load(path)
-    with pytest.raises(sardonyx.ImportFailed, match="function 'mine'.*custom_objects="):
+    with pytest.raises(sardonyx.ImportFailed, match=r"function 'mine'.*custom_objects="):
         sardonyx.load(path, safe_mode=False)
     model = sardonyx.load(path, safe_mode=False, custom_objects=objects)
     np.testing.assert_allclose(sardonyx.Session(model)(x), 3 * x, rtol=1e-6)
