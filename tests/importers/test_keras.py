@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -128,7 +126,7 @@ def test_files(rng, tmp_path):
 
 def test_what_cannot_be_read(tmp_path):
     (tmp_path / "bad.keras").write_bytes(b"no archive")
-    with pytest.raises(sardonyx.ImportFailed, match=r"bad\.keras"):
+    with pytest.raises(sardonyx.InvalidModel, match=r"bad\.keras"):
         sardonyx.load(tmp_path / "bad.keras")
     with pytest.raises(sardonyx.InvalidArgument, match="not built"):
         sardonyx.load(keras.Sequential([layers.Dense(3)]))
@@ -137,20 +135,3 @@ def test_what_cannot_be_read(tmp_path):
     unsafe.save(tmp_path / "unsafe.keras")
     with pytest.raises(sardonyx.ImportFailed, match=r"(?i)lambda|unsafe"):
         sardonyx.load(tmp_path / "unsafe.keras")
-
-
-def test_the_torch_backend():
-    pytest.importorskip("torch", reason="PyTorch is not installed")
-    code = """
-import numpy as np, keras, sardonyx
-net = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3), keras.layers.ReLU(),
-                        keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)])
-x = np.random.default_rng(0).standard_normal((2, 8, 8, 3)).astype(np.float32)
-wanted = keras.ops.convert_to_numpy(net(x))
-print(np.abs(sardonyx.Session(sardonyx.load(net))(x) - wanted).max() < 1e-4)
-"""
-    environment = os.environ | {"KERAS_BACKEND": "torch"}
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment
-    )
-    assert done.stdout.strip().endswith("True"), done.stderr
