@@ -9,41 +9,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
-from onnx.reference.op_run import OpRun
 
 from .. import KernelError, UnsupportedModel
-
-
-class Loop(OpRun):
-    """Loop of the standard; onnx's own joins scan outputs along an axis they already have."""
-
-    def need_context(self) -> bool:
-        """Subgraphs may use any value computed so far."""
-        return True
-
-    def _run(
-        self, trips: Any, condition: Any, *state: Any, context: Any = None, body: Any = None,
-        attributes: Any = None, bindings: Any = None,
-    ) -> tuple[Any, ...]:  # fmt: skip
-        body = self.body  # type: ignore[attr-defined]
-        feeds = dict(context or {})
-        carried = list(state)
-        scans: list[list[Any]] = [[] for _ in body.output_names[1 + len(carried) :]]
-        going = condition is None or bool(condition)
-        trip = 0
-        while going and (trips is None or trip < int(trips)):
-            values = [np.array(trip, np.int64), np.array(going), *carried]
-            feeds.update(zip(body.input_names, values, strict=True))
-            results = self._run_body(  # type: ignore[attr-defined]
-                feeds, attributes=attributes, bindings=bindings
-            )
-            going = bool(results[0])
-            carried = list(results[1 : 1 + len(carried)])
-            for scan, value in zip(scans, results[1 + len(carried) :], strict=True):
-                scan.append(value)
-            trip += 1
-        stacked = [np.stack(scan) if scan else np.zeros((0,)) for scan in scans]
-        return (*carried, *stacked)
+from ..reference import OPERATORS
 
 
 class HostOp:
@@ -79,7 +47,7 @@ class HostOp:
         imports = [onnx.helper.make_opsetid(d, v) for d, v in opsets.items()]
         self._model = onnx.helper.make_model(graph, opset_imports=imports)
         try:
-            self._evaluator = ReferenceEvaluator(self._model, new_ops=[Loop])
+            self._evaluator = ReferenceEvaluator(self._model, new_ops=OPERATORS)
         except Exception as error:
             domain = proto.domain or "ai.onnx"
             raise UnsupportedModel(
