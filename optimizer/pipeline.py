@@ -21,6 +21,7 @@ from .fusions.gemm import fuse_gemm
 from .fusions.normalization import fuse_normalization
 from .fusions.padding import fold_pads
 from .fusions.recurrent import fuse_recurrent
+from .fusions.sequences import simplify_sequences
 from .fusions.softmax import simplify_softmax
 from .hoist import hoist_activations
 from .hygiene import eliminate_no_ops, infer_shapes, remove_dead, resolve_cast_like
@@ -48,6 +49,7 @@ _BASIC: dict[str, Pass] = {
 _ALL: dict[str, Pass] = {
     **_BASIC,
     "fuse_recurrent": fuse_recurrent,
+    "simplify_sequences": simplify_sequences,
     "fold_pads": fold_pads,
     "simplify_softmax": simplify_softmax,
     "fuse_normalization": fuse_normalization,
