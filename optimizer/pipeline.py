@@ -20,9 +20,12 @@ from .fusions.batchnorm import fold_batch_normalization
 from .fusions.gemm import fuse_gemm
 from .fusions.normalization import fuse_normalization
 from .fusions.padding import fold_pads
+from .fusions.recurrent import fuse_recurrent
+from .fusions.sequences import simplify_sequences
 from .fusions.softmax import simplify_softmax
 from .hoist import hoist_activations
 from .hygiene import eliminate_no_ops, infer_shapes, remove_dead, resolve_cast_like
+from .loops import free_invariants
 from .movement import merge_movements
 from .names import make_names_unique
 from .shapes import fold_shapes
@@ -37,6 +40,7 @@ _BASIC: dict[str, Pass] = {
     "merge_initializers": merge_initializers,
     "merge_nodes": merge_nodes,
     "resolve_cast_like": resolve_cast_like,
+    "free_invariants": free_invariants,
     "fold_constants": fold_constants,
     "fold_shapes": fold_shapes,
     "inline_branches": inline_branches,
@@ -45,6 +49,8 @@ _BASIC: dict[str, Pass] = {
 }
 _ALL: dict[str, Pass] = {
     **_BASIC,
+    "fuse_recurrent": fuse_recurrent,
+    "simplify_sequences": simplify_sequences,
     "fold_pads": fold_pads,
     "simplify_softmax": simplify_softmax,
     "fuse_normalization": fuse_normalization,

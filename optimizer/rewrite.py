@@ -289,14 +289,26 @@ class Rule:
     action: Action
 
 
+def _term(pattern: Callable[..., Any]) -> Any:
+    return pattern(*(Any_(name) for name in inspect.signature(pattern).parameters))
+
+
+def find(pattern: Callable[..., Any], value: ir.Value | None) -> Iterator[_Bound]:
+    """All ways in which a value is what a pattern computes: values by the pattern's names.
+
+    Whether anything else reads the inner results is not looked at.
+    """
+    for bound, _ in _match(_term(pattern), value, {}, ()):
+        yield bound
+
+
 def rewrite(*patterns: Callable[..., Any]) -> Callable[[Action], Rule]:
     """Declare a fusion by its patterns; see the module's text."""
 
     def declare(action: Action) -> Rule:
         terms: list[Apply] = []
         for pattern in patterns:
-            names = inspect.signature(pattern).parameters
-            term = pattern(*(Any_(name) for name in names))
+            term = _term(pattern)
             terms += term.terms if isinstance(term, Either) else [term]
         return Rule(action.__name__.strip("_"), tuple(terms), action)
 

@@ -81,6 +81,16 @@ def replace(node: ir.Node, value: ir.Value) -> bool:
     assert graph is not None
     if not can_replace(node, value):
         return False
+    replace_output(output, value)
+    graph.remove(node, safe=True)
+    return True
+
+
+def replace_output(output: ir.Value, value: ir.Value) -> None:
+    """Let a value of the same graph take the place of a node's output; the node stays.
+
+    An output of the graph keeps its name.
+    """
     if output.is_graph_output():
         name, output.name = output.name, f"{output.name}.replaced"
         value.name = name
@@ -88,8 +98,17 @@ def replace(node: ir.Node, value: ir.Value) -> bool:
     if value.shape is None:
         value.shape = output.shape
     output.replace_all_uses_with(value, replace_graph_outputs=True)
-    graph.remove(node, safe=True)
-    return True
+
+
+def remove_with_body(node: ir.Node) -> None:
+    """Remove a node with subgraphs, whose nodes then use nothing from outside any more."""
+    for attribute_ in node.attributes.values():
+        if attribute_.type == ir.AttributeType.GRAPH:
+            for inner in attribute_.as_graph().all_nodes():
+                for index in range(len(inner.inputs)):
+                    inner.replace_input_with(index, None)
+    assert node.graph is not None
+    node.graph.remove(node, safe=True)
 
 
 def make_constant(array: np.ndarray, name: str) -> ir.Value:

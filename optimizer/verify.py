@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .. import InvalidArgument, SardonyxError
+from ..reference import OPERATORS
 
 Feeds: TypeAlias = Mapping[str, Any]
 Runner: TypeAlias = Callable[[ir.Model, Feeds], list[Any]]
@@ -19,7 +20,8 @@ def run_reference(model: ir.Model, feeds: Feeds) -> list[Any]:
     """Run a model in onnx's reference implementation, which is slow on large images."""
     from onnx.reference import ReferenceEvaluator
 
-    results: Any = ReferenceEvaluator(ir.to_proto(model)).run(None, dict(feeds))
+    evaluator = ReferenceEvaluator(ir.to_proto(model), new_ops=OPERATORS)
+    results: Any = evaluator.run(None, dict(feeds))
     return list(results)
 
 

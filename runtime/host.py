@@ -11,7 +11,7 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from .. import KernelError, UnsupportedModel
-from .host_operators import OPERATORS
+from ..reference import OPERATORS
 
 
 class HostOp:
@@ -47,7 +47,7 @@ class HostOp:
         imports = [onnx.helper.make_opsetid(d, v) for d, v in opsets.items()]
         self._model = onnx.helper.make_model(graph, opset_imports=imports)
         try:
-            self._evaluator = ReferenceEvaluator(self._model, new_ops=list(OPERATORS))
+            self._evaluator = ReferenceEvaluator(self._model, new_ops=OPERATORS)
         except Exception as error:
             domain = proto.domain or "ai.onnx"
             raise UnsupportedModel(

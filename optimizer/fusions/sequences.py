@@ -1,0 +1,125 @@
+"""What surrounds recurrent operators: their last result, and sequences that are read backwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import onnx_ir as ir
+
+from ..extents import extent, measured_everywhere
+from ..rewrite import Match, apply_rules, op, rewrite
+from ..values import attribute, insert, integers, replace_output
+
+if TYPE_CHECKING:
+    from ..pipeline import Report
+
+_OPERATORS = ("GRU", "LSTM", "RNN")
+
+
+def _direction(node: ir.Node) -> str:
+    given = node.attributes.get("direction")
+    return "forward" if given is None else given.as_string()
+
+
+def _is_plain(node: ir.Node | None) -> bool:
+    """Tell a recurrent operator that does every sequence in one direction to its end."""
+    if node is None or node.domain or node.op_type not in _OPERATORS:
+        return False
+    whole = len(node.inputs) < 5 or node.inputs[4] is None
+    one_way = _direction(node) in ("forward", "reverse")
+    return whole and one_way and not attribute(node, "layout", 0)
+
+
+@rewrite(lambda y: op.Squeeze(op.Slice(op.Squeeze(y, ...).named("steps"), ...).named("part"), ...))
+def _last_step(m: Match) -> ir.Value:
+    """Take the state at the end from where the operator gives it, so that Y need not be there."""
+    layer, part = m.y.producer(), m.part.producer()
+    assert part is not None and m.steps.producer() is not None
+    m.require(_is_plain(layer), "it is no result of a recurrent operator")
+    assert layer is not None
+    m.require(m.y is layer.outputs[0], "it is no sequence of states")
+    limits = [integers(value) for value in part.inputs[1:]]
+    m.require(_axes(m.steps) == [1] and _axes(m.root.outputs[0]) == [0], "another axis goes")
+    m.require(len(limits) > 2 and limits[2] == [0] and limits[3:] in ([], [[1]]), "not one step")
+    end = [-1] if _direction(layer) == "forward" else [0]
+    stop = (limits[1] or [0])[0]
+    reached = stop >= 2**31 - 1 if end == [-1] else stop == 1
+    m.require(limits[0] == end and reached, "it is not the last step that is taken")
+    if len(layer.outputs) < 2:
+        layer.resize_outputs(2)
+    state = layer.outputs[1]
+    if not state.name:
+        state.name = f"{m.y.name}.last"
+    state.type = m.y.type
+    state.shape = ir.Shape([1, *(m.y.shape or ())[2:]]) if m.y.shape is not None else None
+    return m.op.Squeeze(state, [0])
+
+
+def _axes(value: ir.Value) -> list[int] | None:
+    node = value.producer()
+    return integers(node.inputs[1]) if node is not None and len(node.inputs) > 1 else None
+
+
+_take_last_steps = apply_rules([_last_step])
+
+
+def simplify_sequences(model: ir.Model, report: Report) -> int:
+    """Read last states where they are given, and sequences backwards; returns the changes."""
+    count = _take_last_steps(model, report)
+    for graph in list(model.graphs()):
+        for node in list(graph):
+            if node.graph is graph and node.op_type in _OPERATORS and _is_plain(node):
+                count += _turn(node)
+    return count
+
+
+def _turned(value: ir.Value | None) -> ir.Value | None:
+    """Return what a value is the reversal of, along its first axis."""
+    node = None if value is None else value.producer()
+    if node is None or node.op_type != "ReverseSequence" or node.domain:
+        return None
+    x, lengths = node.inputs
+    axes = attribute(node, "time_axis", 0), attribute(node, "batch_axis", 1)
+    length = extent(x, 0)
+    whole = length is not None and measured_everywhere(lengths) == length
+    return x if axes == (0, 1) and whole else None
+
+
+def _turn(layer: ir.Node) -> bool:
+    """Let a layer read a reversed sequence from its end, where its results are in order then."""
+    x = _turned(layer.inputs[0])
+    y = layer.outputs[0]
+    if x is None or _direction(layer) != "forward" or y.is_graph_output():
+        return False
+    results = []
+    for use in y.uses():
+        squeezed = use.node.outputs[0]
+        if use.node.op_type != "Squeeze" or _axes(squeezed) != [1] or squeezed.is_graph_output():
+            return False
+        readers = [reader.node for reader in squeezed.uses()]
+        back = [node for node in readers if _turned(node.outputs[0]) is squeezed]
+        if any(node not in back and not _only_sized(node) for node in readers):
+            return False
+        results += [(node, squeezed) for node in back]
+    layer.replace_input_with(0, x)
+    layer.attributes["direction"] = ir.AttrString("direction", "reverse")
+    for node, squeezed in results:
+        replace_output(node.outputs[0], _copy(node, squeezed))
+        node.graph.remove(node, safe=True)  # type: ignore[union-attr]
+    return True
+
+
+def _only_sized(node: ir.Node) -> bool:
+    """Tell whether nothing but the shape of a result is read."""
+    if node.op_type == "Shape":
+        return True
+    output = node.outputs[0]
+    read = [use.node.op_type for use in output.uses()]
+    return node.op_type == "Transpose" and not output.is_graph_output() and set(read) <= {"Shape"}
+
+
+def _copy(node: ir.Node, value: ir.Value) -> ir.Value:
+    made = ir.node("Identity", [value], name=node.name)
+    made.outputs[0].shape, made.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
+    insert(node, [made])
+    return made.outputs[0]

@@ -1,0 +1,109 @@
+"""How often a Loop does its body, and which values inside are the number of the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from ..extents import Extent, measured
+from ..loops import behind_identities
+from ..rewrite import NearMiss, find, op
+from ..values import constant, rank, scalar
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a Loop.
+
+    ``trips`` is their number, ``counting`` says which states are the number of the step, from 0.
+    """
+
+    body: ir.Graph
+    trips: Extent
+    counting: frozenset[int]
+
+    def before(self, state: int) -> ir.Value:
+        """Give a state as the body gets it."""
+        return self.body.inputs[2 + state]
+
+    def after(self, result: int) -> ir.Value:
+        """Give what the body makes of a state; behind the states, what is collected."""
+        return self.body.outputs[1 + result]
+
+    def counts(self, value: ir.Value) -> bool:
+        """Tell whether a value inside is the number of the step."""
+        return _offset(value, self.body, self.counting) == 0
+
+
+def steps(loop: ir.Node) -> Steps:
+    """Find out how often a Loop does its body.
+
+    Raises
+    ------
+    NearMiss
+        The number is neither a number nor a named size, or the body may stop before.
+    """
+    body = loop.attributes["body"].as_graph()
+    trips = measured(loop.inputs[0])
+    if trips is None:
+        raise NearMiss("the number of its steps is not the size of anything")
+    states = range(len(loop.inputs) - 2)
+    counting = frozenset(k for k in states if _is_counter(loop.inputs[2 + k], body, k))
+    begins, goes_on = loop.inputs[1], body.outputs[0]
+    if begins is not None and not _begins(begins, trips):
+        raise NearMiss("it may do no step at all")
+    if not _goes_on(goes_on, body, counting, trips):
+        raise NearMiss("it may stop before the end")
+    return Steps(body, trips, counting)
+
+
+def _is_counter(initial: ir.Value | None, body: ir.Graph, k: int) -> bool:
+    if initial is None or scalar(initial) != 0.0 or rank(initial) != 0:
+        return False
+    after = behind_identities(body.outputs[1 + k])
+    return any(bound["i"] is body.inputs[2 + k] for bound in find(lambda i: i + 1, after))
+
+
+def _offset(value: ir.Value, body: ir.Graph, counting: frozenset[int]) -> int | None:
+    """What a value is more than the number of the step."""
+    node = value.producer()
+    while node is not None and node.op_type in ("Cast", "Identity") and not node.domain:
+        assert node.inputs[0] is not None
+        value = node.inputs[0]
+        node = value.producer()
+    if value is body.inputs[0] or any(value is body.inputs[2 + k] for k in counting):
+        return 0
+    for bound in find(lambda i: i + 1, value):
+        inner = _offset(bound["i"], body, counting)
+        if inner is not None:
+            return inner + 1
+    return None
+
+
+def _begins(value: ir.Value, trips: Extent) -> bool:
+    """Tell whether a condition holds at the beginning, if there is any step to do."""
+    array = constant(value)
+    if array is not None:
+        return bool(array.all())
+    for bound in find(lambda a, b: op.And(a, b), value):
+        return _begins(bound["a"], trips) and _begins(bound["b"], trips)
+    return any(
+        scalar(bound["a"]) == 0.0 and measured(bound["b"]) == trips
+        for bound in find(lambda a, b: op.Less(a, b), value)
+    )
+
+
+def _goes_on(value: ir.Value, body: ir.Graph, counting: frozenset[int], trips: Extent) -> bool:
+    """Tell whether the body goes on after each step but the last."""
+    value = behind_identities(value)
+    array = constant(value)
+    if array is not None:
+        return bool(array.all())
+    if value is body.inputs[1]:
+        return True
+    for bound in find(lambda a, b: op.And(a, b), value):
+        return all(_goes_on(bound[name], body, counting, trips) for name in ("a", "b"))
+    for bound in find(lambda a, b: op.Less(a, b), value):
+        return _offset(bound["a"], body, counting) in (0, 1) and measured(bound["b"]) == trips
+    return False

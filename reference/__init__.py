@@ -1,0 +1,9 @@
+"""Operators of onnx's reference implementation that do not follow the standard, done right."""
+
+from onnx.reference.op_run import OpRun
+
+from .loop import Loop
+from .max_pool import MaxPool
+
+OPERATORS: list[type[OpRun]] = [Loop, MaxPool]
+"""For ``new_ops`` of a ReferenceEvaluator."""
