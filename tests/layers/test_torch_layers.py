@@ -176,7 +176,7 @@ def left_out(name: str) -> bool:
 FAILURES = {
     "AdaptiveAvgPool3d": "PyTorch exports no windows of several sizes in volumes",
     "AdaptiveMaxPool3d": "PyTorch exports no windows of several sizes in volumes",
-    "CrossMapLRN2d": "a function of Python that PyTorch cannot export; LocalResponseNorm is the same",
+    "CrossMapLRN2d": "Python code that PyTorch cannot export; use LocalResponseNorm",
     "FractionalMaxPool2d": "ONNX has no windows at random places",
     "FractionalMaxPool3d": "ONNX has no windows at random places",
 }
