@@ -4,6 +4,7 @@ from onnx.reference.op_run import OpRun
 
 from .loop import Loop
 from .max_pool import MaxPool
+from .recurrent import GRU, LSTM, RNN
 
-OPERATORS: list[type[OpRun]] = [Loop, MaxPool]
+OPERATORS: list[type[OpRun]] = [GRU, LSTM, RNN, Loop, MaxPool]
 """For ``new_ops`` of a ReferenceEvaluator."""
