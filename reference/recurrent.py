@@ -37,13 +37,12 @@ def _activations(
         function, alpha, beta = _FUNCTIONS[name.lower()]
         a = None if alpha is None else next(left, alpha)
         b = None if beta is None else next(right, beta)
-
-        def activation(x: np.ndarray, f: Any = function, a: Any = a, b: Any = b) -> np.ndarray:
-            result: np.ndarray = f(x, a, b)
-            return result
-
-        made.append(activation)
+        made.append(_with(function, a, b))
     return made
+
+
+def _with(function: Callable[[Any, Any, Any], Any], alpha: Any, beta: Any) -> Function:
+    return lambda x: function(x, alpha, beta)
 
 
 def _clipped(function: Function, clip: float | None) -> Function:
