@@ -38,7 +38,10 @@ def test_case(name):
     if result.skipped:
         pytest.skip(result.skipped[0][1])
     problems = [text for _, text in result.errors + result.failures]
-    if name in KNOWN:
+    if KNOWN.get(name, "").startswith("either way"):
+        if problems:
+            pytest.xfail(KNOWN[name])
+    elif name in KNOWN:
         assert problems, f"{name} passes now: take it off {LIST.name}"
     else:
         assert not problems, problems[0]
