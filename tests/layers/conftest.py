@@ -26,7 +26,12 @@ def pytest_runtest_logreport(report: Any) -> None:
     """Note the outcome of a test of a layer."""
     layer = dict(report.user_properties).get("layer")
     if layer is not None and report.when == "call":
-        reason = getattr(report, "wasxfail", "") or "differs or fails"
+        skipped = (
+            report.longrepr[2].removeprefix("Skipped: ")
+            if report.skipped and isinstance(report.longrepr, tuple)
+            else ""
+        )
+        reason = getattr(report, "wasxfail", "") or skipped or "differs or fails"
         _found[layer] = "yes" if report.passed else f"no: {reason.removeprefix('reason: ')}"
 
 
