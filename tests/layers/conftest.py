@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 _found: dict[str, str] = {}
 _ROW = re.compile(r"^\| (\S+\.\S+) \| (.*) \|$", re.MULTILINE)
@@ -20,6 +23,23 @@ Each layer is converted alone, with its usual options, run, and compared with it
 | layer | agrees |
 |---|---|
 """
+
+
+@pytest.fixture
+def attempt(record_property: Any) -> Callable[..., None]:
+    """Check a layer that agrees, or fails for the reason given, and note it for the table."""
+
+    def attempt(layer: str, check: Callable[[], None], reason: str | None) -> None:
+        record_property("layer", layer)
+        try:
+            check()
+        except Exception:
+            if reason is not None:
+                pytest.xfail(reason)
+            raise
+        assert reason is None, "it works: take it off the list"
+
+    return attempt
 
 
 def pytest_runtest_logreport(report: Any) -> None:

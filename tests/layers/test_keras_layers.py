@@ -167,7 +167,9 @@ def layers() -> list[str]:
     return [n for n, kind in kinds if issubclass(kind, keras.layers.Layer) and not left_out(n)]
 
 
-def check(case: Case) -> None:
+def check(name: str, case: Case) -> None:
+    if name == "STFTSpectrogram":
+        pytest.importorskip("scipy", reason="Keras takes its windows from scipy, not installed")
     keras.utils.set_random_seed(0)
     dtype = "int32" if case.below else "float32"
     inputs = [keras.Input(shape, dtype=dtype) for shape in case.shapes]
@@ -192,17 +194,8 @@ def check(case: Case) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_alone(name, record_property):
-    record_property("layer", f"keras.layers.{name}")
-    if name == "STFTSpectrogram":
-        pytest.importorskip("scipy", reason="Keras takes its windows from scipy, not installed")
-    try:
-        check(CASES[name])
-    except Exception:
-        if name in FAILURES:
-            pytest.xfail(FAILURES[name])
-        raise
-    assert name not in FAILURES, "it works: take it off the list"
+def test_alone(name, attempt):
+    attempt(f"keras.layers.{name}", lambda: check(name, CASES[name]), FAILURES.get(name))
 
 
 def test_nearly_all_have_a_case_and_work():

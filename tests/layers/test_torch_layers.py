@@ -212,15 +212,8 @@ def check(case: Case) -> None:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_alone(name, record_property):
-    record_property("layer", f"torch.nn.{name}")
-    try:
-        check(CASES[name])
-    except Exception:
-        if name in FAILURES:
-            pytest.xfail(FAILURES[name])
-        raise
-    assert name not in FAILURES, "it works: take it off the list"
+def test_alone(name, attempt):
+    attempt(f"torch.nn.{name}", lambda: check(CASES[name]), FAILURES.get(name))
 
 
 def test_nearly_all_have_a_case_and_work():
