@@ -53,7 +53,10 @@ class Emitter:
     def counted_loop(
         self, name: str, count: Any, carried: list[Any], body: Callable[[Any, list[Any]], list[Any]]
     ) -> list[Any]:
-        """Emit ``for i in range(count)``; ``carried`` values pass through phis."""
+        """Emit ``for i in range(count)``; ``carried`` values pass through phis.
+
+        Bodies are written for the registers there are: unrolled they would spill them.
+        """
         builder = self.builder
         before = builder.block
         head = builder.append_basic_block(f"{name}.head")
@@ -72,7 +75,7 @@ class Emitter:
         for phi, start, result in zip(phis, carried, results, strict=True):
             phi.add_incoming(start, before)
             phi.add_incoming(result, builder.block)
-        builder.branch(head)
+        simd.keep_rolled(builder.branch(head))
         builder.position_at_end(after)
         return phis
 
@@ -102,6 +105,23 @@ class Emitter:
         """Emit ``a * b + c``."""
         name = f"llvm.fma.{simd._mangle(simd.f32x)}"
         return simd._call(self.builder, name, VECTOR, [a, b, c])
+
+    def add_products(
+        self, pointer: Any, factors: list[Any], sums: list[Any], embedded: bool
+    ) -> list[Any]:
+        """Emit ``sum + number * factor`` for each pair, of the float32 at a byte pointer.
+
+        With ``embedded`` (of AVX-512) each instruction fetches and spreads the number itself: a
+        multiply-add costs the same, while one that only spreads takes a third of a cycle. LLVM
+        would fetch it once for all.
+        """
+        number = self.builder.bitcast(pointer, F32.as_pointer())
+        if not embedded:
+            spread = simd._splat(self.builder, self.builder.load(number, align=4))
+            return [self.fma(spread, f, s) for f, s in zip(factors, sums, strict=True)]
+        kind = ir.FunctionType(VECTOR, [VECTOR, VECTOR, number.type])
+        fma = ir.InlineAsm(kind, "vfmadd231ps ($3){1to16}, $2, $0", "=v,0,v,r", side_effect=False)
+        return [self.builder.call(fma, [s, f, number]) for f, s in zip(factors, sums, strict=True)]
 
     def activate(self, values: list[Any], activation: Any, low: Any, high: Any) -> list[Any]:
         """Apply the activation of a code known at run time; ``low`` and ``high`` are float64."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from unittest.mock import patch
 
+import llvmlite.binding as llvm
 from numba.core import typed_passes, types, untyped_passes
 from numba.core.codegen import CPUCodeLibrary
 from numba.core.compiler import DefaultPassBuilder, Flags, PassManager, compile_extra
@@ -24,6 +25,8 @@ from numba.core.registry import cpu_target
 from numba.core.types.functions import BaseFunction
 
 from .compiler import KernelRef
+
+llvm.initialize_native_asmparser()  # numba initializes what it needs; kernels have assembly
 
 _PASSES = (
     untyped_passes.TranslateByteCode,

@@ -565,6 +565,15 @@ def prefetch_line(builder: ir.IRBuilder, pointer: Any, write: bool = False) -> N
     _call(builder, name, ir.VoidType(), [pointer, I32(int(write)), I32(2), I32(1)])
 
 
+def keep_rolled(branch: Any) -> None:
+    """Tell LLVM not to unroll the loop that a branch closes."""
+    module = branch.function.module
+    option = module.add_metadata(["llvm.loop.unroll.disable"])
+    loop = ir.values.MDValue(module, [], str(len(module.metadata)))
+    loop.operands = (loop, option)  # the node of a loop begins with itself
+    branch.set_metadata("llvm.loop", loop)
+
+
 @intrinsic
 def cycles(typingctx):  # type: ignore[no-untyped-def]
     """Read the processor's time stamp counter."""

@@ -104,5 +104,7 @@ def target() -> Target:
 
 LANES = target().lanes
 REGISTERS = target().registers
+EMBEDDED_BROADCAST = LANES == 16
+"""Whether multiply-adds take an operand that they spread from memory themselves."""
 L1_BYTES = target().l1
 L2_BYTES = target().l2

@@ -6,15 +6,18 @@ import functools
 
 import numpy as np
 
-from ..target import LANES
+from ..target import EMBEDDED_BROADCAST, LANES
 from .tile import max_rows
 
-# Measured on an AVX2 core (AMD Zen 3). A tile's fixed cost, beside that of its stores:
-_TILE_CYCLES = 30.0
+# Measured on cores with AVX2 (AMD Zen 3) and AVX-512 (Zen 4, where a multiply-add takes both
+# units). A tile's fixed cost, beside that of its stores:
+_TILE_CYCLES = 10.0 if EMBEDDED_BROADCAST else 30.0
 # A chain of multiply-adds has a latency of four cycles, and is never fed without a gap.
 _LATENCY_CYCLES = 4.5
 # Two loads a cycle are never reached.
 _LOAD_CYCLES = 0.75
+# What spreading a number over a vector adds to the multiply-adds that use it.
+_SPREAD_CYCLES = 0.2
 
 
 def pack_matrix(b: np.ndarray, nv: int) -> np.ndarray:
@@ -71,9 +74,9 @@ def choose_tile(width: int | None, out_channels: int, depth: int) -> tuple[int, 
 def rank_tiles(width: int | None, out_channels: int, depth: int) -> tuple[tuple[int, int], ...]:
     """List (rows, vectors) of tiles for rows of ``width`` pixels (None: unknown, long), by cost.
 
-    The cost of a tile is the largest of its multiply-adds (two a cycle), its loads and the latency
-    of a chain of multiply-adds, per step of a reduction of ``depth`` steps, plus a fixed part; a
-    row is split nearly evenly, so a tile may have fewer rows than it could.
+    The cost of a tile is the largest of its multiply-adds, its loads and the latency of a chain
+    of multiply-adds, per step of a reduction of ``depth`` steps, plus a fixed part; a row is split
+    nearly evenly, so a tile may have fewer rows than it could.
     """
     found = []
     vectors = -(-out_channels // LANES)
@@ -93,7 +96,10 @@ def rank_tiles(width: int | None, out_channels: int, depth: int) -> tuple[tuple[
 
 
 def _tile_cycles(rows: int, nv: int, depth: int) -> float:
-    step = max(rows * nv / 2, (rows + nv) * _LOAD_CYCLES, _LATENCY_CYCLES)
+    if EMBEDDED_BROADCAST:
+        step = max(rows * (nv + _SPREAD_CYCLES), _LATENCY_CYCLES)
+    else:
+        step = max(rows * nv / 2, (rows + nv) * _LOAD_CYCLES, _LATENCY_CYCLES)
     return depth * step + _TILE_CYCLES + 2 * rows * nv
 
 

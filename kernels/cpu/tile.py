@@ -25,8 +25,8 @@ from numba.extending import intrinsic
 from .. import simd
 from ..emitter import BYTE, Emitter, constant
 from ..registry import Pointer, kernel_factory
-from ..simd import F32, I64
-from ..target import LANES, REGISTERS
+from ..simd import I64
+from ..target import EMBEDDED_BROADCAST, LANES, REGISTERS
 
 # Words of a tile's argument record.
 (
@@ -39,8 +39,8 @@ _ROWS_PER_POINTER = 3
 
 
 def max_rows(nv: int) -> int:
-    """Most rows of a tile: accumulators, weights and one broadcast must fit the registers."""
-    return min((REGISTERS - 1 - nv) // nv, 14)
+    """Most rows of a tile: accumulators, weights and a broadcast must fit the registers."""
+    return min((REGISTERS - nv - (not EMBEDDED_BROADCAST)) // nv, 14)
 
 
 class _Tile(Emitter):
@@ -50,6 +50,8 @@ class _Tile(Emitter):
         super().__init__(builder)
         self.mr, self.nv = mr, nv
         self.args = args
+        # Every such operand is a load, of which few rows would then have too many.
+        self.embedded = EMBEDDED_BROADCAST and mr > 2
 
     def flag(self, bit: int) -> Any:
         masked = self.builder.and_(self.args["flags"], I64(bit))
@@ -128,11 +130,8 @@ class _Tile(Emitter):
                 pointer = self.address(
                     pointers[m // _ROWS_PER_POINTER], row_offsets[m % _ROWS_PER_POINTER]
                 )
-                value = builder.load(builder.bitcast(pointer, F32.as_pointer()), align=4)
-                spread = simd._splat(builder, value)
-                for j in range(self.nv):
-                    at = m * self.nv + j
-                    sums[at] = self.fma(spread, weights[j], sums[at])
+                row = slice(m * self.nv, (m + 1) * self.nv)
+                sums[row] = self.add_products(pointer, weights, sums[row], self.embedded)
             moved = [self.address(pointer, I64(4)) for pointer in pointers]
             places = self.address(panel, I64(self.nv * LANES * 4)), self.address(ahead, step)
             return [*places, *moved, *sums]
