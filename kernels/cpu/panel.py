@@ -8,12 +8,13 @@ from numba import njit
 
 from ..registry import Pointer
 from ..simd import call_kernel, load_i64, store_i64
-from ..target import L1_BYTES
+from ..target import EMBEDDED_BROADCAST, L1_BYTES, L2_BYTES
 from . import tile as t
 from .tile import FIRST, LAST
 
-# Weights that the loops over tiles should find in the first-level cache, in bytes.
-PANEL_BYTES = L1_BYTES // 2
+# Weights that the loops over tiles should find in a cache, in bytes. The wide tiles of AVX-512
+# take a line in seven cycles, which the second level provides; others need the first.
+PANEL_BYTES = L2_BYTES // 2 if EMBEDDED_BROADCAST else L1_BYTES // 2
 
 
 @njit
@@ -97,7 +98,7 @@ def run_panel(
 def reduction_blocks(
     segments0: int, segments1: int, length: int, panel: int, tiles: int
 ) -> Any:  # fmt: skip
-    """How many segments, or elements of one, a tile takes at a time: its weights stay in L1.
+    """How many segments, or elements of one, a tile takes at a time: its weights stay in cache.
 
     For ``tiles`` tiles; a few do not use the weights often enough to pay for the interruptions.
     """

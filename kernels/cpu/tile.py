@@ -36,6 +36,7 @@ from ..target import EMBEDDED_BROADCAST, LANES, REGISTERS
 WORDS = HIGH + 1
 FIRST, LAST = 1, 2
 _ROWS_PER_POINTER = 3
+_LINE = 64  # bytes
 
 
 def max_rows(nv: int) -> int:
@@ -52,6 +53,7 @@ class _Tile(Emitter):
         self.args = args
         # Every such operand is a load, of which few rows would then have too many.
         self.embedded = EMBEDDED_BROADCAST and mr > 2
+        self.fetches = 2 if nv * LANES * 4 > 2 * _LINE else 1
 
     def flag(self, bit: int) -> Any:
         masked = self.builder.and_(self.args["flags"], I64(bit))
@@ -96,12 +98,14 @@ class _Tile(Emitter):
     def reduce(self, a: Any, ahead: Any, accumulators: list[Any]) -> list[Any]:
         """Run the reduction: segments, and in each L multiply-adds per accumulator.
 
-        Every step of it prefetches a line of the next block of weights: all at once would have
-        the products wait for them. Returns the place it has come to, and the sums.
+        Every step of it prefetches a line of the next block of weights, of a wide panel, of which
+        it uses four, two: all at once would have the products wait for them. Returns the place it
+        has come to, and the sums.
         """
         builder, args = self.builder, self.args
         b = builder.inttoptr(args["b"], BYTE)
         lda, step = args["lda"], args["ahead_step"]
+        parts = [I64(0), builder.lshr(step, I64(1))]
         groups = range(0, self.mr, _ROWS_PER_POINTER)
         double = builder.shl(lda, I64(1))
         row_offsets = [I64(0), lda, double]
@@ -122,7 +126,8 @@ class _Tile(Emitter):
             panel, ahead, *pointers = carried[: 2 + len(groups)]
             sums = list(carried[2 + len(groups) :])
             if self.mr > 1:  # a single row waits for its own weights
-                simd.prefetch_line(builder, ahead)
+                for part in range(self.fetches):
+                    simd.prefetch_line(builder, self.address(ahead, parts[part]))
             weights = [
                 self.vector_load(self.address(panel, I64(j * LANES * 4))) for j in range(self.nv)
             ]

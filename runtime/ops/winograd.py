@@ -27,12 +27,13 @@ _OUTPUTS = {(1, 1): (1,), (3, 1): (2, 4), (5, 1): (2,), (3, 2): (2, 4)}
 # not use the weights often enough.
 _BLOCK_BYTES = 2 * L2_BYTES
 _LEAST_TILES = 64
-# Measured on an AVX2 core (AMD Zen 3): parts of the peak reached, and in cycles a vector of a
-# point through both transforms and a byte of weights, which come from memory while others are
-# used.
-_DIRECT, _PRODUCTS = 0.95, 0.87
-_TRANSFORM_CYCLES = 5.0
-_WEIGHT_CYCLES = 0.3
+# Measured on cores with AVX2 (AMD Zen 3) and AVX-512 (Zen 4): vector multiply-adds a cycle in
+# direct convolutions and in products of points, and in cycles a vector of a point through both
+# transforms and a byte of weights, which come from memory while others are used.
+if LANES == 16:
+    _DIRECT, _PRODUCTS, _TRANSFORM_CYCLES, _WEIGHT_CYCLES = 0.97, 0.98, 8.8, 0.15
+else:
+    _DIRECT, _PRODUCTS, _TRANSFORM_CYCLES, _WEIGHT_CYCLES = 1.9, 1.74, 5.0, 0.3
 # Adding a product to the sum over the phases, in vectors of a transform.
 _SUM = 0.3
 # More points mean larger errors and weights; they have to be worth it.
@@ -61,7 +62,7 @@ def choose(
     """
     images, height, width = size
     products = channels * out_channels * groups
-    work = products / (2 * LANES)
+    work = products / LANES
     taps = kernel[0] * kernel[1]
     fetch = products * 4 * _WEIGHT_CYCLES
     direct = taps * max(images * height * width * work / _DIRECT, fetch)

@@ -115,5 +115,5 @@ def test_cost_prefers_small_weights_for_few_pixels():
     assert winograd.choose((3, 3), (1, 224, 224), 3, 8, 1) is None
     assert winograd.choose((7, 7), (1, 56, 56), 64, 64, 1) is None
     assert winograd.choose((3, 3), (1, 40, 40), 64, 128, 1, (2, 2)) == (4, 4)
-    assert winograd.choose((3, 3), (1, 7, 7), 512, 512, 1, (2, 2)) is None
-    assert winograd.choose((3, 3), (1, 160, 160), 16, 32, 1, (2, 2)) is None
+    assert winograd.choose((3, 3), (1, 3, 3), 512, 512, 1, (2, 2)) is None
+    assert winograd.choose((3, 3), (1, 160, 160), 4, 16, 1, (2, 2)) is None
