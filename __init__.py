@@ -22,6 +22,7 @@ _LAZY = {
     "optimize": "optimizer",
     "Session": "runtime.session",
     "compare": "tools.compare",
+    "convert": "tools.convert",
     "backend": "runtime.backend",
 }
 
@@ -34,6 +35,7 @@ __all__ = [
     "Session",
     "UnsupportedModel",
     "compare",
+    "convert",
     "load",
     "optimize",
     "save",

@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from .. import InvalidArgument, UnsupportedModel
+from .notes import Notes
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -23,7 +24,7 @@ _KERAS_FILES = (".keras", ".h5", ".hdf5")
 _TORCH_FILES = (".pt2", ".pt", ".pth", ".jit", ".ts")
 
 
-def load(source: Any, **options: Any) -> ir.Model:
+def load(source: Any, *, notes: Notes | None = None, **options: Any) -> ir.Model:
     """Import a model from whatever it comes in.
 
     Parameters
@@ -33,13 +34,16 @@ def load(source: Any, **options: Any) -> ir.Model:
         file or a Keras model; a SavedModel folder, a ``.tflite`` file, a frozen ``.pb`` file, a
         ``tf.function`` or ``tf.Module``; an ``nn.Module`` (TorchScript, too) or ``ExportedProgram``
         of PyTorch, or a ``.pt2``, ``.pt``, ``.pth``, ``.jit`` or ``.ts`` file.
+    notes : Notes, optional
+        Gets what is learnt of the source besides: how to run it, what was dropped.
     **options
         What the importer takes, such as ``example_inputs=`` for PyTorch.
 
     Returns
     -------
     onnx_ir.Model
-        A new model in standard ONNX at `CANONICAL_OPSET`.
+        A new model in standard ONNX at `CANONICAL_OPSET`. Labels of its classes, and mean and
+        standard deviation of its inputs, are in ``metadata_props`` where the source has them.
 
     Raises
     ------
@@ -48,7 +52,7 @@ def load(source: Any, **options: Any) -> ir.Model:
     InvalidModel, UnsupportedModel, ImportFailed
         As the importer says.
     """
-    importer = _importer_of(source)
+    importer = importer_of(source)
     try:
         module = importlib.import_module(f".{importer}", __name__)
     except ModuleNotFoundError as error:
@@ -57,11 +61,17 @@ def load(source: Any, **options: Any) -> ir.Model:
         raise UnsupportedModel(
             f"models of {importer} cannot be imported yet; export {source!r} to ONNX first"
         ) from error
-    model: ir.Model = getattr(module, f"from_{importer}")(source, **options)
+    model: ir.Model
+    if importer == "onnx":
+        model = module.from_onnx(source, **options)
+        return model
+    notes = notes or Notes()
+    model = getattr(module, f"from_{importer}")(source, notes, **options)
+    notes.write(model)
     return model
 
 
-def _importer_of(source: Any) -> str:
+def importer_of(source: Any) -> str:
     """Name the importer by looking at the source, without importing any framework."""
     if isinstance(source, str | os.PathLike):
         return _importer_of_path(os.fspath(source))

@@ -7,9 +7,12 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .. import ImportFailed, InvalidArgument, InvalidModel
 from .converter import OPSET, finish, quiet
 from .frameworks import conversion, require
+from .notes import Notes, Run
 from .tensorflow_operators import HANDLERS
 
 if TYPE_CHECKING:
@@ -22,7 +25,10 @@ _LISTED = 20  # names in an error
 
 
 def from_frozen_graph(
-    path: str, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None
+    path: str,
+    notes: Notes,
+    inputs: Sequence[str] | None = None,
+    outputs: Sequence[str] | None = None,
 ) -> ir.Model:
     """Convert a frozen ``.pb`` file.
 
@@ -30,6 +36,8 @@ def from_frozen_graph(
     ----------
     path : str
         The file: a serialized GraphDef.
+    notes : Notes
+        Gets what is learnt besides.
     inputs, outputs : sequence of str, optional
         Names of nodes (``image``) or of their tensors (``image:0``), in the order wanted; the
         model has them as they are written here. A node that is no placeholder becomes one when
@@ -56,14 +64,18 @@ def from_frozen_graph(
     _cut(tf, definition, known, fed)
     with conversion("TensorFlow", path):
         ends = [tensor.partition(":")[0] for tensor in fetched]
-        definition = tf.compat.v1.graph_util.extract_sub_graph(definition, ends)
+        whole, definition = definition, tf.compat.v1.graph_util.extract_sub_graph(definition, ends)
     fed = _needed(path, definition, fed, named=inputs is not None)
-    return convert_graph(definition, path, fed, fetched)
+    left = {node.name for node in definition.node}
+    notes.drop((node.op, node.name) for node in whole.node if node.name not in left)
+    return convert_graph(tf, definition, path, notes, fed, fetched)
 
 
 def convert_graph(
+    tf: Any,
     frozen: Any,
     what: str,
+    notes: Notes,
     inputs: Mapping[str, str],
     outputs: Mapping[str, str],
     one_batch: bool = False,
@@ -79,7 +91,20 @@ def convert_graph(
             opset=OPSET,
             custom_op_handlers=HANDLERS,
         )
+    notes.framework = f"TensorFlow {tf.__version__}"
+    notes.run = _runner(tf, frozen, inputs, outputs)
     return finish(proto, what, inputs, list(outputs.values()), one_batch)
+
+
+def _runner(tf: Any, frozen: Any, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> Run:
+    def run(feeds: Mapping[str, np.ndarray]) -> list[Any]:
+        with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+            tf.import_graph_def(frozen, name="")
+            named = {tensor: feeds[name] for tensor, name in inputs.items()}
+            results: list[Any] = session.run(list(outputs), named)
+        return results
+
+    return run
 
 
 def _read(tf: Any, path: str) -> Any:

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from .. import InvalidArgument
 from . import keras_files
 from .frameworks import conversion, rename, require
+from .notes import Notes, Run
 from .onnx import from_onnx
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+_TRAINING = (
+    "Dropout", "GaussianNoise", "ActivityRegularization", "Random", "RandAugment", "AugMix",
+    "MixUp", "CutMix",
+)  # fmt: skip
+"""Words in the names of layers that do nothing in inference."""
 
 _BACKENDS = ("tensorflow", "theano", "cntk")
 
 
 def from_keras(
     source: Any,
+    notes: Notes,
     *,
     config: Any = None,
     model: Any = None,
@@ -37,6 +47,8 @@ def from_keras(
     ----------
     source
         The model or file.
+    notes : Notes
+        Gets what is learnt besides.
     config : path, str or mapping, optional
         The architecture (as ``to_json`` gives it) for a file that holds only weights.
     model : keras.Model, optional
@@ -68,16 +80,17 @@ def from_keras(
     if backend not in (None, *_BACKENDS):
         raise InvalidArgument(f"backend is {backend!r}: it is one of {', '.join(_BACKENDS)}")
     if not isinstance(source, str | os.PathLike):
-        return _convert(keras, source)
+        return _convert(keras, source, notes)
     path = os.fspath(source)
     if model is None:
         objects = custom_objects or {}
-        return _convert(keras, keras_files.read(keras, path, config, objects, safe_mode, backend))
+        read = keras_files.read(keras, path, config, objects, safe_mode, backend)
+        return _convert(keras, read, notes)
     _inputs(model)
     before = model.get_weights()
     try:
         keras_files.set_weights(model, path, by_name, backend)
-        return _convert(keras, model)
+        return _convert(keras, model, notes)
     finally:
         model.set_weights(before)
 
@@ -91,11 +104,37 @@ def _inputs(model: Any) -> Any:
     return inputs
 
 
-def _convert(keras: Any, source: Any) -> ir.Model:
+def _convert(keras: Any, source: Any, notes: Notes) -> ir.Model:
     _inputs(source)
     what = f"the model {source.name!r}"
-    if keras.backend.backend() == "tensorflow":
-        return _through_tensorflow(source, what)
+    notes.drop(_training_only(source))
+    on = keras.backend.backend()
+    if on == "tensorflow":
+        model = _through_tensorflow(source, what, notes)
+    else:
+        model = _through_export(keras, source, what)
+        notes.run = _runner(keras, source, [str(value.name) for value in model.graph.inputs])
+    notes.framework = f"Keras {keras.__version__} on {on}"
+    return model
+
+
+def _training_only(model: Any) -> Iterator[tuple[str, str]]:
+    for layer in model._flatten_layers(include_self=False):
+        kind = type(layer).__name__
+        if any(word in kind for word in _TRAINING):
+            yield kind, layer.name
+
+
+def _runner(keras: Any, model: Any, names: list[str]) -> Run:
+    def run(feeds: Mapping[str, np.ndarray]) -> list[Any]:
+        arrays = [keras.ops.convert_to_tensor(feeds[name]) for name in names]
+        results = model(arrays if len(arrays) > 1 else arrays[0], training=False)
+        return [keras.ops.convert_to_numpy(value) for value in keras.tree.flatten(results)]
+
+    return run
+
+
+def _through_export(keras: Any, source: Any, what: str) -> ir.Model:
     if keras.backend.backend() == "jax":
         require("jax2onnx", "keras")
     with conversion("Keras", what), tempfile.TemporaryDirectory() as folder:
@@ -109,7 +148,7 @@ def _convert(keras: Any, source: Any) -> ir.Model:
     return model
 
 
-def _through_tensorflow(keras_model: Any, what: str) -> ir.Model:
+def _through_tensorflow(keras_model: Any, what: str, notes: Notes) -> ir.Model:
     from .tensorflow import convert
 
     tf = require("tensorflow", "keras")
@@ -123,7 +162,7 @@ def _through_tensorflow(keras_model: Any, what: str) -> ir.Model:
 
     with conversion("Keras", what):
         function = tf.function(call).get_concrete_function(*specs)
-    model = convert(tf, function, what, one_batch=True)
+    model = convert(tf, function, what, notes, one_batch=True)
     rename(model, model.graph.outputs, _output_names(keras_model))
     return model
 

@@ -6,11 +6,14 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .. import InvalidArgument
 from .checkpoints import restore
 from .converter import choose_signature, quiet
 from .frameworks import batches, conversion, require
 from .frozen_graph import convert_graph, from_frozen_graph
+from .notes import Notes
 from .tflite import from_tflite
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 def from_tensorflow(
     source: Any,
+    notes: Notes,
     signature: str | None = None,
     example_inputs: Any = None,
     *,
@@ -33,6 +37,8 @@ def from_tensorflow(
     source
         A SavedModel folder, a ``.tflite`` file or a frozen ``.pb`` file; a ``tf.function``, a
         ``ConcreteFunction`` or a callable ``tf.Module``.
+    notes : Notes
+        Gets what is learnt besides.
     signature : str, optional
         Which signature of a SavedModel or ``.tflite`` file: ``serving_default``, or the only one,
         by default.
@@ -71,14 +77,14 @@ def from_tensorflow(
         if value is not None and name not in _OPTIONS[form]:
             raise InvalidArgument(f"{name}= is not for a {form}, which takes {_OPTIONS[form]}")
     if form == "TensorFlow Lite file":
-        return from_tflite(path, signature)
+        return from_tflite(path, notes, signature)
     if form == "frozen graph":
-        return from_frozen_graph(path, inputs, outputs)
+        return from_frozen_graph(path, notes, inputs, outputs)
     tf = require("tensorflow", "tensorflow")
     require("tf2onnx", "tensorflow")
     if form == "SavedModel":
-        return _from_saved_model(tf, path, signature)
-    return _from_function(tf, source, example_inputs, checkpoint)
+        return _from_saved_model(tf, path, notes, signature)
+    return _from_function(tf, source, notes, example_inputs, checkpoint)
 
 
 _OPTIONS = {
@@ -96,7 +102,9 @@ def _form(path: str) -> str:
     return "TensorFlow Lite file" if is_lite else "frozen graph"
 
 
-def _from_function(tf: Any, source: Any, example_inputs: Any, checkpoint: Any) -> ir.Model:
+def _from_function(
+    tf: Any, source: Any, notes: Notes, example_inputs: Any, checkpoint: Any
+) -> ir.Model:
     function, together = source, example_inputs is not None
     if isinstance(source, tf.Module) and not hasattr(source, "get_concrete_function"):
         function = getattr(source, "__call__", None)  # noqa: B004
@@ -107,23 +115,23 @@ def _from_function(tf: Any, source: Any, example_inputs: Any, checkpoint: Any) -
     if checkpoint is not None:
         restore(tf, source, function.variables, checkpoint)
     what = getattr(source, "name", None) or type(source).__name__
-    return convert(tf, function, what, one_batch=together)
+    return convert(tf, function, what, notes, one_batch=together)
 
 
-def _from_saved_model(tf: Any, path: str, signature: str | None) -> ir.Model:
+def _from_saved_model(tf: Any, path: str, notes: Notes, signature: str | None) -> ir.Model:
     try:
         with quiet():
             module = tf.saved_model.load(path)
     except Exception:
         # It also rebuilds optimizers and the like, and fails on those of other versions of Keras.
         with conversion("TensorFlow", path):
-            return _from_graph(tf, path, signature)
+            return _from_graph(tf, path, notes, signature)
     found = module.signatures
     chosen = choose_signature(path, list(found), signature)
-    return convert(tf, found[chosen], f"{path} ({chosen})")
+    return convert(tf, found[chosen], f"{path} ({chosen})", notes)
 
 
-def _from_graph(tf: Any, path: str, signature: str | None) -> ir.Model:
+def _from_graph(tf: Any, path: str, notes: Notes, signature: str | None) -> ir.Model:
     """Freeze the graph of a signature with TensorFlow 1's loader, which reads nothing else."""
     from tf2onnx import tf_loader
 
@@ -135,7 +143,7 @@ def _from_graph(tf: Any, path: str, signature: str | None) -> ir.Model:
         frozen = tf_loader.freeze_session(
             session, input_names=list(inputs), output_names=list(outputs)
         )
-    return convert_graph(frozen, path, inputs, outputs)
+    return convert_graph(tf, frozen, path, notes, inputs, outputs)
 
 
 def _concrete(tf: Any, function: Any, example_inputs: Any) -> Any:
@@ -164,7 +172,7 @@ def _specs(tf: Any, values: Sequence[Any], names: Sequence[str | None]) -> list[
     ]
 
 
-def convert(tf: Any, function: Any, what: str, one_batch: bool = False) -> ir.Model:
+def convert(tf: Any, function: Any, what: str, notes: Notes, one_batch: bool = False) -> ir.Model:
     """Convert a concrete function.
 
     With ``one_batch`` all inputs have the same open first axis; else each has its own.
@@ -192,7 +200,14 @@ def convert(tf: Any, function: Any, what: str, one_batch: bool = False) -> ir.Mo
         frozen = tf_loader.from_function(concrete, fed, fetched)
     inputs = dict(zip(fed, named, strict=True))
     outputs = dict(zip(fetched, _output_names(tf, function.structured_outputs), strict=True))
-    return convert_graph(frozen, what, inputs, outputs, one_batch)
+    model = convert_graph(tf, frozen, what, notes, inputs, outputs, one_batch)
+
+    def run(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+        results = concrete(*(tf.constant(feeds[name]) for name in named))
+        return [value.numpy() for value in tf.nest.flatten(results) if value.dtype != tf.resource]
+
+    notes.run = run
+    return model
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .. import InvalidModel, UnsupportedModel
+from . import tflite_metadata
 from .converter import OPSET, choose_signature, finish, quiet
 from .frameworks import conversion, require
+from .notes import Notes, Run
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -16,7 +21,7 @@ if TYPE_CHECKING:
 _MARK = b"TFL3"  # bytes 4 to 7 of every file of the one schema there is
 
 
-def from_tflite(path: str, signature: str | None = None) -> ir.Model:
+def from_tflite(path: str, notes: Notes, signature: str | None = None) -> ir.Model:
     """Convert a ``.tflite`` file.
 
     Quantized tensors come out between QuantizeLinear and DequantizeLinear, with the inputs and
@@ -27,6 +32,8 @@ def from_tflite(path: str, signature: str | None = None) -> ir.Model:
     ----------
     path : str
         The file.
+    notes : Notes
+        Gets what is learnt besides.
     signature : str, optional
         The signature whose names inputs and outputs get: ``serving_default``, or the only one, by
         default. A file without signatures keeps the names of its tensors.
@@ -54,7 +61,28 @@ def from_tflite(path: str, signature: str | None = None) -> ir.Model:
         from tf2onnx import convert
 
         proto, _ = convert.from_tflite(path, opset=OPSET)
+    notes.framework = f"TensorFlow Lite {tf.__version__}"
+    notes.run = _runner(tf, data, inputs)
+    tflite_metadata.take(notes, data)
     return finish(proto, path, inputs, [outputs.get(v.name, "") for v in proto.graph.output])
+
+
+def _runner(tf: Any, data: bytes, names: Mapping[str, str]) -> Run:
+    def run(feeds: Mapping[str, np.ndarray]) -> list[Any]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            interpreter = tf.lite.Interpreter(model_content=data)
+        inputs = interpreter.get_input_details()
+        arrays = [feeds[names.get(each["name"], each["name"])] for each in inputs]
+        for each, array in zip(inputs, arrays, strict=True):
+            interpreter.resize_tensor_input(each["index"], array.shape)
+        interpreter.allocate_tensors()
+        for each, array in zip(inputs, arrays, strict=True):
+            interpreter.set_tensor(each["index"], array)
+        interpreter.invoke()
+        return [interpreter.get_tensor(each["index"]) for each in interpreter.get_output_details()]
+
+    return run
 
 
 def _check(tf: Any, path: str, data: bytes) -> None:

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from .. import ImportFailed, InvalidArgument
-from . import torch_dims, torch_files, torch_script
+from . import torch_dims, torch_files, torch_notes, torch_script
 from .frameworks import conversion, reason, rename, require
+from .notes import Notes
 from .onnx import from_onnx
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 def from_torch(
     source: Any,
+    notes: Notes,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
     input_names: list[str] | None = None,
@@ -41,6 +43,8 @@ def from_torch(
         afterwards. Files: exported programs (.pt2), TorchScript archives, and with ``module=``
         the weights of a module (a state dict, alone or in a checkpoint under ``state_dict``,
         ``model_state_dict`` or ``model``).
+    notes : Notes
+        Gets what is learnt besides.
     example_inputs : tensor, sequence or mapping
         What a module is called with: one tensor, positional, or keyword arguments.
     dynamic_shapes : optional
@@ -77,7 +81,10 @@ def from_torch(
     elif module is not None:
         raise InvalidArgument("module= goes with a file of weights; the source is no file")
     if isinstance(source, torch.export.ExportedProgram):
-        return _convert(torch, source, what, (), names)
+        model = _convert(torch, source, what, (), names)
+        if source.example_inputs is not None:
+            torch_notes.take(torch, notes, source.module(), source.example_inputs, model)
+        return model
     what = type(source).__name__
     if not isinstance(source, torch.nn.Module):
         raise InvalidArgument(
@@ -90,12 +97,14 @@ def from_torch(
     if example_inputs is None:
         raise InvalidArgument(f"{what} needs example_inputs= to be traced with")
     call = torch_dims.unshared(torch, _arguments(torch, source, example_inputs))
-    with _inference(source):
+    with torch_notes.inference(source), _blaming_inputs(torch, source, what, call):
         if isinstance(source, torch.jit.ScriptModule):
-            with _blaming_inputs(torch, source, what, call), conversion("PyTorch", what):
-                return torch_script.convert(torch, source, what, call, dynamic_shapes, names)
-        with _blaming_inputs(torch, source, what, call):
-            return _from_module(torch, source, call, dynamic_shapes, names)
+            with conversion("PyTorch", what):
+                model = torch_script.convert(torch, source, what, call, dynamic_shapes, names)
+        else:
+            model = _from_module(torch, source, call, dynamic_shapes, names)
+    torch_notes.take(torch, notes, source, call, model)
+    return model
 
 
 def _part(module: Any, name: str) -> Any:
@@ -122,18 +131,6 @@ def _arguments(torch: Any, module: Any, example_inputs: Any) -> torch_dims.Call:
         f"example_inputs= is a {type(example_inputs).__name__}: give a tensor, a tuple of the "
         "positional arguments, or a mapping of the keyword arguments"
     )
-
-
-@contextmanager
-def _inference(module: Any) -> Iterator[None]:
-    """Switch to evaluation and back, each part to the mode it had."""
-    modes = [(part, part.training) for part in module.modules()]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part, training in modes:
-            part.training = training
 
 
 @contextmanager

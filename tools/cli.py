@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from .. import SardonyxError, __version__
 from . import text
+from .cli_options import Dims, Inputs, Level, Output, Precision, Runs, Seed, Source, Threads
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,35 +60,6 @@ app = typer.Typer(
 )
 
 
-def _found(source: str) -> str:
-    from . import zoo
-
-    return source if Path(source).exists() else zoo.resolve(source)
-
-
-Source = Annotated[
-    str, typer.Argument(help="What `convert` takes, or a name of the zoo.", callback=_found)
-]
-Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
-Inputs = Annotated[
-    list[str],
-    typer.Option(
-        "--input",
-        "-i",
-        help="name=array.npy, array.npy (the first input), arrays.npz, or name=16000.",
-    ),
-]
-Dims = Annotated[
-    list[str],
-    typer.Option("--dim", "-d", help="Sizes for random inputs: input=1,3,224,224 or dimension=4."),
-]
-Seed = Annotated[int, typer.Option(help="Of random inputs.")]
-Threads = Annotated[int | None, typer.Option("--threads", "-t", help="Default: all cores.")]
-Precision = Annotated[str, typer.Option(help="fp32, strict or bf16_weights.")]
-Level = Annotated[str, typer.Option("--level", "-l", help="none, basic or all.")]
-Runs = Annotated[int, typer.Option(min=1, help="Timed runs.")]
-
-
 def _version(wanted: bool) -> None:
     if wanted:
         console.print(f"sardonyx {__version__}", highlight=False)
@@ -129,15 +101,56 @@ def convert(
     source: Source,
     output: Output,
     opset: Annotated[int | None, typer.Option(help="An older opset, for older consumers.")] = None,
+    input: Inputs = [],  # noqa: B006
+    dim: Dims = [],  # noqa: B006
+    seed: Seed = 0,
+    check: Annotated[bool, typer.Option(help="Compare with the framework.")] = True,
+    labels: Annotated[Path | None, typer.Option(help="Names of the classes, a line each.")] = None,
+    signature: Annotated[
+        str | None, typer.Option(help="Of a SavedModel or .tflite file with several.")
+    ] = None,
+    graph_input: Annotated[
+        list[str], typer.Option(help="Nodes of a frozen graph to begin at.")
+    ] = [],  # noqa: B006
+    graph_output: Annotated[
+        list[str], typer.Option(help="Nodes of a frozen graph to end at.")
+    ] = [],  # noqa: B006
+    config: Annotated[
+        Path | None, typer.Option(help="Architecture (JSON) for a Keras file of weights alone.")
+    ] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="What Keras 1 or 2 ran on: tensorflow, theano or cntk.")
+    ] = None,
+    submodule: Annotated[
+        str | None, typer.Option(help="Part of a PyTorch module to convert.")
+    ] = None,
+    run_code: Annotated[
+        bool, typer.Option("--run-code", help="Run Python code that the file brings. Dangerous.")
+    ] = False,
 ) -> None:
-    """Convert a model of any framework to ONNX."""
-    from ..importers import save
+    """Convert a model of any framework to ONNX, and compare the two.
 
-    model = _load(source)
-    save(model, output, target_opset=opset)
-    nodes = sum(1 for _ in model.graph.all_nodes())
+    Inputs and sizes are what they are compared on, and what a PyTorch file is traced with.
+    """
+    from .convert import convert as run_conversion
+    from .convert import print_conversion
+    from .import_options import file_options
+
+    options = file_options(
+        source, input, dim, seed, run_code,
+        signature=signature, inputs=graph_input, outputs=graph_output, config=config,
+        backend=backend, submodule=submodule,
+    )  # fmt: skip
+    names = labels.read_text().splitlines() if labels is not None else []
+    found = run_conversion(
+        source, output, target_opset=opset, seed=seed, check=check, labels=names, **options
+    )
+    print_conversion(found, console)
+    nodes = sum(found.operators.values())
     size = text.size(output.stat().st_size)
     console.print(f"{output}: {nodes} nodes, {size}", highlight=False)
+    if found.outputs and not found.agrees:
+        raise typer.Exit(1)
 
 
 @app.command()

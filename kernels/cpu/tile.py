@@ -180,7 +180,8 @@ class _Tile(Emitter):
                     simd.prefetch_line(builder, self.address(row, I64(at)), write)
             return []
 
-        rows(c, args["ldc"], True)
+        if not EMBEDDED_BROADCAST:  # where it only costs
+            rows(c, args["ldc"], True)
         has_residual = builder.icmp_signed("!=", args["residual"], I64(0))
         self.choose(has_residual, lambda: rows(residual, args["ldr"], False), list)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import sardonyx
-from sardonyx.importers import _importer_of
+from sardonyx.importers import importer_of
 
 
 def source_of(*modules: str) -> object:
@@ -29,7 +29,7 @@ def source_of(*modules: str) -> object:
     ],
 )
 def test_objects(source, importer):
-    assert _importer_of(source) == importer
+    assert importer_of(source) == importer
 
 
 @pytest.mark.parametrize(
@@ -40,12 +40,12 @@ def test_objects(source, importer):
 )  # fmt: skip
 def test_files(name, importer, tmp_path):
     (tmp_path / name).touch()
-    assert _importer_of(tmp_path / name) == importer
+    assert importer_of(tmp_path / name) == importer
 
 
 def test_folders(tmp_path):
     (tmp_path / "saved_model.pb").touch()
-    assert _importer_of(tmp_path) == "tensorflow"
+    assert importer_of(tmp_path) == "tensorflow"
 
 
 @pytest.mark.parametrize("source", [None, 3, [1], source_of("torchvision_like")])

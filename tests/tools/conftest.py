@@ -1,4 +1,4 @@
-"""A session with the interface of ours that onnxruntime does the work of.
+"""The command line, and a session with our interface that onnxruntime does the work of.
 
 The tools are tested on what they make of a session; with this one the right answers are known.
 """
@@ -14,6 +14,8 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper
 from sardonyx.tools import reference
+from sardonyx.tools.cli import app
+from typer.testing import CliRunner
 
 
 @dataclass
@@ -128,3 +130,13 @@ def chain_feeds():
 @pytest.fixture
 def reference_session():
     return ReferenceSession
+
+
+@pytest.fixture
+def call():
+    """Run a command of ``sardonyx`` in this process."""
+
+    def run(*arguments):
+        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+    return run

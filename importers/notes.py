@@ -1,0 +1,85 @@
+"""What an importer learns of a model besides the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+LABELS, MEAN, STD, SOURCE = "labels", "mean", "std", "sardonyx.source"
+"""Keys of ``metadata_props``: JSON lists, and what the model was converted from."""
+
+Run = Callable[[Mapping[str, np.ndarray]], Sequence[Any]]
+_NAMED = 3
+
+
+@dataclass
+class Notes:
+    """What an importer learns of a model besides the model.
+
+    Attributes
+    ----------
+    framework : str
+        What the model comes from, with its version; empty for ONNX.
+    run : callable, optional
+        Runs the source in its framework: arrays by the names of the model's inputs; returns the
+        outputs in the order of the model's.
+    examples : dict of str to ndarray
+        Inputs that the caller gave, by the names of the model's inputs.
+    dropped : list of str
+        Parts that are at work only in training.
+    labels : list of str
+        Names of the classes.
+    mean, std : list of float
+        What the source says that its inputs have to be normalized with, outside of the model.
+    """
+
+    framework: str = ""
+    run: Run | None = None
+    examples: dict[str, np.ndarray] = field(default_factory=dict)
+    dropped: list[str] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+    mean: list[float] = field(default_factory=list)
+    std: list[float] = field(default_factory=list)
+
+    def drop(self, parts: Iterable[tuple[str, str]]) -> None:
+        """List parts, given as (class, name), by their classes."""
+        names: dict[str, list[str]] = {}
+        for kind, name in parts:
+            names.setdefault(kind, []).append(name)
+        for kind, found in names.items():
+            more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+            self.dropped.append(f"{kind} ({', '.join(found[:_NAMED])}{more})")
+
+    def write(self, model: ir.Model) -> None:
+        """Keep in a model's ``metadata_props`` what those who run it need."""
+        for key, values in ((LABELS, self.labels), (MEAN, self.mean), (STD, self.std)):
+            if values:
+                model.metadata_props[key] = json.dumps(values, ensure_ascii=False)
+        if self.framework:
+            model.metadata_props[SOURCE] = self.framework
+
+
+def labels_of(names: Any) -> list[str]:
+    """Return the names of classes from a list, or from a mapping of their numbers.
+
+    Names that only repeat the number, as transformers makes them up, are none.
+    """
+    if isinstance(names, Mapping):
+        try:
+            numbered = {int(number): str(name) for number, name in names.items()}
+        except (TypeError, ValueError):
+            return []
+        if sorted(numbered) != list(range(len(numbered))):
+            return []
+        names = [numbered[number] for number in range(len(numbered))]
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+        return []
+    made_up = all(name == f"LABEL_{number}" for number, name in enumerate(names))
+    return [] if made_up else list(names)

@@ -1,0 +1,37 @@
+"""Arguments that several commands take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def _found(source: str) -> str:
+    from . import zoo
+
+    return source if Path(source).exists() else zoo.resolve(source)
+
+
+Source = Annotated[
+    str, typer.Argument(help="What `convert` takes, or a name of the zoo.", callback=_found)
+]
+Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
+Inputs = Annotated[
+    list[str],
+    typer.Option(
+        "--input",
+        "-i",
+        help="name=array.npy, array.npy (the first input), arrays.npz, or name=16000.",
+    ),
+]
+Dims = Annotated[
+    list[str],
+    typer.Option("--dim", "-d", help="Sizes for random inputs: input=1,3,224,224 or dimension=4."),
+]
+Seed = Annotated[int, typer.Option(help="Of random inputs.")]
+Threads = Annotated[int | None, typer.Option("--threads", "-t", help="Default: all cores.")]
+Precision = Annotated[str, typer.Option(help="fp32, strict or bf16_weights.")]
+Level = Annotated[str, typer.Option("--level", "-l", help="none, basic or all.")]
+Runs = Annotated[int, typer.Option(min=1, help="Timed runs.")]
