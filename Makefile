@@ -35,6 +35,7 @@ lint: setup types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd build/types && $(abspath $(BIN))/mypy --config-file ../../pyproject.toml -p sardonyx
+	cd build/types && $(abspath $(BIN))/mypy --config-file ../../pyproject.toml ../../examples
 
 # mypy cannot follow an editable install that maps folders to another name, so it is shown a
 # folder of that name, with links.
