@@ -54,7 +54,9 @@ class Outcome:
     artifact: Path
 
 
-def follow(framework: str, trained: Trained, test: Images, folder: Path) -> Outcome:
+def follow(
+    framework: str, trained: Trained, test: Images, labels: Sequence[str], folder: Path
+) -> Outcome:
     """Take a network from its framework to an artifact, and compare them on images.
 
     Parameters
@@ -62,12 +64,14 @@ def follow(framework: str, trained: Trained, test: Images, folder: Path) -> Outc
     framework : str
     trained : Trained
     test : Images
+    labels : sequence of str
+        Of the classes.
     folder : Path
         Gets the model, the optimized model and the artifact.
     """
-    model = sardonyx.load(trained.model, **trained.options)
+    path = folder / f"{framework}.onnx"
+    model = sardonyx.convert(trained.model, path, labels=labels, **trained.options).model
     optimized = sardonyx.optimize(model, verify=True)
-    sardonyx.save(model, folder / f"{framework}.onnx")
     sardonyx.save(optimized, folder / f"{framework}-optimized.onnx")
     artifact = folder / f"{framework}.sdx"
     sardonyx.Session(optimized).save(artifact)
@@ -141,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> list[Outcome]:
     for framework in installed:
         print(f"training the network of {framework}")
         trained = NETWORKS[framework](task.train, len(task.names), arguments.epochs)
-        outcomes.append(follow(framework, trained, task.test, arguments.output))
+        outcomes.append(follow(framework, trained, task.test, task.names, arguments.output))
         image, truth = trained.arrange(task.test.pixels[:1])[0], task.names[task.test.labels[0]]
         serve_once(outcomes[-1].artifact, image, truth, task.names)
     print_table(outcomes, len(task.test.labels))
