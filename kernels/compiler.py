@@ -107,9 +107,9 @@ def _own_folder(folder: Path) -> Path:
     return own
 
 
-def _path(folder: Path, ref: KernelRef) -> Path:
+def _path(folder: Path, ref: KernelRef) -> str:
     own = b"" if ref.module.startswith("kernels.") else _module_key(ref.module)
-    return folder / f"{hashlib.sha256(repr(ref).encode() + own).hexdigest()[:32]}.o"
+    return f"{folder}/{hashlib.sha256(repr(ref).encode() + own).hexdigest()[:32]}.o"
 
 
 class _Code(NamedTuple):
@@ -120,9 +120,10 @@ class _Code(NamedTuple):
     symbol: str = ""
 
 
-def _read_object(path: Path) -> _Code | None:
+def _read_object(path: str) -> _Code | None:
     try:
-        data = path.read_bytes()
+        with open(path, "rb", buffering=0) as file:
+            data = file.read()
     except OSError:
         return None
     head = len(_MAGIC)
@@ -136,11 +137,11 @@ def _read_object(path: Path) -> _Code | None:
     return _Code(elf.Flat(code, *layout)) if layout else _Code(None, code, symbol)
 
 
-def _write_object(path: Path, code: _Code) -> None:
+def _write_object(path: str, code: _Code) -> None:
     layout = () if code.flat is None else code.flat[1:]
     data = code.data if code.flat is None else code.flat.code
     body = json.dumps([code.symbol, *layout]).encode() + b"\n" + data
-    write_atomically(path, (_MAGIC, hashlib.sha256(body).digest(), body))
+    write_atomically(Path(path), (_MAGIC, hashlib.sha256(body).digest(), body))
 
 
 def _code_of(symbol: str, data: bytes) -> _Code:
@@ -205,7 +206,7 @@ def load_cached(refs: Iterable[KernelRef]) -> list[KernelRef]:
         return [ref for ref in new if ref not in found]
 
 
-def _load_or_make(path: Path | None, make: Callable[[], tuple[str, bytes]]) -> int:
+def _load_or_make(path: str | None, make: Callable[[], tuple[str, bytes]]) -> int:
     """Load the object of a file of the cache; make it, and the file, when there is none."""
     code = None if path is None else _read_object(path)
     if code is None:
@@ -328,7 +329,7 @@ def _method(size: int) -> _Method:
     text = _BUILTIN.format(size=size, offset=data_pointer_offset())
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
     folder = _kernel_folder()
-    path = None if folder is None else folder / f"{name}.o"
+    path = None if folder is None else f"{folder}/{name}.o"
     address = _load_or_make(path, lambda: ("builtin", _compile_text(text)))
     meth_noargs = 4
     return _Method(b"run", address, meth_noargs, None)

@@ -90,21 +90,26 @@ def load(kernels: Sequence[Flat]) -> tuple[mmap.mmap, list[int]]:
         end += -(-len(kernel.code) // _ALIGN) * _ALIGN
     memory = mmap.mmap(-1, max(end, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    places, addresses = [], []
     for start, kernel in zip(starts, kernels, strict=True):
         memory[start : start + len(kernel.code)] = kernel.code
-        for place in kernel.inner:
-            _add(memory, start + place, base + start)
-        for place, name in kernel.outer:
-            _add(memory, start + place, _process_symbol(name))
+        places += [start + place for place in kernel.inner]
+        addresses += [base + start] * len(kernel.inner)
+        places += [start + place for place, _ in kernel.outer]
+        addresses += [_process_symbol(name) for _, name in kernel.outer]
+    _add(memory, places, addresses)
     sealed = mmap.PROT_READ | mmap.PROT_EXEC
     if _libc.mprotect(ctypes.c_void_p(base), ctypes.c_size_t(len(memory)), sealed):
         raise Unsupported("the system does not let memory be executed")
     return memory, [base + s + kernel.entry for s, kernel in zip(starts, kernels, strict=True)]
 
 
-def _add(memory: mmap.mmap, place: int, address: int) -> None:
-    held = int.from_bytes(memory[place : place + _WORD], "little", signed=True)
-    memory[place : place + _WORD] = ((held + address) % 2**64).to_bytes(_WORD, "little")
+def _add(memory: mmap.mmap, places: list[int], addresses: list[int]) -> None:
+    """Add addresses to the words at some places, which may lie anywhere."""
+    found = np.array(places, np.int64)[:, None] + np.arange(_WORD)
+    code = np.frombuffer(memory, np.uint8)
+    words = code[found].view("<u8")[:, 0] + np.array(addresses, "<u8")
+    code[found] = words[:, None].view(np.uint8)
 
 
 def _process_symbol(name: str) -> int:

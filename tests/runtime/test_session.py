@@ -5,6 +5,7 @@ import signal
 import stat
 import threading
 import time
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -238,12 +239,12 @@ def test_a_cache_others_can_write_is_not_used(tmp_path, monkeypatch):
 def test_a_damaged_kernel_is_compiled_again(tmp_path, monkeypatch):
     monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
     ref = compiler.KernelRef("kernels.cpu.words", "store_words")
-    path = compiler._path(compiler._kernel_folder(), ref)
+    path = Path(compiler._path(compiler._kernel_folder(), ref))
     _, code = numba_compiler.compile_object(ref)
     path.parent.mkdir(parents=True)
     for damaged in (b"", b"sardonyx-object-1\n", compiler._MAGIC + bytes(32) + code):
         path.write_bytes(damaged)
-        assert compiler._read_object(path) is None
+        assert compiler._read_object(str(path)) is None
     monkeypatch.setattr(compiler, "_addresses", {})
     assert compiler.kernel_address(ref) > 0
-    assert compiler._read_object(path) is not None
+    assert compiler._read_object(str(path)) is not None
