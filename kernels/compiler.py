@@ -199,11 +199,18 @@ def load_cached(refs: Iterable[KernelRef]) -> list[KernelRef]:
     with _lock:
         new = [ref for ref in dict.fromkeys(refs) if ref not in _addresses]
         folder = _kernel_folder() if new else None
-        read = {} if folder is None else {ref: _read_object(_path(folder, ref)) for ref in new}
-        found = {ref: code for ref, code in read.items() if code is not None}
-        if found:
-            _addresses.update(zip(found, _loader().load(list(found.values())), strict=True))
-        return [ref for ref in new if ref not in found]
+        if folder is None:
+            return new
+        codes = [_read_object(_path(folder, ref)) for ref in new]
+        found = [code for code in codes if code is not None]
+        addresses = iter(_loader().load(found) if found else [])
+        missing = []
+        for ref, code in zip(new, codes, strict=True):
+            if code is None:
+                missing.append(ref)
+            else:
+                _addresses[ref] = next(addresses)
+        return missing
 
 
 def _load_or_make(path: str | None, make: Callable[[], tuple[str, bytes]]) -> int:

@@ -110,17 +110,16 @@ def state_of(paths: Iterable[str | os.PathLike[str]]) -> str | None:
         None when a file changed within the last seconds, or is not there: a second change might
         show the same times.
     """
-    lines = [_boot()]
-    newest = 0
+    states: list[tuple[int, ...]] = []
     for path in paths:
         try:
             info = os.stat(path)
         except OSError:
             return None
-        newest = max(newest, info.st_ctime_ns, info.st_mtime_ns)
-        times = f"{info.st_mtime_ns} {info.st_ctime_ns}"
-        lines.append(f"{info.st_dev} {info.st_ino} {info.st_size} {times}")
-    return "\n".join(lines) if newest < time.time_ns() - _SETTLED_NS else None
+        times = info.st_mtime_ns, info.st_ctime_ns
+        states.append((*times, info.st_dev, info.st_ino, info.st_size))
+    newest = max((max(state[:2]) for state in states), default=0)
+    return f"{_boot()} {states}" if newest < time.time_ns() - _SETTLED_NS else None
 
 
 @functools.cache
