@@ -136,7 +136,8 @@ def _runner(keras: Any, model: Any, names: list[str]) -> Run:
 
 def _through_export(keras: Any, source: Any, what: str) -> ir.Model:
     if keras.backend.backend() == "jax":
-        require("jax2onnx", "keras")
+        for package in ("flax", "jax2onnx"):  # Keras exports through them
+            require(package, "jax")
     with conversion("Keras", what), tempfile.TemporaryDirectory() as folder:
         inputs = source.inputs
         source(inputs if len(inputs) > 1 else inputs[0])  # what was never called is not exported
