@@ -38,7 +38,7 @@ class LabelServer(ThreadingHTTPServer):
     session : Session
         From images, the first axis being the batch, to probabilities of shape (batch, classes).
     labels : sequence of str
-        What the classes are called; their numbers when empty.
+        What the classes are called; when empty what the model says, or else their numbers.
     port : int
         0 for one that is free.
 
@@ -53,7 +53,8 @@ class LabelServer(ThreadingHTTPServer):
         classes = (outputs[0].shape or [None])[-1]
         if len(inputs) != 1 or len(outputs) != 1 or not isinstance(classes, int):
             raise InvalidArgument(f"the model does not classify: {inputs} to {outputs}")
-        self.labels = list(labels) or [str(number) for number in range(classes)]
+        stated = json.loads(session.get_modelmeta().custom_metadata_map.get("labels", "[]"))
+        self.labels = list(labels) or stated or [str(number) for number in range(classes)]
         if len(self.labels) != classes:
             raise InvalidArgument(f"{len(self.labels)} labels, but the model has {classes} classes")
         self.session, self.shape = session, text.shape((inputs[0].shape or [])[1:])

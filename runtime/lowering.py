@@ -27,7 +27,7 @@ from .graph import Graph, Info, Node, OnHost
 from .ops import OPERATORS
 from .ops.movement import emit_copy
 from .placement import find_places
-from .ports import add_ports, input_tensor
+from .ports import add_ports, input_tensor, model_metadata
 from .program import ARENA, HOST, INPUT, OUTPUT, Program
 from .shape_inference import infer_shapes
 from .strips import find_chains, join
@@ -62,7 +62,9 @@ def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
     InvalidModel, UnsupportedModel
         Naming the node.
     """
-    return Lowering(infer_shapes(model), {"precision": "fp32", **(options or {})}).lower()
+    program = Lowering(infer_shapes(model), {"precision": "fp32", **(options or {})}).lower()
+    program.metadata["model"] = model_metadata(model)
+    return program
 
 
 class Lowering:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
@@ -53,3 +53,16 @@ def _kind(value: ir.Value, info: Info) -> str:
     if value.dtype == ir.DataType.STRING and isinstance(value.type, ir.TensorType):
         return "string"
     return "object" if info.dtype == "object" else "tensor"
+
+
+def model_metadata(model: ir.Model) -> dict[str, Any]:
+    """Collect what a model says of itself, under the names that onnxruntime uses."""
+    return {
+        "producer_name": model.producer_name or "",
+        "graph_name": model.graph.name or "",
+        "domain": model.domain or "",
+        "description": model.doc_string or "",
+        "graph_description": model.graph.doc_string or "",
+        "version": model.model_version or 0,
+        "custom_metadata_map": dict(model.metadata_props),
+    }

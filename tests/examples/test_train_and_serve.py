@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 
 import numpy as np
@@ -35,6 +36,8 @@ def test_a_network_is_as_accurate_when_it_is_served(framework, example, tmp_path
     assert "450 images to test on" in shown and f"{100 * outcome.trained:.1f} %" in shown
 
     session = sardonyx.Session(outcome.artifact)
+    labels = session.get_modelmeta().custom_metadata_map["labels"]
+    assert json.loads(labels) == [str(digit) for digit in range(10)]
     image = np.zeros(session.get_inputs()[0].shape[1:], np.float32)
     server = example("label_server")
     with server.serving(session) as port:

@@ -1,4 +1,5 @@
 import _thread
+import dataclasses
 import os
 import pickle
 import signal
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import sardonyx
 from onnx import helper as oh
@@ -55,6 +57,26 @@ def test_shapes_may_change_from_run_to_run(model, threads):
     for n, h, w in [(1, 16, 12), (3, 5, 40), (1, 1, 1), (2, 33, 7), (1, 16, 12)]:
         x = images(n, h, w)
         np.testing.assert_allclose(session(x), expected(model, x), rtol=1e-4, atol=1e-5)
+
+
+def test_metadata_as_in_onnxruntime(tmp_path):
+    node = onnx.helper.make_node("Relu", ["x"], ["y"])
+    info = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [2]) for n in "xy"]
+    graph = onnx.helper.make_graph([node], "small", [info[0]], [info[1]], doc_string="one node")
+    opsets = [onnx.helper.make_opsetid("", 20)]
+    made = onnx.helper.make_model(
+        graph, producer_name="me", domain="here", model_version=3, doc_string="what", ir_version=10,
+        opset_imports=opsets,
+    )  # fmt: skip
+    onnx.helper.set_model_props(made, {"labels": '["a", "b"]', "author": "Ä"})
+    path = tmp_path / "m.onnx"
+    onnx.save(made, path)
+    wanted = onnxruntime.InferenceSession(path).get_modelmeta()
+    session = sardonyx.Session(path)
+    session.save(tmp_path / "m.sdx")
+    for found in (session.get_modelmeta(), sardonyx.Session(tmp_path / "m.sdx").get_modelmeta()):
+        for name in dataclasses.asdict(found):
+            assert getattr(found, name) == getattr(wanted, name), name
 
 
 def test_interface_is_onnxruntimes(model):
