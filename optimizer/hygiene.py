@@ -104,6 +104,7 @@ def _reaches(end: int, axis: int, x: ir.Value) -> bool:
         return end >= size
     # Some exporters mean 1e9: with the other axes, that would be more than can be addressed.
     rest = math.prod(each for each in sizes if isinstance(each, int))
+    rest *= end ** (sizes.count(size) - 1) if size is not None else 1
     known = x.dtype is not None and x.dtype != ir.DataType.STRING
     return known and end * rest * x.dtype.itemsize >= 2**48  # type: ignore[union-attr]
 

@@ -79,6 +79,39 @@ def _merge_reshapes(graph: ir.Graph, node: ir.Node) -> bool:
     return _put(node, ir.node("Reshape", [first.inputs[0], shape], name=node.name))
 
 
+def _transpose_in_place(graph: ir.Graph, node: ir.Node) -> bool:
+    """A Reshape back of a Transpose of a Reshape that only made one of the first axes.
+
+    PyTorch's exporter writes the transpose of the last two axes so.
+    """
+    transpose = _before(node, frozenset(["Transpose"]))
+    first = None if transpose is None else _before(transpose, frozenset(["Reshape"]))
+    order = None if transpose is None else _permutation(transpose)
+    if first is None or not order or order[0] != 0:
+        return False
+    x, count = first.inputs[0], len(order) - 1
+    shapes = [None if v is None else dims(v) for v in (x, first.outputs[0], node.outputs[0])]
+    if x is None or any(shape is None or None in shape[-count:] for shape in shapes):
+        return False
+    before, merged, after = (shape or [] for shape in shapes)
+    lead, own = after[:-count], before[:-count]
+    turned = [merged[axis] for axis in order[1:]]
+    if not own or before[-count:] != merged[1:] or after != [*lead, *turned] or None in lead:
+        return False
+    if lead != own:
+        if not all(isinstance(size, int) for size in (*own, *after)):
+            return False
+        target = new_constant(
+            graph, np.array([*lead, *merged[1:]], np.int64), f"{node.outputs[0].name}.shape"
+        )
+        apart = ir.node("Reshape", [x, target], name=f"{node.name}.apart")
+        x = apart.outputs[0]
+        x.shape, x.type = ir.Shape([*lead, *merged[1:]]), node.outputs[0].type
+        insert(node, [apart])
+    perm = [*range(len(lead)), *(axis + len(lead) - 1 for axis in order[1:])]
+    return _put(node, ir.node("Transpose", [x], {"perm": perm}, name=node.name))
+
+
 def _merge_axes(graph: ir.Graph, node: ir.Node) -> bool:
     """Squeeze and Unsqueeze, where several sizes are known at run time only."""
     first = _before(node, frozenset(["Squeeze", "Unsqueeze"]))
@@ -110,6 +143,7 @@ def _axes(node: ir.Node) -> list[int] | None:
 
 def _merge_shapes(graph: ir.Graph, node: ir.Node) -> bool:
     merged = node.op_type in ("Squeeze", "Unsqueeze") and _merge_axes(graph, node)
+    merged |= node.op_type == "Reshape" and _transpose_in_place(graph, node)
     return merged or _merge_reshapes(graph, node)
 
 

@@ -1,15 +1,18 @@
-"""Shape computations: what Shape, Gather, Concat and the like make of known sizes."""
+"""Shape computations: what Shape, Gather, Concat and the like make of known sizes.
+
+Numbers become constants, and what is the same sizes again the value that was there first.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
-from .symbols import Size, learn
-from .values import attribute, constant, dims, integers, new_constant, replace
+from .symbols import WITH_TARGET, Size, learn
+from .values import attribute, constant, dims, insert, integers, new_constant, replace
 
 if TYPE_CHECKING:
     from .pipeline import Report
@@ -32,7 +35,7 @@ def _of(value: ir.Value | None, known: _Known) -> np.ndarray | None:
     if value in known:
         return known[value]
     array = constant(value) if value.shape is not None and len(value.shape) <= 1 else None
-    if array is None or array.dtype.kind not in "iu" or array.size > _LIMIT:
+    if array is None or array.dtype.kind not in "iub" or array.size > _LIMIT:
         return None
     return _array([int(item) for item in array.reshape(-1)], array.shape)
 
@@ -87,6 +90,31 @@ def _cast(node: ir.Node, known: _Known) -> np.ndarray | None:
     return _of(node.inputs[0], known)
 
 
+def _is_same(a: Size, b: Size) -> bool | None:
+    """Compare two sizes, of which none that has a name is negative."""
+    if a is None or b is None:
+        return None
+    negative = any(isinstance(size, int) and size < 0 for size in (a, b))
+    return a == b if a == b or negative or type(a) is type(b) is int else None
+
+
+def _equal(node: ir.Node, known: _Known) -> np.ndarray | None:
+    a, b = (_of(value, known) for value in node.inputs)
+    if a is None or b is None:
+        return None
+    table = np.broadcast(a, b)
+    return _array([_is_same(x, y) for x, y in table], table.shape)
+
+
+def _where(node: ir.Node, known: _Known) -> np.ndarray | None:
+    condition, *options = (_of(value, known) for value in node.inputs)
+    if condition is None or any(option is None for option in options):
+        return None
+    table = np.broadcast(condition, *options)  # type: ignore[arg-type]
+    items = [None if c is None else (a if c else b) for c, a, b in table]
+    return _array(items, table.shape)
+
+
 _FOLLOW: dict[str, Callable[[ir.Node, _Known], np.ndarray | None]] = {
     "Shape": _shape,
     "Gather": _gather,
@@ -95,6 +123,8 @@ _FOLLOW: dict[str, Callable[[ir.Node, _Known], np.ndarray | None]] = {
     "Unsqueeze": _unsqueeze,
     "Squeeze": _squeeze,
     "Cast": _cast,
+    "Equal": _equal,
+    "Where": _where,
 }
 _ARITHMETIC: dict[str, Callable[[int, int], int]] = {
     "Add": lambda a, b: a + b,
@@ -124,15 +154,19 @@ def fold_shapes(model: ir.Model, report: Report) -> int:
 
 def _fold_graph(model: ir.Model, graph: ir.Graph) -> int:
     known: _Known = {}
+    first: dict[Hashable, ir.Value] = {}
     count = 0
     for node in list(graph):
         if node.domain or len(node.outputs) != 1:
             continue
-        if node.op_type in ("Reshape", "Expand") and len(node.inputs) == 2:
+        if node.op_type in WITH_TARGET and len(node.inputs) > 1:
             count += _fold_target(graph, node, known)
             learn(model, node, _of(node.inputs[1], known))
             continue
         learn(model, node, None)
+        if node.op_type == "Shape" and _measure_inputs(model, graph, node):
+            count += 1
+            continue
         follow = _FOLLOW.get(node.op_type)
         if node.op_type in _ARITHMETIC and len(node.inputs) == 2:
             follow = _arithmetic
@@ -143,18 +177,55 @@ def _fold_graph(model: ir.Model, graph: ir.Graph) -> int:
         known[output] = found
         if output.dtype is None or output.is_graph_output():
             continue
-        if all(isinstance(item, int) for item in found.reshape(-1)):
+        items = tuple(found.reshape(-1))
+        if all(isinstance(item, int) for item in items):
             array = found.astype(np.int64).astype(output.dtype.numpy())
             count += replace(node, new_constant(graph, array, f"{output.name}.folded"))
+        elif None not in items:  # computed once
+            same = first.setdefault((output.dtype, found.shape, items), output)
+            count += same is not output and replace(node, same)
     return count
+
+
+def _measure_inputs(model: ir.Model, graph: ir.Graph, node: ir.Node) -> bool:
+    """Read sizes off the model's inputs, so that nothing else keeps a value that is computed."""
+    x, sizes = node.inputs[0], _shape(node, {})
+    if x is None or x.producer() is None or len(x.uses()) < 2 or sizes is None:
+        return False
+    if graph is not model.graph or model.opset_imports.get("", 1) < 15:
+        return False  # Shape gives a part of the sizes since opset 15
+    places = {
+        size: (value, axis)
+        for value in model.graph.inputs
+        for axis, size in enumerate(dims(value) or [])
+        if isinstance(size, str)
+    }
+    if node.outputs[0].is_graph_output() or not sizes.size:
+        return False
+    if not all(isinstance(size, int) or size in places for size in sizes):
+        return False
+    parts: list[ir.Value] = []
+    nodes: list[ir.Node] = []
+    for size in sizes:
+        if isinstance(size, int):
+            parts.append(new_constant(graph, np.array([size], np.int64), f"{x.name}.size"))
+            continue
+        value, axis = places[size]
+        read = ir.node("Shape", [value], {"start": axis, "end": axis + 1}, name=f"{node.name}.size")
+        parts.append(read.outputs[0])
+        nodes.append(read)
+    nodes.append(ir.node("Concat", parts, {"axis": 0}, name=node.name))
+    for made in nodes:
+        made.outputs[0].type = node.outputs[0].type
+        made.outputs[0].shape = ir.Shape([1])
+    nodes[-1].outputs[0].shape = node.outputs[0].shape
+    insert(node, nodes)
+    return replace(node, nodes[-1].outputs[0])
 
 
 def _fold_target(graph: ir.Graph, node: ir.Node, known: _Known) -> bool:
     """Make the target of a Reshape constant, with 0 and -1 for what is only known by name."""
-    x, target = node.inputs
-    sizes_known = integers(target)
-    if sizes_known is not None and node.op_type == "Reshape" and min(sizes_known, default=1) > 0:
-        node.outputs[0].shape = ir.Shape(sizes_known)
+    x, target = node.inputs[:2]
     found = None if target is None else known.get(target)
     if x is None or found is None or node.op_type != "Reshape" or attribute(node, "allowzero", 0):
         return False

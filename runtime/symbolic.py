@@ -166,14 +166,29 @@ def minimum(a: Dim, b: Dim) -> Dim:
     """Return the smaller of two dimensions."""
     if isinstance(a, int) and isinstance(b, int):
         return min(a, b)
-    return a if a == b else _atom("min", *sorted((a, b), key=repr))
+    return _absorbed("max", a, b) or _atom("min", *sorted((a, b), key=repr))
 
 
 def maximum(a: Dim, b: Dim) -> Dim:
     """Return the larger of two dimensions."""
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
-    return a if a == b else _atom("max", *sorted((a, b), key=repr))
+    return _absorbed("min", a, b) or _atom("max", *sorted((a, b), key=repr))
+
+
+def _absorbed(other: str, a: Dim, b: Dim) -> Expr | None:
+    """``a`` of ``max(a, a)`` or ``max(a, min(a, c))``, and the same the other way around."""
+    for one, two in ((a, b), (b, a)):
+        if isinstance(one, Expr) and (one == two or one in _operands(other, two)):
+            return one
+    return None
+
+
+def _operands(kind: str, value: Dim) -> tuple[Dim, ...]:
+    """Operands of a value that is one operation of a kind, else none."""
+    atom = value.terms[0][0] if isinstance(value, Expr) and len(value.terms) == 1 else ()
+    only = len(atom) == 1 and value.terms[0][1] == 1 and atom[0][0] == kind  # type: ignore[union-attr]
+    return atom[0][1:] if only else ()
 
 
 def ceil_divide(a: Dim, b: Dim) -> Dim:

@@ -21,6 +21,38 @@ def test_transposes_compose_and_cancel(graph, optimized):
     assert optimized(graph(nodes, X))[0] == ["Transpose", "Relu"]
 
 
+SIZES = [
+    ("Shape", "x", "sizes"),
+    ("Slice", "sizes zero two", "lead"),
+    ("Concat", "lead tail", "back", {"axis": 0}),
+]
+TURNED = [("Reshape", "x merged", "r"), ("Transpose", "r", "t", {"perm": [0, 2, 1]})]
+
+
+@pytest.mark.parametrize(
+    ("merged", "tail", "left"),
+    [
+        ((-1, 4, 6), (6, 4), ["Transpose"]),
+        ((-1, 6, 4), (4, 6), ["Reshape", "Transpose", "Shape"]),
+        ((-1, 4, 6), (4, 6), ["Reshape", "Transpose", "Shape"]),
+    ],
+)
+def test_a_transpose_while_the_first_axes_are_one(graph, optimized, merged, tail, left):
+    nodes = [*SIZES, *TURNED, ("Reshape", "t back", "y")]
+    shapes = {"zero": ints(0), "two": ints(2), "merged": ints(*merged), "tail": ints(*tail)}
+    assert set(left) <= set(optimized(graph(nodes, {"x": ("n", "m", 4, 6)}, **shapes))[0])
+    assert (len(left) == 1) == (
+        "Shape" not in optimized(graph(nodes, {"x": ("n", "m", 4, 6)}, **shapes))[0]
+    )
+
+
+def test_a_transpose_while_other_first_axes_are_one(graph, optimized):
+    nodes = [*TURNED, ("Reshape", "t back", "y")]
+    shapes = {"merged": ints(12, 4, 6), "back": ints(6, 2, 6, 4)}
+    model = graph(nodes, {"x": (2, 2, 3, 4, 6)}, **shapes)
+    assert optimized(model)[0] == ["Reshape", "Transpose"]
+
+
 def test_of_two_reshapes_one_is_left(graph, optimized):
     nodes = [("Reshape", "x a", "r"), ("Reshape", "r b", "y")]
     assert optimized(graph(nodes, X, a=ints(0, 12, 6), b=ints(-1, 8, 9)))[0] == ["Reshape"]

@@ -89,6 +89,76 @@ def test_slices_that_reach_every_end_go(graph, optimized, end):
     assert left == (["Relu", "Exp"] if end > 10**9 else ["Relu", "Slice", "Exp"])
 
 
+def known_sizes(graph, nodes, inputs, **weights):
+    """Sizes of the output, None for those without a name of the inputs'."""
+    done = optimize(graph(nodes, inputs, **weights))
+    names = {size for shape in inputs.values() for size in shape}
+    found = dims(done.graph.outputs[0])
+    return [size if isinstance(size, int) or size in names else None for size in found]
+
+
+SHAPE = [("Shape", "x", "shape"), ("Gather", "shape i", "n")]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "weights", "expected"),
+    [
+        ([*SHAPE, ("Range", "zero n step", "y")], {"step": np.int64(1)}, ["n"]),
+        ([*SHAPE, ("Range", "zero n step", "y")], {"step": np.int64(2)}, [None]),
+        ([("Slice", "x start end axis", "y")], {"axis": ints(1)}, ["n", None, 4]),
+        ([("Slice", "x start end axis", "y")], {"axis": ints(-1)}, ["n", "m", 2]),
+        ([("Reshape", "x target", "y")], {"target": ints(0, 0, -1, 2)}, ["n", "m", 2, 2]),
+        ([("Reshape", "x target", "y")], {"target": ints(0, 0, 1, -1)}, ["n", "m", 1, 4]),
+        ([("Reshape", "x target", "y")], {"target": ints(0, -1, 3)}, ["n", None, 3]),
+        (
+            [("Reshape", "x target", "r"), ("Transpose", "z", "t"), ("MatMul", "r t", "y")],
+            {"target": ints(0, 0, 2, 2)},
+            ["n", "m", 2, "k"],
+        ),
+        (
+            [("IsNaN", "x", "a"), ("Unsqueeze", "a zero1", "b"), ("Or", "a b", "y")],
+            {},
+            [1, "n", "m", 4],
+        ),
+    ],
+)  # fmt: skip
+def test_sizes_of_results(graph, nodes, weights, expected):
+    every = {"i": np.int64(0), "zero": np.int64(0), "zero1": ints(0), "start": ints(1)}
+    every |= {"end": ints(3), **weights}
+    read = {name for node in nodes for name in node[1].split()}
+    used = {name: array for name, array in every.items() if name in read}
+    inputs = {"x": ("n", "m", 4)} | ({"z": ("k", 2)} if "z" in read else {})
+    assert known_sizes(graph, nodes, inputs, **used) == expected
+
+
+def test_an_expand_as_torchscript_writes_it(graph, optimized):
+    """Sizes of -1 are replaced by 1: no size is -1."""
+    nodes = [
+        ("Shape", "z", "shape"),
+        ("Concat", "shape minus", "wanted", {"axis": 0}),
+        ("Equal", "wanted minuses", "open"),
+        ("Where", "open ones wanted", "target"),
+        ("Expand", "x target", "e"),
+        ("Add", "e z3", "y"),
+    ]
+    weights = {"minus": ints(-1), "minuses": ints(-1, -1, -1), "ones": ints(1, 1, 1)}
+    inputs = {"x": ("n", "m", 1), "z": ("n", "m"), "z3": ("n", "m", 1)}
+    assert optimized(graph(nodes, inputs, **weights), n=3, m=4)[0] == ["Add"]
+
+
+def test_the_same_sizes_are_computed_once(graph, optimized):
+    nodes = [
+        ("Exp", "x", "a"),
+        ("Shape", "x", "s"),
+        ("Shape", "a", "t"),
+        ("Expand", "one s", "e"),
+        ("Expand", "one t", "f"),
+        ("Concat", "e f a", "y", {"axis": 0}),
+    ]
+    left, _ = optimized(graph(nodes, {"x": ("n", "m")}, one=np.float32(1)))
+    assert left.count("Shape") == left.count("Expand") == 1
+
+
 def test_softmax_as_jax_has_it(graph, optimized):
     nodes = [
         ("ReduceMax", "x a", "m", {"keepdims": 0}),

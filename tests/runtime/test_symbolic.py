@@ -26,6 +26,13 @@ def test_equal_expressions_have_one_normal_form():
     assert H - H == 0
 
 
+def test_a_limit_of_a_dimension_is_no_larger_than_the_dimension():
+    assert maximum(H, minimum(H, 512)) == H == maximum(minimum(512, H), H)
+    assert minimum(H + 1, maximum(H + 1, W)) == H + 1
+    assert maximum(H, minimum(W, 512)) not in (H, W)
+    assert maximum(H, 2 * minimum(H, 3)) != H
+
+
 @pytest.mark.parametrize(
     "expression",
     [
