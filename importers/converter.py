@@ -138,3 +138,16 @@ def quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def whole_einsum() -> Iterator[None]:
+    """Keep tf2onnx from writing an Einsum out: what it makes is hard to see through."""
+    from tf2onnx import optimizer
+
+    passes = optimizer._get_optimizers()
+    taken = {name: passes.pop(name) for name in ("einsum_optimizer",) if name in passes}
+    try:
+        yield
+    finally:
+        passes.update(taken)

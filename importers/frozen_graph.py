@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import ImportFailed, InvalidArgument, InvalidModel
-from .converter import OPSET, finish, quiet
+from .converter import OPSET, finish, quiet, whole_einsum
 from .frameworks import conversion, require
 from .notes import Notes, Run
 from .tensorflow_operators import HANDLERS
@@ -83,7 +83,7 @@ def convert_graph(
     """Convert a GraphDef without variables: inputs and outputs are names by tensors."""
     from tf2onnx import convert
 
-    with conversion("TensorFlow", what), quiet():
+    with conversion("TensorFlow", what), quiet(), whole_einsum():
         proto, _ = convert.from_graph_def(
             frozen,
             input_names=list(inputs),

@@ -1,4 +1,4 @@
-"""Operators of TensorFlow that tf2onnx does not know, written in ONNX's.
+"""Operators of TensorFlow that tf2onnx does not know, or writes badly, in ONNX's.
 
 Each handler gets tf2onnx's graph and the node, which it replaces; see tf2onnx's custom operators.
 """
@@ -48,7 +48,19 @@ def _bucketize(graph: Any, node: Any, name: str, args: Any) -> None:
     _replace(graph, node, "ReduceSum", [counts.output[0], axis], keepdims=0)
 
 
+def _select(graph: Any, node: Any, name: str, args: Any) -> None:
+    """Choose floats by Where: sums of products, as tf2onnx has them, make NaN of infinities."""
+    from onnx import TensorProto
+    from tf2onnx.onnx_opset.controlflow import Select
+
+    if graph.get_dtype(node.output[0]) in (TensorProto.FLOAT, TensorProto.DOUBLE):
+        _replace(graph, node, "Where", list(node.input))
+    else:
+        Select.version_9(graph, node)
+
+
 HANDLERS: dict[str, tuple[Callable[..., None], list[Any]]] = {
     "Bucketize": (_bucketize, []),
     "Erfc": (_erfc, []),
+    "SelectV2": (_select, []),
 }

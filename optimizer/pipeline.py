@@ -16,7 +16,9 @@ from .fold import fold_constants
 from .fusions.activations import fuse_activations
 from .fusions.affine import fold_affine
 from .fusions.arithmetic import fold_arithmetic
+from .fusions.attention import fuse_attention
 from .fusions.batchnorm import fold_batch_normalization
+from .fusions.einsum import fuse_einsum
 from .fusions.gemm import fuse_gemm
 from .fusions.normalization import fuse_normalization
 from .fusions.padding import fold_pads
@@ -52,9 +54,11 @@ _ALL: dict[str, Pass] = {
     "fuse_recurrent": fuse_recurrent,
     "simplify_sequences": simplify_sequences,
     "fold_pads": fold_pads,
+    "fuse_einsum": fuse_einsum,
     "simplify_softmax": simplify_softmax,
     "fuse_normalization": fuse_normalization,
     "fuse_activations": fuse_activations,
+    "fuse_attention": fuse_attention,
     "cancel_transposes": cancel_transposes,
     "hoist_activations": hoist_activations,
     "fuse_gemm": fuse_gemm,

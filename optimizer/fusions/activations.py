@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ..rewrite import Match, apply_rules, either, op, rewrite
-from ..values import rank, scalar
+from ..rewrite import Match, apply_rules, either, fixed, op, rewrite
+from ..values import dims, rank, scalar
 
 _SIXTH = 1 / 6
 
@@ -101,6 +101,16 @@ def _where_not(m: Match) -> ir.Value:
     return m.op.Where(m.c, m.b, m.a)
 
 
+@rewrite(lambda one, m, a, b: op.Where(op.And(op.Expand(fixed(one), ...).named("all"), m), a, b))
+def _where_all(m: Match) -> ir.Value:
+    """A condition that Keras spreads over all elements, though Where broadcasts it anyway."""
+    sizes = dims(m.a)
+    m.require(bool(m.constant("one").all()), "not all of it is true")
+    same = sizes is not None and None not in sizes and sizes == dims(m.all)
+    m.require(same, "it is not known to have the shape of the result")
+    return m.op.Where(m.m, m.a, m.b)
+
+
 fuse_activations = apply_rules(
-    [_gelu, _gelu_tanh, _hard_swish, _hard_sigmoid, _swish, _relu_clip, _where_not]
+    [_gelu, _gelu_tanh, _hard_swish, _hard_sigmoid, _swish, _relu_clip, _where_not, _where_all]
 )

@@ -139,3 +139,34 @@ def test_operators_that_onnx_lacks_are_named():
 
     with pytest.raises(sardonyx.UnsupportedModel, match=r"function.*Betainc"):
         sardonyx.load(function)
+
+
+def test_choices_between_floats_keep_infinities():
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.float32, name="x")])
+    def function(x):
+        return tf.where(x > 0, x, tf.constant(-1.0))
+
+    x = np.float32([[1, -np.inf, np.inf, np.nan]])
+    check(sardonyx.load(function), {"output": function(x)}, x=x)
+
+
+def test_choices_between_integers(rng):
+    @tf.function(input_signature=[tf.TensorSpec([None, 4], tf.int32, name="x")])
+    def function(x):
+        return tf.where(x > 0, x, -x)
+
+    x = rng.integers(-9, 9, (3, 4)).astype(np.int32)
+    check(sardonyx.load(function), {"output": function(x)}, x=x)
+
+
+def test_einsum_stays_one_operator(rng):
+    weights = floats(rng, 4, 2, 3)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 5, 4], tf.float32, name="x")])
+    def function(x):
+        return tf.einsum("abc,cde->abde", x, weights)
+
+    model = sardonyx.load(function)
+    assert "Einsum" in [node.op_type for node in model.graph]
+    x = floats(rng, 3, 5, 4)
+    check(model, {"output": function(x)}, x=x)

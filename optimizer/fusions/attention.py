@@ -1,0 +1,231 @@
+"""Attention written out: product of queries and keys, softmax, product with the values.
+
+ONNX's Attention makes zeros of a row whose mask is -inf throughout, where a softmax alone makes
+NaN: a guard against those NaN goes, and where there was none, they are put back. (The guard that
+PyTorch exports also hides NaN among queries and keys, which Attention shows, as PyTorch does.)
+
+onnxruntime has limits besides:
+
+- A row of the mask that is nowhere above the lowest number makes zeros as well, where the softmax
+  makes equal shares. Such masks are raised by one step, which changes nothing else: either number
+  swallows every score that it is added to.
+- A mask has all its queries and keys; only batch and heads are broadcast.
+- The scale is positive; queries, keys and values are of one batch; nothing is empty.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from ..ranges import LOWEST, value_range
+from ..rewrite import Match, apply_rules, either, find, fixed, op, rewrite
+from ..values import attribute, constant, dims, rank, scalar
+
+_RAISED = np.nextafter(LOWEST, np.float32(0))
+# Scores replaced by this or less are masked: true ones are taken to be above it.
+_FAR_BELOW = -1e9
+
+_Sizes = list[int | str | None]
+
+
+def _written_out(
+    q: Any, keys: Any, v: Any, factor: Any, divisor: Any, mask: Any, kept: Any, dropped: Any,
+    fill: Any,
+) -> Any:  # fmt: skip
+    product = op.MatMul(q, keys)
+    scores = either(product * fixed(factor), product / fixed(divisor), product)
+    masked = either(
+        scores + mask,
+        op.Where(kept, scores, fixed(fill)),
+        op.Where(dropped, fixed(fill), scores),
+        scores,
+    )
+    softmax = op.Softmax(masked).named("softmax")
+    guarded = op.Where(op.IsNaN(softmax), 0.0, softmax).named("guarded")
+    return op.MatMul(either(guarded, softmax), v)
+
+
+@rewrite(_written_out)
+def _attention(m: Match) -> ir.Value:
+    m.require(m.opset >= 23, "Attention needs opset 23")
+    m.require(m.v.dtype == ir.DataType.FLOAT, "it is not float32")
+    m.require(_along_keys(m.softmax), "the softmax is not along the keys")
+    q, factor = _operand(m, m.q, False)
+    k, other = _operand(m, m.keys, True)
+    scale = factor * other * _number(m, "factor") / _number(m, "divisor")
+    m.require(0 < scale < math.inf, "the scale is not positive")
+    sizes = _batches(m, q, k, m.v)
+    mask = _mask(m, sizes)
+    fitted = [] if mask is None else [_fitted(m, mask, sizes, q, k)]
+    axes = np.arange(4 - len(sizes))
+    operands = [m.op.Unsqueeze(x, axes) if axes.size else x for x in (q, k, m.v)]
+    made: ir.Value = m.op.Attention(*operands, *fitted, scale=scale)
+    if axes.size:
+        made = m.op.Squeeze(made, axes)
+    if mask is None or "guarded" in m or not _may_mask_all(mask):
+        return made
+    return _with_nan(m, mask, made)
+
+
+# --- operands ---------------------------------------------------------------------------------
+
+
+def _along_keys(softmax: ir.Value) -> bool:
+    node = softmax.producer()
+    assert node is not None
+    return attribute(node, "axis", -1) in (-1, (rank(softmax) or 0) - 1)
+
+
+def _number(m: Match, name: str) -> float:
+    """Constant of a pattern; 1 where the pattern went without it."""
+    if name not in m:
+        return 1.0
+    number = scalar(getattr(m, name))
+    fits = number is not None and (rank(getattr(m, name)) or 0) <= (rank(m.v) or 0)
+    m.require(fits, "the scale is not one number")
+    return number or math.nan
+
+
+def _unscaled(x: ir.Value) -> tuple[ir.Value, float]:
+    """Operand before it was multiplied by a number, and the number; Paddle adds 0 to that."""
+    for found in find(lambda x: x + 0.0, x):
+        x = found["x"]
+    for pattern, sign in ((lambda x, c: x * fixed(c), 1), (lambda x, c: x / fixed(c), -1)):
+        for found in find(pattern, x):
+            number = scalar(found["c"])
+            if number and rank(found["x"]) == rank(x):
+                return found["x"], number**sign
+    return x, 1.0
+
+
+def _operand(m: Match, x: ir.Value, swapped: bool) -> tuple[ir.Value, float]:
+    """Queries or keys, which come with their last axes swapped, before they were scaled."""
+    x, factor = _unscaled(x)
+    node = x.producer()
+    if node is None or node.op_type != "Transpose" or "perm" not in node.attributes:
+        m.require(not swapped, "the keys are not transposed")
+        return x, factor
+    before = node.inputs[0]
+    assert before is not None
+    source, other = _unscaled(before)
+    if not swapped and source is before:
+        return x, factor
+    perm = list(node.attributes["perm"].as_ints())
+    if swapped:
+        perm[-2:] = perm[:-3:-1]
+    if perm == sorted(perm):
+        return source, factor * other
+    made = m.op.Transpose(source, perm=perm)
+    sizes = dims(source)
+    made.shape = None if sizes is None else ir.Shape([sizes[axis] for axis in perm])
+    return made, factor * other
+
+
+def _batches(m: Match, *operands: ir.Value) -> _Sizes:
+    """Sizes of the scores; all operands must have the same batch and heads, of any number each."""
+    q, k, v = (dims(x) or [] for x in operands)
+    m.require(2 <= len(q) <= 4, "the operands do not have two to four axes")
+    one_head = k[:-3] == q[:-3] and k[-3:-2] == [1]
+    same = None not in q[:-2] and k[:-2] == v[:-2] and (k[:-2] == q[:-2] or one_head)
+    m.require(same, "the operands are not known to have the same batch and heads")
+    m.require(0 not in (*q, *k, *v), "an operand is empty")
+    return [*q[:-1], k[-2]]
+
+
+# --- masks ------------------------------------------------------------------------------------
+
+
+def _mask(m: Match, sizes: _Sizes) -> ir.Value | None:
+    """What is added to scores of some sizes; no row is everywhere the lowest number."""
+    mask = m.mask if "mask" in m else _added(m) if "fill" in m else None
+    if mask is None:
+        return None
+    own = dims(mask)
+    m.require(own is not None and len(own) <= len(sizes), "the mask has more axes than the scores")
+    padded = [1] * (len(sizes) - len(own or [])) + (own or [])
+    fits = (s is not None and s in (1, t) for s, t in zip(padded[:-1], sizes[:-1], strict=True))
+    m.require(all(fits), "the mask is not known to fit the scores")
+    found = value_range(mask)
+    m.require(found is not None, "the mask may hold anything, even rows of -inf")
+    if found is not None and found.least <= LOWEST:
+        m.require(not found.infinite, "the mask may hold both -inf and the lowest number")
+        raised: ir.Value = m.op.Max(mask, _RAISED)
+        raised.shape = mask.shape
+        return raised
+    return mask
+
+
+def _added(m: Match) -> ir.Value:
+    """Make of a condition what can be added to scores, in place of replacing them."""
+    fill = scalar(m.fill)
+    m.require(fill is not None and fill <= _FAR_BELOW, "masked scores are not far below others")
+    masked, zero = np.float32(-np.inf if fill == -math.inf else _RAISED), np.float32(0)
+    if "kept" in m:
+        condition, made = m.kept, m.op.Where(m.kept, zero, masked)
+    else:
+        condition, made = m.dropped, m.op.Where(m.dropped, masked, zero)
+    made.shape = condition.shape
+    result: ir.Value = made
+    return result
+
+
+def _may_mask_all(mask: ir.Value) -> bool:
+    """Tell whether some row of a mask may be -inf throughout."""
+    array, found = constant(mask), value_range(mask)
+    if array is not None:
+        return bool(np.isneginf(np.atleast_1d(array)).all(-1).any())
+    return found is None or found.infinite
+
+
+def _fitted(m: Match, mask: ir.Value, sizes: _Sizes, q: ir.Value, k: ir.Value) -> ir.Value:
+    """Mask with all its queries and keys."""
+    if None not in sizes[-2:] and (dims(mask) or [])[-2:] == sizes[-2:]:
+        return mask
+    made: ir.Value = m.op.Expand(mask, _target(m, sizes, q, k))
+    return made
+
+
+def _target(m: Match, sizes: _Sizes, q: ir.Value, k: ir.Value) -> Any:
+    """Numbers of queries and keys."""
+    if all(isinstance(size, int) for size in sizes[-2:]):
+        return np.array(sizes[-2:], np.int64)
+    counts = [m.op.Shape(x, start=-2, end=-1) for x in (q, k)]
+    target = m.op.Concat(*counts, axis=0)
+    for value in (*counts, target):
+        value.type = ir.TensorType(ir.DataType.INT64)
+    return target
+
+
+def _with_nan(m: Match, mask: ir.Value, made: ir.Value) -> ir.Value:
+    """Put NaN in rows that are masked throughout."""
+    most = m.op.ReduceMax(mask, np.array([-1]), keepdims=1)
+    masked = m.op.Equal(most, np.float32(-np.inf))
+    masked.type = ir.TensorType(ir.DataType.BOOL)
+    result: ir.Value = m.op.Where(masked, np.float32(np.nan), made)
+    return result
+
+
+# --- heads that share keys and values ---------------------------------------------------------
+
+
+def _repeated(x: Any, name: str) -> Any:
+    apart = op.Unsqueeze(x, ...).named(f"{name}_apart")
+    return op.Reshape(op.Expand(apart, ...), ...).named(f"{name}_heads")
+
+
+@rewrite(lambda q, k, v: op.Attention(q, _repeated(k, "k"), _repeated(v, "v"), ...))
+def _shared_heads(m: Match) -> ir.Value:
+    for x, apart, repeated in ((m.k, m.k_apart, m.k_heads), (m.v, m.v_apart, m.v_heads)):
+        own, single, every = (dims(value) or [] for value in (x, apart, repeated))
+        m.require(len(own) == len(every) == 4 and None not in own, "a size is not known")
+        m.require(single == [*own[:2], 1, *own[2:]], "heads are not repeated one by one")
+        m.require(every == [own[0], every[1], *own[2:]], "more than heads are repeated")
+    made: ir.Value = m.op.Attention(m.q, m.k, m.v, *m.root.inputs[3:], **dict(m.root.attributes))
+    return made
+
+
+fuse_attention = apply_rules([_attention, _shared_heads])

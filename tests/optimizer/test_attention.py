@@ -1,0 +1,265 @@
+"""Attention written out in any of its forms becomes one operator; what computes more stays."""
+
+import math
+
+import numpy as np
+import pytest
+
+F = np.float32
+LOWEST = np.finfo(F).min
+B, H, S, T = 2, 3, 4, 6
+QUERIES, KEYS, VALUES = ("b", 3, "s", 8), ("b", 3, "t", 8), ("b", 3, "t", 5)
+INPUTS = {"q": QUERIES, "k": KEYS, "v": VALUES}
+TURN = ("Transpose", "k", "kt", {"perm": [0, 1, 3, 2]})
+SCORES = [TURN, ("MatMul", "q kt", "s")]
+ENDING = [("Softmax", "m", "p"), ("MatMul", "p v", "y")]
+GUARDED = [
+    ("Softmax", "m", "p"),
+    ("IsNaN", "p", "n"),
+    ("Where", "n zero p", "g"),
+    ("MatMul", "g v", "y"),
+]
+GUARD = {"zero": F(0)}
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape, F)
+
+
+def feeds(**more):
+    return {"q": normal(B, H, S, 8), "k": normal(B, H, T, 8), "v": normal(B, H, T, 5), **more}
+
+
+def holes(*shape):
+    """A mask of bools: something is masked everywhere, and the first row throughout."""
+    mask = np.random.default_rng(3).random(shape) < 0.6
+    mask[0, ..., 0 if shape[-2] > 1 else slice(None), :] = False
+    return mask
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [*SCORES, ("Mul", "s c", "m")],
+        [*SCORES, ("Mul", "c s", "m")],
+        [*SCORES, ("Div", "s d", "m")],
+        [("Mul", "q c", "a"), TURN, ("MatMul", "a kt", "m")],
+        [("Div", "q d", "a"), TURN, ("MatMul", "a kt", "m")],
+        [TURN, ("Mul", "kt c", "a"), ("MatMul", "q a", "m")],
+        [("Mul", "k c", "a"), ("Transpose", "a", "kt", TURN[3]), ("MatMul", "q kt", "m")],
+        [
+            ("Mul", "q r", "a"),
+            TURN,
+            ("Mul", "kt r", "b"),
+            ("MatMul", "a b", "m"),
+        ],
+    ],
+)
+def test_a_scale_anywhere_is_its_attribute(graph, optimized, nodes):
+    numbers = {"c": F(0.25), "d": F(4), "r": F([0.5])}
+    used = {
+        name: array for name, array in numbers.items() if any(name in n[1].split() for n in nodes)
+    }
+    assert optimized(graph([*nodes, *ENDING], INPUTS, **used), feeds=feeds())[0] == ["Attention"]
+
+
+def test_no_scale_is_one(graph, optimized):
+    model = graph([*SCORES[:1], ("MatMul", "q kt", "m"), *ENDING], INPUTS)
+    assert optimized(model, feeds=feeds())[0] == ["Attention"]
+
+
+@pytest.mark.parametrize("ending", [ENDING, GUARDED])
+@pytest.mark.parametrize("low", [LOWEST, F(-1e9), F(-np.inf)])
+@pytest.mark.parametrize("shape", [("b", 1, "s", "t"), ("b", 3, "s", "t"), ("s", "t")])
+def test_masks_of_bools_keep_their_meaning_where_all_is_masked(
+    graph, optimized, ending, low, shape
+):
+    """Equal shares for a low number, NaN for -inf; zeros for -inf where NaN are caught."""
+    nodes = [("Where", "keep zero low", "mask"), *SCORES, ("Add", "s mask", "m"), *ending]
+    inputs = {**INPUTS, "keep": (shape, np.bool_)}
+    model = graph(nodes, inputs, zero=F(0), low=low)
+    own = tuple({"b": B, "s": S, "t": T}.get(n, n) for n in shape)
+    keep = holes(*own) if len(own) == 4 else holes(1, *own)[0]
+    left, _ = optimized(model, feeds=feeds(keep=keep))
+    assert left.count("Attention") == 1 and "Softmax" not in left
+    assert ("Max" in left) == (low == LOWEST)
+    assert ("ReduceMax" in left) == (low == -np.inf and ending is ENDING)
+    assert "Expand" not in left
+
+
+@pytest.mark.parametrize("order", ["keep s low", "keep low s"])
+@pytest.mark.parametrize("low", [LOWEST, F(-1e9), F(-np.inf)])
+@pytest.mark.parametrize("ending", [ENDING, GUARDED])
+def test_scores_may_be_replaced_by_a_low_number(graph, optimized, order, low, ending):
+    nodes = [*SCORES, ("Where", order, "m"), *ending]
+    weights = {"low": low} | (GUARD if ending is GUARDED else {})
+    model = graph(nodes, {**INPUTS, "keep": (("b", 1, "s", "t"), np.bool_)}, **weights)
+    left, _ = optimized(model, feeds=feeds(keep=holes(B, 1, S, T)))
+    assert left.count("Attention") == 1 and "Softmax" not in left
+
+
+@pytest.mark.parametrize("shape", [("b", 1, 1, "t"), (1, "t"), ("t",), ("b", 3, 1, "t")])
+def test_a_mask_gets_its_axis_of_queries(graph, optimized, shape):
+    """As BERT has it: (1 - mask) * -10000, for the keys only."""
+    nodes = [
+        ("Cast", "mask", "f", {"to": 1}),
+        ("Sub", "one f", "r"),
+        ("Mul", "r low", "a"),
+        *SCORES,
+        ("Div", "s d", "scaled"),
+        ("Add", "scaled a", "m"),
+        *ENDING,
+    ]
+    model = graph(
+        nodes, {**INPUTS, "mask": (shape, np.int64)}, one=F(1), low=F(-10000), d=F(math.sqrt(8))
+    )
+    own = tuple({"b": B, "t": T}.get(n, n) for n in shape)
+    left, _ = optimized(model, feeds=feeds(mask=np.int64(normal(*own) > 0)))
+    assert left[-2:] == ["Expand", "Attention"]
+
+
+def test_a_number_for_a_mask(graph, optimized):
+    model = graph([*SCORES, ("Add", "s mask", "m"), *ENDING], INPUTS, mask=F(3))
+    assert optimized(model, feeds=feeds())[0][-2:] == ["Expand", "Attention"]
+
+
+def test_a_constant_mask_may_hold_infinities_if_every_query_has_a_key(graph, optimized):
+    shapes = {"q": (2, 3, 4, 8), "k": (2, 3, 4, 8), "v": (2, 3, 4, 5)}
+    for diagonal, left in ((1, ["Attention"]), (0, ["Attention", "Where"])):
+        mask = np.where(np.triu(np.ones((4, 4)), diagonal), F(-np.inf), F(0)).astype(F)
+        mask[0] = mask[0] if diagonal else -np.inf
+        model = graph([*SCORES, ("Add", "s mask", "m"), *ENDING], shapes, mask=mask)
+        found = optimized(model)[0]
+        assert found == left
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_without_batch_or_heads(graph, optimized, axes):
+    turn = ("Transpose", "k", "kt", {"perm": [0, 2, 1][:axes] if axes == 3 else [1, 0]})
+    nodes = [
+        turn,
+        ("MatMul", "q kt", "s"),
+        ("Where", "keep zero low", "mask"),
+        ("Add", "s mask", "m"),
+        *ENDING,
+    ]
+    lead = ("n",) * (axes - 2)
+    inputs = {"q": (*lead, "s", 8), "k": (*lead, "t", 8), "v": (*lead, "t", 5)}
+    model = graph(nodes, inputs | {"keep": ((*lead, "s", "t"), np.bool_)}, zero=F(0), low=F(-1e9))
+    left, _ = optimized(model, feeds={
+        "q": normal(*(3,) * (axes - 2), S, 8), "k": normal(*(3,) * (axes - 2), T, 8),
+        "v": normal(*(3,) * (axes - 2), T, 5), "keep": normal(*(3,) * (axes - 2), S, T) > 0,
+    })  # fmt: skip
+    assert left == ["Where", "Unsqueeze", "Unsqueeze", "Unsqueeze", "Attention", "Squeeze"]
+
+
+def test_keys_transposed_together_with_their_heads(graph, optimized):
+    """The transpose to heads and that of keys are one; it is taken apart."""
+    nodes = [
+        ("Transpose", "q", "qh", {"perm": [0, 2, 1, 3]}),
+        ("Transpose", "k", "kt", {"perm": [0, 2, 3, 1]}),
+        ("Transpose", "v", "vh", {"perm": [0, 2, 1, 3]}),
+        ("MatMul", "qh kt", "m"),
+        ("Softmax", "m", "p"),
+        ("MatMul", "p vh", "y"),
+    ]
+    inputs = {name: ("b", rows, 3, 8) for name, rows in (("q", "s"), ("k", "t"), ("v", "t"))}
+    left, _ = optimized(graph(nodes, inputs), s=4, t=5)
+    assert left == ["Transpose"] * 3 + ["Attention"]
+
+
+def test_one_head_of_keys_for_all_queries(graph, optimized):
+    model = graph([*SCORES[:1], ("MatMul", "q kt", "m"), *ENDING],
+                  {"q": QUERIES, "k": ("b", 1, "t", 8), "v": ("b", 1, "t", 5)})  # fmt: skip
+    given = {**feeds(), "k": normal(B, 1, T, 8), "v": normal(B, 1, T, 5)}
+    assert optimized(model, feeds=given)[0] == ["Attention"]
+
+
+def repeated(name):
+    return [
+        ("Unsqueeze", f"{name} two", f"{name}1"),
+        ("Expand", f"{name}1 five", f"{name}5"),
+        ("Reshape", f"{name}5 four", f"{name}r"),
+    ]
+
+
+def test_repeated_heads_are_shared(graph, optimized):
+    nodes = [
+        *repeated("k"),
+        *repeated("v"),
+        ("Transpose", "kr", "kt", TURN[3]),
+        ("MatMul", "q kt", "m"),
+        ("Softmax", "m", "p"),
+        ("MatMul", "p vr", "y"),
+    ]
+    inputs = {"q": (2, 6, 4, 8), "k": (2, 3, 5, 8), "v": (2, 3, 5, 8)}
+    sizes = {
+        "two": np.int64([2]),
+        "five": np.int64([2, 3, 2, 5, 8]),
+        "four": np.int64([2, 6, 5, 8]),
+    }
+    assert optimized(graph(nodes, inputs, **sizes))[0] == ["Attention"]
+    # In another order they are not the heads that Attention would take.
+    moved = {**sizes, "two": np.int64([1]), "five": np.int64([2, 2, 3, 5, 8])}
+    assert "Expand" in optimized(graph(nodes, inputs, **moved))[0]
+
+
+def plain(**changes):
+    """A model that would be fused, but for some changes."""
+    parts = {
+        "turn": TURN,
+        "product": ("MatMul", "q kt", "s"),
+        "scale": ("Mul", "s c", "c1"),
+        "mask": ("Add", "c1 mask", "m"),
+        "softmax": ("Softmax", "m", "p"),
+        "last": ("MatMul", "p v", "y"),
+    }
+    return [node for node in (parts | changes).values() if node is not None]
+
+
+MISSES = [
+    ({}, {"mask": ("b", 1, "s", "t")}, {}, "may hold anything"),
+    ({"softmax": ("Softmax", "m", "p", {"axis": 2})}, {}, {}, "not along the keys"),
+    ({"turn": ("Identity", "k", "kt")}, {"k": ("b", 3, 8, "t")}, {}, "not transposed"),
+    ({}, {"k": ("c", 3, "t", 8)}, {}, "same batch and heads"),
+    ({}, {"v": ("c", 3, "t", 5)}, {}, "same batch and heads"),
+    ({}, {}, {"c": F(-1)}, "not positive"),
+    ({}, {}, {"c": F(0)}, "not positive"),
+    ({}, {}, {"c": normal(3, 1, 1)}, "not one number"),
+    ({}, {}, {"mask": np.zeros((5, 1, 1, 1), F)}, "known to fit"),
+    ({}, {}, {"mask": F([LOWEST, -np.inf, 0, 0, 0, 0])}, "both -inf and the lowest"),
+    ({"mask": ("Where", "keep c1 low", "m")}, {"keep": (("s", "t"), np.bool_)}, {"low": F(-100)},
+     "not far below"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "inputs", "weights", "reason"), MISSES)
+def test_what_is_not_fused_says_why(graph, optimized, changes, inputs, weights, reason):
+    constants = {"c": F(0.5)} | ({} if inputs.keys() & {"mask", "keep"} else {"mask": F([0])})
+    nodes, given = plain(**changes), feeds()
+    if "keep" in inputs:
+        given["keep"] = normal(S, T) > 0
+    if "mask" in inputs:
+        given["mask"] = normal(B, 1, S, T)
+    if inputs.get("k", KEYS)[2] == 8:
+        given["k"] = given["k"].swapaxes(2, 3)
+    if weights.get("mask", F(0)).shape[:1] == (5,):
+        given = {name: array[:1] for name, array in given.items()}
+    left, report = optimized(graph(nodes, INPUTS | inputs, **constants | weights), feeds=given)
+    assert "Attention" not in left and "Softmax" in left
+    texts = [text for text in report.explanations if text.startswith("attention not fused")]
+    assert len(texts) == 1 and reason in texts[0]
+
+
+def test_probabilities_that_are_an_output_stay(graph, optimized):
+    model = graph([*SCORES[:1], ("MatMul", "q kt", "m"), *ENDING], INPUTS, "y p")
+    left, report = optimized(model, feeds=feeds())
+    assert "Attention" not in left
+    assert any("'p' is used elsewhere" in text for text in report.explanations)
+
+
+def test_an_older_opset_has_no_attention(graph, optimized):
+    model = graph([*SCORES[:1], ("MatMul", "q kt", "m"), *ENDING], INPUTS, opset=22)
+    left, report = optimized(model, feeds=feeds())
+    assert "Attention" not in left
+    assert any("needs opset 23" in text for text in report.explanations)

@@ -1,0 +1,62 @@
+"""Attention of Keras, through TensorFlow's Einsum: operators, and Keras' results."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import pytest
+import sardonyx
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+WHY = "Keras with TensorFlow is not installed: pip install sardonyx[keras]"
+pytest.importorskip("tensorflow", reason=WHY)
+pytest.importorskip("tf2onnx", reason=WHY)
+keras = pytest.importorskip("keras", reason=WHY)
+layers = keras.layers
+
+
+def words(mask_zero=False):
+    ids = keras.Input((None,), dtype="int32")
+    return ids, layers.Embedding(9, 16, mask_zero=mask_zero)(ids)
+
+
+def network(kind):
+    ids, x = words(mask_zero=kind == "padded")
+    heads = layers.MultiHeadAttention(4, 6, value_dim=5)
+    made = {
+        "plain": lambda: heads(x, x),
+        "padded": lambda: heads(x, x),
+        "causal": lambda: heads(x, x, use_causal_mask=True),
+        "block": lambda: layers.LayerNormalization()(x + heads(x, x)),
+        "shared": lambda: layers.GroupQueryAttention(6, 4, 2)(x, x),
+        "single": lambda: layers.Attention(use_scale=True)([x, x]),
+    }[kind]()
+    model = keras.Model(ids, made)
+    rng = np.random.default_rng(3)
+    model.set_weights([rng.uniform(-1, 1, w.shape) for w in model.get_weights()])  # biases, too
+    return model
+
+
+@pytest.mark.parametrize("kind", ["plain", "padded", "causal", "block", "shared", "single"])
+def test_attention_is_one_operator(rng, kind):
+    made = network(kind)
+    model = sardonyx.optimize(sardonyx.load(made))
+    left = [node.op_type for node in model.graph]
+    assert left.count("Attention") == 1
+    assert not {"Softmax", "Einsum"} & set(left)
+    session = sardonyx.Session(model)
+    for batch, length in ((2, 9), (3, 4)):
+        ids = rng.integers(0, 9, (batch, length)).astype(np.int32)
+        ids[0, length // 2 :] = 0
+        ids[1] = 0  # nothing but padding
+        wanted = keras.ops.convert_to_numpy(made(ids, training=False))
+        (found,) = session.run(None, {session.get_inputs()[0].name: ids})
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_projections_are_products_with_their_biases():
+    model = sardonyx.optimize(sardonyx.load(network("plain")))
+    for node in model.graph:
+        if node.op_type == "MatMul":
+            assert [use.node.op_type for use in node.outputs[0].uses()] == ["Add"]
