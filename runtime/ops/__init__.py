@@ -1,6 +1,7 @@
 """Shape rule and lowering of every operator that has a kernel, one family a file."""
 
 from . import (
+    attention,
     conv,
     conv_transpose,
     elementwise,
@@ -18,6 +19,7 @@ from .registry import OPERATORS
 
 __all__ = [
     "OPERATORS",
+    "attention",
     "conv",
     "conv_transpose",
     "elementwise",

@@ -145,6 +145,13 @@ def _lower_matmul(low: Lowering, node: Node, group: Group) -> None:
         emit_pointwise(low, Group(group.body))
 
 
+def emit_product(low: Lowering, node: Node, a: Tensor, b: Tensor, y: Tensor) -> None:
+    """Emit ``y = a @ b``, matrices of any strides, for a part of what a node computes."""
+    from ..fusion import Group
+
+    _emit(low, node, Group([node], node), a, b, y=y)
+
+
 def _last_two(b: np.ndarray | Tensor) -> np.ndarray | Tensor:
     if isinstance(b, np.ndarray):
         return b.reshape(b.shape[-2:])

@@ -69,11 +69,16 @@ def _lower_reduce(low: Lowering, node: Node) -> None:
 def emit_reduce(low: Lowering, node: Node, kind: str, axes: list[int]) -> None:
     """Emit the reduction of a node's first input over axes."""
     x = low.tensor(node.values[0])
-    rank = len(x.shape)
     y = low.output(node)
     if kind == "mean":
         count = product(x.shape[axis] for axis in axes)
         low.check_some(count, y.size, f"node {node.name!r} ({node.op_type}): means")
+    reduce_to(low, kind, x, y, axes)
+
+
+def reduce_to(low: Lowering, kind: str, x: Tensor, y: Tensor, axes: list[int]) -> None:
+    """Emit the reduction of a tensor over axes, which ``y`` has with size 1 or not at all."""
+    rank = len(x.shape)
     kept = [axis for axis in range(rank) if axis not in axes]
     # The result's strides over the axes of x that are kept.
     if len(y.shape) == rank:
@@ -134,15 +139,22 @@ def _lower_softmax(low: Lowering, node: Node) -> None:
         order4 = (0, *range(2, rank), 1) if dense else None
         y = low.output(node, order=order4)
         source, target = x, y
+    emit_softmax(low, source, target, axis, logarithm)
+
+
+def emit_softmax(
+    low: Lowering, source: Tensor, target: Tensor, axis: int, logarithm: int = 0
+) -> None:
+    """Emit Softmax, or its logarithm, along an axis; the target may lie over the source."""
     shape = source.shape
     others = [a for a in range(len(shape)) if a != axis]
     others.sort(key=lambda a: source.strides[a] == 1)
     dims, (xs, ys) = collapse(shape, others, [source.strides, target.strides], 3)
     low.step(
         softmax(logarithm),
-        outputs=[y],
+        outputs=[target],
         flops=product(shape) * 10,
-        over=[x],
+        over=[source],
         x=source, y=target, o0=dims[0], o1=dims[1], x0=xs[0], x1=xs[1], y0=ys[0], y1=ys[1],
         n=shape[axis], xs=source.strides[axis], ys=target.strides[axis],
         m=dims[2], xm=xs[2], ym=ys[2],

@@ -1,0 +1,244 @@
+"""Attention: two products with a softmax in between, for all heads at once.
+
+Queries of heads that share keys and values are more rows of one product. Masks of all kinds become
+a *bias* that is added to the scores, -inf where there is nothing to attend to.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx_ir as ir
+
+from ...kernels.cpu.fill import arange
+from ..graph import Info, Node, OnHost
+from ..symbolic import Dim
+from ..tensors import Tensor, contiguous_strides
+from .elementwise import broadcast
+from .matmul import emit_product
+from .movement import emit_copy
+from .pointwise import emit_expression
+from .reduce import emit_softmax, reduce_to
+from .registry import register
+
+if TYPE_CHECKING:
+    from ..lowering import Lowering
+
+_LOWEST = float(np.finfo(np.float32).min)
+# What may be between a mask and the operator that keeps -inf out of it.
+_MOVEMENTS = frozenset(["Identity", "Expand", "Reshape", "Squeeze", "Unsqueeze", "Transpose"])
+
+
+# --- shapes -----------------------------------------------------------------------------------
+
+
+def _infer(node: Node) -> list[Info]:
+    operands = [node.required(i) for i in range(3)]
+    if any(info.dtype != "float32" for info in operands):
+        raise OnHost("only float32")
+    if {info.rank for info in operands} not in ({3}, {4}):
+        raise OnHost("operands that do not all have three or all have four axes")
+    extra = any(info is not None for info in node.inputs[4:])
+    if extra or any(output.name for output in node.outputs[1:]):
+        raise OnHost("earlier keys and values, or the scores as a result")
+    if node.attribute("softmax_precision", int(ir.DataType.FLOAT)) != int(ir.DataType.FLOAT):
+        raise OnHost("a softmax of another precision")
+    if any(node.attribute(f"{side}_window_size", -1) != -1 for side in ("left", "right")):
+        raise OnHost("a window of keys")
+    (batch, heads, queries, size), (_, shared, keys, _), (_, _, _, width) = (
+        _by_heads(node, i) for i in range(3)
+    )
+    if heads != shared and not (_are_numbers(heads, shared) and heads % shared == 0):
+        raise OnHost(f"{heads} heads of queries for {shared} of keys")
+    if node.attribute("scale") is None and not isinstance(size, int):
+        raise OnHost("a scale that depends on the input's shape")
+    _check_mask(node.input(3), keys)
+    if 0 in (batch, heads, queries, keys, size, width):
+        raise OnHost("an empty operand")
+    if operands[0].rank == 3:
+        return [node.result((batch, queries, heads * width))]
+    return [node.result((batch, heads, queries, width))]
+
+
+def _are_numbers(*dims: Dim) -> bool:
+    return all(isinstance(dim, int) for dim in dims)
+
+
+def _by_heads(node: Node, index: int) -> tuple[Dim, ...]:
+    """Sizes of an operand: batch, heads, rows, and elements of a row of one head."""
+    dims = node.required(index).dims
+    if len(dims) == 4:
+        return dims
+    heads = node.attribute("q_num_heads" if index == 0 else "kv_num_heads", 0)
+    if heads <= 0 or (isinstance(dims[2], int) and dims[2] % heads):
+        raise OnHost("a number of heads that does not divide what there is for them")
+    return dims[0], heads, dims[1], dims[2] // heads
+
+
+def _check_mask(mask: Info | None, keys: Dim) -> None:
+    if mask is None:
+        return
+    if mask.dtype not in ("float32", "bool"):
+        raise OnHost(f"a mask of {mask.dtype}")
+    if not 1 <= mask.rank <= 4:
+        raise OnHost(f"a mask of {mask.rank} axes")
+    if _are_numbers(mask.dims[-1], keys) and mask.dims[-1] != keys:
+        raise OnHost("a mask that has to be padded")
+
+
+# --- steps ------------------------------------------------------------------------------------
+
+
+def _lower(low: Lowering, node: Node) -> None:
+    q, k, v = (_heads_apart(low, node, i) for i in range(3))
+    batch, heads, queries, size = q.shape
+    _, shared, keys, width = v.shape
+    _check_sizes(low, node, q, k, v)
+    rows = heads // shared * queries
+    q = _scaled(low, node, q)
+    scores = low.new((batch, heads, queries, keys), q.dtype)
+    k = low.ordered(k)
+    transposed = k.view((batch, shared, size, keys), (*k.strides[:2], k.strides[3], k.strides[2]))
+    emit_product(low, node, _shaped(q, shared, rows), transposed, _shaped(scores, shared, rows))
+    bias, some_row_may_be_empty = _bias(low, node, queries, keys)
+    scores = _biased(low, node, scores, bias)
+    shares = low.new(scores.shape, scores.dtype)
+    emit_softmax(low, scores, shares, 3)
+    result = low.new((batch, heads, queries, width), q.dtype)
+    target = _result(low, node, result.shape)
+    if target.is_contiguous and not some_row_may_be_empty:
+        result = target
+    emit_product(
+        low, node, _shaped(shares, shared, rows), low.ordered(v), _shaped(result, shared, rows)
+    )
+    if some_row_may_be_empty:
+        assert bias is not None
+        most = low.new((*bias.shape[:-1], 1), bias.dtype)
+        reduce_to(low, "max", bias, most, [len(bias.shape) - 1])
+        emit_expression(low, f"where(less(x1,{_LOWEST!r}),0.0,x0)", target, [result, most])
+    elif result is not target:
+        emit_copy(low, result, target, "Reorder")
+
+
+def _heads_apart(low: Lowering, node: Node, index: int) -> Tensor:
+    x = low.tensor(node.values[index])
+    if len(x.shape) == 4:
+        return x
+    batch, heads, rows, size = _by_heads(node, index)
+    step = x.strides[2]
+    strides = (x.strides[0], size * step, x.strides[1], step)
+    return x.view((batch, heads, rows, size), strides)
+
+
+def _shaped(x: Tensor, heads: Dim, rows: Dim) -> Tensor:
+    """A dense tensor with fewer heads of more rows each."""
+    shape = (x.shape[0], heads, rows, x.shape[3])
+    return x.view(shape, contiguous_strides(shape))
+
+
+def _result(low: Lowering, node: Node, shape: tuple[Dim, ...]) -> Tensor:
+    """The node's output, as heads of rows."""
+    y = low.output(node)
+    if len(y.shape) == 4:
+        return y
+    _, heads, rows, width = shape
+    row = heads * width
+    return y.view(shape, (rows * row, width, row, 1))
+
+
+def _check_sizes(low: Lowering, node: Node, q: Tensor, k: Tensor, v: Tensor) -> None:
+    what = f"node {node.name!r} ({node.op_type})"
+    for other in (k, v):
+        low.check(q.shape[0], other.shape[0], f"{what}: batch of {q.name!r} and {other.name!r}")
+    low.check(q.shape[3], k.shape[3], f"{what}: sizes of heads of {q.name!r} and {k.name!r}")
+    for axis, name in ((1, "heads"), (2, "rows")):
+        low.check(k.shape[axis], v.shape[axis], f"{what}: {name} of {k.name!r} and {v.name!r}")
+
+
+def _scaled(low: Lowering, node: Node, q: Tensor) -> Tensor:
+    """Queries times the scale, dense."""
+    scale = node.attribute("scale")
+    factor = float(np.float32(1 / math.sqrt(q.shape[3]) if scale is None else scale))  # type: ignore[arg-type]
+    if factor == 1:
+        return low.ordered(q)
+    scaled = low.new(q.shape, q.dtype)
+    emit_expression(low, f"mul(x0,{factor!r})", scaled, [q])
+    return scaled
+
+
+def _biased(low: Lowering, node: Node, scores: Tensor, bias: Tensor | None) -> Tensor:
+    """Scores after softcap and mask."""
+    cap, text = node.attribute("softcap", 0.0), "x0"
+    if cap > 0:
+        text = f"mul(tanh(div(x0,{float(cap)!r})),{float(cap)!r})"
+    if bias is not None:
+        text = f"add({text},x1)"
+    if text == "x0":
+        return scores
+    biased = low.new(scores.shape, scores.dtype)
+    emit_expression(low, text, biased, [scores] if bias is None else [scores, bias])
+    return biased
+
+
+# --- masks ------------------------------------------------------------------------------------
+
+
+def _bias(low: Lowering, node: Node, queries: Dim, keys: Dim) -> tuple[Tensor | None, bool]:
+    """What is added to the scores, and whether it may be -inf in all of a row."""
+    info, causal = node.input(3), bool(node.attribute("is_causal", 0))
+    if info is None:
+        return (_causal(low, None, queries, keys), False) if causal else (None, False)
+    if info.is_constant and not causal:
+        array = info.array()
+        if info.dtype == "bool":
+            array = np.where(array, np.float32(0), np.float32(-np.inf))
+        return low.constant(array, info.name), bool(np.isneginf(array).all(-1).any())
+    mask = low.tensor(node.values[3])
+    low.check(
+        mask.shape[-1], keys, f"node {node.name!r} ({node.op_type}): keys of the mask {mask.name!r}"
+    )
+    if info.dtype == "bool":
+        bias = low.new(mask.shape, "float32")
+        emit_expression(low, "where(x0,0.0,x1)", bias, [mask, _minus_infinity(low)])
+        mask = bias
+    if causal:
+        return _causal(low, mask, queries, keys), True
+    return mask, info.dtype == "bool" or not _is_bounded(node.values[3])
+
+
+def _minus_infinity(low: Lowering) -> Tensor:
+    return low.constant(np.full(1, -np.inf, np.float32))
+
+
+def _causal(low: Lowering, mask: Tensor | None, queries: Dim, keys: Dim) -> Tensor:
+    """A mask, with -inf where keys come after the query."""
+    at = []
+    start, delta = (low.constant(np.full(1, number, np.float32)) for number in (0, 1))
+    for count, shape in ((queries, (queries, 1)), (keys, (1, keys))):
+        numbers = low.new((count,), "float32")
+        low.step(arange("f32"), outputs=[numbers], y=numbers, start=start, delta=delta, count=count)
+        at.append(numbers.view(shape, contiguous_strides(shape)))
+    own = () if mask is None else mask.shape
+    bias = low.new(broadcast([(queries, keys), own]), "float32")
+    kept = "0.0" if mask is None else "x3"
+    operands = [*at, _minus_infinity(low), *([] if mask is None else [mask])]
+    emit_expression(low, f"where(less(x0,x1),x2,{kept})", bias, operands)
+    return bias
+
+
+def _is_bounded(value: ir.Value | None) -> bool:
+    """Tell whether a mask has been raised above -inf."""
+    node = None if value is None else value.producer()
+    if node is None or node.domain:
+        return False
+    if node.op_type in _MOVEMENTS:
+        return _is_bounded(node.inputs[0])
+    limits = [value.const_value for value in node.inputs if value is not None]
+    return node.op_type == "Max" and any(
+        limit is not None and bool(np.isfinite(limit.numpy()).all()) for limit in limits
+    )
+
+
+register("Attention", _infer, _lower)

@@ -1,0 +1,221 @@
+"""Attention with all its attributes against onnxruntime, or onnx's reference."""
+
+import numpy as np
+import pytest
+from onnx.helper import make_node
+
+F = np.float32
+INF = F(np.inf)
+SIZES = [  # batch, heads, queries, keys, elements of a head of keys, of values
+    (2, 3, 5, 7, 4, 6),
+    (1, 2, 1, 1, 1, 1),
+    (1, 12, 33, 40, 32, 32),
+    (3, 1, 2, 19, 16, 8),
+    (2, 2, 70, 130, 17, 33),
+]
+OPEN = {
+    "q": ("b", None, "s", None),
+    "k": ("b", None, "t", None),
+    "v": ("b", None, "t", None),
+}
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape, F)
+
+
+def operands(batch, heads, queries, keys, size, width, shared=None):
+    shared = shared or heads
+    return {
+        "q": normal(batch, heads, queries, size),
+        "k": normal(batch, shared, keys, size),
+        "v": normal(batch, shared, keys, width),
+    }
+
+
+def flat(feeds):
+    """The same operands with heads side by side."""
+    return {n: x.swapaxes(1, 2).reshape(len(x), x.shape[2], -1) for n, x in feeds.items()}
+
+
+def attention(*more, **attributes):
+    return make_node("Attention", ["q", "k", "v", *more], ["y"], **attributes)
+
+
+def open_dims(feeds, **more):
+    """Batch and rows known at run time only."""
+    return {
+        name: [size if of is None else of for size, of in zip(feeds[name].shape, dims, strict=True)]
+        for name, dims in OPEN.items()
+    } | more
+
+
+ATTRIBUTES = [
+    {},
+    {"scale": 0.3},
+    {"scale": 1.0},
+    {"softcap": 0.7},
+    {"is_causal": 1},
+    {"is_causal": 1, "softcap": 2.0, "scale": 0.5},
+    {"softmax_precision": 1, "qk_matmul_output_mode": 2},
+]
+
+
+@pytest.mark.parametrize("opset", [23, 24])
+@pytest.mark.parametrize("attributes", ATTRIBUTES, ids=str)
+def test_attributes(check, attributes, opset):
+    for sizes in SIZES:
+        feeds = operands(*sizes)
+        node = attention(**attributes)
+        check([node], feeds, opset=opset, threads=[1, 4])
+        check([node], feeds, opset=opset, dims=open_dims(feeds))
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+@pytest.mark.parametrize("kind", ["float", "far", "bool", "infinite"])
+@pytest.mark.parametrize("axes", ["bhst", "b1st", "1hst", "hst", "1st", "st"])
+def test_masks(check, axes, kind, causal):
+    for sizes in SIZES:
+        batch, heads, queries, keys = sizes[:4]
+        of = {"b": batch, "h": heads, "s": queries, "t": keys, "1": 1}
+        mask = normal(*(of[axis] for axis in axes), seed=1)
+        some = normal(*mask.shape, seed=2) > 0
+        some[..., 0, :] = False  # all of a row
+        if kind == "bool":
+            mask = some
+        elif kind != "float":
+            mask[~some] = -INF if kind == "infinite" else -3e38
+        node, feeds = attention("m", is_causal=causal), operands(*sizes)
+        check([node], feeds | {"m": mask}, opset=24)
+        check([node], feeds, {"m": mask}, opset=24)
+        open_mask = [axis if axis in "bst" else of[axis] for axis in axes]
+        check(
+            [node], feeds | {"m": mask}, opset=24, dims=open_dims(feeds, m=open_mask), threads=[3]
+        )
+
+
+@pytest.mark.parametrize("axes", ["b11t", "1h1t", "1t", "t", "h1t", "bhs1"])
+def test_masks_that_onnxruntime_refuses(check, axes):
+    """They are broadcast like any operand."""
+    sizes = (2, 3, 5, 7, 4, 6) if axes[-1] == "t" else (2, 3, 5, 1, 4, 6)
+    of = dict(zip("bhst", sizes, strict=False)) | {"1": 1}
+    feeds = operands(*sizes)
+    mask = normal(*(of[axis] for axis in axes), seed=1)
+    whole = np.ascontiguousarray(
+        np.broadcast_to(mask, np.broadcast_shapes(mask.shape, (5, of["t"])))
+    )
+    for causal in (0, 1):
+        expected = check([attention("m", is_causal=causal)], feeds | {"m": whole}, opset=24)
+        wanted = [expected.run(None, feeds | {"m": whole})]
+        check([attention("m", is_causal=causal)], feeds | {"m": mask}, opset=24, wanted=wanted)
+
+
+def test_a_mask_of_the_lowest_number_makes_equal_shares(check):
+    """As the standard has it; onnxruntime makes zeros."""
+    feeds = operands(2, 3, 5, 7, 4, 6)
+    mask = np.full((5, 7), np.finfo(F).min)
+    mean = np.broadcast_to(feeds["v"].mean(2, keepdims=True), (2, 3, 5, 6))
+    check([attention("m")], feeds | {"m": mask}, opset=24, wanted=[[mean]])
+
+
+def test_masks_are_searched_for_empty_rows_only_where_there_may_be_some(check):
+    feeds = operands(2, 3, 5, 7, 4, 6)
+    mask = {"m": normal(1, 5, 7)}
+    raised = make_node("Max", ["m", "limit"], ["n"])
+    limit = {"limit": F(-1e38)}
+    expanded = make_node("Expand", ["n", "shape"], ["e"])
+    for nodes, given, weights, searched in (
+        ([attention("m")], feeds | mask, {}, True),
+        ([attention("m")], feeds, mask, False),
+        ([raised, attention("n")], feeds | mask, limit, False),
+        ([raised, expanded, attention("e")], feeds | mask, limit | {"shape": [2, 3, 5, 7]}, False),
+    ):
+        session = check(nodes, given, {n: np.asarray(a) for n, a in weights.items()}, opset=24)
+        assert any("reduce" in str(kernel) for kernel in session._program.kernels) == searched
+
+
+@pytest.mark.parametrize("shared", [1, 2, 3])
+def test_heads_that_share_keys(check, shared):
+    for batch, _, *rest in SIZES:
+        feeds = operands(batch, 6, *rest, shared=shared)
+        check([attention()], feeds, opset=24, threads=[1, 4])
+        check([attention(is_causal=1)], feeds, opset=24, dims=open_dims(feeds))
+        mask = normal(batch, 6, rest[0], rest[1], seed=1)
+        check([attention("m")], feeds | {"m": mask}, opset=24)
+
+
+@pytest.mark.parametrize("opset", [23, 24])
+@pytest.mark.parametrize("shared", [2, 4])
+def test_heads_side_by_side(check, shared, opset):
+    for batch, _, *rest in SIZES:
+        feeds = flat(operands(batch, 4, *rest, shared=shared))
+        heads = {"q_num_heads": 4, "kv_num_heads": shared}
+        dims = {name: [dims[0], dims[2], x.shape[2]] for (name, dims), x in
+                zip(OPEN.items(), feeds.values(), strict=True)}  # fmt: skip
+        check([attention(**heads)], feeds, opset=opset)
+        check([attention(**heads, is_causal=1, scale=0.2)], feeds, opset=opset, dims=dims)
+        keep = normal(batch, 1, rest[0], rest[1], seed=1) > 0
+        keep[..., 0, :] = False
+        check([attention("m", **heads)], feeds | {"m": keep}, opset=opset, threads=[1, 4])
+
+
+def test_operands_as_they_lie_after_a_transpose(check):
+    turns = [make_node("Transpose", [f"{n}0"], [n], perm=[0, 2, 1, 3]) for n in "qkv"]
+    back = make_node("Transpose", ["y"], ["z"], perm=[0, 2, 1, 3])
+    feeds = {f"{n}0": x.swapaxes(1, 2).copy() for n, x in operands(2, 3, 5, 7, 4, 6).items()}
+    check([*turns, attention(), back], feeds, opset=24, threads=[1, 4])
+
+
+def test_one_model_for_all_sizes(check):
+    feeds = [operands(b, 3, s, t, 8, 8) for b, s, t in ((1, 1, 1), (2, 5, 7), (1, 40, 33))]
+    check([attention()], feeds, opset=24, threads=[1, 2])
+
+
+@pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
+def test_special_values(check, special):
+    for name in "qkv":
+        feeds = operands(1, 2, 3, 4, 5, 6)
+        feeds[name][0, 1, 2, 3] = special
+        check([attention()], feeds, opset=24)
+
+
+def test_what_runs_on_the_host(check):
+    feeds = operands(1, 2, 3, 4, 5, 6)
+    past = {"pk": normal(1, 2, 2, 5), "pv": normal(1, 2, 2, 6)}
+    cached = make_node("Attention", [*"qkv", "", *past], ["y", "k2", "v2"])
+    check([cached], feeds | past, opset=24, host={"Attention"})
+    scores = make_node("Attention", [*"qkv"], ["y", "", "", "s"])
+    check([scores], feeds, opset=24, host={"Attention"})
+    doubles = {name: x.astype(np.float64) for name, x in feeds.items()}
+    check([attention()], doubles, opset=24, host={"Attention"})
+    short = make_node("Attention", [*"qkv", "m"], ["y"])
+    mask = {"m": normal(3, 2)}
+    check([short], feeds | mask, opset=24, host={"Attention"}, wanted=[[padded(feeds, mask["m"])]])
+
+
+def padded(feeds, mask):
+    """Result with a mask that lacks keys: they are masked."""
+    from onnx.reference.ops.op_attention import _compute_attention
+
+    more = np.pad(mask, ((0, 0), (0, 2)), constant_values=-np.inf)
+    return _compute_attention(*feeds.values(), attn_mask=more, qk_matmul_output_mode=0)[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"k": (2, 2, 4, 5), "v": (2, 2, 4, 6)}, "batch"),
+        ({"k": (1, 2, 4, 7)}, "sizes of heads"),
+        ({"v": (1, 2, 3, 6)}, "rows"),
+        ({"m": (3, 3)}, "keys of the mask"),
+    ],
+)
+def test_sizes_that_do_not_fit(refused, changes, reason):
+    shapes = {n: x.shape for n, x in operands(1, 2, 3, 4, 5, 6).items()} | changes
+    feeds = {name: normal(*shape) for name, shape in shapes.items()}
+    dims = {
+        name: [size if axis == x.ndim - 3 else f"{name}{axis}" for axis, size in enumerate(x.shape)]
+        for name, x in feeds.items()
+    }
+    nodes = [attention("m" if "m" in changes else "", scale=1.0)]
+    assert reason in refused(nodes, feeds, opset=24, dims=dims)
