@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 import pytest
+from sardonyx.optimizer import optimize
+from sardonyx.optimizer.verify import run_reference
 
 F = np.float32
 LOWEST = np.finfo(F).min
@@ -85,6 +87,16 @@ def test_masks_of_bools_keep_their_meaning_where_all_is_masked(
     assert ("Max" in left) == (low == LOWEST)
     assert ("ReduceMax" in left) == (low == -np.inf and ending is ENDING)
     assert "Expand" not in left
+
+
+def test_nan_among_queries_shows_though_a_guard_hid_it(graph):
+    """The one case in which results differ: PyTorch itself has no guard, only its exporter."""
+    model = graph([*SCORES[:1], ("MatMul", "q kt", "m"), *GUARDED], INPUTS, **GUARD)
+    given = feeds()
+    given["q"][0, 0, 0, 0] = np.nan
+    (hidden,), (shown,) = (run_reference(m, given) for m in (model, optimize(model)))
+    assert not hidden[0, 0, 0].any() and np.isnan(shown[0, 0, 0]).all()
+    np.testing.assert_allclose(shown[0, 0, 1:], hidden[0, 0, 1:], rtol=1e-4)
 
 
 @pytest.mark.parametrize("order", ["keep s low", "keep low s"])

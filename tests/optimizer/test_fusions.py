@@ -350,3 +350,19 @@ def test_inner_results_that_are_outputs_stay(graph, optimized):
     left, report = optimized(graph(nodes, X, "y e", **used(nodes)))
     assert "Gelu" not in left and len(left) == 5
     assert any("'e' is used elsewhere" in text for text in report.explanations)
+
+
+def test_a_condition_spread_over_all_elements(graph, optimized):
+    nodes = [
+        ("Shape", "x", "shape"),
+        ("Expand", "one shape", "all"),
+        ("And", "all m", "c"),
+        ("Where", "c x low", "y"),
+    ]
+    inputs = {"x": ("n", 3), "m": ((3,), np.bool_)}
+    assert optimized(graph(nodes, inputs, one=np.True_, low=F(-9)))[0] == ["Where"]
+    assert "And" in optimized(graph(nodes, inputs, one=np.False_, low=F(-9)))[0]
+    # Here the condition makes the result larger.
+    inputs = {"x": ("n", 3), "m": (("n", 3), np.bool_), "z": ("k", 1, 3)}
+    nodes[0] = ("Shape", "z", "shape")
+    assert "And" in optimized(graph(nodes, inputs, one=np.True_, low=F(-9)))[0]

@@ -84,6 +84,8 @@ def test_slices_that_reach_every_end_go(graph, optimized, end):
     model = graph(nodes, {"x": ("n", 2**18)}, **limits)
     left, _ = optimized(model, n=7)
     assert left == (["Relu", "Exp"] if end > 5 else ["Relu", "Slice", "Exp"])
+    left, _ = optimized(graph(nodes, {"x": ("n", "n")}, **limits), n=7)
+    assert left == (["Relu", "Exp"] if end > 5 else ["Relu", "Slice", "Exp"])
     # With so few other elements, 1e9 rows could be there.
     left, _ = optimized(graph(nodes, {"x": ("n", 5)}, **limits), n=7)
     assert left == (["Relu", "Exp"] if end > 10**9 else ["Relu", "Slice", "Exp"])
@@ -157,6 +159,21 @@ def test_the_same_sizes_are_computed_once(graph, optimized):
     ]
     left, _ = optimized(graph(nodes, {"x": ("n", "m")}, one=np.float32(1)))
     assert left.count("Shape") == left.count("Expand") == 1
+
+
+def test_sizes_of_what_is_computed_are_those_of_inputs(graph, optimized):
+    """So that a value is not kept for its size alone: its only other reader can be fused."""
+    nodes = [
+        ("Sigmoid", "x", "g"),
+        ("Mul", "x g", "s"),
+        ("Exp", "s", "a"),
+        ("Shape", "g", "shape"),
+        ("Expand", "one shape", "e"),
+        ("Add", "a e", "y"),
+    ]
+    for sizes in (("n", "m"), ("n", 3)):
+        left, _ = optimized(graph(nodes, {"x": sizes}, one=np.float32([[1]])), n=4, m=3)
+        assert "Swish" in left
 
 
 def test_softmax_as_jax_has_it(graph, optimized):
