@@ -35,7 +35,12 @@ def dims(value: ir.Value) -> list[int | str | None] | None:
     """Sizes of a value: a number, a name, or None where nothing is known; None without a rank."""
     if value.shape is None:
         return None
-    return [dim if isinstance(dim, int) else dim.value for dim in value.shape]
+    return [dim if isinstance(dim, int) else _name(dim.value) for dim in value.shape]
+
+
+def _name(label: str | None) -> str | None:
+    """Name of a dimension; "?" and the like are exporters' way of giving none."""
+    return label if label and label.strip("?-_ ") else None
 
 
 def rank(value: ir.Value | None) -> int | None:

@@ -161,6 +161,20 @@ def test_the_same_sizes_are_computed_once(graph, optimized):
     assert left.count("Shape") == left.count("Expand") == 1
 
 
+@pytest.mark.parametrize(("name", "count"), [("n", 1), ("?", 2), ("_", 2)])
+def test_a_question_mark_is_no_name(graph, optimized, name, count):
+    nodes = [
+        ("Shape", "x", "s"),
+        ("Shape", "z", "t"),
+        ("Expand", "one s", "e"),
+        ("Expand", "one t", "f"),
+        ("Concat", "e f", "y", {"axis": 0}),
+    ]
+    model = graph(nodes, {"x": (name, 3), "z": (name, 3)}, one=np.float32([[1]]))
+    left, _ = optimized(model)
+    assert left.count("Shape") == count
+
+
 def test_sizes_of_what_is_computed_are_those_of_inputs(graph, optimized):
     """So that a value is not kept for its size alone: its only other reader can be fused."""
     nodes = [
