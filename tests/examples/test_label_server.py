@@ -111,10 +111,18 @@ def test_it_is_asked_once(artifact, server, digits, tmp_path, capsys):
 
 def test_it_serves_until_it_is_interrupted(artifact, server, digits):
     command = [sys.executable, "-u", server.__file__, str(artifact), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    # What runs in the background has SIGINT ignored, and so has what it starts.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
         said = process.stdout.readline()
         assert said.startswith("POST images of 1×8×8 to http://127.0.0.1:")
         answer = server.ask(int(said.rpartition(":")[2]), digits.pixels[0])
         assert answer["label"] == str(digits.labels[0])
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
+    finally:
+        process.kill()
+        process.communicate()

@@ -123,7 +123,7 @@ def test_tune_prints_the_layers_and_keeps_the_answer(call, tmp_path, monkeypatch
     first = call("tune", copy, "-d", "images=2", "-t", 2, "--again")
     assert first.exit_code == 0, first.stderr
     assert "pixels 2×1×8×8" in first.stdout and "2 thread(s)" in first.stdout
-    assert re.search(r"Conv.*2×\d+×\d+×\d+ +(direct|winograd) \dx\d", first.stdout)
+    assert re.search(r"Conv.*2×\d+×\d+×\d+ +(direct|winograd) \d+x\d", first.stdout)
     assert "whole run, forms by cost" in first.stdout and "kept on disk" in first.stdout
     assert "forms 1 of" in first.stderr
     again = call("tune", copy, "-d", "images=2", "-t", 2)
