@@ -13,6 +13,7 @@ from .. import ImportFailed, InvalidArgument, InvalidModel
 from .converter import OPSET, finish, quiet, whole_einsum
 from .frameworks import conversion, require
 from .notes import Notes, Run
+from .tensorflow_functions import inline_compiled
 from .tensorflow_operators import HANDLERS
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def convert_graph(
     from tf2onnx import convert
 
     with conversion("TensorFlow", what), quiet(), whole_einsum():
+        frozen = inline_compiled(frozen, inputs, outputs)
         proto, _ = convert.from_graph_def(
             frozen,
             input_names=list(inputs),

@@ -21,30 +21,8 @@ def extent(value: ir.Value | None, axis: int) -> Extent | None:
     return sizes[axis] if sizes is not None and -len(sizes) <= axis < len(sizes) else None
 
 
-def measured(value: ir.Value | None) -> Extent | None:
-    """Size that a number (of any type) stands for, as far as it is one."""
-    found = _contents(value)
-    return found[0] if found is not None and len(found) == 1 else None
-
-
-def measured_everywhere(value: ir.Value | None) -> Extent | None:
-    """Size that all elements of a vector stand for, if it is the same."""
-    node = None if value is None else value.producer()
-    if node is not None and node.op_type == "Expand" and not node.domain:
-        return measured(node.inputs[0])
-    found = constant(value)
-    if found is not None:
-        kinds = set(found.reshape(-1).tolist())
-        return int(kinds.pop()) if len(kinds) == 1 and found.dtype.kind in "iu" else None
-    known = _contents(value)
-    return known[0] if known and len(set(known)) == 1 else None
-
-
-_Contents = list[Extent | None]
-
-
-def _contents(value: ir.Value | None) -> _Contents | None:
-    """Elements of a small tensor of sizes, in order."""
+def contents(value: ir.Value | None) -> list[Extent | None] | None:
+    """Elements of a small tensor of sizes, in order; None where one is not known."""
     array = constant(value)
     if array is not None:
         whole = array.dtype.kind in "iuf" and array.size <= _LIMIT
@@ -57,6 +35,28 @@ def _contents(value: ir.Value | None) -> _Contents | None:
     return _RULES[node.op_type](node)
 
 
+def measured(value: ir.Value | None) -> Extent | None:
+    """Size that a number (of any type) stands for, as far as it is one."""
+    found = contents(value)
+    return found[0] if found is not None and len(found) == 1 else None
+
+
+def measured_everywhere(value: ir.Value | None) -> Extent | None:
+    """Size that all elements of a vector stand for, if it is the same."""
+    node = None if value is None else value.producer()
+    if node is not None and node.op_type == "Expand" and not node.domain:
+        return measured(node.inputs[0])
+    found = constant(value)
+    if found is not None:
+        kinds = set(found.reshape(-1).tolist())
+        return int(kinds.pop()) if len(kinds) == 1 and found.dtype.kind in "iu" else None
+    known = contents(value)
+    return known[0] if known and len(set(known)) == 1 else None
+
+
+_Contents = list[Extent | None]
+
+
 def _shape(node: ir.Node) -> _Contents | None:
     sizes = None if node.inputs[0] is None else dims(node.inputs[0])
     if sizes is None:
@@ -65,18 +65,18 @@ def _shape(node: ir.Node) -> _Contents | None:
 
 
 def _same(node: ir.Node) -> _Contents | None:
-    return _contents(node.inputs[0])
+    return contents(node.inputs[0])
 
 
 def _gather(node: ir.Node) -> _Contents | None:
-    data, indices = _contents(node.inputs[0]), integers(node.inputs[1])
+    data, indices = contents(node.inputs[0]), integers(node.inputs[1])
     if data is None or indices is None or any(not -len(data) <= i < len(data) for i in indices):
         return None
     return [data[i] for i in indices]
 
 
 def _slice(node: ir.Node) -> _Contents | None:
-    data = _contents(node.inputs[0])
+    data = contents(node.inputs[0])
     limits = [integers(value) for value in node.inputs[1:]]
     if data is None or len(limits) < 2 or any(item is None or len(item) != 1 for item in limits):
         return None
@@ -85,10 +85,16 @@ def _slice(node: ir.Node) -> _Contents | None:
 
 
 def _concat(node: ir.Node) -> _Contents | None:
-    parts = [_contents(value) for value in node.inputs]
-    if any(part is None for part in parts):
-        return None
-    return [item for part in parts for item in part or ()]
+    made: _Contents = []
+    for value in node.inputs:
+        part = contents(value)
+        if part is None:
+            length = extent(value, 0)
+            if not isinstance(length, int):
+                return None
+            part = [None] * length
+        made += part
+    return made
 
 
 _RULES: dict[str, Callable[[ir.Node], _Contents | None]] = {
@@ -98,3 +104,20 @@ _RULES: dict[str, Callable[[ir.Node], _Contents | None]] = {
     "Concat": _concat,
     **dict.fromkeys(["Cast", "Identity", "Squeeze", "Unsqueeze", "Reshape"], _same),
 }
+
+
+_PARTS = frozenset(["Cast", "Gather", "Identity", "ReduceProd", "Slice", "Squeeze", "Unsqueeze"])
+_WHOLES = frozenset(["Add", "Concat", "Mul"])
+
+
+def are_sizes(value: ir.Value | None) -> bool:
+    """Tell whether a value holds sizes of tensors, or sums and products of such, and no mark."""
+    array = constant(value)
+    if array is not None:
+        return array.dtype.kind in "iu" and bool((array > 0).all())
+    node = None if value is None else value.producer()
+    if node is None or node.domain:
+        return False
+    whole = node.op_type in _WHOLES and all(are_sizes(part) for part in node.inputs)
+    part = node.op_type in _PARTS and are_sizes(node.inputs[0])
+    return node.op_type == "Shape" or whole or part

@@ -34,13 +34,18 @@ def infer_shapes(model: ir.Model, report: Report) -> int:
     """Fill in types and shapes that are missing; changes no node."""
     values = (value for graph in model.graphs() for node in graph for value in node.outputs)
     if any(value.name and (value.shape is None or value.dtype is None) for value in values):
-        # What inference makes of sequences and the like is of no interest.
-        logger = logging.getLogger("onnx_ir.passes.common.shape_inference")
-        level = logger.level
-        logger.setLevel(logging.ERROR)
-        common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
-        logger.setLevel(level)
+        infer(model)
     return 0
+
+
+def infer(model: ir.Model) -> None:
+    """Fill in what onnx's inference finds out about types and shapes."""
+    # What it makes of sequences and the like is of no interest.
+    logger = logging.getLogger("onnx_ir.passes.common.shape_inference")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+    logger.setLevel(level)
 
 
 def _dropout(node: ir.Node) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from .blocks import as_reshape, reshape_target
 from .values import attribute, dims, insert, integers, new_constant, rank, replace, used_once
 
 if TYPE_CHECKING:
@@ -52,15 +53,63 @@ def _permutation(node: ir.Node) -> list[int] | None:
     return None if shape is None else list(range(len(shape)))[::-1]
 
 
-def _merge_transposes(graph: ir.Graph, node: ir.Node) -> bool:
+def merge_transposes(graph: ir.Graph, node: ir.Node) -> bool:
+    """Merge a Transpose with the one before it; they may cancel, or be a Reshape."""
     first = _before(node, frozenset(["Transpose"]))
-    if first is None:
-        return False
-    inner, outer = _permutation(first), _permutation(node)
-    if inner is None or outer is None:
-        return False
+    inner, outer = None if first is None else _permutation(first), _permutation(node)
+    if first is None or inner is None or outer is None:
+        return outer is not None and (
+            _reshape(graph, node, outer) or _transpose_unsqueezed(graph, node, outer)
+        )
     order = [inner[axis] for axis in outer]
-    return _put(node, ir.node("Transpose", [first.inputs[0]], {"perm": order}, name=node.name))
+    x = first.inputs[0]
+    if order == sorted(order) and replace(node, x):  # type: ignore[arg-type]
+        return True
+    return _put(node, ir.node("Transpose", [x], {"perm": order}, name=node.name))
+
+
+def _reshape(graph: ir.Graph, node: ir.Node, order: list[int]) -> bool:
+    """A Transpose that moves axes of size 1 only is a Reshape."""
+    x = node.inputs[0]
+    target = as_reshape(dims(x), order)  # type: ignore[arg-type]
+    if target is None:
+        return False
+    shape = new_constant(graph, np.array(target, np.int64), f"{node.outputs[0].name}.shape")
+    return _put(node, ir.node("Reshape", [x, shape], name=node.name))
+
+
+def _transpose_unsqueezed(graph: ir.Graph, node: ir.Node, order: list[int]) -> bool:
+    """A Transpose comes before an Unsqueeze: it moves fewer axes, and what follows may end both."""
+    first = _before(node, frozenset(["Unsqueeze"]))
+    axes = None if first is None else _axes(first)
+    if first is None or axes is None:
+        return False
+    left = [axis for axis in range(len(order)) if axis not in axes]
+    moved = [left.index(axis) for axis in order if axis not in axes]
+    x, y = first.inputs[0], node.outputs[0]
+    inner = ir.node("Transpose", [x], {"perm": moved}, name=node.name)
+    inner.outputs[0].type = y.type
+    if x is not None and x.shape is not None:
+        inner.outputs[0].shape = ir.Shape([x.shape[axis] for axis in moved])
+    insert(node, [inner])
+    places = np.array([place for place, axis in enumerate(order) if axis in axes], np.int64)
+    operand = new_constant(graph, places, f"{y.name}.axes")
+    return _put(node, ir.node("Unsqueeze", [inner.outputs[0], operand]))
+
+
+def _shape_of_transpose(graph: ir.Graph, node: ir.Node) -> bool:
+    """Sizes of a Transpose are those of its input, in another order."""
+    first = _before(node, frozenset(["Transpose"]))
+    order = None if first is None else _permutation(first)
+    if first is None or order is None:
+        return False
+    places = order[attribute(node, "start", 0) : attribute(node, "end", len(order))]
+    shape = ir.node("Shape", [first.inputs[0]])
+    shape.outputs[0].type = ir.TensorType(ir.DataType.INT64)
+    shape.outputs[0].shape = ir.Shape([len(order)])
+    insert(node, [shape])
+    chosen = new_constant(graph, np.array(places, np.int64), f"{node.outputs[0].name}.axes")
+    return _put(node, ir.node("Gather", [shape.outputs[0], chosen], name=node.name))
 
 
 def _merge_reshapes(graph: ir.Graph, node: ir.Node) -> bool:
@@ -72,7 +121,7 @@ def _merge_reshapes(graph: ir.Graph, node: ir.Node) -> bool:
     if target is not None and (0 in target or attribute(node, "allowzero", 0)):
         target = None
     if target is None:
-        target = _target(node.outputs[0])
+        target = _target(first.inputs[0], node.outputs[0])
     if target is None:
         return False
     shape = new_constant(graph, np.array(target, np.int64), f"{node.outputs[0].name}.shape")
@@ -120,8 +169,10 @@ def _merge_axes(graph: ir.Graph, node: ir.Node) -> bool:
     inner, outer = _axes(first), _axes(node)
     if inner is None or outer is None:
         return False
+    if inner == outer and first.op_type != node.op_type:
+        return replace(node, first.inputs[0])  # type: ignore[arg-type]
     if first.op_type != node.op_type:
-        return inner == outer and replace(node, first.inputs[0])  # type: ignore[arg-type]
+        return first.op_type == "Unsqueeze" and _squeeze_unsqueezed(graph, node, first)
     if not used_once(first.outputs[0]):
         return False
     size = rank(node.outputs[0] if node.op_type == "Unsqueeze" else first.inputs[0])
@@ -131,6 +182,20 @@ def _merge_axes(graph: ir.Graph, node: ir.Node) -> bool:
     axes = np.array(sorted([*late, *(places[axis] for axis in early)]), np.int64)
     operand = new_constant(graph, axes, f"{node.outputs[0].name}.axes")
     return _put(node, ir.node(node.op_type, [first.inputs[0], operand], name=node.name))
+
+
+def _squeeze_unsqueezed(graph: ir.Graph, node: ir.Node, first: ir.Node) -> bool:
+    """Of an Unsqueeze and a Squeeze only what one of them does more is left."""
+    made, gone = _axes(first) or [], _axes(node) or []
+    if set(gone) < set(made):
+        kind, more, fewer = "Unsqueeze", made, gone
+    elif set(made) < set(gone):
+        kind, more, fewer = "Squeeze", gone, made
+    else:
+        return False
+    left = [axis - sum(other < axis for other in fewer) for axis in more if axis not in fewer]
+    operand = new_constant(graph, np.array(left, np.int64), f"{node.outputs[0].name}.axes")
+    return _put(node, ir.node(kind, [first.inputs[0], operand], name=node.name))
 
 
 def _axes(node: ir.Node) -> list[int] | None:
@@ -147,13 +212,10 @@ def _merge_shapes(graph: ir.Graph, node: ir.Node) -> bool:
     return merged or _merge_reshapes(graph, node)
 
 
-def _target(value: ir.Value) -> list[int] | None:
-    """Target of a Reshape to the shape of a value: one size may be unknown, none zero."""
-    sizes = dims(value)
-    if sizes is None or 0 in sizes:
-        return None
-    target = [size if isinstance(size, int) else -1 for size in sizes]
-    return target if target.count(-1) <= 1 else None
+def _target(x: ir.Value | None, y: ir.Value) -> list[int] | None:
+    """Target of the Reshape of a value to the shape of another."""
+    before, after = None if x is None else dims(x), dims(y)
+    return None if before is None or after is None else reshape_target(before, after)
 
 
 def _limits(node: ir.Node) -> list[tuple[int, int, int, int]] | None:
@@ -270,7 +332,8 @@ def _holds(wide: ir.DataType, narrow: ir.DataType) -> bool:
 
 
 _MERGES: dict[str, Callable[[ir.Graph, ir.Node], bool]] = {
-    "Transpose": _merge_transposes,
+    "Transpose": merge_transposes,
+    "Shape": _shape_of_transpose,
     **dict.fromkeys(_RESHAPES, _merge_shapes),
     "Cast": _merge_casts,
     "Slice": _merge_slices,

@@ -22,7 +22,9 @@ from .fusions.einsum import fuse_einsum
 from .fusions.gemm import fuse_gemm
 from .fusions.normalization import fuse_normalization
 from .fusions.padding import fold_pads
+from .fusions.products import unflatten_products
 from .fusions.recurrent import fuse_recurrent
+from .fusions.resizes import fuse_resizes
 from .fusions.sequences import simplify_sequences
 from .fusions.softmax import simplify_softmax
 from .hoist import hoist_activations
@@ -32,6 +34,7 @@ from .movement import merge_movements
 from .names import make_names_unique
 from .shapes import fold_shapes
 from .transposes import cancel_transposes
+from .unit_axes import drop_unit_axes
 from .verify import Runner, Verifier, run_reference
 
 Pass = Callable[[ir.Model, "Report"], int]
@@ -56,10 +59,13 @@ _ALL: dict[str, Pass] = {
     "fold_pads": fold_pads,
     "fuse_einsum": fuse_einsum,
     "simplify_softmax": simplify_softmax,
+    "fuse_attention": fuse_attention,
+    "unflatten_products": unflatten_products,
+    "cancel_transposes": cancel_transposes,
+    "drop_unit_axes": drop_unit_axes,
+    "fuse_resizes": fuse_resizes,
     "fuse_normalization": fuse_normalization,
     "fuse_activations": fuse_activations,
-    "fuse_attention": fuse_attention,
-    "cancel_transposes": cancel_transposes,
     "hoist_activations": hoist_activations,
     "fuse_gemm": fuse_gemm,
     "fold_batch_normalization": fold_batch_normalization,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
+from .hygiene import infer
 from .symbols import WITH_TARGET, Size, learn
 from .values import attribute, constant, dims, insert, integers, new_constant, replace
 
@@ -149,21 +150,25 @@ def _arithmetic(node: ir.Node, known: _Known) -> np.ndarray | None:
 
 def fold_shapes(model: ir.Model, report: Report) -> int:
     """Replace computations on known sizes by constants, in the graph and its subgraphs."""
-    return sum(_fold_graph(model, graph) for graph in model.graphs())
+    counts, learnt = zip(*(_fold_graph(model, graph) for graph in model.graphs()), strict=True)
+    if any(learnt):
+        infer(model)
+    return sum(counts)
 
 
-def _fold_graph(model: ir.Model, graph: ir.Graph) -> int:
+def _fold_graph(model: ir.Model, graph: ir.Graph) -> tuple[int, bool]:
+    """Fold a graph; returns the number of nodes, and whether a size was learnt."""
     known: _Known = {}
     first: dict[Hashable, ir.Value] = {}
-    count = 0
+    count, learnt = 0, False
     for node in list(graph):
         if node.domain or len(node.outputs) != 1:
             continue
         if node.op_type in WITH_TARGET and len(node.inputs) > 1:
             count += _fold_target(graph, node, known)
-            learn(model, node, _of(node.inputs[1], known))
+            learnt |= learn(model, node, _of(node.inputs[1], known))
             continue
-        learn(model, node, None)
+        learnt |= learn(model, node, None)
         if node.op_type == "Shape" and _measure_inputs(model, graph, node):
             count += 1
             continue
@@ -184,7 +189,7 @@ def _fold_graph(model: ir.Model, graph: ir.Graph) -> int:
         elif None not in items:  # computed once
             same = first.setdefault((output.dtype, found.shape, items), output)
             count += same is not output and replace(node, same)
-    return count
+    return count, learnt
 
 
 def _measure_inputs(model: ir.Model, graph: ir.Graph, node: ir.Node) -> bool:

@@ -21,11 +21,12 @@ _BROADCASTING = frozenset([
     *("Add", "Sub", "Mul", "Div", "Pow", "Mod", "Max", "Min", "Sum", "Mean", "PRelu", "Where"),
     *("Equal", "Less", "Greater", "LessOrEqual", "GreaterOrEqual", "And", "Or", "Xor"),
 ])  # fmt: skip
+_WHOLE = 2**31 - 1  # an end that no axis reaches
 WITH_TARGET = frozenset(["Reshape", "Expand", "Range"])
 """Operators whose second input holds sizes of the output."""
 
 
-def learn(model: ir.Model, node: ir.Node, target: np.ndarray | None) -> None:
+def learn(model: ir.Model, node: ir.Node, target: np.ndarray | None) -> bool:
     """Find out which sizes of a node's output are those of its inputs, and name them so.
 
     Parameters
@@ -34,29 +35,42 @@ def learn(model: ir.Model, node: ir.Node, target: np.ndarray | None) -> None:
     node : onnx_ir.Node
     target : ndarray of `Size`, or None
         Contents of the second input of an operator `WITH_TARGET`, where something is known.
+
+    Returns
+    -------
+    bool
+        A number was learnt: more may follow from it.
     """
     sizes: Sequence[Size] | None = None
     if node.op_type in WITH_TARGET:
         sizes = None if target is None else _TARGETED[node.op_type](node, target)
     elif node.op_type == "MatMul":
         sizes = _product(*(dims(x) if x is not None else None for x in node.inputs))
-    elif node.op_type == "Slice":
-        sizes = _sliced(node)
+    elif node.op_type == "Concat":
+        return _concatenated(model, node)
+    elif node.op_type in ("Slice", "Tile"):
+        sizes = _kept(node)
     elif node.op_type in _BROADCASTING:
         sizes = _broadcast([None if x is None else dims(x) for x in node.inputs])
     if sizes is None:
-        return
+        return False
     if node.outputs[0].shape is None:
         node.outputs[0].shape = ir.Shape(sizes)
-    equate(model, node.outputs[0], sizes)
+    return equate(model, node.outputs[0], sizes)
 
 
-def equate(model: ir.Model, value: ir.Value, sizes: Sequence[Size]) -> None:
-    """Let what is known of a value's sizes hold for their names, wherever they are."""
-    old = dims(value)
-    if old is None or len(sizes) != len(old):
-        return
-    fixed = {d for x in model.graph.inputs for d in dims(x) or [] if isinstance(d, str)}
+def equate(model: ir.Model, value: ir.Value, sizes: Sequence[Size]) -> bool:
+    """Let what is known of a value's sizes hold for their names, wherever they are.
+
+    Returns
+    -------
+    bool
+        A number was learnt: more may follow from it.
+    """
+    first = old = dims(value)
+    if old is None or first is None or len(sizes) != len(old):
+        return False
+    fixed = _fixed(model)
     for before, now in zip(old, sizes, strict=True):
         if now is not None and isinstance(before, str) and before != now and before not in fixed:
             _rename(model, before, now)
@@ -64,6 +78,12 @@ def equate(model: ir.Model, value: ir.Value, sizes: Sequence[Size]) -> None:
     made = [was if now is None else now for was, now in zip(old, sizes, strict=True)]
     if made != old:
         value.shape = ir.Shape(made)
+    return any(isinstance(now, int) for was, now in zip(first, made, strict=True) if was != now)
+
+
+def _fixed(model: ir.Model) -> set[str]:
+    """Names of dimensions that the model's inputs have: they stay."""
+    return {d for x in model.graph.inputs for d in dims(x) or [] if isinstance(d, str)}
 
 
 def _reshaped(node: ir.Node, target: np.ndarray) -> list[Size] | None:
@@ -123,14 +143,52 @@ def _product(a: list[Size] | None, b: list[Size] | None) -> list[Size] | None:
     return None if batch is None else [*batch, a[-2], b[-1]]
 
 
-def _sliced(node: ir.Node) -> list[Size] | None:
-    """Of a Slice: the axes that it leaves alone."""
+def _kept(node: ir.Node) -> list[Size] | None:
+    """Of a Slice or Tile: the axes that it leaves alone."""
     sizes = None if node.inputs[0] is None else dims(node.inputs[0])
-    axes = integers(node.inputs[3]) if len(node.inputs) > 3 else None
-    if sizes is None or axes is None:
+    given = [integers(value) for value in node.inputs[1:]]
+    if sizes is None or not given:
         return None
-    cut = {axis % len(sizes) for axis in axes}
-    return [None if axis in cut else size for axis, size in enumerate(sizes)]
+    if node.op_type == "Tile":
+        counts = given[0]
+        changed = None if counts is None else {i for i, n in enumerate(counts) if n != 1}
+    else:
+        changed = _cut(given, len(sizes))
+    if changed is None:
+        return None
+    return [None if axis in changed else size for axis, size in enumerate(sizes)]
+
+
+def _cut(limits: Sequence[list[int] | None], rank: int) -> set[int] | None:
+    """Axes that a Slice does not take as a whole, by its starts, ends, axes and steps."""
+    axes = limits[2] if len(limits) > 2 else None
+    if axes is None:
+        return None
+    starts, ends, _, steps, *_ = [*limits, None, None]
+    whole = zip(starts or [1] * len(axes), ends or [0] * len(axes), strict=True)
+    steps = [1] * len(axes) if len(limits) < 4 else steps or [0] * len(axes)
+    return {
+        axis % rank
+        for axis, (start, end), step in zip(axes, whole, steps, strict=True)
+        if start != 0 or end < _WHOLE or step != 1
+    }
+
+
+def _concatenated(model: ir.Model, node: ir.Node) -> bool:
+    """Let all that is concatenated have the same sizes along the other axes."""
+    shapes = [None if value is None else dims(value) for value in node.inputs]
+    known = [shape for shape in shapes if shape is not None]
+    if not known or len(known) < len(shapes) or len({len(shape) for shape in known}) > 1:
+        return False
+    fixed = _fixed(model)
+
+    def order(size: Size) -> tuple[bool, bool]:  # numbers before names, of these the model's first
+        return not isinstance(size, int), size not in fixed
+
+    common = [min(column, key=order) for column in zip(*known, strict=True)]
+    common[attribute(node, "axis", 0) % len(common)] = None
+    values = [value for value in (*node.inputs, *node.outputs) if value is not None]
+    return any([equate(model, value, common) for value in values])
 
 
 def _broadcast(shapes: list[list[Size] | None]) -> list[Size] | None:

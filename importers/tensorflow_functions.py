@@ -1,0 +1,36 @@
+"""Functions in graphs of TensorFlow that a compiler was to take as a whole: they become nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+_COMPILED = "_XlaMustCompile"
+_KEPT_WHOLE = (_COMPILED, "_noinline")
+
+
+def inline_compiled(definition: Any, inputs: Iterable[str], outputs: Iterable[str]) -> Any:
+    """Put the nodes of functions with ``jit_compile=True`` in the place of their calls.
+
+    Keras has grouped convolutions compiled, which TensorFlow's own kernels cannot do on a CPU.
+
+    Parameters
+    ----------
+    definition : GraphDef
+        Without variables; changed in place.
+    inputs, outputs : iterable of str
+        Tensors that are fed and fetched.
+    """
+    import tensorflow as tf
+    from tf2onnx import tf_loader
+
+    functions = definition.library.function
+    bodies = [node for function in functions for node in function.node_def]
+    marked = [item for item in [*definition.node, *bodies, *functions] if _COMPILED in item.attr]
+    if not marked:
+        return definition
+    for item in marked:
+        for name in _KEPT_WHOLE:
+            item.attr.pop(name, None)
+    with tf.Graph().as_default():
+        return tf_loader.tf_optimize(list(inputs), list(outputs), definition)
