@@ -140,14 +140,23 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+_LEFT_OUT = (
+    "optimize_transpose",  # wrong where axes of size 1 are beside others; ours goes further
+    "einsum_optimizer",  # what it makes is hard to see through
+)
+
+
 @contextlib.contextmanager
-def whole_einsum() -> Iterator[None]:
-    """Keep tf2onnx from writing an Einsum out: what it makes is hard to see through."""
+def less_optimized() -> Iterator[None]:
+    """Keep tf2onnx from what the optimizer does better."""
     from tf2onnx import optimizer
 
     passes = optimizer._get_optimizers()
-    taken = {name: passes.pop(name) for name in ("einsum_optimizer",) if name in passes}
+    before = list(passes.items())
     try:
+        for name in _LEFT_OUT:
+            passes.pop(name, None)
         yield
     finally:
-        passes.update(taken)
+        passes.clear()
+        passes.update(before)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import ImportFailed, InvalidArgument, InvalidModel
-from .converter import OPSET, finish, quiet, whole_einsum
+from .converter import OPSET, finish, less_optimized, quiet
 from .frameworks import conversion, require
 from .notes import Notes, Run
 from .tensorflow_functions import inline_compiled
@@ -84,7 +84,7 @@ def convert_graph(
     """Convert a GraphDef without variables: inputs and outputs are names by tensors."""
     from tf2onnx import convert
 
-    with conversion("TensorFlow", what), quiet(), whole_einsum():
+    with conversion("TensorFlow", what), quiet(), less_optimized():
         frozen = inline_compiled(frozen, inputs, outputs)
         proto, _ = convert.from_graph_def(
             frozen,

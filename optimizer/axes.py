@@ -176,6 +176,21 @@ def _reduce(node: ir.Node, value: ir.Value, order: Order) -> Moved | None:
     return plan
 
 
+def _gather(node: ir.Node, value: ir.Value, order: Order) -> Moved | None:
+    """With one index the axis goes."""
+    size, indices = rank(node.inputs[0]), constant(node.inputs[1])
+    if size is None or indices is None or indices.ndim > 1:
+        return None
+    axis = attribute(node, "axis", 0) % size
+    found = _without([axis] if indices.ndim == 0 else [], size)
+    moved = _reshaped(node, value, order, found)
+    if moved is None:
+        return None
+    plan, before, _ = moved
+    plan.attributes["axis"] = ir.AttrInt64("axis", inverse(before)[axis])
+    return plan
+
+
 def _pad(node: ir.Node, value: ir.Value, order: Order) -> Moved | None:
     pads = integers(node.inputs[1]) if len(node.inputs) > 1 else None
     plan = _operands(node, order, [0])
@@ -210,6 +225,9 @@ def _by_axis(node: ir.Node, value: ir.Value, order: Order) -> Moved | None:
     for i, numbers in enumerate(node.inputs[1:], 1):
         contents = constant(numbers)
         if numbers is None or (contents is not None and contents.size == 0):
+            continue
+        if node.op_type == "Expand" and dims(numbers) == [len(order)]:
+            plan.gathered[i] = inverse(order)
             continue
         if contents is None or contents.shape != (len(order),):
             return None
@@ -273,6 +291,7 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(["Softmax", "LogSoftmax"], _along_axis(-1)),
     **dict.fromkeys(["Squeeze", "Unsqueeze"], _squeeze),
     **dict.fromkeys(["Reshape", "Flatten"], _reshape),
+    "Gather": _gather,
     "Pad": _pad,
     "Slice": _slice,
     "Resize": _resize,

@@ -28,6 +28,23 @@ def merge_movements(model: ir.Model, report: Report) -> int:
     return count
 
 
+def reshape_transposes(model: ir.Model, report: Report) -> int:
+    """Make reshapes of Transposes that move axes of size 1 only; returns how many."""
+    count = 0
+    for graph in model.graphs():
+        for node in list(graph):
+            if node.op_type != "Transpose" or node.domain or node.inputs[0] is None:
+                continue
+            order, sizes = _permutation(node), dims(node.inputs[0])
+            target = None if order is None else as_reshape(sizes, order)
+            if target is not None:
+                name = f"{node.outputs[0].name}.shape"
+                shape = new_constant(graph, np.array(target, np.int64), name)
+                made = ir.node("Reshape", [node.inputs[0], shape], name=node.name)
+                count += _put(node, made)
+    return count
+
+
 def _before(node: ir.Node, kinds: frozenset[str]) -> ir.Node | None:
     """Node of one of the kinds that makes the first input."""
     x = node.inputs[0]
@@ -54,28 +71,16 @@ def _permutation(node: ir.Node) -> list[int] | None:
 
 
 def merge_transposes(graph: ir.Graph, node: ir.Node) -> bool:
-    """Merge a Transpose with the one before it; they may cancel, or be a Reshape."""
+    """Merge a Transpose with the one before it; they may cancel."""
     first = _before(node, frozenset(["Transpose"]))
     inner, outer = None if first is None else _permutation(first), _permutation(node)
     if first is None or inner is None or outer is None:
-        return outer is not None and (
-            _reshape(graph, node, outer) or _transpose_unsqueezed(graph, node, outer)
-        )
+        return outer is not None and _transpose_unsqueezed(graph, node, outer)
     order = [inner[axis] for axis in outer]
     x = first.inputs[0]
     if order == sorted(order) and replace(node, x):  # type: ignore[arg-type]
         return True
     return _put(node, ir.node("Transpose", [x], {"perm": order}, name=node.name))
-
-
-def _reshape(graph: ir.Graph, node: ir.Node, order: list[int]) -> bool:
-    """A Transpose that moves axes of size 1 only is a Reshape."""
-    x = node.inputs[0]
-    target = as_reshape(dims(x), order)  # type: ignore[arg-type]
-    if target is None:
-        return False
-    shape = new_constant(graph, np.array(target, np.int64), f"{node.outputs[0].name}.shape")
-    return _put(node, ir.node("Reshape", [x, shape], name=node.name))
 
 
 def _transpose_unsqueezed(graph: ir.Graph, node: ir.Node, order: list[int]) -> bool:

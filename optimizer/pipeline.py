@@ -30,11 +30,12 @@ from .fusions.softmax import simplify_softmax
 from .hoist import hoist_activations
 from .hygiene import eliminate_no_ops, infer_shapes, remove_dead, resolve_cast_like
 from .loops import free_invariants
-from .movement import merge_movements
+from .movement import merge_movements, reshape_transposes
 from .names import make_names_unique
 from .shapes import fold_shapes
 from .transposes import cancel_transposes
 from .unit_axes import drop_unit_axes
+from .unroll import unroll_loops
 from .verify import Runner, Verifier, run_reference
 
 Pass = Callable[[ir.Model, "Report"], int]
@@ -72,7 +73,10 @@ _ALL: dict[str, Pass] = {
     "fold_arithmetic": fold_arithmetic,
     "fold_affine": fold_affine,
 }
-LEVELS: dict[str, dict[str, Pass]] = {"none": {}, "basic": _BASIC, "all": _ALL}
+_LAST: dict[str, Pass] = {"reshape_transposes": reshape_transposes, "unroll_loops": unroll_loops}
+"""Passes that give something up: they wait until the others find nothing any more."""
+
+LEVELS: dict[str, dict[str, Pass]] = {"none": {}, "basic": _BASIC, "all": {**_ALL, **_LAST}}
 MAX_ROUNDS = 10
 
 
@@ -167,6 +171,8 @@ def optimize_with_report(
         changed = False
         report.rounds += 1
         for name, function in LEVELS[level].items():
+            if changed and name in _LAST:
+                continue
             start = time.perf_counter()
             count = _apply(name, function, model, report)
             stages[name].seconds += time.perf_counter() - start

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from .axes import Moved, Order, inverse, move_axes
 from .blocks import as_reshape
@@ -27,14 +28,15 @@ _SINCE = 18  # the opset in which Softmax is along one axis, and axes are inputs
 
 
 def cancel_transposes(model: ir.Model, report: Report) -> int:
-    """Change the order of axes of regions; returns the number of Transposes saved."""
+    """Change the order of axes of regions; returns the number of regions."""
     if (model.graph.opset_imports.get("") or 0) < _SINCE:
         return 0
+    common.RemoveUnusedNodesPass()(model)  # a Transpose that nothing needs is no reason to move
     return sum(_cancel(graph, report) for graph in model.graphs())
 
 
 def _cancel(graph: ir.Graph, report: Report) -> int:
-    saved = 0
+    count = 0
     seen: set[tuple[ir.Value, Order]] = set()
     for node in list(graph):
         for value, order in _starts(node):
@@ -42,16 +44,17 @@ def _cancel(graph: ir.Graph, report: Report) -> int:
                 continue
             region = _Region(graph, value, order)
             seen |= set(region.orders.items())
-            chosen, gain = region.choose()
-            if gain > 0:
+            chosen, before, after = region.choose()
+            if after < before:
                 region.rewrite(chosen)
-                saved += gain
+                count += 1
                 others = f" and {len(chosen) - 1} more nodes" if len(chosen) > 1 else ""
                 first = next(each.name for each in region.plans if each in chosen)
                 report.explain(
-                    f"order of axes changed in {first!r}{others}: {gain} Transpose fewer"
+                    f"order of axes changed in {first!r}{others}: {before[0] - after[0]} "
+                    f"Transpose fewer"
                 )
-    return saved
+    return count
 
 
 def _starts(node: ir.Node) -> list[tuple[ir.Value, Order]]:
@@ -102,8 +105,15 @@ class _Region:
                 self.orders.update(plan.orders)
                 todo += [v for v in new if not _is_same(plan.orders[v])]
 
-    def choose(self) -> tuple[set[ir.Node], int]:
-        """Find the nodes that change, and how many Transposes go, less those that come."""
+    def choose(self) -> tuple[set[ir.Node], tuple[int, int], tuple[int, int]]:
+        """Find the nodes that change.
+
+        Returns
+        -------
+        (set of ir.Node, (int, int), (int, int))
+            The nodes, and how many Transposes there are before and after, of which the second
+            number are no more than reshapes.
+        """
         edges: list[tuple[list[_Pin], int]] = []
         for value, order in self.orders.items():
             pins = {} if _is_same(order) else self._pins(value)
@@ -111,11 +121,12 @@ class _Region:
                 is_reshape = as_reshape(dims(value), inverse(order)) is not None
                 edges.append((list(pins), _RESHAPE if is_reshape else _TRANSPOSE))
         chosen = least_cut(edges, _MOVED, _KEPT)
-        gain = 0
+        before = after = 0
         for ends, weight in edges:
-            if weight == _TRANSPOSE:
-                gain += (_MOVED in ends) - (0 < sum(end in chosen for end in ends) < len(ends))
-        return {node for node in self.plans if node in chosen}, gain
+            before += weight * (_MOVED in ends)
+            after += weight * (0 < sum(end in chosen for end in ends) < len(ends))
+        found = {node for node in self.plans if node in chosen}
+        return found, divmod(before, _TRANSPOSE), divmod(after, _TRANSPOSE)
 
     def _pins(self, value: ir.Value) -> dict[_Pin, None]:
         """All that makes or reads a value: nodes of the region, or the order that it must have."""
@@ -216,15 +227,8 @@ class _Region:
 
 
 def _turned(value: ir.Value, layout: Order, node: ir.Node) -> ir.Value:
-    """Transpose a value in front of a node, or reshape it where that does the same."""
-    graph = node.graph
-    assert isinstance(graph, ir.Graph)
-    target = as_reshape(dims(value), layout)
-    if target is None:
-        made = ir.node("Transpose", [value], {"perm": layout})
-    else:
-        shape = new_constant(graph, np.array(target, np.int64), f"{value.name}.shape")
-        made = ir.node("Reshape", [value, shape])
+    """Transpose a value in front of a node."""
+    made = ir.node("Transpose", [value], {"perm": layout})
     _describe(made.outputs[0], value, layout)
     insert(node, [made])
     return made.outputs[0]

@@ -147,15 +147,15 @@ def _store(node: ir.Node, weights: np.ndarray, bias: np.ndarray) -> None:
     node.replace_input_with(2, new_constant(graph, made[1], f"{name}.bias"))
 
 
-def _channel_vector(array: np.ndarray, x: ir.Value) -> np.ndarray:
+def _channel_vector(array: np.ndarray, x: ir.Value, channel_axis: int) -> np.ndarray:
     """Return the values per channel of a broadcast constant, one for each channel of ``x``."""
     axes, sizes = rank(x) or 0, x.shape
     if array.dtype != np.float32:
         raise NotFolded(f"the constant is {array.dtype}, not float32")
-    channels = sizes[1] if sizes is not None and axes >= 2 else None
+    channels = sizes[channel_axis] if sizes is not None and axes >= 2 else None
     if not isinstance(channels, int) or array.ndim > axes:
         raise NotFolded("the number of channels is not known")
-    axis = array.ndim - axes + 1
+    axis = array.ndim - axes + channel_axis
     if array.size == 1:
         vector = np.full(channels, array.reshape(-1)[0], np.float64)
     elif axis >= 0 and array.size == array.shape[axis] == channels:
@@ -192,7 +192,8 @@ def _fold(node: ir.Node, report: Report) -> bool:
     array = constant(operand)
     if x is None or array is None:
         return False
-    before, after = x.producer(), _only_reader(node.outputs[0])
+    source, axis = _behind_transpose(x)
+    before, after = source.producer(), _only_reader(node.outputs[0])
     subject = f"{node.op_type} {node.name!r}"
     reasons = []
     for neighbour in (before, after):
@@ -200,10 +201,10 @@ def _fold(node: ir.Node, report: Report) -> bool:
         if neighbour is None or not near or neighbour.graph is not node.graph:
             continue
         try:
-            affine = _affine(node.op_type, array, x)
             if neighbour is before:
-                fold_into_producer(x, affine)
+                fold_into_producer(source, _affine(node.op_type, array, x, axis))
             else:
+                affine = _affine(node.op_type, array, x, 1)
                 fold_into_consumer(node.outputs[0], neighbour, affine)
         except NotFolded as reason:
             reasons.append(str(reason))
@@ -215,9 +216,19 @@ def _fold(node: ir.Node, report: Report) -> bool:
     return False
 
 
-def _affine(op_type: str, array: np.ndarray, x: ir.Value) -> Affine:
+def _behind_transpose(x: ir.Value) -> tuple[ir.Value, int]:
+    """Give what a Transpose that nothing else reads is made of, and where its channels are now."""
+    node = x.producer()
+    if node is None or node.op_type != "Transpose" or node.domain or not used_once(x):
+        return x, 1
+    order = list(node.attributes["perm"].as_ints()) if "perm" in node.attributes else []
+    source = node.inputs[0]
+    return (x, 1) if source is None or 1 not in order else (source, order.index(1))
+
+
+def _affine(op_type: str, array: np.ndarray, x: ir.Value, axis: int) -> Affine:
     with np.errstate(divide="ignore"):
-        affine = _KINDS[op_type](_channel_vector(array, x))
+        affine = _KINDS[op_type](_channel_vector(array, x, axis))
     if not np.isfinite(affine.factor).all():
         raise NotFolded("it divides by zero")
     return affine

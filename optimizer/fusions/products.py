@@ -25,7 +25,9 @@ def _unflattened(m: Match) -> ir.Value:
     # As many rows as before: where all sizes but one are the same, that one is, too.
     others = sum(a is None or a != b for a, b in zip(before[:-1], after[:-1], strict=True))
     m.require(others <= 1 and 0 not in before, "the rows are not known to be cut as before")
-    return m.op.MatMul(m.x, m.w)
+    product: ir.Value = m.op.MatMul(m.x, m.w)
+    product.shape = ir.Shape([*before[:-1], columns])
+    return product
 
 
 def _sizes(node: ir.Node, target: ir.Value) -> list[int | str | None]:

@@ -10,7 +10,13 @@ import onnxruntime as ort
 import pytest
 from onnx import helper as oh
 from sardonyx.importers import load
-from sardonyx.optimizer import optimize_with_report
+from sardonyx.optimizer import optimize_with_report, unroll
+
+
+@pytest.fixture
+def loops_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep short loops from being unrolled."""
+    monkeypatch.setattr(unroll, "NODES", 0)
 
 
 @pytest.fixture

@@ -109,6 +109,7 @@ LOOPS = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("loops_stay")
 @pytest.mark.parametrize("case", LOOPS)
 def test_another_loop_stays(optimized, case):
     options, reason = LOOPS[case]

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx
 import onnx_ir as ir
+import pytest
 from onnx import helper as oh
 from sardonyx.importers import load
 from sardonyx.optimizer import optimize
@@ -48,6 +49,7 @@ def body_of(done, op_type="Loop", name="body"):
 COUNT = [array("trips", np.int64(3)), array("yes", np.array(True))]
 
 
+@pytest.mark.usefixtures("loops_stay")
 def test_what_a_loop_computes_from_outside_stays_outside(optimized):
     """A sigmoid outside and its product inside are no Swish: that would run every time."""
     body = loop_body(
@@ -63,6 +65,7 @@ def test_what_a_loop_computes_from_outside_stays_outside(optimized):
     assert optimized(made)[0] == ["Sigmoid", "Loop"]
 
 
+@pytest.mark.usefixtures("loops_stay")
 def test_fusions_and_constants_inside_a_loop(optimized):
     body = loop_body(
         [
