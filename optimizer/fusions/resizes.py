@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ..blocks import blocks
+from ..blocks import Block, blocks
 from ..rewrite import Match, apply_rules, op, rewrite
 from ..values import constant, dims, integers
 
@@ -31,7 +31,7 @@ def _repeated(m: Match) -> ir.Value:
     own = (dims(m.x) or [])[axis] == 1 and axis > _FIRST
     m.require(own, "what is repeated has no axis of its own behind another")
     places = [place for place in range(_RANK + 1) if place not in (axis - 1, axis)]
-    joined = [((axis - 1, axis), (axis - 1,))]
+    joined: list[Block] = [((axis - 1, axis), (axis - 1,))]
     joined += [((place,), (place - (place > axis),)) for place in places]
     same = {block for block in joined if 1 not in (before[i] for i in block[0])}
     m.require(same == set(blocks(before, after)), "the repeated axis does not join the one before")
