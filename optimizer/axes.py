@@ -197,7 +197,7 @@ def _pad(node: ir.Node, value: ir.Value, order: Order) -> Moved | None:
     if plan is None or pads is None:
         return None
     if len(node.inputs) > 3 and node.inputs[3] is not None:
-        return _with_axes(plan, 3, integers(node.inputs[3]), order)
+        return _with_axes(plan, 3, node.inputs[3], order)
     both = np.array(pads, np.int64).reshape(2, len(order))
     plan.constants[1] = both[:, inverse(order)].reshape(-1)
     return plan
@@ -207,13 +207,15 @@ def _slice(node: ir.Node, value: ir.Value, order: Order) -> Moved | None:
     plan = _operands(node, order, [0])
     if plan is None or len(node.inputs) < 4 or node.inputs[3] is None:
         return None
-    return _with_axes(plan, 3, integers(node.inputs[3]), order)
+    return _with_axes(plan, 3, node.inputs[3], order)
 
 
-def _with_axes(plan: Moved, place: int, axes: list[int] | None, order: Order) -> Moved | None:
+def _with_axes(plan: Moved, place: int, value: ir.Value, order: Order) -> Moved | None:
+    axes = constant(value)
     if axes is None:
         return None
-    plan.constants[place] = np.array([order[axis % len(order)] for axis in axes], np.int64)
+    moved = [order[axis % len(order)] for axis in axes.reshape(-1).tolist()]
+    plan.constants[place] = np.array(moved, axes.dtype)  # the other limits have that type, too
     return plan
 
 
