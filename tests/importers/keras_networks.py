@@ -8,6 +8,10 @@ import keras
 
 layers = keras.layers
 NETWORKS: dict[str, Any] = {}
+PERMUTING = {"recurrent_end": 1, "shuffles": 1}
+"""How many Transposes are left because of layers that permute axes, or of a recurrent one."""
+
+APPLICATIONS = ("MobileNetV2", "MobileNetV3Small", "EfficientNetB0")
 
 
 def network(*shape, **options):
@@ -203,21 +207,14 @@ def grouped(image):
     x = conv(image, 16, groups=4, activation="relu")
     x = layers.BatchNormalization()(x)
     x = conv(x, 16, groups=2, strides=2)
-    x = conv(x, 16, groups=16)
-    return conv(x, 4)
+    x = conv(x, 16, groups=16, dilation_rate=2)
+    return conv(x, 4, dilation_rate=4)
 
 
 @network(32, 6)
 def grouped1d(x):
     x = layers.Conv1D(8, 3, groups=2, padding="same", activation="relu")(x)
     return layers.Conv1D(8, 3, groups=4, padding="causal")(x)
-
-
-@network(32, 32, 4)
-def dilated_grouped(image):
-    x = conv(image, 16, dilation_rate=2, activation="relu")
-    x = conv(x, 16, groups=2, dilation_rate=2)
-    return conv(x, 4, dilation_rate=4)
 
 
 @network(32, 30, 3)
@@ -281,15 +278,6 @@ def frames(x):
     x = layers.TimeDistributed(layers.Conv2D(8, 3, padding="same"))(x)
     x = layers.TimeDistributed(layers.GlobalAveragePooling2D())(x)
     return layers.LSTM(4)(x)
-
-
-@network(None, 16, 16, 3)
-def frames_of_any_number(x):
-    x = layers.TimeDistributed(layers.Conv2D(8, 3, padding="same", activation="relu"))(x)
-    x = layers.TimeDistributed(layers.MaxPooling2D())(x)
-    x = layers.TimeDistributed(layers.Conv2D(8, 3, padding="same"))(x)
-    x = layers.TimeDistributed(layers.Flatten())(x)
-    return layers.GRU(4)(x)
 
 
 @network(4, 12, 12, 2)
@@ -396,4 +384,11 @@ def _pair():
     return keras.Model([a, b], conv(x, 3))
 
 
+def _application(name):
+    return lambda: getattr(keras.applications, name)(
+        weights=None, input_shape=(64, 64, 3), classes=10
+    )
+
+
 NETWORKS["two_inputs"] = _pair
+NETWORKS |= {name: _application(name) for name in APPLICATIONS}

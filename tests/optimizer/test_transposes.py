@@ -112,3 +112,82 @@ def test_inner_values_of_subgraphs_keep_their_order(graph, optimized):
     x = floats(2, 6, 8, 4)
     left, _ = optimized(model, feeds={"x": x, "flag": np.array(True)})
     assert left.count("Transpose") <= 3
+
+
+def test_a_product_over_channels_becomes_a_convolution(graph, optimized):
+    nodes = between(("MatMul", "b m", "p"), ("Add", "p k", "s"), ("Gelu", "s", "d"))
+    left, _ = optimized(graph(nodes, LAST, **CONVS, m=floats(4, 4), k=floats(4)))
+    assert left.count("Transpose") == 2 and left.count("Conv") == 3 and "MatMul" not in left
+
+
+def test_a_flattened_product_takes_all_axes(graph, optimized):
+    nodes = [("Reshape", "x rows", "r"), ("MatMul", "r m", "p"), ("Reshape", "p back", "y")]
+    constants = {"rows": ints(-1, 4), "m": floats(4, 5), "back": ints(-1, 6, 8, 5)}
+    assert optimized(graph(nodes, LAST, **constants))[0] == ["MatMul"]
+    constants["back"] = ints(-1, 8, 6, 5)
+    assert optimized(graph(nodes, LAST, **constants))[0] == ["Reshape", "MatMul", "Reshape"]
+
+
+def test_groups_of_channels_are_normalized_in_either_order(graph, optimized):
+    nodes = between(
+        ("Reshape", "b cut", "g"),
+        ("ReduceMean", "g ax", "m"),
+        ("Sub", "g m", "s"),
+        ("Reshape", "s back", "d"),
+    )
+    constants = {"cut": ints(-1, 6, 8, 2, 2), "ax": ints(1, 2, 4), "back": ints(0, 0, 0, -1)}
+    left, _ = optimized(graph(nodes, LAST, **CONVS, **constants))
+    assert left.count("Transpose") == 2
+
+
+def test_a_reshape_to_computed_sizes_changes_its_order(graph, optimized):
+    nodes = between(
+        ("Unsqueeze", "b three", "u"),
+        ("Tile", "u counts", "t"),
+        ("Shape", "b", "lead", {"end": 2}),
+        ("Shape", "b", "width", {"start": 2, "end": 3}),
+        ("Mul", "width two", "more"),
+        ("Concat", "lead more four", "sizes", {"axis": 0}),
+        ("Reshape", "t sizes", "d"),
+    )
+    constants = {"three": ints(3), "counts": ints(1, 1, 1, 2, 1), "two": ints(2), "four": ints(4)}
+    model = graph(nodes, {"x": ("n", "h", "w", 4)}, **CONVS, **constants)
+    left, _ = optimized(model, n=2, h=3, w=5)
+    assert left.count("Transpose") == 2 and "Tile" not in left and "Resize" in left
+
+
+def test_sequences_are_convolved_as_such(graph, optimized):
+    """TensorFlow makes images one pixel high of them."""
+    nodes = [
+        ("Unsqueeze", "x one", "u"),
+        ("Transpose", "u", "a", FIRST),
+        ("Conv", "a w", "c"),
+        ("Transpose", "c", "b", BACK),
+        ("Squeeze", "b one", "s"),
+        ("Add", "s k", "t"),
+        ("Relu", "t", "r"),
+        ("Unsqueeze", "r one", "v"),
+        ("Transpose", "v", "d", FIRST),
+        ("MaxPool", "d", "p", {"kernel_shape": [1, 2], "strides": [2, 2]}),
+        ("Transpose", "p", "e", BACK),
+        ("Squeeze", "e one", "y"),
+    ]
+    model = graph(nodes, {"x": ("n", 9, 4)}, one=ints(1), w=floats(5, 4, 1, 3), k=floats(5))
+    left, _ = optimized(model)
+    assert left == ["Transpose", "Conv", "Relu", "MaxPool", "Transpose"]
+
+
+def test_a_shape_does_not_hold_a_transpose(graph, optimized):
+    nodes = [
+        *between(("Sin", "b", "d")),
+        ("Shape", "b", "sizes", {"start": 1}),
+        ("Cast", "sizes", "z", {"to": 1}),
+    ]
+    left, _ = optimized(graph(nodes, {"x": ("n", "h", "w", 4)}, outputs="y z", **CONVS))
+    assert left.count("Transpose") == 2
+
+
+def test_a_bias_behind_a_transpose_joins_its_convolution(graph, optimized):
+    nodes = [("Conv", "x w", "c"), ("Transpose", "c", "t", BACK), ("Add", "t k", "y")]
+    left, _ = optimized(graph(nodes, {"x": ("n", 4, 6, 8)}, **CONVS, k=floats(4)))
+    assert left == ["Conv", "Transpose"]
