@@ -140,6 +140,46 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+class _Failures(logging.Handler):
+    """Keeps what tf2onnx says of nodes that it could not convert."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.msg.startswith("Failed to convert node") and isinstance(record.args, tuple):
+            reason = record.exc_info[1] if isinstance(record.exc_info, tuple) else None
+            self.found.append(f"{record.args[0]!r} ({reason})")
+
+
+@contextlib.contextmanager
+def nothing_fails(what: str) -> Iterator[None]:
+    """Refuse a model of which tf2onnx left a node half converted, as it does without a word.
+
+    Raises
+    ------
+    UnsupportedModel
+        Names the nodes.
+    """
+    logger, handler = logging.getLogger("tf2onnx.tfonnx"), _Failures()
+    level, logger.propagate = logger.level, False
+    logger.setLevel(logging.ERROR)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(level)
+        logger.propagate = True
+    if handler.found:
+        nodes = ", ".join(handler.found[:_NAMED])
+        raise UnsupportedModel(
+            f"{what}: tf2onnx could not convert {nodes}; give inputs more sizes that are known, or "
+            "build the model of other operators"
+        )
+
+
 _LEFT_OUT = (
     "optimize_transpose",  # wrong where axes of size 1 are beside others; ours goes further
     "einsum_optimizer",  # what it makes is hard to see through

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import ImportFailed, InvalidArgument, InvalidModel
-from .converter import OPSET, finish, less_optimized, quiet
+from .converter import OPSET, finish, less_optimized, nothing_fails, quiet
 from .frameworks import conversion, require
 from .notes import Notes, Run
 from .tensorflow_functions import inline_compiled
@@ -84,10 +84,9 @@ def convert_graph(
     """Convert a GraphDef without variables: inputs and outputs are names by tensors."""
     from tf2onnx import convert
 
-    with conversion("TensorFlow", what), quiet(), less_optimized():
-        frozen = inline_compiled(frozen, inputs, outputs)
+    with conversion("TensorFlow", what), quiet(), less_optimized(), nothing_fails(what):
         proto, _ = convert.from_graph_def(
-            frozen,
+            inline_compiled(frozen, inputs, outputs),
             input_names=list(inputs),
             output_names=list(outputs),
             opset=OPSET,

@@ -17,20 +17,26 @@ def inline_compiled(definition: Any, inputs: Iterable[str], outputs: Iterable[st
     Parameters
     ----------
     definition : GraphDef
-        Without variables; changed in place.
+        Without variables.
     inputs, outputs : iterable of str
         Tensors that are fed and fetched.
     """
     import tensorflow as tf
     from tf2onnx import tf_loader
 
-    functions = definition.library.function
-    bodies = [node for function in functions for node in function.node_def]
-    marked = [item for item in [*definition.node, *bodies, *functions] if _COMPILED in item.attr]
-    if not marked:
+    if not _marked(definition):
         return definition
-    for item in marked:
+    copy = tf.compat.v1.GraphDef()
+    copy.CopyFrom(definition)
+    for item in _marked(copy):
         for name in _KEPT_WHOLE:
             item.attr.pop(name, None)
     with tf.Graph().as_default():
-        return tf_loader.tf_optimize(list(inputs), list(outputs), definition)
+        return tf_loader.tf_optimize(list(inputs), list(outputs), copy)
+
+
+def _marked(definition: Any) -> list[Any]:
+    """Calls and functions that are to be compiled."""
+    functions = definition.library.function
+    bodies = [node for function in functions for node in function.node_def]
+    return [item for item in [*definition.node, *bodies, *functions] if _COMPILED in item.attr]

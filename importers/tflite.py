@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import InvalidModel, UnsupportedModel
 from . import tflite_metadata
-from .converter import OPSET, choose_signature, finish, quiet
+from .converter import OPSET, choose_signature, finish, less_optimized, nothing_fails, quiet
 from .frameworks import conversion, require
 from .notes import Notes, Run
 
@@ -56,7 +56,13 @@ def from_tflite(path: str, notes: Notes, signature: str | None = None) -> ir.Mod
     _check(tf, path, data)
     with conversion("TensorFlow Lite", path):
         inputs, outputs = _names(path, data, signature)
-    with conversion("TensorFlow Lite", path), quiet(), warnings.catch_warnings():
+    with (
+        conversion("TensorFlow Lite", path),
+        quiet(),
+        less_optimized(),
+        nothing_fails(path),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         from tf2onnx import convert
 

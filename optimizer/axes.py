@@ -191,6 +191,18 @@ def _gather(node: ir.Node, value: ir.Value, order: Order) -> Moved | None:
     return plan
 
 
+def _quantize(node: ir.Node, value: ir.Value, order: Order) -> Moved | None:
+    """Scales are one for all, or lie along an axis."""
+    scale = node.inputs[1]
+    if rank(scale) not in (0, 1) or attribute(node, "block_size", 0):
+        return None
+    plan = _operands(node, order, [0])
+    if plan is not None and rank(scale) == 1:
+        axis = order[attribute(node, "axis", 1) % len(order)]
+        plan.attributes["axis"] = ir.AttrInt64("axis", axis)
+    return plan
+
+
 def _pad(node: ir.Node, value: ir.Value, order: Order) -> Moved | None:
     pads = integers(node.inputs[1]) if len(node.inputs) > 1 else None
     plan = _operands(node, order, [0])
@@ -294,6 +306,7 @@ _RULES: dict[str, _Rule] = {
     **dict.fromkeys(["Squeeze", "Unsqueeze"], _squeeze),
     **dict.fromkeys(["Reshape", "Flatten"], _reshape),
     "Gather": _gather,
+    **dict.fromkeys(["QuantizeLinear", "DequantizeLinear"], _quantize),
     "Pad": _pad,
     "Slice": _slice,
     "Resize": _resize,
