@@ -172,6 +172,15 @@ def convnext_blocks(image):
     return layers.Dense(5)(layers.LayerNormalization()(layers.GlobalAveragePooling2D()(x)))
 
 
+@network(8, 8, 3)
+def one_pixel(image):
+    x = layers.Conv2D(16, 8)(image)
+    for _ in range(2):
+        y = layers.LayerNormalization()(layers.DepthwiseConv2D(7, padding="same")(x))
+        x = x + layers.Dense(16)(layers.Dense(24, activation="gelu")(y))
+    return layers.LayerNormalization()(layers.GlobalAveragePooling2D()(x))
+
+
 @network(32, 32, 3)
 def dense_between(image):
     x = conv(image, 8, activation="relu")
@@ -285,13 +294,6 @@ def conv_lstm(x):
     x = layers.ConvLSTM2D(4, 3, padding="same", return_sequences=True)(x)
     x = layers.ConvLSTM2D(4, 3, padding="same")(x)
     return conv(x, 2)
-
-
-@network(3, 32, 32)
-def channels_first_pool(image):
-    x = layers.Permute((2, 3, 1))(image)
-    x = conv(x, 8, activation="relu")
-    return layers.Permute((3, 1, 2))(conv(x, 4))
 
 
 @network(3, 32, 32)

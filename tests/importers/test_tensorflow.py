@@ -170,3 +170,28 @@ def test_einsum_stays_one_operator(rng):
     assert "Einsum" in [node.op_type for node in model.graph]
     x = floats(rng, 3, 5, 4)
     check(model, {"output": function(x)}, x=x)
+
+
+def test_functions_compiled_as_a_whole_become_nodes(rng):
+    @tf.function(jit_compile=True)
+    def inner(x):
+        return tf.nn.relu(x) * 2.0
+
+    @tf.function(input_signature=[tf.TensorSpec([None, 3])])
+    def outer(x):
+        return inner(x) + inner(-x)
+
+    x = floats(rng, 4, 3)
+    model = sardonyx.load(outer)
+    check(model, {"output": outer(x)}, x=x)
+
+
+def test_a_node_that_is_left_half_converted_is_an_error():
+    weights = tf.ones((3, 3, 2, 4))
+
+    @tf.function(input_signature=[tf.TensorSpec(None), tf.TensorSpec([None], tf.int32)])
+    def network(x, shape):
+        return tf.nn.conv2d(tf.reshape(x, shape), weights, 1, "SAME")
+
+    with pytest.raises(sardonyx.UnsupportedModel, match=r"could not convert '.*Conv2D'"):
+        sardonyx.load(network)

@@ -148,5 +148,29 @@ def test_neutral_operands_go_unless_they_change_the_sign_of_zero(
     assert (left == ["Reciprocal"]) == goes
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_an_image_that_is_not_finite_in_another_order_of_axes(graph, optimized, value):
+    """A product over channels spreads it over one pixel, as the convolution it becomes does."""
+    rng = np.random.default_rng(3)
+    first, back = {"perm": [0, 3, 1, 2]}, {"perm": [0, 2, 3, 1]}
+    nodes = [
+        ("MaxPool", "x", "p", {"kernel_shape": [1, 1], "strides": [1, 2]}),
+        ("Transpose", "p", "t", back),
+        ("MatMul", "t m", "a"),
+        ("Add", "a k", "b"),
+        ("Unsqueeze", "b three", "u"),
+        ("Tile", "u counts", "c"),
+        ("Reshape", "c shape", "d"),
+        ("Transpose", "d", "y", first),
+    ]
+    constants = {"m": rng.standard_normal((3, 4)).astype(F), "k": F([0, 1, -1, 2])}
+    for name, numbers in (("three", [3]), ("counts", [1, 1, 1, 2, 1]), ("shape", [-1, 5, 6, 4])):
+        constants[name] = np.array(numbers, np.int64)
+    image = rng.standard_normal((2, 3, 5, 6)).astype(F)
+    image[1, 2, 3, 4] = value
+    model = graph(nodes, {"x": ("n", 3, 5, 6)}, **constants)
+    assert optimized(model, feeds={"x": image})[0] == ["MaxPool", "Conv", "Resize"]
+
+
 def test_a_neutral_operand_that_changes_the_shape_stays(graph, optimized):
     assert optimized(graph([("Mul", "x k", "y")], X, k=np.ones((1, 1), F)))[0] == ["Mul"]
