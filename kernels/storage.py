@@ -42,13 +42,16 @@ def cache_folder() -> Path | None:
     return Path(folder)
 
 
-def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> bool:
-    """Write a file so that readers see all of it or nothing; False when the disk refuses."""
-    import tempfile  # takes longer to import than a small model to open
+PRIVATE, SHARED = 0o600, 0o666
+"""Who may read and write a file, as far as the process's mask allows it."""
 
+
+def write_atomically(path: Path, chunks: Iterable[bytes | memoryview], mode: int = PRIVATE) -> bool:
+    """Write a file so that readers see all of it or nothing; False when the disk refuses."""
+    temporary = path.parent / f".tmp-{os.urandom(8).hex()}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except OSError:
         return False
     try:

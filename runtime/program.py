@@ -24,7 +24,7 @@ import numpy as np
 
 from .. import InvalidModel
 from ..kernels.compiler import KernelRef
-from ..kernels.storage import remembered, state_of, write_atomically
+from ..kernels.storage import PRIVATE, remembered, state_of, write_atomically
 
 MAGIC = b"sardonyx-program-2\n"
 ARENA, WEIGHTS, INPUT, OUTPUT, HOST = range(5)
@@ -173,7 +173,7 @@ def _pack_header(program: Program, key: str) -> dict[str, Any]:
     return header
 
 
-def save_program(program: Program, path: Path, key: str) -> bool:
+def save_program(program: Program, path: Path, key: str, mode: int = PRIVATE) -> bool:
     """Write the artifact atomically; False when the disk refuses.
 
     Parameters
@@ -182,6 +182,8 @@ def save_program(program: Program, path: Path, key: str) -> bool:
     path : Path
     key : str
         What the program depends on (model, options, processor); compared when it is opened.
+    mode : int
+        Who may read and write the file, as far as the process's mask allows it.
     """
     header = _pack_header(program, key)
     sections = []
@@ -193,7 +195,7 @@ def save_program(program: Program, path: Path, key: str) -> bool:
         offset += -(-array.nbytes // _ALIGN) * _ALIGN
     header["sections"] = sections
     text = json.dumps(header, separators=(",", ":")).encode()
-    return write_atomically(path, _artifact(text, arrays))
+    return write_atomically(path, _artifact(text, arrays), mode)
 
 
 def _artifact(text: bytes, arrays: list[np.ndarray]) -> Iterator[bytes | memoryview]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import InvalidArgument, KernelError
 from ..kernels.precompile import compile_all
+from ..kernels.storage import SHARED
 from . import background
 from .arguments import check_shapes, checked_object, sorted_choices, typed
 from .executable import Executable
@@ -352,7 +353,7 @@ class Session:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the program, which opens on this kind of processor without being lowered again."""
-        if not save_program(self._program, Path(path), environment()):
+        if not save_program(self._program, Path(path), environment(), SHARED):
             raise InvalidArgument(f"cannot write {os.fspath(path)!r}")
 
     # --- life ---------------------------------------------------------------------------------

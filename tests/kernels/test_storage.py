@@ -50,6 +50,12 @@ def test_a_failure_is_not_kept():
     assert answers("a", "1") == ["1"]
 
 
+def test_what_is_kept_is_for_its_owner(cache):
+    answers("a", "1")
+    modes = {path.stat().st_mode & 0o777 for path in (cache / "answers").iterdir()}
+    assert modes == {0o600}
+
+
 def test_a_file_that_changed_just_now_has_no_state(tmp_path):
     (tmp_path / "a").write_bytes(b"1")
     assert storage.state_of([tmp_path / "a"]) is None

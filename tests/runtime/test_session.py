@@ -224,6 +224,13 @@ def test_saved_programs_open_again(model, tmp_path):
     np.testing.assert_array_equal(sardonyx.Session(path)(x), session(x))
 
 
+def test_saved_programs_belong_to_whom_other_files_do(model, tmp_path):
+    sardonyx.Session(model).save(tmp_path / "program.sdx")
+    (tmp_path / "other").touch()
+    saved, other = (tmp_path / name for name in ("program.sdx", "other"))
+    assert saved.stat().st_mode == other.stat().st_mode
+
+
 @pytest.mark.parametrize("at", [0.01, 0.3, 0.6, 0.99])
 def test_damaged_programs_are_refused(model, tmp_path, at):
     path = tmp_path / "program.sdx"
