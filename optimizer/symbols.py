@@ -70,6 +70,8 @@ def equate(model: ir.Model, value: ir.Value, sizes: Sequence[Size]) -> bool:
     first = old = dims(value)
     if old is None or first is None or len(sizes) != len(old):
         return False
+    if any(value is given for given in model.graph.inputs):  # callers see what the model says
+        return False
     fixed = _fixed(model)
     for before, now in zip(old, sizes, strict=True):
         if now is not None and isinstance(before, str) and before != now and before not in fixed:

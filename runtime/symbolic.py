@@ -166,29 +166,33 @@ def minimum(a: Dim, b: Dim) -> Dim:
     """Return the smaller of two dimensions."""
     if isinstance(a, int) and isinstance(b, int):
         return min(a, b)
-    return _absorbed("max", a, b) or _atom("min", *sorted((a, b), key=repr))
+    return _extreme("min", "max", a, b)
 
 
 def maximum(a: Dim, b: Dim) -> Dim:
     """Return the larger of two dimensions."""
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
-    return _absorbed("min", a, b) or _atom("max", *sorted((a, b), key=repr))
+    return _extreme("max", "min", a, b)
 
 
-def _absorbed(other: str, a: Dim, b: Dim) -> Expr | None:
-    """``a`` of ``max(a, a)`` or ``max(a, min(a, c))``, and the same the other way around."""
-    for one, two in ((a, b), (b, a)):
-        if isinstance(one, Expr) and (one == two or one in _operands(other, two)):
-            return one
-    return None
+def _extreme(kind: str, dual: str, a: Dim, b: Dim) -> Dim:
+    """``max(a, max(b, a))`` names each operand once, ``max(a, min(a, c))`` is ``a``."""
+    parts = list(dict.fromkeys([*_operands(kind, a), *_operands(kind, b)]))
+    kept = [x for x in parts if not any(y != x and y in _operands(dual, x) for y in parts)]
+    first, *others = sorted(kept, key=repr)
+    for other in others:
+        first = _atom(kind, first, other)
+    return first
 
 
-def _operands(kind: str, value: Dim) -> tuple[Dim, ...]:
-    """Operands of a value that is one operation of a kind, else none."""
-    atom = value.terms[0][0] if isinstance(value, Expr) and len(value.terms) == 1 else ()
-    only = len(atom) == 1 and value.terms[0][1] == 1 and atom[0][0] == kind  # type: ignore[union-attr]
-    return atom[0][1:] if only else ()
+def _operands(kind: str, value: Dim) -> list[Dim]:
+    """Operands of operations of a kind, one in another; the value itself if it is none."""
+    if isinstance(value, Expr) and len(value.terms) == 1:
+        (monomial, factor), *_ = value.terms
+        if factor == 1 and len(monomial) == 1 and monomial[0][0] == kind:
+            return [operand for part in monomial[0][1:] for operand in _operands(kind, part)]
+    return [value]
 
 
 def ceil_divide(a: Dim, b: Dim) -> Dim:

@@ -33,6 +33,30 @@ def test_a_limit_of_a_dimension_is_no_larger_than_the_dimension():
     assert maximum(H, 2 * minimum(H, 3)) != H
 
 
+def test_the_largest_of_many_names_each_once():
+    a, b = maximum(H, W), maximum(W, 3)
+    assert maximum(a, maximum(W, H)) == a
+    for _ in range(100):
+        a, b = maximum(a, b), maximum(b, a)
+    assert a == b == maximum(3, maximum(H, W))
+
+
+_LEAVES = st.sampled_from([H, W, H + 1, 2 * W]) | st.integers(1, 9)
+_TREES = st.recursive(_LEAVES, lambda part: st.tuples(st.booleans(), part, part), max_leaves=12)
+
+
+@given(_TREES, st.integers(1, 9), st.integers(1, 9))
+def test_extremes_of_extremes_are_what_they_say(tree, h, w):
+    def made(part):
+        if not isinstance(part, tuple):
+            return part, evaluate(part, {"h": h, "w": w})
+        (a, x), (b, y) = made(part[1]), made(part[2])
+        return (maximum(a, b), max(x, y)) if part[0] else (minimum(a, b), min(x, y))
+
+    expression, value = made(tree)
+    assert evaluate(expression, {"h": h, "w": w}) == value
+
+
 @pytest.mark.parametrize(
     "expression",
     [
