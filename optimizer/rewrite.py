@@ -205,24 +205,34 @@ class Builder:
     """``builder.Gelu(x, approximate="tanh")`` makes a node in front of the one replaced.
 
     Nodes and constants stay outside the graph until `commit`.
+
+    Parameters
+    ----------
+    root : ir.Node
+        The node replaced.
+    kind : ir.TypeProtocol, optional
+        Type of all results; None where they are not of one type.
     """
 
-    def __init__(self, root: ir.Node) -> None:
-        self._root = root
+    def __init__(self, root: ir.Node, kind: ir.TypeProtocol | None = None) -> None:
+        self._root, self._type = root, kind
         self._constants: list[ir.Value] = []
         self.nodes: list[ir.Node] = []
 
     def __getattr__(self, op_type: str) -> Callable[..., ir.Value]:
-        def make(*inputs: Any, **attributes: Any) -> ir.Value:
-            values = [self._value(item) for item in inputs]
-            name = f"{self._root.name}.{op_type}"
-            node = ir.node(op_type, values, attributes, name=name)
-            output = node.outputs[0]
-            output.type = self._root.outputs[0].type
-            self.nodes.append(node)
-            return output
+        return lambda *inputs, **attributes: self.results(op_type, inputs, 1, **attributes)[0]
 
-        return make
+    def results(
+        self, op_type: str, inputs: Sequence[Any], count: int, **attributes: Any
+    ) -> Sequence[ir.Value]:
+        """Make a node of more than one result."""
+        values = [self._value(item) for item in inputs]
+        name = f"{self._root.name}.{op_type}"
+        node = ir.node(op_type, values, attributes, num_outputs=count, name=name)
+        for output in node.outputs:
+            output.type = self._type
+        self.nodes.append(node)
+        return node.outputs
 
     def _value(self, item: Any) -> ir.Value | None:
         if item is None or isinstance(item, ir.Value):
@@ -253,7 +263,7 @@ class Match:
         self._bound = bound
         self.root = root
         self.opset = opset
-        self.op: Any = Builder(root)
+        self.op: Any = Builder(root, root.outputs[0].type)
 
     def __getattr__(self, name: str) -> ir.Value:
         try:

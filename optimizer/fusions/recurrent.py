@@ -10,26 +10,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx_ir as ir
 
 from ..extents import extent
 from ..loops import behind_identities
-from ..rewrite import NearMiss
+from ..rewrite import Builder, NearMiss
 from ..values import (
-    attribute,
-    constant,
-    insert,
-    new_constant,
     rank,
     remove_with_body,
     replace_output,
-    scalar,
 )
 from .cells import Cell, find_cell
-from .steps import Steps, steps
+from .masked import Masked, find_mask, is_zero
+from .steps import Steps, element, steps
 
 if TYPE_CHECKING:
     from ..pipeline import Report
@@ -77,22 +73,31 @@ class _Layer:
     """Which states of the Loop are the hidden and the cell state."""
     initial: tuple[ir.Value | None, ...]
     """What they are in the beginning, of shape (batch, hidden); None for zeros."""
+    masked: Masked | None
+    """Which steps leave the states as they are."""
 
 
 def _recognise(loop: ir.Node) -> _Layer:
     done = steps(loop)
     carried = [k for k in range(len(loop.inputs) - 2) if k not in done.counting]
+    masked = find_mask(loop, done, carried)
+    if masked is not None:
+        carried = [k for k in carried if k not in masked.outputs]
     if not 1 <= len(carried) <= 2:
         raise NearMiss(f"it carries {len(carried)} states besides the number of the step")
     hidden = _hidden_size(loop, carried)
     for k in carried:
         if loop.inputs[2 + k].dtype != ir.DataType.FLOAT:  # type: ignore[union-attr]
             raise NearMiss("it is not float32")
-    states, cell = _cell(done, carried, hidden)
-    sequence = _sequence(cell.x, done)
+    after = {k: done.after(k) if masked is None else masked.new(k) for k in carried}
+    states, cell = _cell(done, after, hidden)
+    sequence = element(cell.x, done)
     initial = tuple(_initial(loop.inputs[2 + k], sequence) for k in states)
-    layer = _Layer(cell, sequence, states, initial)
-    _check_results(loop, layer, done)
+    layer = _Layer(cell, sequence, states, initial, masked)
+    if masked is None:
+        _check_results(loop, layer, done)
+    else:
+        masked.check(loop, states[0], sequence)
     return layer
 
 
@@ -106,35 +111,16 @@ def _hidden_size(loop: ir.Node, carried: list[int]) -> int:
     return size
 
 
-def _cell(done: Steps, carried: list[int], hidden: int) -> tuple[tuple[int, ...], Cell]:
+def _cell(done: Steps, after: dict[int, ir.Value], hidden: int) -> tuple[tuple[int, ...], Cell]:
     """Find the cell, and which state is which."""
     reasons = []
-    for order in itertools.permutations(carried):
-        pairs = [(done.before(k), behind_identities(done.after(k))) for k in order]
+    for order in itertools.permutations(after):
+        pairs = [(done.before(k), behind_identities(after[k])) for k in order]
         try:
             return order, find_cell(pairs, hidden)
         except NearMiss as reason:
             reasons.append(str(reason))
     raise NearMiss(min(reasons, key=lambda text: text.startswith("the new hidden state is no")))
-
-
-def _sequence(x: ir.Value, done: Steps) -> ir.Value:
-    """Find the sequence whose elements are read one a step, all of them."""
-    node = x.producer()
-    if node is None or node.op_type != "Gather" or node.domain or None in node.inputs[:2]:
-        raise NearMiss(f"{x.name!r} is no element of a sequence")
-    data, index = node.inputs
-    assert data is not None and index is not None
-    if attribute(node, "axis", 0) != 0 or rank(data) != 3 or not done.counts(index):
-        raise NearMiss(f"{x.name!r} is no element of a sequence of shape (length, batch, inputs)")
-    if data.producer() is not None and data.producer().graph is node.graph:  # type: ignore[union-attr]
-        raise NearMiss(f"the sequence {data.name!r} is made in each step")
-    length = extent(data, 0)
-    if length is None or length != done.trips:
-        raise NearMiss(
-            f"it does {done.trips} steps, and the sequence {data.name!r} has {length} elements"
-        )
-    return data
 
 
 def _initial(value: ir.Value | None, sequence: ir.Value) -> ir.Value | None:
@@ -145,16 +131,7 @@ def _initial(value: ir.Value | None, sequence: ir.Value) -> ir.Value | None:
         raise NearMiss(
             f"the state {value.name!r} has {extent(value, 0)} rows, the sequence's elements {batch}"
         )
-    array, node = constant(value), value.producer()
-    if array is not None:
-        return value if array.any() else None
-    if node is not None and node.op_type == "Expand" and scalar(node.inputs[0]) == 0.0:
-        return None
-    if node is not None and node.op_type == "ConstantOfShape":
-        filled = node.attributes.get("value")
-        if filled is None or not filled.as_tensor().numpy().any():
-            return None
-    return value
+    return None if is_zero(value) else value
 
 
 def _check_results(loop: ir.Node, layer: _Layer, done: Steps) -> None:
@@ -171,55 +148,52 @@ def _check_results(loop: ir.Node, layer: _Layer, done: Steps) -> None:
 
 
 def _replace(loop: ir.Node, layer: _Layer) -> None:
-    graph, name, cell = loop.graph, loop.name or "Loop", layer.cell
-    assert isinstance(graph, ir.Graph)
-    made: list[ir.Node] = []
-
-    def add(op_type: str, inputs: list[ir.Value | None], outputs: int = 1, **more: int) -> ir.Node:
-        node = ir.node(op_type, inputs, more, num_outputs=outputs, name=f"{name}.{op_type}")
-        made.append(node)
-        return node
-
-    def weight(array: np.ndarray, what: str) -> ir.Value:
-        return new_constant(graph, array[None], f"{name}.{what}")
-
-    weights = cell.weights.transpose(0, 2, 1).reshape(-1, cell.weights.shape[1])
-    hidden = cell.recurrence.shape[-1]
-    recurrence = cell.recurrence.transpose(0, 2, 1).reshape(-1, hidden)
-    bias = np.concatenate([cell.input_bias.reshape(-1), cell.recurrent_bias.reshape(-1)])
-    first = new_constant(graph, np.array([0], np.int64), f"{name}.axis")
-    second = new_constant(graph, np.array([1], np.int64), f"{name}.axis")
-    inputs: list[ir.Value | None] = [layer.sequence, weight(weights, "W"), weight(recurrence, "R")]
-    inputs.append(weight(bias, "B") if bias.any() else None)
-    given = [None if x is None else add("Unsqueeze", [x, first]).outputs[0] for x in layer.initial]
-    inputs += [None, *given]
+    op: Any = Builder(loop)
+    masked, sequence, lengths = layer.masked, layer.sequence, None
+    if masked is not None:
+        sequence, lengths = masked.to_front(op, sequence)
+    inputs = [sequence, *_weights(layer.cell), lengths]
+    inputs += [None if x is None else op.Unsqueeze(x, np.array([0])) for x in layer.initial]
     while inputs[-1] is None:
         inputs.pop()
-    node = add(cell.op_type, inputs, 1 + len(layer.states), hidden_size=hidden, **cell.attributes)
-    length, batch = extent(layer.sequence, 0), extent(layer.sequence, 1)
+    length, batch = extent(sequence, 0), extent(sequence, 1)
+    hidden, count = layer.cell.recurrence.shape[-1], 1 + len(layer.states)
+    options = {"hidden_size": hidden, **layer.cell.attributes}
+    made = op.results(layer.cell.op_type, inputs, count, **options)
     shapes = [[length, 1, batch, hidden], *([[1, batch, hidden]] * len(layer.states))]
-    for value, shape in zip(node.outputs, shapes, strict=True):
-        value.shape, value.type = ir.Shape(shape), ir.TensorType(ir.DataType.FLOAT)
-    pairs = list(_results(loop, layer, node))
-    replaced = []
-    for output, value, axis in pairs:
-        squeezed = add("Squeeze", [value, first if axis == 0 else second]).outputs[0]
-        kept = [size for k, size in enumerate(value.shape or ()) if k != axis]
-        squeezed.shape, squeezed.type = ir.Shape(kept), value.type
-        replaced.append((output, squeezed))
-    insert(loop, made)
-    for output, value in replaced:
+    squeezed = []
+    for axis, value, shape in zip([1, 0, 0], made, shapes, strict=False):
+        _describe(value, shape)
+        squeezed.append(op.Squeeze(value, np.array([axis])))
+        _describe(squeezed[-1], shape[:axis] + shape[axis + 1 :])
+    if masked is None:
+        results = _results(loop, layer, squeezed)
+    else:
+        results = masked.results(op, loop, layer.states, layer.initial, squeezed)
+    pairs = list(results)
+    op.commit()
+    for output, value in pairs:
         replace_output(output, value)
     remove_with_body(loop)
 
 
+def _describe(value: ir.Value, shape: list[Any]) -> None:
+    value.shape, value.type = ir.Shape(shape), ir.TensorType(ir.DataType.FLOAT)
+
+
+def _weights(cell: Cell) -> list[np.ndarray | None]:
+    """Weights, recurrent weights and biases of an operator, of one direction."""
+    weights = cell.weights.transpose(0, 2, 1).reshape(-1, cell.weights.shape[1])
+    recurrence = cell.recurrence.transpose(0, 2, 1).reshape(-1, cell.recurrence.shape[-1])
+    bias = np.concatenate([cell.input_bias.reshape(-1), cell.recurrent_bias.reshape(-1)])
+    return [weights[None], recurrence[None], bias[None] if bias.any() else None]
+
+
 def _results(
-    loop: ir.Node, layer: _Layer, node: ir.Node
-) -> Iterator[tuple[ir.Value, ir.Value, int]]:
-    """Results of the Loop that are read, what gives them now, and the axis that goes."""
+    loop: ir.Node, layer: _Layer, squeezed: list[ir.Value]
+) -> Iterator[tuple[ir.Value, ir.Value]]:
+    """Results of the Loop that are read, and what gives them now."""
     for index, output in enumerate(loop.outputs):
         if output.uses() or output.is_graph_output():
-            if index in layer.states:
-                yield output, node.outputs[1 + layer.states.index(index)], 0
-            else:
-                yield output, node.outputs[0], 1
+            place = 1 + layer.states.index(index) if index in layer.states else 0
+            yield output, squeezed[place]

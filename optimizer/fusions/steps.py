@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ..extents import Extent, measured
+from ..extents import Extent, extent, measured
 from ..loops import behind_identities
 from ..rewrite import NearMiss, find, op
-from ..values import constant, rank, scalar
+from ..values import attribute, constant, rank, scalar
 
 
 @dataclass(frozen=True)
@@ -107,3 +107,28 @@ def _goes_on(value: ir.Value, body: ir.Graph, counting: frozenset[int], trips: E
     for bound in find(lambda a, b: op.Less(a, b), value):
         return _offset(bound["a"], body, counting) in (0, 1) and measured(bound["b"]) == trips
     return False
+
+
+def element(x: ir.Value, done: Steps) -> ir.Value:
+    """Find the sequence, of rank 3, whose elements are read one a step, all of them.
+
+    Raises
+    ------
+    NearMiss
+        It is no such element.
+    """
+    node = x.producer()
+    if node is None or node.op_type != "Gather" or node.domain or None in node.inputs[:2]:
+        raise NearMiss(f"{x.name!r} is no element of a sequence")
+    data, index = node.inputs
+    assert data is not None and index is not None
+    if attribute(node, "axis", 0) != 0 or rank(data) != 3 or not done.counts(index):
+        raise NearMiss(f"{x.name!r} is no element of a sequence of shape (length, batch, inputs)")
+    if data.producer() is not None and data.producer().graph is node.graph:  # type: ignore[union-attr]
+        raise NearMiss(f"the sequence {data.name!r} is made in each step")
+    length = extent(data, 0)
+    if length is None or length != done.trips:
+        raise NearMiss(
+            f"it does {done.trips} steps, and the sequence {data.name!r} has {length} elements"
+        )
+    return data

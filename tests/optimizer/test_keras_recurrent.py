@@ -34,7 +34,10 @@ ARRANGEMENTS = {
 
 def network(cell, arrangement, length):
     x = keras.Input((length, 4))
-    made = keras.Model(x, ARRANGEMENTS[arrangement](CELLS[cell], x))
+    return with_random_weights(keras.Model(x, ARRANGEMENTS[arrangement](CELLS[cell], x)))
+
+
+def with_random_weights(made):
     rng = np.random.default_rng(3)
     made.set_weights([rng.uniform(-1, 1, w.shape) for w in made.get_weights()])  # biases, too
     return made
@@ -46,17 +49,61 @@ def test_no_loop_is_left(rng, cell, arrangement):
     made = network(cell, arrangement, None)
     model = sardonyx.optimize(sardonyx.load(made))
     assert not {"Loop", "Scan"} & {node.op_type for node in model.graph}
-    session = sardonyx.Session(model)
     for batch, length in ((2, 9), (3, 4)):
-        x = rng.standard_normal((batch, length, 4)).astype(np.float32)
-        wanted = made(x, training=False)
-        wanted = wanted if isinstance(wanted, list | tuple) else [wanted]
-        for a, b in zip(session.run(None, {session.get_inputs()[0].name: x}), wanted, strict=True):
-            np.testing.assert_allclose(a, keras.ops.convert_to_numpy(b), rtol=1e-4, atol=1e-5)
+        check(made, model, [rng.standard_normal((batch, length, 4)).astype(np.float32)])
 
 
-def test_a_mask_is_not_lost(rng):
-    x = keras.Input((7, 4))
-    made = keras.Model(x, layers.GRU(5)(layers.Masking()(x)))
+def masked(rng, batch, length, columns=4):
+    """Sequences with steps that are masked: none, all, the first, the last, and any."""
+    counts = rng.random((batch, length)) < 0.6
+    counts[0], counts[1] = True, False
+    counts[2, :2], counts[3, -2:] = False, False
+    x = rng.uniform(0.5, 1.5, (batch, length, columns)).astype(np.float32)
+    return x * counts[:, :, None]
+
+
+def check(made, model, feeds):
+    session = sardonyx.Session(model)
+    wanted = made(feeds if len(feeds) > 1 else feeds[0], training=False)
+    wanted = wanted if isinstance(wanted, list | tuple) else [wanted]
+    names = [value.name for value in session.get_inputs()]
+    found = session.run(None, dict(zip(names, feeds, strict=True)))
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, keras.ops.convert_to_numpy(b), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("arrangement", ARRANGEMENTS)
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_masked_layer_leaves_no_loop(rng, cell, arrangement):
+    x = keras.Input((None, 4))
+    made = with_random_weights(
+        keras.Model(x, ARRANGEMENTS[arrangement](CELLS[cell], layers.Masking()(x)))
+    )
     model = sardonyx.optimize(sardonyx.load(made))
-    assert "GRU" not in {node.op_type for node in model.graph}
+    assert not {"Loop", "Scan"} & {node.op_type for node in model.graph}
+    check(made, model, [masked(rng, 6, 9)])
+    check(made, model, [masked(rng, 4, 3)])
+
+
+@pytest.mark.parametrize("zero", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_masked_layer_begins_with_the_state_it_is_given(rng, cell, zero):
+    x = keras.Input((None, 4))
+    states = [keras.Input((5,)) for _ in range(2 if cell == "LSTM" else 1)]
+    options = {"return_sequences": True, "return_state": True, "zero_output_for_mask": zero}
+    layer = CELLS[cell](**options)
+    made = keras.Model([x, *states], layer(layers.Masking()(x), initial_state=states))
+    model = sardonyx.optimize(sardonyx.load(with_random_weights(made)))
+    assert not {"Loop", "Scan"} & {node.op_type for node in model.graph}
+    given = [rng.standard_normal((6, 5)).astype(np.float32) for _ in states]
+    check(made, model, [masked(rng, 6, 7), *given])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_words_that_are_masked_leave_no_loop(rng, cell):
+    x = keras.Input((None,), dtype="int32")
+    words = layers.Embedding(20, 4, mask_zero=True)(x)
+    made = with_random_weights(keras.Model(x, layers.Bidirectional(CELLS[cell]())(words)))
+    model = sardonyx.optimize(sardonyx.load(made))
+    assert not {"Loop", "Scan"} & {node.op_type for node in model.graph}
+    check(made, model, [rng.integers(0, 3, (5, 8)).astype(np.int32)])

@@ -67,7 +67,7 @@ def masked(nodes):
 
 
 NEARLY = {
-    "mask": (masked(GRU_AFTER), "made by Where"),
+    "mask of its own": (masked(GRU_AFTER), "'valid' is no element of a sequence"),
     "relu": (changed(GRU_AFTER, "c", "Relu", "c0", "c"), "candidate is made by Relu"),
     "hard gate": (changed(GRU_AFTER, "z", "HardSigmoid", "z0", "z"), "update gate is made by Hard"),
     "a gate's factor": (changed(GRU_AFTER, "z0", "Mul", "xz hs_0", "z0"), "update gate adds"),
