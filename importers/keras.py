@@ -12,6 +12,7 @@ import numpy as np
 from .. import InvalidArgument
 from . import keras_files
 from .frameworks import conversion, rename, require
+from .keras_time import steps_at_once
 from .notes import Notes, Run
 from .onnx import from_onnx
 
@@ -23,6 +24,9 @@ _TRAINING = (
     "MixUp", "CutMix",
 )  # fmt: skip
 """Words in the names of layers that do nothing in inference."""
+
+_BATCH, _STEPS = 4, 64
+"""Sizes of open dimensions in examples: small, and enough for windows."""
 
 _BACKENDS = ("tensorflow", "theano", "cntk")
 
@@ -41,7 +45,7 @@ def from_keras(
     """Convert a built Keras model, or a ``.keras``, ``.h5`` or ``.hdf5`` file of Keras 1 to 3.
 
     On the TensorFlow backend the model is traced as a function and converted by tf2onnx (whose
-    own Keras route does not know Keras 3); on others by Keras' ONNX export.
+    own Keras route does not know Keras 3); on PyTorch it is traced, on JAX exported by Keras.
 
     Parameters
     ----------
@@ -109,11 +113,14 @@ def _convert(keras: Any, source: Any, notes: Notes) -> ir.Model:
     what = f"the model {source.name!r}"
     notes.drop(_training_only(source))
     on = keras.backend.backend()
-    if on == "tensorflow":
-        model = _through_tensorflow(source, what, notes)
-    else:
-        model = _through_export(keras, source, what)
-        notes.run = _runner(keras, source, [str(value.name) for value in model.graph.inputs])
+    with steps_at_once(keras):
+        if on == "tensorflow":
+            model = _through_tensorflow(source, what, notes)
+        elif on == "torch":
+            model = _through_torch(keras, source, what)
+        else:
+            model = _through_jax(source, what)
+    notes.run = _runner(keras, source, [str(value.name) for value in model.graph.inputs])
     notes.framework = f"Keras {keras.__version__} on {on}"
     return model
 
@@ -134,10 +141,9 @@ def _runner(keras: Any, model: Any, names: list[str]) -> Run:
     return run
 
 
-def _through_export(keras: Any, source: Any, what: str) -> ir.Model:
-    if keras.backend.backend() == "jax":
-        for package in ("flax", "jax2onnx"):  # Keras exports through them
-            require(package, "jax")
+def _through_jax(source: Any, what: str) -> ir.Model:
+    for package in ("flax", "jax2onnx"):  # Keras exports through them
+        require(package, "jax")
     with conversion("Keras", what), tempfile.TemporaryDirectory() as folder:
         inputs = source.inputs
         source(inputs if len(inputs) > 1 else inputs[0])  # what was never called is not exported
@@ -147,6 +153,35 @@ def _through_export(keras: Any, source: Any, what: str) -> ir.Model:
             model = from_onnx(file.read())
     rename(model, model.graph.outputs, _output_names(source))
     return model
+
+
+def _through_torch(keras: Any, source: Any, what: str) -> ir.Model:
+    """Trace the model for two sizes of its open dimensions (Keras' own export takes one only)."""
+    from . import torch_script
+
+    torch = require("torch", "torch")
+
+    class Flat(torch.nn.Module):  # type: ignore[name-defined]
+        """Takes one tensor after the other, and gives a tuple."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = source
+
+        def forward(self, *tensors: Any) -> Any:
+            results = self.model(list(tensors) if len(tensors) > 1 else tensors[0], training=False)
+            return tuple(keras.tree.flatten(results))
+
+    examples, dims = [], []
+    names = [_plain(value.name) for value in source.inputs]
+    for name, value in zip(names, source.inputs, strict=True):
+        kinds = ("batch", *(f"{name}_{axis}" for axis in range(1, len(value.shape))))
+        dims.append({i: kinds[i] for i, size in enumerate(value.shape) if size is None})
+        shape = [size or (_STEPS if i else _BATCH) for i, size in enumerate(value.shape)]
+        examples.append(keras.ops.ones(shape, value.dtype))
+    given = {"input_names": names, "output_names": _output_names(source)}
+    with conversion("Keras", what), torch.no_grad():
+        return torch_script.trace(torch, Flat().eval(), what, (tuple(examples), {}), dims, given)
 
 
 def _through_tensorflow(keras_model: Any, what: str, notes: Notes) -> ir.Model:

@@ -94,6 +94,30 @@ def convert(
     raise failed or ImportFailed(f"PyTorch gave no model for {what}")
 
 
+def trace(
+    torch: Any,
+    module: Any,
+    what: str,
+    call: torch_dims.Call,
+    dims: Dimensions,
+    names: Mapping[str, Any],
+) -> ir.Model:
+    """Trace an nn.Module of which is known which dimensions are open.
+
+    Raises
+    ------
+    UnsupportedModel
+        The graph holds for the sizes of the examples only.
+    """
+    proto = _export(torch, module, call, dims, names)
+    if any(dims) and not _holds(torch, module, call, dims, names, proto):
+        raise UnsupportedModel(
+            f"{what}: PyTorch writes the sizes of its open dimensions into its graph, such as the "
+            "steps of a sequence; give its inputs all sizes but that of the batch"
+        )
+    return _finished(proto)
+
+
 def _attributes_set(torch: Any, module: Any) -> list[str]:
     if not isinstance(module, torch.jit.ScriptModule) or not hasattr(module, "forward"):
         return []

@@ -135,3 +135,43 @@ def test_what_cannot_be_read(tmp_path):
     unsafe.save(tmp_path / "unsafe.keras")
     with pytest.raises(sardonyx.ImportFailed, match=r"(?i)lambda|unsafe"):
         sardonyx.load(tmp_path / "unsafe.keras")
+
+
+FRAMES = {
+    "dense": lambda x: layers.TimeDistributed(layers.Dense(3))(x),
+    "masked": lambda x: layers.LSTM(3)(
+        layers.TimeDistributed(layers.Dense(3))(layers.Masking()(x))
+    ),
+    "images": lambda x: layers.TimeDistributed(
+        keras.Sequential(
+            [
+                layers.Reshape((8, 8, 2)),
+                layers.Conv2D(4, 3, padding="same", activation="relu"),
+                layers.BatchNormalization(),
+                layers.MaxPooling2D(),
+            ]
+        )
+    )(x),
+    "sequences": lambda x: layers.TimeDistributed(layers.LSTM(5))(layers.Reshape((-1, 16, 8))(x)),
+}
+
+
+@pytest.mark.parametrize("steps", [None, 5])
+@pytest.mark.parametrize("name", FRAMES)
+def test_a_layer_for_each_step_takes_any_number_of_steps(rng, name, steps):
+    x = keras.Input((steps, 128))
+    made = keras.Model(x, FRAMES[name](x))
+    model = sardonyx.load(made)
+    left = [node.op_type for node in sardonyx.optimize(model).graph.all_nodes()]
+    assert max(left.count("Conv"), left.count("LSTM"), left.count("MatMul")) <= 1
+    for batch, length in ((3, 5), *([] if steps else [(2, 9)])):
+        frames = floats(rng, batch, length, 128)
+        frames[0, 3:] = 0.0
+        check(made, model, frames)
+
+
+def test_keras_is_as_it_was_afterwards():
+    before = layers.TimeDistributed.call
+    x = keras.Input((3, 4))
+    sardonyx.load(keras.Model(x, layers.TimeDistributed(layers.Dense(2))(x)))
+    assert layers.TimeDistributed.call is before

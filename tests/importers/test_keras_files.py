@@ -289,6 +289,21 @@ assert names == ["a", "b"], names
 d, s = sardonyx.Session(model).run(None, {"a": p, "b": q})
 np.testing.assert_allclose(d, p - q, rtol=1e-5, atol=1e-6)
 np.testing.assert_allclose(s, p + q, rtol=1e-5, atol=1e-6)
+images = keras.Input((None, None, 2))
+network = keras.Model(images, keras.layers.Conv2D(3, 3, strides=2, padding="same")(images))
+if keras.backend.backend() != "jax":
+    found = sardonyx.Session(sardonyx.load(network))(x[:, :5])
+    wanted = keras.ops.convert_to_numpy(network(x[:, :5], training=False))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+sequence = keras.Input((None, 4))
+network = keras.Model(sequence, keras.layers.SimpleRNN(3)(sequence))
+if keras.backend.backend() == "torch":
+    try:
+        sardonyx.load(network)
+    except sardonyx.UnsupportedModel as error:
+        assert "steps of a sequence" in str(error)
+    else:
+        raise AssertionError("its steps are as many as those of the example")
 print("done", keras.backend.backend())
 """
     environment = os.environ | {"KERAS_BACKEND": backend}
