@@ -266,3 +266,16 @@ def test_an_error_in_a_run_of_small_steps_stops_the_steps_after_it(threads):
             session.run(None, {"x": x, "i": np.array([0, 9, 1])})
         (y,) = session.run(None, {"x": x, "i": np.array([0, 3, 1])})
         np.testing.assert_allclose(y, 1 / 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("count", range(5))
+def test_a_view_of_what_the_host_made_is_no_such_thing_itself(rng, count):
+    """Where as many elements as axes are found, their places have the same shape either way."""
+    nodes = [
+        oh.make_node("NonZero", ["x"], ["places"]),
+        oh.make_node("Transpose", ["places"], ["y"], perm=[1, 0]),
+    ]
+    x = np.zeros((3, 4), np.float32)
+    x.flat[rng.choice(12, count, replace=False)] = 1
+    found = sardonyx.Session(make_model(nodes, [3, 4], {}))(x)
+    np.testing.assert_array_equal(found, np.argwhere(x))
