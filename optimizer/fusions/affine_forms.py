@@ -62,6 +62,18 @@ def _add(node: ir.Node, value: ir.Value) -> Affine | None:
     return None if a is None or b is None else _sum(affine(a), affine(b))
 
 
+def _mul(node: ir.Node, value: ir.Value) -> Affine | None:
+    """Multiply all of a form by one number."""
+    for x, factor in (node.inputs, node.inputs[::-1]):
+        number = constant(factor)
+        if x is None or number is None or number.size != 1 or number.dtype.kind != "f":
+            continue
+        form, k = affine(x), number.reshape(())
+        if not form.added:
+            return Affine({v: matrix * k for v, matrix in form.products.items()}, form.bias * k)
+    return None
+
+
 def _matmul(node: ir.Node, value: ir.Value) -> Affine | None:
     x, matrix = node.inputs[0], constant(node.inputs[1])
     return None if x is None or matrix is None or matrix.ndim != 2 else Affine({x: matrix})
@@ -127,6 +139,7 @@ def _identity(node: ir.Node, value: ir.Value) -> Affine | None:
 
 _RULES: dict[str, Callable[[ir.Node, ir.Value], Affine | None]] = {
     "Add": _add,
+    "Mul": _mul,
     "MatMul": _matmul,
     "Gemm": _gemm,
     "Slice": _slice,

@@ -6,14 +6,29 @@ input and of the state before it, so that it does not matter how an exporter has
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from ..rewrite import NearMiss, either, find
+from ..rewrite import NearMiss, either, find, op
+from ..values import scalar
 from .affine_forms import Affine, affine
+
+_Function = tuple[str, *tuple[float, ...]]
+"""An activation by the name of its operator, and its alpha and beta where it has them."""
+
+_FUNCTIONS: dict[str, dict[str, float]] = {
+    **{name: {} for name in ("Relu", "Sigmoid", "Softplus", "Softsign", "Tanh")},
+    "Elu": {"alpha": 1.0},
+    "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
+    "LeakyRelu": {"alpha": 0.01},
+}
+"""Activations that recurrent operators know, with the defaults of the operators of their names."""
+
+_DEFAULTS = {"GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"], "RNN": ["Tanh"]}
 
 
 @dataclass(frozen=True)
@@ -30,7 +45,7 @@ class Cell:
     recurrence: np.ndarray
     input_bias: np.ndarray
     recurrent_bias: np.ndarray
-    attributes: dict[str, int] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
 
 
 def find_cell(states: Sequence[tuple[ir.Value, ir.Value]], hidden: int) -> Cell:
@@ -54,12 +69,13 @@ def find_cell(states: Sequence[tuple[ir.Value, ir.Value]], hidden: int) -> Cell:
     for bound in find(_GRU_STATE, after):
         if bound["h"] is before:
             return _gru(before, bound["z"], bound["candidate"], hidden)
-    if (node := after.producer()) is not None and node.op_type == "Tanh":
-        gates = _Gates(before, hidden)
-        gates.take(affine(_activated(after, "Tanh", "new state")), "new state")
-        return gates.cell("RNN")
-    made = "no node of the body" if node is None else node.op_type
-    raise NearMiss(f"the new state, made by {made}, is neither that of a GRU nor of an RNN")
+    try:
+        form, function = _activated(after, "new state")
+    except NearMiss as reason:
+        raise NearMiss(f"{reason}, nor is it the state of a GRU") from None
+    gates = _Gates(before, hidden)
+    gates.take(form, "new state")
+    return gates.cell("RNN", [function])
 
 
 _GRU_STATE = lambda z, h, candidate: either(  # noqa: E731
@@ -99,7 +115,7 @@ class _Gates:
     def _of_input(self, form: Affine) -> np.ndarray | None:
         return None if self._x is None else form.products.get(self._x)
 
-    def cell(self, op_type: str, **attributes: int) -> Cell:
+    def cell(self, op_type: str, functions: list[_Function], **attributes: int) -> Cell:
         """Put the gates together; one without a product has zeros for weights."""
         inputs = next((w.shape[0] for w, *_ in self._parts if w is not None), None)
         if self._x is None or inputs is None:
@@ -120,37 +136,85 @@ class _Gates:
                     raise NearMiss(f"a bias has {bias.size} elements, not {self._hidden}")
                 columns[index].append(np.broadcast_to(bias, self._hidden))
         w, r, wb, rb = (np.stack(column).astype(np.float32) for column in columns)
-        return Cell(op_type, self._x, w, r, wb, rb, attributes)
+        return Cell(op_type, self._x, w, r, wb, rb, _named(op_type, functions) | attributes)
 
 
-def _activated(value: ir.Value, wanted: str, name: str) -> ir.Value:
-    """Return what an activation is applied to."""
+def _activated(value: ir.Value, name: str) -> tuple[Affine, _Function]:
+    """What an activation is applied to, and which it is."""
+    limited = _limited(value)
+    if limited is not None:
+        return affine(limited[0]), ("HardSigmoid", limited[1], 0.0)
     node = value.producer()
-    if node is None or node.op_type != wanted or node.domain or node.inputs[0] is None:
+    if node is None or node.op_type not in _FUNCTIONS or node.domain or node.inputs[0] is None:
         made = "no node of the body" if node is None else node.op_type
-        raise NearMiss(f"the {name} is made by {made}, not by {wanted}")
-    return node.inputs[0]
+        raise NearMiss(f"the {name} is made by {made}, which no recurrent operator applies")
+    given = {name: item.as_float() for name, item in node.attributes.items()}
+    numbers = {**_FUNCTIONS[node.op_type], **given}
+    return affine(node.inputs[0]), (node.op_type, *numbers.values())
+
+
+_LIMITS = lambda x, low, high: either(  # noqa: E731
+    op.Clip(x, low, high), op.Max(op.Min(x, high), low), op.Min(op.Max(x, low), high)
+)
+_LIMITED = lambda x, low, high, k: _LIMITS(x, low, high) * k  # noqa: E731
+
+
+def _limited(value: ir.Value) -> tuple[ir.Value, float] | None:
+    """Find ``x`` and ``k`` where a value is that of ``k x`` between 0 and 1."""
+    for pattern in (_LIMITS, _LIMITED):
+        for bound in find(pattern, value):
+            low, high = scalar(bound["low"]), scalar(bound["high"])
+            k = scalar(bound["k"]) if "k" in bound else 1.0
+            if low == 0.0 and high and k and abs(high * k - 1.0) < 1e-6:
+                return bound["x"], k
+    return None
+
+
+def _named(op_type: str, functions: list[_Function]) -> dict[str, Any]:
+    """Attributes for activations, where they are not what the operator takes without."""
+    names = [name for name, *_ in functions]
+    if names == _DEFAULTS[op_type]:
+        return {}
+    numbers: dict[str, list[float]] = {"alpha": [], "beta": []}
+    for name, *values in functions:
+        for key, number in zip(_FUNCTIONS[name], values, strict=True):
+            numbers[key].append(number)
+    given = {f"activation_{key}": values for key, values in numbers.items() if values}
+    return {"activations": names, **given}
 
 
 def _gru(h: ir.Value, z: ir.Value, candidate: ir.Value, hidden: int) -> Cell:
     gates = _Gates(h, hidden)
-    gates.take(affine(_activated(z, "Sigmoid", "update gate")), "update gate")
-    form = affine(_activated(candidate, "Tanh", "candidate"))
+    update, of_gates = _activated(z, "update gate")
+    gates.take(update, "update gate")
+    form, of_candidate = _activated(candidate, "candidate")
+    functions = [of_gates, of_candidate]
+
+    def take_reset(r: ir.Value) -> None:
+        reset, function = _activated(r, "reset gate")
+        _same(function, of_gates)
+        gates.take(reset, "reset gate")
+
     if len(form.added) == 1:
         r, after = _reset_after(form.added[0], h)
         if h in form.products:
             raise NearMiss("the candidate reads the state without a reset gate, too")
-        gates.take(affine(_activated(r, "Sigmoid", "reset gate")), "reset gate")
+        take_reset(r)
         whole = Affine({**form.products, **after.products}, form.bias)
         gates.take(whole, "candidate", recurrent_bias=after.bias)
-        return gates.cell("GRU", linear_before_reset=1)
+        return gates.cell("GRU", functions, linear_before_reset=1)
     for value in form.products:
         for bound in find(lambda r, state: r * state, value):
             if bound["state"] is h:
-                gates.take(affine(_activated(bound["r"], "Sigmoid", "reset gate")), "reset gate")
+                take_reset(bound["r"])
                 gates.take(form, "candidate", state=value)
-                return gates.cell("GRU")
+                return gates.cell("GRU", functions)
     raise NearMiss("the candidate reads no state behind a reset gate")
+
+
+def _same(function: _Function, other: _Function) -> None:
+    if function != other:
+        raise NearMiss(f"one gate has {function[0]}, another {other[0]} or other numbers")
 
 
 def _reset_after(value: ir.Value, h: ir.Value) -> tuple[ir.Value, Affine]:
@@ -168,19 +232,35 @@ def _lstm(
     (h, new_h), (c, new_c) = hidden_state, cell_state
     for bound in find(lambda o, activated: o * activated, new_h):
         node = bound["activated"].producer()
-        if node is not None and node.op_type == "Tanh" and node.inputs[0] is new_c:
-            output = bound["o"]
+        if node is not None and node.op_type in _FUNCTIONS and node.inputs[0] is new_c:
+            output, activated = bound["o"], bound["activated"]
             break
     else:
-        raise NearMiss("the new hidden state is no gate times Tanh of the new cell state")
+        raise NearMiss("the new hidden state is no gate times an activation of the new cell state")
+    reasons = []
     for bound in find(lambda f, c, i, candidate: f * c + i * candidate, new_c):
-        made = bound["candidate"].producer()
-        if bound["c"] is c and made is not None and made.op_type == "Tanh":
-            break
-    else:
-        raise NearMiss("the new cell state is no sum of the old one and Tanh behind gates")
+        if bound["c"] is c:
+            try:
+                return _lstm_of(h, bound, output, activated, hidden)
+            except NearMiss as reason:
+                reasons.append(reason)
+    raise (
+        reasons[0]
+        if reasons
+        else NearMiss("the new cell state is no sum of the old one and a candidate behind gates")
+    )
+
+
+def _lstm_of(
+    h: ir.Value, parts: Mapping[str, ir.Value], output: ir.Value, activated: ir.Value, hidden: int
+) -> Cell:
     gates = _Gates(h, hidden)
-    for value, name in ((bound["i"], "input"), (output, "output"), (bound["f"], "forget")):
-        gates.take(affine(_activated(value, "Sigmoid", f"{name} gate")), f"{name} gate")
-    gates.take(affine(_activated(bound["candidate"], "Tanh", "candidate")), "candidate")
-    return gates.cell("LSTM")
+    form, of_gates = _activated(output, "output gate")
+    for value, name in ((parts["i"], "input"), (output, "output"), (parts["f"], "forget")):
+        form, function = _activated(value, f"{name} gate")
+        _same(function, of_gates)
+        gates.take(form, f"{name} gate")
+    form, of_candidate = _activated(parts["candidate"], "candidate")
+    gates.take(form, "candidate")
+    of_cell = _activated(activated, "output")[1]
+    return gates.cell("LSTM", [of_gates, of_candidate, of_cell])

@@ -25,9 +25,8 @@ def _matmul_add(m: Match) -> ir.Value:
     _require_matrices(m)
     shape = static_shape(m.c)
     columns = m.constant("b").shape[1]
-    fits = shape is not None and len(shape) in (1, 2) and shape[-1] in (1, columns)
-    single = shape is not None and (len(shape) == 1 or shape[0] == 1)
-    m.require(fits and single, "what is added is not one value per column")
+    fits = shape in ((1,), (columns,), (1, 1), (1, columns))
+    m.require(fits, "what is added is not one value per column")
     return m.op.Gemm(m.a, m.b, m.c)
 
 

@@ -286,6 +286,13 @@ def test_recurrent_layers_of_keras_1(rng, tmp_path):
     )
     path = write(tmp_path / "net.h5", config, weights, "1.2.0", "tensorflow")
     close(run(path, x), wanted)
+    assert layers_left(path) == ["LSTM", "GRU"]
+
+
+def layers_left(path):
+    """Recurrent operators of a file, and loops."""
+    nodes = sardonyx.optimize(sardonyx.load(path)).graph.all_nodes()
+    return [node.op_type for node in nodes if node.op_type in ("LSTM", "GRU", "RNN", "Loop")]
 
 
 def test_recurrent_layers_of_keras_2(rng, tmp_path):
@@ -321,7 +328,9 @@ def test_recurrent_layers_of_keras_2(rng, tmp_path):
         fast[2].reshape(2, -1).sum(0),
         lambda v: 1 / (1 + np.exp(-v)),
     )
-    close(run(write(tmp_path / "net.h5", config, weights), x), gru(y, *last, hard_sigmoid))
+    path = write(tmp_path / "net.h5", config, weights)
+    close(run(path, x), gru(y, *last, hard_sigmoid))
+    assert layers_left(path) == ["LSTM", "LSTM", "LSTM", "GRU"]
 
 
 @pytest.mark.parametrize("mode", ["sum", "mul", "ave", "max", "concat", "dot", "cos"])

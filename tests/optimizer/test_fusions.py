@@ -175,6 +175,13 @@ def test_matmul_and_add_become_gemm(graph, optimized):
     ]
 
 
+@pytest.mark.parametrize("shape", [(), (3, 5), (3, 1), (1, 1, 5), (1, 3, 1)])
+def test_a_product_stays_as_it_is_where_other_things_are_added(graph, optimized, shape):
+    nodes = [("MatMul", "x w", "m"), ("Add", "m b", "y")]
+    b = np.asarray(rand(*shape), np.float32)
+    assert optimized(graph(nodes, {"x": (3, 6)}, w=rand(6, 5), b=b))[0] == ["MatMul", "Add"]
+
+
 def test_batch_normalization_after_matmul(graph, optimized):
     nodes = [("MatMul", "x w", "m"), ("BatchNormalization", "m s b u v", "y")]
     weights = {"s": rand(5), "b": rand(5), "u": rand(5), "v": np.abs(rand(5)) + 1}

@@ -53,6 +53,18 @@ def test_no_loop_is_left(rng, cell, arrangement):
         check(made, model, [rng.standard_normal((batch, length, 4)).astype(np.float32)])
 
 
+@pytest.mark.parametrize("name", ["relu", "hard_sigmoid", "elu", "softsign", "softplus"])
+@pytest.mark.parametrize("cell", CELLS)
+def test_other_activations_leave_no_loop(rng, cell, name):
+    for gates in (False, True) if "RNN" not in cell else (False,):
+        x = keras.Input((None, 4))
+        options = {"recurrent_activation" if gates else "activation": name}
+        made = with_random_weights(keras.Model(x, CELLS[cell](**options)(x)))
+        model = sardonyx.optimize(sardonyx.load(made))
+        assert not {"Loop", "Scan"} & {node.op_type for node in model.graph}
+        check(made, model, [rng.standard_normal((3, 4, 4)).astype(np.float32)])
+
+
 def masked(rng, batch, length, columns=4):
     """Sequences with steps that are masked: none, all, the first, the last, and any."""
     counts = rng.random((batch, length)) < 0.6

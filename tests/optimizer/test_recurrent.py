@@ -68,10 +68,10 @@ def masked(nodes):
 
 NEARLY = {
     "mask of its own": (masked(GRU_AFTER), "'valid' is no element of a sequence"),
-    "relu": (changed(GRU_AFTER, "c", "Relu", "c0", "c"), "candidate is made by Relu"),
-    "hard gate": (changed(GRU_AFTER, "z", "HardSigmoid", "z0", "z"), "update gate is made by Hard"),
+    "sine": (changed(GRU_AFTER, "c", "Sin", "c0", "c"), "candidate is made by Sin"),
+    "hard gate": (changed(GRU_AFTER, "z", "HardSigmoid", "z0", "z"), "one gate has Sigmoid, ano"),
     "a gate's factor": (changed(GRU_AFTER, "z0", "Mul", "xz hs_0", "z0"), "update gate adds"),
-    "gates swapped": (changed(GRU_AFTER, "old", "Mul", "keep h", "old"), "neither that of a GRU"),
+    "gates swapped": (changed(GRU_AFTER, "old", "Mul", "keep h", "old"), "nor is it the state"),
     "the state as it is": (changed(GRU_AFTER, "c0", "Sum", "xh rh h", "c0"), "candidate adds"),
 }  # fmt: skip
 
