@@ -121,5 +121,9 @@ def test_minilm_encodes_any_batch_of_any_length(zoo_model, written):
             with torch.no_grad():
                 wanted = module(**feeds)
             found = session.run(None, {name: value.numpy() for name, value in feeds.items()})
-            for a, b in zip(found, wanted.values(), strict=True):
-                np.testing.assert_allclose(a, b.numpy(), atol=1e-4)
+            for a, b in zip(found, map(torch.Tensor.numpy, wanted.values()), strict=True):
+                np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * np.abs(b).max())
+            # What padding becomes amplifies the rounding, in PyTorch, too; nobody reads it.
+            words = feeds["attention_mask"].numpy().astype(bool)
+            kept = (value[words] for value in (found[0], wanted["last_hidden_state"].numpy()))
+            np.testing.assert_allclose(*kept, rtol=0, atol=1e-4)
