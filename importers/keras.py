@@ -156,8 +156,12 @@ def _through_jax(source: Any, what: str) -> ir.Model:
 
 
 def _through_torch(keras: Any, source: Any, what: str) -> ir.Model:
-    """Trace the model for two sizes of its open dimensions (Keras' own export takes one only)."""
+    """Export the model, or trace it for two sizes of its open dimensions.
+
+    Keras' own export traces it for one, which holds for no other where layers count steps.
+    """
     from . import torch_script
+    from .torch import export_with
 
     torch = require("torch", "torch")
 
@@ -181,7 +185,12 @@ def _through_torch(keras: Any, source: Any, what: str) -> ir.Model:
         examples.append(keras.ops.ones(shape, value.dtype))
     given = {"input_names": names, "output_names": _output_names(source)}
     with conversion("Keras", what), torch.no_grad():
-        return torch_script.trace(torch, Flat().eval(), what, (tuple(examples), {}), dims, given)
+        module = Flat().eval()
+        call: tuple[tuple[Any, ...], dict[str, Any]] = (tuple(examples), {})
+        try:
+            return export_with(torch, module, call, dims, given)
+        except Exception:  # what it refuses, the other exporter may know
+            return torch_script.trace(torch, module, what, call, dims, given)
 
 
 def _through_tensorflow(keras_model: Any, what: str, notes: Notes) -> ir.Model:

@@ -181,6 +181,26 @@ def _from_module(
     return model
 
 
+def export_with(
+    torch: Any,
+    module: Any,
+    call: torch_dims.Call,
+    dims: Sequence[Mapping[int, str]],
+    names: Mapping[str, Any],
+) -> ir.Model:
+    """Export an nn.Module, whose arguments are ``*tensors``, with the dimensions that are open.
+
+    Raises
+    ------
+    Exception
+        PyTorch's, where it cannot, or the module is one for the sizes of the examples only.
+    """
+    free = torch.export.Dim.DYNAMIC  # which fails where AUTO would take the size of the example
+    shapes = (tuple(dict.fromkeys(axes, free) for axes in dims),)  # of all the ``*arguments``
+    program = _export(torch, module, shapes, call)
+    return _convert(torch, program, type(module).__name__, dims, names)
+
+
 def _with_open_dimensions(
     torch: Any, module: Any, call: torch_dims.Call, names: Mapping[str, Any]
 ) -> ir.Model:

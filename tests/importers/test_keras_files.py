@@ -295,7 +295,13 @@ if keras.backend.backend() != "jax":
     found = sardonyx.Session(sardonyx.load(network))(x[:, :5])
     wanted = keras.ops.convert_to_numpy(network(x[:, :5], training=False))
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
-sequence = keras.Input((None, 4))
+sequence = keras.Input((None, 2))
+network = keras.Model(sequence, keras.layers.LayerNormalization()(sequence))
+model = sardonyx.load(network)
+for steps in (1, 6):
+    found = sardonyx.Session(model)(x[:, :steps, 0])
+    wanted = keras.ops.convert_to_numpy(network(x[:, :steps, 0], training=False))
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 network = keras.Model(sequence, keras.layers.SimpleRNN(3)(sequence))
 if keras.backend.backend() == "torch":
     try:
