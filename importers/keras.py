@@ -45,7 +45,8 @@ def from_keras(
     """Convert a built Keras model, or a ``.keras``, ``.h5`` or ``.hdf5`` file of Keras 1 to 3.
 
     On the TensorFlow backend the model is traced as a function and converted by tf2onnx (whose
-    own Keras route does not know Keras 3); on PyTorch it is traced, on JAX exported by Keras.
+    own Keras route does not know Keras 3); on PyTorch it is exported or traced, on JAX exported by
+    Keras.
 
     Parameters
     ----------

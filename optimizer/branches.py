@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-from .values import constant, insert
+from .values import constant, move_nodes
 
 if TYPE_CHECKING:
     from .pipeline import Report
@@ -35,15 +35,9 @@ def _inline(model: ir.Model, graph: ir.Graph, node: ir.Node, report: Report) -> 
         branch.initializers.pop(value.name)  # type: ignore[arg-type]
         value.name = f"{prefix}{value.name}"
         graph.register_initializer(value)
-    nodes = list(branch)
     results = list(branch.outputs)
     branch.outputs.clear()
-    for inner in nodes:
-        branch.remove(inner)
-        inner.name = f"{prefix}{inner.name}"
-        for value in inner.outputs:
-            value.name = f"{prefix}{value.name}"
-    insert(node, nodes)
+    move_nodes(branch, node, prefix)
     for old, new in zip(node.outputs, results, strict=True):
         new.shape, new.type = old.shape or new.shape, old.type or new.type
         old.replace_all_uses_with(new)

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from .fusions.steps import steps
 from .rewrite import NearMiss
-from .values import insert, new_constant, register, remove_with_body, replace_output
+from .values import insert, move_nodes, new_constant, register, remove_with_body, replace_output
 
 if TYPE_CHECKING:
     from .pipeline import Report
@@ -90,13 +90,7 @@ def _step(
     copy.outputs.clear()
     for inner, outer in given.items():
         inner.replace_all_uses_with(outer)
-    nodes = list(copy)
-    for node in nodes:
-        copy.remove(node)
-        node.name = f"{prefix}{node.name}"
-        for value in node.outputs:
-            value.name = f"{prefix}{value.name}"
-    insert(loop, nodes)
+    move_nodes(copy, loop, prefix)
     return results
 
 

@@ -105,6 +105,17 @@ def replace_output(output: ir.Value, value: ir.Value) -> None:
     output.replace_all_uses_with(value, replace_graph_outputs=True)
 
 
+def move_nodes(body: ir.Graph, node: ir.Node, prefix: str) -> None:
+    """Move the nodes of a subgraph, whose outputs are cleared, in front of a node outside."""
+    nodes = list(body)
+    for inner in nodes:
+        body.remove(inner)
+        inner.name = f"{prefix}{inner.name}"
+        for value in inner.outputs:
+            value.name = f"{prefix}{value.name}"
+    insert(node, nodes)
+
+
 def remove_with_body(node: ir.Node) -> None:
     """Remove a node with subgraphs, whose nodes then use nothing from outside any more."""
     for attribute_ in node.attributes.values():
