@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from sardonyx.tools import zoo
+
+# What commands print must not depend on the terminal, or the lack of one, that tests run in; the
+# command line looks at it when it is imported.
+os.environ["COLUMNS"] = "160"
+for _name in ("LINES", "FORCE_COLOR", "TTY_COMPATIBLE"):
+    os.environ.pop(_name, None)
 
 
 @pytest.fixture

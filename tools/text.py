@@ -71,6 +71,8 @@ def shape(dims: Iterable[object] | None) -> str:
 
 
 _PIPE_WIDTH = 200
+_PIPE_HEIGHT = 25
+"""Nothing depends on it, but rich takes a width alone for none where ``TERM`` is ``dumb``."""
 _LEAST_WIDTH = 8
 
 
@@ -79,8 +81,9 @@ def console(*, stderr: bool = False) -> Console:
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
-    measured = stream.isatty() or "COLUMNS" in os.environ
-    return Console(stderr=stderr, width=None if measured else _PIPE_WIDTH)
+    if stream.isatty() or "COLUMNS" in os.environ:
+        return Console(stderr=stderr)
+    return Console(stderr=stderr, width=_PIPE_WIDTH, height=_PIPE_HEIGHT)
 
 
 def show(console: Console, *parts: RenderableType) -> None:

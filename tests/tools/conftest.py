@@ -134,9 +134,9 @@ def reference_session():
 
 @pytest.fixture
 def call():
-    """Run a command of ``sardonyx`` in this process, on lines that hold every table."""
+    """Run a command of ``sardonyx`` in this process."""
 
     def run(*arguments):
-        return CliRunner(env={"COLUMNS": "160"}).invoke(app, [str(each) for each in arguments])
+        return CliRunner().invoke(app, [str(each) for each in arguments])
 
     return run

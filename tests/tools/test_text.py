@@ -48,7 +48,7 @@ def test_units_and_tails():
 
 
 def test_what_goes_into_a_pipe_is_wide_and_has_no_blanks_at_the_ends(capsys, monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.delenv("COLUMNS")
     console = text.console()
     assert console.width == 200
     table = text.table("a title", "name", "number:")
@@ -59,3 +59,10 @@ def test_what_goes_into_a_pipe_is_wide_and_has_no_blanks_at_the_ends(capsys, mon
     assert all(line == line.rstrip() for line in lines)
     monkeypatch.setenv("COLUMNS", "90")
     assert text.console().width == 90
+
+
+def test_what_goes_into_a_pipe_is_wide_also_where_colours_are_forced(monkeypatch):
+    monkeypatch.delenv("COLUMNS")
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    assert text.console().width == 200
