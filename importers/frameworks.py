@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -56,11 +57,22 @@ def batches(inputs: Sequence[Any]) -> int | None:
 
 
 def rename(model: ir.Model, values: Sequence[ir.Value], names: Sequence[str]) -> None:
-    """Give inputs or outputs of a model other names, unless something else has one of them."""
-    made = [value for node in model.graph for value in node.outputs]
-    taken = {value.name for value in [*model.graph.inputs, *made]}
-    taken |= set(model.graph.initializers)
-    for value, name in zip(values, names, strict=False):
-        if name and name not in taken and not value.is_initializer():
-            value.name = name
-            taken.add(name)
+    """Give inputs or outputs of a model other names; what is inside makes room for them.
+
+    A name stays as it is where a constant, another input or another output has the new one.
+    """
+    graph = model.graph
+    first = {name: value for value, name in reversed(list(zip(values, names, strict=False)))}
+    new = {value: name for name, value in first.items() if name and not value.is_initializer()}
+    ends = [value for value in [*graph.inputs, *graph.outputs] if value not in new]
+    kept = {value.name for value in ends} | set(graph.initializers)
+    new = {value: name for value, name in new.items() if name not in kept}
+    made = {value: None for node in graph for value in node.outputs}  # in their order
+    inside = {value.name: value for value in made if value not in new}
+    used = {*kept, *inside, *new.values()}
+    for value, name in new.items():
+        if name in inside:
+            free = (f"{name}_{number}" for number in itertools.count())
+            inside[name].name = other = next(n for n in free if n not in used)
+            used.add(other)
+        value.name = name

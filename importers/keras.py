@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -9,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import InvalidArgument
+from .. import InvalidArgument, UnsupportedModel
 from . import keras_files
 from .frameworks import conversion, rename, require
+from .keras_recurrent import recurrent_operators
 from .keras_time import steps_at_once
 from .notes import Notes, Run
 from .onnx import from_onnx
@@ -120,7 +123,7 @@ def _convert(keras: Any, source: Any, notes: Notes) -> ir.Model:
         elif on == "torch":
             model = _through_torch(keras, source, what)
         else:
-            model = _through_jax(source, what)
+            model = _through_jax(keras, source, what)
     notes.run = _runner(keras, source, [str(value.name) for value in model.graph.inputs])
     notes.framework = f"Keras {keras.__version__} on {on}"
     return model
@@ -142,10 +145,13 @@ def _runner(keras: Any, model: Any, names: list[str]) -> Run:
     return run
 
 
-def _through_jax(source: Any, what: str) -> ir.Model:
+def _through_jax(keras: Any, source: Any, what: str) -> ir.Model:
     for package in ("flax", "jax2onnx"):  # Keras exports through them
         require(package, "jax")
-    with conversion("Keras", what), tempfile.TemporaryDirectory() as folder:
+    from .jax_operators import operator
+
+    replaced = recurrent_operators(keras, operator)
+    with conversion("Keras", what), replaced, tempfile.TemporaryDirectory() as folder:
         inputs = source.inputs
         source(inputs if len(inputs) > 1 else inputs[0])  # what was never called is not exported
         path = os.path.join(folder, "model.onnx")
@@ -163,6 +169,7 @@ def _through_torch(keras: Any, source: Any, what: str) -> ir.Model:
     """
     from . import torch_script
     from .torch import export_with
+    from .torch_operators import operator
 
     torch = require("torch", "torch")
 
@@ -174,8 +181,10 @@ def _through_torch(keras: Any, source: Any, what: str) -> ir.Model:
             self.model = source
 
         def forward(self, *tensors: Any) -> Any:
-            results = self.model(list(tensors) if len(tensors) > 1 else tensors[0], training=False)
-            return tuple(keras.tree.flatten(results))
+            given = list(tensors) if len(tensors) > 1 else tensors[0]
+            exported = torch.compiler.is_exporting()
+            with recurrent_operators(keras, operator) if exported else contextlib.nullcontext():
+                return tuple(keras.tree.flatten(self.model(given, training=False)))
 
     examples, dims = [], []
     names = [_plain(value.name) for value in source.inputs]
@@ -183,13 +192,16 @@ def _through_torch(keras: Any, source: Any, what: str) -> ir.Model:
         kinds = ("batch", *(f"{name}_{axis}" for axis in range(1, len(value.shape))))
         dims.append({i: kinds[i] for i, size in enumerate(value.shape) if size is None})
         shape = [size or (_STEPS if i else _BATCH) for i, size in enumerate(value.shape)]
-        examples.append(keras.ops.ones(shape, value.dtype))
+        ones = keras.ops.ones(shape, value.dtype)  # as integers, fit to be tokens
+        examples.append(torch.rand_like(ones) if ones.is_floating_point() else ones)
     given = {"input_names": names, "output_names": _output_names(source)}
     with conversion("Keras", what), torch.no_grad():
         module = Flat().eval()
         call: tuple[tuple[Any, ...], dict[str, Any]] = (tuple(examples), {})
         try:
-            return export_with(torch, module, call, dims, given)
+            return export_with(torch, module, what, call, dims, given)
+        except UnsupportedModel:
+            raise
         except Exception:  # what it refuses, the other exporter may know
             return torch_script.trace(torch, module, what, call, dims, given)
 
@@ -214,8 +226,13 @@ def _through_tensorflow(keras_model: Any, what: str, notes: Notes) -> ir.Model:
 
 
 def _output_names(model: Any) -> list[str]:
-    """Names of the layers that make the outputs."""
-    return [value._keras_history.operation.name for value in model.outputs]
+    """Names of the layers that make the outputs; numbered where one makes several."""
+    names: list[str] = []
+    for value in model.outputs:
+        name = value._keras_history.operation.name
+        others = (f"{name}_{number}" for number in itertools.count(1))
+        names.append(name if name not in names else next(n for n in others if n not in names))
+    return names
 
 
 def _plain(name: str) -> str:

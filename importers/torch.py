@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from .. import ImportFailed, InvalidArgument
+from .. import ImportFailed, InvalidArgument, UnsupportedModel
 from . import torch_dims, torch_files, torch_notes, torch_script
 from .frameworks import conversion, reason, rename, require
 from .notes import Notes
 from .onnx import from_onnx
+from .torch_types import promote_numbers
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -133,7 +134,7 @@ def _arguments(torch: Any, module: Any, example_inputs: Any) -> torch_dims.Call:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def _blaming_inputs(torch: Any, module: Any, what: str, call: torch_dims.Call) -> Iterator[None]:
     """When a conversion fails, see whether the module can be called at all."""
     try:
@@ -184,6 +185,7 @@ def _from_module(
 def export_with(
     torch: Any,
     module: Any,
+    what: str,
     call: torch_dims.Call,
     dims: Sequence[Mapping[int, str]],
     names: Mapping[str, Any],
@@ -192,13 +194,60 @@ def export_with(
 
     Raises
     ------
+    UnsupportedModel
+        It computes otherwise for other sizes.
     Exception
         PyTorch's, where it cannot, or the module is one for the sizes of the examples only.
     """
     free = torch.export.Dim.DYNAMIC  # which fails where AUTO would take the size of the example
     shapes = (tuple(dict.fromkeys(axes, free) for axes in dims),)  # of all the ``*arguments``
     program = _export(torch, module, shapes, call)
-    return _convert(torch, program, type(module).__name__, dims, names)
+    _check_other_sizes(torch, module, what, program, call, dims)
+    return _convert(torch, program, what, dims, names)
+
+
+def _check_other_sizes(
+    torch: Any,
+    module: Any,
+    what: str,
+    program: Any,
+    call: torch_dims.Call,
+    dims: Sequence[Mapping[int, str]],
+) -> None:
+    """Compare the program with its module for sizes that the program says it is not for.
+
+    Where the module decides by a size (such as between a padding on one side and on both), PyTorch
+    keeps its decision for the examples as a condition of the program, and says nothing. Often both
+    ways come to the same.
+
+    Raises
+    ------
+    UnsupportedModel
+        They differ.
+    """
+    tensors = torch_dims.tensors(torch, call)
+    axes = {(n, axis): tensors[n].shape[axis] for n, given in enumerate(dims) for axis in given}
+    for more in (1, 3) if axes else ():
+        sizes = {place: size + more for place, size in axes.items()}
+        arguments, keywords = torch_dims.resized(torch, call, sizes)
+        with contextlib.suppress(AssertionError):
+            program.module()(*arguments, **keywords)
+            continue
+        found = program.module(check_guards=False)(*arguments, **keywords)
+        if not _alike(torch, found, module(*arguments, **keywords)):
+            raise UnsupportedModel(
+                f"{what} computes otherwise for other sizes of its open dimensions, such as an "
+                "average pooling that pads one side or both; give its inputs all sizes but that "
+                "of the batch"
+            )
+
+
+def _alike(torch: Any, found: Any, wanted: Any) -> bool:
+    flat = torch.utils._pytree.tree_leaves
+    return all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-4)
+        for a, b in zip(flat(found), flat(wanted), strict=True)
+    )
 
 
 def _with_open_dimensions(
@@ -245,16 +294,15 @@ def _convert(
             stacklevel=2,
         )
     with conversion("PyTorch", what), _quiet():
-        exported = torch.onnx.export(
-            program, dynamo=True, verbose=False, **{k: v for k, v in names.items() if v is not None}
-        )
+        exported = torch.onnx.export(program, dynamo=True, verbose=False)
     if exported is None:
         raise ImportFailed(f"PyTorch could not convert {what}: its exporter gave no model")
+    graph = exported.model.graph
+    promote_numbers(graph)
+    rename(exported.model, graph.inputs, names["input_names"] or ())
+    rename(exported.model, graph.outputs, names["output_names"] or _output_names(torch, program))
     torch_dims.name_dimensions(exported.model, given)
-    model = from_onnx(exported.model)
-    if names["output_names"] is None:
-        rename(model, model.graph.outputs, _output_names(torch, program))
-    return model
+    return from_onnx(exported.model)
 
 
 def _changed_buffers(program: Any) -> list[str]:
@@ -276,7 +324,7 @@ def _output_names(torch: Any, program: Any) -> list[str]:
     return [str(key) for key in result] if flat else []
 
 
-@contextmanager
+@contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Keep PyTorch's notes off the terminal; what goes wrong is raised."""
     loggers = [logging.getLogger(f"torch.{part}") for part in ("onnx", "export", "fx")]

@@ -149,12 +149,12 @@ def _holds(
     names: Mapping[str, Any],
     proto: onnx.ModelProto,
 ) -> bool:
-    """Whether other sizes of the open dimensions give the same graph."""
+    """Whether other sizes of the open dimensions, odd for even ones, give the same graph."""
     sizes: dict[tuple[int, int], int] = {}
     for number, value in enumerate(torch_dims.tensors(torch, call)):
         for axis in dims[number]:
             size = value.shape[axis]
-            sizes[number, axis] = size // 2 if size > 3 else size * 2
+            sizes[number, axis] = size // 2 + 1 if size > 3 else size * 2
     other = _export(torch, module, torch_dims.resized(torch, call, sizes), dims, names)
     return _structure(proto.graph, {}) == _structure(other.graph, {})
 

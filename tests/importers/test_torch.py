@@ -124,6 +124,31 @@ def test_errors_name_the_module_and_the_reason():
         sardonyx.load(Residual(), module=Residual(), example_inputs=torch.randn(2, 4))
 
 
+def test_an_integer_takes_the_type_of_the_floats_beside_it():
+    class Numbers(nn.Module):
+        def forward(self, x):
+            two = torch.tensor(2, dtype=torch.int32)
+            return x * two, two - x, x > two, torch.pow(two, x), x.int() * two
+
+    x = torch.randn(3, 4)
+    session = sardonyx.Session(sardonyx.load(Numbers(), example_inputs=x))
+    for found, wanted in zip(session.run(None, {"x": x.numpy()}), Numbers()(x), strict=True):
+        assert found.dtype == wanted.numpy().dtype
+        np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-5)
+
+
+def test_an_output_may_have_a_name_that_is_taken_inside():
+    module = nn.Sequential(nn.Conv2d(2, 3, 3), nn.ReLU())
+    x = torch.randn(2, 2, 6, 6)
+    plain = sardonyx.load(module, example_inputs=x)
+    taken = next(iter(plain.graph)).outputs[0].name
+    model = sardonyx.load(module, example_inputs=x, output_names=[taken])
+    assert model.graph.outputs[0].name == taken
+    np.testing.assert_allclose(
+        sardonyx.Session(model)(x.numpy()), module(x).detach().numpy(), rtol=1e-4, atol=1e-5
+    )
+
+
 def test_a_part_of_a_module():
     module = Residual().eval()
     x = torch.randn(2, 16, 5, 5)

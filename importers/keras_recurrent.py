@@ -1,0 +1,224 @@
+"""Recurrent layers of Keras on PyTorch and JAX become the operators LSTM, GRU and RNN.
+
+Both backends write a layer out for every step (or as a loop), each in its own way. Here a layer's
+loop over steps is replaced while the model is traced: by one operator for each cell, which the
+backend's exporter takes as it is. The rest is written in ``keras.ops``, the same for both.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+Attributes = dict[str, Any]
+Operator = Callable[
+    [str, Sequence[Any], Attributes, Sequence[tuple[Sequence[Any], str]]], Sequence[Any]
+]
+"""Makes an operator: name, inputs (None where one is left out), attributes, and shapes and types
+of the outputs."""
+
+_ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
+    "elu": ("Elu", {"alpha": 1.0}),
+    "hard_sigmoid": ("HardSigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+    "linear": ("Affine", {"alpha": 1.0, "beta": 0.0}),
+    "relu": ("Relu", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "softplus": ("Softplus", {}),
+    "softsign": ("Softsign", {}),
+    "tanh": ("Tanh", {}),
+}
+_CELLS = {
+    "LSTMCell": ("LSTM", (0, 3, 1, 2)),
+    "GRUCell": ("GRU", (0, 1, 2)),
+    "SimpleRNNCell": ("RNN", (0,)),
+}
+"""The operator of a cell, and where Keras has the gates that are first, second... in it."""
+
+
+@contextlib.contextmanager
+def recurrent_operators(keras: Any, operator: Operator) -> Iterator[None]:
+    """Have recurrent layers make operators while models are traced.
+
+    Layers with cells or activations that the operators do not know stay as they are.
+    """
+    layers = keras.layers
+    kinds = [kind for kind in (layers.RNN, layers.LSTM, layers.GRU) if "inner_loop" in vars(kind)]
+    originals = [vars(kind)["inner_loop"] for kind in kinds]
+
+    def replaced(original: Any) -> Any:
+        def inner_loop(
+            self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+        ) -> Any:
+            cells = _cells(keras, self.cell)
+            if cells is None or training:
+                return original(self, sequences, initial_state, mask, training=training)
+            return _Layer(keras, operator, self).run(cells, sequences, initial_state, mask)
+
+        return inner_loop
+
+    for kind, original in zip(kinds, originals, strict=True):
+        kind.inner_loop = replaced(original)
+    try:
+        yield
+    finally:
+        for kind, original in zip(kinds, originals, strict=True):
+            kind.inner_loop = original
+
+
+def _cells(keras: Any, cell: Any) -> list[Any] | None:
+    """Cells that take one after the other's output; None when one is no operator."""
+    layers = keras.layers
+    cells = list(cell.cells) if type(cell) is layers.StackedRNNCells else [cell]
+    for each in cells:
+        name = type(each).__name__
+        if name not in _CELLS or type(each) is not getattr(layers, name):
+            return None
+        if _functions(keras, each) is None:
+            return None
+    return cells
+
+
+def _functions(keras: Any, cell: Any) -> Attributes | None:
+    """Attributes for a cell's activations; None when the operators do not know one."""
+    functions = [cell.activation]
+    if hasattr(cell, "recurrent_activation"):
+        functions.insert(0, cell.recurrent_activation)
+    if type(cell).__name__ == "LSTMCell":
+        functions.append(cell.activation)
+    named = {getattr(keras.activations, name): name for name in _ACTIVATIONS}
+    names: list[str] = []
+    numbers: dict[str, list[float]] = {"activation_alpha": [], "activation_beta": []}
+    for function in functions:
+        if function not in named:
+            return None
+        name, given = _ACTIVATIONS[named[function]]
+        names.append(name)
+        for key, number in given.items():
+            numbers[f"activation_{key}"].append(number)
+    return {"activations": names, **{key: values for key, values in numbers.items() if values}}
+
+
+@dataclass(frozen=True)
+class _Mask:
+    """Steps that count, brought to the front, and the way back.
+
+    Attributes
+    ----------
+    order : tensor (steps, batch, 1)
+        Which step comes to each place.
+    lengths : tensor (batch,)
+        How many steps count.
+    counts : tensor (steps, batch, 1)
+        How many steps count up to each.
+    steps : tensor (steps, batch, 1)
+        True where one counts.
+    """
+
+    order: Any
+    lengths: Any
+    counts: Any
+    steps: Any
+
+
+class _Layer:
+    """The loop of one layer over its steps, steps first."""
+
+    def __init__(self, keras: Any, operator: Operator, layer: Any) -> None:
+        self._keras, self._ops, self._operator, self._layer = keras, keras.ops, operator, layer
+
+    def run(self, cells: list[Any], sequences: Any, states: Any, mask: Any) -> tuple[Any, Any, Any]:
+        """Give the last output, all outputs of shape (batch, steps, hidden), and the states."""
+        ops = self._ops
+        if self._keras.tree.is_nested(mask):
+            mask = self._keras.tree.flatten(mask)[0]
+        y = ops.transpose(sequences, (1, 0, 2))
+        if self._layer.go_backwards:
+            y = ops.flip(y, axis=0)
+        front = None if mask is None else self._front(mask)
+        if front is not None:
+            y = self._gather(y, front.order)
+        given = self._keras.tree.flatten(states)
+        new: list[Any] = []
+        for cell in cells:
+            count = 2 if type(cell).__name__ == "LSTMCell" else 1
+            y, last = self._cell(cell, y, given[len(new) : len(new) + count], front)
+            new += last
+        if front is not None:
+            y = self._back(y, front)
+        every = ops.transpose(y, (1, 0, 2))
+        last_output = new[-count] if front is None else y[-1]
+        return last_output, every, self._keras.tree.pack_sequence_as(states, new)
+
+    def _cell(
+        self, cell: Any, x: Any, states: list[Any], front: _Mask | None
+    ) -> tuple[Any, list[Any]]:
+        """Take all steps of a cell; gives (steps, batch, hidden) and the states after them."""
+        ops = self._ops
+        op_type, order = _CELLS[type(cell).__name__]
+        attributes = {"hidden_size": int(cell.units), **(_functions(self._keras, cell) or {})}
+        bias = cell.bias
+        if op_type == "GRU":
+            attributes["linear_before_reset"] = int(cell.reset_after)
+        weights = [self._gates(matrix, order) for matrix in (cell.kernel, cell.recurrent_kernel)]
+        if bias is not None:
+            two = len(bias.shape) == 2  # a GRU's for the input and the state
+            own = self._gates(bias[:1] if two else bias[None], order)
+            other = self._gates(bias[1:], order) if two else ops.zeros_like(own)
+            bias = ops.reshape(ops.concatenate([own, other], axis=0), (1, -1))
+        lengths = None if front is None else front.lengths
+        inputs = [x, *(w[None] for w in weights), bias, lengths, *(state[None] for state in states)]
+        steps, batch, _ = x.shape
+        shapes = [(steps, 1, batch, cell.units), *[(1, batch, cell.units)] * len(states)]
+        outputs = [(shape, self._type(x)) for shape in shapes]
+        y, *last = self._operator(op_type, inputs, attributes, outputs)
+        states = [
+            state[0] if front is None else self._last(state[0], before, front)
+            for state, before in zip(last, states, strict=True)
+        ]
+        return y[:, 0], states
+
+    def _gates(self, matrix: Any, order: Sequence[int]) -> Any:
+        """Rows of gates in the operator's order, from columns in that of Keras."""
+        ops = self._ops
+        parts = ops.split(ops.convert_to_tensor(matrix), len(order), axis=-1)
+        return ops.transpose(ops.concatenate([parts[gate] for gate in order], axis=-1))
+
+    def _front(self, mask: Any) -> _Mask:
+        ops = self._ops
+        steps = ops.cast(mask, "bool")
+        steps = ops.transpose(steps if len(steps.shape) == 3 else steps[..., None], (1, 0, 2))
+        if self._layer.go_backwards:
+            steps = ops.flip(steps, axis=0)
+        counts = ops.cumsum(ops.cast(steps, "int32"), axis=0)
+        places = ops.where(steps, counts, 2**30)  # behind every step that counts
+        count = self._operator("Shape", [places], {"start": 0, "end": 1}, [((1,), "int64")])
+        sorted_places = self._operator(
+            "TopK", [places, *count], {"axis": 0, "largest": 0},
+            [(places.shape, "int32"), (places.shape, "int64")],
+        )  # fmt: skip
+        return _Mask(sorted_places[1], counts[-1, :, 0], counts, steps)
+
+    def _gather(self, x: Any, places: Any) -> Any:
+        """Give the rows at the places of shape (steps, batch, 1)."""
+        shape = self._operator("Shape", [x], {}, [((3,), "int64")])
+        whole = [(x.shape, self._type(places))]
+        indices = self._operator("Expand", [places, *shape], {}, whole)
+        return self._operator(
+            "GatherElements", [x, *indices], {"axis": 0}, [(x.shape, self._type(x))]
+        )[0]
+
+    def _type(self, x: Any) -> str:
+        return str(self._keras.backend.standardize_dtype(x.dtype))
+
+    def _back(self, y: Any, front: _Mask) -> Any:
+        """Give each step its output; one that does not count has the output before, or zeros."""
+        ops = self._ops
+        found = self._gather(y, ops.maximum(front.counts - 1, 0))
+        kept = front.steps if self._layer.zero_output_for_mask else front.counts > 0
+        return ops.where(kept, found, ops.zeros_like(found))
+
+    def _last(self, state: Any, before: Any, front: _Mask) -> Any:
+        """Keep the state of a sequence of which no step counts."""
+        return self._ops.where((front.lengths > 0)[:, None], state, before)
