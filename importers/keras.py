@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import tempfile
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ import numpy as np
 from .. import InvalidArgument, UnsupportedModel
 from . import keras_files
 from .frameworks import conversion, rename, require
+from .keras_images import open_sizes
 from .keras_recurrent import recurrent_operators
 from .keras_time import steps_at_once
 from .notes import Notes, Run
@@ -49,7 +49,7 @@ def from_keras(
 
     On the TensorFlow backend the model is traced as a function and converted by tf2onnx (whose
     own Keras route does not know Keras 3); on PyTorch it is exported or traced, on JAX exported by
-    Keras.
+    jax2onnx.
 
     Parameters
     ----------
@@ -117,7 +117,7 @@ def _convert(keras: Any, source: Any, notes: Notes) -> ir.Model:
     what = f"the model {source.name!r}"
     notes.drop(_training_only(source))
     on = keras.backend.backend()
-    with steps_at_once(keras):
+    with steps_at_once(keras), open_sizes(keras):
         if on == "tensorflow":
             model = _through_tensorflow(source, what, notes)
         elif on == "torch":
@@ -146,20 +146,37 @@ def _runner(keras: Any, model: Any, names: list[str]) -> Run:
 
 
 def _through_jax(keras: Any, source: Any, what: str) -> ir.Model:
-    for package in ("flax", "jax2onnx"):  # Keras exports through them
-        require(package, "jax")
+    jax, jax2onnx = (require(package, "jax") for package in ("jax", "jax2onnx"))
     from .jax_operators import operator
+    from .keras_jax import whole_operators
 
-    replaced = recurrent_operators(keras, operator)
-    with conversion("Keras", what), replaced, tempfile.TemporaryDirectory() as folder:
-        inputs = source.inputs
-        source(inputs if len(inputs) > 1 else inputs[0])  # what was never called is not exported
-        path = os.path.join(folder, "model.onnx")
-        source.export(path, format="onnx", verbose=False)
-        with open(path, "rb") as file:
-            model = from_onnx(file.read())
+    def call(*tensors: Any) -> list[Any]:
+        given = list(tensors) if len(tensors) > 1 else tensors[0]
+        with recurrent_operators(keras, operator), whole_operators():
+            return list(keras.tree.flatten(source(given, training=False)))
+
+    names = [_plain(value.name) for value in source.inputs]
+    inputs = [
+        jax.ShapeDtypeStruct([dims.get(i, size) for i, size in enumerate(value.shape)], value.dtype)
+        for value, dims in zip(source.inputs, _open_dimensions(source), strict=True)
+    ]
+    with conversion("Keras", what):
+        made = jax2onnx.to_onnx(call, inputs, input_names=names, return_mode="ir")
+    model = from_onnx(made)
     rename(model, model.graph.outputs, _output_names(source))
     return model
+
+
+def _open_dimensions(model: Any) -> list[dict[int, str]]:
+    """Names of each input's open dimensions, by axis."""
+    return [
+        {
+            axis: f"{_plain(value.name)}_{axis}" if axis else "batch"
+            for axis, size in enumerate(value.shape)
+            if size is None
+        }
+        for value in model.inputs
+    ]
 
 
 def _through_torch(keras: Any, source: Any, what: str) -> ir.Model:
@@ -186,11 +203,9 @@ def _through_torch(keras: Any, source: Any, what: str) -> ir.Model:
             with recurrent_operators(keras, operator) if exported else contextlib.nullcontext():
                 return tuple(keras.tree.flatten(self.model(given, training=False)))
 
-    examples, dims = [], []
+    examples, dims = [], _open_dimensions(source)
     names = [_plain(value.name) for value in source.inputs]
-    for name, value in zip(names, source.inputs, strict=True):
-        kinds = ("batch", *(f"{name}_{axis}" for axis in range(1, len(value.shape))))
-        dims.append({i: kinds[i] for i, size in enumerate(value.shape) if size is None})
+    for value in source.inputs:
         shape = [size or (_STEPS if i else _BATCH) for i, size in enumerate(value.shape)]
         ones = keras.ops.ones(shape, value.dtype)  # as integers, fit to be tokens
         examples.append(torch.rand_like(ones) if ones.is_floating_point() else ones)

@@ -290,8 +290,16 @@ d, s = sardonyx.Session(model).run(None, {"a": p, "b": q})
 np.testing.assert_allclose(d, p - q, rtol=1e-5, atol=1e-6)
 np.testing.assert_allclose(s, p + q, rtol=1e-5, atol=1e-6)
 images = keras.Input((None, None, 2))
-network = keras.Model(images, keras.layers.Conv2D(3, 3, strides=2, padding="same")(images))
-if keras.backend.backend() != "jax":
+for layers in (
+    [keras.layers.Conv2D(3, 3, strides=2, padding="same")],
+    [keras.layers.Conv2D(3, (3, 2), dilation_rate=2), keras.layers.Resizing(5, 7)],
+    [keras.layers.UpSampling2D((2, 3), interpolation="bilinear")],
+    [keras.layers.SeparableConv2D(4, 3, strides=2), keras.layers.Resizing(3, 2, "nearest")],
+):
+    result = images
+    for layer in layers:
+        result = layer(result)
+    network = keras.Model(images, result)
     found = sardonyx.Session(sardonyx.load(network))(x[:, :5])
     wanted = keras.ops.convert_to_numpy(network(x[:, :5], training=False))
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)

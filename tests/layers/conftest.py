@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-_found: dict[str, str] = {}
-_ROW = re.compile(r"^\| (\S+\.\S+) \| (.*) \|$", re.MULTILINE)
+_COLUMNS = {"": "agrees", "torch": "on PyTorch", "jax": "on JAX"}
+"""Heads of the columns: a layer of PyTorch, or of Keras on TensorFlow; Keras on the others."""
 
-_HEAD = """# Layers
+_found: dict[tuple[str, str], str] = {}
+
+_HEAD = f"""# Layers
 
 Each layer is converted alone, with its usual options, run, and compared with its framework
 (relative 1e-4, absolute 1e-5). Written by the tests:
 
-    LAYER_TABLE=docs/layers.md python -m pytest tests/layers
+    export LAYER_TABLE=docs/layers.md
+    python -m pytest tests/layers
+    KERAS_BACKEND=torch python -m pytest tests/layers/test_keras_layers.py
+    KERAS_BACKEND=jax python -m pytest tests/layers/test_keras_layers.py
 
-| layer | agrees |
-|---|---|
+| layer | {" | ".join(_COLUMNS.values())} |
+|---|---|---|---|
 """
 
 
@@ -29,8 +33,10 @@ Each layer is converted alone, with its usual options, run, and compared with it
 def attempt(record_property: Any) -> Callable[..., None]:
     """Check a layer that agrees, or fails for the reason given, and note it for the table."""
 
-    def attempt(layer: str, check: Callable[[], None], reason: str | None) -> None:
-        record_property("layer", layer)
+    def attempt(
+        layer: str, check: Callable[[], None], reason: str | None, column: str = ""
+    ) -> None:
+        record_property("layer", (layer, column))
         try:
             check()
         except Exception:
@@ -52,16 +58,28 @@ def pytest_runtest_logreport(report: Any) -> None:
             else ""
         )
         reason = getattr(report, "wasxfail", "") or skipped or "differs or fails"
-        _found[layer] = "yes" if report.passed else f"no: {reason.removeprefix('reason: ')}"
+        _found[tuple(layer)] = "yes" if report.passed else f"no: {reason.removeprefix('reason: ')}"
 
 
 def pytest_sessionfinish() -> None:
-    """Write the table, if it is wanted; rows of layers that were not tested stay."""
+    """Write the table, if it is wanted; what was not tested stays."""
     place = os.environ.get("LAYER_TABLE")
     if not place or not _found:
         return
     path = Path(place)
-    rows = _ROW.findall(path.read_text()) if path.exists() else []
-    found = {**dict(rows), **_found}
-    lines = (f"| {layer} | {found[layer]} |\n" for layer in sorted(found, key=str.lower))
+    table = _read(path.read_text()) if path.exists() else {}
+    for (layer, column), outcome in _found.items():
+        table.setdefault(layer, dict.fromkeys(_COLUMNS, ""))[column] = outcome
+    lines = (
+        f"| {layer} | {' | '.join(table[layer].values())} |\n"
+        for layer in sorted(table, key=str.lower)
+    )
     path.write_text(_HEAD + "".join(lines))
+
+
+def _read(text: str) -> dict[str, dict[str, str]]:
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| ")]
+    return {
+        layer.strip(): dict(zip(_COLUMNS, map(str.strip, cells), strict=True))
+        for layer, *cells in rows[1:]
+    }

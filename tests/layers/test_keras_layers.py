@@ -1,5 +1,7 @@
 """Each layer of keras.layers alone, with its usual options: converted, run, compared with Keras.
 
+On TensorFlow; with ``KERAS_BACKEND``, on another of its backends.
+
 A case is how to build the layer, and the shapes of its inputs without the batch. Names that are
 two for one layer have one case.
 """
@@ -157,8 +159,17 @@ def left_out(name: str) -> bool:
     return name.startswith(_AUGMENTATIONS) or name in listed or alias
 
 
+BACKEND = keras.backend.backend()
 FAILURES = {"MelSpectrogram": "complex numbers of an FFT have no ONNX type"}
-"""What does not work, and why."""
+FAILURES |= {
+    "torch": {
+        "AdaptiveAveragePooling3D": "PyTorch's exporters know none of volumes",
+        "AdaptiveMaxPooling3D": "PyTorch's exporters know none of volumes",
+        "ConvLSTM3D": "PyTorch's exporters want a fixed batch for it, or know no memory format",
+    },
+    "jax": {"Conv3DTranspose": "jax2onnx wants the channels of volumes first"},
+}.get(BACKEND, {})
+"""What does not work on this backend of Keras, and why."""
 
 
 def layers() -> list[str]:
@@ -195,7 +206,8 @@ def check(name: str, case: Case) -> None:
 
 @pytest.mark.parametrize("name", CASES)
 def test_alone(name, attempt):
-    attempt(f"keras.layers.{name}", lambda: check(name, CASES[name]), FAILURES.get(name))
+    column = "" if BACKEND == "tensorflow" else BACKEND
+    attempt(f"keras.layers.{name}", lambda: check(name, CASES[name]), FAILURES.get(name), column)
 
 
 def test_nearly_all_have_a_case_and_work():
