@@ -153,7 +153,10 @@ def _through_jax(keras: Any, source: Any, what: str) -> ir.Model:
     def call(*tensors: Any) -> list[Any]:
         given = list(tensors) if len(tensors) > 1 else tensors[0]
         with recurrent_operators(keras, operator), whole_operators():
-            return list(keras.tree.flatten(source(given, training=False)))
+            variables = source.trainable_variables, source.non_trainable_variables
+            values = [[variable.value for variable in some] for some in variables]
+            result, _ = source.stateless_call(*values, given, training=False)
+            return list(keras.tree.flatten(result))
 
     names = [_plain(value.name) for value in source.inputs]
     inputs = [

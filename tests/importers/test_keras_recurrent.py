@@ -68,9 +68,11 @@ for number, (name, (make, wanted)) in enumerate(NETWORKS.items()):
 OTHERS = """
 swish = keras.Model(s := keras.Input((4, 6)), L.LSTM(5, activation="swish")(s))
 values = rng.standard_normal((3, 4, 6)).astype(np.float32)
-found = sardonyx.Session(sardonyx.load(swish))(values)
-expected = keras.ops.convert_to_numpy(swish(values, training=False))
-np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+stateful = keras.Model(s := keras.Input(batch_shape=(3, 4, 6)), L.LSTM(5, stateful=True)(s))
+for network in (swish, stateful):
+    found = sardonyx.Session(sardonyx.load(network))(values)
+    expected = keras.ops.convert_to_numpy(network(values, training=False))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 assert L.LSTM.inner_loop.__module__.startswith("keras"), "it stays replaced"
 print("done", keras.backend.backend())
 """
