@@ -22,11 +22,14 @@ _Function = tuple[str, *tuple[float, ...]]
 
 _FUNCTIONS: dict[str, dict[str, float]] = {
     **{name: {} for name in ("Relu", "Sigmoid", "Softplus", "Softsign", "Tanh")},
+    "Affine": {"alpha": 1.0, "beta": 0.0},
     "Elu": {"alpha": 1.0},
     "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
     "LeakyRelu": {"alpha": 0.01},
 }
 """Activations that recurrent operators know, with the defaults of the operators of their names."""
+
+_LINEAR: _Function = ("Affine", *_FUNCTIONS["Affine"].values())
 
 _DEFAULTS = {"GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"], "RNN": ["Tanh"]}
 
@@ -146,6 +149,9 @@ def _activated(value: ir.Value, name: str) -> tuple[Affine, _Function]:
         return affine(limited[0]), ("HardSigmoid", limited[1], 0.0)
     node = value.producer()
     if node is None or node.op_type not in _FUNCTIONS or node.domain or node.inputs[0] is None:
+        form = affine(value)
+        if form.products:
+            return form, _LINEAR
         made = "no node of the body" if node is None else node.op_type
         raise NearMiss(f"the {name} is made by {made}, which no recurrent operator applies")
     given = {name: item.as_float() for name, item in node.attributes.items()}
@@ -231,9 +237,13 @@ def _lstm(
 ) -> Cell:
     (h, new_h), (c, new_c) = hidden_state, cell_state
     for bound in find(lambda o, activated: o * activated, new_h):
-        node = bound["activated"].producer()
+        output, activated = bound["o"], bound["activated"]
+        node = activated.producer()
+        if activated is new_c:
+            of_cell = _LINEAR
+            break
         if node is not None and node.op_type in _FUNCTIONS and node.inputs[0] is new_c:
-            output, activated = bound["o"], bound["activated"]
+            of_cell = _activated(activated, "output")[1]
             break
     else:
         raise NearMiss("the new hidden state is no gate times an activation of the new cell state")
@@ -241,7 +251,7 @@ def _lstm(
     for bound in find(lambda f, c, i, candidate: f * c + i * candidate, new_c):
         if bound["c"] is c:
             try:
-                return _lstm_of(h, bound, output, activated, hidden)
+                return _lstm_of(h, bound, output, of_cell, hidden)
             except NearMiss as reason:
                 reasons.append(reason)
     raise (
@@ -252,7 +262,7 @@ def _lstm(
 
 
 def _lstm_of(
-    h: ir.Value, parts: Mapping[str, ir.Value], output: ir.Value, activated: ir.Value, hidden: int
+    h: ir.Value, parts: Mapping[str, ir.Value], output: ir.Value, of_cell: _Function, hidden: int
 ) -> Cell:
     gates = _Gates(h, hidden)
     form, of_gates = _activated(output, "output gate")
@@ -262,5 +272,4 @@ def _lstm_of(
         gates.take(form, f"{name} gate")
     form, of_candidate = _activated(parts["candidate"], "candidate")
     gates.take(form, "candidate")
-    of_cell = _activated(activated, "output")[1]
     return gates.cell("LSTM", [of_gates, of_candidate, of_cell])

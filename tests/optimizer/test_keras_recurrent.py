@@ -53,7 +53,7 @@ def test_no_loop_is_left(rng, cell, arrangement):
         check(made, model, [rng.standard_normal((batch, length, 4)).astype(np.float32)])
 
 
-@pytest.mark.parametrize("name", ["relu", "hard_sigmoid", "elu", "softsign", "softplus"])
+@pytest.mark.parametrize("name", ["linear", "relu", "hard_sigmoid", "elu", "softsign", "softplus"])
 @pytest.mark.parametrize("cell", CELLS)
 def test_other_activations_leave_no_loop(rng, cell, name):
     for gates in (False, True) if "RNN" not in cell else (False,):
