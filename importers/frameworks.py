@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -49,11 +49,27 @@ def reason(error: Exception) -> str:
     return " ".join(str(error).split())[:_REASON_LENGTH] or type(error).__name__
 
 
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Have something else in the place of a framework's function or method, for a while."""
+    original = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
 def batches(inputs: Sequence[Any]) -> int | None:
     """Size of the first axis of the array inputs, when all have one and the same."""
     sizes = {np.shape(value)[0] if len(np.shape(value)) else None for value in inputs}
     size = sizes.pop() if len(sizes) == 1 else None
     return None if size is None else int(size)
+
+
+def numbered(name: str, used: Container[str | None]) -> str:
+    """Give a name a number that makes it one that is not used."""
+    return next(n for n in (f"{name}_{k}" for k in itertools.count(1)) if n not in used)
 
 
 def rename(model: ir.Model, values: Sequence[ir.Value], names: Sequence[str]) -> None:
@@ -72,7 +88,6 @@ def rename(model: ir.Model, values: Sequence[ir.Value], names: Sequence[str]) ->
     used = {*kept, *inside, *new.values()}
     for value, name in new.items():
         if name in inside:
-            free = (f"{name}_{number}" for number in itertools.count())
-            inside[name].name = other = next(n for n in free if n not in used)
+            inside[name].name = other = numbered(name, used)
             used.add(other)
         value.name = name

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import InvalidArgument, UnsupportedModel
 from . import keras_files
-from .frameworks import conversion, rename, require
+from .frameworks import conversion, numbered, rename, require
 from .keras_images import open_sizes
 from .keras_recurrent import recurrent_operators
 from .keras_time import steps_at_once
@@ -139,10 +138,15 @@ def _training_only(model: Any) -> Iterator[tuple[str, str]]:
 def _runner(keras: Any, model: Any, names: list[str]) -> Run:
     def run(feeds: Mapping[str, np.ndarray]) -> list[Any]:
         arrays = [keras.ops.convert_to_tensor(feeds[name]) for name in names]
-        results = model(arrays if len(arrays) > 1 else arrays[0], training=False)
+        results = model(_argument(arrays), training=False)
         return [keras.ops.convert_to_numpy(value) for value in keras.tree.flatten(results)]
 
     return run
+
+
+def _argument(tensors: Sequence[Any]) -> Any:
+    """What a model of so many inputs is called with."""
+    return list(tensors) if len(tensors) > 1 else tensors[0]
 
 
 def _through_jax(keras: Any, source: Any, what: str) -> ir.Model:
@@ -151,11 +155,10 @@ def _through_jax(keras: Any, source: Any, what: str) -> ir.Model:
     from .keras_jax import whole_operators
 
     def call(*tensors: Any) -> list[Any]:
-        given = list(tensors) if len(tensors) > 1 else tensors[0]
         with recurrent_operators(keras, operator), whole_operators():
             variables = source.trainable_variables, source.non_trainable_variables
             values = [[variable.value for variable in some] for some in variables]
-            result, _ = source.stateless_call(*values, given, training=False)
+            result, _ = source.stateless_call(*values, _argument(tensors), training=False)
             return list(keras.tree.flatten(result))
 
     names = [_plain(value.name) for value in source.inputs]
@@ -201,10 +204,9 @@ def _through_torch(keras: Any, source: Any, what: str) -> ir.Model:
             self.model = source
 
         def forward(self, *tensors: Any) -> Any:
-            given = list(tensors) if len(tensors) > 1 else tensors[0]
             exported = torch.compiler.is_exporting()
             with recurrent_operators(keras, operator) if exported else contextlib.nullcontext():
-                return tuple(keras.tree.flatten(self.model(given, training=False)))
+                return tuple(keras.tree.flatten(self.model(_argument(tensors), training=False)))
 
     examples, dims = [], _open_dimensions(source)
     names = [_plain(value.name) for value in source.inputs]
@@ -234,7 +236,7 @@ def _through_tensorflow(keras_model: Any, what: str, notes: Notes) -> ir.Model:
     ]
 
     def call(*tensors: Any) -> Any:
-        return keras_model(list(tensors) if len(tensors) > 1 else tensors[0], training=False)
+        return keras_model(_argument(tensors), training=False)
 
     with conversion("Keras", what):
         function = tf.function(call).get_concrete_function(*specs)
@@ -248,8 +250,7 @@ def _output_names(model: Any) -> list[str]:
     names: list[str] = []
     for value in model.outputs:
         name = value._keras_history.operation.name
-        others = (f"{name}_{number}" for number in itertools.count(1))
-        names.append(name if name not in names else next(n for n in others if n not in names))
+        names.append(name if name not in names else numbered(name, names))
     return names
 
 

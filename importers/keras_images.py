@@ -10,6 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from .frameworks import replaced
+
 
 @contextlib.contextmanager
 def open_sizes(keras: Any) -> Iterator[None]:
@@ -21,8 +23,5 @@ def open_sizes(keras: Any) -> Iterator[None]:
         known = all(isinstance(n, int) for n in size)
         return (original if known else image.backend.image.resize)(images, size, *args, **options)
 
-    image.resize = resize
-    try:
+    with replaced(image, "resize", resize):
         yield
-    finally:
-        image.resize = original

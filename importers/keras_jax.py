@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from .frameworks import require
+from .frameworks import replaced, require
 from .jax_operators import operator
 
 _RESIZE: dict[str, dict[str, Any]] = {
@@ -30,15 +30,10 @@ _RESIZE: dict[str, dict[str, Any]] = {
 def whole_operators() -> Iterator[None]:
     """Have JAX make operators of convolutions and resized images while models are traced."""
     jax = require("jax", "jax")
-    places = ((jax.lax, "conv_general_dilated", _conv), (jax.image, "resize", _resize))
-    originals = [getattr(module, name) for module, name, _ in places]
-    for (module, name, made), original in zip(places, originals, strict=True):
-        setattr(module, name, made(jax, original))
-    try:
+    conv = _conv(jax, jax.lax.conv_general_dilated)
+    resize = _resize(jax, jax.image.resize)
+    with replaced(jax.lax, "conv_general_dilated", conv), replaced(jax.image, "resize", resize):
         yield
-    finally:
-        for (module, name, _), original in zip(places, originals, strict=True):
-            setattr(module, name, original)
 
 
 def _conv(jax: Any, original: Any) -> Any:

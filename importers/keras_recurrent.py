@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .frameworks import replaced
+
 Attributes = dict[str, Any]
 Operator = Callable[
     [str, Sequence[Any], Attributes, Sequence[tuple[Sequence[Any], str]]], Sequence[Any]
@@ -45,9 +47,8 @@ def recurrent_operators(keras: Any, operator: Operator) -> Iterator[None]:
     """
     layers = keras.layers
     kinds = [kind for kind in (layers.RNN, layers.LSTM, layers.GRU) if "inner_loop" in vars(kind)]
-    originals = [vars(kind)["inner_loop"] for kind in kinds]
 
-    def replaced(original: Any) -> Any:
+    def made(original: Any) -> Any:
         def inner_loop(
             self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False
         ) -> Any:
@@ -58,26 +59,29 @@ def recurrent_operators(keras: Any, operator: Operator) -> Iterator[None]:
 
         return inner_loop
 
-    for kind, original in zip(kinds, originals, strict=True):
-        kind.inner_loop = replaced(original)
-    try:
+    with contextlib.ExitStack() as stack:
+        for kind in kinds:
+            stack.enter_context(replaced(kind, "inner_loop", made(vars(kind)["inner_loop"])))
         yield
-    finally:
-        for kind, original in zip(kinds, originals, strict=True):
-            kind.inner_loop = original
 
 
-def _cells(keras: Any, cell: Any) -> list[Any] | None:
-    """Cells that take one after the other's output; None when one is no operator."""
+def _cells(keras: Any, cell: Any) -> list[tuple[Any, Attributes]] | None:
+    """Cells that take one after the other's output, with attributes for their activations.
+
+    None when one is no operator.
+    """
     layers = keras.layers
     cells = list(cell.cells) if type(cell) is layers.StackedRNNCells else [cell]
+    found = []
     for each in cells:
         name = type(each).__name__
         if name not in _CELLS or type(each) is not getattr(layers, name):
             return None
-        if _functions(keras, each) is None:
+        functions = _functions(keras, each)
+        if functions is None:
             return None
-    return cells
+        found.append((each, functions))
+    return found
 
 
 def _functions(keras: Any, cell: Any) -> Attributes | None:
@@ -128,7 +132,9 @@ class _Layer:
     def __init__(self, keras: Any, operator: Operator, layer: Any) -> None:
         self._keras, self._ops, self._operator, self._layer = keras, keras.ops, operator, layer
 
-    def run(self, cells: list[Any], sequences: Any, states: Any, mask: Any) -> tuple[Any, Any, Any]:
+    def run(
+        self, cells: list[tuple[Any, Attributes]], sequences: Any, states: Any, mask: Any
+    ) -> tuple[Any, Any, Any]:
         """Give the last output, all outputs of shape (batch, steps, hidden), and the states."""
         ops = self._ops
         if self._keras.tree.is_nested(mask):
@@ -141,9 +147,9 @@ class _Layer:
             y = self._gather(y, front.order)
         given = self._keras.tree.flatten(states)
         new: list[Any] = []
-        for cell in cells:
+        for cell, functions in cells:
             count = 2 if type(cell).__name__ == "LSTMCell" else 1
-            y, last = self._cell(cell, y, given[len(new) : len(new) + count], front)
+            y, last = self._cell(cell, functions, y, given[len(new) : len(new) + count], front)
             new += last
         if front is not None:
             y = self._back(y, front)
@@ -152,12 +158,12 @@ class _Layer:
         return last_output, every, self._keras.tree.pack_sequence_as(states, new)
 
     def _cell(
-        self, cell: Any, x: Any, states: list[Any], front: _Mask | None
+        self, cell: Any, functions: Attributes, x: Any, states: list[Any], front: _Mask | None
     ) -> tuple[Any, list[Any]]:
         """Take all steps of a cell; gives (steps, batch, hidden) and the states after them."""
         ops = self._ops
         op_type, order = _CELLS[type(cell).__name__]
-        attributes = {"hidden_size": int(cell.units), **(_functions(self._keras, cell) or {})}
+        attributes = {"hidden_size": int(cell.units), **functions}
         bias = cell.bias
         if op_type == "GRU":
             attributes["linear_before_reset"] = int(cell.reset_after)

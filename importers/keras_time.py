@@ -10,6 +10,8 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+from .frameworks import replaced
+
 
 @contextlib.contextmanager
 def steps_at_once(keras: Any) -> Iterator[None]:
@@ -35,8 +37,5 @@ def steps_at_once(keras: Any) -> Iterator[None]:
         known = all(isinstance(size, int) for size in sizes)
         return ops.reshape(result, (-1 if known else batch, *sizes))
 
-    kind.call = call
-    try:
+    with replaced(kind, "call", call):
         yield
-    finally:
-        kind.call = original
