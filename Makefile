@@ -41,7 +41,7 @@ lint: setup types
 # folder of that name, with links.
 types:
 	mkdir -p build/types/sardonyx
-	for path in __init__.py $$(dirname */__init__.py); do \
+	for path in *.py $$(dirname */__init__.py); do \
 		ln -sfn ../../../$$path build/types/sardonyx/$$path; done
 
 setup: $(STAMP)

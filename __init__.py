@@ -9,6 +9,15 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from .errors import (
+    ImportFailed,
+    InvalidArgument,
+    InvalidModel,
+    KernelError,
+    SardonyxError,
+    UnsupportedModel,
+)
+
 if TYPE_CHECKING:
     from .importers import load, save
     from .optimizer import optimize
@@ -23,7 +32,7 @@ _LAZY = {
     "Session": "runtime.session",
     "compare": "tools.compare",
     "convert": "tools.convert",
-    "backend": "runtime.backend",
+    "backend": "backend",
 }
 
 __all__ = [
@@ -40,30 +49,6 @@ __all__ = [
     "optimize",
     "save",
 ]
-
-
-class SardonyxError(Exception):
-    """Base of all errors raised by sardonyx."""
-
-
-class InvalidModel(SardonyxError, ValueError):
-    """The model is not valid ONNX: truncated, cyclic, inconsistent, or missing data."""
-
-
-class UnsupportedModel(SardonyxError, NotImplementedError):
-    """The model is valid, but holds an operator, domain or type that cannot run here."""
-
-
-class InvalidArgument(SardonyxError, ValueError):
-    """What was passed to a call (inputs of a run, options) does not fit."""
-
-
-class ImportFailed(SardonyxError, RuntimeError):
-    """A framework's model could not be converted; says which layer and what to do."""
-
-
-class KernelError(SardonyxError, RuntimeError):
-    """A step failed while running, for example on an index out of range."""
 
 
 def __getattr__(name: str) -> Any:

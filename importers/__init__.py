@@ -6,7 +6,7 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from .. import InvalidArgument, UnsupportedModel
+from ..errors import InvalidArgument, UnsupportedModel
 from .notes import Notes
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-from .. import InvalidModel, UnsupportedModel
+from ..errors import InvalidModel, UnsupportedModel
 from .upgrade import ADAPTERS
 
 _ATTRIBUTE_TYPES = {number: name for name, number in AttributeProto.AttributeType.items()}

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from .. import InvalidArgument
+from ..errors import InvalidArgument
 from .frameworks import conversion
 
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"

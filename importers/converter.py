@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from .. import InvalidArgument, UnsupportedModel
+from ..errors import InvalidArgument, UnsupportedModel
 from .frameworks import rename
 from .onnx import from_onnx
 

@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from .. import SardonyxError, UnsupportedModel
+from ..errors import SardonyxError, UnsupportedModel
 from .check import schema_of
 from .draft import Draft, Stuck
 from .onnx import Loader

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from .. import ImportFailed, SardonyxError
+from ..errors import ImportFailed, SardonyxError
 
 _REASON_LENGTH = 500
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import ImportFailed, InvalidArgument, InvalidModel
+from ..errors import ImportFailed, InvalidArgument, InvalidModel
 from .converter import OPSET, finish, less_optimized, nothing_fails, quiet
 from .frameworks import conversion, require
 from .notes import Notes, Run

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto
 
-from .. import InvalidModel
+from ..errors import InvalidModel
 from .check import describe
 
 _DECLARED = "Inferred shape and existing shape differ"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import InvalidArgument, UnsupportedModel
+from ..errors import InvalidArgument, UnsupportedModel
 from . import keras_files
 from .frameworks import conversion, numbered, rename, require
 from .keras_images import open_sizes

@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .. import ImportFailed, InvalidArgument, InvalidModel
+from ..errors import ImportFailed, InvalidArgument, InvalidModel
 from . import keras_weights
 from .frameworks import conversion, require
 from .keras_graph import Builder, lambda_refused

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from .. import ImportFailed, InvalidModel, SardonyxError, UnsupportedModel
+from ..errors import ImportFailed, InvalidModel, SardonyxError, UnsupportedModel
 from .keras_legacy import accepted, layers_of, plain, translate
 from .keras_padding import apply_same
 from .keras_weights import flat

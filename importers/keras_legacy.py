@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from .. import InvalidModel, UnsupportedModel
+from ..errors import InvalidModel, UnsupportedModel
 
 _CLASSES = {
     "AtrousConvolution1D": "Conv1D",

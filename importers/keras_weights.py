@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import InvalidArgument, InvalidModel
+from ..errors import InvalidArgument, InvalidModel
 
 Named = list[tuple[str, np.ndarray]]
 

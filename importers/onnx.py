@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from .. import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
+from ..errors import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
 from . import CANONICAL_OPSET
 from .check import check_model
 from .inference import infer

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import InvalidArgument
+from ..errors import InvalidArgument
 from .checkpoints import restore
 from .converter import choose_signature, quiet
 from .frameworks import batches, conversion, require

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import InvalidModel, UnsupportedModel
+from ..errors import InvalidModel, UnsupportedModel
 from . import tflite_metadata
 from .converter import OPSET, choose_signature, finish, less_optimized, nothing_fails, quiet
 from .frameworks import conversion, require

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .. import ImportFailed, InvalidArgument, UnsupportedModel
+from ..errors import ImportFailed, InvalidArgument, UnsupportedModel
 from . import torch_dims, torch_files, torch_notes, torch_script
 from .frameworks import conversion, reason, rename, require
 from .notes import Notes

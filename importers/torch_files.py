@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from .. import InvalidArgument
+from ..errors import InvalidArgument
 from .frameworks import conversion, reason
 
 _CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from .. import ImportFailed, UnsupportedModel
+from ..errors import ImportFailed, UnsupportedModel
 from . import torch_dims
 from .frameworks import batches, reason, rename
 from .onnx import from_onnx

@@ -13,7 +13,7 @@ import mmap
 from collections.abc import Iterator
 from typing import Any
 
-from .. import InvalidModel
+from ..errors import InvalidModel
 
 HERE = "\0here"
 """The ``location`` of external data that means: in the bytes of the model itself."""

@@ -17,40 +17,17 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from . import elf, retention
+from . import elf, eviction
+from .ref import KernelRef
 from .storage import cache_folder, remembered, state_of, write_atomically
 from .target import target, version_text
 
 _MAGIC = b"sardonyx-object-2\n"
 _PACKAGE = Path(__file__).parent
 _lock = threading.RLock()
-
-
-@dataclass(frozen=True, order=True)
-class KernelRef:
-    """The name of a kernel: all that a saved program keeps of it.
-
-    Attributes
-    ----------
-    module
-        Module below the root package, for example ``"kernels.cpu.pool"``.
-    function
-        Kernel, or kernel factory when there are parameters.
-    parameters
-        Integers and strings the factory was called with.
-    """
-
-    module: str
-    function: str
-    parameters: tuple[int | str, ...] = ()
-
-    def __str__(self) -> str:
-        short = f"{self.module.rpartition('.')[2]}.{self.function}"
-        return f"{short}{list(self.parameters)}" if self.parameters else short
 
 
 def _python_files(folder: str | Path) -> Iterator[str]:
@@ -103,7 +80,7 @@ def _kernel_folder() -> Path | None:
 @functools.cache
 def _own_folder(folder: Path) -> Path:
     own = folder / "kernels" / environment_key()
-    retention.mark_used(own)
+    eviction.mark_used(own)
     return own
 
 

@@ -24,7 +24,7 @@ from numba.core.cpu import CPUContext
 from numba.core.registry import cpu_target
 from numba.core.types.functions import BaseFunction
 
-from .compiler import KernelRef
+from .ref import KernelRef
 
 llvm.initialize_native_asmparser()  # numba initializes what it needs; kernels have assembly
 

@@ -12,7 +12,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from .compiler import KernelRef, kernel_address, load_cached
+from .compiler import kernel_address, load_cached
+from .ref import KernelRef
 from .storage import cache_folder
 
 _FEW = 3

@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .compiler import KernelRef, kernel_address, native_function
+from .compiler import kernel_address, native_function
+from .ref import KernelRef
 
 Pointer: TypeAlias = int
 

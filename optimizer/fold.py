@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from .duplicates import RANDOM
+from .cse import RANDOM
 from .values import constant, new_constant, static_shape
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from .pipeline import Report
 
 
-def free_invariants(model: ir.Model, report: Report) -> int:
+def lift_loop_invariants(model: ir.Model, report: Report) -> int:
     """Take from each Loop the states that its body hands on as they are; returns how many.
 
     What is constant outside is then constant inside, too, and can be folded there.

@@ -9,9 +9,10 @@ from typing import Any
 
 import onnx_ir as ir
 
-from .. import InvalidArgument, InvalidModel, SardonyxError
+from ..errors import InvalidArgument, InvalidModel, SardonyxError
 from .branches import inline_branches
-from .duplicates import merge_initializers, merge_nodes
+from .cleanup import eliminate_no_ops, infer_shapes, remove_dead, resolve_cast_like
+from .cse import merge_initializers, merge_nodes
 from .fold import fold_constants
 from .fusions.activations import fuse_activations
 from .fusions.affine import fold_affine
@@ -28,8 +29,7 @@ from .fusions.resizes import fuse_resizes
 from .fusions.sequences import simplify_sequences
 from .fusions.softmax import simplify_softmax
 from .hoist import hoist_activations
-from .hygiene import eliminate_no_ops, infer_shapes, remove_dead, resolve_cast_like
-from .loops import free_invariants
+from .loops import lift_loop_invariants
 from .movement import merge_movements, reshape_transposes
 from .names import make_names_unique
 from .shapes import fold_shapes
@@ -46,7 +46,7 @@ _BASIC: dict[str, Pass] = {
     "merge_initializers": merge_initializers,
     "merge_nodes": merge_nodes,
     "resolve_cast_like": resolve_cast_like,
-    "free_invariants": free_invariants,
+    "lift_loop_invariants": lift_loop_invariants,
     "fold_constants": fold_constants,
     "fold_shapes": fold_shapes,
     "inline_branches": inline_branches,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx_ir as ir
 
-from .hygiene import infer
+from .cleanup import infer
 from .symbols import WITH_TARGET, Size, learn
 from .values import attribute, constant, dims, insert, integers, new_constant, replace
 

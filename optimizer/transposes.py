@@ -17,7 +17,7 @@ from onnx_ir.passes import common
 
 from .axes import Moved, Order, inverse, move_axes
 from .blocks import as_reshape
-from .cuts import least_cut
+from .min_cut import min_cut
 from .movement import merge_transposes
 from .values import constant, dims, insert, new_constant, replace_output
 
@@ -120,7 +120,7 @@ class _Region:
             if len(pins) > 1 and not (_KEPT in pins and _MOVED in pins):
                 is_reshape = as_reshape(dims(value), inverse(order)) is not None
                 edges.append((list(pins), _RESHAPE if is_reshape else _TRANSPOSE))
-        chosen = least_cut(edges, _MOVED, _KEPT)
+        chosen = min_cut(edges, _MOVED, _KEPT)
         before = after = 0
         for ends, weight in edges:
             before += weight * (_MOVED in ends)

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx_ir as ir
 
-from .. import InvalidArgument, SardonyxError
+from ..errors import InvalidArgument, SardonyxError
 from ..reference import OPERATORS
 
 Feeds: TypeAlias = Mapping[str, Any]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import InvalidArgument
+from ..errors import InvalidArgument
 from .program import Port
 
 

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.compiler import KernelRef
+from ..kernels.ref import KernelRef
 from ..kernels.registry import Kernel
 from .graph import Info, Node
-from .overwrites import Overwrites
+from .inplace import Overwrites
 from .program import (
     ADDRESS,
     KERNEL,

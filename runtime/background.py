@@ -16,7 +16,7 @@ from concurrent.futures import Future
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
-from .. import KernelError
+from ..errors import KernelError
 
 Callback: TypeAlias = Callable[[list[Any], Any, str], object]
 _Request: TypeAlias = "tuple[Future[list[Any]], Callable[..., list[Any]], tuple[Any, ...]]"

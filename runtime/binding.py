@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import InvalidArgument
+from ..errors import InvalidArgument
 from ..kernels.compiler import builtin, data_pointer_offset
 from .executable import Executable
-from .memory import make_present, new_arena
+from .memory import new_arena, prefault
 from .program import ARENA, HOST, OUTPUT, WEIGHTS, Port, TensorSpec
 
 # About 50 ms at the speeds of time stamp counters: how long Ctrl-C may go unnoticed.
@@ -216,10 +216,10 @@ class Binding:
         """Bytes of working memory held."""
         return sum(arena.nbytes for arena in self._arenas)
 
-    def make_present(self) -> None:
+    def prefault(self) -> None:
         """Map the pages of the working memory, which the first run would do one by one."""
         for arena in self._arenas:
-            make_present(arena, writable=True)
+            prefault(arena, writable=True)
 
     def _outputs_of(self, phase: int) -> list[tuple[int, int, tuple[int, ...], str]]:
         """Return (index, buffer, shape, dtype) of the outputs whose size a phase settles."""

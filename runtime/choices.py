@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from .. import InvalidArgument
+from ..errors import InvalidArgument
 
 
 class Form(NamedTuple):

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import KernelError
+from ..errors import KernelError
 from ..kernels.registry import ERRORS
 from . import team as teams
 from .binding import Binding, address_of

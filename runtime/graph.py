@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 import onnx_ir as ir
 
-from .. import InvalidModel
+from ..errors import InvalidModel
 from .symbolic import Dim
 
 KNOWN_LIMIT = 256

@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from .. import KernelError, UnsupportedModel
+from ..errors import KernelError, UnsupportedModel
 from ..reference import OPERATORS
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from .. import InvalidModel
+from ..errors import InvalidModel
 from ..kernels.cpu.words import store_words
 from ..kernels.registry import Kernel
 from . import symbolic

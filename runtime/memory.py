@@ -7,7 +7,7 @@ import mmap
 
 import numpy as np
 
-from .. import KernelError
+from ..errors import KernelError
 
 _HUGE_PAGE = 2 << 20
 # Linux since 5.14; elsewhere the call fails and pages are made present as they are touched.
@@ -55,7 +55,7 @@ def new_arena(size: int) -> np.ndarray:
     return arena
 
 
-def make_present(array: np.ndarray, *, writable: bool) -> None:
+def prefault(array: np.ndarray, *, writable: bool) -> None:
     """Let the system map all pages of an array now, instead of one by one when it is used."""
     _advise(array, _MADV_POPULATE_WRITE if writable else _MADV_POPULATE_READ)
 

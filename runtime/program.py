@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import InvalidModel
-from ..kernels.compiler import KernelRef
+from ..errors import InvalidModel
+from ..kernels.ref import KernelRef
 from ..kernels.storage import PRIVATE, remembered, state_of, write_atomically
 
 MAGIC = b"sardonyx-program-2\n"

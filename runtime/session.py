@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import InvalidArgument, KernelError
+from ..errors import InvalidArgument, KernelError
 from ..kernels.precompile import compile_all
 from ..kernels.storage import SHARED
 from . import background
 from .arguments import check_shapes, checked_object, sorted_choices, typed
+from .cache_key import environment
 from .executable import Executable
 from .executor import Context
-from .identity import environment
-from .memory import make_present
-from .opening import open_program, optimized, portable
+from .memory import prefault
 from .program import Port, save_program
+from .program_cache import open_program, optimized, portable
 from .team import EXECUTOR_KERNELS
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class Session:
 
     def _prepare(self) -> None:
         """Do what would make the first run slower than the second, as far as shapes are known."""
-        make_present(self._program.weights, writable=False)
+        prefault(self._program.weights, writable=False)
         shapes = []
         for port in self._program.inputs:
             dims = () if port.dtype == "object" else port.dims
@@ -158,7 +158,7 @@ class Session:
             shapes.append(tuple(dim for dim in dims if isinstance(dim, int)))
         # What does not fit is said when it is run.
         with suppress(InvalidArgument, KernelError), self._context(tuple(shapes)) as context:
-            context.make_present()
+            context.prefault()
 
     def _compile(self) -> None:
         """Compile what is not cached, showing progress on a terminal."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from .. import InvalidModel
+from ..errors import InvalidModel
 from . import symbolic
 from .graph import KNOWN_LIMIT, Graph, Info, Node, OnHost, dtype_name, known_array
 from .ops import OPERATORS

@@ -14,7 +14,8 @@ import threading
 
 import numpy as np
 
-from ..kernels.compiler import KernelRef, kernel_address, native_function
+from ..kernels.compiler import kernel_address, native_function
+from ..kernels.ref import KernelRef
 
 _EXECUTOR = "kernels.cpu.executor"
 EXECUTOR_KERNELS = [

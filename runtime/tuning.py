@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from .. import InvalidArgument
+from ..errors import InvalidArgument
 from ..kernels.storage import cache_folder, forget, remembered
-from .identity import content_key
-from .opening import is_model, optimized
+from .cache_key import content_key
 from .program import Port
+from .program_cache import is_model, optimized
 from .session import Session
 
 _SECONDS = 1.0

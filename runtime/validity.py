@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 import onnx
 
-from .. import InvalidModel, SardonyxError
+from ..errors import InvalidModel, SardonyxError
 from .graph import Info, Node, OnHost, describe, refuse
 from .rules import RULES
 from .symbolic import product

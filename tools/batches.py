@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 from onnx import numpy_helper
 
-from .. import InvalidArgument
+from ..errors import InvalidArgument
 
 _BATCH = "batch"
 

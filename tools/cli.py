@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from .. import SardonyxError, __version__
+from .. import __version__
+from ..errors import SardonyxError
 from . import text
 from .cli_options import Dims, Inputs, Level, Output, Precision, Runs, Seed, Source, Threads
 

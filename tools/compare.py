@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import SardonyxError
+from ..errors import SardonyxError
 from . import reference
 from .difference import ATOL, RTOL, Difference, difference
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import SardonyxError
+from ..errors import SardonyxError
 from ..importers.notes import LABELS, Notes
 from . import reference, text
 from .difference import Difference, difference

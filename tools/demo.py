@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from .. import SardonyxError
+from ..errors import SardonyxError
 from . import report, text
 from .bench import interleave
 from .difference import difference

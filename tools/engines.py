@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .. import InvalidArgument
+from ..errors import InvalidArgument
 from . import reference
 
 Feeds: TypeAlias = Mapping[str, np.ndarray]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import InvalidArgument
+from ..errors import InvalidArgument
 
 if TYPE_CHECKING:
     import onnx_ir as ir

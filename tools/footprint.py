@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import SardonyxError
+from ..errors import SardonyxError
 from .engines import OPENVINO_CACHE, import_engine, open_engine
 
 

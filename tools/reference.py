@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from .. import InvalidArgument, UnsupportedModel
+from ..errors import InvalidArgument, UnsupportedModel
 
 if TYPE_CHECKING:
     import onnx

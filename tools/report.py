@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from .. import InvalidArgument
+from ..errors import InvalidArgument
 from . import text
 from .profile import Profile, StepRow
 

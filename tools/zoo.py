@@ -23,7 +23,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from .. import InvalidArgument, SardonyxError
+from ..errors import InvalidArgument, SardonyxError
 from . import batches, feeds, networks, weights
 
 LIGHT = (

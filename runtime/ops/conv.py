@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import InvalidModel
+from ...errors import InvalidModel
 from ...kernels.cpu import packing
 from ...kernels.cpu.conv import convolve, workspace_bytes
 from ...kernels.cpu.depthwise import depthwise

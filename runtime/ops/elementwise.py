@@ -44,7 +44,7 @@ def _shape(node: Node, dtype: str | None = None, operands: int | None = None) ->
     try:
         return node.result(broadcast([info.dims for info in infos]), dtype or infos[0].dtype)
     except ValueError as error:
-        from ... import InvalidModel
+        from ...errors import InvalidModel
 
         names = [info.name for info in infos]
         raise InvalidModel(

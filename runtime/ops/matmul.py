@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import onnx_ir as ir
 
-from ... import InvalidModel
+from ...errors import InvalidModel
 from ...kernels.cpu import packing
 from ...kernels.cpu.conv import convolve
 from ...kernels.cpu.pack import pack

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ... import InvalidModel
+from ...errors import InvalidModel
 from ...kernels.cpu.copy import RANK, copy
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
 from ..symbolic import Dim, maximum, minimum, product, sum_dims

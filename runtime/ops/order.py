@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ... import InvalidModel
+from ...errors import InvalidModel
 from ...kernels.cpu.order import arg_extreme, cumulative_sum, top_k
 from ..graph import Info, Node, OnHost
 from ..symbolic import product

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
-from ... import InvalidModel
+from ...errors import InvalidModel
 from ...kernels import pointwise as language
 from ..graph import Node, OnHost
 from ..symbolic import Dim, not_one, product

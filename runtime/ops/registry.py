@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import onnx
 import onnx_ir as ir
 
-from ... import UnsupportedModel
+from ...errors import UnsupportedModel
 from ..graph import Info, Node, dtype_name
 
 if TYPE_CHECKING:

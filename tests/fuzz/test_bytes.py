@@ -102,7 +102,7 @@ def outcome(number: int) -> str:
 
 @pytest.mark.timeout(60 + CASES)
 def test_whatever_the_bytes_say_they_run_or_are_refused(monkeypatch):
-    monkeypatch.setattr("sardonyx.runtime.opening.save_program", lambda *_: False)
+    monkeypatch.setattr("sardonyx.runtime.program_cache.save_program", lambda *_: False)
     for text in MODELS:
         onnx.checker.check_model(parser.parse_model(HEAD + text))
     outcomes = [outcome(number) for number in range(FIRST, FIRST + CASES)]

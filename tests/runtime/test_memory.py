@@ -12,7 +12,7 @@ from sardonyx.runtime import memory
 @pytest.mark.parametrize("size", [0, 1, 4096, (2 << 20) - 1, 2 << 20, (5 << 20) + 17])
 def test_an_arena_is_as_large_as_wanted_and_can_be_written(size):
     arena = memory.new_arena(size)
-    memory.make_present(arena, writable=True)
+    memory.prefault(arena, writable=True)
     arena[:] = 7
     assert arena.shape == (size,)
     assert size < 2 << 20 or arena.ctypes.data % (2 << 20) == 0
@@ -22,7 +22,7 @@ def test_an_arena_is_as_large_as_wanted_and_can_be_written(size):
 def test_pages_made_present_keep_what_is_in_them():
     array = np.arange(100_000)
     for part in (array, array[1:-1], array[:0]):
-        memory.make_present(part, writable=True)
+        memory.prefault(part, writable=True)
     assert (array == np.arange(100_000)).all()
 
 

@@ -252,7 +252,7 @@ def test_damaged_programs_are_refused(model, tmp_path, at):
 def test_programs_of_another_processor_are_refused(model, tmp_path, monkeypatch):
     path = tmp_path / "program.sdx"
     sardonyx.Session(model).save(path)
-    monkeypatch.setattr("sardonyx.runtime.opening.environment", lambda: "another")
+    monkeypatch.setattr("sardonyx.runtime.program_cache.environment", lambda: "another")
     with pytest.raises(sardonyx.InvalidModel, match="another model, version or processor"):
         sardonyx.Session(path)
 

@@ -2,7 +2,7 @@ import numpy as np
 import onnx
 import pytest
 from sardonyx.optimizer import pipeline
-from sardonyx.runtime import opening
+from sardonyx.runtime import program_cache
 from sardonyx.runtime.ops import OPERATORS
 from sardonyx.tools import reference
 from sardonyx.tools.compare import compare, find_culprit
@@ -71,7 +71,7 @@ def test_repro_holds_a_model_its_inputs_and_the_expected_outputs(
 @pytest.fixture
 def network(monkeypatch):
     """``y = tanh(x @ w) @ v + 1``, and no program kept on disk that holds a fault of a test."""
-    monkeypatch.setattr(opening, "cache_folder", lambda: None)
+    monkeypatch.setattr(program_cache, "cache_folder", lambda: None)
     rng = np.random.default_rng(8)
     nodes = [
         onnx.helper.make_node("MatMul", ["x", "w"], ["a"], "first"),

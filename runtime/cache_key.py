@@ -1,4 +1,4 @@
-"""What a cached program depends on: the model with its external data, and all that lowers it."""
+"""Cache key of a program: digest of the model, its external data, and all that lowers it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import __version__
 from ..kernels.compiler import environment_key, sources_digest
 from ..kernels.storage import remembered, state_of
 
@@ -22,10 +21,10 @@ _LOCATION = re.compile(rb"\x0a\x08location\x12(?=.)", re.DOTALL)
 
 @functools.cache
 def environment() -> str:
-    """What every program depends on: version, sources of the runtime, processor."""
+    """Digest of what every program depends on: sources of the runtime and of kernels, processor."""
     root = Path(__file__).parent.parent
     folders = [root / folder for folder in ("runtime", "optimizer", "importers")]
-    parts = f"{__version__} {environment_key()} {sources_digest(*folders)}"
+    parts = f"{environment_key()} {sources_digest(*folders)}"
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 

@@ -9,7 +9,7 @@ import onnx
 import pytest
 import sardonyx
 from onnx import helper
-from sardonyx.kernels import compiler, retention, storage
+from sardonyx.kernels import compiler, eviction, storage
 
 KIB = 1024
 
@@ -19,7 +19,7 @@ def cache(tmp_path, monkeypatch):
     folder = tmp_path / "cache"
     folder.mkdir(mode=0o700)
     monkeypatch.setenv("SARDONYX_CACHE", str(folder))
-    monkeypatch.setattr(retention._Unseen, "bytes", None)
+    monkeypatch.setattr(eviction._Unseen, "bytes", None)
     return folder
 
 
@@ -41,7 +41,7 @@ def left(cache):
 
 def trim(cache, kib, kept="programs/now-new.sdx", current="made"):
     write(cache / kept, 64, 1)
-    retention.trim(cache, kib * KIB, cache / kept, current)
+    eviction.trim(cache, kib * KIB, cache / kept, current)
     return left(cache)
 
 
@@ -52,14 +52,14 @@ def trim(cache, kib, kept="programs/now-new.sdx", current="made"):
 )  # fmt: skip
 def test_the_limit_has_a_unit(monkeypatch, text, size):
     monkeypatch.setenv("SARDONYX_CACHE_LIMIT", text)
-    assert retention.limit() == size
+    assert eviction.limit() == size
 
 
 @pytest.mark.parametrize("text", ["much", "-1G", "nan", "1e99", "G", "4X"])
 def test_a_limit_that_is_none_is_warned_of(monkeypatch, text):
     monkeypatch.setenv("SARDONYX_CACHE_LIMIT", text)
     with pytest.warns(UserWarning, match="SARDONYX_CACHE_LIMIT"):
-        assert retention.limit() == 8 << 30
+        assert eviction.limit() == 8 << 30
 
 
 def test_below_the_limit_nothing_is_removed(cache):
@@ -89,13 +89,13 @@ def test_a_use_counts_and_changes_no_file(cache):
     write(cache / "programs" / "now-b.sdx", 64, 20)
     before = first.stat()
     for _ in range(2):
-        retention.mark_used(first)
+        eviction.mark_used(first)
     assert (first.stat().st_mtime_ns, first.stat().st_ctime_ns) == (
         before.st_mtime_ns,
         before.st_ctime_ns,
     )
     assert trim(cache, 150) == ["programs/now-a.sdx", "programs/now-new.sdx"]
-    retention._Entry(first, 0, 0, "").remove()
+    eviction._Entry(first, 0, 0, "").remove()
     assert not (cache / "programs" / "now-a.used").exists()
 
 
@@ -126,10 +126,10 @@ def test_old_answers_go_when_room_is_needed(cache):
 def test_the_folder_is_looked_through_only_when_much_was_written(cache, monkeypatch):
     monkeypatch.setenv("SARDONYX_CACHE_LIMIT", "3200K")
     looked = []
-    monkeypatch.setattr(retention, "trim", lambda *given: looked.append(given[2].name))
+    monkeypatch.setattr(eviction, "trim", lambda *given: looked.append(given[2].name))
     for number in range(6):
         path = write(cache / "programs" / f"now-{number}.sdx", 40, number)
-        retention.written(path, "made")
+        eviction.written(path, "made")
     assert looked == ["now-0.sdx", "now-3.sdx"]
 
 
@@ -161,13 +161,13 @@ def test_sessions_whose_programs_are_removed_go_on(cache, monkeypatch):
 
 
 def test_a_program_that_another_process_removes_at_once_is_run_from_memory(cache, monkeypatch):
-    from sardonyx.runtime import opening
+    from sardonyx.runtime import program_cache
 
     def save_and_lose(program, path, key):
         saved = sardonyx.runtime.program.save_program(program, path, key)
         path.unlink()
         return saved
 
-    monkeypatch.setattr(opening, "save_program", save_and_lose)
+    monkeypatch.setattr(program_cache, "save_program", save_and_lose)
     session = sardonyx.Session(addition(3), threads=1)
     assert (session(np.zeros(100_000, np.float32)) == 3).all()

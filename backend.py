@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx.backend.base import Backend, BackendRep
 
-from .session import Session
+from .runtime.session import Session
 
 
 class SardonyxRep(BackendRep):

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from sardonyx.optimizer.cuts import least_cut
+from sardonyx.optimizer.min_cut import min_cut
 
 
 def weight(edges, side):
@@ -21,7 +21,7 @@ def test_no_cut_is_lighter(seed):
         ends = rng.choice(["start", "end", *map(str, inner)], size, replace=False).tolist()
         if not {"start", "end"} <= set(ends):
             edges.append((ends, int(rng.integers(1, 4))))
-    found = least_cut(edges, "start", "end")
+    found = min_cut(edges, "start", "end")
     sides = [
         {"start", *map(str, some)}
         for count in range(len(inner) + 1)

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from weakref import WeakValueDictionary
 
-from .. import InvalidArgument, InvalidModel
-from ..kernels import retention
+from ..errors import InvalidArgument, InvalidModel
+from ..kernels import eviction
 from ..kernels.compiler import environment_key
 from ..kernels.storage import cache_folder
-from .identity import content_key, environment
+from .cache_key import content_key, environment
 from .program import Program, is_artifact, load_program, save_program
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _cached(source: Any, options: Mapping[str, Any], key: str) -> Program:
     if path.exists():
         try:
             program = load_program(path, key)
-            retention.mark_used(path)
+            eviction.mark_used(path)
             return program
         except InvalidModel:
             path.unlink(missing_ok=True)
@@ -97,7 +97,7 @@ def _cached(source: Any, options: Mapping[str, Any], key: str) -> Program:
         program = load_program(path, key)
     except InvalidModel:
         return program  # another process made room meanwhile
-    retention.written(path, environment_key())
+    eviction.written(path, environment_key())
     return program
 
 

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 Vertex = TypeVar("Vertex", bound=Hashable)
 
 
-def least_cut(
+def min_cut(
     edges: Iterable[tuple[Sequence[Vertex], int]], start: Vertex, end: Vertex
 ) -> set[Vertex]:
     """Return the vertices on the side of ``start`` when the edges that are cut weigh least.

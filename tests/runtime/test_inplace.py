@@ -7,7 +7,7 @@ import onnx.helper as oh
 import onnx.reference
 import pytest
 import sardonyx
-from sardonyx.runtime.overwrites import Overwrites
+from sardonyx.runtime.inplace import Overwrites
 from sardonyx.runtime.program import ARENA
 from sardonyx.runtime.tensors import Buffer, Tensor
 

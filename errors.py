@@ -1,0 +1,27 @@
+"""Exceptions that sardonyx raises; the root package exports them."""
+
+from __future__ import annotations
+
+
+class SardonyxError(Exception):
+    """Base of all errors raised by sardonyx."""
+
+
+class InvalidModel(SardonyxError, ValueError):
+    """The model is not valid ONNX: truncated, cyclic, inconsistent, or missing data."""
+
+
+class UnsupportedModel(SardonyxError, NotImplementedError):
+    """The model is valid, but holds an operator, domain or type that cannot run here."""
+
+
+class InvalidArgument(SardonyxError, ValueError):
+    """What was passed to a call (inputs of a run, options) does not fit."""
+
+
+class ImportFailed(SardonyxError, RuntimeError):
+    """A framework's model could not be converted; says which layer and what to do."""
+
+
+class KernelError(SardonyxError, RuntimeError):
+    """A step failed while running, for example on an index out of range."""
