@@ -1,7 +1,6 @@
-"""Opens programs.
+"""Program cache: a model is imported, optimized and lowered once, and its program kept on disk.
 
-The first time, a model is imported, optimized and lowered; its program is kept on disk and opened
-from there the next time, without onnx, the optimizer or the compiler.
+The next time it is opened from there, without onnx, the optimizer or the compiler.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ def open_program(source: Any, options: Mapping[str, Any]) -> Program:
         return load_program(Path(source), environment())
     key = content_key(source, options)
     if key is None:
-        return _make(source, options)
+        return _lowered(source, options)
     program = _programs.get(key)
     if program is None:
         program = _programs.setdefault(key, _cached(source, options, key))
@@ -80,7 +79,7 @@ def _cached(source: Any, options: Mapping[str, Any], key: str) -> Program:
     """Open a program from the cache, or make it and keep it there."""
     folder = cache_folder()
     if folder is None:
-        return _make(source, options)
+        return _lowered(source, options)
     path = folder / "programs" / f"{key}.sdx"
     if path.exists():
         try:
@@ -89,7 +88,7 @@ def _cached(source: Any, options: Mapping[str, Any], key: str) -> Program:
             return program
         except InvalidModel:
             path.unlink(missing_ok=True)
-    program = _make(source, options)
+    program = _lowered(source, options)
     if not save_program(program, path, key):
         return program
     try:
@@ -101,7 +100,7 @@ def _cached(source: Any, options: Mapping[str, Any], key: str) -> Program:
     return program
 
 
-def _make(source: Any, options: Mapping[str, Any]) -> Program:
+def _lowered(source: Any, options: Mapping[str, Any]) -> Program:
     from .lowering import lower
 
     return lower(optimized(source, options), dict(options))
