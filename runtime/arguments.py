@@ -41,7 +41,7 @@ class Signature:
         """
         if type(feeds) is not dict and not isinstance(feeds, Mapping):
             kind = type(feeds).__name__
-            raise InvalidArgument(f"inputs are given as a mapping by name, not as a {kind}")
+            raise InvalidArgument(f"inputs must be a mapping of names to arrays, not a {kind}")
         arrays: list[Any] = []
         shapes: list[tuple[int, ...]] = []
         try:
@@ -119,11 +119,11 @@ def _as_array(value: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(value)
     except Exception as error:
-        raise InvalidArgument(f"input {name!r} is no array: {error}") from error
+        raise InvalidArgument(f"input {name!r} is not an array: {error}") from error
 
 
 def _checked_object(port: Port, value: Any) -> Any:
-    """Check strings; what else is no plain tensor goes to onnx's reference as it is."""
+    """Check strings; sequences and the like go to onnx's reference as they are."""
     if port.kind != "string":
         return value
     array = _as_array(value, port.name)

@@ -53,7 +53,7 @@ class _Workers:
                 self._busy -= 1
 
     def close(self) -> None:
-        """Cancel what waits, and wait for what runs."""
+        """Cancel the requests that wait, and wait for those that run."""
         with self._lock:
             self._closed = True
         try:

@@ -1,4 +1,4 @@
-"""Binding of a program to actual sizes: they are evaluated, the arena planned, records filled in.
+"""Binding of a program to actual sizes: evaluates them, plans the arena, fills in the records.
 
 All of it is compiled code, and done again only when an input's shape changes.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from array import array as array_of
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -40,6 +40,10 @@ from .program import TensorSpec
 _BUDGET_CYCLES = 150_000_000
 _MOST_ELEMENTS = 2.0**46
 _WORD = 8
+
+
+Output: TypeAlias = tuple[int, int, tuple[int, ...], str]
+"""Index of an output, its buffer, shape and type."""
 
 
 class _Memory:
@@ -82,8 +86,8 @@ class Binding:
     program : Program
     shapes : Shapes, optional
         Of the inputs, None as long as nothing is bound.
-    outputs : list of (int, int, tuple of int, str)
-        Index, buffer, shape and type of each output that the inputs' shapes settle.
+    outputs : list of Output
+        Those whose sizes follow from the inputs' shapes.
     is_plain : bool
         There is no host step: a run is one call of compiled code.
     run : callable
@@ -110,7 +114,7 @@ class Binding:
         program = executable.program
         self.program = program
         self.shapes: Shapes | None = None
-        self.outputs: list[tuple[int, int, tuple[int, ...], str]] = []
+        self.outputs: list[Output] = []
         self.is_plain = not program.host_steps
         self.status = np.zeros(STATUS_WORDS, np.int64)
         self.bases = np.zeros(max(len(program.buffers), 1), np.int64)
@@ -137,7 +141,7 @@ class Binding:
         self._make_job(threads)
 
     def _make_records(self) -> None:
-        """Make the records of what binds."""
+        """Build the argument records of the kernels that bind."""
         program, executable = self.program, self._executable
         self._evaluate_record = _record(
             EVALUATE,
@@ -177,7 +181,7 @@ class Binding:
         )
 
     def _make_job(self, threads: int) -> None:
-        """Make the record of what runs."""
+        """Build the argument record of a run, and the function that runs on it."""
         program, executable = self.program, self._executable
         ports = [*program.inputs, *program.outputs]
         buffers = [program.tensors[port.tensor].buffer for port in ports]
@@ -237,7 +241,7 @@ class Binding:
             self._symbols[symbol] = size
         self._executable.evaluate(address_of(self._evaluate_record), 0, 1)
 
-    def enter(self, phase: int) -> list[tuple[int, int, tuple[int, ...], str]]:
+    def enter(self, phase: int) -> list[Output]:
         """Plan the memory of a phase, whose sizes are defined; returns its outputs as ``outputs``.
 
         Raises
@@ -298,7 +302,7 @@ class Binding:
         self.fill()
         self._executable.schedule(address_of(self._schedule_record), 0, 1)
 
-    def _outputs_of(self, phase: int) -> list[tuple[int, int, tuple[int, ...], str]]:
+    def _outputs_of(self, phase: int) -> list[Output]:
         outputs = []
         for index, port in enumerate(self.program.outputs):
             spec = self.program.tensors[port.tensor]

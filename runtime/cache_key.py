@@ -68,7 +68,7 @@ def _names(data: mmap.mmap) -> Iterator[bytes]:
 def content_key(source: Any, options: Mapping[str, Any]) -> str | None:
     """Digest of a model file or its bytes with all a program depends on; None for objects.
 
-    What precedes its dash says what lowers the model (``environment``).
+    The part before its dash is that of all models lowered alike (``environment``).
     """
     if isinstance(source, bytes):
         content = hashlib.sha256(source).hexdigest()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,9 +17,11 @@ from .arguments import Shapes, Signature
 from .executable import Executable
 from .executor import Context
 from .memory import prefault
-from .profile import RunProfile, profile
 from .program import Program
 from .team import EXECUTOR_KERNELS
+
+if TYPE_CHECKING:
+    from .profile import RunProfile
 
 
 class Engine:
@@ -36,8 +38,8 @@ class Engine:
 
     Attributes
     ----------
-    program, threads
-        As given.
+    program : Program
+    threads : int
     signature : Signature
         The inputs.
     idle : list of Context
@@ -90,6 +92,8 @@ class Engine:
 
     def profile(self, feeds: Mapping[str, Any], runs: int, warmup: int) -> RunProfile:
         """Time every step over several runs."""
+        from .profile import profile  # takes 1 ms, which few engines need
+
         arrays, shapes = self.signature.arrays(feeds)
         with self.context(shapes) as context:
             return profile(context, arrays, runs, warmup)

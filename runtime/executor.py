@@ -20,7 +20,7 @@ from ..kernels.abi import (
 )
 from ..kernels.registry import ERRORS
 from . import team as teams
-from .binding import Binding, address_of
+from .binding import Binding, Output, address_of
 from .executable import Executable
 from .memory import allocated
 from .program import HostStep
@@ -115,7 +115,7 @@ class Context:
         self._status[STATUS_CANCEL] = 1
 
     def _begin_plain(self, arrays: Sequence[Any]) -> list[Any]:
-        """Begin a run without host steps, with as little Python as can be."""
+        """Begin a run without host steps, with as little Python as possible."""
         specs = self.binding.outputs
         try:
             outputs = [_empty(shape, dtype) for _, _, shape, dtype in specs]
@@ -142,7 +142,7 @@ class Context:
         self._make_outputs(outputs, binding.outputs)
         return outputs
 
-    def _make_outputs(self, outputs: list[Any], specs: list[Any]) -> None:
+    def _make_outputs(self, outputs: list[Any], specs: list[Output]) -> None:
         for index, buffer, shape, dtype in specs:
             outputs[index] = allocated(shape, dtype, "an output")
             self.binding.attach(buffer, outputs[index])

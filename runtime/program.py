@@ -1,4 +1,4 @@
-"""Program: what a device runs, and the artifact it is kept in.
+"""Program: a model in the form that a device runs, and the artifact that holds it.
 
 A program is plain data: integer tables, a blob of packed weights and the names needed for
 errors and profiles. It holds no address; those are filled in when it is bound to actual sizes

@@ -64,7 +64,7 @@ def open_program(source: Any, options: Mapping[str, Any]) -> Program:
     """
     if not is_model(source):
         if options.get("choices"):
-            raise InvalidArgument("the choices of a saved program are made; open the model itself")
+            raise InvalidArgument("a saved program takes no choices; open the model itself")
         return load_program(Path(source), environment())
     key = content_key(source, options)
     if key is None:
@@ -95,7 +95,7 @@ def _cached(source: Any, options: Mapping[str, Any], key: str) -> Program:
         # The mapped file takes the place of the copy in memory.
         program = load_program(path, key)
     except InvalidModel:
-        return program  # another process made room meanwhile
+        return program  # another process has evicted it meanwhile
     eviction.written(path, environment_key())
     return program
 
@@ -107,7 +107,7 @@ def _lowered(source: Any, options: Mapping[str, Any]) -> Program:
 
 
 def portable(source: Any) -> bytes | str | os.PathLike[str]:
-    """Return what a session can be made of in another process."""
+    """Return a source that another process can open, too: a path or bytes."""
     if isinstance(source, bytes | str | os.PathLike):
         return source
     from ..importers import to_bytes

@@ -1,4 +1,4 @@
-"""Session: a model ready to run, with the surface of onnxruntime's."""
+"""Session: a model ready to run, with onnxruntime's interface."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from . import background
 from .cache_key import environment
 from .engine import Engine
 from .options import checked_options, sorted_choices
-from .profile import RunProfile
 from .program import Port, save_program
 from .program_cache import open_program, optimized, portable
-from .tuning import Tuning, tuned
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+    from .profile import RunProfile
+    from .tuning import Tuning
 
 _TYPES = {"float32": "float", "float64": "double", "object": "string"}
 
@@ -127,6 +128,8 @@ class Session:
             raise InvalidArgument(f"tune must be True, False or a mapping of sizes, not a {kind}")
         if tune is False:
             return None
+        from .tuning import tuned  # takes 3 ms, which few sessions need
+
         sizes = tune if isinstance(tune, Mapping) else {}
         tuning = tuned(self._source, self._options, self.threads, sizes)
         self._options["choices"] = sorted_choices({**tuning.choices, **self._options["choices"]})

@@ -1,4 +1,4 @@
-"""Tuning: measures which form of each layer is fastest on real shapes, and keeps that on disk.
+"""Tuning: the fastest form of each layer, measured on real shapes and kept on disk.
 
 A form is measured where it will run, as a step of the program with its epilogue: one program has
 every layer's second form, the next one every layer's third, and so on. Each program takes turns
