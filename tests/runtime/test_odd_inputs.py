@@ -262,8 +262,8 @@ def test_arrays_of_any_layout_and_byte_order_are_taken():
         ({"x": np.zeros(2, np.complex64)}, "expected float32, got complex64"),
         ({"x": np.zeros(2, np.float16)}, "expected float32, got float16"),
         ({"y": np.zeros(2, np.float32)}, r"missing: \['x'\], inputs not known: \['y'\]"),
-        ([np.zeros(2, np.float32)], "mapping by name, not as a list"),
-        (None, "mapping by name, not as a NoneType"),
+        ([np.zeros(2, np.float32)], "mapping of names to arrays, not a list"),
+        (None, "mapping of names to arrays, not a NoneType"),
     ],
 )
 def test_what_is_no_input_is_named(feeds, message):
