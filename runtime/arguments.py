@@ -1,49 +1,113 @@
-"""Checks what a session is given to run on."""
+"""Arguments of a run: arrays by name, checked against the inputs that a program declares."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from ..errors import InvalidArgument
 from .program import Port
 
+Shapes: TypeAlias = tuple[tuple[int, ...], ...]
+"""Of all inputs; ``()`` for an input that is no plain tensor."""
 
-def check_shapes(ports: Sequence[Port], shapes: Sequence[tuple[int, ...]]) -> None:
-    """Compare the shapes of inputs with what a program declares.
+# numpy's flags of arrays that are C-contiguous and aligned.
+_READABLE = 0x0001 | 0x0100
 
-    Raises
-    ------
-    InvalidArgument
-        A size is another one, or two inputs disagree on a dimension.
+
+class Signature:
+    """Names, types and shapes of a program's inputs.
+
+    Attributes
+    ----------
+    names : list of str
     """
-    sizes: dict[str, tuple[int, str]] = {}
-    for port, shape in zip(ports, shapes, strict=True):
-        if port.dims is None or port.dtype == "object":
-            continue
-        if len(shape) != len(port.dims):
-            raise InvalidArgument(
-                f"input {port.name!r}: expected {len(port.dims)} dimensions {port.dims}, "
-                f"got shape {shape}"
-            )
-        for axis, (size, dim) in enumerate(zip(shape, port.dims, strict=True)):
-            if isinstance(dim, int) and size != dim:
+
+    def __init__(self, ports: Sequence[Port]) -> None:
+        self.names = [port.name for port in ports]
+        dtypes = [None if port.dtype == "object" else np.dtype(port.dtype) for port in ports]
+        self._ports = ports
+        self._expected = list(zip(self.names, dtypes, strict=True))
+
+    def arrays(self, feeds: Mapping[str, Any]) -> tuple[list[Any], Shapes]:
+        """Return the inputs in order, as contiguous arrays of their types, and their shapes.
+
+        Raises
+        ------
+        InvalidArgument
+            An input is missing, unknown, or of the wrong type.
+        """
+        if type(feeds) is not dict and not isinstance(feeds, Mapping):
+            kind = type(feeds).__name__
+            raise InvalidArgument(f"inputs must be a mapping of names to arrays, not a {kind}")
+        arrays: list[Any] = []
+        shapes: list[tuple[int, ...]] = []
+        try:
+            for name, dtype in self._expected:
+                array = feeds[name]
+                if dtype is None:
+                    arrays.append(_checked_object(self._ports[len(arrays)], array))
+                    shapes.append(())
+                    continue
+                if type(array) is not np.ndarray or array.dtype is not dtype:
+                    array = _typed(array, name, dtype)
+                if array.flags.num & _READABLE != _READABLE:
+                    array = np.array(array, order="C")
+                arrays.append(array)
+                shapes.append(array.shape)
+        except KeyError:
+            pass
+        if len(arrays) != len(feeds) or len(arrays) != len(self._expected):
+            missing = [name for name in self.names if name not in feeds]
+            unknown = [name for name in feeds if name not in self.names]
+            raise InvalidArgument(f"inputs missing: {missing}, inputs not known: {unknown}")
+        return arrays, tuple(shapes)
+
+    def check_shapes(self, shapes: Shapes) -> None:
+        """Compare shapes with what the inputs declare.
+
+        Raises
+        ------
+        InvalidArgument
+            A size is another one, or two inputs disagree on a dimension.
+        """
+        sizes: dict[str, tuple[int, str]] = {}
+        for port, shape in zip(self._ports, shapes, strict=True):
+            if port.dims is None or port.dtype == "object":
+                continue
+            if len(shape) != len(port.dims):
                 raise InvalidArgument(
-                    f"input {port.name!r}: expected {dim} in dimension {axis} "
-                    f"({port.dims}), got shape {shape}"
+                    f"input {port.name!r}: expected {len(port.dims)} dimensions {port.dims}, "
+                    f"got shape {shape}"
                 )
-            if isinstance(dim, str):
-                first = sizes.setdefault(dim, (size, port.name))
-                if first[0] != size:
+            for axis, (size, dim) in enumerate(zip(shape, port.dims, strict=True)):
+                if isinstance(dim, int) and size != dim:
                     raise InvalidArgument(
-                        f"input {port.name!r}: dimension {axis} ({dim!r}) is {size}, "
-                        f"but {first[0]} in input {first[1]!r}"
+                        f"input {port.name!r}: expected {dim} in dimension {axis} "
+                        f"({port.dims}), got shape {shape}"
                     )
+                if isinstance(dim, str):
+                    first = sizes.setdefault(dim, (size, port.name))
+                    if first[0] != size:
+                        raise InvalidArgument(
+                            f"input {port.name!r}: dimension {axis} ({dim!r}) is {size}, "
+                            f"but {first[0]} in input {first[1]!r}"
+                        )
+
+    def static_shapes(self) -> Shapes | None:
+        """Return the shapes of all inputs, None where one has a dimension that is not fixed."""
+        shapes = []
+        for port in self._ports:
+            dims = () if port.dtype == "object" else port.dims
+            if dims is None or any(not isinstance(dim, int) for dim in dims):
+                return None
+            shapes.append(tuple(dim for dim in dims if isinstance(dim, int)))
+        return tuple(shapes)
 
 
-def typed(value: Any, name: str, dtype: np.dtype) -> np.ndarray:
+def _typed(value: Any, name: str, dtype: np.dtype) -> np.ndarray:
     """Return an input as an array of the type it must have."""
     array = _as_array(value, name)
     if array.dtype.newbyteorder("=") != dtype:
@@ -55,11 +119,11 @@ def _as_array(value: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(value)
     except Exception as error:
-        raise InvalidArgument(f"input {name!r} is no array: {error}") from error
+        raise InvalidArgument(f"input {name!r} is not an array: {error}") from error
 
 
-def checked_object(port: Port, value: Any) -> Any:
-    """Check strings; what else is no plain tensor goes to onnx's reference as it is."""
+def _checked_object(port: Port, value: Any) -> Any:
+    """Check strings; sequences and the like go to onnx's reference as they are."""
     if port.kind != "string":
         return value
     array = _as_array(value, port.name)
@@ -68,12 +132,3 @@ def checked_object(port: Port, value: Any) -> Any:
     ):
         raise InvalidArgument(f"input {port.name!r}: expected strings, got {array.dtype.name}")
     return array.astype(object)
-
-
-def sorted_choices(choices: Any) -> dict[str, str]:
-    """Return choices in an order of their own: the program that is kept depends on it."""
-    given = {} if choices is None else choices
-    if not isinstance(given, Mapping):
-        kind = type(given).__name__
-        raise InvalidArgument(f"choices must be a mapping of names to forms, not a {kind}")
-    return {name: str(given[name]) for name in sorted(given)}

@@ -12,24 +12,21 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.abi import (
+    ADDRESS,
+    BUFFER_COLUMNS,
+    CODE_COLUMNS,
+    KERNEL,
+    PATCH_COLUMNS,
+    RECORD,
+    VALUE,
+    WEIGHTS,
+)
 from ..kernels.ref import KernelRef
 from ..kernels.registry import Kernel
 from .graph import Info, Node
 from .inplace import Overwrites
-from .program import (
-    ADDRESS,
-    KERNEL,
-    RECORD,
-    VALUE,
-    WEIGHTS,
-    Check,
-    HostStep,
-    Port,
-    Program,
-    Step,
-    Stretch,
-    TensorSpec,
-)
+from .program import Check, HostStep, Port, Program, Step, Stretch, TensorSpec
 from .symbolic import Code, Dim, Expr, sum_dims
 from .tensors import Buffer, Pending, Record, Tensor, words_of
 
@@ -234,6 +231,7 @@ class Assembler:
             spec.buffer = self._overwrites.place(tensor.buffer).index
         patches = [self._settled(*patch) for patch in self._patches]
         slot = self.code.slot
+        # In the order of the columns BUFFER_...
         buffers = [[b.kind, slot(b.size), b.first, b.last, b.phase] for b in self._buffers]
         return Program(
             inputs=self._inputs,
@@ -246,15 +244,15 @@ class Assembler:
             stretches=self._stretches,
             checks=self._checks,
             metadata=metadata,
-            code=_table(self.code.instructions, 3),
-            buffers=_table(buffers, 5),
+            code=_table(self.code.instructions, CODE_COLUMNS),
+            buffers=_table(buffers, BUFFER_COLUMNS),
             words=np.array(self._words, np.int64),
-            patches=_table(patches, 4),
+            patches=_table(patches, PATCH_COLUMNS),
             weights=self._weight_blob(),
         )
 
     def _settled(self, word: int, kind: int, what: Any, offset: Dim) -> tuple[int, int, int, int]:
-        """Return a patch in numbers."""
+        """Return a patch in numbers, in the order of the columns PATCH_..."""
         if kind == VALUE:
             return word, kind, self.code.slot(what), 0
         if kind == ADDRESS:

@@ -1,4 +1,4 @@
-"""Threads that do runs in the background.
+"""Background runs: threads that take them from a queue.
 
 Kept by the number of threads of a run, as teams are: as many runs at once as there are processors
 for them, whatever the number of sessions. A forked child begins with none. When the interpreter
@@ -25,8 +25,8 @@ _Request: TypeAlias = "tuple[Future[list[Any]], Callable[..., list[Any]], tuple[
 class _Workers:
     """Threads that take requests from one queue, started when there are none to spare."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
         self._queue: SimpleQueue[_Request | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -37,7 +37,7 @@ class _Workers:
         with self._lock:
             if self._closed:
                 raise KernelError("no run can begin any more: the interpreter is ending")
-            if len(self._threads) < min(self._busy + 1, self._most):
+            if len(self._threads) < min(self._busy + 1, self._limit):
                 name = f"sardonyx-run-{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
                 thread.start()
@@ -53,7 +53,7 @@ class _Workers:
                 self._busy -= 1
 
     def close(self) -> None:
-        """Cancel what waits, and wait for what runs."""
+        """Cancel the requests that wait, and wait for those that run."""
         with self._lock:
             self._closed = True
         try:
@@ -114,8 +114,8 @@ def submit(
         future.add_done_callback(lambda done: callback(*_outcome(done, user_data)))
     workers = _workers.get(threads)
     if workers is None:
-        most = max(1, len(os.sched_getaffinity(0)) // threads)
-        workers = _workers.setdefault(threads, _Workers(most))
+        limit = max(1, len(os.sched_getaffinity(0)) // threads)
+        workers = _workers.setdefault(threads, _Workers(limit))
     workers.submit((future, run, arguments))
     return future
 

@@ -43,16 +43,16 @@ def _content(path: Path) -> str:
 
 
 def _external_files(folder: Path, names: Iterable[str]) -> str:
-    """List place, size and times of files of external data."""
+    """List path, size and times of files of external data."""
     lines = []
     for name in names:
-        place = os.path.join(os.path.realpath(folder), name.replace("\0", ""))
+        path = os.path.join(os.path.realpath(folder), name.replace("\0", ""))
         try:
-            info = os.stat(place)
+            info = os.stat(path)
             times = f"{info.st_mtime_ns} {info.st_ctime_ns}"
-            lines.append(f"{place} {info.st_ino} {info.st_size} {times}")
+            lines.append(f"{path} {info.st_ino} {info.st_size} {times}")
         except OSError:
-            lines.append(f"{place} missing")
+            lines.append(f"{path} missing")
     return "\n".join(lines)
 
 
@@ -68,7 +68,7 @@ def _names(data: mmap.mmap) -> Iterator[bytes]:
 def content_key(source: Any, options: Mapping[str, Any]) -> str | None:
     """Digest of a model file or its bytes with all a program depends on; None for objects.
 
-    What precedes its dash says what lowers the model (``environment``).
+    The part before its dash is that of all models lowered alike (``environment``).
     """
     if isinstance(source, bytes):
         content = hashlib.sha256(source).hexdigest()
@@ -76,13 +76,13 @@ def content_key(source: Any, options: Mapping[str, Any]) -> str | None:
         path = Path(source)
         state = state_of([path])
         try:
-            found = remembered(state and f"content\n{state}", lambda: _content(path))
+            answer = remembered(state and f"content\n{state}", lambda: _content(path))
         except OSError:
             return None
-        content, *names = json.loads(found)
+        content, *names = json.loads(answer)
         content += _external_files(path.parent, names)
     else:
         return None
-    maker = environment()
-    parts = repr((content, sorted(options.items()), maker))
-    return f"{maker}-{hashlib.sha256(parts.encode()).hexdigest()[:40]}"
+    lowered_by = environment()
+    parts = repr((content, sorted(options.items()), lowered_by))
+    return f"{lowered_by}-{hashlib.sha256(parts.encode()).hexdigest()[:40]}"

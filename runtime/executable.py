@@ -1,4 +1,4 @@
-"""A program made ready for this process."""
+"""Executable: a program made ready for this process, with the addresses of its kernels."""
 
 from __future__ import annotations
 
@@ -6,61 +6,100 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.abi import (
+    ADDRESS,
+    BUFFER_KIND,
+    BUFFER_PHASE,
+    COST_BYTES,
+    COST_COLUMNS,
+    COST_OPERATIONS,
+    INPUT,
+    KERNEL,
+    OUTPUT,
+    PATCH_KIND,
+    PATCH_SOURCE,
+    PATCH_WORD,
+    STEP_COLUMNS,
+    STEP_KERNEL,
+    STEP_RECORD,
+)
 from ..kernels.compiler import kernel_address, native_function
 from . import team as teams
-from .program import ADDRESS, INPUT, KERNEL, OUTPUT, Program
+from .program import Program
 
 
 class Executable:
-    """A program made ready for this process: kernel addresses resolved, tables split."""
+    """A program made ready for this process: kernel addresses resolved, tables split.
+
+    Attributes
+    ----------
+    program : Program
+    words : ndarray of int64
+        Argument records of the steps, with the addresses of kernels.
+    bind_patches, run_patches : ndarray of int64
+        Patches of a binding, and of those what every run writes anew: addresses of inputs and
+        outputs.
+    steps, costs : ndarray of int64
+        Tables of ``kernels.abi``; records of steps are indices of words.
+    evaluate, plan, fill, schedule : callable
+        The executor's compiled functions, called with the address of a record and ``0, 1``.
+    run : int
+        Address of the executor's function ``run``.
+    phases : int
+        Number of phases.
+    sizes : list of (ndarray, ndarray)
+        For each phase its tensors, and the slots of their sizes, a row each.
+    """
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        patches = program.patches
         addresses = [kernel_address(ref) for ref in program.kernels]
+        patches = program.patches
+        kinds = patches[:, PATCH_KIND]
         words = program.words.copy()
-        for word, _, kernel, _ in patches[patches[:, 1] == KERNEL]:
-            words[word] = addresses[kernel]
+        for patch in patches[kinds == KERNEL]:
+            words[patch[PATCH_WORD]] = addresses[patch[PATCH_SOURCE]]
         self.words = words
-        self.bind_patches = np.ascontiguousarray(patches[patches[:, 1] != KERNEL])
-        addressed = patches[patches[:, 1] == ADDRESS]
-        moving = np.isin(program.buffers[addressed[:, 2], 0], (INPUT, OUTPUT))
-        self.run_patches = np.ascontiguousarray(addressed[moving])
-        self.steps = np.array(
-            [(addresses[step.kernel], step.record, 0) for step in program.steps], np.int64
-        ).reshape(-1, 3)
-        self.costs = np.array([(step.flops, step.bytes) for step in program.steps], np.int64)
-        names = ("evaluate", "plan", "fill", "schedule")
+        self.bind_patches = np.ascontiguousarray(patches[kinds != KERNEL])
+        addressed = patches[kinds == ADDRESS]
+        buffers = program.buffers[addressed[:, PATCH_SOURCE], BUFFER_KIND]
+        self.run_patches = np.ascontiguousarray(addressed[np.isin(buffers, (INPUT, OUTPUT))])
+        self.steps = np.zeros((len(program.steps), STEP_COLUMNS), np.int64)
+        self.costs = np.zeros((len(program.steps), COST_COLUMNS), np.int64)
+        for index, step in enumerate(program.steps):
+            self.steps[index, STEP_KERNEL] = addresses[step.kernel]
+            self.steps[index, STEP_RECORD] = step.record
+            self.costs[index, COST_OPERATIONS] = step.flops
+            self.costs[index, COST_BYTES] = step.bytes
         self.evaluate, self.plan, self.fill, self.schedule = (
-            native_function(teams.executor_function(name)) for name in names
+            native_function(teams.executor_function(name))
+            for name in ("evaluate", "plan", "fill", "schedule")
         )
         self.run = teams.executor_function("run")
         self.phases = 1 + sum(bool(host.defines) for host in program.host_steps)
         self.sizes = [_size_table(program, phase) for phase in range(self.phases)]
-        self.host_operators: list[Any] = [None] * len(program.host_steps)
+        self._host_operators: list[Any] = [None] * len(program.host_steps)
 
     def host_operator(self, index: int) -> Any:
         """Return the operator of a host step; the reference implementation loads on first use."""
-        if self.host_operators[index] is None:
+        if self._host_operators[index] is None:
             from .host import HostOp
 
-            self.host_operators[index] = HostOp.from_bytes(self.program.host_steps[index].operator)
-        return self.host_operators[index]
+            self._host_operators[index] = HostOp.from_bytes(self.program.host_steps[index].operator)
+        return self._host_operators[index]
 
 
 def _size_table(program: Program, phase: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the tensors that a phase places, and the slots of their sizes, a row each.
 
-    Rows are filled up with -1, where a context keeps the number 1.
+    Rows are filled up with -1, where a binding keeps the number 1.
     """
-    found = [
+    tensors = [
         index
         for index, spec in enumerate(program.tensors)
-        if program.buffers[spec.buffer, 4] == phase and spec.dtype != "object"
+        if program.buffers[spec.buffer, BUFFER_PHASE] == phase and spec.dtype != "object"
     ]
-    rank = max((len(program.tensors[index].shape) for index in found), default=0)
-    rows = [
-        [*program.tensors[index].shape, *[-1] * (rank - len(program.tensors[index].shape))]
-        for index in found
-    ]
-    return np.array(found, np.int64), np.array(rows, np.int64).reshape(len(found), rank)
+    shapes = [program.tensors[index].shape for index in tensors]
+    rank = max(map(len, shapes), default=0)
+    rows = [[*shape, *[-1] * (rank - len(shape))] for shape in shapes]
+    return np.array(tensors, np.int64), np.array(rows, np.int64).reshape(len(tensors), rank)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .program import ARENA
+from ..kernels.abi import ARENA
 from .tensors import Buffer, Tensor
 
 

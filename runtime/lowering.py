@@ -17,6 +17,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..errors import InvalidModel
+from ..kernels.abi import ARENA, HOST, INPUT, OUTPUT
 from ..kernels.cpu.words import store_words
 from ..kernels.registry import Kernel
 from . import symbolic
@@ -28,7 +29,7 @@ from .ops import OPERATORS
 from .ops.movement import emit_copy
 from .placement import find_places
 from .ports import add_ports, input_tensor, model_metadata
-from .program import ARENA, HOST, INPUT, OUTPUT, Program
+from .program import Program
 from .shape_inference import infer_shapes
 from .strips import find_chains, join
 from .symbolic import Dim, product

@@ -1,4 +1,4 @@
-"""Memory of runs: arenas of activations, and pages made present before they are needed."""
+"""Memory of runs: arenas of activations, and prefaulting of pages."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import numpy as np
 from ..errors import KernelError
 
 _HUGE_PAGE = 2 << 20
-# Linux since 5.14; elsewhere the call fails and pages are made present as they are touched.
+# Linux since 5.14; elsewhere the call fails and pages are mapped as they are touched.
 _MADV_POPULATE_READ, _MADV_POPULATE_WRITE = 22, 23
 
 _madvise = getattr(ctypes.CDLL(None), "madvise", None)
 
 
-def allocated(shape: tuple[int, ...], dtype: str, what: str) -> np.ndarray:
+def allocated(shape: tuple[int, ...], dtype: str, purpose: str) -> np.ndarray:
     """Return memory of a shape.
 
     Raises
     ------
     KernelError
-        There is none; says ``what`` it was for.
+        There is not enough; says for which ``purpose``.
     """
     try:
         return np.empty(shape, dtype)
     except (MemoryError, ValueError) as error:
-        raise KernelError(f"no memory for {what} of shape {shape} and type {dtype}") from error
+        raise KernelError(f"no memory for {purpose} of shape {shape} and type {dtype}") from error
 
 
 def new_arena(size: int) -> np.ndarray:
@@ -38,15 +38,15 @@ def new_arena(size: int) -> np.ndarray:
     Raises
     ------
     KernelError
-        There is not so much memory.
+        There is not enough memory.
     """
     if size < _HUGE_PAGE:
-        return allocated((size,), "uint8", "working memory")
+        return allocated((size,), "uint8", "an arena")
     try:
         # Only what is touched takes memory: the part before the first huge page never is.
         pages = mmap.mmap(-1, size + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     except (OSError, ValueError, OverflowError) as error:
-        raise KernelError(f"no memory for working memory of {size} bytes") from error
+        raise KernelError(f"no memory for an arena of {size} bytes") from error
     whole = np.frombuffer(pages, np.uint8)
     start = -whole.__array_interface__["data"][0] % _HUGE_PAGE
     arena = whole[start : start + size]

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
+from ..kernels.abi import HOST, INPUT, OUTPUT
 from .assembler import Assembler
 from .graph import Info
 from .ops.movement import emit_copy
-from .program import HOST, INPUT, OUTPUT
 from .tensors import Buffer, Tensor
 
 if TYPE_CHECKING:

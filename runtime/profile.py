@@ -1,4 +1,4 @@
-"""Timings of a program's steps, as ``Session.profile`` gives them."""
+"""Profile of runs: timings of a program's steps, as ``Session.profile`` gives them."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from ..kernels.compiler import native_function
 from .executor import Context
+from .team import executor_function
 
 
 @dataclass
@@ -18,6 +21,8 @@ class StepProfile:
 
     Attributes
     ----------
+    outputs, shapes
+        Names of the values it writes, and their shapes in these runs.
     times_ns
         One duration a run, in nanoseconds.
     flops, bytes
@@ -29,6 +34,7 @@ class StepProfile:
     op_type: str
     nodes: tuple[str, ...]
     outputs: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
     kernel: str
     layout: str
     precision: str
@@ -47,7 +53,7 @@ class RunProfile:
     memory: dict[str, int] = field(default_factory=dict)
 
 
-def profile(context: Context, arrays: Sequence[np.ndarray], runs: int, warmup: int) -> RunProfile:
+def profile(context: Context, arrays: Sequence[Any], runs: int, warmup: int) -> RunProfile:
     """Time a bound context; see ``Session.profile``."""
     program = context.program
     count = len(program.steps)
@@ -64,16 +70,13 @@ def profile(context: Context, arrays: Sequence[np.ndarray], runs: int, warmup: i
     rate = _nanoseconds_per_cycle()
     durations = np.diff(stamps, axis=1) * rate
     steps = _native_steps(context, durations) + _host_steps(context, hosts)
-    memory = {"arena_bytes": context.arena_bytes, "weight_bytes": program.weight_bytes}
+    memory = {"arena_bytes": context.binding.arena_bytes, "weight_bytes": program.weight_bytes}
     return RunProfile(steps, totals, context.threads, memory)
 
 
 @functools.cache
 def _nanoseconds_per_cycle() -> float:
     """Length of a tick of the time stamp counter, measured over 20 ms."""
-    from ..kernels.compiler import native_function
-    from .team import executor_function
-
     read = native_function(executor_function("read_cycles"))
     before, start = read(0, 0, 1), time.perf_counter_ns()
     time.sleep(0.02)
@@ -81,7 +84,7 @@ def _nanoseconds_per_cycle() -> float:
 
 
 def _native_steps(context: Context, durations: np.ndarray) -> list[StepProfile]:
-    program = context.program
+    program, binding = context.program, context.binding
     return [
         StepProfile(
             index,
@@ -89,12 +92,13 @@ def _native_steps(context: Context, durations: np.ndarray) -> list[StepProfile]:
             step.op_type,
             tuple(step.nodes),
             tuple(program.tensors[t].name for t in step.outputs),
+            tuple(binding.shape(t) for t in step.outputs),
             str(program.kernels[step.kernel]),
             step.layout,
             program.metadata["precision"],
             durations[:, index],
-            context.value(step.flops),
-            context.value(step.bytes),
+            binding.value(step.flops),
+            binding.value(step.bytes),
         )
         for index, step in enumerate(program.steps)
     ]
@@ -109,6 +113,7 @@ def _host_steps(context: Context, times: np.ndarray) -> list[StepProfile]:
             host.op_type,
             (host.name,),
             tuple(program.tensors[t].name for t in host.outputs if t >= 0),
+            tuple(context.binding.shape(t) for t in host.outputs if t >= 0),
             "onnx.reference",
             "host",
             program.metadata["precision"],

@@ -1,9 +1,9 @@
-"""The program: what a device runs, and the artifact it is kept in.
+"""Program: a model in the form that a device runs, and the artifact that holds it.
 
 A program is plain data: integer tables, a blob of packed weights and the names needed for
 errors and profiles. It holds no address; those are filled in when it is bound to actual sizes
 (``binding.Binding``). Sizes are slots of a table that ``symbolic.Code`` evaluates, so one
-program serves every input shape.
+program serves every input shape. The columns of the tables are those of ``kernels.abi``.
 
 Artifact layout: magic, length and CRC-32 of the header, header (JSON), then the tables and the
 weights, each aligned to 64 bytes, with their CRC-32 in the header. Weights are memory-mapped.
@@ -27,9 +27,6 @@ from ..kernels.ref import KernelRef
 from ..kernels.storage import PRIVATE, remembered, state_of, write_atomically
 
 MAGIC = b"sardonyx-program-2\n"
-ARENA, WEIGHTS, INPUT, OUTPUT, HOST = range(5)
-VALUE, ADDRESS, RECORD = 0, 1, 2
-KERNEL = 3
 _ALIGN = 64
 
 
@@ -58,7 +55,6 @@ class Port:
     dims: list[int | str | None] | None
     tensor: int
     symbols: list[int] = field(default_factory=list)
-    optional: bool = False
     kind: str = "tensor"
 
 
@@ -266,7 +262,7 @@ def _unpack(data: mmap.mmap, key: str | None, question: str | None) -> Program:
         remembered(question if name == "weights" else None, partial(_check, raw, checksum, damaged))
         tables[name] = np.frombuffer(raw, dtype).reshape(shape)
     lists: dict[str, Any] = {
-        name: [made(*item) for item in header[name]] for name, made in _LISTS.items()
+        name: [record(*item) for item in header[name]] for name, record in _LISTS.items()
     }
     operators = tables.pop("operators").tobytes()
     ends = np.cumsum([host["operator"] for host in header["host_steps"]]).tolist()
@@ -290,11 +286,3 @@ def _check(raw: memoryview, checksum: int, damaged: str) -> str:
     if zlib.crc32(raw) != checksum:
         raise InvalidModel(damaged)
     return "yes"
-
-
-def artifact_key(path: Path) -> str:
-    """Return the key an artifact was saved with, without reading its tables."""
-    with open(path, "rb") as file:
-        head = file.read(len(MAGIC) + 26)
-        length = int(head[len(MAGIC) :].split()[0], 16)
-        return str(json.loads(file.read(length))["key"])

@@ -1,7 +1,6 @@
-"""Opens programs.
+"""Program cache: a model is imported, optimized and lowered once, and its program kept on disk.
 
-The first time, a model is imported, optimized and lowered; its program is kept on disk and opened
-from there the next time, without onnx, the optimizer or the compiler.
+The next time it is opened from there, without onnx, the optimizer or the compiler.
 """
 
 from __future__ import annotations
@@ -65,11 +64,11 @@ def open_program(source: Any, options: Mapping[str, Any]) -> Program:
     """
     if not is_model(source):
         if options.get("choices"):
-            raise InvalidArgument("the choices of a saved program are made; open the model itself")
+            raise InvalidArgument("a saved program takes no choices; open the model itself")
         return load_program(Path(source), environment())
     key = content_key(source, options)
     if key is None:
-        return _make(source, options)
+        return _lowered(source, options)
     program = _programs.get(key)
     if program is None:
         program = _programs.setdefault(key, _cached(source, options, key))
@@ -80,7 +79,7 @@ def _cached(source: Any, options: Mapping[str, Any], key: str) -> Program:
     """Open a program from the cache, or make it and keep it there."""
     folder = cache_folder()
     if folder is None:
-        return _make(source, options)
+        return _lowered(source, options)
     path = folder / "programs" / f"{key}.sdx"
     if path.exists():
         try:
@@ -89,26 +88,26 @@ def _cached(source: Any, options: Mapping[str, Any], key: str) -> Program:
             return program
         except InvalidModel:
             path.unlink(missing_ok=True)
-    program = _make(source, options)
+    program = _lowered(source, options)
     if not save_program(program, path, key):
         return program
     try:
         # The mapped file takes the place of the copy in memory.
         program = load_program(path, key)
     except InvalidModel:
-        return program  # another process made room meanwhile
+        return program  # another process has evicted it meanwhile
     eviction.written(path, environment_key())
     return program
 
 
-def _make(source: Any, options: Mapping[str, Any]) -> Program:
+def _lowered(source: Any, options: Mapping[str, Any]) -> Program:
     from .lowering import lower
 
     return lower(optimized(source, options), dict(options))
 
 
 def portable(source: Any) -> bytes | str | os.PathLike[str]:
-    """Return what a session can be made of in another process."""
+    """Return a source that another process can open, too: a path or bytes."""
     if isinstance(source, bytes | str | os.PathLike):
         return source
     from ..importers import to_bytes

@@ -13,9 +13,9 @@ import itertools
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
+from ..kernels.abi import ARENA
 from ..kernels.cpu.strips import MAX_STAGES, PLACES, STRIP_BYTES, strips
 from ..kernels.target import L2_BYTES
-from .program import ARENA
 from .symbolic import Dim, sum_dims
 from .tensors import Pending, Record, Tensor, words_of
 

@@ -13,11 +13,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias, Union
 
+from ..kernels import abi
+
 Dim: TypeAlias = Union[int, "Expr"]
 _Monomial: TypeAlias = tuple["_Atom", ...]
 _Atom: TypeAlias = tuple  # ("symbol", name) or (operation, Dim, Dim)
 
-OPERATIONS = ("constant", "symbol", "add", "mul", "div", "mod", "min", "max", "ne1")
+_OPCODES = {
+    "constant": abi.CONSTANT,
+    "symbol": abi.SYMBOL,
+    "add": abi.ADD,
+    "mul": abi.MULTIPLY,
+    "div": abi.FLOOR_DIVIDE,
+    "mod": abi.MODULO,
+    "min": abi.MINIMUM,
+    "max": abi.MAXIMUM,
+    "ne1": abi.NOT_ONE,
+}
 
 
 class Expr:
@@ -270,7 +282,7 @@ class Code:
         return self.symbols.index(name)
 
     def _instruction(self, name: str, a: int, b: int) -> int:
-        key = (OPERATIONS.index(name), a, b)
+        key = (_OPCODES[name], a, b)
         if key not in self._slots:
             self.instructions.append(key)
             self._slots[key] = len(self.instructions) - 1

@@ -1,4 +1,4 @@
-"""Measures which form of each layer is fastest on the real shapes, and keeps the answer on disk.
+"""Tuning: the fastest form of each layer, measured on real shapes and kept on disk.
 
 A form is measured where it will run, as a step of the program with its epilogue: one program has
 every layer's second form, the next one every layer's third, and so on. Each program takes turns
@@ -21,16 +21,17 @@ import numpy as np
 from ..errors import InvalidArgument
 from ..kernels.storage import cache_folder, forget, remembered
 from .cache_key import content_key
+from .engine import Engine
+from .options import sorted_choices
 from .program import Port
-from .program_cache import is_model, optimized
-from .session import Session
+from .program_cache import is_model, open_program, optimized
 
 _SECONDS = 1.0
 """For each program, beside the fewest rounds."""
 _ROUNDS = (5, 60)
 _TURN_NS = 10_000_000
 """A turn is one run or, of small models, as many as fit."""
-_MOST_RUNS = 20
+_RUN_LIMIT = 20
 _GAIN = 0.97
 """A form has to take less than this part of the time to replace the cost model's."""
 _STILL_GAIN = 0.99
@@ -104,7 +105,7 @@ def tuned(
     again: bool = False,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Tuning:
-    """Measure the forms of a model's layers, or return what was found before.
+    """Measure the forms of a model's layers, or return what was measured before.
 
     Parameters
     ----------
@@ -116,7 +117,7 @@ def tuned(
     sizes : mapping
         See ``Session``.
     again : bool
-        Forget what was found before.
+        Forget what was measured before.
     progress : callable
         Is told what is measured.
 
@@ -133,15 +134,15 @@ def tuned(
     if again:
         forget(question)
 
-    def find() -> str:
+    def answer() -> str:
         return _to_text(_measure(source, options, threads, sizes, progress))
 
-    found = _from_text(remembered(question, find))
-    if found is None:  # damaged
+    tuning = _from_text(remembered(question, answer))
+    if tuning is None:  # damaged
         forget(question)
-        found = _from_text(remembered(question, find))
-        assert found is not None
-    return found
+        tuning = _from_text(remembered(question, answer))
+        assert tuning is not None
+    return tuning
 
 
 def is_kept(source: Any) -> bool:
@@ -170,8 +171,8 @@ def _statement(name: str, value: Any) -> str:
     return str([int(n) for n in shape])
 
 
-def _to_text(found: Tuning) -> str:
-    text = json.dumps(asdict(found), separators=(",", ":"))
+def _to_text(tuning: Tuning) -> str:
+    text = json.dumps(asdict(tuning), separators=(",", ":"))
     return f"{zlib.crc32(text.encode()):08x} {text}"
 
 
@@ -199,20 +200,20 @@ def _feeds(ports: list[Port], sizes: Mapping[str, Any]) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     feeds = {}
     for port in ports:
-        given = sizes.get(port.name)
-        if isinstance(given, np.ndarray):
-            feeds[port.name] = given
+        size = sizes.get(port.name)
+        if isinstance(size, np.ndarray):
+            feeds[port.name] = size
         elif port.dtype == "object":
-            raise InvalidArgument(f"tune: input {port.name!r} is no plain tensor: give an array")
+            raise InvalidArgument(f"tune: input {port.name!r} is not a plain tensor: give an array")
         else:
             feeds[port.name] = _random(_shape(port, sizes), np.dtype(port.dtype), rng)
     return feeds
 
 
 def _shape(port: Port, sizes: Mapping[str, Any]) -> tuple[int, ...]:
-    given = sizes.get(port.name)
-    if given is not None:
-        return tuple(given) if isinstance(given, tuple | list) else (given,)
+    size = sizes.get(port.name)
+    if size is not None:
+        return tuple(size) if isinstance(size, tuple | list) else (size,)
     if port.dims is None:
         raise InvalidArgument(f"tune: input {port.name!r} states no rank: give its shape")
     missing = [dim for dim in port.dims if not isinstance(dim, int) and dim not in sizes]
@@ -239,21 +240,20 @@ def _measure(
     progress: Callable[[str], None],
 ) -> Tuning:  # fmt: skip
     model = optimized(source, options)
-    given = options["choices"]
+    fixed = options["choices"]
 
-    def with_choices(choices: Mapping[str, str]) -> Session:
-        return Session(
-            model, threads=threads, precision=options["precision"], optimize="none",
-            choices={**choices, **given},
-        )  # fmt: skip
+    def with_choices(choices: Mapping[str, str]) -> Engine:
+        chosen = sorted_choices({**choices, **fixed})
+        program = open_program(model, {**options, "optimize": "none", "choices": chosen})
+        return Engine(program, threads)
 
     base = with_choices({})
-    feeds = _feeds(base._program.inputs, sizes)
-    wanted = base.run(None, feeds)
+    feeds = _feeds(base.program.inputs, sizes)
+    expected = base.run(feeds)
     offered = {
         name: forms
-        for name, forms in base._program.metadata["forms"].items()
-        if name not in given and len(forms) > 1
+        for name, forms in base.program.metadata["forms"].items()
+        if name not in fixed and len(forms) > 1
     }
     programs = max((len(forms) for forms in offered.values()), default=1)
     best: dict[str, tuple[float, str]] = {}
@@ -266,46 +266,46 @@ def _measure(
             best[name] = min((ratio, form), best.get(name, (_GAIN, "")))
     chosen = {name: form for name, (_, form) in best.items() if form}
     progress("the fastest together")
-    return _confirmed(base, with_choices, chosen, feeds, wanted, offered, threads)
+    return _confirmed(base, with_choices, chosen, feeds, expected, offered)
 
 
 def _confirmed(
-    base: Session, with_choices: Callable[[Mapping[str, str]], Session], chosen: dict[str, str],
-    feeds: Mapping[str, Any], wanted: list[Any], offered: Mapping[str, list[str]], threads: int,
+    base: Engine, with_choices: Callable[[Mapping[str, str]], Engine], chosen: dict[str, str],
+    feeds: Mapping[str, Any], expected: list[Any], offered: Mapping[str, list[str]],
 ) -> Tuning:  # fmt: skip
     """Measure the winners together; those that do not win there are left out."""
     final = with_choices(chosen) if chosen else base
     before, after = _compared(base, final, feeds)
-    kept = {n: f for n, f in chosen.items() if after.of(n) <= _STILL_GAIN * before.of(n)}
-    if kept != chosen:
-        final = with_choices(kept) if kept else base
+    winners = {n: f for n, f in chosen.items() if after.of(n) <= _STILL_GAIN * before.of(n)}
+    if winners != chosen:
+        final = with_choices(winners) if winners else base
         before, after = _compared(base, final, feeds)
-    error = _largest_error(final.run(None, feeds), wanted)
+    error = _largest_error(final.run(feeds), expected)
     note = ""
-    if kept and after.total() >= before.total():
+    if winners and after.total() >= before.total():
         note = "the whole was not faster"
     elif not error <= _TOLERANCE:
         note = f"the outputs would differ by {error:.1e}"
     if note:
-        kept, after = {}, before
+        winners, after = {}, before
     layers = []
     for name, forms in offered.items():
         op_type, shape = before.describe(name)
-        times = before.of(name), (after if name in kept else before).of(name)
+        times = before.of(name), (after if name in winners else before).of(name)
         layers.append(
-            Layer(name, op_type, shape, forms[0], times[0], kept.get(name, forms[0]), times[1])
+            Layer(name, op_type, shape, forms[0], times[0], winners.get(name, forms[0]), times[1])
         )
     shapes = {name: np.shape(array) for name, array in feeds.items()}
     return Tuning(
-        shapes, threads, tuple(layers), before.total(), after.total(), float(error), note
+        shapes, base.threads, tuple(layers), before.total(), after.total(), float(error), note
     )  # fmt: skip
 
 
 class _Times:
     """Times of a program's steps and runs, as its turns add to them."""
 
-    def __init__(self, session: Session, feeds: Mapping[str, Any]) -> None:
-        self._session = session
+    def __init__(self, engine: Engine, feeds: Mapping[str, Any]) -> None:
+        self.engine = engine
         self._feeds = feeds
         self._runs = 1
         self._steps: list[np.ndarray] = []
@@ -313,12 +313,12 @@ class _Times:
 
     def take_turn(self) -> None:
         """Run a few times; the first run finds its weights out of the caches and does not count."""
-        found = self._session.profile(self._feeds, runs=self._runs, warmup=1)
-        self._profile = found
-        self._steps.append(np.array([step.times_ns for step in found.steps]))
-        self._totals.append(found.total_ns)
-        longest = max(float(found.total_ns.min()), 1.0)
-        self._runs = int(min(max(_TURN_NS / longest, 1), _MOST_RUNS))
+        profile = self.engine.profile(self._feeds, runs=self._runs, warmup=1)
+        self._profile = profile
+        self._steps.append(np.array([step.times_ns for step in profile.steps]))
+        self._totals.append(profile.total_ns)
+        shortest = max(float(profile.total_ns.min()), 1.0)
+        self._runs = int(min(max(_TURN_NS / shortest, 1), _RUN_LIMIT))
 
     def of(self, name: str) -> float:
         """Nanoseconds of the steps that a node takes part in."""
@@ -331,14 +331,8 @@ class _Times:
 
     def describe(self, name: str) -> tuple[str, tuple[int, ...]]:
         """Operators and output's shape of a node's last step."""
-        index = max((i for i, s in enumerate(self._profile.steps) if name in s.nodes), default=-1)
-        if index < 0:
-            return "", ()
-        program = self._session._program
-        (tensor, *_), step = program.steps[index].outputs, self._profile.steps[index]
-        with self._session._context(self._session._arguments(self._feeds)[1]) as context:
-            sizes = tuple(context.value(slot) for slot in program.tensors[tensor].shape)
-        return step.op_type, sizes
+        steps = [step for step in self._profile.steps if name in step.nodes]
+        return (steps[-1].op_type, steps[-1].shapes[0]) if steps else ("", ())
 
 
 def _typical(times: np.ndarray) -> float:
@@ -346,23 +340,23 @@ def _typical(times: np.ndarray) -> float:
     return float(np.quantile(times, 0.2))
 
 
-def _compared(a: Session, b: Session, feeds: Mapping[str, Any]) -> tuple[_Times, _Times]:
+def _compared(a: Engine, b: Engine, feeds: Mapping[str, Any]) -> tuple[_Times, _Times]:
     """Let two programs take turns."""
     pair = _Times(a, feeds), _Times(b, feeds)
     end = time.perf_counter() + 2 * _SECONDS
-    least, most = _ROUNDS
-    for done in range(most):
-        if done >= least and time.perf_counter() > end:
+    fewest, limit = _ROUNDS
+    for done in range(limit):
+        if done >= fewest and time.perf_counter() > end:
             break
         for each in pair if done % 2 else pair[::-1]:
             each.take_turn()
     return pair
 
 
-def _largest_error(found: list[Any], wanted: list[Any]) -> float:
+def _largest_error(results: list[Any], expected: list[Any]) -> float:
     """Largest difference of float outputs, relative to the largest value of each."""
     worst = 0.0
-    for a, b in zip(found, wanted, strict=True):
+    for a, b in zip(results, expected, strict=True):
         if not isinstance(b, np.ndarray) or b.dtype.kind != "f" or not b.size:
             continue
         if a.shape != b.shape or not np.array_equal(np.isfinite(a), np.isfinite(b)):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..runtime.session import checked_options
+from ..runtime.options import checked_options
 from ..runtime.tuning import Tuning, is_kept, tuned
 from . import text
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+from sardonyx.kernels.abi import ADDRESS, ARENA, INPUT, KERNEL, RECORD, VALUE
 from sardonyx.kernels.cpu.fill import fill
 from sardonyx.kernels.cpu.words import store_words
 from sardonyx.runtime.assembler import Assembler
 from sardonyx.runtime.graph import Info
-from sardonyx.runtime.program import ADDRESS, ARENA, INPUT, KERNEL, RECORD, VALUE
 from sardonyx.runtime.symbolic import symbol
 from sardonyx.runtime.tensors import Pending, Record, Tensor
 

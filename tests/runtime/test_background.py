@@ -281,11 +281,11 @@ def test_sessions_of_one_model_share_their_weights(cached, monkeypatch):
     model = make_model(100 + cached)
     first, second = sardonyx.Session(model, threads=1), sardonyx.Session(model, threads=2)
     strict = sardonyx.Session(model, precision="strict")
-    assert np.shares_memory(first._program.weights, second._program.weights)
-    assert not np.shares_memory(first._program.weights, strict._program.weights)
+    assert np.shares_memory(first.engine.program.weights, second.engine.program.weights)
+    assert not np.shares_memory(first.engine.program.weights, strict.engine.program.weights)
     x = images()
     np.testing.assert_allclose(first(x), second(x), rtol=1e-5, atol=1e-6)
-    program = weakref.ref(first._program)
+    program = weakref.ref(first.engine.program)
     del first, second
     gc.collect()
     assert program() is None

@@ -14,6 +14,7 @@ import onnx
 import pytest
 import sardonyx
 from onnx import helper as oh
+from sardonyx.kernels import abi
 
 every_team = pytest.mark.parametrize("threads", [1, 2, 4])
 
@@ -137,7 +138,7 @@ def test_interrupted_sessions_run_again(threads):
 def test_cancelled_runs_say_so_and_can_be_repeated(threads):
     session = sardonyx.Session(long_chain(), threads=threads)
     x = np.random.default_rng(0).standard_normal((512, 512), np.float32)
-    with session._context((x.shape,)) as context:
+    with session.engine.context((x.shape,)) as context:
         threading.Timer(0.05, context.cancel).start()
         start = time.perf_counter()
         with pytest.raises(sardonyx.KernelError, match="cancelled"):
@@ -200,11 +201,12 @@ def test_buffers_lie_in_the_arena_however_little_it_grows():
     session = sardonyx.Session(make_model(nodes, ["N"], {}), threads=1)
     for n in range(16, 1600, 16):  # a cache line more each time
         x = np.ones(n, np.float32)
-        with session._context((x.shape,)) as context:
-            (arena,), members = context._arenas, context._arena_members[0]
-            sizes = [context.value(context.program.buffers[i, 1]) for i in members]
+        with session.engine.context((x.shape,)) as context:
+            (arena,), buffers = context.binding.arenas, context.program.buffers
+            members = np.flatnonzero(buffers[:, abi.BUFFER_KIND] == abi.ARENA)
+            sizes = [context.binding.value(i) for i in buffers[members, abi.BUFFER_SIZE]]
             start = arena.ctypes.data
-            for base, size in zip(context._bases[members], sizes, strict=True):
+            for base, size in zip(context.binding.bases[members], sizes, strict=True):
                 assert start <= base and base + size <= start + arena.nbytes
 
 
@@ -237,8 +239,9 @@ def chain(sizes, seed=0) -> tuple[bytes, np.ndarray]:
 def test_small_steps_between_large_ones_see_what_came_before(sizes, threads):
     model, expected = chain(sizes)
     session = sardonyx.Session(model, threads=threads)
-    with session._context(((1, sizes[0]),)) as context:
-        alone = context._steps[:, 2] > np.arange(len(context._steps))
+    with session.engine.context(((1, sizes[0]),)) as context:
+        ends = context.binding.steps[:, abi.STEP_END]
+        alone = ends > np.arange(len(ends))
     work = np.array([n * m for n, m in pairwise(sizes)])
     assert alone[work <= 64].all()
     assert not alone[work > 50_000].any()

@@ -7,8 +7,8 @@ import onnx.helper as oh
 import onnx.reference
 import pytest
 import sardonyx
+from sardonyx.kernels.abi import ARENA
 from sardonyx.runtime.inplace import Overwrites
-from sardonyx.runtime.program import ARENA
 from sardonyx.runtime.tensors import Buffer, Tensor
 
 
@@ -23,7 +23,7 @@ def opened(
 
 def places(session: sardonyx.Session) -> dict[str, int]:
     """Buffer of every value in memory, by its name."""
-    return {spec.name: spec.buffer for spec in session._program.tensors if spec.name}
+    return {spec.name: spec.buffer for spec in session.engine.program.tensors if spec.name}
 
 
 def check(session, model, shape=(2, 16, 24, 24)) -> None:

@@ -42,10 +42,10 @@ def session(*shape) -> sardonyx.Session:
 
 def test_a_session_of_known_shapes_is_bound_before_it_runs():
     opened = session(8, 40)
-    assert [context.shapes for context in opened._contexts] == [((8, 40),)]
-    assert opened._contexts[0].arena_bytes > 0
+    assert [context.binding.shapes for context in opened.engine.idle] == [((8, 40),)]
+    assert opened.engine.idle[0].binding.arena_bytes > 0
     assert opened(np.ones((8, 40), np.float32)).shape == (8, 40)
-    assert session("n", 40)._contexts == []
+    assert session("n", 40).engine.idle == []
 
 
 def test_a_session_opens_though_there_is_no_memory_for_a_run():

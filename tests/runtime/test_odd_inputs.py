@@ -205,7 +205,7 @@ def test_most_empty_cases_are_computed():
     [
         (one("Conv", W), (1, 3, 1, 1), "node 'it' .Conv.*shape .1, 5, -1, -1."),
         (one("Conv", W), (1, 4, 5, 5), "channels of 'x' and of the weights: 4 and 3"),
-        (one("MaxPool", kernel_shape=[9, 9]), (1, 3, 4, 4), "'y' would have the shape"),
+        (one("MaxPool", kernel_shape=[9, 9]), (1, 3, 4, 4), "of 'y' has a negative size"),
         (one("Reshape", np.array([4, 4])), (3, 5), "elements of 'x' and of the result: 15 and 16"),
         (one("Squeeze", np.array([1])), (3, 5), "elements of 'x' and of the result: 15 and 3"),
         (one("Concat", M, axis=0), (3, 5), "axis 1 of 'x' and of 'y': 5 and 4"),
@@ -256,14 +256,14 @@ def test_arrays_of_any_layout_and_byte_order_are_taken():
 @pytest.mark.parametrize(
     ("feeds", "message"),
     [
-        ({"x": [[1.0], [2.0, 3.0]]}, "'x' is no array"),
+        ({"x": [[1.0], [2.0, 3.0]]}, "'x' is not an array"),
         ({"x": None}, "'x': expected float32, got object"),
         ({"x": "text"}, "'x': expected float32, got str"),
         ({"x": np.zeros(2, np.complex64)}, "expected float32, got complex64"),
         ({"x": np.zeros(2, np.float16)}, "expected float32, got float16"),
         ({"y": np.zeros(2, np.float32)}, r"missing: \['x'\], inputs not known: \['y'\]"),
-        ([np.zeros(2, np.float32)], "mapping by name, not as a list"),
-        (None, "mapping by name, not as a NoneType"),
+        ([np.zeros(2, np.float32)], "mapping of names to arrays, not a list"),
+        (None, "mapping of names to arrays, not a NoneType"),
     ],
 )
 def test_what_is_no_input_is_named(feeds, message):

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from sardonyx.kernels.abi import ARENA
 from sardonyx.kernels.cpu.norm import channel_norm
-from sardonyx.runtime.program import ARENA
 from sardonyx.runtime.symbolic import symbol
 from sardonyx.runtime.tensors import (
     Buffer,

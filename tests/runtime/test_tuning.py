@@ -75,18 +75,20 @@ def winograd_wins(monkeypatch):
     right = tuning._Times.of
 
     def of(times, name):
-        fast = times._session.choices.get(name) == "winograd 2x4"
+        fast = times.engine.program.metadata["choices"].get(name) == "winograd 2x4"
         return 1e6 if fast else 2e6
 
     monkeypatch.setattr(tuning._Times, "of", of)
     monkeypatch.setattr(
-        tuning._Times, "total", lambda times: 1e6 if times._session.choices else 2e6
+        tuning._Times,
+        "total",
+        lambda times: 1e6 if times.engine.program.metadata["choices"] else 2e6,
     )
     return right
 
 
 def kernels(session, name):
-    return [key for key in map(str, session._program.kernels) if key.startswith(name)]
+    return [key for key in map(str, session.engine.program.kernels) if key.startswith(name)]
 
 
 def expected(model, x):
@@ -110,7 +112,7 @@ def test_every_form_that_is_offered_runs_and_agrees(rng, shape, groups, size):
     pads = [shape[2] // 2, shape[3] // 2] * 2
     made = build(["n", size[1], "h", "w"], numbers(rng, *shape, scale=0.1), groups, pads=pads)
     x = numbers(rng, *size)
-    offered = sardonyx.Session(made)._program.metadata["forms"]["layer"]
+    offered = sardonyx.Session(made).engine.program.metadata["forms"]["layer"]
     assert len(offered) == len(set(offered)) > 1 or shape[0] <= 8
     for form in offered:
         session = sardonyx.Session(made, threads=2, choices={"layer": form})
@@ -132,7 +134,7 @@ def test_every_form_that_is_offered_runs_and_agrees(rng, shape, groups, size):
 
 def test_the_cost_models_choice_comes_first(rng):
     made = build([1, 64, 56, 56], numbers(rng, 64, 64, 3, 3), pads=[1, 1, 1, 1])
-    offered = sardonyx.Session(made)._program.metadata["forms"]["layer"]
+    offered = sardonyx.Session(made).engine.program.metadata["forms"]["layer"]
     assert offered[0] == "winograd 4x4"
     assert sorted(form for form in offered if "winograd" in form) == FORMS
     assert winograd.choose((3, 3), (1, 56, 56), 64, 64, 1) == (4, 4)
@@ -141,7 +143,7 @@ def test_the_cost_models_choice_comes_first(rng):
 def test_strict_never_gets_winograd(rng, winograd_wins):
     made = build([1, 64, 28, 28], numbers(rng, 64, 64, 3, 3), pads=[1, 1, 1, 1])
     session = sardonyx.Session(made, precision="strict", tune=True)
-    assert not any("winograd" in form for form in session._program.metadata["forms"]["layer"])
+    assert not any("winograd" in form for form in session.engine.program.metadata["forms"]["layer"])
     assert not kernels(session, "winograd")
     with pytest.raises(sardonyx.InvalidArgument, match=r"'layer' cannot be 'winograd 4x4'"):
         sardonyx.Session(made, precision="strict", choices={"layer": "winograd 4x4"})
@@ -207,14 +209,14 @@ def test_the_fastest_form_is_kept_and_not_measured_again(
     sizes = {"n": 1, "h": 8, "w": 8}
     session = sardonyx.Session(model, tune=sizes)
     assert session.choices == {"layer": "winograd 2x4"}
-    assert session._program.metadata["choices"] == session.choices
+    assert session.engine.program.metadata["choices"] == session.choices
     assert kernels(session, "winograd_tiles.winograd_input")
     x = numbers(rng, 1, 16, 9, 9)
     np.testing.assert_allclose(session(x), expected(model, x), rtol=1e-4, atol=1e-4)
     monkeypatch.setattr(tuning, "_measure", lambda *_: pytest.fail("measured again"))
     again = sardonyx.Session(model, tune=sizes)
     assert again.tuning == session.tuning
-    assert again._program is session._program
+    assert again.engine.program is session.engine.program
     for other in ({"threads": 1}, {"precision": "strict"}, {"tune": {**sizes, "n": 2}}):
         with pytest.raises(pytest.fail.Exception, match="measured again"):
             sardonyx.Session(model, **{"tune": sizes, "threads": 2, **other})
@@ -292,6 +294,6 @@ def test_phases_of_a_transposed_convolution_share_a_choice(rng):
     opsets = [helper.make_opsetid("", 22)]
     made = helper.make_model(graph, ir_version=10, opset_imports=opsets).SerializeToString()
     x = numbers(rng, 1, 8, 6, 7)
-    for form in sardonyx.Session(made)._program.metadata["forms"]["up"]:
+    for form in sardonyx.Session(made).engine.program.metadata["forms"]["up"]:
         session = sardonyx.Session(made, choices={"up": form})
         np.testing.assert_allclose(session(x), expected(made, x), rtol=1e-4, atol=1e-4)

@@ -109,7 +109,7 @@ def check() -> Callable[..., sardonyx.Session]:
         wanted = wanted or wanted_results(model, several)
         for count in threads:
             session = sardonyx.Session(model, threads=count, optimize="none")
-            steps = {step.op_type for step in session._program.host_steps}
+            steps = {step.op_type for step in session.engine.program.host_steps}
             assert steps == set(host)
             for feed, expected in zip(several, wanted, strict=True):
                 results = zip(session.run(None, feed), expected, model.graph.output, strict=True)

@@ -33,8 +33,8 @@ def block(channels, out, *, gate="HardSigmoid", bias=True, after=(), **attribute
 
 
 def scalings(session):
-    kernels = session._program.kernels
-    return sum("scale_panels" in str(kernels[step.kernel]) for step in session._program.steps)
+    kernels = session.engine.program.kernels
+    return sum("scale_panels" in str(kernels[step.kernel]) for step in session.engine.program.steps)
 
 
 def images(channels, *sizes, **more):

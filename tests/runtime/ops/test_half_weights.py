@@ -15,7 +15,7 @@ def normal(*shape: int) -> np.ndarray:
 
 
 def kernels(session: sardonyx.Session) -> str:
-    return " ".join(str(kernel) for kernel in session._program.kernels)
+    return " ".join(str(kernel) for kernel in session.engine.program.kernels)
 
 
 @pytest.mark.parametrize("rows", [1, 3, 8])

@@ -22,8 +22,8 @@ def pool(source="a", **attributes):
 
 def pools(session):
     """How many steps are poolings of their own."""
-    assert any("winograd" in str(kernel) for kernel in session._program.kernels)
-    return [step.op_type for step in session._program.steps].count("MaxPool")
+    assert any("winograd" in str(kernel) for kernel in session.engine.program.kernels)
+    return [step.op_type for step in session.engine.program.steps].count("MaxPool")
 
 
 @pytest.mark.parametrize("sizes", [(1, 28, 28), (2, 17, 23), (3, 8, 6), (1, 2, 30)])

@@ -1,0 +1,150 @@
+"""Engine: a program, and contexts to run it in, lent to one run each.
+
+What is below a session: it knows programs, not models, options or how they are opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InvalidArgument, KernelError
+from ..kernels.precompile import compile_all
+from .arguments import Shapes, Signature
+from .executable import Executable
+from .executor import Context
+from .memory import prefault
+from .program import Program
+from .team import EXECUTOR_KERNELS
+
+if TYPE_CHECKING:
+    from .profile import RunProfile
+
+
+class Engine:
+    """A program ready to run; runs may be called from several threads at once.
+
+    Its kernels are compiled where they are not cached, which shows its progress on a terminal. What
+    would make the first run slower than the second is done as far as shapes are known.
+
+    Parameters
+    ----------
+    program : Program
+    threads : int
+        Threads of a run.
+
+    Attributes
+    ----------
+    program : Program
+    threads : int
+    signature : Signature
+        The inputs.
+    idle : list of Context
+        Contexts that no run uses. Lists change in one go under the GIL, so nothing is locked.
+
+    Raises
+    ------
+    KernelError
+        A kernel does not compile.
+    """
+
+    def __init__(self, program: Program, threads: int) -> None:
+        self.program = program
+        self.threads = threads
+        self.signature = Signature(program.inputs)
+        self.idle: list[Context] = []
+        try:
+            compile_all([*program.kernels, *EXECUTOR_KERNELS])
+        except Exception as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise KernelError(f"a kernel of the model does not compile: {reason}") from error
+        self._executable = Executable(program)
+        self._prefault()
+
+    def _prefault(self) -> None:
+        prefault(self.program.weights, writable=False)
+        shapes = self.signature.static_shapes()
+        if shapes is None:
+            return
+        # A run raises the error that its shapes or its memory cause.
+        with suppress(InvalidArgument, KernelError), self.context(shapes) as context:
+            context.binding.prefault()
+
+    def run(self, feeds: Mapping[str, Any]) -> list[Any]:
+        """Run with an array for each input; returns an array for each output.
+
+        Raises
+        ------
+        InvalidArgument
+            An input is missing, unknown, or of the wrong type or shape.
+        KernelError
+            A step failed.
+        """
+        arrays, shapes = self.signature.arrays(feeds)
+        context = self._borrow(shapes)
+        try:
+            return context.run(arrays)
+        finally:
+            self.idle.append(context)
+
+    def profile(self, feeds: Mapping[str, Any], runs: int, warmup: int) -> RunProfile:
+        """Time every step over several runs."""
+        from .profile import profile  # takes 1 ms, which few engines need
+
+        arrays, shapes = self.signature.arrays(feeds)
+        with self.context(shapes) as context:
+            return profile(context, arrays, runs, warmup)
+
+    def trace(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
+        """Run step by step; every value the program materialises, by its ONNX name."""
+        arrays, shapes = self.signature.arrays(feeds)
+        with self.context(shapes) as context:
+            return {
+                self.program.tensors[index].name: value
+                for index, value in context.trace(arrays)
+                if self.program.tensors[index].name
+            }
+
+    def shrink(self) -> None:
+        """Give back the working memory of idle contexts."""
+        self.idle.clear()
+
+    @contextmanager
+    def context(self, shapes: Shapes) -> Iterator[Context]:
+        """Lend a context that is bound to shapes of the inputs."""
+        context = self._borrow(shapes)
+        try:
+            yield context
+        finally:
+            self.idle.append(context)
+
+    def _borrow(self, shapes: Shapes) -> Context:
+        """Take a context bound to the shapes, preferably one that is bound to them already.
+
+        To be appended to ``idle`` after use.
+        """
+        idle = self.idle
+        try:
+            context = idle.pop()
+            if context.binding.shapes != shapes:
+                for other in list(idle):
+                    if other.binding.shapes == shapes:
+                        idle.remove(other)
+                        idle.append(context)
+                        context = other  # which another thread may have bound anew since
+                        break
+        except IndexError:
+            context = Context(self._executable, self.threads)
+        except ValueError:
+            pass  # another thread took it first
+        if context.binding.shapes != shapes:
+            try:
+                self.signature.check_shapes(shapes)
+                context.binding.bind(shapes)
+            except BaseException:
+                idle.append(context)
+                raise
+        return context

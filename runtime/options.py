@@ -1,0 +1,47 @@
+"""Options of a session, as a program depends on them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import InvalidArgument
+
+_PRECISIONS = ("fp32", "strict", "bf16_weights")
+_LEVELS = ("none", "basic", "all")
+
+
+def checked_options(
+    threads: int | None, precision: str, optimize: str, choices: Mapping[str, str] | None = None
+) -> tuple[int, dict[str, Any]]:
+    """Return the number of threads and the options that a program depends on.
+
+    Raises
+    ------
+    InvalidArgument
+        An option is not known.
+    """
+    if precision not in _PRECISIONS:
+        raise InvalidArgument(f"precision must be one of {_PRECISIONS}, not {precision!r}")
+    if optimize not in _LEVELS:
+        raise InvalidArgument(f"optimize must be one of {_LEVELS}, not {optimize!r}")
+    if threads is not None and (not isinstance(threads, int) or threads < 1):
+        raise InvalidArgument(f"threads must be a positive integer, not {threads!r}")
+    options = {"precision": precision, "optimize": optimize, "choices": sorted_choices(choices)}
+    return threads or len(os.sched_getaffinity(0)), options
+
+
+def sorted_choices(choices: Any) -> dict[str, str]:
+    """Return choices in the order of their names: the cache key of a program depends on it.
+
+    Raises
+    ------
+    InvalidArgument
+        They are no mapping.
+    """
+    forms = {} if choices is None else choices
+    if not isinstance(forms, Mapping):
+        kind = type(forms).__name__
+        raise InvalidArgument(f"choices must be a mapping of names to forms, not a {kind}")
+    return {name: str(forms[name]) for name in sorted(forms)}
