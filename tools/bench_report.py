@@ -238,14 +238,14 @@ def write(results: Sequence[Result], path: Path, plots: Iterable[str] = ()) -> N
         "# Benchmarks\n",
         _TEXT,
         "".join(f"- {key}: {value}\n" for key, value in where.items()),
-        _markdown(heads, summary(results), left=2),
+        text.markdown(heads, summary(results), left=2),
         *(f"![{name}]({name})\n" for name in plots),
         "## Times\n",
-        _markdown(_TIMES, times(results), left=2),
+        text.markdown(_TIMES, times(results), left=2),
         "".join(f"- {line}\n" for line in failures(results)),
     ]
     if rows := starts(results):
-        blocks += ["## Start and memory\n", _START_TEXT, _markdown(_STARTS, rows, left=2)]
+        blocks += ["## Start and memory\n", _START_TEXT, text.markdown(_STARTS, rows, left=2)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(block for block in blocks if block))
     data = {"environment": where, "results": [_plain(asdict(result)) for result in results]}
@@ -259,12 +259,6 @@ def publish(results: Sequence[Result], path: Path) -> bool:
     drawn = bench_plots.is_available()
     write(results, path, bench_plots.draw(results, path) if drawn else ())
     return drawn
-
-
-def _markdown(heads: Cells, rows: Iterable[Cells], left: int) -> str:
-    rule = "---|" * left + "---:|" * (len(heads) - left)
-    lines = [" | ".join(row) for row in (heads, *rows)]
-    return "\n".join([f"| {lines[0]} |", f"|{rule}", *(f"| {line} |" for line in lines[1:]), ""])
 
 
 def _plain(found: dict[str, Any]) -> dict[str, Any]:

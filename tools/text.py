@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -126,3 +126,10 @@ def table(title: str, *columns: str) -> Table:
             min_width=None if right else min(len(column), _LEAST_WIDTH),
         )
     return made
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
+    """Write a table of Markdown, of which all but the first ``left`` columns align right."""
+    rule = "---|" * left + "---:|" * (len(heads) - left)
+    lines = [" | ".join(row) for row in (heads, *rows)]
+    return "\n".join([f"| {lines[0]} |", f"|{rule}", *(f"| {line} |" for line in lines[1:]), ""])
