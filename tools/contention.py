@@ -212,11 +212,11 @@ def _measure(
     """Have two blocks take turns."""
     times: tuple[list[int], list[int]] = ([], [])
     blocks = 0
-    while blocks < _LEAST_BLOCKS or min(map(sum, times)) < 1e9 * seconds:
+    while blocks < _LEAST_BLOCKS or min(sum(times[0]), sum(times[1])) < 1e9 * seconds:
         for found, block in zip(times, (contended, base), strict=True):
             found += block()
         blocks += 1
-    return Contention(name, situation, *map(statistics.median, times))
+    return Contention(name, situation, statistics.median(times[0]), statistics.median(times[1]))
 
 
 _HEADS = ("model", "situation", "ratio", "bound", "ms", "compared with ms")
