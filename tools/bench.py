@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ..difference import largest_error
+from ..errors import reason
 from . import zoo
 from .engines import PASSES, Feeds, Run, installed, open_engine
 from .footprint import Footprint, footprint
@@ -134,7 +136,7 @@ def bench(
             outputs[engine] = _copied(run())
             opened[engine] = run
         except Exception as error:  # every engine has exceptions of its own
-            errors[engine] = str(error).strip().splitlines()[0][:200]
+            errors[engine] = reason(error)
     times = interleave(opened, seconds)
     share = 1e6 * (1 if setting.requests == 1 else PASSES * setting.requests)
     base = float(np.median(times["onnxruntime"])) if "onnxruntime" in times else None
@@ -153,7 +155,7 @@ def bench(
                 median / share,
                 float(np.percentile(times[engine], 95)) / share,
                 base / median if base else None,
-                _difference(outputs[engine], outputs.get("onnxruntime", [])),
+                _error(outputs[engine], outputs.get("onnxruntime")),
                 footprint(engine, path, feeds, setting.threads) if with_footprint else None,
             )
         )
@@ -168,14 +170,10 @@ def _copied(outputs: Any) -> list[Any]:
     return [np.array(value) for value in found]
 
 
-def _difference(found: Sequence[Any], wanted: Sequence[Any]) -> float | None:
-    pairs = [
-        (a.astype(np.float64), b.astype(np.float64))
-        for a, b in zip(found, wanted, strict=False)
-        if b.dtype.kind == "f" and b.size
-    ]
-    relative = [np.abs(a - b).max() / (np.abs(b).max() or 1.0) for a, b in pairs]
-    return float(max(relative)) if relative else None
+def _error(outputs: list[Any], expected: list[Any] | None) -> float | None:
+    # Of several requests the outputs are not known.
+    known = expected and len(outputs) == len(expected)
+    return largest_error(outputs, expected or []) if known else None
 
 
 def interleave(runs: Mapping[str, Run], seconds: float) -> dict[str, np.ndarray]:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..difference import ATOL, RTOL, Difference, difference
 from ..errors import SardonyxError
 from . import reference
-from .difference import ATOL, RTOL, Difference, difference
 
 if TYPE_CHECKING:
     import onnx_ir as ir

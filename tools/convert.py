@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SardonyxError
+from ..difference import Difference, difference
+from ..errors import SardonyxError, reason
 from ..importers.notes import LABELS, Notes
 from . import reference, text
-from .difference import Difference, difference
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -66,11 +66,7 @@ class Conversion:
     @property
     def agrees(self) -> bool:
         """Whether the outputs were compared, and all lie within the tolerance."""
-        return not self.unchecked and all(_within(each) for each in self.outputs)
-
-
-def _within(found: Difference) -> bool:
-    return found.agrees or found.max_rel <= TOLERANCE
+        return not self.unchecked and all(each.agrees for each in self.outputs)
 
 
 def convert(
@@ -161,8 +157,7 @@ def _check(
     try:
         expected = _expected(found, notes, feeds)
     except Exception as error:  # every framework has exceptions of its own
-        reason = " ".join(str(error).split())[:200]
-        found.unchecked = f"{found.framework} cannot run with these inputs: {reason}"
+        found.unchecked = f"{found.framework} cannot run with these inputs: {reason(error)}"
         return
     names = [str(value.name) for value in found.model.graph.outputs]
     if len(expected) != len(names):
@@ -208,7 +203,7 @@ def _differences(
     with Session(model) as session:
         results = session.run(names, feeds)
     return [
-        difference(name, result, wanted)
+        difference(name, result, wanted, rtol=0, scaled=TOLERANCE)
         for name, result, wanted in zip(names, results, expected, strict=True)
     ]
 
@@ -232,7 +227,7 @@ def print_conversion(found: Conversion, console: Console) -> None:
         return
     table = text.table("", "output", "max abs error:", "max rel error:", "")
     for each in found.outputs:
-        verdict = "[green]agrees[/green]" if _within(each) else f"[red]differs[/red]: {each.reason}"
+        verdict = "[green]agrees[/green]" if each.agrees else f"[red]differs[/red]: {each.reason}"
         table.add_row(each.name, text.error(each.max_abs), text.error(each.max_rel), verdict)
     text.show(console, table)
     compared = f"compared with {found.framework} on {shapes}"

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from ..difference import difference
 from ..errors import SardonyxError
 from . import report, text
 from .bench import interleave
-from .difference import difference
 from .profile import profile
 
 DATA = Path(__file__).parent / "data"

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..importers import importer_of
+from ..random_arrays import random_array
 from .feeds import parse_dims, read_feeds
 
 _RUN_CODE = {"torch": {"allow_pickle": True}, "keras": {"safe_mode": False}}
@@ -63,7 +64,7 @@ def _examples(feeds: dict[str, Any], sizes: dict[str, Any], seed: int) -> Any:
     arrays = {name: _array(value) for name, value in feeds.items()}
     for name, shape in sizes.items():
         if name not in arrays:
-            arrays[name] = rng.random(shape, np.float32)
+            arrays[name] = random_array(shape, np.float32, rng)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return tuple(tensors.values()) if FIRST in tensors else tensors
 

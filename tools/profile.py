@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..difference import difference
 from . import reference
-from .difference import difference
 from .roofline import Roofline, remeasure, roofline
 
 if TYPE_CHECKING:
