@@ -220,30 +220,17 @@ def run(
     import numpy as np
 
     from ..runtime.session import Session
+    from . import outputs
 
     loaded = _load(model)
     with Session(loaded, threads=threads, precision=precision, optimize=level) as session:
         names = [port.name for port in session.get_outputs()]
         results = dict(zip(names, session.run(None, _feeds(loaded, input, dim, seed)), strict=True))
     _made_up.clear()
-    table = text.table("", "output", "type", "shape", "least:", "mean:", "largest:")
-    for name, value in results.items():
-        table.add_row(name, *_statistics(value))
-    text.show(console, table)
+    text.show(console, outputs.statistics(results))
     if output is not None:
         with output.open("wb") as file:
             np.savez(file, **results)
-
-
-def _statistics(value: Any) -> tuple[str, ...]:
-    import numpy as np
-
-    if not isinstance(value, np.ndarray):
-        return (type(value).__name__, "", "", "", "")
-    start = (str(value.dtype), text.shape(value.shape))
-    if value.dtype.kind not in "fiub" or not value.size:
-        return (*start, "", "", "")
-    return (*start, *(f"{float(f(value)):.6g}" for f in (np.min, np.mean, np.max)))
 
 
 @app.command()
@@ -319,6 +306,7 @@ def compare(
 ) -> None:
     """Compare the outputs with onnxruntime's; exit code 1 when they differ."""
     from .compare import compare as check
+    from .compare import print_comparison
 
     found = check(
         model,
@@ -330,37 +318,11 @@ def compare(
         precision=precision,
         optimize=level,
     )
-    table = text.table("", "output", "max abs error:", "max rel error:", "")
-    for each in found.outputs:
-        verdict = "[green]agrees[/green]" if each.agrees else f"[red]differs[/red]: {each.reason}"
-        table.add_row(each.name, text.error(each.max_abs), text.error(each.max_rel), verdict)
-    text.show(console, table)
-    for each in found.optimizer:
-        console.print(f"the optimizer changed {each.name}: {each.reason}", highlight=False)
-    if found.optimizer_fault:
-        console.print(found.optimizer_fault, highlight=False, markup=False)
-    if found.culprit is not None:
-        _print_culprit(found.culprit, repro)
-    elif not found.agrees and (bisect or repro is not None):
+    print_comparison(found, console, repro)
+    if found.culprit is None and not found.agrees and (bisect or repro is not None):
         console.print("no step is at fault: all values between the steps agree")
     if not found.agrees:
         raise typer.Exit(1)
-
-
-def _print_culprit(culprit: Any, repro: Path | None) -> None:
-    console.print(
-        f"first step at fault: {culprit.index} {culprit.name} ({culprit.op_type}), "
-        f"nodes {', '.join(culprit.nodes)}"
-    )
-    for each in culprit.differences:
-        console.print(f"  {each.name}: {each.reason}")
-    if culprit.alone:
-        console.print("it differs on its own too, with onnxruntime's values as inputs")
-    else:
-        console.print("on its own it agrees: earlier errors add up, or it needs the whole model")
-    if repro is not None:
-        culprit.save(repro)
-        console.print(f"written: {repro}", highlight=False)
 
 
 @app.command()

@@ -13,7 +13,7 @@ import numpy as np
 from ..difference import Difference, difference
 from ..errors import SardonyxError, reason
 from ..importers.notes import LABELS, Notes
-from . import reference, text
+from . import outputs, reference, text
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -225,10 +225,6 @@ def print_conversion(found: Conversion, console: Console) -> None:
         message = f"not compared: {found.unchecked}" + (f" ({shapes})" if shapes else "")
         console.print(message, highlight=False, markup=False, soft_wrap=True)
         return
-    table = text.table("", "output", "max abs error:", "max rel error:", "")
-    for each in found.outputs:
-        verdict = "[green]agrees[/green]" if each.agrees else f"[red]differs[/red]: {each.reason}"
-        table.add_row(each.name, text.error(each.max_abs), text.error(each.max_rel), verdict)
-    text.show(console, table)
+    text.show(console, outputs.differences(found.outputs))
     compared = f"compared with {found.framework} on {shapes}"
     console.print(compared, highlight=False, markup=False, soft_wrap=True)

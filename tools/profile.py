@@ -1,19 +1,17 @@
-"""One table for a model: what every step is, costs, could cost, costs in onnxruntime, and errs.
+"""Profile of a model: each step with its time, its roofline, onnxruntime's time, and its error.
 
 Also a script: ``python tools/profile.py model.onnx`` is ``sardonyx profile model.onnx``.
 """
 
 from __future__ import annotations
 
-if not __package__:
-    # Run as a script: this folder comes first on the path, and hides the standard library's
-    # ``profile``, which cProfile imports.
+if not __package__:  # run as a script
+    import runpy
     import sys
 
-    del sys.path[0]
-    from sardonyx.tools.cli import main
-
-    main(["profile", *sys.argv[1:]])
+    del sys.path[0]  # this folder, in which cProfile would find this file as ``profile``
+    sys.argv.insert(1, "profile")
+    runpy.run_module("sardonyx.tools.cli", run_name="__main__")
     raise SystemExit
 
 import time

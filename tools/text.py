@@ -1,4 +1,4 @@
-"""How the tools write quantities and tables: one way for each, so that all read alike."""
+"""Quantities and tables as text: one way to write each, so that all tools read alike."""
 
 from __future__ import annotations
 
