@@ -103,8 +103,8 @@ def torch_network(images: Images, classes: int, epochs: int) -> Trained:
 
     @torch.inference_mode()
     def classify(pixels: np.ndarray) -> np.ndarray:
-        found: np.ndarray = network(torch.from_numpy(pixels)).numpy()
-        return found
+        probabilities: np.ndarray = network(torch.from_numpy(pixels)).numpy()
+        return probabilities
 
     return Trained(network, classify, {"example_inputs": x[:2]}, arrange)
 

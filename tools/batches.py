@@ -1,4 +1,4 @@
-"""Models that were exported for one image, made to take any number."""
+"""Batch dimension of models that were exported for one image, replaced by a free one."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def free(model: onnx.ModelProto) -> None:
         shape = None if target is None else numpy_helper.to_array(target).copy()
         if shape is None or not shape.size or shape[0] != 1:
             continue
-        if node.input[1] not in freed:  # the stored one may be the shape of a parameter, too
+        if node.input[1] not in freed:  # the tensor may also be the shape of a parameter
             freed[node.input[1]] = name = f"{node.input[1]}_free"
             shape[0] = 0
             graph.initializer.append(numpy_helper.from_array(shape, name))

@@ -1,8 +1,8 @@
 """Benchmarks: sardonyx beside onnxruntime, and OpenVINO where it is installed.
 
 All engines run in one process, in turn, so that whatever slows the machine slows them alike.
-Before its turn an engine waits until threads of the one before have stopped spinning, then does
-a run that is not timed.
+Before its turn an engine waits until the threads of the one before have stopped spinning, then
+does a run that is not timed.
 """
 
 from __future__ import annotations
@@ -166,8 +166,8 @@ def _copied(outputs: Any) -> list[Any]:
     """Copy what a run returned: an engine may use the memory again."""
     if outputs is None:
         return []
-    found = outputs.values() if isinstance(outputs, Mapping) else outputs
-    return [np.array(value) for value in found]
+    arrays = outputs.values() if isinstance(outputs, Mapping) else outputs
+    return [np.array(value) for value in arrays]
 
 
 def _error(outputs: list[Any], expected: list[Any] | None) -> float | None:
@@ -198,7 +198,7 @@ def interleave(runs: Mapping[str, Run], seconds: float) -> dict[str, np.ndarray]
             times[name] += _turn(runs[name])
         order.reverse()
         turns += 1
-    return {name: np.array(found) for name, found in times.items()}
+    return {name: np.array(spans) for name, spans in times.items()}
 
 
 def _turn(run: Run) -> list[int]:
@@ -226,9 +226,9 @@ def settings(
     With ``throughput`` also single images on one thread each, as many at once as there are
     processors.
     """
-    found = [Setting(batch, count) for batch in batches for count in threads]
+    combined = [Setting(batch, count) for batch in batches for count in threads]
     processors = len(os.sched_getaffinity(0))
-    return [*found, Setting(requests=processors)] if throughput and processors > 1 else found
+    return [*combined, Setting(requests=processors)] if throughput and processors > 1 else combined
 
 
 def run_suite(

@@ -97,25 +97,25 @@ def compare(
     from .feeds import make_feeds
 
     loaded = load(model)
-    inputs = make_feeds(loaded, given=feeds or {}, dims=dims, seed=seed)
+    inputs = make_feeds(loaded, feeds or {}, dims, seed)
     original = model if _is_onnx(model) else loaded
     with Session(loaded, **options) as session:
         names = [port.name for port in session.get_outputs()]
         expected = reference.values(original, inputs, names, level="all")
         results = zip(names, session.run(None, inputs), strict=True)
-        found = Comparison([difference(n, y, expected[n], rtol, atol) for n, y in results])
-        if bisect and not found.agrees:
+        comparison = Comparison([difference(n, y, expected[n], rtol, atol) for n, y in results])
+        if bisect and not comparison.agrees:
             rewritten = reference.values(session.optimized_model(), inputs, names)
-            found.optimizer = [
+            comparison.optimizer = [
                 each
                 for each in (difference(n, rewritten[n], expected[n], rtol, atol) for n in names)
                 if not each.agrees
             ]
-            if found.optimizer:
+            if comparison.optimizer:
                 level = str(options.get("optimize", "all"))
-                found.optimizer_fault = _pass_at_fault(loaded, level, inputs)
-            found.culprit = find_culprit(session, inputs, Session, rtol, atol)
-    return found
+                comparison.optimizer_fault = _pass_at_fault(loaded, level, inputs)
+            comparison.culprit = find_culprit(session, inputs, Session, rtol, atol)
+    return comparison
 
 
 def _pass_at_fault(model: ir.Model, level: str, feeds: Mapping[str, Any]) -> str:

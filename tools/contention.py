@@ -213,8 +213,8 @@ def _measure(
     times: tuple[list[int], list[int]] = ([], [])
     blocks = 0
     while blocks < _LEAST_BLOCKS or min(sum(times[0]), sum(times[1])) < 1e9 * seconds:
-        for found, block in zip(times, (contended, base), strict=True):
-            found += block()
+        for spans, block in zip(times, (contended, base), strict=True):
+            spans += block()
         blocks += 1
     return Contention(name, situation, statistics.median(times[0]), statistics.median(times[1]))
 

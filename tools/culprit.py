@@ -168,14 +168,14 @@ def _is_constant(value: ir.Value) -> bool:
 
 def _read_by(node: ir.Node, graph: ir.Graph) -> list[ir.Value]:
     """Values of a graph that a node reads, also from within its subgraphs."""
-    found = [value for value in node.inputs if value is not None]
+    values = [value for value in node.inputs if value is not None]
     for attribute in node.attributes.values():
         for subgraph in _subgraphs(attribute):
             for inner in subgraph.all_nodes():
-                found += [
+                values += [
                     value for value in inner.inputs if value is not None and value.graph is graph
                 ]
-    return found
+    return values
 
 
 def _subgraphs(attribute: Any) -> list[ir.Graph]:

@@ -1,6 +1,6 @@
-"""``make demo``: a small trained network on real images, from file to profile.
+"""Demo (``make demo``): a small trained network on real images, from file to profile.
 
-`train_demo` made the network and kept these images out of its training.
+`train_demo` wrote the network; these images were not used in its training.
 """
 
 from __future__ import annotations

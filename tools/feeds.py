@@ -1,4 +1,4 @@
-"""Inputs for a run: given or read from files, the rest random."""
+"""Inputs of a run: arrays of the caller, files, and random arrays for the rest."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def make_feeds(
     model: ir.Model,
-    given: Mapping[str, Any],
+    arrays: Mapping[str, Any],
     dims: Iterable[str] = (),
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
@@ -26,7 +26,7 @@ def make_feeds(
     Parameters
     ----------
     model : onnx_ir.Model
-    given : mapping of str to array or list of str
+    arrays : mapping of str to array or list of str
         Inputs by name; the others are random. Strings are numbers of the input's type.
     dims : iterable of str
         Sizes for random inputs: ``input=1,3,224,224`` or ``dimension=4``.
@@ -43,7 +43,7 @@ def make_feeds(
     InvalidArgument
         An input or a size is given that the model has not, or a number does not fit its input.
     """
-    values = _typed_inputs(model, given)
+    values = _typed_inputs(model, arrays)
     sizes = parse_dims(dims)
     known = _sizes(model)
     for name in sizes:
@@ -88,8 +88,8 @@ def random_inputs(
 
 def input_shape(value: ir.Value, dims: Mapping[str, Any]) -> tuple[int, ...]:
     """Shape of an input by its name, or by its dimensions, of which unknown ones are 1."""
-    if (given := dims.get(value.name or "")) is not None:
-        return tuple(given)
+    if (shape := dims.get(value.name or "")) is not None:
+        return tuple(shape)
     if value.shape is None:
         raise InvalidArgument(f"input {value.name!r} states no rank: give its shape in dims")
     return tuple(d if isinstance(d, int) else dims.get(str(d.value), 1) for d in value.shape)
@@ -100,12 +100,12 @@ def given_arrays(model: ir.Model, texts: Iterable[str]) -> dict[str, np.ndarray]
     return _typed_inputs(model, read_feeds(texts, input_names(model)))
 
 
-def _typed_inputs(model: ir.Model, given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _typed_inputs(model: ir.Model, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
     names = input_names(model)
-    for name in given:
+    for name in arrays:
         if name not in names:
             raise InvalidArgument(f"no input {name!r}; the model has {', '.join(names)}")
-    return {name: _typed(model, name, value) for name, value in given.items()}
+    return {name: _typed(model, name, value) for name, value in arrays.items()}
 
 
 def _typed(model: ir.Model, name: str, value: Any) -> np.ndarray:

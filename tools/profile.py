@@ -241,9 +241,9 @@ def _add_times(
         for name in row.nodes
     }
     for row in result.steps:
-        found = [times[name] for name in row.nodes if name in times and main[name] is row]
+        counted = [times[name] for name in row.nodes if name in times and main[name] is row]
         # A node that onnxruntime removed or merged costs it nothing there.
-        row.reference_ns = float(np.median(np.sum(found, axis=0))) if found else None
+        row.reference_ns = float(np.median(np.sum(counted, axis=0))) if counted else None
     if reference.LAYOUT_CHANGES in times:
         result.reference_layout_ns = float(np.median(times[reference.LAYOUT_CHANGES]))
     session = reference.open_session(lowered, threads=result.threads)
@@ -266,11 +266,11 @@ def _add_errors(
     names = [name for step in steps for name in step.outputs if name in known and name in traced]
     expected = reference.values(lowered, feeds, names)
     for row, step in zip(result.steps, steps, strict=True):
-        found = [
+        compared = [
             difference(name, traced[name], expected[name])
             for name in step.outputs
             if name in expected
         ]
-        if found:
-            row.max_abs = max(each.max_abs for each in found)
-            row.max_rel = max(each.max_rel for each in found)
+        if compared:
+            row.max_abs = max(each.max_abs for each in compared)
+            row.max_rel = max(each.max_rel for each in compared)
