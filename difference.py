@@ -13,7 +13,7 @@ RTOL, ATOL = 1e-4, 1e-5
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a value is from the expected one.
+    """Difference of a value from the expected one.
 
     Attributes
     ----------
@@ -29,7 +29,7 @@ class Difference:
     where : tuple of int
         Index of the largest difference; empty when nothing differs.
     reason : str
-        What disagrees, in words; empty when ``agrees``.
+        Description of the disagreement; empty when ``agrees``.
     """
 
     name: str

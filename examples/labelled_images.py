@@ -13,7 +13,7 @@ from sardonyx import InvalidArgument
 CIFAR10 = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
-"""What the ten classes of CIFAR-10 are called."""
+"""Names of the ten classes of CIFAR-10."""
 
 _CIFAR10_ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 

@@ -43,7 +43,7 @@ def times(
     Parameters
     ----------
     model : path or onnx_ir.Model
-        What onnxruntime runs.
+        ONNX model for onnxruntime.
     session : Session
     feeds : mapping of str to ndarray
         Inputs of a run.

@@ -25,12 +25,12 @@ class Trained:
     Attributes
     ----------
     model
-        What ``sardonyx.load`` takes.
+        Source for ``sardonyx.load``.
     classify : callable
         Does in the framework what the model does: from images as `arrange` makes them to
         probabilities, an array of shape (n, classes).
     options : mapping
-        What ``sardonyx.load`` needs besides.
+        Options of ``sardonyx.load``.
     arrange : callable
         Turns images of shape (n, height, width, channels) to what the model takes.
     """
@@ -169,4 +169,4 @@ NETWORKS: dict[str, Callable[[Images, int, int], Trained]] = {
     "torch": torch_network,
     "tensorflow": tensorflow_network,
 }
-"""What trains the network, by the framework's name: from images, classes and epochs."""
+"""Functions that train the network, by framework; called with images, classes and epochs."""

@@ -28,7 +28,7 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one network.
+    """Result of one network.
 
     Attributes
     ----------

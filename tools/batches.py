@@ -18,7 +18,7 @@ def is_fixed(model: onnx.ModelProto) -> bool:
 def free(model: onnx.ModelProto) -> None:
     """Free the first dimension of all inputs and outputs, in place.
 
-    What fixes it inside, target shapes of Reshape that begin with 1, takes it from its input then.
+    Target shapes of Reshape that begin with 1 copy the dimension from their input instead.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def free(model: onnx.ModelProto) -> None:
         A value that is computed from the inputs does not keep the dimension.
     """
     graph = model.graph
-    # Before version 4 only inputs could be initialized, and inference of shapes goes by that.
+    # Before version 4 initializers had to be inputs, and shape inference requires that.
     model.ir_version = max(4, model.ir_version)
     for value in (*_inputs(graph), *graph.output):
         if _first(value).dim_value == 1:

@@ -25,7 +25,7 @@ from .footprint import Footprint, footprint
 SUITE = (
     *zoo.LIGHT, *zoo.BUILT, "ocr_det", "ocr_rec", "ocr_cls", "tumor", "basic_pitch", "mnist",
 )  # fmt: skip
-"""What ``make bench`` runs: the convolutional networks of the zoo."""
+"""Models of ``make bench``: the convolutional networks of the zoo."""
 
 # onnxruntime's threads spin for some ten milliseconds after a run with several threads.
 _SETTLE_SECONDS = 0.03
@@ -37,7 +37,7 @@ _LONG_RUN_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured.
+    """Setting of a measurement.
 
     Attributes
     ----------
@@ -65,7 +65,7 @@ class Result:
     Attributes
     ----------
     runs : int
-        How many were timed; with several requests, of `engines.PASSES` for each.
+        Number of timed runs; with several requests, each is of `engines.PASSES` for each request.
     median_ms, p95_ms : float
         Of the timed runs; with several requests, divided by their number.
     ratio : float or None
@@ -251,7 +251,7 @@ def run_suite(
     progress : callable
         Gets a line before each measurement.
     done : collection of (str, Setting)
-        What need not be measured again.
+        Measurements to leave out.
     with_footprint : bool
         Also measure session creation and memory, in the first setting only.
     options

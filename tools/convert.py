@@ -33,15 +33,15 @@ class Conversion:
     ----------
     model : onnx_ir.Model
     framework : str
-        What it was converted from, and compared with; onnxruntime for ONNX.
+        Framework of the source, which the result was compared with; onnxruntime for ONNX.
     opset : int
         Of the standard domain.
     operators : dict of str to int
-        How many nodes of each operator there are, the most first.
+        Number of nodes of each operator, in descending order.
     dropped : list of str
         Parts of the source that only have an effect in training.
     preprocessing : list of str
-        What the model does with its inputs before anything else.
+        Operations on the inputs that prepare them, such as a division by 255.
     labels : list of str
         Names of its classes.
     shapes : dict of str to tuple of int

@@ -22,7 +22,7 @@ Run: TypeAlias = Callable[[], Any]
 
 
 PASSES = 4
-"""How often each concurrent request runs in one call of what `open_engine` gives."""
+"""Runs of each concurrent request in one call of the function that `open_engine` returns."""
 
 
 def _sardonyx(path: str, feeds: Feeds, threads: int, requests: int) -> Run:
@@ -140,7 +140,7 @@ def open_engine(name: str, path: str, feeds: Feeds, threads: int, requests: int 
     threads : int
         Of one run.
     requests : int
-        How many runs at once.
+        Number of concurrent runs.
 
     Returns
     -------

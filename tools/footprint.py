@@ -25,7 +25,7 @@ from .engines import OPENVINO_CACHE, import_engine, open_engine
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a fresh process needs to run a model.
+    """Start time and memory of a fresh process that runs a model.
 
     Attributes
     ----------

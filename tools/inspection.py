@@ -28,7 +28,7 @@ class Port:
 
 @dataclass(frozen=True)
 class OperatorCount:
-    """How often an operator occurs, subgraphs included, and whether a kernel of ours runs it."""
+    """Number of nodes of an operator, subgraphs included, and whether it has a kernel."""
 
     domain: str
     op_type: str

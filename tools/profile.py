@@ -49,7 +49,7 @@ class StepRow:
         Least time by this machine's roofline, divided by the median; None for work that neither
         computes nor moves anything.
     bound : str
-        What the roofline says limits the step: ``"compute"`` or ``"memory"``.
+        Limit of the step by the roofline: ``"compute"`` or ``"memory"``.
     reference_ns : float or None
         Median time of the same nodes in onnxruntime; each node is counted for one step only.
     max_abs, max_rel : float or None
@@ -103,7 +103,7 @@ class Profile:
     reference_total_ns : float or None
         Median of whole runs in onnxruntime with all its optimizations.
     reference_layout_ns : float or None
-        What onnxruntime spends between nodes on changes of layout, which belong to no step.
+        Time of onnxruntime's changes of layout, which belong to no step.
     memory : dict of str to int
         Bytes of the arena, the weights and the outputs.
     """

