@@ -1,4 +1,4 @@
-"""What a network that Keras trained on CIFAR-10 sees in photographs: from its .h5 to labels.
+"""Labels of photographs by a network that Keras trained on CIFAR-10: from its .h5 file to labels.
 
     python examples/classify_photographs.py
     python examples/classify_photographs.py holiday.jpg
@@ -59,10 +59,10 @@ def probabilities(scores: np.ndarray) -> np.ndarray:
     return shares
 
 
-def print_table(names: Sequence[str], found: np.ndarray, error: float, measured: Times) -> None:
+def print_table(names: Sequence[str], outputs: np.ndarray, error: float, measured: Times) -> None:
     """Print the most probable classes of each photograph, and the times of one."""
     table = text.table("photographs", "photograph", *(["label", "probability:"] * _BEST))
-    for name, shares in zip(names, found, strict=True):
+    for name, shares in zip(names, outputs, strict=True):
         best = np.argsort(-shares)[:_BEST]
         table.add_row(name, *(c for i in best for c in (CIFAR10[i], text.percent(shares[i]))))
     speed = text.table("one photograph", "error:", *Times.COLUMNS)
@@ -84,13 +84,13 @@ def main(argv: Sequence[str] | None = None) -> Mapping[str, str]:
     network = keras.models.load_model(path, compile=False)
     model = sardonyx.load(path)
     session = sardonyx.Session(model)
-    found = probabilities(session(images))
-    error = float(np.abs(found - probabilities(network.predict_on_batch(images))).max())
+    outputs = probabilities(session(images))
+    error = float(np.abs(outputs - probabilities(network.predict_on_batch(images))).max())
     one = images[:1]
     feeds = {session.get_inputs()[0].name: one}
     measured = times(model, session, feeds, lambda: network.predict_on_batch(one))
-    print_table(list(chosen), found, error, measured)
-    return {name: CIFAR10[row.argmax()] for name, row in zip(chosen, found, strict=True)}
+    print_table(list(chosen), outputs, error, measured)
+    return {name: CIFAR10[row.argmax()] for name, row in zip(chosen, outputs, strict=True)}
 
 
 if __name__ == "__main__":

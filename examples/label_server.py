@@ -1,4 +1,4 @@
-"""Serve labels of images over HTTP, from a compiled artifact.
+"""Label server: labels of images over HTTP, from a compiled artifact.
 
     python examples/label_server.py digits.sdx
     curl --data-binary @image.npy localhost:8000
@@ -38,7 +38,7 @@ class LabelServer(ThreadingHTTPServer):
     session : Session
         From images, the first axis being the batch, to probabilities of shape (batch, classes).
     labels : sequence of str
-        What the classes are called; when empty what the model says, or else their numbers.
+        Names of the classes; when empty those in the model, or else their numbers.
     port : int
         0 for one that is free.
 

@@ -13,7 +13,7 @@ from sardonyx import InvalidArgument
 CIFAR10 = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
-"""What the ten classes of CIFAR-10 are called."""
+"""Names of the ten classes of CIFAR-10."""
 
 _CIFAR10_ADDRESS = "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz"
 
@@ -51,13 +51,13 @@ def digits() -> Task:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    found = load_digits()
-    pixels = (found.images[..., None] / 16).astype(np.float32)
+    digits = load_digits()
+    pixels = (digits.images[..., None] / 16).astype(np.float32)
     train, test, train_labels, test_labels = train_test_split(
         pixels,
-        found.target.astype(np.int64),
+        digits.target.astype(np.int64),
         test_size=0.25,
-        stratify=found.target,
+        stratify=digits.target,
         random_state=0,
     )
     return Task(Images(train, train_labels), Images(test, test_labels), tuple(map(str, range(10))))
@@ -92,9 +92,9 @@ def cifar10(folder: Path) -> Task:
 def _batch(path: Path) -> Images:
     try:
         with path.open("rb") as file:
-            found = _ArraysOnly(file, encoding="bytes").load()
-        planes = np.asarray(found[b"data"], np.uint8).reshape(-1, 3, 32, 32)
-        labels = np.asarray(found[b"labels"], np.int64).reshape(len(planes))
+            batch = _ArraysOnly(file, encoding="bytes").load()
+        planes = np.asarray(batch[b"data"], np.uint8).reshape(-1, 3, 32, 32)
+        labels = np.asarray(batch[b"labels"], np.int64).reshape(len(planes))
     except (OSError, ValueError, LookupError, TypeError, EOFError, pickle.PickleError) as error:
         raise InvalidArgument(f"{path} is no batch of CIFAR-10: {error}") from error
     return Images(planes.transpose(0, 2, 3, 1).astype(np.float32) / 255, labels)

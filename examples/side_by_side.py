@@ -43,7 +43,7 @@ def times(
     Parameters
     ----------
     model : path or onnx_ir.Model
-        What onnxruntime runs.
+        ONNX model for onnxruntime.
     session : Session
     feeds : mapping of str to ndarray
         Inputs of a run.
@@ -59,5 +59,5 @@ def times(
     }
     if framework is not None:
         runs["framework"] = framework
-    found = {name: float(np.median(ns)) for name, ns in bench.interleave(runs, seconds).items()}
-    return Times(found.get("framework"), found["onnxruntime"], found["sardonyx"])
+    medians = {name: float(np.median(ns)) for name, ns in bench.interleave(runs, seconds).items()}
+    return Times(medians.get("framework"), medians["onnxruntime"], medians["sardonyx"])

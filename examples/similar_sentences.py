@@ -1,4 +1,4 @@
-"""Which sentences mean the same: a sentence encoder of PyTorch, from its weights to similarities.
+"""Similarity of sentences, by a sentence encoder of PyTorch: from its weights to similarities.
 
     python examples/similar_sentences.py
     python examples/similar_sentences.py "A first sentence." "A second one." "And a third."

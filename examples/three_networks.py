@@ -25,12 +25,12 @@ class Trained:
     Attributes
     ----------
     model
-        What ``sardonyx.load`` takes.
+        Source for ``sardonyx.load``.
     classify : callable
         Does in the framework what the model does: from images as `arrange` makes them to
         probabilities, an array of shape (n, classes).
     options : mapping
-        What ``sardonyx.load`` needs besides.
+        Options of ``sardonyx.load``.
     arrange : callable
         Turns images of shape (n, height, width, channels) to what the model takes.
     """
@@ -103,8 +103,8 @@ def torch_network(images: Images, classes: int, epochs: int) -> Trained:
 
     @torch.inference_mode()
     def classify(pixels: np.ndarray) -> np.ndarray:
-        found: np.ndarray = network(torch.from_numpy(pixels)).numpy()
-        return found
+        probabilities: np.ndarray = network(torch.from_numpy(pixels)).numpy()
+        return probabilities
 
     return Trained(network, classify, {"example_inputs": x[:2]}, arrange)
 
@@ -169,4 +169,4 @@ NETWORKS: dict[str, Callable[[Images, int, int], Trained]] = {
     "torch": torch_network,
     "tensorflow": tensorflow_network,
 }
-"""What trains the network, by the framework's name: from images, classes and epochs."""
+"""Functions that train the network, by framework; called with images, classes and epochs."""

@@ -1,4 +1,4 @@
-"""The whole story of a classifier, in each framework that is installed.
+"""Training, conversion, tuning and serving of a classifier, in each framework that is installed.
 
     python examples/train_and_serve.py
     python examples/train_and_serve.py --framework torch --data ~/.keras/datasets
@@ -28,7 +28,7 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one network.
+    """Result of one network.
 
     Attributes
     ----------
@@ -80,7 +80,7 @@ def follow(
     compiled = sardonyx.Session(artifact)
     wanted = in_batches(trained.classify, images)
     converted = in_batches(sardonyx.Session(model, optimize="none"), images)
-    found = in_batches(compiled, images)
+    probabilities = in_batches(compiled, images)
     one = images[:1]
     feeds = {compiled.get_inputs()[0].name: one}
     return Outcome(
@@ -88,8 +88,8 @@ def follow(
         (len(model.graph), len(optimized.graph)),
         test.accuracy(wanted),
         test.accuracy(converted),
-        test.accuracy(found),
-        float(np.abs(found - wanted).max()),
+        test.accuracy(probabilities),
+        float(np.abs(probabilities - wanted).max()),
         times(model, compiled, feeds, lambda: trained.classify(one)),
         artifact,
     )

@@ -1,4 +1,4 @@
-"""Which notes are in a sound: made of tones here, and heard by a network.
+"""Notes in a sound, recognised by a network; the sound is synthesized here.
 
     python examples/transcribe_notes.py
     python examples/transcribe_notes.py C4 E4 G4 C4+E4+G4
@@ -34,9 +34,9 @@ def number(note: str) -> int:
     """
     name, octave = note[:-1], note[-1:]
     if name in _OCTAVE and octave.isdecimal():
-        found = _OCTAVE.index(name) + 12 * (int(octave) + 1)
-        if _LOWEST <= found < _LOWEST + _KEYS:
-            return found
+        key = _OCTAVE.index(name) + 12 * (int(octave) + 1)
+        if _LOWEST <= key < _LOWEST + _KEYS:
+            return key
     raise sardonyx.InvalidArgument(f"no note {note!r}; A4 and C#5 are notes")
 
 
@@ -61,8 +61,8 @@ def print_table(
 ) -> None:
     """Print what was played and heard, and the times of one chord."""
     table = text.table("notes", "played", "heard")
-    for notes, found in zip(played, heard, strict=True):
-        table.add_row(*(" ".join(map(name, sorted(numbers))) for numbers in (notes, found)))
+    for notes, recognised in zip(played, heard, strict=True):
+        table.add_row(*(" ".join(map(name, sorted(numbers))) for numbers in (notes, recognised)))
     speed = text.table("one chord of two seconds", *Times.COLUMNS)
     speed.add_row(*measured.cells())
     text.show(text.console(), table, speed)

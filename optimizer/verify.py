@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import onnx_ir as ir
 
+from ..difference import difference
 from ..errors import InvalidArgument, SardonyxError
+from ..random_arrays import random_array
 from ..reference import OPERATORS
 
 Feeds: TypeAlias = Mapping[str, Any]
@@ -75,8 +77,14 @@ class Verifier:
                 f"optimizer pass {name!r} made a model that does not run: {error}"
             ) from error
         for output, expected, result in zip(self._names, self._expected, found, strict=True):
-            if reason := _difference(expected, result):
-                raise SardonyxError(f"optimizer pass {name!r} changed output {output!r}: {reason}")
+            tolerance = _tolerance(expected)
+            compared = difference(
+                output, result, expected, tolerance, 1e-6 * tolerance, 0.2 * tolerance
+            )
+            if not compared.agrees:
+                raise SardonyxError(
+                    f"optimizer pass {name!r} changed output {output!r}: {compared.reason}"
+                )
 
 
 def _random_feeds(model: ir.Model) -> dict[str, np.ndarray]:
@@ -91,11 +99,7 @@ def _random_feeds(model: ir.Model) -> dict[str, np.ndarray]:
                 f"of shape {value.shape}; give inputs of your own"
             )
         shape = [dim if isinstance(dim, int) else 2 for dim in value.shape]
-        dtype = value.dtype.numpy()
-        if value.dtype.is_floating_point():
-            feeds[str(value.name)] = rng.standard_normal(shape).astype(dtype)
-        else:
-            feeds[str(value.name)] = rng.integers(0, 2, shape).astype(dtype)
+        feeds[str(value.name)] = random_array(shape, value.dtype.numpy(), rng, signed=True)
     return feeds
 
 
@@ -115,21 +119,8 @@ def _fingerprint(model: ir.Model) -> Hashable:
     return nodes, weights, tuple(id(value) for value in model.graph.outputs)
 
 
-def _difference(expected: Any, found: Any) -> str:
-    """What is wrong with a result, in words; empty when nothing is."""
-    if isinstance(expected, list | tuple) and isinstance(found, list | tuple):
-        if len(expected) != len(found):
-            return f"{len(found)} elements, expected {len(expected)}"
-        return next(filter(None, map(_difference, expected, found)), "")
-    a, b = np.asarray(expected), np.asarray(found)
-    if a.shape != b.shape or a.dtype != b.dtype:
-        return f"{b.dtype} of shape {b.shape}, expected {a.dtype} of shape {a.shape}"
-    if a.dtype.kind not in "fc":
-        return "" if np.array_equal(a, b) else "other values"
-    scale = float(np.max(np.abs(a), initial=0.0, where=np.isfinite(a)))
-    # A mistake of a pass is larger than what rounding in another order grows to.
-    tolerance = 1e-2 if a.dtype == np.float16 else 1e-3
-    if np.allclose(b, a, rtol=tolerance, atol=0.2 * tolerance * max(scale, 1e-6), equal_nan=True):
-        return ""
-    with np.errstate(invalid="ignore"):
-        return f"off by up to {float(np.nanmax(np.abs(a - b))):.3g} where values reach {scale:.3g}"
+def _tolerance(value: Any) -> float:
+    """What rounding in another order grows to at most; a mistake of a pass is larger."""
+    if isinstance(value, list | tuple):
+        return max(map(_tolerance, value), default=0.0)
+    return 1e-2 if np.asarray(value).dtype == np.float16 else 1e-3

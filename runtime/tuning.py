@@ -18,8 +18,10 @@ from typing import Any
 
 import numpy as np
 
+from ..difference import largest_error
 from ..errors import InvalidArgument
 from ..kernels.storage import cache_folder, forget, remembered
+from ..random_arrays import random_array
 from .cache_key import content_key
 from .engine import Engine
 from .options import sorted_choices
@@ -206,7 +208,7 @@ def _feeds(ports: list[Port], sizes: Mapping[str, Any]) -> dict[str, Any]:
         elif port.dtype == "object":
             raise InvalidArgument(f"tune: input {port.name!r} is not a plain tensor: give an array")
         else:
-            feeds[port.name] = _random(_shape(port, sizes), np.dtype(port.dtype), rng)
+            feeds[port.name] = random_array(_shape(port, sizes), port.dtype, rng)
     return feeds
 
 
@@ -223,13 +225,6 @@ def _shape(port: Port, sizes: Mapping[str, Any]) -> tuple[int, ...]:
             f"{port.dims}: give one for each, as tune={{{str(missing[0])!r}: 1}}, or its shape"
         )
     return tuple(d if isinstance(d, int) else int(sizes[str(d)]) for d in port.dims)
-
-
-def _random(shape: tuple[int, ...], dtype: np.dtype, rng: np.random.Generator) -> np.ndarray:
-    """Floats from 0 to 1; integers 0 or 1, which are valid as indices and numbers of tokens."""
-    if dtype.kind in "iub":
-        return rng.integers(0, 2, shape).astype(dtype)
-    return np.asarray(rng.random(shape, np.float32)).astype(dtype)
 
 
 # --- measuring --------------------------------------------------------------------------------
@@ -280,7 +275,7 @@ def _confirmed(
     if winners != chosen:
         final = with_choices(winners) if winners else base
         before, after = _compared(base, final, feeds)
-    error = _largest_error(final.run(feeds), expected)
+    error = largest_error(final.run(feeds), expected) or 0.0
     note = ""
     if winners and after.total() >= before.total():
         note = "the whole was not faster"
@@ -351,17 +346,3 @@ def _compared(a: Engine, b: Engine, feeds: Mapping[str, Any]) -> tuple[_Times, _
         for each in pair if done % 2 else pair[::-1]:
             each.take_turn()
     return pair
-
-
-def _largest_error(results: list[Any], expected: list[Any]) -> float:
-    """Largest difference of float outputs, relative to the largest value of each."""
-    worst = 0.0
-    for a, b in zip(results, expected, strict=True):
-        if not isinstance(b, np.ndarray) or b.dtype.kind != "f" or not b.size:
-            continue
-        if a.shape != b.shape or not np.array_equal(np.isfinite(a), np.isfinite(b)):
-            return float("inf")
-        finite = np.isfinite(b)
-        difference = np.abs(a[finite].astype(np.float64) - b[finite]).max(initial=0.0)
-        worst = max(worst, float(difference / max(np.abs(b[finite]).max(initial=0.0), 1e-30)))
-    return worst

@@ -7,16 +7,18 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+GROUND = ("difference", "errors", "random_arrays")
+"""Modules at the top that need numpy at most, for every room."""
 ROOMS = ("importers", "kernels", "optimizer", "reference", "runtime", "tools")
 
 # Who may import whom, of ours and of the libraries below; what is not named is free.
 OURS = {
     "kernels": {"errors"},
     "reference": set(),
-    "optimizer": {"errors", "reference"},
+    "optimizer": {*GROUND, "reference"},
     "importers": {"errors"},
-    "runtime": {"errors", "kernels"},
-    "tools": {"", "errors", "importers", "kernels", "optimizer", "reference", "runtime"},
+    "runtime": {*GROUND, "kernels"},
+    "tools": {"", *GROUND, "importers", "kernels", "optimizer", "reference", "runtime"},
     "": {"errors"},
 }
 LIBRARIES = {"numba", "llvmlite", "onnx", "onnx_ir"}
@@ -49,7 +51,7 @@ EXTRA = {
 
 
 def sources():
-    found = [ROOT / name for name in ("__init__.py", "backend.py", "errors.py")]
+    found = [ROOT / f"{name}.py" for name in ("__init__", "backend", *GROUND)]
     for room in ROOMS:
         found += (ROOT / room).rglob("*.py")
     return sorted(found)
@@ -59,15 +61,16 @@ def is_type_checking(node):
     return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
 
 
-def imports(path):
+def imports(path, with_types=False):
     """Yield (dotted name, line, whether it is inside a function) of what a file imports.
 
-    What only a type checker imports is left out. Names of ours begin with ``sardonyx``.
+    What only a type checker imports is left out unless asked for. Names of ours begin with
+    ``sardonyx``.
     """
     package = ["sardonyx", *path.relative_to(ROOT).parts[:-1]]
 
     def walk(node, inside):
-        if is_type_checking(node):
+        if is_type_checking(node) and not with_types:
             for child in node.orelse:
                 yield from walk(child, inside)
             return
@@ -88,9 +91,9 @@ def imports(path):
 
 
 def room_of(dotted):
-    """Room of one of our dotted names, or the module ``errors``; empty for the root."""
+    """Room of one of our dotted names, or module of the ground; empty for the root."""
     parts = dotted.split(".")
-    return parts[1] if len(parts) > 1 and parts[1] in (*ROOMS, "errors") else ""
+    return parts[1] if len(parts) > 1 and parts[1] in (*ROOMS, *GROUND) else ""
 
 
 def extra(path):
@@ -140,6 +143,82 @@ def test_the_arrows_are_checked(tmp_path, monkeypatch):
     eager = tmp_path / "importers" / "eager.py"
     eager.write_text("import torch\ndef f():\n    import torch\n")
     assert ["only inside a function" in found for found in violations(eager)] == [True]
+
+
+def file_of(dotted):
+    """File that defines one of our dotted names: a module, or the ``__init__`` of a package."""
+    parts = dotted.split(".")[1:]
+    for count in range(len(parts), 0, -1):
+        place = ROOT.joinpath(*parts[:count])
+        for file in (place.with_suffix(".py"), place / "__init__.py"):
+            if file.is_file():
+                return file
+    return ROOT / "__init__.py"
+
+
+def import_graph():
+    """Files of the package, each with those that it imports, for types and in functions too."""
+    return {
+        path: {
+            file_of(dotted)
+            for dotted, _, _ in imports(path, with_types=True)
+            if dotted.split(".")[0] == "sardonyx"
+        }
+        for path in sources()
+    }
+
+
+def reachable(graph, start):
+    """Nodes at the end of a path of at least one edge."""
+    seen, waiting = set(), [start]
+    while waiting:
+        new = graph[waiting.pop()] - seen
+        seen |= new
+        waiting += new
+    return seen
+
+
+def circles(graph):
+    """Strongly connected components with an edge inside, as sorted names of files."""
+    reach = {node: reachable(graph, node) for node in graph}
+    components = {
+        frozenset(other for other in reach[node] if node in reach[other]) for node in graph
+    }
+    return sorted(
+        sorted(path.relative_to(ROOT).as_posix() for path in component)
+        for component in components
+        if component
+    )
+
+
+def test_no_files_import_each_other_in_a_circle():
+    assert circles(import_graph()) == []
+
+
+def test_circles_are_found(tmp_path, monkeypatch):
+    """Also through types, functions, packages and absolute names."""
+    monkeypatch.setitem(globals(), "ROOT", tmp_path)
+    tree = {
+        "__init__.py": "from .runtime import a",
+        "errors.py": "",
+        "difference.py": "",
+        "random_arrays.py": "",
+        "backend.py": "from . import errors, runtime",
+        "runtime/__init__.py": "",
+        "runtime/a.py": "if TYPE_CHECKING:\n    from .b import B",
+        "runtime/b.py": "from . import c, a_name_of_the_package",
+        "runtime/c.py": "def f():\n    import sardonyx.runtime.a",
+        "runtime/d.py": "from .. import runtime, InvalidModel\nfrom .b import B",
+        "kernels/__init__.py": "from . import one",
+        "kernels/one.py": "from . import name\nfrom ..errors import InvalidModel",
+    }
+    for name, text in tree.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert circles(import_graph()) == [
+        ["kernels/__init__.py", "kernels/one.py"],
+        ["runtime/a.py", "runtime/b.py", "runtime/c.py"],
+    ]
 
 
 def test_packages_of_pyproject_are_the_folders():

@@ -1,1 +1,1 @@
-"""Command line, profiler, benchmarks, comparison: what people use sardonyx with."""
+"""Command line, profiler, benchmarks, conversion and comparison."""

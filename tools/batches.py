@@ -1,4 +1,4 @@
-"""Models that were exported for one image, made to take any number."""
+"""Batch dimension of models that were exported for one image, replaced by a free one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def is_fixed(model: onnx.ModelProto) -> bool:
 def free(model: onnx.ModelProto) -> None:
     """Free the first dimension of all inputs and outputs, in place.
 
-    What fixes it inside, target shapes of Reshape that begin with 1, takes it from its input then.
+    Target shapes of Reshape that begin with 1 copy the dimension from their input instead.
 
     Raises
     ------
@@ -26,7 +26,7 @@ def free(model: onnx.ModelProto) -> None:
         A value that is computed from the inputs does not keep the dimension.
     """
     graph = model.graph
-    # Before version 4 only inputs could be initialized, and inference of shapes goes by that.
+    # Before version 4 initializers had to be inputs, and shape inference requires that.
     model.ir_version = max(4, model.ir_version)
     for value in (*_inputs(graph), *graph.output):
         if _first(value).dim_value == 1:
@@ -41,7 +41,7 @@ def free(model: onnx.ModelProto) -> None:
         shape = None if target is None else numpy_helper.to_array(target).copy()
         if shape is None or not shape.size or shape[0] != 1:
             continue
-        if node.input[1] not in freed:  # the stored one may be the shape of a parameter, too
+        if node.input[1] not in freed:  # the tensor may also be the shape of a parameter
             freed[node.input[1]] = name = f"{node.input[1]}_free"
             shape[0] = 0
             graph.initializer.append(numpy_helper.from_array(shape, name))

@@ -1,8 +1,8 @@
 """Benchmarks: sardonyx beside onnxruntime, and OpenVINO where it is installed.
 
 All engines run in one process, in turn, so that whatever slows the machine slows them alike.
-Before its turn an engine waits until threads of the one before have stopped spinning, then does
-a run that is not timed.
+Before its turn an engine waits until the threads of the one before have stopped spinning, then
+does a run that is not timed.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from ..difference import largest_error
+from ..errors import reason
 from . import zoo
 from .engines import PASSES, Feeds, Run, installed, open_engine
 from .footprint import Footprint, footprint
@@ -23,7 +25,7 @@ from .footprint import Footprint, footprint
 SUITE = (
     *zoo.LIGHT, *zoo.BUILT, "ocr_det", "ocr_rec", "ocr_cls", "tumor", "basic_pitch", "mnist",
 )  # fmt: skip
-"""What ``make bench`` runs: the convolutional networks of the zoo."""
+"""Models of ``make bench``: the convolutional networks of the zoo."""
 
 # onnxruntime's threads spin for some ten milliseconds after a run with several threads.
 _SETTLE_SECONDS = 0.03
@@ -35,7 +37,7 @@ _LONG_RUN_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Setting:
-    """What is measured.
+    """Setting of a measurement.
 
     Attributes
     ----------
@@ -63,7 +65,7 @@ class Result:
     Attributes
     ----------
     runs : int
-        How many were timed; with several requests, of `engines.PASSES` for each.
+        Number of timed runs; with several requests, each is of `engines.PASSES` for each request.
     median_ms, p95_ms : float
         Of the timed runs; with several requests, divided by their number.
     ratio : float or None
@@ -134,7 +136,7 @@ def bench(
             outputs[engine] = _copied(run())
             opened[engine] = run
         except Exception as error:  # every engine has exceptions of its own
-            errors[engine] = str(error).strip().splitlines()[0][:200]
+            errors[engine] = reason(error)
     times = interleave(opened, seconds)
     share = 1e6 * (1 if setting.requests == 1 else PASSES * setting.requests)
     base = float(np.median(times["onnxruntime"])) if "onnxruntime" in times else None
@@ -153,7 +155,7 @@ def bench(
                 median / share,
                 float(np.percentile(times[engine], 95)) / share,
                 base / median if base else None,
-                _difference(outputs[engine], outputs.get("onnxruntime", [])),
+                _error(outputs[engine], outputs.get("onnxruntime")),
                 footprint(engine, path, feeds, setting.threads) if with_footprint else None,
             )
         )
@@ -164,18 +166,14 @@ def _copied(outputs: Any) -> list[Any]:
     """Copy what a run returned: an engine may use the memory again."""
     if outputs is None:
         return []
-    found = outputs.values() if isinstance(outputs, Mapping) else outputs
-    return [np.array(value) for value in found]
+    arrays = outputs.values() if isinstance(outputs, Mapping) else outputs
+    return [np.array(value) for value in arrays]
 
 
-def _difference(found: Sequence[Any], wanted: Sequence[Any]) -> float | None:
-    pairs = [
-        (a.astype(np.float64), b.astype(np.float64))
-        for a, b in zip(found, wanted, strict=False)
-        if b.dtype.kind == "f" and b.size
-    ]
-    relative = [np.abs(a - b).max() / (np.abs(b).max() or 1.0) for a, b in pairs]
-    return float(max(relative)) if relative else None
+def _error(outputs: list[Any], expected: list[Any] | None) -> float | None:
+    # Of several requests the outputs are not known.
+    known = expected and len(outputs) == len(expected)
+    return largest_error(outputs, expected or []) if known else None
 
 
 def interleave(runs: Mapping[str, Run], seconds: float) -> dict[str, np.ndarray]:
@@ -200,7 +198,7 @@ def interleave(runs: Mapping[str, Run], seconds: float) -> dict[str, np.ndarray]
             times[name] += _turn(runs[name])
         order.reverse()
         turns += 1
-    return {name: np.array(found) for name, found in times.items()}
+    return {name: np.array(spans) for name, spans in times.items()}
 
 
 def _turn(run: Run) -> list[int]:
@@ -228,9 +226,9 @@ def settings(
     With ``throughput`` also single images on one thread each, as many at once as there are
     processors.
     """
-    found = [Setting(batch, count) for batch in batches for count in threads]
+    combined = [Setting(batch, count) for batch in batches for count in threads]
     processors = len(os.sched_getaffinity(0))
-    return [*found, Setting(requests=processors)] if throughput and processors > 1 else found
+    return [*combined, Setting(requests=processors)] if throughput and processors > 1 else combined
 
 
 def run_suite(
@@ -253,7 +251,7 @@ def run_suite(
     progress : callable
         Gets a line before each measurement.
     done : collection of (str, Setting)
-        What need not be measured again.
+        Measurements to leave out.
     with_footprint : bool
         Also measure session creation and memory, in the first setting only.
     options

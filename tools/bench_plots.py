@@ -54,7 +54,7 @@ def _figures(results: Sequence[Result]) -> dict[str, list[_Panel]]:
         name = f"batch-{setting.batch}" if setting.requests == 1 else "requests"
         groups.setdefault(name, []).append(setting)
     figures = {
-        name: [_Panel(results, setting) for setting in found] for name, found in groups.items()
+        name: [_Panel(results, setting) for setting in chosen] for name, chosen in groups.items()
     }
     if any(result.footprint for result in results):
         figures["memory"] = [_Panel(results, None)]
@@ -86,10 +86,10 @@ class _Panel:
         engines = self.engines
         height = 0.8 / max(len(engines), 1)
         for index, engine in enumerate(engines):
-            found = [(row, bars[engine]) for row, bars in enumerate(self.bars.values())
+            drawn = [(row, bars[engine]) for row, bars in enumerate(self.bars.values())
                      if engine in bars]  # fmt: skip
-            rows = [row - 0.4 + height * (index + 0.5) for row, _ in found]
-            values = [value for _, value in found]
+            rows = [row - 0.4 + height * (index + 0.5) for row, _ in drawn]
+            values = [value for _, value in drawn]
             drawn = axes.barh(rows, values, height, color=_COLORS[engine], label=engine)
             style = "%.2f" if self.line else "%.0f"
             axes.bar_label(drawn, fmt=style, padding=2, fontsize=7, color="#404040")

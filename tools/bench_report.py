@@ -1,4 +1,4 @@
-"""What a benchmark found: as tables, and in files that later measurements are merged into."""
+"""Reports of a benchmark: tables, and files that later measurements are merged into."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ def geometric_mean(ratios: Iterable[float]) -> float:
 
 def by_model(results: Iterable[Result]) -> dict[tuple[str, Setting], dict[str, Result]]:
     """Results by model and setting, then by engine."""
-    found: dict[tuple[str, Setting], dict[str, Result]] = {}
+    grouped: dict[tuple[str, Setting], dict[str, Result]] = {}
     for result in results:
-        found.setdefault((result.model, result.setting), {})[result.engine] = result
-    return found
+        grouped.setdefault((result.model, result.setting), {})[result.engine] = result
+    return grouped
 
 
 def against(engines: dict[str, Result], peer: str) -> float | None:
@@ -122,27 +122,27 @@ def starts(results: Iterable[Result]) -> list[Cells]:
 
 def failures(results: Iterable[Result]) -> list[str]:
     """Sentences about engines that could not run a model."""
-    found = [f"{r.engine} fails on {r.model}: {r.error}" for r in results if r.error]
-    return list(dict.fromkeys(found))
+    sentences = [f"{r.engine} fails on {r.model}: {r.error}" for r in results if r.error]
+    return list(dict.fromkeys(sentences))
 
 
 def tables(results: Sequence[Result]) -> list[Table]:
     """Lay results out for a terminal of eighty characters."""
     shown = _TIMES[:-2] + _TIMES[-1:]  # all but images/s
-    made = text.table("", *(_head(_SHORT.get(name, name), i > 1) for i, name in enumerate(shown)))
+    table = text.table("", *(_head(_SHORT.get(name, name), i > 1) for i, name in enumerate(shown)))
     for (model, setting), row in zip(by_model(results), times(results), strict=True):
         at_once = "" if setting.requests == 1 else f"{setting.requests}×"
-        made.add_row(model, f"{setting.batch}, {at_once}{setting.threads}", *row[2:-2], row[-1])
+        table.add_row(model, f"{setting.batch}, {at_once}{setting.threads}", *row[2:-2], row[-1])
     means = [f"{s}: {mean} × {peer}, least {least}" for s, peer, mean, least, _ in summary(results)]
     legend = "×: time of the other divided by sardonyx's; difference: from onnxruntime, relative"
-    made.caption = "\n".join([legend, *means, *failures(results)])
+    table.caption = "\n".join([legend, *means, *failures(results)])
     rows = starts(results)
     if not rows:
-        return [made]
+        return [table]
     start = text.table("", *(_head(name, i > 1) for i, name in enumerate(_STARTS)))
     for row in rows:
         start.add_row(*row)
-    return [made, start]
+    return [table, start]
 
 
 def _head(name: str, right: bool) -> str:
@@ -176,21 +176,21 @@ def read(path: Path) -> list[Result]:
         here, there = environment(), data["environment"]
         if any(here[key] != there[key] for key in here if key != "date"):
             return []
-        return [_result(found) for found in data["results"]]
+        return [_result(stored) for stored in data["results"]]
     except (OSError, KeyError, TypeError, ValueError):
         return []
 
 
-def _result(found: dict[str, Any]) -> Result:
-    own = found["footprint"]
-    filled = {key: math.nan for key in ("median_ms", "p95_ms") if found[key] is None}
-    settled = {"setting": Setting(**found["setting"]), "footprint": own and Footprint(**own)}
-    return Result(**{**found, **filled, **settled})
+def _result(stored: dict[str, Any]) -> Result:
+    own = stored["footprint"]
+    filled = {key: math.nan for key in ("median_ms", "p95_ms") if stored[key] is None}
+    settled = {"setting": Setting(**stored["setting"]), "footprint": own and Footprint(**own)}
+    return Result(**{**stored, **filled, **settled})
 
 
 def merged(old: Iterable[Result], new: Iterable[Result]) -> list[Result]:
     """Put newer results in the place of older ones, in the order of the suite."""
-    found = {(r.model, r.setting, r.engine): r for r in (*old, *new)}
+    latest = {(r.model, r.setting, r.engine): r for r in (*old, *new)}
 
     def place(result: Result) -> tuple[int, int, int, int, int]:
         known = result.model in SUITE
@@ -203,7 +203,7 @@ def merged(old: Iterable[Result], new: Iterable[Result]) -> list[Result]:
             list(ENGINES).index(result.engine),
         )
 
-    return sorted(found.values(), key=place)
+    return sorted(latest.values(), key=place)
 
 
 _TEXT = """\
@@ -238,14 +238,14 @@ def write(results: Sequence[Result], path: Path, plots: Iterable[str] = ()) -> N
         "# Benchmarks\n",
         _TEXT,
         "".join(f"- {key}: {value}\n" for key, value in where.items()),
-        _markdown(heads, summary(results), left=2),
+        text.markdown(heads, summary(results), left=2),
         *(f"![{name}]({name})\n" for name in plots),
         "## Times\n",
-        _markdown(_TIMES, times(results), left=2),
+        text.markdown(_TIMES, times(results), left=2),
         "".join(f"- {line}\n" for line in failures(results)),
     ]
     if rows := starts(results):
-        blocks += ["## Start and memory\n", _START_TEXT, _markdown(_STARTS, rows, left=2)]
+        blocks += ["## Start and memory\n", _START_TEXT, text.markdown(_STARTS, rows, left=2)]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(block for block in blocks if block))
     data = {"environment": where, "results": [_plain(asdict(result)) for result in results]}
@@ -261,12 +261,6 @@ def publish(results: Sequence[Result], path: Path) -> bool:
     return drawn
 
 
-def _markdown(heads: Cells, rows: Iterable[Cells], left: int) -> str:
-    rule = "---|" * left + "---:|" * (len(heads) - left)
-    lines = [" | ".join(row) for row in (heads, *rows)]
-    return "\n".join([f"| {lines[0]} |", f"|{rule}", *(f"| {line} |" for line in lines[1:]), ""])
-
-
-def _plain(found: dict[str, Any]) -> dict[str, Any]:
+def _plain(fields: dict[str, Any]) -> dict[str, Any]:
     # JSON has no NaN.
-    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in found.items()}
+    return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in fields.items()}

@@ -1,4 +1,4 @@
-"""The command line: ``sardonyx convert | optimize | run | tune | bench | profile | ...``.
+"""Command line: ``sardonyx convert | optimize | run | tune | bench | profile | ...``.
 
 A command reads its arguments, calls one function of this package and prints what it returns.
 """
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 console = text.console()
 _errors = text.console(stderr=True)
-_made_up: list[str] = []  # inputs of this command that are random
+_random: list[str] = []  # inputs of this command that are random, with their shapes
 
 
 class _Group(TyperGroup):
     """Turns an error of ours into one line and exit code 1, unless ``--debug`` is given."""
 
     def invoke(self, ctx: Any) -> Any:
-        _made_up.clear()
+        _random.clear()
         try:
             return super().invoke(ctx)
         except (SardonyxError, OSError) as error:
             if ctx.params.get("debug"):
                 raise
             message = _escape(str(error))
-            if _made_up:
-                random = ", ".join(_made_up)
+            if _random:
+                random = ", ".join(_random)
                 message += f" (random inputs: {random}; give them with -i, their sizes with -d)"
             _errors.print(f"[bold red]error:[/bold red] {message}", soft_wrap=True)
             raise typer.Exit(1) from None
@@ -90,10 +90,11 @@ def _feeds(
     from .feeds import input_names, make_feeds, read_feeds
 
     names = input_names(model)
-    given = read_feeds(files, names)
-    feeds = make_feeds(model, given, dims, seed)
-    random = (name for name in names if name not in given)
-    _made_up.extend(f"{name} {text.shape(feeds[name].shape)}" for name in random)
+    arrays = read_feeds(files, names)
+    feeds = make_feeds(model, arrays, dims, seed)
+    _random.extend(
+        f"{name} {text.shape(feeds[name].shape)}" for name in names if name not in arrays
+    )
     return feeds
 
 
@@ -143,14 +144,14 @@ def convert(
         backend=backend, submodule=submodule,
     )  # fmt: skip
     names = labels.read_text().splitlines() if labels is not None else []
-    found = run_conversion(
+    conversion = run_conversion(
         source, output, target_opset=opset, seed=seed, check=check, labels=names, **options
     )
-    print_conversion(found, console)
-    nodes = sum(found.operators.values())
+    print_conversion(conversion, console)
+    nodes = sum(conversion.operators.values())
     size = text.size(output.stat().st_size)
     console.print(f"{output}: {nodes} nodes, {size}", highlight=False)
-    if found.outputs and not found.agrees:
+    if conversion.outputs and not conversion.agrees:
         raise typer.Exit(1)
 
 
@@ -220,30 +221,17 @@ def run(
     import numpy as np
 
     from ..runtime.session import Session
+    from . import outputs
 
     loaded = _load(model)
     with Session(loaded, threads=threads, precision=precision, optimize=level) as session:
         names = [port.name for port in session.get_outputs()]
         results = dict(zip(names, session.run(None, _feeds(loaded, input, dim, seed)), strict=True))
-    _made_up.clear()
-    table = text.table("", "output", "type", "shape", "least:", "mean:", "largest:")
-    for name, value in results.items():
-        table.add_row(name, *_statistics(value))
-    text.show(console, table)
+    _random.clear()
+    text.show(console, outputs.statistics(results))
     if output is not None:
         with output.open("wb") as file:
             np.savez(file, **results)
-
-
-def _statistics(value: Any) -> tuple[str, ...]:
-    import numpy as np
-
-    if not isinstance(value, np.ndarray):
-        return (type(value).__name__, "", "", "", "")
-    start = (str(value.dtype), text.shape(value.shape))
-    if value.dtype.kind not in "fiub" or not value.size:
-        return (*start, "", "", "")
-    return (*start, *(f"{float(f(value)):.6g}" for f in (np.min, np.mean, np.max)))
 
 
 @app.command()
@@ -262,7 +250,7 @@ def profile(
     reference: Annotated[bool, typer.Option(help="Measure onnxruntime too.")] = True,
     seed: Seed = 0,
 ) -> None:
-    """Show what every step costs, could cost, costs in onnxruntime, and errs."""
+    """Show time, roofline, onnxruntime's time and error of every step."""
     from ..runtime.session import Session
     from . import report
     from .profile import profile as measure
@@ -272,11 +260,12 @@ def profile(
     loaded = _load(model)
     with Session(loaded, threads=threads, precision=precision) as session:
         feeds = _feeds(loaded, input, dim, seed)
-        found = measure(session, feeds, model=Path(model).name, runs=runs, with_reference=reference)
-    _made_up.clear()
-    report.print_profile(found, console, top)
+        name = Path(model).name
+        measured = measure(session, feeds, model=name, runs=runs, with_reference=reference)
+    _random.clear()
+    report.print_profile(measured, console, top)
     for path in export:
-        report.export(found, path)
+        report.export(measured, path)
         console.print(f"written: {path}", highlight=False)
 
 
@@ -294,10 +283,10 @@ def tune(
     from .tune import print_tuning, tune_model
 
     progress = functools.partial(_errors.print, highlight=False)
-    found = tune_model(
+    tuning = tune_model(
         model, input, dim, again, progress, threads=threads, precision=precision, optimize=level
     )
-    print_tuning(found, model, console)
+    print_tuning(tuning, model, console)
 
 
 @app.command()
@@ -319,8 +308,9 @@ def compare(
 ) -> None:
     """Compare the outputs with onnxruntime's; exit code 1 when they differ."""
     from .compare import compare as check
+    from .compare import print_comparison
 
-    found = check(
+    comparison = check(
         model,
         _feeds(_load(model), input, dim, seed),
         rtol=rtol,
@@ -330,37 +320,11 @@ def compare(
         precision=precision,
         optimize=level,
     )
-    table = text.table("", "output", "max abs error:", "max rel error:", "")
-    for each in found.outputs:
-        verdict = "[green]agrees[/green]" if each.agrees else f"[red]differs[/red]: {each.reason}"
-        table.add_row(each.name, text.error(each.max_abs), text.error(each.max_rel), verdict)
-    text.show(console, table)
-    for each in found.optimizer:
-        console.print(f"the optimizer changed {each.name}: {each.reason}", highlight=False)
-    if found.optimizer_fault:
-        console.print(found.optimizer_fault, highlight=False, markup=False)
-    if found.culprit is not None:
-        _print_culprit(found.culprit, repro)
-    elif not found.agrees and (bisect or repro is not None):
+    print_comparison(comparison, console, repro)
+    if comparison.culprit is None and not comparison.agrees and (bisect or repro is not None):
         console.print("no step is at fault: all values between the steps agree")
-    if not found.agrees:
+    if not comparison.agrees:
         raise typer.Exit(1)
-
-
-def _print_culprit(culprit: Any, repro: Path | None) -> None:
-    console.print(
-        f"first step at fault: {culprit.index} {culprit.name} ({culprit.op_type}), "
-        f"nodes {', '.join(culprit.nodes)}"
-    )
-    for each in culprit.differences:
-        console.print(f"  {each.name}: {each.reason}")
-    if culprit.alone:
-        console.print("it differs on its own too, with onnxruntime's values as inputs")
-    else:
-        console.print("on its own it agrees: earlier errors add up, or it needs the whole model")
-    if repro is not None:
-        culprit.save(repro)
-        console.print(f"written: {repro}", highlight=False)
 
 
 @app.command()
@@ -404,20 +368,20 @@ def bench(
     options: dict[str, Any] = {"seconds": seconds, "engines": engine, "with_footprint": footprint}
     chosen = benchmarks.settings(batch, threads, throughput)
     results: list[benchmarks.Result] = []
-    kept = report.read(output) if output else []
-    done = {(found.model, found.setting) for found in kept} if resume else ()
+    earlier = report.read(output) if output else []
+    done = {(result.model, result.setting) for result in earlier} if resume else ()
     for name in models or benchmarks.SUITE:
         if Path(name).exists():
             feeds = _feeds(_load(name), input, dim, 0)
             for setting in benchmarks.settings([1], threads, throughput):
                 results += benchmarks.bench(Path(name).stem, name, feeds, setting, **options)
             continue
-        for found in benchmarks.run_suite([name], chosen, progress, done=done, **options):
-            results += found
+        for measured in benchmarks.run_suite([name], chosen, progress, done=done, **options):
+            results += measured
             if output is not None:  # what is measured stays, whatever happens next
-                report.write(report.merged(kept, results), output)
+                report.write(report.merged(earlier, results), output)
     text.show(console, *report.tables(results))
-    if output is not None and not report.publish(report.merged(kept, results), output):
+    if output is not None and not report.publish(report.merged(earlier, results), output):
         progress("no pictures: matplotlib is not installed")
     if any(result.engine == "sardonyx" and result.error for result in results):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""Arguments that several commands take."""
+"""Options of the command line that several commands take."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Annotated
 import typer
 
 
-def _found(source: str) -> str:
+def _resolved(source: str) -> str:
     from . import zoo
 
     return source if Path(source).exists() else zoo.resolve(source)
 
 
 Source = Annotated[
-    str, typer.Argument(help="What `convert` takes, or a name of the zoo.", callback=_found)
+    str, typer.Argument(help="What `convert` takes, or a name of the zoo.", callback=_resolved)
 ]
 Output = Annotated[Path, typer.Option("--output", "-o", help="File to write.")]
 Inputs = Annotated[

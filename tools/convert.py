@@ -1,4 +1,4 @@
-"""Convert a model of any framework, and check the result against the framework."""
+"""Conversion of a model of any framework, checked against the framework."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import SardonyxError
+from ..difference import Difference, difference
+from ..errors import SardonyxError, reason
 from ..importers.notes import LABELS, Notes
-from . import reference, text
-from .difference import Difference, difference
+from . import outputs, reference, text
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -33,15 +33,15 @@ class Conversion:
     ----------
     model : onnx_ir.Model
     framework : str
-        What it was converted from, and compared with; onnxruntime for ONNX.
+        Framework of the source, which the result was compared with; onnxruntime for ONNX.
     opset : int
         Of the standard domain.
     operators : dict of str to int
-        How many nodes of each operator there are, the most first.
+        Number of nodes of each operator, in descending order.
     dropped : list of str
-        Parts of the source that are at work only in training.
+        Parts of the source that only have an effect in training.
     preprocessing : list of str
-        What the model does with its inputs before anything else.
+        Operations on the inputs that prepare them, such as a division by 255.
     labels : list of str
         Names of its classes.
     shapes : dict of str to tuple of int
@@ -66,11 +66,7 @@ class Conversion:
     @property
     def agrees(self) -> bool:
         """Whether the outputs were compared, and all lie within the tolerance."""
-        return not self.unchecked and all(_within(each) for each in self.outputs)
-
-
-def _within(found: Difference) -> bool:
-    return found.agrees or found.max_rel <= TOLERANCE
+        return not self.unchecked and all(each.agrees for each in self.outputs)
 
 
 def convert(
@@ -130,7 +126,7 @@ def convert(
     if path is not None:
         save(model, path, target_opset=target_opset)
     counts = Counter(node.op_type for node in model.graph.all_nodes())
-    found = Conversion(
+    conversion = Conversion(
         model,
         notes.framework,
         target_opset or model.graph.opset_imports.get("", 0),
@@ -140,48 +136,51 @@ def convert(
         notes.labels,
     )
     if check:
-        _check(found, notes, feeds or {}, dims, seed)
+        _check(conversion, notes, feeds or {}, dims, seed)
     else:
-        found.unchecked = "it was not asked for"
-    return found
+        conversion.unchecked = "the check was turned off"
+    return conversion
 
 
 def _check(
-    found: Conversion, notes: Notes, given: Mapping[str, Any], dims: Iterable[str], seed: int
+    conversion: Conversion, notes: Notes, arrays: Mapping[str, Any], dims: Iterable[str], seed: int
 ) -> None:
     """Fill in how the outputs compare."""
     if notes.run is None and notes.framework:
-        found.unchecked = f"{notes.framework} takes other inputs than the model"
+        conversion.unchecked = f"{notes.framework} takes other inputs than the model"
         return
     if notes.run is None and not reference.is_available():
-        found.unchecked = "onnxruntime is not installed"
+        conversion.unchecked = "onnxruntime is not installed"
         return
-    feeds = _feeds(found.model, {**notes.examples, **given}, dims, seed)
-    found.shapes = {name: np.shape(value) for name, value in feeds.items()}
+    feeds = _feeds(conversion.model, {**notes.examples, **arrays}, dims, seed)
+    conversion.shapes = {name: np.shape(value) for name, value in feeds.items()}
     try:
-        expected = _expected(found, notes, feeds)
+        expected = _expected(conversion, notes, feeds)
     except Exception as error:  # every framework has exceptions of its own
-        reason = " ".join(str(error).split())[:200]
-        found.unchecked = f"{found.framework} cannot run with these inputs: {reason}"
+        conversion.unchecked = (
+            f"{conversion.framework} cannot run with these inputs: {reason(error)}"
+        )
         return
-    names = [str(value.name) for value in found.model.graph.outputs]
+    names = [str(value.name) for value in conversion.model.graph.outputs]
     if len(expected) != len(names):
-        found.unchecked = f"{found.framework} gives {len(expected)} outputs, not {len(names)}"
+        conversion.unchecked = (
+            f"{conversion.framework} gives {len(expected)} outputs, not {len(names)}"
+        )
         return
     try:
-        found.outputs = _differences(found.model, names, feeds, expected)
+        conversion.outputs = _differences(conversion.model, names, feeds, expected)
     except SardonyxError as error:
-        found.unchecked = f"sardonyx cannot run the model: {error}"
+        conversion.unchecked = f"sardonyx cannot run the model: {error}"
 
 
 def _feeds(
-    model: ir.Model, given: Mapping[str, Any], dims: Iterable[str], seed: int
+    model: ir.Model, arrays: Mapping[str, Any], dims: Iterable[str], seed: int
 ) -> dict[str, np.ndarray]:
     from .feeds import input_names, make_feeds
     from .import_options import FIRST
 
     names = input_names(model)
-    given = {names[0] if name == FIRST and names else name: v for name, v in given.items()}
+    arrays = {names[0] if name == FIRST and names else name: v for name, v in arrays.items()}
     stated = {text.rpartition("=")[0] for text in dims}
     open_dims = {
         str(dim.value): _OTHERS if axis else _BATCH
@@ -190,14 +189,14 @@ def _feeds(
         if not isinstance(dim, int) and dim.value is not None
     }
     sizes = [f"{name}={size}" for name, size in open_dims.items() if name not in stated]
-    return make_feeds(model, given, [*sizes, *dims], seed)
+    return make_feeds(model, arrays, [*sizes, *dims], seed)
 
 
-def _expected(found: Conversion, notes: Notes, feeds: Mapping[str, Any]) -> Sequence[Any]:
+def _expected(conversion: Conversion, notes: Notes, feeds: Mapping[str, Any]) -> Sequence[Any]:
     if notes.run is not None:
         return notes.run(feeds)
-    found.framework = "onnxruntime"
-    return reference.run(reference.open_session(found.model), None, feeds)
+    conversion.framework = "onnxruntime"
+    return reference.run(reference.open_session(conversion.model), None, feeds)
 
 
 def _differences(
@@ -208,32 +207,28 @@ def _differences(
     with Session(model) as session:
         results = session.run(names, feeds)
     return [
-        difference(name, result, wanted)
+        difference(name, result, wanted, rtol=0, scaled=TOLERANCE)
         for name, result, wanted in zip(names, results, expected, strict=True)
     ]
 
 
-def print_conversion(found: Conversion, console: Console) -> None:
-    """Print what a conversion found, the comparison last."""
-    operators = ", ".join(f"{kind} {count}" for kind, count in found.operators.items())
-    console.print(f"opset {found.opset}: {operators}", highlight=False, soft_wrap=True)
+def print_conversion(conversion: Conversion, console: Console) -> None:
+    """Print a conversion, the comparison last."""
+    operators = ", ".join(f"{kind} {count}" for kind, count in conversion.operators.items())
+    console.print(f"opset {conversion.opset}: {operators}", highlight=False, soft_wrap=True)
     for title, lines in (
-        ("at work only in training", found.dropped),
-        ("preparation of inputs in the model", found.preprocessing),
-        (LABELS, [", ".join(found.labels)] if found.labels else []),
+        ("effective only in training", conversion.dropped),
+        ("preparation of inputs in the model", conversion.preprocessing),
+        (LABELS, [", ".join(conversion.labels)] if conversion.labels else []),
     ):
         if lines:
             listed = "; ".join(lines)
             console.print(f"{title}: {listed}", highlight=False, markup=False, soft_wrap=True)
-    shapes = ", ".join(f"{name} {text.shape(shape)}" for name, shape in found.shapes.items())
-    if found.unchecked:
-        message = f"not compared: {found.unchecked}" + (f" ({shapes})" if shapes else "")
+    shapes = ", ".join(f"{name} {text.shape(shape)}" for name, shape in conversion.shapes.items())
+    if conversion.unchecked:
+        message = f"not compared: {conversion.unchecked}" + (f" ({shapes})" if shapes else "")
         console.print(message, highlight=False, markup=False, soft_wrap=True)
         return
-    table = text.table("", "output", "max abs error:", "max rel error:", "")
-    for each in found.outputs:
-        verdict = "[green]agrees[/green]" if _within(each) else f"[red]differs[/red]: {each.reason}"
-        table.add_row(each.name, text.error(each.max_abs), text.error(each.max_rel), verdict)
-    text.show(console, table)
-    compared = f"compared with {found.framework} on {shapes}"
+    text.show(console, outputs.differences(conversion.outputs))
+    compared = f"compared with {conversion.framework} on {shapes}"
     console.print(compared, highlight=False, markup=False, soft_wrap=True)

@@ -1,6 +1,6 @@
-"""``make demo``: a small trained network on real images, from file to profile.
+"""Demo (``make demo``): a small trained network on real images, from file to profile.
 
-`train_demo` made the network and kept these images out of its training.
+`train_demo` wrote the network; these images were not used in its training.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from ..difference import difference
 from ..errors import SardonyxError
 from . import report, text
 from .bench import interleave
-from .difference import difference
 from .profile import profile
 
 DATA = Path(__file__).parent / "data"

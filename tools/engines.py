@@ -1,4 +1,4 @@
-"""The runtimes a benchmark compares, with the settings their makers recommend.
+"""Engines that a benchmark compares, with the settings their makers recommend.
 
 For latency: one run at a time. For throughput: several requests at once.
 """
@@ -22,7 +22,7 @@ Run: TypeAlias = Callable[[], Any]
 
 
 PASSES = 4
-"""How often each concurrent request runs in one call of what `open_engine` gives."""
+"""Runs of each concurrent request in one call of the function that `open_engine` returns."""
 
 
 def _sardonyx(path: str, feeds: Feeds, threads: int, requests: int) -> Run:
@@ -85,7 +85,7 @@ def _with_sizes(core: Any, path: str, feeds: Feeds) -> Any:
     """Give OpenVINO the sizes of the inputs in advance, where the model leaves them open."""
     model = core.read_model(path)
     if not model.is_dynamic():
-        return path  # which its cache finds faster
+        return path  # OpenVINO's cache is faster with a path
     try:
         model.reshape({port.any_name: list(feeds[port.any_name].shape) for port in model.inputs})
     except RuntimeError:
@@ -140,7 +140,7 @@ def open_engine(name: str, path: str, feeds: Feeds, threads: int, requests: int 
     threads : int
         Of one run.
     requests : int
-        How many runs at once.
+        Number of concurrent runs.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Inputs for a run: given or read from files, the rest random."""
+"""Inputs of a run: arrays of the caller, files, and random arrays for the rest."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidArgument
+from ..random_arrays import random_array
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 def make_feeds(
     model: ir.Model,
-    given: Mapping[str, Any],
+    arrays: Mapping[str, Any],
     dims: Iterable[str] = (),
     seed: int = 0,
 ) -> dict[str, np.ndarray]:
@@ -25,7 +26,7 @@ def make_feeds(
     Parameters
     ----------
     model : onnx_ir.Model
-    given : mapping of str to array or list of str
+    arrays : mapping of str to array or list of str
         Inputs by name; the others are random. Strings are numbers of the input's type.
     dims : iterable of str
         Sizes for random inputs: ``input=1,3,224,224`` or ``dimension=4``.
@@ -42,7 +43,7 @@ def make_feeds(
     InvalidArgument
         An input or a size is given that the model has not, or a number does not fit its input.
     """
-    values = _typed_inputs(model, given)
+    values = _typed_inputs(model, arrays)
     sizes = parse_dims(dims)
     known = _sizes(model)
     for name in sizes:
@@ -68,8 +69,7 @@ def random_inputs(
         By the name of an input its shape, or by the name of a dimension its size. Other unknown
         dimensions are 1.
     rng
-        Source of the values: floats in [0, 1) as patches and noise, integers 0 or 1 (valid as
-        indices, lengths, token numbers), booleans, short strings.
+        Source of the values; see `random_arrays.random_array`.
     values
         Inputs given as they are, by name.
     """
@@ -81,45 +81,18 @@ def random_inputs(
         if values and name in values:
             feeds[name] = np.asarray(values[name])
             continue
-        feeds[name] = _random(input_shape(value, dims), value.dtype, rng)
+        dtype = np.dtype(np.float32) if value.dtype is None else value.dtype.numpy()
+        feeds[name] = random_array(input_shape(value, dims), dtype, rng)
     return feeds
 
 
 def input_shape(value: ir.Value, dims: Mapping[str, Any]) -> tuple[int, ...]:
     """Shape of an input by its name, or by its dimensions, of which unknown ones are 1."""
-    if (given := dims.get(value.name or "")) is not None:
-        return tuple(given)
+    if (shape := dims.get(value.name or "")) is not None:
+        return tuple(shape)
     if value.shape is None:
         raise InvalidArgument(f"input {value.name!r} states no rank: give its shape in dims")
     return tuple(d if isinstance(d, int) else dims.get(str(d.value), 1) for d in value.shape)
-
-
-def _random(
-    shape: tuple[int, ...], stated: ir.DataType | None, rng: np.random.Generator
-) -> np.ndarray:
-    import onnx_ir as ir
-
-    kind = stated or ir.DataType.FLOAT
-    if kind == ir.DataType.STRING:
-        return rng.choice(np.array(["a", "bc", ""], object), shape)
-    dtype = kind.numpy()
-    if dtype == np.bool_:
-        return rng.random(shape) < 0.5
-    if kind.is_floating_point():
-        return _patches(shape, rng).astype(dtype)
-    return rng.integers(0, 2, shape).astype(dtype)
-
-
-def _patches(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """Noise in [0, 1) on top of coarse patches.
-
-    Of plain noise a network's averages leave nothing: every input would give the same output, and
-    a comparison of outputs would not notice a wrong operator.
-    """
-    coarse = rng.random([-(-size // 32) for size in shape], np.float32)
-    for axis, size in enumerate(shape):
-        coarse = np.repeat(coarse, 32, axis).take(range(size), axis)
-    return (3 * coarse + rng.random(shape, np.float32)) / 4
 
 
 def given_arrays(model: ir.Model, texts: Iterable[str]) -> dict[str, np.ndarray]:
@@ -127,12 +100,12 @@ def given_arrays(model: ir.Model, texts: Iterable[str]) -> dict[str, np.ndarray]
     return _typed_inputs(model, read_feeds(texts, input_names(model)))
 
 
-def _typed_inputs(model: ir.Model, given: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _typed_inputs(model: ir.Model, arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
     names = input_names(model)
-    for name in given:
+    for name in arrays:
         if name not in names:
             raise InvalidArgument(f"no input {name!r}; the model has {', '.join(names)}")
-    return {name: _typed(model, name, value) for name, value in given.items()}
+    return {name: _typed(model, name, value) for name, value in arrays.items()}
 
 
 def _typed(model: ir.Model, name: str, value: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Start and memory of one engine, in a process of its own.
+"""Start time and memory of one engine, in a process of its own.
 
 ``python -m sardonyx.tools.footprint ENGINE MODEL FEEDS.npz THREADS`` prints one line of JSON.
 """
@@ -25,7 +25,7 @@ from .engines import OPENVINO_CACHE, import_engine, open_engine
 
 @dataclass(frozen=True)
 class Footprint:
-    """What a fresh process needs to run a model.
+    """Start time and memory of a fresh process that runs a model.
 
     Attributes
     ----------
@@ -64,8 +64,8 @@ def _child(
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["it wrote nothing"])[-1]
         raise SardonyxError(f"{engine} failed on {path}: {last}")
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    figures: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return figures
 
 
 def peak_bytes() -> int:
@@ -89,8 +89,8 @@ def _main(engine: str, path: str, inputs: str, threads: str) -> None:
     opened = time.perf_counter()
     for _ in range(2):
         run()
-    found = {"import_s": imported - start, "open_s": opened - imported}
-    print(json.dumps({**found, "peak_bytes": peak_bytes()}))
+    figures = {"import_s": imported - start, "open_s": opened - imported}
+    print(json.dumps({**figures, "peak_bytes": peak_bytes()}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the command line gives for a file of a framework, as its importer takes it."""
+"""Options of importers, from the arguments of the command line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..importers import importer_of
+from ..random_arrays import random_array
 from .feeds import parse_dims, read_feeds
 
 _RUN_CODE = {"torch": {"allow_pickle": True}, "keras": {"safe_mode": False}}
@@ -21,7 +22,7 @@ def file_options(
     dims: Sequence[str],
     seed: int,
     run_code: bool,
-    **given: Any,
+    **values: Any,
 ) -> dict[str, Any]:
     """Collect the options of `convert.convert` for a file.
 
@@ -36,7 +37,7 @@ def file_options(
         Of random tensors.
     run_code : bool
         Whether pickles and Lambda layers may run.
-    **given
+    **values
         Options of importers; those that are None or empty are left out.
 
     Raises
@@ -45,7 +46,7 @@ def file_options(
         A file of inputs cannot be read, or a size is not of the right form.
     """
     importer = importer_of(source)
-    options = {name: value for name, value in given.items() if value not in (None, [])}
+    options = {name: value for name, value in values.items() if value not in (None, [])}
     if run_code:
         options |= _RUN_CODE.get(importer, {})
     feeds = read_feeds(texts, [FIRST])
@@ -63,7 +64,7 @@ def _examples(feeds: dict[str, Any], sizes: dict[str, Any], seed: int) -> Any:
     arrays = {name: _array(value) for name, value in feeds.items()}
     for name, shape in sizes.items():
         if name not in arrays:
-            arrays[name] = rng.random(shape, np.float32)
+            arrays[name] = random_array(shape, np.float32, rng)
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     return tuple(tensors.values()) if FIRST in tensors else tensors
 

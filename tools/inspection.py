@@ -1,4 +1,4 @@
-"""What is in a model: interface, operators, parameters, and what runs where."""
+"""Summary of a model: interface, operators, parameters, and what runs where."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Port:
 
 @dataclass(frozen=True)
 class OperatorCount:
-    """How often an operator occurs, subgraphs included, and whether a kernel of ours runs it."""
+    """Number of nodes of an operator, subgraphs included, and whether it has a kernel."""
 
     domain: str
     op_type: str
@@ -43,7 +43,7 @@ class OperatorCount:
 
 @dataclass(frozen=True)
 class Summary:
-    """What `summarize` finds.
+    """Result of `summarize`.
 
     Attributes
     ----------
@@ -118,7 +118,7 @@ def _port(value: ir.Value) -> Port:
 
 
 def _symbol(name: str | None) -> str | None:
-    """A name the model has given; those of shape inference say nothing to its user."""
+    """Name of a dimension if the model states it; those of shape inference are not shown."""
     return None if name is None or name.startswith("unk__") else name
 
 

@@ -1,19 +1,17 @@
-"""One table for a model: what every step is, costs, could cost, costs in onnxruntime, and errs.
+"""Profile of a model: each step with its time, its roofline, onnxruntime's time, and its error.
 
 Also a script: ``python tools/profile.py model.onnx`` is ``sardonyx profile model.onnx``.
 """
 
 from __future__ import annotations
 
-if not __package__:
-    # Run as a script: this folder comes first on the path, and hides the standard library's
-    # ``profile``, which cProfile imports.
+if not __package__:  # run as a script
+    import runpy
     import sys
 
-    del sys.path[0]
-    from sardonyx.tools.cli import main
-
-    main(["profile", *sys.argv[1:]])
+    del sys.path[0]  # this folder, in which cProfile would find this file as ``profile``
+    sys.argv.insert(1, "profile")
+    runpy.run_module("sardonyx.tools.cli", run_name="__main__")
     raise SystemExit
 
 import time
@@ -23,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..difference import difference
 from . import reference
-from .difference import difference
 from .roofline import Roofline, remeasure, roofline
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ class StepRow:
         Least time by this machine's roofline, divided by the median; None for work that neither
         computes nor moves anything.
     bound : str
-        What the roofline says limits the step: ``"compute"`` or ``"memory"``.
+        Limit of the step by the roofline: ``"compute"`` or ``"memory"``.
     reference_ns : float or None
         Median time of the same nodes in onnxruntime; each node is counted for one step only.
     max_abs, max_rel : float or None
@@ -105,7 +103,7 @@ class Profile:
     reference_total_ns : float or None
         Median of whole runs in onnxruntime with all its optimizations.
     reference_layout_ns : float or None
-        What onnxruntime spends between nodes on changes of layout, which belong to no step.
+        Time of onnxruntime's changes of layout, which belong to no step.
     memory : dict of str to int
         Bytes of the arena, the weights and the outputs.
     """
@@ -243,9 +241,9 @@ def _add_times(
         for name in row.nodes
     }
     for row in result.steps:
-        found = [times[name] for name in row.nodes if name in times and main[name] is row]
+        counted = [times[name] for name in row.nodes if name in times and main[name] is row]
         # A node that onnxruntime removed or merged costs it nothing there.
-        row.reference_ns = float(np.median(np.sum(found, axis=0))) if found else None
+        row.reference_ns = float(np.median(np.sum(counted, axis=0))) if counted else None
     if reference.LAYOUT_CHANGES in times:
         result.reference_layout_ns = float(np.median(times[reference.LAYOUT_CHANGES]))
     session = reference.open_session(lowered, threads=result.threads)
@@ -268,11 +266,11 @@ def _add_errors(
     names = [name for step in steps for name in step.outputs if name in known and name in traced]
     expected = reference.values(lowered, feeds, names)
     for row, step in zip(result.steps, steps, strict=True):
-        found = [
+        compared = [
             difference(name, traced[name], expected[name])
             for name in step.outputs
             if name in expected
         ]
-        if found:
-            row.max_abs = max(each.max_abs for each in found)
-            row.max_rel = max(each.max_rel for each in found)
+        if compared:
+            row.max_abs = max(each.max_abs for each in compared)
+            row.max_rel = max(each.max_rel for each in compared)

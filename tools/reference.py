@@ -1,4 +1,4 @@
-"""onnxruntime as the reference: whole runs, single values, time of single nodes."""
+"""Reference results and times from onnxruntime: whole runs, single values, single nodes."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 Source: TypeAlias = "str | os.PathLike[str] | bytes | onnx.ModelProto | ir.Model"
 Feeds: TypeAlias = Mapping[str, np.ndarray]
 
-# Event of a node in a profile. What a fusion adds to the name of its first node goes; a node in
-# onnxruntime's own layout is called after the value it makes.
+# Event of a node in a profile. The suffix that a fusion adds to the name of its first node is
+# removed; a node in onnxruntime's own layout is named after its output.
 _NODE_EVENT = re.compile(r"(?:fused )?(.*?)(?:/\w+Fusion)*(_nchwc)?(?:_token_\d+)?_kernel_time")
 LAYOUT_CHANGES = "onnxruntime's changes of layout"
-"""What `node_times` calls the nodes that onnxruntime adds for them."""
+"""Name in `node_times` for the nodes that onnxruntime adds."""
 
 
 def is_available() -> bool:
@@ -171,7 +171,7 @@ def values(
 
 
 def run_unoptimized(model: Source, feeds: Feeds) -> list[Any]:
-    """Run a model as it is: each node what it says, none fused or folded."""
+    """Run a model without optimizations of onnxruntime."""
     return run(open_session(model, level="none"), None, feeds)
 
 
@@ -215,6 +215,6 @@ def node_times(
                 name = f"{LAYOUT_CHANGES}/{event['name']}"
             times.setdefault(name, []).append(1e3 * event["dur"])
     # A node in a loop body or an untaken branch runs another number of times: left out.
-    found = {k: np.array(v[-runs:]) for k, v in times.items() if len(v) == warmup + runs}
-    changes = [found.pop(name) for name in list(found) if name.startswith(LAYOUT_CHANGES)]
-    return found | ({LAYOUT_CHANGES: np.sum(changes, axis=0)} if changes else {})
+    complete = {k: np.array(v[-runs:]) for k, v in times.items() if len(v) == warmup + runs}
+    changes = [complete.pop(name) for name in list(complete) if name.startswith(LAYOUT_CHANGES)]
+    return complete | ({LAYOUT_CHANGES: np.sum(changes, axis=0)} if changes else {})

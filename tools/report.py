@@ -1,4 +1,4 @@
-"""A profile as tables on the terminal, as a Chrome trace, as JSON and as CSV."""
+"""Reports of a profile: tables on the terminal, Chrome trace, JSON, CSV."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def _steps_columns(profile: Profile, steps: list[StepRow], most: int) -> Table:
 
 
 def _kernel(name: str) -> str:
-    """Name without most of what it was made with; all of it is in an export."""
+    """Name of a kernel without most of its parameters; an export has all of them."""
     return name if len(name) <= _NAME_WIDTH else f"{name[: _NAME_WIDTH - 1]}…"
 
 

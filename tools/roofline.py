@@ -1,4 +1,4 @@
-"""What this machine can do at most, measured: arithmetic and memory traffic, by thread count.
+"""Roofline of this machine, measured: peak arithmetic and memory bandwidth, by thread count.
 
 The model is that of Williams, Waterman and Patterson, "Roofline: an insightful visual performance
 model" (2009): work of F operations on B bytes takes at least ``max(F / peak, B / bandwidth)``.
@@ -69,7 +69,7 @@ class Roofline:
         return max(flops / self.gflops, memory)
 
     def bound(self, flops: float, count: float) -> str:
-        """Say what limits such work: ``"compute"`` or ``"memory"``."""
+        """Return the limit of such work: ``"compute"`` or ``"memory"``."""
         return "compute" if flops / self.gflops >= self.least_ns(flops, count) else "memory"
 
 
@@ -85,22 +85,22 @@ def roofline(threads: int = 1, fresh: bool = False) -> Roofline:
     path = _path(threads)
     if path is not None and not fresh:
         try:
-            kept = json.loads(path.read_text())
-            return Roofline(kept["cpu"], threads, kept["gflops"], tuple(kept["gbps"]))
+            stored = json.loads(path.read_text())
+            return Roofline(stored["cpu"], threads, stored["gflops"], tuple(stored["gbps"]))
         except (OSError, ValueError, KeyError, TypeError):
             pass  # no answer, or a damaged one: measure
-    found = _measure(threads)
-    _keep(found)
-    return found
+    ceilings = _measure(threads)
+    _keep(ceilings)
+    return ceilings
 
 
-def remeasure(kept: Roofline) -> Roofline:
-    """Measure again, keep the higher ceilings: when ``kept`` was measured, the machine was busy."""
-    again = _measure(kept.threads)
-    gbps = tuple(max(pair) for pair in zip(kept.gbps, again.gbps, strict=True))
-    found = Roofline(kept.cpu, kept.threads, max(kept.gflops, again.gflops), gbps)
-    _keep(found)
-    return found
+def remeasure(earlier: Roofline) -> Roofline:
+    """Measure again, and keep the higher ceilings: the machine was busy before."""
+    again = _measure(earlier.threads)
+    gbps = tuple(max(pair) for pair in zip(earlier.gbps, again.gbps, strict=True))
+    ceilings = Roofline(earlier.cpu, earlier.threads, max(earlier.gflops, again.gflops), gbps)
+    _keep(ceilings)
+    return ceilings
 
 
 def _path(threads: int) -> Path | None:
@@ -108,10 +108,10 @@ def _path(threads: int) -> Path | None:
     return folder / f"roofline-{environment_key()}-{threads}.json" if folder else None
 
 
-def _keep(found: Roofline) -> None:
-    path = _path(found.threads)
+def _keep(ceilings: Roofline) -> None:
+    path = _path(ceilings.threads)
     if path is not None:
-        write_atomically(path, [json.dumps(asdict(found)).encode()])
+        write_atomically(path, [json.dumps(asdict(ceilings)).encode()])
 
 
 def _measure(threads: int) -> Roofline:

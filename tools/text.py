@@ -1,10 +1,10 @@
-"""How the tools write quantities and tables: one way for each, so that all read alike."""
+"""Quantities and tables as text: one way to write each, so that all tools read alike."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def table(title: str, *columns: str) -> Table:
     from rich import box
     from rich.table import Table
 
-    made = Table(
+    empty = Table(
         show_header=any(column.strip(":") for column in columns),
         title=title or None,
         title_justify="left",
@@ -115,14 +115,21 @@ def table(title: str, *columns: str) -> Table:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    made.caption_justify = "left"
+    empty.caption_justify = "left"
     for column in columns:
         right = column.endswith(":")
-        made.add_column(
+        empty.add_column(
             column.removesuffix(":"),
             justify="right" if right else "left",
             no_wrap=right,  # such columns keep their width as long as others can give way
             overflow="ellipsis",
             min_width=None if right else min(len(column), _LEAST_WIDTH),
         )
-    return made
+    return empty
+
+
+def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> str:
+    """Write a table of Markdown, of which all but the first ``left`` columns align right."""
+    rule = "---|" * left + "---:|" * (len(heads) - left)
+    lines = [" | ".join(row) for row in (heads, *rows)]
+    return "\n".join([f"| {lines[0]} |", f"|{rule}", *(f"| {line} |" for line in lines[1:]), ""])

@@ -1,4 +1,4 @@
-"""Train the demo's network: ``python -m sardonyx.tools.train_demo``, with torch and scikit-learn.
+"""Training of the demo's network: ``python -m sardonyx.tools.train_demo``, needs torch, sklearn.
 
 It writes ``data/digits.onnx`` and ``data/digits.npz`` (the images it never saw). The data are the
 1797 handwritten digits of 8×8 pixels, values 0 to 16, that scikit-learn ships: the test half of

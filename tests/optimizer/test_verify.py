@@ -51,7 +51,7 @@ def lose_an_input(model, report):
 @pytest.mark.parametrize("broken", [swap, swap_silently, change_weights])
 def test_a_pass_that_changes_results_is_named_with_the_output(graph, single_pass, broken):
     single_pass(broken)
-    with pytest.raises(SardonyxError, match="pass 'wrong' changed output 'y': off by up to"):
+    with pytest.raises(SardonyxError, match=r"pass 'wrong' changed output 'y': \d of 3 elements"):
         optimize_with_report(graph([("Add", "x k", "y")], X, k=np.float32([1, 2, 3])), verify=True)
 
 

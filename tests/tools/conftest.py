@@ -1,4 +1,4 @@
-"""The command line, and a session with our interface that onnxruntime does the work of.
+"""Fixtures: the command line, and a session with our interface that runs in onnxruntime.
 
 The tools are tested on what they make of a session; with this one the right answers are known.
 """

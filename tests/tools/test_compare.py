@@ -5,7 +5,8 @@ from sardonyx.optimizer import pipeline
 from sardonyx.runtime import program_cache
 from sardonyx.runtime.ops import OPERATORS
 from sardonyx.tools import reference
-from sardonyx.tools.compare import compare, find_culprit
+from sardonyx.tools.compare import compare
+from sardonyx.tools.culprit import find_culprit
 
 
 def test_no_culprit_where_all_agrees(chain, chain_feeds, reference_session):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from sardonyx.tools.difference import difference
+from sardonyx.difference import difference, largest_error
 
 
 def test_equal_values_agree_with_zero_error():
@@ -42,6 +42,23 @@ def test_special_values(actual, expected, agrees):
     found = difference("y", np.array([0.0, actual]), np.array([0.0, expected]))
     assert found.agrees is agrees
     assert agrees or found.max_abs == np.inf
+
+
+def test_tolerance_may_be_a_part_of_the_largest_value():
+    expected = np.array([1000.0, 0.0])
+    assert difference("y", expected + 0.1, expected, 0, 0, scaled=1e-3).agrees
+    assert not difference("y", expected + 0.1, expected, 0, 0, scaled=0.9e-4).agrees
+    parts = [expected, expected / 1000]
+    assert not difference("y", [part + 0.1 for part in parts], parts, 0, 0, scaled=1e-3).agrees
+
+
+def test_the_largest_error_is_that_of_floats_relative_to_the_largest_value():
+    expected = [np.array([0.0, -4.0], np.float32), np.zeros(3, np.int64), np.zeros((0, 2))]
+    actual = [np.array([0.5, -4.0], np.float32), np.ones(3, np.int64), np.zeros((0, 2))]
+    assert largest_error(actual, expected) == 0.125
+    assert largest_error([], []) is None
+    assert largest_error([np.array([np.nan, 1.0])], [np.ones(2)]) == np.inf
+    assert largest_error([np.ones(3)], [np.ones(2)]) == np.inf
 
 
 def test_integers_must_be_equal():
