@@ -7,55 +7,17 @@ matrix product may lead a group, which then is its epilogue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
 import onnx_ir as ir
 
 from ..kernels import pointwise as language
 from .graph import Graph, Node
-from .ops.gates import Gate, absorb_gates
-from .ops.pointwise import emit_pointwise
+from .groups import Group
+from .ops.gates import absorb_gates
 from .ops.registry import OPERATORS
 from .symbolic import product
 
-if TYPE_CHECKING:
-    from .lowering import Lowering
-
 MAX_NODES = 12
 MAX_OPERANDS = 8
-
-
-@dataclass(eq=False)
-class Group:
-    """Nodes that become one step; ``head`` is the convolution or product that leads it.
-
-    With a ``gate``, the head takes the map before it was multiplied, and scales its weights.
-    """
-
-    nodes: list[Node]
-    head: Node | None = None
-    gate: Gate | None = None
-    inputs: list[ir.Value] = field(default_factory=list)
-
-    @property
-    def last(self) -> Node:
-        """The node whose output is the group's result."""
-        return self.nodes[-1]
-
-    @property
-    def body(self) -> list[Node]:
-        """The elementwise nodes."""
-        return [node for node in self.nodes if node is not self.head]
-
-    def emit(self, low: Lowering) -> None:
-        """Emit the group's step."""
-        if self.head is not None:
-            operator = OPERATORS[self.head.ir.domain, self.head.op_type]
-            assert operator.fused is not None
-            operator.fused(low, self.head, self)
-        else:
-            emit_pointwise(low, self)
 
 
 def find_groups(graph: Graph) -> dict[int, Group]:

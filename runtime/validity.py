@@ -1,7 +1,7 @@
 """What an operator takes, checked before its shape rule reads it: kernels trust their records.
 
 Rules look at attributes and at those sizes that are numbers. What is known only at run time is
-checked when a program is bound (`Lowering.check`, `Context.bind`).
+checked when a program is bound (`Emission.check`, `Context.bind`).
 """
 
 from __future__ import annotations

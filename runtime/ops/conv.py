@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ...errors import InvalidModel
 from ...kernels.cpu import packing
 from ...kernels.cpu.conv import convolve, workspace_bytes
 from ...kernels.cpu.depthwise import depthwise
+from ..emission import Emission
 from ..graph import Info, Node, OnHost
+from ..groups import Gate, Group
 from ..symbolic import Dim, product
 from ..tensors import Tensor
 from . import epilogue as endings
-from . import winograd
 from .forms import choose_form
-from .gates import Gate, scaled_weights
+from .gates import scaled_weights
 from .pooled import absorb_pool
 from .registry import register
 from .tiles import tiles_for
 from .windows import Window, height_width, image_strides, window_form
-
-if TYPE_CHECKING:
-    from ..fusion import Group
-    from ..lowering import Lowering
+from .winograd import emit_winograd
 
 
 def _infer_conv(node: Node) -> list[Info]:
@@ -33,45 +30,34 @@ def _infer_conv(node: Node) -> list[Info]:
         raise OnHost(f"Conv of {x.dtype}")
     if not w.is_constant:
         raise OnHost("the weights are not constant")
-    shape = w.dims
-    groups = node.attribute("group", 1)
-    window = Window(node, [int(k) for k in shape[2:]])  # type: ignore[arg-type]
-    channels = x.dims[1]
-    wrong = isinstance(channels, int) and channels != shape[1] * groups
-    if len(shape) != x.rank or wrong:
-        raise InvalidModel(
-            f"node {node.name!r} (Conv): weights {w.name!r} of shape {shape} and group {groups} "
-            f"do not fit input {x.name!r} of shape {x.dims}"
-        )
+    window = Window(node, [int(k) for k in w.dims[2:]])  # type: ignore[arg-type]
     height, width = height_width(x.dims)
     spatial = [window.size(0, height), window.size(1, width)][-(x.rank - 2) :]
-    return [node.result((x.dims[0], shape[0], *spatial))]
+    return [node.result((x.dims[0], w.dims[0], *spatial))]
 
 
-def _lower_conv(low: Lowering, node: Node, group: Group) -> None:
+def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     weights = node.required(1).array()
     groups = node.attribute("group", 1)
     window = Window(node, weights.shape[2:])
     if weights.ndim == 3:
         weights = weights[:, :, None, :]
     bias = node.input(2)
-    ending = endings.plan(low, node, group.body, 1)
+    ending = endings.plan(emit, node, group.body, 1)
     if bias is not None and not bias.is_constant and ending.bias is not None:
         ending = endings.Plan(rest=group.body)
-    x = low.channels_last(low.tensor(group.gate.x if group.gate else node.values[0]))
+    x = emit.channels_last(emit.tensor(group.gate.x if group.gate else node.values[0]))
     message = f"node {node.name!r} (Conv): channels of {x.name!r} and of the weights"
-    low.check(x.shape[1], weights.shape[1] * groups, message)
-    residual = None if ending.residual is None else low.channels_last(low.tensor(ending.residual))
+    emit.check(x.shape[1], weights.shape[1] * groups, message)
+    residual = None if ending.residual is None else emit.channels_last(emit.tensor(ending.residual))
     order = (0, *range(2, x_rank(x)), 1)
-    y = low.output(group.last, order=order)
-    if y.strides[1] != 1 and y.shape[1] != 1:
-        y = y.view(y.shape, y.strides)
-    bias_tensor = bias_of(low, node, 2, ending)
+    y = emit.output(group.last, order=order)
+    bias_tensor = bias_of(emit, node, 2, ending)
     is_depthwise = groups > 1 and weights.shape[1] == 1 and weights.shape[0] == groups
     if is_depthwise and residual is None:
-        _emit_depthwise(low, group, ending, window, weights, bias_tensor, x, y)
+        _emit_depthwise(emit, group, ending, window, weights, bias_tensor, x, y)
         return
-    emit_convolution(low, group, ending, window, x, y, residual, bias_tensor, groups, weights)
+    emit_convolution(emit, group, ending, window, x, y, residual, bias_tensor, groups, weights)
 
 
 def x_rank(tensor: Tensor) -> int:
@@ -80,23 +66,23 @@ def x_rank(tensor: Tensor) -> int:
 
 
 def bias_of(
-    low: Lowering, node: Node, index: int, ending: endings.Plan, repeats: int = 1
+    emit: Emission, node: Node, index: int, ending: endings.Plan, repeats: int = 1
 ) -> Tensor | None:
     """The head's bias and the group's, as one; ``repeats`` times over when it is constant."""
     own = node.input(index)
     if own is not None:
         message = f"node {node.name!r} ({node.op_type}): elements of {own.name!r} and channels"
-        low.check(product(own.dims), node.infos[0].dims[1], message)
+        emit.check(product(own.dims), node.infos[0].dims[1], message)
     if ending.bias is None and (own is None or repeats == 1):
-        return None if own is None else low.ordered(low.tensor(node.values[index]))
-    parts = [] if ending.bias is None else [low.infos[ending.bias].array()]
+        return None if own is None else emit.ordered(emit.tensor(node.values[index]))
+    parts = [] if ending.bias is None else [emit.infos[ending.bias].array()]
     parts += [] if own is None else [own.array()]
     total = sum(part.reshape(-1).astype(np.float32) for part in parts)
-    return low.constant(np.tile(total, repeats), f"{node.name}.bias")
+    return emit.constant(np.tile(total, repeats), f"{node.name}.bias")
 
 
 def emit_convolution(
-    low: Lowering,
+    emit: Emission,
     group: Group,
     ending: endings.Plan,
     window: Window,
@@ -125,7 +111,7 @@ def emit_convolution(
     if ending.rest:
         before = [n for n in group.nodes if n not in ending.rest]
         value = before[-1].outputs[0]
-    ends = endings.pointwise_fields(low, ending.rest, value, target, axes)
+    ends = endings.pointwise_fields(emit, ending.rest, value, target, axes)
     may_flatten = ends.pop("may_flatten")
     out_channels, channels = weights.shape[:2]
     fields = {
@@ -144,20 +130,20 @@ def emit_convolution(
     name = group.nodes[0].name
     flat = may_flatten == 1 and _is_flat(window, fields)
     pixels = out_height * out_width if flat else out_width
-    form, sizes = choose_form(low, name, window, weights, groups, y, pixels)
+    form, sizes = choose_form(emit, name, window, weights, groups, y, pixels)
     if form == "winograd":
         down, across = (
             (s + m - 1) // m for s, m in zip((out_height, out_width), sizes, strict=True)
         )
         tiles = x.shape[0] * down * across
-        fields |= {"pool": 1, **absorb_pool(low, group, ending, sizes)}
-        winograd.emit(low, sizes, window, weights, groups, tiles, name, fields)
+        fields |= {"pool": 1, **absorb_pool(emit, group, ending, sizes)}
+        emit_winograd(emit, sizes, window, weights, groups, tiles, name, fields)
     else:
         depth = channels * window.kernel[0] * window.kernel[1]
         table = tiles_for(
-            pixels, flat, out_channels // groups, depth, sizes, flat and low.is_catching
+            pixels, flat, out_channels // groups, depth, sizes, flat and emit.is_catching
         )
-        _emit_direct(low, window, weights, name, fields, may_flatten, table, group.gate)
+        _emit_direct(emit, window, weights, name, fields, may_flatten, table, group.gate)
 
 
 def _is_flat(window: Window, f: dict[str, Any]) -> bool:
@@ -169,7 +155,7 @@ def _is_flat(window: Window, f: dict[str, Any]) -> bool:
 
 
 def _emit_direct(
-    low: Lowering, window: Window, weights: np.ndarray, name: str, fields: dict[str, Any],
+    emit: Emission, window: Window, weights: np.ndarray, name: str, fields: dict[str, Any],
     may_flatten: int, tiles: dict[str, Any], gate: Gate | None,
 ) -> None:  # fmt: skip
     """Emit a step of the direct driver, with the ``fields`` that both forms have."""
@@ -182,11 +168,11 @@ def _emit_direct(
     reach = (kernel_h - 1) * window.dilations[0] + 1
     copied = padded or (groups > 1 and kernel_w > 1)
     space = workspace_bytes(padded_width, channels, reach, copied, packed.nbytes // groups)
-    w: Tensor = low.constant(packed, f"{name}.weights")
+    w: Tensor = emit.constant(packed, f"{name}.weights")
     w_image: Dim = 0
     if gate is not None:
-        w, w_image = scaled_weights(low, gate, w, channels, f["out_channels"], tiles["nv"])
-    low.step(
+        w, w_image = scaled_weights(emit, gate, w, channels, f["out_channels"], tiles["nv"])
+    emit.step(
         convolve,
         **f, **tiles,
         w=w, w_image=w_image,
@@ -194,7 +180,7 @@ def _emit_direct(
         stride_h=window.strides[0], stride_w=window.strides[1],
         dilation_h=window.dilations[0], dilation_w=window.dilations[1],
         padded=int(padded), may_flatten=may_flatten,
-        workspace=low.workspace(space) if copied else None, workspace_bytes=space,
+        workspace=emit.workspace(space) if copied else None, workspace_bytes=space,
     )  # fmt: skip
 
 
@@ -212,7 +198,7 @@ def _turned(tensor: Tensor) -> Tensor:
 
 
 def _emit_depthwise(
-    low: Lowering, group: Group, ending: endings.Plan, window: Window, weights: np.ndarray,
+    emit: Emission, group: Group, ending: endings.Plan, window: Window, weights: np.ndarray,
     bias: Tensor | None, x: Tensor, y: Tensor,
 ) -> None:  # fmt: skip
     height, width = height_width(x.shape)
@@ -222,16 +208,16 @@ def _emit_depthwise(
     value = group.last.outputs[0]
     if ending.rest:
         value = [n for n in group.nodes if n not in ending.rest][-1].outputs[0]
-    ends = endings.pointwise_fields(low, ending.rest, value, y, axes)
+    ends = endings.pointwise_fields(emit, ending.rest, value, y, axes)
     del ends["may_flatten"]
     packed = np.ascontiguousarray(weights[:, 0].transpose(1, 2, 0))
     x_image, x_row, x_pixel = image_strides(x)
     y_image, y_row, y_pixel = image_strides(y)
-    low.step(
+    emit.step(
         depthwise(*window_form(window, out_width)),
         outputs=[y],
         flops=2 * product(y.shape) * window.kernel[0] * window.kernel[1],
-        x=x, w=low.constant(packed, f"{group.nodes[0].name}.weights"), bias=bias, y=y,
+        x=x, w=emit.constant(packed, f"{group.nodes[0].name}.weights"), bias=bias, y=y,
         images=x.shape[0], height=height, width=width, channels=x.shape[1],
         out_height=out_height, out_width=out_width,
         kernel_h=window.kernel[0], kernel_w=window.kernel[1],
@@ -247,10 +233,8 @@ def _emit_depthwise(
 def alone(lower: Any) -> Any:
     """Lower a node that leads no group by its rule for groups."""
 
-    def lower_alone(low: Lowering, node: Node) -> None:
-        from ..fusion import Group
-
-        lower(low, node, Group([node], node))
+    def lower_alone(emit: Emission, node: Node) -> None:
+        lower(emit, node, Group([node], node))
 
     return lower_alone
 

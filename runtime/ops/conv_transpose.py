@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..emission import Emission
 from ..graph import Info, Node, OnHost
+from ..groups import Group
 from ..symbolic import Dim
 from ..tensors import Tensor
 from . import epilogue as endings
@@ -17,11 +18,6 @@ from .conv import alone, bias_of, emit_convolution
 from .pointwise import emit_pointwise
 from .registry import register
 from .windows import Window
-
-if TYPE_CHECKING:
-    from ..fusion import Group
-    from ..lowering import Lowering
-
 
 MAX_STRIDE = 32  # one convolution is emitted for each phase of the stride
 
@@ -75,35 +71,33 @@ def _infer_transpose(node: Node) -> list[Info]:
     return [node.result((x.dims[0], channels, *sizes[-(x.rank - 2) :]))]
 
 
-def _lower_transpose(low: Lowering, node: Node, group: Group) -> None:
+def _lower_transpose(emit: Emission, node: Node, group: Group) -> None:
     """One convolution for each phase of the stride: it writes every stride-th output pixel.
 
     Output pixel o = i * stride - pad + k * dilation; for a fixed phase only the taps with
     k * dilation congruent to (phase + pad) modulo the stride take part.
     """
-    from ..fusion import Group
-
     weights = node.required(1).array()
     groups = node.attribute("group", 1)
     if weights.ndim == 3:
         weights = weights[:, :, None, :]
     window, pads, _ = _transpose_sizes(node)
-    ending = endings.plan(low, node, group.body, 1)
-    x = low.channels_last(low.tensor(node.values[0]))
+    ending = endings.plan(emit, node, group.body, 1)
+    x = emit.channels_last(emit.tensor(node.values[0]))
     message = f"node {node.name!r} (ConvTranspose): channels of {x.name!r} and of the weights"
-    low.check(x.shape[1], weights.shape[0], message)
+    emit.check(x.shape[1], weights.shape[0], message)
     order = (0, *range(2, len(x.shape)), 1)
     if ending.rest or ending.residual is not None:
         # What the tile cannot do in registers becomes a step of its own.
-        _lower_transpose(low, node, Group([node], node))
-        emit_pointwise(low, Group(group.body))
+        _lower_transpose(emit, node, Group([node], node))
+        emit_pointwise(emit, Group(group.body))
         return
-    y = low.output(group.last, order=order)
+    y = emit.output(group.last, order=order)
     x4, y4 = _four(x), _four(y)
     own = node.input(2)
     joins = groups == 1 and _columns_apart(window, pads, x4, y4)
     joins = joins and (own is None or own.is_constant)
-    bias = bias_of(low, node, 2, ending, window.strides[1] if joins else 1)
+    bias = bias_of(emit, node, 2, ending, window.strides[1] if joins else 1)
     if joins:
         weights, y4, window = _join_columns(weights, y4, window)
     channels, per_group = weights.shape[0] // groups, weights.shape[1]
@@ -134,7 +128,7 @@ def _lower_transpose(low: Lowering, node: Node, group: Group) -> None:
         if exact:
             small.pads = [0, 0, 0, 0]
         source = _skip(x4, small)
-        emit_convolution(low, group, ending, small, source, part, None, bias, groups, oihw)
+        emit_convolution(emit, group, ending, small, source, part, None, bias, groups, oihw)
 
 
 def _columns_apart(window: Window, pads: Sequence[int], x: Tensor, y: Tensor) -> bool:

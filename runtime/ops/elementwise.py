@@ -248,7 +248,7 @@ def _kept(node: Node) -> np.ndarray | None:
     return node.required(0).known if node.op_type == "Identity" else None
 
 
-def _lower(low: object, node: Node) -> None:
+def _lower(emit: object, node: Node) -> None:
     raise AssertionError("elementwise nodes are always part of a fusion group")
 
 

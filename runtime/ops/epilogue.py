@@ -8,19 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from ...kernels import pointwise as language
 from ...kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU, NONE
+from ..emission import Emission
 from ..graph import Info, Node
 from ..tensors import Record, Tensor
 from .pointwise import broadcast_strides, write_expression
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
 
 
 @dataclass
@@ -47,17 +45,21 @@ class Plan:
     rest: Sequence[Node] = ()
 
 
-def plan(low: Lowering, head: Node, body: Sequence[Node], channel_axis: int) -> Plan:
+def plan(emit: Emission, head: Node, body: Sequence[Node], channel_axis: int) -> Plan:
     """Match the beginning of a group with what the tile can do; the rest is left over."""
     found = Plan()
     value = head.outputs[0]
     queue = list(body)
     shape = head.infos[0].shape
     other = _added(queue[0], value) if queue else None
-    if other is not None and _per_channel(low.infos[other], head.infos[0], channel_axis):
+    if other is not None and _per_channel(emit.infos[other], head.infos[0], channel_axis):
         found.bias = other
         value = queue.pop(0).outputs[0]
-    if queue and (other := _added(queue[0], value)) is not None and low.infos[other].shape == shape:
+    if (
+        queue
+        and (other := _added(queue[0], value)) is not None
+        and emit.infos[other].shape == shape
+    ):
         found.residual = other
         value = queue.pop(0).outputs[0]
     if queue and _is_last_use(value) and _activation(queue[0], value, found):
@@ -119,7 +121,7 @@ def _activation(node: Node, value: ir.Value, found: Plan) -> bool:
 
 
 def pointwise_fields(
-    low: Lowering,
+    emit: Emission,
     rest: Sequence[Node],
     value: ir.Value,
     target: Tensor,
@@ -144,22 +146,22 @@ def pointwise_fields(
         return {"epilogue": 0, "epilogue_record": 0, "epilogue_operands": 0, "may_flatten": 1}
 
     expression = write_expression(rest, value)
-    tensors = [target, target, *(low.tensor(v) for v in expression.operands[1:])]
+    tensors = [target, target, *(emit.tensor(v) for v in expression.operands[1:])]
     fields: list[Any] = [1, 1, 1, 1]
     kinds = []
     flat = 1
     for tensor in tensors:
         if full is not None and tuple(tensor.shape) == tuple(full):
-            tensor = low.ordered(tensor)
+            tensor = emit.ordered(tensor)
             tensor = tensor.view(target.shape, target.strides)
-        strides = broadcast_strides(low, tensor, target)
+        strides = broadcast_strides(emit, tensor, target)
         four = [0 if axis is None else strides[axis] for axis in axes]
         if four[3] not in (0, 1):
             # Channels are an axis of the target: leading axes that are left out count.
             missing = len(target.shape) - len(tensor.shape)
             tensor = tensor.view((1,) * missing + tensor.shape, (0,) * missing + tensor.strides)
-            tensor = low.channels_last(tensor) if len(tensor.shape) > 2 else low.ordered(tensor)
-            strides = broadcast_strides(low, tensor, target)
+            tensor = emit.channels_last(tensor) if len(tensor.shape) > 2 else emit.ordered(tensor)
+            strides = broadcast_strides(emit, tensor, target)
             four = [0 if axis is None else strides[axis] for axis in axes]
         width = 1 if axes[2] is None else target.shape[axes[2]]
         if axes[1] is not None and target.shape[axes[1]] != 1 and four[1] != four[2] * width:

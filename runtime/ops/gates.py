@@ -8,31 +8,17 @@ goes away.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import onnx_ir as ir
 
 from ...kernels.cpu.scale_panels import scale_panels
+from ..emission import Emission
 from ..graph import Graph, Info, Node
+from ..groups import Gate, Group
 from ..symbolic import Dim, product
 from ..tensors import Tensor
-
-if TYPE_CHECKING:
-    from ..fusion import Group
-    from ..lowering import Lowering
+from .windows import Window
 
 _FEW_CHANNELS = 256
 """Output channels up to which weights are taken for fewer than pixels of an unknown number."""
-
-
-@dataclass
-class Gate:
-    """``product`` computes ``x * factors``, with factors (N or 1, C, 1, 1)."""
-
-    product: Node
-    x: ir.Value
-    factors: ir.Value
 
 
 def absorb_gates(graph: Graph, groups: dict[int, Group]) -> None:
@@ -74,8 +60,6 @@ def _is_per_channel(info: Info, result: Sequence[Dim]) -> bool:
 
 def _can_scale(graph: Graph, index: int | None, gate: Gate) -> bool:
     """Tell whether a convolution's weights can be scaled instead of its input, and are fewer."""
-    from .windows import Window
-
     if index is None or graph.nodes[index].op_type != "Conv" or index in graph.why_host:
         return False
     conv, value = graph.nodes[index], gate.product.outputs[0]
@@ -93,13 +77,13 @@ def _can_scale(graph: Graph, index: int | None, gate: Gate) -> bool:
 
 
 def scaled_weights(
-    low: Lowering, gate: Gate, packed: Tensor, channels: Dim, out_channels: int, nv: int
+    emit: Emission, gate: Gate, packed: Tensor, channels: Dim, out_channels: int, nv: int
 ) -> tuple[Tensor, Dim]:
     """Emit the scaling of packed weights; returns them and the distance between images'.
 
     Parameters
     ----------
-    low : Lowering
+    emit : Emission
     gate : Gate
     packed : Tensor
         Weights (channels, out_channels) as ``packing.pack_matrix`` gives them.
@@ -107,10 +91,10 @@ def scaled_weights(
     nv : int
         Vectors of a panel.
     """
-    factors = low.tensor(gate.factors)
+    factors = emit.tensor(gate.factors)
     images, size = factors.shape[0], packed.size
-    scaled = low.new((images * size,), "float32", name=packed.name)
-    low.step(
+    scaled = emit.new((images * size,), "float32", name=packed.name)
+    emit.step(
         scale_panels,
         outputs=[scaled],
         nodes=[gate.product],

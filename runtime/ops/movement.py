@@ -3,31 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...errors import InvalidModel
-from ...kernels.cpu.copy import RANK, copy
+from ..emission import Emission
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
+from ..strides import channels_last_order, contiguous_strides
 from ..symbolic import Dim, maximum, minimum, product, sum_dims
-from ..tensors import Tensor, channels_last_order, contiguous_strides
-from .pointwise import broadcast_strides, collapse, preferred_order
+from ..tensors import Tensor
+from .pointwise import broadcast_strides, preferred_order
 from .registry import register
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
-
-
-def emit_copy(low: Lowering, source: Tensor, target: Tensor, op_type: str = "") -> None:
-    """Emit a strided copy between tensors of one shape."""
-    axes = sorted(range(len(target.shape)), key=lambda a: target.strides[a] == 1)
-    dims, (to, come) = collapse(target.shape, axes, [target.strides, source.strides], RANK)
-    fields: dict[str, Any] = {f"d{i}": dim for i, dim in enumerate(dims)}
-    fields |= {f"y{i}": stride for i, stride in enumerate(to)}
-    fields |= {f"x{i}": stride for i, stride in enumerate(come)}
-    low.step(copy(target.itemsize), outputs=[target], op_type=op_type, x=source, y=target, **fields)
-
 
 # --- reshapes ---------------------------------------------------------------------------------
 
@@ -95,24 +81,24 @@ def _infer_unsqueeze(node: Node) -> list[Info]:
     return [node.result(shape, known=_reshaped(x, shape))]
 
 
-def _lower_reshape(low: Lowering, node: Node) -> None:
-    x = low.tensor(node.values[0])
+def _lower_reshape(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
     shape = node.infos[0].dims
     message = f"node {node.name!r} ({node.op_type}): elements of {x.name!r} and of the result"
-    low.check(product(x.shape), product(shape), message)
-    low.set(node, reshape_view(low, x, shape))
+    emit.check(product(x.shape), product(shape), message)
+    emit.set(node.outputs[0], reshape_view(emit, x, shape))
 
 
-def reshape_view(low: Lowering, x: Tensor, shape: Sequence[Dim]) -> Tensor:
+def reshape_view(emit: Emission, x: Tensor, shape: Sequence[Dim]) -> Tensor:
     """Return x with another shape: a view where its strides allow, else of a dense copy."""
     if any(dim == 0 for dim in (*x.shape, *shape)):
         return x.view(shape, contiguous_strides(shape))
     strides = _reshaped_strides(x, shape)
     if strides is None and _merges_channels(x, shape):
-        x = low.ordered(x, (0, 3, 4, 1, 2))
+        x = emit.ordered(x, (0, 3, 4, 1, 2))
         strides = [x.strides[axis] for axis in (0, 2, 3, 4)]
     elif strides is None:
-        x = low.ordered(x)
+        x = emit.ordered(x)
         strides = list(contiguous_strides(shape))
     return x.view(shape, strides)
 
@@ -187,11 +173,11 @@ def _infer_transpose(node: Node) -> list[Info]:
     return [node.result([x.dims[axis] for axis in order])]
 
 
-def _lower_transpose(low: Lowering, node: Node) -> None:
-    x = low.tensor(node.values[0])
+def _lower_transpose(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
     order = node.attribute("perm") or list(range(len(x.shape)))[::-1]
     shape, strides = ([row[axis] for axis in order] for row in (x.shape, x.strides))
-    low.set(node, x.view(shape, strides))
+    emit.set(node.outputs[0], x.view(shape, strides))
 
 
 def _slice_bounds(node: Node) -> list[tuple[int, Dim, Dim, int]]:
@@ -258,15 +244,15 @@ def _infer_slice(node: Node) -> list[Info]:
     return [node.result(shape, known=known)]
 
 
-def _lower_slice(low: Lowering, node: Node) -> None:
-    x = low.tensor(node.values[0])
+def _lower_slice(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
     shape, strides = list(x.shape), list(x.strides)
     offset: Dim = 0
     for axis, first, count, step in _slice_bounds(node):
         offset = offset + first * x.strides[axis]
         shape[axis] = count
         strides[axis] = strides[axis] * step
-    low.set(node, x.view(shape, strides, offset))
+    emit.set(node.outputs[0], x.view(shape, strides, offset))
 
 
 def _split_sizes(node: Node) -> list[Dim]:
@@ -293,15 +279,15 @@ def _infer_split(node: Node) -> list[Info]:
     return infos
 
 
-def _lower_split(low: Lowering, node: Node) -> None:
-    x = low.tensor(node.values[0])
+def _lower_split(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
     axis = node.attribute("axis", 0) % len(x.shape)
     total = sum_dims(info.dims[axis] for info in node.infos)
     message = f"node {node.name!r} (Split): size of axis {axis} of {x.name!r} and of its parts"
-    low.check(x.shape[axis], total, message)
+    emit.check(x.shape[axis], total, message)
     offset: Dim = 0
     for index, info in enumerate(node.infos):
-        low.set(node, x.view(info.dims, x.strides, offset * x.strides[axis]), index)
+        emit.set(node.outputs[index], x.view(info.dims, x.strides, offset * x.strides[axis]))
         offset = offset + info.dims[axis]
 
 
@@ -313,12 +299,11 @@ def _infer_expand(node: Node) -> list[Info]:
     return [node.result(broadcast([x.dims, wanted]))]
 
 
-def _lower_expand(low: Lowering, node: Node) -> None:
-
-    x = low.tensor(node.values[0])
+def _lower_expand(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
     shape = node.infos[0].dims
     target = Tensor(x.buffer, 0, x.dtype, shape, (0,) * len(shape), x.name)
-    low.set(node, x.view(shape, broadcast_strides(low, x, target)))
+    emit.set(node.outputs[0], x.view(shape, broadcast_strides(emit, x, target)))
 
 
 # --- copies -----------------------------------------------------------------------------------
@@ -348,36 +333,37 @@ def _infer_concat(node: Node) -> list[Info]:
     return [node.result(shape, known=known)]
 
 
-def _lower_concat(low: Lowering, node: Node) -> None:
-
+def _lower_concat(emit: Emission, node: Node) -> None:
     value, info = node.outputs[0], node.infos[0]
     axis = node.attribute("axis", 1) % info.rank
-    tensors = [low.tensor(v) for v in node.values]
+    tensors = [emit.tensor(v) for v in node.values]
     for tensor in tensors:
         for i, (size, wanted) in enumerate(zip(tensor.shape, info.dims, strict=True)):
             if i != axis:
                 message = (
                     f"node {node.name!r} (Concat): axis {i} of {tensor.name!r} and of {info.name!r}"
                 )
-                low.check(size, wanted, message)
-    placed = any(v in low.places and low.places[v][0] is not v for v in node.values if v)
-    if low.is_placed(value):
-        whole = low.tensor(value)
-    elif placed or value in low.places:
-        whole = low.output(node, order=channels_last_order(info.rank))
+                emit.check(size, wanted, message)
+    placed = any(v in emit.places and emit.places[v][0] is not v for v in node.values if v)
+    if emit.is_placed(value):
+        whole = emit.tensor(value)
+    elif placed or value in emit.places:
+        whole = emit.output(node, order=channels_last_order(info.rank))
     else:
         order = None
         for tensor in tensors:
             order = order or preferred_order(tensor.shape, [tensor])
-        whole = low.output(node, order=order)
+        whole = emit.output(node, order=order)
     offset: Dim = 0
     for tensor in tensors:
         for i, (size, wanted) in enumerate(zip(tensor.shape, info.dims, strict=True)):
             if i != axis:
-                low.check(size, wanted, f"node {node.name!r} (Concat): axis {i} of {tensor.name!r}")
+                emit.check(
+                    size, wanted, f"node {node.name!r} (Concat): axis {i} of {tensor.name!r}"
+                )
         part = whole.view(tensor.shape, whole.strides, offset * whole.strides[axis])
         if tensor.buffer is not part.buffer or tensor.offset != part.offset:
-            emit_copy(low, tensor, part)
+            emit.copy(tensor, part)
         offset = offset + tensor.shape[axis]
 
 
@@ -387,9 +373,9 @@ def _infer_tile(node: Node) -> list[Info]:
     return [node.result([d * r for d, r in zip(x.dims, repeats, strict=True)])]
 
 
-def _lower_tile(low: Lowering, node: Node) -> None:
-    x = low.tensor(node.values[0])
-    y = low.output(node)
+def _lower_tile(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
+    y = emit.output(node)
     shape: list[Dim] = []
     source: list[Dim] = []
     target: list[Dim] = []
@@ -399,7 +385,7 @@ def _lower_tile(low: Lowering, node: Node) -> None:
         shape += [repeats, size]
         source += [0, stride]
         target += [step * size, step]
-    emit_copy(low, x.view(shape, source), y.view(shape, target))
+    emit.copy(x.view(shape, source), y.view(shape, target))
 
 
 def _infer_depth_to_space(node: Node) -> list[Info]:
@@ -410,24 +396,24 @@ def _infer_depth_to_space(node: Node) -> list[Info]:
     return [node.result((n, c * b * b, h // b, w // b))]
 
 
-def _lower_depth_to_space(low: Lowering, node: Node) -> None:
-    x = low.tensor(node.values[0])
-    y = low.output(node, order=None)
+def _lower_depth_to_space(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
+    y = emit.output(node, order=None)
     b = node.attribute("blocksize")
     small, large = (x, y) if node.op_type == "DepthToSpace" else (y, x)
     n, few_channels, h, w = small.shape
     c = large.shape[1]
     message = f"node {node.name!r} ({node.op_type}): sizes of {x.name!r} and multiples of the block"
-    low.check(few_channels, c * b * b, message)
-    low.check(large.shape[2], h * b, message)
-    low.check(large.shape[3], w * b, message)
+    emit.check(few_channels, c * b * b, message)
+    emit.check(large.shape[2], h * b, message)
+    emit.check(large.shape[3], w * b, message)
     first = node.attribute("mode", "DCR") == "DCR" or node.op_type == "SpaceToDepth"
     s, g = small.strides, large.strides
     block = [s[1] * c * b, s[1] * c, s[1]] if first else [s[1] * b, s[1], s[1] * b * b]
     shape = (n, c, h, b, w, b)
     few = small.view(shape, (s[0], block[2], s[2], block[0], s[3], block[1]))
     many = large.view(shape, (g[0], g[1], g[2] * b, g[2], g[3] * b, g[3]))
-    emit_copy(low, *((few, many) if small is x else (many, few)))
+    emit.copy(*((few, many) if small is x else (many, few)))
 
 
 # --- sizes ------------------------------------------------------------------------------------
@@ -444,7 +430,7 @@ def _infer_size(node: Node) -> list[Info]:
     return [node.result((), "int64", known=known_array([total], ()))]
 
 
-def _never(low: Lowering, node: Node) -> None:
+def _never(emit: Emission, node: Node) -> None:
     raise AssertionError("its result is always known")
 
 

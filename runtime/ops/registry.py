@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx
 import onnx_ir as ir
 
 from ...errors import UnsupportedModel
+from ..emission import Emission
 from ..graph import Info, Node, dtype_name
 
-if TYPE_CHECKING:
-    from ..lowering import Lowering
-
 Infer = Callable[[Node], list[Info]]
-Lower = Callable[["Lowering", Node], None]
+Lower = Callable[[Emission, Node], None]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -13,13 +13,11 @@ from ...kernels.cpu import cook_toom, packing
 from ...kernels.cpu.winograd import winograd, workspace_bytes
 from ...kernels.cpu.winograd_tiles import winograd_input, winograd_output
 from ...kernels.target import L2_BYTES, LANES
+from ..emission import Emission
 from ..symbolic import Dim
 from ..tensors import Tensor
 from .tiles import tile_table
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
-    from .windows import Window
+from .windows import Window
 
 # Outputs along an axis for a filter of so many taps and a stride: forms of 3 to 6 points.
 _OUTPUTS = {(1, 1): (1,), (3, 1): (2, 4), (5, 1): (2,), (3, 2): (2, 4)}
@@ -99,18 +97,18 @@ def _counts(
     return points, sums, math.prod(sum(len(phase.g) for phase in side) for side in sides)
 
 
-def legal_forms(low: Lowering, window: Window) -> list[tuple[int, int]]:
+def legal_forms(emit: Emission, window: Window) -> list[tuple[int, int]]:
     """Pixels of a tile in every form a convolution may take; none where it has to be direct."""
-    if low.options["precision"] == "strict" or window.dilations != [1, 1]:
+    if emit.options["precision"] == "strict" or window.dilations != [1, 1]:
         return []
     return _tiles(window.kernel, window.strides)
 
 
 def form_of(
-    low: Lowering, window: Window, weights: np.ndarray, groups: int, y: Tensor
+    emit: Emission, window: Window, weights: np.ndarray, groups: int, y: Tensor
 ) -> tuple[int, int] | None:
     """Choose the form of a convolution by cost; None for the direct one."""
-    if not legal_forms(low, window):
+    if not legal_forms(emit, window):
         return None
     sizes = (y.shape[0], *y.shape[2:]) if len(y.shape) == 4 else (y.shape[0], 1, y.shape[2])
     known = [size if isinstance(size, int) else _SIZE for size in sizes]
@@ -120,8 +118,8 @@ def form_of(
     return choose(kernel, tuple(known), channels, out_channels // groups, groups, strides)
 
 
-def emit(
-    low: Lowering, tile: tuple[int, int], window: Window, weights: np.ndarray, groups: int,
+def emit_winograd(
+    emit: Emission, tile: tuple[int, int], window: Window, weights: np.ndarray, groups: int,
     tiles: Dim, name: str, fields: dict[str, Any],
 ) -> None:  # fmt: skip
     """Emit a step; ``fields`` are those the direct one has, too, and how many pixels are pooled."""
@@ -139,14 +137,14 @@ def emit(
     table = tile_table(nv, rows)
     packed = packing.pack_points(cook_toom.transform_weights(weights, tile, strides), groups, nv)
     space = workspace_bytes(block, tile, kernel, strides, channels * groups, out_channels)
-    low.step(
+    emit.step(
         winograd,
         **fields,
-        w=low.constant(packed, f"{name}.weights"),
+        w=emit.constant(packed, f"{name}.weights"),
         tile_h=tile[0], tile_w=tile[1], kernel_h=kernel[0], kernel_w=kernel[1],
         stride_h=strides[0], stride_w=strides[1],
         mr=mr, nv=nv, tiles=table, tail_tiles=table if tail == nv else tile_table(tail, rows),
         inward=winograd_input(*tile, *kernel, *strides),
         outward=winograd_output(*tile, *kernel, *strides, fields["pool"]),
-        block=block, workspace=low.workspace(space), workspace_bytes=space,
+        block=block, workspace=emit.workspace(space), workspace_bytes=space,
     )  # fmt: skip
