@@ -26,7 +26,7 @@ def find_groups(graph: Graph) -> dict[int, Group]:
     for node in reversed(graph.nodes):
         if node.index in graph.why_host or all(info.known is not None for info in node.infos):
             continue
-        operator = OPERATORS[node.ir.domain, node.op_type]
+        operator = OPERATORS[node.key]
         if operator.term is None and operator.fused is None:
             continue
         group = _consumers_group(graph, node, groups)
@@ -61,7 +61,7 @@ def _consumers_group(graph: Graph, node: Node, groups: dict[int, Group]) -> Grou
 
 
 def _fits(graph: Graph, node: Node, group: Group) -> bool:
-    operator = OPERATORS[node.ir.domain, node.op_type]
+    operator = OPERATORS[node.key]
     result = group.last.infos[0]
     if group.head is not None or len(group.nodes) >= MAX_NODES:
         return False
@@ -86,7 +86,7 @@ def _can_lead(graph: Graph, node: Node, group: Group) -> bool:
             for info in member.inputs
         ):
             return False
-    terms = [OPERATORS[n.ir.domain, n.op_type].term for n in group.nodes]
+    terms = [OPERATORS[n.key].term for n in group.nodes]
     names = [f"x{i}" for i in range(4)]
     if any(term is None for term in terms):
         return False
@@ -95,7 +95,7 @@ def _can_lead(graph: Graph, node: Node, group: Group) -> bool:
         if any(info.dtype != "float32" for info in infos):
             return False
         text = OPERATORS[
-            member.ir.domain, member.op_type
+            member.key
         ].term(  # type: ignore[misc]
             member, names[: sum(v is not None for v in member.values)]
         )

@@ -81,7 +81,9 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
             if group is not None:
                 _emit_group(emit, group)
             else:
-                OPERATORS[node.ir.domain, node.op_type].lower(emit, node)
+                lower_node = OPERATORS[node.key].lower
+                assert lower_node is not None
+                lower_node(emit, node)
     except OnHost as reason:
         gated = [group.gate.product] if group is not None and group.gate else []
         for member in (*gated, *emit.nodes):
@@ -94,7 +96,7 @@ def _emit_group(emit: Emission, group: Group) -> None:
     if group.head is None:
         emit_pointwise(emit, group)
         return
-    operator = OPERATORS[group.head.ir.domain, group.head.op_type]
+    operator = OPERATORS[group.head.key]
     assert operator.fused is not None
     operator.fused(emit, group.head, group)
 

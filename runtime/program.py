@@ -58,7 +58,6 @@ class Port:
     dims: list[int | str | None] | None
     tensor: int
     symbols: list[int] = field(default_factory=list)
-    optional: bool = False
     kind: str = "tensor"
 
 

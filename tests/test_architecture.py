@@ -47,7 +47,7 @@ EXTRA = {
     "backend.py": {"onnx", "runtime"},
     "runtime/ops": {"onnx", "onnx_ir"},
     "runtime/validity.py": {"onnx"},
-    "runtime/rules.py": {"onnx_ir"},
+    "runtime/host_shapes.py": {"onnx", "onnx_ir"},
 }
 
 

@@ -21,7 +21,7 @@ from .elementwise import broadcast
 from .matmul import emit_product
 from .pointwise import emit_expression
 from .reduce import emit_softmax, reduce_to
-from .registry import register
+from .registry import Operator, register
 
 _LOWEST = float(np.finfo(np.float32).min)
 # What may be between a mask and the operator that keeps -inf out of it.
@@ -240,4 +240,4 @@ def _is_bounded(value: ir.Value | None) -> bool:
     )
 
 
-register("Attention", _infer, _lower)
+register("Attention", Operator(infer=_infer, lower=_lower))

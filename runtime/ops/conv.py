@@ -14,11 +14,12 @@ from ..graph import Info, Node, OnHost
 from ..groups import Gate, Group
 from ..symbolic import Dim, product
 from ..tensors import Tensor
+from . import checks
 from . import epilogue as endings
 from .forms import choose_form
 from .gates import scaled_weights
 from .pooled import absorb_pool
-from .registry import register
+from .registry import Operator, register
 from .tiles import tiles_for
 from .windows import Window, height_width, image_strides, window_form
 from .winograd import emit_winograd
@@ -230,13 +231,9 @@ def _emit_depthwise(
     )  # fmt: skip
 
 
-def alone(lower: Any) -> Any:
-    """Lower a node that leads no group by its rule for groups."""
-
-    def lower_alone(emit: Emission, node: Node) -> None:
-        lower(emit, node, Group([node], node))
-
-    return lower_alone
-
-
-register("Conv", _infer_conv, alone(_lower_conv), fused=_lower_conv)
+register(
+    "Conv",
+    Operator(
+        rules=(checks.convolution,), infer=_infer_conv, fused=_lower_conv, layout="channels_last"
+    ),
+)

@@ -13,10 +13,11 @@ from ..graph import Info, Node, OnHost
 from ..groups import Group
 from ..symbolic import Dim
 from ..tensors import Tensor
+from . import checks
 from . import epilogue as endings
-from .conv import alone, bias_of, emit_convolution
+from .conv import bias_of, emit_convolution
 from .pointwise import emit_pointwise
-from .registry import register
+from .registry import Operator, register
 from .windows import Window
 
 MAX_STRIDE = 32  # one convolution is emitted for each phase of the stride
@@ -205,4 +206,12 @@ def _four(tensor: Tensor) -> Tensor:
     return tensor.view((n, c, 1, w), (s[0], s[1], s[2] * w, s[2]))
 
 
-register("ConvTranspose", _infer_transpose, alone(_lower_transpose), fused=_lower_transpose)
+register(
+    "ConvTranspose",
+    Operator(
+        rules=(checks.convolution,),
+        infer=_infer_transpose,
+        fused=_lower_transpose,
+        layout="channels_last",
+    ),
+)

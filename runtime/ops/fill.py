@@ -12,8 +12,9 @@ from ..emission import Emission
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array
 from ..symbolic import Dim, maximum, product
 from ..tensors import Tensor
+from . import checks
 from .elementwise import short_name
-from .registry import register
+from .registry import Operator, register
 
 
 def emit_fill(emit: Emission, y: Tensor, value: np.ndarray) -> None:
@@ -163,9 +164,20 @@ def _lower_dropout(emit: Emission, node: Node) -> None:
         emit_fill(emit, emit.output(node, 1), np.ones(1, np.bool_))
 
 
-register("ConstantOfShape", _infer_constant, _lower_constant)
-register("Range", _infer_range, _lower_range)
-register("Trilu", _infer_trilu, _lower_trilu)
-register("EyeLike", _infer_eye, _lower_eye)
-register("OneHot", _infer_one_hot, _lower_one_hot)
-register("Dropout", _infer_dropout, _lower_dropout)
+register(
+    "ConstantOfShape",
+    Operator(
+        rules=(checks.listed(0, per_axis=0, least=0),), infer=_infer_constant, lower=_lower_constant
+    ),
+)
+register("Range", Operator(infer=_infer_range, lower=_lower_range))
+register("Trilu", Operator(infer=_infer_trilu, lower=_lower_trilu))
+register(
+    "EyeLike",
+    Operator(rules=(checks.element_type("dtype"),), infer=_infer_eye, lower=_lower_eye),
+)
+register(
+    "OneHot",
+    Operator(rules=(checks.axis(-1, more=1),), infer=_infer_one_hot, lower=_lower_one_hot),
+)
+register("Dropout", Operator(infer=_infer_dropout, lower=_lower_dropout))

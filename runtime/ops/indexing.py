@@ -11,11 +11,12 @@ from ...kernels.cpu.elements import RANK
 from ...kernels.cpu.gather import gather, gather_elements, gather_nd
 from ...kernels.cpu.scatter import scatter_elements, scatter_nd
 from ..emission import Emission
-from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
+from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array, refuse
 from ..symbolic import Dim, minimum, product
 from ..tensors import Tensor
+from . import checks
 from .elementwise import short_name
-from .registry import register
+from .registry import Operator, register
 
 _DEPTH = 6
 # How elements are moved when they are not combined.
@@ -222,8 +223,40 @@ def _lower_scatter_nd(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
-register("Gather", _infer_gather, _lower_gather)
-register("GatherElements", _infer_gather_elements, _lower_gather_elements)
-register("GatherND", _infer_gather_nd, _lower_gather_nd)
-register("ScatterElements Scatter", _infer_scatter_elements, _lower_scatter_elements)
-register("ScatterND", _infer_scatter_nd, _lower_scatter_nd)
+def _check_batch_dims(node: Node) -> None:
+    x, indices = node.input(0), node.input(1)
+    if x is None or indices is None or x.shape is None or indices.shape is None:
+        return
+    most = min(x.rank, indices.rank)
+    if not 0 <= node.attribute("batch_dims", 0) < most:
+        refuse(node, "attribute 'batch_dims'", node.attribute("batch_dims", 0), f"0 to {most - 1}")
+
+
+_SCATTERED = checks.one_of("reduction", "none", "add", "mul", "min", "max")
+
+register(
+    "Gather",
+    Operator(
+        rules=(checks.least_rank(1), checks.axis(0)), infer=_infer_gather, lower=_lower_gather
+    ),
+)
+register(
+    "GatherElements",
+    Operator(rules=(checks.axis(0),), infer=_infer_gather_elements, lower=_lower_gather_elements),
+)
+register(
+    "GatherND",
+    Operator(rules=(_check_batch_dims,), infer=_infer_gather_nd, lower=_lower_gather_nd),
+)
+register(
+    "ScatterElements Scatter",
+    Operator(
+        rules=(checks.axis(0), _SCATTERED),
+        infer=_infer_scatter_elements,
+        lower=_lower_scatter_elements,
+    ),
+)
+register(
+    "ScatterND",
+    Operator(rules=(_SCATTERED,), infer=_infer_scatter_nd, lower=_lower_scatter_nd),
+)

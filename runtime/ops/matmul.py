@@ -14,17 +14,16 @@ from ...kernels.cpu.conv import convolve
 from ...kernels.cpu.pack import pack
 from ...kernels.target import LANES
 from ..emission import Emission
-from ..graph import Info, Node, OnHost
+from ..graph import Info, Node, OnHost, refuse
 from ..groups import Group
 from ..strides import collapse, contiguous_strides
 from ..symbolic import Dim, product
 from ..tensors import Tensor
 from . import epilogue as endings
-from .conv import alone
 from .elementwise import broadcast
 from .half_weights import emit_half, wants_half
 from .pointwise import broadcast_strides, emit_expression, emit_pointwise
-from .registry import register
+from .registry import Operator, register
 from .tiles import tiles_for
 
 
@@ -325,5 +324,11 @@ def _ends(
     return endings.pointwise_fields(emit, ending.rest, value, flat, axes, y.shape)
 
 
-register("MatMul", _infer_matmul, alone(_lower_matmul), fused=_lower_matmul)
-register("Gemm", _infer_gemm, alone(_lower_gemm), fused=_lower_gemm)
+def _check_gemm(node: Node) -> None:
+    c = node.input(2)
+    if c is not None and c.shape is not None and c.rank > 2:
+        refuse(node, f"rank of {c.name!r}", c.rank, "at most 2")
+
+
+register("MatMul", Operator(infer=_infer_matmul, fused=_lower_matmul))
+register("Gemm", Operator(rules=(_check_gemm,), infer=_infer_gemm, fused=_lower_gemm))

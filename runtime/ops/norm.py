@@ -6,12 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.cpu.norm import channel_norm, group_norm, layer_norm, lp_norm
 from ..emission import Emission
-from ..graph import Info, Node, OnHost
+from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, product
 from ..tensors import Tensor
+from . import checks
+from .matmul import row_stride
 from .pointwise import emit_expression, preferred_order
-from .registry import register
+from .registry import Operator, register
 
 
 def _only_float32(node: Node, rank: int) -> Info:
@@ -88,9 +91,6 @@ def _infer_layer(node: Node) -> list[Info]:
 
 
 def _lower_layer(emit: Emission, node: Node) -> None:
-    from ...kernels.cpu.norm import layer_norm
-    from .matmul import row_stride
-
     x = emit.tensor(node.values[0])
     axis = node.attribute("axis", -1) % len(x.shape)
     n = product(x.shape[axis:])
@@ -130,8 +130,6 @@ def _infer_pixels(node: Node) -> list[Info]:
 
 def _lower_pixels(emit: Emission, node: Node) -> None:
     """Instance, group and mean-variance normalization, channels last."""
-    from ...kernels.cpu.norm import channel_norm, group_norm
-
     x = emit.channels_last(emit.tensor(node.values[0]))
     y = emit.output(node, order=(0, *range(2, len(x.shape)), 1))
     y_target = y
@@ -187,8 +185,6 @@ def _infer_lp(node: Node) -> list[Info]:
 
 
 def _lower_lp(emit: Emission, node: Node) -> None:
-    from ...kernels.cpu.norm import lp_norm
-
     x = emit.ordered(emit.tensor(node.values[0]))
     axis = node.attribute("axis", -1) % len(x.shape)
     y = emit.output(node)
@@ -200,11 +196,34 @@ def _lower_lp(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
-register("BatchNormalization", _infer_batch, _lower_batch)
-register("LayerNormalization RMSNormalization", _infer_layer, _lower_layer)
+def _check_groups(node: Node) -> None:
+    checks.at_least_one("num_groups")(node)
+    x, groups = node.input(0), node.attribute("num_groups", 1)
+    channels = None if x is None or x.shape is None or x.rank < 2 else x.dims[1]
+    if isinstance(channels, int) and channels % groups:
+        refuse(node, "attribute 'num_groups'", groups, f"a divisor of {channels} channels")
+
+
+def _check_power(node: Node) -> None:
+    if node.attribute("p", 2) not in (1, 2):
+        refuse(node, "attribute 'p'", node.attribute("p"), "1 or 2")
+
+
+register("BatchNormalization", Operator(infer=_infer_batch, lower=_lower_batch, layout="as_input"))
 register(
-    "InstanceNormalization GroupNormalization MeanVarianceNormalization",
-    _infer_pixels,
-    _lower_pixels,
+    "LayerNormalization RMSNormalization",
+    Operator(rules=(checks.axis(-1),), infer=_infer_layer, lower=_lower_layer),
 )
-register("LpNormalization", _infer_lp, _lower_lp)
+register("InstanceNormalization", Operator(infer=_infer_pixels, lower=_lower_pixels))
+register(
+    "GroupNormalization",
+    Operator(rules=(_check_groups,), infer=_infer_pixels, lower=_lower_pixels),
+)
+register(
+    "MeanVarianceNormalization",
+    Operator(rules=(checks.axes(9),), infer=_infer_pixels, lower=_lower_pixels),
+)
+register(
+    "LpNormalization",
+    Operator(rules=(checks.axis(-1), _check_power), infer=_infer_lp, lower=_lower_lp),
+)

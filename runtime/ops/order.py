@@ -7,11 +7,12 @@ from typing import Any
 from ...errors import InvalidModel
 from ...kernels.cpu.order import arg_extreme, cumulative_sum, top_k
 from ..emission import Emission
-from ..graph import Info, Node, OnHost
+from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import product
 from ..tensors import Tensor
+from . import checks
 from .elementwise import short_name
-from .registry import register
+from .registry import Operator, register
 
 _DTYPES = ("float32", "float64", "int64", "int32", "uint8", "int8")
 
@@ -98,6 +99,27 @@ def _lower_cumulative(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
-register("ArgMax ArgMin", _infer_arg, _lower_arg)
-register("TopK", _infer_top_k, _lower_top_k)
-register("CumSum", _infer_cumulative, _lower_cumulative)
+def _check_cumulative(node: Node) -> None:
+    x, axis = node.input(0), node.input(1)
+    if x is None or x.shape is None or axis is None or axis.known is None:
+        return
+    if len(axis.sizes()) != 1:
+        refuse(node, "number of axes", len(axis.sizes()), "1")
+    checks.in_range(node, "the axis", axis.integers()[0], x, x.rank, x.rank - 1)
+
+
+def _check_count(node: Node) -> None:
+    k = node.input(1)
+    if k is not None and k.shape is not None and product(k.dims) != 1:
+        refuse(node, f"shape of {k.name!r}", list(k.dims), "one number")
+
+
+register("ArgMax ArgMin", Operator(rules=(checks.axis(0),), infer=_infer_arg, lower=_lower_arg))
+register(
+    "TopK",
+    Operator(rules=(checks.axis(-1), _check_count), infer=_infer_top_k, lower=_lower_top_k),
+)
+register(
+    "CumSum",
+    Operator(rules=(_check_cumulative,), infer=_infer_cumulative, lower=_lower_cumulative),
+)

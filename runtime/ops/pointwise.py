@@ -40,7 +40,7 @@ def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Ex
         operands.append(first)
     statements: list[str] = []
     for node in nodes:
-        term = OPERATORS[node.ir.domain, node.op_type].term
+        term = OPERATORS[node.key].term
         assert term is not None
         values = [value for value in node.values if value is not None]
         # A constant exponent, or the type CastLike takes, is part of the term.

@@ -11,8 +11,9 @@ from ...kernels.cpu.window import MAX_TAPS
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, minimum, product
+from . import checks
 from .reduce import emit_reduce
-from .registry import register
+from .registry import Operator, register
 from .windows import Window, height_width, image_strides, window_form
 
 
@@ -154,6 +155,18 @@ def _lower_lrn(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
-register("MaxPool AveragePool", _infer_pool, _lower_pool)
-register("GlobalAveragePool GlobalMaxPool", _infer_global, _lower_global)
-register("LRN", _infer_lrn, _lower_lrn)
+register(
+    "MaxPool AveragePool",
+    Operator(rules=(checks.window,), infer=_infer_pool, lower=_lower_pool, layout="channels_last"),
+)
+register("LpPool", Operator(rules=(checks.window,)))
+register("GlobalAveragePool GlobalMaxPool", Operator(infer=_infer_global, lower=_lower_global))
+register(
+    "LRN",
+    Operator(
+        rules=(checks.at_least_one("size"), checks.least_rank(2)),
+        infer=_infer_lrn,
+        lower=_lower_lrn,
+        layout="channels_last",
+    ),
+)

@@ -12,8 +12,9 @@ from ..graph import Info, Node, OnHost
 from ..strides import collapse, contiguous_strides
 from ..symbolic import product
 from ..tensors import Tensor
+from . import checks
 from .elementwise import short_name
-from .registry import register
+from .registry import Operator, register
 
 _KINDS = {
     "ReduceSum": "sum",
@@ -158,5 +159,15 @@ def emit_softmax(
     )  # fmt: skip
 
 
-register(" ".join(_KINDS), _infer_reduce, _lower_reduce)
-register("Softmax LogSoftmax", _infer_softmax, _lower_softmax)
+def _check_softmax(node: Node) -> None:
+    checks.axis(-1 if node.version >= 13 else 1)(node)
+
+
+register(
+    " ".join(_KINDS), Operator(rules=(checks.axes(1),), infer=_infer_reduce, lower=_lower_reduce)
+)
+register(
+    "Softmax LogSoftmax",
+    Operator(rules=(_check_softmax,), infer=_infer_softmax, lower=_lower_softmax),
+)
+register("Hardmax", Operator(rules=(_check_softmax,)))

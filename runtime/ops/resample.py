@@ -10,10 +10,11 @@ from ...kernels.cpu import resize as kernel
 from ...kernels.cpu.fill import fill
 from ...kernels.cpu.pad import MODES, RANK, pad
 from ..emission import Emission
-from ..graph import Info, Node, OnHost
+from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, minimum, product
+from . import checks
 from .pointwise import preferred_order
-from .registry import register
+from .registry import Operator, register
 from .windows import image_strides
 
 
@@ -168,5 +169,53 @@ def _lower_pad(emit: Emission, node: Node) -> None:
     emit.copy(x.view(shape, x.strides, source), y.view(shape, y.strides, target))
 
 
-register("Resize", _infer_resize, _lower_resize)
-register("Pad", _infer_pad, _lower_pad)
+def _check_scales(node: Node) -> None:
+    x, scales, sizes = node.input(0), node.input(2), node.input(3)
+    axes = node.attribute("axes")
+    count = len(axes) if axes is not None else x.rank if x is not None and x.shape else None
+    if scales is not None and scales.is_constant and scales.shape != (0,):
+        values = scales.array().reshape(-1).tolist()
+        if count is not None and len(values) != count:
+            refuse(node, f"size of the scales {scales.name!r}", len(values), f"{count}")
+        if not all(0 < value < checks.MOST for value in values):
+            refuse(node, f"content of the scales {scales.name!r}", values, "finite positive ones")
+    if sizes is None or sizes.known is None or count is None:
+        return
+    if len(sizes.sizes()) != count:
+        refuse(node, f"size of the sizes {sizes.name!r}", len(sizes.sizes()), f"{count}")
+
+
+_COORDINATES = (
+    "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
+    "tf_half_pixel_for_nn", "tf_crop_and_resize", "output_half_pixel",
+)  # fmt: skip
+_NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+register(
+    "Resize",
+    Operator(
+        rules=(
+            checks.one_of("mode", "nearest", "linear", "cubic"),
+            checks.one_of("coordinate_transformation_mode", *_COORDINATES),
+            checks.one_of("nearest_mode", *_NEAREST),
+            _check_scales,
+            checks.listed(3, per_axis=0, least=0),
+        ),
+        infer=_infer_resize,
+        lower=_lower_resize,
+        layout="as_input",
+    ),
+)
+register("Upsample", Operator(rules=(checks.one_of("mode", "nearest", "linear", "bilinear"),)))
+register(
+    "Pad",
+    Operator(
+        rules=(
+            checks.one_of("mode", "constant", "reflect", "edge", "wrap"),
+            checks.listed(1, per_axis=2),
+            checks.axes(3),
+        ),
+        infer=_infer_pad,
+        lower=_lower_pad,
+    ),
+)
