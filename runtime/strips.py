@@ -155,7 +155,7 @@ def _bytes_for_one_row(steps: list[Pending]) -> Dim:
 
 
 def _stage(step: Pending, between: list[Any]) -> list[Any]:
-    """Words of a stage: kernel, record, its length, and where the record has what changes."""
+    """Words of a stage: kernel, record, its length, and positions of the words that change."""
     kernel = step.kernel
     fields = {**step.fields}
     for name in ("x", "y"):
@@ -163,12 +163,12 @@ def _stage(step: Pending, between: list[Any]) -> list[Any]:
             fields[name] = None
     if fields["epilogue"]:
         fields["epilogue_record"] = _without(fields["epilogue_record"], between)
-    places = [kernel.fields.index(name) if name in kernel.fields else -1 for name in PLACES]
-    return [kernel, Record(words_of(kernel, fields)), len(kernel.fields), *places]
+    positions = [kernel.fields.index(name) if name in kernel.fields else -1 for name in PLACES]
+    return [kernel, Record(words_of(kernel, fields)), len(kernel.fields), *positions]
 
 
 def _without(record: Record, between: list[Any]) -> Record:
-    """Return an epilogue's record without addresses of what has no place in memory any more."""
+    """Return an epilogue's record without addresses of tensors that are in no memory now."""
     return Record(
         [None if isinstance(f, Tensor) and f.buffer in between else f for f in record.fields]
     )

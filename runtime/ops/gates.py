@@ -68,7 +68,7 @@ def _can_scale(graph: Graph, index: int | None, gate: Gate) -> bool:
         return False
     if not weights.is_constant or weights.dims[2:] != (1, 1) or conv.attribute("group", 1) != 1:
         return False
-    if Window(conv, [1, 1]).is_padded:
+    if Window.of(conv, [1, 1]).is_padded:
         return False
     out_channels, pixels = weights.array().shape[0], product(gate.product.infos[0].dims[2:])
     if not isinstance(pixels, int):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ...kernels.cpu.lrn import MARGIN, lrn
 from ...kernels.cpu.max_pool import columns_of, max_pool
 from ...kernels.cpu.pool import average_pool, max_pool_indices, max_pool_wide
@@ -14,7 +12,15 @@ from ..symbolic import Dim, minimum, product
 from . import checks
 from .reduce import emit_reduce
 from .registry import Operator, register
-from .windows import Window, height_width, image_strides, window_form
+from .windows import (
+    Window,
+    height_width,
+    image_strides,
+    size_fields,
+    stride_fields,
+    window_fields,
+    window_form,
+)
 
 
 def _float_image(node: Node) -> None:
@@ -26,17 +32,16 @@ def _pool_size(node: Node, window: Window, axis: int, size: Dim) -> Dim:
     """Output size; with ceil_mode no window may begin in the padding after the input."""
     if not node.attribute("ceil_mode", 0):
         return window.size(axis, size)
-    reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1
     stride = window.strides[axis]
     padded = size + window.pads[axis] + window.pads[axis + 2]
-    up = (padded - reach + stride - 1) // stride + 1
+    up = (padded - window.reach(axis) + stride - 1) // stride + 1
     return minimum(up, (size + window.pads[axis] - 1) // stride + 1)
 
 
 def _infer_pool(node: Node) -> list[Info]:
     _float_image(node)
     x = node.required(0)
-    window = Window(node, node.attribute("kernel_shape"))
+    window = Window.of(node, node.attribute("kernel_shape"))
     height, width = height_width(x.dims)
     sizes = [_pool_size(node, window, 0, height), _pool_size(node, window, 1, width)]
     shape = (*x.dims[:2], *sizes[-(x.rank - 2) :])
@@ -47,22 +52,20 @@ def _infer_pool(node: Node) -> list[Info]:
 
 
 def _lower_pool(emit: Emission, node: Node) -> None:
-    window = Window(node, node.attribute("kernel_shape"))
+    window = Window.of(node, node.attribute("kernel_shape"))
     if len(node.outputs) > 1 and node.outputs[1].name:
         _lower_indices(emit, node, window)
         return
     x = emit.channels_last(emit.tensor(node.values[0]))
     height, width = height_width(x.shape)
-    everything = window.kernel == [height, width] and not window.is_padded
-    if everything and window.dilations == [1, 1] and node.op_type == "AveragePool":
+    everything = window.kernel == (height, width) and not window.is_padded
+    if everything and window.dilations == (1, 1) and node.op_type == "AveragePool":
         emit_reduce(emit, node, "mean", list(range(2, len(x.shape))))
         return
     y = emit.output(node, order=(0, *range(2, len(x.shape)), 1))
-    out_height, out_width = height_width(y.shape)
-    x_image, x_row, x_pixel = image_strides(x)
-    y_image, y_row, y_pixel = image_strides(y)
+    out_width = height_width(y.shape)[1]
     taps, stride, columns = window_form(window, out_width)
-    fields = _window_fields(window)
+    fields = window_fields(window)
     if node.op_type == "MaxPool" and _always_inside(node, window):
         emit.check_some(height * width, product(y.shape), f"node {node.name!r} (MaxPool): maxima")
         kernel = max_pool(*window.kernel, stride, columns_of(out_width, window.kernel[1]))
@@ -77,43 +80,29 @@ def _lower_pool(emit: Emission, node: Node) -> None:
         kernel,
         outputs=[y],
         flops=product(y.shape) * window.kernel[0] * window.kernel[1],
-        x=x, y=y, images=x.shape[0], height=height, width=width, channels=x.shape[1],
-        out_height=out_height, out_width=out_width,
-        x_image=x_image, x_row=x_row, x_pixel=x_pixel,
-        y_image=y_image, y_row=y_row, y_pixel=y_pixel,
-        **fields,
+        x=x, y=y, channels=x.shape[1],
+        **size_fields(x, y), **stride_fields("x", x), **stride_fields("y", y), **fields,
     )  # fmt: skip
 
 
 def _always_inside(node: Node, window: Window) -> bool:
     """Tell whether windows are small and dense, and each has an element of the image."""
-    small = window.dilations == [1, 1] and max(*window.kernel, window.strides[1]) <= MAX_TAPS
+    small = window.dilations == (1, 1) and max(*window.kernel, window.strides[1]) <= MAX_TAPS
     if node.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
         return small
     pads = zip(window.pads, [*window.kernel, *window.kernel], strict=True)
     return small and all(isinstance(pad, int) and pad < taps for pad, taps in pads)
 
 
-def _window_fields(window: Window) -> dict[str, Any]:
-    names = ("kernel", "stride", "dilation")
-    values = (window.kernel, window.strides, window.dilations)
-    fields: dict[str, Any] = {}
-    for name, pair in zip(names, values, strict=True):
-        fields[f"{name}_h"], fields[f"{name}_w"] = pair
-    return {**fields, "pad_top": window.pads[0], "pad_left": window.pads[1]}
-
-
 def _lower_indices(emit: Emission, node: Node, window: Window) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
     y, indices = emit.output(node), emit.output(node, 1)
-    height, width = height_width(x.shape)
-    out_height, out_width = height_width(y.shape)
     emit.step(
         max_pool_indices,
         outputs=[y, indices],
-        x=x, y=y, indices=indices, images=x.shape[0], channels=x.shape[1],
-        height=height, width=width, out_height=out_height, out_width=out_width,
-        column_major=node.attribute("storage_order", 0), **_window_fields(window),
+        x=x, y=y, indices=indices, channels=x.shape[1],
+        column_major=node.attribute("storage_order", 0),
+        **size_fields(x, y), **window_fields(window),
     )  # fmt: skip
 
 

@@ -73,6 +73,15 @@ def test_the_whole_map_is_wanted_too(check):
     assert pools(check(nodes, images, WEIGHTS, outputs=["y", "n"])) == 1
 
 
+def test_a_phase_of_a_transposed_convolution_holds_no_whole_windows(check):
+    """Such a convolution is one for each phase of the stride, none of which has the whole map."""
+    images = {"x": normal(1, 32, 24, 24)}
+    for taps, stride, separate in ((6, 2, 1), (3, 1, 0)):
+        weights = {"w": normal(32, 40, taps, taps) / 17, "b": WEIGHTS["b"]}
+        conv = make_node("ConvTranspose", ["x", "w", "b"], ["c"], strides=[stride] * 2)
+        assert pools(check([conv, pool("c")], images, weights)) == separate
+
+
 def test_maxima_in_a_concatenation(check):
     nodes = [
         CONV, RELU, pool(),
