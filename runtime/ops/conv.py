@@ -1,4 +1,4 @@
-"""Conv."""
+"""Conv: shape rule and lowering."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ConvTranspose: a convolution for each phase of the stride."""
+"""ConvTranspose: a convolution for each offset of output pixels within the stride."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .pointwise import emit_pointwise
 from .registry import Operator, register
 from .windows import Window
 
-MAX_STRIDE = 32  # one convolution is emitted for each phase of the stride
+MAX_STRIDE = 32  # one convolution is emitted for each offset within it
 
 
 def _transpose_sizes(node: Node) -> tuple[Window, list[Dim]]:
@@ -95,8 +95,8 @@ def _lower_transpose(emit: Emission, node: Node, group: Group) -> None:
     if _columns_apart(whole) and (own is None or own.is_constant):
         repeats, whole = window.strides[1], _columns_joined(whole)
     whole = dataclasses.replace(whole, bias=epilogue.bias_tensor(emit, node, repeats))
-    for phase in itertools.product(*map(range, whole.window.strides)):
-        emit_convolution(emit, _phase(whole, phase))
+    for offset in itertools.product(*map(range, whole.window.strides)):
+        emit_convolution(emit, _at_offset(whole, offset))
 
 
 def _filters(weights: np.ndarray, groups: int) -> np.ndarray:
@@ -135,82 +135,84 @@ def _columns_joined(whole: Convolution) -> Convolution:
     )
 
 
-# --- phases -----------------------------------------------------------------------------------
+# --- offsets within the stride ----------------------------------------------------------------
 
 
-def _phase(whole: Convolution, phase: Sequence[int]) -> Convolution:
-    """Return the convolution that writes every stride-th output pixel, from ``phase`` on.
+def _at_offset(whole: Convolution, offset: Sequence[int]) -> Convolution:
+    """Return the convolution that writes every stride-th output pixel, from ``offset`` on.
 
-    Output pixel o = i * stride - pad + k * dilation; for a fixed phase only the taps with
-    k * dilation congruent to (phase + pad) modulo the stride take part.
+    Output pixel o = i * stride - pad + k * dilation; for a fixed offset only the taps with
+    k * dilation congruent to (offset + pad) modulo the stride take part.
     """
     window = whole.window
-    taps = [_taps(window, axis, phase[axis]) for axis in (0, 1)]
-    y = _phase_view(whole.y, window, phase)
+    taps = [_taps(window, axis, offset[axis]) for axis in (0, 1)]
+    y = _pixels_from(whole.y, window, offset)
     if all(taps):
         weights = whole.filters[:, :, taps[0]][:, :, :, taps[1]][:, :, ::-1, ::-1]
         dilations = _spacing(taps[0], window, 0), _spacing(taps[1], window, 1)
-        begins = [_padding(window, axis, phase[axis], taps[axis][-1]) for axis in (0, 1)]
+        pads = [_padding(window, axis, offset[axis], taps[axis][-1]) for axis in (0, 1)]
     else:
         weights = np.zeros((*whole.filters.shape[:2], 1, 1), np.float32)
-        dilations, begins = (1, 1), [0, 0]
+        dilations, pads = (1, 1), [0, 0]
     kernel = weights.shape[2], weights.shape[3]
-    pads: tuple[Dim, Dim, Dim, Dim] = (max(0, begins[0]), max(0, begins[1]), 1, 1)
-    if kernel == (1, 1) and begins == [0, 0] and whole.x.shape[2:] == y.shape[2:]:
-        pads = (0, 0, 0, 0)
+    # How much padding comes after the input does not matter, only whether any may.
+    is_exact = kernel == (1, 1) and pads == [0, 0] and whole.x.shape[2:] == y.shape[2:]
+    after = 0 if is_exact else 1
     return dataclasses.replace(
         whole,
-        x=_without_first(whole.x, begins),
+        x=_without_first(whole.x, pads),
         y=y,
         output=y,
         weights=weights,
-        window=Window(kernel, dilations=dilations, pads=pads),
+        window=Window(
+            kernel, dilations=dilations, pads=(max(0, pads[0]), max(0, pads[1]), after, after)
+        ),
     )
 
 
-def _taps(window: Window, axis: int, phase: int) -> list[int]:
-    """Taps that take part in a phase."""
+def _taps(window: Window, axis: int, offset: int) -> list[int]:
+    """Taps that take part in the output pixels of an offset."""
     stride, dilation = window.strides[axis], window.dilations[axis]
-    first = phase + window.pads[axis]
+    first = offset + window.pads[axis]
     return [k for k in range(window.kernel[axis]) if (k * dilation - first) % stride == 0]
 
 
 def _spacing(taps: Sequence[int], window: Window, axis: int) -> int:
-    """Input pixels between neighbouring taps of a phase."""
+    """Input pixels between neighbouring taps."""
     if len(taps) < 2:
         return 1
     return (taps[1] - taps[0]) * window.dilations[axis] // window.strides[axis]
 
 
-def _padding(window: Window, axis: int, phase: int, last: int) -> int:
-    """Padding of a phase's convolution; below zero where leading input pixels are left out.
+def _padding(window: Window, axis: int, offset: int, last: int) -> int:
+    """Padding before the input; below zero where leading pixels are left out.
 
-    The first output of the phase meets the tap ``last`` at this input pixel.
+    The output pixel at the offset meets the tap ``last`` at this input pixel.
     """
     pad = int(window.pads[axis])  # type: ignore[arg-type]
-    return -((phase + pad - last * window.dilations[axis]) // window.strides[axis])
+    return -((offset + pad - last * window.dilations[axis]) // window.strides[axis])
 
 
-def _without_first(x: Tensor, begins: Sequence[int]) -> Tensor:
+def _without_first(x: Tensor, pads: Sequence[int]) -> Tensor:
     """Leave out leading input pixels where the padding is negative."""
     shape = list(x.shape)
-    offset: Dim = 0
-    for axis, begin in zip((2, 3), begins, strict=True):
-        skipped = max(0, -begin)
+    first: Dim = 0
+    for axis, pad in zip((2, 3), pads, strict=True):
+        skipped = max(0, -pad)
         shape[axis] = shape[axis] - skipped
-        offset = offset + skipped * x.strides[axis]
-    return x.view(shape, x.strides, offset)
+        first = first + skipped * x.strides[axis]
+    return x.view(shape, x.strides, first)
 
 
-def _phase_view(y: Tensor, window: Window, phase: Sequence[int]) -> Tensor:
-    """The output pixels of a phase."""
+def _pixels_from(y: Tensor, window: Window, offset: Sequence[int]) -> Tensor:
+    """Every stride-th output pixel, from an offset on."""
     shape, strides = list(y.shape), list(y.strides)
-    offset: Dim = 0
-    for axis, (first, stride) in enumerate(zip(phase, window.strides, strict=True), 2):
-        shape[axis] = (y.shape[axis] - first + stride - 1) // stride
-        offset = offset + first * strides[axis]
+    first: Dim = 0
+    for axis, (start, stride) in enumerate(zip(offset, window.strides, strict=True), 2):
+        shape[axis] = (y.shape[axis] - start + stride - 1) // stride
+        first = first + start * strides[axis]
         strides[axis] = strides[axis] * stride
-    return y.view(shape, strides, offset)
+    return y.view(shape, strides, first)
 
 
 def _four(tensor: Tensor) -> Tensor:

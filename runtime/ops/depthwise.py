@@ -7,7 +7,7 @@ import numpy as np
 from ...kernels.cpu.depthwise import depthwise
 from ..emission import Emission
 from .convolution import Convolution
-from .windows import height_width, size_fields, stride_fields, window_fields, window_form
+from .windows import height_width, size_fields, stride_fields, window_fields, window_parameters
 
 
 def emit_depthwise(emit: Emission, conv: Convolution) -> None:
@@ -16,7 +16,7 @@ def emit_depthwise(emit: Emission, conv: Convolution) -> None:
     filters = np.ascontiguousarray(conv.filters[:, 0].transpose(1, 2, 0))
     out_width = height_width(conv.y.shape)[1]
     emit.step(
-        depthwise(*window_form(conv.window, out_width)),
+        depthwise(*window_parameters(conv.window, out_width)),
         outputs=[conv.output],
         flops=conv.flops,
         x=conv.x, y=conv.y, bias=conv.bias, w=emit.constant(filters, f"{conv.name}.weights"),

@@ -1,4 +1,4 @@
-"""Direct form of a convolution: the record of the kernel that every other shape falls back to."""
+"""Direct form of a convolution: the tile reads the input as it lies, or padded rows of it."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from .pointwise import broadcast_strides, write_expression
 
 @dataclass(frozen=True, eq=False)
 class Epilogue:
-    """How the elementwise nodes of a group are carried out.
+    """The elementwise nodes of a group, as the step of its head carries them out.
 
     Attributes
     ----------

@@ -31,13 +31,13 @@ def absorb_gates(graph: Graph, groups: dict[int, Group]) -> None:
         if group is None or group.nodes != [node] or node.outputs[0].is_graph_output():
             continue
         gate = _gate_of(node)
-        takers = [graph.index_of.get(use.node) for use in node.outputs[0].uses()]
-        if gate is None or not all(_can_scale(graph, taker, gate) for taker in takers):
+        consumers = [graph.index_of.get(use.node) for use in node.outputs[0].uses()]
+        if gate is None or not all(_can_scale(graph, consumer, gate) for consumer in consumers):
             continue
-        for taker in takers:
-            assert taker is not None
-            groups[taker].gate = gate
-            groups[node.index] = groups[taker]
+        for consumer in consumers:
+            assert consumer is not None
+            groups[consumer].gate = gate
+            groups[node.index] = groups[consumer]
 
 
 def _gate_of(node: Node) -> Gate | None:

@@ -19,7 +19,7 @@ from .windows import (
     size_fields,
     stride_fields,
     window_fields,
-    window_form,
+    window_parameters,
 )
 
 
@@ -64,7 +64,7 @@ def _lower_pool(emit: Emission, node: Node) -> None:
         return
     y = emit.output(node, order=(0, *range(2, len(x.shape)), 1))
     out_width = height_width(y.shape)[1]
-    taps, stride, columns = window_form(window, out_width)
+    taps, stride, columns = window_parameters(window, out_width)
     fields = window_fields(window)
     if node.op_type == "MaxPool" and _always_inside(node, window):
         emit.check_some(height * width, product(y.shape), f"node {node.name!r} (MaxPool): maxima")

@@ -32,7 +32,7 @@ def absorb_pool(emit: Emission, conv: Convolution, tile: Sequence[int]) -> Absor
     """
     pool, epilogue = _following(emit, conv.group.last), conv.epilogue
     if pool is None or conv.output.shape != conv.group.last.infos[0].dims:
-        return None  # a phase of a ConvTranspose holds no whole windows
+        return None  # one of the steps of a ConvTranspose, which has no whole windows
     # The activation comes after the maximum, so it must not fall.
     plain = not epilogue.nodes and conv.residual is None
     plain = plain and epilogue.activation in (NONE, CLIP)

@@ -127,7 +127,7 @@ def image_strides(tensor: Tensor) -> tuple[Dim, Dim, Dim]:
     return (s[0], s[2] * tensor.shape[2], s[2]) if len(s) == 3 else (s[0], s[2], s[3])
 
 
-def window_form(window: Window, out_width: Dim) -> tuple[int, int, int]:
+def window_parameters(window: Window, out_width: Dim) -> tuple[int, int, int]:
     """Parameters of a kernel that walks a window (``kernels.cpu.window``)."""
     # Far apart, windows share nothing, and the source would list all pixels between them.
     shared = window.dilations[1] == 1 and max(window.kernel[1], window.strides[1]) <= MAX_TAPS

@@ -21,7 +21,7 @@ def pool(source="a", **attributes):
 
 
 def pools(session):
-    """How many steps are poolings of their own."""
+    """Number of steps that are poolings of their own."""
     assert any("winograd" in str(kernel) for kernel in session._program.kernels)
     return [step.op_type for step in session._program.steps].count("MaxPool")
 
@@ -73,8 +73,8 @@ def test_the_whole_map_is_wanted_too(check):
     assert pools(check(nodes, images, WEIGHTS, outputs=["y", "n"])) == 1
 
 
-def test_a_phase_of_a_transposed_convolution_holds_no_whole_windows(check):
-    """Such a convolution is one for each phase of the stride, none of which has the whole map."""
+def test_a_transposed_convolution_in_several_steps_has_no_whole_windows(check):
+    """With a stride, each step writes every second pixel of a row."""
     images = {"x": normal(1, 32, 24, 24)}
     for taps, stride, separate in ((6, 2, 1), (3, 1, 0)):
         weights = {"w": normal(32, 40, taps, taps) / 17, "b": WEIGHTS["b"]}
