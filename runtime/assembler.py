@@ -1,4 +1,4 @@
-"""Assembly: steps and host steps, in the order they are placed, become the tables of a program.
+"""Assembly: steps and host steps, in the order they are added, become the tables of a program.
 
 Buffers, tensors and kernels get numbers, sizes the slots of instructions that compute them, records
 their words. A word that is known only when the program is bound (an address, a size) is left to a
@@ -100,10 +100,10 @@ class Assembler:
 
     # --- steps --------------------------------------------------------------------------------
 
-    def place(self, step: Pending) -> None:
+    def add_step(self, step: Pending) -> None:
         """Append a step, with its record."""
         used: list[Tensor] = [*step.outputs, *step.extra]
-        record = self._place_record(Record(words_of(step.kernel, step.fields)), used)
+        record = self._write_record(Record(words_of(step.kernel, step.fields)), used)
         for tensor in used:
             self._touch(tensor)
         self._overwrites.allow(self._time, step.outputs[0], step.over, used)
@@ -124,11 +124,11 @@ class Assembler:
         )
         self._time += 1
 
-    def _place_record(self, record: Record, used: list[Tensor]) -> int:
+    def _write_record(self, record: Record, used: list[Tensor]) -> int:
         """Write a record and those it points to into the words; lists the tensors it uses."""
         for item in record.fields:
             if isinstance(item, Record) and item.position < 0:
-                self._place_record(item, used)
+                self._write_record(item, used)
         record.position = len(self._words)
         for item in record.fields:
             word = len(self._words)
@@ -163,7 +163,7 @@ class Assembler:
         """Forget the steps that came after the first so many."""
         del self._steps[step_count:]
 
-    def place_host(
+    def add_host_step(
         self,
         node: Node,
         operator: bytes,

@@ -7,55 +7,17 @@ matrix product may lead a group, which then is its epilogue.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
-
 import onnx_ir as ir
 
 from ..kernels import pointwise as language
 from .graph import Graph, Node
-from .ops.gates import Gate, absorb_gates
-from .ops.pointwise import emit_pointwise
+from .groups import Group
+from .ops.gates import absorb_gates
 from .ops.registry import OPERATORS
 from .symbolic import product
 
-if TYPE_CHECKING:
-    from .lowering import Lowering
-
 MAX_NODES = 12
 MAX_OPERANDS = 8
-
-
-@dataclass(eq=False)
-class Group:
-    """Nodes that become one step; ``head`` is the convolution or product that leads it.
-
-    With a ``gate``, the head takes the map before it was multiplied, and scales its weights.
-    """
-
-    nodes: list[Node]
-    head: Node | None = None
-    gate: Gate | None = None
-    inputs: list[ir.Value] = field(default_factory=list)
-
-    @property
-    def last(self) -> Node:
-        """The node whose output is the group's result."""
-        return self.nodes[-1]
-
-    @property
-    def body(self) -> list[Node]:
-        """The elementwise nodes."""
-        return [node for node in self.nodes if node is not self.head]
-
-    def emit(self, low: Lowering) -> None:
-        """Emit the group's step."""
-        if self.head is not None:
-            operator = OPERATORS[self.head.ir.domain, self.head.op_type]
-            assert operator.fused is not None
-            operator.fused(low, self.head, self)
-        else:
-            emit_pointwise(low, self)
 
 
 def find_groups(graph: Graph) -> dict[int, Group]:
@@ -64,7 +26,7 @@ def find_groups(graph: Graph) -> dict[int, Group]:
     for node in reversed(graph.nodes):
         if node.index in graph.why_host or all(info.known is not None for info in node.infos):
             continue
-        operator = OPERATORS[node.ir.domain, node.op_type]
+        operator = OPERATORS[node.key]
         if operator.term is None and operator.fused is None:
             continue
         group = _consumers_group(graph, node, groups)
@@ -99,7 +61,7 @@ def _consumers_group(graph: Graph, node: Node, groups: dict[int, Group]) -> Grou
 
 
 def _fits(graph: Graph, node: Node, group: Group) -> bool:
-    operator = OPERATORS[node.ir.domain, node.op_type]
+    operator = OPERATORS[node.key]
     result = group.last.infos[0]
     if group.head is not None or len(group.nodes) >= MAX_NODES:
         return False
@@ -124,7 +86,7 @@ def _can_lead(graph: Graph, node: Node, group: Group) -> bool:
             for info in member.inputs
         ):
             return False
-    terms = [OPERATORS[n.ir.domain, n.op_type].term for n in group.nodes]
+    terms = [OPERATORS[n.key].term for n in group.nodes]
     names = [f"x{i}" for i in range(4)]
     if any(term is None for term in terms):
         return False
@@ -133,7 +95,7 @@ def _can_lead(graph: Graph, node: Node, group: Group) -> bool:
         if any(info.dtype != "float32" for info in infos):
             return False
         text = OPERATORS[
-            member.ir.domain, member.op_type
+            member.key
         ].term(  # type: ignore[misc]
             member, names[: sum(v is not None for v in member.values)]
         )

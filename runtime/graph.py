@@ -120,6 +120,11 @@ class Node:
         self.inputs = [None if value is None else infos[value] for value in node.inputs]
         self.infos: list[Info] = []
 
+    @property
+    def key(self) -> tuple[str, str]:
+        """Domain and name of the operator."""
+        return self.ir.domain, self.op_type
+
     def input(self, index: int) -> Info | None:
         """Return an optional input, None when it is omitted."""
         return self.inputs[index] if index < len(self.inputs) else None

@@ -13,20 +13,6 @@ from .graph import Graph, Node
 from .ops.registry import OPERATORS
 from .symbolic import Dim
 
-# Operators whose lowering asks for its output with ``order=channels_last`` and takes strides.
-_WRITERS = frozenset(
-    [
-        "Conv",
-        "ConvTranspose",
-        "MaxPool",
-        "AveragePool",
-        "Concat",
-        "LRN",
-        "BatchNormalization",
-        "Resize",
-    ]
-)
-
 
 def find_places(graph: Graph) -> dict[ir.Value, tuple[ir.Value, Dim]]:
     """Return for each placed value the root it lies in and its first channel there."""
@@ -53,24 +39,20 @@ def find_places(graph: Graph) -> dict[ir.Value, tuple[ir.Value, Dim]]:
 
 def _is_spatial(node: Node, spatial: dict[ir.Value, bool]) -> bool:
     """Tell whether a node's result will be channels last and strided output is possible."""
-    if not node.infos or node.infos[0].shape is None or node.infos[0].rank != 4:
+    operator = OPERATORS.get(node.key)
+    info = node.infos[0] if node.infos else None
+    if operator is None or info is None or info.shape is None:
         return False
-    if node.infos[0].dtype != "float32":
+    if info.rank != 4 or info.dtype != "float32" or operator.layout == "plain":
         return False
-    if node.op_type in ("Conv", "ConvTranspose", "MaxPool", "AveragePool", "LRN"):
-        return True
-    operator = OPERATORS.get((node.ir.domain, node.op_type))
-    elementwise = operator is not None and operator.term is not None
-    if node.op_type in _WRITERS or elementwise:
-        shape = node.infos[0].shape
-        return any(
-            value is not None
-            and spatial.get(value, False)
-            and info is not None
-            and (node.op_type in _WRITERS or info.shape == shape)
-            for value, info in zip(node.values, node.inputs, strict=True)
-        )
-    return False
+    # Operands of an elementwise operator that are repeated do not decide about its layout.
+    return operator.layout == "channels_last" or any(
+        value is not None
+        and spatial.get(value, False)
+        and operand is not None
+        and (operator.term is None or operand.shape == info.shape)
+        for value, operand in zip(node.values, node.inputs, strict=True)
+    )
 
 
 def _along_channels(graph: Graph, node: Node) -> bool:

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx_ir as ir
 
 from ..kernels.abi import HOST, INPUT, OUTPUT
-from .assembler import Assembler
+from .emission import Emission
 from .graph import Info
-from .ops.movement import emit_copy
 from .tensors import Buffer, Tensor
 
-if TYPE_CHECKING:
-    from .lowering import Lowering
+
+def make_inputs(emit: Emission) -> None:
+    """Create the tensors of the graph's inputs: arrays that a run brings, or any objects."""
+    for value in emit.graph.inputs:
+        info = emit.infos[value]
+        if info.shape is None or info.dtype == "object":
+            tensor = emit.new((), "object", name=info.name, kind=HOST)
+        else:
+            tensor = emit.new(info.dims, info.dtype, name=info.name, kind=INPUT)
+        emit.set(value, tensor)
 
 
-def input_tensor(low: Lowering, info: Info) -> Tensor:
-    """Create the tensor of an input: an array that a run brings, or any object."""
-    if info.shape is None or info.dtype == "object":
-        return low.new((), "object", name=info.name, kind=HOST)
-    return low.new(info.dims, info.dtype, name=info.name, kind=INPUT)
-
-
-def add_ports(low: Lowering, program: Assembler) -> None:
+def add_ports(emit: Emission) -> None:
     """Append the graph's outputs and inputs to the program, once all values are computed."""
     taken: set[Buffer] = set()
-    for value in low.graph.outputs:
-        program.add_output(low.infos[value], _output_tensor(low, value, taken))
-    for value in low.graph.inputs:
-        program.add_input(low.infos[value], low.tensor(value), _kind(value, low.infos[value]))
+    for value in emit.graph.outputs:
+        emit.program.add_output(emit.infos[value], _output_tensor(emit, value, taken))
+    for value in emit.graph.inputs:
+        info = emit.infos[value]
+        emit.program.add_input(info, emit.tensor(value), _kind(value, info))
 
 
-def _output_tensor(low: Lowering, value: ir.Value, taken: set[Buffer]) -> Tensor:
+def _output_tensor(emit: Emission, value: ir.Value, taken: set[Buffer]) -> Tensor:
     """Return an output's tensor, copied if it is not dense and alone in an output's buffer."""
-    tensor = low.tensor(value)
+    tensor = emit.tensor(value)
     if tensor.buffer.kind == HOST:
         return tensor
     if tensor.buffer.kind == OUTPUT:
@@ -43,8 +44,8 @@ def _output_tensor(low: Lowering, value: ir.Value, taken: set[Buffer]) -> Tensor
         is_whole = tensor.offset == 0 and tensor.buffer.size == tensor.nbytes
         if is_whole and tensor.is_contiguous and not is_taken:
             return tensor
-    target = low.new(tensor.shape, tensor.dtype, name=low.infos[value].name, kind=OUTPUT)
-    emit_copy(low, tensor, target, "Output")
+    target = emit.new(tensor.shape, tensor.dtype, name=emit.infos[value].name, kind=OUTPUT)
+    emit.copy(tensor, target, "Output")
     return target
 
 

@@ -13,8 +13,8 @@ import onnx_ir as ir
 from ..errors import InvalidModel
 from . import symbolic
 from .graph import KNOWN_LIMIT, Graph, Info, Node, OnHost, dtype_name, known_array
+from .host_shapes import host_infos
 from .ops import OPERATORS
-from .ops.registry import host_infos
 from .symbolic import Dim, product
 from .validity import check_infos, check_node, naming
 
@@ -80,11 +80,11 @@ def _constant_info(value: ir.Value) -> Info:
 
 
 def _infer_node(graph: Graph, node: Node) -> None:
-    operator = OPERATORS.get((node.ir.domain, node.op_type))
+    operator = OPERATORS.get(node.key)
     with naming(node):
         check_node(node)
     try:
-        if operator is None:
+        if operator is None or operator.infer is None:
             raise OnHost("no kernel for this operator yet")
         if any(info is not None and info.dtype == "object" for info in node.inputs):
             raise OnHost("an input is not a plain numeric tensor")

@@ -11,20 +11,18 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import onnx_ir as ir
 
 from ..kernels.abi import ARENA
 from ..kernels.cpu.strips import MAX_STAGES, PLACES, STRIP_BYTES, strips
 from ..kernels.target import L2_BYTES
+from .emission import Emission
+from .graph import Graph, Node
+from .groups import Group
 from .symbolic import Dim, sum_dims
 from .tensors import Pending, Record, Tensor, words_of
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-    from .fusion import Group
-    from .graph import Graph, Node
-    from .lowering import Lowering
 
 _STAGES = ("convolve", "depthwise")
 # Measured with 32 MiB of third-level cache: what fits there costs no more than the strips do.
@@ -92,17 +90,17 @@ def _consumer(
     return group if head.required(1).dims[2:] == (1, 1) else None  # type: ignore[union-attr]
 
 
-def join(low: Lowering, steps: list[Pending]) -> list[Pending]:
+def join(emit: Emission, steps: list[Pending]) -> list[Pending]:
     """Make one step of a chain's stages where that can be done and pays; keep other steps."""
     stages = [step for step in steps if step.kernel.ref.function in _STAGES]
     first = steps.index(stages[0]) if stages else 0
     last = first + len(stages)
     if steps[first:last] != stages or not _are_joinable(stages) or not _pays(stages):
         return steps
-    return [*steps[:first], _joined(low, stages), *steps[last:]]
+    return [*steps[:first], _joined(emit, stages), *steps[last:]]
 
 
-def _joined(low: Lowering, steps: list[Pending]) -> Pending:
+def _joined(emit: Emission, steps: list[Pending]) -> Pending:
     """Make one step of stages."""
     between = [step.fields["y"].buffer for step in steps[:-1]]
     for buffer in between:
@@ -113,7 +111,7 @@ def _joined(low: Lowering, steps: list[Pending]) -> Pending:
     fields = {
         "images": last.fields["images"], "out_height": last.fields["out_height"],
         "count": len(steps), "stages": Record(stages),
-        "workspace": low.workspace(space), "workspace_bytes": space,
+        "workspace": emit.workspace(space), "workspace_bytes": space,
     }  # fmt: skip
     return dataclasses.replace(
         last,
@@ -157,7 +155,7 @@ def _bytes_for_one_row(steps: list[Pending]) -> Dim:
 
 
 def _stage(step: Pending, between: list[Any]) -> list[Any]:
-    """Words of a stage: kernel, record, its length, and where the record has what changes."""
+    """Words of a stage: kernel, record, its length, and positions of the words that change."""
     kernel = step.kernel
     fields = {**step.fields}
     for name in ("x", "y"):
@@ -165,12 +163,12 @@ def _stage(step: Pending, between: list[Any]) -> list[Any]:
             fields[name] = None
     if fields["epilogue"]:
         fields["epilogue_record"] = _without(fields["epilogue_record"], between)
-    places = [kernel.fields.index(name) if name in kernel.fields else -1 for name in PLACES]
-    return [kernel, Record(words_of(kernel, fields)), len(kernel.fields), *places]
+    positions = [kernel.fields.index(name) if name in kernel.fields else -1 for name in PLACES]
+    return [kernel, Record(words_of(kernel, fields)), len(kernel.fields), *positions]
 
 
 def _without(record: Record, between: list[Any]) -> Record:
-    """Return an epilogue's record without addresses of what has no place in memory any more."""
+    """Return an epilogue's record without addresses of tensors that are in no memory now."""
     return Record(
         [None if isinstance(f, Tensor) and f.buffer in between else f for f in record.fields]
     )

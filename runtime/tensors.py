@@ -1,4 +1,4 @@
-"""What lowerings work with: tensors in memory, records of kernels, and steps not placed yet.
+"""Tensors in memory, records of kernels, and steps that are not in a program yet.
 
 A tensor is a part of a buffer, reached by strides. All sizes may be symbolic.
 """
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..kernels.registry import Kernel, float_bits
+from .strides import contiguous_strides, same_strides
 from .symbolic import Dim, product
 
 
@@ -90,65 +91,6 @@ class Tensor:
         )
 
 
-# --- strides ----------------------------------------------------------------------------------
-
-
-def contiguous_strides(shape: Sequence[Dim], order: Sequence[int] | None = None) -> tuple[Dim, ...]:
-    """Strides of a dense tensor whose axes lie in memory in ``order`` (outermost first)."""
-    axes = list(order) if order is not None else list(range(len(shape)))
-    strides: list[Dim] = [0] * len(shape)
-    step: Dim = 1
-    for axis in reversed(axes):
-        strides[axis] = step
-        step = step * shape[axis]
-    return tuple(strides)
-
-
-def channels_last_order(rank: int) -> tuple[int, ...]:
-    """Axes of (N, C, spatial...) with the channels innermost."""
-    return (0, *range(2, rank), 1)
-
-
-def same_strides(shape: Sequence[Dim], a: Sequence[Dim], b: Sequence[Dim]) -> bool:
-    """Tell whether two sets of strides reach the same elements (axes of size 1 do not count)."""
-    return all(x == y or n == 1 for n, x, y in zip(shape, a, b, strict=True))
-
-
-def channels_last_strides(shape: Sequence[Dim], strides: Sequence[Dim]) -> tuple[Dim, ...] | None:
-    """Strides with channels of stride 1 and spatial axes in their usual order, evenly apart.
-
-    Those of axes of size 1 are free and made to fit. None when elements would have to move.
-    """
-    own = list(strides)
-    last = len(shape) - 1
-    if shape[1] == 1:
-        own[1] = 1
-    step: Dim = own[last]
-    for axis in range(last - 1, 1, -1):
-        step = step * shape[axis + 1]
-        if shape[axis] == 1:
-            own[axis] = step
-        elif own[axis] != step:
-            return None
-    if all(n == 1 for n in shape[2:]):
-        own[2:] = contiguous_strides(shape, channels_last_order(len(shape)))[2:]
-    return tuple(own) if own[1] == 1 else None
-
-
-def padded_pixels(shape: Sequence[Dim], itemsize: int) -> tuple[Dim, ...]:
-    """Shape (N, C, spatial...) with more channels where pixels would lie pages apart.
-
-    Neighbouring pixels would compete for the same few lines of the first cache, and look to the
-    processor as if a load depended on the store before it.
-    """
-    page, line = 1024, 64
-    channels = shape[1] * itemsize if len(shape) > 2 else 0
-    has_neighbours = product(shape[2:]) != 1
-    if not isinstance(channels, int) or not channels or channels % page or not has_neighbours:
-        return tuple(shape)
-    return (shape[0], shape[1] + line // itemsize, *shape[2:])
-
-
 # --- records and steps ------------------------------------------------------------------------
 
 
@@ -162,7 +104,7 @@ class Record:
 
 @dataclass(eq=False)
 class Pending:
-    """A step before it is placed; its attributes are the parameters of ``Lowering.step``."""
+    """A step that is not in the program yet; see ``Emission.step`` for its attributes."""
 
     kernel: Kernel
     outputs: Sequence[Tensor]

@@ -1,7 +1,7 @@
 """What an operator takes, checked before its shape rule reads it: kernels trust their records.
 
 Rules look at attributes and at those sizes that are numbers. What is known only at run time is
-checked when a program is bound (`Lowering.check`, `Context.bind`).
+checked when a program is bound (`Emission.check`, `Context.bind`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import onnx
 
 from ..errors import InvalidModel, SardonyxError
 from .graph import Info, Node, OnHost, describe, refuse
-from .rules import RULES
+from .ops.registry import OPERATORS
 from .symbolic import product
 
 _FLAGS = frozenset(
@@ -23,23 +23,6 @@ _FLAGS = frozenset(
         "noop_with_empty_axes", "select_last_index", "transA", "transB", "upper",
     ]
 )  # fmt: skip
-_WORDS: dict[str, tuple[str, ...]] = {
-    "auto_pad": ("", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID"),
-    "approximate": ("none", "tanh"),
-    "direction": ("LEFT", "RIGHT", "forward", "reverse", "bidirectional"),
-    "reduction": ("none", "add", "mul", "min", "max", "mean", "sum"),
-    "nearest_mode": ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
-    "coordinate_transformation_mode": (
-        "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
-        "tf_half_pixel_for_nn", "tf_crop_and_resize", "output_half_pixel",
-    ),
-}  # fmt: skip
-_MODES: dict[str, tuple[str, ...]] = {
-    "Pad": ("constant", "reflect", "edge", "wrap"),
-    "DepthToSpace": ("DCR", "CRD"),
-    "Resize": ("nearest", "linear", "cubic"),
-    "Upsample": ("nearest", "linear", "bilinear"),
-}
 
 
 def check_node(node: Node) -> None:
@@ -56,10 +39,8 @@ def check_node(node: Node) -> None:
     for name in node.ir.attributes:
         if name in _FLAGS and node.attribute(name) not in (0, 1):
             refuse(node, f"attribute {name!r}", node.attribute(name), "0 or 1")
-        words = _MODES.get(node.op_type) if name == "mode" else _WORDS.get(name)
-        if words is not None and node.attribute(name) not in words:
-            refuse(node, f"attribute {name!r}", node.attribute(name), f"one of {words}")
-    for rule in RULES.get(node.op_type, ()):
+    operator = OPERATORS.get(node.key)
+    for rule in operator.rules if operator is not None else ():
         rule(node)
 
 

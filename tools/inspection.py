@@ -74,13 +74,13 @@ def summarize(model: ir.Model) -> Summary:
     ----------
     model : onnx_ir.Model
     """
-    from ..runtime.ops import OPERATORS
+    from ..runtime.ops import has_kernel
 
     graph = model.graph
     nodes = [node for node in graph.all_nodes() if node.op_type != "Constant" or node.domain]
     counts = Counter((node.domain, node.op_type) for node in nodes)
     operators = [
-        OperatorCount(domain, op_type, count, (domain, op_type) in OPERATORS)
+        OperatorCount(domain, op_type, count, has_kernel(domain, op_type))
         for (domain, op_type), count in counts.most_common()
     ]
     inputs = tuple(_port(v) for v in graph.inputs if v.name not in graph.initializers)

@@ -1,4 +1,4 @@
-"""Shape rule and lowering of every operator that has a kernel, one family a file."""
+"""Operators, one family a file: rules, shape rule and lowering of each side by side."""
 
 from . import (
     attention,
@@ -6,6 +6,7 @@ from . import (
     conv_transpose,
     elementwise,
     fill,
+    host_only,
     indexing,
     matmul,
     movement,
@@ -14,8 +15,10 @@ from . import (
     pool,
     reduce,
     resample,
+    reshape,
+    slices,
 )
-from .registry import OPERATORS
+from .registry import OPERATORS, has_kernel
 
 __all__ = [
     "OPERATORS",
@@ -24,6 +27,8 @@ __all__ = [
     "conv_transpose",
     "elementwise",
     "fill",
+    "has_kernel",
+    "host_only",
     "indexing",
     "matmul",
     "movement",
@@ -32,4 +37,6 @@ __all__ = [
     "pool",
     "reduce",
     "resample",
+    "reshape",
+    "slices",
 ]

@@ -7,24 +7,21 @@ a *bias* that is added to the scores, -inf where there is nothing to attend to.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from ...kernels.cpu.fill import arange
+from ..emission import Emission
 from ..graph import Info, Node, OnHost
+from ..strides import contiguous_strides
 from ..symbolic import Dim
-from ..tensors import Tensor, contiguous_strides
+from ..tensors import Tensor
 from .elementwise import broadcast
 from .matmul import emit_product
-from .movement import emit_copy
 from .pointwise import emit_expression
 from .reduce import emit_softmax, reduce_to
-from .registry import register
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
+from .registry import Operator, register
 
 _LOWEST = float(np.finfo(np.float32).min)
 # What may be between a mask and the operator that keeps -inf out of it.
@@ -91,39 +88,39 @@ def _check_mask(mask: Info | None, keys: Dim) -> None:
 # --- steps ------------------------------------------------------------------------------------
 
 
-def _lower(low: Lowering, node: Node) -> None:
-    q, k, v = (_heads_apart(low, node, i) for i in range(3))
+def _lower(emit: Emission, node: Node) -> None:
+    q, k, v = (_heads_apart(emit, node, i) for i in range(3))
     batch, heads, queries, size = q.shape
     _, shared, keys, width = v.shape
-    _check_sizes(low, node, q, k, v)
+    _check_sizes(emit, node, q, k, v)
     rows = heads // shared * queries
-    q = _scaled(low, node, q)
-    scores = low.new((batch, heads, queries, keys), q.dtype)
-    k = low.ordered(k)
+    q = _scaled(emit, node, q)
+    scores = emit.new((batch, heads, queries, keys), q.dtype)
+    k = emit.ordered(k)
     transposed = k.view((batch, shared, size, keys), (*k.strides[:2], k.strides[3], k.strides[2]))
-    emit_product(low, node, _shaped(q, shared, rows), transposed, _shaped(scores, shared, rows))
-    bias, some_row_may_be_empty = _bias(low, node, queries, keys)
-    scores = _biased(low, node, scores, bias)
-    shares = low.new(scores.shape, scores.dtype)
-    emit_softmax(low, scores, shares, 3)
-    result = low.new((batch, heads, queries, width), q.dtype)
-    target = _result(low, node, result.shape)
+    emit_product(emit, node, _shaped(q, shared, rows), transposed, _shaped(scores, shared, rows))
+    bias, some_row_may_be_empty = _bias(emit, node, queries, keys)
+    scores = _biased(emit, node, scores, bias)
+    shares = emit.new(scores.shape, scores.dtype)
+    emit_softmax(emit, scores, shares, 3)
+    result = emit.new((batch, heads, queries, width), q.dtype)
+    target = _result(emit, node, result.shape)
     if target.is_contiguous and not some_row_may_be_empty:
         result = target
     emit_product(
-        low, node, _shaped(shares, shared, rows), low.ordered(v), _shaped(result, shared, rows)
+        emit, node, _shaped(shares, shared, rows), emit.ordered(v), _shaped(result, shared, rows)
     )
     if some_row_may_be_empty:
         assert bias is not None
-        most = low.new((*bias.shape[:-1], 1), bias.dtype)
-        reduce_to(low, "max", bias, most, [len(bias.shape) - 1])
-        emit_expression(low, f"where(less(x1,{_LOWEST!r}),0.0,x0)", target, [result, most])
+        most = emit.new((*bias.shape[:-1], 1), bias.dtype)
+        reduce_to(emit, "max", bias, most, [len(bias.shape) - 1])
+        emit_expression(emit, f"where(less(x1,{_LOWEST!r}),0.0,x0)", target, [result, most])
     elif result is not target:
-        emit_copy(low, result, target, "Reorder")
+        emit.copy(result, target, "Reorder")
 
 
-def _heads_apart(low: Lowering, node: Node, index: int) -> Tensor:
-    x = low.tensor(node.values[index])
+def _heads_apart(emit: Emission, node: Node, index: int) -> Tensor:
+    x = emit.tensor(node.values[index])
     if len(x.shape) == 4:
         return x
     batch, heads, rows, size = _by_heads(node, index)
@@ -138,9 +135,9 @@ def _shaped(x: Tensor, heads: Dim, rows: Dim) -> Tensor:
     return x.view(shape, contiguous_strides(shape))
 
 
-def _result(low: Lowering, node: Node, shape: tuple[Dim, ...]) -> Tensor:
+def _result(emit: Emission, node: Node, shape: tuple[Dim, ...]) -> Tensor:
     """The node's output, as heads of rows."""
-    y = low.output(node)
+    y = emit.output(node)
     if len(y.shape) == 4:
         return y
     _, heads, rows, width = shape
@@ -148,27 +145,27 @@ def _result(low: Lowering, node: Node, shape: tuple[Dim, ...]) -> Tensor:
     return y.view(shape, (rows * row, width, row, 1))
 
 
-def _check_sizes(low: Lowering, node: Node, q: Tensor, k: Tensor, v: Tensor) -> None:
+def _check_sizes(emit: Emission, node: Node, q: Tensor, k: Tensor, v: Tensor) -> None:
     what = f"node {node.name!r} ({node.op_type})"
     for other in (k, v):
-        low.check(q.shape[0], other.shape[0], f"{what}: batch of {q.name!r} and {other.name!r}")
-    low.check(q.shape[3], k.shape[3], f"{what}: sizes of heads of {q.name!r} and {k.name!r}")
+        emit.check(q.shape[0], other.shape[0], f"{what}: batch of {q.name!r} and {other.name!r}")
+    emit.check(q.shape[3], k.shape[3], f"{what}: sizes of heads of {q.name!r} and {k.name!r}")
     for axis, name in ((1, "heads"), (2, "rows")):
-        low.check(k.shape[axis], v.shape[axis], f"{what}: {name} of {k.name!r} and {v.name!r}")
+        emit.check(k.shape[axis], v.shape[axis], f"{what}: {name} of {k.name!r} and {v.name!r}")
 
 
-def _scaled(low: Lowering, node: Node, q: Tensor) -> Tensor:
+def _scaled(emit: Emission, node: Node, q: Tensor) -> Tensor:
     """Queries times the scale, dense."""
     scale = node.attribute("scale")
     factor = float(np.float32(1 / math.sqrt(q.shape[3]) if scale is None else scale))  # type: ignore[arg-type]
     if factor == 1:
-        return low.ordered(q)
-    scaled = low.new(q.shape, q.dtype)
-    emit_expression(low, f"mul(x0,{factor!r})", scaled, [q])
+        return emit.ordered(q)
+    scaled = emit.new(q.shape, q.dtype)
+    emit_expression(emit, f"mul(x0,{factor!r})", scaled, [q])
     return scaled
 
 
-def _biased(low: Lowering, node: Node, scores: Tensor, bias: Tensor | None) -> Tensor:
+def _biased(emit: Emission, node: Node, scores: Tensor, bias: Tensor | None) -> Tensor:
     """Scores after softcap and mask."""
     cap, text = node.attribute("softcap", 0.0), "x0"
     if cap > 0:
@@ -177,54 +174,56 @@ def _biased(low: Lowering, node: Node, scores: Tensor, bias: Tensor | None) -> T
         text = f"add({text},x1)"
     if text == "x0":
         return scores
-    biased = low.new(scores.shape, scores.dtype)
-    emit_expression(low, text, biased, [scores] if bias is None else [scores, bias])
+    biased = emit.new(scores.shape, scores.dtype)
+    emit_expression(emit, text, biased, [scores] if bias is None else [scores, bias])
     return biased
 
 
 # --- masks ------------------------------------------------------------------------------------
 
 
-def _bias(low: Lowering, node: Node, queries: Dim, keys: Dim) -> tuple[Tensor | None, bool]:
+def _bias(emit: Emission, node: Node, queries: Dim, keys: Dim) -> tuple[Tensor | None, bool]:
     """What is added to the scores, and whether it may be -inf in all of a row."""
     info, causal = node.input(3), bool(node.attribute("is_causal", 0))
     if info is None:
-        return (_causal(low, None, queries, keys), False) if causal else (None, False)
+        return (_causal(emit, None, queries, keys), False) if causal else (None, False)
     if info.is_constant and not causal:
         array = info.array()
         if info.dtype == "bool":
             array = np.where(array, np.float32(0), np.float32(-np.inf))
-        return low.constant(array, info.name), bool(np.isneginf(array).all(-1).any())
-    mask = low.tensor(node.values[3])
-    low.check(
+        return emit.constant(array, info.name), bool(np.isneginf(array).all(-1).any())
+    mask = emit.tensor(node.values[3])
+    emit.check(
         mask.shape[-1], keys, f"node {node.name!r} ({node.op_type}): keys of the mask {mask.name!r}"
     )
     if info.dtype == "bool":
-        bias = low.new(mask.shape, "float32")
-        emit_expression(low, "where(x0,0.0,x1)", bias, [mask, _minus_infinity(low)])
+        bias = emit.new(mask.shape, "float32")
+        emit_expression(emit, "where(x0,0.0,x1)", bias, [mask, _minus_infinity(emit)])
         mask = bias
     if causal:
-        return _causal(low, mask, queries, keys), True
+        return _causal(emit, mask, queries, keys), True
     return mask, info.dtype == "bool" or not _is_bounded(node.values[3])
 
 
-def _minus_infinity(low: Lowering) -> Tensor:
-    return low.constant(np.full(1, -np.inf, np.float32))
+def _minus_infinity(emit: Emission) -> Tensor:
+    return emit.constant(np.full(1, -np.inf, np.float32))
 
 
-def _causal(low: Lowering, mask: Tensor | None, queries: Dim, keys: Dim) -> Tensor:
+def _causal(emit: Emission, mask: Tensor | None, queries: Dim, keys: Dim) -> Tensor:
     """A mask, with -inf where keys come after the query."""
     at = []
-    start, delta = (low.constant(np.full(1, number, np.float32)) for number in (0, 1))
+    start, delta = (emit.constant(np.full(1, number, np.float32)) for number in (0, 1))
     for count, shape in ((queries, (queries, 1)), (keys, (1, keys))):
-        numbers = low.new((count,), "float32")
-        low.step(arange("f32"), outputs=[numbers], y=numbers, start=start, delta=delta, count=count)
+        numbers = emit.new((count,), "float32")
+        emit.step(
+            arange("f32"), outputs=[numbers], y=numbers, start=start, delta=delta, count=count
+        )
         at.append(numbers.view(shape, contiguous_strides(shape)))
     own = () if mask is None else mask.shape
-    bias = low.new(broadcast([(queries, keys), own]), "float32")
+    bias = emit.new(broadcast([(queries, keys), own]), "float32")
     kept = "0.0" if mask is None else "x3"
-    operands = [*at, _minus_infinity(low), *([] if mask is None else [mask])]
-    emit_expression(low, f"where(less(x0,x1),x2,{kept})", bias, operands)
+    operands = [*at, _minus_infinity(emit), *([] if mask is None else [mask])]
+    emit_expression(emit, f"where(less(x0,x1),x2,{kept})", bias, operands)
     return bias
 
 
@@ -241,4 +240,4 @@ def _is_bounded(value: ir.Value | None) -> bool:
     )
 
 
-register("Attention", _infer, _lower)
+register("Attention", Operator(infer=_infer, lower=_lower))

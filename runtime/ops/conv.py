@@ -1,30 +1,18 @@
-"""Conv, and the fields every use of the convolution driver shares."""
+"""Conv: shape rule and lowering."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-
-from ...errors import InvalidModel
-from ...kernels.cpu import packing
-from ...kernels.cpu.conv import convolve, workspace_bytes
-from ...kernels.cpu.depthwise import depthwise
+from ..emission import Emission
 from ..graph import Info, Node, OnHost
-from ..symbolic import Dim, product
-from ..tensors import Tensor
-from . import epilogue as endings
-from . import winograd
-from .forms import choose_form
-from .gates import Gate, scaled_weights
-from .pooled import absorb_pool
-from .registry import register
-from .tiles import tiles_for
-from .windows import Window, height_width, image_strides, window_form
-
-if TYPE_CHECKING:
-    from ..fusion import Group
-    from ..lowering import Lowering
+from ..groups import Group
+from ..strides import channels_last_order
+from . import checks
+from .convolution import Convolution
+from .depthwise import emit_depthwise
+from .epilogue import Epilogue
+from .forms import emit_convolution
+from .registry import Operator, register
+from .windows import Window, height_width
 
 
 def _infer_conv(node: Node) -> list[Info]:
@@ -33,226 +21,49 @@ def _infer_conv(node: Node) -> list[Info]:
         raise OnHost(f"Conv of {x.dtype}")
     if not w.is_constant:
         raise OnHost("the weights are not constant")
-    shape = w.dims
-    groups = node.attribute("group", 1)
-    window = Window(node, [int(k) for k in shape[2:]])  # type: ignore[arg-type]
-    channels = x.dims[1]
-    wrong = isinstance(channels, int) and channels != shape[1] * groups
-    if len(shape) != x.rank or wrong:
-        raise InvalidModel(
-            f"node {node.name!r} (Conv): weights {w.name!r} of shape {shape} and group {groups} "
-            f"do not fit input {x.name!r} of shape {x.dims}"
-        )
+    window = Window.of(node, w.dims[2:])
     height, width = height_width(x.dims)
     spatial = [window.size(0, height), window.size(1, width)][-(x.rank - 2) :]
-    return [node.result((x.dims[0], shape[0], *spatial))]
+    return [node.result((x.dims[0], w.dims[0], *spatial))]
 
 
-def _lower_conv(low: Lowering, node: Node, group: Group) -> None:
-    weights = node.required(1).array()
-    groups = node.attribute("group", 1)
-    window = Window(node, weights.shape[2:])
+def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
+    weights, groups = node.required(1).array(), node.attribute("group", 1)
+    window = Window.of(node, weights.shape[2:])
     if weights.ndim == 3:
         weights = weights[:, :, None, :]
     bias = node.input(2)
-    ending = endings.plan(low, node, group.body, 1)
-    if bias is not None and not bias.is_constant and ending.bias is not None:
-        ending = endings.Plan(rest=group.body)
-    x = low.channels_last(low.tensor(group.gate.x if group.gate else node.values[0]))
+    epilogue = Epilogue.match(emit, node, group.body, 1)
+    if bias is not None and not bias.is_constant and epilogue.bias is not None:
+        epilogue = Epilogue(nodes=group.body, value=node.outputs[0])
+    x = emit.channels_last(emit.tensor(group.gate.x if group.gate else node.values[0]))
     message = f"node {node.name!r} (Conv): channels of {x.name!r} and of the weights"
-    low.check(x.shape[1], weights.shape[1] * groups, message)
-    residual = None if ending.residual is None else low.channels_last(low.tensor(ending.residual))
-    order = (0, *range(2, x_rank(x)), 1)
-    y = low.output(group.last, order=order)
-    if y.strides[1] != 1 and y.shape[1] != 1:
-        y = y.view(y.shape, y.strides)
-    bias_tensor = bias_of(low, node, 2, ending)
-    is_depthwise = groups > 1 and weights.shape[1] == 1 and weights.shape[0] == groups
-    if is_depthwise and residual is None:
-        _emit_depthwise(low, group, ending, window, weights, bias_tensor, x, y)
-        return
-    emit_convolution(low, group, ending, window, x, y, residual, bias_tensor, groups, weights)
-
-
-def x_rank(tensor: Tensor) -> int:
-    """Rank of a tensor."""
-    return len(tensor.shape)
-
-
-def bias_of(
-    low: Lowering, node: Node, index: int, ending: endings.Plan, repeats: int = 1
-) -> Tensor | None:
-    """The head's bias and the group's, as one; ``repeats`` times over when it is constant."""
-    own = node.input(index)
-    if own is not None:
-        message = f"node {node.name!r} ({node.op_type}): elements of {own.name!r} and channels"
-        low.check(product(own.dims), node.infos[0].dims[1], message)
-    if ending.bias is None and (own is None or repeats == 1):
-        return None if own is None else low.ordered(low.tensor(node.values[index]))
-    parts = [] if ending.bias is None else [low.infos[ending.bias].array()]
-    parts += [] if own is None else [own.array()]
-    total = sum(part.reshape(-1).astype(np.float32) for part in parts)
-    return low.constant(np.tile(total, repeats), f"{node.name}.bias")
-
-
-def emit_convolution(
-    low: Lowering,
-    group: Group,
-    ending: endings.Plan,
-    window: Window,
-    x: Tensor,
-    y: Tensor,
-    residual: Tensor | None,
-    bias: Tensor | None,
-    groups: int,
-    weights: np.ndarray,
-) -> None:
-    """Emit a convolution of channels-last tensors with weights (M, C / groups, kh, kw)."""
-    target, rank = y, len(y.shape)
-    axes = [0, None if rank == 3 else 2, rank - 1, 1]
-    if _is_column(window, x):
-        # The tile takes pixels of a row: a column is seen as one.
-        axes = [0, 3, 2, 1]
-        x, y = _turned(x), _turned(y)
-        residual = None if residual is None else _turned(residual)
-        window, weights = window.turned(), weights.transpose(0, 1, 3, 2)
-    height, width = height_width(x.shape)
-    out_height, out_width = height_width(y.shape)
-    x_image, x_row, x_pixel = image_strides(x)
-    y_image, y_row, y_pixel = image_strides(y)
-    r_image, r_row, r_pixel = image_strides(residual) if residual is not None else (0, 0, 0)
-    value = group.last.outputs[0]
-    if ending.rest:
-        before = [n for n in group.nodes if n not in ending.rest]
-        value = before[-1].outputs[0]
-    ends = endings.pointwise_fields(low, ending.rest, value, target, axes)
-    may_flatten = ends.pop("may_flatten")
-    out_channels, channels = weights.shape[:2]
-    fields = {
-        "outputs": [target],
-        "flops": 2 * product(y.shape) * channels * window.kernel[0] * window.kernel[1],
-        "x": x, "bias": bias, "y": y, "residual": residual,
-        "images": x.shape[0], "height": height, "width": width, "channels": channels,
-        "out_height": out_height, "out_width": out_width,
-        "out_channels": out_channels // groups, "groups": groups,
-        "pad_top": window.pads[0], "pad_left": window.pads[1],
-        "x_image": x_image, "x_row": x_row, "x_pixel": x_pixel,
-        "y_image": y_image, "y_row": y_row, "y_pixel": y_pixel,
-        "r_image": r_image, "r_row": r_row, "r_pixel": r_pixel,
-        "activation": ending.activation, "low": ending.low, "high": ending.high, **ends,
-    }  # fmt: skip
-    name = group.nodes[0].name
-    flat = may_flatten == 1 and _is_flat(window, fields)
-    pixels = out_height * out_width if flat else out_width
-    form, sizes = choose_form(low, name, window, weights, groups, y, pixels)
-    if form == "winograd":
-        down, across = (
-            (s + m - 1) // m for s, m in zip((out_height, out_width), sizes, strict=True)
-        )
-        tiles = x.shape[0] * down * across
-        fields |= {"pool": 1, **absorb_pool(low, group, ending, sizes)}
-        winograd.emit(low, sizes, window, weights, groups, tiles, name, fields)
+    emit.check(x.shape[1], weights.shape[1] * groups, message)
+    residual = None
+    if epilogue.residual is not None:
+        residual = emit.channels_last(emit.tensor(epilogue.residual))
+    y = emit.output(group.last, order=channels_last_order(len(x.shape)))
+    conv = Convolution(
+        group=group,
+        x=x,
+        y=y,
+        output=y,
+        weights=weights,
+        window=window,
+        groups=groups,
+        bias=epilogue.bias_tensor(emit, node),
+        residual=residual,
+        epilogue=epilogue,
+    )
+    if conv.is_depthwise and residual is None:
+        emit_depthwise(emit, conv)
     else:
-        depth = channels * window.kernel[0] * window.kernel[1]
-        table = tiles_for(
-            pixels, flat, out_channels // groups, depth, sizes, flat and low.is_catching
-        )
-        _emit_direct(low, window, weights, name, fields, may_flatten, table, group.gate)
+        emit_convolution(emit, conv)
 
 
-def _is_flat(window: Window, f: dict[str, Any]) -> bool:
-    """Tell whether all pixels of an image may be taken as one row."""
-    simple = window.kernel == [1, 1] and window.strides == [1, 1] and not window.is_padded
-    flat = simple and f["x_row"] == f["width"] * f["x_pixel"]
-    flat = flat and f["y_row"] == f["out_width"] * f["y_pixel"]
-    return flat and (f["residual"] is None or f["r_row"] == f["out_width"] * f["r_pixel"])
-
-
-def _emit_direct(
-    low: Lowering, window: Window, weights: np.ndarray, name: str, fields: dict[str, Any],
-    may_flatten: int, tiles: dict[str, Any], gate: Gate | None,
-) -> None:  # fmt: skip
-    """Emit a step of the direct driver, with the ``fields`` that both forms have."""
-    f = fields
-    (kernel_h, kernel_w), channels, groups = window.kernel, f["channels"], f["groups"]
-    packed = packing.pack_conv(weights, groups, tiles["nv"])
-    padded = window.is_padded
-    padded_width = (f["out_width"] - 1) * window.strides[1]
-    padded_width = padded_width + (kernel_w - 1) * window.dilations[1] + 1
-    reach = (kernel_h - 1) * window.dilations[0] + 1
-    copied = padded or (groups > 1 and kernel_w > 1)
-    space = workspace_bytes(padded_width, channels, reach, copied, packed.nbytes // groups)
-    w: Tensor = low.constant(packed, f"{name}.weights")
-    w_image: Dim = 0
-    if gate is not None:
-        w, w_image = scaled_weights(low, gate, w, channels, f["out_channels"], tiles["nv"])
-    low.step(
-        convolve,
-        **f, **tiles,
-        w=w, w_image=w_image,
-        kernel_h=kernel_h, kernel_w=kernel_w,
-        stride_h=window.strides[0], stride_w=window.strides[1],
-        dilation_h=window.dilations[0], dilation_w=window.dilations[1],
-        padded=int(padded), may_flatten=may_flatten,
-        workspace=low.workspace(space) if copied else None, workspace_bytes=space,
-    )  # fmt: skip
-
-
-def _is_column(window: Window, x: Tensor) -> bool:
-    """Tell whether images are one pixel wide and stay so."""
-    narrow = len(x.shape) == 4 and x.shape[3] == 1 and x.shape[2] != 1
-    return narrow and window.kernel[1] == 1 and window.pads[1] == 0 and window.pads[3] == 0
-
-
-def _turned(tensor: Tensor) -> Tensor:
-    """View with height and width exchanged."""
-    (n, c, h, w), s = tensor.shape, tensor.strides
-    # The distance of rows in a one-pixel-wide image is that of its pixels.
-    return tensor.view((n, c, w, h), (s[0], s[1], s[2] * h, s[2]))
-
-
-def _emit_depthwise(
-    low: Lowering, group: Group, ending: endings.Plan, window: Window, weights: np.ndarray,
-    bias: Tensor | None, x: Tensor, y: Tensor,
-) -> None:  # fmt: skip
-    height, width = height_width(x.shape)
-    out_height, out_width = height_width(y.shape)
-    rank = len(y.shape)
-    axes = [0, None if rank == 3 else 2, rank - 1, 1]
-    value = group.last.outputs[0]
-    if ending.rest:
-        value = [n for n in group.nodes if n not in ending.rest][-1].outputs[0]
-    ends = endings.pointwise_fields(low, ending.rest, value, y, axes)
-    del ends["may_flatten"]
-    packed = np.ascontiguousarray(weights[:, 0].transpose(1, 2, 0))
-    x_image, x_row, x_pixel = image_strides(x)
-    y_image, y_row, y_pixel = image_strides(y)
-    low.step(
-        depthwise(*window_form(window, out_width)),
-        outputs=[y],
-        flops=2 * product(y.shape) * window.kernel[0] * window.kernel[1],
-        x=x, w=low.constant(packed, f"{group.nodes[0].name}.weights"), bias=bias, y=y,
-        images=x.shape[0], height=height, width=width, channels=x.shape[1],
-        out_height=out_height, out_width=out_width,
-        kernel_h=window.kernel[0], kernel_w=window.kernel[1],
-        stride_h=window.strides[0], stride_w=window.strides[1],
-        dilation_h=window.dilations[0], dilation_w=window.dilations[1],
-        pad_top=window.pads[0], pad_left=window.pads[1],
-        x_image=x_image, x_row=x_row, x_pixel=x_pixel,
-        y_image=y_image, y_row=y_row, y_pixel=y_pixel,
-        activation=ending.activation, low=ending.low, high=ending.high, **ends,
-    )  # fmt: skip
-
-
-def alone(lower: Any) -> Any:
-    """Lower a node that leads no group by its rule for groups."""
-
-    def lower_alone(low: Lowering, node: Node) -> None:
-        from ..fusion import Group
-
-        lower(low, node, Group([node], node))
-
-    return lower_alone
-
-
-register("Conv", _infer_conv, alone(_lower_conv), fused=_lower_conv)
+register(
+    "Conv",
+    Operator(
+        rules=(checks.convolution,), infer=_infer_conv, fused=_lower_conv, layout="channels_last"
+    ),
+)

@@ -1,33 +1,32 @@
-"""ConvTranspose: a convolution for each phase of the stride."""
+"""ConvTranspose: a convolution for each offset of output pixels within the stride."""
 
 from __future__ import annotations
 
-import copy
+import dataclasses
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..emission import Emission
 from ..graph import Info, Node, OnHost
+from ..groups import Group
+from ..strides import channels_last_order
 from ..symbolic import Dim
 from ..tensors import Tensor
-from . import epilogue as endings
-from .conv import alone, bias_of, emit_convolution
+from . import checks
+from .convolution import Convolution
+from .epilogue import Epilogue
+from .forms import emit_convolution
 from .pointwise import emit_pointwise
-from .registry import register
+from .registry import Operator, register
 from .windows import Window
 
-if TYPE_CHECKING:
-    from ..fusion import Group
-    from ..lowering import Lowering
+MAX_STRIDE = 32  # one convolution is emitted for each offset within it
 
 
-MAX_STRIDE = 32  # one convolution is emitted for each phase of the stride
-
-
-def _transpose_sizes(node: Node) -> tuple[Window, list[int], list[Dim]]:
-    """Window, begin pads and output sizes of a ConvTranspose, as two spatial axes."""
+def _transpose_sizes(node: Node) -> tuple[Window, list[Dim]]:
+    """Window of a ConvTranspose, and the sizes of its result along the spatial axes."""
     x, w = node.required(0), node.required(1)
     rank = x.rank - 2
     kernel = [int(k) for k in w.dims[2:]]  # type: ignore[arg-type]
@@ -52,154 +51,168 @@ def _transpose_sizes(node: Node) -> tuple[Window, list[int], list[Dim]]:
         pads[axis] = total - half if mode in ("SAME_LOWER", "NOTSET") else half
         pads[axis + rank] = total - pads[axis]
         sizes.append(size)
-    if rank == 1:
-        kernel, strides, dilations = [1, *kernel], [1, *strides], [1, *dilations]
-        pads = [0, pads[0], 0, pads[1]]
-        sizes = [1, *sizes]
-    window = Window.__new__(Window)
-    window.kernel, window.strides, window.dilations = kernel, strides, dilations
-    window.pads = list(pads)
-    return window, pads, sizes
+    return Window.over(kernel, strides, dilations, pads), sizes
 
 
 def _infer_transpose(node: Node) -> list[Info]:
     x, w = node.required(0), node.required(1)
     if x.dtype != "float32" or not w.is_constant or x.rank not in (3, 4):
         raise OnHost("only float32 with constant weights and one or two spatial axes")
-    window, pads, sizes = _transpose_sizes(node)
-    if any(pad < 0 for pad in pads):
+    window, sizes = _transpose_sizes(node)
+    if any(pad < 0 for pad in window.pads):  # type: ignore[operator]
         raise OnHost("negative padding")
     if max(window.strides) > MAX_STRIDE:
         raise OnHost(f"a stride over {MAX_STRIDE}")
     channels = w.dims[1] * node.attribute("group", 1)
-    return [node.result((x.dims[0], channels, *sizes[-(x.rank - 2) :]))]
+    return [node.result((x.dims[0], channels, *sizes))]
 
 
-def _lower_transpose(low: Lowering, node: Node, group: Group) -> None:
-    """One convolution for each phase of the stride: it writes every stride-th output pixel.
+def _lower_transpose(emit: Emission, node: Node, group: Group) -> None:
+    epilogue = Epilogue.match(emit, node, group.body, 1)
+    if epilogue.nodes or epilogue.residual is not None:
+        # What the tile cannot do in registers becomes a step of its own.
+        _lower_transpose(emit, node, Group([node], node))
+        emit_pointwise(emit, Group(group.body))
+        return
+    weights, groups = node.required(1).array(), node.attribute("group", 1)
+    x = emit.channels_last(emit.tensor(node.values[0]))
+    message = f"node {node.name!r} (ConvTranspose): channels of {x.name!r} and of the weights"
+    emit.check(x.shape[1], weights.shape[0], message)
+    y = _four(emit.output(group.last, order=channels_last_order(len(x.shape))))
+    window, _ = _transpose_sizes(node)
+    whole = Convolution(
+        group=group,
+        x=_four(x),
+        y=y,
+        output=y,
+        weights=_filters(weights, groups),
+        window=window,
+        groups=groups,
+        epilogue=epilogue,
+    )
+    own = node.input(2)
+    repeats = 1
+    if _columns_apart(whole) and (own is None or own.is_constant):
+        repeats, whole = window.strides[1], _columns_joined(whole)
+    whole = dataclasses.replace(whole, bias=epilogue.bias_tensor(emit, node, repeats))
+    for offset in itertools.product(*map(range, whole.window.strides)):
+        emit_convolution(emit, _at_offset(whole, offset))
 
-    Output pixel o = i * stride - pad + k * dilation; for a fixed phase only the taps with
-    k * dilation congruent to (phase + pad) modulo the stride take part.
-    """
-    from ..fusion import Group
 
-    weights = node.required(1).array()
-    groups = node.attribute("group", 1)
+def _filters(weights: np.ndarray, groups: int) -> np.ndarray:
+    """Weights (C, M / groups, kh, kw) of a ConvTranspose as (M, C / groups, kh, kw)."""
     if weights.ndim == 3:
         weights = weights[:, :, None, :]
-    window, pads, _ = _transpose_sizes(node)
-    ending = endings.plan(low, node, group.body, 1)
-    x = low.channels_last(low.tensor(node.values[0]))
-    message = f"node {node.name!r} (ConvTranspose): channels of {x.name!r} and of the weights"
-    low.check(x.shape[1], weights.shape[0], message)
-    order = (0, *range(2, len(x.shape)), 1)
-    if ending.rest or ending.residual is not None:
-        # What the tile cannot do in registers becomes a step of its own.
-        _lower_transpose(low, node, Group([node], node))
-        emit_pointwise(low, Group(group.body))
-        return
-    y = low.output(group.last, order=order)
-    x4, y4 = _four(x), _four(y)
-    own = node.input(2)
-    joins = groups == 1 and _columns_apart(window, pads, x4, y4)
-    joins = joins and (own is None or own.is_constant)
-    bias = bias_of(low, node, 2, ending, window.strides[1] if joins else 1)
-    if joins:
-        weights, y4, window = _join_columns(weights, y4, window)
-    channels, per_group = weights.shape[0] // groups, weights.shape[1]
-    for phase in itertools.product(range(window.strides[0]), range(window.strides[1])):
-        taps = [
-            [k for k in range(window.kernel[a])
-             if (k * window.dilations[a] - phase[a] - pads[a]) % window.strides[a] == 0]
-            for a in (0, 1)
-        ]  # fmt: skip
-        part, sizes, begins = _phase_view(y4, window, phase, taps, pads)
-        shape = (channels, len(taps[0]), len(taps[1]))
-        sub = weights[:, :, taps[0]][:, :, :, taps[1]][:, :, ::-1, ::-1] if all(taps) else None
-        small = Window.__new__(Window)
-        small.strides = [1, 1]
-        steps = [_spacing(t, window, a) for a, t in enumerate(taps)]
-        small.dilations = steps
-        if sub is None:
-            small.kernel, small.pads, small.dilations = [1, 1], [0, 0, 0, 0], [1, 1]
-            sub = np.zeros((weights.shape[0], per_group, 1, 1), np.float32)
-            begins = [0, 0]
-        else:
-            small.kernel = list(shape[1:])
-        small.pads = [*begins, 1, 1]
-        oihw = np.ascontiguousarray(
-            sub.reshape(groups, channels, per_group, *sub.shape[2:]).transpose(0, 2, 1, 3, 4)
-        ).reshape(groups * per_group, channels, *sub.shape[2:])
-        exact = small.kernel == [1, 1] and begins == [0, 0] and _covers(x4, sizes)
-        if exact:
-            small.pads = [0, 0, 0, 0]
-        source = _skip(x4, small)
-        emit_convolution(low, group, ending, small, source, part, None, bias, groups, oihw)
+    parts = weights.reshape(groups, -1, *weights.shape[1:]).swapaxes(1, 2)
+    return parts.reshape(-1, *parts.shape[2:])
 
 
-def _columns_apart(window: Window, pads: Sequence[int], x: Tensor, y: Tensor) -> bool:
+# --- columns ----------------------------------------------------------------------------------
+
+
+def _columns_apart(whole: Convolution) -> bool:
     """Tell whether each input pixel makes columns of its own, which lie one after the other."""
+    x, y, window = whole.x, whole.y, whole.window
     apart = window.kernel[1] == window.strides[1] > 1 and window.dilations[1] == 1
-    fits = pads[1] == 0 and y.shape[3] == x.shape[3] * window.strides[1]
-    return apart and fits and y.strides[3] == y.shape[1]
+    fits = window.pads[1] == 0 and y.shape[3] == x.shape[3] * window.strides[1]
+    return whole.groups == 1 and apart and fits and y.strides[3] == y.shape[1]
 
 
-def _join_columns(
-    weights: np.ndarray, y: Tensor, window: Window
-) -> tuple[np.ndarray, Tensor, Window]:
+def _columns_joined(whole: Convolution) -> Convolution:
     """See the columns that an input pixel makes as more channels of one pixel."""
-    columns = window.strides[1]
-    channels, per_column, rows, _ = weights.shape
-    joined = weights.transpose(0, 3, 1, 2).reshape(channels, columns * per_column, rows, 1)
-    n, c, h, w = y.shape
-    s = y.strides
-    wide = y.view((n, c * columns, h, w // columns), (s[0], 1, s[2], s[3] * columns))
-    narrow = copy.copy(window)
-    narrow.kernel, narrow.strides = [window.kernel[0], 1], [window.strides[0], 1]
-    return joined, wide, narrow
+    window, columns = whole.window, whole.window.strides[1]
+    n, c, h, w = whole.y.shape
+    s = whole.y.strides
+    wide = whole.y.view((n, c * columns, h, w // columns), (s[0], 1, s[2], s[3] * columns))
+    filters = whole.filters.transpose(3, 0, 1, 2)
+    return dataclasses.replace(
+        whole,
+        y=wide,
+        weights=filters.reshape(-1, *filters.shape[2:], 1),
+        window=dataclasses.replace(
+            window, kernel=(window.kernel[0], 1), strides=(window.strides[0], 1)
+        ),
+    )
 
 
-def _skip(x: Tensor, window: Window) -> Tensor:
-    """Leave out leading input pixels where the padding is negative."""
-    shape = list(x.shape)
-    offset: Dim = 0
-    for axis in (0, 1):
-        pad = int(window.pads[axis])  # type: ignore[arg-type]
-        skipped = max(0, -pad)
-        shape[2 + axis] = shape[2 + axis] - skipped
-        offset = offset + skipped * x.strides[2 + axis]
-        window.pads[axis] = max(0, pad)
-    return x.view(shape, x.strides, offset)
+# --- offsets within the stride ----------------------------------------------------------------
 
 
-def _covers(x: Tensor, sizes: Sequence[Dim]) -> bool:
-    return tuple(x.shape[2:]) == tuple(sizes)
+def _at_offset(whole: Convolution, offset: Sequence[int]) -> Convolution:
+    """Return the convolution that writes every stride-th output pixel, from ``offset`` on.
+
+    Output pixel o = i * stride - pad + k * dilation; for a fixed offset only the taps with
+    k * dilation congruent to (offset + pad) modulo the stride take part.
+    """
+    window = whole.window
+    taps = [_taps(window, axis, offset[axis]) for axis in (0, 1)]
+    y = _pixels_from(whole.y, window, offset)
+    if all(taps):
+        weights = whole.filters[:, :, taps[0]][:, :, :, taps[1]][:, :, ::-1, ::-1]
+        dilations = _spacing(taps[0], window, 0), _spacing(taps[1], window, 1)
+        pads = [_padding(window, axis, offset[axis], taps[axis][-1]) for axis in (0, 1)]
+    else:
+        weights = np.zeros((*whole.filters.shape[:2], 1, 1), np.float32)
+        dilations, pads = (1, 1), [0, 0]
+    kernel = weights.shape[2], weights.shape[3]
+    # How much padding comes after the input does not matter, only whether any may.
+    is_exact = kernel == (1, 1) and pads == [0, 0] and whole.x.shape[2:] == y.shape[2:]
+    after = 0 if is_exact else 1
+    return dataclasses.replace(
+        whole,
+        x=_without_first(whole.x, pads),
+        y=y,
+        output=y,
+        weights=weights,
+        window=Window(
+            kernel, dilations=dilations, pads=(max(0, pads[0]), max(0, pads[1]), after, after)
+        ),
+    )
+
+
+def _taps(window: Window, axis: int, offset: int) -> list[int]:
+    """Taps that take part in the output pixels of an offset."""
+    stride, dilation = window.strides[axis], window.dilations[axis]
+    first = offset + window.pads[axis]
+    return [k for k in range(window.kernel[axis]) if (k * dilation - first) % stride == 0]
 
 
 def _spacing(taps: Sequence[int], window: Window, axis: int) -> int:
-    """Input pixels between neighbouring taps of a phase."""
+    """Input pixels between neighbouring taps."""
     if len(taps) < 2:
         return 1
     return (taps[1] - taps[0]) * window.dilations[axis] // window.strides[axis]
 
 
-def _phase_view(
-    y: Tensor, window: Window, phase: Sequence[int], taps: Sequence[Sequence[int]],
-    pads: Sequence[int],
-) -> tuple[Tensor, list[Dim], list[int]]:  # fmt: skip
-    """The output pixels of a phase, their counts, and the padding of the phase's convolution."""
+def _padding(window: Window, axis: int, offset: int, last: int) -> int:
+    """Padding before the input; below zero where leading pixels are left out.
+
+    The output pixel at the offset meets the tap ``last`` at this input pixel.
+    """
+    pad = int(window.pads[axis])  # type: ignore[arg-type]
+    return -((offset + pad - last * window.dilations[axis]) // window.strides[axis])
+
+
+def _without_first(x: Tensor, pads: Sequence[int]) -> Tensor:
+    """Leave out leading input pixels where the padding is negative."""
+    shape = list(x.shape)
+    first: Dim = 0
+    for axis, pad in zip((2, 3), pads, strict=True):
+        skipped = max(0, -pad)
+        shape[axis] = shape[axis] - skipped
+        first = first + skipped * x.strides[axis]
+    return x.view(shape, x.strides, first)
+
+
+def _pixels_from(y: Tensor, window: Window, offset: Sequence[int]) -> Tensor:
+    """Every stride-th output pixel, from an offset on."""
     shape, strides = list(y.shape), list(y.strides)
-    offset: Dim = 0
-    begins = []
-    for axis in (0, 1):
-        stride = window.strides[axis]
-        shape[2 + axis] = (y.shape[2 + axis] - phase[axis] + stride - 1) // stride
-        offset = offset + phase[axis] * strides[2 + axis]
-        strides[2 + axis] = strides[2 + axis] * stride
-        last = max(taps[axis], default=0)
-        # The first output of the phase meets tap ``last`` at this input pixel.
-        begins.append(-((phase[axis] + pads[axis] - last * window.dilations[axis]) // stride))
-    return y.view(shape, strides, offset), shape[2:], begins
+    first: Dim = 0
+    for axis, (start, stride) in enumerate(zip(offset, window.strides, strict=True), 2):
+        shape[axis] = (y.shape[axis] - start + stride - 1) // stride
+        first = first + start * strides[axis]
+        strides[axis] = strides[axis] * stride
+    return y.view(shape, strides, first)
 
 
 def _four(tensor: Tensor) -> Tensor:
@@ -211,4 +224,12 @@ def _four(tensor: Tensor) -> Tensor:
     return tensor.view((n, c, 1, w), (s[0], s[1], s[2] * w, s[2]))
 
 
-register("ConvTranspose", _infer_transpose, alone(_lower_transpose), fused=_lower_transpose)
+register(
+    "ConvTranspose",
+    Operator(
+        rules=(checks.convolution,),
+        infer=_infer_transpose,
+        fused=_lower_transpose,
+        layout="channels_last",
+    ),
+)

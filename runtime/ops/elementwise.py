@@ -12,7 +12,8 @@ import numpy as np
 
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array
 from ..symbolic import Dim, maximum
-from .registry import register
+from . import checks
+from .registry import Operator, Rule, register
 
 Term = Callable[[Node, list[str]], str]
 
@@ -248,13 +249,11 @@ def _kept(node: Node) -> np.ndarray | None:
     return node.required(0).known if node.op_type == "Identity" else None
 
 
-def _lower(low: object, node: Node) -> None:
-    raise AssertionError("elementwise nodes are always part of a fusion group")
-
-
-def _elementwise(names: dict[str, Term], infer: Callable[[Node], list[Info]]) -> None:
+def _elementwise(
+    names: dict[str, Term], infer: Callable[[Node], list[Info]], rules: tuple[Rule, ...] = ()
+) -> None:
     for name, term in names.items():
-        register(name, infer, _lower, term=term)
+        register(name, Operator(rules=rules, infer=infer, term=term, layout="as_input"))
 
 
 _FLOAT_ONLY = [
@@ -307,10 +306,10 @@ _elementwise(
         "ThresholdedRelu": _with_attributes("thresholded_relu", alpha=1.0),
         "HardSigmoid": _with_attributes("hard_sigmoid", alpha=0.2, beta=0.5),
         "Swish": _with_attributes("swish", alpha=1.0),
-        "Gelu": _gelu,
     },
     _infer_float,
 )
+_elementwise({"Gelu": _gelu}, _infer_float, (checks.one_of("approximate", "none", "tanh"),))
 _elementwise(
     {
         "Identity": _call("identity"),
@@ -340,10 +339,10 @@ _elementwise(
         "BitwiseAnd": _call("bitwise_and"),
         "BitwiseOr": _call("bitwise_or"),
         "BitwiseXor": _call("bitwise_xor"),
-        "BitShift": _shift,
     },
     _infer,
 )
+_elementwise({"BitShift": _shift}, _infer, (checks.one_of("direction", "LEFT", "RIGHT"),))
 _elementwise(
     {
         "Equal": _call("equal"),
@@ -362,4 +361,5 @@ _elementwise(
 )
 _elementwise({"Mod": _modulo}, _infer_mod)
 _elementwise({"Where": _call("where")}, _infer_where)
-_elementwise({"Cast": _cast, "CastLike": _cast}, _infer_cast)
+_elementwise({"Cast": _cast}, _infer_cast, (checks.element_type("to"),))
+_elementwise({"CastLike": _cast}, _infer_cast)

@@ -1,31 +1,32 @@
-"""What follows a convolution or product in the same step: bias, residual, activation, the rest.
+"""Epilogue of a convolution or product: what its step does besides.
 
-The common endings are done by the tile in registers; any other chain becomes a pointwise kernel
-that runs on finished rows while they are in cache.
+Bias, residual and the common activations are applied by the tile in registers; any other chain of
+elementwise nodes becomes a pointwise kernel that runs over finished rows while they are in cache.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from ...kernels import pointwise as language
 from ...kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU, NONE
+from ...kernels.registry import Kernel
+from ..emission import Emission
 from ..graph import Info, Node
+from ..symbolic import Dim, product
 from ..tensors import Record, Tensor
 from .pointwise import broadcast_strides, write_expression
 
-if TYPE_CHECKING:
-    from ..lowering import Lowering
 
-
-@dataclass
-class Plan:
-    """How a group's nodes are carried out.
+@dataclass(frozen=True, eq=False)
+class Epilogue:
+    """The elementwise nodes of a group, as the step of its head carries them out.
 
     Attributes
     ----------
@@ -35,8 +36,15 @@ class Plan:
         A value of the result's shape added before the activation.
     activation, low, high
         Code and parameters for the tile.
-    rest
-        Nodes left for a pointwise kernel.
+    nodes
+        Nodes left for a pointwise kernel that runs over finished rows.
+    value
+        What the tile has written: that kernel's first operand.
+    kernel, record, operands
+        That kernel, the template of its record, and the number of its operands; there are none
+        before `over_rows`.
+    may_flatten
+        Tell whether no operand differs by row, so that rows lying end to end may be one.
     """
 
     bias: ir.Value | None = None
@@ -44,26 +52,111 @@ class Plan:
     activation: int = NONE
     low: float = 0.0
     high: float = 0.0
-    rest: Sequence[Node] = ()
+    nodes: Sequence[Node] = ()
+    value: ir.Value | None = None
+    kernel: Kernel | None = None
+    record: Record | None = None
+    operands: int = 0
+    may_flatten: bool = True
+
+    @classmethod
+    def match(cls, emit: Emission, head: Node, body: Sequence[Node], channel_axis: int) -> Epilogue:
+        """Match the beginning of a group's body with what the tile can do."""
+        value, queue = head.outputs[0], list(body)
+        bias = residual = None
+        other = _added(queue, value)
+        if other is not None and _per_channel(emit.infos[other], head.infos[0], channel_axis):
+            bias, value = other, queue.pop(0).outputs[0]
+            other = _added(queue, value)
+        if other is not None and emit.infos[other].shape == head.infos[0].shape:
+            residual, value = other, queue.pop(0).outputs[0]
+        activation = _activation(queue, value)
+        if activation is not None:
+            value = queue.pop(0).outputs[0]
+        return cls(bias, residual, *(activation or (NONE, 0.0, 0.0)), queue, value)
+
+    def bias_tensor(self, emit: Emission, head: Node, repeats: int = 1) -> Tensor | None:
+        """The head's bias (input 2) and the group's as one, ``repeats`` times if constant."""
+        own = head.input(2)
+        if own is not None:
+            message = f"node {head.name!r} ({head.op_type}): elements of {own.name!r} and channels"
+            emit.check(product(own.dims), head.infos[0].dims[1], message)
+        if self.bias is None and (own is None or repeats == 1):
+            return None if own is None else emit.ordered(emit.tensor(head.values[2]))
+        parts = [] if self.bias is None else [emit.infos[self.bias].array()]
+        parts += [] if own is None else [own.array()]
+        total = sum(part.reshape(-1).astype(np.float32) for part in parts)
+        return emit.constant(np.tile(total, repeats), f"{head.name}.bias")
+
+    def over_rows(
+        self,
+        emit: Emission,
+        target: Tensor,
+        axes: Sequence[int | None],
+        full: Sequence[Dim] | None = None,
+    ) -> Epilogue:
+        """Return the epilogue with its nodes as a kernel over finished rows of ``target``.
+
+        Parameters
+        ----------
+        emit : Emission
+        target : Tensor
+            What the tile writes, and the kernel after it.
+        axes : sequence
+            Axis of the target that is image, row, pixel and channel (None: there is none).
+        full : sequence of Dim, optional
+            The result's real shape, when ``target`` sees it as a matrix.
+        """
+        if not self.nodes:
+            return self
+        expression = write_expression(self.nodes, self.value)
+        tensors = [target, target, *(emit.tensor(v) for v in expression.operands[1:])]
+        fields: list[Any] = [1, 1, 1, 1]
+        kinds = []
+        may_flatten = True
+        width = 1 if axes[2] is None else target.shape[axes[2]]
+        has_rows = axes[1] is not None and target.shape[axes[1]] != 1
+        for tensor in tensors:
+            if full is not None and tuple(tensor.shape) == tuple(full):
+                tensor = emit.ordered(tensor).view(target.shape, target.strides)
+            tensor, strides = _strides_over(emit, tensor, target, axes)
+            may_flatten &= not has_rows or strides[1] == strides[2] * width
+            kinds.append("f32s" if strides[3] == 0 and tensor is not target else "f32v")
+            fields += [tensor, *strides]
+        return dataclasses.replace(
+            self,
+            kernel=language.pointwise(expression.text, " ".join(kinds)),
+            record=Record(fields),
+            operands=len(tensors) - 1,
+            may_flatten=may_flatten,
+        )
+
+    def fields(self) -> dict[str, Any]:
+        """Fields of the record of a kernel that takes an epilogue (but bias and residual)."""
+        return {
+            "activation": self.activation, "low": self.low, "high": self.high,
+            "epilogue": self.kernel, "epilogue_record": self.record,
+            "epilogue_operands": self.operands,
+        }  # fmt: skip
 
 
-def plan(low: Lowering, head: Node, body: Sequence[Node], channel_axis: int) -> Plan:
-    """Match the beginning of a group with what the tile can do; the rest is left over."""
-    found = Plan()
-    value = head.outputs[0]
-    queue = list(body)
-    shape = head.infos[0].shape
-    other = _added(queue[0], value) if queue else None
-    if other is not None and _per_channel(low.infos[other], head.infos[0], channel_axis):
-        found.bias = other
-        value = queue.pop(0).outputs[0]
-    if queue and (other := _added(queue[0], value)) is not None and low.infos[other].shape == shape:
-        found.residual = other
-        value = queue.pop(0).outputs[0]
-    if queue and _is_last_use(value) and _activation(queue[0], value, found):
-        queue.pop(0)
-    found.rest = queue
-    return found
+def _strides_over(
+    emit: Emission, tensor: Tensor, target: Tensor, axes: Sequence[int | None]
+) -> tuple[Tensor, list[Dim]]:
+    """Strides of an operand over image, row, pixel and channel; that of channels is 0 or 1.
+
+    The operand comes back, copied where its channels lie apart.
+    """
+    steps = broadcast_strides(emit, tensor, target)
+    strides = [0 if axis is None else steps[axis] for axis in axes]
+    if strides[3] in (0, 1):
+        return tensor, strides
+    # Channels are an axis of the target: leading axes that are left out count.
+    missing = len(target.shape) - len(tensor.shape)
+    tensor = tensor.view((1,) * missing + tensor.shape, (0,) * missing + tensor.strides)
+    tensor = emit.channels_last(tensor) if len(tensor.shape) > 2 else emit.ordered(tensor)
+    steps = broadcast_strides(emit, tensor, target)
+    return tensor, [0 if axis is None else steps[axis] for axis in axes]
 
 
 def _is_last_use(value: ir.Value) -> bool:
@@ -71,13 +164,14 @@ def _is_last_use(value: ir.Value) -> bool:
     return len(value.uses()) == 1
 
 
-def _added(node: Node, value: ir.Value) -> ir.Value | None:
-    """The other operand of a sum of two, when nothing else needs the first."""
-    if node.op_type not in ("Add", "Sum") or len(node.values) != 2 or not _is_last_use(value):
+def _added(queue: Sequence[Node], value: ir.Value) -> ir.Value | None:
+    """The other operand of a sum of two that comes next, when nothing else needs the first."""
+    if not queue or queue[0].op_type not in ("Add", "Sum") or len(queue[0].values) != 2:
         return None
-    if value not in node.values:
+    values = queue[0].values
+    if value not in values or not _is_last_use(value):
         return None
-    return node.values[1] if node.values[0] is value else node.values[0]
+    return values[1] if values[0] is value else values[0]
 
 
 def _per_channel(info: Info, result: Info, axis: int) -> bool:
@@ -90,87 +184,27 @@ def _per_channel(info: Info, result: Info, axis: int) -> bool:
     return at >= 0 and info.shape[at] == result.shape[axis] and all(dim == 1 for dim in others)
 
 
+def _activation(queue: Sequence[Node], value: ir.Value) -> tuple[int, float, float] | None:
+    """Code and parameters of an activation that comes next and that the tile can do."""
+    if not queue or queue[0].values[0] is not value or not _is_last_use(value):
+        return None
+    node = queue[0]
+    if node.op_type == "Relu":
+        return CLIP, 0.0, np.inf
+    if node.op_type == "LeakyRelu":
+        return LEAKY_RELU, node.attribute("alpha", 0.01), 0.0
+    if node.op_type == "HardSwish":
+        return HARD_SWISH, 0.0, 0.0
+    if node.op_type == "Clip":
+        least = node.attribute("min", _scalar(node.input(1), -np.inf))
+        most = node.attribute("max", _scalar(node.input(2), np.inf))
+        return None if least is None or most is None else (CLIP, least, most)
+    return None
+
+
 def _scalar(info: Info | None, default: float) -> float | None:
     if info is None:
         return default
     if not info.is_constant or info.array().size != 1:
         return None
     return float(info.array().reshape(-1)[0])
-
-
-def _activation(node: Node, value: ir.Value, found: Plan) -> bool:
-    if node.values[0] is not value:
-        return False
-    if node.op_type == "Relu":
-        found.activation, found.low, found.high = CLIP, 0.0, np.inf
-    elif node.op_type == "LeakyRelu":
-        found.activation, found.low = LEAKY_RELU, node.attribute("alpha", 0.01)
-    elif node.op_type == "HardSwish":
-        found.activation = HARD_SWISH
-    elif node.op_type == "Clip":
-        least = node.attribute("min", _scalar(node.input(1), -np.inf))
-        most = node.attribute("max", _scalar(node.input(2), np.inf))
-        if least is None or most is None:
-            return False
-        found.activation, found.low, found.high = CLIP, least, most
-    else:
-        return False
-    return True
-
-
-def pointwise_fields(
-    low: Lowering,
-    rest: Sequence[Node],
-    value: ir.Value,
-    target: Tensor,
-    axes: Sequence[int | None],
-    full: Sequence[Any] | None = None,
-) -> dict[str, Any]:
-    """Fields of the pointwise kernel run over finished rows.
-
-    Parameters
-    ----------
-    rest : sequence of Node
-        The nodes; empty for none.
-    value : onnx_ir.Value
-        What the tile has written to ``target``, operand x0.
-    target : Tensor
-    axes : sequence
-        Which axis of the target is image, row, pixel and channel (None: there is none).
-    full : sequence of Dim, optional
-        The result's real shape, when ``target`` sees it as a matrix.
-    """
-    if not rest:
-        return {"epilogue": 0, "epilogue_record": 0, "epilogue_operands": 0, "may_flatten": 1}
-
-    expression = write_expression(rest, value)
-    tensors = [target, target, *(low.tensor(v) for v in expression.operands[1:])]
-    fields: list[Any] = [1, 1, 1, 1]
-    kinds = []
-    flat = 1
-    for tensor in tensors:
-        if full is not None and tuple(tensor.shape) == tuple(full):
-            tensor = low.ordered(tensor)
-            tensor = tensor.view(target.shape, target.strides)
-        strides = broadcast_strides(low, tensor, target)
-        four = [0 if axis is None else strides[axis] for axis in axes]
-        if four[3] not in (0, 1):
-            # Channels are an axis of the target: leading axes that are left out count.
-            missing = len(target.shape) - len(tensor.shape)
-            tensor = tensor.view((1,) * missing + tensor.shape, (0,) * missing + tensor.strides)
-            tensor = low.channels_last(tensor) if len(tensor.shape) > 2 else low.ordered(tensor)
-            strides = broadcast_strides(low, tensor, target)
-            four = [0 if axis is None else strides[axis] for axis in axes]
-        width = 1 if axes[2] is None else target.shape[axes[2]]
-        if axes[1] is not None and target.shape[axes[1]] != 1 and four[1] != four[2] * width:
-            flat = 0
-        kinds.append("f32s" if four[3] == 0 and tensor is not target else "f32v")
-        fields += [tensor, *four]
-    kernel = language.pointwise(expression.text, " ".join(kinds))
-    record = Record(fields)
-    return {
-        "epilogue": kernel,
-        "epilogue_record": record,
-        "epilogue_operands": len(tensors) - 1,
-        "may_flatten": flat,
-    }

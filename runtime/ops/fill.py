@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from ...kernels.cpu.fill import arange, fill, one_hot, trilu
+from ..emission import Emission
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array
 from ..symbolic import Dim, maximum, product
 from ..tensors import Tensor
+from . import checks
 from .elementwise import short_name
-from .registry import register
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
+from .registry import Operator, register
 
 
-def emit_fill(low: Lowering, y: Tensor, value: np.ndarray) -> None:
+def emit_fill(emit: Emission, y: Tensor, value: np.ndarray) -> None:
     """Emit a step that sets all elements of a dense tensor to one."""
-    low.step(fill(y.itemsize), outputs=[y], y=y, value=low.constant(value.reshape(1)), count=y.size)
+    emit.step(
+        fill(y.itemsize), outputs=[y], y=y, value=emit.constant(value.reshape(1)), count=y.size
+    )
 
 
 # --- ConstantOfShape --------------------------------------------------------------------------
@@ -43,8 +44,8 @@ def _infer_constant(node: Node) -> list[Info]:
     return [node.result(shape, dtype, known=known)]
 
 
-def _lower_constant(low: Lowering, node: Node) -> None:
-    emit_fill(low, low.output(node), _fill_value(node))
+def _lower_constant(emit: Emission, node: Node) -> None:
+    emit_fill(emit, emit.output(node), _fill_value(node))
 
 
 # --- Range ------------------------------------------------------------------------------------
@@ -78,10 +79,10 @@ def _infer_range(node: Node) -> list[Info]:
     return [node.result((count,), known=known)]
 
 
-def _lower_range(low: Lowering, node: Node) -> None:
-    y = low.output(node)
-    start, delta = low.tensor(node.values[0]), low.tensor(node.values[2])
-    low.step(arange(short_name(y.dtype)), outputs=[y], y=y, start=start, delta=delta, count=y.size)
+def _lower_range(emit: Emission, node: Node) -> None:
+    y = emit.output(node)
+    start, delta = emit.tensor(node.values[0]), emit.tensor(node.values[2])
+    emit.step(arange(short_name(y.dtype)), outputs=[y], y=y, start=start, delta=delta, count=y.size)
 
 
 # --- the rest ---------------------------------------------------------------------------------
@@ -96,11 +97,11 @@ def _infer_trilu(node: Node) -> list[Info]:
     return [node.result(x.dims)]
 
 
-def _lower_trilu(low: Lowering, node: Node) -> None:
-    x = low.ordered(low.tensor(node.values[0]))
-    y = low.output(node)
+def _lower_trilu(emit: Emission, node: Node) -> None:
+    x = emit.ordered(emit.tensor(node.values[0]))
+    y = emit.output(node)
     k = 0 if node.input(1) is None else node.required(1).sizes()[0]
-    low.step(
+    emit.step(
         trilu(x.itemsize), outputs=[y], x=x, y=y, planes=product(x.shape[:-2]), rows=x.shape[-2],
         columns=x.shape[-1], k=k, upper=node.attribute("upper", 1),
     )  # fmt: skip
@@ -115,11 +116,11 @@ def _infer_eye(node: Node) -> list[Info]:
     return [node.result(x.dims, dtype)]
 
 
-def _lower_eye(low: Lowering, node: Node) -> None:
+def _lower_eye(emit: Emission, node: Node) -> None:
     info = node.infos[0]
     rows, columns = (int(dim) for dim in info.dims)  # type: ignore[arg-type]
     made = np.eye(rows, columns, node.attribute("k", 0), np.dtype(info.dtype))
-    low.set(node, low.constant(made, info.name))
+    emit.set(node.outputs[0], emit.constant(made, info.name))
 
 
 def _infer_one_hot(node: Node) -> list[Info]:
@@ -135,12 +136,12 @@ def _infer_one_hot(node: Node) -> list[Info]:
     return [node.result(shape, values.dtype)]
 
 
-def _lower_one_hot(low: Lowering, node: Node) -> None:
-    indices = low.ordered(low.tensor(node.values[0]))
-    values = low.ordered(low.tensor(node.values[2]))
-    y = low.output(node)
+def _lower_one_hot(emit: Emission, node: Node) -> None:
+    indices = emit.ordered(emit.tensor(node.values[0]))
+    values = emit.ordered(emit.tensor(node.values[2]))
+    y = emit.output(node)
     axis = node.attribute("axis", -1) % len(y.shape)
-    low.step(
+    emit.step(
         one_hot(y.itemsize, short_name(indices.dtype)), outputs=[y], indices=indices,
         values=values, y=y, outer=product(y.shape[:axis]), depth=y.shape[axis],
         inner=product(y.shape[axis + 1 :]),
@@ -155,17 +156,28 @@ def _infer_dropout(node: Node) -> list[Info]:
     return infos[: len(node.outputs)]
 
 
-def _lower_dropout(low: Lowering, node: Node) -> None:
+def _lower_dropout(emit: Emission, node: Node) -> None:
     """Nothing is dropped when a model runs."""
-    x = low.tensor(node.values[0])
-    low.set(node, x.view(x.shape, x.strides))
+    x = emit.tensor(node.values[0])
+    emit.set(node.outputs[0], x.view(x.shape, x.strides))
     if len(node.outputs) > 1 and node.outputs[1].name:
-        emit_fill(low, low.output(node, 1), np.ones(1, np.bool_))
+        emit_fill(emit, emit.output(node, 1), np.ones(1, np.bool_))
 
 
-register("ConstantOfShape", _infer_constant, _lower_constant)
-register("Range", _infer_range, _lower_range)
-register("Trilu", _infer_trilu, _lower_trilu)
-register("EyeLike", _infer_eye, _lower_eye)
-register("OneHot", _infer_one_hot, _lower_one_hot)
-register("Dropout", _infer_dropout, _lower_dropout)
+register(
+    "ConstantOfShape",
+    Operator(
+        rules=(checks.listed(0, per_axis=0, least=0),), infer=_infer_constant, lower=_lower_constant
+    ),
+)
+register("Range", Operator(infer=_infer_range, lower=_lower_range))
+register("Trilu", Operator(infer=_infer_trilu, lower=_lower_trilu))
+register(
+    "EyeLike",
+    Operator(rules=(checks.element_type("dtype"),), infer=_infer_eye, lower=_lower_eye),
+)
+register(
+    "OneHot",
+    Operator(rules=(checks.axis(-1, more=1),), infer=_infer_one_hot, lower=_lower_one_hot),
+)
+register("Dropout", Operator(infer=_infer_dropout, lower=_lower_dropout))

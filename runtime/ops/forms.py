@@ -1,36 +1,36 @@
-"""Which forms a convolution may take: direct with one of a few tiles, or Winograd's."""
+"""Forms of a convolution: direct with one of a few tiles, or one of Winograd's."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from ...kernels.cpu import packing
 from ..choices import Form
-from ..symbolic import Dim
-from ..tensors import Tensor
-from . import winograd
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
-    from .windows import Window
+from ..emission import Emission
+from .convolution import Convolution
+from .direct import emit_direct
+from .winograd import emit_winograd, form_of, legal_forms
 
 _MOST_TILES = 3
 
 
-def choose_form(
-    low: Lowering, name: str, window: Window, weights: np.ndarray, groups: int, y: Tensor,
-    pixels: Dim,
-) -> Form:  # fmt: skip
-    """Choose the form of a convolution of rows of ``pixels``, named ``name`` in the choices."""
-    out_channels, channels, *kernel = weights.shape
-    width = pixels if isinstance(pixels, int) else None
-    depth = channels * kernel[0] * kernel[1]
-    tiles = packing.rank_tiles(width, out_channels // groups, depth)[:_MOST_TILES]
-    forms = [Form("direct", tile) for tile in tiles]
-    forms += [Form("winograd", sizes) for sizes in winograd.legal_forms(low, window)]
-    cheapest = winograd.form_of(low, window, weights, groups, y)
+def emit_convolution(emit: Emission, conv: Convolution) -> None:
+    """Emit a convolution, whose weights are constant, in the form chosen for it."""
+    conv = conv.turned() if conv.is_column else conv
+    conv = conv.with_kernel_over_rows(emit)
+    form = emit.choices.choose(conv.name, _forms(emit, conv))
+    if form.algorithm == "winograd":
+        emit_winograd(emit, conv, form.sizes)
+    else:
+        emit_direct(emit, conv, form.sizes)
+
+
+def _forms(emit: Emission, conv: Convolution) -> list[Form]:
+    """List the forms that a convolution may take, that of the cost model first."""
+    width = conv.row_pixels
+    out_channels, depth = conv.filters.shape[0] // conv.groups, conv.filters[0].size
+    tiles = packing.rank_tiles(width if isinstance(width, int) else None, out_channels, depth)
+    forms = [Form("direct", tile) for tile in tiles[:_MOST_TILES]]
+    forms += [Form("winograd", sizes) for sizes in legal_forms(emit, conv.window)]
+    cheapest = form_of(emit, conv)
     if cheapest is not None:
         forms.sort(key=lambda form: form != Form("winograd", cheapest))
-    return low.choices.choose(name, forms)
+    return forms

@@ -8,31 +8,17 @@ goes away.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-import onnx_ir as ir
 
 from ...kernels.cpu.scale_panels import scale_panels
+from ..emission import Emission
 from ..graph import Graph, Info, Node
+from ..groups import Gate, Group
 from ..symbolic import Dim, product
 from ..tensors import Tensor
-
-if TYPE_CHECKING:
-    from ..fusion import Group
-    from ..lowering import Lowering
+from .windows import Window
 
 _FEW_CHANNELS = 256
 """Output channels up to which weights are taken for fewer than pixels of an unknown number."""
-
-
-@dataclass
-class Gate:
-    """``product`` computes ``x * factors``, with factors (N or 1, C, 1, 1)."""
-
-    product: Node
-    x: ir.Value
-    factors: ir.Value
 
 
 def absorb_gates(graph: Graph, groups: dict[int, Group]) -> None:
@@ -45,13 +31,13 @@ def absorb_gates(graph: Graph, groups: dict[int, Group]) -> None:
         if group is None or group.nodes != [node] or node.outputs[0].is_graph_output():
             continue
         gate = _gate_of(node)
-        takers = [graph.index_of.get(use.node) for use in node.outputs[0].uses()]
-        if gate is None or not all(_can_scale(graph, taker, gate) for taker in takers):
+        consumers = [graph.index_of.get(use.node) for use in node.outputs[0].uses()]
+        if gate is None or not all(_can_scale(graph, consumer, gate) for consumer in consumers):
             continue
-        for taker in takers:
-            assert taker is not None
-            groups[taker].gate = gate
-            groups[node.index] = groups[taker]
+        for consumer in consumers:
+            assert consumer is not None
+            groups[consumer].gate = gate
+            groups[node.index] = groups[consumer]
 
 
 def _gate_of(node: Node) -> Gate | None:
@@ -74,8 +60,6 @@ def _is_per_channel(info: Info, result: Sequence[Dim]) -> bool:
 
 def _can_scale(graph: Graph, index: int | None, gate: Gate) -> bool:
     """Tell whether a convolution's weights can be scaled instead of its input, and are fewer."""
-    from .windows import Window
-
     if index is None or graph.nodes[index].op_type != "Conv" or index in graph.why_host:
         return False
     conv, value = graph.nodes[index], gate.product.outputs[0]
@@ -84,7 +68,7 @@ def _can_scale(graph: Graph, index: int | None, gate: Gate) -> bool:
         return False
     if not weights.is_constant or weights.dims[2:] != (1, 1) or conv.attribute("group", 1) != 1:
         return False
-    if Window(conv, [1, 1]).is_padded:
+    if Window.of(conv, [1, 1]).is_padded:
         return False
     out_channels, pixels = weights.array().shape[0], product(gate.product.infos[0].dims[2:])
     if not isinstance(pixels, int):
@@ -93,13 +77,13 @@ def _can_scale(graph: Graph, index: int | None, gate: Gate) -> bool:
 
 
 def scaled_weights(
-    low: Lowering, gate: Gate, packed: Tensor, channels: Dim, out_channels: int, nv: int
+    emit: Emission, gate: Gate, packed: Tensor, channels: Dim, out_channels: int, nv: int
 ) -> tuple[Tensor, Dim]:
     """Emit the scaling of packed weights; returns them and the distance between images'.
 
     Parameters
     ----------
-    low : Lowering
+    emit : Emission
     gate : Gate
     packed : Tensor
         Weights (channels, out_channels) as ``packing.pack_matrix`` gives them.
@@ -107,10 +91,10 @@ def scaled_weights(
     nv : int
         Vectors of a panel.
     """
-    factors = low.tensor(gate.factors)
+    factors = emit.tensor(gate.factors)
     images, size = factors.shape[0], packed.size
-    scaled = low.new((images * size,), "float32", name=packed.name)
-    low.step(
+    scaled = emit.new((images * size,), "float32", name=packed.name)
+    emit.step(
         scale_panels,
         outputs=[scaled],
         nodes=[gate.product],

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...kernels.cpu.elements import RANK
 from ...kernels.cpu.gather import gather, gather_elements, gather_nd
 from ...kernels.cpu.scatter import scatter_elements, scatter_nd
-from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array
+from ..emission import Emission
+from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array, refuse
 from ..symbolic import Dim, minimum, product
 from ..tensors import Tensor
+from . import checks
 from .elementwise import short_name
-from .movement import emit_copy
-from .registry import register
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
+from .registry import Operator, register
 
 _DEPTH = 6
 # How elements are moved when they are not combined.
@@ -53,8 +51,8 @@ def _infer_gather(node: Node) -> list[Info]:
     return [node.result((*x.dims[:axis], *indices.dims, *x.dims[axis + 1 :]), known=known)]
 
 
-def _lower_gather(low: Lowering, node: Node) -> None:
-    x = low.tensor(node.values[0])
+def _lower_gather(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
     axis = node.attribute("axis", 0) % len(x.shape)
     info = node.required(1)
     single = info.known is not None and info.known.size == 1 and isinstance(x.shape[axis], int)
@@ -64,13 +62,13 @@ def _lower_gather(low: Lowering, node: Node) -> None:
         if -size <= index < size:
             start = index + size if index < 0 else index
             strides = (*x.strides[:axis], *[0] * info.rank, *x.strides[axis + 1 :])
-            low.set(node, x.view(node.infos[0].dims, strides, start * x.strides[axis]))
+            emit.set(node.outputs[0], x.view(node.infos[0].dims, strides, start * x.strides[axis]))
             return
-    x = low.ordered(x)
-    indices = low.ordered(low.tensor(node.values[1]))
-    y = low.output(node)
+    x = emit.ordered(x)
+    indices = emit.ordered(emit.tensor(node.values[1]))
+    y = emit.output(node)
     inner = product(x.shape[axis + 1 :])
-    low.step(
+    emit.step(
         gather(x.itemsize, short_name(indices.dtype)),
         outputs=[y],
         x=x, indices=indices, y=y, outer=product(x.shape[:axis]), size=x.shape[axis],
@@ -92,7 +90,7 @@ def _elements_fields(node: Node, whole: Tensor, indices: Tensor, name: str) -> d
     }
 
 
-def _check_within(low: Lowering, node: Node, whole: Tensor, indices: Tensor) -> None:
+def _check_within(emit: Emission, node: Node, whole: Tensor, indices: Tensor) -> None:
     """Beside the axis, indices may not be larger than the tensor.
 
     Sizes that are both numbers were compared by the shape rule.
@@ -101,7 +99,7 @@ def _check_within(low: Lowering, node: Node, whole: Tensor, indices: Tensor) -> 
     for i, (size, count) in enumerate(zip(whole.shape, indices.shape, strict=True)):
         if i != axis and not (isinstance(size, int) and isinstance(count, int)):
             message = f"node {node.name!r} ({node.op_type}): sizes of axis {i}"
-            low.check(minimum(count, size), count, message)
+            emit.check(minimum(count, size), count, message)
 
 
 def _elements(node: Node) -> tuple[Info, Info]:
@@ -122,12 +120,12 @@ def _infer_gather_elements(node: Node) -> list[Info]:
     return [node.result(indices.dims)]
 
 
-def _lower_gather_elements(low: Lowering, node: Node) -> None:
-    x = low.tensor(node.values[0])
-    indices = low.ordered(low.tensor(node.values[1]))
-    _check_within(low, node, x, indices)
-    y = low.output(node)
-    low.step(
+def _lower_gather_elements(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
+    indices = emit.ordered(emit.tensor(node.values[1]))
+    _check_within(emit, node, x, indices)
+    y = emit.output(node)
+    emit.step(
         gather_elements(x.itemsize, short_name(indices.dtype)), outputs=[y], x=x, indices=indices,
         y=y, **_elements_fields(node, x, indices, "x"),
     )  # fmt: skip
@@ -150,15 +148,15 @@ def _infer_gather_nd(node: Node) -> list[Info]:
     return [node.result((*indices.dims[:-1], *x.dims[batch + depth :]))]
 
 
-def _lower_gather_nd(low: Lowering, node: Node) -> None:
-    x = low.ordered(low.tensor(node.values[0]))
-    indices = low.ordered(low.tensor(node.values[1]))
+def _lower_gather_nd(emit: Emission, node: Node) -> None:
+    x = emit.ordered(emit.tensor(node.values[0]))
+    indices = emit.ordered(emit.tensor(node.values[1]))
     first = node.attribute("batch_dims", 0)
     last = first + _depth(node.required(0), node.required(1), first)
     for a, b in zip(x.shape[:first], indices.shape[:first], strict=True):
-        low.check(a, b, f"node {node.name!r} (GatherND): batch sizes")
-    y = low.output(node)
-    low.step(
+        emit.check(a, b, f"node {node.name!r} (GatherND): batch sizes")
+    y = emit.output(node)
+    emit.step(
         gather_nd(x.itemsize), outputs=[y], x=x, indices=indices, y=y,
         batch=product(x.shape[:first]), count=product(indices.shape[first:-1]),
         depth=last - first, inner=product(x.shape[last:]), x_batch=product(x.shape[first:]),
@@ -186,15 +184,15 @@ def _infer_scatter_elements(node: Node) -> list[Info]:
     return [node.result(x.dims)]
 
 
-def _lower_scatter_elements(low: Lowering, node: Node) -> None:
-    indices, updates = (low.ordered(low.tensor(v)) for v in node.values[1:3])
+def _lower_scatter_elements(emit: Emission, node: Node) -> None:
+    indices, updates = (emit.ordered(emit.tensor(v)) for v in node.values[1:3])
     for a, b in zip(indices.shape, updates.shape, strict=True):
-        low.check(a, b, f"node {node.name!r} ({node.op_type}): sizes of indices and updates")
-    y = low.output(node)
-    _check_within(low, node, y, indices)
-    emit_copy(low, low.tensor(node.values[0]), y, "Copy")
+        emit.check(a, b, f"node {node.name!r} ({node.op_type}): sizes of indices and updates")
+    y = emit.output(node)
+    _check_within(emit, node, y, indices)
+    emit.copy(emit.tensor(node.values[0]), y, "Copy")
     dtype, reduction = _combined(node)
-    low.step(
+    emit.step(
         scatter_elements(dtype, short_name(indices.dtype), reduction), outputs=[y],
         indices=indices, updates=updates, y=y, **_elements_fields(node, y, indices, "y"),
     )  # fmt: skip
@@ -209,15 +207,15 @@ def _infer_scatter_nd(node: Node) -> list[Info]:
     return [node.result(x.dims)]
 
 
-def _lower_scatter_nd(low: Lowering, node: Node) -> None:
-    indices, updates = (low.ordered(low.tensor(v)) for v in node.values[1:3])
+def _lower_scatter_nd(emit: Emission, node: Node) -> None:
+    indices, updates = (emit.ordered(emit.tensor(v)) for v in node.values[1:3])
     depth = _depth(node.required(0), node.required(1), 0)
-    y = low.output(node)
+    y = emit.output(node)
     for a, b in zip(updates.shape, (*indices.shape[:-1], *y.shape[depth:]), strict=True):
-        low.check(a, b, f"node {node.name!r} (ScatterND): sizes of updates")
-    emit_copy(low, low.tensor(node.values[0]), y, "Copy")
+        emit.check(a, b, f"node {node.name!r} (ScatterND): sizes of updates")
+    emit.copy(emit.tensor(node.values[0]), y, "Copy")
     dtype, reduction = _combined(node)
-    low.step(
+    emit.step(
         scatter_nd(dtype, reduction), outputs=[y], indices=indices, updates=updates, y=y,
         count=product(indices.shape[:-1]), depth=depth, inner=product(y.shape[depth:]),
         **_numbered("s", y.shape[:depth], 1, _DEPTH),
@@ -225,8 +223,40 @@ def _lower_scatter_nd(low: Lowering, node: Node) -> None:
     )  # fmt: skip
 
 
-register("Gather", _infer_gather, _lower_gather)
-register("GatherElements", _infer_gather_elements, _lower_gather_elements)
-register("GatherND", _infer_gather_nd, _lower_gather_nd)
-register("ScatterElements Scatter", _infer_scatter_elements, _lower_scatter_elements)
-register("ScatterND", _infer_scatter_nd, _lower_scatter_nd)
+def _check_batch_dims(node: Node) -> None:
+    x, indices = node.input(0), node.input(1)
+    if x is None or indices is None or x.shape is None or indices.shape is None:
+        return
+    most = min(x.rank, indices.rank)
+    if not 0 <= node.attribute("batch_dims", 0) < most:
+        refuse(node, "attribute 'batch_dims'", node.attribute("batch_dims", 0), f"0 to {most - 1}")
+
+
+_SCATTERED = checks.one_of("reduction", "none", "add", "mul", "min", "max")
+
+register(
+    "Gather",
+    Operator(
+        rules=(checks.least_rank(1), checks.axis(0)), infer=_infer_gather, lower=_lower_gather
+    ),
+)
+register(
+    "GatherElements",
+    Operator(rules=(checks.axis(0),), infer=_infer_gather_elements, lower=_lower_gather_elements),
+)
+register(
+    "GatherND",
+    Operator(rules=(_check_batch_dims,), infer=_infer_gather_nd, lower=_lower_gather_nd),
+)
+register(
+    "ScatterElements Scatter",
+    Operator(
+        rules=(checks.axis(0), _SCATTERED),
+        infer=_infer_scatter_elements,
+        lower=_lower_scatter_elements,
+    ),
+)
+register(
+    "ScatterND",
+    Operator(rules=(_SCATTERED,), infer=_infer_scatter_nd, lower=_lower_scatter_nd),
+)

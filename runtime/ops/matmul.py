@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import onnx_ir as ir
 
 from ...errors import InvalidModel
-from ...kernels.cpu import packing
-from ...kernels.cpu.conv import convolve
-from ...kernels.cpu.pack import pack
-from ...kernels.target import LANES
-from ..graph import Info, Node, OnHost
+from ..emission import Emission
+from ..graph import Info, Node, OnHost, refuse
+from ..groups import Group
+from ..strides import collapse, contiguous_strides
 from ..symbolic import Dim, product
-from ..tensors import Tensor, contiguous_strides
-from . import epilogue as endings
-from .conv import alone
+from ..tensors import Tensor
+from .convolution import Convolution
+from .direct import emit_direct
 from .elementwise import broadcast
+from .epilogue import Epilogue
 from .half_weights import emit_half, wants_half
-from .pointwise import broadcast_strides, collapse, emit_expression, emit_pointwise
-from .registry import register
-from .tiles import tiles_for
-
-if TYPE_CHECKING:
-    from ..fusion import Group
-    from ..lowering import Lowering
+from .pointwise import broadcast_strides, emit_expression, emit_pointwise
+from .registry import Operator, register
+from .windows import Window
 
 
 def _infer_matmul(node: Node) -> list[Info]:
@@ -74,9 +68,8 @@ def _infer_gemm(node: Node) -> list[Info]:
     return [_some(node.result((m, n)))]
 
 
-def _lower_gemm(low: Lowering, node: Node, group: Group) -> None:
-
-    a = low.tensor(node.values[0])
+def _lower_gemm(emit: Emission, node: Node, group: Group) -> None:
+    a = emit.tensor(node.values[0])
     if node.attribute("transA", 0):
         a = a.view(a.shape[::-1], a.strides[::-1])
     alpha, beta = node.attribute("alpha", 1.0), node.attribute("beta", 1.0)
@@ -86,53 +79,53 @@ def _lower_gemm(low: Lowering, node: Node, group: Group) -> None:
         b = b.T if node.attribute("transB", 0) else b
         b = b if alpha == 1.0 else b * np.float32(alpha)
     else:
-        b = low.tensor(node.values[1])
+        b = emit.tensor(node.values[1])
         if node.attribute("transB", 0):
             b = b.view(b.shape[::-1], b.strides[::-1])
         if alpha != 1.0:
-            scaled = low.new(a.shape, a.dtype)
-            emit_expression(low, f"mul(x0,{float(np.float32(alpha))!r})", scaled, [low.ordered(a)])
+            scaled = emit.new(a.shape, a.dtype)
+            emit_expression(
+                emit, f"mul(x0,{float(np.float32(alpha))!r})", scaled, [emit.ordered(a)]
+            )
             a = scaled
     c = node.input(2)
     if c is None:
-        _emit(low, node, group, a, b)
+        _emit_matmul(emit, group, a, b)
     elif c.is_constant and isinstance(b.shape[1], int) and product(c.dims) in (1, b.shape[1]):
         if c.rank == 2 and c.dims[0] != 1 and b.shape[1] != 1:
-            _add_apart(low, node, group, a, b, beta)
+            _add_apart(emit, group, a, b, beta)
             return
         bias = np.broadcast_to(c.array().reshape(-1), (b.shape[1],))
-        _emit(low, node, group, a, b, np.ascontiguousarray(bias * np.float32(beta)))
+        _emit_matmul(emit, group, a, b, np.ascontiguousarray(bias * np.float32(beta)))
     else:
-        _add_apart(low, node, group, a, b, beta)
+        _add_apart(emit, group, a, b, beta)
 
 
 def _add_apart(
-    low: Lowering, node: Node, group: Group, a: Tensor, b: np.ndarray | Tensor, beta: float
+    emit: Emission, group: Group, a: Tensor, b: np.ndarray | Tensor, beta: float
 ) -> None:
     """Emit a Gemm whose C is not one constant per column: added in a step of its own."""
-    from ..fusion import Group
-
-    y = low.output(node)
-    made = low.new(y.shape, y.dtype)
-    _emit(low, node, Group([node], node), a, b, y=made)
-    c = low.tensor(node.values[2])
-    emit_expression(low, f"add(x0,mul(x1,{float(np.float32(beta))!r}))", y, [made, c])
+    node = group.head
+    assert node is not None
+    y = emit.output(node)
+    products = emit.new(y.shape, y.dtype)
+    _emit_matmul(emit, Group([node], node), a, b, y=products)
+    c = emit.tensor(node.values[2])
+    emit_expression(emit, f"add(x0,mul(x1,{float(np.float32(beta))!r}))", y, [products, c])
     if group.body:
-        emit_pointwise(low, Group(group.body))
+        emit_pointwise(emit, Group(group.body))
 
 
-def _lower_matmul(low: Lowering, node: Node, group: Group) -> None:
+def _lower_matmul(emit: Emission, node: Node, group: Group) -> None:
     """Vectors become matrices of one row or column; leading axes of size 1 of b go away."""
-    from ..fusion import Group
-
-    a, info = low.tensor(node.values[0]), node.required(1)
-    b: np.ndarray | Tensor = info.array() if info.is_constant else low.tensor(node.values[1])
+    a, info = emit.tensor(node.values[0]), node.required(1)
+    b: np.ndarray | Tensor = info.array() if info.is_constant else emit.tensor(node.values[1])
     if len(a.shape) > 1 and len(b.shape) > 1:
         if all(dim == 1 for dim in b.shape[:-2]):
             b = _last_two(b)
-        _emit(low, node, group, a, b)
+        _emit_matmul(emit, group, a, b)
         return
-    y = low.output(node)
+    y = emit.output(node)
     batch = y.shape[: len(y.shape) - (len(a.shape) > 1) - (len(b.shape) > 1)]
     if len(a.shape) == 1:
         a = a.view((1, *a.shape), (0, *a.strides))
@@ -140,16 +133,14 @@ def _lower_matmul(low: Lowering, node: Node, group: Group) -> None:
         column = (*b.shape, 1)
         b = b.reshape(column) if isinstance(b, np.ndarray) else b.view(column, (*b.strides, 1))
     shape = (*batch, a.shape[-2], b.shape[-1])
-    _emit(low, node, Group([node], node), a, b, y=y.view(shape, contiguous_strides(shape)))
+    _emit_matmul(emit, Group([node], node), a, b, y=y.view(shape, contiguous_strides(shape)))
     if group.body:
-        emit_pointwise(low, Group(group.body))
+        emit_pointwise(emit, Group(group.body))
 
 
-def emit_product(low: Lowering, node: Node, a: Tensor, b: Tensor, y: Tensor) -> None:
+def emit_product(emit: Emission, node: Node, a: Tensor, b: Tensor, y: Tensor) -> None:
     """Emit ``y = a @ b``, matrices of any strides, for a part of what a node computes."""
-    from ..fusion import Group
-
-    _emit(low, node, Group([node], node), a, b, y=y)
+    _emit_matmul(emit, Group([node], node), a, b, y=y)
 
 
 def _last_two(b: np.ndarray | Tensor) -> np.ndarray | Tensor:
@@ -158,77 +149,68 @@ def _last_two(b: np.ndarray | Tensor) -> np.ndarray | Tensor:
     return b.view(b.shape[-2:], b.strides[-2:])
 
 
-def _emit(
-    low: Lowering, node: Node, group: Group, a: Tensor, b: np.ndarray | Tensor,
-    bias: np.ndarray | None = None, y: Tensor | None = None,
-) -> None:  # fmt: skip
+def _emit_matmul(
+    emit: Emission,
+    group: Group,
+    a: Tensor,
+    b: np.ndarray | Tensor,
+    bias: np.ndarray | None = None,
+    y: Tensor | None = None,
+) -> None:
     """Emit ``a @ b`` followed by the group's epilogue, to ``y`` or the group's output."""
-    if wants_half(b, low, a):
-        _emit_half(low, node, group, a, b, bias, y)
+    node = group.head
+    assert node is not None
+    depth, columns = b.shape[-2:]
+    message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
+    emit.check(a.shape[-1], depth, message)
+    if wants_half(b, emit, a):
+        _emit_half(emit, group, a, b, bias, y)
         return
-    ending = endings.plan(low, node, group.body, len(node.infos[0].dims) - 1)
-    if ending.bias is not None:
-        extra = low.infos[ending.bias].array().reshape(-1).astype(np.float32)
+    epilogue = Epilogue.match(emit, node, group.body, len(node.infos[0].dims) - 1)
+    if epilogue.bias is not None:
+        extra = emit.infos[epilogue.bias].array().reshape(-1).astype(np.float32)
         bias = extra if bias is None else bias + extra
     residual = None
-    if ending.residual is not None:
-        residual = low.ordered(low.tensor(ending.residual))
-    y = y or low.output(group.last)
-    depth, columns = b.shape[-2], b.shape[-1]
-    message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
-    low.check(a.shape[-1], depth, message)
-    shared = len(b.shape) == 2
-    if shared and row_stride(a) is None:
-        a = low.ordered(a)
-    merged = row_stride(a) if shared else None
-    if merged is not None:
-        images: Dim = 1
-        a_image: Dim = 0
-        rows, lda = product(a.shape[:-1]), merged
-    else:
-        images, rows = product(y.shape[:-2]), a.shape[-2]
-        a, a_image = _batched(low, a, y.shape[:-2])
-        lda = a.strides[-2]
-    tiles = tiles_for(rows, True, columns, depth)
-    weights, w_image = _weights(low, b, y.shape[:-2], tiles["nv"])
-    ends = _ends(low, group, ending, y, merged is not None)
-    y_image = 0 if merged is not None else rows * columns
-    r_image, r_row, r_pixel = (0, 0, 0) if residual is None else (y_image, rows * columns, columns)
-    low.step(
-        convolve,
-        outputs=[y],
-        flops=2 * product(y.shape) * depth,
-        x=a, w=weights, bias=None if bias is None else low.constant(bias, f"{node.name}.bias"), y=y,
-        residual=residual,
-        images=images, height=1, width=rows, channels=depth,
-        out_height=1, out_width=rows, out_channels=columns, groups=1,
-        kernel_h=1, kernel_w=1, stride_h=1, stride_w=1, dilation_h=1, dilation_w=1,
-        pad_top=0, pad_left=0, padded=0,
-        x_image=a_image, x_row=rows * lda, x_pixel=lda,
-        y_image=y_image, y_row=rows * columns, y_pixel=columns,
-        r_image=r_image, r_row=r_row, r_pixel=r_pixel, w_image=w_image,
-        activation=ending.activation, low=ending.low, high=ending.high,
-        workspace=None, workspace_bytes=0, **tiles, **ends,
-    )  # fmt: skip
+    if epilogue.residual is not None:
+        residual = emit.ordered(emit.tensor(epilogue.residual))
+    y = y or emit.output(group.last)
+    is_shared = len(b.shape) == 2
+    x = _images(emit, a, y.shape[:-2], is_shared)
+    images, _, rows = x.shape
+    shape, strides = (images, columns, rows), (0 if is_shared else rows * columns, 1, columns)
+    conv = Convolution(
+        group=group,
+        x=x,
+        y=y.view(shape, strides),
+        output=y,
+        weights=_filters(emit, b, y.shape[:-2]),
+        window=Window((1, 1)),
+        bias=None if bias is None else emit.constant(bias, f"{node.name}.bias"),
+        residual=None if residual is None else residual.view(shape, strides),
+        epilogue=_over_matrix(emit, epilogue, y, is_shared),
+    )
+    emit_direct(emit, conv)
 
 
 def _emit_half(
-    low: Lowering, node: Node, group: Group, a: Tensor, b: np.ndarray, bias: np.ndarray | None,
+    emit: Emission,
+    group: Group,
+    a: Tensor,
+    b: np.ndarray,
+    bias: np.ndarray | None,
     y: Tensor | None,
-) -> None:  # fmt: skip
+) -> None:
     """Emit a product with weights in bfloat16; what follows it is a step of its own."""
-    from ..fusion import Group
-
-    message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
-    low.check(a.shape[-1], b.shape[0], message)
-    y = y or low.output(node)
-    stride = row_stride(a)
-    if stride is None:
-        a = low.ordered(a)
-        stride = a.shape[-1]
-    emit_half(low, node.name, a, stride, b, bias, y)
+    node = group.head
+    assert node is not None
+    y = y or emit.output(node)
+    a, stride = _with_even_rows(emit, a)
+    emit_half(emit, node.name, a, stride, b, bias, y)
     if group.body:
-        emit_pointwise(low, Group(group.body))
+        emit_pointwise(emit, Group(group.body))
+
+
+# --- operands as images -----------------------------------------------------------------------
 
 
 def row_stride(a: Tensor) -> Dim | None:
@@ -248,90 +230,76 @@ def row_stride(a: Tensor) -> Dim | None:
     return a.shape[-1] if stride is None else stride
 
 
-def _batched(low: Lowering, a: Tensor, batch: Sequence[Dim]) -> tuple[Tensor, Dim]:
-    """Operand with unit inner stride and one stride over all of the result's batch axes."""
-    shape = (*batch, *a.shape[-2:])
-    target = Tensor(a.buffer, 0, a.dtype, shape, (0,) * len(shape), a.name)
-    strides = broadcast_strides(low, a, target)
-    view = a.view(shape, strides)
-    dims, (steps,) = collapse(shape, list(range(len(batch))), [strides])
-    inner = strides[-1] == 1 or shape[-1] == 1
-    if len(dims) > 1 or not inner:
-        view = low.ordered(view)
-        _, (steps,) = collapse(shape, list(range(len(batch))), [view.strides])
+def _with_even_rows(emit: Emission, a: Tensor) -> tuple[Tensor, Dim]:
+    """Return an operand whose rows have one distance, copied if they have not, and the distance."""
+    stride = row_stride(a)
+    return (emit.ordered(a), a.shape[-1]) if stride is None else (a, stride)
+
+
+def _images(emit: Emission, a: Tensor, batch: Sequence[Dim], is_shared: bool) -> Tensor:
+    """Operand a as images (images, depth, rows) whose pixels are its rows.
+
+    There is one image where all rows meet the same matrix, else one for each of a batch.
+    """
+    if is_shared:
+        a, stride = _with_even_rows(emit, a)
+        return a.view((1, a.shape[-1], product(a.shape[:-1])), (0, 1, stride))
+    view, image = _evenly_apart(emit, a, batch, is_dense=True)
+    rows, depth = a.shape[-2:]
+    return view.view((product(batch), depth, rows), (image, 1, view.strides[-2]))
+
+
+def _evenly_apart(
+    emit: Emission, matrices: Tensor, batch: Sequence[Dim], is_dense: bool
+) -> tuple[Tensor, Dim]:
+    """Matrices, one for each of a batch, that have one distance: copied where they have not.
+
+    With ``is_dense`` the elements of a row have to lie one after the other.
+    """
+    shape = (*batch, *matrices.shape[-2:])
+    axes = range(len(batch))
+    target = Tensor(matrices.buffer, 0, matrices.dtype, shape, (0,) * len(shape), matrices.name)
+    view = matrices.view(shape, broadcast_strides(emit, matrices, target))
+    dims, (steps,) = collapse(shape, axes, [view.strides])
+    if len(dims) > 1 or (is_dense and view.strides[-1] != 1 and shape[-1] != 1):
+        view = emit.ordered(view)
+        _, (steps,) = collapse(shape, axes, [view.strides])
     return view, steps[0]
 
 
-def _weights(
-    low: Lowering, b: np.ndarray | Tensor, batch: Sequence[Dim], nv: int
-) -> tuple[Tensor, Dim]:
-    """Packed panels of b: once when it is constant, by a step of its own when it is not."""
-    if isinstance(b, np.ndarray) and b.ndim == 2:
-        return low.constant(packing.pack_matrix(b, nv), "weights"), 0
-    if isinstance(b, np.ndarray):
+def _filters(emit: Emission, b: np.ndarray | Tensor, batch: Sequence[Dim]) -> np.ndarray | Tensor:
+    """Matrices (depth, columns) as weights (columns, depth, 1, 1), a set for each of a batch."""
+    if isinstance(b, np.ndarray) and b.ndim > 2:
         sizes = [dim for dim in batch if isinstance(dim, int)]
         if len(sizes) == len(batch):
-            matrices = np.broadcast_to(b, (*sizes, *b.shape[-2:])).reshape(-1, *b.shape[-2:])
-            packed = np.stack([packing.pack_matrix(matrix, nv) for matrix in matrices])
-            return low.constant(packed, "weights"), packed.shape[1]
-        b = low.constant(b)
+            b = np.broadcast_to(b, (*sizes, *b.shape[-2:])).reshape(-1, *b.shape[-2:])
+        else:
+            b = emit.constant(b)
+    if isinstance(b, np.ndarray):
+        return b.swapaxes(-1, -2)[..., None, None]
     depth, columns = b.shape[-2:]
-    size = depth * packed_columns(columns, nv)
     if len(b.shape) == 2:
-        images: Dim = 1
-        steps: list[Dim] = [0]
-        view = b
-    else:
-        shape = (*batch, depth, columns)
-        target = Tensor(b.buffer, 0, b.dtype, shape, (0,) * len(shape), b.name)
-        view = b.view(shape, broadcast_strides(low, b, target))
-        dims, (steps,) = collapse(shape, list(range(len(batch))), [view.strides])
-        if len(dims) > 1:
-            view = low.ordered(view)
-            dims, (steps,) = collapse(shape, list(range(len(batch))), [view.strides])
-        images = product(batch)
-    packed_tensor = low.new((images * size,), "float32", name=b.name)
-    emit_pack(low, view, packed_tensor, images, steps[0], nv)
-    return packed_tensor, 0 if len(b.shape) == 2 else size
+        return b.view((columns, depth, 1, 1), (b.strides[1], b.strides[0], 0, 0))
+    view, image = _evenly_apart(emit, b, batch, is_dense=False)
+    down, across = view.strides[-2:]
+    return view.view((product(batch), columns, depth, 1, 1), (image, across, down, 0, 0))
 
 
-def emit_pack(low: Lowering, b: Tensor, packed: Tensor, images: Dim, image: Dim, nv: int) -> None:
-    """Emit the packing of matrices (the last two axes of b), ``image`` elements apart."""
-    depth, columns = b.shape[-2:]
-    low.step(
-        pack,
-        outputs=[packed],
-        op_type="Pack",
-        x=b, y=packed, images=images, depth=depth, columns=columns, x_image=image,
-        x_row=b.strides[-2], x_column=b.strides[-1], nv=nv,
-        y_image=depth * packed_columns(columns, nv),
-    )  # fmt: skip
-
-
-def packed_columns(columns: Dim, nv: int) -> Dim:
-    """Columns of packed weights, the last panel padded to whole vectors."""
-    full = columns // (nv * LANES) * (nv * LANES)
-    return full + (columns - full + LANES - 1) // LANES * LANES
-
-
-def _ends(
-    low: Lowering, group: Group, ending: endings.Plan, y: Tensor, merged: bool
-) -> dict[str, Any]:
-    if not ending.rest:
-        return endings.pointwise_fields(low, (), group.last.outputs[0], y, ())
-    before = [n for n in group.nodes if n not in ending.rest]
-    value: ir.Value = before[-1].outputs[0]
-
-    # Rows of all batches are the pixels of one image, or each batch is an image.
-    if merged:
+def _over_matrix(emit: Emission, epilogue: Epilogue, y: Tensor, is_shared: bool) -> Epilogue:
+    """Let an epilogue run over rows of y as one matrix, or as one for each of a batch."""
+    if is_shared:
         shape: tuple[Dim, ...] = (product(y.shape[:-1]), y.shape[-1])
-        axes = (None, None, 0, 1)
+        axes: tuple[int | None, ...] = (None, None, 0, 1)
     else:
-        shape = (product(y.shape[:-2]), *y.shape[-2:])
-        axes = (0, None, 1, 2)  # type: ignore[assignment]
-    flat = y.view(shape, contiguous_strides(shape))
-    return endings.pointwise_fields(low, ending.rest, value, flat, axes, y.shape)
+        shape, axes = (product(y.shape[:-2]), *y.shape[-2:]), (0, None, 1, 2)
+    return epilogue.over_rows(emit, y.view(shape, contiguous_strides(shape)), axes, y.shape)
 
 
-register("MatMul", _infer_matmul, alone(_lower_matmul), fused=_lower_matmul)
-register("Gemm", _infer_gemm, alone(_lower_gemm), fused=_lower_gemm)
+def _check_gemm(node: Node) -> None:
+    c = node.input(2)
+    if c is not None and c.shape is not None and c.rank > 2:
+        refuse(node, f"rank of {c.name!r}", c.rank, "at most 2")
+
+
+register("MatMul", Operator(infer=_infer_matmul, fused=_lower_matmul))
+register("Gemm", Operator(rules=(_check_gemm,), infer=_infer_gemm, fused=_lower_gemm))

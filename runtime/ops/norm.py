@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ..graph import Info, Node, OnHost
+from ...kernels.cpu.norm import channel_norm, group_norm, layer_norm, lp_norm
+from ..emission import Emission
+from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, product
 from ..tensors import Tensor
-from .movement import emit_copy
+from . import checks
+from .matmul import row_stride
 from .pointwise import emit_expression, preferred_order
-from .registry import register
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
+from .registry import Operator, register
 
 
 def _only_float32(node: Node, rank: int) -> Info:
@@ -24,14 +24,14 @@ def _only_float32(node: Node, rank: int) -> Info:
     return x
 
 
-def _vector(low: Lowering, node: Node, index: int, count: Dim) -> Tensor | None:
+def _vector(emit: Emission, node: Node, index: int, count: Dim) -> Tensor | None:
     """Return an optional input of one element for each of ``count``, dense."""
     if node.input(index) is None:
         return None
-    found = low.tensor(node.values[index])
+    found = emit.tensor(node.values[index])
     message = f"node {node.name!r} ({node.op_type}): elements of {found.name!r} and of its axes"
-    low.check(found.size, count, message)
-    return low.ordered(found)
+    emit.check(found.size, count, message)
+    return emit.ordered(found)
 
 
 # --- BatchNormalization -----------------------------------------------------------------------
@@ -46,7 +46,7 @@ def _infer_batch(node: Node) -> list[Info]:
     return [node.result(x.dims, index=i) for i in range(len(node.outputs))]
 
 
-def _lower_batch(low: Lowering, node: Node) -> None:
+def _lower_batch(emit: Emission, node: Node) -> None:
     """Scale and shift; by constants worked out in float64 where the statistics are constant."""
     shape = (-1, *[1] * (node.required(0).rank - 2))
     epsilon = node.attribute("epsilon", 1e-5)
@@ -56,21 +56,21 @@ def _lower_batch(low: Lowering, node: Node) -> None:
         scale, shift, mean, variance = (info.array().astype(np.float64) for info in infos)
         factor = scale / np.sqrt(variance + epsilon)
         operands = [
-            low.constant(values.astype(np.float32).reshape(shape), f"{node.name}.{name}")
+            emit.constant(values.astype(np.float32).reshape(shape), f"{node.name}.{name}")
             for values, name in ((factor, "scale"), (shift - mean * factor, "shift"))
         ]
     else:
         text = f"add(mul(div(sub(x0,x3),sqrt(add(x4,{np.float32(epsilon)!s}))),x1),x2)"
         channels = node.required(0).dims[1]
-        vectors = [_vector(low, node, i, channels) for i in range(1, 5)]
+        vectors = [_vector(emit, node, i, channels) for i in range(1, 5)]
         operands = [
             v.view((channels, *shape[1:]), (1, *[0] * len(shape[1:]))) for v in vectors if v
         ]
-    x = low.tensor(node.values[0])
+    x = emit.tensor(node.values[0])
     order = preferred_order(x.shape, [x])
-    x = low.ordered(x) if order is None else low.channels_last(x)
-    y = low.output(node, order=order)
-    emit_expression(low, text, y, [x, *operands], order)
+    x = emit.ordered(x) if order is None else emit.channels_last(x)
+    y = emit.output(node, order=order)
+    emit_expression(emit, text, y, [x, *operands], order)
 
 
 # --- over the last axes -----------------------------------------------------------------------
@@ -90,26 +90,23 @@ def _infer_layer(node: Node) -> list[Info]:
     return [node.result(shapes[i], index=i) for i in range(len(node.outputs))]
 
 
-def _lower_layer(low: Lowering, node: Node) -> None:
-    from ...kernels.cpu.norm import layer_norm
-    from .matmul import row_stride
-
-    x = low.tensor(node.values[0])
+def _lower_layer(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
     axis = node.attribute("axis", -1) % len(x.shape)
     n = product(x.shape[axis:])
     stride = row_stride(x) if axis == len(x.shape) - 1 else None
     if stride is None:
-        x, stride = low.ordered(x), n
-    y = low.output(node)
+        x, stride = emit.ordered(x), n
+    y = emit.output(node)
     extra = [
-        low.output(node, i) if len(node.outputs) > i and node.outputs[i].name else None
+        emit.output(node, i) if len(node.outputs) > i and node.outputs[i].name else None
         for i in (1, 2)
     ]
-    low.step(
+    emit.step(
         layer_norm(int(node.op_type == "RMSNormalization")),
         outputs=[y, *(tensor for tensor in extra if tensor is not None)],
         flops=7 * product(x.shape),
-        x=x, y=y, scale=_vector(low, node, 1, n), bias=_vector(low, node, 2, n),
+        x=x, y=y, scale=_vector(emit, node, 1, n), bias=_vector(emit, node, 2, n),
         means=extra[0], inverses=extra[1], rows=product(x.shape[:axis]), n=n,
         x_row=stride, y_row=n, epsilon=node.attribute("epsilon", 1e-5),
     )  # fmt: skip
@@ -131,12 +128,10 @@ def _infer_pixels(node: Node) -> list[Info]:
     return [node.result(x.dims)]
 
 
-def _lower_pixels(low: Lowering, node: Node) -> None:
+def _lower_pixels(emit: Emission, node: Node) -> None:
     """Instance, group and mean-variance normalization, channels last."""
-    from ...kernels.cpu.norm import channel_norm, group_norm
-
-    x = low.channels_last(low.tensor(node.values[0]))
-    y = low.output(node, order=(0, *range(2, len(x.shape)), 1))
+    x = emit.channels_last(emit.tensor(node.values[0]))
+    y = emit.output(node, order=(0, *range(2, len(x.shape)), 1))
     y_target = y
     channels, pixels, images = x.shape[1], product(x.shape[2:]), x.shape[0]
     epsilon = node.attribute("epsilon", 1e-5)
@@ -146,40 +141,40 @@ def _lower_pixels(low: Lowering, node: Node) -> None:
         # The standard adds 1e-9 to the deviation.
         epsilon = 1e-18
         if 0 in [axis % len(x.shape) for axis in node.attribute("axes", [0, 2, 3])]:
-            x = low.ordered(x, (0, *range(2, len(x.shape)), 1))
-            y_target = low.new(y.shape, y.dtype, (0, *range(2, len(x.shape)), 1))
+            x = emit.ordered(x, (0, *range(2, len(x.shape)), 1))
+            y_target = emit.new(y.shape, y.dtype, (0, *range(2, len(x.shape)), 1))
             images, pixels = 1, images * pixels
     elif node.op_type == "InstanceNormalization":
-        fields["scale"] = _vector(low, node, 1, channels)
-        fields["bias"] = _vector(low, node, 2, channels)
+        fields["scale"] = _vector(emit, node, 1, channels)
+        fields["bias"] = _vector(emit, node, 2, channels)
     else:
         kernel = group_norm
         groups = node.attribute("num_groups")
-        low.check(
+        emit.check(
             channels % groups, 0, f"node {node.name!r} ({node.op_type}): channels over groups"
         )
         fields = {"groups": groups, "group": channels // groups}
         for index, name in ((1, "scale"), (2, "bias")):
-            fields[name] = _group_vector(low, node, index, channels, groups)
-    low.step(
+            fields[name] = _group_vector(emit, node, index, channels, groups)
+    emit.step(
         kernel, outputs=[y_target], flops=7 * product(x.shape), x=x, y=y_target, images=images,
         pixels=pixels,
         x_image=x.strides[0], x_pixel=x.strides[-1], y_image=y_target.strides[0],
         y_pixel=y_target.strides[-1], epsilon=epsilon, **fields,
     )  # fmt: skip
     if y_target is not y:
-        emit_copy(low, y_target, y, "Copy")
+        emit.copy(y_target, y, "Copy")
 
 
 def _group_vector(
-    low: Lowering, node: Node, index: int, channels: Dim, groups: int
+    emit: Emission, node: Node, index: int, channels: Dim, groups: int
 ) -> Tensor | None:
     """Scale or bias by channel; until opset 21 there was one for each group."""
     if node.version >= 21:
-        return _vector(low, node, index, channels)
+        return _vector(emit, node, index, channels)
     if not isinstance(channels, int):
         raise OnHost("the number of channels depends on the input's shape")
-    return low.constant(np.repeat(node.required(index).array(), channels // groups))
+    return emit.constant(np.repeat(node.required(index).array(), channels // groups))
 
 
 # --- LpNormalization --------------------------------------------------------------------------
@@ -189,25 +184,46 @@ def _infer_lp(node: Node) -> list[Info]:
     return [node.result(_only_float32(node, 1).dims)]
 
 
-def _lower_lp(low: Lowering, node: Node) -> None:
-    from ...kernels.cpu.norm import lp_norm
-
-    x = low.ordered(low.tensor(node.values[0]))
+def _lower_lp(emit: Emission, node: Node) -> None:
+    x = emit.ordered(emit.tensor(node.values[0]))
     axis = node.attribute("axis", -1) % len(x.shape)
-    y = low.output(node)
+    y = emit.output(node)
     n, inner = x.shape[axis], product(x.shape[axis + 1 :])
-    low.step(
+    emit.step(
         lp_norm(node.attribute("p", 2)), outputs=[y], flops=3 * product(x.shape), x=x, y=y,
         o=product(x.shape[:axis]), xo=n * inner, yo=n * inner, n=n, xs=inner, ys=inner, m=inner,
         xm=1, ym=1,
     )  # fmt: skip
 
 
-register("BatchNormalization", _infer_batch, _lower_batch)
-register("LayerNormalization RMSNormalization", _infer_layer, _lower_layer)
+def _check_groups(node: Node) -> None:
+    checks.at_least_one("num_groups")(node)
+    x, groups = node.input(0), node.attribute("num_groups", 1)
+    channels = None if x is None or x.shape is None or x.rank < 2 else x.dims[1]
+    if isinstance(channels, int) and channels % groups:
+        refuse(node, "attribute 'num_groups'", groups, f"a divisor of {channels} channels")
+
+
+def _check_power(node: Node) -> None:
+    if node.attribute("p", 2) not in (1, 2):
+        refuse(node, "attribute 'p'", node.attribute("p"), "1 or 2")
+
+
+register("BatchNormalization", Operator(infer=_infer_batch, lower=_lower_batch, layout="as_input"))
 register(
-    "InstanceNormalization GroupNormalization MeanVarianceNormalization",
-    _infer_pixels,
-    _lower_pixels,
+    "LayerNormalization RMSNormalization",
+    Operator(rules=(checks.axis(-1),), infer=_infer_layer, lower=_lower_layer),
 )
-register("LpNormalization", _infer_lp, _lower_lp)
+register("InstanceNormalization", Operator(infer=_infer_pixels, lower=_lower_pixels))
+register(
+    "GroupNormalization",
+    Operator(rules=(_check_groups,), infer=_infer_pixels, lower=_lower_pixels),
+)
+register(
+    "MeanVarianceNormalization",
+    Operator(rules=(checks.axes(9),), infer=_infer_pixels, lower=_lower_pixels),
+)
+register(
+    "LpNormalization",
+    Operator(rules=(checks.axis(-1), _check_power), infer=_infer_lp, lower=_lower_lp),
+)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...errors import InvalidModel
 from ...kernels.cpu.order import arg_extreme, cumulative_sum, top_k
-from ..graph import Info, Node, OnHost
+from ..emission import Emission
+from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import product
 from ..tensors import Tensor
+from . import checks
 from .elementwise import short_name
-from .registry import register
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
+from .registry import Operator, register
 
 _DTYPES = ("float32", "float64", "int64", "int32", "uint8", "int8")
 
@@ -42,13 +41,13 @@ def _infer_arg(node: Node) -> list[Info]:
     return [node.result((*x.dims[:axis], *one, *x.dims[axis + 1 :]), "int64")]
 
 
-def _lower_arg(low: Lowering, node: Node) -> None:
-    x = low.ordered(low.tensor(node.values[0]))
+def _lower_arg(emit: Emission, node: Node) -> None:
+    x = emit.ordered(emit.tensor(node.values[0]))
     axis = node.attribute("axis", 0) % len(x.shape)
     sizes = _three(x, axis)
-    y = low.output(node)
-    low.check_some(x.shape[axis], y.size, f"node {node.name!r} ({node.op_type}): positions")
-    low.step(
+    y = emit.output(node)
+    emit.check_some(x.shape[axis], y.size, f"node {node.name!r} ({node.op_type}): positions")
+    emit.step(
         arg_extreme(short_name(x.dtype), int(node.op_type == "ArgMax")), outputs=[y], x=x, y=y,
         **sizes, x_outer=sizes["n"] * sizes["inner"], x_axis=sizes["inner"], x_inner=1,
         last=node.attribute("select_last_index", 0),
@@ -69,17 +68,17 @@ def _infer_top_k(node: Node) -> list[Info]:
     return [node.result(shape), node.result(shape, "int64", 1)][: len(node.outputs)]
 
 
-def _lower_top_k(low: Lowering, node: Node) -> None:
-    x = low.ordered(low.tensor(node.values[0]))
+def _lower_top_k(emit: Emission, node: Node) -> None:
+    x = emit.ordered(emit.tensor(node.values[0]))
     axis = node.attribute("axis", -1) % len(x.shape)
-    values = low.output(node)
+    values = emit.output(node)
     k = values.shape[axis]
     named = len(node.outputs) > 1 and node.outputs[1].name
-    indices = low.output(node, 1) if named else low.new(values.shape, "int64")
-    low.step(
+    indices = emit.output(node, 1) if named else emit.new(values.shape, "int64")
+    emit.step(
         top_k(short_name(x.dtype), node.attribute("largest", 1)), outputs=[values, indices],
         flops=16 * product(x.shape), x=x, values=values, indices=indices,
-        scratch=low.workspace(k * 8), k=k, **_three(x, axis),
+        scratch=emit.workspace(k * 8), k=k, **_three(x, axis),
     )  # fmt: skip
 
 
@@ -89,17 +88,38 @@ def _infer_cumulative(node: Node) -> list[Info]:
     return [node.result(x.dims)]
 
 
-def _lower_cumulative(low: Lowering, node: Node) -> None:
-    x = low.ordered(low.tensor(node.values[0]))
+def _lower_cumulative(emit: Emission, node: Node) -> None:
+    x = emit.ordered(emit.tensor(node.values[0]))
     axis = node.required(1).integers()[0] % len(x.shape)
-    y = low.output(node)
-    low.step(
+    y = emit.output(node)
+    emit.step(
         cumulative_sum(short_name(x.dtype)), outputs=[y], flops=product(x.shape), x=x, y=y,
         **_three(x, axis), exclusive=node.attribute("exclusive", 0),
         reverse=node.attribute("reverse", 0),
     )  # fmt: skip
 
 
-register("ArgMax ArgMin", _infer_arg, _lower_arg)
-register("TopK", _infer_top_k, _lower_top_k)
-register("CumSum", _infer_cumulative, _lower_cumulative)
+def _check_cumulative(node: Node) -> None:
+    x, axis = node.input(0), node.input(1)
+    if x is None or x.shape is None or axis is None or axis.known is None:
+        return
+    if len(axis.sizes()) != 1:
+        refuse(node, "number of axes", len(axis.sizes()), "1")
+    checks.in_range(node, "the axis", axis.integers()[0], x, x.rank, x.rank - 1)
+
+
+def _check_count(node: Node) -> None:
+    k = node.input(1)
+    if k is not None and k.shape is not None and product(k.dims) != 1:
+        refuse(node, f"shape of {k.name!r}", list(k.dims), "one number")
+
+
+register("ArgMax ArgMin", Operator(rules=(checks.axis(0),), infer=_infer_arg, lower=_lower_arg))
+register(
+    "TopK",
+    Operator(rules=(checks.axis(-1), _check_count), infer=_infer_top_k, lower=_lower_top_k),
+)
+register(
+    "CumSum",
+    Operator(rules=(_check_cumulative,), infer=_infer_cumulative, lower=_lower_cumulative),
+)

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx_ir as ir
 
 from ...errors import InvalidModel
 from ...kernels import pointwise as language
+from ..emission import Emission
 from ..graph import Node, OnHost
+from ..groups import Group
+from ..strides import channels_last_order, collapse
 from ..symbolic import Dim, not_one, product
-from ..tensors import Tensor, channels_last_order
+from ..tensors import Tensor
 from .elementwise import short_name
 from .registry import OPERATORS
-
-if TYPE_CHECKING:
-    from ..fusion import Group
-    from ..lowering import Lowering
 
 # So few elements of a row that its neighbours in other rows are the better company.
 _NARROW = 3
@@ -41,7 +40,7 @@ def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Ex
         operands.append(first)
     statements: list[str] = []
     for node in nodes:
-        term = OPERATORS[node.ir.domain, node.op_type].term
+        term = OPERATORS[node.key].term
         assert term is not None
         values = [value for value in node.values if value is not None]
         # A constant exponent, or the type CastLike takes, is part of the term.
@@ -67,20 +66,20 @@ def _arity(node: Node, term: Any, count: int) -> int:
     return max((i + 1 for i, name in enumerate(names) if name in text), default=0)
 
 
-def emit_pointwise(low: Lowering, group: Group) -> None:
+def emit_pointwise(emit: Emission, group: Group) -> None:
     """Emit a group of elementwise nodes as one generated kernel."""
     expression = write_expression(group.nodes)
     result = group.last.infos[0]
     shape = result.dims
-    tensors = [low.tensor(value) for value in expression.operands]
+    tensors = [emit.tensor(value) for value in expression.operands]
     order = preferred_order(shape, tensors)
-    tensors = [_in_order(low, tensor, shape, order) for tensor in tensors]
-    target = low.output(group.last, order=order)
-    emit_expression(low, expression.text, target, tensors, order, len(group.nodes))
+    tensors = [_in_order(emit, tensor, shape, order) for tensor in tensors]
+    target = emit.output(group.last, order=order)
+    emit_expression(emit, expression.text, target, tensors, order, len(group.nodes))
 
 
 def emit_expression(
-    low: Lowering,
+    emit: Emission,
     text: str,
     target: Tensor,
     tensors: Sequence[Tensor],
@@ -89,13 +88,13 @@ def emit_expression(
 ) -> None:
     """Emit ``target = text(tensors)``, broadcasting the operands to the target's shape."""
     axes = list(order) if order is not None else list(range(len(target.shape)))
-    strides = [broadcast_strides(low, tensor, target) for tensor in tensors]
+    strides = [broadcast_strides(emit, tensor, target) for tensor in tensors]
     try:
         dims, rows = collapse(target.shape, axes, [target.strides, *strides], rank=4)
     except OnHost:
         # More axes than the kernel has: repeated operands are written out.
         tensors = [
-            _spread(low, tensor, target, steps, axes)
+            _spread(emit, tensor, target, steps, axes)
             for tensor, steps in zip(tensors, strides, strict=True)
         ]
         table = [target.strides, *(tensor.strides for tensor in tensors)]
@@ -115,15 +114,15 @@ def emit_expression(
         fields[f"{name}p"] = tensor
         fields |= {f"{name}s{i}": stride for i, stride in enumerate(row)}
     work = product(target.shape) * operations
-    low.step(kernel, outputs=[target], flops=work, over=tensors, **fields)
+    emit.step(kernel, outputs=[target], flops=work, over=tensors, **fields)
 
 
 def _spread(
-    low: Lowering, tensor: Tensor, target: Tensor, strides: Sequence[Dim], order: Sequence[int]
+    emit: Emission, tensor: Tensor, target: Tensor, strides: Sequence[Dim], order: Sequence[int]
 ) -> Tensor:
     """Return an operand dense and of the target's shape, or as it is when it is one number."""
     view = tensor.view(target.shape, strides)
-    return view if all(stride == 0 for stride in strides) else low.ordered(view, order)
+    return view if all(stride == 0 for stride in strides) else emit.ordered(view, order)
 
 
 def _kind(dtype: str, stride: Dim) -> str:
@@ -131,7 +130,7 @@ def _kind(dtype: str, stride: Dim) -> str:
     return name + ("v" if stride == 1 else "s" if stride == 0 else "g")
 
 
-def broadcast_strides(low: Lowering, tensor: Tensor, target: Tensor) -> list[Dim]:
+def broadcast_strides(emit: Emission, tensor: Tensor, target: Tensor) -> list[Dim]:
     """Strides of a tensor over the axes of the target; 0 where it is repeated."""
     missing = len(target.shape) - len(tensor.shape)
     if missing < 0:
@@ -152,7 +151,7 @@ def broadcast_strides(low: Lowering, tensor: Tensor, target: Tensor) -> list[Dim
             strides.append(0)
         else:
             message = f"{tensor.name!r} does not broadcast to {target.name!r}, axis {axis}"
-            low.check(size, wanted, message, broadcast=True)
+            emit.check(size, wanted, message, broadcast=True)
             strides.append(not_one(size) * stride)
     return strides
 
@@ -174,7 +173,7 @@ def preferred_order(shape: Sequence[Dim], tensors: Sequence[Tensor]) -> tuple[in
 
 
 def _in_order(
-    low: Lowering, tensor: Tensor, shape: Sequence[Dim], order: Sequence[int] | None
+    emit: Emission, tensor: Tensor, shape: Sequence[Dim], order: Sequence[int] | None
 ) -> Tensor:
     """Convert a full-sized operand to the order of the result; small ones are read as they lie."""
     if not shape or not _is_full(tensor, shape):
@@ -183,55 +182,5 @@ def _in_order(
     if tensor.strides[axes[-1]] == 1 or shape[axes[-1]] == 1:
         return tensor
     if order is not None:
-        return low.channels_last(tensor)
-    return low.ordered(tensor)
-
-
-def collapse(
-    shape: Sequence[Dim],
-    axes: Sequence[int],
-    table: Sequence[Sequence[Dim]],
-    rank: int | None = None,
-) -> tuple[list[Dim], list[list[Dim]]]:
-    """Merge neighbouring axes (in memory order) that all operands walk through evenly.
-
-    Parameters
-    ----------
-    shape, table
-        Sizes, and for each operand its strides.
-    axes
-        Axes of interest, outermost first.
-    rank : int, optional
-        Number of axes wanted; missing ones are put in front, of size 1 and stride 0.
-
-    Returns
-    -------
-    (dims, strides)
-        Sizes, outermost first, and for each operand its strides over them.
-
-    Raises
-    ------
-    OnHost
-        More than ``rank`` axes are left.
-    """
-    dims: list[Dim] = []
-    rows: list[list[Dim]] = [[] for _ in table]
-    for axis in axes:
-        size = shape[axis]
-        if size == 1:
-            continue
-        steps = [row[axis] for row in table]
-        if dims and all(row[-1] == step * size for row, step in zip(rows, steps, strict=True)):
-            dims[-1] = dims[-1] * size
-            for row, step in zip(rows, steps, strict=True):
-                row[-1] = step
-        else:
-            dims.append(size)
-            for row, step in zip(rows, steps, strict=True):
-                row.append(step)
-    missing = max((rank or 1) - len(dims), 0)
-    if rank is not None and len(dims) > rank:
-        raise OnHost(f"more than {rank} separate axes")
-    ones: list[Dim] = [1] * missing
-    zeros: list[Dim] = [0] * missing
-    return ones + dims, [zeros + row for row in rows]
+        return emit.channels_last(tensor)
+    return emit.ordered(tensor)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from ...kernels.cpu.lrn import MARGIN, lrn
 from ...kernels.cpu.max_pool import columns_of, max_pool
 from ...kernels.cpu.pool import average_pool, max_pool_indices, max_pool_wide
 from ...kernels.cpu.window import MAX_TAPS
+from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, minimum, product
+from . import checks
 from .reduce import emit_reduce
-from .registry import register
-from .windows import Window, height_width, image_strides, window_form
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
+from .registry import Operator, register
+from .windows import (
+    Window,
+    height_width,
+    image_strides,
+    size_fields,
+    stride_fields,
+    window_fields,
+    window_parameters,
+)
 
 
 def _float_image(node: Node) -> None:
@@ -27,17 +32,16 @@ def _pool_size(node: Node, window: Window, axis: int, size: Dim) -> Dim:
     """Output size; with ceil_mode no window may begin in the padding after the input."""
     if not node.attribute("ceil_mode", 0):
         return window.size(axis, size)
-    reach = (window.kernel[axis] - 1) * window.dilations[axis] + 1
     stride = window.strides[axis]
     padded = size + window.pads[axis] + window.pads[axis + 2]
-    up = (padded - reach + stride - 1) // stride + 1
+    up = (padded - window.reach(axis) + stride - 1) // stride + 1
     return minimum(up, (size + window.pads[axis] - 1) // stride + 1)
 
 
 def _infer_pool(node: Node) -> list[Info]:
     _float_image(node)
     x = node.required(0)
-    window = Window(node, node.attribute("kernel_shape"))
+    window = Window.of(node, node.attribute("kernel_shape"))
     height, width = height_width(x.dims)
     sizes = [_pool_size(node, window, 0, height), _pool_size(node, window, 1, width)]
     shape = (*x.dims[:2], *sizes[-(x.rank - 2) :])
@@ -47,25 +51,23 @@ def _infer_pool(node: Node) -> list[Info]:
     return infos
 
 
-def _lower_pool(low: Lowering, node: Node) -> None:
-    window = Window(node, node.attribute("kernel_shape"))
+def _lower_pool(emit: Emission, node: Node) -> None:
+    window = Window.of(node, node.attribute("kernel_shape"))
     if len(node.outputs) > 1 and node.outputs[1].name:
-        _lower_indices(low, node, window)
+        _lower_indices(emit, node, window)
         return
-    x = low.channels_last(low.tensor(node.values[0]))
+    x = emit.channels_last(emit.tensor(node.values[0]))
     height, width = height_width(x.shape)
-    everything = window.kernel == [height, width] and not window.is_padded
-    if everything and window.dilations == [1, 1] and node.op_type == "AveragePool":
-        emit_reduce(low, node, "mean", list(range(2, len(x.shape))))
+    everything = window.kernel == (height, width) and not window.is_padded
+    if everything and window.dilations == (1, 1) and node.op_type == "AveragePool":
+        emit_reduce(emit, node, "mean", list(range(2, len(x.shape))))
         return
-    y = low.output(node, order=(0, *range(2, len(x.shape)), 1))
-    out_height, out_width = height_width(y.shape)
-    x_image, x_row, x_pixel = image_strides(x)
-    y_image, y_row, y_pixel = image_strides(y)
-    taps, stride, columns = window_form(window, out_width)
-    fields = _window_fields(window)
+    y = emit.output(node, order=(0, *range(2, len(x.shape)), 1))
+    out_width = height_width(y.shape)[1]
+    taps, stride, columns = window_parameters(window, out_width)
+    fields = window_fields(window)
     if node.op_type == "MaxPool" and _always_inside(node, window):
-        low.check_some(height * width, product(y.shape), f"node {node.name!r} (MaxPool): maxima")
+        emit.check_some(height * width, product(y.shape), f"node {node.name!r} (MaxPool): maxima")
         kernel = max_pool(*window.kernel, stride, columns_of(out_width, window.kernel[1]))
         fields = {name: fields[name] for name in ("stride_h", "pad_top", "pad_left")}
     else:
@@ -74,47 +76,33 @@ def _lower_pool(low: Lowering, node: Node) -> None:
             kernel = average_pool(taps, stride, columns)
         fields |= {"pad_bottom": window.pads[2], "pad_right": window.pads[3]}
         fields["include_pad"] = node.attribute("count_include_pad", 0)
-    low.step(
+    emit.step(
         kernel,
         outputs=[y],
         flops=product(y.shape) * window.kernel[0] * window.kernel[1],
-        x=x, y=y, images=x.shape[0], height=height, width=width, channels=x.shape[1],
-        out_height=out_height, out_width=out_width,
-        x_image=x_image, x_row=x_row, x_pixel=x_pixel,
-        y_image=y_image, y_row=y_row, y_pixel=y_pixel,
-        **fields,
+        x=x, y=y, channels=x.shape[1],
+        **size_fields(x, y), **stride_fields("x", x), **stride_fields("y", y), **fields,
     )  # fmt: skip
 
 
 def _always_inside(node: Node, window: Window) -> bool:
     """Tell whether windows are small and dense, and each has an element of the image."""
-    small = window.dilations == [1, 1] and max(*window.kernel, window.strides[1]) <= MAX_TAPS
+    small = window.dilations == (1, 1) and max(*window.kernel, window.strides[1]) <= MAX_TAPS
     if node.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
         return small
     pads = zip(window.pads, [*window.kernel, *window.kernel], strict=True)
     return small and all(isinstance(pad, int) and pad < taps for pad, taps in pads)
 
 
-def _window_fields(window: Window) -> dict[str, Any]:
-    names = ("kernel", "stride", "dilation")
-    values = (window.kernel, window.strides, window.dilations)
-    fields: dict[str, Any] = {}
-    for name, pair in zip(names, values, strict=True):
-        fields[f"{name}_h"], fields[f"{name}_w"] = pair
-    return {**fields, "pad_top": window.pads[0], "pad_left": window.pads[1]}
-
-
-def _lower_indices(low: Lowering, node: Node, window: Window) -> None:
-    x = low.ordered(low.tensor(node.values[0]))
-    y, indices = low.output(node), low.output(node, 1)
-    height, width = height_width(x.shape)
-    out_height, out_width = height_width(y.shape)
-    low.step(
+def _lower_indices(emit: Emission, node: Node, window: Window) -> None:
+    x = emit.ordered(emit.tensor(node.values[0]))
+    y, indices = emit.output(node), emit.output(node, 1)
+    emit.step(
         max_pool_indices,
         outputs=[y, indices],
-        x=x, y=y, indices=indices, images=x.shape[0], channels=x.shape[1],
-        height=height, width=width, out_height=out_height, out_width=out_width,
-        column_major=node.attribute("storage_order", 0), **_window_fields(window),
+        x=x, y=y, indices=indices, channels=x.shape[1],
+        column_major=node.attribute("storage_order", 0),
+        **size_fields(x, y), **window_fields(window),
     )  # fmt: skip
 
 
@@ -125,9 +113,9 @@ def _infer_global(node: Node) -> list[Info]:
     return [node.result((*x.dims[:2], *[1] * (x.rank - 2)))]
 
 
-def _lower_global(low: Lowering, node: Node) -> None:
+def _lower_global(emit: Emission, node: Node) -> None:
     kind = "mean" if node.op_type == "GlobalAveragePool" else "max"
-    emit_reduce(low, node, kind, list(range(2, node.required(0).rank)))
+    emit_reduce(emit, node, kind, list(range(2, node.required(0).rank)))
 
 
 def _infer_lrn(node: Node) -> list[Info]:
@@ -137,16 +125,16 @@ def _infer_lrn(node: Node) -> list[Info]:
     return [node.result(node.required(0).dims)]
 
 
-def _lower_lrn(low: Lowering, node: Node) -> None:
-    x = low.channels_last(low.tensor(node.values[0]))
-    y = low.output(node, order=(0, *range(2, len(x.shape)), 1))
+def _lower_lrn(emit: Emission, node: Node) -> None:
+    x = emit.channels_last(emit.tensor(node.values[0]))
+    y = emit.output(node, order=(0, *range(2, len(x.shape)), 1))
     x_image, _, x_pixel = image_strides(x)
     y_image, _, y_pixel = image_strides(y)
     spatial = product(x.shape[2:])
     if x.shape[0] != 1 and (x_image != spatial * x_pixel or y_image != spatial * y_pixel):
-        x = low.ordered(x, (0, *range(2, len(x.shape)), 1))
+        x = emit.ordered(x, (0, *range(2, len(x.shape)), 1))
         x_pixel = x.shape[1]
-    low.step(
+    emit.step(
         lrn,
         outputs=[y],
         flops=product(y.shape) * (2 * node.attribute("size") + 6),
@@ -156,6 +144,18 @@ def _lower_lrn(low: Lowering, node: Node) -> None:
     )  # fmt: skip
 
 
-register("MaxPool AveragePool", _infer_pool, _lower_pool)
-register("GlobalAveragePool GlobalMaxPool", _infer_global, _lower_global)
-register("LRN", _infer_lrn, _lower_lrn)
+register(
+    "MaxPool AveragePool",
+    Operator(rules=(checks.window,), infer=_infer_pool, lower=_lower_pool, layout="channels_last"),
+)
+register("LpPool", Operator(rules=(checks.window,)))
+register("GlobalAveragePool GlobalMaxPool", Operator(infer=_infer_global, lower=_lower_global))
+register(
+    "LRN",
+    Operator(
+        rules=(checks.at_least_one("size"), checks.least_rank(2)),
+        infer=_infer_lrn,
+        lower=_lower_lrn,
+        layout="channels_last",
+    ),
+)

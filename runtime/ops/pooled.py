@@ -7,50 +7,52 @@ what the output transform has in registers.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
 from ...kernels.emitter import CLIP, NONE
+from ..emission import Emission
 from ..graph import Node
-from . import epilogue as endings
-from .windows import Window, image_strides
-
-if TYPE_CHECKING:
-    from ..fusion import Group
-    from ..lowering import Lowering
+from ..tensors import Tensor
+from .convolution import Convolution
+from .windows import Window
 
 
-def absorb_pool(
-    low: Lowering, group: Group, ending: endings.Plan, tile: Sequence[int]
-) -> dict[str, Any]:
-    """Fields of a Winograd step that does its only consumer, a pooling, too; none where it cannot.
+class AbsorbedPool(NamedTuple):
+    """A pooling that a convolution's step does, too: its result, and the sides of its windows."""
+
+    node: Node
+    y: Tensor
+    pixels: int = 2
+
+
+def absorb_pool(emit: Emission, conv: Convolution, tile: Sequence[int]) -> AbsorbedPool | None:
+    """Take over the only consumer of a Winograd step, a pooling; None where that cannot be.
 
     The pooling is not lowered any more then.
     """
-    pool = _following(low, group.last)
+    pool, epilogue = _following(emit, conv.group.last), conv.epilogue
+    if pool is None or conv.output.shape != conv.group.last.infos[0].dims:
+        return None  # one of the steps of a ConvTranspose, which has no whole windows
     # The activation comes after the maximum, so it must not fall.
-    plain = not ending.rest and ending.residual is None and ending.activation in (NONE, CLIP)
-    if pool is None or not plain or low.is_catching or any(size % 2 for size in tile):
-        return {}
-    low.absorbed.add(pool.index)
-    y = low.output(pool, order=(0, 2, 3, 1))
-    y_image, y_row, y_pixel = image_strides(y)
-    return {
-        "pool": 2, "nodes": [*group.nodes, pool], "outputs": [y],
-        "y": y, "y_image": y_image, "y_row": y_row, "y_pixel": y_pixel,
-    }  # fmt: skip
+    plain = not epilogue.nodes and conv.residual is None
+    plain = plain and epilogue.activation in (NONE, CLIP)
+    if not plain or emit.is_catching or any(size % 2 for size in tile):
+        return None
+    emit.absorbed.add(pool.index)
+    return AbsorbedPool(pool, emit.output(pool, order=(0, 2, 3, 1)))
 
 
-def _following(low: Lowering, node: Node) -> Node | None:
+def _following(emit: Emission, node: Node) -> Node | None:
     """Return the MaxPool of 2 x 2 windows side by side that is all that a value is made for."""
     value = node.outputs[0]
     uses = list(value.uses())
-    index = low.graph.index_of.get(uses[0].node) if len(uses) == 1 else None
-    if index is None or value.is_graph_output() or index in low.graph.why_host:
+    index = emit.graph.index_of.get(uses[0].node) if len(uses) == 1 else None
+    if index is None or value.is_graph_output() or index in emit.graph.why_host:
         return None
-    pool = low.graph.nodes[index]
+    pool = emit.graph.nodes[index]
     if pool.op_type != "MaxPool" or any(output.name for output in pool.outputs[1:]):
         return None
-    window = Window(pool, pool.attribute("kernel_shape"))
-    side_by_side = window.kernel == window.strides == [2, 2] and window.dilations == [1, 1]
+    window = Window.of(pool, pool.attribute("kernel_shape"))
+    side_by_side = window.kernel == window.strides == (2, 2) and window.dilations == (1, 1)
     whole = not window.is_padded and not pool.attribute("ceil_mode", 0)
     return pool if side_by_side and whole else None

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...kernels.cpu.log_sum_exp import log_sum_exp
 from ...kernels.cpu.reduce import reduce
 from ...kernels.cpu.softmax import softmax
+from ..emission import Emission
 from ..graph import Info, Node, OnHost
+from ..strides import collapse, contiguous_strides
 from ..symbolic import product
-from ..tensors import Tensor, contiguous_strides
+from ..tensors import Tensor
+from . import checks
 from .elementwise import short_name
-from .pointwise import collapse
-from .registry import register
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
+from .registry import Operator, register
 
 _KINDS = {
     "ReduceSum": "sum",
@@ -62,21 +61,21 @@ def _infer_reduce(node: Node) -> list[Info]:
     return [node.result(shape)]
 
 
-def _lower_reduce(low: Lowering, node: Node) -> None:
-    emit_reduce(low, node, _KINDS[node.op_type], _axes(node))
+def _lower_reduce(emit: Emission, node: Node) -> None:
+    emit_reduce(emit, node, _KINDS[node.op_type], _axes(node))
 
 
-def emit_reduce(low: Lowering, node: Node, kind: str, axes: list[int]) -> None:
+def emit_reduce(emit: Emission, node: Node, kind: str, axes: list[int]) -> None:
     """Emit the reduction of a node's first input over axes."""
-    x = low.tensor(node.values[0])
-    y = low.output(node)
+    x = emit.tensor(node.values[0])
+    y = emit.output(node)
     if kind == "mean":
         count = product(x.shape[axis] for axis in axes)
-        low.check_some(count, y.size, f"node {node.name!r} ({node.op_type}): means")
-    reduce_to(low, kind, x, y, axes)
+        emit.check_some(count, y.size, f"node {node.name!r} ({node.op_type}): means")
+    reduce_to(emit, kind, x, y, axes)
 
 
-def reduce_to(low: Lowering, kind: str, x: Tensor, y: Tensor, axes: list[int]) -> None:
+def reduce_to(emit: Emission, kind: str, x: Tensor, y: Tensor, axes: list[int]) -> None:
     """Emit the reduction of a tensor over axes, which ``y`` has with size 1 or not at all."""
     rank = len(x.shape)
     kept = [axis for axis in range(rank) if axis not in axes]
@@ -96,7 +95,7 @@ def reduce_to(low: Lowering, kind: str, x: Tensor, y: Tensor, axes: list[int]) -
 
     k, (xk, yk), r, xr = tables(x)
     if len(k) > 4 or len(r) > 4:
-        x = low.ordered(x)
+        x = emit.ordered(x)
         k, (xk, yk), r, xr = tables(x)
     if len(k) > 4 or len(r) > 4:
         raise OnHost("too many separate axes")
@@ -108,7 +107,7 @@ def reduce_to(low: Lowering, kind: str, x: Tensor, y: Tensor, axes: list[int]) -
         fields |= {f"{name}{i}": value for i, value in enumerate(padded)}
     name = short_name(x.dtype)
     kernel = log_sum_exp(name) if kind == "log_sum_exp" else reduce(kind, name)
-    low.step(kernel, outputs=[y], flops=product(x.shape), x=x, y=y, **fields)
+    emit.step(kernel, outputs=[y], flops=product(x.shape), x=x, y=y, **fields)
 
 
 def _infer_softmax(node: Node) -> list[Info]:
@@ -120,37 +119,36 @@ def _infer_softmax(node: Node) -> list[Info]:
     return [node.result(x.dims)]
 
 
-def _lower_softmax(low: Lowering, node: Node) -> None:
-
-    x = low.tensor(node.values[0])
+def _lower_softmax(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
     rank = len(x.shape)
     logarithm = int(node.op_type == "LogSoftmax")
     axis = node.attribute("axis", -1 if node.version >= 13 else 1) % rank
     if node.version < 13:
         # Until opset 13 the input is flattened to two axes at ``axis``.
-        x = low.ordered(x)
+        x = emit.ordered(x)
         flat = (product(x.shape[:axis]), product(x.shape[axis:]))
-        y = low.output(node)
+        y = emit.output(node)
         source, target = (t.view(flat, contiguous_strides(flat)) for t in (x, y))
         axis = 1
     else:
         order = sorted(range(rank), key=lambda a: x.strides[a] == 1)
         dense = x.strides[order[-1]] == 1 and rank > 2 and order[-1] == 1 and rank == 4
         order4 = (0, *range(2, rank), 1) if dense else None
-        y = low.output(node, order=order4)
+        y = emit.output(node, order=order4)
         source, target = x, y
-    emit_softmax(low, source, target, axis, logarithm)
+    emit_softmax(emit, source, target, axis, logarithm)
 
 
 def emit_softmax(
-    low: Lowering, source: Tensor, target: Tensor, axis: int, logarithm: int = 0
+    emit: Emission, source: Tensor, target: Tensor, axis: int, logarithm: int = 0
 ) -> None:
     """Emit Softmax, or its logarithm, along an axis; the target may lie over the source."""
     shape = source.shape
     others = [a for a in range(len(shape)) if a != axis]
     others.sort(key=lambda a: source.strides[a] == 1)
     dims, (xs, ys) = collapse(shape, others, [source.strides, target.strides], 3)
-    low.step(
+    emit.step(
         softmax(logarithm),
         outputs=[target],
         flops=product(shape) * 10,
@@ -161,5 +159,15 @@ def emit_softmax(
     )  # fmt: skip
 
 
-register(" ".join(_KINDS), _infer_reduce, _lower_reduce)
-register("Softmax LogSoftmax", _infer_softmax, _lower_softmax)
+def _check_softmax(node: Node) -> None:
+    checks.axis(-1 if node.version >= 13 else 1)(node)
+
+
+register(
+    " ".join(_KINDS), Operator(rules=(checks.axes(1),), infer=_infer_reduce, lower=_lower_reduce)
+)
+register(
+    "Softmax LogSoftmax",
+    Operator(rules=(_check_softmax,), infer=_infer_softmax, lower=_lower_softmax),
+)
+register("Hardmax", Operator(rules=(_check_softmax,)))

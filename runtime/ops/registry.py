@@ -1,116 +1,63 @@
-"""The table of operators, and the rule for those that have no kernel."""
+"""The table of operators: all that the runtime knows of each."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Literal
 
-import onnx
-import onnx_ir as ir
+from ..emission import Emission
+from ..graph import Info, Node
+from ..groups import Group
 
-from ...errors import UnsupportedModel
-from ..graph import Info, Node, dtype_name
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
-
+Rule = Callable[[Node], None]
 Infer = Callable[[Node], list[Info]]
-Lower = Callable[["Lowering", Node], None]
+Lower = Callable[[Emission, Node], None]
+Term = Callable[[Node, list[str]], str]
+Fused = Callable[[Emission, Node, Group], None]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Operator:
-    """An operator's shape rule and lowering, and what fusion may do with it.
+    """An operator: what it takes, what it gives, and how it becomes steps.
 
     Attributes
     ----------
+    rules
+        Refuse attributes and sizes that no model may have (``InvalidModel``).
     infer
-        Describes the outputs; raises ``OnHost`` for inputs that no kernel takes.
+        Describes the outputs; raises ``OnHost`` for inputs that no kernel takes. None: there is no
+        kernel.
     lower
-        Emits the steps of a node that is not part of a fusion group.
+        Emits the steps of a node, where neither ``term`` nor ``fused`` do.
     term
-        For elementwise operators: the node as a term of the pointwise language.
+        Writes a node as a term of the pointwise language: the operator is elementwise.
     fused
-        For operators with an epilogue: emits the node followed by a fusion group.
+        Emits the steps of a node together with the fusion group that it leads.
+    layout
+        How the output lies: ``"plain"``; ``"channels_last"``, written with any distance between
+        pixels, so that it may be a part of a larger buffer; or so ``"as_input"`` does.
     """
 
-    infer: Infer
-    lower: Lower
-    term: Callable[[Node, list[str]], str] | None = None
-    fused: Callable[..., None] | None = None
+    rules: tuple[Rule, ...] = ()
+    infer: Infer | None = None
+    lower: Lower | None = None
+    term: Term | None = None
+    fused: Fused | None = None
+    layout: Literal["plain", "channels_last", "as_input"] = "plain"
 
 
 OPERATORS: dict[tuple[str, str], Operator] = {}
+"""Operators by domain and name."""
 
 
-def register(
-    names: str,
-    infer: Infer,
-    lower: Lower,
-    *,
-    domain: str = "",
-    term: Callable[[Node, list[str]], str] | None = None,
-    fused: Callable[..., None] | None = None,
-) -> None:
-    """Enter operators (names separated by blanks) into the table."""
+def register(names: str, operator: Operator) -> None:
+    """Enter an operator of the standard domain, under names separated by blanks."""
     for name in names.split():
-        OPERATORS[domain, name] = Operator(infer, lower, term, fused)
+        OPERATORS["", name] = operator
 
 
-def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
-    """Describe the outputs of a host step by onnx's own inference for one node.
-
-    Dimensions that it cannot tell are None; so is the shape where the rank is unknown.
-    """
-    proto = ir.to_proto(node.ir)
-    types: dict[str, Any] = {}
-    for value, info in zip(node.values, node.inputs, strict=True):
-        if value is not None and info is not None:
-            types[str(value.name)] = _type_proto(value, info)
-    results: dict[str, Any] = {}
-    try:
-        schema = onnx.defs.get_schema(node.op_type, node.version, node.ir.domain)
-        imports = [onnx.helper.make_opsetid(d, v) for d, v in opsets.items()]
-        results = onnx.shape_inference.infer_node_outputs(
-            schema, proto, types, opset_imports=imports
-        )
-    except onnx.defs.SchemaError as error:
-        raise UnsupportedModel(
-            f"node {node.name!r}: operator {node.ir.domain or 'ai.onnx'}.{node.op_type} "
-            f"(opset {node.version}) is not known"
-        ) from error
-    except Exception:  # what cannot be inferred is read off the results
-        results = {}
-    return [_info_of(value, results.get(value.name or "")) for value in node.outputs]
-
-
-def _type_proto(value: ir.Value, info: Info) -> onnx.TypeProto:
-    if value.type is not None and not isinstance(value.type, ir.TensorType):
-        proto = onnx.TypeProto()
-        ir.serde.serialize_type_into(proto, value.type)
-        return proto
-    element = ir.DataType.from_numpy(info_dtype(info)) if info.dtype != "object" else value.dtype
-    dims = None if info.shape is None else [d if isinstance(d, int) else None for d in info.shape]
-    return onnx.helper.make_tensor_type_proto(int(element or 0), dims)
-
-
-def info_dtype(info: Info) -> Any:
-    """Return numpy's dtype of a plain tensor."""
-    import numpy as np
-
-    return np.dtype(info.dtype)
-
-
-def _info_of(value: ir.Value, proto: onnx.TypeProto | None) -> Info:
-    name = value.name or ""
-    if proto is None or not proto.HasField("tensor_type"):
-        if proto is not None:
-            value.type = ir.serde.deserialize_type_proto_for_type(proto)
-        return Info(name, "object", None)
-    kind = ir.DataType(proto.tensor_type.elem_type)
-    value.dtype = kind
-    if not proto.tensor_type.HasField("shape"):
-        return Info(name, dtype_name(kind), None)
-    dims = [d.dim_value if d.HasField("dim_value") else None for d in proto.tensor_type.shape.dim]
-    return Info(name, dtype_name(kind), tuple(dims))  # type: ignore[arg-type]
+def has_kernel(domain: str, name: str) -> bool:
+    """Tell whether an operator has a kernel for some of its inputs."""
+    operator = OPERATORS.get((domain, name))
+    return operator is not None and operator.infer is not None

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...kernels.cpu import resize as kernel
 from ...kernels.cpu.fill import fill
 from ...kernels.cpu.pad import MODES, RANK, pad
-from ..graph import Info, Node, OnHost
+from ..emission import Emission
+from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, minimum, product
-from .movement import emit_copy
+from . import checks
 from .pointwise import preferred_order
-from .registry import register
+from .registry import Operator, register
 from .windows import image_strides
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
 
 
 def _scales(node: Node) -> list[float] | None:
@@ -58,11 +56,11 @@ def _scaled(dim: Dim, scale: float) -> Dim:
     raise OnHost("an uneven scale of an unknown size")
 
 
-def _lower_resize(low: Lowering, node: Node) -> None:
-    x = low.channels_last(low.tensor(node.values[0]))
-    y = low.output(node, order=(0, 2, 3, 1))
+def _lower_resize(emit: Emission, node: Node) -> None:
+    x = emit.channels_last(emit.tensor(node.values[0]))
+    y = emit.output(node, order=(0, 2, 3, 1))
     message = f"node {node.name!r} (Resize): pixels of {y.name!r} made"
-    low.check_some(product(x.shape), product(y.shape), message)
+    emit.check_some(product(x.shape), product(y.shape), message)
     scales = _scales(node) or [0.0] * 4
     x_image, x_row, x_pixel = image_strides(x)
     y_image, y_row, y_pixel = image_strides(y)
@@ -76,7 +74,7 @@ def _lower_resize(low: Lowering, node: Node) -> None:
             exclude_outside=node.attribute("exclude_outside", 0), extrapolate=0,
             extrapolation=0.0, top=0.0, bottom=1.0, left=0.0, right=1.0,
         )  # fmt: skip
-    low.step(
+    emit.step(
         kernel.resize_nearest(4) if mode == "nearest" else kernel.resize(kernel.TAPS[mode]),
         outputs=[y],
         flops=product(y.shape),
@@ -86,7 +84,7 @@ def _lower_resize(low: Lowering, node: Node) -> None:
         y_image=y_image, y_row=y_row, y_pixel=y_pixel,
         coordinates=kernel.COORDINATES.index(coordinates),
         rounding=kernel.ROUNDINGS.index(node.attribute("nearest_mode", "round_prefer_floor")),
-        workspace=low.workspace(space), workspace_bytes=space, **more,
+        workspace=emit.workspace(space), workspace_bytes=space, **more,
     )  # fmt: skip
 
 
@@ -126,11 +124,10 @@ def _infer_pad(node: Node) -> list[Info]:
     return [node.result(shape)]
 
 
-def _lower_pad(low: Lowering, node: Node) -> None:
-
-    x = low.tensor(node.values[0])
+def _lower_pad(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
     before, after = _pads(node)
-    y = low.output(node, order=preferred_order(x.shape, [x]) if len(x.shape) == 4 else None)
+    y = emit.output(node, order=preferred_order(x.shape, [x]) if len(x.shape) == 4 else None)
     dtype = np.dtype(x.dtype)
     given = node.input(2)
     value = np.zeros(1, dtype) if given is None else given.array().reshape(1).astype(dtype)
@@ -146,19 +143,19 @@ def _lower_pad(low: Lowering, node: Node) -> None:
         for name, values, unused in groups:
             filled = [unused] * (RANK - len(values)) + list(values)
             fields |= {f"{name}{i}": v for i, v in enumerate(filled)}
-        low.step(
-            pad(dtype.itemsize), outputs=[y], x=x, y=y, value=low.constant(value),
+        emit.step(
+            pad(dtype.itemsize), outputs=[y], x=x, y=y, value=emit.constant(value),
             mode=MODES.index(mode), **fields,
         )  # fmt: skip
         return
     if y.is_dense:
-        low.step(
-            fill(dtype.itemsize), outputs=[y], op_type="Fill", y=y, value=low.constant(value),
+        emit.step(
+            fill(dtype.itemsize), outputs=[y], op_type="Fill", y=y, value=emit.constant(value),
             count=y.size,
         )  # fmt: skip
     else:
-        spread = low.constant(value).view(y.shape, (0,) * len(y.shape))
-        emit_copy(low, spread, y, "Fill")
+        spread = emit.constant(value).view(y.shape, (0,) * len(y.shape))
+        emit.copy(spread, y, "Fill")
     shape = list(x.shape)
     source: Dim = 0
     target: Dim = 0
@@ -166,11 +163,59 @@ def _lower_pad(low: Lowering, node: Node) -> None:
         front, back = int(before[axis]), int(after[axis])  # type: ignore[arg-type]
         shape[axis] = shape[axis] + min(front, 0) + min(back, 0)
         message = f"node {node.name!r} (Pad): what is left of axis {axis} of {x.name!r}"
-        low.check(minimum(0, shape[axis]), 0, message)
+        emit.check(minimum(0, shape[axis]), 0, message)
         source = source + max(-front, 0) * x.strides[axis]
         target = target + max(front, 0) * y.strides[axis]
-    emit_copy(low, x.view(shape, x.strides, source), y.view(shape, y.strides, target))
+    emit.copy(x.view(shape, x.strides, source), y.view(shape, y.strides, target))
 
 
-register("Resize", _infer_resize, _lower_resize)
-register("Pad", _infer_pad, _lower_pad)
+def _check_scales(node: Node) -> None:
+    x, scales, sizes = node.input(0), node.input(2), node.input(3)
+    axes = node.attribute("axes")
+    count = len(axes) if axes is not None else x.rank if x is not None and x.shape else None
+    if scales is not None and scales.is_constant and scales.shape != (0,):
+        values = scales.array().reshape(-1).tolist()
+        if count is not None and len(values) != count:
+            refuse(node, f"size of the scales {scales.name!r}", len(values), f"{count}")
+        if not all(0 < value < checks.MOST for value in values):
+            refuse(node, f"content of the scales {scales.name!r}", values, "finite positive ones")
+    if sizes is None or sizes.known is None or count is None:
+        return
+    if len(sizes.sizes()) != count:
+        refuse(node, f"size of the sizes {sizes.name!r}", len(sizes.sizes()), f"{count}")
+
+
+_COORDINATES = (
+    "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
+    "tf_half_pixel_for_nn", "tf_crop_and_resize", "output_half_pixel",
+)  # fmt: skip
+_NEAREST = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+register(
+    "Resize",
+    Operator(
+        rules=(
+            checks.one_of("mode", "nearest", "linear", "cubic"),
+            checks.one_of("coordinate_transformation_mode", *_COORDINATES),
+            checks.one_of("nearest_mode", *_NEAREST),
+            _check_scales,
+            checks.listed(3, per_axis=0, least=0),
+        ),
+        infer=_infer_resize,
+        lower=_lower_resize,
+        layout="as_input",
+    ),
+)
+register("Upsample", Operator(rules=(checks.one_of("mode", "nearest", "linear", "bilinear"),)))
+register(
+    "Pad",
+    Operator(
+        rules=(
+            checks.one_of("mode", "constant", "reflect", "edge", "wrap"),
+            checks.listed(1, per_axis=2),
+            checks.axes(3),
+        ),
+        infer=_infer_pad,
+        lower=_lower_pad,
+    ),
+)

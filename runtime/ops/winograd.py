@@ -1,25 +1,22 @@
-"""Which convolutions are done by Winograd's algorithm, in which form; and their steps."""
+"""Winograd's form of a convolution: where it is legal, where it pays, and its step."""
 
 from __future__ import annotations
 
 import functools
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from ...kernels.cpu import cook_toom, packing
 from ...kernels.cpu.winograd import winograd, workspace_bytes
 from ...kernels.cpu.winograd_tiles import winograd_input, winograd_output
 from ...kernels.target import L2_BYTES, LANES
-from ..symbolic import Dim
-from ..tensors import Tensor
-from .tiles import tile_table
-
-if TYPE_CHECKING:
-    from ..lowering import Lowering
-    from .windows import Window
+from ..emission import Emission
+from ..symbolic import ceil_divide
+from .convolution import Convolution
+from .pooled import absorb_pool
+from .tiles import tile_fields
+from .windows import Window, height_width, pair_fields, size_fields, stride_fields
 
 # Outputs along an axis for a filter of so many taps and a stride: forms of 3 to 6 points.
 _OUTPUTS = {(1, 1): (1,), (3, 1): (2, 4), (5, 1): (2,), (3, 2): (2, 4)}
@@ -99,54 +96,70 @@ def _counts(
     return points, sums, math.prod(sum(len(phase.g) for phase in side) for side in sides)
 
 
-def legal_forms(low: Lowering, window: Window) -> list[tuple[int, int]]:
+def legal_forms(emit: Emission, window: Window) -> list[tuple[int, int]]:
     """Pixels of a tile in every form a convolution may take; none where it has to be direct."""
-    if low.options["precision"] == "strict" or window.dilations != [1, 1]:
+    if emit.options["precision"] == "strict" or window.dilations != (1, 1):
         return []
     return _tiles(window.kernel, window.strides)
 
 
-def form_of(
-    low: Lowering, window: Window, weights: np.ndarray, groups: int, y: Tensor
-) -> tuple[int, int] | None:
+def form_of(emit: Emission, conv: Convolution) -> tuple[int, int] | None:
     """Choose the form of a convolution by cost; None for the direct one."""
-    if not legal_forms(low, window):
+    if not legal_forms(emit, conv.window):
         return None
-    sizes = (y.shape[0], *y.shape[2:]) if len(y.shape) == 4 else (y.shape[0], 1, y.shape[2])
-    known = [size if isinstance(size, int) else _SIZE for size in sizes]
-    known[0] = sizes[0] if isinstance(sizes[0], int) else 1
-    out_channels, channels = weights.shape[:2]
-    kernel, strides = (window.kernel[0], window.kernel[1]), (window.strides[0], window.strides[1])
-    return choose(kernel, tuple(known), channels, out_channels // groups, groups, strides)
+    images, sizes = conv.y.shape[0], height_width(conv.y.shape)
+    height, width = (size if isinstance(size, int) else _SIZE for size in sizes)
+    known = (images if isinstance(images, int) else 1, height, width)
+    out_channels, channels = conv.filters.shape[0] // conv.groups, conv.filters.shape[1]
+    kernel, strides = conv.window.kernel, conv.window.strides
+    return choose(kernel, known, channels, out_channels, conv.groups, strides)
 
 
-def emit(
-    low: Lowering, tile: tuple[int, int], window: Window, weights: np.ndarray, groups: int,
-    tiles: Dim, name: str, fields: dict[str, Any],
-) -> None:  # fmt: skip
-    """Emit a step; ``fields`` are those the direct one has, too, and how many pixels are pooled."""
-    out_channels, channels = weights.shape[:2]
-    kernel, strides = (window.kernel[0], window.kernel[1]), (window.strides[0], window.strides[1])
-    points, sums, _ = _counts(tile, kernel, strides)
-    floats = points * channels * groups + sums * out_channels
+def emit_winograd(emit: Emission, conv: Convolution, tile: tuple[int, int]) -> None:
+    """Emit a convolution by tiles of so many rows and columns of pixels.
+
+    A pooling that is all that takes the result is done in the same step.
+    """
+    kernel, strides = conv.window.kernel, conv.window.strides
+    pool = absorb_pool(emit, conv, tile)
+    blocks = _blocks(conv, tile)
+    points = cook_toom.transform_weights(conv.filters, tile, strides)
+    packed = packing.pack_points(points, conv.groups, blocks["nv"])
+    channels, out_channels = conv.filters.shape[1] * conv.groups, conv.filters.shape[0]
+    space = workspace_bytes(blocks["block"], tile, kernel, strides, channels, out_channels)
+    pixels = 1 if pool is None else pool.pixels
+    y, output = (conv.y, conv.output) if pool is None else (pool.y, pool.y)
+    emit.step(
+        winograd,
+        outputs=[output],
+        nodes=() if pool is None else [*conv.group.nodes, pool.node],
+        flops=conv.flops,
+        x=conv.x, y=y, residual=conv.residual, bias=conv.bias,
+        w=emit.constant(packed, f"{conv.name}.weights"),
+        channels=conv.channels, out_channels=conv.out_channels, groups=conv.groups,
+        pad_top=conv.window.pads[0], pad_left=conv.window.pads[1], pool=pixels,
+        inward=winograd_input(*tile, *kernel, *strides),
+        outward=winograd_output(*tile, *kernel, *strides, pixels),
+        workspace=emit.workspace(space), workspace_bytes=space,
+        **pair_fields("tile", tile), **pair_fields("kernel", kernel),
+        **pair_fields("stride", strides), **size_fields(conv.x, conv.y),
+        **stride_fields("x", conv.x), **stride_fields("y", y),
+        **stride_fields("r", conv.residual), **blocks, **conv.epilogue.fields(),
+    )  # fmt: skip
+
+
+def _blocks(conv: Convolution, tile: tuple[int, int]) -> dict[str, Any]:
+    """Fields of the products: the tiles of pixels of a block, and the tiles of the products."""
+    out_channels, channels = conv.filters.shape[:2]
+    points, sums, _ = _counts(tile, conv.window.kernel, conv.window.strides)
+    floats = points * channels * conv.groups + sums * out_channels
     block = max(_LEAST_TILES, _BLOCK_BYTES // (floats * 4))
+    down, across = (
+        ceil_divide(size, side) for size, side in zip(height_width(conv.y.shape), tile, strict=True)
+    )
+    tiles = conv.x.shape[0] * down * across
     if isinstance(tiles, int):
         block = min(block, tiles)
-    per_group = out_channels // groups
-    mr, nv = packing.choose_tile(block, per_group, channels)
+    mr, nv = packing.choose_tile(block, out_channels // conv.groups, channels)
     rows = set(range(1, mr + 1))
-    tail = -(-per_group // LANES) % nv or nv
-    table = tile_table(nv, rows)
-    packed = packing.pack_points(cook_toom.transform_weights(weights, tile, strides), groups, nv)
-    space = workspace_bytes(block, tile, kernel, strides, channels * groups, out_channels)
-    low.step(
-        winograd,
-        **fields,
-        w=low.constant(packed, f"{name}.weights"),
-        tile_h=tile[0], tile_w=tile[1], kernel_h=kernel[0], kernel_w=kernel[1],
-        stride_h=strides[0], stride_w=strides[1],
-        mr=mr, nv=nv, tiles=table, tail_tiles=table if tail == nv else tile_table(tail, rows),
-        inward=winograd_input(*tile, *kernel, *strides),
-        outward=winograd_output(*tile, *kernel, *strides, fields["pool"]),
-        block=block, workspace=low.workspace(space), workspace_bytes=space,
-    )  # fmt: skip
+    return {"block": block, **tile_fields(mr, nv, out_channels // conv.groups, rows)}

@@ -26,7 +26,7 @@ def pending(target: Tensor, words: list, name: str = "node", **rest) -> Pending:
 
 def test_records_come_before_those_that_point_to_them():
     program = Assembler()
-    program.place(pending(tensor(program), [7, fill(8), None]))
+    program.add_step(pending(tensor(program), [7, fill(8), None]))
     made = program.finish({})
     (step,) = made.steps
     assert step.record == 3
@@ -44,7 +44,7 @@ def test_traffic_is_counted_once_for_each_place_and_not_for_scratch():
     program = Assembler()
     target, scratch = tensor(program), tensor(program)
     scratch.buffer.is_scratch = True
-    program.place(pending(target, [target, scratch], extra=[target]))
+    program.add_step(pending(target, [target, scratch], extra=[target]))
     (step,) = program.finish({}).steps
     assert step.bytes == program.code.slot(N * 8)
 
@@ -62,8 +62,8 @@ def test_weights_lie_on_lines():
 def test_an_operand_that_is_not_used_again_is_written_over():
     program = Assembler()
     first, second = tensor(program), tensor(program)
-    program.place(pending(first, [0]))
-    program.place(pending(second, [first], over=[first]))
+    program.add_step(pending(first, [0]))
+    program.add_step(pending(second, [first], over=[first]))
     made = program.finish({})
     numbers = [step.outputs[0] for step in made.steps]
     assert [made.tensors[number].buffer for number in numbers] == [0, 0]
@@ -71,9 +71,9 @@ def test_an_operand_that_is_not_used_again_is_written_over():
 
 def test_steps_that_are_taken_back_are_gone():
     program = Assembler()
-    program.place(pending(tensor(program), [0], "kept"))
+    program.add_step(pending(tensor(program), [0], "kept"))
     count = program.step_count
-    program.place(pending(tensor(program), [0], "gone"))
+    program.add_step(pending(tensor(program), [0], "gone"))
     program.take_back(count)
     made = program.finish({})
     assert [step.name for step in made.steps] == ["kept"]

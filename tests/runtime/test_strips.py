@@ -16,7 +16,7 @@ class Net:
         self.nodes, self.constants = [], []
         self.dims = [dims[0], channels, *dims[1:]]
 
-    def conv(self, out_channels, kernel, *, group=1, ending=(), **attributes):
+    def conv(self, out_channels, kernel, *, group=1, epilogue=(), **attributes):
         shape = (out_channels, self.channels // group, kernel, kernel)
         scale = np.sqrt(shape[1] * kernel * kernel)
         name = f"c{len(self.nodes)}"
@@ -25,7 +25,7 @@ class Net:
         inputs = [self.last, f"{name}.w", f"{name}.b"]
         self.node("Conv", inputs, group=group, kernel_shape=[kernel, kernel], **attributes)
         self.channels = out_channels
-        for operator in ending:
+        for operator in epilogue:
             self.node(operator, [self.last])
         return self
 
@@ -69,36 +69,38 @@ def image(rng, *shape):
 
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [3, 5])
-@pytest.mark.parametrize("ending", [(), ("Relu",), ("Sigmoid",)])
-def test_expand_depthwise_project(rng, kernel, stride, ending):
-    net = Net(rng, 16).conv(72, 1, ending=ending)
-    net.depthwise(kernel, pads=[kernel // 2] * 4, strides=[stride] * 2, ending=ending).conv(24, 1)
+@pytest.mark.parametrize("epilogue", [(), ("Relu",), ("Sigmoid",)])
+def test_expand_depthwise_project(rng, kernel, stride, epilogue):
+    net = Net(rng, 16).conv(72, 1, epilogue=epilogue)
+    net.depthwise(kernel, pads=[kernel // 2] * 4, strides=[stride] * 2, epilogue=epilogue).conv(
+        24, 1
+    )
     for size in ((1, 40, 30), (2, 7, 9), (3, 1, 1), (1, 130, 64)):
         check(net.model(), image(rng, size[0], 16, *size[1:]))
 
 
 def test_residual_and_what_follows(rng):
-    net = Net(rng, 24).conv(96, 1, ending=("HardSwish",))
-    net.depthwise(3, pads=[1] * 4, ending=("HardSwish",)).conv(24, 1).add("x")
+    net = Net(rng, 24).conv(96, 1, epilogue=("HardSwish",))
+    net.depthwise(3, pads=[1] * 4, epilogue=("HardSwish",)).conv(24, 1).add("x")
     net.node("Tanh", [net.last])
     check(net.model(), image(rng, 2, 24, 33, 21))
 
 
 def test_wide_first_convolution(rng):
-    net = Net(rng, 3).conv(32, 3, strides=[2, 2], pads=[1] * 4, ending=("Relu",))
-    net.depthwise(3, pads=[1] * 4, ending=("Relu",)).conv(16, 1)
+    net = Net(rng, 3).conv(32, 3, strides=[2, 2], pads=[1] * 4, epilogue=("Relu",))
+    net.depthwise(3, pads=[1] * 4, epilogue=("Relu",)).conv(16, 1)
     check(net.model(), image(rng, 2, 3, 57, 64))
 
 
 @pytest.mark.parametrize("pads", [(0, 0, 0, 0), (2, 1, 0, 3), (0, 2, 2, 0)])
 def test_borders_of_all_kinds(rng, pads):
-    net = Net(rng, 8).conv(40, 1, ending=("Relu",))
-    net.depthwise(3, pads=list(pads), dilations=[2, 1], ending=("Relu",))
+    net = Net(rng, 8).conv(40, 1, epilogue=("Relu",))
+    net.depthwise(3, pads=list(pads), dilations=[2, 1], epilogue=("Relu",))
     check(net.model(), image(rng, 1, 8, 29, 18))
 
 
 def test_without_a_convolution_before(rng):
-    net = Net(rng, 40).depthwise(3, pads=[1] * 4, ending=("Relu",)).conv(264, 1)
+    net = Net(rng, 40).depthwise(3, pads=[1] * 4, epilogue=("Relu",)).conv(264, 1)
     check(net.model(), image(rng, 2, 40, 50, 31))
 
 

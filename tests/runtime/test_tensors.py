@@ -5,17 +5,15 @@ from __future__ import annotations
 import pytest
 from sardonyx.kernels.abi import ARENA
 from sardonyx.kernels.cpu.norm import channel_norm
-from sardonyx.runtime.symbolic import symbol
-from sardonyx.runtime.tensors import (
-    Buffer,
-    Tensor,
+from sardonyx.runtime.strides import (
     channels_last_order,
     channels_last_strides,
     contiguous_strides,
     padded_pixels,
     same_strides,
-    words_of,
 )
+from sardonyx.runtime.symbolic import symbol
+from sardonyx.runtime.tensors import Buffer, Tensor, words_of
 
 
 def tensor(shape, strides) -> Tensor:

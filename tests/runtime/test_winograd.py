@@ -1,4 +1,4 @@
-"""Which convolutions take Winograd's form, and that whole models agree with onnxruntime."""
+"""Winograd's form: the convolutions that take it, and whole models against onnxruntime."""
 
 import numpy as np
 import onnx
@@ -9,16 +9,16 @@ from onnx import TensorProto, helper
 from sardonyx.runtime.ops import winograd
 
 
-def model(shape, weights, *, ending=(), **attributes):
+def model(shape, weights, *, epilogue=(), **attributes):
     channels = weights.shape[0]
     nodes = [helper.make_node("Conv", ["x", "w", "b"], ["y0"], **attributes)]
-    for i, operator in enumerate(ending):
+    for i, operator in enumerate(epilogue):
         nodes.append(helper.make_node(operator, [f"y{i}"], [f"y{i + 1}"]))
     graph = helper.make_graph(
         nodes,
         "conv",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)],
-        [helper.make_tensor_value_info(f"y{len(ending)}", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info(f"y{len(epilogue)}", TensorProto.FLOAT, None)],
         [
             onnx.numpy_helper.from_array(weights, "w"),
             onnx.numpy_helper.from_array(np.linspace(-1, 1, channels, dtype=np.float32), "b"),
@@ -34,11 +34,13 @@ def kernels(session, x):
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-@pytest.mark.parametrize("ending", [(), ("Relu",), ("Sigmoid", "Neg")])
+@pytest.mark.parametrize("epilogue", [(), ("Relu",), ("Sigmoid", "Neg")])
 @pytest.mark.parametrize("sizes", [(1, 24, 24), (2, 9, 40), (3, 5, 5)])
-def test_any_size_of_a_dynamic_model(rng, ending, sizes, stride):
+def test_any_size_of_a_dynamic_model(rng, epilogue, sizes, stride):
     weights = rng.standard_normal((96, 64, 3, 3)).astype(np.float32) / 24
-    made = model(["n", 64, "h", "w"], weights, ending=ending, pads=[1] * 4, strides=[stride] * 2)
+    made = model(
+        ["n", 64, "h", "w"], weights, epilogue=epilogue, pads=[1] * 4, strides=[stride] * 2
+    )
     x = rng.standard_normal((sizes[0], 64, *sizes[1:])).astype(np.float32)
     session = sardonyx.Session(made, threads=2)
     assert any("winograd" in kernel for kernel in kernels(session, x))

@@ -1,4 +1,4 @@
-"""What follows a convolution or product in the same step."""
+"""Epilogues of convolutions and products, against onnxruntime."""
 
 import itertools
 

@@ -21,7 +21,7 @@ def pool(source="a", **attributes):
 
 
 def pools(session):
-    """How many steps are poolings of their own."""
+    """Number of steps that are poolings of their own."""
     assert any("winograd" in str(kernel) for kernel in session.engine.program.kernels)
     return [step.op_type for step in session.engine.program.steps].count("MaxPool")
 
@@ -71,6 +71,15 @@ def test_the_whole_map_is_wanted_too(check):
     assert pools(check([CONV, RELU, pool()], images, WEIGHTS, outputs=["a", "y"])) == 1
     nodes = [CONV, RELU, pool(), make_node("Neg", ["a"], ["n"])]
     assert pools(check(nodes, images, WEIGHTS, outputs=["y", "n"])) == 1
+
+
+def test_a_transposed_convolution_in_several_steps_has_no_whole_windows(check):
+    """With a stride, each step writes every second pixel of a row."""
+    images = {"x": normal(1, 32, 24, 24)}
+    for taps, stride, separate in ((6, 2, 1), (3, 1, 0)):
+        weights = {"w": normal(32, 40, taps, taps) / 17, "b": WEIGHTS["b"]}
+        conv = make_node("ConvTranspose", ["x", "w", "b"], ["c"], strides=[stride] * 2)
+        assert pools(check([conv, pool("c")], images, weights)) == separate
 
 
 def test_maxima_in_a_concatenation(check):

@@ -89,6 +89,11 @@ BAD = [
     ("Add(x, a)", "2,3", {"a": np.zeros(3)}, "'a' is 'float64', expected float32, that of 'x'"),
     ("Cast <to = 99> (x)", "2", {}, "element type asked for is 99"),
     ("BitShift <direction = \"UP\"> (x, x)", "2", {}, "'direction' is 'UP'"),
+    ("Hardmax <axis = 2> (x)", "2,3", {}, "'axis' is 2, expected a number from -2 to 1"),
+    ("RNN <direction = \"back\", hidden_size = 1> (x, w, w)", "2,3,4", {"w": floats(1, 1, 4)},
+     "'direction' is 'back', expected one of .*'forward'"),
+    ("LpPool <kernel_shape = [0, 2]> (x)", "1,4,6,6", {}, "'kernel_shape'.*from 1 on"),
+    ("Resize <mode = \"round\"> (x, , s)", "1,1,4,4", {"s": floats(4)}, "'mode' is 'round'"),
 ]  # fmt: skip
 
 

@@ -1,0 +1,301 @@
+"""Emission: what the lowerings of operators call to make tensors and steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from ..errors import InvalidModel
+from ..kernels.abi import ARENA, HOST, INPUT, OUTPUT
+from ..kernels.cpu.words import store_words
+from ..kernels.registry import Kernel
+from . import symbolic
+from .assembler import Assembler
+from .choices import Choices
+from .copies import copy_call
+from .graph import Graph, Info, Node, OnHost
+from .strides import (
+    channels_last_order,
+    channels_last_strides,
+    contiguous_strides,
+    padded_pixels,
+    same_strides,
+)
+from .symbolic import Dim, product
+from .tensors import Pending, Record, Tensor
+
+_THREADS = symbolic.symbol("threads")
+
+
+class Emission:
+    """Where values lie, and the program that grows a step at a time.
+
+    Parameters
+    ----------
+    graph : Graph
+    options : dict
+        ``precision``: ``"fp32"``, ``"strict"`` or ``"bf16_weights"``; ``choices``: forms of steps
+        by the names of nodes (``choices``).
+    places : mapping of onnx_ir.Value to (onnx_ir.Value, Dim)
+        For values that are only concatenated the root they lie in, and their first channel there.
+
+    Attributes
+    ----------
+    infos : dict of onnx_ir.Value to Info
+        The graph's.
+    program : Assembler
+    nodes : sequence of Node
+        What the steps compute that are being emitted.
+    absorbed : set of int
+        Indices of nodes whose results another node's step computes.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        options: Mapping[str, Any],
+        places: Mapping[ir.Value, tuple[ir.Value, Dim]],
+    ) -> None:
+        self.graph = graph
+        self.infos = graph.infos
+        self.options = options
+        self.choices = Choices(options.get("choices", {}))
+        self.places = places
+        self.program = Assembler()
+        self.nodes: Sequence[Node] = ()
+        self.absorbed: set[int] = set()
+        self._tensors: dict[ir.Value, Tensor] = {}
+        self._reordered: dict[tuple[Any, ...], Tensor] = {}
+        # A constant's array is kept with its tensor: a freed address could be used again.
+        self._constants: dict[tuple[Any, ...], tuple[Tensor, np.ndarray]] = {}
+        self._caught: list[Pending] | None = None
+
+    # --- memory -------------------------------------------------------------------------------
+
+    def new(
+        self,
+        shape: Sequence[Dim],
+        dtype: str,
+        order: Sequence[int] | None = None,
+        name: str = "",
+        kind: int = ARENA,
+    ) -> Tensor:
+        """Create a dense tensor in a buffer of its own; a run brings that of an input."""
+        is_given = kind in (INPUT, HOST)
+        size = 0 if is_given else product(shape) * np.dtype(dtype).itemsize
+        strides = contiguous_strides(shape, order)
+        return Tensor(self.program.buffer(kind, size), 0, dtype, tuple(shape), strides, name)
+
+    def workspace(self, bytes_per_thread: Dim) -> Tensor:
+        """Create scratch memory of one step: so many bytes for each thread."""
+        made = self.new(((bytes_per_thread + 63) // 64 * 64 * _THREADS,), "uint8")
+        made.buffer.is_scratch = True
+        return made
+
+    def output(self, node: Node, index: int = 0, order: Sequence[int] | None = None) -> Tensor:
+        """Create the tensor of a node's output: its place in a concatenation, or a new one.
+
+        Parameters
+        ----------
+        node : Node
+        index : int
+            Which output.
+        order : sequence of int, optional
+            Axes in memory, outermost first; ONNX's order when not given.
+        """
+        value, info = node.outputs[index], node.infos[index]
+        shape = info.dims
+        is_plain = same_strides(shape, contiguous_strides(shape, order), contiguous_strides(shape))
+        if value in self.places and order is not None:
+            root, channel = self.places[value]
+            whole = self._root(root)
+            tensor = whole.view(shape, whole.strides, channel * whole.strides[1], info.name)
+        elif value in self.graph.outputs and is_plain:
+            tensor = self.new(shape, info.dtype, name=info.name, kind=OUTPUT)
+        else:
+            tensor = self._new_value(info, order)
+        self._tensors[value] = tensor
+        return tensor
+
+    def _root(self, value: ir.Value) -> Tensor:
+        """Return the tensor that others have their places in."""
+        if value not in self._tensors:
+            info = self.infos[value]
+            self._tensors[value] = self._new_value(info, channels_last_order(info.rank))
+        return self._tensors[value]
+
+    def _new_value(self, info: Info, order: Sequence[int] | None) -> Tensor:
+        if order != channels_last_order(info.rank):
+            return self.new(info.dims, info.dtype, order, info.name)
+        room = padded_pixels(info.dims, np.dtype(info.dtype).itemsize)
+        made = self.new(room, info.dtype, order, info.name)
+        return made.view(info.dims, made.strides)
+
+    def set(self, value: ir.Value, tensor: Tensor) -> None:
+        """Let a value be a tensor that needs no step."""
+        tensor.name = value.name or ""
+        self._tensors[value] = tensor
+
+    def is_placed(self, value: ir.Value) -> bool:
+        """Tell whether a value already lies where it is needed."""
+        return value in self._tensors
+
+    # --- operands -----------------------------------------------------------------------------
+
+    def tensor(self, value: ir.Value | None) -> Tensor:
+        """Return the tensor of a value, storing constants and known sizes when needed."""
+        assert value is not None
+        if value not in self._tensors:
+            info = self.infos[value]
+            if info.is_constant:
+                self._tensors[value] = self.constant(info.array(), info.name)
+            elif info.known is not None:
+                self._tensors[value] = self._store_known(info)
+            else:
+                raise InvalidModel(f"value {info.name!r} is used before it is computed")
+        return self._tensors[value]
+
+    def constant(self, array: np.ndarray, name: str = "") -> Tensor:
+        """Store an array with the weights; equal objects are stored once."""
+        key = (array.__array_interface__["data"][0], array.shape, array.strides, str(array.dtype))
+        if array.size and key in self._constants:
+            return self._constants[key][0]
+        dense = np.ascontiguousarray(array).reshape(array.shape)
+        if dense.dtype == np.bool_:
+            dense = dense.view(np.uint8)
+        buffer, first = self.program.store(dense)
+        strides = contiguous_strides(dense.shape)
+        tensor = Tensor(buffer, first, str(array.dtype), dense.shape, strides, name)
+        self._constants[key] = tensor, array
+        return tensor
+
+    def _store_known(self, info: Info) -> Tensor:
+        tensor = self.new(info.dims, info.dtype, name=info.name)
+        sizes = info.sizes()
+        self.step(
+            store_words, outputs=[tensor], op_type="Shape", y=tensor, itemsize=tensor.itemsize,
+            count=len(sizes), words=Record([0, *sizes]),
+        )  # fmt: skip
+        return tensor
+
+    def ordered(self, tensor: Tensor, order: Sequence[int] | None = None) -> Tensor:
+        """Return the tensor dense in memory order ``order``, copied once if it is not."""
+        strides = contiguous_strides(tensor.shape, order)
+        if same_strides(tensor.shape, tensor.strides, strides):
+            return tensor.view(tensor.shape, strides)
+        key = (tensor.buffer, tensor.offset, tensor.shape, tensor.strides, strides)
+        if key not in self._reordered:
+            dense = self.new(tensor.shape, tensor.dtype, order, tensor.name)
+            self.copy(tensor, dense, "Reorder")
+            self._reordered[key] = dense
+        return self._reordered[key]
+
+    def channels_last(self, tensor: Tensor) -> Tensor:
+        """Return the tensor with channels of stride 1 and spatial axes in their usual order.
+
+        The pixels may be further apart than the channels need: concatenated buffers are.
+        """
+        strides = channels_last_strides(tensor.shape, tensor.strides)
+        if strides is not None:
+            return tensor.view(tensor.shape, strides)
+        return self.ordered(tensor, channels_last_order(len(tensor.shape)))
+
+    # --- steps --------------------------------------------------------------------------------
+
+    def step(
+        self,
+        kernel: Kernel,
+        *,
+        outputs: Sequence[Tensor],
+        op_type: str = "",
+        nodes: Sequence[Node] = (),
+        flops: Dim = 0,
+        traffic: Dim = 0,
+        extra: Sequence[Tensor] = (),
+        over: Sequence[Tensor] = (),
+        **fields: Any,
+    ) -> None:
+        """Emit a kernel call.
+
+        Parameters
+        ----------
+        kernel : Kernel
+        outputs : sequence of Tensor
+            What it writes.
+        op_type : str
+            Name for the profile; the operators of the nodes when not given.
+        nodes : sequence of Node
+            What the step computes; the attribute ``nodes`` when not given.
+        flops, traffic : Dim
+            Floating-point operations; bytes that must be moved (computed when 0).
+        extra : sequence of Tensor
+            Tensors in use that no field names.
+        over : sequence of Tensor
+            Operands that the kernel reads element by element before it writes the first output at
+            the same place, so that it may lie over one of them.
+        **fields
+            A value for each field of the kernel's record.
+        """
+        if set(fields) != set(kernel.fields):
+            wrong = sorted(set(fields) ^ set(kernel.fields))
+            raise TypeError(f"{kernel.ref}: fields differ: {wrong}")
+        nodes = nodes or self.nodes
+        op_type = op_type or "+".join(node.op_type for node in nodes)
+        names = [node.name for node in nodes]
+        step = Pending(kernel, outputs, op_type, names, flops, traffic, extra, over, fields)
+        if self._caught is None:
+            self.program.add_step(step)
+        else:
+            self._caught.append(step)
+
+    def copy(self, source: Tensor, target: Tensor, op_type: str = "") -> None:
+        """Emit a copy between tensors of one shape and any strides."""
+        kernel, fields = copy_call(source, target)
+        self.step(kernel, outputs=[target], op_type=op_type, **fields)
+
+    @property
+    def is_catching(self) -> bool:
+        """Tell whether steps are caught, perhaps to be run on a part of their rows at a time."""
+        return self._caught is not None
+
+    def check(self, left: Dim, right: Dim, message: str, broadcast: bool = False) -> None:
+        """Demand at run time that two sizes are equal (or, broadcasting, that left is 1)."""
+        if isinstance(left, int) and isinstance(right, int):
+            if left != right and not (broadcast and left == 1):
+                raise InvalidModel(f"{message}: {left} and {right}")
+        elif left != right:
+            self.program.check(left, right, broadcast, message)
+
+    def check_some(self, count: Dim, wanted: Dim, message: str) -> None:
+        """Demand that there is something to make results of, if results are wanted at all."""
+        empty = symbolic.maximum(0, 1 - count)
+        self.check(empty * wanted, 0, f"{message} of nothing, in number")
+
+    # --- attempts -----------------------------------------------------------------------------
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Take back steps, and the values they compute, when one has no kernel (``OnHost``)."""
+        marks = self.program.step_count, len(self._tensors), len(self._reordered)
+        try:
+            yield
+        except OnHost:
+            self.program.take_back(marks[0])
+            for table, count in ((self._tensors, marks[1]), (self._reordered, marks[2])):
+                # What was entered last goes first.
+                while len(table) > count:
+                    table.popitem()
+            raise
+
+    @contextmanager
+    def catching(self) -> Iterator[list[Pending]]:
+        """Catch steps instead of adding them to the program."""
+        self._caught = []
+        try:
+            yield self._caught
+        finally:
+            self._caught = None

@@ -1,0 +1,66 @@
+"""Shapes and types of what host steps give, as far as onnx's own inference can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from ..errors import UnsupportedModel
+from .graph import Info, Node, dtype_name
+
+
+def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
+    """Describe the outputs of a host step by onnx's own inference for one node.
+
+    Dimensions that it cannot tell are None; so is the shape where the rank is unknown.
+    """
+    proto = ir.to_proto(node.ir)
+    types: dict[str, Any] = {}
+    for value, info in zip(node.values, node.inputs, strict=True):
+        if value is not None and info is not None:
+            types[str(value.name)] = _type_proto(value, info)
+    results: dict[str, Any] = {}
+    try:
+        schema = onnx.defs.get_schema(node.op_type, node.version, node.ir.domain)
+        imports = [onnx.helper.make_opsetid(d, v) for d, v in opsets.items()]
+        results = onnx.shape_inference.infer_node_outputs(
+            schema, proto, types, opset_imports=imports
+        )
+    except onnx.defs.SchemaError as error:
+        raise UnsupportedModel(
+            f"node {node.name!r}: operator {node.ir.domain or 'ai.onnx'}.{node.op_type} "
+            f"(opset {node.version}) is not known"
+        ) from error
+    except Exception:  # what cannot be inferred is read off the results
+        results = {}
+    return [_info_of(value, results.get(value.name or "")) for value in node.outputs]
+
+
+def _type_proto(value: ir.Value, info: Info) -> onnx.TypeProto:
+    if value.type is not None and not isinstance(value.type, ir.TensorType):
+        proto = onnx.TypeProto()
+        ir.serde.serialize_type_into(proto, value.type)
+        return proto
+    element = value.dtype
+    if info.dtype != "object":
+        element = ir.DataType.from_numpy(np.dtype(info.dtype))
+    dims = None if info.shape is None else [d if isinstance(d, int) else None for d in info.shape]
+    return onnx.helper.make_tensor_type_proto(int(element or 0), dims)
+
+
+def _info_of(value: ir.Value, proto: onnx.TypeProto | None) -> Info:
+    name = value.name or ""
+    if proto is None or not proto.HasField("tensor_type"):
+        if proto is not None:
+            value.type = ir.serde.deserialize_type_proto_for_type(proto)
+        return Info(name, "object", None)
+    kind = ir.DataType(proto.tensor_type.elem_type)
+    value.dtype = kind
+    if not proto.tensor_type.HasField("shape"):
+        return Info(name, dtype_name(kind), None)
+    dims = [d.dim_value if d.HasField("dim_value") else None for d in proto.tensor_type.shape.dim]
+    return Info(name, dtype_name(kind), tuple(dims))  # type: ignore[arg-type]

@@ -1,0 +1,26 @@
+"""Depthwise form of a convolution: each channel has one filter of its own."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...kernels.cpu.depthwise import depthwise
+from ..emission import Emission
+from .convolution import Convolution
+from .windows import height_width, size_fields, stride_fields, window_fields, window_parameters
+
+
+def emit_depthwise(emit: Emission, conv: Convolution) -> None:
+    """Emit a convolution that ``is_depthwise`` and has no residual."""
+    conv = conv.with_kernel_over_rows(emit)
+    filters = np.ascontiguousarray(conv.filters[:, 0].transpose(1, 2, 0))
+    out_width = height_width(conv.y.shape)[1]
+    emit.step(
+        depthwise(*window_parameters(conv.window, out_width)),
+        outputs=[conv.output],
+        flops=conv.flops,
+        x=conv.x, y=conv.y, bias=conv.bias, w=emit.constant(filters, f"{conv.name}.weights"),
+        channels=conv.x.shape[1],
+        **size_fields(conv.x, conv.y), **stride_fields("x", conv.x), **stride_fields("y", conv.y),
+        **window_fields(conv.window), **conv.epilogue.fields(),
+    )  # fmt: skip

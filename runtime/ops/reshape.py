@@ -1,0 +1,206 @@
+"""Reshape, Flatten, Squeeze, Unsqueeze: views where the layout allows.
+
+Shape and Size are never emitted: their results are always known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ...errors import InvalidModel
+from ..emission import Emission
+from ..graph import Info, Node, OnHost, known_array, refuse
+from ..strides import contiguous_strides
+from ..symbolic import Dim, product
+from ..tensors import Tensor
+from . import checks
+from .registry import Operator, register
+
+
+def _infer_reshape(node: Node) -> list[Info]:
+    x = node.required(0)
+    sizes: list[Dim] = list(node.attribute("shape") or node.required(1).sizes())
+    allow_zero = node.attribute("allowzero", 0)
+    shape = [x.dims[i] if size == 0 and not allow_zero else size for i, size in enumerate(sizes)]
+    if -1 in shape:
+        known = product([size for size in shape if size != -1])
+        if known == 0:
+            raise OnHost("a dimension of size 0 beside -1")
+        shape[shape.index(-1)] = product(x.dims) // known
+    before, after = product(x.dims), product(shape)
+    if isinstance(before, int) and isinstance(after, int) and before != after:
+        raise InvalidModel(
+            f"node {node.name!r} ({node.op_type}): {x.name!r} of shape {x.dims} has {before} "
+            f"elements, the new shape {tuple(shape)} has {after}"
+        )
+    return [node.result(shape, known=_reshaped(x, shape))]
+
+
+def _reshaped(x: Info, shape: Sequence[Dim]) -> np.ndarray | None:
+    if x.known is None or not all(isinstance(dim, int) for dim in shape):
+        return None
+    return x.known.reshape([dim for dim in shape if isinstance(dim, int)])
+
+
+def _infer_flatten(node: Node) -> list[Info]:
+    x = node.required(0)
+    axis = node.attribute("axis", 1)
+    axis = axis + x.rank if axis < 0 else axis
+    return [node.result((product(x.dims[:axis]), product(x.dims[axis:])))]
+
+
+def _axes(node: Node) -> list[int] | None:
+    given = node.attribute("axes")
+    if given is None and node.input(1) is not None:
+        given = node.required(1).integers()
+    return given
+
+
+def _infer_squeeze(node: Node) -> list[Info]:
+    x = node.required(0)
+    axes = _axes(node)
+    if axes is None:
+        if not all(isinstance(dim, int) for dim in x.dims):
+            raise OnHost("which axes are 1 depends on the input's shape")
+        axes = [i for i, dim in enumerate(x.dims) if dim == 1]
+    gone = {axis % x.rank for axis in axes}
+    shape = [dim for i, dim in enumerate(x.dims) if i not in gone]
+    return [node.result(shape, known=_reshaped(x, shape))]
+
+
+def _infer_unsqueeze(node: Node) -> list[Info]:
+    x = node.required(0)
+    axes = _axes(node)
+    if axes is None:
+        raise OnHost("the axes are missing")
+    rank = x.rank + len(axes)
+    new = {axis % rank for axis in axes}
+    rest = iter(x.dims)
+    shape = [1 if i in new else next(rest) for i in range(rank)]
+    return [node.result(shape, known=_reshaped(x, shape))]
+
+
+def _lower_reshape(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
+    shape = node.infos[0].dims
+    message = f"node {node.name!r} ({node.op_type}): elements of {x.name!r} and of the result"
+    emit.check(product(x.shape), product(shape), message)
+    emit.set(node.outputs[0], reshape_view(emit, x, shape))
+
+
+def reshape_view(emit: Emission, x: Tensor, shape: Sequence[Dim]) -> Tensor:
+    """Return x with another shape: a view where its strides allow, else of a dense copy."""
+    if any(dim == 0 for dim in (*x.shape, *shape)):
+        return x.view(shape, contiguous_strides(shape))
+    strides = _reshaped_strides(x, shape)
+    if strides is None and _merges_channels(x, shape):
+        x = emit.ordered(x, (0, 3, 4, 1, 2))
+        strides = [x.strides[axis] for axis in (0, 2, 3, 4)]
+    elif strides is None:
+        x = emit.ordered(x)
+        strides = list(contiguous_strides(shape))
+    return x.view(shape, strides)
+
+
+def _merges_channels(x: Tensor, shape: Sequence[Dim]) -> bool:
+    """Tell whether two parts of the channels of images, channels last, become one axis.
+
+    So ends a channel shuffle: what comes next wants channels last again.
+    """
+    if len(x.shape) != 5 or len(shape) != 4 or 1 not in x.strides[1:3]:
+        return False
+    return (x.shape[0], *x.shape[3:]) == (shape[0], *shape[2:])
+
+
+def _reshaped_strides(x: Tensor, shape: Sequence[Dim]) -> list[Dim] | None:
+    """Strides of a view with another shape, or None when elements would have to move."""
+    if any(n == 0 for n in (*x.shape, *shape)):
+        return None  # an empty tensor, of which a copy costs nothing
+    old = [(n, s) for n, s in zip(x.shape, x.strides, strict=True) if n != 1]
+    strides: list[Dim] = []
+    position = 0
+    remaining: Dim = 1
+    stride: Dim = 1
+    for size in reversed(shape):
+        if size == 1:
+            strides.append(stride)
+            continue
+        if remaining == 1:
+            if position >= len(old):
+                return None
+            position += 1
+            remaining, stride = old[-position]
+        while isinstance(remaining, int) and isinstance(size, int) and remaining % size:
+            merged = _merge(old, position, remaining, stride)
+            if merged is None:
+                return None
+            position, remaining = merged
+        quotient = _exact(remaining, size)
+        while quotient is None:
+            merged = _merge(old, position, remaining, stride)
+            if merged is None:
+                return None
+            position, remaining = merged
+            quotient = _exact(remaining, size)
+        strides.append(stride)
+        stride = stride * size
+        remaining = quotient
+    return None if position != len(old) or remaining != 1 else strides[::-1]
+
+
+def _merge(
+    old: list[tuple[Dim, Dim]], position: int, remaining: Dim, stride: Dim
+) -> tuple[int, Dim] | None:
+    """Join the next outer axis to what remains of the current one, if it lies densely."""
+    if position >= len(old):
+        return None
+    size, outer = old[-position - 1]
+    return (position + 1, remaining * size) if outer == stride * remaining else None
+
+
+def _exact(total: Dim, size: Dim) -> Dim | None:
+    quotient = total // size if size != 0 else 0
+    return quotient if quotient * size == total else None
+
+
+def _check_squeeze(node: Node) -> None:
+    checks.axes(1)(node)
+    x, axes = node.input(0), node.attribute("axes")
+    given = node.input(1)
+    if axes is None and given is not None and given.known is not None:
+        axes = given.sizes()
+    if x is None or x.shape is None or axes is None:
+        return
+    for axis in axes:
+        if isinstance(axis, int) and isinstance(x.dims[axis], int) and x.dims[axis] != 1:
+            refuse(node, f"size of axis {axis} of {x.name!r}", x.dims[axis], "1")
+
+
+# --- sizes ---------------------------------------------------------------------------------
+
+
+def _infer_shape(node: Node) -> list[Info]:
+    x = node.required(0)
+    dims = list(x.dims)[slice(node.attribute("start", 0), node.attribute("end"))]
+    return [node.result((len(dims),), "int64", known=known_array(dims, (len(dims),)))]
+
+
+def _infer_size(node: Node) -> list[Info]:
+    total = product(node.required(0).dims)
+    return [node.result((), "int64", known=known_array([total], ()))]
+
+
+register("Reshape", Operator(infer=_infer_reshape, lower=_lower_reshape))
+register(
+    "Flatten",
+    Operator(rules=(checks.axis(1, last=0),), infer=_infer_flatten, lower=_lower_reshape),
+)
+register("Squeeze", Operator(rules=(_check_squeeze,), infer=_infer_squeeze, lower=_lower_reshape))
+register(
+    "Unsqueeze",
+    Operator(rules=(checks.axes(1, grown=True),), infer=_infer_unsqueeze, lower=_lower_reshape),
+)
+register("Shape", Operator(infer=_infer_shape))
+register("Size", Operator(infer=_infer_size))

@@ -1,0 +1,154 @@
+"""Slice and Split: views of parts."""
+
+from __future__ import annotations
+
+from ..emission import Emission
+from ..graph import Info, Node, OnHost, describe, refuse
+from ..symbolic import Dim, maximum, minimum, sum_dims
+from . import checks
+from .registry import Operator, register
+
+
+def _slice_bounds(node: Node) -> list[tuple[int, Dim, Dim, int]]:
+    """(axis, first, count, step) for each sliced axis."""
+    x = node.required(0)
+    if node.attribute("starts") is not None:
+        starts, ends = node.attribute("starts"), node.attribute("ends")
+        axes = node.attribute("axes") or list(range(len(starts)))
+        steps = [1] * len(starts)
+    else:
+        starts, ends = node.required(1).sizes(), node.required(2).sizes()
+        given = node.input(3)
+        axes = given.integers() if given is not None else list(range(len(starts)))
+        given = node.input(4)
+        steps = given.integers() if given is not None else [1] * len(starts)
+    bounds = []
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        axis %= x.rank
+        size = x.dims[axis]
+        first, count = _range(start, end, size, step)
+        bounds.append((axis, first, count, step))
+    return bounds
+
+
+def _range(start: Dim, end: Dim, size: Dim, step: int) -> tuple[Dim, Dim]:
+    """First index and number of elements of a Python slice over symbolic sizes."""
+    if not isinstance(start, int):
+        raise OnHost("a slice that starts at a size of the input")
+    if step < 0:
+        if not isinstance(size, int) or not isinstance(end, int):
+            raise OnHost("a backward slice of an unknown size")
+        span = range(size)[slice(start, end if end >= -size else None, step)]
+        return (span[0] if len(span) else 0), len(span)
+    first = minimum(start, size) if start >= 0 else maximum(0, size + start)
+    if isinstance(end, int):
+        last = size if end >= 2**31 - 1 else minimum(end, size) if end >= 0 else size + end
+    else:
+        # A negative number plus a size, such as ``H - 1``, is a position like any other.
+        last = minimum(end, size)
+    count = maximum(0, last - first)
+    if step != 1:
+        count = (count + step - 1) // step
+    if not isinstance(size, int) and start >= 0:
+        # Sizes are not known to be larger than the start; the usual 0 needs no minimum.
+        first = start if start == 0 else first
+    return first, count
+
+
+def _infer_slice(node: Node) -> list[Info]:
+    x = node.required(0)
+    shape = list(x.dims)
+    bounds = _slice_bounds(node)
+    for axis, _, count, _ in bounds:
+        shape[axis] = count
+    known = None
+    if (
+        x.known is not None
+        and x.rank == 1
+        and all(isinstance(first, int) and isinstance(count, int) for _, first, count, _ in bounds)
+    ):
+        known = x.known
+        for _, first, count, step in bounds:
+            known = known[[int(first) + i * step for i in range(int(count))]]  # type: ignore[arg-type]
+    return [node.result(shape, known=known)]
+
+
+def _lower_slice(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
+    shape, strides = list(x.shape), list(x.strides)
+    offset: Dim = 0
+    for axis, first, count, step in _slice_bounds(node):
+        offset = offset + first * x.strides[axis]
+        shape[axis] = count
+        strides[axis] = strides[axis] * step
+    emit.set(node.outputs[0], x.view(shape, strides, offset))
+
+
+def _split_sizes(node: Node) -> list[Dim]:
+    x = node.required(0)
+    axis = node.attribute("axis", 0) % x.rank
+    given = node.attribute("split")
+    if given is None and node.input(1) is not None:
+        given = node.required(1).sizes()
+    if given is not None:
+        return list(given)
+    parts = node.attribute("num_outputs") or len(node.outputs)
+    size = (x.dims[axis] + parts - 1) // parts
+    return [*[size] * (parts - 1), x.dims[axis] - size * (parts - 1)]
+
+
+def _infer_split(node: Node) -> list[Info]:
+    x = node.required(0)
+    axis = node.attribute("axis", 0) % x.rank
+    infos = []
+    for index, size in enumerate(_split_sizes(node)):
+        shape = list(x.dims)
+        shape[axis] = size
+        infos.append(node.result(shape, index=index))
+    return infos
+
+
+def _lower_split(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
+    axis = node.attribute("axis", 0) % len(x.shape)
+    total = sum_dims(info.dims[axis] for info in node.infos)
+    message = f"node {node.name!r} (Split): size of axis {axis} of {x.name!r} and of its parts"
+    emit.check(x.shape[axis], total, message)
+    offset: Dim = 0
+    for index, info in enumerate(node.infos):
+        emit.set(node.outputs[index], x.view(info.dims, x.strides, offset * x.strides[axis]))
+        offset = offset + info.dims[axis]
+
+
+def _check_slice(node: Node) -> None:
+    lists = [node.input(i) for i in range(1, 5)]
+    known = [None if info is None or info.known is None else info.sizes() for info in lists]
+    counts = {len(values) for values in known if values is not None}
+    if len(counts) > 1:
+        refuse(node, "number of starts, ends, axes and steps", sorted(counts), "the same for all")
+    if known[3] is not None and 0 in known[3]:
+        refuse(node, f"content of the steps {lists[3].name!r}", known[3], "no 0")  # type: ignore[union-attr]
+    checks.axes(3)(node)
+
+
+def _check_split(node: Node) -> None:
+    checks.axis(0)(node)
+    x, given, sizes = node.input(0), node.input(1), node.attribute("split")
+    if sizes is None and given is not None and given.known is not None:
+        sizes = given.sizes()
+    parts = len(node.outputs)
+    if sizes is None:
+        if node.attribute("num_outputs", parts) != parts:
+            refuse(node, "attribute 'num_outputs'", node.attribute("num_outputs"), f"{parts}")
+        return
+    if len(sizes) != parts or any(isinstance(size, int) and size < 0 for size in sizes):
+        refuse(node, "list of sizes", sizes, f"{parts} numbers from 0 on")
+    total = sum(sizes) if all(isinstance(size, int) for size in sizes) else None
+    if x is not None and x.shape is not None and total is not None:
+        dim = x.dims[node.attribute("axis", 0)]
+        if isinstance(dim, int) and dim != total:
+            refuse(node, "sum of the sizes", total, f"{dim}, as in {describe(x)}")
+
+
+register("Slice", Operator(rules=(_check_slice,), infer=_infer_slice, lower=_lower_slice))
+register("Split", Operator(rules=(_check_split,), infer=_infer_split, lower=_lower_split))
