@@ -13,6 +13,7 @@ from ..kernels import pointwise as language
 from .graph import Graph, Node
 from .groups import Group
 from .ops.gates import absorb_gates
+from .ops.pointwise import write_expression
 from .ops.registry import OPERATORS
 from .symbolic import product
 
@@ -86,22 +87,12 @@ def _can_lead(graph: Graph, node: Node, group: Group) -> bool:
             for info in member.inputs
         ):
             return False
-    terms = [OPERATORS[n.key].term for n in group.nodes]
-    names = [f"x{i}" for i in range(4)]
-    if any(term is None for term in terms):
+    if any(OPERATORS[member.key].term is None for member in group.nodes):
         return False
-    for member in group.nodes:
-        infos = [info for info in (*member.inputs, *member.infos) if info is not None]
-        if any(info.dtype != "float32" for info in infos):
-            return False
-        text = OPERATORS[
-            member.key
-        ].term(  # type: ignore[misc]
-            member, names[: sum(v is not None for v in member.values)]
-        )
-        if not language.functions(text) <= set(language.VECTOR):
-            return False
-    return True
+    infos = [info for member in group.nodes for info in (*member.inputs, *member.infos)]
+    if any(info is not None and info.dtype != "float32" for info in infos):
+        return False
+    return language.functions(write_expression(group.nodes).text) <= set(language.VECTOR)
 
 
 def _inputs(group: Group) -> list[ir.Value]:

@@ -71,6 +71,11 @@ class Info:
         """Tell whether the contents are an initializer."""
         return self.constant is not None
 
+    @property
+    def is_float(self) -> bool:
+        """Tell whether the elements are floats."""
+        return self.dtype.startswith("float")
+
     def array(self) -> np.ndarray:
         """Contents of a constant."""
         if self.constant is None:

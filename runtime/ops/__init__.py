@@ -17,6 +17,7 @@ from . import (
     resample,
     reshape,
     slices,
+    unary,
 )
 from .registry import OPERATORS, has_kernel
 
@@ -39,4 +40,5 @@ __all__ = [
     "resample",
     "reshape",
     "slices",
+    "unary",
 ]

@@ -11,9 +11,8 @@ from ...kernels.cpu.fill import arange, fill, one_hot, trilu
 from ..emission import Emission
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array
 from ..symbolic import Dim, maximum, product
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
-from .elementwise import short_name
 from .registry import Operator, register
 
 

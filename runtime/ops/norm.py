@@ -15,6 +15,7 @@ from . import checks
 from .matmul import row_stride
 from .pointwise import emit_expression, preferred_order
 from .registry import Operator, register
+from .terms import float32
 
 
 def _only_float32(node: Node, rank: int) -> Info:
@@ -60,7 +61,7 @@ def _lower_batch(emit: Emission, node: Node) -> None:
             for values, name in ((factor, "scale"), (shift - mean * factor, "shift"))
         ]
     else:
-        text = f"add(mul(div(sub(x0,x3),sqrt(add(x4,{np.float32(epsilon)!s}))),x1),x2)"
+        text = f"add(mul(div(sub(x0,x3),sqrt(add(x4,{float32(epsilon)!r}))),x1),x2)"
         channels = node.required(0).dims[1]
         vectors = [_vector(emit, node, i, channels) for i in range(1, 5)]
         operands = [

@@ -9,9 +9,8 @@ from ...kernels.cpu.order import arg_extreme, cumulative_sum, top_k
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import product
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
-from .elementwise import short_name
 from .registry import Operator, register
 
 _DTYPES = ("float32", "float64", "int64", "int32", "uint8", "int8")

@@ -11,9 +11,8 @@ from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..strides import collapse, contiguous_strides
 from ..symbolic import product
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
-from .elementwise import short_name
 from .registry import Operator, register
 
 _KINDS = {
