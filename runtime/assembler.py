@@ -69,9 +69,9 @@ class Assembler:
 
     def buffer(self, kind: int, size: Dim) -> Buffer:
         """Create a buffer of a number of bytes, in the current phase."""
-        made = Buffer(kind, size, len(self._buffers), self._phase)
-        self._buffers.append(made)
-        return made
+        buffer = Buffer(kind, size, len(self._buffers), self._phase)
+        self._buffers.append(buffer)
+        return buffer
 
     def open_phase(self) -> None:
         """Begin a phase: sizes may now depend on what the next host step gives."""
@@ -231,7 +231,7 @@ class Assembler:
         self._end_stretch()
         self._overwrites.settle()
         for tensor, spec in zip(self._numbers, self._specs, strict=True):
-            spec.buffer = self._overwrites.place(tensor.buffer).index
+            spec.buffer = self._overwrites.merged(tensor.buffer).index
         patches = [self._settled(*patch) for patch in self._patches]
         slot = self.code.slot
         buffers = [[b.kind, slot(b.size), b.first, b.last, b.phase] for b in self._buffers]
@@ -258,7 +258,7 @@ class Assembler:
         if kind == VALUE:
             return word, kind, self.code.slot(what), 0
         if kind == ADDRESS:
-            return word, kind, self._overwrites.place(what).index, self.code.slot(offset)
+            return word, kind, self._overwrites.merged(what).index, self.code.slot(offset)
         return word, kind, what, 0
 
     def _weight_blob(self) -> np.ndarray:

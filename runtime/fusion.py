@@ -51,14 +51,14 @@ def _consumers_group(graph: Graph, node: Node, groups: dict[int, Group]) -> Grou
         return None
     if value.is_graph_output() or not value.uses():
         return None
-    found: Group | None = None
+    shared: Group | None = None
     for use in value.uses():
         index = graph.index_of.get(use.node)
         group = groups.get(index) if index is not None else None
-        if group is None or (found is not None and group is not found):
+        if group is None or (shared is not None and group is not shared):
             return None
-        found = group
-    return found
+        shared = group
+    return shared
 
 
 def _fits(graph: Graph, node: Node, group: Group) -> bool:
@@ -96,10 +96,10 @@ def _can_lead(graph: Graph, node: Node, group: Group) -> bool:
 
 
 def _inputs(group: Group) -> list[ir.Value]:
-    made = {value for node in group.nodes for value in node.outputs}
+    results = {value for node in group.nodes for value in node.outputs}
     seen: dict[ir.Value, None] = {}
     for node in group.body:
         for value in node.values:
-            if value is not None and value not in made:
+            if value is not None and value not in results:
                 seen[value] = None
     return list(seen)

@@ -69,8 +69,8 @@ def _producer(
     graph: Graph, groups: dict[int, Group], placed: Collection[ir.Value], value: ir.Value
 ) -> Group | None:
     """Group of the convolution that makes a value, if it does so for one reader only."""
-    made_by = value.producer()
-    group = groups.get(graph.index_of.get(made_by, -1)) if made_by is not None else None
+    producer = value.producer()
+    group = groups.get(graph.index_of.get(producer, -1)) if producer is not None else None
     if group is None or group.last.outputs[0] is not value or not _is_read_once(value, placed):
         return None
     return group if _is_image_convolution(group.head) and not _is_depthwise(group.head) else None  # type: ignore[arg-type]
@@ -163,12 +163,12 @@ def _stage(step: Pending, between: list[Any]) -> list[Any]:
             fields[name] = None
     if fields["epilogue"]:
         fields["epilogue_record"] = _without(fields["epilogue_record"], between)
-    places = [kernel.fields.index(name) if name in kernel.fields else -1 for name in PLACES]
-    return [kernel, Record(words_of(kernel, fields)), len(kernel.fields), *places]
+    positions = [kernel.fields.index(name) if name in kernel.fields else -1 for name in PLACES]
+    return [kernel, Record(words_of(kernel, fields)), len(kernel.fields), *positions]
 
 
 def _without(record: Record, between: list[Any]) -> Record:
-    """Return an epilogue's record without addresses of what has no place in memory any more."""
+    """Return an epilogue's record without addresses in buffers that are not allocated."""
     return Record(
         [None if isinstance(f, Tensor) and f.buffer in between else f for f in record.fields]
     )

@@ -1,4 +1,4 @@
-"""Tensors made of nothing: ConstantOfShape, Range, EyeLike, OneHot, Trilu; Dropout's mask."""
+"""Tensors filled by rule: ConstantOfShape, Range, EyeLike, OneHot, Trilu; Dropout's mask."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _infer_range(node: Node) -> list[Info]:
         raise OnHost(f"Range of {dtype}")
     start, limit, delta = _range_values(node)
     if delta == 0:
-        raise OnHost("a range without step")
+        raise OnHost("a range with step 0")
     if isinstance(start, float):
         count: Dim = max(0, int(np.ceil((limit - start) / delta)))
         return [node.result((count,))]
@@ -118,8 +118,8 @@ def _infer_eye(node: Node) -> list[Info]:
 def _lower_eye(emit: Emission, node: Node) -> None:
     info = node.infos[0]
     rows, columns = (int(dim) for dim in info.dims)  # type: ignore[arg-type]
-    made = np.eye(rows, columns, node.attribute("k", 0), np.dtype(info.dtype))
-    emit.set(node.outputs[0], emit.constant(made, info.name))
+    matrix = np.eye(rows, columns, node.attribute("k", 0), np.dtype(info.dtype))
+    emit.set(node.outputs[0], emit.constant(matrix, info.name))
 
 
 def _infer_one_hot(node: Node) -> list[Info]:

@@ -1,4 +1,4 @@
-"""Normalizations."""
+"""Normalizations: over a batch, the last axes, pixels, or one axis."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ def _vector(emit: Emission, node: Node, index: int, count: Dim) -> Tensor | None
     """Return an optional input of one element for each of ``count``, dense."""
     if node.input(index) is None:
         return None
-    found = emit.tensor(node.values[index])
-    message = f"node {node.name!r} ({node.op_type}): elements of {found.name!r} and of its axes"
-    emit.check(found.size, count, message)
-    return emit.ordered(found)
+    vector = emit.tensor(node.values[index])
+    message = f"node {node.name!r} ({node.op_type}): elements of {vector.name!r} and of its axes"
+    emit.check(vector.size, count, message)
+    return emit.ordered(vector)
 
 
 # --- BatchNormalization -----------------------------------------------------------------------
