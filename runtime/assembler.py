@@ -105,7 +105,7 @@ class Assembler:
 
     def add_step(self, step: Pending) -> None:
         """Append a step, with its record."""
-        used: list[Tensor] = [*step.outputs, *step.extra]
+        used: list[Tensor] = [*step.outputs]
         record = self._write_record(Record(words_of(step.kernel, step.fields)), used)
         for tensor in used:
             self._touch(tensor)
@@ -122,7 +122,7 @@ class Assembler:
                 [self.number(tensor) for tensor in step.outputs],
                 layout,
                 self.code.slot(step.flops),
-                self.code.slot(step.traffic or sum_dims(moved.values())),
+                self.code.slot(sum_dims(moved.values())),
             )
         )
         self._time += 1

@@ -214,8 +214,6 @@ class Emission:
         op_type: str = "",
         nodes: Sequence[Node] = (),
         flops: Dim = 0,
-        traffic: Dim = 0,
-        extra: Sequence[Tensor] = (),
         over: Sequence[Tensor] = (),
         **fields: Any,
     ) -> None:
@@ -230,10 +228,8 @@ class Emission:
             Name for the profile; the operators of the nodes when not given.
         nodes : sequence of Node
             What the step computes; the attribute ``nodes`` when not given.
-        flops, traffic : Dim
-            Floating-point operations; bytes that must be moved (computed when 0).
-        extra : sequence of Tensor
-            Tensors in use that no field names.
+        flops : Dim
+            Floating-point operations.
         over : sequence of Tensor
             Operands that the kernel reads element by element before it writes the first output at
             the same position, so that it may lie over one of them.
@@ -246,7 +242,7 @@ class Emission:
         nodes = nodes or self.nodes
         op_type = op_type or "+".join(node.op_type for node in nodes)
         names = [node.name for node in nodes]
-        step = Pending(kernel, outputs, op_type, names, flops, traffic, extra, over, fields)
+        step = Pending(kernel, outputs, op_type, names, flops, over, fields)
         if self._caught is None:
             self.program.add_step(step)
         else:

@@ -36,12 +36,11 @@ def find_groups(graph: Graph) -> dict[int, Group]:
             groups[node.index] = group
             if operator.fused is not None:
                 group.head = node
-        elif operator.term is not None or operator.fused is not None:
+        else:
             groups[node.index] = Group([node], node if operator.fused is not None else None)
     absorb_gates(graph, groups)
     for group in set(groups.values()):
         group.nodes.sort(key=lambda node: node.index)
-        group.inputs = _inputs(group)
     return groups
 
 

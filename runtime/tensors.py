@@ -119,8 +119,6 @@ class Pending:
     op_type: str
     nodes: list[str]
     flops: Dim
-    traffic: Dim
-    extra: Sequence[Tensor]
     over: Sequence[Tensor]
     fields: dict[str, Any]
 

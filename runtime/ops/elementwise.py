@@ -7,7 +7,9 @@ contributes its term.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -57,9 +59,7 @@ def _shape(node: Node, dtype: str | None = None) -> Info:
 
 
 def _infer(node: Node) -> list[Info]:
-    info = _shape(node)
-    _track(node, info)
-    return [info]
+    return [_shape(node)]
 
 
 def _infer_bool(node: Node) -> list[Info]:
@@ -101,12 +101,6 @@ def _infer_prelu(node: Node) -> list[Info]:
 
 # --- arithmetic on sizes ------------------------------------------------------------------------
 
-_ON_SIZES: dict[str, Callable[[Dim, Dim], Dim]] = {
-    "Add": lambda a, b: a + b,
-    "Sub": lambda a, b: a - b,
-    "Mul": lambda a, b: a * b,
-}
-
 
 def _divide_sizes(a: Dim, b: Dim) -> Dim:
     """ONNX's integer division truncates; sizes are not negative, numbers may be."""
@@ -117,18 +111,20 @@ def _divide_sizes(a: Dim, b: Dim) -> Dim:
     return a // b
 
 
-def _track(node: Node, info: Info) -> None:
-    """Follow arithmetic on sizes."""
-    known = [None if operand is None else operand.known for operand in node.inputs]
-    operate = _ON_SIZES.get(node.op_type)
-    if node.op_type == "Div":
-        operate = _divide_sizes
-    if operate is None or len(known) != 2 or known[0] is None or known[1] is None:
-        return
-    a, b = np.broadcast_arrays(known[0], known[1])
-    if a.size <= KNOWN_LIMIT:
-        values = [operate(x, y) for x, y in zip(a.reshape(-1), b.reshape(-1), strict=True)]
-        info.known = known_array(values, a.shape)
+def _on_sizes(operate: Callable[[Any, Any], Any]) -> Infer:
+    """Shape rule that computes the result, too, where both operands hold sizes."""
+
+    def infer(node: Node) -> list[Info]:
+        info = _shape(node)
+        left, right = node.required(0).known, node.required(1).known
+        if left is not None and right is not None:
+            a, b = np.broadcast_arrays(left, right)
+            if a.size <= KNOWN_LIMIT:
+                pairs = zip(a.reshape(-1), b.reshape(-1), strict=True)
+                info.known = known_array([operate(x, y) for x, y in pairs], a.shape)
+        return [info]
+
+    return infer
 
 
 # --- terms ------------------------------------------------------------------------------------
@@ -217,12 +213,12 @@ def _elementwise(
         register(name, Operator(rules=rules, infer=infer, term=term, layout="as_input"))
 
 
+_elementwise({"Add": _calls("add")}, _on_sizes(operator.add))
+_elementwise({"Sub": _calls("sub")}, _on_sizes(operator.sub))
+_elementwise({"Mul": _calls("mul")}, _on_sizes(operator.mul))
+_elementwise({"Div": _division}, _on_sizes(_divide_sizes))
 _elementwise(
     {
-        "Add": _calls("add"),
-        "Sub": _calls("sub"),
-        "Mul": _calls("mul"),
-        "Div": _division,
         "Pow": _power,
         "Min": _folds("min"),
         "Max": _folds("max"),
