@@ -166,7 +166,9 @@ def _lower_dropout(emit: Emission, node: Node) -> None:
 register(
     "ConstantOfShape",
     Operator(
-        rules=(checks.listed(0, per_axis=0, least=0),), infer=_infer_constant, lower=_lower_constant
+        rules=(checks.size_list(0, per_axis=0, least=0),),
+        infer=_infer_constant,
+        lower=_lower_constant,
     ),
 )
 register("Range", Operator(infer=_infer_range, lower=_lower_range))

@@ -196,7 +196,7 @@ register(
 )
 register(
     "Tile",
-    Operator(rules=(checks.listed(1, least=0),), infer=_infer_tile, lower=_lower_tile),
+    Operator(rules=(checks.size_list(1, least=0),), infer=_infer_tile, lower=_lower_tile),
 )
 register(
     "DepthToSpace",

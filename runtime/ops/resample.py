@@ -200,7 +200,7 @@ register(
             checks.one_of("coordinate_transformation_mode", *_COORDINATES),
             checks.one_of("nearest_mode", *_NEAREST),
             _check_scales,
-            checks.listed(3, per_axis=0, least=0),
+            checks.size_list(3, per_axis=0, least=0),
         ),
         infer=_infer_resize,
         lower=_lower_resize,
@@ -213,7 +213,7 @@ register(
     Operator(
         rules=(
             checks.one_of("mode", "constant", "reflect", "edge", "wrap"),
-            checks.listed(1, per_axis=2),
+            checks.size_list(1, per_axis=2),
             checks.axes(3),
         ),
         infer=_infer_pad,
