@@ -87,23 +87,11 @@ def softplus(x: Term) -> Term:
     return relu(x) + log1p(exp(-abs(x)))
 
 
-for _name in (
-    *(
-        "Exp",
-        "Log",
-        "Sqrt",
-        "Erf",
-        "Sigmoid",
-        "Floor",
-        "Ceil",
-        "Round",
-        "Sin",
-        "Cos",
-        "Tan",
-        "Asin",
-    ),
-    *("Acos", "Atan", "Sinh", "Cosh", "Tanh", "Asinh", "Acosh", "Atanh"),
-):
+_FUNCTIONS = (
+    "Exp", "Log", "Sqrt", "Erf", "Sigmoid", "Floor", "Ceil", "Round", "Sin", "Cos", "Tan", "Asin",
+    "Acos", "Atan", "Sinh", "Cosh", "Tanh", "Asinh", "Acosh", "Atanh",
+)  # fmt: skip
+for _name in _FUNCTIONS:
     unary(_name, function(_name.lower()))
 
 unary("Celu", lambda x, alpha: if_less(x, 0, alpha * expm1(x / alpha), x), alpha=1.0)
