@@ -2,8 +2,9 @@
 
 An expression is written in a subset of Python: assignments ``t0=mul(x0,x1)`` separated by
 semicolons, the last statement being the result. Operands are ``x0, x1, ...``; literals are
-numbers; functions are the ONNX operators in lower snake case (``SCALAR`` and ``VECTOR``).
-The text is the kernel's name: the same fusion in two models is one kernel.
+numbers; functions are those of ``SCALAR`` and, where a kernel is explicit SIMD, of ``VECTOR``.
+``if_less(a,b,c,d)`` is c where a < b and d elsewhere, ``if_greater`` likewise. The text is the
+kernel's name: the same fusion in two models is one kernel.
 
 ``operands`` says for the output and then for each operand how it is stored and reached along
 the innermost dimension, for example ``"f32v f32v f32s"``: element type, then ``v`` (stride 1),
@@ -39,14 +40,39 @@ SIZES = {"f32": 4, "f64": 8, "f16": 2, "b8": 1} | {
 _c = vmath.c
 
 
-class _Literals(ast.NodeTransformer):
-    """Literals of a vector expression become vectors."""
+_CHOICES: dict[str, ast.cmpop] = {"if_less": ast.Lt(), "if_greater": ast.Gt()}
+
+
+class _Vectors(ast.NodeTransformer):
+    """Literals of an expression on vectors become vectors."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        return ast.Call(ast.Name("_c", ast.Load()), [node], [])
+        value = ast.Constant(float(node.value))  # type: ignore[arg-type]
+        return ast.Call(ast.Name("_c", ast.Load()), [value], [])
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         return ast.Call(ast.Name("_c", ast.Load()), [node], [])
+
+
+class _Numbers(ast.NodeTransformer):
+    """Prepare an expression on numbers.
+
+    Literals that are float32 do not widen a float32 expression; others keep their digits. Of a
+    choice only the branch that is taken is computed.
+    """
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if isinstance(node.value, float) and float(F(node.value)) == node.value:
+            return ast.Call(ast.Name("_F", ast.Load()), [node], [])
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        comparison = _CHOICES.get(node.func.id)  # type: ignore[attr-defined]
+        if comparison is None:
+            return node
+        left, right, yes, no = node.args
+        return ast.IfExp(ast.Compare(left, [comparison], [right]), yes, no)
 
 
 def functions(expression: str) -> set[str]:
@@ -62,25 +88,13 @@ def is_vector(expression: str, operands: str) -> bool:
 
 
 def _statements(expression: str, vector: bool) -> list[str]:
-    tree = ast.parse(expression)
-    if vector:
-        tree = ast.fix_missing_locations(_Literals().visit(tree))
-    else:
-        tree = ast.fix_missing_locations(_FloatLiterals().visit(tree))
+    transformer = _Vectors() if vector else _Numbers()
+    tree = ast.fix_missing_locations(transformer.visit(ast.parse(expression)))
     names = set(VECTOR if vector else SCALAR)
     lines = [ast.unparse(statement) for statement in tree.body]
     lines[-1] = "result = " + lines[-1]
     used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
     return [_rename(line, names & used) for line in lines]
-
-
-class _FloatLiterals(ast.NodeTransformer):
-    """Literals with a fraction are float32, so that they do not widen a float32 expression."""
-
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        if isinstance(node.value, float):
-            return ast.Call(ast.Name("_F", ast.Load()), [node], [])
-        return node
 
 
 def _rename(line: str, names: set[str]) -> str:

@@ -1,4 +1,4 @@
-"""The elementwise operators on numbers of any type, by their name in ``pointwise``'s language."""
+"""Functions of the pointwise language on numbers of any type, by their names there."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def _from_float(x: Any, low: float, high: float) -> Any:
 
 def _define_scalars() -> None:
     for name in ("exp", "log", "tanh", "erf", "sqrt", "sin", "cos", "tan", "asin", "acos",
-                 "atan", "sinh", "cosh", "asinh", "acosh", "atanh"):  # fmt: skip
+                 "atan", "sinh", "cosh", "asinh", "acosh", "atanh", "expm1", "log1p"):  # fmt: skip
         function = getattr(math, name)
         SCALAR[name] = njit(error_model="numpy")(_wrap(function))
-    for name, (op, _) in _OPERATORS.items():
+    for name, op in _OPERATORS.items():
         scope: dict[str, Any] = {}
         exec(f"def {name}(a, b): return a {op} b", scope)
         SCALAR[name] = njit(error_model="numpy")(scope[name])
@@ -47,18 +47,18 @@ def _wrap(function: Any) -> Callable[[Any], Any]:
 
 
 _OPERATORS = {
-    "add": ("+", 2),
-    "sub": ("-", 2),
-    "mul": ("*", 2),
-    "equal": ("==", 2),
-    "less": ("<", 2),
-    "less_or_equal": ("<=", 2),
-    "greater": (">", 2),
-    "greater_or_equal": (">=", 2),
-    "bitwise_and": ("&", 2),
-    "bitwise_or": ("|", 2),
-    "bitwise_xor": ("^", 2),
-    "not_equal": ("!=", 2),
+    "add": "+",
+    "sub": "-",
+    "mul": "*",
+    "equal": "==",
+    "less": "<",
+    "less_or_equal": "<=",
+    "greater": ">",
+    "greater_or_equal": ">=",
+    "bitwise_and": "&",
+    "bitwise_or": "|",
+    "bitwise_xor": "^",
+    "not_equal": "!=",
 }
 _define_scalars()
 
@@ -92,12 +92,6 @@ def imod(a: Any, b: Any) -> Any:
 
 
 @_scalar
-def fmod(a: Any, b: Any) -> Any:
-    """Remainder with the sign of the dividend."""
-    return math.fmod(a, b)
-
-
-@_scalar
 def ifmod(a: Any, b: Any) -> Any:
     """Integer remainder with the sign of the dividend."""
     if b == 0:
@@ -119,28 +113,8 @@ def _neg(a: Any) -> Any:
 
 
 @_scalar
-def _identity(a: Any) -> Any:
-    return a
-
-
-@_scalar
 def _abs(a: Any) -> Any:
     return abs(a)
-
-
-@_scalar
-def _reciprocal(a: Any) -> Any:
-    return 1 / a
-
-
-@_scalar
-def _square(a: Any) -> Any:
-    return a * a
-
-
-@_scalar
-def _cube(a: Any) -> Any:
-    return a * a * a
 
 
 @_scalar
@@ -247,96 +221,13 @@ def _sigmoid(a: Any) -> Any:
 
 
 @_scalar
-def _leaky_relu(a: Any, alpha: Any) -> Any:
-    return a * alpha if a < 0 else a
-
-
-SCALAR["prelu"] = SCALAR["leaky_relu"]
-
-
-@_scalar
 def fma(a: Any, b: Any, c: Any) -> Any:
     return a * b + c
 
 
 @_scalar
-def shrink(a: Any, bias: Any, lambd: Any) -> Any:
-    if a < -lambd:
-        return a + bias
-    return a - bias if a > lambd else 0.0
-
-
-@_scalar
 def to_bool(a: Any) -> Any:
     return a != 0
-
-
-@_scalar
-def thresholded_relu(a: Any, alpha: Any) -> Any:
-    return a if a > alpha else 0.0
-
-
-@_scalar
-def elu(a: Any, alpha: Any) -> Any:
-    return alpha * math.expm1(a) if a < 0 else a
-
-
-@_scalar
-def selu(a: Any, alpha: Any, gamma: Any) -> Any:
-    return gamma * (a if a > 0 else alpha * math.expm1(a))
-
-
-@_scalar
-def celu(a: Any, alpha: Any) -> Any:
-    return alpha * math.expm1(a / alpha) if a < 0 else a
-
-
-@njit
-def _limit(a: Any) -> Any:
-    """Limit to 0 .. 1; NaN stays."""
-    if a < 0:
-        return 0.0
-    return 1.0 if a > 1 else a
-
-
-@_scalar
-def hard_sigmoid(a: Any, alpha: Any, beta: Any) -> Any:
-    return _limit(a * alpha + beta)
-
-
-@_scalar
-def hard_swish(a: Any) -> Any:
-    return a * _limit(a / 6 + 0.5)
-
-
-@_scalar
-def swish(a: Any, alpha: Any) -> Any:
-    return a / (1 + math.exp(-a * alpha))
-
-
-@_scalar
-def softplus(a: Any) -> Any:
-    return max(a, 0) + math.log1p(math.exp(-abs(a)))
-
-
-@_scalar
-def softsign(a: Any) -> Any:
-    return a / (1 + abs(a))
-
-
-@_scalar
-def mish(a: Any) -> Any:
-    return a * math.tanh(max(a, 0) + math.log1p(math.exp(-abs(a))))
-
-
-@_scalar
-def gelu(a: Any) -> Any:
-    return 0.5 * a * (1 + math.erf(a * math.sqrt(0.5)))
-
-
-@_scalar
-def gelu_tanh(a: Any) -> Any:
-    return 0.5 * a * (1 + math.tanh(math.sqrt(2 / math.pi) * (a + 0.044715 * a * a * a)))
 
 
 def _define_casts() -> None:

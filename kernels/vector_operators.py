@@ -1,4 +1,4 @@
-"""The elementwise operators on vectors of float32, by their name in ``pointwise``'s language."""
+"""Functions of the pointwise language on vectors of float32, by their names there."""
 
 from __future__ import annotations
 
@@ -74,36 +74,6 @@ def neg(a: Any) -> Any:
 
 
 @_vector
-def identity(a: Any) -> Any:
-    return a
-
-
-@_vector
-def reciprocal(a: Any) -> Any:
-    return _c(1.0) / a
-
-
-@_vector
-def square(a: Any) -> Any:
-    return a * a
-
-
-@_vector
-def cube(a: Any) -> Any:
-    return a * a * a
-
-
-@_vector
-def max(a: Any, b: Any) -> Any:
-    return simd.select(b != b, b, simd.vmax(a, b))  # vmax itself keeps a NaN of a only
-
-
-@_vector
-def min(a: Any, b: Any) -> Any:
-    return simd.select(b != b, b, simd.vmin(a, b))
-
-
-@_vector
 def relu(a: Any) -> Any:
     return simd.vmax(a, _c(0.0))
 
@@ -114,74 +84,25 @@ def clip(a: Any, low: Any, high: Any) -> Any:
 
 
 @_vector
-def leaky_relu(a: Any, alpha: Any) -> Any:
-    return simd.select(a < _c(0.0), a * alpha, a)
+def if_less(a: Any, b: Any, yes: Any, no: Any) -> Any:
+    return simd.select(a < b, yes, no)
 
 
 @_vector
-def prelu(a: Any, slope: Any) -> Any:
-    return simd.select(a < _c(0.0), a * slope, a)
+def if_greater(a: Any, b: Any, yes: Any, no: Any) -> Any:
+    return simd.select(a > b, yes, no)
 
 
 @_vector
-def thresholded_relu(a: Any, alpha: Any) -> Any:
-    return simd.select(a > alpha, a, _c(0.0))
+def expm1(a: Any) -> Any:
+    """exp(a) - 1, near 0 as accurate as that difference."""
+    return vmath.exp(a) - _c(1.0)
 
 
 @_vector
-def elu(a: Any, alpha: Any) -> Any:
-    return simd.select(a < _c(0.0), alpha * (vmath.exp(a) - _c(1.0)), a)
-
-
-@_vector
-def selu(a: Any, alpha: Any, gamma: Any) -> Any:
-    return gamma * simd.select(a > _c(0.0), a, alpha * (vmath.exp(a) - _c(1.0)))
-
-
-@_vector
-def celu(a: Any, alpha: Any) -> Any:
-    return simd.select(a < _c(0.0), alpha * (vmath.exp(a / alpha) - _c(1.0)), a)
-
-
-@_vector
-def hard_sigmoid(a: Any, alpha: Any, beta: Any) -> Any:
-    return simd.vmin(simd.vmax(simd.fma(a, alpha, beta), _c(0.0)), _c(1.0))
-
-
-@_vector
-def hard_swish(a: Any) -> Any:
-    return a * simd.vmin(simd.vmax(simd.fma(a, _c(1.0 / 6.0), _c(0.5)), _c(0.0)), _c(1.0))
-
-
-@_vector
-def swish(a: Any, alpha: Any) -> Any:
-    return a * vmath.sigmoid(a * alpha)
-
-
-@_vector
-def softplus(a: Any) -> Any:
-    return simd.vmax(a, _c(0.0)) + vmath.log(_c(1.0) + vmath.exp(-simd.vabs(a)))
-
-
-@_vector
-def softsign(a: Any) -> Any:
-    return a / (_c(1.0) + simd.vabs(a))
-
-
-@_vector
-def mish(a: Any) -> Any:
-    return a * vmath.tanh(simd.vmax(a, _c(0.0)) + vmath.log(_c(1.0) + vmath.exp(-simd.vabs(a))))
-
-
-@_vector
-def gelu(a: Any) -> Any:
-    return _c(0.5) * a * (_c(1.0) + vmath.erf(a * _c(0.7071067811865476)))
-
-
-@_vector
-def gelu_tanh(a: Any) -> Any:
-    inner = _c(0.7978845608028654) * simd.fma(_c(0.044715) * a * a, a, a)
-    return _c(0.5) * a * (_c(1.0) + vmath.tanh(inner))
+def log1p(a: Any) -> Any:
+    """log(1 + a), near 0 as accurate as that sum."""
+    return vmath.log(_c(1.0) + a)
 
 
 @_vector

@@ -66,9 +66,9 @@ class Assembler:
 
     def buffer(self, kind: int, size: Dim) -> Buffer:
         """Create a buffer of a number of bytes, in the current phase."""
-        made = Buffer(kind, size, len(self._buffers), self._phase)
-        self._buffers.append(made)
-        return made
+        buffer = Buffer(kind, size, len(self._buffers), self._phase)
+        self._buffers.append(buffer)
+        return buffer
 
     def open_phase(self) -> None:
         """Begin a phase: sizes may now depend on what the next host step gives."""
@@ -102,7 +102,7 @@ class Assembler:
 
     def add_step(self, step: Pending) -> None:
         """Append a step, with its record."""
-        used: list[Tensor] = [*step.outputs, *step.extra]
+        used: list[Tensor] = [*step.outputs]
         record = self._write_record(Record(words_of(step.kernel, step.fields)), used)
         for tensor in used:
             self._touch(tensor)
@@ -119,7 +119,7 @@ class Assembler:
                 [self.number(tensor) for tensor in step.outputs],
                 layout,
                 self.code.slot(step.flops),
-                self.code.slot(step.traffic or sum_dims(moved.values())),
+                self.code.slot(sum_dims(moved.values())),
             )
         )
         self._time += 1
@@ -228,7 +228,7 @@ class Assembler:
         self._end_stretch()
         self._overwrites.settle()
         for tensor, spec in zip(self._numbers, self._specs, strict=True):
-            spec.buffer = self._overwrites.place(tensor.buffer).index
+            spec.buffer = self._overwrites.merged(tensor.buffer).index
         patches = [self._settled(*patch) for patch in self._patches]
         slot = self.code.slot
         # In the order of the columns BUFFER_...
@@ -256,7 +256,7 @@ class Assembler:
         if kind == VALUE:
             return word, kind, self.code.slot(what), 0
         if kind == ADDRESS:
-            return word, kind, self._overwrites.place(what).index, self.code.slot(offset)
+            return word, kind, self._overwrites.merged(what).index, self.code.slot(offset)
         return word, kind, what, 0
 
     def _weight_blob(self) -> np.ndarray:

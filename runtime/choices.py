@@ -35,7 +35,7 @@ class Choices:
 
     Parameters
     ----------
-    given : mapping of str to str
+    requests : mapping of str to str
         Forms by the names of nodes; the cost model decides about the others.
 
     Attributes
@@ -44,37 +44,37 @@ class Choices:
         For each node the forms it may take, that of the cost model first.
     """
 
-    def __init__(self, given: Mapping[str, str]) -> None:
+    def __init__(self, requests: Mapping[str, str]) -> None:
         self.offered: dict[str, list[str]] = {}
-        self._given = given
-        self._obeyed: set[str] = set()
+        self._requests = requests
+        self._fulfilled: set[str] = set()
 
     def choose(self, name: str, forms: Sequence[Form]) -> Form:
-        """Choose a node's form: the one that is given, or the first.
+        """Choose a node's form: the one that is requested, or the first.
 
-        Where a node becomes several steps, those that cannot take the given form take their first.
+        Where a node becomes several steps, those without the requested form take their first.
         """
         offered = self.offered.setdefault(name, [])
         offered += [text for text in map(str, forms) if text not in offered]
-        wanted = self._given.get(name)
+        request = self._requests.get(name)
         for form in forms:
-            if str(form) == wanted:
-                self._obeyed.add(name)
+            if str(form) == request:
+                self._fulfilled.add(name)
                 return form
         return forms[0]
 
     def check(self) -> None:
-        """Refuse what could not be obeyed.
+        """Refuse requests that no node could fulfil.
 
         Raises
         ------
         InvalidArgument
-            Naming the node, and what it may be.
+            Naming the node, and the forms it has.
         """
-        for name, form in self._given.items():
+        for name, form in self._requests.items():
             if name not in self.offered:
                 raise InvalidArgument(f"choices: no node {name!r} has a choice of forms")
-            if name not in self._obeyed:
+            if name not in self._fulfilled:
                 raise InvalidArgument(
-                    f"choices: node {name!r} cannot be {form!r}, only {self.offered[name]}"
+                    f"choices: node {name!r} has no form {form!r}, only {self.offered[name]}"
                 )

@@ -85,16 +85,16 @@ class Emission:
         kind: int = ARENA,
     ) -> Tensor:
         """Create a dense tensor in a buffer of its own; a run brings that of an input."""
-        is_given = kind in (INPUT, HOST)
-        size = 0 if is_given else product(shape) * np.dtype(dtype).itemsize
+        is_external = kind in (INPUT, HOST)
+        size = 0 if is_external else product(shape) * np.dtype(dtype).itemsize
         strides = contiguous_strides(shape, order)
         return Tensor(self.program.buffer(kind, size), 0, dtype, tuple(shape), strides, name)
 
     def workspace(self, bytes_per_thread: Dim) -> Tensor:
         """Create scratch memory of one step: so many bytes for each thread."""
-        made = self.new(((bytes_per_thread + 63) // 64 * 64 * _THREADS,), "uint8")
-        made.buffer.is_scratch = True
-        return made
+        scratch = self.new(((bytes_per_thread + 63) // 64 * 64 * _THREADS,), "uint8")
+        scratch.buffer.is_scratch = True
+        return scratch
 
     def output(self, node: Node, index: int = 0, order: Sequence[int] | None = None) -> Tensor:
         """Create the tensor of a node's output: its place in a concatenation, or a new one.
@@ -132,16 +132,16 @@ class Emission:
         if order != channels_last_order(info.rank):
             return self.new(info.dims, info.dtype, order, info.name)
         room = padded_pixels(info.dims, np.dtype(info.dtype).itemsize)
-        made = self.new(room, info.dtype, order, info.name)
-        return made.view(info.dims, made.strides)
+        tensor = self.new(room, info.dtype, order, info.name)
+        return tensor.view(info.dims, tensor.strides)
 
     def set(self, value: ir.Value, tensor: Tensor) -> None:
         """Let a value be a tensor that needs no step."""
         tensor.name = value.name or ""
         self._tensors[value] = tensor
 
-    def is_placed(self, value: ir.Value) -> bool:
-        """Tell whether a value already lies where it is needed."""
+    def has_tensor(self, value: ir.Value) -> bool:
+        """Tell whether it is settled already where a value lies."""
         return value in self._tensors
 
     # --- operands -----------------------------------------------------------------------------
@@ -214,8 +214,6 @@ class Emission:
         op_type: str = "",
         nodes: Sequence[Node] = (),
         flops: Dim = 0,
-        traffic: Dim = 0,
-        extra: Sequence[Tensor] = (),
         over: Sequence[Tensor] = (),
         **fields: Any,
     ) -> None:
@@ -230,13 +228,11 @@ class Emission:
             Name for the profile; the operators of the nodes when not given.
         nodes : sequence of Node
             What the step computes; the attribute ``nodes`` when not given.
-        flops, traffic : Dim
-            Floating-point operations; bytes that must be moved (computed when 0).
-        extra : sequence of Tensor
-            Tensors in use that no field names.
+        flops : Dim
+            Floating-point operations.
         over : sequence of Tensor
             Operands that the kernel reads element by element before it writes the first output at
-            the same place, so that it may lie over one of them.
+            the same position, so that it may lie over one of them.
         **fields
             A value for each field of the kernel's record.
         """
@@ -246,7 +242,7 @@ class Emission:
         nodes = nodes or self.nodes
         op_type = op_type or "+".join(node.op_type for node in nodes)
         names = [node.name for node in nodes]
-        step = Pending(kernel, outputs, op_type, names, flops, traffic, extra, over, fields)
+        step = Pending(kernel, outputs, op_type, names, flops, over, fields)
         if self._caught is None:
             self.program.add_step(step)
         else:
@@ -270,10 +266,11 @@ class Emission:
         elif left != right:
             self.program.check(left, right, broadcast, message)
 
-    def check_some(self, count: Dim, wanted: Dim, message: str) -> None:
-        """Demand that there is something to make results of, if results are wanted at all."""
+    def check_some(self, count: Dim, results: Dim, node: Node, what: str) -> None:
+        """Demand at run time that results, if there are any, come from one element or more."""
         empty = symbolic.maximum(0, 1 - count)
-        self.check(empty * wanted, 0, f"{message} of nothing, in number")
+        message = f"node {node.name!r} ({node.op_type}): number of {what} over zero elements"
+        self.check(empty * results, 0, message)
 
     # --- attempts -----------------------------------------------------------------------------
 

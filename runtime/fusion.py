@@ -13,6 +13,7 @@ from ..kernels import pointwise as language
 from .graph import Graph, Node
 from .groups import Group
 from .ops.gates import absorb_gates
+from .ops.pointwise import write_expression
 from .ops.registry import OPERATORS
 from .symbolic import product
 
@@ -35,12 +36,11 @@ def find_groups(graph: Graph) -> dict[int, Group]:
             groups[node.index] = group
             if operator.fused is not None:
                 group.head = node
-        elif operator.term is not None or operator.fused is not None:
+        else:
             groups[node.index] = Group([node], node if operator.fused is not None else None)
     absorb_gates(graph, groups)
     for group in set(groups.values()):
         group.nodes.sort(key=lambda node: node.index)
-        group.inputs = _inputs(group)
     return groups
 
 
@@ -50,14 +50,14 @@ def _consumers_group(graph: Graph, node: Node, groups: dict[int, Group]) -> Grou
         return None
     if value.is_graph_output() or not value.uses():
         return None
-    found: Group | None = None
+    shared: Group | None = None
     for use in value.uses():
         index = graph.index_of.get(use.node)
         group = groups.get(index) if index is not None else None
-        if group is None or (found is not None and group is not found):
+        if group is None or (shared is not None and group is not shared):
             return None
-        found = group
-    return found
+        shared = group
+    return shared
 
 
 def _fits(graph: Graph, node: Node, group: Group) -> bool:
@@ -86,29 +86,19 @@ def _can_lead(graph: Graph, node: Node, group: Group) -> bool:
             for info in member.inputs
         ):
             return False
-    terms = [OPERATORS[n.key].term for n in group.nodes]
-    names = [f"x{i}" for i in range(4)]
-    if any(term is None for term in terms):
+    if any(OPERATORS[member.key].term is None for member in group.nodes):
         return False
-    for member in group.nodes:
-        infos = [info for info in (*member.inputs, *member.infos) if info is not None]
-        if any(info.dtype != "float32" for info in infos):
-            return False
-        text = OPERATORS[
-            member.key
-        ].term(  # type: ignore[misc]
-            member, names[: sum(v is not None for v in member.values)]
-        )
-        if not language.functions(text) <= set(language.VECTOR):
-            return False
-    return True
+    infos = [info for member in group.nodes for info in (*member.inputs, *member.infos)]
+    if any(info is not None and info.dtype != "float32" for info in infos):
+        return False
+    return language.functions(write_expression(group.nodes).text) <= set(language.VECTOR)
 
 
 def _inputs(group: Group) -> list[ir.Value]:
-    made = {value for node in group.nodes for value in node.outputs}
+    results = {value for node in group.nodes for value in node.outputs}
     seen: dict[ir.Value, None] = {}
     for node in group.body:
         for value in node.values:
-            if value is not None and value not in made:
+            if value is not None and value not in results:
                 seen[value] = None
     return list(seen)

@@ -1,9 +1,8 @@
-"""What lowering knows of a model: of each value dtype, symbolic shape, and contents if known.
+"""Graph of a model as lowering sees it: each value's dtype, symbolic shape, and known contents.
 
 Shape rules (``ops/``) run once over all nodes (``shape_inference``) and give every value an
-``Info``. Small integer
-tensors that hold sizes (``Shape``, ``Gather``, ``Concat``, ...) are tracked element by element
-as symbolic dimensions, so that shape computations cost nothing at run time.
+``Info``. Small integer tensors that hold sizes (``Shape``, ``Gather``, ``Concat``, ...) are tracked
+element by element as symbolic dimensions, so that shape computations cost nothing at run time.
 """
 
 from __future__ import annotations
@@ -71,6 +70,11 @@ class Info:
         """Tell whether the contents are an initializer."""
         return self.constant is not None
 
+    @property
+    def is_float(self) -> bool:
+        """Tell whether the elements are floats."""
+        return self.dtype.startswith("float")
+
     def array(self) -> np.ndarray:
         """Contents of a constant."""
         if self.constant is None:
@@ -131,10 +135,10 @@ class Node:
 
     def required(self, index: int) -> Info:
         """Return an input that the operator cannot do without."""
-        found = self.input(index)
-        if found is None:
+        info = self.input(index)
+        if info is None:
             raise OnHost(f"input {index} is missing")
-        return found
+        return info
 
     def attribute(self, name: str, default: Any = None) -> Any:
         """Value of an attribute; strings as str, lists as list."""
@@ -165,7 +169,7 @@ class Graph:
         Inputs are those that a run is given: no initializers.
     infos : dict of onnx_ir.Value to Info
     nodes : list of Node
-        In topological order; a node's index is its place here.
+        In topological order; a node's index is its position here.
     index_of : dict of onnx_ir.Node to int
     why_host : dict of int to str
         Nodes without a kernel, by index, and the reason.
@@ -184,7 +188,7 @@ class Graph:
 
 
 def refuse(node: Node, what: str, got: Any, expected: str) -> NoReturn:
-    """Raise the error of a node that cannot be."""
+    """Raise the error of an invalid node."""
     raise InvalidModel(
         f"node {node.name!r} ({node.op_type}): {what} is {got!r}, expected {expected}"
     )

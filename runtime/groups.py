@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import onnx_ir as ir
 
@@ -28,7 +28,6 @@ class Group:
     nodes: list[Node]
     head: Node | None = None
     gate: Gate | None = None
-    inputs: list[ir.Value] = field(default_factory=list)
 
     @property
     def last(self) -> Node:

@@ -43,7 +43,7 @@ class HostOp:
             [onnx.ValueInfoProto(name=name) for name in names],
             [onnx.ValueInfoProto(name=name) for name in proto.output if name],
         )
-        self._kept = [bool(name) for name in proto.output]
+        self._is_wanted = [bool(name) for name in proto.output]
         imports = [onnx.helper.make_opsetid(d, v) for d, v in opsets.items()]
         self._model = onnx.helper.make_model(graph, opset_imports=imports)
         try:
@@ -80,7 +80,7 @@ class HostOp:
             raise KernelError(
                 f"node {self.name!r} ({self.op_type}) with inputs {shapes}: {error}"
             ) from error
-        return [_as_array(next(results)) if kept else None for kept in self._kept]
+        return [_as_array(next(results)) if is_wanted else None for is_wanted in self._is_wanted]
 
     def to_bytes(self) -> bytes:
         """Serialize, for the program's artifact."""
@@ -90,9 +90,9 @@ class HostOp:
     def from_bytes(cls, data: bytes) -> HostOp:
         """Restore what `to_bytes` gave."""
         model = onnx.ModelProto.FromString(data)
-        made = cls.__new__(cls)
-        made._prepare(model.graph.node[0], {o.domain: o.version for o in model.opset_import})
-        return made
+        operator = cls.__new__(cls)
+        operator._prepare(model.graph.node[0], {o.domain: o.version for o in model.opset_import})
+        return operator
 
 
 def _as_array(value: Any) -> Any:
@@ -103,14 +103,14 @@ def _as_array(value: Any) -> Any:
 
 def _captured(node: onnx.NodeProto) -> set[str]:
     """Names that subgraphs of a node take from outside."""
-    found: set[str] = set()
+    names: set[str] = set()
     for attribute in node.attribute:
         for graph in (
             [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs
         ):
             own = {i.name for i in graph.input} | {i.name for i in graph.initializer}
             for inner in graph.node:
-                found |= ({name for name in inner.input if name} | _captured(inner)) - own
+                names |= ({name for name in inner.input if name} | _captured(inner)) - own
                 own |= set(inner.output)
-            found |= {o.name for o in graph.output} - own
-    return found
+            names |= {o.name for o in graph.output} - own
+    return names

@@ -1,7 +1,7 @@
 """Results written over an operand that nobody reads again.
 
 Lowerings say which operands a kernel may overwrite: it reads each element before it writes the
-one at the same place. Whether that was the operand's last use is known once all steps are; then
+one at the same position. Whether that was the operand's last use is known once all steps are; then
 both buffers become one, so that less memory is held and written lines are in cache already.
 """
 
@@ -45,7 +45,7 @@ class Overwrites:
     def settle(self) -> None:
         """Merge buffers, once the times of all last uses are known."""
         for time, result, operand in self._wanted:
-            under = self.place(operand)
+            under = self.merged(operand)
             if (
                 result not in self._merged
                 and under is not result
@@ -54,11 +54,11 @@ class Overwrites:
                 and result.first == under.last == time
             ):
                 under.last = result.last
-                # Nothing is left to be placed.
+                # The merged buffer needs no memory of its own.
                 result.first, result.last = under.last + 1, under.last
                 self._merged[result] = under
 
-    def place(self, buffer: Buffer) -> Buffer:
+    def merged(self, buffer: Buffer) -> Buffer:
         """Return the buffer that a buffer has become a part of."""
         while buffer in self._merged:
             buffer = self._merged[buffer]

@@ -1,4 +1,4 @@
-"""The walk of shape rules: an optimized model becomes a graph of which everything is known.
+"""Shape inference: the operators' shape rules describe all values of a model.
 
 Each operator's own rule (``ops``) describes its outputs; for a node that has no kernel onnx does.
 What it cannot tell, sizes that depend on data, gets a symbol, which is read off the result at run
@@ -32,16 +32,16 @@ def infer_shapes(model: ir.Model) -> Graph:
     InvalidModel, UnsupportedModel
         Naming the node.
     """
-    given = model.graph
-    initializers = {value.name for value in given.initializers.values()}
-    inputs = [value for value in given.inputs if value.name not in initializers]
-    opsets = dict(given.opset_imports or model.opset_imports)
-    graph = Graph(opsets, inputs, list(given.outputs))
+    source = model.graph
+    initializers = {value.name for value in source.initializers.values()}
+    inputs = [value for value in source.inputs if value.name not in initializers]
+    opsets = dict(source.opset_imports or model.opset_imports)
+    graph = Graph(opsets, inputs, list(source.outputs))
     for value in inputs:
         graph.infos[value] = _input_info(value)
-    for value in given.initializers.values():
+    for value in source.initializers.values():
         graph.infos[value] = _constant_info(value)
-    for index, item in enumerate(given):
+    for index, item in enumerate(source):
         node = Node(item, graph.infos, opsets.get(item.domain, 1), index)
         _infer_node(graph, node)
         graph.nodes.append(node)

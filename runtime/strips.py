@@ -69,8 +69,8 @@ def _producer(
     graph: Graph, groups: dict[int, Group], placed: Collection[ir.Value], value: ir.Value
 ) -> Group | None:
     """Group of the convolution that makes a value, if it does so for one reader only."""
-    made_by = value.producer()
-    group = groups.get(graph.index_of.get(made_by, -1)) if made_by is not None else None
+    producer = value.producer()
+    group = groups.get(graph.index_of.get(producer, -1)) if producer is not None else None
     if group is None or group.last.outputs[0] is not value or not _is_read_once(value, placed):
         return None
     return group if _is_image_convolution(group.head) and not _is_depthwise(group.head) else None  # type: ignore[arg-type]
@@ -168,7 +168,7 @@ def _stage(step: Pending, between: list[Any]) -> list[Any]:
 
 
 def _without(record: Record, between: list[Any]) -> Record:
-    """Return an epilogue's record without addresses of tensors that are in no memory now."""
+    """Return an epilogue's record without addresses in buffers that are not allocated."""
     return Record(
         [None if isinstance(f, Tensor) and f.buffer in between else f for f in record.fields]
     )

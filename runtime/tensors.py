@@ -32,6 +32,14 @@ class Buffer:
     is_scratch: bool = False
 
 
+_SHORT = {"float32": "f32", "float64": "f64", "float16": "f16", "bool": "bool"}
+
+
+def short_name(dtype: str) -> str:
+    """Return the kernels' name of an element type (``bool`` is ``b8`` in memory)."""
+    return _SHORT.get(dtype) or dtype[0] + "".join(filter(str.isdigit, dtype))
+
+
 @dataclass(eq=False)
 class Tensor:
     """A value in memory; offset in bytes and strides in elements may be symbolic."""
@@ -111,8 +119,6 @@ class Pending:
     op_type: str
     nodes: list[str]
     flops: Dim
-    traffic: Dim
-    extra: Sequence[Tensor]
     over: Sequence[Tensor]
     fields: dict[str, Any]
 

@@ -1,7 +1,7 @@
-"""What an operator takes, checked before its shape rule reads it: kernels trust their records.
+"""Validity of nodes, checked before shape rules read them: kernels trust their records.
 
-Rules look at attributes and at those sizes that are numbers. What is known only at run time is
-checked when a program is bound (`Emission.check`, `Context.bind`).
+What all operators share is checked here, the rest by the rules in their records. Sizes that are
+known only at run time are checked when a program is bound (`Emission.check`).
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def naming(node: Node) -> Iterator[None]:
     except (SardonyxError, OnHost):
         raise
     except Exception as error:
-        given = ", ".join(map(describe, node.inputs))
+        inputs = ", ".join(map(describe, node.inputs))
         raise InvalidModel(
-            f"node {node.name!r} ({node.op_type}) cannot be, with inputs {given}: {error!r}"
+            f"node {node.name!r} ({node.op_type}) is not valid for the inputs {inputs}: {error!r}"
         ) from error
 
 
@@ -106,6 +106,6 @@ def check_infos(node: Node) -> None:
     for info in node.infos:
         numbers = [dim for dim in info.shape or () if isinstance(dim, int)]
         if any(dim < 0 for dim in numbers) or product(numbers) >= 2**46:  # type: ignore[operator]
-            given = ", ".join(describe(value) for value in node.inputs)
-            refuse(node, f"shape of its result {info.name!r}", list(info.shape or ()),
-                   f"an array that can be, from inputs {given}")  # fmt: skip
+            inputs = ", ".join(map(describe, node.inputs))
+            expected = f"sizes from 0 on, of fewer than 2**46 elements; the inputs are {inputs}"
+            refuse(node, f"shape of its result {info.name!r}", list(info.shape or ()), expected)

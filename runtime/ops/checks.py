@@ -174,7 +174,7 @@ def at_least_one(name: str) -> Rule:
     return rule
 
 
-def listed(index: int, per_axis: int = 1, least: int | None = None) -> Rule:
+def size_list(index: int, per_axis: int = 1, least: int | None = None) -> Rule:
     """Rule of a list of so many sizes for each axis of the first input, in another input."""
 
     def rule(node: Node) -> None:

@@ -1,21 +1,28 @@
-"""Elementwise operators: broadcasting, and each as a term of the pointwise language.
+"""Elementwise operators of several operands, casts, and the broadcasting of operands.
 
-A fusion group of such nodes becomes one generated kernel (``fusion.Group``); the term of an
-operator is what it contributes to that kernel's expression.
+A fusion group of elementwise nodes becomes one generated kernel (``pointwise``), to which each
+contributes its term.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
+from ...errors import InvalidModel
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array
 from ..symbolic import Dim, maximum
+from ..tensors import short_name
 from . import checks
-from .registry import Operator, Rule, register
+from .registry import Infer, Operator, Rule, WriteTerm, register
+from .terms import Term, call, clip, float32, function, if_less
 
-Term = Callable[[Node, list[str]], str]
+# --- shapes -----------------------------------------------------------------------------------
 
 
 def broadcast(shapes: list[tuple[Dim, ...]]) -> tuple[Dim, ...]:
@@ -40,13 +47,11 @@ def broadcast(shapes: list[tuple[Dim, ...]]) -> tuple[Dim, ...]:
     return tuple(result)
 
 
-def _shape(node: Node, dtype: str | None = None, operands: int | None = None) -> Info:
-    infos = [info for info in node.inputs[:operands] if info is not None]
+def _shape(node: Node, dtype: str | None = None) -> Info:
+    infos = [info for info in node.inputs if info is not None]
     try:
         return node.result(broadcast([info.dims for info in infos]), dtype or infos[0].dtype)
     except ValueError as error:
-        from ...errors import InvalidModel
-
         names = [info.name for info in infos]
         raise InvalidModel(
             f"node {node.name!r} ({node.op_type}): inputs {names}: {error}"
@@ -54,9 +59,7 @@ def _shape(node: Node, dtype: str | None = None, operands: int | None = None) ->
 
 
 def _infer(node: Node) -> list[Info]:
-    info = _shape(node)
-    _track(node, info)
-    return [info]
+    return [_shape(node)]
 
 
 def _infer_bool(node: Node) -> list[Info]:
@@ -68,8 +71,6 @@ def _infer_where(node: Node) -> list[Info]:
 
 
 def _infer_cast(node: Node) -> list[Info]:
-    import onnx_ir as ir
-
     kind = node.attribute("to") if node.op_type == "Cast" else None
     if isinstance(kind, str):
         kind = ir.DataType[kind]
@@ -81,151 +82,8 @@ def _infer_cast(node: Node) -> list[Info]:
     return [node.result(source.dims, dtype, known=known)]
 
 
-_ON_SIZES: dict[str, Callable[[Dim, Dim], Dim]] = {
-    "Add": lambda a, b: a + b,
-    "Sub": lambda a, b: a - b,
-    "Mul": lambda a, b: a * b,
-}
-
-
-def _divide_sizes(a: Dim, b: Dim) -> Dim:
-    """ONNX's integer division truncates; sizes are not negative, numbers may be."""
-    if isinstance(a, int) and isinstance(b, int):
-        if b == 0:
-            raise OnHost("division by zero")
-        return int(np.trunc(a / b)) if abs(a) < 2**52 else a // b
-    return a // b
-
-
-def _track(node: Node, info: Info) -> None:
-    """Follow arithmetic on sizes."""
-    known = [None if operand is None else operand.known for operand in node.inputs]
-    operate = _ON_SIZES.get(node.op_type)
-    if node.op_type == "Div":
-        operate = _divide_sizes
-    if operate is None or len(known) != 2 or known[0] is None or known[1] is None:
-        return
-    a, b = np.broadcast_arrays(known[0], known[1])
-    if a.size <= KNOWN_LIMIT:
-        values = [operate(x, y) for x, y in zip(a.reshape(-1), b.reshape(-1), strict=True)]
-        info.known = known_array(values, a.shape)
-
-
-def _call(name: str) -> Term:
-    return lambda node, operands: f"{name}({','.join(operands)})"
-
-
-def _fold(name: str) -> Term:
-    """An n-ary operator as a chain of the binary one."""
-
-    def term(node: Node, operands: list[str]) -> str:
-        text = operands[0]
-        for operand in operands[1:]:
-            text = f"{name}({text},{operand})"
-        return text
-
-    return term
-
-
-def _with_attributes(name: str, **defaults: float) -> Term:
-    """An operator whose attributes become literals."""
-
-    def term(node: Node, operands: list[str]) -> str:
-        values = [node.attribute(key, default) for key, default in defaults.items()]
-        return f"{name}({','.join([*operands, *(_literal(value) for value in values)])})"
-
-    return term
-
-
-def _literal(value: float) -> str:
-    return repr(float(np.float32(value)))
-
-
-def _clip(node: Node, operands: list[str]) -> str:
-    low, high = node.attribute("min"), node.attribute("max")
-    if low is not None or high is not None or len(operands) == 1:
-        limits = (-3.4028234663852886e38, 3.4028234663852886e38)
-        given = [low if low is not None else limits[0], high if high is not None else limits[1]]
-        return f"clip({operands[0]},{_literal(given[0])},{_literal(given[1])})"
-    if node.input(1) is None:
-        return f"min({operands[0]},{operands[-1]})"
-    if len(operands) == 2:
-        return f"max({operands[0]},{operands[1]})"
-    return f"clip({','.join(operands)})"
-
-
-def _integral(node: Node, index: int = 0) -> bool:
-    return node.required(index).dtype not in ("float32", "float64", "float16")
-
-
-def _division(node: Node, operands: list[str]) -> str:
-    return f"{'idiv' if _integral(node) else 'div'}({','.join(operands)})"
-
-
-def _modulo(node: Node, operands: list[str]) -> str:
-    fmod = node.attribute("fmod", 0)
-    name = "ifmod" if fmod else "imod"
-    return f"{name}({','.join(operands)})"
-
-
-_POWERS = {0.5: "sqrt", 1.0: "identity", 2.0: "square", 3.0: "cube", -1.0: "reciprocal"}
-
-
-def _power(node: Node, operands: list[str]) -> str:
-    exponent = node.required(1)
-    if exponent.is_constant and not _integral(node):
-        values = exponent.array().reshape(-1)
-        if values.size == 1 and float(values[0]) in _POWERS:
-            return f"{_POWERS[float(values[0])]}({operands[0]})"
-    x, y = operands
-    if not (_integral(node) and _integral(node, 1)) or exponent.dtype.startswith("uint"):
-        return f"pow({x},{y})"
-    # Of whole numbers to negative powers only those of 1 and -1 are left; numba would raise.
-    inverse = f"pow(idiv(1,{x}),sub(2,bitwise_and({y},1)))"
-    return f"where(less({y},0),{inverse},pow({x},max({y},0)))"
-
-
-def _gelu(node: Node, operands: list[str]) -> str:
-    tanh = node.attribute("approximate", "none") == "tanh"
-    return f"{'gelu_tanh' if tanh else 'gelu'}({operands[0]})"
-
-
-_SHORT = {"float32": "f32", "float64": "f64", "float16": "f16", "bool": "bool"}
-
-
-def short_name(dtype: str) -> str:
-    """Return the pointwise language's name of an element type (``bool`` is ``b8`` in memory)."""
-    return _SHORT.get(dtype) or dtype[0] + "".join(filter(str.isdigit, dtype))
-
-
-def _sign(node: Node, operands: list[str]) -> str:
-    dtype = node.required(0).dtype
-    if dtype.startswith("uint"):
-        return f"to_{short_name(dtype)}(not_equal({operands[0]},0))"
-    return f"sign({operands[0]})"
-
-
-def _cast(node: Node, operands: list[str]) -> str:
-    target = short_name(node.infos[0].dtype)
-    from_float = node.required(0).dtype.startswith("float") and target[0] in "iu"
-    return f"{'float_' if from_float else ''}to_{target}({operands[0]})"
-
-
-def _shift(node: Node, operands: list[str]) -> str:
-    return f"shift_{node.attribute('direction').lower()}({','.join(operands)})"
-
-
-def _mean(node: Node, operands: list[str]) -> str:
-    return f"div({_fold('add')(node, operands)},{float(len(operands))!r})"
-
-
-def _is_inf(node: Node, operands: list[str]) -> str:
-    flags = node.attribute("detect_negative", 1), node.attribute("detect_positive", 1)
-    return f"is_inf({operands[0]},{int(flags[0])},{int(flags[1])})"
-
-
 def _infer_mod(node: Node) -> list[Info]:
-    if not _integral(node):
+    if node.required(0).is_float:
         raise OnHost("Mod of floats")
     return _infer(node)
 
@@ -241,125 +99,153 @@ def _infer_prelu(node: Node) -> list[Info]:
     return [node.result(node.required(0).dims)]
 
 
-def _infer_unary(node: Node) -> list[Info]:
-    return [node.result(node.required(0).dims, known=_kept(node))]
+# --- arithmetic on sizes ------------------------------------------------------------------------
 
 
-def _kept(node: Node) -> np.ndarray | None:
-    return node.required(0).known if node.op_type == "Identity" else None
+def _divide_sizes(a: Dim, b: Dim) -> Dim:
+    """ONNX's integer division truncates; sizes are not negative, numbers may be."""
+    if isinstance(a, int) and isinstance(b, int):
+        if b == 0:
+            raise OnHost("division by zero")
+        return int(np.trunc(a / b)) if abs(a) < 2**52 else a // b
+    return a // b
+
+
+def _on_sizes(operate: Callable[[Any, Any], Any]) -> Infer:
+    """Shape rule that computes the result, too, where both operands hold sizes."""
+
+    def infer(node: Node) -> list[Info]:
+        info = _shape(node)
+        left, right = node.required(0).known, node.required(1).known
+        if left is not None and right is not None:
+            a, b = np.broadcast_arrays(left, right)
+            if a.size <= KNOWN_LIMIT:
+                pairs = zip(a.reshape(-1), b.reshape(-1), strict=True)
+                info.known = known_array([operate(x, y) for x, y in pairs], a.shape)
+        return [info]
+
+    return infer
+
+
+# --- terms ------------------------------------------------------------------------------------
+
+
+def _calls(name: str) -> WriteTerm:
+    """An operator that is a function of the language."""
+    return lambda node, operands: call(name, *operands)
+
+
+def _folds(name: str) -> WriteTerm:
+    """An operator of any number of operands as a chain of the binary one."""
+    return lambda node, operands: functools.reduce(function(name), operands)
+
+
+def _mean(node: Node, operands: Sequence[Term]) -> Term:
+    return functools.reduce(function("add"), operands) / float(len(operands))
+
+
+def _clip(node: Node, operands: Sequence[Term]) -> Term:
+    x, *limits = operands
+    low, high = node.attribute("min"), node.attribute("max")
+    if low is not None or high is not None or not limits:
+        largest = float(np.finfo(np.float32).max)
+        low = -largest if low is None else float32(low)
+        return clip(x, low, largest if high is None else float32(high))
+    if node.input(1) is None:
+        return call("min", x, limits[-1])
+    return call("max", x, *limits) if len(limits) == 1 else clip(x, *limits)
+
+
+def _division(node: Node, operands: Sequence[Term]) -> Term:
+    return call("div" if node.required(0).is_float else "idiv", *operands)
+
+
+def _modulo(node: Node, operands: Sequence[Term]) -> Term:
+    return call("ifmod" if node.attribute("fmod", 0) else "imod", *operands)
+
+
+_POWERS: dict[float, Callable[[Term], Term]] = {
+    0.5: function("sqrt"),
+    1.0: lambda x: x,
+    2.0: lambda x: x * x,
+    3.0: lambda x: x * x * x,
+    -1.0: lambda x: 1 / x,
+}
+
+
+def _power(node: Node, operands: Sequence[Term]) -> Term:
+    x, y = operands
+    base, exponent = node.required(0), node.required(1)
+    if exponent.is_constant and base.is_float:
+        values = exponent.array().reshape(-1)
+        if values.size == 1 and float(values[0]) in _POWERS:
+            return _POWERS[float(values[0])](x)
+    if base.is_float or exponent.is_float or exponent.dtype.startswith("uint"):
+        return call("pow", x, y)
+    # Of whole numbers to negative powers only those of 1 and -1 are left; numba would raise.
+    parity = call("bitwise_and", y, 1)
+    inverse = call("pow", call("idiv", 1, x), call("sub", 2, parity))
+    return call("where", call("less", y, 0), inverse, call("pow", x, call("max", y, 0)))
+
+
+def _cast(node: Node, operands: Sequence[Term]) -> Term:
+    target = short_name(node.infos[0].dtype)
+    from_float = node.required(0).is_float and target[0] in "iu"
+    return call(f"{'float_' if from_float else ''}to_{target}", operands[0])
+
+
+def _shift(node: Node, operands: Sequence[Term]) -> Term:
+    return call(f"shift_{node.attribute('direction').lower()}", *operands)
+
+
+def _prelu(node: Node, operands: Sequence[Term]) -> Term:
+    x, slope = operands
+    return if_less(x, 0, x * slope, x)
+
+
+# --- operators --------------------------------------------------------------------------------
 
 
 def _elementwise(
-    names: dict[str, Term], infer: Callable[[Node], list[Info]], rules: tuple[Rule, ...] = ()
+    terms: dict[str, WriteTerm], infer: Infer = _infer, rules: tuple[Rule, ...] = ()
 ) -> None:
-    for name, term in names.items():
+    for name, term in terms.items():
         register(name, Operator(rules=rules, infer=infer, term=term, layout="as_input"))
 
 
-_FLOAT_ONLY = [
-    "Exp",
-    "Log",
-    "Tanh",
-    "Erf",
-    "Sigmoid",
-    "Sqrt",
-    "Floor",
-    "Ceil",
-    "Round",
-    "Sin",
-    "Cos",
-    "Tan",
-    "Asin",
-    "Acos",
-    "Atan",
-    "Sinh",
-    "Cosh",
-    "Asinh",
-    "Acosh",
-    "Atanh",
-    "HardSwish",
-    "Softplus",
-    "Softsign",
-    "Mish",
-]
-
-
-def _snake(name: str) -> str:
-    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
-
-
-def _infer_float(node: Node) -> list[Info]:
-    if _integral(node):
-        raise OnHost(f"{node.op_type} of {node.required(0).dtype}")
-    return _infer_unary(node)
-
-
-_elementwise({name: _call(_snake(name)) for name in _FLOAT_ONLY}, _infer_float)
+_elementwise({"Add": _calls("add")}, _on_sizes(operator.add))
+_elementwise({"Sub": _calls("sub")}, _on_sizes(operator.sub))
+_elementwise({"Mul": _calls("mul")}, _on_sizes(operator.mul))
+_elementwise({"Div": _division}, _on_sizes(_divide_sizes))
 _elementwise(
     {
-        "LeakyRelu": _with_attributes("leaky_relu", alpha=0.01),
-        "Elu": _with_attributes("elu", alpha=1.0),
-        "Celu": _with_attributes("celu", alpha=1.0),
-        "Selu": _with_attributes(
-            "selu", alpha=1.67326319217681884765625, gamma=1.05070102214813232421875
-        ),
-        "ThresholdedRelu": _with_attributes("thresholded_relu", alpha=1.0),
-        "HardSigmoid": _with_attributes("hard_sigmoid", alpha=0.2, beta=0.5),
-        "Swish": _with_attributes("swish", alpha=1.0),
-    },
-    _infer_float,
-)
-_elementwise({"Gelu": _gelu}, _infer_float, (checks.one_of("approximate", "none", "tanh"),))
-_elementwise(
-    {
-        "Identity": _call("identity"),
-        "Neg": _call("neg"),
-        "Abs": _call("abs"),
-        "Sign": _sign,
-        "Relu": _call("relu"),
-        "Reciprocal": _call("reciprocal"),
-        "BitwiseNot": _call("bitwise_not"),
-    },
-    _infer_unary,
-)
-_elementwise({"Shrink": _with_attributes("shrink", bias=0.0, lambd=0.5)}, _infer_float)
-_elementwise({"Clip": _clip}, _infer_clip)
-_elementwise({"PRelu": _call("prelu")}, _infer_prelu)
-_elementwise(
-    {
-        "Add": _call("add"),
-        "Sub": _call("sub"),
-        "Mul": _call("mul"),
-        "Div": _division,
         "Pow": _power,
-        "Min": _fold("min"),
-        "Max": _fold("max"),
-        "Sum": _fold("add"),
+        "Min": _folds("min"),
+        "Max": _folds("max"),
+        "Sum": _folds("add"),
         "Mean": _mean,
-        "BitwiseAnd": _call("bitwise_and"),
-        "BitwiseOr": _call("bitwise_or"),
-        "BitwiseXor": _call("bitwise_xor"),
-    },
-    _infer,
+        "BitwiseAnd": _calls("bitwise_and"),
+        "BitwiseOr": _calls("bitwise_or"),
+        "BitwiseXor": _calls("bitwise_xor"),
+    }
 )
-_elementwise({"BitShift": _shift}, _infer, (checks.one_of("direction", "LEFT", "RIGHT"),))
+_elementwise({"BitShift": _shift}, rules=(checks.one_of("direction", "LEFT", "RIGHT"),))
 _elementwise(
     {
-        "Equal": _call("equal"),
-        "Less": _call("less"),
-        "LessOrEqual": _call("less_or_equal"),
-        "Greater": _call("greater"),
-        "GreaterOrEqual": _call("greater_or_equal"),
-        "And": _call("logical_and"),
-        "Or": _call("logical_or"),
-        "Xor": _call("logical_xor"),
-        "Not": _call("logical_not"),
-        "IsNaN": _call("is_nan"),
-        "IsInf": _is_inf,
+        "Equal": _calls("equal"),
+        "Less": _calls("less"),
+        "LessOrEqual": _calls("less_or_equal"),
+        "Greater": _calls("greater"),
+        "GreaterOrEqual": _calls("greater_or_equal"),
+        "And": _calls("logical_and"),
+        "Or": _calls("logical_or"),
+        "Xor": _calls("logical_xor"),
     },
     _infer_bool,
 )
 _elementwise({"Mod": _modulo}, _infer_mod)
-_elementwise({"Where": _call("where")}, _infer_where)
+_elementwise({"Clip": _clip}, _infer_clip)
+_elementwise({"PRelu": _prelu}, _infer_prelu)
+_elementwise({"Where": _calls("where")}, _infer_where)
 _elementwise({"Cast": _cast}, _infer_cast, (checks.element_type("to"),))
 _elementwise({"CastLike": _cast}, _infer_cast)

@@ -1,4 +1,4 @@
-"""Tensors made of nothing: ConstantOfShape, Range, EyeLike, OneHot, Trilu; Dropout's mask."""
+"""Tensors filled by rule: ConstantOfShape, Range, EyeLike, OneHot, Trilu; Dropout's mask."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from ...kernels.cpu.fill import arange, fill, one_hot, trilu
 from ..emission import Emission
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array
 from ..symbolic import Dim, maximum, product
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
-from .elementwise import short_name
 from .registry import Operator, register
 
 
@@ -65,7 +64,7 @@ def _infer_range(node: Node) -> list[Info]:
         raise OnHost(f"Range of {dtype}")
     start, limit, delta = _range_values(node)
     if delta == 0:
-        raise OnHost("a range without step")
+        raise OnHost("a range with step 0")
     if isinstance(start, float):
         count: Dim = max(0, int(np.ceil((limit - start) / delta)))
         return [node.result((count,))]
@@ -119,8 +118,8 @@ def _infer_eye(node: Node) -> list[Info]:
 def _lower_eye(emit: Emission, node: Node) -> None:
     info = node.infos[0]
     rows, columns = (int(dim) for dim in info.dims)  # type: ignore[arg-type]
-    made = np.eye(rows, columns, node.attribute("k", 0), np.dtype(info.dtype))
-    emit.set(node.outputs[0], emit.constant(made, info.name))
+    matrix = np.eye(rows, columns, node.attribute("k", 0), np.dtype(info.dtype))
+    emit.set(node.outputs[0], emit.constant(matrix, info.name))
 
 
 def _infer_one_hot(node: Node) -> list[Info]:
@@ -167,7 +166,9 @@ def _lower_dropout(emit: Emission, node: Node) -> None:
 register(
     "ConstantOfShape",
     Operator(
-        rules=(checks.listed(0, per_axis=0, least=0),), infer=_infer_constant, lower=_lower_constant
+        rules=(checks.size_list(0, per_axis=0, least=0),),
+        infer=_infer_constant,
+        lower=_lower_constant,
     ),
 )
 register("Range", Operator(infer=_infer_range, lower=_lower_range))

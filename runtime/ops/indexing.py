@@ -13,9 +13,8 @@ from ...kernels.cpu.scatter import scatter_elements, scatter_nd
 from ..emission import Emission
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array, refuse
 from ..symbolic import Dim, minimum, product
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
-from .elementwise import short_name
 from .registry import Operator, register
 
 _DEPTH = 6

@@ -81,7 +81,7 @@ def _lower_concat(emit: Emission, node: Node) -> None:
                 )
                 emit.check(size, wanted, message)
     placed = any(v in emit.places and emit.places[v][0] is not v for v in node.values if v)
-    if emit.is_placed(value):
+    if emit.has_tensor(value):
         whole = emit.tensor(value)
     elif placed or value in emit.places:
         whole = emit.output(node, order=channels_last_order(info.rank))
@@ -196,7 +196,7 @@ register(
 )
 register(
     "Tile",
-    Operator(rules=(checks.listed(1, least=0),), infer=_infer_tile, lower=_lower_tile),
+    Operator(rules=(checks.size_list(1, least=0),), infer=_infer_tile, lower=_lower_tile),
 )
 register(
     "DepthToSpace",

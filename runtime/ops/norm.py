@@ -1,4 +1,4 @@
-"""Normalizations."""
+"""Normalizations: over a batch, the last axes, pixels, or one axis."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from . import checks
 from .matmul import row_stride
 from .pointwise import emit_expression, preferred_order
 from .registry import Operator, register
+from .terms import float32
 
 
 def _only_float32(node: Node, rank: int) -> Info:
@@ -28,10 +29,10 @@ def _vector(emit: Emission, node: Node, index: int, count: Dim) -> Tensor | None
     """Return an optional input of one element for each of ``count``, dense."""
     if node.input(index) is None:
         return None
-    found = emit.tensor(node.values[index])
-    message = f"node {node.name!r} ({node.op_type}): elements of {found.name!r} and of its axes"
-    emit.check(found.size, count, message)
-    return emit.ordered(found)
+    vector = emit.tensor(node.values[index])
+    message = f"node {node.name!r} ({node.op_type}): elements of {vector.name!r} and of its axes"
+    emit.check(vector.size, count, message)
+    return emit.ordered(vector)
 
 
 # --- BatchNormalization -----------------------------------------------------------------------
@@ -60,7 +61,7 @@ def _lower_batch(emit: Emission, node: Node) -> None:
             for values, name in ((factor, "scale"), (shift - mean * factor, "shift"))
         ]
     else:
-        text = f"add(mul(div(sub(x0,x3),sqrt(add(x4,{np.float32(epsilon)!s}))),x1),x2)"
+        text = f"add(mul(div(sub(x0,x3),sqrt(add(x4,{float32(epsilon)!r}))),x1),x2)"
         channels = node.required(0).dims[1]
         vectors = [_vector(emit, node, i, channels) for i in range(1, 5)]
         operands = [

@@ -9,9 +9,8 @@ from ...kernels.cpu.order import arg_extreme, cumulative_sum, top_k
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import product
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
-from .elementwise import short_name
 from .registry import Operator, register
 
 _DTYPES = ("float32", "float64", "int64", "int32", "uint8", "int8")
@@ -36,7 +35,7 @@ def _infer_arg(node: Node) -> list[Info]:
     x = _typed(node)
     axis = node.attribute("axis", 0) % x.rank
     if x.dims[axis] == 0:
-        raise OnHost("the extreme of nothing")
+        raise OnHost("an extreme over no elements")
     one = (1,) if node.attribute("keepdims", 1) else ()
     return [node.result((*x.dims[:axis], *one, *x.dims[axis + 1 :]), "int64")]
 
@@ -46,7 +45,7 @@ def _lower_arg(emit: Emission, node: Node) -> None:
     axis = node.attribute("axis", 0) % len(x.shape)
     sizes = _three(x, axis)
     y = emit.output(node)
-    emit.check_some(x.shape[axis], y.size, f"node {node.name!r} ({node.op_type}): positions")
+    emit.check_some(x.shape[axis], y.size, node, "positions")
     emit.step(
         arg_extreme(short_name(x.dtype), int(node.op_type == "ArgMax")), outputs=[y], x=x, y=y,
         **sizes, x_outer=sizes["n"] * sizes["inner"], x_axis=sizes["inner"], x_inner=1,

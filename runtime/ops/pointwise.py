@@ -15,9 +15,9 @@ from ..graph import Node, OnHost
 from ..groups import Group
 from ..strides import channels_last_order, collapse
 from ..symbolic import Dim, not_one, product
-from ..tensors import Tensor
-from .elementwise import short_name
-from .registry import OPERATORS
+from ..tensors import Tensor, short_name
+from .registry import OPERATORS, WriteTerm
+from .terms import Term
 
 # So few elements of a row that its neighbours in other rows are the better company.
 _NARROW = 3
@@ -45,24 +45,22 @@ def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Ex
         values = [value for value in node.values if value is not None]
         # A constant exponent, or the type CastLike takes, is part of the term.
         taken = _arity(node, term, len(values))
-        arguments = []
         for value in values[:taken]:
             if value not in names:
                 names[value] = f"x{len(operands)}"
                 operands.append(value)
-            arguments.append(names[value])
-        text = term(node, arguments + ["?"] * (len(values) - taken))
         target = f"t{len(statements)}"
+        arguments = [Term(names.get(value, "?")) for value in values]
+        statements.append(f"{target}={term(node, arguments).text}")
         names[node.outputs[0]] = target
-        statements.append(f"{target}={text}")
     statements[-1] = statements[-1].partition("=")[2]
     return Expression(";".join(statements), operands)
 
 
-def _arity(node: Node, term: Any, count: int) -> int:
+def _arity(node: Node, term: WriteTerm, count: int) -> int:
     """Operands that a term really mentions."""
     names = [f"?{i}?" for i in range(count)]
-    text = term(node, names)
+    text = term(node, [Term(name) for name in names]).text
     return max((i + 1 for i, name in enumerate(names) if name in text), default=0)
 
 

@@ -67,7 +67,7 @@ def _lower_pool(emit: Emission, node: Node) -> None:
     taps, stride, columns = window_parameters(window, out_width)
     fields = window_fields(window)
     if node.op_type == "MaxPool" and _always_inside(node, window):
-        emit.check_some(height * width, product(y.shape), f"node {node.name!r} (MaxPool): maxima")
+        emit.check_some(height * width, product(y.shape), node, "maxima")
         kernel = max_pool(*window.kernel, stride, columns_of(out_width, window.kernel[1]))
         fields = {name: fields[name] for name in ("stride_h", "pad_top", "pad_left")}
     else:

@@ -11,9 +11,8 @@ from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..strides import collapse, contiguous_strides
 from ..symbolic import product
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
-from .elementwise import short_name
 from .registry import Operator, register
 
 _KINDS = {
@@ -41,12 +40,12 @@ _DTYPES = {kind: _ANY for kind in _KINDS.values()} | {
 
 def _axes(node: Node) -> list[int]:
     x = node.required(0)
-    given = node.attribute("axes")
-    if given is None and node.input(1) is not None:
-        given = node.required(1).integers()
-    if not given:
+    axes = node.attribute("axes")
+    if axes is None and node.input(1) is not None:
+        axes = node.required(1).integers()
+    if not axes:
         return [] if node.attribute("noop_with_empty_axes", 0) else list(range(x.rank))
-    return sorted(axis % x.rank for axis in given)
+    return sorted(axis % x.rank for axis in axes)
 
 
 def _infer_reduce(node: Node) -> list[Info]:
@@ -55,7 +54,7 @@ def _infer_reduce(node: Node) -> list[Info]:
         raise OnHost(f"{node.op_type} of {x.dtype}")
     axes = _axes(node)
     if any(x.dims[axis] == 0 for axis in axes) and node.op_type != "ReduceMean":
-        raise OnHost("reduction of nothing")
+        raise OnHost("a reduction over no elements")
     keep = node.attribute("keepdims", 1)
     shape = [1 if i in axes else dim for i, dim in enumerate(x.dims) if keep or i not in axes]
     return [node.result(shape)]
@@ -71,7 +70,7 @@ def emit_reduce(emit: Emission, node: Node, kind: str, axes: list[int]) -> None:
     y = emit.output(node)
     if kind == "mean":
         count = product(x.shape[axis] for axis in axes)
-        emit.check_some(count, y.size, f"node {node.name!r} ({node.op_type}): means")
+        emit.check_some(count, y.size, node, "means")
     reduce_to(emit, kind, x, y, axes)
 
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from ..emission import Emission
 from ..graph import Info, Node
 from ..groups import Group
+from .terms import Term
 
 Rule = Callable[[Node], None]
 Infer = Callable[[Node], list[Info]]
 Lower = Callable[[Emission, Node], None]
-Term = Callable[[Node, list[str]], str]
+WriteTerm = Callable[[Node, Sequence[Term]], Term]
 Fused = Callable[[Emission, Node, Group], None]
 
 
@@ -42,7 +43,7 @@ class Operator:
     rules: tuple[Rule, ...] = ()
     infer: Infer | None = None
     lower: Lower | None = None
-    term: Term | None = None
+    term: WriteTerm | None = None
     fused: Fused | None = None
     layout: Literal["plain", "channels_last", "as_input"] = "plain"
 

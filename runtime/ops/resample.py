@@ -59,8 +59,7 @@ def _scaled(dim: Dim, scale: float) -> Dim:
 def _lower_resize(emit: Emission, node: Node) -> None:
     x = emit.channels_last(emit.tensor(node.values[0]))
     y = emit.output(node, order=(0, 2, 3, 1))
-    message = f"node {node.name!r} (Resize): pixels of {y.name!r} made"
-    emit.check_some(product(x.shape), product(y.shape), message)
+    emit.check_some(product(x.shape), product(y.shape), node, "pixels")
     scales = _scales(node) or [0.0] * 4
     x_image, x_row, x_pixel = image_strides(x)
     y_image, y_row, y_pixel = image_strides(y)
@@ -93,14 +92,14 @@ def _lower_resize(emit: Emission, node: Node) -> None:
 
 def _pads(node: Node) -> tuple[list[Dim], list[Dim]]:
     x = node.required(0)
-    given = node.attribute("pads") or node.required(1).sizes()
+    pads = node.attribute("pads") or node.required(1).sizes()
     axes = list(range(x.rank))
     if node.input(3) is not None:
         axes = [axis % x.rank for axis in node.required(3).integers()]
     before: list[Dim] = [0] * x.rank
     after: list[Dim] = [0] * x.rank
     for i, axis in enumerate(axes):
-        before[axis], after[axis] = given[i], given[i + len(axes)]
+        before[axis], after[axis] = pads[i], pads[i + len(axes)]
     return before, after
 
 
@@ -117,7 +116,7 @@ def _infer_pad(node: Node) -> list[Info]:
     possible = all(not isinstance(dim, int) or dim >= 0 for dim in shape)
     for size, cut in zip(x.dims * 2, before + after, strict=True):
         if possible and isinstance(size, int) and isinstance(cut, int) and -cut > size:
-            raise OnHost("more is cut off than there is")
+            raise OnHost("negative pads beyond the size of an axis")
     value = node.input(2)
     if value is not None and (not value.is_constant or value.array().size != 1):
         raise OnHost("the value is not constant")
@@ -129,8 +128,10 @@ def _lower_pad(emit: Emission, node: Node) -> None:
     before, after = _pads(node)
     y = emit.output(node, order=preferred_order(x.shape, [x]) if len(x.shape) == 4 else None)
     dtype = np.dtype(x.dtype)
-    given = node.input(2)
-    value = np.zeros(1, dtype) if given is None else given.array().reshape(1).astype(dtype)
+    fill_value = node.input(2)
+    value = np.zeros(1, dtype)
+    if fill_value is not None:
+        value = fill_value.array().reshape(1).astype(dtype)
     if node.attribute("value") is not None:
         value = np.full(1, node.attribute("value"), dtype)
     mode = node.attribute("mode", "constant")
@@ -199,7 +200,7 @@ register(
             checks.one_of("coordinate_transformation_mode", *_COORDINATES),
             checks.one_of("nearest_mode", *_NEAREST),
             _check_scales,
-            checks.listed(3, per_axis=0, least=0),
+            checks.size_list(3, per_axis=0, least=0),
         ),
         infer=_infer_resize,
         lower=_lower_resize,
@@ -212,7 +213,7 @@ register(
     Operator(
         rules=(
             checks.one_of("mode", "constant", "reflect", "edge", "wrap"),
-            checks.listed(1, per_axis=2),
+            checks.size_list(1, per_axis=2),
             checks.axes(3),
         ),
         infer=_infer_pad,

@@ -52,10 +52,10 @@ def _infer_flatten(node: Node) -> list[Info]:
 
 
 def _axes(node: Node) -> list[int] | None:
-    given = node.attribute("axes")
-    if given is None and node.input(1) is not None:
-        given = node.required(1).integers()
-    return given
+    axes = node.attribute("axes")
+    if axes is None and node.input(1) is not None:
+        axes = node.required(1).integers()
+    return axes
 
 
 def _infer_squeeze(node: Node) -> list[Info]:
@@ -107,7 +107,7 @@ def reshape_view(emit: Emission, x: Tensor, shape: Sequence[Dim]) -> Tensor:
 def _merges_channels(x: Tensor, shape: Sequence[Dim]) -> bool:
     """Tell whether two parts of the channels of images, channels last, become one axis.
 
-    So ends a channel shuffle: what comes next wants channels last again.
+    This is the last step of a channel shuffle; the next operator asks for channels last again.
     """
     if len(x.shape) != 5 or len(shape) != 4 or 1 not in x.strides[1:3]:
         return False
@@ -168,9 +168,9 @@ def _exact(total: Dim, size: Dim) -> Dim | None:
 def _check_squeeze(node: Node) -> None:
     checks.axes(1)(node)
     x, axes = node.input(0), node.attribute("axes")
-    given = node.input(1)
-    if axes is None and given is not None and given.known is not None:
-        axes = given.sizes()
+    operand = node.input(1)
+    if axes is None and operand is not None and operand.known is not None:
+        axes = operand.sizes()
     if x is None or x.shape is None or axes is None:
         return
     for axis in axes:

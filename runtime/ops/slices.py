@@ -18,10 +18,9 @@ def _slice_bounds(node: Node) -> list[tuple[int, Dim, Dim, int]]:
         steps = [1] * len(starts)
     else:
         starts, ends = node.required(1).sizes(), node.required(2).sizes()
-        given = node.input(3)
-        axes = given.integers() if given is not None else list(range(len(starts)))
-        given = node.input(4)
-        steps = given.integers() if given is not None else [1] * len(starts)
+        third, fourth = node.input(3), node.input(4)
+        axes = list(range(len(starts))) if third is None else third.integers()
+        steps = [1] * len(starts) if fourth is None else fourth.integers()
     bounds = []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
         axis %= x.rank
@@ -87,11 +86,11 @@ def _lower_slice(emit: Emission, node: Node) -> None:
 def _split_sizes(node: Node) -> list[Dim]:
     x = node.required(0)
     axis = node.attribute("axis", 0) % x.rank
-    given = node.attribute("split")
-    if given is None and node.input(1) is not None:
-        given = node.required(1).sizes()
-    if given is not None:
-        return list(given)
+    sizes = node.attribute("split")
+    if sizes is None and node.input(1) is not None:
+        sizes = node.required(1).sizes()
+    if sizes is not None:
+        return list(sizes)
     parts = node.attribute("num_outputs") or len(node.outputs)
     size = (x.dims[axis] + parts - 1) // parts
     return [*[size] * (parts - 1), x.dims[axis] - size * (parts - 1)]
@@ -133,9 +132,9 @@ def _check_slice(node: Node) -> None:
 
 def _check_split(node: Node) -> None:
     checks.axis(0)(node)
-    x, given, sizes = node.input(0), node.input(1), node.attribute("split")
-    if sizes is None and given is not None and given.known is not None:
-        sizes = given.sizes()
+    x, operand, sizes = node.input(0), node.input(1), node.attribute("split")
+    if sizes is None and operand is not None and operand.known is not None:
+        sizes = operand.sizes()
     parts = len(node.outputs)
     if sizes is None:
         if node.attribute("num_outputs", parts) != parts:

@@ -18,10 +18,9 @@ def tensor(program: Assembler, kind: int = ARENA, name: str = "t") -> Tensor:
     return Tensor(program.buffer(kind, N * 8), 0, "int64", (N,), (1,), name)
 
 
-def pending(target: Tensor, words: list, name: str = "node", **rest) -> Pending:
+def pending(target: Tensor, words: list, name: str = "node", over=()) -> Pending:
     fields = {"y": target, "itemsize": 8, "count": N, "words": Record(words)}
-    given = {"extra": (), "over": (), **rest}
-    return Pending(store_words, [target], "Test", [name], 0, 0, fields=fields, **given)
+    return Pending(store_words, [target], "Test", [name], 0, over=over, fields=fields)
 
 
 def test_records_come_before_those_that_point_to_them():
@@ -44,7 +43,7 @@ def test_traffic_is_counted_once_for_each_place_and_not_for_scratch():
     program = Assembler()
     target, scratch = tensor(program), tensor(program)
     scratch.buffer.is_scratch = True
-    program.add_step(pending(target, [target, scratch], extra=[target]))
+    program.add_step(pending(target, [target, scratch, target]))
     (step,) = program.finish({}).steps
     assert step.bytes == program.code.slot(N * 8)
 

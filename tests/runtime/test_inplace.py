@@ -98,7 +98,7 @@ def test_memory_that_is_read_in_another_order_in_the_same_step_is_kept():
         overwrites = Overwrites()
         overwrites.allow(2, y, [x], [y, x, other])
         overwrites.settle()
-        assert (overwrites.place(result) is operand) is merged
+        assert (overwrites.merged(result) is operand) is merged
     assert (operand.first, operand.last) == (1, 3)
     assert result.first > result.last
 

@@ -1,4 +1,4 @@
-"""Nodes that cannot be are refused by name before anything is lowered.
+"""Invalid nodes are refused by name before anything is lowered.
 
 The models do not go through the importer, whose inference finds some of this earlier; where it
 does not know a shape it cannot.
@@ -98,7 +98,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("case", BAD, ids=lambda case: case[0])
-def test_a_node_that_cannot_be_is_refused_by_name(case):
+def test_invalid_nodes_are_refused_by_name(case):
     text, shape, constants, message = case
     kind = f"float[{shape}]" if shape else "float"
     model = parser.parse_model(f"{HEAD}({kind} x) => (y) {{ [it] y = {text} }}")

@@ -1,4 +1,4 @@
-"""Tensors made of nothing."""
+"""Tensors filled by rule."""
 
 import numpy as np
 import pytest

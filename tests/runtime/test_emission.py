@@ -1,0 +1,62 @@
+"""Emission: constants and conversions are there once, and what has no kernel is taken back."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import sardonyx
+from sardonyx.kernels.abi import ARENA
+from sardonyx.runtime.emission import Emission
+from sardonyx.runtime.graph import Graph, OnHost
+from sardonyx.runtime.symbolic import symbol
+
+
+@pytest.fixture
+def emit() -> Emission:
+    return Emission(Graph({"": 24}, [], []), {}, {})
+
+
+def test_one_array_is_stored_once(emit):
+    array, other = np.ones(3, np.float32), np.ones(3, np.float32)
+    assert emit.constant(array) is emit.constant(array)
+    assert emit.constant(array) is not emit.constant(other)
+
+
+def test_a_conversion_is_emitted_once_and_only_where_it_is_needed(emit):
+    tensor = emit.new((2, 3, 4, 5), "float32")
+    assert emit.ordered(tensor).buffer is tensor.buffer
+    assert emit.program.step_count == 0
+    converted = emit.channels_last(tensor)
+    assert converted.strides == (60, 1, 15, 3)
+    assert emit.channels_last(tensor) is converted
+    assert emit.program.step_count == 1
+
+
+def test_steps_and_conversions_without_a_kernel_are_taken_back(emit):
+    tensor = emit.new((2, 3, 4, 5), "float32")
+    with pytest.raises(OnHost), emit.attempt():
+        first = emit.channels_last(tensor)
+        raise OnHost("reason")
+    assert emit.program.step_count == 0
+    assert emit.channels_last(tensor) is not first
+
+
+def test_caught_steps_are_not_in_the_program(emit):
+    a, b = (emit.new((4,), "float32", kind=ARENA) for _ in range(2))
+    with emit.catching() as steps:
+        assert emit.is_catching
+        emit.copy(a, b, "Copy")
+    assert [step.op_type for step in steps] == ["Copy"]
+    assert emit.program.step_count == 0 and not emit.is_catching
+
+
+def test_sizes_are_compared_at_once_where_they_are_numbers(emit):
+    n = symbol("n")
+    emit.check(3, 3, "sizes")
+    emit.check(1, 3, "sizes", broadcast=True)
+    with pytest.raises(sardonyx.InvalidModel, match="sizes: 2 and 3"):
+        emit.check(2, 3, "sizes")
+    emit.check(n, n, "sizes")
+    emit.check(n, 3, "sizes")
+    checks = emit.program.finish({}).checks
+    assert [check.message for check in checks] == ["sizes"]
