@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import onnx_ir as ir
 
+from .report import Report
 from .values import constant, move_nodes
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 
 def inline_branches(model: ir.Model, report: Report) -> int:

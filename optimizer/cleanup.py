@@ -5,17 +5,14 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from .report import Report
 from .symbols import equate
 from .values import attribute, constant, dims, insert, integers, rank, replace
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 
 def remove_dead(model: ir.Model, report: Report) -> int:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import onnx_ir as ir
 
+from .report import Report
 from .values import can_replace
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 RANDOM = frozenset(
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,10 +11,8 @@ import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
 from .cse import RANDOM
+from .report import Report
 from .values import constant, new_constant, static_shape
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 SIZE_LIMIT = 1 << 20
 """Bytes a folded result may have, unless it is no larger than what it was made of."""

@@ -6,14 +6,10 @@ is computed while the result is in registers or in cache, instead of in a pass o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import onnx_ir as ir
 
+from .report import Report
 from .values import can_replace, constant, insert, replace, used_once
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 _SOURCES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _VIEWS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten")

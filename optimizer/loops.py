@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import onnx_ir as ir
 
+from .report import Report
 from .values import insert, replace_output
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 
 def lift_loop_invariants(model: ir.Model, report: Report) -> int:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from .blocks import as_reshape, reshape_target
+from .report import Report
 from .values import attribute, dims, insert, integers, new_constant, rank, replace, used_once
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 _RESHAPES = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze"])
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 
-if TYPE_CHECKING:
-    from .pipeline import Report
+from .report import Report
 
 
 def make_names_unique(model: ir.Model, report: Report) -> int:

@@ -22,15 +22,13 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
+from .report import Report
 from .values import can_replace, constant, insert, make_constant, register, replace, scalar
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 _COMMUTATIVE = frozenset(["Add", "Mul", "And", "Or", "Equal", "Xor"])
 # How far a constant may be from the number of a pattern: what its type rounds to.

@@ -6,17 +6,14 @@ Numbers become constants, and what is the same sizes again the value that was th
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from .cleanup import infer
+from .report import Report
 from .symbols import WITH_TARGET, Size, learn
 from .values import attribute, constant, dims, insert, integers, new_constant, replace
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 _LIMIT = 64
 

@@ -9,8 +9,6 @@ what makes a value and what reads it want different orders.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
@@ -19,10 +17,8 @@ from .axes import Moved, Order, inverse, move_axes
 from .blocks import as_reshape
 from .min_cut import min_cut
 from .movement import merge_transposes
+from .report import Report
 from .values import constant, dims, insert, new_constant, replace_output
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 _SINCE = 18  # the opset in which Softmax is along one axis, and axes are inputs
 

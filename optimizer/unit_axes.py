@@ -6,15 +6,11 @@ and a Squeeze. The Unsqueeze moves behind them, where the Squeeze ends it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import onnx_ir as ir
 
+from .report import Report
 from .values import constant, dims, insert, integers, new_constant, rank, replace
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 _WEIGHTED = ("Conv", "ConvTranspose")
 _POOLS = ("MaxPool", "AveragePool")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import onnx_ir as ir
 
 from .fusions.steps import steps
+from .report import Report
 from .rewrite import NearMiss
 from .values import insert, move_nodes, new_constant, register, remove_with_body, replace_output
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 NODES = 1024
 """How many nodes a loop may become."""

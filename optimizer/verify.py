@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
 
 from ..errors import InvalidArgument, SardonyxError
 from ..reference import OPERATORS
@@ -18,8 +19,6 @@ Runner: TypeAlias = Callable[[ir.Model, Feeds], list[Any]]
 
 def run_reference(model: ir.Model, feeds: Feeds) -> list[Any]:
     """Run a model in onnx's reference implementation, which is slow on large images."""
-    from onnx.reference import ReferenceEvaluator
-
     evaluator = ReferenceEvaluator(ir.to_proto(model), new_ops=OPERATORS)
     results: Any = evaluator.run(None, dict(feeds))
     return list(results)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
+from ..report import Report
 from ..values import attribute, constant, new_constant, rank, replace, used_once
-
-if TYPE_CHECKING:
-    from ..pipeline import Report
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm")
 

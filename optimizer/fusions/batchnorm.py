@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 import onnx_ir as ir
 
+from ..report import Report
 from ..values import attribute, can_replace, constant, new_constant, rank, replace
 from .affine import Affine, NotFolded, fold_into_consumer, fold_into_producer
-
-if TYPE_CHECKING:
-    from ..pipeline import Report
 
 
 def fold_batch_normalization(model: ir.Model, report: Report) -> int:

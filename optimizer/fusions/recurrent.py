@@ -10,13 +10,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from ..extents import extent
 from ..loops import behind_identities
+from ..report import Report
 from ..rewrite import Builder, NearMiss
 from ..values import (
     rank,
@@ -26,9 +27,6 @@ from ..values import (
 from .cells import Cell, find_cell
 from .masked import Masked, find_mask, is_zero
 from .steps import Steps, element, steps
-
-if TYPE_CHECKING:
-    from ..pipeline import Report
 
 
 def fuse_recurrent(model: ir.Model, report: Report) -> int:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import onnx_ir as ir
 
 from ..extents import extent, measured_everywhere
+from ..report import Report
 from ..rewrite import Match, apply_rules, op, rewrite
 from ..values import attribute, insert, integers, replace_output
-
-if TYPE_CHECKING:
-    from ..pipeline import Report
 
 _OPERATORS = ("GRU", "LSTM", "RNN")
 

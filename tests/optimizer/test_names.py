@@ -4,7 +4,7 @@ import onnx_ir as ir
 from onnx import helper as oh
 from sardonyx.optimizer import optimize
 from sardonyx.optimizer.names import make_names_unique
-from sardonyx.optimizer.pipeline import Report
+from sardonyx.optimizer.report import Report
 
 
 def test_every_name_is_there_once_and_those_of_the_interface_stay(graph):

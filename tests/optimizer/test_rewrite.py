@@ -2,7 +2,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx_ir.passes.common import RemoveUnusedNodesPass
-from sardonyx.optimizer.pipeline import Report
+from sardonyx.optimizer.report import Report
 from sardonyx.optimizer.rewrite import NearMiss, apply_rules, either, op, optional, rewrite
 
 X = {"x": ("n", 4)}
