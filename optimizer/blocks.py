@@ -6,8 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-Size = int | str | None
-"""A number, the name of a dimension, or None where nothing is known."""
+from .values import Size
 
 Block = tuple[tuple[int, ...], tuple[int, ...]]
 """Axes before and axes after that hold the same elements in the same order; neither is empty."""

@@ -1,11 +1,11 @@
-"""If with a constant condition: the branch taken replaces it."""
+"""Branches: an If with a constant condition is replaced by the branch taken."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
 from .report import Report
-from .values import constant, move_nodes
+from .values import constant, move_initializers, move_nodes
 
 
 def inline_branches(model: ir.Model, report: Report) -> int:
@@ -27,10 +27,7 @@ def _inline(model: ir.Model, graph: ir.Graph, node: ir.Node, report: Report) -> 
     if any(value.producer() is None for value in branch.outputs):
         return False
     prefix = f"{node.name or 'If'}."
-    for value in list(branch.initializers.values()):
-        branch.initializers.pop(value.name)  # type: ignore[arg-type]
-        value.name = f"{prefix}{value.name}"
-        graph.register_initializer(value)
+    move_initializers(branch, node, prefix)
     results = list(branch.outputs)
     branch.outputs.clear()
     move_nodes(branch, node, prefix)

@@ -10,16 +10,12 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from .cse import RANDOM
+from .operators import lookup
 from .report import Report
-from .values import constant, new_constant, static_shape
+from .values import constant, new_constant, static_shape, subgraphs
 
 SIZE_LIMIT = 1 << 20
 """Bytes a folded result may have, unless it is no larger than what it was made of."""
-
-_NEVER = RANDOM | frozenset(
-    ["If", "Loop", "Scan", "SequenceMap", "QuantizeLinear", "DequantizeLinear"]
-)
 
 
 def fold_constants(model: ir.Model, report: Report) -> int:
@@ -30,7 +26,7 @@ def fold_constants(model: ir.Model, report: Report) -> int:
 def _fold_graph(model: ir.Model, graph: ir.Graph, report: Report) -> int:
     count = 0
     for node in list(graph):
-        if node.domain or node.op_type in _NEVER or not node.outputs:
+        if not _is_foldable(node):
             continue
         arrays = [constant(value) for value in node.inputs]
         missing = any(
@@ -50,6 +46,13 @@ def _fold_graph(model: ir.Model, graph: ir.Graph, report: Report) -> int:
                 continue
         report.explain(f"{node.op_type} {node.name!r} not folded: the result is over {limit} bytes")
     return count
+
+
+def _is_foldable(node: ir.Node) -> bool:
+    if node.domain or not node.outputs or any(subgraphs(node)):
+        return False
+    operator = lookup(node)
+    return operator.deterministic and operator.foldable
 
 
 def _known_bytes(node: ir.Node) -> int:

@@ -8,16 +8,9 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from .operators import lookup
 from .report import Report
 from .values import can_replace, constant, insert, replace, used_once
-
-_SOURCES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_VIEWS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten")
-_ACTIVATIONS = frozenset([
-    *("Relu", "Sigmoid", "Tanh", "Clip", "LeakyRelu", "HardSigmoid", "HardSwish", "Swish", "Elu"),
-    *("Selu", "Celu", "Softplus", "Softsign", "Mish", "Gelu", "Erf", "Exp", "Abs", "Neg"),
-    "ThresholdedRelu",
-])  # fmt: skip
 
 
 def hoist_activations(model: ir.Model, report: Report) -> int:
@@ -26,7 +19,7 @@ def hoist_activations(model: ir.Model, report: Report) -> int:
 
 
 def _hoist(node: ir.Node, report: Report) -> bool:
-    if node.domain or node.op_type not in _ACTIVATIONS or len(node.outputs) != 1:
+    if not lookup(node).activation or len(node.outputs) != 1:
         return False
     if any(limit is not None and constant(limit) is None for limit in node.inputs[1:]):
         return False
@@ -56,9 +49,10 @@ def _first_view(node: ir.Node, value: ir.Value | None) -> ir.Node | None:
         producer = value.producer()
         if producer is None or producer.domain or producer.graph is not node.graph:
             return None
-        if producer.op_type in _SOURCES:
+        operator = lookup(producer)
+        if operator.product:
             return first
-        if producer.op_type not in _VIEWS:
+        if not operator.reshape and producer.op_type != "Transpose":
             return None
         first, value = producer, producer.inputs[0]
     return None

@@ -8,10 +8,9 @@ import numpy as np
 import onnx_ir as ir
 
 from .blocks import as_reshape, reshape_target
+from .operators import lookup
 from .report import Report
 from .values import attribute, dims, insert, integers, new_constant, rank, replace, used_once
-
-_RESHAPES = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze"])
 
 
 def merge_movements(model: ir.Model, report: Report) -> int:
@@ -19,9 +18,11 @@ def merge_movements(model: ir.Model, report: Report) -> int:
     count = 0
     for graph in model.graphs():
         for node in list(graph):
-            merge = None if node.domain else _MERGES.get(node.op_type)
-            if merge is not None and node.inputs and node.inputs[0] is not None:
-                count += merge(graph, node)
+            if node.domain or not node.inputs or node.inputs[0] is None:
+                continue
+            default = _merge_shapes if lookup(node).reshape else None
+            merge = _MERGES.get(node.op_type, default)
+            count += merge is not None and merge(graph, node)
     return count
 
 
@@ -42,13 +43,19 @@ def reshape_transposes(model: ir.Model, report: Report) -> int:
     return count
 
 
-def _before(node: ir.Node, kinds: frozenset[str]) -> ir.Node | None:
-    """Node of one of the kinds that makes the first input."""
+def _producer(node: ir.Node) -> ir.Node | None:
+    """Node of the standard domain, in the same graph, that makes the first input."""
     x = node.inputs[0]
     producer = None if x is None else x.producer()
-    if producer is None or producer.op_type not in kinds or producer.domain:
+    if producer is None or producer.domain or not producer.inputs:
         return None
-    return producer if producer.graph is node.graph and producer.inputs else None
+    return producer if producer.graph is node.graph else None
+
+
+def _before(node: ir.Node, *op_types: str) -> ir.Node | None:
+    """Node of some operators that makes the first input."""
+    producer = _producer(node)
+    return producer if producer is not None and producer.op_type in op_types else None
 
 
 def _put(node: ir.Node, made: ir.Node) -> bool:
@@ -69,7 +76,7 @@ def _permutation(node: ir.Node) -> list[int] | None:
 
 def merge_transposes(graph: ir.Graph, node: ir.Node) -> bool:
     """Merge a Transpose with the one before it; they may cancel."""
-    first = _before(node, frozenset(["Transpose"]))
+    first = _before(node, "Transpose")
     inner, outer = None if first is None else _permutation(first), _permutation(node)
     if first is None or inner is None or outer is None:
         return outer is not None and _transpose_unsqueezed(graph, node, outer)
@@ -82,7 +89,7 @@ def merge_transposes(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _transpose_unsqueezed(graph: ir.Graph, node: ir.Node, order: list[int]) -> bool:
     """A Transpose comes before an Unsqueeze: it moves fewer axes, and what follows may end both."""
-    first = _before(node, frozenset(["Unsqueeze"]))
+    first = _before(node, "Unsqueeze")
     axes = None if first is None else _axes(first)
     if first is None or axes is None:
         return False
@@ -101,7 +108,7 @@ def _transpose_unsqueezed(graph: ir.Graph, node: ir.Node, order: list[int]) -> b
 
 def _shape_of_transpose(graph: ir.Graph, node: ir.Node) -> bool:
     """Sizes of a Transpose are those of its input, in another order."""
-    first = _before(node, frozenset(["Transpose"]))
+    first = _before(node, "Transpose")
     order = None if first is None else _permutation(first)
     if first is None or order is None:
         return False
@@ -116,8 +123,8 @@ def _shape_of_transpose(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _merge_reshapes(graph: ir.Graph, node: ir.Node) -> bool:
     """Of two reshapes only the last matters, if its target can be told without the first."""
-    first = _before(node, _RESHAPES)
-    if first is None or not used_once(first.outputs[0]):
+    first = _producer(node)
+    if first is None or not lookup(first).reshape or not used_once(first.outputs[0]):
         return False
     target = integers(node.inputs[1]) if node.op_type == "Reshape" else None
     if target is not None and (0 in target or attribute(node, "allowzero", 0)):
@@ -135,8 +142,8 @@ def _transpose_in_place(graph: ir.Graph, node: ir.Node) -> bool:
 
     PyTorch's exporter writes the transpose of the last two axes so.
     """
-    transpose = _before(node, frozenset(["Transpose"]))
-    first = None if transpose is None else _before(transpose, frozenset(["Reshape"]))
+    transpose = _before(node, "Transpose")
+    first = None if transpose is None else _before(transpose, "Reshape")
     order = None if transpose is None else _permutation(transpose)
     if first is None or not order or order[0] != 0:
         return False
@@ -165,7 +172,7 @@ def _transpose_in_place(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _merge_axes(graph: ir.Graph, node: ir.Node) -> bool:
     """Squeeze and Unsqueeze, where several sizes are known at run time only."""
-    first = _before(node, frozenset(["Squeeze", "Unsqueeze"]))
+    first = _before(node, "Squeeze", "Unsqueeze")
     if first is None:
         return False
     inner, outer = _axes(first), _axes(node)
@@ -246,7 +253,7 @@ def _slice_of_slice(
 
 def _merge_slices(graph: ir.Graph, node: ir.Node) -> bool:
     """Two slices are one, along the same axis if both count upwards from the front."""
-    first = _before(node, frozenset(["Slice"]))
+    first = _before(node, "Slice")
     if first is None or not used_once(first.outputs[0]):
         return False
     inner, outer = _limits(first), _limits(node)
@@ -288,7 +295,7 @@ def _merge_concats(graph: ir.Graph, node: ir.Node) -> bool:
 
 def _merge_casts(graph: ir.Graph, node: ir.Node) -> bool:
     """A Cast of a Cast that lost nothing is one."""
-    first = _before(node, frozenset(["Cast"]))
+    first = _before(node, "Cast")
     x = None if first is None else first.inputs[0]
     if first is None or x is None or x.dtype is None:
         return False
@@ -336,7 +343,6 @@ def _holds(wide: ir.DataType, narrow: ir.DataType) -> bool:
 _MERGES: dict[str, Callable[[ir.Graph, ir.Node], bool]] = {
     "Transpose": merge_transposes,
     "Shape": _shape_of_transpose,
-    **dict.fromkeys(_RESHAPES, _merge_shapes),
     "Cast": _merge_casts,
     "Slice": _merge_slices,
     "Concat": _merge_concats,

@@ -27,10 +27,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from .operators import lookup
 from .report import Report
 from .values import can_replace, constant, insert, make_constant, register, replace, scalar
 
-_COMMUTATIVE = frozenset(["Add", "Mul", "And", "Or", "Equal", "Xor"])
 # How far a constant may be from the number of a pattern: what its type rounds to.
 _TOLERANCES = {ir.DataType.FLOAT16: 1e-3, ir.DataType.BFLOAT16: 8e-3}
 _TOLERANCE = 1e-6
@@ -178,7 +178,7 @@ def _match_node(
     if len(given) != len(wanted):
         return
     yield from _match_all(wanted, given, dict(bound), (*inner, node))
-    if term.op_type in _COMMUTATIVE:
+    if lookup(node).commutative:
         yield from _match_all(wanted, given[::-1], dict(bound), (*inner, node))
 
 

@@ -13,10 +13,12 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from .axes import Moved, Order, inverse, move_axes
+from .axes import reorder
 from .blocks import as_reshape
 from .min_cut import min_cut
 from .movement import merge_transposes
+from .operators.orders import inverse
+from .operators.record import Order, Reordered
 from .report import Report
 from .values import constant, dims, insert, new_constant, replace_output
 
@@ -78,7 +80,7 @@ class _Region:
 
     def __init__(self, graph: ir.Graph, start: ir.Value, order: Order) -> None:
         self.graph = graph
-        self.plans: dict[ir.Node, Moved] = {}
+        self.plans: dict[ir.Node, Reordered] = {}
         self.orders: dict[ir.Value, Order] = {start: order}
         self._grow(start)
 
@@ -91,7 +93,7 @@ class _Region:
             for node in near:
                 if node in self.plans or node.graph is not self.graph:
                     continue
-                plan = move_axes(node, value, self.orders[value])
+                plan = reorder(node, value, self.orders[value])
                 if plan is None or any(self.orders.get(v, o) != o for v, o in plan.orders.items()):
                     continue
                 if len(node.outputs) > 1 and any(v.is_graph_output() for v in node.outputs):

@@ -9,11 +9,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from .operators import lookup
 from .report import Report
 from .values import constant, dims, insert, integers, new_constant, rank, replace
 
-_WEIGHTED = ("Conv", "ConvTranspose")
-_POOLS = ("MaxPool", "AveragePool")
 _NEUTRAL = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 0, "output_shape": 1}
 _SAME_SIZE = "SAME"  # beginning of the values of auto_pad that depend on the size
 
@@ -23,7 +22,7 @@ def drop_unit_axes(model: ir.Model, report: Report) -> int:
     count = 0
     for graph in model.graphs():
         for node in list(graph):
-            if node.op_type in (*_WEIGHTED, *_POOLS) and not node.domain and node.graph is graph:
+            if lookup(node).window and node.graph is graph:
                 count += _drop(graph, node, report)
     return count
 
@@ -40,7 +39,7 @@ def _drop(graph: ir.Graph, node: ir.Node, report: Report) -> bool:
     axis = axes[0] % size
     attributes = _without(node, axis - 2, size - 2) if axis >= 2 else None
     inputs = [first.inputs[0], *node.inputs[1:]]
-    if node.op_type in _WEIGHTED and attributes is not None:
+    if lookup(node).product and attributes is not None:
         weights = constant(node.inputs[1])
         if weights is None or weights.ndim != size or weights.shape[axis] != 1:
             return False

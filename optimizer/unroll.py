@@ -8,7 +8,14 @@ import onnx_ir as ir
 from .fusions.steps import steps
 from .report import Report
 from .rewrite import NearMiss
-from .values import insert, move_nodes, new_constant, register, remove_with_body, replace_output
+from .values import (
+    insert,
+    move_initializers,
+    move_nodes,
+    new_constant,
+    remove_with_body,
+    replace_output,
+)
 
 NODES = 1024
 """How many nodes a loop may become."""
@@ -39,10 +46,7 @@ def _unroll(graph: ir.Graph, loop: ir.Node, report: Report) -> bool:
         report.explain(f"{subject} not unrolled: {reason}", subject, loop)
         return False
     body = loop.attributes["body"].as_graph()
-    for value in list(body.initializers.values()):  # one for all steps
-        body.initializers.pop(str(value.name))
-        value.name = f"{loop.name}.{value.name}"
-        register(graph, value)
+    move_initializers(body, loop, f"{loop.name}.")  # one for all steps
     states = [value for value in loop.inputs[2:] if value is not None]
     collected: list[list[ir.Value]] = [[] for _ in loop.outputs[len(states) :]]
     for step in range(trips):

@@ -1,8 +1,9 @@
-"""What passes ask of values, and how they replace them."""
+"""Values of a graph: their contents and sizes, and how one takes the place of another."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
 import numpy as np
 import onnx_ir as ir
@@ -31,7 +32,11 @@ def integers(value: ir.Value | None) -> list[int] | None:
     return [int(item) for item in array.reshape(-1)]
 
 
-def dims(value: ir.Value) -> list[int | str | None] | None:
+Size: TypeAlias = int | str | None
+"""Size of an axis: a number, the name of a dimension, or None where nothing is known."""
+
+
+def dims(value: ir.Value) -> list[Size] | None:
     """Sizes of a value: a number, a name, or None where nothing is known; None without a rank."""
     if value.shape is None:
         return None
@@ -105,6 +110,25 @@ def replace_output(output: ir.Value, value: ir.Value) -> None:
     output.replace_all_uses_with(value, replace_graph_outputs=True)
 
 
+def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
+    """Graphs among the attributes of a node."""
+    for item in node.attributes.values():
+        if item.type == ir.AttributeType.GRAPH:
+            yield item.as_graph()
+        elif item.type == ir.AttributeType.GRAPHS:
+            yield from item.as_graphs()
+
+
+def move_initializers(body: ir.Graph, node: ir.Node, prefix: str) -> None:
+    """Move the initializers of a subgraph into the graph of a node outside."""
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    for value in list(body.initializers.values()):
+        body.initializers.pop(str(value.name))
+        value.name = f"{prefix}{value.name}"
+        register(graph, value)
+
+
 def move_nodes(body: ir.Graph, node: ir.Node, prefix: str) -> None:
     """Move the nodes of a subgraph, whose outputs are cleared, in front of a node outside."""
     nodes = list(body)
@@ -118,11 +142,10 @@ def move_nodes(body: ir.Graph, node: ir.Node, prefix: str) -> None:
 
 def remove_with_body(node: ir.Node) -> None:
     """Remove a node with subgraphs, whose nodes then use nothing from outside any more."""
-    for attribute_ in node.attributes.values():
-        if attribute_.type == ir.AttributeType.GRAPH:
-            for inner in attribute_.as_graph().all_nodes():
-                for index in range(len(inner.inputs)):
-                    inner.replace_input_with(index, None)
+    for body in subgraphs(node):
+        for inner in body.all_nodes():
+            for index in range(len(inner.inputs)):
+                inner.replace_input_with(index, None)
     assert node.graph is not None
     node.graph.remove(node, safe=True)
 

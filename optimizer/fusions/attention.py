@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ..ranges import LOWEST, value_range
+from ..intervals import LOWEST
+from ..ranges import value_range
 from ..rewrite import Match, apply_rules, either, find, fixed, op, rewrite
 from ..values import attribute, constant, dims, rank, scalar
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ..extents import extent
 from ..loops import behind_identities
 from ..rewrite import NearMiss
+from ..sizes import extent
 from ..values import constant, scalar
 from .steps import Steps, element
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ..extents import contents
 from ..rewrite import Match, apply_rules, fixed, op, rewrite
+from ..sizes import contents
 from ..values import dims, rank
 
 

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ..extents import extent
 from ..loops import behind_identities
 from ..report import Report
 from ..rewrite import Builder, NearMiss
+from ..sizes import extent
 from ..values import (
     rank,
     remove_with_body,

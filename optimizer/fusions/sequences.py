@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ..extents import extent, measured_everywhere
+from ..operators import lookup
 from ..report import Report
 from ..rewrite import Match, apply_rules, op, rewrite
+from ..sizes import extent, measured_everywhere
 from ..values import attribute, insert, integers, replace_output
-
-_OPERATORS = ("GRU", "LSTM", "RNN")
 
 
 def _direction(node: ir.Node) -> str:
@@ -19,7 +18,7 @@ def _direction(node: ir.Node) -> str:
 
 def _is_plain(node: ir.Node | None) -> bool:
     """Tell a recurrent operator that does every sequence in one direction to its end."""
-    if node is None or node.domain or node.op_type not in _OPERATORS:
+    if node is None or not lookup(node).recurrent:
         return False
     whole = len(node.inputs) < 5 or node.inputs[4] is None
     one_way = _direction(node) in ("forward", "reverse")
@@ -64,7 +63,7 @@ def simplify_sequences(model: ir.Model, report: Report) -> int:
     count = _take_last_steps(model, report)
     for graph in list(model.graphs()):
         for node in list(graph):
-            if node.graph is graph and node.op_type in _OPERATORS and _is_plain(node):
+            if node.graph is graph and _is_plain(node):
                 count += _turn(node)
     return count
 

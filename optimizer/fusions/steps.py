@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ..extents import Extent, extent, measured
 from ..loops import behind_identities
 from ..rewrite import NearMiss, find, op
+from ..sizes import Extent, extent, measured
 from ..values import attribute, constant, rank, scalar
 
 
