@@ -34,8 +34,8 @@ def infer_shapes(model: ir.Model, report: Report) -> int:
 
 
 def infer(model: ir.Model) -> None:
-    """Fill in what onnx's inference finds out about types and shapes."""
-    # What it makes of sequences and the like is of no interest.
+    """Fill in types and shapes by onnx's inference."""
+    # Its warnings about sequences and the like concern nothing that passes change.
     logger = logging.getLogger("onnx_ir.passes.common.shape_inference")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -70,8 +70,8 @@ def resolve_cast_like(model: ir.Model, report: Report) -> int:
             x, like = node.inputs
             if x is None or like is None or like.dtype is None:
                 continue
-            kept = {k: v for k, v in node.attributes.items() if k in ("saturate", "round_mode")}
-            cast = ir.node("Cast", [x], {**kept, "to": int(like.dtype)}, name=node.name)
+            options = {k: v for k, v in node.attributes.items() if k in ("saturate", "round_mode")}
+            cast = ir.node("Cast", [x], {**options, "to": int(like.dtype)}, name=node.name)
             cast.outputs[0].shape = node.outputs[0].shape
             cast.outputs[0].type = ir.TensorType(like.dtype)
             insert(node, [cast])

@@ -78,19 +78,19 @@ def _evaluate(node: ir.Node, arrays: list[Any], model: ir.Model) -> list[Any] | 
     feeds = {f"in{i}": array for i, array in enumerate(arrays) if array is not None}
     del proto.input[:]
     proto.input.extend("" if array is None else f"in{i}" for i, array in enumerate(arrays))
-    given = [f"out{i}" if value.name else "" for i, value in enumerate(node.outputs)]
+    names = [f"out{i}" if value.name else "" for i, value in enumerate(node.outputs)]
     del proto.output[:]
-    proto.output.extend(given)
+    proto.output.extend(names)
     graph = onnx.helper.make_graph(
         [proto],
         "fold",
         [onnx.ValueInfoProto(name=name) for name in feeds],
-        [onnx.ValueInfoProto(name=name) for name in given if name],
+        [onnx.ValueInfoProto(name=name) for name in names if name],
     )
     imports = [onnx.helper.make_opsetid(d, v) for d, v in model.opset_imports.items()]
     try:
-        made = onnx.helper.make_model(graph, opset_imports=imports)
-        results: Any = ReferenceEvaluator(made).run(None, feeds)
+        model_of_node = onnx.helper.make_model(graph, opset_imports=imports)
+        results: Any = ReferenceEvaluator(model_of_node).run(None, feeds)
     except Exception:  # the reference refuses: the node stays, and fails, if ever, when it runs
         return None
     return [np.asarray(r) if isinstance(r, np.generic) else r for r in results]

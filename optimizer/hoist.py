@@ -1,7 +1,7 @@
-"""Activations move before the reshapes and transposes between them and a convolution or product.
+"""Hoisting of activations: they move in front of reshapes, next to a convolution or product.
 
-A function of each element does not care where the element lies; right behind the convolution it
-is computed while the result is in registers or in cache, instead of in a pass of its own.
+An elementwise function gives the same before and after a reshape or Transpose; right behind the
+convolution it is computed while the result is in registers or in cache.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ def _hoist(node: ir.Node, report: Report) -> bool:
     if any(limit is not None and constant(limit) is None for limit in node.inputs[1:]):
         return False
     after = node.inputs[0]
-    first = _first_view(node, after)
+    first = _first_reshape(node, after)
     if first is None or after is None or not can_replace(node, after):
         return False
     source = first.inputs[0]
     assert source is not None
-    moved = ir.node(
+    activation = ir.node(
         node.op_type, [source, *node.inputs[1:]], dict(node.attributes), name=f"{node.name}.moved"
     )
-    result = moved.outputs[0]
+    result = activation.outputs[0]
     result.name, result.shape, result.type = f"{source.name}.activated", source.shape, source.type
-    insert(first, [moved])
+    insert(first, [activation])
     first.replace_input_with(0, result)
     producer = source.producer()
     assert producer is not None
@@ -42,8 +42,8 @@ def _hoist(node: ir.Node, report: Report) -> bool:
     return replace(node, after)
 
 
-def _first_view(node: ir.Node, value: ir.Value | None) -> ir.Node | None:
-    """First of the views between a convolution or product and a node, used nowhere else."""
+def _first_reshape(node: ir.Node, value: ir.Value | None) -> ir.Node | None:
+    """First of the reshapes between a convolution or product and a node, used nowhere else."""
     first = None
     while value is not None and used_once(value):
         producer = value.producer()

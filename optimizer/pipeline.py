@@ -1,4 +1,4 @@
-"""The pipeline: passes by level, run until nothing changes."""
+"""Pipeline: passes by level, run until nothing changes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ _ALL: dict[str, Pass] = {
     "fold_affine": fold_affine,
 }
 _LAST: dict[str, Pass] = {"reshape_transposes": reshape_transposes, "unroll_loops": unroll_loops}
-"""Passes that give something up: they wait until the others find nothing any more."""
+"""Passes after which others find less: they run when no other changes anything any more."""
 
 LEVELS: dict[str, dict[str, Pass]] = {"none": {}, "basic": _BASIC, "all": {**_ALL, **_LAST}}
 MAX_ROUNDS = 10
@@ -101,8 +101,8 @@ def optimize_with_report(
     explain : bool
         Keep the explanations in the report.
     runner : callable
-        What runs the model for ``verify``; onnx's reference implementation by default, which is
-        slow on large images.
+        Runs the model for ``verify``; onnx's reference implementation by default, which is slow
+        on large images.
 
     Returns
     -------
@@ -165,7 +165,7 @@ def optimize(
     explain: bool = False,
 ) -> ir.Model:
     """Optimize a copy of a model; see `optimize_with_report`, whose report ``explain`` prints."""
-    done, report = optimize_with_report(model, level, verify=verify, explain=explain)
+    optimized, report = optimize_with_report(model, level, verify=verify, explain=explain)
     for text in report.explanations:
         print(text)
-    return done
+    return optimized

@@ -1,4 +1,4 @@
-"""Short loops of a fixed number of steps: the body comes as often as it would be run."""
+"""Unrolling: a short loop of a fixed number of steps is replaced by copies of its body."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .values import (
 )
 
 NODES = 1024
-"""How many nodes a loop may become."""
+"""Number of nodes up to which a loop is unrolled."""
 
 _SINCE = 13  # the opset in which the axes of an Unsqueeze are an input
 
@@ -85,17 +85,17 @@ def _step(
     number = new_constant(graph, np.array(step, np.int64), f"{prefix}number")
     goes_on = new_constant(graph, np.array(True), f"{prefix}condition")
     copy = body.clone(allow_outer_scope_values=True)
-    given = dict(zip(copy.inputs, [number, goes_on, *states], strict=True))
-    results = [given.get(value, value) for value in copy.outputs[1:]]
+    outside = dict(zip(copy.inputs, [number, goes_on, *states], strict=True))
+    results = [outside.get(value, value) for value in copy.outputs[1:]]
     copy.outputs.clear()
-    for inner, outer in given.items():
+    for inner, outer in outside.items():
         inner.replace_all_uses_with(outer)
     move_nodes(copy, loop, prefix)
     return results
 
 
 def _stacked(graph: ir.Graph, loop: ir.Node, items: list[ir.Value]) -> ir.Value:
-    """Join what was collected in each step along a new first axis."""
+    """Join the results of all steps along a new first axis."""
     axes = new_constant(graph, np.array([0], np.int64), f"{loop.name}.axes")
     parts = [ir.node("Unsqueeze", [item, axes]) for item in items]
     whole = ir.node("Concat", [part.outputs[0] for part in parts], {"axis": 0})

@@ -55,15 +55,23 @@ def rank(value: ir.Value | None) -> int | None:
 
 def static_shape(value: ir.Value) -> tuple[int, ...] | None:
     """Shape of a value when it is wholly known."""
-    found = dims(value)
-    if found is None or not all(isinstance(dim, int) for dim in found):
+    sizes = dims(value)
+    if sizes is None:
         return None
-    return tuple(found)  # type: ignore[arg-type]
+    numbers = tuple(size for size in sizes if isinstance(size, int))
+    return numbers if len(numbers) == len(sizes) else None
 
 
 def attribute(node: ir.Node, name: str, default: int) -> int:
     """Integer attribute of a node."""
     return node.attributes[name].as_int() if name in node.attributes else default
+
+
+def axes_of(node: ir.Node) -> list[int] | None:
+    """Axes of a reduction, Squeeze or Unsqueeze, by an attribute or a constant second input."""
+    if "axes" in node.attributes:
+        return list(node.attributes["axes"].as_ints())
+    return integers(node.inputs[1]) if len(node.inputs) > 1 else None
 
 
 def used_once(value: ir.Value) -> bool:
@@ -80,8 +88,8 @@ def can_replace(node: ir.Node, value: ir.Value) -> bool:
     if not node.outputs[0].is_graph_output():
         return True
     producer = value.producer()
-    made_here = producer is not None and producer.graph is node.graph
-    return made_here and not value.is_graph_output()
+    same_graph = producer is not None and producer.graph is node.graph
+    return same_graph and not value.is_graph_output()
 
 
 def replace(node: ir.Node, value: ir.Value) -> bool:
@@ -159,8 +167,8 @@ def make_constant(array: np.ndarray, name: str) -> ir.Value:
 
 def register(graph: ir.Graph, value: ir.Value) -> None:
     """Make a constant an initializer of a graph, under a name that none there has yet."""
-    taken, name, number = graph.initializers, value.name, 1
-    while value.name in taken:
+    name, number = value.name, 1
+    while value.name in graph.initializers:
         value.name, number = f"{name}.{number}", number + 1
     graph.register_initializer(value)
 

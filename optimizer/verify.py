@@ -1,4 +1,4 @@
-"""Checks passes: the model computes the same before and after each."""
+"""Verification of passes: the model computes the same before and after each."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run_reference(model: ir.Model, feeds: Feeds) -> list[Any]:
 
 
 class Verifier:
-    """Knows what a model computes, and compares.
+    """Compares what a model computes after each pass with what it computed before the first.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ class Verifier:
             ) from error
 
     def check(self, name: str, model: ir.Model) -> None:
-        """Run the model if a pass has changed it, whatever the pass says itself.
+        """Run the model if a pass has changed it, even if the pass counts no change.
 
         Raises
         ------
@@ -68,12 +68,12 @@ class Verifier:
             return
         self._seen = now
         try:
-            found = self._run(model, self._feeds)
+            results = self._run(model, self._feeds)
         except Exception as error:
             raise SardonyxError(
                 f"optimizer pass {name!r} made a model that does not run: {error}"
             ) from error
-        for output, expected, result in zip(self._names, self._expected, found, strict=True):
+        for output, expected, result in zip(self._names, self._expected, results, strict=True):
             if reason := _difference(expected, result):
                 raise SardonyxError(f"optimizer pass {name!r} changed output {output!r}: {reason}")
 
@@ -114,13 +114,13 @@ def _fingerprint(model: ir.Model) -> Hashable:
     return nodes, weights, tuple(id(value) for value in model.graph.outputs)
 
 
-def _difference(expected: Any, found: Any) -> str:
-    """What is wrong with a result, in words; empty when nothing is."""
-    if isinstance(expected, list | tuple) and isinstance(found, list | tuple):
-        if len(expected) != len(found):
-            return f"{len(found)} elements, expected {len(expected)}"
-        return next(filter(None, map(_difference, expected, found)), "")
-    a, b = np.asarray(expected), np.asarray(found)
+def _difference(expected: Any, result: Any) -> str:
+    """Describe how a result differs; empty when it does not."""
+    if isinstance(expected, list | tuple) and isinstance(result, list | tuple):
+        if len(expected) != len(result):
+            return f"{len(result)} elements, expected {len(expected)}"
+        return next(filter(None, map(_difference, expected, result)), "")
+    a, b = np.asarray(expected), np.asarray(result)
     if a.shape != b.shape or a.dtype != b.dtype:
         return f"{b.dtype} of shape {b.shape}, expected {a.dtype} of shape {a.shape}"
     if a.dtype.kind not in "fc":
