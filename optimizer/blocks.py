@@ -91,7 +91,7 @@ def carry(layout: Sequence[int], pairs: Sequence[Block], rank: int) -> tuple[int
 
 
 def reshape_target(before: Sequence[Size], after: Sequence[Size]) -> list[int] | None:
-    """Target of a Reshape between sizes; None when more than one would have to be found out."""
+    """Target of a Reshape between sizes; None where it would need more than one -1."""
     target = []
     for axis, size in enumerate(after):
         same = isinstance(size, str) and axis < len(before) and before[axis] == size
@@ -100,7 +100,7 @@ def reshape_target(before: Sequence[Size], after: Sequence[Size]) -> list[int] |
 
 
 def as_reshape(sizes: Sequence[Size] | None, order: Sequence[int]) -> list[int] | None:
-    """Target of the Reshape that does what a Transpose does, as only axes of size 1 move."""
+    """Target of the Reshape equal to a Transpose that moves axes of size 1 only, None of others."""
     if sizes is None or len(sizes) < 3:  # matrices are transposed by the products that take them
         return None
     left = [axis for axis in order if sizes[axis] != 1]

@@ -41,7 +41,7 @@ def _merge_initializers(graph: ir.Graph, outer: dict[Hashable, list[ir.Value]]) 
 
 
 def _sample(tensor: ir.TensorProtocol) -> Hashable:
-    """A few elements: most weights of one shape are told apart without reading all of them."""
+    """A few elements, by which most weights differ without reading all of them."""
     flat = tensor.numpy().reshape(-1)
     few = flat[:: max(1, flat.size // 16)]
     return str(few.tolist()) if tensor.dtype == ir.DataType.STRING else few.tobytes()

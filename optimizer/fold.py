@@ -15,7 +15,7 @@ from .report import Report
 from .values import constant, new_constant, static_shape, subgraphs
 
 SIZE_LIMIT = 1 << 20
-"""Bytes a folded result may have, unless it is no larger than what it was made of."""
+"""Bytes a folded result may have, unless it is no larger than the inputs."""
 
 
 def fold_constants(model: ir.Model, report: Report) -> int:

@@ -14,7 +14,7 @@ from .values import can_replace, constant, insert, replace, used_once
 
 
 def hoist_activations(model: ir.Model, report: Report) -> int:
-    """Move activations next to what computes their input; returns the number moved."""
+    """Move activations next to convolutions and products; returns the number moved."""
     return sum(_hoist(node, report) for graph in model.graphs() for node in list(graph))
 
 

@@ -1,4 +1,4 @@
-"""Intervals: the values that a tensor can hold, and what sums, products and maxima make of them."""
+"""Intervals of values, and of the sums, products and maxima of values within them."""
 
 from __future__ import annotations
 
@@ -34,20 +34,27 @@ def of_first(operands: Sequence[Interval | None]) -> Interval | None:
 
 def union(operands: Sequence[Interval | None]) -> Interval | None:
     """Interval of elements of any of the operands."""
-    known = [each for each in operands if each is not None]
-    if len(known) < len(operands):
-        return None
-    least, most = min(each.least for each in known), max(each.most for each in known)
-    return Interval(least, most, any(each.infinite for each in known))
+    return _hull(operands, least=min, infinite=any)
 
 
 def maximum(operands: Sequence[Interval | None]) -> Interval | None:
     """Interval of the greatest of elements of all operands."""
+    return _hull(operands, least=max, infinite=all)
+
+
+def _hull(
+    operands: Sequence[Interval | None],
+    least: Callable[[list[float]], float],
+    infinite: Callable[[list[bool]], bool],
+) -> Interval | None:
     known = [each for each in operands if each is not None]
     if len(known) < len(operands):
         return None
-    least, most = max(each.least for each in known), max(each.most for each in known)
-    return Interval(least, most, all(each.infinite for each in known))
+    return Interval(
+        least([each.least for each in known]),
+        max(each.most for each in known),
+        infinite([each.infinite for each in known]),
+    )
 
 
 def arithmetic(op_type: str) -> Callable[[Sequence[Interval | None]], Interval | None]:

@@ -139,7 +139,7 @@ def _merge_reshapes(graph: ir.Graph, node: ir.Node) -> bool:
 
 
 def _transpose_in_place(graph: ir.Graph, node: ir.Node) -> bool:
-    """A Reshape back of a Transpose of a Reshape that only made one of the first axes.
+    """A Transpose between a Reshape that joins the first axes and one that parts them again.
 
     PyTorch's exporter writes the transpose of the last two axes so.
     """

@@ -9,7 +9,7 @@ Names of the lambda's parameters stand for any value, the same name for the same
 for constants of one element; ``...`` as last argument for whatever inputs are left. Operands of
 Add, Mul and the like match in both orders. ``either(a, b)`` matches one or the other,
 ``optional(x, "Identity", "Cast")`` lets one of these operators stand in between, ``fixed(k)``
-is a constant, and ``term.named("mean")`` keeps an inner result for the conditions.
+is a constant, and ``term.named("mean")`` names an inner result for the conditions.
 
 A match lies in one graph and is rewritten as a whole or not at all: nodes that an action creates
 join the graph after its last condition. Inner results that other nodes read, too, are a near miss;
@@ -79,7 +79,7 @@ class Term:
         return Apply("Pow", (self, other))
 
     def named(self, name: str) -> Named:
-        """Keep what this term matches under a name."""
+        """Name the value that this term matches."""
         return Named(self, name)
 
 
@@ -92,7 +92,7 @@ class Any_(Term):
 
 @dataclass(frozen=True)
 class Named(Term):
-    """A term whose value is kept."""
+    """A term whose value has a name."""
 
     term: Term
     name: str
@@ -285,7 +285,7 @@ class Match:
         return name in self._bound
 
     def require(self, condition: bool, reason: str) -> None:
-        """Give up, and say why, unless a condition holds."""
+        """Raise a near miss with its reason unless a condition holds."""
         if not condition:
             raise NearMiss(reason)
 
@@ -321,7 +321,7 @@ def _term(pattern: Callable[..., Any]) -> Any:
 
 
 def find(pattern: Callable[..., Any], value: ir.Value | None) -> Iterator[_Bound]:
-    """All ways in which a value is what a pattern computes: values by the pattern's names.
+    """All matches of a pattern that ends in a value: values by the pattern's names.
 
     Whether anything else reads the inner results is not looked at.
     """
@@ -395,7 +395,7 @@ def _rewrite(rule: Rule, pattern: Apply, node: ir.Node, opset: int, report: Repo
 
 
 def _check_inner(nodes: Sequence[ir.Node]) -> None:
-    """Inner results must be of no use to anything but the match."""
+    """Check that only nodes of the match read its inner results."""
     members = set(nodes)
     for node in nodes[1:]:
         for value in node.outputs:

@@ -1,6 +1,6 @@
 """Shape computations: what Shape, Gather, Concat and the like make of known sizes.
 
-Numbers become constants, and what is the same sizes again the value that was there first.
+Numbers become constants, and equal sizes that are known by name are computed once.
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ def _random_feeds(model: ir.Model) -> dict[str, np.ndarray]:
 
 
 def _fingerprint(model: ir.Model) -> Hashable:
-    """What a pass can change: nodes, their attributes, what they read, and the weights."""
+    """Nodes, their attributes and operands, and the weights: all that a pass can change."""
     nodes = tuple(
         (
             node.op_identifier(),

@@ -45,7 +45,7 @@ def fold_into_producer(x: ir.Value, scaling: ScaleShift) -> None:
 
 
 def fold_into_consumer(x: ir.Value, node: ir.Node, scaling: ScaleShift) -> None:
-    """Let the only node that reads ``x`` do its scale and shift on the way in.
+    """Let the only node that reads ``x`` scale and shift its input channels.
 
     Raises
     ------

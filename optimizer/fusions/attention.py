@@ -82,7 +82,7 @@ def _along_keys(softmax: ir.Value) -> bool:
 
 
 def _number(m: Match, name: str) -> float:
-    """Constant of a pattern; 1 where the pattern went without it."""
+    """Constant of a pattern; 1 where the form that matched has none."""
     if name not in m:
         return 1.0
     number = scalar(getattr(m, name))
@@ -184,7 +184,7 @@ def _may_mask_all(mask: ir.Value) -> bool:
 
 
 def _fitted(m: Match, mask: ir.Value, sizes: list[Size], q: ir.Value, k: ir.Value) -> ir.Value:
-    """Mask with all its queries and keys."""
+    """Mask expanded to all queries and keys."""
     if None not in sizes[-2:] and m.sizes(mask)[-2:] == sizes[-2:]:
         return mask
     expanded: ir.Value = m.op.Expand(mask, _target(m, sizes, q, k))

@@ -27,7 +27,7 @@ from .steps import Steps, element, steps
 def fuse_recurrent(model: ir.Model, report: Report) -> int:
     """Replace Loops by recurrent operators; returns how many."""
     if model.opset_imports.get("", 1) < 13:
-        return 0  # what is made here has axes as inputs
+        return 0  # since then, the axes of Squeeze and Unsqueeze are inputs
     count = 0
     for graph in list(model.graphs()):
         for node in list(graph):
@@ -37,7 +37,7 @@ def fuse_recurrent(model: ir.Model, report: Report) -> int:
 
 
 def _may_be_recurrent(loop: ir.Node) -> bool:
-    """Tell Loops that carry something with axes and multiply matrices from all others."""
+    """Tell whether a Loop carries tensors that are no scalars, and multiplies matrices."""
     body = loop.attributes["body"].as_graph()
     carried = any(rank(value) != 0 for value in loop.inputs[2:])
     return carried and any(node.op_type in ("MatMul", "Gemm") for node in body)

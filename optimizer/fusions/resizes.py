@@ -19,7 +19,7 @@ _RANK, _FIRST = 4, 2  # runtimes resize the last axes of images
 
 @rewrite(lambda x, repeats, shape: op.Reshape(op.Tile(x, repeats).named("tiled"), shape))
 def _repeated(m: Match) -> ir.Value:
-    """Each pixel comes several times: along an axis of its own, which joins the one before it."""
+    """Pixels that are repeated along an axis of their own, which joins the one before it."""
     before, after, repeats = m.sizes(m.tiled), m.sizes(m.root.outputs[0]), integers(m.repeats)
     if repeats is None:
         raise NearMiss("the repeats are not constant")
@@ -40,7 +40,7 @@ def _repeated(m: Match) -> ir.Value:
 
 
 def _scales(node: ir.Node | None) -> np.ndarray | None:
-    """How often a Resize repeats along each axis, if that is all it does."""
+    """Repeats along each axis of a Resize that does nothing else, else None."""
     assert node is not None
     others = {name: item.value for name, item in node.attributes.items()}
     options = {name: others.pop(name, None) for name in _REPEATS}

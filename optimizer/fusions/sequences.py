@@ -17,7 +17,7 @@ def _direction(node: ir.Node) -> str:
 
 
 def _is_plain(node: ir.Node | None) -> bool:
-    """Tell a recurrent operator that does every sequence in one direction to its end."""
+    """Tell whether a node is a recurrent operator over whole sequences, in one direction."""
     if node is None or not lookup(node).recurrent:
         return False
     whole = len(node.inputs) < 5 or node.inputs[4] is None

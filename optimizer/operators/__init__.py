@@ -4,28 +4,12 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from . import (
-    elementwise,
-    extension,
-    neural,
-    quantization,
-    random,
-    reductions,
-    reshapes,
-    selection,
-)
+from . import elementwise, extension, neural, quantization, random, reductions, reshapes, selection
 from .record import Operator
 
 _FAMILIES = (
-    elementwise,
-    extension,
-    neural,
-    quantization,
-    random,
-    reductions,
-    reshapes,
-    selection,
-)
+    elementwise, extension, neural, quantization, random, reductions, reshapes, selection,
+)  # fmt: skip
 
 OPERATORS: dict[str, Operator] = {
     op_type: operator for family in _FAMILIES for op_type, operator in family.OPERATORS.items()

@@ -14,7 +14,7 @@ from .record import Contents, ContentsRule, Operator, Read, UnchangedRule, table
 
 
 def _neutral(number: float, *, either: bool = False) -> UnchangedRule:
-    """One operand is a number that changes nothing; the second, or either of the two."""
+    """Return the other operand where the second, or either, is a number that changes nothing."""
 
     def unchanged(node: ir.Node) -> ir.Value | None:
         if _is_neutral(node, 1, number):

@@ -57,7 +57,7 @@ def _reorder_numbers(node: ir.Node, value: ir.Value, order: Order) -> Reordered 
 
 
 def _reorder_resize(node: ir.Node, value: ir.Value, order: Order) -> Reordered | None:
-    """Images stay such: runtimes resize the last axes, and hardly any other."""
+    """Reorder spatial axes only: runtimes resize the last axes, and hardly any other."""
     plan = reorder_numbers(node, order)
     scales = None if plan is None else plan.constants.get(2)
     return plan if scales is not None and (scales[:2] == 1).all() else None
@@ -81,7 +81,7 @@ def _shape_of_tile(node: ir.Node, target: Contents | None) -> list[Size] | None:
 
 
 def _shape_of_range(node: ir.Node, target: Contents | None) -> list[Size] | None:
-    """Only where it counts from 0 in steps of 1."""
+    """Number of elements of a Range from 0 in steps of 1."""
     if target is None or [scalar(node.inputs[i]) for i in (0, 2)] != [0, 1]:
         return None
     return list(target.reshape(-1))

@@ -13,7 +13,7 @@ from .record import Order, Reordered
 
 
 def inverse(order: Sequence[int]) -> Order:
-    """Return the axes as they come, of where each comes; or the other way round."""
+    """Return the inverse permutation: of an order the axes as they come, or the order of these."""
     return tuple(order.index(axis) for axis in range(len(order)))
 
 
@@ -42,7 +42,7 @@ def reorder_inputs(node: ir.Node, order: Order, indices: Sequence[int]) -> Reord
 def reorder_blocks(
     node: ir.Node, value: ir.Value, order: Order, blocks: Sequence[Block]
 ) -> tuple[Reordered, Order, Order] | None:
-    """Reorder a node whose axes after are, block by block, those before.
+    """Reorder a node whose result has, block by block, the axes of the first input.
 
     Returns
     -------

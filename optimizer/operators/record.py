@@ -28,7 +28,7 @@ Read: TypeAlias = Callable[[ir.Value | None], Contents | None]
 
 @dataclass
 class Reordered:
-    """What changes in a node when its axes come in another order.
+    """Changes of a node whose axes come in another order.
 
     Attributes
     ----------
@@ -63,7 +63,7 @@ UnchangedRule: TypeAlias = Callable[[ir.Node], ir.Value | None]
 
 @dataclass(frozen=True)
 class Operator:
-    """What passes know of an operator; the defaults are what holds of one that nothing is known of.
+    """Properties and rules of an operator; the defaults hold of one that is not in the table.
 
     Attributes
     ----------

@@ -59,7 +59,7 @@ def _reorder_softmax(node: ir.Node, value: ir.Value, order: Order) -> Reordered 
 
 
 def _reorder_layer_normalization(node: ir.Node, value: ir.Value, order: Order) -> Reordered | None:
-    """The axes that are normalized stay the last ones."""
+    """Reorder the axes in front of those that are normalized."""
     first = attribute(node, "axis", -1) % len(order)
     x = node.inputs[0]
     if x is None or order[first:] != tuple(range(first, len(order))):

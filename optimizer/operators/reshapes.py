@@ -131,6 +131,15 @@ def _shape(node: ir.Node, read: Read) -> Contents | None:
     return table(sizes[attribute(node, "start", 0) : attribute(node, "end", len(sizes))])
 
 
+_SQUEEZE = Operator(
+    reshape=True,
+    holds_sizes="first",
+    reorder=_reorder_squeeze,
+    contents=_same_elements,
+    interval=intervals.of_first,
+    unchanged=same_shape,
+)
+
 OPERATORS = {
     "Flatten": Operator(
         reshape=True,
@@ -148,21 +157,7 @@ OPERATORS = {
         unchanged=same_shape,
     ),
     "Shape": Operator(contents=_shape),
-    "Squeeze": Operator(
-        reshape=True,
-        holds_sizes="first",
-        reorder=_reorder_squeeze,
-        contents=_same_elements,
-        interval=intervals.of_first,
-        unchanged=same_shape,
-    ),
+    "Squeeze": _SQUEEZE,
     "Transpose": Operator(interval=intervals.of_first, unchanged=_sorted),
-    "Unsqueeze": Operator(
-        reshape=True,
-        holds_sizes="first",
-        reorder=_reorder_squeeze,
-        contents=_same_elements,
-        interval=intervals.of_first,
-        unchanged=same_shape,
-    ),
+    "Unsqueeze": _SQUEEZE,
 }

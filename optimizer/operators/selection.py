@@ -21,7 +21,7 @@ _WHOLE = 2**31 - 1  # an end that no axis reaches
 
 
 def _reorder_gather(node: ir.Node, value: ir.Value, order: Order) -> Reordered | None:
-    """With one index the axis goes."""
+    """Reorder a Gather, whose axis is gone where there is a single index."""
     size, indices = rank(node.inputs[0]), constant(node.inputs[1])
     if size is None or indices is None or indices.ndim > 1:
         return None

@@ -1,4 +1,4 @@
-"""What a tensor can hold, whatever the inputs are."""
+"""Intervals of the values of a tensor, whatever the inputs are."""
 
 import numpy as np
 import pytest

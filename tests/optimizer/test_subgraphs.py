@@ -118,7 +118,7 @@ def test_convolutions_inside_a_branch_take_in_their_normalization(optimized):
 
 
 def test_a_folded_constant_does_not_hide_a_value_outside(optimized):
-    """What folding makes of ``v`` in the body may not be called like ``v.folded`` outside."""
+    """The constant folded from ``v`` in the body may not be called like ``v.folded`` outside."""
     body = loop_body(
         [
             oh.make_node("Add", ["two", "two"], ["v"]),
