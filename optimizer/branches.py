@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from .edits import move_initializers, move_nodes
 from .report import Report
-from .values import constant, move_initializers, move_nodes
+from .values import constant
 
 
 def inline_branches(model: ir.Model, report: Report) -> int:
-    """Put the branch that is always taken in the place of its If; returns how many."""
+    """Replace each If with a constant condition by the branch taken; returns how many."""
     count = 0
     for graph in list(model.graphs()):
         for node in list(graph):
             if node.op_type == "If" and not node.domain and node.graph is graph:
-                count += _inline(model, graph, node, report)
+                count += _inline(graph, node, report)
     return count
 
 
-def _inline(model: ir.Model, graph: ir.Graph, node: ir.Node, report: Report) -> bool:
+def _inline(graph: ir.Graph, node: ir.Node, report: Report) -> bool:
     condition = constant(node.inputs[0])
     if condition is None or any(value.is_graph_output() for value in node.outputs):
         return False
@@ -32,7 +33,8 @@ def _inline(model: ir.Model, graph: ir.Graph, node: ir.Node, report: Report) -> 
     branch.outputs.clear()
     move_nodes(branch, node, prefix)
     for old, new in zip(node.outputs, results, strict=True):
-        new.shape, new.type = old.shape or new.shape, old.type or new.type
+        new.shape = new.shape if old.shape is None else old.shape
+        new.type = old.type or new.type
         old.replace_all_uses_with(new)
     graph.remove(node, safe=True)
     report.explain(f"{node.name!r}: If replaced by its {taken}")

@@ -7,10 +7,11 @@ import logging
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from .edits import insert, replace
 from .operators import lookup
 from .report import Report
 from .symbols import equate
-from .values import dims, insert, replace
+from .values import dims
 
 
 def remove_dead(model: ir.Model, report: Report) -> int:

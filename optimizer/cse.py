@@ -7,9 +7,10 @@ from typing import Any
 
 import onnx_ir as ir
 
+from .edits import can_replace
 from .operators import lookup
 from .report import Report
-from .values import can_replace, subgraphs
+from .values import subgraphs
 
 
 def merge_initializers(model: ir.Model, report: Report) -> int:

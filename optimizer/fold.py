@@ -10,9 +10,10 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from .edits import new_constant
 from .operators import lookup
 from .report import Report
-from .values import constant, new_constant, static_shape, subgraphs
+from .values import constant, static_shape, subgraphs
 
 SIZE_LIMIT = 1 << 20
 """Bytes a folded result may have, unless it is no larger than the inputs."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from .edits import can_replace, insert, replace
 from .operators import lookup
 from .report import Report
-from .values import can_replace, constant, insert, replace, used_once
+from .values import constant, used_once
 
 
 def hoist_activations(model: ir.Model, report: Report) -> int:

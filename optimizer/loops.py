@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from .edits import insert, replace_output
 from .report import Report
-from .values import insert, replace_output
 
 
 def lift_loop_invariants(model: ir.Model, report: Report) -> int:

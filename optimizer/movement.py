@@ -8,9 +8,10 @@ import numpy as np
 import onnx_ir as ir
 
 from .blocks import as_reshape, reshape_target
+from .edits import insert, new_constant, replace
 from .operators import lookup
 from .report import Report
-from .values import attribute, dims, insert, integers, new_constant, rank, replace, used_once
+from .values import attribute, dims, integers, rank, used_once
 
 
 def merge_movements(model: ir.Model, report: Report) -> int:
@@ -59,7 +60,7 @@ def _before(node: ir.Node, *op_types: str) -> ir.Node | None:
 
 
 def _replace(node: ir.Node, new: ir.Node) -> bool:
-    """Let a new node take the place of another; False when it cannot."""
+    """Replace a node by a new one; False when it cannot be."""
     new.outputs[0].shape, new.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
     insert(node, [new])
     if replace(node, new.outputs[0]):

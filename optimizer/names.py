@@ -13,8 +13,8 @@ def make_names_unique(model: ir.Model, report: Report) -> int:
     """Rename values and nodes whose name is taken, in the subgraphs, too; changes no node.
 
     ONNX looks names up from the inside out: a new constant in a loop's body that happens to be
-    called like a value outside would take its place. Names of the inputs and outputs stay. So do
-    outputs that are left out, which have none.
+    called like a value outside would be read in its stead. Names of the inputs and outputs stay.
+    So do outputs that are left out, which have none.
     """
     named = {value: str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)}
     taken = set(named.values())

@@ -27,19 +27,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from .edits import can_replace, insert, make_constant, register, replace
 from .operators import lookup
 from .report import Report
-from .values import (
-    Size,
-    can_replace,
-    constant,
-    dims,
-    insert,
-    make_constant,
-    register,
-    replace,
-    scalar,
-)
+from .values import Size, constant, dims, scalar
 
 # How far a constant may be from the number of a pattern: what its type rounds to.
 _TOLERANCES = {ir.DataType.FLOAT16: 1e-3, ir.DataType.BFLOAT16: 8e-3}

@@ -11,12 +11,13 @@ import numpy as np
 import onnx_ir as ir
 
 from .cleanup import infer
+from .edits import insert, new_constant, replace
 from .operators import lookup
 from .operators.record import Contents
 from .report import Report
 from .sizes import LIMIT, constant_contents, evaluate
 from .symbols import learn
-from .values import attribute, dims, insert, new_constant, replace
+from .values import attribute, dims
 
 
 def fold_shapes(model: ir.Model, report: Report) -> int:

@@ -15,12 +15,13 @@ from onnx_ir.passes import common
 
 from .axes import reorder
 from .blocks import as_reshape
+from .edits import insert, new_constant, replace_output
 from .min_cut import min_cut
 from .movement import merge_transposes
 from .operators.orders import inverse
 from .operators.record import Order, Reordered
 from .report import Report
-from .values import constant, dims, insert, new_constant, replace_output
+from .values import constant, dims
 
 _SINCE = 18  # the opset in which Softmax is along one axis, and axes are inputs
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from .edits import insert, new_constant, replace
 from .operators import lookup
 from .report import Report
-from .values import constant, dims, insert, integers, new_constant, rank, replace
+from .values import constant, dims, integers, rank
 
 _NEUTRAL = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 0, "output_shape": 1}
 _SAME_SIZE = "SAME"  # beginning of the values of auto_pad that depend on the size

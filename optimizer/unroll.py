@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from .fusions.steps import steps
-from .report import Report
-from .rewrite import NearMiss
-from .values import (
+from .edits import (
     insert,
     move_initializers,
     move_nodes,
@@ -16,6 +13,9 @@ from .values import (
     remove_with_body,
     replace_output,
 )
+from .fusions.steps import steps
+from .report import Report
+from .rewrite import NearMiss
 
 NODES = 1024
 """Number of nodes up to which a loop is unrolled."""

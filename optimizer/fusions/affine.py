@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from ..edits import new_constant, replace
 from ..report import Report
 from ..rewrite import NearMiss
-from ..values import attribute, constant, dims, new_constant, replace, used_once
+from ..values import attribute, constant, dims, used_once
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from ..edits import can_replace, new_constant, replace
 from ..report import Report
 from ..rewrite import NearMiss
-from ..values import attribute, can_replace, constant, new_constant, rank, replace
+from ..values import attribute, constant, rank
 from .affine import ScaleShift, fold_into_consumer, fold_into_producer
 
 

@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from ..edits import remove_with_body, replace_output
 from ..loops import behind_identities
 from ..report import Report
 from ..rewrite import Builder, NearMiss
 from ..sizes import extent
-from ..values import rank, remove_with_body, replace_output
+from ..values import rank
 from .cells import Cell, find_cell
 from .masked import Masked, find_mask, is_zero
 from .steps import Steps, element, steps

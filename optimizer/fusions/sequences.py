@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from ..edits import insert, replace_output
 from ..operators import lookup
 from ..report import Report
 from ..rewrite import Match, apply_rules, op, rewrite
 from ..sizes import extent, measured_everywhere
-from ..values import attribute, insert, integers, replace_output
+from ..values import attribute, integers
 
 
 def _direction(node: ir.Node) -> str:

@@ -43,7 +43,7 @@ class Reordered:
     attributes : dict
         Attributes that change; None for those that go.
     op_type : str, optional
-        Another operator that takes the node's place.
+        Operator of the new node, where it is another.
     """
 
     orders: dict[ir.Value, Order]
