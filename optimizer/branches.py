@@ -1,28 +1,25 @@
-"""If with a constant condition: the branch taken replaces it."""
+"""Branches: an If with a constant condition is replaced by the branch taken."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import onnx_ir as ir
 
-from .values import constant, move_nodes
-
-if TYPE_CHECKING:
-    from .pipeline import Report
+from .edits import move_initializers, move_nodes
+from .report import Report
+from .values import constant
 
 
 def inline_branches(model: ir.Model, report: Report) -> int:
-    """Put the branch that is always taken in the place of its If; returns how many."""
+    """Replace each If with a constant condition by the branch taken; returns how many."""
     count = 0
     for graph in list(model.graphs()):
         for node in list(graph):
             if node.op_type == "If" and not node.domain and node.graph is graph:
-                count += _inline(model, graph, node, report)
+                count += _inline(graph, node, report)
     return count
 
 
-def _inline(model: ir.Model, graph: ir.Graph, node: ir.Node, report: Report) -> bool:
+def _inline(graph: ir.Graph, node: ir.Node, report: Report) -> bool:
     condition = constant(node.inputs[0])
     if condition is None or any(value.is_graph_output() for value in node.outputs):
         return False
@@ -31,15 +28,13 @@ def _inline(model: ir.Model, graph: ir.Graph, node: ir.Node, report: Report) -> 
     if any(value.producer() is None for value in branch.outputs):
         return False
     prefix = f"{node.name or 'If'}."
-    for value in list(branch.initializers.values()):
-        branch.initializers.pop(value.name)  # type: ignore[arg-type]
-        value.name = f"{prefix}{value.name}"
-        graph.register_initializer(value)
+    move_initializers(branch, node, prefix)
     results = list(branch.outputs)
     branch.outputs.clear()
     move_nodes(branch, node, prefix)
     for old, new in zip(node.outputs, results, strict=True):
-        new.shape, new.type = old.shape or new.shape, old.type or new.type
+        new.shape = new.shape if old.shape is None else old.shape
+        new.type = old.type or new.type
         old.replace_all_uses_with(new)
     graph.remove(node, safe=True)
     report.explain(f"{node.name!r}: If replaced by its {taken}")

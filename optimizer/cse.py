@@ -1,29 +1,16 @@
-"""Computations and weights that are there twice: one of each is kept."""
+"""Common subexpression elimination: of equal computations, and of equal weights, one is kept."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Hashable
+from typing import Any
 
 import onnx_ir as ir
 
-from .values import can_replace
-
-if TYPE_CHECKING:
-    from .pipeline import Report
-
-RANDOM = frozenset(
-    [
-        "Bernoulli",
-        "Dropout",  # in training mode
-        "Multinomial",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-    ]
-)
-"""Operators that give other results when they run again."""
+from .edits import can_replace
+from .operators import lookup
+from .report import Report
+from .values import subgraphs
 
 
 def merge_initializers(model: ir.Model, report: Report) -> int:
@@ -31,10 +18,10 @@ def merge_initializers(model: ir.Model, report: Report) -> int:
 
     Weights that the caller may override, or that are outputs, stay.
     """
-    return _merge_below(model.graph, {})
+    return _merge_initializers(model.graph, {})
 
 
-def _merge_below(graph: ir.Graph, outer: dict[Hashable, list[ir.Value]]) -> int:
+def _merge_initializers(graph: ir.Graph, outer: dict[Hashable, list[ir.Value]]) -> int:
     known = {key: list(values) for key, values in outer.items()}
     count = 0
     for value in list(graph.initializers.values()):
@@ -42,18 +29,20 @@ def _merge_below(graph: ir.Graph, outer: dict[Hashable, list[ir.Value]]) -> int:
         if tensor is None or value.is_graph_input() or value.is_graph_output():
             continue
         key = (tensor.dtype, tuple(tensor.shape), _sample(tensor))
-        same = next((kept for kept in known.get(key, ()) if _equal(kept, value)), None)
+        same = next((other for other in known.get(key, ()) if _equal(other, value)), None)
         if same is None:
             known.setdefault(key, []).append(value)
             continue
         value.replace_all_uses_with(same)
         graph.initializers.pop(str(value.name))
         count += 1
-    return count + sum(_merge_below(inner, known) for node in graph for inner in _inner(node))
+    return count + sum(
+        _merge_initializers(inner, known) for node in graph for inner in subgraphs(node)
+    )
 
 
 def _sample(tensor: ir.TensorProtocol) -> Hashable:
-    """A few elements: most weights of one shape are told apart without reading all of them."""
+    """A few elements, by which most weights differ without reading all of them."""
     flat = tensor.numpy().reshape(-1)
     few = flat[:: max(1, flat.size // 16)]
     return str(few.tolist()) if tensor.dtype == ir.DataType.STRING else few.tobytes()
@@ -69,14 +58,6 @@ def _equal(a: ir.Value, b: ir.Value) -> bool:
     return one.tobytes() == other.tobytes()  # bytes tell 0 from -0, and one NaN from another
 
 
-def _inner(node: ir.Node) -> Iterator[ir.Graph]:
-    for attribute in node.attributes.values():
-        if attribute.type == ir.AttributeType.GRAPH:
-            yield attribute.as_graph()
-        elif attribute.type == ir.AttributeType.GRAPHS:
-            yield from attribute.as_graphs()
-
-
 def merge_nodes(model: ir.Model, report: Report) -> int:
     """Compute once what is computed twice; a subgraph uses what is computed before it.
 
@@ -89,23 +70,22 @@ def _merge_nodes(graph: ir.Graph, outer: dict[Hashable, ir.Node]) -> int:
     known = dict(outer)
     count = 0
     for node in list(graph):
-        inner = list(_inner(node))
-        count += sum(_merge_nodes(each, known) for each in inner)
-        if inner or (node.op_type in RANDOM and not node.domain):
+        bodies = list(subgraphs(node))
+        count += sum(_merge_nodes(body, known) for body in bodies)
+        if bodies or not lookup(node).deterministic:
             continue
-        first = known.setdefault(_identity(node), node)
+        first = known.setdefault(_key(node), node)
         if first is not node and _use_instead(node, first):
             graph.remove(node, safe=True)
             count += 1
     return count
 
 
-def _identity(node: ir.Node) -> Hashable:
+def _key(node: ir.Node) -> Hashable:
     attributes = sorted(node.attributes.items())
-    given = tuple(bool(value.name) for value in node.outputs)  # outputs left out have no name
     return (
         node.op_identifier(),
-        given,
+        tuple(bool(value.name) for value in node.outputs),  # outputs left out have no name
         tuple(id(value) for value in node.inputs),
         tuple((name, attribute.type, _plain(attribute)) for name, attribute in attributes),
     )

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from .cse import RANDOM
-from .values import constant, new_constant, static_shape
-
-if TYPE_CHECKING:
-    from .pipeline import Report
+from .edits import new_constant
+from .operators import lookup
+from .report import Report
+from .values import constant, static_shape, subgraphs
 
 SIZE_LIMIT = 1 << 20
-"""Bytes a folded result may have, unless it is no larger than what it was made of."""
-
-_NEVER = RANDOM | frozenset(
-    ["If", "Loop", "Scan", "SequenceMap", "QuantizeLinear", "DequantizeLinear"]
-)
+"""Bytes a folded result may have, unless it is no larger than the inputs."""
 
 
 def fold_constants(model: ir.Model, report: Report) -> int:
@@ -32,7 +27,7 @@ def fold_constants(model: ir.Model, report: Report) -> int:
 def _fold_graph(model: ir.Model, graph: ir.Graph, report: Report) -> int:
     count = 0
     for node in list(graph):
-        if node.domain or node.op_type in _NEVER or not node.outputs:
+        if not _is_foldable(node):
             continue
         arrays = [constant(value) for value in node.inputs]
         missing = any(
@@ -52,6 +47,13 @@ def _fold_graph(model: ir.Model, graph: ir.Graph, report: Report) -> int:
                 continue
         report.explain(f"{node.op_type} {node.name!r} not folded: the result is over {limit} bytes")
     return count
+
+
+def _is_foldable(node: ir.Node) -> bool:
+    if node.domain or not node.outputs or any(subgraphs(node)):
+        return False
+    operator = lookup(node)
+    return operator.deterministic and operator.foldable
 
 
 def _known_bytes(node: ir.Node) -> int:
@@ -77,19 +79,19 @@ def _evaluate(node: ir.Node, arrays: list[Any], model: ir.Model) -> list[Any] | 
     feeds = {f"in{i}": array for i, array in enumerate(arrays) if array is not None}
     del proto.input[:]
     proto.input.extend("" if array is None else f"in{i}" for i, array in enumerate(arrays))
-    given = [f"out{i}" if value.name else "" for i, value in enumerate(node.outputs)]
+    names = [f"out{i}" if value.name else "" for i, value in enumerate(node.outputs)]
     del proto.output[:]
-    proto.output.extend(given)
+    proto.output.extend(names)
     graph = onnx.helper.make_graph(
         [proto],
         "fold",
         [onnx.ValueInfoProto(name=name) for name in feeds],
-        [onnx.ValueInfoProto(name=name) for name in given if name],
+        [onnx.ValueInfoProto(name=name) for name in names if name],
     )
     imports = [onnx.helper.make_opsetid(d, v) for d, v in model.opset_imports.items()]
     try:
-        made = onnx.helper.make_model(graph, opset_imports=imports)
-        results: Any = ReferenceEvaluator(made).run(None, feeds)
+        model_of_node = onnx.helper.make_model(graph, opset_imports=imports)
+        results: Any = ReferenceEvaluator(model_of_node).run(None, feeds)
     except Exception:  # the reference refuses: the node stays, and fails, if ever, when it runs
         return None
     return [np.asarray(r) if isinstance(r, np.generic) else r for r in results]

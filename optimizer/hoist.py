@@ -1,51 +1,41 @@
-"""Activations move before the reshapes and transposes between them and a convolution or product.
+"""Hoisting of activations: they move in front of reshapes, next to a convolution or product.
 
-A function of each element does not care where the element lies; right behind the convolution it
-is computed while the result is in registers or in cache, instead of in a pass of its own.
+An elementwise function gives the same before and after a reshape or Transpose; right behind the
+convolution it is computed while the result is in registers or in cache.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import onnx_ir as ir
 
-from .values import can_replace, constant, insert, replace, used_once
-
-if TYPE_CHECKING:
-    from .pipeline import Report
-
-_SOURCES = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-_VIEWS = ("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten")
-_ACTIVATIONS = frozenset([
-    *("Relu", "Sigmoid", "Tanh", "Clip", "LeakyRelu", "HardSigmoid", "HardSwish", "Swish", "Elu"),
-    *("Selu", "Celu", "Softplus", "Softsign", "Mish", "Gelu", "Erf", "Exp", "Abs", "Neg"),
-    "ThresholdedRelu",
-])  # fmt: skip
+from .edits import can_replace, insert, replace
+from .operators import lookup
+from .report import Report
+from .values import constant, used_once
 
 
 def hoist_activations(model: ir.Model, report: Report) -> int:
-    """Move activations next to what computes their input; returns the number moved."""
+    """Move activations next to convolutions and products; returns the number moved."""
     return sum(_hoist(node, report) for graph in model.graphs() for node in list(graph))
 
 
 def _hoist(node: ir.Node, report: Report) -> bool:
-    if node.domain or node.op_type not in _ACTIVATIONS or len(node.outputs) != 1:
+    if not lookup(node).activation or len(node.outputs) != 1:
         return False
     if any(limit is not None and constant(limit) is None for limit in node.inputs[1:]):
         return False
     after = node.inputs[0]
-    first = _first_view(node, after)
+    first = _first_reshape(node, after)
     if first is None or after is None or not can_replace(node, after):
         return False
     source = first.inputs[0]
     assert source is not None
-    moved = ir.node(
+    activation = ir.node(
         node.op_type, [source, *node.inputs[1:]], dict(node.attributes), name=f"{node.name}.moved"
     )
-    result = moved.outputs[0]
+    result = activation.outputs[0]
     result.name, result.shape, result.type = f"{source.name}.activated", source.shape, source.type
-    insert(first, [moved])
+    insert(first, [activation])
     first.replace_input_with(0, result)
     producer = source.producer()
     assert producer is not None
@@ -53,16 +43,17 @@ def _hoist(node: ir.Node, report: Report) -> bool:
     return replace(node, after)
 
 
-def _first_view(node: ir.Node, value: ir.Value | None) -> ir.Node | None:
-    """First of the views between a convolution or product and a node, used nowhere else."""
+def _first_reshape(node: ir.Node, value: ir.Value | None) -> ir.Node | None:
+    """First of the reshapes between a convolution or product and a node, used nowhere else."""
     first = None
     while value is not None and used_once(value):
         producer = value.producer()
         if producer is None or producer.domain or producer.graph is not node.graph:
             return None
-        if producer.op_type in _SOURCES:
+        operator = lookup(producer)
+        if operator.product:
             return first
-        if producer.op_type not in _VIEWS:
+        if not operator.reshape and producer.op_type != "Transpose":
             return None
         first, value = producer, producer.inputs[0]
     return None

@@ -1,27 +1,23 @@
-"""Loops carry only what changes: states that never do become values from outside."""
+"""Loop invariants: states of a Loop that never change become values from outside."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import onnx_ir as ir
 
-from .values import insert, replace_output
-
-if TYPE_CHECKING:
-    from .pipeline import Report
+from .edits import insert, replace_output
+from .report import Report
 
 
 def lift_loop_invariants(model: ir.Model, report: Report) -> int:
-    """Take from each Loop the states that its body hands on as they are; returns how many.
+    """Take from each Loop the states that its body returns as they are; returns how many.
 
-    What is constant outside is then constant inside, too, and can be folded there.
+    A state that is constant outside is then constant inside, too, and can be folded there.
     """
     count = 0
     for graph in list(model.graphs()):
         for node in list(graph):
             if node.op_type == "Loop" and not node.domain and "body" in node.attributes:
-                count += _free(node)
+                count += _lift(node)
     return count
 
 
@@ -34,37 +30,36 @@ def behind_identities(value: ir.Value) -> ir.Value:
     return value
 
 
-def _free(node: ir.Node) -> int:
+def _lift(node: ir.Node) -> int:
     body = node.attributes["body"].as_graph()
     states = len(node.inputs) - 2
-    kept = [k for k in range(states) if not _is_invariant(node, body, k)]
-    if len(kept) == states:
+    variant = [k for k in range(states) if not _is_invariant(node, body, k)]
+    if len(variant) == states:
         return 0
     for k in reversed(range(states)):
-        if k in kept:
+        if k in variant:
             continue
         outer = node.inputs[2 + k]
         assert outer is not None
         body.outputs.pop(1 + k)
         body.inputs.pop(2 + k).replace_all_uses_with(outer)
         node.outputs[k].replace_all_uses_with(outer)
-    inputs = [*node.inputs[:2], *(node.inputs[2 + k] for k in kept)]
-    left = [*kept, *range(states, len(node.outputs))]
-    made = ir.node("Loop", inputs, num_outputs=len(left), name=node.name)
-    made.attributes["body"] = node.attributes["body"]
-    insert(node, [made])
-    for new, k in zip(made.outputs, left, strict=True):
+    inputs = [*node.inputs[:2], *(node.inputs[2 + k] for k in variant)]
+    results = [*variant, *range(states, len(node.outputs))]
+    loop = ir.node("Loop", inputs, num_outputs=len(results), name=node.name)
+    loop.attributes["body"] = node.attributes["body"]
+    insert(node, [loop])
+    for new, k in zip(loop.outputs, results, strict=True):
         new.type = node.outputs[k].type
         replace_output(node.outputs[k], new)
     node.graph.remove(node, safe=True)  # type: ignore[union-attr]
-    return states - len(kept)
+    return states - len(variant)
 
 
 def _is_invariant(node: ir.Node, body: ir.Graph, k: int) -> bool:
     inner, final = body.inputs[2 + k], node.outputs[k]
     if node.inputs[2 + k] is None or final.is_graph_output():
         return False
-    given_on = sum(value is inner for value in body.outputs)
-    return behind_identities(body.outputs[1 + k]) is inner and given_on == (
-        body.outputs[1 + k] is inner
-    )
+    returned = sum(value is inner for value in body.outputs)
+    once = returned == (body.outputs[1 + k] is inner)
+    return behind_identities(body.outputs[1 + k]) is inner and once

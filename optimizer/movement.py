@@ -1,20 +1,17 @@
-"""Neighbouring movements of data: Transpose, Reshape and its kind, Slice, Concat, Cast."""
+"""Movements of data: Transpose, Reshape and its kind, Slice, Concat and Cast in a row are one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
 from .blocks import as_reshape, reshape_target
-from .values import attribute, dims, insert, integers, new_constant, rank, replace, used_once
-
-if TYPE_CHECKING:
-    from .pipeline import Report
-
-_RESHAPES = frozenset(["Reshape", "Flatten", "Squeeze", "Unsqueeze"])
+from .edits import insert, new_constant, replace
+from .operators import lookup
+from .report import Report
+from .values import attribute, dims, integers, rank, used_once
 
 
 def merge_movements(model: ir.Model, report: Report) -> int:
@@ -22,9 +19,11 @@ def merge_movements(model: ir.Model, report: Report) -> int:
     count = 0
     for graph in model.graphs():
         for node in list(graph):
-            merge = None if node.domain else _MERGES.get(node.op_type)
-            if merge is not None and node.inputs and node.inputs[0] is not None:
-                count += merge(graph, node)
+            if node.domain or not node.inputs or node.inputs[0] is None:
+                continue
+            default = _merge_shapes if lookup(node).reshape else None
+            merge = _MERGES.get(node.op_type, default)
+            count += merge is not None and merge(graph, node)
     return count
 
 
@@ -40,26 +39,33 @@ def reshape_transposes(model: ir.Model, report: Report) -> int:
             if target is not None:
                 name = f"{node.outputs[0].name}.shape"
                 shape = new_constant(graph, np.array(target, np.int64), name)
-                made = ir.node("Reshape", [node.inputs[0], shape], name=node.name)
-                count += _put(node, made)
+                reshape = ir.node("Reshape", [node.inputs[0], shape], name=node.name)
+                count += _replace(node, reshape)
     return count
 
 
-def _before(node: ir.Node, kinds: frozenset[str]) -> ir.Node | None:
-    """Node of one of the kinds that makes the first input."""
+def _producer(node: ir.Node) -> ir.Node | None:
+    """Node of the standard domain, in the same graph, that makes the first input."""
     x = node.inputs[0]
     producer = None if x is None else x.producer()
-    if producer is None or producer.op_type not in kinds or producer.domain:
+    if producer is None or producer.domain or not producer.inputs:
         return None
-    return producer if producer.graph is node.graph and producer.inputs else None
+    return producer if producer.graph is node.graph else None
 
 
-def _put(node: ir.Node, made: ir.Node) -> bool:
-    made.outputs[0].shape, made.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
-    insert(node, [made])
-    if replace(node, made.outputs[0]):
+def _before(node: ir.Node, *op_types: str) -> ir.Node | None:
+    """Node of some operators that makes the first input."""
+    producer = _producer(node)
+    return producer if producer is not None and producer.op_type in op_types else None
+
+
+def _replace(node: ir.Node, new: ir.Node) -> bool:
+    """Replace a node by a new one; False when it cannot be."""
+    new.outputs[0].shape, new.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
+    insert(node, [new])
+    if replace(node, new.outputs[0]):
         return True
-    made.graph.remove(made, safe=True)  # type: ignore[union-attr]
+    new.graph.remove(new, safe=True)  # type: ignore[union-attr]
     return False
 
 
@@ -72,7 +78,7 @@ def _permutation(node: ir.Node) -> list[int] | None:
 
 def merge_transposes(graph: ir.Graph, node: ir.Node) -> bool:
     """Merge a Transpose with the one before it; they may cancel."""
-    first = _before(node, frozenset(["Transpose"]))
+    first = _before(node, "Transpose")
     inner, outer = None if first is None else _permutation(first), _permutation(node)
     if first is None or inner is None or outer is None:
         return outer is not None and _transpose_unsqueezed(graph, node, outer)
@@ -80,12 +86,12 @@ def merge_transposes(graph: ir.Graph, node: ir.Node) -> bool:
     x = first.inputs[0]
     if order == sorted(order) and replace(node, x):  # type: ignore[arg-type]
         return True
-    return _put(node, ir.node("Transpose", [x], {"perm": order}, name=node.name))
+    return _replace(node, ir.node("Transpose", [x], {"perm": order}, name=node.name))
 
 
 def _transpose_unsqueezed(graph: ir.Graph, node: ir.Node, order: list[int]) -> bool:
-    """A Transpose comes before an Unsqueeze: it moves fewer axes, and what follows may end both."""
-    first = _before(node, frozenset(["Unsqueeze"]))
+    """A Transpose behind an Unsqueeze moves in front of it, where it has fewer axes."""
+    first = _before(node, "Unsqueeze")
     axes = None if first is None else _axes(first)
     if first is None or axes is None:
         return False
@@ -97,30 +103,30 @@ def _transpose_unsqueezed(graph: ir.Graph, node: ir.Node, order: list[int]) -> b
     if x is not None and x.shape is not None:
         inner.outputs[0].shape = ir.Shape([x.shape[axis] for axis in moved])
     insert(node, [inner])
-    places = np.array([place for place, axis in enumerate(order) if axis in axes], np.int64)
-    operand = new_constant(graph, places, f"{y.name}.axes")
-    return _put(node, ir.node("Unsqueeze", [inner.outputs[0], operand]))
+    added = np.array([index for index, axis in enumerate(order) if axis in axes], np.int64)
+    operand = new_constant(graph, added, f"{y.name}.axes")
+    return _replace(node, ir.node("Unsqueeze", [inner.outputs[0], operand]))
 
 
 def _shape_of_transpose(graph: ir.Graph, node: ir.Node) -> bool:
     """Sizes of a Transpose are those of its input, in another order."""
-    first = _before(node, frozenset(["Transpose"]))
+    first = _before(node, "Transpose")
     order = None if first is None else _permutation(first)
     if first is None or order is None:
         return False
-    places = order[attribute(node, "start", 0) : attribute(node, "end", len(order))]
+    axes = order[attribute(node, "start", 0) : attribute(node, "end", len(order))]
     shape = ir.node("Shape", [first.inputs[0]])
     shape.outputs[0].type = ir.TensorType(ir.DataType.INT64)
     shape.outputs[0].shape = ir.Shape([len(order)])
     insert(node, [shape])
-    chosen = new_constant(graph, np.array(places, np.int64), f"{node.outputs[0].name}.axes")
-    return _put(node, ir.node("Gather", [shape.outputs[0], chosen], name=node.name))
+    indices = new_constant(graph, np.array(axes, np.int64), f"{node.outputs[0].name}.axes")
+    return _replace(node, ir.node("Gather", [shape.outputs[0], indices], name=node.name))
 
 
 def _merge_reshapes(graph: ir.Graph, node: ir.Node) -> bool:
-    """Of two reshapes only the last matters, if its target can be told without the first."""
-    first = _before(node, _RESHAPES)
-    if first is None or not used_once(first.outputs[0]):
+    """Of two reshapes only the last is needed, if its target does not depend on the first."""
+    first = _producer(node)
+    if first is None or not lookup(first).reshape or not used_once(first.outputs[0]):
         return False
     target = integers(node.inputs[1]) if node.op_type == "Reshape" else None
     if target is not None and (0 in target or attribute(node, "allowzero", 0)):
@@ -130,30 +136,35 @@ def _merge_reshapes(graph: ir.Graph, node: ir.Node) -> bool:
     if target is None:
         return False
     shape = new_constant(graph, np.array(target, np.int64), f"{node.outputs[0].name}.shape")
-    return _put(node, ir.node("Reshape", [first.inputs[0], shape], name=node.name))
+    return _replace(node, ir.node("Reshape", [first.inputs[0], shape], name=node.name))
 
 
 def _transpose_in_place(graph: ir.Graph, node: ir.Node) -> bool:
-    """A Reshape back of a Transpose of a Reshape that only made one of the first axes.
+    """A Transpose between a Reshape that joins the first axes and one that parts them again.
 
     PyTorch's exporter writes the transpose of the last two axes so.
     """
-    transpose = _before(node, frozenset(["Transpose"]))
-    first = None if transpose is None else _before(transpose, frozenset(["Reshape"]))
+    transpose = _before(node, "Transpose")
+    first = None if transpose is None else _before(transpose, "Reshape")
     order = None if transpose is None else _permutation(transpose)
     if first is None or not order or order[0] != 0:
         return False
     x, count = first.inputs[0], len(order) - 1
-    shapes = [None if v is None else dims(v) for v in (x, first.outputs[0], node.outputs[0])]
-    if x is None or any(shape is None or None in shape[-count:] for shape in shapes):
+    if x is None:
         return False
-    before, merged, after = (shape or [] for shape in shapes)
-    lead, own = after[:-count], before[:-count]
-    turned = [merged[axis] for axis in order[1:]]
-    if not own or before[-count:] != merged[1:] or after != [*lead, *turned] or None in lead:
+    before, merged, after = dims(x), dims(first.outputs[0]), dims(node.outputs[0])
+    if before is None or merged is None or after is None:
         return False
-    if lead != own:
-        if not all(isinstance(size, int) for size in (*own, *after)):
+    if any(None in shape[-count:] for shape in (before, merged, after)):
+        return False
+    lead, old_lead = after[:-count], before[:-count]
+    transposed = [merged[axis] for axis in order[1:]]
+    if not old_lead or before[-count:] != merged[1:] or None in lead:
+        return False
+    if after != [*lead, *transposed]:
+        return False
+    if lead != old_lead:
+        if not all(isinstance(size, int) for size in (*old_lead, *after)):
             return False
         target = new_constant(
             graph, np.array([*lead, *merged[1:]], np.int64), f"{node.outputs[0].name}.shape"
@@ -163,12 +174,12 @@ def _transpose_in_place(graph: ir.Graph, node: ir.Node) -> bool:
         x.shape, x.type = ir.Shape([*lead, *merged[1:]]), node.outputs[0].type
         insert(node, [apart])
     perm = [*range(len(lead)), *(axis + len(lead) - 1 for axis in order[1:])]
-    return _put(node, ir.node("Transpose", [x], {"perm": perm}, name=node.name))
+    return _replace(node, ir.node("Transpose", [x], {"perm": perm}, name=node.name))
 
 
 def _merge_axes(graph: ir.Graph, node: ir.Node) -> bool:
     """Squeeze and Unsqueeze, where several sizes are known at run time only."""
-    first = _before(node, frozenset(["Squeeze", "Unsqueeze"]))
+    first = _before(node, "Squeeze", "Unsqueeze")
     if first is None:
         return False
     inner, outer = _axes(first), _axes(node)
@@ -177,30 +188,34 @@ def _merge_axes(graph: ir.Graph, node: ir.Node) -> bool:
     if inner == outer and first.op_type != node.op_type:
         return replace(node, first.inputs[0])  # type: ignore[arg-type]
     if first.op_type != node.op_type:
-        return first.op_type == "Unsqueeze" and _squeeze_unsqueezed(graph, node, first)
+        x = first.inputs[0]
+        return first.op_type == "Unsqueeze" and _squeeze_unsqueezed(graph, node, x, inner, outer)
     if not used_once(first.outputs[0]):
         return False
     size = rank(node.outputs[0] if node.op_type == "Unsqueeze" else first.inputs[0])
     late, early = (outer, inner) if node.op_type == "Unsqueeze" else (inner, outer)
-    # Where an axis of the tensor in between lies in the longer of the two shapes.
-    places = [axis for axis in range(size or 0) if axis not in late]
-    axes = np.array(sorted([*late, *(places[axis] for axis in early)]), np.int64)
+    if size is None:
+        return False
+    # Axes of the tensor in between, by their numbers in the longer of the two shapes.
+    between = [axis for axis in range(size) if axis not in late]
+    axes = np.array(sorted([*late, *(between[axis] for axis in early)]), np.int64)
     operand = new_constant(graph, axes, f"{node.outputs[0].name}.axes")
-    return _put(node, ir.node(node.op_type, [first.inputs[0], operand], name=node.name))
+    return _replace(node, ir.node(node.op_type, [first.inputs[0], operand], name=node.name))
 
 
-def _squeeze_unsqueezed(graph: ir.Graph, node: ir.Node, first: ir.Node) -> bool:
-    """Of an Unsqueeze and a Squeeze only what one of them does more is left."""
-    made, gone = _axes(first) or [], _axes(node) or []
-    if set(gone) < set(made):
-        kind, more, fewer = "Unsqueeze", made, gone
-    elif set(made) < set(gone):
-        kind, more, fewer = "Squeeze", gone, made
+def _squeeze_unsqueezed(
+    graph: ir.Graph, node: ir.Node, x: ir.Value | None, added: list[int], removed: list[int]
+) -> bool:
+    """Of an Unsqueeze and a Squeeze only the axes are left that one of them has more."""
+    if set(removed) < set(added):
+        op_type, more, fewer = "Unsqueeze", added, removed
+    elif set(added) < set(removed):
+        op_type, more, fewer = "Squeeze", removed, added
     else:
         return False
     left = [axis - sum(other < axis for other in fewer) for axis in more if axis not in fewer]
     operand = new_constant(graph, np.array(left, np.int64), f"{node.outputs[0].name}.axes")
-    return _put(node, ir.node(kind, [first.inputs[0], operand], name=node.name))
+    return _replace(node, ir.node(op_type, [x, operand], name=node.name))
 
 
 def _axes(node: ir.Node) -> list[int] | None:
@@ -225,15 +240,15 @@ def _target(x: ir.Value | None, y: ir.Value) -> list[int] | None:
 
 def _limits(node: ir.Node) -> list[tuple[int, int, int, int]] | None:
     """(axis, start, end, step) of a Slice with constant limits."""
-    shape = node.inputs[0].shape  # type: ignore[union-attr]
-    lists = [integers(value) for value in node.inputs[1:]]
-    if len(lists) < 2 or None in lists or shape is None:
+    size = rank(node.inputs[0])
+    lists = [numbers for value in node.inputs[1:] if (numbers := integers(value)) is not None]
+    if len(lists) < 2 or len(lists) < len(node.inputs) - 1 or size is None:
         return None
-    starts, ends = lists[0] or [], lists[1] or []
-    axes = lists[2] if len(lists) > 2 else list(range(len(starts)))
-    steps = lists[3] if len(lists) > 3 else [1] * len(starts)
-    rows = zip(axes or [], starts, ends, steps or [], strict=True)
-    return [(axis % len(shape), start, end, step) for axis, start, end, step in rows]
+    starts, ends, *more = lists
+    axes = more[0] if more else list(range(len(starts)))
+    steps = more[1] if len(more) > 1 else [1] * len(starts)
+    rows = zip(axes, starts, ends, steps, strict=True)
+    return [(axis % size, start, end, step) for axis, start, end, step in rows]
 
 
 def _slice_of_slice(
@@ -249,7 +264,7 @@ def _slice_of_slice(
 
 def _merge_slices(graph: ir.Graph, node: ir.Node) -> bool:
     """Two slices are one, along the same axis if both count upwards from the front."""
-    first = _before(node, frozenset(["Slice"]))
+    first = _before(node, "Slice")
     if first is None or not used_once(first.outputs[0]):
         return False
     inner, outer = _limits(first), _limits(node)
@@ -267,7 +282,7 @@ def _merge_slices(graph: ir.Graph, node: ir.Node) -> bool:
         new_constant(graph, array, f"{name}.{key}")
         for key, array in (("starts", starts), ("ends", ends), ("axes", axes), ("steps", steps))
     ]
-    return _put(node, ir.node("Slice", [first.inputs[0], *operands], name=node.name))
+    return _replace(node, ir.node("Slice", [first.inputs[0], *operands], name=node.name))
 
 
 def _merge_concats(graph: ir.Graph, node: ir.Node) -> bool:
@@ -286,23 +301,22 @@ def _merge_concats(graph: ir.Graph, node: ir.Node) -> bool:
         inputs.append(value)
     if len(inputs) == len(node.inputs):
         return False
-    return _put(node, ir.node("Concat", inputs, {"axis": axis}, name=node.name))
+    return _replace(node, ir.node("Concat", inputs, {"axis": axis}, name=node.name))
 
 
 def _merge_casts(graph: ir.Graph, node: ir.Node) -> bool:
     """A Cast of a Cast that lost nothing is one."""
-    first = _before(node, frozenset(["Cast"]))
+    first = _before(node, "Cast")
     x = None if first is None else first.inputs[0]
     if first is None or x is None or x.dtype is None:
         return False
     middle = ir.DataType(attribute(first, "to", 0))
     if not _holds(middle, x.dtype):
         return False
-    kept = dict(node.attributes)
-    return _put(node, ir.node("Cast", [x], kept, name=node.name))
+    return _replace(node, ir.node("Cast", [x], dict(node.attributes), name=node.name))
 
 
-# Bits of a whole number that a type holds exactly; of its own sign, too, if it has one.
+# Bits of a whole number that a type holds exactly, and whether it has a sign.
 _WHOLE = {
     ir.DataType.BOOL: (1, False),
     ir.DataType.UINT8: (8, False),
@@ -331,15 +345,14 @@ def _holds(wide: ir.DataType, narrow: ir.DataType) -> bool:
         return wide in _FRACTIONS.get(narrow, ())
     if wide not in _WHOLE or narrow not in _WHOLE:
         return False
-    bits, signed = _WHOLE[narrow]
-    room, sign = _WHOLE[wide]
-    return bits <= room and (sign or not signed)
+    narrow_bits, narrow_signed = _WHOLE[narrow]
+    wide_bits, wide_signed = _WHOLE[wide]
+    return narrow_bits <= wide_bits and (wide_signed or not narrow_signed)
 
 
 _MERGES: dict[str, Callable[[ir.Graph, ir.Node], bool]] = {
     "Transpose": merge_transposes,
     "Shape": _shape_of_transpose,
-    **dict.fromkeys(_RESHAPES, _merge_shapes),
     "Cast": _merge_casts,
     "Slice": _merge_slices,
     "Concat": _merge_concats,

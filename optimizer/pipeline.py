@@ -1,10 +1,9 @@
-"""The pipeline: passes by level, run until nothing changes."""
+"""Pipeline: passes by level, run until nothing changes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import onnx_ir as ir
@@ -32,13 +31,14 @@ from .hoist import hoist_activations
 from .loops import lift_loop_invariants
 from .movement import merge_movements, reshape_transposes
 from .names import make_names_unique
+from .report import PassReport, Report
 from .shapes import fold_shapes
 from .transposes import cancel_transposes
 from .unit_axes import drop_unit_axes
 from .unroll import unroll_loops
 from .verify import Runner, Verifier, run_reference
 
-Pass = Callable[[ir.Model, "Report"], int]
+Pass = Callable[[ir.Model, Report], int]
 _BASIC: dict[str, Pass] = {
     "make_names_unique": make_names_unique,
     "infer_shapes": infer_shapes,
@@ -74,49 +74,10 @@ _ALL: dict[str, Pass] = {
     "fold_affine": fold_affine,
 }
 _LAST: dict[str, Pass] = {"reshape_transposes": reshape_transposes, "unroll_loops": unroll_loops}
-"""Passes that give something up: they wait until the others find nothing any more."""
+"""Passes after which others find less: they run when no other changes anything any more."""
 
 LEVELS: dict[str, dict[str, Pass]] = {"none": {}, "basic": _BASIC, "all": {**_ALL, **_LAST}}
 MAX_ROUNDS = 10
-
-
-@dataclass
-class PassReport:
-    """What one pass did over all rounds: number of rewrites and seconds."""
-
-    name: str
-    changes: int = 0
-    seconds: float = 0.0
-
-
-@dataclass
-class Report:
-    """What the optimizer did, pass by pass, and in words."""
-
-    passes: list[PassReport] = field(default_factory=list)
-    rounds: int = 0
-    _texts: dict[str, tuple[str, ir.Node | None]] = field(default_factory=dict)
-
-    @property
-    def explanations(self) -> list[str]:
-        """What was fused, and why a near-miss was not."""
-        gone = (node is not None and node.graph is None for _, node in self._texts.values())
-        return [
-            text for (text, _), left in zip(self._texts.values(), gone, strict=True) if not left
-        ]
-
-    def explain(self, text: str, subject: str = "", missed: ir.Node | None = None) -> None:
-        """Note what was fused, or why a near-miss was not.
-
-        What is said later of the same subject counts: a near-miss may be fused in the next round.
-        So may its node be taken in by a larger fusion; of a ``missed`` node that is gone, nothing
-        is left to say.
-        """
-        self._texts[subject or text] = (text, missed)
-
-    def forget(self) -> None:
-        """Drop all explanations."""
-        self._texts.clear()
 
 
 def optimize_with_report(
@@ -140,8 +101,8 @@ def optimize_with_report(
     explain : bool
         Keep the explanations in the report.
     runner : callable
-        What runs the model for ``verify``; onnx's reference implementation by default, which is
-        slow on large images.
+        Runs the model for ``verify``; onnx's reference implementation by default, which is slow
+        on large images.
 
     Returns
     -------
@@ -204,7 +165,7 @@ def optimize(
     explain: bool = False,
 ) -> ir.Model:
     """Optimize a copy of a model; see `optimize_with_report`, whose report ``explain`` prints."""
-    done, report = optimize_with_report(model, level, verify=verify, explain=explain)
+    optimized, report = optimize_with_report(model, level, verify=verify, explain=explain)
     for text in report.explanations:
         print(text)
-    return done
+    return optimized

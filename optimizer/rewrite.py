@@ -1,4 +1,4 @@
-"""The pattern language: a fusion is written as the computation it replaces.
+"""Pattern language: a fusion is written as the computation it replaces.
 
     @rewrite(lambda x: x * op.Sigmoid(x))
     def swish(m: Match) -> ir.Value:
@@ -9,11 +9,11 @@ Names of the lambda's parameters stand for any value, the same name for the same
 for constants of one element; ``...`` as last argument for whatever inputs are left. Operands of
 Add, Mul and the like match in both orders. ``either(a, b)`` matches one or the other,
 ``optional(x, "Identity", "Cast")`` lets one of these operators stand in between, ``fixed(k)``
-is a constant, and ``term.named("mean")`` keeps an inner result for the conditions.
+is a constant, and ``term.named("mean")`` names an inner result for the conditions.
 
-A match lies in one graph and is rewritten as a whole or not at all: what an action has made
-joins the graph only when nothing can go wrong any more. Inner results that something else reads
-too are a near miss; so is every condition that does not hold, and ``explain`` says which.
+A match lies in one graph and is rewritten as a whole or not at all: nodes that an action creates
+join the graph after its last condition. Inner results that other nodes read, too, are a near miss;
+so is every condition that does not hold, and ``explain`` says which.
 """
 
 from __future__ import annotations
@@ -22,17 +22,16 @@ import inspect
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from .values import can_replace, constant, insert, make_constant, register, replace, scalar
+from .edits import can_replace, insert, make_constant, register, replace
+from .operators import lookup
+from .report import Report
+from .values import Size, constant, dims, scalar
 
-if TYPE_CHECKING:
-    from .pipeline import Report
-
-_COMMUTATIVE = frozenset(["Add", "Mul", "And", "Or", "Equal", "Xor"])
 # How far a constant may be from the number of a pattern: what its type rounds to.
 _TOLERANCES = {ir.DataType.FLOAT16: 1e-3, ir.DataType.BFLOAT16: 8e-3}
 _TOLERANCE = 1e-6
@@ -71,7 +70,7 @@ class Term:
         return Apply("Pow", (self, other))
 
     def named(self, name: str) -> Named:
-        """Keep what this term matches under a name."""
+        """Name the value that this term matches."""
         return Named(self, name)
 
 
@@ -84,7 +83,7 @@ class Any_(Term):
 
 @dataclass(frozen=True)
 class Named(Term):
-    """A term whose value is kept."""
+    """A term whose value has a name."""
 
     term: Term
     name: str
@@ -136,10 +135,12 @@ def optional(term: Any, *op_types: str) -> Either:
     return Either((term, *(Apply(op_type, (term, ...)) for op_type in op_types)))
 
 
-_Found = Iterator[tuple[_Bound, tuple[ir.Node, ...]]]
+_Matches = Iterator[tuple[_Bound, tuple[ir.Node, ...]]]
 
 
-def _match(term: Any, value: ir.Value | None, bound: _Bound, inner: tuple[ir.Node, ...]) -> _Found:
+def _match(
+    term: Any, value: ir.Value | None, bound: _Bound, inner: tuple[ir.Node, ...]
+) -> _Matches:
     """All ways to match a term, as bound names and the nodes taken in."""
     if value is None:
         return
@@ -152,8 +153,8 @@ def _match(term: Any, value: ir.Value | None, bound: _Bound, inner: tuple[ir.Nod
         if bound.setdefault(term.name, value) is value:
             yield bound, inner
     elif isinstance(term, Named):
-        for found, nodes in _match(term.term, value, bound, inner):
-            yield found | {term.name: value}, nodes
+        for names, nodes in _match(term.term, value, bound, inner):
+            yield names | {term.name: value}, nodes
     elif isinstance(term, Fixed):
         if constant(value) is not None:
             yield from _match(term.term, value, bound, inner)
@@ -166,22 +167,22 @@ def _match(term: Any, value: ir.Value | None, bound: _Bound, inner: tuple[ir.Nod
 
 def _match_node(
     term: Apply, node: ir.Node | None, bound: _Bound, inner: tuple[ir.Node, ...]
-) -> _Found:
+) -> _Matches:
     if node is None or node.op_type != term.op_type or node.domain or len(node.outputs) != 1:
         return
     if inner and node.graph is not inner[0].graph:
         return  # a loop's body would do again and again what is done once outside
-    wanted, given = term.inputs, list(node.inputs)
-    while given and given[-1] is None:
-        given.pop()
-    if wanted and wanted[-1] is ...:
-        wanted = wanted[:-1]
-        given = given[: len(wanted)]
-    if len(given) != len(wanted):
+    terms, operands = term.inputs, list(node.inputs)
+    while operands and operands[-1] is None:
+        operands.pop()
+    if terms and terms[-1] is ...:
+        terms = terms[:-1]
+        operands = operands[: len(terms)]
+    if len(operands) != len(terms):
         return
-    yield from _match_all(wanted, given, dict(bound), (*inner, node))
-    if term.op_type in _COMMUTATIVE:
-        yield from _match_all(wanted, given[::-1], dict(bound), (*inner, node))
+    yield from _match_all(terms, operands, dict(bound), (*inner, node))
+    if lookup(node).commutative:
+        yield from _match_all(terms, operands[::-1], dict(bound), (*inner, node))
 
 
 def _match_all(
@@ -189,12 +190,12 @@ def _match_all(
     values: Sequence[ir.Value | None],
     bound: _Bound,
     inner: tuple[ir.Node, ...],
-) -> _Found:
+) -> _Matches:
     if not terms:
         yield bound, inner
         return
-    for found, nodes in _match(terms[0], values[0], dict(bound), inner):
-        yield from _match_all(terms[1:], values[1:], found, nodes)
+    for names, nodes in _match(terms[0], values[0], dict(bound), inner):
+        yield from _match_all(terms[1:], values[1:], names, nodes)
 
 
 class NearMiss(Exception):
@@ -237,12 +238,12 @@ class Builder:
     def _value(self, item: Any) -> ir.Value | None:
         if item is None or isinstance(item, ir.Value):
             return item
-        made = make_constant(np.asarray(item), f"{self._root.name}.constant")
-        self._constants.append(made)
-        return made
+        value = make_constant(np.asarray(item), f"{self._root.name}.constant")
+        self._constants.append(value)
+        return value
 
     def commit(self) -> None:
-        """Put what was made into the graph."""
+        """Put the new nodes and constants into the graph."""
         graph = self._root.graph
         assert isinstance(graph, ir.Graph)
         for value in self._constants:
@@ -250,14 +251,14 @@ class Builder:
         insert(self._root, self.nodes)
 
     def discard(self) -> None:
-        """Forget what was made; the values it reads are not used by it any more."""
+        """Drop the new nodes; the values they read are not used by them any more."""
         for node in self.nodes:
             for index in range(len(node.inputs)):
                 node.replace_input_with(index, None)
 
 
 class Match:
-    """What a pattern's names stand for: ``m.x``; ``m.root`` is the last node."""
+    """Values by the names of a pattern, ``m.x``; ``m.root`` is the node of its last operator."""
 
     def __init__(self, root: ir.Node, bound: _Bound, opset: int) -> None:
         self._bound = bound
@@ -275,7 +276,7 @@ class Match:
         return name in self._bound
 
     def require(self, condition: bool, reason: str) -> None:
-        """Give up, and say why, unless a condition holds."""
+        """Raise a near miss with its reason unless a condition holds."""
         if not condition:
             raise NearMiss(reason)
 
@@ -286,13 +287,20 @@ class Match:
             raise NearMiss(f"{self._bound[name].name!r} is not constant")
         return array
 
+    def sizes(self, value: ir.Value) -> list[Size]:
+        """Sizes of a value; it is a near miss if not even the rank is known."""
+        sizes = dims(value)
+        if sizes is None:
+            raise NearMiss(f"the rank of {value.name!r} is not known")
+        return sizes
+
 
 Action = Callable[[Match], ir.Value]
 
 
 @dataclass(frozen=True)
 class Rule:
-    """A fusion: patterns, and what makes the replacement (or raises `NearMiss`)."""
+    """A fusion: patterns, and the function that builds the replacement or raises `NearMiss`."""
 
     name: str
     patterns: tuple[Apply, ...]
@@ -304,7 +312,7 @@ def _term(pattern: Callable[..., Any]) -> Any:
 
 
 def find(pattern: Callable[..., Any], value: ir.Value | None) -> Iterator[_Bound]:
-    """All ways in which a value is what a pattern computes: values by the pattern's names.
+    """All matches of a pattern that ends in a value: values by the pattern's names.
 
     Whether anything else reads the inner results is not looked at.
     """
@@ -356,8 +364,9 @@ def _rewrite(rule: Rule, pattern: Apply, node: ir.Node, opset: int, report: Repo
         try:
             _check_inner(nodes)
             value = rule.action(match)
-            made = value.producer() in match.op.nodes
-            match.require(made or can_replace(node, value), "an output of the graph keeps its node")
+            is_new = value.producer() in match.op.nodes
+            replaceable = is_new or can_replace(node, value)
+            match.require(replaceable, "an output of the graph keeps its node")
         except NearMiss as reason:
             match.op.discard()
             reasons[str(reason)] = None
@@ -377,7 +386,7 @@ def _rewrite(rule: Rule, pattern: Apply, node: ir.Node, opset: int, report: Repo
 
 
 def _check_inner(nodes: Sequence[ir.Node]) -> None:
-    """Inner results must be of no use to anything but the match."""
+    """Check that only nodes of the match read its inner results."""
     members = set(nodes)
     for node in nodes[1:]:
         for value in node.outputs:

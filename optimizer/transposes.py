@@ -1,28 +1,27 @@
-"""Transposes vanish when what lies between them is computed in the other order of axes.
+"""Transposes: they cancel when the nodes between them are computed in the other order of axes.
 
-Networks from TensorFlow keep channels last, convolutions of ONNX want them second. Between two
-convolutions often lies what takes any order: functions of each element, reductions, Concat, Pad,
-Reshape. Such nodes, as far as they hang together, form a region. Which of them change their
-order, so that the fewest Transposes are left, is a least cut: a Transpose is needed wherever
-what makes a value and what reads it want different orders.
+Networks from TensorFlow keep channels last, convolutions of ONNX take them second. Between two
+convolutions there are often nodes that take any order: elementwise operators, reductions, Concat,
+Pad, Reshape. Such nodes, as far as they are connected, form a region. Which of them change their
+order, so that the fewest Transposes are left, is a minimum cut: a Transpose is needed wherever
+the producer and the readers of a value have different orders.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from .axes import Moved, Order, inverse, move_axes
+from .axes import reorder
 from .blocks import as_reshape
+from .edits import insert, new_constant, replace_output
 from .min_cut import min_cut
 from .movement import merge_transposes
-from .values import constant, dims, insert, new_constant, replace_output
-
-if TYPE_CHECKING:
-    from .pipeline import Report
+from .operators.orders import inverse
+from .operators.record import Order, Reordered
+from .report import Report
+from .values import constant, dims
 
 _SINCE = 18  # the opset in which Softmax is along one axis, and axes are inputs
 
@@ -58,7 +57,7 @@ def _cancel(graph: ir.Graph, report: Report) -> int:
 
 
 def _starts(node: ir.Node) -> list[tuple[ir.Value, Order]]:
-    """Where a region may begin: on either side of a Transpose, in the order of the other side."""
+    """Values from which a region may grow: both sides of a Transpose, each in the other's order."""
     order = _order(node)
     if order is None or node.inputs[0] is None or constant(node.inputs[0]) is not None:
         return []
@@ -72,30 +71,31 @@ def _order(node: ir.Node | None) -> Order | None:
     return tuple(node.attributes["perm"].as_ints())
 
 
-_KEPT, _MOVED = "the old order", "the new order"
+_OLD, _NEW = "the old order", "the new order"
 _Pin = ir.Node | str
-_TRANSPOSE, _RESHAPE = 1 << 20, 1  # no number of reshapes is as bad as a Transpose
+_TRANSPOSE, _RESHAPE = 1 << 20, 1  # no number of reshapes costs as much as a Transpose
 
 
 class _Region:
-    """Nodes that can be computed in the orders of axes that follow from that of one value."""
+    """Connected nodes that can be computed in the orders of axes that follow from one value's."""
 
     def __init__(self, graph: ir.Graph, start: ir.Value, order: Order) -> None:
         self.graph = graph
-        self.plans: dict[ir.Node, Moved] = {}
+        self.plans: dict[ir.Node, Reordered] = {}
         self.orders: dict[ir.Value, Order] = {start: order}
         self._grow(start)
 
     def _grow(self, start: ir.Value) -> None:
-        todo = [start]
-        while todo:
-            value = todo.pop()
+        queue = [start]
+        while queue:
+            value = queue.pop()
             producer = value.producer()
-            near = [*(use.node for use in value.uses()), *([producer] if producer else [])]
-            for node in near:
+            neighbours = [use.node for use in value.uses()]
+            neighbours += [producer] if producer is not None else []
+            for node in neighbours:
                 if node in self.plans or node.graph is not self.graph:
                     continue
-                plan = move_axes(node, value, self.orders[value])
+                plan = reorder(node, value, self.orders[value])
                 if plan is None or any(self.orders.get(v, o) != o for v, o in plan.orders.items()):
                     continue
                 if len(node.outputs) > 1 and any(v.is_graph_output() for v in node.outputs):
@@ -103,7 +103,7 @@ class _Region:
                 self.plans[node] = plan
                 new = [v for v in plan.orders if v not in self.orders]
                 self.orders.update(plan.orders)
-                todo += [v for v in new if not _is_same(plan.orders[v])]
+                queue += [v for v in new if not _is_same(plan.orders[v])]
 
     def choose(self) -> tuple[set[ir.Node], tuple[int, int], tuple[int, int]]:
         """Find the nodes that change.
@@ -117,35 +117,35 @@ class _Region:
         edges: list[tuple[list[_Pin], int]] = []
         for value, order in self.orders.items():
             pins = {} if _is_same(order) else self._pins(value)
-            if len(pins) > 1 and not (_KEPT in pins and _MOVED in pins):
+            if len(pins) > 1 and not (_OLD in pins and _NEW in pins):
                 is_reshape = as_reshape(dims(value), inverse(order)) is not None
                 edges.append((list(pins), _RESHAPE if is_reshape else _TRANSPOSE))
-        chosen = min_cut(edges, _MOVED, _KEPT)
+        chosen = min_cut(edges, _NEW, _OLD)
         before = after = 0
         for ends, weight in edges:
-            before += weight * (_MOVED in ends)
+            before += weight * (_NEW in ends)
             after += weight * (0 < sum(end in chosen for end in ends) < len(ends))
-        found = {node for node in self.plans if node in chosen}
-        return found, divmod(before, _TRANSPOSE), divmod(after, _TRANSPOSE)
+        nodes = {node for node in self.plans if node in chosen}
+        return nodes, divmod(before, _TRANSPOSE), divmod(after, _TRANSPOSE)
 
     def _pins(self, value: ir.Value) -> dict[_Pin, None]:
-        """All that makes or reads a value: nodes of the region, or the order that it must have."""
-        back = inverse(self.orders[value])
+        """Producer and readers of a value that are in the region, and orders that others need."""
+        inverse_order = inverse(self.orders[value])
         producer = value.producer()
-        pins: dict[_Pin, None] = {_KEPT: None} if value.is_graph_output() else {}
+        pins: dict[_Pin, None] = {_OLD: None} if value.is_graph_output() else {}
         if producer in self.plans:
             pins[producer] = None
         elif _order(producer) is None or producer.graph is not self.graph:  # type: ignore[union-attr]
-            pins[_KEPT] = None
+            pins[_OLD] = None
         elif _order(producer) == self.orders[value]:
-            pins[_MOVED] = None
+            pins[_NEW] = None
         for node in (use.node for use in value.uses()):
             if node in self.plans:
                 pins[node] = None
             elif node.graph is not self.graph or not _is_indifferent(node):
-                pins[_KEPT] = None
-            elif _order(node) == back:
-                pins[_MOVED] = None
+                pins[_OLD] = None
+            elif _order(node) == inverse_order:
+                pins[_NEW] = None
         return pins
 
     def rewrite(self, chosen: set[ir.Node]) -> None:
@@ -153,27 +153,27 @@ class _Region:
         nodes = [node for node in self.graph if node in chosen]
         moved: dict[ir.Value, ir.Value] = {}
         for node in nodes:
-            made = self._made(node, moved)
-            for old, new in zip(node.outputs, made.outputs, strict=True):
+            reordered = self._reordered(node, moved)
+            for old, new in zip(node.outputs, reordered.outputs, strict=True):
                 _describe(new, old, inverse(self.orders.get(old, ())))
                 moved[old] = new
         for node in nodes:
             for old in node.outputs:
                 if old.is_graph_output() or any(use.node not in chosen for use in old.uses()):
                     self._leave(old, moved[old], node)
-        before = [value.producer() for value in moved]
+        producers = [value.producer() for value in moved]
         for node in reversed(nodes):
             self.graph.remove(node, safe=True)
-        for producer in before:
+        for producer in producers:
             self._remove_unused(producer)
 
     def _leave(self, old: ir.Value, new: ir.Value, node: ir.Node) -> None:
-        """Let what is outside read a new value, transposed where it must be."""
+        """Let readers outside the region read a new value, transposed where its order differs."""
         order = self.orders.get(old, ())
         if _is_same(order):
             replace_output(old, new)
             return
-        result = _turned(new, order, node)
+        result = _transposed(new, order, node)
         replace_output(old, result)
         for reader in [use.node for use in result.uses()]:
             if _order(reader) is not None and reader.graph is self.graph:
@@ -187,7 +187,7 @@ class _Region:
         if not (node.outputs[0].uses() or node.outputs[0].is_graph_output()):  # type: ignore[union-attr]
             self.graph.remove(node, safe=True)  # type: ignore[arg-type]
 
-    def _made(self, node: ir.Node, moved: dict[ir.Value, ir.Value]) -> ir.Node:
+    def _reordered(self, node: ir.Node, moved: dict[ir.Value, ir.Value]) -> ir.Node:
         plan = self.plans[node]
         inputs = [*node.inputs]
         inputs += [None] * (max(plan.constants, default=0) + 1 - len(inputs))
@@ -203,35 +203,35 @@ class _Region:
                 if value not in moved:
                     moved[value] = self._entering(value, node)
                 inputs[i] = moved[value]
-        kept = {**node.attributes, **plan.attributes}
-        kept = {name: item for name, item in kept.items() if item is not None}
+        merged = {**node.attributes, **plan.attributes}
+        attributes = {name: item for name, item in merged.items() if item is not None}
         op_type, count = plan.op_type or node.op_type, len(node.outputs)
-        made = ir.node(op_type, inputs, kept, name=node.name, num_outputs=count)
-        insert(node, [made])
-        return made
+        reordered = ir.node(op_type, inputs, attributes, name=node.name, num_outputs=count)
+        insert(node, [reordered])
+        return reordered
 
     def _gathered(self, value: ir.Value, order: Order, node: ir.Node) -> ir.Value:
         name = f"{node.outputs[0].name}.order"
-        places = new_constant(self.graph, np.array(order, np.int64), name)
-        made = ir.node("Gather", [value, places])
-        _describe(made.outputs[0], value, (0,))
-        insert(node, [made])
-        return made.outputs[0]
+        indices = new_constant(self.graph, np.array(order, np.int64), name)
+        gather = ir.node("Gather", [value, indices])
+        _describe(gather.outputs[0], value, (0,))
+        insert(node, [gather])
+        return gather.outputs[0]
 
     def _entering(self, value: ir.Value, node: ir.Node) -> ir.Value:
         """Bring a value from outside into its order in the region."""
         producer = value.producer()
         if _order(producer) == self.orders[value] and producer.graph is self.graph:  # type: ignore[union-attr]
             return producer.inputs[0]  # type: ignore[union-attr, return-value]
-        return _turned(value, inverse(self.orders[value]), node)
+        return _transposed(value, inverse(self.orders[value]), node)
 
 
-def _turned(value: ir.Value, layout: Order, node: ir.Node) -> ir.Value:
+def _transposed(value: ir.Value, layout: Order, node: ir.Node) -> ir.Value:
     """Transpose a value in front of a node."""
-    made = ir.node("Transpose", [value], {"perm": layout})
-    _describe(made.outputs[0], value, layout)
-    insert(node, [made])
-    return made.outputs[0]
+    transpose = ir.node("Transpose", [value], {"perm": layout})
+    _describe(transpose.outputs[0], value, layout)
+    insert(node, [transpose])
+    return transpose.outputs[0]
 
 
 def _describe(new: ir.Value, old: ir.Value, layout: Order) -> None:
@@ -245,5 +245,5 @@ def _is_same(order: Order) -> bool:
 
 
 def _is_indifferent(node: ir.Node) -> bool:
-    """Tell whether a node takes any order: another Transpose joins it, sizes are gathered."""
+    """Tell whether a node takes any order: a Transpose merges with another, Shape is gathered."""
     return (node.op_type == "Shape" and not node.domain) or _order(node) is not None

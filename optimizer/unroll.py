@@ -1,21 +1,24 @@
-"""Short loops of a fixed number of steps: the body comes as often as it would be run."""
+"""Unrolling: a short loop of a fixed number of steps is replaced by copies of its body."""
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
+from .edits import (
+    insert,
+    move_initializers,
+    move_nodes,
+    new_constant,
+    remove_with_body,
+    replace_output,
+)
 from .fusions.steps import steps
+from .report import Report
 from .rewrite import NearMiss
-from .values import insert, move_nodes, new_constant, register, remove_with_body, replace_output
-
-if TYPE_CHECKING:
-    from .pipeline import Report
 
 NODES = 1024
-"""How many nodes a loop may become."""
+"""Number of nodes up to which a loop is unrolled."""
 
 _SINCE = 13  # the opset in which the axes of an Unsqueeze are an input
 
@@ -43,10 +46,7 @@ def _unroll(graph: ir.Graph, loop: ir.Node, report: Report) -> bool:
         report.explain(f"{subject} not unrolled: {reason}", subject, loop)
         return False
     body = loop.attributes["body"].as_graph()
-    for value in list(body.initializers.values()):  # one for all steps
-        body.initializers.pop(str(value.name))
-        value.name = f"{loop.name}.{value.name}"
-        register(graph, value)
+    move_initializers(body, loop, f"{loop.name}.")  # one for all steps
     states = [value for value in loop.inputs[2:] if value is not None]
     collected: list[list[ir.Value]] = [[] for _ in loop.outputs[len(states) :]]
     for step in range(trips):
@@ -85,17 +85,17 @@ def _step(
     number = new_constant(graph, np.array(step, np.int64), f"{prefix}number")
     goes_on = new_constant(graph, np.array(True), f"{prefix}condition")
     copy = body.clone(allow_outer_scope_values=True)
-    given = dict(zip(copy.inputs, [number, goes_on, *states], strict=True))
-    results = [given.get(value, value) for value in copy.outputs[1:]]
+    outside = dict(zip(copy.inputs, [number, goes_on, *states], strict=True))
+    results = [outside.get(value, value) for value in copy.outputs[1:]]
     copy.outputs.clear()
-    for inner, outer in given.items():
+    for inner, outer in outside.items():
         inner.replace_all_uses_with(outer)
     move_nodes(copy, loop, prefix)
     return results
 
 
 def _stacked(graph: ir.Graph, loop: ir.Node, items: list[ir.Value]) -> ir.Value:
-    """Join what was collected in each step along a new first axis."""
+    """Join the results of all steps along a new first axis."""
     axes = new_constant(graph, np.array([0], np.int64), f"{loop.name}.axes")
     parts = [ir.node("Unsqueeze", [item, axes]) for item in items]
     whole = ir.node("Concat", [part.outputs[0] for part in parts], {"axis": 0})

@@ -1,4 +1,4 @@
-"""Checks passes: the model computes the same before and after each."""
+"""Verification of passes: the model computes the same before and after each."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
 
 from ..difference import difference
 from ..errors import InvalidArgument, SardonyxError
@@ -20,15 +21,13 @@ Runner: TypeAlias = Callable[[ir.Model, Feeds], list[Any]]
 
 def run_reference(model: ir.Model, feeds: Feeds) -> list[Any]:
     """Run a model in onnx's reference implementation, which is slow on large images."""
-    from onnx.reference import ReferenceEvaluator
-
     evaluator = ReferenceEvaluator(ir.to_proto(model), new_ops=OPERATORS)
     results: Any = evaluator.run(None, dict(feeds))
     return list(results)
 
 
 class Verifier:
-    """Knows what a model computes, and compares.
+    """Compares what a model computes after each pass with what it computed before the first.
 
     Parameters
     ----------
@@ -59,7 +58,7 @@ class Verifier:
             ) from error
 
     def check(self, name: str, model: ir.Model) -> None:
-        """Run the model if a pass has changed it, whatever the pass says itself.
+        """Run the model if a pass has changed it, even if the pass counts no change.
 
         Raises
         ------
@@ -71,12 +70,12 @@ class Verifier:
             return
         self._seen = now
         try:
-            found = self._run(model, self._feeds)
+            results = self._run(model, self._feeds)
         except Exception as error:
             raise SardonyxError(
                 f"optimizer pass {name!r} made a model that does not run: {error}"
             ) from error
-        for output, expected, result in zip(self._names, self._expected, found, strict=True):
+        for output, expected, result in zip(self._names, self._expected, results, strict=True):
             tolerance = _tolerance(expected)
             compared = difference(
                 output, result, expected, tolerance, 1e-6 * tolerance, 0.2 * tolerance
@@ -104,7 +103,7 @@ def _random_feeds(model: ir.Model) -> dict[str, np.ndarray]:
 
 
 def _fingerprint(model: ir.Model) -> Hashable:
-    """What a pass can change: nodes, their attributes, what they read, and the weights."""
+    """Nodes, their attributes and operands, and the weights: all that a pass can change."""
     nodes = tuple(
         (
             node.op_identifier(),

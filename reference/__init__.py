@@ -1,4 +1,4 @@
-"""Operators of onnx's reference implementation that do not follow the standard, done right."""
+"""Operators that follow the standard where onnx's reference implementation does not."""
 
 from onnx.reference.op_run import OpRun
 

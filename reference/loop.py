@@ -1,4 +1,4 @@
-"""Loop as the standard has it."""
+"""Loop, whose scan outputs have a new first axis."""
 
 from __future__ import annotations
 

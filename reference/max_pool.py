@@ -1,4 +1,4 @@
-"""MaxPool, whose indices onnx's own gets wrong in volumes, and which it has not for int8."""
+"""MaxPool with the right indices in volumes, and for int8: onnx's own lacks both."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MaxPool(OpRun):
             )
         ]
         flat = np.arange(np.prod(spatial, dtype=np.int64))
-        places = flat.reshape(spatial[::-1]).T if storage_order else flat.reshape(spatial)
+        positions = flat.reshape(spatial[::-1]).T if storage_order else flat.reshape(spatial)
         widths = [
             (begin, max(end, (count - 1) * stride + r - size - begin))
             for begin, end, count, stride, r, size in zip(
@@ -38,8 +38,8 @@ class MaxPool(OpRun):
         lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
         padded = np.pad(x, [(0, 0), (0, 0), *widths], constant_values=lowest)
         taken = _windows(padded, sizes, reach, strides, dilations)
-        places = np.pad(places, widths, constant_values=-1)
-        where = _windows(places, sizes, reach, strides, dilations)
+        positions = np.pad(positions, widths, constant_values=-1)
+        where = _windows(positions, sizes, reach, strides, dilations)
         best = taken.argmax(-1)
         # Nothing above the padding's value: the first that is none.
         best = np.where(_at(where, best) < 0, (where >= 0).argmax(-1), best)
@@ -58,7 +58,7 @@ def _count(size: int, end: int, reach: int, stride: int, up: bool) -> int:
 
 
 def _at(windows: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Elements of windows at a place in each."""
+    """Elements of windows at one position in each."""
     windows = np.broadcast_to(windows, (*best.shape, windows.shape[-1]))
     return np.take_along_axis(windows, best[..., None], -1)[..., 0]
 
@@ -70,8 +70,8 @@ def _pads(
     """Padding before and behind each spatial axis."""
     rank = len(spatial)
     if not (auto_pad or "").startswith("SAME"):
-        given = pads if pads and auto_pad != "VALID" else [0] * 2 * rank
-        return given[:rank], given[rank:]
+        widths = pads if pads and auto_pad != "VALID" else [0] * 2 * rank
+        return widths[:rank], widths[rank:]
     totals = [
         max(0, (-(-size // stride) - 1) * stride + r - size)
         for size, r, stride in zip(spatial, reach, strides, strict=True)

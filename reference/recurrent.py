@@ -1,4 +1,4 @@
-"""RNN, GRU and LSTM: onnx's own leave out activations, clipping, lengths and coupled gates."""
+"""RNN, GRU and LSTM with activations, clipping, lengths and coupled gates: onnx's own lack them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from onnx.reference.op_run import OpRun
 Function = Callable[[np.ndarray], np.ndarray]
 Step = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-# Function of (x, alpha, beta), and the defaults of alpha and beta; None: it has no such number.
+# Function of (x, alpha, beta), and the defaults of alpha and beta; None: it takes no such number.
 _FUNCTIONS: dict[str, tuple[Callable[[Any, Any, Any], Any], float | None, float | None]] = {
     "affine": (lambda x, a, b: a * x + b, 1.0, 0.0),
     "elu": (lambda x, a, _: np.where(x < 0, a * np.expm1(np.minimum(x, 0)), x), 1.0, None),
@@ -32,13 +32,13 @@ def _activations(
 ) -> list[Function]:
     """Functions by name; those that have numbers take them in order, as far as there are any."""
     left, right = iter(alphas or ()), iter(betas or ())
-    made = []
+    bound = []
     for name in names:
         function, alpha, beta = _FUNCTIONS[name.lower()]
         a = None if alpha is None else next(left, alpha)
         b = None if beta is None else next(right, beta)
-        made.append(_with(function, a, b))
-    return made
+        bound.append(_with(function, a, b))
+    return bound
 
 
 def _with(function: Callable[[Any, Any, Any], Any], alpha: Any, beta: Any) -> Function:
@@ -67,7 +67,7 @@ def _walk(
 
 
 class _Recurrent(OpRun):
-    """What the three share: directions, layouts, lengths, initial states."""
+    """Directions, layouts, lengths and initial states, which all three share."""
 
     names: tuple[str, ...]
 
@@ -91,10 +91,10 @@ class _Recurrent(OpRun):
         count, size = w.shape[0], r.shape[-1]
         shape = (count, x.shape[1], size)
 
-        def state(given: Any) -> np.ndarray:
-            if given is None:
+        def state(initial: Any) -> np.ndarray:
+            if initial is None:
                 return np.zeros(shape, wide)
-            return np.moveaxis(given, 0, 1) if batch_first else given
+            return np.moveaxis(initial, 0, 1) if batch_first else initial
 
         h, c = state(initial_h), state(initial_c)
         b = np.zeros((count, 2 * w.shape[1]), wide) if b is None else b
@@ -102,7 +102,7 @@ class _Recurrent(OpRun):
         ends = np.full(x.shape[1], len(x)) if lengths is None else lengths
         names = activations or self.names * count
         functions = _activations(names, activation_alpha, activation_beta)
-        found = []
+        results = []
         for d in range(count):
             own = functions[d * len(self.names) : (d + 1) * len(self.names)]
             # As onnxruntime does it: the gates are clipped, not the cell before its output.
@@ -110,8 +110,8 @@ class _Recurrent(OpRun):
             parts = [array[d].astype(wide) for array in (w, r, b, p)]
             backwards = direction == "reverse" or d == 1
             step = self.step(own, *parts)
-            found.append(_walk(x.astype(wide), h[d], c[d], ends, backwards, step))
-        y, h, c = (np.stack(part).astype(kind) for part in zip(*found, strict=True))
+            results.append(_walk(x.astype(wide), h[d], c[d], ends, backwards, step))
+        y, h, c = (np.stack(part).astype(kind) for part in zip(*results, strict=True))
         y = np.moveaxis(y, 0, 1)  # steps, directions, batch, size
         if batch_first:
             y, h, c = y.transpose(2, 0, 1, 3), np.moveaxis(h, 0, 1), np.moveaxis(c, 0, 1)
@@ -152,8 +152,8 @@ class GRU(_Recurrent):
         def step(x: np.ndarray, h: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             update = f[0](x @ w_z.T + h @ r_z.T + b_z + s_z)
             reset = f[0](x @ w_r.T + h @ r_r.T + b_r + s_r)
-            kept = reset * (h @ r_h.T + s_h) if linear else (reset * h) @ r_h.T + s_h
-            return (1 - update) * f[1](x @ w_h.T + kept + b_h) + update * h, c
+            recurrent = reset * (h @ r_h.T + s_h) if linear else (reset * h) @ r_h.T + s_h
+            return (1 - update) * f[1](x @ w_h.T + recurrent + b_h) + update * h, c
 
         return step
 

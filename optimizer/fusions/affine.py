@@ -1,85 +1,80 @@
-"""Mul and Add per channel: into the weights of the convolution or product beside them."""
+"""Scale and shift per channel: into the weights of the convolution or product beside them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx_ir as ir
 
-from ..values import attribute, constant, new_constant, rank, replace, used_once
-
-if TYPE_CHECKING:
-    from ..pipeline import Report
+from ..edits import new_constant, replace
+from ..report import Report
+from ..rewrite import NearMiss
+from ..values import attribute, constant, dims, used_once
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm")
 
 
-class NotFolded(Exception):
-    """Why a scale and shift stay where they are."""
-
-
 @dataclass(frozen=True)
-class Affine:
+class ScaleShift:
     """``factor * x + shift``, both float64 of shape (channels,)."""
 
     factor: np.ndarray
     shift: np.ndarray
 
 
-def fold_into_producer(x: ir.Value, affine: Affine) -> None:
+def fold_into_producer(x: ir.Value, scaling: ScaleShift) -> None:
     """Let the node that makes ``x`` scale and shift its output channels.
 
     Raises
     ------
-    NotFolded
+    NearMiss
         x is not the result of a Conv, ConvTranspose or Gemm with constant weights, or something
         else reads it, too. Nothing is changed then.
     """
     node = x.producer()
     if node is None or node.domain or node.op_type not in _PRODUCTS:
-        raise NotFolded("what makes its input has no weights")
+        raise NearMiss("the producer of its input has no weights")
     if not used_once(x):
-        raise NotFolded(f"{x.name!r} is used elsewhere, too")
+        raise NearMiss(f"{x.name!r} is used elsewhere, too")
     weights, bias = _parameters(node)
-    if _outputs(node, weights) != len(affine.factor):
-        raise NotFolded("it is not one value per channel")
-    scaled = weights * _along_outputs(node, weights, affine.factor)
-    _store(node, scaled, bias * affine.factor + affine.shift)
+    if _outputs(node, weights) != len(scaling.factor):
+        raise NearMiss("it is not one value per channel")
+    scaled = weights * _along_outputs(node, weights, scaling.factor)
+    _store(node, scaled, bias * scaling.factor + scaling.shift)
 
 
-def fold_into_consumer(x: ir.Value, node: ir.Node, affine: Affine) -> None:
-    """Let the only node that reads ``x`` do its scale and shift on the way in.
+def fold_into_consumer(x: ir.Value, node: ir.Node, scaling: ScaleShift) -> None:
+    """Let the only node that reads ``x`` scale and shift its input channels.
 
     Raises
     ------
-    NotFolded
+    NearMiss
         The node is no Conv or Gemm with constant weights; or a shift would have to reach the
         padding, which stays zero. Nothing is changed then.
     """
     if node.domain or node.op_type not in ("Conv", "Gemm") or node.inputs[0] is not x:
-        raise NotFolded("what reads its output has no weights")
+        raise NearMiss("the reader of its output has no weights")
     if not used_once(x):
-        raise NotFolded(f"{x.name!r} is used elsewhere, too")
+        raise NearMiss(f"{x.name!r} is used elsewhere, too")
     weights, bias = _parameters(node)
-    if affine.shift.any() and _is_padded(node):
-        raise NotFolded(f"the padding of {node.name!r} would have to be shifted, too")
+    if scaling.shift.any() and _is_padded(node):
+        raise NearMiss(f"the padding of {node.name!r} would have to be shifted, too")
     if node.op_type == "Gemm":
         if attribute(node, "transA", 0):
-            raise NotFolded(f"{node.name!r} transposes it")
+            raise NearMiss(f"{node.name!r} transposes it")
         transposed = bool(attribute(node, "transB", 0))
         inner = weights.T if transposed else weights
-        scaled = inner * affine.factor[:, None]
-        total = affine.shift @ inner
+        scaled = inner * scaling.factor[:, None]
+        total = scaling.shift @ inner
         _store(node, scaled.T if transposed else scaled, bias + total)
         return
     groups = attribute(node, "group", 1)
     per_group = (groups, 1, -1, *[1] * (weights.ndim - 2))
     split = weights.reshape(groups, -1, *weights.shape[1:])
-    scaled = (split * affine.factor.reshape(per_group)).reshape(weights.shape)
-    shifted = split * affine.shift.reshape(per_group)
+    scaled = (split * scaling.factor.reshape(per_group)).reshape(weights.shape)
+    shifted = split * scaling.shift.reshape(per_group)
     total = shifted.reshape(weights.shape).sum(axis=tuple(range(1, weights.ndim)))
     _store(node, scaled, bias + total)
 
@@ -95,21 +90,21 @@ def _is_padded(node: ir.Node) -> bool:
 def _parameters(node: ir.Node) -> tuple[np.ndarray, np.ndarray]:
     """Weights and bias per output channel, in float64."""
     weights = constant(node.inputs[1])
-    given = node.inputs[2] if len(node.inputs) > 2 else None
-    bias = constant(given)
-    if weights is None or (given is not None and bias is None):
-        raise NotFolded(f"the weights of {node.name!r} are not constant")
+    bias_input = node.inputs[2] if len(node.inputs) > 2 else None
+    bias = constant(bias_input)
+    if weights is None or (bias_input is not None and bias is None):
+        raise NearMiss(f"the weights of {node.name!r} are not constant")
     if weights.dtype != np.float32:
-        raise NotFolded(f"the weights of {node.name!r} are {weights.dtype}, not float32")
+        raise NearMiss(f"the weights of {node.name!r} are {weights.dtype}, not float32")
     values = [node.attributes[k].as_float() for k in ("alpha", "beta") if k in node.attributes]
     if any(value != 1.0 for value in values):
-        raise NotFolded(f"{node.name!r} has factors of its own")
+        raise NearMiss(f"{node.name!r} has factors of its own")
     outputs = _outputs(node, weights)
     vector = np.zeros(1) if bias is None else np.asarray(bias, np.float64)
     if vector.ndim > 2 or (vector.ndim and vector.shape[-1] not in (1, outputs)):
-        raise NotFolded(f"the bias of {node.name!r} is not one value per channel")
+        raise NearMiss(f"the bias of {node.name!r} is not one value per channel")
     if vector.ndim == 2 and vector.shape[0] != 1:
-        raise NotFolded(f"the bias of {node.name!r} is not one value per channel")
+        raise NearMiss(f"the bias of {node.name!r} is not one value per channel")
     return np.asarray(weights, np.float64), np.broadcast_to(vector.reshape(-1), (outputs,))
 
 
@@ -137,41 +132,43 @@ def _store(node: ir.Node, weights: np.ndarray, bias: np.ndarray) -> None:
     graph = node.graph
     assert isinstance(graph, ir.Graph)
     with np.errstate(over="ignore"):
-        made = weights.astype(np.float32), bias.astype(np.float32)
-    if not all(np.isfinite(array).all() for array in made):
-        raise NotFolded("the combined weights are not finite")
+        narrow = weights.astype(np.float32), bias.astype(np.float32)
+    if not all(np.isfinite(array).all() for array in narrow):
+        raise NearMiss("the combined weights are not finite")
     name = node.name or node.op_type
-    node.replace_input_with(1, new_constant(graph, made[0], f"{name}.weights"))
+    node.replace_input_with(1, new_constant(graph, narrow[0], f"{name}.weights"))
     if len(node.inputs) < 3:
         node.resize_inputs(3)
-    node.replace_input_with(2, new_constant(graph, made[1], f"{name}.bias"))
+    node.replace_input_with(2, new_constant(graph, narrow[1], f"{name}.bias"))
 
 
 def _channel_vector(array: np.ndarray, x: ir.Value, channel_axis: int) -> np.ndarray:
     """Return the values per channel of a broadcast constant, one for each channel of ``x``."""
-    axes, sizes = rank(x) or 0, x.shape
+    sizes = dims(x)
     if array.dtype != np.float32:
-        raise NotFolded(f"the constant is {array.dtype}, not float32")
-    channels = sizes[channel_axis] if sizes is not None and axes >= 2 else None
-    if not isinstance(channels, int) or array.ndim > axes:
-        raise NotFolded("the number of channels is not known")
-    axis = array.ndim - axes + channel_axis
+        raise NearMiss(f"the constant is {array.dtype}, not float32")
+    if sizes is None or len(sizes) < 2 or array.ndim > len(sizes):
+        raise NearMiss("the number of channels is not known")
+    channels = sizes[channel_axis]
+    if not isinstance(channels, int):
+        raise NearMiss("the number of channels is not known")
+    axis = array.ndim - len(sizes) + channel_axis
     if array.size == 1:
         vector = np.full(channels, array.reshape(-1)[0], np.float64)
     elif axis >= 0 and array.size == array.shape[axis] == channels:
         vector = array.reshape(-1).astype(np.float64)
     else:
-        raise NotFolded("the constant is not one value per channel")
+        raise NearMiss("the constant is not one value per channel")
     if not np.isfinite(vector).all():
-        raise NotFolded("the constant is not finite")
+        raise NearMiss("the constant is not finite")
     return vector
 
 
-_KINDS: dict[str, Callable[[np.ndarray], Affine]] = {
-    "Mul": lambda v: Affine(v, np.zeros_like(v)),
-    "Div": lambda v: Affine(1 / v, np.zeros_like(v)),
-    "Add": lambda v: Affine(np.ones_like(v), v),
-    "Sub": lambda v: Affine(np.ones_like(v), -v),
+_KINDS: dict[str, Callable[[np.ndarray], ScaleShift]] = {
+    "Mul": lambda v: ScaleShift(v, np.zeros_like(v)),
+    "Div": lambda v: ScaleShift(1 / v, np.zeros_like(v)),
+    "Add": lambda v: ScaleShift(np.ones_like(v), v),
+    "Sub": lambda v: ScaleShift(np.ones_like(v), -v),
 }
 
 
@@ -202,11 +199,11 @@ def _fold(node: ir.Node, report: Report) -> bool:
             continue
         try:
             if neighbour is before:
-                fold_into_producer(source, _affine(node.op_type, array, x, axis))
+                fold_into_producer(source, _scale_shift(node.op_type, array, x, axis))
             else:
-                affine = _affine(node.op_type, array, x, 1)
-                fold_into_consumer(node.outputs[0], neighbour, affine)
-        except NotFolded as reason:
+                scaling = _scale_shift(node.op_type, array, x, 1)
+                fold_into_consumer(node.outputs[0], neighbour, scaling)
+        except NearMiss as reason:
             reasons.append(str(reason))
             continue
         report.explain(f"{subject} folded into the weights of {neighbour.name!r}", subject)
@@ -217,7 +214,7 @@ def _fold(node: ir.Node, report: Report) -> bool:
 
 
 def _behind_transpose(x: ir.Value) -> tuple[ir.Value, int]:
-    """Give what a Transpose that nothing else reads is made of, and where its channels are now."""
+    """Input of a Transpose that nothing else reads, and the axis of its channels in the result."""
     node = x.producer()
     if node is None or node.op_type != "Transpose" or node.domain or not used_once(x):
         return x, 1
@@ -226,12 +223,12 @@ def _behind_transpose(x: ir.Value) -> tuple[ir.Value, int]:
     return (x, 1) if source is None or 1 not in order else (source, order.index(1))
 
 
-def _affine(op_type: str, array: np.ndarray, x: ir.Value, axis: int) -> Affine:
+def _scale_shift(op_type: str, array: np.ndarray, x: ir.Value, axis: int) -> ScaleShift:
     with np.errstate(divide="ignore"):
-        affine = _KINDS[op_type](_channel_vector(array, x, axis))
-    if not np.isfinite(affine.factor).all():
-        raise NotFolded("it divides by zero")
-    return affine
+        scaling = _KINDS[op_type](_channel_vector(array, x, axis))
+    if not np.isfinite(scaling.factor).all():
+        raise NearMiss("it divides by zero")
+    return scaling
 
 
 def _only_reader(value: ir.Value) -> ir.Node | None:

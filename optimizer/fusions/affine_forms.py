@@ -1,8 +1,8 @@
-"""Affine forms: what a chain of products, sums and cuts adds up to.
+"""Affine forms: the sum of products that a chain of products, sums and cuts computes.
 
 Exporters compute the gates of a recurrent layer in one product or in several, add biases before or
 after they cut the gates apart, and cut with Split or Slice. In normal form all of these are alike:
-a sum of products of values with constant matrices, a constant, and whatever else is added.
+a sum of products of values with constant matrices, a constant, and other terms.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ..values import attribute, constant, integers
 
 @dataclass(frozen=True)
 class Affine:
-    """``sum(value @ matrix) + bias + sum(added)``, of rank 2."""
+    """``sum(value @ matrix) + bias + sum(terms)``, of rank 2."""
 
     products: dict[ir.Value, np.ndarray] = field(default_factory=dict)
     """Constant matrices (inputs, columns), by the values they are multiplied by."""
     bias: np.ndarray = field(default_factory=lambda: np.zeros(1, np.float32))
     """Of shape (columns,) or (1,)."""
-    added: tuple[ir.Value, ...] = ()
+    terms: tuple[ir.Value, ...] = ()
 
     @property
     def columns(self) -> int | None:
@@ -33,15 +33,15 @@ class Affine:
 
 
 def affine(value: ir.Value) -> Affine:
-    """Write a value as an affine form; of what is none, the value itself is all that is added."""
+    """Affine form of a value; if it has none, the value itself is the only term."""
     array = constant(value)
     if array is not None:
         row = array.dtype.kind == "f" and array.shape[:-1] in ((), (1,))
-        return Affine(bias=array.reshape(-1)) if row else Affine(added=(value,))
+        return Affine(bias=array.reshape(-1)) if row else Affine(terms=(value,))
     node = value.producer()
     rule = None if node is None or node.domain else _RULES.get(node.op_type)
-    found = None if rule is None or node is None else rule(node, value)
-    return Affine(added=(value,)) if found is None else found
+    form = None if rule is None or node is None else rule(node, value)
+    return Affine(terms=(value,)) if form is None else form
 
 
 def _sum(a: Affine, b: Affine) -> Affine | None:
@@ -54,7 +54,7 @@ def _sum(a: Affine, b: Affine) -> Affine | None:
     widths |= {bias.size for bias in (a.bias, b.bias) if bias.size > 1}
     if len(widths) > 1:
         return None  # something is broadcast
-    return Affine(products, a.bias + b.bias, a.added + b.added)
+    return Affine(products, a.bias + b.bias, a.terms + b.terms)
 
 
 def _add(node: ir.Node, value: ir.Value) -> Affine | None:
@@ -69,7 +69,7 @@ def _mul(node: ir.Node, value: ir.Value) -> Affine | None:
         if x is None or number is None or number.size != 1 or number.dtype.kind != "f":
             continue
         form, k = affine(x), number.reshape(())
-        if not form.added:
+        if not form.terms:
             return Affine({v: matrix * k for v, matrix in form.products.items()}, form.bias * k)
     return None
 
@@ -94,7 +94,7 @@ def _gemm(node: ir.Node, value: ir.Value) -> Affine | None:
 
 def _columns(form: Affine, start: int, stop: int) -> Affine | None:
     width = form.columns
-    if form.added or width is None or form.bias.size not in (1, width):
+    if form.terms or width is None or form.bias.size not in (1, width):
         return None
     products = {value: matrix[:, start:stop] for value, matrix in form.products.items()}
     return Affine(products, np.broadcast_to(form.bias, (width,))[start:stop])

@@ -1,8 +1,8 @@
 """Attention written out: product of queries and keys, softmax, product with the values.
 
-ONNX's Attention makes zeros of a row whose mask is -inf throughout, where a softmax alone makes
-NaN: a guard against those NaN goes, and where there was none, they are put back. (The guard that
-PyTorch exports also hides NaN among queries and keys, which Attention shows, as PyTorch does.)
+A row whose mask is -inf throughout gives zeros in ONNX's Attention, and NaN in a softmax alone:
+a guard against those NaN is dropped, and where there was none, they are put back. (The guard that
+PyTorch exports also hides NaN among queries and keys; Attention returns them, as PyTorch does.)
 
 onnxruntime has limits besides:
 
@@ -21,15 +21,14 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ..ranges import LOWEST, value_range
+from ..intervals import LOWEST
+from ..ranges import value_range
 from ..rewrite import Match, apply_rules, either, find, fixed, op, rewrite
-from ..values import attribute, constant, dims, rank, scalar
+from ..values import Size, attribute, constant, dims, rank, scalar
 
 _RAISED = np.nextafter(LOWEST, np.float32(0))
 # Scores replaced by this or less are masked: true ones are taken to be above it.
 _FAR_BELOW = -1e9
-
-_Sizes = list[int | str | None]
 
 
 def _written_out(
@@ -63,12 +62,12 @@ def _attention(m: Match) -> ir.Value:
     fitted = [] if mask is None else [_fitted(m, mask, sizes, q, k)]
     axes = np.arange(4 - len(sizes))
     operands = [m.op.Unsqueeze(x, axes) if axes.size else x for x in (q, k, m.v)]
-    made: ir.Value = m.op.Attention(*operands, *fitted, scale=scale)
+    result: ir.Value = m.op.Attention(*operands, *fitted, scale=scale)
     if axes.size:
-        made = m.op.Squeeze(made, axes)
+        result = m.op.Squeeze(result, axes)
     if mask is None or "guarded" in m or not _may_mask_all(mask):
-        return made
-    return _with_nan(m, mask, made)
+        return result
+    return _with_nan(m, mask, result)
 
 
 # --- operands ---------------------------------------------------------------------------------
@@ -77,28 +76,31 @@ def _attention(m: Match) -> ir.Value:
 def _along_keys(softmax: ir.Value) -> bool:
     node = softmax.producer()
     assert node is not None
-    return attribute(node, "axis", -1) in (-1, (rank(softmax) or 0) - 1)
+    axes = rank(softmax)
+    axis = attribute(node, "axis", -1)
+    return axis == -1 or (axes is not None and axis == axes - 1)
 
 
 def _number(m: Match, name: str) -> float:
-    """Constant of a pattern; 1 where the pattern went without it."""
+    """Constant of a pattern; 1 where the form that matched has none."""
     if name not in m:
         return 1.0
     number = scalar(getattr(m, name))
-    fits = number is not None and (rank(getattr(m, name)) or 0) <= (rank(m.v) or 0)
-    m.require(fits, "the scale is not one number")
+    own, axes = rank(getattr(m, name)), rank(m.v)
+    fits = own is not None and axes is not None and own <= axes
+    m.require(fits and number is not None, "the scale is not one number")
     return number or math.nan
 
 
 def _unscaled(x: ir.Value) -> tuple[ir.Value, float]:
     """Operand before it was multiplied by a number, and the number; Paddle adds 0 to that."""
-    for found in find(lambda x: x + 0.0, x):
-        x = found["x"]
+    for bound in find(lambda x: x + 0.0, x):
+        x = bound["x"]
     for pattern, sign in ((lambda x, c: x * fixed(c), 1), (lambda x, c: x / fixed(c), -1)):
-        for found in find(pattern, x):
-            number = scalar(found["c"])
-            if number and rank(found["x"]) == rank(x):
-                return found["x"], number**sign
+        for bound in find(pattern, x):
+            number = scalar(bound["c"])
+            if number and rank(bound["x"]) == rank(x):
+                return bound["x"], number**sign
     return x, 1.0
 
 
@@ -119,15 +121,15 @@ def _operand(m: Match, x: ir.Value, swapped: bool) -> tuple[ir.Value, float]:
         perm[-2:] = perm[:-3:-1]
     if perm == sorted(perm):
         return source, factor * other
-    made = m.op.Transpose(source, perm=perm)
+    transposed = m.op.Transpose(source, perm=perm)
     sizes = dims(source)
-    made.shape = None if sizes is None else ir.Shape([sizes[axis] for axis in perm])
-    return made, factor * other
+    transposed.shape = None if sizes is None else ir.Shape([sizes[axis] for axis in perm])
+    return transposed, factor * other
 
 
-def _batches(m: Match, *operands: ir.Value) -> _Sizes:
+def _batches(m: Match, *operands: ir.Value) -> list[Size]:
     """Sizes of the scores; all operands must have the same batch and heads, of any number each."""
-    q, k, v = (dims(x) or [] for x in operands)
+    q, k, v = (m.sizes(x) for x in operands)
     m.require(2 <= len(q) <= 4, "the operands do not have two to four axes")
     one_head = k[:-3] == q[:-3] and k[-3:-2] == [1]
     same = None not in q[:-2] and k[:-2] == v[:-2] and (k[:-2] == q[:-2] or one_head)
@@ -139,20 +141,20 @@ def _batches(m: Match, *operands: ir.Value) -> _Sizes:
 # --- masks ------------------------------------------------------------------------------------
 
 
-def _mask(m: Match, sizes: _Sizes) -> ir.Value | None:
-    """What is added to scores of some sizes; no row is everywhere the lowest number."""
+def _mask(m: Match, sizes: list[Size]) -> ir.Value | None:
+    """Mask that is added to the scores; no row of it is the lowest number throughout."""
     mask = m.mask if "mask" in m else _added(m) if "fill" in m else None
     if mask is None:
         return None
-    own = dims(mask)
-    m.require(own is not None and len(own) <= len(sizes), "the mask has more axes than the scores")
-    padded = [1] * (len(sizes) - len(own or [])) + (own or [])
+    own = m.sizes(mask)
+    m.require(len(own) <= len(sizes), "the mask has more axes than the scores")
+    padded = [1] * (len(sizes) - len(own)) + own
     fits = (s is not None and s in (1, t) for s, t in zip(padded[:-1], sizes[:-1], strict=True))
     m.require(all(fits), "the mask is not known to fit the scores")
-    found = value_range(mask)
-    m.require(found is not None, "the mask may hold anything, even rows of -inf")
-    if found is not None and found.least <= LOWEST:
-        m.require(not found.infinite, "the mask may hold both -inf and the lowest number")
+    interval = value_range(mask)
+    m.require(interval is not None, "the mask may hold anything, even rows of -inf")
+    if interval is not None and interval.least <= LOWEST:
+        m.require(not interval.infinite, "the mask may hold both -inf and the lowest number")
         raised: ir.Value = m.op.Max(mask, _RAISED)
         raised.shape = mask.shape
         return raised
@@ -160,36 +162,36 @@ def _mask(m: Match, sizes: _Sizes) -> ir.Value | None:
 
 
 def _added(m: Match) -> ir.Value:
-    """Make of a condition what can be added to scores, in place of replacing them."""
+    """Mask to be added to the scores, of a condition under which they are replaced."""
     fill = scalar(m.fill)
     m.require(fill is not None and fill <= _FAR_BELOW, "masked scores are not far below others")
     masked, zero = np.float32(-np.inf if fill == -math.inf else _RAISED), np.float32(0)
     if "kept" in m:
-        condition, made = m.kept, m.op.Where(m.kept, zero, masked)
+        condition, mask = m.kept, m.op.Where(m.kept, zero, masked)
     else:
-        condition, made = m.dropped, m.op.Where(m.dropped, masked, zero)
-    made.shape = condition.shape
-    result: ir.Value = made
+        condition, mask = m.dropped, m.op.Where(m.dropped, masked, zero)
+    mask.shape = condition.shape
+    result: ir.Value = mask
     return result
 
 
 def _may_mask_all(mask: ir.Value) -> bool:
     """Tell whether some row of a mask may be -inf throughout."""
-    array, found = constant(mask), value_range(mask)
+    array, interval = constant(mask), value_range(mask)
     if array is not None:
         return bool(np.isneginf(np.atleast_1d(array)).all(-1).any())
-    return found is None or found.infinite
+    return interval is None or interval.infinite
 
 
-def _fitted(m: Match, mask: ir.Value, sizes: _Sizes, q: ir.Value, k: ir.Value) -> ir.Value:
-    """Mask with all its queries and keys."""
-    if None not in sizes[-2:] and (dims(mask) or [])[-2:] == sizes[-2:]:
+def _fitted(m: Match, mask: ir.Value, sizes: list[Size], q: ir.Value, k: ir.Value) -> ir.Value:
+    """Mask expanded to all queries and keys."""
+    if None not in sizes[-2:] and m.sizes(mask)[-2:] == sizes[-2:]:
         return mask
-    made: ir.Value = m.op.Expand(mask, _target(m, sizes, q, k))
-    return made
+    expanded: ir.Value = m.op.Expand(mask, _target(m, sizes, q, k))
+    return expanded
 
 
-def _target(m: Match, sizes: _Sizes, q: ir.Value, k: ir.Value) -> Any:
+def _target(m: Match, sizes: list[Size], q: ir.Value, k: ir.Value) -> Any:
     """Numbers of queries and keys."""
     if all(isinstance(size, int) for size in sizes[-2:]):
         return np.array(sizes[-2:], np.int64)
@@ -200,12 +202,12 @@ def _target(m: Match, sizes: _Sizes, q: ir.Value, k: ir.Value) -> Any:
     return target
 
 
-def _with_nan(m: Match, mask: ir.Value, made: ir.Value) -> ir.Value:
-    """Put NaN in rows that are masked throughout."""
+def _with_nan(m: Match, mask: ir.Value, attention: ir.Value) -> ir.Value:
+    """Put NaN in rows of the result that are masked throughout."""
     most = m.op.ReduceMax(mask, np.array([-1]), keepdims=1)
     masked = m.op.Equal(most, np.float32(-np.inf))
     masked.type = ir.TensorType(ir.DataType.BOOL)
-    result: ir.Value = m.op.Where(masked, np.float32(np.nan), made)
+    result: ir.Value = m.op.Where(masked, np.float32(np.nan), attention)
     return result
 
 
@@ -220,12 +222,13 @@ def _repeated(x: Any, name: str) -> Any:
 @rewrite(lambda q, k, v: op.Attention(q, _repeated(k, "k"), _repeated(v, "v"), ...))
 def _shared_heads(m: Match) -> ir.Value:
     for x, apart, repeated in ((m.k, m.k_apart, m.k_heads), (m.v, m.v_apart, m.v_heads)):
-        own, single, every = (dims(value) or [] for value in (x, apart, repeated))
+        own, single, every = (m.sizes(value) for value in (x, apart, repeated))
         m.require(len(own) == len(every) == 4 and None not in own, "a size is not known")
         m.require(single == [*own[:2], 1, *own[2:]], "heads are not repeated one by one")
         m.require(every == [own[0], every[1], *own[2:]], "more than heads are repeated")
-    made: ir.Value = m.op.Attention(m.q, m.k, m.v, *m.root.inputs[3:], **dict(m.root.attributes))
-    return made
+    attributes = dict(m.root.attributes)
+    result: ir.Value = m.op.Attention(m.q, m.k, m.v, *m.root.inputs[3:], **attributes)
+    return result
 
 
 fuse_attention = apply_rules([_attention, _shared_heads])

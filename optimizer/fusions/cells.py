@@ -1,4 +1,4 @@
-"""One step of a recurrent layer: which cell computes the new state, and with which weights.
+"""Cells of recurrent layers: the operator that computes a step, and its weights.
 
 The formulas are those of the standard's GRU, LSTM and RNN. Gates are affine forms of the step's
 input and of the state before it, so that it does not matter how an exporter has written them.
@@ -27,7 +27,7 @@ _FUNCTIONS: dict[str, dict[str, float]] = {
     "HardSigmoid": {"alpha": 0.2, "beta": 0.5},
     "LeakyRelu": {"alpha": 0.01},
 }
-"""Activations that recurrent operators know, with the defaults of the operators of their names."""
+"""Activations of recurrent operators, with the defaults of the operators of the same names."""
 
 _LINEAR: _Function = ("Affine", *_FUNCTIONS["Affine"].values())
 
@@ -52,7 +52,7 @@ class Cell:
 
 
 def find_cell(states: Sequence[tuple[ir.Value, ir.Value]], hidden: int) -> Cell:
-    """Recognise the cell that makes new states of old ones.
+    """Recognise the cell that computes new states from old ones.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def find_cell(states: Sequence[tuple[ir.Value, ir.Value]], hidden: int) -> Cell:
     Raises
     ------
     NearMiss
-        It is none, or one whose gates are no products with constants; says why.
+        It is no cell, or its gates are no products with constants; names the reason.
     """
     if len(states) == 2:
         return _lstm(states[0], states[1], hidden)
@@ -103,8 +103,8 @@ class _Gates:
     ) -> None:
         """Take a gate; ``state`` is what its recurrent product reads if not the state itself."""
         state = state or self._state
-        if form.added:
-            named = ", ".join(repr(value.name) for value in form.added)
+        if form.terms:
+            named = ", ".join(repr(value.name) for value in form.terms)
             raise NearMiss(f"the {name} adds {named}, no product with a constant")
         for value in form.products:
             if value is not state:
@@ -128,10 +128,10 @@ class _Gates:
         for part in self._parts:
             for index, shape in enumerate(shapes):
                 matrix = part[index]
-                made = np.zeros(shape, np.float32) if matrix is None else matrix
-                if made.shape != shape:
-                    raise NearMiss(f"a gate's weights are of shape {made.shape}, not {shape}")
-                columns[index].append(made)
+                weights = np.zeros(shape, np.float32) if matrix is None else matrix
+                if weights.shape != shape:
+                    raise NearMiss(f"a gate's weights are of shape {weights.shape}, not {shape}")
+                columns[index].append(weights)
             for index in (2, 3):
                 bias = part[index]
                 assert bias is not None
@@ -143,7 +143,7 @@ class _Gates:
 
 
 def _activated(value: ir.Value, name: str) -> tuple[Affine, _Function]:
-    """What an activation is applied to, and which it is."""
+    """Affine form that an activation is applied to, and the activation."""
     limited = _limited(value)
     if limited is not None:
         return affine(limited[0]), ("HardSigmoid", limited[1], 0.0)
@@ -152,10 +152,10 @@ def _activated(value: ir.Value, name: str) -> tuple[Affine, _Function]:
         form = affine(value)
         if form.products:
             return form, _LINEAR
-        made = "no node of the body" if node is None else node.op_type
-        raise NearMiss(f"the {name} is made by {made}, which no recurrent operator applies")
-    given = {name: item.as_float() for name, item in node.attributes.items()}
-    numbers = {**_FUNCTIONS[node.op_type], **given}
+        producer = "no node of the body" if node is None else node.op_type
+        raise NearMiss(f"the {name} is made by {producer}, which no recurrent operator applies")
+    attributes = {name: item.as_float() for name, item in node.attributes.items()}
+    numbers = {**_FUNCTIONS[node.op_type], **attributes}
     return affine(node.inputs[0]), (node.op_type, *numbers.values())
 
 
@@ -177,7 +177,7 @@ def _limited(value: ir.Value) -> tuple[ir.Value, float] | None:
 
 
 def _named(op_type: str, functions: list[_Function]) -> dict[str, Any]:
-    """Attributes for activations, where they are not what the operator takes without."""
+    """Attributes for activations, where they are not the defaults of the operator."""
     names = [name for name, *_ in functions]
     if names == _DEFAULTS[op_type]:
         return {}
@@ -185,8 +185,8 @@ def _named(op_type: str, functions: list[_Function]) -> dict[str, Any]:
     for name, *values in functions:
         for key, number in zip(_FUNCTIONS[name], values, strict=True):
             numbers[key].append(number)
-    given = {f"activation_{key}": values for key, values in numbers.items() if values}
-    return {"activations": names, **given}
+    parameters = {f"activation_{key}": values for key, values in numbers.items() if values}
+    return {"activations": names, **parameters}
 
 
 def _gru(h: ir.Value, z: ir.Value, candidate: ir.Value, hidden: int) -> Cell:
@@ -201,8 +201,8 @@ def _gru(h: ir.Value, z: ir.Value, candidate: ir.Value, hidden: int) -> Cell:
         _same(function, of_gates)
         gates.take(reset, "reset gate")
 
-    if len(form.added) == 1:
-        r, after = _reset_after(form.added[0], h)
+    if len(form.terms) == 1:
+        r, after = _reset_after(form.terms[0], h)
         if h in form.products:
             raise NearMiss("the candidate reads the state without a reset gate, too")
         take_reset(r)
@@ -227,7 +227,7 @@ def _reset_after(value: ir.Value, h: ir.Value) -> tuple[ir.Value, Affine]:
     """Find the gate and the product of the state in ``r * (h @ R + b)``."""
     for bound in find(lambda r, product: r * product, value):
         form = affine(bound["product"])
-        if not form.added and list(form.products) == [h]:
+        if not form.terms and list(form.products) == [h]:
             return bound["r"], form
     raise NearMiss(f"the candidate adds {value.name!r}, no product of the state behind a gate")
 

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..rewrite import Match, NearMiss, apply_rules, fixed, op, rewrite
-from ..values import dims, static_shape
+from ..values import Size, static_shape
 
 
 @dataclass
@@ -44,21 +44,20 @@ class _Equation:
 )
 def _einsum(m: Match) -> ir.Value:
     a, b, equation = m.a, m.b, _read(m)
-    turned = _Equation(equation.right, equation.left, equation.result)
-    if equation.product != equation.result == turned.product:
-        a, b, equation = b, a, turned
+    swapped = _Equation(equation.right, equation.left, equation.result)
+    if equation.product != equation.result == swapped.product:
+        a, b, equation = b, a, swapped
     sizes = _sizes(m, a, b, equation)
     batch, rows = list(equation.batch), list(equation.rows)
     if batch or not rows:  # else the product takes them for its own batch
         rows = [equation.rows]
-    ending = [equation.summed, equation.columns]
     left = _grouped(m, a, equation.left, [*batch, *rows, equation.summed], sizes)
-    right = _grouped(m, b, equation.right, [*batch, *ending], sizes)
-    made = m.op.MatMul(left, right)
+    right = _grouped(m, b, equation.right, [*batch, equation.summed, equation.columns], sizes)
+    product = m.op.MatMul(left, right)
     if "bias" in m:
-        made = m.op.Add(made, _flat_bias(m, equation, sizes))
-    made = _apart(m, made, [*batch, *rows, equation.columns], sizes)
-    return _ordered(m, made, equation.product, equation.result)
+        product = m.op.Add(product, _flat_bias(m, equation, sizes))
+    product = _ungrouped(m, product, [*batch, *rows, equation.columns], sizes)
+    return _transposed(m, product, equation.product, equation.result)
 
 
 def _read(m: Match) -> _Equation:
@@ -77,74 +76,73 @@ def _read(m: Match) -> _Equation:
     return equation
 
 
-_Sizes = dict[str, int | str | None]
+_Sizes = dict[str, Size]
 
 
 def _sizes(m: Match, a: ir.Value, b: ir.Value, equation: _Equation) -> _Sizes:
-    found: _Sizes = {}
+    sizes: _Sizes = {}
     for letters, operand in ((equation.left, a), (equation.right, b)):
-        own = dims(operand)
-        m.require(own is not None and len(own) == len(letters), "the number of axes is not known")
-        for letter, size in zip(letters, own or [], strict=True):
-            known = found.setdefault(letter, size)
+        own = m.sizes(operand)
+        m.require(len(own) == len(letters), "an operand has another number of axes")
+        for letter, size in zip(letters, own, strict=True):
+            known = sizes.setdefault(letter, size)
             both = isinstance(known, int) and isinstance(size, int)
             m.require(not both or known == size, f"{letter!r} has two sizes")
-            found[letter] = size if isinstance(size, int) else known
-    return found
+            sizes[letter] = size if isinstance(size, int) else known
+    return sizes
 
 
-def _ordered(m: Match, x: ir.Value, letters: str, wanted: str) -> ir.Value:
-    if letters == wanted:
+def _transposed(m: Match, x: ir.Value, letters: str, result: str) -> ir.Value:
+    if letters == result:
         return x
-    made: ir.Value = m.op.Transpose(x, perm=[letters.index(letter) for letter in wanted])
-    return made
+    value: ir.Value = m.op.Transpose(x, perm=[letters.index(letter) for letter in result])
+    return value
 
 
 def _grouped(m: Match, x: ir.Value, letters: str, groups: Sequence[str], sizes: _Sizes) -> ir.Value:
     """Bring axes into an order, and make those of each group one (of size 1 for none)."""
     order = "".join(groups)
-    x = _ordered(m, x, letters, order)
+    x = _transposed(m, x, letters, order)
     target: list[int | None] = []
-    for place, group in enumerate(groups):
+    for index, group in enumerate(groups):
         known = _product(group, sizes)
-        stays = len(group) == 1 and order.index(group) == place
+        stays = len(group) == 1 and order.index(group) == index
         if known is None and len(group) != 1:
             raise NearMiss(f"sizes of {group!r}, which become one axis, are not known")
         target.append(0 if known is None and stays else known)
     return x if list(order) == list(groups) else _reshape(m, x, target)
 
 
-def _apart(m: Match, x: ir.Value, groups: Sequence[str], sizes: _Sizes) -> ir.Value:
+def _ungrouped(m: Match, x: ir.Value, groups: Sequence[str], sizes: _Sizes) -> ir.Value:
     """Give every letter its axis again."""
     order = "".join(groups)
     if list(order) == list(groups):
         return x
     target: list[int | None] = []
-    for place, letter in enumerate(order):
-        stays = place < len(groups) and groups[place] == letter
+    for index, letter in enumerate(order):
+        stays = index < len(groups) and groups[index] == letter
         known = _product(letter, sizes)
         target.append(0 if known is None and stays else known)
     return _reshape(m, x, target)
 
 
 def _product(letters: str, sizes: _Sizes) -> int | None:
-    found = [sizes[letter] for letter in letters]
-    numbers = [size for size in found if isinstance(size, int)]
-    return math.prod(numbers) if len(numbers) == len(found) and 0 not in numbers else None
+    numbers = [size for letter in letters if isinstance(size := sizes[letter], int)]
+    return math.prod(numbers) if len(numbers) == len(letters) and 0 not in numbers else None
 
 
 def _reshape(m: Match, x: ir.Value, target: Sequence[int | None]) -> ir.Value:
     m.require(target.count(None) <= 1, "two sizes are not known")
     sizes = [-1 if size is None else size for size in target]
-    made: ir.Value = m.op.Reshape(x, np.array(sizes, np.int64))
-    return made
+    value: ir.Value = m.op.Reshape(x, np.array(sizes, np.int64))
+    return value
 
 
 def _flat_bias(m: Match, equation: _Equation, sizes: _Sizes) -> np.ndarray:
-    """What is added to several columns, added to the one axis that they are in the product."""
+    """Bias of several axes of columns, as a vector for the one axis of the product."""
     own = tuple(sizes[letter] for letter in equation.columns)
     several = len(own) > 1 and equation.product == equation.result
-    m.require(several and static_shape(m.bias) == own, "what is added is not one for each column")
+    m.require(several and static_shape(m.bias) == own, "the addend is not one value per column")
     return m.constant("bias").reshape(-1)
 
 

@@ -1,4 +1,4 @@
-"""Products: MatMul and Add into Gemm, Transpose into Gemm's attributes, BatchNormalization."""
+"""Gemm: of MatMul and Add, with Transposes in its attributes, before BatchNormalization."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _matmul_add(m: Match) -> ir.Value:
     shape = static_shape(m.c)
     columns = m.constant("b").shape[1]
     fits = shape in ((1,), (columns,), (1, 1), (1, columns))
-    m.require(fits, "what is added is not one value per column")
+    m.require(fits, "the addend is not one value per column")
     return m.op.Gemm(m.a, m.b, m.c)
 
 
@@ -39,8 +39,8 @@ def _matmul_batch_normalization(m: Match) -> ir.Value:
     _require_matrices(m)
     product = m.op.Gemm(m.a, m.b)
     product.shape = m.root.inputs[0].shape  # type: ignore[union-attr]
-    kept = dict(m.root.attributes)
-    return m.op.BatchNormalization(product, m.scale, m.bias, m.mean, m.variance, **kept)
+    attributes = dict(m.root.attributes)
+    return m.op.BatchNormalization(product, m.scale, m.bias, m.mean, m.variance, **attributes)
 
 
 def _swaps(value: ir.Value) -> bool:
@@ -52,11 +52,11 @@ def _swaps(value: ir.Value) -> bool:
 def _gemm(m: Match, first: str, second: str) -> ir.Value:
     m.require(_swaps(m.swapped), "it does not swap the two axes")
     m.require(_is_matrix(m.swapped), "it is not a matrix")
-    kept = dict(m.root.attributes)
+    attributes = dict(m.root.attributes)
     key = "transA" if first == "at" else "transB"
-    kept[key] = ir.AttrInt64(key, 1 - attribute(m.root, key, 0))
+    attributes[key] = ir.AttrInt64(key, 1 - attribute(m.root, key, 0))
     operands = [m.at if first == "at" else m.a, m.bt if second == "bt" else m.b]
-    return m.op.Gemm(*operands, *m.root.inputs[2:], **kept)
+    return m.op.Gemm(*operands, *m.root.inputs[2:], **attributes)
 
 
 @rewrite(lambda at, b: op.Gemm(op.Transpose(at).named("swapped"), b, ...))

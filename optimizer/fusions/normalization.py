@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ..rewrite import Match, apply_rules, either, op, rewrite
-from ..values import attribute, dims, integers, scalar, static_shape
+from ..rewrite import Match, NearMiss, apply_rules, either, op, rewrite
+from ..values import attribute, axes_of, scalar, static_shape
 
 
 def _normalized(x: Any, epsilon: Any) -> Any:
@@ -24,20 +24,16 @@ def _axes(value: ir.Value) -> list[int] | None:
     assert node is not None
     if not attribute(node, "keepdims", 1):
         return None
-    if "axes" in node.attributes:
-        return list(node.attributes["axes"].as_ints())
-    return integers(node.inputs[1]) if len(node.inputs) > 1 else None
+    return axes_of(node)
 
 
 def _normalize(m: Match, scale: ir.Value | None, bias: ir.Value | None) -> ir.Value:
     m.require(m.opset >= 17, "LayerNormalization needs opset 17")
     m.require(m.x.dtype == ir.DataType.FLOAT, "it is not float32")
-    shape = dims(m.x)
-    m.require(shape is not None, "the rank is not known")
-    sizes = shape or []
-    found = [_axes(m.mean), _axes(m.variance)]
-    m.require(None not in found and found[0] == found[1], "the means are over different axes")
-    axes = sorted(axis % len(sizes) for axis in found[0] or [])
+    sizes, axes = m.sizes(m.x), _axes(m.mean)
+    if axes is None or axes != _axes(m.variance):
+        raise NearMiss("the means are over different axes")
+    axes = sorted(axis % len(sizes) for axis in axes)
     last = list(range(len(sizes) - len(axes), len(sizes)))
     m.require(bool(axes) and axes == last, "the axes are not the last ones")
     epsilon = scalar(m.epsilon)

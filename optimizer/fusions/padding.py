@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from ..rewrite import Match, apply_rules, op, rewrite
+from ..rewrite import Match, NearMiss, apply_rules, op, rewrite
 from ..values import attribute, integers, rank, scalar
 
 
 def _extra(m: Match, neutral: float) -> list[int]:
-    """What the Pad adds before and after each spatial axis."""
+    """Numbers of elements that the Pad adds before and after each spatial axis."""
     node = m.padded.producer()
     assert node is not None
     mode = node.attributes["mode"].as_string() if "mode" in node.attributes else "constant"
@@ -20,29 +20,28 @@ def _extra(m: Match, neutral: float) -> list[int]:
     value = 0.0 if inputs[1] is None else scalar(inputs[1])
     m.require(value == neutral, f"it pads by {value}, not by {neutral}")
     pads, axes = integers(inputs[0]), rank(m.x)
-    known = pads is not None and axes is not None and len(pads) == 2 * axes
-    m.require(known, "how much is not constant")
-    before, after = (pads or [])[: axes or 0], (pads or [])[axes or 0 :]
+    if pads is None or axes is None or len(pads) != 2 * axes:
+        raise NearMiss("its widths are not constant")
+    before, after = pads[:axes], pads[axes:]
     m.require(not any(before[:2] + after[:2]), "it pads images or channels")
     m.require(min(before + after) >= 0, "it crops")
     return before[2:] + after[2:]
 
 
 def _moved(m: Match, extra: list[int], **more: int) -> ir.Value:
-    kept = dict(m.root.attributes)
-    auto = kept.pop("auto_pad", None)
+    attributes = dict(m.root.attributes)
+    auto = attributes.pop("auto_pad", None)
     explicit = auto is None or auto.as_string() in ("NOTSET", "VALID", "")
     m.require(explicit, "the padding depends on the input's size")
-    old = list(kept.pop("pads").as_ints()) if "pads" in kept else [0] * len(extra)
+    old = list(attributes.pop("pads").as_ints()) if "pads" in attributes else [0] * len(extra)
     pads = [a + b for a, b in zip(old, extra, strict=True)]
-    if "kernel_shape" in kept and m.root.op_type != "Conv":
-        sizes = 2 * list(kept["kernel_shape"].as_ints())
+    if "kernel_shape" in attributes and m.root.op_type != "Conv":
+        sizes = 2 * list(attributes["kernel_shape"].as_ints())
         small = all(pad < size for pad, size in zip(pads, sizes, strict=True))
         m.require(small, "a pool may not pad by its whole window")
-    made: ir.Value = getattr(m.op, m.root.op_type)(
-        m.x, *m.root.inputs[1:], **{**kept, "pads": pads, **more}
-    )
-    return made
+    operator = getattr(m.op, m.root.op_type)
+    result: ir.Value = operator(m.x, *m.root.inputs[1:], **{**attributes, "pads": pads, **more})
+    return result
 
 
 @rewrite(lambda x, w: op.Conv(op.Pad(x, ...).named("padded"), w, ...))

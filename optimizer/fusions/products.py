@@ -1,12 +1,12 @@
-"""Products of flattened tensors: a MatMul takes any number of axes, the reshapes around it go."""
+"""Products of flattened tensors: a MatMul takes any number of axes without reshapes around it."""
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-from ..extents import contents
-from ..rewrite import Match, apply_rules, fixed, op, rewrite
-from ..values import dims, rank
+from ..rewrite import Match, NearMiss, apply_rules, fixed, op, rewrite
+from ..sizes import contents
+from ..values import Size, dims, rank
 
 
 @rewrite(
@@ -15,14 +15,13 @@ from ..values import dims, rank
     )
 )
 def _unflattened(m: Match) -> ir.Value:
-    before, after = dims(m.x), _sizes(m.root, m.shape)
+    before, after = m.sizes(m.x), _sizes(m.root, m.shape)
     matrices = m.constant("w").ndim == 2 and rank(m.flat) == 2
-    m.require(before is not None and len(before) > 2 and matrices, "it is no product of rows")
+    m.require(len(before) > 2 and matrices, "it is no product of rows")
     depth, columns = m.constant("w").shape
-    before = before or []
     m.require(before[-1] == depth, "the last axis is not what is summed over")
     m.require(len(after) == len(before) and after[-1] == columns, "the rows are cut otherwise")
-    # As many rows as before: where all sizes but one are the same, that one is, too.
+    # There are as many rows as before: if all sizes but one are the same, that one is, too.
     others = sum(a is None or a != b for a, b in zip(before[:-1], after[:-1], strict=True))
     m.require(others <= 1 and 0 not in before, "the rows are not known to be cut as before")
     product: ir.Value = m.op.MatMul(m.x, m.w)
@@ -30,13 +29,17 @@ def _unflattened(m: Match) -> ir.Value:
     return product
 
 
-def _sizes(node: ir.Node, target: ir.Value) -> list[int | str | None]:
+def _sizes(node: ir.Node, target: ir.Value) -> list[Size]:
     """Sizes of a Reshape's result, by its shape or its target."""
-    known = dims(node.outputs[0])
-    items = [None if item in (0, -1) else item for item in contents(target) or []]
-    if known is None or len(known) != len(items):
-        return items if known is None else known
-    return [size if item is None else item for size, item in zip(known, items, strict=True)]
+    shape, elements = dims(node.outputs[0]), contents(target)
+    if elements is None:
+        if shape is None:
+            raise NearMiss("the rank of the result is not known")
+        return shape
+    items = [None if item in (0, -1) else item for item in elements]
+    if shape is None or len(shape) != len(items):
+        return items if shape is None else shape
+    return [size if item is None else item for size, item in zip(shape, items, strict=True)]
 
 
 unflatten_products = apply_rules([_unflattened])

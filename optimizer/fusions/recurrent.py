@@ -1,8 +1,7 @@
-"""Loops that are recurrent layers become GRU, LSTM and RNN.
+"""Recurrent layers: Loops over the steps of a sequence become GRU, LSTM and RNN.
 
-tf2onnx leaves every cell of Keras but the plain LSTM a Loop over the steps of the sequence, with
-the products of each step in its body. The operator does the same steps, and can do the input's
-products of all of them at once.
+tf2onnx leaves every cell of Keras but the plain LSTM a Loop, with the products of each step in its
+body. The operator computes the same steps, and the products with the input of all steps at once.
 """
 
 from __future__ import annotations
@@ -10,31 +9,26 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from ..extents import extent
+from ..edits import remove_with_body, replace_output
 from ..loops import behind_identities
+from ..report import Report
 from ..rewrite import Builder, NearMiss
-from ..values import (
-    rank,
-    remove_with_body,
-    replace_output,
-)
+from ..sizes import extent
+from ..values import rank
 from .cells import Cell, find_cell
 from .masked import Masked, find_mask, is_zero
 from .steps import Steps, element, steps
-
-if TYPE_CHECKING:
-    from ..pipeline import Report
 
 
 def fuse_recurrent(model: ir.Model, report: Report) -> int:
     """Replace Loops by recurrent operators; returns how many."""
     if model.opset_imports.get("", 1) < 13:
-        return 0  # what is made here has axes as inputs
+        return 0  # since then, the axes of Squeeze and Unsqueeze are inputs
     count = 0
     for graph in list(model.graphs()):
         for node in list(graph):
@@ -44,7 +38,7 @@ def fuse_recurrent(model: ir.Model, report: Report) -> int:
 
 
 def _may_be_recurrent(loop: ir.Node) -> bool:
-    """Tell Loops that carry something with axes and multiply matrices from all others."""
+    """Tell whether a Loop carries tensors that are no scalars, and multiplies matrices."""
     body = loop.attributes["body"].as_graph()
     carried = any(rank(value) != 0 for value in loop.inputs[2:])
     return carried and any(node.op_type in ("MatMul", "Gemm") for node in body)
@@ -53,34 +47,34 @@ def _may_be_recurrent(loop: ir.Node) -> bool:
 def _fuse(loop: ir.Node, report: Report) -> int:
     subject = f"recurrent layer in {loop.name!r}"
     try:
-        found = _recognise(loop)
+        layer = _recognise(loop)
     except NearMiss as reason:
         report.explain(f"{subject} not fused: {reason}", subject, loop)
         return 0
-    _replace(loop, found)
-    report.explain(f"{subject} fused: {found.cell.op_type}", subject)
+    _replace(loop, layer)
+    report.explain(f"{subject} fused: {layer.cell.op_type}", subject)
     return 1
 
 
 @dataclass(frozen=True)
 class _Layer:
-    """A recurrent layer: what it computes, on what, and where its results go."""
+    """A recurrent layer: its cell, sequence, states and mask."""
 
     cell: Cell
     sequence: ir.Value
     """Of shape (length, batch, inputs)."""
     states: tuple[int, ...]
-    """Which states of the Loop are the hidden and the cell state."""
+    """Numbers of the hidden and the cell state among the states of the Loop."""
     initial: tuple[ir.Value | None, ...]
-    """What they are in the beginning, of shape (batch, hidden); None for zeros."""
+    """Initial states, of shape (batch, hidden); None for zeros."""
     masked: Masked | None
-    """Which steps leave the states as they are."""
+    """Mask of steps that leave the states as they are."""
 
 
 def _recognise(loop: ir.Node) -> _Layer:
-    done = steps(loop)
-    carried = [k for k in range(len(loop.inputs) - 2) if k not in done.counting]
-    masked = find_mask(loop, done, carried)
+    loop_steps = steps(loop)
+    carried = [k for k in range(len(loop.inputs) - 2) if k not in loop_steps.counting]
+    masked = find_mask(loop, loop_steps, carried)
     if masked is not None:
         carried = [k for k in carried if k not in masked.outputs]
     if not 1 <= len(carried) <= 2:
@@ -89,13 +83,13 @@ def _recognise(loop: ir.Node) -> _Layer:
     for k in carried:
         if loop.inputs[2 + k].dtype != ir.DataType.FLOAT:  # type: ignore[union-attr]
             raise NearMiss("it is not float32")
-    after = {k: done.after(k) if masked is None else masked.new(k) for k in carried}
-    states, cell = _cell(done, after, hidden)
-    sequence = element(cell.x, done)
+    after = {k: loop_steps.after(k) if masked is None else masked.new(k) for k in carried}
+    states, cell = _cell(loop_steps, after, hidden)
+    sequence = element(cell.x, loop_steps)
     initial = tuple(_initial(loop.inputs[2 + k], sequence) for k in states)
     layer = _Layer(cell, sequence, states, initial, masked)
     if masked is None:
-        _check_results(loop, layer, done)
+        _check_results(loop, layer, loop_steps)
     else:
         masked.check(loop, states[0], sequence)
     return layer
@@ -111,11 +105,13 @@ def _hidden_size(loop: ir.Node, carried: list[int]) -> int:
     return size
 
 
-def _cell(done: Steps, after: dict[int, ir.Value], hidden: int) -> tuple[tuple[int, ...], Cell]:
-    """Find the cell, and which state is which."""
+def _cell(
+    loop_steps: Steps, after: dict[int, ir.Value], hidden: int
+) -> tuple[tuple[int, ...], Cell]:
+    """Find the cell, and the numbers of its states in the order of the operator's."""
     reasons = []
     for order in itertools.permutations(after):
-        pairs = [(done.before(k), behind_identities(after[k])) for k in order]
+        pairs = [(loop_steps.before(k), behind_identities(after[k])) for k in order]
         try:
             return order, find_cell(pairs, hidden)
         except NearMiss as reason:
@@ -124,7 +120,7 @@ def _cell(done: Steps, after: dict[int, ir.Value], hidden: int) -> tuple[tuple[i
 
 
 def _initial(value: ir.Value | None, sequence: ir.Value) -> ir.Value | None:
-    """Return the state in the beginning, None where it is zero."""
+    """Initial state, None where it is zero."""
     assert value is not None
     batch = extent(sequence, 1)
     if batch is None or extent(value, 0) != batch:
@@ -134,16 +130,16 @@ def _initial(value: ir.Value | None, sequence: ir.Value) -> ir.Value | None:
     return None if is_zero(value) else value
 
 
-def _check_results(loop: ir.Node, layer: _Layer, done: Steps) -> None:
-    """Nothing may be read that the operator does not give."""
-    hidden = behind_identities(done.after(layer.states[0]))
+def _check_results(loop: ir.Node, layer: _Layer, loop_steps: Steps) -> None:
+    """Check that the recurrent operator computes every result of the Loop that is used."""
+    hidden = behind_identities(loop_steps.after(layer.states[0]))
     states = len(loop.inputs) - 2
     for index, output in enumerate(loop.outputs):
         if not (output.uses() or output.is_graph_output()):
             continue
         if index < states and index not in layer.states:
             raise NearMiss(f"{output.name!r}, the number of steps, is used")
-        if index >= states and behind_identities(done.after(index)) is not hidden:
+        if index >= states and behind_identities(loop_steps.after(index)) is not hidden:
             raise NearMiss(f"{output.name!r} is used, and collects other than hidden states")
 
 
@@ -159,10 +155,10 @@ def _replace(loop: ir.Node, layer: _Layer) -> None:
     length, batch = extent(sequence, 0), extent(sequence, 1)
     hidden, count = layer.cell.recurrence.shape[-1], 1 + len(layer.states)
     options = {"hidden_size": hidden, **layer.cell.attributes}
-    made = op.results(layer.cell.op_type, inputs, count, **options)
+    outputs = op.results(layer.cell.op_type, inputs, count, **options)
     shapes = [[length, 1, batch, hidden], *([[1, batch, hidden]] * len(layer.states))]
     squeezed = []
-    for axis, value, shape in zip([1, 0, 0], made, shapes, strict=False):
+    for axis, value, shape in zip([1, 0, 0], outputs, shapes, strict=False):
         _describe(value, shape)
         squeezed.append(op.Squeeze(value, np.array([axis])))
         _describe(squeezed[-1], shape[:axis] + shape[axis + 1 :])
@@ -192,8 +188,8 @@ def _weights(cell: Cell) -> list[np.ndarray | None]:
 def _results(
     loop: ir.Node, layer: _Layer, squeezed: list[ir.Value]
 ) -> Iterator[tuple[ir.Value, ir.Value]]:
-    """Results of the Loop that are read, and what gives them now."""
+    """Results of the Loop that are read, and the values that replace them."""
     for index, output in enumerate(loop.outputs):
         if output.uses() or output.is_graph_output():
-            place = 1 + layer.states.index(index) if index in layer.states else 0
-            yield output, squeezed[place]
+            number = 1 + layer.states.index(index) if index in layer.states else 0
+            yield output, squeezed[number]

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ..blocks import Block, blocks
-from ..rewrite import Match, apply_rules, op, rewrite
-from ..values import constant, dims, integers
+from ..rewrite import Match, NearMiss, apply_rules, op, rewrite
+from ..values import constant, integers
 
 _REPEATS = {
     "mode": "nearest",
@@ -19,34 +19,33 @@ _RANK, _FIRST = 4, 2  # runtimes resize the last axes of images
 
 @rewrite(lambda x, repeats, shape: op.Reshape(op.Tile(x, repeats).named("tiled"), shape))
 def _repeated(m: Match) -> ir.Value:
-    """Each pixel comes several times: along an axis of its own, which joins the one before it."""
-    before, after, repeats = dims(m.tiled), dims(m.root.outputs[0]), integers(m.repeats)
-    known = before is not None and after is not None and repeats is not None
-    m.require(known, "shapes or repeats are not known")
-    before, after, repeats = before or [], after or [], repeats or []
+    """Pixels that are repeated along an axis of their own, which joins the one before it."""
+    before, after, repeats = m.sizes(m.tiled), m.sizes(m.root.outputs[0]), integers(m.repeats)
+    if repeats is None:
+        raise NearMiss("the repeats are not constant")
     m.require(m.x.dtype == ir.DataType.FLOAT and len(after) == _RANK, "it is no float32 image")
     more = [axis for axis, count in enumerate(repeats) if count != 1]
     m.require(len(more) == 1 and len(before) == _RANK + 1, "not one axis is repeated")
     axis = more[0]
-    own = (dims(m.x) or [])[axis] == 1 and axis > _FIRST
+    own = m.sizes(m.x)[axis] == 1 and axis > _FIRST
     m.require(own, "what is repeated has no axis of its own behind another")
-    places = [place for place in range(_RANK + 1) if place not in (axis - 1, axis)]
+    others = [other for other in range(_RANK + 1) if other not in (axis - 1, axis)]
     joined: list[Block] = [((axis - 1, axis), (axis - 1,))]
-    joined += [((place,), (place - (place > axis),)) for place in places]
+    joined += [((other,), (other - (other > axis),)) for other in others]
     same = {block for block in joined if 1 not in (before[i] for i in block[0])}
     m.require(same == set(blocks(before, after)), "the repeated axis does not join the one before")
     image = m.op.Squeeze(m.x, np.array([axis]))
-    scales = [float(repeats[axis]) if place == axis - 1 else 1.0 for place in range(_RANK)]
+    scales = [float(repeats[axis]) if other == axis - 1 else 1.0 for other in range(_RANK)]
     return m.op.Resize(image, None, np.array(scales, np.float32), **_REPEATS)
 
 
 def _scales(node: ir.Node | None) -> np.ndarray | None:
-    """How often a Resize repeats along each axis, if that is all it does."""
+    """Repeats along each axis of a Resize that does nothing else, else None."""
     assert node is not None
     others = {name: item.value for name, item in node.attributes.items()}
-    given = {name: others.pop(name, None) for name in _REPEATS}
+    options = {name: others.pop(name, None) for name in _REPEATS}
     scales = constant(node.inputs[2]) if len(node.inputs) == 3 else None
-    if scales is None or not scales.size or given != _REPEATS or any(others.values()):
+    if scales is None or not scales.size or options != _REPEATS or any(others.values()):
         return None
     return scales if (scales == np.trunc(scales)).all() else None
 

@@ -1,29 +1,25 @@
-"""What surrounds recurrent operators: their last result, and sequences that are read backwards."""
+"""Sequences around recurrent operators: their last element, and reversal."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import onnx_ir as ir
 
-from ..extents import extent, measured_everywhere
+from ..edits import insert, replace_output
+from ..operators import lookup
+from ..report import Report
 from ..rewrite import Match, apply_rules, op, rewrite
-from ..values import attribute, insert, integers, replace_output
-
-if TYPE_CHECKING:
-    from ..pipeline import Report
-
-_OPERATORS = ("GRU", "LSTM", "RNN")
+from ..sizes import extent, measured_everywhere
+from ..values import attribute, integers
 
 
 def _direction(node: ir.Node) -> str:
-    given = node.attributes.get("direction")
-    return "forward" if given is None else given.as_string()
+    direction = node.attributes.get("direction")
+    return "forward" if direction is None else direction.as_string()
 
 
 def _is_plain(node: ir.Node | None) -> bool:
-    """Tell a recurrent operator that does every sequence in one direction to its end."""
-    if node is None or node.domain or node.op_type not in _OPERATORS:
+    """Tell whether a node is a recurrent operator over whole sequences, in one direction."""
+    if node is None or not lookup(node).recurrent:
         return False
     whole = len(node.inputs) < 5 or node.inputs[4] is None
     one_way = _direction(node) in ("forward", "reverse")
@@ -32,7 +28,7 @@ def _is_plain(node: ir.Node | None) -> bool:
 
 @rewrite(lambda y: op.Squeeze(op.Slice(op.Squeeze(y, ...).named("steps"), ...).named("part"), ...))
 def _last_step(m: Match) -> ir.Value:
-    """Take the state at the end from where the operator gives it, so that Y need not be there."""
+    """Read the last state from the operator's second output, so that Y need not be computed."""
     layer, part = m.y.producer(), m.part.producer()
     assert part is not None and m.steps.producer() is not None
     m.require(_is_plain(layer), "it is no result of a recurrent operator")
@@ -42,7 +38,7 @@ def _last_step(m: Match) -> ir.Value:
     m.require(_axes(m.steps) == [1] and _axes(m.root.outputs[0]) == [0], "another axis goes")
     m.require(len(limits) > 2 and limits[2] == [0] and limits[3:] in ([], [[1]]), "not one step")
     end = [-1] if _direction(layer) == "forward" else [0]
-    stop = (limits[1] or [0])[0]
+    stop = limits[1][0] if limits[1] else 0
     reached = stop >= 2**31 - 1 if end == [-1] else stop == 1
     m.require(limits[0] == end and reached, "it is not the last step that is taken")
     if len(layer.outputs) < 2:
@@ -51,7 +47,7 @@ def _last_step(m: Match) -> ir.Value:
     if not state.name:
         state.name = f"{m.y.name}.last"
     state.type = m.y.type
-    state.shape = ir.Shape([1, *(m.y.shape or ())[2:]]) if m.y.shape is not None else None
+    state.shape = None if m.y.shape is None else ir.Shape([1, *m.y.shape[2:]])
     return m.op.Squeeze(state, [0])
 
 
@@ -64,17 +60,17 @@ _take_last_steps = apply_rules([_last_step])
 
 
 def simplify_sequences(model: ir.Model, report: Report) -> int:
-    """Read last states where they are given, and sequences backwards; returns the changes."""
+    """Read last states off the operator, and reversed sequences in reverse; counts the changes."""
     count = _take_last_steps(model, report)
     for graph in list(model.graphs()):
         for node in list(graph):
-            if node.graph is graph and node.op_type in _OPERATORS and _is_plain(node):
-                count += _turn(node)
+            if node.graph is graph and _is_plain(node):
+                count += _reverse(node)
     return count
 
 
-def _turned(value: ir.Value | None) -> ir.Value | None:
-    """Return what a value is the reversal of, along its first axis."""
+def _reversed(value: ir.Value | None) -> ir.Value | None:
+    """Return the sequence whose reversal along the first axis a value is."""
     node = None if value is None else value.producer()
     if node is None or node.op_type != "ReverseSequence" or node.domain:
         return None
@@ -85,9 +81,9 @@ def _turned(value: ir.Value | None) -> ir.Value | None:
     return x if axes == (0, 1) and whole else None
 
 
-def _turn(layer: ir.Node) -> bool:
-    """Let a layer read a reversed sequence from its end, where its results are in order then."""
-    x = _turned(layer.inputs[0])
+def _reverse(layer: ir.Node) -> bool:
+    """Let a layer run in reverse over a sequence that was reversed for it, and back after it."""
+    x = _reversed(layer.inputs[0])
     y = layer.outputs[0]
     if x is None or _direction(layer) != "forward" or y.is_graph_output():
         return False
@@ -97,7 +93,7 @@ def _turn(layer: ir.Node) -> bool:
         if use.node.op_type != "Squeeze" or _axes(squeezed) != [1] or squeezed.is_graph_output():
             return False
         readers = [reader.node for reader in squeezed.uses()]
-        back = [node for node in readers if _turned(node.outputs[0]) is squeezed]
+        back = [node for node in readers if _reversed(node.outputs[0]) is squeezed]
         if any(node not in back and not _only_sized(node) for node in readers):
             return False
         results += [(node, squeezed) for node in back]
@@ -119,7 +115,8 @@ def _only_sized(node: ir.Node) -> bool:
 
 
 def _copy(node: ir.Node, value: ir.Value) -> ir.Value:
-    made = ir.node("Identity", [value], name=node.name)
-    made.outputs[0].shape, made.outputs[0].type = node.outputs[0].shape, node.outputs[0].type
-    insert(node, [made])
-    return made.outputs[0]
+    identity = ir.node("Identity", [value], name=node.name)
+    copy, output = identity.outputs[0], node.outputs[0]
+    copy.shape, copy.type = output.shape, output.type
+    insert(node, [identity])
+    return copy

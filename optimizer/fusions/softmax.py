@@ -1,4 +1,4 @@
-"""Softmax written out, and that of old opsets, which flattened its input."""
+"""Softmax written out, and Softmax of old opsets, which flattened its input."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any
 
 import onnx_ir as ir
 
-from ..rewrite import Match, apply_rules, either, op, rewrite
-from ..values import attribute, dims, integers
+from ..rewrite import Match, NearMiss, apply_rules, either, op, rewrite
+from ..values import attribute, axes_of, dims
 
 
 @rewrite(
@@ -18,13 +18,14 @@ from ..values import attribute, dims, integers
 def _softmax(m: Match) -> ir.Value:
     flatten, softmax = m.flat.producer(), m.softmax.producer()
     assert flatten is not None and softmax is not None
-    sizes = dims(m.x)
-    m.require(sizes is not None and sizes == dims(m.root.outputs[0]), "the shape is another one")
-    axis = attribute(flatten, "axis", 1) % len(sizes or [1])
+    sizes = m.sizes(m.x)
+    m.require(sizes == dims(m.root.outputs[0]), "the shape of the result is another one")
+    m.require(bool(sizes), "it is a scalar")
+    axis = attribute(flatten, "axis", 1) % len(sizes)
     m.require(attribute(softmax, "axis", -1) in (-1, 1), "it is along the first axis")
-    m.require(all(size == 1 for size in (sizes or [])[axis + 1 :]), "later sizes are not all 1")
-    made: ir.Value = getattr(m.op, softmax.op_type)(m.x, axis=axis)
-    return made
+    m.require(all(size == 1 for size in sizes[axis + 1 :]), "later sizes are not all 1")
+    result: ir.Value = getattr(m.op, softmax.op_type)(m.x, axis=axis)
+    return result
 
 
 def _kept(reduced: Any, name: str) -> Any:
@@ -45,17 +46,15 @@ def _summed(x: Any) -> Any:
 def _axis(m: Match) -> int:
     """Return the one axis that both reductions are along."""
     m.require(m.opset >= 13, "Softmax is along one axis since opset 13")
-    axes, sizes = [], dims(m.x) or []
-    m.require(bool(sizes), "the rank is not known")
+    axes, sizes = [], m.sizes(m.x)
+    m.require(bool(sizes), "it is a scalar")
     for reduced, kept in ((m.largest, m.kept_largest), (m.total, m.kept_total)):
         node = reduced.producer()
         assert node is not None
-        if "axes" in node.attributes:
-            found = list(node.attributes["axes"].as_ints())
-        else:
-            found = (integers(node.inputs[1]) if len(node.inputs) > 1 else None) or []
-        m.require(len(found) == 1, "a reduction is not over one constant axis")
-        axis = found[0] % len(sizes)
+        reduced_axes = axes_of(node)
+        if reduced_axes is None or len(reduced_axes) != 1:
+            raise NearMiss("a reduction is not over one constant axis")
+        axis = reduced_axes[0] % len(sizes)
         single = [*sizes[:axis], 1, *sizes[axis + 1 :]]
         same = dims(kept) == single and None not in single
         unchanged = kept is reduced and bool(attribute(node, "keepdims", 1))

@@ -1,4 +1,4 @@
-"""How often a Loop does its body, and which values inside are the number of the step."""
+"""Steps of a Loop: their number, and the values inside that are the number of the step."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from ..extents import Extent, extent, measured
 from ..loops import behind_identities
 from ..rewrite import NearMiss, find, op
+from ..sizes import Extent, extent, measured
 from ..values import attribute, constant, rank, scalar
 
 
@@ -24,11 +24,11 @@ class Steps:
     counting: frozenset[int]
 
     def before(self, state: int) -> ir.Value:
-        """Give a state as the body gets it."""
+        """State before a step: an input of the body."""
         return self.body.inputs[2 + state]
 
     def after(self, result: int) -> ir.Value:
-        """Give what the body makes of a state; behind the states, what is collected."""
+        """State after a step, an output of the body; behind the states are collected values."""
         return self.body.outputs[1 + result]
 
     def counts(self, value: ir.Value) -> bool:
@@ -37,7 +37,7 @@ class Steps:
 
 
 def steps(loop: ir.Node) -> Steps:
-    """Find out how often a Loop does its body.
+    """Find out how many steps a Loop does.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def _is_counter(initial: ir.Value | None, body: ir.Graph, k: int) -> bool:
 
 
 def _offset(value: ir.Value, body: ir.Graph, counting: frozenset[int]) -> int | None:
-    """What a value is more than the number of the step."""
+    """Constant difference between a value and the number of the step; None if there is none."""
     node = value.producer()
     while node is not None and node.op_type in ("Cast", "Identity") and not node.domain:
         assert node.inputs[0] is not None
@@ -109,7 +109,7 @@ def _goes_on(value: ir.Value, body: ir.Graph, counting: frozenset[int], trips: E
     return False
 
 
-def element(x: ir.Value, done: Steps) -> ir.Value:
+def element(x: ir.Value, loop_steps: Steps) -> ir.Value:
     """Find the sequence, of rank 3, whose elements are read one a step, all of them.
 
     Raises
@@ -122,13 +122,14 @@ def element(x: ir.Value, done: Steps) -> ir.Value:
         raise NearMiss(f"{x.name!r} is no element of a sequence")
     data, index = node.inputs
     assert data is not None and index is not None
-    if attribute(node, "axis", 0) != 0 or rank(data) != 3 or not done.counts(index):
+    if attribute(node, "axis", 0) != 0 or rank(data) != 3 or not loop_steps.counts(index):
         raise NearMiss(f"{x.name!r} is no element of a sequence of shape (length, batch, inputs)")
     if data.producer() is not None and data.producer().graph is node.graph:  # type: ignore[union-attr]
         raise NearMiss(f"the sequence {data.name!r} is made in each step")
     length = extent(data, 0)
-    if length is None or length != done.trips:
+    if length is None or length != loop_steps.trips:
         raise NearMiss(
-            f"it does {done.trips} steps, and the sequence {data.name!r} has {length} elements"
+            f"it does {loop_steps.trips} steps, and the sequence {data.name!r} has "
+            f"{length} elements"
         )
     return data

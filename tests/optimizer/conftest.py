@@ -29,14 +29,14 @@ def graph() -> Callable[..., ir.Model]:
     def graph(
         nodes: list[Any], inputs: dict[str, Any], outputs: str = "", opset: int = 24, **weights: Any
     ) -> ir.Model:
-        made = []
+        onnx_nodes = []
         for number, (op_type, names, output, *more) in enumerate(nodes):
             attributes = more[0] if more else {}
             names, results = names.split(), output.split()
-            made.append(oh.make_node(op_type, names, results, f"n{number}", **attributes))
+            onnx_nodes.append(oh.make_node(op_type, names, results, f"n{number}", **attributes))
         arrays = {name: np.asarray(value) for name, value in weights.items()}
         proto = oh.make_graph(
-            made,
+            onnx_nodes,
             "test",
             [_input(name, spec) for name, spec in inputs.items()],
             [onnx.ValueInfoProto(name=name) for name in (outputs or nodes[-1][2]).split()],
@@ -50,7 +50,7 @@ def graph() -> Callable[..., ir.Model]:
 
 
 def _input(name: str, spec: Any) -> onnx.ValueInfoProto:
-    shape, kind = spec if isinstance(spec[-1], type) else (spec, np.float32)
+    shape, kind = spec if spec and isinstance(spec[-1], type) else (spec, np.float32)
     return oh.make_tensor_value_info(name, oh.np_dtype_to_tensor_dtype(np.dtype(kind)), shape)
 
 
@@ -61,13 +61,13 @@ def optimized() -> Callable[..., tuple[list[str], Any]]:
     def optimized(
         model: ir.Model, level: str = "all", feeds: dict[str, Any] | None = None, **sizes: int
     ) -> tuple[list[str], Any]:
-        done, report = optimize_with_report(model, level, explain=True)
-        onnx.checker.check_model(ir.to_proto(done))
+        result, report = optimize_with_report(model, level, explain=True)
+        onnx.checker.check_model(ir.to_proto(result))
         feeds = feeds or _feeds(model, sizes)
-        for a, b in zip(_run(model, feeds), _run(done, feeds), strict=True):
+        for a, b in zip(_run(model, feeds), _run(result, feeds), strict=True):
             assert a.shape == b.shape and a.dtype == b.dtype
             np.testing.assert_allclose(b, a, rtol=1e-4, atol=1e-5)
-        return [node.op_type for node in done.graph], report
+        return [node.op_type for node in result.graph], report
 
     return optimized
 

@@ -112,14 +112,14 @@ def changed(nodes: Nodes, output: str, *node: Any) -> Nodes:
 
 
 def _nodes(nodes: Iterable[tuple[Any, ...]], arrays: dict[str, np.ndarray]) -> list[onnx.NodeProto]:
-    made = []
+    created = []
     for op_type, inputs, outputs, *more in nodes:
         attributes = dict(more[0]) if more else {}
-        found = {k: v for k, v in attributes.items() if isinstance(v, np.ndarray)}
-        arrays.update(found)
-        kept = {k: v for k, v in attributes.items() if k not in found}
-        made.append(oh.make_node(op_type, inputs.split(), outputs.split(), **kept))
-    return made
+        weights = {k: v for k, v in attributes.items() if isinstance(v, np.ndarray)}
+        arrays.update(weights)
+        options = {k: v for k, v in attributes.items() if k not in weights}
+        created.append(oh.make_node(op_type, inputs.split(), outputs.split(), **options))
+    return created
 
 
 def _scalar(name: str, kind: int) -> onnx.ValueInfoProto:
@@ -139,13 +139,13 @@ def _body(cell: Nodes, arrays: dict[str, np.ndarray], two: bool) -> onnx.GraphPr
     states = ["h", "d"][: 1 + two]
     results = ["h_new_out", "d_new"][: 1 + two]
     handed = [oh.make_node("Identity", [name], [f"{name}_out"]) for name in (*"WRB", "h_new")]
-    given = {name: arrays[f"{name}.0"].shape for name in "WRB"}
+    shapes = {name: arrays[f"{name}.0"].shape for name in "WRB"}
 
     def values(names: Iterable[str], shape: Iterable[Any] = ("n", HIDDEN)) -> list[Any]:
         return [oh.make_tensor_value_info(name, 1, list(shape)) for name in names]
 
-    weights_in = [value for name, shape in given.items() for value in values([name], shape)]
-    weights_out = [v for name, shape in given.items() for v in values([f"{name}_out"], shape)]
+    weights_in = [value for name, shape in shapes.items() for value in values([name], shape)]
+    weights_out = [v for name, shape in shapes.items() for v in values([f"{name}_out"], shape)]
     return oh.make_graph(
         [*_nodes(count, arrays), *_nodes(cell, arrays), *handed],
         "body",
@@ -183,7 +183,7 @@ def layer(
     after: Nodes | None = None,
     sizes: Callable[[Nodes], Nodes] = lambda nodes: nodes,
     kind: str = "",
-    given: dict[str, list[Any]] | None = None,
+    more_inputs: dict[str, list[Any]] | None = None,
     initial: str = "zeros zeros",
     **arrays: np.ndarray,
 ) -> ir.Model:
@@ -219,15 +219,15 @@ def layer(
         "layer",
         body=body,
     )
-    made = [
+    loop_nodes = [
         *_nodes(before or [("Identity", "v", "sequence")], constants),
         *_nodes(around, constants),
         loop,
         *_nodes(after or [], constants),
     ]
-    inputs = {"v": ["time", "n", INPUTS], **(given or {})}
+    inputs = {"v": ["time", "n", INPUTS], **(more_inputs or {})}
     graph = oh.make_graph(
-        made,
+        loop_nodes,
         "layer",
         [oh.make_tensor_value_info(name, 1, shape) for name, shape in inputs.items()],
         [oh.make_tensor_value_info(name, *OUTPUTS[name]) for name in outputs.split()],

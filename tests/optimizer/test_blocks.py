@@ -37,12 +37,12 @@ def test_blocks(before, after, expected):
     ],
 )
 def test_orders_are_carried_through(layout, before, after, expected):
-    found = carry(layout, blocks(before, after), len(after))
-    assert found == expected
-    if found is not None:
+    carried = carry(layout, blocks(before, after), len(after))
+    assert carried == expected
+    if carried is not None:
         x = np.arange(math.prod(before)).reshape(before)
-        moved = np.transpose(x, layout).reshape([after[axis] for axis in found])
-        np.testing.assert_array_equal(moved, np.transpose(x.reshape(after), found))
+        moved = np.transpose(x, layout).reshape([after[axis] for axis in carried])
+        np.testing.assert_array_equal(moved, np.transpose(x.reshape(after), carried))
 
 
 def test_targets_copy_what_is_named():

@@ -107,10 +107,14 @@ def test_a_branch_uses_what_is_computed_outside(optimized):
     ]
     model = _with_branches(inner, [onnx.numpy_helper.from_array(F([1, 2, 3]), "w2")])
     optimized(model)
-    done = optimize(model)
-    taken = next(n for n in done.graph if n.op_type == "If").attributes["then_branch"].as_graph()
+    optimized_model = optimize(model)
+    taken = (
+        next(n for n in optimized_model.graph if n.op_type == "If")
+        .attributes["then_branch"]
+        .as_graph()
+    )
     assert [node.op_type for node in taken] == ["Sqrt"]
-    assert "w2" not in weights(done)
+    assert "w2" not in weights(optimized_model)
 
 
 def test_the_outside_does_not_use_what_a_branch_computes(optimized):

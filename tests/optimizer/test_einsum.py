@@ -89,9 +89,9 @@ def test_a_bias_of_several_columns_is_added_to_the_product(graph, optimized):
 )
 def test_other_equations_stay(graph, equation, reason):
     letters = equation.replace(".", "")
-    made = model_of(graph, letters if "->" in letters else letters + "->ac")
-    (node,) = made.graph
+    model = model_of(graph, letters if "->" in letters else letters + "->ac")
+    (node,) = model.graph
     node.attributes["equation"] = ir.AttrString("equation", equation)
-    done, report = optimize_with_report(made, explain=True)
-    assert [node.op_type for node in done.graph] == ["Einsum"]
+    optimized_model, report = optimize_with_report(model, explain=True)
+    assert [node.op_type for node in optimized_model.graph] == ["Einsum"]
     assert reason in report.explanations[0]

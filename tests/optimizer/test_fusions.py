@@ -86,7 +86,7 @@ RELU6 = [("Add", "x three", "a"), ("Clip", "a zero six", "r")]
 
 
 @pytest.mark.parametrize(
-    "ending",
+    "last_nodes",
     [
         [("Mul", "x r", "m"), ("Div", "m six", "y")],
         [("Mul", "x r", "m"), ("Mul", "m sixth", "y")],
@@ -94,8 +94,8 @@ RELU6 = [("Add", "x three", "a"), ("Clip", "a zero six", "r")]
         [("Mul", "r sixth", "m"), ("Mul", "x m", "y")],
     ],
 )
-def test_hard_swish(graph, optimized, ending):
-    nodes = RELU6 + ending
+def test_hard_swish(graph, optimized, last_nodes):
+    nodes = RELU6 + last_nodes
     assert optimized(graph(nodes, X, **used(nodes)))[0] == ["HardSwish"]
 
 

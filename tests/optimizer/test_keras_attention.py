@@ -24,7 +24,7 @@ def words(mask_zero=False):
 def network(kind):
     ids, x = words(mask_zero=kind == "padded")
     heads = layers.MultiHeadAttention(4, 6, value_dim=5)
-    made = {
+    outputs = {
         "plain": lambda: heads(x, x),
         "padded": lambda: heads(x, x),
         "causal": lambda: heads(x, x, use_causal_mask=True),
@@ -32,7 +32,7 @@ def network(kind):
         "shared": lambda: layers.GroupQueryAttention(6, 4, 2)(x, x),
         "single": lambda: layers.Attention(use_scale=True)([x, x]),
     }[kind]()
-    model = keras.Model(ids, made)
+    model = keras.Model(ids, outputs)
     rng = np.random.default_rng(3)
     model.set_weights([rng.uniform(-1, 1, w.shape) for w in model.get_weights()])  # biases, too
     return model
@@ -40,8 +40,8 @@ def network(kind):
 
 @pytest.mark.parametrize("kind", ["plain", "padded", "causal", "block", "shared", "single"])
 def test_attention_is_one_operator(rng, kind):
-    made = network(kind)
-    model = sardonyx.optimize(sardonyx.load(made))
+    keras_model = network(kind)
+    model = sardonyx.optimize(sardonyx.load(keras_model))
     left = [node.op_type for node in model.graph]
     assert left.count("Attention") == 1
     assert not {"Softmax", "Einsum"} & set(left)
@@ -50,9 +50,9 @@ def test_attention_is_one_operator(rng, kind):
         ids = rng.integers(0, 9, (batch, length)).astype(np.int32)
         ids[0, length // 2 :] = 0
         ids[1] = 0  # nothing but padding
-        wanted = keras.ops.convert_to_numpy(made(ids, training=False))
-        (found,) = session.run(None, {session.get_inputs()[0].name: ids})
-        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+        expected = keras.ops.convert_to_numpy(keras_model(ids, training=False))
+        (result,) = session.run(None, {session.get_inputs()[0].name: ids})
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_projections_are_products_with_their_biases():

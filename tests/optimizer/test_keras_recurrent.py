@@ -37,20 +37,21 @@ def network(cell, arrangement, length):
     return with_random_weights(keras.Model(x, ARRANGEMENTS[arrangement](CELLS[cell], x)))
 
 
-def with_random_weights(made):
+def with_random_weights(keras_model):
     rng = np.random.default_rng(3)
-    made.set_weights([rng.uniform(-1, 1, w.shape) for w in made.get_weights()])  # biases, too
-    return made
+    weights = keras_model.get_weights()  # biases, too
+    keras_model.set_weights([rng.uniform(-1, 1, array.shape) for array in weights])
+    return keras_model
 
 
 @pytest.mark.parametrize("arrangement", ARRANGEMENTS)
 @pytest.mark.parametrize("cell", CELLS)
 def test_no_loop_is_left(rng, cell, arrangement):
-    made = network(cell, arrangement, None)
-    model = sardonyx.optimize(sardonyx.load(made))
+    keras_model = network(cell, arrangement, None)
+    model = sardonyx.optimize(sardonyx.load(keras_model))
     assert not {"Loop", "Scan"} & {node.op_type for node in model.graph}
     for batch, length in ((2, 9), (3, 4)):
-        check(made, model, [rng.standard_normal((batch, length, 4)).astype(np.float32)])
+        check(keras_model, model, [rng.standard_normal((batch, length, 4)).astype(np.float32)])
 
 
 @pytest.mark.parametrize("name", ["linear", "relu", "hard_sigmoid", "elu", "softsign", "softplus"])
@@ -59,10 +60,10 @@ def test_other_activations_leave_no_loop(rng, cell, name):
     for gates in (False, True) if "RNN" not in cell else (False,):
         x = keras.Input((None, 4))
         options = {"recurrent_activation" if gates else "activation": name}
-        made = with_random_weights(keras.Model(x, CELLS[cell](**options)(x)))
-        model = sardonyx.optimize(sardonyx.load(made))
+        keras_model = with_random_weights(keras.Model(x, CELLS[cell](**options)(x)))
+        model = sardonyx.optimize(sardonyx.load(keras_model))
         assert not {"Loop", "Scan"} & {node.op_type for node in model.graph}
-        check(made, model, [rng.standard_normal((3, 4, 4)).astype(np.float32)])
+        check(keras_model, model, [rng.standard_normal((3, 4, 4)).astype(np.float32)])
 
 
 def masked(rng, batch, length, columns=4):
@@ -74,13 +75,13 @@ def masked(rng, batch, length, columns=4):
     return x * counts[:, :, None]
 
 
-def check(made, model, feeds):
+def check(keras_model, model, feeds):
     session = sardonyx.Session(model)
-    wanted = made(feeds if len(feeds) > 1 else feeds[0], training=False)
-    wanted = wanted if isinstance(wanted, list | tuple) else [wanted]
+    expected = keras_model(feeds if len(feeds) > 1 else feeds[0], training=False)
+    expected = expected if isinstance(expected, list | tuple) else [expected]
     names = [value.name for value in session.get_inputs()]
-    found = session.run(None, dict(zip(names, feeds, strict=True)))
-    for a, b in zip(found, wanted, strict=True):
+    results = session.run(None, dict(zip(names, feeds, strict=True)))
+    for a, b in zip(results, expected, strict=True):
         np.testing.assert_allclose(a, keras.ops.convert_to_numpy(b), rtol=1e-4, atol=1e-5)
 
 
@@ -88,13 +89,13 @@ def check(made, model, feeds):
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_masked_layer_leaves_no_loop(rng, cell, arrangement):
     x = keras.Input((None, 4))
-    made = with_random_weights(
+    keras_model = with_random_weights(
         keras.Model(x, ARRANGEMENTS[arrangement](CELLS[cell], layers.Masking()(x)))
     )
-    model = sardonyx.optimize(sardonyx.load(made))
+    model = sardonyx.optimize(sardonyx.load(keras_model))
     assert not {"Loop", "Scan"} & {node.op_type for node in model.graph}
-    check(made, model, [masked(rng, 6, 9)])
-    check(made, model, [masked(rng, 4, 3)])
+    check(keras_model, model, [masked(rng, 6, 9)])
+    check(keras_model, model, [masked(rng, 4, 3)])
 
 
 @pytest.mark.parametrize("zero", [False, True])
@@ -104,18 +105,18 @@ def test_a_masked_layer_begins_with_the_state_it_is_given(rng, cell, zero):
     states = [keras.Input((5,)) for _ in range(2 if cell == "LSTM" else 1)]
     options = {"return_sequences": True, "return_state": True, "zero_output_for_mask": zero}
     layer = CELLS[cell](**options)
-    made = keras.Model([x, *states], layer(layers.Masking()(x), initial_state=states))
-    model = sardonyx.optimize(sardonyx.load(with_random_weights(made)))
+    keras_model = keras.Model([x, *states], layer(layers.Masking()(x), initial_state=states))
+    model = sardonyx.optimize(sardonyx.load(with_random_weights(keras_model)))
     assert not {"Loop", "Scan"} & {node.op_type for node in model.graph}
-    given = [rng.standard_normal((6, 5)).astype(np.float32) for _ in states]
-    check(made, model, [masked(rng, 6, 7), *given])
+    values = [rng.standard_normal((6, 5)).astype(np.float32) for _ in states]
+    check(keras_model, model, [masked(rng, 6, 7), *values])
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_words_that_are_masked_leave_no_loop(rng, cell):
     x = keras.Input((None,), dtype="int32")
     words = layers.Embedding(20, 4, mask_zero=True)(x)
-    made = with_random_weights(keras.Model(x, layers.Bidirectional(CELLS[cell]())(words)))
-    model = sardonyx.optimize(sardonyx.load(made))
+    keras_model = with_random_weights(keras.Model(x, layers.Bidirectional(CELLS[cell]())(words)))
+    model = sardonyx.optimize(sardonyx.load(keras_model))
     assert not {"Loop", "Scan"} & {node.op_type for node in model.graph}
-    check(made, model, [rng.integers(0, 3, (5, 8)).astype(np.int32)])
+    check(keras_model, model, [rng.integers(0, 3, (5, 8)).astype(np.int32)])

@@ -1,4 +1,4 @@
-"""The least cut of a hypergraph, against all cuts there are."""
+"""The minimum cut of a hypergraph, against all cuts there are."""
 
 import itertools
 
@@ -21,13 +21,13 @@ def test_no_cut_is_lighter(seed):
         ends = rng.choice(["start", "end", *map(str, inner)], size, replace=False).tolist()
         if not {"start", "end"} <= set(ends):
             edges.append((ends, int(rng.integers(1, 4))))
-    found = min_cut(edges, "start", "end")
+    side_of_start = min_cut(edges, "start", "end")
     sides = [
         {"start", *map(str, some)}
         for count in range(len(inner) + 1)
         for some in itertools.combinations(inner, count)
     ]
-    least = min(weight(edges, side) for side in sides)
-    assert "start" in found and "end" not in found
-    assert weight(edges, found) == least
-    assert len(found) == min(len(side) for side in sides if weight(edges, side) == least)
+    minimum = min(weight(edges, side) for side in sides)
+    assert "start" in side_of_start and "end" not in side_of_start
+    assert weight(edges, side_of_start) == minimum
+    assert len(side_of_start) == min(len(side) for side in sides if weight(edges, side) == minimum)

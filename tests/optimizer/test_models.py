@@ -58,9 +58,9 @@ def test_no_more_nodes_than_onnxslim_and_equal_results(zoo_model, name):
         feeds = {"x": rng.standard_normal(SHAPES[name]).astype(np.float32)}
     elif name == "magika":
         feeds = {"bytes": rng.integers(0, 256, (2, 2048)).astype(np.int32)}
-    wanted = run(str(path), feeds)
-    found = run(ir.to_proto(model).SerializeToString(), feeds)
-    for a, b in zip(found, wanted, strict=True):
+    expected = run(str(path), feeds)
+    results = run(ir.to_proto(model).SerializeToString(), feeds)
+    for a, b in zip(results, expected, strict=True):
         assert a.shape == b.shape and a.dtype == b.dtype
         scale = np.abs(b).max(initial=0.0)
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5 + 1e-4 * scale)

@@ -110,8 +110,8 @@ def test_what_does_nothing_goes(graph, optimized, node):
     weights |= {"one": ints(1, 1), "none": ints(0, 0, 0, 0)}
     names = node[1].split()
     nodes = [("Relu", "x", "r"), node]
-    kept = {name: value for name, value in weights.items() if name in names}
-    assert optimized(graph(nodes, {"x": (3, 4)}, **kept))[0] == ["Relu"]
+    used = {name: value for name, value in weights.items() if name in names}
+    assert optimized(graph(nodes, {"x": (3, 4)}, **used))[0] == ["Relu"]
 
 
 def test_shape_computations_fold(graph, optimized):
@@ -317,7 +317,7 @@ def test_a_constant_too_large_to_keep_is_not_even_computed(graph, monkeypatch):
     )
     nodes = [("Expand", "one shape", "big"), ("Add", "x big", "y")]
     model = graph(nodes, {"x": (1,)}, one=np.float32([1]), shape=ints(1 << 40))
-    done, report = optimize_with_report(model, explain=True)
-    assert [node.op_type for node in done.graph] == ["Expand", "Add"]
+    optimized_model, report = optimize_with_report(model, explain=True)
+    assert [node.op_type for node in optimized_model.graph] == ["Expand", "Add"]
     assert "Expand" not in computed
     assert any("Expand 'n0' not folded" in text for text in report.explanations)

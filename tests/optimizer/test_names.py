@@ -4,7 +4,7 @@ import onnx_ir as ir
 from onnx import helper as oh
 from sardonyx.optimizer import optimize
 from sardonyx.optimizer.names import make_names_unique
-from sardonyx.optimizer.pipeline import Report
+from sardonyx.optimizer.report import Report
 
 
 def test_every_name_is_there_once_and_those_of_the_interface_stay(graph):
@@ -31,5 +31,5 @@ def test_outputs_that_are_left_out_stay_nameless():
         [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
     )
     model = ir.from_proto(oh.make_model(graph, opset_imports=[oh.make_opsetid("", 22)]))
-    done = ir.to_proto(optimize(model))
-    assert list(done.graph.node[0].output) == ["", "h"]
+    proto = ir.to_proto(optimize(model))
+    assert list(proto.graph.node[0].output) == ["", "h"]

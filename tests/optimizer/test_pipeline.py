@@ -199,13 +199,13 @@ def test_levels_and_counts(rng):
     model = build([*nodes, BN, OUT], [("x", (1, 3, 4, 4))], ["y"], **weights)
     left = {}
     for level in ("none", "basic", "all"):
-        done, report = optimize_with_report(model, level)
-        left[level] = operators(done)
+        optimized, report = optimize_with_report(model, level)
+        left[level] = operators(optimized)
         changed = {each.name for each in report.passes if each.changes}
         assert ("fold_batch_normalization" in changed) == (level == "all")
         assert ("eliminate_no_ops" in changed) == (level != "none")
         # A second run finds nothing to do.
-        again, report = optimize_with_report(done, level)
+        again, report = optimize_with_report(optimized, level)
         assert report.rounds <= 1 and operators(again) == left[level]
     assert left["none"] == ["Identity", "Conv", "BatchNormalization", "Relu"]
     assert left["basic"] == ["Conv", "BatchNormalization", "Relu"]
@@ -219,11 +219,11 @@ def test_cast_like_of_a_constant_is_folded():
         oh.make_node("Mul", ["x", "d"], ["y"]),
     ]
     model = build(nodes, [("x", ["n", 3])], ["y"], c=rng.integers(0, 9, 3))
-    done, report = optimize_with_report(model, "basic")
-    assert operators(done) == ["Mul"]
+    optimized, report = optimize_with_report(model, "basic")
+    assert operators(optimized) == ["Mul"]
     assert next(p for p in report.passes if p.name == "resolve_cast_like").changes == 1
     x = floats(rng, 2, 3)
-    np.testing.assert_array_equal(run(model, x=x)[0], run(done, x=x)[0])
+    np.testing.assert_array_equal(run(model, x=x)[0], run(optimized, x=x)[0])
 
 
 def test_verification_takes_inputs(rng):
@@ -231,5 +231,5 @@ def test_verification_takes_inputs(rng):
     model = build(nodes, [("x", ("n", 6, "h", "w"))], ["y"], **statistics(rng, 6))
     with pytest.raises(sardonyx.InvalidArgument, match="give inputs of your own"):
         optimize_with_report(model, verify=True)
-    done, _ = optimize_with_report(model, verify={"x": floats(rng, 1, 6, 8, 9)})
-    assert operators(done) == ["MaxPool", "Mul", "Add", "Relu"]
+    optimized, _ = optimize_with_report(model, verify={"x": floats(rng, 1, 6, 8, 9)})
+    assert operators(optimized) == ["MaxPool", "Mul", "Add", "Relu"]

@@ -66,10 +66,10 @@ class Maker:
 
     def reduce(self, x):
         shape, axis = list(self.shapes[x]), self.axis(x)
-        kept = int(self.rng.integers(2))
+        keepdims = int(self.rng.integers(2))
         if axis and len(shape) > 2:
-            shape[axis : axis + 1] = [1] * kept
-            self.add("ReduceMean", [x, ints(axis)], shape, keepdims=kept)
+            shape[axis : axis + 1] = [1] * keepdims
+            self.add("ReduceMean", [x, ints(axis)], shape, keepdims=keepdims)
 
     def slice(self, x):
         shape, axis = list(self.shapes[x]), self.axis(x)

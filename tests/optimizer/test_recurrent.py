@@ -21,9 +21,9 @@ def test_a_loop_becomes_one_operator(optimized, cell):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_it_begins_with_the_state_it_is_given(optimized, cell):
-    left, _ = optimized(layer(cell, given=ROWS, initial="start_state start_state"), **SIZES)
+    left, _ = optimized(layer(cell, more_inputs=ROWS, initial="start_state start_state"), **SIZES)
     assert OPERATORS[cell] in left and "Loop" not in left
-    left, _ = optimized(layer(cell, given=ROWS, initial="start_state zeros"), **SIZES)
+    left, _ = optimized(layer(cell, more_inputs=ROWS, initial="start_state zeros"), **SIZES)
     assert OPERATORS[cell] in left and "Loop" not in left
 
 
@@ -122,8 +122,10 @@ def test_another_loop_stays(optimized, case):
 
 def test_a_state_of_one_row_for_all_sequences_stays_in_a_loop():
     row = RNG.standard_normal((1, HIDDEN)).astype(np.float32)
-    done, report = optimize_with_report(layer("RNN", initial="row", row=row), explain=True)
-    assert "Loop" in [node.op_type for node in done.graph]
+    optimized_model, report = optimize_with_report(
+        layer("RNN", initial="row", row=row), explain=True
+    )
+    assert "Loop" in [node.op_type for node in optimized_model.graph]
     assert any("'row' has 1 rows" in text for text in report.explanations)
 
 
@@ -147,5 +149,5 @@ def test_a_loop_without_products_is_no_near_miss(optimized):
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_pass_is_verified(cell):
-    done, _ = optimize_with_report(layer(cell), verify=True)
-    assert OPERATORS[cell] in [node.op_type for node in done.graph]
+    optimized_model, _ = optimize_with_report(layer(cell), verify=True)
+    assert OPERATORS[cell] in [node.op_type for node in optimized_model.graph]

@@ -17,7 +17,7 @@ def ints(*values):
 
 def repeated(axis, sizes, count=2):
     """Nodes that repeat each pixel along an axis, and their constants."""
-    counts = [count if place == axis + 1 else 1 for place in range(len(sizes) + 1)]
+    counts = [count if index == axis + 1 else 1 for index in range(len(sizes) + 1)]
     nodes = [("Unsqueeze", "x a", "u"), ("Tile", "u c", "t"), ("Reshape", "t s", "y")]
     return nodes, {"a": ints(axis + 1), "c": ints(*counts), "s": ints(*sizes)}
 

@@ -2,7 +2,7 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 from onnx_ir.passes.common import RemoveUnusedNodesPass
-from sardonyx.optimizer.pipeline import Report
+from sardonyx.optimizer.report import Report
 from sardonyx.optimizer.rewrite import NearMiss, apply_rules, either, op, optional, rewrite
 
 X = {"x": ("n", 4)}
@@ -127,8 +127,8 @@ def test_numbers_of_half_precision_match_within_their_rounding(graph):
     def scaled(m):
         return m.op.Neg(m.x)
 
-    for number, found in ((0.044715, 1), (0.05, 0)):
+    for number, count in ((0.044715, 1), (0.05, 0)):
         model = graph([("Mul", "x k", "y")], {"x": ((4,), np.float16)}, k=np.float16(number))
-        assert apply_rules([scaled])(model, Report()) == found
+        assert apply_rules([scaled])(model, Report()) == count
     model = graph([("Mul", "x k", "y")], {"x": (4,)}, k=np.float32(np.float16(0.044715)))
     assert apply_rules([scaled])(model, Report()) == 0

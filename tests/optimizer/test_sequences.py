@@ -33,10 +33,10 @@ def more_outputs(monkeypatch):
 
 
 def directions(model):
-    done, _ = optimize_with_report(model)
-    given = [node.attributes.get("direction") for node in done.graph if "hidden_size" in
+    optimized, _ = optimize_with_report(model)
+    attributes = [node.attributes.get("direction") for node in optimized.graph if "hidden_size" in
              node.attributes]  # fmt: skip
-    return ["forward" if each is None else each.as_string() for each in given]
+    return ["forward" if each is None else each.as_string() for each in attributes]
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -55,19 +55,19 @@ def test_another_step_is_not(optimized):
 @pytest.mark.parametrize("cell", CELLS)
 def test_a_reversed_sequence_is_read_backwards(optimized, cell):
     before = reversal("v", "sequence")
-    for made in (
+    for recurrent in (
         layer(cell, "end", before=before, after=LAST),
         layer(cell, "turned last", before=before, after=reversal("ys", "turned")),
     ):
-        left, _ = optimized(made, **SIZES)
+        left, _ = optimized(recurrent, **SIZES)
         assert set(left) == {cell.partition("_")[0], "Squeeze"}
-        assert directions(made) == ["reverse"]
+        assert directions(recurrent) == ["reverse"]
 
 
 def test_where_results_stay_reversed_the_sequence_does(optimized):
-    made = layer("RNN", "ys last", before=reversal("v", "sequence"))
-    left, _ = optimized(made, **SIZES)
-    assert "ReverseSequence" in left and directions(made) == ["forward"]
+    recurrent = layer("RNN", "ys last", before=reversal("v", "sequence"))
+    left, _ = optimized(recurrent, **SIZES)
+    assert "ReverseSequence" in left and directions(recurrent) == ["forward"]
 
 
 def test_a_sequence_that_is_reversed_in_part_stays(optimized):

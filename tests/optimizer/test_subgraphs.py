@@ -41,8 +41,8 @@ def loop_body(nodes, weights=(), name="body"):
     )
 
 
-def body_of(done, op_type="Loop", name="body"):
-    node = next(node for node in done.graph if node.op_type == op_type)
+def body_of(optimized_model, op_type="Loop", name="body"):
+    node = next(node for node in optimized_model.graph if node.op_type == op_type)
     return [inner.op_type for inner in node.attributes[name].as_graph()]
 
 
@@ -55,14 +55,14 @@ def test_what_a_loop_computes_from_outside_stays_outside(optimized):
     body = loop_body(
         [oh.make_node("Mul", ["x", "g"], ["p"]), oh.make_node("Add", ["s", "p"], ["t"])]
     )
-    made = model(
+    with_body = model(
         [
             oh.make_node("Sigmoid", ["x"], ["g"]),
             oh.make_node("Loop", ["trips", "yes", "x"], ["y"], body=body),
         ],
         weights=COUNT,
     )
-    assert optimized(made)[0] == ["Sigmoid", "Loop"]
+    assert optimized(with_body)[0] == ["Sigmoid", "Loop"]
 
 
 @pytest.mark.usefixtures("loops_stay")
@@ -77,12 +77,12 @@ def test_fusions_and_constants_inside_a_loop(optimized):
         ],
         [array("two", F(2))],
     )
-    made = model(
+    with_body = model(
         [oh.make_node("Loop", ["trips", "yes", "x"], ["y"], body=body)],
         weights=[*COUNT, array("three", F(3))],
     )
-    optimized(made)
-    assert body_of(optimize(made)) == ["Swish", "Add", "Identity"]
+    optimized(with_body)
+    assert body_of(optimize(with_body)) == ["Swish", "Add", "Identity"]
 
 
 def test_convolutions_inside_a_branch_take_in_their_normalization(optimized):
@@ -102,7 +102,7 @@ def test_convolutions_inside_a_branch_take_in_their_normalization(optimized):
     weights = [array("w", rng.standard_normal((3, 3, 1, 1)).astype(F)), array("limit", F(-1e9))]
     weights += [array(name, rng.random(3).astype(F) + 1) for name in "abmv"]
     weights.append(array("k", rng.random((3, 1, 1)).astype(F)))
-    made = model(
+    with_body = model(
         [
             oh.make_node("ReduceSum", ["x"], ["sum"], keepdims=0),
             oh.make_node("Greater", ["sum", "limit"], ["cond"]),
@@ -111,14 +111,14 @@ def test_convolutions_inside_a_branch_take_in_their_normalization(optimized):
         weights=weights,
         shape=(1, 3, 4, 4),
     )
-    optimized(made)
-    done = optimize(made)
-    assert body_of(done, "If", "then_branch") == ["Conv"]
-    assert body_of(done, "If", "else_branch") == ["Conv"]
+    optimized(with_body)
+    optimized_model = optimize(with_body)
+    assert body_of(optimized_model, "If", "then_branch") == ["Conv"]
+    assert body_of(optimized_model, "If", "else_branch") == ["Conv"]
 
 
 def test_a_folded_constant_does_not_hide_a_value_outside(optimized):
-    """What folding makes of ``v`` in the body may not be called like ``v.folded`` outside."""
+    """The constant folded from ``v`` in the body may not be called like ``v.folded`` outside."""
     body = loop_body(
         [
             oh.make_node("Add", ["two", "two"], ["v"]),
@@ -127,17 +127,17 @@ def test_a_folded_constant_does_not_hide_a_value_outside(optimized):
         ],
         [array("two", F(2))],
     )
-    made = model(
+    with_body = model(
         [
             oh.make_node("Exp", ["x"], ["v.folded"]),
             oh.make_node("Loop", ["trips", "yes", "x"], ["y"], body=body),
         ],
         weights=COUNT,
     )
-    optimized(made)
+    optimized(with_body)
     names = [
         str(value.name)
-        for graph in optimize(made).graphs()
+        for graph in optimize(with_body).graphs()
         for value in (*graph.initializers.values(), *(v for n in graph for v in n.outputs))
     ]
     assert len(names) == len(set(names))
@@ -149,7 +149,7 @@ def test_branches_without_a_name_do_not_collide(optimized):
         node = oh.make_node("Mul", ["x", "w"], ["z"])
         return oh.make_graph([node], "b", [], [out], [array("w", F(value))])
 
-    made = model(
+    with_body = model(
         [
             oh.make_node("If", ["yes"], ["a"], then_branch=branch(2), else_branch=branch(3)),
             oh.make_node("If", ["yes"], ["b"], then_branch=branch(4), else_branch=branch(5)),
@@ -157,13 +157,15 @@ def test_branches_without_a_name_do_not_collide(optimized):
         ],
         weights=COUNT[1:],
     )
-    left, _ = optimized(made)
+    left, _ = optimized(with_body)
     assert left == ["Mul", "Mul", "Sub"]
 
 
 def test_dead_weights_of_a_body_go(optimized):
     body = loop_body([oh.make_node("Exp", ["s"], ["t"])], [array("unused", F([1, 2]))])
-    made = model([oh.make_node("Loop", ["trips", "yes", "x"], ["y"], body=body)], weights=COUNT)
-    optimized(made)
-    names = {name for graph in optimize(made).graphs() for name in graph.initializers}
-    assert "unused" not in names and isinstance(made, ir.Model)
+    with_body = model(
+        [oh.make_node("Loop", ["trips", "yes", "x"], ["y"], body=body)], weights=COUNT
+    )
+    optimized(with_body)
+    names = {name for graph in optimize(with_body).graphs() for name in graph.initializers}
+    assert "unused" not in names and isinstance(with_body, ir.Model)

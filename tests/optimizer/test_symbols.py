@@ -32,10 +32,16 @@ def test_the_size_left_open_is_named_where_it_is_known(graph, shape, target, exp
         nodes[0] = ("Reshape", "x s", "r", {"allowzero": 1})
         target = (1, 0)
         expected = [1, 0]
-    done = optimize(graph(nodes, {"x": shape}, s=ints(*target)))
-    found = sizes(done, done.graph.node(0).outputs[0].name)
-    known = [None if isinstance(d, str) and d not in shape else d for d in found]
+    optimized_model = optimize(graph(nodes, {"x": shape}, s=ints(*target)))
+    named = sizes(optimized_model, optimized_model.graph.node(0).outputs[0].name)
+    known = [None if isinstance(d, str) and d not in shape else d for d in named]
     assert known == expected
+
+
+def test_the_size_left_open_of_an_unknown_rank_is_not_that_of_a_scalar(graph):
+    nodes = [("Reshape", "x s", "r"), ("Relu", "r", "y")]
+    optimized_model = optimize(graph(nodes, {"x": None}, s=ints(-1)))
+    assert sizes(optimized_model, "y") != [1]
 
 
 BROADCAST = [
@@ -91,12 +97,22 @@ def test_slices_that_reach_every_end_go(graph, optimized, end):
     assert left == (["Relu", "Exp"] if end > 10**9 else ["Relu", "Slice", "Exp"])
 
 
+@pytest.mark.parametrize(("end", "goes"), [(2**31 - 1, True), (2, False)])
+def test_slices_along_an_axis_of_the_input_go_if_they_reach_any_end(graph, optimized, end, goes):
+    nodes = [("Relu", "x", "r"), ("Slice", "r s e a", "t"), ("Exp", "t", "y")]
+    inputs = {"x": (2, 8), "a": ((1,), np.int64)}
+    model = graph(nodes, inputs, s=ints(0), e=ints(end))
+    feeds = {"x": np.ones((2, 8), np.float32), "a": ints(1)}
+    left, _ = optimized(model, feeds=feeds)
+    assert left == (["Relu", "Exp"] if goes else ["Relu", "Slice", "Exp"])
+
+
 def known_sizes(graph, nodes, inputs, **weights):
     """Sizes of the output, None for those without a name of the inputs'."""
-    done = optimize(graph(nodes, inputs, **weights))
+    optimized_model = optimize(graph(nodes, inputs, **weights))
     names = {size for shape in inputs.values() for size in shape}
-    found = dims(done.graph.outputs[0])
-    return [size if isinstance(size, int) or size in names else None for size in found]
+    output = dims(optimized_model.graph.outputs[0])
+    return [size if isinstance(size, int) or size in names else None for size in output]
 
 
 SHAPE = [("Shape", "x", "shape"), ("Gather", "shape i", "n")]
@@ -176,7 +192,7 @@ def test_a_question_mark_is_no_name(graph, optimized, name, count):
 
 
 def test_sizes_of_what_is_computed_are_those_of_inputs(graph, optimized):
-    """So that a value is not kept for its size alone: its only other reader can be fused."""
+    """So that no value is needed for its size alone: its only other reader can be fused."""
     nodes = [
         ("Sigmoid", "x", "g"),
         ("Mul", "x g", "s"),

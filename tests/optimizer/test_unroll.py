@@ -29,7 +29,7 @@ def loop(**options):
     )
 
 
-def made(graph, trips, body, outputs="y z o"):
+def with_loop(graph, trips, body, outputs="y z o"):
     nodes = [("Loop", "trips yes x zero", "y z o", {"body": body})]
     weights = {"yes": np.array(True), "zero": np.int64(0), "one": np.int64(1), "two": np.int64(2)}
     if trips is None:
@@ -41,7 +41,7 @@ def made(graph, trips, body, outputs="y z o"):
 
 @pytest.mark.parametrize("trips", [1, 4])
 def test_steps_take_the_place_of_a_loop(graph, optimized, trips):
-    left, report = optimized(made(graph, trips, loop()))
+    left, report = optimized(with_loop(graph, trips, loop()))
     assert "Loop" not in left and left.count("Concat") <= 1
     assert any(f"unrolled: {trips} steps" in text for text in report.explanations)
 
@@ -56,14 +56,14 @@ def test_steps_take_the_place_of_a_loop(graph, optimized, trips):
     ],
 )
 def test_other_loops_stay(graph, trips, condition, reason):
-    model = made(graph, trips, loop(condition=condition))
-    done, report = optimize_with_report(model, explain=True)
-    assert "Loop" in [node.op_type for node in done.graph]
+    model = with_loop(graph, trips, loop(condition=condition))
+    optimized, report = optimize_with_report(model, explain=True)
+    assert "Loop" in [node.op_type for node in optimized.graph]
     assert any("not unrolled" in text and reason in text for text in report.explanations)
 
 
 @pytest.mark.parametrize(("limit", "stays"), [(19, True), (1024, False)])
 def test_how_long_a_loop_may_become(graph, monkeypatch, limit, stays):
     monkeypatch.setattr(unroll, "NODES", limit)
-    done = optimize(made(graph, 4, loop()))
-    assert ("Loop" in [node.op_type for node in done.graph]) == stays
+    optimized = optimize(with_loop(graph, 4, loop()))
+    assert ("Loop" in [node.op_type for node in optimized.graph]) == stays

@@ -84,8 +84,8 @@ def test_another_runner_can_be_given(graph):
         return list(reference.values(model, feeds, ["y"]).values())
 
     nodes = [("Identity", "x", "i"), ("Sigmoid", "i", "s"), ("Mul", "i s", "y")]
-    done, _ = optimize_with_report(graph(nodes, X), verify=True, runner=runner)
-    assert [node.op_type for node in done.graph] == ["Swish"]
+    optimized, _ = optimize_with_report(graph(nodes, X), verify=True, runner=runner)
+    assert [node.op_type for node in optimized.graph] == ["Swish"]
     assert calls[0] == 3 and calls[-1] == 1 and len(calls) >= 3
 
 

@@ -10,7 +10,7 @@ GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 STEPS, BATCH, INPUTS, SIZE = 6, 3, 4, 5
 
 
-def arrays(rng, operator, directions, given):
+def arrays(rng, operator, directions, optional):
     shapes = {
         "X": (STEPS, BATCH, INPUTS),
         "W": (directions, GATES[operator] * SIZE, INPUTS),
@@ -20,19 +20,19 @@ def arrays(rng, operator, directions, given):
         "initial_c": (directions, BATCH, SIZE),
         "P": (directions, 3 * SIZE),
     }
-    made = {
+    values = {
         name: (rng.standard_normal(shape) / 2).astype(np.float32)
         for name, shape in shapes.items()
-        if name in ("X", "W", "R", *given)
+        if name in ("X", "W", "R", *optional)
     }
-    if "sequence_lens" in given:
-        made["sequence_lens"] = np.array([4, 6, 1], np.int32)
-    return made
+    if "sequence_lens" in optional:
+        values["sequence_lens"] = np.array([4, 6, 1], np.int32)
+    return values
 
 
-def agree(rng, operator, given=("B",), **attributes):
+def agree(rng, operator, optional=("B",), **attributes):
     directions = 2 if attributes.get("direction") == "bidirectional" else 1
-    feeds = arrays(rng, operator, directions, given)
+    feeds = arrays(rng, operator, directions, optional)
     order = ["X", "W", "R", "B", "sequence_lens", "initial_h"]
     order += ["initial_c", "P"] if operator == "LSTM" else []
     inputs = [name if name in feeds else "" for name in order]
@@ -54,18 +54,18 @@ def agree(rng, operator, given=("B",), **attributes):
 
 @pytest.mark.parametrize("operator", GATES)
 @pytest.mark.parametrize("direction", ["forward", "reverse", "bidirectional"])
-@pytest.mark.parametrize("given", [(), ("B",), ("B", "sequence_lens"), ("B", "initial_h")])
-def test_directions(rng, operator, direction, given):
-    agree(rng, operator, given, direction=direction)
+@pytest.mark.parametrize("optional", [(), ("B",), ("B", "sequence_lens"), ("B", "initial_h")])
+def test_directions(rng, operator, direction, optional):
+    agree(rng, operator, optional, direction=direction)
 
 
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 @pytest.mark.parametrize(
-    "given",
+    "optional",
     [("initial_h", "initial_c"), ("B", "P"), ("B", "sequence_lens", "initial_h", "initial_c", "P")],
 )
-def test_cells_and_peepholes(rng, direction, given):
-    agree(rng, "LSTM", given, direction=direction)
+def test_cells_and_peepholes(rng, direction, optional):
+    agree(rng, "LSTM", optional, direction=direction)
 
 
 def test_coupled_gates(rng):

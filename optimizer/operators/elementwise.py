@@ -1,0 +1,212 @@
+"""Elementwise operators: functions of one tensor, and of operands that broadcast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import onnx_ir as ir
+
+from .. import intervals
+from ..values import Size, attribute, constant, rank
+from .record import Contents, ContentsRule, Operator, Read, UnchangedRule, table
+
+
+def _neutral(number: float, *, either: bool = False) -> UnchangedRule:
+    """Return the other operand where the second, or either, is a number that changes nothing."""
+
+    def unchanged(node: ir.Node) -> ir.Value | None:
+        if _is_neutral(node, 1, number):
+            return node.inputs[0]
+        return node.inputs[1] if either and _is_neutral(node, 0, number) else None
+
+    return unchanged
+
+
+def _is_neutral(node: ir.Node, index: int, number: float) -> bool:
+    """Tell whether an operand is a number that changes nothing, not even the shape or a zero."""
+    array, axes = constant(node.inputs[index]), rank(node.inputs[1 - index])
+    if array is None or axes is None or array.dtype.kind not in "fiu":
+        return False
+    same = array.size == 1 and bool((array == number).all())
+    if number == 0 and array.dtype.kind == "f":
+        # Of -0, x + 0 and x - -0 make 0; x + -0 and x - 0 leave it alone.
+        same = same and bool(np.signbit(array).all()) == (node.op_type == "Add")
+    return same and array.ndim <= axes
+
+
+def only_operand(node: ir.Node) -> ir.Value | None:
+    """Return the operand of an operator that joins or combines any number of them."""
+    return node.inputs[0] if len(node.inputs) == 1 else None
+
+
+def _unlimited(node: ir.Node) -> ir.Value | None:
+    limits = [value for value in node.inputs[1:] if value is not None]
+    return None if limits or {"min", "max"} & set(node.attributes) else node.inputs[0]
+
+
+# --- Cast -------------------------------------------------------------------------------------
+
+# Types that hold every size.
+_HOLD_SIZES = (ir.DataType.INT32, ir.DataType.INT64, ir.DataType.FLOAT, ir.DataType.DOUBLE)
+
+
+def _same_type(node: ir.Node) -> ir.Value | None:
+    x = node.inputs[0]
+    same = x is not None and x.dtype is not None and attribute(node, "to", 0) == int(x.dtype)
+    return x if same else None
+
+
+def _cast(node: ir.Node, read: Read) -> Contents | None:
+    return read(node.inputs[0]) if attribute(node, "to", 0) in _HOLD_SIZES else None
+
+
+# --- contents ---------------------------------------------------------------------------------
+
+
+def _arithmetic(operate: Callable[[int, int], int | None]) -> ContentsRule:
+    """Arithmetic on integers; a size that has a name only makes the result unknown."""
+
+    def contents(node: ir.Node, read: Read) -> Contents | None:
+        types = [value.dtype for value in node.inputs if value is not None]
+        if len(types) != 2 or any(dtype and dtype.is_floating_point() for dtype in types):
+            return None
+        a, b = (read(value) for value in node.inputs)
+        if a is None or b is None:
+            return None
+        both = np.broadcast(a, b)
+        items: list[Size] = [
+            operate(x, y) if isinstance(x, int) and isinstance(y, int) else None for x, y in both
+        ]
+        return table(items, both.shape)
+
+    return contents
+
+
+def _divide(a: int, b: int) -> int | None:
+    return None if b == 0 else (abs(a) // abs(b)) * (1 if (a < 0) == (b < 0) else -1)
+
+
+def _is_same(a: Size, b: Size) -> bool | None:
+    """Compare two sizes, of which none that has a name is negative."""
+    if a is None or b is None:
+        return None
+    negative = any(isinstance(size, int) and size < 0 for size in (a, b))
+    return a == b if a == b or negative or type(a) is type(b) is int else None
+
+
+def _equal(node: ir.Node, read: Read) -> Contents | None:
+    a, b = (read(value) for value in node.inputs)
+    if a is None or b is None:
+        return None
+    both = np.broadcast(a, b)
+    return table([_is_same(x, y) for x, y in both], both.shape)
+
+
+def _where(node: ir.Node, read: Read) -> Contents | None:
+    condition, a, b = (read(value) for value in node.inputs)
+    if condition is None or a is None or b is None:
+        return None
+    all_three = np.broadcast(condition, a, b)
+    items = [None if c is None else (x if c else y) for c, x, y in all_three]
+    return table(items, all_three.shape)
+
+
+# --- the table --------------------------------------------------------------------------------
+
+
+_UNARY = Operator(elementwise=True)
+_ACTIVATION = Operator(elementwise=True, activation=True)
+_BROADCASTING = Operator(elementwise=True, broadcasts=True)
+
+OPERATORS = {
+    "Abs": _ACTIVATION,
+    "Add": replace(
+        _BROADCASTING,
+        commutative=True,
+        holds_sizes="all",
+        contents=_arithmetic(lambda a, b: a + b),
+        interval=intervals.arithmetic("Add"),
+        unchanged=_neutral(0.0, either=True),
+    ),
+    "And": replace(_BROADCASTING, commutative=True),
+    "Cast": replace(
+        _UNARY,
+        holds_sizes="first",
+        contents=_cast,
+        interval=intervals.of_first,
+        unchanged=_same_type,
+    ),
+    "Ceil": _UNARY,
+    "Celu": _ACTIVATION,
+    "Clip": replace(_ACTIVATION, unchanged=_unlimited),
+    "Cos": _UNARY,
+    "Div": replace(_BROADCASTING, contents=_arithmetic(_divide), unchanged=_neutral(1.0)),
+    "Elu": _ACTIVATION,
+    "Equal": replace(_BROADCASTING, commutative=True, contents=_equal),
+    "Erf": _ACTIVATION,
+    "Exp": _ACTIVATION,
+    "Floor": _UNARY,
+    "Gelu": _ACTIVATION,
+    "Greater": _BROADCASTING,
+    "GreaterOrEqual": _BROADCASTING,
+    "HardSigmoid": _ACTIVATION,
+    "HardSwish": _ACTIVATION,
+    "Identity": replace(
+        _UNARY,
+        holds_sizes="first",
+        contents=lambda node, read: read(node.inputs[0]),
+        interval=intervals.of_first,
+        unchanged=lambda node: node.inputs[0],
+    ),
+    "IsInf": _UNARY,
+    "IsNaN": _UNARY,
+    "LeakyRelu": _ACTIVATION,
+    "Less": _BROADCASTING,
+    "LessOrEqual": _BROADCASTING,
+    "Log": _UNARY,
+    "Max": replace(_BROADCASTING, interval=intervals.maximum, unchanged=only_operand),
+    "Mean": replace(_BROADCASTING, unchanged=only_operand),
+    "Min": replace(_BROADCASTING, unchanged=only_operand),
+    "Mish": _ACTIVATION,
+    "Mod": _BROADCASTING,
+    "Mul": replace(
+        _BROADCASTING,
+        commutative=True,
+        holds_sizes="all",
+        contents=_arithmetic(lambda a, b: a * b),
+        interval=intervals.arithmetic("Mul"),
+        unchanged=_neutral(1.0, either=True),
+    ),
+    "Neg": _ACTIVATION,
+    "Not": _UNARY,
+    "Or": replace(_BROADCASTING, commutative=True),
+    "PRelu": _BROADCASTING,
+    "Pow": _BROADCASTING,
+    "Reciprocal": _UNARY,
+    "Relu": _ACTIVATION,
+    "Round": _UNARY,
+    "Selu": _ACTIVATION,
+    "Sigmoid": _ACTIVATION,
+    "Sign": _UNARY,
+    "Sin": _UNARY,
+    "Softplus": _ACTIVATION,
+    "Softsign": _ACTIVATION,
+    "Sqrt": _UNARY,
+    "Sub": replace(
+        _BROADCASTING,
+        contents=_arithmetic(lambda a, b: a - b),
+        interval=intervals.arithmetic("Sub"),
+        unchanged=_neutral(0.0),
+    ),
+    "Sum": replace(_BROADCASTING, unchanged=only_operand),
+    "Swish": _ACTIVATION,
+    "Tan": _UNARY,
+    "Tanh": _ACTIVATION,
+    "ThresholdedRelu": _ACTIVATION,
+    "Where": replace(
+        _BROADCASTING, contents=_where, interval=lambda operands: intervals.union(operands[1:])
+    ),
+    "Xor": replace(_BROADCASTING, commutative=True),
+}

@@ -1,0 +1,85 @@
+"""Sizes as values: contents of shape tensors, by number or name."""
+
+import numpy as np
+import pytest
+from sardonyx.optimizer.sizes import are_sizes, contents, measured, measured_everywhere
+
+X = {"x": ("n", 3, "m")}
+SHAPE = ("Shape", "x", "s")
+
+
+def ints(*values):
+    return np.array(values, np.int64)
+
+
+def result(graph, nodes, inputs=X, **weights):
+    return graph(nodes, inputs, **weights).graph.outputs[0]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ([SHAPE], ["n", 3, "m"]),
+        ([("Shape", "x", "s", {"start": 1})], [3, "m"]),
+        ([SHAPE, ("Gather", "s last", "y")], ["m", "n"]),
+        ([SHAPE, ("Gather", "s one", "g"), ("Cast", "g", "y", {"to": 1})], [3]),
+        ([SHAPE, ("Cast", "s", "y", {"to": 9})], None),
+        ([SHAPE, ("Slice", "s zero two", "y")], ["n", 3]),
+        ([SHAPE, ("Concat", "s two", "y", {"axis": 0})], ["n", 3, "m", 2]),
+        ([SHAPE, ("Mul", "s two", "y")], [None, 6, None]),
+        ([SHAPE, ("Div", "s two", "y")], [None, 1, None]),
+        ([SHAPE, ("Div", "s zero", "y")], [None, None, None]),
+        ([SHAPE, ("Equal", "s negative", "y")], [False, False, False]),
+        ([SHAPE, ("Reshape", "s column", "r"), ("Squeeze", "r ones", "y")], ["n", 3, "m"]),
+        ([("Cast", "half", "y", {"to": 7})], None),
+        ([("Cast", "infinite", "y", {"to": 7})], None),
+    ],
+)
+def test_contents(graph, nodes, expected):
+    value = result(
+        graph, nodes, one=np.int64(1), last=ints(2, 0), zero=ints(0), two=ints(2), ones=ints(1),
+        negative=ints(-1), column=ints(3, 1), half=np.float32([0.5, 1]),
+        infinite=np.float32([np.inf]),
+    )  # fmt: skip
+    elements = contents(value)
+    assert elements == expected or (expected is None and set(elements) == {None})
+
+
+def test_a_scalar_is_no_unknown_rank(graph):
+    scalar = result(graph, [("Shape", "x", "y")], {"x": ()})
+    assert contents(scalar) == []
+    unknown = result(graph, [("Shape", "x", "y")], {"x": None})
+    assert contents(unknown) is None
+    assert contents(
+        result(graph, [("Shape", "x", "s"), ("Gather", "s one", "y")], {"x": None}, one=ints(0))
+    ) == [None]
+
+
+def test_long_chains_end(graph):
+    """Contents that follow from too many nodes are not known; nothing recurs without end."""
+    nodes = [("Gather", "s zero", "v0")]
+    nodes += [("Mul", f"v{i} v{i}", f"v{i + 1}") for i in range(3000)]
+    value = result(graph, [SHAPE, *nodes], {"x": (1, 3)}, zero=np.int64(0))
+    assert measured(value) is None
+
+
+def test_numbers_are_measured(graph):
+    nodes = [SHAPE, ("Gather", "s zero", "g"), ("Unsqueeze", "g axes", "u")]
+    weights = {"zero": np.int64(0), "axes": ints(0)}
+    assert measured(result(graph, nodes, **weights)) == "n"
+    nodes += [("Gather", "s one", "b"), ("Expand", "u b", "y")]
+    assert measured_everywhere(result(graph, nodes, one=ints(1), **weights)) == "n"
+    assert measured_everywhere(result(graph, [SHAPE])) is None
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ([SHAPE], True),
+        ([SHAPE, ("Mul", "s two", "y")], True),
+        ([SHAPE, ("Concat", "s mark", "y", {"axis": 0})], False),
+        ([SHAPE, ("Sub", "s two", "y")], False),
+    ],
+)
+def test_marks_are_no_sizes(graph, nodes, expected):
+    assert are_sizes(result(graph, nodes, two=ints(2), mark=ints(-1))) == expected
