@@ -1,7 +1,7 @@
-"""What makes a ModelProto valid, checked before anything is built from it.
+"""Validity of a ModelProto, checked before anything is built from it.
 
-Every finding names the node, the tensor and the reason. The protobuf is read once, without its
-large weights (`wire.shed_weights`), so that a check costs milliseconds whatever the model's size.
+Every error names the node, the tensor and the reason. The protobuf is read once, without its
+large weights (`wire.externalize_weights`), so that a check costs milliseconds whatever the model's size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import onnx
 import onnx_ir as ir
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
-from ..errors import InvalidModel, UnsupportedModel
+from ...errors import InvalidModel, UnsupportedModel
 from .upgrade import ADAPTERS
 
 _ATTRIBUTE_TYPES = {number: name for name, number in AttributeProto.AttributeType.items()}
@@ -78,7 +78,7 @@ def _check_opsets(opsets: Mapping[str, int]) -> None:
 
 
 class _Scope:
-    """The names that nodes of one graph, or of the graphs inside it, can see."""
+    """Names that are visible to the nodes of one graph, or of the graphs inside it."""
 
     def __init__(
         self,
@@ -95,8 +95,8 @@ class _Scope:
         inputs = [value.name for value in graph.input]
         initializers = [tensor.name for tensor in graph.initializer]
         initializers += [sparse.values.name for sparse in graph.sparse_initializer]
-        _no_twins(inputs, f"input of {where}")
-        _no_twins(initializers, f"initializer of {where}")
+        _check_unique(inputs, f"input of {where}")
+        _check_unique(initializers, f"initializer of {where}")
         declared = {value.name: value for value in (*graph.value_info, *graph.input)}
         for tensor in graph.initializer:
             check_tensor(tensor, f"initializer {tensor.name!r}")
@@ -112,7 +112,7 @@ class _Scope:
 
     def function(self, function: FunctionProto) -> None:
         where = f"function {function.domain}:{function.name}"
-        _no_twins(function.input, f"input of {where}")
+        _check_unique(function.input, f"input of {where}")
         known = set(function.input)
         _reorder(function.node, self.nodes(list(function.node), known, where))
         for output in function.output:
@@ -126,7 +126,7 @@ class _Scope:
             for output in node.output:
                 if output and (output in known or output in producer):
                     raise InvalidModel(
-                        f"{describe(node)} produces {output!r}, a name already taken in {where}"
+                        f"{describe(node)} produces {output!r}, a name that another value has in {where}"
                     )
                 if output:
                     producer[output] = index
@@ -183,7 +183,7 @@ def check_tensor(tensor: TensorProto, where: str) -> None:
     if any(dim < 0 for dim in tensor.dims):
         raise InvalidModel(f"{where} has a negative dimension: {list(tensor.dims)}")
     if tensor.HasField("segment"):
-        raise UnsupportedModel(f"{where} is stored in segments, which ONNX never came to use")
+        raise UnsupportedModel(f"{where} is stored in segments, which no version of ONNX reads")
     if tensor.data_location == TensorProto.EXTERNAL:  # its length is checked where it is mapped
         for entry in tensor.external_data:
             if entry.key in ("offset", "length") and not entry.value.isdecimal():
@@ -262,7 +262,7 @@ def _check_text(*texts: str) -> None:
             raise InvalidModel(f"the model is damaged: {text!r} is no text (not UTF-8)")
 
 
-def _no_twins(names: Iterable[str], what: str) -> None:
+def _check_unique(names: Iterable[str], what: str) -> None:
     seen: set[str] = set()
     for name in names:
         _check_text(name)
@@ -315,7 +315,7 @@ def _check_call(node: NodeProto, function: FunctionProto) -> None:
     if len(node.input) > len(function.input) or len(node.output) > len(function.output):
         raise InvalidModel(
             f"{describe(node)} has {len(node.input)} inputs and {len(node.output)} outputs; the "
-            f"function takes {len(function.input)} and gives {len(function.output)}"
+            f"function takes {len(function.input)} and returns {len(function.output)}"
         )
 
 
@@ -324,13 +324,13 @@ def _check_operator(node: NodeProto, domain: str, version: int) -> None:
     opset = f"opset {version}" + (f" of {domain}" if domain else "")
     if schema is None:
         known = _since(node.op_type, domain)
-        hint = f"; it came with opset {known}" if known > version else ""
+        hint = f"; opset {known} introduced it" if known > version else ""
         raise UnsupportedModel(f"{describe(node)}: {opset} has no such operator{hint}")
     if schema.deprecated and not any(
         later > version and changed == node.op_type for later, changed in ADAPTERS
     ):
         raise UnsupportedModel(
-            f"{describe(node)}: the operator was withdrawn with opset {schema.since_version}, "
+            f"{describe(node)}: the operator was deprecated in opset {schema.since_version}, "
             f"and the model uses {opset}"
         )
     while node.input and not node.input[-1]:  # trailing absent inputs are none
@@ -343,10 +343,10 @@ def _check_operator(node: NodeProto, domain: str, version: int) -> None:
             span = f"{least}" if least == most else f"{least} to {most}"
             span = f"at least {least}" if most >= 2**31 - 1 else span
             raise InvalidModel(f"{describe(node)} has {len(names)} {what}; {opset} says {span}")
-    given = {attribute.name: attribute for attribute in node.attribute}
-    if len(given) != len(node.attribute):
+    attributes = {attribute.name: attribute for attribute in node.attribute}
+    if len(attributes) != len(node.attribute):
         raise InvalidModel(f"{describe(node)} states an attribute twice")
-    for name, attribute in given.items():
+    for name, attribute in attributes.items():
         if name not in schema.attributes:
             raise InvalidModel(f"{describe(node)}: {opset} knows no attribute {name!r}")
         if attribute.type != schema.attributes[name]:
@@ -355,12 +355,12 @@ def _check_operator(node: NodeProto, domain: str, version: int) -> None:
                 f"attribute {name!r} of {describe(node)} is a "
                 f"{_ATTRIBUTE_TYPES[attribute.type]}; {opset} says {want}"
             )
-    for name in schema.required - given.keys():
+    for name in schema.required - attributes.keys():
         raise InvalidModel(f"{describe(node)} lacks the attribute {name!r}")
 
 
 class _Schema:
-    """What is checked of an operator's schema, read once: onnx copies at each access."""
+    """Parts of an operator's schema that are checked, read once: onnx copies at each access."""
 
     def __init__(self, schema: onnx.defs.OpSchema) -> None:
         self.since_version = schema.since_version
@@ -374,7 +374,7 @@ class _Schema:
 
 @functools.cache
 def schema_of(op_type: str, domain: str, version: int) -> _Schema | None:
-    """Return what an operator looks like in an opset; None where there is no such operator."""
+    """Return the schema of an operator in an opset; None where there is no such operator."""
     try:
         return _Schema(onnx.defs.get_schema(op_type, version, domain))
     except onnx.defs.SchemaError:

@@ -1,4 +1,4 @@
-"""Bring a model to an older opset, for consumers that do not know the canonical one."""
+"""Downgrade of a model to an older opset, for consumers that do not know the canonical one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from ..errors import SardonyxError, UnsupportedModel
+from ...errors import SardonyxError, UnsupportedModel
 from .check import schema_of
-from .draft import Draft, Stuck
-from .onnx import Loader
+from .node_rewrite import NodeRewrite, NotExpressible
+from .loader import Loader
 from .upgrade import ADAPTERS, REDUCTIONS, Adapter, upgrade
 
 REVERTS: dict[tuple[int, str], Adapter] = {}
@@ -58,17 +58,17 @@ def _with_types(model: ir.Model) -> ir.Model:
 
 
 def _revert(node: ir.Node, version: int) -> None:
-    draft = Draft(node, version)
+    rewrite = NodeRewrite(node, version)
     try:
         if (version, node.op_type) not in REVERTS:
-            raise Stuck("its meaning changed")
-        REVERTS[version, node.op_type](draft)
-    except Stuck as reason:
+            raise NotExpressible("its meaning changed")
+        REVERTS[version, node.op_type](rewrite)
+    except NotExpressible as reason:
         raise UnsupportedModel(
-            f"{node.op_type} node {node.name!r} cannot be written in an opset before {version}: "
+            f"{node.op_type} node {node.name!r} is not expressible in an opset before {version}: "
             f"{reason}"
         ) from None
-    draft.finish()
+    rewrite.finish()
 
 
 def _drop_defaults(node: ir.Node, current: int, target: int) -> None:
@@ -82,14 +82,14 @@ def _drop_defaults(node: ir.Node, current: int, target: int) -> None:
             del node.attributes[name]
 
 
-def _constant_input(draft: Draft, index: int) -> list[int] | None:
+def _pop_constant_input(rewrite: NodeRewrite, index: int) -> list[int] | None:
     """Remove an input that must be constant; returns its values, None where it is absent."""
-    if len(draft.inputs) <= index or draft.inputs[index] is None:
+    if len(rewrite.inputs) <= index or rewrite.inputs[index] is None:
         return None
-    values = draft.known(index).tolist()
-    draft.inputs[index] = None
-    while draft.inputs and draft.inputs[-1] is None:
-        draft.inputs.pop()
+    values = rewrite.constant_input(index).tolist()
+    rewrite.inputs[index] = None
+    while rewrite.inputs and rewrite.inputs[-1] is None:
+        rewrite.inputs.pop()
     return values
 
 
@@ -104,112 +104,112 @@ def _revert_of(version: int, *op_types: str) -> Callable[[Adapter], Adapter]:
 
 @_revert_of(13, "ReduceSum", "Squeeze", "Unsqueeze")
 @_revert_of(18, *[f"Reduce{name}" for name in REDUCTIONS])
-def _axes_are_attribute(draft: Draft) -> None:
-    axes = _constant_input(draft, 1)
-    nothing = draft.take("noop_with_empty_axes", 0)
+def _axes_are_attribute(rewrite: NodeRewrite) -> None:
+    axes = _pop_constant_input(rewrite, 1)
+    nothing = rewrite.take("noop_with_empty_axes", 0)
     if axes:
-        draft.put(axes=axes)
+        rewrite.put(axes=axes)
     elif nothing:
-        draft.op_type = "Identity"
-        draft.take("keepdims")
+        rewrite.op_type = "Identity"
+        rewrite.take("keepdims")
 
 
 @_revert_of(18, "Split")
-def _split_equally(draft: Draft) -> None:
-    parts = draft.take("num_outputs")
-    value, axis = draft.inputs[0], draft.attributes.get("axis")
+def _split_equally(rewrite: NodeRewrite) -> None:
+    parts = rewrite.take("num_outputs")
+    value, axis = rewrite.inputs[0], rewrite.attributes.get("axis")
     if parts is None:
         return
     size = value.shape[axis.value if axis else 0] if value and value.shape else None
     if not isinstance(size, int) or size % parts:
-        raise Stuck("it may split into unequal parts")
+        raise NotExpressible("it may split into unequal parts")
 
 
 @_revert_of(13, "Split")
-def _split_is_attribute(draft: Draft) -> None:
-    split = _constant_input(draft, 1)
+def _split_is_attribute(rewrite: NodeRewrite) -> None:
+    split = _pop_constant_input(rewrite, 1)
     if split:
-        draft.put(split=split)
+        rewrite.put(split=split)
 
 
 @_revert_of(14, "BatchNormalization")
-def _batch_normalization(draft: Draft) -> None:
-    if draft.take("training_mode", 0):
-        raise Stuck("it trains")
+def _batch_normalization(rewrite: NodeRewrite) -> None:
+    if rewrite.take("training_mode", 0):
+        raise NotExpressible("it trains")
 
 
 @_revert_of(13, "Softmax", "LogSoftmax", "Hardmax")
-def _softmax(draft: Draft) -> None:
-    axis = draft.take("axis", -1)
-    if axis != -1 and axis != draft.rank(0) - 1:
-        raise Stuck("its axis is not the last")
-    draft.put(axis=draft.rank(0) - 1)
+def _softmax(rewrite: NodeRewrite) -> None:
+    axis = rewrite.take("axis", -1)
+    if axis != -1 and axis != rewrite.rank(0) - 1:
+        raise NotExpressible("its axis is not the last")
+    rewrite.put(axis=rewrite.rank(0) - 1)
 
 
 @_revert_of(12, "Dropout")
-def _dropout_ratio(draft: Draft) -> None:
-    training = _constant_input(draft, 2)
-    ratio = _constant_input(draft, 1)
+def _dropout_ratio(rewrite: NodeRewrite) -> None:
+    training = _pop_constant_input(rewrite, 2)
+    ratio = _pop_constant_input(rewrite, 1)
     if training:
-        raise Stuck("it trains")
+        raise NotExpressible("it trains")
     if ratio is not None:
-        draft.put(ratio=float(ratio))  # type: ignore[arg-type]
+        rewrite.put(ratio=float(ratio))  # type: ignore[arg-type]
 
 
 @_revert_of(13, "Resize")
-def _resize_states_both(draft: Draft) -> None:
-    draft.inputs += [None] * (3 - len(draft.inputs))
+def _resize_states_both(rewrite: NodeRewrite) -> None:
+    rewrite.inputs += [None] * (3 - len(rewrite.inputs))
     for index in (1, 2):
-        if draft.inputs[index] is None:
-            draft.inputs[index] = draft.constant([], np.float32)
+        if rewrite.inputs[index] is None:
+            rewrite.inputs[index] = rewrite.constant([], np.float32)
 
 
 @_revert_of(11, "Clip")
-def _clip_bounds(draft: Draft) -> None:
+def _clip_bounds(rewrite: NodeRewrite) -> None:
     for index, name in ((2, "max"), (1, "min")):
-        bound = _constant_input(draft, index)
+        bound = _pop_constant_input(rewrite, index)
         if bound is not None:
-            draft.put(**{name: float(bound)})  # type: ignore[arg-type]
+            rewrite.put(**{name: float(bound)})  # type: ignore[arg-type]
 
 
 @_revert_of(11, "Pad")
-def _pads(draft: Draft) -> None:
-    if _constant_input(draft, 3):
-        raise Stuck("it names axes")
-    value, pads = _constant_input(draft, 2), _constant_input(draft, 1)
-    draft.put(pads=pads, value=float(value or 0))  # type: ignore[arg-type]
+def _pads(rewrite: NodeRewrite) -> None:
+    if _pop_constant_input(rewrite, 3):
+        raise NotExpressible("it names axes")
+    value, pads = _pop_constant_input(rewrite, 2), _pop_constant_input(rewrite, 1)
+    rewrite.put(pads=pads, value=float(value or 0))  # type: ignore[arg-type]
 
 
 @_revert_of(10, "Slice")
-def _slice_bounds(draft: Draft) -> None:
-    steps = _constant_input(draft, 4)
+def _slice_bounds(rewrite: NodeRewrite) -> None:
+    steps = _pop_constant_input(rewrite, 4)
     if steps and set(steps) != {1}:
-        raise Stuck("it has steps")
-    axes, ends, starts = (_constant_input(draft, index) for index in (3, 2, 1))
-    draft.put(starts=starts, ends=ends)
+        raise NotExpressible("it has steps")
+    axes, ends, starts = (_pop_constant_input(rewrite, index) for index in (3, 2, 1))
+    rewrite.put(starts=starts, ends=ends)
     if axes:
-        draft.put(axes=axes)
+        rewrite.put(axes=axes)
 
 
 @_revert_of(10, "Dropout")
-def _dropout_without_mask(draft: Draft) -> None:
-    draft.only_output("the mask is of another type before opset 10")
+def _dropout_without_mask(rewrite: NodeRewrite) -> None:
+    rewrite.drop_extra_outputs("the mask is of another type before opset 10")
 
 
 @_revert_of(9, "BatchNormalization")
-def _batch_normalization_is_spatial(draft: Draft) -> None:
-    draft.put(spatial=1)
+def _batch_normalization_is_spatial(rewrite: NodeRewrite) -> None:
+    rewrite.put(spatial=1)
 
 
 @_revert_of(20, "GridSample")
-def _grid_sample(draft: Draft) -> None:
-    mode = draft.take("mode", "linear")
-    draft.put(mode={"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode))
+def _grid_sample(rewrite: NodeRewrite) -> None:
+    mode = rewrite.take("mode", "linear")
+    rewrite.put(mode={"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode))
 
 
 def _expand_newer(model: ir.Model, current: int, target: int) -> bool:
-    """Declare the bodies of operators that `target` has not; return whether there are any."""
-    found = False
+    """Declare the bodies of operators that `target` lacks; return whether there are any."""
+    expanded = False
     for node in model.graph.all_nodes():
         if node.domain or schema_of(node.op_type, "", target) is not None:
             continue
@@ -224,8 +224,8 @@ def _expand_newer(model: ir.Model, current: int, target: int) -> bool:
         node.domain, node.op_type = function.domain, function.name
         model.functions[function.identifier()] = function
         model.graph.opset_imports[function.domain] = 1
-        found = True
-    return found
+        expanded = True
+    return expanded
 
 
 def _body(node: ir.Node, current: int) -> ir.Function:
@@ -253,8 +253,8 @@ def _body(node: ir.Node, current: int) -> ir.Function:
             raise ValueError("the types of its inputs are not known")
     except Exception as error:
         raise UnsupportedModel(
-            f"{node.op_type} node {node.name!r} came with opset {schema.since_version} and has no "
-            f"function body to put in its place ({error})"
+            f"{node.op_type} node {node.name!r} is new in opset {schema.since_version} and has no "
+            f"function body that could replace it ({error})"
         ) from error
     function = onnx.FunctionProto.FromString(data)
     del function.output[len(node.outputs) :]  # a body leaves out what the node does not ask for

@@ -1,4 +1,4 @@
-"""ONNX models, from wherever they come, as one checked `onnx_ir.Model` at the canonical opset."""
+"""Loader of ONNX models: checked, with mapped weights and types, at the canonical opset."""
 
 from __future__ import annotations
 
@@ -13,20 +13,18 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from ..errors import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
-from . import CANONICAL_OPSET
+from ...errors import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
 from .check import check_model
-from .inference import infer
+from .opset import CANONICAL_OPSET, OPSET_NOTE
+from .shape_inference import infer
 from .upgrade import upgrade
-from .wire import HERE, LIGHT, shed_weights
+from .wire import SAME_FILE, SMALL_TENSOR, externalize_weights
 
 if TYPE_CHECKING:
     Path = str | os.PathLike[str]
 
-_GIVEN = "\0given"  # the location of a tensor of the onnx_ir.Model that was given
-
-OPSET_NOTE = "sardonyx.opset"
-"""Key of `metadata_props` under which a model says why it is not at the canonical opset."""
+_IN_MEMORY = "\0in memory"
+"""The ``location`` of external data that means: a tensor of the `onnx_ir.Model` that is loaded."""
 
 
 def from_onnx(
@@ -36,8 +34,8 @@ def from_onnx(
 
     Functions are inlined, initializers are no longer graph inputs, nodes are in order, types and
     shapes are inferred where they can be, and the standard opset is `CANONICAL_OPSET`. A model
-    with a node that this opset cannot express, or with a newer opset, keeps the newest it can
-    have, and says why in ``metadata_props["sardonyx.opset"]``.
+    with a node that this opset cannot express, or with a newer opset, stays at the newest one
+    possible, and says why in ``metadata_props["sardonyx.opset"]``.
 
     Parameters
     ----------
@@ -68,18 +66,18 @@ def from_onnx(
         if isinstance(source, bytes | bytearray | memoryview):
             return Loader(source, base_dir).load()
     except RecursionError:
-        raise InvalidModel("the model nests graphs too deep") from None
+        raise InvalidModel("the model nests graphs too deeply") from None
     path = os.fspath(source)
     try:
         return Loader(_mapped(path), base_dir or os.path.dirname(path) or ".", path).load()
     except SardonyxError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
     except RecursionError:
-        raise InvalidModel(f"{path}: the model nests graphs too deep") from None
+        raise InvalidModel(f"{path}: the model nests graphs too deeply") from None
 
 
 class Loader:
-    """One model on its way in, with the places where its weights lie."""
+    """A model that is being loaded, with the buffers that hold its weights."""
 
     def __init__(
         self,
@@ -90,8 +88,8 @@ class Loader:
         self.data = data
         self.base_dir = base_dir
         self.path = path
-        self.given: list[ir.TensorProtocol] = []
-        self.buffers: dict[str, np.ndarray] = {HERE: np.frombuffer(data, np.uint8)}
+        self.source_tensors: list[ir.TensorProtocol] = []
+        self.buffers: dict[str, np.ndarray] = {SAME_FILE: np.frombuffer(data, np.uint8)}
 
     def load(self, source: ir.Model | None = None) -> ir.Model:
         """Import the bytes, or a model in memory."""
@@ -109,7 +107,7 @@ class Loader:
         try:
             model = ir.from_proto(proto)
         except Exception as error:
-            raise InvalidModel(f"not a valid ONNX model: {_root(error)}") from error
+            raise InvalidModel(f"not a valid ONNX model: {_root_cause(error)}") from error
         self.attach_weights(model)
         return model
 
@@ -118,34 +116,34 @@ class Loader:
         if not self.data:
             raise InvalidModel("not an ONNX model: it is empty")
         try:
-            return onnx.ModelProto.FromString(shed_weights(self.data))
+            return onnx.ModelProto.FromString(externalize_weights(self.data))
         except SardonyxError:
             raise
         except Exception as error:  # protobuf's own class depends on its backend
-            raise InvalidModel(f"not an ONNX model, or damaged: {error}") from error
+            raise InvalidModel(f"not an ONNX model, or a damaged one: {error}") from error
 
     def light_copy(self, source: ir.Model) -> onnx.ModelProto:
-        """Return the proto of a model in memory with its large tensors put into `given`."""
+        """Return the proto of a model in memory whose large tensors are in `source_tensors`."""
         copy = source.clone()
         for holder in _tensor_holders(copy):
             tensor = holder.tensor
-            if tensor.nbytes > LIGHT and tensor.dtype != ir.DataType.STRING:
+            if tensor.nbytes > SMALL_TENSOR and tensor.dtype != ir.DataType.STRING:
                 shape = ir.Shape(tensor.shape.numpy())
                 holder.put(
                     ir.ExternalTensor(
-                        _GIVEN,
-                        len(self.given),
+                        _IN_MEMORY,
+                        len(self.source_tensors),
                         tensor.nbytes,
                         tensor.dtype,
                         shape=shape,
                         name=tensor.name or "",
                     )
                 )
-                self.given.append(tensor)
+                self.source_tensors.append(tensor)
         try:
             return ir.to_proto(copy)
         except Exception as error:
-            raise InvalidModel(f"the model cannot be written as ONNX: {_root(error)}") from error
+            raise InvalidModel(f"the model cannot be written as ONNX: {_root_cause(error)}") from error
 
     def attach_weights(self, model: ir.Model) -> None:
         """Let the tensors of a model built from a light proto read their values."""
@@ -153,8 +151,8 @@ class Loader:
             tensor = holder.tensor
             if not isinstance(tensor, ir.ExternalTensor):
                 continue
-            if tensor.location == _GIVEN and self.given:
-                holder.put(self.given[tensor.offset or 0])
+            if tensor.location == _IN_MEMORY and self.source_tensors:
+                holder.put(self.source_tensors[tensor.offset or 0])
             else:
                 holder.put(self.view(tensor))
 
@@ -170,7 +168,7 @@ class Loader:
         need = math.ceil(math.prod(shape) * tensor.dtype.bitwidth / 8)
         start = tensor.offset or 0
         length = need if tensor.length is None else tensor.length
-        where = "the model file" if location == HERE else f"external data {location!r}"
+        where = "the model file" if location == SAME_FILE else f"external data {location!r}"
         if length != need:
             raise InvalidModel(
                 f"tensor {tensor.name!r} is declared {tensor.dtype.name}{list(shape)}, which takes "
@@ -191,17 +189,17 @@ class Loader:
         """Map a file of external data, which must lie in the model's folder or below."""
         what = f"external data {location!r} of tensor {name!r}"
         if self.base_dir is None:
-            raise InvalidModel(f"{what} cannot be found: say where with base_dir=")
+            raise InvalidModel(f"{what} has no known folder: give it as base_dir=")
         folder = os.path.realpath(self.base_dir)
         path = os.path.join(self.base_dir, location)
         escapes = os.path.isabs(location) or ".." in location.replace("\\", "/").split("/")
-        homes = [folder]
+        allowed = [folder]
         if self.path is not None:  # a model that is itself a link, as in download caches
-            homes.append(os.path.dirname(os.path.realpath(self.path)))
+            allowed.append(os.path.dirname(os.path.realpath(self.path)))
         if "\0" in location or not location:
-            raise InvalidModel(f"{what} is no file name")
+            raise InvalidModel(f"{what}: the location is not a file name")
         real = os.path.realpath(path)
-        if escapes or not any(os.path.commonpath([home, real]) == home for home in homes):
+        if escapes or not any(os.path.commonpath([parent, real]) == parent for parent in allowed):
             raise InvalidModel(f"{what} lies outside the model's folder; refused")
         if not os.path.isfile(real):
             raise InvalidModel(f"{what} is missing: no file {path}")
@@ -217,29 +215,29 @@ def normalize(model: ir.Model) -> ir.Model:
         A function uses another opset than the model, and the two cannot be brought together.
     """
     common.RemoveInitializersFromInputsPass()(model)
-    reached, reason = _canonical([model.graph], model.graph.opset_imports)
+    reached, reason = _upgraded([model.graph], model.graph.opset_imports)
     for function in model.functions.values():
-        theirs, _ = _canonical([function.graph], function.opset_imports)
-        if theirs not in (reached, None):
+        own_opset, _ = _upgraded([function.graph], function.opset_imports)
+        if own_opset not in (reached, None):
             raise UnsupportedModel(
-                f"function {function.domain}:{function.name} uses opset {theirs}, but the model "
+                f"function {function.domain}:{function.name} uses opset {own_opset}, but the model "
                 f"opset {reached}" + (f" ({reason})" if reason else "")
             )
     if model.functions:
         try:
             common.InlinePass()(model)
         except Exception as error:
-            raise InvalidModel(f"functions cannot be inlined: {_root(error)}") from error
+            raise InvalidModel(f"functions cannot be inlined: {_root_cause(error)}") from error
         common.RemoveUnusedFunctionsPass()(model)
     if reached:
         least = onnx.helper.OP_SET_ID_VERSION_MAP.get(("ai.onnx", reached), model.ir_version)
         model.ir_version = max(model.ir_version, least)
     if reason:
-        model.metadata_props[OPSET_NOTE] = f"kept at {reached}: {reason}"
+        model.metadata_props[OPSET_NOTE] = f"stays at {reached}: {reason}"
     return model
 
 
-def _canonical(graphs: list[ir.Graph], opsets: dict[str, int]) -> tuple[int | None, str | None]:
+def _upgraded(graphs: list[ir.Graph], opsets: dict[str, int]) -> tuple[int | None, str | None]:
     if "" not in opsets:
         return None, None
     if opsets[""] > CANONICAL_OPSET:
@@ -249,7 +247,7 @@ def _canonical(graphs: list[ir.Graph], opsets: dict[str, int]) -> tuple[int | No
 
 
 class _Holder:
-    """A place in a model that holds a tensor: an initializer, or an attribute of a node."""
+    """Owner of a tensor in a model: an initializer, or an attribute of a node."""
 
     def __init__(self, owner: ir.Value | ir.Node, tensor: ir.TensorProtocol, name: str = ""):
         self.owner, self.tensor, self.name = owner, tensor, name
@@ -293,7 +291,7 @@ def _serialized(model: onnx.ModelProto) -> bytes:
         ) from error
 
 
-def _root(error: BaseException) -> BaseException:
+def _root_cause(error: BaseException) -> BaseException:
     while (earlier := error.__cause__ or error.__context__) is not None:
         error = earlier
     return error

@@ -1,4 +1,4 @@
-"""Types and shapes by onnx's own inference, which also finds what contradicts itself."""
+"""Shape inference by onnx, which also finds types and shapes that contradict each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto
 
-from ..errors import InvalidModel
+from ...errors import InvalidModel
 from .check import describe
 
 _DECLARED = "Inferred shape and existing shape differ"
@@ -29,15 +29,15 @@ def infer(model: ModelProto) -> ModelProto:
         for inner in _graphs(graph):
             for node in inner.node:
                 _check_safe(node)
-    found = _strictly_inferred(model)
-    if isinstance(found, ModelProto):
-        return found
-    if any(_DECLARED in line for line in found):
-        _forget_declared(model.graph)
-        found = _strictly_inferred(model)
-        if isinstance(found, ModelProto):
-            return found
-    if conflicts := [_readable(line) for line in found if _is_conflict(line)]:
+    result = _strictly_inferred(model)
+    if isinstance(result, ModelProto):
+        return result
+    if any(_DECLARED in line for line in result):
+        _remove_declared_shapes(model.graph)
+        result = _strictly_inferred(model)
+        if isinstance(result, ModelProto):
+            return result
+    if conflicts := [_readable(line) for line in result if _is_conflict(line)]:
         raise InvalidModel("types or shapes conflict: " + "; ".join(conflicts))
     try:
         return onnx.shape_inference.infer_shapes(model)
@@ -54,20 +54,20 @@ def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
 
 
 def _check_safe(node: NodeProto) -> None:
-    """Refuse what onnx's inference does not survive: it would read outside its arrays."""
-    given = {attribute.name: attribute.i for attribute in node.attribute}
-    if node.op_type == "GatherND" and given.get("batch_dims", 0) < 0:
+    """Refuse attributes with which onnx's inference would read outside its arrays."""
+    numbers = {attribute.name: attribute.i for attribute in node.attribute}
+    if node.op_type == "GatherND" and numbers.get("batch_dims", 0) < 0:
         raise InvalidModel(
-            f"{describe(node)}: attribute 'batch_dims' is {given['batch_dims']}, expected 0 or more"
+            f"{describe(node)}: attribute 'batch_dims' is {numbers['batch_dims']}, expected 0 or more"
         )
     parts = len(node.output)
-    if node.op_type == "Split" and given.get("num_outputs", parts) != parts:
+    if node.op_type == "Split" and numbers.get("num_outputs", parts) != parts:
         raise InvalidModel(
-            f"{describe(node)}: attribute 'num_outputs' is {given['num_outputs']}, expected {parts}"
+            f"{describe(node)}: attribute 'num_outputs' is {numbers['num_outputs']}, expected {parts}"
         )
 
 
-def _forget_declared(graph: GraphProto) -> None:
+def _remove_declared_shapes(graph: GraphProto) -> None:
     for inner in _graphs(graph):
         del inner.value_info[:]
         for output in inner.output:
@@ -76,7 +76,7 @@ def _forget_declared(graph: GraphProto) -> None:
 
 
 def _strictly_inferred(model: ModelProto) -> ModelProto | list[str]:
-    """Return the model with types and shapes, or the complaints of onnx, which name nodes."""
+    """Return the model with types and shapes, or the error lines of onnx, which name nodes."""
     try:
         return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
     except Exception:
@@ -92,7 +92,7 @@ def _strictly_inferred(model: ModelProto) -> ModelProto | list[str]:
 
 
 def _is_conflict(line: str) -> bool:
-    """Tell an error of the model from what inference just cannot do, or is wrong about."""
+    """Whether a line is about an error of the model, not about a limit or error of inference."""
     # Said of the bodies of operators that onnx defines as functions, some of which are wrong; and
     # where an input's type could not be inferred, as of initializers before IR version 4.
     inside = line.count("(op_type:") > 1 or "One and only one of the attributes" in line

@@ -1,9 +1,9 @@
-"""Split the bytes of an ONNX file into a light graph and its weights, without parsing the weights.
+"""Wire format of ONNX files: large weights become external data of the file, without being parsed.
 
 Protobuf parsers copy every weight, need it all in memory, and stop at 2 GB. But the wire format is
 simple enough to walk: skip from field to field, and where a large tensor holds its values,
-leave in the graph only a note (the ``external_data`` of ONNX) of the place in the file where they
-lie. The graph is then small whatever the model's size, and the weights stay in the (memory-mapped)
+leave in the graph only a reference (the ``external_data`` of ONNX) to the bytes of the file that
+hold them. The graph is then small whatever the model's size, and the weights stay in the (memory-mapped)
 file. Format: https://protobuf.dev/programming-guides/encoding/.
 """
 
@@ -13,15 +13,15 @@ import mmap
 from collections.abc import Iterator
 from typing import Any
 
-from ..errors import InvalidModel
+from ...errors import InvalidModel
 
-HERE = "\0here"
+SAME_FILE = "\0same file"
 """The ``location`` of external data that means: in the bytes of the model itself."""
 
-LIGHT = 1024
+SMALL_TENSOR = 1024
 """Tensors of at most so many bytes stay in the graph: shapes, axes, scalars."""
 
-_DEEPEST = 100  # protobuf's own limit on nesting
+_MAX_DEPTH = 100  # protobuf's own limit on nesting
 
 # Which fields of a message hold messages that may hold tensors (field numbers of onnx.proto).
 _Fields = dict[int, Any]
@@ -37,8 +37,8 @@ _DATA = (4, 9, 10)
 _LENGTH_DELIMITED = 2
 
 
-def shed_weights(data: bytes | bytearray | memoryview | mmap.mmap) -> bytes:
-    """Rewrite a serialized ModelProto so that large tensors refer to their place in `data`.
+def externalize_weights(data: bytes | bytearray | memoryview | mmap.mmap) -> bytes:
+    """Rewrite a serialized ModelProto so that large tensors refer to their bytes in `data`.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def shed_weights(data: bytes | bytearray | memoryview | mmap.mmap) -> bytes:
     Returns
     -------
     bytes
-        A serialized ModelProto in which tensors of more than `LIGHT` bytes have external data at
-        location `HERE`.
+        A serialized ModelProto in which tensors of more than `SMALL_TENSOR` bytes have external data at
+        location `SAME_FILE`.
 
     Raises
     ------
@@ -57,38 +57,38 @@ def shed_weights(data: bytes | bytearray | memoryview | mmap.mmap) -> bytes:
         If the bytes do not follow the wire format, for example because they are cut off.
     """
     view = memoryview(data).cast("B")
-    return _shed(view, 0, len(view), _MODEL, 0)
+    return _externalize(view, 0, len(view), _MODEL, 0)
 
 
-def _shed(view: memoryview, start: int, end: int, fields: _Fields, depth: int) -> bytes:
-    if depth > _DEEPEST:
-        raise InvalidModel(f"the model nests graphs more than {_DEEPEST} levels deep")
+def _externalize(view: memoryview, start: int, end: int, fields: _Fields, depth: int) -> bytes:
+    if depth > _MAX_DEPTH:
+        raise InvalidModel(f"the model nests graphs more than {_MAX_DEPTH} levels deep")
     if fields is _TENSOR:
-        return _shed_tensor(view, start, end)
+        return _externalize_tensor(view, start, end)
     parts: list[bytes | memoryview] = []
-    kept = start
+    copied = start
     for number, at, begin, stop in _walk(view, start, end):
         inner = fields.get(number)
-        if inner is None or stop - begin <= LIGHT:
+        if inner is None or stop - begin <= SMALL_TENSOR:
             continue
-        message = _shed(view, begin, stop, inner, depth + 1)
-        parts += [view[kept:at], _delimited(number, message)]
-        kept = stop
-    parts.append(view[kept:end])
+        message = _externalize(view, begin, stop, inner, depth + 1)
+        parts += [view[copied:at], _delimited(number, message)]
+        copied = stop
+    parts.append(view[copied:end])
     return b"".join(parts)
 
 
-def _shed_tensor(view: memoryview, start: int, end: int) -> bytes:
+def _externalize_tensor(view: memoryview, start: int, end: int) -> bytes:
     data = [field for field in _walk(view, start, end) if field[0] in _DATA]
     if len(data) != 1:  # integers as varints, or values in several pieces: left to the parser
         return bytes(view[start:end])
     ((_, at, begin, stop),) = data
-    place = {"location": HERE, "offset": str(begin), "length": str(stop - begin)}
+    reference = {"location": SAME_FILE, "offset": str(begin), "length": str(stop - begin)}
     entries = (
-        _delimited(1, key.encode()) + _delimited(2, value.encode()) for key, value in place.items()
+        _delimited(1, key.encode()) + _delimited(2, value.encode()) for key, value in reference.items()
     )
-    note = b"".join(_delimited(13, entry) for entry in entries) + b"\x70\x01"  # data_location
-    return b"".join((view[start:at], view[stop:end], note))
+    external = b"".join(_delimited(13, entry) for entry in entries) + b"\x70\x01"  # data_location
+    return b"".join((view[start:at], view[stop:end], external))
 
 
 def _walk(view: memoryview, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:

@@ -14,8 +14,7 @@ import onnxruntime as ort
 import pytest
 import sardonyx
 from onnx import helper, numpy_helper, parser
-from sardonyx.importers import CANONICAL_OPSET
-from sardonyx.importers.onnx import OPSET_NOTE
+from sardonyx.importers.onnx.opset import CANONICAL_OPSET, OPSET_NOTE
 from sardonyx.tools import zoo
 
 SMALL = ["squeezenet", "shufflenet", "inception_v1", "inception_v2", "densenet121", "resnet50"]

@@ -13,10 +13,9 @@ import pytest
 import sardonyx
 from onnx import helper, numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
-from sardonyx.importers import CANONICAL_OPSET
-from sardonyx.importers.downgrade import REVERTS
-from sardonyx.importers.onnx import OPSET_NOTE
-from sardonyx.importers.upgrade import ADAPTERS
+from sardonyx.importers.onnx.downgrade import REVERTS
+from sardonyx.importers.onnx.opset import CANONICAL_OPSET, OPSET_NOTE
+from sardonyx.importers.onnx.upgrade import ADAPTERS
 
 # Steps whose schema differs, while every node of the old opset means the same in the new one:
 # attributes with a default that says what was done before, inputs that became optional, new types.

@@ -1,4 +1,4 @@
-"""A node on its way from one opset to the next."""
+"""Rewrite of a node from one opset to the next."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import numpy as np
 import onnx_ir as ir
 
 
-class Stuck(Exception):
+class NotExpressible(Exception):
     """A node cannot be expressed in the next opset; the message says why."""
 
 
-class Draft:
-    """A node on its way to the next opset: edited in place, with other nodes put before it.
+class NodeRewrite:
+    """A copy of a node that is edited for the next opset, with nodes to insert before it.
 
     Attributes
     ----------
     op_type, inputs, attributes, outputs
-        What the node will be (of the outputs, how many); changed by the adapter.
+        The edited node (of the outputs, their number); changed by the adapter.
     """
 
     def __init__(self, node: ir.Node, version: int) -> None:
@@ -28,14 +28,14 @@ class Draft:
         self.inputs = list(node.inputs)
         self.attributes = dict(node.attributes)
         self.outputs = len(node.outputs)
-        self.before: list[ir.Node] = []
+        self.preceding: list[ir.Node] = []
 
     def emit(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
         """Put a node before this one; returns its output."""
         node = ir.node(op_type, inputs, attributes)
         stem = next((out.name for out in self.node.outputs if out.name), "unnamed")
-        node.name = node.outputs[0].name = f"{stem}/opset{self.version}_{len(self.before)}"
-        self.before.append(node)
+        node.name = node.outputs[0].name = f"{stem}/opset{self.version}_{len(self.preceding)}"
+        self.preceding.append(node)
         return node.outputs[0]
 
     def constant(self, values: Any, dtype: Any = np.int64) -> ir.Value:
@@ -50,7 +50,7 @@ class Draft:
         if attribute is None:
             return default
         if attribute.is_ref():
-            raise Stuck(f"its attribute {name!r} is a parameter of a function")
+            raise NotExpressible(f"its attribute {name!r} is a parameter of a function")
         return attribute.value
 
     def put(self, **attributes: Any) -> None:
@@ -62,37 +62,37 @@ class Draft:
         """Return the rank of an input, which must be known."""
         value = self.inputs[index]
         if value is None or value.shape is None:
-            raise Stuck(f"the rank of its input {index} is not known")
+            raise NotExpressible(f"the rank of its input {index} is not known")
         return len(value.shape)
 
-    def known(self, index: int) -> np.ndarray:
+    def constant_input(self, index: int) -> np.ndarray:
         """Return the values of an input, which must be constant."""
         value = self.inputs[index]
         tensor = ir.convenience.get_const_tensor(value) if value is not None else None
         if tensor is None:
-            raise Stuck(f"its input {index} is not constant")
+            raise NotExpressible(f"its input {index} is not constant")
         return tensor.numpy()
 
     def dtype(self, index: int) -> np.dtype:
         """Return the element type of an input, which must be known."""
         value = self.inputs[index]
         if value is None or value.dtype is None:
-            raise Stuck(f"the type of its input {index} is not known")
+            raise NotExpressible(f"the type of its input {index} is not known")
         return value.dtype.numpy()
 
-    def only_output(self, why: str) -> None:
+    def drop_extra_outputs(self, why: str) -> None:
         """Drop outputs after the first; refuse where somebody reads them."""
         extra = self.node.outputs[1:]
         if any(out.uses() or out.is_graph_output() for out in extra):
-            raise Stuck(f"an output other than its first is read: {why}")
+            raise NotExpressible(f"an output other than its first is read: {why}")
         self.outputs = 1
 
     def finish(self) -> None:
-        """Write the draft into the graph."""
+        """Write the edited node into the graph."""
         node = self.node
         graph = node.graph
         assert graph is not None
-        graph.insert_before(node, self.before)
+        graph.insert_before(node, self.preceding)
         node.op_type = self.op_type
         node.resize_inputs(len(self.inputs))
         for index, value in enumerate(self.inputs):
@@ -102,6 +102,6 @@ class Draft:
         node.attributes.update(self.attributes)
 
     def discard(self) -> None:
-        """Forget the draft: its nodes no longer read anything."""
-        for node in self.before:
+        """Drop the rewrite: its nodes no longer read anything."""
+        for node in self.preceding:
             node.resize_inputs(0)
