@@ -1,4 +1,4 @@
-"""What the command line gives for a file of a framework, as its importer takes it."""
+"""Options of an importer, from the command line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 from ..importers import importer_of
 from .feeds import parse_dims, read_feeds
 
-_RUN_CODE = {"torch": {"allow_pickle": True}, "keras": {"safe_mode": False}}
 FIRST = ""
 """Stands for the name of the first input, before the model is there."""
 
@@ -21,7 +20,7 @@ def file_options(
     dims: Sequence[str],
     seed: int,
     run_code: bool,
-    **given: Any,
+    **others: Any,
 ) -> dict[str, Any]:
     """Collect the options of `convert.convert` for a file.
 
@@ -30,13 +29,13 @@ def file_options(
     source : str
         The file.
     texts, dims : sequence of str
-        As `feeds.read_feeds` and `feeds.parse_dims` read them. A PyTorch file is traced with
-        them: a tensor for each, random where only its size is given.
+        As `feeds.read_feeds` and `feeds.parse_dims` read them. A file whose importer takes example
+        inputs is traced with them: a tensor for each, random where only its size is given.
     seed : int
         Of random tensors.
     run_code : bool
         Whether pickles and Lambda layers may run.
-    **given
+    **others
         Options of importers; those that are None or empty are left out.
 
     Raises
@@ -45,11 +44,11 @@ def file_options(
         A file of inputs cannot be read, or a size is not of the right form.
     """
     importer = importer_of(source)
-    options = {name: value for name, value in given.items() if value not in (None, [])}
+    options = {name: value for name, value in others.items() if value not in (None, [])}
     if run_code:
-        options |= _RUN_CODE.get(importer, {})
+        options |= importer.unsafe
     feeds = read_feeds(texts, [FIRST])
-    if importer != "torch":
+    if "example_inputs" not in importer.options:
         return options | {"feeds": feeds, "dims": dims}
     examples = _examples(feeds, parse_dims(dims), seed)
     return options | ({"example_inputs": examples} if examples else {})

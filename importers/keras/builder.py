@@ -1,4 +1,4 @@
-"""Build a model of Keras 3 from the config that Keras 1 or 2 wrote."""
+"""Builder of Keras 3 models from the configs that Keras 1 or 2 wrote."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ..errors import ImportFailed, InvalidModel, SardonyxError, UnsupportedModel
-from .keras_legacy import accepted, layers_of, plain, translate
-from .keras_padding import apply_same
-from .keras_weights import flat
+from ...errors import ImportFailed, InvalidModel, SardonyxError, UnsupportedModel
+from ..frameworks import reason
+from .legacy import accepted, layers_of, plain, translate
+from .padding import PaddedLayer, apply_same
+from .weights import flat
 
 _MODELS = ("Functional", "Model", "Sequential")
+_LENGTH = 300  # of a reason in an error
 _INNER = ("layer", "backward_layer", "cell")  # arguments that are layers
 
 Applier = Callable[..., Any]
@@ -20,21 +22,18 @@ Applier = Callable[..., Any]
 
 @dataclasses.dataclass
 class Builder:
-    """Makes layers and models of Keras 3.
+    """Builds layers and models of Keras 3.
 
     Attributes
     ----------
-    keras
-        The package.
     custom_objects
         Classes and functions by the names that configs give them.
     backend
-        What the model was trained on.
+        The backend that the model was trained on.
     safe_mode
         Whether Lambda layers are refused.
     """
 
-    keras: Any
     custom_objects: Mapping[str, Any]
     backend: str
     safe_mode: bool
@@ -42,9 +41,10 @@ class Builder:
     @functools.cached_property
     def hard_sigmoid(self) -> Callable[[Any], Any]:
         """Return the hard sigmoid of Keras 1 and 2: that of Keras 3 is flatter."""
+        import keras
 
         def hard_sigmoid_of_keras_2(x: Any) -> Any:
-            return self.keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+            return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
         return hard_sigmoid_of_keras_2
 
@@ -58,8 +58,10 @@ class Builder:
         ImportFailed, UnsupportedModel
             A layer cannot be built; names it.
         """
+        from keras import saving
+
         scope = {**self.custom_objects, self.hard_sigmoid.__name__: self.hard_sigmoid}
-        with self.keras.saving.custom_object_scope(scope):
+        with saving.custom_object_scope(scope):
             return self._model(entry)
 
     def _model(self, entry: Mapping[str, Any]) -> Any:
@@ -67,7 +69,7 @@ class Builder:
         config: Any = entry.get("config")
         if class_name not in _MODELS:
             raise UnsupportedModel(
-                f"the model is a {class_name}, a class of its own, whose code no config holds: "
+                f"the model is a {class_name}, a custom class, whose code no config holds: "
                 "build it, load its weights and import the object"
             )
         name = config.get("name") if isinstance(config, dict) else None
@@ -94,16 +96,20 @@ class Builder:
         else:
             inputs, value, entries = self._begin(config, entries)
         for entry in entries:
-            value = self._call(self.layer(entry), entry, value)
+            value = self.call(self.layer(entry), entry, value)
         return self.finish(inputs, [value], name)
 
     def finish(self, inputs: list[Any], outputs: list[Any], name: str | None) -> Any:
         """Make a model that is called with one value where it has one input."""
-        ends = [values if len(values) > 1 else values[0] for values in (inputs, outputs)]
-        return self.keras.Model(*ends, name=flat(name) if name else None)
+        import keras
+
+        arguments = [values if len(values) > 1 else values[0] for values in (inputs, outputs)]
+        return keras.Model(*arguments, name=flat(name) if name else None)
 
     def _begin(self, config: Any, entries: list[dict[str, Any]]) -> tuple[list[Any], Any, Any]:
         """Make the inputs of a sequential model, which its first layer describes."""
+        import keras
+
         first = entries[0]
         if first["class_name"] == "InputLayer":
             value = self.layer(first)(None)
@@ -119,23 +125,23 @@ class Builder:
             shape = inner.get("layer", {}).get("config", {}).get("batch_input_shape")
         if shape is None:
             raise InvalidModel(
-                f"layer {inner.get('name')!r} is the first and gives no shape of the input"
+                f"layer {inner.get('name')!r} is the first and has no shape of the input"
             )
         kind = inner.get("input_dtype") or "float32"
         if first["class_name"] == "Embedding":
             kind = "int32"
-        value = self.keras.Input(
+        value = keras.Input(
             batch_shape=plain(shape), dtype=kind, name=flat(f"{inner.get('name')}_input")
         )
         return [value], value, entries
 
     def layer(self, entry: Mapping[str, Any]) -> Applier:
-        """Make a layer; what comes back is applied to values of Keras.
+        """Make a layer: a function of values of Keras.
 
         Raises
         ------
         ImportFailed, UnsupportedModel
-            It cannot be made, or not without the caller's word.
+            It cannot be built, or not without the caller's permission.
         """
         class_name, config = entry["class_name"], dict(entry["config"] or {})
         name = config.setdefault("name", entry.get("name", class_name.lower()))
@@ -147,28 +153,30 @@ class Builder:
                 return self._input(config)
             if class_name == "Merge" and config.get("mode") == "cos":
                 return self._cosine(config)
-            made = self._make(class_name, config)
+            layer = self._make(class_name, config)
         except SardonyxError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split())[:300]
             raise ImportFailed(
-                f"layer {name!r} ({class_name}) cannot be built by Keras 3: {reason}; if it needs "
-                "a function or class of yours, give custom_objects="
+                f"layer {name!r} ({class_name}) cannot be built by Keras 3: "
+                f"{reason(error, _LENGTH)}; if it needs a function or class of your own, give "
+                "custom_objects="
             ) from error
-        return apply_same(self.keras, made, self.backend)
+        return apply_same(layer, self.backend)
 
     def _make(self, class_name: str, config: dict[str, Any]) -> Any:
         if class_name in self.custom_objects:
             return self.custom_objects[class_name].from_config(config)
         if class_name == "Lambda":
             return self._lambda(config)
+        from keras import layers
+
         class_name, config = translate(class_name, config)
-        kind = getattr(self.keras.layers, class_name, None)
+        kind = getattr(layers, class_name, None)
         if not isinstance(kind, type):
             raise ImportFailed(
-                f"layer {config.get('name')!r} is a {class_name}, which Keras does not have: give "
-                f"custom_objects={{{class_name!r}: its class}}"
+                f"layer {config.get('name')!r} is a {class_name}, a class that Keras 3 does not "
+                f"have: give custom_objects={{{class_name!r}: its class}}"
             )
         for key, value in config.items():
             if key in _INNER and isinstance(value, dict):
@@ -180,82 +188,96 @@ class Builder:
         return kind(**accepted(kind, config))
 
     def _inner(self, entry: Mapping[str, Any]) -> Any:
-        """Make a layer inside a layer, where "same" padding cannot be done apart."""
+        """Make a layer inside a layer, where "same" padding cannot be a layer of its own."""
         if entry["class_name"] in _MODELS:
             return self._model(entry)
-        made = self.layer(entry)
-        inner = getattr(made, "layer", None)
-        if type(made).__module__ == apply_same.__module__ and inner is not None:
+        layer = self.layer(entry)
+        if isinstance(layer, PaddedLayer):
             raise UnsupportedModel(
-                f"layer {inner.name!r} pads as {self.backend} did, inside another layer"
+                f"layer {layer.layer.name!r} pads as {self.backend} did, inside another layer"
             )
-        return made
+        return layer
 
     def _activation(self, value: Any) -> Any:
+        from keras import layers
+
         if value == "hard_sigmoid":
             return self.hard_sigmoid
         if isinstance(value, str):
             return self.custom_objects.get(value, value)
-        if isinstance(value, dict) and value.get("class_name") in dir(self.keras.layers):
+        if isinstance(value, dict) and value.get("class_name") in dir(layers):
             return self._inner(value)
         return value
 
     def _input(self, config: dict[str, Any]) -> Applier:
+        import keras
+
         shape = config.get("batch_input_shape", config.get("batch_shape"))
         kind = config.get("input_dtype") or config.get("dtype") or "float32"
-        value = self.keras.Input(batch_shape=plain(shape), dtype=kind, name=config["name"])
+        value = keras.Input(batch_shape=plain(shape), dtype=kind, name=config["name"])
         return lambda _: value
 
     def _cosine(self, config: dict[str, Any]) -> Applier:
-        """Keras 1 gave the cosine of two vectors an axis more than their product."""
+        """Make the cosine of two vectors, which has an axis more in Keras 1 than their product."""
+        import keras
+
         _, new = translate("Merge", config | {"mode": "dot"})
-        product = self.keras.layers.Dot(normalize=True, **new)
-        return lambda values: self.keras.ops.expand_dims(product(values), 1)
+        product = keras.layers.Dot(normalize=True, **new)
+        return lambda values: keras.ops.expand_dims(product(values), 1)
 
     def _lambda(self, config: dict[str, Any]) -> Any:
+        from keras import layers
+
         function: Any = config.get("function")
         if self.safe_mode:
             raise ImportFailed(lambda_refused([config["name"]]))
         if config.get("function_type") == "function" or isinstance(function, str):
             if function not in self.custom_objects:
                 raise ImportFailed(
-                    f"layer {config['name']!r} calls the function {function!r}, which is not in "
-                    f"the file: give custom_objects={{{function!r}: ...}}"
+                    f"layer {config['name']!r} calls the function {function!r}, which the "
+                    f"file does not contain: give custom_objects={{{function!r}: ...}}"
                 )
             function = self.custom_objects[function]
         elif isinstance(function, list):
             parts = dict(zip(("code", "defaults", "closure"), function, strict=False))
             function = {"class_name": "__lambda__", "config": parts}
-        kept = {"name": config["name"], "function": function}
-        kept["arguments"] = config.get("arguments") or {}
+        options = {"name": config["name"], "function": function}
+        options["arguments"] = config.get("arguments") or {}
         if callable(function):
-            return self.keras.layers.Lambda(**kept)
-        return self.keras.layers.Lambda.from_config(kept, safe_mode=False)
+            return layers.Lambda(**options)
+        return layers.Lambda.from_config(options, safe_mode=False)
 
-    def _call(self, layer: Applier, entry: Mapping[str, Any], value: Any, **options: Any) -> Any:
+    def call(self, layer: Applier, entry: Mapping[str, Any], value: Any, **options: Any) -> Any:
+        """Apply a layer.
+
+        Raises
+        ------
+        ImportFailed
+            It refuses the value; names it.
+        """
         try:
             return layer(value, **options)
         except SardonyxError:
             raise
         except Exception as error:
             name = entry.get("config", {}).get("name", entry.get("name"))
-            reason = " ".join(str(error).split())[:300]
             raise ImportFailed(
-                f"layer {name!r} ({entry['class_name']}) does not take what comes to it: {reason}"
+                f"layer {name!r} ({entry['class_name']}) refuses its inputs: "
+                f"{reason(error, _LENGTH)}"
             ) from error
 
 
 def lambda_refused(names: list[str]) -> str:
-    """Return why Lambda layers are not imported."""
+    """Return the error text for Lambda layers that may not run."""
     return (
         f"layer {', '.join(map(repr, names))} is a Lambda, whose Python code the file holds: "
-        "safe_mode=False runs it, if you trust whoever made the file (and it was made by the same "
-        "version of Python)"
+        "safe_mode=False runs it, if you trust the author of the file (and it was written by the "
+        "same version of Python)"
     )
 
 
 class _Graph:
-    """A functional model: its layers are applied as soon as what they take is there."""
+    """A functional model: each layer is applied as soon as its inputs are computed."""
 
     def __init__(self, builder: Builder, config: Mapping[str, Any]) -> None:
         self.builder, self.config = builder, config
@@ -271,27 +293,29 @@ class _Graph:
             waiting = [item for item in calls if not self._apply(*item)]
             if len(waiting) == len(calls):
                 names = sorted({key for key, _, _ in waiting})
-                raise InvalidModel(f"layers {names[:8]} take what no layer gives")
+                raise InvalidModel(f"layers {names[:8]} have inputs that no layer computes")
             calls = waiting
-        return self.builder.finish(self._ends("input_layers"), self._ends("output_layers"), name)
+        return self.builder.finish(
+            self._values("input_layers"), self._values("output_layers"), name
+        )
 
     def _calls(self, key: str) -> list[Any]:
         nodes = self.entries[key].get("inbound_nodes") or []
         return nodes or ([None] if self.entries[key]["class_name"] == "InputLayer" else [])
 
-    def _ends(self, key: str) -> list[Any]:
+    def _values(self, key: str) -> list[Any]:
         refs = self.config[key]
         refs = [refs] if refs and isinstance(refs[0], str) else refs
         return [self._value(ref) for ref in refs]
 
     def _apply(self, key: str, number: int, call: Any) -> bool:
-        """Apply a layer, if what it takes is there; return whether."""
+        """Apply a layer, if its inputs are computed; return whether they are."""
         if call is None:
             self.results[key, number] = [self.layers[key](None)]
             return True
         refs = [call] if _is_ref(call) else list(call)
         options = {name: v for ref in refs if len(ref) > 3 for name, v in ref[3].items()}
-        if not all(self._there(ref) for ref in [*refs, *options.values()] if _is_ref(ref)):
+        if not all(self._is_computed(ref) for ref in [*refs, *options.values()] if _is_ref(ref)):
             return False
         values = [self._value(ref) for ref in refs]
         options = {
@@ -300,14 +324,14 @@ class _Graph:
             if v is not None and name != "training"
         }
         value = values[0] if len(values) == 1 else values
-        made = self.builder._call(self.layers[key], self.entries[key], value, **options)
-        self.results[key, number] = list(made) if isinstance(made, list | tuple) else [made]
+        result = self.builder.call(self.layers[key], self.entries[key], value, **options)
+        self.results[key, number] = list(result) if isinstance(result, list | tuple) else [result]
         return True
 
     def _names_layer(self, ref: Any) -> bool:
         return _is_ref(ref) and ref[0] in self.entries
 
-    def _there(self, ref: Any) -> bool:
+    def _is_computed(self, ref: Any) -> bool:
         return self._call_of(ref) in self.results or ref[0] not in self.entries
 
     def _value(self, ref: Any) -> Any:
@@ -318,7 +342,7 @@ class _Graph:
 
     @functools.cached_property
     def first_calls(self) -> dict[str, int]:
-        """Numbers of the first calls of models inside: 1 where their own making was counted."""
+        """Numbers of the first calls of inner models: 1 where Keras counted their construction."""
         seen: dict[str, int] = {}
         for name, number in _refs([self.config, *self.entries.values()]):
             seen[name] = min(number, seen.get(name, number))
@@ -327,7 +351,7 @@ class _Graph:
 
 
 def _refs(holders: list[Any]) -> Iterator[tuple[str, int]]:
-    """Walk over what layers and outputs take: a layer's name, and the number of its call."""
+    """Walk over the inputs of layers and outputs: a layer's name, and the number of its call."""
     stack = [
         holder[key]
         for holder in holders

@@ -1,4 +1,4 @@
-"""Files of Keras: which kind each is, and the model in it."""
+"""Files of Keras: their kinds, and the models and weights in them."""
 
 from __future__ import annotations
 
@@ -11,17 +11,16 @@ import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..errors import ImportFailed, InvalidArgument, InvalidModel
-from . import keras_weights
-from .frameworks import conversion, require
-from .keras_graph import Builder, lambda_refused
+from ...errors import ImportFailed, InvalidArgument, InvalidModel
+from ..frameworks import conversion, require
+from .builder import Builder, lambda_refused
+from .weights import assign_weights, read_weights, text
 
 _WEIGHTS = ".weights.h5"
 _CONVOLUTIONS = ("Conv", "AtrousConv", "Deconv")
 
 
-def read(
-    keras: Any,
+def read_file(
     path: str,
     config: Any,
     custom_objects: Mapping[str, Any],
@@ -30,8 +29,8 @@ def read(
 ) -> Any:
     """Read a file as a model of Keras.
 
-    Files of Keras 3 are read by Keras; those of Keras 1 and 2 by `Builder`, since Keras 3
-    understands some of them not at all and some wrongly (hard sigmoids, kernels of Theano).
+    Files of Keras 3 are read by Keras; those of Keras 1 and 2 by `Builder`, since Keras 3 refuses
+    some of them and reads some wrongly (hard sigmoids, kernels of Theano).
 
     Parameters
     ----------
@@ -45,23 +44,23 @@ def read(
     Raises
     ------
     InvalidModel
-        The file is none of Keras, or it is broken.
+        The file is not one of Keras, or it is broken.
     InvalidArgument
         It holds no architecture and there is no config.
     ImportFailed, UnsupportedModel
-        A layer cannot be made; names it and says what to do.
+        A layer cannot be built; names it and says what to do.
     """
     if zipfile.is_zipfile(path):
-        return _archive(keras, path, custom_objects, safe_mode)
+        return _archive(path, custom_objects, safe_mode)
     with _open(path) as file:
         weights = file if "layer_names" in file.attrs else file.get("model_weights")
         stored = file.attrs.get("model_config")
-        version = keras_weights.text(file.attrs.get("keras_version", "1"))
+        version = text(file.attrs.get("keras_version", "1"))
         if config is not None:
             stored = config = _json(config)
             version = str(config.get("keras_version", version))
         elif stored is not None:
-            stored = _json(keras_weights.text(stored))
+            stored = _json(text(stored))
         if weights is None and not _of_keras_3(file):
             raise InvalidModel(f"{path} is HDF5, but it holds neither a Keras model nor weights")
         if stored is None:
@@ -72,25 +71,23 @@ def read(
         if names and safe_mode:
             raise ImportFailed(lambda_refused(names))
         if weights is None:
-            model = _from_json(keras, stored, custom_objects, safe_mode, path)
+            model = _from_json(stored, custom_objects, safe_mode, path)
             return _with_weights_of_keras_3(model, path)
         if int(version.partition(".")[0] or 1) >= 3 and config is None:
             with _reading(path):
-                return keras.saving.load_model(
-                    path, custom_objects=dict(custom_objects), compile=False, safe_mode=safe_mode
-                )
-        values = keras_weights.read(weights, backend)
+                return _load(path, custom_objects, safe_mode)
+        values = read_weights(weights, backend)
         if _is_of_keras_3(stored):
-            model = _from_json(keras, stored, custom_objects, safe_mode, path)
+            model = _from_json(stored, custom_objects, safe_mode, path)
         else:
             if not values.backend and _convolves(stored):
                 warnings.warn(
-                    f"{path} does not say what Keras ran on, so its kernels are taken as "
-                    "TensorFlow's: if that was Theano, give backend='theano'",
-                    stacklevel=4,
+                    f"{path} does not name the backend of Keras, so its kernels are read as "
+                    "TensorFlow's: if it was Theano, give backend='theano'",
+                    stacklevel=5,
                 )
-            model = Builder(keras, custom_objects, values.backend, safe_mode).model(stored)
-        keras_weights.assign(model, values, by_name=False)
+            model = Builder(custom_objects, values.backend, safe_mode).model(stored)
+        assign_weights(model, values, by_name=False)
         return model
 
 
@@ -109,7 +106,7 @@ def set_weights(model: Any, path: str, by_name: bool, backend: str | None) -> No
     with _open(path) as file:
         weights = file if "layer_names" in file.attrs else file.get("model_weights")
         if weights is not None:
-            keras_weights.assign(model, keras_weights.read(weights, backend), by_name)
+            assign_weights(model, read_weights(weights, backend), by_name)
         elif _of_keras_3(file):
             _with_weights_of_keras_3(model, path)
         else:
@@ -121,39 +118,39 @@ def _open(path: str) -> Any:
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise InvalidModel(f"{path} is no Keras file: neither a .keras archive nor HDF5") from error
+        raise InvalidModel(
+            f"{path} is not a Keras file: neither a .keras archive nor HDF5"
+        ) from error
 
 
-def _archive(keras: Any, path: str, custom_objects: Mapping[str, Any], safe_mode: bool) -> Any:
+def _archive(path: str, custom_objects: Mapping[str, Any], safe_mode: bool) -> Any:
     with zipfile.ZipFile(path) as archive:
         if "config.json" not in archive.namelist():
-            raise InvalidModel(f"{path} is no Keras file: the archive has no config.json")
+            raise InvalidModel(f"{path} is not a Keras file: the archive has no config.json")
         config = _json(archive.read("config.json"))
     names = _lambdas(config)
     if names and safe_mode:
         raise ImportFailed(lambda_refused(names))
     with _reading(path, _foreign(config, custom_objects)):
-        return keras.saving.load_model(
-            path, custom_objects=dict(custom_objects), compile=False, safe_mode=safe_mode
-        )
+        return _load(path, custom_objects, safe_mode)
 
 
 def _reading(path: str, foreign: Sequence[str] = ()) -> Any:
     named = f" such as {', '.join(foreign)}" if foreign else ""
-    what = f"{path} (classes and functions of yours{named} go into custom_objects=)"
+    what = f"{path} (your own classes and functions{named} belong into custom_objects=)"
     return conversion("Keras", what)
 
 
 def _foreign(config: Any, known: Mapping[str, Any]) -> list[str]:
     """Classes and functions that a config of Keras 3 takes from elsewhere, with their layers."""
-    found = []
+    names = []
     for entry in _entries(config):
         own = str(entry.get("module") or "").partition(".")[0] in ("keras", "builtins")
         if "registered_name" in entry and not own and entry["class_name"] not in known:
             inner = entry.get("config")
             name = inner.get("name") if isinstance(inner, Mapping) else inner
-            found.append(f"{entry['class_name']} (layer {name!r})")
-    return sorted(found)[:8]
+            names.append(f"{entry['class_name']} (layer {name!r})")
+    return sorted(names)[:8]
 
 
 def _json(source: Any) -> dict[str, Any]:
@@ -166,12 +163,12 @@ def _json(source: Any) -> dict[str, Any]:
         with open(source, "rb") as file:
             source = file.read()
     try:
-        found = json.loads(source)
+        config = json.loads(source)
     except (ValueError, TypeError) as error:
-        raise InvalidModel(f"the config of the Keras model is no JSON: {error}") from error
-    if not isinstance(found, dict) or "class_name" not in found:
-        raise InvalidModel("the config of the Keras model names no class_name")
-    return found
+        raise InvalidModel(f"the config of the Keras model is not JSON: {error}") from error
+    if not isinstance(config, dict) or "class_name" not in config:
+        raise InvalidModel("the config of the Keras model has no class_name")
+    return config
 
 
 def _of_keras_3(file: Any) -> bool:
@@ -182,15 +179,23 @@ def _is_of_keras_3(config: Mapping[str, Any]) -> bool:
     return "module" in config or "registered_name" in config
 
 
-def _from_json(
-    keras: Any, config: Any, custom_objects: Mapping[str, Any], safe_mode: bool, path: str
-) -> Any:
+def _from_json(config: Any, custom_objects: Mapping[str, Any], safe_mode: bool, path: str) -> Any:
+    from keras import saving
+
     with _reading(path):
         if not _is_of_keras_3(config):
-            return Builder(keras, custom_objects, "", safe_mode).model(config)
-        return keras.saving.deserialize_keras_object(
+            return Builder(custom_objects, "", safe_mode).model(config)
+        return saving.deserialize_keras_object(
             config, custom_objects=dict(custom_objects), safe_mode=safe_mode
         )
+
+
+def _load(path: str, custom_objects: Mapping[str, Any], safe_mode: bool) -> Any:
+    from keras import saving
+
+    return saving.load_model(
+        path, custom_objects=dict(custom_objects), compile=False, safe_mode=safe_mode
+    )
 
 
 def _with_weights_of_keras_3(model: Any, path: str) -> Any:
@@ -213,7 +218,7 @@ def _convolves(config: Any) -> bool:
 
 
 def _entries(config: Any) -> Iterator[dict[str, Any]]:
-    """Walk over all that has a class, at any depth."""
+    """Walk over all entries that name a class, at any depth."""
     stack = [config]
     while stack:
         value = stack.pop()

@@ -1,27 +1,17 @@
-"""Images resized to sizes that are open: Keras asks whether they are positive.
-
-TensorFlow cannot tell while it traces a function (Keras 3.15), so there the question is left out.
-"""
+"""Images that are resized to open sizes."""
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
-from .frameworks import replaced
 
-
-@contextlib.contextmanager
-def open_sizes(keras: Any) -> Iterator[None]:
-    """Have images resized to any sizes while models are traced."""
-    image: Any = sys.modules[keras.ops.image.resize.__module__]
-    original = image.resize
+def resize_to_any_size(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``keras.ops.image.resize`` that does not ask whether open sizes are positive."""
+    from keras.src import backend
 
     def resize(images: Any, size: Any, *args: Any, **options: Any) -> Any:
         known = all(isinstance(n, int) for n in size)
-        return (original if known else image.backend.image.resize)(images, size, *args, **options)
+        return (original if known else backend.image.resize)(images, size, *args, **options)
 
-    with replaced(image, "resize", resize):
-        yield
+    return resize

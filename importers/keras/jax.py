@@ -1,4 +1,4 @@
-"""Convolutions and resized images of Keras on JAX, exported as the operators that they are.
+"""Convolutions and resized images of JAX, exported as one operator each.
 
 jax2onnx takes these apart, and so knows neither convolutions of volumes whose channels are last,
 nor paddings "same" of open sizes, nor resized images in a batch of any size.
@@ -6,14 +6,12 @@ nor paddings "same" of open sizes, nor resized images in a batch of any size.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
 
-from .frameworks import replaced, require
 from .jax_operators import operator
 
 _RESIZE: dict[str, dict[str, Any]] = {
@@ -26,17 +24,10 @@ _RESIZE: dict[str, dict[str, Any]] = {
 """Attributes for the methods of ``jax.image.resize``; pixels are where half_pixel has them."""
 
 
-@contextlib.contextmanager
-def whole_operators() -> Iterator[None]:
-    """Have JAX make operators of convolutions and resized images while models are traced."""
-    jax = require("jax", "jax")
-    conv = _conv(jax, jax.lax.conv_general_dilated)
-    resize = _resize(jax, jax.image.resize)
-    with replaced(jax.lax, "conv_general_dilated", conv), replaced(jax.image, "resize", resize):
-        yield
+def whole_convolution(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``jax.lax.conv_general_dilated`` that traces as Conv, where it is one."""
+    import jax
 
-
-def _conv(jax: Any, original: Any) -> Any:
     def conv_general_dilated(
         lhs: Any, rhs: Any, window_strides: Sequence[int], padding: Any,
         lhs_dilation: Any = None, rhs_dilation: Any = None, dimension_numbers: Any = None,
@@ -51,7 +42,7 @@ def _conv(jax: Any, original: Any) -> Any:
         spec = jax.lax.conv_dimension_numbers(lhs.shape, rhs.shape, dimension_numbers)
         x, w = jax.numpy.transpose(lhs, spec.lhs_spec), jax.numpy.transpose(rhs, spec.rhs_spec)
         dilations = list(rhs_dilation or (1,) * len(window_strides))
-        pads = _pads(jax, x.shape[2:], w.shape[2:], window_strides, padding, dilations)
+        pads = _pads(x.shape[2:], w.shape[2:], window_strides, padding, dilations)
         transposed = any(step != 1 for step in lhs_dilation or ())
         if pads is None or transposed or batch_group_count != 1:
             y = plain(x, w)
@@ -68,10 +59,12 @@ def _conv(jax: Any, original: Any) -> Any:
 
 
 def _pads(
-    jax: Any, sizes: Sequence[Any], kernel: Sequence[int], strides: Sequence[int], padding: Any,
+    sizes: Sequence[Any], kernel: Sequence[int], strides: Sequence[int], padding: Any,
     dilations: Sequence[int],
 ) -> dict[str, Any] | None:  # fmt: skip
-    """Attributes for a padding; None where no attribute says it."""
+    """Attributes for a padding; None where no attribute expresses it."""
+    import jax
+
     if isinstance(padding, str):
         padding = padding.upper()
         if padding == "VALID":
@@ -86,7 +79,10 @@ def _pads(
     return {"pads": pads} if all(isinstance(p, int) and p >= 0 for p in pads) else None
 
 
-def _resize(jax: Any, original: Any) -> Any:
+def whole_resize(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``jax.image.resize`` that traces as Resize, where it is one of open size."""
+    import jax
+
     def resize(
         image: Any, shape: Sequence[Any], method: Any, antialias: bool = True, **others: Any
     ) -> Any:

@@ -1,4 +1,4 @@
-"""Operators of ONNX among those of JAX: a primitive that jax2onnx exports as what it is given."""
+"""ONNX operators on JAX arrays: a primitive that jax2onnx exports as the operator it names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .frameworks import require
+from ..frameworks import require
 
 _PRIMITIVE = "sardonyx.operator"
 
@@ -19,25 +19,34 @@ def operator(
     attributes: dict[str, Any],
     outputs: Sequence[tuple[Sequence[Any], str]],
 ) -> Sequence[Any]:
-    """Make an operator of traced arrays; see `keras_recurrent.Operator`.
+    """Apply an operator of ONNX to traced arrays.
 
-    It has shapes and types, and is exported; it is not computed.
+    The results have shapes and types, and are exported; they are not computed.
+
+    Parameters
+    ----------
+    op_type : str
+    inputs : sequence of array
+        None where one is left out.
+    attributes : dict
+    outputs : sequence
+        Shape and type of each output.
     """
-    found: Sequence[Any] = _primitive().bind(
+    results: Sequence[Any] = _primitive().bind(
         *[value for value in inputs if value is not None],
         op_type=op_type,
-        given=tuple(value is not None for value in inputs),
+        present=tuple(value is not None for value in inputs),
         attributes=tuple(
             (k, tuple(v) if isinstance(v, list) else v) for k, v in attributes.items()
         ),
         outputs=tuple((tuple(shape), dtype) for shape, dtype in outputs),
     )
-    return found
+    return results
 
 
 @cache
 def _primitive() -> Any:
-    """Make the primitive, and tell jax2onnx of it."""
+    """Make the primitive, and register it with jax2onnx."""
     abstract = require("jax.core", "jax").ShapedArray
     plugins = require("jax2onnx.plugins.plugin_system", "jax")
     primitive = require("jax.extend.core", "jax").Primitive(_PRIMITIVE)
@@ -53,13 +62,13 @@ def _primitive() -> Any:
 
         def lower(self, ctx: Any, eqn: Any) -> None:
             values = iter([ctx.get_value_for_var(var) for var in eqn.invars])
-            inputs = [next(values) if given else None for given in eqn.params["given"]]
-            wanted = [ctx.get_value_for_var(var) for var in eqn.outvars]
-            names = [value.name or ctx.fresh_name("operator") for value in wanted]
-            make = getattr(ctx.builder, eqn.params["op_type"])
-            made = make(*inputs, _outputs=names, **dict(eqn.params["attributes"]))
+            inputs = [next(values) if present else None for present in eqn.params["present"]]
+            declared = [ctx.get_value_for_var(var) for var in eqn.outvars]
+            names = [value.name or ctx.fresh_name("operator") for value in declared]
+            emit = getattr(ctx.builder, eqn.params["op_type"])
+            results = emit(*inputs, _outputs=names, **dict(eqn.params["attributes"]))
             for var, value, result in zip(
-                eqn.outvars, wanted, made if len(names) > 1 else [made], strict=True
+                eqn.outvars, declared, results if len(names) > 1 else [results], strict=True
             ):
                 result.type, result.shape = value.type, value.shape
                 ctx.bind_value_for_var(var, result)

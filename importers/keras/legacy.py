@@ -1,11 +1,11 @@
-"""Layers as Keras 1 and 2 wrote them, in the words of Keras 3."""
+"""Layers of Keras 1 and 2: their classes and arguments, translated to those of Keras 3."""
 
 from __future__ import annotations
 
 import inspect
 from typing import Any
 
-from ..errors import InvalidModel, UnsupportedModel
+from ...errors import InvalidModel, UnsupportedModel
 
 _CLASSES = {
     "AtrousConvolution1D": "Conv1D",
@@ -41,7 +41,7 @@ _ARGUMENTS = {
 }
 """New names of arguments, where these mean the same in all classes."""
 
-_NO_MATTER = {
+_IGNORED = {
     "batch_input_shape", "b_constraint", "b_regularizer", "consume_less", "dropout", "dropout_U",
     "dropout_W", "forget_bias_init", "implementation", "init", "inner_init",
     "input_dim", "input_dtype", "input_length", "output_shape", "ragged", "renorm_momentum",
@@ -64,7 +64,7 @@ _NEUTRAL = {
 }
 """Values of arguments that classes of Keras 3 do not have which change nothing either."""
 
-_GONE = (
+_REMOVED = (
     "Highway", "LocallyConnected1D", "LocallyConnected2D", "MaxoutDense", "ParametricSoftplus",
     "SReLU", "SlicingOpLambda", "TFOpLambda", "TensorFlowOpLayer",
 )  # fmt: skip
@@ -92,10 +92,11 @@ def translate(class_name: str, config: dict[str, Any]) -> tuple[str, dict[str, A
         Keras 3 cannot express the layer.
     """
     name = config.get("name", class_name)
-    if class_name in _GONE:
+    if class_name in _REMOVED:
         raise UnsupportedModel(
-            f"layer {name!r} is a {class_name}, which Keras 3 does not have: export the model as "
-            "a SavedModel or to ONNX with the Keras that made it, or give custom_objects="
+            f"layer {name!r} is a {class_name}, a class that Keras 3 does not have: export the "
+            "model as a SavedModel or to ONNX with the version of Keras that wrote it, or give "
+            "custom_objects="
         )
     if class_name == "Merge":
         return _merge(name, config)
@@ -148,14 +149,14 @@ def _axis(axis: Any) -> int:
 
 
 def _sizes(config: dict[str, Any]) -> None:
-    """Join the sizes of a window that Keras 1 gave one by one."""
+    """Join the sizes of a window, which are arguments of their own in Keras 1."""
     for names in (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3")):
         if names[0] in config:
             config["kernel_size"] = [config.pop(key) for key in names]
 
 
 def _sides(padding: Any) -> Any:
-    """Padding of an image, of which Keras 1 gave one number an axis or a side."""
+    """Padding of an image, for which Keras 1 has a number per axis or per side."""
     if isinstance(padding, dict):
         keys = ("top_pad", "bottom_pad", "left_pad", "right_pad")
         padding = [padding.get(key, 0) for key in keys]
@@ -193,10 +194,10 @@ def accepted(kind: type, config: dict[str, Any]) -> dict[str, Any]:
         training = key.endswith(("_init", "_initializer", "_regularizer", "_constraint"))
         if key in known and not training:
             result[key] = value
-        elif not (training or key in _NO_MATTER or value in _NEUTRAL.get(key, ())):
+        elif not (training or key in _IGNORED or value in _NEUTRAL.get(key, ())):
             raise UnsupportedModel(
-                f"layer {config.get('name')!r} ({kind.__name__}) has {key}={value!r}, which "
-                "Keras 3 cannot express"
+                f"layer {config.get('name')!r} ({kind.__name__}) has {key}={value!r}, an argument "
+                "that Keras 3 does not have"
             )
     if isinstance(result.get("dtype"), dict):  # a policy
         result["dtype"] = result["dtype"].get("config", {}).get("name", "float32")

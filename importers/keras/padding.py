@@ -1,8 +1,8 @@
-"""What "same" padding meant to Theano and CNTK.
+"""Padding "same" of Theano and CNTK.
 
-All agree on the size of the result, but not on where the window begins: TensorFlow shares the
-padding between both sides, CNTK centres the windows, Theano pads half a window (and more for
-pooling) and leaves out what is too much behind.
+All backends agree on the size of the result, but not on where the window begins: TensorFlow shares
+the padding between both sides, CNTK centres the windows, Theano pads half a window (and more for
+pooling) and leaves out the excess behind.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import UnsupportedModel
+from ...errors import UnsupportedModel
 
 _WINDOWED = (
     "Conv1D", "Conv2D", "Conv3D", "DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D",
@@ -19,7 +19,7 @@ _WINDOWED = (
 )  # fmt: skip
 
 
-def apply_same(keras: Any, layer: Any, backend: str) -> Callable[[Any], Any]:
+def apply_same(layer: Any, backend: str) -> Callable[[Any], Any]:
     """Return a function that applies a layer as another backend of Keras 1 or 2 did.
 
     Parameters
@@ -41,17 +41,17 @@ def apply_same(keras: Any, layer: Any, backend: str) -> Callable[[Any], Any]:
         sizes = zip(_tuple(layer.kernel_size), _tuple(layer.strides), strict=False)
         if any(size % 2 == 0 or stride > 1 for size, stride in sizes):
             raise UnsupportedModel(
-                f"layer {layer.name!r} is a {kind} with padding 'same' made under {backend}, "
-                "which cut its result differently"
+                f"layer {layer.name!r} is a {kind} with padding 'same' of {backend}, which "
+                "crops its result differently"
             )
-    return _Padded(keras, layer, backend) if kind in _WINDOWED else layer
+    return PaddedLayer(layer, backend) if kind in _WINDOWED else layer
 
 
-class _Padded:
-    """A layer with explicit padding in front, where its own would be another."""
+class PaddedLayer:
+    """A layer with explicit padding in front, where its own would be different."""
 
-    def __init__(self, keras: Any, layer: Any, backend: str) -> None:
-        self.keras, self.layer, self.backend = keras, layer, backend
+    def __init__(self, layer: Any, backend: str) -> None:
+        self.layer, self.backend = layer, backend
         self.pooling = "Pooling" in type(layer).__name__
         self.window = _tuple(layer.pool_size if self.pooling else layer.kernel_size)
         self.strides = _tuple(layer.strides)
@@ -62,6 +62,9 @@ class _Padded:
             )
 
     def __call__(self, value: Any) -> Any:
+        """Apply the layer to a value of Keras."""
+        from keras import ops
+
         first = 2 if self.layer.data_format == "channels_first" else 1
         sizes = value.shape[first : first + len(self.window)]
         pads = [self._pads(*numbers) for numbers in zip(sizes, self.window, self.strides)]  # noqa: B905
@@ -70,7 +73,6 @@ class _Padded:
         self.layer.padding = "valid"
         widths = [(0, 0)] * first + [pad for pad, _ in pads]
         widths += [(0, 0)] * (len(value.shape) - len(widths))
-        ops = self.keras.ops
         if not self.pooling:
             return self.layer(ops.pad(value, widths))
         if type(self.layer).__name__.startswith("Max"):
@@ -86,8 +88,8 @@ class _Padded:
         """Padding of an axis before and behind: the backend's, and TensorFlow's."""
         if size is None and stride > 1:
             raise UnsupportedModel(
-                f"layer {self.layer.name!r} ({type(self.layer).__name__}) was made under "
-                f"{self.backend}: give its model an input of known size"
+                f"layer {self.layer.name!r} ({type(self.layer).__name__}) pads as "
+                f"{self.backend} did: give its model an input of known size"
             )
         size = size or window
         count = -(-size // stride)

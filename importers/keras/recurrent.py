@@ -1,4 +1,4 @@
-"""Recurrent layers of Keras on PyTorch and JAX become the operators LSTM, GRU and RNN.
+"""Recurrent layers of Keras on PyTorch and JAX, exported as the operators LSTM, GRU and RNN.
 
 Both backends write a layer out for every step (or as a loop), each in its own way. Here a layer's
 loop over steps is replaced while the model is traced: by one operator for each cell, which the
@@ -7,19 +7,14 @@ backend's exporter takes as it is. The rest is written in ``keras.ops``, the sam
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .frameworks import replaced
+from ..torch.operators import operator as torch_operator
+from .jax_operators import operator as jax_operator
 
 Attributes = dict[str, Any]
-Operator = Callable[
-    [str, Sequence[Any], Attributes, Sequence[tuple[Sequence[Any], str]]], Sequence[Any]
-]
-"""Makes an operator: name, inputs (None where one is left out), attributes, and shapes and types
-of the outputs."""
 
 _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
     "elu": ("Elu", {"alpha": 1.0}),
@@ -39,85 +34,79 @@ _CELLS = {
 """The operator of a cell, and where Keras has the gates that are first, second... in it."""
 
 
-@contextlib.contextmanager
-def recurrent_operators(keras: Any, operator: Operator) -> Iterator[None]:
-    """Have recurrent layers make operators while models are traced.
+def loop_as_operators(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``inner_loop`` of a recurrent layer that applies an operator for each cell.
 
-    Layers with cells or activations that the operators do not know stay as they are.
+    Layers with cells or activations that the operators do not have stay as they are.
     """
-    layers = keras.layers
-    kinds = [kind for kind in (layers.RNN, layers.LSTM, layers.GRU) if "inner_loop" in vars(kind)]
 
-    def made(original: Any) -> Any:
-        def inner_loop(
-            self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False
-        ) -> Any:
-            cells = _cells(keras, self.cell)
-            if cells is None or training:
-                return original(self, sequences, initial_state, mask, training=training)
-            return _Layer(keras, operator, self).run(cells, sequences, initial_state, mask)
+    def inner_loop(
+        self: Any, sequences: Any, initial_state: Any, mask: Any, training: bool = False
+    ) -> Any:
+        cells = _cells(self.cell)
+        if cells is None or training:
+            return original(self, sequences, initial_state, mask, training=training)
+        return _Layer(self).run(cells, sequences, initial_state, mask)
 
-        return inner_loop
-
-    with contextlib.ExitStack() as stack:
-        for kind in kinds:
-            stack.enter_context(replaced(kind, "inner_loop", made(vars(kind)["inner_loop"])))
-        yield
+    return inner_loop
 
 
-def _cells(keras: Any, cell: Any) -> list[tuple[Any, Attributes]] | None:
+def _cells(cell: Any) -> list[tuple[Any, Attributes]] | None:
     """Cells that take one after the other's output, with attributes for their activations.
 
-    None when one is no operator.
+    None when there is no operator for one.
     """
-    layers = keras.layers
+    from keras import layers
+
     cells = list(cell.cells) if type(cell) is layers.StackedRNNCells else [cell]
-    found = []
+    pairs = []
     for each in cells:
         name = type(each).__name__
         if name not in _CELLS or type(each) is not getattr(layers, name):
             return None
-        functions = _functions(keras, each)
-        if functions is None:
+        attributes = _activations(each)
+        if attributes is None:
             return None
-        found.append((each, functions))
-    return found
+        pairs.append((each, attributes))
+    return pairs
 
 
-def _functions(keras: Any, cell: Any) -> Attributes | None:
-    """Attributes for a cell's activations; None when the operators do not know one."""
+def _activations(cell: Any) -> Attributes | None:
+    """Attributes for a cell's activations; None when the operators do not have one."""
+    from keras import activations
+
     functions = [cell.activation]
     if hasattr(cell, "recurrent_activation"):
         functions.insert(0, cell.recurrent_activation)
     if type(cell).__name__ == "LSTMCell":
         functions.append(cell.activation)
-    named = {getattr(keras.activations, name): name for name in _ACTIVATIONS}
+    keras_names = {getattr(activations, name): name for name in _ACTIVATIONS}
     names: list[str] = []
     numbers: dict[str, list[float]] = {"activation_alpha": [], "activation_beta": []}
     for function in functions:
-        if function not in named:
+        if function not in keras_names:
             return None
-        name, given = _ACTIVATIONS[named[function]]
+        name, parameters = _ACTIVATIONS[keras_names[function]]
         names.append(name)
-        for key, number in given.items():
+        for key, number in parameters.items():
             numbers[f"activation_{key}"].append(number)
     return {"activations": names, **{key: values for key, values in numbers.items() if values}}
 
 
 @dataclass(frozen=True)
 class _Mask:
-    """Steps that count, brought to the front, and the way back.
+    """Unmasked steps of a batch of sequences, and the order that has them first.
 
     Attributes
     ----------
     order : tensor (steps, batch, 1)
-        Which step comes to each place.
+        Indices of the steps, unmasked ones first.
     lengths : tensor (batch,)
-        How many steps count.
+        Numbers of unmasked steps.
     counts : tensor (steps, batch, 1)
-        How many steps count up to each.
+        Numbers of unmasked steps up to each.
     steps : tensor (steps, batch, 1)
-        True where one counts.
+        True where a step is not masked.
     """
 
     order: Any
@@ -129,13 +118,17 @@ class _Mask:
 class _Layer:
     """The loop of one layer over its steps, steps first."""
 
-    def __init__(self, keras: Any, operator: Operator, layer: Any) -> None:
-        self._keras, self._ops, self._operator, self._layer = keras, keras.ops, operator, layer
+    def __init__(self, layer: Any) -> None:
+        import keras
+
+        on_torch = keras.backend.backend() == "torch"
+        self._operator = torch_operator if on_torch else jax_operator
+        self._keras, self._ops, self._layer = keras, keras.ops, layer
 
     def run(
         self, cells: list[tuple[Any, Attributes]], sequences: Any, states: Any, mask: Any
     ) -> tuple[Any, Any, Any]:
-        """Give the last output, all outputs of shape (batch, steps, hidden), and the states."""
+        """Return the last output, all outputs of shape (batch, steps, hidden), and the states."""
         ops = self._ops
         if self._keras.tree.is_nested(mask):
             mask = self._keras.tree.flatten(mask)[0]
@@ -145,25 +138,26 @@ class _Layer:
         front = None if mask is None else self._front(mask)
         if front is not None:
             y = self._gather(y, front.order)
-        given = self._keras.tree.flatten(states)
-        new: list[Any] = []
-        for cell, functions in cells:
+        initial = self._keras.tree.flatten(states)
+        final: list[Any] = []
+        for cell, activations in cells:
             count = 2 if type(cell).__name__ == "LSTMCell" else 1
-            y, last = self._cell(cell, functions, y, given[len(new) : len(new) + count], front)
-            new += last
+            before = initial[len(final) : len(final) + count]
+            y, after = self._cell(cell, activations, y, before, front)
+            final += after
         if front is not None:
             y = self._back(y, front)
-        every = ops.transpose(y, (1, 0, 2))
-        last_output = new[-count] if front is None else y[-1]
-        return last_output, every, self._keras.tree.pack_sequence_as(states, new)
+        outputs = ops.transpose(y, (1, 0, 2))
+        last_output = final[-count] if front is None else y[-1]
+        return last_output, outputs, self._keras.tree.pack_sequence_as(states, final)
 
     def _cell(
-        self, cell: Any, functions: Attributes, x: Any, states: list[Any], front: _Mask | None
+        self, cell: Any, activations: Attributes, x: Any, states: list[Any], front: _Mask | None
     ) -> tuple[Any, list[Any]]:
-        """Take all steps of a cell; gives (steps, batch, hidden) and the states after them."""
+        """Do all steps of a cell; returns (steps, batch, hidden) and the states after them."""
         ops = self._ops
         op_type, order = _CELLS[type(cell).__name__]
-        attributes = {"hidden_size": int(cell.units), **functions}
+        attributes = {"hidden_size": int(cell.units), **activations}
         bias = cell.bias
         if op_type == "GRU":
             attributes["linear_before_reset"] = int(cell.reset_after)
@@ -198,19 +192,19 @@ class _Layer:
         if self._layer.go_backwards:
             steps = ops.flip(steps, axis=0)
         counts = ops.cumsum(ops.cast(steps, "int32"), axis=0)
-        places = ops.where(steps, counts, 2**30)  # behind every step that counts
-        count = self._operator("Shape", [places], {"start": 0, "end": 1}, [((1,), "int64")])
-        sorted_places = self._operator(
-            "TopK", [places, *count], {"axis": 0, "largest": 0},
-            [(places.shape, "int32"), (places.shape, "int64")],
+        ranks = ops.where(steps, counts, 2**30)  # masked steps after all others
+        count = self._operator("Shape", [ranks], {"start": 0, "end": 1}, [((1,), "int64")])
+        _, order = self._operator(
+            "TopK", [ranks, *count], {"axis": 0, "largest": 0},
+            [(ranks.shape, "int32"), (ranks.shape, "int64")],
         )  # fmt: skip
-        return _Mask(sorted_places[1], counts[-1, :, 0], counts, steps)
+        return _Mask(order, counts[-1, :, 0], counts, steps)
 
-    def _gather(self, x: Any, places: Any) -> Any:
-        """Give the rows at the places of shape (steps, batch, 1)."""
+    def _gather(self, x: Any, steps: Any) -> Any:
+        """Return the rows at indices of steps of shape (steps, batch, 1)."""
         shape = self._operator("Shape", [x], {}, [((3,), "int64")])
-        whole = [(x.shape, self._type(places))]
-        indices = self._operator("Expand", [places, *shape], {}, whole)
+        whole = [(x.shape, self._type(steps))]
+        indices = self._operator("Expand", [steps, *shape], {}, whole)
         return self._operator(
             "GatherElements", [x, *indices], {"axis": 0}, [(x.shape, self._type(x))]
         )[0]
@@ -219,12 +213,12 @@ class _Layer:
         return str(self._keras.backend.standardize_dtype(x.dtype))
 
     def _back(self, y: Any, front: _Mask) -> Any:
-        """Give each step its output; one that does not count has the output before, or zeros."""
+        """Give each step its output; a masked one has the output before, or zeros."""
         ops = self._ops
-        found = self._gather(y, ops.maximum(front.counts - 1, 0))
-        kept = front.steps if self._layer.zero_output_for_mask else front.counts > 0
-        return ops.where(kept, found, ops.zeros_like(found))
+        outputs = self._gather(y, ops.maximum(front.counts - 1, 0))
+        nonzero = front.steps if self._layer.zero_output_for_mask else front.counts > 0
+        return ops.where(nonzero, outputs, ops.zeros_like(outputs))
 
     def _last(self, state: Any, before: Any, front: _Mask) -> Any:
-        """Keep the state of a sequence of which no step counts."""
+        """Return the state; of a sequence whose steps are all masked, that before."""
         return self._ops.where((front.lengths > 0)[:, None], state, before)

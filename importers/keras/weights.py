@@ -1,4 +1,4 @@
-"""Weights as Keras 1 and 2 stored them in HDF5, made those of Keras 3's layers."""
+"""Weights that Keras 1 and 2 stored in HDF5, converted to those of Keras 3's layers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InvalidArgument, InvalidModel
+from ...errors import InvalidArgument, InvalidModel
 
 Named = list[tuple[str, np.ndarray]]
 
@@ -32,7 +32,7 @@ class Stored:
     backend: str
 
 
-def read(group: Any, backend: str | None) -> Stored:
+def read_weights(group: Any, backend: str | None) -> Stored:
     """Read the weights of a legacy file.
 
     Parameters
@@ -45,13 +45,13 @@ def read(group: Any, backend: str | None) -> Stored:
     Raises
     ------
     InvalidModel
-        Something that the file names is not there, or not in the file itself.
+        The file names a layer or weight that it does not contain, or that lies in another file.
     """
     layers = {}
     for layer in _strings(group, "layer_names"):
         members = group.get(layer)
         if members is None:
-            raise InvalidModel(f"{group.file.filename}: layer {layer!r} is named, but not there")
+            raise InvalidModel(f"{group.file.filename}: layer {layer!r} is named, but missing")
         if members.file.filename != group.file.filename:
             raise InvalidModel(f"{group.file.filename}: layer {layer!r} lies in another file")
         names = _strings(members, "weight_names")
@@ -59,12 +59,12 @@ def read(group: Any, backend: str | None) -> Stored:
             layers[layer] = [(name, _array(members, name)) for name in names]
     root = group.file.attrs
     version = text(group.attrs.get("keras_version", root.get("keras_version", "1")))
-    found = backend or text(group.attrs.get("backend", root.get("backend", "")))
-    return Stored(layers, version.startswith("1"), found)
+    writer = backend or text(group.attrs.get("backend", root.get("backend", "")))
+    return Stored(layers, version.startswith("1"), writer)
 
 
 def text(value: Any) -> str:
-    """Return an attribute of a file as text, however it was written."""
+    """Return an attribute of a file as text: bytes, a string, or an array of one of these."""
     if isinstance(value, np.ndarray):
         value = value.item() if value.size == 1 else ""
     return value.decode("utf8", "replace") if isinstance(value, bytes) else str(value)
@@ -72,9 +72,9 @@ def text(value: Any) -> str:
 
 def _strings(group: Any, name: str) -> list[str]:
     """Return a list of strings; a long one is stored in numbered parts."""
-    found = group.attrs.get(name)
-    if found is not None:
-        return [text(item) for item in np.atleast_1d(found)]
+    whole = group.attrs.get(name)
+    if whole is not None:
+        return [text(item) for item in np.atleast_1d(whole)]
     result: list[str] = []
     for number in range(len(group.attrs)):
         part = group.attrs.get(f"{name}{number}")
@@ -85,15 +85,15 @@ def _strings(group: Any, name: str) -> list[str]:
 
 
 def _array(group: Any, name: str) -> np.ndarray:
-    found = group.get(name)
-    if found is None or not hasattr(found, "shape"):
-        raise InvalidModel(f"{group.file.filename}: weight {name!r} is named, but not there")
-    if found.file.filename != group.file.filename or found.external or found.is_virtual:
+    dataset = group.get(name)
+    if dataset is None or not hasattr(dataset, "shape"):
+        raise InvalidModel(f"{group.file.filename}: weight {name!r} is named, but missing")
+    if dataset.file.filename != group.file.filename or dataset.external or dataset.is_virtual:
         raise InvalidModel(f"{group.file.filename}: weight {name!r} lies in another file")
-    return np.asarray(found)
+    return np.asarray(dataset)
 
 
-def assign(model: Any, stored: Stored, by_name: bool) -> None:
+def assign_weights(model: Any, stored: Stored, by_name: bool) -> None:
     """Set the weights of a model.
 
     Layers are found by their names where those of the model and of the file are the same, else
@@ -112,26 +112,26 @@ def assign(model: Any, stored: Stored, by_name: bool) -> None:
         A layer's weights have other shapes.
     """
     targets = {layer.name: layer for layer in _flat(model, stored) if layer.weights}
-    found = {flat(name): named for name, named in stored.layers.items()}
-    left_over = found.pop("top_level_model_weights", None)
+    sources = {flat(name): named for name, named in stored.layers.items()}
+    left_over = sources.pop("top_level_model_weights", None)
     if left_over and not by_name:
         raise InvalidArgument("the file holds weights that belong to the model, not to its layers")
-    if by_name or set(found) == set(targets):
-        pairs = [(targets[name], named) for name, named in found.items() if name in targets]
-        if not pairs and found:
+    if by_name or set(sources) == set(targets):
+        pairs = [(targets[name], named) for name, named in sources.items() if name in targets]
+        if not pairs and sources:
             raise InvalidArgument(
-                f"no layer has a name of the file: it has {sorted(found)[:8]}, the model "
+                f"no layer has a name of the file: it has {sorted(sources)[:8]}, the model "
                 f"{sorted(targets)[:8]}"
             )
-    elif len(found) == len(targets):
-        pairs = list(zip(targets.values(), found.values(), strict=True))
+    elif len(sources) == len(targets):
+        pairs = list(zip(targets.values(), sources.values(), strict=True))
     else:
         raise InvalidArgument(
-            f"the file has weights for {len(found)} layers, {list(found)[:8]}, the model has "
+            f"the file has weights for {len(sources)} layers, {list(sources)[:8]}, the model has "
             f"{len(targets)}, {list(targets)[:8]}"
         )
     for layer, named in pairs:
-        for leaf, values in _shared_out(layer, named, stored):
+        for leaf, values in _by_leaf(layer, named, stored):
             _set(leaf, values)
 
 
@@ -141,7 +141,7 @@ def flat(name: str) -> str:
 
 
 def _flat(model: Any, stored: Stored) -> list[Any]:
-    """Layers as the file has them: those inside of models, too, where it names these."""
+    """Layers that the file may name: those inside of models, too, where it does."""
     names = {flat(name) for name in stored.layers}
     result = []
     for layer in model.layers:
@@ -161,7 +161,7 @@ def _leaves(layer: Any) -> list[Any]:
     return [leaf for part in inner for leaf in _leaves(part) if leaf.weights]
 
 
-def _shared_out(layer: Any, named: Named, stored: Stored) -> list[tuple[Any, list[np.ndarray]]]:
+def _by_leaf(layer: Any, named: Named, stored: Stored) -> list[tuple[Any, list[np.ndarray]]]:
     """Give each layer inside a layer its weights: by their names, else in one of Keras' orders."""
     leaves = _leaves(layer)
     if leaves == [layer]:
@@ -198,18 +198,18 @@ def _owns(layer: str, weight: str) -> bool:
 
 
 def _variables(layer: Any) -> list[Any]:
-    """Weights in the order of files: those that are trained come first."""
+    """Weights in the order of files, trainable ones first."""
     return sorted(layer.weights, key=lambda variable: not variable.trainable)
 
 
 def _set(layer: Any, values: Sequence[np.ndarray]) -> None:
     variables = _variables(layer)
     shapes = [tuple(variable.shape) for variable in variables]
-    found = [value.shape for value in values]
-    if shapes != found:
+    stored = [value.shape for value in values]
+    if shapes != stored:
         raise InvalidModel(
             f"layer {layer.name!r} ({type(layer).__name__}) has weights of the shapes {shapes}, "
-            f"the file has {found}"
+            f"the file has {stored}"
         )
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
@@ -236,7 +236,7 @@ def convert(layer: Any, values: list[np.ndarray], stored: Stored) -> list[np.nda
 
 
 def _rotated(kernel: np.ndarray, axes: int) -> np.ndarray:
-    """Theano convolves where others correlate."""
+    """Rotate a kernel by half a turn: Theano convolves where others correlate."""
     return np.flip(kernel, tuple(range(axes)))
 
 
@@ -265,7 +265,7 @@ def _of_keras_1(layer: Any, kind: str, values: list[np.ndarray]) -> list[np.ndar
 
 
 def _gates(values: list[np.ndarray], order: Sequence[int], axis: int) -> list[np.ndarray]:
-    """Join kernel, recurrent kernel and bias of the gates, which were apart."""
+    """Concatenate kernel, recurrent kernel and bias of the gates, stored one by one."""
     parts = [[values[3 * gate + part] for gate in order] for part in range(3)]
     return [np.concatenate(part, axis if part[0].ndim > 2 else -1) for part in parts]
 

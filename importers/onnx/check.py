@@ -1,7 +1,7 @@
 """Validity of a ModelProto, checked before anything is built from it.
 
 Every error names the node, the tensor and the reason. The protobuf is read once, without its
-large weights (`wire.externalize_weights`), so that a check costs milliseconds whatever the model's size.
+large weights (`wire.externalize_weights`), so that a check costs milliseconds for any model.
 """
 
 from __future__ import annotations
@@ -126,7 +126,8 @@ class _Scope:
             for output in node.output:
                 if output and (output in known or output in producer):
                     raise InvalidModel(
-                        f"{describe(node)} produces {output!r}, a name that another value has in {where}"
+                        f"{describe(node)} produces {output!r}, a name that another value has "
+                        f"in {where}"
                     )
                 if output:
                     producer[output] = index

@@ -12,8 +12,8 @@ from onnx_ir.passes import common
 
 from ...errors import SardonyxError, UnsupportedModel
 from .check import schema_of
-from .node_rewrite import NodeRewrite, NotExpressible
 from .loader import Loader
+from .node_rewrite import NodeRewrite, NotExpressible
 from .upgrade import ADAPTERS, REDUCTIONS, Adapter, upgrade
 
 REVERTS: dict[tuple[int, str], Adapter] = {}

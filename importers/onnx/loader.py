@@ -143,7 +143,9 @@ class Loader:
         try:
             return ir.to_proto(copy)
         except Exception as error:
-            raise InvalidModel(f"the model cannot be written as ONNX: {_root_cause(error)}") from error
+            raise InvalidModel(
+                f"the model cannot be written as ONNX: {_root_cause(error)}"
+            ) from error
 
     def attach_weights(self, model: ir.Model) -> None:
         """Let the tensors of a model built from a light proto read their values."""

@@ -58,12 +58,14 @@ def _check_safe(node: NodeProto) -> None:
     numbers = {attribute.name: attribute.i for attribute in node.attribute}
     if node.op_type == "GatherND" and numbers.get("batch_dims", 0) < 0:
         raise InvalidModel(
-            f"{describe(node)}: attribute 'batch_dims' is {numbers['batch_dims']}, expected 0 or more"
+            f"{describe(node)}: attribute 'batch_dims' is {numbers['batch_dims']}, "
+            "expected 0 or more"
         )
     parts = len(node.output)
     if node.op_type == "Split" and numbers.get("num_outputs", parts) != parts:
         raise InvalidModel(
-            f"{describe(node)}: attribute 'num_outputs' is {numbers['num_outputs']}, expected {parts}"
+            f"{describe(node)}: attribute 'num_outputs' is {numbers['num_outputs']}, "
+            f"expected {parts}"
         )
 
 

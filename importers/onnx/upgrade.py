@@ -256,7 +256,10 @@ def _scatter_is_scatter_elements(rewrite: NodeRewrite) -> None:
 
 @adapter(11, "Resize")
 def _resize_states_its_coordinates(rewrite: NodeRewrite) -> None:
-    if rewrite.attributes.get("mode", None) is None or rewrite.attributes["mode"].value == "nearest":
+    if (
+        rewrite.attributes.get("mode", None) is None
+        or rewrite.attributes["mode"].value == "nearest"
+    ):
         scales = rewrite.constant_input(1)
         if (scales >= 1).all():
             rewrite.put(nearest_mode="floor")

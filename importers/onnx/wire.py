@@ -3,8 +3,8 @@
 Protobuf parsers copy every weight, need it all in memory, and stop at 2 GB. But the wire format is
 simple enough to walk: skip from field to field, and where a large tensor holds its values,
 leave in the graph only a reference (the ``external_data`` of ONNX) to the bytes of the file that
-hold them. The graph is then small whatever the model's size, and the weights stay in the (memory-mapped)
-file. Format: https://protobuf.dev/programming-guides/encoding/.
+hold them. The graph is then small whatever the model's size, and the weights stay in the
+(memory-mapped) file. Format: https://protobuf.dev/programming-guides/encoding/.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def externalize_weights(data: bytes | bytearray | memoryview | mmap.mmap) -> byt
     Returns
     -------
     bytes
-        A serialized ModelProto in which tensors of more than `SMALL_TENSOR` bytes have external data at
-        location `SAME_FILE`.
+        A serialized ModelProto in which tensors of more than `SMALL_TENSOR` bytes have external
+        data at location `SAME_FILE`.
 
     Raises
     ------
@@ -85,7 +85,8 @@ def _externalize_tensor(view: memoryview, start: int, end: int) -> bytes:
     ((_, at, begin, stop),) = data
     reference = {"location": SAME_FILE, "offset": str(begin), "length": str(stop - begin)}
     entries = (
-        _delimited(1, key.encode()) + _delimited(2, value.encode()) for key, value in reference.items()
+        _delimited(1, key.encode()) + _delimited(2, value.encode())
+        for key, value in reference.items()
     )
     external = b"".join(_delimited(13, entry) for entry in entries) + b"\x70\x01"  # data_location
     return b"".join((view[start:at], view[stop:end], external))

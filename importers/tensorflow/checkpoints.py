@@ -1,4 +1,4 @@
-"""Values of a ``tf.train.Checkpoint`` for the variables of a module or function."""
+"""Checkpoints of TensorFlow: values for the variables of a module or function."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ..errors import InvalidArgument
-from .frameworks import conversion
+from ...errors import InvalidArgument
+from ..frameworks import conversion
 
 _GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def restore(tf: Any, source: Any, variables: Sequence[Any], checkpoint: Any) -> None:
-    """Give variables their values of a checkpoint.
+    """Assign the values of a checkpoint to variables.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def restore(tf: Any, source: Any, variables: Sequence[Any], checkpoint: Any) -> 
             raise InvalidArgument("checkpoint= needs a tf.Module, or a function that refers to one")
         best = min(roots, key=lambda root: len(lacks[id(root)]))
         paths = _paths(tf, best)
-        _refuse(prefix, [paths.get(id(v), v.name) for v in lacks[id(best)]], shapes)
+        _check_names(prefix, [paths.get(id(v), v.name) for v in lacks[id(best)]], shapes)
         for variable in variables:
             _check_shape(prefix, paths.get(id(variable), ""), variable, shapes)
         saver = best if isinstance(best, tf.train.Checkpoint) else tf.train.Checkpoint(best)
@@ -68,18 +68,19 @@ def _prefix(tf: Any, path: str) -> str:
     if not os.path.exists(prefix + ".index"):
         raise InvalidArgument(
             f"there is no checkpoint {prefix}: its prefix is the name of its .index file without "
-            "the ending"
+            "the suffix"
         )
     return prefix
 
 
 def _owners(tf: Any, source: Any) -> Iterator[Any]:
-    """What may have been saved: a module, or what a function refers to."""
+    """Objects that may have been saved: a module, or those that a function refers to."""
     if isinstance(source, tf.Module):
         yield source
         return
     function = inspect.unwrap(
-        getattr(source, "python_function", source), stop=lambda one: hasattr(one, "__self__")
+        getattr(source, "python_function", source),
+        stop=lambda wrapped: hasattr(wrapped, "__self__"),
     )
     # Of a method, TensorFlow holds what it belongs to by a weak reference that it calls target.
     module = getattr(function, "__self__", None)
@@ -87,12 +88,12 @@ def _owners(tf: Any, source: Any) -> Iterator[Any]:
     if isinstance(module, tf.Module):
         yield module
     if inspect.isfunction(function):
-        found = inspect.getclosurevars(function)
-        named = {**found.globals, **found.nonlocals}
-        kept = {k: v for k, v in named.items() if isinstance(v, tf.Module | tf.Variable)}
-        if kept:
-            yield tf.train.Checkpoint(**kept)
-        yield from (value for value in kept.values() if isinstance(value, tf.Module))
+        closure = inspect.getclosurevars(function)
+        named = {**closure.globals, **closure.nonlocals}
+        owners = {k: v for k, v in named.items() if isinstance(v, tf.Module | tf.Variable)}
+        if owners:
+            yield tf.train.Checkpoint(**owners)
+        yield from (value for value in owners.values() if isinstance(value, tf.Module))
 
 
 def _missing(view: Any, root: Any, variables: Sequence[Any]) -> list[Any]:
@@ -101,7 +102,7 @@ def _missing(view: Any, root: Any, variables: Sequence[Any]) -> list[Any]:
 
 
 def _paths(tf: Any, root: Any) -> dict[int, str]:
-    """Where each object lies in what is restored, as a checkpoint writes it."""
+    """Paths of all objects in the one that is restored, as a checkpoint writes them."""
     view = tf.train.TrackableView(root)
     paths = {id(root): ""}
     queue = [root]
@@ -115,20 +116,20 @@ def _paths(tf: Any, root: Any) -> dict[int, str]:
 
 
 def _restore_by_name(tf: Any, variables: Sequence[Any], prefix: str, shapes: Any) -> None:
-    """A checkpoint of TensorFlow 1 knows variables by their own names."""
+    """Restore a checkpoint of TensorFlow 1, which has variables by their own names."""
     names = [variable.name.partition(":")[0] for variable in variables]
-    _refuse(prefix, [name for name in names if name not in shapes], shapes)
+    _check_names(prefix, [name for name in names if name not in shapes], shapes)
     for name, variable in zip(names, variables, strict=True):
         _check_shape(prefix, name, variable, shapes)
     for name, variable in zip(names, variables, strict=True):
         variable.assign(tf.train.load_variable(prefix, name))
 
 
-def _refuse(prefix: str, missing: Sequence[str], shapes: Any) -> None:
+def _check_names(prefix: str, missing: Sequence[str], shapes: Any) -> None:
     if missing:
-        there = sorted(key.removesuffix(_VALUE) for key in shapes if key != _GRAPH)
+        saved = sorted(key.removesuffix(_VALUE) for key in shapes if key != _GRAPH)
         raise InvalidArgument(
-            f"the checkpoint {prefix} lacks {', '.join(missing)}; it has {', '.join(there)}"
+            f"the checkpoint {prefix} lacks {', '.join(missing)}; it has {', '.join(saved)}"
         )
 
 

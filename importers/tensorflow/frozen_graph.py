@@ -7,14 +7,10 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ..errors import ImportFailed, InvalidArgument, InvalidModel
-from .converter import OPSET, finish, less_optimized, nothing_fails, quiet
-from .frameworks import conversion, require
-from .notes import Notes, Run
-from .tensorflow_functions import inline_compiled
-from .tensorflow_operators import HANDLERS
+from ...errors import ImportFailed, InvalidArgument, InvalidModel
+from ..frameworks import conversion, reason
+from ..notes import Notes
+from .graph_def import convert_graph
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -26,7 +22,7 @@ _LISTED = 20  # names in an error
 
 
 def from_frozen_graph(
-    path: str,
+    source: Any,
     notes: Notes,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
@@ -35,7 +31,7 @@ def from_frozen_graph(
 
     Parameters
     ----------
-    path : str
+    source : path
         The file: a serialized GraphDef.
     notes : Notes
         Gets what is learnt besides.
@@ -48,15 +44,16 @@ def from_frozen_graph(
     Raises
     ------
     ImportFailed
-        TensorFlow or tf2onnx is not installed, an operator is not known to TensorFlow, or the
+        An operator is not known to TensorFlow, or the
         conversion failed; says why.
     InvalidModel
         The file is damaged, or no GraphDef.
     InvalidArgument
         It belongs to a SavedModel, is not frozen, or has no such nodes; lists those it has.
     """
-    tf = require("tensorflow", "tensorflow")
-    require("tf2onnx", "tensorflow")
+    import tensorflow as tf
+
+    path = os.fsdecode(source)
     definition = _read(tf, path)
     graph = _imported(tf, path, definition)
     known = {tensor.name: tensor for op in graph.get_operations() for tensor in op.outputs}
@@ -64,48 +61,13 @@ def from_frozen_graph(
     fetched = _find(path, "outputs", known, outputs, _results(graph))
     _cut(tf, definition, known, fed)
     with conversion("TensorFlow", path):
-        ends = [tensor.partition(":")[0] for tensor in fetched]
-        whole, definition = definition, tf.compat.v1.graph_util.extract_sub_graph(definition, ends)
+        results = [tensor.partition(":")[0] for tensor in fetched]
+        whole = definition
+        definition = tf.compat.v1.graph_util.extract_sub_graph(whole, results)
     fed = _needed(path, definition, fed, named=inputs is not None)
-    left = {node.name for node in definition.node}
-    notes.drop((node.op, node.name) for node in whole.node if node.name not in left)
+    used = {node.name for node in definition.node}
+    notes.drop((node.op, node.name) for node in whole.node if node.name not in used)
     return convert_graph(tf, definition, path, notes, fed, fetched)
-
-
-def convert_graph(
-    tf: Any,
-    frozen: Any,
-    what: str,
-    notes: Notes,
-    inputs: Mapping[str, str],
-    outputs: Mapping[str, str],
-    one_batch: bool = False,
-) -> ir.Model:
-    """Convert a GraphDef without variables: inputs and outputs are names by tensors."""
-    from tf2onnx import convert
-
-    with conversion("TensorFlow", what), quiet(), less_optimized(), nothing_fails(what):
-        proto, _ = convert.from_graph_def(
-            inline_compiled(frozen, inputs, outputs),
-            input_names=list(inputs),
-            output_names=list(outputs),
-            opset=OPSET,
-            custom_op_handlers=HANDLERS,
-        )
-    notes.framework = f"TensorFlow {tf.__version__}"
-    notes.run = _runner(tf, frozen, inputs, outputs)
-    return finish(proto, what, inputs, list(outputs.values()), one_batch)
-
-
-def _runner(tf: Any, frozen: Any, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> Run:
-    def run(feeds: Mapping[str, np.ndarray]) -> list[Any]:
-        with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
-            tf.import_graph_def(frozen, name="")
-            named = {tensor: feeds[name] for tensor, name in inputs.items()}
-            results: list[Any] = session.run(list(outputs), named)
-        return results
-
-    return run
 
 
 def _read(tf: Any, path: str) -> Any:
@@ -120,12 +82,12 @@ def _read(tf: Any, path: str) -> Any:
         if _is_saved_model(path, data):
             raise _belongs_to_folder(path) from error
         raise InvalidModel(
-            f"{path} is no frozen TensorFlow graph, or damaged or cut off ({error})"
+            f"{path} is not a frozen TensorFlow graph, or a damaged or truncated one ({error})"
         ) from error
     if not definition.node:
         if _is_saved_model(path, data):
             raise _belongs_to_folder(path)
-        raise InvalidModel(f"{path} is no frozen TensorFlow graph: it holds no nodes")
+        raise InvalidModel(f"{path} is not a frozen TensorFlow graph: it holds no nodes")
     return definition
 
 
@@ -149,23 +111,24 @@ def _belongs_to_folder(path: str) -> InvalidArgument:
 
 
 def _imported(tf: Any, path: str, definition: Any) -> Any:
-    kept = [node.name for node in definition.node if node.op in _VARIABLES]
-    if kept:
+    variables = [node.name for node in definition.node if node.op in _VARIABLES]
+    if variables:
         raise InvalidArgument(
-            f"{path} is not frozen: {_list(kept)} are variables, whose values lie elsewhere; load "
-            "its SavedModel, or freeze it (tf.compat.v1.graph_util.convert_variables_to_constants)"
+            f"{path} is not frozen: {_list(variables)} are variables, whose values lie elsewhere; "
+            "load its SavedModel, or freeze it "
+            "(tf.compat.v1.graph_util.convert_variables_to_constants)"
         )
     try:
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(definition, name="")
     except Exception as error:
-        reason = " ".join(str(error).split())[:300]
+        why = reason(error, 300)
         hint = ""
-        if "not registered" in reason:
+        if "not registered" in why:
             hint = (
                 "; first load the library that brings it: import its package, or tf.load_op_library"
             )
-        raise ImportFailed(f"TensorFlow cannot read the graph {path}: {reason}{hint}") from error
+        raise ImportFailed(f"TensorFlow cannot read the graph {path}: {why}{hint}") from error
     return graph
 
 
@@ -176,43 +139,43 @@ def _placeholders(graph: Any) -> dict[str, str]:
 
 def _results(graph: Any) -> dict[str, str]:
     """Tensors of nodes that compute something and of which no other node reads anything."""
-    found = {}
+    names = {}
     for op in graph.get_operations():
         read = any(tensor.consumers() for tensor in op.outputs)
         if op.type not in _SOURCES and not read:
-            found.update({tensor.name: tensor.name.removesuffix(":0") for tensor in op.outputs})
-    return found
+            names.update({tensor.name: tensor.name.removesuffix(":0") for tensor in op.outputs})
+    return names
 
 
 def _find(
     path: str,
     kind: str,
     known: Mapping[str, Any],
-    wanted: Sequence[str] | None,
-    there: dict[str, str],
+    requested: Sequence[str] | None,
+    default: dict[str, str],
 ) -> dict[str, str]:
-    """Names by tensors: of those that are wanted, else of all that are there."""
-    if isinstance(wanted, str):
-        wanted = [wanted]
-    if wanted is None:
-        if kind == "outputs" and not there:
+    """Names by tensors: of those that are requested, else the default."""
+    if isinstance(requested, str):
+        requested = [requested]
+    if requested is None:
+        if kind == "outputs" and not default:
             raise InvalidArgument(f"{path} computes nothing that could be an output")
-        return there
-    found = {(name if ":" in name else f"{name}:0"): name for name in wanted}
-    wrong = [name for tensor, name in found.items() if tensor not in known]
-    if wrong or not (found or kind == "inputs"):
+        return default
+    tensors = {(name if ":" in name else f"{name}:0"): name for name in requested}
+    wrong = [name for tensor, name in tensors.items() if tensor not in known]
+    if wrong or not (tensors or kind == "inputs"):
         nodes = sorted({tensor.partition(":")[0] for tensor in known})
         close = [near for name in wrong for near in difflib.get_close_matches(name, nodes)]
         hint = f"; similar: {_list(close)}" if close else ""
         raise InvalidArgument(
             f"{path} has no {_list(wrong) or kind} for {kind}=; its {kind} are "
-            f"{_list(there.values())}{hint}"
+            f"{_list(default.values())}{hint}"
         )
-    return found
+    return tensors
 
 
 def _cut(tf: Any, definition: Any, known: Mapping[str, Any], fed: Mapping[str, str]) -> None:
-    """Make placeholders of the inputs that are none, and their values of unused defaults."""
+    """Make placeholders of the inputs that are other nodes, and identities of unused defaults."""
     nodes = {node.name: node for node in definition.node}
     for node in definition.node:
         if node.op == "PlaceholderWithDefault" and f"{node.name}:0" not in fed:
@@ -225,8 +188,8 @@ def _cut(tf: Any, definition: Any, known: Mapping[str, Any], fed: Mapping[str, s
             continue
         if len(known[tensor].op.outputs) > 1:
             raise InvalidArgument(
-                f"{tensor} is one of several results of its node, which cannot be cut there; "
-                "take what reads it for an input"
+                f"{tensor} is one of several results of its node, where the graph cannot be cut; "
+                "name the node that reads it as input"
             )
         node.op = "Placeholder"
         del node.input[:]
@@ -236,10 +199,10 @@ def _cut(tf: Any, definition: Any, known: Mapping[str, Any], fed: Mapping[str, s
 
 
 def _needed(path: str, definition: Any, fed: Mapping[str, str], named: bool) -> dict[str, str]:
-    """Keep the inputs that the outputs depend on; those that someone named, all."""
-    left = {node.name: node.op for node in definition.node}
-    lacking = [name for name, op in left.items() if op in _PLACEHOLDERS and f"{name}:0" not in fed]
-    unused = [name for tensor, name in fed.items() if tensor.partition(":")[0] not in left]
+    """Select the inputs that the outputs depend on; of those that the caller named, all must be."""
+    ops = {node.name: node.op for node in definition.node}
+    lacking = [name for name, op in ops.items() if op in _PLACEHOLDERS and f"{name}:0" not in fed]
+    unused = [name for tensor, name in fed.items() if tensor.partition(":")[0] not in ops]
     if lacking:
         raise InvalidArgument(f"{path}: its outputs need {_list(lacking)} too: add to inputs=")
     if unused and named:

@@ -1,4 +1,4 @@
-"""Functions in graphs of TensorFlow that a compiler was to take as a whole: they become nodes."""
+"""Inlining of functions that TensorFlow compiles as a whole (``jit_compile=True``)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 _COMPILED = "_XlaMustCompile"
-_KEPT_WHOLE = (_COMPILED, "_noinline")
+_NOT_INLINED = (_COMPILED, "_noinline")
 
 
 def inline_compiled(definition: Any, inputs: Iterable[str], outputs: Iterable[str]) -> Any:
@@ -29,14 +29,14 @@ def inline_compiled(definition: Any, inputs: Iterable[str], outputs: Iterable[st
     copy = tf.compat.v1.GraphDef()
     copy.CopyFrom(definition)
     for item in _marked(copy):
-        for name in _KEPT_WHOLE:
+        for name in _NOT_INLINED:
             item.attr.pop(name, None)
     with tf.Graph().as_default():
         return tf_loader.tf_optimize(list(inputs), list(outputs), copy)
 
 
 def _marked(definition: Any) -> list[Any]:
-    """Calls and functions that are to be compiled."""
+    """Calls and functions that are marked to be compiled."""
     functions = definition.library.function
     bodies = [node for function in functions for node in function.node_def]
     return [item for item in [*definition.node, *bodies, *functions] if _COMPILED in item.attr]

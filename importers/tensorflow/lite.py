@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InvalidModel, UnsupportedModel
-from . import tflite_metadata
-from .converter import OPSET, choose_signature, finish, less_optimized, nothing_fails, quiet
-from .frameworks import conversion, require
-from .notes import Notes, Run
+from ...errors import InvalidModel, UnsupportedModel
+from ..frameworks import conversion
+from ..notes import Notes, Run
+from .conversion import OPSET, finish, tf2onnx_conversion
+from .lite_metadata import take_metadata
+from .signatures import choose_signature
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_MARK = b"TFL3"  # bytes 4 to 7 of every file of the one schema there is
+_MAGIC = b"TFL3"  # bytes 4 to 7 of every file of the one schema there is
 
 
-def from_tflite(path: str, notes: Notes, signature: str | None = None) -> ir.Model:
+def from_lite(source: Any, notes: Notes, signature: str | None = None) -> ir.Model:
     """Convert a ``.tflite`` file.
 
     Quantized tensors come out between QuantizeLinear and DequantizeLinear, with the inputs and
@@ -30,7 +31,7 @@ def from_tflite(path: str, notes: Notes, signature: str | None = None) -> ir.Mod
 
     Parameters
     ----------
-    path : str
+    source : path
         The file.
     notes : Notes
         Gets what is learnt besides.
@@ -41,42 +42,34 @@ def from_tflite(path: str, notes: Notes, signature: str | None = None) -> ir.Mod
     Raises
     ------
     ImportFailed
-        TensorFlow or tf2onnx is not installed, or the conversion failed; says why.
+        The conversion failed; says why.
     InvalidModel
-        The file is damaged, or no TensorFlow Lite.
+        The file is damaged, or not TensorFlow Lite.
     InvalidArgument
         There is no such signature.
     UnsupportedModel
         The signature is not that of the main graph, or an operator has no counterpart in ONNX.
     """
-    tf = require("tensorflow", "tensorflow")
-    require("tf2onnx", "tensorflow")
+    import tensorflow as tf
+    from tf2onnx import convert
+
+    path = os.fsdecode(source)
     with open(path, "rb") as file:
         data = file.read()
     _check(tf, path, data)
     with conversion("TensorFlow Lite", path):
         inputs, outputs = _names(path, data, signature)
-    with (
-        conversion("TensorFlow Lite", path),
-        quiet(),
-        less_optimized(),
-        nothing_fails(path),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        from tf2onnx import convert
-
+    with tf2onnx_conversion("TensorFlow Lite", path), warnings.catch_warnings(action="ignore"):
         proto, _ = convert.from_tflite(path, opset=OPSET)
     notes.framework = f"TensorFlow Lite {tf.__version__}"
     notes.run = _runner(tf, data, inputs)
-    tflite_metadata.take(notes, data)
+    take_metadata(notes, data)
     return finish(proto, path, inputs, [outputs.get(v.name, "") for v in proto.graph.output])
 
 
 def _runner(tf: Any, data: bytes, names: Mapping[str, str]) -> Run:
     def run(feeds: Mapping[str, np.ndarray]) -> list[Any]:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             interpreter = tf.lite.Interpreter(model_content=data)
         inputs = interpreter.get_input_details()
         arrays = [feeds[names.get(each["name"], each["name"])] for each in inputs]
@@ -92,30 +85,29 @@ def _runner(tf: Any, data: bytes, names: Mapping[str, str]) -> Run:
 
 
 def _check(tf: Any, path: str, data: bytes) -> None:
-    """Let TensorFlow's verifier see the file first: what follows trusts the offsets in it."""
-    if data[4:8] != _MARK:
-        raise InvalidModel(f"{path} is no TensorFlow Lite model (it does not begin as one)")
+    """Check the file with TensorFlow's verifier: what follows trusts the offsets in it."""
+    if data[4:8] != _MAGIC:
+        raise InvalidModel(f"{path} is not a TensorFlow Lite model (bytes 4 to 7 are not TFL3)")
     # Of the operators only the interpreter's allocation complains, which is not asked for.
     resolver = tf.lite.experimental.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    with warnings.catch_warnings(action="ignore"):
         try:
             tf.lite.Interpreter(model_content=data, experimental_op_resolver_type=resolver)
         except ValueError as error:
             if "Flatbuffer" in str(error):
-                raise InvalidModel(f"{path} is damaged or cut off: get it anew") from error
+                raise InvalidModel(f"{path} is damaged or truncated") from error
 
 
-def _names(path: str, data: bytes, wanted: str | None) -> tuple[dict[str, str], dict[str, str]]:
+def _names(path: str, data: bytes, requested: str | None) -> tuple[dict[str, str], dict[str, str]]:
     """Names of a signature by the tensors of the main graph, of inputs and outputs."""
     from tf2onnx.tflite.Model import Model
 
     model = Model.GetRootAsModel(bytearray(data), 0)
-    found = [model.SignatureDefs(i) for i in range(model.SignatureDefsLength())]
-    by_key = {(one.SignatureKey() or b"").decode(): one for one in found}
-    if not by_key and wanted is None:
+    signatures = [model.SignatureDefs(i) for i in range(model.SignatureDefsLength())]
+    by_key = {(each.SignatureKey() or b"").decode(): each for each in signatures}
+    if not by_key and requested is None:
         return {}, {}
-    key = choose_signature(os.fspath(path), list(by_key), wanted)
+    key = choose_signature(path, list(by_key), requested)
     chosen, main = by_key[key], model.Subgraphs(0)
     if chosen.SubgraphIndex() != 0:
         others = sorted(name for name, one in by_key.items() if one.SubgraphIndex() == 0)

@@ -11,14 +11,14 @@ import io
 import zipfile
 from typing import Any
 
-from .notes import Notes
+from ..notes import Notes
 
 _BUFFER = b"TFLITE_METADATA"
 _SUBGRAPHS, _INPUTS, _UNITS, _OPTIONS_TYPE, _OPTIONS, _MEAN, _STD = 3, 2, 4, 0, 1, 0, 1
 _NORMALIZATION = 1
 
 
-def take(notes: Notes, data: bytes) -> None:
+def take_metadata(notes: Notes, data: bytes) -> None:
     """Note the labels and the normalization of the first input, where a file has them."""
     if zipfile.is_zipfile(io.BytesIO(data)):
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -63,8 +63,8 @@ def _tables(holder: Any, field: int) -> list[Any]:
     if not offset:
         return []
     vector = holder.Vector(offset)
-    places = (holder.Indirect(vector + 4 * i) for i in range(holder.VectorLen(offset)))
-    return [type(holder)(holder.Bytes, place) for place in places]
+    starts = (holder.Indirect(vector + 4 * i) for i in range(holder.VectorLen(offset)))
+    return [type(holder)(holder.Bytes, start) for start in starts]
 
 
 def _first(holder: Any, field: int) -> Any:

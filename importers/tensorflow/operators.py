@@ -1,4 +1,4 @@
-"""Operators of TensorFlow that tf2onnx does not know, or writes badly, in ONNX's.
+"""Handlers of TensorFlow operators that tf2onnx lacks or converts wrongly.
 
 Each handler gets tf2onnx's graph and the node, which it replaces; see tf2onnx's custom operators.
 """
@@ -20,8 +20,8 @@ def _replace(graph: Any, node: Any, kind: str, inputs: list[str], **attributes: 
 
 
 def _constant(graph: Any, node: Any, name: str, array: np.ndarray) -> str:
-    made: str = graph.make_const(f"{node.name}/{name}", array).output[0]
-    return made
+    output: str = graph.make_const(f"{node.name}/{name}", array).output[0]
+    return output
 
 
 def _erfc(graph: Any, node: Any, name: str, args: Any) -> None:
@@ -34,7 +34,7 @@ def _erfc(graph: Any, node: Any, name: str, args: Any) -> None:
 
 
 def _bucketize(graph: Any, node: Any, name: str, args: Any) -> None:
-    """How many boundaries are not above each element."""
+    """Count the boundaries that are not above each element."""
     from tf2onnx import utils
 
     x = node.input[0]
@@ -49,7 +49,7 @@ def _bucketize(graph: Any, node: Any, name: str, args: Any) -> None:
 
 
 def _select(graph: Any, node: Any, name: str, args: Any) -> None:
-    """Choose floats by Where: sums of products, as tf2onnx has them, make NaN of infinities."""
+    """Select floats by Where: tf2onnx's sums of products turn infinities into NaN."""
     from onnx import TensorProto
     from tf2onnx.onnx_opset.controlflow import Select
 

@@ -1,4 +1,4 @@
-"""Which dimensions of the inputs of a PyTorch module are open, and what they are called.
+"""Dimensions of the inputs of a PyTorch module: which are open, and their names.
 
 What PyTorch's tracing leaves open is open, unless the module cannot be called with another size
 of it. The names:
@@ -23,92 +23,41 @@ from typing import Any
 
 import onnx_ir as ir
 
-from .frameworks import batches
+from ..frameworks import common_batch_size
+from .call import Call, Dimensions, TensorAxis
 
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-"""Positional and keyword arguments."""
-
-Axes = Set[tuple[int, int]]
-"""Axes of the tensors of a call, by (number of the tensor, axis)."""
+Axes = Set[TensorAxis]
 
 
-def tensors(torch: Any, call: Any) -> list[Any]:
-    """All tensors of a call's arguments, in order."""
-    leaves = torch.utils._pytree.tree_leaves(call)
-    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
-
-
-def unshared(torch: Any, call: Call) -> Call:
-    """Copy a tensor that is there more than once: ``torch.export`` takes these for one input."""
-    seen: set[int] = set()
-
-    def visit(leaf: Any) -> Any:
-        if not isinstance(leaf, torch.Tensor):
-            return leaf
-        again = id(leaf) in seen
-        seen.add(id(leaf))
-        return leaf.clone() if again else leaf
-
-    changed: Call = torch.utils._pytree.tree_map(visit, call)
-    return changed
-
-
-def map_tensors(torch: Any, change: Any, call: Any) -> Any:
-    """Put ``change(number, tensor)`` in the place of each tensor, None in that of all else."""
-    numbers = iter(range(len(tensors(torch, call))))
-
-    def visit(leaf: Any) -> Any:
-        return change(next(numbers), leaf) if isinstance(leaf, torch.Tensor) else None
-
-    return torch.utils._pytree.tree_map(visit, call)
-
-
-def resized(torch: Any, call: Call, axes: Mapping[tuple[int, int], int]) -> Call:
-    """Repeat or cut tensors: sizes by (number of the tensor, axis)."""
-    numbers = iter(range(len(tensors(torch, call))))
-
-    def visit(leaf: Any) -> Any:
-        if not isinstance(leaf, torch.Tensor):
-            return leaf
-        number = next(numbers)
-        for axis, old in enumerate(leaf.shape):
-            size = axes.get((number, axis), old)
-            if size != old:
-                leaf = leaf.index_select(axis, torch.arange(size) % old)
-        return leaf
-
-    changed: Call = torch.utils._pytree.tree_map(visit, call)
-    return changed
-
-
-def plans(torch: Any, call: Call) -> Iterator[tuple[Callable[[Axes], Any], Call]]:
+def plans(call: Call) -> Iterator[tuple[Callable[[Axes], Any], Call]]:
     """Yield what to export with, the most open first.
 
     That is a function from axes that are to be fixed to shapes for ``torch.export``, and the
-    arguments to trace with.
+    call to trace.
     """
+    import torch
 
     def shapes(first: Any, others: Any, fixed: Axes) -> Any:
         def visit(number: int, tensor: Any) -> dict[int, Any]:
             dims = [first, *[others] * (tensor.dim() - 1)][: tensor.dim()]
             return {axis: dim for axis, dim in enumerate(dims) if (number, axis) not in fixed}
 
-        by_position, by_name = map_tensors(torch, visit, call)
+        by_position, by_name = call.map_tensors(visit)
         return by_position or by_name
 
-    examples = tensors(torch, call)
     auto = torch.export.Dim.AUTO
-    size = batches(examples)
+    size = common_batch_size(call.tensors)
     if size:
+        count = len(call.tensors)
         # An axis of size 1 would be taken for a constant.
-        grown = resized(torch, call, {(i, 0): 2 for i in range(len(examples)) if size == 1})
+        grown = call.resized({(i, 0): 2 for i in range(count) if size == 1})
         yield partial(shapes, torch.export.Dim("batch", min=1), auto), grown
     yield partial(shapes, auto, auto), call
     static = torch.export.Dim.STATIC
     yield partial(shapes, static, static), call
 
 
-def closed(torch: Any, module: Any, program: Any, call: Call) -> Axes:
+def fixed_axes(module: Any, program: Any, call: Call) -> Axes:
     """Axes that the program has open, but of which the module takes no other size.
 
     Raises
@@ -116,19 +65,17 @@ def closed(torch: Any, module: Any, program: Any, call: Call) -> Axes:
     Exception
         Whatever the module raises when it is called with the examples themselves.
     """
-    where: dict[str, list[tuple[int, int]]] = {}
-    examples = tensors(torch, call)
+    axes_of: dict[str, list[TensorAxis]] = {}
+    examples = call.tensors
     for number, shape in enumerate(open_shapes(program)):
         for axis, size in enumerate(shape):
             if not isinstance(size, int):
-                where.setdefault(str(size), []).append((number, axis))
-    result: set[tuple[int, int]] = set()
-    for axes in where.values():
+                axes_of.setdefault(str(size), []).append((number, axis))
+    result: set[TensorAxis] = set()
+    for axes in axes_of.values():
         size = examples[axes[0][0]].shape[axes[0][1]]
         sizes = [other for other in (size // 2, size * 2) if other]
-        if not any(
-            _runs(torch, module, resized(torch, call, dict.fromkeys(axes, s))) for s in sizes
-        ):
+        if not any(_runs(module, call.resized(dict.fromkeys(axes, other))) for other in sizes):
             result.update(axes)
     return result
 
@@ -144,26 +91,28 @@ def open_shapes(program: Any) -> list[Any]:
     return [value.shape for value in values if hasattr(value, "shape")]
 
 
-def _runs(torch: Any, module: Any, call: Call) -> bool:
+def _runs(module: Any, call: Call) -> bool:
+    import torch
+
     # What the module writes into its buffers goes into copies.
     buffers = {name: value.clone() for name, value in module.named_buffers()}
     with torch.no_grad(), contextlib.suppress(Exception):
-        torch.func.functional_call(module, buffers, *call)
+        torch.func.functional_call(module, buffers, call.args, call.kwargs)
         return True
     return False
 
 
-def name_dimensions(model: ir.Model, given: Sequence[Mapping[int, str]] = ()) -> None:
+def name_dimensions(model: ir.Model, requested: Dimensions = ()) -> None:
     """Name the open dimensions of a model that PyTorch wrote, in place.
 
     Parameters
     ----------
     model
-        What its exporter gave.
-    given
-        For each input the names that the caller gave, by axis; they come first.
+        The result of its exporter.
+    requested
+        For each input the names that the caller wants, by axis; they come first.
     """
-    names = dict(_names(model.graph.inputs, given))
+    names = dict(_names(model.graph.inputs, requested))
     symbol = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b") if names else None
 
     def renamed(dim: Any) -> Any:
@@ -172,17 +121,15 @@ def name_dimensions(model: ir.Model, given: Sequence[Mapping[int, str]] = ()) ->
             return dim
         if text.isdigit():  # how PyTorch writes the fixed axes of an input that has open ones
             return int(text)
-        return symbol.sub(lambda found: names[found[0]], text) if symbol else text
+        return symbol.sub(lambda match: names[match[0]], text) if symbol else text
 
-    made = [value for node in model.graph.all_nodes() for value in node.outputs]
-    for value in [*model.graph.inputs, *made]:
+    results = [value for node in model.graph.all_nodes() for value in node.outputs]
+    for value in [*model.graph.inputs, *results]:
         if value.shape is not None:
             value.shape = ir.Shape([renamed(dim) for dim in value.shape])
 
 
-def _names(
-    inputs: Sequence[ir.Value], given: Sequence[Mapping[int, str]]
-) -> Iterator[tuple[str, str]]:
+def _names(inputs: Sequence[ir.Value], requested: Dimensions) -> Iterator[tuple[str, str]]:
     """Yield symbols and their names; the last name of a symbol counts."""
     symbols = {
         (value.name, axis): str(dim.value)
@@ -198,36 +145,36 @@ def _names(
         yield shared, "sequence"
     if inputs and (first := symbols.get((inputs[0].name, 0))):
         yield first, "batch"
-    if len(given) == len(inputs):
-        for value, axes in zip(inputs, given, strict=True):
+    if len(requested) == len(inputs):
+        for value, axes in zip(inputs, requested, strict=True):
             for axis, name in axes.items():
-                if found := symbols.get((value.name, axis)):
-                    yield found, name
+                if symbol := symbols.get((value.name, axis), ""):
+                    yield symbol, name
 
 
 def _is_tokens(value: ir.Value) -> bool:
     return value.dtype is not None and value.dtype.is_integer() and len(value.shape or ()) == 2
 
 
-def given_names(torch: Any, shapes: Any, call: Call) -> list[dict[int, str]]:
+def requested_names(shapes: Any, call: Call) -> list[dict[int, str]]:
     """Names of dimensions in a ``dynamic_shapes`` of the caller, for each tensor of a call."""
-    args, kwargs = call
-    values = args or kwargs
-    if isinstance(shapes, Mapping) and args:
+    if isinstance(shapes, Mapping) and call.args:
         shapes = list(shapes.values())
-    return list(_walk(torch, shapes, values))
+    return list(_names_in(shapes, call.args or call.kwargs))
 
 
-def _walk(torch: Any, shapes: Any, values: Any) -> Iterator[dict[int, str]]:
+def _names_in(shapes: Any, values: Any) -> Iterator[dict[int, str]]:
+    import torch
+
     if isinstance(values, torch.Tensor):
         axes = shapes if isinstance(shapes, Mapping) else dict(enumerate(shapes or ()))
         yield {axis: name for axis, dim in axes.items() if (name := _name_of(dim))}
     elif isinstance(values, Mapping):
         for key, value in values.items():
-            yield from _walk(torch, shapes.get(key) if shapes else None, value)
+            yield from _names_in(shapes.get(key) if shapes else None, value)
     elif isinstance(values, list | tuple):
         for i, value in enumerate(values):
-            yield from _walk(torch, shapes[i] if shapes and i < len(shapes) else None, value)
+            yield from _names_in(shapes[i] if shapes and i < len(shapes) else None, value)
 
 
 def _name_of(dim: Any) -> str | None:
@@ -236,8 +183,9 @@ def _name_of(dim: Any) -> str | None:
     return getattr(dim, "__name__", None)
 
 
-def plain_shapes(torch: Any, shapes: Any) -> Any:
+def without_names(shapes: Any) -> Any:
     """Put ``Dim.AUTO`` for names in a ``dynamic_shapes``, which ``torch.export`` does not take."""
+    import torch
 
     def visit(leaf: Any) -> Any:
         return torch.export.Dim.AUTO if isinstance(leaf, str) else leaf

@@ -1,4 +1,4 @@
-"""What a PyTorch module tells besides its graph, and how it is run for comparison."""
+"""Notes on a PyTorch module: how it is run, its parts for training, labels and normalization."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import torch_dims
-from .notes import Notes, Run, labels_of
+from ..notes import Notes, Run, labels_of
+from .call import Call, tensors_in
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 _TRAINING = ("Dropout", "DropPath", "StochasticDepth", "GaussianNoise", "DropBlock")
 
 
-def take(torch: Any, notes: Notes, module: Any, call: torch_dims.Call, model: ir.Model) -> None:
-    """Note how to run a module, what of it is for training, and its labels and normalization."""
+def take_notes(notes: Notes, module: Any, call: Call, model: ir.Model) -> None:
+    """Note how to run a module, its parts for training, and its labels and normalization."""
+    import torch
+
     notes.framework = f"PyTorch {torch.__version__}"
     names = [str(value.name) for value in model.graph.inputs]
-    examples = torch_dims.tensors(torch, call)
+    examples = call.tensors
     if len(names) == len(examples):
         arrays = (example.detach().cpu().numpy() for example in examples)
         notes.examples = dict(zip(names, arrays, strict=True))
-        notes.run = _runner(torch, module, call, names)
+        notes.run = _runner(module, call, names)
     notes.drop(
         (type(part).__name__, name)
         for name, part in module.named_modules()
@@ -43,26 +45,23 @@ def take(torch: Any, notes: Notes, module: Any, call: torch_dims.Call, model: ir
     notes.std = [float(number) for number in settings.get("std") or ()]
 
 
-def _runner(torch: Any, module: Any, call: torch_dims.Call, names: list[str]) -> Run:
+def _runner(module: Any, call: Call, names: list[str]) -> Run:
     def run(feeds: Mapping[str, np.ndarray]) -> list[Any]:
-        given = iter([torch.from_numpy(np.array(feeds[name])) for name in names])
+        import torch
 
-        def visit(leaf: Any) -> Any:
-            return next(given) if isinstance(leaf, torch.Tensor) else leaf
-
-        args, kwargs = torch.utils._pytree.tree_map(visit, call)
-        with torch.no_grad(), inference(module):
-            results = module(*args, **kwargs)
-        return [value.detach().cpu().numpy() for value in torch_dims.tensors(torch, results)]
+        tensors = [torch.from_numpy(np.array(feeds[name])) for name in names]
+        with torch.no_grad(), in_evaluation_mode(module):
+            results = call.with_tensors(tensors).run(module)
+        return [value.detach().cpu().numpy() for value in tensors_in(results)]
 
     return run
 
 
 @contextmanager
-def inference(module: Any) -> Iterator[None]:
+def in_evaluation_mode(module: Any) -> Iterator[None]:
     """Switch to evaluation and back, each part to the mode it had."""
     modes = [(part, part.training) for part in module.modules()]
-    with suppress(NotImplementedError):  # exported programs know one mode only
+    with suppress(NotImplementedError):  # exported programs have one mode only
         module.eval()
     try:
         yield

@@ -1,11 +1,9 @@
-"""Operators of ONNX among those of PyTorch, which torch.export takes as they are."""
+"""ONNX operators on PyTorch tensors, which ``torch.export`` exports as they are."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-
-from .frameworks import require
 
 
 def operator(
@@ -14,16 +12,26 @@ def operator(
     attributes: dict[str, Any],
     outputs: Sequence[tuple[Sequence[Any], str]],
 ) -> Sequence[Any]:
-    """Make an operator of tensors; see `keras_recurrent.Operator`.
+    """Apply an operator of ONNX to tensors.
 
-    It has shapes and types, and is exported; it is not computed.
+    The results have shapes and types, and are exported; they are not computed.
+
+    Parameters
+    ----------
+    op_type : str
+    inputs : sequence of tensor
+        None where one is left out.
+    attributes : dict
+    outputs : sequence
+        Shape and type of each output.
     """
-    torch = require("torch", "torch")
-    found: Sequence[Any] = torch.onnx.ops.symbolic_multi_out(
+    import torch
+
+    results: Sequence[Any] = torch.onnx.ops.symbolic_multi_out(
         op_type,
         inputs,
         attributes,
         dtypes=[getattr(torch, dtype) for _, dtype in outputs],
         shapes=[shape for shape, _ in outputs],
     )
-    return found
+    return results

@@ -123,5 +123,7 @@ def test_no_checkpoint(rng, tmp_path):
     with pytest.raises(sardonyx.InvalidArgument, match="holds no checkpoint"):
         sardonyx.load(Network(rng), checkpoint=tmp_path)
     tf.saved_model.save(Network(rng), str(tmp_path))
-    with pytest.raises(sardonyx.InvalidArgument, match="checkpoint= is not for a SavedModel"):
+    with pytest.raises(
+        sardonyx.InvalidArgument, match="checkpoint= is no option for the format SavedModel"
+    ):
         sardonyx.load(tmp_path, checkpoint="any")

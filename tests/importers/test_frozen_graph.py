@@ -91,7 +91,7 @@ def test_cut_at_an_inner_node(frozen, rng):
         ({"inputs": ["scale"], "outputs": ["scores"]}, r"need 'image' too"),
         ({"inputs": ["image", "logits"], "outputs": ["features"]}, r"not depend on 'logits'"),
         ({"inputs": ["halves:1"], "outputs": ["scores"]}, r"halves:1 is one of several results"),
-        ({"signature": "serving_default"}, r"signature= is not for a frozen graph"),
+        ({"signature": "serving_default"}, r"signature= is no option for the format frozen graph"),
     ],
 )
 def test_wrong_names(frozen, options, message):

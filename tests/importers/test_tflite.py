@@ -153,7 +153,7 @@ def test_damaged_files(rng, tmp_path):
         with pytest.raises(sardonyx.InvalidModel, match=r"model\.tflite"):
             sardonyx.load(path)
     path.write_bytes(b"not a model, but text")
-    with pytest.raises(sardonyx.InvalidModel, match="no TensorFlow Lite model"):
+    with pytest.raises(sardonyx.InvalidModel, match="not a TensorFlow Lite model"):
         sardonyx.load(path)
 
 
@@ -174,5 +174,7 @@ def test_operators_that_onnx_lacks_are_named(tmp_path):
 
 def test_options_of_other_forms_are_refused(rng, tmp_path):
     path = write(tmp_path / "model.tflite", rng, "float")
-    with pytest.raises(sardonyx.InvalidArgument, match=r"inputs= is not for a TensorFlow Lite"):
+    with pytest.raises(
+        sardonyx.InvalidArgument, match=r"inputs= is no option for the format TensorFlow Lite"
+    ):
         sardonyx.load(path, inputs=["image"])

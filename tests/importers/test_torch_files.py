@@ -56,10 +56,13 @@ def test_weights_need_their_module(net, tmp_path):
     x = torch.ones(1, 4)
     for module, message in [
         (None, r"w\.pt holds weights only \(weight, bias.*give the module .* as module="),
-        (nn.Linear(4, 3), r"w\.pt holds no weights of module=: .*size mismatch for weight"),
+        (
+            nn.Linear(4, 3),
+            r"weights in .*w\.pt are not those of module=: .*size mismatch for weight",
+        ),
         (nn.Conv1d(4, 2, 1, bias=False), r'Unexpected key\(s\) in state_dict: "bias"'),
         (3, "module= is a int: give an nn.Module or a function"),
-        (dict, "module= made a dict, no nn.Module"),
+        (dict, "module= returned a dict instead of an nn.Module"),
     ]:
         with pytest.raises(sardonyx.InvalidArgument, match=message):
             sardonyx.load(path, module=module, example_inputs=x)
@@ -112,9 +115,9 @@ def test_what_is_no_model(tmp_path):
     with zipfile.ZipFile(tmp_path / "other.pt", "w") as other:
         other.writestr("readme", "hello")
     for name, message in [
-        ("text.pt", "is no TorchScript archive, no exported program"),
-        ("empty.pt", "is no TorchScript archive, no exported program"),
-        ("other.pt", "is no TorchScript archive, no exported program"),
+        ("text.pt", "is neither a TorchScript archive, nor an exported program"),
+        ("empty.pt", "is neither a TorchScript archive, nor an exported program"),
+        ("other.pt", "is neither a TorchScript archive, nor an exported program"),
         ("list.pt", "holds a list, which is neither a module nor a state dict"),
         ("nothing.pt", "holds a dict, which is neither a module nor a state dict"),
     ]:

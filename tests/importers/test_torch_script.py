@@ -110,7 +110,9 @@ def test_bad_inputs(tmp_path):
     ):
         sardonyx.load(script, example_inputs=torch.randn(2, 5))
     script.save(str(tmp_path / "m.pt"))
-    with pytest.raises(sardonyx.InvalidArgument, match=r"holds TorchScript, no weights: leave out"):
+    with pytest.raises(
+        sardonyx.InvalidArgument, match=r"holds TorchScript, not weights: leave out"
+    ):
         sardonyx.load(tmp_path / "m.pt", module=nn.Linear(3, 2), example_inputs=torch.ones(1, 3))
     with zipfile.ZipFile(tmp_path / "damaged.pt", "w") as damaged:
         damaged.writestr("damaged/constants.pkl", b"")

@@ -1,4 +1,4 @@
-"""Numbers beside tensors of another type: PyTorch takes the tensor's type, its exporter forgets to.
+"""Type promotion of numbers beside tensors, which PyTorch's exporter leaves out.
 
 A 0-dimensional tensor takes part in type promotion as a number does: it changes no float tensor
 (https://docs.pytorch.org/docs/stable/tensor_attributes.html). Operators of ONNX want one type.
@@ -21,14 +21,15 @@ def promote_numbers(graph: ir.Graph) -> None:
         if node.op_type not in _ONE_TYPE or node.domain or len(node.inputs) < 2:
             continue
         last = len(node.inputs) - 1
-        for place, beside in ((last, last - 1), (last - 1, last)):
-            value, other = node.inputs[place], node.inputs[beside]
+        for index, beside in ((last, last - 1), (last - 1, last)):
+            value, other = node.inputs[index], node.inputs[beside]
             if value is None or other is None or not _is_integer(value):
                 continue
             if other.dtype is not None and other.dtype.is_floating_point():
-                made = _as(value, other.dtype, f"{value.name}_{other.dtype.name.lower()}")
-                graph.initializers.setdefault(made.name or "", made)
-                node.replace_input_with(place, graph.initializers[made.name or ""])
+                name = f"{value.name}_{other.dtype.name.lower()}"
+                if name not in graph.initializers:
+                    graph.initializers[name] = _as(value, other.dtype, name)
+                node.replace_input_with(index, graph.initializers[name])
                 if node.op_type == "Pow":
                     node.outputs[0].dtype = other.dtype
 
