@@ -53,7 +53,7 @@ def whole_convolution(original: Callable[..., Any]) -> Callable[..., Any]:
                  "group": feature_group_count, **pads},
                 [(jax.eval_shape(plain, x, w).shape, str(x.dtype))],
             )  # fmt: skip
-        return jax.numpy.transpose(y, np.argsort(spec.out_spec))
+        return jax.numpy.transpose(y, np.argsort(spec.out_spec).tolist())
 
     return conv_general_dilated
 
@@ -109,6 +109,6 @@ def whole_resize(original: Callable[..., Any]) -> Callable[..., Any]:
             "Resize", [jax.numpy.transpose(image, order), None, None, wide], attributes,
             [([shape[axis] for axis in order], str(image.dtype))],
         )  # fmt: skip
-        return jax.numpy.transpose(y, np.argsort(order))
+        return jax.numpy.transpose(y, np.argsort(order).tolist())
 
     return resize

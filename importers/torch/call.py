@@ -116,6 +116,7 @@ def parameter_names(module: Any) -> list[str]:
     """Names of the parameters of a module's ``forward``."""
     import torch
 
+    forward: Any = module.forward
     if isinstance(module, torch.jit.ScriptModule):
-        return [argument.name for argument in module.forward.schema.arguments][1:]  # without self
-    return list(inspect.signature(module.forward).parameters)
+        return [argument.name for argument in forward.schema.arguments][1:]  # without self
+    return list(inspect.signature(forward).parameters)

@@ -140,7 +140,7 @@ class ScriptExport(Export):
         inputs = self.input_names or self._parameters()
         if isinstance(self.module, torch.jit.ScriptModule):
             args, kwargs = (*args, *kwargs.values()), {}
-        file = io.BytesIO()
+        file: Any = io.BytesIO()
         with warnings.catch_warnings():
             # It warns of other sizes, which are tried here, and of constants that we fold.
             warnings.simplefilter("ignore", UserWarning)
@@ -179,7 +179,7 @@ def _changed_attributes(module: Any) -> list[str]:
 
     if not isinstance(module, torch.jit.ScriptModule) or not hasattr(module, "forward"):
         return []
-    graph = module.inlined_graph  # the nodes live as long as it does
+    graph: Any = module.inlined_graph  # the nodes live as long as it does
     return sorted({node.s("name") for node in graph.findAllNodes("prim::SetAttr", True)})
 
 
