@@ -36,7 +36,7 @@ def load(source: Any, *, notes: Notes | None = None, **options: Any) -> ir.Model
         ``tf.function`` or ``tf.Module``; an ``nn.Module`` (TorchScript, too) or ``ExportedProgram``
         of PyTorch, or a ``.pt2``, ``.pt``, ``.pth``, ``.jit`` or ``.ts`` file.
     notes : Notes, optional
-        Gets what is learnt of the source besides: how to run it, what was dropped.
+        Filled in: how to run the source, labels, normalization, parts left out.
     **options
         What the importer takes, such as ``example_inputs=`` for PyTorch.
 
@@ -87,7 +87,7 @@ def _importer_of_path(path: str) -> Importer:
         folders = [importer for importer in IMPORTERS if importer.folder_file]
         expected = " and no ".join(f"{each.name} ({each.folder_file})" for each in folders)
         raise InvalidArgument(f"{path} is a folder, but no {expected}")
-    return ONNX  # whatever the suffix: its reader says what is wrong
+    return ONNX  # with any other suffix, too
 
 
 def save(

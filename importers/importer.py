@@ -93,7 +93,7 @@ class Importer:
                 )
         for package in self.packages:
             require(package, self.extra)
-        given = {name: value for name, value in options.items() if name in accepted}
-        model = self.reader()(source, notes, **given)
+        stated = {name: value for name, value in options.items() if name in accepted}
+        model = self.reader()(source, notes, **stated)
         notes.write(model)
         return model

@@ -49,9 +49,9 @@ def from_keras(
     source
         The model or file.
     notes : Notes
-        Gets what is learnt besides.
+        Filled in: how to run the source, labels, normalization.
     config : path, str or mapping, optional
-        The architecture (as ``to_json`` gives it) for a file that holds only weights.
+        The architecture (as ``to_json`` returns it) for a file that holds only weights.
     model : keras.Model, optional
         A built model for a file that holds weights. Afterwards it has its own again.
     by_name : bool

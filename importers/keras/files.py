@@ -35,7 +35,7 @@ def read_file(
     Parameters
     ----------
     config : path, str or mapping, optional
-        The architecture, as ``to_json`` gives it, of a file that holds only weights.
+        The architecture, as ``to_json`` returns it, of a file that holds only weights.
     custom_objects, safe_mode
         As Keras takes them.
     backend : str, optional
@@ -65,7 +65,7 @@ def read_file(
             raise InvalidModel(f"{path} is HDF5, but it holds neither a Keras model nor weights")
         if stored is None:
             raise InvalidArgument(
-                f"{path} holds only weights: give config= (what to_json() gave) or model="
+                f"{path} holds only weights: give config= (the result of to_json()) or model="
             )
         names = _lambdas(stored)
         if names and safe_mode:

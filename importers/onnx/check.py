@@ -259,8 +259,8 @@ def _check_value(value: onnx.ValueInfoProto, where: str) -> None:
 
 def _check_text(*texts: str) -> None:
     for text in texts:
-        if isinstance(text, bytes):  # what protobuf gives where the bytes are no UTF-8
-            raise InvalidModel(f"the model is damaged: {text!r} is no text (not UTF-8)")
+        if isinstance(text, bytes):  # protobuf's value where the bytes are not UTF-8
+            raise InvalidModel(f"the model is damaged: {text!r} is not text (not UTF-8)")
 
 
 def _check_unique(names: Iterable[str], what: str) -> None:
@@ -349,7 +349,7 @@ def _check_operator(node: NodeProto, domain: str, version: int) -> None:
         raise InvalidModel(f"{describe(node)} states an attribute twice")
     for name, attribute in attributes.items():
         if name not in schema.attributes:
-            raise InvalidModel(f"{describe(node)}: {opset} knows no attribute {name!r}")
+            raise InvalidModel(f"{describe(node)}: {opset} has no attribute {name!r}")
         if attribute.type != schema.attributes[name]:
             want = _ATTRIBUTE_TYPES[schema.attributes[name]]
             raise InvalidModel(

@@ -25,7 +25,7 @@ def downgrade(model: ir.Model, target: int) -> ir.Model:
 
     Operators newer than `target` become the nodes of their function bodies, as the ONNX standard
     defines them. Of the others, those whose meaning changed in between are written the old way.
-    (onnx's own version converter gives up on most models when going back.)
+    (onnx's own version converter fails on most models in this direction.)
 
     Raises
     ------
@@ -72,7 +72,7 @@ def _revert(node: ir.Node, version: int) -> None:
 
 
 def _drop_defaults(node: ir.Node, current: int, target: int) -> None:
-    """Remove attributes that the old opset has not, where they state what it does anyway."""
+    """Remove attributes that the old opset lacks, where they state its fixed behaviour."""
     if node.domain:
         return
     old, new = (onnx.defs.get_schema(node.op_type, v, "").attributes for v in (target, current))
@@ -234,7 +234,7 @@ def _body(node: ir.Node, current: int) -> ir.Function:
     Raises
     ------
     UnsupportedModel
-        The standard gives none (for these types of its inputs).
+        The standard defines none (for these types of its inputs).
     """
     schema: Any = onnx.defs.get_schema(node.op_type, current, "")  # onnx's stubs lack the bodies
     try:

@@ -17,8 +17,8 @@ _DECLARED = "Inferred shape and existing shape differ"
 def infer(model: ModelProto) -> ModelProto:
     """Add inferred types and shapes.
 
-    Shapes that the model declares of what its nodes make are believed only where they agree with
-    what the nodes do, as in onnxruntime.
+    Shapes that the model declares for results of nodes are used only where they agree with the
+    inferred ones, as in onnxruntime.
 
     Raises
     ------

@@ -112,7 +112,7 @@ def _walk(view: memoryview, start: int, end: int) -> Iterator[tuple[int, int, in
         if position > end:
             raise InvalidModel(
                 f"the model is truncated or damaged: the field at byte {at} ends at byte "
-                f"{position}, but what holds it ends at byte {end}"
+                f"{position}, but its message ends at byte {end}"
             )
         at = position
 

@@ -34,10 +34,10 @@ def from_frozen_graph(
     source : path
         The file: a serialized GraphDef.
     notes : Notes
-        Gets what is learnt besides.
+        Filled in: how to run the source, labels, normalization.
     inputs, outputs : sequence of str, optional
         Names of nodes (``image``) or of their tensors (``image:0``), in the order wanted; the
-        model has them as they are written here. A node that is no placeholder becomes one when
+        model has them as they are written here. A node that is not a placeholder becomes one when
         it is an input: the graph is cut there. By default the placeholders, and the results that
         no other node reads. A placeholder with a default that is not named has its default.
 

@@ -29,7 +29,7 @@ def from_function(
     source
         The function or module.
     notes : Notes
-        Gets what is learnt besides.
+        Filled in: how to run the source, labels, normalization.
     example_inputs : tensor, sequence or mapping, optional
         What a function without input signature is called with. The first axis is the dynamic
         dimension ``batch`` where all agree on its size.
@@ -55,7 +55,7 @@ def from_function(
         function = _concrete(tf, function, example_inputs)
     if not hasattr(function, "structured_input_signature"):
         raise InvalidArgument(
-            f"a {type(source).__name__} is not a tf.function: decorate what it computes with it"
+            f"a {type(source).__name__} is not a tf.function: decorate its function with that"
         )
     if checkpoint is not None:
         restore(tf, source, function.variables, checkpoint)

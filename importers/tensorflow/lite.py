@@ -34,7 +34,7 @@ def from_lite(source: Any, notes: Notes, signature: str | None = None) -> ir.Mod
     source : path
         The file.
     notes : Notes
-        Gets what is learnt besides.
+        Filled in: how to run the source, labels, normalization.
     signature : str, optional
         The signature whose names inputs and outputs get: ``serving_default``, or the only one, by
         default. A file without signatures keeps the names of its tensors.

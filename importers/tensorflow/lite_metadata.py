@@ -1,8 +1,8 @@
 """Labels and normalization in the metadata of a TensorFlow Lite file.
 
 Files that go with the model, its labels among them, are a zip archive at the end of the file; the
-rest is a flatbuffer in one of the model's buffers, of which the numbers of the fields that are read
-here are those of TensorFlow Lite's metadata schema (metadata_schema.fbs, version 1.0).
+metadata proper are a flatbuffer in one of the model's buffers. The field numbers here are those of
+TensorFlow Lite's metadata schema (metadata_schema.fbs, version 1.0).
 """
 
 from __future__ import annotations

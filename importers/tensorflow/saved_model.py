@@ -25,7 +25,7 @@ def from_saved_model(source: Any, notes: Notes, signature: str | None = None) ->
     source : path
         The folder.
     notes : Notes
-        Gets what is learnt besides.
+        Filled in: how to run the source, labels, normalization.
     signature : str, optional
         Which one: ``serving_default``, or the only one, by default.
 

@@ -45,7 +45,7 @@ def from_torch(
         the weights of a module (a state dict, alone or in a checkpoint under ``state_dict``,
         ``model_state_dict`` or ``model``).
     notes : Notes
-        Gets what is learnt besides.
+        Filled in: how to run the source, labels, normalization.
     example_inputs : tensor, sequence or mapping
         What a module is called with: one tensor, positional, or keyword arguments.
     dynamic_shapes : optional

@@ -148,7 +148,7 @@ def _close(result: Any, expected: Any) -> bool:
 def _changed_buffers(program: Any) -> list[str]:
     schemas = [getattr(node.target, "_schema", None) for node in program.graph.nodes]
     if any(schema is not None and schema.is_mutable for schema in schemas):
-        with _silenced():  # only then the program says what is changed
+        with _silenced():  # which lists the buffers that are changed
             program = program.run_decompositions({})
     return list(program.graph_signature.buffers_to_mutate.values())
 

@@ -16,7 +16,7 @@ keras = pytest.importorskip("keras", reason=WHY)
 if keras.backend.backend() != "tensorflow":
     pytest.skip(f"Keras runs on {keras.backend.backend()}", allow_module_level=True)
 
-from .keras_networks import NETWORKS, PERMUTING  # noqa: E402 keras is there
+from .networks import NETWORKS, PERMUTING  # noqa: E402 keras is there
 
 
 def made(name, rng):

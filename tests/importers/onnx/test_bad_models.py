@@ -33,7 +33,7 @@ BAD_TEXT = [
     ("g (float[2] x) => (float[2] y) { y = Neg(x, x) }", InvalidModel, "2 inputs; .* says 1"),
     ("g (float[2] x) => (float[2] y) { y, z = Neg(x) }", InvalidModel, "2 outputs; .* says 1"),
     ("g (float[2] x) => (float[2] y) { y = Neg <beta = 1> (x) }",
-     InvalidModel, "Neg.*knows no attribute 'beta'"),
+     InvalidModel, "Neg.*has no attribute 'beta'"),
     ("g (float[2] x) => (float[2] y) { y = Elu <alpha = 1> (x) }",
      InvalidModel, "'alpha' of Elu.* is a INT; opset 17 says FLOAT"),
     ("g (float[2] x) => (float[2] y) { y = Concat(x, x) }", InvalidModel, "lacks .*'axis'"),
