@@ -19,19 +19,7 @@ def operator(
     attributes: dict[str, Any],
     outputs: Sequence[tuple[Sequence[Any], str]],
 ) -> Sequence[Any]:
-    """Apply an operator of ONNX to traced arrays.
-
-    The results have shapes and types, and are exported; they are not computed.
-
-    Parameters
-    ----------
-    op_type : str
-    inputs : sequence of array
-        None where one is left out.
-    attributes : dict
-    outputs : sequence
-        Shape and type of each output.
-    """
+    """Apply an operator to traced arrays; see `Operator`."""
     results: Sequence[Any] = _primitive().bind(
         *[value for value in inputs if value is not None],
         op_type=op_type,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..operators import Operator
 from ..torch.operators import operator as torch_operator
 from .jax_operators import operator as jax_operator
 
@@ -122,7 +123,7 @@ class _Layer:
         import keras
 
         on_torch = keras.backend.backend() == "torch"
-        self._operator = torch_operator if on_torch else jax_operator
+        self._operator: Operator = torch_operator if on_torch else jax_operator
         self._keras, self._ops, self._layer = keras, keras.ops, layer
 
     def run(

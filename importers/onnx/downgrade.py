@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,13 @@ from onnx_ir.passes import common
 from ...errors import SardonyxError, UnsupportedModel
 from .check import schema_of
 from .loader import Loader
-from .node_rewrite import NodeRewrite, NotExpressible
-from .upgrade import ADAPTERS, REDUCTIONS, Adapter, upgrade
+from .node_rewrite import AdapterTable, NodeRewrite, NotExpressible, register
+from .upgrade import ADAPTERS, REDUCTIONS, upgrade
 
-REVERTS: dict[tuple[int, str], Adapter] = {}
-"""How to undo the change that an opset made to an operator, by (opset, operator)."""
+REVERTS: AdapterTable = {}
+"""The inverse of the change that an opset made to an operator, by (opset, operator)."""
+
+_revert_of = partial(register, REVERTS)
 
 
 def downgrade(model: ir.Model, target: int) -> ir.Model:
@@ -91,15 +93,6 @@ def _pop_constant_input(rewrite: NodeRewrite, index: int) -> list[int] | None:
     while rewrite.inputs and rewrite.inputs[-1] is None:
         rewrite.inputs.pop()
     return values
-
-
-def _revert_of(version: int, *op_types: str) -> Callable[[Adapter], Adapter]:
-    def register(function: Adapter) -> Adapter:
-        for op_type in op_types:
-            REVERTS[version, op_type] = function
-        return function
-
-    return register
 
 
 @_revert_of(13, "ReduceSum", "Squeeze", "Unsqueeze")

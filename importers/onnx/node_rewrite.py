@@ -1,7 +1,8 @@
-"""Rewrite of a node from one opset to the next."""
+"""Rewrite of a node from one opset to the next, and the tables of functions that do it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -105,3 +106,19 @@ class NodeRewrite:
         """Drop the rewrite: its nodes no longer read anything."""
         for node in self.preceding:
             node.resize_inputs(0)
+
+
+Adapter = Callable[[NodeRewrite], None]
+AdapterTable = dict[tuple[int, str], Adapter]
+"""Adapters by (opset, operator)."""
+
+
+def register(table: AdapterTable, version: int, *op_types: str) -> Callable[[Adapter], Adapter]:
+    """Register the adapter of some operators between opset `version` and the one before."""
+
+    def decorator(function: Adapter) -> Adapter:
+        for op_type in op_types:
+            table[version, op_type] = function
+        return function
+
+    return decorator

@@ -11,28 +11,18 @@ the adapters with the schemas of the installed onnx, and fails on a change witho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
-from .node_rewrite import NodeRewrite, NotExpressible
+from .node_rewrite import AdapterTable, NodeRewrite, NotExpressible, register
 
-Adapter = Callable[[NodeRewrite], None]
-
-ADAPTERS: dict[tuple[int, str], Adapter] = {}
+ADAPTERS: AdapterTable = {}
 """The change that an opset made to an operator, by (opset, operator)."""
 
-
-def adapter(version: int, *op_types: str) -> Callable[[Adapter], Adapter]:
-    """Register how nodes of some operators become nodes of opset `version`."""
-
-    def register(function: Adapter) -> Adapter:
-        for op_type in op_types:
-            ADAPTERS[version, op_type] = function
-        return function
-
-    return register
+adapter = partial(register, ADAPTERS)
 
 
 def upgrade(graphs: Sequence[ir.Graph], start: int, stop: int) -> tuple[int, str | None]:

@@ -12,19 +12,7 @@ def operator(
     attributes: dict[str, Any],
     outputs: Sequence[tuple[Sequence[Any], str]],
 ) -> Sequence[Any]:
-    """Apply an operator of ONNX to tensors.
-
-    The results have shapes and types, and are exported; they are not computed.
-
-    Parameters
-    ----------
-    op_type : str
-    inputs : sequence of tensor
-        None where one is left out.
-    attributes : dict
-    outputs : sequence
-        Shape and type of each output.
-    """
+    """Apply an operator to tensors; see `Operator`."""
     import torch
 
     results: Sequence[Any] = torch.onnx.ops.symbolic_multi_out(

@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ImportFailed, UnsupportedModel
-from ..frameworks import conversion, reason
+from ..frameworks import conversion
 from ..logs import silenced
 from ..names import rename
 from ..onnx.loader import from_onnx
 from .call import Call, Dimensions
-from .dims import fixed_axes, name_dimensions, plans, requested_names, without_names
+from .dims import Axes, fixed_axes, name_dimensions, plans, requested_names, without_names
 from .export import Export
 from .promotion import promote_numbers
 
@@ -32,24 +33,15 @@ class ProgramExport(Export):
 
     def with_most_open_dimensions(self) -> ir.Model:
         """Export with as many open dimensions as the module allows."""
-        failure: Exception | None = None
-        for shapes, call in plans(self.call):
-            try:
-                program = self._program(shapes(frozenset()), call)
-                fixed = fixed_axes(self.module, program, call)
-                if fixed:
-                    program = self._program(shapes(fixed), call)
-                model = self._convert(program)
-            except Exception as error:
-                failure = failure or error
-                continue
-            if failure is not None:
-                warnings.warn(
-                    f"{self.title} is imported with a fixed batch size: {reason(failure)}",
-                    stacklevel=6,
-                )
-            return model
-        raise failure or ImportFailed(f"PyTorch returned no model for {self.title}")
+        attempts = (partial(self._with_plan, *plan) for plan in plans(self.call))
+        return self.first_success(attempts, "a fixed batch size")
+
+    def _with_plan(self, shapes: Callable[[Axes], Any], call: Call) -> ir.Model:
+        program = self._program(shapes(frozenset()), call)
+        fixed = fixed_axes(self.module, program, call)
+        if fixed:
+            program = self._program(shapes(fixed), call)
+        return self._convert(program)
 
     def with_dimensions(self, dims: Dimensions) -> ir.Model:
         """Export a module whose arguments are ``*tensors``, with the dimensions that are open.

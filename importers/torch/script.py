@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import warnings
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import onnx
@@ -75,24 +76,14 @@ class ScriptExport(Export):
             )
         if dynamic_shapes is not None:
             return _finished(self._proto(self.call, requested_names(dynamic_shapes, self.call)))
-        failure: Exception | None = None
-        for dims in self._plans():
-            try:
-                proto = self._proto(self.call, dims)
-                if not self._holds(proto, dims):
-                    failure = failure or ImportFailed("its graph contains the size of the examples")
-                    continue
-                model = _finished(proto)
-            except Exception as error:
-                failure = failure or error
-                continue
-            if failure is not None:
-                warnings.warn(
-                    f"{self.title} is imported with fixed dimensions: {reason(failure)}",
-                    stacklevel=7,
-                )
-            return model
-        raise failure or ImportFailed(f"PyTorch returned no model for {self.title}")
+        attempts = (partial(self._with_plan, dims) for dims in self._plans())
+        return self.first_success(attempts, "fixed dimensions")
+
+    def _with_plan(self, dims: Dimensions) -> ir.Model:
+        proto = self._proto(self.call, dims)
+        if not self._holds(proto, dims):
+            raise ImportFailed("its graph contains the size of the examples")
+        return _finished(proto)
 
     def with_dimensions(self, dims: Dimensions) -> ir.Model:
         """Trace an nn.Module whose open dimensions are known.
