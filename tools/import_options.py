@@ -1,4 +1,4 @@
-"""Options of an importer, from the command line."""
+"""Options of importers, from the arguments of the command line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def file_options(
     dims: Sequence[str],
     seed: int,
     run_code: bool,
-    **others: Any,
+    **values: Any,
 ) -> dict[str, Any]:
     """Collect the options of `convert.convert` for a file.
 
@@ -35,7 +35,7 @@ def file_options(
         Of random tensors.
     run_code : bool
         Whether pickles and Lambda layers may run.
-    **others
+    **values
         Options of importers; those that are None or empty are left out.
 
     Raises
@@ -44,7 +44,7 @@ def file_options(
         A file of inputs cannot be read, or a size is not of the right form.
     """
     importer = importer_of(source)
-    options = {name: value for name, value in others.items() if value not in (None, [])}
+    options = {name: value for name, value in values.items() if value not in (None, [])}
     if run_code:
         options |= importer.unsafe
     feeds = read_feeds(texts, [FIRST])
