@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+_REASON_LENGTH = 500
+
 
 class SardonyxError(Exception):
     """Base of all errors raised by sardonyx."""
@@ -25,3 +27,8 @@ class ImportFailed(SardonyxError, RuntimeError):
 
 class KernelError(SardonyxError, RuntimeError):
     """A step failed while running, for example on an index out of range."""
+
+
+def reason(error: BaseException) -> str:
+    """Text of an exception in one line of bounded length; its type where it has no text."""
+    return " ".join(str(error).split())[:_REASON_LENGTH] or type(error).__name__

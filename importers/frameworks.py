@@ -10,9 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import ImportFailed, SardonyxError
-
-_REASON_LENGTH = 500
+from ..errors import ImportFailed, SardonyxError, reason
 
 exclusive = threading.RLock()
 """Held while state of a framework (functions, loggers, environment) is changed for a conversion."""
@@ -44,11 +42,6 @@ def conversion(framework: str, what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise ImportFailed(f"{framework} could not convert {what}: {reason(error)}") from error
-
-
-def reason(error: Exception, length: int = _REASON_LENGTH) -> str:
-    """Return the text of an exception of a framework in one line of bounded length."""
-    return " ".join(str(error).split())[:length] or type(error).__name__
 
 
 def common_batch_size(inputs: Sequence[Any]) -> int | None:

@@ -7,14 +7,12 @@ import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from ...errors import ImportFailed, InvalidModel, SardonyxError, UnsupportedModel
-from ..frameworks import reason
+from ...errors import ImportFailed, InvalidModel, SardonyxError, UnsupportedModel, reason
 from .legacy import accepted, layers_of, plain, translate
 from .padding import PaddedLayer, apply_same
 from .weights import flat
 
 _MODELS = ("Functional", "Model", "Sequential")
-_LENGTH = 300  # of a reason in an error
 _INNER = ("layer", "backward_layer", "cell")  # arguments that are layers
 
 Applier = Callable[..., Any]
@@ -159,7 +157,7 @@ class Builder:
         except Exception as error:
             raise ImportFailed(
                 f"layer {name!r} ({class_name}) cannot be built by Keras 3: "
-                f"{reason(error, _LENGTH)}; if it needs a function or class of your own, give "
+                f"{reason(error)}; if it needs a function or class of your own, give "
                 "custom_objects="
             ) from error
         return apply_same(layer, self.backend)
@@ -262,8 +260,7 @@ class Builder:
         except Exception as error:
             name = entry.get("config", {}).get("name", entry.get("name"))
             raise ImportFailed(
-                f"layer {name!r} ({entry['class_name']}) refuses its inputs: "
-                f"{reason(error, _LENGTH)}"
+                f"layer {name!r} ({entry['class_name']}) refuses its inputs: {reason(error)}"
             ) from error
 
 

@@ -7,8 +7,8 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ImportFailed, InvalidArgument, InvalidModel
-from ..frameworks import conversion, reason
+from ...errors import ImportFailed, InvalidArgument, InvalidModel, reason
+from ..frameworks import conversion
 from ..notes import Notes
 from .graph_def import convert_graph
 
@@ -122,7 +122,7 @@ def _imported(tf: Any, path: str, definition: Any) -> Any:
         with tf.Graph().as_default() as graph:
             tf.import_graph_def(definition, name="")
     except Exception as error:
-        why = reason(error, 300)
+        why = reason(error)
         hint = ""
         if "not registered" in why:
             hint = (

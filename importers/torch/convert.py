@@ -8,8 +8,8 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ImportFailed, InvalidArgument
-from ..frameworks import conversion, reason
+from ...errors import ImportFailed, InvalidArgument, reason
+from ..frameworks import conversion
 from ..notes import Notes
 from .call import Call
 from .files import read_file

@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from ...errors import ImportFailed
-from ..frameworks import reason
+from ...errors import ImportFailed, reason
 from .call import Call
 
 if TYPE_CHECKING:

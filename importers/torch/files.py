@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ...errors import InvalidArgument
-from ..frameworks import conversion, exclusive, reason
+from ...errors import InvalidArgument, reason
+from ..frameworks import conversion, exclusive
 
 _CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"

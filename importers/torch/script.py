@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from ...errors import ImportFailed, UnsupportedModel
-from ..frameworks import common_batch_size, reason
+from ...errors import ImportFailed, UnsupportedModel, reason
+from ..frameworks import common_batch_size
 from ..names import rename
 from ..onnx.loader import from_onnx
 from .call import Call, Dimensions, TensorAxis, parameter_names
