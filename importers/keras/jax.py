@@ -24,7 +24,7 @@ _RESIZE: dict[str, dict[str, Any]] = {
 """Attributes for the methods of ``jax.image.resize``; pixels are where half_pixel has them."""
 
 
-def whole_convolution(original: Callable[..., Any]) -> Callable[..., Any]:
+def convolution_as_operator(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``jax.lax.conv_general_dilated`` that traces as Conv, where it is one."""
     import jax
 
@@ -79,7 +79,7 @@ def _pads(
     return {"pads": pads} if all(isinstance(p, int) and p >= 0 for p in pads) else None
 
 
-def whole_resize(original: Callable[..., Any]) -> Callable[..., Any]:
+def resize_as_operator(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return ``jax.image.resize`` that traces as Resize, where it is one of open size."""
     import jax
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..patches import Patch
 from .images import resize_to_any_size
-from .jax import whole_convolution, whole_resize
+from .jax import convolution_as_operator, resize_as_operator
 from .recurrent import loop_as_operators
 from .time_distributed import steps_at_once
 
@@ -41,14 +41,14 @@ JAX = (
     Patch(
         "jax",
         "jax.lax.conv_general_dilated",
-        whole_convolution,
+        convolution_as_operator,
         "jax2onnx knows neither volumes with channels last nor padding of open sizes",
         tested="0.10",
     ),
     Patch(
         "jax",
         "jax.image.resize",
-        whole_resize,
+        resize_as_operator,
         "jax2onnx does not export it for a batch of any size",
         tested="0.10",
     ),

@@ -1,4 +1,4 @@
-"""What is saved loads again, at the opset that was asked for, and replaces files at once."""
+"""Saved models load again, at the opset that was asked for, and files are replaced at once."""
 
 from __future__ import annotations
 

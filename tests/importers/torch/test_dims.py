@@ -1,4 +1,4 @@
-"""Which dimensions of a PyTorch module are open, and their names."""
+"""Open dimensions of a PyTorch module, and their names."""
 
 from __future__ import annotations
 
