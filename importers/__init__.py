@@ -2,30 +2,31 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidArgument, UnsupportedModel
+from ..errors import InvalidArgument
+from .importer import Importer
+from .keras import KERAS
 from .notes import Notes
+from .onnx import ONNX
+from .tensorflow import FROZEN_GRAPH, FUNCTION, LITE, SAVED_MODEL
+from .torch import TORCH
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-CANONICAL_OPSET = 24
-"""The newest opset of which onnxruntime 1.32 runs everything it runs of older ones.
+IMPORTERS = (ONNX, KERAS, TORCH, SAVED_MODEL, LITE, FROZEN_GRAPH, FUNCTION)
+"""The formats, in the order in which they are asked whether a source is theirs.
 
-(From 25 on it lacks Swish.) It has LayerNormalization, Gelu, RMSNormalization, RotaryEmbedding,
-Attention and Swish as standard operators.
+A Keras model may also be a torch module or a tf.Module, so Keras comes before these.
 """
 
 _PROTOBUF_LIMIT = 2**31 - 2**24  # bytes; leaves room for the graph
-_KERAS_FILES = (".keras", ".h5", ".hdf5")
-_TORCH_FILES = (".pt2", ".pt", ".pth", ".jit", ".ts")
 
 
 def load(source: Any, *, notes: Notes | None = None, **options: Any) -> ir.Model:
-    """Import a model from whatever it comes in.
+    """Import a model of any format.
 
     Parameters
     ----------
@@ -35,59 +36,39 @@ def load(source: Any, *, notes: Notes | None = None, **options: Any) -> ir.Model
         ``tf.function`` or ``tf.Module``; an ``nn.Module`` (TorchScript, too) or ``ExportedProgram``
         of PyTorch, or a ``.pt2``, ``.pt``, ``.pth``, ``.jit`` or ``.ts`` file.
     notes : Notes, optional
-        Gets what is learnt of the source besides: how to run it, what was dropped.
+        Filled in: how to run the source, labels, normalization, parts left out.
     **options
         What the importer takes, such as ``example_inputs=`` for PyTorch.
 
     Returns
     -------
     onnx_ir.Model
-        A new model in standard ONNX at `CANONICAL_OPSET`. Labels of its classes, and mean and
-        standard deviation of its inputs, are in ``metadata_props`` where the source has them.
+        A new model in standard ONNX at `onnx.opset.CANONICAL_OPSET`. Labels of its classes, and
+        mean and standard deviation of its inputs, are in ``metadata_props`` where the source has
+        them.
 
     Raises
     ------
     InvalidArgument
-        No importer knows such a source, or there is no such file.
+        No importer knows such a source, there is no such file, or the importer has no such option.
     InvalidModel, UnsupportedModel, ImportFailed
         As the importer says.
     """
-    importer = importer_of(source)
-    try:
-        module = importlib.import_module(f".{importer}", __name__)
-    except ModuleNotFoundError as error:
-        if error.name != f"{__name__}.{importer}":
-            raise
-        raise UnsupportedModel(
-            f"models of {importer} cannot be imported yet; export {source!r} to ONNX first"
-        ) from error
-    model: ir.Model
-    if importer == "onnx":
-        model = module.from_onnx(source, **options)
-        return model
-    notes = notes or Notes()
-    model = getattr(module, f"from_{importer}")(source, notes, **options)
-    notes.write(model)
-    return model
+    return importer_of(source).read(source, notes or Notes(), options)
 
 
-def importer_of(source: Any) -> str:
-    """Name the importer by looking at the source, without importing any framework."""
+def importer_of(source: Any) -> Importer:
+    """Find the importer by looking at the source, without importing any framework.
+
+    Raises
+    ------
+    InvalidArgument
+        There is none, or no such file.
+    """
     if isinstance(source, str | os.PathLike):
-        return _importer_of_path(os.fspath(source))
-    if isinstance(source, bytes | bytearray | memoryview):
-        return "onnx"
-    packages = [kind.__module__.partition(".")[0] for kind in type(source).__mro__]
-    # A Keras model may also be a torch module or a tf.Module, so Keras is asked first.
-    for package, importer in (
-        ("onnx", "onnx"),
-        ("onnx_ir", "onnx"),
-        ("keras", "keras"),
-        ("tf_keras", "keras"),
-        ("torch", "torch"),
-        ("tensorflow", "tensorflow"),
-    ):
-        if package in packages:
+        return _importer_of_path(os.fsdecode(source))
+    for importer in IMPORTERS:
+        if importer.takes_object(source):
             return importer
     kind = type(source)
     raise InvalidArgument(
@@ -96,20 +77,17 @@ def importer_of(source: Any) -> str:
     )
 
 
-def _importer_of_path(path: str | bytes) -> str:
-    path = os.fsdecode(path)
-    if os.path.isdir(path):
-        if os.path.exists(os.path.join(path, "saved_model.pb")):
-            return "tensorflow"
-        raise InvalidArgument(f"{path} is a folder, but no SavedModel (it has no saved_model.pb)")
+def _importer_of_path(path: str) -> Importer:
     if not os.path.exists(path):
         raise InvalidArgument(f"there is no file {path}")
-    ending = os.path.splitext(path)[1].lower()
-    if ending in _KERAS_FILES:
-        return "keras"
-    if ending in (".pb", ".tflite"):
-        return "tensorflow"
-    return "torch" if ending in _TORCH_FILES else "onnx"
+    for importer in IMPORTERS:
+        if importer.takes_path(path):
+            return importer
+    if os.path.isdir(path):
+        folders = [importer for importer in IMPORTERS if importer.folder_file]
+        expected = " and no ".join(f"{each.name} ({each.folder_file})" for each in folders)
+        raise InvalidArgument(f"{path} is a folder, but no {expected}")
+    return ONNX  # with any other suffix, too
 
 
 def save(
@@ -151,7 +129,7 @@ def save(
     if target_opset is not None and opset is not None and target_opset != opset:
         if not 1 <= target_opset < opset:
             raise InvalidArgument(f"target_opset is {target_opset}; the model is at {opset}")
-        from .downgrade import downgrade
+        from .onnx.downgrade import downgrade
 
         model = downgrade(model, target_opset)
     if external_data is None:

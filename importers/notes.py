@@ -1,4 +1,4 @@
-"""What an importer learns of a model besides the model."""
+"""Notes on a source besides its model: how to run it, labels, normalization, parts left out."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NAMED = 3
 
 @dataclass
 class Notes:
-    """What an importer learns of a model besides the model.
+    """Information on a source that is not in the graph.
 
     Attributes
     ----------
@@ -37,7 +37,7 @@ class Notes:
     labels : list of str
         Names of the classes.
     mean, std : list of float
-        What the source says that its inputs have to be normalized with, outside of the model.
+        Normalization that the inputs need before the model, as the source states it.
     """
 
     framework: str = ""
@@ -53,12 +53,13 @@ class Notes:
         names: dict[str, list[str]] = {}
         for kind, name in parts:
             names.setdefault(kind, []).append(name)
-        for kind, found in names.items():
-            more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-            self.dropped.append(f"{kind} ({', '.join(found[:_NAMED])}{more})")
+        for kind, parts_of_kind in names.items():
+            count = len(parts_of_kind)
+            more = f" and {count - _NAMED} more" if count > _NAMED else ""
+            self.dropped.append(f"{kind} ({', '.join(parts_of_kind[:_NAMED])}{more})")
 
     def write(self, model: ir.Model) -> None:
-        """Keep in a model's ``metadata_props`` what those who run it need."""
+        """Write labels, normalization and framework into a model's ``metadata_props``."""
         for key, values in ((LABELS, self.labels), (MEAN, self.mean), (STD, self.std)):
             if values:
                 model.metadata_props[key] = json.dumps(values, ensure_ascii=False)

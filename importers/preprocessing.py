@@ -1,4 +1,4 @@
-"""Which preparation of its inputs a model does itself."""
+"""Preprocessing of inputs that a model does itself."""
 
 from __future__ import annotations
 

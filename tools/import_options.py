@@ -11,7 +11,6 @@ from ..importers import importer_of
 from ..random_arrays import random_array
 from .feeds import parse_dims, read_feeds
 
-_RUN_CODE = {"torch": {"allow_pickle": True}, "keras": {"safe_mode": False}}
 FIRST = ""
 """Stands for the name of the first input, before the model is there."""
 
@@ -31,8 +30,8 @@ def file_options(
     source : str
         The file.
     texts, dims : sequence of str
-        As `feeds.read_feeds` and `feeds.parse_dims` read them. A PyTorch file is traced with
-        them: a tensor for each, random where only its size is given.
+        As `feeds.read_feeds` and `feeds.parse_dims` read them. A file whose importer takes example
+        inputs is traced with them: a tensor for each, random where only its size is given.
     seed : int
         Of random tensors.
     run_code : bool
@@ -48,9 +47,9 @@ def file_options(
     importer = importer_of(source)
     options = {name: value for name, value in values.items() if value not in (None, [])}
     if run_code:
-        options |= _RUN_CODE.get(importer, {})
+        options |= importer.unsafe
     feeds = read_feeds(texts, [FIRST])
-    if importer != "torch":
+    if "example_inputs" not in importer.options:
         return options | {"feeds": feeds, "dims": dims}
     examples = _examples(feeds, parse_dims(dims), seed)
     return options | ({"example_inputs": examples} if examples else {})

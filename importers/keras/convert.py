@@ -1,0 +1,138 @@
+"""Conversion of Keras models and files to ONNX, on each backend of Keras."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...errors import InvalidArgument
+from ..notes import Notes, Run
+from ..patches import applied
+from .backends import argument, through_jax, through_tensorflow, through_torch
+from .files import read_file, set_weights
+from .patches import ALL_BACKENDS
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_TRAINING = (
+    "Dropout", "GaussianNoise", "ActivityRegularization", "Random", "RandAugment", "AugMix",
+    "MixUp", "CutMix",
+)  # fmt: skip
+"""Words in the names of layers that do nothing in inference."""
+
+_OLD_BACKENDS = ("tensorflow", "theano", "cntk")
+
+
+def from_keras(
+    source: Any,
+    notes: Notes,
+    *,
+    config: Any = None,
+    model: Any = None,
+    by_name: bool = False,
+    custom_objects: Mapping[str, Any] | None = None,
+    safe_mode: bool = True,
+    backend: str | None = None,
+) -> ir.Model:
+    """Convert a built Keras model, or a ``.keras``, ``.h5`` or ``.hdf5`` file of Keras 1 to 3.
+
+    On the TensorFlow backend the model is traced as a function and converted by tf2onnx (whose
+    own Keras route does not know Keras 3); on PyTorch it is exported or traced, on JAX exported by
+    jax2onnx.
+
+    Parameters
+    ----------
+    source
+        The model or file.
+    notes : Notes
+        Filled in: how to run the source, labels, normalization.
+    config : path, str or mapping, optional
+        The architecture (as ``to_json`` returns it) for a file that holds only weights.
+    model : keras.Model, optional
+        A built model for a file that holds weights. Afterwards it has its own again.
+    by_name : bool
+        Give the weights of a file to the layers of `model` with the same names only. Otherwise
+        they go by names if all are the same, else in order.
+    custom_objects : mapping, optional
+        Your own classes and functions that a file names.
+    safe_mode : bool
+        Refuse Lambda layers, which bring code of their own. False runs it.
+    backend : {"tensorflow", "theano", "cntk"}, optional
+        What Keras ran on when it wrote a file of Keras 1 or 2, if the file does not say it, or says
+        it wrongly. Theano's kernels are rotated, and both Theano and CNTK pad in ways of their own.
+
+    Raises
+    ------
+    ImportFailed
+        The converter of Keras' backend is not installed, or the conversion failed; says why.
+    InvalidArgument
+        The model is not built, so that the shapes of its inputs are not known; or a file holds
+        only weights, or those of another model.
+    InvalidModel
+        The file is not one of Keras, or broken.
+    UnsupportedModel
+        A layer cannot be expressed by Keras 3; names it.
+    """
+    if backend not in (None, *_OLD_BACKENDS):
+        raise InvalidArgument(f"backend is {backend!r}: it is one of {', '.join(_OLD_BACKENDS)}")
+    if not isinstance(source, str | os.PathLike):
+        return _convert(source, notes)
+    path = os.fspath(source)
+    if model is None:
+        model = read_file(path, config, custom_objects or {}, safe_mode, backend)
+        return _convert(model, notes)
+    _check_built(model)
+    before = model.get_weights()
+    try:
+        set_weights(model, path, by_name, backend)
+        return _convert(model, notes)
+    finally:
+        model.set_weights(before)
+
+
+def _check_built(model: Any) -> None:
+    if not getattr(model, "inputs", None):
+        raise InvalidArgument(
+            f"the Keras model {model.name!r} is not built: give it an Input, or call it once"
+        )
+
+
+def _convert(source: Any, notes: Notes) -> ir.Model:
+    import keras
+
+    _check_built(source)
+    title = f"the model {source.name!r}"
+    notes.drop(_training_only(source))
+    backend = keras.backend.backend()
+    with applied(ALL_BACKENDS):
+        if backend == "tensorflow":
+            model = through_tensorflow(source, title, notes)
+        elif backend == "torch":
+            model = through_torch(source, title)
+        else:
+            model = through_jax(source, title)
+    notes.run = _runner(source, [str(value.name) for value in model.graph.inputs])
+    notes.framework = f"Keras {keras.__version__} on {backend}"
+    return model
+
+
+def _training_only(model: Any) -> Iterator[tuple[str, str]]:
+    for layer in model._flatten_layers(include_self=False):
+        kind = type(layer).__name__
+        if any(word in kind for word in _TRAINING):
+            yield kind, layer.name
+
+
+def _runner(model: Any, names: list[str]) -> Run:
+    import keras
+
+    def run(feeds: Mapping[str, np.ndarray]) -> list[Any]:
+        arrays = [keras.ops.convert_to_tensor(feeds[name]) for name in names]
+        results = model(argument(arrays), training=False)
+        return [keras.ops.convert_to_numpy(value) for value in keras.tree.flatten(results)]
+
+    return run

@@ -1,0 +1,42 @@
+"""Loggers of frameworks, silenced for a while."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from .frameworks import exclusive
+
+
+@contextmanager
+def silenced(
+    *names: str, level: int = logging.CRITICAL, handler: logging.Handler | None = None
+) -> Iterator[None]:
+    """Keep records of loggers below a level from everybody.
+
+    Parameters
+    ----------
+    *names : str
+        The loggers.
+    level : int
+        Of the records that still come through.
+    handler : logging.Handler, optional
+        What gets those records instead of the application's handlers.
+    """
+    with exclusive:
+        loggers = [logging.getLogger(name) for name in names]
+        states = [(logger.level, logger.propagate) for logger in loggers]
+        try:
+            for logger in loggers:
+                logger.setLevel(level)
+                if handler is not None:
+                    logger.addHandler(handler)
+                    logger.propagate = False
+            yield
+        finally:
+            for logger, (old_level, propagates) in zip(loggers, states, strict=True):
+                logger.setLevel(old_level)
+                if handler is not None:
+                    logger.removeHandler(handler)
+                    logger.propagate = propagates

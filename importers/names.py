@@ -1,0 +1,34 @@
+"""Names of the inputs and outputs of a model."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Container, Sequence
+
+import onnx_ir as ir
+
+
+def numbered(name: str, used: Container[str | None]) -> str:
+    """Append the first number that makes a name one that is not used."""
+    return next(n for n in (f"{name}_{k}" for k in itertools.count(1)) if n not in used)
+
+
+def rename(model: ir.Model, values: Sequence[ir.Value], names: Sequence[str]) -> None:
+    """Rename inputs or outputs of a model; a value inside that has such a name gets another one.
+
+    A name stays as it is where a constant, another input or another output has the new one.
+    """
+    graph = model.graph
+    first = {name: value for value, name in reversed(list(zip(values, names, strict=False)))}
+    new = {value: name for name, value in first.items() if name and not value.is_initializer()}
+    others = [value for value in [*graph.inputs, *graph.outputs] if value not in new]
+    reserved = {value.name for value in others} | set(graph.initializers)
+    new = {value: name for value, name in new.items() if name not in reserved}
+    results = {value: None for node in graph for value in node.outputs}  # in their order
+    inside = {value.name: value for value in results if value not in new}
+    used = {*reserved, *inside, *new.values()}
+    for value, name in new.items():
+        if name in inside:
+            inside[name].name = other = numbered(name, used)
+            used.add(other)
+        value.name = name

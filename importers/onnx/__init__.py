@@ -1,0 +1,28 @@
+"""ONNX importer: files, bytes and models in memory, checked and brought to the canonical opset."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ..importer import Importer, Reader
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def _reader() -> Reader:
+    from .loader import from_onnx
+
+    def read(source: Any, notes: Any, base_dir: Any = None) -> ir.Model:
+        return from_onnx(source, base_dir)  # which has nothing to note
+
+    return read
+
+
+ONNX = Importer(
+    "ONNX",
+    _reader,
+    types=(bytes, bytearray, memoryview),
+    modules=("onnx", "onnx_ir"),
+    suffixes=(".onnx",),
+)

@@ -1,0 +1,317 @@
+"""Loader of ONNX models: checked, with mapped weights and types, at the canonical opset."""
+
+from __future__ import annotations
+
+import math
+import mmap
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx_ir.passes import common
+
+from ...errors import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
+from .check import check_model
+from .opset import CANONICAL_OPSET, OPSET_NOTE
+from .shape_inference import infer
+from .upgrade import upgrade
+from .wire import SAME_FILE, SMALL_TENSOR, externalize_weights
+
+if TYPE_CHECKING:
+    Path = str | os.PathLike[str]
+
+_IN_MEMORY = "\0in memory"
+"""The ``location`` of external data that means: a tensor of the `onnx_ir.Model` that is loaded."""
+
+
+def from_onnx(
+    source: Path | bytes | onnx.ModelProto | ir.Model, base_dir: Path | None = None
+) -> ir.Model:
+    """Read, check and normalize an ONNX model.
+
+    Functions are inlined, initializers are no longer graph inputs, nodes are in order, types and
+    shapes are inferred where they can be, and the standard opset is `CANONICAL_OPSET`. A model
+    with a node that this opset cannot express, or with a newer opset, stays at the newest one
+    possible, and says why in ``metadata_props["sardonyx.opset"]``.
+
+    Parameters
+    ----------
+    source
+        A file, its bytes, or a model in memory, which is left as it is. Files of any size; weights
+        are not read but mapped, so a file must not be written over while its model is in use
+        (`sardonyx.save` replaces files instead).
+    base_dir
+        Where external data lies; by default the folder of the file. It may not lie outside.
+
+    Returns
+    -------
+    onnx_ir.Model
+        A new model. It shares the weights of `source`, and holds them read-only.
+
+    Raises
+    ------
+    InvalidModel
+        The model is damaged, contradicts itself, or its external data is missing.
+    UnsupportedModel
+        The model uses operators or an opset that are not known here.
+    """
+    try:
+        if isinstance(source, ir.Model):
+            return Loader(b"", base_dir).load(source)
+        if isinstance(source, onnx.ModelProto):
+            return Loader(_serialized(source), base_dir).load()
+        if isinstance(source, bytes | bytearray | memoryview):
+            return Loader(source, base_dir).load()
+    except RecursionError:
+        raise InvalidModel("the model nests graphs too deeply") from None
+    path = os.fspath(source)
+    try:
+        return Loader(_mapped(path), base_dir or os.path.dirname(path) or ".", path).load()
+    except SardonyxError as error:
+        raise type(error)(f"{path}: {error}") from error.__cause__
+    except RecursionError:
+        raise InvalidModel(f"{path}: the model nests graphs too deeply") from None
+
+
+class Loader:
+    """A model that is being loaded, with the buffers that hold its weights."""
+
+    def __init__(
+        self,
+        data: bytes | bytearray | memoryview | mmap.mmap,
+        base_dir: Path | None,
+        path: str | None = None,
+    ) -> None:
+        self.data = data
+        self.base_dir = base_dir
+        self.path = path
+        self.source_tensors: list[ir.TensorProtocol] = []
+        self.buffers: dict[str, np.ndarray] = {SAME_FILE: np.frombuffer(data, np.uint8)}
+
+    def load(self, source: ir.Model | None = None) -> ir.Model:
+        """Import the bytes, or a model in memory."""
+        return normalize(self.rebuild(source) if source is not None else self.build(self.parse()))
+
+    def rebuild(self, source: ir.Model) -> ir.Model:
+        """Check a model in memory; returns a copy with types and shapes, and the same weights."""
+        return self.build(self.light_copy(source))
+
+    def build(self, proto: onnx.ModelProto) -> ir.Model:
+        """Check a light proto and build the model from it."""
+        check_model(proto)
+        _densify(proto.graph)
+        proto = infer(proto)
+        try:
+            model = ir.from_proto(proto)
+        except Exception as error:
+            raise InvalidModel(f"not a valid ONNX model: {_root_cause(error)}") from error
+        self.attach_weights(model)
+        return model
+
+    def parse(self) -> onnx.ModelProto:
+        """Return the light proto of the bytes."""
+        if not self.data:
+            raise InvalidModel("not an ONNX model: it is empty")
+        try:
+            return onnx.ModelProto.FromString(externalize_weights(self.data))
+        except SardonyxError:
+            raise
+        except Exception as error:  # protobuf's own class depends on its backend
+            raise InvalidModel(f"not an ONNX model, or a damaged one: {error}") from error
+
+    def light_copy(self, source: ir.Model) -> onnx.ModelProto:
+        """Return the proto of a model in memory whose large tensors are in `source_tensors`."""
+        copy = source.clone()
+        for holder in _tensor_holders(copy):
+            tensor = holder.tensor
+            if tensor.nbytes > SMALL_TENSOR and tensor.dtype != ir.DataType.STRING:
+                shape = ir.Shape(tensor.shape.numpy())
+                holder.put(
+                    ir.ExternalTensor(
+                        _IN_MEMORY,
+                        len(self.source_tensors),
+                        tensor.nbytes,
+                        tensor.dtype,
+                        shape=shape,
+                        name=tensor.name or "",
+                    )
+                )
+                self.source_tensors.append(tensor)
+        try:
+            return ir.to_proto(copy)
+        except Exception as error:
+            raise InvalidModel(
+                f"the model cannot be written as ONNX: {_root_cause(error)}"
+            ) from error
+
+    def attach_weights(self, model: ir.Model) -> None:
+        """Let the tensors of a model built from a light proto read their values."""
+        for holder in _tensor_holders(model):
+            tensor = holder.tensor
+            if not isinstance(tensor, ir.ExternalTensor):
+                continue
+            if tensor.location == _IN_MEMORY and self.source_tensors:
+                holder.put(self.source_tensors[tensor.offset or 0])
+            else:
+                holder.put(self.view(tensor))
+
+    def view(self, tensor: ir.ExternalTensor) -> ir.TensorProtocol:
+        """Return a tensor that reads the mapped bytes which `tensor` points to."""
+        location = os.fspath(tensor.location)
+        if location not in self.buffers:
+            self.buffers[location] = self.external_file(location, tensor.name)
+        if tensor.dtype == ir.DataType.STRING:
+            raise InvalidModel(f"tensor {tensor.name!r} holds strings as raw data")
+        buffer = self.buffers[location]
+        shape = tuple(tensor.shape.numpy())
+        need = math.ceil(math.prod(shape) * tensor.dtype.bitwidth / 8)
+        start = tensor.offset or 0
+        length = need if tensor.length is None else tensor.length
+        where = "the model file" if location == SAME_FILE else f"external data {location!r}"
+        if length != need:
+            raise InvalidModel(
+                f"tensor {tensor.name!r} is declared {tensor.dtype.name}{list(shape)}, which takes "
+                f"{need} bytes, but {length} are stored in {where}"
+            )
+        if start < 0 or start + need > len(buffer):
+            raise InvalidModel(
+                f"tensor {tensor.name!r} lies at bytes {start} to {start + need} of {where}, "
+                f"which has only {len(buffer)} (truncated?)"
+            )
+        values = buffer[start : start + need]
+        if tensor.dtype.bitwidth < 8:
+            return ir.PackedTensor(values, tensor.dtype, shape=shape, name=tensor.name)
+        typed = values.view(tensor.dtype.numpy().newbyteorder("<")).reshape(shape)
+        return ir.Tensor(typed, tensor.dtype, name=tensor.name)
+
+    def external_file(self, location: str, name: str) -> np.ndarray:
+        """Map a file of external data, which must lie in the model's folder or below."""
+        what = f"external data {location!r} of tensor {name!r}"
+        if self.base_dir is None:
+            raise InvalidModel(f"{what} has no known folder: give it as base_dir=")
+        folder = os.path.realpath(self.base_dir)
+        path = os.path.join(self.base_dir, location)
+        escapes = os.path.isabs(location) or ".." in location.replace("\\", "/").split("/")
+        allowed = [folder]
+        if self.path is not None:  # a model that is itself a link, as in download caches
+            allowed.append(os.path.dirname(os.path.realpath(self.path)))
+        if "\0" in location or not location:
+            raise InvalidModel(f"{what}: the location is not a file name")
+        real = os.path.realpath(path)
+        if escapes or not any(os.path.commonpath([parent, real]) == parent for parent in allowed):
+            raise InvalidModel(f"{what} lies outside the model's folder; refused")
+        if not os.path.isfile(real):
+            raise InvalidModel(f"{what} is missing: no file {path}")
+        return np.frombuffer(_mapped(real), np.uint8)
+
+
+def normalize(model: ir.Model) -> ir.Model:
+    """Inline functions, drop initializers from the inputs and go to the canonical opset, in place.
+
+    Raises
+    ------
+    UnsupportedModel
+        A function uses another opset than the model, and the two cannot be brought together.
+    """
+    common.RemoveInitializersFromInputsPass()(model)
+    reached, reason = _upgraded([model.graph], model.graph.opset_imports)
+    for function in model.functions.values():
+        own_opset, _ = _upgraded([function.graph], function.opset_imports)
+        if own_opset not in (reached, None):
+            raise UnsupportedModel(
+                f"function {function.domain}:{function.name} uses opset {own_opset}, but the model "
+                f"opset {reached}" + (f" ({reason})" if reason else "")
+            )
+    if model.functions:
+        try:
+            common.InlinePass()(model)
+        except Exception as error:
+            raise InvalidModel(f"functions cannot be inlined: {_root_cause(error)}") from error
+        common.RemoveUnusedFunctionsPass()(model)
+    if reached:
+        least = onnx.helper.OP_SET_ID_VERSION_MAP.get(("ai.onnx", reached), model.ir_version)
+        model.ir_version = max(model.ir_version, least)
+    if reason:
+        model.metadata_props[OPSET_NOTE] = f"stays at {reached}: {reason}"
+    return model
+
+
+def _upgraded(graphs: list[ir.Graph], opsets: dict[str, int]) -> tuple[int | None, str | None]:
+    if "" not in opsets:
+        return None, None
+    if opsets[""] > CANONICAL_OPSET:
+        return opsets[""], f"it is newer than {CANONICAL_OPSET}"
+    opsets[""], reason = upgrade(graphs, opsets[""], CANONICAL_OPSET)
+    return opsets[""], reason
+
+
+class _Holder:
+    """Owner of a tensor in a model: an initializer, or an attribute of a node."""
+
+    def __init__(self, owner: ir.Value | ir.Node, tensor: ir.TensorProtocol, name: str = ""):
+        self.owner, self.tensor, self.name = owner, tensor, name
+
+    def put(self, tensor: ir.TensorProtocol) -> None:
+        if isinstance(self.owner, ir.Value):
+            self.owner.const_value = tensor
+        else:
+            self.owner.attributes[self.name] = ir.AttrTensor(self.name, tensor)
+
+
+def _tensor_holders(model: ir.Model) -> Iterator[_Holder]:
+    graphs = [model.graph, *(function.graph for function in model.functions.values())]
+    for graph in [inner for outer in graphs for inner in (outer, *outer.subgraphs())]:
+        for value in graph.initializers.values():
+            if value.const_value is not None:
+                yield _Holder(value, value.const_value)
+        for node in graph:
+            for attribute in list(node.attributes.values()):
+                if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
+                    yield _Holder(node, attribute.as_tensor(), attribute.name)
+
+
+def _mapped(path: str) -> mmap.mmap:
+    try:
+        with open(path, "rb") as file:
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except ValueError:
+        raise InvalidModel("not an ONNX model: the file is empty") from None
+    except OSError as error:
+        raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _serialized(model: onnx.ModelProto) -> bytes:
+    try:
+        return model.SerializeToString()
+    except Exception as error:
+        raise InvalidArgument(
+            "the ModelProto cannot be serialized (it is limited to 2 GB): save it with external "
+            f"data and load the file ({error})"
+        ) from error
+
+
+def _root_cause(error: BaseException) -> BaseException:
+    while (earlier := error.__cause__ or error.__context__) is not None:
+        error = earlier
+    return error
+
+
+def _densify(graph: onnx.GraphProto) -> None:
+    """Replace sparse initializers, which `onnx_ir` does not read, by dense ones."""
+    for sparse in graph.sparse_initializer:
+        name = sparse.values.name
+        try:
+            values = onnx.numpy_helper.to_array(sparse.values)
+            indices = onnx.numpy_helper.to_array(sparse.indices)
+            dense = np.zeros(tuple(sparse.dims), values.dtype)
+            if indices.ndim == 2:
+                dense[tuple(indices.T)] = values
+            else:
+                dense.reshape(-1)[indices] = values
+        except Exception as error:
+            raise InvalidModel(f"sparse initializer {name!r} is damaged: {error}") from error
+        graph.initializer.append(onnx.numpy_helper.from_array(dense, name))
+    del graph.sparse_initializer[:]

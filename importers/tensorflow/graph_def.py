@@ -1,0 +1,52 @@
+"""GraphDefs of TensorFlow without variables, to which all other forms but TensorFlow Lite lead."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..notes import Notes, Run
+from .conversion import OPSET, finish, tf2onnx_conversion
+from .inlining import inline_compiled
+from .operators import HANDLERS
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+def convert_graph(
+    tf: Any,
+    frozen: Any,
+    what: str,
+    notes: Notes,
+    inputs: Mapping[str, str],
+    outputs: Mapping[str, str],
+    one_batch: bool = False,
+) -> ir.Model:
+    """Convert a GraphDef without variables: inputs and outputs are names by tensors."""
+    from tf2onnx import convert
+
+    with tf2onnx_conversion("TensorFlow", what):
+        proto, _ = convert.from_graph_def(
+            inline_compiled(frozen, inputs, outputs),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset=OPSET,
+            custom_op_handlers=HANDLERS,
+        )
+    notes.framework = f"TensorFlow {tf.__version__}"
+    notes.run = _runner(tf, frozen, inputs, outputs)
+    return finish(proto, what, inputs, list(outputs.values()), one_batch)
+
+
+def _runner(tf: Any, frozen: Any, inputs: Mapping[str, str], outputs: Mapping[str, str]) -> Run:
+    def run(feeds: Mapping[str, np.ndarray]) -> list[Any]:
+        with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
+            tf.import_graph_def(frozen, name="")
+            named = {tensor: feeds[name] for tensor, name in inputs.items()}
+            results: list[Any] = session.run(list(outputs), named)
+        return results
+
+    return run

@@ -1,0 +1,193 @@
+"""Dimensions of the inputs of a PyTorch module: which are open, and their names.
+
+What PyTorch's tracing leaves open is open, unless the module cannot be called with another size
+of it. The names:
+
+- ``batch``: the first axis of the first input. Where the examples agree on the size of their first
+  axes, these are one dimension.
+- ``sequence``: the second axis of the integer inputs of rank 2, as those of transformers, where
+  it is one for all of them.
+- ``{input}_{axis}``: every other one, after the first input that has it. Axes that the module
+  wants equal have one name.
+
+An axis of size 1 (or 0) in the examples is fixed, except the first one where all agree on it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from functools import partial
+from typing import Any
+
+import onnx_ir as ir
+
+from ..frameworks import common_batch_size
+from .call import Call, Dimensions, TensorAxis
+
+Axes = Set[TensorAxis]
+
+
+def plans(call: Call) -> Iterator[tuple[Callable[[Axes], Any], Call]]:
+    """Yield what to export with, the most open first.
+
+    That is a function from axes that are to be fixed to shapes for ``torch.export``, and the
+    call to trace.
+    """
+    import torch
+
+    def shapes(first: Any, others: Any, fixed: Axes) -> Any:
+        def visit(number: int, tensor: Any) -> dict[int, Any]:
+            dims = [first, *[others] * (tensor.dim() - 1)][: tensor.dim()]
+            return {axis: dim for axis, dim in enumerate(dims) if (number, axis) not in fixed}
+
+        by_position, by_name = call.map_tensors(visit)
+        return by_position or by_name
+
+    auto = torch.export.Dim.AUTO
+    size = common_batch_size(call.tensors)
+    if size:
+        count = len(call.tensors)
+        # An axis of size 1 would be taken for a constant.
+        grown = call.resized({(i, 0): 2 for i in range(count) if size == 1})
+        yield partial(shapes, torch.export.Dim("batch", min=1), auto), grown
+    yield partial(shapes, auto, auto), call
+    static = torch.export.Dim.STATIC
+    yield partial(shapes, static, static), call
+
+
+def fixed_axes(module: Any, program: Any, call: Call) -> Axes:
+    """Axes that the program has open, but of which the module takes no other size.
+
+    Raises
+    ------
+    Exception
+        Whatever the module raises when it is called with the examples themselves.
+    """
+    axes_of: dict[str, list[TensorAxis]] = {}
+    examples = call.tensors
+    for number, shape in enumerate(open_shapes(program)):
+        for axis, size in enumerate(shape):
+            if not isinstance(size, int):
+                axes_of.setdefault(str(size), []).append((number, axis))
+    result: set[TensorAxis] = set()
+    for axes in axes_of.values():
+        size = examples[axes[0][0]].shape[axes[0][1]]
+        sizes = [other for other in (size // 2, size * 2) if other]
+        if not any(_runs(module, call.resized(dict.fromkeys(axes, other))) for other in sizes):
+            result.update(axes)
+    return result
+
+
+def open_shapes(program: Any) -> list[Any]:
+    """Shapes of the inputs of an exported program, with symbols for what is open."""
+    inputs = set(program.graph_signature.user_inputs)
+    values = [
+        node.meta.get("val")
+        for node in program.graph.nodes
+        if node.op == "placeholder" and node.name in inputs
+    ]
+    return [value.shape for value in values if hasattr(value, "shape")]
+
+
+def _runs(module: Any, call: Call) -> bool:
+    import torch
+
+    # What the module writes into its buffers goes into copies.
+    buffers = {name: value.clone() for name, value in module.named_buffers()}
+    with torch.no_grad(), contextlib.suppress(Exception):
+        torch.func.functional_call(module, buffers, call.args, call.kwargs)
+        return True
+    return False
+
+
+def name_dimensions(model: ir.Model, requested: Dimensions = ()) -> None:
+    """Name the open dimensions of a model that PyTorch wrote, in place.
+
+    Parameters
+    ----------
+    model
+        The result of its exporter.
+    requested
+        For each input the names that the caller wants, by axis; they come first.
+    """
+    names = dict(_names(model.graph.inputs, requested))
+    symbol = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b") if names else None
+
+    def renamed(dim: Any) -> Any:
+        text = dim.value if isinstance(dim, ir.SymbolicDim) else dim
+        if not isinstance(text, str):
+            return dim
+        if text.isdigit():  # how PyTorch writes the fixed axes of an input that has open ones
+            return int(text)
+        return symbol.sub(lambda match: names[match[0]], text) if symbol else text
+
+    results = [value for node in model.graph.all_nodes() for value in node.outputs]
+    for value in [*model.graph.inputs, *results]:
+        if value.shape is not None:
+            value.shape = ir.Shape([renamed(dim) for dim in value.shape])
+
+
+def _names(inputs: Sequence[ir.Value], requested: Dimensions) -> Iterator[tuple[str, str]]:
+    """Yield symbols and their names; the last name of a symbol counts."""
+    symbols = {
+        (value.name, axis): str(dim.value)
+        for value in inputs
+        for axis, dim in enumerate(value.shape or ())
+        if isinstance(dim, ir.SymbolicDim) and not str(dim.value).isdigit()
+    }
+    for (name, axis), symbol in reversed(symbols.items()):
+        if symbol.isidentifier():  # else it is computed from others
+            yield symbol, f"{name}_{axis}"
+    second = {symbols.get((value.name, 1), "") for value in inputs if _is_tokens(value)}
+    if len(second) == 1 and (shared := second.pop()):
+        yield shared, "sequence"
+    if inputs and (first := symbols.get((inputs[0].name, 0))):
+        yield first, "batch"
+    if len(requested) == len(inputs):
+        for value, axes in zip(inputs, requested, strict=True):
+            for axis, name in axes.items():
+                if symbol := symbols.get((value.name, axis), ""):
+                    yield symbol, name
+
+
+def _is_tokens(value: ir.Value) -> bool:
+    return value.dtype is not None and value.dtype.is_integer() and len(value.shape or ()) == 2
+
+
+def requested_names(shapes: Any, call: Call) -> list[dict[int, str]]:
+    """Names of dimensions in a ``dynamic_shapes`` of the caller, for each tensor of a call."""
+    if isinstance(shapes, Mapping) and call.args:
+        shapes = list(shapes.values())
+    return list(_names_in(shapes, call.args or call.kwargs))
+
+
+def _names_in(shapes: Any, values: Any) -> Iterator[dict[int, str]]:
+    import torch
+
+    if isinstance(values, torch.Tensor):
+        axes = shapes if isinstance(shapes, Mapping) else dict(enumerate(shapes or ()))
+        yield {axis: name for axis, dim in axes.items() if (name := _name_of(dim))}
+    elif isinstance(values, Mapping):
+        for key, value in values.items():
+            yield from _names_in(shapes.get(key) if shapes else None, value)
+    elif isinstance(values, list | tuple):
+        for i, value in enumerate(values):
+            yield from _names_in(shapes[i] if shapes and i < len(shapes) else None, value)
+
+
+def _name_of(dim: Any) -> str | None:
+    if isinstance(dim, str):
+        return dim
+    return getattr(dim, "__name__", None)
+
+
+def without_names(shapes: Any) -> Any:
+    """Put ``Dim.AUTO`` for names in a ``dynamic_shapes``, which ``torch.export`` does not take."""
+    import torch
+
+    def visit(leaf: Any) -> Any:
+        return torch.export.Dim.AUTO if isinstance(leaf, str) else leaf
+
+    return torch.utils._pytree.tree_map(visit, shapes)
