@@ -45,10 +45,10 @@ COST_OPERATIONS, COST_BYTES = range(2)
 """Slots of the number of floating-point operations and of bytes moved by a step."""
 COST_COLUMNS = 2
 
-STEP_KERNEL, STEP_RECORD, STEP_END = range(3)
-"""Addresses of the kernel and of its record; steps before STEP_END, if there are any, are for the
-first thread alone."""
-STEP_COLUMNS = 3
+STEP_KERNEL, STEP_RECORD, STEP_END, STEP_PARTS = range(4)
+"""Addresses of the kernel and of its record; where the run of steps of one part ends that begins
+here, at this step or before it where it has several; number of its parts."""
+STEP_COLUMNS = 4
 
 # --- records of the executor's own kernels: names of their words, in order --------------------
 
@@ -58,8 +58,8 @@ FILL = ("patches", "count", "values", "bases", "words")
 SCHEDULE = ("costs", "count", "values", "steps")
 WORK = ("team",)
 RUN = (
-    "steps", "first", "last", "team", "status", "budget", "times", "job", "patches", "count",
-    "values", "bases", "words", "threads", "arrays", "array_buffers", "array_count",
+    "steps", "first", "last", "team", "status", "budget", "times", "flush", "job", "patches",
+    "count", "values", "bases", "words", "threads", "arrays", "array_buffers", "array_count",
     "data_pointer",
 )  # fmt: skip
 
@@ -73,19 +73,32 @@ JOB_TEAM = RUN.index("team")
 JOB_STATUS = RUN.index("status")
 JOB_BUDGET = RUN.index("budget")
 JOB_TIMES = RUN.index("times")
+JOB_FLUSH = RUN.index("flush")
 JOB_ITSELF = RUN.index("job")
 
 # --- state of a run ---------------------------------------------------------------------------
 
-STATUS_ERROR, STATUS_STEP, STATUS_STOP, STATUS_CANCEL = range(4)
-"""Error code or 0, step that failed, step to stop before, request to cancel or 0."""
+STATUS_ERROR, STATUS_STEP, STATUS_CANCEL = range(3)
+"""Error code or 0, step that failed, request to cancel or 0."""
 STATUS_WORDS = 8
 
-# --- state of a team of threads: words in cache lines of their own ---------
+# --- state of a team of threads: words in cache lines of their own ----------------------------
 
-TEAM_GENERATION, TEAM_ARRIVED, TEAM_JOB, TEAM_SLEEPERS, TEAM_STOP, TEAM_SEMAPHORE = range(0, 48, 8)
-"""Number of the run, threads that have arrived at the barrier, address of the run's record, threads
-that sleep on the semaphore, request to end or 0, semaphore of the C library (four words)."""
-TEAM_RECORD = 48
-"""Argument record of the kernel ``work``."""
-TEAM_WORDS = 64
+TEAM_LEFT, TEAM_STOP, TEAM_SEQUENCE, TEAM_RECORD = range(0, 32, 8)
+"""Parts of the step under way not finished yet; request to end or 0; number of the last shares;
+record of the kernel ``work``."""
+TEAM_DEADLINE, TEAM_ENDED, TEAM_EAGER = range(TEAM_SEQUENCE + 1, TEAM_SEQUENCE + 4)
+"""Time at which the run lets Python look for signals; time at which the last run ended; whether it
+ended just before this one began."""
+TEAM_LINES = 32
+"""For each thread two cache lines, with its share of the step under way and what it waits at."""
+
+LINE_SHARE, LINE_JOB, LINE_STEP, LINE_FLUSH, LINE_REACHED = range(5)
+"""Share; record of the run; the step; how the thread treats denormal numbers; in the first thread's
+line the step that the run ended at, -1 until then."""
+LINE_ASLEEP, LINE_PROCESSOR, LINE_SEMAPHORE = range(8, 11)
+"""Whether the thread sleeps; the processor it was last seen on; the semaphore of the C library that
+it sleeps at (four words)."""
+LINE_WORDS = 16
+SHARE_SHIFT = 12
+"""A share is one word: its number, the next part to take, the end; the last two of so many bits."""

@@ -218,7 +218,7 @@ def kernel_address(ref: KernelRef) -> int:
     -------
     int
         Address of ``int32 f(int64 *result, void **error, int64 args, int64 thread,
-        int64 threads)``, numba's own calling convention.
+        int64 part, int64 until, int64 parts)``, numba's own calling convention.
     """
     with _lock:
         if ref not in _addresses:
@@ -229,21 +229,25 @@ def kernel_address(ref: KernelRef) -> int:
 
 
 _PROTOTYPE = ctypes.CFUNCTYPE(
-    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64
+    ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, *[ctypes.c_int64] * 5
 )
 
 
-def native_function(address: int) -> Callable[[int, int, int], int]:
-    """Wrap a kernel for calling from Python; the GIL is released during the call."""
+def native_function(address: int) -> Callable[..., int]:
+    """Wrap a kernel for calling from Python, as ``call(record, thread, part, until, parts)``.
+
+    The GIL is released during the call.
+    """
     function = _PROTOTYPE(address)
     scratch = threading.local()
 
-    def call(args: int, thread: int, threads: int) -> int:
+    def call(args: int, thread: int = 0, part: int = 0, until: int = 1, parts: int = 1) -> int:
         try:
             result, error = scratch.pair
         except AttributeError:
             result, error = scratch.pair = (ctypes.c_int64(), ctypes.c_void_p())
-        if function(ctypes.addressof(result), ctypes.addressof(error), args, thread, threads):
+        places = ctypes.addressof(result), ctypes.addressof(error)
+        if function(*places, args, thread, part, until, parts):
             raise RuntimeError("compiled code raised; kernels must return an error code instead")
         return result.value
 
@@ -268,7 +272,7 @@ define ptr @builtin(i64 %self, i64 %none) {{
   %error = alloca ptr
   store i64 -1, ptr %result
   %state = call ptr @PyEval_SaveThread()
-  %code = call i32 %kernel(ptr %result, ptr %error, i64 %record, i64 0, i64 1)
+  %code = call i32 %kernel(ptr %result, ptr %error, i64 %record, i64 0, i64 0, i64 1, i64 1)
   call void @PyEval_RestoreThread(ptr %state)
   %value = load i64, ptr %result
   %made = call ptr @PyLong_FromLongLong(i64 %value)
@@ -320,7 +324,7 @@ def _method(size: int) -> _Method:
 
 
 def builtin(kernel: int, record: Any) -> Callable[[], int]:
-    """Make a Python function that runs a kernel as thread 0 of 1 on a record, without the GIL.
+    """Make a Python function that runs all of a kernel on a record, without the GIL.
 
     A call through ctypes converts every argument anew and costs 1.5 microseconds; this one is
     called like any function of the interpreter.

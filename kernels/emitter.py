@@ -104,7 +104,7 @@ class Emitter:
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         """Emit ``a * b + c``."""
         name = f"llvm.fma.{simd._mangle(simd.f32x)}"
-        return simd._call(self.builder, name, VECTOR, [a, b, c])
+        return simd.call_by_name(self.builder, name, VECTOR, [a, b, c])
 
     def add_products(
         self, pointer: Any, factors: list[Any], sums: list[Any], embedded: bool

@@ -122,7 +122,7 @@ def compile_object(ref: KernelRef) -> tuple[str, bytes]:
             cpu_target.typing_context,
             cpu_target.target_context,
             resolve(ref),
-            (word, word, word),
+            (word,) * 5,  # the record and the share
             word,
             flags,
             {},

@@ -26,13 +26,12 @@ import numpy as np
 from numba import njit
 
 from . import simd, vmath
-from .registry import kernel_factory
+from .registry import MANY, kernel_factory
 from .scalar_operators import SCALAR, wrap_type
 from .target import LANES
 from .vector_operators import VECTOR
 
 F = np.float32
-SERIAL_LIMIT = 4096
 SIZES = {"f32": 4, "f64": 8, "f16": 2, "b8": 1} | {
     f"{sign}{bits}": bits // 8 for sign in "iu" for bits in (8, 16, 32, 64)
 }
@@ -139,22 +138,20 @@ def _next_row(i0: int, i1: int, i2: int, d1: int, d2: int) -> Any:
 
 
 @njit
-def _share(thread: int, threads: int, rows: int, d3: int) -> Any:
-    """Rows, and elements of each, that a thread computes: (first, last, start, stop)."""
-    if rows * d3 <= SERIAL_LIMIT:
-        return 0, rows if thread == 0 else 0, 0, d3
-    if rows >= 4 * threads:
-        return rows * thread // threads, rows * (thread + 1) // threads, 0, d3
+def _share(part: int, until: int, parts: int, rows: int, d3: int) -> Any:
+    """Rows, and elements of each, of some parts: (first, last, start, stop)."""
+    if rows >= MANY or d3 < MANY * LANES:
+        return rows * part // parts, rows * until // parts, 0, d3
     chunks = (d3 + LANES - 1) // LANES
-    start, stop = chunks * thread // threads * LANES, chunks * (thread + 1) // threads * LANES
+    start, stop = chunks * part // parts * LANES, chunks * until // parts * LANES
     return 0, rows if start < d3 else 0, start, min(stop, d3)
 
 
 # Rows that lie end to end in all operands become one.
 _PROLOGUE = """
-def body(thread, threads, {parameters}):
+def body(thread, part, until, parts, {parameters}):
     d0, d1, d2, d3 = merged(d0, d1, d2, d3, {even})
-    first, last, start, stop = share(thread, threads, d0 * d1 * d2, d3)
+    first, last, start, stop = share(part, until, parts, d0 * d1 * d2, d3)
     if first >= last:
         return 0
     i0, i1, i2 = first // d2 // d1, first // d2 % d1, first % d2

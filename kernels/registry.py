@@ -1,8 +1,11 @@
 """``@kernel``: a Python function whose parameter list is its argument record.
 
-The first two parameters are ``thread`` and ``threads``; each further one is a 64-bit word of
-the record, in order. A parameter annotated ``float`` arrives as a float64, every other as an
-int64 (``Pointer`` is a byte address). The function returns 0 or a code of ``ERRORS``.
+The first four parameters say which share of the work to do: a step is cut into ``parts`` parts, a
+number that depends on its sizes only; a call computes those from ``part`` to ``until`` (exclusive),
+and uses ``thread`` only to find its own workspace, so that results do not depend on the number of
+threads. Each further parameter is a 64-bit word of the record, in order. A parameter annotated
+``float`` arrives as a float64, every other as an int64 (``Pointer``: a byte address). The function
+returns 0 or a code of ``ERRORS``.
 """
 
 from __future__ import annotations
@@ -19,6 +22,16 @@ from .compiler import kernel_address, native_function
 from .ref import KernelRef
 
 Pointer: TypeAlias = int
+
+SHARE = ("thread", "part", "until", "parts")
+"""Parameters that every kernel begins with."""
+SHARES = 2
+"""Shares that a kernel which may split along one of two axes should have equal.
+
+The choice must not depend on the number of threads: parts would no longer be parts of one whole.
+"""
+MANY = 16
+"""Rows that are enough to be split; of fewer, the elements of each are."""
 
 ERRORS = {
     1: "index out of range",
@@ -49,17 +62,17 @@ class Kernel:
         self.ref = KernelRef(module, name, parameters)
         signature = inspect.signature(function)
         names = list(signature.parameters)
-        if names[:1] != ["thread"]:
-            raise TypeError(f"kernel {name} must begin with thread and the number of threads")
-        self.fields = tuple(names[2:])
+        if names[:4] != list(SHARE):
+            raise TypeError(f"kernel {name} must begin with {', '.join(SHARE)}")
+        self.fields = tuple(names[4:])
         kinds = {key: p.annotation for key, p in signature.parameters.items()}
         self.floats = frozenset(key for key in self.fields if kinds[key] in (float, "float"))
         self._function = function
         self.__doc__ = function.__doc__
 
     @functools.cached_property
-    def entry(self) -> Callable[[int, int, int], int]:
-        """Return ``entry(args, thread, threads)``, which reads the record and calls the body."""
+    def entry(self) -> Callable[..., int]:
+        """Return ``entry(args, *SHARE)``, which reads the record and calls the body."""
         return _entry(self._function, self.fields, self.floats)
 
     @property
@@ -84,10 +97,12 @@ class Kernel:
             raise TypeError(f"{self.ref}: fields differ: {sorted(set(values) ^ set(self.fields))}")
         return np.array([_word(values[key], key in self.floats) for key in self.fields], np.int64)
 
-    def __call__(self, *, thread: int = 0, threads: int = 1, **values: Any) -> int:
-        """Run one thread's share, for tests and measurements; returns the error code."""
+    def __call__(
+        self, *, thread: int = 0, part: int = 0, until: int = 1, parts: int = 1, **values: Any
+    ) -> int:
+        """Run some parts, for tests and measurements; returns the error code."""
         record = self.record(**values)
-        return native_function(self.address)(record.ctypes.data, thread, threads)
+        return native_function(self.address)(record.ctypes.data, thread, part, until, parts)
 
 
 def float_bits(value: float) -> int:
@@ -114,7 +129,8 @@ def _entry(function: Callable[..., int], fields: tuple[str, ...], floats: frozen
         f"load_{'f64' if name in floats else 'i64'}(args, {index})"
         for index, name in enumerate(fields)
     )
-    source = f"def entry(args, thread, threads):\n    return body(thread, threads, {loads})\n"
+    share = ", ".join(SHARE)
+    source = f"def entry(args, {share}):\n    return body({share}, {loads})\n"
     scope = {
         "body": njit(inline="never")(function),
         "load_f64": simd.load_f64,

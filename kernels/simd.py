@@ -1,4 +1,4 @@
-"""Vectors, memory and calls for kernels: what numba lacks, as intrinsics.
+"""Vectors, memory and calls for kernels, as intrinsics that numba lacks.
 
 Addresses are int64 byte addresses; indices count elements of the named type. Nothing is bounds
 checked. ``f32x`` values hold ``LANES`` floats, ``i32x`` as many int32, ``mask`` as many bits;
@@ -157,7 +157,8 @@ def _mangle(vector: VectorType) -> str:
     return f"v{LANES}{kind}"
 
 
-def _call(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[Any]) -> Any:
+def call_by_name(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[Any]) -> Any:
+    """Emit a call of a function that LLVM or the process knows by its name."""
     fnty = ir.FunctionType(result, [value.type for value in args])
     return builder.call(cgutils.get_or_insert_function(builder.module, fnty, name), args)
 
@@ -179,7 +180,7 @@ def load_first_lanes(builder: ir.IRBuilder, vector: VectorType, pointer: Any, co
     """Load the first ``count`` lanes; the others are 0."""
     zero = ir.Constant(vector.llvm, [vector.llvm.element(0)] * LANES)
     name = f"llvm.masked.load.{_mangle(vector)}.p0"
-    return _call(builder, name, vector.llvm, [pointer, I32(4), _first(builder, count), zero])
+    return call_by_name(builder, name, vector.llvm, [pointer, I32(4), _first(builder, count), zero])
 
 
 def store_first_lanes(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any) -> None:
@@ -190,7 +191,7 @@ def store_first_lanes(builder: ir.IRBuilder, value: Any, pointer: Any, count: An
     """
     if LANES == 16:
         name = "llvm.masked.store.v16" + {F32: "f32.p0", I32: "i32.p0"}[value.type.element]
-        _call(builder, name, ir.VoidType(), [value, pointer, I32(4), _first(builder, count)])
+        call_by_name(builder, name, ir.VoidType(), [value, pointer, I32(4), _first(builder, count)])
         return
     with builder.if_else(builder.icmp_signed(">=", count, I64(LANES))) as (full, part):
         with full:
@@ -299,7 +300,7 @@ def _unary(name: str, build: Callable[..., Any], result: VectorType, operand: Ve
 
 def _math(name: str) -> Any:
     def build(builder: ir.IRBuilder, value: Any) -> Any:
-        return _call(builder, f"llvm.{name}.{_mangle(f32x)}", f32x.llvm, [value])
+        return call_by_name(builder, f"llvm.{name}.{_mangle(f32x)}", f32x.llvm, [value])
 
     return _unary(name, build, f32x, f32x)
 
@@ -359,7 +360,7 @@ def any_lane(typingctx, lanes):  # type: ignore[no-untyped-def]
     """Tell whether any lane of a mask is set."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return _call(builder, f"llvm.vector.reduce.or.{_mangle(mask)}", I1, [args[0]])
+        return call_by_name(builder, f"llvm.vector.reduce.or.{_mangle(mask)}", I1, [args[0]])
 
     return types.boolean(mask), codegen
 
@@ -369,7 +370,7 @@ def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     """Return ``a * b + c`` with one rounding."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return _call(builder, f"llvm.fma.{_mangle(f32x)}", f32x.llvm, list(args))
+        return call_by_name(builder, f"llvm.fma.{_mangle(f32x)}", f32x.llvm, list(args))
 
     return f32x(f32x, f32x, f32x), codegen
 
@@ -483,23 +484,23 @@ def _register_operators() -> None:
 _register_operators()
 
 
-# --- calls and threads ------------------------------------------------------------------------
+# --- calls ---------------------------------------------------------------------------------------
 
 
 @intrinsic
-def call_kernel(typingctx, address, args, thread, threads):  # type: ignore[no-untyped-def]
-    """Call the kernel at an address with a record; returns its error code."""
+def call_kernel(typingctx, address, args, thread, part, until, parts):  # type: ignore[no-untyped-def]
+    """Call the kernel at an address with a record for some parts; returns its error code."""
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
         result = cgutils.alloca_once(builder, I64)
         error = cgutils.alloca_once(builder, I64)
         pointers = [I64.as_pointer(), I64.as_pointer()]
-        fnty = ir.FunctionType(I32, [*pointers, I64, I64, I64])
+        fnty = ir.FunctionType(I32, [*pointers, *[I64] * 5])
         function = builder.inttoptr(values[0], fnty.as_pointer())
         builder.call(function, [result, error, *values[1:]])
         return builder.load(result)
 
-    return types.int64(*[types.int64] * 4), codegen
+    return types.int64(*[types.int64] * 6), codegen
 
 
 @intrinsic
@@ -516,53 +517,10 @@ def stack_words(typingctx, count):  # type: ignore[no-untyped-def]
     return types.int64(count), codegen
 
 
-def _make_atomic(name: str) -> Any:
-    """Sequentially consistent ``load``, ``store``, ``add`` or ``xchg`` of an int64."""
-
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        pointer = _element(builder, args[0], args[1], I64)
-        if name == "load":
-            return builder.load_atomic(pointer, "seq_cst", 8)
-        if name == "store":
-            builder.store_atomic(args[2], pointer, "seq_cst", 8)
-            return context.get_dummy_value()
-        return builder.atomic_rmw(name, pointer, args[2], "seq_cst")
-
-    if name == "load":
-
-        @intrinsic
-        def atomic(typingctx, address, index):  # type: ignore[no-untyped-def]
-            return types.int64(types.int64, types.int64), codegen
-
-        return atomic
-    result = types.void if name == "store" else types.int64
-
-    @intrinsic
-    def atomic_with_value(typingctx, address, index, value):  # type: ignore[no-untyped-def]
-        return result(types.int64, types.int64, types.int64), codegen
-
-    return atomic_with_value
-
-
-atomic_load, atomic_store = _make_atomic("load"), _make_atomic("store")
-atomic_add, atomic_exchange = _make_atomic("add"), _make_atomic("xchg")
-
-
-@intrinsic
-def pause(typingctx):  # type: ignore[no-untyped-def]
-    """Tell the processor that this is a spin loop."""
-
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        _call(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
 def prefetch_line(builder: ir.IRBuilder, pointer: Any, write: bool = False) -> None:
     """Ask for a cache line to be brought into the second-level cache; never faults."""
     name = "llvm.prefetch.p0"
-    _call(builder, name, ir.VoidType(), [pointer, I32(int(write)), I32(2), I32(1)])
+    call_by_name(builder, name, ir.VoidType(), [pointer, I32(int(write)), I32(2), I32(1)])
 
 
 def keep_rolled(branch: Any) -> None:
@@ -572,18 +530,3 @@ def keep_rolled(branch: Any) -> None:
     loop = ir.values.MDValue(module, [], str(len(module.metadata)))
     loop.operands = (loop, option)  # the node of a loop begins with itself
     branch.set_metadata("llvm.loop", loop)
-
-
-@intrinsic
-def cycles(typingctx):  # type: ignore[no-untyped-def]
-    """Read the processor's time stamp counter."""
-
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return _call(builder, "llvm.readcyclecounter", I64, [])
-
-    return types.int64(), codegen
-
-
-sem_wait: Any = types.ExternalFunction("sem_wait", types.int32(types.int64))
-sem_post: Any = types.ExternalFunction("sem_post", types.int32(types.int64))
-sched_yield: Any = types.ExternalFunction("sched_yield", types.int32())

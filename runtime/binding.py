@@ -196,6 +196,7 @@ class Binding:
             status=self.status,
             budget=_BUDGET_CYCLES,
             times=0,
+            flush=program.metadata["precision"] != "strict",
             job=0,
             patches=executable.run_patches,
             count=len(executable.run_patches),
@@ -239,7 +240,7 @@ class Binding:
         """Give symbols their sizes, pairs of index and size; evaluate what follows from them."""
         for symbol, size in sizes:
             self._symbols[symbol] = size
-        self._executable.evaluate(address_of(self._evaluate_record), 0, 1)
+        self._executable.evaluate(address_of(self._evaluate_record))
 
     def enter(self, phase: int) -> list[Output]:
         """Plan the memory of a phase, whose sizes are defined; returns its outputs as ``outputs``.
@@ -289,7 +290,7 @@ class Binding:
 
     def _plan(self, phase: int) -> None:
         self._plan_record[PLAN_PHASE] = phase
-        self._executable.plan(address_of(self._plan_record), 0, 1)
+        self._executable.plan(address_of(self._plan_record))
         # Room for the first buffer to be aligned.
         size = int(self._planned_bytes[0]) + ALIGNMENT
         if self.arenas[phase].nbytes < size:
@@ -300,7 +301,7 @@ class Binding:
         start = -(-address_of(self.arenas[phase]) // ALIGNMENT) * ALIGNMENT
         self.bases[members] = self._offsets[members] + start
         self.fill()
-        self._executable.schedule(address_of(self._schedule_record), 0, 1)
+        self._executable.schedule(address_of(self._schedule_record))
 
     def _outputs_of(self, phase: int) -> list[Output]:
         outputs = []
@@ -330,7 +331,7 @@ class Binding:
 
     def fill(self) -> None:
         """Write sizes and addresses, as they are now, into the records of the steps."""
-        self._executable.fill(address_of(self._fill_record), 0, 1)
+        self._executable.fill(address_of(self._fill_record))
 
     @property
     def arena_bytes(self) -> int:

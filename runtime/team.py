@@ -1,7 +1,8 @@
 """Threads that walk a program together.
 
 A team is a few words of shared memory and ``threads - 1`` Python threads that sit in compiled
-code without the GIL: they spin for some microseconds between runs, then sleep on a semaphore.
+code without the GIL (``kernels.cpu.team``); between runs they look for work for some microseconds,
+then sleep on a semaphore.
 Teams are kept by size and lent to one run at a time; a forked child begins with none.
 """
 
@@ -14,19 +15,26 @@ import threading
 
 import numpy as np
 
+from ..kernels.abi import (
+    LINE_SEMAPHORE,
+    LINE_SHARE,
+    LINE_WORDS,
+    SHARE_SHIFT,
+    TEAM_LINES,
+    TEAM_RECORD,
+    TEAM_STOP,
+)
 from ..kernels.compiler import kernel_address, native_function
 from ..kernels.ref import KernelRef
 
 _EXECUTOR = "kernels.cpu.executor"
+_TEAM = "kernels.cpu.team"
+_MODULES = {"run": _TEAM, "work": _TEAM}
 EXECUTOR_KERNELS = [
-    KernelRef(_EXECUTOR, name) for name in ("run", "work", "plan", "fill", "evaluate", "schedule")
+    KernelRef(_MODULES.get(name, _EXECUTOR), name)
+    for name in ("run", "work", "plan", "fill", "evaluate", "schedule")
 ]
 """What every session needs beside its program's kernels."""
-
-_GENERATION, _SLEEPERS, _STOP, _SEMAPHORE = 0, 24, 32, 40
-# The record of ``executor.work``; a semaphore takes four words.
-_RECORD = 48
-_WORDS = 64
 
 _libc = ctypes.CDLL(None)
 _libc.calloc.argtypes, _libc.calloc.restype = (ctypes.c_size_t, ctypes.c_size_t), ctypes.c_size_t
@@ -34,7 +42,7 @@ _libc.calloc.argtypes, _libc.calloc.restype = (ctypes.c_size_t, ctypes.c_size_t)
 
 def executor_function(name: str) -> int:
     """Address of one of the executor's compiled functions."""
-    return kernel_address(KernelRef(_EXECUTOR, name))
+    return kernel_address(KernelRef(_MODULES.get(name, _EXECUTOR), name))
 
 
 class Team:
@@ -44,30 +52,37 @@ class Team:
         self.threads = threads
         # One line more than needed, so that the words can begin at a cache line. Never freed:
         # workers look at them for a moment after the team is stopped, or lost by an exception.
-        memory = _libc.calloc(_WORDS + 8, 8)
+        words = TEAM_LINES + LINE_WORDS * threads
+        memory = _libc.calloc(words + 8, 8)
         if not memory:
             raise MemoryError("no memory for a team of threads")
         self.address = -(-memory // 64) * 64
-        words = (ctypes.c_int64 * _WORDS).from_address(self.address)
-        self._words = np.ctypeslib.as_array(words)
-        if _libc.sem_init(ctypes.c_void_p(self.address + 8 * _SEMAPHORE), 0, 0):
-            raise OSError("sem_init failed")
+        array = (ctypes.c_int64 * words).from_address(self.address)
+        self._words = np.ctypeslib.as_array(array)
+        for thread in range(threads):
+            if _libc.sem_init(self._semaphore(thread), 0, 0):
+                raise OSError("sem_init failed")
         work = native_function(executor_function("work"))
-        self._words[_RECORD] = self.address
+        self._words[TEAM_RECORD] = self.address
         for thread in range(1, threads):
             threading.Thread(
                 target=work,
-                args=(self.address + 8 * _RECORD, thread, threads),
+                args=(self.address + 8 * TEAM_RECORD, thread, thread, thread + 1, threads),
                 name=f"sardonyx-{thread}",
                 daemon=True,
             ).start()
 
     def stop(self) -> None:
         """Let the workers end; the team must be idle."""
-        self._words[_STOP] = 1
-        self._words[_GENERATION] += 1
-        for _ in range(self.threads):
-            _libc.sem_post(ctypes.c_void_p(self.address + 8 * _SEMAPHORE))
+        self._words[TEAM_STOP] = 1
+        # Another number in their shares makes the workers look.
+        self._words[TEAM_LINES + LINE_SHARE :: LINE_WORDS] += 1 << 2 * SHARE_SHIFT
+        for thread in range(self.threads):
+            _libc.sem_post(self._semaphore(thread))
+
+    def _semaphore(self, thread: int) -> ctypes.c_void_p:
+        word = TEAM_LINES + LINE_WORDS * thread + LINE_SEMAPHORE
+        return ctypes.c_void_p(self.address + 8 * word)
 
 
 _idle: dict[int, list[Team]] = {}

@@ -14,7 +14,14 @@ CHAINS = 12
 
 @kernel
 def multiply_add(
-    thread: int, threads: int, y: Pointer, rounds: int, factor: float, term: float
+    thread: int,
+    part: int,
+    until: int,
+    parts: int,
+    y: Pointer,
+    rounds: int,
+    factor: float,
+    term: float,
 ) -> int:
     """Compute ``s = s * factor + term`` in `CHAINS` vectors, ``rounds`` times; y[thread] = sum.
 
@@ -32,11 +39,12 @@ def multiply_add(
 
 
 @kernel
-def copy(thread: int, threads: int, x: Pointer, y: Pointer, n: int, rounds: int) -> int:
-    """Copy n floats (a multiple of 4 * LANES * threads) from x to y, ``rounds`` times."""
-    share = n // threads
+def copy(
+    thread: int, part: int, until: int, parts: int, x: Pointer, y: Pointer, n: int, rounds: int
+) -> int:  # fmt: skip
+    """Copy n floats (a multiple of 4 * LANES * parts) from x to y, ``rounds`` times."""
     for _ in range(rounds):
-        for i in range(thread * share, (thread + 1) * share, 4 * LANES):
+        for i in range(n // parts * part, n // parts * until, 4 * LANES):
             v0, v1 = vload(x, i), vload(x, i + LANES)
             v2, v3 = vload(x, i + 2 * LANES), vload(x, i + 3 * LANES)
             vstore(y, i, v0)
@@ -47,12 +55,13 @@ def copy(thread: int, threads: int, x: Pointer, y: Pointer, n: int, rounds: int)
 
 
 @kernel
-def read(thread: int, threads: int, x: Pointer, y: Pointer, n: int, rounds: int) -> int:
-    """Add up n floats (a multiple of 4 * LANES * threads), ``rounds`` times; y[thread] = sum."""
-    share = n // threads
+def read(
+    thread: int, part: int, until: int, parts: int, x: Pointer, y: Pointer, n: int, rounds: int
+) -> int:  # fmt: skip
+    """Add up n floats (a multiple of 4 * LANES * parts), ``rounds`` times; y[thread] = sum."""
     s0 = s1 = s2 = s3 = splat(np.float32(0.0))
     for _ in range(rounds):
-        for i in range(thread * share, (thread + 1) * share, 4 * LANES):
+        for i in range(n // parts * part, n // parts * until, 4 * LANES):
             s0 = s0 + vload(x, i)
             s1 = s1 + vload(x, i + LANES)
             s2 = s2 + vload(x, i + 2 * LANES)

@@ -147,7 +147,7 @@ def _rate(kernel: Kernel, threads: int, work: int, **values: Any) -> float:
     return work * rounds / best
 
 
-def _together(call: Callable[[int, int, int], int], record: int, threads: int) -> int:
+def _together(call: Callable[..., int], record: int, threads: int) -> int:
     """Run a kernel's shares at once; nanoseconds from the common start to the last end."""
     start = threading.Barrier(threads)
     spans: list[tuple[int, int]] = []
@@ -155,7 +155,7 @@ def _together(call: Callable[[int, int, int], int], record: int, threads: int) -
     def share(thread: int) -> None:
         start.wait()
         began = time.perf_counter_ns()
-        call(record, thread, threads)
+        call(record, thread, thread, thread + 1, threads)
         spans.append((began, time.perf_counter_ns()))
 
     others = [threading.Thread(target=share, args=(thread,)) for thread in range(1, threads)]

@@ -13,7 +13,7 @@ from typing import Any
 
 from numba import njit
 
-from ..registry import Pointer, kernel
+from ..registry import SHARES, Pointer, kernel
 from ..simd import (
     stack_words,
     store_f64,
@@ -46,7 +46,9 @@ _padded_channels = njit(padded_channels)
 @kernel
 def convolve(
     thread: int,
-    threads: int,
+    part: int,
+    until: int,
+    parts: int,
     x: Pointer,
     w: Pointer,
     bias: Pointer,
@@ -103,7 +105,7 @@ def convolve(
     run over finished rows (0: none), with its record's template and operand count;
     ``may_flatten`` is 0 when one of its operands differs by row.
 
-    Images x rows, or panels of output channels, are split over the threads, whichever divides
+    Images x rows, or panels of output channels, are split into parts, whichever divides
     better. For a 1 x 1 convolution without stride an image is one row of height * width pixels.
     """
     words, block = stack_words(WORDS), stack_words(64)
@@ -118,7 +120,7 @@ def convolve(
         and y_row == out_width * y_pixel
         and (residual == 0 or r_row == out_width * r_pixel)
     ):
-        # One long row, cut into short ones so that the threads have something to share.
+        # One long row, cut into short ones so that there are parts to share.
         total = out_height * out_width
         out_width = _flat_width(total, mr) if total > 0 else 0
         out_height = (total + out_width - 1) // out_width if total > 0 else 0
@@ -132,18 +134,18 @@ def convolve(
         return 0
     copied = padded != 0 or (groups > 1 and kernel_w > 1)
 
-    # Shares: rows (over all images) or panels (over all groups).
+    # Parts: rows (over all images) or panels (over all groups).
     rows, row_first, row_last = images * out_height, 0, images * out_height
     all_panels = groups * panels
     panel_first, panel_last = 0, all_panels
-    row_cost = (rows + threads - 1) // threads * all_panels
-    panel_cost = (all_panels + threads - 1) // threads * rows
+    row_cost = (rows + SHARES - 1) // SHARES * all_panels
+    panel_cost = (all_panels + SHARES - 1) // SHARES * rows
     weights_dominate = depth * out_channels * groups > rows * out_width * channels * groups
     if panel_cost < row_cost or (panel_cost == row_cost and weights_dominate):
-        panel_first = all_panels * thread // threads
-        panel_last = all_panels * (thread + 1) // threads
+        panel_first = all_panels * part // parts
+        panel_last = all_panels * until // parts
     else:
-        row_first, row_last = rows * thread // threads, rows * (thread + 1) // threads
+        row_first, row_last = rows * part // parts, rows * until // parts
 
     most = rows_limit(depth * out_channels * 4)
     padded_width = (out_width - 1) * stride_w + (kernel_w - 1) * dilation_w + 1

@@ -8,12 +8,10 @@ from typing import Any
 from numba import njit
 
 from .. import shuffle
-from ..registry import Pointer, kernel_factory
+from ..registry import MANY, Pointer, kernel_factory
 from ..simd import load_i64, stack_words, store_i64
 from ..target import LANES
 from .elements import RANK, element, run_copier
-
-_SMALL = 4096  # elements below which one thread does it all
 
 
 @njit
@@ -147,13 +145,13 @@ def copy(itemsize: int) -> Callable[..., int]:
     ``d*`` are the sizes, ``y*`` and ``x*`` the strides of target and source in elements. A
     stride of 0 in the source repeats elements, a negative one reads backwards. Runs that are
     dense in both are copied by vectors, planes dense along one axis in the source and along
-    another in the target by transposing blocks in registers. The outer axes are split over the
-    threads, or the innermost when there are few.
+    another in the target by transposing blocks in registers. The outer axes are split into
+    parts, or the innermost when there are few.
     """
     line, plane = _line(itemsize), _transposition(itemsize)
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer,
+        thread: int, part: int, until: int, parts: int, x: Pointer, y: Pointer,
         d0: int, d1: int, d2: int, d3: int, d4: int, d5: int, d6: int, d7: int,
         y0: int, y1: int, y2: int, y3: int, y4: int, y5: int, y6: int, y7: int,
         x0: int, x1: int, x2: int, x3: int, x4: int, x5: int, x6: int, x7: int,
@@ -167,10 +165,8 @@ def copy(itemsize: int) -> Callable[..., int]:
             store_i64(to, axis, ys[axis])
             store_i64(source, axis, xs[axis])
             total *= shape[axis]
-        if total < _SMALL:
-            if thread > 0 or total == 0:
-                return 0
-            threads = 1
+        if total == 0:
+            return 0
         rank = _collapse(dims, to, source)
         while rank < 2:
             # Too few axes for a plane: put one of size 1 in front.
@@ -191,11 +187,11 @@ def copy(itemsize: int) -> Callable[..., int]:
             outer *= load_i64(dims, axis)
         steps, inner, j = outer * m, n, 0
         first, last = 0, steps
-        if steps >= 16 * threads or n < steps:
-            first, last = steps * thread // threads, steps * (thread + 1) // threads
+        if steps >= MANY or n < steps:
+            first, last = steps * part // parts, steps * until // parts
         else:
-            j = n * thread // threads
-            inner = n * (thread + 1) // threads - j
+            j = n * part // parts
+            inner = n * until // parts - j
         while first < last:
             i = first % m
             count = min(m - i, last - first)

@@ -52,7 +52,7 @@ def depthwise(taps: int, stride: int, columns: int) -> Callable[..., int]:
 
     ``w`` is (kh, kw, channels) float32; strides in elements; activation and epilogue as in
     ``conv.convolve``. ``taps``, ``stride``, ``columns`` as in ``window.window_kernel``. Rows of
-    all images are split over the threads.
+    all images are split into parts.
     """
     return window_kernel(
         __name__,

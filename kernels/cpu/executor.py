@@ -1,17 +1,7 @@
 """The compiled part of the executor: bind sizes, plan memory, walk the steps, run the team.
 
-Tables are int64 arrays; ``runtime.program`` says how they come about.
-
-===========  ==================================================================================
-code         rows (operation, a, b) of ``runtime.symbolic.Code``; row i computes values[i]
-buffers      rows (kind, size slot, first step, last step, phase); kind 0 lies in the arena
-patches      rows (word, kind, a, b): what to write into a word of the argument records
-costs        rows (slot of operations, slot of bytes): what a step has to do
-steps        rows (kernel address, record address, end): what the threads walk; steps before
-             ``end``, if there are any, are for the first thread alone
-team         words, a cache line apart: generation, arrived, job, sleepers, stop; then a sem_t
-status       error code, step of the error, step to stop before, cancel request
-===========  ==================================================================================
+``kernels.abi`` names the words of all tables and records; ``runtime.program`` says how they come
+about. How the threads of a team share the parts of a step: ``team``.
 """
 
 from __future__ import annotations
@@ -20,64 +10,83 @@ from typing import Any
 
 from numba import njit
 
-from ..registry import Pointer, kernel
-from ..simd import (
-    atomic_add,
-    atomic_exchange,
-    atomic_load,
-    atomic_store,
-    call_kernel,
-    cycles,
-    load_i64,
-    pause,
-    sched_yield,
-    sem_post,
-    sem_wait,
-    store_i64,
+from ..abi import (
+    ADD,
+    ADDRESS,
+    ALIGNMENT,
+    ARENA,
+    BUFFER_COLUMNS,
+    BUFFER_FIRST,
+    BUFFER_KIND,
+    BUFFER_LAST,
+    BUFFER_PHASE,
+    BUFFER_SIZE,
+    CODE_COLUMNS,
+    CODE_LEFT,
+    CODE_OPERATION,
+    CODE_RIGHT,
+    CONSTANT,
+    COST_BYTES,
+    COST_COLUMNS,
+    COST_OPERATIONS,
+    FLOOR_DIVIDE,
+    MAXIMUM,
+    MINIMUM,
+    MODULO,
+    MULTIPLY,
+    PATCH_COLUMNS,
+    PATCH_KIND,
+    PATCH_OFFSET,
+    PATCH_SOURCE,
+    PATCH_WORD,
+    STEP_COLUMNS,
+    STEP_END,
+    STEP_PARTS,
+    SYMBOL,
+    VALUE,
 )
+from ..atomics import cycles
+from ..registry import Pointer, kernel
+from ..simd import load_i64, store_i64
 
-GENERATION, ARRIVED, JOB, SLEEPERS, STOP, SEMAPHORE = 0, 8, 16, 24, 32, 40
-ALIGNMENT = 64
-SPINS_BEFORE_YIELD = 4000
-CYCLES_BEFORE_SLEEP = 150_000
-VALUE, ADDRESS, RECORD = 0, 1, 2
 OPERATIONS_PER_NS, BYTES_PER_NS = 32, 32
 """What one thread does in the small steps of real models, whose data is in cache."""
 ALONE_NS = 1000
-"""A step that takes no longer is not shared: half of it is not worth a barrier."""
+"""A step that takes no longer is not shared: half of it is not worth an exchange of lines."""
+PART_NS, MOST_PARTS = 500, 64
+"""A part takes about so long, unless there would be too many."""
 
 
 @njit
 def _operate(operation: int, a: int, b: int) -> Any:
-    if operation == 2:
+    if operation == ADD:
         return a + b
-    if operation == 3:
+    if operation == MULTIPLY:
         return a * b
-    if operation == 4:
+    if operation == FLOOR_DIVIDE:
         return a // b if b != 0 else 0
-    if operation == 5:
+    if operation == MODULO:
         return a % b if b != 0 else 0
-    if operation == 6:
+    if operation == MINIMUM:
         return min(a, b)
-    if operation == 7:
+    if operation == MAXIMUM:
         return max(a, b)
     return 1 if a != 1 else 0
 
 
 @kernel
 def evaluate(
-    thread: int, threads: int, code: Pointer, count: int, symbols: Pointer, values: Pointer
-) -> int:
+    thread: int, part: int, until: int, parts: int, code: Pointer, count: int, symbols: Pointer,
+    values: Pointer,
+) -> int:  # fmt: skip
     """Compute the value of every expression: values[i] from code[i] and the symbols."""
     for i in range(count):
-        operation, a, b = (
-            load_i64(code, 3 * i),
-            load_i64(code, 3 * i + 1),
-            load_i64(code, 3 * i + 2),
-        )
-        if operation == 0:
+        row = CODE_COLUMNS * i
+        operation = load_i64(code, row + CODE_OPERATION)
+        a, b = load_i64(code, row + CODE_LEFT), load_i64(code, row + CODE_RIGHT)
+        if operation == CONSTANT:
             store_i64(values, i, a)
-        elif operation == 1:
+        elif operation == SYMBOL:
             store_i64(values, i, load_i64(symbols, a))
         else:
             store_i64(values, i, _operate(operation, load_i64(values, a), load_i64(values, b)))
@@ -86,21 +95,25 @@ def evaluate(
 
 @njit
 def _size(buffers: Pointer, values: Pointer, i: int) -> Any:
-    bytes_ = load_i64(values, load_i64(buffers, 5 * i + 1))
+    bytes_ = load_i64(values, load_i64(buffers, BUFFER_COLUMNS * i + BUFFER_SIZE))
     return (max(bytes_, 1) + ALIGNMENT - 1) // ALIGNMENT * ALIGNMENT
 
 
 @njit
 def _overlap(buffers: Pointer, i: int, j: int) -> Any:
-    return load_i64(buffers, 5 * i + 2) <= load_i64(buffers, 5 * j + 3) and load_i64(
-        buffers, 5 * j + 2
-    ) <= load_i64(buffers, 5 * i + 3)
+    a, b = BUFFER_COLUMNS * i, BUFFER_COLUMNS * j
+    starts_before = load_i64(buffers, a + BUFFER_FIRST) <= load_i64(buffers, b + BUFFER_LAST)
+    return starts_before and load_i64(buffers, b + BUFFER_FIRST) <= load_i64(
+        buffers, a + BUFFER_LAST
+    )
 
 
 @kernel
 def plan(
     thread: int,
-    threads: int,
+    part: int,
+    until: int,
+    parts: int,
     buffers: Pointer,
     count: int,
     values: Pointer,
@@ -117,7 +130,10 @@ def plan(
     """
     members = 0
     for i in range(count):
-        if load_i64(buffers, 5 * i) != 0 or load_i64(buffers, 5 * i + 4) != phase:
+        row = BUFFER_COLUMNS * i
+        if load_i64(buffers, row + BUFFER_KIND) != ARENA:
+            continue
+        if load_i64(buffers, row + BUFFER_PHASE) != phase:
             continue
         size = _size(buffers, values, i)
         at = members
@@ -153,7 +169,9 @@ def plan(
 @kernel
 def fill(
     thread: int,
-    threads: int,
+    part: int,
+    until: int,
+    parts: int,
     patches: Pointer,
     count: int,
     values: Pointer,
@@ -162,8 +180,9 @@ def fill(
 ) -> int:
     """Write sizes, addresses of tensors and addresses of records into the argument records."""
     for i in range(count):
-        word, kind = load_i64(patches, 4 * i), load_i64(patches, 4 * i + 1)
-        a, b = load_i64(patches, 4 * i + 2), load_i64(patches, 4 * i + 3)
+        row = PATCH_COLUMNS * i
+        word, kind = load_i64(patches, row + PATCH_WORD), load_i64(patches, row + PATCH_KIND)
+        a, b = load_i64(patches, row + PATCH_SOURCE), load_i64(patches, row + PATCH_OFFSET)
         if kind == VALUE:
             store_i64(words, word, load_i64(values, a))
         elif kind == ADDRESS:
@@ -175,187 +194,28 @@ def fill(
 
 @kernel
 def schedule(
-    thread: int, threads: int, costs: Pointer, count: int, values: Pointer, steps: Pointer
-) -> int:
-    """Leave small steps to the first thread: fill in where the run of them ends at each step."""
+    thread: int, part: int, until: int, parts: int, costs: Pointer, count: int, values: Pointer,
+    steps: Pointer,
+) -> int:  # fmt: skip
+    """Cut steps into parts, by what they cost; fill in where runs of steps of one part end."""
     end = 0
     for i in range(count - 1, -1, -1):
-        operations = load_i64(values, load_i64(costs, 2 * i))
-        bytes_ = load_i64(values, load_i64(costs, 2 * i + 1))
-        if operations // OPERATIONS_PER_NS + bytes_ // BYTES_PER_NS > ALONE_NS:
+        cost, step = COST_COLUMNS * i, STEP_COLUMNS * i
+        operations = load_i64(values, load_i64(costs, cost + COST_OPERATIONS))
+        bytes_ = load_i64(values, load_i64(costs, cost + COST_BYTES))
+        ns = operations // OPERATIONS_PER_NS + bytes_ // BYTES_PER_NS
+        if ns > ALONE_NS:
+            store_i64(steps, step + STEP_PARTS, min(ns // PART_NS, MOST_PARTS))
             end = i
-        elif end <= i:
-            end = i + 1
-        store_i64(steps, 3 * i + 2, end)
+        else:
+            store_i64(steps, step + STEP_PARTS, 1)
+            if end <= i:
+                end = i + 1
+        store_i64(steps, step + STEP_END, end)
     return 0
 
 
-@njit
-def _barrier(team: Pointer, goal: int) -> None:
-    spins = 0
-    atomic_add(team, ARRIVED, 1)
-    while atomic_load(team, ARRIVED) < goal:
-        pause()
-        spins += 1
-        if spins > SPINS_BEFORE_YIELD:
-            sched_yield()
-
-
-@njit
-def _walk(
-    thread: int,
-    threads: int,
-    steps: Pointer,
-    first: int,
-    last: int,
-    team: Pointer,
-    status: Pointer,
-    budget: int,
-    times: Pointer,
-) -> Any:
-    deadline = cycles() + budget
-    step = first
-    goal = 0
-    while step < last:
-        end = min(load_i64(steps, 3 * step + 2), last)
-        if end <= step:
-            error = _call(steps, step, thread, threads)
-            failed = step
-            end = step + 1
-        elif thread == 0:
-            error, failed = _alone(steps, step, end, times)
-        else:
-            error, failed = 0, step
-        step = end
-        if error != 0:
-            atomic_store(status, 0, error)
-            atomic_store(status, 1, failed)
-            atomic_store(status, 2, step)
-        if thread == 0 and (cycles() > deadline or atomic_load(status, 3) != 0):
-            # A thread that lags behind compares with its own step, so that all stop together.
-            atomic_store(status, 2, step)
-        if threads > 1:
-            goal += threads
-            _barrier(team, goal)
-        if times != 0 and thread == 0:
-            store_i64(times, step, cycles())
-        if step >= atomic_load(status, 2):
-            break
-    return step
-
-
-@njit
-def _call(steps: Pointer, step: int, thread: int, threads: int) -> Any:
-    address, record = load_i64(steps, 3 * step), load_i64(steps, 3 * step + 1)
-    return call_kernel(address, record, thread, threads)
-
-
-@njit
-def _alone(steps: Pointer, first: int, end: int, times: Pointer) -> Any:
-    """Do steps as the only thread; gives the error and the step that had it."""
-    for step in range(first, end):
-        error = _call(steps, step, 0, 1)
-        if error != 0:
-            return error, step
-        if times != 0:
-            store_i64(times, step + 1, cycles())
-    return 0, first
-
-
-@njit
-def _walk_job(job: Pointer, thread: int, threads: int) -> Any:
-    return _walk(
-        thread,
-        threads,
-        load_i64(job, 0),
-        load_i64(job, 1),
-        load_i64(job, 2),
-        load_i64(job, 3),
-        load_i64(job, 4),
-        load_i64(job, 5),
-        load_i64(job, 6),
-    )
-
-
 @kernel
-def run(
-    thread: int,
-    one: int,
-    steps: Pointer,
-    first: int,
-    last: int,
-    team: Pointer,
-    status: Pointer,
-    budget: int,
-    times: Pointer,
-    job: Pointer,
-    patches: Pointer,
-    count: int,
-    values: Pointer,
-    bases: Pointer,
-    words: Pointer,
-    threads: int,
-    arrays: Pointer,
-    array_buffers: Pointer,
-    array_count: int,
-    data_pointer: int,
-) -> int:
-    """Lead one run from step ``first``; returns the step reached, or -1 when the run failed.
-
-    First the addresses of this run's inputs and outputs are read off the array objects
-    (``arrays``; their data pointers lie ``data_pointer`` bytes on) and written into the records
-    (``count`` patches), then the team of ``threads`` is woken and all walk the steps. ``budget``
-    bounds the time in cycles, so that Python can look for signals; ``job`` is the address of this
-    record (its first seven words are what the workers read).
-    """
-    for i in range(array_count):
-        array = load_i64(arrays, i)
-        store_i64(bases, load_i64(array_buffers, i), load_i64(array + data_pointer, 0))
-    for i in range(count):
-        word, b = load_i64(patches, 4 * i), load_i64(patches, 4 * i + 3)
-        base = load_i64(bases, load_i64(patches, 4 * i + 2))
-        store_i64(words, word, base + load_i64(values, b))
-    store_i64(status, 0, 0)
-    store_i64(status, 2, last + 1)
-    if times != 0:
-        store_i64(times, first, cycles())
-    if first >= last or load_i64(steps, 3 * first + 2) >= last:
-        threads = 1  # there is nothing to share
-    if threads > 1:
-        atomic_store(team, ARRIVED, 0)
-        store_i64(team, JOB, job)
-        atomic_add(team, GENERATION, 1)
-        for _ in range(atomic_exchange(team, SLEEPERS, 0)):
-            sem_post(team + 8 * SEMAPHORE)
-    step = _walk(thread, threads, steps, first, last, team, status, budget, times)
-    if threads > 1:
-        # Every worker has left the walk before the next run may reset the team's words.
-        _barrier(team, atomic_load(team, ARRIVED) // threads * threads + threads)
-    return step if atomic_load(status, 0) == 0 and atomic_load(status, 3) == 0 else -1
-
-
-@kernel
-def work(thread: int, threads: int, team: Pointer) -> int:
-    """Serve a team as one of its workers until it is stopped."""
-    seen = 0
-    while True:
-        start = cycles()
-        while atomic_load(team, GENERATION) == seen:
-            pause()
-            if cycles() - start > CYCLES_BEFORE_SLEEP:
-                # The leader posts for every sleeper it sees; a post too many only wakes early.
-                atomic_add(team, SLEEPERS, 1)
-                if atomic_load(team, GENERATION) == seen:
-                    sem_wait(team + 8 * SEMAPHORE)
-                start = cycles()
-        seen += 1
-        if atomic_load(team, STOP) != 0:
-            return 0
-        _walk_job(load_i64(team, JOB), thread, threads)
-        atomic_add(team, ARRIVED, 1)
-
-
-@kernel
-def read_cycles(thread: int, threads: int) -> int:
+def read_cycles(thread: int, part: int, until: int, parts: int) -> int:
     """Return the time stamp counter."""
     return cycles()

@@ -18,11 +18,13 @@ def fill(itemsize: int) -> Callable[..., int]:
     """Set ``count`` contiguous elements of 1, 2, 4 or 8 bytes to the element at ``value``."""
     load, store = element(itemsize)
 
-    def body(thread: int, threads: int, y: Pointer, value: Pointer, count: int) -> int:
+    def body(
+        thread: int, part: int, until: int, parts: int, y: Pointer, value: Pointer, count: int
+    ) -> int:
         made = load(value, 0)
-        begin = count * thread // threads
+        begin = count * part // parts
         at = y + begin * itemsize
-        for i in range(count * (thread + 1) // threads - begin):
+        for i in range(count * until // parts - begin):
             store(at, i, made)
         return 0
 
@@ -36,10 +38,17 @@ def arange(dtype: str) -> Callable[..., int]:
     cast = _CASTS[dtype]
 
     def body(
-        thread: int, threads: int, y: Pointer, start: Pointer, delta: Pointer, count: int
+        thread: int,
+        part: int,
+        until: int,
+        parts: int,
+        y: Pointer,
+        start: Pointer,
+        delta: Pointer,
+        count: int,
     ) -> int:
         first, step = load(start, 0), load(delta, 0)
-        for i in range(count * thread // threads, count * (thread + 1) // threads):
+        for i in range(count * part // parts, count * until // parts):
             store(y, i, cast(first + i * step))
         return 0
 
@@ -50,17 +59,18 @@ def arange(dtype: str) -> Callable[..., int]:
 def trilu(itemsize: int) -> Callable[..., int]:
     """Keep the upper (or lower) triangle of dense matrices; zero elsewhere.
 
-    ``k`` shifts the diagonal to the right. Rows are split over the threads.
+    ``k`` shifts the diagonal to the right. Rows are split into parts.
     """
     _, store = element(itemsize)
     copy_run = run_copier(itemsize)
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, planes: int, rows: int, columns: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, planes: int, rows: int, columns: int,
         k: int, upper: int,
     ) -> int:  # fmt: skip
         total = planes * rows
-        for row in range(total * thread // threads, total * (thread + 1) // threads):
+        for row in range(total * part // parts, total * until // parts):
             at = row % rows + k
             if upper != 0:
                 begin, end = min(max(at, 0), columns), columns
@@ -82,17 +92,18 @@ def one_hot(itemsize: int, index: str) -> Callable[..., int]:
     """y[o, d, i] = values[1] where indices[o, i] is d, else values[0]; all dense.
 
     Indices are i32, i64 or f32; negative ones count from ``depth``, others out of range give
-    rows of values[0]. Outer positions are split over the threads.
+    rows of values[0]. Outer positions are split into parts.
     """
     load, store = element(itemsize)
     load_index = getattr(simd, f"load_{index}")
 
     def body(
-        thread: int, threads: int, indices: Pointer, values: Pointer, y: Pointer, outer: int,
+        thread: int, part: int, until: int, parts: int,
+        indices: Pointer, values: Pointer, y: Pointer, outer: int,
         depth: int, inner: int,
     ) -> int:  # fmt: skip
         off, on = load(values, 0), load(values, 1)
-        for o in range(outer * thread // threads, outer * (thread + 1) // threads):
+        for o in range(outer * part // parts, outer * until // parts):
             target = y + o * depth * inner * itemsize
             for i in range(depth * inner):
                 store(target, i, off)

@@ -8,7 +8,7 @@ from typing import Any
 from numba import njit
 
 from .. import simd
-from ..registry import Pointer, kernel_factory
+from ..registry import MANY, Pointer, kernel_factory
 from ..simd import load_i64, stack_words, store_i64
 from .elements import RANK, advance, element, offset_of, run_copier, start_odometer
 
@@ -21,24 +21,21 @@ def gather(itemsize: int, index: str) -> Callable[..., int]:
 
     The axis has ``size`` elements in x (stride ``x_axis``) and ``count`` in y (``y_axis``);
     ``inner`` elements are dense. Negative indices count from the end; others beyond the ends
-    give error 1. Rows are split over the threads.
+    give error 1. Rows are split into parts.
     """
     load_index = getattr(simd, f"load_{index}")
     copy_run = run_copier(itemsize)
 
     def body(
-        thread: int, threads: int, x: Pointer, indices: Pointer, y: Pointer, outer: int, size: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, indices: Pointer, y: Pointer, outer: int, size: int,
         inner: int, count: int, x_outer: int, x_axis: int, y_outer: int, y_axis: int,
     ) -> int:  # fmt: skip
         rows = outer * count
-        if rows * inner < 4096:
-            if thread > 0:
-                return 0
-            threads = 1
-        first, last, begin, end = rows * thread // threads, rows * (thread + 1) // threads, 0, inner
-        if rows < 4 * threads:
+        first, last, begin, end = rows * part // parts, rows * until // parts, 0, inner
+        if rows < MANY:
             first, last = 0, rows
-            begin, end = inner * thread // threads, inner * (thread + 1) // threads
+            begin, end = inner * part // parts, inner * until // parts
         for row in range(first, last):
             o, j = row // count, row % count
             at = load_index(indices, j)
@@ -64,7 +61,8 @@ def gather_elements(itemsize: int, index: str) -> Callable[..., int]:
     load_index = getattr(simd, f"load_{index}")
 
     def body(
-        thread: int, threads: int, x: Pointer, indices: Pointer, y: Pointer, size: int, x_axis: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, indices: Pointer, y: Pointer, size: int, x_axis: int,
         d0: int, d1: int, d2: int, d3: int, d4: int, d5: int, d6: int, d7: int,
         x0: int, x1: int, x2: int, x3: int, x4: int, x5: int, x6: int, x7: int,
     ) -> int:  # fmt: skip
@@ -75,7 +73,7 @@ def gather_elements(itemsize: int, index: str) -> Callable[..., int]:
             store_i64(dims, axis, shape[axis])
             store_i64(strides, axis, steps[axis])
             total *= shape[axis]
-        first, last = total * thread // threads, total * (thread + 1) // threads
+        first, last = total * part // parts, total * until // parts
         if first == last:
             return 0
         start_odometer(dims, position, first)
@@ -118,14 +116,15 @@ def gather_nd(itemsize: int) -> Callable[..., int]:
     copy_run = run_copier(itemsize)
 
     def body(
-        thread: int, threads: int, x: Pointer, indices: Pointer, y: Pointer, batch: int, count: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, indices: Pointer, y: Pointer, batch: int, count: int,
         depth: int, inner: int, x_batch: int,
         s0: int, s1: int, s2: int, s3: int, s4: int, s5: int,
         x0: int, x1: int, x2: int, x3: int, x4: int, x5: int,
     ) -> int:  # fmt: skip
         sizes, strides = (s0, s1, s2, s3, s4, s5), (x0, x1, x2, x3, x4, x5)
         rows = batch * count
-        for row in range(rows * thread // threads, rows * (thread + 1) // threads):
+        for row in range(rows * part // parts, rows * until // parts):
             at = locate(indices, row, depth, sizes, strides)
             if at < 0:
                 return OUT_OF_RANGE

@@ -72,7 +72,9 @@ def _bias(bias: Pointer, column: int, columns: int) -> object:
 @kernel
 def half_product(
     thread: int,
-    threads: int,
+    part: int,
+    until: int,
+    parts: int,
     x: Pointer,
     w: Pointer,
     bias: Pointer,
@@ -85,13 +87,13 @@ def half_product(
     """Multiply ``rows`` rows of float32, ``x_row`` elements apart, by weights of `pack_half`.
 
     ``y`` is (rows, columns), dense; ``bias`` has a number for each column (0: none). Panels are
-    split over the threads.
+    split into parts.
     """
     panels = (columns + PANEL - 1) // PANEL
     upper = splat_i32(np.int32(-65536))
     sixteen = splat_i32(np.int32(16))
     zero = splat(_F(0.0))
-    for panel in range(panels * thread // threads, panels * (thread + 1) // threads):
+    for panel in range(panels * part // parts, panels * until // parts):
         column = panel * PANEL
         count = columns - column
         start = w + panel * depth * PANEL * 2

@@ -44,11 +44,12 @@ def log_sum_exp(dtype: str) -> Callable[..., int]:
         return top + np.log(total)
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, k0: int, k1: int, k2: int, k3: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, k0: int, k1: int, k2: int, k3: int,
         xk0: int, xk1: int, xk2: int, xk3: int, yk0: int, yk1: int, yk2: int, yk3: int, r0: int,
         r1: int, r2: int, r3: int, xr0: int, xr1: int, xr2: int, xr3: int,
     ) -> int:  # fmt: skip
-        begin, end, c_begin, c_end = share(thread, threads, k0 * k1 * k2, k3)
+        begin, end, c_begin, c_end = share(part, until, parts, k0 * k1 * k2, k3)
         for index in range(begin, end):
             i2, i1, i0 = index % k2, index // k2 % k1, index // k2 // k1
             source = x + (i0 * xk0 + i1 * xk1 + i2 * xk2) * size

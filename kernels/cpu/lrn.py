@@ -119,7 +119,9 @@ def _in_blocks(
 @kernel
 def lrn(
     thread: int,
-    threads: int,
+    part: int,
+    until: int,
+    parts: int,
     x: Pointer,
     y: Pointer,
     pixels: int,
@@ -133,7 +135,7 @@ def lrn(
 ) -> int:
     """Divide by (bias + alpha / size * sum of squares of neighbouring channels) ** beta.
 
-    The sum goes over ``size`` channels, at most ``MARGIN``; pixels are split over the threads.
+    The sum goes over ``size`` channels, at most ``MARGIN``; pixels are split into parts.
     """
     squares = stack_words(WORDS)
     for i in range(0, 2 * WORDS, LANES):
@@ -143,7 +145,7 @@ def lrn(
     # Pixels lie in the buffer between margins of zeros, so far as a sum reaches.
     margin = (size + LANES - 1) // LANES * LANES
     room = (channels + LANES - 1) // LANES * LANES + margin
-    first, last = pixels * thread // threads, pixels * (thread + 1) // threads
+    first, last = pixels * part // parts, pixels * until // parts
     together = (2 * WORDS - 2 * margin) // room
     if together == 0:
         for pixel in range(first, last):

@@ -60,7 +60,8 @@ _NAMES: dict[str, Any] = {
 
 _BODY = """
 def body(
-    thread: int, threads: int, x: int, y: int, images: int, height: int, width: int, channels: int,
+    thread: int, part: int, until: int, parts: int,
+    x: int, y: int, images: int, height: int, width: int, channels: int,
     out_height: int, out_width: int, stride_h: int, pad_top: int, pad_left: int,
     x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,
 ) -> int:
@@ -68,7 +69,7 @@ def body(
     offsets = stack_words({pixels})
     rows, pixel = images * out_height, x_pixel * 4
     blocks = (channels + {lanes} - 1) // {lanes}
-    for row in range(rows * thread // threads, rows * (thread + 1) // threads):
+    for row in range(rows * part // parts, rows * until // parts):
         image, h = row // out_height, row % out_height
         top, source = h * stride_h - pad_top, x + image * x_image * 4
 {rows}
@@ -106,7 +107,7 @@ def max_pool(height: int, width: int, stride: int, columns: int) -> Callable[...
 
     Windows are ``stride`` columns apart, and every one has an element inside the image.
     ``columns`` of the output are computed at a time. Strides in elements; output rows of all
-    images are split over the threads.
+    images are split into parts.
     """
     pixels = (columns - 1) * stride + width
 

@@ -84,15 +84,16 @@ def layer_norm(rms: int) -> Callable[..., int]:
 
     With ``rms`` 1 the mean is taken to be 0 (RMSNormalization). ``scale`` and ``bias`` have n
     elements or are null; ``means`` and ``inverses`` (of the standard deviation) receive one
-    element for each row unless null. Elements of a row are dense; rows are split over threads.
+    element for each row unless null. Elements of a row are dense; rows are split into parts.
     """
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, scale: Pointer, bias: Pointer,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, scale: Pointer, bias: Pointer,
         means: Pointer, inverses: Pointer, rows: int, n: int, x_row: int, y_row: int,
         epsilon: float,
     ) -> int:  # fmt: skip
-        for row in range(rows * thread // threads, rows * (thread + 1) // threads):
+        for row in range(rows * part // parts, rows * until // parts):
             source = x + row * x_row * 4
             mean = _ZERO
             if rms == 0:
@@ -112,7 +113,9 @@ def layer_norm(rms: int) -> Callable[..., int]:
 @kernel
 def channel_norm(
     thread: int,
-    threads: int,
+    part: int,
+    until: int,
+    parts: int,
     x: Pointer,
     y: Pointer,
     scale: Pointer,
@@ -130,12 +133,12 @@ def channel_norm(
 
     InstanceNormalization; with one image of all pixels, MeanVarianceNormalization. ``scale``
     and ``bias`` have one element for each channel or are null. Groups of channels are split
-    over the threads.
+    into parts.
     """
     chunks = (channels + LANES - 1) // LANES
     work = images * chunks
     count = splat(_F(pixels))
-    for index in range(work * thread // threads, work * (thread + 1) // threads):
+    for index in range(work * part // parts, work * until // parts):
         image, c = index // chunks, index % chunks * LANES
         n = channels - c
         source, target = x + (image * x_image + c) * 4, y + (image * y_image + c) * 4
@@ -159,7 +162,9 @@ def channel_norm(
 @kernel
 def group_norm(
     thread: int,
-    threads: int,
+    part: int,
+    until: int,
+    parts: int,
     x: Pointer,
     y: Pointer,
     scale: Pointer,
@@ -177,11 +182,11 @@ def group_norm(
     """Normalize groups of ``group`` neighbouring channels over their pixels, channels last.
 
     ``scale`` and ``bias`` have one element for each channel or are null. Groups of all images
-    are split over the threads.
+    are split into parts.
     """
     work = images * groups
     count = _F(pixels * group)
-    for index in range(work * thread // threads, work * (thread + 1) // threads):
+    for index in range(work * part // parts, work * until // parts):
         image, c = index // groups, index % groups * group
         source, target = x + (image * x_image + c) * 4, y + (image * y_image + c) * 4
         total = splat(_ZERO)
@@ -233,14 +238,15 @@ def lp_norm(p: int) -> Callable[..., int]:
             vstore_first(y, i, vload_first(x, i, n - i) / divisor, n - i)
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, o: int, xo: int, yo: int, n: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, o: int, xo: int, yo: int, n: int,
         xs: int, ys: int, m: int, xm: int, ym: int,
     ) -> int:  # fmt: skip
         along_rows, dense = xs == 1 and ys == 1, xm == 1 and ym == 1
         width = LANES if dense and not along_rows else 1
         chunks = (m + width - 1) // width
         work = o * chunks
-        for index in range(work * thread // threads, work * (thread + 1) // threads):
+        for index in range(work * part // parts, work * until // parts):
             at, i = index % chunks * width, index // chunks
             source, target = x + (i * xo + at * xm) * 4, y + (i * yo + at * ym) * 4
             if along_rows:

@@ -33,18 +33,19 @@ def arg_extreme(dtype: str, largest: int) -> Callable[..., int]:
     """ArgMax (1) or ArgMin (0) along the middle of three axes; int64 result.
 
     x has sizes outer, n, inner and strides ``x_outer``, ``x_axis``, ``x_inner``; y is dense.
-    Of equal elements the first is taken, or the last with ``last`` 1. Results are split over
-    the threads.
+    Of equal elements the first is taken, or the last with ``last`` 1. Results are split into
+    parts.
     """
     load = getattr(simd, f"load_{dtype}")
     size = np.dtype(_CASTS[dtype]).itemsize
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, outer: int, n: int, inner: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, outer: int, n: int, inner: int,
         x_outer: int, x_axis: int, x_inner: int, last: int,
     ) -> int:  # fmt: skip
         total = outer * inner
-        for index in range(total * thread // threads, total * (thread + 1) // threads):
+        for index in range(total * part // parts, total * until // parts):
             o, i = index // inner, index % inner
             source = x + (o * x_outer + i * x_inner) * size
             best, found = load(source, 0), 0
@@ -64,18 +65,19 @@ def cumulative_sum(dtype: str) -> Callable[..., int]:
     """CumSum along the middle of three dense axes (outer, n, inner).
 
     ``exclusive`` leaves out the element itself, ``reverse`` sums from the end. Lines are split
-    over the threads.
+    into parts.
     """
     load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
     cast = _CASTS[dtype]
     size = np.dtype(cast).itemsize
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, outer: int, n: int, inner: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, outer: int, n: int, inner: int,
         exclusive: int, reverse: int,
     ) -> int:  # fmt: skip
         total = outer * inner
-        for index in range(total * thread // threads, total * (thread + 1) // threads):
+        for index in range(total * part // parts, total * until // parts):
             at = (index // inner * n * inner + index % inner) * size
             source, target = x + at, y + at
             running = cast(0)
@@ -99,7 +101,7 @@ def top_k(dtype: str, largest: int) -> Callable[..., int]:
     values and indices (int64) have sizes outer, k, inner, in sorted order; of equal elements
     the one with the lower index comes first; k over n is error 4. ``scratch`` holds k int64 for
     each thread. A heap of k indices is kept while the line is read, then taken apart (Williams'
-    heapsort). Lines are split over the threads.
+    heapsort). Lines are split into parts.
     """
     load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
     size = np.dtype(_CASTS[dtype]).itemsize
@@ -127,14 +129,15 @@ def top_k(dtype: str, largest: int) -> Callable[..., int]:
             root = child
 
     def body(
-        thread: int, threads: int, x: Pointer, values: Pointer, indices: Pointer, scratch: Pointer,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, values: Pointer, indices: Pointer, scratch: Pointer,
         outer: int, n: int, inner: int, k: int,
     ) -> int:  # fmt: skip
         if k > n:
             return TOO_MANY
         heap = scratch + 8 * k * thread
         total = outer * inner if k > 0 else 0
-        for index in range(total * thread // threads, total * (thread + 1) // threads):
+        for index in range(total * part // parts, total * until // parts):
             source = x + (index // inner * n * inner + index % inner) * size
             for j in range(k):
                 store_i64(heap, j, j)

@@ -12,7 +12,9 @@ from ..target import LANES
 @kernel
 def pack(
     thread: int,
-    threads: int,
+    part: int,
+    until: int,
+    parts: int,
     x: Pointer,
     y: Pointer,
     images: int,
@@ -28,7 +30,7 @@ def pack(
     panel = nv * LANES
     panels = (columns + panel - 1) // panel
     work = images * panels
-    for index in range(work * thread // threads, work * (thread + 1) // threads):
+    for index in range(work * part // parts, work * until // parts):
         image, p = index // panels, index % panels
         valid = min(panel, columns - p * panel)
         width = (valid + LANES - 1) // LANES * LANES

@@ -39,13 +39,14 @@ def pad(itemsize: int) -> Callable[..., int]:
     ``mode`` is an index into ``MODES``; ``value`` points to the constant. ``n*`` are the sizes
     of x, ``m*`` those of y, ``p*`` the pads before (negative ones crop), ``x*`` and ``y*`` the
     strides, all with the outermost axis first and unused axes of size 1 in front. Rows of the
-    last axis are split over the threads.
+    last axis are split into parts.
     """
     load, store = element(itemsize)
     copy_run = run_copier(itemsize)
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, value: Pointer, mode: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, value: Pointer, mode: int,
         n0: int, n1: int, n2: int, n3: int, n4: int, n5: int, n6: int, n7: int,
         m0: int, m1: int, m2: int, m3: int, m4: int, m5: int, m6: int, m7: int,
         p0: int, p1: int, p2: int, p3: int, p4: int, p5: int, p6: int, p7: int,
@@ -68,7 +69,7 @@ def pad(itemsize: int) -> Callable[..., int]:
         # The stretch of a row that lies inside of x.
         begin = min(max(p7, 0), m7)
         end = max(begin, min(m7, n7 + p7))
-        for row in range(rows * thread // threads, rows * (thread + 1) // threads):
+        for row in range(rows * part // parts, rows * until // parts):
             rest, source, target, inside = row, x, y, True
             for axis in range(RANK - 2, -1, -1):
                 n = load_i64(new, axis)

@@ -41,7 +41,7 @@ def _run_tiles(
         store_i64(words, t.C, c)
         store_i64(words, t.RESIDUAL, residual)
         store_i64(words, t.COUNT, count)
-        call_kernel(load_i64(tiles, pixels), words, 0, 1)
+        call_kernel(load_i64(tiles, pixels), words, 0, 0, 1, 1)
         steps = count * rows * _steps(words)
         store_i64(words, t.AHEAD, load_i64(words, t.AHEAD) + load_i64(words, t.AHEAD_STEP) * steps)
         a += pixels * count * load_i64(words, t.LDA) * 4
@@ -139,4 +139,4 @@ def run_epilogue(
         shift = image * load_i64(record, at + 1) + row * load_i64(record, at + 2)
         shift += pixel * load_i64(record, at + 3) + column * load_i64(record, at + 4)
         store_i64(words, at, load_i64(record, at) + shift * 4)
-    call_kernel(kernel_, words, 0, 1)
+    call_kernel(kernel_, words, 0, 0, 1, 1)

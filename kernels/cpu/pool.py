@@ -23,7 +23,7 @@ def max_pool_wide(stride: int, columns: int) -> Callable[..., int]:
     """Build the maximum over windows too large or too far spread for ``max_pool.max_pool``.
 
     Strides in elements; parameters as in ``window.window_kernel``. Output rows of all images are
-    split over the threads. NaN where a window has one.
+    split into parts. NaN where a window has one.
     """
     # Where a NaN was is kept beside the maximum, so that its chain of operations stays short.
     return window_kernel(
@@ -83,7 +83,9 @@ def average_pool(taps: int, stride: int, columns: int) -> Callable[..., int]:
 @kernel
 def max_pool_indices(
     thread: int,
-    threads: int,
+    part: int,
+    until: int,
+    parts: int,
     x: Pointer,
     y: Pointer,
     indices: Pointer,
@@ -105,7 +107,7 @@ def max_pool_indices(
 ) -> int:
     """Max-pool dense (N, C, H, W) float32 and give the flat index of each maximum (int64)."""
     planes = images * channels
-    for plane in range(planes * thread // threads, planes * (thread + 1) // threads):
+    for plane in range(planes * part // parts, planes * until // parts):
         for h in range(out_height):
             for column in range(out_width):
                 best, found = _F(-np.inf), -1

@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 
 from .. import simd, vmath
-from ..registry import Pointer, kernel_factory
+from ..registry import MANY, Pointer, kernel_factory
 from ..simd import (
     any_lane,
     extract,
@@ -32,7 +32,6 @@ _F = np.float32
 TYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "u8": np.uint8,
           "i8": np.int8}  # fmt: skip
 KINDS = ("sum", "mean", "max", "min", "prod", "sum_square", "l1", "l2", "log_sum")
-_SMALL = 4096  # elements below which one thread does it all
 _RUN = 256  # elements an accumulator takes before it is added to the total
 
 
@@ -242,7 +241,7 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
     ``k*`` are the kept sizes with strides of x and y, ``r*`` the reduced ones with strides of x.
     float32 is explicit SIMD when the last kept or the last reduced axis has stride 1. Integers
     accumulate in int64. A maximum or minimum of NaN is NaN; of nothing, the least or greatest
-    number. Kept positions are split over the threads.
+    number. Kept positions are split into parts.
     """
     made = TYPES[dtype]
     wide = np.float64 if dtype == "f64" else (np.float32 if dtype == "f32" else np.int64)
@@ -275,18 +274,15 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
         return total
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, k0: int, k1: int, k2: int, k3: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, k0: int, k1: int, k2: int, k3: int,
         xk0: int, xk1: int, xk2: int, xk3: int, yk0: int, yk1: int, yk2: int, yk3: int, r0: int,
         r1: int, r2: int, r3: int, xr0: int, xr1: int, xr2: int, xr3: int,
     ) -> int:  # fmt: skip
         count = r0 * r1 * r2 * r3
-        if k0 * k1 * k2 * k3 * max(count, 1) < _SMALL:
-            if thread > 0:
-                return 0
-            threads = 1
         by_column = vectors and xk3 == 1 and yk3 == 1 and k3 > 1
         outer = k0 * k1 * k2
-        begin, end, c_begin, c_end = share(thread, threads, outer, k3)
+        begin, end, c_begin, c_end = share(part, until, parts, outer, k3)
         for index in range(begin, end):
             i2, i1, i0 = index % k2, index // k2 % k1, index // k2 // k1
             source = x + (i0 * xk0 + i1 * xk1 + i2 * xk2) * size
@@ -307,10 +303,15 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
 
 
 @njit
-def share(thread: int, threads: int, outer: int, inner: int) -> Any:
-    """Split outer x inner kept positions: (first, last) of the outer and of the inner axis."""
-    if outer >= 2 * threads or inner < threads * LANES:
-        return outer * thread // threads, outer * (thread + 1) // threads, 0, inner
-    chunks = (inner + LANES - 1) // LANES
-    begin = chunks * thread // threads * LANES
-    return 0, outer, begin, min(inner, chunks * (thread + 1) // threads * LANES)
+def share(part: int, until: int, parts: int, outer: int, inner: int) -> Any:
+    """Split outer x inner kept positions: (first, last) of the outer and of the inner axis.
+
+    The inner axis is split where four vectors begin, which are reduced side by side: results must
+    not depend on the split.
+    """
+    if outer >= MANY or inner < MANY * LANES:
+        return outer * part // parts, outer * until // parts, 0, inner
+    chunk = 4 * LANES
+    chunks = (inner + chunk - 1) // chunk
+    begin, end = chunks * part // parts * chunk, chunks * until // parts * chunk
+    return 0, outer, min(inner, begin), min(inner, end)

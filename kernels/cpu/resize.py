@@ -157,7 +157,8 @@ def resize_nearest(itemsize: int) -> Callable[..., int]:
     copy_run = run_copier(itemsize)
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, images: int, height: int, width: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, images: int, height: int, width: int,
         channels: int, out_height: int, out_width: int, scale_h: float, scale_w: float,
         x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,
         coordinates: int, rounding: int, workspace: Pointer, workspace_bytes: int,
@@ -166,7 +167,7 @@ def resize_nearest(itemsize: int) -> Callable[..., int]:
         _axis(columns, 0, 0, out_width, width, out_width, 1, x_pixel, scale_w, coordinates,
               rounding, 0.0, 0, 0, 0.0, 1.0)  # fmt: skip
         lines = images * out_height
-        for line in range(lines * thread // threads, lines * (thread + 1) // threads):
+        for line in range(lines * part // parts, lines * until // parts):
             image, h = line // out_height, line % out_height
             _axis(row, 0, h, 1, height, out_height, 1, x_row, scale_h, coordinates, rounding, 0.0,
                   0, 0, 0.0, 1.0)  # fmt: skip
@@ -189,7 +190,7 @@ def resize(taps: int) -> Callable[..., int]:
     coefficient of R. Keys' kernel (1981); ``exclude_outside`` gives taps beyond the ends no
     weight. ``top`` to ``bottom`` and ``left`` to ``right`` is the region of tf_crop_and_resize;
     what lies outside of the input gets ``extrapolation`` when ``extrapolate`` is set.
-    ``workspace`` holds ``workspace_bytes`` for each thread. Output rows are split over threads.
+    ``workspace`` holds ``workspace_bytes`` for each thread. Output rows are split into parts.
     """
 
     @njit
@@ -226,7 +227,8 @@ def resize(taps: int) -> Callable[..., int]:
             store_f32(y, c, total)
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, images: int, height: int, width: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, images: int, height: int, width: int,
         channels: int, out_height: int, out_width: int, scale_h: float, scale_w: float,
         x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,
         coordinates: int, rounding: int, workspace: Pointer, workspace_bytes: int, cubic: float,
@@ -239,7 +241,7 @@ def resize(taps: int) -> Callable[..., int]:
         _axis(columns, column_weights, 0, out_width, width, out_width, taps, x_pixel, scale_w,
               coordinates, rounding, cubic, exclude_outside, extrapolate, left, right)  # fmt: skip
         lines = images * out_height
-        for line in range(lines * thread // threads, lines * (thread + 1) // threads):
+        for line in range(lines * part // parts, lines * until // parts):
             image, h = line // out_height, line % out_height
             _axis(rows, row_weights, h, 1, height, out_height, taps, x_row, scale_h, coordinates,
                   rounding, cubic, exclude_outside, extrapolate, top, bottom)  # fmt: skip

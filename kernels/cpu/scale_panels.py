@@ -10,7 +10,9 @@ from ..target import LANES
 @kernel
 def scale_panels(
     thread: int,
-    threads: int,
+    part: int,
+    until: int,
+    parts: int,
     w: Pointer,
     factors: Pointer,
     y: Pointer,
@@ -30,7 +32,7 @@ def scale_panels(
     panel = nv * LANES
     panels = (columns + panel - 1) // panel
     total = images * panels * depth
-    row, last = total * thread // threads, total * (thread + 1) // threads
+    row, last = total * part // parts, total * until // parts
     while row < last:
         block, k = row // depth, row % depth
         image, p = block // panels, block % panels

@@ -43,19 +43,20 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Callable[..., in
 
     y already holds the data; updates and indices are dense. ``d*`` are the sizes of indices,
     ``y*`` the strides of y except that of the axis, which is 0 there and ``y_axis`` instead;
-    ``size`` is that axis' size in y. ``reduction``: none, add, mul, max or min. One thread
+    ``size`` is that axis' size in y. ``reduction``: none, add, mul, max or min. One part
     works, for indices may repeat.
     """
     load_index = getattr(simd, f"load_{index}")
     put = _combiner(dtype, reduction)
 
     def body(
-        thread: int, threads: int, indices: Pointer, updates: Pointer, y: Pointer, size: int,
+        thread: int, part: int, until: int, parts: int,
+        indices: Pointer, updates: Pointer, y: Pointer, size: int,
         y_axis: int,
         d0: int, d1: int, d2: int, d3: int, d4: int, d5: int, d6: int, d7: int,
         y0: int, y1: int, y2: int, y3: int, y4: int, y5: int, y6: int, y7: int,
     ) -> int:  # fmt: skip
-        if thread > 0:
+        if part > 0:
             return 0
         dims, strides, position = stack_words(8), stack_words(8), stack_words(8)
         shape, steps = (d0, d1, d2, d3, d4, d5, d6, d7), (y0, y1, y2, y3, y4, y5, y6, y7)
@@ -85,18 +86,19 @@ def scatter_nd(dtype: str, reduction: str) -> Callable[..., int]:
 
     y already holds the data; int64 indices and updates are dense, ``inner`` elements of y are.
     ``depth`` is at most six, ``s*`` and ``y*`` are sizes and strides of the indexed axes. The
-    elements of a row are split over the threads.
+    elements of a row are split into parts.
     """
     put = _combiner(dtype, reduction)
 
     def body(
-        thread: int, threads: int, indices: Pointer, updates: Pointer, y: Pointer, count: int,
+        thread: int, part: int, until: int, parts: int,
+        indices: Pointer, updates: Pointer, y: Pointer, count: int,
         depth: int, inner: int,
         s0: int, s1: int, s2: int, s3: int, s4: int, s5: int,
         y0: int, y1: int, y2: int, y3: int, y4: int, y5: int,
     ) -> int:  # fmt: skip
         sizes, strides = (s0, s1, s2, s3, s4, s5), (y0, y1, y2, y3, y4, y5)
-        begin, end = inner * thread // threads, inner * (thread + 1) // threads
+        begin, end = inner * part // parts, inner * until // parts
         for row in range(count):
             at = locate(indices, row, depth, sizes, strides)
             if at < 0:

@@ -119,21 +119,18 @@ def softmax(logarithm: int) -> Callable[..., int]:
                 vstore_first(y, i * ys, vload_first(x, i * xs, count) - top - shift, count)
 
     def body(
-        thread: int, threads: int, x: Pointer, y: Pointer, o0: int, o1: int, x0: int, x1: int,
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, o0: int, o1: int, x0: int, x1: int,
         y0: int, y1: int, n: int, xs: int, ys: int, m: int, xm: int, ym: int,
     ) -> int:  # fmt: skip
         if n == 0 or o0 * o1 * m == 0:
             return 0
-        if o0 * o1 * n * m < 2048:
-            if thread > 0:
-                return 0
-            threads = 1
         along_rows = xs == 1 and ys == 1
         dense = xm == 1 and ym == 1
         width = 1 if along_rows or not dense else LANES
         chunks = (m + width - 1) // width
         work = o0 * o1 * chunks
-        begin, end = work * thread // threads, work * (thread + 1) // threads
+        begin, end = work * part // parts, work * until // parts
         chunk, rest = begin % chunks, begin // chunks
         i1, i0 = rest % o1, rest // o1
         for _ in range(begin, end):

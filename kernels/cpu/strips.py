@@ -104,7 +104,7 @@ def _run_stage(
         _set(stage, words, WORKSPACE, own)
     if _get(stage, EPILOGUE) != 0:
         _shifted_epilogue(stage, words, template, image, first, y)
-    return call_kernel(load_i64(stage, KERNEL), words, 0, 1)
+    return call_kernel(load_i64(stage, KERNEL), words, 0, 0, 1, 1)
 
 
 @njit
@@ -188,7 +188,9 @@ def _run_strip(
 @kernel
 def strips(
     thread: int,
-    threads: int,
+    part: int,
+    until: int,
+    parts: int,
     images: int,
     out_height: int,
     count: int,
@@ -196,15 +198,15 @@ def strips(
     workspace: Pointer,
     workspace_bytes: int,
 ) -> int:
-    """Run ``count`` stages strip by strip; rows of all images are split over the threads.
+    """Run ``count`` stages strip by strip; rows of all images are split into parts.
 
     ``stages`` are ``count`` times ``STAGE_WORDS`` words; ``out_height`` is that of the last one.
     ``workspace_bytes`` of each thread hold the rows between stages for at least one row.
     """
     words, template, rows = stack_words(64), stack_words(64), stack_words(16)
     first, last = (
-        images * out_height * thread // threads,
-        images * out_height * (thread + 1) // threads,
+        images * out_height * part // parts,
+        images * out_height * until // parts,
     )
     if first >= last:
         return 0

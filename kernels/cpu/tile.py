@@ -237,7 +237,9 @@ def tile(mr: int, nv: int) -> Callable[..., int]:
 
     def body(
         thread: int,
-        threads: int,
+        part: int,
+        until: int,
+        parts: int,
         a: Pointer,
         b: Pointer,
         c: Pointer,

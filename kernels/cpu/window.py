@@ -51,7 +51,7 @@ FIELDS = """x: int, y: int, images: int, height: int, width: int, channels: int,
     x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,"""
 
 _BODY = """
-def body(thread: int, threads: int, {fields}) -> int:
+def body(thread: int, part: int, until: int, parts: int, {fields}) -> int:
     border = stack_words({words})
     vstore(border, 0, splat({neutral}))
 {setup}
@@ -59,7 +59,7 @@ def body(thread: int, threads: int, {fields}) -> int:
     pixel, line = x_pixel * 4, x_row * dilation_h * 4
     reach = {stride} * {last_column} + (kernel_w - 1) * dilation_w + 1
     blocks = (channels + {lanes} - 1) // {lanes}
-    for row in range(rows * thread // threads, rows * (thread + 1) // threads):
+    for row in range(rows * part // parts, rows * until // parts):
         image, h = row // out_height, row % out_height
         top = h * stride_h - pad_top
         kh_first, kh_last = taps_inside(top, kernel_h, dilation_h, height)

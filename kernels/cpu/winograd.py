@@ -17,7 +17,7 @@ from typing import Any
 
 from numba import njit
 
-from ..registry import Pointer, kernel
+from ..registry import SHARES, Pointer, kernel
 from ..simd import call_kernel, load_i64, stack_words, store_f64, store_i64
 from ..target import LANES
 from . import tile as t
@@ -85,7 +85,7 @@ def _read_row(
             store_i64(words, w_t.IN_PIXEL, x_pixel)
         store_i64(words, w_t.IN_V, v + done * tile * 4)
         store_i64(words, w_t.IN_COUNT, some)
-        call_kernel(inward, words, 0, 1)
+        call_kernel(inward, words, 0, 0, 1, 1)
         done += some
 
 
@@ -112,7 +112,7 @@ def _write_row(
         )
         store_i64(words, w_t.OUT_VALID_W, tile_w if part == 0 else last_w)
         store_i64(words, w_t.OUT_COUNT, some)
-        call_kernel(outward, words, 0, 1)
+        call_kernel(outward, words, 0, 0, 1, 1)
 
 
 @njit
@@ -179,7 +179,9 @@ def _multiply(
 @kernel
 def winograd(
     thread: int,
-    threads: int,
+    part: int,
+    until: int,
+    parts: int,
     x: Pointer,
     w: Pointer,
     bias: Pointer,
@@ -231,7 +233,7 @@ def winograd(
 
     Fields as in ``conv.convolve``; ``inward`` and ``outward`` are the transforms, ``block`` the
     most tiles done at a time. Tiles of all images, or panels of output channels, are split over the
-    threads, whichever costs less.
+    parts, whichever costs less.
     """
     words, inner, outer, ends = (
         stack_words(WORDS),
@@ -251,16 +253,16 @@ def winograd(
 
     # Shares: tiles, or panels; then every thread transforms all the input.
     all_tiles = images * down * across
-    tile_first, tile_last = all_tiles * thread // threads, all_tiles * (thread + 1) // threads
+    tile_first, tile_last = all_tiles * part // parts, all_tiles * until // parts
     panel_first, panel_last = 0, all_panels
-    tile_share, panel_share = (all_tiles - 1) // threads + 1, (all_panels - 1) // threads + 1
+    tile_share, panel_share = (all_tiles - 1) // SHARES + 1, (all_panels - 1) // SHARES + 1
     per_panel = channels * nv
     tile_cost = tile_share * all_channels + all_panels * per_panel * max(tile_share, _FETCH)
     panel_cost = all_tiles * all_channels + panel_share * per_panel * max(all_tiles, _FETCH)
     if panel_cost < tile_cost:
         tile_first, tile_last = 0, all_tiles
-        panel_first = all_panels * thread // threads
-        panel_last = all_panels * (thread + 1) // threads
+        panel_first = all_panels * part // parts
+        panel_last = all_panels * until // parts
     if tile_first == tile_last or panel_first == panel_last:
         return 0
     group, k = panel_first // panels, panel_first % panels

@@ -264,7 +264,9 @@ def winograd_input(mh: int, mw: int, rh: int, rw: int, sh: int, sw: int) -> Call
 
     def body(
         thread: int,
-        threads: int,
+        part: int,
+        until: int,
+        parts: int,
         x: Pointer,
         v: Pointer,
         channels: int,
@@ -293,7 +295,9 @@ def winograd_output(
 
     def body(
         thread: int,
-        threads: int,
+        part: int,
+        until: int,
+        parts: int,
         p: Pointer,
         y: Pointer,
         bias: Pointer,

@@ -10,10 +10,17 @@ from ..simd import load_i64, store_i32, store_i64
 
 @kernel
 def store_words(
-    thread: int, threads: int, y: Pointer, itemsize: int, count: int, words: Pointer
+    thread: int,
+    part: int,
+    until: int,
+    parts: int,
+    y: Pointer,
+    itemsize: int,
+    count: int,
+    words: Pointer,
 ) -> int:
     """Store ``words[1..count]`` as int64 or int32."""
-    if thread == 0:
+    if part == 0:
         for i in range(count):
             if itemsize == 8:
                 store_i64(y, i, load_i64(words, i + 1))

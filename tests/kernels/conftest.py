@@ -13,10 +13,12 @@ from sardonyx.kernels.registry import Kernel
 
 @pytest.fixture
 def run() -> Callable[..., int]:
-    """Run every thread's share of a kernel, one after the other; gives the worst error code."""
+    """Run a kernel in parts, one after the other; gives the worst error code."""
 
     def run(kernel: Kernel, threads: int = 1, **fields: Any) -> int:
-        return max(kernel(thread=i, threads=threads, **fields) for i in range(threads))
+        return max(
+            kernel(thread=i, part=i, until=i + 1, parts=threads, **fields) for i in range(threads)
+        )
 
     return run
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 from sardonyx.kernels import abi
-from sardonyx.kernels.cpu import executor
+from sardonyx.kernels.cpu import executor, team
 
 
 @pytest.mark.parametrize("name", ["evaluate", "plan", "fill", "schedule", "run", "work"])
 def test_records_have_the_words_that_the_executors_kernels_read(name):
-    assert getattr(abi, name.upper()) == getattr(executor, name).fields
+    module = team if name in ("run", "work") else executor
+    assert getattr(abi, name.upper()) == getattr(module, name).fields
 
 
 @pytest.mark.parametrize("table", ["CODE", "BUFFER", "PATCH", "COST", "STEP"])
@@ -21,10 +22,18 @@ def test_every_column_of_a_table_has_one_name(table):
 
 
 def test_words_of_a_team_lie_in_cache_lines_of_their_own():
-    words = [v for k, v in vars(abi).items() if k.startswith("TEAM_") and k != "TEAM_WORDS"]
+    """But for the times that the thread that deals out shares reads with their number."""
+    together = ("TEAM_DEADLINE", "TEAM_ENDED", "TEAM_EAGER")
+    words = [v for k, v in vars(abi).items() if k.startswith("TEAM_") and k not in together]
     lines = {8 * word // abi.ALIGNMENT for word in words}
     assert len(lines) == len(words)
-    assert max(words) < abi.TEAM_WORDS
+    assert max(words) == abi.TEAM_LINES
+    assert 8 * abi.LINE_ASLEEP == abi.ALIGNMENT
+    assert 8 * abi.LINE_WORDS == 2 * abi.ALIGNMENT
+
+
+def test_a_share_holds_the_most_parts():
+    assert executor.MOST_PARTS < 1 << abi.SHARE_SHIFT
 
 
 def test_nothing_is_imported():

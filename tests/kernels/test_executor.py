@@ -1,22 +1,29 @@
-"""Small steps are left to the first thread, in runs that end at a step worth sharing."""
+"""Small steps are one part, in runs that end at a step worth sharing; others have several."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
+from sardonyx.kernels.abi import STEP_COLUMNS, STEP_END, STEP_KERNEL, STEP_PARTS, STEP_RECORD
 from sardonyx.kernels.cpu import executor
 
 
-def ends(*nanoseconds: int, of: int = executor.BYTES_PER_NS, column: int = 1) -> list[int]:
-    """Where the run of small steps ends at each step, of steps that take so long."""
+def schedule(
+    *nanoseconds: int, of: int = executor.BYTES_PER_NS, column: int = 1
+) -> tuple[list[int], list[int]]:
+    """Where the run of small steps ends at each step, and the parts, of steps that take so long."""
     costs = np.zeros((len(nanoseconds), 2), np.int64)
     costs[:, column] = np.arange(len(nanoseconds))
     values = of * np.array([*nanoseconds, 0], np.int64)
     costs[:, 1 - column] = len(nanoseconds)
-    steps = np.full((len(nanoseconds), 3), -1, np.int64)
+    steps = np.full((len(nanoseconds), STEP_COLUMNS), -1, np.int64)
     assert executor.schedule(costs=costs, count=len(steps), values=values, steps=steps) == 0
-    assert (steps[:, :2] == -1).all()
-    return steps[:, 2].tolist()
+    assert (steps[:, [STEP_KERNEL, STEP_RECORD]] == -1).all()
+    return steps[:, STEP_END].tolist(), steps[:, STEP_PARTS].tolist()
+
+
+def ends(*nanoseconds: int, **options: int) -> list[int]:
+    return schedule(*nanoseconds, **options)[0]
 
 
 SMALL, LARGE = executor.ALONE_NS, executor.ALONE_NS + 1
@@ -33,3 +40,8 @@ def test_a_run_of_small_steps_ends_at_a_large_one_or_at_the_end():
 def test_operations_and_bytes_count(column):
     of = (executor.OPERATIONS_PER_NS, executor.BYTES_PER_NS)[column]
     assert ends(SMALL, LARGE, of=of, column=column) == [1, 1]
+
+
+def test_large_steps_have_parts_by_their_cost_up_to_a_limit():
+    part, most = executor.PART_NS, executor.MOST_PARTS
+    assert schedule(0, SMALL, LARGE, 10 * part, 2 * most * part)[1] == [1, 1, 2, 10, most]

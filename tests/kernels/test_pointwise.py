@@ -42,8 +42,8 @@ def test_operands_of_any_strides(rng, dims, threads):
         expected = views[0] * views[1] - views[0]
         untouched = y.copy()
         kernel = pointwise("sub(mul(x0,x1),x0)", " ".join(kinds))
-        for thread in range(threads):
-            assert kernel(**words, thread=thread, threads=threads) == 0
+        for part in range(threads):
+            assert kernel(**words, part=part, until=part + 1, parts=threads) == 0
         np.testing.assert_allclose(views[2], expected, rtol=1e-5, atol=1e-6)
         as_strided(untouched, dims, [4 * n for n in s])[...] = expected
         np.testing.assert_allclose(y, untouched, rtol=1e-5, atol=1e-6)

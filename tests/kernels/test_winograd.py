@@ -61,7 +61,8 @@ def run(x, w, pads, form, *, strides=(1, 1), groups=1, threads=1, block=64, bias
     r_strides = [0, 0, 0] if residual is None else [s // 4 for s in residual.strides[:3]]
     for thread in range(threads):
         assert not winograd(
-            thread=thread, threads=threads, x=x, w=packed, bias=0 if bias is None else bias, y=y,
+            thread=thread, part=thread, until=thread + 1, parts=threads, x=x, w=packed, y=y,
+            bias=0 if bias is None else bias,
             residual=0 if residual is None else residual, images=images, height=height,
             width=width, channels=per_channels, out_height=out_h, out_width=out_w,
             out_channels=per_group, groups=groups, tile_h=form[0], tile_w=form[1],

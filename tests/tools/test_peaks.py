@@ -8,8 +8,8 @@ from sardonyx.tools import peaks
 def test_copy_copies_all(threads):
     n = 8 * LANES * threads
     x, y = np.arange(n, dtype=np.float32), np.zeros(n, np.float32)
-    for thread in range(threads):
-        assert peaks.copy(x=x, y=y, n=n, rounds=1, thread=thread, threads=threads) == 0
+    for part in range(threads):
+        assert peaks.copy(x=x, y=y, n=n, rounds=1, part=part, until=part + 1, parts=threads) == 0
     np.testing.assert_array_equal(x, y)
 
 

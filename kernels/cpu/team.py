@@ -1,0 +1,415 @@
+"""The walk over a program's steps, by one thread or by a team that shares the parts of each step.
+
+The parts of a step are dealt out as shares, one for each thread and in every step the same, so that
+what a thread wrote is in its cache. A thread takes its own share at once, then half of what another
+has left. Nobody waits for a thread that has taken nothing: the one that finishes a step's last part
+goes on to the next step, whoever it is. (Work stealing after Blumofe & Leiserson 1999.)
+
+A share is one word with a number that never comes again: who takes parts by a compare-exchange has
+parts of the step under way, however long it slept before, and until they are finished the step, the
+run and its record stay as they are. Without parts a thread reads the team's own words only. Each
+thread waits at a line of its own, which tells all it needs of the step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from ..abi import (
+    JOB_FLUSH,
+    JOB_LAST,
+    JOB_STATUS,
+    JOB_STEPS,
+    JOB_TIMES,
+    LINE_ASLEEP,
+    LINE_FLUSH,
+    LINE_JOB,
+    LINE_PROCESSOR,
+    LINE_REACHED,
+    LINE_SEMAPHORE,
+    LINE_SHARE,
+    LINE_STEP,
+    LINE_WORDS,
+    PATCH_COLUMNS,
+    PATCH_OFFSET,
+    PATCH_SOURCE,
+    PATCH_WORD,
+    SHARE_SHIFT,
+    STATUS_CANCEL,
+    STATUS_ERROR,
+    STATUS_STEP,
+    STEP_COLUMNS,
+    STEP_END,
+    STEP_KERNEL,
+    STEP_PARTS,
+    STEP_RECORD,
+    TEAM_DEADLINE,
+    TEAM_EAGER,
+    TEAM_ENDED,
+    TEAM_LEFT,
+    TEAM_LINES,
+    TEAM_SEQUENCE,
+    TEAM_STOP,
+)
+from ..atomics import (
+    atomic_add,
+    atomic_compare_exchange,
+    atomic_exchange,
+    atomic_load,
+    atomic_publish,
+    atomic_store,
+    cycles,
+    float_control,
+    flush_denormals,
+    leave_processor,
+    pause,
+    processor,
+    sem_post,
+    sem_wait,
+    set_float_control,
+)
+from ..registry import Pointer, kernel
+from ..simd import call_kernel, load_i64, store_i64
+
+SPIN_CYCLES, LEADER_SPIN_CYCLES = 150_000, 30_000
+"""Time for which a worker, and the first thread within a run, look for work before they sleep."""
+WORTHWHILE_PARTS = 32
+"""Parts of a step for which a thread is woken; for fewer only where runs follow each other."""
+_MASK = (1 << SHARE_SHIFT) - 1
+
+
+# --- steps ------------------------------------------------------------------------------------
+
+
+@njit
+def _call(steps: Pointer, step: int, thread: int, part: int, until: int) -> Any:
+    row = STEP_COLUMNS * step
+    return call_kernel(
+        load_i64(steps, row + STEP_KERNEL), load_i64(steps, row + STEP_RECORD), thread, part, until,
+        load_i64(steps, row + STEP_PARTS),
+    )  # fmt: skip
+
+
+@njit
+def _fail(status: Pointer, error: int, step: int) -> None:
+    store_i64(status, STATUS_STEP, step)
+    atomic_store(status, STATUS_ERROR, error)
+
+
+@njit
+def _whole(job: Pointer, step: int, end: int, thread: int) -> Any:
+    """Do steps alone, until one fails; returns the step that comes next."""
+    steps, status = load_i64(job, JOB_STEPS), load_i64(job, JOB_STATUS)
+    times = load_i64(job, JOB_TIMES)
+    while step < end:
+        error = _call(steps, step, thread, 0, load_i64(steps, STEP_COLUMNS * step + STEP_PARTS))
+        if error != 0:
+            _fail(status, error, step)
+        step += 1
+        if times != 0:
+            store_i64(times, step, cycles())
+        if error != 0:
+            break
+    return step
+
+
+@njit
+def _must_stop(job: Pointer, deadline: int) -> Any:
+    """Tell whether a run has failed, is cancelled, or has to let Python look for signals."""
+    status = load_i64(job, JOB_STATUS)
+    failed = atomic_load(status, STATUS_ERROR) != 0
+    return failed or atomic_load(status, STATUS_CANCEL) != 0 or cycles() > deadline
+
+
+@njit
+def _walk(job: Pointer, first: int, last: int, deadline: int) -> Any:
+    """Do steps as the only thread; returns the step reached."""
+    steps, step = load_i64(job, JOB_STEPS), first
+    while step < last:
+        end = min(last, max(step + 1, load_i64(steps, STEP_COLUMNS * step + STEP_END)))
+        step = _whole(job, step, end, 0)
+        if _must_stop(job, deadline):
+            break
+    return step
+
+
+# --- shares -----------------------------------------------------------------------------------
+
+
+@njit
+def _line(team: Pointer, thread: int) -> Any:
+    """Address of a thread's line."""
+    return team + 8 * (TEAM_LINES + LINE_WORDS * thread)
+
+
+@njit
+def _deal(team: Pointer, job: Pointer, thread: int, step: int, begin: int, end: int) -> None:
+    """Give a thread its share of a step."""
+    line = _line(team, thread)
+    store_i64(line, LINE_JOB, job)
+    store_i64(line, LINE_STEP, step)
+    share = (load_i64(team, TEAM_SEQUENCE) << SHARE_SHIFT | begin) << SHARE_SHIFT | end
+    atomic_publish(line, LINE_SHARE, share)
+
+
+@njit
+def _publish(team: Pointer, job: Pointer, threads: int, step: int, parts: int) -> None:
+    """Deal out the parts of a step."""
+    store_i64(team, TEAM_SEQUENCE, load_i64(team, TEAM_SEQUENCE) + 1)
+    store_i64(team, TEAM_LEFT, parts)
+    # The last share is never empty: the step cannot be over before all have been dealt out.
+    for thread in range(threads):
+        _deal(team, job, thread, step, parts * thread // threads, parts * (thread + 1) // threads)
+    # Who goes to sleep at this moment may be missed: others do its share.
+    eager = load_i64(team, TEAM_EAGER) != 0
+    for thread in range(threads):
+        line = _line(team, thread)
+        if atomic_load(line, LINE_ASLEEP) == 0:
+            continue
+        if parts >= WORTHWHILE_PARTS or (eager and load_i64(line, LINE_PROCESSOR) != processor()):
+            _wake(line)
+
+
+@njit
+def _wake(line: Pointer) -> None:
+    if atomic_exchange(line, LINE_ASLEEP, 0) != 0:
+        sem_post(line + 8 * LINE_SEMAPHORE)
+
+
+@njit
+def _end(team: Pointer, step: int) -> None:
+    """Tell the first thread that the run is over; its record may be another run's from then on."""
+    store_i64(team, TEAM_SEQUENCE, load_i64(team, TEAM_SEQUENCE) + 1)
+    share = load_i64(team, TEAM_SEQUENCE) << 2 * SHARE_SHIFT
+    line = _line(team, 0)
+    atomic_publish(line, LINE_REACHED, step)
+    atomic_publish(line, LINE_SHARE, share)
+    _wake(line)
+
+
+@njit
+def _take(line: Pointer, is_own: bool) -> Any:
+    """Take parts of a share: (first, end), equal when none is left."""
+    while True:
+        share = atomic_load(line, LINE_SHARE)
+        begin, end = share >> SHARE_SHIFT & _MASK, share & _MASK
+        left = end - begin
+        if left <= 0:
+            return 0, 0
+        some = left if is_own else (left + 1) // 2
+        if atomic_compare_exchange(line, LINE_SHARE, share, share + (some << SHARE_SHIFT)):
+            return begin, begin + some
+
+
+@njit
+def _note_processor(line: Pointer) -> int:
+    """Note the processor that the owner of a line, the caller, runs on; returns its number."""
+    here = processor()
+    if load_i64(line, LINE_PROCESSOR) != here:  # others have this in their caches
+        store_i64(line, LINE_PROCESSOR, here)
+    return here
+
+
+@njit
+def _prepare(line: Pointer, job: Pointer, thread: int) -> None:
+    """Note where the thread runs, and let it treat denormal numbers as the run wants it."""
+    _note_processor(line)
+    flush = load_i64(job, JOB_FLUSH)
+    if thread != 0 and load_i64(line, LINE_FLUSH) != flush:
+        flush_denormals(flush)
+        store_i64(line, LINE_FLUSH, flush)
+
+
+@njit
+def _do_share(team: Pointer, owner: int, thread: int) -> Any:
+    """Do parts of a thread's share while there are any; (how many, record of the run, step)."""
+    line = _line(team, owner)
+    done, job, step = 0, 0, 0
+    while True:
+        begin, end = _take(line, owner == thread)
+        if begin == end:
+            return done, job, step
+        if done == 0:
+            job, step = load_i64(line, LINE_JOB), load_i64(line, LINE_STEP)
+            _prepare(_line(team, thread), job, thread)
+        error = _call(load_i64(job, JOB_STEPS), step, thread, begin, end)
+        if error != 0:
+            _fail(load_i64(job, JOB_STATUS), error, step)
+        done += end - begin
+
+
+@njit
+def _advance(team: Pointer, job: Pointer, thread: int, threads: int, step: int) -> None:
+    """Go on at a step: do those that are not shared, then publish one, or end the run."""
+    steps, last = load_i64(job, JOB_STEPS), load_i64(job, JOB_LAST)
+    while step < last and not _must_stop(job, load_i64(team, TEAM_DEADLINE)):
+        end = min(last, load_i64(steps, STEP_COLUMNS * step + STEP_END))
+        if end <= step:
+            parts = load_i64(steps, STEP_COLUMNS * step + STEP_PARTS)
+            _publish(team, job, threads, step, parts)
+            return
+        step = _whole(job, step, end, thread)
+    _end(team, step)
+
+
+@njit
+def _help(team: Pointer, thread: int, threads: int) -> Any:
+    """Do parts of the step under way; go on if they were its last. False: there were none."""
+    helped = False
+    for distance in range(threads):
+        done, job, step = _do_share(team, (thread + distance) % threads, thread)
+        if done == 0:
+            continue
+        helped = True
+        if atomic_add(team, TEAM_LEFT, -done) == done:
+            times = load_i64(job, JOB_TIMES)
+            if times != 0:
+                store_i64(times, step + 1, cycles())
+            _advance(team, job, thread, threads, step + 1)
+            break
+    return helped
+
+
+# --- waiting ----------------------------------------------------------------------------------
+
+
+@njit
+def _number(line: Pointer) -> Any:
+    """Number of a thread's share: another one means that there may be something to do."""
+    return atomic_load(line, LINE_SHARE) >> 2 * SHARE_SHIFT
+
+
+@njit
+def _shares_processor(team: Pointer, thread: int, threads: int) -> Any:
+    """Tell whether another thread was last seen on this one's processor: it can only wait."""
+    mine = processor()
+    for other in range(threads):
+        if other != thread and load_i64(_line(team, other), LINE_PROCESSOR) == mine:
+            return True
+    return False
+
+
+@njit
+def _wait(team: Pointer, thread: int, threads: int, number: int) -> None:
+    """Wait for another share: look for it, for a while or not at all, then sleep."""
+    line, start = _line(team, thread), cycles()
+    patience = SPIN_CYCLES if thread != 0 else LEADER_SPIN_CYCLES
+    if _shares_processor(team, thread, threads):
+        patience = 0
+    while _number(line) == number:
+        if cycles() - start < patience:
+            pause()
+            continue
+        # Who deals out shares wakes only those that say that they sleep.
+        atomic_store(line, LINE_ASLEEP, 1)
+        if _number(line) == number:
+            sem_wait(line + 8 * LINE_SEMAPHORE)
+        atomic_store(line, LINE_ASLEEP, 0)
+        start = cycles()
+
+
+@njit
+def _lead(team: Pointer, job: Pointer, first: int, threads: int, deadline: int) -> Any:
+    """Walk steps as the first thread of a team; returns the step reached."""
+    line = _line(team, 0)
+    eager = cycles() - load_i64(team, TEAM_ENDED) < SPIN_CYCLES
+    store_i64(team, TEAM_EAGER, eager)
+    store_i64(team, TEAM_DEADLINE, deadline)
+    store_i64(line, LINE_REACHED, -1)
+    _advance(team, job, 0, threads, first)
+    while True:
+        number, reached = _number(line), atomic_load(line, LINE_REACHED)
+        if reached >= 0:
+            store_i64(team, TEAM_ENDED, cycles())
+            return reached
+        if not _help(team, 0, threads):
+            _wait(team, 0, threads, number)
+
+
+# --- entries ----------------------------------------------------------------------------------
+
+
+@njit
+def _bind_arrays(
+    arrays: Pointer, array_buffers: Pointer, array_count: int, data_pointer: int, bases: Pointer,
+    patches: Pointer, count: int, values: Pointer, words: Pointer,
+) -> None:  # fmt: skip
+    """Read the addresses of inputs and outputs off the array objects, and write the records."""
+    for i in range(array_count):
+        array = load_i64(arrays, i)
+        store_i64(bases, load_i64(array_buffers, i), load_i64(array + data_pointer, 0))
+    for i in range(count):
+        row = PATCH_COLUMNS * i
+        base = load_i64(bases, load_i64(patches, row + PATCH_SOURCE))
+        offset = load_i64(values, load_i64(patches, row + PATCH_OFFSET))
+        store_i64(words, load_i64(patches, row + PATCH_WORD), base + offset)
+
+
+@kernel
+def run(
+    thread: int,
+    part: int,
+    until: int,
+    parts: int,
+    steps: Pointer,
+    first: int,
+    last: int,
+    team: Pointer,
+    status: Pointer,
+    budget: int,
+    times: Pointer,
+    flush: int,
+    job: Pointer,
+    patches: Pointer,
+    count: int,
+    values: Pointer,
+    bases: Pointer,
+    words: Pointer,
+    threads: int,
+    arrays: Pointer,
+    array_buffers: Pointer,
+    array_count: int,
+    data_pointer: int,
+) -> int:
+    """Lead one run from step ``first``; returns the step reached, or -1 when the run failed.
+
+    First the addresses of this run's inputs and outputs are read off the array objects
+    (``arrays``; their data pointers lie ``data_pointer`` bytes on) and written into the records
+    (``count`` patches), then the steps are walked, by a team of ``threads``. ``budget`` bounds the
+    time in cycles, so that Python can look for signals; ``flush`` says whether denormal numbers are
+    zeros; ``job`` is the address of this record, of which the team reads the first words.
+    """
+    _bind_arrays(
+        arrays, array_buffers, array_count, data_pointer, bases, patches, count, values, words
+    )
+    store_i64(status, STATUS_ERROR, 0)
+    start = cycles()
+    if times != 0:
+        store_i64(times, first, start)
+    control = float_control()
+    flush_denormals(flush)
+    if threads == 1 or first >= last or load_i64(steps, STEP_COLUMNS * first + STEP_END) >= last:
+        step = _walk(job, first, last, start + budget)
+    else:
+        step = _lead(team, job, first, threads, start + budget)
+    set_float_control(control)
+    failed = atomic_load(status, STATUS_ERROR) != 0 or atomic_load(status, STATUS_CANCEL) != 0
+    return -1 if failed else step
+
+
+@kernel
+def work(thread: int, part: int, until: int, parts: int, team: Pointer) -> int:
+    """Serve a team of ``parts`` threads as number ``part`` until it is stopped."""
+    line = _line(team, part)
+    while True:
+        number = _number(line)
+        if atomic_load(team, TEAM_STOP) != 0:
+            return 0
+        # Systems wake a thread beside the one that woke it, also where it can do nothing there.
+        here = _note_processor(line)
+        if here == load_i64(_line(team, 0), LINE_PROCESSOR):
+            leave_processor(here)
+        if not _help(team, part, parts):
+            _wait(team, part, parts, number)
