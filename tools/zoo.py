@@ -38,7 +38,7 @@ BUILT = tuple(networks.NETWORKS)
 
 
 class Unavailable(SardonyxError):
-    """A model cannot be had here; the message says why (tests skip with it)."""
+    """A model is not available here; the message says why (tests skip with it)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +78,8 @@ _RATE = {"sr": np.array(16000, np.int64)}
 _VOICE = {"input": (1, 512), "state": (2, 1, 128)}
 
 
-def _entry(home: tuple[str, str], file: str, sha256: str, **rest: Any) -> Entry:
-    return Entry(home[0], home[1] + file, sha256, **rest)
+def _entry(home: tuple[str, str], file: str, sha256: str, **options: Any) -> Entry:
+    return Entry(home[0], home[1] + file, sha256, **options)
 
 
 PACKAGED: dict[str, Entry] = {
