@@ -43,7 +43,7 @@ class NodeArg:
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a model says of itself; ``custom_metadata_map`` has labels and the like, as text."""
+    """Metadata of a model; ``custom_metadata_map`` has labels and the like, as text."""
 
     producer_name: str
     graph_name: str

@@ -183,7 +183,7 @@ def _biased(emit: Emission, node: Node, scores: Tensor, bias: Tensor | None) -> 
 
 
 def _bias(emit: Emission, node: Node, queries: Dim, keys: Dim) -> tuple[Tensor | None, bool]:
-    """What is added to the scores, and whether it may be -inf in all of a row."""
+    """Addend of the scores, and whether it may be -inf in all of a row."""
     info, causal = node.input(3), bool(node.attribute("is_causal", 0))
     if info is None:
         return (_causal(emit, None, queries, keys), False) if causal else (None, False)
