@@ -242,7 +242,7 @@ def run_suite(
 ) -> Iterator[list[Result]]:
     """Run `bench` on models of the zoo in several settings.
 
-    A model that cannot be had here, or not in batches, is left out, with a word to ``progress``.
+    A model that is not available here, or not in batches, is left out, with a line to ``progress``.
 
     Parameters
     ----------
