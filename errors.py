@@ -18,7 +18,7 @@ class UnsupportedModel(SardonyxError, NotImplementedError):
 
 
 class InvalidArgument(SardonyxError, ValueError):
-    """What was passed to a call (inputs of a run, options) does not fit."""
+    """An argument of a call (an input of a run, an option) does not fit."""
 
 
 class ImportFailed(SardonyxError, RuntimeError):

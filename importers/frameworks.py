@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,9 +10,6 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImportFailed, SardonyxError, reason
-
-exclusive = threading.RLock()
-"""Held while state of a framework (functions, loggers, environment) is changed for a conversion."""
 
 
 def require(package: str, extra: str) -> Any:

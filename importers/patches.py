@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ImportFailed
-from .frameworks import exclusive
+from ..logs import exclusive
 
 
 @dataclass(frozen=True)

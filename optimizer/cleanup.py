@@ -7,6 +7,7 @@ import logging
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from ..logs import silenced
 from .edits import insert, replace
 from .operators import lookup
 from .report import Report
@@ -37,11 +38,8 @@ def infer_shapes(model: ir.Model, report: Report) -> int:
 def infer(model: ir.Model) -> None:
     """Fill in types and shapes by onnx's inference."""
     # Its warnings about sequences and the like concern nothing that passes change.
-    logger = logging.getLogger("onnx_ir.passes.common.shape_inference")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
-    logger.setLevel(level)
+    with silenced("onnx_ir.passes.common.shape_inference", level=logging.ERROR):
+        common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
 
 
 def eliminate_no_ops(model: ir.Model, report: Report) -> int:

@@ -69,10 +69,12 @@ def arithmetic(op_type: str) -> Callable[[Sequence[Interval | None]], Interval |
             return None  # 0 times infinity, or infinity of the other sign
         exact = [operate(x, y) for x in (a.least, a.most) for y in (b.least, b.most)]
         with np.errstate(over="ignore"):
-            ends = np.array(exact).astype(np.float32)
-        if np.isposinf(ends).any():
+            bounds = np.array(exact).astype(np.float32)
+        if np.isposinf(bounds).any():
             return None
-        infinite = a.infinite or b.infinite or bool(np.isneginf(ends).any())
-        return Interval(float(max(ends.min(), LOWEST)), float(max(ends.max(), LOWEST)), infinite)
+        infinite = a.infinite or b.infinite or bool(np.isneginf(bounds).any())
+        return Interval(
+            float(max(bounds.min(), LOWEST)), float(max(bounds.max(), LOWEST)), infinite
+        )
 
     return interval

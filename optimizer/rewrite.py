@@ -366,7 +366,9 @@ def _rewrite(rule: Rule, pattern: Apply, node: ir.Node, opset: int, report: Repo
             value = rule.action(match)
             is_new = value.producer() in match.op.nodes
             replaceable = is_new or can_replace(node, value)
-            match.require(replaceable, "an output of the graph keeps its node")
+            match.require(
+                replaceable, "its result is an output of the graph, which has to keep its producer"
+            )
         except NearMiss as reason:
             match.op.discard()
             reasons[str(reason)] = None

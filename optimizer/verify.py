@@ -119,7 +119,7 @@ def _fingerprint(model: ir.Model) -> Hashable:
 
 
 def _tolerance(value: Any) -> float:
-    """What rounding in another order grows to at most; a mistake of a pass is larger."""
+    """Tolerance: rounding in another order stays below it, a mistake of a pass does not."""
     if isinstance(value, list | tuple):
         return max(map(_tolerance, value), default=0.0)
     return 1e-2 if np.asarray(value).dtype == np.float16 else 1e-3

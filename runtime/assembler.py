@@ -25,7 +25,7 @@ from ..kernels.abi import (
 from ..kernels.ref import KernelRef
 from ..kernels.registry import Kernel
 from .graph import Info, Node
-from .inplace import Overwrites
+from .inplace import Inplace
 from .program import Check, HostStep, Port, Program, Step, Stretch, TensorSpec
 from .symbolic import Code, Dim, Expr, sum_dims
 from .tensors import Buffer, Pending, Record, Tensor, words_of
@@ -45,7 +45,7 @@ class Assembler:
     def __init__(self) -> None:
         self.code = Code()
         self._buffers: list[Buffer] = []
-        self._overwrites = Overwrites()
+        self._inplace = Inplace()
         self._weights: list[np.ndarray] = []
         self._weight_bytes = 0
         self._numbers: dict[Tensor, int] = {}
@@ -106,7 +106,7 @@ class Assembler:
         record = self._write_record(Record(words_of(step.kernel, step.fields)), used)
         for tensor in used:
             self._touch(tensor)
-        self._overwrites.allow(self._time, step.outputs[0], step.over, used)
+        self._inplace.allow(self._time, step.outputs[0], step.over, used)
         layout = "channels_last" if step.outputs[0].is_channels_last else "plain"
         moved = {(t.buffer, t.offset): t.nbytes for t in used if not t.buffer.is_scratch}
         self._steps.append(
@@ -226,9 +226,9 @@ class Assembler:
     def finish(self, metadata: dict[str, Any]) -> Program:
         """Return the program."""
         self._end_stretch()
-        self._overwrites.settle()
+        self._inplace.settle()
         for tensor, spec in zip(self._numbers, self._specs, strict=True):
-            spec.buffer = self._overwrites.merged(tensor.buffer).index
+            spec.buffer = self._inplace.merged(tensor.buffer).index
         patches = [self._settled(*patch) for patch in self._patches]
         slot = self.code.slot
         # In the order of the columns BUFFER_...
@@ -256,7 +256,7 @@ class Assembler:
         if kind == VALUE:
             return word, kind, self.code.slot(what), 0
         if kind == ADDRESS:
-            return word, kind, self._overwrites.merged(what).index, self.code.slot(offset)
+            return word, kind, self._inplace.merged(what).index, self.code.slot(offset)
         return word, kind, what, 0
 
     def _weight_blob(self) -> np.ndarray:

@@ -17,6 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias
 
 from ..errors import KernelError
+from .processors import available_processors
 
 Callback: TypeAlias = Callable[[list[Any], Any, str], object]
 _Request: TypeAlias = "tuple[Future[list[Any]], Callable[..., list[Any]], tuple[Any, ...]]"
@@ -114,7 +115,7 @@ def submit(
         future.add_done_callback(lambda done: callback(*_outcome(done, user_data)))
     workers = _workers.get(threads)
     if workers is None:
-        limit = max(1, len(os.sched_getaffinity(0)) // threads)
+        limit = max(1, available_processors() // threads)
         workers = _workers.setdefault(threads, _Workers(limit))
     workers.submit((future, run, arguments))
     return future

@@ -16,7 +16,7 @@ from ..kernels.compiler import environment_key, sources_digest
 from ..kernels.storage import remembered, state_of
 
 _LOCATION = re.compile(rb"\x0a\x08location\x12(?=.)", re.DOTALL)
-"""How an entry of external data begins: key "location", then a value of a stated length."""
+"""Beginning of an entry of external data: key "location", then a value of a stated length."""
 
 
 @functools.cache

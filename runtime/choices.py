@@ -12,7 +12,7 @@ from ..errors import InvalidArgument
 
 
 class Form(NamedTuple):
-    """How a convolution is done, written ``"direct 6x2"`` or ``"winograd 4x4"``.
+    """Form of a convolution, written ``"direct 6x2"`` or ``"winograd 4x4"``.
 
     Attributes
     ----------

@@ -32,7 +32,7 @@ _THREADS = symbolic.symbol("threads")
 
 
 class Emission:
-    """Where values lie, and the program that grows a step at a time.
+    """Tensors of values, and the program that grows by a step at a time.
 
     Parameters
     ----------

@@ -29,7 +29,7 @@ _empty = np.empty
 
 
 class Context:
-    """What one run at a time needs for itself: a binding, and how far the run has come.
+    """State of one run at a time: a binding, and the next step of the run.
 
     Parameters
     ----------

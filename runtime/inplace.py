@@ -13,8 +13,8 @@ from ..kernels.abi import ARENA
 from .tensors import Buffer, Tensor
 
 
-class Overwrites:
-    """What may be written over what, collected while steps are emitted."""
+class Inplace:
+    """Results that may be written over an operand, collected while steps are emitted."""
 
     def __init__(self) -> None:
         self._wanted: list[tuple[int, Buffer, Buffer]] = []

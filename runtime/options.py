@@ -7,6 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidArgument
+from .processors import available_processors
+
+THREADS_VARIABLE = "SARDONYX_THREADS"
+"""Environment variable: threads of a run where a session does not say."""
 
 _PRECISIONS = ("fp32", "strict", "bf16_weights")
 _LEVELS = ("none", "basic", "all")
@@ -17,10 +21,13 @@ def checked_options(
 ) -> tuple[int, dict[str, Any]]:
     """Return the number of threads and the options that a program depends on.
 
+    The number of threads is that of ``threads``, else of the environment variable
+    ``SARDONYX_THREADS``, else one for each processor that this process may use.
+
     Raises
     ------
     InvalidArgument
-        An option is not known.
+        An option is not known, or a number of threads is not a positive integer.
     """
     if precision not in _PRECISIONS:
         raise InvalidArgument(f"precision must be one of {_PRECISIONS}, not {precision!r}")
@@ -29,7 +36,21 @@ def checked_options(
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise InvalidArgument(f"threads must be a positive integer, not {threads!r}")
     options = {"precision": precision, "optimize": optimize, "choices": sorted_choices(choices)}
-    return threads or len(os.sched_getaffinity(0)), options
+    return threads or _threads_of_environment() or available_processors(), options
+
+
+def _threads_of_environment() -> int | None:
+    """Return the number in the environment variable; None where it is not set."""
+    text = os.environ.get(THREADS_VARIABLE)
+    if text is None:
+        return None
+    try:
+        threads = int(text)
+    except ValueError:
+        threads = 0
+    if threads < 1:
+        raise InvalidArgument(f"{THREADS_VARIABLE} must be a positive integer, not {text!r}")
+    return threads
 
 
 def sorted_choices(choices: Any) -> dict[str, str]:

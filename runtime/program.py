@@ -32,7 +32,7 @@ _ALIGN = 64
 
 @dataclass
 class TensorSpec:
-    """Where a value lies: buffer, and slots of byte offset, dims and strides (in elements)."""
+    """Position of a value: buffer, and slots of byte offset, dims and strides (in elements)."""
 
     buffer: int
     offset: int

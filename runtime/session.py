@@ -43,7 +43,7 @@ class NodeArg:
 
 @dataclass(frozen=True)
 class ModelMetadata:
-    """What a model says of itself; ``custom_metadata_map`` has labels and the like, as text."""
+    """Metadata of a model; ``custom_metadata_map`` has labels and the like, as text."""
 
     producer_name: str
     graph_name: str
@@ -62,7 +62,10 @@ class Session:
     model
         Anything ``sardonyx.load`` takes, or a program written by `save`.
     threads : int, optional
-        Threads of a run; the number of processors this process may use when not given.
+        Threads of a run. When not given, the environment variable ``SARDONYX_THREADS`` says; else
+        one for each core that this process may use: those of its affinity mask, hyper-threads of
+        one core counted once, and no more than the CPU quota of its cgroup pays for. More threads
+        than that work, and give the same results.
     precision : {"fp32", "strict", "bf16_weights"}
         ``"strict"`` keeps to algorithms that only reassociate sums. ``"bf16_weights"`` keeps the
         constant weights of MatMul and Gemm as bfloat16 where at most eight rows meet them: half

@@ -110,12 +110,12 @@ def _polynomial(terms: list[tuple[_Monomial, int]]) -> Dim:
     total: dict[_Monomial, int] = {}
     for monomial, factor in terms:
         total[monomial] = total.get(monomial, 0) + factor
-    kept = {monomial: factor for monomial, factor in total.items() if factor}
-    if not kept:
+    nonzero = {monomial: factor for monomial, factor in total.items() if factor}
+    if not nonzero:
         return 0
-    if set(kept) == {()}:
-        return kept[()]
-    return Expr(tuple(sorted(kept.items(), key=repr)))
+    if set(nonzero) == {()}:
+        return nonzero[()]
+    return Expr(tuple(sorted(nonzero.items(), key=repr)))
 
 
 def _atom(*parts: object) -> Expr:
@@ -137,14 +137,14 @@ def floor_divide(a: Dim, b: Dim) -> Dim:
         return 1
     if isinstance(b, int) and b:
         exact = [(m, f) for m, f in _terms(a) if f % b == 0]
-        rest = [(m, f) for m, f in _terms(a) if f % b]
+        inexact = [(m, f) for m, f in _terms(a) if f % b]
         quotient = _polynomial([(m, f // b) for m, f in exact])
-        if not rest:
+        if not inexact:
             return quotient
-        if len(rest) == 1 and rest[0][0] == ():
+        if len(inexact) == 1 and inexact[0][0] == ():
             # floor((b*q + r) / b) = q + floor(r / b)
-            return quotient + rest[0][1] // b
-        return quotient + _atom("div", _polynomial(rest), b)
+            return quotient + inexact[0][1] // b
+        return quotient + _atom("div", _polynomial(inexact), b)
     if isinstance(b, Expr) and len(b.terms) == 1:
         divided = [_divide_term(term, b.terms[0]) for term in _terms(a)]
         if all(term is not None for term in divided):
@@ -191,8 +191,8 @@ def maximum(a: Dim, b: Dim) -> Dim:
 def _extreme(kind: str, dual: str, a: Dim, b: Dim) -> Dim:
     """``max(a, max(b, a))`` names each operand once, ``max(a, min(a, c))`` is ``a``."""
     parts = list(dict.fromkeys([*_operands(kind, a), *_operands(kind, b)]))
-    kept = [x for x in parts if not any(y != x and y in _operands(dual, x) for y in parts)]
-    first, *others = sorted(kept, key=repr)
+    needed = [x for x in parts if not any(y != x and y in _operands(dual, x) for y in parts)]
+    first, *others = sorted(needed, key=repr)
     for other in others:
         first = _atom(kind, first, other)
     return first

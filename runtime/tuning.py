@@ -67,7 +67,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What was measured, at which sizes, and what came of it.
+    """Measurements of forms, the sizes they were made at, and the choices that follow.
 
     Attributes
     ----------

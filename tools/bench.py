@@ -8,7 +8,6 @@ does a run that is not timed.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy as np
 
 from ..difference import largest_error
 from ..errors import reason
+from ..runtime.processors import available_processors
 from . import zoo
 from .engines import PASSES, Feeds, Run, installed, open_engine
 from .footprint import Footprint, footprint
@@ -227,7 +227,7 @@ def settings(
     processors.
     """
     combined = [Setting(batch, count) for batch in batches for count in threads]
-    processors = len(os.sched_getaffinity(0))
+    processors = available_processors()
     return [*combined, Setting(requests=processors)] if throughput and processors > 1 else combined
 
 
@@ -242,7 +242,7 @@ def run_suite(
 ) -> Iterator[list[Result]]:
     """Run `bench` on models of the zoo in several settings.
 
-    A model that cannot be had here, or not in batches, is left out, with a word to ``progress``.
+    A model that is not available here, or not in batches, is left out, with a line to ``progress``.
 
     Parameters
     ----------

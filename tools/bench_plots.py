@@ -41,9 +41,9 @@ def draw(results: Sequence[Result], path: Path) -> list[str]:
     pictures: list[str] = []
     with matplotlib.rc_context(settings):
         for name, panels in _figures(results).items():
-            place = path.with_name(f"{path.stem}-{name}.svg")
-            _figure(panels, place)
-            pictures.append(place.name)
+            picture = path.with_name(f"{path.stem}-{name}.svg")
+            _figure(panels, picture)
+            pictures.append(picture.name)
     return pictures
 
 
@@ -104,7 +104,7 @@ class _Panel:
         axes.tick_params(axis="y", length=0)
 
 
-def _figure(panels: Sequence[_Panel], place: Path) -> None:
+def _figure(panels: Sequence[_Panel], picture: Path) -> None:
     from matplotlib.figure import Figure
 
     rows = max(len(panel.bars) for panel in panels)
@@ -114,4 +114,4 @@ def _figure(panels: Sequence[_Panel], place: Path) -> None:
         panel.draw(each)
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=4, frameon=False)
-    figure.savefig(place, metadata={"Date": None, "Creator": None})
+    figure.savefig(picture, metadata={"Date": None, "Creator": None})

@@ -173,10 +173,10 @@ def read(path: Path) -> list[Result]:
     """
     try:
         data = json.loads(path.with_suffix(".json").read_text())
-        here, there = environment(), data["environment"]
-        if any(here[key] != there[key] for key in here if key != "date"):
+        current, stored = environment(), data["environment"]
+        if any(current[key] != stored[key] for key in current if key != "date"):
             return []
-        return [_result(stored) for stored in data["results"]]
+        return [_result(entry) for entry in data["results"]]
     except (OSError, KeyError, TypeError, ValueError):
         return []
 

@@ -189,8 +189,8 @@ def optimize(
     for each in report.passes:
         if each.changes:
             table.add_row(each.name, str(each.changes), f"{1e3 * each.seconds:.1f}")
-    rest = f"{sum(1e3 * each.seconds for each in idle):.1f}"
-    table.add_row(f"{len(idle)} others", "0", rest)
+    milliseconds = f"{sum(1e3 * each.seconds for each in idle):.1f}"
+    table.add_row(f"{len(idle)} others", "0", milliseconds)
     text.show(console, table)
     for reason in report.explanations:
         console.print(reason, highlight=False, markup=False, soft_wrap=True)

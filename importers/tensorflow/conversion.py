@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import UnsupportedModel
+from ...logs import silenced
 from ..frameworks import conversion
-from ..logs import silenced
 from ..names import rename
 from ..onnx.loader import from_onnx
 from ..patches import applied

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InvalidArgument
+from ...logs import silenced
 from ..frameworks import common_batch_size, conversion
-from ..logs import silenced
 from ..notes import Notes
 from .checkpoints import restore
 from .conversion import LOGGERS

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from ...logs import silenced
 from ..frameworks import conversion
-from ..logs import silenced
 from ..notes import Notes
 from .conversion import LOGGERS
 from .function import convert_function

@@ -15,7 +15,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from ...errors import InvalidArgument, reason
-from ..frameworks import conversion, exclusive
+from ...logs import exclusive
+from ..frameworks import conversion
 
 _CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"

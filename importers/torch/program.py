@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ImportFailed, UnsupportedModel
+from ...logs import silenced
 from ..frameworks import conversion
-from ..logs import silenced
 from ..names import rename
 from ..onnx.loader import from_onnx
 from .call import Call, Dimensions

@@ -105,7 +105,7 @@ def _where_not(m: Match) -> ir.Value:
 def _where_all(m: Match) -> ir.Value:
     """A condition that Keras spreads over all elements, though Where broadcasts it anyway."""
     sizes = dims(m.a)
-    m.require(bool(m.constant("one").all()), "not all of it is true")
+    m.require(bool(m.constant("one").all()), "the other condition is not true everywhere")
     same = sizes is not None and None not in sizes and sizes == dims(m.all)
     m.require(same, "it is not known to have the shape of the result")
     return m.op.Where(m.m, m.a, m.b)

@@ -98,7 +98,7 @@ def _parameters(node: ir.Node) -> tuple[np.ndarray, np.ndarray]:
         raise NearMiss(f"the weights of {node.name!r} are {weights.dtype}, not float32")
     values = [node.attributes[k].as_float() for k in ("alpha", "beta") if k in node.attributes]
     if any(value != 1.0 for value in values):
-        raise NearMiss(f"{node.name!r} has factors of its own")
+        raise NearMiss(f"{node.name!r} has alpha or beta other than 1")
     outputs = _outputs(node, weights)
     vector = np.zeros(1) if bias is None else np.asarray(bias, np.float64)
     if vector.ndim > 2 or (vector.ndim and vector.shape[-1] not in (1, outputs)):

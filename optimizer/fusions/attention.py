@@ -152,7 +152,7 @@ def _mask(m: Match, sizes: list[Size]) -> ir.Value | None:
     fits = (s is not None and s in (1, t) for s, t in zip(padded[:-1], sizes[:-1], strict=True))
     m.require(all(fits), "the mask is not known to fit the scores")
     interval = value_range(mask)
-    m.require(interval is not None, "the mask may hold anything, even rows of -inf")
+    m.require(interval is not None, "the range of the mask is not known: it may hold rows of -inf")
     if interval is not None and interval.least <= LOWEST:
         m.require(not interval.infinite, "the mask may hold both -inf and the lowest number")
         raised: ir.Value = m.op.Max(mask, _RAISED)

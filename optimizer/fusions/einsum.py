@@ -71,8 +71,8 @@ def _read(m: Match) -> _Equation:
     m.require(plain, f"{text} is not of two operands, a result and plain letters")
     equation = _Equation(operands[0], operands[1], result)
     left, right = (set(term) - set(result) for term in operands)
-    m.require(left == right, f"{text} sums an operand alone")
-    m.require(bool(equation.summed), f"{text} sums nothing")
+    m.require(left == right, f"{text} sums over a letter of one operand only")
+    m.require(bool(equation.summed), f"{text} sums over no letter")
     return equation
 
 

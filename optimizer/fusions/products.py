@@ -17,13 +17,21 @@ from ..values import Size, dims, rank
 def _unflattened(m: Match) -> ir.Value:
     before, after = m.sizes(m.x), _sizes(m.root, m.shape)
     matrices = m.constant("w").ndim == 2 and rank(m.flat) == 2
-    m.require(len(before) > 2 and matrices, "it is no product of rows")
+    m.require(
+        len(before) > 2 and matrices,
+        "it is no product of a matrix and a tensor of three or more axes",
+    )
     depth, columns = m.constant("w").shape
     m.require(before[-1] == depth, "the last axis is not what is summed over")
-    m.require(len(after) == len(before) and after[-1] == columns, "the rows are cut otherwise")
+    m.require(
+        len(after) == len(before) and after[-1] == columns,
+        "the result has other axes than rows and columns",
+    )
     # There are as many rows as before: if all sizes but one are the same, that one is, too.
     others = sum(a is None or a != b for a, b in zip(before[:-1], after[:-1], strict=True))
-    m.require(others <= 1 and 0 not in before, "the rows are not known to be cut as before")
+    m.require(
+        others <= 1 and 0 not in before, "the result is not known to have the axes of the input"
+    )
     product: ir.Value = m.op.MatMul(m.x, m.w)
     product.shape = ir.Shape([*before[:-1], columns])
     return product

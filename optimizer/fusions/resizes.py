@@ -25,10 +25,10 @@ def _repeated(m: Match) -> ir.Value:
         raise NearMiss("the repeats are not constant")
     m.require(m.x.dtype == ir.DataType.FLOAT and len(after) == _RANK, "it is no float32 image")
     more = [axis for axis, count in enumerate(repeats) if count != 1]
-    m.require(len(more) == 1 and len(before) == _RANK + 1, "not one axis is repeated")
+    m.require(len(more) == 1 and len(before) == _RANK + 1, "it does not repeat exactly one axis")
     axis = more[0]
     own = m.sizes(m.x)[axis] == 1 and axis > _FIRST
-    m.require(own, "what is repeated has no axis of its own behind another")
+    m.require(own, "the repeated axis is not of size 1 behind a spatial axis")
     others = [other for other in range(_RANK + 1) if other not in (axis - 1, axis)]
     joined: list[Block] = [((axis - 1, axis), (axis - 1,))]
     joined += [((other,), (other - (other > axis),)) for other in others]

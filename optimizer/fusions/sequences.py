@@ -35,8 +35,14 @@ def _last_step(m: Match) -> ir.Value:
     assert layer is not None
     m.require(m.y is layer.outputs[0], "it is no sequence of states")
     limits = [integers(value) for value in part.inputs[1:]]
-    m.require(_axes(m.steps) == [1] and _axes(m.root.outputs[0]) == [0], "another axis goes")
-    m.require(len(limits) > 2 and limits[2] == [0] and limits[3:] in ([], [[1]]), "not one step")
+    m.require(
+        _axes(m.steps) == [1] and _axes(m.root.outputs[0]) == [0],
+        "the axes removed are not directions and steps",
+    )
+    m.require(
+        len(limits) > 2 and limits[2] == [0] and limits[3:] in ([], [[1]]),
+        "the slice is not along the steps",
+    )
     end = [-1] if _direction(layer) == "forward" else [0]
     stop = limits[1][0] if limits[1] else 0
     reached = stop >= 2**31 - 1 if end == [-1] else stop == 1

@@ -47,7 +47,7 @@ def steps(loop: ir.Node) -> Steps:
     body = loop.attributes["body"].as_graph()
     trips = measured(loop.inputs[0])
     if trips is None:
-        raise NearMiss("the number of its steps is not the size of anything")
+        raise NearMiss("the number of its steps is neither a number nor the size of an axis")
     states = range(len(loop.inputs) - 2)
     counting = frozenset(k for k in states if _is_counter(loop.inputs[2 + k], body, k))
     begins, goes_on = loop.inputs[1], body.outputs[0]

@@ -90,9 +90,9 @@ def _shape_of_reshape(node: ir.Node, target: Contents | None) -> list[Size] | No
     for axis, size in enumerate(after):
         if size == 0 and copies:
             after[axis] = before[axis] if before is not None and axis < len(before) else None
-    rest = [size for size in after if size != -1]
-    known = before is not None and None not in before and None not in rest
-    open_size = _quotient(before, rest) if known and before is not None else None
+    stated = [size for size in after if size != -1]
+    known = before is not None and None not in before and None not in stated
+    open_size = _quotient(before, stated) if known and before is not None else None
     return [open_size if size == -1 else size for size in after]
 
 

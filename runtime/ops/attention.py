@@ -39,16 +39,16 @@ def _infer(node: Node) -> list[Info]:
         raise OnHost("operands that do not all have three or all have four axes")
     extra = any(info is not None for info in node.inputs[4:])
     if extra or any(output.name for output in node.outputs[1:]):
-        raise OnHost("earlier keys and values, or the scores as a result")
+        raise OnHost("past_key, past_value, nonpad_kv_seqlen, or more outputs than the first")
     if node.attribute("softmax_precision", int(ir.DataType.FLOAT)) != int(ir.DataType.FLOAT):
-        raise OnHost("a softmax of another precision")
+        raise OnHost("softmax_precision other than float32")
     if any(node.attribute(f"{side}_window_size", -1) != -1 for side in ("left", "right")):
-        raise OnHost("a window of keys")
+        raise OnHost("a limited window of keys")
     (batch, heads, queries, size), (_, shared, keys, _), (_, _, _, width) = (
         _by_heads(node, i) for i in range(3)
     )
     if heads != shared and not (_are_numbers(heads, shared) and heads % shared == 0):
-        raise OnHost(f"{heads} heads of queries for {shared} of keys")
+        raise OnHost(f"{heads} query heads, no known multiple of {shared} key heads")
     if node.attribute("scale") is None and not isinstance(size, int):
         raise OnHost("a scale that depends on the input's shape")
     _check_mask(node.input(3), keys)
@@ -70,7 +70,7 @@ def _by_heads(node: Node, index: int) -> tuple[Dim, ...]:
         return dims
     heads = node.attribute("q_num_heads" if index == 0 else "kv_num_heads", 0)
     if heads <= 0 or (isinstance(dims[2], int) and dims[2] % heads):
-        raise OnHost("a number of heads that does not divide what there is for them")
+        raise OnHost(f"an axis of size {dims[2]} for {heads} heads")
     return dims[0], heads, dims[1], dims[2] // heads
 
 
@@ -80,7 +80,7 @@ def _check_mask(mask: Info | None, keys: Dim) -> None:
     if mask.dtype not in ("float32", "bool"):
         raise OnHost(f"a mask of {mask.dtype}")
     if not 1 <= mask.rank <= 4:
-        raise OnHost(f"a mask of {mask.rank} axes")
+        raise OnHost(f"a mask of rank {mask.rank}")
     if _are_numbers(mask.dims[-1], keys) and mask.dims[-1] != keys:
         raise OnHost("a mask that has to be padded")
 
@@ -183,7 +183,7 @@ def _biased(emit: Emission, node: Node, scores: Tensor, bias: Tensor | None) -> 
 
 
 def _bias(emit: Emission, node: Node, queries: Dim, keys: Dim) -> tuple[Tensor | None, bool]:
-    """What is added to the scores, and whether it may be -inf in all of a row."""
+    """Addend of the scores, and whether it may be -inf in all of a row."""
     info, causal = node.input(3), bool(node.attribute("is_causal", 0))
     if info is None:
         return (_causal(emit, None, queries, keys), False) if causal else (None, False)
@@ -221,9 +221,9 @@ def _causal(emit: Emission, mask: Tensor | None, queries: Dim, keys: Dim) -> Ten
         at.append(numbers.view(shape, contiguous_strides(shape)))
     own = () if mask is None else mask.shape
     bias = emit.new(broadcast([(queries, keys), own]), "float32")
-    kept = "0.0" if mask is None else "x3"
+    addend = "0.0" if mask is None else "x3"
     operands = [*at, _minus_infinity(emit), *([] if mask is None else [mask])]
-    emit_expression(emit, f"where(less(x0,x1),x2,{kept})", bias, operands)
+    emit_expression(emit, f"where(less(x0,x1),x2,{addend})", bias, operands)
     return bias
 
 

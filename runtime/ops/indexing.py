@@ -104,13 +104,13 @@ def _check_within(emit: Emission, node: Node, whole: Tensor, indices: Tensor) ->
 def _elements(node: Node) -> tuple[Info, Info]:
     x, indices = node.required(0), _indices(node)
     if x.rank > RANK or indices.rank != x.rank or not x.rank:
-        raise OnHost(f"{x.rank} axes, indices of {indices.rank}")
+        raise OnHost(f"data of rank {x.rank}, indices of rank {indices.rank}")
     axis = node.attribute("axis", 0) % x.rank
     for i, (size, count) in enumerate(zip(x.dims, indices.dims, strict=True)):
         if i == axis:
             continue
         if isinstance(size, int) and isinstance(count, int) and count > size:
-            raise OnHost("more indices than elements beside the axis")
+            raise OnHost(f"{count} indices along axis {i} of size {size}")
     return x, indices
 
 
@@ -131,10 +131,10 @@ def _lower_gather_elements(emit: Emission, node: Node) -> None:
 
 
 def _depth(x: Info, indices: Info, batch: int) -> int:
-    """Number of axes that a row of indices names."""
+    """Number of axes that a tuple of indices names."""
     depth = indices.dims[-1] if indices.rank else None
     if not isinstance(depth, int) or not 0 < depth <= min(_DEPTH, x.rank - batch):
-        raise OnHost(f"rows of {depth} indices")
+        raise OnHost(f"index tuples of {depth} axes")
     if indices.dtype != "int64":
         raise OnHost(f"indices of {indices.dtype}")
     return depth

@@ -32,14 +32,14 @@ def _infer_matmul(node: Node) -> list[Info]:
     depth = b.dims[-2] if b.rank > 1 else b.dims[0]
     _agree(node, a, b, a.dims[-1], depth)
     if depth == 0:
-        raise OnHost("sums of nothing")
+        raise OnHost("a sum over an axis of size 0")
     batch = broadcast([a.dims[:-2], b.dims[:-2]])
     rows = a.dims[-2:-1]
     columns = b.dims[-1:] if b.rank > 1 else ()
-    return [_some(node.result((*batch, *rows, *columns)))]
+    return [_nonempty(node.result((*batch, *rows, *columns)))]
 
 
-def _some(result: Info) -> Info:
+def _nonempty(result: Info) -> Info:
     """Leave what is known to be empty to the host: there are no tiles for it."""
     if any(dim == 0 for dim in result.dims):
         raise OnHost("an empty result")
@@ -64,8 +64,8 @@ def _infer_gemm(node: Node) -> list[Info]:
     depth, n = b.dims[::-1] if node.attribute("transB", 0) else b.dims
     _agree(node, a, b, k, depth)
     if depth == 0:
-        raise OnHost("sums of nothing")
-    return [_some(node.result((m, n)))]
+        raise OnHost("a sum over an axis of size 0")
+    return [_nonempty(node.result((m, n)))]
 
 
 def _lower_gemm(emit: Emission, node: Node, group: Group) -> None:

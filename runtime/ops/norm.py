@@ -86,8 +86,8 @@ def _infer_layer(node: Node) -> list[Info]:
             raise OnHost("scale or bias of another shape")
     if node.attribute("stash_type", 1) != 1:
         raise OnHost("statistics of another type than float32")
-    rest = (*x.dims[:axis], *[1] * (x.rank - axis))
-    shapes = [x.dims, rest, rest]
+    statistics = (*x.dims[:axis], *[1] * (x.rank - axis))
+    shapes = [x.dims, statistics, statistics]
     return [node.result(shapes[i], index=i) for i in range(len(node.outputs))]
 
 
@@ -121,11 +121,11 @@ def _infer_pixels(node: Node) -> list[Info]:
     if node.op_type == "MeanVarianceNormalization":
         axes = sorted(axis % x.rank for axis in node.attribute("axes", [0, 2, 3]))
         if axes not in ([0, *range(2, x.rank)], list(range(2, x.rank))):
-            raise OnHost(f"axes {axes}")
+            raise OnHost(f"normalization over the axes {axes}")
     if node.op_type == "GroupNormalization" and node.version < 21:
         scale, bias = node.required(1), node.required(2)
         if not scale.is_constant or not bias.is_constant:
-            raise OnHost("scale and bias of groups are not constant")
+            raise OnHost("scale and bias for each group are not constant")
     return [node.result(x.dims)]
 
 

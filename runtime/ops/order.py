@@ -35,7 +35,7 @@ def _infer_arg(node: Node) -> list[Info]:
     x = _typed(node)
     axis = node.attribute("axis", 0) % x.rank
     if x.dims[axis] == 0:
-        raise OnHost("an extreme over no elements")
+        raise OnHost(f"axis {axis} has size 0")
     one = (1,) if node.attribute("keepdims", 1) else ()
     return [node.result((*x.dims[:axis], *one, *x.dims[axis + 1 :]), "int64")]
 

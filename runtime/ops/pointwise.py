@@ -19,7 +19,7 @@ from ..tensors import Tensor, short_name
 from .registry import OPERATORS, WriteTerm
 from .terms import Term
 
-# So few elements of a row that its neighbours in other rows are the better company.
+# Rows of up to so many elements are too short for the inner loop, which goes across rows then.
 _NARROW = 3
 
 

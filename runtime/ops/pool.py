@@ -121,7 +121,7 @@ def _lower_global(emit: Emission, node: Node) -> None:
 def _infer_lrn(node: Node) -> list[Info]:
     _float_image(node)
     if node.attribute("size") > MARGIN:
-        raise OnHost(f"size over {MARGIN}")
+        raise OnHost(f"a window of more than {MARGIN} channels")
     return [node.result(node.required(0).dims)]
 
 

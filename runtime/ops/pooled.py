@@ -26,7 +26,7 @@ class AbsorbedPool(NamedTuple):
 
 
 def absorb_pool(emit: Emission, conv: Convolution, tile: Sequence[int]) -> AbsorbedPool | None:
-    """Take over the only consumer of a Winograd step, a pooling; None where that cannot be.
+    """Take over the only consumer of a Winograd step, a pooling; None where they cannot be joined.
 
     The pooling is not lowered any more then.
     """

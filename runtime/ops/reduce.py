@@ -54,7 +54,7 @@ def _infer_reduce(node: Node) -> list[Info]:
         raise OnHost(f"{node.op_type} of {x.dtype}")
     axes = _axes(node)
     if any(x.dims[axis] == 0 for axis in axes) and node.op_type != "ReduceMean":
-        raise OnHost("a reduction over no elements")
+        raise OnHost("a reduction over an axis of size 0")
     keep = node.attribute("keepdims", 1)
     shape = [1 if i in axes else dim for i, dim in enumerate(x.dims) if keep or i not in axes]
     return [node.result(shape)]

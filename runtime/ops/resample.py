@@ -30,19 +30,19 @@ def _infer_resize(node: Node) -> list[Info]:
     if x.dtype != "float32" or x.rank != 4 or node.version < 11:
         raise OnHost("only float32 images")
     if node.attribute("axes") or node.attribute("antialias", 0):
-        raise OnHost("axes or antialias")
+        raise OnHost("attribute axes or antialias")
     if node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
-        raise OnHost("keep_aspect_ratio_policy")
+        raise OnHost("attribute keep_aspect_ratio_policy")
     mode = node.attribute("coordinate_transformation_mode", "half_pixel")
     if mode not in kernel.COORDINATES or mode == "tf_crop_and_resize":
-        raise OnHost(f"mode {mode}")
+        raise OnHost(f"coordinate_transformation_mode {mode}")
     scales = _scales(node)
     if scales is None:
         shape: list[Dim] = node.required(3).sizes()
     else:
         shape = [_scaled(dim, scale) for dim, scale in zip(x.dims, scales, strict=True)]
     if shape[1] != x.dims[1] or (shape[0] != x.dims[0]):
-        raise OnHost("images or channels are resized")
+        raise OnHost("the batch or the channels are resized")
     return [node.result(shape)]
 
 
@@ -53,7 +53,7 @@ def _scaled(dim: Dim, scale: float) -> Dim:
         return dim * int(scale)
     if scale > 0 and 1 / scale == int(1 / scale):
         return dim // int(1 / scale)
-    raise OnHost("an uneven scale of an unknown size")
+    raise OnHost(f"scale {scale} of an axis whose size is not known")
 
 
 def _lower_resize(emit: Emission, node: Node) -> None:
@@ -109,14 +109,14 @@ def _infer_pad(node: Node) -> list[Info]:
     if node.attribute("mode", "constant") != "constant" and (
         x.rank > RANK or any(isinstance(pad, int) and pad < 0 for pad in before + after)
     ):
-        raise OnHost("more axes than the kernel has, or negative pads with a mode")
+        raise OnHost(f"more than {RANK} axes, or negative pads, in a mode other than constant")
     if not all(isinstance(pad, int) for pad in before + after):
         raise OnHost("padding depends on the input's shape")
     shape = [d + a + b for d, a, b in zip(x.dims, before, after, strict=True)]
     possible = all(not isinstance(dim, int) or dim >= 0 for dim in shape)
     for size, cut in zip(x.dims * 2, before + after, strict=True):
         if possible and isinstance(size, int) and isinstance(cut, int) and -cut > size:
-            raise OnHost("negative pads beyond the size of an axis")
+            raise OnHost("negative pads that remove more than an axis has")
     value = node.input(2)
     if value is not None and (not value.is_constant or value.array().size != 1):
         raise OnHost("the value is not constant")
@@ -163,7 +163,7 @@ def _lower_pad(emit: Emission, node: Node) -> None:
     for axis in range(len(shape)):
         front, back = int(before[axis]), int(after[axis])  # type: ignore[arg-type]
         shape[axis] = shape[axis] + min(front, 0) + min(back, 0)
-        message = f"node {node.name!r} (Pad): what is left of axis {axis} of {x.name!r}"
+        message = f"node {node.name!r} (Pad): size of axis {axis} of {x.name!r} after cropping"
         emit.check(minimum(0, shape[axis]), 0, message)
         source = source + max(-front, 0) * x.strides[axis]
         target = target + max(front, 0) * y.strides[axis]

@@ -77,8 +77,8 @@ def _infer_unsqueeze(node: Node) -> list[Info]:
         raise OnHost("the axes are missing")
     rank = x.rank + len(axes)
     new = {axis % rank for axis in axes}
-    rest = iter(x.dims)
-    shape = [1 if i in new else next(rest) for i in range(rank)]
+    old = iter(x.dims)
+    shape = [1 if i in new else next(old) for i in range(rank)]
     return [node.result(shape, known=_reshaped(x, shape))]
 
 

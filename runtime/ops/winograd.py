@@ -31,7 +31,8 @@ if LANES == 16:
     _DIRECT, _PRODUCTS, _TRANSFORM_CYCLES, _WEIGHT_CYCLES = 0.97, 0.98, 8.8, 0.15
 else:
     _DIRECT, _PRODUCTS, _TRANSFORM_CYCLES, _WEIGHT_CYCLES = 1.9, 1.74, 5.0, 0.3
-# Adding a product to the sum over the phases, in vectors of a transform.
+# Adding a product to the sum over the polyphase components of a strided filter, in vectors of a
+# transform.
 _SUM = 0.3
 # More points mean larger errors and weights; they have to be worth it.
 _PREFERENCE = 1.05
@@ -87,13 +88,13 @@ def _tiles(kernel: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int
 def _counts(
     tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
 ) -> tuple[int, int, int]:
-    """Points of a tile over all phases, sums of their products, and matrices of weights."""
+    """Points of a tile over all polyphase components, sums of products, matrices of weights."""
     sides = [
         cook_toom.phases(m, r, stride) for m, r, stride in zip(tile, kernel, strides, strict=True)
     ]
-    points = math.prod(sum(len(phase.b) for phase in side) for side in sides)
+    points = math.prod(sum(len(component.b) for component in side) for side in sides)
     sums = math.prod(len(side[0].b) for side in sides)
-    return points, sums, math.prod(sum(len(phase.g) for phase in side) for side in sides)
+    return points, sums, math.prod(sum(len(component.g) for component in side) for side in sides)
 
 
 def legal_forms(emit: Emission, window: Window) -> list[tuple[int, int]]:

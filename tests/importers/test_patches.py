@@ -16,9 +16,9 @@ import sardonyx
 from packaging.requirements import Requirement
 from packaging.version import Version
 from sardonyx.importers.keras import patches as keras_patches
-from sardonyx.importers.logs import silenced
 from sardonyx.importers.patches import Patch, applied
 from sardonyx.importers.tensorflow import patches as tensorflow_patches
+from sardonyx.logs import silenced
 
 ALL = (
     *keras_patches.ALL_BACKENDS,

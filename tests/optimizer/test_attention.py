@@ -232,7 +232,7 @@ def plain(**changes):
 
 
 MISSES = [
-    ({}, {"mask": ("b", 1, "s", "t")}, {}, "may hold anything"),
+    ({}, {"mask": ("b", 1, "s", "t")}, {}, "range of the mask is not known"),
     ({"softmax": ("Softmax", "m", "p", {"axis": 2})}, {}, {}, "not along the keys"),
     ({"transpose": ("Identity", "k", "kt")}, {"k": ("b", 3, 8, "t")}, {}, "not transposed"),
     ({}, {"k": ("c", 3, "t", 8)}, {}, "same batch and heads"),

@@ -79,8 +79,8 @@ def test_a_bias_of_several_columns_is_added_to_the_product(graph, optimized):
 @pytest.mark.parametrize(
     ("equation", "reason"),
     [
-        ("ab,cd->abcd", "sums nothing"),
-        ("ab,bc->c", "sums an operand alone"),
+        ("ab,cd->abcd", "sums over no letter"),
+        ("ab,bc->c", "sums over a letter of one operand only"),
         ("abb,bc->ac", "plain letters"),
         ("...ab,...bc->...ac", "plain letters"),
         ("ab,bc", "plain letters"),

@@ -102,7 +102,7 @@ LOOPS = {
             ("Floor", "top", "floor"),
             ("Cast", "floor", "by_data", {"to": 7}),
         ]},
-        "not the size of anything",
+        "neither a number nor the size of an axis",
     ),
     "no step": ({"sizes": resized("begin", "Less", "steps none", "begin")}, "no step at all"),
     "the number of the step": ({"outputs": "time_end last"}, "the number of steps, is used"),

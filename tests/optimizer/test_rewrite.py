@@ -103,7 +103,7 @@ def test_an_output_is_not_replaced_by_a_value_that_cannot_be_one(graph):
     before, report = snapshot(model), Report()
     assert apply_rules([twice])(model, report) == 0
     assert snapshot(model) == before
-    assert "an output of the graph keeps its node" in report.explanations[0]
+    assert "its result is an output of the graph" in report.explanations[0]
 
 
 def test_a_reason_is_forgotten_when_the_match_succeeds_later(graph):

@@ -17,6 +17,7 @@ import pytest
 import sardonyx
 from onnx import helper as oh
 from sardonyx.runtime import background
+from sardonyx.runtime.processors import available_processors
 
 
 def make_model(seed=0):
@@ -114,7 +115,7 @@ def test_requests_from_many_threads():
 
 
 def test_as_many_run_at_once_as_there_are_processors_for(own_workers, gate, monkeypatch):
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)))
+    monkeypatch.setattr(background, "available_processors", lambda: 6)
     session = sardonyx.Session(MODEL, threads=2)
     futures = [session.run_async(None, {"x": images()}) for _ in range(8)]
     assert len(background._workers[2]._threads) == 3
@@ -188,7 +189,7 @@ def test_runs_can_be_awaited():
 
 
 def test_a_request_that_waits_can_be_cancelled(own_workers, gate):
-    session = sardonyx.Session(MODEL, threads=len(os.sched_getaffinity(0)))
+    session = sardonyx.Session(MODEL, threads=available_processors())
     heard = []
     first = session.run_async(None, {"x": images()})
     second = session.run_async(None, {"x": images()}, lambda *outcome: heard.append(outcome), 1)

@@ -8,7 +8,7 @@ import onnx.reference
 import pytest
 import sardonyx
 from sardonyx.kernels.abi import ARENA
-from sardonyx.runtime.inplace import Overwrites
+from sardonyx.runtime.inplace import Inplace
 from sardonyx.runtime.tensors import Buffer, Tensor
 
 
@@ -95,10 +95,10 @@ def test_memory_that_is_read_in_another_order_in_the_same_step_is_kept():
     operand, result = Buffer(ARENA, 64, 0, 0, 1, 2), Buffer(ARENA, 64, 1, 0, 2, 3)
     x, y = (Tensor(buffer, 0, "float32", (4, 4), (4, 1)) for buffer in (operand, result))
     for other, merged in ((x.view((4, 4), (1, 4)), False), (x, True)):
-        overwrites = Overwrites()
-        overwrites.allow(2, y, [x], [y, x, other])
-        overwrites.settle()
-        assert (overwrites.merged(result) is operand) is merged
+        inplace = Inplace()
+        inplace.allow(2, y, [x], [y, x, other])
+        inplace.settle()
+        assert (inplace.merged(result) is operand) is merged
     assert (operand.first, operand.last) == (1, 3)
     assert result.first > result.last
 

@@ -15,6 +15,7 @@ import pytest
 import sardonyx
 from onnx import helper as oh
 from sardonyx.kernels import compiler, numba_compiler, storage
+from sardonyx.runtime.processors import available_processors
 
 
 def make_model(nodes, inputs, outputs, initializers=(), opset=17):
@@ -110,6 +111,31 @@ def test_unknown_outputs_and_options_are_refused(model):
         sardonyx.Session(model, precision="fp8")
     with pytest.raises(sardonyx.InvalidArgument, match="threads"):
         sardonyx.Session(model, threads=0)
+
+
+def test_threads_default_to_the_variable_then_to_the_processors(model, monkeypatch):
+    monkeypatch.delenv("SARDONYX_THREADS", raising=False)
+    monkeypatch.setattr("sardonyx.runtime.options.available_processors", lambda: 5)
+    assert sardonyx.Session(model).threads == 5
+    monkeypatch.setenv("SARDONYX_THREADS", "3")
+    assert sardonyx.Session(model).threads == 3
+    assert sardonyx.Session(model, threads=2).threads == 2
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1", "2.0", "all", "9" * 5000])
+def test_a_variable_that_is_no_number_of_threads_is_named(model, monkeypatch, text):
+    monkeypatch.setenv("SARDONYX_THREADS", text)
+    with pytest.raises(sardonyx.InvalidArgument, match=f"SARDONYX_THREADS.*{text!r}"):
+        sardonyx.Session(model)
+    assert sardonyx.Session(model, threads=1).threads == 1
+
+
+def test_three_threads_for_each_processor_give_the_same_results(model):
+    several = sardonyx.Session(model, threads=3 * available_processors())
+    x = images(2, 33, 17)
+    wanted = sardonyx.Session(model, threads=1)(x)
+    for _ in range(5):
+        np.testing.assert_array_equal(several(x), wanted)
 
 
 def test_arrays_of_any_layout_are_taken(model):

@@ -278,7 +278,7 @@ def test_a_model_without_a_choice(cache):
     assert session.tuning.layers == () and session.choices == {}
 
 
-def test_phases_of_a_transposed_convolution_share_a_choice(rng):
+def test_offsets_of_a_transposed_convolution_share_a_choice(rng):
     nodes = [
         helper.make_node(
             "ConvTranspose", ["x", "w"], ["y"], name="up", strides=[2, 2], pads=[1, 1, 1, 1]

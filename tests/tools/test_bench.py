@@ -111,7 +111,7 @@ def test_peak_memory_without_proc(monkeypatch):
 
 
 def test_settings_combine_batches_threads_and_throughput(monkeypatch):
-    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(4)))
+    monkeypatch.setattr(benchmarks, "available_processors", lambda: 4)
     found = benchmarks.settings([1, 8], [1, 2])
     assert [(s.batch, s.threads, s.requests) for s in found] == [
         (1, 1, 1), (1, 2, 1), (8, 1, 1), (8, 2, 1), (1, 1, 4),

@@ -1,12 +1,15 @@
-"""Loggers of frameworks, silenced for a while."""
+"""Loggers of other packages, silenced for a while."""
 
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from .frameworks import exclusive
+exclusive = threading.RLock()
+"""Held while state that all threads share is changed for a while: loggers, functions of
+frameworks, the environment. One lock for all of it: whoever changes functions also silences."""
 
 
 @contextmanager
