@@ -87,18 +87,20 @@ STATUS_WORDS = 8
 TEAM_LEFT, TEAM_STOP, TEAM_SEQUENCE, TEAM_RECORD = range(0, 32, 8)
 """Parts of the step under way not finished yet; request to end or 0; number of the last shares;
 record of the kernel ``work``."""
-TEAM_DEADLINE, TEAM_ENDED, TEAM_EAGER = range(TEAM_SEQUENCE + 1, TEAM_SEQUENCE + 4)
-"""Time at which the run lets Python look for signals; time at which the last run ended; whether it
-ended just before this one began."""
+TEAM_DEADLINE, TEAM_ENDED, TEAM_FOLLOWS, TEAM_WOKEN = range(TEAM_SEQUENCE + 1, TEAM_SEQUENCE + 5)
+"""Times: when the run lets Python look for signals, when the last run ended; whether this one
+followed it closely; time at which a thread was last woken."""
 TEAM_LINES = 32
 """For each thread two cache lines, with its share of the step under way and what it waits at."""
 
-LINE_SHARE, LINE_JOB, LINE_STEP, LINE_FLUSH, LINE_REACHED = range(5)
-"""Share; record of the run; the step; how the thread treats denormal numbers; in the first thread's
-line the step that the run ended at, -1 until then."""
-LINE_ASLEEP, LINE_PROCESSOR, LINE_SEMAPHORE = range(8, 11)
-"""Whether the thread sleeps; the processor it was last seen on; the semaphore of the C library that
-it sleeps at (four words)."""
+LINE_SHARE, LINE_JOB, LINE_STEP, LINE_FLUSH, LINE_HOLDS, LINE_REACHED = range(6)
+"""Share; record of the run; the step; how the thread treats denormal numbers; whether it has parts
+that are not finished; in the first thread's line the step that the run ended at, -1 until then."""
+LINE_ASLEEP, LINE_PROCESSOR, LINE_THREAD, LINE_SEMAPHORE = range(8, 12)
+"""State; the processor the thread was last seen on; its number in the system, 0 of the first one;
+the semaphore of the C library that it sleeps at (four words)."""
+AWAKE, ASLEEP, WOKEN = range(3)
+"""States of a thread; WOKEN until it runs."""
 LINE_WORDS = 16
 SHARE_SHIFT = 12
 """A share is one word: its number, the next part to take, the end; the last two of so many bits."""

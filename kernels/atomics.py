@@ -100,6 +100,8 @@ def cycles(typingctx):  # type: ignore[no-untyped-def]
 
 sem_wait: Any = types.ExternalFunction("sem_wait", types.int32(types.int64))
 sem_post: Any = types.ExternalFunction("sem_post", types.int32(types.int64))
+clock_gettime: Any = types.ExternalFunction("clock_gettime", types.int32(types.int32, types.int64))
+thread_number: Any = types.ExternalFunction("gettid", types.int32())
 sched_getaffinity: Any = types.ExternalFunction(
     "sched_getaffinity", types.int32(types.int32, types.int64, types.int64)
 )
@@ -108,6 +110,36 @@ sched_setaffinity: Any = types.ExternalFunction(
 )
 processor: Any = types.ExternalFunction("sched_getcpu", types.int32())
 """Number of the processor that the caller runs on; it may be another one in the next moment."""
+
+
+@njit
+def runs(thread: int) -> bool:
+    """Tell whether a thread of this process is running, by the time it has used, read twice."""
+    clock = ~thread << 3 | 6  # Linux's number of the clock of a thread's processor time
+    before, after = stack_words(2), stack_words(2)
+    if clock_gettime(clock, before) != 0:
+        return True
+    start = cycles()
+    while cycles() - start < 4000:
+        pause()
+    if clock_gettime(clock, after) != 0:
+        return True
+    same = load_i64(before, 0) == load_i64(after, 0) and load_i64(before, 1) == load_i64(after, 1)
+    return not same
+
+
+@njit
+def bring_to_processor(thread: int, number: int) -> None:
+    """Have a thread of this process moved to a processor; it may leave it again."""
+    size = 8 * AFFINITY_WORDS
+    allowed, only = stack_words(AFFINITY_WORDS), stack_words(AFFINITY_WORDS)
+    if number >= 8 * size or sched_getaffinity(thread, size, allowed) != 0:
+        return
+    for word in range(AFFINITY_WORDS):
+        store_i64(only, word, 0)
+    store_i64(only, number // 64, 1 << number % 64)
+    if sched_setaffinity(thread, size, only) == 0:
+        sched_setaffinity(thread, size, allowed)
 
 
 @njit

@@ -53,7 +53,7 @@ OPERATIONS_PER_NS, BYTES_PER_NS = 32, 32
 """What one thread does in the small steps of real models, whose data is in cache."""
 ALONE_NS = 1000
 """A step that takes no longer is not shared: half of it is not worth an exchange of lines."""
-PART_NS, MOST_PARTS = 500, 64
+PART_NS, MOST_PARTS = 500, 256
 """A part takes about so long, unless there would be too many."""
 
 

@@ -18,6 +18,8 @@ from typing import Any
 from numba import njit
 
 from ..abi import (
+    ASLEEP,
+    AWAKE,
     JOB_FLUSH,
     JOB_LAST,
     JOB_STATUS,
@@ -25,12 +27,14 @@ from ..abi import (
     JOB_TIMES,
     LINE_ASLEEP,
     LINE_FLUSH,
+    LINE_HOLDS,
     LINE_JOB,
     LINE_PROCESSOR,
     LINE_REACHED,
     LINE_SEMAPHORE,
     LINE_SHARE,
     LINE_STEP,
+    LINE_THREAD,
     LINE_WORDS,
     PATCH_COLUMNS,
     PATCH_OFFSET,
@@ -46,37 +50,43 @@ from ..abi import (
     STEP_PARTS,
     STEP_RECORD,
     TEAM_DEADLINE,
-    TEAM_EAGER,
     TEAM_ENDED,
+    TEAM_FOLLOWS,
     TEAM_LEFT,
     TEAM_LINES,
     TEAM_SEQUENCE,
     TEAM_STOP,
+    TEAM_WOKEN,
+    WOKEN,
 )
 from ..atomics import (
     atomic_add,
     atomic_compare_exchange,
-    atomic_exchange,
     atomic_load,
     atomic_publish,
     atomic_store,
+    bring_to_processor,
     cycles,
     float_control,
     flush_denormals,
     leave_processor,
     pause,
     processor,
+    runs,
     sem_post,
     sem_wait,
     set_float_control,
+    thread_number,
 )
 from ..registry import Pointer, kernel
 from ..simd import call_kernel, load_i64, store_i64
 
-SPIN_CYCLES, LEADER_SPIN_CYCLES = 150_000, 30_000
-"""Time for which a worker, and the first thread within a run, look for work before they sleep."""
-WORTHWHILE_PARTS = 32
-"""Parts of a step for which a thread is woken; for fewer only where runs follow each other."""
+SPIN_CYCLES = 150_000
+"""Time for which a thread without parts looks for some before it sleeps."""
+FAR_PARTS = 64
+"""Parts of a step that a thread is woken for; where runs follow each other, any number is."""
+NEAR_CYCLES = 3_000_000
+"""Time between two attempts to wake a thread that slept on the processor of the one that wakes."""
 _MASK = (1 << SHARE_SHIFT) - 1
 
 
@@ -163,18 +173,45 @@ def _publish(team: Pointer, job: Pointer, threads: int, step: int, parts: int) -
     for thread in range(threads):
         _deal(team, job, thread, step, parts * thread // threads, parts * (thread + 1) // threads)
     # Who goes to sleep at this moment may be missed: others do its share.
-    eager = load_i64(team, TEAM_EAGER) != 0
     for thread in range(threads):
         line = _line(team, thread)
-        if atomic_load(line, LINE_ASLEEP) == 0:
-            continue
-        if parts >= WORTHWHILE_PARTS or (eager and load_i64(line, LINE_PROCESSOR) != processor()):
+        if _is_worth_waking(team, line, parts):
+            store_i64(team, TEAM_WOKEN, cycles())
             _wake(line)
 
 
 @njit
+def _is_worth_waking(team: Pointer, line: Pointer, parts: int) -> Any:
+    """Tell whether a thread sleeps, and has enough to do, or will be needed soon."""
+    if atomic_load(line, LINE_ASLEEP) != ASLEEP:
+        return False
+    if load_i64(line, LINE_PROCESSOR) == processor():
+        # It may have moved meanwhile; but perhaps there is no other processor for it.
+        return cycles() - load_i64(team, TEAM_WOKEN) > NEAR_CYCLES
+    return parts >= FAR_PARTS or load_i64(team, TEAM_FOLLOWS) != 0
+
+
+@njit
+def _has_company(team: Pointer, thread: int, threads: int, parts: int) -> Any:
+    """Tell whether another thread may do parts of a step."""
+    for other in range(threads):
+        line = _line(team, other)
+        if other == thread:
+            continue
+        if not _is_away(line) or _is_worth_waking(team, line, parts):
+            return True
+    return False
+
+
+@njit
+def _is_away(line: Pointer) -> Any:
+    """Tell whether another thread cannot be running: it sleeps, or has the caller's processor."""
+    return atomic_load(line, LINE_ASLEEP) != AWAKE or load_i64(line, LINE_PROCESSOR) == processor()
+
+
+@njit
 def _wake(line: Pointer) -> None:
-    if atomic_exchange(line, LINE_ASLEEP, 0) != 0:
+    if atomic_compare_exchange(line, LINE_ASLEEP, ASLEEP, WOKEN):
         sem_post(line + 8 * LINE_SEMAPHORE)
 
 
@@ -198,7 +235,8 @@ def _take(line: Pointer, is_own: bool) -> Any:
         left = end - begin
         if left <= 0:
             return 0, 0
-        some = left if is_own else (left + 1) // 2
+        # Of who is running half is left, which may be begun in the next moment.
+        some = left if is_own or _is_away(line) else (left + 1) // 2
         if atomic_compare_exchange(line, LINE_SHARE, share, share + (some << SHARE_SHIFT)):
             return begin, begin + some
 
@@ -230,8 +268,11 @@ def _do_share(team: Pointer, owner: int, thread: int) -> Any:
     while True:
         begin, end = _take(line, owner == thread)
         if begin == end:
+            if done != 0:
+                store_i64(_line(team, thread), LINE_HOLDS, 0)
             return done, job, step
         if done == 0:
+            store_i64(_line(team, thread), LINE_HOLDS, 1)
             job, step = load_i64(line, LINE_JOB), load_i64(line, LINE_STEP)
             _prepare(_line(team, thread), job, thread)
         error = _call(load_i64(job, JOB_STEPS), step, thread, begin, end)
@@ -248,8 +289,11 @@ def _advance(team: Pointer, job: Pointer, thread: int, threads: int, step: int) 
         end = min(last, load_i64(steps, STEP_COLUMNS * step + STEP_END))
         if end <= step:
             parts = load_i64(steps, STEP_COLUMNS * step + STEP_PARTS)
-            _publish(team, job, threads, step, parts)
-            return
+            _note_processor(_line(team, thread))
+            if _has_company(team, thread, threads, parts):
+                _publish(team, job, threads, step, parts)
+                return
+            end = step + 1
         step = _whole(job, step, end, thread)
     _end(team, step)
 
@@ -283,30 +327,47 @@ def _number(line: Pointer) -> Any:
 
 @njit
 def _shares_processor(team: Pointer, thread: int, threads: int) -> Any:
-    """Tell whether another thread was last seen on this one's processor: it can only wait."""
+    """Tell whether another thread, awake, was last seen on this one's processor: it has to wait."""
     mine = processor()
     for other in range(threads):
-        if other != thread and load_i64(_line(team, other), LINE_PROCESSOR) == mine:
+        line = _line(team, other)
+        is_awake = other != thread and atomic_load(line, LINE_ASLEEP) == AWAKE
+        if is_awake and load_i64(line, LINE_PROCESSOR) == mine:
             return True
     return False
+
+
+@njit
+def _bring_holders(team: Pointer, threads: int) -> None:
+    """Let threads that have parts, but no processor, take this one, on which nothing is to be done.
+
+    Systems leave a thread for milliseconds where another has been running in its place.
+    """
+    here = processor()
+    for other in range(1, threads):
+        line = _line(team, other)
+        holder = load_i64(line, LINE_THREAD)
+        elsewhere = load_i64(line, LINE_PROCESSOR) != here
+        if load_i64(line, LINE_HOLDS) != 0 and elsewhere and not runs(holder):
+            bring_to_processor(holder, here)
 
 
 @njit
 def _wait(team: Pointer, thread: int, threads: int, number: int) -> None:
     """Wait for another share: look for it, for a while or not at all, then sleep."""
     line, start = _line(team, thread), cycles()
-    patience = SPIN_CYCLES if thread != 0 else LEADER_SPIN_CYCLES
-    if _shares_processor(team, thread, threads):
-        patience = 0
+    patience = 0 if _shares_processor(team, thread, threads) else SPIN_CYCLES
     while _number(line) == number:
         if cycles() - start < patience:
             pause()
             continue
+        if thread == 0:
+            _bring_holders(team, threads)
         # Who deals out shares wakes only those that say that they sleep.
-        atomic_store(line, LINE_ASLEEP, 1)
+        atomic_store(line, LINE_ASLEEP, ASLEEP)
         if _number(line) == number:
             sem_wait(line + 8 * LINE_SEMAPHORE)
-        atomic_store(line, LINE_ASLEEP, 0)
+        atomic_store(line, LINE_ASLEEP, AWAKE)
         start = cycles()
 
 
@@ -314,8 +375,8 @@ def _wait(team: Pointer, thread: int, threads: int, number: int) -> None:
 def _lead(team: Pointer, job: Pointer, first: int, threads: int, deadline: int) -> Any:
     """Walk steps as the first thread of a team; returns the step reached."""
     line = _line(team, 0)
-    eager = cycles() - load_i64(team, TEAM_ENDED) < SPIN_CYCLES
-    store_i64(team, TEAM_EAGER, eager)
+    follows = cycles() - load_i64(team, TEAM_ENDED) < SPIN_CYCLES
+    store_i64(team, TEAM_FOLLOWS, follows)
     store_i64(team, TEAM_DEADLINE, deadline)
     store_i64(line, LINE_REACHED, -1)
     _advance(team, job, 0, threads, first)
@@ -403,6 +464,8 @@ def run(
 def work(thread: int, part: int, until: int, parts: int, team: Pointer) -> int:
     """Serve a team of ``parts`` threads as number ``part`` until it is stopped."""
     line = _line(team, part)
+    store_i64(line, LINE_THREAD, thread_number())
+    flush_denormals(0)  # threads begin with the control register of the one that started them
     while True:
         number = _number(line)
         if atomic_load(team, TEAM_STOP) != 0:
