@@ -50,6 +50,10 @@ STEP_KERNEL, STEP_RECORD, STEP_END, STEP_PARTS = range(4)
 here, at this step or before it where it has several; number of its parts."""
 STEP_COLUMNS = 4
 
+FEW_PARTS, MANY_PARTS = 48, 240
+"""Parts of a step that is shared, and of one that is long enough to wake threads for it; both can
+be divided by many numbers of threads: a few rows are split evenly only where the parts are."""
+
 # --- records of the executor's own kernels: names of their words, in order --------------------
 
 EVALUATE = ("code", "count", "symbols", "values")
@@ -84,13 +88,13 @@ STATUS_WORDS = 8
 
 # --- state of a team of threads: words in cache lines of their own ----------------------------
 
-TEAM_LEFT, TEAM_STOP, TEAM_SEQUENCE, TEAM_RECORD = range(0, 32, 8)
-"""Parts of the step under way not finished yet; request to end or 0; number of the last shares;
-record of the kernel ``work``."""
-TEAM_DEADLINE, TEAM_ENDED, TEAM_FOLLOWS, TEAM_WOKEN = range(TEAM_SEQUENCE + 1, TEAM_SEQUENCE + 5)
-"""Times: when the run lets Python look for signals, when the last run ended; whether this one
-followed it closely; time at which a thread was last woken."""
-TEAM_LINES = 32
+TEAM_LEFT, TEAM_STOP, TEAM_RECORD = range(0, 24, 8)
+"""Parts of the step under way not finished yet; request to end or 0; record of kernel ``work``."""
+TEAM_SEQUENCE, TEAM_DEADLINE, TEAM_ENDED, TEAM_FOLLOWS, TEAM_WOKEN = range(1, 6)
+"""Beside the parts left, for the thread that has done the last of them: number of the last shares;
+times: when the run lets Python look for signals, when the last run ended; whether this one followed
+it closely; time at which a thread was last woken."""
+TEAM_LINES = 24
 """For each thread two cache lines, with its share of the step under way and what it waits at."""
 
 LINE_SHARE, LINE_JOB, LINE_STEP, LINE_FLUSH, LINE_HOLDS, LINE_REACHED = range(6)

@@ -78,9 +78,9 @@ def profile(context: Context, arrays: Sequence[Any], runs: int, warmup: int) -> 
 def _nanoseconds_per_cycle() -> float:
     """Length of a tick of the time stamp counter, measured over 20 ms."""
     read = native_function(executor_function("read_cycles"))
-    before, start = read(0, 0, 1), time.perf_counter_ns()
+    before, start = read(0), time.perf_counter_ns()
     time.sleep(0.02)
-    return (time.perf_counter_ns() - start) / (read(0, 0, 1) - before)
+    return (time.perf_counter_ns() - start) / (read(0) - before)
 
 
 def _native_steps(context: Context, durations: np.ndarray) -> list[StepProfile]:

@@ -29,7 +29,9 @@ from ..abi import (
     COST_BYTES,
     COST_COLUMNS,
     COST_OPERATIONS,
+    FEW_PARTS,
     FLOOR_DIVIDE,
+    MANY_PARTS,
     MAXIMUM,
     MINIMUM,
     MODULO,
@@ -53,8 +55,8 @@ OPERATIONS_PER_NS, BYTES_PER_NS = 32, 32
 """What one thread does in the small steps of real models, whose data is in cache."""
 ALONE_NS = 1000
 """A step that takes no longer is not shared: half of it is not worth an exchange of lines."""
-PART_NS, MOST_PARTS = 500, 256
-"""A part takes about so long, unless there would be too many."""
+LONG_NS = 32_000
+"""A step that takes longer has many parts."""
 
 
 @njit
@@ -205,7 +207,7 @@ def schedule(
         bytes_ = load_i64(values, load_i64(costs, cost + COST_BYTES))
         ns = operations // OPERATIONS_PER_NS + bytes_ // BYTES_PER_NS
         if ns > ALONE_NS:
-            store_i64(steps, step + STEP_PARTS, min(ns // PART_NS, MOST_PARTS))
+            store_i64(steps, step + STEP_PARTS, FEW_PARTS if ns < LONG_NS else MANY_PARTS)
             end = i
         else:
             store_i64(steps, step + STEP_PARTS, 1)

@@ -309,9 +309,9 @@ def share(part: int, until: int, parts: int, outer: int, inner: int) -> Any:
     The inner axis is split where four vectors begin, which are reduced side by side: results must
     not depend on the split.
     """
-    if outer >= MANY or inner < MANY * LANES:
-        return outer * part // parts, outer * until // parts, 0, inner
     chunk = 4 * LANES
+    if outer >= MANY or inner <= chunk:
+        return outer * part // parts, outer * until // parts, 0, inner
     chunks = (inner + chunk - 1) // chunk
     begin, end = chunks * part // parts * chunk, chunks * until // parts * chunk
     return 0, outer, min(inner, begin), min(inner, end)

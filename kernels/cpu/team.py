@@ -36,6 +36,7 @@ from ..abi import (
     LINE_STEP,
     LINE_THREAD,
     LINE_WORDS,
+    MANY_PARTS,
     PATCH_COLUMNS,
     PATCH_OFFSET,
     PATCH_SOURCE,
@@ -83,8 +84,8 @@ from ..simd import call_kernel, load_i64, store_i64
 
 SPIN_CYCLES = 150_000
 """Time for which a thread without parts looks for some before it sleeps."""
-FAR_PARTS = 64
-"""Parts of a step that a thread is woken for; where runs follow each other, any number is."""
+MOMENT_CYCLES = 3000
+"""Time for which it looks before it takes the shares of others."""
 NEAR_CYCLES = 3_000_000
 """Time between two attempts to wake a thread that slept on the processor of the one that wakes."""
 _MASK = (1 << SHARE_SHIFT) - 1
@@ -182,13 +183,13 @@ def _publish(team: Pointer, job: Pointer, threads: int, step: int, parts: int) -
 
 @njit
 def _is_worth_waking(team: Pointer, line: Pointer, parts: int) -> Any:
-    """Tell whether a thread sleeps, and has enough to do, or will be needed soon."""
+    """Tell whether a thread sleeps and has enough to do, in a long step or in runs in a row."""
     if atomic_load(line, LINE_ASLEEP) != ASLEEP:
         return False
     if load_i64(line, LINE_PROCESSOR) == processor():
         # It may have moved meanwhile; but perhaps there is no other processor for it.
         return cycles() - load_i64(team, TEAM_WOKEN) > NEAR_CYCLES
-    return parts >= FAR_PARTS or load_i64(team, TEAM_FOLLOWS) != 0
+    return parts == MANY_PARTS or load_i64(team, TEAM_FOLLOWS) != 0
 
 
 @njit
@@ -299,10 +300,31 @@ def _advance(team: Pointer, job: Pointer, thread: int, threads: int, step: int) 
 
 
 @njit
+def _number(line: Pointer) -> Any:
+    """Number of a thread's share: another one means that there may be something to do."""
+    return atomic_load(line, LINE_SHARE) >> 2 * SHARE_SHIFT
+
+
+@njit
+def _comes_soon(line: Pointer, number: int) -> Any:
+    """Look for another share for a moment: reading those of others takes their cache lines away."""
+    start = cycles()
+    while cycles() - start < MOMENT_CYCLES:
+        if _number(line) != number:
+            return True
+        pause()
+    return False
+
+
+@njit
 def _help(team: Pointer, thread: int, threads: int) -> Any:
     """Do parts of the step under way; go on if they were its last. False: there were none."""
     helped = False
+    line = _line(team, thread)
+    number = _number(line)
     for distance in range(threads):
+        if distance == 1 and _comes_soon(line, number):
+            return True
         done, job, step = _do_share(team, (thread + distance) % threads, thread)
         if done == 0:
             continue
@@ -317,12 +339,6 @@ def _help(team: Pointer, thread: int, threads: int) -> Any:
 
 
 # --- waiting ----------------------------------------------------------------------------------
-
-
-@njit
-def _number(line: Pointer) -> Any:
-    """Number of a thread's share: another one means that there may be something to do."""
-    return atomic_load(line, LINE_SHARE) >> 2 * SHARE_SHIFT
 
 
 @njit

@@ -22,8 +22,8 @@ def test_every_column_of_a_table_has_one_name(table):
 
 
 def test_words_of_a_team_lie_in_cache_lines_of_their_own():
-    """But for the times that the thread that deals out shares reads with their number."""
-    together = ("TEAM_DEADLINE", "TEAM_ENDED", "TEAM_FOLLOWS", "TEAM_WOKEN")
+    """But for what the thread that has done the last part reads."""
+    together = ("TEAM_SEQUENCE", "TEAM_DEADLINE", "TEAM_ENDED", "TEAM_FOLLOWS", "TEAM_WOKEN")
     words = [v for k, v in vars(abi).items() if k.startswith("TEAM_") and k not in together]
     lines = {8 * word // abi.ALIGNMENT for word in words}
     assert len(lines) == len(words)
@@ -33,7 +33,14 @@ def test_words_of_a_team_lie_in_cache_lines_of_their_own():
 
 
 def test_a_share_holds_the_most_parts():
-    assert executor.MOST_PARTS < 1 << abi.SHARE_SHIFT
+    assert abi.MANY_PARTS < 1 << abi.SHARE_SHIFT
+
+
+@pytest.mark.parametrize("parts", [abi.FEW_PARTS, abi.MANY_PARTS])
+@pytest.mark.parametrize("threads", [1, 2, 3, 4, 6, 8, 12])
+def test_as_many_rows_as_threads_are_one_for_each(parts, threads):
+    ends = [threads * (parts * thread // threads) // parts for thread in range(threads + 1)]
+    assert ends == list(range(threads + 1))
 
 
 def test_nothing_is_imported():

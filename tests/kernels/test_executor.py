@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sardonyx.kernels.abi import STEP_COLUMNS, STEP_END, STEP_KERNEL, STEP_PARTS, STEP_RECORD
+from sardonyx.kernels.abi import (
+    FEW_PARTS,
+    MANY_PARTS,
+    STEP_COLUMNS,
+    STEP_END,
+    STEP_KERNEL,
+    STEP_PARTS,
+    STEP_RECORD,
+)
 from sardonyx.kernels.cpu import executor
 
 
@@ -42,6 +50,6 @@ def test_operations_and_bytes_count(column):
     assert ends(SMALL, LARGE, of=of, column=column) == [1, 1]
 
 
-def test_large_steps_have_parts_by_their_cost_up_to_a_limit():
-    part, most = executor.PART_NS, executor.MOST_PARTS
-    assert schedule(0, SMALL, LARGE, 10 * part, 2 * most * part)[1] == [1, 1, 2, 10, most]
+def test_steps_have_parts_by_their_cost():
+    long = executor.LONG_NS
+    assert schedule(0, SMALL, LARGE, long - 1, long)[1] == [1, 1, FEW_PARTS, FEW_PARTS, MANY_PARTS]
