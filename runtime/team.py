@@ -27,14 +27,14 @@ from ..kernels.abi import (
 from ..kernels.compiler import kernel_address, native_function
 from ..kernels.ref import KernelRef
 
-_EXECUTOR = "kernels.cpu.executor"
-_TEAM = "kernels.cpu.team"
-_MODULES = {"run": _TEAM, "work": _TEAM}
-EXECUTOR_KERNELS = [
-    KernelRef(_MODULES.get(name, _EXECUTOR), name)
-    for name in ("run", "work", "plan", "fill", "evaluate", "schedule")
-]
-"""What every session needs beside its program's kernels."""
+EXECUTOR_KERNELS = {
+    "work": KernelRef("kernels.cpu.team", "work"),
+    **{
+        name: KernelRef("kernels.cpu.executor", name)
+        for name in ("run", "plan", "fill", "evaluate", "schedule")
+    },
+}
+"""Kernels that every session needs beside its program's, by name."""
 
 _libc = ctypes.CDLL(None)
 _libc.calloc.argtypes, _libc.calloc.restype = (ctypes.c_size_t, ctypes.c_size_t), ctypes.c_size_t
@@ -42,7 +42,7 @@ _libc.calloc.argtypes, _libc.calloc.restype = (ctypes.c_size_t, ctypes.c_size_t)
 
 def executor_function(name: str) -> int:
     """Address of one of the executor's compiled functions."""
-    return kernel_address(KernelRef(_MODULES.get(name, _EXECUTOR), name))
+    return kernel_address(EXECUTOR_KERNELS[name])
 
 
 class Team:

@@ -1,4 +1,4 @@
-"""The walk over a program's steps, by one thread or by a team that shares the parts of each step.
+"""Teams: threads that walk a program's steps together and share the parts of each.
 
 The parts of a step are dealt out as shares, one for each thread and in every step the same, so that
 what a thread wrote is in its cache. A thread takes its own share at once, then half of what another
@@ -37,19 +37,10 @@ from ..abi import (
     LINE_THREAD,
     LINE_WORDS,
     MANY_PARTS,
-    PATCH_COLUMNS,
-    PATCH_OFFSET,
-    PATCH_SOURCE,
-    PATCH_WORD,
     SHARE_SHIFT,
-    STATUS_CANCEL,
-    STATUS_ERROR,
-    STATUS_STEP,
     STEP_COLUMNS,
     STEP_END,
-    STEP_KERNEL,
     STEP_PARTS,
-    STEP_RECORD,
     TEAM_DEADLINE,
     TEAM_ENDED,
     TEAM_FOLLOWS,
@@ -68,7 +59,6 @@ from ..atomics import (
     atomic_store,
     bring_to_processor,
     cycles,
-    float_control,
     flush_denormals,
     leave_processor,
     pause,
@@ -76,11 +66,11 @@ from ..atomics import (
     runs,
     sem_post,
     sem_wait,
-    set_float_control,
     thread_number,
 )
 from ..registry import Pointer, kernel
-from ..simd import call_kernel, load_i64, store_i64
+from ..simd import load_i64, store_i64
+from .walk import call_parts, do_steps, must_stop, report_error
 
 SPIN_CYCLES = 150_000
 """Time for which a thread without parts looks for some before it sleeps."""
@@ -89,61 +79,6 @@ MOMENT_CYCLES = 3000
 NEAR_CYCLES = 3_000_000
 """Time between two attempts to wake a thread that slept on the processor of the one that wakes."""
 _MASK = (1 << SHARE_SHIFT) - 1
-
-
-# --- steps ------------------------------------------------------------------------------------
-
-
-@njit
-def _call(steps: Pointer, step: int, thread: int, part: int, until: int) -> Any:
-    row = STEP_COLUMNS * step
-    return call_kernel(
-        load_i64(steps, row + STEP_KERNEL), load_i64(steps, row + STEP_RECORD), thread, part, until,
-        load_i64(steps, row + STEP_PARTS),
-    )  # fmt: skip
-
-
-@njit
-def _fail(status: Pointer, error: int, step: int) -> None:
-    store_i64(status, STATUS_STEP, step)
-    atomic_store(status, STATUS_ERROR, error)
-
-
-@njit
-def _whole(job: Pointer, step: int, end: int, thread: int) -> Any:
-    """Do steps alone, until one fails; returns the step that comes next."""
-    steps, status = load_i64(job, JOB_STEPS), load_i64(job, JOB_STATUS)
-    times = load_i64(job, JOB_TIMES)
-    while step < end:
-        error = _call(steps, step, thread, 0, load_i64(steps, STEP_COLUMNS * step + STEP_PARTS))
-        if error != 0:
-            _fail(status, error, step)
-        step += 1
-        if times != 0:
-            store_i64(times, step, cycles())
-        if error != 0:
-            break
-    return step
-
-
-@njit
-def _must_stop(job: Pointer, deadline: int) -> Any:
-    """Tell whether a run has failed, is cancelled, or has to let Python look for signals."""
-    status = load_i64(job, JOB_STATUS)
-    failed = atomic_load(status, STATUS_ERROR) != 0
-    return failed or atomic_load(status, STATUS_CANCEL) != 0 or cycles() > deadline
-
-
-@njit
-def _walk(job: Pointer, first: int, last: int, deadline: int) -> Any:
-    """Do steps as the only thread; returns the step reached."""
-    steps, step = load_i64(job, JOB_STEPS), first
-    while step < last:
-        end = min(last, max(step + 1, load_i64(steps, STEP_COLUMNS * step + STEP_END)))
-        step = _whole(job, step, end, 0)
-        if _must_stop(job, deadline):
-            break
-    return step
 
 
 # --- shares -----------------------------------------------------------------------------------
@@ -276,9 +211,9 @@ def _do_share(team: Pointer, owner: int, thread: int) -> Any:
             store_i64(_line(team, thread), LINE_HOLDS, 1)
             job, step = load_i64(line, LINE_JOB), load_i64(line, LINE_STEP)
             _prepare(_line(team, thread), job, thread)
-        error = _call(load_i64(job, JOB_STEPS), step, thread, begin, end)
+        error = call_parts(load_i64(job, JOB_STEPS), step, thread, begin, end)
         if error != 0:
-            _fail(load_i64(job, JOB_STATUS), error, step)
+            report_error(load_i64(job, JOB_STATUS), error, step)
         done += end - begin
 
 
@@ -286,7 +221,7 @@ def _do_share(team: Pointer, owner: int, thread: int) -> Any:
 def _advance(team: Pointer, job: Pointer, thread: int, threads: int, step: int) -> None:
     """Go on at a step: do those that are not shared, then publish one, or end the run."""
     steps, last = load_i64(job, JOB_STEPS), load_i64(job, JOB_LAST)
-    while step < last and not _must_stop(job, load_i64(team, TEAM_DEADLINE)):
+    while step < last and not must_stop(job, load_i64(team, TEAM_DEADLINE)):
         end = min(last, load_i64(steps, STEP_COLUMNS * step + STEP_END))
         if end <= step:
             parts = load_i64(steps, STEP_COLUMNS * step + STEP_PARTS)
@@ -295,7 +230,7 @@ def _advance(team: Pointer, job: Pointer, thread: int, threads: int, step: int) 
                 _publish(team, job, threads, step, parts)
                 return
             end = step + 1
-        step = _whole(job, step, end, thread)
+        step = do_steps(job, step, end, thread)
     _end(team, step)
 
 
@@ -388,7 +323,7 @@ def _wait(team: Pointer, thread: int, threads: int, number: int) -> None:
 
 
 @njit
-def _lead(team: Pointer, job: Pointer, first: int, threads: int, deadline: int) -> Any:
+def lead(team: Pointer, job: Pointer, first: int, threads: int, deadline: int) -> Any:
     """Walk steps as the first thread of a team; returns the step reached."""
     line = _line(team, 0)
     follows = cycles() - load_i64(team, TEAM_ENDED) < SPIN_CYCLES
@@ -403,77 +338,6 @@ def _lead(team: Pointer, job: Pointer, first: int, threads: int, deadline: int) 
             return reached
         if not _help(team, 0, threads):
             _wait(team, 0, threads, number)
-
-
-# --- entries ----------------------------------------------------------------------------------
-
-
-@njit
-def _bind_arrays(
-    arrays: Pointer, array_buffers: Pointer, array_count: int, data_pointer: int, bases: Pointer,
-    patches: Pointer, count: int, values: Pointer, words: Pointer,
-) -> None:  # fmt: skip
-    """Read the addresses of inputs and outputs off the array objects, and write the records."""
-    for i in range(array_count):
-        array = load_i64(arrays, i)
-        store_i64(bases, load_i64(array_buffers, i), load_i64(array + data_pointer, 0))
-    for i in range(count):
-        row = PATCH_COLUMNS * i
-        base = load_i64(bases, load_i64(patches, row + PATCH_SOURCE))
-        offset = load_i64(values, load_i64(patches, row + PATCH_OFFSET))
-        store_i64(words, load_i64(patches, row + PATCH_WORD), base + offset)
-
-
-@kernel
-def run(
-    thread: int,
-    part: int,
-    until: int,
-    parts: int,
-    steps: Pointer,
-    first: int,
-    last: int,
-    team: Pointer,
-    status: Pointer,
-    budget: int,
-    times: Pointer,
-    flush: int,
-    job: Pointer,
-    patches: Pointer,
-    count: int,
-    values: Pointer,
-    bases: Pointer,
-    words: Pointer,
-    threads: int,
-    arrays: Pointer,
-    array_buffers: Pointer,
-    array_count: int,
-    data_pointer: int,
-) -> int:
-    """Lead one run from step ``first``; returns the step reached, or -1 when the run failed.
-
-    First the addresses of this run's inputs and outputs are read off the array objects
-    (``arrays``; their data pointers lie ``data_pointer`` bytes on) and written into the records
-    (``count`` patches), then the steps are walked, by a team of ``threads``. ``budget`` bounds the
-    time in cycles, so that Python can look for signals; ``flush`` says whether denormal numbers are
-    zeros; ``job`` is the address of this record, of which the team reads the first words.
-    """
-    _bind_arrays(
-        arrays, array_buffers, array_count, data_pointer, bases, patches, count, values, words
-    )
-    store_i64(status, STATUS_ERROR, 0)
-    start = cycles()
-    if times != 0:
-        store_i64(times, first, start)
-    control = float_control()
-    flush_denormals(flush)
-    if threads == 1 or first >= last or load_i64(steps, STEP_COLUMNS * first + STEP_END) >= last:
-        step = _walk(job, first, last, start + budget)
-    else:
-        step = _lead(team, job, first, threads, start + budget)
-    set_float_control(control)
-    failed = atomic_load(status, STATUS_ERROR) != 0 or atomic_load(status, STATUS_CANCEL) != 0
-    return -1 if failed else step
 
 
 @kernel
