@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.compiler import native_function
+from ..kernels.compiler import kernel_address, native_function
+from ..kernels.ref import KernelRef
 from .executor import Context
-from .team import executor_function
 
 
 @dataclass
@@ -77,7 +77,7 @@ def profile(context: Context, arrays: Sequence[Any], runs: int, warmup: int) -> 
 @functools.cache
 def _nanoseconds_per_cycle() -> float:
     """Length of a tick of the time stamp counter, measured over 20 ms."""
-    read = native_function(executor_function("read_cycles"))
+    read = native_function(kernel_address(KernelRef("kernels.cpu.executor", "read_cycles")))
     before, start = read(0), time.perf_counter_ns()
     time.sleep(0.02)
     return (time.perf_counter_ns() - start) / (read(0) - before)

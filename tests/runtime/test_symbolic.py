@@ -80,7 +80,7 @@ def test_compiled_evaluation_agrees_with_the_reference(expression, sizes):
     record = np.array(
         [table.ctypes.data, len(table), symbols.ctypes.data, values.ctypes.data], np.int64
     )
-    native_function(executor_function("evaluate"))(record.ctypes.data, 0, 1)
+    native_function(executor_function("evaluate"))(record.ctypes.data)
     assert values[slot] == evaluate(expression, named)
 
 
