@@ -103,6 +103,7 @@ unary("HardSigmoid", lambda x, alpha, beta: clip(fma(x, alpha, beta), 0, 1), alp
 unary("HardSwish", lambda x: x * clip(fma(x, 1 / 6, 0.5), 0, 1))
 unary("LeakyRelu", lambda x, alpha: if_less(x, 0, x * alpha, x), alpha=0.01)
 unary("Mish", lambda x: x * tanh(softplus(x)))
+unary("QuickGelu", lambda x, alpha: x * sigmoid(x * alpha), domain="com.microsoft", alpha=1.702)
 unary(
     "Selu",
     lambda x, alpha, gamma: gamma * if_greater(x, 0, x, alpha * expm1(x)),
