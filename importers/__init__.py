@@ -9,14 +9,14 @@ from ..errors import InvalidArgument
 from .importer import Importer
 from .keras import KERAS
 from .notes import Notes
-from .onnx import ONNX
+from .onnx import ONNX, TEXT
 from .tensorflow import FROZEN_GRAPH, FUNCTION, LITE, SAVED_MODEL
 from .torch import TORCH
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-IMPORTERS = (ONNX, KERAS, TORCH, SAVED_MODEL, LITE, FROZEN_GRAPH, FUNCTION)
+IMPORTERS = (ONNX, TEXT, KERAS, TORCH, SAVED_MODEL, LITE, FROZEN_GRAPH, FUNCTION)
 """The formats, in the order in which they are asked whether a source is theirs.
 
 A Keras model may also be a torch module or a tf.Module, so Keras comes before these.
@@ -31,10 +31,11 @@ def load(source: Any, *, notes: Notes | None = None, **options: Any) -> ir.Model
     Parameters
     ----------
     source
-        An ONNX file, its bytes, a ``ModelProto`` or an ``onnx_ir.Model``; a ``.keras`` or ``.h5``
-        file or a Keras model; a SavedModel folder, a ``.tflite`` file, a frozen ``.pb`` file, a
-        ``tf.function`` or ``tf.Module``; an ``nn.Module`` (TorchScript, too) or ``ExportedProgram``
-        of PyTorch, or a ``.pt2``, ``.pt``, ``.pth``, ``.jit`` or ``.ts`` file.
+        An ONNX file, its bytes, a ``ModelProto`` or an ``onnx_ir.Model``; one written as text
+        (``.textproto``, ``.json``, ``.onnxtxt``); a ``.keras`` or ``.h5`` file or a Keras model;
+        a SavedModel folder, a ``.tflite`` file, a frozen ``.pb`` file, a ``tf.function`` or
+        ``tf.Module``; an ``nn.Module`` (TorchScript, too) or ``ExportedProgram`` of PyTorch, or a
+        ``.pt2``, ``.pt``, ``.pth``, ``.jit`` or ``.ts`` file.
     notes : Notes, optional
         Filled in: how to run the source, labels, normalization, parts left out.
     **options

@@ -1,4 +1,4 @@
-"""ONNX importer: files, bytes and models in memory, checked and brought to the canonical opset."""
+"""ONNX importers: files, text files, bytes and models in memory, all checked by one loader."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ def _reader() -> Reader:
     return read
 
 
+def _text_reader() -> Reader:
+    from .text import from_text
+
+    return from_text
+
+
 ONNX = Importer(
     "ONNX",
     _reader,
@@ -26,3 +32,11 @@ ONNX = Importer(
     modules=("onnx", "onnx_ir"),
     suffixes=(".onnx",),
 )
+TEXT = Importer(
+    "ONNX text",
+    _text_reader,
+    suffixes=(  # those that onnx.load knows
+        ".textproto", ".pbtxt", ".prototxt", ".txtpb", ".json", ".onnxjson", ".onnxtxt",
+        ".onnxtext",
+    ),
+)  # fmt: skip

@@ -6,6 +6,7 @@ import math
 import mmap
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,8 +69,15 @@ def from_onnx(
     except RecursionError:
         raise InvalidModel("the model nests graphs too deeply") from None
     path = os.fspath(source)
+    with naming(path):
+        return Loader(mapped(path), base_dir or os.path.dirname(path) or ".", path).load()
+
+
+@contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Let errors name the file that is being read."""
     try:
-        return Loader(_mapped(path), base_dir or os.path.dirname(path) or ".", path).load()
+        yield
     except SardonyxError as error:
         raise type(error)(f"{path}: {error}") from error.__cause__
     except RecursionError:
@@ -205,7 +213,7 @@ class Loader:
             raise InvalidModel(f"{what} lies outside the model's folder; refused")
         if not os.path.isfile(real):
             raise InvalidModel(f"{what} is missing: no file {path}")
-        return np.frombuffer(_mapped(real), np.uint8)
+        return np.frombuffer(mapped(real), np.uint8)
 
 
 def normalize(model: ir.Model) -> ir.Model:
@@ -273,7 +281,8 @@ def _tensor_holders(model: ir.Model) -> Iterator[_Holder]:
                     yield _Holder(node, attribute.as_tensor(), attribute.name)
 
 
-def _mapped(path: str) -> mmap.mmap:
+def mapped(path: str) -> mmap.mmap:
+    """Map a file into memory, read-only."""
     try:
         with open(path, "rb") as file:
             return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)

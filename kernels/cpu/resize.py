@@ -30,6 +30,7 @@ from .elements import run_copier
 
 _F = np.float32
 OUTSIDE = -1
+FEW = 4  # channels that are not worth a vector
 
 TAPS = {"nearest": 1, "linear": 2, "cubic": 4}
 COORDINATES = (
@@ -82,7 +83,7 @@ def _round(at: Any, rounding: int) -> Any:
 
 
 @njit
-def _cubic(t: Any, a: Any) -> Any:
+def cubic_weight(t: Any, a: Any) -> Any:
     """Keys' cubic convolution kernel at distance t."""
     t = abs(t)
     if t <= 1:
@@ -125,7 +126,7 @@ def _axis(
             total = 0.0
             for j in range(4):
                 position = low + j - 1
-                part = _cubic(np.float64(at) - position, cubic)
+                part = cubic_weight(np.float64(at) - position, cubic)
                 if exclude_outside != 0 and (position < 0 or position >= n_in):
                     part = 0.0
                 total += part
@@ -181,6 +182,56 @@ def resize_nearest(itemsize: int) -> Callable[..., int]:
     return body
 
 
+def interpolation(taps: int, skips: bool) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Return functions that compute a pixel from those around it: many channels, or few.
+
+    They are called with the image, the pixel, the offsets of rows and of columns with their weights
+    (as ``_axis`` fills them in), and the number of channels. With ``skips`` a row or column that is
+    ``OUTSIDE`` counts as zeros.
+    """
+
+    @njit
+    def wide(
+        x: Pointer, y: Pointer, rows: Pointer, row_weights: Pointer, columns: Pointer,
+        weights: Pointer, channels: int,
+    ) -> None:  # fmt: skip
+        c = 0
+        while c < channels:
+            total = splat(_F(0.0))
+            for i in range(taps):
+                row = load_i64(rows, i)
+                source = x + (row + c) * 4
+                part = splat(_F(0.0))
+                for j in range(taps):
+                    column = load_i64(columns, j)
+                    if not skips or (row != OUTSIDE and column != OUTSIDE):
+                        v = vload_first(source, column, channels - c)
+                        part = fma(v, splat(load_f32(weights, j)), part)
+                total = fma(part, splat(load_f32(row_weights, i)), total)
+            vstore_first(y, c, total, channels - c)
+            c += LANES
+
+    @njit
+    def narrow(
+        x: Pointer, y: Pointer, rows: Pointer, row_weights: Pointer, columns: Pointer,
+        weights: Pointer, channels: int,
+    ) -> None:  # fmt: skip
+        for c in range(channels):
+            total = _F(0.0)
+            for i in range(taps):
+                row = load_i64(rows, i)
+                source = x + (row + c) * 4
+                part = _F(0.0)
+                for j in range(taps):
+                    column = load_i64(columns, j)
+                    if not skips or (row != OUTSIDE and column != OUTSIDE):
+                        part += load_f32(source, column) * load_f32(weights, j)
+                total += part * load_f32(row_weights, i)
+            store_f32(y, c, total)
+
+    return wide, narrow
+
+
 @kernel_factory
 def resize(taps: int) -> Callable[..., int]:
     """Interpolate (N, H, W, C) float32 linearly (2 taps) or by cubic convolution (4).
@@ -192,39 +243,7 @@ def resize(taps: int) -> Callable[..., int]:
     what lies outside of the input gets ``extrapolation`` when ``extrapolate`` is set.
     ``workspace`` holds ``workspace_bytes`` for each thread. Output rows are split into parts.
     """
-
-    @njit
-    def pixel(
-        x: Pointer, y: Pointer, rows: Pointer, row_weights: Pointer, columns: Pointer,
-        weights: Pointer, channels: int,
-    ) -> None:  # fmt: skip
-        c = 0
-        while c < channels:
-            total = splat(_F(0.0))
-            for i in range(taps):
-                source = x + (load_i64(rows, i) + c) * 4
-                part = splat(_F(0.0))
-                for j in range(taps):
-                    v = vload_first(source, load_i64(columns, j), channels - c)
-                    part = fma(v, splat(load_f32(weights, j)), part)
-                total = fma(part, splat(load_f32(row_weights, i)), total)
-            vstore_first(y, c, total, channels - c)
-            c += LANES
-
-    @njit
-    def narrow_pixel(
-        x: Pointer, y: Pointer, rows: Pointer, row_weights: Pointer, columns: Pointer,
-        weights: Pointer, channels: int,
-    ) -> None:  # fmt: skip
-        for c in range(channels):
-            total = _F(0.0)
-            for i in range(taps):
-                source = x + (load_i64(rows, i) + c) * 4
-                part = _F(0.0)
-                for j in range(taps):
-                    part += load_f32(source, load_i64(columns, j)) * load_f32(weights, j)
-                total += part * load_f32(row_weights, i)
-            store_f32(y, c, total)
+    wide, narrow = interpolation(taps, False)
 
     def body(
         thread: int, part: int, until: int, parts: int,
@@ -250,10 +269,10 @@ def resize(taps: int) -> Callable[..., int]:
                 at, weights = columns + 8 * taps * w, column_weights + 4 * taps * w
                 if load_i64(rows, 0) == OUTSIDE or load_i64(at, 0) == OUTSIDE:
                     _fill(target, channels, _F(extrapolation))
-                elif channels <= 4:
-                    narrow_pixel(source, target, rows, row_weights, at, weights, channels)
+                elif channels <= FEW:
+                    narrow(source, target, rows, row_weights, at, weights, channels)
                 else:
-                    pixel(source, target, rows, row_weights, at, weights, channels)
+                    wide(source, target, rows, row_weights, at, weights, channels)
                 target += y_pixel * 4
         return 0
 

@@ -1,4 +1,4 @@
-"""Activations written out in simpler operators: HardSigmoid, HardSwish, Swish, Gelu, Clip."""
+"""Activations written out in simpler operators: HardSigmoid, HardSwish, Swish, Mish, Gelu, Clip."""
 
 from __future__ import annotations
 
@@ -67,6 +67,12 @@ def _swish(m: Match) -> ir.Value:
     return m.op.Swish(m.x, alpha=alpha)
 
 
+@rewrite(lambda x: x * op.Tanh(op.Softplus(x)))
+def _mish(m: Match) -> ir.Value:
+    m.require(m.opset >= 18, "Mish needs opset 18")
+    return m.op.Mish(m.x)
+
+
 @rewrite(
     lambda x: (x * _erf_term(x)) * 0.5,
     lambda x: x * (_erf_term(x) * 0.5),
@@ -112,5 +118,15 @@ def _where_all(m: Match) -> ir.Value:
 
 
 fuse_activations = apply_rules(
-    [_gelu, _gelu_tanh, _hard_swish, _hard_sigmoid, _swish, _relu_clip, _where_not, _where_all]
+    [
+        _gelu,
+        _gelu_tanh,
+        _hard_swish,
+        _hard_sigmoid,
+        _swish,
+        _mish,
+        _relu_clip,
+        _where_not,
+        _where_all,
+    ]
 )

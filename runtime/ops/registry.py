@@ -52,10 +52,10 @@ OPERATORS: dict[tuple[str, str], Operator] = {}
 """Operators by domain and name."""
 
 
-def register(names: str, operator: Operator) -> None:
-    """Enter an operator of the standard domain, under names separated by blanks."""
+def register(names: str, operator: Operator, domain: str = "") -> None:
+    """Enter an operator, under names separated by blanks; by default in the standard domain."""
     for name in names.split():
-        OPERATORS["", name] = operator
+        OPERATORS[domain, name] = operator
 
 
 def has_kernel(domain: str, name: str) -> bool:

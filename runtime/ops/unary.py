@@ -58,6 +58,7 @@ def unary(
     *,
     infer: Infer = _infer_float,
     rules: tuple[Rule, ...] = (),
+    domain: str = "",
     **attributes: float,
 ) -> None:
     """Register an operator.
@@ -71,6 +72,8 @@ def unary(
         Shape rule; by default that of operators on floats.
     rules : tuple
         Validity rules.
+    domain : str
+        Domain of the operator; by default the standard one.
     **attributes
         Floats, by their names, and what they are when they are not given.
     """
@@ -79,7 +82,7 @@ def unary(
         values = (float32(node.attribute(key, value)) for key, value in attributes.items())
         return expression(operands[0], *values)
 
-    register(name, Operator(rules=rules, infer=infer, term=term, layout="as_input"))
+    register(name, Operator(rules=rules, infer=infer, term=term, layout="as_input"), domain)
 
 
 def softplus(x: Term) -> Term:
@@ -100,6 +103,7 @@ unary("HardSigmoid", lambda x, alpha, beta: clip(fma(x, alpha, beta), 0, 1), alp
 unary("HardSwish", lambda x: x * clip(fma(x, 1 / 6, 0.5), 0, 1))
 unary("LeakyRelu", lambda x, alpha: if_less(x, 0, x * alpha, x), alpha=0.01)
 unary("Mish", lambda x: x * tanh(softplus(x)))
+unary("QuickGelu", lambda x, alpha: x * sigmoid(x * alpha), domain="com.microsoft", alpha=1.702)
 unary(
     "Selu",
     lambda x, alpha, gamma: gamma * if_greater(x, 0, x, alpha * expm1(x)),

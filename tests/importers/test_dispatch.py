@@ -6,7 +6,7 @@ import pytest
 import sardonyx
 from sardonyx.importers import IMPORTERS, importer_of
 from sardonyx.importers.keras import KERAS
-from sardonyx.importers.onnx import ONNX
+from sardonyx.importers.onnx import ONNX, TEXT
 from sardonyx.importers.tensorflow import FROZEN_GRAPH, FUNCTION, LITE, SAVED_MODEL
 from sardonyx.importers.torch import TORCH
 
@@ -40,7 +40,7 @@ def test_objects(source, importer):
     ("name", "importer"),
     [("m.onnx", ONNX), ("m.KERAS", KERAS), ("m.h5", KERAS), ("m.tflite", LITE),
      ("m.pb", FROZEN_GRAPH), ("m.pt2", TORCH), ("m.pt", TORCH), ("m.PTH", TORCH),
-     ("m.jit", TORCH), ("m.ts", TORCH), ("model", ONNX)],
+     ("m.jit", TORCH), ("m.ts", TORCH), ("m.JSON", TEXT), ("m.pbtxt", TEXT), ("model", ONNX)],
 )  # fmt: skip
 def test_files(name, importer, tmp_path):
     (tmp_path / name).touch()

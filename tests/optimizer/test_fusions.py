@@ -116,6 +116,15 @@ def test_swish_relu_clip_and_where_not(graph, optimized):
     assert optimized(graph(nodes, X, zero=F(0)))[0] == ["Less", "Where"]
 
 
+@pytest.mark.parametrize("product", ["x t", "t x"])
+def test_mish(graph, optimized, product):
+    nodes = [("Softplus", "x", "s"), ("Tanh", "s", "t"), ("Mul", product, "y")]
+    assert optimized(graph(nodes, X))[0] == ["Mish"]
+    assert "Mish" not in optimized(graph(nodes, X, opset=17))[0]
+    other = [("Softplus", "x", "s"), ("Tanh", "s", "t"), ("Mul", "s t", "y")]
+    assert "Mish" not in optimized(graph(other, X))[0]
+
+
 # --- layer normalization ----------------------------------------------------------------------
 
 

@@ -54,6 +54,7 @@ AXIS = {"axis": np.array([-1])}
         ([*RELU6, ("Mul", "x c", "m"), ("Div", "m six", "y")], SIX, ["HardSwish"]),
         ([*RELU6, ("Div", "c six", "y")], SIX, ["HardSigmoid"]),
         ([("Sigmoid", "x", "g"), ("Mul", "x g", "y")], {}, ["Swish"]),
+        ([("Softplus", "x", "s"), ("Tanh", "s", "t"), ("Mul", "x t", "y")], {}, ["Mish"]),
         (
             [("Mul", "x k", "b"), ("Sigmoid", "b", "g"), ("Mul", "g x", "y")],
             {"k": F(1.702)},

@@ -54,6 +54,16 @@ def test_inspect(call):
     assert re.search(r"\bConv +4 +kernel", shown)
 
 
+@pytest.mark.parametrize("suffix", [".json", ".textproto", ".onnxtxt"])
+def test_inspect_reads_models_written_as_text(call, suffix, tmp_path):
+    path = tmp_path / f"digits{suffix}"
+    onnx.save(onnx.load(MODEL), path)
+    assert "images×1×8×8" in call("inspect", path).stdout
+    path.write_bytes(path.read_bytes()[:3000])
+    found = call("inspect", path)
+    assert found.exit_code == 1 and path.name in found.stderr and found.stderr.count("\n") == 1
+
+
 def test_convert_writes_a_model_that_computes_the_same(call, tmp_path):
     out = tmp_path / "out.onnx"
     found = call("convert", MODEL, "-o", out, "--opset", 18)

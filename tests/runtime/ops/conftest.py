@@ -45,7 +45,8 @@ def build(
         [onnx.ValueInfoProto(name=name) for name in wanted],
         [onnx.numpy_helper.from_array(a, n) for n, a in (weights or {}).items()],
     )
-    opsets = [helper.make_opsetid("", opset)]
+    others = {node.domain for node in nodes} - {""}
+    opsets = [helper.make_opsetid("", opset), *(helper.make_opsetid(name, 1) for name in others)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=10)
 
 

@@ -29,6 +29,7 @@ UNARY = {
     "ThresholdedRelu": (FLOATS, [], {"alpha": 0.5}),
     "HardSigmoid": (FLOATS, [], {"alpha": 0.3, "beta": 0.4}),
     "Gelu": (FLOATS, [], {}),
+    "QuickGelu": (["float32"], [], {"domain": "com.microsoft", "alpha": 1.5}),
     "Identity": ([*FLOATS, *INTEGERS, *BOOL], [], {}),
     "Neg": ([*FLOATS, *SIGNED], [], {}),
     "Abs": ([*FLOATS, *INTEGERS], [], {}),

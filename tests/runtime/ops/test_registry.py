@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sardonyx.runtime.ops import OPERATORS, has_kernel
+from sardonyx.runtime.ops import OPERATORS, has_kernel, registry
+from sardonyx.runtime.ops.registry import Operator
 
 
 def test_rules_may_stand_without_a_kernel():
@@ -10,6 +11,12 @@ def test_rules_may_stand_without_a_kernel():
     assert OPERATORS["", "Hardmax"].rules and not has_kernel("", "Hardmax")
     assert not has_kernel("", "NoSuchOperator")
     assert not has_kernel("com.example", "Relu")
+
+
+def test_an_operator_belongs_to_its_domain(monkeypatch):
+    monkeypatch.setattr(registry, "OPERATORS", {})
+    registry.register("First Second", Operator(), domain="com.example")
+    assert list(registry.OPERATORS) == [("com.example", "First"), ("com.example", "Second")]
 
 
 def test_each_kernel_is_reached_in_one_way():
