@@ -15,11 +15,12 @@ import numpy as np
 import onnx_ir as ir
 
 from ...errors import InvalidModel
+from ...kernels.emitter import CLIP
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array
 from ..symbolic import Dim, maximum
 from ..tensors import short_name
 from . import checks
-from .registry import Infer, Operator, Rule, WriteTerm, register
+from .registry import Activate, Activation, Infer, Operator, Rule, WriteTerm, register
 from .terms import Term, call, clip, float32, function, if_less
 
 # --- shapes -----------------------------------------------------------------------------------
@@ -206,11 +207,32 @@ def _prelu(node: Node, operands: Sequence[Term]) -> Term:
 # --- operators --------------------------------------------------------------------------------
 
 
+def _clip_of_tile(node: Node) -> Activation | None:
+    """Describe a Clip whose bounds are constants."""
+    least = node.attribute("min", _scalar(node.input(1), -np.inf))
+    most = node.attribute("max", _scalar(node.input(2), np.inf))
+    return None if least is None or most is None else (CLIP, least, most)
+
+
+def _scalar(info: Info | None, default: float) -> float | None:
+    if info is None:
+        return default
+    if not info.is_constant or info.array().size != 1:
+        return None
+    return float(info.array().reshape(-1)[0])
+
+
 def _elementwise(
-    terms: dict[str, WriteTerm], infer: Infer = _infer, rules: tuple[Rule, ...] = ()
+    terms: dict[str, WriteTerm],
+    infer: Infer = _infer,
+    rules: tuple[Rule, ...] = (),
+    activation: Activate | None = None,
 ) -> None:
     for name, term in terms.items():
-        register(name, Operator(rules=rules, infer=infer, term=term, layout="as_input"))
+        entry = Operator(
+            rules=rules, infer=infer, term=term, activation=activation, layout="as_input"
+        )
+        register(name, entry)
 
 
 _elementwise({"Add": _calls("add")}, _on_sizes(operator.add))
@@ -244,7 +266,7 @@ _elementwise(
     _infer_bool,
 )
 _elementwise({"Mod": _modulo}, _infer_mod)
-_elementwise({"Clip": _clip}, _infer_clip)
+_elementwise({"Clip": _clip}, _infer_clip, activation=_clip_of_tile)
 _elementwise({"PRelu": _prelu}, _infer_prelu)
 _elementwise({"Where": _calls("where")}, _infer_where)
 _elementwise({"Cast": _cast}, _infer_cast, (checks.element_type("to"),))

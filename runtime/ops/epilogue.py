@@ -15,13 +15,14 @@ import numpy as np
 import onnx_ir as ir
 
 from ...kernels import pointwise as language
-from ...kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU, NONE
+from ...kernels.emitter import NONE
 from ...kernels.registry import Kernel
 from ..emission import Emission
 from ..graph import Info, Node
 from ..symbolic import Dim, product
 from ..tensors import Record, Tensor
 from .pointwise import broadcast_strides, write_expression
+from .registry import OPERATORS, Activation
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,27 +185,9 @@ def _per_channel(info: Info, result: Info, axis: int) -> bool:
     return at >= 0 and info.shape[at] == result.shape[axis] and all(dim == 1 for dim in others)
 
 
-def _activation(queue: Sequence[Node], value: ir.Value) -> tuple[int, float, float] | None:
-    """Code and parameters of an activation that comes next and that the tile can do."""
+def _activation(queue: Sequence[Node], value: ir.Value) -> Activation | None:
+    """Describe the activation that comes next, if it is one that the tile can apply."""
     if not queue or queue[0].values[0] is not value or not _is_last_use(value):
         return None
-    node = queue[0]
-    if node.op_type == "Relu":
-        return CLIP, 0.0, np.inf
-    if node.op_type == "LeakyRelu":
-        return LEAKY_RELU, node.attribute("alpha", 0.01), 0.0
-    if node.op_type == "HardSwish":
-        return HARD_SWISH, 0.0, 0.0
-    if node.op_type == "Clip":
-        least = node.attribute("min", _scalar(node.input(1), -np.inf))
-        most = node.attribute("max", _scalar(node.input(2), np.inf))
-        return None if least is None or most is None else (CLIP, least, most)
-    return None
-
-
-def _scalar(info: Info | None, default: float) -> float | None:
-    if info is None:
-        return default
-    if not info.is_constant or info.array().size != 1:
-        return None
-    return float(info.array().reshape(-1)[0])
+    operator = OPERATORS[queue[0].ir.domain, queue[0].op_type]
+    return None if operator.activation is None else operator.activation(queue[0])

@@ -16,6 +16,8 @@ Infer = Callable[[Node], list[Info]]
 Lower = Callable[[Emission, Node], None]
 WriteTerm = Callable[[Node, Sequence[Term]], Term]
 Fused = Callable[[Emission, Node, Group], None]
+Activation = tuple[int, float, float]
+Activate = Callable[[Node], Activation | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +35,10 @@ class Operator:
         Emits the steps of a node, where neither ``term`` nor ``fused`` do.
     term
         Writes a node as a term of the pointwise language: the operator is elementwise.
+    activation
+        Describes a node as an activation that a tile applies to sums in registers: code
+        (``kernels.emitter``) and two parameters. None, as for values that a tile cannot take: it
+        remains an elementwise operator.
     fused
         Emits the steps of a node together with the fusion group that it leads.
     layout
@@ -44,6 +50,7 @@ class Operator:
     infer: Infer | None = None
     lower: Lower | None = None
     term: WriteTerm | None = None
+    activation: Activate | None = None
     fused: Fused | None = None
     layout: Literal["plain", "channels_last", "as_input"] = "plain"
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from ...kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU
 from ..graph import Info, Node, OnHost
 from ..tensors import short_name
 from . import checks
-from .registry import Infer, Operator, Rule, register
+from .registry import Activate, Infer, Operator, Rule, register
 from .terms import (
     Term,
     call,
@@ -58,6 +59,7 @@ def unary(
     *,
     infer: Infer = _infer_float,
     rules: tuple[Rule, ...] = (),
+    activation: Activate | None = None,
     domain: str = "",
     **attributes: float,
 ) -> None:
@@ -72,6 +74,8 @@ def unary(
         Shape rule; by default that of operators on floats.
     rules : tuple
         Validity rules.
+    activation : callable
+        Describes a node as an activation of a tile.
     domain : str
         Domain of the operator; by default the standard one.
     **attributes
@@ -82,7 +86,10 @@ def unary(
         values = (float32(node.attribute(key, value)) for key, value in attributes.items())
         return expression(operands[0], *values)
 
-    register(name, Operator(rules=rules, infer=infer, term=term, layout="as_input"), domain)
+    operator = Operator(
+        rules=rules, infer=infer, term=term, activation=activation, layout="as_input"
+    )
+    register(name, operator, domain)
 
 
 def softplus(x: Term) -> Term:
@@ -100,8 +107,17 @@ for _name in _FUNCTIONS:
 unary("Celu", lambda x, alpha: if_less(x, 0, alpha * expm1(x / alpha), x), alpha=1.0)
 unary("Elu", lambda x, alpha: if_less(x, 0, alpha * expm1(x), x), alpha=1.0)
 unary("HardSigmoid", lambda x, alpha, beta: clip(fma(x, alpha, beta), 0, 1), alpha=0.2, beta=0.5)
-unary("HardSwish", lambda x: x * clip(fma(x, 1 / 6, 0.5), 0, 1))
-unary("LeakyRelu", lambda x, alpha: if_less(x, 0, x * alpha, x), alpha=0.01)
+unary(
+    "HardSwish",
+    lambda x: x * clip(fma(x, 1 / 6, 0.5), 0, 1),
+    activation=lambda _: (HARD_SWISH, 0.0, 0.0),
+)
+unary(
+    "LeakyRelu",
+    lambda x, alpha: if_less(x, 0, x * alpha, x),
+    activation=lambda node: (LEAKY_RELU, node.attribute("alpha", 0.01), 0.0),
+    alpha=0.01,
+)
 unary("Mish", lambda x: x * tanh(softplus(x)))
 unary("QuickGelu", lambda x, alpha: x * sigmoid(x * alpha), domain="com.microsoft", alpha=1.702)
 unary(
@@ -124,7 +140,7 @@ unary("ThresholdedRelu", lambda x, alpha: if_greater(x, alpha, x, 0), alpha=1.0)
 unary("Identity", lambda x: x, infer=_infer_identity)
 unary("Neg", lambda x: -x, infer=_infer_any)
 unary("Abs", abs, infer=_infer_any)
-unary("Relu", relu, infer=_infer_any)
+unary("Relu", relu, infer=_infer_any, activation=lambda _: (CLIP, 0.0, math.inf))
 unary("Reciprocal", lambda x: 1 / x, infer=_infer_any)
 unary("BitwiseNot", function("bitwise_not"), infer=_infer_any)
 unary("Not", function("logical_not"), infer=_infer_bool)
