@@ -1,6 +1,6 @@
-"""Keep the ELF objects of kernels on disk, and load them without numba.
+"""Cache of kernels' ELF objects on disk, which are loaded without numba.
 
-Objects are kept in the folder of ``storage`` and carry a digest; one that does not match is
+Objects are stored in the folder of ``storage`` and carry a digest; one that does not match is
 compiled again. The key of an object covers everything its code depends on: the sources of the
 kernel package and of the kernel's own module, the versions of numba and llvmlite, and the
 processor. Neither is imported to load what is there (``elf``).
@@ -45,10 +45,10 @@ def sources_digest(*folders: Path) -> str:
     root = _PACKAGE.parent
 
     def digest() -> str:
-        made = hashlib.sha256()
+        total = hashlib.sha256()
         for path in map(Path, paths):
-            made.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
-        return made.hexdigest()
+            total.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+        return total.hexdigest()
 
     state = state_of(paths)
     return remembered(state and f"sources\n{state}", digest)
@@ -136,9 +136,9 @@ class _Loader:
 
     def load(self, codes: Sequence[_Code]) -> list[int]:
         """Load kernels, all that are flat at once; returns their addresses."""
-        memory, found = elf.load([code.flat for code in codes if code.flat is not None])
+        memory, addresses = elf.load([code.flat for code in codes if code.flat is not None])
         self._loaded.append(memory)
-        flat = iter(found)
+        flat = iter(addresses)
         return [next(flat) if code.flat else self._load_by_llvm(code) for code in codes]
 
     def _load_by_llvm(self, code: _Code) -> int:
@@ -179,8 +179,8 @@ def load_cached(refs: Iterable[KernelRef]) -> list[KernelRef]:
         if folder is None:
             return new
         codes = [_read_object(_path(folder, ref)) for ref in new]
-        found = [code for code in codes if code is not None]
-        addresses = iter(_loader().load(found) if found else [])
+        cached = [code for code in codes if code is not None]
+        addresses = iter(_loader().load(cached) if cached else [])
         missing = []
         for ref, code in zip(new, codes, strict=True):
             if code is None:
@@ -246,8 +246,8 @@ def native_function(address: int) -> Callable[..., int]:
             result, error = scratch.pair
         except AttributeError:
             result, error = scratch.pair = (ctypes.c_int64(), ctypes.c_void_p())
-        places = ctypes.addressof(result), ctypes.addressof(error)
-        if function(*places, args, thread, part, until, parts):
+        outputs = ctypes.addressof(result), ctypes.addressof(error)
+        if function(*outputs, args, thread, part, until, parts):
             raise RuntimeError("compiled code raised; kernels must return an error code instead")
         return result.value
 
@@ -266,8 +266,8 @@ define ptr @builtin(i64 %self, i64 %none) {{
   %pointer = inttoptr i64 %at to ptr
   %record = load i64, ptr %pointer
   %behind = add i64 %record, {size}
-  %place = inttoptr i64 %behind to ptr
-  %kernel = load ptr, ptr %place
+  %pointer_to_kernel = inttoptr i64 %behind to ptr
+  %kernel = load ptr, ptr %pointer_to_kernel
   %result = alloca i64
   %error = alloca ptr
   store i64 -1, ptr %result
@@ -275,8 +275,8 @@ define ptr @builtin(i64 %self, i64 %none) {{
   %code = call i32 %kernel(ptr %result, ptr %error, i64 %record, i64 0, i64 0, i64 1, i64 1)
   call void @PyEval_RestoreThread(ptr %state)
   %value = load i64, ptr %result
-  %made = call ptr @PyLong_FromLongLong(i64 %value)
-  ret ptr %made
+  %number = call ptr @PyLong_FromLongLong(i64 %value)
+  ret ptr %number
 }}
 """
 
@@ -299,7 +299,7 @@ def data_pointer_offset() -> int:
     for offset in range(0, 64, 8):
         if ctypes.c_int64.from_address(id(array) + offset).value == array.ctypes.data:
             return offset
-    raise RuntimeError("this build of numpy keeps the data pointer elsewhere")
+    raise RuntimeError("this build of numpy has the data pointer elsewhere")
 
 
 class _Method(ctypes.Structure):
@@ -334,7 +334,7 @@ def builtin(kernel: int, record: Any) -> Callable[[], int]:
     kernel : int
         Address of the machine code.
     record : ndarray of int64
-        Its argument record and one word more, which is set; kept alive by the function.
+        Its argument record and one word more, which is set; held by the function.
 
     Returns
     -------
@@ -345,7 +345,7 @@ def builtin(kernel: int, record: Any) -> Callable[[], int]:
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    with _lock:  # of two descriptions made at once, one would be freed while its function lives
+    with _lock:  # of two descriptions created at once, one would be freed while its function lives
         method = ctypes.addressof(_method(record.nbytes - record.itemsize))
-    made: Callable[[], int] = make(method, record, None)
-    return made
+    function: Callable[[], int] = make(method, record, None)
+    return function

@@ -1,10 +1,10 @@
-"""Load a kernel's machine code without LLVM, whose library alone takes 45 MB and 50 ms.
+"""Loader of kernels' machine code without LLVM, whose library alone takes 45 MB and 50 ms.
 
-A kernel's object is ELF for x86-64 in the large code model: code and constants, hardly any
-relocation. Nothing in it is written to at run time and no exception passes through it. When it is
+A kernel's object is ELF for x86-64 in the large code model: code and constants, few
+relocations. Nothing in it is written to at run time and no exception passes through it. When it is
 compiled it is flattened to what has to be in memory and a list of the words that depend on where
 that is; so loading means to copy many kernels into one mapping, add its address to those words,
-and seal it for execution. Whatever else an object needs is `Unsupported`, and left to LLVM's own
+and seal it for execution. Whatever else an object needs is `Unsupported`, and is left to LLVM's own
 loader. Names and numbers after the System V ABI, AMD64 supplement.
 """
 
@@ -54,9 +54,9 @@ class Flat(NamedTuple):
     entry
         Where its function begins.
     inner
-        Places of words that take the address of the kernel itself.
+        Offsets of words that take the address of the kernel itself.
     outer
-        Places of words that take the address of a function of this process, and its name.
+        Offsets of words that take the address of a function of this process, and its name.
     """
 
     code: bytes
@@ -71,13 +71,13 @@ def flatten(code: bytes, symbol: str) -> Flat:
     Raises
     ------
     Unsupported
-        It is for another processor, holds data, or refers to what cannot be found.
+        It is for another processor, holds data, or refers to an unknown symbol.
     """
     return _Object(code).flat(symbol)
 
 
 def load(kernels: Sequence[Flat]) -> tuple[mmap.mmap, list[int]]:
-    """Put kernels into one mapping; returns it, to be kept, and the addresses of their functions.
+    """Put kernels into one mapping; returns it, to be held, and the addresses of their functions.
 
     Raises
     ------
@@ -90,26 +90,26 @@ def load(kernels: Sequence[Flat]) -> tuple[mmap.mmap, list[int]]:
         end += -(-len(kernel.code) // _ALIGN) * _ALIGN
     memory = mmap.mmap(-1, max(end, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     base = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    places, addresses = [], []
+    offsets, addresses = [], []
     for start, kernel in zip(starts, kernels, strict=True):
         memory[start : start + len(kernel.code)] = kernel.code
-        places += [start + place for place in kernel.inner]
+        offsets += [start + offset for offset in kernel.inner]
         addresses += [base + start] * len(kernel.inner)
-        places += [start + place for place, _ in kernel.outer]
+        offsets += [start + offset for offset, _ in kernel.outer]
         addresses += [_process_symbol(name) for _, name in kernel.outer]
-    _add(memory, places, addresses)
+    _add(memory, offsets, addresses)
     sealed = mmap.PROT_READ | mmap.PROT_EXEC
     if _libc.mprotect(ctypes.c_void_p(base), ctypes.c_size_t(len(memory)), sealed):
         raise Unsupported("the system does not let memory be executed")
     return memory, [base + s + kernel.entry for s, kernel in zip(starts, kernels, strict=True)]
 
 
-def _add(memory: mmap.mmap, places: list[int], addresses: list[int]) -> None:
-    """Add addresses to the words at some places, which may lie anywhere."""
-    found = np.array(places, np.int64)[:, None] + np.arange(_WORD)
+def _add(memory: mmap.mmap, offsets: list[int], addresses: list[int]) -> None:
+    """Add addresses to the words at some offsets, which may lie anywhere."""
+    indices = np.array(offsets, np.int64)[:, None] + np.arange(_WORD)
     code = np.frombuffer(memory, np.uint8)
-    words = code[found].view("<u8")[:, 0] + np.array(addresses, "<u8")
-    code[found] = words[:, None].view(np.uint8)
+    words = code[indices].view("<u8")[:, 0] + np.array(addresses, "<u8")
+    code[indices] = words[:, None].view(np.uint8)
 
 
 def _process_symbol(name: str) -> int:
@@ -133,7 +133,7 @@ class _Object:
         self._code = code
         self._sections = np.frombuffer(code, _Section, count, start).tolist()
         self._memory = bytearray()
-        self._place()
+        self._lay_out()
         self._read_symbols()
 
     def flat(self, symbol: str) -> Flat:
@@ -145,28 +145,28 @@ class _Object:
             if section[7] not in self._at:
                 continue
             for offset, kind, index, addend in table.tolist():
-                place, target = self._at[section[7]] + offset, self._targets[index]
+                position, target = self._at[section[7]] + offset, self._targets[index]
                 if kind not in (_R_64, _R_PC32, _R_PLT32, _R_PC64):
                     raise Unsupported(f"relocation {kind}")
                 if target is None:
                     _process_symbol(self._names[index])
                     if kind != _R_64:
                         raise Unsupported(f"{self._names[index]} may be too far away")
-                    outer.append((place, self._names[index]))
-                    self._write(place, _WORD, addend)
+                    outer.append((position, self._names[index]))
+                    self._write(position, _WORD, addend)
                 elif kind == _R_64:
-                    inner.append(place)
-                    self._write(place, _WORD, target + addend)
+                    inner.append(position)
+                    self._write(position, _WORD, target + addend)
                 else:
-                    self._write(place, 8 if kind == _R_PC64 else 4, target + addend - place)
+                    self._write(position, 8 if kind == _R_PC64 else 4, target + addend - position)
         entry = self._targets[self._names.index(symbol)]
         assert entry is not None
         return Flat(bytes(self._memory), entry, inner, outer)
 
-    def _write(self, place: int, size: int, value: int) -> None:
-        self._memory[place : place + size] = value.to_bytes(size, "little", signed=True)
+    def _write(self, position: int, size: int, value: int) -> None:
+        self._memory[position : position + size] = value.to_bytes(size, "little", signed=True)
 
-    def _place(self) -> None:
+    def _lay_out(self) -> None:
         """Copy the sections one after the other; ``_at`` says where each begins."""
         self._at: dict[int, int] = {}
         for index, (_, kind, flags, _, offset, size, *_) in enumerate(self._sections):
@@ -179,8 +179,8 @@ class _Object:
             self._memory += bytes(-len(self._memory) % _ALIGN)
 
     def _tables(self, kind: int, dtype: np.dtype) -> list[np.ndarray]:
-        found = [section for section in self._sections if section[1] == kind]
-        return [np.frombuffer(self._code, dtype, s[5] // dtype.itemsize, s[4]) for s in found]
+        sections = [section for section in self._sections if section[1] == kind]
+        return [np.frombuffer(self._code, dtype, s[5] // dtype.itemsize, s[4]) for s in sections]
 
     def _read_symbols(self) -> None:
         """Fill ``_names`` and ``_targets``; the latter are None outside of the object."""

@@ -1,4 +1,4 @@
-"""Emits vector code: loops, choices, and the activations of convolutions, as LLVM IR."""
+"""Emitter of vector code as LLVM IR: loops, choices, and the activations of convolutions."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Any
 from llvmlite import ir
 
 from . import simd
-from .simd import F32, I8, I64
 from .target import LANES
+from .vectors import F32, I8, I64, f32x
 
 NONE, CLIP, LEAKY_RELU, HARD_SWISH = range(4)
 VECTOR = ir.VectorType(F32, LANES)
@@ -19,6 +19,11 @@ BYTE = I8.as_pointer()
 def constant(value: float) -> Any:
     """Vector with one number in all lanes."""
     return ir.Constant(VECTOR, [float(value)] * LANES)
+
+
+def unpacked(builder: ir.IRBuilder, group: Any, value: Any) -> Any:
+    """Take a named tuple of numba's apart: the same of its values."""
+    return group(*[builder.extract_value(value, i) for i in range(len(group._fields))])
 
 
 class Emitter:
@@ -40,7 +45,7 @@ class Emitter:
         typed = self.builder.bitcast(pointer, VECTOR.as_pointer())
         if count is None:
             return self.builder.load(typed, align=4)
-        return simd.load_first_lanes(self.builder, simd.f32x, typed, count)
+        return simd.load_first_lanes(self.builder, f32x, typed, count)
 
     def vector_store(self, value: Any, pointer: Any, count: Any | None = None) -> None:
         """Store a vector, or its first ``count`` lanes."""
@@ -86,24 +91,24 @@ class Emitter:
         builder = self.builder
         blocks = [builder.append_basic_block(part) for part in ("yes", "no", "join")]
         builder.cbranch(condition, blocks[0], blocks[1])
-        ends = []
+        branches = []
         for block, emit in zip(blocks, (yes, no), strict=False):
             builder.position_at_end(block)
             values = emit()
-            ends.append((values, builder.block))
+            branches.append((values, builder.block))
             builder.branch(blocks[2])
         builder.position_at_end(blocks[2])
         merged = []
-        for a, b in zip(ends[0][0], ends[1][0], strict=True):
+        for a, b in zip(branches[0][0], branches[1][0], strict=True):
             phi = builder.phi(a.type)
-            phi.add_incoming(a, ends[0][1])
-            phi.add_incoming(b, ends[1][1])
+            phi.add_incoming(a, branches[0][1])
+            phi.add_incoming(b, branches[1][1])
             merged.append(phi)
         return merged
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         """Emit ``a * b + c``."""
-        name = f"llvm.fma.{simd._mangle(simd.f32x)}"
+        name = f"llvm.fma.{simd.mangled(f32x)}"
         return simd.call_by_name(self.builder, name, VECTOR, [a, b, c])
 
     def add_products(
@@ -117,7 +122,7 @@ class Emitter:
         """
         number = self.builder.bitcast(pointer, F32.as_pointer())
         if not embedded:
-            spread = simd._splat(self.builder, self.builder.load(number, align=4))
+            spread = simd.emit_splat(self.builder, self.builder.load(number, align=4))
             return [self.fma(spread, f, s) for f, s in zip(factors, sums, strict=True)]
         kind = ir.FunctionType(VECTOR, [VECTOR, VECTOR, number.type])
         fma = ir.InlineAsm(kind, "vfmadd231ps ($3){1to16}, $2, $0", "=v,0,v,r", side_effect=False)
@@ -126,8 +131,8 @@ class Emitter:
     def activate(self, values: list[Any], activation: Any, low: Any, high: Any) -> list[Any]:
         """Apply the activation of a code known at run time; ``low`` and ``high`` are float64."""
         builder = self.builder
-        low = simd._splat(builder, builder.fptrunc(low, F32))
-        high = simd._splat(builder, builder.fptrunc(high, F32))
+        low = simd.emit_splat(builder, builder.fptrunc(low, F32))
+        high = simd.emit_splat(builder, builder.fptrunc(high, F32))
 
         def clip(value: Any, low: Any = low, high: Any = high) -> Any:
             value = builder.select(builder.fcmp_ordered("<", value, low), low, value)

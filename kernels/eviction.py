@@ -1,11 +1,12 @@
-"""Keeps the cache folder small: what other versions made goes first, then what was used least.
+"""Eviction from the cache folder: entries of other versions first, then those unused for longest.
 
 Entries are programs, and folders of kernels that were compiled from the same sources. The name of
-a program begins with what made it, up to a dash; a folder's name is that. When an entry was last
+a program begins with the digest of the sources that made it, up to a dash; a folder's name is
+that digest. When an entry was last
 used is the time of a stamp beside it: the entries' own times tell whether they were changed.
 
-Removing does no harm to who uses an entry: mapped pages and loaded code stay, and whatever is not
-found is made again. Processes that remove at the same time only remove a little more.
+Processes that use a removed entry go on: mapped pages and loaded code stay, and a missing entry is
+created again. Processes that remove at the same time only remove a little more.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _STAMP = ".used"
 # What a process leaves behind when it is killed while it writes.
 _ABANDONED_SECONDS = 3600
-# Answers are a line each; those about files that are gone are never asked for again.
+# Answers are a line each; those about deleted files are never looked up again.
 _ANSWER_SECONDS = 180 * 24 * 3600
 # Down to this part of the limit, so that not every file that is written removes another.
 _ROOM = 0.9
@@ -81,20 +82,20 @@ class _Entry:
 
 
 def _entries(folder: Path) -> Iterator[_Entry]:
-    """List what may be removed; removes what was abandoned."""
-    for place in ("programs", "kernels"):
-        for found in _scan(folder / place):
-            path = Path(found.path)
-            if path.suffix == ".sdx" or found.is_dir(follow_symlinks=False):
+    """List entries that may be removed; removes temporary files that were abandoned."""
+    for name in ("programs", "kernels"):
+        for entry in _scan(folder / name):
+            path = Path(entry.path)
+            if path.suffix == ".sdx" or entry.is_dir(follow_symlinks=False):
                 yield _Entry(path, *_held(path, _stamp_of(path)), path.name.partition("-")[0])
             else:
-                _remove_old(found, _ABANDONED_SECONDS, ".tmp-")
+                _remove_old(entry, _ABANDONED_SECONDS, ".tmp-")
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
     try:
-        with os.scandir(folder) as found:
-            return list(found)
+        with os.scandir(folder) as entries:
+            return list(entries)
     except OSError:
         return []
 
@@ -111,10 +112,10 @@ def _held(*paths: Path) -> tuple[int, float]:
     return size, latest
 
 
-def _remove_old(found: os.DirEntry[str], seconds: float, prefix: str = "") -> None:
+def _remove_old(entry: os.DirEntry[str], seconds: float, prefix: str = "") -> None:
     with contextlib.suppress(OSError):
-        if found.name.startswith(prefix) and found.stat().st_mtime < time.time() - seconds:
-            os.unlink(found.path)
+        if entry.name.startswith(prefix) and entry.stat().st_mtime < time.time() - seconds:
+            os.unlink(entry.path)
 
 
 class _Unseen:
@@ -131,7 +132,7 @@ def written(path: Path, current: str) -> None:
     path : Path
         What was written.
     current : str
-        What this process makes kernels by (``compiler.environment_key``).
+        Key of this process's kernels (``compiler.environment_key``).
     """
     mark_used(path)
     folder = cache_folder()
@@ -146,10 +147,10 @@ def written(path: Path, current: str) -> None:
         trim(folder, most, path, current)
 
 
-def trim(folder: Path, most: int, kept: Path, current: str) -> None:
+def trim(folder: Path, most: int, protected: Path, current: str) -> None:
     """Remove entries until a folder holds at most ``most`` bytes, and half the disk stays free.
 
-    Neither ``kept`` nor the kernels in use are removed.
+    Neither ``protected`` nor the kernels in use are removed.
     """
     import shutil
 
@@ -161,11 +162,11 @@ def trim(folder: Path, most: int, kept: Path, current: str) -> None:
         return
     for answer in _scan(folder / "answers"):
         _remove_old(answer, _ANSWER_SECONDS)
-    makers = {current, kept.name.partition("-")[0]}
+    makers = {current, protected.name.partition("-")[0]}
     entries.sort(key=lambda entry: (entry.maker in makers, entry.used))
     for entry in entries:
         if held <= most * _ROOM:
             break
-        if entry.path != kept and entry.path.name != current:
+        if entry.path != protected and entry.path.name != current:
             entry.remove()
             held -= entry.size

@@ -1,29 +1,26 @@
-"""Compile a kernel with numba, doing only what a kernel needs.
+"""Compilation of a kernel with numba, reduced to what a kernel needs.
 
 numba makes every function it meets callable from Python and optimizes it on its own, with all
 that it calls; its pipeline looks for arrays, parallel loops and reference counts. Of a kernel
 only one object is wanted, with everything linked in, so LLVM optimizes that module alone, once;
 passes over features that kernels do not use are left out; and the type of a call is looked up
-once, not at each place where it is made. Together they halve the time of a compilation.
+once, not at each call. Together they halve the time of a compilation.
 """
 
 from __future__ import annotations
 
-import contextlib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
-from unittest.mock import patch
 
 import llvmlite.binding as llvm
 from numba.core import typed_passes, types, untyped_passes
-from numba.core.codegen import CPUCodeLibrary
-from numba.core.compiler import DefaultPassBuilder, Flags, PassManager, compile_extra
+from numba.core.compiler import Flags, PassManager, compile_extra
 from numba.core.compiler_lock import global_compiler_lock
-from numba.core.cpu import CPUContext
 from numba.core.registry import cpu_target
-from numba.core.types.functions import BaseFunction
 
+from ..errors import KernelError
+from ..patches import Patch, applied
 from .ref import KernelRef
 
 llvm.initialize_native_asmparser()  # numba initializes what it needs; kernels have assembly
@@ -84,31 +81,49 @@ def _pipeline(_: Any, name: str = "nopython") -> PassManager:
     return manager
 
 
-_find_call_type = BaseFunction.get_call_type
 _call_types: dict[Any, Any] = {}
 
 
-def _call_type(function: Any, context: Any, args: Any, keywords: Any) -> Any:
-    key = (function, args, tuple(keywords.items()))
-    if key not in _call_types:
-        _call_types[key] = _find_call_type(function, context, args, keywords)
-    return _call_types[key]
+def _remembered(get_call_type: Callable[..., Any]) -> Callable[..., Any]:
+    def call_type(function: Any, context: Any, args: Any, keywords: Any) -> Any:
+        key = (function, args, tuple(keywords.items()))
+        if key not in _call_types:
+            _call_types[key] = get_call_type(function, context, args, keywords)
+        return _call_types[key]
+
+    return call_type
 
 
-@contextlib.contextmanager
-def _for_kernels() -> Iterator[None]:
-    """Change numba as told above; its lock is held, so that nobody else's functions are meant."""
-    with (
-        global_compiler_lock,
-        patch("numba.core.dispatcher._FunctionCompiler._customize_flags", _without_wrappers),
-        patch.object(CPUContext, "get_executable", _no_executable),
-        patch.object(CPUCodeLibrary, "_finalize_final_module", _no_machine_code),
-        patch.object(CPUCodeLibrary, "_optimize_functions", _no_function_passes),
-        patch.object(CPUCodeLibrary, "_optimize_final_module", _no_module_passes),
-        patch.object(DefaultPassBuilder, "define_nopython_pipeline", _pipeline),
-        patch.object(BaseFunction, "get_call_type", _call_type),
-    ):
-        yield
+def _patch(target: str, replacement: Callable[[Any], Any], reason: str) -> Patch:
+    return Patch(
+        "numba", f"numba.core.{target}", replacement, reason, "0.68",
+        during="a kernel is compiled", error=KernelError,
+    )  # fmt: skip
+
+
+_NO_CODE = "LLVM optimizes and compiles a kernel once, with all that it calls"
+PATCHES = (
+    _patch(
+        "dispatcher._FunctionCompiler._customize_flags",
+        lambda _: _without_wrappers,
+        "functions that kernels call are not called from Python",
+    ),
+    _patch("cpu.CPUContext.get_executable", lambda _: _no_executable, _NO_CODE),
+    _patch("codegen.CPUCodeLibrary._finalize_final_module", lambda _: _no_machine_code, _NO_CODE),
+    _patch("codegen.CPUCodeLibrary._optimize_functions", lambda _: _no_function_passes, _NO_CODE),
+    _patch("codegen.CPUCodeLibrary._optimize_final_module", lambda _: _no_module_passes, _NO_CODE),
+    _patch(
+        "compiler.DefaultPassBuilder.define_nopython_pipeline",
+        lambda _: _pipeline,
+        "kernels have no arrays, parallel loops and reference counts",
+    ),
+    _patch(
+        "types.functions.BaseFunction.get_call_type",
+        _remembered,
+        "the type of the same call is looked up once",
+    ),
+)
+"""What is replaced in numba while its lock is held, so that no other function is compiled so."""
 
 
 def compile_object(ref: KernelRef) -> tuple[str, bytes]:
@@ -117,7 +132,7 @@ def compile_object(ref: KernelRef) -> tuple[str, bytes]:
     flags.error_model = "numpy"
     flags.nrt = False
     word = types.int64
-    with _for_kernels():
+    with applied(PATCHES, global_compiler_lock):
         result = compile_extra(
             cpu_target.typing_context,
             cpu_target.target_context,

@@ -233,11 +233,11 @@ def _scope(vector: bool) -> dict[str, Any]:
     scope |= {"even_axes": _even_axes, "merged": _merged, "next_row": _next_row, "share": _share}
     scope |= {name: getattr(simd, name) for name in ("vload", "vstore", "vload_first")}
     scope["vstore_first"] = simd.vstore_first
-    for kind, made in _TYPES.items():
+    for kind, dtype in _TYPES.items():
         stored = "u8" if kind == "b8" else kind
         scope[f"load_{kind}"] = getattr(simd, f"load_{stored}")
         scope[f"store_{kind}"] = getattr(simd, f"store_{stored}")
-        scope[f"cast_{kind}"] = njit(wrap_type(made)) if kind != "b8" else SCALAR["to_bool_u8"]
+        scope[f"cast_{kind}"] = njit(wrap_type(dtype)) if kind != "b8" else SCALAR["to_bool_u8"]
     table = VECTOR if vector else SCALAR
     scope |= {f"op_{name}": function for name, function in table.items()}
     return scope

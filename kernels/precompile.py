@@ -1,7 +1,7 @@
-"""Compile many kernels at once, from the far end in a second process.
+"""Compilation of many kernels by two processes, one from each end of their list.
 
 numba compiles under a lock, so threads would only wait for each other. The two processes meet
-somewhere in the middle: what the other one has put into the cache is loaded from there.
+in the middle: kernels that the other one has put into the cache are loaded from there.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def compile_all(refs: Iterable[KernelRef]) -> None:
 
 @contextmanager
 def _second_process(refs: Sequence[KernelRef]) -> Iterator[None]:
-    """Have a child put kernels into the cache meanwhile; whatever it does not do is not missed."""
+    """Let a child compile kernels into the cache meanwhile; the caller compiles what is missing."""
     alone = len(os.sched_getaffinity(0)) < 2 or cache_folder() is None
     if alone or len(refs) <= _FEW or not sys.executable:
         yield

@@ -3,25 +3,25 @@
 The first four parameters say which share of the work to do: a step is cut into ``parts`` parts, a
 number that depends on its sizes only; a call computes those from ``part`` to ``until`` (exclusive),
 and uses ``thread`` only to find its own workspace, so that results do not depend on the number of
-threads. Each further parameter is a 64-bit word of the record, in order. A parameter annotated
-``float`` arrives as a float64, every other as an int64 (``Pointer``: a byte address). The function
-returns 0 or a code of ``ERRORS``.
+threads. Each further parameter is a 64-bit word of the record, in order, or a group of them
+(``fields``). One annotated ``float`` arrives as a float64, every other as an int64 (``Pointer``: a
+byte address). The function returns 0 or a code of ``ERRORS``.
 """
 
 from __future__ import annotations
 
 import functools
 import inspect
-import struct
-from collections.abc import Callable
-from typing import Any, TypeAlias
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, get_type_hints
 
 import numpy as np
 
 from .compiler import kernel_address, native_function
+from .fields import Pointer as Pointer
+from .record import make_record
 from .ref import KernelRef
-
-Pointer: TypeAlias = int
 
 SHARE = ("thread", "part", "until", "parts")
 """Parameters that every kernel begins with."""
@@ -33,12 +33,12 @@ The choice must not depend on the number of threads: parts would no longer be pa
 MANY = 16
 """Rows that are enough to be split; of fewer, the elements of each are."""
 
+INDEX_OUT_OF_RANGE, TOO_FEW_ELEMENTS = 1, 2
 ERRORS = {
-    1: "index out of range",
-    2: "division of an integer by zero",
-    3: "a size is negative",
-    4: "more elements are wanted than there are",
+    INDEX_OUT_OF_RANGE: "index out of range",
+    TOO_FEW_ELEMENTS: "more elements are wanted than there are",
 }
+"""Error codes that kernels return, with their texts."""
 
 
 class Kernel:
@@ -60,20 +60,22 @@ class Kernel:
         module = function.__module__.partition(".")[2]
         name = function.__qualname__.partition(".")[0]
         self.ref = KernelRef(module, name, parameters)
-        signature = inspect.signature(function)
-        names = list(signature.parameters)
-        if names[:4] != list(SHARE):
+        annotations = inspect.signature(function, eval_str=True).parameters
+        if list(annotations)[:4] != list(SHARE):
             raise TypeError(f"kernel {name} must begin with {', '.join(SHARE)}")
-        self.fields = tuple(names[4:])
-        kinds = {key: p.annotation for key, p in signature.parameters.items()}
-        self.floats = frozenset(key for key in self.fields if kinds[key] in (float, "float"))
+        self._arguments = [
+            (key, annotations[key].annotation) for key in list(annotations)[len(SHARE) :]
+        ]
+        kinds = dict(_words_of(self._arguments))
+        self.fields = tuple(kinds)
+        self.floats = frozenset(key for key, kind in kinds.items() if kind is float)
         self._function = function
         self.__doc__ = function.__doc__
 
     @functools.cached_property
     def entry(self) -> Callable[..., int]:
         """Return ``entry(args, *SHARE)``, which reads the record and calls the body."""
-        return _entry(self._function, self.fields, self.floats)
+        return _entry(self._function, self._arguments)
 
     @property
     def address(self) -> int:
@@ -93,9 +95,11 @@ class Kernel:
         ndarray of int64
             The caller keeps the arrays alive.
         """
-        if set(values) != set(self.fields):
-            raise TypeError(f"{self.ref}: fields differ: {sorted(set(values) ^ set(self.fields))}")
-        return np.array([_word(values[key], key in self.floats) for key in self.fields], np.int64)
+        words = {
+            key: value.address if isinstance(value, Kernel) else value
+            for key, value in values.items()
+        }
+        return make_record(self.fields, self.floats, **words)
 
     def __call__(
         self, *, thread: int = 0, part: int = 0, until: int = 1, parts: int = 1, **values: Any
@@ -105,33 +109,37 @@ class Kernel:
         return native_function(self.address)(record.ctypes.data, thread, part, until, parts)
 
 
-def float_bits(value: float) -> int:
-    """Word that holds a floating-point field."""
-    return struct.unpack("<q", struct.pack("<d", float(value)))[0]
+def _is_group(annotation: Any) -> bool:
+    return hasattr(annotation, "_fields")
 
 
-def _word(value: Any, is_float: bool) -> int:
-    if is_float:
-        return float_bits(value)
-    if isinstance(value, np.ndarray):
-        return value.ctypes.data
-    if isinstance(value, Kernel):
-        return value.address
-    return int(value)
+def _words_of(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """Yield name and type of each word of a record, those of groups in their place."""
+    for name, annotation in arguments:
+        if _is_group(annotation):
+            yield from get_type_hints(annotation).items()
+        else:
+            yield name, annotation
 
 
-def _entry(function: Callable[..., int], fields: tuple[str, ...], floats: frozenset[str]) -> Any:
+def _entry(function: Callable[..., int], arguments: list[tuple[str, Any]]) -> Any:
     from numba import njit
 
     from . import simd
 
-    loads = ", ".join(
-        f"load_{'f64' if name in floats else 'i64'}(args, {index})"
-        for index, name in enumerate(fields)
-    )
+    words = itertools.count()
+
+    def load(name: str, annotation: Any) -> str:
+        if _is_group(annotation):
+            return f"{name}({', '.join(load(*word) for word in _words_of([(name, annotation)]))})"
+        kind = "f64" if annotation is float else "i64"
+        return f"load_{kind}(args, {next(words)})"
+
     share = ", ".join(SHARE)
+    loads = ", ".join(load(*argument) for argument in arguments)
     source = f"def entry(args, {share}):\n    return body({share}, {loads})\n"
     scope = {
+        **{name: annotation for name, annotation in arguments if _is_group(annotation)},
         "body": njit(inline="never")(function),
         "load_f64": simd.load_f64,
         "load_i64": simd.load_i64,

@@ -9,8 +9,8 @@ from typing import Any
 from llvmlite import ir
 from numba.core import types
 
-from .simd import I8, I16, I32, I64, intrinsic
 from .target import LANES
+from .vectors import I8, I16, I32, I64, intrinsic
 
 _ELEMENTS = {1: I8, 2: I16, 4: I32, 8: I64}
 _IN_LANE = 16  # bytes of a 128-bit lane, within which shuffles are cheapest

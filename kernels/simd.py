@@ -1,68 +1,19 @@
-"""Vectors, memory and calls for kernels, as intrinsics that numba lacks.
+"""Memory, vectors and calls for kernels, as intrinsics that numba lacks.
 
 Addresses are int64 byte addresses; indices count elements of the named type. Nothing is bounds
-checked. ``f32x`` values hold ``LANES`` floats, ``i32x`` as many int32, ``mask`` as many bits;
-they support ``+ - * /``, comparison (giving a mask) and unary minus.
+checked.
 """
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.datamodel import PrimitiveModel, register_default
-from numba.core.imputils import lower_builtin
-from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic as _numba_intrinsic
 
 from .target import LANES
-
-# numba annotates its result as if callers passed the typing context.
-intrinsic: Callable[..., Any] = _numba_intrinsic
-
-I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
-F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
-
-
-class VectorType(types.Type):
-    """numba type of a SIMD vector."""
-
-    def __init__(self, name: str, element: ir.Type) -> None:
-        self.llvm = ir.VectorType(element, LANES)
-        super().__init__(name=name)
-
-
-class _F32x(VectorType):
-    pass
-
-
-class _I32x(VectorType):
-    pass
-
-
-class _Mask(VectorType):
-    pass
-
-
-f32x = _F32x("f32x", F32)
-i32x = _I32x("i32x", I32)
-mask = _Mask("mask", I1)
-
-
-def _register_model(cls: type, vector: VectorType) -> None:
-    class Model(PrimitiveModel):
-        def __init__(self, manager: Any, fe_type: Any) -> None:
-            super().__init__(manager, fe_type, vector.llvm)
-
-    register_default(cls)(Model)
-
-
-for _cls, _vector in ((_F32x, f32x), (_I32x, i32x), (_Mask, mask)):
-    _register_model(_cls, _vector)
-
+from .vectors import F16, F32, F64, I1, I8, I16, I32, I64, VectorType, f32x, i32x, intrinsic, mask
 
 # --- scalars in memory ------------------------------------------------------------------------
 
@@ -152,7 +103,8 @@ load_u8, store_u8 = _make_load("u8"), _make_store("u8")
 # --- vectors in memory ------------------------------------------------------------------------
 
 
-def _mangle(vector: VectorType) -> str:
+def mangled(vector: VectorType) -> str:
+    """Suffix of an intrinsic of LLVM that takes a vector."""
     kind = {F32: "f32", I32: "i32", I1: "i1"}[vector.llvm.element]
     return f"v{LANES}{kind}"
 
@@ -166,10 +118,11 @@ def call_by_name(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[A
 def _first(builder: ir.IRBuilder, count: Any) -> Any:
     """Mask of the first ``count`` lanes."""
     lanes = ir.Constant(ir.VectorType(I64, LANES), list(range(LANES)))
-    return builder.icmp_signed("<", lanes, _splat(builder, count))
+    return builder.icmp_signed("<", lanes, emit_splat(builder, count))
 
 
-def _splat(builder: ir.IRBuilder, value: Any) -> Any:
+def emit_splat(builder: ir.IRBuilder, value: Any) -> Any:
+    """Emit a vector with one value in all lanes."""
     vector = ir.VectorType(value.type, LANES)
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, I32(0))
     zeros = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
@@ -179,7 +132,7 @@ def _splat(builder: ir.IRBuilder, value: Any) -> Any:
 def load_first_lanes(builder: ir.IRBuilder, vector: VectorType, pointer: Any, count: Any) -> Any:
     """Load the first ``count`` lanes; the others are 0."""
     zero = ir.Constant(vector.llvm, [vector.llvm.element(0)] * LANES)
-    name = f"llvm.masked.load.{_mangle(vector)}.p0"
+    name = f"llvm.masked.load.{mangled(vector)}.p0"
     return call_by_name(builder, name, vector.llvm, [pointer, I32(4), _first(builder, count), zero])
 
 
@@ -276,7 +229,7 @@ def _make_splat(vector: VectorType, numba_type: Any) -> Any:
     @intrinsic
     def splat(typingctx, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            return _splat(builder, args[0])
+            return emit_splat(builder, args[0])
 
         return vector(numba_type), codegen
 
@@ -300,7 +253,7 @@ def _unary(name: str, build: Callable[..., Any], result: VectorType, operand: Ve
 
 def _math(name: str) -> Any:
     def build(builder: ir.IRBuilder, value: Any) -> Any:
-        return call_by_name(builder, f"llvm.{name}.{_mangle(f32x)}", f32x.llvm, [value])
+        return call_by_name(builder, f"llvm.{name}.{mangled(f32x)}", f32x.llvm, [value])
 
     return _unary(name, build, f32x, f32x)
 
@@ -318,7 +271,7 @@ def _make_reduce(name: str, start: float | None) -> Any:
     def reduce(typingctx, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
             fnty = ir.FunctionType(F32, ([] if start is None else [F32]) + [f32x.llvm])
-            full = f"llvm.vector.reduce.{name}.{_mangle(f32x)}"
+            full = f"llvm.vector.reduce.{name}.{mangled(f32x)}"
             function = cgutils.get_or_insert_function(builder.module, fnty, full)
             first = [] if start is None else [F32(start)]
             return builder.call(function, [*first, args[0]], fastmath=("reassoc",))
@@ -360,7 +313,7 @@ def any_lane(typingctx, lanes):  # type: ignore[no-untyped-def]
     """Tell whether any lane of a mask is set."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return call_by_name(builder, f"llvm.vector.reduce.or.{_mangle(mask)}", I1, [args[0]])
+        return call_by_name(builder, f"llvm.vector.reduce.or.{mangled(mask)}", I1, [args[0]])
 
     return types.boolean(mask), codegen
 
@@ -370,7 +323,7 @@ def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     """Return ``a * b + c`` with one rounding."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return call_by_name(builder, f"llvm.fma.{_mangle(f32x)}", f32x.llvm, list(args))
+        return call_by_name(builder, f"llvm.fma.{mangled(f32x)}", f32x.llvm, list(args))
 
     return f32x(f32x, f32x, f32x), codegen
 
@@ -412,76 +365,6 @@ def _make_extreme(predicate: str) -> Any:
 
 
 vmax, vmin = _make_extreme(">"), _make_extreme("<")
-
-
-# --- operators --------------------------------------------------------------------------------
-
-_ARITHMETIC: dict[Any, tuple[str, str]] = {
-    operator.add: ("fadd", "add"),
-    operator.sub: ("fsub", "sub"),
-    operator.mul: ("fmul", "mul"),
-    operator.truediv: ("fdiv", ""),
-    operator.and_: ("", "and_"),
-    operator.or_: ("", "or_"),
-    operator.xor: ("", "xor"),
-    operator.lshift: ("", "shl"),
-    operator.rshift: ("", "ashr"),
-}
-_COMPARISON = {
-    operator.lt: "<",
-    operator.le: "<=",
-    operator.gt: ">",
-    operator.ge: ">=",
-    operator.eq: "==",
-    operator.ne: "!=",
-}
-
-
-def _register_typing(op: Any, cases: list[tuple[Any, Any, Any]]) -> None:
-    class Operator(AbstractTemplate):
-        def generic(self, args: Any, kws: Any) -> Any:
-            for result, left, right in cases:
-                if args == (left, right):
-                    return signature(result, left, right)
-            return None
-
-    infer_global(op)(Operator)
-
-
-def _register_operators() -> None:
-    for op, (floating, integer) in _ARITHMETIC.items():
-        cases = []
-        for vector, method in ((f32x, floating), (i32x, integer), (mask, integer)):
-            if not method or (vector is mask and method not in ("and_", "or_", "xor")):
-                continue
-
-            def build(context, builder, sig, args, method=method):  # type: ignore[no-untyped-def]
-                return getattr(builder, method)(*args)
-
-            lower_builtin(op, vector, vector)(build)
-            cases.append((vector, vector, vector))
-        _register_typing(op, cases)
-    for op, sign in _COMPARISON.items():
-
-        def compare(context, builder, sig, args, sign=sign):  # type: ignore[no-untyped-def]
-            if sig.args[0] is i32x:
-                return builder.icmp_signed(sign, *args)
-            # != is true for NaN, every other comparison false, as IEEE 754 says.
-            return (builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered)(sign, *args)
-
-        lower_builtin(op, f32x, f32x)(compare)
-        lower_builtin(op, i32x, i32x)(compare)
-        _register_typing(op, [(mask, f32x, f32x), (mask, i32x, i32x)])
-
-    class Negative(AbstractTemplate):
-        def generic(self, args: Any, kws: Any) -> Any:
-            return signature(f32x, f32x) if args == (f32x,) else None
-
-    infer_global(operator.neg)(Negative)
-    lower_builtin(operator.neg, f32x)(lambda context, builder, sig, args: builder.fneg(args[0]))
-
-
-_register_operators()
 
 
 # --- calls ---------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The folder that outlives a process: compiled code, programs, and answers found once.
+"""Cache folder, which outlives a process: compiled code, programs, and results of detection.
 
 It is a folder of executable code, so it is used only when its owner is the current user and
 nobody else may write to it. Files are written atomically.
@@ -22,7 +22,7 @@ _SETTLED_NS = 2_000_000_000
 def cache_folder() -> Path | None:
     """Return the folder, or None when none can be trusted.
 
-    ``SARDONYX_CACHE`` names another place; ``SARDONYX_CACHE=off`` turns the cache off.
+    ``SARDONYX_CACHE`` names another folder; ``SARDONYX_CACHE=off`` turns the cache off.
     """
     chosen = os.environ.get("SARDONYX_CACHE", "")
     if chosen == "off":
@@ -67,14 +67,14 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview], mode: int
 
 
 def remembered(question: str | None, find: Callable[[], str]) -> str:
-    """Return the answer to a question, found once and kept.
+    """Return the answer to a question, which is computed once and stored.
 
     Parameters
     ----------
     question : str, optional
-        States everything the answer depends on; None to find it out anew.
+        States everything the answer depends on; None to compute it anew.
     find : callable
-        Finds the answer, one line of text. What it raises is passed on, and nothing is kept.
+        Computes the answer, one line of text. What it raises is passed on, and nothing is stored.
     """
     folder = cache_folder()
     if question is None or folder is None:
@@ -104,8 +104,8 @@ def _answer_path(folder: Path, question: str) -> Path:
 def state_of(paths: Iterable[str | os.PathLike[str]]) -> str | None:
     """Describe files so that a change of one of them changes the description.
 
-    The times of last change count, which programs cannot set back, and what was found before the
-    machine was last started does not: what a crash may have lost is looked at again.
+    The times of last change count, which programs cannot set back, and answers from before
+    the machine was last started do not: a crash may have lost changes.
 
     Returns
     -------

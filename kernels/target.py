@@ -1,4 +1,4 @@
-"""What this machine's processor can do: name, features, vector width, registers, caches.
+"""Processor of this machine: name, features, vector width, registers, caches.
 
 ``NUMBA_CPU_NAME`` and ``NUMBA_CPU_FEATURES`` override the detection, as they do in numba:
 ``NUMBA_CPU_NAME=haswell`` runs the AVX2 code on an AVX-512 machine.
@@ -91,8 +91,8 @@ def target() -> Target:
     name = os.environ.get("NUMBA_CPU_NAME", "")
     features = os.environ.get("NUMBA_CPU_FEATURES")
     if not name or name == "host":
-        name, _, found = remembered(_processor(), _detect).partition(" ")
-        features = found if features is None else features
+        name, _, detected = remembered(_processor(), _detect).partition(" ")
+        features = detected if features is None else features
     avx512_models = ("skylake-avx512", "cascadelake", "icelake", "sapphirerapids", "znver4")
     wide = _has(features, "avx512f") if features else name.startswith(avx512_models)
     narrow = features and not _has(features, "avx2")

@@ -31,6 +31,7 @@ from ..kernels.abi import (
     WEIGHTS,
 )
 from ..kernels.compiler import builtin, data_pointer_offset
+from ..kernels.record import address_of, make_record
 from .arguments import Shapes
 from .executable import Executable
 from .memory import new_arena, prefault
@@ -57,19 +58,6 @@ class _Memory:
             "strides": steps,
             "version": 3,
         }
-
-
-def address_of(array: np.ndarray) -> int:
-    """Address of an array's data."""
-    return int(array.__array_interface__["data"][0])
-
-
-def _record(names: tuple[str, ...], **words: int | np.ndarray) -> np.ndarray:
-    """Return an argument record of the executor; arrays, which the caller keeps, as addresses."""
-    if words.keys() != set(names):
-        raise TypeError(f"words of a record differ: {sorted(words.keys() ^ set(names))}")
-    values = (words[name] for name in names)
-    return np.array([address_of(v) if isinstance(v, np.ndarray) else v for v in values], np.int64)
 
 
 class Binding:
@@ -143,7 +131,7 @@ class Binding:
     def _make_records(self) -> None:
         """Build the argument records of the kernels that bind."""
         program, executable = self.program, self._executable
-        self._evaluate_record = _record(
+        self._evaluate_record = make_record(
             EVALUATE,
             code=program.code,
             count=len(program.code),
@@ -154,7 +142,7 @@ class Binding:
         self._offsets = np.zeros_like(self.bases)
         self._order = np.zeros(2 * count, np.int64)
         self._planned_bytes = np.zeros(1, np.int64)
-        self._plan_record = _record(
+        self._plan_record = make_record(
             PLAN,
             buffers=program.buffers,
             count=count,
@@ -164,7 +152,7 @@ class Binding:
             order=self._order,
             total=self._planned_bytes,
         )
-        self._fill_record = _record(
+        self._fill_record = make_record(
             FILL,
             patches=executable.bind_patches,
             count=len(executable.bind_patches),
@@ -172,7 +160,7 @@ class Binding:
             bases=self.bases,
             words=self._words,
         )
-        self._schedule_record = _record(
+        self._schedule_record = make_record(
             SCHEDULE,
             costs=executable.costs,
             count=len(executable.costs),
@@ -187,7 +175,7 @@ class Binding:
         buffers = [program.tensors[port.tensor].buffer for port in ports]
         self._array_buffers = np.array(buffers if self.is_plain else [], np.int64)
         self.array_ids = array_of("q", [0] * len(buffers))
-        record = _record(
+        record = make_record(
             RUN,
             steps=self.steps,
             first=0,

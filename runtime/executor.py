@@ -18,9 +18,10 @@ from ..kernels.abi import (
     STATUS_ERROR,
     STATUS_STEP,
 )
+from ..kernels.record import address_of
 from ..kernels.registry import ERRORS
 from . import team as teams
-from .binding import Binding, Output, address_of
+from .binding import Binding, Output
 from .executable import Executable
 from .memory import allocated
 from .program import HostStep

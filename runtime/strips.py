@@ -16,7 +16,7 @@ from typing import Any
 import onnx_ir as ir
 
 from ..kernels.abi import ARENA
-from ..kernels.cpu.strips import MAX_STAGES, PLACES, STRIP_BYTES, strips
+from ..kernels.cpu.strips import MAX_STAGES, STRIP_BYTES, StageFields, strips
 from ..kernels.target import L2_BYTES
 from .emission import Emission
 from .graph import Graph, Node
@@ -163,7 +163,8 @@ def _stage(step: Pending, between: list[Any]) -> list[Any]:
             fields[name] = None
     if fields["epilogue"]:
         fields["epilogue_record"] = _without(fields["epilogue_record"], between)
-    positions = [kernel.fields.index(name) if name in kernel.fields else -1 for name in PLACES]
+    names = StageFields._fields
+    positions = [kernel.fields.index(name) if name in kernel.fields else -1 for name in names]
     return [kernel, Record(words_of(kernel, fields)), len(kernel.fields), *positions]
 
 

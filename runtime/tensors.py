@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.registry import Kernel, float_bits
+from ..kernels.record import float_bits
+from ..kernels.registry import Kernel
 from .strides import contiguous_strides, same_strides
 from .symbolic import Dim, product
 

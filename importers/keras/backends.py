@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UnsupportedModel
+from ...patches import applied
 from ..frameworks import conversion, require
 from ..names import numbered, rename
 from ..notes import Notes
 from ..onnx.loader import from_onnx
-from ..patches import applied
 from ..tensorflow.function import convert_function
 from ..torch.call import Call
 from ..torch.program import ProgramExport

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...errors import InvalidArgument
+from ...patches import applied
 from ..notes import Notes, Run
-from ..patches import applied
 from .backends import argument, through_jax, through_tensorflow, through_torch
 from .files import read_file, set_weights
 from .patches import ALL_BACKENDS

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..patches import Patch
+from ...patches import Patch
 from .images import resize_to_any_size
 from .jax import convolution_as_operator, resize_as_operator
 from .recurrent import loop_as_operators

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from ...errors import UnsupportedModel
 from ...logs import silenced
+from ...patches import applied
 from ..frameworks import conversion
 from ..names import rename
 from ..onnx.loader import from_onnx
-from ..patches import applied
 from .patches import OPTIMIZERS
 
 if TYPE_CHECKING:

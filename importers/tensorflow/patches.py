@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..patches import Patch
+from ...patches import Patch
 
 _EXCLUDED = (
     "optimize_transpose",  # wrong where axes of size 1 are beside others; ours goes further

@@ -13,6 +13,7 @@ from typing import Any
 
 from numba import njit
 
+from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Tiles, Window
 from ..registry import SHARES, Pointer, kernel
 from ..simd import (
     stack_words,
@@ -20,11 +21,10 @@ from ..simd import (
     store_i64,
 )
 from ..target import L2_BYTES, LANES
-from . import tile as t
 from .packing import flat_width, padded_channels
 from .panel import reduction_blocks, run_epilogue, run_panel
 from .rows import copy_rows
-from .tile import WORDS
+from .tile import TILE, TILE_WORDS
 
 # Input rows that the loops over panels should find in the second-level cache, in bytes.
 ROWS_BYTES = L2_BYTES * 5 // 8
@@ -54,88 +54,70 @@ def convolve(
     bias: Pointer,
     y: Pointer,
     residual: Pointer,
-    images: int,
-    height: int,
-    width: int,
+    sizes: Sizes,
     channels: int,
-    out_height: int,
-    out_width: int,
     out_channels: int,
     groups: int,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    dilation_h: int,
-    dilation_w: int,
-    pad_top: int,
-    pad_left: int,
+    window: Window,
     padded: int,
-    x_image: int,
-    x_row: int,
-    x_pixel: int,
-    y_image: int,
-    y_row: int,
-    y_pixel: int,
-    r_image: int,
-    r_row: int,
-    r_pixel: int,
+    strides: Strides,
+    residual_strides: ResidualStrides,
     w_image: int,
-    mr: int,
-    nv: int,
-    tiles: Pointer,
-    tail_tiles: Pointer,
-    activation: int,
-    low: float,
-    high: float,
+    tile: Tiles,
     workspace: Pointer,
     workspace_bytes: int,
-    epilogue: Pointer,
-    epilogue_record: Pointer,
-    epilogue_operands: int,
+    after: Epilogue,
     may_flatten: int,
 ) -> int:
     """Convolve channels-last float32 images.
 
-    ``channels`` and ``out_channels`` are those of one group. Strides in elements; ``r_*`` of the
-    residual (0 when there is none); ``w_image`` from one image's packed weights to the next
-    (0: shared). ``padded`` is 1 when some padding is not zero. ``tiles`` and ``tail_tiles`` are
-    tables of tile addresses by row count, for full panels of ``nv`` vectors and for the last
-    one. ``activation``, ``low`` and ``high`` as in ``tile``; ``epilogue`` is a pointwise kernel
-    run over finished rows (0: none), with its record's template and operand count;
-    ``may_flatten`` is 0 when one of its operands differs by row.
+    ``channels`` and ``out_channels`` are those of one group; ``w_image`` are elements from one
+    image's packed weights to the next (0: shared). ``padded`` is 1 when some padding is not zero,
+    ``may_flatten`` is 0 when an operand of the epilogue differs by row.
 
     Images x rows, or panels of output channels, are split into parts, whichever divides
     better. For a 1 x 1 convolution without stride an image is one row of height * width pixels.
     """
-    words, block = stack_words(WORDS), stack_words(64)
-    panel = nv * LANES
+    height, out_height, out_width = sizes.height, sizes.out_height, sizes.out_width
+    x_row, y_row, r_row = strides.x_row, strides.y_row, residual_strides.r_row
+    words, block = stack_words(TILE_WORDS), stack_words(64)
+    panel = tile.nv * LANES
     panels = (out_channels + panel - 1) // panel
-    depth = kernel_h * kernel_w * channels
-    plain = padded == 0 and kernel_h == 1 and kernel_w == 1 and stride_h == 1 and stride_w == 1
+    depth = window.kernel_h * window.kernel_w * channels
+    plain = (
+        padded == 0
+        and window.kernel_h == 1
+        and window.kernel_w == 1
+        and window.stride_h == 1
+        and window.stride_w == 1
+    )
     flat = plain and may_flatten != 0
     if (
         flat
-        and x_row == width * x_pixel
-        and y_row == out_width * y_pixel
-        and (residual == 0 or r_row == out_width * r_pixel)
+        and x_row == sizes.width * strides.x_pixel
+        and y_row == out_width * strides.y_pixel
+        and (residual == 0 or r_row == out_width * residual_strides.r_pixel)
     ):
         # One long row, cut into short ones so that there are parts to share.
         total = out_height * out_width
-        out_width = _flat_width(total, mr) if total > 0 else 0
+        out_width = _flat_width(total, tile.mr) if total > 0 else 0
         out_height = (total + out_width - 1) // out_width if total > 0 else 0
-        x_row, y_row, r_row = out_width * x_pixel, out_width * y_pixel, out_width * r_pixel
+        x_row, y_row, r_row = (
+            out_width * strides.x_pixel,
+            out_width * strides.y_pixel,
+            out_width * residual_strides.r_pixel,
+        )
         height = out_height
         last_width = total - (out_height - 1) * out_width
     else:
         flat = False
         last_width = out_width
-    if images * out_height * out_width * out_channels == 0:
+    if sizes.images * out_height * out_width * out_channels == 0:
         return 0
-    copied = padded != 0 or (groups > 1 and kernel_w > 1)
+    copied = padded != 0 or (groups > 1 and window.kernel_w > 1)
 
     # Parts: rows (over all images) or panels (over all groups).
-    rows, row_first, row_last = images * out_height, 0, images * out_height
+    rows, row_first, row_last = sizes.images * out_height, 0, sizes.images * out_height
     all_panels = groups * panels
     panel_first, panel_last = 0, all_panels
     row_cost = (rows + SHARES - 1) // SHARES * all_panels
@@ -148,37 +130,37 @@ def convolve(
         row_first, row_last = rows * part // parts, rows * until // parts
 
     most = rows_limit(depth * out_channels * 4)
-    padded_width = (out_width - 1) * stride_w + (kernel_w - 1) * dilation_w + 1
-    reach = (kernel_h - 1) * dilation_h + 1
+    padded_width = (out_width - 1) * window.stride_w + (window.kernel_w - 1) * window.dilation_w + 1
+    reach = (window.kernel_h - 1) * window.dilation_h + 1
     if copied:
         row_bytes = padded_width * channels * 4
         limit = min(most, workspace_bytes) // row_bytes
-        chunk = max(1, (limit - reach) // stride_h + 1)
+        chunk = max(1, (limit - reach) // window.stride_h + 1)
         local = workspace + thread * workspace_bytes
     else:
-        used = min(stride_w, kernel_w) * min(stride_h, kernel_h)
+        used = min(window.stride_w, window.kernel_w) * min(window.stride_h, window.kernel_h)
         chunk = max(1, most // max(1, out_width * channels * 4 * used))
         local = 0
-    if epilogue != 0 and depth * out_channels * groups * 4 <= ROWS_BYTES:
+    if after.epilogue != 0 and depth * out_channels * groups * 4 <= ROWS_BYTES:
         # The results are read again: they should still be in cache, if weights leave room.
         chunk = min(chunk, max(1, ROWS_BYTES // (out_width * out_channels * groups * 4)))
 
     # The reduction: segments (s0, s1) of length, in blocks whose panel stays in cache.
-    if dilation_w == 1 and (x_pixel == channels or copied or kernel_w == 1):
-        segments0, segments1, length = kernel_h, 1, kernel_w * channels
+    if window.dilation_w == 1 and (strides.x_pixel == channels or copied or window.kernel_w == 1):
+        segments0, segments1, length = window.kernel_h, 1, window.kernel_w * channels
     else:
-        segments0, segments1, length = kernel_h, kernel_w, channels
-    row_tiles = (out_width + mr - 1) // mr
+        segments0, segments1, length = window.kernel_h, window.kernel_w, channels
+    row_tiles = (out_width + tile.mr - 1) // tile.mr
     tiles_here = min(chunk, rows) * row_tiles
     block0, block_length = reduction_blocks(segments0, segments1, length, panel, tiles_here)
 
-    store_f64(words, t.LOW, low)
-    store_f64(words, t.HIGH, high)
-    store_i64(words, t.ACTIVATION, activation)
-    store_i64(words, t.LDC, y_pixel)
-    store_i64(words, t.ROW_C, y_row)
-    store_i64(words, t.LDR, r_pixel)
-    store_i64(words, t.ROW_R, r_row)
+    store_f64(words, TILE.low, after.low)
+    store_f64(words, TILE.high, after.high)
+    store_i64(words, TILE.activation, after.activation)
+    store_i64(words, TILE.ldc, strides.y_pixel)
+    store_i64(words, TILE.row_c, y_row)
+    store_i64(words, TILE.ldr, residual_strides.r_pixel)
+    store_i64(words, TILE.row_r, r_row)
 
     if panel_first == panel_last:
         return 0
@@ -191,45 +173,49 @@ def convolve(
         for index in range(panel_first, panel_last):
             group, p = index // panels, index % panels
             columns = min(panel, out_channels - p * panel)
-            x_group = x + (image * x_image + group * channels) * 4
+            x_group = x + (image * strides.x_image + group * channels) * 4
             if copied:
                 if group != group_copied:
                     copy_rows(
-                        x_group, local, h0 * stride_h - pad_top,
-                        (h1 - 1) * stride_h - pad_top + reach, height, width, padded_width,
-                        pad_left, channels, x_row, x_pixel,
+                        x_group, local, h0 * window.stride_h - window.pad_top,
+                        (h1 - 1) * window.stride_h - window.pad_top + reach, height, sizes.width,
+                        padded_width, window.pad_left, channels, x_row, strides.x_pixel,
                     )  # fmt: skip
                     group_copied = group
                 a0, a_row, a_pixel = local, padded_width * channels, channels
             else:
-                a0, a_row, a_pixel = x_group + h0 * stride_h * x_row * 4, x_row, x_pixel
+                a0, a_row, a_pixel = (
+                    x_group + h0 * window.stride_h * x_row * 4,
+                    x_row,
+                    strides.x_pixel,
+                )
             column = group * out_channels + p * panel
             table, width_of_panel = (
-                (tiles, panel)
+                (tile.tiles, panel)
                 if columns > panel - LANES
-                else (tail_tiles, (columns + LANES - 1) // LANES * LANES)
+                else (tile.tail_tiles, (columns + LANES - 1) // LANES * LANES)
             )
             packed = (
                 w + (image * w_image + group * depth * _padded_channels(out_channels, panel)) * 4
             )
             packed += p * panel * depth * 4
-            store_i64(words, t.BIAS, bias + column * 4 if bias != 0 else 0)
-            store_i64(words, t.LDA, stride_w * a_pixel)
-            store_i64(words, t.ROW_A, stride_h * a_row)
-            store_i64(words, t.SA0, a_row * dilation_h)
-            store_i64(words, t.S1, segments1)
-            store_i64(words, t.SA1, dilation_w * a_pixel)
-            store_i64(words, t.N, columns)
-            c = y + (image * y_image + h0 * y_row + column) * 4
-            r = residual + (image * r_image + h0 * r_row + column) * 4
+            store_i64(words, TILE.bias, bias + column * 4 if bias != 0 else 0)
+            store_i64(words, TILE.lda, window.stride_w * a_pixel)
+            store_i64(words, TILE.row_a, window.stride_h * a_row)
+            store_i64(words, TILE.sa0, a_row * window.dilation_h)
+            store_i64(words, TILE.s1, segments1)
+            store_i64(words, TILE.sa1, window.dilation_w * a_pixel)
+            store_i64(words, TILE.n, columns)
+            c = y + (image * strides.y_image + h0 * y_row + column) * 4
+            r = residual + (image * residual_strides.r_image + h0 * r_row + column) * 4
             if residual == 0:
                 r = 0
             run_panel(
                 table, words, width_of_panel, packed, a0, c, r, out_width, full_rows,
-                last_width if full_rows < h1 - h0 else 0, mr, segments0, length, block0,
+                last_width if full_rows < h1 - h0 else 0, tile.mr, segments0, length, block0,
                 block_length, True,
             )  # fmt: skip
-        if epilogue != 0:
+        if after.epilogue != 0:
             group, p = panel_first // panels, panel_first % panels
             column = group * out_channels + p * panel
             group, p = (panel_last - 1) // panels, (panel_last - 1) % panels
@@ -237,7 +223,7 @@ def convolve(
             for h in range(h0, h1):
                 columns_here = last_width if h == out_height - 1 else out_width
                 run_epilogue(
-                    epilogue, epilogue_record, block, epilogue_operands, image,
+                    after, block, image,
                     0 if flat else h, h * out_width if flat else 0, columns_here, column,
                     end - column,
                 )  # fmt: skip

@@ -6,8 +6,8 @@ points and interpolating (Cook-Toom; Winograd, "Arithmetic Complexity of Computa
 & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016), in exact fractions.
 
 A filter of stride s is a sum of s filters of stride 1, each over every s-th sample and with every
-s-th tap: its *phases*. All are evaluated at the points of the longest, so that their products are
-summed before the one transform back.
+s-th tap: its *polyphase components*. All are evaluated at the points of the longest, so that their
+products are summed before the one transform back.
 """
 
 from __future__ import annotations
@@ -37,13 +37,11 @@ Matrix: TypeAlias = list[list[Fraction]]
 
 def _product(roots: list[Fraction]) -> list[Fraction]:
     """Coefficients of the product of (x - root), lowest first."""
-    made = [Fraction(1)]
+    product = [Fraction(1)]
     for root in roots:
-        made = [
-            (made[i - 1] if i else Fraction(0)) - root * (made[i] if i < len(made) else 0)
-            for i in range(len(made) + 1)
-        ]
-    return made
+        shifted, scaled = [Fraction(0), *product], [root * c for c in product] + [Fraction(0)]
+        product = [a - b for a, b in zip(shifted, scaled, strict=True)]
+    return product
 
 
 @functools.cache
@@ -66,7 +64,7 @@ def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
     return a, g, b
 
 
-class Phase(NamedTuple):
+class Component(NamedTuple):
     """Every s-th sample of a tile: its taps ``g``, and samples ``b``, transformed to points.
 
     ``g`` has one row for each point, or a single one for all of them.
@@ -77,24 +75,25 @@ class Phase(NamedTuple):
 
 
 def longest(r: int, stride: int) -> int:
-    """Taps of the longest phase, the first."""
+    """Taps of the longest polyphase component, the first."""
     return -(-r // stride)
 
 
 @functools.cache
-def phases(m: int, r: int, stride: int) -> list[Phase]:
-    """Return the phases of m outputs, ``stride`` samples apart, of a filter of r >= stride taps.
+def components(m: int, r: int, stride: int) -> list[Component]:
+    """Return the polyphase components of a filter of r >= stride taps, for m outputs.
 
-    Their points are those of F(m, longest), whose A transforms the sums of their products back.
-    A phase that is a tap shorter does without the last point (infinity) and the last sample.
+    Outputs are ``stride`` samples apart. Points are those of F(m, longest), whose A transforms the
+    sums of their products back.
+    A component that is a tap shorter does without the last point (infinity) and the last sample.
     """
     most = longest(r, stride)
     _, g, b = matrices(m, most)
-    made = [Phase(g, b)]
-    for phase in range(1, stride):
-        taps = len(range(phase, r, stride))
+    result = [Component(g, b)]
+    for first in range(1, stride):
+        taps = len(range(first, r, stride))
         if taps == most:
-            made.append(made[0])
+            result.append(result[0])
             continue
         rows, columns = [row[:taps] for row in g[:-1]], [row[:-1] for row in b[:-1]]
         if taps == 1:
@@ -103,8 +102,8 @@ def phases(m: int, r: int, stride: int) -> list[Phase]:
                 [c * row[0] for c in column] for row, column in zip(rows, columns, strict=True)
             ]
             rows = [[Fraction(1)]]
-        made.append(Phase(rows, columns))
-    return made
+        result.append(Component(rows, columns))
+    return result
 
 
 def transform_weights(
@@ -115,19 +114,20 @@ def transform_weights(
     Returns
     -------
     ndarray of float32
-        (matrices, C, M), phases and then points counting rows first; computed in float64.
+        (matrices, C, M), polyphase components and then points counting rows first; computed in
+        float64.
     """
     down, across = (
-        [np.array(phase.g, np.float64) for phase in phases(m, r, stride)]
+        [np.array(component.g, np.float64) for component in components(m, r, stride)]
         for m, r, stride in zip(tile, weights.shape[2:], strides, strict=True)
     )
     out_channels, channels = weights.shape[:2]
-    exact, made = weights.astype(np.float64), []
+    exact, transformed = weights.astype(np.float64), []
     for (i, left), (j, right) in itertools.product(enumerate(down), enumerate(across)):
         half = np.tensordot(exact[:, :, i :: strides[0], j :: strides[1]], right, (3, 1))
         whole = np.tensordot(left, half, (1, 2))
-        made.append(whole.transpose(0, 3, 2, 1).reshape(-1, channels, out_channels))
-    return np.ascontiguousarray(np.concatenate(made), np.float32)
+        transformed.append(whole.transpose(0, 3, 2, 1).reshape(-1, channels, out_channels))
+    return np.ascontiguousarray(np.concatenate(transformed), np.float32)
 
 
 def linear_map(emit: Emitter, matrix: Matrix, values: list[Any]) -> list[Any]:
@@ -166,26 +166,26 @@ def linear_map(emit: Emitter, matrix: Matrix, values: list[Any]) -> list[Any]:
 
 def _pairs(vectors: list[tuple[Fraction, ...]]) -> list[tuple[int, int]]:
     """Disjoint pairs of vectors that agree but for some signs."""
-    found: list[tuple[int, int]] = []
+    pairs: list[tuple[int, int]] = []
     taken: set[int] = set()
     for i, first in enumerate(vectors):
         for k in range(i + 1, len(vectors)):
             both = list(zip(first, vectors[k], strict=True))
             alike = all(abs(a) == abs(b) for a, b in both) and sum(a != 0 for a in first) > 1
             if alike and {i, k}.isdisjoint(taken):
-                found.append((i, k))
+                pairs.append((i, k))
                 taken |= {i, k}
-    return found
+    return pairs
 
 
 def _combination(emit: Emitter, coefficients: list[Fraction], values: list[Any]) -> Any:
     terms = [(c, v) for c, v in zip(coefficients, values, strict=True) if c]
     # A term without a factor costs nothing to begin with.
     terms.sort(key=lambda term: term[0] != 1)
-    (factor, total), *rest = terms
+    (factor, total), *others = terms
     if factor != 1:
         total = emit.builder.fmul(total, constant(float(factor)))
-    for factor, value in rest:
+    for factor, value in others:
         total = _plus(emit, total, factor, value)
     return total
 

@@ -36,9 +36,9 @@ def _collapse(dims: Pointer, to: Pointer, source: Pointer) -> Any:
 
 @njit
 def _swap(words: Pointer, i: int, j: int) -> None:
-    kept = load_i64(words, i)
+    first_word = load_i64(words, i)
     store_i64(words, i, load_i64(words, j))
-    store_i64(words, j, kept)
+    store_i64(words, j, first_word)
 
 
 @njit
@@ -195,13 +195,13 @@ def copy(itemsize: int) -> Callable[..., int]:
         while first < last:
             i = first % m
             count = min(m - i, last - first)
-            rest = first // m
+            remaining = first // m
             out, inp = i * t0 + j * t1, i * s0 + j * s1
             for axis in range(a - 1, -1, -1):
                 size = load_i64(dims, axis)
-                out += rest % size * load_i64(to, axis)
-                inp += rest % size * load_i64(source, axis)
-                rest //= size
+                out += remaining % size * load_i64(to, axis)
+                inp += remaining % size * load_i64(source, axis)
+                remaining //= size
             target, origin = y + out * itemsize, x + inp * itemsize
             if s0 == 1 and s1 != 1 and t1 == 1:
                 plane(target, origin, count, inner, t0, s1)

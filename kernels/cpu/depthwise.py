@@ -9,6 +9,7 @@ import numpy as np
 from numba import njit
 
 from ..emitter import CLIP, HARD_SWISH, LEAKY_RELU
+from ..fields import Epilogue
 from ..registry import kernel_factory
 from ..simd import fma, select, splat, vmax, vmin
 from ..target import LANES
@@ -30,20 +31,17 @@ def _activate(value: Any, activation: int, low: Any, high: Any) -> Any:
     return value
 
 
-_FIELDS = """ w: int, bias: int, activation: int, low: float, high: float,
-    epilogue: int, epilogue_record: int, epilogue_operands: int"""
+_FIELDS = " w: int, bias: int, after: Epilogue"
 
-_SETUP = """lo, hi = splat(float32(low)), splat(float32(high))
+_SETUP = """low, high = splat(float32(after.low)), splat(float32(after.high))
 words = stack_words(64)"""
 
 _CHANNEL = """first = splat(float32(0.0))
 if bias != 0:
     first = vload(bias, c) if count >= lanes else vload_first(bias, c, count)"""
 
-_AFTER = """if epilogue != 0:
-    run_epilogue(
-        epilogue, epilogue_record, words, epilogue_operands, image, h, 0, out_width, 0, channels
-    )"""
+_AFTER = """if after.epilogue != 0:
+    run_epilogue(after, words, image, h, 0, out_width, 0, channels)"""
 
 
 @kernel_factory
@@ -64,11 +62,12 @@ def depthwise(taps: int, stride: int, columns: int) -> Callable[..., int]:
         neutral="float32(0.0)",
         start="s{j} = first",
         step="s{j} = fma(v, {f}, s{j})",
-        finish="activate(s{j}, activation, lo, hi)",
+        finish="activate(s{j}, after.activation, low, high)",
         filters=True,
         setup=_SETUP,
         channel=_CHANNEL,
         after=_AFTER,
+        Epilogue=Epilogue,
         activate=_activate,
         run_epilogue=run_epilogue,
         lanes=LANES,

@@ -1,4 +1,4 @@
-"""What kernels that move elements share: access by size, dense runs, walking over axes."""
+"""Access to elements by size, dense runs, and walks over axes, for kernels that move elements."""
 
 from __future__ import annotations
 

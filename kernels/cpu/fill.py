@@ -1,4 +1,4 @@
-"""Tensors made of nothing: constants, ranges, triangles, one-hot rows."""
+"""Generated tensors: constants, ranges, triangles, one-hot rows."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def fill(itemsize: int) -> Callable[..., int]:
     def body(
         thread: int, part: int, until: int, parts: int, y: Pointer, value: Pointer, count: int
     ) -> int:
-        made = load(value, 0)
+        element_value = load(value, 0)
         begin = count * part // parts
         at = y + begin * itemsize
         for i in range(count * until // parts - begin):
-            store(at, i, made)
+            store(at, i, element_value)
         return 0
 
     return body

@@ -8,11 +8,9 @@ from typing import Any
 from numba import njit
 
 from .. import simd
-from ..registry import MANY, Pointer, kernel_factory
+from ..registry import INDEX_OUT_OF_RANGE, MANY, Pointer, kernel_factory
 from ..simd import load_i64, stack_words, store_i64
 from .elements import RANK, advance, element, offset_of, run_copier, start_odometer
-
-OUT_OF_RANGE = 1
 
 
 @kernel_factory
@@ -42,7 +40,7 @@ def gather(itemsize: int, index: str) -> Callable[..., int]:
             if at < 0:
                 at += size
             if at < 0 or at >= size:
-                return OUT_OF_RANGE
+                return INDEX_OUT_OF_RANGE
             source = x + (o * x_outer + at * x_axis + begin) * itemsize
             copy_run(y + (o * y_outer + j * y_axis + begin) * itemsize, source, end - begin)
         return 0
@@ -83,7 +81,7 @@ def gather_elements(itemsize: int, index: str) -> Callable[..., int]:
             if at < 0:
                 at += size
             if at < 0 or at >= size:
-                return OUT_OF_RANGE
+                return INDEX_OUT_OF_RANGE
             store(y, i, load(x, origin + at * x_axis))
             origin = advance(dims, position, strides, origin)
         return 0
@@ -127,7 +125,7 @@ def gather_nd(itemsize: int) -> Callable[..., int]:
         for row in range(rows * part // parts, rows * until // parts):
             at = locate(indices, row, depth, sizes, strides)
             if at < 0:
-                return OUT_OF_RANGE
+                return INDEX_OUT_OF_RANGE
             source = x + (row // count * x_batch + at) * itemsize
             copy_run(y + row * inner * itemsize, source, inner)
         return 0

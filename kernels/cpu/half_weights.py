@@ -1,4 +1,4 @@
-"""Products of a few rows with weights kept as bfloat16: half the memory to read.
+"""Products of a few rows with weights stored as bfloat16: half the memory to read.
 
 Such a product is bound by the stream of its weights. A word holds two weights whose columns are a
 vector apart, so that a load, a shift and a mask give two vectors of float32, on any processor; all

@@ -20,22 +20,22 @@ def log_sum_exp(dtype: str) -> Callable[..., int]:
     Fields as of ``reduce``.
     """
     load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
-    made = TYPES[dtype]
-    size = np.dtype(made).itemsize
+    result_type = TYPES[dtype]
+    size = np.dtype(result_type).itemsize
 
     @njit(error_model="numpy")
     def one(
         x: Pointer, r0: int, r1: int, r2: int, r3: int, a0: int, a1: int, a2: int, a3: int
     ) -> Any:
         top, total = -np.inf, 0.0
-        for phase in range(2):
+        for turn in range(2):
             for j0 in range(r0):
                 for j1 in range(r1):
                     for j2 in range(r2):
                         at = x + (j0 * a0 + j1 * a1 + j2 * a2) * size
                         for j3 in range(r3):
                             value = np.float64(load(at, j3 * a3))
-                            if phase == 0:
+                            if turn == 0:
                                 top = larger(top, value)
                             else:
                                 total += np.exp(value - top)
@@ -56,7 +56,7 @@ def log_sum_exp(dtype: str) -> Callable[..., int]:
             target = y + (i0 * yk0 + i1 * yk1 + i2 * yk2) * size
             for c in range(c_begin, c_end):
                 total = one(source + c * xk3 * size, r0, r1, r2, r3, xr0, xr1, xr2, xr3)
-                store(target, c * yk3, made(total))
+                store(target, c * yk3, result_type(total))
         return 0
 
     return body

@@ -1,6 +1,6 @@
 """Max pooling over small windows without dilation, channels last, float32.
 
-A maximum does not mind an element taken twice: where a window reaches beyond the image it reads
+An element taken twice does not change a maximum: where a window reaches beyond the image it reads
 the image's nearest row or column again, which it has anyway, so nothing is ever compared with a
 border. Maxima of the columns of a window are taken first and shared by the windows side by side.
 """
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..fields import Sizes, Strides
 from ..registry import kernel_factory
 from ..simd import (
     load_i64,
@@ -42,6 +43,8 @@ def columns_of(out_width: object, width: int) -> int:
 
 
 _NAMES: dict[str, Any] = {
+    "Sizes": Sizes,
+    "Strides": Strides,
     "float32": np.float32,
     "inf": np.inf,
     "inside": _inside,
@@ -61,34 +64,34 @@ _NAMES: dict[str, Any] = {
 _BODY = """
 def body(
     thread: int, part: int, until: int, parts: int,
-    x: int, y: int, images: int, height: int, width: int, channels: int,
-    out_height: int, out_width: int, stride_h: int, pad_top: int, pad_left: int,
-    x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,
+    x: int, y: int, channels: int, sizes: Sizes, stride_h: int, pad_top: int, pad_left: int,
+    strides: Strides,
 ) -> int:
     nan = splat(float32(inf) - float32(inf))
     offsets = stack_words({pixels})
-    rows, pixel = images * out_height, x_pixel * 4
+    rows, pixel = sizes.images * sizes.out_height, strides.x_pixel * 4
     blocks = (channels + {lanes} - 1) // {lanes}
     for row in range(rows * part // parts, rows * until // parts):
-        image, h = row // out_height, row % out_height
-        top, source = h * stride_h - pad_top, x + image * x_image * 4
+        image, h = row // sizes.out_height, row % sizes.out_height
+        top, source = h * stride_h - pad_top, x + image * strides.x_image * 4
 {rows}
         column = 0
-        while column < out_width:
-            if out_width >= {columns}:
-                column = min(column, out_width - {columns})
+        while column < sizes.out_width:
+            if sizes.out_width >= {columns}:
+                column = min(column, sizes.out_width - {columns})
             left = column * {stride} - pad_left
-            full = channels >= {lanes} and out_width >= {columns}
-            within = full and left >= 0 and left + {pixels} <= width
+            full = channels >= {lanes} and sizes.out_width >= {columns}
+            within = full and left >= 0 and left + {pixels} <= sizes.width
             if not within:
                 for i in range({pixels}):
-                    store_i64(offsets, i, inside(left + i, width) * pixel)
+                    store_i64(offsets, i, inside(left + i, sizes.width) * pixel)
             for block in range(blocks):
                 c = block * {lanes}
                 if channels >= {lanes}:
                     c = min(c, channels - {lanes})
                 count = channels - c
-                target = y + (image * y_image + h * y_row + column * y_pixel + c) * 4
+                target = y + (image * strides.y_image + h * strides.y_row + c) * 4
+                target += column * strides.y_pixel * 4
                 if within:
                     at = left * pixel
 {within}
@@ -125,10 +128,13 @@ def max_pool(height: int, width: int, stride: int, columns: int) -> Callable[...
                     lines += store.format(j=j, v=f"select(n{j}, nan, s{j})").splitlines()
         return "\n".join(" " * 20 + line for line in lines)
 
-    lines = [f"r{i} = source + inside(top + {i}, height) * x_row * 4" for i in range(height)]
-    plain = "vstore(target, {j} * y_pixel, {v})"
-    masked = "if column + {j} < out_width:\n"
-    masked += "    vstore_first(target, {j} * y_pixel, {v}, count)"
+    lines = [
+        f"r{i} = source + inside(top + {i}, sizes.height) * strides.x_row * 4"
+        for i in range(height)
+    ]
+    plain = "vstore(target, {j} * strides.y_pixel, {v})"
+    masked = "if column + {j} < sizes.out_width:\n"
+    masked += "    vstore_first(target, {j} * strides.y_pixel, {v}, count)"
     source = _BODY.format(
         pixels=pixels,
         columns=columns,

@@ -1,4 +1,4 @@
-"""Along one axis: the place of the extreme, running sums, the k largest."""
+"""Operators along one axis: position of the extreme, running sums, the k largest."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import numpy as np
 from numba import njit
 
 from .. import simd
-from ..registry import Pointer, kernel_factory
+from ..registry import TOO_FEW_ELEMENTS, Pointer, kernel_factory
 from ..simd import load_i64, store_i64
 
-TOO_MANY = 4
 _CASTS = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "u8": np.uint8,
           "i8": np.int8}  # fmt: skip
 
@@ -48,13 +47,13 @@ def arg_extreme(dtype: str, largest: int) -> Callable[..., int]:
         for index in range(total * part // parts, total * until // parts):
             o, i = index // inner, index % inner
             source = x + (o * x_outer + i * x_inner) * size
-            best, found = load(source, 0), 0
+            best, best_index = load(source, 0), 0
             for j in range(1, n):
                 value = load(source, j * x_axis)
                 better = value > best if largest != 0 else value < best
                 if better or (last != 0 and value == best):
-                    best, found = value, j
-            store_i64(y, index, found)
+                    best, best_index = value, j
+            store_i64(y, index, best_index)
         return 0
 
     return body
@@ -134,7 +133,7 @@ def top_k(dtype: str, largest: int) -> Callable[..., int]:
         outer: int, n: int, inner: int, k: int,
     ) -> int:  # fmt: skip
         if k > n:
-            return TOO_MANY
+            return TOO_FEW_ELEMENTS
         heap = scratch + 8 * k * thread
         total = outer * inner if k > 0 else 0
         for index in range(total * part // parts, total * until // parts):
@@ -149,11 +148,11 @@ def top_k(dtype: str, largest: int) -> Callable[..., int]:
                     sift(source, inner, heap, 0, k)
             at = index // inner * k * inner + index % inner
             for j in range(k - 1, -1, -1):
-                found = load_i64(heap, 0)
+                worst = load_i64(heap, 0)
                 store_i64(heap, 0, load_i64(heap, j))
                 sift(source, inner, heap, 0, j)
-                store(values, at + j * inner, load(source, found * inner))
-                store_i64(indices, at + j * inner, found)
+                store(values, at + j * inner, load(source, worst * inner))
+                store_i64(indices, at + j * inner, worst)
         return 0
 
     return body

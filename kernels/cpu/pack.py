@@ -1,4 +1,4 @@
-"""Packs a matrix known only at run time into the panels that the tile streams."""
+"""Packing of a matrix known only at run time into the panels that the tile streams."""
 
 from __future__ import annotations
 

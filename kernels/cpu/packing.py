@@ -1,4 +1,4 @@
-"""Packs weights into the panels that the tile streams, and chooses the tile."""
+"""Packing of weights into the panels that the tile streams, and choice of the tile."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def pack_matrix(b: np.ndarray, nv: int) -> np.ndarray:
     depth, columns = b.shape
     panel = nv * LANES
     full = columns // panel
-    rest = columns - full * panel
-    width = -(-rest // LANES) * LANES
+    remaining = columns - full * panel
+    width = -(-remaining // LANES) * LANES
     packed = np.zeros(depth * (full * panel + width), np.float32)
     head = packed[: depth * full * panel].reshape(full, depth, panel)
     head[:] = b[:, : full * panel].reshape(depth, full, panel).transpose(1, 0, 2)
-    if rest:
-        packed[depth * full * panel :].reshape(depth, width)[:, :rest] = b[:, full * panel :]
+    if remaining:
+        packed[depth * full * panel :].reshape(depth, width)[:, :remaining] = b[:, full * panel :]
     return packed
 
 
@@ -78,7 +78,7 @@ def rank_tiles(width: int | None, out_channels: int, depth: int) -> tuple[tuple[
     of multiply-adds, per step of a reduction of ``depth`` steps, plus a fixed part; a row is split
     nearly evenly, so a tile may have fewer rows than it could.
     """
-    found = []
+    candidates = []
     vectors = -(-out_channels // LANES)
     for nv in range(1, min(vectors, 4) + 1):
         limit = max_rows(nv)
@@ -91,8 +91,8 @@ def rank_tiles(width: int | None, out_channels: int, depth: int) -> tuple[tuple[
             cycles += count * full * _tile_cycles(rows, nv, depth)
             cycles += count * _tile_cycles(rows, tail, depth) if tail else 0.0
         # Of two that cost the same, the narrower.
-        found.append((cycles / pixels * 1.001**nv, limit, nv))
-    return tuple((rows, nv) for _, rows, nv in sorted(found))
+        candidates.append((cycles / pixels * 1.001**nv, limit, nv))
+    return tuple((rows, nv) for _, rows, nv in sorted(candidates))
 
 
 def _tile_cycles(rows: int, nv: int, depth: int) -> float:
@@ -114,7 +114,7 @@ def flat_width(total: int, mr: int) -> int:
     """Width of the rows that one long row of ``total`` pixels is cut into.
 
     Rows of four tiles give the threads something to share; as even as can be, so that the last
-    one is no thin rest.
+    one is not much narrower.
     """
     tiles = (total + mr - 1) // mr
     rows = (tiles + 3) // 4

@@ -1,4 +1,4 @@
-"""Pad with a constant, by reflection, by the edge or around."""
+"""Padding with a constant, by reflection, by the edge or around."""
 
 from __future__ import annotations
 
@@ -55,25 +55,25 @@ def pad(itemsize: int) -> Callable[..., int]:
     ) -> int:  # fmt: skip
         old, new, before = stack_words(8), stack_words(8), stack_words(8)
         come, to = stack_words(8), stack_words(8)
-        sizes, made = (n0, n1, n2, n3, n4, n5, n6, n7), (m0, m1, m2, m3, m4, m5, m6, m7)
+        sizes, out_sizes = (n0, n1, n2, n3, n4, n5, n6, n7), (m0, m1, m2, m3, m4, m5, m6, m7)
         pads = (p0, p1, p2, p3, p4, p5, p6, p7)
         xs, ys = (x0, x1, x2, x3, x4, x5, x6, x7), (y0, y1, y2, y3, y4, y5, y6, y7)
         rows = 1
         for axis in range(RANK):
             store_i64(old, axis, sizes[axis])
-            store_i64(new, axis, made[axis])
+            store_i64(new, axis, out_sizes[axis])
             store_i64(before, axis, pads[axis])
             store_i64(come, axis, xs[axis])
             store_i64(to, axis, ys[axis])
-            rows *= made[axis] if axis < RANK - 1 else 1
+            rows *= out_sizes[axis] if axis < RANK - 1 else 1
         # The stretch of a row that lies inside of x.
         begin = min(max(p7, 0), m7)
         end = max(begin, min(m7, n7 + p7))
         for row in range(rows * part // parts, rows * until // parts):
-            rest, source, target, inside = row, x, y, True
+            remaining, source, target, inside = row, x, y, True
             for axis in range(RANK - 2, -1, -1):
                 n = load_i64(new, axis)
-                i, rest = rest % n, rest // n
+                i, remaining = remaining % n, remaining // n
                 at = _source(i - load_i64(before, axis), load_i64(old, axis), mode)
                 inside = inside and at != _NOWHERE
                 source += at * load_i64(come, axis) * itemsize

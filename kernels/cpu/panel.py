@@ -1,4 +1,4 @@
-"""Drives the tile: one panel of weights over rows of pixels, and what follows a finished block."""
+"""Loops over the tiles of one panel of weights, and the epilogue of a finished block."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from numba import njit
 
+from ..fields import Epilogue
 from ..registry import Pointer
 from ..simd import call_kernel, load_i64, store_i64
 from ..target import EMBEDDED_BROADCAST, L1_BYTES, L2_BYTES
-from . import tile as t
-from .tile import FIRST, LAST
+from .tile import FIRST, LAST, TILE
 
 # Weights that the loops over tiles should find in a cache, in bytes. The wide tiles of AVX-512
 # take a line in seven cycles, which the second level provides; others need the first.
@@ -20,7 +20,7 @@ PANEL_BYTES = L2_BYTES // 2 if EMBEDDED_BROADCAST else L1_BYTES // 2
 @njit
 def _steps(words: Pointer) -> int:
     """Steps of a tile's reduction."""
-    return load_i64(words, t.S0) * load_i64(words, t.S1) * load_i64(words, t.L)
+    return load_i64(words, TILE.s0) * load_i64(words, TILE.s1) * load_i64(words, TILE.length)
 
 
 @njit
@@ -32,21 +32,25 @@ def _run_tiles(
     pieces = (width + mr - 1) // mr
     size = width // pieces
     larger = width - size * pieces
-    store_i64(words, t.ROWS, rows)
+    store_i64(words, TILE.rows, rows)
     for part in range(2):
         pixels, count = (size + 1, larger) if part == 0 else (size, pieces - larger)
         if count == 0:
             continue
-        store_i64(words, t.A, a)
-        store_i64(words, t.C, c)
-        store_i64(words, t.RESIDUAL, residual)
-        store_i64(words, t.COUNT, count)
+        store_i64(words, TILE.a, a)
+        store_i64(words, TILE.c, c)
+        store_i64(words, TILE.residual, residual)
+        store_i64(words, TILE.tiles, count)
         call_kernel(load_i64(tiles, pixels), words, 0, 0, 1, 1)
         steps = count * rows * _steps(words)
-        store_i64(words, t.AHEAD, load_i64(words, t.AHEAD) + load_i64(words, t.AHEAD_STEP) * steps)
-        a += pixels * count * load_i64(words, t.LDA) * 4
-        c += pixels * count * load_i64(words, t.LDC) * 4
-        residual += pixels * count * load_i64(words, t.LDR) * 4
+        store_i64(
+            words,
+            TILE.ahead,
+            load_i64(words, TILE.ahead) + load_i64(words, TILE.ahead_step) * steps,
+        )
+        a += pixels * count * load_i64(words, TILE.lda) * 4
+        c += pixels * count * load_i64(words, TILE.ldc) * 4
+        residual += pixels * count * load_i64(words, TILE.ldr) * 4
 
 
 @njit
@@ -61,33 +65,33 @@ def run_panel(
     strides, the number of inner segments, bias and activation. Unless it ``begins`` them, sums
     are added to what ``c`` holds.
     """
-    segments1, step = load_i64(words, t.S1), load_i64(words, t.SA0)
+    segments1, step = load_i64(words, TILE.s1), load_i64(words, TILE.sa0)
     row_tiles = (width + mr - 1) // mr
     all_rows = rows + (1 if last_width > 0 else 0)
     s0, k0 = 0, 0
     while s0 < segments0:
         s_count, k_count = min(block0, segments0 - s0), min(block_length, length - k0)
         final = s0 + s_count == segments0 and k0 + k_count == length
-        store_i64(words, t.S0, s_count)
-        store_i64(words, t.L, k_count)
+        store_i64(words, TILE.s0, s_count)
+        store_i64(words, TILE.length, k_count)
         first = begins and s0 + k0 == 0
-        store_i64(words, t.FLAGS, (FIRST if first else 0) | (LAST if final else 0))
+        store_i64(words, TILE.flags, (FIRST if first else 0) | (LAST if final else 0))
         block_bytes = s_count * segments1 * k_count * panel * 4
         at = packed + (s0 * segments1 * length + k0) * panel * 4
-        store_i64(words, t.B, at)
+        store_i64(words, TILE.b, at)
         tile_steps = max(1, all_rows * row_tiles * _steps(words))
         share = (block_bytes + tile_steps - 1) // tile_steps
         # What is read once and in order is fetched by the processor itself.
         streamed = block_bytes > 2 * PANEL_BYTES
-        store_i64(words, t.AHEAD, at if streamed else at + block_bytes)
-        store_i64(words, t.AHEAD_STEP, 0 if streamed else share)
+        store_i64(words, TILE.ahead, at if streamed else at + block_bytes)
+        store_i64(words, TILE.ahead_step, 0 if streamed else share)
         start = a + (s0 * step + k0) * 4
         if rows > 0:
             _run_tiles(tiles, words, start, c, residual, width, rows, mr)
         if last_width > 0:
-            start += rows * load_i64(words, t.ROW_A) * 4
-            last_c = c + rows * load_i64(words, t.ROW_C) * 4
-            last_r = residual + rows * load_i64(words, t.ROW_R) * 4
+            start += rows * load_i64(words, TILE.row_a) * 4
+            last_c = c + rows * load_i64(words, TILE.row_c) * 4
+            last_r = residual + rows * load_i64(words, TILE.row_r) * 4
             _run_tiles(tiles, words, start, last_c, last_r, last_width, 1, mr)
         k0 += k_count
         if k0 == length:
@@ -113,10 +117,8 @@ def reduction_blocks(
 
 @njit
 def run_epilogue(
-    kernel_: Pointer,
-    record: Pointer,
+    after: Epilogue,
     words: Pointer,
-    operands: int,
     image: int,
     row: int,
     pixel: int,
@@ -128,6 +130,7 @@ def run_epilogue(
 
     The template's axes are (image, row, pixel, channel); every operand is shifted to the block.
     """
+    record, operands = after.epilogue_record, after.epilogue_operands
     for i in range(4 + 5 * (operands + 1)):
         store_i64(words, i, load_i64(record, i))
     store_i64(words, 0, 1)
@@ -139,4 +142,4 @@ def run_epilogue(
         shift = image * load_i64(record, at + 1) + row * load_i64(record, at + 2)
         shift += pixel * load_i64(record, at + 3) + column * load_i64(record, at + 4)
         store_i64(words, at, load_i64(record, at) + shift * 4)
-    call_kernel(kernel_, words, 0, 0, 1, 1)
+    call_kernel(after.epilogue, words, 0, 0, 1, 1)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..fields import Sizes, Window
 from ..registry import Pointer, kernel, kernel_factory
 from ..simd import load_f32, splat, store_f32, store_i64
 from .window import taps_inside, window_kernel
@@ -25,7 +26,7 @@ def max_pool_wide(stride: int, columns: int) -> Callable[..., int]:
     Strides in elements; parameters as in ``window.window_kernel``. Output rows of all images are
     split into parts. NaN where a window has one.
     """
-    # Where a NaN was is kept beside the maximum, so that its chain of operations stays short.
+    # Where a NaN was is recorded beside the maximum, so that its chain of operations stays short.
     return window_kernel(
         __name__,
         "max_pool_wide",
@@ -89,39 +90,32 @@ def max_pool_indices(
     x: Pointer,
     y: Pointer,
     indices: Pointer,
-    images: int,
     channels: int,
-    height: int,
-    width: int,
-    out_height: int,
-    out_width: int,
-    kernel_h: int,
-    kernel_w: int,
-    stride_h: int,
-    stride_w: int,
-    dilation_h: int,
-    dilation_w: int,
-    pad_top: int,
-    pad_left: int,
+    sizes: Sizes,
+    window: Window,
     column_major: int,
 ) -> int:
     """Max-pool dense (N, C, H, W) float32 and give the flat index of each maximum (int64)."""
-    planes = images * channels
+    planes = sizes.images * channels
     for plane in range(planes * part // parts, planes * until // parts):
-        for h in range(out_height):
-            for column in range(out_width):
-                best, found = _F(-np.inf), -1
-                for i in range(kernel_h):
-                    for j in range(kernel_w):
-                        at_h = h * stride_h - pad_top + i * dilation_h
-                        at_w = column * stride_w - pad_left + j * dilation_w
-                        if at_h < 0 or at_h >= height or at_w < 0 or at_w >= width:
+        for h in range(sizes.out_height):
+            for column in range(sizes.out_width):
+                best, best_index = _F(-np.inf), -1
+                for i in range(window.kernel_h):
+                    for j in range(window.kernel_w):
+                        at_h = h * window.stride_h - window.pad_top + i * window.dilation_h
+                        at_w = column * window.stride_w - window.pad_left + j * window.dilation_w
+                        if at_h < 0 or at_h >= sizes.height or at_w < 0 or at_w >= sizes.width:
                             continue
-                        value = load_f32(x, (plane * height + at_h) * width + at_w)
-                        if found < 0 or value > best:
+                        value = load_f32(x, (plane * sizes.height + at_h) * sizes.width + at_w)
+                        if best_index < 0 or value > best:
                             best = value
-                            found = at_w * height + at_h if column_major else at_h * width + at_w
-                out = (plane * out_height + h) * out_width + column
+                            best_index = (
+                                at_w * sizes.height + at_h
+                                if column_major
+                                else at_h * sizes.width + at_w
+                            )
+                out = (plane * sizes.out_height + h) * sizes.out_width + column
                 store_f32(y, out, best)
-                store_i64(indices, out, plane * height * width + found)
+                store_i64(indices, out, plane * sizes.height * sizes.width + best_index)
     return 0

@@ -238,21 +238,21 @@ def _no_vectors() -> tuple[Any, Any]:
 def reduce(kind: str, dtype: str) -> Callable[..., int]:
     """Reduce up to four axes and keep up to four; outermost first, unused sizes 1.
 
-    ``k*`` are the kept sizes with strides of x and y, ``r*`` the reduced ones with strides of x.
-    float32 is explicit SIMD when the last kept or the last reduced axis has stride 1. Integers
-    accumulate in int64. A maximum or minimum of NaN is NaN; of nothing, the least or greatest
-    number. Kept positions are split into parts.
+    ``k*`` are the remaining sizes with strides of x and y, ``r*`` the reduced ones with strides of
+    x. float32 is explicit SIMD when the last remaining or the last reduced axis has stride 1.
+    Integers accumulate in int64. A maximum or minimum of NaN is NaN; of nothing, the least or
+    greatest number. Remaining positions are split into parts.
     """
-    made = TYPES[dtype]
+    result_type = TYPES[dtype]
     wide = np.float64 if dtype == "f64" else (np.float32 if dtype == "f32" else np.int64)
-    start = wide(_start(kind, made))
+    start = wide(_start(kind, result_type))
     load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
     step = _SCALAR_STEP.get(kind, _add)
     between = step if kind in ("max", "min", "prod") else _add
     finish = njit(error_model="numpy")(_SCALAR_FINISH.get(kind, _same))
     vectors = dtype == "f32"
     columns, contiguous = _vector_loops(kind) if vectors else _no_vectors()
-    size = np.dtype(made).itemsize
+    size = np.dtype(result_type).itemsize
 
     @njit
     def one(
@@ -296,7 +296,7 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
             for c in range(c_begin, c_end):
                 at = source + c * xk3 * size
                 total = one(at, r0, r1, r2, r3, xr0, xr1, xr2, xr3)
-                store(target, c * yk3, made(finish(total, wide(count))))
+                store(target, c * yk3, result_type(finish(total, wide(count))))
         return 0
 
     return body
@@ -304,7 +304,7 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
 
 @njit
 def share(part: int, until: int, parts: int, outer: int, inner: int) -> Any:
-    """Split outer x inner kept positions: (first, last) of the outer and of the inner axis.
+    """Split outer x inner remaining positions: (first, last) of the outer and of the inner axis.
 
     The inner axis is split where four vectors begin, which are reduced side by side: results must
     not depend on the split.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..fields import Sizes, Strides
 from ..registry import Pointer, kernel_factory
 from ..simd import (
     fma,
@@ -159,24 +160,23 @@ def resize_nearest(itemsize: int) -> Callable[..., int]:
 
     def body(
         thread: int, part: int, until: int, parts: int,
-        x: Pointer, y: Pointer, images: int, height: int, width: int,
-        channels: int, out_height: int, out_width: int, scale_h: float, scale_w: float,
-        x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,
+        x: Pointer, y: Pointer, sizes: Sizes, channels: int, strides: Strides, scale_h: float,
+        scale_w: float,
         coordinates: int, rounding: int, workspace: Pointer, workspace_bytes: int,
     ) -> int:  # fmt: skip
         row, columns = stack_words(1), workspace + thread * workspace_bytes
-        _axis(columns, 0, 0, out_width, width, out_width, 1, x_pixel, scale_w, coordinates,
-              rounding, 0.0, 0, 0, 0.0, 1.0)  # fmt: skip
-        lines = images * out_height
+        _axis(columns, 0, 0, sizes.out_width, sizes.width, sizes.out_width, 1, strides.x_pixel,
+              scale_w, coordinates, rounding, 0.0, 0, 0, 0.0, 1.0)  # fmt: skip
+        lines = sizes.images * sizes.out_height
         for line in range(lines * part // parts, lines * until // parts):
-            image, h = line // out_height, line % out_height
-            _axis(row, 0, h, 1, height, out_height, 1, x_row, scale_h, coordinates, rounding, 0.0,
-                  0, 0, 0.0, 1.0)  # fmt: skip
-            source = x + (image * x_image + load_i64(row, 0)) * itemsize
-            target = y + (image * y_image + h * y_row) * itemsize
-            for w in range(out_width):
+            image, h = line // sizes.out_height, line % sizes.out_height
+            _axis(row, 0, h, 1, sizes.height, sizes.out_height, 1, strides.x_row, scale_h,
+                  coordinates, rounding, 0.0, 0, 0, 0.0, 1.0)  # fmt: skip
+            source = x + (image * strides.x_image + load_i64(row, 0)) * itemsize
+            target = y + (image * strides.y_image + h * strides.y_row) * itemsize
+            for w in range(sizes.out_width):
                 copy_run(target, source + load_i64(columns, w) * itemsize, channels)
-                target += y_pixel * itemsize
+                target += strides.y_pixel * itemsize
         return 0
 
     return body
@@ -247,25 +247,29 @@ def resize(taps: int) -> Callable[..., int]:
 
     def body(
         thread: int, part: int, until: int, parts: int,
-        x: Pointer, y: Pointer, images: int, height: int, width: int,
-        channels: int, out_height: int, out_width: int, scale_h: float, scale_w: float,
-        x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,
+        x: Pointer, y: Pointer, sizes: Sizes, channels: int, strides: Strides, scale_h: float,
+        scale_w: float,
         coordinates: int, rounding: int, workspace: Pointer, workspace_bytes: int, cubic: float,
         exclude_outside: int, extrapolate: int, extrapolation: float, top: float, bottom: float,
         left: float, right: float,
     ) -> int:  # fmt: skip
         rows, row_weights = stack_words(4), stack_words(2)
         columns = workspace + thread * workspace_bytes
-        column_weights = columns + 8 * taps * out_width
-        _axis(columns, column_weights, 0, out_width, width, out_width, taps, x_pixel, scale_w,
-              coordinates, rounding, cubic, exclude_outside, extrapolate, left, right)  # fmt: skip
-        lines = images * out_height
+        column_weights = columns + 8 * taps * sizes.out_width
+        _axis(columns, column_weights, 0, sizes.out_width, sizes.width, sizes.out_width, taps,
+              strides.x_pixel, scale_w, coordinates, rounding, cubic, exclude_outside,
+              extrapolate, left, right)  # fmt: skip
+        lines = sizes.images * sizes.out_height
         for line in range(lines * part // parts, lines * until // parts):
-            image, h = line // out_height, line % out_height
-            _axis(rows, row_weights, h, 1, height, out_height, taps, x_row, scale_h, coordinates,
-                  rounding, cubic, exclude_outside, extrapolate, top, bottom)  # fmt: skip
-            source, target = x + image * x_image * 4, y + (image * y_image + h * y_row) * 4
-            for w in range(out_width):
+            image, h = line // sizes.out_height, line % sizes.out_height
+            _axis(rows, row_weights, h, 1, sizes.height, sizes.out_height, taps, strides.x_row,
+                  scale_h, coordinates, rounding, cubic, exclude_outside,
+                  extrapolate, top, bottom)  # fmt: skip
+            source, target = (
+                x + image * strides.x_image * 4,
+                y + (image * strides.y_image + h * strides.y_row) * 4,
+            )
+            for w in range(sizes.out_width):
                 at, weights = columns + 8 * taps * w, column_weights + 4 * taps * w
                 if load_i64(rows, 0) == OUTSIDE or load_i64(at, 0) == OUTSIDE:
                     _fill(target, channels, _F(extrapolation))
@@ -273,7 +277,7 @@ def resize(taps: int) -> Callable[..., int]:
                     narrow(source, target, rows, row_weights, at, weights, channels)
                 else:
                     wide(source, target, rows, row_weights, at, weights, channels)
-                target += y_pixel * 4
+                target += strides.y_pixel * 4
         return 0
 
     return body

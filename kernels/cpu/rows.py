@@ -1,4 +1,4 @@
-"""Copies rows of channels-last images together with their padding."""
+"""Copies of rows of channels-last images together with their padding."""
 
 from __future__ import annotations
 

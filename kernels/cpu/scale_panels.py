@@ -1,4 +1,4 @@
-"""Scales packed weights by a factor per input channel, for each image anew."""
+"""Scaling of packed weights by a factor per input channel, for each image anew."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ import numpy as np
 from numba import njit
 
 from .. import simd
-from ..registry import Pointer, kernel_factory
+from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
 from ..simd import stack_words, store_i64
 from .elements import RANK, advance, offset_of
-from .gather import OUT_OF_RANGE, locate
+from .gather import locate
 
 _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
     "none": lambda old, new: new,
@@ -72,7 +72,7 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Callable[..., in
             if at < 0:
                 at += size
             if at < 0 or at >= size:
-                return OUT_OF_RANGE
+                return INDEX_OUT_OF_RANGE
             put(y, origin + at * y_axis, updates, i)
             origin = advance(dims, position, strides, origin)
         return 0
@@ -102,7 +102,7 @@ def scatter_nd(dtype: str, reduction: str) -> Callable[..., int]:
         for row in range(count):
             at = locate(indices, row, depth, sizes, strides)
             if at < 0:
-                return OUT_OF_RANGE
+                return INDEX_OUT_OF_RANGE
             for i in range(begin, end):
                 put(y, at + i, updates, row * inner + i)
         return 0

@@ -131,8 +131,8 @@ def softmax(logarithm: int) -> Callable[..., int]:
         chunks = (m + width - 1) // width
         work = o0 * o1 * chunks
         begin, end = work * part // parts, work * until // parts
-        chunk, rest = begin % chunks, begin // chunks
-        i1, i0 = rest % o1, rest // o1
+        chunk, remaining = begin % chunks, begin // chunks
+        i1, i0 = remaining % o1, remaining // o1
         for _ in range(begin, end):
             at = chunk * width
             source = x + (i0 * x0 + i1 * x1 + at * xm) * 4

@@ -1,4 +1,4 @@
-"""Runs convolutions that follow each other over strips of rows: what lies between stays in cache.
+"""Strips of rows, over which successive convolutions run: what lies between stays in cache.
 
 Each *stage* is a kernel with the record it has when it runs alone. For a strip of the last
 stage's rows, the stages before compute the rows that it needs; rows that the strip before needed,
@@ -7,10 +7,12 @@ too, are kept. The rows between two stages lie in a workspace of the thread.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from typing import Any
 
 from numba import njit
 
+from ..fields import positions
 from ..registry import Pointer, kernel
 from ..simd import call_kernel, load_i64, stack_words, store_i64
 from ..target import L2_BYTES
@@ -20,35 +22,31 @@ MAX_STAGES = 3
 # Rows between stages that are held at a time, in bytes.
 STRIP_BYTES = L2_BYTES
 
-# What a strip changes in a stage's record, or reads there; by name of the field.
-PLACES = (
-    *("x", "y", "images", "height", "out_height", "pad_top", "x_image", "x_row", "y_image"),
-    *("y_row", "kernel_h", "stride_h", "dilation_h", "residual", "r_image", "r_row"),
-    *("workspace", "workspace_bytes", "epilogue", "epilogue_record", "epilogue_operands"),
+StageFields = namedtuple(
+    "StageFields",
+    "x y images height out_height pad_top x_image x_row y_image y_row kernel_h stride_h dilation_h "
+    "residual r_image r_row workspace workspace_bytes epilogue epilogue_record epilogue_operands",
 )
-(
-    X, Y, IMAGES, HEIGHT, OUT_HEIGHT, PAD_TOP, X_IMAGE, X_ROW, Y_IMAGE, Y_ROW, KERNEL_H, STRIDE_H,
-    DILATION_H, RESIDUAL, R_IMAGE, R_ROW, WORKSPACE, WORKSPACE_BYTES, EPILOGUE, EPILOGUE_RECORD,
-    EPILOGUE_OPERANDS,
-) = range(len(PLACES))  # fmt: skip
-# Words of a stage: its kernel, its record, the number of its words, and the places.
-KERNEL, RECORD, COUNT, FIRST_PLACE = range(4)
-STAGE_WORDS = FIRST_PLACE + len(PLACES)
-# Words of what is known of a stage's rows: where they lie, which are there, which to compute.
+"""Fields of a stage's record that a strip changes or reads."""
+FIELD = positions(StageFields)
+# Words of a stage: its kernel, its record, the number of its words, and positions of the fields.
+KERNEL, RECORD, COUNT, FIRST_FIELD = range(4)
+STAGE_WORDS = FIRST_FIELD + len(FIELD)
+# Words of the state of a stage's rows: where they lie, which are there, which to compute.
 BUFFER, HAVE_FIRST, HAVE_LAST, FIRST, LAST = range(5)
 ROW_WORDS = 5
 
 
 @njit
-def _get(stage: Pointer, place: int) -> Any:
+def _get(stage: Pointer, field: int) -> Any:
     """Value of a field in a stage's record; 0 where its kernel has no such field."""
-    at = load_i64(stage, FIRST_PLACE + place)
+    at = load_i64(stage, FIRST_FIELD + field)
     return load_i64(load_i64(stage, RECORD), at) if at >= 0 else 0
 
 
 @njit
-def _set(stage: Pointer, words: Pointer, place: int, value: int) -> None:
-    at = load_i64(stage, FIRST_PLACE + place)
+def _set(stage: Pointer, words: Pointer, field: int, value: int) -> None:
+    at = load_i64(stage, FIRST_FIELD + field)
     if at >= 0:
         store_i64(words, at, value)
 
@@ -56,10 +54,10 @@ def _set(stage: Pointer, words: Pointer, place: int, value: int) -> None:
 @njit
 def _input_rows(stage: Pointer, first: int, last: int) -> Any:
     """Rows of input, some perhaps outside, that output rows first..last need."""
-    stride = _get(stage, STRIDE_H)
-    top = first * stride - _get(stage, PAD_TOP)
-    reach = (_get(stage, KERNEL_H) - 1) * _get(stage, DILATION_H) + 1
-    return top, (last - 1) * stride - _get(stage, PAD_TOP) + reach
+    stride = _get(stage, FIELD.stride_h)
+    top = first * stride - _get(stage, FIELD.pad_top)
+    reach = (_get(stage, FIELD.kernel_h) - 1) * _get(stage, FIELD.dilation_h) + 1
+    return top, (last - 1) * stride - _get(stage, FIELD.pad_top) + reach
 
 
 @njit
@@ -67,8 +65,8 @@ def _shifted_epilogue(
     stage: Pointer, words: Pointer, template: Pointer, image: int, row: int, y: Pointer
 ) -> None:
     """Copy the epilogue's record for rows that lie at ``y``; other operands are shifted."""
-    record = _get(stage, EPILOGUE_RECORD)
-    operands = _get(stage, EPILOGUE_OPERANDS)
+    record = _get(stage, FIELD.epilogue_record)
+    operands = _get(stage, FIELD.epilogue_operands)
     for i in range(4 + 5 * (operands + 1)):
         store_i64(template, i, load_i64(record, i))
     for operand in range(operands + 1):
@@ -78,7 +76,7 @@ def _shifted_epilogue(
         else:
             shift = image * load_i64(record, at + 1) + row * load_i64(record, at + 2)
             store_i64(template, at, load_i64(record, at) + shift * 4)
-    _set(stage, words, EPILOGUE_RECORD, template)
+    _set(stage, words, FIELD.epilogue_record, template)
 
 
 @njit
@@ -90,19 +88,19 @@ def _run_stage(
     record = load_i64(stage, RECORD)
     for i in range(load_i64(stage, COUNT)):
         store_i64(words, i, load_i64(record, i))
-    _set(stage, words, X, x)
-    _set(stage, words, Y, y)
-    _set(stage, words, IMAGES, 1)
-    _set(stage, words, HEIGHT, height)
-    _set(stage, words, OUT_HEIGHT, last - first)
-    _set(stage, words, PAD_TOP, pad_top)
-    if _get(stage, RESIDUAL) != 0:
-        shift = image * _get(stage, R_IMAGE) + first * _get(stage, R_ROW)
-        _set(stage, words, RESIDUAL, _get(stage, RESIDUAL) + shift * 4)
-    if _get(stage, WORKSPACE) != 0:
-        own = _get(stage, WORKSPACE) + thread * _get(stage, WORKSPACE_BYTES)
-        _set(stage, words, WORKSPACE, own)
-    if _get(stage, EPILOGUE) != 0:
+    _set(stage, words, FIELD.x, x)
+    _set(stage, words, FIELD.y, y)
+    _set(stage, words, FIELD.images, 1)
+    _set(stage, words, FIELD.height, height)
+    _set(stage, words, FIELD.out_height, last - first)
+    _set(stage, words, FIELD.pad_top, pad_top)
+    if _get(stage, FIELD.residual) != 0:
+        shift = image * _get(stage, FIELD.r_image) + first * _get(stage, FIELD.r_row)
+        _set(stage, words, FIELD.residual, _get(stage, FIELD.residual) + shift * 4)
+    if _get(stage, FIELD.workspace) != 0:
+        own = _get(stage, FIELD.workspace) + thread * _get(stage, FIELD.workspace_bytes)
+        _set(stage, words, FIELD.workspace, own)
+    if _get(stage, FIELD.epilogue) != 0:
         _shifted_epilogue(stage, words, template, image, first, y)
     return call_kernel(load_i64(stage, KERNEL), words, 0, 0, 1, 1)
 
@@ -114,19 +112,19 @@ def _bytes_between(stages: Pointer, count: int, strip: int) -> Any:
     for i in range(count - 1, 0, -1):
         first, last = _input_rows(stages + 8 * i * STAGE_WORDS, 0, rows)
         rows = last - first
-        total += rows * _get(stages + 8 * (i - 1) * STAGE_WORDS, Y_ROW) * 4
+        total += rows * _get(stages + 8 * (i - 1) * STAGE_WORDS, FIELD.y_row) * 4
     return total
 
 
 @njit
-def _place_buffers(stages: Pointer, rows: Pointer, count: int, strip: int, at: Pointer) -> None:
-    """Say where the rows after each stage but the last lie."""
+def _locate_buffers(stages: Pointer, rows: Pointer, count: int, strip: int, at: Pointer) -> None:
+    """Store where the rows after each stage but the last lie."""
     needed = strip
     for i in range(count - 1, 0, -1):
         first, last = _input_rows(stages + 8 * i * STAGE_WORDS, 0, needed)
         needed = last - first
         store_i64(rows + 8 * (i - 1) * ROW_WORDS, BUFFER, at)
-        at += needed * _get(stages + 8 * (i - 1) * STAGE_WORDS, Y_ROW) * 4
+        at += needed * _get(stages + 8 * (i - 1) * STAGE_WORDS, FIELD.y_row) * 4
 
 
 @njit
@@ -137,12 +135,12 @@ def _plan_strip(stages: Pointer, rows: Pointer, count: int, first: int, last: in
     for i in range(count - 1, 0, -1):
         state, before = rows + 8 * (i - 1) * ROW_WORDS, stages + 8 * (i - 1) * STAGE_WORDS
         top, bottom = _input_rows(stages + 8 * i * STAGE_WORDS, first, last)
-        first, last = max(0, top), min(_get(before, OUT_HEIGHT), bottom)
-        kept, end = load_i64(state, HAVE_FIRST), load_i64(state, HAVE_LAST)
-        if kept <= first < end:
-            row = _get(before, Y_ROW)
+        first, last = max(0, top), min(_get(before, FIELD.out_height), bottom)
+        have_first, end = load_i64(state, HAVE_FIRST), load_i64(state, HAVE_LAST)
+        if have_first <= first < end:
+            row = _get(before, FIELD.y_row)
             buffer = load_i64(state, BUFFER)
-            copy_floats(buffer + (first - kept) * row * 4, buffer, (end - first) * row)
+            copy_floats(buffer + (first - have_first) * row * 4, buffer, (end - first) * row)
             store_i64(state, HAVE_FIRST, first)
             first = min(end, last)
         else:
@@ -164,18 +162,20 @@ def _run_strip(
         if first >= last:
             continue
         top, bottom = _input_rows(stage, first, last)
-        begin, end = max(0, top), min(_get(stage, HEIGHT), bottom)
+        begin, end = max(0, top), min(_get(stage, FIELD.height), bottom)
         if i == 0:
-            x = _get(stage, X) + (image * _get(stage, X_IMAGE) + begin * _get(stage, X_ROW)) * 4
+            skip = image * _get(stage, FIELD.x_image) + begin * _get(stage, FIELD.x_row)
+            x = _get(stage, FIELD.x) + skip * 4
         else:
             before = rows + 8 * (i - 1) * ROW_WORDS
             skip = begin - load_i64(before, HAVE_FIRST)
-            x = load_i64(before, BUFFER) + skip * _get(stage, X_ROW) * 4
+            x = load_i64(before, BUFFER) + skip * _get(stage, FIELD.x_row) * 4
         if i == count - 1:
-            y = _get(stage, Y) + (image * _get(stage, Y_IMAGE) + first * _get(stage, Y_ROW)) * 4
+            skip = image * _get(stage, FIELD.y_image) + first * _get(stage, FIELD.y_row)
+            y = _get(stage, FIELD.y) + skip * 4
         else:
             skip = first - load_i64(state, HAVE_FIRST)
-            y = load_i64(state, BUFFER) + skip * _get(stage, Y_ROW) * 4
+            y = load_i64(state, BUFFER) + skip * _get(stage, FIELD.y_row) * 4
         error = _run_stage(
             stage, words, template, x, max(0, end - begin), begin - top, y, image, first, last,
             thread,
@@ -217,7 +217,7 @@ def strips(
         strip += 1
     pieces = (min(out_height, last - first) + strip - 1) // strip
     strip = (min(out_height, last - first) + pieces - 1) // pieces
-    _place_buffers(stages, rows, count, strip, workspace + thread * workspace_bytes)
+    _locate_buffers(stages, rows, count, strip, workspace + thread * workspace_bytes)
     image = -1
     while first < last:
         if first // out_height != image:

@@ -1,7 +1,7 @@
 """The tile: the one inner loop under every convolution and matrix product.
 
 A tile holds ``mr`` rows (output pixels) by ``nv`` vectors (output channels) of accumulators in
-registers and computes, for ``rows`` rows of ``count`` tiles one after the other,
+registers and computes, for ``rows`` rows of ``tiles`` tiles one after the other,
 
     c[m, n] (+)= sum over s0 < S0, s1 < S1, k < L of
                  a[m * lda + s0 * sa0 + s1 * sa1 + k] * b[((s0 * S1 + s1) * L + k) * NR + n]
@@ -16,25 +16,54 @@ applied in registers before the only store.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
 from .. import simd
-from ..emitter import BYTE, Emitter, constant
+from ..emitter import BYTE, Emitter, constant, unpacked
+from ..fields import positions
 from ..registry import Pointer, kernel_factory
-from ..simd import I64
 from ..target import EMBEDDED_BROADCAST, LANES, REGISTERS
+from ..vectors import I64, intrinsic
 
-# Words of a tile's argument record.
-(
-    A, B, C, BIAS, RESIDUAL, LDA, LDC, LDR, S0, SA0, S1, SA1, L, N, COUNT, ROWS, ROW_A, ROW_C,
-    ROW_R, AHEAD, AHEAD_STEP, FLAGS, ACTIVATION, LOW, HIGH,
-) = range(25)  # fmt: skip
-WORDS = HIGH + 1
+
+class TileRecord(NamedTuple):
+    """Argument record of a tile; all strides in elements."""
+
+    a: Pointer
+    b: Pointer
+    c: Pointer
+    bias: Pointer
+    residual: Pointer
+    lda: int
+    ldc: int
+    ldr: int
+    s0: int
+    sa0: int
+    s1: int
+    sa1: int
+    length: int
+    n: int
+    tiles: int
+    rows: int
+    row_a: int
+    row_c: int
+    row_r: int
+    ahead: Pointer
+    ahead_step: int
+    flags: int
+    activation: int
+    low: float
+    high: float
+
+
+TILE = positions(TileRecord)
+"""Positions of a tile's words."""
+TILE_WORDS = len(TILE)
 FIRST, LAST = 1, 2
+"""Flags of the first block of a reduction, and of the last."""
 _ROWS_PER_POINTER = 3
 _LINE = 64  # bytes
 
@@ -47,7 +76,7 @@ def max_rows(nv: int) -> int:
 class _Tile(Emitter):
     """Emits the code of a tile; one method a part."""
 
-    def __init__(self, builder: ir.IRBuilder, mr: int, nv: int, args: dict[str, Any]) -> None:
+    def __init__(self, builder: ir.IRBuilder, mr: int, nv: int, args: Any) -> None:
         super().__init__(builder)
         self.mr, self.nv = mr, nv
         self.args = args
@@ -56,12 +85,12 @@ class _Tile(Emitter):
         self.fetches = 2 if nv * LANES * 4 > 2 * _LINE else 1
 
     def flag(self, bit: int) -> Any:
-        masked = self.builder.and_(self.args["flags"], I64(bit))
+        masked = self.builder.and_(self.args.flags, I64(bit))
         return self.builder.icmp_signed("!=", masked, I64(0))
 
     def counts(self) -> list[Any | None]:
         """Valid lanes of each vector: all (None), but for the last of the last panel."""
-        last = self.builder.sub(self.args["n"], I64((self.nv - 1) * LANES))
+        last = self.builder.sub(self.args.n, I64((self.nv - 1) * LANES))
         return [*[None] * (self.nv - 1), last]
 
     def start(self, c: Any) -> list[Any]:
@@ -69,8 +98,8 @@ class _Tile(Emitter):
         builder, args = self.builder, self.args
 
         def fresh() -> list[Any]:
-            has_bias = builder.icmp_signed("!=", args["bias"], I64(0))
-            base = builder.inttoptr(args["bias"], BYTE)
+            has_bias = builder.icmp_signed("!=", args.bias, I64(0))
+            base = builder.inttoptr(args.bias, BYTE)
 
             def load() -> list[Any]:
                 return [
@@ -82,7 +111,7 @@ class _Tile(Emitter):
             return bias * self.mr
 
         def resume() -> list[Any]:
-            return self.rows(c, args["ldc"])
+            return self.rows(c, args.ldc)
 
         return self.choose(self.flag(FIRST), fresh, resume)
 
@@ -99,28 +128,27 @@ class _Tile(Emitter):
         """Run the reduction: segments, and in each L multiply-adds per accumulator.
 
         Every step of it prefetches a line of the next block of weights, of a wide panel, of which
-        it uses four, two: all at once would have the products wait for them. Returns the place it
-        has come to, and the sums.
+        it uses four, two: all at once would have the products wait for them. Returns the address
+        of the next line to prefetch, and the sums.
         """
         builder, args = self.builder, self.args
-        b = builder.inttoptr(args["b"], BYTE)
-        lda, step = args["lda"], args["ahead_step"]
+        b = builder.inttoptr(args.b, BYTE)
+        lda, step = args.lda, args.ahead_step
         parts = [I64(0), builder.lshr(step, I64(1))]
         groups = range(0, self.mr, _ROWS_PER_POINTER)
         double = builder.shl(lda, I64(1))
         row_offsets = [I64(0), lda, double]
 
         def outer(_: Any, carried: list[Any]) -> list[Any]:
-            base, *rest = carried
-            rest = self.counted_loop("s1", args["S1"], [base, *rest], segment)[1:]
-            return [self.address(base, args["sa0"]), *rest]
+            _, *panel_and_sums = self.counted_loop("s1", args.s1, carried, segment)
+            return [self.address(carried[0], args.sa0), *panel_and_sums]
 
         def segment(_: Any, carried: list[Any]) -> list[Any]:
-            base, *places = carried[:3]
+            base, *streams = carried[:3]
             sums = carried[3:]
             starts = [self.address(base, builder.mul(lda, I64(m))) for m in groups]
-            inner = self.counted_loop("k", args["L"], [*places, *starts, *sums], multiply)
-            return [self.address(base, args["sa1"]), *inner[:2], *inner[2 + len(starts) :]]
+            inner = self.counted_loop("k", args.length, [*streams, *starts, *sums], multiply)
+            return [self.address(base, args.sa1), *inner[:2], *inner[2 + len(starts) :]]
 
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             panel, ahead, *pointers = carried[: 2 + len(groups)]
@@ -138,30 +166,30 @@ class _Tile(Emitter):
                 row = slice(m * self.nv, (m + 1) * self.nv)
                 sums[row] = self.add_products(pointer, weights, sums[row], self.embedded)
             moved = [self.address(pointer, I64(4)) for pointer in pointers]
-            places = self.address(panel, I64(self.nv * LANES * 4)), self.address(ahead, step)
-            return [*places, *moved, *sums]
+            streams = self.address(panel, I64(self.nv * LANES * 4)), self.address(ahead, step)
+            return [*streams, *moved, *sums]
 
-        return self.counted_loop("s0", args["S0"], [a, b, ahead, *accumulators], outer)[2:]
+        return self.counted_loop("s0", args.s0, [a, b, ahead, *accumulators], outer)[2:]
 
     def finish(self, residual: Any, values: list[Any]) -> list[Any]:
         """Residual and activation, at the last block of the reduction."""
         builder, args = self.builder, self.args
-        has_residual = builder.icmp_signed("!=", args["residual"], I64(0))
+        has_residual = builder.icmp_signed("!=", args.residual, I64(0))
 
         def added() -> list[Any]:
-            rows = self.rows(residual, args["ldr"])
+            rows = self.rows(residual, args.ldr)
             return [builder.fadd(v, r) for v, r in zip(values, rows, strict=True)]
 
         values = self.choose(has_residual, added, lambda: values)
-        return self.activate(values, args["activation"], args["low"], args["high"])
+        return self.activate(values, args.activation, args.low, args.high)
 
     def store(self, c: Any, values: list[Any]) -> None:
         builder, args = self.builder, self.args
-        full = builder.icmp_signed(">=", args["n"], I64(self.nv * LANES))
+        full = builder.icmp_signed(">=", args.n, I64(self.nv * LANES))
 
         def write(counts: list[Any | None]) -> list[Any]:
             for m in range(self.mr):
-                row = self.address(c, builder.mul(args["ldc"], I64(m)))
+                row = self.address(c, builder.mul(args.ldc, I64(m)))
                 for j, count in enumerate(counts):
                     at = self.address(row, I64(j * LANES * 4))
                     self.vector_store(values[m * self.nv + j], at, count)
@@ -181,17 +209,21 @@ class _Tile(Emitter):
             return []
 
         if not EMBEDDED_BROADCAST:  # where it only costs
-            rows(c, args["ldc"], True)
-        has_residual = builder.icmp_signed("!=", args["residual"], I64(0))
-        self.choose(has_residual, lambda: rows(residual, args["ldr"], False), list)
+            rows(c, args.ldc, True)
+        has_residual = builder.icmp_signed("!=", args.residual, I64(0))
+        self.choose(has_residual, lambda: rows(residual, args.ldr, False), list)
 
     def emit(self) -> None:
+        strides = ("lda", "ldc", "ldr", "sa0", "sa1", "row_a", "row_c", "row_r")
+        self.args = self.args._replace(
+            **{name: self.words(getattr(self.args, name)) for name in strides}
+        )
         builder, args = self.builder, self.args
-        for name in ("lda", "ldc", "ldr", "sa0", "sa1", "row_a", "row_c", "row_r"):
-            args[name] = self.words(args[name])
-        places = ("a", "c", "residual", "ahead")
-        pointers = [builder.inttoptr(args[name], BYTE) for name in places]
-        steps = [builder.mul(args[name], I64(self.mr)) for name in ("lda", "ldc", "ldr")]
+        pointers = [
+            builder.inttoptr(address, BYTE)
+            for address in (args.a, args.c, args.residual, args.ahead)
+        ]
+        steps = [builder.mul(stride, I64(self.mr)) for stride in (args.lda, args.ldc, args.ldr)]
 
         def one(_: Any, carried: list[Any]) -> list[Any]:
             a, c, residual, ahead = carried
@@ -203,73 +235,30 @@ class _Tile(Emitter):
             return [*moved, ahead]
 
         def row(_: Any, carried: list[Any]) -> list[Any]:
-            ahead = self.counted_loop("tile", args["count"], carried, one)[-1]
-            strides = (args[name] for name in ("row_a", "row_c", "row_r"))
+            ahead = self.counted_loop("tile", args.tiles, carried, one)[-1]
+            strides = (args.row_a, args.row_c, args.row_r)
             return [*(self.address(p, s) for p, s in zip(carried, strides, strict=False)), ahead]
 
-        self.counted_loop("row", args["rows"], pointers, row)
-
-
-_FIELDS = (
-    *("a", "b", "c", "bias", "residual", "lda", "ldc", "ldr", "S0", "sa0", "S1", "sa1", "L", "n"),
-    *("count", "rows", "row_a", "row_c", "row_r", "ahead", "ahead_step", "flags"),
-    *("activation", "low", "high"),
-)
+        self.counted_loop("row", args.rows, pointers, row)
 
 
 @intrinsic(prefer_literal=True)
-def _tile(typingctx, mr, nv, *args):  # type: ignore[no-untyped-def]
+def _tile(typingctx, mr, nv, record):  # type: ignore[no-untyped-def]
     rows, vectors = mr.literal_value, nv.literal_value
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        # A varargs intrinsic gets its arguments as one tuple.
-        unpacked = [builder.extract_value(values[2], i) for i in range(len(_FIELDS))]
-        _Tile(builder, rows, vectors, dict(zip(_FIELDS, unpacked, strict=True))).emit()
+        _Tile(builder, rows, vectors, unpacked(builder, TileRecord, values[2])).emit()
         return context.get_dummy_value()
 
-    floats = [types.float64 if name in ("low", "high") else types.int64 for name in _FIELDS]
-    return types.void(mr, nv, types.Tuple(floats)), codegen
+    return types.void(mr, nv, record), codegen
 
 
 @kernel_factory
 def tile(mr: int, nv: int) -> Callable[..., int]:
-    """Build the tile of ``mr`` rows and ``nv`` vectors; all strides in elements."""
+    """Build the tile of ``mr`` rows and ``nv`` vectors."""
 
-    def body(
-        thread: int,
-        part: int,
-        until: int,
-        parts: int,
-        a: Pointer,
-        b: Pointer,
-        c: Pointer,
-        bias: Pointer,
-        residual: Pointer,
-        lda: int,
-        ldc: int,
-        ldr: int,
-        S0: int,
-        sa0: int,
-        S1: int,
-        sa1: int,
-        L: int,
-        n: int,
-        count: int,
-        rows: int,
-        row_a: int,
-        row_c: int,
-        row_r: int,
-        ahead: Pointer,
-        ahead_step: int,
-        flags: int,
-        activation: int,
-        low: float,
-        high: float,
-    ) -> int:
-        _tile(
-            mr, nv, a, b, c, bias, residual, lda, ldc, ldr, S0, sa0, S1, sa1, L, n, count, rows,
-            row_a, row_c, row_r, ahead, ahead_step, flags, activation, low, high,
-        )  # fmt: skip
+    def body(thread: int, part: int, until: int, parts: int, record: TileRecord) -> int:
+        _tile(mr, nv, record)
         return 0
 
     return body

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..fields import Sizes, Strides, Window
 from ..simd import fma, select, splat, stack_words, vload, vload_first, vmax, vstore, vstore_first
 from ..target import LANES
 
@@ -32,6 +33,9 @@ def taps_inside(at: int, size: int, dilation: int, limit: int) -> Any:
 
 
 _NAMES: dict[str, Any] = {
+    "Sizes": Sizes,
+    "Strides": Strides,
+    "Window": Window,
     "float32": np.float32,
     "fma": fma,
     "select": select,
@@ -45,13 +49,12 @@ _NAMES: dict[str, Any] = {
     "vstore_first": vstore_first,
 }
 
-FIELDS = """x: int, y: int, images: int, height: int, width: int, channels: int,
-    out_height: int, out_width: int, kernel_h: int, kernel_w: int, stride_h: int, stride_w: int,
-    dilation_h: int, dilation_w: int, pad_top: int, pad_left: int,
-    x_image: int, x_row: int, x_pixel: int, y_image: int, y_row: int, y_pixel: int,"""
+FIELDS = """x: int, y: int, channels: int, sizes: Sizes, window: Window, strides: Strides,"""
+_GROUPS: dict[str, Any] = {"sizes": Sizes, "window": Window, "strides": Strides}
 
 _BODY = """
 def body(thread: int, part: int, until: int, parts: int, {fields}) -> int:
+{groups}
     border = stack_words({words})
     vstore(border, 0, splat({neutral}))
 {setup}
@@ -167,6 +170,7 @@ def window_kernel(
     block = _Block(taps, stride, columns, start, step, finish, filters)
     source = _BODY.format(
         fields=FIELDS + fields,
+        groups=_indent("\n".join(f"{', '.join(g._fields)} = {n}" for n, g in _GROUPS.items()), 4),
         words=LANES // 2,
         neutral=neutral,
         lanes=LANES,
@@ -215,23 +219,25 @@ class _Block:
         # Pixels at both ends that may lie outside in the form "beside".
         self.pixels = (columns - 1) * stride + taps
         self.margin = min(taps // 2, self.pixels // 2)
-        ends = {*range(self.margin), *range(self.pixels - self.margin, self.pixels)}
-        self.ends = sorted(i for i in ends if self._users(i))
+        border_pixels = {*range(self.margin), *range(self.pixels - self.margin, self.pixels)}
+        self.border_pixels = sorted(i for i in border_pixels if self._users(i))
 
     def sides(self) -> list[str]:
-        """Statements before a block's channels: how far apart the ends' pixels of rows are."""
-        return [f"line{i} = line if 0 <= left + {i} < width else 0" for i in self.ends]
+        """Statements before a block's channels: how far apart the border pixels of rows are."""
+        return [f"line{i} = line if 0 <= left + {i} < width else 0" for i in self.border_pixels]
 
     def source(self, form: str) -> str:
         """Statements for one vector of channels; ``form`` is "", "beside", "edge" or "narrow"."""
-        if form == "beside" and not self.ends:
+        if form == "beside" and not self.border_pixels:
             return _indent("pass", 20)
         masked, edge = form == "narrow", form in ("edge", "narrow")
         load = "vload_first({}, 0, count)" if masked else "vload({}, 0)"
         lines = [self.start.format(j=j) for j in range(self.columns)]
         lines.append("at = source + top * x_row * 4 + left * pixel + kh_first * line")
         if form == "beside":
-            lines += [f"at{i} = at + {i} * pixel if line{i} != 0 else border" for i in self.ends]
+            lines += [
+                f"at{i} = at + {i} * pixel if line{i} != 0 else border" for i in self.border_pixels
+            ]
         lines.append("for kh in range(kh_first, kh_last):")
         if self.filters:
             lines.append("    weights = w + (kh * kernel_w * channels + c) * 4")
@@ -269,7 +275,7 @@ class _Block:
             users = self._users(i)
             if not users:
                 continue
-            if form == "beside" and i in self.ends:
+            if form == "beside" and i in self.border_pixels:
                 lines += [self._pixel(False, load, f"at{i}", ""), f"at{i} += line{i}"]
             else:
                 lines.append(self._pixel(edge, load, f"at + {i} * pixel", f"left + {i}"))

@@ -6,8 +6,8 @@ x output channels) done by the tile of all products, and the products are transf
 bias, residual and activation, straight into the output. Weights come transformed and packed, one
 matrix after the other (``packing.pack_points``).
 
-With strides every phase (``cook_toom``) has points of its own, and their products are summed point
-by point. A phase of one tap uses the same weights for all points along its axis.
+With strides every polyphase component (``cook_toom``) has points of its own, and their products are
+summed point by point. A component of one tap uses the same weights for all points along its axis.
 """
 
 from __future__ import annotations
@@ -17,16 +17,15 @@ from typing import Any
 
 from numba import njit
 
+from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Tiles
 from ..registry import SHARES, Pointer, kernel
 from ..simd import call_kernel, load_i64, stack_words, store_f64, store_i64
 from ..target import LANES
-from . import tile as t
-from . import winograd_tiles as w_t
 from .packing import padded_channels
 from .panel import reduction_blocks, run_epilogue, run_panel
 from .rows import copy_rows
-from .tile import WORDS
-from .winograd_tiles import INPUT_WORDS, OUTPUT_WORDS
+from .tile import TILE, TILE_WORDS
+from .winograd_tiles import INPUT, INPUT_WORDS, OUTPUT, OUTPUT_WORDS
 
 _padded_channels = njit(padded_channels)
 _LINE = 16
@@ -54,8 +53,8 @@ def _read_row(
     wide: int, channels: int,
 ) -> None:  # fmt: skip
     """Transform ``count`` tiles of tall x wide pixels, ``step`` apart, the first at (top, left)."""
-    store_i64(words, w_t.IN_CHANNELS, channels)
-    tile = load_i64(words, w_t.IN_TILE)
+    store_i64(words, INPUT.channels, channels)
+    tile = load_i64(words, INPUT.tile)
     done = 0
     while done < count:
         at = left + done * step
@@ -76,15 +75,15 @@ def _read_row(
                 x + first * x_pixel * 4, copy, top, top + tall, height, width - first, span,
                 min(span, max(0, -at)), channels, x_row, x_pixel,
             )  # fmt: skip
-            store_i64(words, w_t.IN_X, copy)
-            store_i64(words, w_t.IN_ROW, span * channels)
-            store_i64(words, w_t.IN_PIXEL, channels)
+            store_i64(words, INPUT.x, copy)
+            store_i64(words, INPUT.row, span * channels)
+            store_i64(words, INPUT.pixel, channels)
         else:
-            store_i64(words, w_t.IN_X, x + (top * x_row + at * x_pixel) * 4)
-            store_i64(words, w_t.IN_ROW, x_row)
-            store_i64(words, w_t.IN_PIXEL, x_pixel)
-        store_i64(words, w_t.IN_V, v + done * tile * 4)
-        store_i64(words, w_t.IN_COUNT, some)
+            store_i64(words, INPUT.x, x + (top * x_row + at * x_pixel) * 4)
+            store_i64(words, INPUT.row, x_row)
+            store_i64(words, INPUT.pixel, x_pixel)
+        store_i64(words, INPUT.v, v + done * tile * 4)
+        store_i64(words, INPUT.tiles, some)
         call_kernel(inward, words, 0, 0, 1, 1)
         done += some
 
@@ -96,40 +95,40 @@ def _write_row(
 ) -> None:  # fmt: skip
     """Transform ``count`` tiles side by side back; the last is ``last_w`` pixels wide."""
     whole = count if last_w == tile_w else count - 1
-    store_i64(words, w_t.OUT_VALID_H, valid_h)
+    store_i64(words, OUTPUT.valid_h, valid_h)
     for part in range(2):
         some = whole if part == 0 else count - whole
         if some == 0:
             continue
         done = part * whole
         pixels = done * tile_w
-        store_i64(words, w_t.OUT_P, p + done * load_i64(words, w_t.OUT_TILE) * 4)
-        store_i64(words, w_t.OUT_Y, y + pixels * load_i64(words, w_t.OUT_PIXEL) * 4)
+        store_i64(words, OUTPUT.p, p + done * load_i64(words, OUTPUT.tile) * 4)
+        store_i64(words, OUTPUT.y, y + pixels * load_i64(words, OUTPUT.pixel) * 4)
         store_i64(
             words,
-            w_t.OUT_RESIDUAL,
-            residual + pixels * load_i64(words, w_t.OUT_R_PIXEL) * 4 if residual != 0 else 0,
+            OUTPUT.residual,
+            residual + pixels * load_i64(words, OUTPUT.r_pixel) * 4 if residual != 0 else 0,
         )
-        store_i64(words, w_t.OUT_VALID_W, tile_w if part == 0 else last_w)
-        store_i64(words, w_t.OUT_COUNT, some)
+        store_i64(words, OUTPUT.valid_w, tile_w if part == 0 else last_w)
+        store_i64(words, OUTPUT.tiles, some)
         call_kernel(outward, words, 0, 0, 1, 1)
 
 
 @njit
 def _multiply_points(
-    words: Pointer, tiles: Pointer, tail_tiles: Pointer, w: Pointer, v: Pointer, p: Pointer,
+    words: Pointer, tile: Tiles, w: Pointer, v: Pointer, p: Pointer,
     rows: int, columns: int, v_row: int, p_row: int, begins: bool, count: int, channels: int,
-    out_channels: int, groups: int, panel_first: int, panel_last: int, mr: int, nv: int,
+    out_channels: int, groups: int, panel_first: int, panel_last: int,
 ) -> None:  # fmt: skip
     """Multiply rows x columns points of ``count`` tiles, which share their weights.
 
     Rows of points are ``v_row`` and ``p_row`` elements apart. Of all panels those from
     ``panel_first`` on are used.
     """
-    panel = nv * LANES
+    panel = tile.nv * LANES
     panels = (out_channels + panel - 1) // panel
     group_size = channels * _padded_channels(out_channels, panel)
-    row_tiles = (count + mr - 1) // mr * columns
+    row_tiles = (count + tile.mr - 1) // tile.mr * columns
     block0, block_length = reduction_blocks(1, 1, channels, panel, row_tiles)
     first_column = panel_first // panels * out_channels + panel_first % panels * panel
     for row in range(rows):
@@ -139,28 +138,28 @@ def _multiply_points(
             full = lanes > panel - LANES
             width = panel if full else (lanes + LANES - 1) // LANES * LANES
             column = group * out_channels + k * panel - first_column
-            store_i64(words, t.N, lanes)
+            store_i64(words, TILE.n, lanes)
             run_panel(
-                tiles if full else tail_tiles, words, width,
+                tile.tiles if full else tile.tail_tiles, words, width,
                 w + (group * group_size + k * panel * channels) * 4,
                 v + (row * v_row + group * channels) * 4, p + (row * p_row + column) * 4,
-                0, count, columns, 0, mr, 1, channels, block0, block_length, begins,
+                0, count, columns, 0, tile.mr, 1, channels, block0, block_length, begins,
             )  # fmt: skip
 
 
 @njit
 def _multiply(
-    words: Pointer, tiles: Pointer, tail_tiles: Pointer, w: Pointer, v: Pointer, p: Pointer,
+    words: Pointer, tile: Tiles, w: Pointer, v: Pointer, p: Pointer,
     tile_h: int, tile_w: int, kernel_h: int, kernel_w: int, stride_h: int, stride_w: int,
     v_point: int, p_point: int, count: int, channels: int, out_channels: int, groups: int,
-    panel_first: int, panel_last: int, mr: int, nv: int,
+    panel_first: int, panel_last: int,
 ) -> None:  # fmt: skip
-    """Multiply the points of all phases of ``count`` tiles, and sum them over the phases."""
+    """Multiply the points of all polyphase components of ``count`` tiles, and sum over these."""
     p_row = (tile_w + (kernel_w - 1) // stride_w) * p_point
-    matrix = groups * channels * _padded_channels(out_channels, nv * LANES)
-    for phase in range(stride_h * stride_w):
-        taps_h = (kernel_h - phase // stride_w - 1) // stride_h + 1
-        taps_w = (kernel_w - phase % stride_w - 1) // stride_w + 1
+    matrix = groups * channels * _padded_channels(out_channels, tile.nv * LANES)
+    for component in range(stride_h * stride_w):
+        taps_h = (kernel_h - component // stride_w - 1) // stride_h + 1
+        taps_w = (kernel_w - component % stride_w - 1) // stride_w + 1
         points_h, points_w = tile_h + taps_h - 1, tile_w + taps_w - 1
         rows = points_h if taps_h == 1 else 1
         columns = points_w if taps_w == 1 else 1
@@ -168,9 +167,9 @@ def _multiply(
         for i in range(0, points_h, rows):
             for j in range(0, points_w, columns):
                 _multiply_points(
-                    words, tiles, tail_tiles, w, v + (i * v_row + j * v_point) * 4,
-                    p + (i * p_row + j * p_point) * 4, rows, columns, v_row, p_row, phase == 0,
-                    count, channels, out_channels, groups, panel_first, panel_last, mr, nv,
+                    words, tile, w, v + (i * v_row + j * v_point) * 4,
+                    p + (i * p_row + j * p_point) * 4, rows, columns, v_row, p_row, component == 0,
+                    count, channels, out_channels, groups, panel_first, panel_last,
                 )  # fmt: skip
                 w += matrix * 4
         v += points_h * v_row * 4
@@ -187,12 +186,8 @@ def winograd(
     bias: Pointer,
     y: Pointer,
     residual: Pointer,
-    images: int,
-    height: int,
-    width: int,
+    sizes: Sizes,
     channels: int,
-    out_height: int,
-    out_width: int,
     out_channels: int,
     groups: int,
     tile_h: int,
@@ -204,30 +199,15 @@ def winograd(
     pool: int,
     pad_top: int,
     pad_left: int,
-    x_image: int,
-    x_row: int,
-    x_pixel: int,
-    y_image: int,
-    y_row: int,
-    y_pixel: int,
-    r_image: int,
-    r_row: int,
-    r_pixel: int,
-    mr: int,
-    nv: int,
-    tiles: Pointer,
-    tail_tiles: Pointer,
+    strides: Strides,
+    residual_strides: ResidualStrides,
+    tile: Tiles,
     inward: Pointer,
     outward: Pointer,
     block: int,
-    activation: int,
-    low: float,
-    high: float,
     workspace: Pointer,
     workspace_bytes: int,
-    epilogue: Pointer,
-    epilogue_record: Pointer,
-    epilogue_operands: int,
+    after: Epilogue,
 ) -> int:
     """Convolve channels-last float32 images with dilation 1 by Winograd's algorithm.
 
@@ -235,28 +215,31 @@ def winograd(
     most tiles done at a time. Tiles of all images, or panels of output channels, are split over the
     parts, whichever costs less.
     """
-    words, inner, outer, ends = (
-        stack_words(WORDS),
+    words, inner, outer = (
+        stack_words(TILE_WORDS),
         stack_words(INPUT_WORDS),
         stack_words(OUTPUT_WORDS),
-        stack_words(64),
     )
-    if images * out_height * out_width * out_channels == 0:
+    epilogue_words = stack_words(64)
+    if sizes.images * sizes.out_height * sizes.out_width * out_channels == 0:
         return 0
-    # A tile has as many points, of all phases, as pixels, and sums for those of the first phase.
+    # A tile has as many points, of all components, as pixels, and sums for those of the first.
     tall, wide = (tile_h - 1) * stride_h + kernel_h, (tile_w - 1) * stride_w + kernel_w
     sums = (tile_h + (kernel_h - 1) // stride_h) * (tile_w + (kernel_w - 1) // stride_w)
-    down, across = (out_height + tile_h - 1) // tile_h, (out_width + tile_w - 1) // tile_w
-    panel = nv * LANES
+    down, across = (
+        (sizes.out_height + tile_h - 1) // tile_h,
+        (sizes.out_width + tile_w - 1) // tile_w,
+    )
+    panel = tile.nv * LANES
     panels = (out_channels + panel - 1) // panel
     all_panels, all_channels = groups * panels, groups * channels
 
     # Shares: tiles, or panels; then every thread transforms all the input.
-    all_tiles = images * down * across
+    all_tiles = sizes.images * down * across
     tile_first, tile_last = all_tiles * part // parts, all_tiles * until // parts
     panel_first, panel_last = 0, all_panels
     tile_share, panel_share = (all_tiles - 1) // SHARES + 1, (all_panels - 1) // SHARES + 1
-    per_panel = channels * nv
+    per_panel = channels * tile.nv
     tile_cost = tile_share * all_channels + all_panels * per_panel * max(tile_share, _FETCH)
     panel_cost = all_tiles * all_channels + panel_share * per_panel * max(all_tiles, _FETCH)
     if panel_cost < tile_cost:
@@ -279,26 +262,26 @@ def winograd(
     p = v + tall * wide * v_point * 4
     copy = p + sums * p_point * 4
 
-    for word in range(WORDS):
+    for word in range(TILE_WORDS):
         store_i64(words, word, 0)
-    store_i64(words, t.S1, 1)
-    store_i64(words, t.LDA, v_tile)
-    store_i64(words, t.LDC, p_tile)
-    store_i64(words, t.ROW_A, v_point)
-    store_i64(words, t.ROW_C, p_point)
-    store_i64(inner, w_t.IN_POINT, v_point)
-    store_i64(inner, w_t.IN_TILE, v_tile)
-    store_i64(outer, w_t.OUT_BIAS, bias + column * 4 if bias != 0 else 0)
-    store_i64(outer, w_t.OUT_CHANNELS, columns)
-    store_i64(outer, w_t.OUT_POINT, p_point)
-    store_i64(outer, w_t.OUT_TILE, p_tile)
-    store_i64(outer, w_t.OUT_ROW, y_row)
-    store_i64(outer, w_t.OUT_PIXEL, y_pixel)
-    store_i64(outer, w_t.OUT_R_ROW, r_row)
-    store_i64(outer, w_t.OUT_R_PIXEL, r_pixel)
-    store_i64(outer, w_t.OUT_ACTIVATION, activation)
-    store_f64(outer, w_t.OUT_LOW, low)
-    store_f64(outer, w_t.OUT_HIGH, high)
+    store_i64(words, TILE.s1, 1)
+    store_i64(words, TILE.lda, v_tile)
+    store_i64(words, TILE.ldc, p_tile)
+    store_i64(words, TILE.row_a, v_point)
+    store_i64(words, TILE.row_c, p_point)
+    store_i64(inner, INPUT.point, v_point)
+    store_i64(inner, INPUT.tile, v_tile)
+    store_i64(outer, OUTPUT.bias, bias + column * 4 if bias != 0 else 0)
+    store_i64(outer, OUTPUT.channels, columns)
+    store_i64(outer, OUTPUT.point, p_point)
+    store_i64(outer, OUTPUT.tile, p_tile)
+    store_i64(outer, OUTPUT.row, strides.y_row)
+    store_i64(outer, OUTPUT.pixel, strides.y_pixel)
+    store_i64(outer, OUTPUT.r_row, residual_strides.r_row)
+    store_i64(outer, OUTPUT.r_pixel, residual_strides.r_pixel)
+    store_i64(outer, OUTPUT.activation, after.activation)
+    store_f64(outer, OUTPUT.low, after.low)
+    store_f64(outer, OUTPUT.high, after.high)
 
     for first in range(tile_first, tile_last, chunk):
         count = min(chunk, tile_last - first)
@@ -307,33 +290,48 @@ def winograd(
             row, start = (first + done) // across, (first + done) % across
             some = min(count - done, across - start)
             _read_row(
-                inward, inner, x + row // down * x_image * 4, v + done * v_tile * 4, copy,
+                inward, inner, x + row // down * strides.x_image * 4, v + done * v_tile * 4, copy,
                 row % down * tile_h * stride_h - pad_top, start * tile_w * stride_w - pad_left,
-                some, height, width, x_row, x_pixel, tile_w * stride_w, tall, wide, all_channels,
+                some, sizes.height, sizes.width, strides.x_row, strides.x_pixel, tile_w * stride_w,
+                tall, wide, all_channels,
             )  # fmt: skip
             done += some
         _multiply(
-            words, tiles, tail_tiles, w, v, p, tile_h, tile_w, kernel_h, kernel_w, stride_h,
+            words, tile, w, v, p, tile_h, tile_w, kernel_h, kernel_w, stride_h,
             stride_w, v_point, p_point, count, channels, out_channels, groups, panel_first,
-            panel_last, mr, nv,
+            panel_last,
         )  # fmt: skip
         done = 0
         while done < count:
             row, start = (first + done) // across, (first + done) % across
             some = min(count - done, across - start)
             image, h, left = row // down, row % down * tile_h, start * tile_w
-            pixels = min(out_width - left, some * tile_w)
-            valid_h = min(tile_h, out_height - h)
-            target = image * y_image + h // pool * y_row + left // pool * y_pixel + column
-            r = residual + (image * r_image + h * r_row + left * r_pixel + column) * 4
+            pixels = min(sizes.out_width - left, some * tile_w)
+            valid_h = min(tile_h, sizes.out_height - h)
+            target = (
+                image * strides.y_image
+                + h // pool * strides.y_row
+                + left // pool * strides.y_pixel
+                + column
+            )
+            r = (
+                residual
+                + (
+                    image * residual_strides.r_image
+                    + h * residual_strides.r_row
+                    + left * residual_strides.r_pixel
+                    + column
+                )
+                * 4
+            )
             _write_row(
                 outward, outer, p + done * p_tile * 4, y + target * 4, r if residual != 0 else 0,
                 some, valid_h // pool, (pixels - (some - 1) * tile_w) // pool, tile_w // pool,
             )  # fmt: skip
-            if epilogue != 0:
+            if after.epilogue != 0:
                 for h_out in range(h, h + valid_h):
                     run_epilogue(
-                        epilogue, epilogue_record, ends, epilogue_operands, image, h_out, left,
+                        after, epilogue_words, image, h_out, left,
                         pixels, column, columns,
                     )  # fmt: skip
             done += some

@@ -2,8 +2,8 @@
 
 A tile is mh x mw output pixels, which take th x tw input pixels (t = m + r - 1) and as many
 products: *points*. Both kernels run over tiles that lie side by side in one row of tiles. With
-strides the pixels of every phase (``cook_toom``) have points, one phase after the other, and the
-points transformed back are those of the first, which holds the sums.
+strides the pixels of every polyphase component (``cook_toom``) have points, one component after the
+other, and the points transformed back are those of the first, which holds the sums.
 """
 
 from __future__ import annotations
@@ -11,40 +11,76 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
-from ..emitter import BYTE, Emitter, constant
+from ..emitter import BYTE, Emitter, constant, unpacked
+from ..fields import positions
 from ..registry import Pointer, kernel_factory
-from ..simd import I64
 from ..target import LANES
-from .cook_toom import Matrix, linear_map, longest, matrices, phases
+from ..vectors import I64, intrinsic
+from .cook_toom import Matrix, components, linear_map, longest, matrices
 
-# Words of the records, in order.
-(IN_X, IN_V, IN_CHANNELS, IN_ROW, IN_PIXEL, IN_POINT, IN_TILE, IN_COUNT) = range(8)
-INPUT_WORDS = IN_COUNT + 1
-(
-    OUT_P, OUT_Y, OUT_BIAS, OUT_RESIDUAL, OUT_CHANNELS, OUT_POINT, OUT_TILE, OUT_ROW, OUT_PIXEL,
-    OUT_R_ROW, OUT_R_PIXEL, OUT_COUNT, OUT_VALID_H, OUT_VALID_W, OUT_ACTIVATION, OUT_LOW, OUT_HIGH,
-) = range(17)  # fmt: skip
-OUTPUT_WORDS = OUT_HIGH + 1
+
+class InputRecord(NamedTuple):
+    """Argument record of the input transform; strides in elements.
+
+    ``x`` is the first pixel of the first of ``tiles`` tiles, whose pixels must all exist; point k
+    of a tile goes to ``v + k * point``, the next tile's ``tile`` further.
+    """
+
+    x: Pointer
+    v: Pointer
+    channels: int
+    row: int
+    pixel: int
+    point: int
+    tile: int
+    tiles: int
+
+
+class OutputRecord(NamedTuple):
+    """Argument record of the output transform; strides in elements.
+
+    It reads the points of ``tiles`` tiles at ``p`` and writes ``valid_h`` x ``valid_w`` pixels (at
+    most a tile) of each to ``y``, after bias, residual and activation (0: none).
+    """
+
+    p: Pointer
+    y: Pointer
+    bias: Pointer
+    residual: Pointer
+    channels: int
+    point: int
+    tile: int
+    row: int
+    pixel: int
+    r_row: int
+    r_pixel: int
+    tiles: int
+    valid_h: int
+    valid_w: int
+    activation: int
+    low: float
+    high: float
+
+
+INPUT, OUTPUT = positions(InputRecord), positions(OutputRecord)
+"""Positions of the words of the two records."""
+INPUT_WORDS, OUTPUT_WORDS = len(INPUT), len(OUTPUT)
 
 
 class _Transform(Emitter):
-    """What the transforms share: loops over tiles and vectors of channels, grids of pixels."""
+    """Base of the transforms: loops over tiles and vectors of channels, grids of pixels."""
 
-    def __init__(self, builder: ir.IRBuilder, args: list[Any], pool: int) -> None:
+    def __init__(self, builder: ir.IRBuilder, args: Any, pool: int) -> None:
         super().__init__(builder)
         self.args, self.pool = args, pool
 
-    def bytes(self, word: int) -> Any:
-        return self.words(self.args[word])
-
-    def pointer(self, word: int) -> Any:
-        return self.builder.inttoptr(self.args[word], BYTE)
+    def pointer(self, address: Any) -> Any:
+        return self.builder.inttoptr(address, BYTE)
 
     def grid(self, base: Any, height: int, width: int, row: Any, pixel: Any) -> list[list[Any]]:
         """Pointers to height x width pixels."""
@@ -63,7 +99,7 @@ class _Transform(Emitter):
         """Emit loops over tiles and channels: ``body(pointers, valid lanes, byte of channel)``."""
         builder = self.builder
         full = builder.sdiv(channels, I64(LANES))
-        rest = builder.srem(channels, I64(LANES))
+        remaining = builder.srem(channels, I64(LANES))
 
         def tile(_: Any, carried: list[Any]) -> list[Any]:
             def vector(index: Any, _: list[Any]) -> list[Any]:
@@ -73,33 +109,34 @@ class _Transform(Emitter):
 
             def partial() -> list[Any]:
                 at = builder.mul(full, I64(LANES * 4))
-                body([self.address(p, at) for p in carried], rest, at)
+                body([self.address(p, at) for p in carried], remaining, at)
                 return []
 
             self.counted_loop("vector", full, [], vector)
-            self.choose(builder.icmp_signed(">", rest, I64(0)), partial, list)
+            self.choose(builder.icmp_signed(">", remaining, I64(0)), partial, list)
             return [self.address(p, step) for p, step in zip(carried, steps, strict=True)]
 
         self.counted_loop("tile", count, pointers, tile)
 
 
 class _Input(_Transform):
-    """V = B d B^T of each phase of each tile and channel."""
+    """V = B d B^T of each polyphase component of each tile and channel."""
 
     def emit(
         self, tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
     ) -> None:
         sides = zip(tile, kernel, strides, strict=True)
-        down, across = ([phase.b for phase in phases(*side)] for side in sides)
-        row, pixel, point = self.bytes(IN_ROW), self.bytes(IN_PIXEL), self.bytes(IN_POINT)
+        down, across = ([component.b for component in components(*side)] for side in sides)
+        args = self.args
+        row, pixel, point = self.words(args.row), self.words(args.pixel), self.words(args.point)
         row_step, pixel_step = (
             self.builder.mul(size, I64(stride))
             for size, stride in zip((row, pixel), strides, strict=True)
         )
 
-        steps = [self.builder.mul(pixel_step, I64(tile[1])), self.bytes(IN_TILE)]
-        x, v = self.pointer(IN_X), self.pointer(IN_V)
-        # A phase at a time: the pages of all points of a tile would be too many.
+        steps = [self.builder.mul(pixel_step, I64(tile[1])), self.words(args.tile)]
+        x, v = self.pointer(args.x), self.pointer(args.v)
+        # A component at a time: the pages of all points of a tile would be too many.
         for (i, b_h), (j, b_w) in itertools.product(enumerate(down), enumerate(across)):
             start = self.address(x, self.builder.mul(row, I64(i)))
             start = self.address(start, self.builder.mul(pixel, I64(j)))
@@ -112,7 +149,7 @@ class _Input(_Transform):
                     at = self.address(pointers[1], self.builder.mul(point, I64(k)))
                     self.vector_store(value, at, count)
 
-            self.over(self.args[IN_COUNT], self.args[IN_CHANNELS], [start, v], steps, body)
+            self.over(args.tiles, args.channels, [start, v], steps, body)
             v = self.address(v, self.builder.mul(point, I64(len(b_h) * len(b_w))))
 
     def points(
@@ -143,8 +180,8 @@ class _Output(_Transform):
             for m, r, stride in zip(tile, kernel, strides, strict=True)
         )
         whole = [
-            builder.icmp_signed(">=", args[word], I64(m // self.pool))
-            for word, m in zip((OUT_VALID_H, OUT_VALID_W), tile, strict=True)
+            builder.icmp_signed(">=", valid, I64(m // self.pool))
+            for valid, m in zip((args.valid_h, args.valid_w), tile, strict=True)
         ]
         self.choose(
             builder.and_(*whole),
@@ -155,8 +192,9 @@ class _Output(_Transform):
     def tiles(self, a_h: Matrix, a_w: Matrix, guarded: bool) -> list[Any]:
         th, tw = len(a_h[0]), len(a_w[0])
         height, width = len(a_h) // self.pool, len(a_w) // self.pool
-        row, pixel, point = self.bytes(OUT_ROW), self.bytes(OUT_PIXEL), self.bytes(OUT_POINT)
-        r_row, r_pixel = self.bytes(OUT_R_ROW), self.bytes(OUT_R_PIXEL)
+        args = self.args
+        row, pixel, point = self.words(args.row), self.words(args.pixel), self.words(args.point)
+        r_row, r_pixel = self.words(args.r_row), self.words(args.r_pixel)
 
         def body(pointers: list[Any], count: Any | None, channel: Any) -> None:
             p, y, residual = pointers
@@ -178,12 +216,12 @@ class _Output(_Transform):
                 self.pixels(i, line, targets[i], residuals[i], count, guarded)
 
         steps = [
-            self.bytes(OUT_TILE),
+            self.words(args.tile),
             self.builder.mul(pixel, I64(width)),
             self.builder.mul(r_pixel, I64(width)),
         ]
-        pointers = [self.pointer(word) for word in (OUT_P, OUT_Y, OUT_RESIDUAL)]
-        self.over(self.args[OUT_COUNT], self.args[OUT_CHANNELS], pointers, steps, body)
+        pointers = [self.pointer(address) for address in (args.p, args.y, args.residual)]
+        self.over(args.tiles, args.channels, pointers, steps, body)
         return []
 
     def pooled(self, lines: list[list[Any]]) -> list[Any]:
@@ -197,9 +235,11 @@ class _Output(_Transform):
         return self.builder.select(self.builder.fcmp_unordered(">", a, b), a, b)
 
     def bias(self, channel: Any, count: Any | None) -> Any:
-        given = self.builder.icmp_signed("!=", self.args[OUT_BIAS], I64(0))
-        at = self.address(self.pointer(OUT_BIAS), channel)
-        return self.choose(given, lambda: [self.vector_load(at, count)], lambda: [constant(0.0)])[0]
+        has_bias = self.builder.icmp_signed("!=", self.args.bias, I64(0))
+        at = self.address(self.pointer(self.args.bias), channel)
+        return self.choose(
+            has_bias, lambda: [self.vector_load(at, count)], lambda: [constant(0.0)]
+        )[0]
 
     def pixels(
         self, i: int, values: list[Any], targets: list[Any], residuals: list[Any],
@@ -207,15 +247,15 @@ class _Output(_Transform):
     ) -> None:  # fmt: skip
         """Finish and store row i of a tile."""
         args, builder = self.args, self.builder
-        given = builder.icmp_signed("!=", args[OUT_RESIDUAL], I64(0))
+        has_residual = builder.icmp_signed("!=", args.residual, I64(0))
 
         def store(columns: range) -> list[Any]:
             def added() -> list[Any]:
                 loads = [self.vector_load(residuals[j], count) for j in columns]
                 return [builder.fadd(values[j], r) for j, r in zip(columns, loads, strict=True)]
 
-            line = self.choose(given, added, lambda: [values[j] for j in columns])
-            line = self.activate(line, args[OUT_ACTIVATION], args[OUT_LOW], args[OUT_HIGH])
+            line = self.choose(has_residual, added, lambda: [values[j] for j in columns])
+            line = self.activate(line, args.activation, args.low, args.high)
             for j, value in zip(columns, line, strict=True):
                 self.vector_store(value, targets[j], count)
             return []
@@ -225,58 +265,38 @@ class _Output(_Transform):
             return
         for j in range(len(values)):
             inside = builder.and_(
-                builder.icmp_signed("<", I64(i), args[OUT_VALID_H]),
-                builder.icmp_signed("<", I64(j), args[OUT_VALID_W]),
+                builder.icmp_signed("<", I64(i), args.valid_h),
+                builder.icmp_signed("<", I64(j), args.valid_w),
             )
             self.choose(inside, lambda j=j: store(range(j, j + 1)), list)  # type: ignore[misc]
 
 
-def _transform(emitter: type[_Input] | type[_Output], words: int, floats: int) -> Any:
-    kinds = [types.int64] * (words - floats) + [types.float64] * floats
-
+def _transform(emitter: type[_Input] | type[_Output], record: Any) -> Any:
     @intrinsic(prefer_literal=True)
-    def transform(typingctx, mh, mw, rh, rw, sh, sw, pool, *args):  # type: ignore[no-untyped-def]
+    def transform(typingctx, mh, mw, rh, rw, sh, sw, pool, args):  # type: ignore[no-untyped-def]
         sizes = mh, mw, rh, rw, sh, sw, pool
         numbers = [size.literal_value for size in sizes]
         tile, kernel, strides = (tuple(numbers[i : i + 2]) for i in (0, 2, 4))
 
         def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-            # A varargs intrinsic gets its arguments as one tuple.
-            unpacked = [builder.extract_value(values[7], i) for i in range(words)]
-            emitter(builder, unpacked, numbers[6]).emit(tile, kernel, strides)
+            words = unpacked(builder, record, values[7])
+            emitter(builder, words, numbers[6]).emit(tile, kernel, strides)
             return context.get_dummy_value()
 
-        return types.void(*sizes, types.Tuple(kinds)), codegen
+        return types.void(*sizes, args), codegen
 
     return transform
 
 
-_input, _output = _transform(_Input, INPUT_WORDS, 0), _transform(_Output, OUTPUT_WORDS, 2)
+_input, _output = _transform(_Input, InputRecord), _transform(_Output, OutputRecord)
 
 
 @kernel_factory
 def winograd_input(mh: int, mw: int, rh: int, rw: int, sh: int, sw: int) -> Callable[..., int]:
-    """Build the input transform of tiles mh x mw, windows rh x rw and strides sh x sw.
+    """Build the input transform of tiles mh x mw, windows rh x rw and strides sh x sw."""
 
-    ``x`` is the first pixel of the first of ``count`` tiles, whose pixels must all exist; point
-    k of a tile goes to ``v + k * point``, the next tile's ``tile`` further. Strides in elements.
-    """
-
-    def body(
-        thread: int,
-        part: int,
-        until: int,
-        parts: int,
-        x: Pointer,
-        v: Pointer,
-        channels: int,
-        row: int,
-        pixel: int,
-        point: int,
-        tile: int,
-        count: int,
-    ) -> int:
-        _input(mh, mw, rh, rw, sh, sw, 1, x, v, channels, row, pixel, point, tile, count)
+    def body(thread: int, part: int, until: int, parts: int, record: InputRecord) -> int:
+        _input(mh, mw, rh, rw, sh, sw, 1, record)
         return 0
 
     return body
@@ -288,38 +308,12 @@ def winograd_output(
 ) -> Callable[..., int]:
     """Build the output transform of tiles mh x mw, windows rh x rw and strides sh x sw.
 
-    Reads the points of ``count`` tiles at ``p`` and writes ``valid_h`` x ``valid_w`` pixels (at
-    most a tile) of each to ``y``, after bias, residual and activation (0: none). A pixel is the
-    largest of pool x pool; the activation must not fall then, and there is no residual.
+    A pixel is the largest of pool x pool; the activation must not fall then, and there is no
+    residual.
     """
 
-    def body(
-        thread: int,
-        part: int,
-        until: int,
-        parts: int,
-        p: Pointer,
-        y: Pointer,
-        bias: Pointer,
-        residual: Pointer,
-        channels: int,
-        point: int,
-        tile: int,
-        row: int,
-        pixel: int,
-        r_row: int,
-        r_pixel: int,
-        count: int,
-        valid_h: int,
-        valid_w: int,
-        activation: int,
-        low: float,
-        high: float,
-    ) -> int:
-        _output(
-            mh, mw, rh, rw, sh, sw, pool, p, y, bias, residual, channels, point, tile, row, pixel,
-            r_row, r_pixel, count, valid_h, valid_w, activation, low, high,
-        )  # fmt: skip
+    def body(thread: int, part: int, until: int, parts: int, record: OutputRecord) -> int:
+        _output(mh, mw, rh, rw, sh, sw, pool, record)
         return 0
 
     return body

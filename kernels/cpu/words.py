@@ -1,4 +1,4 @@
-"""Writes sizes known when a program is bound into a tensor."""
+"""Sizes known when a program is bound, as elements of a tensor."""
 
 from __future__ import annotations
 

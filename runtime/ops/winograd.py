@@ -90,7 +90,8 @@ def _counts(
 ) -> tuple[int, int, int]:
     """Points of a tile over all polyphase components, sums of products, matrices of weights."""
     sides = [
-        cook_toom.phases(m, r, stride) for m, r, stride in zip(tile, kernel, strides, strict=True)
+        cook_toom.components(m, r, stride)
+        for m, r, stride in zip(tile, kernel, strides, strict=True)
     ]
     points = math.prod(sum(len(component.b) for component in side) for side in sides)
     sums = math.prod(len(side[0].b) for side in sides)

@@ -98,17 +98,17 @@ def test_matrices_give_the_exact_convolution(m, r):
 
 
 @pytest.mark.parametrize(("m", "r", "stride"), [(2, 3, 2), (4, 3, 2), (2, 5, 2), (2, 3, 1)])
-def test_phases_sum_to_the_exact_convolution(m, r, stride):
-    """What every phase makes of its samples and taps, transformed back once."""
+def test_components_sum_to_the_exact_convolution(m, r, stride):
+    """What every polyphase component makes of its samples and taps, transformed back once."""
     a = cook_toom.matrices(m, cook_toom.longest(r, stride))[0]
     samples = stride * (m - 1) + r
     for tap, place in itertools.product(range(r), range(samples)):
         made = [Fraction(0)] * m
         if tap % stride == place % stride:
-            phase = cook_toom.phases(m, r, stride)[tap % stride]
-            weights = [row[tap // stride] for row in phase.g]
-            weights *= len(phase.b) // len(weights)
-            points = [g * row[place // stride] for g, row in zip(weights, phase.b, strict=True)]
+            component = cook_toom.components(m, r, stride)[tap % stride]
+            weights = [row[tap // stride] for row in component.g]
+            weights *= len(component.b) // len(weights)
+            points = [g * row[place // stride] for g, row in zip(weights, component.b, strict=True)]
             points += [Fraction(0)] * (len(a[0]) - len(points))
             made = [sum(c * p for c, p in zip(row, points, strict=True)) for row in a]
         assert made == [Fraction(int(stride * i + tap == place)) for i in range(m)]

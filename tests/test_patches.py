@@ -1,4 +1,4 @@
-"""Patches of frameworks: put back whatever happens, and missed by name when they are gone."""
+"""Patches of other packages: put back whatever happens, and missed by name when they are gone."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ import sardonyx
 from packaging.requirements import Requirement
 from packaging.version import Version
 from sardonyx.importers.keras import patches as keras_patches
-from sardonyx.importers.patches import Patch, applied
 from sardonyx.importers.tensorflow import patches as tensorflow_patches
+from sardonyx.kernels.numba_compiler import PATCHES as NUMBA
 from sardonyx.logs import silenced
+from sardonyx.patches import Patch, applied
 
 ALL = (
     *keras_patches.ALL_BACKENDS,
     *keras_patches.RECURRENT,
     *keras_patches.JAX,
     tensorflow_patches.OPTIMIZERS,
+    *NUMBA,
 )
-PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 @pytest.fixture
@@ -82,6 +84,18 @@ def test_a_missing_target_is_named_with_versions_and_reason(library, target, mon
     assert library.tools.area is area
 
 
+def test_the_error_and_the_lock_may_be_other_ones(library):
+    gone = Patch(
+        "somelib", "somelib.gone", id, "it is slow", "1.2", "a kernel is compiled", KeyError
+    )
+    with pytest.raises(KeyError, match="replaced while a kernel is compiled"), applied([gone]):
+        pass
+    lock = threading.Lock()
+    with applied([patch_of("somelib.tools.area")], lock):
+        assert lock.locked()
+    assert not lock.locked()
+
+
 def test_two_threads_replace_one_after_the_other(library):
     """The second waits until the first has put the original back, and so never wraps its patch."""
     inside, leave, results = threading.Event(), threading.Event(), []
@@ -118,12 +132,12 @@ def test_targets_are_in_the_installed_versions(patch):
 
 @pytest.mark.parametrize("patch", ALL, ids=lambda patch: patch.target)
 def test_versions_after_the_tested_one_are_excluded(patch):
-    extras = tomllib.loads(PYPROJECT.read_text())["project"]["optional-dependencies"]
+    project = tomllib.loads(PYPROJECT.read_text())["project"]
     major, minor = Version(patch.tested).release
     bounds = [
         requirement.specifier
-        for extra in extras.values()
-        for requirement in map(Requirement, extra)
+        for packages in (project["dependencies"], *project["optional-dependencies"].values())
+        for requirement in map(Requirement, packages)
         if requirement.name == patch.package
     ]
     assert bounds

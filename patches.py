@@ -1,8 +1,8 @@
-"""Patches of frameworks: functions that are replaced while a model is traced, and put back after.
+"""Patches of other packages: functions that are replaced for a while, and put back after.
 
-A patch reaches into code that its framework may change with any release. Each is therefore declared
-with its reason and the versions it was tested with, in one file per framework, and says so when
-its target is gone.
+A patch reaches into code that its package may change with any release. Each is therefore declared
+with its reason and the versions it was tested with, in one file per package, and says so when its
+target is gone.
 """
 
 from __future__ import annotations
@@ -10,17 +10,17 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import ImportFailed
-from ..logs import exclusive
+from .errors import ImportFailed
+from .logs import exclusive
 
 
 @dataclass(frozen=True)
 class Patch:
-    """One function or method of a framework that is replaced while a model is traced.
+    """One function or method of another package that is replaced for a while.
 
     Attributes
     ----------
@@ -35,6 +35,10 @@ class Patch:
     tested : str
         Versions of the package (such as "3.15") that the patch was tested with; `pyproject.toml`
         excludes newer ones.
+    during : str
+        What is done while it is replaced.
+    error : type
+        Exception that says that the target is gone.
     """
 
     package: str
@@ -42,14 +46,16 @@ class Patch:
     replacement: Callable[[Any], Any]
     reason: str
     tested: str
+    during: str = "a model is traced"
+    error: type[Exception] = ImportFailed
 
     def owner(self) -> Any:
         """Import what holds the target: a module or a class.
 
         Raises
         ------
-        ImportFailed
-            The installed version has no such function.
+        Exception
+            ``error``: the installed version has no such function.
         """
         path, _, name = self.target.rpartition(".")
         first, *parts = path.split(".")
@@ -67,28 +73,36 @@ class Patch:
             raise self._gone()
         return owner
 
-    def _gone(self) -> ImportFailed:
+    def _gone(self) -> Exception:
         try:
             installed = importlib.metadata.version(self.package)
         except importlib.metadata.PackageNotFoundError:
             installed = "of unknown version"
-        return ImportFailed(
-            f"{self.package} {installed} has no {self.target}, which is replaced while a model is "
-            f"traced ({self.reason}); tested with {self.package} {self.tested}: install that "
-            "version"
+        return self.error(
+            f"{self.package} {installed} has no {self.target}, which is replaced while "
+            f"{self.during} ({self.reason}); tested with {self.package} {self.tested}: install "
+            "that version"
         )
 
 
 @contextmanager
-def applied(patches: Iterable[Patch]) -> Iterator[None]:
-    """Replace functions of frameworks for a while, by one thread at a time.
+def applied(
+    patches: Iterable[Patch], lock: AbstractContextManager[Any] = exclusive
+) -> Iterator[None]:
+    """Replace functions of other packages for a while, by one thread at a time.
+
+    Parameters
+    ----------
+    patches : iterable of Patch
+    lock : context manager
+        Held meanwhile.
 
     Raises
     ------
-    ImportFailed
-        A target is gone in the installed version. Nothing is replaced then.
+    Exception
+        ``error`` of a patch whose target is gone; nothing is replaced then.
     """
-    with exclusive, ExitStack() as stack:
+    with lock, ExitStack() as stack:
         for patch in patches:
             owner, name = patch.owner(), patch.target.rpartition(".")[2]
             original = vars(owner)[name]

@@ -1,0 +1,87 @@
+"""Groups of fields: parts of argument records that several kernels share, each declared once.
+
+A group is a named tuple. A parameter of a kernel that is annotated with one stands for all its
+fields, in order, by their own names; the kernel's body gets the tuple of their values. Compiled
+code that fills in a record itself addresses its words by `positions`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, TypeAlias
+
+Pointer: TypeAlias = int
+"""Byte address."""
+
+
+class Sizes(NamedTuple):
+    """Sizes of a batch of images and of the result's images."""
+
+    images: int
+    height: int
+    width: int
+    out_height: int
+    out_width: int
+
+
+class Window(NamedTuple):
+    """Window that moves over an image: its size, strides, dilations and padding in front."""
+
+    kernel_h: int
+    kernel_w: int
+    stride_h: int
+    stride_w: int
+    dilation_h: int
+    dilation_w: int
+    pad_top: int
+    pad_left: int
+
+
+class Strides(NamedTuple):
+    """Elements between images, rows and pixels of input and output."""
+
+    x_image: int
+    x_row: int
+    x_pixel: int
+    y_image: int
+    y_row: int
+    y_pixel: int
+
+
+class ResidualStrides(NamedTuple):
+    """Elements between images, rows and pixels of the residual; 0 where there is none."""
+
+    r_image: int
+    r_row: int
+    r_pixel: int
+
+
+class Tiles(NamedTuple):
+    """Rows and vectors of the tile, and tables of tiles' addresses by their number of rows.
+
+    ``tail_tiles`` are for the last panel of output channels, ``tiles`` for all before it.
+    """
+
+    mr: int
+    nv: int
+    tiles: Pointer
+    tail_tiles: Pointer
+
+
+class Epilogue(NamedTuple):
+    """Operations on finished values, beside bias and residual.
+
+    An activation of `emitter` with its bounds, then a pointwise kernel (0: none) run over finished
+    rows, with the template of its record and the number of its operands.
+    """
+
+    activation: int
+    low: float
+    high: float
+    epilogue: Pointer
+    epilogue_record: Pointer
+    epilogue_operands: int
+
+
+def positions(group: Any) -> Any:
+    """Return a group of its fields' positions, which numba compiles as constants."""
+    return group(*range(len(group._fields)))
