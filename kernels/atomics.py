@@ -133,7 +133,7 @@ def bring_to_processor(thread: int, number: int) -> None:
     """Have a thread of this process moved to a processor; it may leave it again."""
     size = 8 * AFFINITY_WORDS
     allowed, only = stack_words(AFFINITY_WORDS), stack_words(AFFINITY_WORDS)
-    if number >= 8 * size or sched_getaffinity(thread, size, allowed) != 0:
+    if not 0 <= number < 8 * size or sched_getaffinity(thread, size, allowed) != 0:
         return
     for word in range(AFFINITY_WORDS):
         store_i64(only, word, 0)
@@ -147,7 +147,7 @@ def leave_processor(number: int) -> None:
     """Have the calling thread moved to another processor than this one, if it may use another."""
     size = 8 * AFFINITY_WORDS
     mask = stack_words(AFFINITY_WORDS)
-    if number >= 8 * size or sched_getaffinity(0, size, mask) != 0:
+    if not 0 <= number < 8 * size or sched_getaffinity(0, size, mask) != 0:
         return
     word, bit = number // 64, 1 << number % 64
     allowed = load_i64(mask, word)

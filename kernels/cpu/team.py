@@ -121,7 +121,7 @@ def _is_worth_waking(team: Pointer, line: Pointer, parts: int) -> Any:
     """Tell whether a thread sleeps and has enough to do, in a long step or in runs in a row."""
     if atomic_load(line, LINE_ASLEEP) != ASLEEP:
         return False
-    if load_i64(line, LINE_PROCESSOR) == processor():
+    if _is_here(line):
         # It may have moved meanwhile; but perhaps there is no other processor for it.
         return cycles() - load_i64(team, TEAM_WOKEN) > NEAR_CYCLES
     return parts == MANY_PARTS or load_i64(team, TEAM_FOLLOWS) != 0
@@ -142,7 +142,14 @@ def _has_company(team: Pointer, thread: int, threads: int, parts: int) -> Any:
 @njit
 def _is_away(line: Pointer) -> Any:
     """Tell whether another thread cannot be running: it sleeps, or has the caller's processor."""
-    return atomic_load(line, LINE_ASLEEP) != AWAKE or load_i64(line, LINE_PROCESSOR) == processor()
+    return atomic_load(line, LINE_ASLEEP) != AWAKE or _is_here(line)
+
+
+@njit
+def _is_here(line: Pointer) -> Any:
+    """Tell whether another thread was last seen on the caller's processor."""
+    here = processor()
+    return here >= 0 and load_i64(line, LINE_PROCESSOR) == here
 
 
 @njit
@@ -279,11 +286,9 @@ def _help(team: Pointer, thread: int, threads: int) -> Any:
 @njit
 def _shares_processor(team: Pointer, thread: int, threads: int) -> Any:
     """Tell whether another thread, awake, was last seen on this one's processor: it has to wait."""
-    mine = processor()
     for other in range(threads):
         line = _line(team, other)
-        is_awake = other != thread and atomic_load(line, LINE_ASLEEP) == AWAKE
-        if is_awake and load_i64(line, LINE_PROCESSOR) == mine:
+        if other != thread and atomic_load(line, LINE_ASLEEP) == AWAKE and _is_here(line):
             return True
     return False
 
