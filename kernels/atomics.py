@@ -113,7 +113,7 @@ processor: Any = types.ExternalFunction("sched_getcpu", types.int32())
 
 
 @njit
-def runs(thread: int) -> bool:
+def is_running(thread: int) -> bool:
     """Tell whether a thread of this process is running, by the time it has used, read twice."""
     clock = ~thread << 3 | 6  # Linux's number of the clock of a thread's processor time
     before, after = stack_words(2), stack_words(2)

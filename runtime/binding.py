@@ -184,7 +184,7 @@ class Binding:
             status=self.status,
             budget=_BUDGET_CYCLES,
             times=0,
-            flush=program.metadata["precision"] != "strict",
+            flush=program.metadata.get("precision") != "strict",
             job=0,
             patches=executable.run_patches,
             count=len(executable.run_patches),

@@ -60,10 +60,10 @@ from ..atomics import (
     bring_to_processor,
     cycles,
     flush_denormals,
+    is_running,
     leave_processor,
     pause,
     processor,
-    runs,
     sem_post,
     sem_wait,
     thread_number,
@@ -128,8 +128,8 @@ def _is_worth_waking(team: Pointer, line: Pointer, parts: int) -> Any:
 
 
 @njit
-def _has_company(team: Pointer, thread: int, threads: int, parts: int) -> Any:
-    """Tell whether another thread may do parts of a step."""
+def _can_be_shared(team: Pointer, thread: int, threads: int, parts: int) -> Any:
+    """Tell whether another thread is running, or worth waking, to do parts of a step."""
     for other in range(threads):
         line = _line(team, other)
         if other == thread:
@@ -233,7 +233,7 @@ def _advance(team: Pointer, job: Pointer, thread: int, threads: int, step: int) 
         if end <= step:
             parts = load_i64(steps, STEP_COLUMNS * step + STEP_PARTS)
             _note_processor(_line(team, thread))
-            if _has_company(team, thread, threads, parts):
+            if _can_be_shared(team, thread, threads, parts):
                 _publish(team, job, threads, step, parts)
                 return
             end = step + 1
@@ -304,7 +304,7 @@ def _bring_holders(team: Pointer, threads: int) -> None:
         line = _line(team, other)
         holder = load_i64(line, LINE_THREAD)
         elsewhere = load_i64(line, LINE_PROCESSOR) != here
-        if load_i64(line, LINE_HOLDS) != 0 and elsewhere and not runs(holder):
+        if load_i64(line, LINE_HOLDS) != 0 and elsewhere and not is_running(holder):
             bring_to_processor(holder, here)
 
 
