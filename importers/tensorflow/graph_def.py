@@ -11,6 +11,7 @@ from ..notes import Notes, Run
 from .conversion import OPSET, finish, tf2onnx_conversion
 from .inlining import inline_compiled
 from .operators import HANDLERS
+from .tables import Tables, table_handlers
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -24,8 +25,12 @@ def convert_graph(
     inputs: Mapping[str, str],
     outputs: Mapping[str, str],
     one_batch: bool = False,
+    tables: Tables | None = None,
 ) -> ir.Model:
-    """Convert a GraphDef without variables: inputs and outputs are names by tensors."""
+    """Convert a GraphDef without variables: inputs and outputs are names by tensors.
+
+    ``tables`` are the contents of the lookup tables that it refers to.
+    """
     from tf2onnx import convert
 
     with tf2onnx_conversion("TensorFlow", what):
@@ -34,7 +39,7 @@ def convert_graph(
             input_names=list(inputs),
             output_names=list(outputs),
             opset=OPSET,
-            custom_op_handlers=HANDLERS,
+            custom_op_handlers={**HANDLERS, **table_handlers(tables or {})},
         )
     notes.framework = f"TensorFlow {tf.__version__}"
     notes.run = _runner(tf, frozen, inputs, outputs)
