@@ -128,8 +128,9 @@ def _runner(model: Any, names: list[str]) -> Run:
     import keras
 
     def run(feeds: Mapping[str, np.ndarray]) -> list[Any]:
-        arrays = [keras.ops.convert_to_tensor(feeds[name]) for name in names]
-        results = model(argument(arrays), training=False)
-        return [keras.ops.convert_to_numpy(value) for value in keras.tree.flatten(results)]
+        tensors = [keras.ops.convert_to_tensor(feeds[name]) for name in names]
+        results = model(argument(tensors), training=False)
+        arrays = [keras.ops.convert_to_numpy(value) for value in keras.tree.flatten(results)]
+        return [a.astype(np.float32) if a.dtype.name == "bfloat16" else a for a in arrays]
 
     return run

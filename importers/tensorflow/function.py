@@ -14,7 +14,7 @@ from ..notes import Notes
 from .checkpoints import restore
 from .conversion import LOGGERS
 from .freezing import freeze, refuse_writes
-from .graph_def import convert_graph
+from .graph_def import convert_graph, plain_array
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -122,8 +122,9 @@ def convert_function(
     model = convert_graph(tf, frozen, what, notes, inputs, outputs, one_batch, tables)
 
     def run(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        results = call(*(tf.constant(feeds[name]) for name in names))
-        return [value.numpy() for value in tf.nest.flatten(results) if value.dtype != tf.resource]
+        given = (tf.constant(feeds[spec.name], spec.dtype) for spec in signature)
+        results = [value for value in tf.nest.flatten(call(*given)) if value.dtype != tf.resource]
+        return [plain_array(value.numpy()) for value in results]
 
     notes.run = run
     return model

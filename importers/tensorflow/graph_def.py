@@ -11,6 +11,7 @@ from ..notes import Notes, Run
 from .conversion import OPSET, finish, tf2onnx_conversion
 from .inlining import inline_compiled
 from .operators import HANDLERS
+from .precision import precision_of, without_bfloat16
 from .tables import Tables, table_handlers
 
 if TYPE_CHECKING:
@@ -33,9 +34,11 @@ def convert_graph(
     """
     from tf2onnx import convert
 
+    notes.precision = precision_of(frozen)
+    widened = without_bfloat16(frozen)
     with tf2onnx_conversion("TensorFlow", what):
         proto, _ = convert.from_graph_def(
-            inline_compiled(frozen, inputs, outputs),
+            inline_compiled(widened, inputs, outputs),
             input_names=list(inputs),
             output_names=list(outputs),
             opset=OPSET,
@@ -51,7 +54,15 @@ def _runner(tf: Any, frozen: Any, inputs: Mapping[str, str], outputs: Mapping[st
         with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
             tf.import_graph_def(frozen, name="")
             named = {tensor: feeds[name] for tensor, name in inputs.items()}
-            results: list[Any] = session.run(list(outputs), named)
-        return results
+            results = session.run(list(outputs), named)
+        return [plain_array(np.asarray(value)) for value in results]
 
     return run
+
+
+def plain_array(array: np.ndarray) -> np.ndarray:
+    """Return a result of TensorFlow as ours: text for bytes, float32 for bfloat16."""
+    if array.dtype == object:
+        texts = [each.decode() if isinstance(each, bytes) else each for each in array.flat]
+        return np.array(texts, object).reshape(array.shape)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

@@ -10,6 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from . import images, integers, resizing
+from .segments import SEGMENTS
+
 
 def _replace(graph: Any, node: Any, kind: str, inputs: list[str], **attributes: Any) -> None:
     """Put a node in the place of another: the same outputs, shapes and types."""
@@ -60,7 +63,23 @@ def _select(graph: Any, node: Any, name: str, args: Any) -> None:
 
 
 HANDLERS: dict[str, tuple[Callable[..., None], list[Any]]] = {
-    "Bucketize": (_bucketize, []),
-    "Erfc": (_erfc, []),
-    "SelectV2": (_select, []),
+    kind: (handler, [])
+    for kind, handler in {
+        "AdjustSaturation": images.adjust_saturation,
+        "Bucketize": _bucketize,
+        "CropAndResize": images.crop_and_resize,
+        "DenseBincount": integers.dense_bincount,
+        "Erfc": _erfc,
+        "FloorDiv": integers.floor_division,
+        "FloorMod": integers.floor_modulo,
+        "HSVToRGB": images.hsv_to_rgb,
+        "RGBToHSV": images.rgb_to_hsv,
+        "ResizeArea": resizing.resize_area,
+        "ResizeBicubic": resizing.resize_bicubic,
+        "ScaleAndTranslate": resizing.scale_and_translate,
+        "SelectV2": _select,
+        "TruncateDiv": integers.truncated_division,
+        "TruncateMod": integers.truncated_modulo,
+        **SEGMENTS,
+    }.items()
 }

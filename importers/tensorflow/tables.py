@@ -49,7 +49,7 @@ def _find(graph: Any, node: Any, keys: np.ndarray, values: np.ndarray) -> None:
         raise ValueError("its default is not a constant")
     default = node.inputs[2].get_tensor_value(as_list=False)
     key, output = node.input[1], node.output[0]
-    shape, kind = graph.get_shape(output), graph.get_dtype(output)
+    shape, kind = graph.get_shape(output) or graph.get_shape(key), graph.get_dtype(output)
     attributes = {
         f"keys_{_kind(keys)}": _listed(keys),
         f"values_{_kind(values)}": _listed(values),
