@@ -10,6 +10,7 @@ import numpy as np
 
 from ...errors import InvalidArgument
 from ...patches import applied
+from ..frameworks import plain_array
 from ..notes import Notes, Run
 from .backends import argument, through_jax, through_tensorflow, through_torch
 from .files import read_file, set_weights
@@ -130,7 +131,7 @@ def _runner(model: Any, names: list[str]) -> Run:
     def run(feeds: Mapping[str, np.ndarray]) -> list[Any]:
         tensors = [keras.ops.convert_to_tensor(feeds[name]) for name in names]
         results = model(argument(tensors), training=False)
-        arrays = [keras.ops.convert_to_numpy(value) for value in keras.tree.flatten(results)]
-        return [a.astype(np.float32) if a.dtype.name == "bfloat16" else a for a in arrays]
+        arrays = (keras.ops.convert_to_numpy(value) for value in keras.tree.flatten(results))
+        return [plain_array(array) for array in arrays]
 
     return run

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...errors import UnsupportedModel
@@ -29,6 +29,24 @@ def freeze(
     return tf_loader.from_trackable(tf.Module(), function, list(inputs), list(outputs), False)
 
 
+def tables_of(tf: Any, session: Any, definition: Any) -> Tables:
+    """Return the contents of the tables that a GraphDef of TensorFlow 1 names, from its session."""
+    from tf2onnx.tf_utils import get_hash_table_info
+
+    tables = {}
+    for info in get_hash_table_info(definition):
+        if info.shared_name is not None:
+            kinds = tf.as_dtype(info.key_dtype), tf.as_dtype(info.val_dtype)
+            handle = tf.raw_ops.HashTableV2(
+                key_dtype=kinds[0], value_dtype=kinds[1], shared_name=info.shared_name
+            )
+            contents = tf.raw_ops.LookupTableExportV2(
+                table_handle=handle, Tkeys=kinds[0], Tvalues=kinds[1]
+            )
+            tables[info.shared_name] = tuple(session.run(list(contents)))
+    return tables
+
+
 def refuse_writes(definition: Any, what: str) -> None:
     """Refuse a graph with nodes that write variables or tables.
 
@@ -37,14 +55,26 @@ def refuse_writes(definition: Any, what: str) -> None:
     UnsupportedModel
         Names the nodes.
     """
-    bodies = [node for function in definition.library.function for node in function.node_def]
-    writers = [node for node in [*definition.node, *bodies] if _writes(node.op)]
+    writers = [node for node in _called(definition) if _writes(node.op)]
     if writers:
         nodes = ", ".join(f"{node.name!r} ({node.op})" for node in writers[:_NAMED])
         raise UnsupportedModel(
             f"{what} writes variables: {nodes}; a model in ONNX has no state between runs, so "
             "let the function take the old value as an input and return the new one"
         )
+
+
+def _called(definition: Any) -> Iterator[Any]:
+    """Nodes of a graph and of the functions that it calls; its library may hold others."""
+    functions = {each.signature.name: each for each in definition.library.function}
+    waiting = [definition.node]
+    while waiting:
+        for node in waiting.pop():
+            yield node
+            attributes = node.attr.values()
+            names = [node.op, *(each.func.name for each in attributes)]
+            names += [each.name for attribute in attributes for each in attribute.list.func]
+            waiting += [functions.pop(name).node_def for name in names if name in functions]
 
 
 def _writes(kind: str) -> bool:

@@ -9,12 +9,12 @@ import numpy as np
 
 from ...errors import InvalidArgument
 from ...logs import silenced
-from ..frameworks import common_batch_size, conversion
+from ..frameworks import common_batch_size, conversion, plain_array
 from ..notes import Notes
 from .checkpoints import restore
 from .conversion import LOGGERS
 from .freezing import freeze, refuse_writes
-from .graph_def import convert_graph, plain_array
+from .graph_def import convert_graph
 
 if TYPE_CHECKING:
     import onnx_ir as ir

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..frameworks import plain_array
 from ..notes import Notes, Run
 from .conversion import OPSET, finish, tf2onnx_conversion
 from .inlining import inline_compiled
@@ -58,11 +59,3 @@ def _runner(tf: Any, frozen: Any, inputs: Mapping[str, str], outputs: Mapping[st
         return [plain_array(np.asarray(value)) for value in results]
 
     return run
-
-
-def plain_array(array: np.ndarray) -> np.ndarray:
-    """Return a result of TensorFlow as ours: text for bytes, float32 for bfloat16."""
-    if array.dtype == object:
-        texts = [each.decode() if isinstance(each, bytes) else each for each in array.flat]
-        return np.array(texts, object).reshape(array.shape)
-    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

@@ -9,7 +9,7 @@ from ...logs import silenced
 from ..frameworks import conversion
 from ..notes import Notes
 from .conversion import LOGGERS
-from .freezing import refuse_writes
+from .freezing import refuse_writes, tables_of
 from .function import convert_function
 from .graph_def import convert_graph
 from .signatures import choose_signature
@@ -66,8 +66,9 @@ def _from_graph(tf: Any, path: str, notes: Notes, signature: str | None) -> ir.M
         chosen = signatures[choose_signature(path, list(signatures), signature)]
         inputs = {chosen.inputs[key].name: key for key in sorted(chosen.inputs)}
         outputs = {chosen.outputs[key].name: key for key in sorted(chosen.outputs)}
-        frozen, tables = tf_loader.freeze_session(
-            session, input_names=list(inputs), output_names=list(outputs), get_tables=True
+        frozen = tf_loader.freeze_session(
+            session, input_names=list(inputs), output_names=list(outputs)
         )
         refuse_writes(frozen, path)
+        tables = tables_of(tf, session, frozen)
     return convert_graph(tf, frozen, path, notes, inputs, outputs, tables=tables)

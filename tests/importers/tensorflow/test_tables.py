@@ -55,6 +55,17 @@ def test_saved_models_with_tables(tmp_path):
     check(str(tmp_path), TEXTS)
 
 
+def test_saved_models_of_version_1(tmp_path):
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        x = v1.placeholder(tf.string, [None], "x")
+        y = table(["a", "c"], tf.constant([5, 6], tf.int64), -1).lookup(x)
+        session.run(v1.tables_initializer())
+        initializer = v1.tables_initializer()
+        v1.saved_model.simple_save(session, str(tmp_path / "m"), {"x": x}, {"y": y}, initializer)
+    check(str(tmp_path / "m"), TEXTS)
+
+
 @pytest.mark.parametrize("mode", ["int", "one_hot", "multi_hot", "count"])
 def test_layers_with_vocabularies(mode, tmp_path):
     layers = keras.layers
