@@ -10,13 +10,14 @@ from .importer import Importer
 from .keras import KERAS
 from .notes import Notes
 from .onnx import ONNX, TEXT
+from .sklearn import SKLEARN
 from .tensorflow import FROZEN_GRAPH, FUNCTION, LITE, SAVED_MODEL
 from .torch import TORCH
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-IMPORTERS = (ONNX, TEXT, KERAS, TORCH, SAVED_MODEL, LITE, FROZEN_GRAPH, FUNCTION)
+IMPORTERS = (ONNX, TEXT, KERAS, TORCH, SAVED_MODEL, LITE, FROZEN_GRAPH, FUNCTION, SKLEARN)
 """The formats, in the order in which they are asked whether a source is theirs.
 
 A Keras model may also be a torch module or a tf.Module, so Keras comes before these.
@@ -35,7 +36,8 @@ def load(source: Any, *, notes: Notes | None = None, **options: Any) -> ir.Model
         (``.textproto``, ``.json``, ``.onnxtxt``); a ``.keras`` or ``.h5`` file or a Keras model;
         a SavedModel folder, a ``.tflite`` file, a frozen ``.pb`` file, a ``tf.function`` or
         ``tf.Module``; an ``nn.Module`` (TorchScript, too) or ``ExportedProgram`` of PyTorch, or a
-        ``.pt2``, ``.pt``, ``.pth``, ``.jit`` or ``.ts`` file.
+        ``.pt2``, ``.pt``, ``.pth``, ``.jit`` or ``.ts`` file; a fitted estimator of scikit-learn,
+        LightGBM or XGBoost.
     notes : Notes, optional
         Filled in: how to run the source, labels, normalization, parts left out.
     **options
@@ -74,7 +76,7 @@ def importer_of(source: Any) -> Importer:
     kind = type(source)
     raise InvalidArgument(
         f"no importer takes a {kind.__module__}.{kind.__qualname__}; give a path, bytes, a "
-        "ModelProto, an onnx_ir.Model, or a PyTorch, TensorFlow or Keras model"
+        "ModelProto, an onnx_ir.Model, or a PyTorch, TensorFlow, Keras or scikit-learn model"
     )
 
 

@@ -45,3 +45,11 @@ def common_batch_size(inputs: Sequence[Any]) -> int | None:
     sizes = {np.shape(value)[0] if len(np.shape(value)) else None for value in inputs}
     size = sizes.pop() if len(sizes) == 1 else None
     return None if size is None else int(size)
+
+
+def plain_array(array: np.ndarray) -> np.ndarray:
+    """Return a result of a framework as the runtime gives it: no bytes, and no bfloat16."""
+    if array.dtype == object:
+        texts = [each.decode() if isinstance(each, bytes) else each for each in array.flat]
+        return np.array(texts, object).reshape(array.shape)
+    return array.astype(np.float32) if array.dtype.name == "bfloat16" else array

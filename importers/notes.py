@@ -38,6 +38,8 @@ class Notes:
         Names of the classes.
     mean, std : list of float
         Normalization that the inputs need before the model, as the source states it.
+    precision : float
+        Unit roundoff of the narrowest floating-point type that the source computes in.
     """
 
     framework: str = ""
@@ -47,6 +49,7 @@ class Notes:
     labels: list[str] = field(default_factory=list)
     mean: list[float] = field(default_factory=list)
     std: list[float] = field(default_factory=list)
+    precision: float = 2.0**-24
 
     def drop(self, parts: Iterable[tuple[str, str]]) -> None:
         """List parts, given as (class, name), by their classes."""

@@ -59,15 +59,15 @@ class Context:
         self._bounds = (0, len(self.program.steps))
         self._team_address = 0
 
-    def run(self, arrays: Sequence[Any], times: np.ndarray | None = None) -> list[Any]:
+    def run(self, arrays: Sequence[Any], ticks: np.ndarray | None = None) -> list[Any]:
         """Run with contiguous arrays of the bound dtypes and shapes.
 
         Parameters
         ----------
         arrays : sequence
             One for each input of the program; a Python object for one that is no plain tensor.
-        times : ndarray of int64, optional
-            Gets the time stamp counter before the first and after each step.
+        ticks : ndarray of int64, optional
+            Gets the ticks of the time stamp counter that each step took, one element a step.
 
         Returns
         -------
@@ -79,21 +79,19 @@ class Context:
         KernelError
             A step failed, or the run was cancelled.
         """
-        if self._is_plain and times is None:
+        if self._is_plain and ticks is None:
             outputs = self._begin_plain(arrays)
             self._run_steps(0, len(self.program.steps))
             return outputs
         outputs = self._begin(arrays)
-        if times is not None:
-            self._job[JOB_TIMES] = address_of(times)
-        try:
-            for stretch in self.program.stretches:
-                if stretch.first < stretch.last:
+        for stretch in self.program.stretches:
+            if stretch.first < stretch.last:
+                if ticks is None:
                     self._run_steps(stretch.first, stretch.last)
-                if stretch.host >= 0:
-                    self._run_host(stretch.host, outputs)
-        finally:
-            self._job[JOB_TIMES] = 0
+                else:
+                    self._time_steps(stretch.first, stretch.last, ticks)
+            if stretch.host >= 0:
+                self._run_host(stretch.host, outputs)
         return self._collect(outputs)
 
     def trace(self, arrays: Sequence[Any]) -> Iterator[tuple[int, np.ndarray]]:
@@ -176,6 +174,16 @@ class Context:
             self._walk(first, last)
         finally:
             teams.give_back(team)
+
+    def _time_steps(self, first: int, last: int, ticks: np.ndarray) -> None:
+        # Compiled code writes the counter before the first step and after each one.
+        stamps = np.zeros(len(self.program.steps) + 1, np.int64)
+        self._job[JOB_TIMES] = address_of(stamps)
+        try:
+            self._run_steps(first, last)
+        finally:
+            self._job[JOB_TIMES] = 0
+        ticks[first:last] = np.diff(stamps[first : last + 1])
 
     def _walk(self, first: int, last: int) -> None:
         if (first, last) != self._bounds:

@@ -56,26 +56,24 @@ class RunProfile:
 def profile(context: Context, arrays: Sequence[Any], runs: int, warmup: int) -> RunProfile:
     """Time a bound context; see ``Session.profile``."""
     program = context.program
-    count = len(program.steps)
-    stamps = np.zeros((runs, count + 1), np.int64)
+    ticks = np.zeros((runs, len(program.steps)), np.int64)
     hosts = np.zeros((runs, len(program.host_steps)), np.int64)
     totals = np.zeros(runs, np.int64)
     for _ in range(warmup):
         context.run(arrays)
     for run in range(runs):
         start = time.perf_counter_ns()
-        context.run(arrays, stamps[run])
+        context.run(arrays, ticks[run])
         totals[run] = time.perf_counter_ns() - start
         hosts[run] = context.host_ns
-    rate = _nanoseconds_per_cycle()
-    durations = np.diff(stamps, axis=1) * rate
+    durations = ticks * _nanoseconds_per_tick()
     steps = _native_steps(context, durations) + _host_steps(context, hosts)
     memory = {"arena_bytes": context.binding.arena_bytes, "weight_bytes": program.weight_bytes}
     return RunProfile(steps, totals, context.threads, memory)
 
 
 @functools.cache
-def _nanoseconds_per_cycle() -> float:
+def _nanoseconds_per_tick() -> float:
     """Length of a tick of the time stamp counter, measured over 20 ms."""
     read = native_function(kernel_address(KernelRef("kernels.cpu.executor", "read_cycles")))
     before, start = read(0), time.perf_counter_ns()

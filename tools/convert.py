@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 TOLERANCE = 1e-4
-"""An output may differ by this part of its largest value."""
+"""An output may differ by this part of its largest value, or by `_ROUNDINGS` of a narrower type."""
+_ROUNDINGS = 8
 _BATCH, _OTHERS = 2, 64
 """Sizes of open dimensions of random inputs: of first axes, and of those after it."""
 
@@ -168,7 +169,8 @@ def _check(
         )
         return
     try:
-        conversion.outputs = _differences(conversion.model, names, feeds, expected)
+        tolerance = max(TOLERANCE, _ROUNDINGS * notes.precision)
+        conversion.outputs = _differences(conversion.model, names, feeds, expected, tolerance)
     except SardonyxError as error:
         conversion.unchecked = f"sardonyx cannot run the model: {error}"
 
@@ -200,14 +202,18 @@ def _expected(conversion: Conversion, notes: Notes, feeds: Mapping[str, Any]) ->
 
 
 def _differences(
-    model: ir.Model, names: list[str], feeds: Mapping[str, Any], expected: Sequence[Any]
+    model: ir.Model,
+    names: list[str],
+    feeds: Mapping[str, Any],
+    expected: Sequence[Any],
+    tolerance: float,
 ) -> list[Difference]:
     from ..runtime.session import Session
 
     with Session(model) as session:
         results = session.run(names, feeds)
     return [
-        difference(name, result, wanted, rtol=0, scaled=TOLERANCE)
+        difference(name, result, wanted, rtol=0, scaled=tolerance)
         for name, result, wanted in zip(names, results, expected, strict=True)
     ]
 

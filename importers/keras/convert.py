@@ -10,10 +10,12 @@ import numpy as np
 
 from ...errors import InvalidArgument
 from ...patches import applied
+from ..frameworks import plain_array
 from ..notes import Notes, Run
 from .backends import argument, through_jax, through_tensorflow, through_torch
 from .files import read_file, set_weights
 from .patches import ALL_BACKENDS
+from .subclassed import functional
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -37,6 +39,7 @@ def from_keras(
     custom_objects: Mapping[str, Any] | None = None,
     safe_mode: bool = True,
     backend: str | None = None,
+    example_inputs: Any = None,
 ) -> ir.Model:
     """Convert a built Keras model, or a ``.keras``, ``.h5`` or ``.hdf5`` file of Keras 1 to 3.
 
@@ -64,6 +67,9 @@ def from_keras(
     backend : {"tensorflow", "theano", "cntk"}, optional
         What Keras ran on when it wrote a file of Keras 1 or 2, if the file does not say it, or says
         it wrongly. Theano's kernels are rotated, and both Theano and CNTK pad in ways of their own.
+    example_inputs : array, mapping or sequence, optional
+        What a subclassed model is called with, for the shapes and dtypes of its inputs. Without
+        them they are floats of the shapes that it was built with.
 
     Raises
     ------
@@ -80,12 +86,12 @@ def from_keras(
     if backend not in (None, *_OLD_BACKENDS):
         raise InvalidArgument(f"backend is {backend!r}: it is one of {', '.join(_OLD_BACKENDS)}")
     if not isinstance(source, str | os.PathLike):
-        return _convert(source, notes)
+        return _convert(functional(source, example_inputs), notes)
     path = os.fspath(source)
     if model is None:
         model = read_file(path, config, custom_objects or {}, safe_mode, backend)
-        return _convert(model, notes)
-    _check_built(model)
+        return _convert(functional(model, example_inputs), notes)
+    model = functional(model, example_inputs)
     before = model.get_weights()
     try:
         set_weights(model, path, by_name, backend)
@@ -94,17 +100,9 @@ def from_keras(
         model.set_weights(before)
 
 
-def _check_built(model: Any) -> None:
-    if not getattr(model, "inputs", None):
-        raise InvalidArgument(
-            f"the Keras model {model.name!r} is not built: give it an Input, or call it once"
-        )
-
-
 def _convert(source: Any, notes: Notes) -> ir.Model:
     import keras
 
-    _check_built(source)
     title = f"the model {source.name!r}"
     notes.drop(_training_only(source))
     backend = keras.backend.backend()
@@ -131,8 +129,9 @@ def _runner(model: Any, names: list[str]) -> Run:
     import keras
 
     def run(feeds: Mapping[str, np.ndarray]) -> list[Any]:
-        arrays = [keras.ops.convert_to_tensor(feeds[name]) for name in names]
-        results = model(argument(arrays), training=False)
-        return [keras.ops.convert_to_numpy(value) for value in keras.tree.flatten(results)]
+        tensors = [keras.ops.convert_to_tensor(feeds[name]) for name in names]
+        results = model(argument(tensors), training=False)
+        arrays = (keras.ops.convert_to_numpy(value) for value in keras.tree.flatten(results))
+        return [plain_array(array) for array in arrays]
 
     return run

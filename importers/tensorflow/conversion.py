@@ -25,6 +25,7 @@ OPSET = 18
 LOGGERS = ("tf2onnx", "tensorflow")
 """Loggers that report progress of a conversion."""
 
+_TEXT_OPSET = 19
 _NAMED = 5  # operators that an error names
 
 
@@ -95,6 +96,7 @@ def finish(
     UnsupportedModel
         It has operators that are not ONNX; names them.
     """
+    _use_standard_operators(proto)
     _check_operators(proto.graph, what)
     _name_dimensions(proto, one_batch, inputs)
     model = from_onnx(proto)
@@ -114,15 +116,28 @@ def _name_dimensions(proto: onnx.ModelProto, one_batch: bool, names: Mapping[str
                 dim.dim_param = "batch" if one_batch and axis == 0 else f"{name}_{axis}"
 
 
+def _use_standard_operators(proto: onnx.ModelProto) -> None:
+    """Bring a model to the opset that compares texts, which is 18 with more types.
+
+    Of onnxruntime's operators tf2onnx writes Range, even unasked; the standard one is the same.
+    """
+    for opset in proto.opset_import:
+        if opset.domain == "":
+            opset.version = max(opset.version, _TEXT_OPSET)
+    for node in _all_nodes(proto.graph):
+        if (node.domain, node.op_type) == ("com.microsoft", "Range"):
+            node.domain = ""
+
+
 def _check_operators(graph: onnx.GraphProto, what: str) -> None:
     import onnx
 
     names: dict[str, str] = {}
-    for node in _nodes(graph):
-        names.setdefault(node.op_type, node.name or node.output[0])
-    unknown = [
-        kind for kind in names if not onnx.defs.has(kind) and not onnx.defs.has(kind, "ai.onnx.ml")
-    ]
+    for node in _all_nodes(graph):
+        is_known = any(onnx.defs.has(node.op_type, domain) for domain in _domains(node))
+        if not is_known:
+            names.setdefault(node.op_type, node.name or node.output[0])
+    unknown = list(names)
     if unknown:
         some = ", ".join(
             f"{kind.removeprefix('TFL_')} (node {names[kind]!r})" for kind in unknown[:_NAMED]
@@ -134,10 +149,14 @@ def _check_operators(graph: onnx.GraphProto, what: str) -> None:
         )
 
 
-def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+def _domains(node: onnx.NodeProto) -> tuple[str, ...]:
+    """Domains where an operator may be: tf2onnx leaves that of unconverted nodes empty."""
+    return (node.domain,) if node.domain else ("", "ai.onnx.ml")
+
+
+def _all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     for node in graph.node:
-        if not node.domain:
-            yield node
+        yield node
         for attribute in node.attribute:
             for inner in [attribute.g, *attribute.graphs]:
-                yield from _nodes(inner)
+                yield from _all_nodes(inner)

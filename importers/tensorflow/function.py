@@ -9,10 +9,11 @@ import numpy as np
 
 from ...errors import InvalidArgument
 from ...logs import silenced
-from ..frameworks import common_batch_size, conversion
+from ..frameworks import common_batch_size, conversion, plain_array
 from ..notes import Notes
 from .checkpoints import restore
 from .conversion import LOGGERS
+from .freezing import freeze, refuse_writes
 from .graph_def import convert_graph
 
 if TYPE_CHECKING:
@@ -96,34 +97,34 @@ def convert_function(
 
     With ``one_batch`` all inputs have the same open first axis; else each has its own.
     """
-    args, kwargs = function.structured_input_signature
-    flat = [*tf.nest.flatten(args), *(kwargs[name] for name in sorted(kwargs))]
+    structure = function.structured_input_signature
+    flat = tf.nest.flatten(structure)
     specs = [spec for spec in flat if isinstance(spec, tf.TensorSpec)]
     names = _distinct([spec.name or f"input_{i}" for i, spec in enumerate(specs)])
 
     def call(*tensors: Any) -> Any:
-        positional = tensors[: len(tensors) - len(kwargs)]
-        by_name = dict(zip(sorted(kwargs), tensors[len(positional) :], strict=True))
-        packed = tf.nest.pack_sequence_as(args, positional) if positional else ()
-        return function(*packed, **by_name)
+        given = iter(tensors)  # arguments that are no tensors are constants of the signature
+        values = [next(given) if isinstance(each, tf.TensorSpec) else each for each in flat]
+        args, kwargs = tf.nest.pack_sequence_as(structure, values)
+        return function(*args, **kwargs)
 
     signature = [
         tf.TensorSpec(spec.shape, spec.dtype, name) for spec, name in zip(specs, names, strict=True)
     ]
-    from tf2onnx import tf_loader
-
     with conversion("TensorFlow", what), silenced(*LOGGERS), tf.device("/cpu:0"):
         concrete = tf.function(call).get_concrete_function(*signature)
+        refuse_writes(concrete.graph.as_graph_def(), what)
         fed = [value.name for value in concrete.inputs[: len(names)]]  # captures come after
         fetched = [value.name for value in concrete.outputs if value.dtype != tf.resource]
-        frozen = tf_loader.from_function(concrete, fed, fetched)
+        frozen, tables = freeze(tf, concrete, fed, fetched)
     inputs = dict(zip(fed, names, strict=True))
     outputs = dict(zip(fetched, _output_names(tf, function.structured_outputs), strict=True))
-    model = convert_graph(tf, frozen, what, notes, inputs, outputs, one_batch)
+    model = convert_graph(tf, frozen, what, notes, inputs, outputs, one_batch, tables)
 
     def run(feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        results = concrete(*(tf.constant(feeds[name]) for name in names))
-        return [value.numpy() for value in tf.nest.flatten(results) if value.dtype != tf.resource]
+        given = (tf.constant(feeds[spec.name], spec.dtype) for spec in signature)
+        results = [value for value in tf.nest.flatten(call(*given)) if value.dtype != tf.resource]
+        return [plain_array(value.numpy()) for value in results]
 
     notes.run = run
     return model

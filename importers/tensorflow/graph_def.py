@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..frameworks import plain_array
 from ..notes import Notes, Run
 from .conversion import OPSET, finish, tf2onnx_conversion
 from .inlining import inline_compiled
 from .operators import HANDLERS
+from .precision import precision_of, without_bfloat16
+from .tables import Tables, table_handlers
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -24,17 +27,23 @@ def convert_graph(
     inputs: Mapping[str, str],
     outputs: Mapping[str, str],
     one_batch: bool = False,
+    tables: Tables | None = None,
 ) -> ir.Model:
-    """Convert a GraphDef without variables: inputs and outputs are names by tensors."""
+    """Convert a GraphDef without variables: inputs and outputs are names by tensors.
+
+    ``tables`` are the contents of the lookup tables that it refers to.
+    """
     from tf2onnx import convert
 
+    notes.precision = precision_of(frozen)
+    widened = without_bfloat16(frozen)
     with tf2onnx_conversion("TensorFlow", what):
         proto, _ = convert.from_graph_def(
-            inline_compiled(frozen, inputs, outputs),
+            inline_compiled(widened, inputs, outputs),
             input_names=list(inputs),
             output_names=list(outputs),
             opset=OPSET,
-            custom_op_handlers=HANDLERS,
+            custom_op_handlers={**HANDLERS, **table_handlers(tables or {})},
         )
     notes.framework = f"TensorFlow {tf.__version__}"
     notes.run = _runner(tf, frozen, inputs, outputs)
@@ -46,7 +55,7 @@ def _runner(tf: Any, frozen: Any, inputs: Mapping[str, str], outputs: Mapping[st
         with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
             tf.import_graph_def(frozen, name="")
             named = {tensor: feeds[name] for tensor, name in inputs.items()}
-            results: list[Any] = session.run(list(outputs), named)
-        return results
+            results = session.run(list(outputs), named)
+        return [plain_array(np.asarray(value)) for value in results]
 
     return run

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,8 @@ from ..frameworks import conversion
 from ..notes import Notes, Run
 from .conversion import OPSET, finish, tf2onnx_conversion
 from .lite_metadata import take_metadata
+from .lite_sparsity import densified
+from .operators import HANDLERS, LITE_HANDLERS
 from .signatures import choose_signature
 
 if TYPE_CHECKING:
@@ -59,12 +63,27 @@ def from_lite(source: Any, notes: Notes, signature: str | None = None) -> ir.Mod
     _check(tf, path, data)
     with conversion("TensorFlow Lite", path):
         inputs, outputs = _names(path, data, signature)
-    with tf2onnx_conversion("TensorFlow Lite", path), warnings.catch_warnings(action="ignore"):
-        proto, _ = convert.from_tflite(path, opset=OPSET)
+    with (
+        tf2onnx_conversion("TensorFlow Lite", path),
+        warnings.catch_warnings(action="ignore"),
+        _as_file(densified(data, path)) as dense,
+    ):
+        proto, _ = convert.from_tflite(
+            dense, opset=OPSET, custom_op_handlers={**HANDLERS, **LITE_HANDLERS}
+        )
     notes.framework = f"TensorFlow Lite {tf.__version__}"
     notes.run = _runner(tf, data, inputs)
     take_metadata(notes, data)
     return finish(proto, path, inputs, [outputs.get(v.name, "") for v in proto.graph.output])
+
+
+@contextlib.contextmanager
+def _as_file(data: bytes) -> Iterator[str]:
+    """Write a file for tf2onnx, which reads no bytes."""
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        file.write(data)
+        file.flush()
+        yield file.name
 
 
 def _runner(tf: Any, data: bytes, names: Mapping[str, str]) -> Run:

@@ -10,42 +10,32 @@ from typing import Any
 
 import numpy as np
 
-
-def _replace(graph: Any, node: Any, kind: str, inputs: list[str], **attributes: Any) -> None:
-    """Put a node in the place of another: the same outputs, shapes and types."""
-    outputs = list(node.output)
-    shapes, types = [list(map(of, outputs)) for of in (graph.get_shape, graph.get_dtype)]
-    graph.remove_node(node.name)
-    graph.make_node(kind, inputs, outputs=outputs, shapes=shapes, dtypes=types, attr=attributes)
-
-
-def _constant(graph: Any, node: Any, name: str, array: np.ndarray) -> str:
-    output: str = graph.make_const(f"{node.name}/{name}", array).output[0]
-    return output
+from . import images, integers, resizing
+from .builder import Builder
+from .segments import SEGMENTS
 
 
 def _erfc(graph: Any, node: Any, name: str, args: Any) -> None:
-    from tf2onnx import utils
-
-    x = node.input[0]
-    kind = utils.map_onnx_to_numpy_type(graph.get_dtype(x))
-    one = _constant(graph, node, "one", np.array(1, kind))
-    _replace(graph, node, "Sub", [one, graph.make_node("Erf", [x]).output[0]])
+    build = Builder(graph, node)
+    x = build.inputs[0]
+    build.replace(build("Sub", np.array(1, build.dtype(x)), build("Erf", x)))
 
 
 def _bucketize(graph: Any, node: Any, name: str, args: Any) -> None:
     """Count the boundaries that are not above each element."""
-    from tf2onnx import utils
+    build = Builder(graph, node)
+    x = build.inputs[0]
+    bounds = np.array(node.get_attr("boundaries").floats, np.float32).astype(build.dtype(x))
+    reached = build("GreaterOrEqual", build.unsqueeze(x, -1), bounds)
+    counts = build.cast(reached, build.dtype(node.output[0]))
+    build.replace(build("ReduceSum", counts, np.array([-1], np.int64), keepdims=0))
 
-    x = node.input[0]
-    kind = utils.map_onnx_to_numpy_type(graph.get_dtype(x))
-    bounds = np.array(node.get_attr("boundaries").floats, np.float32).astype(kind)
-    axis = _constant(graph, node, "axis", np.array([-1], np.int64))
-    column = graph.make_node("Unsqueeze", [x, axis]).output[0]
-    limits = _constant(graph, node, "boundaries", bounds)
-    reached = graph.make_node("GreaterOrEqual", [column, limits]).output[0]
-    counts = graph.make_node("Cast", [reached], attr={"to": graph.get_dtype(node.output[0])})
-    _replace(graph, node, "ReduceSum", [counts.output[0], axis], keepdims=0)
+
+def _equal(graph: Any, node: Any, name: str, args: Any) -> None:
+    """Compare by Equal of any type; tf2onnx makes numbers of texts first."""
+    build = Builder(graph, node)
+    result = build("Equal", *build.inputs)
+    build.replace(build("Not", result) if node.type == "NotEqual" else result)
 
 
 def _select(graph: Any, node: Any, name: str, args: Any) -> None:
@@ -54,13 +44,57 @@ def _select(graph: Any, node: Any, name: str, args: Any) -> None:
     from tf2onnx.onnx_opset.controlflow import Select
 
     if graph.get_dtype(node.output[0]) in (TensorProto.FLOAT, TensorProto.DOUBLE):
-        _replace(graph, node, "Where", list(node.input))
+        build = Builder(graph, node)
+        build.replace(build("Where", *build.inputs))
     else:
         Select.version_9(graph, node)
 
 
+def _gelu(graph: Any, node: Any, name: str, args: Any) -> None:
+    """Write out Gelu, for which the opset that tf2onnx writes has no operator."""
+    build = Builder(graph, node)
+    x = build.inputs[0]
+    one, half = np.array(1, np.float32), np.array(0.5, np.float32)
+    if node.get_attr_value("approximate"):
+        cube = build("Mul", build("Mul", x, x), build("Mul", x, np.array(0.044715, np.float32)))
+        angle = build("Mul", build("Add", x, cube), np.array(np.sqrt(2 / np.pi), np.float32))
+        gate = build("Tanh", angle)
+    else:
+        gate = build("Erf", build("Div", x, np.array(np.sqrt(2), np.float32)))
+    build.replace(build("Mul", build("Mul", x, half), build("Add", gate, one)))
+
+
+def _densify(graph: Any, node: Any, name: str, args: Any) -> None:
+    """Take a weight as it is: sparse ones of the file are dense already."""
+    Builder(graph, node).replace(node.input[0])
+
+
+LITE_HANDLERS: dict[str, tuple[Callable[..., None], list[Any]]] = {
+    "TFL_DENSIFY": (_densify, []),
+    "TFL_GELU": (_gelu, []),
+}
+"""Handlers of operators of TensorFlow Lite alone."""
+
 HANDLERS: dict[str, tuple[Callable[..., None], list[Any]]] = {
-    "Bucketize": (_bucketize, []),
-    "Erfc": (_erfc, []),
-    "SelectV2": (_select, []),
+    kind: (handler, [])
+    for kind, handler in {
+        "AdjustSaturation": images.adjust_saturation,
+        "Bucketize": _bucketize,
+        "CropAndResize": images.crop_and_resize,
+        "DenseBincount": integers.dense_bincount,
+        "Equal": _equal,
+        "Erfc": _erfc,
+        "FloorDiv": integers.floor_division,
+        "FloorMod": integers.floor_modulo,
+        "HSVToRGB": images.hsv_to_rgb,
+        "NotEqual": _equal,
+        "RGBToHSV": images.rgb_to_hsv,
+        "ResizeArea": resizing.resize_area,
+        "ResizeBicubic": resizing.resize_bicubic,
+        "ScaleAndTranslate": resizing.scale_and_translate,
+        "SelectV2": _select,
+        "TruncateDiv": integers.truncated_division,
+        "TruncateMod": integers.truncated_modulo,
+        **SEGMENTS,
+    }.items()
 }

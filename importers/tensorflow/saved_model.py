@@ -9,6 +9,7 @@ from ...logs import silenced
 from ..frameworks import conversion
 from ..notes import Notes
 from .conversion import LOGGERS
+from .freezing import refuse_writes, tables_of
 from .function import convert_function
 from .graph_def import convert_graph
 from .signatures import choose_signature
@@ -68,4 +69,6 @@ def _from_graph(tf: Any, path: str, notes: Notes, signature: str | None) -> ir.M
         frozen = tf_loader.freeze_session(
             session, input_names=list(inputs), output_names=list(outputs)
         )
-    return convert_graph(tf, frozen, path, notes, inputs, outputs)
+        refuse_writes(frozen, path)
+        tables = tables_of(tf, session, frozen)
+    return convert_graph(tf, frozen, path, notes, inputs, outputs, tables=tables)

@@ -5,6 +5,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+import sardonyx
 from rich.console import Console
 from sardonyx import InvalidArgument
 from sardonyx.tools import profile as profiles
@@ -186,3 +187,34 @@ def test_a_step_faster_than_the_machine_has_it_measured_again(
     found = profile(reference_session(chain), chain_feeds, runs=2, with_reference=False)
     assert found.roofline is CEILING
     assert found.steps[0].roof == pytest.approx(0.04)
+
+
+def test_time_of_host_steps_is_theirs_alone() -> None:
+    """Steps before and after a host step are not charged its time, and the sum is the run's."""
+    model = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 21]>
+        g (float[N] x, string[M] s) => (float[N] y, float[M] z) {
+            a = Relu(x)
+            m = RegexFullMatch<pattern = "[a-z]*b">(s)
+            b = Exp(a)
+            l = StringConcat(s, s)
+            w = RegexFullMatch<pattern = "a*">(l)
+            k = Cast<to = 1>(m)
+            j = Cast<to = 1>(w)
+            z = Add(k, j)
+            y = Neg(b)
+        }"""
+    )
+    feeds = {
+        "x": np.zeros(8, np.float32),
+        "s": np.array(["a" * 500] * 2000, object),
+    }
+    session = sardonyx.Session(model, threads=1, optimize="none")
+    measured = session.profile(feeds, runs=5)
+    host = [step for step in measured.steps if step.layout == "host"]
+    native = [step for step in measured.steps if step.layout != "host"]
+    assert len(host) >= 3 and len(native) >= 3
+    slowest = max(np.median(step.times_ns) for step in host)
+    assert all(np.median(step.times_ns) < slowest / 2 for step in native)
+    spent = np.sum([step.times_ns for step in measured.steps], axis=0)
+    assert (spent <= measured.total_ns).all()

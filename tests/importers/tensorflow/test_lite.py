@@ -178,3 +178,32 @@ def test_options_of_other_forms_are_refused(rng, tmp_path):
         sardonyx.InvalidArgument, match=r"inputs= is no option for the format TensorFlow Lite"
     ):
         sardonyx.load(path, inputs=["image"])
+
+
+def _lite(function, shape, optimizations=()):
+    spec = tf.TensorSpec(shape, tf.float32, "x")
+    concrete = tf.function(function, input_signature=[spec]).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+    converter.optimizations = list(optimizations)
+    return converter.convert()
+
+
+@pytest.mark.parametrize("approximate", [False, True])
+def test_gelu(tmp_path, approximate):
+    path = tmp_path / "gelu.tflite"
+    path.write_bytes(_lite(lambda x: tf.nn.gelu(x, approximate=approximate), [2, 8]))
+    assert sardonyx.convert(path).agrees
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (3, 3, 16, 32)], ids=str)
+def test_sparse_weights(tmp_path, rng, shape):
+    weights = rng.standard_normal(shape).astype(np.float32)
+    weights[np.abs(weights) < 1.5] = 0
+
+    def layer(x):
+        return tf.matmul(x, weights) if len(shape) == 2 else tf.nn.conv2d(x, weights, 1, "SAME")
+
+    x = [2, 64] if len(shape) == 2 else [1, 8, 8, 16]
+    path = tmp_path / "sparse.tflite"
+    path.write_bytes(_lite(layer, x, [tf.lite.Optimize.EXPERIMENTAL_SPARSITY]))
+    assert sardonyx.convert(path).agrees
