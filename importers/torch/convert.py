@@ -31,6 +31,7 @@ def from_torch(
     module: Any = None,
     submodule: str | None = None,
     allow_pickle: bool = False,
+    allow_code: bool = False,
 ) -> ir.Model:
     """Convert a module in inference mode, a TorchScript module, or an exported program.
 
@@ -63,6 +64,9 @@ def from_torch(
         compute.
     allow_pickle : bool
         Whether a file may be unpickled that holds a whole module. **This runs code of the file.**
+    allow_code : bool
+        Whether a TorchScript archive or an exported program may be opened whose code may do more
+        than compute, such as write files. **This runs it.**
 
     Raises
     ------
@@ -70,14 +74,15 @@ def from_torch(
         PyTorch is not installed, or it cannot export the module; says why.
     InvalidArgument
         A module without example inputs, or with ones that it cannot be called with; weights
-        without module, or of another one; a file that holds no model, or a pickled one.
+        without module, or of another one; a file that holds no model, a pickled one, or code that
+        may do more than compute.
     """
     import torch
 
     title = "the exported program"
     if isinstance(source, str | os.PathLike):
         title = os.fspath(source)
-        source = read_file(title, module, allow_pickle)
+        source = read_file(title, module, allow_pickle, allow_code)
     elif module is not None:
         raise InvalidArgument("module= goes with a file of weights; the source is not a file")
     if isinstance(source, torch.export.ExportedProgram):
