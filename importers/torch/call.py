@@ -52,6 +52,10 @@ class Call:
         """All tensors of the arguments, in order."""
         return tensors_in((self.args, self.kwargs))
 
+    def size(self, axis: TensorAxis) -> int:
+        """Size of an axis of one of the tensors."""
+        return int(self.tensors[axis[0]].shape[axis[1]])
+
     def run(self, module: Any) -> Any:
         """Call a module."""
         return module(*self.args, **self.kwargs)

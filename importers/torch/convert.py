@@ -14,7 +14,7 @@ from ..notes import Notes
 from .call import Call
 from .files import read_file
 from .notes import in_evaluation_mode, take_notes
-from .program import ProgramExport, convert_program
+from .program import ProgramExport, convert_source
 from .script import ScriptExport
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def from_torch(
     elif module is not None:
         raise InvalidArgument("module= goes with a file of weights; the source is not a file")
     if isinstance(source, torch.export.ExportedProgram):
-        model = convert_program(source, title, (), input_names, output_names)
+        model = convert_source(source, title, input_names, output_names)
         if source.example_inputs is not None:
             take_notes(notes, source.module(), Call(*source.example_inputs), model)
         return model
