@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ImportFailed, InvalidArgument, reason
-from ..frameworks import conversion
 from ..notes import Notes
 from .call import Call
+from .explain import conversion, explain
 from .files import read_file
 from .notes import in_evaluation_mode, take_notes
 from .program import ProgramExport, convert_source
@@ -106,7 +106,7 @@ def from_torch(
     export = ProgramExport(source, title, call, input_names, output_names)
     with in_evaluation_mode(source), _checked_call(export):
         if isinstance(source, torch.jit.ScriptModule):
-            with conversion("PyTorch", title):
+            with conversion(title):
                 model = ScriptExport.like(export).with_shapes(dynamic_shapes)
         else:
             model = _from_module(export, dynamic_shapes)
@@ -156,15 +156,14 @@ def _from_module(export: ProgramExport, shapes: Any) -> ir.Model:
             return export.with_most_open_dimensions()
         return export.with_shapes(shapes)
     except Exception as error:
-        cause = error.__cause__ if isinstance(error, ImportFailed) and error.__cause__ else error
-        why = reason(cause) if isinstance(cause, Exception) else str(cause)
+        why = explain(error).removeprefix(f"PyTorch could not convert {export.title}: ")
     try:
         model = ScriptExport.like(export).compiled_or_traced(shapes)
     except Exception as error:
         raise ImportFailed(
-            f"PyTorch could not convert {export.title}. torch.export: {why} "
-            f"TorchScript exporter: {reason(error)}"
-        ) from error
+            f"PyTorch could not convert {export.title}. torch.export: {why}. "
+            f"TorchScript exporter: {explain(error)}"
+        ) from None
     warnings.warn(
         f"{export.title} went through the TorchScript exporter, since torch.export failed: {why}",
         stacklevel=5,

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...errors import InvalidArgument, reason
 from ...logs import exclusive
-from ..frameworks import conversion
+from .explain import conversion
 from .trust import check_code
 
 _CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
@@ -54,11 +54,11 @@ def read_file(
     if kind != "pickle" and not allow_code:
         check_code(path, kind)
     if kind == "TorchScript":
-        with conversion("PyTorch", path), warnings.catch_warnings():
+        with conversion(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             return torch.jit.load(path, map_location="cpu")
     if kind == "an exported program":
-        with conversion("PyTorch", path), _weights_only(not allow_pickle):
+        with conversion(path), _weights_only(not allow_pickle):
             return torch.export.load(path)
     contents = _unpickle(path, allow_pickle)
     if isinstance(contents, torch.nn.Module):  # only with allow_pickle

@@ -13,7 +13,6 @@ import onnx_ir as ir
 
 from ...errors import ImportFailed, UnsupportedModel
 from ...logs import silenced
-from ..frameworks import conversion
 from ..names import rename
 from ..onnx.loader import from_onnx
 from .call import Call, Dimensions, TensorAxis
@@ -28,7 +27,9 @@ from .dims import (
     stated_ranges,
     without_names,
 )
+from .explain import conversion
 from .export import Export
+from .projections import without_projections
 from .promotion import promote_numbers
 from .sizes import Findings, OpenSizes, refused, try_sizes
 
@@ -168,7 +169,8 @@ def to_onnx(program: Any, title: str) -> Any:
     """Convert an exported program to an ``ONNXProgram``, not yet optimized."""
     import torch
 
-    with conversion("PyTorch", title), _silenced():
+    with conversion(title), _silenced():
+        program = without_projections(program)
         exported: Any = torch.onnx.export(program, dynamo=True, verbose=False, optimize=False)
     if exported is None:
         raise ImportFailed(f"PyTorch could not convert {title}: it returned no model")
@@ -197,7 +199,7 @@ def finished(
     fixed : mapping, optional
         Symbols of the program that get one size.
     """
-    with conversion("PyTorch", title), _silenced():
+    with conversion(title), _silenced():
         exported.optimize()
     program, graph = exported.exported_program, exported.model.graph
     changed = _changed_buffers(program)
