@@ -15,6 +15,7 @@ from .explain import conversion, explain
 from .files import read_file
 from .notes import in_evaluation_mode, take_notes
 from .program import ProgramExport, convert_source
+from .results import with_plain_results
 from .script import ScriptExport
 
 if TYPE_CHECKING:
@@ -103,13 +104,16 @@ def from_torch(
     if example_inputs is None:
         raise InvalidArgument(f"{title} needs example_inputs= to be traced with")
     call = Call.of(source, example_inputs).unshared()
-    export = ProgramExport(source, title, call, input_names, output_names)
-    with in_evaluation_mode(source), _checked_call(export):
-        if isinstance(source, torch.jit.ScriptModule):
-            with conversion(title):
-                model = ScriptExport.like(export).with_shapes(dynamic_shapes)
-        else:
-            model = _from_module(export, dynamic_shapes)
+    with in_evaluation_mode(source):
+        compiled = isinstance(source, torch.jit.ScriptModule)
+        module = source if compiled else with_plain_results(source, call)
+        export = ProgramExport(module, title, call, input_names, output_names)
+        with _checked_call(export):
+            if compiled:
+                with conversion(title):
+                    model = ScriptExport.like(export).with_shapes(dynamic_shapes)
+            else:
+                model = _from_module(export, dynamic_shapes)
     take_notes(notes, source, call, model)
     return model
 

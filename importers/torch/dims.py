@@ -96,7 +96,7 @@ def _runs(module: Any, call: Call) -> bool:
     return False
 
 
-def name_dimensions(model: ir.Model, requested: Dimensions, fixed: Mapping[str, int]) -> None:
+def name_dimensions(model: ir.Model, requested: Dimensions, known: Mapping[str, int | str]) -> None:
     """Name the open dimensions of a model that PyTorch wrote, in place.
 
     Parameters
@@ -105,11 +105,15 @@ def name_dimensions(model: ir.Model, requested: Dimensions, fixed: Mapping[str, 
         The result of its exporter.
     requested
         For each input the names that the caller wants, by axis; they come first.
-    fixed
-        Symbols that get one size; what is computed from them is left open.
+    known
+        Symbols that get one size, so that what is computed from them is left open, or that are
+        one with another symbol.
     """
-    names = dict(_names(model.graph.inputs, requested))
-    symbol = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b") if names else None
+    fixed = {symbol: size for symbol, size in known.items() if isinstance(size, int)}
+    one_with = {symbol: first for symbol, first in known.items() if isinstance(first, str)}
+    names = dict(_names(model.graph.inputs, requested, one_with))
+    names |= {symbol: names[first] for symbol, first in one_with.items() if first in names}
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b") if names else None
 
     def renamed(dim: Any) -> Any:
         text = dim.value if isinstance(dim, ir.SymbolicDim) else dim
@@ -121,7 +125,7 @@ def name_dimensions(model: ir.Model, requested: Dimensions, fixed: Mapping[str, 
             return fixed[text]
         if not fixed.keys().isdisjoint(re.findall(r"\w+", text)):
             return None
-        return symbol.sub(lambda match: names[match[0]], text) if symbol else text
+        return pattern.sub(lambda match: names[match[0]], text) if pattern else text
 
     results = [value for node in model.graph.all_nodes() for value in node.outputs]
     for value in [*model.graph.inputs, *results]:
@@ -129,10 +133,12 @@ def name_dimensions(model: ir.Model, requested: Dimensions, fixed: Mapping[str, 
             value.shape = ir.Shape([renamed(dim) for dim in value.shape])
 
 
-def _names(inputs: Sequence[ir.Value], requested: Dimensions) -> Iterator[tuple[str, str]]:
+def _names(
+    inputs: Sequence[ir.Value], requested: Dimensions, one_with: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
     """Yield symbols and their names; the last name of a symbol counts."""
     symbols = {
-        (value.name, axis): str(dim.value)
+        (value.name, axis): one_with.get(str(dim.value), str(dim.value))
         for value in inputs
         for axis, dim in enumerate(value.shape or ())
         if isinstance(dim, ir.SymbolicDim) and not str(dim.value).isdigit()

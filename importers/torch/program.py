@@ -136,7 +136,9 @@ class ProgramExport(Export):
             for value in {v for node in graph.all_nodes() for v in node.outputs}:
                 if value not in graph.outputs:
                     value.shape = None
-        return finished(exported, self.title, dims, self.input_names, self.output_names)
+        return finished(
+            exported, self.title, dims, self.input_names, self.output_names, findings.one_with
+        )
 
 
 def convert_source(
@@ -183,7 +185,7 @@ def finished(
     dims: Dimensions,
     input_names: Sequence[str] | None,
     output_names: Sequence[str] | None,
-    fixed: Mapping[str, int] | None = None,
+    known: Mapping[str, int | str] | None = None,
 ) -> ir.Model:
     """Name inputs, outputs and open dimensions of what PyTorch's exporter wrote, and import it.
 
@@ -196,8 +198,8 @@ def finished(
         For each input the names that the caller wants, by axis.
     input_names, output_names : sequence of str, optional
         Names in the model.
-    fixed : mapping, optional
-        Symbols of the program that get one size.
+    known : mapping, optional
+        Symbols of the program that get one size, or are one with another symbol.
     """
     with conversion(title), _silenced():
         exported.optimize()
@@ -212,7 +214,7 @@ def finished(
     promote_numbers(graph)
     rename(exported.model, graph.inputs, input_names or ())
     rename(exported.model, graph.outputs, output_names or _output_names(program))
-    name_dimensions(exported.model, dims, fixed or {})
+    name_dimensions(exported.model, dims, known or {})
     return from_onnx(exported.model)
 
 

@@ -18,7 +18,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from .call import Call, TensorAxis, tensors_in
+from .call import Call, TensorAxis
+from .results import tensors_of
 
 Sizes = Mapping[Any, int]
 """Sizes of some of a program's symbols."""
@@ -43,12 +44,15 @@ class Findings:
         with such a size.
     outputs : set of tuple
         (number of an output, axis) whose size is not what the program says.
+    one_with : dict of str
+        Symbols of dimensions that have to have the size of another one, with its symbol.
     beyond : bool
         Whether the module takes sizes that a condition of the program excludes.
     """
 
     differing: dict[tuple[TensorAxis, ...], int]
     outputs: Set[TensorAxis]
+    one_with: dict[str, str]
     beyond: bool
 
 
@@ -141,7 +145,8 @@ def try_sizes(
     """
     trial = _Trial(module, program, OpenSizes(program, call), stated)
     found = {tuple(trial.open.axes(symbol)): size for symbol, size in trial.run().items()}
-    return Findings(found, trial.wrong_outputs, trial.goes_beyond())
+    one_with = {str(symbol): str(first) for symbol, first in trial.one_with.items()}
+    return Findings(found, trial.wrong_outputs, one_with, trial.goes_beyond())
 
 
 class _Trial:
@@ -160,6 +165,7 @@ class _Trial:
         }
         self.verdicts: dict[tuple[tuple[Any, int], ...], bool | None] = {}
         self.found: dict[Any, int] = {}
+        self.one_with: dict[Any, Any] = {}
         self.wrong_outputs: set[TensorAxis] = set()
         self.end = time.monotonic() + _SECONDS
 
@@ -210,18 +216,42 @@ class _Trial:
 
     def _try(self, sizes: Sizes) -> bool | None:
         """Compare for sizes, except of dimensions for which the results are known to differ."""
-        sizes = {
-            s: size for s, size in sizes.items() if s not in self.found and self._in_range(s, size)
-        }
-        verdict = self._agrees(sizes)
+        groups = self._groups(sizes)
+        together = {symbol: size for group in groups for symbol, size in group.items()}
+        verdict = self._agrees(together)
         if verdict is False:
-            for symbol, size in sizes.items():
-                if len(sizes) == 1 or self._agrees({symbol: size}) is False:
-                    self.found[symbol] = size
-            if not sizes.keys() & self.found.keys():  # it takes several; the batch stays open
-                first, *others = sizes
-                self.found.update({symbol: sizes[symbol] for symbol in others or [first]})
+            for group in groups:
+                if len(groups) == 1 or self._agrees(group) is False:
+                    self._note(group)
+            if not together.keys() & (self.found.keys() | self.one_with.keys()):
+                first, *others = together  # it takes several; the batch stays open
+                self.found.update({symbol: together[symbol] for symbol in others or [first]})
         return verdict
+
+    def _groups(self, sizes: Sizes) -> list[dict[Any, int]]:
+        """Part the dimensions that are open; those that are one have one size."""
+        groups: dict[Any, dict[Any, int]] = {}
+        for symbol, size in sizes.items():
+            first = self.one_with.get(symbol, symbol)
+            members = [s for s in self.open.examples if self.one_with.get(s, s) == first]
+            if first not in self.found and all(self._in_range(s, size) for s in members):
+                groups.setdefault(first, dict.fromkeys(members, size))
+        return list(groups.values())
+
+    def _note(self, group: Mapping[Any, int]) -> None:
+        """Note that the results differ, or that a dimension is one with others of its size."""
+        first, size = next(iter(group.items()))
+        example = self.open.examples[first]
+        alike = [
+            s for s, n in self.open.examples.items()
+            if n == example and s not in group and s not in self.found
+        ]  # fmt: skip
+        for others in [*([other] for other in alike), alike] if alike else []:
+            if self._agrees({**group, **dict.fromkeys(others, size)}):
+                root = min([first, *others], key=list(self.open.examples).index)
+                self.one_with.update(dict.fromkeys([*group, *others], root))
+                return
+        self.found.update(group)
 
     def _in_range(self, symbol: Any, size: int) -> bool:
         least, most = self.ranges.get(symbol, (1, math.inf))
@@ -256,7 +286,7 @@ class _Trial:
     def _check_shapes(self, sizes: Sizes, results: Any) -> None:
         values = {**self.open.examples, **sizes}
         for number, (shape, tensor) in enumerate(
-            zip(self.outputs, tensors_in(results), strict=False)
+            zip(self.outputs, tensors_of(results), strict=False)
         ):
             for axis, (size, found) in enumerate(zip(shape, tensor.shape, strict=False)):
                 stated = size if isinstance(size, int) else size.node.expr.xreplace(values)
@@ -343,7 +373,7 @@ def close(result: Any, expected: Any) -> bool:
     """Whether the tensors of two results are nearly the same."""
     import torch
 
-    pairs = tensors_in(result), tensors_in(expected)
+    pairs = tensors_of(result), tensors_of(expected)
     if len(pairs[0]) != len(pairs[1]):
         return False
     for found, wanted in zip(*pairs, strict=True):
