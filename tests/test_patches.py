@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 from packaging.version import Version
 from sardonyx.importers.keras import patches as keras_patches
 from sardonyx.importers.tensorflow import patches as tensorflow_patches
+from sardonyx.importers.torch import patches as torch_patches
 from sardonyx.kernels.numba_compiler import PATCHES as NUMBA
 from sardonyx.logs import silenced
 from sardonyx.patches import Patch, applied
@@ -26,6 +27,7 @@ ALL = (
     *keras_patches.RECURRENT,
     *keras_patches.JAX,
     tensorflow_patches.OPTIMIZERS,
+    torch_patches.GRAPHS,
     *NUMBA,
 )
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,11 +20,16 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     from rich.console import Console
 
+    from ..runtime.session import Session
+
 TOLERANCE = 1e-4
-"""An output may differ by this part of its largest value, or by `_ROUNDINGS` of a narrower type."""
+"""An output may differ by this part of its largest value."""
 _ROUNDINGS = 8
+"""Where a source computes in a narrower type than float32, by so many of its roundings."""
 _BATCH, _OTHERS = 2, 64
 """Sizes of open dimensions of random inputs: of first axes, and of those after it."""
+_GROWTH, _SMALL, _SECONDS = 4, 2**18, 20.0
+"""Limits of runs with other sizes: times the elements of the first, elements, and time of all."""
 
 
 @dataclass
@@ -47,8 +53,13 @@ class Conversion:
         Names of its classes.
     shapes : dict of str to tuple of int
         Of the inputs that it was checked with.
+    others : list of dict
+        Shapes of further runs, with other sizes of the dimensions that the model leaves open; those
+        that the source refuses are left out.
     outputs : list of Difference
-        Of each output of the model, run by sardonyx, from that of the source.
+        Of each output of the model, run by sardonyx, from that of the source: the largest.
+    tolerance : float
+        Part of its largest value by which an output may differ.
     unchecked : str
         Why there is no comparison; empty when there is.
     """
@@ -61,7 +72,9 @@ class Conversion:
     preprocessing: list[str]
     labels: list[str]
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    others: list[dict[str, tuple[int, ...]]] = field(default_factory=list)
     outputs: list[Difference] = field(default_factory=list)
+    tolerance: float = TOLERANCE
     unchecked: str = ""
 
     @property
@@ -99,7 +112,7 @@ def convert(
     seed : int
         Of random inputs.
     check : bool
-        Whether to run both.
+        Whether to run both, on these inputs and with other sizes of the open dimensions.
     labels : sequence of str
         Names of the classes, for ``metadata_props["labels"]``, where the source has none.
     target_opset : int, optional
@@ -147,6 +160,8 @@ def _check(
     conversion: Conversion, notes: Notes, arrays: Mapping[str, Any], dims: Iterable[str], seed: int
 ) -> None:
     """Fill in how the outputs compare."""
+    from ..runtime.session import Session
+
     if notes.run is None and notes.framework:
         conversion.unchecked = f"{notes.framework} takes other inputs than the model"
         return
@@ -169,10 +184,54 @@ def _check(
         )
         return
     try:
-        tolerance = max(TOLERANCE, _ROUNDINGS * notes.precision)
-        conversion.outputs = _differences(conversion.model, names, feeds, expected, tolerance)
+        conversion.tolerance = max(TOLERANCE, _ROUNDINGS * notes.precision)
+        with Session(conversion.model) as session:
+            conversion.outputs = _differences(conversion, session, names, feeds, expected)
+            _check_other_sizes(conversion, notes, session, feeds)
     except SardonyxError as error:
         conversion.unchecked = f"sardonyx cannot run the model: {error}"
+
+
+def _check_other_sizes(
+    conversion: Conversion, notes: Notes, session: Session, feeds: Mapping[str, np.ndarray]
+) -> None:
+    """Compare for other sizes of the open dimensions, too; what the source refuses says nothing."""
+    names = [each.name for each in conversion.outputs]
+    end = time.monotonic() + _SECONDS
+    for other in _resized(conversion.model, feeds):
+        if time.monotonic() > end:
+            return
+        try:
+            expected = _expected(conversion, notes, other)
+        except Exception:  # every framework has exceptions of its own
+            continue
+        found = _differences(conversion, session, names, other, expected)
+        conversion.others.append({name: np.shape(value) for name, value in other.items()})
+        pairs = zip(conversion.outputs, found, strict=True)
+        conversion.outputs = [max(pair, key=lambda d: (not d.agrees, d.max_abs)) for pair in pairs]
+
+
+def _resized(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    """Yield inputs with other sizes of all open dimensions: one, larger, smaller, odd, even."""
+    dims = {
+        (str(value.name), axis): dim.value
+        for value in model.graph.inputs
+        for axis, dim in enumerate(value.shape or ())
+        if not isinstance(dim, int) and dim.value is not None
+    }
+    dims = {place: name for place, name in dims.items() if place[0] in feeds}
+    sizes = {name: np.shape(feeds[value])[axis] for (value, axis), name in dims.items()}
+    most = max(_SMALL, _GROWTH * sum(np.size(value) for value in feeds.values()))
+    for grow in (
+        lambda n: 1, lambda n: n + 1, lambda n: n // 2 + (n // 2 % 2 == n % 2), lambda n: 2 * n,
+    ):  # fmt: skip
+        resized = dict(feeds)
+        for (value, axis), name in dims.items():
+            size = grow(sizes[name])
+            resized[value] = np.take(resized[value], np.arange(size) % sizes[name], axis)
+        changed = any(grow(size) != size for size in sizes.values())
+        if changed and sum(value.size for value in resized.values()) <= most:
+            yield resized
 
 
 def _feeds(
@@ -202,19 +261,15 @@ def _expected(conversion: Conversion, notes: Notes, feeds: Mapping[str, Any]) ->
 
 
 def _differences(
-    model: ir.Model,
+    conversion: Conversion,
+    session: Session,
     names: list[str],
     feeds: Mapping[str, Any],
     expected: Sequence[Any],
-    tolerance: float,
 ) -> list[Difference]:
-    from ..runtime.session import Session
-
-    with Session(model) as session:
-        results = session.run(names, feeds)
     return [
-        difference(name, result, wanted, rtol=0, scaled=tolerance)
-        for name, result, wanted in zip(names, results, expected, strict=True)
+        difference(name, result, wanted, rtol=0, scaled=conversion.tolerance)
+        for name, result, wanted in zip(names, session.run(names, feeds), expected, strict=True)
     ]
 
 
@@ -230,11 +285,16 @@ def print_conversion(conversion: Conversion, console: Console) -> None:
         if lines:
             listed = "; ".join(lines)
             console.print(f"{title}: {listed}", highlight=False, markup=False, soft_wrap=True)
-    shapes = ", ".join(f"{name} {text.shape(shape)}" for name, shape in conversion.shapes.items())
+    shapes, *others = (
+        ", ".join(f"{name} {text.shape(shape)}" for name, shape in each.items())
+        for each in (conversion.shapes, *conversion.others)
+    )
     if conversion.unchecked:
         message = f"not compared: {conversion.unchecked}" + (f" ({shapes})" if shapes else "")
         console.print(message, highlight=False, markup=False, soft_wrap=True)
         return
     text.show(console, outputs.differences(conversion.outputs))
     compared = f"compared with {conversion.framework} on {shapes}"
+    if others:
+        compared += f"; with other sizes, too: {'; '.join(others)}"
     console.print(compared, highlight=False, markup=False, soft_wrap=True)

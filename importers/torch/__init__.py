@@ -18,5 +18,5 @@ TORCH = Importer(
     suffixes=(".pt2", ".pt", ".pth", ".jit", ".ts"),
     packages=("torch", "onnxscript"),
     extra="torch",
-    unsafe={"allow_pickle": True},  # unpickles whole modules
+    unsafe={"allow_pickle": True, "allow_code": True},  # unpickles modules; runs TorchScript
 )

@@ -50,7 +50,14 @@ class Call:
     @property
     def tensors(self) -> list[Any]:
         """All tensors of the arguments, in order."""
-        return tensors_in((self.args, self.kwargs))
+        import torch
+
+        leaves = torch.utils._pytree.tree_leaves((self.args, self.kwargs))
+        return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+
+    def size(self, axis: TensorAxis) -> int:
+        """Size of an axis of one of the tensors."""
+        return int(self.tensors[axis[0]].shape[axis[1]])
 
     def run(self, module: Any) -> Any:
         """Call a module."""
@@ -102,14 +109,6 @@ class Call:
             return function(leaf, isinstance(leaf, torch.Tensor))
 
         return torch.utils._pytree.tree_map(visit, (self.args, self.kwargs))
-
-
-def tensors_in(tree: Any) -> list[Any]:
-    """All tensors in nested containers, in order."""
-    import torch
-
-    leaves = torch.utils._pytree.tree_leaves(tree)
-    return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
 
 
 def parameter_names(module: Any) -> list[str]:

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import ImportFailed, InvalidArgument, reason
-from ..frameworks import conversion
 from ..notes import Notes
 from .call import Call
+from .explain import conversion, explain
 from .files import read_file
 from .notes import in_evaluation_mode, take_notes
-from .program import ProgramExport, convert_program
+from .program import ProgramExport, convert_source
+from .results import with_plain_results
 from .script import ScriptExport
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def from_torch(
     module: Any = None,
     submodule: str | None = None,
     allow_pickle: bool = False,
+    allow_code: bool = False,
 ) -> ir.Model:
     """Convert a module in inference mode, a TorchScript module, or an exported program.
 
@@ -63,6 +65,9 @@ def from_torch(
         compute.
     allow_pickle : bool
         Whether a file may be unpickled that holds a whole module. **This runs code of the file.**
+    allow_code : bool
+        Whether a TorchScript archive or an exported program may be opened whose code may do more
+        than compute, such as write files. **This runs it.**
 
     Raises
     ------
@@ -70,18 +75,19 @@ def from_torch(
         PyTorch is not installed, or it cannot export the module; says why.
     InvalidArgument
         A module without example inputs, or with ones that it cannot be called with; weights
-        without module, or of another one; a file that holds no model, or a pickled one.
+        without module, or of another one; a file that holds no model, a pickled one, or code that
+        may do more than compute.
     """
     import torch
 
     title = "the exported program"
     if isinstance(source, str | os.PathLike):
         title = os.fspath(source)
-        source = read_file(title, module, allow_pickle)
+        source = read_file(title, module, allow_pickle, allow_code)
     elif module is not None:
         raise InvalidArgument("module= goes with a file of weights; the source is not a file")
     if isinstance(source, torch.export.ExportedProgram):
-        model = convert_program(source, title, (), input_names, output_names)
+        model = convert_source(source, title, input_names, output_names)
         if source.example_inputs is not None:
             take_notes(notes, source.module(), Call(*source.example_inputs), model)
         return model
@@ -98,13 +104,16 @@ def from_torch(
     if example_inputs is None:
         raise InvalidArgument(f"{title} needs example_inputs= to be traced with")
     call = Call.of(source, example_inputs).unshared()
-    export = ProgramExport(source, title, call, input_names, output_names)
-    with in_evaluation_mode(source), _checked_call(export):
-        if isinstance(source, torch.jit.ScriptModule):
-            with conversion("PyTorch", title):
-                model = ScriptExport.like(export).with_shapes(dynamic_shapes)
-        else:
-            model = _from_module(export, dynamic_shapes)
+    with in_evaluation_mode(source):
+        compiled = isinstance(source, torch.jit.ScriptModule)
+        module = source if compiled else with_plain_results(source, call)
+        export = ProgramExport(module, title, call, input_names, output_names)
+        with _checked_call(export):
+            if compiled:
+                with conversion(title):
+                    model = ScriptExport.like(export).with_shapes(dynamic_shapes)
+            else:
+                model = _from_module(export, dynamic_shapes)
     take_notes(notes, source, call, model)
     return model
 
@@ -151,15 +160,14 @@ def _from_module(export: ProgramExport, shapes: Any) -> ir.Model:
             return export.with_most_open_dimensions()
         return export.with_shapes(shapes)
     except Exception as error:
-        cause = error.__cause__ if isinstance(error, ImportFailed) and error.__cause__ else error
-        why = reason(cause) if isinstance(cause, Exception) else str(cause)
+        why = explain(error).removeprefix(f"PyTorch could not convert {export.title}: ")
     try:
         model = ScriptExport.like(export).compiled_or_traced(shapes)
     except Exception as error:
         raise ImportFailed(
-            f"PyTorch could not convert {export.title}. torch.export: {why} "
-            f"TorchScript exporter: {reason(error)}"
-        ) from error
+            f"PyTorch could not convert {export.title}. torch.export: {why}. "
+            f"TorchScript exporter: {explain(error)}"
+        ) from None
     warnings.warn(
         f"{export.title} went through the TorchScript exporter, since torch.export failed: {why}",
         stacklevel=5,

@@ -25,8 +25,11 @@ import onnx_ir as ir
 
 from ..frameworks import common_batch_size
 from .call import Call, Dimensions, TensorAxis
+from .sizes import open_shapes, run_purely
 
 Axes = Set[TensorAxis]
+Ranges = Mapping[TensorAxis, tuple[int, float]]
+"""Smallest and largest size of axes."""
 
 
 def plans(call: Call) -> Iterator[tuple[Callable[[Axes], Any], Call]]:
@@ -80,29 +83,20 @@ def fixed_axes(module: Any, program: Any, call: Call) -> Axes:
     return result
 
 
-def open_shapes(program: Any) -> list[Any]:
-    """Shapes of the inputs of an exported program, with symbols for what is open."""
-    inputs = set(program.graph_signature.user_inputs)
-    values = [
-        node.meta.get("val")
-        for node in program.graph.nodes
-        if node.op == "placeholder" and node.name in inputs
-    ]
-    return [value.shape for value in values if hasattr(value, "shape")]
+def dimension(program: Any, axes: Sequence[TensorAxis]) -> str:
+    """Name a dimension of an exported program in words."""
+    number, axis = axes[0]
+    return f"dimension {axis} of {list(program.graph_signature.user_inputs)[number]}"
 
 
 def _runs(module: Any, call: Call) -> bool:
-    import torch
-
-    # What the module writes into its buffers goes into copies.
-    buffers = {name: value.clone() for name, value in module.named_buffers()}
-    with torch.no_grad(), contextlib.suppress(Exception):
-        torch.func.functional_call(module, buffers, call.args, call.kwargs)
+    with contextlib.suppress(Exception):
+        run_purely(module, call)
         return True
     return False
 
 
-def name_dimensions(model: ir.Model, requested: Dimensions = ()) -> None:
+def name_dimensions(model: ir.Model, requested: Dimensions, known: Mapping[str, int | str]) -> None:
     """Name the open dimensions of a model that PyTorch wrote, in place.
 
     Parameters
@@ -111,9 +105,15 @@ def name_dimensions(model: ir.Model, requested: Dimensions = ()) -> None:
         The result of its exporter.
     requested
         For each input the names that the caller wants, by axis; they come first.
+    known
+        Symbols that get one size, so that what is computed from them is left open, or that are
+        one with another symbol.
     """
-    names = dict(_names(model.graph.inputs, requested))
-    symbol = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b") if names else None
+    fixed = {symbol: size for symbol, size in known.items() if isinstance(size, int)}
+    one_with = {symbol: first for symbol, first in known.items() if isinstance(first, str)}
+    names = dict(_names(model.graph.inputs, requested, one_with))
+    names |= {symbol: names[first] for symbol, first in one_with.items() if first in names}
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b") if names else None
 
     def renamed(dim: Any) -> Any:
         text = dim.value if isinstance(dim, ir.SymbolicDim) else dim
@@ -121,7 +121,11 @@ def name_dimensions(model: ir.Model, requested: Dimensions = ()) -> None:
             return dim
         if text.isdigit():  # how PyTorch writes the fixed axes of an input that has open ones
             return int(text)
-        return symbol.sub(lambda match: names[match[0]], text) if symbol else text
+        if text in fixed:
+            return fixed[text]
+        if not fixed.keys().isdisjoint(re.findall(r"\w+", text)):
+            return None
+        return pattern.sub(lambda match: names[match[0]], text) if pattern else text
 
     results = [value for node in model.graph.all_nodes() for value in node.outputs]
     for value in [*model.graph.inputs, *results]:
@@ -129,10 +133,12 @@ def name_dimensions(model: ir.Model, requested: Dimensions = ()) -> None:
             value.shape = ir.Shape([renamed(dim) for dim in value.shape])
 
 
-def _names(inputs: Sequence[ir.Value], requested: Dimensions) -> Iterator[tuple[str, str]]:
+def _names(
+    inputs: Sequence[ir.Value], requested: Dimensions, one_with: Mapping[str, str]
+) -> Iterator[tuple[str, str]]:
     """Yield symbols and their names; the last name of a symbol counts."""
     symbols = {
-        (value.name, axis): str(dim.value)
+        (value.name, axis): one_with.get(str(dim.value), str(dim.value))
         for value in inputs
         for axis, dim in enumerate(value.shape or ())
         if isinstance(dim, ir.SymbolicDim) and not str(dim.value).isdigit()
@@ -158,29 +164,42 @@ def _is_tokens(value: ir.Value) -> bool:
 
 def requested_names(shapes: Any, call: Call) -> list[dict[int, str]]:
     """Names of dimensions in a ``dynamic_shapes`` of the caller, for each tensor of a call."""
+    named = [
+        {axis: dim if isinstance(dim, str) else getattr(dim, "__name__", "") for axis, dim in dims}
+        for dims in _dimensions(shapes, call)
+    ]
+    return [{axis: name for axis, name in axes.items() if name} for axes in named]
+
+
+def stated_ranges(shapes: Any, call: Call) -> dict[TensorAxis, tuple[int, float]]:
+    """Ranges of dimensions in a ``dynamic_shapes`` of the caller."""
+    return {
+        (number, axis): (dim.min, dim.max)
+        for number, dims in enumerate(_dimensions(shapes, call))
+        for axis, dim in dims
+        if hasattr(dim, "min") and hasattr(dim, "max")
+    }
+
+
+def _dimensions(shapes: Any, call: Call) -> list[list[tuple[int, Any]]]:
+    """List what a ``dynamic_shapes`` has for the axes of each tensor of a call."""
     if isinstance(shapes, Mapping) and call.args:
         shapes = list(shapes.values())
-    return list(_names_in(shapes, call.args or call.kwargs))
+    return list(_dimensions_in(shapes, call.args or call.kwargs))
 
 
-def _names_in(shapes: Any, values: Any) -> Iterator[dict[int, str]]:
+def _dimensions_in(shapes: Any, values: Any) -> Iterator[list[tuple[int, Any]]]:
     import torch
 
     if isinstance(values, torch.Tensor):
         axes = shapes if isinstance(shapes, Mapping) else dict(enumerate(shapes or ()))
-        yield {axis: name for axis, dim in axes.items() if (name := _name_of(dim))}
+        yield list(axes.items())
     elif isinstance(values, Mapping):
         for key, value in values.items():
-            yield from _names_in(shapes.get(key) if shapes else None, value)
+            yield from _dimensions_in(shapes.get(key) if shapes else None, value)
     elif isinstance(values, list | tuple):
         for i, value in enumerate(values):
-            yield from _names_in(shapes[i] if shapes and i < len(shapes) else None, value)
-
-
-def _name_of(dim: Any) -> str | None:
-    if isinstance(dim, str):
-        return dim
-    return getattr(dim, "__name__", None)
+            yield from _dimensions_in(shapes[i] if shapes and i < len(shapes) else None, value)
 
 
 def without_names(shapes: Any) -> Any:

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from ...errors import ImportFailed, reason
+from ...errors import ImportFailed
 from .call import Call
+from .explain import explain
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -62,7 +63,7 @@ class Export:
                 continue
             if failure is not None:
                 warnings.warn(
-                    f"{self.title} is imported with {limitation}: {reason(failure)}", stacklevel=7
+                    f"{self.title} is imported with {limitation}: {explain(failure)}", stacklevel=7
                 )
             return model
         raise failure or ImportFailed(f"PyTorch returned no model for {self.title}")

@@ -1,8 +1,8 @@
-"""Files of PyTorch, read without running any code of theirs.
+"""Files of PyTorch, read without running any code of theirs that does more than compute.
 
-TorchScript archives hold code in TorchScript's own language, which reaches nothing outside.
-Everything else is a pickle, or may contain some; these are read with PyTorch's restricted
-unpickler (``weights_only=True``), which makes tensors and plain containers only.
+`trust` reads TorchScript archives and exported programs before PyTorch opens them. Everything else
+is a pickle, or may contain some; these are read with PyTorch's restricted unpickler
+(``weights_only=True``), which makes tensors and plain containers only.
 """
 
 from __future__ import annotations
@@ -16,13 +16,16 @@ from typing import Any
 
 from ...errors import InvalidArgument, reason
 from ...logs import exclusive
-from ..frameworks import conversion
+from .explain import conversion
+from .trust import check_code
 
 _CHECKPOINT_KEYS = ("state_dict", "model_state_dict", "model")
 _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
-def read_file(path: str, module: Any = None, allow_pickle: bool = False) -> Any:
+def read_file(
+    path: str, module: Any = None, allow_pickle: bool = False, allow_code: bool = False
+) -> Any:
     """Return the TorchScript module, exported program or nn.Module of a file.
 
     Parameters
@@ -32,12 +35,14 @@ def read_file(path: str, module: Any = None, allow_pickle: bool = False) -> Any:
         What weights are loaded into, or a function that makes it.
     allow_pickle : bool
         Unpickle objects of any class in the file, which runs its code.
+    allow_code : bool
+        Open TorchScript archives and exported programs that may do more than compute.
 
     Raises
     ------
     InvalidArgument
-        The file is not one of PyTorch, needs `module` or `allow_pickle`, or holds the weights of
-        another module.
+        The file is not one of PyTorch, needs `module`, `allow_pickle` or `allow_code`, or holds the
+        weights of another module.
     ImportFailed
         The archive is damaged or of another version of PyTorch.
     """
@@ -46,12 +51,14 @@ def read_file(path: str, module: Any = None, allow_pickle: bool = False) -> Any:
     kind = _kind(path)
     if module is not None and kind != "pickle":
         raise InvalidArgument(f"{path} holds {kind}, not weights: leave out module=")
+    if kind != "pickle" and not allow_code:
+        check_code(path, kind)
     if kind == "TorchScript":
-        with conversion("PyTorch", path), warnings.catch_warnings():
+        with conversion(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             return torch.jit.load(path, map_location="cpu")
     if kind == "an exported program":
-        with conversion("PyTorch", path), _weights_only(not allow_pickle):
+        with conversion(path), _weights_only(not allow_pickle):
             return torch.export.load(path)
     contents = _unpickle(path, allow_pickle)
     if isinstance(contents, torch.nn.Module):  # only with allow_pickle

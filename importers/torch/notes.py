@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..notes import Notes, Run, labels_of
-from .call import Call, tensors_in
+from .call import Call
+from .results import tensors_of
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -52,7 +53,7 @@ def _runner(module: Any, call: Call, names: list[str]) -> Run:
         tensors = [torch.from_numpy(np.array(feeds[name])) for name in names]
         with torch.no_grad(), in_evaluation_mode(module):
             results = call.with_tensors(tensors).run(module)
-        return [value.detach().cpu().numpy() for value in tensors_in(results)]
+        return [value.detach().cpu().numpy() for value in tensors_of(results)]
 
     return run
 

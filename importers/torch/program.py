@@ -7,29 +7,47 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import onnx_ir as ir
 
 from ...errors import ImportFailed, UnsupportedModel
 from ...logs import silenced
-from ..frameworks import conversion
 from ..names import rename
 from ..onnx.loader import from_onnx
-from .call import Call, Dimensions
-from .dims import Axes, fixed_axes, name_dimensions, plans, requested_names, without_names
+from .call import Call, Dimensions, TensorAxis
+from .dims import (
+    Axes,
+    Ranges,
+    dimension,
+    fixed_axes,
+    name_dimensions,
+    plans,
+    requested_names,
+    stated_ranges,
+    without_names,
+)
+from .explain import conversion
 from .export import Export
+from .projections import without_projections
 from .promotion import promote_numbers
-
-if TYPE_CHECKING:
-    import onnx_ir as ir
+from .sizes import Findings, OpenSizes, refused, try_sizes
 
 
 class ProgramExport(Export):
     """Export of a module as an exported program."""
 
     def with_shapes(self, dynamic_shapes: Any) -> ir.Model:
-        """Export with the open dimensions that the caller states."""
+        """Export with the open dimensions that the caller states.
+
+        Raises
+        ------
+        UnsupportedModel
+            The module computes something else for other sizes of them.
+        """
         program = self._program(without_names(dynamic_shapes) or None, self.call)
-        return self._convert(program, requested_names(dynamic_shapes, self.call))
+        ranges = stated_ranges(dynamic_shapes, self.call)
+        return self._checked(program, ranges, requested_names(dynamic_shapes, self.call))
 
     def with_most_open_dimensions(self) -> ir.Model:
         """Export with as many open dimensions as the module allows."""
@@ -38,10 +56,27 @@ class ProgramExport(Export):
 
     def _with_plan(self, shapes: Callable[[Axes], Any], call: Call) -> ir.Model:
         program = self._program(shapes(frozenset()), call)
-        fixed = fixed_axes(self.module, program, call)
+        fixed = set(fixed_axes(self.module, program, call))
         if fixed:
             program = self._program(shapes(fixed), call)
-        return self._convert(program)
+        told: list[str] = []
+        while True:
+            exported = to_onnx(program, self.title)
+            findings = self._try_sizes(exported, call, {})
+            if not findings.differing:
+                break
+            for axes, size in findings.differing.items():
+                example = self.call.size(axes[0])
+                if call.size(axes[0]) != example:
+                    raise UnsupportedModel(self._told(program, axes, size))
+                told.append(
+                    f"{self._told(program, axes, size)}. The model has it fixed at {example}"
+                )
+                fixed.update(axes)
+            program = self._program(shapes(fixed), call)
+        for text in told:
+            warnings.warn(text, stacklevel=9)
+        return self._finished(exported, findings)
 
     def with_dimensions(self, dims: Dimensions) -> ir.Model:
         """Export a module whose arguments are ``*tensors``, with the dimensions that are open.
@@ -58,8 +93,7 @@ class ProgramExport(Export):
         free = torch.export.Dim.DYNAMIC  # which fails where AUTO would take the example's size
         shapes = (tuple(dict.fromkeys(axes, free) for axes in dims),)  # of all the ``*arguments``
         program = self._program(shapes, self.call)
-        self._check_other_sizes(program, dims)
-        return self._convert(program, dims)
+        return self._checked(program, {}, dims)
 
     def _program(self, shapes: Any, call: Call) -> Any:
         import torch
@@ -67,47 +101,109 @@ class ProgramExport(Export):
         with _silenced():
             return torch.export.export(self.module, call.args, call.kwargs, dynamic_shapes=shapes)
 
-    def _convert(self, program: Any, dims: Dimensions = ()) -> ir.Model:
-        return convert_program(program, self.title, dims, self.input_names, self.output_names)
-
-    def _check_other_sizes(self, program: Any, dims: Dimensions) -> None:
-        """Compare the program with its module for sizes that the program says it is not for.
-
-        Where the module decides by a size (such as between a padding on one side and on both),
-        PyTorch keeps its decision for the examples as a condition of the program, and says nothing.
-        Often both branches compute the same.
+    def _checked(self, program: Any, stated: Ranges, dims: Dimensions) -> ir.Model:
+        """Convert a program whose open dimensions are wanted.
 
         Raises
         ------
         UnsupportedModel
-            They differ.
+            It differs from its module for other sizes of one; names it.
         """
-        tensors = self.call.tensors
-        axes = {(n, axis): tensors[n].shape[axis] for n, names in enumerate(dims) for axis in names}
-        for more in (1, 3) if axes else ():
-            other = self.call.resized({axis: size + more for axis, size in axes.items()})
-            with contextlib.suppress(AssertionError):
-                other.run(program.module())
-                continue
-            result = other.run(program.module(check_guards=False))
-            if not _close(result, other.run(self.module)):
-                raise UnsupportedModel(
-                    f"{self.title} computes something else for other sizes of its open dimensions, "
-                    "such as an average pooling that pads one side or both; give its inputs all "
-                    "sizes but that of the batch"
-                )
+        exported = to_onnx(program, self.title)
+        findings = self._try_sizes(exported, self.call, stated)
+        for axes, size in findings.differing.items():
+            raise UnsupportedModel(f"{self._told(program, axes, size)}; give it one size")
+        return self._finished(exported, findings, dims)
+
+    def _try_sizes(self, exported: Any, call: Call, stated: Ranges) -> Findings:
+        with _silenced():
+            return try_sizes(self.module, exported.exported_program, call, stated)
+
+    def _told(self, program: Any, axes: Sequence[TensorAxis], size: int) -> str:
+        return (
+            f"{self.title} decides by {dimension(program, axes)}, and what PyTorch exports keeps "
+            f"the decisions for the examples: where it is {size}, it computes something else"
+        )
+
+    def _finished(self, exported: Any, findings: Findings, dims: Dimensions = ()) -> ir.Model:
+        graph = exported.model.graph
+        for number, axis in findings.outputs:
+            sizes = enumerate(graph.outputs[number].shape)
+            graph.outputs[number].shape = ir.Shape([None if i == axis else n for i, n in sizes])
+        if findings.beyond:
+            # What the program says of shapes inside holds under its conditions only: PyTorch's
+            # optimizer would leave out a slice that the examples do not need.
+            for value in {v for node in graph.all_nodes() for v in node.outputs}:
+                if value not in graph.outputs:
+                    value.shape = None
+        return finished(
+            exported, self.title, dims, self.input_names, self.output_names, findings.one_with
+        )
 
 
-def convert_program(
+def convert_source(
     program: Any,
     title: str,
-    dims: Dimensions = (),
     input_names: Sequence[str] | None = None,
     output_names: Sequence[str] | None = None,
 ) -> ir.Model:
-    """Convert an exported program to ONNX, and name inputs, outputs and open dimensions."""
+    """Convert an exported program that somebody else made.
+
+    A dimension of which it refuses sizes, by a condition that the model cannot hold, is fixed.
+    """
+    fixed: dict[str, int] = {}
+    if program.example_inputs is not None:
+        call = Call(*program.example_inputs)
+        with _silenced():
+            sizes, found = OpenSizes(program, call), refused(program, call)
+        for axes, size in found.items():
+            warnings.warn(
+                f"{title} has conditions on {dimension(program, axes)}, which a model cannot hold, "
+                f"and refuses a size of {size}; it is fixed at the example's size",
+                stacklevel=5,
+            )
+            fixed |= {str(s): n for s, n in sizes.examples.items() if axes[0] in sizes.axes(s)}
+    exported = to_onnx(program, title)
+    return finished(exported, title, (), input_names, output_names, fixed)
+
+
+def to_onnx(program: Any, title: str) -> Any:
+    """Convert an exported program to an ``ONNXProgram``, not yet optimized."""
     import torch
 
+    with conversion(title), _silenced():
+        program = without_projections(program)
+        exported: Any = torch.onnx.export(program, dynamo=True, verbose=False, optimize=False)
+    if exported is None:
+        raise ImportFailed(f"PyTorch could not convert {title}: it returned no model")
+    return exported
+
+
+def finished(
+    exported: Any,
+    title: str,
+    dims: Dimensions,
+    input_names: Sequence[str] | None,
+    output_names: Sequence[str] | None,
+    known: Mapping[str, int | str] | None = None,
+) -> ir.Model:
+    """Name inputs, outputs and open dimensions of what PyTorch's exporter wrote, and import it.
+
+    Parameters
+    ----------
+    exported : torch.onnx.ONNXProgram
+    title : str
+        The name of the source in warnings.
+    dims : sequence of mapping
+        For each input the names that the caller wants, by axis.
+    input_names, output_names : sequence of str, optional
+        Names in the model.
+    known : mapping, optional
+        Symbols of the program that get one size, or are one with another symbol.
+    """
+    with conversion(title), _silenced():
+        exported.optimize()
+    program, graph = exported.exported_program, exported.model.graph
     changed = _changed_buffers(program)
     if changed:
         warnings.warn(
@@ -115,26 +211,11 @@ def convert_program(
             "with the present value in every run",
             stacklevel=2,
         )
-    with conversion("PyTorch", title), _silenced():
-        exported: Any = torch.onnx.export(program, dynamo=True, verbose=False)
-    if exported is None:
-        raise ImportFailed(f"PyTorch could not convert {title}: its exporter returned no model")
-    graph = exported.model.graph
     promote_numbers(graph)
     rename(exported.model, graph.inputs, input_names or ())
     rename(exported.model, graph.outputs, output_names or _output_names(program))
-    name_dimensions(exported.model, dims)
+    name_dimensions(exported.model, dims, known or {})
     return from_onnx(exported.model)
-
-
-def _close(result: Any, expected: Any) -> bool:
-    import torch
-
-    flat = torch.utils._pytree.tree_leaves
-    return all(
-        a.shape == b.shape and torch.allclose(a, b, rtol=1e-3, atol=1e-4)
-        for a, b in zip(flat(result), flat(expected), strict=True)
-    )
 
 
 def _changed_buffers(program: Any) -> list[str]:
@@ -161,6 +242,6 @@ def _output_names(program: Any) -> list[str]:
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Keep notes of the exporter off the terminal; what goes wrong is raised."""
-    loggers = ("torch.onnx", "torch.export", "torch.fx")
+    loggers = ("torch.onnx", "torch.export", "torch._export", "torch.fx")
     with silenced(*loggers, level=logging.ERROR), warnings.catch_warnings(action="ignore"):
         yield

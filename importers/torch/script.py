@@ -9,25 +9,46 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import warnings
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import onnx
 
-from ...errors import ImportFailed, UnsupportedModel, reason
+from ...errors import ImportFailed, UnsupportedModel
+from ...patches import applied
 from ..frameworks import common_batch_size
 from ..names import rename
 from ..onnx.loader import from_onnx
-from .call import Call, Dimensions, TensorAxis, parameter_names
+from .call import Call, Dimensions, parameter_names
 from .dims import requested_names
+from .explain import explain
 from .export import Export
+from .patches import GRAPHS
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 _OPSET = 20
 """The newest opset that this exporter writes."""
+
+
+def _negated(tensor: Any) -> Any:
+    return -tensor if tensor.is_floating_point() else tensor.flip(list(range(tensor.dim())))
+
+
+def _smaller(tensor: Any) -> Any:
+    return tensor * 1e-3 if tensor.is_floating_point() else (tensor - 1).clamp(min=1).to(tensor)
+
+
+def _larger(tensor: Any) -> Any:
+    return tensor * 1e3 + 1 if tensor.is_floating_point() else tensor
+
+
+_CHANGES = (_negated, _smaller, _larger)
+"""Other values for the tensors of a call; those of integers stay among small positive numbers."""
 
 
 class ScriptExport(Export):
@@ -43,18 +64,17 @@ class ScriptExport(Export):
         """
         import torch
 
-        with warnings.catch_warnings(action="ignore"):
-            try:
+        try:
+            with warnings.catch_warnings(action="ignore"):
                 script = dataclasses.replace(self, module=torch.jit.script(self.module))
                 return script.with_shapes(dynamic_shapes)
-            except Exception as error:
-                compiled = reason(error)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("error", torch.jit.TracerWarning)
-                return self.with_shapes(dynamic_shapes)
         except Exception as error:
-            raise ImportFailed(f"{reason(error)} (compiled: {compiled})") from error
+            compiled = explain(error)
+        try:
+            return self.with_shapes(dynamic_shapes)
+        except Exception as error:
+            traced = explain(error)
+        raise ImportFailed(traced if traced == compiled else f"{traced} (compiled: {compiled})")
 
     def with_shapes(self, dynamic_shapes: Any = None) -> ir.Model:
         """Export with the open dimensions that the caller states, else with as many as hold.
@@ -75,18 +95,19 @@ class ScriptExport(Export):
                 f"({', '.join(parts)})"
             )
         if dynamic_shapes is not None:
-            return _finished(self._proto(self.call, requested_names(dynamic_shapes, self.call)))
+            return self.with_dimensions(requested_names(dynamic_shapes, self.call))
         attempts = (partial(self._with_plan, dims) for dims in self._plans())
         return self.first_success(attempts, "fixed dimensions")
 
     def _with_plan(self, dims: Dimensions) -> ir.Model:
         proto = self._proto(self.call, dims)
         if not self._holds(proto, dims):
-            raise ImportFailed("its graph contains the size of the examples")
+            names = sorted({name for axes in dims for name in axes.values()})
+            raise ImportFailed(f"its graph is another one for other sizes of {' and '.join(names)}")
         return _finished(proto)
 
     def with_dimensions(self, dims: Dimensions) -> ir.Model:
-        """Trace an nn.Module whose open dimensions are known.
+        """Export a module whose open dimensions are known.
 
         Raises
         ------
@@ -113,18 +134,56 @@ class ScriptExport(Export):
         return plans
 
     def _holds(self, proto: onnx.ModelProto, dims: Dimensions) -> bool:
-        """Whether other sizes of the open dimensions, odd for even ones, give the same graph."""
-        if not any(dims):
-            return True
-        sizes: dict[TensorAxis, int] = {}
-        for number, value in enumerate(self.call.tensors):
-            for axis in dims[number]:
-                size = value.shape[axis]
-                sizes[number, axis] = size // 2 + 1 if size > 3 else size * 2
-        other = self._proto(self.call.resized(sizes), dims)
-        return _structure(proto.graph, {}) == _structure(other.graph, {})
+        """Whether other sizes of the open dimensions give the same graph.
+
+        They are one, larger and smaller, odd and even; those that the module refuses do not count.
+
+        Raises
+        ------
+        Exception
+            The module refuses all others.
+        """
+        axes = [(number, axis) for number, names in enumerate(dims) for axis in names]
+        changes = (lambda n: n // 2 + 1 if n > 3 else n * 2, lambda n: 1, lambda n: 2 * n + 1)
+        calls = [self.call.resized({a: grow(self.call.size(a)) for a in axes}) for grow in changes]
+        return not axes or self._same_graph(proto, calls, dims)
+
+    def _same_graph(self, proto: onnx.ModelProto, calls: Sequence[Call], dims: Dimensions) -> bool:
+        wanted = _structure(proto.graph, {})
+        failures = []
+        for call in calls:
+            try:
+                other, _ = self._exported(call, dims)
+            except Exception as error:
+                failures.append(error)
+                continue
+            if _structure(other.graph, {}) != wanted:
+                return False
+        if len(failures) == len(calls):
+            raise failures[0]
+        return True
 
     def _proto(self, call: Call, dims: Dimensions) -> onnx.ModelProto:
+        """Export, and where PyTorch traced decisions by values, see that others give the same.
+
+        Raises
+        ------
+        UnsupportedModel
+            They do not.
+        """
+        proto, decisions = self._exported(call, dims)
+        if decisions:
+            tensors = call.tensors
+            others = [call.with_tensors(list(map(change, tensors))) for change in _CHANGES]
+            if not self._same_graph(proto, others, dims):
+                raise UnsupportedModel(
+                    f"{self.title} decides by values of its inputs, which tracing does once, for "
+                    f"the examples ({decisions[0]})"
+                )
+        return proto
+
+    def _exported(self, call: Call, dims: Dimensions) -> tuple[onnx.ModelProto, list[str]]:
+        """Export; the second result is where tracing took values for constants."""
         import torch
 
         args, kwargs = call.args, call.kwargs
@@ -132,10 +191,10 @@ class ScriptExport(Export):
         if isinstance(self.module, torch.jit.ScriptModule):
             args, kwargs = (*args, *kwargs.values()), {}
         file: Any = io.BytesIO()
-        with warnings.catch_warnings():
-            # It warns of other sizes, which are tried here, and of constants that we fold.
-            warnings.simplefilter("ignore", UserWarning)
-            warnings.simplefilter("ignore", DeprecationWarning)
+        # It warns of other sizes, which are tried here, and of constants that we fold. A warning
+        # may come inside a call from C++, which does not take an exception in its place.
+        with warnings.catch_warnings(record=True) as told, applied([GRAPHS]):
+            warnings.simplefilter("always")
             torch.onnx.export(
                 self.module,
                 args,
@@ -152,7 +211,12 @@ class ScriptExport(Export):
         del proto.graph.value_info[:]
         for output in proto.graph.output:
             output.type.tensor_type.ClearField("shape")
-        return proto
+        places = [
+            f"{os.path.basename(each.filename)}, line {each.lineno}"
+            for each in told
+            if issubclass(each.category, torch.jit.TracerWarning)
+        ]
+        return proto, places
 
     def _parameters(self) -> list[str]:
         """Name inputs after the parameters, where each is one tensor."""
