@@ -25,25 +25,33 @@ def make_inputs(emit: Emission) -> None:
 
 def add_ports(emit: Emission) -> None:
     """Append the graph's outputs and inputs to the program, once all values are computed."""
-    taken: set[Buffer] = set()
+    owners: dict[Buffer, ir.Value] = {}
     for value in emit.graph.outputs:
-        emit.program.add_output(emit.infos[value], _output_tensor(emit, value, taken))
+        tensor = emit.tensor(value)
+        if _is_whole(tensor):
+            owners.setdefault(tensor.buffer, value)
+    given: set[Buffer] = set()
+    for value in emit.graph.outputs:
+        tensor = emit.tensor(value)
+        # A value that is listed twice owns its buffer once.
+        if owners.get(tensor.buffer) is value and tensor.buffer not in given:
+            given.add(tensor.buffer)
+        elif tensor.buffer.kind != HOST:
+            tensor = _copied(emit, value, tensor)
+        emit.program.add_output(emit.infos[value], tensor)
     for value in emit.graph.inputs:
         info = emit.infos[value]
         emit.program.add_input(info, emit.tensor(value), _kind(value, info))
 
 
-def _output_tensor(emit: Emission, value: ir.Value, taken: set[Buffer]) -> Tensor:
-    """Return an output's tensor, copied if it is not dense and alone in an output's buffer."""
-    tensor = emit.tensor(value)
-    if tensor.buffer.kind == HOST:
-        return tensor
-    if tensor.buffer.kind == OUTPUT:
-        is_taken = tensor.buffer in taken
-        taken.add(tensor.buffer)
-        is_whole = tensor.offset == 0 and tensor.buffer.size == tensor.nbytes
-        if is_whole and tensor.is_contiguous and not is_taken:
-            return tensor
+def _is_whole(tensor: Tensor) -> bool:
+    """Tell whether a tensor is dense, in ONNX's order, and all of an output's buffer."""
+    whole = tensor.offset == 0 and tensor.buffer.size == tensor.nbytes
+    return tensor.buffer.kind == OUTPUT and whole and tensor.is_contiguous
+
+
+def _copied(emit: Emission, value: ir.Value, tensor: Tensor) -> Tensor:
+    """Emit a copy of a tensor into a buffer of its own, which a run returns."""
     target = emit.new(tensor.shape, tensor.dtype, name=emit.infos[value].name, kind=OUTPUT)
     emit.copy(tensor, target, "Output")
     return target
