@@ -9,6 +9,7 @@ import onnx_ir as ir
 from ..kernels.abi import HOST, INPUT, OUTPUT
 from .emission import Emission
 from .graph import Info
+from .host_steps import tensor_of
 from .tensors import Buffer, Tensor
 
 
@@ -27,7 +28,7 @@ def add_ports(emit: Emission) -> None:
     """Append the graph's outputs and inputs to the program, once all values are computed."""
     owners: dict[Buffer, ir.Value] = {}
     for value in emit.graph.outputs:
-        tensor = emit.tensor(value)
+        tensor = tensor_of(emit, value)
         if _is_whole(tensor):
             owners.setdefault(tensor.buffer, value)
     given: set[Buffer] = set()
