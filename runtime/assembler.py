@@ -235,17 +235,17 @@ class Assembler:
 
     # --- the whole ----------------------------------------------------------------------------
 
-    def add_input(self, info: Info, tensor: Tensor, kind: str) -> None:
-        """Append an input; its named dimensions define symbols."""
+    def add_input(self, info: Info, tensor: Tensor, type_: str) -> None:
+        """Append an input, of a type as ports have it; its named dimensions define symbols."""
         number = self.number(tensor)
-        port = Port(info.name, info.dtype, _declared(info), number, kind=kind)
+        port = Port(info.name, info.dtype, _declared(info), number, type=type_)
         if port.dims is not None:
             port.symbols = [self.code.symbol(d) if isinstance(d, str) else -1 for d in port.dims]
         self._inputs.append(port)
 
-    def add_output(self, info: Info, tensor: Tensor) -> None:
-        """Append an output."""
-        port = Port(info.name, info.dtype, _declared(info), self.number(tensor))
+    def add_output(self, info: Info, tensor: Tensor, type_: str) -> None:
+        """Append an output, of a type as ports have it."""
+        port = Port(info.name, info.dtype, _declared(info), self.number(tensor), type=type_)
         self._outputs.append(port)
 
     def finish(self, metadata: dict[str, Any]) -> Program:

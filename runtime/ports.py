@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from ..kernels.abi import HOST, INPUT, OUTPUT
+from ..notes import TYPE_NOTE
 from .emission import Emission
 from .graph import Info
 from .host_steps import tensor_of
@@ -39,10 +41,11 @@ def add_ports(emit: Emission) -> None:
             given.add(tensor.buffer)
         elif tensor.buffer.kind != HOST:
             tensor = _copied(emit, value, tensor)
-        emit.program.add_output(emit.infos[value], tensor)
+        info = emit.infos[value]
+        emit.program.add_output(info, tensor, _type(value, info))
     for value in emit.graph.inputs:
         info = emit.infos[value]
-        emit.program.add_input(info, emit.tensor(value), _kind(value, info))
+        emit.program.add_input(info, emit.tensor(value), _type(value, info))
 
 
 def _is_whole(tensor: Tensor) -> bool:
@@ -58,11 +61,18 @@ def _copied(emit: Emission, value: ir.Value, tensor: Tensor) -> Tensor:
     return target
 
 
-def _kind(value: ir.Value, info: Info) -> str:
-    """Return what an input takes: a ``"tensor"``, a ``"string"`` array, or any ``"object"``."""
-    if value.dtype == ir.DataType.STRING and isinstance(value.type, ir.TensorType):
-        return "string"
-    return "object" if info.dtype == "object" else "tensor"
+def _type(value: ir.Value, info: Info) -> str:
+    """Return the type of a port in onnxruntime's words; empty if it is not known."""
+    if info.dtype != "object":
+        return f"tensor({ir.DataType.from_numpy(np.dtype(info.dtype)).name.lower()})"
+    return value.metadata_props.get(TYPE_NOTE) or _type_text(value.type)
+
+
+def _type_text(kind: ir.TypeProtocol | None) -> str:
+    if isinstance(kind, ir.SequenceType | ir.OptionalType):
+        word = "seq" if isinstance(kind, ir.SequenceType) else "optional"
+        return f"{word}({_type_text(kind.elem_type)})"
+    return f"tensor({kind.dtype.name.lower()})" if isinstance(kind, ir.TensorType) else ""
 
 
 def model_metadata(model: ir.Model) -> dict[str, Any]:

@@ -26,15 +26,16 @@ if TYPE_CHECKING:
     from .profile import RunProfile
     from .tuning import Tuning
 
-_TYPES = {"float32": "float", "float64": "double", "object": "string"}
-
 
 class NodeArg:
-    """An input or output: ``name``, ``type`` such as ``"tensor(float)"``, ``shape``."""
+    """An input or output: ``name``, ``type`` such as ``"tensor(float)"``, ``shape``.
+
+    Types are written as onnxruntime does: ``"seq(map(int64,tensor(float)))"``.
+    """
 
     def __init__(self, port: Port) -> None:
         self.name = port.name
-        self.type = f"tensor({_TYPES.get(port.dtype, port.dtype)})"
+        self.type = port.type
         self.shape = port.dims
 
     def __repr__(self) -> str:

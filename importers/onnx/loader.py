@@ -16,8 +16,10 @@ from onnx_ir.passes import common
 
 from ...errors import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
 from .check import check_model
+from .map_types import note_map_types
 from .opset import CANONICAL_OPSET, OPSET_NOTE
 from .shape_inference import infer
+from .unsafe import hide_unsafe_nodes, reveal_unsafe_nodes
 from .upgrade import upgrade
 from .wire import SAME_FILE, SMALL_TENSOR, externalize_weights
 
@@ -109,9 +111,13 @@ class Loader:
 
     def build(self, proto: onnx.ModelProto) -> ir.Model:
         """Check a light proto and build the model from it."""
+        note_map_types(proto)
         check_model(proto)
         _densify(proto.graph)
+        hide_unsafe_nodes(proto)
         proto = infer(proto)
+        reveal_unsafe_nodes(proto)
+        note_map_types(proto)
         try:
             model = ir.from_proto(proto)
         except Exception as error:
