@@ -14,6 +14,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from ..notes import DEFAULTS_NOTE
 from .emission import Emission
 from .fusion import find_groups
 from .graph import Graph, Node, OnHost
@@ -46,6 +47,7 @@ def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
     """
     program = _lower_graph(infer_shapes(model), {"precision": "fp32", **(options or {})})
     program.metadata["model"] = model_metadata(model)
+    program.metadata["defaults"] = model.metadata_props.get(DEFAULTS_NOTE)
     return program
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..kernels.abi import HOST, INPUT, OUTPUT
-from ..notes import TYPE_NOTE
+from ..notes import DEFAULTS_NOTE, TYPE_NOTE
 from .emission import Emission
 from .graph import Info
 from .host_steps import tensor_of
@@ -84,5 +84,7 @@ def model_metadata(model: ir.Model) -> dict[str, Any]:
         "description": model.doc_string or "",
         "graph_description": model.graph.doc_string or "",
         "version": model.model_version or 0,
-        "custom_metadata_map": dict(model.metadata_props),
+        "custom_metadata_map": {
+            name: text for name, text in model.metadata_props.items() if name != DEFAULTS_NOTE
+        },
     }

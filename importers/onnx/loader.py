@@ -35,8 +35,9 @@ def from_onnx(
 ) -> ir.Model:
     """Read, check and normalize an ONNX model.
 
-    Functions are inlined, initializers are no longer graph inputs, nodes are in order, types and
-    shapes are inferred where they can be, and the standard opset is `CANONICAL_OPSET`. A model
+    Functions are inlined, nodes are in order, types and shapes are inferred where they can be, and
+    the standard opset is `CANONICAL_OPSET`. Initializers are no longer graph inputs in models of
+    IR version 3, which had to list all; since version 4 those that are listed are defaults. A model
     with a node that this opset cannot express, or with a newer opset, stays at the newest one
     possible, and says why in ``metadata_props["sardonyx.opset"]``.
 
@@ -112,6 +113,8 @@ class Loader:
     def build(self, proto: onnx.ModelProto) -> ir.Model:
         """Check a light proto and build the model from it."""
         note_map_types(proto)
+        if proto.ir_version < 4:
+            _remove_initializers_from_inputs(proto.graph)
         check_model(proto)
         _densify(proto.graph)
         hide_unsafe_nodes(proto)
@@ -223,14 +226,13 @@ class Loader:
 
 
 def normalize(model: ir.Model) -> ir.Model:
-    """Inline functions, drop initializers from the inputs and go to the canonical opset, in place.
+    """Inline functions and go to the canonical opset, in place.
 
     Raises
     ------
     UnsupportedModel
         A function uses another opset than the model, and the two cannot be brought together.
     """
-    common.RemoveInitializersFromInputsPass()(model)
     reached, reason = _upgraded([model.graph], model.graph.opset_imports)
     for function in model.functions.values():
         own_opset, _ = _upgraded([function.graph], function.opset_imports)
@@ -312,6 +314,14 @@ def _root_cause(error: BaseException) -> BaseException:
     while (earlier := error.__cause__ or error.__context__) is not None:
         error = earlier
     return error
+
+
+def _remove_initializers_from_inputs(graph: onnx.GraphProto) -> None:
+    stored = {tensor.name for tensor in graph.initializer}
+    stored |= {sparse.values.name for sparse in graph.sparse_initializer}
+    for value in list(graph.input):
+        if value.name in stored:
+            graph.input.remove(value)
 
 
 def _densify(graph: onnx.GraphProto) -> None:
