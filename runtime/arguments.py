@@ -30,6 +30,7 @@ class Signature:
         dtypes = [None if port.dtype == "object" else np.dtype(port.dtype) for port in ports]
         self._ports = ports
         self._expected = list(zip(self.names, dtypes, strict=True))
+        self._bools = [index for index, dtype in enumerate(dtypes) if dtype == np.bool_]
 
     def arrays(self, feeds: Mapping[str, Any]) -> tuple[list[Any], Shapes]:
         """Return the inputs in order, as contiguous arrays of their types, and their shapes.
@@ -57,6 +58,8 @@ class Signature:
                     array = np.array(array, order="C")
                 arrays.append(array)
                 shapes.append(array.shape)
+            for index in self._bools:
+                arrays[index] = _of_zeros_and_ones(arrays[index])
         except KeyError:
             pass
         if len(arrays) != len(feeds) or len(arrays) != len(self._expected):
@@ -115,6 +118,12 @@ def _typed(value: Any, name: str, dtype: np.dtype) -> np.ndarray:
     return array.astype(dtype, copy=False)
 
 
+def _of_zeros_and_ones(array: np.ndarray) -> np.ndarray:
+    """Return an array of bool whose bytes are 0 or 1, as kernels expect; views may have others."""
+    numbers = array.view(np.uint8)
+    return array if numbers.max(initial=0) <= 1 else numbers != 0
+
+
 def _as_array(value: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(value)
@@ -151,7 +160,7 @@ def _checked_tensor(value: Any, kind: str, name: str) -> np.ndarray:
         # ml_dtypes writes float8_e4m3fn and float4_e2m1fn for float8e4m3fn and float4e2m1.
         if array.dtype.name.replace("_", "") not in (want, f"{want}fn", f"{want}fnu"):
             raise InvalidArgument(f"input {name!r}: expected {want}, got {array.dtype.name}")
-        return array
+        return _of_zeros_and_ones(array) if kind == "bool" else array
     if array.dtype.kind not in "OUST" or not all(
         isinstance(item, str | bytes) for item in array.reshape(-1)
     ):

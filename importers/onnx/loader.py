@@ -168,12 +168,12 @@ class Loader:
         """Let the tensors of a model built from a light proto read their values."""
         for holder in _tensor_holders(model):
             tensor = holder.tensor
-            if not isinstance(tensor, ir.ExternalTensor):
-                continue
-            if tensor.location == _IN_MEMORY and self.source_tensors:
-                holder.put(self.source_tensors[tensor.offset or 0])
-            else:
-                holder.put(self.view(tensor))
+            if isinstance(tensor, ir.ExternalTensor):
+                is_ours = tensor.location == _IN_MEMORY and self.source_tensors
+                tensor = self.source_tensors[tensor.offset or 0] if is_ours else self.view(tensor)
+                holder.put(tensor)
+            if tensor.dtype == ir.DataType.BOOL and (numbers := _odd_numbers(tensor)) is not None:
+                holder.put(ir.Tensor(numbers != 0, name=tensor.name))
 
     def view(self, tensor: ir.ExternalTensor) -> ir.TensorProtocol:
         """Return a tensor that reads the mapped bytes which `tensor` points to."""
@@ -287,6 +287,12 @@ def _tensor_holders(model: ir.Model) -> Iterator[_Holder]:
             for attribute in list(node.attributes.values()):
                 if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
                     yield _Holder(node, attribute.as_tensor(), attribute.name)
+
+
+def _odd_numbers(tensor: ir.TensorProtocol) -> np.ndarray | None:
+    """Return the bytes of a tensor of bool if some are neither 0 nor 1."""
+    numbers = np.ascontiguousarray(tensor.numpy()).view(np.uint8).reshape(tensor.shape.numpy())
+    return numbers if numbers.max(initial=0) > 1 else None
 
 
 def mapped(path: str) -> mmap.mmap:
