@@ -128,6 +128,8 @@ def save(
 
     import onnx_ir as ir
 
+    from .onnx.map_types import restore_in_file
+
     opset = model.graph.opset_imports.get("")
     if target_opset is not None and opset is not None and target_opset != opset:
         if not 1 <= target_opset < opset:
@@ -143,6 +145,7 @@ def save(
     try:
         with tempfile.TemporaryDirectory(dir=folder, prefix=f".{name}-") as scratch:
             ir.save(model, os.path.join(scratch, name), external_data=data)
+            restore_in_file(model, os.path.join(scratch, name))
             for file in (data, name):  # the model last: it refers to the data
                 if file is not None and os.path.exists(os.path.join(scratch, file)):
                     os.replace(os.path.join(scratch, file), os.path.join(folder, file))
@@ -154,5 +157,9 @@ def to_bytes(source: Any) -> bytes:
     """Serialize whatever `load` takes, as one ONNX file in memory."""
     import onnx_ir
 
-    data: bytes = onnx_ir.to_proto(load(source)).SerializeToString()
+    from .onnx.map_types import restore_map_types
+
+    proto = onnx_ir.to_proto(load(source))
+    restore_map_types(proto)
+    data: bytes = proto.SerializeToString()
     return data

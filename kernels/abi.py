@@ -57,7 +57,7 @@ be divided by many numbers of threads: a few rows are split evenly only where th
 # --- records of the executor's own kernels: names of their words, in order --------------------
 
 EVALUATE = ("code", "count", "symbols", "values")
-PLAN = ("buffers", "count", "values", "phase", "offsets", "order", "total")
+PLAN = ("buffers", "count", "values", "phase", "begin", "offsets", "order", "total")
 FILL = ("patches", "count", "values", "bases", "words")
 SCHEDULE = ("costs", "count", "values", "steps")
 WORK = ("team",)
@@ -68,6 +68,7 @@ RUN = (
 )  # fmt: skip
 
 PLAN_PHASE = PLAN.index("phase")
+PLAN_BEGIN = PLAN.index("begin")
 
 # Words of RUN that Python changes between runs, or that the workers of a team read.
 JOB_STEPS = RUN.index("steps")

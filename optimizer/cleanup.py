@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from ..inference_faults import needs_input_type
 from ..logs import silenced
 from .edits import insert, replace
 from .operators import lookup
@@ -36,9 +38,17 @@ def infer_shapes(model: ir.Model, report: Report) -> int:
 
 
 def infer(model: ir.Model) -> None:
-    """Fill in types and shapes by onnx's inference."""
-    # Its warnings about sequences and the like concern nothing that passes change.
-    with silenced("onnx_ir.passes.common.shape_inference", level=logging.ERROR):
+    """Fill in types and shapes by onnx's inference, unless it would end the process."""
+    versions = model.opset_imports
+    for node in model.graph.all_nodes():
+        is_typed = all(value is None or value.type is not None for value in node.inputs)
+        version = versions.get(node.domain, 1)
+        if not is_typed and needs_input_type(node.domain, node.op_type, version):
+            return
+    # Its warnings about sequences and the like concern nothing that passes change. A result that
+    # holds maps has a type that onnx_ir cannot read: then what was inferred before stays.
+    quiet = silenced("onnx_ir.passes.common.shape_inference", level=logging.ERROR)
+    with quiet, suppress(ir.serde.SerdeError):
         common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
 
 

@@ -127,6 +127,7 @@ def optimize_with_report(
     verifier = None
     if verify or isinstance(verify, Mapping):
         verifier = Verifier(model, verify if isinstance(verify, Mapping) else None, runner)
+    defaults = _take_defaults(model)
     changed = bool(stages)
     while changed and report.rounds < MAX_ROUNDS:
         changed = False
@@ -143,9 +144,30 @@ def optimize_with_report(
                 verifier.check(name, model)
     if stages:
         make_names_unique(model, report)
+    for value, tensor in defaults.items():
+        value.const_value = tensor
+        model.graph.register_initializer(value)
     if not explain:
         report.forget()
     return model, report
+
+
+def _take_defaults(model: ir.Model) -> dict[ir.Value, ir.TensorProtocol]:
+    """Take away the values of inputs that have one, and what may have been inferred from them.
+
+    A run may give others, so no pass may read them.
+    """
+    defaults = {}
+    for value in model.graph.inputs:
+        if value.const_value is not None:
+            defaults[value] = value.const_value
+            value.const_value = None
+            model.graph.initializers.pop(str(value.name))
+    if defaults:
+        for node in model.graph.all_nodes():
+            for result in node.outputs:
+                result.shape = None
+    return defaults
 
 
 def _apply(name: str, function: Pass, model: ir.Model, report: Report) -> int:

@@ -45,7 +45,7 @@ class Verifier:
 
     def __init__(self, model: ir.Model, feeds: Feeds | None, run: Runner) -> None:
         self._run = run
-        self._feeds = _random_feeds(model) if feeds is None else feeds
+        self._feeds = {**_defaults(model), **(_random_feeds(model) if feeds is None else feeds)}
         self._seen = _fingerprint(model)
         self._names = [str(value.name) for value in model.graph.outputs]
         try:
@@ -84,6 +84,12 @@ class Verifier:
                 raise SardonyxError(
                     f"optimizer pass {name!r} changed output {output!r}: {compared.reason}"
                 )
+
+
+def _defaults(model: ir.Model) -> dict[str, np.ndarray]:
+    """Values of inputs that need not be given."""
+    stored = {str(value.name): value.const_value for value in model.graph.inputs}
+    return {name: tensor.numpy() for name, tensor in stored.items() if tensor is not None}
 
 
 def _random_feeds(model: ir.Model) -> dict[str, np.ndarray]:

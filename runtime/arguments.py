@@ -30,6 +30,7 @@ class Signature:
         dtypes = [None if port.dtype == "object" else np.dtype(port.dtype) for port in ports]
         self._ports = ports
         self._expected = list(zip(self.names, dtypes, strict=True))
+        self._bools = [index for index, dtype in enumerate(dtypes) if dtype == np.bool_]
 
     def arrays(self, feeds: Mapping[str, Any]) -> tuple[list[Any], Shapes]:
         """Return the inputs in order, as contiguous arrays of their types, and their shapes.
@@ -48,7 +49,7 @@ class Signature:
             for name, dtype in self._expected:
                 array = feeds[name]
                 if dtype is None:
-                    arrays.append(_checked_object(self._ports[len(arrays)], array))
+                    arrays.append(_checked_object(array, self._ports[len(arrays)].type, name))
                     shapes.append(())
                     continue
                 if type(array) is not np.ndarray or array.dtype is not dtype:
@@ -57,6 +58,8 @@ class Signature:
                     array = np.array(array, order="C")
                 arrays.append(array)
                 shapes.append(array.shape)
+            for index in self._bools:
+                arrays[index] = _of_zeros_and_ones(arrays[index])
         except KeyError:
             pass
         if len(arrays) != len(feeds) or len(arrays) != len(self._expected):
@@ -115,6 +118,12 @@ def _typed(value: Any, name: str, dtype: np.dtype) -> np.ndarray:
     return array.astype(dtype, copy=False)
 
 
+def _of_zeros_and_ones(array: np.ndarray) -> np.ndarray:
+    """Return an array of bool whose bytes are 0 or 1, as kernels expect; views may have others."""
+    numbers = array.view(np.uint8)
+    return array if numbers.max(initial=0) <= 1 else numbers != 0
+
+
 def _as_array(value: Any, name: str) -> np.ndarray:
     try:
         return np.asarray(value)
@@ -122,13 +131,38 @@ def _as_array(value: Any, name: str) -> np.ndarray:
         raise InvalidArgument(f"input {name!r} is not an array: {error}") from error
 
 
-def _checked_object(port: Port, value: Any) -> Any:
-    """Check strings; sequences and the like go to onnx's reference as they are."""
-    if port.kind != "string":
+def _checked_object(value: Any, kind: str, name: str) -> Any:
+    """Return a value as one of a type in onnxruntime's words; of an unknown type as it is."""
+    word, _, inner = kind.removesuffix(")").partition("(")
+    if word == "optional":
+        return None if value is None else _checked_object(value, inner, name)
+    if word == "seq":
+        if not isinstance(value, list | tuple):
+            raise _wrong_kind(name, "a list", value)
+        return [_checked_object(item, inner, name) for item in value]
+    if word == "map":
+        key_type = str if inner.startswith("string") else int
+        if not isinstance(value, dict) or not all(isinstance(key, key_type) for key in value):
+            raise _wrong_kind(name, f"a dict with keys of type {key_type.__name__}", value)
         return value
-    array = _as_array(value, port.name)
+    return _checked_tensor(value, inner, name) if word == "tensor" else value
+
+
+def _wrong_kind(name: str, expected: str, value: Any) -> InvalidArgument:
+    return InvalidArgument(f"input {name!r}: expected {expected}, got a {type(value).__name__}")
+
+
+def _checked_tensor(value: Any, kind: str, name: str) -> np.ndarray:
+    """Return an array of elements of a type in onnxruntime's words."""
+    array = _as_array(value, name)
+    if kind != "string":
+        want = {"float": "float32", "double": "float64"}.get(kind, kind)
+        # ml_dtypes writes float8_e4m3fn and float4_e2m1fn for float8e4m3fn and float4e2m1.
+        if array.dtype.name.replace("_", "") not in (want, f"{want}fn", f"{want}fnu"):
+            raise InvalidArgument(f"input {name!r}: expected {want}, got {array.dtype.name}")
+        return _of_zeros_and_ones(array) if kind == "bool" else array
     if array.dtype.kind not in "OUST" or not all(
         isinstance(item, str | bytes) for item in array.reshape(-1)
     ):
-        raise InvalidArgument(f"input {port.name!r}: expected strings, got {array.dtype.name}")
+        raise InvalidArgument(f"input {name!r}: expected strings, got {array.dtype.name}")
     return array.astype(object)

@@ -7,11 +7,12 @@ patch, as in an object file. Which buffers lie over one another is settled last.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..errors import UnsupportedModel
 from ..kernels.abi import (
     ADDRESS,
     BUFFER_COLUMNS,
@@ -36,14 +37,21 @@ _ALIGN = 64
 class Assembler:
     """A program under construction.
 
+    Parameters
+    ----------
+    read_later : collection of str
+        Symbols of sizes that host steps will tell: none may be needed before.
+
     Attributes
     ----------
     code : Code
         Instructions that compute sizes from symbols.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, read_later: Collection[str] = ()) -> None:
         self.code = Code()
+        self._unknown = set(read_later)
+        self._symbols_checked = 0
         self._buffers: list[Buffer] = []
         self._inplace = Inplace()
         self._weights: list[np.ndarray] = []
@@ -52,7 +60,7 @@ class Assembler:
         self._specs: list[TensorSpec] = []
         self._kernels: dict[KernelRef, int] = {}
         self._words: list[int] = []
-        self._patches: list[tuple[int, int, Any, Dim]] = []
+        self._patches: list[tuple[int, int, Any, int]] = []
         self._inputs: list[Port] = []
         self._outputs: list[Port] = []
         self._steps: list[Step] = []
@@ -65,7 +73,7 @@ class Assembler:
     # --- memory -------------------------------------------------------------------------------
 
     def buffer(self, kind: int, size: Dim) -> Buffer:
-        """Create a buffer of a number of bytes, in the current phase."""
+        """Create a buffer of a number of bytes, of the phase in which it is first used."""
         buffer = Buffer(kind, size, len(self._buffers), self._phase)
         self._buffers.append(buffer)
         return buffer
@@ -106,6 +114,7 @@ class Assembler:
         record = self._write_record(Record(words_of(step.kernel, step.fields)), used)
         for tensor in used:
             self._touch(tensor)
+            self.code.slot(tensor.buffer.size)
         self._inplace.allow(self._time, step.outputs[0], step.over, used)
         layout = "channels_last" if step.outputs[0].is_channels_last else "plain"
         moved = {(t.buffer, t.offset): t.nbytes for t in used if not t.buffer.is_scratch}
@@ -122,7 +131,19 @@ class Assembler:
                 self.code.slot(sum_dims(moved.values())),
             )
         )
+        self._check_sizes_known(step)
         self._time += 1
+
+    def _check_sizes_known(self, step: Pending) -> None:
+        """Refuse a step that needs a size, also of a buffer, before a host step has told it."""
+        for symbol in self.code.symbols[self._symbols_checked :]:
+            if symbol in self._unknown:
+                name = step.outputs[0].name
+                raise UnsupportedModel(
+                    f"step {step.op_type}, computing {name!r}, needs the size {symbol!r} before "
+                    "the node that gives it has run"
+                )
+        self._symbols_checked = len(self.code.symbols)
 
     def _write_record(self, record: Record, used: list[Tensor]) -> int:
         """Write a record and those it points to into the words; lists the tensors it uses."""
@@ -135,13 +156,13 @@ class Assembler:
             self._words.append(0)
             if isinstance(item, Tensor):
                 used.append(item)
-                self._patches.append((word, ADDRESS, item.buffer, item.offset))
+                self._patches.append((word, ADDRESS, item.buffer, self.code.slot(item.offset)))
             elif isinstance(item, Record):
                 self._patches.append((word, RECORD, item.position, 0))
             elif isinstance(item, Kernel):
                 self._patches.append((word, KERNEL, self._kernel_number(item), 0))
             elif isinstance(item, Expr):
-                self._patches.append((word, VALUE, item, 0))
+                self._patches.append((word, VALUE, self.code.slot(item), 0))
             elif item is not None:
                 self._words[word] = int(item)
         return record.position
@@ -151,6 +172,8 @@ class Assembler:
 
     def _touch(self, tensor: Tensor) -> None:
         buffer = tensor.buffer
+        if buffer.last < 0:
+            buffer.phase = self._phase
         buffer.first = min(buffer.first, self._time)
         buffer.last = max(buffer.last, self._time)
 
@@ -161,6 +184,7 @@ class Assembler:
 
     def take_back(self, step_count: int) -> None:
         """Forget the steps that came after the first so many."""
+        self._time -= len(self._steps) - step_count
         del self._steps[step_count:]
 
     def add_host_step(
@@ -186,6 +210,7 @@ class Assembler:
         read_sizes : sequence of (int, int, str)
             (output, axis, symbol) of sizes that the results tell.
         """
+        self._unknown.difference_update(symbol for *_, symbol in read_sizes)
         for tensor in (*inputs, *captured.values()):
             if tensor is not None:
                 self._touch(tensor)
@@ -210,17 +235,17 @@ class Assembler:
 
     # --- the whole ----------------------------------------------------------------------------
 
-    def add_input(self, info: Info, tensor: Tensor, kind: str) -> None:
-        """Append an input; its named dimensions define symbols."""
+    def add_input(self, info: Info, tensor: Tensor, type_: str) -> None:
+        """Append an input, of a type as ports have it; its named dimensions define symbols."""
         number = self.number(tensor)
-        port = Port(info.name, info.dtype, _declared(info), number, kind=kind)
+        port = Port(info.name, info.dtype, _declared(info), number, type=type_)
         if port.dims is not None:
             port.symbols = [self.code.symbol(d) if isinstance(d, str) else -1 for d in port.dims]
         self._inputs.append(port)
 
-    def add_output(self, info: Info, tensor: Tensor) -> None:
-        """Append an output."""
-        port = Port(info.name, info.dtype, _declared(info), self.number(tensor))
+    def add_output(self, info: Info, tensor: Tensor, type_: str) -> None:
+        """Append an output, of a type as ports have it."""
+        port = Port(info.name, info.dtype, _declared(info), self.number(tensor), type=type_)
         self._outputs.append(port)
 
     def finish(self, metadata: dict[str, Any]) -> Program:
@@ -229,7 +254,11 @@ class Assembler:
         self._inplace.settle()
         for tensor, spec in zip(self._numbers, self._specs, strict=True):
             spec.buffer = self._inplace.merged(tensor.buffer).index
-        patches = [self._settled(*patch) for patch in self._patches]
+        # In the order of the columns PATCH_...
+        patches = [
+            [word, kind, self._inplace.merged(what).index if kind == ADDRESS else what, offset]
+            for word, kind, what, offset in self._patches
+        ]
         slot = self.code.slot
         # In the order of the columns BUFFER_...
         buffers = [[b.kind, slot(b.size), b.first, b.last, b.phase] for b in self._buffers]
@@ -250,14 +279,6 @@ class Assembler:
             patches=_table(patches, PATCH_COLUMNS),
             weights=self._weight_blob(),
         )
-
-    def _settled(self, word: int, kind: int, what: Any, offset: Dim) -> tuple[int, int, int, int]:
-        """Return a patch in numbers, in the order of the columns PATCH_..."""
-        if kind == VALUE:
-            return word, kind, self.code.slot(what), 0
-        if kind == ADDRESS:
-            return word, kind, self._inplace.merged(what).index, self.code.slot(offset)
-        return word, kind, what, 0
 
     def _weight_blob(self) -> np.ndarray:
         blob = np.zeros(self._weight_bytes, np.uint8)

@@ -20,9 +20,11 @@ from ..kernels.abi import (
     EVALUATE,
     FILL,
     HOST,
+    INPUT,
     JOB_ITSELF,
     OUTPUT,
     PLAN,
+    PLAN_BEGIN,
     PLAN_PHASE,
     RUN,
     SCHEDULE,
@@ -35,6 +37,7 @@ from ..kernels.record import address_of, make_record
 from .arguments import Shapes
 from .executable import Executable
 from .memory import new_arena, prefault
+from .objects import protected
 from .program import TensorSpec
 
 # About 50 ms at the speeds of time stamp counters: how long Ctrl-C may go unnoticed.
@@ -48,11 +51,14 @@ Output: TypeAlias = tuple[int, int, tuple[int, ...], str]
 
 
 class _Memory:
-    """Memory at an address, for numpy's array interface."""
+    """Memory at an address, for numpy's array interface: read-only, kept by its owner if any."""
 
-    def __init__(self, address: int, shape: tuple[int, ...], dtype: np.dtype, steps: Any) -> None:
+    def __init__(
+        self, address: int, shape: tuple[int, ...], dtype: np.dtype, steps: Any, owner: Any
+    ) -> None:
+        self._owner = owner
         self.__array_interface__ = {
-            "data": (address, False),
+            "data": (address, True),
             "shape": shape,
             "typestr": dtype.str,
             "strides": steps,
@@ -77,7 +83,8 @@ class Binding:
     outputs : list of Output
         Those whose sizes follow from the inputs' shapes.
     is_plain : bool
-        There is no host step: a run is one call of compiled code.
+        There is no host step, and all inputs and outputs are arrays of their own: a run is one call
+        of compiled code.
     run : callable
         Walks the steps of ``job`` without arguments; returns the step reached, -1 after an error.
     job : ndarray of int64
@@ -91,8 +98,8 @@ class Binding:
         Table of the steps: columns ``STEP_...``.
     bases : ndarray of int64
         Address of each buffer.
-    arenas : list of ndarray
-        Working memory of each phase.
+    arena : ndarray of uint8
+        Working memory.
     objects : dict of int to object
         Values of buffers that lie with the host: results of host steps, and inputs that are no
         plain tensors.
@@ -103,16 +110,21 @@ class Binding:
         self.program = program
         self.shapes: Shapes | None = None
         self.outputs: list[Output] = []
-        self.is_plain = not program.host_steps
+        ports = [*program.inputs, *program.outputs]
+        buffers = [program.tensors[port.tensor].buffer for port in ports]
+        self._kinds = program.buffers[:, BUFFER_KIND]
+        are_arrays = np.isin(self._kinds[buffers], (INPUT, OUTPUT)).all()
+        self.is_plain = not program.host_steps and bool(are_arrays)
+        self._array_buffers = np.array(buffers if self.is_plain else [], np.int64)
+        self.array_ids = array_of("q", [0] * len(buffers))
         self.status = np.zeros(STATUS_WORDS, np.int64)
         self.bases = np.zeros(max(len(program.buffers), 1), np.int64)
-        self.arenas: list[np.ndarray] = [np.empty(0, np.uint8)] * executable.phases
+        self.arena = np.empty(0, np.uint8)
         self.objects: dict[int, Any] = {}
         self._executable = executable
-        self._kinds = program.buffers[:, BUFFER_KIND]
         phases = program.buffers[:, BUFFER_PHASE]
         self._arena_members = [
-            np.flatnonzero((self._kinds == ARENA) & (phases == phase))
+            np.flatnonzero((self._kinds == ARENA) & (phases <= phase))
             for phase in range(executable.phases)
         ]
         weights = address_of(program.weights) if program.weights.size else 0
@@ -125,6 +137,8 @@ class Binding:
         self._words = executable.words.copy()
         self.steps = executable.steps.copy()
         self.steps[:, STEP_RECORD] = address_of(self._words) + _WORD * self.steps[:, STEP_RECORD]
+        self._outputs: list[list[Output]] = [[] for _ in range(executable.phases)]
+        self._entered = 0  # phases whose memory is planned for the sizes as they are
         self._make_records()
         self._make_job(threads)
 
@@ -148,18 +162,13 @@ class Binding:
             count=count,
             values=self._values,
             phase=0,
+            begin=-1,
             offsets=self._offsets,
             order=self._order,
             total=self._planned_bytes,
         )
-        self._fill_record = make_record(
-            FILL,
-            patches=executable.bind_patches,
-            count=len(executable.bind_patches),
-            values=self._values,
-            bases=self.bases,
-            words=self._words,
-        )
+        self._fill_record = self._make_fill_record(executable.bind_patches)
+        self._host_records = [self._make_fill_record(part) for part in executable.host_patches]
         self._schedule_record = make_record(
             SCHEDULE,
             costs=executable.costs,
@@ -168,13 +177,19 @@ class Binding:
             steps=self.steps,
         )
 
+    def _make_fill_record(self, patches: np.ndarray) -> np.ndarray:
+        return make_record(
+            FILL,
+            patches=patches,
+            count=len(patches),
+            values=self._values,
+            bases=self.bases,
+            words=self._words,
+        )
+
     def _make_job(self, threads: int) -> None:
         """Build the argument record of a run, and the function that runs on it."""
         program, executable = self.program, self._executable
-        ports = [*program.inputs, *program.outputs]
-        buffers = [program.tensors[port.tensor].buffer for port in ports]
-        self._array_buffers = np.array(buffers if self.is_plain else [], np.int64)
-        self.array_ids = array_of("q", [0] * len(buffers))
         record = make_record(
             RUN,
             steps=self.steps,
@@ -214,24 +229,33 @@ class Binding:
             There is no memory for the arena.
         """
         self.shapes = None
+        self._entered = 0
         self.define(
-            (symbol, size)
-            for port, shape in zip(self.program.inputs, shapes, strict=True)
-            if port.dtype != "object"
-            for size, symbol in zip(shape, port.symbols, strict=False)
-            if symbol >= 0
+            0,
+            (
+                (symbol, size)
+                for port, shape in zip(self.program.inputs, shapes, strict=True)
+                if port.dtype != "object"
+                for size, symbol in zip(shape, port.symbols, strict=False)
+                if symbol >= 0
+            ),
         )
         self.outputs = self.enter(0)
         self.shapes = shapes
 
-    def define(self, sizes: Iterable[tuple[int, int]]) -> None:
-        """Give symbols their sizes, pairs of index and size; evaluate what follows from them."""
+    def define(self, phase: int, sizes: Iterable[tuple[int, int]]) -> None:
+        """Give the symbols of a phase their sizes, pairs of index and size; evaluate the rest."""
         for symbol, size in sizes:
-            self._symbols[symbol] = size
-        self._executable.evaluate(address_of(self._evaluate_record))
+            if self._symbols[symbol] != size:
+                self._symbols[symbol] = size
+                self._entered = min(self._entered, phase)
+        if self._entered <= phase:
+            self._executable.evaluate(address_of(self._evaluate_record))
 
     def enter(self, phase: int) -> list[Output]:
         """Plan the memory of a phase, whose sizes are defined; returns its outputs as ``outputs``.
+
+        Nothing is to be done where they are the same as in the run before.
 
         Raises
         ------
@@ -240,15 +264,16 @@ class Binding:
         KernelError
             There is no memory for the arena.
         """
-        self._check(phase)
-        self._check_sizes(phase)
-        self._plan(phase)
-        return self._outputs_of(phase)
+        if self._entered <= phase:
+            self._check(phase)
+            self._check_sizes(phase)
+            self._plan(phase)
+            self._outputs[phase] = self._outputs_of(phase)
+            self._entered = phase + 1
+        return self._outputs[phase]
 
     def _check(self, phase: int) -> None:
-        for check in self.program.checks:
-            if check.phase != phase:
-                continue
+        for check in self._executable.checks[phase]:
             left, right = self.value(check.left), self.value(check.right)
             if left != right and not (check.broadcast and left == 1):
                 raise InvalidArgument(f"{check.message}: {left} and {right}")
@@ -278,18 +303,29 @@ class Binding:
 
     def _plan(self, phase: int) -> None:
         self._plan_record[PLAN_PHASE] = phase
+        self._plan_record[PLAN_BEGIN] = self._executable.begins[phase]
         self._executable.plan(address_of(self._plan_record))
         # Room for the first buffer to be aligned.
         size = int(self._planned_bytes[0]) + ALIGNMENT
-        if self.arenas[phase].nbytes < size:
-            # Freed first: the old arena and the new one never exist together.
-            self.arenas[phase] = np.empty(0, np.uint8)
-            self.arenas[phase] = new_arena(size)
+        if self.arena.nbytes < size:
+            self._grow(size, has_contents=phase > 0)
         members = self._arena_members[phase]
-        start = -(-address_of(self.arenas[phase]) // ALIGNMENT) * ALIGNMENT
-        self.bases[members] = self._offsets[members] + start
-        self.fill()
+        self.bases[members] = self._offsets[members] + _first_aligned(self.arena)
+        self._executable.fill(address_of(self._fill_record))
         self._executable.schedule(address_of(self._schedule_record))
+
+    def _grow(self, size: int, *, has_contents: bool) -> None:
+        """Replace the arena by a larger one; buffers keep their offsets and contents."""
+        # Without contents it is freed first: the old arena and the new one never exist together.
+        old, self.arena = self.arena, np.empty(0, np.uint8)
+        if not has_contents:
+            del old
+            self.arena = new_arena(size)
+            return
+        self.arena = new_arena(size)
+        buffers, old_buffers = (a[_first_aligned(a) - address_of(a) :] for a in (self.arena, old))
+        count = min(len(buffers), len(old_buffers))
+        buffers[:count] = old_buffers[:count]
 
     def _outputs_of(self, phase: int) -> list[Output]:
         outputs = []
@@ -317,29 +353,38 @@ class Binding:
         if self._kinds[buffer] == HOST:
             self.objects[buffer] = value
 
-    def fill(self) -> None:
-        """Write sizes and addresses, as they are now, into the records of the steps."""
-        self._executable.fill(address_of(self._fill_record))
+    def fill_host(self, index: int) -> None:
+        """Write the addresses of what a host step gave into the records of the steps."""
+        self._executable.fill(address_of(self._host_records[index]))
 
     @property
     def arena_bytes(self) -> int:
         """Bytes of working memory held."""
-        return sum(arena.nbytes for arena in self.arenas)
+        return self.arena.nbytes
 
     def prefault(self) -> None:
         """Map the pages of the working memory, which the first run would do one by one."""
-        for arena in self.arenas:
-            prefault(arena, writable=True)
+        prefault(self.arena, writable=True)
+
+    def is_working_memory(self, array: np.ndarray) -> bool:
+        """Tell whether an array lies in the arena."""
+        return 0 <= address_of(array) - address_of(self.arena) < self.arena.nbytes
 
     def view(self, index: int) -> Any:
-        """Return a tensor as an array over its memory (valid until the next run), or an object."""
+        """Return a tensor as a read-only array, valid until the next step, or as an object."""
         spec: TensorSpec = self.program.tensors[index]
-        if self._kinds[spec.buffer] == HOST and spec.dtype == "object":
-            return self.objects.get(spec.buffer)
+        owner = self.objects.get(spec.buffer)
+        if spec.dtype == "object":
+            return protected(owner)
         dtype = np.dtype(spec.dtype)
         shape = self.shape(index)
         steps = tuple(self.value(slot) * dtype.itemsize for slot in spec.strides)
         address = int(self.bases[spec.buffer]) + self.value(spec.offset)
-        if 0 in shape or not address:
+        if 0 in shape:
             return np.empty(shape, dtype)
-        return np.asarray(_Memory(address, shape, dtype, steps))
+        return np.asarray(_Memory(address, shape, dtype, steps, owner))
+
+
+def _first_aligned(arena: np.ndarray) -> int:
+    """Address in an arena at which its first buffer lies."""
+    return -(-address_of(arena) // ALIGNMENT) * ALIGNMENT

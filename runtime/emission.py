@@ -65,7 +65,8 @@ class Emission:
         self.options = options
         self.choices = Choices(options.get("choices", {}))
         self.places = places
-        self.program = Assembler()
+        told = (symbol for sizes in graph.read_sizes.values() for *_, symbol in sizes)
+        self.program = Assembler(list(told))
         self.nodes: Sequence[Node] = ()
         self.absorbed: set[int] = set()
         self._tensors: dict[ir.Value, Tensor] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 from ..kernels.abi import (
     ADDRESS,
     BUFFER_KIND,
+    BUFFER_LAST,
     BUFFER_PHASE,
     COST_BYTES,
     COST_COLUMNS,
@@ -39,6 +42,8 @@ class Executable:
     bind_patches, run_patches : ndarray of int64
         Patches of a binding, and of those what every run writes anew: addresses of inputs and
         outputs.
+    host_patches : list of ndarray of int64
+        Patches of a binding for each host step: addresses of what it gives.
     steps, costs : ndarray of int64
         Tables of ``kernels.abi``; records of steps are indices of words.
     evaluate, plan, fill, schedule : callable
@@ -47,6 +52,13 @@ class Executable:
         Address of the executor's function ``run``.
     phases : int
         Number of phases.
+    begins : list of int
+        The time of the host step that opens each phase, in steps of the program, host steps
+        included; -1 for the first.
+    last_read : list of list of int
+        Buffers with results of host steps that nothing reads after a host step, for each of them.
+    checks : list of list of Check
+        Of each phase.
     sizes : list of (ndarray, ndarray)
         For each phase its tensors, and the slots of their sizes, a row each.
     """
@@ -64,6 +76,7 @@ class Executable:
         addressed = patches[kinds == ADDRESS]
         buffers = program.buffers[addressed[:, PATCH_SOURCE], BUFFER_KIND]
         self.run_patches = np.ascontiguousarray(addressed[np.isin(buffers, (INPUT, OUTPUT))])
+        self.host_patches = _host_patches(program, addressed)
         self.steps = np.zeros((len(program.steps), STEP_COLUMNS), np.int64)
         self.costs = np.zeros((len(program.steps), COST_COLUMNS), np.int64)
         for index, step in enumerate(program.steps):
@@ -76,8 +89,16 @@ class Executable:
             for name in ("evaluate", "plan", "fill", "schedule")
         )
         self.run = teams.executor_function("run")
-        self.phases = 1 + sum(bool(host.defines) for host in program.host_steps)
-        self.sizes = [_size_table(program, phase) for phase in range(self.phases)]
+        times = [stretch.last + i for i, stretch in enumerate(program.stretches)]
+        hosts = zip(times, program.host_steps, strict=False)
+        self.begins = [-1, *(time for time, host in hosts if host.defines)]
+        self.phases = len(self.begins)
+        self.last_read = _last_read(program, times)
+        self.checks = _by_phase(program.checks, [c.phase for c in program.checks], self.phases)
+        tensors = [i for i, spec in enumerate(program.tensors) if spec.dtype != "object"]
+        placed = [int(program.buffers[program.tensors[i].buffer, BUFFER_PHASE]) for i in tensors]
+        members = _by_phase(tensors, placed, self.phases)
+        self.sizes = [_size_table(program, indices) for indices in members]
         self._host_operators: list[Any] = [None] * len(program.host_steps)
 
     def host_operator(self, index: int) -> Any:
@@ -89,16 +110,46 @@ class Executable:
         return self._host_operators[index]
 
 
-def _size_table(program: Program, phase: int) -> tuple[np.ndarray, np.ndarray]:
+def _by_phase(items: Sequence[Any], phases: Sequence[int], count: int) -> list[list[Any]]:
+    """Return the items of each of so many phases."""
+    groups: list[list[Any]] = [[] for _ in range(count)]
+    for item, phase in zip(items, phases, strict=True):
+        groups[phase].append(item)
+    return groups
+
+
+def _giver(program: Program) -> np.ndarray:
+    """Return for each buffer the host step that gives it, -1 for all others."""
+    giver = np.full(len(program.buffers), -1)
+    for step, host in enumerate(program.host_steps):
+        giver[[program.tensors[index].buffer for index in host.outputs if index >= 0]] = step
+    return giver
+
+
+def _host_patches(program: Program, addressed: np.ndarray) -> list[np.ndarray]:
+    """Return for each host step the patches with addresses of what it gives."""
+    givers = _giver(program)[addressed[:, PATCH_SOURCE]]
+    order = np.argsort(givers, kind="stable")
+    ends = np.searchsorted(givers[order], np.arange(len(program.host_steps) + 1))
+    return [np.ascontiguousarray(part) for part in np.split(addressed[order], ends)[1:-1]]
+
+
+def _last_read(program: Program, times: list[int]) -> list[list[int]]:
+    """Return for each host step, of times as given, the buffers that are not read after it."""
+    outputs = {program.tensors[port.tensor].buffer for port in program.outputs}
+    found: list[list[int]] = [[] for _ in program.host_steps]
+    for buffer in np.flatnonzero(_giver(program) >= 0).tolist():
+        step = bisect.bisect_left(times, program.buffers[buffer, BUFFER_LAST])
+        if step < len(found) and buffer not in outputs:
+            found[step].append(buffer)
+    return found
+
+
+def _size_table(program: Program, tensors: list[int]) -> tuple[np.ndarray, np.ndarray]:
     """Return the tensors that a phase places, and the slots of their sizes, a row each.
 
     Rows are filled up with -1, where a binding keeps the number 1.
     """
-    tensors = [
-        index
-        for index, spec in enumerate(program.tensors)
-        if program.buffers[spec.buffer, BUFFER_PHASE] == phase and spec.dtype != "object"
-    ]
     shapes = [program.tensors[index].shape for index in tensors]
     rank = max(map(len, shapes), default=0)
     rows = [[*shape, *[-1] * (rank - len(shape))] for shape in shapes]

@@ -24,6 +24,7 @@ from . import team as teams
 from .binding import Binding, Output
 from .executable import Executable
 from .memory import allocated
+from .objects import copied, detached
 from .program import HostStep
 
 _empty = np.empty
@@ -84,15 +85,18 @@ class Context:
             self._run_steps(0, len(self.program.steps))
             return outputs
         outputs = self._begin(arrays)
-        for stretch in self.program.stretches:
-            if stretch.first < stretch.last:
-                if ticks is None:
-                    self._run_steps(stretch.first, stretch.last)
-                else:
-                    self._time_steps(stretch.first, stretch.last, ticks)
-            if stretch.host >= 0:
-                self._run_host(stretch.host, outputs)
-        return self._collect(outputs)
+        try:
+            for stretch in self.program.stretches:
+                if stretch.first < stretch.last:
+                    if ticks is None:
+                        self._run_steps(stretch.first, stretch.last)
+                    else:
+                        self._time_steps(stretch.first, stretch.last, ticks)
+                if stretch.host >= 0:
+                    self._run_host(stretch.host, outputs)
+            return self._collect(outputs)
+        finally:
+            self.binding.objects.clear()
 
     def trace(self, arrays: Sequence[Any]) -> Iterator[tuple[int, np.ndarray]]:
         """Run step by step; yields a copy of every tensor a step writes, with its index."""
@@ -147,21 +151,11 @@ class Context:
             self.binding.attach(buffer, outputs[index])
 
     def _collect(self, outputs: list[Any]) -> list[Any]:
+        """Add what lies with the host to the outputs, as the caller's own."""
         for index, port in enumerate(self.program.outputs):
             if outputs[index] is None:
-                outputs[index] = self._host_output(port.tensor)
-        self.binding.objects.clear()
+                outputs[index] = copied(self.binding.view(port.tensor))
         return outputs
-
-    def _host_output(self, index: int) -> Any:
-        """Result of a host step, or a view of one, as the caller's own."""
-        spec = self.program.tensors[index]
-        value = self.binding.objects.get(spec.buffer)
-        if spec.dtype == "object" or not isinstance(value, np.ndarray):
-            return value
-        view = self.binding.view(index)
-        same = all(getattr(view, of) == getattr(value, of) for of in ("shape", "strides"))
-        return value if same and address_of(view) == address_of(value) else np.array(view)
 
     def _run_steps(self, first: int, last: int) -> None:
         if self.threads == 1:
@@ -220,15 +214,19 @@ class Context:
         results = operator.run(inputs, captured)
         for tensor, result in zip(host.outputs, results, strict=False):
             if tensor >= 0:
-                value = self._checked_result(host, tensor, _own(result, inputs))
+                own = detached(result, binding.is_working_memory)
+                value = self._checked_result(host, tensor, own)
                 binding.attach(self.program.tensors[tensor].buffer, value)
         if host.defines:
-            binding.define((symbol, results[at].shape[axis]) for at, axis, symbol in host.defines)
+            self._phase += 1
+            sizes = ((symbol, results[at].shape[axis]) for at, axis, symbol in host.defines)
+            binding.define(self._phase, sizes)
         self._check_shapes(host)
         if host.defines:
-            self._phase += 1
             self._make_outputs(outputs, binding.enter(self._phase))
-        binding.fill()
+        binding.fill_host(index)
+        for buffer in self._executable.last_read[index]:
+            binding.objects.pop(buffer, None)
         self.host_ns[index] = time.perf_counter_ns() - start
 
     def _checked_result(self, host: HostStep, tensor: int, result: Any) -> Any:
@@ -242,7 +240,7 @@ class Context:
                 f"{type(result).__name__} of shape {np.shape(result)}, expected "
                 f"{len(spec.shape)} axes of {spec.dtype}"
             )
-        return np.ascontiguousarray(result, np.dtype(spec.dtype)).reshape(result.shape)
+        return np.asarray(result, np.dtype(spec.dtype), order="C")
 
     def _check_shapes(self, host: HostStep) -> None:
         """Refuse results of other shapes than were inferred: the kernels that follow rely on them.
@@ -260,12 +258,3 @@ class Context:
                     f"node {host.name!r} ({host.op_type}) gave {spec.name!r} the shape {shape}, "
                     f"expected {expected}"
                 )
-
-
-def _own(result: Any, inputs: Sequence[Any]) -> Any:
-    """Copy a result that is a view of an input: the input's memory will be used again."""
-    if isinstance(result, np.ndarray):
-        for array in inputs:
-            if isinstance(array, np.ndarray) and np.may_share_memory(result, array):
-                return result.copy()
-    return result

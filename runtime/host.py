@@ -12,6 +12,7 @@ from onnx.reference import ReferenceEvaluator
 
 from ..errors import KernelError, UnsupportedModel
 from ..reference import OPERATORS
+from .objects import copied
 
 
 class HostOp:
@@ -43,6 +44,7 @@ class HostOp:
             [onnx.ValueInfoProto(name=name) for name in names],
             [onnx.ValueInfoProto(name=name) for name in proto.output if name],
         )
+        self._writes_inputs = False
         self._is_wanted = [bool(name) for name in proto.output]
         imports = [onnx.helper.make_opsetid(d, v) for d, v in opsets.items()]
         self._model = onnx.helper.make_model(graph, opset_imports=imports)
@@ -61,7 +63,8 @@ class HostOp:
         Parameters
         ----------
         inputs : sequence
-            A value for each input, None for omitted ones.
+            A value for each input, None for omitted ones. Read-only arrays are not changed, also by
+            an implementation that writes into its inputs: it is given copies.
         captured : mapping
             Values that subgraphs use, by name (``captured_names``).
 
@@ -74,13 +77,23 @@ class HostOp:
         feeds.update(captured)
         try:
             with np.errstate(all="ignore"):
-                results = iter(self._evaluator.run(None, feeds))
+                results = iter(self._results(feeds))
         except Exception as error:
             shapes = {name: getattr(value, "shape", type(value)) for name, value in feeds.items()}
             raise KernelError(
                 f"node {self.name!r} ({self.op_type}) with inputs {shapes}: {error}"
             ) from error
         return [_as_array(next(results)) if is_wanted else None for is_wanted in self._is_wanted]
+
+    def _results(self, feeds: dict[str, Any]) -> list[Any]:
+        if not self._writes_inputs:
+            try:
+                return self._evaluator.run(None, feeds)  # type: ignore[return-value]
+            except ValueError as error:
+                if "read-only" not in str(error):  # numpy's word where it may not write
+                    raise
+                self._writes_inputs = True
+        return self._evaluator.run(None, copied(feeds))  # type: ignore[return-value]
 
     def to_bytes(self) -> bytes:
         """Serialize, for the program's artifact."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -56,7 +57,8 @@ def _info_of(value: ir.Value, proto: onnx.TypeProto | None) -> Info:
     name = value.name or ""
     if proto is None or not proto.HasField("tensor_type"):
         if proto is not None:
-            value.type = ir.serde.deserialize_type_proto_for_type(proto)
+            with suppress(ir.serde.SerdeError):  # onnx_ir knows no maps
+                value.type = ir.serde.deserialize_type_proto_for_type(proto)
         return Info(name, "object", None)
     kind = ir.DataType(proto.tensor_type.elem_type)
     value.dtype = kind

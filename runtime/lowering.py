@@ -14,11 +14,12 @@ from typing import Any
 
 import onnx_ir as ir
 
-from ..kernels.abi import HOST
+from ..notes import DEFAULTS_NOTE
 from .emission import Emission
 from .fusion import find_groups
 from .graph import Graph, Node, OnHost
 from .groups import Group
+from .host_steps import emit_host
 from .ops import OPERATORS
 from .ops.pointwise import emit_pointwise
 from .placement import find_places
@@ -46,6 +47,7 @@ def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
     """
     program = _lower_graph(infer_shapes(model), {"precision": "fp32", **(options or {})})
     program.metadata["model"] = model_metadata(model)
+    program.metadata["defaults"] = model.metadata_props.get(DEFAULTS_NOTE)
     return program
 
 
@@ -72,7 +74,7 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
     if node.index in emit.absorbed or (group is not None and group.last is not node):
         return
     if node.index in emit.graph.why_host:
-        _emit_host(emit, node)
+        emit_host(emit, node)
         return
     if all(info.known is not None for info in node.infos):
         return
@@ -89,7 +91,7 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
         gated = [group.gate.product] if group is not None and group.gate else []
         for member in (*gated, *emit.nodes):
             emit.graph.why_host[member.index] = str(reason)
-            _emit_host(emit, member)
+            emit_host(emit, member)
     emit.nodes = ()
 
 
@@ -117,22 +119,3 @@ def _emit_chain(emit: Emission, chain: Sequence[Group]) -> bool:
     for step in join(emit, steps):
         emit.program.add_step(step)
     return True
-
-
-def _emit_host(emit: Emission, node: Node) -> None:
-    from .host import HostOp  # loads onnx's reference implementation, which few models need
-
-    operator = HostOp(node.ir, emit.graph.opsets)
-    inputs = [None if value is None else emit.tensor(value) for value in node.values]
-    outer = {value.name: value for value in emit.infos}
-    captured = {name: emit.tensor(outer[name]) for name in operator.captured_names}
-    read_sizes = emit.graph.read_sizes.get(node.index, [])
-    if read_sizes:
-        emit.program.open_phase()
-    outputs = []
-    for value, info in zip(node.outputs, node.infos, strict=True):
-        dtype = info.dtype if info.shape is not None else "object"
-        tensor = emit.new(info.shape or (), dtype, name=info.name, kind=HOST)
-        emit.set(value, tensor)
-        outputs.append(tensor if value.name else None)
-    emit.program.add_host_step(node, operator.to_bytes(), inputs, outputs, captured, read_sizes)

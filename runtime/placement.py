@@ -11,12 +11,13 @@ import onnx_ir as ir
 
 from .graph import Graph, Node
 from .ops.registry import OPERATORS
-from .symbolic import Dim
+from .symbolic import Code, Dim
 
 
 def find_places(graph: Graph) -> dict[ir.Value, tuple[ir.Value, Dim]]:
     """Return for each placed value the root it lies in and its first channel there."""
     producers = {value: node for node in graph.nodes for value in node.outputs}
+    since = _KnownSince(graph)
     spatial: dict[ir.Value, bool] = {}
     for node in graph.nodes:
         for value in node.outputs:
@@ -31,10 +32,33 @@ def find_places(graph: Graph) -> dict[ir.Value, tuple[ir.Value, Dim]]:
         root, offset = places.get(result, (result, 0))
         for value in [v for v in node.values if v is not None]:
             fresh = value not in places and not value.is_graph_output()
-            if fresh and node.values.count(value) == 1 and value in producers and spatial[value]:
+            once = node.values.count(value) == 1 and value in producers
+            if fresh and once and spatial[value] and since(root) < producers[value].index:
                 places[value] = (root, offset)
             offset = offset + graph.infos[value].dims[1]
     return places
+
+
+class _KnownSince:
+    """Index of the node on the host after which all sizes of a value are known; -1 from the start.
+
+    A value computed before cannot be written into it: there is no memory yet.
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._infos = graph.infos
+        self._since = {
+            symbol: index for index, sizes in graph.read_sizes.items() for *_, symbol in sizes
+        }
+        self._known: dict[ir.Value, int] = {}
+
+    def __call__(self, value: ir.Value) -> int:
+        if value not in self._known:
+            code = Code()
+            for dim in self._infos[value].dims:
+                code.slot(dim)
+            self._known[value] = max((self._since.get(s, -1) for s in code.symbols), default=-1)
+        return self._known[value]
 
 
 def _is_spatial(node: Node, spatial: dict[ir.Value, bool]) -> bool:

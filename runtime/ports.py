@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from ..kernels.abi import HOST, INPUT, OUTPUT
+from ..notes import DEFAULTS_NOTE, TYPE_NOTE
 from .emission import Emission
 from .graph import Info
+from .host_steps import tensor_of
 from .tensors import Buffer, Tensor
 
 
@@ -25,35 +28,51 @@ def make_inputs(emit: Emission) -> None:
 
 def add_ports(emit: Emission) -> None:
     """Append the graph's outputs and inputs to the program, once all values are computed."""
-    taken: set[Buffer] = set()
+    owners: dict[Buffer, ir.Value] = {}
     for value in emit.graph.outputs:
-        emit.program.add_output(emit.infos[value], _output_tensor(emit, value, taken))
+        tensor = tensor_of(emit, value)
+        if _is_whole(tensor):
+            owners.setdefault(tensor.buffer, value)
+    given: set[Buffer] = set()
+    for value in emit.graph.outputs:
+        tensor = emit.tensor(value)
+        # A value that is listed twice owns its buffer once.
+        if owners.get(tensor.buffer) is value and tensor.buffer not in given:
+            given.add(tensor.buffer)
+        elif tensor.buffer.kind != HOST:
+            tensor = _copied(emit, value, tensor)
+        info = emit.infos[value]
+        emit.program.add_output(info, tensor, _type(value, info))
     for value in emit.graph.inputs:
         info = emit.infos[value]
-        emit.program.add_input(info, emit.tensor(value), _kind(value, info))
+        emit.program.add_input(info, emit.tensor(value), _type(value, info))
 
 
-def _output_tensor(emit: Emission, value: ir.Value, taken: set[Buffer]) -> Tensor:
-    """Return an output's tensor, copied if it is not dense and alone in an output's buffer."""
-    tensor = emit.tensor(value)
-    if tensor.buffer.kind == HOST:
-        return tensor
-    if tensor.buffer.kind == OUTPUT:
-        is_taken = tensor.buffer in taken
-        taken.add(tensor.buffer)
-        is_whole = tensor.offset == 0 and tensor.buffer.size == tensor.nbytes
-        if is_whole and tensor.is_contiguous and not is_taken:
-            return tensor
+def _is_whole(tensor: Tensor) -> bool:
+    """Tell whether a tensor is dense, in ONNX's order, and all of an output's buffer."""
+    whole = tensor.offset == 0 and tensor.buffer.size == tensor.nbytes
+    return tensor.buffer.kind == OUTPUT and whole and tensor.is_contiguous
+
+
+def _copied(emit: Emission, value: ir.Value, tensor: Tensor) -> Tensor:
+    """Emit a copy of a tensor into a buffer of its own, which a run returns."""
     target = emit.new(tensor.shape, tensor.dtype, name=emit.infos[value].name, kind=OUTPUT)
     emit.copy(tensor, target, "Output")
     return target
 
 
-def _kind(value: ir.Value, info: Info) -> str:
-    """Return what an input takes: a ``"tensor"``, a ``"string"`` array, or any ``"object"``."""
-    if value.dtype == ir.DataType.STRING and isinstance(value.type, ir.TensorType):
-        return "string"
-    return "object" if info.dtype == "object" else "tensor"
+def _type(value: ir.Value, info: Info) -> str:
+    """Return the type of a port in onnxruntime's words; empty if it is not known."""
+    if info.dtype != "object":
+        return f"tensor({ir.DataType.from_numpy(np.dtype(info.dtype)).name.lower()})"
+    return value.metadata_props.get(TYPE_NOTE) or _type_text(value.type)
+
+
+def _type_text(kind: ir.TypeProtocol | None) -> str:
+    if isinstance(kind, ir.SequenceType | ir.OptionalType):
+        word = "seq" if isinstance(kind, ir.SequenceType) else "optional"
+        return f"{word}({_type_text(kind.elem_type)})"
+    return f"tensor({kind.dtype.name.lower()})" if isinstance(kind, ir.TensorType) else ""
 
 
 def model_metadata(model: ir.Model) -> dict[str, Any]:
@@ -65,5 +84,7 @@ def model_metadata(model: ir.Model) -> dict[str, Any]:
         "description": model.doc_string or "",
         "graph_description": model.graph.doc_string or "",
         "version": model.model_version or 0,
-        "custom_metadata_map": dict(model.metadata_props),
+        "custom_metadata_map": {
+            name: text for name, text in model.metadata_props.items() if name != DEFAULTS_NOTE
+        },
     }

@@ -47,7 +47,8 @@ class Port:
     """A graph input or output.
 
     ``dims`` are what the model declares (int, name or None); ``symbols`` gives for each
-    dimension of an input the index of the symbol it defines, or -1.
+    dimension of an input the index of the symbol it defines, or -1. ``type`` is the type in
+    onnxruntime's words, such as ``"tensor(float)"``.
     """
 
     name: str
@@ -55,7 +56,7 @@ class Port:
     dims: list[int | str | None] | None
     tensor: int
     symbols: list[int] = field(default_factory=list)
-    kind: str = "tensor"
+    type: str = ""
 
 
 @dataclass

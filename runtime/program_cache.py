@@ -16,6 +16,7 @@ from ..kernels import eviction
 from ..kernels.compiler import environment_key
 from ..kernels.storage import cache_folder
 from .cache_key import content_key, environment
+from .defaults import settle_defaults
 from .program import Program, is_artifact, load_program, save_program
 
 if TYPE_CHECKING:
@@ -40,7 +41,9 @@ def optimized(source: Any, options: Mapping[str, Any]) -> ir.Model:
     from ..importers import load
     from ..optimizer import optimize
 
-    return optimize(load(source), options["optimize"])
+    model = load(source)
+    settle_defaults(model, options.get("given", ()))
+    return optimize(model, options["optimize"])
 
 
 _programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
@@ -55,7 +58,8 @@ def open_program(source: Any, options: Mapping[str, Any]) -> Program:
     source
         Anything ``sardonyx.load`` takes, or an artifact.
     options : mapping
-        ``precision``, ``optimize`` and ``choices`` of a session.
+        ``precision``, ``optimize`` and ``choices`` of a session; ``given``: names of defaults that
+        its runs give (``defaults``).
 
     Returns
     -------
@@ -65,6 +69,8 @@ def open_program(source: Any, options: Mapping[str, Any]) -> Program:
     if not is_model(source):
         if options.get("choices"):
             raise InvalidArgument("a saved program takes no choices; open the model itself")
+        if options.get("given"):
+            raise InvalidArgument("a saved program keeps its defaults; open the model itself")
         return load_program(Path(source), environment())
     key = content_key(source, options)
     if key is None:

@@ -15,6 +15,7 @@ from ..errors import InvalidArgument
 from ..kernels.storage import SHARED
 from . import background
 from .cache_key import environment
+from .defaults import noted_defaults
 from .engine import Engine
 from .options import checked_options, sorted_choices
 from .program import Port, save_program
@@ -26,15 +27,16 @@ if TYPE_CHECKING:
     from .profile import RunProfile
     from .tuning import Tuning
 
-_TYPES = {"float32": "float", "float64": "double", "object": "string"}
-
 
 class NodeArg:
-    """An input or output: ``name``, ``type`` such as ``"tensor(float)"``, ``shape``."""
+    """An input or output: ``name``, ``type`` such as ``"tensor(float)"``, ``shape``.
+
+    Types are written as onnxruntime does: ``"seq(map(int64,tensor(float)))"``.
+    """
 
     def __init__(self, port: Port) -> None:
         self.name = port.name
-        self.type = f"tensor({_TYPES.get(port.dtype, port.dtype)})"
+        self.type = port.type
         self.shape = port.dims
 
     def __repr__(self) -> str:
@@ -118,6 +120,9 @@ class Session:
         self.tuning = self._tune(tune)
         self.engine = Engine(open_program(model, self._options), self.threads)
         self._output_names = [port.name for port in self.engine.program.outputs]
+        self._defaults = noted_defaults(self.engine.program.metadata.get("defaults"))
+        self._default_names = frozenset(port.name for port in self._defaults)
+        self._given: dict[frozenset[str], Engine] = {}
 
     @property
     def choices(self) -> dict[str, str]:
@@ -148,7 +153,7 @@ class Session:
         output_names : sequence of str, optional
             Outputs wanted; all when None.
         feeds : mapping
-            An array for each input.
+            An array for each input, and for any of `get_overridable_initializers`.
 
         Returns
         -------
@@ -162,10 +167,22 @@ class Session:
         KernelError
             A step failed.
         """
-        results = self.engine.run(feeds)
+        engine = self.engine if not self._default_names else self._engine_for(feeds)
+        results = engine.run(feeds)
         if output_names is None:
             return results
         return [results[self._output_index(name)] for name in output_names]
+
+    def _engine_for(self, feeds: Mapping[str, Any]) -> Engine:
+        """Return the engine of a program in which those defaults are inputs that are given."""
+        given = self._default_names.intersection(feeds if isinstance(feeds, Mapping) else ())
+        if not given:
+            return self.engine
+        if given not in self._given:
+            options = {**self._options, "given": sorted(given)}
+            engine = Engine(open_program(self._source, options), self.threads)
+            return self._given.setdefault(given, engine)
+        return self._given[given]
 
     def run_async(
         self,
@@ -227,17 +244,21 @@ class Session:
         """Describe the outputs."""
         return [NodeArg(port) for port in self.engine.program.outputs]
 
+    def get_overridable_initializers(self) -> list[NodeArg]:
+        """Describe the initializers that are inputs, too: a run may give them."""
+        return [NodeArg(port) for port in self._defaults]
+
     def get_modelmeta(self) -> ModelMetadata:
         """Return what the model says of itself."""
         return ModelMetadata(**self.engine.program.metadata["model"])
 
     def profile(self, feeds: Mapping[str, Any], runs: int = 20, warmup: int = 3) -> RunProfile:
         """Time every step over several runs."""
-        return self.engine.profile(feeds, runs, warmup)
+        return self._engine_for(feeds).profile(feeds, runs, warmup)
 
     def trace(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run step by step; every value the program materialises, by its ONNX name."""
-        return self.engine.trace(feeds)
+        return self._engine_for(feeds).trace(feeds)
 
     def optimized_model(self) -> ir.Model:
         """Return the model that was lowered, made again from the source."""
@@ -252,7 +273,8 @@ class Session:
 
     def shrink(self) -> None:
         """Give back the working memory of idle runs."""
-        self.engine.shrink()
+        for engine in (self.engine, *list(self._given.values())):
+            engine.shrink()
 
     def close(self) -> None:
         """Same as `shrink`; the session can still be used."""

@@ -107,8 +107,11 @@ class _Scope:
         known = {*inputs, *initializers}
         _reorder(graph.node, self.nodes(list(graph.node), known, where))
         for output in graph.output:
-            if output.name not in known and output.name not in self.outer:
-                raise InvalidModel(f"output {output.name!r} of {where} is produced by no node")
+            if output.name not in known:
+                hint = ""
+                if output.name in self.outer:
+                    hint = "; a value of an outer graph needs an Identity to be the output of a body"
+                raise InvalidModel(f"output {output.name!r} of {where} is produced by no node{hint}")
 
     def function(self, function: FunctionProto) -> None:
         where = f"function {function.domain}:{function.name}"

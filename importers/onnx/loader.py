@@ -16,8 +16,10 @@ from onnx_ir.passes import common
 
 from ...errors import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
 from .check import check_model
+from .map_types import note_map_types
 from .opset import CANONICAL_OPSET, OPSET_NOTE
 from .shape_inference import infer
+from .unsafe import hide_unsafe_nodes, reveal_unsafe_nodes
 from .upgrade import upgrade
 from .wire import SAME_FILE, SMALL_TENSOR, externalize_weights
 
@@ -33,8 +35,9 @@ def from_onnx(
 ) -> ir.Model:
     """Read, check and normalize an ONNX model.
 
-    Functions are inlined, initializers are no longer graph inputs, nodes are in order, types and
-    shapes are inferred where they can be, and the standard opset is `CANONICAL_OPSET`. A model
+    Functions are inlined, nodes are in order, types and shapes are inferred where they can be, and
+    the standard opset is `CANONICAL_OPSET`. Initializers are no longer graph inputs in models of
+    IR version 3, which had to list all; since version 4 those that are listed are defaults. A model
     with a node that this opset cannot express, or with a newer opset, stays at the newest one
     possible, and says why in ``metadata_props["sardonyx.opset"]``.
 
@@ -109,9 +112,15 @@ class Loader:
 
     def build(self, proto: onnx.ModelProto) -> ir.Model:
         """Check a light proto and build the model from it."""
+        note_map_types(proto)
+        if proto.ir_version < 4:
+            _remove_initializers_from_inputs(proto.graph)
         check_model(proto)
         _densify(proto.graph)
+        hide_unsafe_nodes(proto)
         proto = infer(proto)
+        reveal_unsafe_nodes(proto)
+        note_map_types(proto)
         try:
             model = ir.from_proto(proto)
         except Exception as error:
@@ -159,12 +168,12 @@ class Loader:
         """Let the tensors of a model built from a light proto read their values."""
         for holder in _tensor_holders(model):
             tensor = holder.tensor
-            if not isinstance(tensor, ir.ExternalTensor):
-                continue
-            if tensor.location == _IN_MEMORY and self.source_tensors:
-                holder.put(self.source_tensors[tensor.offset or 0])
-            else:
-                holder.put(self.view(tensor))
+            if isinstance(tensor, ir.ExternalTensor):
+                is_ours = tensor.location == _IN_MEMORY and self.source_tensors
+                tensor = self.source_tensors[tensor.offset or 0] if is_ours else self.view(tensor)
+                holder.put(tensor)
+            if tensor.dtype == ir.DataType.BOOL and (numbers := _odd_numbers(tensor)) is not None:
+                holder.put(ir.Tensor(numbers != 0, name=tensor.name))
 
     def view(self, tensor: ir.ExternalTensor) -> ir.TensorProtocol:
         """Return a tensor that reads the mapped bytes which `tensor` points to."""
@@ -217,14 +226,13 @@ class Loader:
 
 
 def normalize(model: ir.Model) -> ir.Model:
-    """Inline functions, drop initializers from the inputs and go to the canonical opset, in place.
+    """Inline functions and go to the canonical opset, in place.
 
     Raises
     ------
     UnsupportedModel
         A function uses another opset than the model, and the two cannot be brought together.
     """
-    common.RemoveInitializersFromInputsPass()(model)
     reached, reason = _upgraded([model.graph], model.graph.opset_imports)
     for function in model.functions.values():
         own_opset, _ = _upgraded([function.graph], function.opset_imports)
@@ -281,6 +289,12 @@ def _tensor_holders(model: ir.Model) -> Iterator[_Holder]:
                     yield _Holder(node, attribute.as_tensor(), attribute.name)
 
 
+def _odd_numbers(tensor: ir.TensorProtocol) -> np.ndarray | None:
+    """Return the bytes of a tensor of bool if some are neither 0 nor 1."""
+    numbers = np.ascontiguousarray(tensor.numpy()).view(np.uint8).reshape(tensor.shape.numpy())
+    return numbers if numbers.max(initial=0) > 1 else None
+
+
 def mapped(path: str) -> mmap.mmap:
     """Map a file into memory, read-only."""
     try:
@@ -306,6 +320,14 @@ def _root_cause(error: BaseException) -> BaseException:
     while (earlier := error.__cause__ or error.__context__) is not None:
         error = earlier
     return error
+
+
+def _remove_initializers_from_inputs(graph: onnx.GraphProto) -> None:
+    stored = {tensor.name for tensor in graph.initializer}
+    stored |= {sparse.values.name for sparse in graph.sparse_initializer}
+    for value in list(graph.input):
+        if value.name in stored:
+            graph.input.remove(value)
 
 
 def _densify(graph: onnx.GraphProto) -> None:

@@ -120,6 +120,24 @@ def _overlap(buffers: Pointer, i: int, j: int) -> Any:
     )
 
 
+@njit
+def _is_arena(buffers: Pointer, i: int) -> Any:
+    """Tell whether a buffer needs room in the arena; one that no step uses has none."""
+    row = BUFFER_COLUMNS * i
+    used = load_i64(buffers, row + BUFFER_FIRST) <= load_i64(buffers, row + BUFFER_LAST)
+    return used and load_i64(buffers, row + BUFFER_KIND) == ARENA
+
+
+@njit
+def _insert(placed: Pointer, count: int, offsets: Pointer, i: int) -> None:
+    """Enter a buffer into those that are placed, which are sorted by offset."""
+    at, offset = count, load_i64(offsets, i)
+    while at > 0 and load_i64(offsets, load_i64(placed, at - 1)) > offset:
+        store_i64(placed, at, load_i64(placed, at - 1))
+        at -= 1
+    store_i64(placed, at, i)
+
+
 @kernel
 def plan(
     thread: int,
@@ -130,49 +148,51 @@ def plan(
     count: int,
     values: Pointer,
     phase: int,
+    begin: int,
     offsets: Pointer,
     order: Pointer,
     total: Pointer,
 ) -> int:
     """Place the arena buffers of one phase: greedy by size, first fit.
 
-    ``offsets[i]`` becomes the byte offset of buffer i, ``total[0]`` the size of the arena;
-    ``order`` is scratch for 2 * count words. Greedy-by-size placement after Pisarchyk & Lee,
-    "Efficient Memory Management for Deep Neural Net Inference" (2020).
+    Buffers of earlier phases that are used after ``begin``, the step that opened this one, stay
+    where they are; the others leave their memory to this phase. ``offsets[i]`` becomes the byte
+    offset of buffer i, ``total[0]`` the size of the arena; ``order`` is scratch for 2 * count
+    words. Greedy-by-size placement after Pisarchyk & Lee, "Efficient Memory Management for Deep
+    Neural Net Inference" (2020).
     """
-    members = 0
+    placed = order + 8 * count  # indices of placed buffers, by offset
+    members, kept, end = 0, 0, 0
     for i in range(count):
-        row = BUFFER_COLUMNS * i
-        if load_i64(buffers, row + BUFFER_KIND) != ARENA:
+        if not _is_arena(buffers, i):
             continue
-        if load_i64(buffers, row + BUFFER_PHASE) != phase:
-            continue
+        own = load_i64(buffers, BUFFER_COLUMNS * i + BUFFER_PHASE)
         size = _size(buffers, values, i)
+        if own < phase and load_i64(buffers, BUFFER_COLUMNS * i + BUFFER_LAST) > begin:
+            _insert(placed, kept, offsets, i)
+            kept += 1
+            end = max(end, load_i64(offsets, i) + size)
+        if own != phase:
+            continue
         at = members
         while at > 0 and _size(buffers, values, load_i64(order, at - 1)) < size:
             store_i64(order, at, load_i64(order, at - 1))
             at -= 1
         store_i64(order, at, i)
         members += 1
-    placed = order + 8 * count  # indices of placed buffers, by offset
-    end = 0
     for m in range(members):
         i = load_i64(order, m)
         size = _size(buffers, values, i)
         offset = 0
-        for p in range(m):
+        for p in range(kept + m):
             j = load_i64(placed, p)
             if not _overlap(buffers, i, j):
                 continue
             if offset + size <= load_i64(offsets, j):
                 break
             offset = max(offset, load_i64(offsets, j) + _size(buffers, values, j))
-        at = m
-        while at > 0 and load_i64(offsets, load_i64(placed, at - 1)) > offset:
-            store_i64(placed, at, load_i64(placed, at - 1))
-            at -= 1
-        store_i64(placed, at, i)
         store_i64(offsets, i, offset)
+        _insert(placed, kept + m, offsets, i)
         end = max(end, offset + size)
     store_i64(total, 0, end)
     return 0

@@ -202,7 +202,7 @@ def test_buffers_lie_in_the_arena_however_little_it_grows():
     for n in range(16, 1600, 16):  # a cache line more each time
         x = np.ones(n, np.float32)
         with session.engine.context((x.shape,)) as context:
-            (arena,), buffers = context.binding.arenas, context.program.buffers
+            arena, buffers = context.binding.arena, context.program.buffers
             members = np.flatnonzero(buffers[:, abi.BUFFER_KIND] == abi.ARENA)
             sizes = [context.binding.value(i) for i in buffers[members, abi.BUFFER_SIZE]]
             start = arena.ctypes.data

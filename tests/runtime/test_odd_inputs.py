@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import sardonyx
-from onnx import helper, numpy_helper
+from onnx import ValueInfoProto, helper, numpy_helper
 
 NODE = helper.make_node
 R = np.random.default_rng(0)
@@ -281,3 +281,61 @@ def test_strings_are_checked_and_come_back_as_objects():
         assert session(array).tolist() == ["a", "bc"] and session(array).dtype == object
     with pytest.raises(sardonyx.InvalidArgument, match="'x': expected strings, got float32"):
         session(np.zeros(2, np.float32))
+
+
+# --- bytes of bool that are neither 0 nor 1 -----------------------------------------------------
+
+ODD = np.frombuffer(bytes([0, 1, 2, 255] * 9), np.bool_)
+BOOL_READERS = {
+    "Where": ["b", "x", "z"],
+    "Not": ["b"],
+    "And": ["b", "t"],
+    "Or": ["b", "f"],
+    "Xor": ["b", "t"],
+    "Equal": ["b", "t"],
+    "Cast": ["b"],
+    "NonZero": ["b"],
+    "Compress": ["x", "b"],
+    "Identity": ["b"],
+}
+
+
+@pytest.mark.parametrize("op_type", BOOL_READERS)
+@pytest.mark.parametrize("is_constant", [False, True])
+@pytest.mark.parametrize("optimize", ["none", "all"])
+def test_bool_arrays_with_other_bytes_mean_what_numpy_says(op_type, is_constant, optimize):
+    x = np.arange(36, dtype=np.float32)
+    names = BOOL_READERS[op_type]
+    given = {"x": x, "b": ODD, "q": np.ones(2, bool)}
+    stored = {"z": -x, "t": np.ones(36, bool), "f": np.zeros(36, bool)}
+    if is_constant:
+        stored["b"] = given.pop("b")
+    feeds = {name: array for name, array in given.items() if name in [*names, "q"]}
+    attributes = {"to": 1} if op_type == "Cast" else {}
+    nodes = [NODE(op_type, names, ["y"], **attributes), NODE("Not", ["q"], ["r"])]
+    inputs = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(a.dtype), [None])
+        for name, a in feeds.items()
+    ]
+    weights = [
+        helper.make_tensor(
+            name, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape, a.tobytes(), raw=True
+        )
+        for name, a in stored.items()
+        if name in names
+    ]
+    results = [ValueInfoProto(name=name) for name in ("y", "r")]
+    graph = helper.make_graph(nodes, "g", inputs, results, weights)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    odd = ODD.view(np.uint8) != 0
+    expected = {
+        "Where": np.where(odd, x, -x),
+        "Not": ~odd,
+        "Xor": ~odd,
+        "Cast": odd.astype(np.float32),
+        "NonZero": np.stack(np.nonzero(odd)),
+        "Compress": x[odd],
+    }.get(op_type, odd)
+    y, _ = sardonyx.Session(model, threads=1, optimize=optimize).run(None, feeds)
+    np.testing.assert_array_equal(y, expected)
+    assert y.dtype != bool or y.view(np.uint8).max() <= 1

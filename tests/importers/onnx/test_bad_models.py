@@ -56,6 +56,9 @@ BAD_TEXT = [
     ("g (bool c, float[2] x) => (float[2] y) { y = If (c) <then_branch = t () => (float[2] a) "
      "{ a = Neg(lost) }, else_branch = e () => (float[2] b) { b = Neg(x) }> }",
      InvalidModel, "'lost', which no node produces"),
+    ("g (bool c, float[2] x) => (float[2] y) { r = Exp(x) y = If (c) <then_branch = t () => "
+     "(float[2] r) { }, else_branch = e () => (float[2] b) { b = Neg(x) }> }",
+     InvalidModel, "output 'r' of graph 't' is produced by no node; .* needs an Identity"),
 ]  # fmt: skip
 
 

@@ -1,0 +1,7 @@
+"""Names under which models carry, as metadata, what ONNX or `onnx_ir` has no field for."""
+
+TYPE_NOTE = "sardonyx.type"
+"""Of a value: its type in onnxruntime's words, where it holds maps: `onnx_ir` knows none."""
+
+DEFAULTS_NOTE = "sardonyx.defaults"
+"""Of a model: initializers that were inputs, too, as JSON: name, type and dimensions of each."""

@@ -1,0 +1,48 @@
+"""Values that lie with the host: arrays, lists of them (sequences), dicts (maps) and None.
+
+Working memory is used again by later steps and later runs, so no such value may hold a part of it.
+Three rules see to that: an operator on the host cannot write into what it is given (`protected`),
+what it gives is kept without working memory (`detached`), and what a run returns is the caller's
+own (`copied`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def protected(value: Any) -> Any:
+    """Return a value with read-only arrays and containers of its own; the arrays' memory is shared.
+
+    A view of a read-only array is read-only, too, whatever an operator does with it.
+    """
+    return _with_arrays(value, _read_only)
+
+
+def detached(value: Any, is_lent: Callable[[np.ndarray], bool]) -> Any:
+    """Return a value with copies of those arrays whose memory is lent for a while."""
+    return _with_arrays(value, lambda array: array.copy() if is_lent(array) else array)
+
+
+def copied(value: Any) -> Any:
+    """Return a value that shares no memory with any other."""
+    return _with_arrays(value, lambda array: np.array(array, order="C"))
+
+
+def _with_arrays(value: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
+    if isinstance(value, np.ndarray):
+        return change(value)
+    if isinstance(value, list | tuple):
+        return [_with_arrays(item, change) for item in value]
+    if isinstance(value, dict):
+        return {key: _with_arrays(item, change) for key, item in value.items()}
+    return value
+
+
+def _read_only(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
