@@ -27,7 +27,8 @@ from ..kernels.registry import Kernel
 from .graph import Info, Node
 from .inplace import Inplace
 from .program import Check, HostStep, Port, Program, Step, Stretch, TensorSpec
-from .symbolic import Code, Dim, Expr, sum_dims
+from .size_code import Code
+from .symbolic import Dim, Expr, Symbol, named_text, sum_dims, symbol_of
 from .tensors import Buffer, Pending, Record, Tensor, words_of
 
 _ALIGN = 64
@@ -52,7 +53,7 @@ class Assembler:
         self._specs: list[TensorSpec] = []
         self._kernels: dict[KernelRef, int] = {}
         self._words: list[int] = []
-        self._patches: list[tuple[int, int, Any, Dim]] = []
+        self._patches: list[tuple[int, int, Any, int]] = []
         self._inputs: list[Port] = []
         self._outputs: list[Port] = []
         self._steps: list[Step] = []
@@ -106,6 +107,7 @@ class Assembler:
         record = self._write_record(Record(words_of(step.kernel, step.fields)), used)
         for tensor in used:
             self._touch(tensor)
+            self.code.slot(tensor.buffer.size)
         self._inplace.allow(self._time, step.outputs[0], step.over, used)
         layout = "channels_last" if step.outputs[0].is_channels_last else "plain"
         moved = {(t.buffer, t.offset): t.nbytes for t in used if not t.buffer.is_scratch}
@@ -123,6 +125,7 @@ class Assembler:
             )
         )
         self._time += 1
+        self.code.step = len(self._steps)
 
     def _write_record(self, record: Record, used: list[Tensor]) -> int:
         """Write a record and those it points to into the words; lists the tensors it uses."""
@@ -135,13 +138,13 @@ class Assembler:
             self._words.append(0)
             if isinstance(item, Tensor):
                 used.append(item)
-                self._patches.append((word, ADDRESS, item.buffer, item.offset))
+                self._patches.append((word, ADDRESS, item.buffer, self.code.slot(item.offset)))
             elif isinstance(item, Record):
                 self._patches.append((word, RECORD, item.position, 0))
             elif isinstance(item, Kernel):
                 self._patches.append((word, KERNEL, self._kernel_number(item), 0))
             elif isinstance(item, Expr):
-                self._patches.append((word, VALUE, item, 0))
+                self._patches.append((word, VALUE, self.code.slot(item), 0))
             elif item is not None:
                 self._words[word] = int(item)
         return record.position
@@ -162,6 +165,7 @@ class Assembler:
     def take_back(self, step_count: int) -> None:
         """Forget the steps that came after the first so many."""
         del self._steps[step_count:]
+        self.code.step = step_count
 
     def add_host_step(
         self,
@@ -170,7 +174,7 @@ class Assembler:
         inputs: Sequence[Tensor | None],
         outputs: Sequence[Tensor | None],
         captured: Mapping[str, Tensor],
-        read_sizes: Sequence[tuple[int, int, str]],
+        read_sizes: Sequence[tuple[int, int, Symbol]],
     ) -> None:
         """Append a host step, which ends a stretch of steps.
 
@@ -183,9 +187,10 @@ class Assembler:
             None where the node has none.
         captured : mapping of str to Tensor
             What the node's subgraphs use besides.
-        read_sizes : sequence of (int, int, str)
+        read_sizes : sequence of (int, int, Symbol)
             (output, axis, symbol) of sizes that the results tell.
         """
+        self.code.step = -1 - len(self._hosts)
         for tensor in (*inputs, *captured.values()):
             if tensor is not None:
                 self._touch(tensor)
@@ -198,6 +203,7 @@ class Assembler:
             HostStep(operator, node.name, node.op_type, operands, results, outer, symbols)
         )
         self._time += 1
+        self.code.step = len(self._steps)
 
     def _end_stretch(self, host: int = -1) -> None:
         first = self._stretches[-1].last if self._stretches else 0
@@ -214,8 +220,8 @@ class Assembler:
         """Append an input; its named dimensions define symbols."""
         number = self.number(tensor)
         port = Port(info.name, info.dtype, _declared(info), number, kind=kind)
-        if port.dims is not None:
-            port.symbols = [self.code.symbol(d) if isinstance(d, str) else -1 for d in port.dims]
+        symbols = [symbol_of(dim) for dim in info.shape or ()]
+        port.symbols = [-1 if each is None else self.code.symbol(each) for each in symbols]
         self._inputs.append(port)
 
     def add_output(self, info: Info, tensor: Tensor) -> None:
@@ -229,7 +235,11 @@ class Assembler:
         self._inplace.settle()
         for tensor, spec in zip(self._numbers, self._specs, strict=True):
             spec.buffer = self._inplace.merged(tensor.buffer).index
-        patches = [self._settled(*patch) for patch in self._patches]
+        # In the order of the columns PATCH_...
+        patches = [
+            [word, kind, self._inplace.merged(what).index if kind == ADDRESS else what, offset]
+            for word, kind, what, offset in self._patches
+        ]
         slot = self.code.slot
         # In the order of the columns BUFFER_...
         buffers = [[b.kind, slot(b.size), b.first, b.last, b.phase] for b in self._buffers]
@@ -251,14 +261,6 @@ class Assembler:
             weights=self._weight_blob(),
         )
 
-    def _settled(self, word: int, kind: int, what: Any, offset: Dim) -> tuple[int, int, int, int]:
-        """Return a patch in numbers, in the order of the columns PATCH_..."""
-        if kind == VALUE:
-            return word, kind, self.code.slot(what), 0
-        if kind == ADDRESS:
-            return word, kind, self._inplace.merged(what).index, self.code.slot(offset)
-        return word, kind, what, 0
-
     def _weight_blob(self) -> np.ndarray:
         blob = np.zeros(self._weight_bytes, np.uint8)
         at = 0
@@ -270,10 +272,10 @@ class Assembler:
 
 
 def _declared(info: Info) -> list[int | str | None] | None:
-    """Return the dimensions of a port, expressions as text."""
+    """Return the dimensions of a port, as text those that the model's names say."""
     if info.shape is None:
         return None
-    return [dim if isinstance(dim, int) else repr(dim) for dim in info.shape]
+    return [dim if isinstance(dim, int) else named_text(dim) for dim in info.shape]
 
 
 def _aligned(size: int) -> int:

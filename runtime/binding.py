@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import InvalidArgument
 from ..kernels.abi import (
     ALIGNMENT,
     ARENA,
@@ -27,7 +26,9 @@ from ..kernels.abi import (
     RUN,
     SCHEDULE,
     STATUS_WORDS,
+    STEP_KERNEL,
     STEP_RECORD,
+    UNKNOWN,
     WEIGHTS,
 )
 from ..kernels.compiler import builtin, data_pointer_offset
@@ -36,10 +37,10 @@ from .arguments import Shapes
 from .executable import Executable
 from .memory import new_arena, prefault
 from .program import TensorSpec
+from .symbolic import THREADS
 
 # About 50 ms at the speeds of time stamp counters: how long Ctrl-C may go unnoticed.
 _BUDGET_CYCLES = 150_000_000
-_MOST_ELEMENTS = 2.0**46
 _WORD = 8
 
 
@@ -104,6 +105,7 @@ class Binding:
         self.shapes: Shapes | None = None
         self.outputs: list[Output] = []
         self.is_plain = not program.host_steps
+        self._has_empty = False
         self.status = np.zeros(STATUS_WORDS, np.int64)
         self.bases = np.zeros(max(len(program.buffers), 1), np.int64)
         self.arenas: list[np.ndarray] = [np.empty(0, np.uint8)] * executable.phases
@@ -118,13 +120,15 @@ class Binding:
         weights = address_of(program.weights) if program.weights.size else 0
         self.bases[: len(self._kinds)][self._kinds == WEIGHTS] = weights
         self._values = np.zeros(len(program.code) + 1, np.int64)
-        self._values[-1] = 1  # what rows of ``executable.sizes`` are filled up with
+        self._values[-1] = 1  # what rows of ``limits`` are filled up with
         self._symbols = np.zeros(max(len(program.symbols), 1), np.int64)
-        if "threads" in program.symbols:
-            self._symbols[program.symbols.index("threads")] = threads
+        self._read_later = np.array([d[2] for h in program.host_steps for d in h.defines], np.int64)
+        if THREADS in program.symbols:
+            self._symbols[program.symbols.index(THREADS)] = threads
         self._words = executable.words.copy()
         self.steps = executable.steps.copy()
-        self.steps[:, STEP_RECORD] = address_of(self._words) + _WORD * self.steps[:, STEP_RECORD]
+        self._records = address_of(self._words) + _WORD * self.steps[:, STEP_RECORD]
+        self.steps[:, STEP_RECORD] = self._records
         self._make_records()
         self._make_job(threads)
 
@@ -160,6 +164,8 @@ class Binding:
             bases=self.bases,
             words=self._words,
         )
+        # With nothing to fill in, that kernel does nothing.
+        self._idle_record = make_record(FILL, patches=0, count=0, values=0, bases=0, words=0)
         self._schedule_record = make_record(
             SCHEDULE,
             costs=executable.costs,
@@ -214,6 +220,7 @@ class Binding:
             There is no memory for the arena.
         """
         self.shapes = None
+        self.forget_results()
         self.define(
             (symbol, size)
             for port, shape in zip(self.program.inputs, shapes, strict=True)
@@ -224,11 +231,22 @@ class Binding:
         self.outputs = self.enter(0)
         self.shapes = shapes
 
+    def forget_results(self) -> None:
+        """Let the sizes of what host steps give be unknown again, as they are before a run."""
+        self._symbols[self._read_later] = UNKNOWN
+
     def define(self, sizes: Iterable[tuple[int, int]]) -> None:
-        """Give symbols their sizes, pairs of index and size; evaluate what follows from them."""
+        """Give symbols their sizes, pairs of index and size; evaluate what follows from them.
+
+        Raises
+        ------
+        InvalidArgument
+            A size is beyond what 64 bits hold.
+        """
         for symbol, size in sizes:
             self._symbols[symbol] = size
-        self._executable.evaluate(address_of(self._evaluate_record))
+        if self._executable.evaluate(address_of(self._evaluate_record)):
+            self._executable.limits.check_values(self._values)
 
     def enter(self, phase: int) -> list[Output]:
         """Plan the memory of a phase, whose sizes are defined; returns its outputs as ``outputs``.
@@ -240,41 +258,11 @@ class Binding:
         KernelError
             There is no memory for the arena.
         """
-        self._check(phase)
-        self._check_sizes(phase)
+        has_empty = self._executable.limits.check_phase(self._values, phase)
+        self._has_empty = has_empty or (phase > 0 and self._has_empty)
         self._plan(phase)
+        self._skip_empty_steps()
         return self._outputs_of(phase)
-
-    def _check(self, phase: int) -> None:
-        for check in self.program.checks:
-            if check.phase != phase:
-                continue
-            left, right = self.value(check.left), self.value(check.right)
-            if left != right and not (check.broadcast and left == 1):
-                raise InvalidArgument(f"{check.message}: {left} and {right}")
-
-    def _check_sizes(self, phase: int) -> None:
-        """Refuse sizes below zero, and tensors beyond what 64-bit arithmetic on bytes can hold."""
-        tensors, slots = self._executable.sizes[phase]
-        sizes = self._values[slots]
-        negative = (sizes < 0).any(1)
-        wrong = negative | (sizes.astype(np.float64).prod(1) > _MOST_ELEMENTS)
-        if not wrong.any():
-            return
-        row = int(np.flatnonzero(wrong)[0])
-        index = int(tensors[row])
-        writer = next((step for step in self.program.steps if index in step.outputs), None)
-        node = "" if writer is None else f"node {writer.name!r} ({writer.op_type}): "
-        reason = "a negative size" if negative[row] else f"more than {_MOST_ELEMENTS:.0f} elements"
-        inputs = {
-            port.name: list(self.shape(port.tensor))
-            for port in self.program.inputs
-            if port.dims is not None
-        }
-        raise InvalidArgument(
-            f"{node}the shape {list(self.shape(index))} of {self.program.tensors[index].name!r} "
-            f"has {reason}; the inputs have the shapes {inputs}"
-        )
 
     def _plan(self, phase: int) -> None:
         self._plan_record[PLAN_PHASE] = phase
@@ -290,6 +278,20 @@ class Binding:
         self.bases[members] = self._offsets[members] + start
         self.fill()
         self._executable.schedule(address_of(self._schedule_record))
+
+    def _skip_empty_steps(self) -> None:
+        """Let steps without results call a kernel that does nothing.
+
+        Theirs might walk a huge number of empty rows.
+        """
+        self.steps[:, STEP_KERNEL] = self._executable.steps[:, STEP_KERNEL]
+        self.steps[:, STEP_RECORD] = self._records
+        if not self._has_empty:
+            return
+        for index, step in enumerate(self.program.steps):
+            if all(0 in self.shape(tensor) for tensor in step.outputs):
+                self.steps[index, STEP_KERNEL] = self._executable.idle_kernel
+                self.steps[index, STEP_RECORD] = address_of(self._idle_record)
 
     def _outputs_of(self, phase: int) -> list[Output]:
         outputs = []

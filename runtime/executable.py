@@ -9,7 +9,6 @@ import numpy as np
 from ..kernels.abi import (
     ADDRESS,
     BUFFER_KIND,
-    BUFFER_PHASE,
     COST_BYTES,
     COST_COLUMNS,
     COST_OPERATIONS,
@@ -25,6 +24,7 @@ from ..kernels.abi import (
 )
 from ..kernels.compiler import kernel_address, native_function
 from . import team as teams
+from .limits import Limits
 from .program import Program
 
 
@@ -45,10 +45,12 @@ class Executable:
         The executor's compiled functions, called with the address of a record and ``0, 1``.
     run : int
         Address of the executor's function ``run``.
+    idle_kernel : int
+        Address of a kernel that does nothing with a record of zeros.
     phases : int
         Number of phases.
-    sizes : list of (ndarray, ndarray)
-        For each phase its tensors, and the slots of their sizes, a row each.
+    limits : Limits
+        What sizes may not go beyond.
     """
 
     def __init__(self, program: Program) -> None:
@@ -76,8 +78,9 @@ class Executable:
             for name in ("evaluate", "plan", "fill", "schedule")
         )
         self.run = teams.executor_function("run")
+        self.idle_kernel = teams.executor_function("fill")
         self.phases = 1 + sum(bool(host.defines) for host in program.host_steps)
-        self.sizes = [_size_table(program, phase) for phase in range(self.phases)]
+        self.limits = Limits(program, self.phases)
         self._host_operators: list[Any] = [None] * len(program.host_steps)
 
     def host_operator(self, index: int) -> Any:
@@ -87,19 +90,3 @@ class Executable:
 
             self._host_operators[index] = HostOp.from_bytes(self.program.host_steps[index].operator)
         return self._host_operators[index]
-
-
-def _size_table(program: Program, phase: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tensors that a phase places, and the slots of their sizes, a row each.
-
-    Rows are filled up with -1, where a binding keeps the number 1.
-    """
-    tensors = [
-        index
-        for index, spec in enumerate(program.tensors)
-        if program.buffers[spec.buffer, BUFFER_PHASE] == phase and spec.dtype != "object"
-    ]
-    shapes = [program.tensors[index].shape for index in tensors]
-    rank = max(map(len, shapes), default=0)
-    rows = [[*shape, *[-1] * (rank - len(shape))] for shape in shapes]
-    return np.array(tensors, np.int64), np.array(rows, np.int64).reshape(len(tensors), rank)

@@ -136,6 +136,7 @@ class Context:
         if self._is_plain:
             return self._begin_plain(arrays)
         binding = self.binding
+        binding.forget_results()
         for port, array in zip(self.program.inputs, arrays, strict=True):
             binding.attach(self.program.tensors[port.tensor].buffer, array)
         self._phase = 0

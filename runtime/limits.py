@@ -1,0 +1,149 @@
+"""Limits on the sizes of a program: what no binding may go beyond. Errors name the node."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import InvalidArgument
+from ..kernels.abi import (
+    ADDRESS,
+    ADDRESS_SPACE,
+    BUFFER_PHASE,
+    BUFFER_SIZE,
+    CODE_STEP,
+    OVERFLOW,
+    PATCH_KIND,
+    PATCH_OFFSET,
+    PATCH_SOURCE,
+    UNKNOWN,
+    VALUE,
+)
+from .program import HostStep, Program, Step
+
+_MOST_ELEMENTS = 2.0**46
+
+
+class Limits:
+    """What holds of all sizes, of those of a phase once they are known.
+
+    Parameters
+    ----------
+    program : Program
+    phases : int
+        Number of phases.
+    """
+
+    def __init__(self, program: Program, phases: int) -> None:
+        self._program = program
+        self._tensors = [_tensors_of(program, phase) for phase in range(phases)]
+        in_phases = program.buffers[:, BUFFER_PHASE]
+        self._buffers = [program.buffers[in_phases == p, BUFFER_SIZE] for p in range(phases)]
+        self._needed = _needed(program)
+
+    def check_values(self, values: np.ndarray) -> None:
+        """Refuse numbers that 64 bits do not hold.
+
+        Raises
+        ------
+        InvalidArgument
+            Names the node that needs one.
+        """
+        beyond = self._needed[values[self._needed] == OVERFLOW]
+        if beyond.size:
+            self._refuse(values, int(beyond[0]), "a size, an offset or a stride of 2**62 or more")
+
+    def check_phase(self, values: np.ndarray, phase: int) -> bool:
+        """Refuse sizes that do not fit one another, and tensors and buffers that no memory holds.
+
+        Returns
+        -------
+        bool
+            A tensor has no elements.
+
+        Raises
+        ------
+        InvalidArgument
+            Names the node, the tensor and the inputs' shapes.
+        """
+        for check in self._program.checks:
+            if check.phase == phase:
+                left, right = int(values[check.left]), int(values[check.right])
+                if left != right and not (check.broadcast and left == 1):
+                    raise InvalidArgument(f"{check.message}: {left} and {right}")
+        has_empty = self._check_tensors(values, phase)
+        slots = self._buffers[phase]
+        large = slots[values[slots] > ADDRESS_SPACE]
+        if large.size:
+            count = int(values[large[0]])
+            self._refuse(values, int(large[0]), f"{count} bytes, more than can be addressed")
+        return has_empty
+
+    def _check_tensors(self, values: np.ndarray, phase: int) -> bool:
+        tensors, slots = self._tensors[phase]
+        sizes = values[slots]
+        negative = (sizes < 0).any(1)
+        wrong = negative | (sizes.astype(np.float64).prod(1) > _MOST_ELEMENTS)
+        if not wrong.any():
+            return bool((sizes == 0).any())
+        row = int(np.flatnonzero(wrong)[0])
+        index = int(tensors[row])
+        writer = next((step for step in self._program.steps if index in step.outputs), None)
+        node = "" if writer is None else f"node {writer.name!r} ({writer.op_type}): "
+        reason = f"more than {_MOST_ELEMENTS:.0f} elements"
+        if negative[row]:
+            is_early = (sizes[row] == UNKNOWN).any()
+            reason = "a size that is not known yet" if is_early else "a negative size"
+        raise InvalidArgument(
+            f"{node}the shape {self._shape(values, index)} of "
+            f"{self._program.tensors[index].name!r} has {reason}; {self._inputs(values)}"
+        )
+
+    def _refuse(self, values: np.ndarray, slot: int, what: str) -> None:
+        number = int(self._program.code[slot, CODE_STEP])
+        if number < 0:
+            step: Step | HostStep = self._program.host_steps[-1 - number]
+        else:  # what only outputs need comes after the last step
+            step = self._program.steps[min(number, len(self._program.steps) - 1)]
+        raise InvalidArgument(
+            f"node {step.name!r} ({step.op_type}) needs {what}; {self._inputs(values)}"
+        )
+
+    def _shape(self, values: np.ndarray, index: int) -> list[int]:
+        return [int(values[slot]) for slot in self._program.tensors[index].shape]
+
+    def _inputs(self, values: np.ndarray) -> str:
+        shapes = {
+            port.name: self._shape(values, port.tensor)
+            for port in self._program.inputs
+            if port.dims is not None
+        }
+        return f"the inputs have the shapes {shapes}"
+
+
+def _tensors_of(program: Program, phase: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the tensors that a phase places, and the slots of their sizes, a row each.
+
+    Rows are filled up with -1, where a binding keeps the number 1.
+    """
+    tensors = [
+        index
+        for index, spec in enumerate(program.tensors)
+        if program.buffers[spec.buffer, BUFFER_PHASE] == phase and spec.dtype != "object"
+    ]
+    shapes = [program.tensors[index].shape for index in tensors]
+    rank = max(map(len, shapes), default=0)
+    rows = [[*shape, *[-1] * (rank - len(shape))] for shape in shapes]
+    return np.array(tensors, np.int64), np.array(rows, np.int64).reshape(len(tensors), rank)
+
+
+def _needed(program: Program) -> np.ndarray:
+    """Return the slots that anything but the cost of a step is made of."""
+    patches = program.patches
+    tensors = [
+        slot for spec in program.tensors for slot in (spec.offset, *spec.shape, *spec.strides)
+    ]
+    checks = [slot for check in program.checks for slot in (check.left, check.right)]
+    values = patches[patches[:, PATCH_KIND] == VALUE, PATCH_SOURCE]
+    offsets = patches[patches[:, PATCH_KIND] == ADDRESS, PATCH_OFFSET]
+    sizes = program.buffers[:, BUFFER_SIZE]
+    return np.unique(np.concatenate([tensors, checks, values, offsets, sizes]).astype(np.int64))
