@@ -205,6 +205,7 @@ def test_circles_are_found(tmp_path, monkeypatch):
         "__init__.py": "from .runtime import a",
         "errors.py": "",
         "difference.py": "",
+        "dimension_names.py": "",
         "logs.py": "",
         "patches.py": "",
         "random_arrays.py": "",
