@@ -16,7 +16,7 @@ OURS = {
     "kernels": {"errors", "patches"},
     "reference": set(),
     "optimizer": {*GROUND, "reference"},
-    "importers": {"dimension_names", "errors", "logs", "patches"},
+    "importers": {"errors", "logs", "patches"},
     "runtime": {*GROUND, "kernels"},
     "tools": {"", *GROUND, "importers", "kernels", "optimizer", "reference", "runtime"},
     "": {"errors", "logs"},
