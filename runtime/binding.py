@@ -233,7 +233,8 @@ class Binding:
 
     def forget_results(self) -> None:
         """Let the sizes of what host steps give be unknown again, as they are before a run."""
-        self._symbols[self._read_later] = UNKNOWN
+        if self._read_later.size:
+            self._symbols[self._read_later] = UNKNOWN
 
     def define(self, sizes: Iterable[tuple[int, int]]) -> None:
         """Give symbols their sizes, pairs of index and size; evaluate what follows from them.
@@ -259,9 +260,10 @@ class Binding:
             There is no memory for the arena.
         """
         has_empty = self._executable.limits.check_phase(self._values, phase)
-        self._has_empty = has_empty or (phase > 0 and self._has_empty)
+        had_empty, self._has_empty = self._has_empty, has_empty or (phase > 0 and self._has_empty)
         self._plan(phase)
-        self._skip_empty_steps()
+        if had_empty or has_empty:
+            self._skip_empty_steps()
         return self._outputs_of(phase)
 
     def _plan(self, phase: int) -> None:

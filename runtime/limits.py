@@ -71,11 +71,10 @@ class Limits:
                 if left != right and not (check.broadcast and left == 1):
                     raise InvalidArgument(f"{check.message}: {left} and {right}")
         has_empty = self._check_tensors(values, phase)
-        slots = self._buffers[phase]
-        large = slots[values[slots] > ADDRESS_SPACE]
-        if large.size:
-            count = int(values[large[0]])
-            self._refuse(values, int(large[0]), f"{count} bytes, more than can be addressed")
+        sizes = values[self._buffers[phase]]
+        if sizes.size and sizes.max() > ADDRESS_SPACE:
+            what = f"{sizes.max()} bytes, more than can be addressed"
+            self._refuse(values, int(self._buffers[phase][sizes.argmax()]), what)
         return has_empty
 
     def _check_tensors(self, values: np.ndarray, phase: int) -> bool:

@@ -348,3 +348,24 @@ def test_division_of_differences_of_sizes_truncates():
         wanted = int((n - m) / 3)
         assert y.tolist() == [wanted]
         np.testing.assert_array_equal(z, floats(n)[:wanted])
+
+
+@pytest.mark.parametrize("value", ["", "one"])
+def test_computed_pads_are_those_of_onnxruntime(value):
+    """To a multiple of three behind, and a crop where the size is over six before."""
+    text = f"""(float[2, n] x) => (float[2, m] y) {{
+      n = Shape <start = 1> (x)
+      up = Add(n, two)
+      times = Div(up, three)
+      whole = Mul(times, three)
+      after = Sub(whole, n)
+      before = Sub(six, n)
+      p = Concat <axis = 0> (zero, before, zero, after)
+      y = Pad(x, p, {value})
+    }}"""
+    constants = {"zero": [0], "two": [2], "three": [3], "six": [6], "one": np.float32(1)}
+    run = session(text, **constants)
+    assert not run.engine.program.host_steps
+    for n in (0, 1, 5, 6, 8, 12):
+        feeds = {"x": floats(2, n)}
+        np.testing.assert_array_equal(run.run(None, feeds)[0], peer(text, feeds, **constants)[0])
