@@ -11,12 +11,24 @@ other constants with its prefix are the positions of a row's words.
 
 # --- sizes: rows of instructions, of which row i computes the value of slot i -----------------
 
-CODE_OPERATION, CODE_LEFT, CODE_RIGHT = range(3)
-"""Operands are slots; of CONSTANT the number itself, of SYMBOL the index of the symbol."""
-CODE_COLUMNS = 3
+CODE_OPERATION, CODE_LEFT, CODE_RIGHT, CODE_STEP = range(4)
+"""Operands are slots; of CONSTANT the number itself, of SYMBOL the index of the symbol. The step is
+the first that needs the slot; -1 - i stands for host step i."""
+CODE_COLUMNS = 4
 
-CONSTANT, SYMBOL, ADD, MULTIPLY, FLOOR_DIVIDE, MODULO, MINIMUM, MAXIMUM, NOT_ONE = range(9)
-"""Operations. Division by zero gives 0; NOT_ONE gives 1 for a left operand other than 1, else 0."""
+CONSTANT, SYMBOL, ADD, MULTIPLY, FLOOR_DIVIDE, MODULO, MINIMUM, MAXIMUM = range(8)
+BROADCAST, BOUND, NOT_ONE = range(8, 11)
+"""Operations. Division by zero gives 0. BROADCAST gives the right operand where the left one is 1,
+else the left one; BOUND the position from 0 to the right operand that the left one means as the
+limit of a slice; NOT_ONE 1 for a left operand other than 1, else 0."""
+
+SIZE_LIMIT = 1 << 62
+"""Magnitude that no number in a slot reaches: a sum of two stays within 64 bits."""
+UNKNOWN, OVERFLOW = -(1 << 63), 1 - (1 << 63)
+"""What slots hold instead of a number: nothing yet, as symbols of later phases; one beyond the
+limit. What is computed from them holds the same."""
+ADDRESS_SPACE = 1 << 47
+"""Bytes that a process can address."""
 
 # --- memory -----------------------------------------------------------------------------------
 

@@ -7,6 +7,8 @@ backwards from one value by whatever asks for its contents.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -95,14 +97,24 @@ def measured_everywhere(value: ir.Value | None) -> Extent | None:
 
 def are_sizes(value: ir.Value | None) -> bool:
     """Tell whether a value holds sizes of tensors, or sums and products of such, and no mark."""
+    pending, seen = [value], {value}
+    while pending:  # no recursion, and each value once: they may be made of one another many times
+        operands = _hold_sizes(pending.pop())
+        if operands is None:
+            return False
+        pending += [operand for operand in operands if operand not in seen]
+        seen.update(operands)
+    return True
+
+
+def _hold_sizes(value: ir.Value | None) -> Sequence[ir.Value | None] | None:
+    """Values that have to hold sizes where one is to, None if it does not."""
     array = constant(value)
     if array is not None:
-        return array.dtype.kind in "iu" and bool((array > 0).all())
+        return [] if array.dtype.kind in "iu" and (array > 0).all() else None
     node = None if value is None else value.producer()
     if node is None:
-        return False
+        return None
     if node.op_type == "Shape" and not node.domain:
-        return True
-    needed = {"never": None, "first": node.inputs[:1], "all": node.inputs}
-    operands = needed[lookup(node).holds_sizes]
-    return operands is not None and all(are_sizes(operand) for operand in operands)
+        return []
+    return {"never": None, "first": node.inputs[:1], "all": node.inputs}[lookup(node).holds_sizes]

@@ -8,6 +8,8 @@ from typing import TypeAlias
 import numpy as np
 import onnx_ir as ir
 
+from ..dimension_names import dimension_name
+
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
     """Contents of a value when it is constant, else None."""
@@ -40,12 +42,7 @@ def dims(value: ir.Value) -> list[Size] | None:
     """Sizes of a value: a number, a name, or None where nothing is known; None without a rank."""
     if value.shape is None:
         return None
-    return [dim if isinstance(dim, int) else _name(dim.value) for dim in value.shape]
-
-
-def _name(label: str | None) -> str | None:
-    """Name of a dimension; "?" and the like are exporters' way of giving none."""
-    return label if label and label.strip("?-_ ") else None
+    return [dim if isinstance(dim, int) else dimension_name(dim.value) for dim in value.shape]
 
 
 def rank(value: ir.Value | None) -> int | None:

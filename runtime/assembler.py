@@ -28,7 +28,8 @@ from ..kernels.registry import Kernel
 from .graph import Info, Node
 from .inplace import Inplace
 from .program import Check, HostStep, Port, Program, Step, Stretch, TensorSpec
-from .symbolic import Code, Dim, Expr, sum_dims
+from .size_code import Code
+from .symbolic import Dim, Expr, Symbol, named_text, sum_dims, symbol_of
 from .tensors import Buffer, Pending, Record, Tensor, words_of
 
 _ALIGN = 64
@@ -133,6 +134,7 @@ class Assembler:
         )
         self._check_sizes_known(step)
         self._time += 1
+        self.code.step = len(self._steps)
 
     def _check_sizes_known(self, step: Pending) -> None:
         """Refuse a step that needs a size, also of a buffer, before a host step has told it."""
@@ -186,6 +188,7 @@ class Assembler:
         """Forget the steps that came after the first so many."""
         self._time -= len(self._steps) - step_count
         del self._steps[step_count:]
+        self.code.step = step_count
 
     def add_host_step(
         self,
@@ -194,7 +197,7 @@ class Assembler:
         inputs: Sequence[Tensor | None],
         outputs: Sequence[Tensor | None],
         captured: Mapping[str, Tensor],
-        read_sizes: Sequence[tuple[int, int, str]],
+        read_sizes: Sequence[tuple[int, int, Symbol]],
     ) -> None:
         """Append a host step, which ends a stretch of steps.
 
@@ -207,10 +210,11 @@ class Assembler:
             None where the node has none.
         captured : mapping of str to Tensor
             What the node's subgraphs use besides.
-        read_sizes : sequence of (int, int, str)
+        read_sizes : sequence of (int, int, Symbol)
             (output, axis, symbol) of sizes that the results tell.
         """
         self._unknown.difference_update(symbol for *_, symbol in read_sizes)
+        self.code.step = -1 - len(self._hosts)
         for tensor in (*inputs, *captured.values()):
             if tensor is not None:
                 self._touch(tensor)
@@ -223,6 +227,7 @@ class Assembler:
             HostStep(operator, node.name, node.op_type, operands, results, outer, symbols)
         )
         self._time += 1
+        self.code.step = len(self._steps)
 
     def _end_stretch(self, host: int = -1) -> None:
         first = self._stretches[-1].last if self._stretches else 0
@@ -240,7 +245,8 @@ class Assembler:
         number = self.number(tensor)
         port = Port(info.name, info.dtype, _declared(info), number, type=type_)
         if port.dims is not None:
-            port.symbols = [self.code.symbol(d) if isinstance(d, str) else -1 for d in port.dims]
+            symbols = [symbol_of(dim) for dim in info.shape or ()]
+            port.symbols = [-1 if each is None else self.code.symbol(each) for each in symbols]
         self._inputs.append(port)
 
     def add_output(self, info: Info, tensor: Tensor, type_: str) -> None:
@@ -291,10 +297,10 @@ class Assembler:
 
 
 def _declared(info: Info) -> list[int | str | None] | None:
-    """Return the dimensions of a port, expressions as text."""
+    """Return the dimensions of a port, as text those that the model's names say."""
     if info.shape is None:
         return None
-    return [dim if isinstance(dim, int) else repr(dim) for dim in info.shape]
+    return [dim if isinstance(dim, int) else named_text(dim) for dim in info.shape]
 
 
 def _aligned(size: int) -> int:

@@ -11,7 +11,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..errors import InvalidArgument
 from ..kernels.abi import (
     ALIGNMENT,
     ARENA,
@@ -29,7 +28,9 @@ from ..kernels.abi import (
     RUN,
     SCHEDULE,
     STATUS_WORDS,
+    STEP_KERNEL,
     STEP_RECORD,
+    UNKNOWN,
     WEIGHTS,
 )
 from ..kernels.compiler import builtin, data_pointer_offset
@@ -38,11 +39,11 @@ from .arguments import Shapes
 from .executable import Executable
 from .memory import new_arena, prefault
 from .objects import protected
-from .program import TensorSpec
+from .program import Program, TensorSpec
+from .symbolic import THREADS
 
 # About 50 ms at the speeds of time stamp counters: how long Ctrl-C may go unnoticed.
 _BUDGET_CYCLES = 150_000_000
-_MOST_ELEMENTS = 2.0**46
 _WORD = 8
 
 
@@ -117,6 +118,7 @@ class Binding:
         self.is_plain = not program.host_steps and bool(are_arrays)
         self._array_buffers = np.array(buffers if self.is_plain else [], np.int64)
         self.array_ids = array_of("q", [0] * len(buffers))
+        self._has_empty = False
         self.status = np.zeros(STATUS_WORDS, np.int64)
         self.bases = np.zeros(max(len(program.buffers), 1), np.int64)
         self.arena = np.empty(0, np.uint8)
@@ -130,13 +132,15 @@ class Binding:
         weights = address_of(program.weights) if program.weights.size else 0
         self.bases[: len(self._kinds)][self._kinds == WEIGHTS] = weights
         self._values = np.zeros(len(program.code) + 1, np.int64)
-        self._values[-1] = 1  # what rows of ``executable.sizes`` are filled up with
+        self._values[-1] = 1  # what rows of ``limits`` are filled up with
         self._symbols = np.zeros(max(len(program.symbols), 1), np.int64)
-        if "threads" in program.symbols:
-            self._symbols[program.symbols.index("threads")] = threads
+        self._symbols_after = _symbols_after(program)
+        if THREADS in program.symbols:
+            self._symbols[program.symbols.index(THREADS)] = threads
         self._words = executable.words.copy()
         self.steps = executable.steps.copy()
-        self.steps[:, STEP_RECORD] = address_of(self._words) + _WORD * self.steps[:, STEP_RECORD]
+        self._records = address_of(self._words) + _WORD * self.steps[:, STEP_RECORD]
+        self.steps[:, STEP_RECORD] = self._records
         self._outputs: list[list[Output]] = [[] for _ in range(executable.phases)]
         self._entered = 0  # phases whose memory is planned for the sizes as they are
         self._make_records()
@@ -169,6 +173,8 @@ class Binding:
         )
         self._fill_record = self._make_fill_record(executable.bind_patches)
         self._host_records = [self._make_fill_record(part) for part in executable.host_patches]
+        # With nothing to fill in, that kernel does nothing.
+        self._idle_record = make_record(FILL, patches=0, count=0, values=0, bases=0, words=0)
         self._schedule_record = make_record(
             SCHEDULE,
             costs=executable.costs,
@@ -244,13 +250,22 @@ class Binding:
         self.shapes = shapes
 
     def define(self, phase: int, sizes: Iterable[tuple[int, int]]) -> None:
-        """Give the symbols of a phase their sizes, pairs of index and size; evaluate the rest."""
+        """Give the symbols of a phase their sizes, pairs of index and size; evaluate the rest.
+
+        Raises
+        ------
+        InvalidArgument
+            A size is beyond what 64 bits hold.
+        """
         for symbol, size in sizes:
             if self._symbols[symbol] != size:
                 self._symbols[symbol] = size
                 self._entered = min(self._entered, phase)
         if self._entered <= phase:
-            self._executable.evaluate(address_of(self._evaluate_record))
+            # Sizes of another run's results say nothing beside those of this one.
+            self._symbols[self._symbols_after[phase]] = UNKNOWN
+            if self._executable.evaluate(address_of(self._evaluate_record)):
+                self._executable.limits.check_values(self._values)
 
     def enter(self, phase: int) -> list[Output]:
         """Plan the memory of a phase, whose sizes are defined; returns its outputs as ``outputs``.
@@ -265,41 +280,17 @@ class Binding:
             There is no memory for the arena.
         """
         if self._entered <= phase:
-            self._check(phase)
-            self._check_sizes(phase)
+            has_empty = self._executable.limits.check_phase(self._values, phase)
+            had_empty, self._has_empty = (
+                self._has_empty,
+                has_empty or (phase > 0 and self._has_empty),
+            )
             self._plan(phase)
+            if had_empty or has_empty:
+                self._skip_empty_steps()
             self._outputs[phase] = self._outputs_of(phase)
             self._entered = phase + 1
         return self._outputs[phase]
-
-    def _check(self, phase: int) -> None:
-        for check in self._executable.checks[phase]:
-            left, right = self.value(check.left), self.value(check.right)
-            if left != right and not (check.broadcast and left == 1):
-                raise InvalidArgument(f"{check.message}: {left} and {right}")
-
-    def _check_sizes(self, phase: int) -> None:
-        """Refuse sizes below zero, and tensors beyond what 64-bit arithmetic on bytes can hold."""
-        tensors, slots = self._executable.sizes[phase]
-        sizes = self._values[slots]
-        negative = (sizes < 0).any(1)
-        wrong = negative | (sizes.astype(np.float64).prod(1) > _MOST_ELEMENTS)
-        if not wrong.any():
-            return
-        row = int(np.flatnonzero(wrong)[0])
-        index = int(tensors[row])
-        writer = next((step for step in self.program.steps if index in step.outputs), None)
-        node = "" if writer is None else f"node {writer.name!r} ({writer.op_type}): "
-        reason = "a negative size" if negative[row] else f"more than {_MOST_ELEMENTS:.0f} elements"
-        inputs = {
-            port.name: list(self.shape(port.tensor))
-            for port in self.program.inputs
-            if port.dims is not None
-        }
-        raise InvalidArgument(
-            f"{node}the shape {list(self.shape(index))} of {self.program.tensors[index].name!r} "
-            f"has {reason}; the inputs have the shapes {inputs}"
-        )
 
     def _plan(self, phase: int) -> None:
         self._plan_record[PLAN_PHASE] = phase
@@ -326,6 +317,20 @@ class Binding:
         buffers, old_buffers = (a[_first_aligned(a) - address_of(a) :] for a in (self.arena, old))
         count = min(len(buffers), len(old_buffers))
         buffers[:count] = old_buffers[:count]
+
+    def _skip_empty_steps(self) -> None:
+        """Let steps without results call a kernel that does nothing.
+
+        Theirs might walk a huge number of empty rows.
+        """
+        self.steps[:, STEP_KERNEL] = self._executable.steps[:, STEP_KERNEL]
+        self.steps[:, STEP_RECORD] = self._records
+        if not self._has_empty:
+            return
+        for index, step in enumerate(self.program.steps):
+            if all(0 in self.shape(tensor) for tensor in step.outputs):
+                self.steps[index, STEP_KERNEL] = self._executable.idle_kernel
+                self.steps[index, STEP_RECORD] = address_of(self._idle_record)
 
     def _outputs_of(self, phase: int) -> list[Output]:
         outputs = []
@@ -388,3 +393,13 @@ class Binding:
 def _first_aligned(arena: np.ndarray) -> int:
     """Address in an arena at which its first buffer lies."""
     return -(-address_of(arena) // ALIGNMENT) * ALIGNMENT
+
+
+def _symbols_after(program: Program) -> list[np.ndarray]:
+    """Return for each phase the symbols of sizes that only later phases know."""
+    groups = [
+        [symbol for *_, symbol in host.defines] for host in program.host_steps if host.defines
+    ]
+    symbols = np.array([symbol for group in groups for symbol in group], np.int64)
+    ends = np.cumsum([0, *map(len, groups)])
+    return [symbols[end:] for end in ends]

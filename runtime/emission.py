@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx_ir as ir
 
 from ..errors import InvalidModel
-from ..kernels.abi import ARENA, HOST, INPUT, OUTPUT
+from ..kernels.abi import ADDRESS_SPACE, ARENA, HOST, INPUT, OUTPUT, SIZE_LIMIT
 from ..kernels.cpu.words import store_words
 from ..kernels.registry import Kernel
 from . import symbolic
@@ -28,7 +28,7 @@ from .strides import (
 from .symbolic import Dim, product
 from .tensors import Pending, Record, Tensor
 
-_THREADS = symbolic.symbol("threads")
+_THREADS = symbolic.of_symbol(symbolic.THREADS)
 
 
 class Emission:
@@ -88,11 +88,15 @@ class Emission:
         """Create a dense tensor in a buffer of its own; a run brings that of an input."""
         is_external = kind in (INPUT, HOST)
         size = 0 if is_external else product(shape) * np.dtype(dtype).itemsize
+        if isinstance(size, int) and size > ADDRESS_SPACE:
+            self._refuse(f"{name!r} of shape {list(shape)} takes {size} bytes")
         strides = contiguous_strides(shape, order)
         return Tensor(self.program.buffer(kind, size), 0, dtype, tuple(shape), strides, name)
 
     def workspace(self, bytes_per_thread: Dim) -> Tensor:
         """Create scratch memory of one step: so many bytes for each thread."""
+        if isinstance(bytes_per_thread, int) and bytes_per_thread > ADDRESS_SPACE:
+            self._refuse(f"each thread would work on {bytes_per_thread} bytes")
         scratch = self.new(((bytes_per_thread + 63) // 64 * 64 * _THREADS,), "uint8")
         scratch.buffer.is_scratch = True
         return scratch
@@ -240,6 +244,9 @@ class Emission:
         if set(fields) != set(kernel.fields):
             wrong = sorted(set(fields) ^ set(kernel.fields))
             raise TypeError(f"{kernel.ref}: fields differ: {wrong}")
+        for name, value in fields.items():
+            if isinstance(value, int) and abs(value) >= SIZE_LIMIT and name not in kernel.floats:
+                self._refuse(f"{name!r} of the kernel {kernel.ref.function!r} is {value}")
         nodes = nodes or self.nodes
         op_type = op_type or "+".join(node.op_type for node in nodes)
         names = [node.name for node in nodes]
@@ -266,6 +273,14 @@ class Emission:
                 raise InvalidModel(f"{message}: {left} and {right}")
         elif left != right:
             self.program.check(left, right, broadcast, message)
+
+    def _refuse(self, what: str) -> NoReturn:
+        """Raise the error of a number that no memory or no 64-bit arithmetic holds.
+
+        Those that are not known yet are checked when a program is bound (``limits``).
+        """
+        nodes = " and ".join(f"{node.name!r} ({node.op_type})" for node in self.nodes)
+        raise InvalidModel(f"node {nodes}: {what}, which is more than can be addressed")
 
     def check_some(self, count: Dim, results: Dim, node: Node, what: str) -> None:
         """Demand at run time that results, if there are any, come from one element or more."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from ..kernels.abi import (
     ADDRESS,
     BUFFER_KIND,
     BUFFER_LAST,
-    BUFFER_PHASE,
     COST_BYTES,
     COST_COLUMNS,
     COST_OPERATIONS,
@@ -28,6 +26,7 @@ from ..kernels.abi import (
 )
 from ..kernels.compiler import kernel_address, native_function
 from . import team as teams
+from .limits import Limits
 from .program import Program
 
 
@@ -50,6 +49,8 @@ class Executable:
         The executor's compiled functions, called with the address of a record and ``0, 1``.
     run : int
         Address of the executor's function ``run``.
+    idle_kernel : int
+        Address of a kernel that does nothing with a record of zeros.
     phases : int
         Number of phases.
     begins : list of int
@@ -57,10 +58,8 @@ class Executable:
         included; -1 for the first.
     last_read : list of list of int
         Buffers with results of host steps that nothing reads after a host step, for each of them.
-    checks : list of list of Check
-        Of each phase.
-    sizes : list of (ndarray, ndarray)
-        For each phase its tensors, and the slots of their sizes, a row each.
+    limits : Limits
+        What sizes may not go beyond.
     """
 
     def __init__(self, program: Program) -> None:
@@ -89,16 +88,13 @@ class Executable:
             for name in ("evaluate", "plan", "fill", "schedule")
         )
         self.run = teams.executor_function("run")
+        self.idle_kernel = teams.executor_function("fill")
         times = [stretch.last + i for i, stretch in enumerate(program.stretches)]
         hosts = zip(times, program.host_steps, strict=False)
         self.begins = [-1, *(time for time, host in hosts if host.defines)]
         self.phases = len(self.begins)
         self.last_read = _last_read(program, times)
-        self.checks = _by_phase(program.checks, [c.phase for c in program.checks], self.phases)
-        tensors = [i for i, spec in enumerate(program.tensors) if spec.dtype != "object"]
-        placed = [int(program.buffers[program.tensors[i].buffer, BUFFER_PHASE]) for i in tensors]
-        members = _by_phase(tensors, placed, self.phases)
-        self.sizes = [_size_table(program, indices) for indices in members]
+        self.limits = Limits(program, self.phases)
         self._host_operators: list[Any] = [None] * len(program.host_steps)
 
     def host_operator(self, index: int) -> Any:
@@ -108,14 +104,6 @@ class Executable:
 
             self._host_operators[index] = HostOp.from_bytes(self.program.host_steps[index].operator)
         return self._host_operators[index]
-
-
-def _by_phase(items: Sequence[Any], phases: Sequence[int], count: int) -> list[list[Any]]:
-    """Return the items of each of so many phases."""
-    groups: list[list[Any]] = [[] for _ in range(count)]
-    for item, phase in zip(items, phases, strict=True):
-        groups[phase].append(item)
-    return groups
 
 
 def _giver(program: Program) -> np.ndarray:
@@ -143,14 +131,3 @@ def _last_read(program: Program, times: list[int]) -> list[list[int]]:
         if step < len(found) and buffer not in outputs:
             found[step].append(buffer)
     return found
-
-
-def _size_table(program: Program, tensors: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tensors that a phase places, and the slots of their sizes, a row each.
-
-    Rows are filled up with -1, where a binding keeps the number 1.
-    """
-    shapes = [program.tensors[index].shape for index in tensors]
-    rank = max(map(len, shapes), default=0)
-    rows = [[*shape, *[-1] * (rank - len(shape))] for shape in shapes]
-    return np.array(tensors, np.int64), np.array(rows, np.int64).reshape(len(tensors), rank)

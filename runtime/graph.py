@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..errors import InvalidModel
-from .symbolic import Dim
+from .symbolic import Dim, Symbol
 
 KNOWN_LIMIT = 256
 
@@ -108,6 +108,17 @@ def known_array(values: Sequence[Dim], shape: tuple[int, ...]) -> np.ndarray:
     return array.reshape(shape)
 
 
+def wrapped(value: Dim, dtype: str) -> Dim:
+    """Return a result of whole numbers as its type holds it, expressions as they are.
+
+    Of these, numbers that 64 bits do not hold are refused when they are evaluated.
+    """
+    if not isinstance(value, int):
+        return value
+    limits = np.iinfo(dtype)
+    return (value - int(limits.min)) % (1 << limits.bits) + int(limits.min)
+
+
 class Node:
     """A node as shape rules and lowerings see it."""
 
@@ -173,7 +184,7 @@ class Graph:
     index_of : dict of onnx_ir.Node to int
     why_host : dict of int to str
         Nodes without a kernel, by index, and the reason.
-    read_sizes : dict of int to list of (int, int, str)
+    read_sizes : dict of int to list of (int, int, Symbol)
         For nodes on the host (output, axis, symbol) of sizes that are read off their results.
     """
 
@@ -184,7 +195,7 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     index_of: dict[ir.Node, int] = field(default_factory=dict)
     why_host: dict[int, str] = field(default_factory=dict)
-    read_sizes: dict[int, list[tuple[int, int, str]]] = field(default_factory=dict)
+    read_sizes: dict[int, list[tuple[int, int, Symbol]]] = field(default_factory=dict)
 
 
 def refuse(node: Node, what: str, got: Any, expected: str) -> NoReturn:

@@ -17,9 +17,11 @@ from .graph import Info, Node, dtype_name
 def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
     """Describe the outputs of a host step by onnx's own inference for one node.
 
-    Dimensions that it cannot tell are None; so is the shape where the rank is unknown.
+    Dimensions that it cannot tell are None; so is the shape where the rank is unknown. What
+    subgraphs declare of sizes proves nothing, and is not looked at.
     """
     proto = ir.to_proto(node.ir)
+    _forget_sizes(proto)
     types: dict[str, Any] = {}
     for value, info in zip(node.values, node.inputs, strict=True):
         if value is not None and info is not None:
@@ -39,6 +41,17 @@ def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
     except Exception:  # what cannot be inferred is read off the results
         results = {}
     return [_info_of(value, results.get(value.name or "")) for value in node.outputs]
+
+
+def _forget_sizes(node: onnx.NodeProto) -> None:
+    """Let the values of a node's subgraphs declare types and numbers of axes only."""
+    for attribute in node.attribute:
+        for graph in (*([attribute.g] if attribute.HasField("g") else []), *attribute.graphs):
+            for value in (*graph.input, *graph.output, *graph.value_info):
+                for dim in value.type.tensor_type.shape.dim:
+                    dim.Clear()
+            for inner in graph.node:
+                _forget_sizes(inner)
 
 
 def _type_proto(value: ir.Value, info: Info) -> onnx.TypeProto:

@@ -11,7 +11,8 @@ import onnx_ir as ir
 
 from .graph import Graph, Node
 from .ops.registry import OPERATORS
-from .symbolic import Code, Dim
+from .size_code import Code
+from .symbolic import Dim
 
 
 def find_places(graph: Graph) -> dict[ir.Value, tuple[ir.Value, Dim]]:

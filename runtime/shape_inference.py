@@ -10,12 +10,13 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from ..dimension_names import dimension_name
 from ..errors import InvalidModel
 from . import symbolic
 from .graph import KNOWN_LIMIT, Graph, Info, Node, OnHost, dtype_name, known_array
 from .host_shapes import host_infos
 from .ops import OPERATORS
-from .symbolic import Dim, product
+from .symbolic import Dim, Symbol, product
 from .validity import check_infos, check_node, naming
 
 
@@ -61,9 +62,9 @@ def _input_info(value: ir.Value) -> Info:
         if isinstance(dim, int) and dim >= 0:
             dims.append(dim)
             continue
-        label = (dim.value if isinstance(dim, ir.SymbolicDim) else None) or ""
-        # Names such as "?" are exporters' way of giving none.
-        dims.append(symbolic.symbol(label if label.strip("?-_ ") else f"{name}.{axis}"))
+        label = dimension_name(dim.value) if isinstance(dim, ir.SymbolicDim) else None
+        own = symbolic.symbol(f"{name}.{axis}", "input")
+        dims.append(own if label is None else symbolic.symbol(label))
     return Info(name, dtype, tuple(dims))
 
 
@@ -107,7 +108,7 @@ def _is_finite(node: Node) -> bool:
     return all(np.isfinite(value) for value in floats)
 
 
-def _fresh_symbols(node: Node) -> list[tuple[int, int, str]]:
+def _fresh_symbols(node: Node) -> list[tuple[int, int, Symbol]]:
     """Give unknown dimensions of a host result a symbol; lists (output, axis, symbol)."""
     fresh = []
     for position, info in enumerate(node.infos):
@@ -119,8 +120,8 @@ def _fresh_symbols(node: Node) -> list[tuple[int, int, str]]:
         for axis, dim in enumerate(dims):
             if isinstance(dim, int):
                 continue
-            name = f"{node.name}:{position}.{axis}#{node.index}"
-            dims[axis] = symbolic.symbol(name)
-            fresh.append((position, axis, name))
+            symbol = f"result:{node.index}.{position}.{axis}"
+            dims[axis] = symbolic.of_symbol(symbol)
+            fresh.append((position, axis, symbol))
         info.shape = tuple(dims)
     return fresh

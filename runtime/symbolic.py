@@ -1,67 +1,124 @@
-"""Dimensions that are integers or expressions of a model's named dimensions.
+"""Sizes: integers, or expressions of sizes that are known only when a program runs.
 
-An expression is kept as a polynomial with integer coefficients over *atoms*: symbols, and
-operations that are not polynomial (floor division, modulo, minimum, maximum, "is not one").
-The normal form makes equality of dimensions a comparison of data: ``h + w == w + h``.
+An expression is a polynomial with integer coefficients over *atoms*: symbols, and operations that
+are not polynomial (floor division, minimum, ...), whose operands are sizes again. Expressions are
+never copied into one another: they form a graph without cycles, in which each one has few terms and
+is known by its *key*, a digest of what it is made of. So to make, compare or hash one takes a time
+that does not depend on how much lies below it. A polynomial that would get more than a few terms
+becomes an atom of its own (`_whole`); two ways to write the same size then may differ, which costs
+a comparison at run time and is never wrong.
 
-``Code`` turns expressions into a table of integer instructions that a compiled function
-evaluates when a program is bound to actual sizes.
+``size_code.Code`` turns expressions into instructions that compiled code evaluates when a program
+is bound to actual sizes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TypeAlias, Union
+import hashlib
+from collections.abc import Iterable
+from typing import Literal, TypeAlias, Union
 
-from ..kernels import abi
+from ..kernels.abi import SIZE_LIMIT
 
 Dim: TypeAlias = Union[int, "Expr"]
-_Monomial: TypeAlias = tuple["_Atom", ...]
-_Atom: TypeAlias = tuple  # ("symbol", name) or (operation, Dim, Dim)
+Symbol: TypeAlias = str
+"""A size that a run defines: who names it, a colon, and its name there."""
 
-_OPCODES = {
-    "constant": abi.CONSTANT,
-    "symbol": abi.SYMBOL,
-    "add": abi.ADD,
-    "mul": abi.MULTIPLY,
-    "div": abi.FLOOR_DIVIDE,
-    "mod": abi.MODULO,
-    "min": abi.MINIMUM,
-    "max": abi.MAXIMUM,
-    "ne1": abi.NOT_ONE,
-}
+Origin: TypeAlias = Literal["model", "input", "result", "runtime"]
+"""Who names a symbol. Names of models begin with "model:", so that none is one of the others."""
+
+THREADS: Symbol = "runtime:threads"
+"""Number of threads that walk a program."""
+
+_Monomial: TypeAlias = tuple["Atom", ...]
+_Term: TypeAlias = tuple[_Monomial, int]
+
+_MOST_TERMS = 16
+_MOST_FACTORS = 12
+_MOST_OPERANDS = 16
+_MOST_TEXT = 24
 
 
-class Expr:
-    """An integer expression of named dimensions; immutable and hashable.
+def _digest(*parts: str) -> str:
+    return hashlib.blake2b("|".join(parts).encode(), digest_size=16).hexdigest()
 
-    Supports ``+ - * // %`` with integers and expressions; a result that is constant becomes
-    a plain ``int``. Build from :func:`symbol`, :func:`minimum`, :func:`maximum`.
+
+class Atom:
+    """A symbol, or an operation on sizes that polynomials have not; immutable and hashable.
+
+    Attributes
+    ----------
+    kind : str
+        ``"symbol"``, ``"overflow"`` (a number that no size reaches), ``"whole"`` (a polynomial that
+        is not multiplied out) or an operation of `size_code`.
+    operands : tuple of Dim
+    symbol : Symbol
+        Empty but for a symbol.
+    key : str
+        Equal for equal atoms, in every process.
+    is_natural : bool
+        It is never below zero.
+    weight : int
+        Number of symbols and numbers it would be written with; `_MOST_TEXT` stands for more.
     """
 
-    __slots__ = ("_hash", "terms")
+    __slots__ = ("_hash", "is_natural", "key", "kind", "operands", "symbol", "weight")
 
-    def __init__(self, terms: tuple[tuple[_Monomial, int], ...]) -> None:
-        self.terms = terms
-        self._hash = hash(terms)
+    def __init__(self, kind: str, operands: tuple[Dim, ...] = (), symbol: Symbol = "") -> None:
+        self.kind, self.operands, self.symbol = kind, operands, symbol
+        # ASCII and without the separator, whatever a model's name is made of.
+        name = symbol.encode("unicode_escape", "surrogatepass").hex()
+        self.key = _digest(kind, name, *(str(_key(operand)) for operand in operands))
+        self._hash = hash(self.key)
+        natural = map(is_natural, operands)
+        always = kind in ("bound", "ne1")
+        self.is_natural = always or (any(natural) if kind == "max" else all(natural))
+        self.weight = min(max(sum(map(_weight, operands)), 1), _MOST_TEXT)
 
     def __hash__(self) -> int:
         return self._hash
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Expr) and self.terms == other.terms
+        return isinstance(other, Atom) and self.key == other.key
+
+
+class Expr:
+    """An integer expression of symbols; immutable and hashable.
+
+    Supports ``+ - * // %`` with integers and expressions; a result that is constant becomes
+    a plain ``int``. Build from :func:`symbol`, :func:`minimum`, :func:`maximum`.
+    """
+
+    __slots__ = ("_hash", "key", "terms")
+
+    def __init__(self, terms: tuple[_Term, ...]) -> None:
+        self.terms = terms
+        texts = ("*".join([str(factor), *(atom.key for atom in m)]) for m, factor in terms)
+        self.key = _digest("sum", *texts)
+        self._hash = hash(self.key)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Expr) and self.key == other.key
 
     def __add__(self, other: Dim) -> Dim:
-        return _polynomial([*self.terms, *_terms(other)])
+        total = _polynomial([*self.terms, *_terms(other)])
+        if isinstance(total, Expr) and len(total.terms) > _MOST_TERMS:
+            return _polynomial([*_terms(_whole(self)), *_terms(_whole(other))])
+        return total
 
     def __mul__(self, other: Dim) -> Dim:
-        return _polynomial(
-            [
-                (tuple(sorted(m + n, key=repr)), a * b)
-                for m, a in self.terms
-                for n, b in _terms(other)
-            ]
-        )
+        left, right = self.terms, _terms(other)
+        if isinstance(other, Expr):
+            factors = max(len(m) for m, _ in left) + max(len(m) for m, _ in right)
+            is_large = len(left) * len(right) > _MOST_TERMS or _has_whole(left + right)
+            if factors > _MOST_FACTORS or (is_large and len(left) > 1):
+                left = _terms(_whole(self))
+            if factors > _MOST_FACTORS or (is_large and len(right) > 1):
+                right = _terms(_whole(other))
+        return _polynomial([(_joined(m, n), a * b) for m, a in left for n, b in right])
 
     def __neg__(self) -> Dim:
         return self * -1
@@ -87,44 +144,130 @@ class Expr:
         return modulo(other, self)
 
     def __repr__(self) -> str:
-        parts = []
+        terms = []
         for monomial, factor in self.terms:
-            names = [_atom_text(atom) for atom in monomial]
+            names = sorted(map(_atom_text, monomial))
             if factor != 1 or not names:
                 names.insert(0, str(factor))
-            parts.append("*".join(names))
-        return " + ".join(parts)
+            terms.append((not monomial, "*".join(names)))
+        return " + ".join(text for _, text in sorted(terms))
 
 
-def _atom_text(atom: _Atom) -> str:
-    if atom[0] == "symbol":
-        return str(atom[1])
-    return f"{atom[0]}({', '.join(map(repr, atom[1:]))})"
+# --- polynomials ------------------------------------------------------------------------------
 
 
-def _terms(value: Dim) -> tuple[tuple[_Monomial, int], ...]:
-    return value.terms if isinstance(value, Expr) else (((), int(value)),)
+def _key(value: Dim) -> int | str:
+    return value.key if isinstance(value, Expr) else int(value)
 
 
-def _polynomial(terms: list[tuple[_Monomial, int]]) -> Dim:
+def _terms(value: Dim) -> tuple[_Term, ...]:
+    return value.terms if isinstance(value, Expr) else (((), int(value)),) if value else ()
+
+
+def _joined(m: _Monomial, n: _Monomial) -> _Monomial:
+    if not m or not n:
+        return m or n
+    return tuple(sorted(m + n, key=lambda atom: atom.key))
+
+
+def _polynomial(terms: Iterable[_Term]) -> Dim:
     total: dict[_Monomial, int] = {}
     for monomial, factor in terms:
         total[monomial] = total.get(monomial, 0) + factor
-    nonzero = {monomial: factor for monomial, factor in total.items() if factor}
-    if not nonzero:
+    kept = {monomial: factor for monomial, factor in total.items() if factor}
+    if not kept:
         return 0
-    if set(nonzero) == {()}:
-        return nonzero[()]
-    return Expr(tuple(sorted(nonzero.items(), key=repr)))
+    if len(kept) == 1:
+        ((monomial, factor),) = kept.items()
+        if not monomial:
+            return factor
+        if factor == 1 and len(monomial) == 1 and monomial[0].kind == "whole":
+            return monomial[0].operands[0]
+    if any(abs(factor) >= SIZE_LIMIT for factor in kept.values()):
+        return _atom("overflow")
+    if len(kept) == 1:
+        return Expr(tuple(kept.items()))
+    return Expr(tuple(sorted(kept.items(), key=lambda term: [atom.key for atom in term[0]])))
 
 
-def _atom(*parts: object) -> Expr:
-    return Expr((((tuple(parts),), 1),))
+def _atom(kind: str, *operands: Dim) -> Expr:
+    return _of_atom(Atom(kind, operands))
 
 
-def symbol(name: str) -> Expr:
-    """Return the expression that stands for a named dimension."""
-    return _atom("symbol", name)
+def _of_atom(atom: Atom) -> Expr:
+    return Expr((((atom,), 1),))
+
+
+def _single(value: Dim) -> Atom | None:
+    """Return the atom that is all of an expression."""
+    if isinstance(value, Expr) and len(value.terms) == 1:
+        ((monomial, factor),) = value.terms
+        if factor == 1 and len(monomial) == 1:
+            return monomial[0]
+    return None
+
+
+def _has_whole(terms: tuple[_Term, ...]) -> bool:
+    return any(atom.kind == "whole" for monomial, _ in terms for atom in monomial)
+
+
+def _whole(value: Dim) -> Dim:
+    """Return an expression as one atom, which sums and products do not look into."""
+    if isinstance(value, int) or _single(value) is not None:
+        return value
+    return _atom("whole", value)
+
+
+def of_symbol(symbol: Symbol) -> Expr:
+    """Return the expression that stands for a symbol."""
+    return _of_atom(Atom("symbol", symbol=symbol))
+
+
+def symbol(name: str, origin: Origin = "model") -> Expr:
+    """Return the expression that stands for the symbol of a name, by default one of the model."""
+    return of_symbol(f"{origin}:{name}")
+
+
+def symbol_of(value: Dim) -> Symbol | None:
+    """Return the symbol that an expression is, None for any other size."""
+    atom = _single(value)
+    return atom.symbol if atom is not None and atom.kind == "symbol" else None
+
+
+def is_natural(value: Dim) -> bool:
+    """Tell whether a size is certainly not below zero; symbols never are."""
+    if isinstance(value, int):
+        return value >= 0
+    return all(factor > 0 and all(atom.is_natural for atom in m) for m, factor in value.terms)
+
+
+# --- text -------------------------------------------------------------------------------------
+
+
+def _weight(value: Dim) -> int:
+    return sum(atom.weight for m, _ in value.terms for atom in m) if isinstance(value, Expr) else 1
+
+
+def _atom_text(atom: Atom) -> str:
+    """Return an atom as text; what is too long is left out."""
+    if atom.kind == "symbol":
+        return atom.symbol.partition(":")[2]
+    inner = ", ".join(map(repr, atom.operands)) if atom.weight < _MOST_TEXT else "..."
+    return f"{'' if atom.kind == 'whole' else atom.kind}({inner})"
+
+
+def named_text(value: Dim) -> str | None:
+    """Return an expression as text where that is short and all in names of the model."""
+    return repr(value) if _weight(value) < _MOST_TEXT and _is_named(value) else None
+
+
+def _is_named(value: Dim) -> bool:
+    atoms = [atom for m, _ in value.terms for atom in m] if isinstance(value, Expr) else []
+    own = all(atom.symbol.startswith("model:") for atom in atoms if atom.kind == "symbol")
+    return own and all(_is_named(operand) for atom in atoms for operand in atom.operands)
+
+
+# --- operations -------------------------------------------------------------------------------
 
 
 def floor_divide(a: Dim, b: Dim) -> Dim:
@@ -152,9 +295,7 @@ def floor_divide(a: Dim, b: Dim) -> Dim:
     return _atom("div", a, b)
 
 
-def _divide_term(
-    term: tuple[_Monomial, int], by: tuple[_Monomial, int]
-) -> tuple[_Monomial, int] | None:
+def _divide_term(term: _Term, by: _Term) -> _Term | None:
     atoms = list(term[0])
     for atom in by[0]:
         if atom not in atoms:
@@ -169,42 +310,75 @@ def modulo(a: Dim, b: Dim) -> Dim:
         return a % b
     if b == 1 or a == b:
         return 0
-    if isinstance(b, int) and all(f % b == 0 for _, f in _terms(a)):
+    if isinstance(b, int) and b and all(f % b == 0 for _, f in _terms(a)):
         return 0
     return _atom("mod", a, b)
 
 
 def minimum(a: Dim, b: Dim) -> Dim:
-    """Return the smaller of two dimensions."""
+    """Return the smaller of two sizes."""
     if isinstance(a, int) and isinstance(b, int):
         return min(a, b)
+    if 0 in (a, b) and is_natural(a) and is_natural(b):
+        return 0
     return _extreme("min", "max", a, b)
 
 
 def maximum(a: Dim, b: Dim) -> Dim:
-    """Return the larger of two dimensions."""
+    """Return the larger of two sizes."""
     if isinstance(a, int) and isinstance(b, int):
         return max(a, b)
+    for small, large in ((a, b), (b, a)):
+        if isinstance(small, int) and small <= 0 and is_natural(large):
+            return large
     return _extreme("max", "min", a, b)
 
 
 def _extreme(kind: str, dual: str, a: Dim, b: Dim) -> Dim:
     """``max(a, max(b, a))`` names each operand once, ``max(a, min(a, c))`` is ``a``."""
-    parts = list(dict.fromkeys([*_operands(kind, a), *_operands(kind, b)]))
+    parts = _parts(kind, a, b)
     needed = [x for x in parts if not any(y != x and y in _operands(dual, x) for y in parts)]
-    first, *others = sorted(needed, key=repr)
-    for other in others:
-        first = _atom(kind, first, other)
-    return first
+    return _of_parts(kind, needed)
 
 
-def _operands(kind: str, value: Dim) -> list[Dim]:
-    """Operands of operations of a kind, one in another; the value itself if it is none."""
-    if isinstance(value, Expr) and len(value.terms) == 1:
-        (monomial, factor), *_ = value.terms
-        if factor == 1 and len(monomial) == 1 and monomial[0][0] == kind:
-            return [operand for part in monomial[0][1:] for operand in _operands(kind, part)]
-    return [value]
+def broadcast(a: Dim, b: Dim) -> Dim:
+    """Return the size to which two broadcast: the one that is not 1.
+
+    If neither is 1, both are the same, or there is no such size.
+    """
+    if a == 1 or a == b:
+        return b
+    return a if b == 1 else _of_parts("broadcast", _parts("broadcast", a, b))
+
+
+def _parts(kind: str, a: Dim, b: Dim) -> list[Dim]:
+    """Operands, each once, of an operation on what may be such operations; two if it is many."""
+    parts = list(dict.fromkeys([*_operands(kind, a), *_operands(kind, b)]))
+    return parts if len(parts) <= _MOST_OPERANDS else [a, b]
+
+
+def _of_parts(kind: str, parts: list[Dim]) -> Dim:
+    if len(parts) == 1:
+        return parts[0]
+    return _atom(kind, *sorted(parts, key=lambda part: str(_key(part))))
+
+
+def _operands(kind: str, value: Dim) -> tuple[Dim, ...]:
+    """Operands of an operation of a kind; the value itself if it is none."""
+    atom = _single(value)
+    return atom.operands if atom is not None and atom.kind == kind else (value,)
+
+
+def bound(index: Dim, size: Dim) -> Dim:
+    """Position that an index means as a limit of a slice, from 0 to the size.
+
+    As in Python: an index below zero counts from the end, and what is beyond the axis is its end.
+    """
+    if is_natural(index):
+        return minimum(index, size)
+    if isinstance(index, int):
+        return maximum(0, size + index)
+    return _atom("bound", index, size)
 
 
 def ceil_divide(a: Dim, b: Dim) -> Dim:
@@ -214,7 +388,7 @@ def ceil_divide(a: Dim, b: Dim) -> Dim:
 
 def not_one(a: Dim) -> Dim:
     """1 where the dimension is not 1, else 0: the factor of a broadcast operand's stride."""
-    return int(a != 1) if isinstance(a, int) else _atom("ne1", a, 0)
+    return int(a != 1) if isinstance(a, int) else _atom("ne1", a)
 
 
 def product(dims: Iterable[Dim]) -> Dim:
@@ -231,82 +405,3 @@ def sum_dims(dims: Iterable[Dim]) -> Dim:
     for dim in dims:
         total = total + dim
     return total
-
-
-def evaluate(value: Dim, sizes: Mapping[str, int]) -> int:
-    """Value of an expression for given sizes; the reference for the compiled evaluation."""
-    if isinstance(value, int):
-        return value
-    total = 0
-    for monomial, factor in value.terms:
-        for kind, *operands in monomial:
-            if kind == "symbol":
-                factor *= sizes[operands[0]]
-                continue
-            a, b = (evaluate(operand, sizes) for operand in operands)
-            if kind in ("div", "mod") and b == 0:
-                factor = 0
-            elif kind == "div":
-                factor *= a // b
-            elif kind == "mod":
-                factor *= a % b
-            elif kind == "ne1":
-                factor *= int(a != 1)
-            else:
-                factor *= min(a, b) if kind == "min" else max(a, b)
-        total += factor
-    return total
-
-
-class Code:
-    """Instructions ``(operation, a, b)`` that evaluate expressions, each once.
-
-    The value of instruction ``i`` is slot ``i``; ``a`` and ``b`` are slots of operands, or the
-    number itself for a constant, or the index of the symbol.
-    """
-
-    def __init__(self) -> None:
-        self.instructions: list[tuple[int, int, int]] = []
-        self.symbols: list[str] = []
-        self._slots: dict[object, int] = {}
-
-    def slot(self, value: Dim) -> int:
-        """Return the slot that will hold the value of a dimension."""
-        if value not in self._slots:
-            self._slots[value] = self._emit(value)
-        return self._slots[value]
-
-    def symbol(self, name: str) -> int:
-        """Return the index of a symbol, which gets a slot, too."""
-        self.slot(symbol(name))
-        return self.symbols.index(name)
-
-    def _instruction(self, name: str, a: int, b: int) -> int:
-        key = (_OPCODES[name], a, b)
-        if key not in self._slots:
-            self.instructions.append(key)
-            self._slots[key] = len(self.instructions) - 1
-        return self._slots[key]
-
-    def _emit(self, value: Dim) -> int:
-        if isinstance(value, int):
-            return self._instruction("constant", value, 0)
-        total: int | None = None
-        for monomial, factor in value.terms:
-            part: int | None = None if factor != 1 or not monomial else -1
-            term = self._instruction("constant", factor, 0) if part is None else None
-            for atom in monomial:
-                one = self._atom(atom)
-                term = one if term is None else self._instruction("mul", term, one)
-            assert term is not None
-            total = term if total is None else self._instruction("add", total, term)
-        assert total is not None
-        return total
-
-    def _atom(self, atom: _Atom) -> int:
-        kind, *operands = atom
-        if kind == "symbol":
-            if operands[0] not in self.symbols:
-                self.symbols.append(operands[0])
-            return self._instruction("symbol", self.symbols.index(operands[0]), 0)
-        return self._instruction(kind, self.slot(operands[0]), self.slot(operands[1]))

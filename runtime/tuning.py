@@ -220,9 +220,11 @@ def _shape(port: Port, sizes: Mapping[str, Any]) -> tuple[int, ...]:
         raise InvalidArgument(f"tune: input {port.name!r} states no rank: give its shape")
     missing = [dim for dim in port.dims if not isinstance(dim, int) and dim not in sizes]
     if missing:
+        named = next((dim for dim in missing if dim is not None), None)
+        each = f"one for each, as tune={{{named!r}: 1}}, or " if None not in missing else ""
         raise InvalidArgument(
             f"tune: no size is given for {missing} of input {port.name!r}, which has the shape "
-            f"{port.dims}: give one for each, as tune={{{str(missing[0])!r}: 1}}, or its shape"
+            f"{port.dims}: give {each}its shape, as tune={{{port.name!r}: (1, ...)}}"
         )
     return tuple(d if isinstance(d, int) else int(sizes[str(d)]) for d in port.dims)
 

@@ -9,6 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 GROUND = (
     "difference",
+    "dimension_names",
     "errors",
     "inference_faults",
     "logs",
@@ -215,6 +216,7 @@ def test_circles_are_found(tmp_path, monkeypatch):
         "errors.py": "",
         "difference.py": "",
         "inference_faults.py": "",
+        "dimension_names.py": "",
         "logs.py": "",
         "notes.py": "",
         "patches.py": "",

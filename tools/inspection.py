@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from ..dimension_names import dimension_name
 from . import text
 
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _port(value: ir.Value) -> Port:
 
 def _symbol(name: str | None) -> str | None:
     """Name of a dimension if the model states it; those of shape inference are not shown."""
-    return None if name is None or name.startswith("unk__") else name
+    return None if name is None or name.startswith("unk__") else dimension_name(name)
 
 
 def print_summary(summary: Summary, source: str, console: Console) -> None:

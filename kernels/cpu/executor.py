@@ -15,6 +15,8 @@ from ..abi import (
     ADDRESS,
     ALIGNMENT,
     ARENA,
+    BOUND,
+    BROADCAST,
     BUFFER_COLUMNS,
     BUFFER_FIRST,
     BUFFER_KIND,
@@ -36,11 +38,13 @@ from ..abi import (
     MINIMUM,
     MODULO,
     MULTIPLY,
+    OVERFLOW,
     PATCH_COLUMNS,
     PATCH_KIND,
     PATCH_OFFSET,
     PATCH_SOURCE,
     PATCH_WORD,
+    SIZE_LIMIT,
     STATUS_CANCEL,
     STATUS_ERROR,
     STEP_COLUMNS,
@@ -71,10 +75,18 @@ LONG_NS = 32_000
 
 @njit
 def _operate(operation: int, a: int, b: int) -> Any:
+    """Value of an operation on sizes; `OVERFLOW` or `UNKNOWN` if an operand is, or for no size.
+
+    Both operands lie within the limit, so that a sum stays within 64 bits; so does a product that
+    is no larger than the limit as a float64, which is wrong by less than the room above it.
+    """
+    if a <= OVERFLOW or b <= OVERFLOW:
+        return min(a, b)
     if operation == ADD:
-        return a + b
+        return a + b if abs(a + b) < SIZE_LIMIT else OVERFLOW
     if operation == MULTIPLY:
-        return a * b
+        fits = abs(float(a) * float(b)) <= float(SIZE_LIMIT) and abs(a * b) < SIZE_LIMIT
+        return a * b if fits else OVERFLOW
     if operation == FLOOR_DIVIDE:
         return a // b if b != 0 else 0
     if operation == MODULO:
@@ -83,6 +95,10 @@ def _operate(operation: int, a: int, b: int) -> Any:
         return min(a, b)
     if operation == MAXIMUM:
         return max(a, b)
+    if operation == BROADCAST:
+        return b if a == 1 else a
+    if operation == BOUND:
+        return min(max(a + b if a < 0 else a, 0), b)
     return 1 if a != 1 else 0
 
 
@@ -91,18 +107,27 @@ def evaluate(
     thread: int, part: int, until: int, parts: int, code: Pointer, count: int, symbols: Pointer,
     values: Pointer,
 ) -> int:  # fmt: skip
-    """Compute the value of every expression: values[i] from code[i] and the symbols."""
+    """Compute the value of every expression: values[i] from code[i] and the symbols.
+
+    Returns 1 if one is beyond what a slot may hold, else 0.
+    """
+    beyond = 0
     for i in range(count):
         row = CODE_COLUMNS * i
         operation = load_i64(code, row + CODE_OPERATION)
         a, b = load_i64(code, row + CODE_LEFT), load_i64(code, row + CODE_RIGHT)
         if operation == CONSTANT:
-            store_i64(values, i, a)
+            value = a
         elif operation == SYMBOL:
-            store_i64(values, i, load_i64(symbols, a))
+            value = load_i64(symbols, a)
+            if value >= SIZE_LIMIT:
+                value = OVERFLOW
         else:
-            store_i64(values, i, _operate(operation, load_i64(values, a), load_i64(values, b)))
-    return 0
+            value = _operate(operation, load_i64(values, a), load_i64(values, b))
+        if value == OVERFLOW:
+            beyond = 1
+        store_i64(values, i, value)
+    return beyond
 
 
 @njit
@@ -236,8 +261,9 @@ def schedule(
         operations = load_i64(values, load_i64(costs, cost + COST_OPERATIONS))
         bytes_ = load_i64(values, load_i64(costs, cost + COST_BYTES))
         ns = operations // OPERATIONS_PER_NS + bytes_ // BYTES_PER_NS
-        if ns > ALONE_NS:
-            store_i64(steps, step + STEP_PARTS, FEW_PARTS if ns < LONG_NS else MANY_PARTS)
+        is_long = ns >= LONG_NS or operations == OVERFLOW or bytes_ == OVERFLOW
+        if ns > ALONE_NS or is_long:
+            store_i64(steps, step + STEP_PARTS, MANY_PARTS if is_long else FEW_PARTS)
             end = i
         else:
             store_i64(steps, step + STEP_PARTS, 1)

@@ -230,10 +230,10 @@ def _causal(emit: Emission, mask: Tensor | None, queries: Dim, keys: Dim) -> Ten
 def _is_bounded(value: ir.Value | None) -> bool:
     """Tell whether a mask has been raised above -inf."""
     node = None if value is None else value.producer()
+    while node is not None and not node.domain and node.op_type in _MOVEMENTS:
+        node = None if node.inputs[0] is None else node.inputs[0].producer()
     if node is None or node.domain:
         return False
-    if node.op_type in _MOVEMENTS:
-        return _is_bounded(node.inputs[0])
     limits = [value.const_value for value in node.inputs if value is not None]
     return node.op_type == "Max" and any(
         limit is not None and bool(np.isfinite(limit.numpy()).all()) for limit in limits

@@ -109,7 +109,7 @@ def numbers(node: Node, name: str, count: int, least: int) -> None:
     if len(values) != count:
         refuse(node, f"attribute {name!r}", values, f"{count} numbers")
     if any(not least <= value < MOST for value in values):
-        refuse(node, f"attribute {name!r}", values, f"numbers from {least} on")
+        refuse(node, f"attribute {name!r}", values, f"numbers from {least} on, below 2**31")
 
 
 def window(node: Node) -> None:
@@ -124,6 +124,14 @@ def window(node: Node) -> None:
         numbers(node, name, spatial, 1)
     numbers(node, "pads", 2 * spatial, 0)
     numbers(node, "output_padding", spatial, 0)
+    taps = node.attribute("kernel_shape")
+    if taps is None and len(node.inputs) > 1:
+        weights = node.input(1)
+        taps = None if weights is None or weights.shape is None else list(weights.shape[2:])
+    dilations = node.attribute("dilations", [1] * spatial)
+    for count, dilation in zip(taps or (), dilations, strict=False):
+        if isinstance(count, int) and (count - 1) * dilation + 1 >= MOST:
+            refuse(node, "attribute 'dilations'", dilations, "windows of less than 2**31 elements")
 
 
 def convolution(node: Node) -> None:
@@ -132,7 +140,7 @@ def convolution(node: Node) -> None:
     x, w = node.input(0), node.input(1)
     groups = node.attribute("group", 1)
     if not 1 <= groups < MOST:
-        refuse(node, "attribute 'group'", groups, "a number from 1 on")
+        refuse(node, "attribute 'group'", groups, "a number from 1 on, below 2**31")
     if x is None or w is None or x.shape is None or w.shape is None:
         return
     if w.rank != x.rank:
@@ -169,7 +177,8 @@ def at_least_one(name: str) -> Rule:
 
     def rule(node: Node) -> None:
         if not 1 <= node.attribute(name, 1) < MOST:
-            refuse(node, f"attribute {name!r}", node.attribute(name), "a number from 1 on")
+            expected = "a number from 1 on, below 2**31"
+            refuse(node, f"attribute {name!r}", node.attribute(name), expected)
 
     return rule
 

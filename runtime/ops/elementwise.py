@@ -16,8 +16,9 @@ import onnx_ir as ir
 
 from ...errors import InvalidModel
 from ...kernels.emitter import CLIP
-from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array
-from ..symbolic import Dim, maximum
+from .. import symbolic
+from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array, wrapped
+from ..symbolic import Dim, is_natural, maximum
 from ..tensors import short_name
 from . import checks
 from .registry import Activate, Activation, Infer, Operator, Rule, WriteTerm, register
@@ -41,10 +42,7 @@ def broadcast(shapes: list[tuple[Dim, ...]]) -> tuple[Dim, ...]:
                 raise ValueError(f"shapes {shapes} do not broadcast")
             result.append(fixed[0])
         else:
-            dim = others[0]
-            for other in others[1:]:
-                dim = maximum(dim, other)
-            result.append(dim)
+            result.append(functools.reduce(symbolic.broadcast, others))
     return tuple(result)
 
 
@@ -80,6 +78,8 @@ def _infer_cast(node: Node) -> list[Info]:
         raise OnHost("cast to a type without kernels")
     source = node.required(0)
     known = source.known if dtype in ("int64", "int32") else None
+    if known is not None:
+        known = known_array([wrapped(value, dtype) for value in source.sizes()], known.shape)
     return [node.result(source.dims, dtype, known=known)]
 
 
@@ -103,16 +103,17 @@ def _infer_prelu(node: Node) -> list[Info]:
 # --- arithmetic on sizes ------------------------------------------------------------------------
 
 
-def _divide_sizes(a: Dim, b: Dim) -> Dim:
-    """ONNX's integer division truncates; sizes are not negative, numbers may be."""
-    if isinstance(a, int) and isinstance(b, int):
-        if b == 0:
-            raise OnHost("division by zero")
-        return int(np.trunc(a / b)) if abs(a) < 2**52 else a // b
-    return a // b
+def _divide_sizes(a: Dim, b: Dim) -> Dim | None:
+    """ONNX's integer division, which rounds towards zero; None where the sign is not known."""
+    if isinstance(b, int) and b < 0:
+        opposite = _divide_sizes(a, -b)
+        return None if opposite is None else -1 * opposite
+    if b == 0 or not is_natural(b):
+        return None
+    return a // b if is_natural(a) else maximum(0, a) // b - maximum(0, -1 * a) // b
 
 
-def _on_sizes(operate: Callable[[Any, Any], Any]) -> Infer:
+def _on_sizes(operate: Callable[[Any, Any], Dim | None]) -> Infer:
     """Shape rule that computes the result, too, where both operands hold sizes."""
 
     def infer(node: Node) -> list[Info]:
@@ -122,7 +123,10 @@ def _on_sizes(operate: Callable[[Any, Any], Any]) -> Infer:
             a, b = np.broadcast_arrays(left, right)
             if a.size <= KNOWN_LIMIT:
                 pairs = zip(a.reshape(-1), b.reshape(-1), strict=True)
-                info.known = known_array([operate(x, y) for x, y in pairs], a.shape)
+                results = [operate(x, y) for x, y in pairs]
+                values = [wrapped(each, info.dtype) for each in results if each is not None]
+                if len(values) == len(results):
+                    info.known = known_array(values, a.shape)
         return [info]
 
     return infer

@@ -10,10 +10,12 @@ import onnx_ir as ir
 from ...kernels.cpu.fill import arange, fill, one_hot, trilu
 from ..emission import Emission
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array
-from ..symbolic import Dim, maximum, product
+from ..symbolic import Dim, maximum, minimum, product
 from ..tensors import Tensor, short_name
 from . import checks
 from .registry import Operator, register
+
+_BEYOND = 2**46  # no matrix has so many rows or columns
 
 
 def emit_fill(emit: Emission, y: Tensor, value: np.ndarray) -> None:
@@ -99,7 +101,8 @@ def _infer_trilu(node: Node) -> list[Info]:
 def _lower_trilu(emit: Emission, node: Node) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
     y = emit.output(node)
-    k = 0 if node.input(1) is None else node.required(1).sizes()[0]
+    k: Dim = 0 if node.input(1) is None else node.required(1).sizes()[0]
+    k = maximum(minimum(k, _BEYOND), -_BEYOND)  # the kernel adds it to positions
     emit.step(
         trilu(x.itemsize), outputs=[y], x=x, y=y, planes=product(x.shape[:-2]), rows=x.shape[-2],
         columns=x.shape[-1], k=k, upper=node.attribute("upper", 1),

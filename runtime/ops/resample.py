@@ -11,7 +11,7 @@ from ...kernels.cpu.fill import fill
 from ...kernels.cpu.pad import MODES, RANK, pad
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
-from ..symbolic import Dim, minimum, product
+from ..symbolic import Dim, maximum, minimum, product
 from . import checks
 from .pointwise import preferred_order
 from .registry import Operator, register
@@ -107,11 +107,11 @@ def _infer_pad(node: Node) -> list[Info]:
     x = node.required(0)
     before, after = _pads(node)
     if node.attribute("mode", "constant") != "constant" and (
-        x.rank > RANK or any(isinstance(pad, int) and pad < 0 for pad in before + after)
+        x.rank > RANK or any(not isinstance(pad, int) or pad < 0 for pad in before + after)
     ):
-        raise OnHost(f"more than {RANK} axes, or negative pads, in a mode other than constant")
-    if not all(isinstance(pad, int) for pad in before + after):
-        raise OnHost("padding depends on the input's shape")
+        raise OnHost(
+            f"more than {RANK} axes, or negative or computed pads, in a mode other than constant"
+        )
     shape = [d + a + b for d, a, b in zip(x.dims, before, after, strict=True)]
     possible = all(not isinstance(dim, int) or dim >= 0 for dim in shape)
     for size, cut in zip(x.dims * 2, before + after, strict=True):
@@ -161,12 +161,12 @@ def _lower_pad(emit: Emission, node: Node) -> None:
     source: Dim = 0
     target: Dim = 0
     for axis in range(len(shape)):
-        front, back = int(before[axis]), int(after[axis])  # type: ignore[arg-type]
-        shape[axis] = shape[axis] + min(front, 0) + min(back, 0)
+        front, back = before[axis], after[axis]
+        shape[axis] = shape[axis] + minimum(front, 0) + minimum(back, 0)
         message = f"node {node.name!r} (Pad): size of axis {axis} of {x.name!r} after cropping"
         emit.check(minimum(0, shape[axis]), 0, message)
-        source = source + max(-front, 0) * x.strides[axis]
-        target = target + max(front, 0) * y.strides[axis]
+        source = source + maximum(-1 * front, 0) * x.strides[axis]
+        target = target + maximum(front, 0) * y.strides[axis]
     emit.copy(x.view(shape, x.strides, source), y.view(shape, y.strides, target))
 
 

@@ -25,10 +25,7 @@ def _infer_reshape(node: Node) -> list[Info]:
     allow_zero = node.attribute("allowzero", 0)
     shape = [x.dims[i] if size == 0 and not allow_zero else size for i, size in enumerate(sizes)]
     if -1 in shape:
-        known = product([size for size in shape if size != -1])
-        if known == 0:
-            raise OnHost("a dimension of size 0 beside -1")
-        shape[shape.index(-1)] = product(x.dims) // known
+        shape[shape.index(-1)] = _open_size(x.dims, [size for size in shape if size != -1])
     before, after = product(x.dims), product(shape)
     if isinstance(before, int) and isinstance(after, int) and before != after:
         raise InvalidModel(
@@ -36,6 +33,20 @@ def _infer_reshape(node: Node) -> list[Info]:
             f"elements, the new shape {tuple(shape)} has {after}"
         )
     return [node.result(shape, known=_reshaped(x, shape))]
+
+
+def _open_size(dims: Sequence[Dim], stated: Sequence[Dim]) -> Dim:
+    """Size that -1 stands for: of what the stated sizes leave, also where one of them is 0."""
+    left = list(dims)
+    by: list[Dim] = []
+    for size in stated:
+        if size in left:
+            left.remove(size)
+        else:
+            by.append(size)
+    if 0 in by:
+        raise OnHost("a dimension of size 0 beside -1")
+    return product(left) // product(by)
 
 
 def _reshaped(x: Info, shape: Sequence[Dim]) -> np.ndarray | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, describe, refuse
-from ..symbolic import Dim, maximum, minimum, sum_dims
+from ..symbolic import Dim, bound, ceil_divide, maximum, sum_dims
 from . import checks
 from .registry import Operator, register
+
+_WHOLE = 2**31 - 1
+"""An end, or a step, that no axis reaches."""
 
 
 def _slice_bounds(node: Node) -> list[tuple[int, Dim, Dim, int]]:
@@ -32,26 +35,16 @@ def _slice_bounds(node: Node) -> list[tuple[int, Dim, Dim, int]]:
 
 def _range(start: Dim, end: Dim, size: Dim, step: int) -> tuple[Dim, Dim]:
     """First index and number of elements of a Python slice over symbolic sizes."""
-    if not isinstance(start, int):
-        raise OnHost("a slice that starts at a size of the input")
+    if abs(step) >= _WHOLE:
+        raise OnHost(f"a step of {step}")
     if step < 0:
-        if not isinstance(size, int) or not isinstance(end, int):
+        if not (isinstance(start, int) and isinstance(size, int) and isinstance(end, int)):
             raise OnHost("a backward slice of an unknown size")
         span = range(size)[slice(start, end if end >= -size else None, step)]
         return (span[0] if len(span) else 0), len(span)
-    first = minimum(start, size) if start >= 0 else maximum(0, size + start)
-    if isinstance(end, int):
-        last = size if end >= 2**31 - 1 else minimum(end, size) if end >= 0 else size + end
-    else:
-        # A negative number plus a size, such as ``H - 1``, is a position like any other.
-        last = minimum(end, size)
-    count = maximum(0, last - first)
-    if step != 1:
-        count = (count + step - 1) // step
-    if not isinstance(size, int) and start >= 0:
-        # Sizes are not known to be larger than the start; the usual 0 needs no minimum.
-        first = start if start == 0 else first
-    return first, count
+    first = bound(start, size)
+    last = size if isinstance(end, int) and end >= _WHOLE else bound(end, size)
+    return first, ceil_divide(maximum(0, last - first), step)
 
 
 def _infer_slice(node: Node) -> list[Info]:

@@ -55,6 +55,16 @@ def test_a_scalar_is_no_unknown_rank(graph):
     ) == [None]
 
 
+@pytest.mark.parametrize("count", [60, 3000])
+def test_values_made_of_one_another_many_times_are_looked_at_once(graph, count):
+    """Each is the sum of the last one and itself: 2**60 ways lead to the first."""
+    nodes = [SHAPE, ("Add", "s s", "v0")]
+    nodes += [("Mul", f"v{i} v{i}", f"v{i + 1}") for i in range(count)]
+    assert are_sizes(result(graph, nodes))
+    nodes[1] = ("Sub", "s s", "v0")
+    assert not are_sizes(result(graph, nodes))
+
+
 def test_long_chains_end(graph):
     """Contents that follow from too many nodes are not known; nothing recurs without end."""
     nodes = [("Gather", "s zero", "v0")]

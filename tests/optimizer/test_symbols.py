@@ -177,7 +177,10 @@ def test_the_same_sizes_are_computed_once(graph, optimized):
     assert left.count("Shape") == left.count("Expand") == 1
 
 
-@pytest.mark.parametrize(("name", "count"), [("n", 1), ("?", 2), ("_", 2)])
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("n", 1), *((name, 2) for name in ("?", "_", "dynamic", "None", "unknown", "-1"))],
+)
 def test_a_question_mark_is_no_name(graph, optimized, name, count):
     nodes = [
         ("Shape", "x", "s"),

@@ -83,10 +83,10 @@ def test_inputs_define_symbols():
     program = Assembler()
     given = tensor(program, INPUT, "x")
     program.check(N, 4, False, "sizes")
-    program.add_output(Info("y", "int64", (N * 2,)), given)
+    program.add_output(Info("y", "int64", (N * 2,)), given, "tensor(int64)")
     program.add_input(Info("x", "int64", (N, 3)), given, "tensor")
     made = program.finish({"why": 1})
-    assert made.symbols == ["n"]
+    assert made.symbols == ["model:n"]
     assert (made.inputs[0].dims, made.inputs[0].symbols) == (["n", 3], [0, -1])
     assert made.outputs[0].dims == ["2*n"]
     assert [(check.message, check.phase) for check in made.checks] == [("sizes", 0)]

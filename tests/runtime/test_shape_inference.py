@@ -9,7 +9,7 @@ import onnx_ir as ir
 import pytest
 import sardonyx
 from sardonyx.runtime.shape_inference import infer_shapes
-from sardonyx.runtime.symbolic import symbol
+from sardonyx.runtime.symbolic import of_symbol, symbol
 
 
 def inferred(nodes, shape, **constants):
@@ -40,17 +40,18 @@ def test_sizes_are_followed_as_symbols():
     assert [graph.index_of[node.ir] for node in graph.nodes] == [0, 1, 2, 3, 4]
 
 
-def test_names_that_say_nothing_are_told_apart():
-    _, infos = inferred([oh.make_node("Relu", ["x"], ["y"])], ["?", "?"])
-    assert infos["y"].shape == (symbol("x.0"), symbol("x.1"))
+@pytest.mark.parametrize("label", ["?", "", "dynamic", "None", "unknown", "-1", "Dynamic"])
+def test_names_that_say_nothing_are_told_apart(label):
+    _, infos = inferred([oh.make_node("Relu", ["x"], ["y"])], [label, label])
+    assert infos["y"].shape == (symbol("x.0", "input"), symbol("x.1", "input"))
 
 
 def test_sizes_that_depend_on_data_are_read_off_results():
     nodes = [oh.make_node("NonZero", ["x"], ["i"]), oh.make_node("Neg", ["i"], ["y"])]
     graph, infos = inferred(nodes, [4, 5])
-    ((position, axis, name),) = graph.read_sizes[0]
+    ((position, axis, size),) = graph.read_sizes[0]
     assert (position, axis) == (0, 1)
-    assert infos["y"].shape == (2, symbol(name))
+    assert infos["y"].shape == (2, of_symbol(size))
     assert "no kernel" in graph.why_host[0]
 
 

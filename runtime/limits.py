@@ -1,0 +1,159 @@
+"""Limits on the sizes of a program: what no binding may go beyond. Errors name the node."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import InvalidArgument
+from ..kernels.abi import (
+    ADDRESS,
+    ADDRESS_SPACE,
+    BUFFER_PHASE,
+    BUFFER_SIZE,
+    CODE_STEP,
+    OVERFLOW,
+    PATCH_KIND,
+    PATCH_OFFSET,
+    PATCH_SOURCE,
+    UNKNOWN,
+    VALUE,
+)
+from .program import HostStep, Program, Step
+
+_MOST_ELEMENTS = 2.0**46
+
+
+class Limits:
+    """What holds of all sizes, of those of a phase once they are known.
+
+    Parameters
+    ----------
+    program : Program
+    phases : int
+        Number of phases.
+    """
+
+    def __init__(self, program: Program, phases: int) -> None:
+        self._program = program
+        tensors = [i for i, spec in enumerate(program.tensors) if spec.dtype != "object"]
+        placed = [int(program.buffers[program.tensors[i].buffer, BUFFER_PHASE]) for i in tensors]
+        groups = _by_phase(tensors, placed, phases)
+        self._tensors = [_sizes_of(program, group) for group in groups]
+        buffers = program.buffers
+        sizes = _by_phase(buffers[:, BUFFER_SIZE], buffers[:, BUFFER_PHASE].tolist(), phases)
+        self._buffers = [np.array(group, np.int64) for group in sizes]
+        checks = program.checks
+        self._checks = _by_phase(checks, [check.phase for check in checks], phases)
+        self._needed = _needed(program)
+
+    def check_values(self, values: np.ndarray) -> None:
+        """Refuse numbers that 64 bits do not hold.
+
+        Raises
+        ------
+        InvalidArgument
+            Names the node that needs one.
+        """
+        beyond = self._needed[values[self._needed] == OVERFLOW]
+        if beyond.size:
+            self._refuse(values, int(beyond[0]), "a size, an offset or a stride of 2**62 or more")
+
+    def check_phase(self, values: np.ndarray, phase: int) -> bool:
+        """Refuse sizes that do not fit one another, and tensors and buffers that no memory holds.
+
+        Returns
+        -------
+        bool
+            A tensor has no elements.
+
+        Raises
+        ------
+        InvalidArgument
+            Names the node, the tensor and the inputs' shapes.
+        """
+        for check in self._checks[phase]:
+            left, right = int(values[check.left]), int(values[check.right])
+            if left != right and not (check.broadcast and left == 1):
+                raise InvalidArgument(f"{check.message}: {left} and {right}")
+        has_empty = self._check_tensors(values, phase)
+        sizes = values[self._buffers[phase]]
+        if sizes.size and sizes.max() > ADDRESS_SPACE:
+            what = f"{sizes.max()} bytes, more than can be addressed"
+            self._refuse(values, int(self._buffers[phase][sizes.argmax()]), what)
+        return has_empty
+
+    def _check_tensors(self, values: np.ndarray, phase: int) -> bool:
+        tensors, slots = self._tensors[phase]
+        sizes = values[slots]
+        negative = (sizes < 0).any(1)
+        wrong = negative | (sizes.astype(np.float64).prod(1) > _MOST_ELEMENTS)
+        if not wrong.any():
+            return bool((sizes == 0).any())
+        row = int(np.flatnonzero(wrong)[0])
+        index = int(tensors[row])
+        writer = next((step for step in self._program.steps if index in step.outputs), None)
+        node = "" if writer is None else f"node {writer.name!r} ({writer.op_type}): "
+        reason = f"more than {_MOST_ELEMENTS:.0f} elements"
+        if negative[row]:
+            is_early = (sizes[row] == UNKNOWN).any()
+            reason = "a size that is not known yet" if is_early else "a negative size"
+        raise InvalidArgument(
+            f"{node}the shape {self._shape(values, index)} of "
+            f"{self._program.tensors[index].name!r} has {reason}; {self._inputs(values)}"
+        )
+
+    def _refuse(self, values: np.ndarray, slot: int, what: str) -> None:
+        number = int(self._program.code[slot, CODE_STEP])
+        if number < 0:
+            step: Step | HostStep = self._program.host_steps[-1 - number]
+        else:  # what only outputs need comes after the last step
+            step = self._program.steps[min(number, len(self._program.steps) - 1)]
+        raise InvalidArgument(
+            f"node {step.name!r} ({step.op_type}) needs {what}; {self._inputs(values)}"
+        )
+
+    def _shape(self, values: np.ndarray, index: int) -> list[int]:
+        return [int(values[slot]) for slot in self._program.tensors[index].shape]
+
+    def _inputs(self, values: np.ndarray) -> str:
+        shapes = {
+            port.name: self._shape(values, port.tensor)
+            for port in self._program.inputs
+            if port.dims is not None
+        }
+        return f"the inputs have the shapes {shapes}"
+
+
+def _by_phase(items: Sequence[Any], phases: Sequence[int], count: int) -> list[list[Any]]:
+    """Return the items of each of so many phases."""
+    groups: list[list[Any]] = [[] for _ in range(count)]
+    for item, phase in zip(items, phases, strict=True):
+        groups[phase].append(item)
+    return groups
+
+
+def _sizes_of(program: Program, tensors: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return tensors, and the slots of their sizes, a row each.
+
+    Rows are filled up with -1, where a binding keeps the number 1.
+    """
+    shapes = [program.tensors[index].shape for index in tensors]
+    rank = max(map(len, shapes), default=0)
+    rows = [[*shape, *[-1] * (rank - len(shape))] for shape in shapes]
+    return np.array(tensors, np.int64), np.array(rows, np.int64).reshape(len(tensors), rank)
+
+
+def _needed(program: Program) -> np.ndarray:
+    """Return the slots that anything but the cost of a step is made of."""
+    patches = program.patches
+    tensors = [
+        slot for spec in program.tensors for slot in (spec.offset, *spec.shape, *spec.strides)
+    ]
+    checks = [slot for check in program.checks for slot in (check.left, check.right)]
+    values = patches[patches[:, PATCH_KIND] == VALUE, PATCH_SOURCE]
+    offsets = patches[patches[:, PATCH_KIND] == ADDRESS, PATCH_OFFSET]
+    sizes = program.buffers[:, BUFFER_SIZE]
+    return np.unique(np.concatenate([tensors, checks, values, offsets, sizes]).astype(np.int64))
