@@ -278,7 +278,7 @@ def test_no_request_is_taken_after_the_end(own_workers):
 @pytest.mark.parametrize("cached", [True, False])
 def test_sessions_of_one_model_share_their_weights(cached, monkeypatch):
     if not cached:
-        monkeypatch.setattr("sardonyx.runtime.program_cache.cache_folder", lambda: None)
+        monkeypatch.setattr("sardonyx.runtime.program_cache.opened_folder", lambda *_: None)
     model = make_model(100 + cached)
     first, second = sardonyx.Session(model, threads=1), sardonyx.Session(model, threads=2)
     strict = sardonyx.Session(model, precision="strict")
