@@ -18,6 +18,8 @@ from .folders import Folder, warn_once
 _SETTLED_NS = 2_000_000_000
 """How long ago a file must have changed for its times to tell it from later versions."""
 _ANSWERS = "answers"
+_FORMAT = "2\n"
+"""Answers of other formats, which other versions keep in the same folder, have other names."""
 
 
 def cache_folder() -> Path | None:
@@ -109,7 +111,7 @@ def forget(question: str | None) -> None:
 
 
 def _name(question: str) -> str:
-    return hashlib.sha256(question.encode()).hexdigest()[:40]
+    return hashlib.sha256((_FORMAT + question).encode()).hexdigest()[:40]
 
 
 def state_of(files: Iterable[str | os.PathLike[str] | int]) -> str | None:

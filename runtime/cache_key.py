@@ -63,6 +63,11 @@ class ModelFile:
         """Close the file; what is mapped stays."""
         os.close(self._handle)
 
+    def times(self) -> tuple[int, ...]:
+        """Return what changes when the file is written over."""
+        info = os.fstat(self._handle)
+        return info.st_mtime_ns, info.st_ctime_ns, info.st_size
+
     def content(self, external_names: Callable[[mmap.mmap], Iterable[str]]) -> str:
         """Digest of the file and, by path, size and times, of its files of external data.
 

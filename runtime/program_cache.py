@@ -47,14 +47,14 @@ def open_program(source: Any, options: Mapping[str, Any]) -> Program:
     """
     with opened(source, options) as model:
         for _ in range(_ATTEMPTS):
-            key = model.key()
+            key, state = model.key(), model.state()
             if key is None:
                 return _lowered(model)
             program = _programs.get(key) or _stored(key)
             if program is None:
                 program = _lowered(model)
-                if model.key() != key:
-                    continue  # perhaps half of it is what the key stands for
+                if model.state() != state:
+                    continue  # perhaps it is not what the key stands for
                 program = _keep(program, key)
             return _programs.setdefault(key, program)
         return _lowered(model)

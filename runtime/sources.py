@@ -52,6 +52,10 @@ class Source:
         content = self.content()
         return None if content is None else program_key(content, self.options)
 
+    def state(self) -> Any:
+        """Return what is another value after each change of the source's files."""
+        return self.key()
+
     def optimized(self) -> ir.Model:
         """Import the model, and optimize it at the level of the options."""
         from ..optimizer import optimize
@@ -81,6 +85,9 @@ class _File(Source):
             return external_locations(data)
 
         return self._file.content(external_names)
+
+    def state(self) -> Any:
+        return self.key(), self._file.times()
 
     def _imported(self) -> ir.Model:
         from ..importers.onnx.loader import from_mapped

@@ -165,3 +165,12 @@ def test_a_cached_program_opens_without_llvm_and_onnx(tmp_path):
     ]
     assert "numba" in lines[0]
     assert lines[1].strip() == "[]"
+
+
+def test_answers_of_other_versions_are_left_to_them(cache):
+    """An older one takes a file of the first name for its own, whatever it holds."""
+    import hashlib
+
+    answers("a", "1")
+    names = {path.name for path in (cache / "answers").iterdir()}
+    assert hashlib.sha256(b"a").hexdigest()[:40] not in names

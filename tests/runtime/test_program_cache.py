@@ -13,7 +13,6 @@ import onnx
 import pytest
 import sardonyx
 from onnx import helper as oh
-from sardonyx.kernels.compiler import environment_key, kernel_folder
 from sardonyx.kernels.storage import opened_folder
 from sardonyx.runtime import program, program_cache
 from sardonyx.runtime.sources import opened
@@ -37,21 +36,11 @@ def model(kernel_size=3):
 
 
 @pytest.fixture
-def file(tmp_path, monkeypatch):
-    """Path of the program of the model, in a cache of its own that begins with our kernels."""
-    shared = kernel_folder()
-    sardonyx.Session(model(), threads=1)  # compiles what is missing
-    root = tmp_path / "cache"
-    root.mkdir(mode=0o700)
-    if shared is not None:
-        with shared:
-            (root / "secret").write_bytes((shared.path.parents[1] / "secret").read_bytes())
-            (root / "secret").chmod(0o600)
-    monkeypatch.setenv("SARDONYX_CACHE", str(root))
-    assert environment_key()
+def file(own_cache):
+    """Path of the program of the model, the only one of its cache."""
     with opened(model(), OPTIONS) as source:
         program_cache._keep(program_cache._lowered(source), source.key())
-    (path,) = (root / "programs").glob("*.program")
+    (path,) = (own_cache / "programs").glob("*.program")
     return path
 
 

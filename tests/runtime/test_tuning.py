@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import pickle
-import shutil
 
 import numpy as np
 import onnx
@@ -12,7 +11,6 @@ import onnxruntime
 import pytest
 import sardonyx
 from onnx import TensorProto, helper
-from sardonyx.kernels.compiler import environment_key, kernel_folder
 from sardonyx.runtime import tuning
 from sardonyx.runtime.ops import winograd
 
@@ -57,19 +55,8 @@ def few_rounds(monkeypatch):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """A cache of its own that begins with the kernels: compiled they are soon, but not at once."""
-    folder = tmp_path / "cache"
-    own = folder / "kernels" / environment_key()
-    own.parent.mkdir(mode=0o700, parents=True)
-    shared = kernel_folder()
-    if shared is not None:
-        with shared:
-            root = shared.path.parents[1]
-            shutil.copytree(shared.path, own, copy_function=shutil.copy2)
-            shutil.copy2(root / "secret", folder)
-    monkeypatch.setenv("SARDONYX_CACHE", str(folder))
-    return folder
+def cache(own_cache):
+    return own_cache
 
 
 @pytest.fixture
