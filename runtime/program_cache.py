@@ -47,13 +47,13 @@ def open_program(source: Any, options: Mapping[str, Any]) -> Program:
     """
     with opened(source, options) as model:
         for _ in range(_ATTEMPTS):
-            key, state = model.key(), model.state()
+            times, key = model.times(), model.key()
             if key is None:
                 return _lowered(model)
             program = _programs.get(key) or _stored(key)
             if program is None:
                 program = _lowered(model)
-                if model.state() != state:
+                if (model.times(), model.key()) != (times, key):
                     continue  # perhaps it is not what the key stands for
                 program = _keep(program, key)
             return _programs.setdefault(key, program)

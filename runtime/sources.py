@@ -52,9 +52,9 @@ class Source:
         content = self.content()
         return None if content is None else program_key(content, self.options)
 
-    def state(self) -> Any:
-        """Return what is another value after each change of the source's files."""
-        return self.key()
+    def times(self) -> tuple[int, ...]:
+        """Return what changes when a source is written over, even with what was there before."""
+        return ()
 
     def optimized(self) -> ir.Model:
         """Import the model, and optimize it at the level of the options."""
@@ -86,8 +86,8 @@ class _File(Source):
 
         return self._file.content(external_names)
 
-    def state(self) -> Any:
-        return self.key(), self._file.times()
+    def times(self) -> tuple[int, ...]:
+        return self._file.times()
 
     def _imported(self) -> ir.Model:
         from ..importers.onnx.loader import from_mapped
