@@ -43,7 +43,7 @@ def opened_folder(*names: str) -> Folder | None:
         try:
             return Folder(root, *names)
         except FileNotFoundError:
-            _make(root)
+            make_folder(root)
             return Folder(root, *names)
     except OSError as error:
         if error.errno is not None:  # of what is not private there was a warning
@@ -51,11 +51,11 @@ def opened_folder(*names: str) -> Folder | None:
         return None
 
 
-def _make(path: str) -> None:
+def make_folder(path: str) -> None:
     """Make a folder and those above it, for this user alone whatever the process's mask says."""
     parent = os.path.dirname(path)
     if not os.path.isdir(parent):
-        _make(parent)
+        make_folder(parent)
     try:
         os.mkdir(path, 0o700)
     except FileExistsError:
