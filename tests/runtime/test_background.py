@@ -290,3 +290,22 @@ def test_sessions_of_one_model_share_their_weights(cached, monkeypatch):
     del first, second
     gc.collect()
     assert program() is None
+
+
+def test_a_thread_that_cannot_start_is_said_or_done_without(own_workers, monkeypatch):
+    session = sardonyx.Session(MODEL, threads=1)
+
+    class Thread(threading.Thread):
+        def start(self):
+            raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(background.threading, "Thread", Thread)
+        with pytest.raises(sardonyx.KernelError, match="can't start new thread"):
+            session.run_async(None, {"x": images()})
+    session.run_async(None, {"x": images()}).result(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(background.threading, "Thread", Thread)
+        futures = [session.run_async(None, {"x": images()}) for _ in range(4)]
+        for future in futures:
+            np.testing.assert_allclose(future.result(60)[0], session(images()))
