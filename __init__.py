@@ -17,6 +17,7 @@ from .errors import (
     SardonyxError,
     UnsupportedModel,
 )
+from .forks import fork_lock
 
 if TYPE_CHECKING:
     from .importers import load, save
@@ -54,7 +55,8 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module 'sardonyx' has no attribute {name!r}")
-    module = importlib.import_module(f".{_LAZY[name]}", __name__)
+    with fork_lock:
+        module = importlib.import_module(f".{_LAZY[name]}", __name__)
     value = module if name == "backend" else getattr(module, name)
     globals()[name] = value
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,15 @@ from contextlib import contextmanager
 exclusive = threading.RLock()
 """Held while state that all threads share is changed for a while: loggers, functions of
 frameworks, the environment. One lock for all of it: whoever changes functions also silences."""
+
+
+def _renew() -> None:
+    """Free the lock in a forked child where a thread that the child lacks has it."""
+    if not exclusive._is_owned():  # type: ignore[attr-defined]
+        exclusive._at_fork_reinit()  # type: ignore[attr-defined]
+
+
+os.register_at_fork(after_in_child=_renew)
 
 
 @contextmanager

@@ -1,11 +1,11 @@
-"""Label server: labels of images over HTTP, from a compiled artifact.
+"""Label server: labels of images over HTTP, from an artifact.
 
     python examples/label_server.py digits.sdx
     curl --data-binary @image.npy localhost:8000
 
-The artifact (`Session.save` writes it) opens without onnx and the optimizer. Any model that turns
-images into probabilities can be given in its place. A request is one image, as the model takes it:
-an .npy file, or nested lists as JSON.
+The artifact (`Session.save` writes it) opens without onnx and the optimizer where it was saved. Any
+model that turns images into probabilities can be given in its place. A request is one image, as the
+model takes it: an .npy file, or nested lists as JSON.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python examples/train_and_serve.py
     python examples/train_and_serve.py --framework torch --data ~/.keras/datasets
 
-Prepare images, train a small convolutional network, convert, optimize, save the compiled artifact,
+Prepare images, train a small convolutional network, convert, optimize, save the artifact,
 compare accuracies and times, and serve labels from the artifact.
 """
 

@@ -154,12 +154,24 @@ def save(
 
 
 def to_bytes(source: Any) -> bytes:
-    """Serialize whatever `load` takes, as one ONNX file in memory."""
+    """Serialize whatever `load` takes, as one ONNX file in memory.
+
+    Raises
+    ------
+    InvalidArgument
+        It exceeds the 2 GB that a protobuf can hold.
+    """
     import onnx_ir
 
     from .onnx.map_types import restore_map_types
 
     proto = onnx_ir.to_proto(load(source))
     restore_map_types(proto)
-    data: bytes = proto.SerializeToString()
+    try:
+        data: bytes = proto.SerializeToString()
+    except Exception as error:  # protobuf's own class depends on its backend
+        raise InvalidArgument(
+            "the model exceeds the 2 GB of one ONNX file; sardonyx.save writes its weights to a "
+            "second one"
+        ) from error
     return data

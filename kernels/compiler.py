@@ -1,9 +1,10 @@
 """Cache of kernels' ELF objects on disk, which are loaded without numba.
 
-Objects are stored in the folder of ``storage`` and carry a digest; one that does not match is
-compiled again. The key of an object covers everything its code depends on: the sources of the
-kernel package and of the kernel's own module, the versions of numba and llvmlite, and the
-processor. Neither is imported to load what is there (``elf``).
+Objects are stored in the folder of ``storage`` and carry a digest of their key and contents that
+is keyed by the folder's secret (``folders``); one that does not match is compiled again. The key
+of an object covers everything its code depends on: the sources of the kernel package, of what it
+imports and of the kernel's own module, the versions of numba and llvmlite, and the processor.
+Neither is imported to load what is there (``elf``).
 """
 
 from __future__ import annotations
@@ -20,14 +21,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..forks import fork_lock
 from . import elf, eviction
+from .folders import DIGEST_BYTES, Folder
 from .ref import KernelRef
-from .storage import cache_folder, remembered, state_of, write_atomically
+from .storage import opened_folder, remembered, state_of
 from .target import target, version_text
 
-_MAGIC = b"sardonyx-object-2\n"
+_MAGIC = b"sardonyx-object-3\n"
 _PACKAGE = Path(__file__).parent
-_lock = threading.RLock()
+SOURCES = (
+    _PACKAGE,
+    *(_PACKAGE.parent / f"{name}.py" for name in ("errors", "forks", "logs", "patches")),
+)
+"""What is run to compile a kernel: this folder, and the modules outside of it that it imports."""
 
 
 def _python_files(folder: str | Path) -> Iterator[str]:
@@ -39,9 +46,13 @@ def _python_files(folder: str | Path) -> Iterator[str]:
                 yield from _python_files(entry.path)
 
 
-def sources_digest(*folders: Path) -> str:
-    """Digest of the Python files below some folders; they are read only if they changed."""
-    paths = sorted(path for folder in folders for path in _python_files(folder))
+def sources_digest(*places: Path) -> str:
+    """Digest of Python files and of those below folders; they are read only if they changed."""
+    paths = sorted(
+        str(path)
+        for place in places
+        for path in (_python_files(place) if place.suffix != ".py" else [place])
+    )
     root = _PACKAGE.parent
 
     def digest() -> str:
@@ -59,7 +70,7 @@ def environment_key() -> str:
     """Digest of what every kernel depends on: package sources, versions, processor."""
     versions = [version_text(name) for name in ("numba", "llvmlite")]
     options = os.environ.get("NUMBA_OPT", "")
-    parts = (sources_digest(_PACKAGE), versions, target(), options, sys.version_info[:2])
+    parts = (sources_digest(*SOURCES), versions, target(), options, sys.version_info[:2])
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 
@@ -71,22 +82,22 @@ def _module_key(module: str) -> bytes:
     return hashlib.sha256(Path(spec.origin).read_bytes()).digest()
 
 
-def _kernel_folder() -> Path | None:
-    """Return the folder of kernels of these sources; it is used from now on."""
-    folder = cache_folder()
-    return None if folder is None else _own_folder(folder)
+def kernel_folder() -> Folder | None:
+    """Open the folder of kernels of these sources, which is used from now on; None without one."""
+    folder = opened_folder("kernels", environment_key())
+    if folder is not None:
+        _mark_used(folder.path)
+    return folder
 
 
 @functools.cache
-def _own_folder(folder: Path) -> Path:
-    own = folder / "kernels" / environment_key()
-    eviction.mark_used(own)
-    return own
+def _mark_used(path: Path) -> None:
+    eviction.mark_used(path)
 
 
-def _path(folder: Path, ref: KernelRef) -> str:
+def _name(ref: KernelRef) -> str:
     own = b"" if ref.module.startswith("kernels.") else _module_key(ref.module)
-    return f"{folder}/{hashlib.sha256(repr(ref).encode() + own).hexdigest()[:32]}.o"
+    return f"{hashlib.sha256(repr(ref).encode() + own).hexdigest()[:32]}.o"
 
 
 class _Code(NamedTuple):
@@ -97,28 +108,29 @@ class _Code(NamedTuple):
     symbol: str = ""
 
 
-def _read_object(path: str) -> _Code | None:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            data = file.read()
-    except OSError:
-        return None
-    head = len(_MAGIC)
-    if (
-        data[:head] != _MAGIC
-        or hashlib.sha256(data[head + 32 :]).digest() != data[head : head + 32]
+def _read_object(folder: Folder, name: str) -> _Code | None:
+    data = folder.read(name) or b""
+    head = len(_MAGIC) + DIGEST_BYTES
+    body = data[head:]
+    if data[: len(_MAGIC)] != _MAGIC or not folder.is_digest(
+        data[len(_MAGIC) : head], _key(name), body
     ):
         return None
-    line, _, code = data[head + 32 :].partition(b"\n")
+    line, _, code = body.partition(b"\n")
     symbol, *layout = json.loads(line)
     return _Code(elf.Flat(code, *layout)) if layout else _Code(None, code, symbol)
 
 
-def _write_object(path: str, code: _Code) -> None:
+def _write_object(folder: Folder, name: str, code: _Code) -> None:
     layout = () if code.flat is None else code.flat[1:]
     data = code.data if code.flat is None else code.flat.code
     body = json.dumps([code.symbol, *layout]).encode() + b"\n" + data
-    write_atomically(Path(path), (_MAGIC, hashlib.sha256(body).digest(), body))
+    folder.write(name, (_MAGIC, folder.digest(_key(name), body), body))
+
+
+def _key(name: str) -> bytes:
+    """All that an object's code depends on."""
+    return f"{environment_key()} {name}".encode()
 
 
 def _code_of(symbol: str, data: bytes) -> _Code:
@@ -128,30 +140,23 @@ def _code_of(symbol: str, data: bytes) -> _Code:
         return _Code(None, data, symbol)
 
 
-class _Loader:
-    """Owns the loaded machine code of this process: kernels stay loaded for its lifetime."""
+def _load(codes: Sequence[_Code]) -> list[int]:
+    """Load kernels, all that are flat at once, for the life of the process; returns addresses."""
+    flat = iter(elf.load([code.flat for code in codes if code.flat is not None]))
+    return [next(flat) if code.flat else _load_by_llvm(code) for code in codes]
 
-    def __init__(self) -> None:
-        self._loaded: list[Any] = []
 
-    def load(self, codes: Sequence[_Code]) -> list[int]:
-        """Load kernels, all that are flat at once; returns their addresses."""
-        memory, addresses = elf.load([code.flat for code in codes if code.flat is not None])
-        self._loaded.append(memory)
-        flat = iter(addresses)
-        return [next(flat) if code.flat else self._load_by_llvm(code) for code in codes]
-
-    def _load_by_llvm(self, code: _Code) -> int:
-        llvm = _llvm()
-        # An engine for each object: numba numbers symbols within a process, so objects that
-        # were compiled in different processes may hold different code under one name.
-        machine = llvm.Target.from_default_triple().create_target_machine()
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-        image = llvm.ObjectFileRef.from_data(code.data)
-        engine.add_object_file(image)
-        engine.finalize_object()
-        self._loaded.append((engine, image))
-        return int(engine.get_function_address(code.symbol))
+def _load_by_llvm(code: _Code) -> int:
+    llvm = _llvm()
+    # An engine for each object: numba numbers symbols within a process, so objects that
+    # were compiled in different processes may hold different code under one name.
+    machine = llvm.Target.from_default_triple().create_target_machine()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    image = llvm.ObjectFileRef.from_data(code.data)
+    engine.add_object_file(image)
+    engine.finalize_object()
+    elf.keep((engine, image))
+    return int(engine.get_function_address(code.symbol))
 
 
 @functools.cache
@@ -163,24 +168,20 @@ def _llvm() -> Any:
     return llvm
 
 
-@functools.cache
-def _loader() -> _Loader:
-    return _Loader()
-
-
 _addresses: dict[KernelRef, int] = {}
 
 
 def load_cached(refs: Iterable[KernelRef]) -> list[KernelRef]:
     """Load the kernels that are in the cache; returns those that are not."""
-    with _lock:
+    with fork_lock:
         new = [ref for ref in dict.fromkeys(refs) if ref not in _addresses]
-        folder = _kernel_folder() if new else None
+        folder = kernel_folder() if new else None
         if folder is None:
             return new
-        codes = [_read_object(_path(folder, ref)) for ref in new]
+        with folder:
+            codes = [_read_object(folder, _name(ref)) for ref in new]
         cached = [code for code in codes if code is not None]
-        addresses = iter(_loader().load(cached) if cached else [])
+        addresses = iter(_load(cached) if cached else [])
         missing = []
         for ref, code in zip(new, codes, strict=True):
             if code is None:
@@ -190,14 +191,23 @@ def load_cached(refs: Iterable[KernelRef]) -> list[KernelRef]:
         return missing
 
 
-def _load_or_make(path: str | None, make: Callable[[], tuple[str, bytes]]) -> int:
-    """Load the object of a file of the cache; make it, and the file, when there is none."""
-    code = None if path is None else _read_object(path)
-    if code is None:
-        code = _code_of(*make())
-        if path is not None:
-            _write_object(path, code)
-    return _loader().load([code])[0]
+def _load_or_make(name: str, make: Callable[[], tuple[str, bytes]]) -> int:
+    """Load an object of the cache; make it, and its file, when there is none."""
+    folder = kernel_folder()
+    if folder is None:
+        return _load([_code_of(*make())])[0]
+    with folder:
+        code = _read_object(folder, name) or _made(folder, name, make)
+    return _load([code])[0]
+
+
+def _made(folder: Folder, name: str, make: Callable[[], tuple[str, bytes]]) -> _Code:
+    with folder.making(name):
+        code = _read_object(folder, name)  # perhaps another process has made it meanwhile
+        if code is None:
+            code = _code_of(*make())
+            _write_object(folder, name, code)
+        return code
 
 
 def _compile(ref: KernelRef) -> tuple[str, bytes]:
@@ -220,12 +230,11 @@ def kernel_address(ref: KernelRef) -> int:
         Address of ``int32 f(int64 *result, void **error, int64 args, int64 thread,
         int64 part, int64 until, int64 parts)``, numba's own calling convention.
     """
-    with _lock:
-        if ref not in _addresses:
-            folder = _kernel_folder()
-            path = None if folder is None else _path(folder, ref)
-            _addresses[ref] = _load_or_make(path, lambda: _compile(ref))
-        return _addresses[ref]
+    if ref not in _addresses:
+        with fork_lock:
+            if ref not in _addresses:
+                _addresses[ref] = _load_or_make(_name(ref), lambda: _compile(ref))
+    return _addresses[ref]
 
 
 _PROTOTYPE = ctypes.CFUNCTYPE(
@@ -316,11 +325,11 @@ def _method(size: int) -> _Method:
     """Python's description of a method that runs a kernel on a record of ``size`` bytes."""
     text = _BUILTIN.format(size=size, offset=data_pointer_offset())
     name = hashlib.sha256(text.encode()).hexdigest()[:32]
-    folder = _kernel_folder()
-    path = None if folder is None else f"{folder}/{name}.o"
-    address = _load_or_make(path, lambda: ("builtin", _compile_text(text)))
+    address = _load_or_make(f"{name}.o", lambda: ("builtin", _compile_text(text)))
     meth_noargs = 4
-    return _Method(b"run", address, meth_noargs, None)
+    method = _Method(b"run", address, meth_noargs, None)
+    elf.keep(method)
+    return method
 
 
 def builtin(kernel: int, record: Any) -> Callable[[], int]:
@@ -345,7 +354,9 @@ def builtin(kernel: int, record: Any) -> Callable[[], int]:
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    with _lock:  # of two descriptions created at once, one would be freed while its function lives
+    with (
+        fork_lock
+    ):  # of two descriptions created at once, one would be freed while its function lives
         method = ctypes.addressof(_method(record.nbytes - record.itemsize))
     function: Callable[[], int] = make(method, record, None)
     return function

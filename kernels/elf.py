@@ -76,8 +76,16 @@ def flatten(code: bytes, symbol: str) -> Flat:
     return _Object(code).flat(symbol)
 
 
-def load(kernels: Sequence[Flat]) -> tuple[mmap.mmap, list[int]]:
-    """Put kernels into one mapping; returns it, to be held, and the addresses of their functions.
+def keep(item: object) -> None:
+    """Let an object live as long as the process, also while the interpreter takes itself apart.
+
+    Threads may still be in code then, which the interpreter does not wait for.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(item))
+
+
+def load(kernels: Sequence[Flat]) -> list[int]:
+    """Put kernels into one mapping, which stays; returns the addresses of their functions.
 
     Raises
     ------
@@ -101,7 +109,8 @@ def load(kernels: Sequence[Flat]) -> tuple[mmap.mmap, list[int]]:
     sealed = mmap.PROT_READ | mmap.PROT_EXEC
     if _libc.mprotect(ctypes.c_void_p(base), ctypes.c_size_t(len(memory)), sealed):
         raise Unsupported("the system does not let memory be executed")
-    return memory, [base + s + kernel.entry for s, kernel in zip(starts, kernels, strict=True)]
+    keep(memory)
+    return [base + s + kernel.entry for s, kernel in zip(starts, kernels, strict=True)]
 
 
 def _add(memory: mmap.mmap, offsets: list[int], addresses: list[int]) -> None:

@@ -19,11 +19,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .folders import PRIVATE
 from .storage import cache_folder
 
 _DEFAULT = 8 << 30
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _STAMP = ".used"
+_PROGRAMS = (".program", ".sdx")  # the second one of older versions
 # What a process leaves behind when it is killed while it writes.
 _ABANDONED_SECONDS = 3600
 # Answers are a line each; those about deleted files are never looked up again.
@@ -58,7 +60,7 @@ def mark_used(path: Path) -> None:
         try:
             os.utime(stamp)
         except FileNotFoundError:
-            stamp.touch()
+            stamp.touch(mode=PRIVATE)
 
 
 def _stamp_of(path: Path) -> Path:
@@ -86,14 +88,17 @@ def _entries(folder: Path) -> Iterator[_Entry]:
     for name in ("programs", "kernels"):
         for entry in _scan(folder / name):
             path = Path(entry.path)
-            if path.suffix == ".sdx" or entry.is_dir(follow_symlinks=False):
+            if path.suffix in _PROGRAMS or entry.is_dir(follow_symlinks=False):
                 yield _Entry(path, *_held(path, _stamp_of(path)), path.name.partition("-")[0])
             else:
                 _remove_old(entry, _ABANDONED_SECONDS, ".tmp-")
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    """List what a folder of this user holds; nothing where a link is in its place."""
     try:
+        if folder.is_symlink() or folder.lstat().st_uid != os.geteuid():
+            return []
         with os.scandir(folder) as entries:
             return list(entries)
     except OSError:

@@ -6,17 +6,21 @@ in the middle: kernels that the other one has put into the cache are loaded from
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
-from .compiler import kernel_address, load_cached
+from ..forks import fork_lock
+from .compiler import kernel_address, kernel_folder, load_cached
 from .ref import KernelRef
-from .storage import cache_folder
 
 _FEW = 3
+_bar = threading.Lock()
+"""Held by who shows the progress bar: others compile without one."""
 
 
 def compile_all(refs: Iterable[KernelRef]) -> None:
@@ -24,29 +28,43 @@ def compile_all(refs: Iterable[KernelRef]) -> None:
     missing = load_cached(refs)
     if not missing:
         return
-    from rich.progress import track
-
-    shown = sys.stderr.isatty()
     with _second_process(missing[::-1]):
-        for ref in track(missing, "compiling kernels", transient=True, disable=not shown):
-            kernel_address(ref)
+        if sys.stderr.isatty() and _bar.acquire(blocking=False):
+            try:
+                _compile_with_bar(missing)
+            finally:
+                _bar.release()
+        else:
+            for ref in missing:
+                kernel_address(ref)
+
+
+def _compile_with_bar(refs: Sequence[KernelRef]) -> None:
+    with fork_lock:
+        from rich.console import Console
+        from rich.progress import track
+    # A console of its own: rich has one live display on each, perhaps the application's.
+    console = Console(stderr=True)
+    for ref in track(refs, "compiling kernels", console=console, transient=True):
+        kernel_address(ref)
 
 
 @contextmanager
 def _second_process(refs: Sequence[KernelRef]) -> Iterator[None]:
     """Let a child compile kernels into the cache meanwhile; the caller compiles what is missing."""
-    alone = len(os.sched_getaffinity(0)) < 2 or cache_folder() is None
+    alone = len(os.sched_getaffinity(0)) < 2 or not _has_folder()
     if alone or len(refs) <= _FEW or not sys.executable:
         yield
         return
-    import subprocess
+    with fork_lock:
+        import subprocess
 
     names = json.dumps([[ref.module, ref.function, ref.parameters] for ref in refs])
     code = f"import {__name__} as this; this.serve()"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     try:
         child = subprocess.Popen(
-            [sys.executable, "-c", code, names],
+            [sys.executable, "-P", "-c", code, names],  # and no module of the current folder
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -55,11 +73,20 @@ def _second_process(refs: Sequence[KernelRef]) -> Iterator[None]:
     except OSError:
         yield
         return
+    atexit.register(child.kill)
     try:
         yield
     finally:
+        atexit.unregister(child.kill)
         child.kill()
         child.wait()
+
+
+def _has_folder() -> bool:
+    folder = kernel_folder()
+    if folder is not None:
+        folder.close()
+    return folder is not None
 
 
 def serve() -> None:

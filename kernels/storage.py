@@ -1,22 +1,25 @@
 """Cache folder, which outlives a process: compiled code, programs, and results of detection.
 
 It is a folder of executable code, so it is used only when its owner is the current user and
-nobody else may write to it. Files are written atomically.
+nobody else may write to it (``folders``).
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import hashlib
 import os
-import stat
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from .folders import Folder, warn_once
+
 _SETTLED_NS = 2_000_000_000
 """How long ago a file must have changed for its times to tell it from later versions."""
+_ANSWERS = "answers"
+_FORMAT = "2\n"
+"""Answers of other formats, which other versions keep in the same folder, have other names."""
 
 
 def cache_folder() -> Path | None:
@@ -24,46 +27,54 @@ def cache_folder() -> Path | None:
 
     ``SARDONYX_CACHE`` names another folder; ``SARDONYX_CACHE=off`` turns the cache off.
     """
-    chosen = os.environ.get("SARDONYX_CACHE", "")
-    if chosen == "off":
+    folder = opened_folder()
+    if folder is None:
         return None
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = chosen or os.path.join(base, "sardonyx")
+    with folder:
+        return folder.path
+
+
+def opened_folder(*names: str) -> Folder | None:
+    """Open a folder in the cache folder, which is made where it is missing; None as above."""
+    root = _root(*map(os.environ.get, ("SARDONYX_CACHE", "XDG_CACHE_HOME", "HOME")))
+    if root is None:
+        return None
     try:
         try:
-            info = os.stat(folder)
+            return Folder(root, *names)
         except FileNotFoundError:
-            Path(folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-            info = os.stat(folder)
-    except OSError:
+            make_folder(root)
+            return Folder(root, *names)
+    except OSError as error:
+        if error.errno is not None:  # of what is not private there was a warning
+            warn_once(f"nothing is cached in {root}: {error.strerror}")
         return None
-    if info.st_uid != os.getuid() or info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+
+
+def make_folder(path: str) -> None:
+    """Make a folder and those above it, for this user alone whatever the process's mask says."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        make_folder(parent)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+
+
+@functools.lru_cache(maxsize=1)
+def _root(chosen: str | None, base: str | None, home: str | None) -> str | None:
+    """Return the place of the cache folder by what the environment says."""
+    if chosen == "off":
         return None
-    return Path(folder)
-
-
-PRIVATE, SHARED = 0o600, 0o666
-"""Who may read and write a file, as far as the process's mask allows it."""
-
-
-def write_atomically(path: Path, chunks: Iterable[bytes | memoryview], mode: int = PRIVATE) -> bool:
-    """Write a file so that readers see all of it or nothing; False when the disk refuses."""
-    temporary = path.parent / f".tmp-{os.urandom(8).hex()}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-    except OSError:
-        return False
-    try:
-        with os.fdopen(handle, "wb") as file:
-            for chunk in chunks:
-                file.write(chunk)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        return False
-    return True
+    if not (base and os.path.isabs(base)):
+        base = os.path.join(os.path.expanduser("~") if home is None else home, ".cache")
+    root = os.path.abspath(chosen) if chosen else os.path.join(base, "sardonyx")
+    if not os.path.isabs(root):
+        warn_once("no home folder is known, so nothing is cached: set SARDONYX_CACHE to a folder")
+        return None
+    return root
 
 
 def remembered(question: str | None, find: Callable[[], str]) -> str:
@@ -76,36 +87,43 @@ def remembered(question: str | None, find: Callable[[], str]) -> str:
     find : callable
         Computes the answer, one line of text. What it raises is passed on, and nothing is stored.
     """
-    folder = cache_folder()
+    folder = None if question is None else opened_folder(_ANSWERS)
     if question is None or folder is None:
         return find()
-    path = _answer_path(folder, question)
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        answer, end, _ = path.read_text().partition("\n")
-        if end:
-            return answer
-    answer = find()
-    write_atomically(path, [f"{answer}\n".encode()])
-    return answer
+    with folder:
+        name, asked = _name(question), question.encode()
+        digest, _, line = (folder.read(name) or b"").partition(b" ")
+        answer = line.removesuffix(b"\n")
+        if folder.is_digest(digest, asked, answer):
+            return answer.decode()
+        text = find()
+        answer = text.encode()
+        folder.write(name, [folder.digest(asked, answer), b" ", answer, b"\n"])
+        return text
 
 
 def forget(question: str | None) -> None:
     """Let a question be answered anew."""
-    folder = cache_folder()
+    folder = None if question is None else opened_folder(_ANSWERS)
     if question is not None and folder is not None:
-        with contextlib.suppress(OSError):
-            _answer_path(folder, question).unlink()
+        with folder:
+            folder.remove(_name(question))
 
 
-def _answer_path(folder: Path, question: str) -> Path:
-    return folder / "answers" / hashlib.sha256(question.encode()).hexdigest()[:40]
+def _name(question: str) -> str:
+    return hashlib.sha256((_FORMAT + question).encode()).hexdigest()[:40]
 
 
-def state_of(paths: Iterable[str | os.PathLike[str]]) -> str | None:
+def state_of(files: Iterable[str | os.PathLike[str] | int]) -> str | None:
     """Describe files so that a change of one of them changes the description.
 
     The times of last change count, which programs cannot set back, and answers from before
     the machine was last started do not: a crash may have lost changes.
+
+    Parameters
+    ----------
+    files
+        Paths or descriptors.
 
     Returns
     -------
@@ -114,9 +132,9 @@ def state_of(paths: Iterable[str | os.PathLike[str]]) -> str | None:
         show the same times.
     """
     states: list[tuple[int, ...]] = []
-    for path in paths:
+    for file in files:
         try:
-            info = os.stat(path)
+            info = os.stat(file)
         except OSError:
             return None
         times = info.st_mtime_ns, info.st_ctime_ns

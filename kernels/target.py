@@ -58,7 +58,11 @@ def version_text(package: str) -> str:
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
         raise ModuleNotFoundError(f"{package} is needed, and not installed", name=package)
-    return Path(spec.origin).with_name("_version.py").read_text()
+    root = Path(spec.origin)
+    for path in (root.with_name("_version.py"), root.with_name("version.py"), root):
+        if path.exists():
+            return path.read_text()
+    return ""
 
 
 def _processor() -> str | None:

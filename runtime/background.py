@@ -41,8 +41,14 @@ class _Workers:
             if len(self._threads) < min(self._busy + 1, self._limit):
                 name = f"sardonyx-run-{len(self._threads)}"
                 thread = threading.Thread(target=self._work, name=name, daemon=True)
-                thread.start()
-                self._threads.append(thread)
+                try:
+                    thread.start()
+                    self._threads.append(thread)
+                except (RuntimeError, MemoryError) as error:
+                    if not self._threads:  # else these do it
+                        raise KernelError(
+                            f"no thread can be started for the run: {error}"
+                        ) from error
             self._busy += 1
             self._queue.put(request)
 

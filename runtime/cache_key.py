@@ -7,82 +7,98 @@ import hashlib
 import json
 import mmap
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..kernels.compiler import environment_key, sources_digest
 from ..kernels.storage import remembered, state_of
+from ..kernels.target import version_text
 
-_LOCATION = re.compile(rb"\x0a\x08location\x12(?=.)", re.DOTALL)
-"""Beginning of an entry of external data: key "location", then a value of a stated length."""
+_FOLDERS = ("runtime", "optimizer", "importers", "reference")
 
 
 @functools.cache
 def environment() -> str:
-    """Digest of what every program depends on: sources of the runtime and of kernels, processor."""
+    """Digest of what every program depends on: our sources, versions of others, processor."""
     root = Path(__file__).parent.parent
-    folders = [root / folder for folder in ("runtime", "optimizer", "importers")]
-    parts = f"{environment_key()} {sources_digest(*folders)}"
+    sources = sources_digest(*(root / folder for folder in _FOLDERS), *root.glob("*.py"))
+    versions = [version_text(name) for name in ("numpy", "onnx", "onnx_ir")]
+    parts = f"{environment_key()} {sources} {versions}"
     return hashlib.sha256(parts.encode()).hexdigest()[:32]
 
 
-def _content(path: Path) -> str:
-    """Digest of a model file, then the names of the files of external data it holds, as JSON.
+class ModelFile:
+    """A model's file, held open: what takes its place meanwhile is another model.
 
-    The bytes are searched, not parsed: what only looks like an entry does no harm here.
+    Parameters
+    ----------
+    path : path-like
+
+    Attributes
+    ----------
+    path : str
+    folder : str
+        Where external data lies, without links.
+    data : mmap
+        What the file holds.
+
+    Raises
+    ------
+    OSError, ValueError
+        It cannot be read, or is empty.
     """
-    with open(path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-        names: set[bytes] = set()
-        if os.fstat(file.fileno()).st_size:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                names = set(_names(data))
-    return json.dumps([digest, *sorted(os.fsdecode(name) for name in names)])
 
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fsdecode(path)
+        self.folder = os.path.realpath(os.path.dirname(self.path))
+        self._handle = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            self.data = mmap.mmap(self._handle, 0, access=mmap.ACCESS_READ)
+        except (OSError, ValueError):
+            self.close()
+            raise
 
-def _external_files(folder: Path, names: Iterable[str]) -> str:
-    """List path, size and times of files of external data."""
-    lines = []
-    for name in names:
-        path = os.path.join(os.path.realpath(folder), name.replace("\0", ""))
+    def close(self) -> None:
+        """Close the file; what is mapped stays."""
+        os.close(self._handle)
+
+    def times(self) -> tuple[int, ...]:
+        """Return what changes when the file is written over."""
+        info = os.fstat(self._handle)
+        return info.st_mtime_ns, info.st_ctime_ns, info.st_size
+
+    def content(self, external_names: Callable[[mmap.mmap], Iterable[str]]) -> str:
+        """Digest of the file and, by path, size and times, of its files of external data.
+
+        Parameters
+        ----------
+        external_names : callable
+            Finds the names of these in what the file holds. It is called once for a file.
+        """
+
+        def find() -> str:
+            digest = hashlib.sha256(self.data).hexdigest()
+            return json.dumps([digest, *sorted(external_names(self.data))])
+
+        state = state_of([self._handle])
+        digest, *names = json.loads(remembered(state and f"content\n{state}", find))
+        return "\n".join([digest, *map(self._state_of_external, names)])
+
+    def _state_of_external(self, name: str) -> str:
+        path = os.path.join(self.folder, name)
         try:
             info = os.stat(path)
-            times = f"{info.st_mtime_ns} {info.st_ctime_ns}"
-            lines.append(f"{path} {info.st_ino} {info.st_size} {times}")
-        except OSError:
-            lines.append(f"{path} missing")
-    return "\n".join(lines)
+        except (OSError, ValueError):  # a name with a zero byte
+            return f"{path} missing"
+        return f"{path} {info.st_ino} {info.st_size} {info.st_mtime_ns} {info.st_ctime_ns}"
 
 
-def _names(data: mmap.mmap) -> Iterator[bytes]:
-    for match in _LOCATION.finditer(data):
-        at = match.end()
-        length, begin = data[at], at + 1
-        if length >= 128 and begin < len(data):  # a varint of two bytes; paths are no longer
-            length, begin = length - 128 + 128 * data[begin], begin + 1
-        yield data[begin : begin + length]
-
-
-def content_key(source: Any, options: Mapping[str, Any]) -> str | None:
-    """Digest of a model file or its bytes with all a program depends on; None for objects.
+def program_key(content: str, options: Mapping[str, Any]) -> str:
+    """Digest of a model's contents with all else that its program depends on.
 
     The part before its dash is that of all models lowered alike (``environment``).
     """
-    if isinstance(source, bytes):
-        content = hashlib.sha256(source).hexdigest()
-    elif isinstance(source, str | os.PathLike) and Path(source).suffix == ".onnx":
-        path = Path(source)
-        state = state_of([path])
-        try:
-            answer = remembered(state and f"content\n{state}", lambda: _content(path))
-        except OSError:
-            return None
-        content, *names = json.loads(answer)
-        content += _external_files(path.parent, names)
-    else:
-        return None
     lowered_by = environment()
     parts = repr((content, sorted(options.items()), lowered_by))
     return f"{lowered_by}-{hashlib.sha256(parts.encode()).hexdigest()[:40]}"

@@ -13,12 +13,12 @@ import numpy as np
 
 from ..errors import InvalidArgument, KernelError
 from ..kernels.precompile import compile_all
+from . import team as teams
 from .arguments import Shapes, Signature
 from .executable import Executable
 from .executor import Context
 from .memory import prefault
 from .program import Program
-from .team import EXECUTOR_KERNELS
 
 if TYPE_CHECKING:
     from .profile import RunProfile
@@ -57,11 +57,12 @@ class Engine:
         self.signature = Signature(program.inputs)
         self.idle: list[Context] = []
         try:
-            compile_all([*program.kernels, *EXECUTOR_KERNELS.values()])
+            compile_all([*program.kernels, *teams.EXECUTOR_KERNELS.values()])
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             raise KernelError(f"a kernel of the model does not compile: {reason}") from error
         self._executable = Executable(program)
+        teams.enroll(self, threads)
         self._prefault()
 
     def _prefault(self) -> None:
@@ -109,8 +110,9 @@ class Engine:
             }
 
     def shrink(self) -> None:
-        """Give back the working memory of idle contexts."""
+        """Give back the working memory of idle contexts, and the threads of idle teams."""
         self.idle.clear()
+        teams.stop_idle(self.threads)
 
     @contextmanager
     def context(self, shapes: Shapes) -> Iterator[Context]:

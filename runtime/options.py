@@ -7,11 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidArgument
+from ..kernels.abi import MANY_PARTS
 from .processors import available_processors
 
 THREADS_VARIABLE = "SARDONYX_THREADS"
 """Environment variable: threads of a run where a session does not say."""
 
+MOST_THREADS = MANY_PARTS
+"""More have nothing to do: no step has more parts."""
+
+_RANGE = f"a positive integer of at most {MOST_THREADS}"
 _PRECISIONS = ("fp32", "strict", "bf16_weights")
 _LEVELS = ("none", "basic", "all")
 
@@ -27,16 +32,18 @@ def checked_options(
     Raises
     ------
     InvalidArgument
-        An option is not known, or a number of threads is not a positive integer.
+        An option is not known, or a number of threads is not in 1 to `MOST_THREADS`.
     """
     if precision not in _PRECISIONS:
         raise InvalidArgument(f"precision must be one of {_PRECISIONS}, not {precision!r}")
     if optimize not in _LEVELS:
         raise InvalidArgument(f"optimize must be one of {_LEVELS}, not {optimize!r}")
-    if threads is not None and (not isinstance(threads, int) or threads < 1):
-        raise InvalidArgument(f"threads must be a positive integer, not {threads!r}")
     options = {"precision": precision, "optimize": optimize, "choices": sorted_choices(choices)}
-    return threads or _threads_of_environment() or available_processors(), options
+    if threads is None:
+        threads = _threads_of_environment() or min(available_processors(), MOST_THREADS)
+    elif not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise InvalidArgument(f"threads must be {_RANGE}, not {threads!r}")
+    return threads, options
 
 
 def _threads_of_environment() -> int | None:
@@ -48,8 +55,8 @@ def _threads_of_environment() -> int | None:
         threads = int(text)
     except ValueError:
         threads = 0
-    if threads < 1:
-        raise InvalidArgument(f"{THREADS_VARIABLE} must be a positive integer, not {text!r}")
+    if not 1 <= threads <= MOST_THREADS:
+        raise InvalidArgument(f"{THREADS_VARIABLE} must be {_RANGE}, not {text!r}")
     return threads
 
 

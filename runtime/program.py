@@ -1,32 +1,38 @@
-"""Program: a model in the form that a device runs, and the artifact that holds it.
+"""Program: a model in the form that a device runs, and the file of the cache that holds it.
 
 A program is plain data: integer tables, a blob of packed weights and the names needed for
 errors and profiles. It holds no address; those are filled in when it is bound to actual sizes
 (``binding.Binding``). Sizes are slots of a table that ``symbolic.Code`` evaluates, so one
 program serves every input shape. The columns of the tables are those of ``kernels.abi``.
 
-Artifact layout: magic, length and CRC-32 of the header, header (JSON), then the tables and the
-weights, each aligned to 64 bytes, with their CRC-32 in the header. Weights are memory-mapped.
+Kernels believe what a program says, so one is only read from a private folder, where it carries a
+digest that is keyed by the folder's secret (``kernels.folders``); others get a model
+(``artifact``). Layout of a file: magic, length of the header, digest of key and header, header
+(JSON), then the tables and the weights, each aligned to 64 bytes, with their SHA-256 in the header.
+Weights are memory-mapped.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import mmap
-import zlib
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..errors import InvalidModel
+from ..kernels.folders import DIGEST_BYTES, Folder, mapped
 from ..kernels.ref import KernelRef
-from ..kernels.storage import PRIVATE, remembered, state_of, write_atomically
+from ..kernels.storage import remembered, state_of
 
-MAGIC = b"sardonyx-program-2\n"
+_MAGIC = b"sardonyx-program-3\n"
+_HEAD = re.compile(_MAGIC + rb"(?P<length>[0-9a-f]{16})(?P<digest>[0-9a-f]{64})")
+_HEAD_BYTES = len(_MAGIC) + 16 + DIGEST_BYTES
 _ALIGN = 64
 
 
@@ -156,11 +162,10 @@ _LISTS: dict[str, Any] = {
 }
 
 
-def _pack_header(program: Program, key: str) -> dict[str, Any]:
+def _pack_header(program: Program) -> dict[str, Any]:
     header: dict[str, Any] = {
         name: [list(vars(item).values()) for item in getattr(program, name)] for name in _LISTS
     }
-    header["key"] = key
     header["symbols"] = program.symbols
     header["metadata"] = program.metadata
     header["kernels"] = [[k.module, k.function, list(k.parameters)] for k in program.kernels]
@@ -170,97 +175,82 @@ def _pack_header(program: Program, key: str) -> dict[str, Any]:
     return header
 
 
-def save_program(program: Program, path: Path, key: str, mode: int = PRIVATE) -> bool:
-    """Write the artifact atomically; False when the disk refuses.
+def save_program(program: Program, folder: Folder, name: str, key: str) -> bool:
+    """Write a program atomically; False when the disk refuses.
 
     Parameters
     ----------
     program : Program
-    path : Path
+    folder : Folder
+    name : str
+        Of the file.
     key : str
-        What the program depends on (model, options, processor); compared when it is opened.
-    mode : int
-        Who may read and write the file, as far as the process's mask allows it.
+        What the program depends on (model, options, processor); needed to open it.
     """
-    header = _pack_header(program, key)
+    header = _pack_header(program)
     sections = []
     offset = 0
     arrays = [np.ascontiguousarray(getattr(program, name)) for name in _TABLES]
     for array in arrays:
-        checksum = zlib.crc32(array.reshape(-1).view(np.uint8).data)
+        checksum = hashlib.sha256(_bytes_of(array)).hexdigest()
         sections.append([str(array.dtype), list(array.shape), offset, array.nbytes, checksum])
         offset += -(-array.nbytes // _ALIGN) * _ALIGN
     header["sections"] = sections
     text = json.dumps(header, separators=(",", ":")).encode()
-    return write_atomically(path, _artifact(text, arrays), mode)
+    return folder.write(name, _pieces(text, folder.digest(key.encode(), text), arrays))
 
 
-def _artifact(text: bytes, arrays: list[np.ndarray]) -> Iterator[bytes | memoryview]:
-    start = MAGIC + f"{len(text):016x} {zlib.crc32(text):08x}\n".encode() + text
+def _pieces(text: bytes, digest: bytes, arrays: list[np.ndarray]) -> Iterator[bytes | memoryview]:
+    start = _MAGIC + b"%016x" % len(text) + digest + text
     yield start + bytes(-len(start) % _ALIGN)
     for array in arrays:
-        yield array.reshape(-1).view(np.uint8).data
+        yield _bytes_of(array)
         yield bytes(-array.nbytes % _ALIGN)
 
 
-def is_artifact(path: Path) -> bool:
-    """Tell whether a file begins like a program artifact."""
-    try:
-        with open(path, "rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError:
-        return False
+def _bytes_of(array: np.ndarray) -> memoryview:
+    return array.reshape(-1).view(np.uint8).data
 
 
-def load_program(path: Path, key: str | None = None) -> Program:
-    """Open an artifact; weights are memory-mapped read-only.
+def load_program(folder: Folder, name: str, key: str) -> Program:
+    """Open a program; weights are memory-mapped read-only.
 
     Parameters
     ----------
-    path : Path
-    key : str, optional
-        Refuse an artifact that was made for anything else.
+    folder : Folder
+    name : str
+        Of the file.
+    key : str
+        What it was written with.
 
     Raises
     ------
     InvalidModel
-        The file is truncated, corrupted, or made for another model, version or processor.
+        There is no such file, it is damaged, was written with another key, or by somebody who does
+        not know the folder's secret.
     """
     try:
-        with open(path, "rb") as file:
-            data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-        state = state_of([path])
-        return _unpack(data, key, state and f"intact\n{state}")
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-        if isinstance(error, InvalidModel):
-            raise
-        raise InvalidModel(f"{path}: not a readable program artifact ({error})") from error
+        handle = folder.open(name)
+        state = state_of([handle])
+        data = mapped(handle)
+    except (OSError, ValueError) as error:
+        raise InvalidModel(f"{folder.path / name} is no program: {error}") from error
+    head = _HEAD.fullmatch(data[:_HEAD_BYTES])
+    end = _HEAD_BYTES + (int(head["length"], 16) if head else 0)
+    text = data[_HEAD_BYTES:end]
+    if head is None or not folder.is_digest(head["digest"], key.encode(), text):
+        raise InvalidModel(f"{folder.path / name} is damaged, or a program of something else")
+    return _unpack(data, json.loads(text), -(-end // _ALIGN) * _ALIGN, state)
 
 
-def _unpack(data: mmap.mmap, key: str | None, question: str | None) -> Program:
-    """Read the tables; weights are checked only if no answer to ``question`` is kept."""
-    head = len(MAGIC) + 26
-    if data[: len(MAGIC)] != MAGIC:
-        raise InvalidModel("not a program artifact: the file begins differently")
-    length, checksum = (int(part, 16) for part in data[len(MAGIC) : head].split())
-    text = data[head : head + length]
-    if len(text) != length or zlib.crc32(text) != checksum:
-        raise InvalidModel("the program artifact is truncated or corrupted: its header is damaged")
-    header = json.loads(text)
-    if key is not None and header["key"] != key:
-        raise InvalidModel(
-            "the program artifact was made for another model, version or processor: "
-            f"expected {key}, found {header['key']}"
-        )
-    start = -(-(head + length) // _ALIGN) * _ALIGN
+def _unpack(data: mmap.mmap, header: dict[str, Any], start: int, state: str | None) -> Program:
+    """Read the tables; weights are digested only if no answer for the file's state is kept."""
     tables: dict[str, Any] = {}
     for name, section in zip(_TABLES, header["sections"], strict=True):
         dtype, shape, offset, size, checksum = section
         raw = memoryview(data)[start + offset : start + offset + size]
-        damaged = f"the program artifact is truncated or corrupted: {name} is damaged"
-        if len(raw) != size:
-            raise InvalidModel(damaged)
-        remembered(question if name == "weights" else None, partial(_check, raw, checksum, damaged))
+        question = state and f"intact\n{state}\n{checksum}" if name == "weights" else None
+        remembered(question, partial(_check, raw, checksum, name))
         tables[name] = np.frombuffer(raw, dtype).reshape(shape)
     lists: dict[str, Any] = {
         name: [record(*item) for item in header[name]] for name, record in _LISTS.items()
@@ -282,8 +272,8 @@ def _unpack(data: mmap.mmap, key: str | None, question: str | None) -> Program:
     )
 
 
-def _check(raw: memoryview, checksum: int, damaged: str) -> str:
+def _check(raw: memoryview, checksum: str, name: str) -> str:
     """Compare with a checksum."""
-    if zlib.crc32(raw) != checksum:
-        raise InvalidModel(damaged)
+    if hashlib.sha256(raw).hexdigest() != checksum:
+        raise InvalidModel(f"the program's {name} are damaged")
     return "yes"

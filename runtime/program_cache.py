@@ -5,53 +5,33 @@ The next time it is opened from there, without onnx, the optimizer or the compil
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakValueDictionary
 
 from ..errors import InvalidArgument, InvalidModel
+from ..forks import fork_lock
 from ..kernels import eviction
 from ..kernels.compiler import environment_key
-from ..kernels.storage import cache_folder
-from .cache_key import content_key, environment
-from .defaults import settle_defaults
-from .program import Program, is_artifact, load_program, save_program
+from ..kernels.folders import SHARED, write_atomically
+from ..kernels.storage import opened_folder
+from .artifact import SUFFIX, Artifact, pack
+from .cache_key import program_key
+from .program import Program, load_program, save_program
+from .sources import Source, opened
 
-if TYPE_CHECKING:
-    import onnx_ir as ir
-
-
-def is_model(source: Any) -> bool:
-    """Tell whether a source is a model, and no program."""
-    return not (isinstance(source, str | os.PathLike) and is_artifact(Path(source)))
-
-
-def optimized(source: Any, options: Mapping[str, Any]) -> ir.Model:
-    """Import a model and optimize it as a session does.
-
-    Raises
-    ------
-    InvalidArgument
-        The source is a program.
-    """
-    if not is_model(source):
-        raise InvalidArgument("a saved program holds no model; open the model itself")
-    from ..importers import load
-    from ..optimizer import optimize
-
-    model = load(source)
-    settle_defaults(model, options.get("given", ()))
-    return optimize(model, options["optimize"])
-
+_ATTEMPTS = 3
+"""At a model whose files change while they are read."""
 
 _programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
 """Programs in use, by their keys: sessions of one model share one set of weights."""
 
 
 def open_program(source: Any, options: Mapping[str, Any]) -> Program:
-    """Open a program, or the program of a model.
+    """Return the program of a model.
 
     Parameters
     ----------
@@ -66,50 +46,99 @@ def open_program(source: Any, options: Mapping[str, Any]) -> Program:
     Program
         The same one as long as another session of the same model has it.
     """
-    if not is_model(source):
-        if options.get("choices"):
-            raise InvalidArgument("a saved program takes no choices; open the model itself")
-        if options.get("given"):
-            raise InvalidArgument("a saved program keeps its defaults; open the model itself")
-        return load_program(Path(source), environment())
-    key = content_key(source, options)
-    if key is None:
-        return _lowered(source, options)
-    program = _programs.get(key)
-    if program is None:
-        program = _programs.setdefault(key, _cached(source, options, key))
-    return program
+    with opened(source, options) as model:
+        for _ in range(_ATTEMPTS):
+            times, key = model.times(), model.key()
+            if key is None:
+                return _lowered(model)
+            program = _programs.get(key) or _stored(key)
+            if program is None:
+                program = _lowered(model)
+                if (model.times(), model.key()) != (times, key):
+                    continue  # perhaps it is not what the key stands for
+                program = _keep(program, key)
+            return _programs.setdefault(key, program)
+        return _lowered(model)
 
 
-def _cached(source: Any, options: Mapping[str, Any], key: str) -> Program:
-    """Open a program from the cache, or make it and keep it there."""
-    folder = cache_folder()
+def _lowered(model: Source) -> Program:
+    with fork_lock:
+        from .lowering import lower
+
+        return lower(model.optimized(), model.options)
+
+
+def _stored(key: str) -> Program | None:
+    """Open a program from the cache."""
+    folder = opened_folder("programs")
     if folder is None:
-        return _lowered(source, options)
-    path = folder / "programs" / f"{key}.sdx"
-    if path.exists():
+        return None
+    with folder:
+        name = _name(key)
         try:
-            program = load_program(path, key)
-            eviction.mark_used(path)
-            return program
+            program = load_program(folder, name, key)
         except InvalidModel:
-            path.unlink(missing_ok=True)
-    program = _lowered(source, options)
-    if not save_program(program, path, key):
+            folder.remove(name)
+            return None
+        eviction.mark_used(folder.path / name)
         return program
-    try:
-        # The mapped file takes the place of the copy in memory.
-        program = load_program(path, key)
-    except InvalidModel:
-        return program  # another process has evicted it meanwhile
-    eviction.written(path, environment_key())
-    return program
 
 
-def _lowered(source: Any, options: Mapping[str, Any]) -> Program:
-    from .lowering import lower
+def _keep(program: Program, key: str) -> Program:
+    """Put a program into the cache; the mapped file takes the place of the copy in memory."""
+    folder = opened_folder("programs")
+    if folder is None:
+        return program
+    with folder:
+        name = _name(key)
+        if not save_program(program, folder, name, key):
+            return program
+        try:
+            program = load_program(folder, name, key)
+        except InvalidModel:
+            return program  # another process has evicted it meanwhile
+        eviction.written(folder.path / name, environment_key())
+        return program
 
-    return lower(optimized(source, options), dict(options))
+
+def _name(key: str) -> str:
+    return f"{key}.program"
+
+
+def save_artifact(
+    source: Any, options: Mapping[str, Any], program: Program, path: str | os.PathLike[str]
+) -> None:
+    """Write the artifact of a program that was opened from a source.
+
+    Raises
+    ------
+    InvalidArgument
+        The file has another suffix or cannot be written, or the source has changed.
+    """
+    from ..importers import to_bytes
+
+    if Path(path).suffix.lower() != SUFFIX:
+        raise InvalidArgument(f"an artifact is opened by its suffix: {path} must end in {SUFFIX}")
+    with opened(source, options) as model:
+        key = model.key()
+        if key is not None and _programs.get(key) is not program:
+            raise InvalidArgument("the model's file has changed since this session was opened")
+        data = pack(to_bytes(model.optimized()), model.options)
+    if not write_atomically(Path(path), [data], SHARED):
+        raise InvalidArgument(f"cannot write {os.fspath(path)!r}")
+    _keep(program, program_key(hashlib.sha256(data).hexdigest(), Artifact(data).options))
+
+
+def optimized(source: Any, options: Mapping[str, Any]) -> Any:
+    """Import a model and optimize it as a session does; returns an ``onnx_ir.Model``."""
+    with opened(source, options) as model:
+        return model.optimized()
+
+
+def content_key(source: Any, options: Mapping[str, Any]) -> str | None:
+    """Key of a model's program with some options, None for objects."""
+    with opened(source, options) as model:
+        return model.key()
 
 
 def portable(source: Any) -> bytes | str | os.PathLike[str]:

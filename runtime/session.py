@@ -6,20 +6,17 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InvalidArgument
-from ..kernels.storage import SHARED
 from . import background
-from .cache_key import environment
 from .defaults import noted_defaults
 from .engine import Engine
 from .options import checked_options, sorted_choices
-from .program import Port, save_program
-from .program_cache import open_program, optimized, portable
+from .program import Port
+from .program_cache import open_program, optimized, portable, save_artifact
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -62,12 +59,12 @@ class Session:
     Parameters
     ----------
     model
-        Anything ``sardonyx.load`` takes, or a program written by `save`.
+        Anything ``sardonyx.load`` takes, or an artifact (``.sdx``) written by `save`.
     threads : int, optional
         Threads of a run. When not given, the environment variable ``SARDONYX_THREADS`` says; else
         one for each core that this process may use: those of its affinity mask, hyper-threads of
         one core counted once, and no more than the CPU quota of its cgroup pays for. More threads
-        than that work, and give the same results.
+        than that work, and give the same results; at most 240, the parts of a step.
     precision : {"fp32", "strict", "bf16_weights"}
         ``"strict"`` keeps to algorithms that only reassociate sums. ``"bf16_weights"`` keeps the
         constant weights of MatMul and Gemm as bfloat16 where at most eight rows meet them: half
@@ -265,14 +262,28 @@ class Session:
         return optimized(self._source, self._options)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the program, which opens on this kind of processor without being lowered again."""
-        if not save_program(self.engine.program, Path(path), environment(), SHARED):
-            raise InvalidArgument(f"cannot write {os.fspath(path)!r}")
+        """Write the optimized model with the precision and choices of this session: an artifact.
+
+        ``Session(path)`` opens it, at once where it was saved (the program is in the cache); on
+        other machines it is lowered once. It is a model, and needs no more trust than one.
+
+        Parameters
+        ----------
+        path : path-like
+            It must end in ``.sdx``.
+
+        Raises
+        ------
+        InvalidArgument
+            The name ends otherwise, the file cannot be written, the model exceeds 2 GB, or its
+            file has changed since the session was opened.
+        """
+        save_artifact(self._source, self._options, self.engine.program, path)
 
     # --- life ---------------------------------------------------------------------------------
 
     def shrink(self) -> None:
-        """Give back the working memory of idle runs."""
+        """Give back the working memory and the threads of idle runs."""
         for engine in (self.engine, *list(self._given.values())):
             engine.shrink()
 

@@ -3,7 +3,8 @@
 A team is a few words of shared memory and ``threads - 1`` Python threads that sit in compiled
 code without the GIL (``kernels.cpu.team``); between runs they look for work for some microseconds,
 then sleep on a semaphore.
-Teams are kept by size and lent to one run at a time; a forked child begins with none.
+Teams are kept by size, lent to one run at a time, and end with the last engine that uses their
+size; a forked child begins with none.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ import atexit
 import ctypes
 import os
 import threading
+import weakref
+from collections.abc import Callable
 
 import numpy as np
 
+from ..errors import KernelError
 from ..kernels.abi import (
     LINE_SEMAPHORE,
     LINE_SHARE,
@@ -25,6 +29,7 @@ from ..kernels.abi import (
     TEAM_STOP,
 )
 from ..kernels.compiler import kernel_address, native_function
+from ..kernels.record import address_of
 from ..kernels.ref import KernelRef
 
 EXECUTOR_KERNELS = {
@@ -37,7 +42,6 @@ EXECUTOR_KERNELS = {
 """Kernels that every session needs beside its program's, by name."""
 
 _libc = ctypes.CDLL(None)
-_libc.calloc.argtypes, _libc.calloc.restype = (ctypes.c_size_t, ctypes.c_size_t), ctypes.c_size_t
 
 
 def executor_function(name: str) -> int:
@@ -46,31 +50,44 @@ def executor_function(name: str) -> int:
 
 
 class Team:
-    """``threads`` threads, the caller's own among them."""
+    """``threads`` threads, the caller's own among them.
+
+    Raises
+    ------
+    KernelError
+        The system does not give so many threads, or no memory for them.
+    """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        # One line more than needed, so that the words can begin at a cache line. Never freed:
-        # workers look at them for a moment after the team is stopped, or lost by an exception.
-        words = TEAM_LINES + LINE_WORDS * threads
-        memory = _libc.calloc(words + 8, 8)
-        if not memory:
-            raise MemoryError("no memory for a team of threads")
-        self.address = -(-memory // 64) * 64
-        array = (ctypes.c_int64 * words).from_address(self.address)
-        self._words = np.ctypeslib.as_array(array)
+        # One line more than needed, so that the words can begin at a cache line. The workers hold
+        # the array, too: they look at it for a moment after the team is stopped.
+        try:
+            memory = np.zeros(TEAM_LINES + LINE_WORDS * threads + 8, np.int64)
+        except MemoryError as error:
+            raise KernelError(f"no memory for a team of {threads} threads") from error
+        first = -address_of(memory) % 64 // 8
+        self._words = memory[first : first + TEAM_LINES + LINE_WORDS * threads]
+        self.address = address_of(self._words)
         for thread in range(threads):
             if _libc.sem_init(self._semaphore(thread), 0, 0):
-                raise OSError("sem_init failed")
-        work = native_function(executor_function("work"))
+                raise KernelError("the system gives no semaphore")
         self._words[TEAM_RECORD] = self.address
-        for thread in range(1, threads):
-            threading.Thread(
-                target=work,
-                args=(self.address + 8 * TEAM_RECORD, thread, thread, thread + 1, threads),
-                name=f"sardonyx-{thread}",
-                daemon=True,
-            ).start()
+        work = native_function(executor_function("work"))
+        try:
+            for thread in range(1, threads):
+                threading.Thread(
+                    target=_serve,
+                    args=(work, self._words, thread, threads),
+                    name=f"sardonyx-{thread}",
+                    daemon=True,
+                ).start()
+        except (RuntimeError, MemoryError, OSError) as error:
+            self.stop()
+            raise KernelError(
+                f"thread {thread + 1} of {threads} cannot be started ({error}): open the session "
+                "with fewer threads"
+            ) from error
 
     def stop(self) -> None:
         """Let the workers end; the team must be idle."""
@@ -85,7 +102,36 @@ class Team:
         return ctypes.c_void_p(self.address + 8 * word)
 
 
+def _serve(work: Callable[..., int], words: np.ndarray, thread: int, threads: int) -> None:
+    """Be a worker until the team is stopped; ``words`` stay as long."""
+    work(address_of(words) + 8 * TEAM_RECORD, thread, thread, thread + 1, threads)
+
+
 _idle: dict[int, list[Team]] = {}
+_users: dict[int, weakref.WeakSet[object]] = {}
+"""Engines that live, by the size of their teams."""
+
+
+def enroll(engine: object, threads: int) -> None:
+    """Let idle teams of a size end when no engine lives any more that uses them."""
+    _users.setdefault(threads, weakref.WeakSet()).add(engine)
+    weakref.finalize(engine, _leave, threads).atexit = False
+
+
+def _leave(threads: int) -> None:
+    if not list(_users[threads]):
+        stop_idle(threads)
+
+
+def stop_idle(threads: int) -> None:
+    """Let the threads of idle teams of a size end; runs that come make new ones."""
+    # Lists and dictionaries change in one go under the GIL, so there is nothing to lock.
+    while teams := _idle.get(threads):
+        try:
+            team = teams.pop()
+        except IndexError:  # another thread took it first
+            continue
+        team.stop()
 
 
 def borrow(threads: int) -> Team:
@@ -98,16 +144,13 @@ def borrow(threads: int) -> Team:
 
 def give_back(team: Team) -> None:
     """Let others borrow a team again."""
-    # Lists and dictionaries change in one go under the GIL, so there is nothing to lock.
     _idle.setdefault(team.threads, []).append(team)
 
 
 @atexit.register
 def _stop_all() -> None:
-    teams = [team for stock in _idle.values() for team in stock]
-    _idle.clear()
-    for team in teams:
-        team.stop()
+    for threads in list(_idle):
+        stop_idle(threads)
 
 
 def _forget() -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,11 +21,11 @@ from ..difference import largest_error
 from ..errors import InvalidArgument
 from ..kernels.storage import cache_folder, forget, remembered
 from ..random_arrays import random_array
-from .cache_key import content_key
 from .engine import Engine
 from .options import sorted_choices
 from .program import Port
-from .program_cache import is_model, open_program, optimized
+from .program_cache import content_key, open_program, optimized
+from .sources import is_artifact
 
 _SECONDS = 1.0
 """For each program, beside the fewest rounds."""
@@ -126,10 +125,10 @@ def tuned(
     Raises
     ------
     InvalidArgument
-        The source is a program, a size is missing, or a name is not known.
+        The source is an artifact, a size is missing, or a name is not known.
     """
-    if not is_model(source):
-        raise InvalidArgument("a saved program cannot be tuned; open the model itself")
+    if is_artifact(source):
+        raise InvalidArgument("an artifact cannot be tuned; open the model itself")
     stated = {name: _statement(name, value) for name, value in sizes.items()}
     key = content_key(source, {**options, "threads": threads, "tuned": sorted(stated.items())})
     question = None if key is None else f"tuned\n{key}"
@@ -139,12 +138,7 @@ def tuned(
     def answer() -> str:
         return _to_text(_measure(source, options, threads, sizes, progress))
 
-    tuning = _from_text(remembered(question, answer))
-    if tuning is None:  # damaged
-        forget(question)
-        tuning = _from_text(remembered(question, answer))
-        assert tuning is not None
-    return tuning
+    return _from_text(remembered(question, answer))
 
 
 def is_kept(source: Any) -> bool:
@@ -174,16 +168,11 @@ def _statement(name: str, value: Any) -> str:
 
 
 def _to_text(tuning: Tuning) -> str:
-    text = json.dumps(asdict(tuning), separators=(",", ":"))
-    return f"{zlib.crc32(text.encode()):08x} {text}"
+    return json.dumps(asdict(tuning), separators=(",", ":"))
 
 
-def _from_text(line: str) -> Tuning | None:
-    """Read an answer; None when it is damaged."""
-    checksum, _, text = line.partition(" ")
-    if checksum != f"{zlib.crc32(text.encode()):08x}":
-        return None
-    fields = json.loads(text)
+def _from_text(line: str) -> Tuning:
+    fields = json.loads(line)
     layers = (Layer(**{**each, "shape": tuple(each["shape"])}) for each in fields["layers"])
     shapes = {name: tuple(shape) for name, shape in fields["shapes"].items()}
     return Tuning(**{**fields, "layers": tuple(layers), "shapes": shapes})

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,3 +32,21 @@ def zoo_model() -> Callable[[str], Path]:
             pytest.skip(str(reason))
 
     return fetch
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a cache of its own that begins with the kernels that have been compiled."""
+    from sardonyx.kernels.compiler import kernel_folder
+
+    folder = tmp_path / "cache"
+    folder.mkdir(mode=0o700)
+    shared = kernel_folder()
+    if shared is not None:
+        with shared:
+            own = folder / "kernels" / shared.path.name
+            own.parent.mkdir(mode=0o700)
+            shutil.copytree(shared.path, own)
+            shutil.copy2(shared.path.parents[1] / "secret", folder)
+    monkeypatch.setenv("SARDONYX_CACHE", str(folder))
+    return folder

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..kernels.compiler import environment_key, native_function
-from ..kernels.storage import cache_folder, write_atomically
+from ..kernels.folders import write_atomically
+from ..kernels.storage import cache_folder
 from ..kernels.target import LANES, target
 
 if TYPE_CHECKING:

@@ -24,6 +24,7 @@ import onnx
 import onnx_ir as ir
 
 from ..errors import InvalidArgument, SardonyxError
+from ..kernels.storage import make_folder
 from . import batches, feeds, networks, weights
 
 LIGHT = (
@@ -201,9 +202,12 @@ PACKAGED: dict[str, Entry] = {
 def cache_folder() -> Path:
     """Return the folder for models: ``$SARDONYX_TEST_MODELS``, or below the user's cache."""
     chosen = os.environ.get("SARDONYX_TEST_MODELS")
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(chosen) if chosen else Path(home) / "sardonyx" / "models"
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        folder = Path(chosen) if chosen else Path(home) / "sardonyx" / "models"
+        make_folder(os.path.abspath(folder))  # the cache of programs may lie above it
+    except (OSError, RuntimeError) as error:
+        raise Unavailable(f"there is no folder for models: {error}") from error
     return folder
 
 

@@ -26,6 +26,9 @@ from .wire import SAME_FILE, SMALL_TENSOR, externalize_weights
 if TYPE_CHECKING:
     Path = str | os.PathLike[str]
 
+_ARTIFACT = b"sardonyx-"
+"""How files of ``Session.save`` begin."""
+
 _IN_MEMORY = "\0in memory"
 """The ``location`` of external data that means: a tensor of the `onnx_ir.Model` that is loaded."""
 
@@ -73,7 +76,14 @@ def from_onnx(
         raise InvalidModel("the model nests graphs too deeply") from None
     path = os.fspath(source)
     with naming(path):
-        return Loader(mapped(path), base_dir or os.path.dirname(path) or ".", path).load()
+        data = mapped(path)
+    return from_mapped(data, base_dir or os.path.dirname(path) or ".", path)
+
+
+def from_mapped(data: mmap.mmap | memoryview, base_dir: Path | None, path: str) -> ir.Model:
+    """Read a model as `from_onnx` does from what a file holds, which is open already."""
+    with naming(path):
+        return Loader(data, base_dir, path).load()
 
 
 @contextmanager
@@ -132,6 +142,11 @@ class Loader:
         """Return the light proto of the bytes."""
         if not self.data:
             raise InvalidModel("not an ONNX model: it is empty")
+        if self.data[: len(_ARTIFACT)] == _ARTIFACT:
+            raise InvalidModel(
+                "not an ONNX model, but an artifact of Session.save: sardonyx.Session opens it "
+                "by a name that ends in .sdx"
+            )
         try:
             return onnx.ModelProto.FromString(externalize_weights(self.data))
         except SardonyxError:
@@ -334,6 +349,8 @@ def _densify(graph: onnx.GraphProto) -> None:
     """Replace sparse initializers, which `onnx_ir` does not read, by dense ones."""
     for sparse in graph.sparse_initializer:
         name = sparse.values.name
+        if onnx.TensorProto.EXTERNAL in (sparse.values.data_location, sparse.indices.data_location):
+            raise InvalidModel(f"sparse initializer {name!r} has external data")
         try:
             values = onnx.numpy_helper.to_array(sparse.values)
             indices = onnx.numpy_helper.to_array(sparse.indices)

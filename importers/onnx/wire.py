@@ -34,7 +34,11 @@ _MODEL: _Fields = {7: _GRAPH, 25: {7: _NODE}}
 
 # Fields of a tensor whose packed form is the little-endian array: float_data, raw_data, double_data
 _DATA = (4, 9, 10)
+_EXTERNAL_DATA = 13
 _LENGTH_DELIMITED = 2
+
+_LOCATION = b"location"
+"""Key of the entry of external data that names the file."""
 
 
 def externalize_weights(data: bytes | bytearray | memoryview | mmap.mmap) -> bytes:
@@ -58,6 +62,44 @@ def externalize_weights(data: bytes | bytearray | memoryview | mmap.mmap) -> byt
     """
     view = memoryview(data).cast("B")
     return _externalize(view, 0, len(view), _MODEL, 0)
+
+
+def external_locations(data: bytes | mmap.mmap) -> set[str]:
+    """Names of the files of external data that a serialized ModelProto refers to.
+
+    Parameters
+    ----------
+    data
+        A serialized ModelProto, of any size.
+
+    Returns
+    -------
+    set of str
+        Every value that may be a location, in whatever order an entry's fields are written.
+
+    Raises
+    ------
+    InvalidModel
+        As `externalize_weights`.
+    """
+    if data.find(_LOCATION) < 0:  # most models: nothing to walk through
+        return set()
+    view = memoryview(data)
+    return set(_locations(view, 0, len(view), _MODEL, 0))
+
+
+def _locations(
+    view: memoryview, start: int, end: int, fields: _Fields, depth: int
+) -> Iterator[str]:
+    if depth > _MAX_DEPTH:
+        raise InvalidModel(f"the model nests graphs more than {_MAX_DEPTH} levels deep")
+    for number, _, begin, stop in _walk(view, start, end):
+        if fields is _TENSOR and number == _EXTERNAL_DATA:
+            entry = [(key, bytes(view[a:b])) for key, _, a, b in _walk(view, begin, stop)]
+            if (1, _LOCATION) in entry:
+                yield from (value.decode(errors="replace") for key, value in entry if key == 2)
+        elif number in fields:
+            yield from _locations(view, begin, stop, fields[number], depth + 1)
 
 
 def _externalize(view: memoryview, start: int, end: int, fields: _Fields, depth: int) -> bytes:
@@ -88,7 +130,9 @@ def _externalize_tensor(view: memoryview, start: int, end: int) -> bytes:
         _delimited(1, key.encode()) + _delimited(2, value.encode())
         for key, value in reference.items()
     )
-    external = b"".join(_delimited(13, entry) for entry in entries) + b"\x70\x01"  # data_location
+    external = (
+        b"".join(_delimited(_EXTERNAL_DATA, entry) for entry in entries) + b"\x70\x01"
+    )  # data_location
     return b"".join((view[start:at], view[stop:end], external))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from sardonyx.kernels import elf
@@ -12,13 +11,12 @@ from sardonyx.kernels.compiler import (
     KernelRef,
     _code_of,
     _compile_text,
-    _loader,
+    _load,
     native_function,
 )
 from sardonyx.kernels.numba_compiler import compile_object
 
 pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="objects for x86-64")
-_keep: list[Any] = []
 
 
 def compiled(body: str) -> bytes:
@@ -29,9 +27,7 @@ def compiled(body: str) -> bytes:
 
 
 def loaded(*codes: bytes) -> list[Callable[[int, int, int], int]]:
-    memory, addresses = elf.load([elf.flatten(code, "f") for code in codes])
-    _keep.append(memory)
-    return [native_function(address) for address in addresses]
+    return [native_function(each) for each in elf.load([elf.flatten(code, "f") for code in codes])]
 
 
 def test_code_constants_and_calls_of_the_c_library_work():
@@ -55,7 +51,7 @@ def test_kernels_of_numba_need_no_llvm():
     symbol, code = compile_object(KernelRef("kernels.cpu.words", "store_words"))
     flat = elf.flatten(code, symbol)
     assert 0 <= flat.entry < len(flat.code)
-    assert elf.load([flat])[1][0] > 0
+    assert elf.load([flat])[0] > 0
 
 
 @pytest.mark.parametrize(
@@ -70,7 +66,7 @@ def test_what_is_more_than_code_is_refused(body):
 
 def test_llvm_loads_what_this_loader_refuses():
     code = compiled("@k = global i64 7---%y = load i64, ptr @k")
-    (address,) = _loader().load([_code_of("f", code)])
+    (address,) = _load([_code_of("f", code)])
     assert native_function(address)(0, 0, 1) == 7
 
 

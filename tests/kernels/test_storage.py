@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from sardonyx.kernels import storage
+from sardonyx.kernels import folders, storage
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +34,26 @@ def test_without_a_question_or_a_folder_it_is_found_anew(monkeypatch):
     assert answers("a", "1", "2") == ["1", "2"]
 
 
+@pytest.mark.parametrize("at", [0, 30, 63, 64, 65, -2])
+def test_an_answer_with_another_byte_is_found_again(cache, at):
+    answers("a", "123")
+    (path,) = (cache / "answers").iterdir()
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+    assert answers("a", "4") == ["4"]
+    assert answers("a", "5") == ["4"]
+
+
+def test_the_answer_to_another_question_is_none(cache):
+    answers("a", "1")
+    (a,) = (cache / "answers").iterdir()
+    answers("b", "2")
+    (b,) = set((cache / "answers").iterdir()) - {a}
+    b.write_bytes(a.read_bytes())
+    assert answers("b", "3") == ["3"]
+
+
 def test_an_answer_that_was_lost_on_its_way_to_the_disk_is_found_again(cache):
     answers("a", "123")
     for path in (cache / "answers").iterdir():
@@ -54,6 +74,53 @@ def test_what_is_kept_is_for_its_owner(cache):
     answers("a", "1")
     modes = {path.stat().st_mode & 0o777 for path in (cache / "answers").iterdir()}
     assert modes == {0o600}
+
+
+def test_the_folder_and_those_above_it_are_for_their_owner_whatever_the_mask(tmp_path, monkeypatch):
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path / "x" / "y"))
+    before = os.umask(0)
+    try:
+        answers("a", "1")
+    finally:
+        os.umask(before)
+    made = [tmp_path / "x", *(tmp_path / "x").rglob("*")]
+    assert {path.stat().st_mode & 0o77 for path in made} == {0}
+
+
+@pytest.mark.parametrize("home", [None, "", "relative"])
+def test_without_a_home_nothing_is_written(tmp_path, monkeypatch, home):
+    def no_user(_):
+        raise KeyError("no such user")
+
+    monkeypatch.delenv("SARDONYX_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")  # not to be used, says its specification
+    monkeypatch.delenv("HOME", raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+    monkeypatch.setattr("pwd.getpwuid", no_user)
+    monkeypatch.setattr(folders, "_warned", set())
+    monkeypatch.chdir(tmp_path)
+    storage._root.cache_clear()
+    with pytest.warns(RuntimeWarning, match="no home folder"):
+        assert storage.cache_folder() is None
+    assert answers("a", "1", "2") == ["1", "2"]
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_cannot_be_made_is_warned_of(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(RuntimeWarning, match="nothing is cached"):
+        assert storage.cache_folder() is None
+
+
+def test_a_cache_others_can_write_is_not_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
+    tmp_path.chmod(0o700)
+    assert storage.cache_folder() == tmp_path
+    tmp_path.chmod(0o702)
+    with pytest.warns(RuntimeWarning, match="others may write"):
+        assert storage.cache_folder() is None
 
 
 def test_a_file_that_changed_just_now_has_no_state(tmp_path):
@@ -98,3 +165,12 @@ def test_a_cached_program_opens_without_llvm_and_onnx(tmp_path):
     ]
     assert "numba" in lines[0]
     assert lines[1].strip() == "[]"
+
+
+def test_answers_of_other_versions_are_left_to_them(cache):
+    """An older one takes a file of the first name for its own, whatever it holds."""
+    import hashlib
+
+    answers("a", "1")
+    names = {path.name for path in (cache / "answers").iterdir()}
+    assert hashlib.sha256(b"a").hexdigest()[:40] not in names

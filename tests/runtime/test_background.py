@@ -278,7 +278,7 @@ def test_no_request_is_taken_after_the_end(own_workers):
 @pytest.mark.parametrize("cached", [True, False])
 def test_sessions_of_one_model_share_their_weights(cached, monkeypatch):
     if not cached:
-        monkeypatch.setattr("sardonyx.runtime.program_cache.cache_folder", lambda: None)
+        monkeypatch.setattr("sardonyx.runtime.program_cache.opened_folder", lambda *_: None)
     model = make_model(100 + cached)
     first, second = sardonyx.Session(model, threads=1), sardonyx.Session(model, threads=2)
     strict = sardonyx.Session(model, precision="strict")
@@ -290,3 +290,22 @@ def test_sessions_of_one_model_share_their_weights(cached, monkeypatch):
     del first, second
     gc.collect()
     assert program() is None
+
+
+def test_a_thread_that_cannot_start_is_said_or_done_without(own_workers, monkeypatch):
+    session = sardonyx.Session(MODEL, threads=1)
+
+    class Thread(threading.Thread):
+        def start(self):
+            raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(background.threading, "Thread", Thread)
+        with pytest.raises(sardonyx.KernelError, match="can't start new thread"):
+            session.run_async(None, {"x": images()})
+    session.run_async(None, {"x": images()}).result(60)
+    with monkeypatch.context() as patch:
+        patch.setattr(background.threading, "Thread", Thread)
+        futures = [session.run_async(None, {"x": images()}) for _ in range(4)]
+        for future in futures:
+            np.testing.assert_allclose(future.result(60)[0], session(images()))

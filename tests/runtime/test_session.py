@@ -3,10 +3,8 @@ import dataclasses
 import os
 import pickle
 import signal
-import stat
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -14,7 +12,6 @@ import onnxruntime
 import pytest
 import sardonyx
 from onnx import helper as oh
-from sardonyx.kernels import compiler, numba_compiler, storage
 from sardonyx.runtime.processors import available_processors
 
 
@@ -237,69 +234,3 @@ def test_index_out_of_range_names_the_node():
     np.testing.assert_array_equal(session(np.array([1, -1])), table[[1, 9]])
     with pytest.raises(sardonyx.KernelError, match=r"lookup.*Gather.*out of range"):
         session(np.array([3, 10]))
-
-
-# --- artifacts and caches ---------------------------------------------------------------------
-
-
-def test_saved_programs_open_again(model, tmp_path):
-    path = tmp_path / "program.sdx"
-    session = sardonyx.Session(model)
-    session.save(path)
-    x = images()
-    np.testing.assert_array_equal(sardonyx.Session(path)(x), session(x))
-
-
-def test_saved_programs_belong_to_whom_other_files_do(model, tmp_path):
-    sardonyx.Session(model).save(tmp_path / "program.sdx")
-    (tmp_path / "other").touch()
-    saved, other = (tmp_path / name for name in ("program.sdx", "other"))
-    assert saved.stat().st_mode == other.stat().st_mode
-
-
-@pytest.mark.parametrize("at", [0.01, 0.3, 0.6, 0.99])
-def test_damaged_programs_are_refused(model, tmp_path, at):
-    path = tmp_path / "program.sdx"
-    sardonyx.Session(model).save(path)
-    data = bytearray(path.read_bytes())
-    position = max(30, int(len(data) * at))
-    # Padding between the sections means nothing: look for a byte that does.
-    while data[position] == 0:
-        position -= 1
-    for changed in (
-        data[:position],
-        data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :],
-    ):
-        path.write_bytes(changed)
-        with pytest.raises(sardonyx.InvalidModel, match=r"truncated|corrupted|readable"):
-            sardonyx.Session(path)
-
-
-def test_programs_of_another_processor_are_refused(model, tmp_path, monkeypatch):
-    path = tmp_path / "program.sdx"
-    sardonyx.Session(model).save(path)
-    monkeypatch.setattr("sardonyx.runtime.program_cache.environment", lambda: "another")
-    with pytest.raises(sardonyx.InvalidModel, match="another model, version or processor"):
-        sardonyx.Session(path)
-
-
-def test_a_cache_others_can_write_is_not_used(tmp_path, monkeypatch):
-    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
-    tmp_path.chmod(0o700)
-    assert storage.cache_folder() == tmp_path
-    tmp_path.chmod(0o700 | stat.S_IWOTH)
-    assert storage.cache_folder() is None
-
-
-def test_a_damaged_kernel_is_compiled_again(tmp_path, monkeypatch):
-    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
-    ref = compiler.KernelRef("kernels.cpu.words", "store_words")
-    path = Path(compiler._path(compiler._kernel_folder(), ref))
-    _, code = numba_compiler.compile_object(ref)
-    path.parent.mkdir(parents=True)
-    for damaged in (b"", b"sardonyx-object-1\n", compiler._MAGIC + bytes(32) + code):
-        path.write_bytes(damaged)
-        assert compiler._read_object(str(path)) is None
-    monkeypatch.setattr(compiler, "_addresses", {})
-    assert compiler.kernel_address(ref) > 0
-    assert compiler._read_object(str(path)) is not None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import random
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -12,15 +14,16 @@ import onnx
 import pytest
 import sardonyx
 from onnx import helper as oh
+from sardonyx.runtime import options, team
 from sardonyx.runtime.team import Team
 
 
 def test_a_team_that_ends_leaves_memory_that_is_used_again_alone():
     for _ in range(20):
-        team = Team(4)
+        mine = Team(4)
         time.sleep(0.002)  # the workers sleep by now
-        team.stop()
-        del team
+        mine.stop()
+        del mine
         later = [np.full(72, 7, np.int64) for _ in range(8)]
         time.sleep(0.002)
         assert all((array == 7).all() for array in later)
@@ -70,3 +73,105 @@ def test_results_are_right_while_callers_compete_and_move_between_processors():
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(call, range(4))) == [0] * 4
+
+
+# --- number of threads ------------------------------------------------------------------------
+
+
+def workers(size):
+    """Count the threads of teams of a size that nothing else in the tests uses."""
+    names = {f"sardonyx-{thread}" for thread in range(1, size)}
+    return sum(thread.name in names for thread in threading.enumerate())
+
+
+def wait_until_gone(count):
+    end = time.monotonic() + 10
+    while (left := workers(SIZE) - count) and time.monotonic() < end:
+        time.sleep(0.01)
+    return left
+
+
+SIZE = 9
+
+
+def test_threads_end_with_the_last_session_that_uses_them():
+    model = convolutions()
+    x = np.zeros((1, 16, 24, 24), np.float32)
+    before = workers(SIZE)
+    first, second = (sardonyx.Session(model, threads=SIZE) for _ in range(2))
+    for session in (first, second):
+        session.run(None, {"x0": x})
+    assert workers(SIZE) == before + SIZE - 1  # one team, lent to both
+    del first, session
+    gc.collect()
+    assert workers(SIZE) == before + SIZE - 1
+    del second
+    gc.collect()
+    assert wait_until_gone(before) == 0
+
+
+def test_threads_end_when_a_session_is_closed_and_come_back_with_the_next_run():
+    before = workers(SIZE)
+    with sardonyx.Session(convolutions(), threads=SIZE) as session:
+        x = np.ones((1, 16, 24, 24), np.float32)
+        (expected,) = session.run(None, {"x0": x})
+        session.close()
+        assert wait_until_gone(before) == 0
+        np.testing.assert_array_equal(session.run(None, {"x0": x})[0], expected)
+    assert wait_until_gone(before) == 0
+
+
+def test_closing_in_the_midst_of_the_runs_of_others_changes_nothing():
+    session = sardonyx.Session(convolutions(), threads=3)
+    x = np.ones((1, 16, 24, 24), np.float32)
+    (expected,) = session.run(None, {"x0": x})
+    end = time.monotonic() + 1
+
+    def work(closes):
+        wrong = 0
+        while time.monotonic() < end:
+            if closes:
+                session.close()
+            else:
+                wrong += not np.array_equal(session.run(None, {"x0": x})[0], expected)
+        return wrong
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(work, [True, False, False, True])) == [0] * 4
+
+
+@pytest.mark.parametrize("threads", [0, -1, options.MOST_THREADS + 1, 1000, 10**9, 2.0, "2"])
+def test_a_number_of_threads_out_of_bounds_is_refused(threads, monkeypatch):
+    match = f"at most {options.MOST_THREADS}"
+    with pytest.raises(sardonyx.InvalidArgument, match=match):
+        sardonyx.Session(convolutions(), threads=threads)
+    monkeypatch.setenv("SARDONYX_THREADS", str(threads) if threads != "2" else "two")
+    with pytest.raises(sardonyx.InvalidArgument, match=match):
+        sardonyx.Session(convolutions())
+
+
+def test_a_machine_of_many_processors_gets_as_many_threads_as_a_step_has_parts(monkeypatch):
+    monkeypatch.setattr(options, "available_processors", lambda: 1000)
+    monkeypatch.delenv("SARDONYX_THREADS", raising=False)
+    assert options.checked_options(None, "fp32", "all")[0] == options.MOST_THREADS
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()])
+def test_threads_that_cannot_start_are_said_and_the_others_end(monkeypatch, error):
+    class Thread(threading.Thread):
+        def start(self):
+            if self.name == "sardonyx-5":
+                raise error
+            super().start()
+
+    team.stop_idle(SIZE)
+    before = 0
+    assert wait_until_gone(before) == 0
+    session = sardonyx.Session(convolutions(), threads=SIZE)
+    x = np.ones((1, 16, 24, 24), np.float32)
+    with monkeypatch.context() as patch:
+        patch.setattr(team.threading, "Thread", Thread)
+        with pytest.raises(sardonyx.KernelError, match=r"thread 6 of 9 cannot be started"):
+            session.run(None, {"x0": x})
+    assert wait_until_gone(before) == 0
+    session.run(None, {"x0": x})

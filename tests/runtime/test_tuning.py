@@ -55,18 +55,8 @@ def few_rounds(monkeypatch):
 
 
 @pytest.fixture
-def cache(tmp_path, monkeypatch):
-    """A cache of its own that shares the kernels: compiled they are soon, but not at once."""
-    from sardonyx.kernels.storage import cache_folder
-
-    shared = cache_folder()
-    folder = tmp_path / "cache"
-    folder.mkdir(mode=0o700)
-    if shared is not None:
-        (shared / "kernels").mkdir(exist_ok=True, mode=0o700)
-        (folder / "kernels").symlink_to(shared / "kernels")
-    monkeypatch.setenv("SARDONYX_CACHE", str(folder))
-    return folder
+def cache(own_cache):
+    return own_cache
 
 
 @pytest.fixture

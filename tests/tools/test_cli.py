@@ -265,7 +265,7 @@ def test_compare_names_the_pass_at_fault(call, monkeypatch):
         return 0
 
     monkeypatch.setitem(pipeline.LEVELS, "all", {"wrong": wrong})
-    monkeypatch.setattr("sardonyx.runtime.program_cache.cache_folder", lambda: None)
+    monkeypatch.setattr("sardonyx.runtime.program_cache.opened_folder", lambda *_: None)
     found = call("compare", MODEL, "-d", "images=2", "--bisect")
     assert found.exit_code == 1
     assert "optimizer pass 'wrong' changed output 'probabilities'" in found.stdout

@@ -72,7 +72,7 @@ def test_repro_holds_a_model_its_inputs_and_the_expected_outputs(
 @pytest.fixture
 def network(monkeypatch):
     """``y = tanh(x @ w) @ v + 1``, and no program kept on disk that holds a fault of a test."""
-    monkeypatch.setattr(program_cache, "cache_folder", lambda: None)
+    monkeypatch.setattr(program_cache, "opened_folder", lambda *_: None)
     rng = np.random.default_rng(8)
     nodes = [
         onnx.helper.make_node("MatMul", ["x", "w"], ["a"], "first"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 
 import numpy as np
 import onnx
@@ -116,3 +117,15 @@ def test_an_unreachable_registry_is_said_so(monkeypatch, tmp_path):
 def test_an_unknown_name_lists_the_known_ones():
     with pytest.raises(sardonyx.InvalidArgument, match=r"there are resnet50, .* mnist"):
         zoo.model("nothing")
+
+
+def test_the_folder_for_models_leaves_the_cache_private(tmp_path, monkeypatch):
+    monkeypatch.delenv("SARDONYX_TEST_MODELS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    before = os.umask(0)
+    try:
+        folder = zoo.cache_folder()
+    finally:
+        os.umask(before)
+    assert folder == tmp_path / "cache" / "sardonyx" / "models"
+    assert {path.stat().st_mode & 0o77 for path in (folder, *folder.parents[:2])} == {0}

@@ -1,0 +1,160 @@
+"""Sources of sessions: how each is named in the cache, and becomes an optimized model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidArgument, InvalidModel
+from .artifact import SUFFIX, Artifact
+from .cache_key import ModelFile, program_key
+from .defaults import settle_defaults
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+
+class Source:
+    """Anything that ``sardonyx.load`` takes; to be used in a ``with`` statement.
+
+    Parameters
+    ----------
+    source
+    options : mapping
+        ``precision``, ``optimize`` and ``choices`` of a session, and ``given``: defaults that are
+        inputs.
+
+    Attributes
+    ----------
+    options : dict
+        Those with which the optimized model is lowered.
+    """
+
+    def __init__(self, source: Any, options: Mapping[str, Any]) -> None:
+        self._source = source
+        self.options = dict(options)
+
+    def __enter__(self) -> Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def content(self) -> str | None:
+        """State what the model is; None where that takes too long, as of objects."""
+        if isinstance(self._source, bytes):
+            return hashlib.sha256(self._source).hexdigest()
+        return None
+
+    def key(self) -> str | None:
+        """Key of the program in the cache: all that it depends on, as it is now."""
+        content = self.content()
+        return None if content is None else program_key(content, self.options)
+
+    def times(self) -> tuple[int, ...]:
+        """Return what changes when a source is written over, even with what was there before."""
+        return ()
+
+    def optimized(self) -> ir.Model:
+        """Import the model, and optimize it at the level of the options."""
+        from ..optimizer import optimize
+
+        model = self._imported()
+        settle_defaults(model, self.options.get("given", ()))
+        return optimize(model, self.options["optimize"])
+
+    def _imported(self) -> ir.Model:
+        from ..importers import load
+
+        return load(self._source)
+
+
+class _File(Source):
+    """An ONNX file, which is opened once: what is named and what is imported are the same."""
+
+    def __init__(self, file: ModelFile, options: Mapping[str, Any]) -> None:
+        super().__init__(file.path, options)
+        self._file = file
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def content(self) -> str | None:
+        def external_names(data: Any) -> set[str]:
+            from ..importers.onnx.wire import external_locations
+
+            return external_locations(data)
+
+        return self._file.content(external_names)
+
+    def times(self) -> tuple[int, ...]:
+        return self._file.times()
+
+    def _imported(self) -> ir.Model:
+        from ..importers.onnx.loader import from_mapped
+
+        return from_mapped(self._file.data, self._file.folder, self._file.path)
+
+
+class _Artifact(_File):
+    """A file of `Session.save`; its own options are those that count."""
+
+    def __init__(self, file: ModelFile) -> None:
+        self._artifact = Artifact(file.data)
+        super().__init__(file, self._artifact.options)
+
+    def content(self) -> str | None:
+        return self._file.content(lambda _: ())
+
+    def _imported(self) -> ir.Model:
+        from ..importers.onnx.loader import from_mapped, naming
+
+        with naming(self._file.path):
+            model = self._artifact.model()
+        return from_mapped(model, None, self._file.path)
+
+
+def is_artifact(source: Any) -> bool:
+    """Tell whether a source is the path of an artifact, by its suffix alone."""
+    return isinstance(source, str | os.PathLike) and Path(source).suffix.lower() == SUFFIX
+
+
+def opened(source: Any, options: Mapping[str, Any]) -> Source:
+    """Open a source.
+
+    Raises
+    ------
+    InvalidArgument
+        An artifact cannot be read, or is to have other choices than its own.
+    InvalidModel
+        An artifact is none, or damaged.
+    """
+    if is_artifact(source):
+        if options.get("choices"):
+            raise InvalidArgument("an artifact takes no choices; open the model itself")
+        if options.get("given"):
+            raise InvalidArgument("an artifact keeps its defaults; open the model itself")
+        return _opened_artifact(os.fspath(source))
+    if isinstance(source, str | os.PathLike) and Path(source).suffix == ".onnx":
+        try:
+            return _File(ModelFile(source), options)
+        except (OSError, ValueError):
+            pass  # the importer says why
+    return Source(source, options)
+
+
+def _opened_artifact(path: str) -> Source:
+    try:
+        file = ModelFile(path)
+    except OSError as error:
+        raise InvalidArgument(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError:
+        raise InvalidModel(f"{path}: the artifact is truncated: it is empty") from None
+    try:
+        return _Artifact(file)
+    except InvalidModel as error:
+        file.close()
+        raise InvalidModel(f"{path}: {error}") from error

@@ -1,0 +1,223 @@
+"""A process can be forked, and can end, whatever its other threads are in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from sardonyx.forks import ForkLock, fork_lock
+
+PREPARATION = """
+import os, signal, sys, threading, time
+import numpy as np, onnx
+from onnx import helper as oh
+
+def build(*nodes, shape=("n",), **weights):
+    tensors = [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()]
+    x = oh.make_tensor_value_info("x", 1, shape)
+    graph = oh.make_graph(nodes, "g", [x], [onnx.ValueInfoProto(name="y")], tensors)
+    opsets = [oh.make_opsetid("", 22)]
+    return oh.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+"""
+
+OPENED_IN_A_THREAD = f"""{PREPARATION}
+import sardonyx
+model = build(
+    oh.make_node("LeakyRelu", ["x"], ["a"], alpha=0.37), oh.make_node("CumSum", ["a", "z"], ["y"]),
+    z=np.array(0),
+)
+delay, warm = float(sys.argv[1]), sys.argv[2] == "warm"
+if warm:
+    sardonyx.Session(build(oh.make_node("Sin", ["x"], ["y"])), threads=1)
+opener = threading.Thread(target=lambda: sardonyx.Session(model, threads=1))
+opener.start()
+time.sleep(delay)
+child = os.fork()
+if not child:
+    signal.alarm(100)
+    y = sardonyx.Session(model, threads=1).run(None, {{"x": np.ones(3, np.float32)}})[0]
+    os._exit(0 if y.tolist() == [1, 2, 3] else 1)
+status = os.waitpid(child, 0)[1]
+opener.join()
+assert status == 0, status
+"""
+
+RUN_AT_THE_END = f"""{PREPARATION}
+import sardonyx
+w = np.ones((16, 3, 3, 3), np.float32), np.ones((16, 16, 3, 3), np.float32)
+model = build(
+    oh.make_node("Conv", ["x", "v"], ["a"], pads=[1] * 4),
+    oh.make_node("Conv", ["a", "w"], ["y"], pads=[1] * 4),
+    shape=("n", 3, "h", "w"), v=w[0], w=w[1],
+)
+session = sardonyx.Session(model, threads=int(sys.argv[1]))
+x = np.ones((16, 3, 256, 256), np.float32)
+session.run(None, {{"x": x[:1, :, :9, :9].copy()}})
+def run_for_ever():
+    while True:
+        session.run(None, {{"x": x}})
+for _ in range(int(sys.argv[2])):
+    threading.Thread(target=run_for_ever, daemon=True).start()
+time.sleep(float(sys.argv[3]))
+"""
+
+OPENED_AT_THE_END = f"""{PREPARATION}
+def open_one():
+    import sardonyx
+    node = oh.make_node("LeakyRelu", ["x"], ["y"], alpha=0.37)
+    sardonyx.Session(build(node), threads=2)
+for _ in range(2):
+    threading.Thread(target=open_one, daemon=True).start()
+time.sleep(float(sys.argv[1]))
+"""
+
+
+def status_of(code, *arguments, **environment):
+    """Exit status of a process, and what it wrote of errors."""
+    path = os.pathsep.join(filter(None, sys.path))
+    run = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": path, **environment},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    return run.returncode, run.stderr
+
+
+pytestmark = pytest.mark.usefixtures("own_cache")  # in which the kernels of 0.37 are never kept
+
+
+@pytest.mark.parametrize(("how", "delay"), [("cold", 0.05), ("cold", 1.2), ("warm", 0.3)])
+def test_a_process_forked_while_another_thread_opens_a_session_is_usable(how, delay):
+    assert status_of(OPENED_IN_A_THREAD, delay, how) == (0, "")
+
+
+@pytest.mark.parametrize(("threads", "callers"), [(1, 1), (2, 2)])
+def test_the_interpreter_ends_during_runs_of_daemon_threads(threads, callers):
+    for delay in (0, 0.1):
+        assert status_of(RUN_AT_THE_END, threads, callers, delay) == (0, "")
+
+
+@pytest.mark.parametrize("delay", [0.1, 1.2])
+def test_the_interpreter_ends_while_daemon_threads_open_sessions(delay):
+    assert status_of(OPENED_AT_THE_END, delay) == (0, "")
+
+
+# --- the lock ---------------------------------------------------------------------------------
+
+
+def forked(work):
+    """Exit status of a forked child."""
+    pid = os.fork()
+    if not pid:
+        signal.alarm(20)
+        status = 1
+        try:
+            work()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def take():
+    with fork_lock, fork_lock:
+        pass
+
+
+def test_a_fork_waits_until_others_have_given_the_lock_up():
+    taken, given = threading.Event(), []
+
+    def hold():
+        with fork_lock:
+            taken.set()
+            time.sleep(0.3)
+            given.append(True)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait()
+    assert forked(lambda: (take(), given[0])) == 0
+    thread.join()
+    take()
+
+
+def test_a_thread_that_takes_the_lock_again_and_again_lets_a_fork_through():
+    end = time.monotonic() + 5
+
+    def hold():
+        while time.monotonic() < end and not stop:
+            with fork_lock:
+                time.sleep(0.01)
+
+    stop = []
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert forked(take) == 0
+    stop.append(True)
+    left = end - time.monotonic()
+    thread.join()
+    assert left > 0
+
+
+def test_a_thread_forks_with_the_lock():
+    with fork_lock:
+        assert forked(take) == 0
+    assert forked(take) == 0
+
+
+def test_a_fork_that_waited_for_too_long_makes_the_lock_anew(monkeypatch):
+    monkeypatch.setattr("sardonyx.forks._PATIENCE_SECONDS", 0.05)
+    lock, taken, done = ForkLock(), threading.Event(), threading.Event()
+
+    def hold():
+        with lock:
+            taken.set()
+            done.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait()
+    lock.before_fork()
+
+    def take_anew():
+        lock.after_in_child()
+        with lock:
+            pass
+
+    assert forked(take_anew) == 0
+    lock.after_in_parent()
+    done.set()
+    thread.join()
+    with lock:
+        pass
+
+
+def test_state_of_all_threads_is_not_locked_for_ever_in_a_child():
+    from sardonyx.logs import exclusive, silenced
+
+    taken, done = threading.Event(), threading.Event()
+
+    def hold():
+        with exclusive:
+            taken.set()
+            done.wait()
+
+    def silence():
+        with silenced("some"):
+            pass
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    taken.wait()
+    assert forked(silence) == 0
+    done.set()
+    thread.join()
+    with exclusive:
+        assert forked(silence) == 0
