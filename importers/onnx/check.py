@@ -110,8 +110,12 @@ class _Scope:
             if output.name not in known:
                 hint = ""
                 if output.name in self.outer:
-                    hint = "; a value of an outer graph needs an Identity to be the output of a body"
-                raise InvalidModel(f"output {output.name!r} of {where} is produced by no node{hint}")
+                    hint = (
+                        "; a value of an outer graph needs an Identity to be the output of a body"
+                    )
+                raise InvalidModel(
+                    f"output {output.name!r} of {where} is produced by no node{hint}"
+                )
 
     def function(self, function: FunctionProto) -> None:
         where = f"function {function.domain}:{function.name}"
