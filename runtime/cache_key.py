@@ -25,7 +25,8 @@ def environment() -> str:
     root = Path(__file__).parent.parent
     folders = [root / folder for folder in ("runtime", "optimizer", "importers")]
     parts = f"{environment_key()} {sources_digest(*folders)}"
-    return hashlib.sha256(parts.encode()).hexdigest()[:32]
+    names = (root / "dimension_names.py").read_bytes()
+    return hashlib.sha256(parts.encode() + names).hexdigest()[:32]
 
 
 def _content(path: Path) -> str:
