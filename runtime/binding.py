@@ -133,7 +133,7 @@ class Binding:
         self.bases[: len(self._kinds)][self._kinds == WEIGHTS] = weights
         self._values = np.zeros(len(program.code) + 1, np.int64)
         self._values[-1] = 1  # what rows of ``limits`` are filled up with
-        self._symbols = np.zeros(max(len(program.symbols), 1), np.int64)
+        self._symbols = np.full(max(len(program.symbols), 1), UNKNOWN, np.int64)
         self._symbols_after = _symbols_after(program)
         if THREADS in program.symbols:
             self._symbols[program.symbols.index(THREADS)] = threads

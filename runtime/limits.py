@@ -107,12 +107,15 @@ class Limits:
 
     def _refuse(self, values: np.ndarray, slot: int, what: str) -> None:
         number = int(self._program.code[slot, CODE_STEP])
+        steps: Sequence[Step | HostStep] = self._program.steps
         if number < 0:
-            step: Step | HostStep = self._program.host_steps[-1 - number]
-        else:  # what only outputs need comes after the last step
-            step = self._program.steps[min(number, len(self._program.steps) - 1)]
+            steps, number = self._program.host_steps, -1 - number
+        # What only outputs need comes after the last step.
+        nodes = [
+            f"node {step.name!r} ({step.op_type})" for step in steps[number:][:1] or steps[-1:]
+        ]
         raise InvalidArgument(
-            f"node {step.name!r} ({step.op_type}) needs {what}; {self._inputs(values)}"
+            f"{' '.join(nodes) or 'an output'} needs {what}; {self._inputs(values)}"
         )
 
     def _shape(self, values: np.ndarray, index: int) -> list[int]:

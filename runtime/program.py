@@ -2,7 +2,7 @@
 
 A program is plain data: integer tables, a blob of packed weights and the names needed for
 errors and profiles. It holds no address; those are filled in when it is bound to actual sizes
-(``binding.Binding``). Sizes are slots of a table that ``symbolic.Code`` evaluates, so one
+(``binding.Binding``). Sizes are slots of a table that ``size_code.Code`` makes, so one
 program serves every input shape. The columns of the tables are those of ``kernels.abi``.
 
 Kernels believe what a program says, so one is only read from a private folder, where it carries a
@@ -52,9 +52,9 @@ class TensorSpec:
 class Port:
     """A graph input or output.
 
-    ``dims`` are what the model declares (int, name or None); ``symbols`` gives for each
-    dimension of an input the index of the symbol it defines, or -1. ``type`` is the type in
-    onnxruntime's words, such as ``"tensor(float)"``.
+    ``dims`` are numbers, expressions in the names that the model gives, or None; ``symbols`` gives
+    for each dimension of an input the index of the symbol it defines, or -1. ``type`` is the type
+    in onnxruntime's words, such as ``"tensor(float)"``.
     """
 
     name: str

@@ -68,7 +68,7 @@ class Atom:
         self.kind, self.operands, self.symbol = kind, operands, symbol
         # ASCII and without the separator, whatever a model's name is made of.
         name = symbol.encode("unicode_escape", "surrogatepass").hex()
-        self.key = _digest(kind, name, *(str(_key(operand)) for operand in operands))
+        self.key = _digest(kind, name, *map(_key, operands))
         self._hash = hash(self.key)
         natural = map(is_natural, operands)
         always = kind in ("bound", "ne1")
@@ -156,8 +156,8 @@ class Expr:
 # --- polynomials ------------------------------------------------------------------------------
 
 
-def _key(value: Dim) -> int | str:
-    return value.key if isinstance(value, Expr) else int(value)
+def _key(value: Dim) -> str:
+    return value.key if isinstance(value, Expr) else f"#{value}"
 
 
 def _terms(value: Dim) -> tuple[_Term, ...]:
@@ -360,7 +360,7 @@ def _parts(kind: str, a: Dim, b: Dim) -> list[Dim]:
 def _of_parts(kind: str, parts: list[Dim]) -> Dim:
     if len(parts) == 1:
         return parts[0]
-    return _atom(kind, *sorted(parts, key=lambda part: str(_key(part))))
+    return _atom(kind, *sorted(parts, key=_key))
 
 
 def _operands(kind: str, value: Dim) -> tuple[Dim, ...]:

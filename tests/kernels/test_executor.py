@@ -7,11 +7,13 @@ import pytest
 from sardonyx.kernels.abi import (
     FEW_PARTS,
     MANY_PARTS,
+    OVERFLOW,
     STEP_COLUMNS,
     STEP_END,
     STEP_KERNEL,
     STEP_PARTS,
     STEP_RECORD,
+    UNKNOWN,
 )
 from sardonyx.kernels.cpu import executor
 
@@ -53,3 +55,8 @@ def test_operations_and_bytes_count(column):
 def test_steps_have_parts_by_their_cost():
     long = executor.LONG_NS
     assert schedule(0, SMALL, LARGE, long - 1, long)[1] == [1, 1, FEW_PARTS, FEW_PARTS, MANY_PARTS]
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_a_cost_beyond_64_bits_is_large_and_one_that_is_not_known_small(column):
+    assert schedule(SMALL, OVERFLOW, UNKNOWN, of=1, column=column)[1] == [1, MANY_PARTS, 1]

@@ -3,7 +3,7 @@
 import operator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sardonyx.kernels.abi import OVERFLOW, SIZE_LIMIT, UNKNOWN
 from sardonyx.runtime.size_code import Code
@@ -145,6 +145,7 @@ _LEAVES = st.sampled_from([H, W, H + 1, 2 * W]) | st.integers(1, 9)
 _TREES = st.recursive(_LEAVES, lambda part: st.tuples(st.booleans(), part, part), max_leaves=12)
 
 
+@settings(deadline=None)
 @given(_TREES, st.integers(1, 9), st.integers(1, 9))
 def test_extremes_of_extremes_are_what_they_say(tree, h, w):
     def made(part):
@@ -188,6 +189,7 @@ def _results(program, values, numbers):
     return made, named
 
 
+@settings(deadline=None)
 @given(
     _PROGRAMS,
     st.lists(st.integers(0, 2**20) | st.sampled_from([0, 1, 2**31, 2**61]), min_size=1, max_size=4),
@@ -202,6 +204,7 @@ def test_a_size_is_right_or_beyond_64_bits(program, values, numbers):
             assert expression == value
 
 
+@settings(deadline=None)
 @given(_PROGRAMS, st.lists(st.integers(0, 1000), min_size=1, max_size=4))
 def test_sizes_within_reach_are_evaluated(program, values):
     made, named = _results(program[:5], values, [1, 3, -2])
@@ -214,6 +217,7 @@ def test_sizes_within_reach_are_evaluated(program, values):
 _ANY = st.integers(0, SIZE_LIMIT - 1) | st.integers(0, 2**32)
 
 
+@settings(deadline=None)
 @given(_ANY, _ANY)
 def test_sums_and_products_beyond_the_limit_are_told(h, w):
     for made, value in ((H * W, h * w), (H + W, h + w), (-H * W, -h * w), (H - W, h - w)):
@@ -255,6 +259,7 @@ def test_compiled_evaluation_agrees_with_the_reference(expression, sizes):
     assert compiled(expression, named) == exact(expression, named)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 100), st.integers(1, 100), st.integers(1, 9))
 def test_division_is_floor_division(h, w, by):
     sizes = {"h": h, "w": w}
@@ -262,6 +267,7 @@ def test_division_is_floor_division(h, w, by):
     assert exact(ceil_divide(H + W, by), sizes) == -(-(h + w) // by)
 
 
+@settings(deadline=None)
 @given(st.integers(-30, 30), st.integers(-30, 30), st.integers(0, 20))
 def test_bounds_are_those_of_a_python_slice(start, end, size):
     first, last, _ = slice(start, end).indices(size)
@@ -271,6 +277,7 @@ def test_bounds_are_those_of_a_python_slice(start, end, size):
     assert [compiled(each, sizes) for each in made] == [first, last]
 
 
+@settings(deadline=None)
 @given(st.permutations([0, 1, 1, 3]).map(lambda sizes: [s for s in sizes if s != 3]))
 def test_broadcasting_to_zero(sizes):
     named = {f"s{i}": size for i, size in enumerate(sizes)}
