@@ -140,7 +140,7 @@ def test_an_operator_without_translation_is_named_in_one_line(way, capfd):
         "program": lambda: torch.export.export(Bessel(), (x,)),
     }[way]()
     options = {} if way == "program" else {"example_inputs": x}
-    with pytest.raises(sardonyx.ImportFailed, match="operator .*bessel_j0 to ONNX; write") as told:
+    with pytest.raises(sardonyx.ImportFailed, match=r"operator .*bessel_j0 to ONNX; write") as told:
         sardonyx.load(source, **options)
     text = "".join(traceback.format_exception(told.value)[-1:]) + capfd.readouterr().out
     assert len(text.splitlines()) < 10 and "\x1b" not in text

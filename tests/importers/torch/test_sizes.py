@@ -160,6 +160,16 @@ def test_a_dimension_that_the_caller_wants_open_is_right_or_refused(module, exam
     check(module, model, example)
 
 
+def test_a_dimension_that_the_caller_names_is_open_or_told():
+    names = ({0: "n", 1: "m"},)
+    model, told = load(Places(), example_inputs=torch.randn(1, 9), dynamic_shapes=names)
+    assert dims(model) == [["n", "m"]] and not told
+    check(Places(), model, (1, 9))
+    fixed = nn.Linear(4, 3)
+    model, told = load(fixed, example_inputs=torch.randn(1, 4), dynamic_shapes=names)
+    assert dims(model) == [["n", 4]] and "dimension 1 of input, which dynamic_shapes=" in told
+
+
 def test_limits_that_the_caller_states_are_kept():
     most = torch.export.Dim("m", max=15)
     x = torch.randn(2, 12)
