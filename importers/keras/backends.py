@@ -67,7 +67,7 @@ def _open_dimensions(model: Any) -> list[dict[int, str]]:
 
 
 def through_torch(source: Any, title: str) -> ir.Model:
-    """Export the model, or trace it for two sizes of its open dimensions.
+    """Export the model, or trace it for several sizes of its open dimensions.
 
     Keras' own export traces it for one, which holds for no other where layers count steps.
     """

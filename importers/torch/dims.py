@@ -15,7 +15,6 @@ An axis of size 1 (or 0) in the examples is fixed, except the first one where al
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import partial
@@ -25,7 +24,7 @@ import onnx_ir as ir
 
 from ..frameworks import common_batch_size
 from .call import Call, Dimensions, TensorAxis
-from .sizes import open_shapes, run_purely
+from .sizes import open_shapes, runs
 
 Axes = Set[TensorAxis]
 Ranges = Mapping[TensorAxis, tuple[int, float]]
@@ -78,7 +77,7 @@ def fixed_axes(module: Any, program: Any, call: Call) -> Axes:
     for axes in axes_of.values():
         size = examples[axes[0][0]].shape[axes[0][1]]
         sizes = [other for other in (size // 2, size * 2) if other]
-        if not any(_runs(module, call.resized(dict.fromkeys(axes, other))) for other in sizes):
+        if not any(runs(module, call.resized(dict.fromkeys(axes, other))) for other in sizes):
             result.update(axes)
     return result
 
@@ -87,13 +86,6 @@ def dimension(program: Any, axes: Sequence[TensorAxis]) -> str:
     """Name a dimension of an exported program in words."""
     number, axis = axes[0]
     return f"dimension {axis} of {list(program.graph_signature.user_inputs)[number]}"
-
-
-def _runs(module: Any, call: Call) -> bool:
-    with contextlib.suppress(Exception):
-        run_purely(module, call)
-        return True
-    return False
 
 
 def name_dimensions(model: ir.Model, requested: Dimensions, known: Mapping[str, int | str]) -> None:

@@ -31,7 +31,7 @@ from .explain import conversion
 from .export import Export
 from .projections import without_projections
 from .promotion import promote_numbers
-from .sizes import Findings, OpenSizes, refused, try_sizes
+from .sizes import Findings, OpenSizes, open_shapes, refused, runs, try_sizes
 
 
 class ProgramExport(Export):
@@ -45,9 +45,20 @@ class ProgramExport(Export):
         UnsupportedModel
             The module computes something else for other sizes of them.
         """
-        program = self._program(without_names(dynamic_shapes) or None, self.call)
-        ranges = stated_ranges(dynamic_shapes, self.call)
-        return self._checked(program, ranges, requested_names(dynamic_shapes, self.call))
+        names = requested_names(dynamic_shapes, self.call)
+        named = [(number, axis) for number, axes in enumerate(names) for axis in axes]
+        # An axis of size 1 would be taken for a constant.
+        call = self.call.resized({axis: 2 for axis in named if self.call.size(axis) == 1})
+        call = call if runs(self.module, call) else self.call
+        program = self._program(without_names(dynamic_shapes) or None, call)
+        for number, axis in named:
+            if str(open_shapes(program)[number][axis]).isdigit():
+                place = dimension(program, [(number, axis)])
+                warnings.warn(
+                    f"{place}, which dynamic_shapes= names, is fixed: it takes no other size",
+                    stacklevel=6,
+                )
+        return self._checked(program, call, stated_ranges(dynamic_shapes, self.call), names)
 
     def with_most_open_dimensions(self) -> ir.Model:
         """Export with as many open dimensions as the module allows."""
@@ -93,7 +104,7 @@ class ProgramExport(Export):
         free = torch.export.Dim.DYNAMIC  # which fails where AUTO would take the example's size
         shapes = (tuple(dict.fromkeys(axes, free) for axes in dims),)  # of all the ``*arguments``
         program = self._program(shapes, self.call)
-        return self._checked(program, {}, dims)
+        return self._checked(program, self.call, {}, dims)
 
     def _program(self, shapes: Any, call: Call) -> Any:
         import torch
@@ -101,7 +112,7 @@ class ProgramExport(Export):
         with _silenced():
             return torch.export.export(self.module, call.args, call.kwargs, dynamic_shapes=shapes)
 
-    def _checked(self, program: Any, stated: Ranges, dims: Dimensions) -> ir.Model:
+    def _checked(self, program: Any, call: Call, stated: Ranges, dims: Dimensions) -> ir.Model:
         """Convert a program whose open dimensions are wanted.
 
         Raises
@@ -110,7 +121,7 @@ class ProgramExport(Export):
             It differs from its module for other sizes of one; names it.
         """
         exported = to_onnx(program, self.title)
-        findings = self._try_sizes(exported, self.call, stated)
+        findings = self._try_sizes(exported, call, stated)
         for axes, size in findings.differing.items():
             raise UnsupportedModel(f"{self._told(program, axes, size)}; give it one size")
         return self._finished(exported, findings, dims)

@@ -1,8 +1,8 @@
 """Export through the TorchScript exporter, PyTorch's exporter of compiled and traced modules.
 
 It marks whatever axes it is told to as dynamic, and a graph that was made by tracing may contain
-their sizes all the same. So each module is exported for two sizes: where the graphs are the same,
-they hold for any.
+their sizes all the same. So each module is exported for several sizes: where the graphs are the
+same, they hold for any.
 """
 
 from __future__ import annotations

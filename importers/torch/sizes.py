@@ -319,13 +319,14 @@ def refused(program: Any, call: Call) -> dict[tuple[TensorAxis, ...], int]:
         ):
             stated = (size < least and least not in near) or (size > most and most not in near)
             other = sizes.resized({symbol: size}) if size > example // 2 and not stated else None
-            if other is not None and _runs(plain, other) and not _runs(checked, other):
+            if other is not None and runs(plain, other) and not runs(checked, other):
                 found[tuple(sizes.axes(symbol))] = size
                 break
     return found
 
 
-def _runs(module: Any, call: Call) -> bool:
+def runs(module: Any, call: Call) -> bool:
+    """Whether a module takes a call."""
     with suppress(Exception):
         run_purely(module, call)
         return True

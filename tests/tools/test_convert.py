@@ -59,6 +59,26 @@ def test_given_inputs_and_sizes(normalizing):
     assert found.agrees and found.shapes == {"image": (3, 3, 8, 64)}
 
 
+def test_open_dimensions_are_compared_at_several_sizes(normalizing, capsys):
+    found = sardonyx.convert(normalizing, dims=["batch=2", "h=8", "w=9"])
+    shapes = [each["image"] for each in found.others]
+    assert (1, 3, 1, 1) in shapes and (3, 3, 9, 10) in shapes and found.agrees
+    for axis in (0, 2, 3):
+        assert {shape[axis] % 2 for shape in shapes} == {0, 1}
+    conversion.print_conversion(found, conversion.text.console())
+    assert "with other sizes, too: image 1×3×1×1;" in capsys.readouterr().out
+
+
+def test_a_difference_for_another_size_is_told(normalizing, monkeypatch):
+    right = conversion._expected
+
+    def wrong_for_one(found, notes, feeds):
+        return [right(found, notes, feeds)[0] + (feeds["image"].shape[0] == 1)]
+
+    monkeypatch.setattr(conversion, "_expected", wrong_for_one)
+    assert not sardonyx.convert(normalizing).agrees
+
+
 def test_a_difference_is_told(normalizing, monkeypatch, capsys):
     right = conversion._expected
     monkeypatch.setattr(conversion, "_expected", lambda *args: [right(*args)[0] + 0.01])

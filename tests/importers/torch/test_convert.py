@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import traceback
 
 import numpy as np
 import pytest
@@ -122,6 +123,71 @@ def test_errors_name_the_module_and_the_reason():
         sardonyx.load(Residual(), submodule="head", example_inputs=torch.randn(2, 4))
     with pytest.raises(sardonyx.InvalidArgument, match="module= goes with a file"):
         sardonyx.load(Residual(), module=Residual(), example_inputs=torch.randn(2, 4))
+
+
+class Bessel(nn.Module):
+    def forward(self, x):
+        return torch.special.bessel_j0(x)
+
+
+@pytest.mark.parametrize("way", ["module", "script", "trace", "program"])
+def test_an_operator_without_translation_is_named_in_one_line(way, capfd):
+    x = torch.randn(2, 3)
+    source = {
+        "module": lambda: Bessel(),
+        "script": lambda: torch.jit.script(Bessel()),
+        "trace": lambda: torch.jit.trace(Bessel(), x),
+        "program": lambda: torch.export.export(Bessel(), (x,)),
+    }[way]()
+    options = {} if way == "program" else {"example_inputs": x}
+    with pytest.raises(sardonyx.ImportFailed, match=r"operator .*bessel_j0 to ONNX; write") as told:
+        sardonyx.load(source, **options)
+    text = "".join(traceback.format_exception(told.value)[-1:]) + capfd.readouterr().out
+    assert len(text.splitlines()) < 10 and "\x1b" not in text
+    assert "step 3" not in text and "graph" not in text
+    assert told.value.__cause__ is None and told.value.__suppress_context__
+
+
+class Packed(nn.Module):
+    """Sequences of several lengths, padded to the length of the input again."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(4, 3, batch_first=True)
+
+    def forward(self, x, lengths):
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, True, enforce_sorted=False)
+        return nn.utils.rnn.pad_packed_sequence(self.lstm(packed)[0], True, 0.0, x.shape[1])[0]
+
+
+def test_packed_sequences_are_traced_with_warnings():
+    module = Packed().eval()
+    with pytest.warns(UserWarning, match="Packed went through the TorchScript exporter"):
+        model = sardonyx.load(
+            module, example_inputs=(torch.randn(3, 7, 4), torch.tensor([7, 5, 2]))
+        )
+    for lengths in ([7, 5, 2], [2, 6, 3], [1], [4, 4, 7, 1]):
+        check(module, model, torch.randn(len(lengths), 7, 4), torch.tensor(lengths))
+
+
+@pytest.mark.parametrize("options", [{}, {"bidirectional": True}, {"num_layers": 2, "bias": False}])
+@pytest.mark.filterwarnings("ignore:LSTM with projections")
+def test_an_lstm_with_projections(options):
+    class Projected(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.lstm = nn.LSTM(4, 6, proj_size=3, batch_first=True, **options)
+
+        def forward(self, x):
+            y, (h, c) = self.lstm(x)
+            return y, h, c
+
+    module = Projected().eval()
+    x = torch.randn(3, 5, 4)
+    model = sardonyx.load(module, example_inputs=x)
+    check(module, model, x)
+    with pytest.raises(sardonyx.ImportFailed, match="no translation of the operator LSTM"):
+        sardonyx.load(torch.jit.script(module), example_inputs=x)
 
 
 def test_an_integer_takes_the_type_of_the_floats_beside_it():

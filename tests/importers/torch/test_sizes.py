@@ -68,11 +68,11 @@ class SameSizes(nn.Module):
 
 
 class Masked(nn.Module):
-    """Broadcasts a mask of one column, so that PyTorch does not see that its length is x's."""
+    """Has a mask as long as x; for others, which it takes, it does something else."""
 
     def forward(self, x, mask):
-        mask = mask.expand(mask.shape[0], x.shape[1]) if mask.shape[1] == 1 else mask
-        return x[:, : mask.shape[1]].sum(1) if x.shape[1] >= mask.shape[1] else x.sum(1)
+        length = mask.shape[1]
+        return x[:, :length].sum(1) if x.shape[1] <= length else x.mean(1)
 
 
 SIZES = (1, 2, 3, 6, 7, 8, 13, 14, 15, 16, 17, 24, 29, 30, 31, 32, 40)
@@ -160,6 +160,16 @@ def test_a_dimension_that_the_caller_wants_open_is_right_or_refused(module, exam
     check(module, model, example)
 
 
+def test_a_dimension_that_the_caller_names_is_open_or_told():
+    names = ({0: "n", 1: "m"},)
+    model, told = load(Places(), example_inputs=torch.randn(1, 9), dynamic_shapes=names)
+    assert dims(model) == [["n", "m"]] and not told
+    check(Places(), model, (1, 9))
+    fixed = nn.Linear(4, 3)
+    model, told = load(fixed, example_inputs=torch.randn(1, 4), dynamic_shapes=names)
+    assert dims(model) == [["n", 4]] and "dimension 1 of input, which dynamic_shapes=" in told
+
+
 def test_limits_that_the_caller_states_are_kept():
     most = torch.export.Dim("m", max=15)
     x = torch.randn(2, 12)
@@ -179,6 +189,17 @@ def test_inputs_whose_sizes_have_to_be_the_same_or_not():
             assert "decides by" in told
             continue
         np.testing.assert_allclose(found, SameSizes()(**feeds), rtol=1e-4, atol=1e-5)
+
+
+def test_a_mask_has_the_length_of_what_it_masks():
+    x = torch.randn(2, 12)
+    model, told = load(Masked(), example_inputs=(x, torch.ones(2, 12)))
+    assert dims(model) == [["batch", "x_1"], ["batch", "x_1"]] and not told
+    session = sardonyx.Session(model, threads=1)
+    for size in (1, 7, 24):
+        x, mask = torch.randn(3, size), torch.ones(3, size)
+        (found,) = session.run(None, {"x": x.numpy(), "mask": mask.numpy()})
+        np.testing.assert_allclose(found, Masked()(x, mask), rtol=1e-4, atol=1e-5)
 
 
 def test_a_module_with_random_numbers_gives_no_evidence():
