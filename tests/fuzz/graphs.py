@@ -298,7 +298,8 @@ def branches(graph: Graph) -> str:
     if c < 2:
         return x
     parts = [c // 2, c - c // 2]
-    names = graph.several("Split", [x, graph.integers(parts)], [(n, p, h, w) for p in parts], axis=1)
+    shapes = [(n, part, h, w) for part in parts]
+    names = graph.several("Split", [x, graph.integers(parts)], shapes, axis=1)
     names = [unary(graph, name) if graph.chance(0.5) else name for name in names]
     names.append(_convolution(graph, names[-1], 4, 1))
     if graph.chance(0.5):
@@ -466,9 +467,9 @@ def _branched(graph: Graph, x: str) -> str:
     """Take one of two branches, which give a view of an outer value or compute with it."""
     number = len(graph.nodes)
     given = []
-    for side, op_type in zip("te", graph.pick((("Identity", "Relu"), ("Neg", "Identity"))), strict=True):
-        out = f"{side}{number}"
-        node = helper.make_node(op_type, [x], [out], f"{side}n{number}")
+    for op_type in graph.pick((("Identity", "Relu"), ("Neg", "Identity"))):
+        out = f"{op_type}{number}"
+        node = helper.make_node(op_type, [x], [out], f"n{out}")
         given.append(helper.make_graph([node], out, [], [onnx.ValueInfoProto(name=out)]))
     which = f"c{number}"
     graph.conditions[which] = 0
@@ -538,19 +539,18 @@ def _model(
 def _feeds(graph: Graph, opened: dict[tuple[str, int], str]) -> list[Feeds]:
     """Draw inputs of the sizes that were drawn, then with other ones where they are open."""
     feeds = []
-    for change in (0, 1, -1):
+    # Larger ones only: where a window is larger than an image, onnxruntime rounds up, not down.
+    for change in (0, 1, 3):
         if change and not opened:
             continue
         feed: Feeds = {}
         for name in graph.inputs:
             shape = [
-                max(size + change * ((name, axis) in opened), 1)
+                size + change * ((name, axis) in opened)
                 for axis, size in enumerate(graph.shapes[name])
             ]
             feed[name] = graph.rng.standard_normal(shape).astype(np.float32)
         for name, count in graph.conditions.items():
-            # Conditions may be shorter than their axis, not longer.
-            shorter = chosen(max(count + min(change, 0), 1))
-            feed[name] = shorter if count else np.array(graph.chance(0.5))
+            feed[name] = chosen(count) if count else np.array(graph.chance(0.5))
         feeds.append(feed)
     return feeds

@@ -65,6 +65,7 @@ class Runner:
         self._processes = processes
         self._journal = journal
         self._report = report or (lambda _: None)
+        # The next case of each process, which has every n-th of them.
         self._next = [first + number for number in range(processes)]
         pages = [mmap.mmap(-1, mmap.PAGESIZE) for _ in range(processes)]
         self._notes = [np.frombuffer(page, np.int64) for page in pages]
