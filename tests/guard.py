@@ -12,17 +12,21 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
 from weakref import WeakKeyDictionary
+from zlib import crc32
 
 import numpy as np
+import pytest
 from sardonyx.kernels.abi import ALIGNMENT, ARENA, BUFFER_KIND, BUFFER_SIZE, HOST, WEIGHTS
 from sardonyx.runtime import executor
 from sardonyx.runtime.binding import Binding
 from sardonyx.runtime.executor import Context
+from sardonyx.runtime.memory import allocated
 
 SIDES = ("end", "begin")
 POISON = 0xCB
@@ -86,7 +90,7 @@ def empty(shape: Any, dtype: Any, side: str) -> np.ndarray:
     dtype = np.dtype(dtype)
     nbytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if nbytes > LARGEST or dtype.hasobject:
-        return np.empty(shape, dtype)
+        return allocated(shape, dtype, "an array")
     return Room(nbytes, dtype.itemsize, side).memory.view(dtype).reshape(shape)
 
 
@@ -135,6 +139,14 @@ class _Rooms:
         """Fail if something was written beside a room."""
         for index, room in self._rooms.items():
             room.check(f"buffer {index}")
+
+
+@pytest.fixture(autouse=True)
+def guard(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Run a test in guard mode: on the side that ``GUARD_SIDE`` says, or on each in turn."""
+    turn = crc32(request.node.nodeid.encode()) % 2
+    with guarded(os.environ.get("GUARD_SIDE", SIDES[turn])):
+        yield
 
 
 @contextmanager

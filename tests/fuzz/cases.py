@@ -102,7 +102,7 @@ def _compared(
 # --- models of one node ---------------------------------------------------------------------------
 
 RANDOM = {"Dropout"}
-UNDEFINED = {"Div", "Mod", "BitShift", "Cast", "CastLike", "Pow"}
+UNDEFINED = {"BitShift", "Cast", "CastLike", "Celu", "Div", "Mod", "Pow"}
 """Operators of which the standard leaves some results open: of division by zero, for example."""
 RAW = (
     "AttributeError", "AssertionError", "IndexError", "KeyError", "MemoryError", "OverflowError",

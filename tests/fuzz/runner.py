@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import mmap
 import os
+import resource
 import signal
 import time
 from collections import Counter
@@ -23,6 +24,8 @@ Case = Callable[[int], str]
 OUTCOMES = (RAN, REFUSED, SKIPPED, "differences", "exceptions", "signals", "hangs")
 FAULTS = OUTCOMES[3:]
 HANG_SECONDS = 120
+MEMORY = 4 << 30
+"""Bytes of address space of a child: cases may ask for any size."""
 _CASE, _BEGAN, _COUNTS = 0, 1, 2
 
 
@@ -185,6 +188,7 @@ class Runner:
     # --- child --------------------------------------------------------------------------------
 
     def _work(self, process: int) -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         notes = self._notes[process]
         for number in range(self._next[process], self._last, self._processes):
             notes[_CASE], notes[_BEGAN] = number, time.monotonic_ns()

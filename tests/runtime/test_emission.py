@@ -16,10 +16,13 @@ def emit() -> Emission:
     return Emission(Graph({"": 24}, [], []), {}, {})
 
 
-def test_one_array_is_stored_once(emit):
+def test_equal_arrays_are_stored_once(emit):
     array, other = np.ones(3, np.float32), np.ones(3, np.float32)
-    assert emit.constant(array) is emit.constant(array)
-    assert emit.constant(array) is not emit.constant(other)
+    buffer = emit.constant(array).buffer
+    assert emit.constant(array).buffer is emit.constant(other).buffer is buffer
+    for different in (np.array([1, 1, 2], np.float32), np.ones(3, np.int32), np.ones((3, 1), "f")):
+        assert emit.constant(different).buffer is not buffer
+    assert emit.constant(np.zeros(1, "f")).buffer is not emit.constant(-np.zeros(1, "f")).buffer
 
 
 def test_a_conversion_is_emitted_once_and_only_where_it_is_needed(emit):
