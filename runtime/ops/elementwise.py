@@ -81,7 +81,7 @@ def _infer_cast(node: Node) -> list[Info]:
     if dtype == "object":
         raise OnHost("cast to a type without kernels")
     source = node.required(0)
-    known = source.known if dtype in ("int64", "int32") else None
+    known = source.known if dtype in ("int64", "int32") and _fits(source.known, dtype) else None
     return [node.result(source.dims, dtype, known=known)]
 
 
@@ -116,8 +116,15 @@ def _divide_sizes(a: Dim, b: Dim) -> Dim:
     if isinstance(a, int) and isinstance(b, int):
         if b == 0:
             raise OnHost("division by zero")
-        return int(np.trunc(a / b)) if abs(a) < 2**52 else a // b
+        return abs(a) // abs(b) if (a < 0) == (b < 0) else -(abs(a) // abs(b))
     return a // b
+
+
+def _fits(known: np.ndarray | None, dtype: str) -> bool:
+    """Tell whether an element type holds numbers, which wrap to it where they are computed."""
+    limits = np.iinfo(dtype)
+    numbers = [] if known is None else [n for n in known.reshape(-1) if isinstance(n, int)]
+    return all(limits.min <= number <= limits.max for number in numbers)
 
 
 def _on_sizes(operate: Callable[[Any, Any], Any]) -> Infer:
@@ -130,7 +137,8 @@ def _on_sizes(operate: Callable[[Any, Any], Any]) -> Infer:
             a, b = np.broadcast_arrays(left, right)
             if a.size <= KNOWN_LIMIT:
                 pairs = zip(a.reshape(-1), b.reshape(-1), strict=True)
-                info.known = known_array([operate(x, y) for x, y in pairs], a.shape)
+                known = known_array([operate(x, y) for x, y in pairs], a.shape)
+                info.known = known if _fits(known, info.dtype) else None
         return [info]
 
     return infer

@@ -202,3 +202,23 @@ def test_constants_are_checked_before_they_are_folded():
     nodes = [reverse, make_node("Add", ["r", "x"], ["y"])]
     with pytest.raises(sardonyx.SardonyxError, match="ReverseSequence"):
         run(nodes, {"x": X}, weights)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_arithmetic_on_known_numbers_wraps_and_truncates(dtype):
+    info = np.iinfo(dtype)
+    x = np.array([info.max, info.min, -7, info.min + 1], dtype)
+    y = np.array([info.max, -1, 2, 3], dtype)
+    for name, operate in (("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply)):
+        nodes = [make_node(name, ["a", "b"], ["c"]), make_node("Add", ["c", "zero"], ["z"])]
+        (found,) = run(nodes, {"zero": np.zeros(1, dtype)}, {"a": x, "b": y}, optimize="none")
+        np.testing.assert_array_equal(found, operate(x, y))
+    nodes = [make_node("Div", ["a", "b"], ["c"]), make_node("Add", ["c", "zero"], ["z"])]
+    (found,) = run(nodes, {"zero": np.zeros(1, dtype)}, {"a": x, "b": y}, optimize="none")
+    np.testing.assert_array_equal(found, [1, info.min, -3, -((info.max) // 3)])
+    cast = [
+        make_node("Cast", ["a"], ["c"], to=TensorProto.INT32),
+        make_node("Add", ["c", "zero"], ["z"]),
+    ]
+    (found,) = run(cast, {"zero": np.zeros(1, np.int32)}, {"a": x}, optimize="none")
+    np.testing.assert_array_equal(found, x.astype(np.int32))
