@@ -6,6 +6,7 @@ reference would wrap it, cut it off, or compute with it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,8 +77,24 @@ def _roi_align(node: OpRun, inputs: Sequence[Any]) -> None:
     _within("index of an image", inputs[2], 0, inputs[0].shape[0] - 1)
 
 
+def _pool(node: OpRun, inputs: Sequence[Any]) -> None:
+    """Refuse padding that makes far more of an image than there is: it would be written out."""
+    x = inputs[0]
+    pads = getattr(node, "pads", None) or [0] * 2 * (x.ndim - 2)
+    rank = len(pads) // 2
+    sizes = [size + pads[i] + pads[i + rank] for i, size in enumerate(x.shape[2:])]
+    elements = math.prod([*x.shape[:2], *sizes])
+    if elements > _MOST_PADDED and elements > 100 * x.size:
+        raise ValueError(f"padded to {sizes}, {elements} elements; at most {_MOST_PADDED} are")
+
+
+_MOST_PADDED = 2**26
+
 _CHECKS: dict[str, Check] = {
     "Attention": _attention,
+    "AveragePool": _pool,
+    "LpPool": _pool,
+    "MaxPool": _pool,
     "OneHot": _one_hot,
     "Reshape": _reshape,
     "ReverseSequence": _reverse_sequence,

@@ -92,6 +92,16 @@ def test_windows_are_clipped_to_the_image(check, op_type, axes):
     check([node], {"x": x}, wanted=[wanted])
 
 
+@pytest.mark.parametrize("op_type", ["MaxPool", "AveragePool", "LpPool"])
+def test_padding_beyond_all_measure_is_refused_on_the_host(refused, op_type):
+    for attributes in (
+        dict(kernel_shape=[1, 2**31 - 1], pads=[0, 2**30, 0, 2**30 - 6]),
+        dict(kernel_shape=[1, 2], dilations=[1, 2**31 - 2], pads=[0, 2**30, 0, 2**30 - 6]),
+    ):
+        node = make_node(op_type, ["x"], ["y"], **attributes)
+        assert "padded to" in refused([node], {"x": np.ones((1, 1, 4, 5), np.float64)})
+
+
 def test_taps_far_apart(check):
     node = make_node(
         "MaxPool", ["x"], ["y"], kernel_shape=[2**20, 1], dilations=[2**10, 1],
