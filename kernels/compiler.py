@@ -351,7 +351,10 @@ def _method(size: int) -> _Method:
 
 @functools.cache
 def signal_poll() -> int:
-    """Address of a function that handles signals within a call of a `builtin`; not 0: one raised."""
+    """Address of a function that handles signals within a call of a `builtin`.
+
+    It returns 0, or another number where a handler raised an exception.
+    """
     with _lock:
         return _text_address("poll", _POLL)
 

@@ -41,12 +41,12 @@ from ..abi import (
     PATCH_OFFSET,
     PATCH_SOURCE,
     PATCH_WORD,
+    SLICED_PARTS,
     STATUS_CANCEL,
     STATUS_ERROR,
     STEP_COLUMNS,
     STEP_END,
     STEP_PARTS,
-    SLICED_PARTS,
     SYMBOL,
     VALUE,
 )

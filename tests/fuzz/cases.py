@@ -104,6 +104,8 @@ def _compared(
 RANDOM = {"Dropout"}
 UNDEFINED = {"BitShift", "Cast", "CastLike", "Celu", "Div", "Mod", "Pow"}
 """Operators of which the standard leaves some results open: of division by zero, for example."""
+OVERFLOWS = {"ReduceL1", "ReduceL2", "ReduceProd", "ReduceSumSquare"}
+"""Operators that onnxruntime computes in floats where the elements are integers."""
 RAW = (
     "AttributeError", "AssertionError", "IndexError", "KeyError", "MemoryError", "OverflowError",
     "RecursionError", "RuntimeError", "TypeError", "UnboundLocalError", "ZeroDivisionError",
@@ -132,7 +134,8 @@ def node_case(number: int) -> str:
         wanted = _reference(model).run(None, feeds)
     except Exception:
         return SKIPPED
-    if node.op_type in RANDOM | UNDEFINED:
+    is_integer = found[0].dtype.kind in "iu"
+    if node.op_type in RANDOM | UNDEFINED or (is_integer and node.op_type in OVERFLOWS):
         return RAN
     if text := differences(found, wanted):
         raise Fault(f"{node.op_type}: {text}")
