@@ -62,9 +62,12 @@ STEP_KERNEL, STEP_RECORD, STEP_END, STEP_PARTS = range(4)
 here, at this step or before it where it has several; number of its parts."""
 STEP_COLUMNS = 4
 
-FEW_PARTS, MANY_PARTS = 48, 240
-"""Parts of a step that is shared, and of one that is long enough to wake threads for it; both can
-be divided by many numbers of threads: a few rows are split evenly only where the parts are."""
+FEW_PARTS, MANY_PARTS, SLICED_PARTS = 48, 240, 3840
+"""Parts of a step that is shared, of one that is long enough to wake threads for it, and of one so
+long that its threads look for cancellation in between. All can be divided by many numbers of
+threads: a few rows are split evenly only where the parts are."""
+SLICE_PARTS = 16
+"""Parts of such a step that a thread does before it looks for the first time."""
 
 # --- records of the executor's own kernels: names of their words, in order --------------------
 
@@ -76,7 +79,7 @@ WORK = ("team",)
 RUN = (
     "steps", "first", "last", "team", "status", "budget", "times", "flush", "job", "patches",
     "count", "values", "bases", "words", "threads", "arrays", "array_buffers", "array_count",
-    "data_pointer",
+    "data_pointer", "poll",
 )  # fmt: skip
 
 PLAN_PHASE = PLAN.index("phase")
@@ -92,6 +95,7 @@ JOB_BUDGET = RUN.index("budget")
 JOB_TIMES = RUN.index("times")
 JOB_FLUSH = RUN.index("flush")
 JOB_ITSELF = RUN.index("job")
+JOB_POLL = RUN.index("poll")
 
 # --- state of a run ---------------------------------------------------------------------------
 
@@ -110,9 +114,10 @@ it closely; time at which a thread was last woken."""
 TEAM_LINES = 24
 """For each thread two cache lines, with its share of the step under way and what it waits at."""
 
-LINE_SHARE, LINE_JOB, LINE_STEP, LINE_FLUSH, LINE_HOLDS, LINE_REACHED = range(6)
+LINE_SHARE, LINE_JOB, LINE_STEP, LINE_FLUSH, LINE_HOLDS, LINE_REACHED, LINE_MOST = range(7)
 """Share; record of the run; the step; how the thread treats denormal numbers; whether it has parts
-that are not finished; in the first thread's line the step that the run ended at, -1 until then."""
+that are not finished; in the first thread's line the step that the run ended at, -1 until then;
+parts of the share to take at most at a time."""
 LINE_ASLEEP, LINE_PROCESSOR, LINE_THREAD, LINE_SEMAPHORE = range(8, 12)
 """State; the processor the thread was last seen on; its number in the system, 0 of the first one;
 the semaphore of the C library that it sleeps at (four words)."""

@@ -269,6 +269,7 @@ _BUILTIN = """
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
 declare ptr @PyLong_FromLongLong(i64)
+declare ptr @PyErr_Occurred()
 
 define ptr @builtin(i64 %self, i64 %none) {{
   %at = add i64 %self, {offset}
@@ -283,10 +284,31 @@ define ptr @builtin(i64 %self, i64 %none) {{
   %state = call ptr @PyEval_SaveThread()
   %code = call i32 %kernel(ptr %result, ptr %error, i64 %record, i64 0, i64 0, i64 1, i64 1)
   call void @PyEval_RestoreThread(ptr %state)
+  %raised = call ptr @PyErr_Occurred()
+  %failed = icmp ne ptr %raised, null
+  br i1 %failed, label %raise, label %give
+raise:
+  ret ptr null
+give:
   %value = load i64, ptr %result
   %number = call ptr @PyLong_FromLongLong(i64 %value)
   ret ptr %number
 }}
+"""
+
+# What a handler of a signal raises stays with the thread, and ends the call of the builtin.
+_POLL = """
+declare i32 @PyGILState_Ensure()
+declare i32 @PyErr_CheckSignals()
+declare void @PyGILState_Release(i32)
+
+define i64 @poll() {
+  %state = call i32 @PyGILState_Ensure()
+  %raised = call i32 @PyErr_CheckSignals()
+  call void @PyGILState_Release(i32 %state)
+  %wide = sext i32 %raised to i64
+  ret i64 %wide
+}
 """
 
 
@@ -320,16 +342,30 @@ class _Method(ctypes.Structure):
     )
 
 
+def _text_address(symbol: str, text: str) -> int:
+    """Address of a function that is given as LLVM assembly."""
+    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    return _load_or_make(f"{name}.o", lambda: (symbol, _compile_text(text)))
+
+
 @functools.cache
 def _method(size: int) -> _Method:
     """Python's description of a method that runs a kernel on a record of ``size`` bytes."""
     text = _BUILTIN.format(size=size, offset=data_pointer_offset())
-    name = hashlib.sha256(text.encode()).hexdigest()[:32]
-    address = _load_or_make(f"{name}.o", lambda: ("builtin", _compile_text(text)))
     meth_noargs = 4
-    method = _Method(b"run", address, meth_noargs, None)
+    method = _Method(b"run", _text_address("builtin", text), meth_noargs, None)
     elf.keep(method)
     return method
+
+
+@functools.cache
+def signal_poll() -> int:
+    """Address of a function that handles signals within a call of a `builtin`.
+
+    It returns 0, or another number where a handler raised an exception.
+    """
+    with fork_lock:
+        return _text_address("poll", _POLL)
 
 
 def builtin(kernel: int, record: Any) -> Callable[[], int]:

@@ -228,6 +228,12 @@ _TYPES: dict[str, Any] = {
 }
 
 
+@njit
+def _load_bool(address: int, index: int) -> Any:
+    """Load a truth value as 0 or 1: arrays of other bytes are true, too."""
+    return np.uint8(1) if simd.load_u8(address, index) != 0 else np.uint8(0)
+
+
 def _scope(vector: bool) -> dict[str, Any]:
     scope: dict[str, Any] = {"_c": _c, "_F": F, "splat": simd.splat}
     scope |= {"even_axes": _even_axes, "merged": _merged, "next_row": _next_row, "share": _share}
@@ -235,7 +241,7 @@ def _scope(vector: bool) -> dict[str, Any]:
     scope["vstore_first"] = simd.vstore_first
     for kind, dtype in _TYPES.items():
         stored = "u8" if kind == "b8" else kind
-        scope[f"load_{kind}"] = getattr(simd, f"load_{stored}")
+        scope[f"load_{kind}"] = _load_bool if kind == "b8" else getattr(simd, f"load_{stored}")
         scope[f"store_{kind}"] = getattr(simd, f"store_{stored}")
         scope[f"cast_{kind}"] = njit(wrap_type(dtype)) if kind != "b8" else SCALAR["to_bool_u8"]
     table = VECTOR if vector else SCALAR

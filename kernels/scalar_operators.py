@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from .simd import rounded_f16
+
 SCALAR: dict[str, Callable[..., Any]] = {}
 
 
@@ -68,33 +70,38 @@ def _div(a: Any, b: Any) -> Any:
     return a / b
 
 
+@njit
+def _is_minus_one(b: Any) -> Any:
+    # A literal 1 would turn uint64 into float64.
+    return b < 0 and b + b // b == 0
+
+
 @_scalar
 def idiv(a: Any, b: Any) -> Any:
     """Integer division truncates toward zero; by zero it gives 0, as no error can be raised."""
     if b == 0:
         return a - a
-    if b < 0 and b + b // b == 0:
-        # By -1: the smallest number, of which there is no negative, stays.
+    if _is_minus_one(b):
+        # The smallest number, of which there is no negative, stays; processors would trap.
         return a * b
     q = a // b
     if q < 0 and q * b != a:
-        # A literal 1 would turn uint64 into float64.
         q += b // b
     return q
 
 
 @_scalar
 def imod(a: Any, b: Any) -> Any:
-    """Integer modulo with the sign of the divisor."""
-    if b == 0:
+    """Integer modulo with the sign of the divisor; by zero it gives 0."""
+    if b == 0 or _is_minus_one(b):
         return a - a
     return a % b
 
 
 @_scalar
 def ifmod(a: Any, b: Any) -> Any:
-    """Integer remainder with the sign of the dividend."""
-    if b == 0:
+    """Integer remainder with the sign of the dividend; by zero it gives 0."""
+    if b == 0 or _is_minus_one(b):
         return a - a
     r = a % b
     if r != 0 and (r < 0) != (a < 0):
@@ -230,6 +237,11 @@ def to_bool(a: Any) -> Any:
     return a != 0
 
 
+def _to_f16(a: Any) -> Any:
+    """Round to half precision, which is computed with as float32."""
+    return rounded_f16(np.float32(a))
+
+
 def _define_casts() -> None:
     for bits in (8, 16, 32, 64):
         for sign in "iu":
@@ -240,7 +252,7 @@ def _define_casts() -> None:
             SCALAR[f"to_{sign}{bits}"] = njit(wrap_type(kind))
     SCALAR["to_f32"] = njit(wrap_type(np.float32))
     SCALAR["to_f64"] = njit(wrap_type(np.float64))
-    SCALAR["to_f16"] = njit(wrap_type(np.float32))
+    SCALAR["to_f16"] = njit(_to_f16)
 
 
 def wrap_type(kind: Any) -> Callable[[Any], Any]:

@@ -88,6 +88,16 @@ def store_f16(typingctx, address, index, value):  # type: ignore[no-untyped-def]
     return types.void(types.int64, types.int64, types.float32), codegen
 
 
+@intrinsic
+def rounded_f16(typingctx, value):  # type: ignore[no-untyped-def]
+    """Round a float32 to the nearest float16, as a float32."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.fpext(builder.fptrunc(args[0], F16), F32)
+
+    return types.float32(types.float32), codegen
+
+
 load_f32, store_f32 = _make_load("f32"), _make_store("f32")
 load_f64, store_f64 = _make_load("f64"), _make_store("f64")
 load_i64, store_i64 = _make_load("i64"), _make_store("i64")
@@ -384,6 +394,17 @@ def call_kernel(typingctx, address, args, thread, part, until, parts):  # type: 
         return builder.load(result)
 
     return types.int64(*[types.int64] * 6), codegen
+
+
+@intrinsic
+def call_function(typingctx, address):  # type: ignore[no-untyped-def]
+    """Call the C function at an address, which takes nothing and returns an int64."""
+
+    def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        fnty = ir.FunctionType(I64, [])
+        return builder.call(builder.inttoptr(values[0], fnty.as_pointer()), [])
+
+    return types.int64(types.int64), codegen
 
 
 @intrinsic

@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from ..reference.contents import check_contents
 from .edits import new_constant
 from .operators import lookup
 from .report import Report
@@ -91,7 +92,10 @@ def _evaluate(node: ir.Node, arrays: list[Any], model: ir.Model) -> list[Any] | 
     imports = [onnx.helper.make_opsetid(d, v) for d, v in model.opset_imports.items()]
     try:
         model_of_node = onnx.helper.make_model(graph, opset_imports=imports)
-        results: Any = ReferenceEvaluator(model_of_node).run(None, feeds)
+        evaluator = ReferenceEvaluator(model_of_node)
+        check_contents(evaluator)
+        with np.errstate(all="ignore"):
+            results: Any = evaluator.run(None, feeds)
     except Exception:  # the reference refuses: the node stays, and fails, if ever, when it runs
         return None
     return [np.asarray(r) if isinstance(r, np.generic) else r for r in results]

@@ -33,7 +33,7 @@ from ..kernels.abi import (
     UNKNOWN,
     WEIGHTS,
 )
-from ..kernels.compiler import builtin, data_pointer_offset
+from ..kernels.compiler import builtin, data_pointer_offset, signal_poll
 from ..kernels.record import address_of, make_record
 from .arguments import Shapes
 from .executable import Executable
@@ -217,6 +217,7 @@ class Binding:
             array_buffers=self._array_buffers,
             array_count=len(self._array_buffers),
             data_pointer=data_pointer_offset(),
+            poll=signal_poll(),
         )
         self.job = np.append(record, 0)  # one word more, which ``builtin`` sets
         self.job[JOB_ITSELF] = address_of(self.job)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
@@ -71,8 +71,7 @@ class Emission:
         self.absorbed: set[int] = set()
         self._tensors: dict[ir.Value, Tensor] = {}
         self._reordered: dict[tuple[Any, ...], Tensor] = {}
-        # A constant's array is kept with its tensor: a freed address could be used again.
-        self._constants: dict[tuple[Any, ...], tuple[Tensor, np.ndarray]] = {}
+        self._constants: dict[tuple[Any, ...], list[tuple[Tensor, np.ndarray]]] = {}
         self._caught: list[Pending] | None = None
 
     # --- memory -------------------------------------------------------------------------------
@@ -165,17 +164,24 @@ class Emission:
         return self._tensors[value]
 
     def constant(self, array: np.ndarray, name: str = "") -> Tensor:
-        """Store an array with the weights; equal objects are stored once."""
-        key = (array.__array_interface__["data"][0], array.shape, array.strides, str(array.dtype))
-        if array.size and key in self._constants:
-            return self._constants[key][0]
+        """Store an array with the weights; equal ones are stored once.
+
+        So weights that several nodes use are in memory once for each form that they are packed in.
+        """
         dense = np.ascontiguousarray(array).reshape(array.shape)
         if dense.dtype == np.bool_:
             dense = dense.view(np.uint8)
+        content = dense.reshape(-1).view(np.uint8)
+        # A few bytes tell most arrays apart; those that they do not are compared.
+        sample = content[:: max(1, content.size // 64)].tobytes()
+        alike = self._constants.setdefault((str(array.dtype), array.shape, sample), [])
+        for tensor, other in alike:
+            if np.array_equal(content, other):
+                return tensor.view(tensor.shape, tensor.strides, name=name)
         buffer, first = self.program.store(dense)
         strides = contiguous_strides(dense.shape)
         tensor = Tensor(buffer, first, str(array.dtype), dense.shape, strides, name)
-        self._constants[key] = tensor, array
+        alike.append((tensor, content))
         return tensor
 
     def _store_known(self, info: Info) -> Tensor:
@@ -192,11 +198,19 @@ class Emission:
         strides = contiguous_strides(tensor.shape, order)
         if same_strides(tensor.shape, tensor.strides, strides):
             return tensor.view(tensor.shape, strides)
-        key = (tensor.buffer, tensor.offset, tensor.shape, tensor.strides, strides)
-        if key not in self._reordered:
+
+        def reorder() -> Tensor:
             dense = self.new(tensor.shape, tensor.dtype, order, tensor.name)
             self.copy(tensor, dense, "Reorder")
-            self._reordered[key] = dense
+            return dense
+
+        return self.once(tensor, strides, reorder)
+
+    def once(self, tensor: Tensor, form: Any, make: Callable[[], Tensor]) -> Tensor:
+        """Return a tensor in another form, which the first call for it makes."""
+        key = (tensor.buffer, tensor.offset, tensor.shape, tensor.strides, form)
+        if key not in self._reordered:
+            self._reordered[key] = make()
         return self._reordered[key]
 
     def channels_last(self, tensor: Tensor) -> Tensor:

@@ -30,12 +30,15 @@ class Code:
     ----------
     instructions : list of (int, int, int, int)
         Their columns are those of ``kernels.abi``.
+    symbols : list of Symbol
+        In the order of their indices.
     step : int
         The step that needs the slots asked for, as ``CODE_STEP`` has it.
     """
 
     def __init__(self) -> None:
         self.instructions: list[tuple[int, int, int, int]] = []
+        self.symbols: list[Symbol] = []
         self.step = 0
         self._indices: dict[Symbol, int] = {}
         self._slots: dict[Dim, int] = {}
@@ -57,12 +60,10 @@ class Code:
 
     def symbol(self, symbol: Symbol) -> int:
         """Return the index of a symbol."""
-        return self._indices.setdefault(symbol, len(self._indices))
-
-    @property
-    def symbols(self) -> list[Symbol]:
-        """Symbols in the order of their indices."""
-        return list(self._indices)
+        if symbol not in self._indices:
+            self._indices[symbol] = len(self.symbols)
+            self.symbols.append(symbol)
+        return self._indices[symbol]
 
     def _instruction(self, operation: int, a: int, b: int) -> int:
         key = (operation, a, b)

@@ -136,10 +136,11 @@ def _are_joinable(steps: list[Pending]) -> bool:
 
 def _pays(steps: list[Pending]) -> bool:
     """Tell whether what lies between may be large, while the weights, read often, are not."""
-    weights = sum(step.fields["w"].nbytes for step in steps)
+    # Weights that a gate scales are as many as there are images, which may be unknown.
+    weights = sum_dims(step.fields["w"].nbytes for step in steps)
     sizes = [step.fields["y"].nbytes for step in steps[:-1]]
     large = any(not isinstance(size, int) or size > _LARGE_BYTES for size in sizes)
-    return large and bool(weights <= L2_BYTES // 2)
+    return large and isinstance(weights, int) and weights <= L2_BYTES // 2
 
 
 def _bytes_for_one_row(steps: list[Pending]) -> Dim:

@@ -45,6 +45,7 @@ from ..abi import (
     PATCH_SOURCE,
     PATCH_WORD,
     SIZE_LIMIT,
+    SLICED_PARTS,
     STATUS_CANCEL,
     STATUS_ERROR,
     STEP_COLUMNS,
@@ -71,6 +72,8 @@ ALONE_NS = 1000
 """A step that takes no longer is not shared: half of it is not worth an exchange of lines."""
 LONG_NS = 32_000
 """A step that takes longer has many parts."""
+SLICED_NS = 50_000_000
+"""One that takes longer is done in slices; it may take many times as long as its cost says."""
 
 
 @njit
@@ -261,9 +264,11 @@ def schedule(
         operations = load_i64(values, load_i64(costs, cost + COST_OPERATIONS))
         bytes_ = load_i64(values, load_i64(costs, cost + COST_BYTES))
         ns = operations // OPERATIONS_PER_NS + bytes_ // BYTES_PER_NS
-        is_long = ns >= LONG_NS or operations == OVERFLOW or bytes_ == OVERFLOW
-        if ns > ALONE_NS or is_long:
-            store_i64(steps, step + STEP_PARTS, MANY_PARTS if is_long else FEW_PARTS)
+        is_beyond = operations == OVERFLOW or bytes_ == OVERFLOW
+        if ns > ALONE_NS or is_beyond:
+            parts = SLICED_PARTS if ns > SLICED_NS or is_beyond else MANY_PARTS
+            is_short = ns < LONG_NS and not is_beyond
+            store_i64(steps, step + STEP_PARTS, FEW_PARTS if is_short else parts)
             end = i
         else:
             store_i64(steps, step + STEP_PARTS, 1)
@@ -314,13 +319,15 @@ def run(
     array_buffers: Pointer,
     array_count: int,
     data_pointer: int,
+    poll: Pointer,
 ) -> int:
     """Lead one run from step ``first``; returns the step reached, or -1 when the run failed.
 
     First the addresses of this run's inputs and outputs are read off the array objects
     (``arrays``; their data pointers lie ``data_pointer`` bytes on) and written into the records
     (``count`` patches), then the steps are walked, by a team of ``threads``. ``budget`` bounds the
-    time in cycles, so that Python can look for signals; ``flush`` says whether denormal numbers are
+    time in cycles, so that Python can look for signals, as the function ``poll`` does within
+    long steps; ``flush`` says whether denormal numbers are
     zeros; ``job`` is the address of this record, of which the team reads the first words.
     """
     _bind_arrays(

@@ -70,6 +70,7 @@ def trilu(itemsize: int) -> Callable[..., int]:
         k: int, upper: int,
     ) -> int:  # fmt: skip
         total = planes * rows
+        k = min(max(k, -rows), columns)
         for row in range(total * part // parts, total * until // parts):
             at = row % rows + k
             if upper != 0:
@@ -108,10 +109,11 @@ def one_hot(itemsize: int, index: str) -> Callable[..., int]:
             for i in range(depth * inner):
                 store(target, i, off)
             for i in range(inner):
-                at = np.int64(load_index(indices, o * inner + i))
-                at = at + depth if at < 0 else at
-                if 0 <= at < depth:
-                    store(target, at * inner + i, on)
+                index = load_index(indices, o * inner + i)
+                # Of NaN neither is true.
+                if index >= -depth and index < depth:
+                    at = np.int64(index)
+                    store(target, (at + depth if at < 0 else at) * inner + i, on)
         return 0
 
     return body

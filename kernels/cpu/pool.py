@@ -99,14 +99,15 @@ def max_pool_indices(
     planes = sizes.images * channels
     for plane in range(planes * part // parts, planes * until // parts):
         for h in range(sizes.out_height):
+            top = h * window.stride_h - window.pad_top
+            rows = taps_inside(top, window.kernel_h, window.dilation_h, sizes.height)
             for column in range(sizes.out_width):
+                left = column * window.stride_w - window.pad_left
+                columns = taps_inside(left, window.kernel_w, window.dilation_w, sizes.width)
                 best, best_index = _F(-np.inf), -1
-                for i in range(window.kernel_h):
-                    for j in range(window.kernel_w):
-                        at_h = h * window.stride_h - window.pad_top + i * window.dilation_h
-                        at_w = column * window.stride_w - window.pad_left + j * window.dilation_w
-                        if at_h < 0 or at_h >= sizes.height or at_w < 0 or at_w >= sizes.width:
-                            continue
+                for i in range(rows[0], rows[1]):
+                    for j in range(columns[0], columns[1]):
+                        at_h, at_w = top + i * window.dilation_h, left + j * window.dilation_w
                         value = load_f32(x, (plane * sizes.height + at_h) * sizes.width + at_w)
                         if best_index < 0 or value > best:
                             best = value

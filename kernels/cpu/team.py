@@ -29,6 +29,7 @@ from ..abi import (
     LINE_FLUSH,
     LINE_HOLDS,
     LINE_JOB,
+    LINE_MOST,
     LINE_PROCESSOR,
     LINE_REACHED,
     LINE_SEMAPHORE,
@@ -38,6 +39,8 @@ from ..abi import (
     LINE_WORDS,
     MANY_PARTS,
     SHARE_SHIFT,
+    SLICE_PARTS,
+    SLICED_PARTS,
     STEP_COLUMNS,
     STEP_END,
     STEP_PARTS,
@@ -70,7 +73,15 @@ from ..atomics import (
 )
 from ..registry import Pointer, kernel
 from ..simd import load_i64, store_i64
-from .walk import call_parts, do_steps, must_stop, report_error
+from .walk import (
+    SLICE_CYCLES,
+    call_parts,
+    do_steps,
+    has_stopped,
+    look_for_signals,
+    must_stop,
+    report_error,
+)
 
 SPIN_CYCLES = 150_000
 """Time for which a thread without parts looks for some before it sleeps."""
@@ -91,9 +102,12 @@ def _line(team: Pointer, thread: int) -> Any:
 
 
 @njit
-def _deal(team: Pointer, job: Pointer, thread: int, step: int, begin: int, end: int) -> None:
+def _deal(
+    team: Pointer, job: Pointer, thread: int, step: int, begin: int, end: int, most: int
+) -> None:
     """Give a thread its share of a step."""
     line = _line(team, thread)
+    store_i64(line, LINE_MOST, most)
     store_i64(line, LINE_JOB, job)
     store_i64(line, LINE_STEP, step)
     share = (load_i64(team, TEAM_SEQUENCE) << SHARE_SHIFT | begin) << SHARE_SHIFT | end
@@ -105,9 +119,11 @@ def _publish(team: Pointer, job: Pointer, threads: int, step: int, parts: int) -
     """Deal out the parts of a step."""
     store_i64(team, TEAM_SEQUENCE, load_i64(team, TEAM_SEQUENCE) + 1)
     store_i64(team, TEAM_LEFT, parts)
+    most = SLICE_PARTS if parts == SLICED_PARTS else parts
     # The last share is never empty: the step cannot be over before all have been dealt out.
     for thread in range(threads):
-        _deal(team, job, thread, step, parts * thread // threads, parts * (thread + 1) // threads)
+        begin, end = parts * thread // threads, parts * (thread + 1) // threads
+        _deal(team, job, thread, step, begin, end, most)
     # Who goes to sleep at this moment may be missed: others do its share.
     for thread in range(threads):
         line = _line(team, thread)
@@ -124,7 +140,7 @@ def _is_worth_waking(team: Pointer, line: Pointer, parts: int) -> Any:
     if _is_here(line):
         # It may have moved meanwhile; but perhaps there is no other processor for it.
         return cycles() - load_i64(team, TEAM_WOKEN) > NEAR_CYCLES
-    return parts == MANY_PARTS or load_i64(team, TEAM_FOLLOWS) != 0
+    return parts >= MANY_PARTS or load_i64(team, TEAM_FOLLOWS) != 0
 
 
 @njit
@@ -170,8 +186,8 @@ def _end(team: Pointer, step: int) -> None:
 
 
 @njit
-def _take(line: Pointer, is_own: bool) -> Any:
-    """Take parts of a share: (first, end), equal when none is left."""
+def _take(line: Pointer, is_own: bool, most: int) -> Any:
+    """Take parts of a share, ``most`` or fewer: (first, end), equal when none is left."""
     while True:
         share = atomic_load(line, LINE_SHARE)
         begin, end = share >> SHARE_SHIFT & _MASK, share & _MASK
@@ -179,7 +195,7 @@ def _take(line: Pointer, is_own: bool) -> Any:
         if left <= 0:
             return 0, 0
         # Of who is running half is left, which may be begun in the next moment.
-        some = left if is_own or _is_away(line) else (left + 1) // 2
+        some = min(left if is_own or _is_away(line) else (left + 1) // 2, most)
         if atomic_compare_exchange(line, LINE_SHARE, share, share + (some << SHARE_SHIFT)):
             return begin, begin + some
 
@@ -207,9 +223,9 @@ def _prepare(line: Pointer, job: Pointer, thread: int) -> None:
 def _do_share(team: Pointer, owner: int, thread: int) -> Any:
     """Do parts of a thread's share while there are any; (how many, record of the run, step)."""
     line = _line(team, owner)
-    done, job, step = 0, 0, 0
+    done, job, step, most, seen = 0, 0, 0, load_i64(line, LINE_MOST), cycles()
     while True:
-        begin, end = _take(line, owner == thread)
+        begin, end = _take(line, owner == thread, most)
         if begin == end:
             if done != 0:
                 store_i64(_line(team, thread), LINE_HOLDS, 0)
@@ -218,10 +234,16 @@ def _do_share(team: Pointer, owner: int, thread: int) -> Any:
             store_i64(_line(team, thread), LINE_HOLDS, 1)
             job, step = load_i64(line, LINE_JOB), load_i64(line, LINE_STEP)
             _prepare(_line(team, thread), job, thread)
-        error = call_parts(load_i64(job, JOB_STEPS), step, thread, begin, end)
-        if error != 0:
-            report_error(load_i64(job, JOB_STATUS), error, step)
+        start = cycles()
+        if not has_stopped(job):
+            error = call_parts(load_i64(job, JOB_STEPS), step, thread, begin, end)
+            if error != 0:
+                report_error(load_i64(job, JOB_STATUS), error, step)
         done += end - begin
+        if cycles() - start < SLICE_CYCLES:
+            most *= 2
+        if thread == 0:
+            seen = look_for_signals(job, step, seen)
 
 
 @njit

@@ -7,9 +7,13 @@ from typing import Any
 from numba import njit
 
 from ..abi import (
+    JOB_BUDGET,
+    JOB_POLL,
     JOB_STATUS,
     JOB_STEPS,
     JOB_TIMES,
+    SLICE_PARTS,
+    SLICED_PARTS,
     STATUS_CANCEL,
     STATUS_ERROR,
     STATUS_STEP,
@@ -20,8 +24,11 @@ from ..abi import (
     STEP_RECORD,
 )
 from ..atomics import atomic_load, atomic_store, cycles
-from ..registry import Pointer
-from ..simd import call_kernel, load_i64, store_i64
+from ..registry import INTERRUPTED, Pointer
+from ..simd import call_function, call_kernel, load_i64, store_i64
+
+SLICE_CYCLES = 30_000_000
+"""About 10 ms: how long parts of a long step are worth doing without looking for cancellation."""
 
 
 @njit
@@ -42,14 +49,53 @@ def report_error(status: Pointer, error: int, step: int) -> None:
 
 
 @njit
+def has_stopped(job: Pointer) -> Any:
+    """Tell whether a run has failed or is cancelled."""
+    status = load_i64(job, JOB_STATUS)
+    return atomic_load(status, STATUS_ERROR) != 0 or atomic_load(status, STATUS_CANCEL) != 0
+
+
+@njit
+def look_for_signals(job: Pointer, step: int, since: int) -> Any:
+    """Let Python handle signals if the last time was long ago; returns the time of the last time.
+
+    For the thread that called the run only.
+    """
+    if cycles() - since < load_i64(job, JOB_BUDGET):
+        return since
+    if call_function(load_i64(job, JOB_POLL)) != 0:
+        report_error(load_i64(job, JOB_STATUS), INTERRUPTED, step)
+    return cycles()
+
+
+@njit
+def _do_slices(job: Pointer, step: int, thread: int) -> Any:
+    """Do a long step alone, a few parts at a time; returns its kernel's error code."""
+    steps, begin, most, seen = load_i64(job, JOB_STEPS), 0, SLICE_PARTS, cycles()
+    while begin < SLICED_PARTS and not has_stopped(job):
+        start, end = cycles(), min(begin + most, SLICED_PARTS)
+        error = call_parts(steps, step, thread, begin, end)
+        if error != 0:
+            return error
+        begin = end
+        if cycles() - start < SLICE_CYCLES:
+            most *= 2
+        if thread == 0:
+            seen = look_for_signals(job, step, seen)
+    return 0
+
+
+@njit
 def do_steps(job: Pointer, step: int, end: int, thread: int) -> Any:
     """Do steps alone, until one fails; returns the step that comes next."""
     steps, status = load_i64(job, JOB_STEPS), load_i64(job, JOB_STATUS)
     times = load_i64(job, JOB_TIMES)
     while step < end:
-        error = call_parts(
-            steps, step, thread, 0, load_i64(steps, STEP_COLUMNS * step + STEP_PARTS)
-        )
+        parts = load_i64(steps, STEP_COLUMNS * step + STEP_PARTS)
+        if parts == SLICED_PARTS:
+            error = _do_slices(job, step, thread)
+        else:
+            error = call_parts(steps, step, thread, 0, parts)
         if error != 0:
             report_error(status, error, step)
         step += 1
@@ -63,9 +109,7 @@ def do_steps(job: Pointer, step: int, end: int, thread: int) -> Any:
 @njit
 def must_stop(job: Pointer, deadline: int) -> Any:
     """Tell whether a run has failed, is cancelled, or has to let Python look for signals."""
-    status = load_i64(job, JOB_STATUS)
-    failed = atomic_load(status, STATUS_ERROR) != 0
-    return failed or atomic_load(status, STATUS_CANCEL) != 0 or cycles() > deadline
+    return has_stopped(job) or cycles() > deadline
 
 
 @njit

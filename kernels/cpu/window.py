@@ -284,7 +284,16 @@ class _Block:
         return lines
 
     def _separate(self, edge: bool, load: str) -> list[str]:
-        lines = ["tap = at", "for k in range(kernel_w):"]
+        # Of a window much wider than the image, only the taps that meet it for some column.
+        last = f"left + {(self.columns - 1) * self.stride}"
+        lines = [
+            f"kw_first = taps_inside({last}, kernel_w, dilation_w, width)[0]",
+            "kw_last = taps_inside(left, kernel_w, dilation_w, width)[1]",
+            "tap = at + kw_first * dilation_w * pixel",
+        ]
+        if self.filters:
+            lines.append("weights += kw_first * channels * 4")
+        lines.append("for k in range(kw_first, kw_last):")
         inner = []
         if self.filters:
             inner += [f"f = {load.format('weights')}", "weights += channels * 4"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from ..graph import Info, Node, describe, refuse
+from ..symbolic import product
 from .registry import Rule
 
 MOST = 2**31  # sizes of windows: nothing real is larger, and products stay within 64 bits
@@ -181,6 +182,16 @@ def at_least_one(name: str) -> Rule:
             refuse(node, f"attribute {name!r}", node.attribute(name), expected)
 
     return rule
+
+
+def one_number(node: Node, index: int) -> None:
+    """Check that an input, if it is there, has one element."""
+    operand = node.input(index)
+    if operand is None or operand.shape is None:
+        return
+    count = product(operand.dims)
+    if isinstance(count, int) and count != 1:
+        refuse(node, f"shape of {operand.name!r}", list(operand.dims), "one number")
 
 
 def size_list(index: int, per_axis: int = 1, least: int | None = None) -> Rule:

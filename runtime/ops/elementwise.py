@@ -24,6 +24,8 @@ from . import checks
 from .registry import Activate, Activation, Infer, Operator, Rule, WriteTerm, register
 from .terms import Term, call, clip, float32, function, if_less
 
+_MOST_OPERANDS = 16  # each is an address and four strides of the kernel's record
+
 # --- shapes -----------------------------------------------------------------------------------
 
 
@@ -81,6 +83,12 @@ def _infer_cast(node: Node) -> list[Info]:
     if known is not None:
         known = known_array([wrapped(value, dtype) for value in source.sizes()], known.shape)
     return [node.result(source.dims, dtype, known=known)]
+
+
+def _infer_folded(node: Node) -> list[Info]:
+    if len(node.inputs) > _MOST_OPERANDS:
+        raise OnHost(f"{len(node.inputs)} operands, more than {_MOST_OPERANDS}")
+    return _infer(node)
 
 
 def _infer_mod(node: Node) -> list[Info]:
@@ -245,11 +253,16 @@ _elementwise({"Mul": _calls("mul")}, _on_sizes(operator.mul))
 _elementwise({"Div": _division}, _on_sizes(_divide_sizes))
 _elementwise(
     {
-        "Pow": _power,
         "Min": _folds("min"),
         "Max": _folds("max"),
         "Sum": _folds("add"),
         "Mean": _mean,
+    },
+    _infer_folded,
+)
+_elementwise(
+    {
+        "Pow": _power,
         "BitwiseAnd": _calls("bitwise_and"),
         "BitwiseOr": _calls("bitwise_or"),
         "BitwiseXor": _calls("bitwise_xor"),

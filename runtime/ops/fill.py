@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ...kernels.cpu.fill import arange, fill, one_hot, trilu
 from ..emission import Emission
-from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array
+from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array, refuse
 from ..symbolic import Dim, maximum, minimum, product
 from ..tensors import Tensor, short_name
 from . import checks
@@ -125,6 +125,15 @@ def _lower_eye(emit: Emission, node: Node) -> None:
     emit.set(node.outputs[0], emit.constant(matrix, info.name))
 
 
+def _check_one_hot(node: Node) -> None:
+    checks.one_number(node, 1)
+    values = node.input(2)
+    if values is None or values.shape is None:
+        return
+    if values.rank != 1 or (isinstance(values.dims[0], int) and values.dims[0] != 2):
+        refuse(node, f"shape of {values.name!r}", list(values.dims), "[2]")
+
+
 def _infer_one_hot(node: Node) -> list[Info]:
     indices, depth, values = (node.required(i) for i in range(3))
     if indices.dtype not in ("int32", "int64", "float32"):
@@ -141,6 +150,7 @@ def _infer_one_hot(node: Node) -> list[Info]:
 def _lower_one_hot(emit: Emission, node: Node) -> None:
     indices = emit.ordered(emit.tensor(node.values[0]))
     values = emit.ordered(emit.tensor(node.values[2]))
+    emit.check(values.shape[0], 2, f"node {node.name!r} (OneHot): size of {values.name!r}")
     y = emit.output(node)
     axis = node.attribute("axis", -1) % len(y.shape)
     emit.step(
@@ -182,6 +192,8 @@ register(
 )
 register(
     "OneHot",
-    Operator(rules=(checks.axis(-1, more=1),), infer=_infer_one_hot, lower=_lower_one_hot),
+    Operator(
+        rules=(checks.axis(-1, more=1), _check_one_hot), infer=_infer_one_hot, lower=_lower_one_hot
+    ),
 )
 register("Dropout", Operator(infer=_infer_dropout, lower=_lower_dropout))

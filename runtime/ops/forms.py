@@ -14,6 +14,8 @@ _MOST_TILES = 3
 
 def emit_convolution(emit: Emission, conv: Convolution) -> None:
     """Emit a convolution, whose weights are constant, in the form chosen for it."""
+    if 0 in conv.y.shape:
+        return
     conv = conv.turned() if conv.is_column else conv
     conv = conv.with_kernel_over_rows(emit)
     form = emit.choices.choose(conv.name, _forms(emit, conv))

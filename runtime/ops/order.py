@@ -108,9 +108,7 @@ def _check_cumulative(node: Node) -> None:
 
 
 def _check_count(node: Node) -> None:
-    k = node.input(1)
-    if k is not None and k.shape is not None and product(k.dims) != 1:
-        refuse(node, f"shape of {k.name!r}", list(k.dims), "one number")
+    checks.one_number(node, 1)
 
 
 register("ArgMax ArgMin", Operator(rules=(checks.axis(0),), infer=_infer_arg, lower=_lower_arg))

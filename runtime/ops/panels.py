@@ -42,16 +42,20 @@ def _packed_at_run_time(emit: Emission, weights: Tensor, nv: int) -> tuple[Tenso
     column_stride, row_stride, *_ = weights.strides[-4:]
     images = 1 if is_shared else weights.shape[0]
     size = depth * _padded_columns(columns, nv)
-    packed = emit.new((images * size,), "float32", name=weights.name)
-    emit.step(
-        pack,
-        outputs=[packed],
-        op_type="Pack",
-        x=weights, y=packed, images=images, depth=depth, columns=columns,
-        x_image=0 if is_shared else weights.strides[0], x_row=row_stride, x_column=column_stride,
-        nv=nv, y_image=size,
-    )  # fmt: skip
-    return packed, 0 if is_shared else size
+
+    def make() -> Tensor:
+        packed = emit.new((images * size,), "float32", name=weights.name)
+        emit.step(
+            pack,
+            outputs=[packed],
+            op_type="Pack",
+            x=weights, y=packed, images=images, depth=depth, columns=columns,
+            x_image=0 if is_shared else weights.strides[0], x_row=row_stride,
+            x_column=column_stride, nv=nv, y_image=size,
+        )  # fmt: skip
+        return packed
+
+    return emit.once(weights, ("packed", nv), make), 0 if is_shared else size
 
 
 def _padded_columns(columns: Dim, nv: int) -> Dim:

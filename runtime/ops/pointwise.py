@@ -17,7 +17,7 @@ from ..strides import channels_last_order, collapse
 from ..symbolic import Dim, not_one, product
 from ..tensors import Tensor, short_name
 from .registry import OPERATORS, WriteTerm
-from .terms import Term
+from .terms import Term, call
 
 # Rows of up to so many elements are too short for the inner loop, which goes across rows then.
 _NARROW = 3
@@ -51,10 +51,23 @@ def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Ex
                 operands.append(value)
         target = f"t{len(statements)}"
         arguments = [Term(names.get(value, "?")) for value in values]
-        statements.append(f"{target}={term(node, arguments).text}")
+        statements.append(f"{target}={_narrowed(node, term(node, arguments)).text}")
         names[node.outputs[0]] = target
     statements[-1] = statements[-1].partition("=")[2]
     return Expression(";".join(statements), operands)
+
+
+# Types that are computed with in a wider one, and operators whose results need no rounding to them.
+_NARROW_TYPES = ("float16", "int8", "int16", "int32", "uint8", "uint16", "uint32")
+_EXACT = {"Cast", "CastLike", "Clip", "Identity", "Max", "Min", "Relu", "Where"}
+
+
+def _narrowed(node: Node, term: Term) -> Term:
+    """Round a result to its element type, as every operator does, also within a chain."""
+    dtype = node.infos[0].dtype
+    if dtype not in _NARROW_TYPES or node.op_type in _EXACT:
+        return term
+    return call(f"to_{short_name(dtype)}", term)
 
 
 def _arity(node: Node, term: WriteTerm, count: int) -> int:

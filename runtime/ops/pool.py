@@ -76,10 +76,12 @@ def _lower_pool(emit: Emission, node: Node) -> None:
             kernel = average_pool(taps, stride, columns)
         fields |= {"pad_bottom": window.pads[2], "pad_right": window.pads[3]}
         fields["include_pad"] = node.attribute("count_include_pad", 0)
+    # Of a window, only what lies inside the image is read.
+    taps_h, taps_w = minimum(window.kernel[0], height), minimum(window.kernel[1], width)
     emit.step(
         kernel,
         outputs=[y],
-        flops=product(y.shape) * window.kernel[0] * window.kernel[1],
+        flops=product(y.shape) * taps_h * taps_w,
         x=x, y=y, channels=x.shape[1],
         **size_fields(x, y), **stride_fields("x", x), **stride_fields("y", y), **fields,
     )  # fmt: skip
@@ -97,9 +99,12 @@ def _always_inside(node: Node, window: Window) -> bool:
 def _lower_indices(emit: Emission, node: Node, window: Window) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
     y, indices = emit.output(node), emit.output(node, 1)
+    height, width = height_width(x.shape)
+    taps = minimum(window.kernel[0], height) * minimum(window.kernel[1], width)
     emit.step(
         max_pool_indices,
         outputs=[y, indices],
+        flops=product(y.shape) * taps,
         x=x, y=y, indices=indices, channels=x.shape[1],
         column_major=node.attribute("storage_order", 0),
         **size_fields(x, y), **window_fields(window),

@@ -33,10 +33,10 @@ def test_words_of_a_team_lie_in_cache_lines_of_their_own():
 
 
 def test_a_share_holds_the_most_parts():
-    assert abi.MANY_PARTS < 1 << abi.SHARE_SHIFT
+    assert abi.SLICED_PARTS < 1 << abi.SHARE_SHIFT
 
 
-@pytest.mark.parametrize("parts", [abi.FEW_PARTS, abi.MANY_PARTS])
+@pytest.mark.parametrize("parts", [abi.FEW_PARTS, abi.MANY_PARTS, abi.SLICED_PARTS])
 @pytest.mark.parametrize("threads", [1, 2, 3, 4, 6, 8, 12])
 def test_as_many_rows_as_threads_are_one_for_each(parts, threads):
     ends = [threads * (parts * thread // threads) // parts for thread in range(threads + 1)]

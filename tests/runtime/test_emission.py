@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 import sardonyx
+from onnx import helper
 from sardonyx.kernels.abi import ARENA
 from sardonyx.runtime.emission import Emission
 from sardonyx.runtime.graph import Graph, OnHost
@@ -16,10 +18,13 @@ def emit() -> Emission:
     return Emission(Graph({"": 24}, [], []), {}, {})
 
 
-def test_one_array_is_stored_once(emit):
+def test_equal_arrays_are_stored_once(emit):
     array, other = np.ones(3, np.float32), np.ones(3, np.float32)
-    assert emit.constant(array) is emit.constant(array)
-    assert emit.constant(array) is not emit.constant(other)
+    buffer = emit.constant(array).buffer
+    assert emit.constant(array).buffer is emit.constant(other).buffer is buffer
+    for different in (np.array([1, 1, 2], np.float32), np.ones(3, np.int32), np.ones((3, 1), "f")):
+        assert emit.constant(different).buffer is not buffer
+    assert emit.constant(np.zeros(1, "f")).buffer is not emit.constant(-np.zeros(1, "f")).buffer
 
 
 def test_a_conversion_is_emitted_once_and_only_where_it_is_needed(emit):
@@ -60,3 +65,40 @@ def test_sizes_are_compared_at_once_where_they_are_numbers(emit):
     emit.check(n, 3, "sizes")
     checks = emit.program.finish({}).checks
     assert [check.message for check in checks] == ["sizes"]
+
+
+def test_weights_that_several_nodes_use_are_packed_once_for_each_form():
+    weights = np.random.default_rng(0).standard_normal((96, 96), np.float32)
+    sizes = []
+    for count in (1, 6):
+        nodes = [
+            helper.make_node("MatMul", [f"t{i}" if i else "x", "w"], [f"t{i + 1}"])
+            for i in range(count)
+        ]
+        graph = helper.make_graph(
+            nodes, "g", [helper.make_tensor_value_info("x", 1, ["n", 96])],
+            [onnx.ValueInfoProto(name=f"t{count}")], [onnx.numpy_helper.from_array(weights, "w")],
+        )  # fmt: skip
+        imports = [helper.make_opsetid("", 22)]
+        model = helper.make_model(graph, opset_imports=imports, ir_version=10)
+        session = sardonyx.Session(model, threads=1)
+        sizes.append(session.engine.program.weights.nbytes)
+        x = np.eye(96, dtype=np.float32)
+        wanted = np.linalg.matrix_power(weights.astype(np.float64), count)
+        np.testing.assert_allclose(session(x), wanted, rtol=1e-3, atol=1e-3 * np.abs(wanted).max())
+    assert sizes[0] == sizes[1]
+
+
+def test_a_product_packs_what_it_shares_with_another_once():
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("MatMul", ["a", "w"], ["y"]),
+    ]
+    ports = [helper.make_tensor_value_info(n, 1, [96, 96]) for n in "xw"]
+    graph = helper.make_graph(nodes, "g", ports, [onnx.ValueInfoProto(name="y")])
+    imports = [helper.make_opsetid("", 22)]
+    session = sardonyx.Session(helper.make_model(graph, opset_imports=imports, ir_version=10))
+    steps = [step.op_type for step in session.engine.program.steps]
+    assert steps.count("Pack") == 1
+    w = np.random.default_rng(0).standard_normal((96, 96), np.float32)
+    np.testing.assert_allclose(session(w, w), w @ w @ w, rtol=1e-3, atol=1e-1)

@@ -147,6 +147,46 @@ def test_cancelled_runs_say_so_and_can_be_repeated(threads):
         np.testing.assert_array_equal(context.run([x])[0], x)
 
 
+def one_long_step():
+    node = oh.make_node("MatMul", ["x", "x"], ["y"])
+    return make_model([node], ["n", "n"], {})
+
+
+@every_team
+@pytest.mark.usefixtures("heard")
+def test_a_long_step_is_interrupted_and_cancelled_between_its_parts(threads):
+    session = sardonyx.Session(one_long_step(), threads=threads)
+    x = np.ones((4096, 4096), np.float32)
+    session(x[:64, :64].copy())
+    with session.engine.context((x.shape,)) as context:
+        table = context.binding.steps[:, abi.STEP_PARTS]
+        assert abi.SLICED_PARTS in table
+        for end, error in (
+            (_thread.interrupt_main, KeyboardInterrupt), (context.cancel, sardonyx.KernelError),
+        ):  # fmt: skip
+            timer = threading.Timer(0.2, end)
+            timer.start()
+            with pytest.raises(error):
+                while True:
+                    context.run([x])
+            timer.join()
+    small = np.eye(64, dtype=np.float32)
+    np.testing.assert_array_equal(session(small), small)
+
+
+def test_parts_of_a_long_step_give_what_the_whole_gives():
+    x = np.random.default_rng(0).standard_normal((1500, 1500), np.float32)
+    wanted = None
+    for threads in (1, 2, 3):
+        session = sardonyx.Session(one_long_step(), threads=threads)
+        with session.engine.context((x.shape,)) as context:
+            assert abi.SLICED_PARTS in context.binding.steps[:, abi.STEP_PARTS]
+        found = session(x)
+        wanted = found if wanted is None else wanted
+        np.testing.assert_array_equal(found, wanted)
+    np.testing.assert_allclose(wanted, x @ x, rtol=1e-3, atol=1e-2)
+
+
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @every_team
 def test_forked_while_others_run(threads):

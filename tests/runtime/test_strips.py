@@ -104,6 +104,17 @@ def test_without_a_convolution_before(rng):
     check(net.model(), image(rng, 2, 40, 50, 31))
 
 
+@pytest.mark.parametrize("dims", [("n", 32, 32), (1, "h", "w"), ("n", "h", "w"), (2, 32, 32)])
+def test_a_gate_before_a_chain_of_open_sizes(rng, dims):
+    """Weights that a gate scales are as many as images, whose number may be unknown."""
+    net = Net(rng, 16, dims)
+    net.node("GlobalAveragePool", ["x"])
+    net.conv(16, 1).node("HardSigmoid", [net.last])
+    net.node("Mul", ["x", net.last])
+    net.conv(8, 1).depthwise(3, pads=[1] * 4)
+    check(net.model(), image(rng, 2 if dims[0] != 1 else 1, 16, 32, 32), joined=int(dims[0] == 1))
+
+
 def test_small_images_of_known_size_run_apart(rng):
     net = Net(rng, 16, (1, 14, 14)).conv(64, 1).depthwise(3, pads=[1] * 4).conv(16, 1)
     check(net.model(), image(rng, 1, 16, 14, 14), joined=0)

@@ -13,6 +13,8 @@ import sardonyx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
+from ...guard import guard as guard
+
 Feeds = Mapping[str, np.ndarray]
 Dims = Mapping[str, Sequence[int | str | None]]
 OPSET = 22

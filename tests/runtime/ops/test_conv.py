@@ -271,3 +271,12 @@ def test_transposed_tails(check):
 def test_transposed_without_a_kernel_runs_on_the_host(check):
     weights = {"w": normal(2, 3, 2, 2, 2), "b": normal(3)}
     check([transposed()], {"x": normal(1, 2, 3, 4, 5)}, weights, host=["ConvTranspose"])
+
+
+@pytest.mark.parametrize("kernel", [(1, 1), (2, 1), (1, 3)])
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (3, 1)])
+def test_offsets_within_the_stride_that_have_no_pixel(check, kernel, size):
+    """An image of one pixel under a kernel smaller than its stride fills some offsets only."""
+    weights = {"w": normal(3, 2, *kernel), "b": normal(2)}
+    for stride in (2, 4):
+        check([transposed(strides=[stride, stride])], {"x": normal(1, 3, *size)}, weights)

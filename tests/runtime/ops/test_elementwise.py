@@ -262,9 +262,10 @@ def test_results_that_are_outputs_and_go_on(check, name):
 
 @pytest.mark.parametrize("name", ["Min", "Max", "Sum", "Mean"])
 def test_any_number_of_operands(check, name):
-    for count in (1, 2, 3, 9, 14):
+    for count in (1, 2, 3, 9, 14, 250):
         operands = {f"x{i}": values("float32", 3, 4, seed=i) for i in range(count)}
-        check([make_node(name, list(operands), ["y"])], operands)
+        host = [name] if count > 16 else []
+        check([make_node(name, list(operands), ["y"])], operands, host=host)
     operands = {f"x{i}": values("float64", *s, seed=i) for i, s in enumerate([(3, 1), (4,), ()])}
     functions = {"Min": np.minimum, "Max": np.maximum, "Sum": np.add, "Mean": np.add}
     wanted = functools.reduce(functions[name], operands.values()) / (3 if name == "Mean" else 1)
@@ -367,6 +368,44 @@ def test_shifts(check):
         }
         for direction in ("LEFT", "RIGHT"):
             check([make_node("BitShift", ["x", "y"], ["z"], direction=direction)], feeds)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint8", "uint16", "uint32"])
+def test_each_result_of_a_chain_wraps_to_its_type(check, dtype):
+    info = np.iinfo(dtype)
+    feeds = {
+        "x": np.array([info.max, info.max - 1, info.min, 7, info.max], dtype),
+        "y": np.array([3, info.max, 5, 3, info.max], dtype),
+    }
+    for first in ("Add", "Sub", "Mul"):
+        for second in ("Div", "Max", "Less"):
+            nodes = [make_node(first, ["x", "y"], ["a"]), make_node(second, ["a", "y"], ["z"])]
+            with np.errstate(all="ignore"):
+                a = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}[first](*feeds.values())
+                b = feeds["y"]
+                wanted = {"Less": a < b, "Max": np.maximum(a, b)}.get(second)
+                if wanted is None:
+                    wanted = np.trunc(a.astype(np.float64) / b).astype(dtype)
+            check(nodes, feeds, wanted=[[wanted]])
+    cast = make_node("Cast", ["a"], ["z"], to=1)
+    nodes = [make_node("Mul", ["x", "y"], ["a"]), cast]
+    check(nodes, feeds, wanted=[[(feeds["x"] * feeds["y"]).astype(np.float32)]])
+
+
+def test_each_result_of_a_chain_is_rounded_to_half_precision(check):
+    x = np.array([1.0001, 0.1, 70000, -1e6, 1e-9, 2049], np.float32)
+    casts = [
+        make_node("Cast", ["x"], ["a"], to=10),
+        make_node("Cast", ["a"], ["y"], to=1),
+    ]
+    with np.errstate(over="ignore"):
+        check(casts, {"x": x}, tolerance=0, wanted=[[x.astype(np.float16).astype(np.float32)]])
+        half = np.array([300, 2049, 0.1], np.float16)
+        nodes = [
+            make_node("Mul", ["x", "x"], ["a"]),
+            make_node("Cast", ["a"], ["y"], to=1),
+        ]
+        check(nodes, {"x": half}, tolerance=0, wanted=[[(half * half).astype(np.float32)]])
 
 
 def test_infinities_by_sign(check):

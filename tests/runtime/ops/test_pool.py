@@ -69,6 +69,48 @@ def test_indices_of_maxima(check, attributes):
         check([node], images, threads=[1, 4])
 
 
+@pytest.mark.parametrize("op_type", ["MaxPool", "AveragePool", "indices"])
+@pytest.mark.parametrize("axes", [(0,), (1,), (0, 1)])
+def test_windows_are_clipped_to_the_image(check, op_type, axes):
+    """Of windows as wide as attributes allow, only what lies in the image takes time."""
+    x = normal(1, 2, 4, 5)
+    kernel, pads, dilations = [1, 1], [0, 0, 0, 0], [1, 1]
+    for axis in axes:
+        kernel[axis], size = 2**31 - 1, x.shape[2 + axis]
+        pads[axis], pads[axis + 2] = 2**30, 2**31 - 1 - 2**30 - size
+    attributes = {"kernel_shape": kernel, "pads": pads, "dilations": dilations}
+    along = tuple(2 + axis for axis in axes)
+    if op_type == "indices":
+        node = make_node("MaxPool", ["x"], ["y", "i"], **attributes)
+        flat = np.arange(40).reshape(x.shape)
+        best = x == x.max(along, keepdims=True)
+        wanted = [x.max(along, keepdims=True), (flat * best).max(along, keepdims=True)]
+    else:
+        node = make_node(op_type, ["x"], ["y"], **attributes)
+        reduce = np.max if op_type == "MaxPool" else np.mean
+        wanted = [reduce(x, axis=along, keepdims=True)]
+    check([node], {"x": x}, wanted=[wanted])
+
+
+@pytest.mark.parametrize("op_type", ["MaxPool", "AveragePool", "LpPool"])
+def test_padding_beyond_all_measure_is_refused_on_the_host(refused, op_type):
+    for attributes in (
+        dict(kernel_shape=[1, 2**31 - 1], pads=[0, 2**30, 0, 2**30 - 6]),
+        dict(kernel_shape=[1, 2], dilations=[1, 2**31 - 2], pads=[0, 2**30, 0, 2**30 - 6]),
+    ):
+        node = make_node(op_type, ["x"], ["y"], **attributes)
+        assert "padded to" in refused([node], {"x": np.ones((1, 1, 4, 5), np.float64)})
+
+
+def test_taps_far_apart(check):
+    node = make_node(
+        "MaxPool", ["x"], ["y"], kernel_shape=[2**20, 1], dilations=[2**10, 1],
+        pads=[2**29, 0, 2**30 - 2**10 - 2**29, 0],
+    )  # fmt: skip
+    x = normal(1, 3, 4, 5)
+    check([node], {"x": x}, wanted=[[x]])
+
+
 def test_images_of_a_convolution(check):
     conv = make_node("Conv", ["x", "w"], ["c"], pads=[1] * 4)
     weights = {"w": normal(9, 3, 3, 3)}

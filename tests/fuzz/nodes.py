@@ -1,24 +1,19 @@
-"""Models of one node with random attributes and shapes run, or are refused by errors of ours.
+"""Models of one node with random attributes, shapes and contents, many of them at the edges.
 
-``FUZZ_CASES=20000 pytest tests/fuzz`` looks longer, ``FUZZ_FIRST`` says where to begin. A case is
-its number: `random_case` makes the same of it everywhere, so that a crash can be repeated.
+A case is its number: `random_node` makes the same of it everywhere, so that a crash can be
+repeated.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-import pytest
-import sardonyx
 from onnx import AttributeProto, helper, numpy_helper
 from sardonyx.runtime.ops import OPERATORS, has_kernel
 
-FIRST = int(os.environ.get("FUZZ_FIRST", "0"))
-CASES = int(os.environ.get("FUZZ_CASES", "200"))
 OPSET = 24
 WILD = [-(2**63), -(2**31), -1000, -4, -1, 0, 1, 2, 7, 1000, 2**31, 2**62]
 USUAL = [-2, -1, 0, 1, 1, 1, 2, 2, 3, 4]
@@ -89,7 +84,7 @@ def input_shape(
     return [pick(rng, [1, 2, 3, size]) for size in base[int(rng.integers(2)) :]]
 
 
-def random_case(number: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
+def random_node(number: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     """Make a model of one node, and inputs for it."""
     rng = np.random.default_rng(number)
     schema = pick(rng, schemas())
@@ -121,22 +116,3 @@ def random_case(number: int) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     graph = helper.make_graph([node], "fuzz", ports, results, constants)
     imports = [helper.make_opsetid("", OPSET)]
     return helper.make_model(graph, opset_imports=imports, ir_version=10), feeds
-
-
-def outcome(number: int) -> str:
-    """Open and run a case; returns what came of it, with an exception of ours by its class."""
-    model, feeds = random_case(number)
-    try:
-        results = sardonyx.Session(model, threads=1).run(None, feeds)
-    except sardonyx.SardonyxError as error:
-        assert str(error), number
-        return type(error).__name__
-    assert all(isinstance(result, np.ndarray) for result in results), number
-    return "ran"
-
-
-@pytest.mark.timeout(60 + CASES)
-def test_whatever_a_node_says_it_runs_or_is_refused():
-    outcomes = [outcome(number) for number in range(FIRST, FIRST + CASES)]
-    assert outcomes.count("ran") > CASES // 10
-    assert outcomes.count("InvalidModel") > CASES // 10

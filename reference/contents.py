@@ -1,0 +1,129 @@
+"""Contents of inputs that operators of onnx's reference implementation take without a check.
+
+Where the standard gives a range for indices, lengths or sizes, what lies outside is an error; the
+reference would wrap it, cut it off, or compute with it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
+
+Check = Callable[[OpRun, Sequence[Any]], None]
+
+
+def _within(what: str, values: Any, least: int, most: int) -> None:
+    """Raise ValueError for a number below ``least`` or above ``most``."""
+    for value in np.asarray(values).reshape(-1):
+        if not least <= value <= most:
+            raise ValueError(f"{what} {value} is not from {least} to {most}")
+
+
+def _given(inputs: Sequence[Any], index: int) -> Any:
+    return inputs[index] if index < len(inputs) else None
+
+
+def _reverse_sequence(node: OpRun, inputs: Sequence[Any]) -> None:
+    x, lengths = inputs
+    axis = getattr(node, "time_axis", 0)
+    _within("sequence length", lengths, 0, x.shape[axis])
+
+
+def _sequence_insert(node: OpRun, inputs: Sequence[Any]) -> None:
+    sequence, position = inputs[0], _given(inputs, 2)
+    if position is not None:
+        _within("position", position, -len(sequence), len(sequence))
+
+
+def _attention(node: OpRun, inputs: Sequence[Any]) -> None:
+    keys, counts = inputs[1], _given(inputs, 6)
+    if counts is not None:
+        _within("number of keys that are no padding", counts, 0, keys.shape[-2])
+
+
+def _top_k(node: OpRun, inputs: Sequence[Any]) -> None:
+    x, axis = inputs[0], getattr(node, "axis", -1)
+    if len(inputs) > 1:
+        _within("number of elements wanted", inputs[1], 0, x.shape[axis])
+
+
+def _one_hot(node: OpRun, inputs: Sequence[Any]) -> None:
+    _within("depth", inputs[1], 0, 2**31)
+    if np.shape(inputs[2]) != (2,):
+        raise ValueError(f"values of shape {np.shape(inputs[2])}, expected (2,)")
+
+
+def _reshape(node: OpRun, inputs: Sequence[Any]) -> None:
+    if len(inputs) > 1:
+        _within("size", inputs[1], -1, 2**62)
+
+
+def _split(node: OpRun, inputs: Sequence[Any]) -> None:
+    x, sizes = inputs[0], _given(inputs, 1)
+    if sizes is None:
+        return
+    size = x.shape[getattr(node, "axis", 0)]
+    _within("size of a part", sizes, 0, size)
+    if int(np.sum(sizes)) != size:
+        raise ValueError(f"sizes of parts {np.asarray(sizes).tolist()}, expected a sum of {size}")
+
+
+def _roi_align(node: OpRun, inputs: Sequence[Any]) -> None:
+    _within("index of an image", inputs[2], 0, inputs[0].shape[0] - 1)
+
+
+def _pool(node: OpRun, inputs: Sequence[Any]) -> None:
+    """Refuse padding that makes far more of an image than there is: it would be written out."""
+    x = inputs[0]
+    pads = getattr(node, "pads", None) or [0] * 2 * (x.ndim - 2)
+    rank = len(pads) // 2
+    sizes = [size + pads[i] + pads[i + rank] for i, size in enumerate(x.shape[2:])]
+    elements = math.prod([*x.shape[:2], *sizes])
+    if elements > _MOST_PADDED and elements > 100 * x.size:
+        raise ValueError(f"padded to {sizes}, {elements} elements; at most {_MOST_PADDED} are")
+
+
+_MOST_PADDED = 2**26
+
+_CHECKS: dict[str, Check] = {
+    "Attention": _attention,
+    "AveragePool": _pool,
+    "LpPool": _pool,
+    "MaxPool": _pool,
+    "OneHot": _one_hot,
+    "Reshape": _reshape,
+    "ReverseSequence": _reverse_sequence,
+    "RoiAlign": _roi_align,
+    "SequenceInsert": _sequence_insert,
+    "Split": _split,
+    "TopK": _top_k,
+}
+
+
+def check_contents(evaluator: ReferenceEvaluator) -> None:
+    """Let an evaluator's operators, also those in subgraphs, refuse contents out of range.
+
+    They raise ValueError, which says what was expected and what came.
+    """
+    for operator in evaluator.rt_nodes_:
+        check = _CHECKS.get(operator.onnx_node.op_type)
+        if check is not None and not operator.onnx_node.domain:
+            operator._run = _checked(operator, check)
+        for value in list(vars(operator).values()):
+            if isinstance(value, ReferenceEvaluator):
+                check_contents(value)
+
+
+def _checked(operator: OpRun, check: Check) -> Callable[..., Any]:
+    run = operator._run
+
+    def checked(*inputs: Any, **given: Any) -> Any:
+        check(operator, inputs)
+        return run(*inputs, **given)
+
+    return checked

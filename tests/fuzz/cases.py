@@ -1,0 +1,154 @@
+"""What becomes of a case: results as onnxruntime's, a refusal, or a fault.
+
+A case is a model of one node (``nodes``) or a random graph (``graphs``), made of its number. It is
+run in guard mode, on both sides in turn, with one and with two threads in turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import sardonyx
+from sardonyx.runtime import program_cache
+
+from ..guard import SIDES, guarded
+from .graphs import Feeds, random_graph
+from .nodes import random_node
+
+TOLERANCE = 2e-3
+"""Of the largest value: Winograd's forms round more than others."""
+RAN, REFUSED, SKIPPED = "ran", "refused", "not for onnxruntime"
+
+
+class Fault(Exception):
+    """A case that went wrong; says how."""
+
+
+def _reference(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+
+
+def differences(found: Sequence[Any], wanted: Sequence[Any], tolerance: float = TOLERANCE) -> str:
+    """Say which results differ; an empty text when none does."""
+    if len(found) != len(wanted):
+        return f"{len(found)} results, not {len(wanted)}"
+    for index, (a, b) in enumerate(zip(found, wanted, strict=True)):
+        if (a.shape, a.dtype) != (b.shape, b.dtype):
+            return f"result {index}: {a.dtype}{list(a.shape)}, not {b.dtype}{list(b.shape)}"
+        if a.dtype.kind not in "fc":
+            if not np.array_equal(a, b):
+                return f"result {index}: other values"
+            continue
+        largest = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
+        if not np.allclose(a, b, tolerance, tolerance * max(largest, 1e-3), equal_nan=True):
+            error = np.abs(a.astype(np.float64) - b.astype(np.float64)).max()
+            return f"result {index}: error {error:.3g} of {largest:.3g}"
+    return ""
+
+
+def graph_case(number: int) -> str:
+    """Run a random graph twice for each of its feeds.
+
+    Raises
+    ------
+    Fault
+        A result differs, changes later, or an exception is none of ours.
+    """
+    model, feeds = random_graph(number)
+    try:
+        reference = _reference(model)
+    except Exception:
+        return SKIPPED
+    level = ("all", "none", "all", "basic")[number // 4 % 4]
+    with guarded(SIDES[number % 2]):
+        try:
+            session = sardonyx.Session(model, threads=1 + number // 2 % 2, optimize=level)
+            return _compared(session, reference, feeds)
+        except sardonyx.SardonyxError as error:
+            raise Fault(f"{type(error).__name__}: {error}") from error
+
+
+def _compared(
+    session: sardonyx.Session, reference: onnxruntime.InferenceSession, feeds: Sequence[Feeds]
+) -> str:
+    earlier: list[tuple[list[np.ndarray], list[bytes]]] = []
+    outcome = SKIPPED
+    for feed in [*feeds, feeds[0]]:
+        try:
+            wanted = reference.run(None, feed)
+        except Exception:
+            continue  # sizes that the graph cannot have
+        found = session.run(None, feed)
+        if text := differences(found, wanted):
+            raise Fault(f"{text} with {[list(array.shape) for array in feed.values()]}")
+        earlier.append((found, [array.tobytes() for array in found]))
+        outcome = RAN
+    for arrays, contents in earlier:
+        if [array.tobytes() for array in arrays] != contents:
+            raise Fault("a later run changed a result")
+    return outcome
+
+
+# --- models of one node ---------------------------------------------------------------------------
+
+RANDOM = {"Dropout"}
+UNDEFINED = {"BitShift", "Cast", "CastLike", "Celu", "Div", "Mod", "Pow"}
+"""Operators of which the standard leaves some results open: of division by zero, for example."""
+OVERFLOWS = {"ReduceL1", "ReduceL2", "ReduceProd", "ReduceSumSquare"}
+"""Operators that onnxruntime computes in floats where the elements are integers."""
+RAW = (
+    "AttributeError", "AssertionError", "IndexError", "KeyError", "MemoryError", "OverflowError",
+    "RecursionError", "RuntimeError", "TypeError", "UnboundLocalError", "ZeroDivisionError",
+)  # fmt: skip
+
+
+def node_case(number: int) -> str:
+    """Run a model of one node, whatever it says.
+
+    Raises
+    ------
+    Fault
+        A result differs from onnxruntime's, or an exception is none of ours.
+    """
+    model, feeds = random_node(number)
+    node = model.graph.node[0]
+    with guarded(SIDES[number % 2]):
+        try:
+            session = sardonyx.Session(model, threads=1 + number // 2 % 2)
+            found = session.run(None, feeds)
+        except sardonyx.SardonyxError as error:
+            if any(f"{name}(" in str(error) for name in RAW):
+                raise Fault(f"{node.op_type}: {error}") from error
+            return REFUSED
+    try:
+        wanted = _reference(model).run(None, feeds)
+    except Exception:
+        return SKIPPED
+    is_integer = found[0].dtype.kind in "iu"
+    if node.op_type in RANDOM | UNDEFINED or (is_integer and node.op_type in OVERFLOWS):
+        return RAN
+    if text := differences(found, wanted):
+        raise Fault(f"{node.op_type}: {text}")
+    return RAN
+
+
+CASES: dict[str, Callable[[int], str]] = {"graphs": graph_case, "nodes": node_case}
+MODELS: dict[str, Callable[[int], tuple[onnx.ModelProto, Any]]] = {
+    "graphs": random_graph,
+    "nodes": random_node,
+}
+
+
+def without_cache(replace: Callable[[Any, str, Any], None] = setattr) -> None:
+    """Keep no program of a case on disk."""
+    replace(program_cache, "save_program", lambda *_: False)
