@@ -8,6 +8,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from ..declarations import forget, restore
 from ..errors import InvalidArgument, InvalidModel, SardonyxError
 from .branches import inline_branches
 from .cleanup import eliminate_no_ops, infer_shapes, remove_dead, resolve_cast_like
@@ -121,6 +122,7 @@ def optimize_with_report(
         kind = type(model).__name__
         raise InvalidArgument(f"optimize takes a model that sardonyx.load has read, not a {kind}")
     model = model.clone()
+    forget(model)
     report = Report()
     stages = {name: PassReport(name) for name in LEVELS[level]}
     report.passes = list(stages.values())
@@ -143,6 +145,7 @@ def optimize_with_report(
                 verifier.check(name, model)
     if stages:
         make_names_unique(model, report)
+    restore(model)
     if not explain:
         report.forget()
     return model, report

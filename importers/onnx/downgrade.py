@@ -10,6 +10,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from ...declarations import restore
 from ...errors import SardonyxError, UnsupportedModel
 from .check import schema_of
 from .loader import Loader
@@ -49,9 +50,11 @@ def downgrade(model: ir.Model, target: int) -> ir.Model:
     for node in copy.graph.all_nodes():
         _drop_defaults(node, current, target)
     try:
-        return _with_types(copy)
+        copy = _with_types(copy)
     except SardonyxError as error:
         raise UnsupportedModel(f"not expressible in opset {target}: {error}") from error
+    restore(copy)
+    return copy
 
 
 def _with_types(model: ir.Model) -> ir.Model:

@@ -14,9 +14,11 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from ...declarations import keep_aside, restore
 from ...errors import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
 from .check import check_model
 from .opset import CANONICAL_OPSET, OPSET_NOTE
+from .scopes import make_names_unique
 from .shape_inference import infer
 from .upgrade import upgrade
 from .wire import SAME_FILE, SMALL_TENSOR, externalize_weights
@@ -101,21 +103,27 @@ class Loader:
 
     def load(self, source: ir.Model | None = None) -> ir.Model:
         """Import the bytes, or a model in memory."""
-        return normalize(self.rebuild(source) if source is not None else self.build(self.parse()))
+        model = self.rebuild(source) if source is not None else self.build(self.parse())
+        normalize(model)
+        restore(model)
+        return model
 
     def rebuild(self, source: ir.Model) -> ir.Model:
         """Check a model in memory; returns a copy with types and shapes, and the same weights."""
         return self.build(self.light_copy(source))
 
     def build(self, proto: onnx.ModelProto) -> ir.Model:
-        """Check a light proto and build the model from it."""
+        """Check a light proto, which is changed, and build the model from it."""
+        make_names_unique(proto)
         check_model(proto)
         _densify(proto.graph)
+        declared = _declared_shapes(proto.graph)
         proto = infer(proto)
         try:
             model = ir.from_proto(proto)
         except Exception as error:
             raise InvalidModel(f"not a valid ONNX model: {_root_cause(error)}") from error
+        keep_aside(model, declared)
         self.attach_weights(model)
         return model
 
@@ -306,6 +314,13 @@ def _root_cause(error: BaseException) -> BaseException:
     while (earlier := error.__cause__ or error.__context__) is not None:
         error = earlier
     return error
+
+
+def _declared_shapes(graph: onnx.GraphProto) -> dict[str, ir.Shape]:
+    shapes = {
+        value.name: ir.serde.deserialize_type_proto_for_shape(value.type) for value in graph.output
+    }
+    return {name: shape for name, shape in shapes.items() if shape is not None}
 
 
 def _densify(graph: onnx.GraphProto) -> None:
