@@ -58,10 +58,14 @@ def infer_shapes(model: ir.Model, report: Report) -> int:
 
 
 def infer(model: ir.Model) -> None:
-    """Fill in types and shapes by onnx's inference."""
+    """Fill in types and shapes by onnx's inference.
+
+    It does not follow contents: the pass over shape computations does, and onnx would write all
+    numbers of a Range as sizes, however many.
+    """
     # Its warnings about sequences and the like concern nothing that passes change.
     with silenced("onnx_ir.passes.common.shape_inference", level=logging.ERROR):
-        common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
 
 
 def eliminate_no_ops(model: ir.Model, report: Report) -> int:

@@ -17,7 +17,11 @@ _LEVELS = ("none", "basic", "all")
 
 
 def checked_options(
-    threads: int | None, precision: str, optimize: str, choices: Mapping[str, str] | None = None
+    threads: int | None,
+    precision: str,
+    optimize: str,
+    choices: Mapping[str, str] | None = None,
+    fold_limit: int | None = None,
 ) -> tuple[int, dict[str, Any]]:
     """Return the number of threads and the options that a program depends on.
 
@@ -35,7 +39,15 @@ def checked_options(
         raise InvalidArgument(f"optimize must be one of {_LEVELS}, not {optimize!r}")
     if threads is not None and (not isinstance(threads, int) or threads < 1):
         raise InvalidArgument(f"threads must be a positive integer, not {threads!r}")
-    options = {"precision": precision, "optimize": optimize, "choices": sorted_choices(choices)}
+    if fold_limit is not None and (not isinstance(fold_limit, int) or fold_limit < 0):
+        raise InvalidArgument(f"fold_limit must be a number of bytes, not {fold_limit!r}")
+    options: dict[str, Any] = {
+        "precision": precision,
+        "optimize": optimize,
+        "choices": sorted_choices(choices),
+    }
+    if fold_limit is not None:
+        options["fold_limit"] = fold_limit
     return threads or _threads_of_environment() or available_processors(), options
 
 

@@ -40,7 +40,7 @@ def optimized(source: Any, options: Mapping[str, Any]) -> ir.Model:
     from ..importers import load
     from ..optimizer import optimize
 
-    return optimize(load(source), options["optimize"])
+    return optimize(load(source), options["optimize"], fold_limit=options.get("fold_limit"))
 
 
 _programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
@@ -55,7 +55,7 @@ def open_program(source: Any, options: Mapping[str, Any]) -> Program:
     source
         Anything ``sardonyx.load`` takes, or an artifact.
     options : mapping
-        ``precision``, ``optimize`` and ``choices`` of a session.
+        ``precision``, ``optimize``, ``fold_limit`` and ``choices`` of a session.
 
     Returns
     -------

@@ -20,6 +20,7 @@ from .check import check_model
 from .opset import CANONICAL_OPSET, OPSET_NOTE
 from .scopes import make_names_unique
 from .shape_inference import infer
+from .sparse import SPARSE_LIMIT, densify
 from .upgrade import upgrade
 from .wire import SAME_FILE, SMALL_TENSOR, externalize_weights
 
@@ -31,7 +32,9 @@ _IN_MEMORY = "\0in memory"
 
 
 def from_onnx(
-    source: Path | bytes | onnx.ModelProto | ir.Model, base_dir: Path | None = None
+    source: Path | bytes | onnx.ModelProto | ir.Model,
+    base_dir: Path | None = None,
+    sparse_limit: int | None = None,
 ) -> ir.Model:
     """Read, check and normalize an ONNX model.
 
@@ -48,6 +51,9 @@ def from_onnx(
         (`sardonyx.save` replaces files instead).
     base_dir
         Where external data lies; by default the folder of the file. It may not lie outside.
+    sparse_limit
+        Bytes that sparse tensors may take once they are dense, `SPARSE_LIMIT` by default: a
+        file of a few bytes must not fill memory.
 
     Returns
     -------
@@ -59,20 +65,23 @@ def from_onnx(
     InvalidModel
         The model is damaged, contradicts itself, or its external data is missing.
     UnsupportedModel
-        The model uses operators or an opset that are not known here.
+        The model uses operators or an opset that are not known here, or sparse tensors that are
+        too large.
     """
+    limit = SPARSE_LIMIT if sparse_limit is None else sparse_limit
     try:
         if isinstance(source, ir.Model):
-            return Loader(b"", base_dir).load(source)
+            return Loader(b"", base_dir, None, limit).load(source)
         if isinstance(source, onnx.ModelProto):
-            return Loader(_serialized(source), base_dir).load()
+            return Loader(_serialized(source), base_dir, None, limit).load()
         if isinstance(source, bytes | bytearray | memoryview):
-            return Loader(source, base_dir).load()
+            return Loader(source, base_dir, None, limit).load()
     except RecursionError:
         raise InvalidModel("the model nests graphs too deeply") from None
     path = os.fspath(source)
     with naming(path):
-        return Loader(mapped(path), base_dir or os.path.dirname(path) or ".", path).load()
+        folder = base_dir or os.path.dirname(path) or "."
+        return Loader(mapped(path), folder, path, limit).load()
 
 
 @contextmanager
@@ -94,7 +103,9 @@ class Loader:
         data: bytes | bytearray | memoryview | mmap.mmap,
         base_dir: Path | None,
         path: str | None = None,
+        sparse_limit: int = SPARSE_LIMIT,
     ) -> None:
+        self.sparse_limit = sparse_limit
         self.data = data
         self.base_dir = base_dir
         self.path = path
@@ -116,7 +127,7 @@ class Loader:
         """Check a light proto, which is changed, and build the model from it."""
         make_names_unique(proto)
         check_model(proto)
-        _densify(proto.graph)
+        densify(proto.graph, self.sparse_limit)
         declared = _declared_shapes(proto.graph)
         proto = infer(proto)
         try:
@@ -321,21 +332,3 @@ def _declared_shapes(graph: onnx.GraphProto) -> dict[str, ir.Shape]:
         value.name: ir.serde.deserialize_type_proto_for_shape(value.type) for value in graph.output
     }
     return {name: shape for name, shape in shapes.items() if shape is not None}
-
-
-def _densify(graph: onnx.GraphProto) -> None:
-    """Replace sparse initializers, which `onnx_ir` does not read, by dense ones."""
-    for sparse in graph.sparse_initializer:
-        name = sparse.values.name
-        try:
-            values = onnx.numpy_helper.to_array(sparse.values)
-            indices = onnx.numpy_helper.to_array(sparse.indices)
-            dense = np.zeros(tuple(sparse.dims), values.dtype)
-            if indices.ndim == 2:
-                dense[tuple(indices.T)] = values
-            else:
-                dense.reshape(-1)[indices] = values
-        except Exception as error:
-            raise InvalidModel(f"sparse initializer {name!r} is damaged: {error}") from error
-        graph.initializer.append(onnx.numpy_helper.from_array(dense, name))
-    del graph.sparse_initializer[:]
