@@ -17,7 +17,7 @@ from onnx_ir.passes import common
 from ...declarations import keep_aside, restore
 from ...errors import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
 from .check import check_model
-from .opset import CANONICAL_OPSET, OPSET_NOTE
+from .opset import OPSET_NOTE, newest_opset
 from .scopes import make_names_unique
 from .shape_inference import infer
 from .sparse import SPARSE_LIMIT, densify
@@ -40,8 +40,8 @@ def from_onnx(
 
     Functions are inlined, initializers are no longer graph inputs, nodes are in order, types and
     shapes are inferred where they can be, and the standard opset is `CANONICAL_OPSET`. A model
-    with a node that this opset cannot express, or with a newer opset, stays at the newest one
-    possible, and says why in ``metadata_props["sardonyx.opset"]``.
+    with a node that this opset cannot express, or that onnxruntime lacks there, or with a newer
+    opset, stays at the newest one possible, and says why in ``metadata_props["sardonyx.opset"]``.
 
     Parameters
     ----------
@@ -244,9 +244,14 @@ def normalize(model: ir.Model) -> ir.Model:
         A function uses another opset than the model, and the two cannot be brought together.
     """
     common.RemoveInitializersFromInputsPass()(model)
-    reached, reason = _upgraded([model.graph], model.graph.opset_imports)
+    bodies = [(model.graph, model.graph.opset_imports)]
+    bodies += [(each.graph, each.opset_imports) for each in model.functions.values()]
+    nodes = [node for graph, opsets in bodies if "" in opsets for node in graph.all_nodes()]
+    oldest = min((opsets[""] for _, opsets in bodies if "" in opsets), default=0)
+    newest, lacking = newest_opset(nodes, oldest)
+    reached, reason = _upgraded(*bodies[0], newest, lacking)
     for function in model.functions.values():
-        own_opset, _ = _upgraded([function.graph], function.opset_imports)
+        own_opset, _ = _upgraded(function.graph, function.opset_imports, newest, lacking)
         if own_opset not in (reached, None):
             raise UnsupportedModel(
                 f"function {function.domain}:{function.name} uses opset {own_opset}, but the model "
@@ -266,13 +271,15 @@ def normalize(model: ir.Model) -> ir.Model:
     return model
 
 
-def _upgraded(graphs: list[ir.Graph], opsets: dict[str, int]) -> tuple[int | None, str | None]:
+def _upgraded(
+    graph: ir.Graph, opsets: dict[str, int], newest: int, lacking: str | None
+) -> tuple[int | None, str | None]:
     if "" not in opsets:
         return None, None
-    if opsets[""] > CANONICAL_OPSET:
-        return opsets[""], f"it is newer than {CANONICAL_OPSET}"
-    opsets[""], reason = upgrade(graphs, opsets[""], CANONICAL_OPSET)
-    return opsets[""], reason
+    if opsets[""] > newest:
+        return opsets[""], lacking or f"it is newer than {newest}"
+    opsets[""], reason = upgrade([graph], opsets[""], newest)
+    return opsets[""], reason or lacking
 
 
 class _Holder:

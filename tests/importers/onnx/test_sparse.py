@@ -50,7 +50,7 @@ def test_sparse_tensors_become_dense(where):
 @pytest.mark.parametrize("where", ["initializer", "constant", "branch"])
 def test_a_large_sparse_tensor_is_refused(where):
     for shape in ([2**40], [2**62, 4], [2**29]):
-        with pytest.raises(sardonyx.UnsupportedModel, match="'w'.* dense"):
+        with pytest.raises(sardonyx.UnsupportedModel, match=r"'w'.* dense"):
             sardonyx.load(model(where, shape))
     with pytest.raises(sardonyx.UnsupportedModel, match="more than 31 bytes"):
         sardonyx.load(model(where, [8]), sparse_limit=31)
