@@ -90,7 +90,7 @@ def _fold_graph(model: ir.Model, graph: ir.Graph, report: Report, budget: _Budge
             continue
         if any(array is not None and array.dtype.kind not in "fiub" for array in arrays):
             continue
-        if node.op_type in ("Div", "Mod") and _traps(*arrays):
+        if node.op_type in ("Div", "Mod") and _traps([a for a in arrays if a is not None]):
             continue
         proto = _standalone(node, arrays)
         version = model.opset_imports.get("", 1)
@@ -113,8 +113,9 @@ def _is_foldable(node: ir.Node) -> bool:
     return operator.deterministic and operator.foldable
 
 
-def _traps(dividend: np.ndarray, divisor: np.ndarray) -> bool:
+def _traps(operands: list[np.ndarray]) -> bool:
     """Tell whether a division of integers is by zero, or of the smallest number by -1."""
+    dividend, divisor = operands
     if divisor.dtype.kind not in "iu":
         return False
     least = np.iinfo(dividend.dtype).min
