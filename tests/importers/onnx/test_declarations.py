@@ -161,3 +161,26 @@ def test_a_loop_state_has_the_shape_that_every_step_keeps(step, shape):
     sizes = state.shape
     found = sizes and [dim if isinstance(dim, int) else named(dim.value) for dim in sizes]
     assert str(found).replace("'", "").replace(" ", "") == shape
+
+
+@pytest.mark.parametrize(
+    "node",
+    ["PRelu (x, u)", "Clip (x, u)", "Add (x, u)", "MatMul (x, u)", "Where (c, x, u)", "Pow (u, x)"],
+)
+def test_an_operand_of_unknown_rank_is_no_scalar(node):
+    """It may turn out to have any number of axes, in every position of an operator."""
+    model = parser.parse_model(
+        '<ir_version: 10, opset_import: ["": 21]> g (float[2, 2] x, float[N] v, int64[K] k)'
+        " => (float[] y, int64[L] s)"
+        f"{{ u = Reshape (v, k)  c = Less (x, x)  y = {node}  s = Shape (y) }}"
+    )
+    x = np.array([[-1, 2], [3, -4]], np.float32)
+    shapes = ([2, 2], [2]) if "Clip" not in node else ([],)
+    for shape in shapes:
+        values = np.arange(1, 1 + int(np.prod(shape)), dtype=np.float32)
+        feeds = {"x": x, "v": values, "k": np.array(shape, np.int64)}
+        expected = run(model, feeds)
+        for level in ("none", "all"):
+            got = sardonyx.Session(model, threads=1, optimize=level).run(None, feeds)
+            for have, want in zip(got, expected, strict=True):
+                np.testing.assert_allclose(have, want, rtol=1e-6)
