@@ -21,12 +21,34 @@ def remove_dead(model: ir.Model, report: Report) -> int:
     """Remove nodes nothing depends on, and make Constants initializers; returns how many."""
     before = sum(1 for _ in model.graph.all_nodes())
     common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=0)(model)
-    common.RemoveUnusedNodesPass()(model)
+    remove_unread(model)
     for graph in model.graphs():  # that pass looks at the weights of the main graph only
         for value in list(graph.initializers.values()):
             if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
                 graph.initializers.pop(str(value.name))
     return before - sum(1 for _ in model.graph.all_nodes())
+
+
+def remove_unread(model: ir.Model) -> None:
+    """Remove nodes and optional outputs that nobody reads, but no output that has to stay."""
+    kept = _kept_outputs(model)
+    common.RemoveUnusedNodesPass()(model)
+    for node, names in kept:
+        if node.graph is None or not names:
+            continue
+        node.resize_outputs(max(len(node.outputs), max(names) + 1))
+        for index, name in names.items():
+            node.outputs[index].name = node.outputs[index].name or name
+
+
+def _kept_outputs(model: ir.Model) -> list[tuple[ir.Node, dict[int, str]]]:
+    """Names of outputs that may not be left out, by the indices that nodes have them at."""
+    found = []
+    for node in model.graph.all_nodes():
+        rule = lookup(node).kept
+        if rule is not None:
+            found.append((node, {index: node.outputs[index].name or "" for index in rule(node)}))
+    return found
 
 
 def infer_shapes(model: ir.Model, report: Report) -> int:
@@ -38,7 +60,11 @@ def infer_shapes(model: ir.Model, report: Report) -> int:
 
 
 def infer(model: ir.Model) -> None:
-    """Fill in types and shapes by onnx's inference, unless it would end the process."""
+    """Fill in types and shapes by onnx's inference, unless it would end the process.
+
+    It does not follow contents: the pass over shape computations does, and onnx would write all
+    numbers of a Range as sizes, however many.
+    """
     versions = model.opset_imports
     for node in model.graph.all_nodes():
         is_typed = all(value is None or value.type is not None for value in node.inputs)
@@ -49,7 +75,7 @@ def infer(model: ir.Model) -> None:
     # holds maps has a type that onnx_ir cannot read: then what was inferred before stays.
     quiet = silenced("onnx_ir.passes.common.shape_inference", level=logging.ERROR)
     with quiet, suppress(ir.serde.SerdeError):
-        common.ShapeInferencePass(check_type=False, strict_mode=False)(model)
+        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
 
 
 def eliminate_no_ops(model: ir.Model, report: Report) -> int:

@@ -1,8 +1,11 @@
-"""Constant folding: nodes whose inputs are all constant are computed once."""
+"""Constant folding: nodes whose inputs are all constant are computed once.
+
+What a result takes, and what computing it costs, is known before it is computed: a model of a few
+bytes must not fill memory, or keep a session from opening.
+"""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -10,22 +13,71 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
+from ..errors import InvalidArgument
+from ..reference import OPERATORS
 from ..reference.contents import check_contents
+from .costs import Cost, cost
 from .edits import new_constant
 from .operators import lookup
 from .report import Report
-from .values import constant, static_shape, subgraphs
+from .values import constant, subgraphs
 
-SIZE_LIMIT = 1 << 20
+FOLD_LIMIT = 1 << 20
 """Bytes a folded result may have, unless it is no larger than the inputs."""
 
+_WORK_LIMIT = 1 << 28
+"""Operations that computing a node may take, about a third of a second."""
 
-def fold_constants(model: ir.Model, report: Report) -> int:
-    """Replace constant nodes by initializers; returns their number."""
-    return sum(_fold_graph(model, graph, report) for graph in model.graphs())
+_NODES = 64
+"""Nodes as expensive as the limits allow that are folded at most."""
 
 
-def _fold_graph(model: ir.Model, graph: ir.Graph, report: Report) -> int:
+def fold_constants(model: ir.Model, report: Report, limit: int = FOLD_LIMIT) -> int:
+    """Replace constant nodes by initializers; returns their number.
+
+    Parameters
+    ----------
+    model : onnx_ir.Model
+    report : Report
+    limit : int
+        Bytes a folded result may have, unless it is no larger than the inputs.
+    """
+    budget = _Budget(model, limit)
+    return sum(_fold_graph(model, graph, report, budget) for graph in model.graphs())
+
+
+def checked_limit(limit: Any) -> int:
+    """Return a limit; raise `InvalidArgument` unless it is a number of bytes."""
+    if not isinstance(limit, int) or limit < 0:
+        raise InvalidArgument(f"fold_limit must be a number of bytes, not {limit!r}")
+    return limit
+
+
+class _Budget:
+    """What may still be computed ahead."""
+
+    def __init__(self, model: ir.Model, limit: int) -> None:
+        tensors = [v.const_value for graph in model.graphs() for v in graph.initializers.values()]
+        self.limit = limit
+        self.size = _NODES * limit + 4 * sum(tensor.nbytes for tensor in tensors if tensor)
+        self.work = _NODES * _WORK_LIMIT
+
+    def refusal(self, price: Cost | None, given: int) -> str:
+        """Return why a node with so many bytes of inputs is too expensive, "" if it is not."""
+        if price is None:
+            return "the size of the result is not known before it is computed"
+        if price.size > max(self.limit, given):
+            return f"the result is over {max(self.limit, given)} bytes"
+        if price.work > _WORK_LIMIT:
+            return f"it takes {price.work:.1e} operations"
+        if price.size > self.size or price.work > self.work:
+            return "as much as is allowed has been computed"
+        self.size -= price.size
+        self.work -= price.work
+        return ""
+
+
+def _fold_graph(model: ir.Model, graph: ir.Graph, report: Report, budget: _Budget) -> int:
     count = 0
     for node in list(graph):
         if not _is_foldable(node):
@@ -37,16 +89,21 @@ def _fold_graph(model: ir.Model, graph: ir.Graph, report: Report) -> int:
         )
         if missing or any(value.is_graph_output() for value in node.outputs):
             continue
-        limit = max(SIZE_LIMIT, sum(a.nbytes for a in arrays if a is not None))
-        if _known_bytes(node) <= limit:  # else it is not even computed
-            results = _evaluate(node, arrays, model)
-            if results is None or not all(_is_plain(result) for result in results):
-                continue
-            if sum(r.nbytes for r in results) <= limit:
-                _store(graph, node, results)
-                count += 1
-                continue
-        report.explain(f"{node.op_type} {node.name!r} not folded: the result is over {limit} bytes")
+        if any(array is not None and array.dtype.kind not in "fiub" for array in arrays):
+            continue
+        if node.op_type in ("Div", "Mod") and _traps([a for a in arrays if a is not None]):
+            continue
+        proto = _standalone(node, arrays)
+        version = model.opset_imports.get("", 1)
+        given = sum(array.nbytes for array in arrays if array is not None)
+        reason = budget.refusal(cost(proto, node, version, arrays), given)
+        if reason:
+            report.explain(f"{node.op_type} {node.name!r} not folded: {reason}")
+            continue
+        results = _evaluate(proto, arrays, version)
+        if results is not None and all(_is_plain(result) for result in results):
+            _store(graph, node, results)
+            count += 1
     return count
 
 
@@ -57,14 +114,14 @@ def _is_foldable(node: ir.Node) -> bool:
     return operator.deterministic and operator.foldable
 
 
-def _known_bytes(node: ir.Node) -> int:
-    """Bytes of the results, as far as their shapes are known."""
-    total = 0
-    for value in node.outputs:
-        shape = static_shape(value)
-        if shape is not None and value.dtype is not None and value.dtype != ir.DataType.STRING:
-            total += math.prod(shape) * value.dtype.numpy().itemsize
-    return total
+def _traps(operands: list[np.ndarray]) -> bool:
+    """Tell whether a division of integers is by zero, or of the smallest number by -1."""
+    dividend, divisor = operands
+    if divisor.dtype.kind not in "iu":
+        return False
+    least = np.iinfo(dividend.dtype).min
+    overflows = bool(least) and ((divisor == -1) & (dividend == least)).any()
+    return bool((divisor == 0).any() or overflows)
 
 
 def _is_plain(result: Any) -> bool:
@@ -72,32 +129,37 @@ def _is_plain(result: Any) -> bool:
     return isinstance(result, np.ndarray) and result.dtype.kind in "fiub"
 
 
-def _evaluate(node: ir.Node, arrays: list[Any], model: ir.Model) -> list[Any] | None:
-    if any(array is not None and array.dtype.kind not in "fiub" for array in arrays):
-        return None
+def _standalone(node: ir.Node, arrays: list[Any]) -> onnx.NodeProto:
+    """Return a node with names of its own: those of the model may be there twice."""
     proto = ir.to_proto(node)
-    # Names of its own: those of the model may be there twice until they are made unique.
-    feeds = {f"in{i}": array for i, array in enumerate(arrays) if array is not None}
     del proto.input[:]
     proto.input.extend("" if array is None else f"in{i}" for i, array in enumerate(arrays))
     names = [f"out{i}" if value.name else "" for i, value in enumerate(node.outputs)]
     del proto.output[:]
     proto.output.extend(names)
+    return proto
+
+
+def _evaluate(proto: onnx.NodeProto, arrays: list[Any], version: int) -> list[Any] | None:
+    feeds = {f"in{i}": array for i, array in enumerate(arrays) if array is not None}
     graph = onnx.helper.make_graph(
         [proto],
         "fold",
         [onnx.ValueInfoProto(name=name) for name in feeds],
-        [onnx.ValueInfoProto(name=name) for name in names if name],
+        [onnx.ValueInfoProto(name=name) for name in proto.output if name],
     )
-    imports = [onnx.helper.make_opsetid(d, v) for d, v in model.opset_imports.items()]
+    undefined: list[str] = []
     try:
-        model_of_node = onnx.helper.make_model(graph, opset_imports=imports)
-        evaluator = ReferenceEvaluator(model_of_node)
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)])
+        evaluator = ReferenceEvaluator(model, new_ops=OPERATORS)
         check_contents(evaluator)
-        with np.errstate(all="ignore"):
+        watched: Any = dict.fromkeys(("divide", "over", "invalid"), "call")
+        with np.errstate(call=lambda kind, _: undefined.append(kind), **watched):
             results: Any = evaluator.run(None, feeds)
     except Exception:  # the reference refuses: the node stays, and fails, if ever, when it runs
         return None
+    if undefined and any(np.asarray(result).dtype.kind in "iu" for result in results):
+        return None  # a cast of infinity, say, which runtimes answer in different ways
     return [np.asarray(r) if isinstance(r, np.generic) else r for r in results]
 
 

@@ -305,10 +305,15 @@ def _merge_concats(graph: ir.Graph, node: ir.Node) -> bool:
 
 
 def _merge_casts(graph: ir.Graph, node: ir.Node) -> bool:
-    """A Cast of a Cast that lost nothing is one."""
+    """A Cast of a Cast that lost nothing is one.
+
+    Not one to text, which shows of which type a number was: 1 of bool is "True", of float "1".
+    """
     first = _before(node, "Cast")
     x = None if first is None else first.inputs[0]
     if first is None or x is None or x.dtype is None:
+        return False
+    if attribute(node, "to", 0) == ir.DataType.STRING:
         return False
     middle = ir.DataType(attribute(first, "to", 0))
     if not _holds(middle, x.dtype):

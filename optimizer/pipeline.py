@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import onnx_ir as ir
 
+from ..declarations import forget, restore
 from ..errors import InvalidArgument, InvalidModel, SardonyxError
 from .branches import inline_branches
 from .cleanup import eliminate_no_ops, infer_shapes, remove_dead, resolve_cast_like
 from .cse import merge_initializers, merge_nodes
-from .fold import fold_constants
+from .fold import checked_limit, fold_constants
 from .fusions.activations import fuse_activations
 from .fusions.affine import fold_affine
 from .fusions.arithmetic import fold_arithmetic
@@ -86,6 +88,7 @@ def optimize_with_report(
     *,
     verify: bool | Mapping[str, Any] = False,
     explain: bool = False,
+    fold_limit: int | None = None,
     runner: Runner = run_reference,
 ) -> tuple[ir.Model, Report]:
     """Optimize a copy of a model.
@@ -100,6 +103,9 @@ def optimize_with_report(
         given.
     explain : bool
         Keep the explanations in the report.
+    fold_limit : int, optional
+        Bytes that a constant computed ahead may have, unless it is no larger than what it is
+        computed from; `fold.FOLD_LIMIT` by default.
     runner : callable
         Runs the model for ``verify``; onnx's reference implementation by default, which is slow
         on large images.
@@ -111,7 +117,8 @@ def optimize_with_report(
     Raises
     ------
     InvalidArgument
-        The level is not known, it is no model; or it cannot be run on random inputs.
+        The level is not known, it is no model, the limit is no size; or it cannot be run on
+        random inputs.
     SardonyxError
         With ``verify``: a pass changed the results; names it.
     """
@@ -120,9 +127,13 @@ def optimize_with_report(
     if not isinstance(model, ir.Model):
         kind = type(model).__name__
         raise InvalidArgument(f"optimize takes a model that sardonyx.load has read, not a {kind}")
+    passes = dict(LEVELS[level])
+    if "fold_constants" in passes and fold_limit is not None:
+        passes["fold_constants"] = partial(fold_constants, limit=checked_limit(fold_limit))
     model = model.clone()
+    forget(model)
     report = Report()
-    stages = {name: PassReport(name) for name in LEVELS[level]}
+    stages = {name: PassReport(name) for name in passes}
     report.passes = list(stages.values())
     verifier = None
     if verify or isinstance(verify, Mapping):
@@ -132,7 +143,7 @@ def optimize_with_report(
     while changed and report.rounds < MAX_ROUNDS:
         changed = False
         report.rounds += 1
-        for name, function in LEVELS[level].items():
+        for name, function in passes.items():
             if changed and name in _LAST:
                 continue
             start = time.perf_counter()
@@ -147,6 +158,7 @@ def optimize_with_report(
     for value, tensor in defaults.items():
         value.const_value = tensor
         model.graph.register_initializer(value)
+    restore(model)
     if not explain:
         report.forget()
     return model, report
@@ -185,9 +197,12 @@ def optimize(
     *,
     verify: bool | Mapping[str, Any] = False,
     explain: bool = False,
+    fold_limit: int | None = None,
 ) -> ir.Model:
     """Optimize a copy of a model; see `optimize_with_report`, whose report ``explain`` prints."""
-    optimized, report = optimize_with_report(model, level, verify=verify, explain=explain)
+    optimized, report = optimize_with_report(
+        model, level, verify=verify, explain=explain, fold_limit=fold_limit
+    )
     for text in report.explanations:
         print(text)
     return optimized

@@ -30,7 +30,7 @@ import onnx_ir as ir
 from .edits import can_replace, insert, make_constant, register, replace
 from .operators import lookup
 from .report import Report
-from .values import Size, constant, dims, scalar
+from .values import Size, constant, dims, rank, scalar
 
 # How far a constant may be from the number of a pattern: what its type rounds to.
 _TOLERANCES = {ir.DataType.FLOAT16: 1e-3, ir.DataType.BFLOAT16: 8e-3}
@@ -363,6 +363,7 @@ def _rewrite(rule: Rule, pattern: Apply, node: ir.Node, opset: int, report: Repo
         match = Match(node, bound, opset)
         try:
             _check_inner(nodes)
+            _check_numbers(nodes)
             value = rule.action(match)
             is_new = value.producer() in match.op.nodes
             replaceable = is_new or can_replace(node, value)
@@ -394,3 +395,20 @@ def _check_inner(nodes: Sequence[ir.Node]) -> None:
         for value in node.outputs:
             if value.is_graph_output() or any(use.node not in members for use in value.uses()):
                 raise NearMiss(f"{value.name!r} is used elsewhere, too")
+
+
+def _check_numbers(nodes: Sequence[ir.Node]) -> None:
+    """Check that no number of a match has more axes than what it is combined with.
+
+    A replacement that has the number as an attribute, or not at all, would lose these axes.
+    """
+    for node in nodes:
+        if not lookup(node).broadcasts:
+            continue
+        for value in node.inputs:
+            array = constant(value)
+            if array is None or array.size != 1 or array.ndim == 0:
+                continue
+            others = [rank(other) for other in node.inputs if other is not value]
+            if not any(axes is not None and axes >= array.ndim for axes in others):
+                raise NearMiss(f"the constant of {node.name!r} may have more axes than the rest")

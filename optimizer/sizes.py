@@ -44,7 +44,24 @@ def constant_contents(value: ir.Value | None) -> Contents | None:
 def evaluate(node: ir.Node, read: Read) -> Contents | None:
     """Contents of the only result of a node, from those of its inputs."""
     rule = lookup(node).contents
-    return rule(node, read) if rule is not None and node.inputs else None
+    elements = rule(node, read) if rule is not None and node.inputs else None
+    numbers = [] if elements is None else [n for n in elements.flat if isinstance(n, int)]
+    return elements if all(map(_range_of(node.outputs[0].dtype).__contains__, numbers)) else None
+
+
+_EXACT = {ir.DataType.FLOAT16: 11, ir.DataType.FLOAT: 24, ir.DataType.DOUBLE: 53}
+"""Bits of a whole number that a type of fractions holds exactly."""
+
+
+def _range_of(dtype: ir.DataType | None) -> range:
+    """Whole numbers that a type holds; what is beyond wraps or is rounded."""
+    if dtype in _EXACT:
+        return range(-(2 ** _EXACT[dtype]), 2 ** _EXACT[dtype] + 1)
+    if dtype is None or not dtype.is_integer():
+        return range(-(2**63), 2**63)
+    unsigned = dtype.name.startswith("U")
+    bits = dtype.bitwidth if unsigned else dtype.bitwidth - 1
+    return range(0 if unsigned else -(2**bits), 2**bits)
 
 
 def contents(value: ir.Value | None) -> list[Size] | None:

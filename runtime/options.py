@@ -22,7 +22,11 @@ _LEVELS = ("none", "basic", "all")
 
 
 def checked_options(
-    threads: int | None, precision: str, optimize: str, choices: Mapping[str, str] | None = None
+    threads: int | None,
+    precision: str,
+    optimize: str,
+    choices: Mapping[str, str] | None = None,
+    fold_limit: int | None = None,
 ) -> tuple[int, dict[str, Any]]:
     """Return the number of threads and the options that a program depends on.
 
@@ -38,7 +42,15 @@ def checked_options(
         raise InvalidArgument(f"precision must be one of {_PRECISIONS}, not {precision!r}")
     if optimize not in _LEVELS:
         raise InvalidArgument(f"optimize must be one of {_LEVELS}, not {optimize!r}")
-    options = {"precision": precision, "optimize": optimize, "choices": sorted_choices(choices)}
+    if fold_limit is not None and (not isinstance(fold_limit, int) or fold_limit < 0):
+        raise InvalidArgument(f"fold_limit must be a number of bytes, not {fold_limit!r}")
+    options: dict[str, Any] = {
+        "precision": precision,
+        "optimize": optimize,
+        "choices": sorted_choices(choices),
+    }
+    if fold_limit is not None:
+        options["fold_limit"] = fold_limit
     if threads is None:
         threads = _threads_of_environment() or min(available_processors(), MOST_THREADS)
     elif not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:

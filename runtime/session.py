@@ -79,6 +79,8 @@ class Session:
     choices : mapping of str to str, optional
         Forms of convolutions by the names of nodes, as the attribute ``choices`` gives them,
         for example of a session that was tuned. Others are chosen by cost, or by ``tune``.
+    fold_limit : int, optional
+        Bytes that a constant computed by the optimizer may have, 1 MiB by default.
 
     Attributes
     ----------
@@ -111,9 +113,12 @@ class Session:
         optimize: str = "all",
         tune: bool | Mapping[str, Any] = False,
         choices: Mapping[str, str] | None = None,
+        fold_limit: int | None = None,
     ) -> None:
         self._source = model
-        self.threads, self._options = checked_options(threads, precision, optimize, choices)
+        self.threads, self._options = checked_options(
+            threads, precision, optimize, choices, fold_limit
+        )
         self.tuning = self._tune(tune)
         self.engine = Engine(open_program(model, self._options), self.threads)
         self._output_names = [port.name for port in self.engine.program.outputs]

@@ -89,6 +89,9 @@ def _infer_node(graph: Graph, node: Node) -> None:
             raise OnHost("no kernel for this operator yet")
         if any(info is not None and info.dtype == "object" for info in node.inputs):
             raise OnHost("an input is not a plain numeric tensor")
+        unknown = [info.name for info in node.inputs if info is not None and info.shape is None]
+        if unknown:
+            raise OnHost(f"the rank of {unknown[0]!r} is unknown")
         if operator.term is not None and not _is_finite(node):
             raise OnHost("an attribute is not finite")
         with naming(node):

@@ -64,7 +64,7 @@ class Source:
 
         model = self._imported()
         settle_defaults(model, self.options.get("given", ()))
-        return optimize(model, self.options["optimize"])
+        return optimize(model, self.options["optimize"], fold_limit=self.options.get("fold_limit"))
 
     def _imported(self) -> ir.Model:
         from ..importers import load

@@ -166,6 +166,10 @@ def optimize(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say what was fused, and why a near-miss was not.")
     ] = False,
+    opset: Annotated[int | None, typer.Option(help="An older opset, for older consumers.")] = None,
+    fold_limit: Annotated[
+        int | None, typer.Option(help="Bytes that a constant computed ahead may have.")
+    ] = None,
     input: Inputs = [],  # noqa: B006
     dim: Dims = [],  # noqa: B006
     seed: Seed = 0,
@@ -177,13 +181,13 @@ def optimize(
 
     model = _load(source)
     before = sum(1 for _ in model.graph.all_nodes())
-    options: dict[str, Any] = {"level": level, "explain": explain}
+    options: dict[str, Any] = {"level": level, "explain": explain, "fold_limit": fold_limit}
     if verify or input or dim:
         options["verify"] = _feeds(model, input, dim, seed)
         if reference.is_available():
             options["runner"] = reference.run_unoptimized
     optimized, report = optimize_with_report(model, **options)
-    save(optimized, output)
+    save(optimized, output, opset)
     table = text.table("", "pass", "changes:", "ms:")
     idle = [each for each in report.passes if not each.changes]
     for each in report.passes:

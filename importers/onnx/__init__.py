@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 def _reader() -> Reader:
     from .loader import from_onnx
 
-    def read(source: Any, notes: Any, base_dir: Any = None) -> ir.Model:
-        return from_onnx(source, base_dir)  # which has nothing to note
+    def read(
+        source: Any, notes: Any, base_dir: Any = None, sparse_limit: int | None = None
+    ) -> ir.Model:
+        return from_onnx(source, base_dir, sparse_limit)  # which has nothing to note
 
     return read
 

@@ -10,10 +10,11 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from ...declarations import restore
 from ...errors import SardonyxError, UnsupportedModel
 from .check import schema_of
 from .loader import Loader
-from .node_rewrite import AdapterTable, NodeRewrite, NotExpressible, register
+from .node_rewrite import AdapterTable, NodeRewrite, NotExpressible, names_taken, register
 from .upgrade import ADAPTERS, REDUCTIONS, upgrade
 
 REVERTS: AdapterTable = {}
@@ -41,17 +42,20 @@ def downgrade(model: ir.Model, target: int) -> ir.Model:
         common.RemoveUnusedFunctionsPass()(copy)
         common.RemoveUnusedOpsetsPass()(copy)
         copy = _with_types(copy)
+    taken = names_taken([copy.graph])
     for version in range(current, target, -1):
         for node in list(copy.graph.all_nodes()):
             if node.domain == "" and (version, node.op_type) in ADAPTERS:
-                _revert(node, version)
+                _revert(node, version, taken)
     copy.graph.opset_imports[""] = target
     for node in copy.graph.all_nodes():
         _drop_defaults(node, current, target)
     try:
-        return _with_types(copy)
+        copy = _with_types(copy)
     except SardonyxError as error:
         raise UnsupportedModel(f"not expressible in opset {target}: {error}") from error
+    restore(copy)
+    return copy
 
 
 def _with_types(model: ir.Model) -> ir.Model:
@@ -59,8 +63,8 @@ def _with_types(model: ir.Model) -> ir.Model:
     return Loader(b"", None).rebuild(model)
 
 
-def _revert(node: ir.Node, version: int) -> None:
-    rewrite = NodeRewrite(node, version)
+def _revert(node: ir.Node, version: int, taken: set[str]) -> None:
+    rewrite = NodeRewrite(node, version, taken)
     try:
         if (version, node.op_type) not in REVERTS:
             raise NotExpressible("its meaning changed")

@@ -14,11 +14,14 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from ...declarations import keep_aside, restore
 from ...errors import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
 from .check import check_model
 from .map_types import note_map_types
-from .opset import CANONICAL_OPSET, OPSET_NOTE
+from .opset import OPSET_NOTE, newest_opset
+from .scopes import make_names_unique
 from .shape_inference import infer
+from .sparse import SPARSE_LIMIT, densify
 from .unsafe import hide_unsafe_nodes, reveal_unsafe_nodes
 from .upgrade import upgrade
 from .wire import SAME_FILE, SMALL_TENSOR, externalize_weights
@@ -34,15 +37,17 @@ _IN_MEMORY = "\0in memory"
 
 
 def from_onnx(
-    source: Path | bytes | onnx.ModelProto | ir.Model, base_dir: Path | None = None
+    source: Path | bytes | onnx.ModelProto | ir.Model,
+    base_dir: Path | None = None,
+    sparse_limit: int | None = None,
 ) -> ir.Model:
     """Read, check and normalize an ONNX model.
 
     Functions are inlined, nodes are in order, types and shapes are inferred where they can be, and
     the standard opset is `CANONICAL_OPSET`. Initializers are no longer graph inputs in models of
     IR version 3, which had to list all; since version 4 those that are listed are defaults. A model
-    with a node that this opset cannot express, or with a newer opset, stays at the newest one
-    possible, and says why in ``metadata_props["sardonyx.opset"]``.
+    with a node that this opset cannot express, or that onnxruntime lacks there, or with a newer
+    opset, stays at the newest one possible, and says why in ``metadata_props["sardonyx.opset"]``.
 
     Parameters
     ----------
@@ -52,6 +57,9 @@ def from_onnx(
         (`sardonyx.save` replaces files instead).
     base_dir
         Where external data lies; by default the folder of the file. It may not lie outside.
+    sparse_limit
+        Bytes that sparse tensors may take once they are dense, `SPARSE_LIMIT` by default: a
+        file of a few bytes must not fill memory.
 
     Returns
     -------
@@ -63,27 +71,31 @@ def from_onnx(
     InvalidModel
         The model is damaged, contradicts itself, or its external data is missing.
     UnsupportedModel
-        The model uses operators or an opset that are not known here.
+        The model uses operators or an opset that are not known here, or sparse tensors that are
+        too large.
     """
+    limit = SPARSE_LIMIT if sparse_limit is None else sparse_limit
     try:
         if isinstance(source, ir.Model):
-            return Loader(b"", base_dir).load(source)
+            return Loader(b"", base_dir, None, limit).load(source)
         if isinstance(source, onnx.ModelProto):
-            return Loader(_serialized(source), base_dir).load()
+            return Loader(_serialized(source), base_dir, None, limit).load()
         if isinstance(source, bytes | bytearray | memoryview):
-            return Loader(source, base_dir).load()
+            return Loader(source, base_dir, None, limit).load()
     except RecursionError:
         raise InvalidModel("the model nests graphs too deeply") from None
     path = os.fspath(source)
     with naming(path):
         data = mapped(path)
-    return from_mapped(data, base_dir or os.path.dirname(path) or ".", path)
+    return from_mapped(data, base_dir or os.path.dirname(path) or ".", path, limit)
 
 
-def from_mapped(data: mmap.mmap | memoryview, base_dir: Path | None, path: str) -> ir.Model:
+def from_mapped(
+    data: mmap.mmap | memoryview, base_dir: Path | None, path: str, sparse_limit: int = SPARSE_LIMIT
+) -> ir.Model:
     """Read a model as `from_onnx` does from what a file holds, which is open already."""
     with naming(path):
-        return Loader(data, base_dir, path).load()
+        return Loader(data, base_dir, path, sparse_limit).load()
 
 
 @contextmanager
@@ -105,7 +117,9 @@ class Loader:
         data: bytes | bytearray | memoryview | mmap.mmap,
         base_dir: Path | None,
         path: str | None = None,
+        sparse_limit: int = SPARSE_LIMIT,
     ) -> None:
+        self.sparse_limit = sparse_limit
         self.data = data
         self.base_dir = base_dir
         self.path = path
@@ -114,19 +128,24 @@ class Loader:
 
     def load(self, source: ir.Model | None = None) -> ir.Model:
         """Import the bytes, or a model in memory."""
-        return normalize(self.rebuild(source) if source is not None else self.build(self.parse()))
+        model = self.rebuild(source) if source is not None else self.build(self.parse())
+        normalize(model)
+        restore(model)
+        return model
 
     def rebuild(self, source: ir.Model) -> ir.Model:
         """Check a model in memory; returns a copy with types and shapes, and the same weights."""
         return self.build(self.light_copy(source))
 
     def build(self, proto: onnx.ModelProto) -> ir.Model:
-        """Check a light proto and build the model from it."""
+        """Check a light proto, which is changed, and build the model from it."""
         note_map_types(proto)
         if proto.ir_version < 4:
             _remove_initializers_from_inputs(proto.graph)
+        make_names_unique(proto)
         check_model(proto)
-        _densify(proto.graph)
+        densify(proto.graph, self.sparse_limit)
+        declared = _declared_shapes(proto.graph)
         hide_unsafe_nodes(proto)
         proto = infer(proto)
         reveal_unsafe_nodes(proto)
@@ -135,6 +154,7 @@ class Loader:
             model = ir.from_proto(proto)
         except Exception as error:
             raise InvalidModel(f"not a valid ONNX model: {_root_cause(error)}") from error
+        keep_aside(model, declared)
         self.attach_weights(model)
         return model
 
@@ -248,9 +268,14 @@ def normalize(model: ir.Model) -> ir.Model:
     UnsupportedModel
         A function uses another opset than the model, and the two cannot be brought together.
     """
-    reached, reason = _upgraded([model.graph], model.graph.opset_imports)
+    bodies = [(model.graph, model.graph.opset_imports)]
+    bodies += [(each.graph, each.opset_imports) for each in model.functions.values()]
+    nodes = [node for graph, opsets in bodies if "" in opsets for node in graph.all_nodes()]
+    oldest = min((opsets[""] for _, opsets in bodies if "" in opsets), default=0)
+    newest, lacking = newest_opset(nodes, oldest)
+    reached, reason = _upgraded(*bodies[0], newest, lacking)
     for function in model.functions.values():
-        own_opset, _ = _upgraded([function.graph], function.opset_imports)
+        own_opset, _ = _upgraded(function.graph, function.opset_imports, newest, lacking)
         if own_opset not in (reached, None):
             raise UnsupportedModel(
                 f"function {function.domain}:{function.name} uses opset {own_opset}, but the model "
@@ -270,13 +295,15 @@ def normalize(model: ir.Model) -> ir.Model:
     return model
 
 
-def _upgraded(graphs: list[ir.Graph], opsets: dict[str, int]) -> tuple[int | None, str | None]:
+def _upgraded(
+    graph: ir.Graph, opsets: dict[str, int], newest: int, lacking: str | None
+) -> tuple[int | None, str | None]:
     if "" not in opsets:
         return None, None
-    if opsets[""] > CANONICAL_OPSET:
-        return opsets[""], f"it is newer than {CANONICAL_OPSET}"
-    opsets[""], reason = upgrade(graphs, opsets[""], CANONICAL_OPSET)
-    return opsets[""], reason
+    if opsets[""] > newest:
+        return opsets[""], lacking or f"it is newer than {newest}"
+    opsets[""], reason = upgrade([graph], opsets[""], newest)
+    return opsets[""], reason or lacking
 
 
 class _Holder:
@@ -345,21 +372,8 @@ def _remove_initializers_from_inputs(graph: onnx.GraphProto) -> None:
             graph.input.remove(value)
 
 
-def _densify(graph: onnx.GraphProto) -> None:
-    """Replace sparse initializers, which `onnx_ir` does not read, by dense ones."""
-    for sparse in graph.sparse_initializer:
-        name = sparse.values.name
-        if onnx.TensorProto.EXTERNAL in (sparse.values.data_location, sparse.indices.data_location):
-            raise InvalidModel(f"sparse initializer {name!r} has external data")
-        try:
-            values = onnx.numpy_helper.to_array(sparse.values)
-            indices = onnx.numpy_helper.to_array(sparse.indices)
-            dense = np.zeros(tuple(sparse.dims), values.dtype)
-            if indices.ndim == 2:
-                dense[tuple(indices.T)] = values
-            else:
-                dense.reshape(-1)[indices] = values
-        except Exception as error:
-            raise InvalidModel(f"sparse initializer {name!r} is damaged: {error}") from error
-        graph.initializer.append(onnx.numpy_helper.from_array(dense, name))
-    del graph.sparse_initializer[:]
+def _declared_shapes(graph: onnx.GraphProto) -> dict[str, ir.Shape]:
+    shapes = {
+        value.name: ir.serde.deserialize_type_proto_for_shape(value.type) for value in graph.output
+    }
+    return {name: shape for name, shape in shapes.items() if shape is not None}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -18,12 +18,15 @@ class NodeRewrite:
 
     Attributes
     ----------
+    taken
+        Names of values, to which those of new ones are added.
     op_type, inputs, attributes, outputs
         The edited node (of the outputs, their number); changed by the adapter.
     """
 
-    def __init__(self, node: ir.Node, version: int) -> None:
+    def __init__(self, node: ir.Node, version: int, taken: set[str]) -> None:
         self.node = node
+        self.taken = taken
         self.version = version
         self.op_type = node.op_type
         self.inputs = list(node.inputs)
@@ -35,7 +38,11 @@ class NodeRewrite:
         """Put a node before this one; returns its output."""
         node = ir.node(op_type, inputs, attributes)
         stem = next((out.name for out in self.node.outputs if out.name), "unnamed")
-        node.name = node.outputs[0].name = f"{stem}/opset{self.version}_{len(self.preceding)}"
+        number = len(self.preceding)
+        while (name := f"{stem}/opset{self.version}_{number}") in self.taken:
+            number += 1
+        self.taken.add(name)
+        node.name = node.outputs[0].name = name
         self.preceding.append(node)
         return node.outputs[0]
 
@@ -122,3 +129,14 @@ def register(table: AdapterTable, version: int, *op_types: str) -> Callable[[Ada
         return function
 
     return decorator
+
+
+def names_taken(graphs: Iterable[ir.Graph]) -> set[str]:
+    """Names of all values in graphs and the graphs inside them."""
+    names: set[str | None] = set()
+    for outer in graphs:
+        for graph in (outer, *outer.subgraphs()):
+            names.update(value.name for value in graph.inputs)
+            names.update(graph.initializers)
+            names.update(value.name for node in graph for value in node.outputs)
+    return {name for name in names if name}

@@ -1,80 +1,145 @@
-"""Shape inference by onnx, which also finds types and shapes that contradict each other."""
+"""Shape inference by onnx, which also finds types and shapes that contradict each other.
+
+What a model declares of its results is no proof: exporters write the sizes of an example, or name
+sizes alike that differ. So shapes of all values but the inputs are inferred anew.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable
 
 import onnx
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
 
 from ...errors import InvalidModel
 from .check import describe
-
-_DECLARED = "Inferred shape and existing shape differ"
+from .loop_states import GENERATED, with_loop_states
+from .scopes import graphs_inside, inner_graphs
 
 
 def infer(model: ModelProto) -> ModelProto:
-    """Add inferred types and shapes.
+    """Replace declared types and shapes by inferred ones.
 
-    Shapes that the model declares for results of nodes are used only where they agree with the
-    inferred ones, as in onnxruntime.
+    Shapes are those that follow from the inputs' alone. Of declared shapes only names that claim
+    nothing stay: those of single sizes of the model's outputs.
 
     Raises
     ------
     InvalidModel
         Types, shapes or attributes contradict each other; names the nodes.
     """
-    for graph in (model.graph, *(GraphProto(node=f.node) for f in model.functions)):
-        for inner in _graphs(graph):
-            for node in inner.node:
-                _check_safe(node)
+    for nodes in (model.graph.node, *(function.node for function in model.functions)):
+        _check_safe(nodes)
+        for graph in graphs_inside(nodes):
+            _check_safe(graph.node)
+    # Before IR version 4 all initializers were inputs, and onnx infers nothing from others.
+    model.ir_version = max(model.ir_version, 4)
+    labels = _labels(model.graph)
+    _forget_declared_shapes(model)
     result = _strictly_inferred(model)
     if isinstance(result, ModelProto):
-        return result
-    if any(_DECLARED in line for line in result):
-        _remove_declared_shapes(model.graph)
-        result = _strictly_inferred(model)
-        if isinstance(result, ModelProto):
-            return result
-    if conflicts := [_readable(line) for line in result if _is_conflict(line)]:
-        raise InvalidModel("types or shapes conflict: " + "; ".join(conflicts))
-    try:
-        return onnx.shape_inference.infer_shapes(model)
-    except Exception:
-        return model
+        result = with_loop_states(model, result, _consistent)
+    else:
+        if conflicts := [_readable(line) for line in result if _is_conflict(line)]:
+            raise InvalidModel("types or shapes conflict: " + "; ".join(conflicts))
+        try:
+            result = onnx.shape_inference.infer_shapes(model)
+        except Exception:
+            result = model
+    _name_sizes(result.graph, labels)
+    return result
 
 
-def _graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    yield graph
-    for node in graph.node:
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _graphs(inner)
-
-
-def _check_safe(node: NodeProto) -> None:
+def _check_safe(nodes: Iterable[NodeProto]) -> None:
     """Refuse attributes with which onnx's inference would read outside its arrays."""
-    numbers = {attribute.name: attribute.i for attribute in node.attribute}
-    if node.op_type == "GatherND" and numbers.get("batch_dims", 0) < 0:
-        raise InvalidModel(
-            f"{describe(node)}: attribute 'batch_dims' is {numbers['batch_dims']}, "
-            "expected 0 or more"
-        )
-    parts = len(node.output)
-    if node.op_type == "Split" and numbers.get("num_outputs", parts) != parts:
-        raise InvalidModel(
-            f"{describe(node)}: attribute 'num_outputs' is {numbers['num_outputs']}, "
-            f"expected {parts}"
-        )
+    for node in nodes:
+        numbers = {attribute.name: attribute.i for attribute in node.attribute}
+        if node.op_type == "GatherND" and numbers.get("batch_dims", 0) < 0:
+            raise InvalidModel(
+                f"{describe(node)}: attribute 'batch_dims' is {numbers['batch_dims']}, "
+                "expected 0 or more"
+            )
+        parts = len(node.output)
+        if node.op_type == "Split" and numbers.get("num_outputs", parts) != parts:
+            raise InvalidModel(
+                f"{describe(node)}: attribute 'num_outputs' is {numbers['num_outputs']}, "
+                f"expected {parts}"
+            )
 
 
-def _remove_declared_shapes(graph: GraphProto) -> None:
-    for inner in _graphs(graph):
-        del inner.value_info[:]
-        for output in inner.output:
-            if output.type.HasField("tensor_type"):
-                output.type.tensor_type.ClearField("shape")
+def _forget_declared_shapes(model: ModelProto) -> None:
+    """Keep shapes of nothing but the model's inputs, and of no elements of sequences."""
+    for value in model.graph.input:
+        if not value.type.HasField("tensor_type"):
+            _forget_shape(value.type)
+    for value in (*model.graph.value_info, *model.graph.output):
+        _forget_shape(value.type)
+    _forget_inside(model.graph.node)
+    for function in model.functions:
+        del function.value_info[:]
+        _forget_inside(function.node)
+
+
+def _forget_inside(nodes: Iterable[NodeProto]) -> None:
+    for node in nodes:
+        # The number of the step and the condition of a Loop may be scalars or vectors: the
+        # declaration decides.
+        decided = 2 if node.op_type == "Loop" else 0
+        for graph in inner_graphs(node):
+            for value in (*graph.input[decided:], *graph.output, *graph.value_info):
+                _forget_shape(value.type)
+            _forget_inside(graph.node)
+
+
+def _forget_shape(kind: TypeProto) -> None:
+    if kind.HasField("tensor_type"):
+        kind.tensor_type.ClearField("shape")
+    elif kind.HasField("sparse_tensor_type"):
+        kind.sparse_tensor_type.ClearField("shape")
+    elif kind.HasField("sequence_type"):
+        _forget_shape(kind.sequence_type.elem_type)
+    elif kind.HasField("optional_type"):
+        _forget_shape(kind.optional_type.elem_type)
+    elif kind.HasField("map_type"):
+        _forget_shape(kind.map_type.value_type)
+
+
+def _labels(graph: GraphProto) -> dict[str, list[str]]:
+    """Names that outputs declare for their sizes; "" for those that two sizes share."""
+    inputs = {name for value in graph.input for name in _size_names(value)}
+    declared = {value.name: _size_names(value) for value in graph.output}
+    count = Counter(name for names in declared.values() for name in names)
+    return {
+        output: [name if count[name] == 1 and name not in inputs else "" for name in names]
+        for output, names in declared.items()
+    }
+
+
+def _size_names(value: ValueInfoProto) -> list[str]:
+    return [dim.dim_param for dim in value.type.tensor_type.shape.dim]
+
+
+def _name_sizes(graph: GraphProto, labels: dict[str, list[str]]) -> None:
+    """Call sizes that could not be computed as the outputs call them, wherever they are."""
+    fixed = {name for value in graph.input for name in _size_names(value)}
+    new: dict[str, str] = {}
+    for output in graph.output:
+        names, dims = labels.get(output.name, []), output.type.tensor_type.shape.dim
+        if len(names) != len(dims):
+            continue
+        for label, dim in zip(names, dims, strict=True):
+            name = dim.dim_param
+            if label and name.startswith(GENERATED) and name not in fixed:
+                new.setdefault(name, label)
+            elif label and dim.WhichOneof("value") is None:
+                dim.dim_param = label
+    for inner in (graph, *graphs_inside(graph.node)) if new else ():
+        for value in (*inner.input, *inner.output, *inner.value_info):
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_param in new:
+                    dim.dim_param = new[dim.dim_param]
 
 
 def _strictly_inferred(model: ModelProto) -> ModelProto | list[str]:
@@ -84,13 +149,18 @@ def _strictly_inferred(model: ModelProto) -> ModelProto | list[str]:
     except Exception:
         named = ModelProto()
         named.CopyFrom(model)
-    for graph in _graphs(named.graph):
+    for graph in (named.graph, *graphs_inside(named.graph.node)):
         for node in graph.node:
             node.name = node.name or f"producing {', '.join(map(repr, node.output))}"
     try:
         return onnx.shape_inference.infer_shapes(named, check_type=True, strict_mode=True)
     except Exception as error:
         return [line for line in str(error).splitlines() if line]
+
+
+def _consistent(model: ModelProto) -> ModelProto | None:
+    result = _strictly_inferred(model)
+    return result if isinstance(result, ModelProto) else None
 
 
 def _is_conflict(line: str) -> bool:

@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
-from .node_rewrite import AdapterTable, NodeRewrite, NotExpressible, register
+from .node_rewrite import AdapterTable, NodeRewrite, NotExpressible, names_taken, register
 
 ADAPTERS: AdapterTable = {}
 """The change that an opset made to an operator, by (opset, operator)."""
@@ -34,6 +34,7 @@ def upgrade(graphs: Sequence[ir.Graph], start: int, stop: int) -> tuple[int, str
         The opset reached, and why the next one cannot be, if it is not `stop`.
     """
     changed = {version for version, _ in ADAPTERS}
+    taken = names_taken(graphs)
     for version in range(start + 1, stop + 1):
         rewrites: list[NodeRewrite] = []
         if version not in changed:
@@ -42,7 +43,7 @@ def upgrade(graphs: Sequence[ir.Graph], start: int, stop: int) -> tuple[int, str
             for node in _standard_nodes(graphs):
                 change = ADAPTERS.get((version, node.op_type))
                 if change is not None:
-                    rewrites.append(NodeRewrite(node, version))
+                    rewrites.append(NodeRewrite(node, version, taken))
                     change(rewrites[-1])
         except NotExpressible as reason:
             for rewrite in rewrites:
@@ -178,6 +179,8 @@ def _no_output_sequence(rewrite: NodeRewrite) -> None:
 @adapter(7, "Upsample")
 def _upsample_scales(rewrite: NodeRewrite) -> None:
     rewrite.put(scales=[1.0, 1.0, rewrite.take("height_scale"), rewrite.take("width_scale")])
+    mode = rewrite.take("mode", "nearest")
+    rewrite.put(mode="linear" if mode == "bilinear" else mode)
 
 
 # Opsets 9 to 12: attributes that became inputs
@@ -185,8 +188,29 @@ def _upsample_scales(rewrite: NodeRewrite) -> None:
 
 @adapter(9, "BatchNormalization")
 def _batch_normalization_is_spatial(rewrite: NodeRewrite) -> None:
-    if not rewrite.take("spatial", 1):
-        raise NotExpressible("it normalizes every pixel by itself (spatial = 0)")
+    """Write out what normalizes every pixel by itself, with parameters for each."""
+    if rewrite.take("spatial", 1):
+        return
+    rewrite.drop_extra_outputs("it trains")
+    x, scale, bias, mean, variance = (_for_each_pixel(rewrite, index) for index in range(5))
+    epsilon = rewrite.constant(rewrite.take("epsilon", 1e-5), rewrite.dtype(0))
+    deviation = rewrite.emit("Sqrt", rewrite.emit("Add", variance, epsilon))
+    normalized = rewrite.emit("Div", rewrite.emit("Sub", x, mean), deviation)
+    rewrite.inputs = [rewrite.emit("Mul", normalized, scale), bias]
+    rewrite.op_type = "Add"
+    rewrite.attributes.clear()
+
+
+def _for_each_pixel(rewrite: NodeRewrite, index: int) -> ir.Value | None:
+    """Return an input with the axes of the first but the batch, which some write as one axis."""
+    value, image = rewrite.inputs[index], rewrite.inputs[0]
+    axes = rewrite.rank(0) - 1
+    if index == 0 or rewrite.rank(index) == axes:
+        return value
+    sizes = list(image.shape[1:]) if image is not None and image.shape is not None else [None]
+    if rewrite.rank(index) != 1 or not all(isinstance(size, int) for size in sizes):
+        raise NotExpressible(f"the shapes of its inputs 0 and {index} do not fit (spatial = 0)")
+    return rewrite.emit("Reshape", value, rewrite.constant(sizes))
 
 
 @adapter(9, "Scan")
@@ -246,19 +270,38 @@ def _scatter_is_scatter_elements(rewrite: NodeRewrite) -> None:
 
 @adapter(11, "Resize")
 def _resize_states_its_coordinates(rewrite: NodeRewrite) -> None:
-    if (
-        rewrite.attributes.get("mode", None) is None
-        or rewrite.attributes["mode"].value == "nearest"
-    ):
-        scales = rewrite.constant_input(1)
-        if (scales >= 1).all():
-            rewrite.put(nearest_mode="floor")
-        elif (scales <= 1).all():
-            rewrite.put(nearest_mode="ceil")
-        else:
-            raise NotExpressible("it enlarges one axis and shrinks another to the nearest pixel")
+    """Before opset 11 the nearest pixel lay below where an axis grows, above where it shrinks."""
+    mode = rewrite.attributes.get("mode")
     rewrite.put(coordinate_transformation_mode="asymmetric")
-    rewrite.inputs.insert(1, rewrite.constant([], np.float32))  # roi
+    x, scales = rewrite.inputs
+    roi = rewrite.constant([], np.float32)
+    if mode is None or mode.value == "nearest":
+        growth, scales = _growth_and_shrinkage(rewrite, scales)
+        floor = {**rewrite.attributes, "nearest_mode": ir.AttrString("nearest_mode", "floor")}
+        if scales is None:
+            scales = growth
+            rewrite.attributes = floor
+        else:
+            if growth is not None:
+                x = rewrite.emit("Resize", x, roi, growth, **{n: a.value for n, a in floor.items()})
+            rewrite.put(nearest_mode="ceil")
+    rewrite.inputs = [x, roi, scales]
+
+
+def _growth_and_shrinkage(
+    rewrite: NodeRewrite, scales: ir.Value | None
+) -> tuple[ir.Value | None, ir.Value | None]:
+    """Split scales into those above and those below 1; None for what no axis does."""
+    tensor = ir.convenience.get_const_tensor(scales) if scales is not None else None
+    if tensor is None:
+        one = rewrite.constant([1], np.float32)
+        return rewrite.emit("Max", scales, one), rewrite.emit("Min", scales, one)
+    numbers = tensor.numpy()
+    grows, shrinks = (numbers > 1).any(), (numbers < 1).any()
+    if not shrinks or not grows:
+        return (None, scales) if shrinks else (scales, None)
+    growth, shrinkage = np.maximum(numbers, 1), np.minimum(numbers, 1)
+    return rewrite.constant(growth, np.float32), rewrite.constant(shrinkage, np.float32)
 
 
 @adapter(12, "Dropout")

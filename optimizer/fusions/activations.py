@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..rewrite import Match, apply_rules, either, fixed, op, rewrite
-from ..values import dims, rank, scalar
+from ..values import dims, scalar
 
 _SIXTH = 1 / 6
 
@@ -63,7 +63,7 @@ def _swish(m: Match) -> ir.Value:
     if "alpha" not in m:
         return m.op.Swish(m.x)
     alpha = scalar(m.alpha)
-    m.require(alpha is not None and rank(m.alpha) == 0, "the factor is not a constant number")
+    m.require(alpha is not None, "the factor is not a constant number")
     return m.op.Swish(m.x, alpha=alpha)
 
 

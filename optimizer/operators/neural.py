@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -49,11 +51,20 @@ def _single_pixels(node: ir.Node) -> ir.Value | None:
     return node.inputs[0] if single and not indices else None
 
 
+def _presents(node: ir.Node) -> Sequence[int]:
+    """Present key and value: onnxruntime wants both or none, and both where there is a past."""
+    present = [index for index in (1, 2) if index < len(node.outputs)]
+    is_read = any(node.outputs[i].uses() or node.outputs[i].is_graph_output() for i in present)
+    has_past = any(value is not None for value in node.inputs[4:6])
+    return present if is_read or has_past else ()
+
+
 _POOL = Operator(window=True, unchanged=_single_pixels)
 _CONVOLUTION = Operator(product=True, window=True)
 _RECURRENT = Operator(recurrent=True)
 
 OPERATORS = {
+    "Attention": Operator(kept=_presents),
     "AveragePool": _POOL,
     "Conv": _CONVOLUTION,
     "ConvTranspose": _CONVOLUTION,

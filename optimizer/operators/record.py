@@ -58,6 +58,7 @@ ReorderRule: TypeAlias = Callable[[ir.Node, ir.Value, Order], Reordered | None]
 ShapeRule: TypeAlias = Callable[[ir.Node, Contents | None], Sequence[Size] | None]
 ContentsRule: TypeAlias = Callable[[ir.Node, Read], Contents | None]
 IntervalRule: TypeAlias = Callable[[Sequence[Interval | None]], Interval | None]
+KeptRule: TypeAlias = Callable[[ir.Node], Sequence[int]]
 UnchangedRule: TypeAlias = Callable[[ir.Node], ir.Value | None]
 
 
@@ -102,6 +103,8 @@ class Operator:
         Elements of a small result, from the node and a reader of its inputs.
     interval : callable, optional
         Interval of the float32 values of the result, from those of the inputs.
+    kept : callable, optional
+        Indices of optional outputs that may not be left out although nobody reads them.
     unchanged : callable, optional
         The input that a node returns as it is, None if it does not. Not asked of a node without
         a first input.
@@ -123,6 +126,7 @@ class Operator:
     shape: ShapeRule | None = None
     contents: ContentsRule | None = None
     interval: IntervalRule | None = None
+    kept: KeptRule | None = None
     unchanged: UnchangedRule | None = None
 
 

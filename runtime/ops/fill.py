@@ -109,12 +109,19 @@ def _lower_trilu(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
+_LARGEST_EYE = 1 << 20
+"""Bytes of a matrix that a program holds; larger ones are made when it runs."""
+
+
 def _infer_eye(node: Node) -> list[Info]:
     x = node.required(0)
     kind = node.attribute("dtype")
     dtype = x.dtype if kind is None else dtype_name(ir.DataType(kind))
     if dtype == "object" or not all(isinstance(dim, int) for dim in x.dims):
         raise OnHost("a type without kernels, or the shape depends on the input's")
+    size = product(x.dims)
+    if isinstance(size, int) and size * np.dtype(dtype).itemsize > _LARGEST_EYE:
+        raise OnHost(f"a constant of more than {_LARGEST_EYE} bytes")
     return [node.result(x.dims, dtype)]
 
 

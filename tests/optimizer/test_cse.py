@@ -1,5 +1,6 @@
 import numpy as np
 import onnx
+import pytest
 from onnx import helper as oh
 from sardonyx.importers import load
 from sardonyx.optimizer import optimize
@@ -131,3 +132,15 @@ def test_the_outside_does_not_use_what_a_branch_computes(optimized):
     model.graph.outputs[0] = total.outputs[0]
     left, _ = optimized(model)
     assert left.count("Sqrt") == 1
+
+
+@pytest.mark.parametrize("past", [False, True])
+@pytest.mark.parametrize("read", ["", "p", "r", "pr"])
+def test_present_keys_and_values_stay_together(optimized, read, past):
+    inputs = ["q", "k", "v", "", "a", "b"] if past else ["q", "k", "v"]
+    values = [oh.make_tensor_value_info(name, 1, [1, 2, 3, 4]) for name in inputs if name]
+    node = oh.make_node("Attention", inputs, ["y", "p", "r"])
+    outputs = [oh.make_tensor_value_info(name, 1, [1, 2, None, 4]) for name in f"y{read}"]
+    proto = oh.make_graph([node], "g", values, outputs)
+    model = oh.make_model(proto, opset_imports=[oh.make_opsetid("", 24)], ir_version=10)
+    assert optimized(load(model))[0] == ["Attention"]

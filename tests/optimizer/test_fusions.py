@@ -1,9 +1,15 @@
 """Each fusion on the computation it stands for, and on near misses."""
 
+import itertools
 import math
 
 import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxruntime as ort
 import pytest
+import sardonyx
+from onnx import parser
 
 F = np.float32
 X = {"x": ("n", 6)}
@@ -382,3 +388,44 @@ def test_a_condition_spread_over_all_elements(graph, optimized):
     inputs = {"x": ("n", 3), "m": (("n", 3), np.bool_), "z": ("k", 1, 3)}
     nodes[0] = ("Shape", "z", "shape")
     assert "And" in optimized(graph(nodes, inputs, one=np.True_, low=F(-9)))[0]
+
+
+CONSTANTS = {
+    "Gelu": lambda x, c: (
+        f"a = Div ({x}, r{c})  b = Erf (a)  d = Add (b, o{c})  e = Mul ({x}, d)  y = Mul (e, h{c})"
+    ),
+    "Swish": lambda x, c: f"a = Mul ({x}, t{c})  b = Sigmoid (a)  y = Mul ({x}, b)",
+    "HardSigmoid": lambda x, c: f"a = Add ({x}, t{c})  b = Clip (a, zero, six)  y = Div (b, s{c})",
+    "HardSwish": lambda x, c: (
+        f"a = Add ({x}, t{c})  b = Clip (a, zero, six)  d = Mul ({x}, b)  y = Mul (d, s{c}r)"
+    ),
+}
+
+
+@pytest.mark.parametrize("fused", CONSTANTS)
+def test_constants_with_more_axes_than_the_input_keep_their_axes(fused):
+    numbers = {"r": 2**0.5, "o": 1, "h": 0.5, "t": 3, "s": 6}
+    for rank, axes in itertools.product(range(4), range(5)):
+        shape, more = [2] * rank, [1] * axes
+        text = CONSTANTS[fused]("x", axes)
+        model = parser.parse_model(
+            f'<ir_version: 10, opset_import: ["": 24]> g (float{shape or ""} x) => (float y)'
+            f"{{ {text} }}"
+        )
+        for name, number in [*numbers.items(), ("sr", 1 / 6), ("zero", 0), ("six", 6)]:
+            full = {"zero": "zero", "six": "six", "sr": f"s{axes}r"}.get(name, f"{name}{axes}")
+            array = np.full([] if full == name else more, number, np.float32)
+            model.graph.initializer.append(onnx.numpy_helper.from_array(array, full))
+        x = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+        optimized = ir.to_proto(sardonyx.optimize(sardonyx.load(model)))
+        want, have = (run(proto, {"x": x}) for proto in (model, optimized))
+        assert have.shape == want.shape
+        np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
+        operators = [node.op_type for node in optimized.graph.node]
+        assert (operators == [fused]) == (axes <= rank), (rank, axes)
+
+
+def run(model, feeds):
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(model.SerializeToString(), options).run(None, feeds)[0]

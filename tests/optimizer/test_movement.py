@@ -2,9 +2,11 @@
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import pytest
 from onnx import helper as oh
 from sardonyx.importers import load
+from sardonyx.optimizer import optimize
 
 X = {"x": ("n", 3, 4, 6)}
 
@@ -321,3 +323,44 @@ def test_a_constant_too_large_to_keep_is_not_even_computed(graph, monkeypatch):
     assert [node.op_type for node in optimized_model.graph] == ["Expand", "Add"]
     assert "Expand" not in computed
     assert any("Expand 'n0' not folded" in text for text in report.explanations)
+
+
+NUMBERS = {
+    np.float16: [0, -0.0, 1.5, 65504, -2, np.nan, np.inf],
+    np.float32: [0, -0.0, 1 / 3, 70000, 1e-9, 2**24 + 2, np.nan, -np.inf],
+    np.float64: [0, 1 / 3, 1e300, 2**53 - 1, 16777217, -np.inf],
+    np.int8: [0, 1, -1, 127, -128],
+    np.uint8: [0, 1, 128, 255],
+    np.int32: [0, 1, -1, 16777217, 2**31 - 1, -(2**31)],
+    np.int64: [0, 1, 300, 2**53 + 1, 2**63 - 1, -(2**63)],
+    np.bool_: [False, True],
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERS)
+def test_casts_in_a_row_give_the_same_numbers_and_texts(kind):
+    """Two casts are one only where the type between holds every number, and no text shows it."""
+    to_string = onnx.TensorProto.STRING
+    kinds = [oh.np_dtype_to_tensor_dtype(np.dtype(each)) for each in NUMBERS]
+    pairs = [(between, last) for between in kinds for last in (*kinds, to_string)]
+    nodes = []
+    for index, (between, last) in enumerate(pairs):
+        nodes.append(oh.make_node("Cast", ["x"], [f"m{index}"], to=between))
+        nodes.append(oh.make_node("Cast", [f"m{index}"], [f"y{index}"], to=last))
+    start = oh.np_dtype_to_tensor_dtype(np.dtype(kind))
+    outputs = [oh.make_tensor_value_info(f"y{i}", last, ["n"]) for i, (_, last) in enumerate(pairs)]
+    x = oh.make_tensor_value_info("x", start, ["n"])
+    proto = oh.make_graph(nodes, "g", [x], outputs)
+    model = oh.make_model(proto, opset_imports=[oh.make_opsetid("", 24)], ir_version=10)
+    # A chain of casts may be written only where each cast's result is defined.
+    numbers = np.array(NUMBERS[kind], kind)
+    merged = ir.to_proto(optimize(load(model)))
+    left = {node.output[0]: node for node in merged.graph.node}
+    for index, (between, last) in enumerate(pairs):
+        node = left.get(f"y{index}")
+        if node is None or node.input[0] != "x" or last == between or between == start:
+            continue
+        exact = numbers.astype(oh.tensor_dtype_to_np_dtype(between)).astype(kind)
+        assert exact.tobytes() == numbers.tobytes(), (kind, between, last)
+        assert last != to_string
+    assert len(left) < len(nodes)

@@ -215,6 +215,16 @@ def test_an_error_about_options_says_nothing_of_inputs(call, two_inputs, tmp_pat
         assert found.exit_code == 1 and "random" not in found.stderr
 
 
+def test_optimize_writes_an_older_opset(call, tmp_path):
+    out = tmp_path / "old.onnx"
+    assert call("optimize", MODEL, "-o", out, "--opset", "13", "--fold-limit", "0").exit_code == 0
+    written = onnx.load(out)
+    assert written.opset_import[0].version == 13
+    images = np.random.default_rng(0).random((2, 1, 8, 8)).astype(np.float32)
+    want, have = (Session(path, threads=1)(images) for path in (MODEL, str(out)))
+    np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
+
+
 def test_optimize_verifies_on_given_inputs_and_explains(call, two_inputs, tmp_path):
     out = tmp_path / "out.onnx"
     found = call("optimize", two_inputs, "-o", out, "--verify", "-d", "n=5", "-i", "s=2")
