@@ -38,8 +38,8 @@ def open_program(source: Any, options: Mapping[str, Any]) -> Program:
     source
         Anything ``sardonyx.load`` takes, or an artifact.
     options : mapping
-        ``precision``, ``optimize``, ``fold_limit`` and ``choices`` of a session; ``given``: names of
-        defaults that its runs give (``defaults``).
+        ``precision``, ``optimize``, ``fold_limit`` and ``choices`` of a session; ``given``: names
+        of defaults that its runs give (``defaults``).
 
     Returns
     -------
