@@ -40,6 +40,7 @@ def from_onnx(
     source: Path | bytes | onnx.ModelProto | ir.Model,
     base_dir: Path | None = None,
     sparse_limit: int | None = None,
+    trusted: bool = False,
 ) -> ir.Model:
     """Read, check and normalize an ONNX model.
 
@@ -60,6 +61,8 @@ def from_onnx(
     sparse_limit
         Bytes that sparse tensors may take once they are dense, `SPARSE_LIMIT` by default: a
         file of a few bytes must not fill memory.
+    trusted
+        Whether shapes that a model in memory declares of its results are right.
 
     Returns
     -------
@@ -77,7 +80,7 @@ def from_onnx(
     limit = SPARSE_LIMIT if sparse_limit is None else sparse_limit
     try:
         if isinstance(source, ir.Model):
-            return Loader(b"", base_dir, None, limit).load(source)
+            return Loader(b"", base_dir, None, limit, trusted).load(source)
         if isinstance(source, onnx.ModelProto):
             return Loader(_serialized(source), base_dir, None, limit).load()
         if isinstance(source, bytes | bytearray | memoryview):
@@ -118,7 +121,9 @@ class Loader:
         base_dir: Path | None,
         path: str | None = None,
         sparse_limit: int = SPARSE_LIMIT,
+        trusted: bool = False,
     ) -> None:
+        self.trusted = trusted
         self.sparse_limit = sparse_limit
         self.data = data
         self.base_dir = base_dir
@@ -147,7 +152,7 @@ class Loader:
         densify(proto.graph, self.sparse_limit)
         declared = _declared_shapes(proto.graph)
         hide_unsafe_nodes(proto)
-        proto = infer(proto)
+        proto = infer(proto, self.trusted)
         reveal_unsafe_nodes(proto)
         note_map_types(proto)
         try:

@@ -19,11 +19,12 @@ from .loop_states import GENERATED, with_loop_states
 from .scopes import graphs_inside, inner_graphs
 
 
-def infer(model: ModelProto) -> ModelProto:
+def infer(model: ModelProto, trusted: bool = False) -> ModelProto:
     """Replace declared types and shapes by inferred ones.
 
     Shapes are those that follow from the inputs' alone. Of declared shapes only names that claim
-    nothing stay: those of single sizes of the model's outputs.
+    nothing stay: those of single sizes of the model's outputs. Where they are ``trusted``, because
+    the framework that wrote them guards them, they stay unless they contradict the inferred ones.
 
     Raises
     ------
@@ -37,6 +38,8 @@ def infer(model: ModelProto) -> ModelProto:
     # Before IR version 4 all initializers were inputs, and onnx infers nothing from others.
     model.ir_version = max(model.ir_version, 4)
     labels = _labels(model.graph)
+    if trusted and (result := _consistent(model)) is not None:
+        return result
     _forget_declared_shapes(model)
     result = _strictly_inferred(model)
     if isinstance(result, ModelProto):
