@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 from onnx.reference.op_run import OpRun
 
 
@@ -23,18 +24,42 @@ class Loop(OpRun):
         feeds = dict(context or {})
         carried = list(state)
         scans: list[list[Any]] = [[] for _ in body.output_names[1 + len(carried) :]]
-        going = condition is None or bool(condition)
+        going = condition is None or bool(condition.item())
         trip = 0
-        while going and (trips is None or trip < int(trips)):
+        while going and (trips is None or trip < trips.item()):
             values = [np.array(trip, np.int64), np.array(going), *carried]
             feeds.update(zip(body.input_names, values, strict=True))
             results = self._run_body(  # type: ignore[attr-defined]
                 feeds, attributes=attributes, bindings=bindings
             )
-            going = bool(results[0])
+            going = bool(results[0].item())
             carried = list(results[1 : 1 + len(carried)])
             for scan, value in zip(scans, results[1 + len(carried) :], strict=True):
                 scan.append(value)
             trip += 1
-        stacked = [np.stack(scan) if scan else np.zeros((0,)) for scan in scans]
-        return (*carried, *stacked)
+        if trip or not scans:
+            return (*carried, *map(np.stack, scans))
+        return (*carried, *self._empty(feeds, carried, attributes, bindings))
+
+    def _empty(
+        self, feeds: dict[str, Any], state: list[Any], attributes: Any, bindings: Any
+    ) -> list[np.ndarray]:
+        """Scan outputs without a trip: of the types and the axes that a first trip would give."""
+        body = self.body  # type: ignore[attr-defined]
+        values = [np.array(0, np.int64), np.array(True), *state]
+        feeds.update(zip(body.input_names, values, strict=True))
+        first = 1 + len(state)
+        try:
+            results = self._run_body(  # type: ignore[attr-defined]
+                feeds, attributes=attributes, bindings=bindings
+            )
+            return [np.asarray(value)[np.newaxis][:0] for value in results[first:]]
+        except Exception:  # there need not be a first trip that is valid
+            return [_declared(value) for value in body.proto_.graph.output[first:]]
+
+
+def _declared(value: onnx.ValueInfoProto) -> np.ndarray:
+    """Nothing of the type and the axes that a body declares, open ones empty."""
+    kind = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type) if kind.elem_type else np.float32
+    return np.zeros((0, *(dim.dim_value for dim in kind.shape.dim)), dtype)
