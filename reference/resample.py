@@ -39,7 +39,7 @@ class Resize(Operator):
             counts, factors = _by_sizes(sizes.tolist(), lengths, keep_aspect_ratio_policy)
         elif scales is not None and scales.size:
             factors = [float(s) for s in scales]
-            counts = [int(np.floor(n * s)) for n, s in zip(lengths, factors, strict=True)]
+            counts = _scaled(lengths, scales)
         else:
             raise ValueError("neither scales nor sizes are given")
         y: np.ndarray = x if mode == "nearest" else x.astype(np.float64)
@@ -72,8 +72,9 @@ class Upsample(Operator):
     ) -> tuple[Any, ...]:
         factors = [float(s) for s in (scales if given is None else given)]
         y: np.ndarray = x if mode == "nearest" else x.astype(np.float64)
-        for axis, (size, factor) in enumerate(zip(x.shape, factors, strict=True)):
-            at = np.arange(int(np.floor(size * factor))) / factor
+        counts = _scaled(x.shape, factors)
+        for axis, (size, count, factor) in enumerate(zip(x.shape, counts, factors, strict=True)):
+            at = np.arange(count) / factor
             if mode == "nearest":
                 places = _NEAREST["floor"](at).astype(np.int64)
                 y = y.take(np.clip(places, 0, size - 1), axis)
@@ -81,6 +82,12 @@ class Upsample(Operator):
                 weights = _weights(at, size, None, 1.0, False)
                 y = np.moveaxis(np.tensordot(y, weights, ((axis,), (1,))), -1, axis)
         return (_rounded(y, x.dtype),)
+
+
+def _scaled(lengths: Sequence[int], scales: Any) -> list[int]:
+    """Sizes of the output, computed in float32: 5 by 1.4 is 7 there, and less in double."""
+    sizes = np.array(lengths, np.float32) * np.array(scales, np.float32)
+    return [int(size) for size in np.floor(sizes)]
 
 
 def _by_sizes(

@@ -134,7 +134,7 @@ def reduction(draw: Draw) -> Case:
         special=0.2,
         nan=False,
         positive=draw.name == "ReduceLogSum",
-        scale=draw.pick([2, 300]) if draw.name != "ReduceProd" else 1,
+        scale=1 if draw.name == "ReduceProd" else 2 if log else draw.pick([2, 300]),
     )
     if draw.name == "ReduceLogSumExp" and draw.chance(0.2) and kind.kind == "f":
         x = np.full(shape, draw.pick([-np.inf, np.inf, 800, -800]), kind)

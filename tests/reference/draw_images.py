@@ -75,7 +75,8 @@ def resize(draw: Draw) -> Case:
     # Of an output without elements, or a length that is not whole, only one has an opinion.
     factors = [f if int(f * n) else 1.0 for f, n in zip(factors, shape[2:], strict=True)]
     x = draw.array(shape, kind, scale=20)
-    exact, off = kind.kind in "iub", 1.0 if kind.kind in "iub" and mode != "nearest" else 0.0
+    exact = kind.kind in "iub"
+    off = float(exact)  # integers between others are cut off, after rounding errors
     if draw.version < 11:
         factors = [max(f, 1.0) for f in factors]  # the standard did not say what smaller ones take
         scales = [1.0, 1.0, *factors]
