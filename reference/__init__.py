@@ -1,14 +1,35 @@
-"""Operators that follow the standard where onnx's reference implementation does not."""
+"""Operators that follow the standard where onnx's reference implementation does not.
 
+A class of a module of this folder whose name is that of an operator is its implementation; others
+are onnx's own, with the types of the standard (`operator`).
+"""
+
+from importlib import import_module
+from pkgutil import iter_modules
+
+import onnx
 from onnx.reference.op_run import OpRun
 
-from .loop import Loop
-from .maps import CastMap, CategoryMapper, DictVectorizer, ZipMap
-from .max_pool import MaxPool
-from .recurrent import GRU, LSTM, RNN
+from .operator import ML, originals
 
-OPERATORS: list[type[OpRun]] = [
-    *(GRU, LSTM, RNN, Loop, MaxPool),
-    *(CastMap, CategoryMapper, DictVectorizer, ZipMap),
-]
+# They run graphs, or hand on what an attribute holds.
+_AS_THEY_ARE = {"If", "SequenceMap", "Constant"}
+
+
+def _operators() -> list[type[OpRun]]:
+    schemas = {(schema.domain, schema.name) for schema in onnx.defs.get_all_schemas()}
+    own: dict[tuple[str, str], type[OpRun]] = {}
+    for info in iter_modules(__path__):
+        for name, value in vars(import_module(f"{__name__}.{info.name}")).items():
+            if isinstance(value, type) and issubclass(value, OpRun):
+                own[value.op_domain, name] = value
+    own = {key: value for key, value in own.items() if key in schemas}
+    others: list[type[OpRun]] = []
+    for domain in ("", ML):
+        names = {name for d, name in schemas - own.keys() if d == domain}
+        others += originals(domain, names - _AS_THEY_ARE)
+    return [*own.values(), *others]
+
+
+OPERATORS: list[type[OpRun]] = _operators()
 """For ``new_ops`` of a ReferenceEvaluator."""

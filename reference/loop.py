@@ -24,15 +24,15 @@ class Loop(OpRun):
         feeds = dict(context or {})
         carried = list(state)
         scans: list[list[Any]] = [[] for _ in body.output_names[1 + len(carried) :]]
-        going = condition is None or bool(condition)
+        going = condition is None or bool(condition.item())
         trip = 0
-        while going and (trips is None or trip < int(trips)):
+        while going and (trips is None or trip < trips.item()):
             values = [np.array(trip, np.int64), np.array(going), *carried]
             feeds.update(zip(body.input_names, values, strict=True))
             results = self._run_body(  # type: ignore[attr-defined]
                 feeds, attributes=attributes, bindings=bindings
             )
-            going = bool(results[0])
+            going = bool(results[0].item())
             carried = list(results[1 : 1 + len(carried)])
             for scan, value in zip(scans, results[1 + len(carried) :], strict=True):
                 scan.append(value)

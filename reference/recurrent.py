@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-from onnx.reference.op_run import OpRun
+
+from .operator import Operator
 
 Function = Callable[[np.ndarray], np.ndarray]
 Step = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -66,7 +67,7 @@ def _walk(
     return y, h, c
 
 
-class _Recurrent(OpRun):
+class _Recurrent(Operator):
     """Directions, layouts, lengths and initial states, which all three share."""
 
     names: tuple[str, ...]
@@ -86,19 +87,18 @@ class _Recurrent(OpRun):
     ) -> tuple[np.ndarray, ...]:  # fmt: skip
         self.others = others
         kind, batch_first = x.dtype, bool(layout)
-        wide = np.float32 if kind == np.float16 else kind
         x = np.moveaxis(x, 0, 1) if batch_first else x
         count, size = w.shape[0], r.shape[-1]
         shape = (count, x.shape[1], size)
 
         def state(initial: Any) -> np.ndarray:
             if initial is None:
-                return np.zeros(shape, wide)
+                return np.zeros(shape, kind)
             return np.moveaxis(initial, 0, 1) if batch_first else initial
 
         h, c = state(initial_h), state(initial_c)
-        b = np.zeros((count, 2 * w.shape[1]), wide) if b is None else b
-        p = np.zeros((count, 3 * size), wide) if peepholes is None else peepholes
+        b = np.zeros((count, 2 * w.shape[1]), kind) if b is None else b
+        p = np.zeros((count, 3 * size), kind) if peepholes is None else peepholes
         ends = np.full(x.shape[1], len(x)) if lengths is None else lengths
         names = activations or self.names * count
         functions = _activations(names, activation_alpha, activation_beta)
@@ -107,10 +107,10 @@ class _Recurrent(OpRun):
             own = functions[d * len(self.names) : (d + 1) * len(self.names)]
             # As onnxruntime does it: the gates are clipped, not the cell before its output.
             own[:2] = [_clipped(function, clip) for function in own[:2]]
-            parts = [array[d].astype(wide) for array in (w, r, b, p)]
+            parts = [array[d].astype(kind) for array in (w, r, b, p)]
             backwards = direction == "reverse" or d == 1
             step = self.step(own, *parts)
-            results.append(_walk(x.astype(wide), h[d], c[d], ends, backwards, step))
+            results.append(_walk(x.astype(kind), h[d], c[d], ends, backwards, step))
         y, h, c = (np.stack(part).astype(kind) for part in zip(*results, strict=True))
         y = np.moveaxis(y, 0, 1)  # steps, directions, batch, size
         if batch_first:

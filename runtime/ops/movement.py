@@ -143,7 +143,7 @@ def _lower_depth_to_space(emit: Emission, node: Node) -> None:
     emit.check(few_channels, c * b * b, message)
     emit.check(large.shape[2], h * b, message)
     emit.check(large.shape[3], w * b, message)
-    first = node.attribute("mode", "DCR") == "DCR" or node.op_type == "SpaceToDepth"
+    first = node.attribute("mode", "DCR") == "DCR"
     s, g = small.strides, large.strides
     block = [s[1] * c * b, s[1] * c, s[1]] if first else [s[1] * b, s[1], s[1] * b * b]
     shape = (n, c, h, b, w, b)

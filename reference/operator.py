@@ -1,0 +1,135 @@
+"""Ancestor of the operators here: attributes of the node's version, and the types of the standard.
+
+numpy computes in the type that it is given, and so does onnx's reference implementation: sums of
+float16 stall at 2048 and squares overflow at 256. Here numbers of 16 bits are widened before an
+operator computes and its results are rounded once, whatever it does between.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import onnx
+from onnx.reference.op_run import OpRun
+from onnx.reference.ops import load_op
+from onnx.reference.ops.aionnxml import load_op as load_ml_op
+
+ML = "ai.onnx.ml"
+
+HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+
+
+class Operator(OpRun):
+    """Operator whose results have the types that its schema declares.
+
+    ``_run`` gets float16 and bfloat16 as float32. What it returns becomes an array of the type
+    that the schema derives from the inputs, or says outright. ``version`` is the opset version
+    that introduced the node's schema, whose defaults attributes have.
+    """
+
+    widens = True
+    """Whether float16 and bfloat16 come as float32."""
+
+    def __init__(self, onnx_node: onnx.NodeProto, run_params: dict[str, Any]) -> None:
+        version = run_params["opsets"][onnx_node.domain]
+        schema = onnx.defs.get_schema(onnx_node.op_type, version, onnx_node.domain)
+        super().__init__(onnx_node, run_params, schema)
+        self.schema, self.version = schema, schema.since_version
+
+    def run(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
+        """Compute the outputs; None for those that the node does not name."""
+        bound = _bound(self.schema, inputs)
+        given = [_widened(x) for x in inputs] if self.widens else inputs
+        results = self.compute(*given, **options)
+        formals = self.schema.outputs
+        return tuple(
+            _typed(result, _formal(formals, index), bound) for index, result in enumerate(results)
+        )
+
+    def compute(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
+        """Compute from widened inputs."""
+        return tuple(super().run(*inputs, **options))
+
+    def _check_and_fix_outputs(self, res: tuple[Any, ...]) -> tuple[Any, ...]:
+        return res  # `run` gives results their types
+
+
+class Original(Operator):
+    """Operator of onnx's own, with types of the standard."""
+
+    def __init__(self, onnx_node: onnx.NodeProto, run_params: dict[str, Any]) -> None:
+        super().__init__(onnx_node, run_params)
+        load = load_ml_op if onnx_node.domain == ML else load_op
+        version = run_params["opsets"][onnx_node.domain]
+        inner: Any = load(onnx_node.domain, onnx_node.op_type, version)
+        self.inner = inner(onnx_node, run_params)
+
+    def compute(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
+        """Let onnx's own compute."""
+        return tuple(self.inner.run(*inputs, **options))
+
+    def _run(self, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:
+        raise NotImplementedError
+
+
+def originals(domain: str, names: set[str]) -> list[type[OpRun]]:
+    """Make classes for operators of a domain that onnx's reference implements."""
+    load = load_ml_op if domain == ML else load_op
+    found: list[type[OpRun]] = []
+    for name in sorted(names):
+        try:
+            version = onnx.defs.get_schema(name, domain=domain).since_version
+            implementation = load(domain, name, version)
+        except Exception:  # there is none, or a function which the evaluator runs
+            continue
+        if isinstance(implementation, type):
+            found.append(type(name, (Original,), {"op_domain": domain}))
+    return found
+
+
+def _formal(formals: Any, index: int) -> Any:
+    return formals[min(index, len(formals) - 1)] if formals else None
+
+
+def _bound(schema: onnx.defs.OpSchema, inputs: tuple[Any, ...]) -> dict[str, np.dtype[Any]]:
+    """Element types that the inputs give to the schema's type variables."""
+    bound: dict[str, np.dtype[Any]] = {}
+    for index, value in enumerate(inputs):
+        formal = _formal(schema.inputs, index)
+        if formal is not None and formal.is_homogeneous and isinstance(value, np.ndarray):
+            bound.setdefault(formal.type_str, value.dtype)
+    return bound
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.dtype in HALVES:
+        return value.astype(np.float32)
+    return value
+
+
+def _typed(value: Any, formal: Any, bound: dict[str, np.dtype[Any]]) -> Any:
+    if value is None or isinstance(value, list | dict):
+        return value
+    array = np.asarray(value)
+    if array.dtype.kind in "US":
+        array = array.astype(object)  # strings as everywhere
+    if formal is None or not formal.is_homogeneous or array.dtype == object:
+        return array
+    kind = bound.get(formal.type_str, _fixed(formal.type_str))
+    if kind is None or kind.kind in "OUS" or kind == array.dtype:
+        return array
+    return array.astype(kind)
+
+
+_FIXED: dict[str, np.dtype[Any] | None] = {"tensor(string)": None}
+
+
+def _fixed(type_str: str) -> np.dtype[Any] | None:
+    """Element type of ``tensor(int64)`` and the like; None for type variables and sequences."""
+    if type_str not in _FIXED:
+        name = type_str.removeprefix("tensor(").removesuffix(")").upper()
+        code = onnx.TensorProto.DataType.Value(name) if type_str.startswith("tensor(") else None
+        _FIXED[type_str] = None if code is None else onnx.helper.tensor_dtype_to_np_dtype(code)
+    return _FIXED[type_str]
