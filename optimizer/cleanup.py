@@ -11,7 +11,7 @@ from ..logs import silenced
 from .edits import insert, replace
 from .operators import lookup
 from .report import Report
-from .symbols import equate
+from .symbols import Names, equate
 from .values import dims
 
 
@@ -44,7 +44,7 @@ def infer(model: ir.Model) -> None:
 
 def eliminate_no_ops(model: ir.Model, report: Report) -> int:
     """Remove operators that return their input as it is."""
-    count = 0
+    names, count = Names(model), 0
     for graph in model.graphs():
         for node in list(graph):
             rule = lookup(node).unchanged
@@ -54,7 +54,7 @@ def eliminate_no_ops(model: ir.Model, report: Report) -> int:
             if x is not None and replace(node, x):
                 sizes = dims(x)
                 if sizes is not None:
-                    equate(model, node.outputs[0], sizes)
+                    equate(names, node.outputs[0], sizes)
                 count += 1
     return count
 
