@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 from onnx.reference import ReferenceEvaluator
 
-from .edits import new_constant
+from .edits import new_constant, remove, replace_uses
 from .operators import lookup
 from .report import Report
 from .values import constant, static_shape, subgraphs
@@ -101,5 +101,5 @@ def _store(graph: ir.Graph, node: ir.Node, results: list[np.ndarray]) -> None:
     outputs = [value for value in node.outputs if value.name]
     for old, array in zip(outputs, results, strict=True):
         value = new_constant(graph, array, f"{old.name}.folded")
-        ir.convenience.replace_all_uses_with(old, value)
-    graph.remove(node, safe=True)
+        replace_uses(old, value)
+    remove(node)

@@ -15,7 +15,7 @@ from onnx_ir.passes import common
 
 from .axes import reorder
 from .blocks import as_reshape
-from .edits import insert, new_constant, replace_output
+from .edits import insert, new_constant, remove, replace_output
 from .min_cut import min_cut
 from .movement import merge_transposes
 from .operators.orders import inverse
@@ -163,7 +163,7 @@ class _Region:
                     self._leave(old, moved[old], node)
         producers = [value.producer() for value in moved]
         for node in reversed(nodes):
-            self.graph.remove(node, safe=True)
+            remove(node)
         for producer in producers:
             self._remove_unused(producer)
 
@@ -185,7 +185,7 @@ class _Region:
         if _order(node) is None or node.graph is not self.graph:  # type: ignore[union-attr]
             return
         if not (node.outputs[0].uses() or node.outputs[0].is_graph_output()):  # type: ignore[union-attr]
-            self.graph.remove(node, safe=True)  # type: ignore[arg-type]
+            remove(node)  # type: ignore[arg-type]
 
     def _reordered(self, node: ir.Node, moved: dict[ir.Value, ir.Value]) -> ir.Node:
         plan = self.plans[node]
