@@ -124,8 +124,7 @@ def _emit_host(emit: Emission, node: Node) -> None:
 
     operator = HostOp(node.ir, emit.graph.opsets)
     inputs = [None if value is None else emit.tensor(value) for value in node.values]
-    outer = {value.name: value for value in emit.infos}
-    captured = {name: emit.tensor(outer[name]) for name in operator.captured_names}
+    captured = {name: emit.tensor(emit.graph.named[name]) for name in operator.captured_names}
     read_sizes = emit.graph.read_sizes.get(node.index, [])
     if read_sizes:
         emit.program.open_phase()
