@@ -8,23 +8,48 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from ..logs import silenced
-from .edits import insert, replace
+from .edits import insert, remove, remove_with_body, replace, replace_uses
 from .operators import lookup
 from .report import Report
 from .symbols import Names, equate
-from .values import dims
+from .values import dims, subgraphs
 
 
 def remove_dead(model: ir.Model, report: Report) -> int:
     """Remove nodes nothing depends on, and make Constants initializers; returns how many."""
     before = sum(1 for _ in model.graph.all_nodes())
-    common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=0)(model)
-    common.RemoveUnusedNodesPass()(model)
+    _lift_constants(model)
+    remove_unused(model.graph)
+    common.RemoveUnusedNodesPass()(model)  # which takes unused outputs off nodes, too
     for graph in model.graphs():  # that pass looks at the weights of the main graph only
         for value in list(graph.initializers.values()):
             if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
                 graph.initializers.pop(str(value.name))
     return before - sum(1 for _ in model.graph.all_nodes())
+
+
+def _lift_constants(model: ir.Model) -> None:
+    for graph in model.graphs():
+        for node in list(graph):
+            output = node.outputs[0] if node.op_type == "Constant" and not node.domain else None
+            if output is None or output.is_graph_output() or list(node.attributes) != ["value"]:
+                continue
+            tensor = node.attributes["value"].as_tensor()
+            kind = ir.TensorType(tensor.dtype)
+            value = ir.Value(name=output.name, shape=tensor.shape, type=kind, const_value=tensor)
+            graph.register_initializer(value)
+            replace_uses(output, value)
+            remove(node)
+
+
+def remove_unused(graph: ir.Graph) -> None:
+    """Remove the nodes of a graph, and of those inside it, whose results nothing reads."""
+    for node in reversed(graph):
+        if any(value.is_graph_output() or value.uses() for value in node.outputs):
+            for body in subgraphs(node):
+                remove_unused(body)
+        else:
+            remove_with_body(node)
 
 
 def infer_shapes(model: ir.Model, report: Report) -> int:

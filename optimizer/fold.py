@@ -74,7 +74,7 @@ def _is_plain(result: Any) -> bool:
 def _evaluate(node: ir.Node, arrays: list[Any], model: ir.Model) -> list[Any] | None:
     if any(array is not None and array.dtype.kind not in "fiub" for array in arrays):
         return None
-    proto = ir.to_proto(node)
+    proto = ir.serde.serialize_node(node)
     # Names of its own: those of the model may be there twice until they are made unique.
     feeds = {f"in{i}": array for i, array in enumerate(arrays) if array is not None}
     del proto.input[:]

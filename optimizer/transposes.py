@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from .axes import reorder
 from .blocks import as_reshape
+from .cleanup import remove_unused
 from .edits import insert, new_constant, remove, replace_output
 from .min_cut import min_cut
 from .movement import merge_transposes
@@ -30,7 +30,7 @@ def cancel_transposes(model: ir.Model, report: Report) -> int:
     """Change the order of axes of regions; returns the number of regions."""
     if (model.graph.opset_imports.get("") or 0) < _SINCE:
         return 0
-    common.RemoveUnusedNodesPass()(model)  # a Transpose that nothing needs is no reason to move
+    remove_unused(model.graph)  # a Transpose that nothing needs is no reason to move
     return sum(_cancel(graph, report) for graph in model.graphs())
 
 

@@ -77,7 +77,7 @@ class Executable:
         )
         self.run = teams.executor_function("run")
         self.phases = 1 + sum(bool(host.defines) for host in program.host_steps)
-        self.sizes = [_size_table(program, phase) for phase in range(self.phases)]
+        self.sizes = _size_tables(program, self.phases)
         self._host_operators: list[Any] = [None] * len(program.host_steps)
 
     def host_operator(self, index: int) -> Any:
@@ -89,16 +89,21 @@ class Executable:
         return self._host_operators[index]
 
 
-def _size_table(program: Program, phase: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the tensors that a phase places, and the slots of their sizes, a row each.
+def _size_tables(program: Program, phases: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each phase the tensors that it places, and the slots of their sizes."""
+    tensors: list[list[int]] = [[] for _ in range(phases)]
+    phase_of = program.buffers[:, BUFFER_PHASE].tolist()
+    for index, spec in enumerate(program.tensors):
+        if spec.dtype != "object":
+            tensors[phase_of[spec.buffer]].append(index)
+    return [_size_table(program, members) for members in tensors]
+
+
+def _size_table(program: Program, tensors: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Return tensors and the slots of their sizes, a row each.
 
     Rows are filled up with -1, where a binding keeps the number 1.
     """
-    tensors = [
-        index
-        for index, spec in enumerate(program.tensors)
-        if program.buffers[spec.buffer, BUFFER_PHASE] == phase and spec.dtype != "object"
-    ]
     shapes = [program.tensors[index].shape for index in tensors]
     rank = max(map(len, shapes), default=0)
     rows = [[*shape, *[-1] * (rank - len(shape))] for shape in shapes]

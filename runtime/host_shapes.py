@@ -18,7 +18,7 @@ def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
 
     Dimensions that it cannot tell are None; so is the shape where the rank is unknown.
     """
-    proto = ir.to_proto(node.ir)
+    proto = ir.serde.serialize_node(node.ir)
     types: dict[str, Any] = {}
     for value, info in zip(node.values, node.inputs, strict=True):
         if value is not None and info is not None:
