@@ -35,8 +35,8 @@ def _lift_constants(model: ir.Model) -> None:
             if output is None or output.is_graph_output() or list(node.attributes) != ["value"]:
                 continue
             tensor = node.attributes["value"].as_tensor()
-            kind = ir.TensorType(tensor.dtype)
-            value = ir.Value(name=output.name, shape=tensor.shape, type=kind, const_value=tensor)
+            kind, shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
+            value = ir.Value(name=output.name, shape=shape, type=kind, const_value=tensor)
             graph.register_initializer(value)
             replace_uses(output, value)
             remove(node)

@@ -37,6 +37,7 @@ def cancel_transposes(model: ir.Model, report: Report) -> int:
 def _cancel(graph: ir.Graph, report: Report) -> int:
     count = 0
     seen: set[tuple[ir.Value, Order]] = set()
+    positions: dict[ir.Node, int] = {}
     for node in list(graph):
         for value, order in _starts(node):
             if node.graph is not graph or (value, order) in seen:
@@ -45,7 +46,9 @@ def _cancel(graph: ir.Graph, report: Report) -> int:
             seen |= set(region.orders.items())
             chosen, before, after = region.choose()
             if after < before:
-                region.rewrite(chosen)
+                if not chosen <= positions.keys():  # nodes that were put there since
+                    positions = {each: index for index, each in enumerate(graph)}
+                region.rewrite(sorted(chosen, key=positions.__getitem__))
                 count += 1
                 others = f" and {len(chosen) - 1} more nodes" if len(chosen) > 1 else ""
                 first = next(each.name for each in region.plans if each in chosen)
@@ -148,9 +151,9 @@ class _Region:
                 pins[_NEW] = None
         return pins
 
-    def rewrite(self, chosen: set[ir.Node]) -> None:
-        """Replace the chosen nodes, with Transposes around them where others are left."""
-        nodes = [node for node in self.graph if node in chosen]
+    def rewrite(self, nodes: list[ir.Node]) -> None:
+        """Replace nodes, given in order, with Transposes around them where others are left."""
+        chosen = set(nodes)
         moved: dict[ir.Value, ir.Value] = {}
         for node in nodes:
             reordered = self._reordered(node, moved)
