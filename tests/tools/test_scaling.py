@@ -59,9 +59,9 @@ def test_work_grows_no_faster_than_the_graph(kind):
     work_of_opening(kind, NODES)  # fills what is kept for all models
     small, middle, large = (work_of_opening(kind, count * NODES) for count in (1, 2, 4))
     for stage in small:
-        # The difference is without what does not depend on the number of nodes.
+        # Twice is linear, four times the square; numbers of 128 and more take a byte more.
         first, second = middle[stage] - small[stage], large[stage] - middle[stage]
-        assert second < 2.3 * first + 1000, stage
+        assert second < 2.5 * first + 1000, stage
 
 
 def test_a_table_of_times_and_memory():
