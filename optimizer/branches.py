@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .edits import move_initializers, move_nodes
+from .edits import move_initializers, move_nodes, remove, replace_uses
 from .report import Report
 from .values import constant
 
@@ -15,11 +15,11 @@ def inline_branches(model: ir.Model, report: Report) -> int:
     for graph in list(model.graphs()):
         for node in list(graph):
             if node.op_type == "If" and not node.domain and node.graph is graph:
-                count += _inline(graph, node, report)
+                count += _inline(node, report)
     return count
 
 
-def _inline(graph: ir.Graph, node: ir.Node, report: Report) -> bool:
+def _inline(node: ir.Node, report: Report) -> bool:
     condition = constant(node.inputs[0])
     if condition is None or any(value.is_graph_output() for value in node.outputs):
         return False
@@ -35,7 +35,7 @@ def _inline(graph: ir.Graph, node: ir.Node, report: Report) -> bool:
     for old, new in zip(node.outputs, results, strict=True):
         new.shape = new.shape if old.shape is None else old.shape
         new.type = old.type or new.type
-        old.replace_all_uses_with(new)
-    graph.remove(node, safe=True)
+        replace_uses(old, new)
+    remove(node)
     report.explain(f"{node.name!r}: If replaced by its {taken}")
     return True

@@ -10,17 +10,17 @@ from onnx_ir.passes import common
 
 from ..inference_faults import needs_input_type
 from ..logs import silenced
-from .edits import insert, replace
+from .edits import insert, remove, remove_with_body, replace, replace_uses
 from .operators import lookup
 from .report import Report
-from .symbols import equate
-from .values import dims
+from .symbols import Names, equate
+from .values import dims, subgraphs
 
 
 def remove_dead(model: ir.Model, report: Report) -> int:
     """Remove nodes nothing depends on, and make Constants initializers; returns how many."""
     before = sum(1 for _ in model.graph.all_nodes())
-    common.LiftConstantsToInitializersPass(lift_all_constants=False, size_limit=0)(model)
+    _lift_constants(model)
     remove_unread(model)
     for graph in model.graphs():  # that pass looks at the weights of the main graph only
         for value in list(graph.initializers.values()):
@@ -31,8 +31,9 @@ def remove_dead(model: ir.Model, report: Report) -> int:
 
 def remove_unread(model: ir.Model) -> None:
     """Remove nodes and optional outputs that nobody reads, but no output that has to stay."""
+    remove_unused(model.graph)
     kept = _kept_outputs(model)
-    common.RemoveUnusedNodesPass()(model)
+    common.RemoveUnusedNodesPass()(model)  # which takes unused outputs off nodes, too
     for node, names in kept:
         if node.graph is None or not names:
             continue
@@ -49,6 +50,30 @@ def _kept_outputs(model: ir.Model) -> list[tuple[ir.Node, dict[int, str]]]:
         if rule is not None:
             found.append((node, {index: node.outputs[index].name or "" for index in rule(node)}))
     return found
+
+
+def _lift_constants(model: ir.Model) -> None:
+    for graph in model.graphs():
+        for node in list(graph):
+            output = node.outputs[0] if node.op_type == "Constant" and not node.domain else None
+            if output is None or output.is_graph_output() or list(node.attributes) != ["value"]:
+                continue
+            tensor = node.attributes["value"].as_tensor()
+            kind, shape = ir.TensorType(tensor.dtype), ir.Shape(tensor.shape.numpy())
+            value = ir.Value(name=output.name, shape=shape, type=kind, const_value=tensor)
+            graph.register_initializer(value)
+            replace_uses(output, value)
+            remove(node)
+
+
+def remove_unused(graph: ir.Graph) -> None:
+    """Remove the nodes of a graph, and of those inside it, whose results nothing reads."""
+    for node in reversed(graph):
+        if any(value.is_graph_output() or value.uses() for value in node.outputs):
+            for body in subgraphs(node):
+                remove_unused(body)
+        else:
+            remove_with_body(node)
 
 
 def infer_shapes(model: ir.Model, report: Report) -> int:
@@ -80,7 +105,7 @@ def infer(model: ir.Model) -> None:
 
 def eliminate_no_ops(model: ir.Model, report: Report) -> int:
     """Remove operators that return their input as it is."""
-    count = 0
+    names, count = Names(model), 0
     for graph in model.graphs():
         for node in list(graph):
             rule = lookup(node).unchanged
@@ -90,7 +115,7 @@ def eliminate_no_ops(model: ir.Model, report: Report) -> int:
             if x is not None and replace(node, x):
                 sizes = dims(x)
                 if sizes is not None:
-                    equate(model, node.outputs[0], sizes)
+                    equate(names, node.outputs[0], sizes)
                 count += 1
     return count
 

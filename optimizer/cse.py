@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import onnx_ir as ir
 
-from .edits import can_replace
+from .edits import can_replace, remove, replace_uses, set_inputs
 from .operators import lookup
 from .report import Report
 from .values import subgraphs
@@ -18,27 +18,36 @@ def merge_initializers(model: ir.Model, report: Report) -> int:
 
     Weights that the caller may override, or that are outputs, stay.
     """
-    return _merge_initializers(model.graph, {})
+    merged: dict[ir.Value, ir.Value] = {}
+    _merge_initializers(model.graph, {}, merged)
+    if merged:
+        for node in model.graph.all_nodes():
+            _read_instead(node, merged)
+    return len(merged)
 
 
-def _merge_initializers(graph: ir.Graph, outer: dict[Hashable, list[ir.Value]]) -> int:
-    known = {key: list(values) for key, values in outer.items()}
-    count = 0
+def _merge_initializers(
+    graph: ir.Graph, known: dict[Hashable, list[ir.Value]], merged: dict[ir.Value, ir.Value]
+) -> None:
+    """Take equal weights out of a graph, given those outside it; notes what is read instead."""
+    own: list[list[ir.Value]] = []
     for value in list(graph.initializers.values()):
         tensor = value.const_value
         if tensor is None or value.is_graph_input() or value.is_graph_output():
             continue
-        key = (tensor.dtype, tuple(tensor.shape), _sample(tensor))
-        same = next((other for other in known.get(key, ()) if _equal(other, value)), None)
+        alike = known.setdefault((tensor.dtype, tuple(tensor.shape), _sample(tensor)), [])
+        same = next((other for other in alike if _equal(other, value)), None)
         if same is None:
-            known.setdefault(key, []).append(value)
+            alike.append(value)
+            own.append(alike)
             continue
-        value.replace_all_uses_with(same)
+        merged[value] = same
         graph.initializers.pop(str(value.name))
-        count += 1
-    return count + sum(
-        _merge_initializers(inner, known) for node in graph for inner in subgraphs(node)
-    )
+    for node in graph:
+        for inner in subgraphs(node):
+            _merge_initializers(inner, known, merged)
+    for alike in own:  # nobody outside may read what is inside
+        alike.pop()
 
 
 def _sample(tensor: ir.TensorProtocol) -> Hashable:
@@ -63,22 +72,47 @@ def merge_nodes(model: ir.Model, report: Report) -> int:
 
     Nodes with subgraphs and random ones stay.
     """
-    return _merge_nodes(model.graph, {})
+    twins: list[ir.Node] = []
+    _merge_nodes(model.graph, {}, {}, twins)
+    for node in reversed(twins):
+        remove(node)
+    return len(twins)
 
 
-def _merge_nodes(graph: ir.Graph, outer: dict[Hashable, ir.Node]) -> int:
-    known = dict(outer)
-    count = 0
-    for node in list(graph):
+def _merge_nodes(
+    graph: ir.Graph,
+    known: dict[Hashable, ir.Node],
+    merged: dict[ir.Value, ir.Value],
+    twins: list[ir.Node],
+) -> None:
+    """Find the nodes that compute what another one does, given those outside the graph.
+
+    Their results are not read any more. Nodes are visited in order, so that each has the inputs
+    that it will have before it is compared.
+    """
+    own: list[Hashable] = []
+    for node in graph:
+        _read_instead(node, merged)
         bodies = list(subgraphs(node))
-        count += sum(_merge_nodes(body, known) for body in bodies)
+        for body in bodies:
+            _merge_nodes(body, known, merged, twins)
         if bodies or not lookup(node).deterministic:
             continue
-        first = known.setdefault(_key(node), node)
-        if first is not node and _use_instead(node, first):
-            graph.remove(node, safe=True)
-            count += 1
-    return count
+        key = _key(node)
+        first = known.setdefault(key, node)
+        if first is node:
+            own.append(key)
+        elif _use_instead(node, first, merged):
+            twins.append(node)
+    for key in own:  # nobody outside may read what is inside
+        del known[key]
+
+
+def _read_instead(node: ir.Node, merged: Mapping[ir.Value, ir.Value]) -> None:
+    """Let a node read the values that others were merged into."""
+    changes = {i: merged[x] for i, x in enumerate(node.inputs) if x is not None and x in merged}
+    if changes:
+        set_inputs(node, changes)
 
 
 def _key(node: ir.Node) -> Hashable:
@@ -110,13 +144,14 @@ def _plain(attribute: ir.Attr) -> Hashable:
     return id(attribute)
 
 
-def _use_instead(node: ir.Node, first: ir.Node) -> bool:
+def _use_instead(node: ir.Node, first: ir.Node, merged: dict[ir.Value, ir.Value]) -> bool:
     outputs = [value for value in node.outputs if value.is_graph_output()]
     if outputs and (len(node.outputs) != 1 or not can_replace(node, first.outputs[0])):
         return False
     for old, new in zip(node.outputs, first.outputs, strict=True):
+        merged[old] = new
         if old.is_graph_output():
             name, old.name = old.name, f"{old.name}.replaced"
             new.name = name
-        old.replace_all_uses_with(new, replace_graph_outputs=True)
+            replace_uses(old, new)
     return True

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -25,13 +25,10 @@ def can_replace(node: ir.Node, value: ir.Value) -> bool:
 
 def replace(node: ir.Node, value: ir.Value) -> bool:
     """Replace a node's only output by ``value``, and remove the node; False when it cannot be."""
-    output = node.outputs[0]
-    graph = node.graph
-    assert graph is not None
     if not can_replace(node, value):
         return False
-    replace_output(output, value)
-    graph.remove(node, safe=True)
+    replace_output(node.outputs[0], value)
+    remove(node)
     return True
 
 
@@ -46,7 +43,52 @@ def replace_output(output: ir.Value, value: ir.Value) -> None:
         value.type = value.type or output.type
     if value.shape is None:
         value.shape = output.shape
-    output.replace_all_uses_with(value, replace_graph_outputs=True)
+    replace_uses(output, value)
+
+
+def replace_uses(old: ir.Value, new: ir.Value) -> None:
+    """Let all nodes that read a value, and the graph if it returns it, have another instead."""
+    if old.is_graph_output():
+        assert old.graph is not None
+        outputs = old.graph.outputs
+        while old.is_graph_output():
+            outputs[outputs.index(old)] = new
+    changes: dict[ir.Node, dict[int, ir.Value | None]] = {}
+    for node, index in old.uses():
+        changes.setdefault(node, {})[index] = new
+    for node, inputs in changes.items():
+        set_inputs(node, inputs)
+
+
+# onnx_ir's own functions copy all inputs of a node for each that is replaced, and all outputs of a
+# graph for each node that is removed: time that grows with the square of either.
+
+
+def set_inputs(node: ir.Node, changes: Mapping[int, ir.Value | None]) -> None:
+    """Replace inputs of a node, given by their indices."""
+    inputs = list(node.inputs)
+    for index, new in changes.items():
+        old, inputs[index] = inputs[index], new
+        if old is not None:
+            old._remove_usage(node, index)
+        if new is not None:
+            new._add_usage(node, index)
+    node._inputs = tuple(inputs)
+
+
+def remove(node: ir.Node) -> None:
+    """Remove a node whose results nothing reads from its graph; it reads nothing any more."""
+    graph = node.graph
+    assert isinstance(graph, ir.Graph)
+    assert not any(value.uses() or value.is_graph_output() for value in node.outputs)
+    detach(node)
+    node.graph = None
+    graph._nodes.remove(node)
+
+
+def detach(node: ir.Node) -> None:
+    """Let a node read nothing."""
+    set_inputs(node, dict.fromkeys(range(len(node.inputs))))
 
 
 def move_initializers(body: ir.Graph, node: ir.Node, prefix: str) -> None:
@@ -74,10 +116,8 @@ def remove_with_body(node: ir.Node) -> None:
     """Remove a node with subgraphs, whose nodes then use nothing from outside any more."""
     for body in subgraphs(node):
         for inner in body.all_nodes():
-            for index in range(len(inner.inputs)):
-                inner.replace_input_with(index, None)
-    assert node.graph is not None
-    node.graph.remove(node, safe=True)
+            detach(inner)
+    remove(node)
 
 
 def make_constant(array: np.ndarray, name: str) -> ir.Value:

@@ -17,7 +17,7 @@ from ..errors import InvalidArgument
 from ..reference import OPERATORS
 from ..reference.contents import check_contents
 from .costs import Cost, cost
-from .edits import new_constant
+from .edits import new_constant, remove, replace_uses
 from .operators import lookup
 from .report import Report
 from .values import constant, subgraphs
@@ -131,7 +131,7 @@ def _is_plain(result: Any) -> bool:
 
 def _standalone(node: ir.Node, arrays: list[Any]) -> onnx.NodeProto:
     """Return a node with names of its own: those of the model may be there twice."""
-    proto = ir.to_proto(node)
+    proto = ir.serde.serialize_node(node)
     del proto.input[:]
     proto.input.extend("" if array is None else f"in{i}" for i, array in enumerate(arrays))
     names = [f"out{i}" if value.name else "" for i, value in enumerate(node.outputs)]
@@ -167,5 +167,5 @@ def _store(graph: ir.Graph, node: ir.Node, results: list[np.ndarray]) -> None:
     outputs = [value for value in node.outputs if value.name]
     for old, array in zip(outputs, results, strict=True):
         value = new_constant(graph, array, f"{old.name}.folded")
-        ir.convenience.replace_all_uses_with(old, value)
-    graph.remove(node, safe=True)
+        replace_uses(old, value)
+    remove(node)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .edits import insert, replace_output
+from .edits import insert, remove, replace_output, replace_uses
 from .report import Report
 
 
@@ -42,8 +42,8 @@ def _lift(node: ir.Node) -> int:
         outer = node.inputs[2 + k]
         assert outer is not None
         body.outputs.pop(1 + k)
-        body.inputs.pop(2 + k).replace_all_uses_with(outer)
-        node.outputs[k].replace_all_uses_with(outer)
+        replace_uses(body.inputs.pop(2 + k), outer)
+        replace_uses(node.outputs[k], outer)
     inputs = [*node.inputs[:2], *(node.inputs[2 + k] for k in variant)]
     results = [*variant, *range(states, len(node.outputs))]
     loop = ir.node("Loop", inputs, num_outputs=len(results), name=node.name)
@@ -52,7 +52,7 @@ def _lift(node: ir.Node) -> int:
     for new, k in zip(loop.outputs, results, strict=True):
         new.type = node.outputs[k].type
         replace_output(node.outputs[k], new)
-    node.graph.remove(node, safe=True)  # type: ignore[union-attr]
+    remove(node)
     return states - len(variant)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .blocks import as_reshape, reshape_target
-from .edits import insert, new_constant, replace
+from .edits import insert, new_constant, remove, replace
 from .operators import lookup
 from .report import Report
 from .values import attribute, dims, integers, rank, used_once
@@ -65,7 +65,7 @@ def _replace(node: ir.Node, new: ir.Node) -> bool:
     insert(node, [new])
     if replace(node, new.outputs[0]):
         return True
-    new.graph.remove(new, safe=True)  # type: ignore[union-attr]
+    remove(new)
     return False
 
 

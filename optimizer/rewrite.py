@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from .edits import can_replace, insert, make_constant, register, replace
+from .edits import can_replace, detach, insert, make_constant, register, replace
 from .operators import lookup
 from .report import Report
 from .values import Size, constant, dims, rank, scalar
@@ -253,8 +253,7 @@ class Builder:
     def discard(self) -> None:
         """Drop the new nodes; the values they read are not used by them any more."""
         for node in self.nodes:
-            for index in range(len(node.inputs)):
-                node.replace_input_with(index, None)
+            detach(node)
 
 
 class Match:

@@ -6,6 +6,7 @@ Numbers become constants, and equal sizes that are known by name are computed on
 from __future__ import annotations
 
 from collections.abc import Hashable
+from functools import cached_property
 
 import numpy as np
 import onnx_ir as ir
@@ -16,13 +17,14 @@ from .operators import lookup
 from .operators.record import Contents
 from .report import Report
 from .sizes import LIMIT, constant_contents, evaluate
-from .symbols import learn
+from .symbols import Names, learn
 from .values import attribute, dims
 
 
 def fold_shapes(model: ir.Model, report: Report) -> int:
     """Replace computations on known sizes by constants, in the graph and its subgraphs."""
-    folders = [_Folder(model, graph) for graph in model.graphs()]
+    names = Names(model)
+    folders = [_Folder(model, graph, names) for graph in model.graphs()]
     count = sum(folder.fold() for folder in folders)
     if any(folder.learnt for folder in folders):
         infer(model)
@@ -35,8 +37,8 @@ class _Folder:
     ``learnt`` tells whether the number of a size was found out: more may follow from it.
     """
 
-    def __init__(self, model: ir.Model, graph: ir.Graph) -> None:
-        self._model, self._graph = model, graph
+    def __init__(self, model: ir.Model, graph: ir.Graph, names: Names) -> None:
+        self._model, self._graph, self._names = model, graph, names
         self._known: dict[ir.Value, Contents] = {}
         self._first: dict[Hashable, ir.Value] = {}
         self.learnt = False
@@ -52,9 +54,9 @@ class _Folder:
     def _fold(self, node: ir.Node) -> bool:
         if lookup(node).shape_input and len(node.inputs) > 1:
             changed = self._fold_target(node)
-            self.learnt |= learn(self._model, node, self._read(node.inputs[1]))
+            self.learnt |= learn(self._names, node, self._read(node.inputs[1]))
             return changed
-        self.learnt |= learn(self._model, node, None)
+        self.learnt |= learn(self._names, node, None)
         if node.op_type == "Shape" and self._measure_inputs(node):
             return True
         contents = evaluate(node, self._read)
@@ -107,7 +109,7 @@ class _Folder:
             return False
         if self._graph is not self._model.graph or self._model.opset_imports.get("", 1) < 15:
             return False  # Shape gives a part of the sizes since opset 15
-        inputs = self._inputs_by_size()
+        inputs = self._inputs_by_size
         if node.outputs[0].is_graph_output() or not sizes.size:
             return False
         if not all(isinstance(size, int) or size in inputs for size in sizes):
@@ -131,6 +133,7 @@ class _Folder:
         insert(node, nodes)
         return replace(node, nodes[-1].outputs[0])
 
+    @cached_property
     def _inputs_by_size(self) -> dict[str, tuple[ir.Value, int]]:
         """Inputs of the model, and their axes, by the names of their dimensions."""
         inputs: dict[str, tuple[ir.Value, int]] = {}

@@ -7,6 +7,7 @@ Reshape. Where the size is that of another dimension after all, the new name goe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import onnx_ir as ir
 
@@ -16,12 +17,62 @@ from .operators.record import Contents
 from .values import Size, attribute, dims
 
 
-def learn(model: ir.Model, node: ir.Node, target: Contents | None) -> bool:
-    """Find out which sizes of a node's output are those of its inputs, and name them so.
+class Names:
+    """Names of the dimensions of a model's values, and the values that have them.
 
     Parameters
     ----------
     model : onnx_ir.Model
+
+    Attributes
+    ----------
+    fixed : set of str
+        Names of dimensions that the model's inputs have: they stay.
+    """
+
+    def __init__(self, model: ir.Model) -> None:
+        self._model = model
+        shapes = [dims(x) for x in model.graph.inputs]
+        self.fixed = {size for shape in shapes for size in shape or () if isinstance(size, str)}
+
+    def is_input(self, value: ir.Value) -> bool:
+        """Tell whether a value is an input of the model: callers see what the model says of it."""
+        return value.is_graph_input() and value.graph is self._model.graph
+
+    def describe(self, value: ir.Value, sizes: Sequence[Size]) -> None:
+        """Let a value have other sizes."""
+        value.shape = ir.Shape(sizes)
+        for size in set(sizes):
+            if isinstance(size, str):
+                self._holders.setdefault(size, {})[value] = None
+
+    def rename(self, old: str, new: int | str) -> None:
+        """Give a dimension its size or another name, wherever it is."""
+        for value in self._holders.pop(old, {}):
+            sizes = dims(value) or []
+            if old in sizes:
+                self.describe(value, [new if size == old else size for size in sizes])
+
+    @cached_property
+    def _holders(self) -> dict[str, dict[ir.Value, None]]:
+        """Values by the names of their dimensions; not those of nodes that are added later."""
+        holders: dict[str, dict[ir.Value, None]] = {}
+        for graph in self._model.graphs():
+            values = (value for node in graph for value in node.outputs)
+            for value in (*graph.inputs, *values):
+                for size in dims(value) or ():
+                    if isinstance(size, str):
+                        holders.setdefault(size, {})[value] = None
+        return holders
+
+
+def learn(names: Names, node: ir.Node, target: Contents | None) -> bool:
+    """Find out which sizes of a node's output are those of its inputs, and name them so.
+
+    Parameters
+    ----------
+    names : Names
+        Of the model.
     node : onnx_ir.Node
     target : array of `Size`, or None
         Contents of the second input where that holds sizes of the output, and they are known.
@@ -33,7 +84,7 @@ def learn(model: ir.Model, node: ir.Node, target: Contents | None) -> bool:
     """
     operator = lookup(node)
     if node.op_type == "Concat":
-        return _equate_concatenated(model, node)
+        return _equate_concatenated(names, node)
     sizes: Sequence[Size] | None = None
     if operator.broadcasts:
         sizes = broadcast_sizes([None if x is None else dims(x) for x in node.inputs])
@@ -42,11 +93,11 @@ def learn(model: ir.Model, node: ir.Node, target: Contents | None) -> bool:
     if sizes is None:
         return False
     if node.outputs[0].shape is None:
-        node.outputs[0].shape = ir.Shape(sizes)
-    return equate(model, node.outputs[0], sizes)
+        names.describe(node.outputs[0], sizes)
+    return equate(names, node.outputs[0], sizes)
 
 
-def equate(model: ir.Model, value: ir.Value, sizes: Sequence[Size]) -> bool:
+def equate(names: Names, value: ir.Value, sizes: Sequence[Size]) -> bool:
     """Let what is known of a value's sizes hold for their names, wherever they are.
 
     Returns
@@ -57,50 +108,31 @@ def equate(model: ir.Model, value: ir.Value, sizes: Sequence[Size]) -> bool:
     before = dims(value)
     if before is None or len(sizes) != len(before):
         return False
-    if any(value is x for x in model.graph.inputs):  # callers see what the model says
+    if names.is_input(value):
         return False
-    fixed = _input_names(model)
     for old, new in zip(before, sizes, strict=True):
-        if new is not None and isinstance(old, str) and old != new and old not in fixed:
-            _rename(model, old, new)
+        if new is not None and isinstance(old, str) and old != new and old not in names.fixed:
+            names.rename(old, new)
     renamed = dims(value)
     assert renamed is not None
     merged = [old if new is None else new for old, new in zip(renamed, sizes, strict=True)]
     if merged != renamed:
-        value.shape = ir.Shape(merged)
+        names.describe(value, merged)
     changes = zip(before, merged, strict=True)
     return any(isinstance(new, int) for old, new in changes if old != new)
 
 
-def _input_names(model: ir.Model) -> set[str]:
-    """Names of dimensions that the model's inputs have: they stay."""
-    shapes = [dims(x) for x in model.graph.inputs]
-    return {
-        size for shape in shapes if shape is not None for size in shape if isinstance(size, str)
-    }
-
-
-def _equate_concatenated(model: ir.Model, node: ir.Node) -> bool:
+def _equate_concatenated(names: Names, node: ir.Node) -> bool:
     """Let all that is concatenated have the same sizes along the other axes."""
     shapes = [None if value is None else dims(value) for value in node.inputs]
     known = [shape for shape in shapes if shape is not None]
     if not known or len(known) < len(shapes) or len({len(shape) for shape in known}) > 1:
         return False
-    fixed = _input_names(model)
 
     def order(size: Size) -> tuple[bool, bool]:  # numbers before names, of these the model's first
-        return not isinstance(size, int), size not in fixed
+        return not isinstance(size, int), size not in names.fixed
 
     common = [min(column, key=order) for column in zip(*known, strict=True)]
     common[attribute(node, "axis", 0) % len(common)] = None
     values = [value for value in (*node.inputs, *node.outputs) if value is not None]
-    return any([equate(model, value, common) for value in values])
-
-
-def _rename(model: ir.Model, old: str, new: int | str) -> None:
-    for graph in model.graphs():
-        values = (value for node in graph for value in node.outputs)
-        for value in (*graph.inputs, *values):
-            sizes = dims(value)
-            if sizes is not None and old in sizes:
-                value.shape = ir.Shape([new if size == old else size for size in sizes])
+    return any([equate(names, value, common) for value in values])

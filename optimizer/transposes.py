@@ -14,8 +14,8 @@ import onnx_ir as ir
 
 from .axes import reorder
 from .blocks import as_reshape
-from .cleanup import remove_unread
-from .edits import insert, new_constant, replace_output
+from .cleanup import remove_unused
+from .edits import insert, new_constant, remove, replace_output
 from .min_cut import min_cut
 from .movement import merge_transposes
 from .operators.orders import inverse
@@ -30,13 +30,14 @@ def cancel_transposes(model: ir.Model, report: Report) -> int:
     """Change the order of axes of regions; returns the number of regions."""
     if (model.graph.opset_imports.get("") or 0) < _SINCE:
         return 0
-    remove_unread(model)  # a Transpose that nothing needs is no reason to move
+    remove_unused(model.graph)  # a Transpose that nothing needs is no reason to move
     return sum(_cancel(graph, report) for graph in model.graphs())
 
 
 def _cancel(graph: ir.Graph, report: Report) -> int:
     count = 0
     seen: set[tuple[ir.Value, Order]] = set()
+    positions: dict[ir.Node, int] = {}
     for node in list(graph):
         for value, order in _starts(node):
             if node.graph is not graph or (value, order) in seen:
@@ -45,7 +46,9 @@ def _cancel(graph: ir.Graph, report: Report) -> int:
             seen |= set(region.orders.items())
             chosen, before, after = region.choose()
             if after < before:
-                region.rewrite(chosen)
+                if not chosen <= positions.keys():  # nodes that were put there since
+                    positions = {each: index for index, each in enumerate(graph)}
+                region.rewrite(sorted(chosen, key=positions.__getitem__))
                 count += 1
                 others = f" and {len(chosen) - 1} more nodes" if len(chosen) > 1 else ""
                 first = next(each.name for each in region.plans if each in chosen)
@@ -148,9 +151,9 @@ class _Region:
                 pins[_NEW] = None
         return pins
 
-    def rewrite(self, chosen: set[ir.Node]) -> None:
-        """Replace the chosen nodes, with Transposes around them where others are left."""
-        nodes = [node for node in self.graph if node in chosen]
+    def rewrite(self, nodes: list[ir.Node]) -> None:
+        """Replace nodes, given in order, with Transposes around them where others are left."""
+        chosen = set(nodes)
         moved: dict[ir.Value, ir.Value] = {}
         for node in nodes:
             reordered = self._reordered(node, moved)
@@ -163,7 +166,7 @@ class _Region:
                     self._leave(old, moved[old], node)
         producers = [value.producer() for value in moved]
         for node in reversed(nodes):
-            self.graph.remove(node, safe=True)
+            remove(node)
         for producer in producers:
             self._remove_unused(producer)
 
@@ -185,7 +188,7 @@ class _Region:
         if _order(node) is None or node.graph is not self.graph:  # type: ignore[union-attr]
             return
         if not (node.outputs[0].uses() or node.outputs[0].is_graph_output()):  # type: ignore[union-attr]
-            self.graph.remove(node, safe=True)  # type: ignore[arg-type]
+            remove(node)  # type: ignore[arg-type]
 
     def _reordered(self, node: ir.Node, moved: dict[ir.Value, ir.Value]) -> ir.Node:
         plan = self.plans[node]

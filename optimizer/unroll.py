@@ -12,6 +12,7 @@ from .edits import (
     new_constant,
     remove_with_body,
     replace_output,
+    replace_uses,
 )
 from .fusions.steps import steps
 from .report import Report
@@ -89,7 +90,7 @@ def _step(
     results = [outside.get(value, value) for value in copy.outputs[1:]]
     copy.outputs.clear()
     for inner, outer in outside.items():
-        inner.replace_all_uses_with(outer)
+        replace_uses(inner, outer)
     move_nodes(copy, loop, prefix)
     return results
 

@@ -118,7 +118,7 @@ class Emission:
             root, channel = self.places[value]
             whole = self._root(root)
             tensor = whole.view(shape, whole.strides, channel * whole.strides[1], info.name)
-        elif value in self.graph.outputs and is_plain:
+        elif value.is_graph_output() and is_plain:
             tensor = self.new(shape, info.dtype, name=info.name, kind=OUTPUT)
         else:
             tensor = self._new_value(info, order)

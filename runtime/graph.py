@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NoReturn
 
 import numpy as np
@@ -196,6 +197,11 @@ class Graph:
     index_of: dict[ir.Node, int] = field(default_factory=dict)
     why_host: dict[int, str] = field(default_factory=dict)
     read_sizes: dict[int, list[tuple[int, int, Symbol]]] = field(default_factory=dict)
+
+    @cached_property
+    def named(self) -> dict[str | None, ir.Value]:
+        """Values by their names, once all nodes are there."""
+        return {value.name: value for value in self.infos}
 
 
 def refuse(node: Node, what: str, got: Any, expected: str) -> NoReturn:

@@ -32,7 +32,7 @@ class HostOp:
     """
 
     def __init__(self, node: ir.Node, opsets: Mapping[str, int]) -> None:
-        self._prepare(ir.to_proto(node), dict(opsets))
+        self._prepare(ir.serde.serialize_node(node), dict(opsets))
 
     def _prepare(self, proto: onnx.NodeProto, opsets: dict[str, int]) -> None:
         self.name, self.op_type = proto.name, proto.op_type

@@ -20,7 +20,7 @@ def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
     Dimensions that it cannot tell are None; so is the shape where the rank is unknown. What
     subgraphs declare of sizes proves nothing, and is not looked at.
     """
-    proto = ir.to_proto(node.ir)
+    proto = ir.serde.serialize_node(node.ir)
     _forget_sizes(proto)
     types: dict[str, Any] = {}
     for value, info in zip(node.values, node.inputs, strict=True):

@@ -16,7 +16,7 @@ def emit_host(emit: Emission, node: Node) -> None:
 
     operator = HostOp(node.ir, emit.graph.opsets)
     inputs = [None if value is None else tensor_of(emit, value) for value in node.values]
-    outer = {v.name: v for v in emit.infos} if operator.captured_names else {}
+    outer = emit.graph.named
     captured = {name: tensor_of(emit, outer[name]) for name in operator.captured_names}
     read_sizes = emit.graph.read_sizes.get(node.index, [])
     if read_sizes:

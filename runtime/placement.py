@@ -7,6 +7,8 @@ buffer, and each concatenation is a view of its first channels.
 
 from __future__ import annotations
 
+from collections import Counter
+
 import onnx_ir as ir
 
 from .graph import Graph, Node
@@ -31,9 +33,10 @@ def find_places(graph: Graph) -> dict[ir.Value, tuple[ir.Value, Dim]]:
         if result.is_graph_output() or not spatial[result]:
             continue
         root, offset = places.get(result, (result, 0))
+        times = Counter(node.values)
         for value in [v for v in node.values if v is not None]:
             fresh = value not in places and not value.is_graph_output()
-            once = node.values.count(value) == 1 and value in producers
+            once = times[value] == 1 and value in producers
             if fresh and once and spatial[value] and since(root) < producers[value].index:
                 places[value] = (root, offset)
             offset = offset + graph.infos[value].dims[1]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterable, Mapping, MutableSequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, MutableSequence
+from typing import Any, NoReturn
 
 import onnx
 import onnx_ir as ir
@@ -78,17 +78,14 @@ def _check_opsets(opsets: Mapping[str, int]) -> None:
 
 
 class _Scope:
-    """Names that are visible to the nodes of one graph, or of the graphs inside it."""
+    """Names that are visible to the nodes of the graph that is being checked."""
 
     def __init__(
-        self,
-        opsets: dict[str, int],
-        functions: Mapping[tuple[str, str], FunctionProto],
-        outer: frozenset[str] | set[str] = frozenset(),
+        self, opsets: dict[str, int], functions: Mapping[tuple[str, str], FunctionProto]
     ) -> None:
         self.opsets = opsets
         self.functions = functions
-        self.outer = outer
+        self.visible: set[str] = set()
 
     def graph(self, graph: GraphProto) -> None:
         where = f"graph {graph.name!r}"
@@ -109,7 +106,7 @@ class _Scope:
         for output in graph.output:
             if output.name not in known:
                 hint = ""
-                if output.name in self.outer:
+                if output.name in self.visible:
                     hint = (
                         "; a value of an outer graph needs an Identity to be the output of a body"
                     )
@@ -138,17 +135,19 @@ class _Scope:
                     )
                 if output:
                     producer[output] = index
-        visible = known | self.outer | producer.keys()
-        for node in nodes:
-            self.node(node, visible)
         known.update(producer)
+        own = known - self.visible
+        self.visible |= own
+        for node in nodes:
+            self.node(node)
+        self.visible -= own
         return _in_order(nodes, producer, where)
 
-    def node(self, node: NodeProto, visible: set[str]) -> None:
+    def node(self, node: NodeProto) -> None:
         attributes = [attribute.name for attribute in node.attribute]
         _check_text(node.domain, node.op_type, node.name, *node.input, *node.output, *attributes)
         for index, name in enumerate(node.input):
-            if name and name not in visible:
+            if name and name not in self.visible:
                 raise InvalidModel(
                     f"input {index} of {describe(node)} is {name!r}, which no node produces and "
                     "no initializer or graph input holds"
@@ -159,13 +158,13 @@ class _Scope:
                 raise InvalidModel(f"{describe(node)}: the model imports no standard opset")
             self.opsets[domain] = 1
         for attribute in node.attribute:
-            self.attribute(node, attribute, visible)
+            self.attribute(node, attribute)
         if (domain, node.op_type) in self.functions:
             _check_call(node, self.functions[domain, node.op_type])
         elif domain in _known_domains():
             _check_operator(node, domain, self.opsets[domain])
 
-    def attribute(self, node: NodeProto, attribute: AttributeProto, visible: set[str]) -> None:
+    def attribute(self, node: NodeProto, attribute: AttributeProto) -> None:
         where = f"attribute {attribute.name!r} of {describe(node)}"
         if attribute.type not in _ATTRIBUTE_TYPES or attribute.type == AttributeProto.UNDEFINED:
             raise InvalidModel(f"{where} has the unknown type {attribute.type}")
@@ -179,8 +178,7 @@ class _Scope:
         for tensor in (attribute.t,) if field == "t" else attribute.tensors:
             check_tensor(tensor, where)
         for graph in (attribute.g,) if field == "g" else attribute.graphs:
-            inner = _Scope(self.opsets, self.functions, visible)
-            inner.graph(graph)
+            self.graph(graph)
 
 
 def check_tensor(tensor: TensorProto, where: str) -> None:
@@ -282,23 +280,38 @@ def _check_unique(names: Iterable[str], what: str) -> None:
 
 
 def _in_order(nodes: list[NodeProto], producer: Mapping[str, int], where: str) -> list[NodeProto]:
-    """Return the nodes so that each follows those it reads from (stable; same list if it did)."""
+    """Return the nodes so that each follows those it reads from (same list if it did).
+
+    Nodes that are read too early move forward; the order stays otherwise.
+    """
     needs = [{producer[name] for name in _read(node) if name in producer} for node in nodes]
     if all(max(need, default=-1) < index for index, need in enumerate(needs)):
         return nodes
     ordered: list[NodeProto] = []
-    waiting = dict(enumerate(needs))
-    while ready := [index for index, need in waiting.items() if need.isdisjoint(waiting)]:
-        ordered += [nodes[index] for index in ready]
-        for index in ready:
-            del waiting[index]
-    if not waiting:
-        return ordered
-    path = [next(iter(waiting))]
-    while path.count(path[-1]) < 2:
-        path.append(min(needs[path[-1]] & waiting.keys()))
-    cycle = path[path.index(path[-1]) :]
-    names = " ← ".join(describe(nodes[index]) for index in cycle)
+    path: dict[int, Iterator[int]] = {}  # from a node to what it reads, and what is left to visit
+    done: set[int] = set()
+    for start in range(len(nodes)):
+        waiting = iter([start])
+        while True:
+            index = next((each for each in waiting if each not in done), None)
+            if index is not None:
+                if index in path:
+                    _refuse_cycle([nodes[each] for each in path], nodes[index], where)
+                waiting = path[index] = iter(sorted(needs[index]))
+            elif path:
+                index, _ = path.popitem()
+                done.add(index)
+                ordered.append(nodes[index])
+                waiting = next(reversed(path.values()), iter(()))
+            else:
+                break
+    return ordered
+
+
+def _refuse_cycle(path: list[NodeProto], again: NodeProto, where: str) -> NoReturn:
+    """Refuse a path on which each node reads from the next, and the last from one before it."""
+    start = next(index for index, node in enumerate(path) if node is again)
+    names = " ← ".join(describe(node) for node in [*path[start:], again])
     raise InvalidModel(f"{where} has a cycle: {names}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from ..edits import insert, replace_output
+from ..edits import insert, remove, replace_output
 from ..operators import lookup
 from ..report import Report
 from ..rewrite import Match, apply_rules, op, rewrite
@@ -107,7 +107,7 @@ def _reverse(layer: ir.Node) -> bool:
     layer.attributes["direction"] = ir.AttrString("direction", "reverse")
     for node, squeezed in results:
         replace_output(node.outputs[0], _copy(node, squeezed))
-        node.graph.remove(node, safe=True)  # type: ignore[union-attr]
+        remove(node)
     return True
 
 
