@@ -301,10 +301,14 @@ class Binding:
         size = int(self._planned_bytes[0]) + ALIGNMENT
         if self.arena.nbytes < size:
             self._grow(size, has_contents=phase > 0)
-        members = self._arena_members[phase]
-        self.bases[members] = self._offsets[members] + _first_aligned(self.arena)
+        self._place(phase)
         self._executable.fill(address_of(self._fill_record))
         self._executable.schedule(address_of(self._schedule_record))
+
+    def _place(self, phase: int) -> None:
+        """Note where the buffers lie that a phase and those before it have in the arena."""
+        members = self._arena_members[phase]
+        self.bases[members] = self._offsets[members] + _first_aligned(self.arena)
 
     def _grow(self, size: int, *, has_contents: bool) -> None:
         """Replace the arena by a larger one; buffers keep their offsets and contents."""

@@ -43,7 +43,8 @@ class Limits:
         groups = _by_phase(tensors, placed, phases)
         self._tensors = [_sizes_of(program, group) for group in groups]
         buffers = program.buffers
-        sizes = _by_phase(buffers[:, BUFFER_SIZE], buffers[:, BUFFER_PHASE].tolist(), phases)
+        slots, in_phases = (buffers[:, column].tolist() for column in (BUFFER_SIZE, BUFFER_PHASE))
+        sizes = _by_phase(slots, in_phases, phases)
         self._buffers = [np.array(group, np.int64) for group in sizes]
         checks = program.checks
         self._checks = _by_phase(checks, [check.phase for check in checks], phases)

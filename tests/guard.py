@@ -22,7 +22,15 @@ from zlib import crc32
 
 import numpy as np
 import pytest
-from sardonyx.kernels.abi import ALIGNMENT, ARENA, BUFFER_KIND, BUFFER_SIZE, HOST, WEIGHTS
+from sardonyx.kernels.abi import (
+    ALIGNMENT,
+    ARENA,
+    BUFFER_KIND,
+    BUFFER_PHASE,
+    BUFFER_SIZE,
+    HOST,
+    WEIGHTS,
+)
 from sardonyx.runtime import executor
 from sardonyx.runtime.binding import Binding
 from sardonyx.runtime.executor import Context
@@ -75,6 +83,10 @@ class Room:
         """Of the first byte, also where there is none."""
         return _address(self._inside) + len(self._rest[0])
 
+    def contains(self, array: np.ndarray) -> bool:
+        """Tell whether an array begins here."""
+        return 0 <= _address(array) - self.address < len(self.memory)
+
     def check(self, what: str) -> None:
         """Fail if something was written beside the memory."""
         for rest in self._rest:
@@ -109,27 +121,34 @@ class _Rooms:
     def __init__(self, binding: Binding, side: str) -> None:
         self._side = side
         self._rooms: dict[int, Room] = {}
-        self._given: dict[int, int] = {}
         self._kinds = binding.program.buffers[:, BUFFER_KIND]
+        self._phases = binding.program.buffers[:, BUFFER_PHASE]
 
-    def place(self, binding: Binding) -> None:
-        """Let a buffer whose place was planned have a room instead."""
-        for index in np.flatnonzero(self._kinds == ARENA).tolist():
-            base, nbytes = int(binding.bases[index]), self._nbytes(binding, index)
-            if base and base != self._given.get(index) and 0 <= nbytes <= LARGEST:
-                room = self._rooms[index] = Room(nbytes, ALIGNMENT, self._side)
-                self._given[index] = binding.bases[index] = room.address
+    def place(self, binding: Binding, phase: int) -> None:
+        """Let buffers have rooms instead of places in the arena: those of a phase new ones."""
+        for index in np.flatnonzero((self._kinds == ARENA) & (self._phases <= phase)).tolist():
+            if self._phases[index] == phase:
+                self._rooms.pop(index, None)
+                nbytes = self._nbytes(binding, index)
+                if nbytes <= LARGEST:
+                    self._rooms[index] = Room(nbytes, ALIGNMENT, self._side)
+            if index in self._rooms:
+                binding.bases[index] = self._rooms[index].address
         self._place_weights(binding)
+
+    def contains(self, array: np.ndarray) -> bool:
+        """Tell whether an array lies in a room."""
+        return any(room.contains(array) for room in self._rooms.values())
 
     def _place_weights(self, binding: Binding) -> None:
         """Weights have one base; where a constant begins is part of its tensor's offset."""
         first, weights = 0, binding.program.weights.reshape(-1).view(np.uint8)
         for index in np.flatnonzero(self._kinds == WEIGHTS).tolist():
             nbytes = self._nbytes(binding, index)
-            if index not in self._given and nbytes <= LARGEST:
+            if index not in self._rooms and nbytes <= LARGEST:
                 room = self._rooms[index] = Room(nbytes, ALIGNMENT, self._side)
                 room.memory[:] = weights[first : first + nbytes]
-                self._given[index] = binding.bases[index] = room.address - first
+                binding.bases[index] = room.address - first
             first += -(-nbytes // ALIGNMENT) * ALIGNMENT
 
     def _nbytes(self, binding: Binding, index: int) -> int:
@@ -153,13 +172,17 @@ def guard(request: pytest.FixtureRequest) -> Iterator[None]:
 def guarded(side: str) -> Iterator[None]:
     """Guard the runs of all sessions whose first run is inside."""
     rooms: WeakKeyDictionary[Binding, _Rooms] = WeakKeyDictionary()
-    fill, attach, run = Binding.fill, Binding.attach, Context.run
+    place, attach, run = Binding._place, Binding.attach, Context.run
+    is_working_memory = Binding.is_working_memory
 
-    def guarded_fill(binding: Binding) -> None:
+    def guarded_place(binding: Binding, phase: int) -> None:
+        place(binding, phase)
         if binding not in rooms:
             rooms[binding] = _Rooms(binding, side)
-        rooms[binding].place(binding)
-        fill(binding)
+        rooms[binding].place(binding, phase)
+
+    def is_guarded(binding: Binding, array: np.ndarray) -> bool:
+        return rooms[binding].contains(array) or is_working_memory(binding, array)
 
     def guarded_attach(binding: Binding, buffer: int, value: Any) -> None:
         is_result = binding.program.buffers[buffer, BUFFER_KIND] == HOST
@@ -177,7 +200,8 @@ def guarded(side: str) -> Iterator[None]:
         return results
 
     with (
-        patch.object(Binding, "fill", guarded_fill),
+        patch.object(Binding, "_place", guarded_place),
+        patch.object(Binding, "is_working_memory", is_guarded),
         patch.object(Binding, "attach", guarded_attach),
         patch.object(Context, "run", guarded_run),
         patch.object(executor, "_empty", lambda shape, dtype: empty(shape, dtype, side)),

@@ -82,7 +82,8 @@ def test_every_buffer_of_a_run_is_guarded(side):
         (context,) = session.engine.idle
         bases, kinds = context.binding.bases, session.engine.program.buffers[:, BUFFER_KIND]
     np.testing.assert_array_equal(found, wanted)
-    arena = [(a.ctypes.data, a.ctypes.data + a.nbytes) for a in context.binding.arenas]
+    first = context.binding.arena.ctypes.data
+    arena = [(first, first + context.binding.arena.nbytes)]
     for kind in (ARENA, WEIGHTS):
         addresses = [int(base) for base in bases[: len(kinds)][kinds == kind]]
         assert addresses

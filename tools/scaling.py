@@ -59,6 +59,7 @@ def _open(engine: str, path: str, folder: str) -> dict[str, float]:
 
 def _open_own(path: str, folder: str) -> list[float]:
     from .. import load
+    from ..kernels.folders import Folder
     from ..optimizer import optimize
     from ..runtime.engine import Engine
     from ..runtime.lowering import lower
@@ -71,9 +72,9 @@ def _open_own(path: str, folder: str) -> list[float]:
     times.append(time.process_time())
     program = lower(model)
     times.append(time.process_time())
-    artifact = Path(folder) / "program.sdx"
-    save_program(program, artifact, "")
-    Engine(load_program(artifact), threads=1)
+    with Folder(folder) as private:
+        save_program(program, private, "program", "")
+        Engine(load_program(private, "program", ""), threads=1)
     times.append(time.process_time())
     return times
 

@@ -38,8 +38,8 @@ def infer(model: ModelProto, trusted: bool = False) -> ModelProto:
     # Before IR version 4 all initializers were inputs, and onnx infers nothing from others.
     model.ir_version = max(model.ir_version, 4)
     labels = _labels(model.graph)
-    if trusted and (result := _consistent(model)) is not None:
-        return result
+    if trusted and (consistent := _consistent(model)) is not None:
+        return consistent
     _forget_declared_shapes(model)
     result = _strictly_inferred(model)
     if isinstance(result, ModelProto):
