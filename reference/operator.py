@@ -16,6 +16,8 @@ from onnx.reference.op_run import OpRun
 from onnx.reference.ops import load_op
 from onnx.reference.ops.aionnxml import load_op as load_ml_op
 
+from .contents import check_contents
+
 ML = "ai.onnx.ml"
 
 HALVES = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
@@ -40,6 +42,7 @@ class Operator(OpRun):
 
     def run(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
         """Compute the outputs; None for those that the node does not name."""
+        check_contents(self, inputs)
         bound = _bound(self.schema, inputs)
         given = [_widened(x) for x in inputs] if self.widens else inputs
         results = self.compute(*given, **options)

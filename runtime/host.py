@@ -12,7 +12,6 @@ from onnx.reference import ReferenceEvaluator
 
 from ..errors import KernelError, UnsupportedModel
 from ..reference import OPERATORS
-from ..reference.contents import check_contents
 from .objects import copied
 
 
@@ -57,7 +56,6 @@ class HostOp:
                 f"node {proto.name!r}: no implementation of {domain}.{proto.op_type} "
                 f"(opset {opsets.get(proto.domain)}): {error}"
             ) from error
-        check_contents(self._evaluator)
 
     def run(self, inputs: Sequence[Any], captured: Mapping[str, Any]) -> list[Any]:
         """Run the node.

@@ -25,6 +25,7 @@ from sardonyx.patches import Patch, applied
 ALL = (
     *keras_patches.ALL_BACKENDS,
     *keras_patches.RECURRENT,
+    *keras_patches.TORCH,
     *keras_patches.JAX,
     tensorflow_patches.OPTIMIZERS,
     torch_patches.GRAPHS,

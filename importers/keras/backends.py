@@ -15,7 +15,7 @@ from ..tensorflow.function import convert_function
 from ..torch.call import Call
 from ..torch.program import ProgramExport
 from ..torch.script import ScriptExport
-from .patches import JAX, RECURRENT
+from .patches import JAX, RECURRENT, TORCH
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -92,7 +92,7 @@ def through_torch(source: Any, title: str) -> ir.Model:
         shape = [size or (_STEPS if i else _BATCH) for i, size in enumerate(value.shape)]
         ones = keras.ops.ones(shape, value.dtype)  # as integers, fit to be tokens
         examples.append(torch.rand_like(ones) if ones.is_floating_point() else ones)
-    with conversion("Keras", title), torch.no_grad():
+    with conversion("Keras", title), torch.no_grad(), applied(TORCH):
         call = Call(tuple(examples), {})
         export = ProgramExport(Flat().eval(), title, call, names, _output_names(source))
         try:

@@ -37,6 +37,16 @@ RECURRENT = tuple(
 )
 """On PyTorch and JAX, whose exporters take operators of ONNX as they are."""
 
+TORCH = (
+    Patch(
+        "keras",
+        "keras.src.backend.torch.core.Variable._direct_assign",
+        lambda original: lambda variable, value: None,
+        "PyTorch's exporters take a state that is written for a constant, with the value after",
+        tested="3.15",
+    ),
+)
+
 JAX = (
     Patch(
         "jax",

@@ -50,6 +50,29 @@ def _select(graph: Any, node: Any, name: str, args: Any) -> None:
         Select.version_9(graph, node)
 
 
+def _matrix_diagonal(graph: Any, node: Any, name: str, args: Any) -> None:
+    """Put rows on a diagonal: tf2onnx loses an axis of rows of one element."""
+    from tf2onnx.onnx_opset.tensor import MatrixDiag
+
+    build = Builder(graph, node)
+    x, *options = build.inputs
+    others = [build.value(index).reshape(-1) for index in range(1, len(options) + 1)]
+    number, rows, columns, padding = others or ([0], [-1], [-1], [0])
+    if len(number) != 1 or rows[0] != -1 or columns[0] != -1:
+        MatrixDiag.version_12(graph, node)
+        return
+    k, rank = int(number[0]), build.rank(0)
+    fill = np.array(padding[0], build.dtype(x))
+    pads = np.zeros(2 * rank, np.int64)
+    pads[-1] = abs(k)
+    row = build("Pad", x, pads, fill)
+    zero, one = np.array(0, np.int64), np.array(1, np.int64)
+    place = build("Range", zero, build.size(row, rank - 1), one)
+    distance = build("Sub", place, build.unsqueeze(place, 1))
+    on = build("Equal", distance, np.array(k, np.int64))
+    build.replace(build("Where", on, build.unsqueeze(row, -1 if k > 0 else -2), fill))
+
+
 def _gelu(graph: Any, node: Any, name: str, args: Any) -> None:
     """Write out Gelu, for which the opset that tf2onnx writes has no operator."""
     build = Builder(graph, node)
@@ -87,6 +110,9 @@ HANDLERS: dict[str, tuple[Callable[..., None], list[Any]]] = {
         "FloorDiv": integers.floor_division,
         "FloorMod": integers.floor_modulo,
         "HSVToRGB": images.hsv_to_rgb,
+        "MatrixDiag": _matrix_diagonal,
+        "MatrixDiagV2": _matrix_diagonal,
+        "MatrixDiagV3": _matrix_diagonal,
         "NotEqual": _equal,
         "RGBToHSV": images.rgb_to_hsv,
         "ResizeArea": resizing.resize_area,

@@ -108,7 +108,10 @@ def _area_weights(build: Builder, old: str, new: str, scale: str) -> str:
     is_last = build("Equal", after, build.cast(old, np.float32))
     after = build("Where", is_last, np.array(np.finfo(np.float32).max), after)
     covered = build("Sub", build("Min", end, after), build("Max", begin, pixel))
-    return build("Div", build("Max", covered, np.array(0, np.float32)), scale)
+    parts = build("Max", covered, np.array(0, np.float32))
+    # Of one pixel alone, aligned by its corners, all new ones are copies.
+    none = build("Equal", scale, np.array(0, np.float32))
+    return build("Where", none, _ONE, build("Div", parts, scale))
 
 
 def _cubic_weights(build: Builder, old: str, new: str, scale: str) -> str:

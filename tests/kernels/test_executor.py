@@ -8,6 +8,7 @@ from sardonyx.kernels.abi import (
     FEW_PARTS,
     MANY_PARTS,
     OVERFLOW,
+    SLICED_PARTS,
     STEP_COLUMNS,
     STEP_END,
     STEP_KERNEL,
@@ -59,4 +60,4 @@ def test_steps_have_parts_by_their_cost():
 
 @pytest.mark.parametrize("column", [0, 1])
 def test_a_cost_beyond_64_bits_is_large_and_one_that_is_not_known_small(column):
-    assert schedule(SMALL, OVERFLOW, UNKNOWN, of=1, column=column)[1] == [1, MANY_PARTS, 1]
+    assert schedule(SMALL, OVERFLOW, UNKNOWN, of=1, column=column)[1] == [1, SLICED_PARTS, 1]
