@@ -5,9 +5,11 @@ The next time it is opened from there, without onnx, the optimizer or the compil
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -25,6 +27,9 @@ from .sources import Source, opened
 
 _ATTEMPTS = 3
 """At a model whose files change while they are read."""
+
+_THRESHOLDS = (50_000, 5, 2)
+"""Of garbage collection while a model is opened: new objects, and collections before older ones."""
 
 _programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
 """Programs in use, by their keys: sessions of one model share one set of weights."""
@@ -62,10 +67,24 @@ def open_program(source: Any, options: Mapping[str, Any]) -> Program:
 
 
 def _lowered(model: Source) -> Program:
-    with fork_lock:
+    with fork_lock, rare_collection():
         from .lowering import lower
 
         return lower(model.optimized(), model.options)
+
+
+@contextmanager
+def rare_collection() -> Iterator[None]:
+    """Let cyclic garbage be collected rarely: each time, a growing graph is walked for nothing.
+
+    It is a state of the process: for one thread at a time.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(*_THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def _stored(key: str) -> Program | None:

@@ -89,19 +89,25 @@ class Expr:
     a plain ``int``. Build from :func:`symbol`, :func:`minimum`, :func:`maximum`.
     """
 
-    __slots__ = ("_hash", "key", "terms")
+    __slots__ = ("_key", "terms")
 
     def __init__(self, terms: tuple[_Term, ...]) -> None:
         self.terms = terms
-        texts = ("*".join([str(factor), *(atom.key for atom in m)]) for m, factor in terms)
-        self.key = _digest("sum", *texts)
-        self._hash = hash(self.key)
+        self._key = ""  # most expressions are only steps on the way to others
+
+    @property
+    def key(self) -> str:
+        """Equal for equal expressions, in every process."""
+        if not self._key:
+            texts = ("*".join([str(n), *(atom.key for atom in m)]) for m, n in self.terms)
+            self._key = _digest("sum", *texts)
+        return self._key
 
     def __hash__(self) -> int:
-        return self._hash
+        return hash(self.key)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Expr) and self.key == other.key
+        return self is other or (isinstance(other, Expr) and self.key == other.key)
 
     def __add__(self, other: Dim) -> Dim:
         total = _polynomial([*self.terms, *_terms(other)])
@@ -110,6 +116,10 @@ class Expr:
         return total
 
     def __mul__(self, other: Dim) -> Dim:
+        if isinstance(other, int) and 0 < other < SIZE_LIMIT:
+            scaled = tuple((monomial, factor * other) for monomial, factor in self.terms)
+            if all(abs(factor) < SIZE_LIMIT for _, factor in scaled):
+                return self if other == 1 else Expr(scaled)
         left, right = self.terms, _terms(other)
         if isinstance(other, Expr):
             factors = max(len(m) for m, _ in left) + max(len(m) for m, _ in right)
