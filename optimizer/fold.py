@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
 from ..errors import InvalidArgument
-from ..reference import OPERATORS
+from ..reference import evaluator
 from .costs import Cost, cost
 from .edits import new_constant, remove, replace_uses
 from .operators import lookup
@@ -150,10 +149,9 @@ def _evaluate(proto: onnx.NodeProto, arrays: list[Any], version: int) -> list[An
     undefined: list[str] = []
     try:
         model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", version)])
-        evaluator = ReferenceEvaluator(model, new_ops=OPERATORS)
         watched: Any = dict.fromkeys(("divide", "over", "invalid"), "call")
         with np.errstate(call=lambda kind, _: undefined.append(kind), **watched):
-            results: Any = evaluator.run(None, feeds)
+            results: Any = evaluator(model).run(None, feeds)
     except Exception:  # the reference refuses: the node stays, and fails, if ever, when it runs
         return None
     if undefined and any(np.asarray(result).dtype.kind in "iu" for result in results):

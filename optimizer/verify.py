@@ -7,12 +7,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
 from ..difference import difference
 from ..errors import InvalidArgument, SardonyxError
 from ..random_arrays import random_array
-from ..reference import OPERATORS
+from ..reference import evaluator
 
 Feeds: TypeAlias = Mapping[str, Any]
 Runner: TypeAlias = Callable[[ir.Model, Feeds], list[Any]]
@@ -21,8 +20,7 @@ Runner: TypeAlias = Callable[[ir.Model, Feeds], list[Any]]
 
 def run_reference(model: ir.Model, feeds: Feeds) -> list[Any]:
     """Run a model in onnx's reference implementation, which is slow on large images."""
-    evaluator = ReferenceEvaluator(ir.to_proto(model), new_ops=OPERATORS)
-    results: Any = evaluator.run(None, dict(feeds))
+    results: Any = evaluator(ir.to_proto(model)).run(None, dict(feeds))
     return list(results)
 
 

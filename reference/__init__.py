@@ -4,10 +4,12 @@ A class of a module of this folder whose name is that of an operator is its impl
 are onnx's own, with the types of the standard (`operator`).
 """
 
+from collections.abc import Iterator
 from importlib import import_module
 from pkgutil import iter_modules
 
 import onnx
+from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from .operator import ML, originals
@@ -33,3 +35,25 @@ def _operators() -> list[type[OpRun]]:
 
 OPERATORS: list[type[OpRun]] = _operators()
 """For ``new_ops`` of a ReferenceEvaluator."""
+
+_BY_NAME = {(each.op_domain, each.__name__): each for each in OPERATORS}
+
+
+def evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
+    """Make an evaluator of a model that computes by these operators.
+
+    An evaluator looks through all operators that it is given for each graph, so it gets those of
+    the model's nodes; all where some are functions, which are made of others.
+    """
+    names = {(node.domain, node.op_type) for node in _nodes(model.graph)}
+    rest = names - _BY_NAME.keys() - {("", name) for name in _AS_THEY_ARE}
+    chosen = OPERATORS if rest else [_BY_NAME[name] for name in sorted(names & _BY_NAME.keys())]
+    return ReferenceEvaluator(model, new_ops=chosen)
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner)

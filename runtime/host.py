@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import onnx
 import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
 
 from ..errors import KernelError, UnsupportedModel
-from ..reference import OPERATORS
+from ..reference import evaluator
 from .objects import copied
 
 
@@ -49,7 +48,7 @@ class HostOp:
         imports = [onnx.helper.make_opsetid(d, v) for d, v in opsets.items()]
         self._model = onnx.helper.make_model(graph, opset_imports=imports)
         try:
-            self._evaluator = ReferenceEvaluator(self._model, new_ops=OPERATORS)
+            self._evaluator = evaluator(self._model)
         except Exception as error:
             domain = proto.domain or "ai.onnx"
             raise UnsupportedModel(
