@@ -45,7 +45,7 @@ def convolve(x: np.ndarray, w: np.ndarray, group: int = 1, **window: Any) -> np.
             )
         ]
         part = padded[(slice(None), slice(None), *places)]
-        part = part.reshape(len(x), group, w.shape[1], -1)
+        part = part.reshape(len(x), group, w.shape[1], math.prod(windows.counts))
         y += np.matmul(weights[(slice(None), slice(None), slice(None), *at)], part)
     return y.reshape(len(x), w.shape[0], *windows.counts)
 
@@ -147,7 +147,7 @@ def _spread(
     """All windows of the output, added up, without padding taken off."""
     batch, spatial, kernel = x.shape[0], x.shape[2:], w.shape[2:]
     each = w.shape[0] // group
-    grouped = x.reshape(batch, group, each, -1)
+    grouped = x.reshape(batch, group, each, math.prod(spatial))
     weights = w.reshape(group, each, w.shape[1], *kernel)
     sizes = [
         (n - 1) * s + (k - 1) * d + 1
@@ -161,7 +161,7 @@ def _spread(
             slice(i * d, i * d + (n - 1) * s + 1, s)
             for i, d, n, s in zip(at, dilations, spatial, strides, strict=True)
         ]
-        y[(slice(None), slice(None), *places)] += part.reshape(batch, -1, *spatial)
+        y[(slice(None), slice(None), *places)] += part.reshape(batch, group * w.shape[1], *spatial)
     return y
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -151,6 +152,6 @@ class DeformConv(Operator):
                     values if factors is None else values * factors[n, g, number]
                 )
         weights = w.reshape(group, w.shape[0] // group, -1)
-        columns_ = taken.reshape(batch, group, weights.shape[2], -1)
+        columns_ = taken.reshape(batch, group, weights.shape[2], math.prod(counts))
         y = np.matmul(weights, columns_).reshape(batch, w.shape[0], *counts)
         return (y if bias is None else y + bias.reshape(-1, 1, 1),)

@@ -6,6 +6,7 @@ for one map instead of a row, and fails for keys that are not in the vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ class ZipMap(OpRun):
         classlabels_strings: Sequence[str] | None = None,
     ) -> tuple[list[dict[Any, float]]]:
         labels = classlabels_strings or classlabels_int64s or ()
-        rows = x.reshape(-1, x.shape[-1])
+        rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
         if rows.shape[1] != len(labels):
             raise ValueError(f"{len(labels)} labels for {rows.shape[1]} scores")
         return ([dict(zip(labels, row, strict=True)) for row in rows.tolist()],)

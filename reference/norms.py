@@ -63,7 +63,7 @@ class GroupNormalization(Operator):
         self, x: np.ndarray, scale: np.ndarray, bias: np.ndarray, *,
         num_groups: int, epsilon: float, stash_type: int = 1,
     ) -> tuple[Any, ...]:  # fmt: skip
-        grouped = x.reshape(x.shape[0], num_groups, -1)
+        grouped = x.reshape(x.shape[0], num_groups, math.prod(x.shape[1:]) // num_groups)
         y, _, _ = _standardized(grouped, (2,), epsilon)
         if scale.size != x.shape[1]:
             each = x.shape[1] // num_groups

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +13,8 @@ from .windows import windows_of
 
 
 def _flat(windows: np.ndarray, rank: int) -> np.ndarray:
-    return windows.reshape(*windows.shape[: windows.ndim - rank], -1)
+    outer = windows.ndim - rank
+    return windows.reshape(*windows.shape[:outer], math.prod(windows.shape[outer:]))
 
 
 class MaxPool(Operator):

@@ -268,3 +268,21 @@ def test_trees_in_a_circle_end():
     }  # fmt: skip
     with pytest.raises(Exception, match="circle"):
         run("TreeEnsembleRegressor", np.ones((1, 1), np.float32), domain="ai.onnx.ml", **nodes)
+
+
+@pytest.mark.parametrize("name, inputs, attributes, shape", [
+    ("Conv", [(0, 4, 5, 6), (6, 2, 3, 3)], {"group": 2}, (0, 6, 3, 4)),
+    ("ConvTranspose", [(0, 4, 5, 6), (4, 3, 3, 3)], {"group": 2}, (0, 6, 7, 8)),
+    ("DeformConv", [(0, 4, 5, 6), (6, 4, 3, 3), (0, 18, 3, 4)], {}, (0, 6, 3, 4)),
+    ("MaxPool", [(0, 4, 5, 6)], {"kernel_shape": [2, 2]}, (0, 4, 4, 5)),
+    ("AveragePool", [(0, 4, 5, 6)], {"kernel_shape": [2, 2]}, (0, 4, 4, 5)),
+    ("LpPool", [(0, 4, 5, 6)], {"kernel_shape": [2, 2]}, (0, 4, 4, 5)),
+    ("GlobalAveragePool", [(0, 4, 5, 6)], {}, (0, 4, 1, 1)),
+    ("InstanceNormalization", [(0, 4, 5, 6), (4,), (4,)], {}, (0, 4, 5, 6)),
+    ("GroupNormalization", [(0, 4, 5, 6), (4,), (4,)], {"num_groups": 2}, (0, 4, 5, 6)),
+    ("LRN", [(0, 4, 5, 6)], {"size": 3}, (0, 4, 5, 6)),
+    ("BatchNormalization", [(0, 4, 5, 6), (4,), (4,), (4,), (4,)], {}, (0, 4, 5, 6)),
+])  # fmt: skip
+def test_batches_may_be_empty(name, inputs, attributes, shape):
+    arrays = [np.ones(each, np.float32) for each in inputs]
+    assert run(name, *arrays, **attributes).shape == shape
