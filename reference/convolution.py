@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 
 from .operator import Operator
-from .windows import windows_of
+from .windows import Windows, windows_of
+
+_AT_ONCE = 1 << 22
+"""Elements of windows that may be copied for one product."""
 
 
 def convolve(x: np.ndarray, w: np.ndarray, group: int = 1, **window: Any) -> np.ndarray:
@@ -34,9 +37,29 @@ def convolve(x: np.ndarray, w: np.ndarray, group: int = 1, **window: Any) -> np.
         raise ValueError(f"{x.shape[1]} channels, weights {w.shape}, {group} groups")
     windows = windows_of(x.shape[2:], w.shape[2:], **window)
     padded = windows.padded(x, 0)
-    weights = w.reshape(group, -1, *w.shape[1:])
-    y = np.zeros((len(x), group, weights.shape[1], math.prod(windows.counts)), x.dtype)
-    # An element of the kernel at a time: all windows together would take its size in memory.
+    count, elements = math.prod(windows.counts), math.prod(w.shape[2:])
+    if x.shape[0] * x.shape[1] * elements * count <= _AT_ONCE:
+        y = _at_once(windows, padded, w, group)
+    else:
+        y = _by_element(windows, padded, w, group)
+    return y.reshape(len(x), w.shape[0], *windows.counts)
+
+
+def _at_once(windows: Windows, padded: np.ndarray, w: np.ndarray, group: int) -> np.ndarray:
+    """Convolve by one product, with a copy of all windows."""
+    rank = len(windows.kernel)
+    view = windows.view(padded)
+    kernel_first = np.moveaxis(view, range(2, 2 + rank), range(-rank, 0))
+    inner = math.prod(w.shape[1:])
+    columns = kernel_first.reshape(len(padded), group, inner, math.prod(windows.counts))
+    return np.matmul(w.reshape(group, w.shape[0] // group, inner), columns)
+
+
+def _by_element(windows: Windows, padded: np.ndarray, w: np.ndarray, group: int) -> np.ndarray:
+    """Convolve by a product for each element of the kernel, without a copy of all windows."""
+    batch, positions = len(padded), math.prod(windows.counts)
+    weights = w.reshape(group, w.shape[0] // group, *w.shape[1:])
+    y = np.zeros((batch, group, weights.shape[1], positions), padded.dtype)
     for at in np.ndindex(*w.shape[2:]):
         places = [
             slice(i * d, i * d + (count - 1) * s + 1, s)
@@ -45,9 +68,9 @@ def convolve(x: np.ndarray, w: np.ndarray, group: int = 1, **window: Any) -> np.
             )
         ]
         part = padded[(slice(None), slice(None), *places)]
-        part = part.reshape(len(x), group, w.shape[1], math.prod(windows.counts))
+        part = part.reshape(batch, group, w.shape[1], positions)
         y += np.matmul(weights[(slice(None), slice(None), slice(None), *at)], part)
-    return y.reshape(len(x), w.shape[0], *windows.counts)
+    return y
 
 
 def _per_channel(values: np.ndarray, rank: int, axis: int) -> np.ndarray:

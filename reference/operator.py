@@ -39,16 +39,18 @@ class Operator(OpRun):
         schema = onnx.defs.get_schema(onnx_node.op_type, version, onnx_node.domain)
         super().__init__(onnx_node, run_params, schema)
         self.schema, self.version = schema, schema.since_version
+        self._given, self._made = _type_names(schema.inputs), _type_names(schema.outputs)
 
     def run(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
         """Compute the outputs; None for those that the node does not name."""
         check_contents(self, inputs)
-        bound = _bound(self.schema, inputs)
+        bound = _bound(self._given, inputs)
         given = [_widened(x) for x in inputs] if self.widens else inputs
         results = self.compute(*given, **options)
-        formals = self.schema.outputs
+        names = self._made
         return tuple(
-            _typed(result, _formal(formals, index), bound) for index, result in enumerate(results)
+            _typed(result, names[min(index, len(names) - 1)], bound)
+            for index, result in enumerate(results)
         )
 
     def compute(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
@@ -92,17 +94,17 @@ def originals(domain: str, names: set[str]) -> list[type[OpRun]]:
     return found
 
 
-def _formal(formals: Any, index: int) -> Any:
-    return formals[min(index, len(formals) - 1)] if formals else None
+def _type_names(formals: Any) -> list[str]:
+    """Types of inputs or outputs by the schema, the last for all that follow; "" for any type."""
+    return [each.type_str if each.is_homogeneous else "" for each in formals] or [""]
 
 
-def _bound(schema: onnx.defs.OpSchema, inputs: tuple[Any, ...]) -> dict[str, np.dtype[Any]]:
+def _bound(names: list[str], inputs: tuple[Any, ...]) -> dict[str, np.dtype[Any]]:
     """Element types that the inputs give to the schema's type variables."""
     bound: dict[str, np.dtype[Any]] = {}
     for index, value in enumerate(inputs):
-        formal = _formal(schema.inputs, index)
-        if formal is not None and formal.is_homogeneous and isinstance(value, np.ndarray):
-            bound.setdefault(formal.type_str, value.dtype)
+        if isinstance(value, np.ndarray):
+            bound.setdefault(names[min(index, len(names) - 1)], value.dtype)
     return bound
 
 
@@ -112,15 +114,15 @@ def _widened(value: Any) -> Any:
     return value
 
 
-def _typed(value: Any, formal: Any, bound: dict[str, np.dtype[Any]]) -> Any:
+def _typed(value: Any, name: str, bound: dict[str, np.dtype[Any]]) -> Any:
     if value is None or isinstance(value, list | dict):
         return value
     array = np.asarray(value)
     if array.dtype.kind in "US":
         array = array.astype(object)  # strings as everywhere
-    if formal is None or not formal.is_homogeneous or array.dtype == object:
+    if not name or array.dtype == object:
         return array
-    kind = bound.get(formal.type_str, _fixed(formal.type_str))
+    kind = bound[name] if name in bound else _fixed(name)
     if kind is None or kind.kind in "OUS" or kind == array.dtype:
         return array
     return array.astype(kind)

@@ -35,6 +35,8 @@ class Windows:
                 x.shape[x.ndim - len(self.kernel) :], strict=True,
             )
         ]  # fmt: skip
+        if not any(map(any, widths)):
+            return x
         return np.pad(x, [*[(0, 0)] * (x.ndim - len(widths)), *widths], constant_values=value)
 
     def view(self, padded: np.ndarray) -> np.ndarray:
