@@ -80,7 +80,8 @@ def rare_collection() -> Iterator[None]:
     It is a state of the process: for one thread at a time.
     """
     before = gc.get_threshold()
-    gc.set_threshold(*_THRESHOLDS)
+    if before[0]:  # 0 stands for never
+        gc.set_threshold(*map(max, _THRESHOLDS, before))
     try:
         yield
     finally:

@@ -63,7 +63,7 @@ def from_estimator(
     model = from_onnx(proto)
     outputs = model.graph.outputs
     rename(model, outputs, [_NAMES.get(str(each.name), str(each.name)) for each in outputs])
-    package = require(type(source).__module__.partition(".")[0], "sklearn")
+    package = require(_package(source), "sklearn")
     notes.framework = f"{package.__name__} {package.__version__}"
     notes.labels = labels_of([str(each) for each in _classes(source)])
     notes.examples = inputs.examples
@@ -79,10 +79,16 @@ def from_estimator(
     return model
 
 
+def _package(source: Any) -> str:
+    """Name the package of a source: of the first of its classes that is not the caller's own."""
+    packages = [kind.__module__.partition(".")[0] for kind in type(source).__mro__]
+    return next(each for each in packages if each in ("sklearn", "lightgbm", "xgboost"))
+
+
 def _converted(source: Any, inputs: Inputs) -> onnx.ModelProto:
     import skl2onnx
 
-    package = type(source).__module__.partition(".")[0]
+    package = _package(source)
     if package != "sklearn" and not hasattr(source, "get_params"):  # a Booster
         return _booster(source, package, inputs)
     register()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import random
-import signal
 import subprocess
 import sys
 
@@ -16,6 +15,8 @@ import sardonyx
 from onnx import helper as oh
 from sardonyx.runtime import artifact, program_cache
 from sardonyx.runtime.sources import opened
+
+from ..children import forked
 
 
 def build(*nodes, weights=()):
@@ -177,20 +178,6 @@ def with_digest(data):
     return artifact._MAGIC + digest + data[start:]
 
 
-def in_child(work):
-    """Exit status of a forked child that does some work, or the signal that ends it."""
-    pid = os.fork()
-    if not pid:
-        signal.alarm(120)
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def test_a_damaged_one_is_refused(saved):
     data = saved.read_bytes()
     chance = random.Random(0)
@@ -228,7 +215,7 @@ def test_one_of_a_hostile_author_is_no_more_than_a_model(saved, x, monkeypatch):
                 pass
         assert opened_ones > 20
 
-    assert in_child(attack) == 0
+    assert forked(attack, 120) == 0
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -11,6 +10,8 @@ import time
 
 import pytest
 from sardonyx.forks import ForkLock, fork_lock
+
+from ..children import forked
 
 PREPARATION = """
 import os, signal, sys, threading, time
@@ -112,20 +113,6 @@ def test_the_interpreter_ends_while_daemon_threads_open_sessions(delay):
 # --- the lock ---------------------------------------------------------------------------------
 
 
-def forked(work):
-    """Exit status of a forked child."""
-    pid = os.fork()
-    if not pid:
-        signal.alarm(20)
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def take():
     with fork_lock, fork_lock:
         pass
@@ -143,7 +130,7 @@ def test_a_fork_waits_until_others_have_given_the_lock_up():
     thread = threading.Thread(target=hold)
     thread.start()
     taken.wait()
-    assert forked(lambda: (take(), given[0])) == 0
+    assert forked(lambda: (take(), given[0]), 20) == 0
     thread.join()
     take()
 
@@ -159,7 +146,7 @@ def test_a_thread_that_takes_the_lock_again_and_again_lets_a_fork_through():
     stop = []
     thread = threading.Thread(target=hold)
     thread.start()
-    assert forked(take) == 0
+    assert forked(take, 20) == 0
     stop.append(True)
     left = end - time.monotonic()
     thread.join()
@@ -168,8 +155,8 @@ def test_a_thread_that_takes_the_lock_again_and_again_lets_a_fork_through():
 
 def test_a_thread_forks_with_the_lock():
     with fork_lock:
-        assert forked(take) == 0
-    assert forked(take) == 0
+        assert forked(take, 20) == 0
+    assert forked(take, 20) == 0
 
 
 def test_a_fork_that_waited_for_too_long_makes_the_lock_anew(monkeypatch):
@@ -191,7 +178,7 @@ def test_a_fork_that_waited_for_too_long_makes_the_lock_anew(monkeypatch):
         with lock:
             pass
 
-    assert forked(take_anew) == 0
+    assert forked(take_anew, 20) == 0
     lock.after_in_parent()
     done.set()
     thread.join()
@@ -216,8 +203,8 @@ def test_state_of_all_threads_is_not_locked_for_ever_in_a_child():
     thread = threading.Thread(target=hold)
     thread.start()
     taken.wait()
-    assert forked(silence) == 0
+    assert forked(silence, 20) == 0
     done.set()
     thread.join()
     with exclusive:
-        assert forked(silence) == 0
+        assert forked(silence, 20) == 0

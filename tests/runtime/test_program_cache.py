@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import os
 import random
-import signal
 
 import numpy as np
 import onnx
@@ -16,6 +16,8 @@ from onnx import helper as oh
 from sardonyx.kernels.storage import opened_folder
 from sardonyx.runtime import program, program_cache
 from sardonyx.runtime.sources import opened
+
+from ..children import forked
 
 OPTIONS = {"precision": "fp32", "optimize": "all", "choices": {}}
 X = np.random.default_rng(1).standard_normal((2, 3, 9, 8)).astype(np.float32)
@@ -89,19 +91,6 @@ def edit(header, tables, chance):
     item[key] = chance.choice([*NUMBERS, "x", None, [], ["kernels.storage", "state_of", ["/"]]])
 
 
-def in_child(work):
-    pid = os.fork()
-    if not pid:
-        signal.alarm(120)
-        status = 1
-        try:
-            work()
-            status = 0
-        finally:
-            os._exit(status)
-    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-
-
 def test_a_file_is_read_as_it_was_written(file):
     data = file.read_bytes()
     assert joined(*sections(data)) == data
@@ -125,7 +114,7 @@ def test_a_program_that_was_edited_anywhere_is_made_anew(file):
             assert program_cache._stored(key) is None
             assert not file.exists()
 
-    assert in_child(attack) == 0
+    assert forked(attack, 120) == 0
 
 
 def test_bytes_that_were_changed_anywhere_are_noticed(file):
@@ -180,3 +169,17 @@ def test_weights_that_were_found_intact_are_looked_at_again_when_they_change(fil
     file.write_bytes(data)
     with opened_folder("programs") as folder, pytest.raises(sardonyx.InvalidModel, match="weights"):
         program.load_program(folder, file.name, key)
+
+
+@pytest.mark.parametrize("thresholds", [(700, 10, 10), (0, 10, 10), (10**6, 50, 50)])
+def test_collection_is_never_made_more_frequent(thresholds):
+    before = gc.get_threshold()
+    gc.set_threshold(*thresholds)
+    try:
+        with program_cache.rare_collection():
+            during = gc.get_threshold()
+        assert gc.get_threshold() == thresholds
+    finally:
+        gc.set_threshold(*before)
+    assert all(new >= old for new, old in zip(during, thresholds, strict=True))
+    assert (during[0] == 0) == (thresholds[0] == 0)
