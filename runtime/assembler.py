@@ -103,6 +103,7 @@ class Assembler:
                     [slot(dim) for dim in tensor.shape],
                     [slot(stride) for stride in tensor.strides],
                     tensor.name,
+                    self._phase,
                 )
             )
         return self._numbers[tensor]

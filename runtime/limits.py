@@ -39,8 +39,7 @@ class Limits:
     def __init__(self, program: Program, phases: int) -> None:
         self._program = program
         tensors = [i for i, spec in enumerate(program.tensors) if spec.dtype != "object"]
-        placed = [int(program.buffers[program.tensors[i].buffer, BUFFER_PHASE]) for i in tensors]
-        groups = _by_phase(tensors, placed, phases)
+        groups = _by_phase(tensors, [program.tensors[i].phase for i in tensors], phases)
         self._tensors = [_sizes_of(program, group) for group in groups]
         buffers = program.buffers
         slots, in_phases = (buffers[:, column].tolist() for column in (BUFFER_SIZE, BUFFER_PHASE))

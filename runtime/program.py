@@ -38,14 +38,18 @@ _ALIGN = 64
 
 @dataclass
 class TensorSpec:
-    """Position of a value: buffer, and slots of byte offset, dims and strides (in elements)."""
+    """Position of a value: buffer, and slots of byte offset, dims and strides (in elements).
+
+    Its dims are known from ``phase`` on; the buffer of a view may have been there before.
+    """
 
     buffer: int
     offset: int
     dtype: str
     shape: list[int]
     strides: list[int]
-    name: str = ""
+    name: str
+    phase: int
 
 
 @dataclass

@@ -173,6 +173,29 @@ def test_an_image_may_be_concatenated_with_one_of_a_size_that_is_known_later(rng
         np.testing.assert_allclose(y, expected(skip_connection(), feeds)[0], rtol=1e-5, atol=1e-5)
 
 
+def test_a_part_of_a_known_buffer_may_have_a_size_that_is_known_later(rng):
+    """Sizes of views are looked at when they are known, not when their buffer is planned."""
+    nodes = [
+        oh.make_node("Conv", ["a", "w"], ["r"]),
+        oh.make_node("Relu", ["r"], ["s"]),
+        oh.make_node("Compress", ["s", "keep"], ["u"], axis=0),
+        oh.make_node("Concat", ["r", "u"], ["k"], axis=1),
+        oh.make_node("Relu", ["k"], ["y"]),
+    ]
+    weights = {"w": np.ones((4, 3, 1, 1), FLOAT)}
+    model = made(nodes, {"a": (1, ["n", 3, 2, "w"]), "keep": (9, ["k"])}, ["y"], weights)
+    for optimize in ("none", "all"):
+        session = sardonyx.Session(model, threads=1, optimize=optimize)
+        for n in (2, 5, 1):
+            a = rng.standard_normal((n, 3, 2, 4)).astype(FLOAT)
+            feeds = {"a": a, "keep": np.ones(n, bool)}
+            np.testing.assert_allclose(
+                session.run(None, feeds)[0], expected(model, feeds)[0], rtol=1e-5, atol=1e-5
+            )
+        with pytest.raises(sardonyx.InvalidArgument, match="Concat"):
+            session.run(None, {"a": a, "keep": np.zeros(n, bool)})
+
+
 def test_assembly_refuses_a_step_that_needs_a_size_too_early(monkeypatch):
     monkeypatch.setattr(placement._KnownSince, "__call__", lambda self, value: -1)
     with pytest.raises(sardonyx.UnsupportedModel, match="computing 'c', needs the size"):
