@@ -66,12 +66,18 @@ class ReduceL2(_Reduction):
 
 
 class ReduceMean(_Reduction):
-    """Mean; that of integers is cut off."""
+    """Mean; that of integers is cut off, that of nothing is 0.
+
+    The standard leaves the last open; onnxruntime has it so.
+    """
 
     def reduce(self, x: np.ndarray, axes: tuple[int, ...] | None) -> np.ndarray:
         """Mean."""
-        return np.asarray(np.trunc(np.mean(x, axes, keepdims=True)) if x.dtype.kind in "iu"
-                          else np.mean(x, axes, keepdims=True, dtype=x.dtype))  # fmt: skip
+        if not x.size:
+            return _sum(x, axes)
+        if x.dtype.kind in "iu":
+            return np.asarray(np.trunc(np.mean(x, axes, keepdims=True)))
+        return np.asarray(np.mean(x, axes, keepdims=True, dtype=x.dtype))
 
 
 class ReduceLogSum(_Reduction):

@@ -241,7 +241,7 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
     ``k*`` are the remaining sizes with strides of x and y, ``r*`` the reduced ones with strides of
     x. float32 is explicit SIMD when the last remaining or the last reduced axis has stride 1.
     Integers accumulate in int64. A maximum or minimum of NaN is NaN; of nothing, the least or
-    greatest number. Remaining positions are split into parts.
+    greatest number; a mean of nothing is 0. Remaining positions are split into parts.
     """
     result_type = TYPES[dtype]
     wide = np.float64 if dtype == "f64" else (np.float32 if dtype == "f32" else np.int64)
@@ -279,7 +279,7 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
         xk0: int, xk1: int, xk2: int, xk3: int, yk0: int, yk1: int, yk2: int, yk3: int, r0: int,
         r1: int, r2: int, r3: int, xr0: int, xr1: int, xr2: int, xr3: int,
     ) -> int:  # fmt: skip
-        count = r0 * r1 * r2 * r3
+        count = max(1, r0 * r1 * r2 * r3)
         by_column = vectors and xk3 == 1 and yk3 == 1 and k3 > 1
         outer = k0 * k1 * k2
         begin, end, c_begin, c_end = share(part, until, parts, outer, k3)

@@ -119,8 +119,10 @@ def _infer_global(node: Node) -> list[Info]:
 
 
 def _lower_global(emit: Emission, node: Node) -> None:
-    kind = "mean" if node.op_type == "GlobalAveragePool" else "max"
-    emit_reduce(emit, node, kind, list(range(2, node.required(0).rank)))
+    x = node.required(0)
+    kind, what = ("mean", "means") if node.op_type == "GlobalAveragePool" else ("max", "maxima")
+    emit.check_some(product(x.dims[2:]), product(x.dims[:2]), node, what)
+    emit_reduce(emit, node, kind, list(range(2, x.rank)))
 
 
 def _infer_lrn(node: Node) -> list[Info]:
