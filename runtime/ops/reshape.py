@@ -13,7 +13,7 @@ from ...errors import InvalidModel
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, known_array, refuse
 from ..strides import contiguous_strides
-from ..symbolic import Dim, product
+from ..symbolic import Dim, minimum, product
 from ..tensors import Tensor
 from . import checks
 from .registry import Operator, register
@@ -94,11 +94,42 @@ def _infer_unsqueeze(node: Node) -> list[Info]:
 
 
 def _lower_reshape(emit: Emission, node: Node) -> None:
+    if not node.attribute("allowzero", 0):
+        _check_copied_sizes(emit, node)
+    _lower_view(emit, node)
+
+
+def _lower_view(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
     shape = node.infos[0].dims
     message = f"node {node.name!r} ({node.op_type}): elements of {x.name!r} and of the result"
     emit.check(product(x.shape), product(shape), message)
     emit.set(node.outputs[0], reshape_view(emit, x, shape))
+
+
+def _check_copied_sizes(emit: Emission, node: Node) -> None:
+    """Refuse a computed size of 0 where it means the input's, and the result would be another.
+
+    A size of 0 copies that of the input. Sizes that are computed are taken as they are, since one
+    that is 0 and one that is not would be different expressions from there on. The two differ only
+    for tensors without elements; for others the number of elements is wrong.
+    """
+    old, shape = node.required(0).dims, node.infos[0].dims
+    sizes = node.attribute("shape") or node.required(1).sizes()
+    stated = [i for i, size in enumerate(sizes) if size != -1]
+    computed = [i for i in stated if not isinstance(sizes[i], int) and i < len(old)]
+    copies: dict[int, Dim] = {
+        i: _is_zero(sizes[i]) * old[i] for i in computed if sizes[i] != old[i]
+    }
+    others = product(minimum(1, shape[i] + copies.get(i, 0)) for i in stated)
+    holds = _is_zero(others) if len(stated) == len(sizes) else others
+    for i, copied in copies.items():
+        message = f"node {node.name!r} ({node.op_type}): size 0 at {i} stands for the input's"
+        emit.check(copied * holds, 0, message)
+
+
+def _is_zero(size: Dim) -> Dim:
+    return 1 - minimum(1, size)
 
 
 def reshape_view(emit: Emission, x: Tensor, shape: Sequence[Dim]) -> Tensor:
@@ -206,12 +237,12 @@ def _infer_size(node: Node) -> list[Info]:
 register("Reshape", Operator(infer=_infer_reshape, lower=_lower_reshape))
 register(
     "Flatten",
-    Operator(rules=(checks.axis(1, last=0),), infer=_infer_flatten, lower=_lower_reshape),
+    Operator(rules=(checks.axis(1, last=0),), infer=_infer_flatten, lower=_lower_view),
 )
-register("Squeeze", Operator(rules=(_check_squeeze,), infer=_infer_squeeze, lower=_lower_reshape))
+register("Squeeze", Operator(rules=(_check_squeeze,), infer=_infer_squeeze, lower=_lower_view))
 register(
     "Unsqueeze",
-    Operator(rules=(checks.axes(1, grown=True),), infer=_infer_unsqueeze, lower=_lower_reshape),
+    Operator(rules=(checks.axes(1, grown=True),), infer=_infer_unsqueeze, lower=_lower_view),
 )
 register("Shape", Operator(infer=_infer_shape))
 register("Size", Operator(infer=_infer_size))

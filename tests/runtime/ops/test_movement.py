@@ -1,8 +1,17 @@
 """Operators that move elements: types, layouts, empty tensors, sizes that follow the input."""
 
+import contextlib
+import itertools
+
 import numpy as np
 import pytest
+import sardonyx
 from onnx.helper import make_node
+from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, RuntimeException
+
+from .conftest import build, wanted_results
+
+ONNXRUNTIME_ERRORS = (Fail, InvalidArgument, RuntimeException)
 
 TYPES = [
     *("float32", "float64", "float16", "bool", "int8", "int16", "int32", "int64"),
@@ -302,6 +311,27 @@ def test_reshapes_that_do_not_fit_are_refused(refused):
     for dims in (None, {"x": ["A", "B"]}):
         for shape in (ints(4, 4), ints(4, -1)):
             refused([node], {"x": values("float32", 2, 3)}, {"s": shape}, dims=dims)
+
+
+@pytest.mark.parametrize("target", [("k", "m"), ("k", "rest"), ("rest", "k"), ("m", "k", "rest")])
+def test_computed_sizes_of_zero_never_give_another_shape(target):
+    """Size 0 copies the input's: where onnxruntime has another shape for it, ours is an error."""
+    nodes = [make_node("Shape", [f"of_{name}"], [name]) for name in "km"]
+    nodes += [make_node("Concat", target, ["t"], axis=0), make_node("Reshape", ["x", "t"], ["y"])]
+    feeds = {"x": values("float32", 2, 3), "of_k": ints(2, 2), "of_m": ints(2, 2, 2)}
+    dims = {"x": ["A", "B"], "of_k": ["K"], "of_m": ["M"]}
+    model = build(nodes, [feeds], {"rest": ints(-1)}, dims=dims)
+    session = sardonyx.Session(model, threads=1)
+    same = 0
+    for rows, columns, k, m in itertools.product((0, 1, 2), (0, 2, 3), (0, 1, 2), (0, 2, 3)):
+        feeds = {"x": values("float32", rows, columns), "of_k": ints(*[2] * k)}
+        feeds["of_m"] = ints(*[2] * m)
+        with contextlib.suppress(sardonyx.InvalidArgument, *ONNXRUNTIME_ERRORS):
+            (wanted,) = wanted_results(model, [feeds])[0]
+            (found,) = session.run(None, feeds)
+            np.testing.assert_array_equal(found, wanted)
+            same += 1
+    assert same > 5
 
 
 def test_expansions_that_do_not_fit_are_refused(refused):
