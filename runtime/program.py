@@ -36,7 +36,7 @@ _HEAD_BYTES = len(_MAGIC) + 16 + DIGEST_BYTES
 _ALIGN = 64
 
 
-@dataclass
+@dataclass(slots=True)
 class TensorSpec:
     """Position of a value: buffer, and slots of byte offset, dims and strides (in elements)."""
 
@@ -48,7 +48,7 @@ class TensorSpec:
     name: str = ""
 
 
-@dataclass
+@dataclass(slots=True)
 class Port:
     """A graph input or output.
 
@@ -65,7 +65,7 @@ class Port:
     type: str = ""
 
 
-@dataclass
+@dataclass(slots=True)
 class Step:
     """One kernel call: what it is, for profiles and errors; its record lies in ``words``."""
 
@@ -80,7 +80,7 @@ class Step:
     bytes: int
 
 
-@dataclass
+@dataclass(slots=True)
 class HostStep:
     """An operator run in Python between compiled stretches.
 
@@ -97,7 +97,7 @@ class HostStep:
     defines: list[tuple[int, int, int]]
 
 
-@dataclass
+@dataclass(slots=True)
 class Stretch:
     """Steps ``first`` to ``last`` (exclusive), then host step ``host`` if there is one."""
 
@@ -106,7 +106,7 @@ class Stretch:
     host: int = -1
 
 
-@dataclass
+@dataclass(slots=True)
 class Check:
     """A condition on sizes: left == right, or left == 1 when ``broadcast``.
 
@@ -164,7 +164,8 @@ _LISTS: dict[str, Any] = {
 
 def _pack_header(program: Program) -> dict[str, Any]:
     header: dict[str, Any] = {
-        name: [list(vars(item).values()) for item in getattr(program, name)] for name in _LISTS
+        name: [[getattr(item, key) for key in record.__slots__] for item in getattr(program, name)]
+        for name, record in _LISTS.items()
     }
     header["symbols"] = program.symbols
     header["metadata"] = program.metadata
