@@ -25,7 +25,10 @@ print(sorted({"sympy", "onnx.reference"} & set(sys.modules)))
     assert run(code) == "[]"
 
 
-@pytest.mark.parametrize("first", ["sardonyx.load", "sardonyx.optimize", "import sardonyx.runtime.lowering"])
+IMPORTS = ["sardonyx.load", "sardonyx.optimize", "import sardonyx.runtime.lowering"]
+
+
+@pytest.mark.parametrize("first", IMPORTS)
 def test_expressions_of_dimensions_are_sympys(first):
     code = f"""
 import sardonyx
