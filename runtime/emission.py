@@ -184,6 +184,10 @@ class Emission:
         alike.append((tensor, content))
         return tensor
 
+    def number(self, value: float) -> Tensor:
+        """Store a float32, for kernels that numbers of many nodes share."""
+        return self.constant(np.array(value, np.float32))
+
     def _store_known(self, info: Info) -> Tensor:
         tensor = self.new(info.dims, info.dtype, name=info.name)
         sizes = info.sizes()

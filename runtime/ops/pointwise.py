@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
 
 from ...errors import InvalidModel
@@ -37,9 +36,7 @@ class Expression:
     def tensors(self, emit: Emission, first: int = 0) -> list[Tensor]:
         """Return the tensors of the operands, from that of an index on."""
         return [
-            emit.constant(np.array(each, np.float32))
-            if isinstance(each, float)
-            else emit.tensor(each)
+            emit.number(each) if isinstance(each, float) else emit.tensor(each)
             for each in self.operands[first:]
         ]
 
@@ -143,11 +140,12 @@ def emit_expression(
     emit: Emission,
     text: str,
     target: Tensor,
-    tensors: Sequence[Tensor],
+    operands: Sequence[Tensor | float],
     order: Sequence[int] | None = None,
     operations: int = 1,
 ) -> None:
-    """Emit ``target = text(tensors)``, broadcasting the operands to the target's shape."""
+    """Emit ``target = text(operands)``, broadcasting the operands to the target's shape."""
+    tensors = [emit.number(each) if isinstance(each, float) else each for each in operands]
     axes = list(order) if order is not None else list(range(len(target.shape)))
     strides = [broadcast_strides(emit, tensor, target) for tensor in tensors]
     try:
