@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+from .. import onnx_ir_import  # noqa: F401  before onnx_ir itself
 from ..errors import InvalidArgument
 from .importer import Importer
 from .keras import KERAS

@@ -13,7 +13,6 @@ import onnx
 import onnx_ir as ir
 
 from ..errors import InvalidArgument
-from ..reference import evaluator
 from .costs import Cost, cost
 from .edits import new_constant, remove, replace_uses
 from .operators import lookup
@@ -139,6 +138,8 @@ def _standalone(node: ir.Node, arrays: list[Any]) -> onnx.NodeProto:
 
 
 def _evaluate(proto: onnx.NodeProto, arrays: list[Any], version: int) -> list[Any] | None:
+    from ..reference import evaluator  # onnx's reference implementation takes 20 MB
+
     feeds = {f"in{i}": array for i, array in enumerate(arrays) if array is not None}
     graph = onnx.helper.make_graph(
         [proto],

@@ -122,15 +122,45 @@ def optimize_with_report(
     SardonyxError
         With ``verify``: a pass changed the results; names it.
     """
-    if level not in LEVELS:
-        raise InvalidArgument(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
     if not isinstance(model, ir.Model):
         kind = type(model).__name__
         raise InvalidArgument(f"optimize takes a model that sardonyx.load has read, not a {kind}")
+    _check_level(level)
+    model = model.clone()
+    report = _optimize(model, level, verify, fold_limit, runner)
+    if not explain:
+        report.forget()
+    return model, report
+
+
+def optimize_in_place(
+    model: ir.Model, level: str = "all", *, fold_limit: int | None = None
+) -> ir.Model:
+    """Optimize a model that nobody else has, without a copy; returns the model.
+
+    See `optimize_with_report`; where it raises, the model is of no use any more.
+    """
+    _check_level(level)
+    _optimize(model, level, False, fold_limit, run_reference)
+    return model
+
+
+def _check_level(level: str) -> None:
+    if level not in LEVELS:
+        raise InvalidArgument(f"level must be one of {', '.join(LEVELS)}, not {level!r}")
+
+
+def _optimize(
+    model: ir.Model,
+    level: str,
+    verify: bool | Mapping[str, Any],
+    fold_limit: int | None,
+    runner: Runner,
+) -> Report:
+    """Run the passes of a level over a model; see `optimize_with_report`."""
     passes = dict(LEVELS[level])
     if "fold_constants" in passes and fold_limit is not None:
         passes["fold_constants"] = partial(fold_constants, limit=checked_limit(fold_limit))
-    model = model.clone()
     forget(model)
     report = Report()
     stages = {name: PassReport(name) for name in passes}
@@ -159,9 +189,7 @@ def optimize_with_report(
         value.const_value = tensor
         model.graph.register_initializer(value)
     restore(model)
-    if not explain:
-        report.forget()
-    return model, report
+    return report
 
 
 def _take_defaults(model: ir.Model) -> dict[ir.Value, ir.TensorProtocol]:

@@ -11,7 +11,6 @@ import onnx_ir as ir
 from ..difference import difference
 from ..errors import InvalidArgument, SardonyxError
 from ..random_arrays import random_array
-from ..reference import evaluator
 
 Feeds: TypeAlias = Mapping[str, Any]
 Runner: TypeAlias = Callable[[ir.Model, Feeds], list[Any]]
@@ -20,6 +19,8 @@ Runner: TypeAlias = Callable[[ir.Model, Feeds], list[Any]]
 
 def run_reference(model: ir.Model, feeds: Feeds) -> list[Any]:
     """Run a model in onnx's reference implementation, which is slow on large images."""
+    from ..reference import evaluator  # takes 20 MB, and is rarely needed
+
     results: Any = evaluator(ir.to_proto(model)).run(None, dict(feeds))
     return list(results)
 

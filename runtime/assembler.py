@@ -7,6 +7,7 @@ patch, as in an object file. Which buffers lie over one another is settled last.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,8 @@ from ..kernels.abi import (
     CODE_COLUMNS,
     KERNEL,
     PATCH_COLUMNS,
+    PATCH_KIND,
+    PATCH_SOURCE,
     RECORD,
     VALUE,
     WEIGHTS,
@@ -60,8 +63,9 @@ class Assembler:
         self._numbers: dict[Tensor, int] = {}
         self._specs: list[TensorSpec] = []
         self._kernels: dict[KernelRef, int] = {}
-        self._words: list[int] = []
-        self._patches: list[tuple[int, int, Any, int]] = []
+        # Numbers of 64 bits: there are dozens for each step, and objects take four times as much.
+        self._words = array("q")
+        self._patches = array("q")  # in the order of the columns PATCH_..., a row after the other
         self._inputs: list[Port] = []
         self._outputs: list[Port] = []
         self._steps: list[Step] = []
@@ -83,12 +87,12 @@ class Assembler:
         """Begin a phase: sizes may now depend on what the next host step gives."""
         self._phase += 1
 
-    def store(self, array: np.ndarray) -> tuple[Buffer, int]:
+    def store(self, values: np.ndarray) -> tuple[Buffer, int]:
         """Keep a dense array with the weights; returns its buffer and byte offset."""
         first = self._weight_bytes
-        self._weight_bytes += _aligned(array.nbytes)
-        self._weights.append(array)
-        return self.buffer(WEIGHTS, array.nbytes), first
+        self._weight_bytes += _aligned(values.nbytes)
+        self._weights.append(values)
+        return self.buffer(WEIGHTS, values.nbytes), first
 
     def number(self, tensor: Tensor) -> int:
         """Return the number by which ports, steps and host steps name a tensor."""
@@ -159,16 +163,19 @@ class Assembler:
             self._words.append(0)
             if isinstance(item, Tensor):
                 used.append(item)
-                self._patches.append((word, ADDRESS, item.buffer, self.code.slot(item.offset)))
+                self._patch(word, ADDRESS, item.buffer.index, self.code.slot(item.offset))
             elif isinstance(item, Record):
-                self._patches.append((word, RECORD, item.position, 0))
+                self._patch(word, RECORD, item.position)
             elif isinstance(item, Kernel):
-                self._patches.append((word, KERNEL, self._kernel_number(item), 0))
+                self._patch(word, KERNEL, self._kernel_number(item))
             elif isinstance(item, Expr):
-                self._patches.append((word, VALUE, self.code.slot(item), 0))
+                self._patch(word, VALUE, self.code.slot(item))
             elif item is not None:
                 self._words[word] = int(item)
         return record.position
+
+    def _patch(self, word: int, kind: int, source: int, offset: int = 0) -> None:
+        self._patches.extend((word, kind, source, offset))
 
     def _kernel_number(self, kernel: Kernel) -> int:
         return self._kernels.setdefault(kernel.ref, len(self._kernels))
@@ -259,13 +266,12 @@ class Assembler:
         """Return the program."""
         self._end_stretch()
         self._inplace.settle()
-        for tensor, spec in zip(self._numbers, self._specs, strict=True):
-            spec.buffer = self._inplace.merged(tensor.buffer).index
-        # In the order of the columns PATCH_...
-        patches = [
-            [word, kind, self._inplace.merged(what).index if kind == ADDRESS else what, offset]
-            for word, kind, what, offset in self._patches
-        ]
+        merged = np.array([self._inplace.merged(each).index for each in self._buffers], np.int64)
+        for spec in self._specs:
+            spec.buffer = int(merged[spec.buffer])
+        patches = _table(self._patches, PATCH_COLUMNS)
+        addressed = patches[:, PATCH_KIND] == ADDRESS
+        patches[addressed, PATCH_SOURCE] = merged[patches[addressed, PATCH_SOURCE]]
         slot = self.code.slot
         # In the order of the columns BUFFER_...
         buffers = [[b.kind, slot(b.size), b.first, b.last, b.phase] for b in self._buffers]
@@ -283,17 +289,18 @@ class Assembler:
             code=_table(self.code.instructions, CODE_COLUMNS),
             buffers=_table(buffers, BUFFER_COLUMNS),
             words=np.array(self._words, np.int64),
-            patches=_table(patches, PATCH_COLUMNS),
+            patches=patches,
             weights=self._weight_blob(),
         )
 
     def _weight_blob(self) -> np.ndarray:
         blob = np.zeros(self._weight_bytes, np.uint8)
         at = 0
-        for array in self._weights:
-            blob[at : at + array.nbytes] = array.reshape(-1).view(np.uint8)
-            at += _aligned(array.nbytes)
-        self._weights.clear()
+        self._weights.reverse()
+        while self._weights:
+            piece = self._weights.pop()  # each is freed as soon as it is copied
+            blob[at : at + piece.nbytes] = piece.reshape(-1).view(np.uint8)
+            at += _aligned(piece.nbytes)
         return blob
 
 
@@ -308,5 +315,5 @@ def _aligned(size: int) -> int:
     return -(-size // _ALIGN) * _ALIGN
 
 
-def _table(rows: Sequence[Sequence[int]], columns: int) -> np.ndarray:
+def _table(rows: Sequence[Sequence[int]] | array[int], columns: int) -> np.ndarray:
     return np.array(rows, np.int64).reshape(-1, columns)

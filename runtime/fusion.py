@@ -2,7 +2,8 @@
 
 Walking backwards, a node joins the group of its consumers when all of them are in that one
 group and its result has the group's shape. Elementwise nodes form groups; one convolution or
-matrix product may lead a group, which then is its epilogue.
+matrix product may lead a group, which then is its epilogue. Each expression is a kernel to be
+compiled, so a model may have so many that differ: nodes of further ones stay alone.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from .symbolic import product
 
 MAX_NODES = 12
 MAX_OPERANDS = 8
+MAX_EXPRESSIONS = 128  # half a second each to compile
 
 
 def find_groups(graph: Graph) -> dict[int, Group]:
@@ -39,9 +41,21 @@ def find_groups(graph: Graph) -> dict[int, Group]:
         else:
             groups[node.index] = Group([node], node if operator.fused is not None else None)
     absorb_gates(graph, groups)
-    for group in set(groups.values()):
+    expressions: set[str] = set()
+    for group in dict.fromkeys(groups.values()):
         group.nodes.sort(key=lambda node: node.index)
+        if len(group.nodes) > 1 and group.gate is None:
+            text = write_expression(group.body).text
+            if text not in expressions and len(expressions) == MAX_EXPRESSIONS:
+                groups |= _alone(group)
+            else:
+                expressions.add(text)
     return groups
+
+
+def _alone(group: Group) -> dict[int, Group]:
+    """Return a group of its own for each node."""
+    return {node.index: Group([node], node if node is group.head else None) for node in group.nodes}
 
 
 def _consumers_group(graph: Graph, node: Node, groups: dict[int, Group]) -> Group | None:

@@ -25,7 +25,7 @@ class OnHost(Exception):
     """Raised by a shape rule: this node has no kernel for such inputs; says why."""
 
 
-@dataclass
+@dataclass(slots=True)
 class Info:
     """What is known of a value.
 
@@ -123,6 +123,8 @@ def wrapped(value: Dim, dtype: str) -> Dim:
 class Node:
     """A node as shape rules and lowerings see it."""
 
+    __slots__ = ("index", "infos", "inputs", "ir", "name", "op_type", "version")
+
     def __init__(
         self, node: ir.Node, infos: Mapping[ir.Value, Info], version: int, index: int
     ) -> None:
@@ -131,10 +133,18 @@ class Node:
         self.index = index
         self.op_type = node.op_type
         self.name = node.name or f"{node.op_type}_{index}"
-        self.values = list(node.inputs)
-        self.outputs = list(node.outputs)
         self.inputs = [None if value is None else infos[value] for value in node.inputs]
         self.infos: list[Info] = []
+
+    @property
+    def values(self) -> Sequence[ir.Value | None]:
+        """Values of the inputs, None for those that are omitted."""
+        return self.ir.inputs
+
+    @property
+    def outputs(self) -> Sequence[ir.Value]:
+        """Values of the outputs."""
+        return self.ir.outputs
 
     @property
     def key(self) -> tuple[str, str]:

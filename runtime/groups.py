@@ -9,7 +9,7 @@ import onnx_ir as ir
 from .graph import Node
 
 
-@dataclass
+@dataclass(slots=True)
 class Gate:
     """``product`` computes ``x * factors``, with factors (N or 1, C, 1, 1)."""
 
@@ -18,7 +18,7 @@ class Gate:
     factors: ir.Value
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Group:
     """Nodes that become one step; ``head`` is the convolution or product that leads it.
 

@@ -10,11 +10,11 @@ needed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import onnx_ir as ir
-
+from .. import onnx_ir_import  # noqa: F401  before onnx_ir itself
 from ..notes import DEFAULTS_NOTE
+from .assembler import Assembler
 from .emission import Emission
 from .fusion import find_groups
 from .graph import Graph, Node, OnHost
@@ -28,6 +28,9 @@ from .program import Program
 from .shape_inference import infer_shapes
 from .strips import find_chains, join
 from .validity import naming
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
 
 
 def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
@@ -45,13 +48,16 @@ def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
     InvalidModel, UnsupportedModel
         Naming the node.
     """
-    program = _lower_graph(infer_shapes(model), {"precision": "fp32", **(options or {})})
+    # What only emission needs is gone before the tables are made.
+    assembler, metadata = _emitted(infer_shapes(model), {"precision": "fp32", **(options or {})})
+    program = assembler.finish(metadata)
     program.metadata["model"] = model_metadata(model)
     program.metadata["defaults"] = model.metadata_props.get(DEFAULTS_NOTE)
     return program
 
 
-def _lower_graph(graph: Graph, options: dict[str, Any]) -> Program:
+def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str, Any]]:
+    """Emit all steps of a graph; returns the program under construction, and its metadata."""
     groups, places = find_groups(graph), find_places(graph)
     chains = find_chains(graph, groups, places)
     emit = Emission(graph, options, places)
@@ -66,7 +72,7 @@ def _lower_graph(graph: Graph, options: dict[str, Any]) -> Program:
     emit.choices.check()
     add_ports(emit)
     host = {graph.nodes[i].name: why for i, why in graph.why_host.items()}
-    return emit.program.finish({"host": host, "forms": emit.choices.offered, **options})
+    return emit.program, {"host": host, "forms": emit.choices.offered, **options}
 
 
 def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:

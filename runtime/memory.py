@@ -14,6 +14,7 @@ _HUGE_PAGE = 2 << 20
 _MADV_POPULATE_READ, _MADV_POPULATE_WRITE = 22, 23
 
 _madvise = getattr(ctypes.CDLL(None), "madvise", None)
+_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
 
 
 def allocated(shape: tuple[int, ...], dtype: str, purpose: str) -> np.ndarray:
@@ -58,6 +59,15 @@ def new_arena(size: int) -> np.ndarray:
 def prefault(array: np.ndarray, *, writable: bool) -> None:
     """Let the system map all pages of an array now, instead of one by one when it is used."""
     _advise(array, _MADV_POPULATE_WRITE if writable else _MADV_POPULATE_READ)
+
+
+def give_back() -> None:
+    """Give memory that C's heap has free back to the system, where that can be asked for.
+
+    Messages of protobuf lie there, which Python's objects do not take the place of.
+    """
+    if _malloc_trim is not None:
+        _malloc_trim(ctypes.c_size_t(0))
 
 
 def _advise(array: np.ndarray, advice: int) -> None:

@@ -19,7 +19,7 @@ import json
 import mmap
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -36,7 +36,7 @@ _HEAD_BYTES = len(_MAGIC) + 16 + DIGEST_BYTES
 _ALIGN = 64
 
 
-@dataclass
+@dataclass(slots=True)
 class TensorSpec:
     """Position of a value: buffer, and slots of byte offset, dims and strides (in elements).
 
@@ -52,7 +52,7 @@ class TensorSpec:
     phase: int
 
 
-@dataclass
+@dataclass(slots=True)
 class Port:
     """A graph input or output.
 
@@ -69,7 +69,7 @@ class Port:
     type: str = ""
 
 
-@dataclass
+@dataclass(slots=True)
 class Step:
     """One kernel call: what it is, for profiles and errors; its record lies in ``words``."""
 
@@ -84,7 +84,7 @@ class Step:
     bytes: int
 
 
-@dataclass
+@dataclass(slots=True)
 class HostStep:
     """An operator run in Python between compiled stretches.
 
@@ -101,7 +101,7 @@ class HostStep:
     defines: list[tuple[int, int, int]]
 
 
-@dataclass
+@dataclass(slots=True)
 class Stretch:
     """Steps ``first`` to ``last`` (exclusive), then host step ``host`` if there is one."""
 
@@ -110,7 +110,7 @@ class Stretch:
     host: int = -1
 
 
-@dataclass
+@dataclass(slots=True)
 class Check:
     """A condition on sizes: left == right, or left == 1 when ``broadcast``.
 
@@ -168,7 +168,8 @@ _LISTS: dict[str, Any] = {
 
 def _pack_header(program: Program) -> dict[str, Any]:
     header: dict[str, Any] = {
-        name: [list(vars(item).values()) for item in getattr(program, name)] for name in _LISTS
+        name: [[getattr(item, key) for key in record.__slots__] for item in getattr(program, name)]
+        for name, record in _LISTS.items()
     }
     header["symbols"] = program.symbols
     header["metadata"] = program.metadata
@@ -179,8 +180,8 @@ def _pack_header(program: Program) -> dict[str, Any]:
     return header
 
 
-def save_program(program: Program, folder: Folder, name: str, key: str) -> bool:
-    """Write a program atomically; False when the disk refuses.
+def save_program(program: Program, folder: Folder, name: str, key: str) -> Program | None:
+    """Write a program atomically.
 
     Parameters
     ----------
@@ -190,9 +191,14 @@ def save_program(program: Program, folder: Folder, name: str, key: str) -> bool:
         Of the file.
     key : str
         What the program depends on (model, options, processor); needed to open it.
+
+    Returns
+    -------
+    Program or None
+        The program with the weights of the file, memory-mapped; None when the disk refuses.
     """
     header = _pack_header(program)
-    sections = []
+    sections: list[list[Any]] = []
     offset = 0
     arrays = [np.ascontiguousarray(getattr(program, name)) for name in _TABLES]
     for array in arrays:
@@ -201,12 +207,35 @@ def save_program(program: Program, folder: Folder, name: str, key: str) -> bool:
         offset += -(-array.nbytes // _ALIGN) * _ALIGN
     header["sections"] = sections
     text = json.dumps(header, separators=(",", ":")).encode()
-    return folder.write(name, _pieces(text, folder.digest(key.encode(), text), arrays))
+    start = _start(text, folder.digest(key.encode(), text))
+    if not folder.write(name, _pieces(start, arrays)):
+        return None
+    return _sharing(program, folder, name, start[:_HEAD_BYTES], len(start) + sections[-1][2])
 
 
-def _pieces(text: bytes, digest: bytes, arrays: list[np.ndarray]) -> Iterator[bytes | memoryview]:
+def _start(text: bytes, digest: bytes) -> bytes:
+    """Return what comes before the tables."""
     start = _MAGIC + b"%016x" % len(text) + digest + text
-    yield start + bytes(-len(start) % _ALIGN)
+    return start + bytes(-len(start) % _ALIGN)
+
+
+def _sharing(program: Program, folder: Folder, name: str, head: bytes, first: int) -> Program:
+    """Return a program with the weights of its file, which begin at a byte.
+
+    It is the program as it is where the file is another one already.
+    """
+    try:
+        data = mapped(folder.open(name))
+    except (OSError, ValueError):
+        return program
+    if data[: len(head)] != head:
+        return program
+    weights = np.frombuffer(data, np.uint8)[first : first + program.weights.nbytes]
+    return replace(program, weights=weights)
+
+
+def _pieces(start: bytes, arrays: list[np.ndarray]) -> Iterator[bytes | memoryview]:
+    yield start
     for array in arrays:
         yield _bytes_of(array)
         yield bytes(-array.nbytes % _ALIGN)

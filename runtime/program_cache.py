@@ -111,14 +111,11 @@ def _keep(program: Program, key: str) -> Program:
         return program
     with folder:
         name = _name(key)
-        if not save_program(program, folder, name, key):
+        saved = save_program(program, folder, name, key)
+        if not saved:
             return program
-        try:
-            program = load_program(folder, name, key)
-        except InvalidModel:
-            return program  # another process has evicted it meanwhile
         eviction.written(folder.path / name, environment_key())
-        return program
+        return saved
 
 
 def _name(key: str) -> str:

@@ -5,6 +5,7 @@ Each expression is computed once, whatever it is a part of.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 
 from ..kernels import abi
@@ -28,8 +29,8 @@ class Code:
 
     Attributes
     ----------
-    instructions : list of (int, int, int, int)
-        Their columns are those of ``kernels.abi``.
+    instructions : array of int64
+        One after the other, each with the columns of ``kernels.abi``.
     symbols : list of Symbol
         In the order of their indices.
     step : int
@@ -37,7 +38,7 @@ class Code:
     """
 
     def __init__(self) -> None:
-        self.instructions: list[tuple[int, int, int, int]] = []
+        self.instructions = array("q")
         self.symbols: list[Symbol] = []
         self.step = 0
         self._indices: dict[Symbol, int] = {}
@@ -68,8 +69,8 @@ class Code:
     def _instruction(self, operation: int, a: int, b: int) -> int:
         key = (operation, a, b)
         if key not in self._made:
-            self._made[key] = len(self.instructions)
-            self.instructions.append((*key, self.step))
+            self._made[key] = len(self._made)
+            self.instructions.extend((*key, self.step))
         return self._made[key]
 
     def _constant(self, value: int) -> int:

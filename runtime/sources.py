@@ -12,6 +12,7 @@ from ..errors import InvalidArgument, InvalidModel
 from .artifact import SUFFIX, Artifact
 from .cache_key import ModelFile, program_key
 from .defaults import settle_defaults
+from .memory import give_back
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -60,11 +61,13 @@ class Source:
 
     def optimized(self) -> ir.Model:
         """Import the model, and optimize it at the level of the options."""
-        from ..optimizer import optimize
+        from ..optimizer import optimize_in_place
 
         model = self._imported()
+        give_back()
         settle_defaults(model, self.options.get("given", ()))
-        return optimize(model, self.options["optimize"], fold_limit=self.options.get("fold_limit"))
+        fold_limit = self.options.get("fold_limit")
+        return optimize_in_place(model, self.options["optimize"], fold_limit=fold_limit)
 
     def _imported(self) -> ir.Model:
         from ..importers import load

@@ -17,7 +17,7 @@ from .strides import contiguous_strides, same_strides
 from .symbolic import Dim, product
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Buffer:
     """A piece of memory: its kind, size in bytes, and the times of first and last use.
 
@@ -41,7 +41,7 @@ def short_name(dtype: str) -> str:
     return _SHORT.get(dtype) or dtype[0] + "".join(filter(str.isdigit, dtype))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Tensor:
     """A value in memory; offset in bytes and strides in elements may be symbolic."""
 
@@ -103,7 +103,7 @@ class Tensor:
 # --- records and steps ------------------------------------------------------------------------
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Record:
     """Words that kernels are given: numbers, sizes, tensors, kernels, other records."""
 
@@ -111,7 +111,7 @@ class Record:
     position: int = -1
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Pending:
     """A step that is not in the program yet; see ``Emission.step`` for its attributes."""
 

@@ -60,23 +60,26 @@ def _open(engine: str, path: str, folder: str) -> dict[str, float]:
 def _open_own(path: str, folder: str) -> list[float]:
     from .. import load
     from ..kernels.folders import Folder
-    from ..optimizer import optimize
+    from ..optimizer import optimize_in_place
     from ..runtime.engine import Engine
     from ..runtime.lowering import lower
-    from ..runtime.program import load_program, save_program
+    from ..runtime.memory import give_back
+    from ..runtime.program import save_program
     from ..runtime.program_cache import rare_collection
 
     times = [time.process_time()]
     with rare_collection():  # as a session does
         model = load(path)
+        give_back()
         times.append(time.process_time())
-        model = optimize(model)
+        optimize_in_place(model)
         times.append(time.process_time())
         program = lower(model)
+        del model
         times.append(time.process_time())
     with Folder(folder) as private:
-        save_program(program, private, "program", "")
-        Engine(load_program(private, "program", ""), threads=1)
+        program = save_program(program, private, "program", "") or program
+        Engine(program, threads=1)
     times.append(time.process_time())
     return times
 

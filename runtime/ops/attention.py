@@ -161,21 +161,24 @@ def _scaled(emit: Emission, node: Node, q: Tensor) -> Tensor:
     if factor == 1:
         return emit.ordered(q)
     scaled = emit.new(q.shape, q.dtype)
-    emit_expression(emit, f"mul(x0,{factor!r})", scaled, [q])
+    emit_expression(emit, "mul(x0,x1)", scaled, [q, factor])
     return scaled
 
 
 def _biased(emit: Emission, node: Node, scores: Tensor, bias: Tensor | None) -> Tensor:
     """Scores after softcap and mask."""
-    cap, text = node.attribute("softcap", 0.0), "x0"
+    cap, text = float(node.attribute("softcap", 0.0)), "x0"
+    operands: list[Tensor | float] = [scores]
     if cap > 0:
-        text = f"mul(tanh(div(x0,{float(cap)!r})),{float(cap)!r})"
+        text = "mul(tanh(div(x0,x1)),x1)"
+        operands.append(cap)
     if bias is not None:
-        text = f"add({text},x1)"
+        text = f"add({text},x{len(operands)})"
+        operands.append(bias)
     if text == "x0":
         return scores
     biased = emit.new(scores.shape, scores.dtype)
-    emit_expression(emit, text, biased, [scores] if bias is None else [scores, bias])
+    emit_expression(emit, text, biased, operands)
     return biased
 
 
@@ -198,15 +201,11 @@ def _bias(emit: Emission, node: Node, queries: Dim, keys: Dim) -> tuple[Tensor |
     )
     if info.dtype == "bool":
         bias = emit.new(mask.shape, "float32")
-        emit_expression(emit, "where(x0,0.0,x1)", bias, [mask, _minus_infinity(emit)])
+        emit_expression(emit, "where(x0,0.0,x1)", bias, [mask, -math.inf])
         mask = bias
     if causal:
         return _causal(emit, mask, queries, keys), True
     return mask, info.dtype == "bool" or not _is_bounded(node.values[3])
-
-
-def _minus_infinity(emit: Emission) -> Tensor:
-    return emit.constant(np.full(1, -np.inf, np.float32))
 
 
 def _causal(emit: Emission, mask: Tensor | None, queries: Dim, keys: Dim) -> Tensor:
@@ -222,7 +221,7 @@ def _causal(emit: Emission, mask: Tensor | None, queries: Dim, keys: Dim) -> Ten
     own = () if mask is None else mask.shape
     bias = emit.new(broadcast([(queries, keys), own]), "float32")
     addend = "0.0" if mask is None else "x3"
-    operands = [*at, _minus_infinity(emit), *([] if mask is None else [mask])]
+    operands: list[Tensor | float] = [*at, -math.inf, *([] if mask is None else [mask])]
     emit_expression(emit, f"where(less(x0,x1),x2,{addend})", bias, operands)
     return bias
 

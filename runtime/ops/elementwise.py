@@ -24,8 +24,6 @@ from . import checks
 from .registry import Activate, Activation, Infer, Operator, Rule, WriteTerm, register
 from .terms import Term, call, clip, float32, function, if_less
 
-_MOST_OPERANDS = 16  # each is an address and four strides of the kernel's record
-
 # --- shapes -----------------------------------------------------------------------------------
 
 
@@ -83,12 +81,6 @@ def _infer_cast(node: Node) -> list[Info]:
     if known is not None:
         known = known_array([wrapped(value, dtype) for value in source.sizes()], known.shape)
     return [node.result(source.dims, dtype, known=known)]
-
-
-def _infer_folded(node: Node) -> list[Info]:
-    if len(node.inputs) > _MOST_OPERANDS:
-        raise OnHost(f"{len(node.inputs)} operands, more than {_MOST_OPERANDS}")
-    return _infer(node)
 
 
 def _infer_mod(node: Node) -> list[Info]:
@@ -154,7 +146,7 @@ def _folds(name: str) -> WriteTerm:
 
 
 def _mean(node: Node, operands: Sequence[Term]) -> Term:
-    return functools.reduce(function("add"), operands) / float(len(operands))
+    return functools.reduce(function("add"), operands) / float(len(node.values))
 
 
 def _clip(node: Node, operands: Sequence[Term]) -> Term:
@@ -239,10 +231,16 @@ def _elementwise(
     infer: Infer = _infer,
     rules: tuple[Rule, ...] = (),
     activation: Activate | None = None,
+    folds: str = "",
 ) -> None:
     for name, term in terms.items():
         entry = Operator(
-            rules=rules, infer=infer, term=term, activation=activation, layout="as_input"
+            rules=rules,
+            infer=infer,
+            term=term,
+            folds=folds,
+            activation=activation,
+            layout="as_input",
         )
         register(name, entry)
 
@@ -251,15 +249,9 @@ _elementwise({"Add": _calls("add")}, _on_sizes(operator.add))
 _elementwise({"Sub": _calls("sub")}, _on_sizes(operator.sub))
 _elementwise({"Mul": _calls("mul")}, _on_sizes(operator.mul))
 _elementwise({"Div": _division}, _on_sizes(_divide_sizes))
-_elementwise(
-    {
-        "Min": _folds("min"),
-        "Max": _folds("max"),
-        "Sum": _folds("add"),
-        "Mean": _mean,
-    },
-    _infer_folded,
-)
+_elementwise({"Min": _folds("min")}, folds="min")
+_elementwise({"Max": _folds("max")}, folds="max")
+_elementwise({"Sum": _folds("add"), "Mean": _mean}, folds="add")
 _elementwise(
     {
         "Pow": _power,

@@ -111,7 +111,7 @@ class Epilogue:
         if not self.nodes:
             return self
         expression = write_expression(self.nodes, self.value)
-        tensors = [target, target, *(emit.tensor(v) for v in expression.operands[1:])]
+        tensors = [target, target, *expression.tensors(emit, 1)]
         fields: list[Any] = [1, 1, 1, 1]
         kinds = []
         may_flatten = True

@@ -84,9 +84,7 @@ def _lower_gemm(emit: Emission, node: Node, group: Group) -> None:
             b = b.view(b.shape[::-1], b.strides[::-1])
         if alpha != 1.0:
             scaled = emit.new(a.shape, a.dtype)
-            emit_expression(
-                emit, f"mul(x0,{float(np.float32(alpha))!r})", scaled, [emit.ordered(a)]
-            )
+            emit_expression(emit, "mul(x0,x1)", scaled, [emit.ordered(a), float(alpha)])
             a = scaled
     c = node.input(2)
     if c is None:
@@ -111,7 +109,7 @@ def _add_apart(
     products = emit.new(y.shape, y.dtype)
     _emit_matmul(emit, Group([node], node), a, b, y=products)
     c = emit.tensor(node.values[2])
-    emit_expression(emit, f"add(x0,mul(x1,{float(np.float32(beta))!r}))", y, [products, c])
+    emit_expression(emit, "add(x0,mul(x1,x2))", y, [products, c, float(beta)])
     if group.body:
         emit_pointwise(emit, Group(group.body))
 

@@ -15,7 +15,6 @@ from . import checks
 from .matmul import row_stride
 from .pointwise import emit_expression, preferred_order
 from .registry import Operator, register
-from .terms import float32
 
 
 def _only_float32(node: Node, rank: int) -> Info:
@@ -61,12 +60,13 @@ def _lower_batch(emit: Emission, node: Node) -> None:
             for values, name in ((factor, "scale"), (shift - mean * factor, "shift"))
         ]
     else:
-        text = f"add(mul(div(sub(x0,x3),sqrt(add(x4,{float32(epsilon)!r}))),x1),x2)"
+        text = "add(mul(div(sub(x0,x3),sqrt(add(x4,x5))),x1),x2)"
         channels = node.required(0).dims[1]
         vectors = [_vector(emit, node, i, channels) for i in range(1, 5)]
         operands = [
             v.view((channels, *shape[1:]), (1, *[0] * len(shape[1:]))) for v in vectors if v
         ]
+        operands.append(emit.number(epsilon))
     x = emit.tensor(node.values[0])
     order = preferred_order(x.shape, [x])
     x = emit.ordered(x) if order is None else emit.channels_last(x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,42 +17,58 @@ from ..groups import Group
 from ..strides import channels_last_order, collapse
 from ..symbolic import Dim, not_one, product
 from ..tensors import Tensor, short_name
-from .registry import OPERATORS, WriteTerm
-from .terms import Term, call
+from .registry import OPERATORS, Operator
+from .terms import Term, call, float32, function
 
 # Rows of up to so many elements are too short for the inner loop, which goes across rows then.
 _NARROW = 3
 
+_MOST_OPERANDS = 16  # each is an address and four strides of the kernel's record
+
 
 @dataclass
 class Expression:
-    """A group as text of the pointwise language, and the values its operands stand for."""
+    """A group as text of the pointwise language, and the values or numbers of its operands."""
 
     text: str
-    operands: list[ir.Value]
+    operands: list[ir.Value | float]
+
+    def tensors(self, emit: Emission, first: int = 0) -> list[Tensor]:
+        """Return the tensors of the operands, from that of an index on."""
+        return [
+            emit.number(each) if isinstance(each, float) else emit.tensor(each)
+            for each in self.operands[first:]
+        ]
 
 
 def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Expression:
     """Write elementwise nodes as an expression; ``first`` becomes operand x0."""
     names: dict[ir.Value, str] = {}
-    operands: list[ir.Value] = []
+    operands: list[ir.Value | float] = []
     if first is not None:
         names[first] = "x0"
         operands.append(first)
     statements: list[str] = []
     for node in nodes:
-        term = OPERATORS[node.key].term
-        assert term is not None
+        operator = OPERATORS[node.key]
+        assert operator.term is not None
         values = [value for value in node.values if value is not None]
         # A constant exponent, or the type CastLike takes, is part of the term.
-        taken = _arity(node, term, len(values))
+        taken = _arity(node, operator, len(values))
         for value in values[:taken]:
             if value not in names:
                 names[value] = f"x{len(operands)}"
                 operands.append(value)
-        target = f"t{len(statements)}"
         arguments = [Term(names.get(value, "?")) for value in values]
-        statements.append(f"{target}={_narrowed(node, term(node, arguments)).text}")
+        for name, default in operator.parameters.items():
+            number = float32(node.attribute(name, default))
+            if number == float32(default):
+                arguments.append(Term(repr(number)))
+            else:
+                arguments.append(Term(f"x{len(operands)}"))
+                operands.append(number)
+        target = f"t{len(statements)}"
+        statements.append(f"{target}={_narrowed(node, operator.term(node, arguments)).text}")
         names[node.outputs[0]] = target
     statements[-1] = statements[-1].partition("=")[2]
     return Expression(";".join(statements), operands)
@@ -70,10 +87,11 @@ def _narrowed(node: Node, term: Term) -> Term:
     return call(f"to_{short_name(dtype)}", term)
 
 
-def _arity(node: Node, term: WriteTerm, count: int) -> int:
+def _arity(node: Node, operator: Operator, count: int) -> int:
     """Operands that a term really mentions."""
+    assert operator.term is not None
     names = [f"?{i}?" for i in range(count)]
-    text = term(node, [Term(name) for name in names]).text
+    text = operator.term(node, [Term(name) for name in (*names, *operator.parameters)]).text
     return max((i + 1 for i, name in enumerate(names) if name in text), default=0)
 
 
@@ -82,22 +100,52 @@ def emit_pointwise(emit: Emission, group: Group) -> None:
     expression = write_expression(group.nodes)
     result = group.last.infos[0]
     shape = result.dims
-    tensors = [emit.tensor(value) for value in expression.operands]
+    tensors = expression.tensors(emit)
     order = preferred_order(shape, tensors)
     tensors = [_in_order(emit, tensor, shape, order) for tensor in tensors]
+    text = expression.text
+    if len(tensors) > _MOST_OPERANDS and OPERATORS[group.last.key].folds:
+        text, tensors = _fold_first(emit, group.last, tensors, order)
     target = emit.output(group.last, order=order)
-    emit_expression(emit, expression.text, target, tensors, order, len(group.nodes))
+    emit_expression(emit, text, target, tensors, order, len(group.nodes))
+
+
+def _fold_first(
+    emit: Emission, node: Node, tensors: Sequence[Tensor], order: Sequence[int] | None
+) -> tuple[str, list[Tensor]]:
+    """Emit steps that combine the first operands of a node, until one step takes the others.
+
+    Returns
+    -------
+    (str, list of Tensor)
+        Expression and operands of the last step.
+    """
+    operator, info = OPERATORS[node.key], node.infos[0]
+    assert operator.term is not None
+    # Of a narrow type only the result is rounded.
+    dtype = "float32" if info.dtype == "float16" else info.dtype
+    tensors = list(tensors)
+    names = [Term(f"x{i}") for i in range(_MOST_OPERANDS)]
+    fold = functools.reduce(function(operator.folds), names).text
+    while len(tensors) > _MOST_OPERANDS:
+        partial = emit.new(info.dims, dtype, order)
+        emit_expression(
+            emit, fold, partial, tensors[:_MOST_OPERANDS], order, operations=_MOST_OPERANDS - 1
+        )
+        tensors[:_MOST_OPERANDS] = [partial]
+    return _narrowed(node, operator.term(node, names[: len(tensors)])).text, tensors
 
 
 def emit_expression(
     emit: Emission,
     text: str,
     target: Tensor,
-    tensors: Sequence[Tensor],
+    operands: Sequence[Tensor | float],
     order: Sequence[int] | None = None,
     operations: int = 1,
 ) -> None:
-    """Emit ``target = text(tensors)``, broadcasting the operands to the target's shape."""
+    """Emit ``target = text(operands)``, broadcasting the operands to the target's shape."""
+    tensors = [emit.number(each) if isinstance(each, float) else each for each in operands]
     axes = list(order) if order is not None else list(range(len(target.shape)))
     strides = [broadcast_strides(emit, tensor, target) for tensor in tensors]
     try:

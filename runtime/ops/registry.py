@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ..emission import Emission
@@ -35,6 +35,13 @@ class Operator:
         Emits the steps of a node, where neither ``term`` nor ``fused`` do.
     term
         Writes a node as a term of the pointwise language: the operator is elementwise.
+    parameters
+        Attributes that are numbers, with their defaults, which ``term`` takes after the operands.
+        The default is a literal of the kernel and any other number an operand, so that nodes with
+        numbers of their own share a kernel.
+    folds
+        Function of the language that ``term`` applies to the first two operands, to the result and
+        the third, and so on: steps may share them.
     activation
         Describes a node as an activation that a tile applies to sums in registers: code
         (``kernels.emitter``) and two parameters. None, as for values that a tile cannot take: it
@@ -50,6 +57,8 @@ class Operator:
     infer: Infer | None = None
     lower: Lower | None = None
     term: WriteTerm | None = None
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    folds: str = ""
     activation: Activate | None = None
     fused: Fused | None = None
     layout: Literal["plain", "channels_last", "as_input"] = "plain"

@@ -21,7 +21,6 @@ from .terms import (
     erf,
     exp,
     expm1,
-    float32,
     fma,
     function,
     if_greater,
@@ -81,13 +80,13 @@ def unary(
     **attributes
         Floats, by their names, and what they are when they are not given.
     """
-
-    def term(node: Node, operands: Sequence[Term]) -> Term:
-        values = (float32(node.attribute(key, value)) for key, value in attributes.items())
-        return expression(operands[0], *values)
-
     operator = Operator(
-        rules=rules, infer=infer, term=term, activation=activation, layout="as_input"
+        rules=rules,
+        infer=infer,
+        term=lambda node, operands: expression(*operands),
+        parameters=attributes,
+        activation=activation,
+        layout="as_input",
     )
     register(name, operator, domain)
 

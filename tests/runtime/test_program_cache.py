@@ -70,7 +70,7 @@ def joined(digest, header, tables):
         )
         offset += -(-table.nbytes // 64) * 64
     text = json.dumps(header, separators=(",", ":")).encode()
-    return b"".join(program._pieces(text, digest, tables))
+    return b"".join(program._pieces(program._start(text, digest), tables))
 
 
 NUMBERS = [-1, 0, 1, 5, 2**31, 2**40, 2**62, -(2**63), 1000]
@@ -94,6 +94,16 @@ def edit(header, tables, chance):
 def test_a_file_is_read_as_it_was_written(file):
     data = file.read_bytes()
     assert joined(*sections(data)) == data
+
+
+def test_weights_that_were_saved_are_those_of_the_file(file):
+    with opened(model(), OPTIONS) as source:
+        made, key = program_cache._lowered(source), source.key()
+    saved = program_cache._keep(made, key)
+    assert saved is not made
+    assert made.weights.flags.writeable
+    assert not saved.weights.flags.writeable
+    np.testing.assert_array_equal(saved.weights, made.weights)
 
 
 def test_a_program_that_was_edited_anywhere_is_made_anew(file):

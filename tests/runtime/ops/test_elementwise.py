@@ -262,15 +262,56 @@ def test_results_that_are_outputs_and_go_on(check, name):
 
 @pytest.mark.parametrize("name", ["Min", "Max", "Sum", "Mean"])
 def test_any_number_of_operands(check, name):
-    for count in (1, 2, 3, 9, 14, 250):
+    for count in (1, 2, 3, 9, 16, 17, 31, 32, 250):
         operands = {f"x{i}": values("float32", 3, 4, seed=i) for i in range(count)}
-        host = [name] if count > 16 else []
-        check([make_node(name, list(operands), ["y"])], operands, host=host)
+        check([make_node(name, list(operands), ["y"])], operands)
+    shapes = [(4,), (3, 1), (2, 1, 4), ()] * 9
+    operands = {f"x{i}": values("float32", *shape, seed=i) for i, shape in enumerate(shapes)}
+    check([make_node(name, list(operands), ["y"]), make_node("Neg", ["y"], ["z"])], operands)
     operands = {f"x{i}": values("float64", *s, seed=i) for i, s in enumerate([(3, 1), (4,), ()])}
     functions = {"Min": np.minimum, "Max": np.maximum, "Sum": np.add, "Mean": np.add}
     wanted = functools.reduce(functions[name], operands.values()) / (3 if name == "Mean" else 1)
     node = make_node(name, list(operands), ["y"])
     check([node], operands, tolerance=1e-12, wanted=[[wanted]])
+
+
+def test_of_many_numbers_of_a_narrow_type_only_the_result_is_rounded(check):
+    operands = {f"x{i}": np.full((3, 5), 9000 + i, np.float16) for i in range(40)}
+    wanted = np.mean([array.astype(np.float32) for array in operands.values()], 0)
+    node = make_node("Mean", list(operands), ["y"])
+    check([node], operands, tolerance=0, wanted=[[wanted.astype(np.float16)]])
+
+
+def test_nodes_with_numbers_of_their_own_share_kernels(check):
+    kinds = {
+        "LeakyRelu": ["alpha"],
+        "Shrink": ["bias", "lambd"],
+        "HardSigmoid": ["alpha", "beta"],
+        "ThresholdedRelu": ["alpha"],
+        "Selu": ["alpha", "gamma"],
+    }
+    for name, attributes in kinds.items():
+        numbers = [
+            {key: 0.1 + 0.003 * (i + 7 * k) for k, key in enumerate(attributes)} for i in range(20)
+        ]
+        nodes = [make_node(name, ["x"], [f"y{i}"], **own) for i, own in enumerate(numbers)]
+        names = [f"y{i}" for i in range(len(nodes))]
+        session = check(nodes, {"x": values("float32", 3, 40)}, outputs=names)
+        assert len(session.engine.program.kernels) == 1, name
+
+
+def test_a_number_of_a_node_after_a_product(check):
+    weights = {"w": values("float32", 12, 20, seed=3)}
+    nodes = []
+    for i, alpha in enumerate((0.3, 0.6, 1.0)):
+        product, y = f"p{i}", f"y{i}"
+        nodes += [
+            make_node("MatMul", ["x", "w"], [product]),
+            make_node("Elu", [product], [y], alpha=alpha),
+        ]
+    session = check(nodes, {"x": values("float32", 9, 12)}, weights, outputs=["y0", "y1", "y2"])
+    kernels = [ref for ref in session.engine.program.kernels if ref.function == "pointwise"]
+    assert len(kernels) == 2  # the default is a literal
 
 
 def test_where(check):
