@@ -18,6 +18,7 @@ GROUND = (
     "notes",
     "patches",
     "random_arrays",
+    "unique_names",
 )
 """Modules at the top that need numpy at most, for every room."""
 ROOMS = ("importers", "kernels", "optimizer", "reference", "runtime", "tools")
@@ -27,7 +28,15 @@ OURS = {
     "kernels": {"errors", "forks", "patches"},
     "reference": set(),
     "optimizer": {*GROUND, "reference"},
-    "importers": {"declarations", "errors", "inference_faults", "logs", "notes", "patches"},
+    "importers": {
+        "declarations",
+        "errors",
+        "inference_faults",
+        "logs",
+        "notes",
+        "patches",
+        "unique_names",
+    },
     "runtime": {*GROUND, "kernels"},
     "tools": {"", *GROUND, "importers", "kernels", "optimizer", "reference", "runtime"},
     "": {"errors", "forks", "logs"},
@@ -216,16 +225,7 @@ def test_circles_are_found(tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "ROOT", tmp_path)
     tree = {
         "__init__.py": "from .runtime import a",
-        "errors.py": "",
-        "declarations.py": "",
-        "difference.py": "",
-        "inference_faults.py": "",
-        "dimension_names.py": "",
-        "forks.py": "",
-        "logs.py": "",
-        "notes.py": "",
-        "patches.py": "",
-        "random_arrays.py": "",
+        **{f"{name}.py": "" for name in GROUND},
         "backend.py": "from . import errors, runtime",
         "runtime/__init__.py": "",
         "runtime/a.py": "if TYPE_CHECKING:\n    from .b import B",
