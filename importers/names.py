@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Container, Sequence
+from collections.abc import Sequence
 
 import onnx_ir as ir
 
-
-def numbered(name: str, used: Container[str | None]) -> str:
-    """Append the first number that makes a name one that is not used."""
-    return next(n for n in (f"{name}_{k}" for k in itertools.count(1)) if n not in used)
+from ..unique_names import UniqueNames
 
 
 def rename(model: ir.Model, values: Sequence[ir.Value], names: Sequence[str]) -> None:
@@ -26,9 +22,8 @@ def rename(model: ir.Model, values: Sequence[ir.Value], names: Sequence[str]) ->
     new = {value: name for value, name in new.items() if name not in reserved}
     results = {value: None for node in graph for value in node.outputs}  # in their order
     inside = {value.name: value for value in results if value not in new}
-    used = {*reserved, *inside, *new.values()}
+    used = UniqueNames(filter(None, [*reserved, *inside, *new.values()]))
     for value, name in new.items():
         if name in inside:
-            inside[name].name = other = numbered(name, used)
-            used.add(other)
+            inside[name].name = used.unique(name)
         value.name = name

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import onnx_ir as ir
 
+from ..unique_names import UniqueNames
 from .report import Report
 
 
@@ -17,37 +18,20 @@ def make_names_unique(model: ir.Model, report: Report) -> int:
     So do outputs that are left out, which have none.
     """
     named = {value: str(value.name) for value in (*model.graph.inputs, *model.graph.outputs)}
-    names = _Names(named.values())
+    names = UniqueNames(named.values())
     for value in _values(model):
         if value in named or not (value.name or value.uses() or value.is_graph_output()):
             continue
         named[value] = name = names.unique(value.name or "value")
         if value.name != name:
             value.name = name
-    node_names = _Names()
+    node_names = UniqueNames()
     for graph in model.graphs():
         for node in graph:
             name = node_names.unique(node.name or node.op_type)
             if node.name != name:
                 node.name = name
     return 0
-
-
-class _Names:
-    """Names that are taken, and for each the last number that was tried behind it."""
-
-    def __init__(self, taken: Iterable[str] = ()) -> None:
-        self._numbers = dict.fromkeys(taken, 0)
-
-    def unique(self, name: str) -> str:
-        """Take a name that is free: the one given, or the first of ``name_1``, ``name_2``, ..."""
-        unique, number = name, self._numbers.get(name, 0)
-        while unique in self._numbers:
-            number += 1
-            unique = f"{name}_{number}"
-        self._numbers[name] = number
-        self._numbers.setdefault(unique, 0)
-        return unique
 
 
 def _values(model: ir.Model) -> Iterator[ir.Value]:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import UnsupportedModel
 from ...patches import applied
+from ...unique_names import UniqueNames
 from ..frameworks import conversion, require
-from ..names import numbered, rename
+from ..names import rename
 from ..notes import Notes
 from ..onnx.loader import from_onnx
 from ..tensorflow.function import convert_function
@@ -121,11 +122,8 @@ def through_tensorflow(source: Any, title: str, notes: Notes) -> ir.Model:
 
 def _output_names(model: Any) -> list[str]:
     """Names of the layers that make the outputs; numbered where one makes several."""
-    names: list[str] = []
-    for value in model.outputs:
-        name = value._keras_history.operation.name
-        names.append(name if name not in names else numbered(name, names))
-    return names
+    names = UniqueNames()
+    return [names.unique(value._keras_history.operation.name) for value in model.outputs]
 
 
 def _plain(name: str) -> str:

@@ -40,6 +40,7 @@ def from_keras(
     safe_mode: bool = True,
     backend: str | None = None,
     example_inputs: Any = None,
+    expansion_limit: int | None = None,
 ) -> ir.Model:
     """Convert a built Keras model, or a ``.keras``, ``.h5`` or ``.hdf5`` file of Keras 1 to 3.
 
@@ -70,6 +71,9 @@ def from_keras(
     example_inputs : array, mapping or sequence, optional
         What a subclassed model is called with, for the shapes and dtypes of its inputs. Without
         them they are floats of the shapes that it was built with.
+    expansion_limit : int, optional
+        Bytes that the weights of a file may take in memory, or what its archive holds; by default
+        256 MiB, or eight times the file's size.
 
     Raises
     ------
@@ -81,7 +85,7 @@ def from_keras(
     InvalidModel
         The file is not one of Keras, or broken.
     UnsupportedModel
-        A layer cannot be expressed by Keras 3; names it.
+        A layer cannot be expressed by Keras 3, or a file takes too much memory; names it.
     """
     if backend not in (None, *_OLD_BACKENDS):
         raise InvalidArgument(f"backend is {backend!r}: it is one of {', '.join(_OLD_BACKENDS)}")
@@ -89,12 +93,12 @@ def from_keras(
         return _convert(functional(source, example_inputs), notes)
     path = os.fspath(source)
     if model is None:
-        model = read_file(path, config, custom_objects or {}, safe_mode, backend)
+        model = read_file(path, config, custom_objects or {}, safe_mode, backend, expansion_limit)
         return _convert(functional(model, example_inputs), notes)
     model = functional(model, example_inputs)
     before = model.get_weights()
     try:
-        set_weights(model, path, by_name, backend)
+        set_weights(model, path, by_name, backend, expansion_limit)
         return _convert(model, notes)
     finally:
         model.set_weights(before)

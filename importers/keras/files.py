@@ -9,11 +9,14 @@ import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from ...errors import ImportFailed, InvalidArgument, InvalidModel
 from ..frameworks import conversion, require
+from ..limits import Budget
 from .builder import Builder, lambda_refused
+from .limits import check_hdf5, check_keras_archive, limited_weights
 from .weights import assign_weights, read_weights, text
 
 _WEIGHTS = ".weights.h5"
@@ -26,6 +29,7 @@ def read_file(
     custom_objects: Mapping[str, Any],
     safe_mode: bool,
     backend: str | None,
+    limit: int | None = None,
 ) -> Any:
     """Read a file as a model of Keras.
 
@@ -40,6 +44,8 @@ def read_file(
         As Keras takes them.
     backend : str, optional
         What Keras ran on when it wrote the file, where that does not say.
+    limit : int, optional
+        Bytes that the file's weights may take in memory.
 
     Raises
     ------
@@ -48,11 +54,13 @@ def read_file(
     InvalidArgument
         It holds no architecture and there is no config.
     ImportFailed, UnsupportedModel
-        A layer cannot be built; names it and says what to do.
+        A layer cannot be built, or is too large; names it and says what to do.
     """
     if zipfile.is_zipfile(path):
-        return _archive(path, custom_objects, safe_mode)
-    with _open(path) as file:
+        check_keras_archive(path, limit)
+        with limited_weights(Budget(path, limit)):
+            return _archive(path, custom_objects, safe_mode)
+    with _open(path, limit) as file, limited_weights(Budget(path, limit)):
         weights = file if "layer_names" in file.attrs else file.get("model_weights")
         stored = file.attrs.get("model_config")
         version = text(file.attrs.get("keras_version", "1"))
@@ -91,7 +99,9 @@ def read_file(
         return model
 
 
-def set_weights(model: Any, path: str, by_name: bool, backend: str | None) -> None:
+def set_weights(
+    model: Any, path: str, by_name: bool, backend: str | None, limit: int | None = None
+) -> None:
     """Set the weights of a model from a file of Keras, with or without an architecture.
 
     Raises
@@ -100,10 +110,11 @@ def set_weights(model: Any, path: str, by_name: bool, backend: str | None) -> No
         The file holds no weights, or those of another model.
     """
     if zipfile.is_zipfile(path):
+        check_keras_archive(path, limit)
         with _reading(path):
             model.load_weights(path)
         return
-    with _open(path) as file:
+    with _open(path, limit) as file:
         weights = file if "layer_names" in file.attrs else file.get("model_weights")
         if weights is not None:
             assign_weights(model, read_weights(weights, backend), by_name)
@@ -113,14 +124,18 @@ def set_weights(model: Any, path: str, by_name: bool, backend: str | None) -> No
             raise InvalidModel(f"{path} is HDF5, but it holds no weights of Keras")
 
 
-def _open(path: str) -> Any:
+@contextmanager
+def _open(path: str, limit: int | None) -> Iterator[Any]:
     h5py = require("h5py", "keras")
     try:
-        return h5py.File(path, "r")
+        file = h5py.File(path, "r")
     except OSError as error:
         raise InvalidModel(
             f"{path} is not a Keras file: neither a .keras archive nor HDF5"
         ) from error
+    with file:
+        check_hdf5(file, Budget(path, limit))
+        yield file
 
 
 def _archive(path: str, custom_objects: Mapping[str, Any], safe_mode: bool) -> Any:

@@ -45,15 +45,13 @@ def read_weights(group: Any, backend: str | None) -> Stored:
     Raises
     ------
     InvalidModel
-        The file names a layer or weight that it does not contain, or that lies in another file.
+        The file names a layer or weight that it does not contain.
     """
     layers = {}
     for layer in _strings(group, "layer_names"):
         members = group.get(layer)
         if members is None:
             raise InvalidModel(f"{group.file.filename}: layer {layer!r} is named, but missing")
-        if members.file.filename != group.file.filename:
-            raise InvalidModel(f"{group.file.filename}: layer {layer!r} lies in another file")
         names = _strings(members, "weight_names")
         if names:
             layers[layer] = [(name, _array(members, name)) for name in names]
@@ -88,8 +86,6 @@ def _array(group: Any, name: str) -> np.ndarray:
     dataset = group.get(name)
     if dataset is None or not hasattr(dataset, "shape"):
         raise InvalidModel(f"{group.file.filename}: weight {name!r} is named, but missing")
-    if dataset.file.filename != group.file.filename or dataset.external or dataset.is_virtual:
-        raise InvalidModel(f"{group.file.filename}: weight {name!r} lies in another file")
     return np.asarray(dataset)
 
 

@@ -155,10 +155,8 @@ class Loader:
         proto = infer(proto, self.trusted)
         reveal_unsafe_nodes(proto)
         note_map_types(proto)
-        try:
+        with _deserializing():
             model = ir.from_proto(proto)
-        except Exception as error:
-            raise InvalidModel(f"not a valid ONNX model: {_root_cause(error)}") from error
         keep_aside(model, declared)
         self.attach_weights(model)
         return model
@@ -363,6 +361,15 @@ def _serialized(model: onnx.ModelProto) -> bytes:
         ) from error
 
 
+@contextmanager
+def _deserializing() -> Iterator[None]:
+    """Let errors of `onnx_ir`, of text that is not UTF-8, say, be ours."""
+    try:
+        yield
+    except Exception as error:
+        raise InvalidModel(f"not a valid ONNX model: {_root_cause(error)}") from error
+
+
 def _root_cause(error: BaseException) -> BaseException:
     while (earlier := error.__cause__ or error.__context__) is not None:
         error = earlier
@@ -378,7 +385,9 @@ def _remove_initializers_from_inputs(graph: onnx.GraphProto) -> None:
 
 
 def _declared_shapes(graph: onnx.GraphProto) -> dict[str, ir.Shape]:
-    shapes = {
-        value.name: ir.serde.deserialize_type_proto_for_shape(value.type) for value in graph.output
-    }
+    with _deserializing():
+        shapes = {
+            value.name: ir.serde.deserialize_type_proto_for_shape(value.type)
+            for value in graph.output
+        }
     return {name: shape for name, shape in shapes.items() if shape is not None}

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from onnx import FunctionProto, GraphProto, ModelProto, NodeProto
 
+from ...unique_names import UniqueNames
+
 
 def make_names_unique(model: ModelProto) -> None:
     """Rename values of inner graphs whose name is taken, where they are made and read, in place.
@@ -58,8 +60,7 @@ class _Renaming:
             _keep_declarations(outermost)
         else:
             names = [*outermost.input, *(name for node in outermost.node for name in node.output)]
-        self.taken = set(names)
-        self.last: dict[str, int] = {}
+        self.names = UniqueNames(names)
         for node in outermost.node:
             for graph in inner_graphs(node):
                 self.graph(graph, {})
@@ -70,7 +71,7 @@ class _Renaming:
         _keep_declarations(graph)
         names = {old: new for old, new in outer.items() if old not in defined}
         for name in sorted(defined - {""}):
-            unique = self.unique(name)
+            unique = self.names.unique(name)
             if unique != name:
                 names[name] = unique
         if names:
@@ -88,16 +89,6 @@ class _Renaming:
                             field[index] = names[name]
             for inner in inner_graphs(node):
                 self.graph(inner, names)
-
-    def unique(self, name: str) -> str:
-        """Return a name that is not taken, and take it."""
-        unique, number = name, self.last.get(name, 0)
-        while unique in self.taken:
-            number += 1
-            unique = f"{name}_{number}"
-        self.last[name] = number
-        self.taken.add(unique)
-        return unique
 
 
 def _keep_declarations(graph: GraphProto) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import ImportFailed, InvalidArgument, InvalidModel, reason
 from ..frameworks import conversion
+from ..limits import Budget
 from ..notes import Notes
-from .graph_def import convert_graph
+from .graph_def import check_constants, convert_graph
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -26,6 +27,7 @@ def from_frozen_graph(
     notes: Notes,
     inputs: Sequence[str] | None = None,
     outputs: Sequence[str] | None = None,
+    expansion_limit: int | None = None,
 ) -> ir.Model:
     """Convert a frozen ``.pb`` file.
 
@@ -40,6 +42,9 @@ def from_frozen_graph(
         model has them as they are written here. A node that is not a placeholder becomes one when
         it is an input: the graph is cut there. By default the placeholders, and the results that
         no other node reads. A placeholder with a default that is not named has its default.
+    expansion_limit : int, optional
+        Bytes that constants of one value may take in memory; by default 256 MiB, or eight times
+        the file's size.
 
     Raises
     ------
@@ -55,6 +60,7 @@ def from_frozen_graph(
 
     path = os.fsdecode(source)
     definition = _read(tf, path)
+    check_constants(tf, definition, Budget(path, expansion_limit))
     graph = _imported(tf, path, definition)
     known = {tensor.name: tensor for op in graph.get_operations() for tensor in op.outputs}
     fed = _find(path, "inputs", known, inputs, _placeholders(graph))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..frameworks import plain_array
+from ..limits import Budget
 from ..notes import Notes, Run
 from .conversion import OPSET, finish, tf2onnx_conversion
 from .inlining import inline_compiled
@@ -17,6 +20,24 @@ from .tables import Tables, table_handlers
 
 if TYPE_CHECKING:
     import onnx_ir as ir
+
+
+def check_constants(tf: Any, graph: Any, budget: Budget) -> None:
+    """Refuse constants of one value, say, that are too large once they are written out.
+
+    Raises
+    ------
+    UnsupportedModel
+        They would take more than the budget; names one.
+    """
+    bodies = (function.node_def for function in graph.library.function)
+    for node in chain(graph.node, *bodies):
+        for attribute in node.attr.values():
+            tensor = attribute.tensor
+            if attribute.HasField("tensor") and not tensor.tensor_content:
+                shape = [dim.size for dim in tensor.tensor_shape.dim]
+                size = math.prod(shape) * max(1, tf.dtypes.as_dtype(tensor.dtype).size or 1)
+                budget.spend(size, f"constant {node.name!r}", shape)
 
 
 def convert_graph(

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...errors import InvalidModel, UnsupportedModel
 from ..frameworks import conversion
+from ..limits import Budget
 from ..notes import Notes, Run
 from .conversion import OPSET, finish, tf2onnx_conversion
 from .lite_metadata import take_metadata
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 _MAGIC = b"TFL3"  # bytes 4 to 7 of every file of the one schema there is
 
 
-def from_lite(source: Any, notes: Notes, signature: str | None = None) -> ir.Model:
+def from_lite(
+    source: Any, notes: Notes, signature: str | None = None, expansion_limit: int | None = None
+) -> ir.Model:
     """Convert a ``.tflite`` file.
 
     Quantized tensors come out between QuantizeLinear and DequantizeLinear, with the inputs and
@@ -42,6 +45,9 @@ def from_lite(source: Any, notes: Notes, signature: str | None = None) -> ir.Mod
     signature : str, optional
         The signature whose names inputs and outputs get: ``serving_default``, or the only one, by
         default. A file without signatures keeps the names of its tensors.
+    expansion_limit : int, optional
+        Bytes that sparse weights may take once they are dense; by default 256 MiB, or eight times
+        the file's size.
 
     Raises
     ------
@@ -66,7 +72,7 @@ def from_lite(source: Any, notes: Notes, signature: str | None = None) -> ir.Mod
     with (
         tf2onnx_conversion("TensorFlow Lite", path),
         warnings.catch_warnings(action="ignore"),
-        _as_file(densified(data, path)) as dense,
+        _as_file(densified(data, Budget(path, expansion_limit))) as dense,
     ):
         proto, _ = convert.from_tflite(
             dense, opset=OPSET, custom_op_handlers={**HANDLERS, **LITE_HANDLERS}

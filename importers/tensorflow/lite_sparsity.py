@@ -13,19 +13,21 @@ from typing import Any
 import numpy as np
 
 from ...errors import InvalidModel
+from ..limits import Budget
 
-_LARGEST = 2**31  # bytes of a dense tensor: files of TensorFlow Lite cannot hold larger ones
 _DTYPES = {0: np.float32, 1: np.float16, 2: np.int32, 9: np.int8}
 """Types of sparse tensors by their numbers in the schema."""
 
 
-def densified(data: bytes, path: str) -> bytes:
+def densified(data: bytes, budget: Budget) -> bytes:
     """Return a file whose tensors are all dense.
 
     Raises
     ------
     InvalidModel
         A sparse tensor contradicts itself; names it.
+    UnsupportedModel
+        The dense tensors are too large; names one.
     """
     from flatbuffers import Builder
     from tensorflow.lite.python import schema_py_generated as schema
@@ -42,9 +44,11 @@ def densified(data: bytes, path: str) -> bytes:
     for tensor in sparse:
         name = (tensor.name or b"").decode(errors="replace")
         try:
-            dense = _dense(tensor, model.buffers[tensor.buffer].data)
+            dense = _dense(tensor, name, model.buffers[tensor.buffer].data, budget)
         except (ArithmeticError, IndexError, KeyError, TypeError, ValueError) as error:
-            raise InvalidModel(f"{path}: the sparse tensor {name!r} is damaged: {error}") from error
+            raise InvalidModel(
+                f"{budget.path}: the sparse tensor {name!r} is damaged: {error}"
+            ) from error
         buffer = schema.BufferT()
         buffer.data = dense.reshape(-1).view(np.uint8)
         model.buffers.append(buffer)
@@ -54,11 +58,12 @@ def densified(data: bytes, path: str) -> bytes:
     return bytes(builder.Output())
 
 
-def _dense(tensor: Any, data: Any) -> np.ndarray:
+def _dense(tensor: Any, name: str, data: Any, budget: Budget) -> np.ndarray:
     shape = [int(size) for size in tensor.shape]
     dtype = np.dtype(_DTYPES[tensor.type])
-    if min(shape, default=1) < 0 or math.prod(shape) * dtype.itemsize > _LARGEST:
+    if min(shape, default=1) < 0:
         raise ValueError(f"its shape is {shape}")
+    budget.spend(math.prod(shape) * dtype.itemsize, f"sparse tensor {name!r}", shape)
     values = np.asarray(data, np.uint8).view(dtype)
     blocks = (
         [] if tensor.sparsity.blockMap is None else np.asarray(tensor.sparsity.blockMap).tolist()

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 from ...logs import silenced
 from ..frameworks import conversion
+from ..limits import Budget
 from ..notes import Notes
 from .conversion import LOGGERS
 from .freezing import refuse_writes, tables_of
 from .function import convert_function
-from .graph_def import convert_graph
+from .graph_def import check_constants, convert_graph
 from .signatures import choose_signature
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
 
-def from_saved_model(source: Any, notes: Notes, signature: str | None = None) -> ir.Model:
+def from_saved_model(
+    source: Any, notes: Notes, signature: str | None = None, expansion_limit: int | None = None
+) -> ir.Model:
     """Convert a signature of a SavedModel.
 
     Parameters
@@ -29,6 +32,8 @@ def from_saved_model(source: Any, notes: Notes, signature: str | None = None) ->
         Filled in: how to run the source, labels, normalization.
     signature : str, optional
         Which one: ``serving_default``, or the only one, by default.
+    expansion_limit : int, optional
+        Bytes that constants of one value may take in memory, 256 MiB or more by default.
 
     Raises
     ------
@@ -42,6 +47,7 @@ def from_saved_model(source: Any, notes: Notes, signature: str | None = None) ->
     import tensorflow as tf
 
     path = os.fsdecode(source)
+    _check_graphs(tf, path, expansion_limit)
     try:
         with silenced(*LOGGERS):
             module = tf.saved_model.load(path)
@@ -51,6 +57,18 @@ def from_saved_model(source: Any, notes: Notes, signature: str | None = None) ->
             return _from_graph(tf, path, notes, signature)
     name = choose_signature(path, list(module.signatures), signature)
     return convert_function(tf, module.signatures[name], f"{path} ({name})", notes)
+
+
+def _check_graphs(tf: Any, path: str, limit: int | None) -> None:
+    """Refuse constants that are too large."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    file = os.path.join(path, "saved_model.pb")
+    with conversion("TensorFlow", path), open(file, "rb") as graph:
+        stored = SavedModel.FromString(graph.read())
+    budget = Budget(file, limit)
+    for meta in stored.meta_graphs:
+        check_constants(tf, meta.graph_def, budget)
 
 
 def _from_graph(tf: Any, path: str, notes: Notes, signature: str | None) -> ir.Model:

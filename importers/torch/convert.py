@@ -33,6 +33,7 @@ def from_torch(
     submodule: str | None = None,
     allow_pickle: bool = False,
     allow_code: bool = False,
+    expansion_limit: int | None = None,
 ) -> ir.Model:
     """Convert a module in inference mode, a TorchScript module, or an exported program.
 
@@ -68,6 +69,9 @@ def from_torch(
     allow_code : bool
         Whether a TorchScript archive or an exported program may be opened whose code may do more
         than compute, such as write files. **This runs it.**
+    expansion_limit : int, optional
+        Bytes that the entries of an archive, and its tensors, may take in memory; by default
+        256 MiB, or eight times the file's size.
 
     Raises
     ------
@@ -77,13 +81,15 @@ def from_torch(
         A module without example inputs, or with ones that it cannot be called with; weights
         without module, or of another one; a file that holds no model, a pickled one, or code that
         may do more than compute.
+    UnsupportedModel
+        A file takes too much memory.
     """
     import torch
 
     title = "the exported program"
     if isinstance(source, str | os.PathLike):
         title = os.fspath(source)
-        source = read_file(title, module, allow_pickle, allow_code)
+        source = read_file(title, module, allow_pickle, allow_code, expansion_limit)
     elif module is not None:
         raise InvalidArgument("module= goes with a file of weights; the source is not a file")
     if isinstance(source, torch.export.ExportedProgram):

@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from ...errors import InvalidArgument, reason
 from ...logs import exclusive
+from ..limits import Budget, check_archive
 from .explain import conversion
 from .trust import check_code
 
@@ -24,7 +25,11 @@ _FORCE = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
 
 
 def read_file(
-    path: str, module: Any = None, allow_pickle: bool = False, allow_code: bool = False
+    path: str,
+    module: Any = None,
+    allow_pickle: bool = False,
+    allow_code: bool = False,
+    limit: int | None = None,
 ) -> Any:
     """Return the TorchScript module, exported program or nn.Module of a file.
 
@@ -37,6 +42,8 @@ def read_file(
         Unpickle objects of any class in the file, which runs its code.
     allow_code : bool
         Open TorchScript archives and exported programs that may do more than compute.
+    limit : int, optional
+        Bytes that an archive's entries, and its tensors, may take in memory.
 
     Raises
     ------
@@ -45,10 +52,12 @@ def read_file(
         weights of another module.
     ImportFailed
         The archive is damaged or of another version of PyTorch.
+    UnsupportedModel
+        An entry or a tensor is too large; names it.
     """
     import torch
 
-    kind = _kind(path)
+    kind = _kind(path, limit)
     if module is not None and kind != "pickle":
         raise InvalidArgument(f"{path} holds {kind}, not weights: leave out module=")
     if kind != "pickle" and not allow_code:
@@ -56,10 +65,14 @@ def read_file(
     if kind == "TorchScript":
         with conversion(path), warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            return torch.jit.load(path, map_location="cpu")
+            script = torch.jit.load(path, map_location="cpu")
+        _check_tensors([*script.named_parameters(), *script.named_buffers()], path, limit)
+        return script
     if kind == "an exported program":
         with conversion(path), _weights_only(not allow_pickle):
-            return torch.export.load(path)
+            program = torch.export.load(path)
+        _check_tensors([*program.state_dict.items(), *program.constants.items()], path, limit)
+        return program
     contents = _unpickle(path, allow_pickle)
     if isinstance(contents, torch.nn.Module):  # only with allow_pickle
         return contents
@@ -77,10 +90,21 @@ def read_file(
     return _load_into(module, weights, path)
 
 
-def _kind(path: str) -> str:
+def _check_tensors(tensors: Iterable[tuple[str, Any]], path: str, limit: int | None) -> None:
+    """Refuse tensors that are too large: with strides of 0, a few bytes are any number."""
+    import torch
+
+    budget = Budget(path, limit)
+    for name, tensor in tensors:
+        if isinstance(tensor, torch.Tensor):
+            budget.spend(tensor.numel() * tensor.element_size(), f"tensor {name!r}", tensor.shape)
+
+
+def _kind(path: str, limit: int | None) -> str:
     if not zipfile.is_zipfile(path):
         return "pickle"
     with zipfile.ZipFile(path) as archive:
+        check_archive(archive, Budget(path, limit))
         names = {name.partition("/")[2] for name in archive.namelist()} | set(archive.namelist())
     if "constants.pkl" in names:
         return "TorchScript"

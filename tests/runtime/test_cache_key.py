@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import mmap
 import os
 from pathlib import Path
 
@@ -44,6 +45,37 @@ def test_external_data_that_changed_is_read_again(model):
     for values in ((1, 2), (3, 4)):
         write(model, *values)
         assert result(model) == list(values)
+
+
+@pytest.mark.parametrize("way", ["written over", "mapped", "replaced"])
+def test_a_time_that_is_set_back_hides_no_change_of_external_data(model, way):
+    """The time of the last change counts, too, which no program can set back."""
+    path = model.parent / "weights" / "w.bin"
+    write(model, 1, 2)
+    assert result(model) == [1, 2]
+    before, new = path.stat(), np.array([1, 9], np.float32).tobytes()
+    if way == "replaced":
+        other = path.with_name("other")
+        other.write_bytes(new)
+        other.replace(path)
+    elif way == "mapped":
+        with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+            data[:] = new
+    else:
+        path.write_bytes(new)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    after = path.stat()
+    assert (after.st_size, after.st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    assert (after.st_ino == before.st_ino) == (way != "replaced")
+    assert result(model) == [1, 9]
+
+
+def test_a_time_that_is_set_back_hides_no_change_of_a_model(tmp_path, own_cache):
+    path = tmp_path / "m.onnx"
+    for value in (1.0, 2.0):
+        path.write_bytes(with_number(value))
+        os.utime(path, ns=(5, 5))
+        assert added(path) == value
 
 
 def test_external_data_that_is_gone_or_too_short_is_missed_despite_the_cache(model):
