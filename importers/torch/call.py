@@ -53,7 +53,7 @@ class Call:
         import torch
 
         leaves = torch.utils._pytree.tree_leaves((self.args, self.kwargs))
-        return [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        return [leaf for leaf in leaves if _is_tensor(leaf)]
 
     def size(self, axis: TensorAxis) -> int:
         """Size of an axis of one of the tensors."""
@@ -72,20 +72,30 @@ class Call:
             For the positional and for the keyword arguments.
         """
         results = iter([function(number, tensor) for number, tensor in enumerate(self.tensors)])
-        args, kwargs = self._mapped(lambda leaf, is_tensor: next(results) if is_tensor else None)
-        return args, kwargs
+        call = self.map_leaves(lambda leaf: next(results) if _is_tensor(leaf) else None)
+        return call.args, call.kwargs
 
     def with_tensors(self, tensors: Sequence[Any]) -> Call:
         """Return the call with other tensors."""
         others = iter(tensors)
-        return Call(*self._mapped(lambda leaf, is_tensor: next(others) if is_tensor else leaf))
+        return self.map_leaves(lambda leaf: next(others) if _is_tensor(leaf) else leaf)
+
+    def map_leaves(self, function: Callable[[Any], Any]) -> Call:
+        """Put ``function(leaf)`` in the place of each argument, or of each part of a container."""
+        import torch
+
+        return Call(*torch.utils._pytree.tree_map(function, (self.args, self.kwargs)))
 
     def unshared(self) -> Call:
-        """Copy a tensor that occurs more than once: ``torch.export`` takes these for one input."""
+        """Copy tensors that occur more than once, and views.
+
+        ``torch.export`` takes the former for one input, and decides by sizes of what views are of.
+        """
         seen: set[int] = set()
         tensors = []
         for tensor in self.tensors:
-            tensors.append(tensor.clone() if id(tensor) in seen else tensor)
+            shared = id(tensor) in seen or tensor._is_view()
+            tensors.append(tensor.clone() if shared else tensor)
             seen.add(id(tensor))
         return self.with_tensors(tensors)
 
@@ -102,13 +112,11 @@ class Call:
             tensors.append(tensor)
         return self.with_tensors(tensors)
 
-    def _mapped(self, function: Callable[[Any, bool], Any]) -> Any:
-        import torch
 
-        def visit(leaf: Any) -> Any:
-            return function(leaf, isinstance(leaf, torch.Tensor))
+def _is_tensor(leaf: Any) -> bool:
+    import torch
 
-        return torch.utils._pytree.tree_map(visit, (self.args, self.kwargs))
+    return isinstance(leaf, torch.Tensor)
 
 
 def parameter_names(module: Any) -> list[str]:

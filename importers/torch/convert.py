@@ -14,6 +14,7 @@ from .call import Call
 from .explain import conversion, explain
 from .files import read_file
 from .notes import in_evaluation_mode, take_notes
+from .objects import with_plain_arguments
 from .program import ProgramExport, convert_source
 from .results import with_plain_results
 from .script import ScriptExport
@@ -95,7 +96,8 @@ def from_torch(
     if isinstance(source, torch.export.ExportedProgram):
         model = convert_source(source, title, input_names, output_names)
         if source.example_inputs is not None:
-            take_notes(notes, source.module(), Call(*source.example_inputs), model)
+            module = source.module()
+            take_notes(notes, module, module, Call(*source.example_inputs), model)
         return model
     title = type(source).__name__
     if not isinstance(source, torch.nn.Module):
@@ -109,10 +111,12 @@ def from_torch(
         title = source.original_name
     if example_inputs is None:
         raise InvalidArgument(f"{title} needs example_inputs= to be traced with")
-    call = Call.of(source, example_inputs).unshared()
+    call = Call.of(source, example_inputs)
     with in_evaluation_mode(source):
         compiled = isinstance(source, torch.jit.ScriptModule)
-        module = source if compiled else with_plain_results(source, call)
+        module, call = (source, call) if compiled else with_plain_arguments(source, call)
+        call = call.unshared()
+        module = module if compiled else with_plain_results(module, call)
         export = ProgramExport(module, title, call, input_names, output_names)
         with _checked_call(export):
             if compiled:
@@ -120,7 +124,7 @@ def from_torch(
                     model = ScriptExport.like(export).with_shapes(dynamic_shapes)
             else:
                 model = _from_module(export, dynamic_shapes)
-    take_notes(notes, source, call, model)
+    take_notes(notes, source, module, call, model)
     return model
 
 

@@ -16,7 +16,7 @@ An axis of size 1 (or 0) in the examples is fixed, except the first one where al
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from functools import partial
 from typing import Any
 
@@ -24,25 +24,33 @@ import onnx_ir as ir
 
 from ..frameworks import common_batch_size
 from .call import Call, Dimensions, TensorAxis
-from .sizes import open_shapes, runs
+from .comparison import runs
+from .sizes import open_shapes
 
 Axes = Set[TensorAxis]
 Ranges = Mapping[TensorAxis, tuple[int, float]]
 """Smallest and largest size of axes."""
 
 
-def plans(call: Call) -> Iterator[tuple[Callable[[Axes], Any], Call]]:
+def plans(call: Call) -> Iterator[tuple[Callable[..., Any], Call]]:
     """Yield what to export with, the most open first.
 
-    That is a function from axes that are to be fixed to shapes for ``torch.export``, and the
-    call to trace.
+    That is a function to shapes for ``torch.export`` from axes that are to be fixed, and from sets
+    of axes each of which is one dimension; and the call to trace.
     """
     import torch
 
-    def shapes(first: Any, others: Any, fixed: Axes) -> Any:
+    def shapes(first: Any, others: Any, fixed: Axes, alike: Sequence[Axes] = ()) -> Any:
+        one = [torch.export.Dim(f"one_{i}") for i in range(len(alike))]
+        dims = {axis: dim for axes, dim in zip(alike, one, strict=True) for axis in axes}
+
         def visit(number: int, tensor: Any) -> dict[int, Any]:
-            dims = [first, *[others] * (tensor.dim() - 1)][: tensor.dim()]
-            return {axis: dim for axis, dim in enumerate(dims) if (number, axis) not in fixed}
+            sizes = [first, *[others] * (tensor.dim() - 1)][: tensor.dim()]
+            return {
+                axis: dims.get((number, axis), size)
+                for axis, size in enumerate(sizes)
+                if (number, axis) not in fixed
+            }
 
         by_position, by_name = call.map_tensors(visit)
         return by_position or by_name
@@ -59,8 +67,16 @@ def plans(call: Call) -> Iterator[tuple[Callable[[Axes], Any], Call]]:
     yield partial(shapes, static, static), call
 
 
-def fixed_axes(module: Any, program: Any, call: Call) -> Axes:
-    """Axes that the program has open, but of which the module takes no other size.
+def closed_axes(module: Any, program: Any, call: Call) -> tuple[Axes, list[Axes]]:
+    """Find axes that the program has open, but of which the module takes no other size.
+
+    Returns
+    -------
+    fixed : set
+        The axes that have one size.
+    alike : list of set
+        Axes of the same number and size that take other sizes together, such as the lengths of
+        keys and values in the layers of a cache.
 
     Raises
     ------
@@ -68,18 +84,30 @@ def fixed_axes(module: Any, program: Any, call: Call) -> Axes:
         Whatever the module raises when it is called with the examples themselves.
     """
     axes_of: dict[str, list[TensorAxis]] = {}
-    examples = call.tensors
     for number, shape in enumerate(open_shapes(program)):
         for axis, size in enumerate(shape):
             if not isinstance(size, int):
                 axes_of.setdefault(str(size), []).append((number, axis))
-    result: set[TensorAxis] = set()
+    closed: dict[TensorAxis, list[list[TensorAxis]]] = {}
     for axes in axes_of.values():
-        size = examples[axes[0][0]].shape[axes[0][1]]
-        sizes = [other for other in (size // 2, size * 2) if other]
-        if not any(runs(module, call.resized(dict.fromkeys(axes, other))) for other in sizes):
-            result.update(axes)
-    return result
+        if not _takes_others(module, call, axes):
+            closed.setdefault((call.size(axes[0]), axes[0][1]), []).append(axes)
+    fixed: set[TensorAxis] = set()
+    alike: list[Axes] = []
+    for parts in closed.values():
+        together = {axis for axes in parts for axis in axes}
+        if len(parts) > 1 and _takes_others(module, call, together):
+            alike.append(together)
+        else:
+            fixed |= together
+    return fixed, alike
+
+
+def _takes_others(module: Any, call: Call, axes: Collection[TensorAxis]) -> bool:
+    """Whether a module takes another size of some axes."""
+    size = call.size(next(iter(axes)))
+    sizes = [other for other in (size // 2, size * 2) if other]
+    return any(runs(module, call.resized(dict.fromkeys(axes, other))) for other in sizes)
 
 
 def dimension(program: Any, axes: Sequence[TensorAxis]) -> str:
@@ -99,13 +127,12 @@ def name_dimensions(model: ir.Model, requested: Dimensions, known: Mapping[str, 
         For each input the names that the caller wants, by axis; they come first.
     known
         Symbols that get one size, so that what is computed from them is left open, or that are
-        one with another symbol.
+        another symbol or a sum of others.
     """
     fixed = {symbol: size for symbol, size in known.items() if isinstance(size, int)}
     one_with = {symbol: first for symbol, first in known.items() if isinstance(first, str)}
     names = dict(_names(model.graph.inputs, requested, one_with))
-    names |= {symbol: names[first] for symbol, first in one_with.items() if first in names}
-    pattern = re.compile(r"\b(" + "|".join(map(re.escape, names)) + r")\b") if names else None
+    names |= {symbol: _renamed(first, names) for symbol, first in one_with.items()}
 
     def renamed(dim: Any) -> Any:
         text = dim.value if isinstance(dim, ir.SymbolicDim) else dim
@@ -117,12 +144,17 @@ def name_dimensions(model: ir.Model, requested: Dimensions, known: Mapping[str, 
             return fixed[text]
         if not fixed.keys().isdisjoint(re.findall(r"\w+", text)):
             return None
-        return pattern.sub(lambda match: names[match[0]], text) if pattern else text
+        return _renamed(text, names)
 
     results = [value for node in model.graph.all_nodes() for value in node.outputs]
     for value in [*model.graph.inputs, *results]:
         if value.shape is not None:
             value.shape = ir.Shape([renamed(dim) for dim in value.shape])
+
+
+def _renamed(text: str, names: Mapping[str, str]) -> str:
+    """Replace the symbols in an expression."""
+    return re.sub(r"\w+", lambda match: names.get(match[0], match[0]), text)
 
 
 def _names(
@@ -139,6 +171,7 @@ def _names(
         if symbol.isidentifier():  # else it is computed from others
             yield symbol, f"{name}_{axis}"
     second = {symbols.get((value.name, 1), "") for value in inputs if _is_tokens(value)}
+    second = {symbol for symbol in second if not symbol or symbol.isidentifier()}
     if len(second) == 1 and (shared := second.pop()):
         yield shared, "sequence"
     if inputs and (first := symbols.get((inputs[0].name, 0))):

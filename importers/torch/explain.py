@@ -51,6 +51,7 @@ def explain(error: BaseException) -> str:
             )
     for each in reversed(chain):
         text = _DETAILS.split(" ".join(_ESCAPES.sub("", str(each)).split()), maxsplit=1)[0]
-        if text.strip():
-            return reason(Exception(text.strip(" .:-")))
+        if text := text.strip(" .:-"):
+            # A KeyError has nothing but the key.
+            return reason(Exception(text if " " in text else f"{type(each).__name__}: {text}"))
     return type(error).__name__

@@ -18,8 +18,21 @@ if TYPE_CHECKING:
 _TRAINING = ("Dropout", "DropPath", "StochasticDepth", "GaussianNoise", "DropBlock")
 
 
-def take_notes(notes: Notes, module: Any, call: Call, model: ir.Model) -> None:
-    """Note how to run a module, its parts for training, and its labels and normalization."""
+def take_notes(notes: Notes, module: Any, called: Any, call: Call, model: ir.Model) -> None:
+    """Note how to run a module, its parts for training, and its labels and normalization.
+
+    Parameters
+    ----------
+    notes : Notes
+        Filled in.
+    module : torch.nn.Module
+        What the caller gave.
+    called : torch.nn.Module
+        The same, or what takes and returns its tensors without objects.
+    call : Call
+        What ``called`` was exported with.
+    model : onnx_ir.Model
+    """
     import torch
 
     notes.framework = f"PyTorch {torch.__version__}"
@@ -28,7 +41,7 @@ def take_notes(notes: Notes, module: Any, call: Call, model: ir.Model) -> None:
     if len(names) == len(examples):
         arrays = (example.detach().cpu().numpy() for example in examples)
         notes.examples = dict(zip(names, arrays, strict=True))
-        notes.run = _runner(module, call, names)
+        notes.run = _runner(called, call, names)
     notes.drop(
         (type(part).__name__, name)
         for name, part in module.named_modules()

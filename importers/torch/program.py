@@ -15,12 +15,13 @@ from ...errors import ImportFailed, UnsupportedModel
 from ...logs import silenced
 from ..names import rename
 from ..onnx.loader import from_onnx
+from .attention import translations
 from .call import Call, Dimensions, TensorAxis
+from .comparison import runs
 from .dims import (
-    Axes,
     Ranges,
+    closed_axes,
     dimension,
-    fixed_axes,
     name_dimensions,
     plans,
     requested_names,
@@ -31,7 +32,7 @@ from .explain import conversion
 from .export import Export
 from .projections import without_projections
 from .promotion import promote_numbers
-from .sizes import Findings, OpenSizes, open_shapes, refused, runs, try_sizes
+from .sizes import Findings, OpenSizes, open_shapes, refused, try_sizes
 
 
 class ProgramExport(Export):
@@ -65,11 +66,12 @@ class ProgramExport(Export):
         attempts = (partial(self._with_plan, *plan) for plan in plans(self.call))
         return self.first_success(attempts, "a fixed batch size")
 
-    def _with_plan(self, shapes: Callable[[Axes], Any], call: Call) -> ir.Model:
+    def _with_plan(self, shapes: Callable[..., Any], call: Call) -> ir.Model:
         program = self._program(shapes(frozenset()), call)
-        fixed = set(fixed_axes(self.module, program, call))
-        if fixed:
-            program = self._program(shapes(fixed), call)
+        closed, alike = closed_axes(self.module, program, call)
+        fixed = set(closed)
+        if fixed or alike:
+            program = self._program(shapes(fixed, alike), call)
         told: list[str] = []
         while True:
             exported = to_onnx(program, self.title)
@@ -84,7 +86,7 @@ class ProgramExport(Export):
                     f"{self._told(program, axes, size)}. The model has it fixed at {example}"
                 )
                 fixed.update(axes)
-            program = self._program(shapes(fixed), call)
+            program = self._program(shapes(fixed, alike), call)
         for text in told:
             warnings.warn(text, stacklevel=9)
         return self._finished(exported, findings)
@@ -182,9 +184,13 @@ def to_onnx(program: Any, title: str) -> Any:
     """Convert an exported program to an ``ONNXProgram``, not yet optimized."""
     import torch
 
-    with conversion(title), _silenced():
+    # Attention takes other kernels where it computes gradients, whose results have other strides.
+    with conversion(title), _silenced(), torch.no_grad():
         program = without_projections(program)
-        exported: Any = torch.onnx.export(program, dynamo=True, verbose=False, optimize=False)
+        exported: Any = torch.onnx.export(
+            program, dynamo=True, verbose=False, optimize=False,
+            custom_translation_table=translations(),
+        )  # fmt: skip
     if exported is None:
         raise ImportFailed(f"PyTorch could not convert {title}: it returned no model")
     return exported

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .call import Call, TensorAxis
+from .comparison import close, run_purely, runs, unconditional, varied
 from .results import tensors_of
 
 Sizes = Mapping[Any, int]
@@ -45,7 +46,8 @@ class Findings:
     outputs : set of tuple
         (number of an output, axis) whose size is not what the program says.
     one_with : dict of str
-        Symbols of dimensions that have to have the size of another one, with its symbol.
+        Symbols of dimensions that have to have the size of another one, with its symbol, or that of
+        two others together, with their sum.
     beyond : bool
         Whether the module takes sizes that a condition of the program excludes.
     """
@@ -146,6 +148,7 @@ def try_sizes(
     trial = _Trial(module, program, OpenSizes(program, call), stated)
     found = {tuple(trial.open.axes(symbol)): size for symbol, size in trial.run().items()}
     one_with = {str(symbol): str(first) for symbol, first in trial.one_with.items()}
+    one_with |= {str(symbol): f"{a} + {b}" for symbol, (a, b) in trial.sums.items()}
     return Findings(found, trial.wrong_outputs, one_with, trial.goes_beyond())
 
 
@@ -166,6 +169,7 @@ class _Trial:
         self.verdicts: dict[tuple[tuple[Any, int], ...], bool | None] = {}
         self.found: dict[Any, int] = {}
         self.one_with: dict[Any, Any] = {}
+        self.sums: dict[Any, tuple[Any, Any]] = {}
         self.wrong_outputs: set[TensorAxis] = set()
         self.end = time.monotonic() + _SECONDS
 
@@ -223,7 +227,8 @@ class _Trial:
             for group in groups:
                 if len(groups) == 1 or self._agrees(group) is False:
                     self._note(group)
-            if not together.keys() & (self.found.keys() | self.one_with.keys()):
+            summed = {symbol for total, parts in self.sums.items() for symbol in (total, *parts)}
+            if not together.keys() & (self.found.keys() | self.one_with.keys() | summed):
                 first, *others = together  # it takes several; the batch stays open
                 self.found.update({symbol: together[symbol] for symbol in others or [first]})
         return verdict
@@ -234,7 +239,11 @@ class _Trial:
         for symbol, size in sizes.items():
             first = self.one_with.get(symbol, symbol)
             members = [s for s in self.open.examples if self.one_with.get(s, s) == first]
-            if first not in self.found and all(self._in_range(s, size) for s in members):
+            if (
+                first not in self.found
+                and first not in self.sums
+                and all(self._in_range(s, size) for s in members)
+            ):
                 groups.setdefault(first, dict.fromkeys(members, size))
         return list(groups.values())
 
@@ -251,7 +260,25 @@ class _Trial:
                 root = min([first, *others], key=list(self.open.examples).index)
                 self.one_with.update(dict.fromkeys([*group, *others], root))
                 return
-        self.found.update(group)
+        if not self._note_sum(first):
+            self.found.update(group)
+
+    def _note_sum(self, symbol: Any) -> bool:
+        """Note that a dimension has to be two others together, such as past and new steps."""
+        examples = self.open.examples
+        free = [s for s in examples if s not in self.found and self.one_with.get(s, s) == s]
+        for total, parts in itertools.product(free, itertools.combinations(free, 2)):
+            related = symbol in (total, *parts) and total not in (*self.sums, *parts)
+            if not related or examples[total] != sum(examples[part] for part in parts):
+                continue
+            longer = [{part: examples[part] + 1} for part in parts]
+            if any(map(self._agrees, longer)):  # it takes that alone
+                continue
+            self.sums[total] = parts
+            if all(map(self._agrees, longer)):
+                return True
+            del self.sums[total]
+        return False
 
     def _in_range(self, symbol: Any, size: int) -> bool:
         least, most = self.ranges.get(symbol, (1, math.inf))
@@ -259,6 +286,8 @@ class _Trial:
 
     def _agrees(self, sizes: Sizes) -> bool | None:
         """Whether program and module compute the same; None without evidence."""
+        whole = {**self.open.examples, **sizes}
+        sizes = {**sizes, **{s: whole[a] + whole[b] for s, (a, b) in self.sums.items()}}
         key = tuple(sorted(sizes.items(), key=str))
         if key not in self.verdicts:
             late = len(self.verdicts) >= _RUNS or time.monotonic() > self.end
@@ -323,71 +352,3 @@ def refused(program: Any, call: Call) -> dict[tuple[TensorAxis, ...], int]:
                 found[tuple(sizes.axes(symbol))] = size
                 break
     return found
-
-
-def runs(module: Any, call: Call) -> bool:
-    """Whether a module takes a call."""
-    with suppress(Exception):
-        run_purely(module, call)
-        return True
-    return False
-
-
-def run_purely(module: Any, call: Call) -> Any:
-    """Call a module; what it writes into its buffers goes into copies."""
-    import torch
-
-    buffers = {name: value.clone() for name, value in module.named_buffers()}
-    with torch.no_grad():
-        return torch.func.functional_call(module, buffers, call.args, call.kwargs)
-
-
-def unconditional(program: Any) -> Any:
-    """Return an exported program as a module without its conditions, as its ONNX model is."""
-    module = program.module(check_guards=False)
-    for key, hook in list(module._forward_pre_hooks.items()):
-        if "constraints" in getattr(hook, "__name__", ""):
-            del module._forward_pre_hooks[key]
-            module._forward_pre_hooks_with_kwargs.pop(key, None)
-    return module
-
-
-def varied(call: Call) -> Call:
-    """Multiply floats by numbers around 1, so that no two parts of an input are the same.
-
-    Zeros, as in masks, stay, except where a tensor has nothing else.
-    """
-    import torch
-
-    generator = torch.Generator().manual_seed(0)
-
-    def visit(tensor: Any) -> Any:
-        if not tensor.is_floating_point():
-            return tensor
-        noise = torch.rand(tensor.shape, generator=generator).to(tensor)
-        return tensor * (0.75 + noise / 2) if tensor.any() else noise
-
-    return call.with_tensors([visit(tensor) for tensor in call.tensors])
-
-
-def close(result: Any, expected: Any) -> bool:
-    """Whether the tensors of two results are nearly the same."""
-    import torch
-
-    pairs = tensors_of(result), tensors_of(expected)
-    if len(pairs[0]) != len(pairs[1]):
-        return False
-    for found, wanted in zip(*pairs, strict=True):
-        if found.shape != wanted.shape or found.dtype != wanted.dtype:
-            return False
-        if not wanted.is_floating_point():
-            same = torch.equal(found, wanted)
-        else:
-            finite = wanted[wanted.isfinite()]
-            scale = float(finite.abs().max()) if finite.numel() else 0.0
-            same = torch.allclose(
-                found, wanted, rtol=1e-3, atol=1e-4 * scale + 1e-6, equal_nan=True
-            )
-        if not same:
-            return False
-    return True
