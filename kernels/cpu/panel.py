@@ -24,7 +24,7 @@ def _steps(words: Pointer) -> int:
 
 
 @njit
-def _run_tiles(
+def run_tiles(
     tiles: Pointer, words: Pointer, a: Pointer, c: Pointer, residual: Pointer, width: int,
     rows: int, mr: int,
 ) -> None:  # fmt: skip
@@ -87,12 +87,12 @@ def run_panel(
         store_i64(words, TILE.ahead_step, 0 if streamed else share)
         start = a + (s0 * step + k0) * 4
         if rows > 0:
-            _run_tiles(tiles, words, start, c, residual, width, rows, mr)
+            run_tiles(tiles, words, start, c, residual, width, rows, mr)
         if last_width > 0:
             start += rows * load_i64(words, TILE.row_a) * 4
             last_c = c + rows * load_i64(words, TILE.row_c) * 4
             last_r = residual + rows * load_i64(words, TILE.row_r) * 4
-            _run_tiles(tiles, words, start, last_c, last_r, last_width, 1, mr)
+            run_tiles(tiles, words, start, last_c, last_r, last_width, 1, mr)
         k0 += k_count
         if k0 == length:
             s0, k0 = s0 + s_count, 0

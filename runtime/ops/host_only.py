@@ -5,9 +5,7 @@ from __future__ import annotations
 from . import checks
 from .registry import Operator, register
 
-_direction = checks.one_of("direction", "forward", "reverse", "bidirectional")
 _reduction = checks.one_of("reduction", "none", "mean", "sum")
 
-register("RNN GRU LSTM", Operator(rules=(_direction,)))
 register("NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss", Operator(rules=(_reduction,)))
 register("ConvInteger QLinearConv", Operator(rules=(checks.auto_pad,)))

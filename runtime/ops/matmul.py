@@ -136,9 +136,16 @@ def _lower_matmul(emit: Emission, node: Node, group: Group) -> None:
         emit_pointwise(emit, Group(group.body))
 
 
-def emit_product(emit: Emission, node: Node, a: Tensor, b: Tensor, y: Tensor) -> None:
-    """Emit ``y = a @ b``, matrices of any strides, for a part of what a node computes."""
-    _emit_matmul(emit, Group([node], node), a, b, y=y)
+def emit_product(
+    emit: Emission,
+    node: Node,
+    a: Tensor,
+    b: np.ndarray | Tensor,
+    y: Tensor,
+    bias: np.ndarray | None = None,
+) -> None:
+    """Emit ``y = a @ b + bias``, matrices of any strides, for a part of what a node computes."""
+    _emit_matmul(emit, Group([node], node), a, b, bias, y)
 
 
 def _last_two(b: np.ndarray | Tensor) -> np.ndarray | Tensor:

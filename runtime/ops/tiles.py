@@ -48,11 +48,11 @@ def tile_fields(mr: int, nv: int, out_channels: Dim, rows: set[int]) -> dict[str
     # With two vectors there is one kind of narrower tail: it serves any number of channels.
     vectors = -(-out_channels // LANES) if isinstance(out_channels, int) else 1
     tail = vectors % nv or nv
-    table = _table(nv, rows)
-    tail_table = table if tail == nv else _table(tail, rows)
+    table = tile_table(nv, rows)
+    tail_table = table if tail == nv else tile_table(tail, rows)
     return {"mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table}
 
 
-def _table(nv: int, rows: set[int]) -> Record:
+def tile_table(nv: int, rows: set[int]) -> Record:
     """Addresses of the tiles for row counts 0..max, those that occur only."""
     return Record([tile(r, nv) if r in rows else 0 for r in range(max_rows(nv) + 1)])

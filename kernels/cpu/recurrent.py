@@ -1,0 +1,332 @@
+"""LSTM, GRU and RNN over packed weights: the steps of sequences, one after the other.
+
+The products with the inputs of all steps are made before, as one matrix product. What is left is a
+*chain* for each direction and each few sequences: at every step a product with the hidden state,
+and the cell. Hidden units are divided into *blocks*, which threads may do side by side.
+
+A block at a step is an item of work. The parts of the kernel are numbers of items, and whoever
+computes parts takes items that can be done: of a chain's earliest unfinished step, claimed by a
+compare-exchange. Nobody waits but for items that another thread is computing at that moment, so one
+thread alone never waits, and threads of whatever speed share the work. What an item computes
+depends on no other of its step, so results are the same whoever computes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from numba import njit
+
+from ..atomics import atomic_add, atomic_compare_exchange, atomic_load, pause
+from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel, kernel_factory
+from ..simd import load_i32, stack_words, store_i64, vload, vstore, vstore_first
+from ..target import LANES
+from ..vmath import c
+from .panel import run_tiles
+from .recurrent_cells import GATES, PHASES, Numbers, Row, cell_phases
+from .row_product import row_product
+from .rows import copy_floats, zero_floats
+from .tile import FIRST, LAST, TILE, TILE_WORDS
+
+MOST_BLOCKS = 16
+CHAIN_WORDS = 8 + MOST_BLOCKS
+"""Words of a chain's progress: items done, then (a cache line on) the next step of each block."""
+_PANELS = {4: 2, 3: 3, 2: 4, 1: 8}
+"""Panels of so many vectors that make enough chains of multiply-adds."""
+_PATIENCE = 2000
+
+
+class Recurrence(NamedTuple):
+    """Sizes and memory of a recurrent layer; strides in elements.
+
+    Bit d of ``backwards`` says that direction d goes from the end. A chain has up to ``rows``
+    sequences; there are ``vectors`` vectors of hidden units, divided into ``blocks``. ``hidden``
+    holds the hidden states of two steps in turn, each (directions, batch, vectors * LANES), as
+    ``cells`` and ``resets`` do once. ``inputs`` has for each step and sequence the products of all
+    directions, ``weights`` a panel for each vector of units, ``later_weights`` those of the
+    second phase. Pointers are null for what there is not.
+    """
+
+    steps: int
+    batch: int
+    directions: int
+    size: int
+    vectors: int
+    rows: int
+    blocks: int
+    backwards: int
+    lengths: Pointer
+    hidden: Pointer
+    cells: Pointer
+    resets: Pointer
+    progress: Pointer
+    inputs: Pointer
+    input_step: int
+    input_batch: int
+    weights: Pointer
+    later_weights: Pointer
+    bias: Pointer
+    peepholes: Pointer
+    y: Pointer
+    y_step: int
+    y_batch: int
+    y_direction: int
+    last_h: Pointer
+    last_c: Pointer
+    last_batch: int
+    last_direction: int
+    mr: int
+    tiles: Pointer
+    later_mr: int
+    later_tiles: Pointer
+    scratch: Pointer
+    scratch_bytes: int
+
+
+# --- before the first step --------------------------------------------------------------------
+
+
+@kernel
+def recurrent_begin(
+    thread: int, part: int, until: int, parts: int, layer: Recurrence,
+    initial_h: Pointer, initial_c: Pointer, initial_batch: int, initial_direction: int,
+) -> int:  # fmt: skip
+    """Set the states before the first step, which are the last ones of sequences without steps.
+
+    Initial states are null where they are zero. Rows are split into parts.
+    """
+    chains = layer.directions * ((layer.batch + layer.rows - 1) // layer.rows)
+    for word in range(chains * CHAIN_WORDS * part // parts, chains * CHAIN_WORDS * until // parts):
+        store_i64(layer.progress, word, 0)
+    rows = layer.directions * layer.batch
+    for row in range(rows * part // parts, rows * until // parts):
+        d, b = row // layer.batch, row % layer.batch
+        if layer.lengths != 0:
+            length = load_i32(layer.lengths, b)
+            if length < 0 or length > layer.steps:
+                return INDEX_OUT_OF_RANGE
+        initial = (d * initial_direction + b * initial_batch) * 4
+        last = (d * layer.last_direction + b * layer.last_batch) * 4
+        state = row * layer.vectors * LANES * 4
+        _set_state(layer.size, layer.vectors, layer.hidden + state, initial_h, initial)
+        if layer.last_h != 0:
+            copy_floats(layer.hidden + state, layer.last_h + last, layer.size)
+        if layer.cells != 0:
+            _set_state(layer.size, layer.vectors, layer.cells + state, initial_c, initial)
+        if layer.last_c != 0:
+            copy_floats(layer.cells + state, layer.last_c + last, layer.size)
+    return 0
+
+
+@njit
+def _set_state(size: int, vectors: int, target: Pointer, initial: Pointer, at: int) -> None:
+    zero_floats(target, vectors * LANES)
+    if initial != 0:
+        copy_floats(initial + at, target, size)
+
+
+# --- products ---------------------------------------------------------------------------------
+
+
+def _product(nv: int) -> Any:
+    """Make the product of some rows with consecutive panels of ``nv`` vectors."""
+    side_by_side = _PANELS[nv]
+
+    @njit
+    def one_row(a: Pointer, b: Pointer, sums: Pointer, panels: int, length: int) -> None:
+        p = 0
+        while p + side_by_side <= panels:
+            row_product(side_by_side, nv, a, b + p * length * nv * LANES * 4,
+                        sums + p * nv * LANES * 4, length)  # fmt: skip
+            p += side_by_side
+        while p < panels:
+            row_product(1, nv, a, b + p * length * nv * LANES * 4,
+                        sums + p * nv * LANES * 4, length)  # fmt: skip
+            p += 1
+
+    @njit
+    def product(
+        a: Pointer, lda: int, b: Pointer, sums: Pointer, rows: int, panels: int, length: int,
+        mr: int, tiles: Pointer,
+    ) -> None:  # fmt: skip
+        """Multiply rows ``lda`` elements apart; sums of a row have the panels side by side."""
+        if rows == 1:
+            one_row(a, b, sums, panels, length)
+            return
+        words = stack_words(TILE_WORDS)
+        for word in range(TILE_WORDS):
+            store_i64(words, word, 0)
+        store_i64(words, TILE.lda, lda)
+        store_i64(words, TILE.ldc, panels * nv * LANES)
+        store_i64(words, TILE.s0, 1)
+        store_i64(words, TILE.s1, 1)
+        store_i64(words, TILE.length, length)
+        store_i64(words, TILE.n, nv * LANES)
+        store_i64(words, TILE.flags, FIRST | LAST)
+        for p in range(panels):
+            panel = b + p * length * nv * LANES * 4
+            store_i64(words, TILE.b, panel)
+            store_i64(words, TILE.ahead, panel)
+            run_tiles(tiles, words, a, sums + p * nv * LANES * 4, 0, rows, 1, mr)
+
+    return product
+
+
+# --- items ------------------------------------------------------------------------------------
+
+
+@njit
+def _claim(layer: Recurrence, chain: int, tick: int, thread: int) -> Any:
+    """Take a block of a chain's step that nobody has taken; -1: there is none.
+
+    Threads begin at one end or the other, so that each finds weights of its own in its cache.
+    """
+    claims = layer.progress + 8 * (chain * CHAIN_WORDS + 8)
+    for i in range(layer.blocks):
+        block = i if thread % 2 == 0 else layer.blocks - 1 - i
+        free = atomic_load(claims, block) == tick
+        if free and atomic_compare_exchange(claims, block, tick, tick + 1):
+            return block
+    return -1
+
+
+@njit
+def _row(layer: Recurrence, d: int, b: int, t: int, time: int, gates: int, sums: Pointer) -> Any:
+    """Arrays of one sequence at one step; ``time`` is the step's place in the input."""
+    units = layer.vectors * LANES
+    at = (d * layer.batch + b) * units * 4
+    turn = layer.directions * layer.batch * units * 4
+    source = time * layer.input_step + b * layer.input_batch + d * units * gates
+    return Row(
+        sums,
+        layer.inputs + source * 4,
+        layer.hidden + at + t % 2 * turn,
+        layer.hidden + at + (t + 1) % 2 * turn,
+        layer.cells + at,
+        layer.resets + at,
+        layer.bias + d * units * 4 if layer.bias != 0 else 0,
+        layer.peepholes + d * 3 * units * 4,
+    )
+
+
+@njit
+def _store_units(target: Pointer, v: int, size: int, value: Any) -> None:
+    if (v + 1) * LANES <= size:
+        vstore(target, v * LANES, value)
+    else:
+        vstore_first(target, v * LANES, value, size - v * LANES)
+
+
+def _step(cell: str, phase: int, function: Any) -> Any:
+    """Make what finishes one sequence's units ``begin`` to ``end`` in a phase of a step."""
+    gates, is_last = GATES[cell], phase == len(PHASES[cell]) - 1
+    keeps_cell = cell == "lstm"
+
+    @njit
+    def step(
+        layer: Recurrence, n: Numbers, d: int, b: int, t: int, sums: Pointer, begin: int, end: int
+    ) -> None:
+        length = load_i32(layer.lengths, b) if layer.lengths != 0 else layer.steps
+        backwards = layer.backwards >> d & 1
+        going = t < length
+        time = length - 1 - t if backwards and going else t
+        row = _row(layer, d, b, t, time, gates, sums)
+        y = time * layer.y_step + b * layer.y_batch + d * layer.y_direction
+        last = (d * layer.last_direction + b * layer.last_batch) * 4
+        for v in range(begin, end):
+            h = function(row, v, v - begin, n) if going else vload(row.state, v * LANES)
+            if not is_last:
+                continue
+            vstore(row.new, v * LANES, h)
+            if layer.y != 0:
+                _store_units(layer.y + y * 4, v, layer.size, h if going else c(0.0))
+            if t == length - 1:
+                if layer.last_h != 0:
+                    _store_units(layer.last_h + last, v, layer.size, h)
+                if keeps_cell and layer.last_c != 0:
+                    _store_units(layer.last_c + last, v, layer.size, vload(row.cell, v * LANES))
+
+    return step
+
+
+@kernel_factory
+def recurrent(cell: str, names: str, clips: int, options: str) -> Callable[..., int]:
+    """Take the steps of a layer; see the module's text and `recurrent_cells.cell_phases`.
+
+    ``names`` are those of the activations, in lower case, separated by blanks.
+    """
+    phases = len(PHASES[cell])
+    functions = cell_phases(cell, tuple(names.split()), bool(clips), options)
+    steps = [_step(cell, p, function) for p, function in enumerate(functions[:phases])]
+    first_step, later_step = steps[0], steps[-1]
+    first_product, later_product = _product(PHASES[cell][0]), _product(PHASES[cell][-1])
+    first_gates, later_gates = PHASES[cell][0], PHASES[cell][-1]
+
+    @njit
+    def compute(
+        layer: Recurrence, n: Numbers, chain: int, tick: int, block: int, sums: Pointer
+    ) -> None:
+        """Compute an item: the product, then the cells of its units."""
+        groups = (layer.batch + layer.rows - 1) // layer.rows
+        d, b0 = chain // groups, chain % groups * layer.rows
+        rows = min(layer.rows, layer.batch - b0)
+        begin = block * layer.vectors // layer.blocks
+        end = (block + 1) * layer.vectors // layer.blocks
+        t, units = tick // phases, layer.vectors * LANES
+        at = (d * layer.batch + b0) * units * 4
+        panel = d * layer.vectors + begin
+        if tick % phases == 0:
+            turn = t % 2 * layer.directions * layer.batch * units * 4
+            b = layer.weights + panel * layer.size * first_gates * LANES * 4
+            first_product(layer.hidden + at + turn, units, b, sums, rows, end - begin, layer.size,
+                          layer.mr, layer.tiles)  # fmt: skip
+            width = (end - begin) * first_gates * LANES * 4
+            for i in range(rows):
+                first_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
+        else:
+            b = layer.later_weights + panel * layer.size * later_gates * LANES * 4
+            later_product(layer.resets + at, units, b, sums, rows, end - begin, layer.size,
+                          layer.later_mr, layer.later_tiles)  # fmt: skip
+            width = (end - begin) * later_gates * LANES * 4
+            for i in range(rows):
+                later_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
+
+    @njit
+    def follow(
+        layer: Recurrence, n: Numbers, chain: int, thread: int, most: int, sums: Pointer
+    ) -> Any:
+        """Do items of a chain, up to ``most``, until it ends or waits for long; how many."""
+        progress = layer.progress + 8 * chain * CHAIN_WORDS
+        done, waited = 0, 0
+        while done < most and waited < _PATIENCE:
+            tick = atomic_load(progress, 0) // layer.blocks
+            if tick == layer.steps * phases:
+                break
+            block = _claim(layer, chain, tick, thread)
+            if block < 0:
+                if done == 0:  # others follow it
+                    break
+                waited += 1
+                pause()
+                continue
+            compute(layer, n, chain, tick, block, sums)
+            atomic_add(progress, 0, 1)
+            done, waited = done + 1, 0
+        return done
+
+    def body(thread: int, part: int, until: int, parts: int, layer: Recurrence, n: Numbers) -> int:
+        chains = layer.directions * ((layer.batch + layer.rows - 1) // layer.rows)
+        items = chains * layer.steps * phases * layer.blocks
+        left = items * until // parts - items * part // parts
+        sums = layer.scratch + thread * layer.scratch_bytes
+        chain = chains * part // parts
+        while left > 0:
+            done = follow(layer, n, chain, thread, left, sums)
+            left -= done
+            if done == 0:
+                chain = (chain + 1) % chains
+                pause()
+        return 0
+
+    return body

@@ -1,0 +1,62 @@
+"""Product of one row and several panels of weights: a matrix-vector product in registers.
+
+With one row each weight is used once, so a panel's few chains of multiply-adds would wait for their
+latency (four cycles). Panels side by side make as many chains as it takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+
+from ..emitter import BYTE, Emitter, constant
+from ..target import LANES
+from ..vectors import I64, intrinsic
+
+
+class _RowProduct(Emitter):
+    """Emits ``c[p, j] = sum over k of a[k] * b[p, k, j]``, vectors j of panels p."""
+
+    def __init__(self, builder: ir.IRBuilder, panels: int, nv: int) -> None:
+        super().__init__(builder)
+        self.panels, self.nv = panels, nv
+
+    def emit(self, a: Any, b: Any, c: Any, length: Any) -> None:
+        builder, width = self.builder, self.nv * LANES * 4
+        row, first, target = (builder.inttoptr(pointer, BYTE) for pointer in (a, b, c))
+        apart = builder.mul(length, I64(width))
+        panels = [self.address(first, builder.mul(apart, I64(p))) for p in range(self.panels)]
+
+        def multiply(_: Any, carried: list[Any]) -> list[Any]:
+            number, *rest = carried
+            pointers, sums = rest[: self.panels], list(rest[self.panels :])
+            weights = [
+                self.vector_load(self.address(pointer, I64(j * LANES * 4)))
+                for pointer in pointers
+                for j in range(self.nv)
+            ]
+            sums = self.add_products(number, weights, sums, embedded=False)
+            moved = [self.address(pointer, I64(width)) for pointer in pointers]
+            return [self.address(number, I64(4)), *moved, *sums]
+
+        zeros = [constant(0.0)] * (self.panels * self.nv)
+        results = self.counted_loop("k", length, [row, *panels, *zeros], multiply)
+        for i, value in enumerate(results[1 + self.panels :]):
+            self.vector_store(value, self.address(target, I64(i * LANES * 4)))
+
+
+@intrinsic(prefer_literal=True)
+def row_product(typingctx, panels, nv, a, b, c, length):  # type: ignore[no-untyped-def]
+    """Multiply ``length`` numbers at ``a`` by ``panels`` panels of ``nv`` vectors, packed at ``b``.
+
+    The sums are stored at ``c``, those of a panel after those of the one before.
+    """
+    count, vectors = panels.literal_value, nv.literal_value
+
+    def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        _RowProduct(builder, count, vectors).emit(*values[2:])
+        return context.get_dummy_value()
+
+    return types.void(panels, nv, *[types.int64] * 4), codegen

@@ -1,0 +1,262 @@
+"""LSTM, GRU and RNN: one product with the inputs of all steps, then the steps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...kernels.cpu.recurrent import CHAIN_WORDS, recurrent, recurrent_begin
+from ...kernels.cpu.recurrent_cells import PHASES, Numbers
+from ...kernels.cpu.tile import max_rows
+from ...kernels.target import LANES
+from ..emission import Emission
+from ..graph import Info, Node, OnHost
+from ..symbolic import Dim
+from ..tensors import Record, Tensor
+from . import checks
+from .matmul import emit_product
+from .recurrent_layer import (
+    INITIAL_C,
+    INITIAL_H,
+    LENGTHS,
+    PEEPHOLES,
+    B,
+    Layer,
+    R,
+    W,
+    X,
+    by_vectors,
+    check_functions,
+    check_shapes,
+    panels,
+    read_layer,
+)
+from .registry import Operator, register
+from .tiles import tile_table
+
+
+def _infer(node: Node) -> list[Info]:
+    x, r = node.required(X), node.required(R)
+    if x.dtype != "float32":
+        raise OnHost(f"{node.op_type} of {x.dtype}")
+    parameters = [node.input(i) for i in (W, R, B, PEEPHOLES)]
+    if any(info is not None and not info.is_constant for info in parameters):
+        raise OnHost("weights that are computed")
+    if x.rank != 3:
+        raise OnHost(f"an input of rank {x.rank}")
+    directions, size = r.dims[0], r.dims[-1]
+    if size == 0 or x.dims[2] == 0:
+        raise OnHost("an axis of size 0")
+    if node.attribute("layout", 0):
+        batch, steps, _ = x.dims
+        shapes = [(batch, steps, directions, size), *[(batch, directions, size)] * 2]
+    else:
+        steps, batch, _ = x.dims
+        shapes = [(steps, directions, batch, size), *[(directions, batch, size)] * 2]
+    return [node.result(shapes[i], index=i) for i in range(len(node.outputs))]
+
+
+def _products(emit: Emission, node: Node, layer: Layer, x: Tensor) -> Tensor:
+    """Emit the products with the inputs: (steps, batch, directions * vectors * gates * lanes)."""
+    summed = layer.bias + layer.recurrent_bias
+    if layer.cell == "gru_linear":  # the last gate's recurrent bias is scaled with its product
+        summed = summed.copy()
+        summed[:, 2] = layer.bias[:, 2]
+    weights = by_vectors(layer.w).reshape(-1, layer.w.shape[-1])
+    target = emit.new((*x.shape[:2], weights.shape[0]), "float32", name=f"{node.name}.inputs")
+    emit_product(emit, node, x, weights.T, target, by_vectors(summed).reshape(-1))
+    return target
+
+
+# --- steps ------------------------------------------------------------------------------------
+
+
+def _lower(emit: Emission, node: Node) -> None:
+    layer = read_layer(node)
+    x = emit.tensor(node.values[X])
+    inputs = _products(emit, node, layer, x)
+    outputs = _outputs(emit, node, layer)
+    apart = len(set(layer.functions)) > 1
+    ranges = [(d, d + 1) for d in range(layer.directions)] if apart else [(0, layer.directions)]
+    for begin, end in ranges:
+        _emit_directions(emit, node, layer, inputs, outputs, begin, end)
+
+
+def _outputs(emit: Emission, node: Node, layer: Layer) -> list[Tensor | None]:
+    """Results: all steps, those of a sequence's directions side by side, and the last states."""
+    orders = (None if layer.is_batch_first else (0, 2, 1, 3), None, None)
+    named = [i < len(node.outputs) and bool(node.outputs[i].name) for i in range(3)]
+    return [
+        emit.output(node, i, order) if given else None
+        for i, (given, order) in enumerate(zip(named, orders, strict=True))
+    ]
+
+
+def _emit_directions(
+    emit: Emission, node: Node, layer: Layer, inputs: Tensor, outputs: list[Tensor | None],
+    begin: int, end: int,
+) -> None:  # fmt: skip
+    """Emit the steps of directions ``begin`` to ``end``, whose activations are the same."""
+    batch_first = layer.is_batch_first
+    steps_axis, batch_axis = (1, 0) if batch_first else (0, 1)
+    batch, steps = inputs.shape[batch_axis], inputs.shape[steps_axis]
+    units, directions = layer.vectors * LANES, end - begin
+    width = layer.gates * units
+    own = inputs.view((*inputs.shape[:2], directions * width), inputs.strides, begin * width)
+    fields = {
+        "steps": steps, "batch": batch, "directions": directions, "size": layer.size,
+        "vectors": layer.vectors, "rows": layer.rows, "blocks": layer.blocks,
+        "backwards": layer.backwards >> begin, "lengths": _lengths(emit, node, batch),
+        "inputs": own, "input_step": own.strides[steps_axis],
+        "input_batch": own.strides[batch_axis],
+        **_weights(emit, node, layer, begin, end),
+        **_memory(emit, node, layer, batch, directions),
+        **_results(layer, outputs, begin, end),
+    }  # fmt: skip
+    written = [fields[name] for name in ("y", "last_h", "last_c", "hidden") if fields[name]]
+    initial = [_initial(emit, node, layer, i, begin, end) for i in (INITIAL_H, INITIAL_C)]
+    emit.step(
+        recurrent_begin,
+        outputs=written,
+        op_type=f"{node.op_type}Start",
+        **fields,
+        **_state_fields("initial", initial, batch_first),
+    )
+    functions = layer.functions[begin]
+    parameters = [*(number for _, *pair in functions for number in pair), *[0.0] * 6][:6]
+    numbers: dict[str, Any] = dict(
+        zip(Numbers._fields, [*parameters, layer.clip or 0.0], strict=True)
+    )
+    options = ["coupled"] * layer.is_coupled + ["peepholes"] * (layer.peepholes is not None)
+    emit.step(
+        recurrent(
+            layer.cell,
+            " ".join(name for name, *_ in functions),
+            int(layer.clip is not None),
+            " ".join(options),
+        ),
+        outputs=written,
+        flops=2 * steps * batch * directions * layer.gates * layer.size * layer.size,
+        **fields,
+        **numbers,
+    )
+
+
+def _state_fields(name: str, states: list[Tensor | None], batch_first: bool) -> dict[str, Any]:
+    """Fields of a hidden and a cell state, of the same shape."""
+    first = states[0] or states[1]
+    strides = (0, 0, 0) if first is None else first.strides
+    return {
+        f"{name}_h": states[0],
+        f"{name}_c": states[1],
+        f"{name}_batch": strides[0 if batch_first else 1],
+        f"{name}_direction": strides[1 if batch_first else 0],
+    }
+
+
+def _initial(
+    emit: Emission, node: Node, layer: Layer, index: int, begin: int, end: int
+) -> Tensor | None:
+    """Return an initial state of some directions; its axes are the node's."""
+    if node.input(index) is None:
+        return None
+    state = emit.ordered(emit.tensor(node.values[index]))
+    batch_axis, direction_axis = (0, 1) if layer.is_batch_first else (1, 0)
+    batch = node.required(X).dims[batch_axis]
+    message = f"node {node.name!r} ({node.op_type}): sizes of the initial state {state.name!r}"
+    emit.check(state.shape[batch_axis], batch, message)
+    emit.check(state.shape[direction_axis], layer.directions, message)
+    emit.check(state.shape[2], layer.size, message)
+    return _directions_of(state, direction_axis, begin, end)
+
+
+def _directions_of(tensor: Tensor, axis: int, begin: int, end: int) -> Tensor:
+    shape = [*tensor.shape]
+    shape[axis] = end - begin
+    return tensor.view(shape, tensor.strides, begin * tensor.strides[axis])
+
+
+def _results(layer: Layer, outputs: list[Tensor | None], begin: int, end: int) -> dict[str, Any]:
+    """Fields of the results of some directions."""
+    batch_first = layer.is_batch_first
+    axes = (2, 1, 1) if batch_first else (1, 0, 0)
+    y, *last = (
+        None if tensor is None else _directions_of(tensor, axis, begin, end)
+        for tensor, axis in zip(outputs, axes, strict=True)
+    )
+    batch, steps, directions = (0, 1, 2) if batch_first else (2, 0, 1)
+    strides = (0, 0, 0, 0) if y is None else y.strides
+    return {
+        "y": y,
+        "y_step": strides[steps],
+        "y_batch": strides[batch],
+        "y_direction": strides[directions],
+        **_state_fields("last", last, batch_first),
+    }
+
+
+def _weights(emit: Emission, node: Node, layer: Layer, begin: int, end: int) -> dict[str, Any]:
+    """Fields of the packed weights of some directions, and of their tiles."""
+    name, r = node.name, layer.r[begin:end]
+    gates, *later = PHASES[layer.cell]
+    fields = dict.fromkeys(("later_weights", "later_tiles", "bias", "peepholes"))
+    fields |= {"later_mr": 0, "mr": max_rows(gates), "tiles": _tiles(gates)}
+    fields["weights"] = emit.constant(panels(r[:, :gates]), f"{name}.recurrent")
+    if later:
+        fields["later_weights"] = emit.constant(panels(r[:, gates:]), f"{name}.later")
+        fields |= {"later_mr": max_rows(later[0]), "later_tiles": _tiles(later[0])}
+    if layer.cell == "gru_linear":
+        bias = by_vectors(layer.recurrent_bias[begin:end, 2:])
+        fields["bias"] = emit.constant(bias, f"{name}.bias")
+    if layer.peepholes is not None:
+        peepholes = by_vectors(layer.peepholes[begin:end])
+        fields["peepholes"] = emit.constant(peepholes, f"{name}.peepholes")
+    return fields
+
+
+def _tiles(nv: int) -> Record:
+    return tile_table(nv, set(range(1, max_rows(nv) + 1)))
+
+
+def _memory(
+    emit: Emission, node: Node, layer: Layer, batch: Dim, directions: int
+) -> dict[str, Any]:
+    """Fields of states, of the chains' progress, and of each thread's room for products."""
+
+    def new(what: str, *shape: Dim, dtype: str = "float32") -> Tensor:
+        return emit.new(shape, dtype, name=f"{node.name}.{what}")
+
+    units = layer.vectors * LANES
+    state = (directions, batch, units)
+    chains = directions * ((batch + layer.rows - 1) // layer.rows)
+    vectors = -(-layer.vectors // layer.blocks)
+    size = layer.rows * vectors * max(PHASES[layer.cell]) * LANES * 4
+    return {
+        "hidden": new("hidden", 2, *state),
+        "cells": new("cells", *state) if layer.cell in ("lstm", "gru") else None,
+        "resets": new("resets", *state) if layer.cell == "gru" else None,
+        "progress": new("progress", chains * CHAIN_WORDS, dtype="int64"),
+        "scratch": emit.workspace(size),
+        "scratch_bytes": (size + 63) // 64 * 64,
+    }
+
+
+def _lengths(emit: Emission, node: Node, batch: Dim) -> Tensor | None:
+    if node.input(LENGTHS) is None:
+        return None
+    lengths = emit.ordered(emit.tensor(node.values[LENGTHS]))
+    emit.check(lengths.size, batch, f"node {node.name!r} ({node.op_type}): number of lengths")
+    return lengths
+
+
+register(
+    "LSTM GRU RNN",
+    Operator(
+        rules=(
+            checks.one_of("direction", "forward", "reverse", "bidirectional"),
+            check_functions,
+            check_shapes,
+        ),
+        infer=_infer,
+        lower=_lower,
+    ),
+)

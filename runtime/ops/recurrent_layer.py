@@ -1,0 +1,213 @@
+"""A recurrent node's attributes and constant weights, checked and packed for kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...kernels.cpu.recurrent import MOST_BLOCKS
+from ...kernels.cpu.recurrent_cells import GATES
+from ...kernels.target import LANES
+from ..graph import Info, Node, refuse
+from ..symbolic import Dim
+
+X, W, R, B, LENGTHS, INITIAL_H, INITIAL_C, PEEPHOLES = range(8)
+"""Inputs of a node; only a LSTM has the last two."""
+
+_DEFAULTS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
+# Defaults of alpha and beta of the functions that have them.
+_NUMBERS: dict[str, tuple[float | None, float | None]] = {
+    "affine": (1.0, 0.0),
+    "elu": (1.0, None),
+    "hardsigmoid": (0.2, 0.5),
+    "leakyrelu": (0.01, None),
+    "scaledtanh": (1.0, 1.0),
+    "thresholdedrelu": (1.0, None),
+}
+_FUNCTION_NAMES = {*_NUMBERS, "relu", "sigmoid", "softplus", "softsign", "tanh"}
+# Multiply-adds of one sequence's step that are worth an item of their own, about 1 us.
+_ITEM = 1 << 15
+_DIRECTIONS = {"forward": 0, "reverse": 1, "bidirectional": 2}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A node's attributes and weights, which are constant.
+
+    Attributes
+    ----------
+    cell : str
+        As kernels name it.
+    functions : tuple of tuple
+        For each direction its activations: (name, alpha, beta).
+    w, r : ndarray
+        (directions, gates, size, input size), (directions, gates, size, size).
+    bias, recurrent_bias : ndarray
+        (directions, gates, size).
+    peepholes : ndarray, optional
+        (directions, 3, size).
+    """
+
+    cell: str
+    functions: tuple[tuple[tuple[str, float, float], ...], ...]
+    backwards: int
+    is_batch_first: bool
+    clip: float | None
+    is_coupled: bool
+    w: np.ndarray
+    r: np.ndarray
+    bias: np.ndarray
+    recurrent_bias: np.ndarray
+    peepholes: np.ndarray | None
+
+    @property
+    def directions(self) -> int:
+        """Number of directions."""
+        return int(self.r.shape[0])
+
+    @property
+    def gates(self) -> int:
+        """Number of gates."""
+        return int(self.r.shape[1])
+
+    @property
+    def size(self) -> int:
+        """Number of hidden units."""
+        return int(self.r.shape[-1])
+
+    @property
+    def vectors(self) -> int:
+        """Vectors of hidden units, the last one perhaps not full."""
+        return -(-self.size // LANES)
+
+    @property
+    def blocks(self) -> int:
+        """Blocks of hidden units: as many as have enough to do."""
+        work = self.gates * self.size * self.size
+        return max(1, min(work // _ITEM, MOST_BLOCKS, self.vectors))
+
+    @property
+    def rows(self) -> int:
+        """Sequences that are followed together: each weight that is loaded serves them all.
+
+        Where hidden units are not divided, fewer: threads share sequences.
+        """
+        return 16 if self.blocks > 1 else 8
+
+
+# --- the node ---------------------------------------------------------------------------------
+
+
+def _cell(node: Node) -> str:
+    linear = node.op_type == "GRU" and node.attribute("linear_before_reset", 0)
+    return "gru_linear" if linear else node.op_type.lower()
+
+
+def _functions(node: Node, directions: int) -> tuple[tuple[tuple[str, float, float], ...], ...]:
+    """Activations of each direction; those that have numbers take them in order."""
+    cell = node.op_type
+    names = [name.lower() for name in node.attribute("activations") or ()]
+    names = names or list(_DEFAULTS[cell] * directions)
+    alphas = iter(node.attribute("activation_alpha") or ())
+    betas = iter(node.attribute("activation_beta") or ())
+    found = []
+    for name in names:
+        alpha, beta = _NUMBERS.get(name, (None, None))
+        a = 0.0 if alpha is None else next(alphas, alpha)
+        b = 0.0 if beta is None else next(betas, beta)
+        found.append((name, float(a), float(b)))
+    count = len(_DEFAULTS[cell])
+    return tuple(tuple(found[d * count : (d + 1) * count]) for d in range(directions))
+
+
+def check_functions(node: Node) -> None:
+    """Refuse activations that there are not, too few or too many."""
+    names = node.attribute("activations") or []
+    directions = 2 if node.attribute("direction", "forward") == "bidirectional" else 1
+    wanted = directions * len(_DEFAULTS[node.op_type])
+    if names and len(names) != wanted:
+        refuse(node, "number of activations", len(names), str(wanted))
+    for name in names:
+        if name.lower() not in _FUNCTION_NAMES:
+            refuse(node, "activation", name, f"one of {sorted(_FUNCTION_NAMES)}")
+
+
+def check_shapes(node: Node) -> None:
+    """Refuse weights, states and lengths whose shapes do not fit one another."""
+    x, r = node.input(X), node.required(R)
+    if x is not None and x.shape is not None and x.rank != 3:
+        refuse(node, f"rank of {x.name!r}", x.rank, "3")
+    _check_shape(node, r, [None] * 3)
+    if r.shape is None:
+        return
+    directions = 2 if node.attribute("direction", "forward") == "bidirectional" else 1
+    size = node.attribute("hidden_size", r.dims[2])
+    rows = GATES[_cell(node)] * size
+    axes = [1, 0] if node.attribute("layout", 0) else [0, 1]
+    batch, features = (None, None) if x is None or x.shape is None else (x.dims[axes[1]], x.dims[2])
+    _check_shape(node, r, [directions, rows, size])
+    _check_shape(node, node.input(W), [directions, rows, features])
+    _check_shape(node, node.input(B), [directions, 2 * rows])
+    _check_shape(node, node.input(LENGTHS), [batch])
+    state = [directions, batch]
+    for index in (INITIAL_H, INITIAL_C):
+        _check_shape(node, node.input(index), [*(state[axis] for axis in axes), size])
+    _check_shape(node, node.input(PEEPHOLES), [directions, 3 * size])
+
+
+def _check_shape(node: Node, info: Info | None, wanted: Sequence[Dim | None]) -> None:
+    """Refuse an input of another rank or, as far as they are known, of other sizes."""
+    if info is None or info.shape is None:
+        return
+    pairs = zip(info.dims, wanted, strict=False)
+    if info.rank != len(wanted) or any(
+        isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs
+    ):
+        refuse(node, f"shape of {info.name!r}", list(info.dims), str(list(wanted)))
+
+
+def read_layer(node: Node) -> Layer:
+    """Read a node whose weights are constant, and whose shapes fit."""
+    w, r = node.required(W).array(), node.required(R).array()
+    directions, size = r.shape[0], r.shape[-1]
+    gates = GATES[_cell(node)]
+    shape = (directions, gates, size)
+    b, p = node.input(B), node.input(PEEPHOLES)
+    both = np.zeros((2, *shape), np.float32)
+    if b is not None:
+        both = np.moveaxis(b.array().reshape(directions, 2, gates, size), 1, 0)
+    return Layer(
+        cell=_cell(node),
+        functions=_functions(node, directions),
+        backwards=_DIRECTIONS[node.attribute("direction", "forward")],
+        is_batch_first=bool(node.attribute("layout", 0)),
+        clip=node.attribute("clip"),
+        is_coupled=bool(node.attribute("input_forget", 0)),
+        w=w.reshape(*shape, -1),
+        r=r.reshape(*shape, size),
+        bias=both[0],
+        recurrent_bias=both[1],
+        peepholes=None if p is None else p.array().reshape(directions, 3, size),
+    )
+
+
+# --- weights ----------------------------------------------------------------------------------
+
+
+def by_vectors(array: np.ndarray) -> np.ndarray:
+    """Divide (directions, gates, size, ...) into vectors: (directions, vectors, gates, lanes, ...).
+
+    Zeros are appended where the last vector is not full.
+    """
+    directions, gates, size, *rest = array.shape
+    vectors = -(-size // LANES)
+    padded = np.zeros((directions, gates, vectors * LANES, *rest), np.float32)
+    padded[:, :, :size] = array
+    return np.moveaxis(padded.reshape(directions, gates, vectors, LANES, *rest), 1, 2)
+
+
+def panels(r: np.ndarray) -> np.ndarray:
+    """Pack recurrent weights: a panel (size, gates, lanes) for each direction and vector."""
+    return np.ascontiguousarray(np.moveaxis(by_vectors(r), -1, 2))

@@ -1,0 +1,213 @@
+"""LSTM, GRU and RNN in compiled code against our reference, and against onnxruntime."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import sardonyx
+from onnx import helper as oh
+from sardonyx.reference import evaluator
+
+F32 = np.float32
+CELLS = {"LSTM": (4, 3), "GRU": (3, 2), "RNN": (1, 1)}
+"""Gates and activations."""
+# Those whose states stay small: of others, rounding grows from step to step.
+FUNCTIONS = ["Relu", "Tanh", "Sigmoid", "Affine", "LeakyRelu", "ThresholdedRelu", "ScaledTanh",
+             "HardSigmoid", "Elu", "Softsign", "Softplus"]  # fmt: skip
+STATE_NAMES = ("initial_h", "initial_c")
+
+
+def weights(rng: np.random.Generator, cell: str, directions: int, inputs: int, size: int) -> dict:
+    gates = CELLS[cell][0]
+
+    def normal(*shape: int, scale: float = 1.0) -> np.ndarray:
+        return (rng.standard_normal(shape) * scale).astype(F32)
+
+    return {
+        "W": normal(directions, gates * size, inputs, scale=0.7 / inputs**0.5),
+        "R": normal(directions, gates * size, size, scale=0.7 / size**0.5),
+        "B": normal(directions, 2 * gates * size, scale=0.3),
+        "P": normal(directions, 3 * size, scale=0.3),
+    }
+
+
+def network(
+    cell: str, arrays: dict, optional: tuple[str, ...] = ("B",), outputs: int = 3, **attributes: Any
+) -> onnx.ModelProto:
+    """Make a model of one node with open batch and length; ``outputs`` has a bit for each."""
+    directions, _, size = arrays["R"].shape
+    order = ["X", "W", "R", "B", "sequence_lens", *STATE_NAMES, "P"][: 8 if cell == "LSTM" else 6]
+    names = [n if n in ("X", "W", "R", *optional) else "" for n in order]
+    results = ["Y", "Y_h", "Y_c"][: 3 if cell == "LSTM" else 2]
+    results = [name if outputs >> i & 1 else "" for i, name in enumerate(results)]
+    batch_first = attributes.get("layout", 0)
+    state = ["B", directions, size] if batch_first else [directions, "B", size]
+    x = [*(["B", "T"] if batch_first else ["T", "B"]), arrays["W"].shape[2]]
+    shapes = {"X": x, "sequence_lens": ["B"], **dict.fromkeys(STATE_NAMES, state)}
+    graph = oh.make_graph(
+        [oh.make_node(cell, names, results, name="cell", hidden_size=size, **attributes)],
+        "recurrent",
+        [oh.make_tensor_value_info(n, 6 if n == "sequence_lens" else 1, shapes[n])
+         for n in names if n in shapes],
+        [onnx.ValueInfoProto(name=name) for name in results if name],
+        [onnx.numpy_helper.from_array(arrays[n], n) for n in names if n in arrays],
+    )  # fmt: skip
+    return oh.make_model(graph, opset_imports=[oh.make_opsetid("", 22)], ir_version=10)
+
+
+def feeds_of(
+    rng: np.random.Generator, model: onnx.ModelProto, steps: int, batch: int
+) -> dict[str, np.ndarray]:
+    sizes = {"B": batch, "T": steps}
+    feeds = {}
+    for port in model.graph.input:
+        shape = [sizes.get(d.dim_param, d.dim_value) for d in port.type.tensor_type.shape.dim]
+        if port.name == "sequence_lens":
+            feeds[port.name] = rng.integers(0, steps + 1, shape).astype(np.int32)
+        else:
+            feeds[port.name] = rng.standard_normal(shape).astype(F32)
+    return feeds
+
+
+def agree(model: onnx.ModelProto, feeds: dict[str, np.ndarray], session: Any) -> None:
+    assert not session.engine.program.host_steps
+    for found, wanted in zip(
+        session.run(None, feeds), evaluator(model).run(None, feeds), strict=True
+    ):
+        assert found.shape == wanted.shape
+        np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("seed", range(10))
+def test_drawn_layers(cell, seed):
+    """Directions, layouts, functions, clipping, lengths, states and sizes, drawn."""
+    rng = np.random.default_rng([seed, *cell.encode()])
+    direction = ["forward", "reverse", "bidirectional"][seed % 3]
+    directions = 2 if direction == "bidirectional" else 1
+    size = int(rng.choice([1, 7, 16, 33, 100, 192]))
+    arrays = weights(rng, cell, directions, int(rng.integers(1, 30)), size)
+    attributes: dict[str, Any] = {"direction": direction, "layout": int(rng.integers(2))}
+    if cell == "GRU":
+        attributes["linear_before_reset"] = int(rng.integers(2))
+    if cell == "LSTM":
+        attributes["input_forget"] = int(rng.integers(2))
+    if rng.random() < 0.4:
+        attributes["clip"] = float(rng.uniform(0.2, 1))
+    optional = [n for n in ("B", "sequence_lens", *STATE_NAMES, "P") if rng.random() < 0.6]
+    model = network(cell, arrays, tuple(optional), int(rng.integers(1, 8)) | 1, **attributes)
+    session = sardonyx.Session(model, threads=1 + seed % 3)
+    for steps, batch in ((4, 1), (1, 2), (5, 19), (2, 17), (0, 2)):
+        agree(model, feeds_of(rng, model, steps, batch), session)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions(rng, cell, name):
+    """Each function in each place, with numbers of its own in each direction."""
+    arrays = weights(rng, cell, 2, 5, 20)
+    count = CELLS[cell][1]
+    names = [["Tanh", "Sigmoid"][i % 2] for i in range(2 * count)]
+    names[:count] = [name] * count
+    model = network(
+        cell, arrays, activations=names, direction="bidirectional",
+        activation_alpha=[0.3, 0.5, 0.7], activation_beta=[0.2, 0.4, 0.6],
+    )  # fmt: skip
+    agree(model, feeds_of(rng, model, 3, 2), sardonyx.Session(model, threads=2))
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_onnxruntime_agrees(rng, cell):
+    arrays = weights(rng, cell, 2, 40, 130)
+    optional = ("B", "initial_h", *(("initial_c", "P") if cell == "LSTM" else ()))
+    model = network(cell, arrays, optional, outputs=7, direction="bidirectional")
+    session = sardonyx.Session(model, threads=2)
+    other = onnxruntime.InferenceSession(model.SerializeToString())
+    for steps, batch in ((9, 1), (3, 20)):
+        feeds = feeds_of(rng, model, steps, batch)
+        for found, wanted in zip(session.run(None, feeds), other.run(None, feeds), strict=True):
+            np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("cell", "size", "linear"),
+    [("LSTM", 256, 0), ("GRU", 200, 0), ("GRU", 200, 1), ("RNN", 600, 0)],
+)
+def test_any_number_of_threads_gives_the_same_bits(rng, cell, size, linear):
+    """Hidden units are divided into blocks, which threads compute side by side."""
+    arrays = weights(rng, cell, 1, 16, size)
+    attributes = {"linear_before_reset": linear} if cell == "GRU" else {}
+    model = network(cell, arrays, outputs=7, **attributes)
+    sessions = [sardonyx.Session(model, threads=threads) for threads in (1, 2, 3, 4)]
+    for steps, batch in ((40, 1), (20, 33)):
+        feeds = feeds_of(rng, model, steps, batch)
+        agree(model, feeds, sessions[0])
+        expected, *others = (session.run(None, feeds) for session in sessions)
+        for results in others:
+            for wanted, found in zip(expected, results, strict=True):
+                np.testing.assert_array_equal(found, wanted)
+
+
+def test_layers_that_follow_one_another_need_no_copies(rng):
+    """Results lie as the next layer's input: directions beside one another, batch before them."""
+    first, second = weights(rng, "GRU", 2, 6, 16), weights(rng, "GRU", 2, 32, 16)
+    named = {f"{n}0": first[n] for n in "WRB"} | {f"{n}1": second[n] for n in "WRB"}
+    nodes = [
+        oh.make_node(
+            "GRU", ["X", "W0", "R0", "B0"], ["y"], hidden_size=16, direction="bidirectional"
+        ),
+        oh.make_node("Transpose", ["y"], ["t"], perm=[0, 2, 1, 3]),
+        oh.make_node("Reshape", ["t", "joined"], ["x1"]),
+        oh.make_node(
+            "GRU", ["x1", "W1", "R1", "B1"], ["z"], hidden_size=16, direction="bidirectional"
+        ),
+    ]
+    graph = oh.make_graph(
+        nodes, "layers", [oh.make_tensor_value_info("X", 1, ["T", "B", 6])],
+        [onnx.ValueInfoProto(name="z")],
+        [onnx.numpy_helper.from_array(a, n)
+         for n, a in (named | {"joined": np.array([0, 0, 32])}).items()],
+    )  # fmt: skip
+    model = oh.make_model(graph, opset_imports=[oh.make_opsetid("", 22)], ir_version=10)
+    session = sardonyx.Session(model, threads=1)
+    kinds = [step.op_type for step in session.engine.program.steps]
+    assert not {"Transpose", "Reorder", "Reshape"} & set(kinds)
+    agree(model, {"X": rng.standard_normal((5, 3, 6)).astype(F32)}, session)
+
+
+# --- bad input --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lengths", [[4, 5], [-1, 3], [2**31 - 1, 0]])
+def test_lengths_out_of_range_are_refused(rng, lengths):
+    model = network("LSTM", weights(rng, "LSTM", 1, 3, 8), ("sequence_lens",))
+    feeds = feeds_of(rng, model, 4, 2) | {"sequence_lens": np.array(lengths, np.int32)}
+    with pytest.raises(sardonyx.SardonyxError, match=r"cell.*LSTM"):
+        sardonyx.Session(model, threads=1).run(None, feeds)
+
+
+@pytest.mark.parametrize("name", ["W", "R", "B", "P"])
+def test_weights_that_do_not_fit_are_refused(rng, name):
+    arrays = weights(rng, "LSTM", 1, 3, 8)
+    arrays[name] = arrays[name][:, :-1]
+    with pytest.raises(sardonyx.InvalidModel, match=rf"cell.*LSTM.*{name}|cell.*{name}"):
+        sardonyx.Session(network("LSTM", arrays, ("B", "P")), threads=1)
+
+
+def test_states_of_another_size_are_refused(rng):
+    model = network("GRU", weights(rng, "GRU", 1, 3, 8), ("initial_h",))
+    model.graph.input[1].type.tensor_type.shape.dim[1].dim_param = "other"
+    feeds = feeds_of(rng, model, 4, 2) | {"initial_h": np.zeros((1, 1, 8), F32)}
+    with pytest.raises(sardonyx.InvalidArgument, match="initial_h"):
+        sardonyx.Session(model, threads=1).run(None, feeds)
+
+
+@pytest.mark.parametrize("names", [["Tanh"], ["Tanh", "Cosine"]])
+def test_functions_that_there_are_not_are_refused(rng, names):
+    model = network("GRU", weights(rng, "GRU", 1, 3, 8), activations=names)
+    with pytest.raises(sardonyx.InvalidModel, match="activation"):
+        sardonyx.Session(model, threads=1)
