@@ -15,6 +15,7 @@ from typing import Any
 import onnx_ir as ir
 
 from ..notes import DEFAULTS_NOTE
+from .deciders import find_deciders
 from .emission import Emission
 from .fusion import find_groups
 from .graph import Graph, Node, OnHost
@@ -45,7 +46,10 @@ def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
     InvalidModel, UnsupportedModel
         Naming the node.
     """
-    program = _lower_graph(infer_shapes(model), {"precision": "fp32", **(options or {})})
+    graph = infer_shapes(model)
+    deciders = find_deciders(graph)
+    program = _lower_graph(graph, {"precision": "fp32", **(options or {})})
+    program.metadata["deciders"] = deciders
     program.metadata["model"] = model_metadata(model)
     program.metadata["defaults"] = model.metadata_props.get(DEFAULTS_NOTE)
     return program

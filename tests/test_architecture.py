@@ -49,6 +49,7 @@ EXTRA = {
     "runtime/program_cache.py": {"importers"},
     "runtime/sources.py": {"optimizer", "importers"},
     "runtime/lowering.py": {"onnx_ir"},
+    "runtime/deciders.py": {"onnx_ir"},
     "runtime/emission.py": {"onnx_ir"},
     "runtime/groups.py": {"onnx_ir"},
     "runtime/strips.py": {"onnx_ir"},
