@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from .edits import move_initializers, move_nodes, remove, replace_uses
+from .edits import move_initializers, move_nodes, remove, replace_output
 from .report import Report
 from .values import constant
 
@@ -21,11 +21,14 @@ def inline_branches(model: ir.Model, report: Report) -> int:
 
 def _inline(node: ir.Node, report: Report) -> bool:
     condition = constant(node.inputs[0])
-    if condition is None or any(value.is_graph_output() for value in node.outputs):
+    if condition is None:
         return False
     taken = "then_branch" if condition.reshape(-1)[0] else "else_branch"
     branch = node.attributes[taken].as_graph()
-    if any(value.producer() is None for value in branch.outputs):
+    own = {value for inner in branch for value in inner.outputs}
+    names_results = any(value.is_graph_output() for value in node.outputs)
+    distinct = len(set(branch.outputs)) == len(branch.outputs)
+    if not own.issuperset(branch.outputs) or (names_results and not distinct):
         return False
     prefix = f"{node.name or 'If'}."
     move_initializers(branch, node, prefix)
@@ -33,9 +36,8 @@ def _inline(node: ir.Node, report: Report) -> bool:
     branch.outputs.clear()
     move_nodes(branch, node, prefix)
     for old, new in zip(node.outputs, results, strict=True):
-        new.shape = new.shape if old.shape is None else old.shape
         new.type = old.type or new.type
-        replace_uses(old, new)
+        replace_output(old, new)
     remove(node)
     report.explain(f"{node.name!r}: If replaced by its {taken}")
     return True

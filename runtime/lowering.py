@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from .. import onnx_ir_import  # noqa: F401  before onnx_ir itself
 from ..notes import DEFAULTS_NOTE
 from .assembler import Assembler
+from .deciders import find_deciders
 from .emission import Emission
 from .fusion import find_groups
 from .graph import Graph, Node, OnHost
@@ -58,6 +59,7 @@ def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
 
 def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str, Any]]:
     """Emit all steps of a graph; returns the program under construction, and its metadata."""
+    deciders = find_deciders(graph)
     groups, places = find_groups(graph), find_places(graph)
     chains = find_chains(graph, groups, places)
     emit = Emission(graph, options, places)
@@ -72,7 +74,8 @@ def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str
     emit.choices.check()
     add_ports(emit)
     host = {graph.nodes[i].name: why for i, why in graph.why_host.items()}
-    return emit.program, {"host": host, "forms": emit.choices.offered, **options}
+    metadata = {"host": host, "forms": emit.choices.offered, "deciders": deciders, **options}
+    return emit.program, metadata
 
 
 def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:

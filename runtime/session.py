@@ -17,6 +17,7 @@ from .engine import Engine
 from .options import checked_options, sorted_choices
 from .program import Port
 from .program_cache import open_program, optimized, portable, save_artifact
+from .variants import Variants
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -124,7 +125,7 @@ class Session:
         self._output_names = [port.name for port in self.engine.program.outputs]
         self._defaults = noted_defaults(self.engine.program.metadata.get("defaults"))
         self._default_names = frozenset(port.name for port in self._defaults)
-        self._given: dict[frozenset[str], Engine] = {}
+        self._variants = Variants(model, self._options, self.engine, self._default_names)
 
     @property
     def choices(self) -> dict[str, str]:
@@ -169,22 +170,11 @@ class Session:
         KernelError
             A step failed.
         """
-        engine = self.engine if not self._default_names else self._engine_for(feeds)
+        engine = self._variants.choose(feeds) if self._variants.is_needed else self.engine
         results = engine.run(feeds)
         if output_names is None:
             return results
         return [results[self._output_index(name)] for name in output_names]
-
-    def _engine_for(self, feeds: Mapping[str, Any]) -> Engine:
-        """Return the engine of a program in which those defaults are inputs that are given."""
-        given = self._default_names.intersection(feeds if isinstance(feeds, Mapping) else ())
-        if not given:
-            return self.engine
-        if given not in self._given:
-            options = {**self._options, "given": sorted(given)}
-            engine = Engine(open_program(self._source, options), self.threads)
-            return self._given.setdefault(given, engine)
-        return self._given[given]
 
     def run_async(
         self,
@@ -256,11 +246,11 @@ class Session:
 
     def profile(self, feeds: Mapping[str, Any], runs: int = 20, warmup: int = 3) -> RunProfile:
         """Time every step over several runs."""
-        return self._engine_for(feeds).profile(feeds, runs, warmup)
+        return self._variants.choose(feeds, at_once=True).profile(feeds, runs, warmup)
 
     def trace(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run step by step; every value the program materialises, by its ONNX name."""
-        return self._engine_for(feeds).trace(feeds)
+        return self._variants.choose(feeds, at_once=True).trace(feeds)
 
     def optimized_model(self) -> ir.Model:
         """Return the model that was lowered, made again from the source."""
@@ -289,7 +279,7 @@ class Session:
 
     def shrink(self) -> None:
         """Give back the working memory and the threads of idle runs."""
-        for engine in (self.engine, *list(self._given.values())):
+        for engine in self._variants.all():
             engine.shrink()
 
     def close(self) -> None:

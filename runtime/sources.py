@@ -66,6 +66,10 @@ class Source:
         model = self._imported()
         give_back()
         settle_defaults(model, self.options.get("given", ()))
+        if assumed := self.options.get("assumed"):
+            from .deciders import assume
+
+            assume(model, assumed)
         fold_limit = self.options.get("fold_limit")
         return optimize_in_place(model, self.options["optimize"], fold_limit=fold_limit)
 
@@ -105,9 +109,12 @@ class _File(Source):
 class _Artifact(_File):
     """A file of `Session.save`; its own options are those that count."""
 
-    def __init__(self, file: ModelFile) -> None:
+    def __init__(self, file: ModelFile, options: Mapping[str, Any]) -> None:
         self._artifact = Artifact(file.data)
-        super().__init__(file, self._artifact.options)
+        own = dict(self._artifact.options)
+        if "assumed" in options:  # then there is more to optimize
+            own |= {"assumed": options["assumed"], "optimize": "all"}
+        super().__init__(file, own)
 
     def content(self) -> str | None:
         return self._file.content(lambda _: ())
@@ -140,7 +147,7 @@ def opened(source: Any, options: Mapping[str, Any]) -> Source:
             raise InvalidArgument("an artifact takes no choices; open the model itself")
         if options.get("given"):
             raise InvalidArgument("an artifact keeps its defaults; open the model itself")
-        return _opened_artifact(os.fspath(source))
+        return _opened_artifact(os.fspath(source), options)
     if isinstance(source, str | os.PathLike) and Path(source).suffix == ".onnx":
         try:
             return _File(ModelFile(source), options)
@@ -149,7 +156,7 @@ def opened(source: Any, options: Mapping[str, Any]) -> Source:
     return Source(source, options)
 
 
-def _opened_artifact(path: str) -> Source:
+def _opened_artifact(path: str, options: Mapping[str, Any]) -> Source:
     try:
         file = ModelFile(path)
     except OSError as error:
@@ -157,7 +164,7 @@ def _opened_artifact(path: str) -> Source:
     except ValueError:
         raise InvalidModel(f"{path}: the artifact is truncated: it is empty") from None
     try:
-        return _Artifact(file)
+        return _Artifact(file, options)
     except InvalidModel as error:
         file.close()
         raise InvalidModel(f"{path}: {error}") from error

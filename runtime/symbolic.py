@@ -15,7 +15,7 @@ is bound to actual sizes.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias, Union
 
 from ..kernels.abi import SIZE_LIMIT
@@ -242,6 +242,20 @@ def symbol_of(value: Dim) -> Symbol | None:
     """Return the symbol that an expression is, None for any other size."""
     atom = _single(value)
     return atom.symbol if atom is not None and atom.kind == "symbol" else None
+
+
+def symbols_in(value: Dim) -> Iterator[Symbol]:
+    """Yield the symbols that a size is made of, each once."""
+    pending, seen = [value], {value}
+    while pending:
+        dim = pending.pop()
+        for monomial, _ in _terms(dim):
+            for atom in monomial:
+                if atom.kind == "symbol":
+                    yield atom.symbol
+                new = [operand for operand in atom.operands if operand not in seen]
+                seen.update(new)
+                pending += new
 
 
 def is_natural(value: Dim) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -59,7 +60,10 @@ def _same_type(node: ir.Node) -> ir.Value | None:
 
 
 def _cast(node: ir.Node, read: Read) -> Contents | None:
-    return read(node.inputs[0]) if attribute(node, "to", 0) in _HOLD_SIZES else None
+    x, to = read(node.inputs[0]), attribute(node, "to", 0)
+    if x is None or to in _HOLD_SIZES:
+        return x
+    return _of_numbers(lambda number: number != 0, x) if to == ir.DataType.BOOL else None
 
 
 # --- contents ---------------------------------------------------------------------------------
@@ -82,6 +86,23 @@ def _arithmetic(operate: Callable[[int, int], int | None]) -> ContentsRule:
         return table(items, both.shape)
 
     return contents
+
+
+def _of_numbers(function: Callable[[int], int], x: Contents) -> Contents:
+    """Apply a function to numbers; of a size that has a name only, nothing is known."""
+    items = [function(item) if isinstance(item, int) else None for item in x.reshape(-1)]
+    return table(items, x.shape)
+
+
+def _not(node: ir.Node, read: Read) -> Contents | None:
+    x = read(node.inputs[0])
+    return None if x is None else _of_numbers(lambda number: not number, x)
+
+
+def _modulo(node: ir.Node, read: Read) -> Contents | None:
+    if attribute(node, "fmod", 0):
+        return None
+    return _arithmetic(lambda a, b: None if b == 0 else a % b)(node, read)
 
 
 def _divide(a: int, b: int) -> int | None:
@@ -130,7 +151,7 @@ OPERATORS = {
         interval=intervals.arithmetic("Add"),
         unchanged=_neutral(0.0, either=True),
     ),
-    "And": replace(_BROADCASTING, commutative=True),
+    "And": replace(_BROADCASTING, commutative=True, contents=_arithmetic(operator.and_)),
     "Cast": replace(
         _UNARY,
         holds_sizes="first",
@@ -149,8 +170,8 @@ OPERATORS = {
     "Exp": _ACTIVATION,
     "Floor": _UNARY,
     "Gelu": _ACTIVATION,
-    "Greater": _BROADCASTING,
-    "GreaterOrEqual": _BROADCASTING,
+    "Greater": replace(_BROADCASTING, contents=_arithmetic(operator.gt)),
+    "GreaterOrEqual": replace(_BROADCASTING, contents=_arithmetic(operator.ge)),
     "HardSigmoid": _ACTIVATION,
     "HardSwish": _ACTIVATION,
     "Identity": replace(
@@ -163,14 +184,14 @@ OPERATORS = {
     "IsInf": _UNARY,
     "IsNaN": _UNARY,
     "LeakyRelu": _ACTIVATION,
-    "Less": _BROADCASTING,
-    "LessOrEqual": _BROADCASTING,
+    "Less": replace(_BROADCASTING, contents=_arithmetic(operator.lt)),
+    "LessOrEqual": replace(_BROADCASTING, contents=_arithmetic(operator.le)),
     "Log": _UNARY,
     "Max": replace(_BROADCASTING, interval=intervals.maximum, unchanged=only_operand),
     "Mean": replace(_BROADCASTING, unchanged=only_operand),
     "Min": replace(_BROADCASTING, unchanged=only_operand),
     "Mish": _ACTIVATION,
-    "Mod": _BROADCASTING,
+    "Mod": replace(_BROADCASTING, contents=_modulo),
     "Mul": replace(
         _BROADCASTING,
         commutative=True,
@@ -180,8 +201,8 @@ OPERATORS = {
         unchanged=_neutral(1.0, either=True),
     ),
     "Neg": _ACTIVATION,
-    "Not": _UNARY,
-    "Or": replace(_BROADCASTING, commutative=True),
+    "Not": replace(_UNARY, contents=_not),
+    "Or": replace(_BROADCASTING, commutative=True, contents=_arithmetic(operator.or_)),
     "PRelu": _BROADCASTING,
     "Pow": _BROADCASTING,
     "Reciprocal": _UNARY,
@@ -208,5 +229,5 @@ OPERATORS = {
     "Where": replace(
         _BROADCASTING, contents=_where, interval=lambda operands: intervals.union(operands[1:])
     ),
-    "Xor": replace(_BROADCASTING, commutative=True),
+    "Xor": replace(_BROADCASTING, commutative=True, contents=_arithmetic(operator.xor)),
 }

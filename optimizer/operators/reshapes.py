@@ -131,6 +131,11 @@ def _shape(node: ir.Node, read: Read) -> Contents | None:
     return table(sizes[attribute(node, "start", 0) : attribute(node, "end", len(sizes))])
 
 
+def _size(node: ir.Node, read: Read) -> Contents | None:
+    sizes = None if node.inputs[0] is None else static_shape(node.inputs[0])
+    return None if sizes is None else table([math.prod(sizes)], ())
+
+
 _SQUEEZE = Operator(
     reshape=True,
     holds_sizes="first",
@@ -157,6 +162,7 @@ OPERATORS = {
         unchanged=same_shape,
     ),
     "Shape": Operator(contents=_shape),
+    "Size": Operator(contents=_size),
     "Squeeze": _SQUEEZE,
     "Transpose": Operator(interval=intervals.of_first, unchanged=_sorted),
     "Unsqueeze": _SQUEEZE,

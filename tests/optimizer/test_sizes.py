@@ -23,7 +23,7 @@ def result(graph, nodes, inputs=X, **weights):
         ([("Shape", "x", "s", {"start": 1})], [3, "m"]),
         ([SHAPE, ("Gather", "s last", "y")], ["m", "n"]),
         ([SHAPE, ("Gather", "s one", "g"), ("Cast", "g", "y", {"to": 1})], [3]),
-        ([SHAPE, ("Cast", "s", "y", {"to": 9})], None),
+        ([SHAPE, ("Cast", "s", "y", {"to": 9})], [None, True, None]),
         ([SHAPE, ("Slice", "s zero two", "y")], ["n", 3]),
         ([SHAPE, ("Concat", "s two", "y", {"axis": 0})], ["n", 3, "m", 2]),
         ([SHAPE, ("Mul", "s two", "y")], [None, 6, None]),
