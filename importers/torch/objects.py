@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from ...errors import UnsupportedModel
-from ..names import numbered
+from ...unique_names import UniqueNames
 from .call import Call
 from .results import named_leaves, named_tensors
 from .wrapper import wrapper
@@ -48,7 +48,7 @@ def _plain(leaf: Any) -> Any:
     named: dict[str, Any] = {}
     for path, tensor in named_tensors(leaf):
         name = path.replace(".", "_")  # PyTorch writes conditions on sizes as code
-        named[numbered(name, named) if name in named else name] = tensor
+        named[UniqueNames(named).unique(name)] = tensor
     return named or leaf
 
 
