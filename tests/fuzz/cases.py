@@ -107,6 +107,8 @@ def _compared(
         except Exception:
             continue  # sizes that the graph cannot have
         found = session.run(None, feed)
+        if any(map(_is_window_beyond_image, found, wanted)):
+            continue
         if text := differences(found, wanted):
             raise Fault(f"{text} with {[list(array.shape) for array in feed.values()]}")
         earlier.append((found, [array.tobytes() for array in found]))
@@ -115,6 +117,16 @@ def _compared(
         if [array.tobytes() for array in arrays] != contents:
             raise Fault("a later run changed a result")
     return outcome
+
+
+def _is_window_beyond_image(found: np.ndarray, wanted: np.ndarray) -> bool:
+    """Tell whether results have no pixels where onnxruntime has one.
+
+    The standard rounds (image - window) / stride down, onnxruntime towards zero: where a window is
+    larger than an image by less than its stride, it has one pixel instead of none.
+    """
+    pairs = list(zip(found.shape, wanted.shape, strict=False))
+    return (0, 1) in pairs and all(a == b or (a, b) == (0, 1) for a, b in pairs)
 
 
 # --- models of one node ---------------------------------------------------------------------------
