@@ -102,7 +102,7 @@ def _widen_constant(value: ir.Value) -> None:
         value.dtype = ir.DataType.FLOAT
 
 
-def _float32(tensor: ir.TensorProtocol) -> ir.Tensor:
+def _float32(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return ir.tensor(np.asarray(tensor.numpy()).astype(np.float32), name=tensor.name)
 
 
