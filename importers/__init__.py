@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from .. import onnx_ir_import  # noqa: F401  before onnx_ir itself
 from ..errors import InvalidArgument
 from .importer import Importer
 from .keras import KERAS
@@ -58,7 +57,13 @@ def load(source: Any, *, notes: Notes | None = None, **options: Any) -> ir.Model
     InvalidModel, UnsupportedModel, ImportFailed
         As the importer says.
     """
+    _import_onnx_ir()
     return importer_of(source).read(source, notes or Notes(), options)
+
+
+def _import_onnx_ir() -> None:
+    """Import onnx_ir without what few models need; before any other module does it."""
+    from .. import onnx_ir_import  # noqa: F401
 
 
 def importer_of(source: Any) -> Importer:
@@ -127,6 +132,7 @@ def save(
     """
     import tempfile
 
+    _import_onnx_ir()
     import onnx_ir as ir
 
     from .onnx.map_types import restore_in_file
@@ -162,6 +168,7 @@ def to_bytes(source: Any) -> bytes:
     InvalidArgument
         It exceeds the 2 GB that a protobuf can hold.
     """
+    _import_onnx_ir()
     import onnx_ir
 
     from .onnx.map_types import restore_map_types

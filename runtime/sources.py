@@ -62,6 +62,7 @@ class Source:
     def optimized(self) -> ir.Model:
         """Import the model, and optimize it at the level of the options."""
         from ..optimizer import optimize_in_place
+        from ..optimizer.widening import widen
 
         model = self._imported()
         give_back()
@@ -70,6 +71,8 @@ class Source:
             from .deciders import assume
 
             assume(model, assumed)
+        if self.options["precision"] != "strict":
+            widen(model)
         fold_limit = self.options.get("fold_limit")
         return optimize_in_place(model, self.options["optimize"], fold_limit=fold_limit)
 

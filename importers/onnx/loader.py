@@ -17,6 +17,7 @@ from onnx_ir.passes import common
 from ...declarations import keep_aside, restore
 from ...errors import InvalidArgument, InvalidModel, SardonyxError, UnsupportedModel
 from .check import check_model
+from .contrib import mark_contrib_nodes, standardize
 from .map_types import note_map_types
 from .opset import OPSET_NOTE, newest_opset
 from .scopes import make_names_unique
@@ -148,6 +149,7 @@ class Loader:
         if proto.ir_version < 4:
             _remove_initializers_from_inputs(proto.graph)
         make_names_unique(proto)
+        mark_contrib_nodes(proto)
         check_model(proto)
         densify(proto.graph, self.sparse_limit)
         declared = _declared_shapes(proto.graph)
@@ -290,6 +292,7 @@ def normalize(model: ir.Model) -> ir.Model:
         except Exception as error:
             raise InvalidModel(f"functions cannot be inlined: {_root_cause(error)}") from error
         common.RemoveUnusedFunctionsPass()(model)
+    standardize(model)
     if reached:
         least = onnx.helper.OP_SET_ID_VERSION_MAP.get(("ai.onnx", reached), model.ir_version)
         model.ir_version = max(model.ir_version, least)

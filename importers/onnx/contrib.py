@@ -1,0 +1,367 @@
+"""Operators of com.microsoft, which exporters and onnxruntime write, in standard ones.
+
+An adapter edits a node and puts others before it. What it cannot express stays as it is, and is
+refused by name when a model is lowered. The definitions are those of onnxruntime's documentation
+(docs/ContribOperators.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from .node_rewrite import NodeRewrite, NotExpressible, names_taken
+
+DOMAIN = "com.microsoft"
+_LEAST_OPSET = 23
+"""RMSNormalization is since then in the standard domain."""
+
+_MISPLACED = {"SimplifiedLayerNormalization": 1 << 31, "LayerNormalization": 17}
+"""What onnxruntime writes in the standard domain, and the opset in which it is there."""
+
+Adapter = Callable[[NodeRewrite], None]
+_ADAPTERS: dict[str, Adapter] = {}
+
+
+def mark_contrib_nodes(proto: onnx.ModelProto) -> None:
+    """Name the domain of nodes that onnxruntime's optimizer leaves in the standard one."""
+    opset = next((entry.version for entry in proto.opset_import if entry.domain == ""), 0)
+    graphs, marked = [proto.graph], False
+    while graphs:
+        for node in graphs.pop().node:
+            if node.domain == "" and opset < _MISPLACED.get(node.op_type, 0):
+                node.domain, marked = DOMAIN, True
+            graphs += [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+    if marked and all(entry.domain != DOMAIN for entry in proto.opset_import):
+        proto.opset_import.add(domain=DOMAIN, version=1)
+
+
+def standardize(model: ir.Model) -> None:
+    """Replace operators of com.microsoft by standard ones where that can be, in place."""
+    opset = model.graph.opset_imports.get("", 0)
+    if DOMAIN not in model.graph.opset_imports or opset < _LEAST_OPSET:
+        return
+    taken = names_taken([model.graph])
+    for node in list(model.graph.all_nodes()):
+        adapt = _ADAPTERS.get(node.op_type)
+        if node.domain != DOMAIN or adapt is None:
+            continue
+        rewrite = NodeRewrite(node, opset, taken)
+        try:
+            adapt(rewrite)
+        except NotExpressible:
+            rewrite.discard()
+            continue
+        rewrite.finish()
+        node.domain = ""
+
+
+def _adapts(*names: str) -> Callable[[Adapter], Adapter]:
+    def decorator(function: Adapter) -> Adapter:
+        _ADAPTERS.update(dict.fromkeys(names, function))
+        return function
+
+    return decorator
+
+
+def _optional(r: NodeRewrite, index: int) -> ir.Value | None:
+    return r.inputs[index] if index < len(r.inputs) else None
+
+
+def _needed(r: NodeRewrite, index: int) -> ir.Value:
+    value = _optional(r, index)
+    if value is None:
+        raise NotExpressible(f"its input {index} is missing")
+    return value
+
+
+def _sum(r: NodeRewrite, *values: ir.Value | None) -> ir.Value:
+    """Sum of those values that there are."""
+    first, *others = [value for value in values if value is not None]
+    for other in others:
+        first = r.emit("Add", first, other)
+    return first
+
+
+def _become(r: NodeRewrite, op_type: str, *inputs: ir.Value | None) -> None:
+    r.op_type, r.inputs = op_type, list(inputs)
+
+
+def _give(r: NodeRewrite, index: int, value: ir.Value) -> None:
+    """Let another value be an output."""
+    if index >= len(r.node.outputs):
+        return
+    output = r.node.outputs[index]
+    if output.uses() or output.is_graph_output():
+        name = output.name
+        output.name = f"{name}.replaced"
+        value.name, value.type, value.shape = name, output.type, output.shape
+        ir.convenience.replace_all_uses_with(output, value, replace_graph_outputs=True)
+
+
+# --- activations and sums ---------------------------------------------------------------------
+
+
+@_adapts("Gelu")
+def _gelu(r: NodeRewrite) -> None:
+    _become(r, "Gelu", _needed(r, 0))
+
+
+@_adapts("BiasGelu")
+def _bias_gelu(r: NodeRewrite) -> None:
+    _become(r, "Gelu", _sum(r, _needed(r, 0), _needed(r, 1)))
+
+
+@_adapts("FastGelu")
+def _fast_gelu(r: NodeRewrite) -> None:
+    _become(r, "Gelu", _sum(r, _needed(r, 0), _optional(r, 1)))
+    r.put(approximate="tanh")
+
+
+@_adapts("BiasAdd")
+def _bias_add(r: NodeRewrite) -> None:
+    _become(r, "Add", _sum(r, _needed(r, 0), _needed(r, 1)), _needed(r, 2))
+
+
+def _with_activation(r: NodeRewrite, value: ir.Value, name: str, numbers: list[float]) -> None:
+    """Let the node be an activation of a value."""
+    if name == "Clip":
+        limits = [r.constant(number, r.dtype(0)) for number in numbers]
+        _become(r, "Clip", value, *limits)
+        return
+    attributes = {"LeakyRelu": ["alpha"], "HardSigmoid": ["alpha", "beta"]}.get(name, [])
+    if name not in ("Relu", "Tanh", "Sigmoid", "LeakyRelu", "HardSigmoid"):
+        raise NotExpressible(f"its activation is {name!r}")
+    _become(r, name, value)
+    r.attributes.clear()
+    r.put(**dict(zip(attributes, numbers, strict=False)))
+
+
+@_adapts("FusedConv")
+def _fused_conv(r: NodeRewrite) -> None:
+    name, numbers = r.take("activation", ""), list(r.take("activation_params", ()))
+    inputs = [_needed(r, 0), _needed(r, 1), _optional(r, 2)]
+    value = _sum(r, _moved(r, "Conv", *inputs), _optional(r, 3))
+    if name:
+        _with_activation(r, value, name, numbers)
+    else:
+        _become(r, "Identity", value)
+
+
+@_adapts("FusedGemm")
+def _fused_gemm(r: NodeRewrite) -> None:
+    name = r.take("activation", "")
+    numbers = [r.take(f"activation_{kind}") for kind in ("alpha", "beta", "gamma")]
+    inputs = [_needed(r, 0), _needed(r, 1), _optional(r, 2)]
+    value = _moved(r, "Gemm", *inputs)
+    _with_activation(r, value, name, [number for number in numbers if number is not None])
+
+
+def _moved(r: NodeRewrite, op_type: str, *inputs: ir.Value | None) -> ir.Value:
+    """Put a node with all attributes of this one before it."""
+    value = r.emit(op_type, *inputs)
+    producer = value.producer()
+    assert producer is not None
+    producer.attributes.update(r.attributes)
+    r.attributes.clear()
+    return value
+
+
+# --- normalization ----------------------------------------------------------------------------
+
+
+@_adapts("SkipLayerNormalization")
+def _skip_layer_normalization(r: NodeRewrite) -> None:
+    total = _sum(r, _needed(r, 0), _needed(r, 1), _optional(r, 4))
+    _give(r, 3, total)
+    r.outputs = min(r.outputs, 3)
+    _become(r, "LayerNormalization", total, _needed(r, 2), _optional(r, 3))
+    r.put(axis=-1, epsilon=r.take("epsilon", 1e-12))
+
+
+@_adapts("SkipSimplifiedLayerNormalization")
+def _skip_rms_normalization(r: NodeRewrite) -> None:
+    total = _sum(r, _needed(r, 0), _needed(r, 1), _optional(r, 3))
+    _give(r, 3, total)
+    r.drop_extra_outputs("RMSNormalization has one")
+    _become(r, "RMSNormalization", total, _needed(r, 2))
+    r.put(axis=-1, epsilon=r.take("epsilon", 1e-12))
+
+
+@_adapts("LayerNormalization", "SimplifiedLayerNormalization")
+def _normalization(r: NodeRewrite) -> None:
+    if r.node.op_type == "LayerNormalization":
+        _become(r, "LayerNormalization", *r.inputs)
+        return
+    r.drop_extra_outputs("RMSNormalization has one")
+    _become(r, "RMSNormalization", _needed(r, 0), _needed(r, 1))
+
+
+@_adapts("EmbedLayerNormalization")
+def _embed_layer_normalization(r: NodeRewrite) -> None:
+    ids, segments = _needed(r, 0), _optional(r, 1)
+    if _optional(r, 7) is not None and len(r.node.outputs) > 1 and r.node.outputs[1].uses():
+        raise NotExpressible("the number of its mask is read")
+    parts = [r.emit("Gather", _needed(r, 2), ids)]
+    if _optional(r, 8) is not None:
+        parts.append(r.emit("Gather", _needed(r, 3), _needed(r, 8)))
+    else:
+        length = r.emit("Shape", ids, start=1, end=2)
+        zero = r.constant([0])
+        parts.append(r.emit("Slice", _needed(r, 3), zero, length, zero))
+    if segments is not None and _optional(r, 4) is not None:
+        parts.append(r.emit("Gather", _needed(r, 4), segments))
+    total = _sum(r, *parts)
+    _give(r, 2, total)
+    r.drop_extra_outputs("LayerNormalization has others")
+    r.take("mask_index_type")
+    _become(r, "LayerNormalization", total, _needed(r, 5), _needed(r, 6))
+    r.put(axis=-1, epsilon=r.take("epsilon", 1e-12))
+
+
+# --- products ---------------------------------------------------------------------------------
+
+
+@_adapts("FusedMatMul")
+def _fused_matmul(r: NodeRewrite) -> None:
+    if r.take("transBatchA", 0) or r.take("transBatchB", 0):
+        raise NotExpressible("it transposes a batch")
+    turned = [r.take(name, 0) for name in ("transA", "transB")]
+    alpha = r.constant(r.take("alpha", 1.0), np.float32)
+    a, b = _needed(r, 0), _needed(r, 1)
+    if any(turned):  # ranks may follow only from what other adapters made
+        equation = f"...{'ki' if turned[0] else 'ik'},...{'jk' if turned[1] else 'kj'}->...ij"
+        product = r.emit("Einsum", a, b, equation=equation)
+    else:
+        product = r.emit("MatMul", a, b)
+    _become(r, "Mul", product, r.emit("CastLike", alpha, product))
+
+
+@_adapts("DynamicQuantizeMatMul")
+def _dynamic_quantize_matmul(r: NodeRewrite) -> None:
+    a = r.emit("DynamicQuantizeLinear", _needed(r, 0))
+    producer = a.producer()
+    assert producer is not None
+    producer.resize_outputs(3)
+    for value, name in zip(producer.outputs[1:], ("scale", "zero"), strict=True):
+        value.name = f"{a.name}_{name}"
+    scale, zero = producer.outputs[1:]
+    _scaled_product(
+        r, a, _needed(r, 1), zero, _optional(r, 3), scale, _needed(r, 2), _optional(r, 4)
+    )
+
+
+@_adapts("MatMulIntegerToFloat")
+def _matmul_integer_to_float(r: NodeRewrite) -> None:
+    a, b, a_scale, b_scale = (_needed(r, i) for i in range(4))
+    _scaled_product(r, a, b, _optional(r, 4), _optional(r, 5), a_scale, b_scale, _optional(r, 6))
+
+
+def _scaled_product(
+    r: NodeRewrite, a: ir.Value, b: ir.Value, a_zero: ir.Value | None, b_zero: ir.Value | None,
+    a_scale: ir.Value, b_scale: ir.Value, bias: ir.Value | None,
+) -> None:  # fmt: skip
+    product = r.emit("MatMulInteger", a, b, a_zero, b_zero)
+    wide = r.emit("Cast", product, to=int(ir.DataType.FLOAT))
+    scale = r.emit("Mul", a_scale, b_scale)
+    if bias is None:
+        _become(r, "Mul", wide, scale)
+    else:
+        _become(r, "Add", r.emit("Mul", wide, scale), bias)
+
+
+@_adapts("MatMulNBits")
+def _matmul_nbits(r: NodeRewrite) -> None:
+    """Weights are constant: dequantized, and in the order of MatMul."""
+    bits, block = r.take("bits", 4), r.take("block_size", 0)
+    rows, columns = r.take("K", 0), r.take("N", 0)
+    if _optional(r, 4) is not None or r.take("weight_prepacked", 0) or bits not in (2, 4, 8):
+        raise NotExpressible("its weights are in another order")
+    r.take("accuracy_level")
+    packed, scales = r.constant_input(1), r.constant_input(2)
+    numbers = _unpacked(packed.reshape(columns, -1), bits)
+    blocks = -(-rows // block)
+    zeros = np.float32(1 << (bits - 1))
+    if _optional(r, 3) is not None:
+        given = r.constant_input(3)
+        zeros = _unpacked(given.reshape(columns, -1), bits)[:, :blocks, None]  # type: ignore[assignment]
+        if given.dtype != np.uint8:
+            zeros = given.reshape(columns, blocks, 1)  # type: ignore[assignment]
+    by_block = numbers.reshape(columns, blocks, block).astype(np.float32) - zeros
+    weights = by_block * scales.reshape(columns, blocks, 1).astype(np.float32)
+    kept = weights.reshape(columns, -1)[:, :rows].T
+    product, bias = r.emit("MatMul", _needed(r, 0), r.constant(kept, scales.dtype)), _optional(r, 5)
+    if bias is None:
+        _become(r, "Identity", product)
+    else:
+        _become(r, "Add", product, bias)
+
+
+def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
+    """Numbers of so many bits in rows of bytes, the lowest bits first."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    numbers = packed.view(np.uint8)[..., None] >> shifts & np.uint8((1 << bits) - 1)
+    return numbers.reshape(len(packed), -1)
+
+
+@_adapts("DynamicQuantizeLSTM")
+def _dynamic_quantize_lstm(r: NodeRewrite) -> None:
+    """Weights are dequantized, and inputs stay as they are: what quantizing them loses is kept."""
+    w, rec = (_dequantized(r, weight, scale) for weight, scale in ((1, 8), (2, 10)))
+    constants = [r.constant(array, np.float32) for array in (w, rec)]
+    others = [_optional(r, i) for i in range(3, 8)]
+    while others and others[-1] is None:
+        others.pop()
+    _become(r, "LSTM", _needed(r, 0), *constants, *others)
+
+
+def _dequantized(r: NodeRewrite, index: int, scale_index: int) -> np.ndarray:
+    """Weights (directions, inputs, gates) of bytes as (directions, gates, inputs) of float32."""
+    weights, scales = r.constant_input(index), r.constant_input(scale_index)
+    zeros = r.constant_input(scale_index + 1)
+    shape = (len(weights), 1, -1)
+    numbers = weights.astype(np.float32) - zeros.reshape(shape).astype(np.float32)
+    return np.ascontiguousarray((numbers * scales.reshape(shape)).transpose(0, 2, 1))
+
+
+# --- quantized elementwise --------------------------------------------------------------------
+
+
+def _read(r: NodeRewrite, first: int) -> ir.Value:
+    return r.emit("DequantizeLinear", *(_optional(r, first + i) for i in range(3)))
+
+
+def _quantize(r: NodeRewrite, value: ir.Value, scale: int) -> None:
+    r.attributes.clear()
+    zero = _optional(r, scale + 1)
+    if zero is None:
+        raise NotExpressible("its result has no zero point")
+    _become(r, "QuantizeLinear", value, _needed(r, scale), zero)
+
+
+@_adapts("QLinearAdd", "QLinearMul")
+def _quantized_arithmetic(r: NodeRewrite) -> None:
+    _quantize(r, r.emit(r.node.op_type[len("QLinear") :], _read(r, 0), _read(r, 3)), 6)
+
+
+@_adapts("QLinearSigmoid", "QLinearLeakyRelu")
+def _quantized_activation(r: NodeRewrite) -> None:
+    _quantize(r, _moved(r, r.node.op_type[len("QLinear") :], _read(r, 0)), 3)
+
+
+@_adapts("QLinearGlobalAveragePool")
+def _quantized_pool(r: NodeRewrite) -> None:
+    if r.take("channels_last", 0):
+        raise NotExpressible("its channels are last")
+    _quantize(r, r.emit("GlobalAveragePool", _read(r, 0)), 3)
+
+
+@_adapts("QLinearConcat")
+def _quantized_concat(r: NodeRewrite) -> None:
+    scale, zero = _needed(r, 0), _needed(r, 1)
+    parts = [_read(r, first) for first in range(2, len(r.inputs), 3)]
+    joined = _moved(r, "Concat", *parts)
+    _become(r, "QuantizeLinear", joined, scale, zero)

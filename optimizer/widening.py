@@ -1,0 +1,132 @@
+"""Half precision computed as float32: for a runtime, not for models that others get.
+
+Values of float16 and bfloat16 become float32, but for the inputs and outputs of the model, and
+where the model itself casts to such a type, which rounds. Results are rounded once, at the end, as
+onnxruntime's are where it has no kernels for these types; numbers beyond the range of float16 that
+occur on the way are kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+from .edits import insert, set_inputs
+
+_HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+_TYPE_ATTRIBUTES = ("dtype", "output_dtype", "softmax_precision")
+"""Attributes that name the type of a result, or of what is computed on the way."""
+_BITS = frozenset(["BitCast"])
+"""Operators that see the bits of a type."""
+
+
+def widen(model: ir.Model) -> None:
+    """Let a model compute in float32 what it computes in float16 and bfloat16, in place.
+
+    A model stays as it is that looks at the bits, or takes or gives sequences of such tensors.
+    """
+    graph = model.graph
+    ports = [*graph.inputs, *graph.outputs]
+    if any(not isinstance(port.type, ir.TensorType) and port.dtype in _HALVES for port in ports):
+        return
+    if any(node.op_type in _BITS for node in graph.all_nodes()) or not _has_halves(model):
+        return
+    outputs = [(i, value, value.dtype) for i, value in enumerate(graph.outputs)]
+    inputs = {value: value.dtype for value in graph.inputs if value.dtype in _HALVES}
+    values = [value for value in _values(model) if value not in inputs and value.dtype in _HALVES]
+    for node in list(graph.all_nodes()):
+        _widen_node(node)
+    for value in values:
+        value.dtype = ir.DataType.FLOAT
+    for each in model.graphs():
+        for value in list(each.initializers.values()):
+            _widen_constant(value)
+    for index, value, dtype in outputs:
+        if dtype in _HALVES and value not in inputs:
+            _give_as(graph, index, value, dtype)
+    for value in inputs:
+        _read_as_float32(graph, value)
+
+
+def _has_halves(model: ir.Model) -> bool:
+    constants = (value for graph in model.graphs() for value in graph.initializers.values())
+    return any(value.dtype in _HALVES for value in (*_values(model), *constants))
+
+
+def _values(model: ir.Model) -> Iterator[ir.Value]:
+    for graph in model.graphs():
+        yield from graph.inputs
+        for node in graph:
+            yield from node.outputs
+
+
+def _widen_node(node: ir.Node) -> None:
+    """Let a node give float32: attributes that name a type, constants in them, and casts."""
+    for name in _TYPE_ATTRIBUTES:
+        attribute = node.attributes.get(name)
+        if attribute is not None and attribute.value in _HALVES:
+            node.attributes[name] = ir.AttrInt64(name, int(ir.DataType.FLOAT))
+    value = node.attributes.get("value")
+    if value is not None and value.type == ir.AttributeType.TENSOR:
+        tensor = value.as_tensor()
+        if tensor.dtype in _HALVES:
+            node.attributes["value"] = ir.AttrTensor("value", _float32(tensor))
+    if node.op_type in ("Cast", "CastLike") and node.outputs[0].dtype in _HALVES:
+        _round_cast(node)
+
+
+def _round_cast(node: ir.Node) -> None:
+    """Let what a cast to half gives be read as float32, rounded."""
+    output = node.outputs[0]
+    dtype, x = output.dtype, node.inputs[0]
+    assert dtype is not None
+    exact = x is not None and x.dtype in (ir.DataType.BOOL, dtype)
+    rounding = ir.node("Cast", [x], {"to": int(dtype)}, name=f"{node.name}.rounding")
+    rounded = rounding.outputs[0]
+    rounded.name, rounded.shape = f"{output.name}.rounded", output.shape
+    rounded.type = ir.TensorType(ir.DataType.FLOAT if exact else dtype)
+    if exact:
+        rounding.attributes["to"] = ir.AttrInt64("to", int(ir.DataType.FLOAT))
+    insert(node, [rounding])
+    node.op_type = "Cast"
+    node.resize_inputs(1)  # a CastLike has two
+    set_inputs(node, {0: rounded})
+    node.attributes["to"] = ir.AttrInt64("to", int(ir.DataType.FLOAT))
+
+
+def _widen_constant(value: ir.Value) -> None:
+    if value.dtype in _HALVES and value.const_value is not None:
+        value.const_value = _float32(value.const_value)
+        value.dtype = ir.DataType.FLOAT
+
+
+def _float32(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
+    return ir.tensor(np.asarray(tensor.numpy()).astype(np.float32), name=tensor.name)
+
+
+def _give_as(graph: ir.Graph, index: int, value: ir.Value, dtype: ir.DataType) -> None:
+    """Let an output be cast to its own type; it keeps its name."""
+    cast = ir.node("Cast", [value], {"to": int(dtype)}, name=f"{value.name}.rounding")
+    result = cast.outputs[0]
+    result.name, value.name = value.name, f"{value.name}.wide"
+    result.shape, result.type = value.shape, ir.TensorType(dtype)
+    graph.append(cast)
+    graph.outputs[index] = result
+
+
+def _read_as_float32(graph: ir.Graph, value: ir.Value) -> None:
+    """Let an input be cast to float32 once, for all that read it."""
+    cast = ir.node("Cast", [value], {"to": int(ir.DataType.FLOAT)}, name=f"{value.name}.widening")
+    wide = cast.outputs[0]
+    wide.name, wide.shape = f"{value.name}.wide", value.shape
+    wide.type = ir.TensorType(ir.DataType.FLOAT)
+    uses = [(node, i) for node, i in value.uses() if node is not cast]
+    for node, i in uses:
+        set_inputs(node, {i: wide})
+    first = next(iter(graph), None)
+    if first is None:
+        graph.append(cast)
+    else:
+        insert(first, [cast])
