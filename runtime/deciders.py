@@ -1,9 +1,10 @@
-"""What decides about branches: sizes and single numbers that a model is given.
+"""What decides about branches and kernels: sizes and single numbers that a model is given.
 
 Where conditions of If follow from the inputs' sizes, or from an integer that is an input, a program
-for certain ones has no If, and nothing that an If hides (ranks, sizes) is unknown in it. Inputs
-that declare no rank are of one kind with these. A session makes such programs when runs show the
-sizes (``variants``).
+for certain ones has no If, and nothing that an If hides (ranks, sizes) is unknown in it. Operators
+that have a kernel only if a size is a number (a Squeeze without axes), and inputs that declare no
+rank, are of one kind with these. A session makes such programs when runs show the sizes
+(``variants``).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _MOST_NODES = 200
 
 
 def find_deciders(graph: Graph) -> Deciders:
-    """Return what decides about the If nodes on the host, as far as that is inputs alone."""
+    """Return what decides about nodes on the host, as far as that is inputs alone."""
     places = {
         symbol: (value.name or "", axis)
         for value in graph.inputs
@@ -39,14 +40,18 @@ def find_deciders(graph: Graph) -> Deciders:
     }
     sizes: set[tuple[str, int]] = set()
     values: set[str] = set()
+    for needed in graph.needed_numbers.values():
+        found = [symbol for size in needed for symbol in symbols_in(size)]
+        if all(symbol in places for symbol in found):
+            sizes |= {places[symbol] for symbol in found}
     for index in graph.why_host:
         node = graph.nodes[index]
         if node.key != ("", "If") or node.values[0] is None:
             continue
-        found = list(_causes(graph, node.values[0]))
-        if found and all(isinstance(cause, ir.Value) or cause in places for cause in found):
-            sizes |= {places[cause] for cause in found if isinstance(cause, str)}
-            values |= {cause.name or "" for cause in found if isinstance(cause, ir.Value)}
+        causes = list(_causes(graph, node.values[0]))
+        if all(isinstance(cause, ir.Value) or cause in places for cause in causes):
+            sizes |= {places[cause] for cause in causes if isinstance(cause, str)}
+            values |= {cause.name or "" for cause in causes if isinstance(cause, ir.Value)}
     deciders: Deciders = {
         "sizes": [list(place) for place in sorted(sizes)],
         "values": sorted(values),

@@ -25,6 +25,21 @@ class OnHost(Exception):
     """Raised by a shape rule: this node has no kernel for such inputs; says why."""
 
 
+class NeedsNumbers(OnHost):
+    """Raised where there would be a kernel if sizes were numbers.
+
+    Parameters
+    ----------
+    reason : str
+    sizes : sequence of Dim
+        Those that should be numbers.
+    """
+
+    def __init__(self, reason: str, sizes: Sequence[Dim]) -> None:
+        super().__init__(reason)
+        self.sizes = tuple(sizes)
+
+
 @dataclass(slots=True)
 class Info:
     """What is known of a value.
@@ -98,7 +113,7 @@ class Info:
         """Contents as a flat list of plain integers; raises ``OnHost`` otherwise."""
         values = self.sizes()
         if not all(isinstance(value, int) for value in values):
-            raise OnHost(f"{self.name!r} depends on the input's shape")
+            raise NeedsNumbers(f"{self.name!r} depends on the input's shape", values)
         return [int(value) for value in values]  # type: ignore[arg-type]
 
 
@@ -195,6 +210,8 @@ class Graph:
     index_of : dict of onnx_ir.Node to int
     why_host : dict of int to str
         Nodes without a kernel, by index, and the reason.
+    needed_numbers : dict of int to tuple of Dim
+        For nodes without a kernel that would have one if these sizes were numbers.
     read_sizes : dict of int to list of (int, int, Symbol)
         For nodes on the host (output, axis, symbol) of sizes that are read off their results.
     """
@@ -206,6 +223,7 @@ class Graph:
     nodes: list[Node] = field(default_factory=list)
     index_of: dict[ir.Node, int] = field(default_factory=dict)
     why_host: dict[int, str] = field(default_factory=dict)
+    needed_numbers: dict[int, tuple[Dim, ...]] = field(default_factory=dict)
     read_sizes: dict[int, list[tuple[int, int, Symbol]]] = field(default_factory=dict)
 
     @cached_property

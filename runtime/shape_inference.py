@@ -13,7 +13,7 @@ import onnx_ir as ir
 from ..dimension_names import dimension_name
 from ..errors import InvalidModel
 from . import symbolic
-from .graph import KNOWN_LIMIT, Graph, Info, Node, OnHost, dtype_name, known_array
+from .graph import KNOWN_LIMIT, Graph, Info, NeedsNumbers, Node, OnHost, dtype_name, known_array
 from .host_shapes import host_infos
 from .ops import OPERATORS
 from .symbolic import Dim, Symbol, product
@@ -99,6 +99,8 @@ def _infer_node(graph: Graph, node: Node) -> None:
     except OnHost as reason:
         node.infos = host_infos(node, graph.opsets)
         graph.why_host[node.index] = str(reason)
+        if isinstance(reason, NeedsNumbers):
+            graph.needed_numbers[node.index] = reason.sizes
         graph.read_sizes[node.index] = _fresh_symbols(node)
     check_infos(node)
     for value, info in zip(node.outputs, node.infos, strict=False):

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from ...kernels.cpu.fill import arange
 from ..emission import Emission
-from ..graph import Info, Node, OnHost
+from ..graph import Info, NeedsNumbers, Node, OnHost
 from ..strides import contiguous_strides
 from ..symbolic import Dim
 from ..tensors import Tensor
@@ -50,7 +50,7 @@ def _infer(node: Node) -> list[Info]:
     if heads != shared and not (_are_numbers(heads, shared) and heads % shared == 0):
         raise OnHost(f"{heads} query heads, no known multiple of {shared} key heads")
     if node.attribute("scale") is None and not isinstance(size, int):
-        raise OnHost("a scale that depends on the input's shape")
+        raise NeedsNumbers("a scale that depends on the input's shape", [size])
     _check_mask(node.input(3), keys)
     if 0 in (batch, heads, queries, keys, size, width):
         raise OnHost("an empty operand")

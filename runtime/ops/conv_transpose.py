@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..emission import Emission
-from ..graph import Info, Node, OnHost
+from ..graph import Info, NeedsNumbers, Node, OnHost
 from ..groups import Group
 from ..strides import channels_last_order
 from ..symbolic import Dim
@@ -46,7 +46,7 @@ def _transpose_sizes(node: Node) -> tuple[Window, list[Dim]]:
         size = wanted[axis - rank] if wanted else x.dims[2 + axis] * strides[axis]
         total = full - size
         if not isinstance(total, int):
-            raise OnHost("padding depends on the input's shape")
+            raise NeedsNumbers("padding depends on the input's shape", [total])
         half = total // 2
         pads[axis] = total - half if mode in ("SAME_LOWER", "NOTSET") else half
         pads[axis + rank] = total - pads[axis]

@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from ...kernels.cpu.fill import arange, fill, one_hot, trilu
 from ..emission import Emission
-from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array, refuse
+from ..graph import KNOWN_LIMIT, Info, NeedsNumbers, Node, OnHost, dtype_name, known_array, refuse
 from ..symbolic import Dim, maximum, minimum, product
 from ..tensors import Tensor, short_name
 from . import checks
@@ -71,7 +71,7 @@ def _infer_range(node: Node) -> list[Info]:
         count: Dim = max(0, int(np.ceil((limit - start) / delta)))
         return [node.result((count,))]
     if not isinstance(delta, int):
-        raise OnHost("a step that depends on the input's shape")
+        raise NeedsNumbers("a step that depends on the input's shape", [delta])
     span = limit - start if delta > 0 else start - limit
     count = maximum(0, (span + abs(delta) - 1) // abs(delta))
     known = None
@@ -117,8 +117,10 @@ def _infer_eye(node: Node) -> list[Info]:
     x = node.required(0)
     kind = node.attribute("dtype")
     dtype = x.dtype if kind is None else dtype_name(ir.DataType(kind))
-    if dtype == "object" or not all(isinstance(dim, int) for dim in x.dims):
-        raise OnHost("a type without kernels, or the shape depends on the input's")
+    if dtype == "object":
+        raise OnHost("a type without kernels")
+    if not all(isinstance(dim, int) for dim in x.dims):
+        raise NeedsNumbers("the shape depends on the input's", x.dims)
     size = product(x.dims)
     if isinstance(size, int) and size * np.dtype(dtype).itemsize > _LARGEST_EYE:
         raise OnHost(f"a constant of more than {_LARGEST_EYE} bytes")

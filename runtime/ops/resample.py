@@ -10,7 +10,7 @@ from ...kernels.cpu import resize as kernel
 from ...kernels.cpu.fill import fill
 from ...kernels.cpu.pad import MODES, RANK, pad
 from ..emission import Emission
-from ..graph import Info, Node, OnHost, refuse
+from ..graph import Info, NeedsNumbers, Node, OnHost, refuse
 from ..symbolic import Dim, maximum, minimum, product
 from . import checks
 from .pointwise import preferred_order
@@ -53,7 +53,7 @@ def _scaled(dim: Dim, scale: float) -> Dim:
         return dim * int(scale)
     if scale > 0 and 1 / scale == int(1 / scale):
         return dim // int(1 / scale)
-    raise OnHost(f"scale {scale} of an axis whose size is not known")
+    raise NeedsNumbers(f"scale {scale} of an axis whose size is not known", [dim])
 
 
 def _lower_resize(emit: Emission, node: Node) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import InvalidModel
 from ..emission import Emission
-from ..graph import Info, Node, OnHost, known_array, refuse
+from ..graph import Info, NeedsNumbers, Node, OnHost, known_array, refuse
 from ..strides import contiguous_strides
 from ..symbolic import Dim, minimum, product
 from ..tensors import Tensor
@@ -74,7 +74,7 @@ def _infer_squeeze(node: Node) -> list[Info]:
     axes = _axes(node)
     if axes is None:
         if not all(isinstance(dim, int) for dim in x.dims):
-            raise OnHost("which axes are 1 depends on the input's shape")
+            raise NeedsNumbers("which axes are 1 depends on the input's shape", x.dims)
         axes = [i for i, dim in enumerate(x.dims) if dim == 1]
     gone = {axis % x.rank for axis in axes}
     shape = [dim for i, dim in enumerate(x.dims) if i not in gone]

@@ -111,6 +111,18 @@ def test_contents_that_are_no_single_integer_decide_when_the_model_runs(rng):
     assert host_steps(session, feeds) == ["If"]
 
 
+def test_operators_that_need_sizes_as_numbers(rng):
+    """A Squeeze without axes gives a rank that depends on the sizes."""
+    session, other = sessions("""<ir_version: 8, opset_import: ["": 18]>
+      g (float[a, b, c] x) => (float y) { s = Squeeze (x)  y = Softmax (s) }""")
+    for shape in ((1, 3, 4), (2, 3, 1), (1, 3, 4), (5, 3, 2), (1, 3, 1), (2, 3, 1)):
+        feeds = {"x": rng.standard_normal(shape).astype(F32)}
+        (found,), (wanted,) = session.run(None, feeds), other.run(None, feeds)
+        assert found.shape == wanted.shape
+        np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    assert host_steps(session, {"x": np.ones((1, 3, 4), F32)}) == []
+
+
 def test_inputs_without_a_rank_get_the_one_that_they_have(rng):
     model = parser.parse_model(BY_CONTENT)
     del model.graph.node[:]
