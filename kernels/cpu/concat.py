@@ -13,10 +13,10 @@ from .elements import copy_bytes, element
 
 LINE = 64
 """Bytes of a cache line: rows are split between them."""
-SMALL_BLOCK, LARGE_BLOCK = 1 << 15, 1 << 20
-"""Bytes of rows that all operands are copied into before the next rows follow: few where runs share
-lines with their neighbours, which are still in the first cache then; else an operand is read in
-long stretches."""
+FINE_BYTES, COARSE_BYTES, LEAST_ROWS = 1 << 15, 1 << 20, 32
+"""Rows that all operands are copied into before the next rows follow: bytes of them where runs
+share lines with their neighbours, which then are in the first cache yet, and where they do not.
+Several rows in any case, so that an operand of short runs is not fetched anew for each."""
 
 
 def _column(size: int) -> Callable[..., None]:
@@ -68,8 +68,8 @@ def concat(
         lines = (width + LINE - 1) // LINE
         begin = lines * part // parts * LINE
         end = min(lines * until // parts * LINE, width)
-    is_fine = width < 2 * LINE * count
-    block = max((SMALL_BLOCK if is_fine else LARGE_BLOCK) // max(width, 1), 1)
+    bytes_ = FINE_BYTES if width < 2 * LINE * count else COARSE_BYTES
+    block = max(bytes_ // max(width, 1), LEAST_ROWS)
     for row in range(first, last, block):
         at, i = 0, 0
         while at < end and i < count:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sardonyx.kernels.cpu.concat import LARGE_BLOCK, concat
+from sardonyx.kernels.cpu.concat import COARSE_BYTES, concat
 
 
 def check(run: Any, operands: list[np.ndarray], gaps: set[int], pad: int, parts: int) -> None:
@@ -39,7 +39,7 @@ def test_runs_of_all_sizes(run: Any, rng: np.random.Generator, rows: int, parts:
 
 def test_rows_in_several_blocks(run: Any, rng: np.random.Generator) -> None:
     for size in (1, 4, 3, 700):
-        rows = 2 * LARGE_BLOCK // (3 * size) + 1
+        rows = 2 * COARSE_BYTES // (3 * size) + 1
         operands = [rng.integers(8, 250, (rows, size)).astype(np.uint8) for _ in range(3)]
         check(run, operands, set(), 0, 2)
 
