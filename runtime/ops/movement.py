@@ -118,7 +118,7 @@ def _copy_many(
     kernel, fields, taken = concat_call(tensors, whole, axis)
     if sum(taken) < 2:
         return [False] * len(tensors)
-    fields["pieces"] = emit.table(fields["pieces"], "a row of an operand")
+    fields["pieces"] = emit.table(fields["pieces"], "the bytes from row to row of an operand")
     copied = [t.nbytes for t, is_taken in zip(tensors, taken, strict=True) if is_taken]
     traffic = 2 * (whole.nbytes if all(taken) else sum_dims(copied))
     emit.step(kernel, outputs=[whole], traffic=traffic, **fields)

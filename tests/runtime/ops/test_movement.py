@@ -354,6 +354,14 @@ def test_concatenations_of_concatenations(check):
     check(nodes, feeds, weights, outputs=["c1", "j2", "y"])
 
 
+def test_concatenations_of_rows_further_apart_than_addresses_are_refused(refused):
+    cut = {"b": ints(0), "e": ints(3), "a": ints(1)}
+    nodes = [make_node("Slice", ["x", *cut], [name]) for name in "st"]
+    nodes.append(make_node("Concat", ["s", "t"], ["y"], axis=1))
+    x = {"x": np.zeros((0, 3), np.float32)}
+    assert "from row to row" in refused(nodes, x, cut, dims={"x": ["N", 2**61]})
+
+
 def test_concatenations_that_do_not_fit_are_refused(refused):
     node = make_node("Concat", ["x", "z"], ["y"], axis=0)
     feeds = {"x": values("float32", 2, 3), "z": values("float32", 2, 4)}
