@@ -51,6 +51,10 @@ VALUE, ADDRESS, RECORD, KERNEL = range(4)
 """Kinds of patches, by what their source is: a slot, a buffer, the first word of a record, or the
 number of a kernel, which is written once when a program is made ready for a process."""
 
+PIECE_ADDRESS, PIECE_BYTES, PIECE_STRIDE = range(3)
+"""Address of a run of a concatenation's operand, its bytes, and those from one row to the next."""
+PIECE_COLUMNS = 3
+
 # --- steps ------------------------------------------------------------------------------------
 
 COST_OPERATIONS, COST_BYTES = range(2)

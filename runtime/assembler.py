@@ -123,7 +123,7 @@ class Assembler:
             self.code.slot(tensor.buffer.size)
         self._inplace.allow(self._time, step.outputs[0], step.over, used)
         layout = "channels_last" if step.outputs[0].is_channels_last else "plain"
-        moved = {(t.buffer, t.offset): t.nbytes for t in used if not t.buffer.is_scratch}
+        traffic = _traffic(used) if step.traffic is None else step.traffic
         self._steps.append(
             Step(
                 self._kernel_number(step.kernel),
@@ -134,7 +134,7 @@ class Assembler:
                 [self.number(tensor) for tensor in step.outputs],
                 layout,
                 self.code.slot(step.flops),
-                self.code.slot(sum_dims(moved.values())),
+                self.code.slot(traffic),
             )
         )
         self._check_sizes_known(step)
@@ -302,6 +302,12 @@ class Assembler:
             blob[at : at + piece.nbytes] = piece.reshape(-1).view(np.uint8)
             at += _aligned(piece.nbytes)
         return blob
+
+
+def _traffic(tensors: Sequence[Tensor]) -> Dim:
+    """Bytes of tensors, each counted once."""
+    moved = {(t.buffer, t.offset): t.nbytes for t in tensors if not t.buffer.is_scratch}
+    return sum_dims(moved.values())
 
 
 def _declared(info: Info) -> list[int | str | None] | None:

@@ -239,6 +239,7 @@ class Emission:
         nodes: Sequence[Node] = (),
         flops: Dim = 0,
         over: Sequence[Tensor] = (),
+        traffic: Dim | None = None,
         **fields: Any,
     ) -> None:
         """Emit a kernel call.
@@ -257,6 +258,8 @@ class Emission:
         over : sequence of Tensor
             Operands that the kernel reads element by element before it writes the first output at
             the same position, so that it may lie over one of them.
+        traffic : Dim, optional
+            Bytes moved; those of all its tensors when not given.
         **fields
             A value for each field of the kernel's record.
         """
@@ -264,16 +267,26 @@ class Emission:
             wrong = sorted(set(fields) ^ set(kernel.fields))
             raise TypeError(f"{kernel.ref}: fields differ: {wrong}")
         for name, value in fields.items():
-            if isinstance(value, int) and abs(value) >= SIZE_LIMIT and name not in kernel.floats:
-                self._refuse(f"{name!r} of the kernel {kernel.ref.function!r} is {value}")
+            if name not in kernel.floats:
+                self._check_number(value, f"{name!r} of the kernel {kernel.ref.function!r}")
         nodes = nodes or self.nodes
         op_type = op_type or "+".join(node.op_type for node in nodes)
         names = [node.name for node in nodes]
-        step = Pending(kernel, outputs, op_type, names, flops, over, fields)
+        step = Pending(kernel, outputs, op_type, names, flops, over, fields, traffic)
         if self._caught is None:
             self.program.add_step(step)
         else:
             self._caught.append(step)
+
+    def table(self, words: Sequence[Any], name: str) -> Record:
+        """Return numbers, sizes and tensors as a table that a kernel reads."""
+        for word in words:
+            self._check_number(word, name)
+        return Record(list(words))
+
+    def _check_number(self, value: Any, name: str) -> None:
+        if isinstance(value, int) and abs(value) >= SIZE_LIMIT:
+            self._refuse(f"{name} is {value}")
 
     def copy(self, source: Tensor, target: Tensor, op_type: str = "") -> None:
         """Emit a copy between tensors of one shape and any strides."""

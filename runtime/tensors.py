@@ -122,6 +122,7 @@ class Pending:
     flops: Dim
     over: Sequence[Tensor]
     fields: dict[str, Any]
+    traffic: Dim | None = None
 
 
 def words_of(kernel: Kernel, fields: Mapping[str, Any]) -> list[Any]:

@@ -9,10 +9,12 @@ from numba import njit
 
 from .. import simd
 from ..registry import Pointer
-from ..simd import load_i64, store_i64, vload, vload_first, vstore, vstore_first
+from ..simd import load_i64, load_u8, store_i64, store_u8, vload, vload_first, vstore, vstore_first
 from ..target import LANES
 
 RANK = 8
+VECTOR = 4 * LANES
+"""Bytes of a vector."""
 
 
 def element(itemsize: int) -> tuple[Any, Any]:
@@ -46,6 +48,25 @@ def run_copier(itemsize: int) -> Callable[..., None]:
                 i += 1
 
     return copy_run
+
+
+@njit
+def copy_bytes(target: Pointer, source: Pointer, n: int) -> None:
+    """Copy n bytes that do not overlap."""
+    i = 0
+    while i + VECTOR <= n:
+        vstore(target + i, 0, vload(source + i, 0))
+        i += VECTOR
+    if i == n:
+        return
+    if n >= VECTOR:
+        # The last vector is moved back to end with the bytes.
+        vstore(target + n - VECTOR, 0, vload(source + n - VECTOR, 0))
+        return
+    words = n // 4
+    vstore_first(target, 0, vload_first(source, 0, words), words)
+    for j in range(4 * words, n):
+        store_u8(target, j, load_u8(source, j))
 
 
 @njit

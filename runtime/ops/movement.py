@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ...errors import InvalidModel
+from ..copies import concat_call
 from ..emission import Emission
 from ..graph import KNOWN_LIMIT, Info, Node, known_array, refuse
 from ..strides import channels_last_order
-from ..symbolic import Dim
+from ..symbolic import Dim, sum_dims
 from ..tensors import Tensor
 from . import checks
 from .elementwise import broadcast
@@ -70,37 +73,56 @@ def _infer_concat(node: Node) -> list[Info]:
 
 
 def _lower_concat(emit: Emission, node: Node) -> None:
-    value, info = node.outputs[0], node.infos[0]
-    axis = node.attribute("axis", 1) % info.rank
+    axis = node.attribute("axis", 1) % node.infos[0].rank
     tensors = [emit.tensor(v) for v in node.values]
+    _demand_fit(emit, node, tensors, axis)
+    whole = _whole(emit, node, tensors)
+    taken = _copy_many(emit, tensors, whole, axis)
+    if all(taken):
+        return
+    offset: Dim = 0
+    for tensor, is_there in zip(tensors, taken, strict=True):
+        part = whole.view(tensor.shape, whole.strides, offset * whole.strides[axis])
+        if not is_there and (tensor.buffer is not part.buffer or tensor.offset != part.offset):
+            emit.copy(tensor, part)
+        offset = offset + tensor.shape[axis]
+
+
+def _demand_fit(emit: Emission, node: Node, tensors: Sequence[Tensor], axis: int) -> None:
+    """Demand that operands have the result's sizes beside the axis of concatenation."""
+    info = node.infos[0]
     for tensor in tensors:
         for i, (size, wanted) in enumerate(zip(tensor.shape, info.dims, strict=True)):
-            if i != axis:
+            if i != axis and size != wanted:
                 message = (
                     f"node {node.name!r} (Concat): axis {i} of {tensor.name!r} and of {info.name!r}"
                 )
                 emit.check(size, wanted, message)
-    placed = any(v in emit.places and emit.places[v][0] is not v for v in node.values if v)
+
+
+def _whole(emit: Emission, node: Node, tensors: Sequence[Tensor]) -> Tensor:
+    """Return the tensor of the result, which is there already where operands lie in it."""
+    value, rank = node.outputs[0], node.infos[0].rank
     if emit.has_tensor(value):
-        whole = emit.tensor(value)
-    elif placed or value in emit.places:
-        whole = emit.output(node, order=channels_last_order(info.rank))
-    else:
-        order = None
-        for tensor in tensors:
-            order = order or preferred_order(tensor.shape, [tensor])
-        whole = emit.output(node, order=order)
-    offset: Dim = 0
-    for tensor in tensors:
-        for i, (size, wanted) in enumerate(zip(tensor.shape, info.dims, strict=True)):
-            if i != axis:
-                emit.check(
-                    size, wanted, f"node {node.name!r} (Concat): axis {i} of {tensor.name!r}"
-                )
-        part = whole.view(tensor.shape, whole.strides, offset * whole.strides[axis])
-        if tensor.buffer is not part.buffer or tensor.offset != part.offset:
-            emit.copy(tensor, part)
-        offset = offset + tensor.shape[axis]
+        return emit.tensor(value)
+    if value in emit.places or any(emit.places.get(v, (v,))[0] is not v for v in node.values if v):
+        return emit.output(node, order=channels_last_order(rank))
+    orders = (preferred_order(tensor.shape, [tensor]) for tensor in tensors)
+    return emit.output(node, order=next(filter(None, orders), None))
+
+
+def _copy_many(
+    emit: Emission, tensors: Sequence[Tensor], whole: Tensor, axis: int
+) -> Sequence[bool]:
+    """Emit a step that copies operands; returns for each whether it does, for none if only one."""
+    kernel, fields, taken = concat_call(tensors, whole, axis)
+    if sum(taken) < 2:
+        return [False] * len(tensors)
+    fields["pieces"] = emit.table(fields["pieces"], "the bytes from row to row of an operand")
+    copied = [t.nbytes for t, is_taken in zip(tensors, taken, strict=True) if is_taken]
+    traffic = 2 * (whole.nbytes if all(taken) else sum_dims(copied))
+    emit.step(kernel, outputs=[whole], traffic=traffic, **fields)
+    return taken
 
 
 def _infer_tile(node: Node) -> list[Info]:

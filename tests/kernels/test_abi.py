@@ -14,7 +14,7 @@ def test_records_have_the_words_that_the_executors_kernels_read(name):
     assert getattr(abi, name.upper()) == getattr(module, name).fields
 
 
-@pytest.mark.parametrize("table", ["CODE", "BUFFER", "PATCH", "COST", "STEP"])
+@pytest.mark.parametrize("table", ["CODE", "BUFFER", "PATCH", "PIECE", "COST", "STEP"])
 def test_every_column_of_a_table_has_one_name(table):
     columns = {name: value for name, value in vars(abi).items() if name.startswith(f"{table}_")}
     count = columns.pop(f"{table}_COLUMNS")

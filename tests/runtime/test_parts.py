@@ -79,6 +79,8 @@ CASES = {
     "elementwise, few rows": (node("Erf"), normal(3, 30_001), {}),
     "elementwise, many rows": (node("Mul", "w"), normal(301, 211), {"w": normal(301, 1)}),
     "transposition": (node("Transpose", perm=[2, 0, 1]), ROWS, {}),
+    "concatenation of many rows": (node("Concat", "w", "x", axis=2), ROWS, {"w": normal(3, 70, 9)}),
+    "concatenation of few rows": (node("Concat", "w", axis=0), ROWS, {"w": normal(2, 70, 130)}),
     "gathering": (node("Gather", "i"), normal(60, 900), {"i": np.arange(59, -1, -1)}),
     "cumulative sum": (node("CumSum", "a"), normal(200, 300), {"a": np.array(1)}),
     "largest": (

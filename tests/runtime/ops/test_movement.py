@@ -257,6 +257,62 @@ def test_concat(check, dtype):
         check([make_node("Concat", [*feeds, "x0"], ["y"], axis=axis)], feeds)
 
 
+@pytest.mark.parametrize("case", range(40))
+def test_concat_of_drawn_operands(check, case):
+    """Inputs, views of them, constants, and operands twice; sizes fixed, or open on the axis."""
+    rng = np.random.default_rng([5, case])
+    dtype, rank = TYPES[case % len(TYPES)], int(rng.integers(1, 5))
+    shape, axis = rng.integers(1, 6, rank), int(rng.integers(rank))
+    if case % 7 == 0:
+        shape[rng.integers(rank)] = 0 if case % 2 else 33
+    nodes, weights, names = [], {}, []
+    feeds = [{}, {}] if case % 2 else [{}]
+    for i in range(int(rng.integers(2, 12))):
+        own = shape.copy()
+        own[axis] = rng.choice([0, 1, 2, 3, 5, 17, 40])
+        kind = rng.integers(4)
+        if kind == 0:
+            weights[f"x{i}"] = values(dtype, *own, seed=i)
+            names.append(f"x{i}")
+            continue
+        if kind == 1:
+            nodes.append(make_node("Transpose", [f"x{i}"], [f"v{i}"], perm=range(rank)[::-1]))
+            own = own[::-1]
+        elif kind == 2:
+            bounds = {"b": ints(1), "e": ints(1 + shape[-1] if axis < rank - 1 else 99)}
+            weights |= {f"{k}{i}": v for k, v in (bounds | {"a": ints(-1)}).items()}
+            nodes.append(make_node("Slice", [f"x{i}", f"b{i}", f"e{i}", f"a{i}"], [f"v{i}"]))
+            own[-1] += 2
+        for turn, feed in enumerate(feeds):
+            is_axis = np.arange(rank) == (rank - 1 - axis if kind == 1 else axis)
+            feed[f"x{i}"] = values(dtype, *(own + 2 * turn * is_axis), seed=i)
+        names.append(f"x{i}" if kind == 3 else f"v{i}")
+    names += names[: case % 3]
+    nodes.append(make_node("Concat", names, ["y"], axis=axis - rank if case % 5 == 0 else axis))
+    if feeds[0]:
+        check(nodes, feeds, weights, threads=[1 + case % 4])
+
+
+def test_concat_of_many_is_one_step(check):
+    feeds = {f"x{i}": values("float32", 3, i, 4, seed=i) for i in range(64)}
+    for dims in (None, {name: [3, f"n_{name}", 4] for name in feeds}):
+        session = check([make_node("Concat", list(feeds), ["y"], axis=1)], feeds, dims=dims)
+        assert len(session.engine.program.steps) == 1
+
+
+def test_concat_of_what_lies_with_the_host(check):
+    """An array whose size is known only when it is computed, perhaps without elements."""
+    nodes = [
+        make_node("NonZero", ["x"], ["i"]),
+        make_node("Unique", ["x"], ["u"]),
+        make_node("Cast", ["i"], ["f"], to=1),
+        make_node("Flatten", ["u"], ["v"], axis=0),
+        make_node("Concat", ["f", "v", "v", "f"], ["y"], axis=1),
+    ]
+    feeds = [{"x": np.array(x, np.float32)} for x in ([3, 0, 3, 5], [0, 0], [7])]
+    check(nodes, feeds, host={"NonZero", "Unique"}, threads=[1, 2])
+
+
 def test_concat_of_one_and_of_the_same(check):
     x = {"x": values("float32", 2, 3)}
     for names in (["x"], ["x", "x", "x"]):
@@ -296,6 +352,14 @@ def test_concatenations_of_concatenations(check):
     feeds = [{"x": values("float32", n, 3, 5, 4)} for n in (1, 2)]
     check(nodes, feeds, weights, threads=[1, 4])
     check(nodes, feeds, weights, outputs=["c1", "j2", "y"])
+
+
+def test_concatenations_of_rows_further_apart_than_addresses_are_refused(refused):
+    cut = {"b": ints(0), "e": ints(3), "a": ints(1)}
+    nodes = [make_node("Slice", ["x", *cut], [name]) for name in "st"]
+    nodes.append(make_node("Concat", ["s", "t"], ["y"], axis=1))
+    x = {"x": np.zeros((0, 3), np.float32)}
+    assert "from row to row" in refused(nodes, x, cut, dims={"x": ["N", 2**61]})
 
 
 def test_concatenations_that_do_not_fit_are_refused(refused):
