@@ -8,7 +8,9 @@ selects one; a leaf is its own child.
 A node has a threshold, the word of its feature, and the place of its first child, the one taken
 where the comparison fails; places count words of 32 bits. A leaf fails every comparison. Where
 nodes compare in several ways (``"any"``), the four lowest bits of the feature's word say whether
-the second child is taken if the value is less than the threshold, equal, greater, or NaN.
+the second child is taken if the value is less than the threshold, equal, greater, or NaN. Where
+they differ in NaN only, rows are copied so that each feature is there twice, the second time with
+the lowest number for NaN: then one comparison does for all.
 """
 
 from __future__ import annotations
@@ -29,14 +31,15 @@ WALKS = 8
 NODE_WORDS = {"f32": 3, "f64": 4}
 """Words of a node, by the type of its threshold."""
 BLOCK = 256
-"""Rows that walk a tree one after the other, while it is in the cache."""
+"""Rows, at most, that walk a tree one after the other, while it is in the cache."""
 _STEPS = 4  # between two looks at whether all walks have ended
 _SIZES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8}
 
 
 class Forest(NamedTuple):
-    """Trees, the first nodes being their roots, and the rows that walk them.
+    """Trees, the first nodes being their roots, and the rows that walk them, ``block`` at a time.
 
+    The first ``columns`` of the features are copied where rows are.
     ``leaves`` has for each node the weight that it adds to the only sum of a row, or (int32) the
     first of its weights and the one after its last; ``targets`` (int32) names the sums that
     weights are added to.
@@ -45,6 +48,8 @@ class Forest(NamedTuple):
     x: Pointer
     rows: int
     features: int
+    columns: int
+    block: int
     table: Pointer
     trees: int
     leaves: Pointer
@@ -113,6 +118,22 @@ def _walks(kind: str, real: str, compare: str) -> Any:
     return walks
 
 
+def _copy_rows(kind: str, real: str) -> Any:
+    """Make the function that copies rows, each feature twice: see the module's text."""
+    load, store, number = getattr(simd, f"load_{kind}"), getattr(simd, f"store_{real}"), _number(real)
+    lowest = number(-np.inf)
+
+    @njit
+    def copy(x: Pointer, y: Pointer, count: int, features: int, columns: int) -> None:
+        for i in range(count):
+            for column in range(columns):
+                value = number(load(x, i * features + column))
+                store(y, 2 * (i * columns + column), value)
+                store(y, 2 * (i * columns + column) + 1, lowest if value != value else value)
+
+    return copy
+
+
 def _add_leaf(real: str, aggregate: str, is_single: bool) -> Any:
     """Make the function that adds the weights of a leaf to the sums of a row."""
     load, store, one = getattr(simd, f"load_{real}"), getattr(simd, f"store_{real}"), _number(real)(1)
@@ -139,15 +160,17 @@ def _add_leaf(real: str, aggregate: str, is_single: bool) -> Any:
 
 @kernel_factory
 def tree_ensemble(
-    kind: str, real: str, out: str, compare: str, aggregate: str, single: int
+    kind: str, real: str, out: str, compare: str, copied: int, aggregate: str, single: int
 ) -> Callable[..., int]:
     """Gather the weights of the leaves that rows reach, and finish the scores.
 
     ``kind`` is the type of features, ``real`` that of thresholds, weights and sums, ``out`` that of
     scores; ``compare`` is ``"leq"``, ``"lt"`` or ``"any"``, ``aggregate`` ``"sum"``, ``"min"`` or
-    ``"max"``. With ``single`` a row has one sum. Rows are split into parts.
+    ``"max"``. With ``copied`` rows are copied, with ``single`` a row has one sum. Rows are split
+    into parts.
     """
-    walks, add = _walks(kind, real, compare), _add_leaf(real, aggregate, bool(single))
+    walks = _walks(real if copied else kind, real, compare)
+    add, copy = _add_leaf(real, aggregate, bool(single)), _copy_rows(kind, real)
     finish = make_finish(real, out, aggregate)
     store, number = getattr(simd, f"store_{real}"), _number(real)
     words, width, size = NODE_WORDS[real], _SIZES[kind], _SIZES[real]
@@ -156,10 +179,11 @@ def tree_ensemble(
 
     @njit
     def block_by_trees(
-        forest: Forest, sums: Pointer, targets: int, first: Pointer, count: int, ends: Pointer
-    ) -> None:
-        """Let rows walk a tree side by side, then the next tree."""
-        last, pitch = count - 1, forest.features * width
+        forest: Forest, sums: Pointer, targets: int, first: Pointer, pitch: int, count: int,
+        ends: Pointer,
+    ) -> None:  # fmt: skip
+        """Let rows that lie ``pitch`` bytes apart walk a tree side by side, then the next tree."""
+        last = count - 1
         for tree in range(forest.trees):
             at = tree * words
             for i in range(0, count, WALKS):
@@ -190,28 +214,36 @@ def tree_ensemble(
             for lane in range(min(WALKS, forest.trees - t)):
                 add(forest, load_i64(ends, lane), sums, sums + targets * size)
 
+    @njit
+    def begin_sums(sums: Pointer, count: int, targets: int) -> None:
+        for i in range(count):
+            for target in range(targets):
+                store(sums, i * arrays * targets + target, number(start))
+                if arrays == 2:
+                    store(sums, (2 * i + 1) * targets + target, number(0))
+
     def body(
         thread: int, part: int, until: int, parts: int, forest: Forest, scores: Scores
     ) -> int:
         ends, sums = stack_words(8), forest.scratch + thread * forest.scratch_bytes
-        end, row_sums = forest.rows * until // parts, scores.sums * arrays
-        begin = forest.rows * part // parts
+        row_bytes = scores.sums * arrays * size
+        begin, end = forest.rows * part // parts, forest.rows * until // parts
         while begin < end:
-            count = min(BLOCK, end - begin)
-            for i in range(count):
-                for target in range(scores.sums):
-                    store(sums, i * row_sums + target, number(start))
-                    if arrays == 2:
-                        store(sums, i * row_sums + scores.sums + target, number(0))
-            first = forest.x + begin * forest.features * width
+            count = min(forest.block, end - begin)
+            begin_sums(sums, count, scores.sums)
+            first, pitch = forest.x + begin * forest.features * width, forest.features * width
+            if copied:
+                copies = sums + forest.block * row_bytes
+                copy(first, copies, count, forest.features, forest.columns)
+                first, pitch = copies, 2 * forest.columns * size
             if count >= WALKS:
-                block_by_trees(forest, sums, scores.sums, first, count, ends)
+                block_by_trees(forest, sums, scores.sums, first, pitch, count, ends)
             else:
                 for i in range(count):
-                    row = first + i * forest.features * width
-                    row_by_trees(forest, sums + i * row_sums * size, scores.sums, row, ends)
+                    own = sums + i * row_bytes
+                    row_by_trees(forest, own, scores.sums, first + i * pitch, ends)
             for i in range(count):
-                finish(scores, begin + i, sums + i * row_sums * size)
+                finish(scores, begin + i, sums + i * row_bytes)
             begin += count
         return 0
 

@@ -292,14 +292,29 @@ def gathered(leaves: np.ndarray, targets: np.ndarray, values: np.ndarray, real: 
 
 @dataclass(frozen=True)
 class Packed:
-    """Tables as kernels read them: see `kernels.cpu.trees`."""
+    """Tables as kernels read them: see `kernels.cpu.trees`, also for the fields' meaning."""
 
     compare: str
+    copied: bool
     nodes: np.ndarray
     node_of: np.ndarray
 
 
 _UNIFORM = {LESS | EQUAL: "leq", LESS: "lt"}
+_MOST_COPIED = 1024  # features; wider rows would take more time to copy than comparisons do
+
+
+def _way(trees: Trees) -> tuple[str, bool]:
+    """Tell how a kernel compares, and whether it takes copies of rows."""
+    met, splits = trees.met[~trees.is_leaf], trees.splits[~trees.is_leaf]
+    ways = {int(way) & ~NAN for way in np.unique(met)}
+    if len(ways) != 1 or not ways & _UNIFORM.keys():
+        return "any", False
+    compare, of_nan = _UNIFORM[ways.pop()], met & NAN != 0
+    is_lowest = bool((splits[of_nan] == -np.inf).any())  # nothing is less
+    if of_nan.any() and (trees.columns > _MOST_COPIED or (is_lowest and compare == "lt")):
+        return "any", False
+    return compare, bool(of_nan.any())
 
 
 def packed(trees: Trees) -> Packed:
@@ -312,20 +327,20 @@ def packed(trees: Trees) -> Packed:
     rank[inner] = np.arange(len(inner))
     pairs = np.stack([trees.false[inner], trees.true[inner]], 1).reshape(-1)
     node_of = np.concatenate([trees.roots, pairs])
-    is_leaf = trees.is_leaf[node_of]
-    met = trees.met[node_of]
-    ways = set(np.unique(met[~is_leaf]).tolist())
-    compare = _UNIFORM.get(ways.pop(), "any") if len(ways) == 1 else "any"
+    is_leaf, met, features = (a[node_of] for a in (trees.is_leaf, trees.met, trees.features))
     splits = np.where(is_leaf, np.nan, trees.splits[node_of]).astype(trees.splits.dtype)
-    features = np.where(is_leaf, 0, trees.features[node_of])
+    compare, copied = _way(trees)
+    if compare == "any":
+        features = features << 4 | met
+    elif copied:
+        features = features * 2 + (met & NAN != 0)
     words = NODE_WORDS["f32" if splits.dtype == np.float32 else "f64"]
-    own = np.arange(len(node_of))
-    first = np.where(is_leaf, own, len(trees.roots) + 2 * rank[node_of]) * words
+    first = np.where(is_leaf, np.arange(len(node_of)), len(trees.roots) + 2 * rank[node_of])
     nodes = np.empty((len(node_of), words), np.uint32)
     nodes[:, : words - 2] = splits.reshape(-1, 1).view(np.uint32)
-    nodes[:, -2] = features << 4 | np.where(is_leaf, 0, met) if compare == "any" else features
-    nodes[:, -1] = first
-    return Packed(compare, nodes, node_of)
+    nodes[:, -2] = np.where(is_leaf, 0, features)
+    nodes[:, -1] = first * words
+    return Packed(compare, copied, nodes, node_of)
 
 
 def leaf_weights(weights: Weights, node_of: np.ndarray) -> np.ndarray:

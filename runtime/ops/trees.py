@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...kernels.cpu.tree_scores import AS_IT_IS, OPPOSITE, PROBABILITY, TRANSFORMS
-from ...kernels.cpu.trees import BLOCK, tree_ensemble
+from ...kernels.cpu.trees import BLOCK, WALKS, tree_ensemble
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..host_steps import emit_host
@@ -32,6 +32,8 @@ from .tree_tables import (
 )
 
 _DOMAIN = "ai.onnx.ml"
+_MOST_COPIED = 2**15
+"""Numbers that copies of a block's rows have, which all trees read."""
 _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 
 
@@ -262,16 +264,20 @@ def _emit(
 
     rows, trees = _rows(info), len(ensemble.trees.roots)
     depth = max(len(tables.nodes) // trees, 1).bit_length()
-    size = BLOCK * ensemble.sums * (8 if real == "f64" else 4) * (2 if extreme else 1)
+    copies = 2 * needed if tables.copied else 0
+    block = max(min(BLOCK, _MOST_COPIED // max(copies, 1)), WALKS)
+    words = ensemble.sums * (2 if extreme else 1) + copies
+    size = block * words * (8 if real == "f64" else 4)
     several = not is_single
     emit.step(
         tree_ensemble(
             short_name(info.dtype), real, short_name(scores.dtype), tables.compare,
-            aggregate if extreme else "sum", int(is_single),
+            int(tables.copied), aggregate if extreme else "sum", int(is_single),
         ),
         outputs=[scores, *([labels] if labels else [])],
         flops=16 * rows * trees * depth,
-        x=x, rows=rows, features=columns, table=constant(tables.nodes, "nodes"), trees=trees,
+        x=x, rows=rows, features=columns, columns=needed, block=block,
+        table=constant(tables.nodes, "nodes"), trees=trees,
         leaves=constant(leaves, "leaves"),
         weights=constant(ensemble.weights.values, "weights") if several else None,
         targets=constant(ensemble.weights.targets.astype(np.int32), "targets") if several else None,
