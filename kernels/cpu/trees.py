@@ -5,12 +5,10 @@ rows in one tree, or for few rows one row in eight trees. They take steps withou
 all eight have ended: the children of a node lie side by side, and the result of the comparison
 selects one; a leaf is its own child.
 
-A node has a threshold, the word of its feature, and the place of its first child, the one taken
-where the comparison fails; places count words of 32 bits. A leaf fails every comparison. Where
-nodes compare in several ways (``"any"``), the four lowest bits of the feature's word say whether
-the second child is taken if the value is less than the threshold, equal, greater, or NaN. Where
-they differ in NaN only, rows are copied so that each feature is there twice, the second time with
-the lowest number for NaN: then one comparison does for all.
+One comparison of integers does for all kinds of nodes: each row is copied first, as keys whose
+order is that of the numbers, with NaN below or above all of them. A node has a bound, the place of
+a feature among a row's keys, and the place of its first child; a walk goes on at the second child
+where the key is less than the bound. Places of nodes count words of 32 bits.
 """
 
 from __future__ import annotations
@@ -20,35 +18,39 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
+from numba.core import types
 
 from .. import simd
 from ..registry import Pointer, kernel_factory
 from ..simd import load_i32, load_i64, load_u32, stack_words, store_i64
+from ..vectors import intrinsic
 from .tree_scores import Scores, make_finish
 
 WALKS = 8
 """Walks side by side."""
 NODE_WORDS = {"f32": 3, "f64": 4}
-"""Words of a node, by the type of its threshold."""
+"""Words of a node, by the type of numbers: its bound is an integer of the same size."""
 BLOCK = 256
 """Rows, at most, that walk a tree one after the other, while it is in the cache."""
 _STEPS = 4  # between two looks at whether all walks have ended
 _SIZES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8}
+_KEY = {"f32": "i32", "f64": "i64"}
 
 
 class Forest(NamedTuple):
     """Trees, the first nodes being their roots, and the rows that walk them, ``block`` at a time.
 
-    The first ``columns`` of the features are copied where rows are.
-    ``leaves`` has for each node the weight that it adds to the only sum of a row, or (int32) the
-    first of its weights and the one after its last; ``targets`` (int32) names the sums that
-    weights are added to.
+    ``keys`` (int32) lists which feature each key of a row is made of, doubled, and one more where
+    NaN is to be below all numbers. ``leaves`` has for each node the weight that it adds to the only
+    sum of a row, or (int32) the first of its weights and the one after its last; ``targets``
+    (int32) names the sums that weights are added to.
     """
 
     x: Pointer
     rows: int
     features: int
-    columns: int
+    keys: Pointer
+    key_count: int
     block: int
     table: Pointer
     trees: int
@@ -63,31 +65,44 @@ def _number(real: str) -> Any:
     return np.float32 if real == "f32" else np.float64
 
 
-def _second_child(kind: str, real: str, compare: str) -> Any:
-    """Make a function that tells whether a walk goes on at the second child: 0 or 1."""
-    load, load_x, number = getattr(simd, f"load_{real}"), getattr(simd, f"load_{kind}"), _number(real)
-    feature_word = NODE_WORDS[real] - 2
-    is_strict = compare == "lt"
+@intrinsic
+def _bits(typingctx, value):  # type: ignore[no-untyped-def]
+    """Return the bits of a float as an integer of its size."""
+    kind = types.int32 if value == types.float32 else types.int64
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.bitcast(args[0], context.get_value_type(kind))
+
+    return kind(value), codegen
+
+
+def _copy_keys(kind: str, real: str) -> Any:
+    """Make the function that copies rows as keys."""
+    load, number = getattr(simd, f"load_{kind}"), _number(real)
+    store = getattr(simd, f"store_{_KEY[real]}")
+    integer = np.int32 if real == "f32" else np.int64
+    limits = np.iinfo(integer)
+    shift, low, high = integer(limits.bits - 1), integer(limits.min), integer(limits.max)
+    zero = number(0)
 
     @njit
-    def ordered(nodes: Pointer, at: int, row: Pointer) -> Any:
-        x = number(load_x(row, np.int64(load_u32(nodes, at + feature_word))))
-        split = load(nodes + at * 4, 0)
-        return np.int64(x < split) if is_strict else np.int64(x <= split)
+    def copy(x: Pointer, y: Pointer, count: int, features: int, keys: Pointer, width: int) -> None:
+        for i in range(count):
+            for place in range(width):
+                which = np.int64(load_i32(keys, place))
+                value = number(load(x, i * features + (which >> 1)))
+                bits = _bits(value + zero)  # the sum has no negative zero
+                key = integer(bits ^ ((bits >> shift) & high))
+                if value != value:
+                    key = low if which & 1 else high
+                store(y, i * width + place, key)
 
-    @njit
-    def several(nodes: Pointer, at: int, row: Pointer) -> Any:
-        word = np.int64(load_u32(nodes, at + feature_word))
-        x, split = number(load_x(row, word >> 4)), load(nodes + at * 4, 0)
-        case = np.int64(x >= split) + np.int64(x > split) + 3 * np.int64(x != x)
-        return (word >> case) & 1
-
-    return several if compare == "any" else ordered
+    return copy
 
 
-def _walks(kind: str, real: str, compare: str) -> Any:
-    """Make the function that takes eight walks from their roots to leaves, whose places it stores."""
-    words, second = NODE_WORDS[real], _second_child(kind, real, compare)
+def _walks(real: str) -> Any:
+    """Make the function that takes eight walks from roots to leaves, whose numbers it stores."""
+    words, load = NODE_WORDS[real], getattr(simd, f"load_{_KEY[real]}")
 
     @njit
     def child(nodes: Pointer, at: int) -> Any:
@@ -95,7 +110,8 @@ def _walks(kind: str, real: str, compare: str) -> Any:
 
     @njit
     def step(nodes: Pointer, at: int, row: Pointer) -> Any:
-        return child(nodes, at) + words * second(nodes, at, row)
+        key = load(row, np.int64(load_u32(nodes, at + words - 2)))
+        return child(nodes, at) + words * np.int64(key < load(nodes + at * 4, 0))
 
     @njit
     def walks(nodes: Pointer, ends: Pointer, roots: Any, rows: Any) -> None:
@@ -118,25 +134,13 @@ def _walks(kind: str, real: str, compare: str) -> Any:
     return walks
 
 
-def _copy_rows(kind: str, real: str) -> Any:
-    """Make the function that copies rows, each feature twice: see the module's text."""
-    load, store, number = getattr(simd, f"load_{kind}"), getattr(simd, f"store_{real}"), _number(real)
-    lowest = number(-np.inf)
-
-    @njit
-    def copy(x: Pointer, y: Pointer, count: int, features: int, columns: int) -> None:
-        for i in range(count):
-            for column in range(columns):
-                value = number(load(x, i * features + column))
-                store(y, 2 * (i * columns + column), value)
-                store(y, 2 * (i * columns + column) + 1, lowest if value != value else value)
-
-    return copy
-
-
 def _add_leaf(real: str, aggregate: str, is_single: bool) -> Any:
     """Make the function that adds the weights of a leaf to the sums of a row."""
-    load, store, one = getattr(simd, f"load_{real}"), getattr(simd, f"store_{real}"), _number(real)(1)
+    load, store, one = (
+        getattr(simd, f"load_{real}"),
+        getattr(simd, f"store_{real}"),
+        _number(real)(1),
+    )
 
     @njit
     def add_one(forest: Forest, node: int, sums: Pointer, seen: Pointer) -> None:
@@ -160,17 +164,16 @@ def _add_leaf(real: str, aggregate: str, is_single: bool) -> Any:
 
 @kernel_factory
 def tree_ensemble(
-    kind: str, real: str, out: str, compare: str, copied: int, aggregate: str, single: int
+    kind: str, real: str, out: str, aggregate: str, single: int
 ) -> Callable[..., int]:
     """Gather the weights of the leaves that rows reach, and finish the scores.
 
-    ``kind`` is the type of features, ``real`` that of thresholds, weights and sums, ``out`` that of
-    scores; ``compare`` is ``"leq"``, ``"lt"`` or ``"any"``, ``aggregate`` ``"sum"``, ``"min"`` or
-    ``"max"``. With ``copied`` rows are copied, with ``single`` a row has one sum. Rows are split
-    into parts.
+    ``kind`` is the type of features, ``real`` that of weights and sums, ``out`` that of scores;
+    ``aggregate`` is ``"sum"``, ``"min"`` or ``"max"``. With ``single`` a row has one sum. Rows are
+    split into parts.
     """
-    walks = _walks(real if copied else kind, real, compare)
-    add, copy = _add_leaf(real, aggregate, bool(single)), _copy_rows(kind, real)
+    walks, copy = _walks(real), _copy_keys(kind, real)
+    add = _add_leaf(real, aggregate, bool(single))
     finish = make_finish(real, out, aggregate)
     store, number = getattr(simd, f"store_{real}"), _number(real)
     words, width, size = NODE_WORDS[real], _SIZES[kind], _SIZES[real]
@@ -222,26 +225,21 @@ def tree_ensemble(
                 if arrays == 2:
                     store(sums, (2 * i + 1) * targets + target, number(0))
 
-    def body(
-        thread: int, part: int, until: int, parts: int, forest: Forest, scores: Scores
-    ) -> int:
+    def body(thread: int, part: int, until: int, parts: int, forest: Forest, scores: Scores) -> int:
         ends, sums = stack_words(8), forest.scratch + thread * forest.scratch_bytes
         row_bytes = scores.sums * arrays * size
         begin, end = forest.rows * part // parts, forest.rows * until // parts
         while begin < end:
             count = min(forest.block, end - begin)
             begin_sums(sums, count, scores.sums)
-            first, pitch = forest.x + begin * forest.features * width, forest.features * width
-            if copied:
-                copies = sums + forest.block * row_bytes
-                copy(first, copies, count, forest.features, forest.columns)
-                first, pitch = copies, 2 * forest.columns * size
+            first = forest.x + begin * forest.features * width
+            keys, pitch = sums + forest.block * row_bytes, forest.key_count * size
+            copy(first, keys, count, forest.features, forest.keys, forest.key_count)
             if count >= WALKS:
-                block_by_trees(forest, sums, scores.sums, first, pitch, count, ends)
+                block_by_trees(forest, sums, scores.sums, keys, pitch, count, ends)
             else:
                 for i in range(count):
-                    own = sums + i * row_bytes
-                    row_by_trees(forest, own, scores.sums, first + i * pitch, ends)
+                    row_by_trees(forest, sums + i * row_bytes, scores.sums, keys + i * pitch, ends)
             for i in range(count):
                 finish(scores, begin + i, sums + i * row_bytes)
             begin += count

@@ -6,36 +6,37 @@ each child is a node, no node is its own descendant, each weight belongs to a su
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from ...kernels.cpu.trees import NODE_WORDS
 from ..graph import Node, OnHost, refuse
 
-LESS, EQUAL, GREATER, NAN = 1, 2, 4, 8
-"""Cases in which a walk takes the branch of a comparison that is met."""
-MET = {
-    "BRANCH_LEQ": LESS | EQUAL, "BRANCH_LT": LESS, "BRANCH_GTE": EQUAL | GREATER,
-    "BRANCH_GT": GREATER, "BRANCH_EQ": EQUAL, "BRANCH_NEQ": LESS | GREATER | NAN,
-    "BRANCH_MEMBER": EQUAL, "LEAF": 0,
-}  # fmt: skip
-"""These cases by the mode of a node, in the order of TreeEnsemble's numbers."""
-MODES = tuple(MET)
+_LEQ, _LT, _GTE, _GT, _EQ, _NEQ, _MEMBER, _LEAF = range(8)
+MODES = (
+    "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ",
+    "BRANCH_MEMBER", "LEAF",
+)  # fmt: skip
+"""Modes of nodes by their numbers, which TreeEnsemble has."""
 
 
 @dataclass(frozen=True)
 class Trees:
-    """Nodes of all trees; ``met`` has cases, ``true`` and ``false`` places of children."""
+    """Nodes of all trees; ``true`` and ``false`` are places of children."""
 
     roots: np.ndarray
     features: np.ndarray
     splits: np.ndarray
-    met: np.ndarray
+    modes: np.ndarray
+    missing: np.ndarray
     true: np.ndarray
     false: np.ndarray
-    is_leaf: np.ndarray
+
+    @property
+    def is_leaf(self) -> np.ndarray:
+        """Tell of each node whether a tree ends there."""
+        return np.asarray(self.modes == _LEAF)
 
     @property
     def columns(self) -> int:
@@ -138,12 +139,13 @@ def read_numbered(node: Node, real: str) -> tuple[Trees, Places]:
     unknown = sorted(set(modes) - set(MODES))
     if unknown or len(modes) != count:
         refuse(node, "attribute 'nodes_modes'", unknown or len(modes), f"{count} of {MODES}")
-    met = np.array([MET[mode] for mode in modes], np.int64)
-    is_leaf = met == 0
+    codes = {mode: code for code, mode in enumerate(MODES)}
+    kinds = np.array([codes[mode] for mode in modes], np.int64)
+    inner = kinds != _LEAF
     places = Places(node, tree_ids, ids)
 
     def children(name: str) -> np.ndarray:
-        found, inner = np.zeros(count, np.int64), ~is_leaf
+        found = np.zeros(count, np.int64)
         found[inner] = places.of(tree_ids[inner], integers(node, name, count)[inner], name)
         return found
 
@@ -154,82 +156,83 @@ def read_numbered(node: Node, real: str) -> tuple[Trees, Places]:
         np.unique(tree_ids, return_index=True)[1],
         integers(node, "nodes_featureids", count),
         _as_real(splits, real),
-        np.where(_missing(node, count) & ~is_leaf, met | NAN, met),
+        kinds,
+        _missing(node, count),
         children("nodes_truenodeids"),
         children("nodes_falsenodeids"),
-        is_leaf,
     )
     return _checked(node, trees), places
 
 
 def read_with_leaves(node: Node, real: str) -> Trees:
-    """Read nodes of TreeEnsemble, after which its leaves follow, which have a table of their own."""
+    """Read nodes of TreeEnsemble, and after them its leaves, which have a table of their own."""
     features = integers(node, "nodes_featureids")
     count, leaves = len(features), len(integers(node, "leaf_targetids"))
     codes, splits = tensor(node, "nodes_modes", count), tensor(node, "nodes_splits", count)
     if codes is None or splits is None or not leaves:
         refuse(node, "number of leaves", leaves, "one or more, and nodes with modes and splits")
-    if count and codes.max() > MODES.index("BRANCH_MEMBER"):
-        refuse(node, "an entry of 'nodes_modes'", int(codes.max()), "a number from 0 to 6")
-    met = np.array([MET[mode] for mode in MODES], np.int64)[codes.astype(np.int64)]
+    codes = codes.astype(np.int64)
+    if count and not 0 <= codes.min() <= codes.max() <= _MEMBER:
+        refuse(node, "attribute 'nodes_modes'", np.unique(codes).tolist(), "numbers from 0 to 6")
 
     def children(branch: str) -> np.ndarray:
         name = f"nodes_{branch}nodeids"
-        at, is_leaf = integers(node, name, count), integers(node, f"nodes_{branch}leafs", count) != 0
+        at, is_leaf = (
+            integers(node, name, count),
+            integers(node, f"nodes_{branch}leafs", count) != 0,
+        )
         wrong = np.flatnonzero((at < 0) | (at >= np.where(is_leaf, leaves, count)))
         if wrong.size:
             kind = "leaf" if is_leaf[wrong[0]] else "node"
             refuse(node, f"an entry of {name!r}", int(at[wrong[0]]), f"a {kind} that there is")
         return np.where(is_leaf, at + count, at)
 
-    def padded(values: np.ndarray) -> np.ndarray:
-        return np.concatenate([values, np.zeros(leaves, values.dtype)])
+    def padded(values: np.ndarray, filler: int = 0) -> np.ndarray:
+        return np.concatenate([values, np.full(leaves, filler, values.dtype)])
 
     roots = integers(node, "tree_roots")
     if not roots.size or roots.min() < 0 or roots.max() >= max(count, 1):
         refuse(node, "attribute 'tree_roots'", roots.tolist()[:8], "nodes that there are")
     trees = Trees(
-        roots, padded(features), padded(_as_real(splits, real)),
-        padded(np.where(_missing(node, count), met | NAN, met)),
-        padded(children("true")), padded(children("false")), np.arange(count + leaves) >= count,
+        roots, padded(features), padded(_as_real(splits, real)), padded(codes, _LEAF),
+        padded(_missing(node, count)), padded(children("true")), padded(children("false")),
     )  # fmt: skip
     sets = tensor(node, "membership_values")
-    members = np.flatnonzero(codes == MODES.index("BRANCH_MEMBER"))
-    return _checked(node, _with_sets(node, trees, members, sets))
+    return _with_sets(node, _checked(node, trees), sets)
 
 
-def _with_sets(node: Node, trees: Trees, members: np.ndarray, values: np.ndarray | None) -> Trees:
+def _with_sets(node: Node, trees: Trees, values: np.ndarray | None) -> Trees:
     """Compare with the members of sets one after the other, each at a node of its own.
 
-    Sets follow each other in ``values``, each with a NaN after it.
+    Sets follow each other in ``values``, each with a NaN after it. An empty one is that NaN, which
+    no number equals.
     """
-    values = np.zeros(0, np.float32) if values is None else values
-    ends = np.flatnonzero(np.isnan(values))
-    if len(ends) != len(members):
-        refuse(node, "number of sets in 'membership_values'", len(ends), str(len(members)))
-    fields = {name: [getattr(trees, name)] for name in ("features", "splits", "met", "true")}
-    false, count = [trees.false.copy()], len(trees.met)
-    splits, met = trees.splits.copy(), trees.met.copy()
-    fields["splits"], fields["met"] = [splits], [met]
-    begin = 0
-    for place, end in zip(members.tolist(), ends.tolist(), strict=True):
-        members_of, begin = values[begin:end], end + 1
-        if not len(members_of):
-            met[place] &= NAN
-            continue
-        splits[place] = members_of[0]
-        more = len(members_of) - 1
-        last = false[0][place]
-        if more:
-            false[0][place] = count
-        for name in ("features", "met", "true"):
-            fields[name].append(np.full(more, fields[name][0][place]))
-        fields["splits"].append(members_of[1:].astype(splits.dtype))
-        false.append(np.append(np.arange(count + 1, count + more), last)[:more])
-        count += more
-    joined = {name: np.concatenate(parts) for name, parts in fields.items()}
-    is_leaf = np.append(trees.is_leaf, np.zeros(count - len(trees.met), bool))
-    return replace(trees, **joined, false=np.concatenate(false), is_leaf=is_leaf)
+    values = np.zeros(0, trees.splits.dtype) if values is None else values
+    owners, ends = np.flatnonzero(trees.modes == _MEMBER), np.flatnonzero(np.isnan(values))
+    if len(ends) != len(owners):
+        refuse(node, "number of sets in 'membership_values'", len(ends), str(len(owners)))
+    if not len(owners):
+        return trees
+    begins = np.append(0, ends[:-1] + 1)
+    counts = np.maximum(ends - begins, 1)
+    owner = np.repeat(owners, counts - 1)
+    first = np.repeat(begins + 1 - np.append(0, np.cumsum(counts - 1)[:-1]), counts - 1)
+    places = len(trees.modes) + np.arange(len(owner))
+    is_last = np.append(owner[1:] != owner[:-1], True)[: len(owner)]
+    false, splits, modes = trees.false.copy(), trees.splits.copy(), trees.modes.copy()
+    after = np.where(is_last, false[owner], places + 1)
+    more = owners[counts > 1]
+    false[more] = len(trees.modes) + (np.cumsum(counts - 1) - (counts - 1))[counts > 1]
+    splits[owners], modes[owners] = values[begins], _EQ
+    return Trees(
+        trees.roots,
+        np.append(trees.features, trees.features[owner]),
+        np.append(splits, values[first + np.arange(len(owner))].astype(splits.dtype)),
+        np.append(modes, np.full(len(owner), _EQ)),
+        np.append(trees.missing, np.zeros(len(owner), bool)),
+        np.append(trees.true, trees.true[owner]),
+        np.append(false, after),
+    )
 
 
 def _as_real(values: np.ndarray, real: str) -> np.ndarray:
@@ -243,7 +246,7 @@ def _as_real(values: np.ndarray, real: str) -> np.ndarray:
 
 
 def _checked(node: Node, trees: Trees) -> Trees:
-    """Refuse what no kernel may follow; let comparisons with NaN be ones that are never met."""
+    """Refuse what no kernel may follow."""
     inner = np.flatnonzero(~trees.is_leaf)
     lowest = trees.features.min(initial=0, where=~trees.is_leaf)
     if lowest < 0 or trees.columns > 2**27:
@@ -252,19 +255,13 @@ def _checked(node: Node, trees: Trees) -> Trees:
     after = np.minimum(trees.true, trees.false)[inner] > inner
     if not after.all() and _has_circle(trees, inner):
         refuse(node, "the list of its nodes", "one with a circle", "trees")
-    is_nan = np.isnan(trees.splits) & ~trees.is_leaf
-    if not is_nan.any():
-        return trees
-    met = trees.met.copy()
-    always = (met & LESS != 0) & (met & GREATER != 0)  # BRANCH_NEQ
-    met[is_nan] = np.where(always, LESS | EQUAL | GREATER | NAN, met & NAN)[is_nan]
-    return replace(trees, met=met, splits=np.where(is_nan, 0, trees.splits).astype(trees.splits.dtype))
+    return trees
 
 
 def _has_circle(trees: Trees, inner: np.ndarray) -> bool:
     """Tell whether a node is its own descendant: then some have parents that never come first."""
     parents = np.bincount(np.concatenate([trees.true[inner], trees.false[inner]]),
-                          minlength=len(trees.met))  # fmt: skip
+                          minlength=len(trees.modes))  # fmt: skip
     ready, done = np.flatnonzero(parents == 0), 0
     while ready.size:
         done += len(ready)
@@ -272,7 +269,7 @@ def _has_circle(trees: Trees, inner: np.ndarray) -> bool:
         children = np.concatenate([trees.true[ready], trees.false[ready]])
         np.subtract.at(parents, children, 1)
         ready = np.unique(children[parents[children] == 0])
-    return done < len(trees.met)
+    return done < len(trees.modes)
 
 
 # --- weights ----------------------------------------------------------------------------------
@@ -292,29 +289,59 @@ def gathered(leaves: np.ndarray, targets: np.ndarray, values: np.ndarray, real: 
 
 @dataclass(frozen=True)
 class Packed:
-    """Tables as kernels read them: see `kernels.cpu.trees`, also for the fields' meaning."""
+    """Tables as kernels read them (see `kernels.cpu.trees`), and the node that each is of."""
 
-    compare: str
-    copied: bool
     nodes: np.ndarray
+    keys: np.ndarray
     node_of: np.ndarray
 
 
-_UNIFORM = {LESS | EQUAL: "leq", LESS: "lt"}
-_MOST_COPIED = 1024  # features; wider rows would take more time to copy than comparisons do
+@dataclass(frozen=True)
+class _Bounds:
+    """Nodes with the one comparison of kernels: the second child where a key is below the bound."""
+
+    bounds: np.ndarray
+    keys: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
 
 
-def _way(trees: Trees) -> tuple[str, bool]:
-    """Tell how a kernel compares, and whether it takes copies of rows."""
-    met, splits = trees.met[~trees.is_leaf], trees.splits[~trees.is_leaf]
-    ways = {int(way) & ~NAN for way in np.unique(met)}
-    if len(ways) != 1 or not ways & _UNIFORM.keys():
-        return "any", False
-    compare, of_nan = _UNIFORM[ways.pop()], met & NAN != 0
-    is_lowest = bool((splits[of_nan] == -np.inf).any())  # nothing is less
-    if of_nan.any() and (trees.columns > _MOST_COPIED or (is_lowest and compare == "lt")):
-        return "any", False
-    return compare, bool(of_nan.any())
+def _keys(values: np.ndarray) -> np.ndarray:
+    """Integers whose order is that of floats."""
+    kind = np.int32 if values.dtype == np.float32 else np.int64
+    bits = (values + values.dtype.type(0)).view(kind)  # the sum has no negative zero
+    return bits ^ ((bits >> (np.iinfo(kind).bits - 1)) & np.iinfo(kind).max)
+
+
+def _bounded(trees: Trees) -> _Bounds:
+    """Write comparisons as that of a key with a bound.
+
+    x > a is the opposite of x <= a. x = a is x <= a, and then not x < a, at a node that is added
+    for it. NaN lies on the side where it has to go.
+    """
+    modes, missing, count = trees.modes, trees.missing, len(trees.modes)
+    bounds = _keys(trees.splits)
+    limits = np.iinfo(bounds.dtype)
+    is_opposite = (modes == _GT) | (modes == _GTE)
+    keys = bounds.copy()
+    bounds = bounds + ~np.isin(modes, [_LT, _GTE])
+    never = np.where(is_opposite, limits.max, limits.min + 1)  # met by numbers, if a is NaN
+    bounds = np.where(np.isnan(trees.splits), never, bounds)
+    bounds = np.where(modes == _LEAF, limits.min, bounds).astype(keys.dtype)
+    nan_below = np.where(is_opposite, ~missing, missing & (modes != _NEQ))
+    first = np.where(is_opposite, trees.true, trees.false)
+    second = np.where(is_opposite, trees.false, trees.true)
+    of_equal = np.flatnonzero((modes == _EQ) | (modes == _NEQ))
+    is_equal = modes[of_equal] == _EQ
+    equal = np.where(is_equal, trees.true[of_equal], trees.false[of_equal])
+    other = np.where(is_equal, trees.false[of_equal], trees.true[of_equal])
+    first[of_equal], second[of_equal] = other, count + np.arange(len(of_equal))
+    features = np.append(trees.features, trees.features[of_equal])
+    nan_below = np.append(nan_below, np.zeros(len(of_equal), bool))
+    return _Bounds(
+        np.append(bounds, keys[of_equal]), features * 2 + nan_below,
+        np.append(first, equal), np.append(second, other),
+    )  # fmt: skip
 
 
 def packed(trees: Trees) -> Packed:
@@ -322,25 +349,25 @@ def packed(trees: Trees) -> Packed:
 
     A node that several others have as a child is there for each of them, its own children once.
     """
-    inner = np.flatnonzero(~trees.is_leaf)
-    rank = np.zeros(len(trees.met), np.int64)
+    table = _bounded(trees)
+    is_leaf = np.zeros(len(table.bounds), bool)
+    is_leaf[: len(trees.modes)] = trees.is_leaf
+    inner = np.flatnonzero(~is_leaf)
+    rank = np.zeros(len(is_leaf), np.int64)
     rank[inner] = np.arange(len(inner))
-    pairs = np.stack([trees.false[inner], trees.true[inner]], 1).reshape(-1)
+    pairs = np.stack([table.first[inner], table.second[inner]], 1).reshape(-1)
     node_of = np.concatenate([trees.roots, pairs])
-    is_leaf, met, features = (a[node_of] for a in (trees.is_leaf, trees.met, trees.features))
-    splits = np.where(is_leaf, np.nan, trees.splits[node_of]).astype(trees.splits.dtype)
-    compare, copied = _way(trees)
-    if compare == "any":
-        features = features << 4 | met
-    elif copied:
-        features = features * 2 + (met & NAN != 0)
-    words = NODE_WORDS["f32" if splits.dtype == np.float32 else "f64"]
-    first = np.where(is_leaf, np.arange(len(node_of)), len(trees.roots) + 2 * rank[node_of])
+    keys, place = np.unique(table.keys[inner], return_inverse=True)
+    place_of = np.zeros(len(is_leaf), np.int64)
+    place_of[inner] = place
+    own = np.arange(len(node_of))
+    first = np.where(is_leaf[node_of], own, len(trees.roots) + 2 * rank[node_of])
+    words = NODE_WORDS["f32" if table.bounds.dtype == np.int32 else "f64"]
     nodes = np.empty((len(node_of), words), np.uint32)
-    nodes[:, : words - 2] = splits.reshape(-1, 1).view(np.uint32)
-    nodes[:, -2] = np.where(is_leaf, 0, features)
+    nodes[:, : words - 2] = table.bounds[node_of].reshape(-1, 1).view(np.uint32)
+    nodes[:, -2] = place_of[node_of]
     nodes[:, -1] = first * words
-    return Packed(compare, copied, nodes, node_of)
+    return Packed(nodes, keys.astype(np.int32), node_of)
 
 
 def leaf_weights(weights: Weights, node_of: np.ndarray) -> np.ndarray:

@@ -32,8 +32,8 @@ from .tree_tables import (
 )
 
 _DOMAIN = "ai.onnx.ml"
-_MOST_COPIED = 2**15
-"""Numbers that copies of a block's rows have, which all trees read."""
+_MOST_KEYS = 2**15
+"""Keys of the rows of a block, which all trees read."""
 _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
 
 
@@ -59,13 +59,9 @@ def _features(node: Node, types: tuple[str, ...]) -> Info:
     x = node.required(0)
     if x.dtype not in types:
         raise OnHost(f"features of {x.dtype}")
-    if x.rank not in (1, 2):
+    if x.rank != 2:
         raise OnHost(f"features of rank {x.rank}")
     return x
-
-
-def _rows(x: Info) -> Any:
-    return x.dims[0] if x.rank == 2 else 1
 
 
 def _real(x: Info) -> str:
@@ -77,12 +73,12 @@ _NUMERIC = ("float32", "float64", "int32", "int64")
 
 def _infer_regressor(node: Node) -> list[Info]:
     x = _features(node, _NUMERIC)
-    return [node.result((_rows(x), node.attribute("n_targets", 1)), "float32")]
+    return [node.result((x.dims[0], node.attribute("n_targets", 1)), "float32")]
 
 
 def _infer_ensemble(node: Node) -> list[Info]:
     x = _features(node, ("float32", "float64"))
-    return [node.result((_rows(x), node.attribute("n_targets", 1)))]
+    return [node.result((x.dims[0], node.attribute("n_targets", 1)))]
 
 
 def _infer_classifier(node: Node) -> list[Info]:
@@ -92,7 +88,7 @@ def _infer_classifier(node: Node) -> list[Info]:
         raise OnHost(f"{count} classes")
     if strings:
         node.outputs[0].dtype = ir.DataType.STRING
-    rows = _rows(x)
+    rows = x.dims[0]
     labels = node.result((rows,), "object" if strings else "int64")
     columns = 1 if _is_alone(node) and _transform(node) == "PROBIT" else count
     scores = [node.result((rows, columns), "float32", 1)] if len(node.outputs) > 1 else []
@@ -115,7 +111,9 @@ def _transform(node: Node) -> str:
 # --- attributes -------------------------------------------------------------------------------
 
 
-def _weights(node: Node, kind: str, count: int, real: str, places: Any) -> tuple[Weights, np.ndarray]:
+def _weights(
+    node: Node, kind: str, count: int, real: str, places: Any
+) -> tuple[Weights, np.ndarray]:
     """Return weights of regressors or classifiers (``kind``), in order and as they are given."""
     trees = integers(node, f"{kind}_treeids")
     ids, targets = (integers(node, f"{kind}_{name}", len(trees)) for name in ("nodeids", "ids"))
@@ -233,11 +231,11 @@ def _emit_strings(emit: Emission, node: Node, places: Tensor, labels: list[str])
         keys = ir.AttrInt64s("keys_int64s", list(range(len(labels))))
         attributes = [keys, ir.AttrStrings("values_strings", labels)]
     value = ir.Value(name=places.name, type=ir.TensorType(ir.DataType.INT64))
+    emit.infos[value] = Info(places.name, places.dtype, places.shape)
     emit.set(value, places)
     step = ir.Node(_DOMAIN, "LabelEncoder", [value], attributes, name=node.name)
     step.outputs[0].name = node.outputs[0].name
-    infos = {value: Info(places.name, places.dtype, places.shape)}
-    encoder = Node(step, infos, version, len(emit.graph.nodes))
+    encoder = Node(step, emit.infos, version, len(emit.graph.nodes))
     encoder.infos = [node.infos[0]]
     emit_host(emit, encoder)
     emit.set(node.outputs[0], emit.tensor(step.outputs[0]))
@@ -262,21 +260,22 @@ def _emit(
     def constant(array: Any, what: str) -> Tensor:
         return emit.constant(np.asarray(array), f"{node.name}.{what}")
 
-    rows, trees = _rows(info), len(ensemble.trees.roots)
+    rows, trees = info.dims[0], len(ensemble.trees.roots)
     depth = max(len(tables.nodes) // trees, 1).bit_length()
-    copies = 2 * needed if tables.copied else 0
-    block = max(min(BLOCK, _MOST_COPIED // max(copies, 1)), WALKS)
-    words = ensemble.sums * (2 if extreme else 1) + copies
+    keys = len(tables.keys)
+    block = max(min(BLOCK, _MOST_KEYS // max(keys, 1)), WALKS)
+    words = ensemble.sums * (2 if extreme else 1) + keys
     size = block * words * (8 if real == "f64" else 4)
     several = not is_single
     emit.step(
         tree_ensemble(
-            short_name(info.dtype), real, short_name(scores.dtype), tables.compare,
-            int(tables.copied), aggregate if extreme else "sum", int(is_single),
+            short_name(info.dtype), real, short_name(scores.dtype),
+            aggregate if extreme else "sum", int(is_single),
         ),
         outputs=[scores, *([labels] if labels else [])],
         flops=16 * rows * trees * depth,
-        x=x, rows=rows, features=columns, columns=needed, block=block,
+        x=x, rows=rows, features=columns, block=block,
+        keys=constant(tables.keys, "keys"), key_count=keys,
         table=constant(tables.nodes, "nodes"), trees=trees,
         leaves=constant(leaves, "leaves"),
         weights=constant(ensemble.weights.values, "weights") if several else None,
