@@ -175,7 +175,8 @@ def tree_ensemble(
     walks, copy = _walks(real), _copy_keys(kind, real)
     add = _add_leaf(real, aggregate, bool(single))
     finish = make_finish(real, out, aggregate)
-    store, number = getattr(simd, f"store_{real}"), _number(real)
+    load, store = getattr(simd, f"load_{real}"), getattr(simd, f"store_{real}")
+    number = _number(real)
     words, width, size = NODE_WORDS[real], _SIZES[kind], _SIZES[real]
     start = {"sum": 0.0, "min": np.inf, "max": -np.inf}[aggregate]
     arrays = 1 if aggregate == "sum" else 2  # sums, and which of them have got a weight
@@ -205,8 +206,8 @@ def tree_ensemble(
     def row_by_trees(
         forest: Forest, sums: Pointer, targets: int, row: Pointer, ends: Pointer
     ) -> None:
-        """Let a row walk several trees side by side."""
-        last = forest.trees - 1
+        """Let a row walk several trees side by side; a sum alone stays in a register."""
+        last, total = forest.trees - 1, number(0)
         for t in range(0, forest.trees, WALKS):
             roots = (
                 t * words, min(t + 1, last) * words, min(t + 2, last) * words,
@@ -215,7 +216,13 @@ def tree_ensemble(
             )  # fmt: skip
             walks(forest.table, ends, roots, (row, row, row, row, row, row, row, row))
             for lane in range(min(WALKS, forest.trees - t)):
-                add(forest, load_i64(ends, lane), sums, sums + targets * size)
+                node = load_i64(ends, lane)
+                if single:
+                    total += load(forest.leaves, node)
+                else:
+                    add(forest, node, sums, sums + targets * size)
+        if single:
+            store(sums, 0, total)
 
     @njit
     def begin_sums(sums: Pointer, count: int, targets: int) -> None:

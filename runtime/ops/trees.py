@@ -166,7 +166,7 @@ def _read_classifier(node: Node, real: str) -> _Ensemble:
     common["limit"] = 0.5 if is_positive else 0.0
     if not _is_alone(node):
         return _Ensemble(**common, sums=2, base=base, transform=transform, decisive=1)
-    alone = {"sums": 1, "base": None if base is None else base[:1], "decisive": 0}
+    alone: dict[str, Any] = {"sums": 1, "base": None if base is None else base[:1], "decisive": 0}
     if transform == "PROBIT":
         return _Ensemble(**common, **alone, transform=transform)
     is_logistic = transform == "LOGISTIC"

@@ -214,11 +214,8 @@ def test_ensembles_of_version_5(guard, seed):
 def test_scores_are_those_of_onnxruntime(guard, seed):
     rng = np.random.default_rng([4, seed])
     fields, leaves = grown(rng, 12, MODES if seed % 2 else MODES[:1])
-    name, share, kind = (
-        ["TreeEnsembleRegressor", "TreeEnsembleClassifier"][seed % 2],
-        1.0,
-        np.float32,
-    )
+    name = ["TreeEnsembleRegressor", "TreeEnsembleClassifier"][seed % 2]
+    kind = np.float32
     if seed % 2:
         fields |= weighted(rng, leaves, "class", 3) | {"classlabels_int64s": [4, 5, 6]}
         fields["post_transform"] = TRANSFORMS[seed // 2]
