@@ -26,19 +26,18 @@ _FLAGS = frozenset(
 
 
 def check_node(node: Node) -> None:
-    """Check types, attributes and sizes of a node of the standard domain.
+    """Check types and flags of a node of the standard domain, and what its operator's rules say.
 
     Raises
     ------
     InvalidModel
         Names the node, the attribute or tensor, what was expected and what came.
     """
-    if node.ir.domain:
-        return
-    _check_types(node)
-    for name in node.ir.attributes:
-        if name in _FLAGS and node.attribute(name) not in (0, 1):
-            refuse(node, f"attribute {name!r}", node.attribute(name), "0 or 1")
+    if not node.ir.domain:
+        _check_types(node)
+        for name in node.ir.attributes:
+            if name in _FLAGS and node.attribute(name) not in (0, 1):
+                refuse(node, f"attribute {name!r}", node.attribute(name), "0 or 1")
     operator = OPERATORS.get(node.key)
     for rule in operator.rules if operator is not None else ():
         rule(node)
