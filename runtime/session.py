@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidArgument
-from . import background
+from . import background, endings
 from .defaults import noted_defaults
 from .engine import Engine
 from .options import checked_options, sorted_choices
@@ -104,6 +104,7 @@ class Session:
     be pickled (by what they were made from).
     """
 
+    @endings.awaited()
     def __init__(
         self,
         model: Any,
@@ -182,7 +183,8 @@ class Session:
             return self.engine
         if given not in self._given:
             options = {**self._options, "given": sorted(given)}
-            engine = Engine(open_program(self._source, options), self.threads)
+            with endings.awaited():
+                engine = Engine(open_program(self._source, options), self.threads)
             return self._given.setdefault(given, engine)
         return self._given[given]
 
