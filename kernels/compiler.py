@@ -264,7 +264,8 @@ def native_function(address: int) -> Callable[..., int]:
 
 
 # A METH_NOARGS function gets its ``self``; here that is an array, whose data pointer follows the
-# two words every Python object begins with. The word after the record is the kernel's address.
+# two words every Python object begins with. After the record come the kernel's address and a word
+# that is 1 as long as a thread is in the kernel, or waits for the GIL after it.
 _BUILTIN = """
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
@@ -277,13 +278,16 @@ define ptr @builtin(i64 %self, i64 %none) {{
   %record = load i64, ptr %pointer
   %behind = add i64 %record, {size}
   %pointer_to_kernel = inttoptr i64 %behind to ptr
+  %busy = getelementptr i64, ptr %pointer_to_kernel, i64 1
   %kernel = load ptr, ptr %pointer_to_kernel
   %result = alloca i64
   %error = alloca ptr
   store i64 -1, ptr %result
+  store i64 1, ptr %busy
   %state = call ptr @PyEval_SaveThread()
   %code = call i32 %kernel(ptr %result, ptr %error, i64 %record, i64 0, i64 0, i64 1, i64 1)
   call void @PyEval_RestoreThread(ptr %state)
+  store i64 0, ptr %busy
   %raised = call ptr @PyErr_Occurred()
   %failed = icmp ne ptr %raised, null
   br i1 %failed, label %raise, label %give
@@ -296,18 +300,26 @@ give:
 }}
 """
 
-# What a handler of a signal raises stays with the thread, and ends the call of the builtin.
+# What a handler of a signal raises stays with the thread, and ends the call of the builtin. Once
+# the interpreter has ended the thread has no state; ``PyGILState_Ensure`` would crash making one.
 _POLL = """
-declare i32 @PyGILState_Ensure()
+declare ptr @PyGILState_GetThisThreadState()
+declare void @PyEval_RestoreThread(ptr)
 declare i32 @PyErr_CheckSignals()
-declare void @PyGILState_Release(i32)
+declare ptr @PyEval_SaveThread()
 
 define i64 @poll() {
-  %state = call i32 @PyGILState_Ensure()
+  %state = call ptr @PyGILState_GetThisThreadState()
+  %ended = icmp eq ptr %state, null
+  br i1 %ended, label %none, label %look
+look:
+  call void @PyEval_RestoreThread(ptr %state)
   %raised = call i32 @PyErr_CheckSignals()
-  call void @PyGILState_Release(i32 %state)
+  %same = call ptr @PyEval_SaveThread()
   %wide = sext i32 %raised to i64
   ret i64 %wide
+none:
+  ret i64 0
 }
 """
 
@@ -379,20 +391,21 @@ def builtin(kernel: int, record: Any) -> Callable[[], int]:
     kernel : int
         Address of the machine code.
     record : ndarray of int64
-        Its argument record and one word more, which is set; held by the function.
+        Its argument record and two words more, which are set; held by the function. The last one
+        is not 0 while a thread is in the kernel.
 
     Returns
     -------
     callable
         Gives what the kernel returned.
     """
-    record[-1] = kernel
+    record[-2:] = kernel, 0
     make = ctypes.pythonapi.PyCFunction_NewEx
     make.restype = ctypes.py_object
     make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
     with (
         fork_lock
     ):  # of two descriptions created at once, one would be freed while its function lives
-        method = ctypes.addressof(_method(record.nbytes - record.itemsize))
+        method = ctypes.addressof(_method(record.nbytes - 2 * record.itemsize))
     function: Callable[[], int] = make(method, record, None)
     return function

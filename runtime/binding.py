@@ -219,7 +219,7 @@ class Binding:
             data_pointer=data_pointer_offset(),
             poll=signal_poll(),
         )
-        self.job = np.append(record, 0)  # one word more, which ``builtin`` sets
+        self.job = np.append(record, (0, 0))  # two words more, which ``builtin`` sets
         self.job[JOB_ITSELF] = address_of(self.job)
         self.run = builtin(executable.run, self.job)
 

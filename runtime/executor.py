@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import KernelError
+from ..forks import fork_lock
 from ..kernels.abi import (
     JOB_FIRST,
     JOB_LAST,
@@ -20,6 +21,7 @@ from ..kernels.abi import (
 )
 from ..kernels.record import address_of
 from ..kernels.registry import ERRORS
+from . import endings
 from . import team as teams
 from .binding import Binding, Output
 from .executable import Executable
@@ -59,6 +61,7 @@ class Context:
         self._phase = 0
         self._bounds = (0, len(self.program.steps))
         self._team_address = 0
+        endings.register(self)
 
     def run(self, arrays: Sequence[Any], ticks: np.ndarray | None = None) -> list[Any]:
         """Run with contiguous arrays of the bound dtypes and shapes.
@@ -116,6 +119,15 @@ class Context:
     def cancel(self) -> None:
         """Ask a run in another thread to stop after the step it is in."""
         self._status[STATUS_CANCEL] = 1
+
+    @property
+    def is_walking(self) -> bool:
+        """Whether a thread is in compiled code, or waits for the GIL after it."""
+        return bool(self._job[-1])
+
+    def forget_walk(self) -> None:
+        """Forget the thread in compiled code, which a forked child lacks."""
+        self._job[-1] = 0
 
     def _begin_plain(self, arrays: Sequence[Any]) -> list[Any]:
         """Begin a run without host steps, with as little Python as possible."""
@@ -200,6 +212,7 @@ class Context:
             )
         if self._status[STATUS_CANCEL]:
             self._status[STATUS_CANCEL] = 0
+            fork_lock.pass_by()
             raise KernelError("the run was cancelled")
 
     # --- host steps ---------------------------------------------------------------------------

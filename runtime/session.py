@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidArgument
-from . import background
+from . import background, endings
 from .defaults import noted_defaults
 from .engine import Engine
 from .options import checked_options, sorted_choices
@@ -106,6 +106,7 @@ class Session:
     be pickled (by what they were made from).
     """
 
+    @endings.awaited()
     def __init__(
         self,
         model: Any,

@@ -4,12 +4,11 @@ A team is a few words of shared memory and ``threads - 1`` Python threads that s
 code without the GIL (``kernels.cpu.team``); between runs they look for work for some microseconds,
 then sleep on a semaphore.
 Teams are kept by size, lent to one run at a time, and end with the last engine that uses their
-size; a forked child begins with none.
+size; a forked child begins with none. When the interpreter ends, their threads sleep.
 """
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import os
 import threading
@@ -19,6 +18,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..errors import KernelError
+from ..forks import fork_lock
 from ..kernels.abi import (
     LINE_SEMAPHORE,
     LINE_SHARE,
@@ -76,6 +76,7 @@ class Team:
         work = native_function(executor_function("work"))
         try:
             for thread in range(1, threads):
+                fork_lock.pass_by()  # no thread begins when the interpreter ends
                 threading.Thread(
                     target=_serve,
                     args=(work, self._words, thread, threads),
@@ -145,12 +146,6 @@ def borrow(threads: int) -> Team:
 def give_back(team: Team) -> None:
     """Let others borrow a team again."""
     _idle.setdefault(team.threads, []).append(team)
-
-
-@atexit.register
-def _stop_all() -> None:
-    for threads in list(_idle):
-        stop_idle(threads)
 
 
 def _forget() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import SardonyxError
+from . import endings
 from .engine import Engine
 from .program_cache import open_program
 
@@ -127,8 +128,9 @@ class Variants:
         """Return the engine of the program with more options."""
         key = repr(more)
         if key not in self._engines:
-            program = open_program(self._source, {**self._options, **more})
-            self._engines.setdefault(key, Engine(program, self._threads))
+            with endings.awaited():
+                program = open_program(self._source, {**self._options, **more})
+                self._engines.setdefault(key, Engine(program, self._threads))
         return self._engines[key]
 
 

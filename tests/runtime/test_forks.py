@@ -105,6 +105,79 @@ def test_the_interpreter_ends_during_runs_of_daemon_threads(threads, callers):
         assert status_of(RUN_AT_THE_END, threads, callers, delay) == (0, "")
 
 
+RUN_IN_MANY_WAYS = f"""{PREPARATION}
+import ctypes, random
+chance = random.Random(int(sys.argv[1]))
+threads, callers = chance.choice([1, 2]), chance.choice([2, 4])
+import sardonyx
+model = build(*(oh.make_node("Conv", [x, "w"], [y], pads=[1] * 4) for x, y in ("xa", "ab", "by")),
+    shape=("n", 16, "h", "w"), w=np.ones((16, 16, 3, 3), np.float32))
+session = sardonyx.Session(model, threads=threads)
+def call():
+    while True:
+        session.run(None, {{"x": np.ones((1, 16, 16, 16), np.float32)}})
+def call_long():
+    while True:
+        session.run(None, {{"x": np.ones((16, 16, 256, 256), np.float32)}})
+def call_async():
+    session.run_async(None, {{"x": np.ones((1, 16, 16, 16), np.float32)}})
+    time.sleep(100)
+def open_one():
+    while True:
+        other = sardonyx.Session(model, threads=threads)
+        other.run(None, {{"x": np.ones((1, 16, 8, 8), np.float32)}})
+for work in [*chance.choices([call, call_long], k=callers), call_async, open_one]:
+    threading.Thread(target=work, daemon=True).start()
+time.sleep(chance.random() / 10)
+if chance.random() < 0.5:
+    child = os.fork()
+    if child:
+        status = os.waitpid(child, 0)[1]
+        assert status == 0, status
+    else:
+        signal.alarm(100)
+        session.run(None, {{"x": np.ones((1, 16, 8, 8), np.float32)}})
+"""
+
+JOINED_BY_A_CALLBACK = f"""{PREPARATION}
+import atexit
+ending, results = threading.Event(), []
+def join():
+    ending.set()
+    thread.join()
+    if not results:
+        os._exit(1)
+atexit.register(join)
+import sardonyx
+session = sardonyx.Session(build(oh.make_node("LeakyRelu", ["x"], ["y"])), threads=2)
+def run_to_the_end():
+    ending.wait()
+    time.sleep(0.1)
+    results.append(session.run(None, {{"x": np.ones(9, np.float32)}}))
+thread = threading.Thread(target=run_to_the_end, daemon=True)
+thread.start()
+"""
+
+SIGNALS_AFTER_THE_END = """
+import ctypes
+from sardonyx.kernels.compiler import signal_poll
+assert ctypes.CDLL(None).__cxa_atexit(ctypes.c_void_p(signal_poll()), None, None) == 0
+"""
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_interpreter_ends_whatever_its_daemon_threads_are_in(seed):
+    assert status_of(RUN_IN_MANY_WAYS, seed, MALLOC_PERTURB_="165") == (0, "")
+
+
+def test_callbacks_of_atexit_may_wait_for_runs_of_other_threads():
+    assert status_of(JOINED_BY_A_CALLBACK) == (0, "")
+
+
+def test_a_walk_that_looks_for_signals_after_the_interpreter_has_ended_finds_none():
+    assert status_of(SIGNALS_AFTER_THE_END) == (0, "")
+
+
 @pytest.mark.parametrize("delay", [0.1, 1.2])
 def test_the_interpreter_ends_while_daemon_threads_open_sessions(delay):
     assert status_of(OPENED_AT_THE_END, delay) == (0, "")
