@@ -6,7 +6,7 @@ import copy
 from typing import Any
 
 from ...errors import UnsupportedModel
-from ..names import numbered
+from ...unique_names import UniqueNames
 from .call import Call
 from .results import named_leaves, named_tensors
 from .wrapper import wrapper
@@ -45,10 +45,9 @@ def _plain(leaf: Any) -> Any:
 
     if isinstance(leaf, torch.Tensor):
         return leaf
-    named: dict[str, Any] = {}
-    for path, tensor in named_tensors(leaf):
-        name = path.replace(".", "_")  # PyTorch writes conditions on sizes as code
-        named[numbered(name, named) if name in named else name] = tensor
+    names = UniqueNames()
+    # PyTorch writes conditions on sizes as code, with these names.
+    named = {names.unique(path.replace(".", "_")): tensor for path, tensor in named_tensors(leaf)}
     return named or leaf
 
 
