@@ -26,8 +26,8 @@ def free(model: onnx.ModelProto) -> None:
         A value that is computed from the inputs does not keep the dimension.
     """
     graph = model.graph
-    # Before version 4 initializers had to be inputs, and shape inference requires that.
-    model.ir_version = max(4, model.ir_version)
+    if model.ir_version < 4:  # for which shape inference wants initializers to be inputs
+        _make_constants(model)
     for value in (*_inputs(graph), *graph.output):
         if _first(value).dim_value == 1:
             _first(value).dim_param = _BATCH
@@ -47,6 +47,14 @@ def free(model: onnx.ModelProto) -> None:
             graph.initializer.append(numpy_helper.from_array(shape, name))
         node.input[1] = freed[node.input[1]]
     _check(model)
+
+
+def _make_constants(model: onnx.ModelProto) -> None:
+    """Take initializers out of the inputs: since version 4 those that are inputs are defaults."""
+    kept = [value.SerializeToString() for value in _inputs(model.graph)]
+    del model.graph.input[:]
+    model.graph.input.extend(map(onnx.ValueInfoProto.FromString, kept))
+    model.ir_version = 4
 
 
 def _inputs(graph: onnx.GraphProto) -> list[onnx.ValueInfoProto]:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -32,12 +33,28 @@ Ranges = Mapping[TensorAxis, tuple[int, float]]
 """Smallest and largest size of axes."""
 
 
-def plans(call: Call) -> Iterator[tuple[Callable[..., Any], Call]]:
-    """Yield what to export with, the most open first.
+@dataclass(frozen=True)
+class Plan:
+    """Which dimensions an export leaves open.
 
-    That is a function to shapes for ``torch.export`` from axes that are to be fixed, and from sets
-    of axes each of which is one dimension; and the call to trace.
+    Attributes
+    ----------
+    limitation : str
+        What is fixed, in words.
+    shapes : callable
+        Shapes for ``torch.export``, given axes that are to be fixed, and sets of axes each of which
+        is one dimension.
+    call : Call
+        What to trace.
     """
+
+    limitation: str
+    shapes: Callable[..., Any]
+    call: Call
+
+
+def plans(call: Call) -> Iterator[Plan]:
+    """Yield what to export with, the most open first."""
     import torch
 
     def shapes(first: Any, others: Any, fixed: Axes, alike: Sequence[Axes] = ()) -> Any:
@@ -55,16 +72,17 @@ def plans(call: Call) -> Iterator[tuple[Callable[..., Any], Call]]:
         by_position, by_name = call.map_tensors(visit)
         return by_position or by_name
 
-    auto = torch.export.Dim.AUTO
+    auto, static = torch.export.Dim.AUTO, torch.export.Dim.STATIC
     size = common_batch_size(call.tensors)
     if size:
         count = len(call.tensors)
         # An axis of size 1 would be taken for a constant.
         grown = call.resized({(i, 0): 2 for i in range(count) if size == 1})
-        yield partial(shapes, torch.export.Dim("batch", min=1), auto), grown
-    yield partial(shapes, auto, auto), call
-    static = torch.export.Dim.STATIC
-    yield partial(shapes, static, static), call
+        batch = torch.export.Dim("batch", min=1)
+        yield Plan("", partial(shapes, batch, auto), grown)
+        yield Plan("fixed sizes but that of the batch", partial(shapes, batch, static), grown)
+    yield Plan("a fixed batch size", partial(shapes, auto, auto), call)
+    yield Plan("fixed sizes", partial(shapes, static, static), call)
 
 
 def closed_axes(module: Any, program: Any, call: Call) -> tuple[Axes, list[Axes]]:
@@ -101,6 +119,25 @@ def closed_axes(module: Any, program: Any, call: Call) -> tuple[Axes, list[Axes]
         else:
             fixed |= together
     return fixed, alike
+
+
+def refused_axes(module: Any, call: Call) -> Axes:
+    """Find axes of the only tensor of a call that a module takes with their size only.
+
+    To know them before the first export spares a second one. With several tensors, an axis may
+    change together with those that an export shows to be the same dimension. The first axis is not
+    sought: that an export with an open batch fails is told.
+    """
+    tensors = call.tensors
+    shape = tensors[0].shape if len(tensors) == 1 else ()
+    return {
+        (0, axis)
+        for axis, size in enumerate(shape)
+        if axis
+        and size > 1
+        and not _takes_others(module, call, [(0, axis)])
+        and not _takes_others(module, call, [(0, i) for i, n in enumerate(shape) if n == size])
+    }
 
 
 def _takes_others(module: Any, call: Call, axes: Collection[TensorAxis]) -> bool:

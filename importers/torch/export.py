@@ -42,12 +42,11 @@ class Export:
         """Make an export of this class of what another one exports."""
         return cls(other.module, other.title, other.call, other.input_names, other.output_names)
 
-    def first_success(
-        self, attempts: Iterable[Callable[[], ir.Model]], limitation: str
-    ) -> ir.Model:
+    def first_success(self, attempts: Iterable[tuple[str, Callable[[], ir.Model]]]) -> ir.Model:
         """Return the model of the first attempt that does not fail.
 
-        If it is not the very first one, a warning names the limitation of the model, and why.
+        If it is not the very first one, a warning names the limitation of the model, which comes
+        with the attempt, and why.
 
         Raises
         ------
@@ -55,15 +54,14 @@ class Export:
             That of the first attempt, where all fail.
         """
         failure: Exception | None = None
-        for attempt in attempts:
+        for limitation, attempt in attempts:
             try:
                 model = attempt()
             except Exception as error:
                 failure = failure or error
                 continue
             if failure is not None:
-                warnings.warn(
-                    f"{self.title} is imported with {limitation}: {explain(failure)}", stacklevel=7
-                )
+                why = explain(failure).removeprefix(f"PyTorch could not convert {self.title}: ")
+                warnings.warn(f"{self.title} is imported with {limitation}: {why}", stacklevel=7)
             return model
         raise failure or ImportFailed(f"PyTorch returned no model for {self.title}")

@@ -45,10 +45,9 @@ def _plain(leaf: Any) -> Any:
 
     if isinstance(leaf, torch.Tensor):
         return leaf
-    named: dict[str, Any] = {}
-    for path, tensor in named_tensors(leaf):
-        name = path.replace(".", "_")  # PyTorch writes conditions on sizes as code
-        named[UniqueNames(named).unique(name)] = tensor
+    names = UniqueNames()
+    # PyTorch writes conditions on sizes as code, with these names.
+    named = {names.unique(path.replace(".", "_")): tensor for path, tensor in named_tensors(leaf)}
     return named or leaf
 
 

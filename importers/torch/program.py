@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from ...errors import ImportFailed, UnsupportedModel
 from ...logs import silenced
+from ...patches import applied
 from ..names import rename
 from ..onnx.loader import from_onnx
 from .attention import translations
@@ -24,15 +25,19 @@ from .dims import (
     dimension,
     name_dimensions,
     plans,
+    refused_axes,
     requested_names,
     stated_ranges,
     without_names,
 )
 from .explain import conversion
 from .export import Export
+from .patches import EXPRESSIONS
 from .projections import without_projections
 from .promotion import promote_numbers
+from .results import named_leaves
 from .sizes import Findings, OpenSizes, open_shapes, refused, try_sizes
+from .squeezes import squeeze
 
 
 class ProgramExport(Export):
@@ -63,14 +68,21 @@ class ProgramExport(Export):
 
     def with_most_open_dimensions(self) -> ir.Model:
         """Export with as many open dimensions as the module allows."""
-        attempts = (partial(self._with_plan, *plan) for plan in plans(self.call))
-        return self.first_success(attempts, "a fixed batch size")
+        return self.first_success(
+            (plan.limitation, partial(self._with_plan, plan.shapes, plan.call))
+            for plan in plans(self.call)
+        )
 
     def _with_plan(self, shapes: Callable[..., Any], call: Call) -> ir.Model:
-        program = self._program(shapes(frozenset()), call)
+        with applied([EXPRESSIONS]):
+            return self._as_open(shapes, call)
+
+    def _as_open(self, shapes: Callable[..., Any], call: Call) -> ir.Model:
+        fixed = set(refused_axes(self.module, call))
+        program = self._program(shapes(fixed), call)
         closed, alike = closed_axes(self.module, program, call)
-        fixed = set(closed)
-        if fixed or alike:
+        fixed |= closed
+        if closed or alike:
             program = self._program(shapes(fixed, alike), call)
         told: list[str] = []
         while True:
@@ -111,7 +123,7 @@ class ProgramExport(Export):
     def _program(self, shapes: Any, call: Call) -> Any:
         import torch
 
-        with _silenced():
+        with _silenced(), torch.no_grad():  # as in `to_onnx`
             return torch.export.export(self.module, call.args, call.kwargs, dynamic_shapes=shapes)
 
     def _checked(self, program: Any, call: Call, stated: Ranges, dims: Dimensions) -> ir.Model:
@@ -139,16 +151,7 @@ class ProgramExport(Export):
         )
 
     def _finished(self, exported: Any, findings: Findings, dims: Dimensions = ()) -> ir.Model:
-        graph = exported.model.graph
-        for number, axis in findings.outputs:
-            sizes = enumerate(graph.outputs[number].shape)
-            graph.outputs[number].shape = ir.Shape([None if i == axis else n for i, n in sizes])
-        if findings.beyond:
-            # What the program says of shapes inside holds under its conditions only: PyTorch's
-            # optimizer would leave out a slice that the examples do not need.
-            for value in {v for node in graph.all_nodes() for v in node.outputs}:
-                if value not in graph.outputs:
-                    value.shape = None
+        _correct(exported.model.graph, findings)
         return finished(
             exported, self.title, dims, self.input_names, self.output_names, findings.one_with
         )
@@ -162,22 +165,46 @@ def convert_source(
 ) -> ir.Model:
     """Convert an exported program that somebody else made.
 
-    A dimension of which it refuses sizes, by a condition that the model cannot hold, is fixed.
+    A dimension is fixed if the program refuses sizes of it by a condition that the model cannot
+    hold, or if its operators translate to others that compute something else for other sizes.
     """
-    fixed: dict[str, int] = {}
+    exported = to_onnx(program, title)
+    known: dict[str, int | str] = {}
     if program.example_inputs is not None:
         call = Call(*program.example_inputs)
         with _silenced():
-            sizes, found = OpenSizes(program, call), refused(program, call)
-        for axes, size in found.items():
-            warnings.warn(
-                f"{title} has conditions on {dimension(program, axes)}, which a model cannot hold, "
-                f"and refuses a size of {size}; it is fixed at the example's size",
-                stacklevel=5,
-            )
-            fixed |= {str(s): n for s, n in sizes.examples.items() if axes[0] in sizes.axes(s)}
-    exported = to_onnx(program, title)
-    return finished(exported, title, (), input_names, output_names, fixed)
+            sizes, conditions = OpenSizes(program, call), refused(program, call)
+            findings = try_sizes(program.module(), exported.exported_program, call, {})
+        _correct(exported.model.graph, findings)
+        known |= findings.one_with
+        for axes, size in {**findings.differing, **conditions}.items():
+            place = dimension(program, axes)
+            if axes in conditions:
+                told = (
+                    f"has conditions on {place}, which a model cannot hold, and refuses a size of "
+                    f"{size}"
+                )
+            else:
+                told = (
+                    f"is translated for sizes of {place} as in the examples: where it is {size}, "
+                    "the model computes something else"
+                )
+            warnings.warn(f"{title} {told}; it is fixed at the example's size", stacklevel=5)
+            known |= {str(s): n for s, n in sizes.examples.items() if axes[0] in sizes.axes(s)}
+    return finished(exported, title, (), input_names, output_names, known)
+
+
+def _correct(graph: ir.Graph, findings: Findings) -> None:
+    """Leave out shapes that other sizes show to be wrong."""
+    for number, axis in findings.outputs:
+        sizes = enumerate(graph.outputs[number].shape or ())
+        graph.outputs[number].shape = ir.Shape([None if i == axis else n for i, n in sizes])
+    if findings.beyond:
+        # What the program says of shapes inside holds under its conditions only: PyTorch's
+        # optimizer would leave out a slice that the examples do not need.
+        for value in {v for node in graph.all_nodes() for v in node.outputs}:
+            if value not in graph.outputs:
+                value.shape = None
 
 
 def to_onnx(program: Any, title: str) -> Any:
@@ -189,7 +216,8 @@ def to_onnx(program: Any, title: str) -> Any:
         program = without_projections(program)
         exported: Any = torch.onnx.export(
             program, dynamo=True, verbose=False, optimize=False,
-            custom_translation_table=translations(),
+            custom_translation_table=translations()
+            | {torch.ops.aten.squeeze.dim: squeeze},
         )  # fmt: skip
     if exported is None:
         raise ImportFailed(f"PyTorch could not convert {title}: it returned no model")
@@ -244,7 +272,7 @@ def _changed_buffers(program: Any) -> list[str]:
 
 
 def _output_names(program: Any) -> list[str]:
-    """Keys of a mapping, such as transformers' models return; none for other results."""
+    """Paths in a mapping, such as transformers' models return; none for other results."""
     import torch
 
     spec = program.call_spec.out_spec
@@ -252,8 +280,11 @@ def _output_names(program: Any) -> list[str]:
         result = torch.utils._pytree.tree_unflatten(range(spec.num_leaves), spec)
     except Exception:  # a class that takes no numbers for tensors
         return []
-    flat = isinstance(result, Mapping) and list(result.values()) == list(range(spec.num_leaves))
-    return [str(key) for key in result] if flat else []
+    paths = list(named_leaves(result)) if isinstance(result, Mapping) else []
+    if [leaf for _, leaf in paths] != list(range(spec.num_leaves)):
+        return []
+    outputs = program.graph_signature.user_outputs
+    return [path for path, leaf in paths if isinstance(outputs[leaf], str)]
 
 
 @contextlib.contextmanager

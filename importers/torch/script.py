@@ -96,8 +96,9 @@ class ScriptExport(Export):
             )
         if dynamic_shapes is not None:
             return self.with_dimensions(requested_names(dynamic_shapes, self.call))
-        attempts = (partial(self._with_plan, dims) for dims in self._plans())
-        return self.first_success(attempts, "fixed dimensions")
+        return self.first_success(
+            ("fixed dimensions", partial(self._with_plan, dims)) for dims in self._plans()
+        )
 
     def _with_plan(self, dims: Dimensions) -> ir.Model:
         proto = self._proto(self.call, dims)

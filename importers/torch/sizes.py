@@ -99,7 +99,7 @@ class OpenSizes:
         axes = {}
         for axis, size in self._dims:
             with suppress(TypeError):  # a symbol that no input has alone
-                axes[axis] = int(size.xreplace(all_sizes))
+                axes[axis] = int(_evaluated(size, all_sizes))
         tensors = self.call.tensors
         count = sum(
             math.prod(axes.get((number, axis), size) for axis, size in enumerate(tensor.shape))
@@ -108,6 +108,13 @@ class OpenSizes:
         most = max(_SMALL, _GROWTH * sum(tensor.numel() for tensor in tensors))
         possible = min(axes.values(), default=1) > 0 and count <= most
         return self.call.resized(axes) if possible else None
+
+
+def _evaluated(expression: Any, sizes: Sizes) -> Any:
+    """Evaluate an expression for some sizes; None where it has no value for them."""
+    with suppress(ZeroDivisionError, AssertionError):  # PyTorch's remainders of negative numbers
+        return expression.xreplace(sizes)
+    return None
 
 
 def open_shapes(program: Any) -> list[Any]:
@@ -214,9 +221,8 @@ class _Trial:
                     yield {symbol: size}
 
     def _violates(self, guard: Any, sizes: Sizes) -> bool:
-        with suppress(ZeroDivisionError):
-            return bool(guard.xreplace({**self.open.examples, **sizes}) == False)  # noqa: E712
-        return False
+        value = _evaluated(guard, {**self.open.examples, **sizes})
+        return bool(value == False)  # noqa: E712
 
     def _try(self, sizes: Sizes) -> bool | None:
         """Compare for sizes, except of dimensions for which the results are known to differ."""
@@ -318,7 +324,7 @@ class _Trial:
             zip(self.outputs, tensors_of(results), strict=False)
         ):
             for axis, (size, found) in enumerate(zip(shape, tensor.shape, strict=False)):
-                stated = size if isinstance(size, int) else size.node.expr.xreplace(values)
+                stated = size if isinstance(size, int) else _evaluated(size.node.expr, values)
                 if stated != found:
                     self.wrong_outputs.add((number, axis))
 

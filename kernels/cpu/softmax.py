@@ -80,20 +80,24 @@ def _row_map(x: Pointer, y: Pointer, n: int, top: Any, factor: Any, shift: Any) 
 
 
 @kernel_factory
-def softmax(logarithm: int) -> Callable[..., int]:
+def softmax(logarithm: int, zeros: int = 0) -> Callable[..., int]:
     """Softmax (0) or LogSoftmax (1).
 
     The tensor is seen as o0 x o1 positions (strides of x and y), the axis (n, xs, ys) and an
     inner axis (m, xm, ym). When the axis has stride 1 rows are vectorized, else the inner axis,
-    which then has stride 1. Rows of which all elements are -inf give NaN, as in onnxruntime.
+    which then has stride 1. Softmax of rows of which all elements are -inf is NaN, as in
+    onnxruntime, or with ``zeros`` zero.
     """
 
     @njit
     def row(x: Pointer, y: Pointer, n: int) -> None:
         top = _row_max(x, n)
+        if zeros and top == _LOWEST:
+            top = _ZERO
         total = _row_exponentials(x, y, n, splat(top), logarithm == 0)
         if logarithm == 0:
-            _row_map(y, y, n, splat(_ZERO), splat(_F(1.0) / total), splat(_ZERO))
+            factor = _F(0.0) if zeros and total == _ZERO else _F(1.0) / total
+            _row_map(y, y, n, splat(_ZERO), splat(factor), splat(_ZERO))
         else:
             # In this order nothing is lost when the row's numbers are large.
             _row_map(x, y, n, splat(top), splat(_F(1.0)), vmath.log(splat(total)))
@@ -103,6 +107,8 @@ def softmax(logarithm: int) -> Callable[..., int]:
         top = splat(_LOWEST)
         for i in range(n):
             top = vmax(top, vload_first(x, i * xs, count))
+        if zeros:
+            top = select(top == splat(_LOWEST), splat(_ZERO), top)
         total = splat(_ZERO)
         for i in range(n):
             e = vmath.exp_below_one(vload_first(x, i * xs, count) - top)
@@ -111,6 +117,8 @@ def softmax(logarithm: int) -> Callable[..., int]:
             total = total + e
         if logarithm == 0:
             scale = splat(_F(1.0)) / total
+            if zeros:
+                scale = select(total == splat(_ZERO), splat(_ZERO), scale)
             for i in range(n):
                 vstore_first(y, i * ys, vload_first(y, i * ys, count) * scale, count)
         else:

@@ -20,13 +20,8 @@ from ..tensors import Tensor
 from .elementwise import broadcast
 from .matmul import emit_product
 from .pointwise import emit_expression
-from .reduce import emit_softmax, reduce_to
+from .reduce import emit_softmax
 from .registry import Operator, register
-
-_LOWEST = float(np.finfo(np.float32).min)
-# What may be between a mask and the operator that keeps -inf out of it.
-_MOVEMENTS = frozenset(["Identity", "Expand", "Reshape", "Squeeze", "Unsqueeze", "Transpose"])
-
 
 # --- shapes -----------------------------------------------------------------------------------
 
@@ -99,23 +94,20 @@ def _lower(emit: Emission, node: Node) -> None:
     k = emit.ordered(k)
     transposed = k.view((batch, shared, size, keys), (*k.strides[:2], k.strides[3], k.strides[2]))
     emit_product(emit, node, _shaped(q, shared, rows), transposed, _shaped(scores, shared, rows))
-    bias, some_row_may_be_empty = _bias(emit, node, queries, keys)
+    bias = _bias(emit, node, queries, keys)
     scores = _biased(emit, node, scores, bias)
     shares = emit.new(scores.shape, scores.dtype)
-    emit_softmax(emit, scores, shares, 3)
+    emit_softmax(
+        emit, scores, shares, 3, zeros=int(bias is not None)
+    )  # of queries with nothing left
     result = emit.new((batch, heads, queries, width), q.dtype)
     target = _result(emit, node, result.shape)
-    if target.is_contiguous and not some_row_may_be_empty:
+    if target.is_contiguous:
         result = target
     emit_product(
         emit, node, _shaped(shares, shared, rows), emit.ordered(v), _shaped(result, shared, rows)
     )
-    if some_row_may_be_empty:
-        assert bias is not None
-        most = emit.new((*bias.shape[:-1], 1), bias.dtype)
-        reduce_to(emit, "max", bias, most, [len(bias.shape) - 1])
-        emit_expression(emit, f"where(less(x1,{_LOWEST!r}),0.0,x0)", target, [result, most])
-    elif result is not target:
+    if result is not target:
         emit.copy(result, target, "Reorder")
 
 
@@ -185,16 +177,16 @@ def _biased(emit: Emission, node: Node, scores: Tensor, bias: Tensor | None) -> 
 # --- masks ------------------------------------------------------------------------------------
 
 
-def _bias(emit: Emission, node: Node, queries: Dim, keys: Dim) -> tuple[Tensor | None, bool]:
-    """Addend of the scores, and whether it may be -inf in all of a row."""
+def _bias(emit: Emission, node: Node, queries: Dim, keys: Dim) -> Tensor | None:
+    """Addend of the scores."""
     info, causal = node.input(3), bool(node.attribute("is_causal", 0))
     if info is None:
-        return (_causal(emit, None, queries, keys), False) if causal else (None, False)
+        return _causal(emit, None, queries, keys) if causal else None
     if info.is_constant and not causal:
         array = info.array()
         if info.dtype == "bool":
             array = np.where(array, np.float32(0), np.float32(-np.inf))
-        return emit.constant(array, info.name), bool(np.isneginf(array).all(-1).any())
+        return emit.constant(array, info.name)
     mask = emit.tensor(node.values[3])
     emit.check(
         mask.shape[-1], keys, f"node {node.name!r} ({node.op_type}): keys of the mask {mask.name!r}"
@@ -203,9 +195,7 @@ def _bias(emit: Emission, node: Node, queries: Dim, keys: Dim) -> tuple[Tensor |
         bias = emit.new(mask.shape, "float32")
         emit_expression(emit, "where(x0,0.0,x1)", bias, [mask, -math.inf])
         mask = bias
-    if causal:
-        return _causal(emit, mask, queries, keys), True
-    return mask, info.dtype == "bool" or not _is_bounded(node.values[3])
+    return _causal(emit, mask, queries, keys) if causal else mask
 
 
 def _causal(emit: Emission, mask: Tensor | None, queries: Dim, keys: Dim) -> Tensor:
@@ -224,19 +214,6 @@ def _causal(emit: Emission, mask: Tensor | None, queries: Dim, keys: Dim) -> Ten
     operands: list[Tensor | float] = [*at, -math.inf, *([] if mask is None else [mask])]
     emit_expression(emit, f"where(less(x0,x1),x2,{addend})", bias, operands)
     return bias
-
-
-def _is_bounded(value: ir.Value | None) -> bool:
-    """Tell whether a mask has been raised above -inf."""
-    node = None if value is None else value.producer()
-    while node is not None and not node.domain and node.op_type in _MOVEMENTS:
-        node = None if node.inputs[0] is None else node.inputs[0].producer()
-    if node is None or node.domain:
-        return False
-    limits = [value.const_value for value in node.inputs if value is not None]
-    return node.op_type == "Max" and any(
-        limit is not None and bool(np.isfinite(limit.numpy()).all()) for limit in limits
-    )
 
 
 register("Attention", Operator(infer=_infer, lower=_lower))

@@ -134,15 +134,18 @@ def _lower_softmax(emit: Emission, node: Node) -> None:
 
 
 def emit_softmax(
-    emit: Emission, source: Tensor, target: Tensor, axis: int, logarithm: int = 0
+    emit: Emission, source: Tensor, target: Tensor, axis: int, logarithm: int = 0, zeros: int = 0
 ) -> None:
-    """Emit Softmax, or its logarithm, along an axis; the target may lie over the source."""
+    """Emit Softmax, or its logarithm, along an axis; the target may lie over the source.
+
+    Softmax of what is -inf throughout is NaN, or with ``zeros`` zero.
+    """
     shape = source.shape
     others = [a for a in range(len(shape)) if a != axis]
     others.sort(key=lambda a: source.strides[a] == 1)
     dims, (xs, ys) = collapse(shape, others, [source.strides, target.strides], 3)
     emit.step(
-        softmax(logarithm),
+        softmax(logarithm, zeros),
         outputs=[target],
         flops=product(shape) * 10,
         over=[source],

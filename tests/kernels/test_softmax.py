@@ -61,3 +61,19 @@ def test_infinities_nan_and_far_values(run: Any, expected: Any, logarithm: int, 
     with np.errstate(all="ignore"):
         result = expected(NAMES[logarithm], x, axis=axis)
     np.testing.assert_allclose(y, result, rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [1, 3])
+def test_zeros_for_what_is_infinite_throughout(run: Any, expected: Any, axis: int) -> None:
+    x = np.random.default_rng(0).standard_normal((1, 5, 1, 37)).astype(np.float32)
+    x[0, [1, 3]] = -np.inf
+    x[0, 2, 0, 5:] = -np.inf
+    x[0, 3, 0, 7] = np.nan
+    x = x if axis == 3 else np.ascontiguousarray(x.transpose(0, 3, 2, 1))
+    y = np.empty_like(x)
+    run(softmax(0, 1), **fields(x, y, axis))
+    with np.errstate(all="ignore"):
+        result = expected("Softmax", x, axis=axis)
+    none = (x == -np.inf).all(axis, keepdims=True)
+    np.testing.assert_allclose(y, np.where(none, 0, result), rtol=2e-5, atol=1e-6)
+    assert none.sum() == 1 and np.isnan(y).sum() == 37

@@ -91,3 +91,19 @@ def test_a_number_that_a_module_counts_in_an_object_is_named():
     module.counts = True
     with pytest.raises(sardonyx.UnsupportedModel, match=r"changes cache\.layers\.0\.length, "):
         sardonyx.load(module, example_inputs=drawn(2, 5, 3, False))
+
+
+class Nested(nn.Module):
+    def forward(self, x):
+        part = {"state": x + 1, "hidden": (x / 2, x - 1)}
+        return {"logits": x * 2, "none": None, "part": part}
+
+
+def test_outputs_in_nested_mappings_are_named_by_their_paths():
+    x = torch.randn(2, 3)
+    model = sardonyx.load(Nested(), example_inputs=x)
+    names = [value.name for value in model.graph.outputs]
+    assert names == ["logits", "part.state", "part.hidden.0", "part.hidden.1"]
+    results = sardonyx.Session(model).run(None, {"x": x.numpy()})
+    for result, wanted in zip(results, (x * 2, x + 1, x / 2, x - 1), strict=True):
+        np.testing.assert_allclose(result, wanted)

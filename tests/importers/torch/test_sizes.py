@@ -238,3 +238,70 @@ def test_results_are_also_objects_and_dataclasses():
     for value, wanted in zip(found, (x * 2, x + 1, x.sum(1)), strict=True):
         np.testing.assert_allclose(value, wanted, rtol=1e-5)
     assert sardonyx.convert(Answering(), example_inputs=x).agrees
+
+
+class Merging(nn.Module):
+    """Pads, shifts and merges windows, as window transformers do with images."""
+
+    def forward(self, x):
+        for _ in range(5):
+            odd, rest = x.shape[1] % 2, -x.shape[1] % 7
+            x = nn.functional.pad(x, (0, odd + rest))
+            x = torch.cat([x[:, ::2], x[:, 1 : x.shape[1] // 3 + 1]], 1)
+        return x.reshape(x.shape[0], -1).sum(1)
+
+
+def test_sizes_that_are_long_expressions_are_fixed(monkeypatch):
+    monkeypatch.setattr("sardonyx.importers.torch.patches._TERMS", 30)
+    model, told = load(Merging(), example_inputs=torch.randn(2, 40))
+    assert dims(model) == [["batch", 40]]
+    assert "fixed sizes but that of the batch" in told and "more than 30 terms" in told
+    check(Merging(), model, (2, 40))
+
+
+class Squeezed(nn.Module):
+    def __init__(self, dim):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x):
+        return x.squeeze(self.dim) + 1
+
+
+@pytest.mark.parametrize(
+    ("example", "dim", "shape"),
+    [((3, 4), 0, [3, 4]), ((3, 4), -1, ["batch", 4]), ((3, 1), 1, ["batch", 1])],
+)
+def test_an_axis_that_is_squeezed_is_fixed(example, dim, shape):
+    model, _ = load(Squeezed(dim), example_inputs=torch.randn(example))
+    assert dims(model) == [shape]
+    check(Squeezed(dim), model, example)
+    program = torch.export.export(
+        Squeezed(dim), (torch.randn(example),), dynamic_shapes=({0: AUTO, 1: AUTO},)
+    )
+    if 1 in example:
+        check(Squeezed(dim), load(program)[0], example)
+    else:
+        with pytest.raises(sardonyx.ImportFailed, match="is squeezed: where it is 1"):
+            sardonyx.load(program)
+
+
+class Doubled(nn.Module):
+    def forward(self, x):
+        return x * 2
+
+
+class WrongAlone(nn.Module):
+    def forward(self, x):
+        return x * 2 + (len(x) == 1)
+
+
+def test_a_program_is_compared_with_what_it_is_translated_to(monkeypatch):
+    source = torch.export.export(Doubled(), (torch.randn(4, 5),), dynamic_shapes=({0: AUTO},))
+    assert dims(load(source)[0]) == [["batch", 5]]
+    monkeypatch.setattr(
+        "sardonyx.importers.torch.sizes.unconditional", lambda program: WrongAlone()
+    )
+    model, told = load(source)
+    assert dims(model) == [[4, 5]]
+    assert "dimension 0 of x as in the examples: where it is 1, the model computes" in told

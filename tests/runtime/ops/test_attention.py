@@ -118,20 +118,21 @@ def test_a_mask_of_the_lowest_number_makes_equal_shares(check):
     check([attention("m")], feeds | {"m": mask}, opset=24, wanted=[[mean]])
 
 
-def test_masks_are_searched_for_empty_rows_only_where_there_may_be_some(check):
-    feeds = operands(2, 3, 5, 7, 4, 6)
-    mask = {"m": normal(1, 5, 7)}
-    raised = make_node("Max", ["m", "limit"], ["n"])
-    limit = {"limit": F(-1e38)}
-    expanded = make_node("Expand", ["n", "shape"], ["e"])
-    for nodes, given, weights, searched in (
-        ([attention("m")], feeds | mask, {}, True),
-        ([attention("m")], feeds, mask, False),
-        ([raised, attention("n")], feeds | mask, limit, False),
-        ([raised, expanded, attention("e")], feeds | mask, limit | {"shape": [2, 3, 5, 7]}, False),
-    ):
-        session = check(nodes, given, {n: np.asarray(a) for n, a in weights.items()}, opset=24)
-        assert any("reduce" in str(kernel) for kernel in session.engine.program.kernels) == searched
+@pytest.mark.parametrize("opset", [23, 24])
+def test_queries_with_nothing_to_attend_to_are_zeros_without_further_steps(check, opset):
+    feeds = operands(2, 3, 5, 40, 4, 6)
+    some = normal(5, 40) > 0
+    some[[1, 3]] = False
+    plain = check([attention("m")], feeds | {"m": normal(5, 40)}, opset=24).engine.program
+    for mask in (np.where(some, normal(5, 40), -INF), some):
+        session = check([attention("m")], feeds | {"m": mask}, opset=opset)
+        (result,) = session.run(None, feeds | {"m": mask})
+        assert not result[:, :, [1, 3]].any() and result[:, :, [0, 2, 4]].any()
+        assert len(session.engine.program.kernels) <= len(plain.kernels) + (mask.dtype == bool)
+    unknown = np.where(some, normal(5, 40), np.nan).astype(F)
+    check(
+        [attention("m")], feeds | {"m": unknown}, opset=24, wanted=[[np.full_like(result, np.nan)]]
+    )
 
 
 @pytest.mark.parametrize("shared", [1, 2, 3])
