@@ -315,8 +315,11 @@ class Emission:
         raise InvalidModel(f"node {nodes}: {what}, which is more than can be addressed")
 
     def check_some(self, count: Dim, results: Dim, node: Node, what: str) -> None:
-        """Demand at run time that results, if there are any, come from one element or more."""
-        empty = symbolic.maximum(0, 1 - count)
+        """Demand at run time that results, if there are any, come from one element or more.
+
+        Of a count below zero the tensor that has it is refused, by its own node.
+        """
+        empty = symbolic.maximum(0, 1 - count) * symbolic.maximum(0, 1 + count)
         message = f"node {node.name!r} ({node.op_type}): number of {what} over zero elements"
         self.check(empty * results, 0, message)
 

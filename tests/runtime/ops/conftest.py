@@ -105,13 +105,14 @@ def check() -> Callable[..., sardonyx.Session]:
         opset: int = OPSET,
         tolerance: float = 1e-4,
         wanted: Sequence[Sequence[np.ndarray]] | None = None,
+        precision: str = "fp32",
     ) -> sardonyx.Session:
         given = [feeds] if isinstance(feeds, Mapping) else feeds
         several = [{name: np.asarray(array) for name, array in feed.items()} for feed in given]
         model = build(nodes, several, weights, outputs, dims, opset)
         wanted = wanted or wanted_results(model, several)
         for count in threads:
-            session = sardonyx.Session(model, threads=count, optimize="none")
+            session = sardonyx.Session(model, threads=count, optimize="none", precision=precision)
             steps = {step.op_type for step in session.engine.program.host_steps}
             assert steps == set(host)
             for feed, expected in zip(several, wanted, strict=True):
