@@ -290,6 +290,6 @@ def _output_names(program: Any) -> list[str]:
 @contextlib.contextmanager
 def _silenced() -> Iterator[None]:
     """Keep notes of the exporter off the terminal; what goes wrong is raised."""
-    loggers = ("torch.onnx", "torch.export", "torch._export", "torch.fx")
+    loggers = ("torch.onnx", "torch.export", "torch._export", "torch.fx", "onnxscript.optimizer")
     with silenced(*loggers, level=logging.ERROR), warnings.catch_warnings(action="ignore"):
         yield
