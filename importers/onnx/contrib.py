@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from ...errors import InvalidModel
 from .node_rewrite import NodeRewrite, NotExpressible, names_taken
 
 DOMAIN = "com.microsoft"
@@ -55,6 +56,11 @@ def standardize(model: ir.Model) -> None:
         except NotExpressible:
             rewrite.discard()
             continue
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise InvalidModel(
+                f"node {node.name!r} ({DOMAIN}.{node.op_type}): its attributes and constants do "
+                f"not fit one another: {error}"
+            ) from error
         rewrite.finish()
         node.domain = ""
 
@@ -88,6 +94,13 @@ def _sum(r: NodeRewrite, *values: ir.Value | None) -> ir.Value:
 
 def _become(r: NodeRewrite, op_type: str, *inputs: ir.Value | None) -> None:
     r.op_type, r.inputs = op_type, list(inputs)
+
+
+def _need_unread(r: NodeRewrite, *indices: int) -> None:
+    """Give up, before anything is changed, where outputs are read that the result has not."""
+    for output in (r.node.outputs[i] for i in indices if i < len(r.node.outputs)):
+        if output.uses() or output.is_graph_output():
+            raise NotExpressible(f"its output {output.name!r} is read")
 
 
 def _give(r: NodeRewrite, index: int, value: ir.Value) -> None:
@@ -184,6 +197,7 @@ def _skip_layer_normalization(r: NodeRewrite) -> None:
 
 @_adapts("SkipSimplifiedLayerNormalization")
 def _skip_rms_normalization(r: NodeRewrite) -> None:
+    _need_unread(r, 1, 2)
     total = _sum(r, _needed(r, 0), _needed(r, 1), _optional(r, 3))
     _give(r, 3, total)
     r.drop_extra_outputs("RMSNormalization has one")
@@ -202,9 +216,9 @@ def _normalization(r: NodeRewrite) -> None:
 
 @_adapts("EmbedLayerNormalization")
 def _embed_layer_normalization(r: NodeRewrite) -> None:
+    _need_unread(r, 1)
+    _needed(r, 5), _needed(r, 6)
     ids, segments = _needed(r, 0), _optional(r, 1)
-    if _optional(r, 7) is not None and len(r.node.outputs) > 1 and r.node.outputs[1].uses():
-        raise NotExpressible("the number of its mask is read")
     parts = [r.emit("Gather", _needed(r, 2), ids)]
     if _optional(r, 8) is not None:
         parts.append(r.emit("Gather", _needed(r, 3), _needed(r, 8)))

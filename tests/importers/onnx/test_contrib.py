@@ -208,6 +208,25 @@ def test_what_cannot_be_expressed_is_refused_by_name(rng):
         sardonyx.Session(proto, threads=1)
 
 
+@pytest.mark.parametrize("change", [{"block_size": 0}, {"block_size": 7}, {"N": 11}, {"K": -3}])
+def test_weights_that_do_not_fit_are_refused_by_name(rng, change):
+    weights = {"b": np.zeros((10, 3, 16), U8), "s": np.ones((10, 3), F32)}
+    attributes = {"K": 96, "N": 10, "bits": 4, "block_size": 32} | change
+    proto = model("MatMulNBits", {"a": normal(rng, 3, 96)}, weights, ["a", "b", "s"], **attributes)
+    with pytest.raises(sardonyx.SardonyxError, match="node"):
+        sardonyx.Session(proto, threads=1)
+
+
+def test_a_node_whose_statistics_are_read_stays_as_it_is(rng):
+    feeds = {"x": normal(rng, 2, 5, 16), "skip": normal(rng, 2, 5, 16)}
+    outputs = ("y", "", "inverse", "sum")
+    proto = model("SkipSimplifiedLayerNormalization", feeds, {"gamma": normal(rng, 16)},
+                  ["x", "skip", "gamma"], outputs)  # fmt: skip
+    loaded = sardonyx.load(proto)
+    assert [node.domain for node in loaded.graph] == [DOMAIN]
+    assert [value.name for value in loaded.graph.outputs] == ["y", "inverse", "sum"]
+
+
 @pytest.mark.parametrize("level", ["BASIC", "EXTENDED"])
 @pytest.mark.parametrize("name", ["squeezenet", "ocr_rec", "magika"])
 def test_models_that_onnxruntime_optimized_run(zoo_model, tmp_path, name, level):
