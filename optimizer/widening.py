@@ -43,9 +43,11 @@ def widen(model: ir.Model) -> None:
     for each in model.graphs():
         for value in list(each.initializers.values()):
             _widen_constant(value)
+    given: dict[ir.Value, ir.Value] = {}  # an output may be listed twice
     for index, value, dtype in outputs:
         if dtype in _HALVES and value not in inputs:
-            _give_as(graph, index, value, dtype)
+            given[value] = given.get(value) or _given_as(graph, value, dtype)
+            graph.outputs[index] = given[value]
     for value in inputs:
         _read_as_float32(graph, value)
 
@@ -106,14 +108,14 @@ def _float32(tensor: ir.TensorProtocol) -> ir.TensorProtocol:
     return ir.tensor(np.asarray(tensor.numpy()).astype(np.float32), name=tensor.name)
 
 
-def _give_as(graph: ir.Graph, index: int, value: ir.Value, dtype: ir.DataType) -> None:
-    """Let an output be cast to its own type; it keeps its name."""
+def _given_as(graph: ir.Graph, value: ir.Value, dtype: ir.DataType) -> ir.Value:
+    """Return an output cast to its own type, which takes its name."""
     cast = ir.node("Cast", [value], {"to": int(dtype)}, name=f"{value.name}.rounding")
     result = cast.outputs[0]
     result.name, value.name = value.name, f"{value.name}.wide"
     result.shape, result.type = value.shape, ir.TensorType(dtype)
     graph.append(cast)
-    graph.outputs[index] = result
+    return result
 
 
 def _read_as_float32(graph: ir.Graph, value: ir.Value) -> None:

@@ -94,6 +94,14 @@ def test_an_output_that_others_read_and_one_that_is_an_input(rng):
         np.testing.assert_allclose(found, wanted, rtol=1e-3)
 
 
+def test_an_output_that_is_listed_twice():
+    proto = model("y = Exp (x)", outputs="float16[n, 4] y, float16[n, 4] y")
+    wide = ir.from_proto(proto)
+    widen(wide)
+    assert [value.name for value in wide.graph.outputs] == ["y", "y"]
+    assert [value.dtype for value in wide.graph.outputs] == [ir.DataType.FLOAT16] * 2
+
+
 def test_bodies_and_types_in_attributes(rng):
     body = """c = Constant <value_int = 2> ()  i = Cast <to = 9> (c)
       l, y = Loop (c, i, x) <
