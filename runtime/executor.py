@@ -18,6 +18,7 @@ from ..kernels.abi import (
     STATUS_CANCEL,
     STATUS_ERROR,
     STATUS_STEP,
+    TIMES_STEPS,
 )
 from ..kernels.record import address_of
 from ..kernels.registry import ERRORS
@@ -106,9 +107,10 @@ class Context:
         view = self.binding.view
         outputs = self._begin(arrays)
         for stretch in self.program.stretches:
-            for step in range(stretch.first, stretch.last):
-                self._run_steps(step, step + 1)
-                for tensor in self.program.steps[step].outputs:
+            step = stretch.first
+            while step < stretch.last:
+                done, step = step, self._run_steps(step, step + 1)
+                for tensor in self.program.steps[done].outputs:
                     yield tensor, view(tensor).copy()
             if stretch.host >= 0:
                 self._run_host(stretch.host, outputs)
@@ -169,38 +171,40 @@ class Context:
                 outputs[index] = copied(self.binding.view(port.tensor))
         return outputs
 
-    def _run_steps(self, first: int, last: int) -> None:
+    def _run_steps(self, first: int, last: int) -> int:
+        """Walk some steps; returns the step that comes next, which one may name itself."""
         if self.threads == 1:
-            self._walk(first, last)
-            return
+            return self._walk(first, last)
         team = teams.borrow(self.threads)
         try:
             if team.address != self._team_address:
                 self._job[JOB_TEAM] = self._team_address = team.address
-            self._walk(first, last)
+            return self._walk(first, last)
         finally:
             teams.give_back(team)
 
     def _time_steps(self, first: int, last: int, ticks: np.ndarray) -> None:
-        # Compiled code writes the counter before the first step and after each one.
-        stamps = np.zeros(len(self.program.steps) + 1, np.int64)
-        self._job[JOB_TIMES] = address_of(stamps)
+        times = np.zeros(TIMES_STEPS + len(self.program.steps), np.int64)
+        self._job[JOB_TIMES] = address_of(times)
         try:
             self._run_steps(first, last)
         finally:
             self._job[JOB_TIMES] = 0
-        ticks[first:last] = np.diff(stamps[first : last + 1])
+        ticks[first:last] = times[TIMES_STEPS:][first:last]
 
-    def _walk(self, first: int, last: int) -> None:
+    def _walk(self, first: int, last: int) -> int:
         if (first, last) != self._bounds:
             self._job[JOB_FIRST], self._job[JOB_LAST] = self._bounds = first, last
         reached = self._native_run()
-        while reached != last:
+        while first <= reached < last:
             # Python looks for signals here, between two calls of compiled code.
             self._raise_if_failed()
             self._job[JOB_FIRST] = reached
             self._bounds = (reached, last)
             reached = self._native_run()
+        if reached < 0:
+            self._raise_if_failed()
+        return reached
 
     def _raise_if_failed(self) -> None:
         if code := int(self._status[STATUS_ERROR]):

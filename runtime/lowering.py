@@ -28,6 +28,7 @@ from .ports import add_ports, make_inputs, model_metadata
 from .program import Program
 from .shape_inference import infer_shapes
 from .strips import find_chains, join
+from .symbolic import minimum
 from .validity import naming
 
 if TYPE_CHECKING:
@@ -60,10 +61,21 @@ def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
 def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str, Any]]:
     """Emit all steps of a graph; returns the program under construction, and its metadata."""
     deciders = find_deciders(graph)
-    groups, places = find_groups(graph), find_places(graph)
-    chains = find_chains(graph, groups, places)
-    emit = Emission(graph, options, places)
+    emit = Emission(graph, options, _emit_nodes)
     make_inputs(emit)
+    _emit_nodes(emit)
+    emit.choices.check()
+    add_ports(emit)
+    host = {graph.nodes[i].name: why for i, why in graph.why_host.items()}
+    metadata = {"host": host, "forms": emit.choices.offered, "deciders": deciders, **options}
+    return emit.program, metadata
+
+
+def _emit_nodes(emit: Emission) -> None:
+    """Emit the nodes of a graph: the model's, or a body."""
+    graph = emit.graph
+    groups, emit.places = find_groups(graph), find_places(graph)
+    chains = find_chains(graph, groups, emit.places)
     for node in graph.nodes:
         chain = chains.get(node.index)
         if chain is None:
@@ -71,11 +83,6 @@ def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str
         elif chain[-1].last is node and not _emit_chain(emit, chain):
             for group in chain:
                 _emit_node(emit, group.last, group)
-    emit.choices.check()
-    add_ports(emit)
-    host = {graph.nodes[i].name: why for i, why in graph.why_host.items()}
-    metadata = {"host": host, "forms": emit.choices.offered, "deciders": deciders, **options}
-    return emit.program, metadata
 
 
 def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
@@ -90,6 +97,7 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
     emit.nodes = group.nodes if group is not None else [node]
     try:
         with emit.attempt(), naming(node):
+            _demand_sizes(emit)
             if group is not None:
                 _emit_group(emit, group)
             else:
@@ -97,11 +105,20 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
                 assert lower_node is not None
                 lower_node(emit, node)
     except OnHost as reason:
+        if emit.bodies:
+            raise  # the node that the body belongs to goes to the host
         gated = [group.gate.product] if group is not None and group.gate else []
         for member in (*gated, *emit.nodes):
             emit.graph.why_host[member.index] = str(reason)
             emit_host(emit, member)
     emit.nodes = ()
+
+
+def _demand_sizes(emit: Emission) -> None:
+    """Let a run of a body refuse sizes below zero of what its nodes give."""
+    for node in emit.nodes:
+        for size in node.demands:
+            emit.check(minimum(size, 0), 0, f"node {node.name!r} ({node.op_type}): a size")
 
 
 def _emit_group(emit: Emission, group: Group) -> None:
@@ -115,6 +132,9 @@ def _emit_group(emit: Emission, group: Group) -> None:
 
 def _emit_chain(emit: Emission, chain: Sequence[Group]) -> bool:
     """Emit groups that may run joined; False when one of them has no kernel."""
+    for group in chain:
+        emit.nodes = group.nodes
+        _demand_sizes(emit)
     try:
         with emit.attempt(), emit.catching() as steps:
             for group in chain:

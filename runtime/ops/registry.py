@@ -12,6 +12,7 @@ from ..groups import Group
 from .terms import Term
 
 Rule = Callable[[Node], None]
+Bodies = Callable[[Node], dict[str, list[Info]]]
 Infer = Callable[[Node], list[Info]]
 Lower = Callable[[Emission, Node], None]
 WriteTerm = Callable[[Node, Sequence[Term]], Term]
@@ -28,6 +29,9 @@ class Operator:
     ----------
     rules
         Refuse attributes and sizes that no model may have (``InvalidModel``).
+    bodies
+        Describes the inputs of the bodies that a node has, by attribute: these are inferred before
+        the node itself, all their nodes must have kernels, and `lower` emits them.
     infer
         Describes the outputs; raises ``OnHost`` for inputs that no kernel takes. None: there is no
         kernel.
@@ -54,6 +58,7 @@ class Operator:
     """
 
     rules: tuple[Rule, ...] = ()
+    bodies: Bodies | None = None
     infer: Infer | None = None
     lower: Lower | None = None
     term: WriteTerm | None = None
