@@ -73,6 +73,7 @@ class Assembler:
         self._outputs: list[Port] = []
         self._steps: list[Step] = []
         self._hosts: list[HostStep] = []
+        self._bodies: list[Program] = []
         self._stretches: list[Stretch] = []
         self._checks: list[Check] = []
         self._time = 0
@@ -237,6 +238,7 @@ class Assembler:
         outputs: Sequence[Tensor | None],
         captured: Mapping[str, Tensor],
         read_sizes: Sequence[tuple[int, int, Symbol]],
+        bodies: Mapping[str, Program],
     ) -> None:
         """Append a host step, which ends a stretch of steps.
 
@@ -251,6 +253,8 @@ class Assembler:
             What the node's subgraphs use besides.
         read_sizes : sequence of (int, int, Symbol)
             (output, axis, symbol) of sizes that the results tell.
+        bodies : mapping of str to Program
+            What computes the node's subgraphs, by attribute.
         """
         self._unknown.difference_update(symbol for *_, symbol in read_sizes)
         self.code.step = -1 - len(self._hosts)
@@ -262,8 +266,11 @@ class Assembler:
         operands = [-1 if tensor is None else self.number(tensor) for tensor in inputs]
         outer = {name: self.number(tensor) for name, tensor in captured.items()}
         self._end_stretch(len(self._hosts))
+        first = len(self._bodies)
+        self._bodies += bodies.values()
+        indices = dict(zip(bodies, range(first, len(self._bodies)), strict=True))
         self._hosts.append(
-            HostStep(operator, node.name, node.op_type, operands, results, outer, symbols)
+            HostStep(operator, node.name, node.op_type, operands, results, outer, symbols, indices)
         )
         self._time += 1
         self.code.step = len(self._steps)
@@ -316,6 +323,7 @@ class Assembler:
             kernels=list(self._kernels),
             steps=self._steps,
             host_steps=self._hosts,
+            bodies=self._bodies,
             stretches=self._stretches,
             checks=self._checks,
             metadata=metadata,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from ..kernels.record import address_of
 from ..kernels.registry import ERRORS
 from . import endings
 from . import team as teams
+from .arguments import Signature
 from .binding import Binding, Output
 from .executable import Executable
 from .memory import allocated
@@ -62,6 +63,8 @@ class Context:
         self._phase = 0
         self._bounds = (0, len(self.program.steps))
         self._team_address = 0
+        self._operators: dict[int, Any] = {}
+        self._bodies: list[Body] = []
         endings.register(self)
 
     def run(self, arrays: Sequence[Any], ticks: np.ndarray | None = None) -> list[Any]:
@@ -121,6 +124,8 @@ class Context:
     def cancel(self) -> None:
         """Ask a run in another thread to stop after the step it is in."""
         self._status[STATUS_CANCEL] = 1
+        for body in self._bodies:
+            body.context.cancel()
 
     @property
     def is_walking(self) -> bool:
@@ -225,7 +230,7 @@ class Context:
         binding = self.binding
         host: HostStep = self.program.host_steps[index]
         start = time.perf_counter_ns()
-        operator = self._executable.host_operator(index)
+        operator = self._operator(index)
         inputs = [None if tensor < 0 else binding.view(tensor) for tensor in host.inputs]
         captured = {name: binding.view(tensor) for name, tensor in host.captured.items()}
         results = operator.run(inputs, captured)
@@ -245,6 +250,19 @@ class Context:
         for buffer in self._executable.last_read[index]:
             binding.objects.pop(buffer, None)
         self.host_ns[index] = time.perf_counter_ns() - start
+
+    def _operator(self, index: int) -> Any:
+        """Return the operator of a host step; one with bodies is the context's own."""
+        bodies = self.program.host_steps[index].bodies
+        if not bodies:
+            return self._executable.host_operator(index)
+        if index not in self._operators:
+            operator = self._executable.new_host_operator(index)
+            own = {n: Body(self._executable.body(i), self.threads) for n, i in bodies.items()}
+            operator.compute_bodies({name: body.run for name, body in own.items()})
+            self._bodies += own.values()
+            self._operators[index] = operator
+        return self._operators[index]
 
     def _checked_result(self, host: HostStep, tensor: int, result: Any) -> Any:
         """Return a result of a host step as it is declared."""
@@ -275,3 +293,32 @@ class Context:
                     f"node {host.name!r} ({host.op_type}) gave {spec.name!r} the shape {shape}, "
                     f"expected {expected}"
                 )
+
+
+class Body:
+    """A body of a host step: a program, run with what the step gives it.
+
+    Parameters
+    ----------
+    executable : Executable
+    threads : int
+    """
+
+    def __init__(self, executable: Executable, threads: int) -> None:
+        self.context = Context(executable, threads)
+        self._signature = Signature(executable.program.inputs)
+
+    def run(self, values: Mapping[str, Any]) -> list[Any]:
+        """Run with values by name, some of which the body uses.
+
+        Raises
+        ------
+        KernelError, InvalidArgument
+            A step failed, or sizes do not fit.
+        """
+        feeds = {name: values[name] for name in self._signature.names}
+        arrays, shapes = self._signature.arrays(feeds)
+        if self.context.binding.shapes != shapes:
+            self._signature.check_shapes(shapes)
+            self.context.binding.bind(shapes)
+        return self.context.run(arrays)

@@ -117,6 +117,22 @@ class Info:
         return [int(value) for value in values]  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True, slots=True)
+class BodyInputs:
+    """What a body is given: its inputs, and which of them carry a state.
+
+    Attributes
+    ----------
+    infos : list of Info
+        What its inputs are before the first iteration.
+    states : list of (int, int)
+        Input and output of each state: what an iteration gives, the next one is given.
+    """
+
+    infos: list[Info]
+    states: list[tuple[int, int]] = field(default_factory=list)
+
+
 def known_array(values: Sequence[Dim], shape: tuple[int, ...]) -> np.ndarray:
     """Make the contents of an ``Info`` from dimensions."""
     array = np.empty(len(values), object)

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import onnx_ir_import  # noqa: F401  before onnx_ir itself
+from ..errors import SardonyxError
 from ..notes import DEFAULTS_NOTE
 from .assembler import Assembler
+from .body_programs import infer_bodies
 from .deciders import find_deciders
 from .emission import Emission
 from .fusion import find_groups
@@ -58,6 +60,21 @@ def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
     return program
 
 
+def _lower_bodies(emit: Emission, node: Node) -> dict[str, Program]:
+    """Lower the bodies of a node on the host to programs of their own.
+
+    There are none where a body is not valid, which is no fault if it never runs.
+    """
+    try:
+        with naming(node):
+            graphs = infer_bodies(emit.graph, node)
+        options = {**emit.options, "choices": {}}
+        emitted = {name: _emitted(graph, options) for name, graph in graphs.items()}
+    except (OnHost, SardonyxError):
+        return {}
+    return {name: assembler.finish(metadata) for name, (assembler, metadata) in emitted.items()}
+
+
 def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str, Any]]:
     """Emit all steps of a graph; returns the program under construction, and its metadata."""
     deciders = find_deciders(graph)
@@ -90,7 +107,7 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
     if node.index in emit.absorbed or (group is not None and group.last is not node):
         return
     if node.index in emit.graph.why_host:
-        emit_host(emit, node)
+        emit_host(emit, node, _lower_bodies(emit, node))
         return
     if all(info.known is not None for info in node.infos):
         return
@@ -110,7 +127,7 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
         gated = [group.gate.product] if group is not None and group.gate else []
         for member in (*gated, *emit.nodes):
             emit.graph.why_host[member.index] = str(reason)
-            emit_host(emit, member)
+            emit_host(emit, member, _lower_bodies(emit, member))
     emit.nodes = ()
 
 

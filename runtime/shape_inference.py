@@ -53,9 +53,14 @@ def infer_shapes(model: ir.Model) -> Graph:
     graph = Graph(opsets, inputs, list(source.outputs))
     for value in inputs:
         graph.infos[value] = _input_info(value)
+    infer_nodes(graph, source)
+    return graph
+
+
+def infer_nodes(graph: Graph, source: ir.Graph) -> None:
+    """Run the shape rules over the nodes of a graph, whose inputs are described."""
     for node in _nodes_of(graph, source):
         _infer_node(graph, node)
-    return graph
 
 
 def _nodes_of(graph: Graph, source: ir.Graph) -> Iterator[Node]:
@@ -89,12 +94,9 @@ def _infer_body(outer: Graph, node: Node, name: str, inputs: Sequence[Info]) -> 
     OnHost
         A node of the body has no kernel, or is not valid, which is no fault if it never runs.
     """
-    source = node.ir.attributes[name].as_graph()
-    given = list(source.inputs)
-    if len(given) != len(inputs):
-        refuse(node, f"number of inputs of {name!r}", len(given), str(len(inputs)))
-    graph = Graph(outer.opsets, given, list(source.outputs), outer.infos)
-    for value, info in zip(given, inputs, strict=True):
+    source = body_of(node, name, len(inputs))
+    graph = Graph(outer.opsets, list(source.inputs), list(source.outputs), outer.infos)
+    for value, info in zip(source.inputs, inputs, strict=True):
         graph.infos[value] = Info(value.name or "", info.dtype, info.shape)
     for inner in _nodes_of(graph, source):
         try:
@@ -108,6 +110,14 @@ def _infer_body(outer: Graph, node: Node, name: str, inputs: Sequence[Info]) -> 
                 raise NeedsNumbers(reason, sizes)
             raise OnHost(reason)
         _demand_sizes(inner)
+    return graph
+
+
+def body_of(node: Node, name: str, inputs: int) -> ir.Graph:
+    """Return the body of a node that an attribute holds, and refuse one of other inputs."""
+    graph = node.ir.attributes[name].as_graph()
+    if len(graph.inputs) != inputs:
+        refuse(node, f"number of inputs of {name!r}", len(graph.inputs), str(inputs))
     return graph
 
 
@@ -166,8 +176,8 @@ def _infer_node(graph: Graph, node: Node) -> None:
         if operator.term is not None and not _is_finite(node):
             raise OnHost("an attribute is not finite")
         with naming(node):
-            for name, inputs in (operator.bodies(node) if operator.bodies else {}).items():
-                node.bodies[name] = _infer_body(graph, node, name, inputs)
+            for name, given in (operator.bodies(node) if operator.bodies else {}).items():
+                node.bodies[name] = _infer_body(graph, node, name, given.infos)
             node.infos = operator.infer(node)
     except OnHost as reason:
         node.infos = host_infos(node, graph.opsets)

@@ -15,7 +15,7 @@ import numpy as np
 from ...errors import InvalidModel
 from ...kernels.cpu import control
 from ..emission import Emission
-from ..graph import Graph, Info, Node, OnHost, known_array, refuse
+from ..graph import BodyInputs, Graph, Info, Node, OnHost, known_array, refuse
 from ..symbolic import Dim, maximum, product
 from ..tensors import Label, Tensor
 from .registry import Operator, register
@@ -28,19 +28,23 @@ _NO_LIMIT = (1 << 62) - 1
 _BRANCHES = ("then_branch", "else_branch")
 
 
-def _if_bodies(node: Node) -> dict[str, list[Info]]:
-    _check_flag(node, node.required(0))
-    return {name: [] for name in _BRANCHES}
+def _if_bodies(node: Node) -> dict[str, BodyInputs]:
+    return {name: BodyInputs([]) for name in _BRANCHES}
 
 
 def _check_flag(node: Node, info: Info) -> None:
     if info.dtype != "bool":
         refuse(node, f"type of {info.name!r}", info.dtype, "bool")
-    if product(info.dims) != 1:
+    _check_one(info)
+
+
+def _check_one(info: Info | None) -> None:
+    if info is not None and product(info.dims) != 1:
         raise OnHost(f"{info.name!r} has the shape {info.dims}")
 
 
 def _infer_if(node: Node) -> list[Info]:
+    _check_flag(node, node.required(0))
     then, other = (_results(node, name, len(node.outputs)) for name in _BRANCHES)
     infos = []
     for index, (a, b) in enumerate(zip(then, other, strict=True)):
@@ -94,14 +98,10 @@ def _contained(node: Node) -> Iterator[None]:
 # --- Loop -------------------------------------------------------------------------------------
 
 
-def _loop_bodies(node: Node) -> dict[str, list[Info]]:
-    trips, condition = node.input(0), node.input(1)
-    if trips is not None and product(trips.dims) != 1:
-        raise OnHost(f"{trips.name!r} has the shape {trips.dims}")
-    if condition is not None:
-        _check_flag(node, condition)
-    first = [Info("", "int64", ()), Info("", "bool", ())]
-    return {"body": [*first, *_states(node, node.inputs[2:])]}
+def _loop_bodies(node: Node) -> dict[str, BodyInputs]:
+    states = _states(node, node.inputs[2:])
+    infos = [Info("", "int64", ()), Info("", "bool", ()), *states]
+    return {"body": BodyInputs(infos, [(2 + i, 1 + i) for i in range(len(states))])}
 
 
 def _states(node: Node, inputs: Sequence[Info | None]) -> list[Info]:
@@ -114,7 +114,10 @@ def _states(node: Node, inputs: Sequence[Info | None]) -> list[Info]:
 def _infer_loop(node: Node) -> list[Info]:
     states = _states(node, node.inputs[2:])
     condition, *results = _results(node, "body", 1 + len(node.outputs))
-    _check_flag(node, condition)
+    _check_one(node.input(0))
+    for flag in (node.input(1), condition):
+        if flag is not None:
+            _check_flag(node, flag)
     _check_states(node, states, results)
     infos = [node.result(state.dims, state.dtype, i) for i, state in enumerate(states)]
     elements = results[len(states) :]
@@ -260,14 +263,14 @@ def _axis(node: Node, axis: int, rank: int) -> int:
     return axis % rank
 
 
-def _scan_bodies(node: Node) -> dict[str, list[Info]]:
+def _scan_bodies(node: Node) -> dict[str, BodyInputs]:
     states, _, axes, *_ = _scan_lists(node)
     inputs = _states(node, node.inputs)
     slices = []
     for info, axis in zip(inputs[states:], axes, strict=True):
         at = _axis(node, axis, info.rank)
         slices.append(Info("", info.dtype, (*info.dims[:at], *info.dims[at + 1 :])))
-    return {"body": [*inputs[:states], *slices]}
+    return {"body": BodyInputs([*inputs[:states], *slices], [(i, i) for i in range(states)])}
 
 
 def _infer_scan(node: Node) -> list[Info]:
