@@ -29,9 +29,7 @@ def infer_bodies(outer: Graph, node: Node) -> dict[str, Graph]:
     operator = OPERATORS.get(node.key)
     if operator is None or operator.bodies is None:
         return {}
-    return {
-        name: _infer(outer, node, name, given) for name, given in operator.bodies(node).items()
-    }
+    return {name: _infer(outer, node, name, given) for name, given in operator.bodies(node).items()}
 
 
 def _infer(outer: Graph, node: Node, name: str, given: BodyInputs) -> Graph:
@@ -77,7 +75,7 @@ def _opened(value: ir.Value, info: Info) -> Info:
 
 
 def _joined(state: Info, result: Info) -> tuple[symbolic.Dim, ...] | None:
-    """Return a shape that a state and what an iteration makes of it have, open where they differ."""
+    """Return the shape of a state and of what an iteration makes of it, open where they differ."""
     if state.shape is None or result.shape is None or state.rank != result.rank:
         return None
     return tuple(

@@ -162,7 +162,17 @@ class Node:
         For a node of a body: sizes of results that must not be below zero when it runs.
     """
 
-    __slots__ = ("bodies", "demands", "index", "infos", "inputs", "ir", "name", "op_type", "version")
+    __slots__ = (
+        "bodies",
+        "demands",
+        "index",
+        "infos",
+        "inputs",
+        "ir",
+        "name",
+        "op_type",
+        "version",
+    )
 
     def __init__(
         self, node: ir.Node, infos: Mapping[ir.Value, Info], version: int, index: int

@@ -322,7 +322,9 @@ def load_program(folder: Folder, name: str, key: str) -> Program:
     return _unpack(data, json.loads(text), _aligned(end), state)
 
 
-def _unpack(data: mmap.mmap | memoryview, header: dict[str, Any], start: int, state: str | None) -> Program:
+def _unpack(
+    data: mmap.mmap | memoryview, header: dict[str, Any], start: int, state: str | None
+) -> Program:
     """Read the tables; weights are digested only if no answer for the file's state is kept."""
     tables: dict[str, Any] = {}
     for name, section in zip(_TABLES, header["sections"], strict=True):

@@ -214,9 +214,7 @@ def _is_same(a: Tensor, b: Tensor) -> bool:
 
 
 @contextmanager
-def _iterations(
-    emit: Emission, trips: Tensor | None, condition: Tensor | None
-) -> Iterator[Tensor]:
+def _iterations(emit: Emission, trips: Tensor | None, condition: Tensor | None) -> Iterator[Tensor]:
     """Emit a loop around steps; gives the number of the iteration, counted from 0."""
     iteration = emit.new((), "int64", name="iteration")
     emit.step(control.start_loop, outputs=[iteration], op_type="Iteration", iteration=iteration)
@@ -238,8 +236,8 @@ def _iterations(
 # --- Scan -------------------------------------------------------------------------------------
 
 
-def _scan_lists(node: Node) -> tuple[int, int, list[int], list[bool], list[int], list[bool]]:
-    """Return the numbers of states and operands; axes and directions of operands and results."""
+def _scan_lists(node: Node) -> tuple[int, list[int], list[bool], list[int], list[bool]]:
+    """Return the number of states; axes and directions of operands, then of results."""
     operands = node.attribute("num_scan_inputs")
     states = len(node.inputs) - operands
     results = len(node.outputs) - states
@@ -254,7 +252,7 @@ def _scan_lists(node: Node) -> tuple[int, int, list[int], list[bool], list[int],
                 refuse(node, f"length of {name!r}", len(numbers), str(count))
             lists.append(numbers)
     into, forth, out, back = lists
-    return states, operands, into, list(map(bool, forth)), out, list(map(bool, back))
+    return states, into, list(map(bool, forth)), out, list(map(bool, back))
 
 
 def _axis(node: Node, axis: int, rank: int) -> int:
@@ -264,7 +262,7 @@ def _axis(node: Node, axis: int, rank: int) -> int:
 
 
 def _scan_bodies(node: Node) -> dict[str, BodyInputs]:
-    states, _, axes, *_ = _scan_lists(node)
+    states, axes, *_ = _scan_lists(node)
     inputs = _states(node, node.inputs)
     slices = []
     for info, axis in zip(inputs[states:], axes, strict=True):
@@ -274,7 +272,7 @@ def _scan_bodies(node: Node) -> dict[str, BodyInputs]:
 
 
 def _infer_scan(node: Node) -> list[Info]:
-    states, operands, into, _, out, _ = _scan_lists(node)
+    states, into, _, out, _ = _scan_lists(node)
     inputs = _states(node, node.inputs)
     results = _results(node, "body", len(node.outputs))
     _check_states(node, inputs[:states], results)
@@ -294,7 +292,7 @@ def _infer_scan(node: Node) -> list[Info]:
 
 
 def _lower_scan(emit: Emission, node: Node) -> None:
-    count, _, into, forth, out, back = _scan_lists(node)
+    count, into, forth, out, back = _scan_lists(node)
     operands = [emit.ordered(emit.tensor(value)) for value in node.values[count:]]
     axes = [_axis(node, axis, len(x.shape)) for x, axis in zip(operands, into, strict=True)]
     sizes = [x.shape[axis] for x, axis in zip(operands, axes, strict=True)]

@@ -10,7 +10,6 @@ import onnx
 import onnx.parser
 import onnxruntime
 import pytest
-
 import sardonyx
 from sardonyx.errors import InvalidModel, KernelError
 

@@ -424,5 +424,10 @@ def test_slices_of_open_sizes(check, case):
     start, end = (int(rng.choice(limits)) for _ in range(2))
     step = int(rng.choice([-3, -2, -1, 1, 2]))
     node = make_node("Slice", ["x", "starts", "ends", "axes", "steps"], ["y"])
-    constants = dict(zip(("starts", "ends", "axes", "steps"), map(ints, (start, end, 0, step))))
+    constants = {
+        "starts": ints(start),
+        "ends": ints(end),
+        "axes": ints(0),
+        "steps": ints(step),
+    }
     check([node], [{"x": values("float32", size, 3)} for size in (1, 2, 4, 7, 8)], constants)
