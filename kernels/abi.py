@@ -107,6 +107,9 @@ STATUS_ERROR, STATUS_STEP, STATUS_CANCEL = range(3)
 """Error code or 0, step that failed, request to cancel or 0."""
 STATUS_WORDS = 8
 
+TIMES_LAST, TIMES_STEPS = range(2)
+"""Time at which the last step ended; from here on the time that each step took, in ticks."""
+
 # --- state of a team of threads: words in cache lines of their own ----------------------------
 
 TEAM_LEFT, TEAM_STOP, TEAM_RECORD = range(0, 24, 8)

@@ -5,7 +5,8 @@ number that depends on its sizes only; a call computes those from ``part`` to ``
 and uses ``thread`` only to find its own workspace, so that results do not depend on the number of
 threads. Each further parameter is a 64-bit word of the record, in order, or a group of them
 (``fields``). One annotated ``float`` arrives as a float64, every other as an int64 (``Pointer``: a
-byte address). The function returns 0 or a code of ``ERRORS``.
+byte address). The function returns 0, a code of ``ERRORS``, or
+``-1 - step`` for the step at which the run goes on (``cpu.control``).
 """
 
 from __future__ import annotations
@@ -33,11 +34,13 @@ The choice must not depend on the number of threads: parts would no longer be pa
 MANY = 16
 """Rows that are enough to be split; of fewer, the elements of each are."""
 
-INDEX_OUT_OF_RANGE, TOO_FEW_ELEMENTS, INTERRUPTED = 1, 2, 3
+INDEX_OUT_OF_RANGE, TOO_FEW_ELEMENTS, INTERRUPTED, TOO_MANY_ITERATIONS, SIZES_DIFFER = range(1, 6)
 ERRORS = {
     INDEX_OUT_OF_RANGE: "index out of range",
     TOO_FEW_ELEMENTS: "more elements are wanted than there are",
     INTERRUPTED: "interrupted by a signal",
+    SIZES_DIFFER: "sizes do not fit one another, or are below zero",
+    TOO_MANY_ITERATIONS: "more iterations than the session allows (max_iterations)",
 }
 """Error codes that kernels return, with their texts."""
 

@@ -12,6 +12,9 @@ from onnx.reference.op_run import OpRun
 class Loop(OpRun):
     """Loop of the standard; onnx's own joins scan outputs along an axis they already have."""
 
+    most: int | None = None
+    """Iterations beyond which a loop fails."""
+
     def need_context(self) -> bool:
         """Subgraphs may use any value computed so far."""
         return True
@@ -27,6 +30,8 @@ class Loop(OpRun):
         going = condition is None or bool(condition.item())
         trip = 0
         while going and (trips is None or trip < trips.item()):
+            if trip == self.most:
+                raise ValueError(f"more than {trip} iterations, which max_iterations allows")
             values = [np.array(trip, np.int64), np.array(going), *carried]
             feeds.update(zip(body.input_names, values, strict=True))
             results = self._run_body(  # type: ignore[attr-defined]

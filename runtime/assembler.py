@@ -8,7 +8,8 @@ patch, as in an object file. Which buffers lie over one another is settled last.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from .inplace import Inplace
 from .program import Check, HostStep, Port, Program, Step, Stretch, TensorSpec
 from .size_code import Code
 from .symbolic import Dim, Expr, Symbol, named_text, sum_dims, symbol_of
-from .tensors import Buffer, Pending, Record, Tensor, words_of
+from .tensors import Buffer, Label, Pending, Record, Tensor, words_of
 
 _ALIGN = 64
 
@@ -66,10 +67,13 @@ class Assembler:
         # Numbers of 64 bits: there are dozens for each step, and objects take four times as much.
         self._words = array("q")
         self._patches = array("q")  # in the order of the columns PATCH_..., a row after the other
+        self._labels: list[tuple[int, Label]] = []
+        self._repeated: list[set[Buffer]] = []  # what each loop uses that is open yet
         self._inputs: list[Port] = []
         self._outputs: list[Port] = []
         self._steps: list[Step] = []
         self._hosts: list[HostStep] = []
+        self._bodies: list[Program] = []
         self._stretches: list[Stretch] = []
         self._checks: list[Check] = []
         self._time = 0
@@ -121,8 +125,10 @@ class Assembler:
         for tensor in used:
             self._touch(tensor)
             self.code.slot(tensor.buffer.size)
-        self._inplace.allow(self._time, step.outputs[0], step.over, used)
-        layout = "channels_last" if step.outputs[0].is_channels_last else "plain"
+        is_last = False
+        if step.outputs:
+            self._inplace.allow(self._time, step.outputs[0], step.over, used)
+            is_last = step.outputs[0].is_channels_last
         traffic = _traffic(used) if step.traffic is None else step.traffic
         self._steps.append(
             Step(
@@ -132,7 +138,7 @@ class Assembler:
                 step.op_type,
                 step.nodes,
                 [self.number(tensor) for tensor in step.outputs],
-                layout,
+                "channels_last" if is_last else "plain",
                 self.code.slot(step.flops),
                 self.code.slot(traffic),
             )
@@ -145,9 +151,9 @@ class Assembler:
         """Refuse a step that needs a size, also of a buffer, before a host step has told it."""
         for symbol in self.code.symbols[self._symbols_checked :]:
             if symbol in self._unknown:
-                name = step.outputs[0].name
+                names = ", ".join(repr(tensor.name) for tensor in step.outputs)
                 raise UnsupportedModel(
-                    f"step {step.op_type}, computing {name!r}, needs the size {symbol!r} before "
+                    f"step {step.op_type}, computing {names}, needs the size {symbol!r} before "
                     "the node that gives it has run"
                 )
         self._symbols_checked = len(self.code.symbols)
@@ -168,6 +174,8 @@ class Assembler:
                 self._patch(word, RECORD, item.position)
             elif isinstance(item, Kernel):
                 self._patch(word, KERNEL, self._kernel_number(item))
+            elif isinstance(item, Label):
+                self._labels.append((word, item))
             elif isinstance(item, Expr):
                 self._patch(word, VALUE, self.code.slot(item))
             elif item is not None:
@@ -186,6 +194,30 @@ class Assembler:
             buffer.phase = self._phase
         buffer.first = min(buffer.first, self._time)
         buffer.last = max(buffer.last, self._time)
+        if self._repeated:
+            self._repeated[-1].add(buffer)
+
+    def mark(self, label: Label) -> None:
+        """Let a label be the step that is added next."""
+        label.step = len(self._steps)
+
+    @contextmanager
+    def loop(self) -> Iterator[None]:
+        """Add steps that a run repeats: what they use of before must last until the last of them.
+
+        One more step has to follow, which lets the run go back.
+        """
+        begin = self._time
+        self._repeated.append(set())
+        try:
+            yield
+        finally:
+            used = self._repeated.pop()
+            for buffer in used:
+                if buffer.first < begin:
+                    buffer.last = max(buffer.last, self._time)
+            if self._repeated:
+                self._repeated[-1] |= used
 
     @property
     def step_count(self) -> int:
@@ -206,6 +238,7 @@ class Assembler:
         outputs: Sequence[Tensor | None],
         captured: Mapping[str, Tensor],
         read_sizes: Sequence[tuple[int, int, Symbol]],
+        bodies: Mapping[str, Program],
     ) -> None:
         """Append a host step, which ends a stretch of steps.
 
@@ -220,6 +253,8 @@ class Assembler:
             What the node's subgraphs use besides.
         read_sizes : sequence of (int, int, Symbol)
             (output, axis, symbol) of sizes that the results tell.
+        bodies : mapping of str to Program
+            What computes the node's subgraphs, by attribute.
         """
         self._unknown.difference_update(symbol for *_, symbol in read_sizes)
         self.code.step = -1 - len(self._hosts)
@@ -231,8 +266,11 @@ class Assembler:
         operands = [-1 if tensor is None else self.number(tensor) for tensor in inputs]
         outer = {name: self.number(tensor) for name, tensor in captured.items()}
         self._end_stretch(len(self._hosts))
+        first = len(self._bodies)
+        self._bodies += bodies.values()
+        indices = dict(zip(bodies, range(first, len(self._bodies)), strict=True))
         self._hosts.append(
-            HostStep(operator, node.name, node.op_type, operands, results, outer, symbols)
+            HostStep(operator, node.name, node.op_type, operands, results, outer, symbols, indices)
         )
         self._time += 1
         self.code.step = len(self._steps)
@@ -272,6 +310,8 @@ class Assembler:
         patches = _table(self._patches, PATCH_COLUMNS)
         addressed = patches[:, PATCH_KIND] == ADDRESS
         patches[addressed, PATCH_SOURCE] = merged[patches[addressed, PATCH_SOURCE]]
+        for word, label in self._labels:
+            self._words[word] = label.step
         slot = self.code.slot
         # In the order of the columns BUFFER_...
         buffers = [[b.kind, slot(b.size), b.first, b.last, b.phase] for b in self._buffers]
@@ -283,6 +323,7 @@ class Assembler:
             kernels=list(self._kernels),
             steps=self._steps,
             host_steps=self._hosts,
+            bodies=self._bodies,
             stretches=self._stretches,
             checks=self._checks,
             metadata=metadata,

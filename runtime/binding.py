@@ -333,7 +333,8 @@ class Binding:
         if not self._has_empty:
             return
         for index, step in enumerate(self.program.steps):
-            if all(0 in self.shape(tensor) for tensor in step.outputs):
+            outputs = step.outputs
+            if outputs and all(0 in self.shape(tensor) for tensor in outputs):
                 self.steps[index, STEP_KERNEL] = self._executable.idle_kernel
                 self.steps[index, STEP_RECORD] = address_of(self._idle_record)
 

@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from ..errors import InvalidModel
 from ..kernels.abi import ADDRESS_SPACE, ARENA, HOST, INPUT, OUTPUT, SIZE_LIMIT
+from ..kernels.cpu.control import compare_sizes
 from ..kernels.cpu.words import store_words
 from ..kernels.registry import Kernel
 from . import symbolic
@@ -41,13 +42,19 @@ class Emission:
     options : dict
         ``precision``: ``"fp32"``, ``"strict"`` or ``"bf16_weights"``; ``choices``: forms of steps
         by the names of nodes (``choices``).
-    places : mapping of onnx_ir.Value to (onnx_ir.Value, Dim)
-        For values that are only concatenated the root they lie in, and their first channel there.
+    emit_nodes : callable
+        Emits the nodes of the attribute ``graph``.
 
     Attributes
     ----------
+    graph : Graph
+        The one whose nodes are being emitted: the model's, or a body.
+    places : mapping of onnx_ir.Value to (onnx_ir.Value, Dim)
+        For values that are only concatenated the root they lie in, and their first channel there.
+    bodies : int
+        How many bodies they lie in: a run may do such steps never, or several times.
     infos : dict of onnx_ir.Value to Info
-        The graph's.
+        Those of all graphs.
     program : Assembler
     nodes : sequence of Node
         What the steps compute that are being emitted.
@@ -59,13 +66,17 @@ class Emission:
         self,
         graph: Graph,
         options: Mapping[str, Any],
-        places: Mapping[ir.Value, tuple[ir.Value, Dim]],
+        emit_nodes: Callable[[Emission], None],
     ) -> None:
         self.graph = graph
+        self._emit_nodes = emit_nodes
+        self._results = frozenset(graph.outputs)
+        self._targets: dict[ir.Value, Tensor] = {}
+        self.bodies = 0
         self.infos = graph.infos
         self.options = options
         self.choices = Choices(options.get("choices", {}))
-        self.places = places
+        self.places: Mapping[ir.Value, tuple[ir.Value, Dim]] = {}
         told = (symbol for sizes in graph.read_sizes.values() for *_, symbol in sizes)
         self.program = Assembler(list(told))
         self.nodes: Sequence[Node] = ()
@@ -119,8 +130,10 @@ class Emission:
             root, channel = self.places[value]
             whole = self._root(root)
             tensor = whole.view(shape, whole.strides, channel * whole.strides[1], info.name)
-        elif value.is_graph_output() and is_plain:
+        elif value in self._results and is_plain:
             tensor = self.new(shape, info.dtype, name=info.name, kind=OUTPUT)
+        elif value in self._targets and is_plain:
+            tensor = self._targets[value]
         else:
             tensor = self._new_value(info, order)
         self._tensors[value] = tensor
@@ -159,7 +172,7 @@ class Emission:
             if info.is_constant:
                 self._tensors[value] = self.constant(info.array(), info.name)
             elif info.known is not None:
-                self._tensors[value] = self._store_known(info)
+                self._tensors[value] = self.sizes(info)
             else:
                 raise InvalidModel(f"value {info.name!r} is used before it is computed")
         return self._tensors[value]
@@ -189,7 +202,8 @@ class Emission:
         """Store a float32, for kernels that numbers of many nodes share."""
         return self.constant(np.array(value, np.float32))
 
-    def _store_known(self, info: Info) -> Tensor:
+    def sizes(self, info: Info) -> Tensor:
+        """Emit a tensor of sizes, the known contents of a value."""
         tensor = self.new(info.dims, info.dtype, name=info.name)
         sizes = info.sizes()
         self.step(
@@ -300,11 +314,21 @@ class Emission:
 
     def check(self, left: Dim, right: Dim, message: str, broadcast: bool = False) -> None:
         """Demand at run time that two sizes are equal (or, broadcasting, that left is 1)."""
-        if isinstance(left, int) and isinstance(right, int):
-            if left != right and not (broadcast and left == 1):
-                raise InvalidModel(f"{message}: {left} and {right}")
-        elif left != right:
+        if left == right or (broadcast and left == 1):
+            return
+        if self.bodies:
+            self._check_in_body(left, right, broadcast)
+        elif isinstance(left, int) and isinstance(right, int):
+            raise InvalidModel(f"{message}: {left} and {right}")
+        else:
             self.program.check(left, right, broadcast, message)
+
+    def _check_in_body(self, left: Dim, right: Dim, broadcast: bool) -> None:
+        """Demand that sizes agree when a run comes here, which it may not for those that do not."""
+        self.step(
+            compare_sizes, outputs=[], op_type="Check",
+            left=left, right=right, broadcast=int(broadcast),
+        )  # fmt: skip
 
     def _refuse(self, what: str) -> NoReturn:
         """Raise the error of a number that no memory or no 64-bit arithmetic holds.
@@ -323,6 +347,46 @@ class Emission:
         message = f"node {node.name!r} ({node.op_type}): number of {what} over zero elements"
         self.check(empty * results, 0, message)
 
+    # --- bodies -------------------------------------------------------------------------------
+
+    def body(
+        self, graph: Graph, inputs: Sequence[Tensor], targets: Sequence[Tensor] = ()
+    ) -> list[Tensor]:
+        """Emit the nodes of a body; returns the tensors of its outputs.
+
+        What its steps give is there within the body only: a run may pass it by.
+
+        Parameters
+        ----------
+        graph : Graph
+        inputs : sequence of Tensor
+            Of the body.
+        targets : sequence of Tensor
+            Where the outputs are wanted, if the steps that compute them can write there; nothing in
+            the body may read them.
+
+        Raises
+        ------
+        OnHost
+            A node has no kernel for its inputs.
+        """
+        outer = self.graph, self.places, self.nodes, self.absorbed
+        marks = len(self._tensors), len(self._reordered)
+        self.graph, self.absorbed = graph, set()
+        self.bodies += 1
+        try:
+            for value, tensor in zip(graph.inputs, inputs, strict=True):
+                self._tensors[value] = tensor
+            for value, tensor in zip(graph.outputs, targets, strict=False):
+                self._targets.setdefault(value, tensor)
+            self._emit_nodes(self)
+            self.nodes = outer[2]
+            return [self.tensor(value) for value in graph.outputs]
+        finally:
+            self.bodies -= 1
+            self.graph, self.places, self.nodes, self.absorbed = outer
+            self._forget(*marks)
+
     # --- attempts -----------------------------------------------------------------------------
 
     @contextmanager
@@ -333,11 +397,14 @@ class Emission:
             yield
         except OnHost:
             self.program.take_back(marks[0])
-            for table, count in ((self._tensors, marks[1]), (self._reordered, marks[2])):
-                # What was entered last goes first.
-                while len(table) > count:
-                    table.popitem()
+            self._forget(*marks[1:])
             raise
+
+    def _forget(self, tensors: int, reordered: int) -> None:
+        """Forget the tensors of values, and their other forms, but for the first so many."""
+        for table, count in ((self._tensors, tensors), (self._reordered, reordered)):
+            while len(table) > count:  # what was entered last goes first
+                table.popitem()
 
     @contextmanager
     def catching(self) -> Iterator[list[Pending]]:

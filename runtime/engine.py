@@ -57,7 +57,7 @@ class Engine:
         self.signature = Signature(program.inputs)
         self.idle: list[Context] = []
         try:
-            compile_all([*program.kernels, *teams.EXECUTOR_KERNELS.values()])
+            compile_all([*program.all_kernels, *teams.EXECUTOR_KERNELS.values()])
         except Exception as error:
             reason = str(error).strip().partition("\n")[0]
             raise KernelError(f"a kernel of the model does not compile: {reason}") from error

@@ -96,14 +96,28 @@ class Executable:
         self.last_read = _last_read(program, times)
         self.limits = Limits(program, self.phases)
         self._host_operators: list[Any] = [None] * len(program.host_steps)
+        self._bodies: list[Executable | None] = [None] * len(program.bodies)
 
     def host_operator(self, index: int) -> Any:
         """Return the operator of a host step; the reference implementation loads on first use."""
         if self._host_operators[index] is None:
-            from .host import HostOp
-
-            self._host_operators[index] = HostOp.from_bytes(self.program.host_steps[index].operator)
+            self._host_operators[index] = self.new_host_operator(index)
         return self._host_operators[index]
+
+    def new_host_operator(self, index: int) -> Any:
+        """Return the operator of a host step anew."""
+        from .host import HostOp
+
+        operator = HostOp.from_bytes(self.program.host_steps[index].operator)
+        if (most := self.program.metadata.get("max_iterations")) is not None:
+            operator.limit_iterations(most)
+        return operator
+
+    def body(self, index: int) -> Executable:
+        """Return a body of the program, made ready on first use."""
+        if (body := self._bodies[index]) is None:
+            self._bodies[index] = body = Executable(self.program.bodies[index])
+        return body
 
 
 def _giver(program: Program) -> np.ndarray:

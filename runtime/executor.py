@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,11 +18,13 @@ from ..kernels.abi import (
     STATUS_CANCEL,
     STATUS_ERROR,
     STATUS_STEP,
+    TIMES_STEPS,
 )
 from ..kernels.record import address_of
 from ..kernels.registry import ERRORS
 from . import endings
 from . import team as teams
+from .arguments import Signature
 from .binding import Binding, Output
 from .executable import Executable
 from .memory import allocated
@@ -61,6 +63,8 @@ class Context:
         self._phase = 0
         self._bounds = (0, len(self.program.steps))
         self._team_address = 0
+        self._operators: dict[int, Any] = {}
+        self._bodies: list[Body] = []
         endings.register(self)
 
     def run(self, arrays: Sequence[Any], ticks: np.ndarray | None = None) -> list[Any]:
@@ -106,9 +110,10 @@ class Context:
         view = self.binding.view
         outputs = self._begin(arrays)
         for stretch in self.program.stretches:
-            for step in range(stretch.first, stretch.last):
-                self._run_steps(step, step + 1)
-                for tensor in self.program.steps[step].outputs:
+            step = stretch.first
+            while step < stretch.last:
+                done, step = step, self._run_steps(step, step + 1)
+                for tensor in self.program.steps[done].outputs:
                     yield tensor, view(tensor).copy()
             if stretch.host >= 0:
                 self._run_host(stretch.host, outputs)
@@ -119,6 +124,8 @@ class Context:
     def cancel(self) -> None:
         """Ask a run in another thread to stop after the step it is in."""
         self._status[STATUS_CANCEL] = 1
+        for body in self._bodies:
+            body.context.cancel()
 
     @property
     def is_walking(self) -> bool:
@@ -169,38 +176,40 @@ class Context:
                 outputs[index] = copied(self.binding.view(port.tensor))
         return outputs
 
-    def _run_steps(self, first: int, last: int) -> None:
+    def _run_steps(self, first: int, last: int) -> int:
+        """Walk some steps; returns the step that comes next, which one may name itself."""
         if self.threads == 1:
-            self._walk(first, last)
-            return
+            return self._walk(first, last)
         team = teams.borrow(self.threads)
         try:
             if team.address != self._team_address:
                 self._job[JOB_TEAM] = self._team_address = team.address
-            self._walk(first, last)
+            return self._walk(first, last)
         finally:
             teams.give_back(team)
 
     def _time_steps(self, first: int, last: int, ticks: np.ndarray) -> None:
-        # Compiled code writes the counter before the first step and after each one.
-        stamps = np.zeros(len(self.program.steps) + 1, np.int64)
-        self._job[JOB_TIMES] = address_of(stamps)
+        times = np.zeros(TIMES_STEPS + len(self.program.steps), np.int64)
+        self._job[JOB_TIMES] = address_of(times)
         try:
             self._run_steps(first, last)
         finally:
             self._job[JOB_TIMES] = 0
-        ticks[first:last] = np.diff(stamps[first : last + 1])
+        ticks[first:last] = times[TIMES_STEPS:][first:last]
 
-    def _walk(self, first: int, last: int) -> None:
+    def _walk(self, first: int, last: int) -> int:
         if (first, last) != self._bounds:
             self._job[JOB_FIRST], self._job[JOB_LAST] = self._bounds = first, last
         reached = self._native_run()
-        while reached != last:
+        while first <= reached < last:
             # Python looks for signals here, between two calls of compiled code.
             self._raise_if_failed()
             self._job[JOB_FIRST] = reached
             self._bounds = (reached, last)
             reached = self._native_run()
+        if reached < 0:
+            self._raise_if_failed()
+        return reached
 
     def _raise_if_failed(self) -> None:
         if code := int(self._status[STATUS_ERROR]):
@@ -221,7 +230,7 @@ class Context:
         binding = self.binding
         host: HostStep = self.program.host_steps[index]
         start = time.perf_counter_ns()
-        operator = self._executable.host_operator(index)
+        operator = self._operator(index)
         inputs = [None if tensor < 0 else binding.view(tensor) for tensor in host.inputs]
         captured = {name: binding.view(tensor) for name, tensor in host.captured.items()}
         results = operator.run(inputs, captured)
@@ -241,6 +250,19 @@ class Context:
         for buffer in self._executable.last_read[index]:
             binding.objects.pop(buffer, None)
         self.host_ns[index] = time.perf_counter_ns() - start
+
+    def _operator(self, index: int) -> Any:
+        """Return the operator of a host step; one with bodies is the context's own."""
+        bodies = self.program.host_steps[index].bodies
+        if not bodies:
+            return self._executable.host_operator(index)
+        if index not in self._operators:
+            operator = self._executable.new_host_operator(index)
+            own = {n: Body(self._executable.body(i), self.threads) for n, i in bodies.items()}
+            operator.compute_bodies({name: body.run for name, body in own.items()})
+            self._bodies += own.values()
+            self._operators[index] = operator
+        return self._operators[index]
 
     def _checked_result(self, host: HostStep, tensor: int, result: Any) -> Any:
         """Return a result of a host step as it is declared."""
@@ -271,3 +293,32 @@ class Context:
                     f"node {host.name!r} ({host.op_type}) gave {spec.name!r} the shape {shape}, "
                     f"expected {expected}"
                 )
+
+
+class Body:
+    """A body of a host step: a program, run with what the step gives it.
+
+    Parameters
+    ----------
+    executable : Executable
+    threads : int
+    """
+
+    def __init__(self, executable: Executable, threads: int) -> None:
+        self.context = Context(executable, threads)
+        self._signature = Signature(executable.program.inputs)
+
+    def run(self, values: Mapping[str, Any]) -> list[Any]:
+        """Run with values by name, some of which the body uses.
+
+        Raises
+        ------
+        KernelError, InvalidArgument
+            A step failed, or sizes do not fit.
+        """
+        feeds = {name: values[name] for name in self._signature.names}
+        arrays, shapes = self._signature.arrays(feeds)
+        if self.context.binding.shapes != shapes:
+            self._signature.check_shapes(shapes)
+            self.context.binding.bind(shapes)
+        return self.context.run(arrays)

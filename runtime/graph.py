@@ -117,6 +117,22 @@ class Info:
         return [int(value) for value in values]  # type: ignore[arg-type]
 
 
+@dataclass(frozen=True, slots=True)
+class BodyInputs:
+    """What a body is given: its inputs, and which of them carry a state.
+
+    Attributes
+    ----------
+    infos : list of Info
+        What its inputs are before the first iteration.
+    states : list of (int, int)
+        Input and output of each state: what an iteration gives, the next one is given.
+    """
+
+    infos: list[Info]
+    states: list[tuple[int, int]] = field(default_factory=list)
+
+
 def known_array(values: Sequence[Dim], shape: tuple[int, ...]) -> np.ndarray:
     """Make the contents of an ``Info`` from dimensions."""
     array = np.empty(len(values), object)
@@ -136,9 +152,27 @@ def wrapped(value: Dim, dtype: str) -> Dim:
 
 
 class Node:
-    """A node as shape rules and lowerings see it."""
+    """A node as shape rules and lowerings see it.
 
-    __slots__ = ("index", "infos", "inputs", "ir", "name", "op_type", "version")
+    Attributes
+    ----------
+    bodies : dict of str to Graph
+        Those of an operator whose bodies are compiled, by attribute.
+    demands : list of Dim
+        For a node of a body: sizes of results that must not be below zero when it runs.
+    """
+
+    __slots__ = (
+        "bodies",
+        "demands",
+        "index",
+        "infos",
+        "inputs",
+        "ir",
+        "name",
+        "op_type",
+        "version",
+    )
 
     def __init__(
         self, node: ir.Node, infos: Mapping[ir.Value, Info], version: int, index: int
@@ -150,6 +184,8 @@ class Node:
         self.name = node.name or f"{node.op_type}_{index}"
         self.inputs = [None if value is None else infos[value] for value in node.inputs]
         self.infos: list[Info] = []
+        self.bodies: dict[str, Graph] = {}
+        self.demands: list[Dim] = []
 
     @property
     def values(self) -> Sequence[ir.Value | None]:
@@ -196,7 +232,7 @@ class Node:
 
 @dataclass(eq=False)
 class Graph:
-    """A model as shape inference leaves it.
+    """A model, or a body of one of its nodes, as shape inference leaves it.
 
     Attributes
     ----------
@@ -205,6 +241,7 @@ class Graph:
     inputs, outputs : list of onnx_ir.Value
         Inputs are those that a run is given: no initializers.
     infos : dict of onnx_ir.Value to Info
+        Bodies share it with the graph around them.
     nodes : list of Node
         In topological order; a node's index is its position here.
     index_of : dict of onnx_ir.Node to int

@@ -1,17 +1,24 @@
-"""Operators run on the host by onnx's reference implementation, until they have a kernel."""
+"""Operators run on the host by onnx's reference implementation, until they have a kernel.
+
+The bodies of an operator may be computed by programs.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+from onnx.reference import ReferenceEvaluator
 
 from ..errors import KernelError, UnsupportedModel
 from ..reference import evaluator
+from ..reference.loop import Loop
 from .objects import copied
+
+Body: TypeAlias = Callable[[Mapping[str, Any]], list[Any]]
 
 
 class HostOp:
@@ -55,6 +62,25 @@ class HostOp:
                 f"node {proto.name!r}: no implementation of {domain}.{proto.op_type} "
                 f"(opset {opsets.get(proto.domain)}): {error}"
             ) from error
+
+    def compute_bodies(self, bodies: Mapping[str, Body]) -> None:
+        """Let functions compute the bodies of the node, by attribute.
+
+        A function is given all values there are by name, and gives those of the body's outputs.
+        """
+        (node,) = self._evaluator.rt_nodes_
+        for name, body in bodies.items():
+            setattr(node, f"_run_{name}", lambda feeds, body=body, **_: body(feeds))
+
+    def limit_iterations(self, most: int | None) -> None:
+        """Let loops, also those in bodies, fail beyond so many iterations."""
+        pending = [self._evaluator]
+        while pending:
+            for node in pending.pop().rt_nodes_:
+                if isinstance(node, Loop):
+                    node.most = most
+                graphs = (getattr(node, name, None) for name in node.attributes_names_)
+                pending += [graph for graph in graphs if isinstance(graph, ReferenceEvaluator)]
 
     def run(self, inputs: Sequence[Any], captured: Mapping[str, Any]) -> list[Any]:
         """Run the node.

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import onnx_ir as ir
 
 from ..kernels.abi import HOST
 from .emission import Emission
 from .graph import Node
+from .program import Program
 from .tensors import Tensor
 
 
-def emit_host(emit: Emission, node: Node) -> None:
-    """Emit the host step of a node."""
+def emit_host(emit: Emission, node: Node, bodies: Mapping[str, Program] | None = None) -> None:
+    """Emit the host step of a node; programs may compute its bodies."""
     from .host import HostOp  # loads onnx's reference implementation, which few models need
 
     operator = HostOp(node.ir, emit.graph.opsets)
@@ -27,7 +30,9 @@ def emit_host(emit: Emission, node: Node) -> None:
         tensor = emit.new(info.shape or (), dtype, name=info.name, kind=HOST)
         emit.set(value, tensor)
         outputs.append(tensor if value.name else None)
-    emit.program.add_host_step(node, operator.to_bytes(), inputs, outputs, captured, read_sizes)
+    emit.program.add_host_step(
+        node, operator.to_bytes(), inputs, outputs, captured, read_sizes, bodies or {}
+    )
 
 
 def tensor_of(emit: Emission, value: ir.Value) -> Tensor:

@@ -13,8 +13,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import onnx_ir_import  # noqa: F401  before onnx_ir itself
+from ..errors import SardonyxError
 from ..notes import DEFAULTS_NOTE
 from .assembler import Assembler
+from .body_programs import infer_bodies
 from .deciders import find_deciders
 from .emission import Emission
 from .fusion import find_groups
@@ -28,6 +30,7 @@ from .ports import add_ports, make_inputs, model_metadata
 from .program import Program
 from .shape_inference import infer_shapes
 from .strips import find_chains, join
+from .symbolic import minimum
 from .validity import naming
 
 if TYPE_CHECKING:
@@ -57,20 +60,27 @@ def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
     return program
 
 
+def _lower_bodies(emit: Emission, node: Node) -> dict[str, Program]:
+    """Lower the bodies of a node on the host to programs of their own.
+
+    There are none where a body is not valid, which is no fault if it never runs.
+    """
+    try:
+        with naming(node):
+            graphs = infer_bodies(emit.graph, node)
+        options = {**emit.options, "choices": {}}
+        emitted = {name: _emitted(graph, options) for name, graph in graphs.items()}
+    except (OnHost, SardonyxError):
+        return {}
+    return {name: assembler.finish(metadata) for name, (assembler, metadata) in emitted.items()}
+
+
 def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str, Any]]:
     """Emit all steps of a graph; returns the program under construction, and its metadata."""
     deciders = find_deciders(graph)
-    groups, places = find_groups(graph), find_places(graph)
-    chains = find_chains(graph, groups, places)
-    emit = Emission(graph, options, places)
+    emit = Emission(graph, options, _emit_nodes)
     make_inputs(emit)
-    for node in graph.nodes:
-        chain = chains.get(node.index)
-        if chain is None:
-            _emit_node(emit, node, groups.get(node.index))
-        elif chain[-1].last is node and not _emit_chain(emit, chain):
-            for group in chain:
-                _emit_node(emit, group.last, group)
+    _emit_nodes(emit)
     emit.choices.check()
     add_ports(emit)
     host = {graph.nodes[i].name: why for i, why in graph.why_host.items()}
@@ -78,18 +88,33 @@ def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str
     return emit.program, metadata
 
 
+def _emit_nodes(emit: Emission) -> None:
+    """Emit the nodes of a graph: the model's, or a body."""
+    graph = emit.graph
+    groups, emit.places = find_groups(graph), find_places(graph)
+    chains = find_chains(graph, groups, emit.places)
+    for node in graph.nodes:
+        chain = chains.get(node.index)
+        if chain is None:
+            _emit_node(emit, node, groups.get(node.index))
+        elif chain[-1].last is node and not _emit_chain(emit, chain):
+            for group in chain:
+                _emit_node(emit, group.last, group)
+
+
 def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
     """Emit a node, or the group whose last node it is."""
     if node.index in emit.absorbed or (group is not None and group.last is not node):
         return
     if node.index in emit.graph.why_host:
-        emit_host(emit, node)
+        emit_host(emit, node, _lower_bodies(emit, node))
         return
     if all(info.known is not None for info in node.infos):
         return
     emit.nodes = group.nodes if group is not None else [node]
     try:
         with emit.attempt(), naming(node):
+            _demand_sizes(emit)
             if group is not None:
                 _emit_group(emit, group)
             else:
@@ -97,11 +122,20 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
                 assert lower_node is not None
                 lower_node(emit, node)
     except OnHost as reason:
+        if emit.bodies:
+            raise  # the node that the body belongs to goes to the host
         gated = [group.gate.product] if group is not None and group.gate else []
         for member in (*gated, *emit.nodes):
             emit.graph.why_host[member.index] = str(reason)
-            emit_host(emit, member)
+            emit_host(emit, member, _lower_bodies(emit, member))
     emit.nodes = ()
+
+
+def _demand_sizes(emit: Emission) -> None:
+    """Let a run of a body refuse sizes below zero of what its nodes give."""
+    for node in emit.nodes:
+        for size in node.demands:
+            emit.check(minimum(size, 0), 0, f"node {node.name!r} ({node.op_type}): a size")
 
 
 def _emit_group(emit: Emission, group: Group) -> None:
@@ -115,6 +149,9 @@ def _emit_group(emit: Emission, group: Group) -> None:
 
 def _emit_chain(emit: Emission, chain: Sequence[Group]) -> bool:
     """Emit groups that may run joined; False when one of them has no kernel."""
+    for group in chain:
+        emit.nodes = group.nodes
+        _demand_sizes(emit)
     try:
         with emit.attempt(), emit.catching() as steps:
             for group in chain:

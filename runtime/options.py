@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidArgument
-from ..kernels.abi import MANY_PARTS
+from ..kernels.abi import MANY_PARTS, SIZE_LIMIT
 from .processors import available_processors
 
 THREADS_VARIABLE = "SARDONYX_THREADS"
@@ -27,6 +27,7 @@ def checked_options(
     optimize: str,
     choices: Mapping[str, str] | None = None,
     fold_limit: int | None = None,
+    max_iterations: int | None = None,
 ) -> tuple[int, dict[str, Any]]:
     """Return the number of threads and the options that a program depends on.
 
@@ -51,6 +52,10 @@ def checked_options(
     }
     if fold_limit is not None:
         options["fold_limit"] = fold_limit
+    if max_iterations is not None:
+        if not isinstance(max_iterations, int) or not 0 <= max_iterations < SIZE_LIMIT:
+            raise InvalidArgument(f"max_iterations must be a number, not {max_iterations!r}")
+        options["max_iterations"] = max_iterations
     if threads is None:
         threads = _threads_of_environment() or min(available_processors(), MOST_THREADS)
     elif not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:

@@ -30,7 +30,7 @@ from ..kernels.folders import DIGEST_BYTES, Folder, mapped
 from ..kernels.ref import KernelRef
 from ..kernels.storage import remembered, state_of
 
-_MAGIC = b"sardonyx-program-3\n"
+_MAGIC = b"sardonyx-program-4\n"
 _HEAD = re.compile(_MAGIC + rb"(?P<length>[0-9a-f]{16})(?P<digest>[0-9a-f]{64})")
 _HEAD_BYTES = len(_MAGIC) + 16 + DIGEST_BYTES
 _ALIGN = 64
@@ -89,7 +89,8 @@ class HostStep:
     """An operator run in Python between compiled stretches.
 
     ``inputs`` and ``outputs`` are tensors (or -1); ``captured`` maps names that subgraphs use
-    to tensors; ``defines`` lists (output, axis, symbol) read off the results.
+    to tensors; ``defines`` lists (output, axis, symbol) read off the results; ``bodies`` gives for
+    attributes that are bodies the programs that compute them, by index.
     """
 
     operator: bytes
@@ -99,6 +100,7 @@ class HostStep:
     outputs: list[int]
     captured: dict[str, int]
     defines: list[tuple[int, int, int]]
+    bodies: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -126,7 +128,10 @@ class Check:
 
 @dataclass
 class Program:
-    """Everything needed to run a model on one kind of processor; see the module's text."""
+    """Everything needed to run a model on one kind of processor; see the module's text.
+
+    ``bodies`` are programs that host steps run, with what they use from outside as inputs.
+    """
 
     inputs: list[Port]
     outputs: list[Port]
@@ -143,6 +148,17 @@ class Program:
     words: np.ndarray
     patches: np.ndarray
     weights: np.ndarray
+    bodies: list[Program] = field(default_factory=list)
+
+    @property
+    def all_kernels(self) -> list[KernelRef]:
+        """Kernels of the program and its bodies."""
+        return [*self.kernels, *(kernel for body in self.bodies for kernel in body.all_kernels)]
+
+    @property
+    def nested(self) -> np.ndarray:
+        """Bodies as they are stored, one after the other."""
+        return np.frombuffer(b"".join(map(_packed, self.bodies)), np.uint8)
 
     @property
     def operators(self) -> np.ndarray:
@@ -155,7 +171,7 @@ class Program:
         return int(self.weights.nbytes)
 
 
-_TABLES = ("code", "buffers", "words", "patches", "operators", "weights")
+_TABLES = ("code", "buffers", "words", "patches", "operators", "nested", "weights")
 _LISTS: dict[str, Any] = {
     "inputs": Port,
     "outputs": Port,
@@ -197,6 +213,16 @@ def save_program(program: Program, folder: Folder, name: str, key: str) -> Progr
     Program or None
         The program with the weights of the file, memory-mapped; None when the disk refuses.
     """
+    text, arrays = _pack(program)
+    start = _start(text, folder.digest(key.encode(), text))
+    if not folder.write(name, _pieces(start, arrays)):
+        return None
+    first = len(start) + sum(_aligned(array.nbytes) for array in arrays[:-1])
+    return _sharing(program, folder, name, start[:_HEAD_BYTES], first)
+
+
+def _pack(program: Program) -> tuple[bytes, list[np.ndarray]]:
+    """Return the header of a program, and its tables."""
     header = _pack_header(program)
     sections: list[list[Any]] = []
     offset = 0
@@ -204,13 +230,33 @@ def save_program(program: Program, folder: Folder, name: str, key: str) -> Progr
     for array in arrays:
         checksum = hashlib.sha256(_bytes_of(array)).hexdigest()
         sections.append([str(array.dtype), list(array.shape), offset, array.nbytes, checksum])
-        offset += -(-array.nbytes // _ALIGN) * _ALIGN
+        offset += _aligned(array.nbytes)
     header["sections"] = sections
-    text = json.dumps(header, separators=(",", ":")).encode()
-    start = _start(text, folder.digest(key.encode(), text))
-    if not folder.write(name, _pieces(start, arrays)):
-        return None
-    return _sharing(program, folder, name, start[:_HEAD_BYTES], len(start) + sections[-1][2])
+    return json.dumps(header, separators=(",", ":")).encode(), arrays
+
+
+def _packed(program: Program) -> bytes:
+    """Return a body as bytes; what holds it has the digest."""
+    text, arrays = _pack(program)
+    return b"".join(_pieces(_start(text, b"0" * DIGEST_BYTES), arrays))
+
+
+def _unpacked(data: memoryview) -> Iterator[Program]:
+    """Yield the bodies that are stored one after the other."""
+    while len(data):
+        head = _HEAD.fullmatch(data[:_HEAD_BYTES])
+        if head is None:
+            raise InvalidModel("a body of the program is damaged")
+        end = _HEAD_BYTES + int(head["length"], 16)
+        header = json.loads(bytes(data[_HEAD_BYTES:end]))
+        start = _aligned(end)
+        yield _unpack(data, header, start, None)
+        *_, (_, _, offset, size, _) = header["sections"]
+        data = data[start + offset + _aligned(size) :]
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _ALIGN) * _ALIGN
 
 
 def _start(text: bytes, digest: bytes) -> bytes:
@@ -273,10 +319,12 @@ def load_program(folder: Folder, name: str, key: str) -> Program:
     text = data[_HEAD_BYTES:end]
     if head is None or not folder.is_digest(head["digest"], key.encode(), text):
         raise InvalidModel(f"{folder.path / name} is damaged, or a program of something else")
-    return _unpack(data, json.loads(text), -(-end // _ALIGN) * _ALIGN, state)
+    return _unpack(data, json.loads(text), _aligned(end), state)
 
 
-def _unpack(data: mmap.mmap, header: dict[str, Any], start: int, state: str | None) -> Program:
+def _unpack(
+    data: mmap.mmap | memoryview, header: dict[str, Any], start: int, state: str | None
+) -> Program:
     """Read the tables; weights are digested only if no answer for the file's state is kept."""
     tables: dict[str, Any] = {}
     for name, section in zip(_TABLES, header["sections"], strict=True):
@@ -288,7 +336,7 @@ def _unpack(data: mmap.mmap, header: dict[str, Any], start: int, state: str | No
     lists: dict[str, Any] = {
         name: [record(*item) for item in header[name]] for name, record in _LISTS.items()
     }
-    operators = tables.pop("operators").tobytes()
+    operators, bodies = tables.pop("operators").tobytes(), tables.pop("nested")
     ends = np.cumsum([host["operator"] for host in header["host_steps"]]).tolist()
     hosts = [
         HostStep(**{**host, "operator": operators[end - host["operator"] : end]})
@@ -301,6 +349,7 @@ def _unpack(data: mmap.mmap, header: dict[str, Any], start: int, state: str | No
         kernels=kernels,
         host_steps=hosts,
         metadata=header["metadata"],
+        bodies=list(_unpacked(bodies.data)),
         **tables,
     )
 

@@ -83,6 +83,9 @@ class Session:
         for example of a session that was tuned. Others are chosen by cost, or by ``tune``.
     fold_limit : int, optional
         Bytes that a constant computed by the optimizer may have, 1 MiB by default.
+    max_iterations : int, optional
+        Iterations of a Loop beyond which a run fails. When not given, a Loop may go on until it is
+        interrupted (Ctrl-C) or cancelled.
 
     Attributes
     ----------
@@ -117,10 +120,11 @@ class Session:
         tune: bool | Mapping[str, Any] = False,
         choices: Mapping[str, str] | None = None,
         fold_limit: int | None = None,
+        max_iterations: int | None = None,
     ) -> None:
         self._source = model
         self.threads, self._options = checked_options(
-            threads, precision, optimize, choices, fold_limit
+            threads, precision, optimize, choices, fold_limit, max_iterations
         )
         self.tuning = self._tune(tune)
         self.engine = Engine(open_program(model, self._options), self.threads)

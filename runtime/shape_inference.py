@@ -7,13 +7,26 @@ time.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+
 import numpy as np
 import onnx_ir as ir
 
 from ..dimension_names import dimension_name
 from ..errors import InvalidModel
 from . import symbolic
-from .graph import KNOWN_LIMIT, Graph, Info, NeedsNumbers, Node, OnHost, dtype_name, known_array
+from .graph import (
+    KNOWN_LIMIT,
+    Graph,
+    Info,
+    NeedsNumbers,
+    Node,
+    OnHost,
+    dtype_name,
+    known_array,
+    refuse,
+)
 from .host_shapes import host_infos
 from .ops import OPERATORS
 from .symbolic import Dim, Symbol, product
@@ -40,14 +53,83 @@ def infer_shapes(model: ir.Model) -> Graph:
     graph = Graph(opsets, inputs, list(source.outputs))
     for value in inputs:
         graph.infos[value] = _input_info(value)
-    for value in source.initializers.values():
-        graph.infos[value] = _constant_info(value)
-    for index, item in enumerate(source):
-        node = Node(item, graph.infos, opsets.get(item.domain, 1), index)
-        _infer_node(graph, node)
-        graph.nodes.append(node)
-        graph.index_of[item] = index
+    infer_nodes(graph, source)
     return graph
+
+
+def infer_nodes(graph: Graph, source: ir.Graph) -> None:
+    """Run the shape rules over the nodes of a graph, whose inputs are described."""
+    for node in _nodes_of(graph, source):
+        _infer_node(graph, node)
+
+
+def _nodes_of(graph: Graph, source: ir.Graph) -> Iterator[Node]:
+    """Add the constants and the nodes of a graph; yields each node, to be inferred."""
+    for value in source.initializers.values():
+        graph.infos[value] = _constant_info(value, value.const_value)
+    for item in source:
+        if (array := _constant_of(item)) is not None:
+            graph.infos[item.outputs[0]] = _constant_info(item.outputs[0], array)
+            continue
+        node = Node(item, graph.infos, graph.opsets.get(item.domain, 1), len(graph.nodes))
+        yield node
+        graph.index_of[item] = node.index
+        graph.nodes.append(node)
+
+
+def _constant_of(node: ir.Node) -> ir.TensorProtocol | None:
+    """Return what a node Constant gives, where one is left."""
+    if (node.domain, node.op_type) != ("", "Constant"):
+        return None
+    with suppress(ValueError):  # an attribute of another kind, or several
+        return ir.convenience.get_const_tensor(node.outputs[0])
+    return None
+
+
+def _infer_body(outer: Graph, node: Node, name: str, inputs: Sequence[Info]) -> Graph:
+    """Run the shape rules over the body of a node.
+
+    Raises
+    ------
+    OnHost
+        A node of the body has no kernel, or is not valid, which is no fault if it never runs.
+    """
+    source = body_of(node, name, len(inputs))
+    graph = Graph(outer.opsets, list(source.inputs), list(source.outputs), outer.infos)
+    for value, info in zip(source.inputs, inputs, strict=True):
+        graph.infos[value] = Info(value.name or "", info.dtype, info.shape)
+    for inner in _nodes_of(graph, source):
+        try:
+            _infer_node(graph, inner)
+        except InvalidModel as error:
+            raise OnHost(f"its {name}: {error}") from error
+        if inner.index in graph.why_host:
+            reason = f"{inner.name!r} ({inner.op_type}) in its {name}: "
+            reason += graph.why_host[inner.index]
+            if sizes := graph.needed_numbers.get(inner.index):
+                raise NeedsNumbers(reason, sizes)
+            raise OnHost(reason)
+        _demand_sizes(inner)
+    return graph
+
+
+def body_of(node: Node, name: str, inputs: int) -> ir.Graph:
+    """Return the body of a node that an attribute holds, and refuse one of other inputs."""
+    graph = node.ir.attributes[name].as_graph()
+    if len(graph.inputs) != inputs:
+        refuse(node, f"number of inputs of {name!r}", len(graph.inputs), str(inputs))
+    return graph
+
+
+def _demand_sizes(node: Node) -> None:
+    """Note sizes that may be below zero where a body never runs, and count them as 0 there."""
+    for info in node.infos:
+        dims = info.shape or ()
+        node.demands += [dim for dim in dims if not symbolic.is_natural(dim)]
+        if info.shape is not None:
+            info.shape = tuple(
+                dim if symbolic.is_natural(dim) else symbolic.maximum(dim, 0) for dim in dims
+            )
 
 
 def _input_info(value: ir.Value) -> Info:
@@ -68,8 +150,7 @@ def _input_info(value: ir.Value) -> Info:
     return Info(name, dtype, tuple(dims))
 
 
-def _constant_info(value: ir.Value) -> Info:
-    array = value.const_value
+def _constant_info(value: ir.Value, array: ir.TensorProtocol | None) -> Info:
     if array is None:
         raise InvalidModel(f"initializer {value.name!r} has no data")
     dtype = dtype_name(array.dtype)
@@ -95,6 +176,8 @@ def _infer_node(graph: Graph, node: Node) -> None:
         if operator.term is not None and not _is_finite(node):
             raise OnHost("an attribute is not finite")
         with naming(node):
+            for name, given in (operator.bodies(node) if operator.bodies else {}).items():
+                node.bodies[name] = _infer_body(graph, node, name, given.infos)
             node.infos = operator.infer(node)
     except OnHost as reason:
         node.infos = host_infos(node, graph.opsets)

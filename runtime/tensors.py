@@ -1,4 +1,4 @@
-"""Tensors in memory, records of kernels, and steps that are not in a program yet.
+"""Tensors in memory, records of kernels, labels, and steps that are not in a program yet.
 
 A tensor is a part of a buffer, reached by strides. All sizes may be symbolic.
 """
@@ -105,10 +105,17 @@ class Tensor:
 
 @dataclass(eq=False, slots=True)
 class Record:
-    """Words that kernels are given: numbers, sizes, tensors, kernels, other records."""
+    """Words that kernels are given: numbers, sizes, tensors, kernels, labels, other records."""
 
     fields: list[Any]
     position: int = -1
+
+
+@dataclass(eq=False, slots=True)
+class Label:
+    """A step that others let the run go on at; known once it is the next to be added."""
+
+    step: int = -1
 
 
 @dataclass(eq=False, slots=True)

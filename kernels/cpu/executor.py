@@ -52,6 +52,7 @@ from ..abi import (
     STEP_END,
     STEP_PARTS,
     SYMBOL,
+    TIMES_LAST,
     VALUE,
 )
 from ..atomics import (
@@ -336,7 +337,7 @@ def run(
     store_i64(status, STATUS_ERROR, 0)
     start = cycles()
     if times != 0:
-        store_i64(times, first, start)
+        store_i64(times, TIMES_LAST, start)
     control = float_control()
     flush_denormals(flush)
     if threads == 1 or first >= last or load_i64(steps, STEP_COLUMNS * first + STEP_END) >= last:

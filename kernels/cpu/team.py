@@ -20,11 +20,11 @@ from numba import njit
 from ..abi import (
     ASLEEP,
     AWAKE,
+    JOB_FIRST,
     JOB_FLUSH,
     JOB_LAST,
     JOB_STATUS,
     JOB_STEPS,
-    JOB_TIMES,
     LINE_ASLEEP,
     LINE_FLUSH,
     LINE_HOLDS,
@@ -80,6 +80,7 @@ from .walk import (
     has_stopped,
     look_for_signals,
     must_stop,
+    note_time,
     report_error,
 )
 
@@ -249,8 +250,8 @@ def _do_share(team: Pointer, owner: int, thread: int) -> Any:
 @njit
 def _advance(team: Pointer, job: Pointer, thread: int, threads: int, step: int) -> None:
     """Go on at a step: do those that are not shared, then publish one, or end the run."""
-    steps, last = load_i64(job, JOB_STEPS), load_i64(job, JOB_LAST)
-    while step < last and not must_stop(job, load_i64(team, TEAM_DEADLINE)):
+    steps, first, last = load_i64(job, JOB_STEPS), load_i64(job, JOB_FIRST), load_i64(job, JOB_LAST)
+    while first <= step < last and not must_stop(job, load_i64(team, TEAM_DEADLINE)):
         end = min(last, load_i64(steps, STEP_COLUMNS * step + STEP_END))
         if end <= step:
             parts = load_i64(steps, STEP_COLUMNS * step + STEP_PARTS)
@@ -294,9 +295,7 @@ def _help(team: Pointer, thread: int, threads: int) -> Any:
             continue
         helped = True
         if atomic_add(team, TEAM_LEFT, -done) == done:
-            times = load_i64(job, JOB_TIMES)
-            if times != 0:
-                store_i64(times, step + 1, cycles())
+            note_time(job, step)
             _advance(team, job, thread, threads, step + 1)
             break
     return helped

@@ -22,6 +22,8 @@ from ..abi import (
     STEP_KERNEL,
     STEP_PARTS,
     STEP_RECORD,
+    TIMES_LAST,
+    TIMES_STEPS,
 )
 from ..atomics import atomic_load, atomic_store, cycles
 from ..registry import INTERRUPTED, Pointer
@@ -39,6 +41,17 @@ def call_parts(steps: Pointer, step: int, thread: int, part: int, until: int) ->
         load_i64(steps, row + STEP_KERNEL), load_i64(steps, row + STEP_RECORD), thread, part, until,
         load_i64(steps, row + STEP_PARTS),
     )  # fmt: skip
+
+
+@njit
+def note_time(job: Pointer, step: int) -> None:
+    """Add the time since the last step ended to that of a step, if the run is timed."""
+    times = load_i64(job, JOB_TIMES)
+    if times != 0:
+        now = cycles()
+        since = now - load_i64(times, TIMES_LAST)
+        store_i64(times, TIMES_STEPS + step, load_i64(times, TIMES_STEPS + step) + since)
+        store_i64(times, TIMES_LAST, now)
 
 
 @njit
@@ -87,22 +100,21 @@ def _do_slices(job: Pointer, step: int, thread: int) -> Any:
 
 @njit
 def do_steps(job: Pointer, step: int, end: int, thread: int) -> Any:
-    """Do steps alone, until one fails; returns the step that comes next."""
+    """Do steps alone, until one fails or jumps; returns the step that comes next."""
     steps, status = load_i64(job, JOB_STEPS), load_i64(job, JOB_STATUS)
-    times = load_i64(job, JOB_TIMES)
     while step < end:
         parts = load_i64(steps, STEP_COLUMNS * step + STEP_PARTS)
         if parts == SLICED_PARTS:
             error = _do_slices(job, step, thread)
         else:
             error = call_parts(steps, step, thread, 0, parts)
+        note_time(job, step)
+        if error < 0:
+            return -1 - error
         if error != 0:
             report_error(status, error, step)
+            return step + 1
         step += 1
-        if times != 0:
-            store_i64(times, step, cycles())
-        if error != 0:
-            break
     return step
 
 
@@ -114,9 +126,9 @@ def must_stop(job: Pointer, deadline: int) -> Any:
 
 @njit
 def walk(job: Pointer, first: int, last: int, deadline: int) -> Any:
-    """Do steps as the only thread; returns the step reached."""
+    """Do steps as the only thread; returns the step reached, which may lie before ``first``."""
     steps, step = load_i64(job, JOB_STEPS), first
-    while step < last:
+    while first <= step < last:
         end = min(last, max(step + 1, load_i64(steps, STEP_COLUMNS * step + STEP_END)))
         step = do_steps(job, step, end, 0)
         if must_stop(job, deadline):

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from ..emission import Emission
-from ..graph import Info, Node
+from ..graph import BodyInputs, Info, Node
 from ..groups import Group
 from .terms import Term
 
 Rule = Callable[[Node], None]
+Bodies = Callable[[Node], dict[str, BodyInputs]]
 Infer = Callable[[Node], list[Info]]
 Lower = Callable[[Emission, Node], None]
 WriteTerm = Callable[[Node, Sequence[Term]], Term]
@@ -28,6 +29,10 @@ class Operator:
     ----------
     rules
         Refuse attributes and sizes that no model may have (``InvalidModel``).
+    bodies
+        Describes the inputs of the bodies that a node has, by attribute. For `infer` and `lower`
+        they are inferred first, and all their nodes must have kernels; on the host they are
+        programs of their own.
     infer
         Describes the outputs; raises ``OnHost`` for inputs that no kernel takes. None: there is no
         kernel.
@@ -54,6 +59,7 @@ class Operator:
     """
 
     rules: tuple[Rule, ...] = ()
+    bodies: Bodies | None = None
     infer: Infer | None = None
     lower: Lower | None = None
     term: WriteTerm | None = None

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, describe, refuse
-from ..symbolic import Dim, bound, ceil_divide, maximum, sum_dims
+from ..symbolic import Dim, bound, ceil_divide, is_natural, maximum, minimum, sum_dims
 from . import checks
 from .registry import Operator, register
 
 _WHOLE = 2**31 - 1
-"""An end, or a step, that no axis reaches."""
+"""A step that no axis reaches."""
+_BEYOND = 2**46
+"""An index that no axis reaches."""
 
 
 def _slice_bounds(node: Node) -> list[tuple[int, Dim, Dim, int]]:
@@ -37,14 +39,29 @@ def _range(start: Dim, end: Dim, size: Dim, step: int) -> tuple[Dim, Dim]:
     """First index and number of elements of a Python slice over symbolic sizes."""
     if abs(step) >= _WHOLE:
         raise OnHost(f"a step of {step}")
+    start, end = _within(start), _within(end)
     if step < 0:
-        if not (isinstance(start, int) and isinstance(size, int) and isinstance(end, int)):
-            raise OnHost("a backward slice of an unknown size")
-        span = range(size)[slice(start, end if end >= -size else None, step)]
-        return (span[0] if len(span) else 0), len(span)
+        # The standard lets a backward slice start at the first element at least.
+        after = minimum(maximum(_after(start, size), 1), size)
+        last = _after(end, size)
+        return maximum(0, after - 1), ceil_divide(maximum(0, after - last), -step)
     first = bound(start, size)
-    last = size if isinstance(end, int) and end >= _WHOLE else bound(end, size)
+    last = size if end == _BEYOND else bound(end, size)
     return first, ceil_divide(maximum(0, last - first), step)
+
+
+def _within(index: Dim) -> Dim:
+    """Return an index whose number 64 bits hold, also with what is added to it."""
+    return min(max(index, -_BEYOND), _BEYOND) if isinstance(index, int) else index
+
+
+def _after(index: Dim, size: Dim) -> Dim:
+    """Return the position behind that of an index, as a limit of a backward slice."""
+    if isinstance(index, int):
+        return size if index == -1 else bound(index + 1, size)
+    if not is_natural(index):
+        raise OnHost("a backward slice whose limits may be counted from the end")
+    return bound(index + 1, size)
 
 
 def _infer_slice(node: Node) -> list[Info]:

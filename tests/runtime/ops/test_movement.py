@@ -414,3 +414,20 @@ def test_sizes_known_only_at_run_time(check):
     relu = make_node("Relu", ["y"], ["z"])
     tile = make_node("Tile", ["x", "r"], ["y"])
     check([tile, relu], [{"x": x, "r": ints(2, n)} for n in (1, 3)], host=["Tile"])
+
+
+@pytest.mark.parametrize("case", range(60))
+def test_slices_of_open_sizes(check, case):
+    """Limits of any size, counted from either end, in both directions."""
+    rng = np.random.default_rng(case)
+    limits = [0, 1, 2, 3, 5, 9, -1, -2, -3, -6, -9, 2**31, -(2**31), 2**62, 1 - 2**63]
+    start, end = (int(rng.choice(limits)) for _ in range(2))
+    step = int(rng.choice([-3, -2, -1, 1, 2]))
+    node = make_node("Slice", ["x", "starts", "ends", "axes", "steps"], ["y"])
+    constants = {
+        "starts": ints(start),
+        "ends": ints(end),
+        "axes": ints(0),
+        "steps": ints(step),
+    }
+    check([node], [{"x": values("float32", size, 3)} for size in (1, 2, 4, 7, 8)], constants)

@@ -1,0 +1,119 @@
+"""Bodies of nodes on the host: programs that host steps run."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnxruntime
+import pytest
+import sardonyx
+from sardonyx.errors import KernelError
+
+GROWING = """g (float[N,3] x, int64 n) => (float[M,3] y) {
+    y = Loop (n, , x) <body = b (int64 i, bool d, float[K,3] v) => (bool e, float[L,3] w) {
+        e = Identity(d) s = Exp(v) t = Softmax(s) w = Concat<axis=0>(t, x) }>
+}"""
+COLLECTING = """g (float[N,3] x, int64 n, bool c) => (float[N,3] y, float[T,N,3] s) {
+    y, s = Loop (n, c, x) <body = b (int64 i, bool d, float[N,3] v)
+        => (bool e, float[N,3] w, float[N,3] u) {
+            limit = Constant<value_float=60.0>() sum = ReduceSum<keepdims=0>(v)
+            e = Less(sum, limit) w = Add(v, x) u = Mul(w, w) }>
+}"""
+BRANCHES = """g (float[N,3] x, bool c) => (float[M,3] y, float z) {
+    a = Neg(x)
+    y = If (c) <
+        then_branch = t () => (float[K,3] w) { w = Concat<axis=0>(a, x, a) },
+        else_branch = e () => (float[N,3] q) { q = Abs(a) }>
+    z = ReduceSum<keepdims=0>(y)
+}"""
+NESTED = """g (float[N,3] x, int64 n, bool c) => (float[M,3] y) {
+    y = Loop (n, , x) <body = b (int64 i, bool d, float[K,3] v) => (bool e, float[L,3] w) {
+        e = Identity(d)
+        w = If (c) <
+            then_branch = t () => (float[A,3] p) { p = Concat<axis=0>(v, x) },
+            else_branch = f () => (float[B,3] q) {
+                q = Loop (n, , v) <body = b2 (int64 j, bool d2, float[C,3] v2)
+                    => (bool e2, float[D,3] w2) { e2 = Identity(d2) w2 = Concat<axis=0>(v2, v) }>
+            }> }>
+}"""
+YES, NO = np.array(True), np.array(False)
+
+
+def model(text: str) -> bytes:
+    parsed = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 21]>\n' + text)
+    return bytes(parsed.SerializeToString())
+
+
+def feeds(**more: object) -> dict[str, np.ndarray]:
+    x = np.abs(np.random.default_rng(0).normal(size=(2, 3))).astype(np.float32)
+    return {"x": x, **{name: np.asarray(value) for name, value in more.items()}}
+
+
+CASES = [
+    (GROWING, [feeds(n=n) for n in (0, 1, 5, 2)]),
+    (COLLECTING, [feeds(n=n, c=c) for n, c in ((3, YES), (1000, YES))]),
+    (BRANCHES, [feeds(c=c) for c in (YES, NO)]),
+    (NESTED, [feeds(n=n, c=c) for n in (0, 1, 3) for c in (YES, NO)]),
+]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("text", "given"), CASES, ids=["grows", "collects", "branches", "nested"])
+def test_bodies_are_compiled(text: str, given: list[dict[str, np.ndarray]], threads: int) -> None:
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    other = onnxruntime.InferenceSession(model(text), options)
+    # The second session reads the programs from the cache.
+    for _ in range(2):
+        session = sardonyx.Session(model(text), threads=threads)
+        assert session.engine.program.bodies
+        for body in session.engine.program.bodies:
+            assert {step.op_type for step in body.host_steps} <= {"If", "Loop"}
+        for feed in given:
+            pairs = zip(session.run(None, feed), other.run(None, feed), strict=True)
+            for got, want in pairs:
+                assert (got.dtype, got.shape) == (want.dtype, want.shape)
+                np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_results_are_the_callers_own() -> None:
+    session = sardonyx.Session(model(GROWING))
+    first = session.run(None, feeds(n=3))[0]
+    kept = first.copy()
+    session.run(None, {"x": np.ones((2, 3), np.float32), "n": np.array(3)})
+    np.testing.assert_array_equal(first, kept)
+
+
+def test_sequences_go_through_bodies() -> None:
+    text = """g (float[N,3] x, int64 n) => (float[M,3] y) {
+        start = SequenceConstruct(x)
+        all = Loop (n, , start) <body = b (int64 i, bool d, seq(float[3]) v)
+            => (bool e, seq(float[3]) w) {
+                e = Identity(d) one = SequenceAt(v, i) next = Tanh(one)
+                w = SequenceInsert(v, next) }>
+        y = ConcatFromSequence<axis=0>(all)
+    }"""
+    other = onnxruntime.InferenceSession(model(text))
+    session = sardonyx.Session(model(text))
+    for n in (0, 1, 4):
+        got, want = session.run(None, feeds(n=n))[0], other.run(None, feeds(n=n))[0]
+        np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("text", [GROWING, COLLECTING])
+def test_iterations_have_a_limit(text: str) -> None:
+    more = {"c": YES} if text is COLLECTING else {}
+    session = sardonyx.Session(model(text), max_iterations=3)
+    small = {**feeds(n=3, **more), "x": np.full((2, 3), 0.1, np.float32)}
+    session.run(None, small)
+    with pytest.raises(KernelError, match="max_iterations"):
+        session.run(None, {**small, "n": np.array(4)})
+
+
+def test_what_a_body_cannot_do_names_its_node() -> None:
+    text = BRANCHES.replace("q = Abs(a)", "k = Constant<value_ints=[7]>() q = Gather(a, k)")
+    session = sardonyx.Session(model(text))
+    session.run(None, feeds(c=YES))
+    with pytest.raises(KernelError, match="Gather"):
+        session.run(None, feeds(c=NO))
