@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..errors import InvalidModel
-from .symbolic import Dim, Symbol
+from .symbolic import Dim, Expr, Symbol, symbol, symbols_in
 
 KNOWN_LIMIT = 256
 
@@ -38,6 +38,20 @@ class NeedsNumbers(OnHost):
     def __init__(self, reason: str, sizes: Sequence[Dim]) -> None:
         super().__init__(reason)
         self.sizes = tuple(sizes)
+
+
+class NeedsContents(OnHost):
+    """Raised where there would be a kernel if the elements of an input were known as sizes.
+
+    Parameters
+    ----------
+    info : Info
+        The input.
+    """
+
+    def __init__(self, info: Info) -> None:
+        super().__init__(f"{info.name!r} is known only at run time")
+        self.info = info
 
 
 @dataclass(slots=True)
@@ -102,15 +116,17 @@ class Info:
 
         Raises
         ------
-        OnHost
+        NeedsContents
             They are only known at run time.
         """
         if self.known is None:
-            raise OnHost(f"{self.name!r} is known only at run time")
+            raise NeedsContents(self)
         return list(self.known.reshape(-1))
 
     def integers(self) -> list[int]:
         """Contents as a flat list of plain integers; raises ``OnHost`` otherwise."""
+        if self.known is None:
+            raise OnHost(f"{self.name!r} is known only at run time")
         values = self.sizes()
         if not all(isinstance(value, int) for value in values):
             raise NeedsNumbers(f"{self.name!r} depends on the input's shape", values)
@@ -138,7 +154,7 @@ def wrapped(value: Dim, dtype: str) -> Dim:
 class Node:
     """A node as shape rules and lowerings see it."""
 
-    __slots__ = ("index", "infos", "inputs", "ir", "name", "op_type", "version")
+    __slots__ = ("counted", "index", "infos", "inputs", "ir", "name", "op_type", "version")
 
     def __init__(
         self, node: ir.Node, infos: Mapping[ir.Value, Info], version: int, index: int
@@ -150,6 +166,13 @@ class Node:
         self.name = node.name or f"{node.op_type}_{index}"
         self.inputs = [None if value is None else infos[value] for value in node.inputs]
         self.infos: list[Info] = []
+        self.counted: list[Symbol] = []
+
+    def count(self) -> Expr:
+        """Return a size that one of the node's own steps counts, and ``Emission.read`` reads."""
+        size = symbol(f"{self.index}.{len(self.counted)}", "result")
+        self.counted += symbols_in(size)
+        return size
 
     @property
     def values(self) -> Sequence[ir.Value | None]:
@@ -214,6 +237,10 @@ class Graph:
         For nodes without a kernel that would have one if these sizes were numbers.
     read_sizes : dict of int to list of (int, int, Symbol)
         For nodes on the host (output, axis, symbol) of sizes that are read off their results.
+    readings : dict of int to list of (onnx_ir.Value, list of Symbol)
+        Inputs of nodes whose elements are read as sizes before the node.
+    known_after : dict of Symbol to int
+        The node after which a size is known that depends on data.
     """
 
     opsets: dict[str, int]
@@ -225,6 +252,8 @@ class Graph:
     why_host: dict[int, str] = field(default_factory=dict)
     needed_numbers: dict[int, tuple[Dim, ...]] = field(default_factory=dict)
     read_sizes: dict[int, list[tuple[int, int, Symbol]]] = field(default_factory=dict)
+    readings: dict[int, list[tuple[ir.Value, list[Symbol]]]] = field(default_factory=dict)
+    known_after: dict[Symbol, int] = field(default_factory=dict)
 
     @cached_property
     def named(self) -> dict[str | None, ir.Value]:
