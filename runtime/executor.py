@@ -224,10 +224,11 @@ class Context:
             self._read(self.program.readings[stretch.reading], outputs)
 
     def _read(self, reading: Reading, outputs: list[Any]) -> None:
-        """Begin a phase with the sizes that a tensor holds; none reaches the limit, or its error."""
-        sizes = self.binding.view(reading.tensor).clip(1 - SIZE_LIMIT, SIZE_LIMIT - 1)
+        """Begin a phase with the sizes that a tensor holds."""
+        numbers = self.binding.view(reading.tensor).ravel().tolist()
+        sizes = (min(max(number, 1 - SIZE_LIMIT), SIZE_LIMIT - 1) for number in numbers)
         self._phase += 1
-        self.binding.define(self._phase, zip(reading.symbols, sizes.ravel().tolist(), strict=True))
+        self.binding.define(self._phase, zip(reading.symbols, sizes, strict=True))
         self._make_outputs(outputs, self.binding.enter(self._phase))
 
     def _run_host(self, index: int, outputs: list[Any]) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..errors import InvalidModel
-from .symbolic import Dim, Expr, Symbol, symbol, symbols_in
+from .symbolic import Dim, Expr, Symbol, of_symbol, symbol, symbols_in
 
 KNOWN_LIMIT = 256
 
@@ -173,6 +173,11 @@ class Node:
         size = symbol(f"{self.index}.{len(self.counted)}", "result")
         self.counted += symbols_in(size)
         return size
+
+    @property
+    def counted_sizes(self) -> list[Expr]:
+        """The sizes that the node counts."""
+        return [of_symbol(each) for each in self.counted]
 
     @property
     def values(self) -> Sequence[ir.Value | None]:
