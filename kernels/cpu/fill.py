@@ -82,6 +82,26 @@ def range_size(dtype: str) -> Callable[..., int]:
 
 
 @kernel_factory
+def eye(itemsize: int) -> Callable[..., int]:
+    """y[i, i + k] = the element at ``one``, else 0. Rows are split into parts."""
+    load, store = element(itemsize)
+
+    def body(
+        thread: int, part: int, until: int, parts: int,
+        y: Pointer, one: Pointer, rows: int, columns: int, k: int,
+    ) -> int:  # fmt: skip
+        value = load(one, 0)
+        for row in range(rows * part // parts, rows * until // parts):
+            for i in range(columns):
+                store(y, row * columns + i, 0)
+            if 0 <= row + k < columns:
+                store(y, row * columns + row + k, value)
+        return 0
+
+    return body
+
+
+@kernel_factory
 def trilu(itemsize: int) -> Callable[..., int]:
     """Keep the upper (or lower) triangle of dense matrices; zero elsewhere.
 

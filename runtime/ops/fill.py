@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ...kernels.cpu.fill import arange, fill, one_hot, range_size, trilu
+from ...kernels.cpu.fill import arange, eye, fill, one_hot, range_size, trilu
 from ..emission import Emission
-from ..graph import KNOWN_LIMIT, Info, NeedsNumbers, Node, OnHost, dtype_name, known_array, refuse
+from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array, refuse
 from ..symbolic import Dim, maximum, minimum, not_one, product
 from ..tensors import Tensor, short_name
 from . import checks
@@ -121,29 +121,22 @@ def _lower_trilu(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
-_LARGEST_EYE = 1 << 20
-"""Bytes of a matrix that a program holds; larger ones are made when it runs."""
-
-
 def _infer_eye(node: Node) -> list[Info]:
     x = node.required(0)
     kind = node.attribute("dtype")
     dtype = x.dtype if kind is None else dtype_name(ir.DataType(kind))
     if dtype == "object":
         raise OnHost("a type without kernels")
-    if not all(isinstance(dim, int) for dim in x.dims):
-        raise NeedsNumbers("the shape depends on the input's", x.dims)
-    size = product(x.dims)
-    if isinstance(size, int) and size * np.dtype(dtype).itemsize > _LARGEST_EYE:
-        raise OnHost(f"a constant of more than {_LARGEST_EYE} bytes")
     return [node.result(x.dims, dtype)]
 
 
 def _lower_eye(emit: Emission, node: Node) -> None:
-    info = node.infos[0]
-    rows, columns = (int(dim) for dim in info.dims)  # type: ignore[arg-type]
-    matrix = np.eye(rows, columns, node.attribute("k", 0), np.dtype(info.dtype))
-    emit.set(node.outputs[0], emit.constant(matrix, info.name))
+    y = emit.output(node)
+    k = max(min(node.attribute("k", 0), _BEYOND), -_BEYOND)  # the kernel adds it to positions
+    emit.step(
+        eye(y.itemsize), outputs=[y], y=y, one=emit.constant(np.ones(1, y.dtype)),
+        rows=y.shape[0], columns=y.shape[1], k=k,
+    )  # fmt: skip
 
 
 def _check_one_hot(node: Node) -> None:
@@ -206,7 +199,7 @@ register("Range", Operator(infer=_infer_range, lower=_lower_range))
 register("Trilu", Operator(infer=_infer_trilu, lower=_lower_trilu))
 register(
     "EyeLike",
-    Operator(rules=(checks.element_type("dtype"),), infer=_infer_eye, lower=_lower_eye),
+    Operator(rules=(checks.element_type("dtype"), checks.least_rank(2, exact=True)), infer=_infer_eye, lower=_lower_eye),
 )
 register(
     "OneHot",
