@@ -283,8 +283,11 @@ _elementwise({"Mod": _modulo}, _infer_mod)
 register(
     "SwiGLU",
     Operator(
-        infer=_infer, term=_swiglu, parameters={"alpha": 1.0}, layout="as_input",
-    ),  # fmt: skip
+        infer=_infer,
+        term=_swiglu,
+        parameters={"alpha": 1.0},
+        layout="as_input",
+    ),
 )
 _elementwise({"Clip": _clip}, _infer_clip, activation=_clip_of_tile)
 _elementwise({"PRelu": _prelu}, _infer_prelu)

@@ -199,7 +199,11 @@ register("Range", Operator(infer=_infer_range, lower=_lower_range))
 register("Trilu", Operator(infer=_infer_trilu, lower=_lower_trilu))
 register(
     "EyeLike",
-    Operator(rules=(checks.element_type("dtype"), checks.least_rank(2, exact=True)), infer=_infer_eye, lower=_lower_eye),
+    Operator(
+        rules=(checks.element_type("dtype"), checks.least_rank(2, exact=True)),
+        infer=_infer_eye,
+        lower=_lower_eye,
+    ),
 )
 register(
     "OneHot",

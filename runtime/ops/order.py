@@ -119,7 +119,8 @@ def _lower_cumulative(emit: Emission, node: Node) -> None:
     y = emit.output(node)
     emit.step(
         cumulative(short_name(x.dtype), "sum" if node.op_type == "CumSum" else "product"),
-        outputs=[y], flops=product(x.shape), x=x, y=y, **_three(x, axis), exclusive=node.attribute("exclusive", 0),
+        outputs=[y], flops=product(x.shape), x=x, y=y, **_three(x, axis),
+        exclusive=node.attribute("exclusive", 0),
         reverse=node.attribute("reverse", 0),
     )  # fmt: skip
 

@@ -73,7 +73,8 @@ def _emit_normal(emit: Emission, y: Tensor, key: Tensor, mean: float, scale: flo
     radius, angle = (drawn.view((half,), (1,), row * half) for row in range(2))
     for row, count in enumerate((half, y.size - half)):
         part = y.view((count,), (1,), row * half)
-        text = f"t=sub(x1,0.5);s=mul(t,t);r=sqrt(mul(-2.0,log(sub(1.0,x0))));fma(mul(r,{_turn(row)}),x2,x3)"
+        length = "sqrt(mul(-2.0,log(sub(1.0,x0))))"
+        text = f"t=sub(x1,0.5);s=mul(t,t);fma(mul({length},{_turn(row)}),x2,x3)"
         operands = [each.view((count,), (1,)) for each in (radius, angle)]
         emit_expression(emit, text, part, [*operands, scale, mean])
 
