@@ -31,7 +31,7 @@ from ..kernels.ref import KernelRef
 from ..kernels.registry import Kernel
 from .graph import Info, Node
 from .inplace import Inplace
-from .program import Check, HostStep, Port, Program, Step, Stretch, TensorSpec
+from .program import Check, HostStep, Port, Program, Reading, Step, Stretch, TensorSpec
 from .size_code import Code
 from .symbolic import Dim, Expr, Symbol, named_text, sum_dims, symbol_of
 from .tensors import Buffer, Label, Pending, Record, Tensor, words_of
@@ -45,7 +45,7 @@ class Assembler:
     Parameters
     ----------
     read_later : collection of str
-        Symbols of sizes that host steps will tell: none may be needed before.
+        Symbols of sizes that host steps and readings will tell: none may be needed before.
 
     Attributes
     ----------
@@ -75,6 +75,7 @@ class Assembler:
         self._hosts: list[HostStep] = []
         self._bodies: list[Program] = []
         self._stretches: list[Stretch] = []
+        self._readings: list[Reading] = []
         self._checks: list[Check] = []
         self._time = 0
         self._phase = 0
@@ -88,7 +89,7 @@ class Assembler:
         return buffer
 
     def open_phase(self) -> None:
-        """Begin a phase: sizes may now depend on what the next host step gives."""
+        """Begin a phase: sizes may now depend on what a host step or a reading tells."""
         self._phase += 1
 
     def store(self, values: np.ndarray) -> tuple[Buffer, int]:
@@ -265,7 +266,7 @@ class Assembler:
         symbols = [(output, axis, self.code.symbol(name)) for output, axis, name in read_sizes]
         operands = [-1 if tensor is None else self.number(tensor) for tensor in inputs]
         outer = {name: self.number(tensor) for name, tensor in captured.items()}
-        self._end_stretch(len(self._hosts))
+        self._end_stretch(host=len(self._hosts))
         first = len(self._bodies)
         self._bodies += bodies.values()
         indices = dict(zip(bodies, range(first, len(self._bodies)), strict=True))
@@ -275,9 +276,19 @@ class Assembler:
         self._time += 1
         self.code.step = len(self._steps)
 
-    def _end_stretch(self, host: int = -1) -> None:
+    def add_reading(self, tensor: Tensor, symbols: Sequence[Symbol], name: str) -> None:
+        """Append a reading of sizes off a tensor's elements, which begins a phase."""
+        self._unknown.difference_update(symbols)
+        self._touch(tensor)
+        number = self.number(tensor)
+        self._end_stretch(reading=len(self._readings))
+        self._readings.append(Reading(number, [self.code.symbol(s) for s in symbols], name))
+        self._time += 1
+        self.open_phase()
+
+    def _end_stretch(self, host: int = -1, reading: int = -1) -> None:
         first = self._stretches[-1].last if self._stretches else 0
-        self._stretches.append(Stretch(first, len(self._steps), host))
+        self._stretches.append(Stretch(first, len(self._steps), host, reading))
 
     def check(self, left: Dim, right: Dim, broadcast: bool, message: str) -> None:
         """Append a condition on sizes: left == right, or left == 1 when ``broadcast``."""
@@ -325,6 +336,7 @@ class Assembler:
             host_steps=self._hosts,
             bodies=self._bodies,
             stretches=self._stretches,
+            readings=self._readings,
             checks=self._checks,
             metadata=metadata,
             code=_table(self.code.instructions, CODE_COLUMNS),

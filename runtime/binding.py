@@ -84,8 +84,8 @@ class Binding:
     outputs : list of Output
         Those whose sizes follow from the inputs' shapes.
     is_plain : bool
-        There is no host step, and all inputs and outputs are arrays of their own: a run is one call
-        of compiled code.
+        There is no host step and no reading, and all inputs and outputs are arrays of their own: a
+        run is one call of compiled code.
     run : callable
         Walks the steps of ``job`` without arguments; returns the step reached, -1 after an error.
     job : ndarray of int64
@@ -115,7 +115,8 @@ class Binding:
         buffers = [program.tensors[port.tensor].buffer for port in ports]
         self._kinds = program.buffers[:, BUFFER_KIND]
         are_arrays = np.isin(self._kinds[buffers], (INPUT, OUTPUT)).all()
-        self.is_plain = not program.host_steps and bool(are_arrays)
+        is_whole = not program.host_steps and not program.readings
+        self.is_plain = is_whole and bool(are_arrays)
         self._array_buffers = np.array(buffers if self.is_plain else [], np.int64)
         self.array_ids = array_of("q", [0] * len(buffers))
         self._has_empty = False
@@ -403,9 +404,7 @@ def _first_aligned(arena: np.ndarray) -> int:
 
 def _symbols_after(program: Program) -> list[np.ndarray]:
     """Return for each phase the symbols of sizes that only later phases know."""
-    groups = [
-        [symbol for *_, symbol in host.defines] for host in program.host_steps if host.defines
-    ]
+    groups = [symbols for _, symbols in program.opened_phases()]
     symbols = np.array([symbol for group in groups for symbol in group], np.int64)
     ends = np.cumsum([0, *map(len, groups)])
     return [symbols[end:] for end in ends]

@@ -27,7 +27,7 @@ from .strides import (
     padded_pixels,
     same_strides,
 )
-from .symbolic import Dim, product
+from .symbolic import Dim, Symbol, product
 from .tensors import Pending, Record, Tensor
 
 _THREADS = symbolic.of_symbol(symbolic.THREADS)
@@ -77,8 +77,7 @@ class Emission:
         self.options = options
         self.choices = Choices(options.get("choices", {}))
         self.places: Mapping[ir.Value, tuple[ir.Value, Dim]] = {}
-        told = (symbol for sizes in graph.read_sizes.values() for *_, symbol in sizes)
-        self.program = Assembler(list(told))
+        self.program = Assembler(graph.known_after)
         self.nodes: Sequence[Node] = ()
         self.absorbed: set[int] = set()
         self._tensors: dict[ir.Value, Tensor] = {}
@@ -306,6 +305,10 @@ class Emission:
         """Emit a copy between tensors of one shape and any strides."""
         kernel, fields = copy_call(source, target)
         self.step(kernel, outputs=[target], op_type=op_type, **fields)
+
+    def read(self, tensor: Tensor, symbols: Sequence[Symbol], node: Node) -> None:
+        """Read sizes off the elements of a tensor: steps from here on may need them."""
+        self.program.add_reading(tensor, symbols, node.name)
 
     @property
     def is_catching(self) -> bool:

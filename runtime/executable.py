@@ -54,7 +54,7 @@ class Executable:
     phases : int
         Number of phases.
     begins : list of int
-        The time of the host step that opens each phase, in steps of the program, host steps
+        The time at which each phase begins, in steps of the program, host steps and readings
         included; -1 for the first.
     last_read : list of list of int
         Buffers with results of host steps that nothing reads after a host step, for each of them.
@@ -90,10 +90,10 @@ class Executable:
         self.run = teams.executor_function("run")
         self.idle_kernel = teams.executor_function("fill")
         times = [stretch.last + i for i, stretch in enumerate(program.stretches)]
-        hosts = zip(times, program.host_steps, strict=False)
-        self.begins = [-1, *(time for time, host in hosts if host.defines)]
+        self.begins = [-1, *(times[index] for index, _ in program.opened_phases())]
         self.phases = len(self.begins)
-        self.last_read = _last_read(program, times)
+        hosts = zip(times, program.stretches, strict=True)
+        self.last_read = _last_read(program, [at for at, stretch in hosts if stretch.host >= 0])
         self.limits = Limits(program, self.phases)
         self._host_operators: list[Any] = [None] * len(program.host_steps)
         self._bodies: list[Executable | None] = [None] * len(program.bodies)

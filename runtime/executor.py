@@ -1,4 +1,4 @@
-"""Context of a run: stretches of compiled steps, and host steps between them."""
+"""Context of a run: stretches of compiled steps, and host steps and readings between them."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ..kernels.abi import (
     JOB_LAST,
     JOB_TEAM,
     JOB_TIMES,
+    SIZE_LIMIT,
     STATUS_CANCEL,
     STATUS_ERROR,
     STATUS_STEP,
@@ -29,7 +30,7 @@ from .binding import Binding, Output
 from .executable import Executable
 from .memory import allocated
 from .objects import copied, detached
-from .program import HostStep
+from .program import HostStep, Reading, Stretch
 
 _empty = np.empty
 
@@ -99,8 +100,7 @@ class Context:
                         self._run_steps(stretch.first, stretch.last)
                     else:
                         self._time_steps(stretch.first, stretch.last, ticks)
-                if stretch.host >= 0:
-                    self._run_host(stretch.host, outputs)
+                self._end_stretch(stretch, outputs)
             return self._collect(outputs)
         finally:
             self.binding.objects.clear()
@@ -115,8 +115,8 @@ class Context:
                 done, step = step, self._run_steps(step, step + 1)
                 for tensor in self.program.steps[done].outputs:
                     yield tensor, view(tensor).copy()
+            self._end_stretch(stretch, outputs)
             if stretch.host >= 0:
-                self._run_host(stretch.host, outputs)
                 for tensor in self.program.host_steps[stretch.host].outputs:
                     if tensor >= 0 and isinstance(view(tensor), np.ndarray):
                         yield tensor, view(tensor).copy()
@@ -224,7 +224,21 @@ class Context:
             fork_lock.pass_by()
             raise KernelError("the run was cancelled")
 
-    # --- host steps ---------------------------------------------------------------------------
+    # --- between stretches --------------------------------------------------------------------
+
+    def _end_stretch(self, stretch: Stretch, outputs: list[Any]) -> None:
+        if stretch.host >= 0:
+            self._run_host(stretch.host, outputs)
+        elif stretch.reading >= 0:
+            self._read(self.program.readings[stretch.reading], outputs)
+
+    def _read(self, reading: Reading, outputs: list[Any]) -> None:
+        """Begin a phase with the sizes that a tensor holds."""
+        numbers = self.binding.view(reading.tensor).ravel().tolist()
+        sizes = (min(max(number, 1 - SIZE_LIMIT), SIZE_LIMIT - 1) for number in numbers)
+        self._phase += 1
+        self.binding.define(self._phase, zip(reading.symbols, sizes, strict=True))
+        self._make_outputs(outputs, self.binding.enter(self._phase))
 
     def _run_host(self, index: int, outputs: list[Any]) -> None:
         binding = self.binding

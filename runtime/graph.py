@@ -16,7 +16,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..errors import InvalidModel
-from .symbolic import Dim, Symbol
+from .symbolic import Dim, Expr, Symbol, of_symbol, symbol, symbols_in
 
 KNOWN_LIMIT = 256
 
@@ -38,6 +38,20 @@ class NeedsNumbers(OnHost):
     def __init__(self, reason: str, sizes: Sequence[Dim]) -> None:
         super().__init__(reason)
         self.sizes = tuple(sizes)
+
+
+class NeedsContents(OnHost):
+    """Raised where there would be a kernel if the elements of an input were known as sizes.
+
+    Parameters
+    ----------
+    info : Info
+        The input.
+    """
+
+    def __init__(self, info: Info) -> None:
+        super().__init__(f"{info.name!r} is known only at run time")
+        self.info = info
 
 
 @dataclass(slots=True)
@@ -102,15 +116,17 @@ class Info:
 
         Raises
         ------
-        OnHost
+        NeedsContents
             They are only known at run time.
         """
         if self.known is None:
-            raise OnHost(f"{self.name!r} is known only at run time")
+            raise NeedsContents(self)
         return list(self.known.reshape(-1))
 
     def integers(self) -> list[int]:
         """Contents as a flat list of plain integers; raises ``OnHost`` otherwise."""
+        if self.known is None:
+            raise OnHost(f"{self.name!r} is known only at run time")
         values = self.sizes()
         if not all(isinstance(value, int) for value in values):
             raise NeedsNumbers(f"{self.name!r} depends on the input's shape", values)
@@ -160,10 +176,13 @@ class Node:
         Those of an operator whose bodies are compiled, by attribute.
     demands : list of Dim
         For a node of a body: sizes of results that must not be below zero when it runs.
+    counted : list of Symbol
+        Sizes of results that one of its own steps counts.
     """
 
     __slots__ = (
         "bodies",
+        "counted",
         "demands",
         "index",
         "infos",
@@ -186,6 +205,18 @@ class Node:
         self.infos: list[Info] = []
         self.bodies: dict[str, Graph] = {}
         self.demands: list[Dim] = []
+        self.counted: list[Symbol] = []
+
+    def count(self) -> Expr:
+        """Return a size that one of the node's own steps counts, and ``Emission.read`` reads."""
+        size = symbol(f"{self.index}.{len(self.counted)}", "result")
+        self.counted += symbols_in(size)
+        return size
+
+    @property
+    def counted_sizes(self) -> list[Expr]:
+        """The sizes that the node counts."""
+        return [of_symbol(each) for each in self.counted]
 
     @property
     def values(self) -> Sequence[ir.Value | None]:
@@ -251,6 +282,12 @@ class Graph:
         For nodes without a kernel that would have one if these sizes were numbers.
     read_sizes : dict of int to list of (int, int, Symbol)
         For nodes on the host (output, axis, symbol) of sizes that are read off their results.
+    readings : dict of int to list of (onnx_ir.Value, list of Symbol)
+        Inputs of nodes whose elements are read as sizes before the node.
+    known_after : dict of Symbol to int
+        The node after which a size is known that depends on data.
+    reads : bool
+        Sizes may depend on data; not those of a body that is a part of another program.
     """
 
     opsets: dict[str, int]
@@ -262,6 +299,9 @@ class Graph:
     why_host: dict[int, str] = field(default_factory=dict)
     needed_numbers: dict[int, tuple[Dim, ...]] = field(default_factory=dict)
     read_sizes: dict[int, list[tuple[int, int, Symbol]]] = field(default_factory=dict)
+    readings: dict[int, list[tuple[ir.Value, list[Symbol]]]] = field(default_factory=dict)
+    known_after: dict[Symbol, int] = field(default_factory=dict)
+    reads: bool = True
 
     @cached_property
     def named(self) -> dict[str | None, ir.Value]:

@@ -111,6 +111,8 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
         return
     if all(info.known is not None for info in node.infos):
         return
+    for value, symbols in emit.graph.readings.get(node.index, ()):
+        emit.read(emit.tensor(value), symbols, node)
     emit.nodes = group.nodes if group is not None else [node]
     try:
         with emit.attempt(), naming(node):

@@ -44,16 +44,14 @@ def find_places(graph: Graph) -> dict[ir.Value, tuple[ir.Value, Dim]]:
 
 
 class _KnownSince:
-    """Index of the node on the host after which all sizes of a value are known; -1 from the start.
+    """Index of the node after which all sizes of a value are known; -1 from the start.
 
     A value computed before cannot be written into it: there is no memory yet.
     """
 
     def __init__(self, graph: Graph) -> None:
         self._infos = graph.infos
-        self._since = {
-            symbol: index for index, sizes in graph.read_sizes.items() for *_, symbol in sizes
-        }
+        self._since = graph.known_after
         self._known: dict[ir.Value, int] = {}
 
     def __call__(self, value: ir.Value) -> int:

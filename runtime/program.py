@@ -104,12 +104,25 @@ class HostStep:
 
 
 @dataclass(slots=True)
+class Reading:
+    """Sizes that the elements of a tensor of integers are, for the steps that follow.
+
+    ``symbols`` are those of its elements, in order; ``name`` is the node that needs them.
+    """
+
+    tensor: int
+    symbols: list[int]
+    name: str
+
+
+@dataclass(slots=True)
 class Stretch:
-    """Steps ``first`` to ``last`` (exclusive), then host step ``host`` if there is one."""
+    """Steps ``first`` to ``last`` (exclusive), then a host step or a reading if there is one."""
 
     first: int
     last: int
     host: int = -1
+    reading: int = -1
 
 
 @dataclass(slots=True)
@@ -141,6 +154,7 @@ class Program:
     steps: list[Step]
     host_steps: list[HostStep]
     stretches: list[Stretch]
+    readings: list[Reading]
     checks: list[Check]
     metadata: dict[str, Any]
     code: np.ndarray
@@ -160,6 +174,14 @@ class Program:
         """Bodies as they are stored, one after the other."""
         return np.frombuffer(b"".join(map(_packed, self.bodies)), np.uint8)
 
+    def opened_phases(self) -> Iterator[tuple[int, list[int]]]:
+        """Yield the index of each stretch after which a phase begins, and the symbols it knows."""
+        for index, stretch in enumerate(self.stretches):
+            if stretch.reading >= 0:
+                yield index, self.readings[stretch.reading].symbols
+            elif stretch.host >= 0 and self.host_steps[stretch.host].defines:
+                yield index, [symbol for *_, symbol in self.host_steps[stretch.host].defines]
+
     @property
     def operators(self) -> np.ndarray:
         """Operators of the host steps, one after the other."""
@@ -178,6 +200,7 @@ _LISTS: dict[str, Any] = {
     "tensors": TensorSpec,
     "steps": Step,
     "stretches": Stretch,
+    "readings": Reading,
     "checks": Check,
 }
 

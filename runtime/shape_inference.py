@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -20,6 +21,7 @@ from .graph import (
     KNOWN_LIMIT,
     Graph,
     Info,
+    NeedsContents,
     NeedsNumbers,
     Node,
     OnHost,
@@ -29,6 +31,7 @@ from .graph import (
 )
 from .host_shapes import host_infos
 from .ops import OPERATORS
+from .ops.registry import Infer
 from .symbolic import Dim, Symbol, product
 from .validity import check_infos, check_node, naming
 
@@ -95,7 +98,9 @@ def _infer_body(outer: Graph, node: Node, name: str, inputs: Sequence[Info]) -> 
         A node of the body has no kernel, or is not valid, which is no fault if it never runs.
     """
     source = body_of(node, name, len(inputs))
-    graph = Graph(outer.opsets, list(source.inputs), list(source.outputs), outer.infos)
+    graph = Graph(
+        outer.opsets, list(source.inputs), list(source.outputs), outer.infos, reads=False
+    )
     for value, info in zip(source.inputs, inputs, strict=True):
         graph.infos[value] = Info(value.name or "", info.dtype, info.shape)
     for inner in _nodes_of(graph, source):
@@ -178,16 +183,69 @@ def _infer_node(graph: Graph, node: Node) -> None:
         with naming(node):
             for name, given in (operator.bodies(node) if operator.bodies else {}).items():
                 node.bodies[name] = _infer_body(graph, node, name, given.infos)
-            node.infos = operator.infer(node)
+            node.infos = _described(graph, node, operator.infer)
     except OnHost as reason:
         node.infos = host_infos(node, graph.opsets)
         graph.why_host[node.index] = str(reason)
         if isinstance(reason, NeedsNumbers):
             graph.needed_numbers[node.index] = reason.sizes
-        graph.read_sizes[node.index] = _fresh_symbols(node)
+        fresh = graph.read_sizes[node.index] = _fresh_symbols(node)
+        graph.known_after.update({symbol: node.index for *_, symbol in fresh})
     check_infos(node)
     for value, info in zip(node.outputs, node.infos, strict=False):
         graph.infos[value] = info
+
+
+def _described(graph: Graph, node: Node, infer: Infer) -> list[Info]:
+    """Describe the outputs by a shape rule, for which elements of inputs become sizes."""
+    before, read = list(node.inputs), []
+    while True:
+        node.counted.clear()
+        try:
+            infos = infer(node)
+            break
+        except NeedsContents as need:
+            try:
+                read.append(_as_sizes(graph, node, need.info))
+            except OnHost:
+                node.inputs = before
+                raise
+        except OnHost:
+            node.inputs = before
+            raise
+    if node.counted and not graph.reads:
+        raise OnHost("the sizes of its results depend on data")
+    if read:
+        check_node(node)
+        graph.readings[node.index] = [(value, symbols) for value, _, symbols in read]
+    for value, info, symbols in read:
+        graph.infos[value] = info  # for later nodes; the node that gives the value has its own
+        graph.known_after.update(dict.fromkeys(symbols, node.index - 1))
+    graph.known_after.update(dict.fromkeys(node.counted, node.index))
+    return infos
+
+
+def _as_sizes(graph: Graph, node: Node, info: Info) -> tuple[ir.Value, Info, list[Symbol]]:
+    """Let the elements of an input be symbols; returns the value, what is known of it, and these.
+
+    Raises
+    ------
+    OnHost
+        They are no integers, it is not known how many, or the graph reads no sizes.
+    """
+    if not graph.reads:
+        raise OnHost(f"{info.name!r} is known only at run time")
+    position = next(i for i, other in enumerate(node.inputs) if other is info)
+    value, count = node.values[position], product(info.dims)
+    assert value is not None
+    if info.dtype not in ("int64", "int32") or not isinstance(count, int) or count > KNOWN_LIMIT:
+        raise OnHost(f"{info.name!r} is known only at run time")
+    names = [f"{node.index}.{position}.{i}" for i in range(count)]
+    dims = [symbolic.symbol(name, "content") for name in names]
+    shape = tuple(int(dim) for dim in info.dims)  # type: ignore[arg-type]
+    told = replace(info, known=known_array(dims, shape))
+    node.inputs = [told if other is info else other for other in node.inputs]
+    return value, told, [symbol for dim in dims for symbol in symbolic.symbols_in(dim)]
 
 
 def _is_finite(node: Node) -> bool:

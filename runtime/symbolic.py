@@ -24,8 +24,11 @@ Dim: TypeAlias = Union[int, "Expr"]
 Symbol: TypeAlias = str
 """A size that a run defines: who names it, a colon, and its name there."""
 
-Origin: TypeAlias = Literal["model", "input", "result", "runtime"]
-"""Who names a symbol. Names of models begin with "model:", so that none is one of the others."""
+Origin: TypeAlias = Literal["model", "input", "result", "content", "runtime"]
+"""Who names a symbol. Names of models begin with "model:", so that none is one of the others.
+
+Symbols of "content" are elements of tensors, read as sizes: they may be below zero.
+"""
 
 THREADS: Symbol = "runtime:threads"
 """Number of threads that walk a program."""
@@ -73,6 +76,8 @@ class Atom:
         natural = map(is_natural, operands)
         always = kind in ("bound", "ne1")
         self.is_natural = always or (any(natural) if kind == "max" else all(natural))
+        if is_content(symbol):
+            self.is_natural = False
         self.weight = min(max(sum(map(_weight, operands)), 1), _MOST_TEXT)
 
     def __hash__(self) -> int:
@@ -244,6 +249,11 @@ def symbol_of(value: Dim) -> Symbol | None:
     return atom.symbol if atom is not None and atom.kind == "symbol" else None
 
 
+def is_content(symbol: Symbol) -> bool:
+    """Tell whether a symbol is an element of a tensor, which may be any number."""
+    return symbol.startswith("content:")
+
+
 def symbols_in(value: Dim) -> Iterator[Symbol]:
     """Yield the symbols that a size is made of, each once."""
     pending, seen = [value], {value}
@@ -259,7 +269,7 @@ def symbols_in(value: Dim) -> Iterator[Symbol]:
 
 
 def is_natural(value: Dim) -> bool:
-    """Tell whether a size is certainly not below zero; symbols never are."""
+    """Tell whether a size is certainly not below zero; symbols of sizes never are."""
     if isinstance(value, int):
         return value >= 0
     return all(factor > 0 and all(atom.is_natural for atom in m) for m, factor in value.terms)

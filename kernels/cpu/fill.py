@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 
 from .. import simd
-from ..registry import Pointer, kernel_factory
+from ..registry import INVALID_NUMBER, Pointer, kernel_factory
+from ..simd import store_i64
 from .elements import element, run_copier
 
+MOST_ELEMENTS = 2.0**46
 _CASTS = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "i16": np.int16}
 
 
@@ -50,6 +53,49 @@ def arange(dtype: str) -> Callable[..., int]:
         first, step = load(start, 0), load(delta, 0)
         for i in range(count * part // parts, count * until // parts):
             store(y, i, cast(first + i * step))
+        return 0
+
+    return body
+
+
+@kernel_factory
+def range_size(dtype: str) -> Callable[..., int]:
+    """counted[0] = the number of elements from start[0] to limit[0] (exclusive), delta[0] apart.
+
+    Error 4 of steps of zero and of numbers that are not finite.
+    """
+    load = getattr(simd, f"load_{dtype}")
+
+    def body(
+        thread: int, part: int, until: int, parts: int,
+        counted: Pointer, start: Pointer, limit: Pointer, delta: Pointer,
+    ) -> int:  # fmt: skip
+        span = np.float64(load(limit, 0)) - np.float64(load(start, 0))
+        step = np.float64(load(delta, 0))
+        count = math.ceil(span / step) if step != 0.0 else math.inf
+        if not abs(count) < MOST_ELEMENTS:
+            return INVALID_NUMBER
+        store_i64(counted, 0, max(np.int64(count), 0))
+        return 0
+
+    return body
+
+
+@kernel_factory
+def eye(itemsize: int) -> Callable[..., int]:
+    """y[i, i + k] = the element at ``one``, else 0. Rows are split into parts."""
+    load, store = element(itemsize)
+
+    def body(
+        thread: int, part: int, until: int, parts: int,
+        y: Pointer, one: Pointer, rows: int, columns: int, k: int,
+    ) -> int:  # fmt: skip
+        value = load(one, 0)
+        for row in range(rows * part // parts, rows * until // parts):
+            for i in range(columns):
+                store(y, row * columns + i, 0)
+            if 0 <= row + k < columns:
+                store(y, row * columns + row + k, value)
         return 0
 
     return body

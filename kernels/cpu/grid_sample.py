@@ -1,4 +1,4 @@
-"""GridSample of images, channels last: the pixels at positions that are data.
+"""GridSample of images and volumes, channels last: the pixels at positions that are data.
 
 A position is brought into the image as the padding says, then the pixels around it and their
 weights are looked up, and all channels are computed from these. Whatever the positions hold, no
@@ -15,7 +15,18 @@ import numpy as np
 from numba import njit
 
 from ..registry import Pointer, kernel_factory
-from ..simd import load_f32, stack_words, store_f32, store_i64
+from ..simd import (
+    fma,
+    load_f32,
+    load_i64,
+    splat,
+    stack_words,
+    store_f32,
+    store_i64,
+    vload_first,
+    vstore_first,
+)
+from ..target import LANES
 from .resize import FEW, OUTSIDE, TAPS, cubic_weight, interpolation
 
 _F = np.float32
@@ -129,6 +140,61 @@ def grid_sample(mode: str) -> Callable[..., int]:
                     narrow(source, target, rows, row_weights, columns, weights, channels)
                 else:
                     wide(source, target, rows, row_weights, columns, weights, channels)
+                target += y_pixel * 4
+        return 0
+
+    return body
+
+
+@njit
+def _volume_pixel(
+    x: Pointer, y: Pointer, indices: Pointer, weights: Pointer, taps: int, channels: int
+) -> None:
+    """Compute a pixel from those around it: four offsets and weights for each of three axes."""
+    for c in range(0, channels, LANES):
+        total = splat(_F(0.0))
+        for i in range(taps):
+            for j in range(4, 4 + taps):
+                for k in range(8, 8 + taps):
+                    a, b, d = load_i64(indices, i), load_i64(indices, j), load_i64(indices, k)
+                    if a == OUTSIDE or b == OUTSIDE or d == OUTSIDE:
+                        continue
+                    weight = load_f32(weights, i) * load_f32(weights, j) * load_f32(weights, k)
+                    value = vload_first(x, a + b + d + c, channels - c)
+                    total = fma(value, splat(weight), total)
+        vstore_first(y, c, total, channels - c)
+
+
+@kernel_factory
+def grid_sample_volume(mode: str) -> Callable[..., int]:
+    """Sample (N, D, H, W, C) float32 at the positions (N, D', H', W', 3) of a grid.
+
+    Fields as of ``grid_sample``; output rows of W' pixels are split into parts.
+    """
+    taps = TAPS[mode]
+
+    def body(
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, grid: Pointer, y: Pointer, images: int, depth: int, height: int, width: int,
+        channels: int, out_depth: int, out_height: int, out_width: int,
+        x_image: int, x_plane: int, x_row: int, x_pixel: int,
+        y_image: int, y_plane: int, y_row: int, y_pixel: int, padding: int, align_corners: int,
+    ) -> int:  # fmt: skip
+        indices, weights = stack_words(12), stack_words(6)
+        sizes, steps = (depth, height, width), (x_plane, x_row, x_pixel)
+        lines = images * out_depth * out_height
+        for line in range(lines * part // parts, lines * until // parts):
+            h, d = line % out_height, line // out_height % out_depth
+            image = line // out_height // out_depth
+            source = x + image * x_image * 4
+            target = y + (image * y_image + d * y_plane + h * y_row) * 4
+            for w in range(out_width):
+                point = (line * out_width + w) * 3
+                for axis in range(3):
+                    _axis(indices + 32 * axis, weights + 16 * axis,
+                          load_f32(grid, point + 2 - axis), sizes[axis], steps[axis], taps,
+                          padding, align_corners)  # fmt: skip
+                _volume_pixel(source, target, indices, weights, taps, channels)
                 target += y_pixel * 4
         return 0
 

@@ -1,4 +1,4 @@
-"""Operators along one axis: position of the extreme, running sums, the k largest."""
+"""Operators along one axis: position of the extreme, running sums and products, the k largest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..registry import TOO_FEW_ELEMENTS, Pointer, kernel_factory
 from ..simd import load_i64, store_i64
 
 _CASTS = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "u8": np.uint8,
-          "i8": np.int8}  # fmt: skip
+          "i8": np.int8, "u32": np.uint32, "u64": np.uint64}  # fmt: skip
 
 
 def _before(largest: int) -> Callable[..., bool]:
@@ -60,15 +60,17 @@ def arg_extreme(dtype: str, largest: int) -> Callable[..., int]:
 
 
 @kernel_factory
-def cumulative_sum(dtype: str) -> Callable[..., int]:
-    """CumSum along the middle of three dense axes (outer, n, inner).
+def cumulative(dtype: str, operation: str) -> Callable[..., int]:
+    """Running ``"sum"`` or ``"product"`` along the middle of three dense axes (outer, n, inner).
 
-    ``exclusive`` leaves out the element itself, ``reverse`` sums from the end. Lines are split
+    ``exclusive`` leaves out the element itself, ``reverse`` begins at the end. Lines are split
     into parts.
     """
     load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
     cast = _CASTS[dtype]
     size = np.dtype(cast).itemsize
+    is_sum = operation == "sum"
+    first = cast(0 if is_sum else 1)
 
     def body(
         thread: int, part: int, until: int, parts: int,
@@ -79,13 +81,13 @@ def cumulative_sum(dtype: str) -> Callable[..., int]:
         for index in range(total * part // parts, total * until // parts):
             at = (index // inner * n * inner + index % inner) * size
             source, target = x + at, y + at
-            running = cast(0)
+            running = first
             for j in range(n):
                 i = (n - 1 - j if reverse != 0 else j) * inner
                 value = load(source, i)
                 if exclusive != 0:
                     store(target, i, running)
-                running = cast(running + value)
+                running = cast(running + value) if is_sum else cast(running * value)
                 if exclusive == 0:
                     store(target, i, running)
         return 0

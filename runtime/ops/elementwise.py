@@ -22,7 +22,7 @@ from ..symbolic import Dim, is_natural, maximum
 from ..tensors import short_name
 from . import checks
 from .registry import Activate, Activation, Infer, Operator, Rule, WriteTerm, register
-from .terms import Term, call, clip, float32, function, if_less
+from .terms import Term, call, clip, float32, function, if_less, sigmoid
 
 # --- shapes -----------------------------------------------------------------------------------
 
@@ -203,6 +203,11 @@ def _shift(node: Node, operands: Sequence[Term]) -> Term:
     return call(f"shift_{node.attribute('direction').lower()}", *operands)
 
 
+def _swiglu(node: Node, operands: Sequence[Term]) -> Term:
+    gate, value, alpha = operands
+    return gate * sigmoid(gate * alpha) * value
+
+
 def _prelu(node: Node, operands: Sequence[Term]) -> Term:
     x, slope = operands
     return if_less(x, 0, x * slope, x)
@@ -275,6 +280,15 @@ _elementwise(
     _infer_bool,
 )
 _elementwise({"Mod": _modulo}, _infer_mod)
+register(
+    "SwiGLU",
+    Operator(
+        infer=_infer,
+        term=_swiglu,
+        parameters={"alpha": 1.0},
+        layout="as_input",
+    ),
+)
 _elementwise({"Clip": _clip}, _infer_clip, activation=_clip_of_tile)
 _elementwise({"PRelu": _prelu}, _infer_prelu)
 _elementwise({"Where": _calls("where")}, _infer_where)

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ...kernels.cpu.fill import arange, fill, one_hot, trilu
+from ...kernels.cpu.fill import arange, eye, fill, one_hot, range_size, trilu
 from ..emission import Emission
-from ..graph import KNOWN_LIMIT, Info, NeedsNumbers, Node, OnHost, dtype_name, known_array, refuse
-from ..symbolic import Dim, maximum, minimum, product
+from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array, refuse
+from ..symbolic import Dim, maximum, minimum, not_one, product
 from ..tensors import Tensor, short_name
 from . import checks
 from .registry import Operator, register
@@ -52,37 +52,49 @@ def _lower_constant(emit: Emission, node: Node) -> None:
 # --- Range ------------------------------------------------------------------------------------
 
 
-def _range_values(node: Node) -> list[Any]:
-    """start, limit, delta: sizes or floats that are known when the model is lowered."""
-    infos = [node.required(i) for i in range(3)]
-    if all(info.known is not None for info in infos):
-        return [info.sizes()[0] for info in infos]
-    return [float(info.array().reshape(-1)[0]) for info in infos]
-
-
 def _infer_range(node: Node) -> list[Info]:
+    """Integers are sizes, of which the number of elements follows; others are counted."""
     dtype = node.required(0).dtype
-    if dtype not in ("float32", "float64", "int16", "int32", "int64"):
+    if dtype in ("int32", "int64"):
+        return _infer_integer_range(node)
+    if dtype not in ("float32", "float64", "int16"):
         raise OnHost(f"Range of {dtype}")
-    start, limit, delta = _range_values(node)
+    infos = [node.required(i) for i in range(3)]
+    if not all(info.is_constant for info in infos):
+        return [node.result((node.count(),))]
+    start, limit, delta = (float(info.array().reshape(-1)[0]) for info in infos)
+    _refuse_standing(node, delta)
+    return [node.result((max(0, int(np.ceil((limit - start) / delta))),))]
+
+
+def _refuse_standing(node: Node, delta: Any) -> None:
     if delta == 0:
-        raise OnHost("a range with step 0")
-    if isinstance(start, float):
-        count: Dim = max(0, int(np.ceil((limit - start) / delta)))
-        return [node.result((count,))]
-    if not isinstance(delta, int):
-        raise NeedsNumbers("a step that depends on the input's shape", [delta])
-    span = limit - start if delta > 0 else start - limit
-    count = maximum(0, (span + abs(delta) - 1) // abs(delta))
+        refuse(node, "the step", delta, "another number than 0")
+
+
+def _infer_integer_range(node: Node) -> list[Info]:
+    start, limit, delta = (node.required(i).sizes()[0] for i in range(3))
+    _refuse_standing(node, delta)
+    count = maximum(0, -1 * ((start - limit) // delta))
     known = None
-    if dtype in ("int64", "int32") and isinstance(count, int) and count <= KNOWN_LIMIT:
+    if isinstance(count, int) and isinstance(delta, int) and count <= KNOWN_LIMIT:
         known = known_array([start + i * delta for i in range(count)], (count,))
     return [node.result((count,), known=known)]
 
 
 def _lower_range(emit: Emission, node: Node) -> None:
+    start, limit, delta = (emit.tensor(value) for value in node.values[:3])
+    if node.counted:
+        counted = emit.new((1,), "int64")
+        emit.step(
+            range_size(short_name(start.dtype)), outputs=[counted], counted=counted, start=start,
+            limit=limit, delta=delta,
+        )  # fmt: skip
+        emit.read(counted, node.counted, node)
+    elif start.dtype in ("int32", "int64"):
+        step = node.required(2).sizes()[0]
+        emit.check(1, not_one(step + 1), f"node {node.name!r} (Range): 1 and 0 for a step of 0")
     y = emit.output(node)
-    start, delta = emit.tensor(node.values[0]), emit.tensor(node.values[2])
     emit.step(arange(short_name(y.dtype)), outputs=[y], y=y, start=start, delta=delta, count=y.size)
 
 
@@ -109,29 +121,22 @@ def _lower_trilu(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
-_LARGEST_EYE = 1 << 20
-"""Bytes of a matrix that a program holds; larger ones are made when it runs."""
-
-
 def _infer_eye(node: Node) -> list[Info]:
     x = node.required(0)
     kind = node.attribute("dtype")
     dtype = x.dtype if kind is None else dtype_name(ir.DataType(kind))
     if dtype == "object":
         raise OnHost("a type without kernels")
-    if not all(isinstance(dim, int) for dim in x.dims):
-        raise NeedsNumbers("the shape depends on the input's", x.dims)
-    size = product(x.dims)
-    if isinstance(size, int) and size * np.dtype(dtype).itemsize > _LARGEST_EYE:
-        raise OnHost(f"a constant of more than {_LARGEST_EYE} bytes")
     return [node.result(x.dims, dtype)]
 
 
 def _lower_eye(emit: Emission, node: Node) -> None:
-    info = node.infos[0]
-    rows, columns = (int(dim) for dim in info.dims)  # type: ignore[arg-type]
-    matrix = np.eye(rows, columns, node.attribute("k", 0), np.dtype(info.dtype))
-    emit.set(node.outputs[0], emit.constant(matrix, info.name))
+    y = emit.output(node)
+    k = max(min(node.attribute("k", 0), _BEYOND), -_BEYOND)  # the kernel adds it to positions
+    emit.step(
+        eye(y.itemsize), outputs=[y], y=y, one=emit.constant(np.ones(1, y.dtype)),
+        rows=y.shape[0], columns=y.shape[1], k=k,
+    )  # fmt: skip
 
 
 def _check_one_hot(node: Node) -> None:
@@ -148,10 +153,7 @@ def _infer_one_hot(node: Node) -> list[Info]:
     if indices.dtype not in ("int32", "int64", "float32"):
         raise OnHost(f"indices of {indices.dtype}")
     axis = node.attribute("axis", -1) % (indices.rank + 1)
-    if depth.known is not None:
-        size: Dim = depth.sizes()[0]
-    else:
-        size = int(depth.array().reshape(-1)[0])
+    size = int(depth.array().reshape(-1)[0]) if depth.is_constant else depth.sizes()[0]
     shape = (*indices.dims[:axis], size, *indices.dims[axis:])
     return [node.result(shape, values.dtype)]
 
@@ -197,7 +199,11 @@ register("Range", Operator(infer=_infer_range, lower=_lower_range))
 register("Trilu", Operator(infer=_infer_trilu, lower=_lower_trilu))
 register(
     "EyeLike",
-    Operator(rules=(checks.element_type("dtype"),), infer=_infer_eye, lower=_lower_eye),
+    Operator(
+        rules=(checks.element_type("dtype"), checks.least_rank(2, exact=True)),
+        infer=_infer_eye,
+        lower=_lower_eye,
+    ),
 )
 register(
     "OneHot",

@@ -23,7 +23,7 @@ _MOVED = {1: "u8", 2: "i16", 4: "i32", 8: "i64"}
 _COMBINED = ("float32", "float64", "int64", "int32", "int16", "int8", "uint8", "uint16")
 
 
-def _numbered(name: str, values: Sequence[Dim], unused: int, count: int) -> dict[str, Any]:
+def numbered(name: str, values: Sequence[Dim], unused: int, count: int) -> dict[str, Any]:
     """Fields name0, name1, ... in order; the unused ones come last."""
     return {f"{name}{i}": v for i, v in enumerate([*values, *[unused] * (count - len(values))])}
 
@@ -63,9 +63,12 @@ def _lower_gather(emit: Emission, node: Node) -> None:
             strides = (*x.strides[:axis], *[0] * info.rank, *x.strides[axis + 1 :])
             emit.set(node.outputs[0], x.view(node.infos[0].dims, strides, start * x.strides[axis]))
             return
-    x = emit.ordered(x)
     indices = emit.ordered(emit.tensor(node.values[1]))
-    y = emit.output(node)
+    emit_gather(emit, emit.ordered(x), indices, emit.output(node), axis)
+
+
+def emit_gather(emit: Emission, x: Tensor, indices: Tensor, y: Tensor, axis: int) -> None:
+    """Emit the step of a Gather of dense tensors."""
     inner = product(x.shape[axis + 1 :])
     emit.step(
         gather(x.itemsize, short_name(indices.dtype)),
@@ -84,8 +87,8 @@ def _elements_fields(node: Node, whole: Tensor, indices: Tensor, name: str) -> d
     return {
         "size": whole.shape[axis],
         f"{name}_axis": whole.strides[axis],
-        **_numbered("d", [*[1] * front, *indices.shape], 1, RANK),
-        **_numbered(name, [*[0] * front, *strides], 0, RANK),
+        **numbered("d", [*[1] * front, *indices.shape], 1, RANK),
+        **numbered(name, [*[0] * front, *strides], 0, RANK),
     }
 
 
@@ -159,8 +162,8 @@ def _lower_gather_nd(emit: Emission, node: Node) -> None:
         gather_nd(x.itemsize), outputs=[y], x=x, indices=indices, y=y,
         batch=product(x.shape[:first]), count=product(indices.shape[first:-1]),
         depth=last - first, inner=product(x.shape[last:]), x_batch=product(x.shape[first:]),
-        **_numbered("s", x.shape[first:last], 1, _DEPTH),
-        **_numbered("x", x.strides[first:last], 0, _DEPTH),
+        **numbered("s", x.shape[first:last], 1, _DEPTH),
+        **numbered("x", x.strides[first:last], 0, _DEPTH),
     )  # fmt: skip
 
 
@@ -217,8 +220,8 @@ def _lower_scatter_nd(emit: Emission, node: Node) -> None:
     emit.step(
         scatter_nd(dtype, reduction), outputs=[y], indices=indices, updates=updates, y=y,
         count=product(indices.shape[:-1]), depth=depth, inner=product(y.shape[depth:]),
-        **_numbered("s", y.shape[:depth], 1, _DEPTH),
-        **_numbered("y", y.strides[:depth], 0, _DEPTH),
+        **numbered("s", y.shape[:depth], 1, _DEPTH),
+        **numbered("y", y.strides[:depth], 0, _DEPTH),
     )  # fmt: skip
 
 

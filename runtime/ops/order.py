@@ -1,11 +1,14 @@
-"""ArgMax, ArgMin, TopK, CumSum: along one axis."""
+"""ArgMax, ArgMin, Hardmax, TopK, CumSum, CumProd: along one axis."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ...errors import InvalidModel
-from ...kernels.cpu.order import arg_extreme, cumulative_sum, top_k
+from ...kernels.cpu.fill import one_hot
+from ...kernels.cpu.order import arg_extreme, cumulative, top_k
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import product
@@ -53,6 +56,29 @@ def _lower_arg(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
+def _infer_hardmax(node: Node) -> list[Info]:
+    x = _typed(node)
+    if node.version < 13:
+        raise OnHost(f"version {node.version}, which makes matrices of its input")
+    return [node.result(x.dims)]
+
+
+def _lower_hardmax(emit: Emission, node: Node) -> None:
+    """One at the position of the first largest element, 0 elsewhere."""
+    x = emit.ordered(emit.tensor(node.values[0]))
+    sizes = _three(x, node.attribute("axis", -1) % len(x.shape))
+    positions, y = emit.new((sizes["outer"] * sizes["inner"],), "int64"), emit.output(node)
+    emit.step(
+        arg_extreme(short_name(x.dtype), 1), outputs=[positions], x=x, y=positions, **sizes,
+        x_outer=sizes["n"] * sizes["inner"], x_axis=sizes["inner"], x_inner=1, last=0,
+    )  # fmt: skip
+    emit.step(
+        one_hot(y.itemsize, "i64"), outputs=[y], indices=positions,
+        values=emit.constant(np.array([0, 1], y.dtype)), y=y, outer=sizes["outer"],
+        depth=sizes["n"], inner=sizes["inner"],
+    )  # fmt: skip
+
+
 def _infer_top_k(node: Node) -> list[Info]:
     x = _typed(node)
     axis = node.attribute("axis", -1) % x.rank
@@ -82,7 +108,7 @@ def _lower_top_k(emit: Emission, node: Node) -> None:
 
 
 def _infer_cumulative(node: Node) -> list[Info]:
-    x = _typed(node, ("float32", "float64", "int64", "int32"))
+    x = _typed(node, ("float32", "float64", "int64", "int32", "uint32", "uint64"))
     node.required(1).integers()
     return [node.result(x.dims)]
 
@@ -92,8 +118,9 @@ def _lower_cumulative(emit: Emission, node: Node) -> None:
     axis = node.required(1).integers()[0] % len(x.shape)
     y = emit.output(node)
     emit.step(
-        cumulative_sum(short_name(x.dtype)), outputs=[y], flops=product(x.shape), x=x, y=y,
-        **_three(x, axis), exclusive=node.attribute("exclusive", 0),
+        cumulative(short_name(x.dtype), "sum" if node.op_type == "CumSum" else "product"),
+        outputs=[y], flops=product(x.shape), x=x, y=y, **_three(x, axis),
+        exclusive=node.attribute("exclusive", 0),
         reverse=node.attribute("reverse", 0),
     )  # fmt: skip
 
@@ -113,10 +140,14 @@ def _check_count(node: Node) -> None:
 
 register("ArgMax ArgMin", Operator(rules=(checks.axis(0),), infer=_infer_arg, lower=_lower_arg))
 register(
+    "Hardmax",
+    Operator(rules=(checks.axis(-1),), infer=_infer_hardmax, lower=_lower_hardmax),
+)
+register(
     "TopK",
     Operator(rules=(checks.axis(-1), _check_count), infer=_infer_top_k, lower=_lower_top_k),
 )
 register(
-    "CumSum",
+    "CumSum CumProd",
     Operator(rules=(_check_cumulative,), infer=_infer_cumulative, lower=_lower_cumulative),
 )

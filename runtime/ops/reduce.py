@@ -166,4 +166,3 @@ register(
     "Softmax LogSoftmax",
     Operator(rules=(_check_softmax,), infer=_infer_softmax, lower=_lower_softmax),
 )
-register("Hardmax", Operator(rules=(_check_softmax,)))

@@ -13,7 +13,7 @@ from ...errors import InvalidModel
 from ..emission import Emission
 from ..graph import Info, NeedsNumbers, Node, OnHost, known_array, refuse
 from ..strides import contiguous_strides
-from ..symbolic import Dim, minimum, product
+from ..symbolic import Dim, is_content, minimum, not_one, product, symbols_in
 from ..tensors import Tensor
 from . import checks
 from .registry import Operator, register
@@ -24,6 +24,8 @@ def _infer_reshape(node: Node) -> list[Info]:
     sizes: list[Dim] = list(node.attribute("shape") or node.required(1).sizes())
     allow_zero = node.attribute("allowzero", 0)
     shape = [x.dims[i] if size == 0 and not allow_zero else size for i, size in enumerate(sizes)]
+    if any(map(_is_read, shape)):
+        shape = _meant(shape, x.dims, bool(allow_zero))
     if -1 in shape:
         shape[shape.index(-1)] = _open_size(x.dims, [size for size in shape if size != -1])
     before, after = product(x.dims), product(shape)
@@ -33,6 +35,28 @@ def _infer_reshape(node: Node) -> list[Info]:
             f"elements, the new shape {tuple(shape)} has {after}"
         )
     return [node.result(shape, known=_reshaped(x, shape))]
+
+
+def _is_read(size: Dim) -> bool:
+    """Tell whether a size is made of elements of tensors, and may be 0 or -1 for that."""
+    return any(map(is_content, symbols_in(size)))
+
+
+def _meant(sizes: Sequence[Dim], old: Sequence[Dim], allow_zero: bool) -> list[Dim]:
+    """Return the shape that sizes mean of which some are read: 0 and -1 are told when they run."""
+    stated, are_open = list(sizes), []
+    for i, size in enumerate(sizes):
+        if not _is_read(size):
+            continue
+        is_open = 1 - not_one(-1 * size)
+        are_open.append((i, is_open))
+        stated[i] = size + is_open * (1 - size)
+        if not allow_zero and i < len(old):
+            stated[i] = stated[i] + (1 - not_one(size + 1)) * old[i]
+    rest = product(old) // product(size for size in stated if size != -1)
+    for i, is_open in are_open:
+        stated[i] = stated[i] + is_open * (rest - 1)
+    return stated
 
 
 def _open_size(dims: Sequence[Dim], stated: Sequence[Dim]) -> Dim:
@@ -96,6 +120,10 @@ def _infer_unsqueeze(node: Node) -> list[Info]:
 def _lower_reshape(emit: Emission, node: Node) -> None:
     if not node.attribute("allowzero", 0):
         _check_copied_sizes(emit, node)
+    for size in () if node.attribute("shape") else node.required(1).sizes():
+        if _is_read(size):
+            message = f"node {node.name!r} ({node.op_type}): a size of the new shape, -1 at least"
+            emit.check(minimum(size, -1), -1, message)
     _lower_view(emit, node)
 
 
@@ -118,6 +146,7 @@ def _check_copied_sizes(emit: Emission, node: Node) -> None:
     sizes = node.attribute("shape") or node.required(1).sizes()
     stated = [i for i, size in enumerate(sizes) if size != -1]
     computed = [i for i in stated if not isinstance(sizes[i], int) and i < len(old)]
+    computed = [i for i in computed if not _is_read(sizes[i])]
     copies: dict[int, Dim] = {
         i: _is_zero(sizes[i]) * old[i] for i in computed if sizes[i] != old[i]
     }

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sardonyx.kernels.cpu.order import arg_extreme, cumulative_sum, top_k
+from sardonyx.kernels.cpu.order import arg_extreme, cumulative, top_k
 
 DTYPES = {"f32": np.float32, "i64": np.int64, "f64": np.float64, "i32": np.int32}
 
@@ -42,7 +42,7 @@ def test_cumulative_sum(
     y = np.zeros_like(x)
     outer, inner = int(np.prod(x.shape[:axis])), int(np.prod(x.shape[axis + 1 :]))
     words = dict(outer=outer, n=x.shape[axis], inner=inner, exclusive=exclusive, reverse=reverse)
-    run(cumulative_sum(dtype), 2, x=x, y=y, **words)
+    run(cumulative(dtype, "sum"), 2, x=x, y=y, **words)
     more = {"exclusive": exclusive, "reverse": reverse}
     np.testing.assert_array_equal(y, expected("CumSum", x, np.array(axis), **more))
 

@@ -47,12 +47,37 @@ def test_names_that_say_nothing_are_told_apart(label):
 
 
 def test_sizes_that_depend_on_data_are_read_off_results():
+    nodes = [
+        oh.make_node("Cast", ["x"], ["s"], to=8),
+        oh.make_node("Unique", ["s"], ["t", "i"]),
+        oh.make_node("Neg", ["i"], ["y"]),
+    ]
+    graph, infos = inferred(nodes, [4, 5])
+    sizes = {output: of_symbol(size) for output, _, size in graph.read_sizes[1]}
+    assert infos["y"].shape == (sizes[1],)
+    assert set(graph.why_host) == {0, 1}
+
+
+def test_sizes_that_depend_on_data_are_counted_by_a_step():
     nodes = [oh.make_node("NonZero", ["x"], ["i"]), oh.make_node("Neg", ["i"], ["y"])]
     graph, infos = inferred(nodes, [4, 5])
-    ((position, axis, size),) = graph.read_sizes[0]
-    assert (position, axis) == (0, 1)
+    assert not graph.why_host
+    (size,) = graph.nodes[0].counted
     assert infos["y"].shape == (2, of_symbol(size))
-    assert "no kernel" in graph.why_host[0]
+    assert graph.known_after == {size: 0}
+
+
+def test_elements_of_a_tensor_become_sizes_where_a_rule_asks_for_them():
+    nodes = [
+        oh.make_node("Cast", ["x"], ["s"], to=7),
+        oh.make_node("Reshape", ["s", "s"], ["y"]),
+        oh.make_node("Relu", ["x"], ["z"]),
+    ]
+    graph, infos = inferred(nodes, [3])
+    ((value, symbols),) = graph.readings[1]
+    assert value.name == "s" and len(symbols) == 3
+    assert set(graph.known_after.values()) == {0}
+    assert graph.nodes[0].infos[0].known is None and infos["s"].known is not None
 
 
 def test_initializers_need_data():

@@ -119,6 +119,9 @@ def test_crops_larger_than_the_input_are_refused(refused):
         assert "crop" in message or dims is None
 
 
-def test_pads_known_only_at_run_time_run_on_the_host(check):
+def test_pads_known_only_at_run_time(check):
     node = make_node("Pad", ["x", "p"], ["y"])
-    check([node], {"x": normal(2, 3), "p": np.array([1, 0, 0, 2])}, host=["Pad"])
+    pads = [1, 0, 0, 2], [-1, 2, 0, -1], [0, 0, 0, 0]
+    check([node], [{"x": normal(2, 3), "p": np.array(p)} for p in pads])
+    reflecting = make_node("Pad", ["x", "p"], ["y"], mode="reflect")
+    check([reflecting], {"x": normal(2, 3), "p": np.array([1, 0, 0, 2])}, host=["Pad"])
