@@ -38,6 +38,25 @@ def start_loop(thread: int, part: int, until: int, parts: int, iteration: Pointe
 
 
 @kernel
+def count_iterations(
+    thread: int,
+    part: int,
+    until: int,
+    parts: int,
+    counted: Pointer,
+    trips: Pointer,
+    condition: Pointer,
+) -> int:
+    """Store the number of iterations: the one at ``trips``; 0 if the bool at ``condition`` fails.
+
+    The address of a bool is 0 if there is none.
+    """
+    goes_on = condition == 0 or load_u8(condition, 0) != 0
+    store_i64(counted, 0, max(load_i64(trips, 0), 0) if goes_on else 0)
+    return 0
+
+
+@kernel
 def begin_iteration(
     thread: int,
     part: int,

@@ -143,12 +143,13 @@ def _check_states(node: Node, states: Sequence[Info], results: Sequence[Info]) -
 
 
 def _trip_count(node: Node) -> Dim:
-    """Return the number of iterations where sizes tell it."""
+    """Return the number of iterations, which sizes tell or a step before the first one."""
     trips, condition = node.input(0), node.input(1)
-    is_open = condition is not None and not _is_true(condition)
-    if trips is None or is_open or not _goes_on(node):
-        raise OnHost("its number of iterations depends on data")
-    return maximum(trips.sizes()[0], 0)
+    if trips is None or not _goes_on(node):
+        raise OnHost("its number of iterations depends on what they compute")
+    if trips.known is not None and (condition is None or _is_true(condition)):
+        return maximum(trips.sizes()[0], 0)
+    return node.count()
 
 
 def _is_true(info: Info) -> bool:
@@ -168,6 +169,8 @@ def _lower_loop(emit: Emission, node: Node) -> None:
     count, condition = len(node.inputs) - 2, node.input(1)
     is_true = condition is None or _is_true(condition)
     states = [_initial(emit, node, i, node.values[2 + i]) for i in range(count)]
+    if node.counted:
+        _count_iterations(emit, node)
     results = [emit.output(node, i) for i in range(count, len(node.outputs))]
     trips = None if node.input(0) is None else emit.tensor(node.values[0])
     first = emit.constant(np.array(True)) if is_true else emit.tensor(node.values[1])
@@ -181,6 +184,19 @@ def _lower_loop(emit: Emission, node: Node) -> None:
         if asks is not None:
             states, after = [flag, *states], [goes_on.view((), ()), *after[:count]]
         _store_states(emit, states, after[: len(states)])
+
+
+def _count_iterations(emit: Emission, node: Node) -> None:
+    """Emit the number of iterations of a loop that its body does not end, and read it."""
+    counted = emit.new((1,), "int64")
+    trips, condition = (
+        None if node.input(i) is None else emit.tensor(node.values[i]) for i in range(2)
+    )
+    emit.step(
+        control.count_iterations, outputs=[counted], op_type="Iteration", counted=counted,
+        trips=trips, condition=condition,
+    )  # fmt: skip
+    emit.read(counted, node.counted, node)
 
 
 def _initial(emit: Emission, node: Node, index: int, value: Any) -> Tensor:

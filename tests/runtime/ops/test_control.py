@@ -173,6 +173,20 @@ def test_scan_outputs_lie_one_after_the_other() -> None:
     compare(text, {"x": floats(1, 3)}, {"x": floats(6, 3)}, {"x": floats(40, 3)})
 
 
+def test_numbers_of_iterations_are_read_where_they_are_sizes() -> None:
+    text = """g (float[N,3] x, int64 n, bool c) => (float[N,3] y, float[T,N,3] s) {
+        y, s = Loop (n, c, x) <body = b (int64 i, bool d, float[N,3] v)
+            => (bool e, float[N,3] w, float[N,3] u) {
+                e = Identity(d) w = Add(v, x) u = Mul(w, w) }>
+    }"""
+    x = floats(2, 3)
+    compare(text, *({"x": x, "n": np.array(n), "c": YES} for n in (3, 1, 70)))
+    for count, flag in ((0, YES), (-5, YES), (9, NO)):
+        y, s = session(text).run(None, {"x": x, "n": np.array(count), "c": flag})
+        np.testing.assert_array_equal(y, x)
+        assert s.shape == (0, 2, 3)
+
+
 def test_values_from_outside_last_until_the_loop_ends() -> None:
     # The outer value is read first, and memory of what is made later in the body may not be its.
     text = """g (float[64] x, int64 n) => (float[64] y) {
