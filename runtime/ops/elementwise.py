@@ -18,7 +18,7 @@ from ...errors import InvalidModel
 from ...kernels.emitter import CLIP
 from .. import symbolic
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array, wrapped
-from ..symbolic import Dim, is_natural, maximum
+from ..symbolic import Dim, is_natural, maximum, minimum
 from ..tensors import short_name
 from . import checks
 from .registry import Activate, Activation, Infer, Operator, Rule, WriteTerm, register
@@ -66,7 +66,19 @@ def _infer_bool(node: Node) -> list[Info]:
 
 
 def _infer_where(node: Node) -> list[Info]:
-    return [_shape(node, node.required(1).dtype)]
+    """A constant condition picks sizes, as exporters write the target of an Expand."""
+    condition, yes, no = (node.required(i) for i in range(3))
+    info = _shape(node, yes.dtype)
+    if condition.is_constant and yes.known is not None and no.known is not None:
+        _set_known(info, np.where(*np.broadcast_arrays(condition.array(), yes.known, no.known)))
+    return [info]
+
+
+def _set_known(info: Info, values: np.ndarray) -> None:
+    """Note the contents of a result, unless they are too many or not all are known."""
+    if values.size <= KNOWN_LIMIT and all(value is not None for value in values.flat):
+        flat = [wrapped(value, info.dtype) for value in values.flat]
+        info.known = known_array(flat, values.shape)
 
 
 def _infer_cast(node: Node) -> list[Info]:
@@ -118,15 +130,12 @@ def _on_sizes(operate: Callable[[Any, Any], Dim | None]) -> Infer:
 
     def infer(node: Node) -> list[Info]:
         info = _shape(node)
-        left, right = node.required(0).known, node.required(1).known
-        if left is not None and right is not None:
-            a, b = np.broadcast_arrays(left, right)
-            if a.size <= KNOWN_LIMIT:
-                pairs = zip(a.reshape(-1), b.reshape(-1), strict=True)
-                results = [operate(x, y) for x, y in pairs]
-                values = [wrapped(each, info.dtype) for each in results if each is not None]
-                if len(values) == len(results):
-                    info.known = known_array(values, a.shape)
+        operands = [None if other is None else other.known for other in node.inputs]
+        if len(operands) == 2 and operands[0] is not None and operands[1] is not None:
+            pairs = np.broadcast(*operands)
+            if pairs.size <= KNOWN_LIMIT:
+                results = known_array([operate(x, y) for x, y in pairs], pairs.shape)
+                _set_known(info, results)
         return [info]
 
     return infer
@@ -254,8 +263,8 @@ _elementwise({"Add": _calls("add")}, _on_sizes(operator.add))
 _elementwise({"Sub": _calls("sub")}, _on_sizes(operator.sub))
 _elementwise({"Mul": _calls("mul")}, _on_sizes(operator.mul))
 _elementwise({"Div": _division}, _on_sizes(_divide_sizes))
-_elementwise({"Min": _folds("min")}, folds="min")
-_elementwise({"Max": _folds("max")}, folds="max")
+_elementwise({"Min": _folds("min")}, _on_sizes(minimum), folds="min")
+_elementwise({"Max": _folds("max")}, _on_sizes(maximum), folds="max")
 _elementwise({"Sum": _folds("add"), "Mean": _mean}, folds="add")
 _elementwise(
     {

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from ...kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU
-from ..graph import Info, Node, OnHost
+from ..graph import Info, Node, OnHost, known_array, wrapped
 from ..tensors import short_name
 from . import checks
 from .registry import Activate, Infer, Operator, Rule, register
@@ -34,6 +34,14 @@ from .terms import (
 
 def _infer_any(node: Node) -> list[Info]:
     return [node.result(node.required(0).dims)]
+
+
+def _infer_negated(node: Node) -> list[Info]:
+    x = node.required(0)
+    known = None
+    if x.known is not None:
+        known = known_array([wrapped(-1 * size, x.dtype) for size in x.sizes()], x.known.shape)
+    return [node.result(x.dims, known=known)]
 
 
 def _infer_float(node: Node) -> list[Info]:
@@ -137,7 +145,7 @@ unary("Swish", lambda x, alpha: x * sigmoid(x * alpha), alpha=1.0)
 unary("ThresholdedRelu", lambda x, alpha: if_greater(x, alpha, x, 0), alpha=1.0)
 
 unary("Identity", lambda x: x, infer=_infer_identity)
-unary("Neg", lambda x: -x, infer=_infer_any)
+unary("Neg", lambda x: -x, infer=_infer_negated)
 unary("Abs", abs, infer=_infer_any)
 unary("Relu", relu, infer=_infer_any, activation=lambda _: (CLIP, 0.0, math.inf))
 unary("Reciprocal", lambda x: 1 / x, infer=_infer_any)
