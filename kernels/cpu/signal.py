@@ -42,7 +42,7 @@ def _bin(number: int, filters: int, low: Any, high: Any, length: int, rate: int)
     """Bin of the spectrum at which filter ``number`` begins, -1 for none that an array has."""
     step = (high - low) / (filters + 2)
     frequency = 700.0 * (10.0 ** ((low + number * step) / 2595.0) - 1.0)
-    at = math.floor((length + 1) * frequency / rate) if rate != 0 else math.inf
+    at = np.floor((length + 1) * frequency / rate) if rate != 0 else np.inf
     return np.int64(at) if abs(at) < 2.0**46 else -1
 
 

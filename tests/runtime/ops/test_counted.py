@@ -119,5 +119,7 @@ def test_results_of_no_elements_are_followed_by_others(rng):
     feeds = {"b": boxes(rng, 6), "s": np.zeros((1, 1, 6), FLOAT)}
     session = sardonyx.Session(build(nodes, [feeds], weights), threads=1)
     for score, count in ((0.0, 0), (1.0, 1), (0.0, 0)):
-        found = session.run(None, {**feeds, "s": feeds["s"] + np.array([score] * 1 + [0] * 5, FLOAT)})
+        found = session.run(
+            None, {**feeds, "s": feeds["s"] + np.array([score] * 1 + [0] * 5, FLOAT)}
+        )
         assert found[0].shape == (1, count, 4)
