@@ -61,8 +61,10 @@ class Source:
 
     def optimized(self) -> ir.Model:
         """Import the model, and optimize it at the level of the options."""
+        from ..importers.onnx.function_bodies import expand_functions
         from ..optimizer import optimize_in_place
         from ..optimizer.widening import widen
+        from .ops import has_kernel
 
         model = self._imported()
         give_back()
@@ -71,6 +73,7 @@ class Source:
             from .deciders import assume
 
             assume(model, assumed)
+        expand_functions(model, has_kernel)
         if self.options["precision"] != "strict":
             widen(model)
         fold_limit = self.options.get("fold_limit")

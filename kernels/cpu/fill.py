@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -72,7 +71,7 @@ def range_size(dtype: str) -> Callable[..., int]:
     ) -> int:  # fmt: skip
         span = np.float64(load(limit, 0)) - np.float64(load(start, 0))
         step = np.float64(load(delta, 0))
-        count = math.ceil(span / step) if step != 0.0 else math.inf
+        count = np.ceil(span / step) if step != 0.0 else np.inf
         if not abs(count) < MOST_ELEMENTS:
             return INVALID_NUMBER
         store_i64(counted, 0, max(np.int64(count), 0))

@@ -163,8 +163,8 @@ def roi_align(is_max: int) -> Callable[..., int]:
 def _bin(begin: Any, end: Any, index: int, count: int, size: int) -> Any:
     """First and last (exclusive) pixel of a bin of a region of whole pixels."""
     step = max(end - begin + 1.0, 1.0) / count
-    first = math.floor(index * step) + begin
-    last = math.ceil((index + 1) * step) + begin
+    first = np.floor(index * step) + begin
+    last = np.ceil((index + 1) * step) + begin
     bound = np.float64(size)
     return np.int64(min(max(first, 0.0), bound)), np.int64(min(max(last, 0.0), bound))
 
@@ -172,7 +172,7 @@ def _bin(begin: Any, end: Any, index: int, count: int, size: int) -> Any:
 @njit
 def _rounded(value: Any) -> Any:
     """The nearest whole number; halves are rounded away from zero."""
-    return math.floor(value + 0.5) if value >= 0.0 else math.ceil(value - 0.5)
+    return np.floor(value + 0.5) if value >= 0.0 else np.ceil(value - 0.5)
 
 
 @kernel

@@ -82,8 +82,8 @@ def test_identities(check, dtype):
         wanted = [[np.eye(3, 5, k, dtype)]]
         check([node], {"x": np.zeros((3, 5), np.float32)}, wanted=wanted)
     node = make_node("EyeLike", ["x"], ["y"])
-    feeds = {"x": np.zeros((3, 5), np.float32)}
-    check([node], feeds, dims={"x": ["A", "B"]}, host=["EyeLike"])
+    feeds = [{"x": np.zeros(shape, np.float32)} for shape in ((3, 5), (7, 2), (0, 3), (90, 80))]
+    check([node], feeds, dims={"x": ["A", "B"]}, threads=[1, 3])
 
 
 @pytest.mark.parametrize("kind", ["int64", "int32", "float32"])

@@ -135,9 +135,18 @@ def test_empty_images_and_unknown_words_are_refused(refused):
     assert "mode" in refused([sampling(mode="area")], feeds)
 
 
-def test_volumes_and_other_types_run_on_the_host(check):
-    volume = {"x": normal(1, 2, 3, 3, 3), "g": np.zeros((1, 2, 2, 2, 3), np.float32)}
-    check([sampling()], volume, host=["GridSample"])
+@pytest.mark.parametrize("mode", ["linear", "nearest"])
+def test_volumes(check, mode):
+    for padding in ("zeros", "border", "reflection"):
+        node = sampling(mode=mode, padding_mode=padding, align_corners=int(padding == "border"))
+        feeds = []
+        for channels, sizes, out in ((2, (3, 4, 5), (2, 3, 4)), (37, (1, 2, 1), (1, 1, 7))):
+            grid = np.random.default_rng(1).uniform(-1.7, 1.7, (2, *out, 3)).astype(np.float32)
+            feeds.append({"x": normal(2, channels, *sizes), "g": grid})
+        check([node], feeds, threads=[1, 3], opset=20)
+
+
+def test_other_types_run_on_the_host(check):
     double = {"x": normal(1, 2, 3, 3).astype(np.float64), "g": positions(1, 2, 2)}
     double["g"] = double["g"].astype(np.float64)
     check([sampling()], double, host=["GridSample"])

@@ -53,6 +53,23 @@ def test_cumulative(check, dtype):
         check([node], {"x": values(dtype, 3, 20, 5)}, {"a": np.array(axis)}, threads=[1, 4])
 
 
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_cumulative_products(check, dtype):
+    x = values(dtype, 3, 20, 5)
+    for axis, exclusive, reverse in itertools.product((0, -2), (0, 1), (0, 1)):
+        node = make_node("CumProd", ["x", "a"], ["y"], exclusive=exclusive, reverse=reverse)
+        check([node], {"x": x}, {"a": np.array(axis)}, threads=[1, 4], opset=26)
+
+
+def test_the_largest_is_one(check):
+    x = values("float32", 3, 20, 5)
+    x[0, 3] = x[0, 7] = 1e9
+    for axis in (0, 1, -1):
+        node = make_node("Hardmax", ["x"], ["y"], axis=axis)
+        check([node], {"x": x}, threads=[1, 4])
+        check([node], [{"x": x}, {"x": x[:1, :, :2]}], threads=[1, 4])
+
+
 def test_other_layouts(check):
     turn = make_node("Transpose", ["v"], ["x"], perm=[2, 0, 1])
     v = {"v": values("float32", 4, 5, 6)}
@@ -60,6 +77,7 @@ def test_other_layouts(check):
     check([turn, make_node("ArgMax", ["x"], ["y"], axis=1)], v)
     check([turn, make_node("TopK", ["x", "k"], ["y", "i"], axis=1)], v, k)
     check([turn, make_node("CumSum", ["x", "a"], ["y"])], v, {"a": np.array(1)})
+    check([turn, make_node("Hardmax", ["x"], ["y"], axis=1)], v)
     conv = make_node("Conv", ["c", "w"], ["x"])
     image = {"c": values("float32", 2, 3, 4, 5)}
     w = {"w": values("float32", 8, 3, 1, 1)}
