@@ -164,6 +164,16 @@ def _clip(a: Any, low: Any, high: Any) -> Any:
 
 
 @_scalar
+def saturate(a: Any, low: Any, high: Any) -> Any:
+    """Limit a float to those of an integer type; NaN becomes 0."""
+    if a < low:
+        a = low
+    if a > high:
+        a = high
+    return a if a == a else low - low
+
+
+@_scalar
 def _relu(a: Any) -> Any:
     return a if not a < 0 else 0
 

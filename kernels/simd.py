@@ -113,10 +113,10 @@ load_u8, store_u8 = _make_load("u8"), _make_store("u8")
 # --- vectors in memory ------------------------------------------------------------------------
 
 
-def mangled(vector: VectorType) -> str:
+def mangled(vector: ir.VectorType) -> str:
     """Suffix of an intrinsic of LLVM that takes a vector."""
-    kind = {F32: "f32", I32: "i32", I1: "i1"}[vector.llvm.element]
-    return f"v{LANES}{kind}"
+    kind = {F32: "f32", F64: "f64", I64: "i64", I32: "i32", I1: "i1"}[vector.element]
+    return f"v{vector.count}{kind}"
 
 
 def call_by_name(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[Any]) -> Any:
@@ -125,25 +125,26 @@ def call_by_name(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[A
     return builder.call(cgutils.get_or_insert_function(builder.module, fnty, name), args)
 
 
-def _first(builder: ir.IRBuilder, count: Any) -> Any:
+def _first(builder: ir.IRBuilder, count: Any, lanes: int = LANES) -> Any:
     """Mask of the first ``count`` lanes."""
-    lanes = ir.Constant(ir.VectorType(I64, LANES), list(range(LANES)))
-    return builder.icmp_signed("<", lanes, emit_splat(builder, count))
+    numbers = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, emit_splat(builder, count, lanes))
 
 
-def emit_splat(builder: ir.IRBuilder, value: Any) -> Any:
+def emit_splat(builder: ir.IRBuilder, value: Any, lanes: int = LANES) -> Any:
     """Emit a vector with one value in all lanes."""
-    vector = ir.VectorType(value.type, LANES)
+    vector = ir.VectorType(value.type, lanes)
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, I32(0))
-    zeros = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+    zeros = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
 
 
-def load_first_lanes(builder: ir.IRBuilder, vector: VectorType, pointer: Any, count: Any) -> Any:
+def load_first_lanes(builder: ir.IRBuilder, vector: ir.VectorType, pointer: Any, count: Any) -> Any:
     """Load the first ``count`` lanes; the others are 0."""
-    zero = ir.Constant(vector.llvm, [vector.llvm.element(0)] * LANES)
+    zero = ir.Constant(vector, [vector.element(0)] * vector.count)
+    mask = _first(builder, count, vector.count)
     name = f"llvm.masked.load.{mangled(vector)}.p0"
-    return call_by_name(builder, name, vector.llvm, [pointer, I32(4), _first(builder, count), zero])
+    return call_by_name(builder, name, vector, [pointer, I32(4), mask, zero])
 
 
 def store_first_lanes(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any) -> None:
@@ -152,11 +153,13 @@ def store_first_lanes(builder: ir.IRBuilder, value: Any, pointer: Any, count: An
     By a mask where the processor has mask registers; else by halves, because AVX2's masked stores
     are an order of magnitude slower than plain ones on some processors.
     """
+    lanes = value.type.count
     if LANES == 16:
-        name = "llvm.masked.store.v16" + {F32: "f32.p0", I32: "i32.p0"}[value.type.element]
-        call_by_name(builder, name, ir.VoidType(), [value, pointer, I32(4), _first(builder, count)])
+        name = f"llvm.masked.store.{mangled(value.type)}.p0"
+        mask = _first(builder, count, lanes)
+        call_by_name(builder, name, ir.VoidType(), [value, pointer, I32(4), mask])
         return
-    with builder.if_else(builder.icmp_signed(">=", count, I64(LANES))) as (full, part):
+    with builder.if_else(builder.icmp_signed(">=", count, I64(lanes))) as (full, part):
         with full:
             builder.store(value, pointer, align=4)
         with part, builder.if_then(builder.icmp_signed(">", count, I64(0))):
@@ -211,7 +214,7 @@ def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
             pointer = _element(builder, args[0], args[1], element)
             pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
-            return load_first_lanes(builder, vector, pointer, args[2])
+            return load_first_lanes(builder, vector.llvm, pointer, args[2])
 
         return vector(types.int64, types.int64, types.int64), codegen
 
@@ -263,7 +266,7 @@ def _unary(name: str, build: Callable[..., Any], result: VectorType, operand: Ve
 
 def _math(name: str) -> Any:
     def build(builder: ir.IRBuilder, value: Any) -> Any:
-        return call_by_name(builder, f"llvm.{name}.{mangled(f32x)}", f32x.llvm, [value])
+        return call_by_name(builder, f"llvm.{name}.{mangled(f32x.llvm)}", f32x.llvm, [value])
 
     return _unary(name, build, f32x, f32x)
 
@@ -281,7 +284,7 @@ def _make_reduce(name: str, start: float | None) -> Any:
     def reduce(typingctx, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
             fnty = ir.FunctionType(F32, ([] if start is None else [F32]) + [f32x.llvm])
-            full = f"llvm.vector.reduce.{name}.{mangled(f32x)}"
+            full = f"llvm.vector.reduce.{name}.{mangled(f32x.llvm)}"
             function = cgutils.get_or_insert_function(builder.module, fnty, full)
             first = [] if start is None else [F32(start)]
             return builder.call(function, [*first, args[0]], fastmath=("reassoc",))
@@ -323,7 +326,7 @@ def any_lane(typingctx, lanes):  # type: ignore[no-untyped-def]
     """Tell whether any lane of a mask is set."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return call_by_name(builder, f"llvm.vector.reduce.or.{mangled(mask)}", I1, [args[0]])
+        return call_by_name(builder, f"llvm.vector.reduce.or.{mangled(mask.llvm)}", I1, [args[0]])
 
     return types.boolean(mask), codegen
 
@@ -333,7 +336,7 @@ def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     """Return ``a * b + c`` with one rounding."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return call_by_name(builder, f"llvm.fma.{mangled(f32x)}", f32x.llvm, list(args))
+        return call_by_name(builder, f"llvm.fma.{mangled(f32x.llvm)}", f32x.llvm, list(args))
 
     return f32x(f32x, f32x, f32x), codegen
 

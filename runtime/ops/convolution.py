@@ -25,6 +25,8 @@ class Convolution:
     ----------
     group
         The nodes it computes.
+    kind
+        Numbers that tiles compute with (``kernels.arithmetic``).
     x, y
         Images (N, C, W) or (N, C, H, W), with channels of stride 1.
     output
@@ -45,6 +47,7 @@ class Convolution:
     """
 
     group: Group
+    kind: str = "f32"
     x: Tensor
     y: Tensor
     output: Tensor

@@ -44,7 +44,7 @@ def _packed_at_run_time(emit: Emission, weights: Tensor, nv: int) -> tuple[Tenso
     size = depth * _padded_columns(columns, nv)
 
     def make() -> Tensor:
-        packed = emit.new((images * size,), "float32", name=weights.name)
+        packed = emit.new((images * size,), weights.dtype, name=weights.name)
         emit.step(
             pack,
             outputs=[packed],

@@ -26,25 +26,47 @@ _NARROW = 3
 _MOST_OPERANDS = 16  # each is an address and four strides of the kernel's record
 
 
+@dataclass(frozen=True)
+class Along:
+    """A value of one axis, and where this is among those of a result of so many axes."""
+
+    value: ir.Value
+    axis: int
+    rank: int
+
+    def tensor(self, emit: Emission) -> Tensor:
+        """Return it as a tensor that broadcasts."""
+        tensor = emit.tensor(self.value)
+        after = self.rank - self.axis - 1
+        return tensor.view((*tensor.shape, *[1] * after), (*tensor.strides, *[0] * after))
+
+
+Source = ir.Value | Along | float
+"""What an operand is."""
+
+
 @dataclass
 class Expression:
-    """A group as text of the pointwise language, and the values or numbers of its operands."""
+    """A group as text of the pointwise language, and the sources of its operands."""
 
     text: str
-    operands: list[ir.Value | float]
+    operands: list[Source]
 
     def tensors(self, emit: Emission, first: int = 0) -> list[Tensor]:
         """Return the tensors of the operands, from that of an index on."""
-        return [
-            emit.number(each) if isinstance(each, float) else emit.tensor(each)
-            for each in self.operands[first:]
-        ]
+        return [_tensor(emit, each) for each in self.operands[first:]]
+
+
+def _tensor(emit: Emission, source: Source) -> Tensor:
+    if isinstance(source, float):
+        return emit.number(source)
+    return source.tensor(emit) if isinstance(source, Along) else emit.tensor(source)
 
 
 def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Expression:
     """Write elementwise nodes as an expression; ``first`` becomes operand x0."""
-    names: dict[ir.Value, str] = {}
-    operands: list[ir.Value | float] = []
+    names: dict[Source, str] = {}
+    operands: list[Source] = []
     if first is not None:
         names[first] = "x0"
         operands.append(first)
@@ -52,7 +74,7 @@ def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Ex
     for node in nodes:
         operator = OPERATORS[node.key]
         assert operator.term is not None
-        values = [value for value in node.values if value is not None]
+        values = _sources(node, operator)
         # A constant exponent, or the type CastLike takes, is part of the term.
         taken = _arity(node, operator, len(values))
         for value in values[:taken]:
@@ -85,6 +107,16 @@ def _narrowed(node: Node, term: Term) -> Term:
     if dtype not in _NARROW_TYPES or node.op_type in _EXACT:
         return term
     return call(f"to_{short_name(dtype)}", term)
+
+
+def _sources(node: Node, operator: Operator) -> list[Source]:
+    """Operands of a node that are given."""
+    values = [value for value in node.values if value is not None]
+    axis = None if operator.along is None else operator.along(node)
+    if axis is None:
+        return list(values)
+    rank = node.infos[0].rank
+    return [values[0], *(Along(value, axis, rank) for value in values[1:])]
 
 
 def _arity(node: Node, operator: Operator, count: int) -> int:

@@ -39,6 +39,9 @@ class Operator:
         Attributes that are numbers, with their defaults, which ``term`` takes after the operands.
         The default is a literal of the kernel and any other number an operand, so that nodes with
         numbers of their own share a kernel.
+    along
+        Names the axis of the result that operands of one axis, after the first, lie along; None
+        where they broadcast as numpy has it.
     folds
         Function of the language that ``term`` applies to the first two operands, to the result and
         the third, and so on: steps may share them.
@@ -58,6 +61,7 @@ class Operator:
     lower: Lower | None = None
     term: WriteTerm | None = None
     parameters: Mapping[str, float] = field(default_factory=dict)
+    along: Callable[[Node], int | None] | None = None
     folds: str = ""
     activation: Activate | None = None
     fused: Fused | None = None
