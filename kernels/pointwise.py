@@ -13,12 +13,14 @@ the innermost dimension, for example ``"f32v f32v f32s"``: element type, then ``
 strides in elements.
 
 When everything is float32 with ``v`` or ``s`` access the loop is explicit SIMD; otherwise it is
-a scalar loop that LLVM vectorizes where it can.
+a scalar loop that LLVM vectorizes where it can. Integers that float32 holds exactly may be among
+the operands or the result of an expression of float32, and int32 where they are made float32 first.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +37,9 @@ F = np.float32
 SIZES = {"f32": 4, "f64": 8, "f16": 2, "b8": 1} | {
     f"{sign}{bits}": bits // 8 for sign in "iu" for bits in (8, 16, 32, 64)
 }
+
+_EXACT = ("f32", "i8", "u8", "i16", "u16")
+"""Types whose values are all float32, too."""
 
 _c = vmath.c
 
@@ -82,8 +87,22 @@ def functions(expression: str) -> set[str]:
 
 def is_vector(expression: str, operands: str) -> bool:
     """Tell whether a kernel would be explicit SIMD."""
-    fast = all(kind in ("f32v", "f32s") for kind in operands.split())
-    return fast and operands.startswith("f32v") and functions(expression) <= set(VECTOR)
+    kinds = operands.split()
+    if kinds[0][-1] != "v" or any(kind[-1] == "g" for kind in kinds):
+        return False
+    if not any(kind.startswith("f32") for kind in kinds):
+        return False
+    exact = all(
+        kind[:-1] in _EXACT or (kind[:-1] == "i32" and _is_converted(expression, i))
+        for i, kind in enumerate(kinds)
+    )
+    return exact and functions(expression) <= set(VECTOR)
+
+
+def _is_converted(expression: str, position: int) -> bool:
+    """Tell whether an operand is only read to be made float32."""
+    reads = re.findall(rf"(\w+\()?\bx{position - 1}\b", expression)
+    return position > 0 and all(read == "to_f32(" for read in reads)
 
 
 def _statements(expression: str, vector: bool) -> list[str]:
@@ -185,7 +204,7 @@ def _source(expression: str, operands: str) -> str:
         lines.append(f"        {name}a = {name}p + ({strides}) * {size}")
         if kind[-1] == "s" and name != "y":
             load = f"load_{kind[:-1]}({name}a, 0)"
-            lines.append(f"        {name} = {f'splat({load})' if vector else load}")
+            lines.append(f"        {name} = {f'splat(_F({load}))' if vector else load}")
     moving = [(n, k) for n, k in zip(names[1:], kinds[1:], strict=True) if k[-1] != "s"]
     statements = _statements(expression, vector)
     emit = _vector_loop if vector else _scalar_loop
@@ -197,12 +216,15 @@ def _source(expression: str, operands: str) -> str:
 def _vector_loop(moving: list[tuple[str, str]], statements: list[str], kind: str) -> list[str]:
     pad = " " * 12
     lines = ["        j = start", f"        while j + {LANES} <= stop:"]
-    lines += [f"{pad}{name} = vload({name}a, j)" for name, _ in moving]
+    store = f"vstore_{kind[:-1]}"
+    lines += [f"{pad}{name} = vload_{access[:-1]}({name}a, j)" for name, access in moving]
     lines += [pad + statement for statement in statements]
-    lines += [f"{pad}vstore(ya, j, result)", f"{pad}j += {LANES}", "        if j < stop:"]
-    lines += [f"{pad}{name} = vload_first({name}a, j, stop - j)" for name, _ in moving]
+    lines += [f"{pad}{store}(ya, j, result)", f"{pad}j += {LANES}", "        if j < stop:"]
+    lines += [
+        f"{pad}{name} = vload_first_{access[:-1]}({name}a, j, stop - j)" for name, access in moving
+    ]
     lines += [pad + statement for statement in statements]
-    lines.append(f"{pad}vstore_first(ya, j, result, stop - j)")
+    lines.append(f"{pad}vstore_first_{kind[:-1]}(ya, j, result, stop - j)")
     return lines
 
 
@@ -237,8 +259,9 @@ def _load_bool(address: int, index: int) -> Any:
 def _scope(vector: bool) -> dict[str, Any]:
     scope: dict[str, Any] = {"_c": _c, "_F": F, "splat": simd.splat}
     scope |= {"even_axes": _even_axes, "merged": _merged, "next_row": _next_row, "share": _share}
-    scope |= {name: getattr(simd, name) for name in ("vload", "vstore", "vload_first")}
-    scope["vstore_first"] = simd.vstore_first
+    for kind, access in simd.VECTOR_MEMORY.items():
+        names = ("vload", "vstore", "vload_first", "vstore_first")
+        scope |= {f"{name}_{kind}": each for name, each in zip(names, access, strict=True)}
     for kind, dtype in _TYPES.items():
         stored = "u8" if kind == "b8" else kind
         scope[f"load_{kind}"] = _load_bool if kind == "b8" else getattr(simd, f"load_{stored}")

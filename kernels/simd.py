@@ -115,7 +115,8 @@ load_u8, store_u8 = _make_load("u8"), _make_store("u8")
 
 def mangled(vector: ir.VectorType) -> str:
     """Suffix of an intrinsic of LLVM that takes a vector."""
-    kind = {F32: "f32", F64: "f64", I64: "i64", I32: "i32", I1: "i1"}[vector.element]
+    element = vector.element
+    kind = {F32: "f32", F64: "f64"}.get(element) or f"i{element.width}"
     return f"v{vector.count}{kind}"
 
 
@@ -139,12 +140,14 @@ def emit_splat(builder: ir.IRBuilder, value: Any, lanes: int = LANES) -> Any:
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
 
 
-def load_first_lanes(builder: ir.IRBuilder, vector: ir.VectorType, pointer: Any, count: Any) -> Any:
+def load_first_lanes(
+    builder: ir.IRBuilder, vector: ir.VectorType, pointer: Any, count: Any, align: int = 4
+) -> Any:
     """Load the first ``count`` lanes; the others are 0."""
     zero = ir.Constant(vector, [vector.element(0)] * vector.count)
     mask = _first(builder, count, vector.count)
     name = f"llvm.masked.load.{mangled(vector)}.p0"
-    return call_by_name(builder, name, vector, [pointer, I32(4), mask, zero])
+    return call_by_name(builder, name, vector, [pointer, I32(align), mask, zero])
 
 
 def store_first_lanes(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any) -> None:
@@ -233,6 +236,68 @@ def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
 
 vload, vstore, vload_first, vstore_first = _make_vector_memory(f32x)
 vload_i32, vstore_i32, vload_i32_first, vstore_i32_first = _make_vector_memory(i32x)
+
+
+def _make_integer_memory(name: str) -> tuple[Any, Any, Any, Any]:
+    """Loads of integers as vectors of float32, and stores of such that are whole numbers."""
+    element, is_signed = _SCALARS[name][1], name[0] == "i"
+    narrow, align = ir.VectorType(element, LANES), element.width // 8
+
+    def pointer_to(builder: ir.IRBuilder, address: Any, index: Any) -> Any:
+        return builder.bitcast(_element(builder, address, index, element), narrow.as_pointer())
+
+    def widened(builder: ir.IRBuilder, value: Any) -> Any:
+        convert = builder.sitofp if is_signed else builder.uitofp
+        return convert(value, f32x.llvm)
+
+    def narrowed(builder: ir.IRBuilder, value: Any) -> Any:
+        whole = builder.fptosi(value, i32x.llvm)
+        return whole if element is I32 else builder.trunc(whole, narrow)
+
+    @intrinsic
+    def load(typingctx, address, index):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            pointer = pointer_to(builder, *args)
+            return widened(builder, builder.load(pointer, align=align))
+
+        return f32x(types.int64, types.int64), codegen
+
+    @intrinsic
+    def store(typingctx, address, index, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            pointer = pointer_to(builder, *args[:2])
+            builder.store(narrowed(builder, args[2]), pointer, align=align)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, f32x), codegen
+
+    @intrinsic
+    def load_first(typingctx, address, index, count):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            pointer = pointer_to(builder, *args[:2])
+            return widened(builder, load_first_lanes(builder, narrow, pointer, args[2], align))
+
+        return f32x(types.int64, types.int64, types.int64), codegen
+
+    @intrinsic
+    def store_first(typingctx, address, index, value, count):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            pointer = pointer_to(builder, *args[:2])
+            mask = _first(builder, args[3])
+            values = [narrowed(builder, args[2]), pointer, I32(align), mask]
+            full = f"llvm.masked.store.{mangled(narrow)}.p0"
+            call_by_name(builder, full, ir.VoidType(), values)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, f32x, types.int64), codegen
+
+    return load, store, load_first, store_first
+
+
+VECTOR_MEMORY = {"f32": (vload, vstore, vload_first, vstore_first)} | {
+    name: _make_integer_memory(name) for name in ("i8", "u8", "i16", "u16", "i32")
+}
+"""Load, store, and those of the first lanes, of vectors of float32, by what memory holds."""
 
 
 # --- making and taking apart ------------------------------------------------------------------

@@ -85,7 +85,7 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
     if node.index in emit.graph.why_host:
         emit_host(emit, node)
         return
-    if all(info.known is not None for info in node.infos):
+    if all(info.is_settled for info in node.infos):
         return
     emit.nodes = group.nodes if group is not None else [node]
     try:

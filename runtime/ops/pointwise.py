@@ -18,31 +18,12 @@ from ..strides import channels_last_order, collapse
 from ..symbolic import Dim, not_one, product
 from ..tensors import Tensor, short_name
 from .registry import OPERATORS, Operator
-from .terms import Term, call, float32, function
+from .terms import Placed, Source, Term, call, float32, function
 
 # Rows of up to so many elements are too short for the inner loop, which goes across rows then.
 _NARROW = 3
 
 _MOST_OPERANDS = 16  # each is an address and four strides of the kernel's record
-
-
-@dataclass(frozen=True)
-class Along:
-    """A value of one axis, and where this is among those of a result of so many axes."""
-
-    value: ir.Value
-    axis: int
-    rank: int
-
-    def tensor(self, emit: Emission) -> Tensor:
-        """Return it as a tensor that broadcasts."""
-        tensor = emit.tensor(self.value)
-        after = self.rank - self.axis - 1
-        return tensor.view((*tensor.shape, *[1] * after), (*tensor.strides, *[0] * after))
-
-
-Source = ir.Value | Along | float
-"""What an operand is."""
 
 
 @dataclass
@@ -60,7 +41,19 @@ class Expression:
 def _tensor(emit: Emission, source: Source) -> Tensor:
     if isinstance(source, float):
         return emit.number(source)
-    return source.tensor(emit) if isinstance(source, Along) else emit.tensor(source)
+    return _placed(emit, source) if isinstance(source, Placed) else emit.tensor(source)
+
+
+def _placed(emit: Emission, operand: Placed) -> Tensor:
+    info = emit.infos[operand.value]
+    if operand.dtype and info.is_constant:
+        tensor = emit.constant(info.array().astype(operand.dtype), info.name)
+    else:
+        tensor = emit.tensor(operand.value)
+    if operand.axis is None:
+        return tensor
+    after = operand.rank - operand.axis - 1
+    return tensor.view((*tensor.shape, *[1] * after), (*tensor.strides, *[0] * after))
 
 
 def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Expression:
@@ -98,7 +91,9 @@ def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Ex
 
 # Types that are computed with in a wider one, and operators whose results need no rounding to them.
 _NARROW_TYPES = ("float16", "int8", "int16", "int32", "uint8", "uint16", "uint32")
-_EXACT = {"Cast", "CastLike", "Clip", "Identity", "Max", "Min", "Relu", "Where"}
+_EXACT = {
+    "Cast", "CastLike", "Clip", "Identity", "Max", "Min", "QuantizeLinear", "Relu", "Where",
+}  # fmt: skip
 
 
 def _narrowed(node: Node, term: Term) -> Term:
@@ -109,14 +104,11 @@ def _narrowed(node: Node, term: Term) -> Term:
     return call(f"to_{short_name(dtype)}", term)
 
 
-def _sources(node: Node, operator: Operator) -> list[Source]:
+def _sources(node: Node, operator: Operator) -> Sequence[Source]:
     """Operands of a node that are given."""
-    values = [value for value in node.values if value is not None]
-    axis = None if operator.along is None else operator.along(node)
-    if axis is None:
-        return list(values)
-    rank = node.infos[0].rank
-    return [values[0], *(Along(value, axis, rank) for value in values[1:])]
+    if operator.sources is not None:
+        return operator.sources(node)
+    return [value for value in node.values if value is not None]
 
 
 def _arity(node: Node, operator: Operator, count: int) -> int:

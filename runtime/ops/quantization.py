@@ -10,9 +10,10 @@ import onnx_ir as ir
 from ...kernels.cpu.extremes import PIECES, extremes, scale_and_zero
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, dtype_name
+from ..symbolic import product
 from .pointwise import emit_expression
 from .registry import Operator, register
-from .terms import Term, call
+from .terms import Placed, Source, Term, call
 
 INTEGERS = ("int8", "uint8", "int16", "uint16")
 
@@ -28,13 +29,13 @@ def quantized(value: Term, zero: Term | None, dtype: str) -> Term:
 # --- with a given scale -----------------------------------------------------------------------
 
 
-def _along(node: Node) -> int | None:
-    """Axis of scales and zero points that there are several of."""
+def _sources(node: Node) -> list[Source]:
+    """Scales and zero points lie along an axis where there are several; these are float32."""
     x, scale = node.required(0), node.required(1)
-    if scale.rank != 1 or scale.dims == (1,):
-        return None
-    axis: int = node.attribute("axis", 1) % x.rank
-    return axis
+    several = scale.rank == 1 and scale.dims != (1,)
+    axis = node.attribute("axis", 1) % x.rank if several else None
+    first, *others = [value for value in node.values if value is not None]
+    return [first, *(Placed(value, axis, x.rank, "float32") for value in others)]
 
 
 def _demand_scale(node: Node) -> None:
@@ -44,7 +45,7 @@ def _demand_scale(node: Node) -> None:
         raise OnHost(f"a scale of {scale.dtype}")
     if scale.rank > 1:
         raise OnHost("a scale for each block")
-    if zero is not None and zero.shape != scale.shape:
+    if zero is not None and zero.shape != scale.shape and product(zero.dims) != 1:
         raise OnHost("zero points of another shape than the scale")
 
 
@@ -67,13 +68,37 @@ def _quantize(node: Node, operands: Sequence[Term]) -> Term:
 
 
 def _infer_dequantize(node: Node) -> list[Info]:
-    x = node.required(0)
+    x, scale, zero = node.required(0), node.required(1), node.input(2)
+    if scale.dtype == "float32" and all(i is None or i.is_constant for i in (x, scale, zero)):
+        # Weights become float32 once, not in every run.
+        array = _dequantized(node, x.array(), scale.array(), zero)
+        return [node.result(array.shape, "float32", constant=ir.tensor(array))]
     _demand_scale(node)
     if x.dtype not in (*INTEGERS, "int32"):
         raise OnHost(f"DequantizeLinear of {x.dtype}")
     if node.attribute("output_dtype", 0) not in (0, ir.DataType.FLOAT):
         raise OnHost("a result of another type than the scale")
     return [node.result(x.dims, "float32")]
+
+
+def _dequantized(node: Node, x: np.ndarray, scale: np.ndarray, zero: Info | None) -> np.ndarray:
+    """Compute constants of any element type, with one scale, or one along an axis or a block."""
+    wide = x.astype(np.float64 if x.dtype.itemsize > 2 else np.float32)
+    if zero is not None:
+        wide = wide - _spread(node, zero.array().astype(wide.dtype), wide.shape)
+    array: np.ndarray = wide.astype(np.float32) * _spread(node, scale, wide.shape)
+    return array
+
+
+def _spread(node: Node, values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Let values broadcast to a shape."""
+    if values.size == 1:
+        return values.reshape(())
+    axis = node.attribute("axis", 1) % len(shape)
+    if values.ndim == 1 and not node.attribute("block_size", 0):
+        return values.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    size = node.attribute("block_size", 0) or -(-shape[axis] // values.shape[axis])
+    return np.repeat(values, size, axis).take(range(shape[axis]), axis)
 
 
 def _dequantize(node: Node, operands: Sequence[Term]) -> Term:
@@ -85,11 +110,17 @@ def _dequantize(node: Node, operands: Sequence[Term]) -> Term:
 
 register(
     "QuantizeLinear",
-    Operator(infer=_infer_quantize, term=_quantize, along=_along, layout="as_input"),
+    Operator(infer=_infer_quantize, term=_quantize, sources=_sources, layout="as_input"),
 )
 register(
     "DequantizeLinear",
-    Operator(infer=_infer_dequantize, term=_dequantize, along=_along, layout="as_input"),
+    Operator(
+        infer=_infer_dequantize,
+        term=_dequantize,
+        sources=_sources,
+        takes_constants=True,
+        layout="as_input",
+    ),
 )
 
 
