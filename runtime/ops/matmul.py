@@ -13,7 +13,7 @@ from ..groups import Group
 from ..strides import collapse, contiguous_strides
 from ..symbolic import Dim, product
 from ..tensors import Tensor
-from .convolution import Convolution
+from .convolution import KINDS, Convolution
 from .direct import emit_direct
 from .elementwise import broadcast
 from .epilogue import Epilogue
@@ -25,7 +25,7 @@ from .windows import Window
 
 def _infer_matmul(node: Node) -> list[Info]:
     a, b = node.required(0), node.required(1)
-    if a.dtype != "float32":
+    if a.dtype not in KINDS:
         raise OnHost(f"MatMul of {a.dtype}")
     return [node.result(product_dims(node, a, b))]
 
@@ -61,8 +61,9 @@ def _agree(node: Node, a: Info, b: Info, left: Dim, right: Dim) -> None:
 
 def _infer_gemm(node: Node) -> list[Info]:
     a, b = node.required(0), node.required(1)
-    if a.dtype != "float32":
-        raise OnHost(f"Gemm of {a.dtype}")
+    scaled = node.attribute("alpha", 1.0) != 1.0 or node.attribute("beta", 1.0) != 1.0
+    if a.dtype not in KINDS or (scaled and not a.is_float):
+        raise OnHost(f"Gemm of {a.dtype}, or scaled integers")
     if a.rank != 2 or b.rank != 2:
         raise OnHost("operands that are not matrices")
     m, k = a.dims[::-1] if node.attribute("transA", 0) else a.dims
@@ -82,7 +83,7 @@ def _lower_gemm(emit: Emission, node: Node, group: Group) -> None:
     if node.required(1).is_constant:
         b = node.required(1).array()
         b = b.T if node.attribute("transB", 0) else b
-        b = b if alpha == 1.0 else b * np.float32(alpha)
+        b = b if alpha == 1.0 else b * b.dtype.type(alpha)
     else:
         b = emit.tensor(node.values[1])
         if node.attribute("transB", 0):
@@ -99,7 +100,7 @@ def _lower_gemm(emit: Emission, node: Node, group: Group) -> None:
             _add_apart(emit, group, a, b, beta)
             return
         bias = np.broadcast_to(c.array().reshape(-1), (b.shape[1],))
-        _emit_matmul(emit, group, a, b, bias=np.ascontiguousarray(bias * np.float32(beta)))
+        _emit_matmul(emit, group, a, b, bias=np.ascontiguousarray(bias * bias.dtype.type(beta)))
     else:
         _add_apart(emit, group, a, b, beta)
 
@@ -114,7 +115,10 @@ def _add_apart(
     products = emit.new(y.shape, y.dtype)
     _emit_matmul(emit, Group([node], node), a, b, products)
     c = emit.tensor(node.values[2])
-    emit_expression(emit, "add(x0,mul(x1,x2))", y, [products, c, float(beta)])
+    if beta == 1.0:
+        emit_expression(emit, "add(x0,x1)", y, [products, c])
+    else:
+        emit_expression(emit, "add(x0,mul(x1,x2))", y, [products, c, float(beta)])
     if group.body:
         emit_pointwise(emit, Group(group.body))
 
@@ -154,11 +158,11 @@ def emit_product(
     b: np.ndarray | Tensor,
     y: Tensor,
     bias: np.ndarray | None = None,
-    kind: str = "f32",
+    kind: str = "",
 ) -> None:
     """Emit ``y = a @ b + bias``, matrices of any strides, for a part of what a node computes.
 
-    They are float32, or another ``kind`` of numbers.
+    A ``kind`` of numbers may be given that is not that of their element type.
     """
     _emit_matmul(emit, Group([node], node), a, b, y, bias, kind)
 
@@ -176,7 +180,7 @@ def _emit_matmul(
     b: np.ndarray | Tensor,
     y: Tensor | None = None,
     bias: np.ndarray | None = None,
-    kind: str = "f32",
+    kind: str = "",
 ) -> None:
     """Emit ``a @ b`` followed by the group's epilogue, to ``y`` or the group's output."""
     node = group.head
@@ -184,6 +188,7 @@ def _emit_matmul(
     depth, columns = b.shape[-2:]
     message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
     emit.check(a.shape[-1], depth, message)
+    kind = kind or KINDS[a.dtype]
     if kind == "f32" and wants_half(b, emit, a):
         _emit_half(emit, group, a, b, bias, y)
         return

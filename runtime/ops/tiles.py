@@ -21,7 +21,9 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
     Rows and vectors of the tile are those ``chosen``, or else the cheapest. With ``all_rows`` the
     tables serve any number of pixels.
     """
-    pixels, out_channels, depth = conv.row_pixels, conv.out_channels, conv.depth
+    # Vectors of larger elements are as many as float32 would need for more channels.
+    out_channels = conv.out_channels * (conv.itemsize // 4)
+    pixels, depth = conv.row_pixels, conv.depth
     width = pixels if isinstance(pixels, int) else None
     if isinstance(out_channels, int):
         mr, nv = chosen or packing.choose_tile(
@@ -43,6 +45,8 @@ def tile_fields(
     mr: int, nv: int, out_channels: Dim, rows: set[int], kind: str = "f32"
 ) -> dict[str, Any]:
     """Fields for tiles of ``nv`` vectors and up to ``mr`` rows, of which only ``rows`` occur.
+
+    ``out_channels`` are counted in elements of 4 bytes.
 
     There is a table of addresses by row count for full panels of output channels, and one for the
     last panel. Its tiles may have more rows in registers, but are cut like the others.
