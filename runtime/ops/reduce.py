@@ -27,14 +27,9 @@ _KINDS = {
     "ReduceLogSum": "log_sum",
     "ReduceLogSumExp": "log_sum_exp",
 }
-_ANY = ("float32", "float64", "int32", "int64")
-_DTYPES = {kind: _ANY for kind in _KINDS.values()} | {
-    "mean": ("float32", "float64"),
-    "l2": ("float32", "float64"),
-    "log_sum": ("float32", "float64"),
-    "log_sum_exp": ("float32", "float64"),
-    "max": (*_ANY, "int8", "uint8"),
-    "min": (*_ANY, "int8", "uint8"),
+_SUMMED = ("float32", "float64", "int32", "int64", "uint32", "uint64")
+_DTYPES = {kind: _SUMMED for kind in _KINDS.values()} | {
+    kind: (*_SUMMED, "int8", "uint8", "bool") for kind in ("max", "min")
 }
 
 
@@ -98,7 +93,7 @@ def reduce_to(emit: Emission, kind: str, x: Tensor, y: Tensor, axes: list[int]) 
     ):  # fmt: skip
         padded = [fill] * (4 - len(values)) + list(values)
         fields |= {f"{name}{i}": value for i, value in enumerate(padded)}
-    name = short_name(x.dtype)
+    name = "u8" if x.dtype == "bool" else short_name(x.dtype)
     kernel = log_sum_exp(name) if kind == "log_sum_exp" else reduce(kind, name)
     emit.step(kernel, outputs=[y], flops=product(x.shape), x=x, y=y, **fields)
 
