@@ -28,7 +28,7 @@ import numpy as np
 from numba import njit
 
 from . import simd, vmath
-from .registry import MANY, kernel_factory
+from .registry import DIVISION_BY_ZERO, MANY, kernel_factory
 from .scalar_operators import SCALAR, wrap_type
 from .target import LANES
 from .vector_operators import VECTOR
@@ -62,8 +62,12 @@ class _Numbers(ast.NodeTransformer):
     """Prepare an expression on numbers.
 
     Literals that are float32 do not widen a float32 expression; others keep their digits. Of a
-    choice only the branch that is taken is computed.
+    choice only the branch that is taken is computed. Divisors become statements of their own.
     """
+
+    def __init__(self) -> None:
+        self.divisors: list[str] = []
+        self.reported = 0
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         if isinstance(node.value, float) and float(F(node.value)) == node.value:
@@ -72,6 +76,11 @@ class _Numbers(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
+        if node.func.id == "divisor":  # type: ignore[attr-defined]
+            # Reported, and not a number that would trap.
+            name = f"by{len(self.divisors)}"
+            self.divisors.append(f"{name} = {ast.unparse(node.args[0])}")
+            return ast.Name(name, ast.Load())
         comparison = _CHOICES.get(node.func.id)  # type: ignore[attr-defined]
         if comparison is None:
             return node
@@ -107,12 +116,25 @@ def _is_converted(expression: str, position: int) -> bool:
 
 def _statements(expression: str, vector: bool) -> list[str]:
     transformer = _Vectors() if vector else _Numbers()
-    tree = ast.fix_missing_locations(transformer.visit(ast.parse(expression)))
     names = set(VECTOR if vector else SCALAR)
-    lines = [ast.unparse(statement) for statement in tree.body]
-    lines[-1] = "result = " + lines[-1]
-    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    lines = []
+    body = ast.parse(expression).body
+    for statement in body:
+        text = ast.unparse(ast.fix_missing_locations(transformer.visit(statement)))
+        lines += _reported(transformer)
+        lines.append(text if statement is not body[-1] else f"result = {text}")
+    used = {n.id for line in lines for n in ast.walk(ast.parse(line)) if isinstance(n, ast.Name)}
     return [_rename(line, names & used) for line in lines]
+
+
+def _reported(transformer: ast.NodeTransformer) -> list[str]:
+    """Statements that compute the divisors of the next one, and keep whether one is zero."""
+    lines = []
+    if isinstance(transformer, _Numbers):
+        for line in transformer.divisors[transformer.reported :]:
+            lines += [line, f"zeros |= {line.partition(' ')[0]} == 0"]
+        transformer.reported = len(transformer.divisors)
+    return lines
 
 
 def _rename(line: str, names: set[str]) -> str:
@@ -209,7 +231,11 @@ def _source(expression: str, operands: str) -> str:
     statements = _statements(expression, vector)
     emit = _vector_loop if vector else _scalar_loop
     lines += [*emit(moving, statements, kinds[0]), _NEXT_ROW]
-    lines.append("    return 0")
+    if any(line.startswith("zeros") for line in statements):
+        lines[0] = lines[0].replace("):\n", "):\n    zeros = False\n", 1)
+        lines.append(f"    return {DIVISION_BY_ZERO} if zeros else 0")
+    else:
+        lines.append("    return 0")
     return "\n".join(lines)
 
 

@@ -33,11 +33,12 @@ The choice must not depend on the number of threads: parts would no longer be pa
 MANY = 16
 """Rows that are enough to be split; of fewer, the elements of each are."""
 
-INDEX_OUT_OF_RANGE, TOO_FEW_ELEMENTS, INTERRUPTED = 1, 2, 3
+INDEX_OUT_OF_RANGE, TOO_FEW_ELEMENTS, INTERRUPTED, DIVISION_BY_ZERO = 1, 2, 3, 4
 ERRORS = {
     INDEX_OUT_OF_RANGE: "index out of range",
     TOO_FEW_ELEMENTS: "more elements are wanted than there are",
     INTERRUPTED: "interrupted by a signal",
+    DIVISION_BY_ZERO: "integer division by zero",
 }
 """Error codes that kernels return, with their texts."""
 
