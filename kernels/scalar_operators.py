@@ -254,7 +254,7 @@ def is_inf(a: Any, negative: Any, positive: Any) -> Any:
 def _tanh(a: Any) -> Any:
     """Hyperbolic tangent: Padé's approximant around 0, elsewhere by the exponential.
 
-    The libraries' takes five times as long. The error is below 4 units in the last place.
+    The libraries' takes five times as long. The error is at most 4 units in the last place.
     """
     x = abs(a)
     if x < 0.5:
