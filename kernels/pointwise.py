@@ -14,13 +14,12 @@ strides in elements.
 
 When everything is float32 with ``v`` or ``s`` access the loop is explicit SIMD; otherwise it is
 a scalar loop that LLVM vectorizes where it can. Integers that float32 holds exactly may be among
-the operands or the result of an expression of float32, and int32 where they are made float32 first.
+the operands or the result of an expression of float32, and int32 that become float32.
 """
 
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +30,7 @@ from . import simd, vmath
 from .registry import DIVISION_BY_ZERO, MANY, kernel_factory
 from .scalar_operators import SCALAR, wrap_type
 from .target import LANES
+from .vector_memory import VECTOR_MEMORY
 from .vector_operators import VECTOR
 
 F = np.float32
@@ -48,7 +48,10 @@ _CHOICES: dict[str, ast.cmpop] = {"if_less": ast.Lt(), "if_greater": ast.Gt()}
 
 
 class _Vectors(ast.NodeTransformer):
-    """Literals of an expression on vectors become vectors."""
+    """Literals of an expression on vectors become vectors, and int32 float32 where it has to."""
+
+    def __init__(self, kinds: dict[str, str]) -> None:
+        self.kinds = kinds
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         value = ast.Constant(float(node.value))  # type: ignore[arg-type]
@@ -56,6 +59,32 @@ class _Vectors(ast.NodeTransformer):
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         return ast.Call(ast.Name("_c", ast.Load()), [node], [])
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        name, first = node.func.id, _vector_kind(node.args[0], self.kinds)  # type: ignore[attr-defined]
+        self.generic_visit(node)
+        if name == "to_i32":
+            return node.args[0]
+        if name == "to_f32" and first == "i32":
+            return ast.Call(ast.Name("floats", ast.Load()), node.args, [])
+        return node
+
+
+def _vector_kind(node: ast.AST, kinds: dict[str, str]) -> str | None:
+    """Elements of the vectors that an expression gives; None where there is no such form of it.
+
+    ``kinds`` are those of names. int32 may be added and multiplied, and made float32.
+    """
+    if isinstance(node, ast.Name):
+        return kinds.get(node.id)
+    if not isinstance(node, ast.Call):
+        return "f32"
+    name = node.func.id  # type: ignore[attr-defined]
+    given = {_vector_kind(each, kinds) for each in node.args}
+    if given == {"i32"} and name in ("add", "sub", "mul", "to_i32"):
+        return "i32"
+    is_known = name in VECTOR and (given == {"f32"} or (given == {"i32"} and name == "to_f32"))
+    return "f32" if is_known else None
 
 
 class _Numbers(ast.NodeTransformer):
@@ -99,23 +128,26 @@ def is_vector(expression: str, operands: str) -> bool:
     kinds = operands.split()
     if kinds[0][-1] != "v" or any(kind[-1] == "g" for kind in kinds):
         return False
-    if not any(kind.startswith("f32") for kind in kinds):
+    if kinds[0][:-1] not in _EXACT or not any(kind.startswith("f32") for kind in kinds):
         return False
-    exact = all(
-        kind[:-1] in _EXACT or (kind[:-1] == "i32" and _is_converted(expression, i))
-        for i, kind in enumerate(kinds)
-    )
-    return exact and functions(expression) <= set(VECTOR)
+    return _kinds_of(expression, operands).get("result") == "f32"
 
 
-def _is_converted(expression: str, position: int) -> bool:
-    """Tell whether an operand is only read to be made float32."""
-    reads = re.findall(rf"(\w+\()?\bx{position - 1}\b", expression)
-    return position > 0 and all(read == "to_f32(" for read in reads)
+def _kinds_of(expression: str, operands: str) -> dict[str, str]:
+    """Elements of the vectors that names of an expression stand for, and its ``result``."""
+    stored = [kind[:-1] for kind in operands.split()[1:]]
+    kinds = {f"x{i}": "f32" for i, kind in enumerate(stored) if kind in _EXACT}
+    kinds |= {f"x{i}": "i32" for i, kind in enumerate(stored) if kind == "i32"}
+    for statement in ast.parse(expression).body:
+        name = ast.unparse(statement.targets[0]) if isinstance(statement, ast.Assign) else "result"
+        kind = _vector_kind(statement.value, kinds)  # type: ignore[attr-defined]
+        if kind is not None:
+            kinds[name] = kind
+    return kinds
 
 
-def _statements(expression: str, vector: bool) -> list[str]:
-    transformer = _Vectors() if vector else _Numbers()
+def _statements(expression: str, operands: str, vector: bool) -> list[str]:
+    transformer = _Vectors(_kinds_of(expression, operands)) if vector else _Numbers()
     names = set(VECTOR if vector else SCALAR)
     lines = []
     body = ast.parse(expression).body
@@ -226,9 +258,10 @@ def _source(expression: str, operands: str) -> str:
         lines.append(f"        {name}a = {name}p + ({strides}) * {size}")
         if kind[-1] == "s" and name != "y":
             load = f"load_{kind[:-1]}({name}a, 0)"
-            lines.append(f"        {name} = {f'splat(_F({load}))' if vector else load}")
+            spread = f"splat_i32({load})" if kind == "i32s" else f"splat(_F({load}))"
+            lines.append(f"        {name} = {spread if vector else load}")
     moving = [(n, k) for n, k in zip(names[1:], kinds[1:], strict=True) if k[-1] != "s"]
-    statements = _statements(expression, vector)
+    statements = _statements(expression, operands, vector)
     emit = _vector_loop if vector else _scalar_loop
     lines += [*emit(moving, statements, kinds[0]), _NEXT_ROW]
     if any(line.startswith("zeros") for line in statements):
@@ -285,7 +318,8 @@ def _load_bool(address: int, index: int) -> Any:
 def _scope(vector: bool) -> dict[str, Any]:
     scope: dict[str, Any] = {"_c": _c, "_F": F, "splat": simd.splat}
     scope |= {"even_axes": _even_axes, "merged": _merged, "next_row": _next_row, "share": _share}
-    for kind, access in simd.VECTOR_MEMORY.items():
+    scope |= {"splat_i32": simd.splat_i32, "floats": simd.to_f32}
+    for kind, access in VECTOR_MEMORY.items():
         names = ("vload", "vstore", "vload_first", "vstore_first")
         scope |= {f"{name}_{kind}": each for name, each in zip(names, access, strict=True)}
     for kind, dtype in _TYPES.items():

@@ -17,7 +17,7 @@ from .vectors import F16, F32, F64, I1, I8, I16, I32, I64, VectorType, f32x, i32
 
 # --- scalars in memory ------------------------------------------------------------------------
 
-_SCALARS: dict[str, tuple[Any, ir.Type]] = {
+SCALARS: dict[str, tuple[Any, ir.Type]] = {
     "f32": (types.float32, F32),
     "f64": (types.float64, F64),
     "i64": (types.int64, I64),
@@ -35,17 +35,18 @@ def _pointer(builder: ir.IRBuilder, address: Any, element: ir.Type) -> Any:
     return builder.inttoptr(address, element.as_pointer())
 
 
-def _element(builder: ir.IRBuilder, address: Any, index: Any, element: ir.Type) -> Any:
+def element_at(builder: ir.IRBuilder, address: Any, index: Any, element: ir.Type) -> Any:
+    """Emit the pointer to an element."""
     return builder.gep(_pointer(builder, address, element), [index], inbounds=True)
 
 
 def _make_load(name: str) -> Callable[..., Any]:
-    numba_type, element = _SCALARS[name]
+    numba_type, element = SCALARS[name]
 
     @intrinsic
     def load(typingctx, address, index):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            return builder.load(_element(builder, args[0], args[1], element))
+            return builder.load(element_at(builder, args[0], args[1], element))
 
         return numba_type(types.int64, types.int64), codegen
 
@@ -53,12 +54,12 @@ def _make_load(name: str) -> Callable[..., Any]:
 
 
 def _make_store(name: str) -> Callable[..., Any]:
-    numba_type, element = _SCALARS[name]
+    numba_type, element = SCALARS[name]
 
     @intrinsic
     def store(typingctx, address, index, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            builder.store(args[2], _element(builder, args[0], args[1], element))
+            builder.store(args[2], element_at(builder, args[0], args[1], element))
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, numba_type), codegen
@@ -71,7 +72,7 @@ def load_f16(typingctx, address, index):  # type: ignore[no-untyped-def]
     """Load a float16 as float32."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return builder.fpext(builder.load(_element(builder, args[0], args[1], F16)), F32)
+        return builder.fpext(builder.load(element_at(builder, args[0], args[1], F16)), F32)
 
     return types.float32(types.int64, types.int64), codegen
 
@@ -82,7 +83,7 @@ def store_f16(typingctx, address, index, value):  # type: ignore[no-untyped-def]
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         narrow = builder.fptrunc(args[2], F16)
-        builder.store(narrow, _element(builder, args[0], args[1], F16))
+        builder.store(narrow, element_at(builder, args[0], args[1], F16))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.float32), codegen
@@ -126,7 +127,7 @@ def call_by_name(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[A
     return builder.call(cgutils.get_or_insert_function(builder.module, fnty, name), args)
 
 
-def _first(builder: ir.IRBuilder, count: Any, lanes: int = LANES) -> Any:
+def emit_first(builder: ir.IRBuilder, count: Any, lanes: int = LANES) -> Any:
     """Mask of the first ``count`` lanes."""
     numbers = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
     return builder.icmp_signed("<", numbers, emit_splat(builder, count, lanes))
@@ -145,7 +146,7 @@ def load_first_lanes(
 ) -> Any:
     """Load the first ``count`` lanes; the others are 0."""
     zero = ir.Constant(vector, [vector.element(0)] * vector.count)
-    mask = _first(builder, count, vector.count)
+    mask = emit_first(builder, count, vector.count)
     name = f"llvm.masked.load.{mangled(vector)}.p0"
     return call_by_name(builder, name, vector, [pointer, I32(align), mask, zero])
 
@@ -159,7 +160,7 @@ def store_first_lanes(builder: ir.IRBuilder, value: Any, pointer: Any, count: An
     lanes = value.type.count
     if LANES == 16:
         name = f"llvm.masked.store.{mangled(value.type)}.p0"
-        mask = _first(builder, count, lanes)
+        mask = emit_first(builder, count, lanes)
         call_by_name(builder, name, ir.VoidType(), [value, pointer, I32(4), mask])
         return
     with builder.if_else(builder.icmp_signed(">=", count, I64(lanes))) as (full, part):
@@ -196,7 +197,7 @@ def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
     @intrinsic
     def load(typingctx, address, index):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = _element(builder, args[0], args[1], element)
+            pointer = element_at(builder, args[0], args[1], element)
             pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
             return builder.load(pointer, align=4)
 
@@ -205,7 +206,7 @@ def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
     @intrinsic
     def store(typingctx, address, index, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = _element(builder, args[0], args[1], element)
+            pointer = element_at(builder, args[0], args[1], element)
             pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
             builder.store(args[2], pointer, align=4)
             return context.get_dummy_value()
@@ -215,7 +216,7 @@ def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
     @intrinsic
     def load_first(typingctx, address, index, count):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = _element(builder, args[0], args[1], element)
+            pointer = element_at(builder, args[0], args[1], element)
             pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
             return load_first_lanes(builder, vector.llvm, pointer, args[2])
 
@@ -224,7 +225,7 @@ def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
     @intrinsic
     def store_first(typingctx, address, index, value, count):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = _element(builder, args[0], args[1], element)
+            pointer = element_at(builder, args[0], args[1], element)
             pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
             store_first_lanes(builder, args[2], pointer, args[3])
             return context.get_dummy_value()
@@ -236,68 +237,6 @@ def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
 
 vload, vstore, vload_first, vstore_first = _make_vector_memory(f32x)
 vload_i32, vstore_i32, vload_i32_first, vstore_i32_first = _make_vector_memory(i32x)
-
-
-def _make_integer_memory(name: str) -> tuple[Any, Any, Any, Any]:
-    """Loads of integers as vectors of float32, and stores of such that are whole numbers."""
-    element, is_signed = _SCALARS[name][1], name[0] == "i"
-    narrow, align = ir.VectorType(element, LANES), element.width // 8
-
-    def pointer_to(builder: ir.IRBuilder, address: Any, index: Any) -> Any:
-        return builder.bitcast(_element(builder, address, index, element), narrow.as_pointer())
-
-    def widened(builder: ir.IRBuilder, value: Any) -> Any:
-        convert = builder.sitofp if is_signed else builder.uitofp
-        return convert(value, f32x.llvm)
-
-    def narrowed(builder: ir.IRBuilder, value: Any) -> Any:
-        whole = builder.fptosi(value, i32x.llvm)
-        return whole if element is I32 else builder.trunc(whole, narrow)
-
-    @intrinsic
-    def load(typingctx, address, index):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = pointer_to(builder, *args)
-            return widened(builder, builder.load(pointer, align=align))
-
-        return f32x(types.int64, types.int64), codegen
-
-    @intrinsic
-    def store(typingctx, address, index, value):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = pointer_to(builder, *args[:2])
-            builder.store(narrowed(builder, args[2]), pointer, align=align)
-            return context.get_dummy_value()
-
-        return types.void(types.int64, types.int64, f32x), codegen
-
-    @intrinsic
-    def load_first(typingctx, address, index, count):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = pointer_to(builder, *args[:2])
-            return widened(builder, load_first_lanes(builder, narrow, pointer, args[2], align))
-
-        return f32x(types.int64, types.int64, types.int64), codegen
-
-    @intrinsic
-    def store_first(typingctx, address, index, value, count):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = pointer_to(builder, *args[:2])
-            mask = _first(builder, args[3])
-            values = [narrowed(builder, args[2]), pointer, I32(align), mask]
-            full = f"llvm.masked.store.{mangled(narrow)}.p0"
-            call_by_name(builder, full, ir.VoidType(), values)
-            return context.get_dummy_value()
-
-        return types.void(types.int64, types.int64, f32x, types.int64), codegen
-
-    return load, store, load_first, store_first
-
-
-VECTOR_MEMORY = {"f32": (vload, vstore, vload_first, vstore_first)} | {
-    name: _make_integer_memory(name) for name in ("i8", "u8", "i16", "u16", "i32")
-}
-"""Load, store, and those of the first lanes, of vectors of float32, by what memory holds."""
 
 
 # --- making and taking apart ------------------------------------------------------------------
@@ -381,7 +320,7 @@ def first(typingctx, count):  # type: ignore[no-untyped-def]
     """Mask of the first ``count`` lanes."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return _first(builder, args[0])
+        return emit_first(builder, args[0])
 
     return mask(types.int64), codegen
 
