@@ -8,8 +8,9 @@ from typing import Any
 from llvmlite import ir
 
 from . import simd
+from .arithmetic import ARITHMETIC, Arithmetic
 from .target import LANES
-from .vectors import F32, I8, I64, f32x
+from .vectors import F32, I8, I64
 
 NONE, CLIP, LEAKY_RELU, HARD_SWISH = range(4)
 VECTOR = ir.VectorType(F32, LANES)
@@ -29,12 +30,13 @@ def unpacked(builder: ir.IRBuilder, group: Any, value: Any) -> Any:
 class Emitter:
     """Emits code at the end of a builder's block; addresses are byte pointers."""
 
-    def __init__(self, builder: ir.IRBuilder) -> None:
+    def __init__(self, builder: ir.IRBuilder, kind: Arithmetic = ARITHMETIC["f32"]) -> None:
         self.builder = builder
+        self.kind = kind
 
     def words(self, value: Any) -> Any:
-        """Elements of float32 to bytes."""
-        return self.builder.shl(value, I64(2))
+        """Elements to bytes."""
+        return self.builder.mul(value, I64(self.kind.itemsize))
 
     def address(self, base: Any, offset: Any) -> Any:
         """Pointer ``offset`` bytes on."""
@@ -42,14 +44,15 @@ class Emitter:
 
     def vector_load(self, pointer: Any, count: Any | None = None) -> Any:
         """Load a vector, or its first ``count`` lanes with zeros after them."""
-        typed = self.builder.bitcast(pointer, VECTOR.as_pointer())
+        vector = self.kind.vector
+        typed = self.builder.bitcast(pointer, vector.as_pointer())
         if count is None:
             return self.builder.load(typed, align=4)
-        return simd.load_first_lanes(self.builder, f32x, typed, count)
+        return simd.load_first_lanes(self.builder, vector, typed, count)
 
     def vector_store(self, value: Any, pointer: Any, count: Any | None = None) -> None:
         """Store a vector, or its first ``count`` lanes."""
-        typed = self.builder.bitcast(pointer, VECTOR.as_pointer())
+        typed = self.builder.bitcast(pointer, self.kind.vector.as_pointer())
         if count is None:
             self.builder.store(value, typed, align=4)
         else:
@@ -108,25 +111,28 @@ class Emitter:
 
     def fma(self, a: Any, b: Any, c: Any) -> Any:
         """Emit ``a * b + c``."""
-        name = f"llvm.fma.{simd.mangled(f32x)}"
-        return simd.call_by_name(self.builder, name, VECTOR, [a, b, c])
+        return self.kind.add_product(self.builder, a, b, c)
 
     def add_products(
         self, pointer: Any, factors: list[Any], sums: list[Any], embedded: bool
     ) -> list[Any]:
-        """Emit ``sum + number * factor`` for each pair, of the float32 at a byte pointer.
+        """Emit ``sum + number * factor`` for each pair, of the number at a byte pointer.
 
         With ``embedded`` (of AVX-512) each instruction fetches and spreads the number itself: a
         multiply-add costs the same, while one that only spreads takes a third of a cycle. LLVM
         would fetch it once for all.
         """
-        number = self.builder.bitcast(pointer, F32.as_pointer())
-        if not embedded:
-            spread = simd.emit_splat(self.builder, self.builder.load(number, align=4))
-            return [self.fma(spread, f, s) for f, s in zip(factors, sums, strict=True)]
-        kind = ir.FunctionType(VECTOR, [VECTOR, VECTOR, number.type])
-        fma = ir.InlineAsm(kind, "vfmadd231ps ($3){1to16}, $2, $0", "=v,0,v,r", side_effect=False)
-        return [self.builder.call(fma, [s, f, number]) for f, s in zip(factors, sums, strict=True)]
+        vector, builder = self.kind.vector, self.builder
+        number = builder.bitcast(pointer, vector.element.as_pointer())
+        if not embedded or not self.kind.instruction:
+            loaded = builder.load(number, align=4)
+            spread = simd.emit_splat(builder, loaded, vector.count)
+            pairs = zip(factors, sums, strict=True)
+            return [self.kind.add_product(builder, spread, f, s) for f, s in pairs]
+        kind = ir.FunctionType(vector, [vector, vector, number.type])
+        text = f"{self.kind.instruction} ($3){{1to{vector.count}}}, $2, $0"
+        fma = ir.InlineAsm(kind, text, "=v,0,v,r", side_effect=False)
+        return [builder.call(fma, [s, f, number]) for f, s in zip(factors, sums, strict=True)]
 
     def activate(self, values: list[Any], activation: Any, low: Any, high: Any) -> list[Any]:
         """Apply the activation of a code known at run time; ``low`` and ``high`` are float64."""

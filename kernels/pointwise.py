@@ -13,7 +13,8 @@ the innermost dimension, for example ``"f32v f32v f32s"``: element type, then ``
 strides in elements.
 
 When everything is float32 with ``v`` or ``s`` access the loop is explicit SIMD; otherwise it is
-a scalar loop that LLVM vectorizes where it can.
+a scalar loop that LLVM vectorizes where it can. Integers that float32 holds exactly may be among
+the operands or the result of an expression of float32, and int32 that become float32.
 """
 
 from __future__ import annotations
@@ -26,15 +27,19 @@ import numpy as np
 from numba import njit
 
 from . import simd, vmath
-from .registry import MANY, kernel_factory
+from .registry import DIVISION_BY_ZERO, MANY, kernel_factory
 from .scalar_operators import SCALAR, wrap_type
 from .target import LANES
+from .vector_memory import VECTOR_MEMORY
 from .vector_operators import VECTOR
 
 F = np.float32
 SIZES = {"f32": 4, "f64": 8, "f16": 2, "b8": 1} | {
     f"{sign}{bits}": bits // 8 for sign in "iu" for bits in (8, 16, 32, 64)
 }
+
+_EXACT = ("f32", "i8", "u8", "i16", "u16")
+"""Types whose values are all float32, too."""
 
 _c = vmath.c
 
@@ -43,7 +48,10 @@ _CHOICES: dict[str, ast.cmpop] = {"if_less": ast.Lt(), "if_greater": ast.Gt()}
 
 
 class _Vectors(ast.NodeTransformer):
-    """Literals of an expression on vectors become vectors."""
+    """Literals of an expression on vectors become vectors, and int32 float32 where it has to."""
+
+    def __init__(self, kinds: dict[str, str]) -> None:
+        self.kinds = kinds
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         value = ast.Constant(float(node.value))  # type: ignore[arg-type]
@@ -52,13 +60,43 @@ class _Vectors(ast.NodeTransformer):
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         return ast.Call(ast.Name("_c", ast.Load()), [node], [])
 
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        name, first = node.func.id, _vector_kind(node.args[0], self.kinds)  # type: ignore[attr-defined]
+        self.generic_visit(node)
+        if name == "to_i32":
+            return node.args[0]
+        if name == "to_f32" and first == "i32":
+            return ast.Call(ast.Name("floats", ast.Load()), node.args, [])
+        return node
+
+
+def _vector_kind(node: ast.AST, kinds: dict[str, str]) -> str | None:
+    """Elements of the vectors that an expression gives; None where there is no such form of it.
+
+    ``kinds`` are those of names. int32 may be added and multiplied, and made float32.
+    """
+    if isinstance(node, ast.Name):
+        return kinds.get(node.id)
+    if not isinstance(node, ast.Call):
+        return "f32"
+    name = node.func.id  # type: ignore[attr-defined]
+    given = {_vector_kind(each, kinds) for each in node.args}
+    if given == {"i32"} and name in ("add", "sub", "mul", "to_i32"):
+        return "i32"
+    is_known = name in VECTOR and (given == {"f32"} or (given == {"i32"} and name == "to_f32"))
+    return "f32" if is_known else None
+
 
 class _Numbers(ast.NodeTransformer):
     """Prepare an expression on numbers.
 
     Literals that are float32 do not widen a float32 expression; others keep their digits. Of a
-    choice only the branch that is taken is computed.
+    choice only the branch that is taken is computed. Divisors become statements of their own.
     """
+
+    def __init__(self) -> None:
+        self.divisors: list[str] = []
+        self.reported = 0
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         if isinstance(node.value, float) and float(F(node.value)) == node.value:
@@ -67,6 +105,11 @@ class _Numbers(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         self.generic_visit(node)
+        if node.func.id == "divisor":  # type: ignore[attr-defined]
+            # Reported, and not a number that would trap.
+            name = f"by{len(self.divisors)}"
+            self.divisors.append(f"{name} = {ast.unparse(node.args[0])}")
+            return ast.Name(name, ast.Load())
         comparison = _CHOICES.get(node.func.id)  # type: ignore[attr-defined]
         if comparison is None:
             return node
@@ -82,18 +125,48 @@ def functions(expression: str) -> set[str]:
 
 def is_vector(expression: str, operands: str) -> bool:
     """Tell whether a kernel would be explicit SIMD."""
-    fast = all(kind in ("f32v", "f32s") for kind in operands.split())
-    return fast and operands.startswith("f32v") and functions(expression) <= set(VECTOR)
+    kinds = operands.split()
+    if kinds[0][-1] != "v" or any(kind[-1] == "g" for kind in kinds):
+        return False
+    if kinds[0][:-1] not in _EXACT or not any(kind.startswith("f32") for kind in kinds):
+        return False
+    return _kinds_of(expression, operands).get("result") == "f32"
 
 
-def _statements(expression: str, vector: bool) -> list[str]:
-    transformer = _Vectors() if vector else _Numbers()
-    tree = ast.fix_missing_locations(transformer.visit(ast.parse(expression)))
+def _kinds_of(expression: str, operands: str) -> dict[str, str]:
+    """Elements of the vectors that names of an expression stand for, and its ``result``."""
+    stored = [kind[:-1] for kind in operands.split()[1:]]
+    kinds = {f"x{i}": "f32" for i, kind in enumerate(stored) if kind in _EXACT}
+    kinds |= {f"x{i}": "i32" for i, kind in enumerate(stored) if kind == "i32"}
+    for statement in ast.parse(expression).body:
+        name = ast.unparse(statement.targets[0]) if isinstance(statement, ast.Assign) else "result"
+        kind = _vector_kind(statement.value, kinds)  # type: ignore[attr-defined]
+        if kind is not None:
+            kinds[name] = kind
+    return kinds
+
+
+def _statements(expression: str, operands: str, vector: bool) -> list[str]:
+    transformer = _Vectors(_kinds_of(expression, operands)) if vector else _Numbers()
     names = set(VECTOR if vector else SCALAR)
-    lines = [ast.unparse(statement) for statement in tree.body]
-    lines[-1] = "result = " + lines[-1]
-    used = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
+    lines = []
+    body = ast.parse(expression).body
+    for statement in body:
+        text = ast.unparse(ast.fix_missing_locations(transformer.visit(statement)))
+        lines += _reported(transformer)
+        lines.append(text if statement is not body[-1] else f"result = {text}")
+    used = {n.id for line in lines for n in ast.walk(ast.parse(line)) if isinstance(n, ast.Name)}
     return [_rename(line, names & used) for line in lines]
+
+
+def _reported(transformer: ast.NodeTransformer) -> list[str]:
+    """Statements that compute the divisors of the next one, and keep whether one is zero."""
+    lines = []
+    if isinstance(transformer, _Numbers):
+        for line in transformer.divisors[transformer.reported :]:
+            lines += [line, f"zeros |= {line.partition(' ')[0]} == 0"]
+        transformer.reported = len(transformer.divisors)
+    return lines
 
 
 def _rename(line: str, names: set[str]) -> str:
@@ -185,24 +258,32 @@ def _source(expression: str, operands: str) -> str:
         lines.append(f"        {name}a = {name}p + ({strides}) * {size}")
         if kind[-1] == "s" and name != "y":
             load = f"load_{kind[:-1]}({name}a, 0)"
-            lines.append(f"        {name} = {f'splat({load})' if vector else load}")
+            spread = f"splat_i32({load})" if kind == "i32s" else f"splat(_F({load}))"
+            lines.append(f"        {name} = {spread if vector else load}")
     moving = [(n, k) for n, k in zip(names[1:], kinds[1:], strict=True) if k[-1] != "s"]
-    statements = _statements(expression, vector)
+    statements = _statements(expression, operands, vector)
     emit = _vector_loop if vector else _scalar_loop
     lines += [*emit(moving, statements, kinds[0]), _NEXT_ROW]
-    lines.append("    return 0")
+    if any(line.startswith("zeros") for line in statements):
+        lines[0] = lines[0].replace("):\n", "):\n    zeros = False\n", 1)
+        lines.append(f"    return {DIVISION_BY_ZERO} if zeros else 0")
+    else:
+        lines.append("    return 0")
     return "\n".join(lines)
 
 
 def _vector_loop(moving: list[tuple[str, str]], statements: list[str], kind: str) -> list[str]:
     pad = " " * 12
     lines = ["        j = start", f"        while j + {LANES} <= stop:"]
-    lines += [f"{pad}{name} = vload({name}a, j)" for name, _ in moving]
+    store = f"vstore_{kind[:-1]}"
+    lines += [f"{pad}{name} = vload_{access[:-1]}({name}a, j)" for name, access in moving]
     lines += [pad + statement for statement in statements]
-    lines += [f"{pad}vstore(ya, j, result)", f"{pad}j += {LANES}", "        if j < stop:"]
-    lines += [f"{pad}{name} = vload_first({name}a, j, stop - j)" for name, _ in moving]
+    lines += [f"{pad}{store}(ya, j, result)", f"{pad}j += {LANES}", "        if j < stop:"]
+    lines += [
+        f"{pad}{name} = vload_first_{access[:-1]}({name}a, j, stop - j)" for name, access in moving
+    ]
     lines += [pad + statement for statement in statements]
-    lines.append(f"{pad}vstore_first(ya, j, result, stop - j)")
+    lines.append(f"{pad}vstore_first_{kind[:-1]}(ya, j, result, stop - j)")
     return lines
 
 
@@ -237,8 +318,10 @@ def _load_bool(address: int, index: int) -> Any:
 def _scope(vector: bool) -> dict[str, Any]:
     scope: dict[str, Any] = {"_c": _c, "_F": F, "splat": simd.splat}
     scope |= {"even_axes": _even_axes, "merged": _merged, "next_row": _next_row, "share": _share}
-    scope |= {name: getattr(simd, name) for name in ("vload", "vstore", "vload_first")}
-    scope["vstore_first"] = simd.vstore_first
+    scope |= {"splat_i32": simd.splat_i32, "floats": simd.to_f32}
+    for kind, access in VECTOR_MEMORY.items():
+        names = ("vload", "vstore", "vload_first", "vstore_first")
+        scope |= {f"{name}_{kind}": each for name, each in zip(names, access, strict=True)}
     for kind, dtype in _TYPES.items():
         stored = "u8" if kind == "b8" else kind
         scope[f"load_{kind}"] = _load_bool if kind == "b8" else getattr(simd, f"load_{stored}")

@@ -34,8 +34,8 @@ The choice must not depend on the number of threads: parts would no longer be pa
 MANY = 16
 """Rows that are enough to be split; of fewer, the elements of each are."""
 
-INDEX_OUT_OF_RANGE, TOO_FEW_ELEMENTS, INTERRUPTED = 1, 2, 3
-INVALID_NUMBER, TOO_MANY_ITERATIONS, SIZES_DIFFER = 4, 5, 6
+INDEX_OUT_OF_RANGE, TOO_FEW_ELEMENTS, INTERRUPTED, DIVISION_BY_ZERO = range(1, 5)
+INVALID_NUMBER, TOO_MANY_ITERATIONS, SIZES_DIFFER = range(5, 8)
 ERRORS = {
     INDEX_OUT_OF_RANGE: "index out of range",
     TOO_FEW_ELEMENTS: "more elements are wanted than there are",
@@ -43,6 +43,7 @@ ERRORS = {
     INVALID_NUMBER: "an input holds a number that the operator does not allow",
     SIZES_DIFFER: "sizes do not fit one another, or are below zero",
     TOO_MANY_ITERATIONS: "more iterations than the session allows (max_iterations)",
+    DIVISION_BY_ZERO: "integer division by zero",
 }
 """Error codes that kernels return, with their texts."""
 

@@ -17,7 +17,7 @@ from .vectors import F16, F32, F64, I1, I8, I16, I32, I64, VectorType, f32x, i32
 
 # --- scalars in memory ------------------------------------------------------------------------
 
-_SCALARS: dict[str, tuple[Any, ir.Type]] = {
+SCALARS: dict[str, tuple[Any, ir.Type]] = {
     "f32": (types.float32, F32),
     "f64": (types.float64, F64),
     "i64": (types.int64, I64),
@@ -35,17 +35,18 @@ def _pointer(builder: ir.IRBuilder, address: Any, element: ir.Type) -> Any:
     return builder.inttoptr(address, element.as_pointer())
 
 
-def _element(builder: ir.IRBuilder, address: Any, index: Any, element: ir.Type) -> Any:
+def element_at(builder: ir.IRBuilder, address: Any, index: Any, element: ir.Type) -> Any:
+    """Emit the pointer to an element."""
     return builder.gep(_pointer(builder, address, element), [index], inbounds=True)
 
 
 def _make_load(name: str) -> Callable[..., Any]:
-    numba_type, element = _SCALARS[name]
+    numba_type, element = SCALARS[name]
 
     @intrinsic
     def load(typingctx, address, index):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            return builder.load(_element(builder, args[0], args[1], element))
+            return builder.load(element_at(builder, args[0], args[1], element))
 
         return numba_type(types.int64, types.int64), codegen
 
@@ -53,12 +54,12 @@ def _make_load(name: str) -> Callable[..., Any]:
 
 
 def _make_store(name: str) -> Callable[..., Any]:
-    numba_type, element = _SCALARS[name]
+    numba_type, element = SCALARS[name]
 
     @intrinsic
     def store(typingctx, address, index, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            builder.store(args[2], _element(builder, args[0], args[1], element))
+            builder.store(args[2], element_at(builder, args[0], args[1], element))
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, numba_type), codegen
@@ -71,7 +72,7 @@ def load_f16(typingctx, address, index):  # type: ignore[no-untyped-def]
     """Load a float16 as float32."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return builder.fpext(builder.load(_element(builder, args[0], args[1], F16)), F32)
+        return builder.fpext(builder.load(element_at(builder, args[0], args[1], F16)), F32)
 
     return types.float32(types.int64, types.int64), codegen
 
@@ -82,7 +83,7 @@ def store_f16(typingctx, address, index, value):  # type: ignore[no-untyped-def]
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         narrow = builder.fptrunc(args[2], F16)
-        builder.store(narrow, _element(builder, args[0], args[1], F16))
+        builder.store(narrow, element_at(builder, args[0], args[1], F16))
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.float32), codegen
@@ -113,10 +114,11 @@ load_u8, store_u8 = _make_load("u8"), _make_store("u8")
 # --- vectors in memory ------------------------------------------------------------------------
 
 
-def mangled(vector: VectorType) -> str:
+def mangled(vector: ir.VectorType) -> str:
     """Suffix of an intrinsic of LLVM that takes a vector."""
-    kind = {F32: "f32", I32: "i32", I1: "i1"}[vector.llvm.element]
-    return f"v{LANES}{kind}"
+    element = vector.element
+    kind = {F32: "f32", F64: "f64"}.get(element) or f"i{element.width}"
+    return f"v{vector.count}{kind}"
 
 
 def call_by_name(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[Any]) -> Any:
@@ -125,25 +127,28 @@ def call_by_name(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[A
     return builder.call(cgutils.get_or_insert_function(builder.module, fnty, name), args)
 
 
-def _first(builder: ir.IRBuilder, count: Any) -> Any:
+def emit_first(builder: ir.IRBuilder, count: Any, lanes: int = LANES) -> Any:
     """Mask of the first ``count`` lanes."""
-    lanes = ir.Constant(ir.VectorType(I64, LANES), list(range(LANES)))
-    return builder.icmp_signed("<", lanes, emit_splat(builder, count))
+    numbers = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, emit_splat(builder, count, lanes))
 
 
-def emit_splat(builder: ir.IRBuilder, value: Any) -> Any:
+def emit_splat(builder: ir.IRBuilder, value: Any, lanes: int = LANES) -> Any:
     """Emit a vector with one value in all lanes."""
-    vector = ir.VectorType(value.type, LANES)
+    vector = ir.VectorType(value.type, lanes)
     one = builder.insert_element(ir.Constant(vector, ir.Undefined), value, I32(0))
-    zeros = ir.Constant(ir.VectorType(I32, LANES), [0] * LANES)
+    zeros = ir.Constant(ir.VectorType(I32, lanes), [0] * lanes)
     return builder.shuffle_vector(one, ir.Constant(vector, ir.Undefined), zeros)
 
 
-def load_first_lanes(builder: ir.IRBuilder, vector: VectorType, pointer: Any, count: Any) -> Any:
+def load_first_lanes(
+    builder: ir.IRBuilder, vector: ir.VectorType, pointer: Any, count: Any, align: int = 4
+) -> Any:
     """Load the first ``count`` lanes; the others are 0."""
-    zero = ir.Constant(vector.llvm, [vector.llvm.element(0)] * LANES)
+    zero = ir.Constant(vector, [vector.element(0)] * vector.count)
+    mask = emit_first(builder, count, vector.count)
     name = f"llvm.masked.load.{mangled(vector)}.p0"
-    return call_by_name(builder, name, vector.llvm, [pointer, I32(4), _first(builder, count), zero])
+    return call_by_name(builder, name, vector, [pointer, I32(align), mask, zero])
 
 
 def store_first_lanes(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any) -> None:
@@ -152,11 +157,13 @@ def store_first_lanes(builder: ir.IRBuilder, value: Any, pointer: Any, count: An
     By a mask where the processor has mask registers; else by halves, because AVX2's masked stores
     are an order of magnitude slower than plain ones on some processors.
     """
+    lanes = value.type.count
     if LANES == 16:
-        name = "llvm.masked.store.v16" + {F32: "f32.p0", I32: "i32.p0"}[value.type.element]
-        call_by_name(builder, name, ir.VoidType(), [value, pointer, I32(4), _first(builder, count)])
+        name = f"llvm.masked.store.{mangled(value.type)}.p0"
+        mask = emit_first(builder, count, lanes)
+        call_by_name(builder, name, ir.VoidType(), [value, pointer, I32(4), mask])
         return
-    with builder.if_else(builder.icmp_signed(">=", count, I64(LANES))) as (full, part):
+    with builder.if_else(builder.icmp_signed(">=", count, I64(lanes))) as (full, part):
         with full:
             builder.store(value, pointer, align=4)
         with part, builder.if_then(builder.icmp_signed(">", count, I64(0))):
@@ -190,7 +197,7 @@ def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
     @intrinsic
     def load(typingctx, address, index):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = _element(builder, args[0], args[1], element)
+            pointer = element_at(builder, args[0], args[1], element)
             pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
             return builder.load(pointer, align=4)
 
@@ -199,7 +206,7 @@ def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
     @intrinsic
     def store(typingctx, address, index, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = _element(builder, args[0], args[1], element)
+            pointer = element_at(builder, args[0], args[1], element)
             pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
             builder.store(args[2], pointer, align=4)
             return context.get_dummy_value()
@@ -209,16 +216,16 @@ def _make_vector_memory(vector: VectorType) -> tuple[Any, Any, Any, Any]:
     @intrinsic
     def load_first(typingctx, address, index, count):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = _element(builder, args[0], args[1], element)
+            pointer = element_at(builder, args[0], args[1], element)
             pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
-            return load_first_lanes(builder, vector, pointer, args[2])
+            return load_first_lanes(builder, vector.llvm, pointer, args[2])
 
         return vector(types.int64, types.int64, types.int64), codegen
 
     @intrinsic
     def store_first(typingctx, address, index, value, count):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = _element(builder, args[0], args[1], element)
+            pointer = element_at(builder, args[0], args[1], element)
             pointer = builder.bitcast(pointer, vector.llvm.as_pointer())
             store_first_lanes(builder, args[2], pointer, args[3])
             return context.get_dummy_value()
@@ -263,7 +270,7 @@ def _unary(name: str, build: Callable[..., Any], result: VectorType, operand: Ve
 
 def _math(name: str) -> Any:
     def build(builder: ir.IRBuilder, value: Any) -> Any:
-        return call_by_name(builder, f"llvm.{name}.{mangled(f32x)}", f32x.llvm, [value])
+        return call_by_name(builder, f"llvm.{name}.{mangled(f32x.llvm)}", f32x.llvm, [value])
 
     return _unary(name, build, f32x, f32x)
 
@@ -281,7 +288,7 @@ def _make_reduce(name: str, start: float | None) -> Any:
     def reduce(typingctx, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
             fnty = ir.FunctionType(F32, ([] if start is None else [F32]) + [f32x.llvm])
-            full = f"llvm.vector.reduce.{name}.{mangled(f32x)}"
+            full = f"llvm.vector.reduce.{name}.{mangled(f32x.llvm)}"
             function = cgutils.get_or_insert_function(builder.module, fnty, full)
             first = [] if start is None else [F32(start)]
             return builder.call(function, [*first, args[0]], fastmath=("reassoc",))
@@ -313,7 +320,7 @@ def first(typingctx, count):  # type: ignore[no-untyped-def]
     """Mask of the first ``count`` lanes."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return _first(builder, args[0])
+        return emit_first(builder, args[0])
 
     return mask(types.int64), codegen
 
@@ -323,7 +330,7 @@ def any_lane(typingctx, lanes):  # type: ignore[no-untyped-def]
     """Tell whether any lane of a mask is set."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return call_by_name(builder, f"llvm.vector.reduce.or.{mangled(mask)}", I1, [args[0]])
+        return call_by_name(builder, f"llvm.vector.reduce.or.{mangled(mask.llvm)}", I1, [args[0]])
 
     return types.boolean(mask), codegen
 
@@ -333,7 +340,7 @@ def fma(typingctx, a, b, c):  # type: ignore[no-untyped-def]
     """Return ``a * b + c`` with one rounding."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return call_by_name(builder, f"llvm.fma.{mangled(f32x)}", f32x.llvm, list(args))
+        return call_by_name(builder, f"llvm.fma.{mangled(f32x.llvm)}", f32x.llvm, list(args))
 
     return f32x(f32x, f32x, f32x), codegen
 

@@ -52,6 +52,11 @@ def _has(features: str, name: str) -> bool:
     return f"+{name}" in features.split(",")
 
 
+def has_feature(name: str) -> bool:
+    """Tell whether code may use what LLVM calls a feature of a processor."""
+    return _has(target().features, name)
+
+
 @functools.cache
 def version_text(package: str) -> str:
     """Return the text that states an installed package's version, without importing it."""

@@ -84,6 +84,18 @@ def clip(a: Any, low: Any, high: Any) -> Any:
 
 
 @_vector
+def saturate(a: Any, low: Any, high: Any) -> Any:
+    """Limit whole numbers to those of an integer type; NaN becomes 0."""
+    return simd.select(a == a, simd.vmin(simd.vmax(a, low), high), _c(0.0))
+
+
+@_vector
+def to_f32(a: Any) -> Any:
+    """Give float32, which all vectors are."""
+    return a
+
+
+@_vector
 def if_less(a: Any, b: Any, yes: Any, no: Any) -> Any:
     return simd.select(a < b, yes, no)
 

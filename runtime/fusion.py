@@ -27,7 +27,7 @@ def find_groups(graph: Graph) -> dict[int, Group]:
     """Group nodes; returns the group of each member by node index."""
     groups: dict[int, Group] = {}
     for node in reversed(graph.nodes):
-        if node.index in graph.why_host or all(info.known is not None for info in node.infos):
+        if node.index in graph.why_host or all(info.is_settled for info in node.infos):
             continue
         operator = OPERATORS[node.key]
         if operator.term is None and operator.fused is None:

@@ -68,7 +68,7 @@ class Info:
     known : ndarray of object, optional
         The contents as dimensions, for small integer tensors.
     constant : onnx_ir.TensorProtocol, optional
-        The contents of an initializer.
+        The contents of an initializer, or of what follows from some.
     """
 
     name: str
@@ -97,7 +97,7 @@ class Info:
 
     @property
     def is_constant(self) -> bool:
-        """Tell whether the contents are an initializer."""
+        """Tell whether the contents are an initializer, or follow from some."""
         return self.constant is not None
 
     @property
@@ -122,6 +122,11 @@ class Info:
         if self.known is None:
             raise NeedsContents(self)
         return list(self.known.reshape(-1))
+
+    @property
+    def is_settled(self) -> bool:
+        """Tell whether the contents are known without running the node that gives them."""
+        return self.known is not None or self.is_constant
 
     def integers(self) -> list[int]:
         """Contents as a flat list of plain integers; raises ``OnHost`` otherwise."""

@@ -109,7 +109,7 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
     if node.index in emit.graph.why_host:
         emit_host(emit, node, _lower_bodies(emit, node))
         return
-    if all(info.known is not None for info in node.infos):
+    if all(info.is_settled for info in node.infos):
         return
     for value, symbols in emit.graph.readings.get(node.index, ()):
         emit.read(emit.tensor(value), symbols, node)

@@ -173,8 +173,10 @@ def _infer_node(graph: Graph, node: Node) -> None:
     try:
         if operator is None or operator.infer is None:
             raise OnHost("no kernel for this operator yet")
-        if any(info is not None and info.dtype == "object" for info in node.inputs):
-            raise OnHost("an input is not a plain numeric tensor")
+        for info in node.inputs:
+            taken = info is None or (operator.takes_constants and info.is_constant)
+            if info is not None and info.dtype == "object" and not taken:
+                raise OnHost("an input is not a plain numeric tensor")
         unknown = [info.name for info in node.inputs if info is not None and info.shape is None]
         if unknown:
             raise OnHost(f"the rank of {unknown[0]!r} is unknown")

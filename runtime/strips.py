@@ -55,7 +55,7 @@ def _is_image_convolution(node: Node | None) -> bool:
 
 
 def _is_depthwise(node: Node) -> bool:
-    if not _is_image_convolution(node):
+    if not _is_image_convolution(node) or node.infos[0].dtype != "float32":
         return False
     weights = node.required(1).dims
     return weights[1] == 1 and weights[0] == node.attribute("group", 1) != 1

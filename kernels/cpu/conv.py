@@ -64,12 +64,13 @@ def convolve(
     residual_strides: ResidualStrides,
     w_image: int,
     tile: Tiles,
+    itemsize: int,
     workspace: Pointer,
     workspace_bytes: int,
     after: Epilogue,
     may_flatten: int,
 ) -> int:
-    """Convolve channels-last float32 images.
+    """Convolve channels-last images of elements of 4 or 8 bytes, as the tiles are.
 
     ``channels`` and ``out_channels`` are those of one group; ``w_image`` are elements from one
     image's packed weights to the next (0: shared). ``padded`` is 1 when some padding is not zero,
@@ -81,7 +82,8 @@ def convolve(
     height, out_height, out_width = sizes.height, sizes.out_height, sizes.out_width
     x_row, y_row, r_row = strides.x_row, strides.y_row, residual_strides.r_row
     words, block = stack_words(TILE_WORDS), stack_words(64)
-    panel = tile.nv * LANES
+    lanes, words_each = LANES * 4 // itemsize, itemsize // 4
+    panel = tile.nv * lanes
     panels = (out_channels + panel - 1) // panel
     depth = window.kernel_h * window.kernel_w * channels
     plain = (
@@ -129,21 +131,21 @@ def convolve(
     else:
         row_first, row_last = rows * part // parts, rows * until // parts
 
-    most = rows_limit(depth * out_channels * 4)
+    most = rows_limit(depth * out_channels * itemsize)
     padded_width = (out_width - 1) * window.stride_w + (window.kernel_w - 1) * window.dilation_w + 1
     reach = (window.kernel_h - 1) * window.dilation_h + 1
     if copied:
-        row_bytes = padded_width * channels * 4
+        row_bytes = padded_width * channels * itemsize
         limit = min(most, workspace_bytes) // row_bytes
         chunk = max(1, (limit - reach) // window.stride_h + 1)
         local = workspace + thread * workspace_bytes
     else:
         used = min(window.stride_w, window.kernel_w) * min(window.stride_h, window.kernel_h)
-        chunk = max(1, most // max(1, out_width * channels * 4 * used))
+        chunk = max(1, most // max(1, out_width * channels * itemsize * used))
         local = 0
-    if after.epilogue != 0 and depth * out_channels * groups * 4 <= ROWS_BYTES:
+    if after.epilogue != 0 and depth * out_channels * groups * itemsize <= ROWS_BYTES:
         # The results are read again: they should still be in cache, if weights leave room.
-        chunk = min(chunk, max(1, ROWS_BYTES // (out_width * out_channels * groups * 4)))
+        chunk = min(chunk, max(1, ROWS_BYTES // (out_width * out_channels * groups * itemsize)))
 
     # The reduction: segments (s0, s1) of length, in blocks whose panel stays in cache.
     if window.dilation_w == 1 and (strides.x_pixel == channels or copied or window.kernel_w == 1):
@@ -152,7 +154,9 @@ def convolve(
         segments0, segments1, length = window.kernel_h, window.kernel_w, channels
     row_tiles = (out_width + tile.mr - 1) // tile.mr
     tiles_here = min(chunk, rows) * row_tiles
-    block0, block_length = reduction_blocks(segments0, segments1, length, panel, tiles_here)
+    block0, block_length = reduction_blocks(
+        segments0, segments1, length, panel, tiles_here, itemsize
+    )
 
     store_f64(words, TILE.low, after.low)
     store_f64(words, TILE.high, after.high)
@@ -173,47 +177,50 @@ def convolve(
         for index in range(panel_first, panel_last):
             group, p = index // panels, index % panels
             columns = min(panel, out_channels - p * panel)
-            x_group = x + (image * strides.x_image + group * channels) * 4
+            x_group = x + (image * strides.x_image + group * channels) * itemsize
             if copied:
                 if group != group_copied:
                     copy_rows(
                         x_group, local, h0 * window.stride_h - window.pad_top,
                         (h1 - 1) * window.stride_h - window.pad_top + reach, height, sizes.width,
-                        padded_width, window.pad_left, channels, x_row, strides.x_pixel,
+                        padded_width, window.pad_left, channels * words_each, x_row * words_each,
+                        strides.x_pixel * words_each,
                     )  # fmt: skip
                     group_copied = group
                 a0, a_row, a_pixel = local, padded_width * channels, channels
             else:
                 a0, a_row, a_pixel = (
-                    x_group + h0 * window.stride_h * x_row * 4,
+                    x_group + h0 * window.stride_h * x_row * itemsize,
                     x_row,
                     strides.x_pixel,
                 )
             column = group * out_channels + p * panel
             table, width_of_panel = (
                 (tile.tiles, panel)
-                if columns > panel - LANES
-                else (tile.tail_tiles, (columns + LANES - 1) // LANES * LANES)
+                if columns > panel - lanes
+                else (tile.tail_tiles, (columns + lanes - 1) // lanes * lanes)
             )
             packed = (
-                w + (image * w_image + group * depth * _padded_channels(out_channels, panel)) * 4
+                w
+                + (image * w_image + group * depth * _padded_channels(out_channels, panel, lanes))
+                * itemsize
             )
-            packed += p * panel * depth * 4
-            store_i64(words, TILE.bias, bias + column * 4 if bias != 0 else 0)
+            packed += p * panel * depth * itemsize
+            store_i64(words, TILE.bias, bias + column * itemsize if bias != 0 else 0)
             store_i64(words, TILE.lda, window.stride_w * a_pixel)
             store_i64(words, TILE.row_a, window.stride_h * a_row)
             store_i64(words, TILE.sa0, a_row * window.dilation_h)
             store_i64(words, TILE.s1, segments1)
             store_i64(words, TILE.sa1, window.dilation_w * a_pixel)
             store_i64(words, TILE.n, columns)
-            c = y + (image * strides.y_image + h0 * y_row + column) * 4
-            r = residual + (image * residual_strides.r_image + h0 * r_row + column) * 4
+            c = y + (image * strides.y_image + h0 * y_row + column) * itemsize
+            r = residual + (image * residual_strides.r_image + h0 * r_row + column) * itemsize
             if residual == 0:
                 r = 0
             run_panel(
                 table, words, width_of_panel, packed, a0, c, r, out_width, full_rows,
                 last_width if full_rows < h1 - h0 else 0, tile.mr, segments0, length, block0,
-                block_length, True,
+                block_length, True, itemsize,
             )  # fmt: skip
         if after.epilogue != 0:
             group, p = panel_first // panels, panel_first % panels
@@ -232,8 +239,8 @@ def convolve(
 
 
 def workspace_bytes(
-    padded_width: Any, channels: int, reach: int, padded: bool, weight_bytes: int
+    padded_width: Any, channels: int, itemsize: int, reach: int, padded: bool, weight_bytes: int
 ) -> Any:
     """Bytes of workspace for each thread: at least the rows of one output row."""
-    row = padded_width * channels * 4
+    row = padded_width * channels * itemsize
     return row * reach + rows_limit.py_func(weight_bytes) if padded else 0

@@ -10,7 +10,8 @@ from numba import njit
 
 from .. import simd
 from ..registry import Pointer, kernel_factory
-from .reduce import TYPES, larger, share
+from .reduce import share
+from .reduce_steps import TYPES, larger
 
 
 @kernel_factory

@@ -10,9 +10,7 @@ from numba import njit
 from .. import simd
 from ..registry import TOO_FEW_ELEMENTS, Pointer, kernel_factory
 from ..simd import load_i64, store_i64
-
-_CASTS = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "u8": np.uint8,
-          "i8": np.int8, "u32": np.uint32, "u64": np.uint64}  # fmt: skip
+from .reduce_steps import TYPES
 
 
 def _before(largest: int) -> Callable[..., bool]:
@@ -36,7 +34,7 @@ def arg_extreme(dtype: str, largest: int) -> Callable[..., int]:
     parts.
     """
     load = getattr(simd, f"load_{dtype}")
-    size = np.dtype(_CASTS[dtype]).itemsize
+    size = np.dtype(TYPES[dtype]).itemsize
 
     def body(
         thread: int, part: int, until: int, parts: int,
@@ -67,7 +65,7 @@ def cumulative(dtype: str, operation: str) -> Callable[..., int]:
     into parts.
     """
     load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
-    cast = _CASTS[dtype]
+    cast = TYPES[dtype]
     size = np.dtype(cast).itemsize
     is_sum = operation == "sum"
     first = cast(0 if is_sum else 1)
@@ -105,7 +103,7 @@ def top_k(dtype: str, largest: int) -> Callable[..., int]:
     heapsort). Lines are split into parts.
     """
     load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
-    size = np.dtype(_CASTS[dtype]).itemsize
+    size = np.dtype(TYPES[dtype]).itemsize
     before = _before(largest)
 
     @njit

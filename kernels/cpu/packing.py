@@ -21,20 +21,21 @@ _SPREAD_CYCLES = 0.2
 
 
 def pack_matrix(b: np.ndarray, nv: int) -> np.ndarray:
-    """Pack a (K, N) matrix in panels of ``nv * LANES`` columns.
+    """Pack a (K, N) matrix in panels of ``nv`` vectors of columns.
 
     Returns
     -------
-    ndarray of float32
-        Panels one after the other, each (K, width); the last panel is as wide as the remaining
-        columns rounded up to vectors, padded with zeros.
+    ndarray
+        Of the matrix's elements: panels one after the other, each (K, width); the last panel is as
+        wide as the remaining columns rounded up to vectors, padded with zeros.
     """
     depth, columns = b.shape
-    panel = nv * LANES
+    lanes = LANES * 4 // b.itemsize
+    panel = nv * lanes
     full = columns // panel
     remaining = columns - full * panel
-    width = -(-remaining // LANES) * LANES
-    packed = np.zeros(depth * (full * panel + width), np.float32)
+    width = -(-remaining // lanes) * lanes
+    packed = np.zeros(depth * (full * panel + width), b.dtype)
     head = packed[: depth * full * panel].reshape(full, depth, panel)
     head[:] = b[:, : full * panel].reshape(depth, full, panel).transpose(1, 0, 2)
     if remaining:
@@ -121,7 +122,7 @@ def flat_width(total: int, mr: int) -> int:
     return (total + rows - 1) // rows
 
 
-def padded_channels(out_channels: int, panel: int) -> int:
+def padded_channels(out_channels: int, panel: int, lanes: int = LANES) -> int:
     """Channels of a group's packed weights: the last panel has its own width."""
     full = out_channels // panel * panel
-    return full + (out_channels - full + LANES - 1) // LANES * LANES
+    return full + (out_channels - full + lanes - 1) // lanes * lanes

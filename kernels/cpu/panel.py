@@ -26,7 +26,7 @@ def _steps(words: Pointer) -> int:
 @njit
 def run_tiles(
     tiles: Pointer, words: Pointer, a: Pointer, c: Pointer, residual: Pointer, width: int,
-    rows: int, mr: int,
+    rows: int, mr: int, itemsize: int,
 ) -> None:  # fmt: skip
     """Run the tiles of rows, each split nearly evenly; ``words`` holds all other arguments."""
     pieces = (width + mr - 1) // mr
@@ -48,16 +48,16 @@ def run_tiles(
             TILE.ahead,
             load_i64(words, TILE.ahead) + load_i64(words, TILE.ahead_step) * steps,
         )
-        a += pixels * count * load_i64(words, TILE.lda) * 4
-        c += pixels * count * load_i64(words, TILE.ldc) * 4
-        residual += pixels * count * load_i64(words, TILE.ldr) * 4
+        a += pixels * count * load_i64(words, TILE.lda) * itemsize
+        c += pixels * count * load_i64(words, TILE.ldc) * itemsize
+        residual += pixels * count * load_i64(words, TILE.ldr) * itemsize
 
 
 @njit
 def run_panel(
     tiles: Pointer, words: Pointer, panel: int, packed: Pointer, a: Pointer, c: Pointer,
     residual: Pointer, width: int, rows: int, last_width: int, mr: int, segments0: int, length: int,
-    block0: int, block_length: int, begins: bool,
+    block0: int, block_length: int, begins: bool, itemsize: int,
 ) -> None:  # fmt: skip
     """Run the whole reduction of one panel, a block that stays in cache at a time.
 
@@ -76,8 +76,8 @@ def run_panel(
         store_i64(words, TILE.length, k_count)
         first = begins and s0 + k0 == 0
         store_i64(words, TILE.flags, (FIRST if first else 0) | (LAST if final else 0))
-        block_bytes = s_count * segments1 * k_count * panel * 4
-        at = packed + (s0 * segments1 * length + k0) * panel * 4
+        block_bytes = s_count * segments1 * k_count * panel * itemsize
+        at = packed + (s0 * segments1 * length + k0) * panel * itemsize
         store_i64(words, TILE.b, at)
         tile_steps = max(1, all_rows * row_tiles * _steps(words))
         share = (block_bytes + tile_steps - 1) // tile_steps
@@ -85,14 +85,14 @@ def run_panel(
         streamed = block_bytes > 2 * PANEL_BYTES
         store_i64(words, TILE.ahead, at if streamed else at + block_bytes)
         store_i64(words, TILE.ahead_step, 0 if streamed else share)
-        start = a + (s0 * step + k0) * 4
+        start = a + (s0 * step + k0) * itemsize
         if rows > 0:
-            run_tiles(tiles, words, start, c, residual, width, rows, mr)
+            run_tiles(tiles, words, start, c, residual, width, rows, mr, itemsize)
         if last_width > 0:
-            start += rows * load_i64(words, TILE.row_a) * 4
-            last_c = c + rows * load_i64(words, TILE.row_c) * 4
-            last_r = residual + rows * load_i64(words, TILE.row_r) * 4
-            run_tiles(tiles, words, start, last_c, last_r, last_width, 1, mr)
+            start += rows * load_i64(words, TILE.row_a) * itemsize
+            last_c = c + rows * load_i64(words, TILE.row_c) * itemsize
+            last_r = residual + rows * load_i64(words, TILE.row_r) * itemsize
+            run_tiles(tiles, words, start, last_c, last_r, last_width, 1, mr, itemsize)
         k0 += k_count
         if k0 == length:
             s0, k0 = s0 + s_count, 0
@@ -100,13 +100,13 @@ def run_panel(
 
 @njit
 def reduction_blocks(
-    segments0: int, segments1: int, length: int, panel: int, tiles: int
+    segments0: int, segments1: int, length: int, panel: int, tiles: int, itemsize: int
 ) -> Any:  # fmt: skip
     """How many segments, or elements of one, a tile takes at a time: its weights stay in cache.
 
     For ``tiles`` tiles; a few do not use the weights often enough to pay for the interruptions.
     """
-    segment_bytes = max(1, segments1 * length * panel * 4)
+    segment_bytes = max(1, segments1 * length * panel * itemsize)
     if tiles < 3 or segment_bytes * segments0 <= PANEL_BYTES * 3 // 2:
         return segments0, length
     if segment_bytes <= PANEL_BYTES * 3 // 2 or segments1 > 1:

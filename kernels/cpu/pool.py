@@ -1,4 +1,4 @@
-"""Average pooling, and max pooling over any windows, channels last, float32."""
+"""Average pooling and max pooling over any windows, channels last, float32; places of maxima."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from .. import simd
 from ..fields import Sizes, Window
-from ..registry import Pointer, kernel, kernel_factory
-from ..simd import load_f32, splat, store_f32, store_i64
+from ..registry import Pointer, kernel_factory
+from ..simd import splat, store_i64
+from .reduce_steps import TYPES, start_of
 from .window import taps_inside, window_kernel
 
 _F = np.float32
@@ -81,42 +83,40 @@ def average_pool(taps: int, stride: int, columns: int) -> Callable[..., int]:
     )
 
 
-@kernel
-def max_pool_indices(
-    thread: int,
-    part: int,
-    until: int,
-    parts: int,
-    x: Pointer,
-    y: Pointer,
-    indices: Pointer,
-    channels: int,
-    sizes: Sizes,
-    window: Window,
-    column_major: int,
-) -> int:
-    """Max-pool dense (N, C, H, W) float32 and give the flat index of each maximum (int64)."""
-    planes = sizes.images * channels
-    for plane in range(planes * part // parts, planes * until // parts):
-        for h in range(sizes.out_height):
-            top = h * window.stride_h - window.pad_top
-            rows = taps_inside(top, window.kernel_h, window.dilation_h, sizes.height)
-            for column in range(sizes.out_width):
-                left = column * window.stride_w - window.pad_left
-                columns = taps_inside(left, window.kernel_w, window.dilation_w, sizes.width)
-                best, best_index = _F(-np.inf), -1
-                for i in range(rows[0], rows[1]):
-                    for j in range(columns[0], columns[1]):
-                        at_h, at_w = top + i * window.dilation_h, left + j * window.dilation_w
-                        value = load_f32(x, (plane * sizes.height + at_h) * sizes.width + at_w)
-                        if best_index < 0 or value > best:
-                            best = value
-                            best_index = (
-                                at_w * sizes.height + at_h
-                                if column_major
-                                else at_h * sizes.width + at_w
-                            )
-                out = (plane * sizes.out_height + h) * sizes.out_width + column
-                store_f32(y, out, best)
-                store_i64(indices, out, plane * sizes.height * sizes.width + best_index)
-    return 0
+@kernel_factory
+def max_pool_indices(dtype: str) -> Callable[..., int]:
+    """Max-pool dense (N, C, H, W) images and give the flat index of each maximum (int64)."""
+    load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
+    lowest = TYPES[dtype](start_of("max", TYPES[dtype]))
+
+    def body(
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, indices: Pointer, channels: int, sizes: Sizes, window: Window,
+        column_major: int,
+    ) -> int:  # fmt: skip
+        planes = sizes.images * channels
+        for plane in range(planes * part // parts, planes * until // parts):
+            for h in range(sizes.out_height):
+                top = h * window.stride_h - window.pad_top
+                rows = taps_inside(top, window.kernel_h, window.dilation_h, sizes.height)
+                for column in range(sizes.out_width):
+                    left = column * window.stride_w - window.pad_left
+                    columns = taps_inside(left, window.kernel_w, window.dilation_w, sizes.width)
+                    best, best_index = lowest, -1
+                    for i in range(rows[0], rows[1]):
+                        for j in range(columns[0], columns[1]):
+                            at_h, at_w = top + i * window.dilation_h, left + j * window.dilation_w
+                            value = load(x, (plane * sizes.height + at_h) * sizes.width + at_w)
+                            if best_index < 0 or value > best:
+                                best = value
+                                best_index = (
+                                    at_w * sizes.height + at_h
+                                    if column_major
+                                    else at_h * sizes.width + at_w
+                                )
+                    out = (plane * sizes.out_height + h) * sizes.out_width + column
+                    store(y, out, best)
+                    store_i64(indices, out, plane * sizes.height * sizes.width + best_index)
+        return 0
+
+    return body

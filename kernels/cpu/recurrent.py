@@ -168,7 +168,7 @@ def _product(nv: int) -> Any:
             panel = b + p * length * nv * LANES * 4
             store_i64(words, TILE.b, panel)
             store_i64(words, TILE.ahead, panel)
-            run_tiles(tiles, words, a, sums + p * nv * LANES * 4, 0, rows, 1, mr)
+            run_tiles(tiles, words, a, sums + p * nv * LANES * 4, 0, rows, 1, mr, 4)
 
     return product
 

@@ -27,56 +27,26 @@ from ..simd import (
     vstore_first,
 )
 from ..target import LANES
+from .reduce_steps import (
+    FINISHES,
+    STEPS,
+    TYPES,
+    add,
+    multiply,
+    number_loops,
+    same,
+    square_in,
+    start_of,
+    sum_type,
+)
 
 _F = np.float32
-TYPES = {"f32": np.float32, "f64": np.float64, "i64": np.int64, "i32": np.int32, "u8": np.uint8,
-          "i8": np.int8}  # fmt: skip
-KINDS = ("sum", "mean", "max", "min", "prod", "sum_square", "l1", "l2", "log_sum")
 _RUN = 256  # elements an accumulator takes before it is added to the total
-
-
-def _start(kind: str, dtype: Any) -> Any:
-    if kind == "max":
-        return -np.inf if np.issubdtype(dtype, np.floating) else np.iinfo(dtype).min
-    if kind == "min":
-        return np.inf if np.issubdtype(dtype, np.floating) else np.iinfo(dtype).max
-    return 1 if kind == "prod" else 0
-
-
-@njit
-def _square_in(a: Any, b: Any) -> Any:
-    return a + b * b
-
-
-@njit
-def _abs_in(a: Any, b: Any) -> Any:
-    return a + abs(b)
 
 
 @njit
 def _vabs_in(a: Any, b: Any) -> Any:
     return a + vabs(b)
-
-
-@njit
-def _add(a: Any, b: Any) -> Any:
-    return a + b
-
-
-@njit
-def _multiply(a: Any, b: Any) -> Any:
-    return a * b
-
-
-@njit
-def larger(a: Any, b: Any) -> Any:
-    """Maximum; NaN where one of the two is."""
-    return a if (a >= b or a != a) else b
-
-
-@njit
-def _smaller(a: Any, b: Any) -> Any:
-    return a if (a <= b or a != a) else b
 
 
 @njit
@@ -108,15 +78,8 @@ def _across_prod(a: Any) -> Any:
     return result
 
 
-_SCALAR_STEP = {"max": larger, "min": _smaller, "prod": _multiply, "sum_square": _square_in,
-                "l1": _abs_in, "l2": _square_in}  # fmt: skip
-_VECTOR_STEP = {"max": _vlarger, "min": _vsmaller, "prod": _multiply, "sum_square": _square_in,
-                "l1": _vabs_in, "l2": _square_in}  # fmt: skip
-_SCALAR_FINISH: dict[str, Callable[[Any, Any], Any]] = {
-    "mean": lambda total, count: total / count,
-    "l2": lambda total, count: np.sqrt(total),
-    "log_sum": lambda total, count: np.log(total),
-}
+_VECTOR_STEP = {"max": _vlarger, "min": _vsmaller, "prod": multiply, "sum_square": square_in,
+                "l1": _vabs_in, "l2": square_in}  # fmt: skip
 _VECTOR_FINISH: dict[str, Callable[[Any, Any], Any]] = {
     "mean": lambda total, count: total / splat(count),
     "l2": lambda total, count: simd.vsqrt(total),
@@ -124,18 +87,14 @@ _VECTOR_FINISH: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def _same(total: Any, count: Any) -> Any:
-    return total
-
-
 def _vector_loops(kind: str) -> tuple[Any, Any]:
     """Return ``columns``, which keeps contiguous columns, and ``contiguous``, which reduces."""
-    start = _F(_start(kind, np.float32))
-    step = _VECTOR_STEP.get(kind, _add)
-    join = step if kind in ("max", "min", "prod") else _add
-    scalar = _SCALAR_STEP.get(kind, _add)
+    start = _F(start_of(kind, np.float32))
+    step = _VECTOR_STEP.get(kind, add)
+    join = step if kind in ("max", "min", "prod") else add
+    scalar = STEPS.get(kind, add)
     across = {"max": _across_max, "min": _across_min, "prod": _across_prod}.get(kind, reduce_add)
-    finish = njit(_VECTOR_FINISH.get(kind, _same))
+    finish = njit(_VECTOR_FINISH.get(kind, same))
 
     @njit
     def column(x: Pointer, n: int, stride: int, total: Any) -> Any:
@@ -219,39 +178,23 @@ def _vector_loops(kind: str) -> tuple[Any, Any]:
     return columns, contiguous
 
 
-def _no_vectors() -> tuple[Any, Any]:
-    @njit
-    def columns(
-        x: Pointer, y: Pointer, n: int, r0: int, r1: int, r2: int, r3: int, a0: int, a1: int,
-        a2: int, a3: int, count: int,
-    ) -> None:  # fmt: skip
-        return
-
-    @njit
-    def contiguous(x: Pointer, n: int) -> Any:
-        return 0
-
-    return columns, contiguous
-
-
 @kernel_factory
 def reduce(kind: str, dtype: str) -> Callable[..., int]:
     """Reduce up to four axes and keep up to four; outermost first, unused sizes 1.
 
     ``k*`` are the remaining sizes with strides of x and y, ``r*`` the reduced ones with strides of
-    x. float32 is explicit SIMD when the last remaining or the last reduced axis has stride 1.
-    Integers accumulate in int64. A maximum or minimum of NaN is NaN; of nothing, the least or
+    x. Vectors are used when the last remaining or the last reduced axis has stride 1.
+    Integers accumulate in 64 bits. A maximum or minimum of NaN is NaN; of nothing, the least or
     greatest number; a mean of nothing is 0. Remaining positions are split into parts.
     """
     result_type = TYPES[dtype]
-    wide = np.float64 if dtype == "f64" else (np.float32 if dtype == "f32" else np.int64)
-    start = wide(_start(kind, result_type))
+    wide = sum_type(kind, result_type)
+    start = wide(start_of(kind, result_type))
     load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
-    step = _SCALAR_STEP.get(kind, _add)
-    between = step if kind in ("max", "min", "prod") else _add
-    finish = njit(error_model="numpy")(_SCALAR_FINISH.get(kind, _same))
-    vectors = dtype == "f32"
-    columns, contiguous = _vector_loops(kind) if vectors else _no_vectors()
+    step = STEPS.get(kind, add)
+    between = step if kind in ("max", "min", "prod") else add
+    finish = njit(error_model="numpy")(FINISHES.get(kind, same))
+    columns, contiguous = _vector_loops(kind) if dtype == "f32" else number_loops(kind, dtype)
     size = np.dtype(result_type).itemsize
 
     @njit
@@ -265,12 +208,12 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
                 for j2 in range(r2):
                     at = x + (j0 * a0 + j1 * a1 + j2 * a2) * size
                     part = start
-                    if vectors and a3 == 1:
+                    if a3 == 1:
                         part = wide(contiguous(at, r3))
                     else:
                         for j3 in range(r3):
-                            part = step(part, wide(load(at, j3 * a3)))
-                    total = between(total, part)
+                            part = wide(step(part, wide(load(at, j3 * a3))))
+                    total = wide(between(total, part))
         return total
 
     def body(
@@ -280,7 +223,7 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
         r1: int, r2: int, r3: int, xr0: int, xr1: int, xr2: int, xr3: int,
     ) -> int:  # fmt: skip
         count = max(1, r0 * r1 * r2 * r3)
-        by_column = vectors and xk3 == 1 and yk3 == 1 and k3 > 1
+        by_column = xk3 == 1 and yk3 == 1 and k3 > 1
         outer = k0 * k1 * k2
         begin, end, c_begin, c_end = share(part, until, parts, outer, k3)
         for index in range(begin, end):
@@ -289,8 +232,8 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
             target = y + (i0 * yk0 + i1 * yk1 + i2 * yk2) * size
             if by_column:
                 columns(
-                    source + c_begin * 4, target + c_begin * 4, c_end - c_begin, r0, r1, r2, r3,
-                    xr0, xr1, xr2, xr3, count,
+                    source + c_begin * size, target + c_begin * size, c_end - c_begin,
+                    r0, r1, r2, r3, xr0, xr1, xr2, xr3, count,
                 )  # fmt: skip
                 continue
             for c in range(c_begin, c_end):

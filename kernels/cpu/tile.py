@@ -6,8 +6,8 @@ registers and computes, for ``rows`` rows of ``tiles`` tiles one after the other
     c[m, n] (+)= sum over s0 < S0, s1 < S1, k < L of
                  a[m * lda + s0 * sa0 + s1 * sa1 + k] * b[((s0 * S1 + s1) * L + k) * NR + n]
 
-with ``NR = nv * LANES``. In channels-last order a convolution's reduction over (kw, c) is
-contiguous for a fixed kernel row, so it is a tile with S0 = kernel rows, S1 = 1 and
+with ``NR`` the elements of nv vectors. In channels-last order a convolution's reduction over
+(kw, c) is contiguous for a fixed kernel row, so it is a tile with S0 = kernel rows, S1 = 1 and
 L = kw * c (S1 = kw, L = c when dilated); a matrix product is S0 = S1 = 1. ``a`` is read in
 place by broadcasts; ``b`` comes packed in panels. Bias, residual and the common activations are
 applied in registers before the only store.
@@ -22,7 +22,8 @@ from llvmlite import ir
 from numba.core import types
 
 from .. import simd
-from ..emitter import BYTE, Emitter, constant, unpacked
+from ..arithmetic import ARITHMETIC, KINDS
+from ..emitter import BYTE, Emitter, unpacked
 from ..fields import positions
 from ..registry import Pointer, kernel_factory
 from ..target import EMBEDDED_BROADCAST, LANES, REGISTERS
@@ -76,8 +77,10 @@ def max_rows(nv: int) -> int:
 class _Tile(Emitter):
     """Emits the code of a tile; one method a part."""
 
-    def __init__(self, builder: ir.IRBuilder, mr: int, nv: int, args: Any) -> None:
-        super().__init__(builder)
+    def __init__(self, builder: ir.IRBuilder, mr: int, nv: int, kind: str, args: Any) -> None:
+        super().__init__(builder, ARITHMETIC[kind])
+        self.is_plain = kind != "f32"
+        self.lanes = self.kind.vector.count
         self.mr, self.nv = mr, nv
         self.args = args
         # Every such operand is a load, of which few rows would then have too many.
@@ -90,7 +93,7 @@ class _Tile(Emitter):
 
     def counts(self) -> list[Any | None]:
         """Valid lanes of each vector: all (None), but for the last of the last panel."""
-        last = self.builder.sub(self.args.n, I64((self.nv - 1) * LANES))
+        last = self.builder.sub(self.args.n, I64((self.nv - 1) * self.lanes))
         return [*[None] * (self.nv - 1), last]
 
     def start(self, c: Any) -> list[Any]:
@@ -107,7 +110,8 @@ class _Tile(Emitter):
                     for j, count in enumerate(self.counts())
                 ]
 
-            bias = self.choose(has_bias, load, lambda: [constant(0.0)] * self.nv)
+            zero = ir.Constant(self.kind.vector, None)
+            bias = self.choose(has_bias, load, lambda: [zero] * self.nv)
             return bias * self.mr
 
         def resume() -> list[Any]:
@@ -165,14 +169,14 @@ class _Tile(Emitter):
                 )
                 row = slice(m * self.nv, (m + 1) * self.nv)
                 sums[row] = self.add_products(pointer, weights, sums[row], self.embedded)
-            moved = [self.address(pointer, I64(4)) for pointer in pointers]
+            moved = [self.address(pointer, I64(self.kind.itemsize)) for pointer in pointers]
             streams = self.address(panel, I64(self.nv * LANES * 4)), self.address(ahead, step)
             return [*streams, *moved, *sums]
 
         return self.counted_loop("s0", args.s0, [a, b, ahead, *accumulators], outer)[2:]
 
     def finish(self, residual: Any, values: list[Any]) -> list[Any]:
-        """Residual and activation, at the last block of the reduction."""
+        """Residual and activation of float32, at the last block of the reduction."""
         builder, args = self.builder, self.args
         has_residual = builder.icmp_signed("!=", args.residual, I64(0))
 
@@ -185,7 +189,7 @@ class _Tile(Emitter):
 
     def store(self, c: Any, values: list[Any]) -> None:
         builder, args = self.builder, self.args
-        full = builder.icmp_signed(">=", args.n, I64(self.nv * LANES))
+        full = builder.icmp_signed(">=", args.n, I64(self.nv * self.lanes))
 
         def write(counts: list[Any | None]) -> list[Any]:
             for m in range(self.mr):
@@ -210,8 +214,9 @@ class _Tile(Emitter):
 
         if not EMBEDDED_BROADCAST:  # where it only costs
             rows(c, args.ldc, True)
-        has_residual = builder.icmp_signed("!=", args.residual, I64(0))
-        self.choose(has_residual, lambda: rows(residual, args.ldr, False), list)
+        if not self.is_plain:
+            has_residual = builder.icmp_signed("!=", args.residual, I64(0))
+            self.choose(has_residual, lambda: rows(residual, args.ldr, False), list)
 
     def emit(self) -> None:
         strides = ("lda", "ldc", "ldr", "sa0", "sa1", "row_a", "row_c", "row_r")
@@ -229,8 +234,12 @@ class _Tile(Emitter):
             a, c, residual, ahead = carried
             self.prefetch(c, residual)
             ahead, *sums = self.reduce(a, ahead, self.start(c))
-            done = self.choose(self.flag(LAST), lambda: self.finish(residual, sums), lambda: sums)
-            self.store(c, done)
+            if not self.is_plain:
+                last = self.flag(LAST)
+                sums = self.choose(
+                    last, lambda sums=sums: self.finish(residual, sums), lambda: sums
+                )
+            self.store(c, sums)
             moved = [self.address(p, s) for p, s in zip((a, c, residual), steps, strict=True)]
             return [*moved, ahead]
 
@@ -243,22 +252,26 @@ class _Tile(Emitter):
 
 
 @intrinsic(prefer_literal=True)
-def _tile(typingctx, mr, nv, record):  # type: ignore[no-untyped-def]
-    rows, vectors = mr.literal_value, nv.literal_value
+def _tile(typingctx, mr, nv, kind, record):  # type: ignore[no-untyped-def]
+    sizes = mr.literal_value, nv.literal_value, KINDS[kind.literal_value]
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        _Tile(builder, rows, vectors, unpacked(builder, TileRecord, values[2])).emit()
+        _Tile(builder, *sizes, unpacked(builder, TileRecord, values[3])).emit()
         return context.get_dummy_value()
 
-    return types.void(mr, nv, record), codegen
+    return types.void(mr, nv, kind, record), codegen
 
 
 @kernel_factory
-def tile(mr: int, nv: int) -> Callable[..., int]:
-    """Build the tile of ``mr`` rows and ``nv`` vectors."""
+def tile(mr: int, nv: int, kind: str = "f32") -> Callable[..., int]:
+    """Build the tile of ``mr`` rows and ``nv`` vectors of a kind of numbers (``arithmetic``).
+
+    Only that of float32 adds a residual and applies activations.
+    """
+    number = KINDS.index(kind)
 
     def body(thread: int, part: int, until: int, parts: int, record: TileRecord) -> int:
-        _tile(mr, nv, record)
+        _tile(mr, nv, number, record)
         return 0
 
     return body

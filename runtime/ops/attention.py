@@ -20,8 +20,8 @@ from ..tensors import Tensor
 from .elementwise import broadcast
 from .matmul import emit_product
 from .pointwise import emit_expression
-from .reduce import emit_softmax
 from .registry import Operator, register
+from .softmax import emit_softmax
 
 # --- shapes -----------------------------------------------------------------------------------
 

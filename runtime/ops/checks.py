@@ -113,7 +113,7 @@ def numbers(node: Node, name: str, count: int, least: int) -> None:
         refuse(node, f"attribute {name!r}", values, f"numbers from {least} on, below 2**31")
 
 
-def window(node: Node) -> None:
+def window(node: Node, weights_at: int = 1) -> None:
     """Rule of an operator that moves a window over one or more spatial axes."""
     auto_pad(node)
     x = node.input(0)
@@ -126,8 +126,8 @@ def window(node: Node) -> None:
     numbers(node, "pads", 2 * spatial, 0)
     numbers(node, "output_padding", spatial, 0)
     taps = node.attribute("kernel_shape")
-    if taps is None and len(node.inputs) > 1:
-        weights = node.input(1)
+    if taps is None:
+        weights = node.input(weights_at)
         taps = None if weights is None or weights.shape is None else list(weights.shape[2:])
     dilations = node.attribute("dilations", [1] * spatial)
     for count, dilation in zip(taps or (), dilations, strict=False):
@@ -135,10 +135,10 @@ def window(node: Node) -> None:
             refuse(node, "attribute 'dilations'", dilations, "windows of less than 2**31 elements")
 
 
-def convolution(node: Node) -> None:
-    """Rule of Conv and ConvTranspose: window, groups, and the sizes of weights and bias."""
-    window(node)
-    x, w = node.input(0), node.input(1)
+def convolution(node: Node, weights_at: int = 1, bias_at: int = 2) -> None:
+    """Rule of convolutions: window, groups, and the sizes of weights and bias, by their inputs."""
+    window(node, weights_at)
+    x, w = node.input(0), node.input(weights_at)
     groups = node.attribute("group", 1)
     if not 1 <= groups < MOST:
         refuse(node, "attribute 'group'", groups, "a number from 1 on, below 2**31")
@@ -162,7 +162,7 @@ def convolution(node: Node) -> None:
         wanted = channels if transposed else channels * groups
         if x.dims[1] != wanted:
             refuse(node, f"shape of {x.name!r}", list(x.dims), f"{wanted} channels: {describe(w)}")
-    bias = node.input(2)
+    bias = node.input(bias_at)
     count = outputs * groups if transposed else outputs
     if bias is None or bias.shape is None or not isinstance(count, int):
         return

@@ -7,7 +7,7 @@ from ..graph import Info, Node, OnHost
 from ..groups import Group
 from ..strides import channels_last_order
 from . import checks
-from .convolution import Convolution
+from .convolution import KINDS, Convolution
 from .depthwise import emit_depthwise
 from .epilogue import Epilogue
 from .forms import emit_convolution
@@ -17,7 +17,7 @@ from .windows import Window, height_width
 
 def _infer_conv(node: Node) -> list[Info]:
     x, w = node.required(0), node.required(1)
-    if x.dtype != "float32":
+    if x.dtype not in ("float32", "float64"):
         raise OnHost(f"Conv of {x.dtype}")
     if not w.is_constant:
         raise OnHost("the weights are not constant")
@@ -45,6 +45,7 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     y = emit.output(group.last, order=channels_last_order(len(x.shape)))
     conv = Convolution(
         group=group,
+        kind=KINDS[x.dtype],
         x=x,
         y=y,
         output=y,
@@ -55,7 +56,7 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
         residual=residual,
         epilogue=epilogue,
     )
-    if conv.is_depthwise and residual is None:
+    if conv.is_depthwise and residual is None and conv.kind == "f32":
         emit_depthwise(emit, conv)
     else:
         emit_convolution(emit, conv)

@@ -15,7 +15,7 @@ from ..strides import channels_last_order
 from ..symbolic import Dim
 from ..tensors import Tensor
 from . import checks
-from .convolution import Convolution
+from .convolution import KINDS, Convolution
 from .epilogue import Epilogue
 from .forms import emit_convolution
 from .pointwise import emit_pointwise
@@ -56,8 +56,8 @@ def _transpose_sizes(node: Node) -> tuple[Window, list[Dim]]:
 
 def _infer_transpose(node: Node) -> list[Info]:
     x, w = node.required(0), node.required(1)
-    if x.dtype != "float32" or not w.is_constant or x.rank not in (3, 4):
-        raise OnHost("only float32 with constant weights and one or two spatial axes")
+    if x.dtype not in ("float32", "float64") or not w.is_constant or x.rank not in (3, 4):
+        raise OnHost("only floats with constant weights and one or two spatial axes")
     window, sizes = _transpose_sizes(node)
     if any(pad < 0 for pad in window.pads):  # type: ignore[operator]
         raise OnHost("negative padding")
@@ -82,6 +82,7 @@ def _lower_transpose(emit: Emission, node: Node, group: Group) -> None:
     window, _ = _transpose_sizes(node)
     whole = Convolution(
         group=group,
+        kind=KINDS[x.dtype],
         x=_four(x),
         y=y,
         output=y,
@@ -152,7 +153,7 @@ def _at_offset(whole: Convolution, offset: Sequence[int]) -> Convolution:
         dilations = _spacing(taps[0], window, 0), _spacing(taps[1], window, 1)
         pads = [_padding(window, axis, offset[axis], taps[axis][-1]) for axis in (0, 1)]
     else:
-        weights = np.zeros((*whole.filters.shape[:2], 1, 1), np.float32)
+        weights = np.zeros((*whole.filters.shape[:2], 1, 1), whole.filters.dtype)
         dilations, pads = (1, 1), [0, 0]
     kernel = weights.shape[2], weights.shape[3]
     # How much padding comes after the input does not matter, only whether any may.

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ...kernels.arithmetic import ARITHMETIC
+from ...kernels.target import LANES
 from ..emission import Emission
 from ..groups import Group
 from ..symbolic import Dim, product
 from ..tensors import Tensor
 from .epilogue import Epilogue
 from .windows import Window, height_width, image_strides
+
+KINDS = {
+    "float32": "f32", "float64": "f64", "int32": "i32", "uint32": "i32", "int64": "i64",
+    "uint64": "i64",
+}  # fmt: skip
+"""Kinds of numbers that tiles compute with (``kernels.arithmetic``), by element type."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,6 +33,8 @@ class Convolution:
     ----------
     group
         The nodes it computes.
+    kind
+        One of ``KINDS``, or ``"i16"``.
     x, y
         Images (N, C, W) or (N, C, H, W), with channels of stride 1.
     output
@@ -45,6 +55,7 @@ class Convolution:
     """
 
     group: Group
+    kind: str = "f32"
     x: Tensor
     y: Tensor
     output: Tensor
@@ -100,6 +111,16 @@ class Convolution:
         """Input pixels, padding included, that a row of the output needs."""
         last = (height_width(self.y.shape)[1] - 1) * self.window.strides[1]
         return last + self.window.reach(1)
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return ARITHMETIC[self.kind].itemsize
+
+    @property
+    def lanes(self) -> int:
+        """Elements of a vector."""
+        return LANES * 4 // self.itemsize
 
     # --- kinds --------------------------------------------------------------------------------
 

@@ -25,7 +25,8 @@ def emit_direct(emit: Emission, conv: Convolution, tile: tuple[int, int] | None 
         x=conv.x, y=conv.y, residual=conv.residual, bias=conv.bias, w=weights, w_image=w_image,
         channels=conv.channels, out_channels=conv.out_channels, groups=conv.groups,
         padded=int(conv.window.is_padded), may_flatten=int(conv.epilogue.may_flatten),
-        workspace=emit.workspace(space) if space != 0 else None, workspace_bytes=space,
+        itemsize=conv.itemsize, workspace=emit.workspace(space) if space != 0 else None,
+        workspace_bytes=space,
         **size_fields(conv.x, conv.y), **stride_fields("x", conv.x), **stride_fields("y", conv.y),
         **stride_fields("r", conv.residual), **window_fields(conv.window), **tiles,
         **conv.epilogue.fields(),
@@ -40,5 +41,10 @@ def _workspace_bytes(conv: Convolution, panels: Tensor) -> Dim:
     channels, panel_bytes = conv.filters.shape[1], panels.nbytes
     assert isinstance(panel_bytes, int)
     return workspace_bytes(
-        conv.padded_width, channels, window.reach(0), True, panel_bytes // conv.groups
+        conv.padded_width,
+        channels,
+        conv.itemsize,
+        window.reach(0),
+        True,
+        panel_bytes // conv.groups,
     )

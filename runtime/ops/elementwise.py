@@ -96,8 +96,8 @@ def _infer_cast(node: Node) -> list[Info]:
 
 
 def _infer_mod(node: Node) -> list[Info]:
-    if node.required(0).is_float:
-        raise OnHost("Mod of floats")
+    if node.required(0).is_float and not node.attribute("fmod", 0):
+        raise OnHost("Mod of floats, with the sign of the divisor")
     return _infer(node)
 
 
@@ -171,11 +171,19 @@ def _clip(node: Node, operands: Sequence[Term]) -> Term:
 
 
 def _division(node: Node, operands: Sequence[Term]) -> Term:
-    return call("div" if node.required(0).is_float else "idiv", *operands)
+    info = node.required(0)
+    if info.is_float:
+        return call("div", *operands)
+    x, y = operands
+    is_narrow = np.dtype(info.dtype).itemsize <= 4
+    return call("idiv_narrow" if is_narrow else "idiv", x, call("divisor", y))
 
 
 def _modulo(node: Node, operands: Sequence[Term]) -> Term:
-    return call("ifmod" if node.attribute("fmod", 0) else "imod", *operands)
+    x, y = operands
+    if node.required(0).is_float:
+        return call("fmod", x, y)
+    return call("ifmod" if node.attribute("fmod", 0) else "imod", x, call("divisor", y))
 
 
 _POWERS: dict[float, Callable[[Term], Term]] = {

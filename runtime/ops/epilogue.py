@@ -86,7 +86,7 @@ class Epilogue:
             return None if own is None else emit.ordered(emit.tensor(head.values[2]))
         parts = [] if self.bias is None else [emit.infos[self.bias].array()]
         parts += [] if own is None else [own.array()]
-        total = sum(part.reshape(-1).astype(np.float32) for part in parts)
+        total = sum(part.reshape(-1).astype(head.infos[0].dtype) for part in parts)
         return emit.constant(np.tile(total, repeats), f"{head.name}.bias")
 
     def over_rows(

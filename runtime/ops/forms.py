@@ -28,9 +28,11 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
 def _forms(emit: Emission, conv: Convolution) -> list[Form]:
     """List the forms that a convolution may take, that of the cost model first."""
     width = conv.row_pixels
-    out_channels, depth = conv.filters.shape[0] // conv.groups, conv.filters[0].size
+    out_channels, depth = conv.out_channels * (conv.itemsize // 4), conv.filters[0].size
     tiles = packing.rank_tiles(width if isinstance(width, int) else None, out_channels, depth)
     forms = [Form("direct", tile) for tile in tiles[:_MOST_TILES]]
+    if conv.kind != "f32":
+        return forms
     forms += [Form("winograd", sizes) for sizes in legal_forms(emit, conv.window)]
     cheapest = form_of(emit, conv)
     if cheapest is not None:

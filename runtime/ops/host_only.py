@@ -8,4 +8,3 @@ from .registry import Operator, register
 _reduction = checks.one_of("reduction", "none", "mean", "sum")
 
 register("NegativeLogLikelihoodLoss SoftmaxCrossEntropyLoss", Operator(rules=(_reduction,)))
-register("ConvInteger QLinearConv", Operator(rules=(checks.auto_pad,)))

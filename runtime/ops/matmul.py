@@ -13,7 +13,7 @@ from ..groups import Group
 from ..strides import collapse, contiguous_strides
 from ..symbolic import Dim, product
 from ..tensors import Tensor
-from .convolution import Convolution
+from .convolution import KINDS, Convolution
 from .direct import emit_direct
 from .elementwise import broadcast
 from .epilogue import Epilogue
@@ -25,8 +25,13 @@ from .windows import Window
 
 def _infer_matmul(node: Node) -> list[Info]:
     a, b = node.required(0), node.required(1)
-    if a.dtype != "float32":
+    if a.dtype not in KINDS:
         raise OnHost(f"MatMul of {a.dtype}")
+    return [node.result(product_dims(node, a, b))]
+
+
+def product_dims(node: Node, a: Info, b: Info) -> tuple[Dim, ...]:
+    """Shape of the product of matrices, or of batches of them, as numpy multiplies."""
     if not a.rank or not b.rank:
         raise OnHost("a scalar operand")
     depth = b.dims[-2] if b.rank > 1 else b.dims[0]
@@ -36,14 +41,14 @@ def _infer_matmul(node: Node) -> list[Info]:
     batch = broadcast([a.dims[:-2], b.dims[:-2]])
     rows = a.dims[-2:-1]
     columns = b.dims[-1:] if b.rank > 1 else ()
-    return [_nonempty(node.result((*batch, *rows, *columns)))]
+    return _nonempty((*batch, *rows, *columns))
 
 
-def _nonempty(result: Info) -> Info:
+def _nonempty(dims: tuple[Dim, ...]) -> tuple[Dim, ...]:
     """Leave what is known to be empty to the host: there are no tiles for it."""
-    if any(dim == 0 for dim in result.dims):
+    if any(dim == 0 for dim in dims):
         raise OnHost("an empty result")
-    return result
+    return dims
 
 
 def _agree(node: Node, a: Info, b: Info, left: Dim, right: Dim) -> None:
@@ -56,8 +61,9 @@ def _agree(node: Node, a: Info, b: Info, left: Dim, right: Dim) -> None:
 
 def _infer_gemm(node: Node) -> list[Info]:
     a, b = node.required(0), node.required(1)
-    if a.dtype != "float32":
-        raise OnHost(f"Gemm of {a.dtype}")
+    scaled = node.attribute("alpha", 1.0) != 1.0 or node.attribute("beta", 1.0) != 1.0
+    if a.dtype not in KINDS or (scaled and not a.is_float):
+        raise OnHost(f"Gemm of {a.dtype}, or scaled integers")
     if a.rank != 2 or b.rank != 2:
         raise OnHost("operands that are not matrices")
     m, k = a.dims[::-1] if node.attribute("transA", 0) else a.dims
@@ -65,7 +71,7 @@ def _infer_gemm(node: Node) -> list[Info]:
     _agree(node, a, b, k, depth)
     if depth == 0:
         raise OnHost("a sum over an axis of size 0")
-    return [_nonempty(node.result((m, n)))]
+    return [node.result(_nonempty((m, n)))]
 
 
 def _lower_gemm(emit: Emission, node: Node, group: Group) -> None:
@@ -77,7 +83,7 @@ def _lower_gemm(emit: Emission, node: Node, group: Group) -> None:
     if node.required(1).is_constant:
         b = node.required(1).array()
         b = b.T if node.attribute("transB", 0) else b
-        b = b if alpha == 1.0 else b * np.float32(alpha)
+        b = b if alpha == 1.0 else b * b.dtype.type(alpha)
     else:
         b = emit.tensor(node.values[1])
         if node.attribute("transB", 0):
@@ -94,7 +100,7 @@ def _lower_gemm(emit: Emission, node: Node, group: Group) -> None:
             _add_apart(emit, group, a, b, beta)
             return
         bias = np.broadcast_to(c.array().reshape(-1), (b.shape[1],))
-        _emit_matmul(emit, group, a, b, np.ascontiguousarray(bias * np.float32(beta)))
+        _emit_matmul(emit, group, a, b, bias=np.ascontiguousarray(bias * bias.dtype.type(beta)))
     else:
         _add_apart(emit, group, a, b, beta)
 
@@ -107,9 +113,12 @@ def _add_apart(
     assert node is not None
     y = emit.output(node)
     products = emit.new(y.shape, y.dtype)
-    _emit_matmul(emit, Group([node], node), a, b, y=products)
+    _emit_matmul(emit, Group([node], node), a, b, products)
     c = emit.tensor(node.values[2])
-    emit_expression(emit, "add(x0,mul(x1,x2))", y, [products, c, float(beta)])
+    if beta == 1.0:
+        emit_expression(emit, "add(x0,x1)", y, [products, c])
+    else:
+        emit_expression(emit, "add(x0,mul(x1,x2))", y, [products, c, float(beta)])
     if group.body:
         emit_pointwise(emit, Group(group.body))
 
@@ -123,7 +132,15 @@ def _lower_matmul(emit: Emission, node: Node, group: Group) -> None:
             b = _last_two(b)
         _emit_matmul(emit, group, a, b)
         return
-    y = emit.output(node)
+    _emit_matmul(emit, Group([node], node), *as_matrices(a, b, emit.output(node)))
+    if group.body:
+        emit_pointwise(emit, Group(group.body))
+
+
+def as_matrices(
+    a: Tensor, b: np.ndarray | Tensor, y: Tensor
+) -> tuple[Tensor, np.ndarray | Tensor, Tensor]:
+    """See vectors as matrices: the first of one row, the second of one column."""
     batch = y.shape[: len(y.shape) - (len(a.shape) > 1) - (len(b.shape) > 1)]
     if len(a.shape) == 1:
         a = a.view((1, *a.shape), (0, *a.strides))
@@ -131,9 +148,7 @@ def _lower_matmul(emit: Emission, node: Node, group: Group) -> None:
         column = (*b.shape, 1)
         b = b.reshape(column) if isinstance(b, np.ndarray) else b.view(column, (*b.strides, 1))
     shape = (*batch, a.shape[-2], b.shape[-1])
-    _emit_matmul(emit, Group([node], node), a, b, y=y.view(shape, contiguous_strides(shape)))
-    if group.body:
-        emit_pointwise(emit, Group(group.body))
+    return a, b, y.view(shape, contiguous_strides(shape))
 
 
 def emit_product(
@@ -143,9 +158,13 @@ def emit_product(
     b: np.ndarray | Tensor,
     y: Tensor,
     bias: np.ndarray | None = None,
+    kind: str = "",
 ) -> None:
-    """Emit ``y = a @ b + bias``, matrices of any strides, for a part of what a node computes."""
-    _emit_matmul(emit, Group([node], node), a, b, bias, y)
+    """Emit ``y = a @ b + bias``, matrices of any strides, for a part of what a node computes.
+
+    A ``kind`` of numbers may be given that is not that of their element type.
+    """
+    _emit_matmul(emit, Group([node], node), a, b, y, bias, kind)
 
 
 def _last_two(b: np.ndarray | Tensor) -> np.ndarray | Tensor:
@@ -159,8 +178,9 @@ def _emit_matmul(
     group: Group,
     a: Tensor,
     b: np.ndarray | Tensor,
-    bias: np.ndarray | None = None,
     y: Tensor | None = None,
+    bias: np.ndarray | None = None,
+    kind: str = "",
 ) -> None:
     """Emit ``a @ b`` followed by the group's epilogue, to ``y`` or the group's output."""
     node = group.head
@@ -168,7 +188,8 @@ def _emit_matmul(
     depth, columns = b.shape[-2:]
     message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
     emit.check(a.shape[-1], depth, message)
-    if wants_half(b, emit, a):
+    kind = kind or KINDS[a.dtype]
+    if kind == "f32" and wants_half(b, emit, a):
         _emit_half(emit, group, a, b, bias, y)
         return
     epilogue = Epilogue.match(emit, node, group.body, len(node.infos[0].dims) - 1)
@@ -185,6 +206,7 @@ def _emit_matmul(
     shape, strides = (images, columns, rows), (0 if is_shared else rows * columns, 1, columns)
     conv = Convolution(
         group=group,
+        kind=kind,
         x=x,
         y=y.view(shape, strides),
         output=y,

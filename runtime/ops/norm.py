@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,19 +10,28 @@ import numpy as np
 from ...kernels.cpu.norm import channel_norm, group_norm, layer_norm, lp_norm
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
+from ..strides import contiguous_strides
 from ..symbolic import Dim, product
 from ..tensors import Tensor
-from . import checks
+from . import checks, composed
 from .matmul import row_stride
 from .pointwise import emit_expression, preferred_order
 from .registry import Operator, register
 
 
-def _only_float32(node: Node, rank: int) -> Info:
+def _floats(node: Node, rank: int) -> Info:
     x = node.required(0)
-    if x.dtype != "float32" or x.rank < rank:
-        raise OnHost(f"only float32 of {rank} or more axes")
+    if x.dtype not in ("float32", "float64") or x.rank < rank:
+        raise OnHost(f"only floats of {rank} or more axes")
     return x
+
+
+def _by_channel(emit: Emission, node: Node, index: int) -> Tensor | None:
+    """Return an optional input of one element for each channel, as it broadcasts to images."""
+    x = node.required(0)
+    vector = _vector(emit, node, index, x.dims[1])
+    after = x.rank - 2
+    return vector and vector.view((x.dims[1], *[1] * after), (1, *[0] * after))
 
 
 def _vector(emit: Emission, node: Node, index: int, count: Dim) -> Tensor | None:
@@ -38,10 +48,10 @@ def _vector(emit: Emission, node: Node, index: int, count: Dim) -> Tensor | None
 
 
 def _infer_batch(node: Node) -> list[Info]:
-    x = _only_float32(node, 2)
+    x = _floats(node, 2)
     if node.attribute("training_mode", 0) or any(v.name for v in node.outputs[1:]):
         raise OnHost("training mode")
-    if any(node.required(i).dtype != "float32" for i in range(1, 5)):
+    if any(node.required(i).dtype != x.dtype for i in range(1, 5)):
         raise OnHost("statistics of another type")
     return [node.result(x.dims, index=i) for i in range(len(node.outputs))]
 
@@ -56,16 +66,12 @@ def _lower_batch(emit: Emission, node: Node) -> None:
         scale, shift, mean, variance = (info.array().astype(np.float64) for info in infos)
         factor = scale / np.sqrt(variance + epsilon)
         operands = [
-            emit.constant(values.astype(np.float32).reshape(shape), f"{node.name}.{name}")
+            emit.constant(values.astype(infos[0].dtype).reshape(shape), f"{node.name}.{name}")
             for values, name in ((factor, "scale"), (shift - mean * factor, "shift"))
         ]
     else:
         text = "add(mul(div(sub(x0,x3),sqrt(add(x4,x5))),x1),x2)"
-        channels = node.required(0).dims[1]
-        vectors = [_vector(emit, node, i, channels) for i in range(1, 5)]
-        operands = [
-            v.view((channels, *shape[1:]), (1, *[0] * len(shape[1:]))) for v in vectors if v
-        ]
+        operands = [each for i in range(1, 5) if (each := _by_channel(emit, node, i))]
         operands.append(emit.number(epsilon))
     x = emit.tensor(node.values[0])
     order = preferred_order(x.shape, [x])
@@ -78,22 +84,46 @@ def _lower_batch(emit: Emission, node: Node) -> None:
 
 
 def _infer_layer(node: Node) -> list[Info]:
-    x = _only_float32(node, 1)
+    x = _floats(node, 1)
     axis = node.attribute("axis", -1) % x.rank
     scale = node.required(1)
-    for info in (scale, node.input(2)):
-        if info is not None and (info.dtype != "float32" or info.dims != x.dims[axis:]):
-            raise OnHost("scale or bias of another shape")
-    if node.attribute("stash_type", 1) != 1:
+    if any(i is not None and i.dtype != x.dtype for i in (scale, node.input(2))):
+        raise OnHost("scale or bias of another type")
+    if _is_composed(node) and any(value.name for value in node.outputs[1:]):
+        raise OnHost("statistics of what no kernel takes")
+    if node.attribute("stash_type", 1) != 1 and x.dtype == "float32":
         raise OnHost("statistics of another type than float32")
     statistics = (*x.dims[:axis], *[1] * (x.rank - axis))
     shapes = [x.dims, statistics, statistics]
     return [node.result(shapes[i], index=i) for i in range(len(node.outputs))]
 
 
+def _is_composed(node: Node) -> bool:
+    """Tell whether a layer is normalized in several steps."""
+    x = node.required(0)
+    axis = node.attribute("axis", -1) % x.rank
+    given = (info for info in (node.required(1), node.input(2)) if info is not None)
+    return x.dtype != "float32" or any(_differ(info.dims, x.dims[axis:]) for info in given)
+
+
+def _differ(left: Sequence[Dim], right: Sequence[Dim]) -> bool:
+    """Tell whether shapes are known to differ."""
+    return len(left) != len(right) or any(
+        isinstance(a, int) and isinstance(b, int) and a != b
+        for a, b in zip(left, right, strict=True)
+    )
+
+
 def _lower_layer(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
-    axis = node.attribute("axis", -1) % len(x.shape)
+    axis, epsilon = node.attribute("axis", -1) % len(x.shape), node.attribute("epsilon", 1e-5)
+    is_rms = node.op_type == "RMSNormalization"
+    if _is_composed(node):
+        given = [None if node.input(i) is None else emit.tensor(node.values[i]) for i in (1, 2)]
+        axes = range(axis, len(x.shape))
+        y = emit.output(node)
+        composed.emit_normalized(emit, x, y, axes, epsilon, given, is_centred=not is_rms)
+        return
     n = product(x.shape[axis:])
     stride = row_stride(x) if axis == len(x.shape) - 1 else None
     if stride is None:
@@ -104,12 +134,12 @@ def _lower_layer(emit: Emission, node: Node) -> None:
         for i in (1, 2)
     ]
     emit.step(
-        layer_norm(int(node.op_type == "RMSNormalization")),
+        layer_norm(int(is_rms)),
         outputs=[y, *(tensor for tensor in extra if tensor is not None)],
         flops=7 * product(x.shape),
         x=x, y=y, scale=_vector(emit, node, 1, n), bias=_vector(emit, node, 2, n),
         means=extra[0], inverses=extra[1], rows=product(x.shape[:axis]), n=n,
-        x_row=stride, y_row=n, epsilon=node.attribute("epsilon", 1e-5),
+        x_row=stride, y_row=n, epsilon=epsilon,
     )  # fmt: skip
 
 
@@ -117,11 +147,7 @@ def _lower_layer(emit: Emission, node: Node) -> None:
 
 
 def _infer_pixels(node: Node) -> list[Info]:
-    x = _only_float32(node, 3)
-    if node.op_type == "MeanVarianceNormalization":
-        axes = sorted(axis % x.rank for axis in node.attribute("axes", [0, 2, 3]))
-        if axes not in ([0, *range(2, x.rank)], list(range(2, x.rank))):
-            raise OnHost(f"normalization over the axes {axes}")
+    x = _floats(node, 2 if node.op_type == "MeanVarianceNormalization" else 3)
     if node.op_type == "GroupNormalization" and node.version < 21:
         scale, bias = node.required(1), node.required(2)
         if not scale.is_constant or not bias.is_constant:
@@ -131,6 +157,9 @@ def _infer_pixels(node: Node) -> list[Info]:
 
 def _lower_pixels(emit: Emission, node: Node) -> None:
     """Instance, group and mean-variance normalization, channels last."""
+    if node.required(0).dtype != "float32" or not _over_pixels(node):
+        _lower_composed(emit, node)
+        return
     x = emit.channels_last(emit.tensor(node.values[0]))
     y = emit.output(node, order=(0, *range(2, len(x.shape)), 1))
     y_target = y
@@ -141,7 +170,7 @@ def _lower_pixels(emit: Emission, node: Node) -> None:
     if node.op_type == "MeanVarianceNormalization":
         # The standard adds 1e-9 to the deviation.
         epsilon = 1e-18
-        if 0 in [axis % len(x.shape) for axis in node.attribute("axes", [0, 2, 3])]:
+        if 0 in _variance_axes(node):
             x = emit.ordered(x, (0, *range(2, len(x.shape)), 1))
             y_target = emit.new(y.shape, y.dtype, (0, *range(2, len(x.shape)), 1))
             images, pixels = 1, images * pixels
@@ -167,6 +196,41 @@ def _lower_pixels(emit: Emission, node: Node) -> None:
         emit.copy(y_target, y, "Copy")
 
 
+def _variance_axes(node: Node) -> list[int]:
+    """Axes of a MeanVarianceNormalization."""
+    rank = node.required(0).rank
+    return sorted({axis % rank for axis in node.attribute("axes", [0, 2, 3])})
+
+
+def _over_pixels(node: Node) -> bool:
+    """Tell whether channels stay apart, and images do or are all taken together."""
+    pixels = list(range(2, node.required(0).rank))
+    if node.op_type != "MeanVarianceNormalization":
+        return True
+    return bool(pixels) and _variance_axes(node) in ([0, *pixels], pixels)
+
+
+def _lower_composed(emit: Emission, node: Node) -> None:
+    """Instance, group and mean-variance normalization of what the kernels do not take."""
+    x, y = emit.ordered(emit.tensor(node.values[0])), emit.output(node)
+    epsilon, pixels = node.attribute("epsilon", 1e-5), range(2, len(x.shape))
+    if node.op_type == "MeanVarianceNormalization":
+        composed.emit_normalized(emit, x, y, _variance_axes(node), 1e-9, outside=True)
+    elif node.op_type == "InstanceNormalization":
+        given = [_by_channel(emit, node, i) for i in (1, 2)]
+        composed.emit_normalized(emit, x, y, pixels, epsilon, given)
+    else:
+        groups, channels = node.attribute("num_groups"), x.shape[1]
+        each, rest = channels // groups, product(x.shape[2:])
+        message = f"node {node.name!r} ({node.op_type}): channels over groups"
+        emit.check(channels % groups, 0, message)
+        shape = (x.shape[0], groups, each, rest)
+        tensors = [t.view(shape, contiguous_strides(shape)) for t in (x, y)]
+        vectors = [_group_vector(emit, node, i, channels, groups) for i in (1, 2)]
+        given = [v and v.view((groups, each, 1), (each, 1, 0)) for v in vectors]
+        composed.emit_normalized(emit, *tensors, (2, 3), epsilon, given)
+
+
 def _group_vector(
     emit: Emission, node: Node, index: int, channels: Dim, groups: int
 ) -> Tensor | None:
@@ -182,13 +246,16 @@ def _group_vector(
 
 
 def _infer_lp(node: Node) -> list[Info]:
-    return [node.result(_only_float32(node, 1).dims)]
+    return [node.result(_floats(node, 1).dims)]
 
 
 def _lower_lp(emit: Emission, node: Node) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
     axis = node.attribute("axis", -1) % len(x.shape)
     y = emit.output(node)
+    if x.dtype != "float32":
+        composed.emit_by_norm(emit, x, y, axis, node.attribute("p", 2))
+        return
     n, inner = x.shape[axis], product(x.shape[axis + 1 :])
     emit.step(
         lp_norm(node.attribute("p", 2)), outputs=[y], flops=3 * product(x.shape), x=x, y=y,

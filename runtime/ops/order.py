@@ -16,10 +16,11 @@ from ..tensors import Tensor, short_name
 from . import checks
 from .registry import Operator, register
 
-_DTYPES = ("float32", "float64", "int64", "int32", "uint8", "int8")
+_SUMMED = ("float32", "float64", "int64", "int32", "uint64", "uint32")
+_ORDERED = (*_SUMMED, "int16", "uint16", "uint8", "int8")
 
 
-def _typed(node: Node, dtypes: tuple[str, ...] = _DTYPES) -> Info:
+def _typed(node: Node, dtypes: tuple[str, ...] = _ORDERED) -> Info:
     x = node.required(0)
     if x.dtype not in dtypes:
         raise OnHost(f"{node.op_type} of {x.dtype}")
@@ -108,7 +109,7 @@ def _lower_top_k(emit: Emission, node: Node) -> None:
 
 
 def _infer_cumulative(node: Node) -> list[Info]:
-    x = _typed(node, ("float32", "float64", "int64", "int32", "uint32", "uint64"))
+    x = _typed(node, _SUMMED)
     node.required(1).integers()
     return [node.result(x.dims)]
 

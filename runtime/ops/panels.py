@@ -6,7 +6,6 @@ import numpy as np
 
 from ...kernels.cpu import packing
 from ...kernels.cpu.pack import pack
-from ...kernels.target import LANES
 from ..emission import Emission
 from ..symbolic import Dim
 from ..tensors import Tensor
@@ -24,7 +23,7 @@ def packed_weights(emit: Emission, conv: Convolution, nv: int) -> tuple[Tensor, 
     """
     weights, name = conv.weights, f"{conv.name}.weights"
     if isinstance(weights, Tensor):
-        return _packed_at_run_time(emit, weights, nv)
+        return _packed_at_run_time(emit, weights, nv, conv.lanes)
     if weights.ndim > 4:
         panels = np.stack([packing.pack_conv(own, conv.groups, nv) for own in weights])
         return emit.constant(panels, name), panels.shape[1]
@@ -35,18 +34,18 @@ def packed_weights(emit: Emission, conv: Convolution, nv: int) -> tuple[Tensor, 
     return scaled_weights(emit, gate, packed, weights.shape[1], weights.shape[0], nv)
 
 
-def _packed_at_run_time(emit: Emission, weights: Tensor, nv: int) -> tuple[Tensor, Dim]:
+def _packed_at_run_time(emit: Emission, weights: Tensor, nv: int, lanes: int) -> tuple[Tensor, Dim]:
     """Emit the packing of weights (images, M, C, 1, 1), or of shared ones (M, C, 1, 1)."""
     is_shared = len(weights.shape) == 4
     columns, depth, *_ = weights.shape[-4:]
     column_stride, row_stride, *_ = weights.strides[-4:]
     images = 1 if is_shared else weights.shape[0]
-    size = depth * _padded_columns(columns, nv)
+    size = depth * _padded_columns(columns, nv, lanes)
 
     def make() -> Tensor:
-        packed = emit.new((images * size,), "float32", name=weights.name)
+        packed = emit.new((images * size,), weights.dtype, name=weights.name)
         emit.step(
-            pack,
+            pack(weights.itemsize),
             outputs=[packed],
             op_type="Pack",
             x=weights, y=packed, images=images, depth=depth, columns=columns,
@@ -58,7 +57,7 @@ def _packed_at_run_time(emit: Emission, weights: Tensor, nv: int) -> tuple[Tenso
     return emit.once(weights, ("packed", nv), make), 0 if is_shared else size
 
 
-def _padded_columns(columns: Dim, nv: int) -> Dim:
+def _padded_columns(columns: Dim, nv: int, lanes: int) -> Dim:
     """Columns of packed weights, the last panel padded to whole vectors."""
-    full = columns // (nv * LANES) * (nv * LANES)
-    return full + (columns - full + LANES - 1) // LANES * LANES
+    full = columns // (nv * lanes) * (nv * lanes)
+    return full + (columns - full + lanes - 1) // lanes * lanes

@@ -18,7 +18,7 @@ from ..strides import channels_last_order, collapse
 from ..symbolic import Dim, not_one, product
 from ..tensors import Tensor, short_name
 from .registry import OPERATORS, Operator
-from .terms import Term, call, float32, function
+from .terms import Placed, Source, Term, call, float32, function
 
 # Rows of up to so many elements are too short for the inner loop, which goes across rows then.
 _NARROW = 3
@@ -28,23 +28,38 @@ _MOST_OPERANDS = 16  # each is an address and four strides of the kernel's recor
 
 @dataclass
 class Expression:
-    """A group as text of the pointwise language, and the values or numbers of its operands."""
+    """A group as text of the pointwise language, and the sources of its operands."""
 
     text: str
-    operands: list[ir.Value | float]
+    operands: list[Source]
 
     def tensors(self, emit: Emission, first: int = 0) -> list[Tensor]:
         """Return the tensors of the operands, from that of an index on."""
-        return [
-            emit.number(each) if isinstance(each, float) else emit.tensor(each)
-            for each in self.operands[first:]
-        ]
+        return [_tensor(emit, each) for each in self.operands[first:]]
+
+
+def _tensor(emit: Emission, source: Source) -> Tensor:
+    if isinstance(source, float):
+        return emit.number(source)
+    return _placed(emit, source) if isinstance(source, Placed) else emit.tensor(source)
+
+
+def _placed(emit: Emission, operand: Placed) -> Tensor:
+    info = emit.infos[operand.value]
+    if operand.dtype and info.is_constant:
+        tensor = emit.constant(info.array().astype(operand.dtype), info.name)
+    else:
+        tensor = emit.tensor(operand.value)
+    if operand.axis is None:
+        return tensor
+    after = operand.rank - operand.axis - 1
+    return tensor.view((*tensor.shape, *[1] * after), (*tensor.strides, *[0] * after))
 
 
 def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Expression:
     """Write elementwise nodes as an expression; ``first`` becomes operand x0."""
-    names: dict[ir.Value, str] = {}
-    operands: list[ir.Value | float] = []
+    names: dict[Source, str] = {}
+    operands: list[Source] = []
     if first is not None:
         names[first] = "x0"
         operands.append(first)
@@ -52,7 +67,7 @@ def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Ex
     for node in nodes:
         operator = OPERATORS[node.key]
         assert operator.term is not None
-        values = [value for value in node.values if value is not None]
+        values = _sources(node, operator)
         # A constant exponent, or the type CastLike takes, is part of the term.
         taken = _arity(node, operator, len(values))
         for value in values[:taken]:
@@ -76,7 +91,9 @@ def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Ex
 
 # Types that are computed with in a wider one, and operators whose results need no rounding to them.
 _NARROW_TYPES = ("float16", "int8", "int16", "int32", "uint8", "uint16", "uint32")
-_EXACT = {"Cast", "CastLike", "Clip", "Identity", "Max", "Min", "Relu", "Where"}
+_EXACT = {
+    "Cast", "CastLike", "Clip", "Identity", "Max", "Min", "QuantizeLinear", "Relu", "Where",
+}  # fmt: skip
 
 
 def _narrowed(node: Node, term: Term) -> Term:
@@ -85,6 +102,13 @@ def _narrowed(node: Node, term: Term) -> Term:
     if dtype not in _NARROW_TYPES or node.op_type in _EXACT:
         return term
     return call(f"to_{short_name(dtype)}", term)
+
+
+def _sources(node: Node, operator: Operator) -> Sequence[Source]:
+    """Operands of a node that are given."""
+    if operator.sources is not None:
+        return operator.sources(node)
+    return [value for value in node.values if value is not None]
 
 
 def _arity(node: Node, operator: Operator, count: int) -> int:

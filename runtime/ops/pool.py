@@ -5,10 +5,12 @@ from __future__ import annotations
 from ...kernels.cpu.lrn import MARGIN, lrn
 from ...kernels.cpu.max_pool import columns_of, max_pool
 from ...kernels.cpu.pool import average_pool, max_pool_indices, max_pool_wide
+from ...kernels.cpu.pool_numbers import pool_numbers
 from ...kernels.cpu.window import MAX_TAPS
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, minimum, product
+from ..tensors import short_name
 from . import checks
 from .reduce import emit_reduce
 from .registry import Operator, register
@@ -23,9 +25,9 @@ from .windows import (
 )
 
 
-def _float_image(node: Node) -> None:
-    if node.required(0).dtype != "float32" or node.required(0).rank not in (3, 4):
-        raise OnHost("only float32 with one or two spatial axes")
+def _image_of(node: Node, *dtypes: str) -> None:
+    if node.required(0).dtype not in dtypes or node.required(0).rank not in (3, 4):
+        raise OnHost(f"only {', '.join(dtypes)} with one or two spatial axes")
 
 
 def _pool_size(node: Node, window: Window, axis: int, size: Dim) -> Dim:
@@ -39,7 +41,8 @@ def _pool_size(node: Node, window: Window, axis: int, size: Dim) -> Dim:
 
 
 def _infer_pool(node: Node) -> list[Info]:
-    _float_image(node)
+    narrow = ("int8", "uint8") if node.op_type == "MaxPool" else ()
+    _image_of(node, "float32", "float64", *narrow)
     x = node.required(0)
     window = Window.of(node, node.attribute("kernel_shape"))
     height, width = height_width(x.dims)
@@ -66,14 +69,17 @@ def _lower_pool(emit: Emission, node: Node) -> None:
     out_width = height_width(y.shape)[1]
     taps, stride, columns = window_parameters(window, out_width)
     fields = window_fields(window)
-    if node.op_type == "MaxPool" and _always_inside(node, window):
+    is_max, has_vectors = node.op_type == "MaxPool", x.dtype == "float32"
+    if is_max and has_vectors and _always_inside(node, window):
         emit.check_some(height * width, product(y.shape), node, "maxima")
         kernel = max_pool(*window.kernel, stride, columns_of(out_width, window.kernel[1]))
         fields = {name: fields[name] for name in ("stride_h", "pad_top", "pad_left")}
     else:
-        kernel = max_pool_wide(stride, columns)
-        if node.op_type == "AveragePool":
-            kernel = average_pool(taps, stride, columns)
+        if not has_vectors:
+            kernel = pool_numbers("max" if is_max else "mean", short_name(x.dtype))
+        else:
+            wide = max_pool_wide(stride, columns)
+            kernel = wide if is_max else average_pool(taps, stride, columns)
         fields |= {"pad_bottom": window.pads[2], "pad_right": window.pads[3]}
         fields["include_pad"] = node.attribute("count_include_pad", 0)
     # Of a window, only what lies inside the image is read.
@@ -102,7 +108,7 @@ def _lower_indices(emit: Emission, node: Node, window: Window) -> None:
     height, width = height_width(x.shape)
     taps = minimum(window.kernel[0], height) * minimum(window.kernel[1], width)
     emit.step(
-        max_pool_indices,
+        max_pool_indices(short_name(x.dtype)),
         outputs=[y, indices],
         flops=product(y.shape) * taps,
         x=x, y=y, indices=indices, channels=x.shape[1],
@@ -126,7 +132,7 @@ def _lower_global(emit: Emission, node: Node) -> None:
 
 
 def _infer_lrn(node: Node) -> list[Info]:
-    _float_image(node)
+    _image_of(node, "float32")
     if node.attribute("size") > MARGIN:
         raise OnHost(f"a window of more than {MARGIN} channels")
     return [node.result(node.required(0).dims)]

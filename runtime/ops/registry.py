@@ -9,7 +9,7 @@ from typing import Literal
 from ..emission import Emission
 from ..graph import BodyInputs, Info, Node
 from ..groups import Group
-from .terms import Term
+from .terms import Source, Term
 
 Rule = Callable[[Node], None]
 Bodies = Callable[[Node], dict[str, BodyInputs]]
@@ -44,6 +44,10 @@ class Operator:
         Attributes that are numbers, with their defaults, which ``term`` takes after the operands.
         The default is a literal of the kernel and any other number an operand, so that nodes with
         numbers of their own share a kernel.
+    takes_constants
+        Tells whether inputs may be constants of types that no kernel takes.
+    sources
+        Tells what the operands of ``term`` are, where they are not the inputs as they lie.
     folds
         Function of the language that ``term`` applies to the first two operands, to the result and
         the third, and so on: steps may share them.
@@ -64,6 +68,8 @@ class Operator:
     lower: Lower | None = None
     term: WriteTerm | None = None
     parameters: Mapping[str, float] = field(default_factory=dict)
+    takes_constants: bool = False
+    sources: Callable[[Node], Sequence[Source]] | None = None
     folds: str = ""
     activation: Activate | None = None
     fused: Fused | None = None

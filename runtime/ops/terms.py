@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_ir as ir
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,29 @@ class Term:
     def __abs__(self) -> Term:
         return call("abs", self)
 
+
+@dataclass(frozen=True)
+class Placed:
+    """A value that is an operand otherwise than it lies.
+
+    Attributes
+    ----------
+    value
+    axis, rank
+        The axis, among those of a result of so many, that its only one is; None where it
+        broadcasts as numpy has it.
+    dtype
+        Element type that it is given when it is constant.
+    """
+
+    value: ir.Value
+    axis: int | None = None
+    rank: int = 0
+    dtype: str = ""
+
+
+Source = ir.Value | Placed | float
+"""What an operand is."""
 
 Operand = Term | float
 

@@ -21,7 +21,9 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
     Rows and vectors of the tile are those ``chosen``, or else the cheapest. With ``all_rows`` the
     tables serve any number of pixels.
     """
-    pixels, out_channels, depth = conv.row_pixels, conv.out_channels, conv.depth
+    # Vectors of larger elements are as many as float32 would need for more channels.
+    out_channels = conv.out_channels * (conv.itemsize // 4)
+    pixels, depth = conv.row_pixels, conv.depth
     width = pixels if isinstance(pixels, int) else None
     if isinstance(out_channels, int):
         mr, nv = chosen or packing.choose_tile(
@@ -36,11 +38,15 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
         rows = packing.tile_rows(row, mr) | packing.tile_rows((width - 1) % row + 1, mr)
     else:
         rows = packing.tile_rows(width, mr)
-    return tile_fields(mr, nv, out_channels, rows)
+    return tile_fields(mr, nv, out_channels, rows, conv.kind)
 
 
-def tile_fields(mr: int, nv: int, out_channels: Dim, rows: set[int]) -> dict[str, Any]:
+def tile_fields(
+    mr: int, nv: int, out_channels: Dim, rows: set[int], kind: str = "f32"
+) -> dict[str, Any]:
     """Fields for tiles of ``nv`` vectors and up to ``mr`` rows, of which only ``rows`` occur.
+
+    ``out_channels`` are counted in elements of 4 bytes.
 
     There is a table of addresses by row count for full panels of output channels, and one for the
     last panel. Its tiles may have more rows in registers, but are cut like the others.
@@ -48,11 +54,11 @@ def tile_fields(mr: int, nv: int, out_channels: Dim, rows: set[int]) -> dict[str
     # With two vectors there is one kind of narrower tail: it serves any number of channels.
     vectors = -(-out_channels // LANES) if isinstance(out_channels, int) else 1
     tail = vectors % nv or nv
-    table = tile_table(nv, rows)
-    tail_table = table if tail == nv else tile_table(tail, rows)
+    table = tile_table(nv, rows, kind)
+    tail_table = table if tail == nv else tile_table(tail, rows, kind)
     return {"mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table}
 
 
-def tile_table(nv: int, rows: set[int]) -> Record:
+def tile_table(nv: int, rows: set[int], kind: str = "f32") -> Record:
     """Addresses of the tiles for row counts 0..max, those that occur only."""
-    return Record([tile(r, nv) if r in rows else 0 for r in range(max_rows(nv) + 1)])
+    return Record([tile(r, nv, kind) if r in rows else 0 for r in range(max_rows(nv) + 1)])

@@ -1,0 +1,86 @@
+"""Arithmetic of tiles: vectors of a kind of numbers, and how a product is added to a sum.
+
+``i16`` are pairs of int16 in words of 32 bits: a product of two words is the sum of the products
+of their halves, an int32. What 8-bit numbers less their zero points give fits, and no sum of a
+pair overflows. A pair is one element to all loops around a tile, which see words of four bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from llvmlite import ir
+
+from . import simd
+from .target import LANES, has_feature
+from .vectors import F32, F64, I16, I32, I64
+
+AddProduct = Callable[[ir.IRBuilder, Any, Any, Any], Any]
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """Numbers that tiles compute with.
+
+    Attributes
+    ----------
+    vector
+        Vector of operands and of sums.
+    add_product
+        Emits ``a * b + c`` of three vectors.
+    instruction
+        That of AVX-512 which spreads one operand from memory; none where there is none.
+    """
+
+    vector: ir.VectorType
+    add_product: AddProduct
+    instruction: str = ""
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of an element."""
+        return LANES * 4 // int(self.vector.count)
+
+
+def _fused(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
+    """Emit a multiply-add with one rounding."""
+    return simd.call_by_name(builder, f"llvm.fma.{simd.mangled(a.type)}", a.type, [a, b, c])
+
+
+def _wrapping(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
+    """Emit a product and a sum of whole numbers, which wrap around."""
+    return builder.add(builder.mul(a, b), c)
+
+
+_OF_PAIRS = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}
+
+
+def _pairs(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
+    """Emit the sum of the products of the halves of words."""
+    name = _OF_PAIRS.get(LANES)
+    if name is not None:
+        halves = ir.VectorType(I16, 2 * LANES)
+        products = [builder.bitcast(word, halves) for word in (a, b)]
+        return builder.add(simd.call_by_name(builder, name, a.type, products), c)
+    half = ir.Constant(a.type, [16] * LANES)
+    for take in (lambda word: word, lambda word: builder.shl(word, half)):
+        x, y = (builder.ashr(take(word), half) for word in (a, b))
+        c = _wrapping(builder, x, y, c)
+    return c
+
+
+def _vector(element: ir.Type, itemsize: int) -> ir.VectorType:
+    return ir.VectorType(element, LANES * 4 // itemsize)
+
+
+ARITHMETIC = {
+    "f32": Arithmetic(_vector(F32, 4), _fused, "vfmadd231ps"),
+    "f64": Arithmetic(_vector(F64, 8), _fused, "vfmadd231pd"),
+    "i32": Arithmetic(_vector(I32, 4), _wrapping),
+    "i64": Arithmetic(_vector(I64, 8), _wrapping),
+    "i16": Arithmetic(_vector(I32, 4), _pairs, "vpdpwssd" if has_feature("avx512vnni") else ""),
+}
+"""By the names of kinds: element types, and pairs of int16."""
+KINDS = list(ARITHMETIC)

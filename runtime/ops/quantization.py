@@ -1,0 +1,152 @@
+"""QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from ...kernels.cpu.extremes import PIECES, extremes, scale_and_zero
+from ..emission import Emission
+from ..graph import Info, Node, OnHost, dtype_name
+from ..symbolic import product
+from .pointwise import emit_expression
+from .registry import Operator, register
+from .terms import Placed, Source, Term, call
+
+INTEGERS = ("int8", "uint8", "int16", "uint16")
+
+
+def quantized(value: Term, zero: Term | None, dtype: str) -> Term:
+    """Write numbers of float32 in units of the scale as integers: rounded, limited, shifted."""
+    limits = np.iinfo(dtype)
+    rounded = call("round", value)
+    shifted = rounded if zero is None else rounded + call("to_f32", zero)
+    return call("saturate", shifted, float(limits.min), float(limits.max))
+
+
+# --- with a given scale -----------------------------------------------------------------------
+
+
+def _sources(node: Node) -> list[Source]:
+    """Scales and zero points lie along an axis where there are several; these are float32."""
+    x, scale = node.required(0), node.required(1)
+    several = scale.rank == 1 and scale.dims != (1,)
+    axis = node.attribute("axis", 1) % x.rank if several else None
+    first, *others = [value for value in node.values if value is not None]
+    return [first, *(Placed(value, axis, x.rank, "float32") for value in others)]
+
+
+def _demand_scale(node: Node) -> None:
+    """Leave to the host what expressions have no way to write."""
+    scale, zero = node.required(1), node.input(2)
+    if scale.dtype != "float32":
+        raise OnHost(f"a scale of {scale.dtype}")
+    if scale.rank > 1:
+        raise OnHost("a scale for each block")
+    if zero is not None and zero.shape != scale.shape and product(zero.dims) != 1:
+        raise OnHost("zero points of another shape than the scale")
+
+
+def _infer_quantize(node: Node) -> list[Info]:
+    x, zero = node.required(0), node.input(2)
+    _demand_scale(node)
+    kind = node.attribute("output_dtype", 0)
+    dtype = zero.dtype if zero is not None else dtype_name(ir.DataType(kind)) if kind else "uint8"
+    if x.dtype not in ("float32", "int32") or dtype not in INTEGERS:
+        raise OnHost(f"{x.dtype} as {dtype}")
+    if node.attribute("precision", 0) not in (0, ir.DataType.FLOAT):
+        raise OnHost("quotients of half precision")
+    return [node.result(x.dims, dtype)]
+
+
+def _quantize(node: Node, operands: Sequence[Term]) -> Term:
+    x, scale, *zero = operands
+    quotient = call("to_f32", x) / scale
+    return quantized(quotient, zero[0] if zero else None, node.infos[0].dtype)
+
+
+def _infer_dequantize(node: Node) -> list[Info]:
+    x, scale, zero = node.required(0), node.required(1), node.input(2)
+    if scale.dtype == "float32" and all(i is None or i.is_constant for i in (x, scale, zero)):
+        # Weights become float32 once, not in every run.
+        array = _dequantized(node, x.array(), scale.array(), zero)
+        return [node.result(array.shape, "float32", constant=ir.tensor(array))]
+    _demand_scale(node)
+    if x.dtype not in (*INTEGERS, "int32"):
+        raise OnHost(f"DequantizeLinear of {x.dtype}")
+    if node.attribute("output_dtype", 0) not in (0, ir.DataType.FLOAT):
+        raise OnHost("a result of another type than the scale")
+    return [node.result(x.dims, "float32")]
+
+
+def _dequantized(node: Node, x: np.ndarray, scale: np.ndarray, zero: Info | None) -> np.ndarray:
+    """Compute constants of any element type, with one scale, or one along an axis or a block."""
+    wide = x.astype(np.float64 if x.dtype.itemsize > 2 else np.float32)
+    if zero is not None:
+        wide = wide - _spread(node, zero.array().astype(wide.dtype), wide.shape)
+    array: np.ndarray = wide.astype(np.float32) * _spread(node, scale, wide.shape)
+    return array
+
+
+def _spread(node: Node, values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Let values broadcast to a shape."""
+    if values.size == 1:
+        return values.reshape(())
+    axis = node.attribute("axis", 1) % len(shape)
+    if values.ndim == 1 and not node.attribute("block_size", 0):
+        return values.reshape([-1 if i == axis else 1 for i in range(len(shape))])
+    size = node.attribute("block_size", 0) or -(-shape[axis] // values.shape[axis])
+    return np.repeat(values, size, axis).take(range(shape[axis]), axis)
+
+
+def _dequantize(node: Node, operands: Sequence[Term]) -> Term:
+    x, scale, *zero = operands
+    exact = "to_f64" if node.required(0).dtype == "int32" else "to_f32"
+    whole = call(exact, x)
+    return call("to_f32", whole - call(exact, zero[0]) if zero else whole) * scale
+
+
+register(
+    "QuantizeLinear",
+    Operator(infer=_infer_quantize, term=_quantize, sources=_sources, layout="as_input"),
+)
+register(
+    "DequantizeLinear",
+    Operator(
+        infer=_infer_dequantize,
+        term=_dequantize,
+        sources=_sources,
+        takes_constants=True,
+        layout="as_input",
+    ),
+)
+
+
+# --- with a scale of its own --------------------------------------------------------------------
+
+
+def _infer_dynamic(node: Node) -> list[Info]:
+    x = node.required(0)
+    if x.dtype != "float32":
+        raise OnHost(f"DynamicQuantizeLinear of {x.dtype}")
+    shapes = [(x.dims, "uint8"), ((), "float32"), ((), "uint8")]
+    return [node.result(*described, index=i) for i, described in enumerate(shapes)]
+
+
+def _lower_dynamic(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
+    x = x if x.is_dense else emit.ordered(x)
+    order = None
+    if not x.is_contiguous:
+        order = sorted(range(len(x.shape)), key=lambda axis: x.strides[axis] == 1)
+    y, scale, zero = (emit.output(node, i, order if i == 0 else None) for i in range(3))
+    ends = emit.new((2 * PIECES,), "float32")
+    emit.step(extremes, outputs=[ends], flops=2 * x.size, x=x, y=ends, n=x.size)
+    emit.step(scale_and_zero, outputs=[scale, zero], x=ends, scale=scale, zero=zero)
+    text = quantized(Term("x0") / Term("x1"), Term("x2"), "uint8").text
+    emit_expression(emit, text, y, [x, scale, zero], order, operations=4)
+
+
+register("DynamicQuantizeLinear", Operator(infer=_infer_dynamic, lower=_lower_dynamic))
