@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from numba import njit
 
 from ..registry import Pointer
@@ -172,6 +173,12 @@ def inverse_of(total: Any, zeros: int) -> Any:
     """1 / total; where nothing was seen, 0 if it should be."""
     inverse = c(1.0) / total
     return select(total == c(0.0), c(0.0), inverse) if zeros else inverse
+
+
+@njit
+def shift_of(top: Any) -> Any:
+    """What is subtracted from scores of which ``top`` is the highest: 0 where all are -inf."""
+    return select(top == c(-np.inf), c(0.0), top)
 
 
 @njit

@@ -42,6 +42,7 @@ from .attention_job import (
     query_row,
     result_row,
     score_row,
+    shift_of,
 )
 from .attention_scores import (
     add_to_scores,
@@ -142,6 +143,12 @@ def limit_keys(s: Pointer, keys: int, at: int, limits: Pointer) -> None:
 
 
 @njit
+def _is_even(job: Attention, item: Item) -> bool:
+    """Tell whether all lanes have queries of one head, so that rows are evenly apart."""
+    return item.rows == LANES and item.first % job.queries + LANES <= job.queries
+
+
+@njit
 def _add_mask(job: Attention, item: Item, room: Room, t: int, n: int) -> None:
     """Add the mask's numbers for keys ``t`` to ``t + n``."""
     given = max(0, min(n, job.mask_keys - t))
@@ -151,10 +158,13 @@ def _add_mask(job: Attention, item: Item, room: Room, t: int, n: int) -> None:
     if same:
         add_to_keys(room.s, first + t * 4, given)
         return
-    for lane in range(LANES):
-        row = item.first + min(lane, item.rows - 1)
-        copy_row(mask_row(job, item, row) + t * 4, room.rows + lane * KEYS * 4, given)
-    to_lanes(room.rows, KEYS, room.bias, given)
+    if _is_even(job, item) and given % LANES == 0:
+        to_lanes(first + t * 4, job.mask_row, room.bias, given)
+    else:
+        for lane in range(LANES):
+            row = item.first + min(lane, item.rows - 1)
+            copy_row(mask_row(job, item, row) + t * 4, room.rows + lane * KEYS * 4, given)
+        to_lanes(room.rows, KEYS, room.bias, given)
     add_to_scores(room.s, room.bias, given * LANES)
 
 
@@ -195,15 +205,28 @@ def _scores(
 def _load_queries(job: Attention, item: Item, room: Room) -> None:
     """Queries of an item, scaled, in lanes; lanes without a query have another one's."""
     stride = padded(job.size)
+    is_even = _is_even(job, item) and job.size % LANES == 0
     for lane in range(LANES):
         row = item.first + min(lane, item.rows - 1)
-        source = query_row(job, item, row)
-        copy_row(source, room.rows + lane * stride * 4, job.size)
+        if not is_even:
+            copy_row(query_row(job, item, row), room.rows + lane * stride * 4, job.size)
         first, last = key_limits(job, item, row)
         store_i32(room.limits, lane, np.int32(first))
         store_i32(room.limits, LANES + lane, np.int32(last))
-    to_lanes(room.rows, stride, room.q, job.size)
+    if is_even:
+        to_lanes(query_row(job, item, item.first), job.q_row, room.q, job.size)
+    else:
+        to_lanes(room.rows, stride, room.q, job.size)
     scale_lanes(room.q, stride * LANES, splat(_F(job.scale)))
+
+
+@njit
+def _store_rows(job: Attention, item: Item, room: Room) -> None:
+    stride = padded(job.width)
+    from_lanes(room.o, room.rows, stride, job.width)
+    for lane in range(item.rows):
+        target = result_row(job, item, item.first + lane)
+        copy_out(room.rows + lane * stride * 4, target, job.width)
 
 
 @njit
@@ -218,10 +241,9 @@ def rows_in_lanes(
         n = min(KEYS, end - t)
         _scores(job, item, room, words, tiles, mr, t, n, all_from, all_until)
         raised = highest(room.s, n * LANES, top)
-        if job.zeros:
-            raised = select(raised == c(-np.inf), c(0.0), raised)
-        factor = vmath.exp_below_one(top - raised)
-        total = total * factor + exponentials(room.s, n * LANES, raised)
+        shift = shift_of(raised)
+        factor = vmath.exp_below_one(top - shift)
+        total = total * factor + exponentials(room.s, n * LANES, shift)
         if t > begin:
             scale_lanes(room.o, job.width * LANES, factor)
         v = item.v + t * job.v_row * 4
@@ -231,13 +253,12 @@ def rows_in_lanes(
         zero_floats(room.o, padded(job.width) * LANES)
     inverse = inverse_of(total, job.zeros)
     scale_lanes(room.o, job.width * LANES, inverse)
-    stride = padded(job.width)
-    from_lanes(room.o, room.rows, stride, job.width)
-    for lane in range(item.rows):
-        target = result_row(job, item, item.first + lane)
-        copy_out(room.rows + lane * stride * 4, target, job.width)
+    if _is_even(job, item) and job.width % LANES == 0:
+        from_lanes(room.o, result_row(job, item, item.first), job.y_row, job.width)
+    else:
+        _store_rows(job, item, room)
     if job.scores != 0 and job.mode == SHARES:
-        vstore(room.state, 0, top)
+        vstore(room.state, 0, shift_of(top))
         vstore(room.state, LANES, inverse)
         for lane in range(item.rows):
             highest_score, factor_of_row = (

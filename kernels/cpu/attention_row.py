@@ -41,6 +41,7 @@ from .attention_job import (
     query_row,
     result_row,
     score_row,
+    shift_of,
 )
 from .attention_scores import (
     add_to_scores,
@@ -175,10 +176,9 @@ def _row_block(
         copy_out(s, out, n)
     top, total = load_f32(room.state, lane), load_f32(room.state, LANES + lane)
     raised = reduce_max(highest(s, padded(n), splat(top)))
-    if job.zeros and raised == _F(-np.inf):
-        raised = _F(0.0)
-    factor = vmath.exp_below_one(splat(top) - splat(raised))
-    block = reduce_add(exponentials(s, padded(n), splat(raised)))
+    shift = shift_of(splat(raised))
+    factor = vmath.exp_below_one(splat(top) - shift)
+    block = reduce_add(exponentials(s, padded(n), shift))
     store_f32(room.state, lane, raised)
     store_f32(room.state, LANES + lane, total * extract(factor, 0) + block)
     if not begins:
@@ -208,5 +208,5 @@ def few_rows(job: Attention, item: Item, room: Room) -> None:
         scale_lanes(o, width, inverse)
         copy_out(o, result_row(job, item, row), job.width)
         if job.scores != 0 and job.mode == SHARES:
-            top = splat(load_f32(room.state, lane))
-            make_shares(score_row(job, item, row), job.keys, top, inverse, room.s)
+            shift = shift_of(splat(load_f32(room.state, lane)))
+            make_shares(score_row(job, item, row), job.keys, shift, inverse, room.s)

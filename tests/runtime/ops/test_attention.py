@@ -265,6 +265,15 @@ def test_windows(check, left, right, causal):
         check([node], feeds | lengths, opset=25, wanted=reference(node, feeds | lengths, 25))
 
 
+def test_scores_of_minus_infinity_in_the_first_block(check):
+    """Keys that get no weight, and others a block later that get all of it."""
+    for queries in (1, 7, 20):
+        feeds = operands(1, 2, queries, 300, 16, 16)
+        feeds["q"] = np.abs(feeds["q"])
+        feeds["k"][:, :, :200] = -INF
+        check([attention()], feeds, opset=24, wanted=reference(attention(), feeds))
+
+
 def test_masks_that_lack_keys(check):
     feeds = operands(1, 2, 3, 40, 5, 6)
     for keys in (1, 17, 40):
