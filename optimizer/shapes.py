@@ -52,9 +52,10 @@ class _Folder:
         return self._known[value] if value in self._known else constant_contents(value)
 
     def _fold(self, node: ir.Node) -> bool:
-        if lookup(node).shape_input and len(node.inputs) > 1:
+        index = lookup(node).shape_input
+        if index is not None and index < len(node.inputs):
             changed = self._fold_target(node)
-            self.learnt |= learn(self._names, node, self._read(node.inputs[1]))
+            self.learnt |= learn(self._names, node, self._read(node.inputs[index]))
             return changed
         self.learnt |= learn(self._names, node, None)
         if node.op_type == "Shape" and self._measure_inputs(node):
@@ -83,9 +84,11 @@ class _Folder:
 
     def _fold_target(self, node: ir.Node) -> bool:
         """Make the target of a Reshape constant, with 0 and -1 for what is only known by name."""
+        if node.op_type != "Reshape":
+            return False
         x, target = node.inputs[:2]
         contents = None if target is None else self._known.get(target)
-        if x is None or contents is None or node.op_type != "Reshape":
+        if x is None or contents is None:
             return False
         if attribute(node, "allowzero", 0):
             return False

@@ -32,6 +32,7 @@ class Names:
 
     def __init__(self, model: ir.Model) -> None:
         self._model = model
+        self._reshaped: dict[tuple[tuple[Size, ...], ...], ir.Value] = {}
         shapes = [dims(x) for x in model.graph.inputs]
         self.fixed = {size for shape in shapes for size in shape or () if isinstance(size, str)}
 
@@ -52,6 +53,15 @@ class Names:
             sizes = dims(value) or []
             if old in sizes:
                 self.describe(value, [new if size == old else size for size in sizes])
+
+    def alike(self, node: ir.Node, target: Contents | None) -> list[Size] | None:
+        """Sizes of the first Reshape of the same sizes to the same ones: what is open is equal."""
+        x = None if node.inputs[0] is None else dims(node.inputs[0])
+        wanted = [] if target is None else list(target.reshape(-1))
+        if x is None or target is None or None in x or None in wanted or 0 in wanted:
+            return None
+        first = self._reshaped.setdefault((tuple(x), tuple(wanted)), node.outputs[0])
+        return dims(first)
 
     @cached_property
     def _holders(self) -> dict[str, dict[ir.Value, None]]:
@@ -92,6 +102,9 @@ def learn(names: Names, node: ir.Node, target: Contents | None) -> bool:
         sizes = operator.shape(node, target)
     if sizes is None:
         return False
+    if node.op_type == "Reshape" and None in sizes:
+        alike = names.alike(node, target) or sizes
+        sizes = [b if a is None else a for a, b in zip(sizes, alike, strict=True)]
     if node.outputs[0].shape is None:
         names.describe(node.outputs[0], sizes)
     return equate(names, node.outputs[0], sizes)

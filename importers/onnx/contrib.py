@@ -7,13 +7,24 @@ refused by name when a model is lowered. The definitions are those of onnxruntim
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx
 import onnx_ir as ir
 
 from ...errors import InvalidModel
+from . import contrib_attention as contrib_attention
+from . import contrib_groups as contrib_groups
+from .contrib_rewrite import (
+    ADAPTERS,
+    adapts,
+    become,
+    give,
+    moved,
+    need_unread,
+    needed,
+    optional,
+    summed,
+)
 from .node_rewrite import NodeRewrite, NotExpressible, names_taken
 
 DOMAIN = "com.microsoft"
@@ -22,9 +33,6 @@ _LEAST_OPSET = 23
 
 _MISPLACED = {"SimplifiedLayerNormalization": 1 << 31, "LayerNormalization": 17}
 """What onnxruntime writes in the standard domain, and the opset in which it is there."""
-
-Adapter = Callable[[NodeRewrite], None]
-_ADAPTERS: dict[str, Adapter] = {}
 
 
 def mark_contrib_nodes(proto: onnx.ModelProto) -> None:
@@ -47,7 +55,7 @@ def standardize(model: ir.Model) -> None:
         return
     taken = names_taken([model.graph])
     for node in list(model.graph.all_nodes()):
-        adapt = _ADAPTERS.get(node.op_type)
+        adapt = ADAPTERS.get(node.op_type)
         if node.domain != DOMAIN or adapt is None:
             continue
         rewrite = NodeRewrite(node, opset, taken)
@@ -65,213 +73,158 @@ def standardize(model: ir.Model) -> None:
         node.domain = ""
 
 
-def _adapts(*names: str) -> Callable[[Adapter], Adapter]:
-    def decorator(function: Adapter) -> Adapter:
-        _ADAPTERS.update(dict.fromkeys(names, function))
-        return function
-
-    return decorator
-
-
-def _optional(r: NodeRewrite, index: int) -> ir.Value | None:
-    return r.inputs[index] if index < len(r.inputs) else None
-
-
-def _needed(r: NodeRewrite, index: int) -> ir.Value:
-    value = _optional(r, index)
-    if value is None:
-        raise NotExpressible(f"its input {index} is missing")
-    return value
-
-
-def _sum(r: NodeRewrite, *values: ir.Value | None) -> ir.Value:
-    """Sum of those values that there are."""
-    first, *others = [value for value in values if value is not None]
-    for other in others:
-        first = r.emit("Add", first, other)
-    return first
-
-
-def _become(r: NodeRewrite, op_type: str, *inputs: ir.Value | None) -> None:
-    r.op_type, r.inputs = op_type, list(inputs)
-
-
-def _need_unread(r: NodeRewrite, *indices: int) -> None:
-    """Give up, before anything is changed, where outputs are read that the result has not."""
-    for output in (r.node.outputs[i] for i in indices if i < len(r.node.outputs)):
-        if output.uses() or output.is_graph_output():
-            raise NotExpressible(f"its output {output.name!r} is read")
-
-
-def _give(r: NodeRewrite, index: int, value: ir.Value) -> None:
-    """Let another value be an output."""
-    if index >= len(r.node.outputs):
-        return
-    output = r.node.outputs[index]
-    if output.uses() or output.is_graph_output():
-        name = output.name
-        output.name = f"{name}.replaced"
-        value.name, value.type, value.shape = name, output.type, output.shape
-        ir.convenience.replace_all_uses_with(output, value, replace_graph_outputs=True)
-
-
 # --- activations and sums ---------------------------------------------------------------------
 
 
-@_adapts("Gelu")
+@adapts("Gelu")
 def _gelu(r: NodeRewrite) -> None:
-    _become(r, "Gelu", _needed(r, 0))
+    become(r, "Gelu", needed(r, 0))
 
 
-@_adapts("BiasGelu")
+@adapts("BiasGelu")
 def _bias_gelu(r: NodeRewrite) -> None:
-    _become(r, "Gelu", _sum(r, _needed(r, 0), _needed(r, 1)))
+    become(r, "Gelu", summed(r, needed(r, 0), needed(r, 1)))
 
 
-@_adapts("FastGelu")
+@adapts("FastGelu")
 def _fast_gelu(r: NodeRewrite) -> None:
-    _become(r, "Gelu", _sum(r, _needed(r, 0), _optional(r, 1)))
+    become(r, "Gelu", summed(r, needed(r, 0), optional(r, 1)))
     r.put(approximate="tanh")
 
 
-@_adapts("BiasAdd")
+@adapts("QuickGelu")
+def _quick_gelu(r: NodeRewrite) -> None:
+    x, alpha = needed(r, 0), r.constant(r.take("alpha", 1.702), np.float32)
+    scaled = r.emit("Mul", x, r.emit("CastLike", alpha, x))
+    become(r, "Mul", x, r.emit("Sigmoid", scaled))
+
+
+@adapts("BiasAdd")
 def _bias_add(r: NodeRewrite) -> None:
-    _become(r, "Add", _sum(r, _needed(r, 0), _needed(r, 1)), _needed(r, 2))
+    become(r, "Add", summed(r, needed(r, 0), needed(r, 1)), needed(r, 2))
 
 
 def _with_activation(r: NodeRewrite, value: ir.Value, name: str, numbers: list[float]) -> None:
     """Let the node be an activation of a value."""
     if name == "Clip":
         limits = [r.constant(number, r.dtype(0)) for number in numbers]
-        _become(r, "Clip", value, *limits)
+        become(r, "Clip", value, *limits)
         return
     attributes = {"LeakyRelu": ["alpha"], "HardSigmoid": ["alpha", "beta"]}.get(name, [])
     if name not in ("Relu", "Tanh", "Sigmoid", "LeakyRelu", "HardSigmoid"):
         raise NotExpressible(f"its activation is {name!r}")
-    _become(r, name, value)
+    become(r, name, value)
     r.attributes.clear()
     r.put(**dict(zip(attributes, numbers, strict=False)))
 
 
-@_adapts("FusedConv")
+@adapts("FusedConv")
 def _fused_conv(r: NodeRewrite) -> None:
     name, numbers = r.take("activation", ""), list(r.take("activation_params", ()))
-    inputs = [_needed(r, 0), _needed(r, 1), _optional(r, 2)]
-    value = _sum(r, _moved(r, "Conv", *inputs), _optional(r, 3))
+    inputs = [needed(r, 0), needed(r, 1), optional(r, 2)]
+    value = summed(r, moved(r, "Conv", *inputs), optional(r, 3))
     if name:
         _with_activation(r, value, name, numbers)
     else:
-        _become(r, "Identity", value)
+        become(r, "Identity", value)
 
 
-@_adapts("FusedGemm")
+@adapts("FusedGemm")
 def _fused_gemm(r: NodeRewrite) -> None:
     name = r.take("activation", "")
     numbers = [r.take(f"activation_{kind}") for kind in ("alpha", "beta", "gamma")]
-    inputs = [_needed(r, 0), _needed(r, 1), _optional(r, 2)]
-    value = _moved(r, "Gemm", *inputs)
+    inputs = [needed(r, 0), needed(r, 1), optional(r, 2)]
+    value = moved(r, "Gemm", *inputs)
     _with_activation(r, value, name, [number for number in numbers if number is not None])
-
-
-def _moved(r: NodeRewrite, op_type: str, *inputs: ir.Value | None) -> ir.Value:
-    """Put a node with all attributes of this one before it."""
-    value = r.emit(op_type, *inputs)
-    producer = value.producer()
-    assert producer is not None
-    producer.attributes.update(r.attributes)
-    r.attributes.clear()
-    return value
 
 
 # --- normalization ----------------------------------------------------------------------------
 
 
-@_adapts("SkipLayerNormalization")
+@adapts("SkipLayerNormalization")
 def _skip_layer_normalization(r: NodeRewrite) -> None:
-    total = _sum(r, _needed(r, 0), _needed(r, 1), _optional(r, 4))
-    _give(r, 3, total)
+    total = summed(r, needed(r, 0), needed(r, 1), optional(r, 4))
+    give(r, 3, total)
     r.outputs = min(r.outputs, 3)
-    _become(r, "LayerNormalization", total, _needed(r, 2), _optional(r, 3))
+    become(r, "LayerNormalization", total, needed(r, 2), optional(r, 3))
     r.put(axis=-1, epsilon=r.take("epsilon", 1e-12))
 
 
-@_adapts("SkipSimplifiedLayerNormalization")
+@adapts("SkipSimplifiedLayerNormalization")
 def _skip_rms_normalization(r: NodeRewrite) -> None:
-    _need_unread(r, 1, 2)
-    total = _sum(r, _needed(r, 0), _needed(r, 1), _optional(r, 3))
-    _give(r, 3, total)
+    need_unread(r, 1, 2)
+    total = summed(r, needed(r, 0), needed(r, 1), optional(r, 3))
+    give(r, 3, total)
     r.drop_extra_outputs("RMSNormalization has one")
-    _become(r, "RMSNormalization", total, _needed(r, 2))
+    become(r, "RMSNormalization", total, needed(r, 2))
     r.put(axis=-1, epsilon=r.take("epsilon", 1e-12))
 
 
-@_adapts("LayerNormalization", "SimplifiedLayerNormalization")
+@adapts("LayerNormalization", "SimplifiedLayerNormalization")
 def _normalization(r: NodeRewrite) -> None:
     if r.node.op_type == "LayerNormalization":
-        _become(r, "LayerNormalization", *r.inputs)
+        become(r, "LayerNormalization", *r.inputs)
         return
     r.drop_extra_outputs("RMSNormalization has one")
-    _become(r, "RMSNormalization", _needed(r, 0), _needed(r, 1))
+    become(r, "RMSNormalization", needed(r, 0), needed(r, 1))
 
 
-@_adapts("EmbedLayerNormalization")
+@adapts("EmbedLayerNormalization")
 def _embed_layer_normalization(r: NodeRewrite) -> None:
-    _need_unread(r, 1)
-    _needed(r, 5), _needed(r, 6)
-    ids, segments = _needed(r, 0), _optional(r, 1)
-    parts = [r.emit("Gather", _needed(r, 2), ids)]
-    if _optional(r, 8) is not None:
-        parts.append(r.emit("Gather", _needed(r, 3), _needed(r, 8)))
+    need_unread(r, 1)
+    needed(r, 5), needed(r, 6)
+    ids, segments = needed(r, 0), optional(r, 1)
+    parts = [r.emit("Gather", needed(r, 2), ids)]
+    if optional(r, 8) is not None:
+        parts.append(r.emit("Gather", needed(r, 3), needed(r, 8)))
     else:
         length = r.emit("Shape", ids, start=1, end=2)
         zero = r.constant([0])
-        parts.append(r.emit("Slice", _needed(r, 3), zero, length, zero))
-    if segments is not None and _optional(r, 4) is not None:
-        parts.append(r.emit("Gather", _needed(r, 4), segments))
-    total = _sum(r, *parts)
-    _give(r, 2, total)
+        parts.append(r.emit("Slice", needed(r, 3), zero, length, zero))
+    if segments is not None and optional(r, 4) is not None:
+        parts.append(r.emit("Gather", needed(r, 4), segments))
+    total = summed(r, *parts)
+    give(r, 2, total)
     r.drop_extra_outputs("LayerNormalization has others")
     r.take("mask_index_type")
-    _become(r, "LayerNormalization", total, _needed(r, 5), _needed(r, 6))
+    become(r, "LayerNormalization", total, needed(r, 5), needed(r, 6))
     r.put(axis=-1, epsilon=r.take("epsilon", 1e-12))
 
 
 # --- products ---------------------------------------------------------------------------------
 
 
-@_adapts("FusedMatMul")
+@adapts("FusedMatMul")
 def _fused_matmul(r: NodeRewrite) -> None:
     if r.take("transBatchA", 0) or r.take("transBatchB", 0):
         raise NotExpressible("it transposes a batch")
     turned = [r.take(name, 0) for name in ("transA", "transB")]
     alpha = r.constant(r.take("alpha", 1.0), np.float32)
-    a, b = _needed(r, 0), _needed(r, 1)
+    a, b = needed(r, 0), needed(r, 1)
     if any(turned):  # ranks may follow only from what other adapters made
         equation = f"...{'ki' if turned[0] else 'ik'},...{'jk' if turned[1] else 'kj'}->...ij"
         product = r.emit("Einsum", a, b, equation=equation)
     else:
         product = r.emit("MatMul", a, b)
-    _become(r, "Mul", product, r.emit("CastLike", alpha, product))
+    become(r, "Mul", product, r.emit("CastLike", alpha, product))
 
 
-@_adapts("DynamicQuantizeMatMul")
+@adapts("DynamicQuantizeMatMul")
 def _dynamic_quantize_matmul(r: NodeRewrite) -> None:
-    a = r.emit("DynamicQuantizeLinear", _needed(r, 0))
+    a = r.emit("DynamicQuantizeLinear", needed(r, 0))
     producer = a.producer()
     assert producer is not None
     producer.resize_outputs(3)
     for value, name in zip(producer.outputs[1:], ("scale", "zero"), strict=True):
         value.name = f"{a.name}_{name}"
     scale, zero = producer.outputs[1:]
-    _scaled_product(
-        r, a, _needed(r, 1), zero, _optional(r, 3), scale, _needed(r, 2), _optional(r, 4)
-    )
+    _scaled_product(r, a, needed(r, 1), zero, optional(r, 3), scale, needed(r, 2), optional(r, 4))
 
 
-@_adapts("MatMulIntegerToFloat")
+@adapts("MatMulIntegerToFloat")
 def _matmul_integer_to_float(r: NodeRewrite) -> None:
-    a, b, a_scale, b_scale = (_needed(r, i) for i in range(4))
-    _scaled_product(r, a, b, _optional(r, 4), _optional(r, 5), a_scale, b_scale, _optional(r, 6))
+    a, b, a_scale, b_scale = (needed(r, i) for i in range(4))
+    _scaled_product(r, a, b, optional(r, 4), optional(r, 5), a_scale, b_scale, optional(r, 6))
 
 
 def _scaled_product(
@@ -282,24 +235,24 @@ def _scaled_product(
     wide = r.emit("Cast", product, to=int(ir.DataType.FLOAT))
     scale = r.emit("Mul", a_scale, b_scale)
     if bias is None:
-        _become(r, "Mul", wide, scale)
+        become(r, "Mul", wide, scale)
     else:
-        _become(r, "Add", r.emit("Mul", wide, scale), bias)
+        become(r, "Add", r.emit("Mul", wide, scale), bias)
 
 
-@_adapts("MatMulNBits")
+@adapts("MatMulNBits")
 def _matmul_nbits(r: NodeRewrite) -> None:
     """Weights are constant: dequantized, and in the order of MatMul."""
     bits, block = r.take("bits", 4), r.take("block_size", 0)
     rows, columns = r.take("K", 0), r.take("N", 0)
-    if _optional(r, 4) is not None or r.take("weight_prepacked", 0) or bits not in (2, 4, 8):
+    if optional(r, 4) is not None or r.take("weight_prepacked", 0) or bits not in (2, 4, 8):
         raise NotExpressible("its weights are in another order")
     r.take("accuracy_level")
     packed, scales = r.constant_input(1), r.constant_input(2)
     numbers = _unpacked(packed.reshape(columns, -1), bits)
     blocks = -(-rows // block)
     zeros = np.float32(1 << (bits - 1))
-    if _optional(r, 3) is not None:
+    if optional(r, 3) is not None:
         given = r.constant_input(3)
         zeros = _unpacked(given.reshape(columns, -1), bits)[:, :blocks, None]  # type: ignore[assignment]
         if given.dtype != np.uint8:
@@ -307,11 +260,11 @@ def _matmul_nbits(r: NodeRewrite) -> None:
     by_block = numbers.reshape(columns, blocks, block).astype(np.float32) - zeros
     weights = by_block * scales.reshape(columns, blocks, 1).astype(np.float32)
     kept = weights.reshape(columns, -1)[:, :rows].T
-    product, bias = r.emit("MatMul", _needed(r, 0), r.constant(kept, scales.dtype)), _optional(r, 5)
+    product, bias = r.emit("MatMul", needed(r, 0), r.constant(kept, scales.dtype)), optional(r, 5)
     if bias is None:
-        _become(r, "Identity", product)
+        become(r, "Identity", product)
     else:
-        _become(r, "Add", product, bias)
+        become(r, "Add", product, bias)
 
 
 def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
@@ -321,15 +274,15 @@ def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
     return numbers.reshape(len(packed), -1)
 
 
-@_adapts("DynamicQuantizeLSTM")
+@adapts("DynamicQuantizeLSTM")
 def _dynamic_quantize_lstm(r: NodeRewrite) -> None:
     """Weights are dequantized, and inputs stay as they are: what quantizing them loses is kept."""
     w, rec = (_dequantized(r, weight, scale) for weight, scale in ((1, 8), (2, 10)))
     constants = [r.constant(array, np.float32) for array in (w, rec)]
-    others = [_optional(r, i) for i in range(3, 8)]
+    others = [optional(r, i) for i in range(3, 8)]
     while others and others[-1] is None:
         others.pop()
-    _become(r, "LSTM", _needed(r, 0), *constants, *others)
+    become(r, "LSTM", needed(r, 0), *constants, *others)
 
 
 def _dequantized(r: NodeRewrite, index: int, scale_index: int) -> np.ndarray:
@@ -345,37 +298,37 @@ def _dequantized(r: NodeRewrite, index: int, scale_index: int) -> np.ndarray:
 
 
 def _read(r: NodeRewrite, first: int) -> ir.Value:
-    return r.emit("DequantizeLinear", *(_optional(r, first + i) for i in range(3)))
+    return r.emit("DequantizeLinear", *(optional(r, first + i) for i in range(3)))
 
 
 def _quantize(r: NodeRewrite, value: ir.Value, scale: int) -> None:
     r.attributes.clear()
-    zero = _optional(r, scale + 1)
+    zero = optional(r, scale + 1)
     if zero is None:
         raise NotExpressible("its result has no zero point")
-    _become(r, "QuantizeLinear", value, _needed(r, scale), zero)
+    become(r, "QuantizeLinear", value, needed(r, scale), zero)
 
 
-@_adapts("QLinearAdd", "QLinearMul")
+@adapts("QLinearAdd", "QLinearMul")
 def _quantized_arithmetic(r: NodeRewrite) -> None:
     _quantize(r, r.emit(r.node.op_type[len("QLinear") :], _read(r, 0), _read(r, 3)), 6)
 
 
-@_adapts("QLinearSigmoid", "QLinearLeakyRelu")
+@adapts("QLinearSigmoid", "QLinearLeakyRelu")
 def _quantized_activation(r: NodeRewrite) -> None:
-    _quantize(r, _moved(r, r.node.op_type[len("QLinear") :], _read(r, 0)), 3)
+    _quantize(r, moved(r, r.node.op_type[len("QLinear") :], _read(r, 0)), 3)
 
 
-@_adapts("QLinearGlobalAveragePool")
+@adapts("QLinearGlobalAveragePool")
 def _quantized_pool(r: NodeRewrite) -> None:
     if r.take("channels_last", 0):
         raise NotExpressible("its channels are last")
     _quantize(r, r.emit("GlobalAveragePool", _read(r, 0)), 3)
 
 
-@_adapts("QLinearConcat")
+@adapts("QLinearConcat")
 def _quantized_concat(r: NodeRewrite) -> None:
-    scale, zero = _needed(r, 0), _needed(r, 1)
+    scale, zero = needed(r, 0), needed(r, 1)
     parts = [_read(r, first) for first in range(2, len(r.inputs), 3)]
-    joined = _moved(r, "Concat", *parts)
-    _become(r, "QuantizeLinear", joined, scale, zero)
+    joined = moved(r, "Concat", *parts)
+    become(r, "QuantizeLinear", joined, scale, zero)

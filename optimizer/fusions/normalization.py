@@ -1,4 +1,4 @@
-"""LayerNormalization written out: mean, deviation, mean of squares, root, scale and bias."""
+"""LayerNormalization and RMSNormalization written out: means, root, scale and bias."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def _axes(value: ir.Value) -> list[int] | None:
     return axes_of(node)
 
 
-def _normalize(m: Match, scale: ir.Value | None, bias: ir.Value | None) -> ir.Value:
-    m.require(m.opset >= 17, "LayerNormalization needs opset 17")
+def _normalized_sizes(m: Match, axes: list[int] | None, *parameters: ir.Value | None) -> Any:
+    """Sizes of the last axes, which a mean is over, and epsilon; parameters have to have them."""
     m.require(m.x.dtype == ir.DataType.FLOAT, "it is not float32")
-    sizes, axes = m.sizes(m.x), _axes(m.mean)
-    if axes is None or axes != _axes(m.variance):
+    sizes = m.sizes(m.x)
+    if axes is None:
         raise NearMiss("the means are over different axes")
     axes = sorted(axis % len(sizes) for axis in axes)
     last = list(range(len(sizes) - len(axes), len(sizes)))
@@ -40,12 +40,20 @@ def _normalize(m: Match, scale: ir.Value | None, bias: ir.Value | None) -> ir.Va
     m.require(epsilon is not None, "epsilon is not a constant number")
     normalized = tuple(size for size in sizes[-len(axes) :] if isinstance(size, int))
     m.require(len(normalized) == len(axes), "the normalized sizes are not known")
-    for value in (scale, bias):
+    for value in parameters:
         fits = value is None or static_shape(value) == normalized
         m.require(fits, "scale or bias has another shape than what is normalized")
+    return normalized, epsilon
+
+
+def _normalize(m: Match, scale: ir.Value | None, bias: ir.Value | None) -> ir.Value:
+    m.require(m.opset >= 17, "LayerNormalization needs opset 17")
+    axes = _axes(m.mean)
+    same = axes == _axes(m.variance)
+    normalized, epsilon = _normalized_sizes(m, axes if same else None, scale, bias)
     factor = np.ones(normalized, np.float32) if scale is None else scale
     operands = [m.x, factor] if bias is None else [m.x, factor, bias]
-    return m.op.LayerNormalization(*operands, axis=-len(axes), epsilon=epsilon)
+    return m.op.LayerNormalization(*operands, axis=-len(normalized), epsilon=epsilon)
 
 
 @rewrite(lambda x, epsilon, scale, bias: _normalized(x, epsilon) * scale + bias)
@@ -63,6 +71,25 @@ def _plain_layer_normalization(m: Match) -> ir.Value:
     return _normalize(m, None, None)
 
 
+def _over_root(x: Any, epsilon: Any) -> Any:
+    square = either(x * x, x**2.0)
+    root = op.Sqrt(op.ReduceMean(square, ...).named("mean") + epsilon)
+    return either(x / root, x * op.Reciprocal(root))
+
+
+@rewrite(lambda x, epsilon, scale: _over_root(x, epsilon) * scale)
+def _rms_normalization(m: Match) -> ir.Value:
+    m.require(m.opset >= 23, "RMSNormalization needs opset 23")
+    normalized, epsilon = _normalized_sizes(m, _axes(m.mean), m.scale)
+    result: ir.Value = m.op.RMSNormalization(m.x, m.scale, axis=-len(normalized), epsilon=epsilon)
+    return result
+
+
 fuse_normalization = apply_rules(
-    [_layer_normalization, _layer_normalization_without_bias, _plain_layer_normalization]
+    [
+        _layer_normalization,
+        _layer_normalization_without_bias,
+        _plain_layer_normalization,
+        _rms_normalization,
+    ]
 )

@@ -80,6 +80,10 @@ def _shape_of_tile(node: ir.Node, target: Contents | None) -> list[Size] | None:
     return [None if axis in repeated else size for axis, size in enumerate(sizes)]
 
 
+def _shape_of_filled(node: ir.Node, target: Contents | None) -> list[Size] | None:
+    return None if target is None or target.ndim != 1 else list(target)
+
+
 def _shape_of_range(node: ir.Node, target: Contents | None) -> list[Size] | None:
     """Number of elements of a Range from 0 in steps of 1."""
     if target is None or [scalar(node.inputs[i]) for i in (0, 2)] != [0, 1]:
@@ -95,15 +99,16 @@ OPERATORS = {
         interval=intervals.union,
         unchanged=only_operand,
     ),
+    "ConstantOfShape": Operator(shape_input=0, shape=_shape_of_filled),
     "Expand": Operator(
-        shape_input=True,
+        shape_input=1,
         reorder=_reorder_numbers,
         shape=_shape_of_expand,
         interval=intervals.of_first,
         unchanged=same_shape,
     ),
     "Pad": Operator(reorder=_reorder_pad, unchanged=_no_pads),
-    "Range": Operator(shape_input=True, shape=_shape_of_range),
+    "Range": Operator(shape_input=1, shape=_shape_of_range),
     "Resize": Operator(reorder=_reorder_resize),
     "Tile": Operator(
         reorder=_reorder_numbers,

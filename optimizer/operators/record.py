@@ -89,8 +89,8 @@ class Operator:
         It moves a window over the axes behind the second.
     recurrent : bool
         GRU and the like: inputs, outputs and attributes are those that they share.
-    shape_input : bool
-        Its second input holds sizes of the result.
+    shape_input : int, optional
+        Which input holds sizes of the result.
     holds_sizes : {"never", "first", "all"}
         The result holds sizes (or sums and products of such) if the first input, or all, do.
     reorder : callable, optional
@@ -120,7 +120,7 @@ class Operator:
     product: bool = False
     window: bool = False
     recurrent: bool = False
-    shape_input: bool = False
+    shape_input: int | None = None
     holds_sizes: Literal["never", "first", "all"] = "never"
     reorder: ReorderRule | None = None
     shape: ShapeRule | None = None

@@ -114,6 +114,30 @@ def _quotient(sizes: Sequence[Size], others: Sequence[Size]) -> Size:
     return names[0] if number == divisor else None
 
 
+# --- Squeeze and Unsqueeze --------------------------------------------------------------------
+
+
+def _named_axes(node: ir.Node) -> list[int] | None:
+    """Axes that a node names, in an attribute or an input."""
+    if len(node.inputs) > 1:
+        return integers(node.inputs[1])
+    axes = node.attributes.get("axes")
+    return None if axes is None else list(axes.as_ints())
+
+
+def _shape_of_squeeze(node: ir.Node, _: Contents | None) -> list[Size] | None:
+    x, axes = node.inputs[0], _named_axes(node)
+    sizes = None if x is None else dims(x)
+    if sizes is None or axes is None:
+        return None
+    if node.op_type == "Squeeze":
+        gone = {axis % len(sizes) for axis in axes}
+        return [size for axis, size in enumerate(sizes) if axis not in gone]
+    rank, others = len(sizes) + len(axes), iter(sizes)
+    added = {axis % rank for axis in axes}
+    return [1 if axis in added else next(others, None) for axis in range(rank)]
+
+
 # --- Transpose and Shape ----------------------------------------------------------------------
 
 
@@ -121,6 +145,15 @@ def _sorted(node: ir.Node) -> ir.Value | None:
     order = node.attributes.get("perm")
     same = order is not None and list(order.as_ints()) == sorted(order.as_ints())
     return node.inputs[0] if same else None
+
+
+def _shape_of_transpose(node: ir.Node, _: Contents | None) -> list[Size] | None:
+    order, x = node.attributes.get("perm"), node.inputs[0]
+    sizes = None if x is None else dims(x)
+    if sizes is None:
+        return None
+    axes = range(len(sizes))[::-1] if order is None else order.as_ints()
+    return [sizes[axis] for axis in axes] if sorted(axes) == list(range(len(sizes))) else None
 
 
 def _shape(node: ir.Node, read: Read) -> Contents | None:
@@ -140,6 +173,7 @@ _SQUEEZE = Operator(
     reshape=True,
     holds_sizes="first",
     reorder=_reorder_squeeze,
+    shape=_shape_of_squeeze,
     contents=_same_elements,
     interval=intervals.of_first,
     unchanged=same_shape,
@@ -154,7 +188,7 @@ OPERATORS = {
     ),
     "Reshape": Operator(
         reshape=True,
-        shape_input=True,
+        shape_input=1,
         reorder=_reorder_reshape,
         shape=_shape_of_reshape,
         contents=_same_elements,
@@ -164,6 +198,8 @@ OPERATORS = {
     "Shape": Operator(contents=_shape),
     "Size": Operator(contents=_size),
     "Squeeze": _SQUEEZE,
-    "Transpose": Operator(interval=intervals.of_first, unchanged=_sorted),
+    "Transpose": Operator(
+        shape=_shape_of_transpose, interval=intervals.of_first, unchanged=_sorted
+    ),
     "Unsqueeze": _SQUEEZE,
 }

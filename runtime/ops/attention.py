@@ -1,61 +1,86 @@
-"""Attention: two products with a softmax in between, for all heads at once.
+"""Attention: one kernel for all masks, caches and shared heads.
 
-Queries of heads that share keys and values are more rows of one product. Masks of all kinds become
-a *bias* that is added to the scores, -inf where there is nothing to attend to.
+Masks of bools become a *bias* that is added to the scores, -inf where there is nothing to attend
+to. What follows from positions alone (causal order, windows, lengths) is two numbers for each
+query: the first key that it sees, and the last.
 """
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
-from ...kernels.cpu.fill import arange
+from ...kernels.cpu.attention import attention
+from ...kernels.cpu.attention_job import KEYS, room_floats
+from ...kernels.cpu.packing import tile_rows
+from ...kernels.cpu.tile import max_rows
+from ...kernels.target import LANES
 from ..emission import Emission
 from ..graph import Info, NeedsNumbers, Node, OnHost
-from ..strides import contiguous_strides
-from ..symbolic import Dim
-from ..tensors import Tensor
-from .elementwise import broadcast
-from .matmul import emit_product
-from .pointwise import emit_expression
+from ..symbolic import Dim, maximum
+from ..tensors import Record, Tensor
+from .pointwise import broadcast_strides, emit_expression
 from .registry import Operator, register
-from .softmax import emit_softmax
+from .tiles import tile_table
+
+Q, K, V, MASK, PAST_K, PAST_V, LENGTHS = range(7)
+"""Inputs of a node."""
+Y, PRESENT_K, PRESENT_V, SCORES = range(4)
+"""Outputs of a node."""
+_UNLIMITED = 1 << 40
+"""Keys before or after a query that it may see where no window says how many."""
+_FLOAT = int(ir.DataType.FLOAT)
 
 # --- shapes -----------------------------------------------------------------------------------
 
 
 def _infer(node: Node) -> list[Info]:
-    operands = [node.required(i) for i in range(3)]
-    if any(info.dtype != "float32" for info in operands):
+    operands = [node.required(i) for i in (Q, K, V)]
+    pasts = [node.input(i) for i in (PAST_K, PAST_V)]
+    if any(info.dtype != "float32" for info in (*operands, *pasts) if info is not None):
         raise OnHost("only float32")
     if {info.rank for info in operands} not in ({3}, {4}):
         raise OnHost("operands that do not all have three or all have four axes")
-    extra = any(info is not None for info in node.inputs[4:])
-    if extra or any(output.name for output in node.outputs[1:]):
-        raise OnHost("past_key, past_value, nonpad_kv_seqlen, or more outputs than the first")
-    if node.attribute("softmax_precision", int(ir.DataType.FLOAT)) != int(ir.DataType.FLOAT):
+    if node.attribute("softmax_precision", _FLOAT) != _FLOAT:
         raise OnHost("softmax_precision other than float32")
-    if any(node.attribute(f"{side}_window_size", -1) != -1 for side in ("left", "right")):
-        raise OnHost("a limited window of keys")
-    (batch, heads, queries, size), (_, shared, keys, _), (_, _, _, width) = (
-        _by_heads(node, i) for i in range(3)
+    (batch, heads, queries, size), (_, shared, new, _), (_, _, _, width) = (
+        _by_heads(node, i) for i in (Q, K, V)
     )
     if heads != shared and not (_are_numbers(heads, shared) and heads % shared == 0):
         raise OnHost(f"{heads} query heads, no known multiple of {shared} key heads")
     if node.attribute("scale") is None and not isinstance(size, int):
         raise NeedsNumbers("a scale that depends on the input's shape", [size])
-    _check_mask(node.input(3), keys)
+    keys = new + _past(node)
+    _check_mask(node.input(MASK))
     if 0 in (batch, heads, queries, keys, size, width):
         raise OnHost("an empty operand")
-    if operands[0].rank == 3:
-        return [node.result((batch, queries, heads * width))]
-    return [node.result((batch, heads, queries, width))]
+    y = (batch, heads, queries, width)
+    shapes: list[tuple[Dim, ...]] = [
+        (batch, queries, heads * width) if operands[Q].rank == 3 else y,
+        (batch, shared, keys, size),
+        (batch, shared, keys, width),
+        (batch, heads, queries, keys),
+    ]
+    return [node.result(shape, index=i) for i, shape in enumerate(shapes[: len(node.outputs)])]
 
 
 def _are_numbers(*dims: Dim) -> bool:
     return all(isinstance(dim, int) for dim in dims)
+
+
+def _past(node: Node) -> Dim:
+    """Keys of the cache that is an input."""
+    past, other = node.input(PAST_K), node.input(PAST_V)
+    if (past is None) != (other is None):
+        raise OnHost("a cache of keys without values, or of values without keys")
+    if past is None or other is None:
+        return 0
+    if past.rank != 4 or other.rank != 4:
+        raise OnHost("a cache that does not have four axes")
+    return past.dims[2]
 
 
 def _by_heads(node: Node, index: int) -> tuple[Dim, ...]:
@@ -63,68 +88,112 @@ def _by_heads(node: Node, index: int) -> tuple[Dim, ...]:
     dims = node.required(index).dims
     if len(dims) == 4:
         return dims
-    heads = node.attribute("q_num_heads" if index == 0 else "kv_num_heads", 0)
+    heads = node.attribute("q_num_heads" if index == Q else "kv_num_heads", 0)
     if heads <= 0 or (isinstance(dims[2], int) and dims[2] % heads):
         raise OnHost(f"an axis of size {dims[2]} for {heads} heads")
     return dims[0], heads, dims[1], dims[2] // heads
 
 
-def _check_mask(mask: Info | None, keys: Dim) -> None:
+def _check_mask(mask: Info | None) -> None:
     if mask is None:
         return
     if mask.dtype not in ("float32", "bool"):
         raise OnHost(f"a mask of {mask.dtype}")
     if not 1 <= mask.rank <= 4:
         raise OnHost(f"a mask of rank {mask.rank}")
-    if _are_numbers(mask.dims[-1], keys) and mask.dims[-1] != keys:
-        raise OnHost("a mask that has to be padded")
 
 
-# --- steps ------------------------------------------------------------------------------------
+# --- the step ---------------------------------------------------------------------------------
 
 
 def _lower(emit: Emission, node: Node) -> None:
-    q, k, v = (_heads_apart(emit, node, i) for i in range(3))
+    q, k, v = (_heads_apart(emit, node, i) for i in (Q, K, V))
+    _check_sizes(emit, node, q, k, v)
+    k, v = _cached(emit, node, k, PAST_K, PRESENT_K), _cached(emit, node, v, PAST_V, PRESENT_V)
     batch, heads, queries, size = q.shape
     _, shared, keys, width = v.shape
-    _check_sizes(emit, node, q, k, v)
-    rows = heads // shared * queries
-    q = _scaled(emit, node, q)
-    scores = emit.new((batch, heads, queries, keys), q.dtype)
-    k = emit.ordered(k)
-    transposed = k.view((batch, shared, size, keys), (*k.strides[:2], k.strides[3], k.strides[2]))
-    emit_product(emit, node, _shaped(q, shared, rows), transposed, _shaped(scores, shared, rows))
-    bias = _bias(emit, node, queries, keys)
-    scores = _biased(emit, node, scores, bias)
-    shares = emit.new(scores.shape, scores.dtype)
-    emit_softmax(
-        emit, scores, shares, 3, zeros=int(bias is not None)
-    )  # of queries with nothing left
-    result = emit.new((batch, heads, queries, width), q.dtype)
-    target = _result(emit, node, result.shape)
-    if target.is_contiguous:
-        result = target
-    emit_product(
-        emit, node, _shaped(shares, shared, rows), emit.ordered(v), _shaped(result, shared, rows)
-    )
-    if result is not target:
-        emit.copy(result, target, "Reorder")
+    y = _result(emit, node, (batch, heads, queries, width))
+    scores = emit.output(node, SCORES) if _has_output(node, SCORES) else None
+    scale = node.attribute("scale")
+    if scale is None:
+        scale = 1 / math.sqrt(size)  # type: ignore[arg-type]
+    lengths = _lengths(emit, node, batch)
+    past = 0 if node.input(PAST_K) is None else emit.tensor(node.values[PAST_K]).shape[2]
+    left, right = _window(node)
+    is_limited = min(left, right) < _UNLIMITED or lengths is not None
+    bytes_per_thread = _room_bytes(size, width)
+    emit.step(
+        attention,
+        outputs=[y] if scores is None else [y, scores],
+        flops=2 * batch * heads * queries * keys * (size + width),
+        batch=batch, heads=shared, group=heads // shared, queries=queries, keys=keys, size=size,
+        width=width, lengths=lengths, past=past, left=left, right=right,
+        zeros=int(is_limited or node.input(MASK) is not None),
+        scores=scores, mode=node.attribute("qk_matmul_output_mode", 0),
+        scale=scale,
+        cap=float(node.attribute("softcap", 0.0)),
+        mr=max_rows(1), tiles=_tiles(None if is_limited else keys, width),
+        scratch=emit.workspace(bytes_per_thread), scratch_bytes=bytes_per_thread,
+        **_strided("q", q), **_strided("k", k), **_strided("v", v), **_strided("y", y),
+        **_mask_fields(emit, node, q.shape, keys),
+    )  # fmt: skip
+
+
+def _strided(name: str, x: Tensor) -> dict[str, Any]:
+    """Fields of an operand and its strides."""
+    names = (f"{name}_batch", f"{name}_head", f"{name}_row")
+    return {name: x, **dict(zip(names, x.strides, strict=False))}
+
+
+def _room_bytes(size: Dim, width: Dim) -> Dim:
+    """Bytes of workspace of a thread."""
+    first, second = ((count + LANES - 1) // LANES * LANES for count in (size, width))
+    return room_floats(first, second, maximum(maximum(first, second), KEYS)) * 4
+
+
+def _tiles(keys: Dim | None, width: Dim) -> Record:
+    """Tiles for blocks of keys, of any number where that is not known, and for rows of values."""
+    mr = max_rows(1)
+    rows = set(range(1, mr + 1))
+    if isinstance(keys, int) and isinstance(width, int):
+        rows = tile_rows(width, mr) | tile_rows(keys % KEYS or KEYS, mr)
+        rows |= tile_rows(KEYS, mr) if keys > KEYS else set()
+    return tile_table(1, rows)
+
+
+# --- operands ---------------------------------------------------------------------------------
 
 
 def _heads_apart(emit: Emission, node: Node, index: int) -> Tensor:
+    """Operand as heads of rows whose elements are dense."""
     x = emit.tensor(node.values[index])
-    if len(x.shape) == 4:
-        return x
-    batch, heads, rows, size = _by_heads(node, index)
-    step = x.strides[2]
-    strides = (x.strides[0], size * step, x.strides[1], step)
-    return x.view((batch, heads, rows, size), strides)
+    if len(x.shape) == 3:
+        batch, heads, rows, size = _by_heads(node, index)
+        step = x.strides[2]
+        x = x.view((batch, heads, rows, size), (x.strides[0], size * step, x.strides[1], step))
+    return x if x.strides[3] == 1 else emit.ordered(x)
 
 
-def _shaped(x: Tensor, heads: Dim, rows: Dim) -> Tensor:
-    """A dense tensor with fewer heads of more rows each."""
-    shape = (x.shape[0], heads, rows, x.shape[3])
-    return x.view(shape, contiguous_strides(shape))
+def _has_output(node: Node, index: int) -> bool:
+    return index < len(node.outputs) and bool(node.outputs[index].name)
+
+
+def _cached(emit: Emission, node: Node, new: Tensor, past_index: int, index: int) -> Tensor:
+    """Keys or values with those of the cache before them."""
+    has_past, is_wanted = node.input(past_index) is not None, _has_output(node, index)
+    if not has_past and not is_wanted:
+        return new
+    old = emit.tensor(node.values[past_index]) if has_past else None
+    count = old.shape[2] if old is not None else 0
+    shape = (*new.shape[:2], count + new.shape[2], new.shape[3])
+    whole = emit.output(node, index) if is_wanted else emit.new(shape, new.dtype)
+    if old is not None:
+        message = f"node {node.name!r} ({node.op_type}): sizes of {old.name!r} and {new.name!r}"
+        for axis in (0, 1, 3):
+            emit.check(old.shape[axis], new.shape[axis], message)
+        emit.copy(old, whole.view(old.shape, whole.strides), "Concat")
+    emit.copy(new, whole.view(new.shape, whole.strides, count * whole.strides[2]), "Concat")
+    return whole
 
 
 def _result(emit: Emission, node: Node, shape: tuple[Dim, ...]) -> Tensor:
@@ -146,74 +215,52 @@ def _check_sizes(emit: Emission, node: Node, q: Tensor, k: Tensor, v: Tensor) ->
         emit.check(k.shape[axis], v.shape[axis], f"{what}: {name} of {k.name!r} and {v.name!r}")
 
 
-def _scaled(emit: Emission, node: Node, q: Tensor) -> Tensor:
-    """Queries times the scale, dense."""
-    scale = node.attribute("scale")
-    factor = float(np.float32(1 / math.sqrt(q.shape[3]) if scale is None else scale))  # type: ignore[arg-type]
-    if factor == 1:
-        return emit.ordered(q)
-    scaled = emit.new(q.shape, q.dtype)
-    emit_expression(emit, "mul(x0,x1)", scaled, [q, factor])
-    return scaled
-
-
-def _biased(emit: Emission, node: Node, scores: Tensor, bias: Tensor | None) -> Tensor:
-    """Scores after softcap and mask."""
-    cap, text = float(node.attribute("softcap", 0.0)), "x0"
-    operands: list[Tensor | float] = [scores]
-    if cap > 0:
-        text = "mul(tanh(div(x0,x1)),x1)"
-        operands.append(cap)
-    if bias is not None:
-        text = f"add({text},x{len(operands)})"
-        operands.append(bias)
-    if text == "x0":
-        return scores
-    biased = emit.new(scores.shape, scores.dtype)
-    emit_expression(emit, text, biased, operands)
-    return biased
-
-
 # --- masks ------------------------------------------------------------------------------------
 
 
-def _bias(emit: Emission, node: Node, queries: Dim, keys: Dim) -> Tensor | None:
-    """Addend of the scores."""
-    info, causal = node.input(3), bool(node.attribute("is_causal", 0))
+def _window(node: Node) -> tuple[int, int]:
+    """Keys before and after its own that a query sees."""
+    sides = [node.attribute(f"{side}_window_size", -1) for side in ("left", "right")]
+    left, right = (_UNLIMITED if side < 0 else side for side in sides)
+    return left, 0 if node.attribute("is_causal", 0) else right
+
+
+def _lengths(emit: Emission, node: Node, batch: Dim) -> Tensor | None:
+    """Keys that count, for each of a batch."""
+    if node.input(LENGTHS) is None:
+        return None
+    lengths = emit.ordered(emit.tensor(node.values[LENGTHS]))
+    emit.check(lengths.size, batch, f"node {node.name!r} ({node.op_type}): number of lengths")
+    return lengths
+
+
+def _mask_fields(emit: Emission, node: Node, queries: tuple[Dim, ...], keys: Dim) -> dict[str, Any]:
+    """Fields of the bias."""
+    info = node.input(MASK)
     if info is None:
-        return _causal(emit, None, queries, keys) if causal else None
-    if info.is_constant and not causal:
-        array = info.array()
-        if info.dtype == "bool":
-            array = np.where(array, np.float32(0), np.float32(-np.inf))
+        names = ("mask", "mask_batch", "mask_head", "mask_row")
+        return {**dict.fromkeys(names, 0), "mask": None, "mask_keys": keys}
+    bias = _bias(emit, node, info)
+    own = bias.shape[-1]
+    what = f"node {node.name!r} ({node.op_type}): keys of the mask {info.name!r}, and all keys"
+    emit.check(maximum(own, keys), keys, what)
+    shape = (*queries[:3], own)
+    target = Tensor(bias.buffer, 0, bias.dtype, shape, (0,) * 4, bias.name)
+    strides = broadcast_strides(emit, bias, target)
+    return {**_strided("mask", bias.view(shape, strides)), "mask_keys": own}
+
+
+def _bias(emit: Emission, node: Node, info: Info) -> Tensor:
+    """Addend of the scores, with dense keys."""
+    if info.is_constant and info.dtype == "bool":
+        array = np.where(info.array(), np.float32(0), np.float32(-np.inf))
         return emit.constant(array, info.name)
-    mask = emit.tensor(node.values[3])
-    emit.check(
-        mask.shape[-1], keys, f"node {node.name!r} ({node.op_type}): keys of the mask {mask.name!r}"
-    )
+    mask = emit.tensor(node.values[MASK])
     if info.dtype == "bool":
         bias = emit.new(mask.shape, "float32")
         emit_expression(emit, "where(x0,0.0,x1)", bias, [mask, -math.inf])
-        mask = bias
-    return _causal(emit, mask, queries, keys) if causal else mask
-
-
-def _causal(emit: Emission, mask: Tensor | None, queries: Dim, keys: Dim) -> Tensor:
-    """A mask, with -inf where keys come after the query."""
-    at = []
-    start, delta = (emit.constant(np.full(1, number, np.float32)) for number in (0, 1))
-    for count, shape in ((queries, (queries, 1)), (keys, (1, keys))):
-        numbers = emit.new((count,), "float32")
-        emit.step(
-            arange("f32"), outputs=[numbers], y=numbers, start=start, delta=delta, count=count
-        )
-        at.append(numbers.view(shape, contiguous_strides(shape)))
-    own = () if mask is None else mask.shape
-    bias = emit.new(broadcast([(queries, keys), own]), "float32")
-    addend = "0.0" if mask is None else "x3"
-    operands: list[Tensor | float] = [*at, -math.inf, *([] if mask is None else [mask])]
-    emit_expression(emit, f"where(less(x0,x1),x2,{addend})", bias, operands)
-    return bias
+        return bias
+    return mask if mask.strides[-1] == 1 else emit.ordered(mask)
 
 
 register("Attention", Operator(infer=_infer, lower=_lower))

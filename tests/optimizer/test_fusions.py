@@ -174,6 +174,26 @@ def test_means_that_are_no_layer_normalization(graph, optimized):
     assert "LayerNormalization" not in optimized(graph(nodes, inputs, **EPSILON))[0]
 
 
+def rms_norm(last, square=("Mul", "x x", "s")):
+    means = [("ReduceMean", "s axes", "mean"), ("Add", "mean eps", "ve"), ("Sqrt", "ve", "root")]
+    return [square, *means, *last, ("Mul", "w z", "y")]
+
+
+@pytest.mark.parametrize(
+    "last", [[("Div", "x root", "z")], [("Reciprocal", "root", "i"), ("Mul", "x i", "z")]]
+)
+def test_rms_normalization(graph, optimized, last):
+    inputs = {"x": ("n", 3, 6)}
+    given = EPSILON | {"w": rand(6)}
+    assert optimized(graph(rms_norm(last), inputs, **given, opset=24))[0] == ["RMSNormalization"]
+    power = rms_norm(last, ("Pow", "x two", "s"))
+    model = graph(power, inputs, **given, two=F(2), opset=24)
+    assert optimized(model)[0] == ["RMSNormalization"]
+    for change in ({"w": rand(3, 6)}, {"axes": np.array([1])}, {"eps": rand(6)}):
+        model = graph(rms_norm(last), inputs, **(given | change), opset=24)
+        assert "RMSNormalization" not in optimized(model)[0]
+
+
 # --- products ---------------------------------------------------------------------------------
 
 

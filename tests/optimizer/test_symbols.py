@@ -224,3 +224,39 @@ def test_softmax_as_jax_has_it(graph, optimized):
     assert optimized(graph(nodes, {"x": ("n", 5)}, **weights))[0] == ["Softmax"]
     weights["column"] = ints(1, -1)
     assert "Softmax" not in optimized(graph(nodes, {"x": (5, 5)}, **weights))[0]
+
+
+def test_what_is_left_open_of_the_same_sizes_is_the_same(graph):
+    """Heads of queries and keys, whose number follows from sizes that are not known to be equal."""
+    nodes = [
+        ("Concat", "x x2", "long", {"axis": 1}),
+        ("Relu", "long", "a"),
+        ("Sigmoid", "long", "b"),
+        ("Reshape", "a target", "q"),
+        ("Reshape", "b target", "k"),
+        ("Add", "q k", "y"),
+    ]
+    model = graph(nodes, {"x": ("n", "s", 8), "x2": ("n", "t", 8)}, target=ints(-1, 2, 4))
+    optimized_model = optimize(model)
+    assert sizes(optimized_model, "q") == sizes(optimized_model, "k") == sizes(optimized_model, "y")
+
+
+def test_sizes_follow_through_shape_operators(graph):
+    nodes = [
+        ("Shape", "x", "shape"),
+        ("Gather", "shape axis", "s"),
+        ("Range", "zero s one", "r"),
+        ("Unsqueeze", "r last", "column"),
+        ("Unsqueeze", "r first", "row"),
+        ("Sub", "column row", "distance"),
+        ("Shape", "distance", "sizes"),
+        ("ConstantOfShape", "sizes", "fill"),
+        ("Cast", "distance", "apart", {"to": 1}),
+        ("Add", "apart fill", "square"),
+        ("Transpose", "square", "turned", {"perm": [1, 0]}),
+        ("Squeeze", "x first", "flat"),
+        ("MatMul", "turned flat", "y"),
+    ]
+    weights = {"axis": np.int64(1), "zero": np.int64(0), "one": np.int64(1)}
+    model = graph(nodes, {"x": (1, "n", 8)}, last=ints(1), first=ints(0), **weights)
+    assert sizes(optimize(model), "y") == ["n", 8]

@@ -2,7 +2,12 @@
 
 import numpy as np
 import pytest
+import sardonyx
 from onnx.helper import make_node
+from onnx.reference import ReferenceEvaluator
+from sardonyx.reference.attention import Attention
+
+from .conftest import build
 
 F = np.float32
 INF = F(np.inf)
@@ -182,24 +187,116 @@ def test_special_values(check, special):
 
 def test_what_runs_on_the_host(check):
     feeds = operands(1, 2, 3, 4, 5, 6)
-    past = {"pk": normal(1, 2, 2, 5), "pv": normal(1, 2, 2, 6)}
-    cached = make_node("Attention", [*"qkv", "", *past], ["y", "k2", "v2"])
-    check([cached], feeds | past, opset=24, host={"Attention"})
-    scores = make_node("Attention", [*"qkv"], ["y", "", "", "s"])
-    check([scores], feeds, opset=24, host={"Attention"})
     doubles = {name: x.astype(np.float64) for name, x in feeds.items()}
     check([attention()], doubles, opset=24, host={"Attention"})
-    short = make_node("Attention", [*"qkv", "m"], ["y"])
-    mask = {"m": normal(3, 2)}
-    check([short], feeds | mask, opset=24, host={"Attention"}, wanted=[[padded(feeds, mask["m"])]])
+    check([attention(softmax_precision=11)], feeds, opset=24, host={"Attention"})
+
+
+# --- caches, windows, lengths and scores: onnx's reference has all of them ----------------------
+
+
+def reference(node, feeds, opset=24):
+    """Results that are given names, of onnx's reference and of the mended one for scores."""
+    model = build([node], [feeds], outputs=[name for name in node.output if name], opset=opset)
+    return [ReferenceEvaluator(model, new_ops=[Attention]).run(None, feeds)]
+
+
+@pytest.mark.parametrize("mode", [0, 1, 2, 3])
+@pytest.mark.parametrize("attributes", ATTRIBUTES[:5], ids=str)
+def test_scores(check, attributes, mode):
+    for sizes in SIZES:
+        feeds = operands(*sizes)
+        mask = normal(*sizes[:4], seed=1)
+        mask[..., :1, :] = -INF
+        node = make_node(
+            "Attention", [*"qkv", "m"], ["y", "", "", "s"], **attributes, qk_matmul_output_mode=mode
+        )
+        feeds["m"] = mask
+        check([node], feeds, opset=24, wanted=reference(node, feeds), threads=[1, 3])
+
+
+@pytest.mark.parametrize("flattened", [False, True])
+@pytest.mark.parametrize("attributes", [{}, {"is_causal": 1}, {"is_causal": 1, "softcap": 2.0}])
+@pytest.mark.parametrize("outputs", [["y"], ["y", "k2", "v2"], ["y", "k2", "v2", "s"]])
+@pytest.mark.parametrize("before", [0, 1, 40])
+def test_caches(check, before, outputs, attributes, flattened):
+    for batch, heads, queries, keys, size, width in SIZES:
+        feeds = operands(batch, 2 * heads, queries, keys, size, width, shared=heads)
+        past = {"pk": normal(batch, heads, before, size), "pv": normal(batch, heads, before, width)}
+        mask = {"m": normal(queries, before + keys, seed=3)}
+        more = {"q_num_heads": 2 * heads, "kv_num_heads": heads} if flattened else {}
+        node = make_node("Attention", [*"qkv", "m", *past], outputs, **attributes, **more)
+        feeds = (flat(feeds) if flattened else feeds) | mask | past
+        wanted = reference(node, feeds)
+        check([node], feeds, outputs=outputs, opset=24, wanted=wanted, threads=[1, 4])
+        open_cache = {name: ["b", heads, "p", x.shape[3]] for name, x in past.items()}
+        check([node], feeds, outputs=outputs, opset=24, wanted=wanted, dims=open_cache)
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+@pytest.mark.parametrize("masked", ["", "m"])
+def test_lengths(check, masked, causal):
+    """Keys from a length on do not count, whatever is there; a mask may end with the last."""
+    for batch, *rest in SIZES:
+        feeds = operands(batch, *rest)
+        queries, keys = rest[1:3]
+        lengths = np.array([max(1, keys - 2 * b) for b in range(batch)])
+        feeds |= {"m": normal(queries, lengths.max())} if masked else {}
+        feeds["n"] = lengths
+        node = make_node("Attention", [*"qkv", masked, "", "", "n"], ["y"], is_causal=causal)
+        check([node], feeds, opset=24, wanted=reference(node, feeds), threads=[1, 4])
+
+
+@pytest.mark.parametrize("left", [-1, 0, 2, 30])
+@pytest.mark.parametrize("right", [-1, 0, 3])
+@pytest.mark.parametrize("causal", [0, 1])
+def test_windows(check, left, right, causal):
+    window = {"left_window_size": left, "right_window_size": right, "is_causal": causal}
+    for sizes in SIZES:
+        batch, heads, _, keys, size, width = sizes
+        feeds = operands(*sizes)
+        node = attention(**window)
+        check([node], feeds, opset=25, wanted=reference(node, feeds, 25))
+        past = {"pk": normal(batch, heads, 3, size), "pv": normal(batch, heads, 3, width)}
+        node = make_node("Attention", [*"qkv", "", *past], ["y"], **window)
+        check([node], feeds | past, opset=25, wanted=reference(node, feeds | past, 25))
+        lengths = {"n": np.full(batch, max(1, keys - 1))}
+        node = make_node("Attention", [*"qkv", "", "", "", "n"], ["y"], **window)
+        check([node], feeds | lengths, opset=25, wanted=reference(node, feeds | lengths, 25))
+
+
+def test_scores_of_minus_infinity_in_the_first_block(check):
+    """Keys that get no weight, and others a block later that get all of it."""
+    for queries in (1, 7, 20):
+        feeds = operands(1, 2, queries, 300, 16, 16)
+        feeds["q"] = np.abs(feeds["q"])
+        feeds["k"][:, :, :200] = -INF
+        check([attention()], feeds, opset=24, wanted=reference(attention(), feeds))
+
+
+def test_masks_that_lack_keys(check):
+    feeds = operands(1, 2, 3, 40, 5, 6)
+    for keys in (1, 17, 40):
+        mask = {"m": normal(3, keys)}
+        wanted = [[padded(feeds, mask["m"])]]
+        check([attention("m")], feeds | mask, opset=24, wanted=wanted)
+        check([attention("m")], feeds | mask, opset=24, wanted=wanted, dims={"m": [3, "n"]})
+
+
+@pytest.mark.parametrize("length", [-1, 8])
+def test_lengths_out_of_range(length):
+    feeds = operands(1, 2, 3, 7, 5, 6) | {"n": np.array([length])}
+    node = make_node("Attention", [*"qkv", "", "", "", "n"], ["y"])
+    session = sardonyx.Session(build([node], [feeds], opset=24), optimize="none")
+    with pytest.raises(sardonyx.SardonyxError, match=r"attention.*out of range"):
+        session.run(None, feeds)
 
 
 def padded(feeds, mask):
     """Result with a mask that lacks keys: they are masked."""
-    from onnx.reference.ops.op_attention import _compute_attention
-
-    more = np.pad(mask, ((0, 0), (0, 2)), constant_values=-np.inf)
-    return _compute_attention(*feeds.values(), attn_mask=more, qk_matmul_output_mode=0)[0]
+    more = np.pad(mask, ((0, 0), (0, feeds["k"].shape[2] - mask.shape[1])),
+                  constant_values=-np.inf)  # fmt: skip
+    return reference(attention("m"), feeds | {"m": more})[0][0]
 
 
 @pytest.mark.parametrize(
@@ -208,7 +305,7 @@ def padded(feeds, mask):
         ({"k": (2, 2, 4, 5), "v": (2, 2, 4, 6)}, "batch"),
         ({"k": (1, 2, 4, 7)}, "sizes of heads"),
         ({"v": (1, 2, 3, 6)}, "rows"),
-        ({"m": (3, 3)}, "keys of the mask"),
+        ({"m": (3, 5)}, "keys of the mask"),
     ],
 )
 def test_sizes_that_do_not_fit(refused, changes, reason):

@@ -1,0 +1,78 @@
+"""What adapters of com.microsoft's operators share: their table, and edits of a node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir as ir
+
+from .node_rewrite import NodeRewrite, NotExpressible
+
+Adapter = Callable[[NodeRewrite], None]
+ADAPTERS: dict[str, Adapter] = {}
+"""Functions that make nodes standard ones, by operator."""
+
+
+def adapts(*names: str) -> Callable[[Adapter], Adapter]:
+    """Register the adapter of some operators."""
+
+    def decorator(function: Adapter) -> Adapter:
+        ADAPTERS.update(dict.fromkeys(names, function))
+        return function
+
+    return decorator
+
+
+def optional(r: NodeRewrite, index: int) -> ir.Value | None:
+    """Return an input, None where it is omitted."""
+    return r.inputs[index] if index < len(r.inputs) else None
+
+
+def needed(r: NodeRewrite, index: int) -> ir.Value:
+    """Return an input that there must be."""
+    value = optional(r, index)
+    if value is None:
+        raise NotExpressible(f"its input {index} is missing")
+    return value
+
+
+def summed(r: NodeRewrite, *values: ir.Value | None) -> ir.Value:
+    """Sum of those values that there are."""
+    first, *others = [value for value in values if value is not None]
+    for other in others:
+        first = r.emit("Add", first, other)
+    return first
+
+
+def become(r: NodeRewrite, op_type: str, *inputs: ir.Value | None) -> None:
+    """Let the node be another one."""
+    r.op_type, r.inputs = op_type, list(inputs)
+
+
+def need_unread(r: NodeRewrite, *indices: int) -> None:
+    """Give up, before anything is changed, where outputs are read that the result has not."""
+    for output in (r.node.outputs[i] for i in indices if i < len(r.node.outputs)):
+        if output.uses() or output.is_graph_output():
+            raise NotExpressible(f"its output {output.name!r} is read")
+
+
+def give(r: NodeRewrite, index: int, value: ir.Value) -> None:
+    """Let another value be an output."""
+    if index >= len(r.node.outputs):
+        return
+    output = r.node.outputs[index]
+    if output.uses() or output.is_graph_output():
+        name = output.name
+        output.name = f"{name}.replaced"
+        value.name, value.type, value.shape = name, output.type, output.shape
+        ir.convenience.replace_all_uses_with(output, value, replace_graph_outputs=True)
+
+
+def moved(r: NodeRewrite, op_type: str, *inputs: ir.Value | None) -> ir.Value:
+    """Put a node with all attributes of this one before it."""
+    value = r.emit(op_type, *inputs)
+    producer = value.producer()
+    assert producer is not None
+    producer.attributes.update(r.attributes)
+    r.attributes.clear()
+    return value
