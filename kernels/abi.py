@@ -107,6 +107,9 @@ STATUS_ERROR, STATUS_STEP, STATUS_CANCEL = range(3)
 """Error code or 0, step that failed, request to cancel or 0."""
 STATUS_WORDS = 8
 
+RAISED = 255
+"""Error code of a kernel that a function of the caller's has left by an exception."""
+
 # --- state of a team of threads: words in cache lines of their own ----------------------------
 
 TEAM_LEFT, TEAM_STOP, TEAM_RECORD = range(0, 24, 8)

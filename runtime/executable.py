@@ -96,6 +96,9 @@ class Executable:
         self.last_read = _last_read(program, times)
         self.limits = Limits(program, self.phases)
         self._host_operators: list[Any] = [None] * len(program.host_steps)
+        if program.is_local:  # as they are registered now
+            for index in range(len(program.host_steps)):
+                self.host_operator(index)
 
     def host_operator(self, index: int) -> Any:
         """Return the operator of a host step; the reference implementation loads on first use."""
