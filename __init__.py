@@ -20,8 +20,10 @@ from .errors import (
 from .forks import fork_lock
 
 if TYPE_CHECKING:
+    from .custom_operators import TensorType
     from .importers import load, save
     from .optimizer import optimize
+    from .registration import operator
     from .runtime.session import Session
 
 __version__ = "0.1.0"
@@ -34,6 +36,8 @@ _LAZY = {
     "compare": "tools.compare",
     "convert": "tools.convert",
     "backend": "backend",
+    "operator": "registration",
+    "TensorType": "custom_operators",
 }
 
 __all__ = [
@@ -43,10 +47,12 @@ __all__ = [
     "KernelError",
     "SardonyxError",
     "Session",
+    "TensorType",
     "UnsupportedModel",
     "compare",
     "convert",
     "load",
+    "operator",
     "optimize",
     "save",
 ]

@@ -110,6 +110,9 @@ STATUS_WORDS = 8
 TIMES_LAST, TIMES_STEPS = range(2)
 """Time at which the last step ended; from here on the time that each step took, in ticks."""
 
+RAISED = 255
+"""Error code of a kernel that a function of the caller's has left by an exception."""
+
 # --- state of a team of threads: words in cache lines of their own ----------------------------
 
 TEAM_LEFT, TEAM_STOP, TEAM_RECORD = range(0, 24, 8)

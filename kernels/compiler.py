@@ -179,7 +179,7 @@ def load_cached(refs: Iterable[KernelRef]) -> list[KernelRef]:
         if folder is None:
             return new
         with folder:
-            codes = [_read_object(folder, _name(ref)) for ref in new]
+            codes = [None if ref.is_local else _read_object(folder, _name(ref)) for ref in new]
         cached = [code for code in codes if code is not None]
         addresses = iter(_load(cached) if cached else [])
         missing = []
@@ -213,7 +213,14 @@ def _made(folder: Folder, name: str, make: Callable[[], tuple[str, bytes]]) -> _
 def _compile(ref: KernelRef) -> tuple[str, bytes]:
     from .numba_compiler import compile_object
 
-    return compile_object(ref)
+    if not ref.is_local:
+        return compile_object(ref)
+    try:
+        return compile_object(ref)
+    except Exception as error:
+        from .local_functions import refused
+
+        raise refused(ref, error) from error
 
 
 def kernel_address(ref: KernelRef) -> int:
@@ -233,7 +240,10 @@ def kernel_address(ref: KernelRef) -> int:
     if ref not in _addresses:
         with fork_lock:
             if ref not in _addresses:
-                _addresses[ref] = _load_or_make(_name(ref), lambda: _compile(ref))
+                if ref.is_local:
+                    _addresses[ref] = _load([_code_of(*_compile(ref))])[0]
+                else:
+                    _addresses[ref] = _load_or_make(_name(ref), lambda: _compile(ref))
     return _addresses[ref]
 
 

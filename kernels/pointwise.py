@@ -2,7 +2,8 @@
 
 An expression is written in a subset of Python: assignments ``t0=mul(x0,x1)`` separated by
 semicolons, the last statement being the result. Operands are ``x0, x1, ...``; literals are
-numbers; functions are those of ``SCALAR`` and, where a kernel is explicit SIMD, of ``VECTOR``.
+numbers; functions are those of ``SCALAR`` and, where a kernel is explicit SIMD, of ``VECTOR``, and
+functions of the caller's (``local_functions``).
 ``if_less(a,b,c,d)`` is c where a < b and d elsewhere, ``if_greater`` likewise. The text is the
 kernel's name: the same fusion in two models is one kernel.
 
@@ -27,6 +28,7 @@ import numpy as np
 from numba import njit
 
 from . import simd, vmath
+from .local_functions import function_of, is_local
 from .registry import DIVISION_BY_ZERO, MANY, kernel_factory
 from .scalar_operators import SCALAR, wrap_type
 from .target import LANES
@@ -315,7 +317,7 @@ def _load_bool(address: int, index: int) -> Any:
     return np.uint8(1) if simd.load_u8(address, index) != 0 else np.uint8(0)
 
 
-def _scope(vector: bool) -> dict[str, Any]:
+def _scope(expression: str, vector: bool) -> dict[str, Any]:
     scope: dict[str, Any] = {"_c": _c, "_F": F, "splat": simd.splat}
     scope |= {"even_axes": _even_axes, "merged": _merged, "next_row": _next_row, "share": _share}
     scope |= {"splat_i32": simd.splat_i32, "floats": simd.to_f32}
@@ -329,13 +331,13 @@ def _scope(vector: bool) -> dict[str, Any]:
         scope[f"cast_{kind}"] = njit(wrap_type(dtype)) if kind != "b8" else SCALAR["to_bool_u8"]
     table = VECTOR if vector else SCALAR
     scope |= {f"op_{name}": function for name, function in table.items()}
-    return scope
+    return scope | {name: function_of(name) for name in functions(expression) if is_local(name)}
 
 
 @kernel_factory
 def pointwise(expression: str, operands: str) -> Callable[..., int]:
     """Generate the kernel of an expression; see the module's text."""
-    scope = _scope(is_vector(expression, operands))
+    scope = _scope(expression, is_vector(expression, operands))
     exec(_source(expression, operands), scope)
     body = scope["body"]
     body.__module__, body.__qualname__ = __name__, "pointwise"

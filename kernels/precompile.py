@@ -28,7 +28,7 @@ def compile_all(refs: Iterable[KernelRef]) -> None:
     missing = load_cached(refs)
     if not missing:
         return
-    with _second_process(missing[::-1]):
+    with _second_process([ref for ref in missing[::-1] if not ref.is_local]):
         if sys.stderr.isatty() and _bar.acquire(blocking=False):
             try:
                 _compile_with_bar(missing)

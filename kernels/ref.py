@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+LOCAL = "local_"
+"""What the names of functions begin with that only this process knows (``local_functions``)."""
+
 
 @dataclass(frozen=True, order=True)
 class KernelRef:
@@ -22,6 +25,11 @@ class KernelRef:
     module: str
     function: str
     parameters: tuple[int | str, ...] = ()
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this process can compile it, and it is kept nowhere."""
+        return any(isinstance(each, str) and LOCAL in each for each in self.parameters)
 
     def __str__(self) -> str:
         short = f"{self.module.rpartition('.')[2]}.{self.function}"

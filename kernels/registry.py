@@ -19,6 +19,7 @@ from typing import Any, get_type_hints
 
 import numpy as np
 
+from .abi import RAISED
 from .compiler import kernel_address, native_function
 from .fields import Pointer as Pointer
 from .record import make_record
@@ -37,6 +38,7 @@ MANY = 16
 INDEX_OUT_OF_RANGE, TOO_FEW_ELEMENTS, INTERRUPTED, DIVISION_BY_ZERO = range(1, 5)
 INVALID_NUMBER, TOO_MANY_ITERATIONS, SIZES_DIFFER = range(5, 8)
 ERRORS = {
+    RAISED: "the function of a custom operator raised an exception",
     INDEX_OUT_OF_RANGE: "index out of range",
     TOO_FEW_ELEMENTS: "more elements are wanted than there are",
     INTERRUPTED: "interrupted by a signal",

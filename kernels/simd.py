@@ -12,6 +12,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import cgutils, types
 
+from .abi import RAISED
 from .target import LANES
 from .vectors import F16, F32, F64, I1, I8, I16, I32, I64, VectorType, f32x, i32x, intrinsic, mask
 
@@ -397,8 +398,9 @@ def call_kernel(typingctx, address, args, thread, part, until, parts):  # type: 
         pointers = [I64.as_pointer(), I64.as_pointer()]
         fnty = ir.FunctionType(I32, [*pointers, *[I64] * 5])
         function = builder.inttoptr(values[0], fnty.as_pointer())
-        builder.call(function, [result, error, *values[1:]])
-        return builder.load(result)
+        status = builder.call(function, [result, error, *values[1:]])
+        raised = builder.icmp_signed("!=", status, I32(0))  # by a function of the caller's
+        return builder.select(raised, I64(RAISED), builder.load(result))
 
     return types.int64(*[types.int64] * 6), codegen
 

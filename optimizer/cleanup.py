@@ -8,6 +8,7 @@ from contextlib import suppress
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from ..custom_inference import known_to_onnx
 from ..inference_faults import needs_input_type
 from ..logs import silenced
 from .edits import insert, remove, remove_with_body, replace, replace_uses
@@ -99,7 +100,7 @@ def infer(model: ir.Model) -> None:
     # Its warnings about sequences and the like concern nothing that passes change. A result that
     # holds maps has a type that onnx_ir cannot read: then what was inferred before stays.
     quiet = silenced("onnx_ir.passes.common.shape_inference", level=logging.ERROR)
-    with quiet, suppress(ir.serde.SerdeError):
+    with quiet, known_to_onnx(), suppress(ir.serde.SerdeError):
         common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
 
 

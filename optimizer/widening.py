@@ -8,11 +8,12 @@ occur on the way are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
 
+from ..custom_operators import find
 from .edits import insert, set_inputs
 
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
@@ -25,13 +26,16 @@ _BITS = frozenset(["BitCast"])
 def widen(model: ir.Model) -> None:
     """Let a model compute in float32 what it computes in float16 and bfloat16, in place.
 
-    A model stays as it is that looks at the bits, or takes or gives sequences of such tensors.
+    A model stays as it is that looks at the bits, takes or gives sequences of such tensors, or has
+    custom operators on arrays, which were written for the types that it states.
     """
     graph = model.graph
     ports = [*graph.inputs, *graph.outputs]
     if any(not isinstance(port.type, ir.TensorType) and port.dtype in _HALVES for port in ports):
         return
     if any(node.op_type in _BITS for node in graph.all_nodes()) or not _has_halves(model):
+        return
+    if any(_is_written_for_types(node, model.opset_imports) for node in graph.all_nodes()):
         return
     outputs = [(i, value, value.dtype) for i, value in enumerate(graph.outputs)]
     inputs = {value: value.dtype for value in graph.inputs if value.dtype in _HALVES}
@@ -50,6 +54,11 @@ def widen(model: ir.Model) -> None:
             graph.outputs[index] = given[value]
     for value in inputs:
         _read_as_float32(graph, value)
+
+
+def _is_written_for_types(node: ir.Node, opsets: Mapping[str, int]) -> bool:
+    custom = find(node.domain, node.op_type, opsets.get(node.domain, 1)) if node.domain else None
+    return custom is not None and not custom.is_elementwise
 
 
 def _has_halves(model: ir.Model) -> bool:

@@ -12,6 +12,7 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from .custom import custom_operators
 from .operator import ML, originals
 
 # They run graphs, or hand on what an attribute holds.
@@ -46,9 +47,10 @@ def evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
     the model's nodes; all where some are functions, which are made of others.
     """
     names = {(node.domain, node.op_type) for node in _nodes(model.graph)}
-    rest = names - _BY_NAME.keys() - {("", name) for name in _AS_THEY_ARE}
+    custom = custom_operators(names, {each.domain: each.version for each in model.opset_import})
+    rest = names - _BY_NAME.keys() - custom.keys() - {("", name) for name in _AS_THEY_ARE}
     chosen = OPERATORS if rest else [_BY_NAME[name] for name in sorted(names & _BY_NAME.keys())]
-    return ReferenceEvaluator(model, new_ops=chosen)
+    return ReferenceEvaluator(model, new_ops=[*chosen, *custom.values()])
 
 
 def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:

@@ -97,6 +97,9 @@ class Executable:
         self.limits = Limits(program, self.phases)
         self._host_operators: list[Any] = [None] * len(program.host_steps)
         self._bodies: list[Executable | None] = [None] * len(program.bodies)
+        if program.is_local:  # as they are registered now
+            for index in range(len(program.host_steps)):
+                self.host_operator(index)
 
     def host_operator(self, index: int) -> Any:
         """Return the operator of a host step; the reference implementation loads on first use."""

@@ -79,6 +79,8 @@ def _fits(graph: Graph, node: Node, group: Group) -> bool:
     result = group.last.infos[0]
     if group.head is not None or len(group.nodes) >= MAX_NODES:
         return False
+    if operator.is_alone or OPERATORS[group.last.key].is_alone:
+        return False
     if operator.fused is not None and not _can_lead(graph, node, group):
         return False
     if node.infos[0].shape != result.shape:

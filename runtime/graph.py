@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import numpy as np
 import onnx_ir as ir
 
+from ..custom_operators import find
 from ..errors import InvalidModel
 from .symbolic import Dim, Expr, Symbol, of_symbol, symbol, symbols_in
 
@@ -235,8 +236,10 @@ class Node:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Domain and name of the operator."""
-        return self.ir.domain, self.op_type
+        """Domain and name of the operator; those of a custom one are numbered."""
+        domain = self.ir.domain
+        custom = find(domain, self.op_type, self.version) if domain else None
+        return domain, self.op_type if custom is None else custom.key
 
     def input(self, index: int) -> Info | None:
         """Return an optional input, None when it is omitted."""

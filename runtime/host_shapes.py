@@ -10,6 +10,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from ..custom_operators import how_to_register
 from ..errors import UnsupportedModel
 from .graph import Info, Node, dtype_name
 
@@ -36,11 +37,15 @@ def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
     except onnx.defs.SchemaError as error:
         raise UnsupportedModel(
             f"node {node.name!r}: operator {node.ir.domain or 'ai.onnx'}.{node.op_type} "
-            f"(opset {node.version}) is not known"
+            f"(opset {node.version}) is not known" + (f"; {_hint(node)}" if node.ir.domain else "")
         ) from error
     except Exception:  # what cannot be inferred is read off the results
         results = {}
     return [_info_of(value, results.get(value.name or "")) for value in node.outputs]
+
+
+def _hint(node: Node) -> str:
+    return how_to_register(node.ir.domain, node.op_type, node.version)
 
 
 def _forget_sizes(node: onnx.NodeProto) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import onnx_ir_import  # noqa: F401  before onnx_ir itself
+from ..custom_operators import find
 from ..errors import SardonyxError
 from ..notes import DEFAULTS_NOTE
 from .assembler import Assembler
@@ -56,8 +57,17 @@ def lower(model: ir.Model, options: dict[str, Any] | None = None) -> Program:
     assembler, metadata = _emitted(infer_shapes(model), {"precision": "fp32", **(options or {})})
     program = assembler.finish(metadata)
     program.metadata["model"] = model_metadata(model)
+    program.metadata["custom"] = _custom_operators(model)
     program.metadata["defaults"] = model.metadata_props.get(DEFAULTS_NOTE)
     return program
+
+
+def _custom_operators(model: ir.Model) -> list[list[Any]]:
+    """List domain, name and version of the operators that functions of this process compute."""
+    opsets = model.graph.opset_imports or model.opset_imports
+    nodes = (node for node in model.graph.all_nodes() if node.domain)
+    found = (find(node.domain, node.op_type, opsets.get(node.domain, 1)) for node in nodes)
+    return [[each.domain, each.name, each.version] for each in dict.fromkeys(found) if each]
 
 
 def _lower_bodies(emit: Emission, node: Node) -> dict[str, Program]:

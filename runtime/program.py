@@ -183,6 +183,11 @@ class Program:
                 yield index, [symbol for *_, symbol in self.host_steps[stretch.host].defines]
 
     @property
+    def is_local(self) -> bool:
+        """Whether functions of this process compute some of its nodes: custom operators."""
+        return bool(self.metadata.get("custom"))
+
+    @property
     def operators(self) -> np.ndarray:
         """Operators of the host steps, one after the other."""
         return np.frombuffer(b"".join(host.operator for host in self.host_steps), np.uint8)

@@ -62,6 +62,8 @@ def open_program(source: Any, options: Mapping[str, Any]) -> Program:
                 if (model.times(), model.key()) != (times, key):
                     continue  # perhaps it is not what the key stands for
                 program = _keep(program, key)
+            if program.is_local:  # its functions may be replaced
+                return program
             return _programs.setdefault(key, program)
         return _lowered(model)
 
@@ -105,8 +107,11 @@ def _stored(key: str) -> Program | None:
 
 
 def _keep(program: Program, key: str) -> Program:
-    """Put a program into the cache; the mapped file takes the place of the copy in memory."""
-    folder = opened_folder("programs")
+    """Put a program into the cache; the mapped file takes the place of the copy in memory.
+
+    One with functions of this process in it means nothing to others.
+    """
+    folder = None if program.is_local else opened_folder("programs")
     if folder is None:
         return program
     with folder:
@@ -138,7 +143,8 @@ def save_artifact(
         raise InvalidArgument(f"an artifact is opened by its suffix: {path} must end in {SUFFIX}")
     with opened(source, options) as model:
         key = model.key()
-        if key is not None and _programs.get(key) is not program:
+        is_known = program.is_local or _programs.get(key or "") is program
+        if key is not None and not is_known:
             raise InvalidArgument("the model's file has changed since this session was opened")
         data = pack(to_bytes(model.optimized()), model.options)
     if not write_atomically(Path(path), [data], SHARED):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..custom_operators import find
 from ..errors import InvalidArgument
 from . import background, endings
 from .defaults import noted_defaults
@@ -299,8 +300,13 @@ class Session:
         self.close()
 
     def __reduce__(self) -> Any:
-        return _reopen, (portable(self._source), self.threads, self._options)
+        used = self.engine.program.metadata["custom"]
+        functions = [each.function for key in used if (each := find(*key)) is not None]
+        return _reopen, (portable(self._source), self.threads, self._options, functions)
 
 
-def _reopen(source: Any, threads: int, options: dict[str, Any]) -> Session:
+def _reopen(
+    source: Any, threads: int, options: dict[str, Any], functions: Sequence[Any] = ()
+) -> Session:
+    """Open a session again; what pickled its functions has imported, and so registered, them."""
     return Session(source, threads=threads, **options)

@@ -31,6 +31,7 @@ from .graph import (
 )
 from .host_shapes import host_infos
 from .ops import OPERATORS
+from .ops.custom import enter_custom_operators
 from .ops.registry import Infer
 from .symbolic import Dim, Symbol, product
 from .validity import check_infos, check_node, naming
@@ -49,6 +50,7 @@ def infer_shapes(model: ir.Model) -> Graph:
     InvalidModel, UnsupportedModel
         Naming the node.
     """
+    enter_custom_operators()
     source = model.graph
     initializers = {value.name for value in source.initializers.values()}
     inputs = [value for value in source.inputs if value.name not in initializers]
@@ -172,7 +174,8 @@ def _infer_node(graph: Graph, node: Node) -> None:
         check_node(node)
     try:
         if operator is None or operator.infer is None:
-            raise OnHost("no kernel for this operator yet")
+            is_custom = operator is not None and operator.describe is not None
+            raise OnHost("a function of arrays" if is_custom else "no kernel for this operator yet")
         for info in node.inputs:
             taken = info is None or (operator.takes_constants and info.is_constant)
             if info is not None and info.dtype == "object" and not taken:
@@ -187,7 +190,11 @@ def _infer_node(graph: Graph, node: Node) -> None:
                 node.bodies[name] = _infer_body(graph, node, name, given.infos)
             node.infos = _described(graph, node, operator.infer)
     except OnHost as reason:
-        node.infos = host_infos(node, graph.opsets)
+        if operator is not None and operator.describe is not None:
+            with naming(node):
+                node.infos = operator.describe(node)
+        else:
+            node.infos = host_infos(node, graph.opsets)
         graph.why_host[node.index] = str(reason)
         if isinstance(reason, NeedsNumbers):
             graph.needed_numbers[node.index] = reason.sizes
@@ -258,18 +265,18 @@ def _is_finite(node: Node) -> bool:
 
 def _fresh_symbols(node: Node) -> list[tuple[int, int, Symbol]]:
     """Give unknown dimensions of a host result a symbol; lists (output, axis, symbol)."""
-    fresh = []
+    fresh: list[tuple[int, int, Symbol]] = []
     for position, info in enumerate(node.infos):
         if not node.outputs[position].name:
             info.shape = None  # not wanted: the operator gives nothing to read sizes off
         if info.shape is None:
             continue
-        dims = list(info.shape)
+        dims: list[Dim | None] = list(info.shape)
         for axis, dim in enumerate(dims):
-            if isinstance(dim, int):
+            if dim is not None:
                 continue
             symbol = f"result:{node.index}.{position}.{axis}"
             dims[axis] = symbolic.of_symbol(symbol)
             fresh.append((position, axis, symbol))
-        info.shape = tuple(dims)
+        info.shape = tuple(dims)  # type: ignore[arg-type]  # all are known now
     return fresh

@@ -73,8 +73,19 @@ def _options(
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print and exit.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    operators: Annotated[
+        Path | None,
+        typer.Option(
+            help="Python file that registers custom operators; it is run.",
+            dir_okay=False,
+            exists=True,
+        ),
+    ] = None,
 ) -> None:
-    pass
+    if operators is not None:
+        import runpy
+
+        runpy.run_path(str(operators))
 
 
 def _load(source: str) -> ir.Model:

@@ -15,6 +15,7 @@ import onnx
 import onnx_ir as ir
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto
 
+from ...custom_operators import find
 from ...errors import InvalidModel, UnsupportedModel
 from .upgrade import ADAPTERS
 
@@ -161,6 +162,8 @@ class _Scope:
             self.attribute(node, attribute)
         if (domain, node.op_type) in self.functions:
             _check_call(node, self.functions[domain, node.op_type])
+        elif custom := find(domain, node.op_type, self.opsets[domain]):
+            custom.check(describe(node), len(node.input), [each.name for each in node.attribute])
         elif domain in _known_domains():
             _check_operator(node, domain, self.opsets[domain])
 

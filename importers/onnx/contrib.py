@@ -48,6 +48,11 @@ def mark_contrib_nodes(proto: onnx.ModelProto) -> None:
         proto.opset_import.add(domain=DOMAIN, version=1)
 
 
+def has_adapter(op_type: str) -> bool:
+    """Tell whether an operator of com.microsoft is replaced by standard ones."""
+    return op_type in _ADAPTERS
+
+
 def standardize(model: ir.Model) -> None:
     """Replace operators of com.microsoft by standard ones where that can be, in place."""
     opset = model.graph.opset_imports.get("", 0)

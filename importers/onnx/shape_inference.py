@@ -13,6 +13,7 @@ from collections.abc import Iterable
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
 
+from ...custom_inference import known_to_onnx
 from ...errors import InvalidModel
 from .check import describe
 from .loop_states import GENERATED, with_loop_states
@@ -48,7 +49,8 @@ def infer(model: ModelProto, trusted: bool = False) -> ModelProto:
         if conflicts := [_readable(line) for line in result if _is_conflict(line)]:
             raise InvalidModel("types or shapes conflict: " + "; ".join(conflicts))
         try:
-            result = onnx.shape_inference.infer_shapes(model)
+            with known_to_onnx():
+                result = onnx.shape_inference.infer_shapes(model)
         except Exception:
             result = model
     _name_sizes(result.graph, labels)
@@ -145,6 +147,7 @@ def _name_sizes(graph: GraphProto, labels: dict[str, list[str]]) -> None:
                     dim.dim_param = new[dim.dim_param]
 
 
+@known_to_onnx()
 def _strictly_inferred(model: ModelProto) -> ModelProto | list[str]:
     """Return the model with types and shapes, or the error lines of onnx, which name nodes."""
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from ...custom_operators import find
 from ..emission import Emission
 from ..graph import BodyInputs, Info, Node
 from ..groups import Group
@@ -36,6 +37,9 @@ class Operator:
     infer
         Describes the outputs; raises ``OnHost`` for inputs that no kernel takes. None: there is no
         kernel.
+    describe
+        Describes the outputs where there is no kernel, with sizes that may be None; by default onnx
+        does.
     lower
         Emits the steps of a node, where neither ``term`` nor ``fused`` do.
     term
@@ -57,6 +61,8 @@ class Operator:
         remains an elementwise operator.
     fused
         Emits the steps of a node together with the fusion group that it leads.
+    is_alone
+        An elementwise operator that no kernel shares with others.
     layout
         How the output lies: ``"plain"``; ``"channels_last"``, written with any distance between
         pixels, so that it may be a part of a larger buffer; or so ``"as_input"`` does.
@@ -65,6 +71,7 @@ class Operator:
     rules: tuple[Rule, ...] = ()
     bodies: Bodies | None = None
     infer: Infer | None = None
+    describe: Infer | None = None
     lower: Lower | None = None
     term: WriteTerm | None = None
     parameters: Mapping[str, float] = field(default_factory=dict)
@@ -73,8 +80,12 @@ class Operator:
     folds: str = ""
     activation: Activate | None = None
     fused: Fused | None = None
+    is_alone: bool = False
     layout: Literal["plain", "channels_last", "as_input"] = "plain"
 
+
+_NEWEST = 1 << 31
+"""Version of a domain above all others."""
 
 OPERATORS: dict[tuple[str, str], Operator] = {}
 """Operators by domain and name."""
@@ -88,5 +99,8 @@ def register(names: str, operator: Operator, domain: str = "") -> None:
 
 def has_kernel(domain: str, name: str) -> bool:
     """Tell whether an operator has a kernel for some of its inputs."""
+    custom = find(domain, name, _NEWEST)
+    if custom is not None:
+        return custom.is_elementwise
     operator = OPERATORS.get((domain, name))
     return operator is not None and operator.infer is not None

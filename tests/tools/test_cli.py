@@ -8,6 +8,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 import sardonyx
+from sardonyx import custom_operators
 from sardonyx.optimizer import pipeline
 from sardonyx.runtime import tuning
 from sardonyx.runtime.session import Session
@@ -91,6 +92,28 @@ def test_run_on_a_file(call, tmp_path):
     assert found.exit_code == 0, found.stderr
     with np.load(tmp_path / "y.npz") as results:
         assert np.mean(results["probabilities"].argmax(1) == labels) >= 0.97
+
+
+def test_a_file_that_registers_operators_is_run_first(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(custom_operators, "_versions", {})
+    node = onnx.helper.make_node("Thrice", ["x"], ["y"], domain="my.domain")
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [2])
+    graph = onnx.helper.make_graph([node], "g", [x], [onnx.ValueInfoProto(name="y")])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "m.onnx")
+    (tmp_path / "own.py").write_text(
+        "import sardonyx\n"
+        "@sardonyx.operator('my.domain', 'Thrice')\n"
+        "def thrice(x):\n"
+        "    return 3 * x\n"
+    )
+    np.save(tmp_path / "x.npy", np.ones(2, np.float32))
+    arguments = ("run", tmp_path / "m.onnx", "-i", tmp_path / "x.npy", "-o", tmp_path / "y.npz")
+    assert call(*arguments).exit_code == 1
+    assert call("--operators", tmp_path / "own.py", *arguments).exit_code == 0
+    with np.load(tmp_path / "y.npz") as results:
+        assert results["y"].tolist() == [3, 3]
+    shown = call("--operators", tmp_path / "own.py", "inspect", tmp_path / "m.onnx").stdout
+    assert re.search(r"Thrice.*kernel", shown)
 
 
 def test_compare_agrees(call):
