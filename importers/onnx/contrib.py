@@ -50,7 +50,7 @@ def mark_contrib_nodes(proto: onnx.ModelProto) -> None:
 
 def has_adapter(op_type: str) -> bool:
     """Tell whether an operator of com.microsoft is replaced by standard ones."""
-    return op_type in _ADAPTERS
+    return op_type in ADAPTERS
 
 
 def standardize(model: ir.Model) -> None:

@@ -103,7 +103,7 @@ def products_with_keys(
     store_i64(words, TILE.b, q)
     store_i64(words, TILE.ahead, q)
     store_i64(words, TILE.flags, FIRST | LAST)
-    run_tiles(tiles, words, k, s, 0, keys, 1, mr)
+    run_tiles(tiles, words, k, s, 0, keys, 1, mr, 4)
 
 
 @njit
@@ -119,7 +119,7 @@ def add_values(
     store_i64(words, TILE.b, p)
     store_i64(words, TILE.ahead, p)
     store_i64(words, TILE.flags, (FIRST if begins else 0) | LAST)
-    run_tiles(tiles, words, v, o, 0, width, 1, mr)
+    run_tiles(tiles, words, v, o, 0, width, 1, mr, 4)
 
 
 # --- scores -----------------------------------------------------------------------------------
