@@ -236,7 +236,10 @@ class Session:
         if states is None:
             states = stateful.matched_states(inputs, self._output_names)
         pairs = [list(pair) for pair in sorted(states.items())]
-        for known, names in ((self._output_names, [o for o, _ in pairs]), (inputs, states.values())):
+        for known, names in (
+            (self._output_names, [o for o, _ in pairs]),
+            (inputs, states.values()),
+        ):
             for name in names:
                 if name not in known:
                     raise InvalidArgument(f"no {name!r} among {list(known)}")

@@ -69,6 +69,11 @@ class Stateful:
         """Outputs that a run returns: all but the states."""
         return [name for name in self._outputs if name not in self._kept]
 
+    @property
+    def state_names(self) -> list[str]:
+        """Inputs that are states."""
+        return sorted(self._inputs)
+
     def run(self, output_names: Sequence[str] | None, feeds: Mapping[str, Any]) -> list[Any]:
         """Run the model with the states that the last run left.
 
@@ -111,7 +116,9 @@ class Stateful:
             There is no such state, or no run has been yet.
         """
         if name not in self._arrays:
-            raise InvalidArgument(f"no state {name!r} has a value; states are {sorted(self._inputs)}")
+            raise InvalidArgument(
+                f"no state {name!r} has a value; states are {sorted(self._inputs)}"
+            )
         array = self._arrays[name]
         return array[self._used(name)].copy() if name in self._caches else array.copy()
 
@@ -127,7 +134,9 @@ class Stateful:
                 self._set(name, np.asarray(feeds[name]))
         missing = [name for name in self._inputs if name not in self._arrays]
         if missing:
-            sizes = self._named_sizes({**others, **{n: feeds[n] for n in self._inputs if n in feeds}})
+            sizes = self._named_sizes(
+                {**others, **{n: feeds[n] for n in self._inputs if n in feeds}}
+            )
             for name in missing:
                 self._set(name, self._empty(self._ports[name], sizes))
         return others
@@ -155,13 +164,17 @@ class Stateful:
 
     def _named_sizes(self, feeds: Mapping[str, Any]) -> dict[str, int]:
         """Sizes of the dimensions that inputs name."""
-        sizes: dict[str, int] = {}
-        for name, value in feeds.items():
-            dims = self._ports[name].dims if name in self._ports else None
-            for dim, size in zip(dims or (), np.shape(value), strict=False):
-                if isinstance(dim, str):
-                    sizes[dim] = size
-        return sizes
+        described = (
+            (self._ports[name].dims or (), np.shape(value))
+            for name, value in feeds.items()
+            if name in self._ports
+        )
+        return {
+            dim: size
+            for dims, shape in described
+            for dim, size in zip(dims, shape, strict=False)
+            if isinstance(dim, str)
+        }
 
     def _empty(self, port: Port, sizes: Mapping[str, int]) -> np.ndarray:
         """First value of a state."""
