@@ -16,6 +16,7 @@ from onnx.reference import ReferenceEvaluator
 from ..errors import KernelError, UnsupportedModel
 from ..reference import evaluator
 from ..reference.loop import Loop
+from .host_shapes import serialized
 from .objects import copied
 
 Body: TypeAlias = Callable[[Mapping[str, Any]], list[Any]]
@@ -37,7 +38,7 @@ class HostOp:
     """
 
     def __init__(self, node: ir.Node, opsets: Mapping[str, int]) -> None:
-        self._prepare(ir.serde.serialize_node(node), dict(opsets))
+        self._prepare(serialized(node), dict(opsets))
 
     def _prepare(self, proto: onnx.NodeProto, opsets: dict[str, int]) -> None:
         self.name, self.op_type = proto.name, proto.op_type

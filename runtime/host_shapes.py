@@ -12,7 +12,14 @@ import onnx_ir as ir
 
 from ..custom_operators import how_to_register
 from ..errors import UnsupportedModel
+from ..logs import silenced
 from .graph import Info, Node, dtype_name
+
+
+def serialized(node: ir.Node) -> onnx.NodeProto:
+    """Return a node in protobuf; values inside whose type is not known go without their shapes."""
+    with silenced("onnx_ir.serde"):
+        return ir.serde.serialize_node(node)
 
 
 def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
@@ -21,7 +28,7 @@ def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
     Dimensions that it cannot tell are None; so is the shape where the rank is unknown. What
     subgraphs declare of sizes proves nothing, and is not looked at.
     """
-    proto = ir.serde.serialize_node(node.ir)
+    proto = serialized(node.ir)
     _forget_sizes(proto)
     types: dict[str, Any] = {}
     for value, info in zip(node.values, node.inputs, strict=True):
