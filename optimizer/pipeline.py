@@ -27,6 +27,7 @@ from .fusions.padding import fold_pads
 from .fusions.products import unflatten_products
 from .fusions.recurrent import fuse_recurrent
 from .fusions.resizes import fuse_resizes
+from .fusions.sequence_elements import read_elements
 from .fusions.sequences import simplify_sequences
 from .fusions.softmax import simplify_softmax
 from .hoist import hoist_activations
@@ -57,6 +58,7 @@ _BASIC: dict[str, Pass] = {
 }
 _ALL: dict[str, Pass] = {
     **_BASIC,
+    "read_elements": read_elements,
     "fuse_recurrent": fuse_recurrent,
     "simplify_sequences": simplify_sequences,
     "fold_pads": fold_pads,

@@ -53,18 +53,17 @@ class _Folder:
 
     def _fold(self, node: ir.Node) -> bool:
         index = lookup(node).shape_input
-        if index is not None and index < len(node.inputs):
-            changed = self._fold_target(node)
-            self.learnt |= learn(self._names, node, self._read(node.inputs[index]))
-            return changed
-        self.learnt |= learn(self._names, node, None)
+        has_target = index is not None and index < len(node.inputs)
+        changed = has_target and self._fold_target(node)
+        target = self._read(node.inputs[index]) if has_target else None  # type: ignore[index]
+        self.learnt |= learn(self._names, node, target)
         if node.op_type == "Shape" and self._measure_inputs(node):
             return True
         contents = evaluate(node, self._read)
         if contents is None or contents.size > LIMIT:
-            return False
+            return changed
         self._known[node.outputs[0]] = contents
-        return self._replace(node, contents)
+        return self._replace(node, contents) or changed
 
     def _replace(self, node: ir.Node, contents: Contents) -> bool:
         """Replace a node by a constant, or by the first value with the same contents."""

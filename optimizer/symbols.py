@@ -6,6 +6,7 @@ Reshape. Where the size is that of another dimension after all, the new name goe
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from functools import cached_property
 
@@ -14,6 +15,7 @@ import onnx_ir as ir
 from .operators import lookup
 from .operators.broadcasting import broadcast_sizes
 from .operators.record import Contents
+from .size_sums import add_sizes
 from .values import Size, attribute, dims
 
 
@@ -146,6 +148,9 @@ def _equate_concatenated(names: Names, node: ir.Node) -> bool:
         return not isinstance(size, int), size not in names.fixed
 
     common = [min(column, key=order) for column in zip(*known, strict=True)]
-    common[attribute(node, "axis", 0) % len(common)] = None
-    values = [value for value in (*node.inputs, *node.outputs) if value is not None]
-    return any([equate(names, value, common) for value in values])
+    axis = attribute(node, "axis", 0) % len(common)
+    common[axis] = None
+    learnt = any([equate(names, value, common) for value in node.inputs if value is not None])
+    along = [dims(value)[axis] for value in node.inputs if value is not None]  # type: ignore[index]
+    common[axis] = functools.reduce(add_sizes, along)
+    return equate(names, node.outputs[0], common) or learnt

@@ -31,7 +31,7 @@ from ..kernels.ref import KernelRef
 from ..kernels.registry import Kernel
 from .graph import Info, Node
 from .inplace import Inplace
-from .program import Check, HostStep, Port, Program, Reading, Step, Stretch, TensorSpec
+from .program import Cache, Check, HostStep, Port, Program, Reading, Step, Stretch, TensorSpec
 from .size_code import Code
 from .symbolic import Dim, Expr, Symbol, named_text, sum_dims, symbol_of
 from .tensors import Buffer, Label, Pending, Record, Tensor, words_of
@@ -76,6 +76,7 @@ class Assembler:
         self._bodies: list[Program] = []
         self._stretches: list[Stretch] = []
         self._readings: list[Reading] = []
+        self._caches: list[Cache] = []
         self._checks: list[Check] = []
         self._time = 0
         self._phase = 0
@@ -311,6 +312,10 @@ class Assembler:
         port = Port(info.name, info.dtype, _declared(info), self.number(tensor), type=type_)
         self._outputs.append(port)
 
+    def add_cache(self, whole: Tensor, past: Tensor, axis: int) -> None:
+        """Append a cache that an output of the model continues in place."""
+        self._caches.append(Cache(past.name, whole.name, self.number(whole), axis))
+
     def finish(self, metadata: dict[str, Any]) -> Program:
         """Return the program."""
         self._end_stretch()
@@ -337,6 +342,7 @@ class Assembler:
             bodies=self._bodies,
             stretches=self._stretches,
             readings=self._readings,
+            caches=self._caches,
             checks=self._checks,
             metadata=metadata,
             code=_table(self.code.instructions, CODE_COLUMNS),

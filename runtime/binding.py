@@ -16,6 +16,9 @@ from ..kernels.abi import (
     ARENA,
     BUFFER_KIND,
     BUFFER_PHASE,
+    BUFFER_SIZE,
+    CODE_OPERATION,
+    CONSTANT,
     EVALUATE,
     FILL,
     HOST,
@@ -40,7 +43,7 @@ from .executable import Executable
 from .memory import new_arena, prefault
 from .objects import protected
 from .program import Program, TensorSpec
-from .symbolic import THREADS
+from .symbolic import CAPACITY, THREADS
 
 # About 50 ms at the speeds of time stamp counters: how long Ctrl-C may go unnoticed.
 _BUDGET_CYCLES = 150_000_000
@@ -133,9 +136,14 @@ class Binding:
         weights = address_of(program.weights) if program.weights.size else 0
         self.bases[: len(self._kinds)][self._kinds == WEIGHTS] = weights
         self._values = np.zeros(len(program.code) + 1, np.int64)
+        self._planned_values = self._values
         self._values[-1] = 1  # what rows of ``limits`` are filled up with
         self._symbols = np.full(max(len(program.symbols), 1), UNKNOWN, np.int64)
         self._symbols_after = _symbols_after(program)
+        self._capacity_symbol = -1
+        if CAPACITY in program.symbols:
+            self._capacity_symbol = program.symbols.index(CAPACITY)
+            self._planned_values = np.full(len(self._values), -1, np.int64)
         if THREADS in program.symbols:
             self._symbols[program.symbols.index(THREADS)] = threads
         self._words = executable.words.copy()
@@ -165,7 +173,7 @@ class Binding:
             PLAN,
             buffers=program.buffers,
             count=count,
-            values=self._values,
+            values=self._planned_values,
             phase=0,
             begin=-1,
             offsets=self._offsets,
@@ -226,8 +234,14 @@ class Binding:
 
     # --- sizes --------------------------------------------------------------------------------
 
-    def bind(self, shapes: Shapes) -> None:
+    def bind(self, shapes: Shapes, capacity: int = 0) -> None:
         """Bind to the shapes of all inputs.
+
+        Parameters
+        ----------
+        shapes : Shapes
+        capacity : int
+            Length up to which caches have memory.
 
         Raises
         ------
@@ -238,16 +252,16 @@ class Binding:
         """
         self.shapes = None
         self._entered = 0
-        self.define(
-            0,
-            (
-                (symbol, size)
-                for port, shape in zip(self.program.inputs, shapes, strict=True)
-                if port.dtype != "object"
-                for size, symbol in zip(shape, port.symbols, strict=False)
-                if symbol >= 0
-            ),
-        )
+        sizes = [
+            (symbol, size)
+            for port, shape in zip(self.program.inputs, shapes, strict=True)
+            if port.dtype != "object"
+            for size, symbol in zip(shape, port.symbols, strict=False)
+            if symbol >= 0
+        ]
+        if self._capacity_symbol >= 0:
+            sizes.append((self._capacity_symbol, capacity))
+        self.define(0, sizes)
         self.outputs = self.enter(0)
         self.shapes = shapes
 
@@ -295,6 +309,26 @@ class Binding:
         return self._outputs[phase]
 
     def _plan(self, phase: int) -> None:
+        if not self._is_planned():
+            self._plan_memory(phase)
+        self._executable.fill(address_of(self._fill_record))
+        self._executable.schedule(address_of(self._schedule_record))
+
+    def _is_planned(self) -> bool:
+        """Tell whether the memory of a program with caches, in one phase, has room for all sizes.
+
+        From run to run they grow by a little: the next plan has twice the room.
+        """
+        if self._capacity_symbol < 0 or self._executable.phases > 1:
+            return False
+        slots = self.program.buffers[:, BUFFER_SIZE]
+        if (self._values[slots] <= self._planned_values[slots]).all():
+            return True
+        is_open = self.program.code[slots, CODE_OPERATION] != CONSTANT
+        self._planned_values[slots] = self._values[slots] * (1 + is_open)
+        return False
+
+    def _plan_memory(self, phase: int) -> None:
         self._plan_record[PLAN_PHASE] = phase
         self._plan_record[PLAN_BEGIN] = self._executable.begins[phase]
         self._executable.plan(address_of(self._plan_record))
@@ -303,8 +337,6 @@ class Binding:
         if self.arena.nbytes < size:
             self._grow(size, has_contents=phase > 0)
         self._place(phase)
-        self._executable.fill(address_of(self._fill_record))
-        self._executable.schedule(address_of(self._schedule_record))
 
     def _place(self, phase: int) -> None:
         """Note where the buffers lie that a phase and those before it have in the arena."""

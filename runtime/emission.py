@@ -51,6 +51,8 @@ class Emission:
         The one whose nodes are being emitted: the model's, or a body.
     places : mapping of onnx_ir.Value to (onnx_ir.Value, Dim)
         For values that are only concatenated the root they lie in, and their first channel there.
+    caches : dict of onnx_ir.Value to (Tensor, int)
+        For outputs that continue an input along an axis, in its memory: the input, and the axis.
     bodies : int
         How many bodies they lie in: a run may do such steps never, or several times.
     infos : dict of onnx_ir.Value to Info
@@ -72,6 +74,7 @@ class Emission:
         self._emit_nodes = emit_nodes
         self._results = frozenset(graph.outputs)
         self._targets: dict[ir.Value, Tensor] = {}
+        self.caches: dict[ir.Value, tuple[Tensor, int]] = {}
         self.bodies = 0
         self.infos = graph.infos
         self.options = options
@@ -160,6 +163,28 @@ class Emission:
     def has_tensor(self, value: ir.Value) -> bool:
         """Tell whether it is settled already where a value lies."""
         return value in self._tensors
+
+    def continued(self, value: ir.Value, new: Tensor) -> Tensor:
+        """Write elements behind a cache that a value continues; returns the whole.
+
+        Parameters
+        ----------
+        value : onnx_ir.Value
+            One of ``caches``.
+        new : Tensor
+            Of the sizes of the cache but along the axis.
+        """
+        past, axis = self.caches[value]
+        for i, (size, own) in enumerate(zip(past.shape, new.shape, strict=True)):
+            if i != axis:
+                self.check(own, size, f"axis {i} of {new.name!r} and of {past.name!r}")
+        shape = list(past.shape)
+        shape[axis] = shape[axis] + new.shape[axis]
+        behind = past.view(new.shape, past.strides, past.shape[axis] * past.strides[axis])
+        self.copy(new, behind, "Cache")
+        whole = past.view(shape, past.strides, name=value.name or "")
+        self._tensors[value] = whole
+        return whole
 
     # --- operands -----------------------------------------------------------------------------
 

@@ -114,6 +114,10 @@ class Engine:
         self.idle.clear()
         teams.stop_idle(self.threads)
 
+    def own_context(self) -> Context:
+        """Return a context that is the caller's, who binds it."""
+        return Context(self._executable, self.threads)
+
     @contextmanager
     def context(self, shapes: Shapes) -> Iterator[Context]:
         """Lend a context that is bound to shapes of the inputs."""

@@ -7,19 +7,29 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from ..errors import UnsupportedModel
 from ..kernels.abi import HOST, INPUT, OUTPUT
 from ..notes import DEFAULTS_NOTE, TYPE_NOTE
 from .emission import Emission
 from .graph import Info
+from .growth import find_caches
 from .host_steps import tensor_of
+from .symbolic import CAPACITY, of_symbol
 from .tensors import Buffer, Tensor
 
 
 def make_inputs(emit: Emission) -> None:
     """Create the tensors of the graph's inputs: arrays that a run brings, or any objects."""
+    caches = find_caches(emit.graph, emit.options.get("states", ()))
     for value in emit.graph.inputs:
         info = emit.infos[value]
-        if info.shape is None or info.dtype == "object":
+        if value in caches:
+            output, axis = caches[value]
+            whole = [dim if i != axis else of_symbol(CAPACITY) for i, dim in enumerate(info.dims)]
+            tensor = emit.new(whole, info.dtype, name=info.name, kind=INPUT)
+            tensor = tensor.view(info.dims, tensor.strides)
+            emit.caches[output] = tensor, axis
+        elif info.shape is None or info.dtype == "object":
             tensor = emit.new((), "object", name=info.name, kind=HOST)
         else:
             tensor = emit.new(info.dims, info.dtype, name=info.name, kind=INPUT)
@@ -36,6 +46,11 @@ def add_ports(emit: Emission) -> None:
     given: set[Buffer] = set()
     for value in emit.graph.outputs:
         tensor = emit.tensor(value)
+        if value in emit.caches:
+            if tensor.buffer is not emit.caches[value][0].buffer:
+                raise UnsupportedModel(f"the cache {value.name!r} is computed on the host")
+            emit.program.add_cache(tensor, *emit.caches[value])
+            continue
         # A value that is listed twice owns its buffer once.
         if owners.get(tensor.buffer) is value and tensor.buffer not in given:
             given.add(tensor.buffer)

@@ -116,6 +116,19 @@ class Reading:
 
 
 @dataclass(slots=True)
+class Cache:
+    """An input that an output of the model continues along an axis, in the input's memory.
+
+    ``tensor`` is the whole. The memory has room for `symbolic.CAPACITY` elements along the axis.
+    """
+
+    input: str
+    output: str
+    tensor: int
+    axis: int
+
+
+@dataclass(slots=True)
 class Stretch:
     """Steps ``first`` to ``last`` (exclusive), then a host step or a reading if there is one."""
 
@@ -155,6 +168,7 @@ class Program:
     host_steps: list[HostStep]
     stretches: list[Stretch]
     readings: list[Reading]
+    caches: list[Cache]
     checks: list[Check]
     metadata: dict[str, Any]
     code: np.ndarray
@@ -206,6 +220,7 @@ _LISTS: dict[str, Any] = {
     "steps": Step,
     "stretches": Stretch,
     "readings": Reading,
+    "caches": Cache,
     "checks": Check,
 }
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..custom_operators import find
 from ..errors import InvalidArgument
-from . import background, endings
+from . import background, endings, stateful
 from .defaults import noted_defaults
 from .engine import Engine
 from .options import checked_options, sorted_choices
@@ -211,6 +211,44 @@ class Session:
             feeds = dict(feeds)
         arguments = (output_names, feeds)
         return background.submit(self.run, arguments, self.threads, callback, user_data)
+
+    def stateful(
+        self, states: Mapping[str, str] | None = None, capacity: int = 256
+    ) -> stateful.Stateful:
+        """Return the model with states: outputs that are inputs of the next run.
+
+        Caches that a run makes longer grow in place: nothing of them is copied.
+
+        Parameters
+        ----------
+        states : mapping of str to str, optional
+            Input of each state by its output; by default those that are named as exporters name
+            caches (``present.0.key`` and ``past_key_values.0.key``, and the like).
+        capacity : int
+            Length that caches have room for at first; it is doubled when it does not suffice.
+
+        Raises
+        ------
+        InvalidArgument
+            An input or an output is unknown or used twice, or no states are found.
+        """
+        inputs = self.engine.signature.names
+        if states is None:
+            states = stateful.matched_states(inputs, self._output_names)
+        pairs = [list(pair) for pair in sorted(states.items())]
+        for known, names in (
+            (self._output_names, [o for o, _ in pairs]),
+            (inputs, states.values()),
+        ):
+            for name in names:
+                if name not in known:
+                    raise InvalidArgument(f"no {name!r} among {list(known)}")
+        if not pairs or len({name for _, name in pairs}) < len(pairs):
+            raise InvalidArgument(f"states must be outputs and inputs, each once, not {states}")
+        if not isinstance(capacity, int) or capacity < 1:
+            raise InvalidArgument(f"capacity must be a positive integer, not {capacity!r}")
+        program = open_program(self._source, {**self._options, "states": pairs})
+        return stateful.Stateful(program, states, self.threads, capacity)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run with inputs in order or by name; one output comes alone, several as a tuple."""

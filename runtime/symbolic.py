@@ -33,6 +33,9 @@ Symbols of "content" are elements of tensors, read as sizes: they may be below z
 THREADS: Symbol = "runtime:threads"
 """Number of threads that walk a program."""
 
+CAPACITY: Symbol = "runtime:capacity"
+"""Length up to which caches may grow in the memory that they have (``growth``)."""
+
 _Monomial: TypeAlias = tuple["Atom", ...]
 _Term: TypeAlias = tuple[_Monomial, int]
 

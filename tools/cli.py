@@ -6,6 +6,7 @@ A command reads its arguments, calls one function of this package and prints wha
 from __future__ import annotations
 
 import functools
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -247,6 +248,32 @@ def run(
     if output is not None:
         with output.open("wb") as file:
             np.savez(file, **results)
+
+
+@app.command()
+def generate(
+    folder: Annotated[Path, typer.Argument(help="With model.onnx and tokenizer.json.")],
+    prompt: Annotated[str, typer.Option("--prompt", "-p", help="Text to continue.")],
+    tokens: Annotated[int, typer.Option(min=1, help="Tokens after which to stop.")] = 128,
+    temperature: Annotated[
+        float, typer.Option(help="0 takes the most probable token; larger ones vary more.")
+    ] = 0.0,
+    top_k: Annotated[int, typer.Option(help="Of so many most probable tokens; 0 for all.")] = 0,
+    top_p: Annotated[float, typer.Option(help="Of those that are so probable together.")] = 1.0,
+    seed: Seed = 0,
+    threads: Threads = None,
+) -> None:
+    """Continue a text by a decoder; the tokens are shown as they come."""
+    from .generate import Sampling, generate_text
+
+    sampling = Sampling(temperature, top_k, top_p, seed)
+    start, count = time.perf_counter(), 0
+    for piece in generate_text(folder, prompt, most=tokens, sampling=sampling, threads=threads):
+        typer.echo(piece, nl=False)
+        count += 1
+    seconds = time.perf_counter() - start
+    typer.echo()
+    _errors.print(f"{count} pieces in {seconds:.1f} s", style="dim", highlight=False)
 
 
 @app.command()

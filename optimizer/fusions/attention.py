@@ -104,9 +104,34 @@ def _unscaled(x: ir.Value) -> tuple[ir.Value, float]:
     return x, 1.0
 
 
+def _swapped_as_matrices(m: Match, x: ir.Value) -> ir.Value | None:
+    """Keys before their last axes were swapped as one batch of matrices, with all their axes."""
+    for bound in find(lambda y, kept: op.Reshape(op.Transpose(y).named("turned"), kept), x):
+        source, kept = bound["y"], bound["kept"]
+        before, after, target = dims(source), dims(x), constant(kept)
+        if before is None or after is None or len(before) != 3 or len(after) < 3:
+            continue
+        transpose = bound["turned"].producer()
+        assert transpose is not None
+        perm = transpose.attributes.get("perm")
+        if perm is None or list(perm.as_ints()) != [0, 2, 1] or None in before:
+            continue
+        if before[1:] != after[:-3:-1] or (target is not None and 0 in target):
+            continue
+        swapped = [*range(len(after) - 2), len(after) - 1, len(after) - 2]
+        shape = m.op.Gather(kept, np.array(swapped)) if target is None else target[swapped]
+        result: ir.Value = m.op.Reshape(source, shape)
+        result.shape = ir.Shape([after[axis] for axis in swapped])
+        return result
+    return None
+
+
 def _operand(m: Match, x: ir.Value, swapped: bool) -> tuple[ir.Value, float]:
     """Queries or keys, which come with their last axes swapped, before they were scaled."""
     x, factor = _unscaled(x)
+    whole = _swapped_as_matrices(m, x) if swapped else None
+    if whole is not None:
+        return whole, factor
     node = x.producer()
     if node is None or node.op_type != "Transpose" or "perm" not in node.attributes:
         m.require(not swapped, "the keys are not transposed")

@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .. import intervals
+from ..size_sums import add_sizes, subtract_sizes
 from ..values import Size, attribute, constant, rank
 from .record import Contents, ContentsRule, Operator, Read, UnchangedRule, table
 
@@ -69,8 +70,22 @@ def _cast(node: ir.Node, read: Read) -> Contents | None:
 # --- contents ---------------------------------------------------------------------------------
 
 
+def _numbers_only(operate: Callable[[int, int], int | None]) -> Callable[[Size, Size], Size]:
+    """Make an operation whose result is not known where an operand is a name."""
+
+    def operation(a: Size, b: Size) -> Size:
+        return operate(a, b) if isinstance(a, int) and isinstance(b, int) else None
+
+    return operation
+
+
 def _arithmetic(operate: Callable[[int, int], int | None]) -> ContentsRule:
     """Arithmetic on integers; a size that has a name only makes the result unknown."""
+    return _on_sizes(_numbers_only(operate))
+
+
+def _on_sizes(operate: Callable[[Size, Size], Size]) -> ContentsRule:
+    """Arithmetic on sizes."""
 
     def contents(node: ir.Node, read: Read) -> Contents | None:
         types = [value.dtype for value in node.inputs if value is not None]
@@ -80,10 +95,7 @@ def _arithmetic(operate: Callable[[int, int], int | None]) -> ContentsRule:
         if a is None or b is None:
             return None
         both = np.broadcast(a, b)
-        items: list[Size] = [
-            operate(x, y) if isinstance(x, int) and isinstance(y, int) else None for x, y in both
-        ]
-        return table(items, both.shape)
+        return table([operate(x, y) for x, y in both], both.shape)
 
     return contents
 
@@ -147,7 +159,7 @@ OPERATORS = {
         _BROADCASTING,
         commutative=True,
         holds_sizes="all",
-        contents=_arithmetic(lambda a, b: a + b),
+        contents=_on_sizes(add_sizes),
         interval=intervals.arithmetic("Add"),
         unchanged=_neutral(0.0, either=True),
     ),
@@ -217,7 +229,7 @@ OPERATORS = {
     "Sqrt": _UNARY,
     "Sub": replace(
         _BROADCASTING,
-        contents=_arithmetic(lambda a, b: a - b),
+        contents=_on_sizes(subtract_sizes),
         interval=intervals.arithmetic("Sub"),
         unchanged=_neutral(0.0),
     ),

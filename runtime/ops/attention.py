@@ -181,6 +181,8 @@ def _has_output(node: Node, index: int) -> bool:
 def _cached(emit: Emission, node: Node, new: Tensor, past_index: int, index: int) -> Tensor:
     """Keys or values with those of the cache before them."""
     has_past, is_wanted = node.input(past_index) is not None, _has_output(node, index)
+    if is_wanted and node.outputs[index] in emit.caches:
+        return emit.continued(node.outputs[index], new)
     if not has_past and not is_wanted:
         return new
     old = emit.tensor(node.values[past_index]) if has_past else None

@@ -286,3 +286,57 @@ def test_an_older_opset_has_no_attention(graph, optimized):
     left, report = optimized(model, feeds=feeds())
     assert "Attention" not in left
     assert any("needs opset 23" in text for text in report.explanations)
+
+
+def test_keys_that_were_swapped_as_one_batch_of_matrices(graph, optimized):
+    """As torch's exporter writes it: (batch x heads, keys, size) and back."""
+    nodes = [
+        ("Reshape", "k flat", "matrices"),
+        ("Transpose", "matrices", "turned", {"perm": [0, 2, 1]}),
+        ("Reshape", "turned back", "kt"),
+        ("MatMul", "q kt", "m"),
+        *WEIGHTED_SUM,
+    ]
+    inputs = {"q": (2, 3, "s", 8), "k": (2, 3, "t", 8), "v": (2, 3, "t", 5)}
+    shapes = {"flat": np.array([6, -1, 8]), "back": np.array([2, 3, 8, -1])}
+    assert "Attention" in optimized(graph(nodes, inputs, **shapes), feeds=feeds())[0]
+    nodes[1] = ("Transpose", "matrices", "turned", {"perm": [1, 2, 0]})
+    inputs["k"] = (2, 3, 6, 8)
+    assert "Attention" not in optimized(graph(nodes, inputs, **shapes), feeds=feeds())[0]
+
+
+def test_a_cache_with_a_causal_mask(graph, optimized):
+    """Keys before and new ones are as many as the mask has, which is computed from both lengths."""
+    nodes = [
+        ("Concat", "pk k", "keys", {"axis": 2}),
+        ("Concat", "pv v", "values", {"axis": 2}),
+        ("Shape", "pk", "old", {"start": 2, "end": 3}),
+        ("Shape", "q", "new", {"start": 2, "end": 3}),
+        ("Squeeze", "old", "first"),
+        ("Squeeze", "new", "count"),
+        ("Add", "count first", "all"),
+        ("Range", "zero all one", "columns"),
+        ("Range", "zero count one", "numbers"),
+        ("Add", "numbers first", "places"),
+        ("Unsqueeze", "places axis", "rows"),
+        ("LessOrEqual", "columns rows", "seen"),
+        ("Reshape", "all vector", "length"),
+        ("Concat", "new length", "target", {"axis": 0}),
+        ("Expand", "seen target", "kept"),
+        ("Where", "kept nothing low", "mask"),
+        ("Transpose", "keys", "kt", {"perm": [0, 1, 3, 2]}),
+        ("MatMul", "q kt", "s"),
+        ("Add", "s mask", "m"),
+        ("Softmax", "m", "p"),
+        ("MatMul", "p values", "y"),
+    ]
+    inputs = {name: ("b", 3, "s", 8) for name in "qkv"}
+    inputs |= {name: ("b", 3, "past", 8) for name in ("pk", "pv")}
+    weights = {"zero": np.int64(0), "one": np.int64(1), "axis": np.array([1]),
+               "vector": np.array([-1]), "nothing": F(0), "low": F(-1e9)}  # fmt: skip
+    model = graph(nodes, inputs, **weights)
+    values = {
+        name: normal(B, H, S if name in "qkv" else T, 8, seed=ord(name[-1])) for name in inputs
+    }
+    left = optimized(model, feeds=values)[0]
+    assert "Attention" in left and "Softmax" not in left

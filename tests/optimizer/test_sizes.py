@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sardonyx.optimizer.size_sums import add_sizes, subtract_sizes
 from sardonyx.optimizer.sizes import are_sizes, contents, measured, measured_everywhere
 
 X = {"x": ("n", 3, "m")}
@@ -93,3 +94,13 @@ def test_numbers_are_measured(graph):
 )
 def test_marks_are_no_sizes(graph, nodes, expected):
     assert are_sizes(result(graph, nodes, two=ints(2), mark=ints(-1))) == expected
+
+
+def test_equal_sums_have_equal_names():
+    one, other = add_sizes(add_sizes("a", 2), "b"), add_sizes("b", add_sizes("a", 2))
+    assert one == other and one not in ("a", "b")
+    assert subtract_sizes(one, "b") == add_sizes("a", 2)
+    assert subtract_sizes(subtract_sizes(one, "b"), 2) == "a"
+    assert subtract_sizes(one, one) == 0 and add_sizes(3, 4) == 7
+    assert subtract_sizes("a", "b") is None and subtract_sizes("a", 1) is None
+    assert add_sizes("a", None) is None and subtract_sizes(None, 1) is None

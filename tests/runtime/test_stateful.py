@@ -1,0 +1,158 @@
+"""Sessions with states: caches that grow in place, and states handed on."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnxruntime
+import pytest
+import sardonyx
+from sardonyx.errors import InvalidArgument
+from sardonyx.runtime.stateful import matched_states
+
+F32 = np.float32
+CACHE = """g (float[batch, 2, step, 3] x, float[batch, 2, past, 3] past_0)
+    => (float[batch, 2, all, 3] y, float[batch, 2, all, 3] present_0) {
+        present_0 = Concat<axis=2>(past_0, x)
+        y = Exp(present_0)
+    }"""
+SUMS = """g (float[batch, 4] x, float[batch, 4] h) => (float[batch, 4] y, float[batch, 4] next) {
+    next = Add(h, x)
+    y = Mul(next, next)
+}"""
+ATTENTION = """g (float[batch, 4, step, 8] q, float[batch, 2, step, 8] k,
+    float[batch, 2, step, 8] v, float[batch, 2, past, 8] past_key, float[batch, 2, past, 8] past_value)
+    => (float[batch, 4, step, 8] y, float[batch, 2, all, 8] present_key,
+        float[batch, 2, all, 8] present_value) {
+        y, present_key, present_value = Attention<is_causal=1>(q, k, v, , past_key, past_value)
+    }"""
+
+
+def model(text: str, opset: int = 23) -> bytes:
+    parsed = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]>\n' + text)
+    return bytes(parsed.SerializeToString())
+
+
+def floats(*shape: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=shape).astype(F32)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_caches_grow_in_place(batch: int, threads: int) -> None:
+    decoder = sardonyx.Session(model(CACHE), threads=threads).stateful(capacity=4)
+    assert [cache.axis for cache in decoder._engine.program.caches] == [2]
+    assert decoder.output_names == ["y"]
+    for _ in range(2):
+        whole = np.zeros((batch, 2, 0, 3), F32)
+        for index, step in enumerate((3, 1, 1, 7, 1, 2, 30, 1)):
+            new = floats(batch, 2, step, 3, seed=index)
+            whole = np.concatenate([whole, new], 2)
+            (y,) = decoder.run(None, {"x": new})
+            np.testing.assert_allclose(y, np.exp(whole), rtol=1e-6)
+            assert decoder.length == whole.shape[2]
+            np.testing.assert_array_equal(decoder.state("past_0"), whole)
+        decoder.reset()
+        assert decoder.length == 0
+
+
+def test_steps_neither_plan_nor_allocate(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoder = sardonyx.Session(model(CACHE), threads=1).stateful(capacity=64)
+    decoder.run(None, {"x": floats(1, 2, 8, 3)})
+    binding = decoder._context.binding
+    planned = []
+    monkeypatch.setattr(binding, "_plan_memory", lambda phase: planned.append(phase))
+    memory = decoder._arrays["past_0"].ctypes.data
+    for index in range(7):
+        decoder.run(None, {"x": floats(1, 2, 1, 3, seed=index)})
+    assert not planned
+    assert decoder._arrays["past_0"].ctypes.data == memory
+
+
+def test_first_values_may_be_given() -> None:
+    decoder = sardonyx.Session(model(CACHE)).stateful(capacity=2)
+    past, new = floats(2, 2, 5, 3), floats(2, 2, 1, 3, seed=1)
+    (y,) = decoder.run(["y"], {"x": new, "past_0": past})
+    np.testing.assert_allclose(y, np.exp(np.concatenate([past, new], 2)), rtol=1e-6)
+    (y,) = decoder.run(None, {"x": new})
+    assert y.shape[2] == 7
+    past[:] = 0  # the cache is the session's own
+    (y,) = decoder.run(None, {"x": new})
+    assert y.shape[2] == 8 and (y[:, :, :5] != 1).any()
+
+
+def test_other_states_are_handed_on() -> None:
+    decoder = sardonyx.Session(model(SUMS)).stateful({"next": "h"})
+    total = np.zeros((3, 4), F32)
+    for index in range(5):
+        x = floats(3, 4, seed=index)
+        total = total + x
+        (y,) = decoder.run(None, {"x": x})
+        np.testing.assert_allclose(y, total * total, rtol=1e-5)
+    np.testing.assert_allclose(decoder.state("h"), total, rtol=1e-5)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_caches_of_attention(threads: int) -> None:
+    session = sardonyx.Session(model(ATTENTION), threads=threads)
+    decoder = session.stateful(capacity=4)
+    assert len(decoder._engine.program.caches) == 2
+    other = onnxruntime.InferenceSession(model(ATTENTION))
+    past = {name: np.zeros((2, 2, 0, 8), F32) for name in ("past_key", "past_value")}
+    for index, step in enumerate((5, 1, 1, 1, 6, 1)):
+        sizes = {"q": 4, "k": 2, "v": 2}
+        new = {
+            n: floats(2, heads, step, 8, seed=10 * index + i)
+            for i, (n, heads) in enumerate(sizes.items())
+        }
+        if past["past_key"].shape[2]:
+            want, *caches = other.run(None, {**new, **past})
+        else:
+            want, *caches = session.run(None, {**new, **past})
+        past = dict(zip(past, caches, strict=True))
+        (got,) = decoder.run(None, new)
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+        for name, array in past.items():
+            np.testing.assert_array_equal(decoder.state(name), array)
+
+
+def test_sessions_of_one_model_have_states_of_their_own() -> None:
+    session = sardonyx.Session(model(CACHE))
+    first, second = session.stateful(), session.stateful()
+    first.run(None, {"x": floats(1, 2, 3, 3)})
+    second.run(None, {"x": floats(1, 2, 1, 3)})
+    assert (first.length, second.length) == (3, 1)
+
+
+def test_names_of_exporters() -> None:
+    pairs = {
+        "present.0.key": "past_key_values.0.key",
+        "present.1.decoder.value": "past_key_values.1.decoder.value",
+        "cache.layers.0.keys": "cache_layers_0_keys",
+        "present_3": "past_3",
+        "present_key": "past_key",
+    }
+    outputs = ["logits", *pairs]
+    assert matched_states(["input_ids", *pairs.values()], outputs) == pairs
+
+
+def test_what_is_no_state_is_refused() -> None:
+    session = sardonyx.Session(model(SUMS))
+    for states in ({"next": "z"}, {"z": "h"}, {"next": "h", "y": "h"}, {}, None):
+        with pytest.raises(InvalidArgument):
+            session.stateful(states)
+    with pytest.raises(InvalidArgument):
+        session.stateful({"next": "h"}, capacity=0)
+    decoder = session.stateful({"next": "h"})
+    with pytest.raises(InvalidArgument, match="no state"):
+        decoder.state("h")
+    with pytest.raises(InvalidArgument, match="no output"):
+        decoder.run(["z"], {"x": floats(1, 4)})
+    with pytest.raises(InvalidArgument, match="missing"):
+        decoder.run(None, {})
+    cache = sardonyx.Session(model(CACHE)).stateful()
+    with pytest.raises(InvalidArgument):
+        cache.run(None, {"x": floats(1, 2, 1, 3), "past_0": floats(1, 2, 3)})
+    with pytest.raises(InvalidArgument):
+        cache.run(None, {"x": floats(2, 2, 1, 3), "past_0": floats(1, 2, 4, 3)})
