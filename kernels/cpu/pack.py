@@ -17,28 +17,42 @@ def pack(
     parts: int,
     x: Pointer,
     y: Pointer,
-    images: int,
-    depth: int,
+    sets: int,
+    taps_d: int,
+    taps_h: int,
+    taps_w: int,
+    channels: int,
     columns: int,
-    x_image: int,
-    x_row: int,
+    x_set: int,
+    x_d: int,
+    x_h: int,
+    x_w: int,
+    x_channel: int,
     x_column: int,
     nv: int,
-    y_image: int,
+    y_set: int,
 ) -> int:
-    """Pack (depth, columns) float32 matrices of any strides; layout of ``packing.pack_matrix``."""
+    """Pack sets of weights of any strides; layout of ``packing.pack_matrix``.
+
+    A set is a (taps_d * taps_h * taps_w * channels, columns) matrix of float32.
+    """
     panel = nv * LANES
     panels = (columns + panel - 1) // panel
-    work = images * panels
+    depth = taps_d * taps_h * taps_w * channels
+    work = sets * panels
     for index in range(work * part // parts, work * until // parts):
-        image, p = index // panels, index % panels
+        own, p = index // panels, index % panels
         valid = min(panel, columns - p * panel)
         width = (valid + LANES - 1) // LANES * LANES
-        out = y + (image * y_image + p * panel * depth) * 4
-        source = x + (image * x_image + p * panel * x_column) * 4
-        for k in range(depth):
-            for n in range(valid):
-                store_f32(out, k * width + n, load_f32(source, k * x_row + n * x_column))
-            for n in range(valid, width):
-                store_f32(out, k * width + n, np.float32(0.0))
+        out = y + (own * y_set + p * panel * depth) * 4
+        source = x + (own * x_set + p * panel * x_column) * 4
+        for tap in range(taps_d * taps_h * taps_w):
+            w, h, d = tap % taps_w, tap // taps_w % taps_h, tap // taps_w // taps_h
+            first = source + (d * x_d + h * x_h + w * x_w) * 4
+            for c in range(channels):
+                for n in range(valid):
+                    store_f32(out, n, load_f32(first, c * x_channel + n * x_column))
+                for n in range(valid, width):
+                    store_f32(out, n, np.float32(0.0))
+                out += width * 4
     return 0

@@ -21,7 +21,7 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
     Rows and vectors of the tile are those ``chosen``, or else the cheapest. With ``all_rows`` the
     tables serve any number of pixels.
     """
-    pixels, out_channels, depth = conv.row_pixels, conv.out_channels, conv.depth
+    pixels, out_channels, depth = conv.row_pixels, conv.out_channels, conv.sum_length
     width = pixels if isinstance(pixels, int) else None
     if isinstance(out_channels, int):
         mr, nv = chosen or packing.choose_tile(
