@@ -98,9 +98,7 @@ def _infer_body(outer: Graph, node: Node, name: str, inputs: Sequence[Info]) -> 
         A node of the body has no kernel, or is not valid, which is no fault if it never runs.
     """
     source = body_of(node, name, len(inputs))
-    graph = Graph(
-        outer.opsets, list(source.inputs), list(source.outputs), outer.infos, reads=False
-    )
+    graph = Graph(outer.opsets, list(source.inputs), list(source.outputs), outer.infos, reads=False)
     for value, info in zip(source.inputs, inputs, strict=True):
         graph.infos[value] = Info(value.name or "", info.dtype, info.shape)
     for inner in _nodes_of(graph, source):
