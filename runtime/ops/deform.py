@@ -27,8 +27,7 @@ def _infer(node: Node) -> list[Info]:
     if not all(isinstance(dim, int) and dim for dim in w.dims):
         raise OnHost("weights of unknown sizes, or without elements")
     window = _window(node)
-    sizes = [window.size(axis, size) for axis, size in enumerate(x.dims[2:])]
-    return [node.result((x.dims[0], w.dims[0], *sizes))]
+    return [node.result((x.dims[0], w.dims[0], *window.sizes(x.dims[2:])))]
 
 
 def _columns(emit: Emission, node: Node, shape: tuple[Dim, ...]) -> Tensor:

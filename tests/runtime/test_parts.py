@@ -43,6 +43,7 @@ def node(op_type: str, *more: str, outputs: tuple[str, ...] = ("y",), **attribut
 IMAGES = normal(1, 48, 30, 29)
 COLUMNS = normal(1, 1100, 6, 7)
 ROWS = normal(3, 70, 130)
+VOLUMES = normal(1, 24, 9, 12, 13)
 SAME = {"pads": [1, 1, 1, 1]}
 AXES = {"axes": np.array([1])}
 CASES = {
@@ -56,6 +57,12 @@ CASES = {
     "depthwise": (conv(group=48, **SAME), IMAGES, {"w": normal(48, 1, 3, 3)}),
     "transposed": (
         node("ConvTranspose", "w", strides=[2, 2]), IMAGES, {"w": normal(48, 20, 3, 3)},
+    ),
+    "volumes": (conv(pads=[1] * 6), VOLUMES, {"w": normal(40, 24, 3, 3, 3)}),
+    "volumes, dilated": (conv(dilations=[2, 2, 2]), VOLUMES, {"w": normal(40, 24, 3, 3, 3)}),
+    "maximum over windows of volumes": (node("MaxPool", kernel_shape=[2, 3, 3]), VOLUMES, {}),
+    "maxima and their places": (
+        node("MaxPool", outputs=("y", "z"), kernel_shape=[3, 3]), IMAGES, {},
     ),
     "product": (node("MatMul", "w"), ROWS, {"w": normal(130, 140)}),
     "product of one row": (node("MatMul", "w"), normal(1, 900), {"w": normal(900, 1000)}),
