@@ -1,0 +1,110 @@
+"""Pad."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...kernels.cpu.fill import fill
+from ...kernels.cpu.pad import MODES, RANK, pad
+from ..emission import Emission
+from ..graph import Info, Node, OnHost
+from ..symbolic import Dim, maximum, minimum
+from . import checks
+from .pointwise import preferred_order
+from .registry import Operator, register
+
+
+def _pads(node: Node) -> tuple[list[Dim], list[Dim]]:
+    x = node.required(0)
+    pads = node.attribute("pads") or node.required(1).sizes()
+    axes = list(range(x.rank))
+    if node.input(3) is not None:
+        axes = [axis % x.rank for axis in node.required(3).integers()]
+    before: list[Dim] = [0] * x.rank
+    after: list[Dim] = [0] * x.rank
+    for i, axis in enumerate(axes):
+        before[axis], after[axis] = pads[i], pads[i + len(axes)]
+    return before, after
+
+
+def _infer_pad(node: Node) -> list[Info]:
+    x = node.required(0)
+    before, after = _pads(node)
+    if node.attribute("mode", "constant") != "constant" and (
+        x.rank > RANK or any(not isinstance(pad, int) or pad < 0 for pad in before + after)
+    ):
+        raise OnHost(
+            f"more than {RANK} axes, or negative or computed pads, in a mode other than constant"
+        )
+    shape = [d + a + b for d, a, b in zip(x.dims, before, after, strict=True)]
+    possible = all(not isinstance(dim, int) or dim >= 0 for dim in shape)
+    for size, cut in zip(x.dims * 2, before + after, strict=True):
+        if possible and isinstance(size, int) and isinstance(cut, int) and -cut > size:
+            raise OnHost("negative pads that remove more than an axis has")
+    value = node.input(2)
+    if value is not None and (not value.is_constant or value.array().size != 1):
+        raise OnHost("the value is not constant")
+    return [node.result(shape)]
+
+
+def _lower_pad(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
+    before, after = _pads(node)
+    y = emit.output(node, order=preferred_order(x.shape, [x]) if len(x.shape) == 4 else None)
+    dtype = np.dtype(x.dtype)
+    fill_value = node.input(2)
+    value = np.zeros(1, dtype)
+    if fill_value is not None:
+        value = fill_value.array().reshape(1).astype(dtype)
+    if node.attribute("value") is not None:
+        value = np.full(1, node.attribute("value"), dtype)
+    mode = node.attribute("mode", "constant")
+    if mode != "constant":
+        groups = (
+            ("n", x.shape, 1), ("m", y.shape, 1), ("p", before, 0), ("x", x.strides, 0),
+            ("y", y.strides, 0),
+        )  # fmt: skip
+        fields: dict[str, Any] = {}
+        for name, values, unused in groups:
+            filled = [unused] * (RANK - len(values)) + list(values)
+            fields |= {f"{name}{i}": v for i, v in enumerate(filled)}
+        emit.step(
+            pad(dtype.itemsize), outputs=[y], x=x, y=y, value=emit.constant(value),
+            mode=MODES.index(mode), **fields,
+        )  # fmt: skip
+        return
+    if y.is_dense:
+        emit.step(
+            fill(dtype.itemsize), outputs=[y], op_type="Fill", y=y, value=emit.constant(value),
+            count=y.size,
+        )  # fmt: skip
+    else:
+        spread = emit.constant(value).view(y.shape, (0,) * len(y.shape))
+        emit.copy(spread, y, "Fill")
+    shape = list(x.shape)
+    source: Dim = 0
+    target: Dim = 0
+    for axis in range(len(shape)):
+        front, back = before[axis], after[axis]
+        shape[axis] = shape[axis] + minimum(front, 0) + minimum(back, 0)
+        message = f"node {node.name!r} (Pad): size of axis {axis} of {x.name!r} after cropping"
+        emit.check(minimum(0, shape[axis]), 0, message)
+        source = source + maximum(-1 * front, 0) * x.strides[axis]
+        target = target + maximum(front, 0) * y.strides[axis]
+    emit.copy(x.view(shape, x.strides, source), y.view(shape, y.strides, target))
+
+
+register(
+    "Pad",
+    Operator(
+        rules=(
+            checks.one_of("mode", "constant", "reflect", "edge", "wrap"),
+            checks.size_list(1, per_axis=2),
+            checks.axes(3),
+        ),
+        infer=_infer_pad,
+        lower=_lower_pad,
+    ),
+)
