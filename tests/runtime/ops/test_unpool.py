@@ -123,3 +123,6 @@ def test_wrong_sizes_of_centres_are_refused(refused):
     for axes, sizes in (([1], [2, 3]), ([3], [2]), ([0, 0], [2, 2]), ([1], [-2])):
         node = make_node("CenterCropPad", ["x", "s"], ["y"], axes=axes, name="centre")
         assert "centre" in refused([node], {"x": normal(2, 3, 4)}, {"s": np.array(sizes)}, opset=18)
+    feeds = {"x": normal(2, 3, 4), "s": np.array([3])}
+    node = make_node("CenterCropPad", ["x", "s"], ["y"], name="centre")
+    assert "centre" in refused([node], feeds, dims={"s": ["n"]}, opset=18)
