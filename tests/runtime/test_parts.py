@@ -96,6 +96,10 @@ CASES = {
     "resized": (
         node("Resize", "", "s", mode="linear"), IMAGES, {"s": np.array([1, 1, 1.7, 2], np.float32)},
     ),
+    "resized along axes": (
+        node("Resize", "", "s", mode="cubic"), VOLUMES,
+        {"s": np.array([1, 1, 1.7, 2, 0.6], np.float32)},
+    ),
     "sampled at positions": (node("GridSample", "g"), IMAGES, {"g": normal(1, 40, 50, 2)}),
     "padded": (node("Pad", "p", mode="reflect"), ROWS, {"p": np.array([0, 3, 5, 0, 1, 2])}),
 }  # fmt: skip
