@@ -115,8 +115,8 @@ def test_indices(
     values, indices = expected("MaxPool", x, outputs=2, **more)
     y, found = np.empty_like(values), np.empty_like(indices)
     nhwc = fields(x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), case)
-    names = [name for name in max_pool_indices.fields if name in nhwc]
+    names = [name for name in max_pool_indices("f32").fields if name in nhwc]
     words = {name: nhwc[name] for name in names} | {"x": x, "y": y}
-    run(max_pool_indices, 2, **words, indices=found, column_major=column_major)
+    run(max_pool_indices("f32"), 2, **words, indices=found, column_major=column_major)
     np.testing.assert_array_equal(y, values)
     np.testing.assert_array_equal(found, indices)
