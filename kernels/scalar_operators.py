@@ -105,7 +105,7 @@ def divisor(a: Any) -> Any:
 @_scalar
 def fmod(a: Any, b: Any) -> Any:
     """Remainder of floats, with the sign of the dividend."""
-    return math.fmod(a, b)
+    return np.fmod(a, b)
 
 
 @_scalar
