@@ -62,6 +62,7 @@ class Source:
     def optimized(self) -> ir.Model:
         """Import the model, and optimize it at the level of the options."""
         from ..optimizer import optimize_in_place
+        from ..optimizer.integer_products import multiply_integers
         from ..optimizer.widening import widen
 
         model = self._imported()
@@ -71,10 +72,13 @@ class Source:
             from .deciders import assume
 
             assume(model, assumed)
-        if self.options["precision"] != "strict":
+        is_strict, level = self.options["precision"] == "strict", self.options["optimize"]
+        if not is_strict:
             widen(model)
-        fold_limit = self.options.get("fold_limit")
-        return optimize_in_place(model, self.options["optimize"], fold_limit=fold_limit)
+        model = optimize_in_place(model, level, fold_limit=self.options.get("fold_limit"))
+        if not is_strict and level == "all":
+            multiply_integers(model)
+        return model
 
     def _imported(self) -> ir.Model:
         from ..importers import load
