@@ -19,18 +19,32 @@ def multiply_integers(model: ir.Model) -> None:
     """Let products of dequantized tensors and constants multiply the integers, in place."""
     for graph in model.graphs():
         for node in list(graph):
-            if node.op_type == "MatMul" and not node.domain:
+            if not node.domain and (node.op_type == "MatMul" or _is_plain_gemm(node)):
                 _multiply(graph, node)
 
 
+def _is_plain_gemm(node: ir.Node) -> bool:
+    """Tell whether a node is a Gemm that neither scales nor transposes its first operand."""
+    scales = [node.attributes[name].value for name in ("alpha", "beta") if name in node.attributes]
+    plain = all(scale == 1.0 for scale in scales) and not attribute(node, "transA", 0)
+    return node.op_type == "Gemm" and plain
+
+
 def _multiply(graph: ir.Graph, node: ir.Node) -> None:
-    left, right = (_dequantized(value) for value in node.inputs)
+    left, right = (_dequantized(value) for value in node.inputs[:2])
     if left is None or right is None:
         return
+    is_turned = bool(attribute(node, "transB", 0))
     scale, columns = constant(left.inputs[1]), constant(right.inputs[1])
-    if scale is None or scale.size != 1 or columns is None or not _by_column(right):
+    if scale is None or scale.size != 1 or columns is None or not _by_column(right, is_turned):
         return
-    inputs = [left.inputs[0], right.inputs[0], _zero(left), _zero(right)]
+    weights = right.inputs[0]
+    if is_turned:
+        turned = constant(weights)
+        assert turned is not None
+        weights = make_constant(turned.T, f"{node.name}.weights")
+        register(graph, weights)
+    inputs = [left.inputs[0], weights, _zero(left), _zero(right)]
     while inputs[-1] is None:
         inputs.pop()
     sums = ir.node("MatMulInteger", inputs, name=f"{node.name}.sums")
@@ -43,7 +57,13 @@ def _multiply(graph: ir.Graph, node: ir.Node) -> None:
         made.outputs[0].shape = node.outputs[0].shape
     register(graph, factor)
     insert(node, [sums, floats, product])
-    replace(node, product.outputs[0])
+    result = product.outputs[0]
+    if len(node.inputs) > 2 and node.inputs[2] is not None:
+        added = ir.node("Add", [result, node.inputs[2]], name=f"{node.name}.added")
+        result, added.outputs[0].name = added.outputs[0], added.name
+        result.type, result.shape = product.outputs[0].type, product.outputs[0].shape
+        insert(node, [added])
+    replace(node, result)
     for each in {left, right}:
         if not each.outputs[0].uses() and not each.outputs[0].is_graph_output():
             remove(each)
@@ -59,12 +79,13 @@ def _dequantized(value: ir.Value | None) -> ir.Node | None:
     return node if floats and x is not None and x.dtype in _BYTES else None
 
 
-def _by_column(node: ir.Node) -> bool:
-    """Tell whether a constant matrix has one scale, or one for each column."""
+def _by_column(node: ir.Node, is_turned: bool) -> bool:
+    """Tell whether a constant matrix has one scale, or one for each column of the product."""
     x, scale = node.inputs[:2]
     if constant(x) is None or rank(x) != 2:
         return False
-    return rank(scale) == 0 or (rank(scale) == 1 and attribute(node, "axis", 1) in (1, -1))
+    axis = attribute(node, "axis", 1) % 2
+    return rank(scale) == 0 or (rank(scale) == 1 and axis == (0 if is_turned else 1))
 
 
 def _zero(node: ir.Node) -> ir.Value | None:

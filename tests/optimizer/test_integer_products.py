@@ -49,8 +49,10 @@ def products(session: sardonyx.Session) -> list[str]:
     return [part for part in parts if part.startswith("MatMul")]
 
 
-def agree(session: sardonyx.Session, wanted: onnx.ModelProto) -> None:
-    x = RNG.standard_normal((3, 7, 64)).astype(np.float32)
+def agree(
+    session: sardonyx.Session, wanted: onnx.ModelProto, shape: tuple[int, ...] = (3, 7, 64)
+) -> None:
+    x = RNG.standard_normal(shape).astype(np.float32)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     reference = onnxruntime.InferenceSession(wanted.SerializeToString(), options)
@@ -107,3 +109,34 @@ def test_scales_that_are_not_known_stay_floats() -> None:
     quantized.graph.initializer.remove(scale)
     quantized.graph.input.append(helper.make_tensor_value_info("sa", 1, []))
     assert products(sardonyx.Session(quantized)) == ["MatMul"]
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+@pytest.mark.parametrize("by", ["matrix", "column"])
+def test_gemm(turned: int, by: str) -> None:
+    w = RNG.integers(-128, 128, (64, 33)).astype(np.int8)
+    weights = {
+        "sa": np.array(0.05, np.float32), "za": np.array(3, np.uint8),
+        "w": w.T.copy() if turned else w, "bias": RNG.standard_normal(33).astype(np.float32),
+        "sb": np.linspace(0.01, 0.02, 33, dtype=np.float32),
+    }  # fmt: skip
+    if by == "matrix":
+        weights["sb"] = np.array(0.01, np.float32)
+    nodes = [
+        make_node("QuantizeLinear", ["x", "sa", "za"], ["q"]),
+        make_node("DequantizeLinear", ["q", "sa", "za"], ["a"]),
+        make_node("DequantizeLinear", ["w", "sb"], ["b"], axis=1 - turned),
+        make_node("Gemm", ["a", "b", "bias"], ["y"], transB=turned),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "quantized",
+        [helper.make_tensor_value_info("x", 1, ["N", 64])],
+        [onnx.ValueInfoProto(name="y")],
+        [onnx.numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    opsets = [helper.make_opsetid("", 21)]
+    quantized = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    session = sardonyx.Session(quantized)
+    assert products(session) == ["MatMulInteger"]
+    agree(session, quantized, (5, 64))
