@@ -225,10 +225,10 @@ def _lower_composed(emit: Emission, node: Node) -> None:
         message = f"node {node.name!r} ({node.op_type}): channels over groups"
         emit.check(channels % groups, 0, message)
         shape = (x.shape[0], groups, each, rest)
-        tensors = [t.view(shape, contiguous_strides(shape)) for t in (x, y)]
+        x, y = (t.view(shape, contiguous_strides(shape)) for t in (x, y))
         vectors = [_group_vector(emit, node, i, channels, groups) for i in (1, 2)]
         given = [v and v.view((groups, each, 1), (each, 1, 0)) for v in vectors]
-        composed.emit_normalized(emit, *tensors, (2, 3), epsilon, given)
+        composed.emit_normalized(emit, x, y, (2, 3), epsilon, given)
 
 
 def _group_vector(

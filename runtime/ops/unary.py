@@ -136,6 +136,7 @@ unary(
 unary(
     "Shrink",
     lambda x, bias, lambd: if_less(x, -lambd, x + bias, if_greater(x, lambd, x - bias, 0)),
+    infer=_infer_any,
     bias=0.0,
     lambd=0.5,
 )

@@ -44,6 +44,7 @@ IMAGES = normal(1, 48, 30, 29)
 COLUMNS = normal(1, 1100, 6, 7)
 ROWS = normal(3, 70, 130)
 VOLUMES = normal(1, 24, 9, 12, 13)
+BYTES = RNG.integers(0, 256, (3, 70, 130)).astype(np.uint8)
 SAME = {"pads": [1, 1, 1, 1]}
 AXES = {"axes": np.array([1])}
 CASES = {
@@ -67,6 +68,29 @@ CASES = {
     "product": (node("MatMul", "w"), ROWS, {"w": normal(130, 140)}),
     "product of one row": (node("MatMul", "w"), normal(1, 900), {"w": normal(900, 1000)}),
     "product with itself": (oh.make_node("MatMul", ["x", "x"], ["y"]), normal(150, 150), {}),
+    "product of float64": (
+        node("MatMul", "w"), ROWS.astype(np.float64), {"w": normal(130, 140).astype(np.float64)},
+    ),
+    "product of bytes": (node("MatMulInteger", "w"), BYTES, {"w": BYTES[0].T.copy()}),
+    "product of computed bytes": (
+        oh.make_node("MatMulInteger", ["x", "x"], ["y"]), BYTES[0, :, :70].copy(), {},
+    ),
+    "convolution of bytes": (
+        node("ConvInteger", "w", **SAME), BYTES[None],
+        {"w": BYTES[:2, :3, :63].reshape(14, 3, 3, 3)},
+    ),
+    "quantization": (
+        node("QuantizeLinear", "s"), normal(301, 211), {"s": np.array(0.1, np.float32)},
+    ),
+    "quantization by its own scale": (
+        node("DynamicQuantizeLinear", outputs=("y", "s", "z")), normal(301, 211), {},
+    ),
+    "maximum over windows of bytes": (
+        node("MaxPool", kernel_shape=[3, 3], **SAME), BYTES[None], {},
+    ),
+    "sum of float64": (
+        node("ReduceSum", "axes"), normal(150, 1300).astype(np.float64), {"axes": np.array([0])},
+    ),
     "maximum over windows": (node("MaxPool", kernel_shape=[3, 3], **SAME), IMAGES, {}),
     "mean over windows": (node("AveragePool", kernel_shape=[3, 3], **SAME), IMAGES, {}),
     "mean over images": (node("GlobalAveragePool"), COLUMNS, {}),
@@ -115,7 +139,8 @@ def test_one_to_four_threads_give_the_same_bits(case):
         assert context.binding.steps[:, STEP_PARTS].max() > 1
     for others in results[1:]:
         for expected, result in zip(results[0], others, strict=True):
-            np.testing.assert_array_equal(result.view(np.uint8), expected.view(np.uint8))
+            bits = [np.atleast_1d(array).view(np.uint8) for array in (result, expected)]
+            np.testing.assert_array_equal(*bits)
 
 
 @pytest.mark.parametrize("name", ["squeezenet", "mobilenet_v2", "ocr_det"])
