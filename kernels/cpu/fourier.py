@@ -266,14 +266,15 @@ def fourier(dtype: str) -> Callable[..., int]:
         for t in range(n):
             is_mirrored = half != 0 and t > n // 2
             at = n - t if is_mirrored else t
-            u, v = cast(0.0), cast(0.0)
+            u: Any = cast(0.0)
+            v: Any = cast(0.0)
             if at < count:
                 u = load(x, at * step)
                 if parts == 2:
                     v = load(x, at * step + 1)
                 if window != 0:
                     u, v = u * load(window, t), v * load(window, t)
-                v = -v if is_mirrored != (sign < 0) else v
+                v = v * cast(-1.0) if is_mirrored != (sign < 0) else v
                 v = cast(0.0) if half != 0 and (t == 0 or 2 * t == n) else v
             store(a, t * lines + line, u)
             store(a, plane + t * lines + line, v)
