@@ -125,6 +125,29 @@ CASES = {
         {"s": np.array([1, 1, 1.7, 2, 0.6], np.float32)},
     ),
     "sampled at positions": (node("GridSample", "g"), IMAGES, {"g": normal(1, 40, 50, 2)}),
+    "places that are not zero": (node("NonZero"), np.maximum(normal(300, 210), 0), {}),
+    "rows chosen": (
+        node("Compress", "c", axis=0), normal(2000, 90), {"c": RNG.random(2000) < 0.5},
+    ),
+    "aligned regions": (
+        node("RoiAlign", "r", "b", output_height=5, output_width=5), IMAGES,
+        {"r": np.abs(normal(40, 4)) * 9 + np.float32([0, 0, 9, 9]), "b": np.zeros(40, np.int64)},
+    ),
+    "deformed convolution": (
+        node("DeformConv", "w", "o", pads=[1] * 4), IMAGES,
+        {"w": normal(20, 48, 3, 3), "o": normal(1, 18, 30, 29)},
+    ),
+    "spectra of frames": (
+        node("STFT", "s", "w"), normal(2, 9000, 1),
+        {"s": np.array(50), "w": np.hanning(240).astype(np.float32)},
+    ),
+    "uniform numbers": (node("RandomUniformLike", seed=3.0), ROWS, {}),
+    "reversed sequences": (
+        node("ReverseSequence", "n"), normal(90, 40, 30), {"n": RNG.integers(0, 91, 40)},
+    ),
+    "cumulative sum of columns": (
+        node("CumSum", "a"), normal(200, 300), {"a": np.array(0)},
+    ),
     "padded": (node("Pad", "p", mode="reflect"), ROWS, {"p": np.array([0, 3, 5, 0, 1, 2])}),
 }  # fmt: skip
 
