@@ -8,21 +8,58 @@ from numba import njit
 from ..registry import Pointer, kernel
 from ..scalar_operators import SCALAR
 from ..simd import load_f32, load_f64, load_i64, store_f32, store_f64, store_i64
-from .tree_scores import Scores, make_finish
+from .tree_scores import make_largest, make_transform
 
 _ROUNDS, _EPSILON, _LEAST = 100, 0.005, 1e-7
 
 _exp = SCALAR["exp"]
-_finish = make_finish("f32", "f32", "sum")
+_largest = make_largest(load_f32)
+_transform = make_transform(np.float32, load_f32, store_f32)
 
 
 @kernel
-def finish_scores(
-    thread: int, part: int, until: int, parts: int, x: Pointer, rows: int, scores: Scores
-) -> int:
-    """Finish the sums ``x`` of each row, which are written over. Rows are split into parts."""
+def choose_classes(
+    thread: int, part: int, until: int, parts: int,
+    x: Pointer, rows: int, classes: int, labels: Pointer, names: Pointer,
+) -> int:  # fmt: skip
+    """Write the entry of ``names`` for the largest score of a row, the first of several.
+
+    A score alone is that of the second of two classes, which is chosen above zero. Rows are split
+    into parts.
+    """
     for row in range(rows * part // parts, rows * until // parts):
-        _finish(scores, row, x + row * scores.sums * 4)
+        if classes == 1:
+            place = np.int64(load_f32(x, row) > 0)
+        else:
+            place = _largest(x + row * classes * 4, classes)
+        store_i64(labels, row, load_i64(names, place))
+    return 0
+
+
+@kernel
+def both_classes(
+    thread: int, part: int, until: int, parts: int, x: Pointer, y: Pointer, rows: int, opposite: int
+) -> int:
+    """Write two scores a row of that of the second class.
+
+    The first is its opposite, or what is left of 1. Rows are split into parts.
+    """
+    whole = np.float32(0) if opposite else np.float32(1)
+    for row in range(rows * part // parts, rows * until // parts):
+        second = load_f32(x, row)
+        store_f32(y, 2 * row, whole - second)
+        store_f32(y, 2 * row + 1, second)
+    return 0
+
+
+@kernel
+def transform_scores(
+    thread: int, part: int, until: int, parts: int, x: Pointer, rows: int, count: int,
+    transform: int,
+) -> int:  # fmt: skip
+    """Apply a transform to the scores of each row, in place. Rows are split into parts."""
+    for row in range(rows * part // parts, rows * until // parts):
+        _transform(transform, x + row * count * 4, count)
     return 0
 
 

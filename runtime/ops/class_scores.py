@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ...kernels.cpu.class_scores import finish_scores
-from ...kernels.cpu.tree_scores import AS_IT_IS, OPPOSITE, PROBABILITY, TRANSFORMS
+from ...kernels.cpu.class_scores import both_classes, choose_classes, transform_scores
+from ...kernels.cpu.tree_scores import TRANSFORMS
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..host_steps import emit_host
@@ -20,8 +20,6 @@ from .reduce import emit_softmax
 
 DOMAIN = "ai.onnx.ml"
 TRANSFORMED = checks.one_of("post_transform", *TRANSFORMS)
-_VECTORS = ("SOFTMAX", "LOGISTIC")
-"""Transforms that are steps of their own, on vectors."""
 
 
 def transform_of(node: Node) -> str:
@@ -120,6 +118,13 @@ def name_classes(emit: Emission, node: Node, places: Tensor | None, names: list[
 # --- steps ------------------------------------------------------------------------------------
 
 
+def sums_of(emit: Emission, node: Node, y: Tensor, columns: int) -> Tensor:
+    """Return the tensor of so many sums, which is that of the scores where that is no loss."""
+    if y.shape[1] == columns and transform_of(node) != "SOFTMAX":  # short rows wait for stores
+        return y
+    return emit.new((y.shape[0], columns), "float32", name=f"{node.name}.sums")
+
+
 def columns_of(sums: int, transform: str, names: int) -> int:
     """Columns of scores: a sum alone stands for two classes, but where it is a probit."""
     return 2 if sums == 1 and names == 2 and transform != "PROBIT" else sums
@@ -129,29 +134,40 @@ def finish(
     emit: Emission, node: Node, sums: Tensor, y: Tensor, labels: Tensor | None = None,
     names: Tensor | None = None, *, are_probabilities: bool = True,
 ) -> None:  # fmt: skip
-    """Emit what makes scores and labels of sums, which may lie in the memory of the scores.
+    """Emit what makes labels and scores of sums, which are written over.
 
     Of a sum alone and its class, the other has the rest to 1, unless ``are_probabilities`` is not
     set: then it has the opposite.
     """
-    count, transform = int(sums.shape[1]), transform_of(node)  # type: ignore[arg-type]
-    both, other = sums.shape[1] != y.shape[1], AS_IT_IS
-    if both:
-        are_probabilities |= transform == "LOGISTIC"
-        other = PROBABILITY if are_probabilities else OPPOSITE
-        transform = transform if transform == "LOGISTIC" else "NONE"
-    apart = not both and transform in _VECTORS
-    if labels is not None or both or (transform != "NONE" and not apart):
-        rows = sums.shape[0]
+    rows, count = sums.shape
+    transform, both = transform_of(node), count != y.shape[1]
+    if labels is not None:
         emit.step(
-            finish_scores, outputs=[y, *([labels] if labels else [])], flops=8 * rows * count,
-            x=sums, rows=rows, sums=count, divisor=1.0, base=None,
-            transform=0 if apart else TRANSFORMS.index(transform), other=other, y=y,
-            labels=labels, names=names, decisive=0 if count == 1 else -1, limit=0.0,
+            choose_classes, outputs=[labels], flops=2 * sums.size, x=sums, rows=rows,
+            classes=count, labels=labels, names=names,
         )  # fmt: skip
+    if both and transform != "LOGISTIC":
+        transform = "NONE"
+    elif both:
+        are_probabilities = True
+    elif transform == "SOFTMAX":
+        emit_softmax(emit, sums, y, 1)
+        return
     elif sums.buffer is not y.buffer:
         emit.copy(sums, y)
-    if apart and transform == "SOFTMAX":
-        emit_softmax(emit, y, y, 1)
-    elif apart:
-        emit_expression(emit, "sigmoid(x0)", y, [y])
+        sums = y
+    _emit_transform(emit, sums, transform)
+    if both:
+        opposite = int(not are_probabilities)
+        emit.step(both_classes, outputs=[y], x=sums, y=y, rows=rows, opposite=opposite)
+
+
+def _emit_transform(emit: Emission, x: Tensor, transform: str) -> None:
+    """Emit a transform of scores other than Softmax, in place."""
+    if transform == "LOGISTIC":
+        emit_expression(emit, "sigmoid(x0)", x, [x])
+    elif transform != "NONE":
+        emit.step(
+            transform_scores, outputs=[x], flops=32 * x.size, x=x, rows=x.shape[0],
+            count=x.shape[1], transform=TRANSFORMS.index(transform),
+        )  # fmt: skip

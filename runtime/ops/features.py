@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.cpu.gather import gather
+from ...kernels.cpu.lookup import take_columns
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import product
 from ..tensors import Tensor
 from . import checks
 from .class_scores import DOMAIN, as_float32
+from .norm import emit_lp_norm
 from .pointwise import emit_expression
-from .reduce import reduce_to
 from .registry import Operator, register
 
 _TYPES = ("float32", "float64", "int32", "int64")
@@ -60,17 +60,17 @@ def _lower_scaler(emit: Emission, node: Node) -> None:
     emit_expression(emit, text, emit.output(node), [x, *operands], operations=2)
 
 
+_POWERS = {"MAX": 0, "L1": 1, "L2": 2}
+
+
 def _infer_normalizer(node: Node) -> list[Info]:
     return [node.result(_rows(node).dims, "float32")]
 
 
 def _lower_normalizer(emit: Emission, node: Node) -> None:
-    """Divide by the norm of a row, unless it is zero."""
-    x, kind = as_float32(emit, emit.tensor(node.values[0])), node.attribute("norm", "MAX").lower()
-    sizes = emit.new((*x.shape[:-1], 1), "float32", name=f"{node.name}.norm")
-    reduce_to(emit, kind, x, sizes, [len(x.shape) - 1])
-    emit_expression(emit, "where(equal(x0,0),1,x0)", sizes, [sizes])
-    emit_expression(emit, "div(x0,x1)", emit.output(node), [x, sizes])
+    """Divide by the norm of a row, unless it is zero; the largest number is not a magnitude."""
+    x, power = as_float32(emit, emit.tensor(node.values[0])), _POWERS[node.attribute("norm", "MAX")]
+    emit_lp_norm(emit, emit.ordered(x), emit.output(node), power, len(x.shape) - 1)
 
 
 # --- Imputer ----------------------------------------------------------------------------------
@@ -147,11 +147,9 @@ def _infer_extractor(node: Node) -> list[Info]:
 def _lower_extractor(emit: Emission, node: Node) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
     indices, y = emit.ordered(emit.tensor(node.values[1])), emit.output(node)
-    size, count = x.shape[-1], indices.size
     emit.step(
-        gather(x.itemsize, "i64"), outputs=[y], x=x, indices=indices, y=y,
-        outer=product(x.shape[:-1]), size=size, inner=1, count=count, x_outer=size, x_axis=1,
-        y_outer=count, y_axis=1,
+        take_columns(x.itemsize), outputs=[y], x=x, indices=indices, y=y,
+        rows=product(x.shape[:-1]), size=x.shape[-1], count=indices.size,
     )  # fmt: skip
 
 
@@ -170,8 +168,6 @@ def _infer_one_hot(node: Node) -> list[Info]:
 def _lower_one_hot(emit: Emission, node: Node) -> None:
     x, y = emit.tensor(node.values[0]), emit.output(node)
     categories = np.array(node.attribute("cats_int64s"), np.int64)
-    if (categories.astype(np.int32) == categories).all():
-        categories = categories.astype(np.int32)
     column = x.view((*x.shape, 1), (*x.strides, 1))
     table = emit.constant(categories, f"{node.name}.categories")
     emit_expression(emit, "to_f32(equal(x0,x1))", y, [column, table])
@@ -183,7 +179,7 @@ register("Scaler", Operator(infer=_infer_scaler, lower=_lower_scaler), **_ML)
 register(
     "Normalizer",
     Operator(
-        rules=(checks.one_of("norm", "MAX", "L1", "L2"),),
+        rules=(checks.one_of("norm", *_POWERS),),
         infer=_infer_normalizer,
         lower=_lower_normalizer,
     ),

@@ -1,4 +1,4 @@
-"""LabelEncoder of ai.onnx.ml between numbers: a look-up in a sorted table."""
+"""LabelEncoder of ai.onnx.ml between numbers: a look-up in a hash table."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.cpu.lookup import lookup
+from ...kernels.cpu.lookup import MULTIPLIER, lookup
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..tensors import short_name
@@ -55,22 +55,43 @@ def _infer(node: Node) -> list[Info]:
     return [node.result(x.dims, str(values.dtype))]
 
 
+def _hash_table(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """Make the table of different keys, none of them NaN, that `lookup` describes.
+
+    Returns
+    -------
+    (ndarray, ndarray of int32, int)
+        Keys and their numbers by place, and the bits that a hash is shifted by.
+    """
+    bits = (2 * len(keys)).bit_length()  # at most half of the places are taken
+    whole = keys if keys.dtype.kind == "i" else (keys + 0).view(f"int{8 * keys.itemsize}")
+    hashes = whole.astype(np.int64).view(np.uint64) * np.uint64(MULTIPLIER)
+    table, places = np.zeros(1 << bits, keys.dtype), np.full(1 << bits, -1, np.int32)
+    for number, at in enumerate((hashes >> np.uint64(64 - bits)).tolist()):
+        while places[at] >= 0:
+            at = (at + 1) % len(table)
+        table[at], places[at] = keys[number], number
+    return table, places, 64 - bits
+
+
 def _lower(emit: Emission, node: Node) -> None:
     keys, values = _table(node, "keys"), _table(node, "values")
     default = np.array(_default(node, values)).astype(values.dtype)
     # Of equal keys the last one counts: it is the first from behind.
-    found, places = np.unique(keys[::-1], return_index=True)
-    ordered = values[::-1][places]
+    found, order = np.unique(keys[::-1], return_index=True)
+    ordered = values[::-1][order]
     is_nan = found != found
     missing = ordered[is_nan][-1] if is_nan.any() else default
     found, ordered = found[~is_nan], ordered[~is_nan]
+    table, places, shift = _hash_table(found)
     x = emit.ordered(emit.tensor(node.values[0]))
     y = emit.output(node)
     emit.step(
         lookup(short_name(str(keys.dtype)), values.itemsize), outputs=[y], x=x, y=y, count=x.size,
-        keys=emit.constant(found, f"{node.name}.keys"),
+        keys=emit.constant(table, f"{node.name}.keys"),
+        places=emit.constant(places, f"{node.name}.places"),
         values=emit.constant(np.array([*ordered, missing, default], values.dtype)),
-        length=len(found), flops=x.size * len(found).bit_length(),
+        length=len(found), shift=shift, mask=len(table) - 1, flops=4 * x.size,
     )  # fmt: skip
 
 

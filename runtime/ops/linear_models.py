@@ -17,6 +17,7 @@ from .class_scores import (
     float_features,
     infer_classes,
     name_classes,
+    sums_of,
     transform_of,
     wanted_labels,
     wanted_scores,
@@ -56,8 +57,9 @@ def _lower_regressor(emit: Emission, node: Node) -> None:
     targets = node.attribute("targets", 1)
     weights = _coefficients(node, node.required(0), targets)
     y = emit.output(node)
-    emit_product(emit, node, float_features(emit, node), weights.T, y, _intercepts(node, targets))
-    finish(emit, node, y, y)
+    sums, x = sums_of(emit, node, y, targets), float_features(emit, node)
+    emit_product(emit, node, x, weights.T, sums, _intercepts(node, targets))
+    finish(emit, node, sums, y)
 
 
 # --- classification ---------------------------------------------------------------------------
@@ -92,7 +94,7 @@ def _lower_classifier(emit: Emission, node: Node) -> None:
     names = class_names(node) or list(range(rows))
     columns = columns_of(rows, transform_of(node), len(names))
     y = wanted_scores(emit, node, info.dims[0], columns)
-    sums = y if columns == rows else emit.new((info.dims[0], rows), "float32")
+    sums = sums_of(emit, node, y, rows)
     weights = _coefficients(node, info, rows)
     emit_product(emit, node, x, weights.T, sums, _intercepts(node, rows))
     labels, table = wanted_labels(emit, node, names)

@@ -22,6 +22,7 @@ from .class_scores import (
     float_features,
     infer_classes,
     name_classes,
+    sums_of,
     transform_of,
     wanted_labels,
     wanted_scores,
@@ -204,7 +205,7 @@ def _lower_classifier(emit: Emission, node: Node) -> None:
     is_coupled = bool(sizes and node.attribute("prob_a"))
     columns = len(sizes) if is_coupled else columns_of(sums, transform_of(node), 2)
     y = wanted_scores(emit, node, rows, columns)
-    scores = y if sums == columns and not is_coupled else emit.new((rows, sums), "float32")
+    scores = emit.new((rows, sums), "float32") if is_coupled else sums_of(emit, node, y, sums)
     _emit_sums(emit, node, machine, scores)
     opposite = transform_of(node) == "NONE"
     if not sizes:
