@@ -81,8 +81,9 @@ def vote(
         at = row * pairs
         for i in range(classes):
             for j in range(i + 1, classes):
-                winner = i if load_f32(x, at) > 0 else j
-                store_i64(votes, winner, load_i64(votes, winner) + 1)
+                score = load_f32(x, at)
+                winner = i if score > 0 else j
+                store_i64(votes, winner, load_i64(votes, winner) + np.int64(score == score))
                 at += 1
         best = 0
         for i in range(1, classes):

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from ...kernels.cpu.class_scores import couple_pairs, vote
+from ...kernels.cpu.support_vectors import radial_basis, weighted_sums
+from ...kernels.target import LANES
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..tensors import Tensor
@@ -29,7 +31,6 @@ from .class_scores import (
 )
 from .matmul import emit_product
 from .pointwise import emit_expression
-from .reduce import reduce_to
 from .registry import Operator, register
 
 _KERNELS = ("LINEAR", "POLY", "RBF", "SIGMOID")
@@ -52,44 +53,74 @@ class _Machine:
 
 def _emit_sums(emit: Emission, node: Node, machine: _Machine, y: Tensor) -> None:
     """Emit the sums of a machine."""
-    x, offsets = float_features(emit, node), machine.offsets.astype(np.float32)
+    x = float_features(emit, node)
     if machine.kernel == "LINEAR":  # a linear model
         weights = (machine.vectors.T @ machine.weights).astype(np.float32)
-        emit_product(emit, node, x, weights, y, offsets)
+        emit_product(emit, node, x, weights, y, machine.offsets.astype(np.float32))
         return
-    values = emit.new((x.shape[0], len(machine.vectors)), "float32", name=f"{node.name}.kernel")
+    count = len(machine.vectors)
+    vectors = _whole_panels(machine.vectors)
+    values = emit.new((x.shape[0], len(vectors)), "float32", name=f"{node.name}.kernel")
     if machine.kernel == "RBF":
-        _emit_distances(emit, node, machine, x, values)
+        _emit_distances(emit, node, machine.parameters[0], vectors, values)
     else:
         gamma, offset, degree = machine.parameters
-        bias = np.full(len(machine.vectors), offset, np.float32)
-        emit_product(emit, node, x, (gamma * machine.vectors.T).astype(np.float32), values, bias)
+        bias = np.ones(len(vectors), np.float32)  # any power of which is a number
+        bias[:count] = offset
+        emit_product(emit, node, x, (gamma * vectors.T).astype(np.float32), values, bias)
         is_sigmoid = machine.kernel == "SIGMOID"
         text = "tanh(x0)" if is_sigmoid else _POWERS.get(degree, "pow(x0,x1)")
         more = [] if is_sigmoid or degree in _POWERS else [float(np.float32(degree))]
         emit_expression(emit, text, values, [values, *more])
-    emit_product(emit, node, values, machine.weights.astype(np.float32), y, offsets)
+    _emit_weighted(emit, node, machine, values, y)
+
+
+def _whole_panels(rows: np.ndarray) -> np.ndarray:
+    """Return rows with zeros after them, as many as fill registers."""
+    padded = np.zeros((-(-len(rows) // LANES) * LANES, *rows.shape[1:]), np.float32)
+    padded[: len(rows)] = rows
+    return padded
+
+
+def _emit_weighted(
+    emit: Emission, node: Node, machine: _Machine, values: Tensor, y: Tensor
+) -> None:
+    """Emit the weighted sums of kernel values."""
+    weights = np.ascontiguousarray(_whole_panels(machine.weights).T)
+    sums, vectors = weights.shape
+    ranges = np.array([_ranges(row.reshape(-1, LANES).any(1)) for row in weights], np.int32)
+    emit.step(
+        weighted_sums, outputs=[y], flops=2 * values.size * sums, x=values, y=y,
+        rows=values.shape[0], vectors=vectors, sums=sums,
+        weights=emit.constant(weights, f"{node.name}.weights"),
+        offsets=emit.constant(machine.offsets.astype(np.float32), f"{node.name}.offsets"),
+        ranges=emit.constant(ranges, f"{node.name}.ranges"),
+    )  # fmt: skip
+
+
+def _ranges(used: np.ndarray) -> list[int]:
+    """Return the limits of two ranges that hold all that is used, the widest gap between them."""
+    places = np.flatnonzero(used)
+    if len(places) < 2:
+        return [*places, *(places + 1), 0, 0] if len(places) else [0, 0, 0, 0]
+    gap = int(np.diff(places).argmax())
+    first, last = int(places[0]), int(places[-1])
+    return [first, int(places[gap]) + 1, int(places[gap + 1]), last + 1]
 
 
 def _emit_distances(
-    emit: Emission, node: Node, machine: _Machine, x: Tensor, values: Tensor
+    emit: Emission, node: Node, gamma: float, vectors: np.ndarray, values: Tensor
 ) -> None:
-    """Emit ``exp(-gamma |x - v|**2)`` by the binomial formula.
-
-    Rows and vectors are seen from the middle of the vectors, so that the squares whose difference
-    is taken are not larger than distances of vectors are.
-    """
-    gamma = machine.parameters[0]
-    middle = machine.vectors.mean(0).astype(np.float32)
-    centred = emit.new(x.shape, "float32", name=f"{node.name}.centred")
-    emit_expression(emit, "sub(x0,x1)", centred, [x, emit.constant(middle, f"{node.name}.middle")])
-    squares = emit.new((x.shape[0], 1), "float32", name=f"{node.name}.squares")
-    reduce_to(emit, "sum_square", centred, squares, [1])
-    vectors = machine.vectors - middle
-    bias = (-gamma * (vectors**2).sum(1)).astype(np.float32)
-    emit_product(emit, node, centred, (2 * gamma * vectors.T).astype(np.float32), values, bias)
-    text = "exp(min(fma(x1,x2,x0),0))" if gamma >= 0 else "exp(fma(x1,x2,x0))"
-    emit_expression(emit, text, values, [values, squares, float(np.float32(-gamma))])
+    """Emit ``exp(-gamma |x - v|**2)``."""
+    x, (count, features) = emit.ordered(float_features(emit, node)), vectors.shape
+    panels = np.ascontiguousarray(vectors.reshape(-1, LANES, features).swapaxes(1, 2))
+    message = f"node {node.name!r} ({node.op_type}): features of {x.name!r} and of support vectors"
+    emit.check(x.shape[1], features, message)
+    emit.step(
+        radial_basis, outputs=[values], flops=3 * features * values.size, x=x, y=values,
+        rows=x.shape[0], features=features, vectors=count, gamma=gamma,
+        panels=emit.constant(panels, f"{node.name}.vectors"),
+    )  # fmt: skip
 
 
 # --- attributes -------------------------------------------------------------------------------
