@@ -255,10 +255,15 @@ def _lower_lp(emit: Emission, node: Node) -> None:
     y = emit.output(node)
     if x.dtype != "float32":
         composed.emit_by_norm(emit, x, y, axis, node.attribute("p", 2))
-        return
+    else:
+        emit_lp_norm(emit, x, y, node.attribute("p", 2), axis)
+
+
+def emit_lp_norm(emit: Emission, x: Tensor, y: Tensor, p: int, axis: int) -> None:
+    """Emit the division of dense float32 by their norm along an axis, zeros where that is 0."""
     n, inner = x.shape[axis], product(x.shape[axis + 1 :])
     emit.step(
-        lp_norm(node.attribute("p", 2)), outputs=[y], flops=3 * product(x.shape), x=x, y=y,
+        lp_norm(p), outputs=[y], flops=3 * product(x.shape), x=x, y=y,
         o=product(x.shape[:axis]), xo=n * inner, yo=n * inner, n=n, xs=inner, ys=inner, m=inner,
         xm=1, ym=1,
     )  # fmt: skip

@@ -142,6 +142,13 @@ unary(
 )
 unary("Softplus", softplus)
 unary("Softsign", lambda x: x / (1 + abs(x)))
+unary(
+    "Binarizer",
+    lambda x, threshold: if_greater(x, threshold, 1, 0),
+    infer=_infer_any,
+    domain="ai.onnx.ml",
+    threshold=0.0,
+)
 unary("Swish", lambda x, alpha: x * sigmoid(x * alpha), alpha=1.0)
 unary("ThresholdedRelu", lambda x, alpha: if_greater(x, alpha, x, 0), alpha=1.0)
 
