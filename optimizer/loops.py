@@ -32,7 +32,7 @@ def behind_identities(value: ir.Value) -> ir.Value:
 
 def _lift(node: ir.Node) -> int:
     body = node.attributes["body"].as_graph()
-    states = len(node.inputs) - 2
+    states = max(len(node.inputs) - 2, 0)  # a loop without states may have fewer inputs
     variant = [k for k in range(states) if not _is_invariant(node, body, k)]
     if len(variant) == states:
         return 0

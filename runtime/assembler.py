@@ -204,19 +204,26 @@ class Assembler:
         label.step = len(self._steps)
 
     @contextmanager
-    def loop(self) -> Iterator[None]:
+    def loop(self, gathered: Sequence[Tensor] = ()) -> Iterator[None]:
         """Add steps that a run repeats: what they use of before must last until the last of them.
 
         One more step has to follow, which lets the run go back.
+
+        Parameters
+        ----------
+        gathered : sequence of Tensor
+            What every iteration adds a part to: it must last from the first of the steps.
         """
         begin = self._time
         self._repeated.append(set())
+        for tensor in gathered:
+            self._touch(tensor)
         try:
             yield
         finally:
             used = self._repeated.pop()
             for buffer in used:
-                if buffer.first < begin:
+                if buffer.first <= begin:
                     buffer.last = max(buffer.last, self._time)
             if self._repeated:
                 self._repeated[-1] |= used

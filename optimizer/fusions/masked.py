@@ -70,7 +70,7 @@ class Masked:
             used = output.uses() or output.is_graph_output()
             if used and index in self.steps.counting:
                 raise NearMiss(f"{output.name!r}, the number of steps, is used")
-            if used and (index in self.outputs or index >= len(loop.inputs) - 2):
+            if used and (index in self.outputs or index >= max(len(loop.inputs) - 2, 0)):
                 self._masked_output(index, hidden)
 
     def _masked_output(self, result: int, hidden: int) -> int | None:

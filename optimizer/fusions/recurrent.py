@@ -133,7 +133,7 @@ def _initial(value: ir.Value | None, sequence: ir.Value) -> ir.Value | None:
 def _check_results(loop: ir.Node, layer: _Layer, loop_steps: Steps) -> None:
     """Check that the recurrent operator computes every result of the Loop that is used."""
     hidden = behind_identities(loop_steps.after(layer.states[0]))
-    states = len(loop.inputs) - 2
+    states = max(len(loop.inputs) - 2, 0)
     for index, output in enumerate(loop.outputs):
         if not (output.uses() or output.is_graph_output()):
             continue

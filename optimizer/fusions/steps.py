@@ -45,12 +45,13 @@ def steps(loop: ir.Node) -> Steps:
         The number is neither a number nor a named size, or the body may stop before.
     """
     body = loop.attributes["body"].as_graph()
-    trips = measured(loop.inputs[0])
+    given, begins, *_ = [*loop.inputs, None, None]  # which may be missing at the end
+    trips = measured(given)
     if trips is None:
         raise NearMiss("the number of its steps is neither a number nor the size of an axis")
     states = range(len(loop.inputs) - 2)
     counting = frozenset(k for k in states if _is_counter(loop.inputs[2 + k], body, k))
-    begins, goes_on = loop.inputs[1], body.outputs[0]
+    goes_on = body.outputs[0]
     if begins is not None and not _begins(begins, trips):
         raise NearMiss("it may do no step at all")
     if not _goes_on(goes_on, body, counting, trips):

@@ -166,7 +166,7 @@ def _goes_on(node: Node) -> bool:
 
 
 def _lower_loop(emit: Emission, node: Node) -> None:
-    count, condition = len(node.inputs) - 2, node.input(1)
+    count, condition = max(len(node.inputs) - 2, 0), node.input(1)
     is_true = condition is None or _is_true(condition)
     states = [_initial(emit, node, i, node.values[2 + i]) for i in range(count)]
     if node.counted:
@@ -177,7 +177,7 @@ def _lower_loop(emit: Emission, node: Node) -> None:
     flag = emit.new((), "bool", name="condition")
     emit.copy(first.view((), ()), flag, "Copy")
     asks = None if is_true and _goes_on(node) else flag
-    with _contained(node), _iterations(emit, trips, asks) as iteration:
+    with _contained(node), _iterations(emit, trips, asks, results) as iteration:
         goes_on, *after = emit.body(node.bodies["body"], [iteration, flag, *states])
         for element, result in zip(after[count:], results, strict=True):
             _move(emit, iteration, element, result, 0, writes=True)
@@ -230,12 +230,17 @@ def _is_same(a: Tensor, b: Tensor) -> bool:
 
 
 @contextmanager
-def _iterations(emit: Emission, trips: Tensor | None, condition: Tensor | None) -> Iterator[Tensor]:
-    """Emit a loop around steps; gives the number of the iteration, counted from 0."""
+def _iterations(
+    emit: Emission, trips: Tensor | None, condition: Tensor | None, results: Sequence[Tensor]
+) -> Iterator[Tensor]:
+    """Emit a loop around steps; gives the number of the iteration, counted from 0.
+
+    Iterations write parts of ``results``.
+    """
     iteration = emit.new((), "int64", name="iteration")
     emit.step(control.start_loop, outputs=[iteration], op_type="Iteration", iteration=iteration)
     head, exit = Label(), Label()
-    with emit.program.loop():
+    with emit.program.loop(results):
         emit.program.mark(head)
         emit.step(
             control.begin_iteration, outputs=[], op_type="Iteration", iteration=iteration,
@@ -317,7 +322,7 @@ def _lower_scan(emit: Emission, node: Node) -> None:
     states = [_initial(emit, node, i, node.values[i]) for i in range(count)]
     results = [emit.output(node, i) for i in range(count, len(node.outputs))]
     trips = emit.sizes(Info("", "int64", (), known=known_array([sizes[0]], ())))
-    with _contained(node), _iterations(emit, trips, None) as iteration:
+    with _contained(node), _iterations(emit, trips, None, results) as iteration:
         slices = []
         for x, axis, is_back in zip(operands, axes, forth, strict=True):
             part = emit.new((*x.shape[:axis], *x.shape[axis + 1 :]), x.dtype)

@@ -17,7 +17,9 @@ from onnx.reference import ReferenceEvaluator
 from sardonyx.runtime import program_cache
 
 from ..guard import SIDES, guarded
+from .control import CONTROL
 from .graphs import Feeds, random_graph
+from .motifs import MOTIFS
 from .nodes import random_node
 
 TOLERANCE = 2e-3
@@ -57,6 +59,11 @@ def differences(found: Sequence[Any], wanted: Sequence[Any], tolerance: float = 
     return ""
 
 
+def control_graph(number: int) -> tuple[onnx.ModelProto, list[Feeds]]:
+    """Make a random graph with bodies."""
+    return random_graph(number, (*MOTIFS[::3], *CONTROL))
+
+
 def graph_case(number: int) -> str:
     """Run a random graph twice for each of its feeds.
 
@@ -65,7 +72,15 @@ def graph_case(number: int) -> str:
     Fault
         A result differs, changes later, or an exception is none of ours.
     """
-    model, feeds = random_graph(number)
+    return _case(number, *random_graph(number))
+
+
+def control_case(number: int) -> str:
+    """Do so with a random graph with bodies."""
+    return _case(number, *control_graph(number))
+
+
+def _case(number: int, model: onnx.ModelProto, feeds: Sequence[Feeds]) -> str:
     try:
         reference = _reference(model)
     except Exception:
@@ -185,8 +200,13 @@ def node_case(number: int) -> str:
     return RAN
 
 
-CASES: dict[str, Callable[[int], str]] = {"graphs": graph_case, "nodes": node_case}
+CASES: dict[str, Callable[[int], str]] = {
+    "control": control_case,
+    "graphs": graph_case,
+    "nodes": node_case,
+}
 MODELS: dict[str, Callable[[int], tuple[onnx.ModelProto, Any]]] = {
+    "control": control_graph,
     "graphs": random_graph,
     "nodes": random_node,
 }

@@ -25,6 +25,8 @@ class Graph:
     opset : int
     shapes : dict of str to tuple
         Of float32 values, for the first feeds.
+    depth : int
+        Bodies around the nodes that are being added.
     """
 
     def __init__(self, number: int) -> None:
@@ -35,6 +37,8 @@ class Graph:
         self.weights: list[onnx.TensorProto] = []
         self.inputs: list[str] = []
         self.conditions: dict[str, int] = {}
+        self.depth = 0
+        self._numbers = 0
 
     # --- drawing ------------------------------------------------------------------------------
 
@@ -91,11 +95,16 @@ class Graph:
         """Add a node with one result of a shape; returns its name."""
         return self.several(op_type, inputs, [shape], **given)[0]
 
+    def number(self) -> int:
+        """Return a number that no node had before."""
+        self._numbers += 1
+        return self._numbers - 1
+
     def several(
         self, op_type: str, inputs: Sequence[str], shapes: Sequence[Sequence[int]], **given: Any
     ) -> list[str]:
         """Add a node with several results."""
-        number = len(self.nodes)
+        number = self.number()
         names = [f"v{number}" + f"_{i}" * (len(shapes) > 1) for i in range(len(shapes))]
         self.nodes.append(helper.make_node(op_type, list(inputs), names, f"n{number}", **given))
         self.shapes |= {name: tuple(map(int, s)) for name, s in zip(names, shapes, strict=True)}

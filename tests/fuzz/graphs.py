@@ -7,7 +7,7 @@ open and fixed sizes. A graph is its number: `random_graph` makes the same of it
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -22,13 +22,15 @@ LARGEST = 1 << 15
 """Elements of a value that others are made of."""
 
 
-def random_graph(number: int) -> tuple[onnx.ModelProto, list[Feeds]]:
+def random_graph(
+    number: int, motifs: Sequence[Callable[[Graph], str]] = MOTIFS
+) -> tuple[onnx.ModelProto, list[Feeds]]:
     """Make a model and inputs for it: of the sizes it was made with, and often of others."""
     graph = Graph(number)
     for _ in range(int(graph.rng.integers(1, 3))):
         graph.input(int(graph.pick((4, 4, 4, 3, 2))))
     for _ in range(int(graph.rng.integers(1, 7))):
-        graph.pick(MOTIFS)(graph)
+        graph.pick(motifs)(graph)
         if max(int(np.prod(shape)) for shape in graph.shapes.values()) > LARGEST:
             break
     names = [name for name in graph.shapes if name not in graph.inputs or graph.chance(0.1)]

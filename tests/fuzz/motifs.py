@@ -341,9 +341,9 @@ def host(graph: Graph) -> str:
         return graph.node("Einsum", [x], result, equation=f"{names}->{order}")
     if kind == 2:
         return _branched(graph, x)
-    sequence = f"s{len(graph.nodes)}"
+    sequence = f"q{graph.number()}"
     parts = [x, graph.pick([n for n, s in graph.shapes.items() if s == shape])]
-    graph.nodes.append(helper.make_node("SequenceConstruct", parts, [sequence], f"q{sequence}"))
+    graph.nodes.append(helper.make_node("SequenceConstruct", parts, [sequence], f"n{sequence}"))
     at = graph.constant(np.array(graph.pick((0, 1, -1, -2))))
     return graph.node("SequenceAt", [sequence, at], shape)
 
@@ -365,7 +365,7 @@ def chosen(count: int) -> np.ndarray:
 
 def _branched(graph: Graph, x: str) -> str:
     """Take one of two branches, which give a view of an outer value or compute with it."""
-    number = len(graph.nodes)
+    number = graph.number()
     given = []
     for op_type in graph.pick((("Identity", "Relu"), ("Neg", "Identity"))):
         out = f"{op_type}{number}"

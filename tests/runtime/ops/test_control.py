@@ -201,6 +201,29 @@ def test_values_from_outside_last_until_the_loop_ends() -> None:
     compare(text, *({"x": floats(64), "n": np.array(n)} for n in (1, 2, 9)))
 
 
+def test_gathered_results_last_from_the_first_iteration() -> None:
+    # What an iteration needs for itself may not lie where an earlier one has put its part.
+    text = """g (float[4,4] x, float[4,4] y) => (float[4,4] z) {
+        two = Constant<value_int=2>()
+        v, s = Loop (two, , y) <body = b (int64 i, bool d, float[4,4] p)
+            => (bool e, float[4,4] q, float[4,4] r) {
+                e = Identity(d) m = MatMul(y, x) q = Identity(p) r = Identity(p) }>
+        zero = Constant<value_ints=[0]>()
+        z = ReduceMean<keepdims=0>(s, zero)
+    }"""
+    compare(text, {"x": floats(4, 4), "y": floats(4, 4, seed=1)})
+
+
+def test_loops_of_nothing() -> None:
+    text = """g (float[3] x) => (float[2] s, float[3] y) <bool yes = {1}> {
+        two = Constant<value_int=2>() one = Constant<value_float=1.0>()
+        s = Loop (two, yes) <body = b (int64 i, bool d) => (bool e, float r) {
+            e = Identity(d) f = Cast<to=1>(i) r = Add(f, one) }>
+        y = Neg(x)
+    }"""
+    compare(text, {"x": floats(3)})
+
+
 def test_loops_inside_loops_and_ifs() -> None:
     text = """g (float[4] x, int64 n, int64 m) => (float[4] y) {
         one = Constant<value_int=1>() zero = Constant<value_int=0>()
