@@ -17,10 +17,12 @@ the first that needs the slot; -1 - i stands for host step i."""
 CODE_COLUMNS = 4
 
 CONSTANT, SYMBOL, ADD, MULTIPLY, FLOOR_DIVIDE, MODULO, MINIMUM, MAXIMUM = range(8)
-BROADCAST, BOUND, NOT_ONE = range(8, 11)
+BROADCAST, BOUND, NOT_ONE, SCALED = range(8, 12)
 """Operations. Division by zero gives 0. BROADCAST gives the right operand where the left one is 1,
 else the left one; BOUND the position from 0 to the right operand that the left one means as the
-limit of a slice; NOT_ONE 1 for a left operand other than 1, else 0."""
+limit of a slice; NOT_ONE 1 for a left operand other than 1, else 0; SCALED the
+left operand times the right one over SCALE, in float32 and rounded down."""
+SCALE = 1 << 40
 
 SIZE_LIMIT = 1 << 62
 """Magnitude that no number in a slot reaches: a sum of two stays within 64 bits."""

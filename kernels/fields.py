@@ -36,6 +36,24 @@ class Window(NamedTuple):
     pad_left: int
 
 
+class Depth(NamedTuple):
+    """Third spatial axis of volumes: slices of them, and the window's place among these.
+
+    Images are volumes of one slice, under windows of one tap. The strides are elements between
+    slices of input, output and residual.
+    """
+
+    slices: int
+    out_slices: int
+    kernel_d: int
+    stride_d: int
+    dilation_d: int
+    pad_front: int
+    x_slice: int
+    y_slice: int
+    r_slice: int
+
+
 class Strides(NamedTuple):
     """Elements between images, rows and pixels of input and output."""
 

@@ -188,7 +188,7 @@ def saturate(a: Any, low: Any, high: Any) -> Any:
         a = low
     if a > high:
         a = high
-    return a if a == a else low - low
+    return a if a == a else np.float32(0.0)
 
 
 @_scalar

@@ -299,11 +299,31 @@ def _make_reduce(name: str, start: float | None) -> Any:
     return reduce
 
 
-reduce_add, reduce_max, reduce_min = (
-    _make_reduce("fadd", -0.0),
-    _make_reduce("fmax", None),
-    _make_reduce("fmin", None),
-)
+reduce_add = _make_reduce("fadd", -0.0)
+
+
+def _make_reduce_extreme(predicate: str) -> Any:
+    """Halve the vector until a lane is left; LLVM's own reduction looks for NaN at each step."""
+
+    @intrinsic
+    def reduce(typingctx, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            whole, half = args[0], LANES // 2
+            while half:
+                lanes = [*range(half, 2 * half), *range(LANES - half)]
+                order = ir.Constant(ir.VectorType(I32, LANES), lanes)
+                other = builder.shuffle_vector(whole, whole, order)
+                is_beyond = builder.fcmp_ordered(predicate, other, whole)
+                whole, half = builder.select(is_beyond, other, whole), half // 2
+            return builder.extract_element(whole, I32(0))
+
+        return types.float32(f32x), codegen
+
+    return reduce
+
+
+reduce_max, reduce_min = _make_reduce_extreme(">"), _make_reduce_extreme("<")
+"""Largest and smallest lane; they may miss a NaN."""
 
 
 @intrinsic

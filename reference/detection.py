@@ -110,15 +110,17 @@ class MaxRoiPool(Operator):
     ) -> tuple[Any, ...]:
         y = np.zeros((len(rois), x.shape[1], *pooled_shape), x.dtype)
         for number, (batch, *region) in enumerate(rois.astype(np.float64)):
-            # Halves are rounded away from zero.
-            corners = np.trunc(np.array(region) * spatial_scale + np.copysign(0.5, region))
+            # In float32, as onnxruntime computes them; halves are rounded away from zero.
+            scaled = (np.array(region, np.float32) * np.float32(spatial_scale)).astype(np.float64)
+            corners = np.trunc(scaled + np.copysign(0.5, scaled)).astype(np.float32)
             for place in np.ndindex(*pooled_shape):
                 kept = []
                 for axis, at in enumerate(place):
                     begin, end = corners[1 - axis], corners[3 - axis]
-                    step = max(end - begin + 1, 1) / pooled_shape[axis]
+                    step = max(end - begin + 1, np.float32(1)) / np.float32(pooled_shape[axis])
                     size = x.shape[2 + axis]
-                    low, high = np.floor(at * step) + begin, np.ceil((at + 1) * step) + begin
+                    low = np.floor(np.float32(at) * step) + begin
+                    high = np.ceil(np.float32(at + 1) * step) + begin
                     kept.append(slice(int(np.clip(low, 0, size)), int(np.clip(high, 0, size))))
                 part = x[int(batch)][:, kept[0], kept[1]]
                 if part.size:

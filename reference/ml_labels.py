@@ -19,9 +19,12 @@ def _key(value: Any) -> Any:
 
 
 def _mapped(x: np.ndarray, table: dict[Any, Any], default: Any, kind: Any) -> np.ndarray:
-    y = np.empty(x.size, kind)
-    y[:] = [table.get(_key(value), default) for value in x.reshape(-1)]
-    return y.reshape(x.shape)
+    values, places = x.reshape(-1), None
+    if x.dtype.kind in "iuf":  # numbers are sorted faster than they are looked up one by one
+        values, places = np.unique(values, return_inverse=True)
+    y = np.empty(values.size, kind)
+    y[:] = [table.get(_key(value), default) for value in values]
+    return (y if places is None else y[places]).reshape(x.shape)
 
 
 class LabelEncoder(Operator):

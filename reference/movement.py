@@ -151,3 +151,21 @@ class Col2Im(Operator):
             y[(slice(None), slice(None), *places)] += columns[(slice(None), slice(None), *at)]
         inside = [slice(pads[i], sizes[i] - pads[i + rank]) for i in range(rank)]
         return (y[(slice(None), slice(None), *inside)],)
+
+
+class CenterCropPad(Operator):
+    """CenterCropPad: the middle of an axis, or the axis in the middle of zeros."""
+
+    def _run(self, x: np.ndarray, shape: np.ndarray, *, axes: Any = None) -> tuple[Any, ...]:
+        chosen = list(range(x.ndim)) if axes is None else [axis % x.ndim for axis in axes]
+        if shape.shape != (len(chosen),) or (shape < 0).any():
+            raise ValueError(f"sizes {shape.tolist()} for the axes {chosen}")
+        sizes = list(x.shape)
+        for axis, size in zip(chosen, shape.tolist(), strict=True):
+            sizes[axis] = size
+        pairs = list(zip(x.shape, sizes, strict=True))
+        y = np.zeros(sizes, x.dtype)
+        kept = [slice(max(0, a - b) // 2, max(0, a - b) // 2 + min(a, b)) for a, b in pairs]
+        place = [slice(max(0, b - a) // 2, max(0, b - a) // 2 + min(a, b)) for a, b in pairs]
+        y[tuple(place)] = x[tuple(kept)]
+        return (y,)

@@ -214,6 +214,7 @@ def _described(graph: Graph, node: Node, infer: Infer) -> list[Info]:
         except NeedsContents as need:
             try:
                 read.append(_as_sizes(graph, node, need.info))
+                check_node(node)
             except OnHost:
                 node.inputs = before
                 raise
@@ -223,7 +224,6 @@ def _described(graph: Graph, node: Node, infer: Infer) -> list[Info]:
     if node.counted and not graph.reads:
         raise OnHost("the sizes of its results depend on data")
     if read:
-        check_node(node)
         graph.readings[node.index] = [(value, symbols) for value, _, symbols in read]
     for value, info, symbols in read:
         graph.infos[value] = info  # for later nodes; the node that gives the value has its own

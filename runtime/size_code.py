@@ -21,6 +21,7 @@ _OPERATIONS = {
     "broadcast": abi.BROADCAST,
     "bound": abi.BOUND,
     "ne1": abi.NOT_ONE,
+    "scaled": abi.SCALED,
 }
 
 

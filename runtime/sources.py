@@ -63,6 +63,7 @@ class Source:
         """Import the model, and optimize it at the level of the options."""
         from ..importers.onnx.function_bodies import expand_functions
         from ..optimizer import optimize_in_place
+        from ..optimizer.integer_products import multiply_integers
         from ..optimizer.widening import widen
         from .ops import has_kernel
 
@@ -74,10 +75,13 @@ class Source:
 
             assume(model, assumed)
         expand_functions(model, has_kernel)
-        if self.options["precision"] != "strict":
+        is_strict, level = self.options["precision"] == "strict", self.options["optimize"]
+        if not is_strict:
             widen(model)
-        fold_limit = self.options.get("fold_limit")
-        return optimize_in_place(model, self.options["optimize"], fold_limit=fold_limit)
+        model = optimize_in_place(model, level, fold_limit=self.options.get("fold_limit"))
+        if not is_strict and level == "all":
+            multiply_integers(model)
+        return model
 
     def _imported(self) -> ir.Model:
         from ..importers import load

@@ -18,7 +18,9 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Literal, TypeAlias, Union
 
-from ..kernels.abi import SIZE_LIMIT
+import numpy as np
+
+from ..kernels.abi import SCALE, SIZE_LIMIT
 
 Dim: TypeAlias = Union[int, "Expr"]
 Symbol: TypeAlias = str
@@ -442,3 +444,19 @@ def sum_dims(dims: Iterable[Dim]) -> Dim:
     for dim in dims:
         total = total + dim
     return total
+
+
+def scaled(a: Dim, factor: float) -> Dim:
+    """``floor(a * factor)`` with ``a``, the positive factor and their product as float32.
+
+    Raises
+    ------
+    ValueError
+        The factor is none that an expression holds.
+    """
+    if isinstance(a, int):
+        return int(np.floor(np.float32(a) * np.float32(factor)))
+    parts = float(np.float32(factor)) * SCALE
+    if parts != int(parts) or not 0 < parts < SIZE_LIMIT:
+        raise ValueError(f"a factor of {factor}")
+    return _atom("scaled", a, int(parts))

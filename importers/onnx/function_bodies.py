@@ -6,6 +6,7 @@ For a runtime, not for models that others get: a body has more nodes than the op
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import onnx
 import onnx_ir as ir
@@ -51,6 +52,7 @@ def _body_of(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
     """Return the body of a node's operator; None where there is none for such inputs."""
     if any(each.type == ir.AttributeType.GRAPH for each in node.attributes.values()):
         return None
+    schema: Any
     try:
         schema = onnx.defs.get_schema(node.op_type, opset)
     except onnx.defs.SchemaError:

@@ -5,6 +5,9 @@ convolutions and (as 1 x 1 convolutions over one long row) matrix products. Weig
 in panels (``packing``). Where there is padding or there are groups, the rows needed are first
 copied, padded, to a workspace of the thread, so that the tile never meets a border; the copy
 is small beside the arithmetic and leaves the rows in cache.
+
+Of volumes every slice of the result is a sum of convolutions of images: one for each tap of the
+window along the third axis that meets a slice of the input.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from typing import Any
 
 from numba import njit
 
-from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Tiles, Window
+from ..fields import Depth, Epilogue, ResidualStrides, Sizes, Strides, Tiles, Window
 from ..registry import SHARES, Pointer, kernel
 from ..simd import (
     stack_words,
@@ -25,6 +28,7 @@ from .packing import flat_width, padded_channels
 from .panel import reduction_blocks, run_epilogue, run_panel
 from .rows import copy_rows
 from .tile import TILE, TILE_WORDS
+from .window import taps_inside
 
 # Input rows that the loops over panels should find in the second-level cache, in bytes.
 ROWS_BYTES = L2_BYTES * 5 // 8
@@ -59,6 +63,7 @@ def convolve(
     out_channels: int,
     groups: int,
     window: Window,
+    depth: Depth,
     padded: int,
     strides: Strides,
     residual_strides: ResidualStrides,
@@ -70,14 +75,14 @@ def convolve(
     after: Epilogue,
     may_flatten: int,
 ) -> int:
-    """Convolve channels-last images of elements of 4 or 8 bytes, as the tiles are.
+    """Convolve channels-last images or volumes of elements of 4 or 8 bytes, as the tiles are.
 
     ``channels`` and ``out_channels`` are those of one group; ``w_image`` are elements from one
-    image's packed weights to the next (0: shared). ``padded`` is 1 when some padding is not zero,
-    ``may_flatten`` is 0 when an operand of the epilogue differs by row.
+    image's packed weights to the next (0: shared). ``padded`` is 1 when some padding of rows or
+    columns is not zero, ``may_flatten`` is 0 when an operand of the epilogue differs by row.
 
-    Images x rows, or panels of output channels, are split into parts, whichever divides
-    better. For a 1 x 1 convolution without stride an image is one row of height * width pixels.
+    Rows of all slices, or panels of output channels, are split into parts, whichever divides
+    better. For a 1 x 1 convolution without stride a slice is one row of height * width pixels.
     """
     height, out_height, out_width = sizes.height, sizes.out_height, sizes.out_width
     x_row, y_row, r_row = strides.x_row, strides.y_row, residual_strides.r_row
@@ -85,7 +90,8 @@ def convolve(
     lanes, words_each = LANES * 4 // itemsize, itemsize // 4
     panel = tile.nv * lanes
     panels = (out_channels + panel - 1) // panel
-    depth = window.kernel_h * window.kernel_w * channels
+    tap_steps = window.kernel_h * window.kernel_w * channels
+    steps = depth.kernel_d * tap_steps
     plain = (
         padded == 0
         and window.kernel_h == 1
@@ -114,36 +120,37 @@ def convolve(
     else:
         flat = False
         last_width = out_width
-    if sizes.images * out_height * out_width * out_channels == 0:
+    slices = sizes.images * depth.out_slices
+    if slices * out_height * out_width * out_channels == 0:
         return 0
     copied = padded != 0 or (groups > 1 and window.kernel_w > 1)
 
-    # Parts: rows (over all images) or panels (over all groups).
-    rows, row_first, row_last = sizes.images * out_height, 0, sizes.images * out_height
+    # Parts: rows (over all slices) or panels (over all groups).
+    rows, row_first, row_last = slices * out_height, 0, slices * out_height
     all_panels = groups * panels
     panel_first, panel_last = 0, all_panels
     row_cost = (rows + SHARES - 1) // SHARES * all_panels
     panel_cost = (all_panels + SHARES - 1) // SHARES * rows
-    weights_dominate = depth * out_channels * groups > rows * out_width * channels * groups
+    weights_dominate = steps * out_channels * groups > rows * out_width * channels * groups
     if panel_cost < row_cost or (panel_cost == row_cost and weights_dominate):
         panel_first = all_panels * part // parts
         panel_last = all_panels * until // parts
     else:
         row_first, row_last = rows * part // parts, rows * until // parts
 
-    most = rows_limit(depth * out_channels * itemsize)
+    most = rows_limit(steps * out_channels * itemsize) // depth.kernel_d
     padded_width = (out_width - 1) * window.stride_w + (window.kernel_w - 1) * window.dilation_w + 1
     reach = (window.kernel_h - 1) * window.dilation_h + 1
     if copied:
         row_bytes = padded_width * channels * itemsize
-        limit = min(most, workspace_bytes) // row_bytes
+        limit = min(most, workspace_bytes // depth.kernel_d) // row_bytes
         chunk = max(1, (limit - reach) // window.stride_h + 1)
         local = workspace + thread * workspace_bytes
     else:
         used = min(window.stride_w, window.kernel_w) * min(window.stride_h, window.kernel_h)
         chunk = max(1, most // max(1, out_width * channels * itemsize * used))
         local = 0
-    if after.epilogue != 0 and depth * out_channels * groups * itemsize <= ROWS_BYTES:
+    if after.epilogue != 0 and steps * out_channels * groups * itemsize <= ROWS_BYTES:
         # The results are read again: they should still be in cache, if weights leave room.
         chunk = min(chunk, max(1, ROWS_BYTES // (out_width * out_channels * groups * itemsize)))
 
@@ -170,30 +177,40 @@ def convolve(
         return 0
     row = row_first
     while row < row_last:
-        image, h0 = row // out_height, row % out_height
+        image, d, h0 = (
+            row // out_height // depth.out_slices,
+            row // out_height % depth.out_slices,
+            row % out_height,
+        )
+        front = d * depth.stride_d - depth.pad_front
+        first, last = taps_inside(front, depth.kernel_d, depth.dilation_d, depth.slices)
+        x_slices = x + (image * strides.x_image + front * depth.x_slice) * itemsize
+        apart = depth.dilation_d * depth.x_slice * itemsize
         h1 = min(out_height, h0 + min(chunk, row_last - row))
         full_rows = h1 - h0 - (1 if last_width < out_width and h1 == out_height else 0)
         group_copied = -1
         for index in range(panel_first, panel_last):
             group, p = index // panels, index % panels
             columns = min(panel, out_channels - p * panel)
-            x_group = x + (image * strides.x_image + group * channels) * itemsize
+            a0 = x_slices + group * channels * itemsize + first * apart
             if copied:
+                # Rows of all taps' slices, one slice after the other.
+                copied_rows = (h1 - h0 - 1) * window.stride_h + reach
+                a_row, a_pixel = padded_width * channels, channels
+                a_tap = copied_rows * a_row * itemsize
                 if group != group_copied:
-                    copy_rows(
-                        x_group, local, h0 * window.stride_h - window.pad_top,
-                        (h1 - 1) * window.stride_h - window.pad_top + reach, height, sizes.width,
-                        padded_width, window.pad_left, channels * words_each, x_row * words_each,
-                        strides.x_pixel * words_each,
-                    )  # fmt: skip
+                    top = h0 * window.stride_h - window.pad_top
+                    for tap in range(last - first):
+                        copy_rows(
+                            a0 + tap * apart, local + tap * a_tap, top, top + copied_rows, height,
+                            sizes.width, padded_width, window.pad_left, channels * words_each,
+                            x_row * words_each, strides.x_pixel * words_each,
+                        )  # fmt: skip
                     group_copied = group
-                a0, a_row, a_pixel = local, padded_width * channels, channels
+                a0 = local
             else:
-                a0, a_row, a_pixel = (
-                    x_group + h0 * window.stride_h * x_row * itemsize,
-                    x_row,
-                    strides.x_pixel,
-                )
+                a0 += h0 * window.stride_h * x_row * itemsize
+                a_row, a_pixel, a_tap = x_row, strides.x_pixel, apart
             column = group * out_channels + p * panel
             table, width_of_panel = (
                 (tile.tiles, panel)
@@ -202,10 +219,10 @@ def convolve(
             )
             packed = (
                 w
-                + (image * w_image + group * depth * _padded_channels(out_channels, panel, lanes))
+                + (image * w_image + group * steps * _padded_channels(out_channels, panel, lanes))
                 * itemsize
             )
-            packed += p * panel * depth * itemsize
+            packed += p * panel * steps * itemsize
             store_i64(words, TILE.bias, bias + column * itemsize if bias != 0 else 0)
             store_i64(words, TILE.lda, window.stride_w * a_pixel)
             store_i64(words, TILE.row_a, window.stride_h * a_row)
@@ -213,15 +230,21 @@ def convolve(
             store_i64(words, TILE.s1, segments1)
             store_i64(words, TILE.sa1, window.dilation_w * a_pixel)
             store_i64(words, TILE.n, columns)
-            c = y + (image * strides.y_image + h0 * y_row + column) * itemsize
-            r = residual + (image * residual_strides.r_image + h0 * r_row + column) * itemsize
+            c = y + (image * strides.y_image + d * depth.y_slice + h0 * y_row + column) * itemsize
+            r = residual + (image * residual_strides.r_image + d * depth.r_slice) * itemsize
+            r += (h0 * r_row + column) * itemsize
             if residual == 0:
                 r = 0
-            run_panel(
-                table, words, width_of_panel, packed, a0, c, r, out_width, full_rows,
-                last_width if full_rows < h1 - h0 else 0, tile.mr, segments0, length, block0,
-                block_length, True, itemsize,
-            )  # fmt: skip
+            tap_bytes = tap_steps * width_of_panel * itemsize
+            # Where no tap meets a slice there is still the bias.
+            for tap in range(first, max(last, first + 1)):
+                run_panel(
+                    table, words, width_of_panel, packed + tap * tap_bytes,
+                    a0 + (tap - first) * a_tap, c, r, out_width, full_rows,
+                    last_width if full_rows < h1 - h0 else 0, tile.mr, segments0,
+                    length if last > first else 0, block0, block_length, tap == first,
+                    tap >= last - 1, itemsize,
+                )  # fmt: skip
         if after.epilogue != 0:
             group, p = panel_first // panels, panel_first % panels
             column = group * out_channels + p * panel
@@ -239,8 +262,8 @@ def convolve(
 
 
 def workspace_bytes(
-    padded_width: Any, channels: int, itemsize: int, reach: int, padded: bool, weight_bytes: int
+    padded_width: Any, channels: Any, itemsize: int, reach: int, kernel_d: int, weight_bytes: int
 ) -> Any:
     """Bytes of workspace for each thread: at least the rows of one output row."""
     row = padded_width * channels * itemsize
-    return row * reach + rows_limit.py_func(weight_bytes) if padded else 0
+    return row * reach * kernel_d + rows_limit.py_func(weight_bytes)

@@ -48,9 +48,9 @@ _AFTER = """if after.epilogue != 0:
 def depthwise(taps: int, stride: int, columns: int) -> Callable[..., int]:
     """Build the convolution of each channel with its own filter.
 
-    ``w`` is (kh, kw, channels) float32; strides in elements; activation and epilogue as in
+    ``w`` is (kd, kh, kw, channels) float32; strides in elements; activation and epilogue as in
     ``conv.convolve``. ``taps``, ``stride``, ``columns`` as in ``window.window_kernel``. Rows of
-    all images are split into parts.
+    all slices are split into parts.
     """
     return window_kernel(
         __name__,

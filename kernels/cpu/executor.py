@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from ..abi import (
@@ -44,6 +45,8 @@ from ..abi import (
     PATCH_OFFSET,
     PATCH_SOURCE,
     PATCH_WORD,
+    SCALE,
+    SCALED,
     SIZE_LIMIT,
     SLICED_PARTS,
     STATUS_CANCEL,
@@ -103,6 +106,9 @@ def _operate(operation: int, a: int, b: int) -> Any:
         return b if a == 1 else a
     if operation == BOUND:
         return min(max(a + b if a < 0 else a, 0), b)
+    if operation == SCALED:
+        scaled = np.floor(np.float32(a) * np.float32(b / SCALE))
+        return np.int64(scaled) if abs(scaled) < np.float32(SIZE_LIMIT) else OVERFLOW
     return 1 if a != 1 else 0
 
 

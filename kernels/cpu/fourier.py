@@ -123,17 +123,16 @@ def _operations(dtype: str) -> tuple[Any, ...]:
 
 @njit
 def _factor(left: int) -> Any:
-    """A factor of what is left of a length."""
-    if left % 4 == 0:
-        return 4
-    if left % 2 == 0:
-        return 2
-    factor = 3
-    while factor * factor <= left:
-        if left % factor == 0:
-            return factor
-        factor += 2
-    return left
+    """A factor of what is left of a length: odd ones first, so that halves of a turn are exact."""
+    odd = left // (left & -left)
+    if odd > 1:
+        factor = 3
+        while factor * factor <= odd:
+            if odd % factor == 0:
+                return factor
+            factor += 2
+        return odd
+    return 4 if left % 4 == 0 else 2
 
 
 def _stages(dtype: str) -> Callable[..., Any]:
@@ -192,20 +191,34 @@ def _stages(dtype: str) -> Callable[..., Any]:
         x: Pointer, y: Pointer, plane: int, run: int, p: int, m: int, table: Pointer, n: int,
         step: int, sign: Any, factor: int,
     ) -> None:  # fmt: skip
+        """Numbers k and factor - k have conjugate roots, and so do results j and factor - j."""
         turn, zero, apart = spread(sign), spread(cast(0.0)), n // factor
+        one = zero + spread(cast(1.0))
         for q in range(0, run, lanes):
-            left = run - q
-            for j in range(factor):
-                u, v = zero, zero
-                for k in range(factor):
-                    at, root = run * (p + m * k) + q, j * k % factor * apart
-                    a, b = load(x, at, left), load(x, plane + at, left)
-                    c, s = spread(load_root(table, root)), turn * spread(load_root(table, n + root))
-                    u = multiply_add(a, c, u) - b * s
-                    v = multiply_add(a, s, multiply_add(b, c, v))
+            left, at, to = run - q, run * p + q, run * factor * p + q
+            u0, v0 = load(x, at, left), load(x, plane + at, left)
+            a, b = u0, v0
+            for k in range(1, factor):
+                near = at + run * m * k
+                a, b = a + load(x, near, left), b + load(x, plane + near, left)
+            put(y, plane, to, a, b, one, zero, left)
+            for j in range(1, (factor + 1) // 2):
+                a, b, c, d = u0, v0, zero, zero
+                for k in range(1, (factor + 1) // 2):
+                    root = j * k % factor * apart
+                    co, si = spread(load_root(table, root)), spread(load_root(table, n + root))
+                    near, far = at + run * m * k, at + run * m * (factor - k)
+                    u1, v1 = load(x, near, left), load(x, plane + near, left)
+                    u2, v2 = load(x, far, left), load(x, plane + far, left)
+                    a, b = multiply_add(u1 + u2, co, a), multiply_add(v1 + v2, co, b)
+                    c, d = multiply_add(v1 - v2, si, c), multiply_add(u1 - u2, si, d)
+                c, d = c * turn, d * turn
                 root = j * p * step
-                c, s = spread(load_root(table, root)), turn * spread(load_root(table, n + root))
-                put(y, plane, run * (factor * p + j) + q, u, v, c, s, left)
+                co, si = spread(load_root(table, root)), turn * spread(load_root(table, n + root))
+                put(y, plane, to + run * j, a - c, b + d, co, si, left)
+                root = (factor - j) * p * step
+                co, si = spread(load_root(table, root)), turn * spread(load_root(table, n + root))
+                put(y, plane, to + run * (factor - j), a + c, b - d, co, si, left)
 
     @njit
     def transform(x: Pointer, y: Pointer, table: Pointer, n: int, lines: int, sign: Any) -> Any:
@@ -266,14 +279,15 @@ def fourier(dtype: str) -> Callable[..., int]:
         for t in range(n):
             is_mirrored = half != 0 and t > n // 2
             at = n - t if is_mirrored else t
-            u, v = cast(0.0), cast(0.0)
+            u: Any = cast(0.0)
+            v: Any = cast(0.0)
             if at < count:
                 u = load(x, at * step)
                 if parts == 2:
                     v = load(x, at * step + 1)
                 if window != 0:
                     u, v = u * load(window, t), v * load(window, t)
-                v = -v if is_mirrored != (sign < 0) else v
+                v = v * cast(-1.0) if is_mirrored != (sign < 0) else v
                 v = cast(0.0) if half != 0 and (t == 0 or 2 * t == n) else v
             store(a, t * lines + line, u)
             store(a, plane + t * lines + line, v)

@@ -151,7 +151,19 @@ def _volume_pixel(
     x: Pointer, y: Pointer, indices: Pointer, weights: Pointer, taps: int, channels: int
 ) -> None:
     """Compute a pixel from those around it: four offsets and weights for each of three axes."""
-    for c in range(0, channels, LANES):
+    wide = channels if channels > FEW else 0
+    for c in range(wide, channels):
+        value = _F(0.0)
+        for i in range(taps):
+            for j in range(4, 4 + taps):
+                for k in range(8, 8 + taps):
+                    a, b, d = load_i64(indices, i), load_i64(indices, j), load_i64(indices, k)
+                    if a == OUTSIDE or b == OUTSIDE or d == OUTSIDE:
+                        continue
+                    weight = load_f32(weights, i) * load_f32(weights, j) * load_f32(weights, k)
+                    value += load_f32(x, a + b + d + c) * weight
+        store_f32(y, c, value)
+    for c in range(0, wide, LANES):
         total = splat(_F(0.0))
         for i in range(taps):
             for j in range(4, 4 + taps):
@@ -160,8 +172,8 @@ def _volume_pixel(
                     if a == OUTSIDE or b == OUTSIDE or d == OUTSIDE:
                         continue
                     weight = load_f32(weights, i) * load_f32(weights, j) * load_f32(weights, k)
-                    value = vload_first(x, a + b + d + c, channels - c)
-                    total = fma(value, splat(weight), total)
+                    near = vload_first(x, a + b + d + c, channels - c)
+                    total = fma(near, splat(weight), total)
         vstore_first(y, c, total, channels - c)
 
 

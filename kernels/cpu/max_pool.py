@@ -2,7 +2,8 @@
 
 An element taken twice does not change a maximum: where a window reaches beyond the image it reads
 the image's nearest row or column again, which it has anyway, so nothing is ever compared with a
-border. Maxima of the columns of a window are taken first and shared by the windows side by side.
+border. Maxima of the columns of a window are taken first and shared by the windows side by side;
+a column of a volume's window has rows of several slices.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..fields import Sizes, Strides
+from ..fields import Depth, Sizes, Strides
 from ..registry import kernel_factory
 from ..simd import (
     load_i64,
@@ -43,6 +44,7 @@ def columns_of(out_width: object, width: int) -> int:
 
 
 _NAMES: dict[str, Any] = {
+    "Depth": Depth,
     "Sizes": Sizes,
     "Strides": Strides,
     "float32": np.float32,
@@ -65,15 +67,18 @@ _BODY = """
 def body(
     thread: int, part: int, until: int, parts: int,
     x: int, y: int, channels: int, sizes: Sizes, stride_h: int, pad_top: int, pad_left: int,
-    strides: Strides,
+    depth: Depth, strides: Strides,
 ) -> int:
     nan = splat(float32(inf) - float32(inf))
     offsets = stack_words({pixels})
-    rows, pixel = sizes.images * sizes.out_height, strides.x_pixel * 4
+    rows = sizes.images * depth.out_slices * sizes.out_height
+    pixel = strides.x_pixel * 4
     blocks = (channels + {lanes} - 1) // {lanes}
     for row in range(rows * part // parts, rows * until // parts):
-        image, h = row // sizes.out_height, row % sizes.out_height
-        top, source = h * stride_h - pad_top, x + image * strides.x_image * 4
+        h, d = row % sizes.out_height, row // sizes.out_height % depth.out_slices
+        image = row // sizes.out_height // depth.out_slices
+        front, top = d * depth.stride_d - depth.pad_front, h * stride_h - pad_top
+        source = x + image * strides.x_image * 4
 {rows}
         column = 0
         while column < sizes.out_width:
@@ -90,7 +95,8 @@ def body(
                 if channels >= {lanes}:
                     c = min(c, channels - {lanes})
                 count = channels - c
-                target = y + (image * strides.y_image + h * strides.y_row + c) * 4
+                target = image * strides.y_image + d * depth.y_slice + h * strides.y_row + c
+                target = y + target * 4
                 target += column * strides.y_pixel * 4
                 if within:
                     at = left * pixel
@@ -105,12 +111,12 @@ def body(
 
 
 @kernel_factory
-def max_pool(height: int, width: int, stride: int, columns: int) -> Callable[..., int]:
-    """Build the maximum over ``height`` x ``width`` windows; NaN where a window has one.
+def max_pool(depth: int, height: int, width: int, stride: int, columns: int) -> Callable[..., int]:
+    """Build the maximum over ``depth`` x ``height`` x ``width`` windows; NaN where one has a NaN.
 
     Windows are ``stride`` columns apart, and every one has an element inside the image.
     ``columns`` of the output are computed at a time. Strides in elements; output rows of all
-    images are split into parts.
+    slices are split into parts.
     """
     pixels = (columns - 1) * stride + width
 
@@ -119,7 +125,7 @@ def max_pool(height: int, width: int, stride: int, columns: int) -> Callable[...
         for i in range(pixels):
             users = [(j, i - j * stride) for j in range(columns) if 0 <= i - j * stride < width]
             if users:
-                lines += _column(height, load, offset.format(i=i))
+                lines += _column(depth * height, load, offset.format(i=i))
             for j, k in users:
                 new = k == 0
                 lines.append(f"s{j} = m" if new else f"s{j} = vmax(s{j}, m)")
@@ -128,10 +134,13 @@ def max_pool(height: int, width: int, stride: int, columns: int) -> Callable[...
                     lines += store.format(j=j, v=f"select(n{j}, nan, s{j})").splitlines()
         return "\n".join(" " * 20 + line for line in lines)
 
-    lines = [
-        f"r{i} = source + inside(top + {i}, sizes.height) * strides.x_row * 4"
-        for i in range(height)
-    ]
+    lines = []
+    for k in range(depth):
+        lines.append(f"slice = source + inside(front + {k}, depth.slices) * depth.x_slice * 4")
+        lines += [
+            f"r{k * height + i} = slice + inside(top + {i}, sizes.height) * strides.x_row * 4"
+            for i in range(height)
+        ]
     plain = "vstore(target, {j} * strides.y_pixel, {v})"
     masked = "if column + {j} < sizes.out_width:\n"
     masked += "    vstore_first(target, {j} * strides.y_pixel, {v}, count)"

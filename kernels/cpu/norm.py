@@ -14,15 +14,18 @@ from numba import njit
 
 from ..registry import Pointer, kernel, kernel_factory
 from ..simd import (
+    any_lane,
     first,
     fma,
     reduce_add,
+    reduce_max,
     select,
     splat,
     store_f32,
     vabs,
     vload,
     vload_first,
+    vmax,
     vsqrt,
     vstore_first,
 )
@@ -210,29 +213,43 @@ def group_norm(
 def lp_norm(p: int) -> Callable[..., int]:
     """Divide by the sum of magnitudes (1) or the root of the sum of squares (2) along one axis.
 
+    Or by the largest number (0), which is NaN where one is.
+
     The tensor is seen as o positions, the axis (n, xs, ys) and an inner axis (m, xm, ym); a
-    norm of 0 leaves zeros. When the inner axis has stride 1 it is vectorized.
+    norm of 0 leaves numbers as they are. When the inner axis has stride 1 it is vectorized.
     """
+    start, power = _F(-np.inf if p == 0 else 0.0), p
+
+    @njit
+    def taken(total: Any, v: Any) -> Any:
+        if power == 0:
+            return select(v != v, v, vmax(total, v))
+        return total + vabs(v) if power == 1 else fma(v, v, total)
+
+    @njit
+    def whole(total: Any) -> Any:
+        if power == 0:
+            return _F(np.nan) if any_lane(total != total) else reduce_max(total)
+        length = reduce_add(total)
+        return length if power == 1 else _F(np.sqrt(length))
 
     @njit
     def columns(x: Pointer, y: Pointer, n: int, xs: int, ys: int, count: int) -> None:
-        total = splat(_ZERO)
+        total = splat(start)
         for i in range(n):
-            v = vload_first(x, i * xs, count)
-            total = total + vabs(v) if p == 1 else fma(v, v, total)
-        length = total if p == 1 else vsqrt(total)
+            total = taken(total, vload_first(x, i * xs, count))
+        length = vsqrt(total) if power == 2 else total
         length = select(length == splat(_ZERO), splat(_ONE), length)
         for i in range(n):
             vstore_first(y, i * ys, vload_first(x, i * xs, count) / length, count)
 
     @njit
     def row(x: Pointer, y: Pointer, n: int) -> None:
-        total = splat(_ZERO)
+        total = splat(start)
         for i in range(0, n, LANES):
             v = vload_first(x, i, n - i)
-            total = total + vabs(v) if p == 1 else fma(v, v, total)
-        length = reduce_add(total)
-        length = length if p == 1 else _F(np.sqrt(length))
+            total = taken(total, v if power else select(first(n - i), v, splat(start)))
+        length = whole(total)
         divisor = splat(_ONE if length == _ZERO else length)
         for i in range(0, n, LANES):
             vstore_first(y, i, vload_first(x, i, n - i) / divisor, n - i)

@@ -70,22 +70,46 @@ def cumulative(dtype: str, operation: str) -> Callable[..., int]:
     is_sum = operation == "sum"
     first = cast(0 if is_sum else 1)
 
+    @njit
+    def combine(a, b):  # type: ignore[no-untyped-def]
+        return cast(a + b) if is_sum else cast(a * b)
+
+    @njit
+    def columns(
+        x: Pointer, y: Pointer, n: int, inner: int, count: int, exclusive: int, reverse: int
+    ) -> None:
+        """Combine ``count`` columns row by row: a row begins with what the last one holds."""
+        step, row = (-inner, (n - 1) * inner) if reverse != 0 else (inner, 0)
+        for i in range(count if n > 0 else 0):
+            store(y, row + i, first if exclusive != 0 else load(x, row + i))
+        for _ in range(1, n):
+            last, row = row, row + step
+            source = last if exclusive != 0 else row
+            for i in range(count):
+                store(y, row + i, combine(load(y, last + i), load(x, source + i)))
+
     def body(
         thread: int, part: int, until: int, parts: int,
         x: Pointer, y: Pointer, outer: int, n: int, inner: int,
         exclusive: int, reverse: int,
     ) -> int:  # fmt: skip
         total = outer * inner
-        for index in range(total * part // parts, total * until // parts):
+        index, end = total * part // parts, total * until // parts
+        while index < end:
             at = (index // inner * n * inner + index % inner) * size
             source, target = x + at, y + at
+            count = min(end - index, inner - index % inner)
+            index += count
+            if inner > 1:
+                columns(source, target, n, inner, count, exclusive, reverse)
+                continue
             running = first
             for j in range(n):
-                i = (n - 1 - j if reverse != 0 else j) * inner
+                i = n - 1 - j if reverse != 0 else j
                 value = load(source, i)
                 if exclusive != 0:
                     store(target, i, running)
-                running = cast(running + value) if is_sum else cast(running * value)
+                running = combine(running, value)
                 if exclusive == 0:
                     store(target, i, running)
         return 0
@@ -142,10 +166,13 @@ def top_k(dtype: str, largest: int) -> Callable[..., int]:
                 store_i64(heap, j, j)
             for j in range(k // 2 - 1, -1, -1):
                 sift(source, inner, heap, j, k)
+            least = load(source, load_i64(heap, 0) * inner)
             for j in range(k, n):
-                if ranks_before(source, inner, j, load_i64(heap, 0)):
+                # Of equal ones that with the lower index is there already.
+                if before(load(source, j * inner), least):
                     store_i64(heap, 0, j)
                     sift(source, inner, heap, 0, k)
+                    least = load(source, load_i64(heap, 0) * inner)
             at = index // inner * k * inner + index % inner
             for j in range(k - 1, -1, -1):
                 worst = load_i64(heap, 0)

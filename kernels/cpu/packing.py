@@ -44,14 +44,13 @@ def pack_matrix(b: np.ndarray, nv: int) -> np.ndarray:
 
 
 def pack_conv(weights: np.ndarray, groups: int, nv: int) -> np.ndarray:
-    """Pack convolution weights (M, C / groups, kh, kw): per group, panels of (kh, kw, c, m)."""
-    out_channels, channels, kernel_h, kernel_w = weights.shape
+    """Pack convolution weights (M, C / groups, kd, kh, kw): per group, panels of (taps, c, m)."""
+    out_channels = weights.shape[0]
     per_group = out_channels // groups
-    depth = channels * kernel_h * kernel_w
     parts = []
     for group in range(groups):
         part = weights[group * per_group : (group + 1) * per_group]
-        parts.append(pack_matrix(part.transpose(2, 3, 1, 0).reshape(depth, per_group), nv))
+        parts.append(pack_matrix(part.transpose(2, 3, 4, 1, 0).reshape(-1, per_group), nv))
     return np.concatenate(parts) if groups > 1 else parts[0]
 
 

@@ -57,13 +57,13 @@ def run_tiles(
 def run_panel(
     tiles: Pointer, words: Pointer, panel: int, packed: Pointer, a: Pointer, c: Pointer,
     residual: Pointer, width: int, rows: int, last_width: int, mr: int, segments0: int, length: int,
-    block0: int, block_length: int, begins: bool, itemsize: int,
+    block0: int, block_length: int, begins: bool, ends: bool, itemsize: int,
 ) -> None:  # fmt: skip
-    """Run the whole reduction of one panel, a block that stays in cache at a time.
+    """Run a reduction of one panel, a block that stays in cache at a time.
 
     ``rows`` rows of ``width`` pixels, then one of ``last_width`` (0: none). ``words`` holds the
     strides, the number of inner segments, bias and activation. Unless it ``begins`` them, sums
-    are added to what ``c`` holds.
+    are added to what ``c`` holds; unless it ``ends`` them, the activation is not applied yet.
     """
     segments1, step = load_i64(words, TILE.s1), load_i64(words, TILE.sa0)
     row_tiles = (width + mr - 1) // mr
@@ -71,7 +71,7 @@ def run_panel(
     s0, k0 = 0, 0
     while s0 < segments0:
         s_count, k_count = min(block0, segments0 - s0), min(block_length, length - k0)
-        final = s0 + s_count == segments0 and k0 + k_count == length
+        final = ends and s0 + s_count == segments0 and k0 + k_count == length
         store_i64(words, TILE.s0, s_count)
         store_i64(words, TILE.length, k_count)
         first = begins and s0 + k0 == 0

@@ -43,7 +43,7 @@ _ASYMMETRIC, _CORNERS, _PYTORCH, _SYMMETRIC, _TF_HALF, _CROP = range(1, 7)
 
 
 @njit
-def _original(
+def original_position(
     i: int, n_in: int, n_out: int, scale: Any, coordinates: int, begin: Any, end: Any
 ) -> Any:
     """Position in the input of output position i, in float32 as onnxruntime computes it."""
@@ -72,7 +72,8 @@ def _original(
 
 
 @njit
-def _round(at: Any, rounding: int) -> Any:
+def round_position(at: Any, rounding: int) -> Any:
+    """Position rounded as an index into ``ROUNDINGS`` says."""
     if rounding == 2:
         return math.floor(at)
     if rounding == 3:
@@ -111,9 +112,9 @@ def _axis(
     """
     scale = _F(ratio) if ratio != 0 else _F(n_out) / _F(max(n_in, 1))
     for i in range(count):
-        at = _original(first + i, n_in, n_out, scale, coordinates, _F(begin), _F(end))
+        at = original_position(first + i, n_in, n_out, scale, coordinates, _F(begin), _F(end))
         if taps == 1:
-            low = np.int64(_round(at, rounding))
+            low = np.int64(round_position(at, rounding))
             store_i64(index, i, _inside(low, n_in) * stride)
         elif taps == 2:
             inside = min(max(at, _F(0.0)), _F(n_in - 1))

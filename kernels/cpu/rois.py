@@ -40,9 +40,9 @@ def _neighbours(at: Any, size: int, stride: int, offsets: Pointer, weights: Poin
     """Store both neighbours of a position, and their weights; False more than a pixel outside."""
     if not _F(-1.0) <= at <= _F(size):
         return False
-    at = min(max(at, _F(0.0)), _F(size - 1))
-    low = np.int64(at)
-    share = at - _F(low)
+    inside: Any = min(max(at, _F(0.0)), _F(size - 1))
+    low: Any = np.int64(inside)
+    share = inside - _F(low)
     store_i64(offsets, 0, low * stride)
     store_i64(offsets, 1, min(low + 1, size - 1) * stride)
     store_f32(weights, 0, _F(1.0) - share)
@@ -93,6 +93,12 @@ def _scale(y: Pointer, channels: int, factor: Any) -> None:
         vstore_first(y, c, vload_first(y, c, channels - c) * splat(factor), channels - c)
 
 
+@njit
+def _samples(size: Any, ratio: int) -> Any:
+    """Number of samples of a bin along an axis."""
+    return ratio if ratio > 0 else max(np.int64(math.ceil(size)), 0)
+
+
 @kernel_factory
 def roi_align(is_max: int) -> Callable[..., int]:
     """Mean of bilinear samples of each bin of each region, or the largest neighbour's share.
@@ -129,8 +135,7 @@ def roi_align(is_max: int) -> Callable[..., int]:
             bin_high, bin_wide = high / _F(out_height), wide / _F(out_width)
             if not (abs(bin_high) < _MOST_SAMPLES and abs(bin_wide) < _MOST_SAMPLES):
                 return INVALID_NUMBER
-            down = ratio if ratio > 0 else max(np.int64(math.ceil(bin_high)), 0)
-            across = ratio if ratio > 0 else max(np.int64(math.ceil(bin_wide)), 0)
+            down, across = _samples(bin_high, ratio), _samples(bin_wide, ratio)
             source = x + image * strides.x_image * 4
             target = y + (roi * strides.y_image + bin_row * strides.y_row) * 4
             for bin_column in range(out_width):
@@ -162,17 +167,18 @@ def roi_align(is_max: int) -> Callable[..., int]:
 @njit
 def _bin(begin: Any, end: Any, index: int, count: int, size: int) -> Any:
     """First and last (exclusive) pixel of a bin of a region of whole pixels."""
-    step = max(end - begin + 1.0, 1.0) / count
-    first = np.floor(index * step) + begin
-    last = np.ceil((index + 1) * step) + begin
-    bound = np.float64(size)
-    return np.int64(min(max(first, 0.0), bound)), np.int64(min(max(last, 0.0), bound))
+    step = max(end - begin + _F(1.0), _F(1.0)) / _F(count)
+    first = np.floor(_F(index) * step) + begin
+    last = np.ceil(_F(index + 1) * step) + begin
+    bound = _F(size)
+    return np.int64(min(max(first, _F(0.0)), bound)), np.int64(min(max(last, _F(0.0)), bound))
 
 
 @njit
-def _rounded(value: Any) -> Any:
-    """The nearest whole number; halves are rounded away from zero."""
-    return np.floor(value + 0.5) if value >= 0.0 else np.ceil(value - 0.5)
+def _corner(rois: Pointer, index: int, scale: float) -> Any:
+    """Nearest pixel of a coordinate, in float32; halves are rounded away from zero."""
+    value = np.float64(load_f32(rois, index) * _F(scale))
+    return _F(np.floor(value + 0.5) if value >= 0.0 else np.ceil(value - 0.5))
 
 
 @kernel
@@ -191,10 +197,8 @@ def max_roi_pool(
         image = load_f32(rois, 5 * roi)
         if not (image >= _F(0.0) and image < _F(images)):
             return INDEX_OUT_OF_RANGE
-        left = _rounded(np.float64(load_f32(rois, 5 * roi + 1)) * scale)
-        top = _rounded(np.float64(load_f32(rois, 5 * roi + 2)) * scale)
-        right = _rounded(np.float64(load_f32(rois, 5 * roi + 3)) * scale)
-        bottom = _rounded(np.float64(load_f32(rois, 5 * roi + 4)) * scale)
+        left, top = _corner(rois, 5 * roi + 1, scale), _corner(rois, 5 * roi + 2, scale)
+        right, bottom = _corner(rois, 5 * roi + 3, scale), _corner(rois, 5 * roi + 4, scale)
         if not abs(left) + abs(top) + abs(right) + abs(bottom) < np.inf:
             return INVALID_NUMBER
         first_row, last_row = _bin(top, bottom, bin_row, out_height, height)

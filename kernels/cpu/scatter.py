@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from .. import simd
@@ -13,6 +12,7 @@ from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
 from ..simd import stack_words, store_i64
 from .elements import RANK, advance, offset_of
 from .gather import locate
+from .reduce_steps import TYPES
 
 _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
     "none": lambda old, new: new,
@@ -21,14 +21,12 @@ _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
     "max": lambda old, new: old if old >= new or old != old else new,
     "min": lambda old, new: old if old <= new or old != old else new,
 }
-_CASTS = {"f32": "float32", "f64": "float64", "i64": "int64", "i32": "int32", "i16": "int16",
-          "i8": "int8", "u8": "uint8", "u16": "uint16"}  # fmt: skip
 
 
 def _combiner(dtype: str, reduction: str) -> Callable[..., None]:
     load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
     combine = njit(_COMBINE[reduction])
-    cast = getattr(np, _CASTS[dtype])
+    cast = TYPES[dtype]
 
     @njit
     def put(y: Pointer, at: int, updates: Pointer, i: int) -> None:

@@ -103,6 +103,18 @@ def softmax(logarithm: int, zeros: int = 0) -> Callable[..., int]:
             _row_map(x, y, n, splat(top), splat(_F(1.0)), vmath.log(splat(total)))
 
     @njit
+    def short_row(x: Pointer, y: Pointer, n: int) -> None:
+        """Softmax of a row that a register holds."""
+        v, inside = vload_first(x, 0, n), first(n)
+        top = reduce_max(select(inside, v, splat(_LOWEST)))
+        if zeros and top == _LOWEST:
+            top = _ZERO
+        e = select(inside, vmath.exp_below_one(v - splat(top)), splat(_ZERO))
+        total = reduce_add(e)
+        factor = _F(0.0) if zeros and total == _ZERO else _F(1.0) / total
+        vstore_first(y, 0, e * splat(factor), n)
+
+    @njit
     def columns(x: Pointer, y: Pointer, n: int, xs: int, ys: int, count: int) -> None:
         top = splat(_LOWEST)
         for i in range(n):
@@ -145,7 +157,9 @@ def softmax(logarithm: int, zeros: int = 0) -> Callable[..., int]:
             at = chunk * width
             source = x + (i0 * x0 + i1 * x1 + at * xm) * 4
             target = y + (i0 * y0 + i1 * y1 + at * ym) * 4
-            if along_rows:
+            if along_rows and logarithm == 0 and n <= LANES:
+                short_row(source, target, n)
+            elif along_rows:
                 row(source, target, n)
             else:
                 columns(source, target, n, xs, ys, min(width, m - at))

@@ -176,7 +176,7 @@ class _Tile(Emitter):
         return self.counted_loop("s0", args.s0, [a, b, ahead, *accumulators], outer)[2:]
 
     def finish(self, residual: Any, values: list[Any]) -> list[Any]:
-        """Residual and activation of float32, at the last block of the reduction."""
+        """Residual and activation of float32."""
         builder, args = self.builder, self.args
         has_residual = builder.icmp_signed("!=", args.residual, I64(0))
 
@@ -186,6 +186,13 @@ class _Tile(Emitter):
 
         values = self.choose(has_residual, added, lambda: values)
         return self.activate(values, args.activation, args.low, args.high)
+
+    def last(self, residual: Any, sums: list[Any]) -> list[Any]:
+        """Finish sums if they are those of the last block of the reduction."""
+        done: list[Any] = self.choose(
+            self.flag(LAST), lambda: self.finish(residual, sums), lambda: sums
+        )
+        return done
 
     def store(self, c: Any, values: list[Any]) -> None:
         builder, args = self.builder, self.args
@@ -234,11 +241,7 @@ class _Tile(Emitter):
             a, c, residual, ahead = carried
             self.prefetch(c, residual)
             ahead, *sums = self.reduce(a, ahead, self.start(c))
-            if not self.is_plain:
-                last = self.flag(LAST)
-                sums = self.choose(
-                    last, lambda sums=sums: self.finish(residual, sums), lambda: sums
-                )
+            sums = sums if self.is_plain else self.last(residual, sums)
             self.store(c, sums)
             moved = [self.address(p, s) for p, s in zip((a, c, residual), steps, strict=True)]
             return [*moved, ahead]

@@ -53,7 +53,7 @@ def make_finish(real: str, out: str, aggregate: str) -> Any:
     load, store, store_y = (
         getattr(simd, f"load_{real}"), getattr(simd, f"store_{real}"), getattr(simd, f"store_{out}")
     )  # fmt: skip
-    apply, largest = _transform(number, load, store), _largest(load)
+    apply, largest = make_transform(number, load, store), make_largest(load)
     div = SCALAR["div"]
 
     @njit
@@ -87,15 +87,24 @@ def make_finish(real: str, out: str, aggregate: str) -> Any:
     return finish
 
 
-def _largest(load: Any) -> Any:
+def make_largest(load: Any) -> Any:
+    """Make the function that finds the largest of numbers."""
+
     @njit
     def largest(values: Pointer, count: int) -> Any:
         """Return the place of the first of the largest values, NaN being larger than all."""
         place, best = 0, load(values, 0)
+        is_known = best == best
         for i in range(1, count):
             value = load(values, i)
-            if value > best or (value != value and best == best):
-                place, best = i, value
+            is_known &= value == value
+            is_larger = value > best
+            place = i if is_larger else place
+            best = value if is_larger else best
+        if not is_known:
+            place = 0
+            while load(values, place) == load(values, place):
+                place += 1
         return np.int64(place)
 
     return largest
@@ -104,11 +113,11 @@ def _largest(load: Any) -> Any:
 # --- transforms -------------------------------------------------------------------------------
 
 
-def _transform(number: Any, load: Any, store: Any) -> Any:
+def make_transform(number: Any, load: Any, store: Any) -> Any:
     """Make the function that applies a transform to the scores of a row."""
     div, exp, tanh, log, sqrt = (SCALAR[name] for name in ("div", "exp", "tanh", "log", "sqrt"))
     half, tiny = number(0.5), number(1e-7)
-    largest = _largest(load)
+    largest = make_largest(load)
 
     @njit
     def logistic(x: Any) -> Any:

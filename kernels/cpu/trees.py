@@ -66,7 +66,7 @@ def _number(real: str) -> Any:
 
 
 @intrinsic
-def _bits(typingctx, value):  # type: ignore[no-untyped-def]
+def float_bits(typingctx, value):  # type: ignore[no-untyped-def]
     """Return the bits of a float as an integer of its size."""
     kind = types.int32 if value == types.float32 else types.int64
 
@@ -91,7 +91,7 @@ def _copy_keys(kind: str, real: str) -> Any:
             for place in range(width):
                 which = np.int64(load_i32(keys, place))
                 value = number(load(x, i * features + (which >> 1)))
-                bits = _bits(value + zero)  # the sum has no negative zero
+                bits = float_bits(value + zero)  # the sum has no negative zero
                 key = integer(bits ^ ((bits >> shift) & high))
                 if value != value:
                     key = low if which & 1 else high

@@ -1,5 +1,7 @@
 """Source of kernels that walk a window over each channel: depthwise convolution and pooling.
 
+Images are volumes of one slice.
+
 Channels last, a block of neighbouring output columns, and in it one vector of channels at a time
 in registers: an input pixel is loaded once for all the columns that need it. All channels of a
 block come before the next block, so that memory is read in order: taking so few channels at a time
@@ -17,7 +19,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..fields import Sizes, Strides, Window
+from ..fields import Depth, Sizes, Strides, Window
 from ..simd import fma, select, splat, stack_words, vload, vload_first, vmax, vstore, vstore_first
 from ..target import LANES
 
@@ -33,6 +35,7 @@ def taps_inside(at: int, size: int, dilation: int, limit: int) -> Any:
 
 
 _NAMES: dict[str, Any] = {
+    "Depth": Depth,
     "Sizes": Sizes,
     "Strides": Strides,
     "Window": Window,
@@ -49,8 +52,11 @@ _NAMES: dict[str, Any] = {
     "vstore_first": vstore_first,
 }
 
-FIELDS = """x: int, y: int, channels: int, sizes: Sizes, window: Window, strides: Strides,"""
-_GROUPS: dict[str, Any] = {"sizes": Sizes, "window": Window, "strides": Strides}
+FIELDS = """x: int, y: int, channels: int, sizes: Sizes, window: Window, depth: Depth,
+    strides: Strides,"""
+_GROUPS: dict[str, Any] = {
+    "sizes": Sizes, "window": Window, "depth": Depth, "strides": Strides,
+}  # fmt: skip
 
 _BODY = """
 def body(thread: int, part: int, until: int, parts: int, {fields}) -> int:
@@ -58,12 +64,15 @@ def body(thread: int, part: int, until: int, parts: int, {fields}) -> int:
     border = stack_words({words})
     vstore(border, 0, splat({neutral}))
 {setup}
-    rows = images * out_height
+    rows = images * out_slices * out_height
     pixel, line = x_pixel * 4, x_row * dilation_h * 4
     reach = {stride} * {last_column} + (kernel_w - 1) * dilation_w + 1
     blocks = (channels + {lanes} - 1) // {lanes}
     for row in range(rows * part // parts, rows * until // parts):
-        image, h = row // out_height, row % out_height
+        h, d, image = row % out_height, row // out_height, row // out_height // out_slices
+        d -= image * out_slices
+        front = d * stride_d - pad_front
+        kd_first, kd_last = taps_inside(front, kernel_d, dilation_d, slices)
         top = h * stride_h - pad_top
         kh_first, kh_last = taps_inside(top, kernel_h, dilation_h, height)
 {row}
@@ -84,8 +93,9 @@ def body(thread: int, part: int, until: int, parts: int, {fields}) -> int:
                 if channels >= {lanes}:
                     c = min(c, channels - {lanes})
                 count = channels - c
-                source = x + (image * x_image + c) * 4
-                target = y + (image * y_image + h * y_row + c) * 4
+                source = x + (image * x_image + front * x_slice + top * x_row + c) * 4
+                source += left * pixel + kh_first * line
+                target = y + (image * y_image + d * y_slice + h * y_row + c) * 4
 {channel}
                 if within:
 {inside}
@@ -233,16 +243,19 @@ class _Block:
         masked, edge = form == "narrow", form in ("edge", "narrow")
         load = "vload_first({}, 0, count)" if masked else "vload({}, 0)"
         lines = [self.start.format(j=j) for j in range(self.columns)]
-        lines.append("at = source + top * x_row * 4 + left * pixel + kh_first * line")
+        lines.append("for kd in range(kd_first, kd_last):")
+        lines.append("    at = source + kd * dilation_d * x_slice * 4")
         if form == "beside":
             lines += [
-                f"at{i} = at + {i} * pixel if line{i} != 0 else border" for i in self.border_pixels
+                f"    at{i} = at + {i} * pixel if line{i} != 0 else border"
+                for i in self.border_pixels
             ]
-        lines.append("for kh in range(kh_first, kh_last):")
+        lines.append("    for kh in range(kh_first, kh_last):")
         if self.filters:
-            lines.append("    weights = w + (kh * kernel_w * channels + c) * 4")
+            tap = "(kd * kernel_h + kh) * kernel_w"
+            lines.append(f"        weights = w + ({tap} * channels + c) * 4")
         walk = self._shared(form, load) if self.taps else self._separate(edge, load)
-        lines += [f"    {line}" for line in [*walk, "at += line"]]
+        lines += [f"        {line}" for line in [*walk, "at += line"]]
         for j in range(self.columns):
             value = self.finish.format(j=j, edge=int(form != ""))
             at = f"target + (column + {j}) * y_pixel * 4"

@@ -8,6 +8,7 @@ matrix after the other (``packing.pack_points``).
 
 With strides every polyphase component (``cook_toom``) has points of its own, and their products are
 summed point by point. A component of one tap uses the same weights for all points along its axis.
+So are those of a volume's slices, one for each tap of the window along the third axis.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Any
 
 from numba import njit
 
-from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Tiles
+from ..fields import Depth, Epilogue, ResidualStrides, Sizes, Strides, Tiles
 from ..registry import SHARES, Pointer, kernel
 from ..simd import call_kernel, load_i64, stack_words, store_f64, store_i64
 from ..target import LANES
@@ -143,7 +144,7 @@ def _multiply_points(
                 tile.tiles if full else tile.tail_tiles, words, width,
                 w + (group * group_size + k * panel * channels) * 4,
                 v + (row * v_row + group * channels) * 4, p + (row * p_row + column) * 4,
-                0, count, columns, 0, tile.mr, 1, channels, block0, block_length, begins, 4,
+                0, count, columns, 0, tile.mr, 1, channels, block0, block_length, begins, True, 4,
             )  # fmt: skip
 
 
@@ -152,9 +153,12 @@ def _multiply(
     words: Pointer, tile: Tiles, w: Pointer, v: Pointer, p: Pointer,
     tile_h: int, tile_w: int, kernel_h: int, kernel_w: int, stride_h: int, stride_w: int,
     v_point: int, p_point: int, count: int, channels: int, out_channels: int, groups: int,
-    panel_first: int, panel_last: int,
-) -> None:  # fmt: skip
-    """Multiply the points of all polyphase components of ``count`` tiles, and sum over these."""
+    panel_first: int, panel_last: int, begins: bool,
+) -> Pointer:  # fmt: skip
+    """Multiply the points of all polyphase components of ``count`` tiles, and sum over these.
+
+    Unless it ``begins`` them, sums are added to what ``p`` holds. Returns where the weights end.
+    """
     p_row = (tile_w + (kernel_w - 1) // stride_w) * p_point
     matrix = groups * channels * _padded_channels(out_channels, tile.nv * LANES)
     for component in range(stride_h * stride_w):
@@ -168,11 +172,13 @@ def _multiply(
             for j in range(0, points_w, columns):
                 _multiply_points(
                     words, tile, w, v + (i * v_row + j * v_point) * 4,
-                    p + (i * p_row + j * p_point) * 4, rows, columns, v_row, p_row, component == 0,
-                    count, channels, out_channels, groups, panel_first, panel_last,
+                    p + (i * p_row + j * p_point) * 4, rows, columns, v_row, p_row,
+                    begins and component == 0, count, channels, out_channels, groups, panel_first,
+                    panel_last,
                 )  # fmt: skip
                 w += matrix * 4
         v += points_h * v_row * 4
+    return w
 
 
 @kernel
@@ -199,6 +205,7 @@ def winograd(
     pool: int,
     pad_top: int,
     pad_left: int,
+    depth: Depth,
     strides: Strides,
     residual_strides: ResidualStrides,
     tile: Tiles,
@@ -221,7 +228,8 @@ def winograd(
         stack_words(OUTPUT_WORDS),
     )
     epilogue_words = stack_words(64)
-    if sizes.images * sizes.out_height * sizes.out_width * out_channels == 0:
+    slices = sizes.images * depth.out_slices
+    if slices * sizes.out_height * sizes.out_width * out_channels == 0:
         return 0
     # A tile has as many points, of all components, as pixels, and sums for those of the first.
     tall, wide = (tile_h - 1) * stride_h + kernel_h, (tile_w - 1) * stride_w + kernel_w
@@ -235,7 +243,7 @@ def winograd(
     all_panels, all_channels = groups * panels, groups * channels
 
     # Shares: tiles, or panels; then every thread transforms all the input.
-    all_tiles = sizes.images * down * across
+    all_tiles = slices * down * across
     tile_first, tile_last = all_tiles * part // parts, all_tiles * until // parts
     panel_first, panel_last = 0, all_panels
     tile_share, panel_share = (all_tiles - 1) // SHARES + 1, (all_panels - 1) // SHARES + 1
@@ -285,31 +293,39 @@ def winograd(
 
     for first in range(tile_first, tile_last, chunk):
         count = min(chunk, tile_last - first)
-        done = 0
-        while done < count:
-            row, start = (first + done) // across, (first + done) % across
-            some = min(count - done, across - start)
-            _read_row(
-                inward, inner, x + row // down * strides.x_image * 4, v + done * v_tile * 4, copy,
-                row % down * tile_h * stride_h - pad_top, start * tile_w * stride_w - pad_left,
-                some, sizes.height, sizes.width, strides.x_row, strides.x_pixel, tile_w * stride_w,
-                tall, wide, all_channels,
+        weights = w
+        for tap in range(depth.kernel_d):
+            done = 0
+            while done < count:
+                row, start = (first + done) // across, (first + done) % across
+                some = min(count - done, across - start)
+                image, d = row // down // depth.out_slices, row // down % depth.out_slices
+                d = d * depth.stride_d - depth.pad_front + tap * depth.dilation_d
+                # A slice outside has no rows.
+                height = sizes.height if 0 <= d < depth.slices else 0
+                _read_row(
+                    inward, inner, x + (image * strides.x_image + d * depth.x_slice) * 4,
+                    v + done * v_tile * 4, copy, row % down * tile_h * stride_h - pad_top,
+                    start * tile_w * stride_w - pad_left, some, height, sizes.width,
+                    strides.x_row, strides.x_pixel, tile_w * stride_w, tall, wide, all_channels,
+                )  # fmt: skip
+                done += some
+            weights = _multiply(
+                words, tile, weights, v, p, tile_h, tile_w, kernel_h, kernel_w, stride_h,
+                stride_w, v_point, p_point, count, channels, out_channels, groups, panel_first,
+                panel_last, tap == 0,
             )  # fmt: skip
-            done += some
-        _multiply(
-            words, tile, w, v, p, tile_h, tile_w, kernel_h, kernel_w, stride_h,
-            stride_w, v_point, p_point, count, channels, out_channels, groups, panel_first,
-            panel_last,
-        )  # fmt: skip
         done = 0
         while done < count:
             row, start = (first + done) // across, (first + done) % across
             some = min(count - done, across - start)
-            image, h, left = row // down, row % down * tile_h, start * tile_w
+            image, d = row // down // depth.out_slices, row // down % depth.out_slices
+            h, left = row % down * tile_h, start * tile_w
             pixels = min(sizes.out_width - left, some * tile_w)
             valid_h = min(tile_h, sizes.out_height - h)
             target = (
                 image * strides.y_image
+                + d * depth.y_slice
                 + h // pool * strides.y_row
                 + left // pool * strides.y_pixel
                 + column
@@ -318,6 +334,7 @@ def winograd(
                 residual
                 + (
                     image * residual_strides.r_image
+                    + d * depth.r_slice
                     + h * residual_strides.r_row
                     + left * residual_strides.r_pixel
                     + column

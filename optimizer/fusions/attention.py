@@ -32,11 +32,12 @@ _FAR_BELOW = -1e9
 
 
 def _written_out(
-    q: Any, keys: Any, v: Any, factor: Any, divisor: Any, mask: Any, kept: Any, dropped: Any,
-    fill: Any,
+    q: Any, keys: Any, v: Any, factor: Any, divisor: Any, cap: Any, inner: Any, mask: Any,
+    kept: Any, dropped: Any, fill: Any,
 ) -> Any:  # fmt: skip
     product = op.MatMul(q, keys)
-    scores = either(product * fixed(factor), product / fixed(divisor), product)
+    scaled = either(product * fixed(factor), product / fixed(divisor), product)
+    scores = either(op.Tanh(either(scaled / fixed(inner), scaled)) * fixed(cap), scaled)
     masked = either(
         scores + mask,
         op.Where(kept, scores, fixed(fill)),
@@ -56,13 +57,16 @@ def _attention(m: Match) -> ir.Value:
     q, factor = _operand(m, m.q, False)
     k, other = _operand(m, m.keys, True)
     scale = factor * other * _number(m, "factor") / _number(m, "divisor")
-    m.require(0 < scale < math.inf, "the scale is not positive")
+    cap = {"softcap": _number(m, "cap")} if "cap" in m else {}
+    scale *= cap.get("softcap", 1.0) / _number(m, "inner")  # of what is divided by the cap
+    positive = all(0 < number < math.inf for number in (scale, *cap.values()))
+    m.require(positive, "the scale or the cap is not positive")
     sizes = _batches(m, q, k, m.v)
     mask = _mask(m, sizes)
     fitted = [] if mask is None else [_fitted(m, mask, sizes, q, k)]
     axes = np.arange(4 - len(sizes))
     operands = [m.op.Unsqueeze(x, axes) if axes.size else x for x in (q, k, m.v)]
-    result: ir.Value = m.op.Attention(*operands, *fitted, scale=scale)
+    result: ir.Value = m.op.Attention(*operands, *fitted, scale=scale, **cap)
     if axes.size:
         result = m.op.Squeeze(result, axes)
     if mask is None or "guarded" in m or not _may_mask_all(mask):

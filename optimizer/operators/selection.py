@@ -73,7 +73,7 @@ def _shape_of_slice(node: ir.Node, target: Contents | None) -> list[Size] | None
 def _cut_axes(limits: Sequence[list[int] | None], rank: int) -> set[int] | None:
     """Axes that a Slice does not take as a whole, by its starts, ends, axes and steps."""
     axes = limits[2] if len(limits) > 2 else None
-    if axes is None:
+    if axes is None or not rank:
         return None
     starts, ends, _, steps, *_ = [*limits, None, None]
     whole = zip(starts or [1] * len(axes), ends or [0] * len(axes), strict=True)

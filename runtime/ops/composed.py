@@ -74,7 +74,7 @@ def emit_normalized(
         x = _computed(emit, "sub(x0,x1)", x, _reduced(emit, "mean", x, axes))
     variance = _reduced(emit, "mean", _computed(emit, "mul(x0,x0)", x), axes)
     text = "div(x0,add(sqrt(x1),x2))" if outside else "div(x0,sqrt(add(x1,x2)))"
-    operands = [x, variance, epsilon]
+    operands: list[Tensor | float] = [x, variance, epsilon]
     for function, factor in zip(("mul", "add"), factors, strict=False):
         if factor is not None:
             text = f"{function}({text},x{len(operands)})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,16 +21,16 @@ from .epilogue import Epilogue
 from .forms import emit_convolution
 from .pointwise import emit_pointwise
 from .registry import Operator, register
-from .windows import Window
+from .weights import kernel_sizes, transpose_weights, with_taps
+from .windows import Along, Window
 
-MAX_STRIDE = 32  # one convolution is emitted for each offset within it
+MAX_OFFSETS = 1024  # one convolution is emitted for each
 
 
 def _transpose_sizes(node: Node) -> tuple[Window, list[Dim]]:
     """Window of a ConvTranspose, and the sizes of its result along the spatial axes."""
-    x, w = node.required(0), node.required(1)
-    rank = x.rank - 2
-    kernel = [int(k) for k in w.dims[2:]]  # type: ignore[arg-type]
+    x, kernel = node.required(0), kernel_sizes(node)
+    rank = len(kernel)
     strides = [int(s) for s in node.attribute("strides", [1] * rank)]
     dilations = [int(d) for d in node.attribute("dilations", [1] * rank)]
     extra = list(node.attribute("output_padding", [0] * rank))
@@ -47,6 +48,7 @@ def _transpose_sizes(node: Node) -> tuple[Window, list[Dim]]:
         total = full - size
         if not isinstance(total, int):
             raise NeedsNumbers("padding depends on the input's shape", [total])
+        total = max(0, total)  # what the input does not reach comes after it
         half = total // 2
         pads[axis] = total - half if mode in ("SAME_LOWER", "NOTSET") else half
         pads[axis + rank] = total - pads[axis]
@@ -56,13 +58,11 @@ def _transpose_sizes(node: Node) -> tuple[Window, list[Dim]]:
 
 def _infer_transpose(node: Node) -> list[Info]:
     x, w = node.required(0), node.required(1)
-    if x.dtype not in ("float32", "float64") or not w.is_constant or x.rank not in (3, 4):
-        raise OnHost("only floats with constant weights and one or two spatial axes")
+    if x.dtype not in ("float32", "float64"):
+        raise OnHost(f"ConvTranspose of {x.dtype}")
     window, sizes = _transpose_sizes(node)
-    if any(pad < 0 for pad in window.pads):  # type: ignore[operator]
-        raise OnHost("negative padding")
-    if max(window.strides) > MAX_STRIDE:
-        raise OnHost(f"a stride over {MAX_STRIDE}")
+    if math.prod(own.stride for own in window) > MAX_OFFSETS:
+        raise OnHost(f"strides whose product is over {MAX_OFFSETS}")
     channels = w.dims[1] * node.attribute("group", 1)
     return [node.result((x.dims[0], channels, *sizes))]
 
@@ -74,10 +74,10 @@ def _lower_transpose(emit: Emission, node: Node, group: Group) -> None:
         _lower_transpose(emit, node, Group([node], node))
         emit_pointwise(emit, Group(group.body))
         return
-    weights, groups = node.required(1).array(), node.attribute("group", 1)
+    groups = node.attribute("group", 1)
     x = emit.channels_last(emit.tensor(node.values[0]))
     message = f"node {node.name!r} (ConvTranspose): channels of {x.name!r} and of the weights"
-    emit.check(x.shape[1], weights.shape[0], message)
+    emit.check(x.shape[1], node.required(1).dims[0], message)
     y = _four(emit.output(group.last, order=channels_last_order(len(x.shape))))
     window, _ = _transpose_sizes(node)
     whole = Convolution(
@@ -86,7 +86,7 @@ def _lower_transpose(emit: Emission, node: Node, group: Group) -> None:
         x=_four(x),
         y=y,
         output=y,
-        weights=_filters(weights, groups),
+        weights=transpose_weights(emit, node, groups),
         window=window,
         groups=groups,
         epilogue=epilogue,
@@ -94,18 +94,10 @@ def _lower_transpose(emit: Emission, node: Node, group: Group) -> None:
     own = node.input(2)
     repeats = 1
     if _columns_apart(whole) and (own is None or own.is_constant):
-        repeats, whole = window.strides[1], _columns_joined(whole)
+        repeats, whole = window.columns.stride, _columns_joined(whole)
     whole = dataclasses.replace(whole, bias=epilogue.bias_tensor(emit, node, repeats))
-    for offset in itertools.product(*map(range, whole.window.strides)):
+    for offset in itertools.product(*(range(own.stride) for own in whole.window)):
         emit_convolution(emit, _at_offset(whole, offset))
-
-
-def _filters(weights: np.ndarray, groups: int) -> np.ndarray:
-    """Weights (C, M / groups, kh, kw) of a ConvTranspose as (M, C / groups, kh, kw)."""
-    if weights.ndim == 3:
-        weights = weights[:, :, None, :]
-    parts = weights.reshape(groups, -1, *weights.shape[1:]).swapaxes(1, 2)
-    return parts.reshape(-1, *parts.shape[2:])
 
 
 # --- columns ----------------------------------------------------------------------------------
@@ -113,26 +105,24 @@ def _filters(weights: np.ndarray, groups: int) -> np.ndarray:
 
 def _columns_apart(whole: Convolution) -> bool:
     """Tell whether each input pixel makes columns of its own, which lie one after the other."""
-    x, y, window = whole.x, whole.y, whole.window
-    apart = window.kernel[1] == window.strides[1] > 1 and window.dilations[1] == 1
-    fits = window.pads[1] == 0 and y.shape[3] == x.shape[3] * window.strides[1]
-    return whole.groups == 1 and apart and fits and y.strides[3] == y.shape[1]
+    x, y, own = whole.x, whole.y, whole.window.columns
+    apart = own.taps == own.stride > 1 and own.dilation == 1
+    fits = own.before == 0 and y.shape[-1] == x.shape[-1] * own.stride
+    is_plain = whole.groups == 1 and isinstance(whole.weights, np.ndarray)
+    return is_plain and apart and fits and y.strides[-1] == y.shape[1]
 
 
 def _columns_joined(whole: Convolution) -> Convolution:
     """See the columns that an input pixel makes as more channels of one pixel."""
-    window, columns = whole.window, whole.window.strides[1]
-    n, c, h, w = whole.y.shape
-    s = whole.y.strides
-    wide = whole.y.view((n, c * columns, h, w // columns), (s[0], 1, s[2], s[3] * columns))
-    filters = whole.filters.transpose(3, 0, 1, 2)
+    window, columns = whole.window, whole.window.columns.stride
+    (n, c, *others, w), s = whole.y.shape, whole.y.strides
+    wide = whole.y.view((n, c * columns, *others, w // columns), (*s[:-1], s[-1] * columns))
+    filters = np.moveaxis(whole.filters, -1, 0)
     return dataclasses.replace(
         whole,
         y=wide,
         weights=filters.reshape(-1, *filters.shape[2:], 1),
-        window=dataclasses.replace(
-            window, kernel=(window.kernel[0], 1), strides=(window.strides[0], 1)
-        ),
+        window=window._replace(columns=Along()),
     )
 
 
@@ -145,61 +135,89 @@ def _at_offset(whole: Convolution, offset: Sequence[int]) -> Convolution:
     Output pixel o = i * stride - pad + k * dilation; for a fixed offset only the taps with
     k * dilation congruent to (offset + pad) modulo the stride take part.
     """
-    window = whole.window
-    taps = [_taps(window, axis, offset[axis]) for axis in (0, 1)]
-    y = _pixels_from(whole.y, window, offset)
-    if all(taps):
-        weights = whole.filters[:, :, taps[0]][:, :, :, taps[1]][:, :, ::-1, ::-1]
-        dilations = _spacing(taps[0], window, 0), _spacing(taps[1], window, 1)
-        pads = [_padding(window, axis, offset[axis], taps[axis][-1]) for axis in (0, 1)]
-    else:
-        weights = np.zeros((*whole.filters.shape[:2], 1, 1), whole.filters.dtype)
-        dilations, pads = (1, 1), [0, 0]
-    kernel = weights.shape[2], weights.shape[3]
-    # How much padding comes after the input does not matter, only whether any may.
-    is_exact = kernel == (1, 1) and pads == [0, 0] and whole.x.shape[2:] == y.shape[2:]
-    after = 0 if is_exact else 1
+    places = list(zip(whole.window, offset, strict=True))
+    taps = [_taps(own, start) for own, start in places]
+    x, y = whole.x, _pixels_from(whole.y, whole.window, offset)
+    if not all(taps):
+        return _without_input(dataclasses.replace(whole, y=y, output=y))
+    pads = [_padding(own, start, one[-1]) for (own, start), one in zip(places, taps, strict=True)]
+    window = Window(*(
+        Along(len(one), 1, _spacing(one, own), max(0, pad))
+        for (own, _), one, pad in zip(places, taps, pads, strict=True)
+    ))  # fmt: skip
+    x = _without_first(x, pads)
     return dataclasses.replace(
         whole,
-        x=_without_first(whole.x, pads),
+        x=x,
         y=y,
         output=y,
-        weights=weights,
-        window=Window(
-            kernel, dilations=dilations, pads=(max(0, pads[0]), max(0, pads[1]), after, after)
-        ),
+        weights=with_taps(whole.weights, taps),
+        window=_inexact(window, x, y),
     )
 
 
-def _taps(window: Window, axis: int, offset: int) -> list[int]:
-    """Taps that take part in the output pixels of an offset."""
-    stride, dilation = window.strides[axis], window.dilations[axis]
-    first = offset + window.pads[axis]
-    return [k for k in range(window.kernel[axis]) if (k * dilation - first) % stride == 0]
+def _without_input(conv: Convolution) -> Convolution:
+    """Return the convolution that writes pixels of which no tap meets one of the input's.
+
+    It is one of volumes without slices; that rows are padded keeps slices apart from rows.
+    """
+    one = [0]
+    return dataclasses.replace(
+        conv,
+        x=_volume(conv.x, is_empty=True),
+        y=_volume(conv.y),
+        weights=with_taps(conv.weights, (one, one, one)),
+        window=Window(rows=Along(after=1)),
+    )
 
 
-def _spacing(taps: Sequence[int], window: Window, axis: int) -> int:
+def _volume(tensor: Tensor, is_empty: bool = False) -> Tensor:
+    """Images as volumes of one slice; of none, if they shall be empty."""
+    (n, c, *slices, h, w), s = tensor.shape, tensor.strides
+    count = 0 if is_empty else slices[0] if slices else 1
+    return tensor.view((n, c, count, h, w), (*s[:2], s[2] if slices else 0, *s[-2:]))
+
+
+def _inexact(window: Window, x: Tensor, y: Tensor) -> Window:
+    """Add padding after the input where the window reaches beyond it.
+
+    How much does not matter, only whether there may be any.
+    """
+    rank = len(x.shape) - 2
+    axes = list(window)
+    for axis in range(-rank, 0):
+        own = axes[axis]
+        if own.taps > 1 or own.before != 0 or x.shape[axis] != y.shape[axis]:
+            axes[axis] = own._replace(after=1)
+    return Window(*axes)
+
+
+def _taps(own: Along, offset: int) -> list[int]:
+    """Taps along an axis that take part in the output pixels of an offset."""
+    first = offset + int(own.before)  # type: ignore[arg-type]
+    return [k for k in range(own.taps) if (k * own.dilation - first) % own.stride == 0]
+
+
+def _spacing(taps: Sequence[int], own: Along) -> int:
     """Input pixels between neighbouring taps."""
-    if len(taps) < 2:
-        return 1
-    return (taps[1] - taps[0]) * window.dilations[axis] // window.strides[axis]
+    return (taps[1] - taps[0]) * own.dilation // own.stride if len(taps) > 1 else 1
 
 
-def _padding(window: Window, axis: int, offset: int, last: int) -> int:
+def _padding(own: Along, offset: int, last: int) -> int:
     """Padding before the input; below zero where leading pixels are left out.
 
     The output pixel at the offset meets the tap ``last`` at this input pixel.
     """
-    pad = int(window.pads[axis])  # type: ignore[arg-type]
-    return -((offset + pad - last * window.dilations[axis]) // window.strides[axis])
+    first = offset + int(own.before)  # type: ignore[arg-type]
+    return -((first - last * own.dilation) // own.stride)
 
 
 def _without_first(x: Tensor, pads: Sequence[int]) -> Tensor:
     """Leave out leading input pixels where the padding is negative."""
     shape = list(x.shape)
     first: Dim = 0
-    for axis, pad in zip((2, 3), pads, strict=True):
-        skipped = max(0, -pad)
+    for axis in range(2 - len(shape), 0):
+        skipped = max(0, -pads[axis])
         shape[axis] = shape[axis] - skipped
         first = first + skipped * x.strides[axis]
     return x.view(shape, x.strides, first)
@@ -209,7 +227,8 @@ def _pixels_from(y: Tensor, window: Window, offset: Sequence[int]) -> Tensor:
     """Every stride-th output pixel, from an offset on."""
     shape, strides = list(y.shape), list(y.strides)
     first: Dim = 0
-    for axis, (start, stride) in enumerate(zip(offset, window.strides, strict=True), 2):
+    for axis in range(2 - len(shape), 0):
+        start, stride = offset[axis], window[axis].stride
         shape[axis] = (y.shape[axis] - start + stride - 1) // stride
         first = first + start * strides[axis]
         strides[axis] = strides[axis] * stride
@@ -218,7 +237,7 @@ def _pixels_from(y: Tensor, window: Window, offset: Sequence[int]) -> Tensor:
 
 def _four(tensor: Tensor) -> Tensor:
     """A (N, C, W) tensor as (N, C, 1, W)."""
-    if len(tensor.shape) == 4:
+    if len(tensor.shape) > 3:
         return tensor
     n, c, w = tensor.shape
     s = tensor.strides

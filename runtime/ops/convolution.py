@@ -25,7 +25,7 @@ KINDS = {
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Convolution:
-    """A convolution of channels-last images.
+    """A convolution of channels-last images or volumes.
 
     A matrix product is one, too: of images of one row, by a window of one pixel.
 
@@ -36,12 +36,13 @@ class Convolution:
     kind
         One of ``KINDS``, or ``"i16"``.
     x, y
-        Images (N, C, W) or (N, C, H, W), with channels of stride 1.
+        (N, C, W), (N, C, H, W) or (N, C, D, H, W), with channels of stride 1.
     output
         ``y`` as the model has it.
     weights
-        An array (M, C / groups, kh, kw), or a tensor of that shape where they are known only when
-        the model runs; one axis more, in front, where each image has its own.
+        An array (M, C / groups, kd, kh, kw), with one axis more in front where each image has its
+        own. Where they are known only when the model runs, a tensor (sets, M / groups, C / groups,
+        kd, kh, kw): a set for each group, or where there is one group perhaps for each image.
     window, groups
         Those of the node.
     bias
@@ -83,22 +84,23 @@ class Convolution:
     @property
     def channels(self) -> Dim:
         """Input channels of a group."""
-        return self.weights.shape[-3]
+        return self.weights.shape[-4]
 
     @property
     def out_channels(self) -> Dim:
         """Output channels of a group."""
-        return self.weights.shape[-4] // self.groups
+        count = self.weights.shape[-5]
+        return count if isinstance(self.weights, Tensor) else count // self.groups
 
     @property
-    def depth(self) -> Dim:
+    def sum_length(self) -> Dim:
         """Products in a sum."""
-        return self.channels * self.window.kernel[0] * self.window.kernel[1]
+        return self.channels * self.window.taps
 
     @property
     def flops(self) -> Dim:
         """Floating-point operations."""
-        return 2 * product(self.output.shape) * self.depth
+        return 2 * product(self.output.shape) * self.sum_length
 
     @property
     def row_pixels(self) -> Dim:
@@ -109,8 +111,8 @@ class Convolution:
     @property
     def padded_width(self) -> Dim:
         """Input pixels, padding included, that a row of the output needs."""
-        last = (height_width(self.y.shape)[1] - 1) * self.window.strides[1]
-        return last + self.window.reach(1)
+        own = self.window.columns
+        return (height_width(self.y.shape)[1] - 1) * own.stride + own.reach
 
     @property
     def itemsize(self) -> int:
@@ -126,13 +128,13 @@ class Convolution:
 
     @property
     def is_flat(self) -> bool:
-        """Tell whether all pixels of an image may be taken as one row."""
-        images = [image for image in (self.x, self.y, self.residual) if image is not None]
-        return (
-            self.epilogue.may_flatten
-            and self.window.is_one_pixel
-            and all(_is_one_row(image) for image in images)
-        )
+        """Tell whether all pixels of a slice may be taken as one row."""
+        flat = self.epilogue.may_flatten and self.window.is_one_pixel
+        return flat and all(map(_is_one_row, self._images))
+
+    @property
+    def _images(self) -> list[Tensor]:
+        return [image for image in (self.x, self.y, self.residual) if image is not None]
 
     @property
     def is_depthwise(self) -> bool:
@@ -140,13 +142,36 @@ class Convolution:
         return self.groups > 1 and self.channels == self.out_channels == 1
 
     @property
+    def is_volume(self) -> bool:
+        """Tell whether there are three spatial axes."""
+        return len(self.x.shape) == 5
+
+    @property
     def is_column(self) -> bool:
         """Tell whether images are one pixel wide and stay so."""
         shape, window = self.x.shape, self.window
         narrow = len(shape) == 4 and shape[3] == 1 and shape[2] != 1
-        return narrow and window.kernel[1] == 1 and window.pads[1] == window.pads[3] == 0
+        return narrow and window.columns.taps == 1 and not window.columns.is_padded
 
     # --- the same in other ways ---------------------------------------------------------------
+
+    def with_slices_as_rows(self) -> Convolution:
+        """Return the convolution of volumes, if its window is one pixel of slices, as of images.
+
+        Their rows are the slices.
+        """
+        if not self.is_volume or not self.window.is_one_pixel:
+            return self
+        if not all(map(_is_one_row, self._images)):
+            return self
+        return dataclasses.replace(
+            self,
+            x=_with_slices_as_rows(self.x),
+            y=_with_slices_as_rows(self.y),
+            weights=_with_axes(self.weights, (-2, -3, -1)),
+            window=Window(rows=self.window.depth),
+            residual=None if self.residual is None else _with_slices_as_rows(self.residual),
+        )
 
     def turned(self) -> Convolution:
         """Return the convolution of columns as one of rows, which the tile takes pixels of."""
@@ -154,7 +179,7 @@ class Convolution:
             self,
             x=_turned(self.x),
             y=_turned(self.y),
-            weights=self.filters.swapaxes(-1, -2),
+            weights=_with_axes(self.weights, (-3, -1, -2)),
             window=self.window.turned(),
             residual=None if self.residual is None else _turned(self.residual),
             is_turned=True,
@@ -172,6 +197,21 @@ class Convolution:
 def _is_one_row(image: Tensor) -> bool:
     _, row, pixel = image_strides(image)
     return row == height_width(image.shape)[1] * pixel
+
+
+def _with_axes(weights: np.ndarray | Tensor, last: tuple[int, ...]) -> np.ndarray | Tensor:
+    """Weights with their last axes in another order."""
+    rank = len(weights.shape)
+    order = [*range(rank - len(last)), *(rank + axis for axis in last)]
+    if isinstance(weights, np.ndarray):
+        return weights.transpose(order)
+    return weights.view([weights.shape[a] for a in order], [weights.strides[a] for a in order])
+
+
+def _with_slices_as_rows(tensor: Tensor) -> Tensor:
+    """View of volumes with the pixels of a slice as one row."""
+    (n, c, d, h, w), s = tensor.shape, tensor.strides
+    return tensor.view((n, c, d, h * w), (*s[:3], s[4]))
 
 
 def _turned(tensor: Tensor) -> Tensor:

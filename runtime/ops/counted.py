@@ -142,8 +142,8 @@ def _lower_unique(emit: Emission, node: Node) -> None:
     found = first.view(node.counted_sizes, (1,))
     emit_gather(emit, emit.ordered(x), found, emit.output(node), axis)
     for value, tensor in zip(node.outputs[1:], (first, inverse, counts), strict=False):
-        shape = tensor.shape if tensor is inverse else node.counted_sizes
-        emit.set(value, tensor.view(shape, (1,)))
+        sizes = tensor.shape if tensor is inverse else node.counted_sizes
+        emit.set(value, tensor.view(sizes, (1,)))
 
 
 register("NonZero", Operator(infer=_infer_nonzero, lower=_lower_nonzero))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...kernels.cpu.deform import deformed_columns
@@ -27,8 +29,7 @@ def _infer(node: Node) -> list[Info]:
     if not all(isinstance(dim, int) and dim for dim in w.dims):
         raise OnHost("weights of unknown sizes, or without elements")
     window = _window(node)
-    sizes = [window.size(axis, size) for axis, size in enumerate(x.dims[2:])]
-    return [node.result((x.dims[0], w.dims[0], *sizes))]
+    return [node.result((x.dims[0], w.dims[0], *window.sizes(x.dims[2:])))]
 
 
 def _columns(emit: Emission, node: Node, shape: tuple[Dim, ...]) -> Tensor:
@@ -49,7 +50,9 @@ def _columns(emit: Emission, node: Node, shape: tuple[Dim, ...]) -> Tensor:
     pixels = shape[0] * shape[2] * shape[3]
     columns = emit.new((pixels, groups, depth), "float32")
     whole = columns.view((shape[0], groups * depth, *shape[2:]), (0,) * 4)
-    strides = dict(zip(("x_image", "x_row", "x_pixel"), image_strides(x), strict=True))
+    strides: dict[str, Any] = dict(
+        zip(("x_image", "x_row", "x_pixel"), image_strides(x), strict=True)
+    )
     emit.step(
         deformed_columns, outputs=[columns], flops=columns.size * 8, x=x, offsets=offsets,
         mask=mask, columns=columns, **size_fields(x, whole), **window_fields(window),
@@ -73,8 +76,8 @@ def _matrices(emit: Emission, node: Node, groups: int) -> list[np.ndarray | Tens
     outputs, channels, height, width = (int(dim) for dim in info.dims)  # type: ignore[arg-type]
     each, shape = outputs // groups, (height * width * channels, outputs // groups)
     if info.is_constant:
-        turned = info.array().transpose(2, 3, 1, 0).reshape(shape[0], outputs)
-        return [turned[:, each * g : each * (g + 1)] for g in range(groups)]
+        matrix = info.array().transpose(2, 3, 1, 0).reshape(shape[0], outputs)
+        return [matrix[:, each * g : each * (g + 1)] for g in range(groups)]
     w = emit.tensor(node.values[1])
     order = (2, 3, 1, 0)
     turned = emit.ordered(w.view([w.shape[i] for i in order], [w.strides[i] for i in order]))

@@ -9,7 +9,7 @@ from ..tensors import Tensor
 from .convolution import Convolution
 from .panels import packed_weights
 from .tiles import tiles_for
-from .windows import size_fields, stride_fields, window_fields
+from .windows import depth_fields, size_fields, stride_fields, window_fields
 
 
 def emit_direct(emit: Emission, conv: Convolution, tile: tuple[int, int] | None = None) -> None:
@@ -29,22 +29,23 @@ def emit_direct(emit: Emission, conv: Convolution, tile: tuple[int, int] | None 
         workspace_bytes=space,
         **size_fields(conv.x, conv.y), **stride_fields("x", conv.x), **stride_fields("y", conv.y),
         **stride_fields("r", conv.residual), **window_fields(conv.window), **tiles,
-        **conv.epilogue.fields(),
+        **depth_fields(conv.window, conv.x, conv.y, conv.residual), **conv.epilogue.fields(),
     )  # fmt: skip
 
 
 def _workspace_bytes(conv: Convolution, panels: Tensor) -> Dim:
     """Bytes of workspace for each thread; 0 where rows of the input need not be copied."""
     window = conv.window
-    if not window.is_padded and (conv.groups == 1 or window.kernel[1] == 1):
+    if not window.is_padded and (conv.groups == 1 or window.columns.taps == 1):
         return 0
-    channels, panel_bytes = conv.filters.shape[1], panels.nbytes
-    assert isinstance(panel_bytes, int)
+    panel_bytes = panels.nbytes
+    # Of weights whose number is unknown there may be many.
+    known = panel_bytes // conv.groups if isinstance(panel_bytes, int) else 2**40
     return workspace_bytes(
         conv.padded_width,
-        channels,
+        conv.channels,
         conv.itemsize,
-        window.reach(0),
-        True,
-        panel_bytes // conv.groups,
+        window.rows.reach,
+        window.depth.taps,
+        known,
     )

@@ -169,12 +169,10 @@ class _Contraction:
             emit_expression(self.emit, "mul(x0,x1)", whole.tensor, views)
             return self.summed(whole, needed)
         result = self.new(kept, dtype)
-        matrices = [
-            self.matrix(self.dense(a, [*batch, *rows, *summed]), batch, rows, summed),
-            self.matrix(self.dense(b, [*batch, *summed, *columns]), batch, summed, columns),
-            self.matrix(result.tensor, batch, rows, columns),
-        ]
-        emit_product(self.emit, self.node, *matrices)
+        left = self.matrix(self.dense(a, [*batch, *rows, *summed]), batch, rows, summed)
+        right = self.matrix(self.dense(b, [*batch, *summed, *columns]), batch, summed, columns)
+        target = self.matrix(result.tensor, batch, rows, columns)
+        emit_product(self.emit, self.node, left, right, target)
         return result
 
     def new(self, letters: Sequence[str], dtype: str) -> _Operand:

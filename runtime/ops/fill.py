@@ -67,6 +67,14 @@ def _infer_range(node: Node) -> list[Info]:
     return [node.result((max(0, int(np.ceil((limit - start) / delta))),))]
 
 
+def _check_range(node: Node) -> None:
+    for index in range(3):
+        checks.one_number(node, index)
+        info = node.input(index)
+        if info is not None and info.shape is not None and info.rank > 1:
+            refuse(node, f"rank of {info.name!r}", info.rank, "0")
+
+
 def _refuse_standing(node: Node, delta: Any) -> None:
     if delta == 0:
         refuse(node, "the step", delta, "another number than 0")
@@ -195,7 +203,7 @@ register(
         lower=_lower_constant,
     ),
 )
-register("Range", Operator(infer=_infer_range, lower=_lower_range))
+register("Range", Operator(rules=(_check_range,), infer=_infer_range, lower=_lower_range))
 register("Trilu", Operator(infer=_infer_trilu, lower=_lower_trilu))
 register(
     "EyeLike",

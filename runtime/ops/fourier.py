@@ -46,9 +46,10 @@ def _emit_lines(
     parts = x.shape[-1]
     emit.check(minimum(maximum(parts, 1), 2), parts, f"{what} 1 or 2 parts of numbers")
     space = _length(emit, node, n)
-    tables = {"table": _roots(emit, space, x.dtype), "chirp": None, "spectrum": None}
+    table = _roots(emit, space, x.dtype)
+    tables: dict[str, Any] = {"table": table, "chirp": None, "spectrum": None}
     if space != n:
-        tables |= _chirps(emit, n, space, tables["table"])
+        tables |= _chirps(emit, n, space, table)
     _emit_transform(emit, x, y, n=n, space=space, window=window, x_parts=parts, **tables, **fields)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ...kernels.cpu import grid_sample as kernel
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..strides import channels_last_order
-from ..symbolic import Dim, product
+from ..symbolic import product
 from ..tensors import Tensor
 from . import checks
 from .registry import Operator, register
@@ -45,11 +47,13 @@ def _lower_grid_sample(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
-def _places(sizes: str, strides: str, tensor: Tensor) -> dict[str, Dim]:
+def _places(sizes: str, strides: str, tensor: Tensor) -> dict[str, Any]:
     """Fields of the spatial sizes and of the strides of a tensor, named with these prefixes."""
     axes = ("depth", "height", "width")[5 - len(tensor.shape) :]
     steps = ("plane", "row", "pixel")[5 - len(tensor.shape) :]
-    fields = dict(zip([f"{sizes}{name}" for name in axes], tensor.shape[2:], strict=True))
+    fields: dict[str, Any] = dict(
+        zip([f"{sizes}{name}" for name in axes], tensor.shape[2:], strict=True)
+    )
     fields |= zip([f"{strides}{name}" for name in steps], tensor.strides[2:], strict=True)
     return fields | {f"{strides}image": tensor.strides[0]}
 

@@ -20,7 +20,6 @@ from .registry import Operator, register
 _DEPTH = 6
 # How elements are moved when they are not combined.
 _MOVED = {1: "u8", 2: "i16", 4: "i32", 8: "i64"}
-_COMBINED = ("float32", "float64", "int64", "int32", "int16", "int8", "uint8", "uint16")
 
 
 def numbered(name: str, values: Sequence[Dim], unused: int, count: int) -> dict[str, Any]:
@@ -175,7 +174,7 @@ def _combined(node: Node) -> tuple[str, str]:
     x, reduction = node.required(0), node.attribute("reduction", "none")
     if reduction == "none":
         return _MOVED[np.dtype(x.dtype).itemsize], reduction
-    if x.dtype not in _COMBINED:
+    if x.dtype in ("float16", "bool"):
         raise OnHost(f"{reduction} of {x.dtype}")
     return short_name(x.dtype), reduction
 

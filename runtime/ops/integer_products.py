@@ -16,19 +16,19 @@ from ...kernels.cpu.pairs import pair_columns, pair_rows, paired
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..groups import Group
-from ..strides import channels_last_order
+from ..strides import channels_last_order, contiguous_strides
 from ..symbolic import Dim, product
 from ..tensors import Tensor, short_name
 from . import checks
 from .convolution import Convolution
-from .depthwise import emit_depthwise
-from .direct import emit_direct
+from .forms import emit_convolution
 from .matmul import as_matrices, emit_product, product_dims
 from .pointwise import emit_expression
 from .quantization import quantized
 from .registry import Operator, register
 from .terms import Term, call
-from .windows import Window, height_width
+from .weights import three_axes
+from .windows import Window
 
 _BYTES = ("int8", "uint8")
 _EXACT_TAPS = (1 << 24) // 255**2
@@ -189,8 +189,7 @@ def _conv_dims(
     if x_zero is not None and product(x_zero.dims) != 1:
         raise OnHost("several zero points of the input")
     window = Window.of(node, w.dims[2:])
-    height, width = height_width(x.dims)
-    spatial = [window.size(0, height), window.size(1, width)][-(x.rank - 2) :]
+    spatial = window.sizes(x.dims[2:])
     if 0 in spatial or 0 in w.dims:
         raise OnHost("an empty result")
     return (x.dims[0], w.dims[0], *spatial)
@@ -203,7 +202,7 @@ def _lower_conv(emit: Emission, node: Node) -> None:
     if conv is None:
         _emit_conv_sums(emit, node, (0, 2), (1, 3), y, None)
     else:
-        emit_depthwise(emit, conv)
+        emit_convolution(emit, conv)
         emit_expression(emit, "to_i32(x0)", y, [conv.output], order)
 
 
@@ -229,7 +228,7 @@ def _emit_conv_sums(
         groups=groups,
         bias=bias,
     )
-    emit_direct(emit, conv.turned() if conv.is_column else conv)
+    emit_convolution(emit, conv)
 
 
 def _as_floats(
@@ -272,7 +271,7 @@ def _image(
 
 
 def _filters(node: Node, index: int, zero_index: int) -> np.ndarray:
-    """Weights (M, C / groups, kh, kw) without zero points, as int16."""
+    """Weights (M, C / groups, kd, kh, kw) without zero points, as int16."""
     weights, zero = node.required(index).array().astype(np.int16), node.input(zero_index)
     if zero is not None:
         points = zero.array().astype(np.int16).reshape(-1)
@@ -282,7 +281,7 @@ def _filters(node: Node, index: int, zero_index: int) -> np.ndarray:
                 f"points, expected 1 or {weights.shape[0]}"
             )
         weights = weights - points.reshape(-1, *[1] * (weights.ndim - 1))
-    return weights[:, :, None, :] if weights.ndim == 3 else weights
+    return three_axes(weights)
 
 
 def _pixel_pairs(
@@ -291,7 +290,8 @@ def _pixel_pairs(
     """Emit pairs of the channels of each pixel of a channels-last image."""
     images, *spatial = x.shape[0], *x.shape[2:]
     rows, pixel = product(spatial), x.strides[-1]
-    if x.strides[0] != rows * pixel or (len(spatial) == 2 and x.strides[2] != spatial[1] * pixel):
+    steps = [pixel * step for step in contiguous_strides(spatial)]
+    if [x.strides[0], *x.strides[2:]] != [rows * pixel, *steps]:
         x = emit.ordered(x, channels_last_order(len(x.shape)))
         pixel = x.shape[1]
     shape = (images, groups * _halved(channels), *spatial)
@@ -328,7 +328,7 @@ def _lower_linear_conv(emit: Emission, node: Node) -> None:
         own = None
     else:
         sums = conv.output
-        emit_depthwise(emit, conv)
+        emit_convolution(emit, conv)
     scales = [emit.tensor(node.values[i]) for i in (1, 4, 6)]
     zero = emit.tensor(node.values[7])
     scales[1] = _by_channel(scales[1], y)

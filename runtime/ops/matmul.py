@@ -211,7 +211,7 @@ def _emit_matmul(
         y=y.view(shape, strides),
         output=y,
         weights=_filters(emit, b, y.shape[:-2]),
-        window=Window((1, 1)),
+        window=Window(),
         bias=None if bias is None else emit.constant(bias, f"{node.name}.bias"),
         residual=None if residual is None else residual.view(shape, strides),
         epilogue=_over_matrix(emit, epilogue, y, is_shared),
@@ -295,7 +295,7 @@ def _evenly_apart(
 
 
 def _filters(emit: Emission, b: np.ndarray | Tensor, batch: Sequence[Dim]) -> np.ndarray | Tensor:
-    """Matrices (depth, columns) as weights (columns, depth, 1, 1), a set for each of a batch."""
+    """Matrices (depth, columns) as weights of one tap, a set for each of a batch."""
     if isinstance(b, np.ndarray) and b.ndim > 2:
         sizes = [dim for dim in batch if isinstance(dim, int)]
         if len(sizes) == len(batch):
@@ -303,13 +303,14 @@ def _filters(emit: Emission, b: np.ndarray | Tensor, batch: Sequence[Dim]) -> np
         else:
             b = emit.constant(b)
     if isinstance(b, np.ndarray):
-        return b.swapaxes(-1, -2)[..., None, None]
+        return b.swapaxes(-1, -2)[..., None, None, None]
     depth, columns = b.shape[-2:]
     if len(b.shape) == 2:
-        return b.view((columns, depth, 1, 1), (b.strides[1], b.strides[0], 0, 0))
+        return b.view((1, columns, depth, 1, 1, 1), (0, b.strides[1], b.strides[0], 0, 0, 0))
     view, image = _evenly_apart(emit, b, batch, is_dense=False)
     down, across = view.strides[-2:]
-    return view.view((product(batch), columns, depth, 1, 1), (image, across, down, 0, 0))
+    shape = (product(batch), columns, depth, 1, 1, 1)
+    return view.view(shape, (image, across, down, 0, 0, 0))
 
 
 def _over_matrix(emit: Emission, epilogue: Epilogue, y: Tensor, is_shared: bool) -> Epilogue:

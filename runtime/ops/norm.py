@@ -225,10 +225,10 @@ def _lower_composed(emit: Emission, node: Node) -> None:
         message = f"node {node.name!r} ({node.op_type}): channels over groups"
         emit.check(channels % groups, 0, message)
         shape = (x.shape[0], groups, each, rest)
-        tensors = [t.view(shape, contiguous_strides(shape)) for t in (x, y)]
+        x, y = (t.view(shape, contiguous_strides(shape)) for t in (x, y))
         vectors = [_group_vector(emit, node, i, channels, groups) for i in (1, 2)]
         given = [v and v.view((groups, each, 1), (each, 1, 0)) for v in vectors]
-        composed.emit_normalized(emit, *tensors, (2, 3), epsilon, given)
+        composed.emit_normalized(emit, x, y, (2, 3), epsilon, given)
 
 
 def _group_vector(
@@ -255,10 +255,15 @@ def _lower_lp(emit: Emission, node: Node) -> None:
     y = emit.output(node)
     if x.dtype != "float32":
         composed.emit_by_norm(emit, x, y, axis, node.attribute("p", 2))
-        return
+    else:
+        emit_lp_norm(emit, x, y, node.attribute("p", 2), axis)
+
+
+def emit_lp_norm(emit: Emission, x: Tensor, y: Tensor, p: int, axis: int) -> None:
+    """Emit the division of dense float32 by their norm along an axis, zeros where that is 0."""
     n, inner = x.shape[axis], product(x.shape[axis + 1 :])
     emit.step(
-        lp_norm(node.attribute("p", 2)), outputs=[y], flops=3 * product(x.shape), x=x, y=y,
+        lp_norm(p), outputs=[y], flops=3 * product(x.shape), x=x, y=y,
         o=product(x.shape[:axis]), xo=n * inner, yo=n * inner, n=n, xs=inner, ys=inner, m=inner,
         xm=1, ym=1,
     )  # fmt: skip

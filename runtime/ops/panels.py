@@ -7,7 +7,7 @@ import numpy as np
 from ...kernels.cpu import packing
 from ...kernels.cpu.pack import pack
 from ..emission import Emission
-from ..symbolic import Dim
+from ..symbolic import Dim, product
 from ..tensors import Tensor
 from .convolution import Convolution
 from .gates import scaled_weights
@@ -23,8 +23,10 @@ def packed_weights(emit: Emission, conv: Convolution, nv: int) -> tuple[Tensor, 
     """
     weights, name = conv.weights, f"{conv.name}.weights"
     if isinstance(weights, Tensor):
-        return _packed_at_run_time(emit, weights, nv, conv.lanes)
-    if weights.ndim > 4:
+        packed, size = _packed_at_run_time(emit, weights, nv, conv.lanes)
+        is_shared = conv.groups > 1 or weights.shape[0] == 1
+        return packed, 0 if is_shared else size
+    if weights.ndim > 5:
         panels = np.stack([packing.pack_conv(own, conv.groups, nv) for own in weights])
         return emit.constant(panels, name), panels.shape[1]
     packed = emit.constant(packing.pack_conv(weights, conv.groups, nv), name)
@@ -35,26 +37,24 @@ def packed_weights(emit: Emission, conv: Convolution, nv: int) -> tuple[Tensor, 
 
 
 def _packed_at_run_time(emit: Emission, weights: Tensor, nv: int, lanes: int) -> tuple[Tensor, Dim]:
-    """Emit the packing of weights (images, M, C, 1, 1), or of shared ones (M, C, 1, 1)."""
-    is_shared = len(weights.shape) == 4
-    columns, depth, *_ = weights.shape[-4:]
-    column_stride, row_stride, *_ = weights.strides[-4:]
-    images = 1 if is_shared else weights.shape[0]
-    size = depth * _padded_columns(columns, nv, lanes)
+    """Emit the packing of weights (sets, M, C, kd, kh, kw)."""
+    sets, columns, channels, *taps = weights.shape
+    s = weights.strides
+    size = product([channels, *taps]) * _padded_columns(columns, nv, lanes)
 
     def make() -> Tensor:
-        packed = emit.new((images * size,), weights.dtype, name=weights.name)
+        packed = emit.new((sets * size,), weights.dtype, name=weights.name)
         emit.step(
             pack(weights.itemsize),
             outputs=[packed],
             op_type="Pack",
-            x=weights, y=packed, images=images, depth=depth, columns=columns,
-            x_image=0 if is_shared else weights.strides[0], x_row=row_stride,
-            x_column=column_stride, nv=nv, y_image=size,
+            x=weights, y=packed, sets=sets, taps_d=taps[0], taps_h=taps[1], taps_w=taps[2],
+            channels=channels, columns=columns, x_set=s[0], x_d=s[3], x_h=s[4], x_w=s[5],
+            x_channel=s[2], x_column=s[1], nv=nv, y_set=size,
         )  # fmt: skip
         return packed
 
-    return emit.once(weights, ("packed", nv), make), 0 if is_shared else size
+    return emit.once(weights, ("packed", nv), make), size
 
 
 def _padded_columns(columns: Dim, nv: int, lanes: int) -> Dim:

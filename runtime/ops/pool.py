@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
+
 from ...kernels.cpu.lrn import MARGIN, lrn
 from ...kernels.cpu.max_pool import columns_of, max_pool
-from ...kernels.cpu.pool import average_pool, max_pool_indices, max_pool_wide
+from ...kernels.cpu.pool import COUNTING, average_pool, max_pool_indices, max_pool_wide
 from ...kernels.cpu.pool_numbers import pool_numbers
 from ...kernels.cpu.window import MAX_TAPS
+from ...kernels.registry import Kernel
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
+from ..strides import channels_last_order
 from ..symbolic import Dim, minimum, product
-from ..tensors import short_name
+from ..tensors import Tensor, short_name
 from . import checks
-from .reduce import emit_reduce
+from .pointwise import emit_expression
+from .reduce import emit_reduce, reduce_to
 from .registry import Operator, register
 from .windows import (
+    Along,
     Window,
+    depth_fields,
     height_width,
     image_strides,
     size_fields,
@@ -24,97 +33,173 @@ from .windows import (
     window_parameters,
 )
 
-
-def _image_of(node: Node, *dtypes: str) -> None:
-    if node.required(0).dtype not in dtypes or node.required(0).rank not in (3, 4):
-        raise OnHost(f"only {', '.join(dtypes)} with one or two spatial axes")
+MOST_ROWS = 27
+"""Rows of a window that a kernel has all in registers."""
 
 
-def _pool_size(node: Node, window: Window, axis: int, size: Dim) -> Dim:
+def _pool_size(node: Node, own: Along, size: Dim) -> Dim:
     """Output size; with ceil_mode no window may begin in the padding after the input."""
     if not node.attribute("ceil_mode", 0):
-        return window.size(axis, size)
-    stride = window.strides[axis]
-    padded = size + window.pads[axis] + window.pads[axis + 2]
-    up = (padded - window.reach(axis) + stride - 1) // stride + 1
-    return minimum(up, (size + window.pads[axis] - 1) // stride + 1)
+        return own.size(size)
+    up = (size + own.before + own.after - own.reach + own.stride - 1) // own.stride + 1
+    return minimum(up, (size + own.before - 1) // own.stride + 1)
 
 
 def _infer_pool(node: Node) -> list[Info]:
-    narrow = ("int8", "uint8") if node.op_type == "MaxPool" else ()
-    _image_of(node, "float32", "float64", *narrow)
     x = node.required(0)
+    narrow = ("int8", "uint8") if node.op_type == "MaxPool" else ()
+    if x.dtype not in ("float32", "float64", *narrow):
+        raise OnHost(f"{node.op_type} of {x.dtype}")
     window = Window.of(node, node.attribute("kernel_shape"))
-    height, width = height_width(x.dims)
-    sizes = [_pool_size(node, window, 0, height), _pool_size(node, window, 1, width)]
-    shape = (*x.dims[:2], *sizes[-(x.rank - 2) :])
+    sizes = [_pool_size(node, own, size) for own, size in window.by_axis(x.dims[2:])]
+    shape = (*x.dims[:2], *sizes)
     infos = [node.result(shape)]
     if len(node.outputs) > 1:
         infos.append(node.result(shape, "int64", 1))
     return infos
 
 
-def _lower_pool(emit: Emission, node: Node) -> None:
+def _lower_max(emit: Emission, node: Node) -> None:
     window = Window.of(node, node.attribute("kernel_shape"))
     if len(node.outputs) > 1 and node.outputs[1].name:
         _lower_indices(emit, node, window)
         return
-    x = emit.channels_last(emit.tensor(node.values[0]))
-    height, width = height_width(x.shape)
-    everything = window.kernel == (height, width) and not window.is_padded
-    if everything and window.dilations == (1, 1) and node.op_type == "AveragePool":
-        emit_reduce(emit, node, "mean", list(range(2, len(x.shape))))
-        return
-    y = emit.output(node, order=(0, *range(2, len(x.shape)), 1))
-    out_width = height_width(y.shape)[1]
-    taps, stride, columns = window_parameters(window, out_width)
+    x, y = _images(emit, node)
+    width = height_width(y.shape)[1]
     fields = window_fields(window)
-    is_max, has_vectors = node.op_type == "MaxPool", x.dtype == "float32"
-    if is_max and has_vectors and _always_inside(node, window):
-        emit.check_some(height * width, product(y.shape), node, "maxima")
-        kernel = max_pool(*window.kernel, stride, columns_of(out_width, window.kernel[1]))
+    if x.dtype == "float32" and _always_inside(node, window):
+        emit.check_some(product(x.shape[2:]), product(y.shape), node, "maxima")
+        (taps_d, taps_h, taps_w), stride = (own.taps for own in window), window.columns.stride
+        kernel = max_pool(taps_d, taps_h, taps_w, stride, columns_of(width, taps_w))
         fields = {name: fields[name] for name in ("stride_h", "pad_top", "pad_left")}
     else:
-        if not has_vectors:
-            kernel = pool_numbers("max" if is_max else "mean", short_name(x.dtype))
-        else:
-            wide = max_pool_wide(stride, columns)
-            kernel = wide if is_max else average_pool(taps, stride, columns)
-        fields |= {"pad_bottom": window.pads[2], "pad_right": window.pads[3]}
-        fields["include_pad"] = node.attribute("count_include_pad", 0)
-    # Of a window, only what lies inside the image is read.
-    taps_h, taps_w = minimum(window.kernel[0], height), minimum(window.kernel[1], width)
+        kernel = _kernel("max", window, x, width)
+        fields |= _sum_fields(window, "inside")
+    _emit_pool(emit, kernel, window, x, y, fields)
+
+
+def _lower_average(emit: Emission, node: Node) -> None:
+    window = Window.of(node, node.attribute("kernel_shape"))
+    x = node.required(0)
+    sizes = window.by_axis(x.dims[2:])
+    if all(own.taps == own.reach == size and not own.is_padded for own, size in sizes):
+        emit_reduce(emit, node, "mean", list(range(2, x.rank)))
+        return
+    counting = COUNTING[node.attribute("count_include_pad", 0)]
+    _emit_average(emit, window, *_images(emit, node), counting)
+
+
+def _images(emit: Emission, node: Node) -> tuple[Tensor, Tensor]:
+    """Input and output of a node, channels last."""
+    x = emit.channels_last(emit.tensor(node.values[0]))
+    return x, emit.output(node, order=channels_last_order(len(x.shape)))
+
+
+def _emit_average(emit: Emission, window: Window, x: Tensor, y: Tensor, counting: str) -> None:
+    kernel = _kernel("mean", window, x, height_width(y.shape)[1])
+    fields = window_fields(window) | _sum_fields(window, counting)
+    _emit_pool(emit, kernel, window, x, y, fields)
+
+
+def _kernel(kind: str, window: Window, x: Tensor, out_width: Dim) -> Kernel:
+    """Kernel of maxima or means over any windows."""
+    if x.dtype != "float32":
+        return pool_numbers(kind, short_name(x.dtype))
+    taps, stride, columns = window_parameters(window, out_width)
+    return max_pool_wide(stride, columns) if kind == "max" else average_pool(taps, stride, columns)
+
+
+def _sum_fields(window: Window, counting: str) -> dict[str, Any]:
+    names = ("pad_back", "pad_bottom", "pad_right")
+    pads = {name: own.after for name, own in zip(names, window, strict=True)}
+    return {**pads, "counting": COUNTING.index(counting)}
+
+
+def _emit_pool(
+    emit: Emission, kernel: Kernel, window: Window, x: Tensor, y: Tensor, fields: dict[str, Any]
+) -> None:
     emit.step(
         kernel,
         outputs=[y],
-        flops=product(y.shape) * taps_h * taps_w,
+        flops=product(y.shape) * _taps_read(window, x),
         x=x, y=y, channels=x.shape[1],
-        **size_fields(x, y), **stride_fields("x", x), **stride_fields("y", y), **fields,
+        **size_fields(x, y), **stride_fields("x", x), **stride_fields("y", y),
+        **depth_fields(window, x, y), **fields,
     )  # fmt: skip
+
+
+def _taps_read(window: Window, x: Tensor) -> Dim:
+    """Elements of a window that may lie inside the image: only these are read."""
+    return product([minimum(own.taps, size) for own, size in window.by_axis(x.shape[2:])])
 
 
 def _always_inside(node: Node, window: Window) -> bool:
     """Tell whether windows are small and dense, and each has an element of the image."""
-    small = window.dilations == (1, 1) and max(*window.kernel, window.strides[1]) <= MAX_TAPS
+    small = window.depth.taps * window.rows.taps <= MOST_ROWS
+    small = small and max(*window.kernel, window.columns.stride) <= MAX_TAPS
+    small = small and all(own.dilation == 1 for own in window)
     if node.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
         return small
-    pads = zip(window.pads, [*window.kernel, *window.kernel], strict=True)
+    pads = [(pad, own.taps) for own in window for pad in (own.before, own.after)]
     return small and all(isinstance(pad, int) and pad < taps for pad, taps in pads)
 
 
 def _lower_indices(emit: Emission, node: Node, window: Window) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
     y, indices = emit.output(node), emit.output(node, 1)
-    height, width = height_width(x.shape)
-    taps = minimum(window.kernel[0], height) * minimum(window.kernel[1], width)
     emit.step(
         max_pool_indices(short_name(x.dtype)),
         outputs=[y, indices],
-        flops=product(y.shape) * taps,
+        flops=product(y.shape) * _taps_read(window, x),
         x=x, y=y, indices=indices, channels=x.shape[1],
         column_major=node.attribute("storage_order", 0),
-        **size_fields(x, y), **window_fields(window),
+        **size_fields(x, y), **window_fields(window), **depth_fields(window, x, y),
     )  # fmt: skip
+
+
+# --- norms ------------------------------------------------------------------------------------
+
+
+def _lower_norm(emit: Emission, node: Node) -> None:
+    """Emit the p-th root of windows' sums of p-th powers."""
+    window, p = Window.of(node, node.attribute("kernel_shape")), node.attribute("p", 2)
+    x, y = _images(emit, node)
+    powers = _powers(emit, x, p)
+    sums = y if p == 1 else emit.new(y.shape, y.dtype, channels_last_order(len(y.shape)))
+    _emit_average(emit, window, powers, sums, "nothing")
+    _emit_root(emit, sums, y, p)
+
+
+def _lower_global_norm(emit: Emission, node: Node) -> None:
+    x, p = emit.tensor(node.values[0]), node.attribute("p", 2)
+    axes = list(range(2, len(x.shape)))
+    if p in (1, 2):
+        emit_reduce(emit, node, f"l{p}", axes)
+        return
+    y = emit.output(node)
+    sums = emit.new(y.shape, y.dtype)
+    reduce_to(emit, "sum", _powers(emit, x, p), sums, axes)
+    _emit_root(emit, sums, y, p)
+
+
+def _powers(emit: Emission, x: Tensor, p: int) -> Tensor:
+    text = {1: "abs(x0)", 2: "mul(x0,x0)"}.get(p, "pow(abs(x0),x1)")
+    order = channels_last_order(len(x.shape))
+    powers = emit.new(x.shape, x.dtype, order)
+    emit_expression(emit, text, powers, [x] if p < 3 else [x, float(p)], order)
+    return powers
+
+
+def _emit_root(emit: Emission, sums: Tensor, y: Tensor, p: int) -> None:
+    order = channels_last_order(len(y.shape))
+    if p == 2:
+        emit_expression(emit, "sqrt(x0)", y, [sums], order)
+    elif p != 1:
+        root = emit.constant(np.array(1.0 / p, y.dtype))
+        emit_expression(emit, "pow(x0,x1)", y, [sums, root], order)
+
+
+# --- over all of an image ---------------------------------------------------------------------
 
 
 def _infer_global(node: Node) -> list[Info]:
@@ -132,10 +217,12 @@ def _lower_global(emit: Emission, node: Node) -> None:
 
 
 def _infer_lrn(node: Node) -> list[Info]:
-    _image_of(node, "float32")
+    x = node.required(0)
+    if x.dtype != "float32" or x.rank < 3:
+        raise OnHost("only images of float32")
     if node.attribute("size") > MARGIN:
         raise OnHost(f"a window of more than {MARGIN} channels")
-    return [node.result(node.required(0).dims)]
+    return [node.result(x.dims)]
 
 
 def _lower_lrn(emit: Emission, node: Node) -> None:
@@ -157,11 +244,17 @@ def _lower_lrn(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
-register(
-    "MaxPool AveragePool",
-    Operator(rules=(checks.window,), infer=_infer_pool, lower=_lower_pool, layout="channels_last"),
-)
-register("LpPool", Operator(rules=(checks.window,)))
+_power = checks.at_least_one("p")
+for _name, _lower, _rules in (
+    ("MaxPool", _lower_max, (checks.window,)),
+    ("AveragePool", _lower_average, (checks.window,)),
+    ("LpPool", _lower_norm, (checks.window, _power)),
+):
+    register(
+        _name,
+        Operator(rules=_rules, infer=_infer_pool, lower=_lower, layout="channels_last"),
+    )
+register("GlobalLpPool", Operator(rules=(_power,), infer=_infer_global, lower=_lower_global_norm))
 register("GlobalAveragePool GlobalMaxPool", Operator(infer=_infer_global, lower=_lower_global))
 register(
     "LRN",

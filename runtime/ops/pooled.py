@@ -12,9 +12,10 @@ from typing import NamedTuple
 from ...kernels.emitter import CLIP, NONE
 from ..emission import Emission
 from ..graph import Node
+from ..strides import channels_last_order
 from ..tensors import Tensor
 from .convolution import Convolution
-from .windows import Window
+from .windows import Along, Window
 
 
 class AbsorbedPool(NamedTuple):
@@ -31,15 +32,15 @@ def absorb_pool(emit: Emission, conv: Convolution, tile: Sequence[int]) -> Absor
     The pooling is not lowered any more then.
     """
     pool, epilogue = _following(emit, conv.group.last), conv.epilogue
-    if pool is None or conv.output.shape != conv.group.last.infos[0].dims:
-        return None  # one of the steps of a ConvTranspose, which has no whole windows
+    if pool is None or conv.y.shape != conv.group.last.infos[0].dims:
+        return None  # slices seen as rows; steps of a ConvTranspose, which have no whole windows
     # The activation comes after the maximum, so it must not fall.
     plain = not epilogue.nodes and conv.residual is None
     plain = plain and epilogue.activation in (NONE, CLIP)
     if not plain or emit.is_catching or any(size % 2 for size in tile):
         return None
     emit.absorbed.add(pool.index)
-    return AbsorbedPool(pool, emit.output(pool, order=(0, 2, 3, 1)))
+    return AbsorbedPool(pool, emit.output(pool, order=channels_last_order(len(conv.y.shape))))
 
 
 def _following(emit: Emission, node: Node) -> Node | None:
@@ -53,6 +54,6 @@ def _following(emit: Emission, node: Node) -> Node | None:
     if pool.op_type != "MaxPool" or any(output.name for output in pool.outputs[1:]):
         return None
     window = Window.of(pool, pool.attribute("kernel_shape"))
-    side_by_side = window.kernel == window.strides == (2, 2) and window.dilations == (1, 1)
-    whole = not window.is_padded and not pool.attribute("ceil_mode", 0)
+    side_by_side = window == Window(rows=Along(2, 2), columns=Along(2, 2))
+    whole = not pool.attribute("ceil_mode", 0)
     return pool if side_by_side and whole else None

@@ -12,10 +12,10 @@ from ...kernels.cpu.tree_scores import AS_IT_IS, OPPOSITE, PROBABILITY, TRANSFOR
 from ...kernels.cpu.trees import BLOCK, WALKS, tree_ensemble
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
-from ..host_steps import emit_host
 from ..symbolic import maximum
 from ..tensors import Tensor, short_name
 from . import checks
+from .class_scores import DOMAIN, TRANSFORMED, name_classes, transform_of
 from .registry import Operator, register
 from .tree_tables import (
     Trees,
@@ -31,7 +31,6 @@ from .tree_tables import (
     tensor,
 )
 
-_DOMAIN = "ai.onnx.ml"
 _MOST_KEYS = 2**15
 """Keys of the rows of a block, which all trees read."""
 _AGGREGATES = ("AVERAGE", "SUM", "MIN", "MAX")
@@ -90,7 +89,7 @@ def _infer_classifier(node: Node) -> list[Info]:
         node.outputs[0].dtype = ir.DataType.STRING
     rows = x.dims[0]
     labels = node.result((rows,), "object" if strings else "int64")
-    columns = 1 if _is_alone(node) and _transform(node) == "PROBIT" else count
+    columns = 1 if _is_alone(node) and transform_of(node) == "PROBIT" else count
     scores = [node.result((rows, columns), "float32", 1)] if len(node.outputs) > 1 else []
     return [labels, *scores]
 
@@ -102,10 +101,6 @@ def _labels(node: Node) -> list[Any]:
 def _is_alone(node: Node) -> bool:
     """Tell whether only the first of two classes has weights, which then are the second's."""
     return len(_labels(node)) == 2 and set(node.attribute("class_ids") or []) == {0}
-
-
-def _transform(node: Node) -> str:
-    return str(node.attribute("post_transform", "NONE"))
 
 
 # --- attributes -------------------------------------------------------------------------------
@@ -149,13 +144,13 @@ def _read_regressor(node: Node, real: str) -> _Ensemble:
         sums=count,
         aggregate=node.attribute("aggregate_function", "SUM"),
         base=_base(node, count, real),
-        transform=_transform(node),
+        transform=transform_of(node),
     )
 
 
 def _read_classifier(node: Node, real: str) -> _Ensemble:
     trees, places = read_numbered(node, real)
-    count, transform = len(_labels(node)), _transform(node)
+    count, transform = len(_labels(node)), transform_of(node)
     weights, values = _weights(node, "class", count, real, places)
     common: dict[str, Any] = {"trees": trees, "weights": weights}
     base = _base(node, count, real)
@@ -218,27 +213,7 @@ def _lower_classifier(emit: Emission, node: Node) -> None:
         return
     places = emit.new((rows,), "int64", name=f"{node.name}.places") if wanted[0] else None
     _emit(emit, node, ensemble, scores, places, range(len(labels)))
-    if places is not None:
-        _emit_strings(emit, node, places, labels)
-
-
-def _emit_strings(emit: Emission, node: Node, places: Tensor, labels: list[str]) -> None:
-    """Emit the host step that names classes by their places."""
-    version = emit.graph.opsets.get(_DOMAIN, 1)
-    if version == 1:
-        attributes = [ir.AttrStrings("classes_strings", labels)]
-    else:
-        keys = ir.AttrInt64s("keys_int64s", list(range(len(labels))))
-        attributes = [keys, ir.AttrStrings("values_strings", labels)]
-    value = ir.Value(name=places.name, type=ir.TensorType(ir.DataType.INT64))
-    emit.infos[value] = Info(places.name, places.dtype, places.shape)
-    emit.set(value, places)
-    step = ir.Node(_DOMAIN, "LabelEncoder", [value], attributes, name=node.name)
-    step.outputs[0].name = node.outputs[0].name
-    encoder = Node(step, emit.infos, version, len(emit.graph.nodes))
-    encoder.infos = [node.infos[0]]
-    emit_host(emit, encoder)
-    emit.set(node.outputs[0], emit.tensor(step.outputs[0]))
+    name_classes(emit, node, places, labels)
 
 
 def _emit(
@@ -290,7 +265,6 @@ def _emit(
     )  # fmt: skip
 
 
-_TRANSFORMED = checks.one_of("post_transform", *TRANSFORMS)
 _AGGREGATED = checks.one_of("aggregate_function", "SUM", *_AGGREGATES)
 
 
@@ -305,16 +279,16 @@ def _check_codes(node: Node) -> None:
 register(
     "TreeEnsembleRegressor",
     Operator(
-        rules=(_TRANSFORMED, _AGGREGATED, checks.at_least_one("n_targets")),
+        rules=(TRANSFORMED, _AGGREGATED, checks.at_least_one("n_targets")),
         infer=_infer_regressor,
         lower=_lower_regressor,
     ),
-    _DOMAIN,
+    DOMAIN,
 )
 register(
     "TreeEnsembleClassifier",
-    Operator(rules=(_TRANSFORMED,), infer=_infer_classifier, lower=_lower_classifier),
-    _DOMAIN,
+    Operator(rules=(TRANSFORMED,), infer=_infer_classifier, lower=_lower_classifier),
+    DOMAIN,
 )
 register(
     "TreeEnsemble",
@@ -323,5 +297,5 @@ register(
         infer=_infer_ensemble,
         lower=_lower_ensemble,
     ),
-    _DOMAIN,
+    DOMAIN,
 )

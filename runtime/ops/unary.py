@@ -136,11 +136,19 @@ unary(
 unary(
     "Shrink",
     lambda x, bias, lambd: if_less(x, -lambd, x + bias, if_greater(x, lambd, x - bias, 0)),
+    infer=_infer_any,
     bias=0.0,
     lambd=0.5,
 )
 unary("Softplus", softplus)
 unary("Softsign", lambda x: x / (1 + abs(x)))
+unary(
+    "Binarizer",
+    lambda x, threshold: if_greater(x, threshold, 1, 0),
+    infer=_infer_any,
+    domain="ai.onnx.ml",
+    threshold=0.0,
+)
 unary("Swish", lambda x, alpha: x * sigmoid(x * alpha), alpha=1.0)
 unary("ThresholdedRelu", lambda x, alpha: if_greater(x, alpha, x, 0), alpha=1.0)
 

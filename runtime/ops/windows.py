@@ -1,14 +1,12 @@
-"""Windows of convolutions and poolings, as two spatial axes, and the images they move over."""
+"""Windows of convolutions and poolings, and the images and volumes they move over."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from ...kernels.cpu.window import MAX_TAPS, columns_for
-from ..graph import Node, OnHost
+from ..graph import NeedsNumbers, Node, OnHost
 from ..symbolic import Dim, maximum
 from ..tensors import Tensor
 
@@ -35,22 +33,42 @@ def auto_pads(
     return before + after
 
 
-@dataclass(frozen=True)
-class Window:
-    """Window of a convolution or pooling over two spatial axes, rows and columns.
+class Along(NamedTuple):
+    """Window along one axis: its taps, and the padding before and after the axis."""
+
+    taps: int = 1
+    stride: int = 1
+    dilation: int = 1
+    before: Dim = 0
+    after: Dim = 0
+
+    @property
+    def reach(self) -> int:
+        """Elements from the first tap to the last."""
+        return (self.taps - 1) * self.dilation + 1
+
+    @property
+    def is_padded(self) -> bool:
+        """Tell whether any padding is (or may be) not zero."""
+        return self.before != 0 or self.after != 0
+
+    def size(self, size: Dim) -> Dim:
+        """Output size along an axis."""
+        return (size + self.before + self.after - self.reach) // self.stride + 1
+
+
+class Window(NamedTuple):
+    """Window of a convolution or pooling over slices, rows and columns.
 
     Attributes
     ----------
-    kernel, strides, dilations
-        For rows and columns.
-    pads
-        Padding before rows and columns, then after them.
+    depth, rows, columns
+        Images have one slice; signals have one row, too.
     """
 
-    kernel: tuple[int, int]
-    strides: tuple[int, int] = (1, 1)
-    dilations: tuple[int, int] = (1, 1)
-    pads: tuple[Dim, Dim, Dim, Dim] = (0, 0, 0, 0)
+    depth: Along = Along()
+    rows: Along = Along()
+    columns: Along = Along()
 
     @classmethod
     def of(cls, node: Node, kernel: Sequence[Dim]) -> Window:
@@ -59,13 +77,11 @@ class Window:
         Raises
         ------
         OnHost
-            There are more than two spatial axes.
+            There are more than three spatial axes, or the sizes are not numbers.
         """
         sizes = node.required(0).dims[2:]
         rank = len(sizes)
-        if rank not in (1, 2):
-            raise OnHost(f"{rank} spatial axes")
-        taps = [int(k) for k in kernel]  # type: ignore[arg-type]
+        taps = spatial_numbers(kernel)
         strides = [int(s) for s in node.attribute("strides", [1] * rank)]
         dilations = [int(d) for d in node.attribute("dilations", [1] * rank)]
         return cls.over(taps, strides, dilations, auto_pads(node, sizes, taps, strides, dilations))
@@ -78,60 +94,87 @@ class Window:
         dilations: Sequence[int],
         pads: Sequence[Dim],
     ) -> Window:
-        """Window over one or two axes; a single one is that of the columns."""
-        if len(kernel) == 1:
-            return cls((1, kernel[0]), (1, strides[0]), (1, dilations[0]), (0, pads[0], 0, pads[1]))
-        (kh, kw), (sh, sw), (dh, dw) = kernel, strides, dilations
-        top, left, bottom, right = pads
-        return cls((kh, kw), (sh, sw), (dh, dw), (top, left, bottom, right))
+        """Window over one to three axes; a single one is that of the columns."""
+        rank = len(kernel)
+        # A single tap has no distance to others.
+        apart = [1 if k == 1 else d for k, d in zip(kernel, dilations, strict=True)]
+        own = map(Along, kernel, strides, apart, pads[:rank], pads[rank:])
+        return cls(*[Along()] * (3 - rank), *own)
 
-    def reach(self, axis: int) -> int:
-        """Elements from the first tap to the last along an axis (0: height, 1: width)."""
-        return (self.kernel[axis] - 1) * self.dilations[axis] + 1
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Taps over rows and columns."""
+        return self.rows.taps, self.columns.taps
 
-    def size(self, axis: int, size: Dim) -> Dim:
-        """Output size along an axis (0: height, 1: width)."""
-        total = size + self.pads[axis] + self.pads[axis + 2]
-        return (total - self.reach(axis)) // self.strides[axis] + 1
+    @property
+    def strides(self) -> tuple[int, int]:
+        """Steps over rows and columns."""
+        return self.rows.stride, self.columns.stride
+
+    @property
+    def dilations(self) -> tuple[int, int]:
+        """Distances of taps over rows and columns."""
+        return self.rows.dilation, self.columns.dilation
+
+    @property
+    def taps(self) -> int:
+        """Number of taps."""
+        return self.depth.taps * self.rows.taps * self.columns.taps
+
+    def sizes(self, sizes: Sequence[Dim]) -> list[Dim]:
+        """Output sizes along the spatial axes."""
+        return [own.size(size) for own, size in self.by_axis(sizes)]
+
+    def by_axis(self, sizes: Sequence[Dim]) -> Iterable[tuple[Along, Dim]]:
+        """Pairs of the window along a spatial axis and the size of the axis."""
+        return zip(self[-len(sizes) :], sizes, strict=True)
 
     def turned(self) -> Window:
         """Return the window with height and width exchanged."""
-        top, left, bottom, right = self.pads
-        return dataclasses.replace(
-            self,
-            kernel=self.kernel[::-1],
-            strides=self.strides[::-1],
-            dilations=self.dilations[::-1],
-            pads=(left, top, right, bottom),
-        )
+        return Window(self.depth, self.columns, self.rows)
 
     @property
     def is_padded(self) -> bool:
-        """Tell whether any padding is (or may be) not zero."""
-        return any(pad != 0 for pad in self.pads)
+        """Tell whether any padding of rows or columns is (or may be) not zero."""
+        return self.rows.is_padded or self.columns.is_padded
 
     @property
     def is_one_pixel(self) -> bool:
-        """Tell whether each output pixel is made of the input pixel at the same place."""
-        return self.kernel == self.strides == (1, 1) and not self.is_padded
+        """Tell whether each pixel of a slice is made of pixels at the same place."""
+        return self.rows == self.columns == Along()
+
+
+def spatial_numbers(kernel: Sequence[Dim]) -> list[int]:
+    """Sizes of a window over spatial axes, of which there may be three."""
+    if not 1 <= len(kernel) <= 3:
+        raise OnHost(f"{len(kernel)} spatial axes")
+    if not all(isinstance(taps, int) for taps in kernel):
+        raise NeedsNumbers("the size of the window is not known", kernel)
+    return [int(taps) for taps in kernel]  # type: ignore[arg-type]
 
 
 def height_width(shape: Sequence[Dim]) -> tuple[Dim, Dim]:
-    """Spatial sizes of a (N, C, W) or (N, C, H, W) shape."""
-    return (1, shape[2]) if len(shape) == 3 else (shape[2], shape[3])
+    """Rows and columns of a (N, C, W), (N, C, H, W) or (N, C, D, H, W) shape."""
+    return (1, shape[2]) if len(shape) == 3 else (shape[-2], shape[-1])
+
+
+def slices_of(shape: Sequence[Dim]) -> Dim:
+    """Slices of a volume; an image has one."""
+    return shape[2] if len(shape) == 5 else 1
 
 
 def image_strides(tensor: Tensor) -> tuple[Dim, Dim, Dim]:
-    """Strides (image, row, pixel) of a channels-last tensor of three or four axes."""
+    """Strides (image or volume, row, pixel) of a channels-last tensor of three to five axes."""
     s = tensor.strides
-    return (s[0], s[2] * tensor.shape[2], s[2]) if len(s) == 3 else (s[0], s[2], s[3])
+    return (s[0], s[2] * tensor.shape[2], s[2]) if len(s) == 3 else (s[0], s[-2], s[-1])
 
 
 def window_parameters(window: Window, out_width: Dim) -> tuple[int, int, int]:
     """Parameters of a kernel that walks a window (``kernels.cpu.window``)."""
     # Far apart, windows share nothing, and the source would list all pixels between them.
-    shared = window.dilations[1] == 1 and max(window.kernel[1], window.strides[1]) <= MAX_TAPS
-    return window.kernel[1] if shared else 0, window.strides[1], columns_for(out_width)
+    columns = window.columns
+    shared = columns.dilation == 1 and max(columns.taps, columns.stride) <= MAX_TAPS
+    return columns.taps if shared else 0, columns.stride, columns_for(out_width)
 
 
 # --- fields of records ------------------------------------------------------------------------
@@ -163,6 +206,22 @@ def window_fields(window: Window) -> dict[str, Any]:
         **pair_fields("kernel", window.kernel),
         **pair_fields("stride", window.strides),
         **pair_fields("dilation", window.dilations),
-        "pad_top": window.pads[0],
-        "pad_left": window.pads[1],
+        "pad_top": window.rows.before,
+        "pad_left": window.columns.before,
     }
+
+
+def depth_fields(
+    window: Window, x: Tensor, y: Tensor, residual: Tensor | None = None
+) -> dict[str, Any]:
+    """Fields of the third axis: of slices, and of the window over them."""
+    own = window.depth
+    named = (("x", x), ("y", y), ("r", residual))
+    strides = {
+        f"{name}_slice": t.strides[2] if t is not None and len(t.shape) == 5 else 0
+        for name, t in named
+    }
+    return {
+        "slices": slices_of(x.shape), "out_slices": slices_of(y.shape), "kernel_d": own.taps,
+        "stride_d": own.stride, "dilation_d": own.dilation, "pad_front": own.before, **strides,
+    }  # fmt: skip

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from ...kernels.cpu import cook_toom, packing
 from ...kernels.cpu.winograd import winograd, workspace_bytes
 from ...kernels.cpu.winograd_tiles import winograd_input, winograd_output
@@ -16,7 +18,15 @@ from ..symbolic import ceil_divide
 from .convolution import Convolution
 from .pooled import absorb_pool
 from .tiles import tile_fields
-from .windows import Window, height_width, pair_fields, size_fields, stride_fields
+from .windows import (
+    Window,
+    depth_fields,
+    height_width,
+    pair_fields,
+    size_fields,
+    slices_of,
+    stride_fields,
+)
 
 # Outputs along an axis for a filter of so many taps and a stride: forms of 3 to 6 points.
 _OUTPUTS = {(1, 1): (1,), (3, 1): (2, 4), (5, 1): (2,), (3, 2): (2, 4)}
@@ -43,7 +53,7 @@ _SIZE = 64
 @functools.cache
 def choose(
     kernel: tuple[int, int], size: tuple[int, int, int], channels: int, out_channels: int,
-    groups: int, strides: tuple[int, int] = (1, 1),
+    groups: int, strides: tuple[int, int] = (1, 1), slices: int = 1,
 ) -> tuple[int, int] | None:  # fmt: skip
     """Choose the pixels of a tile by cost; None: the direct convolution costs less.
 
@@ -52,14 +62,16 @@ def choose(
     kernel : tuple of int
         Rows and columns of the filter; dilation is 1.
     size : tuple of int
-        Images, output rows, output columns.
+        Images (or slices of volumes), output rows, output columns.
     channels, out_channels : int
         Of one group.
     groups : int
     strides : tuple of int
+    slices : int
+        Of the input, whose convolutions are summed in a slice of the output.
     """
     images, height, width = size
-    products = channels * out_channels * groups
+    products = channels * out_channels * groups * slices
     work = products / LANES
     taps = kernel[0] * kernel[1]
     fetch = products * 4 * _WEIGHT_CYCLES
@@ -68,7 +80,7 @@ def choose(
     for mh, mw in _tiles(kernel, strides):
         points, sums, matrices = _counts((mh, mw), kernel, strides)
         tiles = images * math.ceil(height / mh) * math.ceil(width / mw)
-        vectors = groups * (channels * points + out_channels * sums) / LANES
+        vectors = groups * (channels * slices * points + out_channels * sums) / LANES
         vectors += groups * out_channels * (points - sums) / LANES * _SUM
         cycles = tiles * vectors * _TRANSFORM_CYCLES
         cycles += max(tiles * points * work / _PRODUCTS, matrices * fetch)
@@ -109,12 +121,13 @@ def form_of(emit: Emission, conv: Convolution) -> tuple[int, int] | None:
     """Choose the form of a convolution by cost; None for the direct one."""
     if not legal_forms(emit, conv.window):
         return None
-    images, sizes = conv.y.shape[0], height_width(conv.y.shape)
+    images, sizes = conv.y.shape[0] * slices_of(conv.y.shape), height_width(conv.y.shape)
     height, width = (size if isinstance(size, int) else _SIZE for size in sizes)
     known = (images if isinstance(images, int) else 1, height, width)
     out_channels, channels = conv.filters.shape[0] // conv.groups, conv.filters.shape[1]
     kernel, strides = conv.window.kernel, conv.window.strides
-    return choose(kernel, known, channels, out_channels, conv.groups, strides)
+    slices = conv.window.depth.taps
+    return choose(kernel, known, channels, out_channels, conv.groups, strides, slices)
 
 
 def emit_winograd(emit: Emission, conv: Convolution, tile: tuple[int, int]) -> None:
@@ -125,8 +138,14 @@ def emit_winograd(emit: Emission, conv: Convolution, tile: tuple[int, int]) -> N
     kernel, strides = conv.window.kernel, conv.window.strides
     pool = absorb_pool(emit, conv, tile)
     blocks = _blocks(conv, tile)
-    points = cook_toom.transform_weights(conv.filters, tile, strides)
-    packed = packing.pack_points(points, conv.groups, blocks["nv"])
+    packed = np.concatenate([
+        packing.pack_points(
+            cook_toom.transform_weights(conv.filters[:, :, tap], tile, strides),
+            conv.groups,
+            blocks["nv"],
+        )
+        for tap in range(conv.window.depth.taps)
+    ])  # fmt: skip
     channels, out_channels = conv.filters.shape[1] * conv.groups, conv.filters.shape[0]
     space = workspace_bytes(blocks["block"], tile, kernel, strides, channels, out_channels)
     pixels = 1 if pool is None else pool.pixels
@@ -139,14 +158,15 @@ def emit_winograd(emit: Emission, conv: Convolution, tile: tuple[int, int]) -> N
         x=conv.x, y=y, residual=conv.residual, bias=conv.bias,
         w=emit.constant(packed, f"{conv.name}.weights"),
         channels=conv.channels, out_channels=conv.out_channels, groups=conv.groups,
-        pad_top=conv.window.pads[0], pad_left=conv.window.pads[1], pool=pixels,
+        pad_top=conv.window.rows.before, pad_left=conv.window.columns.before, pool=pixels,
         inward=winograd_input(*tile, *kernel, *strides),
         outward=winograd_output(*tile, *kernel, *strides, pixels),
         workspace=emit.workspace(space), workspace_bytes=space,
         **pair_fields("tile", tile), **pair_fields("kernel", kernel),
         **pair_fields("stride", strides), **size_fields(conv.x, conv.y),
         **stride_fields("x", conv.x), **stride_fields("y", y),
-        **stride_fields("r", conv.residual), **blocks, **conv.epilogue.fields(),
+        **stride_fields("r", conv.residual),
+        **depth_fields(conv.window, conv.x, y, conv.residual), **blocks, **conv.epilogue.fields(),
     )  # fmt: skip
 
 
@@ -159,7 +179,7 @@ def _blocks(conv: Convolution, tile: tuple[int, int]) -> dict[str, Any]:
     down, across = (
         ceil_divide(size, side) for size, side in zip(height_width(conv.y.shape), tile, strict=True)
     )
-    tiles = conv.x.shape[0] * down * across
+    tiles = conv.x.shape[0] * slices_of(conv.y.shape) * down * across
     if isinstance(tiles, int):
         block = min(block, tiles)
     mr, nv = packing.choose_tile(block, out_channels // conv.groups, channels)

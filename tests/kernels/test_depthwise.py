@@ -7,6 +7,7 @@ import pytest
 from sardonyx.kernels.cpu.depthwise import depthwise
 from sardonyx.kernels.cpu.window import MAX_TAPS, columns_for
 from sardonyx.kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU
+from sardonyx.kernels.fields import Depth
 
 CASES = [
     # images, channels, height, width, kernel, stride, pads (t, l, b, r), dilation
@@ -25,6 +26,9 @@ ACTIVATIONS = {
     LEAKY_RELU: lambda x: np.where(x < 0, x * -0.5, x),
     HARD_SWISH: lambda x: x * np.clip(x / 6 + 0.5, 0, 1),
 }
+ONE_SLICE = dict.fromkeys(Depth._fields, 0) | dict.fromkeys(
+    ("slices", "out_slices", "kernel_d", "stride_d", "dilation_d"), 1
+)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -56,7 +60,7 @@ def test_convolves_like_onnxruntime(
         dilation_h=dilation[0], dilation_w=dilation[1], pad_top=pads[0], pad_left=pads[1],
         x_image=xs[0], x_row=xs[1], x_pixel=xs[2], y_image=ys[0], y_row=ys[1], y_pixel=ys[2],
         activation=activation, low=-0.5, high=1.0,
-        epilogue=0, epilogue_record=0, epilogue_operands=0,
+        epilogue=0, epilogue_record=0, epilogue_operands=0, **ONE_SLICE,
     )  # fmt: skip
     assert code == 0
     wanted = ACTIVATIONS[activation](result)

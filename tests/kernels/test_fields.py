@@ -11,11 +11,11 @@ from sardonyx.kernels.cpu.depthwise import depthwise
 from sardonyx.kernels.cpu.tile import TILE, TileRecord, tile
 from sardonyx.kernels.cpu.winograd import winograd
 from sardonyx.kernels.cpu.winograd_tiles import INPUT, OUTPUT, winograd_input, winograd_output
-from sardonyx.kernels.fields import Epilogue, ResidualStrides, Sizes, Strides, Tiles, Window
+from sardonyx.kernels.fields import Depth, Epilogue, ResidualStrides, Sizes, Strides, Tiles, Window
 from sardonyx.kernels.record import make_record
 from sardonyx.kernels.registry import Kernel
 
-ALL = (Epilogue, Sizes, Strides)
+ALL = (Depth, Epilogue, Sizes, Strides)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import as_strided
-from sardonyx.kernels.pointwise import pointwise
+from sardonyx.kernels.pointwise import is_vector, pointwise
 
 KINDS = {1: "f32v", 0: "f32s"}
 
@@ -47,3 +47,38 @@ def test_operands_of_any_strides(rng, dims, threads):
         np.testing.assert_allclose(views[2], expected, rtol=1e-5, atol=1e-6)
         as_strided(untouched, dims, [4 * n for n in s])[...] = expected
         np.testing.assert_allclose(y, untouched, rtol=1e-5, atol=1e-6)
+
+
+def run(expression, kinds, y, *operands):
+    """Run a kernel over dense vectors; operands of one element are numbers."""
+    words = {f"d{i}": 1 for i in range(3)} | {"d3": y.size}
+    for name, array in (("y", y), *((f"x{i}", x) for i, x in enumerate(operands))):
+        words |= {f"{name}p": array, f"{name}s3": int(array.size > 1)}
+        words |= {f"{name}s{i}": 0 for i in range(3)}
+    assert is_vector(expression, kinds)
+    assert pointwise(expression, kinds)(**words) == 0
+
+
+@pytest.mark.parametrize("size", [1, 3, 15, 16, 17, 40, 133])
+@pytest.mark.parametrize("kind", ["i8", "u8", "i16", "u16"])
+def test_integers_among_vectors(rng, kind, size):
+    info = np.iinfo({"i": "int", "u": "uint"}[kind[0]] + kind[1:])
+    x = rng.integers(info.min, info.max + 1, size).astype(info.dtype)
+    x[0] = info.min
+    scale, y = np.array([1.5], np.float32), np.full(size + 1, 7, info.dtype)
+    limits = f"{float(info.min)},{float(info.max)}"
+    text = f"saturate(round(mul(x0,x1)),{limits})"
+    run(text, f"{kind}v {kind}{'v' if size > 1 else 's'} f32s", y[:size], x, scale)
+    np.testing.assert_array_equal(y[:size], np.clip(np.rint(x * 1.5), info.min, info.max))
+    assert y[size] == 7
+
+
+@pytest.mark.parametrize("size", [2, 16, 45])
+def test_int32_becomes_float32(rng, size):
+    a, b = (rng.integers(-(2**31), 2**31, size).astype(np.int32) for _ in range(2))
+    scale, y = np.array([0.5], np.float32), np.empty(size, np.float32)
+    run("mul(to_f32(to_i32(add(x0,x1))),x2)", "f32v i32v i32v f32s", y, a, b, scale)
+    np.testing.assert_array_equal(y, (a + b).astype(np.float32) / 2)
+    assert not is_vector("mul(to_f32(add(x0,1)),x1)", "f32v i32v f32s")
+    assert not is_vector("to_i32(add(x0,x1))", "i32v i32v i32v")
+    assert not is_vector("max(x0,x1)", "f32v i32v f32s")

@@ -7,6 +7,7 @@ import pytest
 from sardonyx.kernels.cpu.max_pool import columns_of, max_pool
 from sardonyx.kernels.cpu.pool import average_pool, max_pool_indices, max_pool_wide
 from sardonyx.kernels.cpu.window import columns_for
+from sardonyx.kernels.fields import Depth
 
 CASES = [
     # images, channels, height, width, kernel, stride, pads (t, l, b, r), dilation, ceil
@@ -24,6 +25,11 @@ CASES = [
 ]
 
 
+ONE_SLICE = dict.fromkeys(Depth._fields, 0) | dict.fromkeys(
+    ("slices", "out_slices", "kernel_d", "stride_d", "dilation_d"), 1
+)
+
+
 def fields(x: np.ndarray, y: np.ndarray, case: Any) -> dict[str, Any]:
     """Fields of channels-last views."""
     images, channels, height, width, kernel, stride, pads, dilation, _ = case
@@ -34,6 +40,7 @@ def fields(x: np.ndarray, y: np.ndarray, case: Any) -> dict[str, Any]:
         stride_h=stride[0], stride_w=stride[1], dilation_h=dilation[0], dilation_w=dilation[1],
         pad_top=pads[0], pad_left=pads[1], pad_bottom=pads[2], pad_right=pads[3],
         x_image=xs[0], x_row=xs[1], x_pixel=xs[2], y_image=ys[0], y_row=ys[1], y_pixel=ys[2],
+        **ONE_SLICE,
     )  # fmt: skip
 
 
@@ -48,12 +55,12 @@ def maximum(case: Any, out_width: int, wide: bool) -> Any:
     taps, stride, columns = form(case, out_width)
     if wide or not taps:
         return max_pool_wide(stride, columns)
-    return max_pool(*case[4], stride, columns_of(out_width, taps))
+    return max_pool(1, *case[4], stride, columns_of(out_width, taps))
 
 
 def launch(run: Any, pool: Any, threads: int, words: dict[str, Any], padding: int = 0) -> int:
     """Run a kernel of a family with those of the fields that it has."""
-    fields = words | {"include_pad": padding}
+    fields = words | {"counting": padding, "pad_back": 0}
     return int(run(pool, threads, **{name: fields[name] for name in pool.fields}))
 
 
@@ -115,8 +122,8 @@ def test_indices(
     values, indices = expected("MaxPool", x, outputs=2, **more)
     y, found = np.empty_like(values), np.empty_like(indices)
     nhwc = fields(x.transpose(0, 2, 3, 1), y.transpose(0, 2, 3, 1), case)
-    names = [name for name in max_pool_indices.fields if name in nhwc]
+    names = [name for name in max_pool_indices("f32").fields if name in nhwc]
     words = {name: nhwc[name] for name in names} | {"x": x, "y": y}
-    run(max_pool_indices, 2, **words, indices=found, column_major=column_major)
+    run(max_pool_indices("f32"), 2, **words, indices=found, column_major=column_major)
     np.testing.assert_array_equal(y, values)
     np.testing.assert_array_equal(found, indices)

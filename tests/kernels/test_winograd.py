@@ -10,9 +10,13 @@ from sardonyx.kernels.cpu.tile import max_rows, tile
 from sardonyx.kernels.cpu.winograd import winograd, workspace_bytes
 from sardonyx.kernels.cpu.winograd_tiles import winograd_input, winograd_output
 from sardonyx.kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU, NONE
+from sardonyx.kernels.fields import Depth
 from sardonyx.kernels.target import LANES
 
 FORMS = [(2, 3), (4, 3), (2, 5)]
+ONE_SLICE = dict.fromkeys(Depth._fields, 0) | dict.fromkeys(
+    ("slices", "out_slices", "kernel_d", "stride_d", "dilation_d"), 1
+)
 
 
 def direct(x, w, pads, groups=1, strides=(1, 1)):
@@ -75,6 +79,7 @@ def run(x, w, pads, form, *, strides=(1, 1), groups=1, threads=1, block=64, bias
             outward=winograd_output(*form, *kernel, *strides, pool),
             block=block, activation=activation, low=low, high=high, workspace=work,
             workspace_bytes=space, epilogue=0, epilogue_record=0, epilogue_operands=0,
+            **ONE_SLICE,
         )  # fmt: skip
     assert (y[..., out_channels:] == 7).all()
     return y[..., :out_channels]

@@ -288,6 +288,25 @@ def test_an_older_opset_has_no_attention(graph, optimized):
     assert any("needs opset 23" in text for text in report.explanations)
 
 
+@pytest.mark.parametrize(
+    "scale",
+    [
+        [("Div", "s number", "a")],
+        [("Mul", "s number", "a")],
+        [("Mul", "s number", "b"), ("Div", "b cap", "a")],
+    ],
+)
+@pytest.mark.parametrize("masked", [[("Add", "c mask", "m")], [("Identity", "c", "m")]])
+def test_a_cap_of_the_scores(graph, optimized, scale, masked):
+    nodes = [*SCORES, *scale, ("Tanh", "a", "t"), ("Mul", "t cap", "c"), *masked, *WEIGHTED_SUM]
+    mask = {"mask": normal(S, T)} if masked[0][0] == "Add" else {}
+    inputs = {"q": (2, 3, S, 8), "k": (2, 3, T, 8), "v": (2, 3, T, 5)}
+    model = graph(nodes, inputs, number=F(1.5), cap=F(3), **mask)
+    assert optimized(model, feeds=feeds())[0] == ["Attention"]
+    model = graph(nodes, inputs, number=F(1.5), cap=F(-3), **mask)
+    assert "Attention" not in optimized(model, feeds=feeds())[0]
+
+
 def test_keys_that_were_swapped_as_one_batch_of_matrices(graph, optimized):
     """As torch's exporter writes it: (batch x heads, keys, size) and back."""
     nodes = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from sardonyx.kernels.abi import OVERFLOW
+from sardonyx.kernels.abi import OVERFLOW, SCALE
 from sardonyx.kernels.compiler import native_function
 from sardonyx.runtime.size_code import Code
 from sardonyx.runtime.symbolic import Dim
@@ -17,6 +17,7 @@ OPERATIONS: dict[str, Callable[[int, int], int]] = {
     "min": min,
     "max": max,
     "broadcast": lambda a, b: b if a == 1 else a,
+    "scaled": lambda a, b: int(np.floor(np.float32(a) * np.float32(b / SCALE))),
     "bound": lambda a, b: min(max(a + b if a < 0 else a, 0), b),
 }
 

@@ -239,18 +239,21 @@ def test_values_that_bodies_capture_or_hold_are_not_given_away(rng):
 
 
 def test_an_implementation_that_writes_into_its_inputs_is_given_copies(monkeypatch):
-    class Det(OpRun):
+    class SequenceConstruct(OpRun):
         op_domain = ""
 
         def _run(self, x):
             x *= 2
-            return (x[0, 0] + x[1, 1],)
+            return ([x[0, 0] + x[1, 1]],)
 
-    monkeypatch.setattr(host, "evaluator", lambda model: ReferenceEvaluator(model, new_ops=[Det]))
-    nodes = [oh.make_node("Det", ["x"], ["y"]), oh.make_node("Det", ["x"], ["z"])]
+    operators = [SequenceConstruct]
+    monkeypatch.setattr(
+        host, "evaluator", lambda model: ReferenceEvaluator(model, new_ops=operators)
+    )
+    nodes = [oh.make_node("SequenceConstruct", ["x"], [name]) for name in "yz"]
     run = session(nodes, [value_info("x", [2, 2])], ["y", "z"])
     x = np.eye(2, dtype=FLOAT)
-    assert [float(y) for y in run.run(None, {"x": x})] == [4, 4]
+    assert [float(y[0]) for y in run.run(None, {"x": x})] == [4, 4]
     np.testing.assert_array_equal(x, np.eye(2))
 
 

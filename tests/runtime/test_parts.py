@@ -43,6 +43,8 @@ def node(op_type: str, *more: str, outputs: tuple[str, ...] = ("y",), **attribut
 IMAGES = normal(1, 48, 30, 29)
 COLUMNS = normal(1, 1100, 6, 7)
 ROWS = normal(3, 70, 130)
+VOLUMES = normal(1, 24, 9, 12, 13)
+BYTES = RNG.integers(0, 256, (3, 70, 130)).astype(np.uint8)
 SAME = {"pads": [1, 1, 1, 1]}
 AXES = {"axes": np.array([1])}
 CASES = {
@@ -57,9 +59,38 @@ CASES = {
     "transposed": (
         node("ConvTranspose", "w", strides=[2, 2]), IMAGES, {"w": normal(48, 20, 3, 3)},
     ),
+    "volumes": (conv(pads=[1] * 6), VOLUMES, {"w": normal(40, 24, 3, 3, 3)}),
+    "volumes, dilated": (conv(dilations=[2, 2, 2]), VOLUMES, {"w": normal(40, 24, 3, 3, 3)}),
+    "maximum over windows of volumes": (node("MaxPool", kernel_shape=[2, 3, 3]), VOLUMES, {}),
+    "maxima and their places": (
+        node("MaxPool", outputs=("y", "z"), kernel_shape=[3, 3]), IMAGES, {},
+    ),
     "product": (node("MatMul", "w"), ROWS, {"w": normal(130, 140)}),
     "product of one row": (node("MatMul", "w"), normal(1, 900), {"w": normal(900, 1000)}),
     "product with itself": (oh.make_node("MatMul", ["x", "x"], ["y"]), normal(150, 150), {}),
+    "product of float64": (
+        node("MatMul", "w"), ROWS.astype(np.float64), {"w": normal(130, 140).astype(np.float64)},
+    ),
+    "product of bytes": (node("MatMulInteger", "w"), BYTES, {"w": BYTES[0].T.copy()}),
+    "product of computed bytes": (
+        oh.make_node("MatMulInteger", ["x", "x"], ["y"]), BYTES[0, :, :70].copy(), {},
+    ),
+    "convolution of bytes": (
+        node("ConvInteger", "w", **SAME), BYTES[None],
+        {"w": BYTES[:2, :3, :63].reshape(14, 3, 3, 3)},
+    ),
+    "quantization": (
+        node("QuantizeLinear", "s"), normal(301, 211), {"s": np.array(0.1, np.float32)},
+    ),
+    "quantization by its own scale": (
+        node("DynamicQuantizeLinear", outputs=("y", "s", "z")), normal(301, 211), {},
+    ),
+    "maximum over windows of bytes": (
+        node("MaxPool", kernel_shape=[3, 3], **SAME), BYTES[None], {},
+    ),
+    "sum of float64": (
+        node("ReduceSum", "axes"), normal(150, 1300).astype(np.float64), {"axes": np.array([0])},
+    ),
     "maximum over windows": (node("MaxPool", kernel_shape=[3, 3], **SAME), IMAGES, {}),
     "mean over windows": (node("AveragePool", kernel_shape=[3, 3], **SAME), IMAGES, {}),
     "mean over images": (node("GlobalAveragePool"), COLUMNS, {}),
@@ -89,7 +120,34 @@ CASES = {
     "resized": (
         node("Resize", "", "s", mode="linear"), IMAGES, {"s": np.array([1, 1, 1.7, 2], np.float32)},
     ),
+    "resized along axes": (
+        node("Resize", "", "s", mode="cubic"), VOLUMES,
+        {"s": np.array([1, 1, 1.7, 2, 0.6], np.float32)},
+    ),
     "sampled at positions": (node("GridSample", "g"), IMAGES, {"g": normal(1, 40, 50, 2)}),
+    "places that are not zero": (node("NonZero"), np.maximum(normal(300, 210), 0), {}),
+    "rows chosen": (
+        node("Compress", "c", axis=0), normal(2000, 90), {"c": RNG.random(2000) < 0.5},
+    ),
+    "aligned regions": (
+        node("RoiAlign", "r", "b", output_height=5, output_width=5), IMAGES,
+        {"r": np.abs(normal(40, 4)) * 9 + np.float32([0, 0, 9, 9]), "b": np.zeros(40, np.int64)},
+    ),
+    "deformed convolution": (
+        node("DeformConv", "w", "o", pads=[1] * 4), IMAGES,
+        {"w": normal(20, 48, 3, 3), "o": normal(1, 18, 30, 29)},
+    ),
+    "spectra of frames": (
+        node("STFT", "s", "w"), normal(2, 9000, 1),
+        {"s": np.array(50), "w": np.hanning(240).astype(np.float32)},
+    ),
+    "uniform numbers": (node("RandomUniformLike", seed=3.0), ROWS, {}),
+    "reversed sequences": (
+        node("ReverseSequence", "n"), normal(90, 40, 30), {"n": RNG.integers(0, 91, 40)},
+    ),
+    "cumulative sum of columns": (
+        node("CumSum", "a"), normal(200, 300), {"a": np.array(0)},
+    ),
     "padded": (node("Pad", "p", mode="reflect"), ROWS, {"p": np.array([0, 3, 5, 0, 1, 2])}),
 }  # fmt: skip
 
@@ -104,7 +162,8 @@ def test_one_to_four_threads_give_the_same_bits(case):
         assert context.binding.steps[:, STEP_PARTS].max() > 1
     for others in results[1:]:
         for expected, result in zip(results[0], others, strict=True):
-            np.testing.assert_array_equal(result.view(np.uint8), expected.view(np.uint8))
+            bits = [np.atleast_1d(array).view(np.uint8) for array in (result, expected)]
+            np.testing.assert_array_equal(*bits)
 
 
 @pytest.mark.parametrize("name", ["squeezenet", "mobilenet_v2", "ocr_det"])

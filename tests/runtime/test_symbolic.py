@@ -19,6 +19,7 @@ from sardonyx.runtime.symbolic import (
     named_text,
     not_one,
     product,
+    scaled,
     sum_dims,
     symbol,
     symbol_of,
@@ -232,6 +233,14 @@ def test_numbers_beyond_the_limit_are_no_sizes(number):
     assert compiled(maximum(H, abs(number)), {"h": 5}) == OVERFLOW
 
 
+def test_a_scaled_size_is_rounded_down_after_float32():
+    assert scaled(5, 1.4) == 7  # 6.99... exactly, of the float32 nearest to 1.4
+    assert compiled(scaled(H, 1.4), {"h": 5}) == 7
+    assert compiled(scaled(H, 2.0**20), {"h": SIZE_LIMIT - 1}) == OVERFLOW
+    with pytest.raises(ValueError):
+        scaled(H, 1e-30)
+
+
 def test_what_is_not_known_yet_stays_unknown():
     sizes = {"h": UNKNOWN, "w": SIZE_LIMIT - 1}
     for expression in (H + 1, H * 0 + H * W, maximum(H, W), H // W, not_one(H), bound(W - H, 3)):
@@ -251,9 +260,10 @@ def test_what_is_not_known_yet_stays_unknown():
         5 - H,
         bound(-W, H),
         broadcast(H, broadcast(W, 1)),
+        scaled(H, 1.4) + scaled(W, 0.7),
     ],
 )
-@pytest.mark.parametrize("sizes", [(1, 1), (7, 3), (640, 48), (0, 1), (1, 0)])
+@pytest.mark.parametrize("sizes", [(1, 1), (7, 3), (640, 48), (5, 45), (0, 1), (1, 0)])
 def test_compiled_evaluation_agrees_with_the_reference(expression, sizes):
     named = dict(zip(("h", "w"), sizes, strict=True))
     assert compiled(expression, named) == exact(expression, named)

@@ -161,13 +161,21 @@ def test_nan_and_infinity_stay_where_they_belong(check):
         check([conv(group=groups, pads=[1] * 4)], {"x": x}, parameters(9, 9 // groups, 3, 3))
 
 
-def test_forms_without_a_kernel_run_on_the_host(check):
-    x = normal(1, 2, 4, 5, 6)
-    check([conv()], {"x": x}, parameters(3, 2, 2, 2, 2), host=["Conv"])
-    feeds = {"x": normal(1, 2, 7, 6), **parameters(3, 2, 2, 2)}
-    check([conv()], feeds, host=["Conv"])
-    doubles = {name: array.astype(np.float64) for name, array in feeds.items()}
-    check([conv()], {"x": doubles.pop("x")}, doubles, host=["Conv"])
+@pytest.mark.parametrize("group", [1, 3, 12])
+def test_float64(check, group):
+    """onnxruntime has no such kernel: results are as exact as those of onnx's reference."""
+    relu = make_node("Relu", ["y"], ["z"])
+    for size, attributes in (
+        ((3, 3), dict(pads=[1] * 4)),
+        ((1, 1), {}),
+        ((3, 2), dict(strides=[2, 1], pads=[1, 0, 2, 1])),
+        ((3, 3), dict(dilations=[2, 2], pads=[2] * 4)),
+    ):
+        given = parameters(24, 12 // group, *size)
+        doubles = {name: array.astype(np.float64) for name, array in given.items()}
+        x = {"x": normal(2, 12, 9, 11).astype(np.float64)}
+        nodes = [conv(group=group, **attributes), relu]
+        check(nodes, x, doubles, threads=[1, 4], tolerance=1e-12)
 
 
 @pytest.mark.parametrize("op_type", ["Conv", "ConvTranspose"])
@@ -268,9 +276,16 @@ def test_transposed_tails(check):
         check([first, tail, relu], feeds, weights)
 
 
-def test_transposed_without_a_kernel_runs_on_the_host(check):
-    weights = {"w": normal(2, 3, 2, 2, 2), "b": normal(3)}
-    check([transposed()], {"x": normal(1, 2, 3, 4, 5)}, weights, host=["ConvTranspose"])
+def test_transposed_float64(check):
+    for kernel, attributes in (
+        ((2, 2), dict(strides=[2, 2])),
+        ((3, 3), dict(strides=[2, 2], pads=[1] * 4)),
+        ((3, 3), {}),
+    ):
+        weights = {"w": normal(6, 5, *kernel), "b": normal(5)}
+        doubles = {name: array.astype(np.float64) for name, array in weights.items()}
+        x = {"x": normal(2, 6, 5, 7).astype(np.float64)}
+        check([transposed(**attributes)], x, doubles, threads=[1, 4], tolerance=1e-12)
 
 
 @pytest.mark.parametrize("kernel", [(1, 1), (2, 1), (1, 3)])

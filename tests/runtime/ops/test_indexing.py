@@ -81,7 +81,7 @@ SCATTERED = ["none", "add", "mul", "min", "max"]
 
 
 @pytest.mark.parametrize("reduction", SCATTERED)
-@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8"])
+@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8", "uint32"])
 def test_scatter_elements(check, dtype, reduction):
     for axis in (0, 1, -1):
         i = indices(-4, 4, 3, 4, 2)
@@ -98,7 +98,7 @@ def test_scatter_elements(check, dtype, reduction):
 
 
 @pytest.mark.parametrize("reduction", SCATTERED)
-@pytest.mark.parametrize("dtype", ["float32", "int32"])
+@pytest.mark.parametrize("dtype", ["float32", "int32", "uint64"])
 def test_scatter_nd(check, dtype, reduction):
     for rows in ([[0], [2]], [[1, -1], [0, 3]], [[0, 1, 2], [3, 4, -1], [0, 0, 0]]):
         i = np.array(rows)

@@ -140,11 +140,25 @@ def test_sizes_that_do_not_fit_are_refused(refused):
     refused([MATMUL], feeds, dims={"a": ["A", 3, 4], "b": ["B", 4, 6]})
 
 
-def test_other_types_run_on_the_host(check):
-    rng = np.random.default_rng(0)
-    for dtype in (np.float64, np.int32, np.int64, np.uint32):
-        feeds = {"a": rng.integers(0, 9, (3, 4)).astype(dtype)}
-        check([MATMUL], feeds, {"b": rng.integers(0, 9, (4, 5)).astype(dtype)}, host=["MatMul"])
+TYPES = ["float64", "int32", "int64", "uint32", "uint64"]
+
+
+def numbers(dtype, *shape, seed=0):
+    if dtype.startswith("float"):
+        return normal(*shape, seed=seed).astype(dtype)
+    info = np.iinfo(dtype)
+    return np.random.default_rng(seed).integers(info.min, info.max, shape, dtype, endpoint=True)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_other_types(check, dtype):
+    """Whole numbers wrap around as numpy's do."""
+    for left, right in (*FORMS, ((40, 300), (300, 100)), ((3, 2000), (2000, 9))):
+        a, b = numbers(dtype, *left), numbers(dtype, *right, seed=1)
+        wanted = [[np.asarray(np.matmul(a, b))]]
+        for feeds, weights in (({"a": a}, {"b": b}), ({"a": a, "b": b}, {})):
+            given = {"threads": [1, 3], "tolerance": 1e-12, "wanted": wanted}
+            check([MATMUL], feeds, weights, **given)
 
 
 # --- Gemm -------------------------------------------------------------------------------------
@@ -193,7 +207,21 @@ def test_gemm_followed_by_more(check):
             check([node, add, relu], feeds | more[0], more[1], threads=[1, 4])
 
 
-def test_gemm_of_other_types_runs_on_the_host(check):
-    node = make_node("Gemm", ["a", "b", "c"], ["y"], alpha=0.5)
-    arrays = {name: normal(4, 4).astype(np.float64) for name in "abc"}
+@pytest.mark.parametrize("dtype", TYPES)
+def test_gemm_of_other_types(check, dtype):
+    a, b = numbers(dtype, 5, 4), numbers(dtype, 5, 33, seed=1)
+    for alpha, beta in ((1.0, 1.0), (0.5, 2.0)) if dtype == "float64" else ((1.0, 1.0),):
+        node = make_node("Gemm", ["a", "b", "c"], ["y"], transA=1, alpha=alpha, beta=beta)
+        for shape in ((), (33,), (4, 1), (4, 33)):
+            c = numbers(dtype, *shape, seed=2)
+            factors = (alpha, beta) if dtype == "float64" else np.ones(2, dtype)
+            wanted = [[np.asarray(factors[0] * (a.T @ b) + factors[1] * c)]]
+            for given in ({"b": b, "c": c}, {}):
+                feeds = {"a": a} if given else {"a": a, "b": b, "c": c}
+                check([node], feeds, given, wanted=wanted, tolerance=1e-12)
+
+
+def test_scaled_gemm_of_whole_numbers_runs_on_the_host(check):
+    node = make_node("Gemm", ["a", "b"], ["y"], alpha=2.0)
+    arrays = {name: np.arange(16, dtype=np.int32).reshape(4, 4) for name in "ab"}
     check([node], arrays, host=["Gemm"])

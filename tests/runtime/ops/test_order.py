@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from onnx.helper import make_node
 
-TYPES = ["float32", "float64", "int64", "int32"]
+TYPES = ["float32", "float64", "int64", "int32", "uint64", "uint32"]
 
 
 def values(dtype, *shape, seed=0):
@@ -16,7 +16,7 @@ def values(dtype, *shape, seed=0):
     return rng.integers(0 if dtype[0] == "u" else -9, 10, shape).astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", [*TYPES, "int8", "uint8"])
+@pytest.mark.parametrize("dtype", [*TYPES, "int8", "uint8", "int16", "uint16"])
 @pytest.mark.parametrize("name", ["ArgMax", "ArgMin"])
 def test_extremes(check, name, dtype):
     for axis, keep, last in itertools.product((0, 1, -1), (0, 1), (0, 1)):
@@ -24,7 +24,7 @@ def test_extremes(check, name, dtype):
         check([node], {"x": values(dtype, 3, 20, 5)}, threads=[1 + 3 * keep])
 
 
-@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("dtype", [*TYPES, "int16", "uint16"])
 def test_top_k(check, dtype):
     # Distinct values: in which order equal ones come is not the same everywhere.
     x = np.random.default_rng(0).permutation(3 * 20 * 5).reshape(3, 20, 5).astype(dtype)

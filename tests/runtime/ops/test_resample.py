@@ -54,16 +54,6 @@ def test_resize_of_images_and_named_sizes(check):
         check([conv, node, relu, join], feeds, weights, outputs=["u", "y"])
 
 
-def test_resizes_without_a_kernel_run_on_the_host(check):
-    for x, s, attributes in [
-        (normal(2, 3, 8), [1, 1, 2], dict(mode="linear")),
-        (normal(1, 2, 4, 4), [1, 1, 0.5, 0.5], dict(mode="linear", antialias=1)),
-        (normal(1, 1, 2, 2, 2), [1, 1, 2, 2, 2], dict(mode="nearest")),
-    ]:
-        node = make_node("Resize", ["x", "", "s"], ["y"], **attributes)
-        check([node], {"x": x}, {"s": np.array(s, np.float32)}, host=["Resize"])
-
-
 # --- Pad --------------------------------------------------------------------------------------
 
 TYPES = ["float32", "float64", "bool", "int8", "int32", "int64", "uint8"]

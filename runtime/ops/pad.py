@@ -1,0 +1,173 @@
+"""Pad and CenterCropPad."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ...kernels.cpu.fill import fill
+from ...kernels.cpu.pad import MODES, RANK, pad
+from ..emission import Emission
+from ..graph import Info, Node, OnHost, refuse
+from ..symbolic import Dim, maximum, minimum, product
+from ..tensors import Tensor
+from . import checks
+from .pointwise import preferred_order
+from .registry import Operator, register
+
+
+def _pads(node: Node) -> tuple[list[Dim], list[Dim]]:
+    x = node.required(0)
+    pads = node.attribute("pads") or node.required(1).sizes()
+    axes = list(range(x.rank))
+    if node.input(3) is not None:
+        axes = [axis % x.rank for axis in node.required(3).integers()]
+    before: list[Dim] = [0] * x.rank
+    after: list[Dim] = [0] * x.rank
+    for i, axis in enumerate(axes):
+        before[axis], after[axis] = pads[i], pads[i + len(axes)]
+    return before, after
+
+
+def _infer_pad(node: Node) -> list[Info]:
+    x = node.required(0)
+    before, after = _pads(node)
+    if node.attribute("mode", "constant") != "constant" and (
+        x.rank > RANK or any(not isinstance(pad, int) or pad < 0 for pad in before + after)
+    ):
+        raise OnHost(
+            f"more than {RANK} axes, or negative or computed pads, in a mode other than constant"
+        )
+    shape = [d + a + b for d, a, b in zip(x.dims, before, after, strict=True)]
+    possible = all(not isinstance(dim, int) or dim >= 0 for dim in shape)
+    for size, cut in zip(x.dims * 2, before + after, strict=True):
+        if possible and isinstance(size, int) and isinstance(cut, int) and -cut > size:
+            raise OnHost("negative pads that remove more than an axis has")
+    value = node.input(2)
+    if value is not None and (not value.is_constant or value.array().size != 1):
+        raise OnHost("the value is not constant")
+    return [node.result(shape)]
+
+
+def _lower_pad(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
+    before, after = _pads(node)
+    y = emit.output(node, order=preferred_order(x.shape, [x]) if len(x.shape) == 4 else None)
+    dtype = np.dtype(x.dtype)
+    fill_value = node.input(2)
+    value = np.zeros(1, dtype)
+    if fill_value is not None:
+        value = fill_value.array().reshape(1).astype(dtype)
+    if node.attribute("value") is not None:
+        value = np.full(1, node.attribute("value"), dtype)
+    mode = node.attribute("mode", "constant")
+    if mode != "constant":
+        groups = (
+            ("n", x.shape, 1), ("m", y.shape, 1), ("p", before, 0), ("x", x.strides, 0),
+            ("y", y.strides, 0),
+        )  # fmt: skip
+        fields: dict[str, Any] = {}
+        for name, values, unused in groups:
+            filled = [unused] * (RANK - len(values)) + list(values)
+            fields |= {f"{name}{i}": v for i, v in enumerate(filled)}
+        emit.step(
+            pad(dtype.itemsize), outputs=[y], x=x, y=y, value=emit.constant(value),
+            mode=MODES.index(mode), **fields,
+        )  # fmt: skip
+        return
+    emit_padded(emit, node, x, y, before, after, value)
+
+
+def emit_fill(emit: Emission, y: Tensor, value: np.ndarray) -> None:
+    """Emit the filling of a tensor with one element."""
+    if y.is_dense:
+        emit.step(
+            fill(y.itemsize), outputs=[y], op_type="Fill", y=y, value=emit.constant(value),
+            count=y.size,
+        )  # fmt: skip
+    else:
+        emit.copy(emit.constant(value).view(y.shape, (0,) * len(y.shape)), y, "Fill")
+
+
+def emit_padded(
+    emit: Emission,
+    node: Node,
+    x: Tensor,
+    y: Tensor,
+    before: Sequence[Dim],
+    after: Sequence[Dim],
+    value: np.ndarray,
+) -> None:
+    """Emit ``x`` with so many elements of one value around it, or fewer of its own, to ``y``."""
+    emit_fill(emit, y, value)
+    shape = list(x.shape)
+    source: Dim = 0
+    target: Dim = 0
+    for axis in range(len(shape)):
+        front, back = before[axis], after[axis]
+        shape[axis] = shape[axis] + minimum(front, 0) + minimum(back, 0)
+        message = f"node {node.name!r} ({node.op_type}): size of axis {axis} of {x.name!r} after"
+        emit.check(minimum(0, shape[axis]), 0, f"{message} cropping")
+        source = source + maximum(-1 * front, 0) * x.strides[axis]
+        target = target + maximum(front, 0) * y.strides[axis]
+    emit.copy(x.view(shape, x.strides, source), y.view(shape, y.strides, target))
+
+
+# --- CenterCropPad ----------------------------------------------------------------------------
+
+
+def _centred_shape(node: Node) -> list[Dim]:
+    shape = list(node.required(0).dims)
+    axes = node.attribute("axes", range(len(shape)))
+    for axis, size in zip(axes, node.required(1).sizes(), strict=True):
+        shape[axis] = size
+    return shape
+
+
+def _infer_centred(node: Node) -> list[Info]:
+    if node.required(0).dtype == "object":
+        raise OnHost("elements that no kernel moves")
+    return [node.result(_centred_shape(node))]
+
+
+def _lower_centred(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
+    y = emit.output(node, order=preferred_order(x.shape, [x]) if len(x.shape) == 4 else None)
+    more = [new - old for new, old in zip(y.shape, x.shape, strict=True)]
+    before = [maximum(n, 0) // 2 - maximum(-1 * n, 0) // 2 for n in more]
+    after = [n - front for n, front in zip(more, before, strict=True)]
+    emit_padded(emit, node, x, y, before, after, np.zeros(1, x.dtype))
+
+
+def _check_centred(node: Node) -> None:
+    """Rule of CenterCropPad: one size for each axis that is listed."""
+    x, sizes, axes = node.input(0), node.input(1), node.attribute("axes")
+    if x is None or x.shape is None or sizes is None or sizes.shape is None:
+        return
+    count = x.rank if axes is None else len(axes)
+    if sizes.shape != (count,) and isinstance(product(sizes.dims), int):
+        refuse(node, f"shape of the sizes {sizes.name!r}", list(sizes.dims), f"[{count}]")
+
+
+register(
+    "CenterCropPad",
+    Operator(
+        rules=(checks.axes(2), _check_centred, checks.size_list(1, per_axis=0, least=0)),
+        infer=_infer_centred,
+        lower=_lower_centred,
+    ),
+)
+register(
+    "Pad",
+    Operator(
+        rules=(
+            checks.one_of("mode", "constant", "reflect", "edge", "wrap"),
+            checks.size_list(1, per_axis=2),
+            checks.axes(3),
+        ),
+        infer=_infer_pad,
+        lower=_lower_pad,
+    ),
+)

@@ -1,0 +1,331 @@
+"""Resize: images by one kernel, all else one axis after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...kernels.cpu import resize as images
+from ...kernels.cpu.gather import gather
+from ...kernels.cpu.resample import (
+    axis_weights,
+    blend_axis,
+    nearest_positions,
+    workspace_bytes,
+)
+from ..emission import Emission
+from ..graph import Info, NeedsNumbers, Node, OnHost, refuse
+from ..strides import channels_last_order, same_strides
+from ..symbolic import Dim, ceil_divide, maximum, minimum, product, scaled
+from ..tensors import Tensor
+from . import checks
+from .registry import Operator, register
+from .windows import height_width, image_strides
+
+_COORDINATES = (*images.COORDINATES, "output_half_pixel")
+_CROP = "tf_crop_and_resize"
+_POLICIES = ("stretch", "not_larger", "not_smaller")
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """An axis that changes: its number, its place among those that are listed, and its sizes.
+
+    Without a scale that of the sizes is meant.
+    """
+
+    number: int
+    place: int
+    n_in: Dim
+    n_out: Dim
+    scale: float | None
+
+
+def _mode(node: Node) -> str:
+    return node.attribute("mode", "nearest")
+
+
+def _coordinates(node: Node) -> str:
+    return node.attribute("coordinate_transformation_mode", "half_pixel")
+
+
+def _listed_axes(node: Node) -> list[int]:
+    """Axes that scales, sizes and the region are given for."""
+    rank = node.required(0).rank
+    axes = node.attribute("axes")
+    return list(range(rank)) if axes is None else [axis % rank for axis in axes]
+
+
+def _given(node: Node, index: int) -> Info | None:
+    """Return an input that is left out by giving nothing, or no elements."""
+    info = node.input(index)
+    return None if info is None or info.shape == (0,) else info
+
+
+def _axes(node: Node) -> list[_Axis]:
+    """Sizes and scales of the listed axes."""
+    x, listed = node.required(0), _listed_axes(node)
+    old = [x.dims[axis] for axis in listed]
+    scales, sizes = _given(node, 2), _given(node, 3)
+    factors: Sequence[float | None] = [None] * len(listed)
+    new: Sequence[Dim]
+    if sizes is not None:
+        new = sizes.sizes()
+        if node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
+            new, factors = _of_one_ratio(node, old, new)
+    elif scales is not None:
+        known = [float(scale) for scale in scales.array().reshape(-1)]
+        new, factors = [_scaled(size, f) for size, f in zip(old, known, strict=True)], known
+    else:
+        raise OnHost("neither scales nor sizes are given")
+    numbers = enumerate(zip(listed, old, new, factors, strict=True))
+    return [_Axis(axis, place, n, m, f) for place, (axis, n, m, f) in numbers]
+
+
+def _scaled(size: Dim, factor: float) -> Dim:
+    try:
+        return scaled(size, factor)
+    except ValueError:
+        raise NeedsNumbers(f"scale {factor} of an axis whose size is not known", [size]) from None
+
+
+def _of_one_ratio(
+    node: Node, old: Sequence[Dim], wanted: Sequence[Dim]
+) -> tuple[list[Dim], list[float]]:
+    """Sizes that keep the ratio of the listed axes, and their scale."""
+    unknown = [size for size in (*old, *wanted) if not isinstance(size, int)]
+    if unknown:
+        raise NeedsNumbers("keep_aspect_ratio_policy with sizes that are not known", unknown)
+    pairs = list(zip(wanted, old, strict=True))
+    factors = [new / size if size else 1.0 for new, size in pairs]  # type: ignore[operator]
+    policy = node.attribute("keep_aspect_ratio_policy")
+    factor = min(factors) if policy == "not_larger" else max(factors)
+    return [int(np.floor(size * factor + 0.5)) for size in old], [factor] * len(factors)  # type: ignore[operator]
+
+
+def _changed(node: Node) -> list[_Axis]:
+    """Axes whose elements are not just copied."""
+    crop = _coordinates(node) == _CROP
+    return [
+        axis
+        for axis in _axes(node)
+        if crop or axis.n_in != axis.n_out or axis.scale not in (None, 1.0)
+    ]
+
+
+def _infer_resize(node: Node) -> list[Info]:
+    x = node.required(0)
+    if node.version < 11:
+        raise OnHost("Resize before opset 11")
+    crop = _coordinates(node) == _CROP
+    if x.dtype != "float32" and (_mode(node) != "nearest" or crop):
+        raise OnHost(f"Resize of {x.dtype} by sums, or with a value for what lies outside")
+    if _coordinates(node) not in images.COORDINATES:
+        raise OnHost(f"coordinate_transformation_mode {_coordinates(node)}")
+    region = _given(node, 1)
+    if crop and region is not None and not region.is_constant and region.dtype != "float32":
+        raise OnHost(f"a region of {region.dtype}")
+    shape = list(x.dims)
+    for axis in _axes(node):
+        shape[axis.number] = axis.n_out
+    return [node.result(shape)]
+
+
+def _lower_resize(emit: Emission, node: Node) -> None:
+    x = emit.tensor(node.values[0])
+    emit.check_some(product(x.shape), product(node.infos[0].dims), node, "pixels")
+    axes = _changed(node)
+    if _is_of_images(node, x, axes):
+        _lower_images(emit, node, axes)
+        return
+    order = channels_last_order(len(x.shape)) if x.is_channels_last else None
+    x = emit.ordered(x, order)
+    # First what makes the tensor smaller, or the least larger.
+    axes.sort(key=_growth)
+    if not axes:
+        emit.copy(x, emit.output(node, order=order))
+    for axis in axes:
+        shape = [axis.n_out if i == axis.number else n for i, n in enumerate(x.shape)]
+        dense = emit.new(shape, x.dtype, order)
+        if axis is axes[-1]:
+            y = emit.output(node, order=order)
+            dense = y if same_strides(shape, y.strides, dense.strides) else dense
+        _emit_axis(emit, node, axis, x, dense, order)
+        if axis is axes[-1] and dense is not y:
+            emit.copy(dense, y)
+        x = dense
+
+
+def _growth(axis: _Axis) -> float:
+    if isinstance(axis.n_in, int) and isinstance(axis.n_out, int):
+        return axis.n_out / max(axis.n_in, 1)
+    return axis.scale or 1.0
+
+
+# --- images -----------------------------------------------------------------------------------
+
+
+def _is_of_images(node: Node, x: Tensor, axes: Sequence[_Axis]) -> bool:
+    """Tell whether only rows and columns of images change whose channels lie together.
+
+    What has to be copied to lie so takes less time as it is, if it may be added up.
+    """
+    spatial = len(x.shape) in (3, 4) and all(axis.number >= 2 for axis in axes)
+    plain = _coordinates(node) != _CROP and not node.attribute("antialias", 0)
+    return spatial and plain and (x.is_channels_last or x.dtype != "float32")
+
+
+def _lower_images(emit: Emission, node: Node, axes: Sequence[_Axis]) -> None:
+    x = emit.channels_last(emit.tensor(node.values[0]))
+    y = emit.output(node, order=channels_last_order(len(x.shape)))
+    scales = {axis.number - len(x.shape): axis.scale or 0.0 for axis in axes}
+    (height, width), (out_height, out_width) = height_width(x.shape), height_width(y.shape)
+    x_image, x_row, x_pixel = image_strides(x)
+    y_image, y_row, y_pixel = image_strides(y)
+    mode = _mode(node)
+    space = images.workspace_bytes(out_width, images.TAPS[mode])
+    kernel, more = images.resize_nearest(x.itemsize), {}
+    if mode != "nearest":
+        kernel = images.resize(images.TAPS[mode])
+        more = dict(
+            cubic=node.attribute("cubic_coeff_a", -0.75),
+            exclude_outside=node.attribute("exclude_outside", 0), extrapolate=0,
+            extrapolation=0.0, top=0.0, bottom=1.0, left=0.0, right=1.0,
+        )  # fmt: skip
+    emit.step(
+        kernel,
+        outputs=[y],
+        flops=product(y.shape),
+        x=x, y=y, images=x.shape[0], height=height, width=width, channels=x.shape[1],
+        out_height=out_height, out_width=out_width, scale_h=scales.get(-2, 0.0),
+        scale_w=scales.get(-1, 0.0), x_image=x_image, x_row=x_row, x_pixel=x_pixel,
+        y_image=y_image, y_row=y_row, y_pixel=y_pixel,
+        coordinates=images.COORDINATES.index(_coordinates(node)),
+        rounding=_rounding(node), workspace=emit.workspace(space), workspace_bytes=space, **more,
+    )  # fmt: skip
+
+
+def _rounding(node: Node) -> int:
+    return images.ROUNDINGS.index(node.attribute("nearest_mode", "round_prefer_floor"))
+
+
+# --- single axes ------------------------------------------------------------------------------
+
+
+def _emit_axis(
+    emit: Emission, node: Node, axis: _Axis, x: Tensor, y: Tensor, order: Sequence[int] | None
+) -> None:
+    """Emit the resampling of one axis of dense tensors, whose axes lie in an order."""
+    axes = list(order or range(len(x.shape)))
+    before, after = axes[: axes.index(axis.number)], axes[axes.index(axis.number) + 1 :]
+    outer, inner = product(x.shape[a] for a in before), product(x.shape[a] for a in after)
+    table = _table_fields(emit, node, axis)
+    if x.dtype != "float32":
+        index = emit.new((axis.n_out,), "int64")
+        emit.step(nearest_positions, outputs=[index], index=index, **table)
+        emit.step(
+            gather(x.itemsize, "i64"),
+            outputs=[y],
+            x=x, indices=index, y=y, outer=outer, size=axis.n_in, inner=inner, count=axis.n_out,
+            x_outer=axis.n_in * inner, x_axis=inner, y_outer=axis.n_out * inner, y_axis=inner,
+        )  # fmt: skip
+        return
+    taps, width = images.TAPS[_mode(node)], _most_weights(node, axis)
+    index, weight = emit.new((axis.n_out, 2), "int64"), emit.new((axis.n_out, width), "float32")
+    emit.step(
+        axis_weights,
+        outputs=[index, weight],
+        flops=weight.size * 8,
+        index=index, weight=weight, width=width, taps=taps,
+        cubic=node.attribute("cubic_coeff_a", -0.75), antialias=node.attribute("antialias", 0),
+        exclude_outside=0 if taps == 1 else node.attribute("exclude_outside", 0),
+        extrapolate=int(_coordinates(node) == _CROP), **table,
+    )  # fmt: skip
+    space = 0 if isinstance(inner, int) and inner > 1 else workspace_bytes(axis.n_in)
+    emit.step(
+        blend_axis,
+        outputs=[y],
+        flops=2 * product(y.shape) * width,
+        x=x, y=y, index=index, weight=weight, width=width, outer=outer, n_in=axis.n_in,
+        n_out=axis.n_out, inner=inner, extrapolation=node.attribute("extrapolation_value", 0.0),
+        workspace=None if space == 0 else emit.workspace(space), workspace_bytes=space,
+    )  # fmt: skip
+
+
+def _table_fields(emit: Emission, node: Node, axis: _Axis) -> dict[str, Any]:
+    """Fields that the kernels of tables share."""
+    scale = None if axis.scale is None else emit.number(axis.scale)
+    region, step = None, 0
+    info, count = _given(node, 1), len(_listed_axes(node))
+    if _coordinates(node) == _CROP and info is not None:
+        message = f"node {node.name!r} (Resize): elements of {info.name!r}, two for each axis"
+        emit.check(product(info.dims), 2 * count, message)
+        if info.is_constant:
+            whole = emit.constant(info.array().astype(np.float32))
+        else:
+            whole = emit.ordered(emit.tensor(node.values[1]))
+        region, step = whole.view((2,), (count,), axis.place), count
+    return {
+        "n_in": axis.n_in, "n_out": axis.n_out, "scale": scale, "region": region,
+        "region_step": step, "coordinates": images.COORDINATES.index(_coordinates(node)),
+        "rounding": _rounding(node),
+    }  # fmt: skip
+
+
+def _most_weights(node: Node, axis: _Axis) -> Dim:
+    """Room for the weights of a position."""
+    taps = images.TAPS[_mode(node)]
+    if not node.attribute("antialias", 0) or taps == 1:
+        return taps
+    if axis.scale is not None:
+        wide: Dim = int(np.ceil(taps / min(float(np.float32(axis.scale)), 1.0))) + 1
+    else:
+        wide = ceil_divide(taps * maximum(axis.n_in, axis.n_out), maximum(axis.n_out, 1)) + 1
+    return minimum(wide, axis.n_in)
+
+
+# --- rules ------------------------------------------------------------------------------------
+
+
+def _check_counts(node: Node) -> None:
+    """Rule of scales, sizes and region: as many as there are axes, scales positive."""
+    x, scales, sizes, region = (node.input(i) for i in (0, 2, 3, 1))
+    axes = node.attribute("axes")
+    count = len(axes) if axes is not None else x.rank if x is not None and x.shape else None
+    if scales is not None and scales.is_constant and scales.shape != (0,):
+        values = scales.array().reshape(-1).tolist()
+        if count is not None and len(values) != count:
+            refuse(node, f"size of the scales {scales.name!r}", len(values), f"{count}")
+        if not all(0 < value < checks.MOST for value in values):
+            refuse(node, f"content of the scales {scales.name!r}", values, "finite positive ones")
+    if count is None:
+        return
+    if sizes is not None and sizes.known is not None and len(sizes.sizes()) != count:
+        refuse(node, f"size of the sizes {sizes.name!r}", len(sizes.sizes()), f"{count}")
+    if _coordinates(node) == _CROP and region is not None and region.shape not in (None, (0,)):
+        elements = product(region.dims)
+        if isinstance(elements, int) and elements != 2 * count:
+            refuse(node, f"size of the region {region.name!r}", elements, f"{2 * count}")
+
+
+register(
+    "Resize",
+    Operator(
+        rules=(
+            checks.one_of("mode", "nearest", "linear", "cubic"),
+            checks.one_of("coordinate_transformation_mode", *_COORDINATES),
+            checks.one_of("nearest_mode", *images.ROUNDINGS),
+            checks.one_of("keep_aspect_ratio_policy", *_POLICIES),
+            checks.axes(4),  # an attribute only
+            _check_counts,
+            checks.size_list(3, per_axis=0, least=0),
+        ),
+        infer=_infer_resize,
+        lower=_lower_resize,
+        layout="as_input",
+    ),
+)
+register("Upsample", Operator(rules=(checks.one_of("mode", "nearest", "linear", "bilinear"),)))

@@ -1,0 +1,148 @@
+"""Resize of any axes, by scales and sizes of every kind."""
+
+import numpy as np
+import pytest
+from onnx.helper import make_node
+from sardonyx.reference import evaluator
+
+from .conftest import build
+
+
+def normal(*shape, seed=0):
+    return np.random.default_rng([seed, *shape]).standard_normal(shape, np.float32)
+
+
+def resize(given="s", **attributes):
+    """A node by scales ``s`` or sizes ``n``, of a region ``r`` if one is given."""
+    names = ["x", "r" if "r" in given else "", "s" if "s" in given else ""]
+    return make_node("Resize", [*names, "n"] if "n" in given else names, ["y"], **attributes)
+
+
+def scales(*values):
+    return np.array(values, np.float32)
+
+
+@pytest.fixture
+def check_with_standard(check):
+    """Compare with our reference, where onnxruntime has no kernel or leaves the standard."""
+
+    def check_with_standard(node, feeds, weights, **more):
+        wanted = evaluator(build([node], [feeds], weights)).run(None, feeds)
+        check([node], feeds, weights, wanted=[wanted], **more)
+
+    return check_with_standard
+
+
+SHAPES = [(7,), (2, 9), (3, 5, 8), (2, 17, 6, 7), (1, 3, 4, 5, 6), (2, 1, 2, 3, 2, 3)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_any_number_of_axes(check_with_standard, mode, shape):
+    x = {"x": normal(*shape)}
+    for factors in ((2.0, 1.5, 0.7), (0.4, 3.0, 1.0)):
+        own = scales(*(factors[axis % 3] for axis in range(len(shape))))
+        for threads in (1, 4):
+            node = resize(mode=mode, coordinate_transformation_mode="asymmetric")
+            check_with_standard(node, x, {"s": own}, threads=[threads])
+    sizes = np.array([n + axis % 3 - 1 or 2 for axis, n in enumerate(shape)])
+    for coordinates in ("half_pixel", "align_corners", "pytorch_half_pixel"):
+        node = resize("n", mode=mode, coordinate_transformation_mode=coordinates)
+        check_with_standard(node, x, {"n": sizes})
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int8", "int32", "int64", "float16"])
+def test_nearest_of_any_type(check_with_standard, dtype):
+    for shape in ((2, 3, 5, 4), (2, 3, 4, 3, 2), (5, 6)):
+        x = (normal(*shape) * 9).astype(dtype)
+        node = resize("n", mode="nearest")
+        sizes = np.array([*shape[:-2], 7, 3])
+        check_with_standard(node, {"x": x}, {"n": sizes}, precision="strict")
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+@pytest.mark.parametrize("outside", [0, 1])
+def test_without_aliases(check, mode, outside):
+    more = dict(mode=mode, antialias=1, exclude_outside=outside)
+    for shape in ((1, 3, 12, 17), (2, 17, 9, 8)):
+        for sizes in ((5, 6), (1, 30), (9, 1)):
+            node = resize("n", **more)
+            check([node], {"x": normal(*shape)}, {"n": np.array([*shape[:2], *sizes])})
+    volumes = resize(mode="linear", antialias=1)
+    check([volumes], {"x": normal(1, 2, 6, 7, 8)}, {"s": scales(1, 1, 0.5, 0.5, 0.25)})
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_regions_and_what_lies_outside(check_with_standard, mode):
+    region = scales(0, 0, 0.25, -0.3, 1, 1, 0.9, 1.4)
+    node = resize(
+        "rn", mode=mode, coordinate_transformation_mode="tf_crop_and_resize",
+        extrapolation_value=2.5,
+    )  # fmt: skip
+    x = normal(2, 17, 6, 7)
+    sizes = {"n": np.array([2, 17, 9, 8])}
+    check_with_standard(node, {"x": x}, {"r": region, **sizes})
+    # A region that is data, whatever it is.
+    check_with_standard(node, {"x": x, "r": region}, sizes)
+
+
+def test_regions_of_any_numbers_are_read_within_the_tensor(check):
+    node = resize("rn", mode="linear", coordinate_transformation_mode="tf_crop_and_resize")
+    x = np.ones((1, 1, 3, 4), np.float32)
+    for number in (np.nan, np.inf, -np.inf, 1e30):
+        region = scales(0, 0, number, 0, 1, 1, number, 1)
+        wanted = np.zeros((1, 1, 5, 4), np.float32)
+        check([node], {"x": x, "r": region}, {"n": np.array([1, 1, 5, 4])}, wanted=[[wanted]])
+
+
+def test_listed_axes_and_one_ratio(check):
+    x = {"x": normal(1, 3, 6, 8)}
+    for policy in ("not_larger", "not_smaller"):
+        node = resize("n", mode="linear", axes=[2, 3], keep_aspect_ratio_policy=policy)
+        check([node], x, {"n": np.array([9, 10])})
+    check([resize(mode="cubic", axes=[3, 2])], x, {"s": scales(2, 0.5)})
+    check([resize(mode="linear", axes=[-1])], x, {"s": scales(1.5)})
+
+
+def test_channels_that_lie_together(check):
+    conv = make_node("Conv", ["c", "w"], ["x"])
+    weights = {"w": normal(17, 3, 1, 1), "s": scales(1, 1, 0.4, 1.7)}
+    feeds = [{"c": normal(n, 3, h, w)} for n, h, w in ((1, 5, 5), (2, 7, 3))]
+    for more in ({}, dict(antialias=1)):
+        node = resize(mode="linear", **more)
+        join = make_node("Concat", ["y", "y"], ["u"], axis=1)
+        check([conv, node, join], feeds, weights, outputs=["u", "y"], threads=[1, 4])
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_scales_of_sizes_that_are_open(check, mode):
+    node = resize(mode=mode, coordinate_transformation_mode="asymmetric")
+    feeds = [{"x": normal(n, 3, h, w)} for n, h, w in ((1, 5, 10), (2, 45, 7), (1, 2, 101))]
+    for factors in ((0.7, 1.4), (2, 0.35), (1.1, 3)):
+        check([node], feeds, {"s": scales(1, 1, *factors)})
+
+
+def test_nothing_is_changed_and_nothing_is_there(check):
+    for mode in ("nearest", "linear"):
+        x = {"x": normal(2, 3, 4)}
+        check([resize(mode=mode)], x, {"s": scales(1, 1, 1)})
+        check([resize(mode=mode)], {"x": normal(2, 3, 0)}, {"s": scales(1, 1, 2)}, wanted=[
+            [np.zeros((2, 3, 0), np.float32)]
+        ])  # fmt: skip
+
+
+def test_wrong_numbers_of_scales_and_axes_are_refused(refused):
+    x = {"x": normal(1, 2, 4, 4)}
+    crop = dict(coordinate_transformation_mode="tf_crop_and_resize")
+    for node, weights in (
+        (resize(axes=[1, 4]), {"s": scales(1, 2)}),
+        (resize(axes=[1, 1]), {"s": scales(1, 2)}),
+        (resize(), {"s": scales(1, 2)}),
+        (resize("n"), {"n": np.array([1, 2, 3])}),
+        (resize("rn", **crop), {"n": np.array([1, 2, 3, 4]), "r": scales(0, 1)}),
+    ):
+        node.name = "first"
+        assert "first" in refused([node], x, weights)
+    node = resize("n", mode="linear")
+    message = refused([node], {"x": normal(1, 2, 0, 4)}, {"n": np.array([1, 2, 3, 4])})
+    assert "zero elements" in message
