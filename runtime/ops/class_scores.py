@@ -16,7 +16,7 @@ from ..symbolic import Dim
 from ..tensors import Tensor
 from . import checks
 from .pointwise import emit_expression
-from .reduce import emit_softmax
+from .softmax import emit_softmax
 
 DOMAIN = "ai.onnx.ml"
 TRANSFORMED = checks.one_of("post_transform", *TRANSFORMS)

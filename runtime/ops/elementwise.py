@@ -130,11 +130,12 @@ def _on_sizes(operate: Callable[[Any, Any], Dim | None]) -> Infer:
 
     def infer(node: Node) -> list[Info]:
         info = _shape(node)
-        operands = [None if other is None else other.known for other in node.inputs]
-        if len(operands) == 2 and operands[0] is not None and operands[1] is not None:
-            pairs = np.broadcast(*operands)
+        left, right = (other and other.known for other in (node.input(0), node.input(1)))
+        if left is not None and right is not None and len(node.inputs) == 2:
+            pairs = np.broadcast(left, right)
             if pairs.size <= KNOWN_LIMIT:
-                results = known_array([operate(x, y) for x, y in pairs], pairs.shape)
+                results = np.empty(pairs.shape, object)
+                results.flat = [operate(x, y) for x, y in pairs]
                 _set_known(info, results)
         return [info]
 

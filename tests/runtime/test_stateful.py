@@ -22,7 +22,8 @@ SUMS = """g (float[batch, 4] x, float[batch, 4] h) => (float[batch, 4] y, float[
     y = Mul(next, next)
 }"""
 ATTENTION = """g (float[batch, 4, step, 8] q, float[batch, 2, step, 8] k,
-    float[batch, 2, step, 8] v, float[batch, 2, past, 8] past_key, float[batch, 2, past, 8] past_value)
+    float[batch, 2, step, 8] v, float[batch, 2, past, 8] past_key,
+    float[batch, 2, past, 8] past_value)
     => (float[batch, 4, step, 8] y, float[batch, 2, all, 8] present_key,
         float[batch, 2, all, 8] present_value) {
         y, present_key, present_value = Attention<is_causal=1>(q, k, v, , past_key, past_value)
