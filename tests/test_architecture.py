@@ -70,6 +70,7 @@ EXTRA = {
     "runtime/deciders.py": {"onnx_ir"},
     "runtime/emission.py": {"onnx_ir"},
     "runtime/groups.py": {"onnx_ir"},
+    "runtime/growth.py": {"onnx_ir"},
     "runtime/strips.py": {"onnx_ir"},
     "runtime/graph.py": {"onnx", "onnx_ir"},
     "runtime/shape_inference.py": {"onnx_ir"},

@@ -130,13 +130,13 @@ def _on_sizes(operate: Callable[[Any, Any], Dim | None]) -> Infer:
 
     def infer(node: Node) -> list[Info]:
         info = _shape(node)
-        left, right = (other and other.known for other in (node.input(0), node.input(1)))
+        left, right = (None if x is None else x.known for x in (node.input(0), node.input(1)))
         if left is not None and right is not None and len(node.inputs) == 2:
             pairs = np.broadcast(left, right)
             if pairs.size <= KNOWN_LIMIT:
-                results = np.empty(pairs.shape, object)
-                results.flat = [operate(x, y) for x, y in pairs]
-                _set_known(info, results)
+                results = np.empty(pairs.size, object)
+                results[:] = [operate(x, y) for x, y in pairs]
+                _set_known(info, results.reshape(pairs.shape))
         return [info]
 
     return infer
