@@ -17,6 +17,7 @@ from ..tensors import short_name
 from .elementwise import broadcast
 from .registry import OPERATORS, Operator
 from .terms import Term, call
+from .traced import traced
 
 
 def enter_custom_operators() -> None:
@@ -98,8 +99,14 @@ def _infer_elements(custom: CustomOperator, node: Node) -> list[Info]:
 
 
 def _term(custom: CustomOperator, node: Node, operands: Sequence[Term]) -> Term:
-    present = tuple(value is not None for value in node.values)
-    function = bound(custom, present, tuple(sorted(_attributes(node).items())))
+    attributes, present = _attributes(node), tuple(value is not None for value in node.values)
+    infos = [*node.inputs, *node.infos]
+    if all(info is None or info.dtype == "float32" for info in infos):
+        rest = iter(operands)
+        given = [next(rest) if is_there else None for is_there in present]
+        if (expression := traced(custom.function, given, attributes)) is not None:
+            return expression
+    function = bound(custom, present, tuple(sorted(attributes.items())))
     name, dtype = name_of(function, custom.title), node.infos[0].dtype
     rounding = "to_bool" if dtype == "bool" else f"to_{short_name(dtype)}"
     return call(rounding, call(name, *operands))

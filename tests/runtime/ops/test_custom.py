@@ -81,6 +81,39 @@ def test_a_function_of_elements_is_a_kernel(kind, attributes, rng):
         assert np.allclose(y, wide, rtol=0, atol=40 * float(np.finfo(kind).eps))
 
 
+def expressions(x, y, *, k=0.1):
+    return abs(-x) ** 2 / (1 + math.exp(-y * k)) - np.sqrt(np.abs(y)) + math.pi * math.tanh(x)
+
+
+def branches(x, y, *, k=0.1):
+    return x * k if x > y else math.exp(-abs(x))
+
+
+def compares_equal(x, y, *, k=0.1):
+    return (1.0 if x == 0 else 2.0) * y
+
+
+def other_functions(x, y, *, k=0.1):
+    return math.atan2(x, y) + max(x, y)
+
+
+@pytest.mark.parametrize(
+    ("function", "is_traced"),
+    [(expressions, True), (branches, False), (compares_equal, False), (other_functions, False)],
+)
+def test_expressions_of_float32_are_vector_code(function, is_traced, rng):
+    sardonyx.operator(DOMAIN, "Function")(function)
+    session = session_of(
+        [custom("Function", "x y", "z", k=0.25)], {n: ("float32", ["n"]) for n in "xy"}, ["z"]
+    )
+    kernels = [ref for ref in session.engine.program.kernels if ref.function == "pointwise"]
+    assert [ref.is_local for ref in kernels] == [not is_traced]
+    x, y = rng.normal(size=(2, 100)).astype(np.float32)
+    x[:9] = 0
+    wanted = [function(float(a), float(b), k=0.25) for a, b in zip(x, y, strict=True)]
+    np.testing.assert_allclose(session.run(None, {"x": x, "y": y})[0], wanted, rtol=3e-6, atol=1e-6)
+
+
 def test_elements_are_broadcast_and_inputs_may_be_missing(rng):
     @sardonyx.operator(DOMAIN, "Blend")
     def blend(a, b, c=None):
