@@ -244,9 +244,10 @@ def _stages(dtype: str) -> Callable[..., Any]:
 
 
 @kernel_factory
-def fourier(dtype: str) -> Callable[..., int]:
+def fourier(dtype: str, kind: str) -> Callable[..., int]:
     """Transform lines (outer, inner) of ``count`` numbers of ``x_parts`` each, f32 or f64.
 
+    x, the window and y are of ``dtype``, what is computed and all tables are of ``kind``.
     Lines are times ``window`` if there is one, and filled up with zeros to ``n``; of results the
     first ``bins`` are stored, of ``y_parts`` parts, by ``inverse_of``. ``sign`` is 1, or -1 for the
     inverse; with ``half`` a line is the first half of one whose other half is its conjugate.
@@ -254,9 +255,11 @@ def fourier(dtype: str) -> Callable[..., int]:
     numbers. Distances are in elements. ``side_by_side`` lines are transformed at a time; these
     blocks are split into parts. ``scratch`` has room for two of them for each thread.
     """
-    load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
-    cast, size = _CASTS[dtype], np.dtype(_CASTS[dtype]).itemsize
-    transform = _stages(dtype)
+    read, write = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
+    load, store = getattr(simd, f"load_{kind}"), getattr(simd, f"store_{kind}")
+    given, cast = _CASTS[dtype], _CASTS[kind]
+    given_size, size = np.dtype(given).itemsize, np.dtype(cast).itemsize
+    transform = _stages(kind)
 
     @njit
     def multiply(a: Pointer, lines: int, space: int, by: Pointer, count: int, line: int) -> None:
@@ -282,11 +285,11 @@ def fourier(dtype: str) -> Callable[..., int]:
             u: Any = cast(0.0)
             v: Any = cast(0.0)
             if at < count:
-                u = load(x, at * step)
+                u = cast(read(x, at * step))
                 if parts == 2:
-                    v = load(x, at * step + 1)
+                    v = cast(read(x, at * step + 1))
                 if window != 0:
-                    u, v = u * load(window, t), v * load(window, t)
+                    u, v = u * cast(read(window, t)), v * cast(read(window, t))
                 v = v * cast(-1.0) if is_mirrored != (sign < 0) else v
                 v = cast(0.0) if half != 0 and (t == 0 or 2 * t == n) else v
             store(a, t * lines + line, u)
@@ -310,8 +313,8 @@ def fourier(dtype: str) -> Callable[..., int]:
             lines = min(side_by_side, total - begin)
             for line in range(lines):
                 o, i = (begin + line) // inner, (begin + line) % inner
-                fill(x + (o * x_outer + i * x_inner) * size, first, line, lines, space, n, count,
-                     x_step, x_parts, window, half, sign)  # fmt: skip
+                fill(x + (o * x_outer + i * x_inner) * given_size, first, line, lines, space, n,
+                     count, x_step, x_parts, window, half, sign)  # fmt: skip
                 if space != n:
                     multiply(first, lines, space, chirp, n, line)
             found = transform(first, second, table, space, lines, cast(1.0))
@@ -324,12 +327,12 @@ def fourier(dtype: str) -> Callable[..., int]:
                     multiply(found, lines, space, chirp, n, line)
             for line in range(lines):
                 o, i = (begin + line) // inner, (begin + line) % inner
-                target = y + (o * y_outer + i * y_inner) * size
+                target = y + (o * y_outer + i * y_inner) * given_size
                 for k in range(bins):
-                    store(target, k * y_step, load(found, k * lines + line) * factor)
+                    write(target, k * y_step, given(load(found, k * lines + line) * factor))
                     if y_parts == 2:
-                        value = load(found, (space + k) * lines + line)
-                        store(target, k * y_step + 1, value * factor * cast(sign))
+                        value = load(found, (space + k) * lines + line) * factor * cast(sign)
+                        write(target, k * y_step + 1, given(value))
         return 0
 
     return body

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ...kernels.cpu.fourier import (
     chirps,
     count_length,
@@ -21,6 +23,11 @@ from . import checks
 from .registry import Operator, register
 
 _WORKING_SET = 1 << 13  # numbers of the lines that are side by side
+_SHORT = 64
+"""Numbers of a line that is computed in double and rounded once.
+
+Vocoders take the phase of such spectra, where what is no more than rounding must not be 0 by 0.
+"""
 
 
 def _signal(node: Node) -> Info:
@@ -46,7 +53,7 @@ def _emit_lines(
     parts = x.shape[-1]
     emit.check(minimum(maximum(parts, 1), 2), parts, f"{what} 1 or 2 parts of numbers")
     space = _length(emit, node, n)
-    table = _roots(emit, space, x.dtype)
+    table = _roots(emit, space, "float64" if isinstance(n, int) and n <= _SHORT else x.dtype)
     tables: dict[str, Any] = {"table": table, "chirp": None, "spectrum": None}
     if space != n:
         tables |= _chirps(emit, n, space, table)
@@ -56,9 +63,11 @@ def _emit_lines(
 def _emit_transform(emit: Emission, x: Tensor, y: Tensor, **fields: Any) -> None:
     lines, space = fields["outer"] * fields["inner"], fields["space"]
     side_by_side = maximum(1, minimum(minimum(LANES, lines), _WORKING_SET // maximum(space, 1)))
-    room = (4 * space * side_by_side * x.itemsize + 63) // 64 * 64
+    kind: str = fields["table"].dtype
+    room = (4 * space * side_by_side * np.dtype(kind).itemsize + 63) // 64 * 64
     emit.step(
-        fourier(short_name(x.dtype)), outputs=[y], flops=space * lines * 64, x=x, y=y,
+        fourier(short_name(x.dtype), short_name(kind)), outputs=[y], flops=space * lines * 64,
+        x=x, y=y,
         side_by_side=side_by_side, scratch=emit.workspace(room), scratch_bytes=room, **fields,
     )  # fmt: skip
 
@@ -175,6 +184,8 @@ def _infer_stft(node: Node) -> list[Info]:
 
 def _lower_stft(emit: Emission, node: Node) -> None:
     x, y = emit.ordered(emit.tensor(node.values[0])), emit.output(node)
+    if len(x.shape) == 2:
+        x = x.view((*x.shape, 1), (*x.strides, 1))
     (length, step), parts = _frame(node), x.shape[-1]
     what = f"node {node.name!r} (STFT):"
     emit.check(minimum(step, 1), 1, f"{what} step of 1 or more")
@@ -192,8 +203,15 @@ def _lower_stft(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
+def _check_signal(node: Node) -> None:
+    """A real signal may leave out its last axis, as exporters write it and onnxruntime takes it."""
+    x = node.input(0)
+    if x is not None and x.shape is not None and x.rank not in (2, 3):
+        refuse(node, f"rank of {x.name!r}", x.rank, "3")
+
+
 register("DFT", Operator(rules=(checks.least_rank(2),), infer=_infer_dft, lower=_lower_dft))
 register(
     "STFT",
-    Operator(rules=(checks.least_rank(3, exact=True),), infer=_infer_stft, lower=_lower_stft),
+    Operator(rules=(_check_signal,), infer=_infer_stft, lower=_lower_stft),
 )

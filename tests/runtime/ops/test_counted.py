@@ -57,6 +57,21 @@ def test_unique_of_special_values(check):
         check([node], {"x": x}, wanted=[wanted])
 
 
+@pytest.mark.parametrize("dtype", ["int64", "float32", "uint64", "int8"])
+def test_unique_of_many(check, rng, dtype):
+    wide = rng.integers(-(2**62), 2**62, 300).astype(dtype)
+    feeds = [{"x": rng.choice(values, 3000)} for values in (wide, wide[:9], wide[:1])]
+    for is_sorted in (0, 1):
+        node = make_node("Unique", ["x"], ["y", "i", "r", "c"], sorted=is_sorted)
+        wanted = []
+        for feed in feeds:
+            y, first, inverse, counts = np.unique(feed["x"], True, True, True)
+            order = np.arange(len(y)) if is_sorted else np.argsort(first)
+            places = np.argsort(order)[inverse]
+            wanted.append([y[order], first[order], places, counts[order]])
+        check([node], feeds, wanted=wanted)
+
+
 def test_unique_rows_of_many(check, rng):
     x = rng.integers(-2, 3, (40, 3, 90)).astype(np.int64)
     for axis in (0, 1, 2):

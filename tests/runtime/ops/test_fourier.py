@@ -68,6 +68,13 @@ def test_frames(check, rng, frame):
     check([node], feeds, {"s": np.array(7), "w": window}, threads=[1, 3], tolerance=1e-5)
 
 
+def test_a_real_signal_may_leave_out_its_last_axis(check, rng):
+    node = make_node("STFT", ["x", "s", "w"], ["y"])
+    weights = {"s": np.array(5), "w": np.hanning(20).astype(FLOAT)}
+    x = rng.standard_normal((2, 90)).astype(FLOAT)
+    check([node], {"x": x}, weights, dims={"x": ["b", "n"]}, tolerance=1e-5)
+
+
 def test_frames_that_a_signal_has_not_are_refused(refused, rng):
     node = make_node("STFT", ["x", "s", "", "n"], ["y"], name="frames")
     x = rng.standard_normal((1, 20, 1)).astype(FLOAT)

@@ -131,3 +131,18 @@ def test_causal_convolution_is_a_convolution(check, rng):
         session = check([node], feeds, weights, opset=27)
         steps = [step.op_type for step in session.engine.program.steps]
         assert any(name.startswith("Conv") for name in steps)
+
+
+@pytest.mark.parametrize(("given", "to"), [("float32", 6), ("int64", 11), ("uint8", 3)])
+def test_bits_of_another_type(check, rng, given, to):
+    x = rng.integers(0, 250, (3, 5)).astype(given)
+    wanted = [[x.view({6: np.int32, 11: np.float64, 3: np.int8}[to])]]
+    cast = make_node("BitCast", ["x"], ["y"], to=to)
+    check([cast], {"x": x}, wanted=wanted, opset=26)
+    turned = [make_node("Transpose", ["v"], ["x"]), cast]
+    check(turned, {"v": np.ascontiguousarray(x.T)}, wanted=wanted, opset=26)
+
+
+def test_bits_of_other_numbers_are_refused(refused):
+    node = make_node("BitCast", ["x"], ["y"], "bits", to=11)
+    assert "bits" in refused([node], {"x": np.ones(3, FLOAT)}, opset=26)
