@@ -52,6 +52,12 @@ def _halved(size: Dim) -> Dim:
 def _row_pairs(emit: Emission, a: Tensor, zero: Tensor | None) -> Tensor:
     """Emit pairs of matrices (..., rows, depth), with one zero point or one for each row."""
     a = emit.ordered(a)
+    # Projections of one tensor share its pairs.
+    form = ("pairs", *(() if zero is None else (zero.buffer, zero.offset)))
+    return emit.once(a, form, lambda: _make_row_pairs(emit, a, zero))
+
+
+def _make_row_pairs(emit: Emission, a: Tensor, zero: Tensor | None) -> Tensor:
     *rows, depth = a.shape
     words = emit.new((*rows, _halved(depth)), "int32", name=a.name)
     several = zero is not None and zero.size != 1
