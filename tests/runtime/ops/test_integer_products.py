@@ -172,3 +172,12 @@ def test_operands_that_do_not_fit_are_refused(refused: Any) -> None:
     points = make_node("ConvInteger", ["x", "w", "", "z"], ["y"], name="convolution")
     weights = {"w": numbers((2, 3, 3, 3), np.int8), "z": numbers((3,), np.int8)}
     refused([points], {"x": image}, weights)
+
+
+def test_products_with_one_operand_share_its_pairs(check: Any) -> None:
+    nodes = [make_node("MatMulInteger", ["a", b, "az"], [f"y{b}"]) for b in ("b", "c")]
+    operands = {"b": numbers((70, 9), np.int8, 1), "c": numbers((70, 5), np.int8, 2)}
+    weights = operands | {"az": numbers((), np.uint8)}
+    session = check(nodes, {"a": numbers((8, 70), np.uint8)}, weights, outputs=["yb", "yc"])
+    types = [step.op_type for step in session.engine.program.steps]
+    assert types == ["Pairs", "MatMulInteger", "MatMulInteger"]

@@ -1,0 +1,222 @@
+"""ConvInteger and QLinearConv: convolutions of integers of 8 bits, exact in int32.
+
+Channels become pairs of int16, as in ``integer_products``; depthwise convolutions are those of
+float32, which holds their sums exactly.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...errors import InvalidModel
+from ...kernels.cpu.pairs import pair_rows, paired
+from ..emission import Emission
+from ..graph import Info, Node, OnHost
+from ..groups import Group
+from ..strides import channels_last_order, contiguous_strides
+from ..symbolic import Dim, product
+from ..tensors import Tensor, short_name
+from . import checks
+from .convolution import Convolution
+from .forms import emit_convolution
+from .integers import demand_bytes, demand_scales, emit_quantized, halved
+from .pointwise import emit_expression
+from .registry import Operator, register
+from .terms import Term, call
+from .weights import three_axes
+from .windows import Window
+
+_EXACT_TAPS = (1 << 24) // 255**2
+"""Products of numbers of 9 bits with whose sums float32 is exact."""
+
+
+def _infer_conv(node: Node) -> list[Info]:
+    return [node.result(_conv_dims(node, 1, node.input(2), node.input(3)), "int32")]
+
+
+def _conv_dims(
+    node: Node, w_index: int, x_zero: Info | None, w_zero: Info | None
+) -> tuple[Dim, ...]:
+    x, w = node.required(0), node.required(w_index)
+    demand_bytes(x, w)
+    if not w.is_constant or (w_zero is not None and not w_zero.is_constant):
+        raise OnHost("the weights are not constant")
+    if x_zero is not None and product(x_zero.dims) != 1:
+        raise OnHost("several zero points of the input")
+    window = Window.of(node, w.dims[2:])
+    spatial = window.sizes(x.dims[2:])
+    if 0 in spatial or 0 in w.dims:
+        raise OnHost("an empty result")
+    return (x.dims[0], w.dims[0], *spatial)
+
+
+def _lower_conv(emit: Emission, node: Node) -> None:
+    order = channels_last_order(node.infos[0].rank)
+    y = emit.output(node, order=order)
+    conv = _as_floats(emit, node, (0, 2), (1, 3))
+    if conv is None:
+        _emit_conv_sums(emit, node, (0, 2), (1, 3), y, None)
+    else:
+        emit_convolution(emit, conv)
+        emit_expression(emit, "to_i32(x0)", y, [conv.output], order)
+
+
+def _emit_conv_sums(
+    emit: Emission,
+    node: Node,
+    image: tuple[int, int],
+    filters: tuple[int, int],
+    y: Tensor,
+    bias: Tensor | None,
+) -> None:
+    """Emit the int32 convolution of operands given by their inputs and those of zero points."""
+    groups, channels = node.attribute("group", 1), node.required(filters[0]).dims[1]
+    x, zero = _image(emit, node, image, channels * groups)
+    conv = Convolution(
+        group=Group([node], node),
+        kind="i16",
+        x=_pixel_pairs(emit, x, zero, groups, channels),
+        y=y,
+        output=y,
+        weights=paired(_filters(node, *filters), 1),
+        window=Window.of(node, node.required(filters[0]).dims[2:]),
+        groups=groups,
+        bias=bias,
+    )
+    emit_convolution(emit, conv)
+
+
+def _as_floats(
+    emit: Emission, node: Node, image: tuple[int, int], filters: tuple[int, int]
+) -> Convolution | None:
+    """Emit the operands of a depthwise convolution as float32, which holds its sums exactly.
+
+    None for other convolutions, and for windows whose sums may need more digits.
+    """
+    weights, groups = _filters(node, *filters), node.attribute("group", 1)
+    if groups == 1 or weights.shape[:2] != (groups, 1) or weights[0].size > _EXACT_TAPS:
+        return None
+    x, zero = _image(emit, node, image, groups)
+    order = channels_last_order(len(x.shape))
+    floats = emit.new(x.shape, "float32", order, x.name)
+    text = call("to_f32", Term("x0"))
+    text = text if zero is None else text - call("to_f32", Term("x1"))
+    emit_expression(emit, text.text, floats, [x] if zero is None else [x, zero], order)
+    y = emit.new(node.infos[0].dims, "float32", order, node.infos[0].name)
+    return Convolution(
+        group=Group([node], node),
+        x=floats,
+        y=y,
+        output=y,
+        weights=weights.astype(np.float32),
+        window=Window.of(node, node.required(filters[0]).dims[2:]),
+        groups=groups,
+    )
+
+
+def _image(
+    emit: Emission, node: Node, image: tuple[int, int], channels: Dim
+) -> tuple[Tensor, Tensor | None]:
+    """Return an image, channels last, and its zero point."""
+    x = emit.channels_last(emit.tensor(node.values[image[0]]))
+    message = f"node {node.name!r} ({node.op_type}): channels of {x.name!r} and of the weights"
+    emit.check(x.shape[1], channels, message)
+    zero = None if node.input(image[1]) is None else emit.tensor(node.values[image[1]])
+    return x, zero
+
+
+def _filters(node: Node, index: int, zero_index: int) -> np.ndarray:
+    """Weights (M, C / groups, kd, kh, kw) without zero points, as int16."""
+    weights, zero = node.required(index).array().astype(np.int16), node.input(zero_index)
+    if zero is not None:
+        points = zero.array().astype(np.int16).reshape(-1)
+        if points.size not in (1, weights.shape[0]):
+            raise InvalidModel(
+                f"node {node.name!r} ({node.op_type}): {zero.name!r} has {points.size} zero "
+                f"points, expected 1 or {weights.shape[0]}"
+            )
+        weights = weights - points.reshape(-1, *[1] * (weights.ndim - 1))
+    return three_axes(weights)
+
+
+def _pixel_pairs(
+    emit: Emission, x: Tensor, zero: Tensor | None, groups: int, channels: Dim
+) -> Tensor:
+    """Emit pairs of the channels of each pixel of a channels-last image."""
+    images, *spatial = x.shape[0], *x.shape[2:]
+    rows, pixel = product(spatial), x.strides[-1]
+    steps = [pixel * step for step in contiguous_strides(spatial)]
+    if [x.strides[0], *x.strides[2:]] != [rows * pixel, *steps]:
+        x = emit.ordered(x, channels_last_order(len(x.shape)))
+        pixel = x.shape[1]
+    shape = (images, groups * halved(channels), *spatial)
+    words = emit.new(shape, "int32", channels_last_order(len(x.shape)), x.name)
+    emit.step(
+        pair_rows(short_name(x.dtype)), outputs=[words], op_type="Pairs", x=x, zero=zero, y=words,
+        images=images, rows=rows, groups=groups, channels=channels, x_image=rows * pixel,
+        x_row=pixel, zero_step=0,
+    )  # fmt: skip
+    return words
+
+
+def _infer_linear_conv(node: Node) -> list[Info]:
+    y_zero = node.required(7)
+    demand_bytes(y_zero)
+    demand_scales(node, (1, 4, 6))
+    if product(node.required(1).dims) != 1 or product(node.required(6).dims) != 1:
+        raise OnHost("several scales of the input or the result")
+    return [node.result(_conv_dims(node, 3, node.input(2), node.input(5)), y_zero.dtype)]
+
+
+def _lower_linear_conv(emit: Emission, node: Node) -> None:
+    order = channels_last_order(node.infos[0].rank)
+    y = emit.output(node, order=order)
+    bias = node.input(8)
+    if bias is not None:
+        message = f"node {node.name!r} (QLinearConv): elements of {bias.name!r} and channels"
+        emit.check(product(bias.dims), y.shape[1], message)
+    own = None if bias is None else emit.ordered(emit.tensor(node.values[8]))
+    conv = _as_floats(emit, node, (0, 2), (3, 5))
+    if conv is None:
+        sums = emit.new(y.shape, "int32", order, y.name)
+        _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, own)
+        own = None
+    else:
+        sums = conv.output
+        emit_convolution(emit, conv)
+    scales = [emit.tensor(node.values[i]) for i in (1, 4, 6)]
+    zero = emit.tensor(node.values[7])
+    scales[1] = _by_channel(scales[1], y)
+    biases = [] if own is None else [_by_channel(own, y)]
+    emit_quantized(emit, sums, y, [*scales, zero, *biases], order)
+
+
+def _by_channel(values: Tensor, y: Tensor) -> Tensor:
+    """Return one number, or one for each channel, as a tensor that broadcasts to images."""
+    if values.size == 1:
+        return values
+    after = len(y.shape) - 2
+    return values.view((*values.shape, *[1] * after), (*values.strides, *[0] * after))
+
+
+def _check_conv(node: Node) -> None:
+    checks.convolution(node, bias_at=len(node.inputs))
+
+
+def _check_linear_conv(node: Node) -> None:
+    checks.convolution(node, 3, 8)
+
+
+register(
+    "ConvInteger",
+    Operator(rules=(_check_conv,), infer=_infer_conv, lower=_lower_conv, layout="channels_last"),
+)
+register(
+    "QLinearConv",
+    Operator(
+        rules=(_check_linear_conv,),
+        infer=_infer_linear_conv,
+        lower=_lower_linear_conv,
+        layout="channels_last",
+    ),
+)
