@@ -53,14 +53,21 @@ class Pad(Operator):
         for i, axis in enumerate(chosen):
             begins[axis], ends[axis] = given[i], given[i + count]
         pairs = list(zip(begins, ends, strict=True))
-        kept = tuple(
-            slice(max(0, -b), n - max(0, -e)) for (b, e), n in zip(pairs, x.shape, strict=True)
-        )
         grown = [(max(b, 0), max(e, 0)) for b, e in pairs]
+        cuts = [(max(-b, 0), max(-e, 0)) for b, e in pairs]
         if mode == "constant":
             filled = _fill(x, value if constant is None else constant.reshape(-1)[0])
-            return (np.pad(x[kept], grown, constant_values=filled),)
-        return (np.pad(x[kept], grown, mode=mode),)  # type: ignore[call-overload]
+            # More may be cut off one end than there was: then the padding of the other goes, too.
+            return (_cut(np.pad(x, grown, constant_values=filled), cuts),)
+        return (np.pad(_cut(x, cuts), grown, mode=mode),)  # type: ignore[call-overload]
+
+
+def _cut(x: np.ndarray, cuts: list[tuple[int, int]]) -> np.ndarray:
+    """Leave out so many elements at both ends of each axis."""
+    if any(front + back > n for (front, back), n in zip(cuts, x.shape, strict=True)):
+        raise ValueError(f"widths cut {cuts} off {x.shape}")
+    sizes = zip(cuts, x.shape, strict=True)
+    return x[tuple(slice(front, n - back) for (front, back), n in sizes)]
 
 
 def _fill(x: np.ndarray, value: Any) -> Any:

@@ -109,6 +109,13 @@ def test_crops_larger_than_the_input_are_refused(refused):
         assert "crop" in message or dims is None
 
 
+def test_more_cut_off_than_there_was_takes_padding(check):
+    for pads in ([2, 0, -3, 0], [-3, 0, 4, 0], [0, 3, 0, -5]):
+        node = make_node("Pad", ["x", "p"], ["y"])
+        x = {"x": normal(2, 4)}
+        check([node], x, {"p": np.array(pads)}, host=["Pad"])
+
+
 def test_pads_known_only_at_run_time(check):
     node = make_node("Pad", ["x", "p"], ["y"])
     pads = [1, 0, 0, 2], [-1, 2, 0, -1], [0, 0, 0, 0]
