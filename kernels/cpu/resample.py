@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from .. import shuffle
-from ..registry import Pointer, kernel
+from ..registry import INVALID_NUMBER, Pointer, kernel
 from ..simd import (
     fma,
     load_f32,
@@ -28,7 +28,8 @@ from ..simd import (
     vstore_first,
 )
 from ..target import LANES
-from .resize import cubic_weight, original_position, round_position
+from .fill import MOST_ELEMENTS
+from .resize import CORNERS, cubic_weight, original_position, round_position
 
 _F = np.float32
 _transpose = shuffle.transpose_block(4)
@@ -43,7 +44,7 @@ def _between(value: Any, low: Any, high: Any) -> Any:
 @njit
 def _at(
     i: int, n_in: int, n_out: int, scale: Pointer, region: Pointer, region_step: int,
-    coordinates: int, reach: float,
+    coordinates: int, unrounded: int, reach: float,
 ) -> Any:  # fmt: skip
     """Position in the input of output position i, and whether it lies outside.
 
@@ -54,6 +55,8 @@ def _at(
     begin = load_f32(region, 0) if region != 0 else _F(0.0)
     end = load_f32(region, region_step) if region != 0 else _F(1.0)
     at = np.float64(original_position(i, n_in, n_out, ratio, coordinates, begin, end))
+    if coordinates == CORNERS and unrounded != 0 and n_out > 1:
+        at = i * np.float64(n_in - 1) / (np.float64(ratio) * n_in - 1.0)
     outside = not (at >= 0 and at <= n_in - 1)
     if at != at:
         at = np.float64(-1.0)
@@ -72,20 +75,39 @@ def _reach(taps: int, scale: Pointer, n_in: int, n_out: int, antialias: int) -> 
 
 
 @kernel
+def scaled_sizes(
+    thread: int, part: int, until: int, parts: int,
+    counted: Pointer, sizes: Pointer, scales: Pointer, count: int,
+) -> int:  # fmt: skip
+    """Store ``count`` sizes (int64) times their scales (float32), rounded down after float32.
+
+    Error 4 of scales that are not positive, or make a size that no memory holds.
+    """
+    for i in range(count):
+        scale = load_f32(scales, i)
+        size = _F(load_i64(sizes, i)) * scale
+        if not (scale > 0 and size < _F(MOST_ELEMENTS)):
+            return INVALID_NUMBER
+        store_i64(counted, i, np.int64(math.floor(size)))
+    return 0
+
+
+@kernel
 def nearest_positions(
     thread: int, part: int, until: int, parts: int,
     index: Pointer, n_in: int, n_out: int, scale: Pointer, region: Pointer, region_step: int,
-    coordinates: int, rounding: int,
+    coordinates: int, rounding: int, unrounded: int,
 ) -> int:  # fmt: skip
     """Store the position (int64) of the input that is nearest to each of the output.
 
     ``scale`` is where a float32 lies, 0: out / in. ``region`` is where the first element of the
     region of tf_crop_and_resize lies, its last ``region_step`` elements later. ``coordinates`` and
-    ``rounding`` are indices into ``COORDINATES`` and ``ROUNDINGS``. Positions of the output are
-    split into parts.
+    ``rounding`` are indices into ``COORDINATES`` and ``ROUNDINGS``. With ``unrounded`` the output
+    is as long for align_corners as the scale says, not as it is. Positions of the output are split
+    into parts.
     """
     for i in range(n_out * part // parts, n_out * until // parts):
-        at, _ = _at(i, n_in, n_out, scale, region, region_step, coordinates, 1.0)
+        at, _ = _at(i, n_in, n_out, scale, region, region_step, coordinates, unrounded, 1.0)
         nearest = np.int64(round_position(_F(at), rounding))
         store_i64(index, i, _between(nearest, 0, n_in - 1))
     return 0
@@ -95,8 +117,8 @@ def nearest_positions(
 def axis_weights(
     thread: int, part: int, until: int, parts: int,
     index: Pointer, weight: Pointer, width: int, n_in: int, n_out: int, scale: Pointer,
-    region: Pointer, region_step: int, coordinates: int, rounding: int, taps: int, cubic: float,
-    antialias: int, exclude_outside: int, extrapolate: int,
+    region: Pointer, region_step: int, coordinates: int, rounding: int, unrounded: int, taps: int,
+    cubic: float, antialias: int, exclude_outside: int, extrapolate: int,
 ) -> int:  # fmt: skip
     """Store the run that each output position reads, first and count (int64), and its weights.
 
@@ -112,7 +134,7 @@ def axis_weights(
     # A scale that is data may ask for more than there is room for.
     reach = _between(reach, 0.0, 2.0 * n_in + 4.0)
     for i in range(n_out * part // parts, n_out * until // parts):
-        at, outside = _at(i, n_in, n_out, scale, region, region_step, coordinates, reach)
+        at, outside = _at(i, n_in, n_out, scale, region, region_step, coordinates, unrounded, reach)
         weights = weight + i * width * 4
         if outside and extrapolate != 0:
             store_i64(index, 2 * i, 0)

@@ -39,7 +39,7 @@ COORDINATES = (
     "tf_half_pixel_for_nn", "tf_crop_and_resize",
 )  # fmt: skip
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
-_ASYMMETRIC, _CORNERS, _PYTORCH, _SYMMETRIC, _TF_HALF, _CROP = range(1, 7)
+_ASYMMETRIC, CORNERS, _PYTORCH, _SYMMETRIC, _TF_HALF, _CROP = range(1, 7)
 
 
 @njit
@@ -58,7 +58,7 @@ def original_position(
         return at
     if coordinates == _ASYMMETRIC:
         return at / scale
-    if coordinates == _CORNERS:
+    if coordinates == CORNERS:
         return _F(0.0) if n_out == 1 else at * _F(n_in - 1) / _F(n_out - 1)
     if coordinates == _PYTORCH and n_out == 1:
         return _F(0.0)

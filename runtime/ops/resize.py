@@ -14,6 +14,7 @@ from ...kernels.cpu.resample import (
     axis_weights,
     blend_axis,
     nearest_positions,
+    scaled_sizes,
     workspace_bytes,
 )
 from ..emission import Emission
@@ -76,6 +77,8 @@ def _axes(node: Node) -> list[_Axis]:
         new = sizes.sizes()
         if node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
             new, factors = _of_one_ratio(node, old, new)
+    elif scales is not None and not scales.is_constant:
+        new = node.counted_sizes or [node.count() for _ in listed]
     elif scales is not None:
         known = [float(scale) for scale in scales.array().reshape(-1)]
         new, factors = [_scaled(size, f) for size, f in zip(old, known, strict=True)], known
@@ -136,6 +139,8 @@ def _infer_resize(node: Node) -> list[Info]:
 
 def _lower_resize(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
+    if node.counted:
+        _read_sizes(emit, node)
     emit.check_some(product(x.shape), product(node.infos[0].dims), node, "pixels")
     axes = _changed(node)
     if _is_of_images(node, x, axes):
@@ -159,6 +164,20 @@ def _lower_resize(emit: Emission, node: Node) -> None:
         x = dense
 
 
+def _read_sizes(emit: Emission, node: Node) -> None:
+    """Emit the sizes that scales known at run time make, and read them."""
+    scales = emit.ordered(emit.tensor(node.values[2]))
+    old = [node.required(0).dims[axis] for axis in _listed_axes(node)]
+    message = f"node {node.name!r} (Resize): elements of {scales.name!r}, one for each axis"
+    emit.check(scales.size, len(old), message)
+    counted = emit.new((len(old),), "int64")
+    emit.step(
+        scaled_sizes, outputs=[counted], counted=counted,
+        sizes=emit.table(old, "an axis"), scales=scales, count=len(old),
+    )  # fmt: skip
+    emit.read(counted, node.counted, node)
+
+
 def _growth(axis: _Axis) -> float:
     if isinstance(axis.n_in, int) and isinstance(axis.n_out, int):
         return axis.n_out / max(axis.n_in, 1)
@@ -173,7 +192,7 @@ def _is_of_images(node: Node, x: Tensor, axes: Sequence[_Axis]) -> bool:
 
     What has to be copied to lie so takes less time as it is, if it may be added up.
     """
-    spatial = len(x.shape) in (3, 4) and all(axis.number >= 2 for axis in axes)
+    spatial = not node.counted and len(x.shape) in (3, 4) and all(axis.number >= 2 for axis in axes)
     plain = _coordinates(node) != _CROP and not node.attribute("antialias", 0)
     return spatial and plain and (x.is_channels_last or x.dtype != "float32")
 
@@ -258,6 +277,8 @@ def _emit_axis(
 def _table_fields(emit: Emission, node: Node, axis: _Axis) -> dict[str, Any]:
     """Fields that the kernels of tables share."""
     scale = None if axis.scale is None else emit.number(axis.scale)
+    if node.counted:
+        scale = emit.ordered(emit.tensor(node.values[2])).view((1,), (1,), axis.place)
     region, step = None, 0
     info, count = _given(node, 1), len(_listed_axes(node))
     if _coordinates(node) == _CROP and info is not None:
@@ -271,7 +292,7 @@ def _table_fields(emit: Emission, node: Node, axis: _Axis) -> dict[str, Any]:
     return {
         "n_in": axis.n_in, "n_out": axis.n_out, "scale": scale, "region": region,
         "region_step": step, "coordinates": images.COORDINATES.index(_coordinates(node)),
-        "rounding": _rounding(node),
+        "rounding": _rounding(node), "unrounded": int(bool(node.counted)),
     }  # fmt: skip
 
 
@@ -280,6 +301,8 @@ def _most_weights(node: Node, axis: _Axis) -> Dim:
     taps = images.TAPS[_mode(node)]
     if not node.attribute("antialias", 0) or taps == 1:
         return taps
+    if node.counted:
+        return axis.n_in
     if axis.scale is not None:
         wide: Dim = int(np.ceil(taps / min(float(np.float32(axis.scale)), 1.0))) + 1
     else:

@@ -122,6 +122,27 @@ def test_scales_of_sizes_that_are_open(check, mode):
         check([node], feeds, {"s": scales(1, 1, *factors)})
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_scales_and_sizes_known_at_run_time(check_with_standard, mode):
+    x = normal(2, 5, 6, 7)
+    for coordinates in ("asymmetric", "align_corners", "half_pixel"):
+        more = dict(mode=mode, coordinate_transformation_mode=coordinates, axes=[2, 3])
+        for threads in (1, 4):
+            feeds = {"x": x, "s": scales(1.5, 0.4)}
+            check_with_standard(resize(**more), feeds, {}, threads=[threads])
+            feeds = {"x": x, "n": np.array([9, 3])}
+            check_with_standard(resize("n", **more), feeds, {}, threads=[threads])
+    if mode != "nearest":
+        check_with_standard(resize(mode=mode, antialias=1), {"x": x, "s": scales(1, 1, 0.3, 2)}, {})
+
+
+def test_scales_at_run_time_that_are_no_scales_are_refused(refused):
+    node = resize(name="first", axes=[0, 1])
+    for wrong in ([0, 1], [-1, 2], [np.nan, 1], [np.inf, 1], [1e30, 1], [1, 2, 3]):
+        feeds = {"x": normal(3, 4), "s": scales(*wrong)}
+        assert "first" in refused([node], feeds, dims={"s": ["n"]})
+
+
 def test_nothing_is_changed_and_nothing_is_there(check):
     for mode in ("nearest", "linear"):
         x = {"x": normal(2, 3, 4)}
