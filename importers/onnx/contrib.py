@@ -97,13 +97,6 @@ def _fast_gelu(r: NodeRewrite) -> None:
     r.put(approximate="tanh")
 
 
-@adapts("QuickGelu")
-def _quick_gelu(r: NodeRewrite) -> None:
-    x, alpha = needed(r, 0), r.constant(r.take("alpha", 1.702), np.float32)
-    scaled = r.emit("Mul", x, r.emit("CastLike", alpha, x))
-    become(r, "Mul", x, r.emit("Sigmoid", scaled))
-
-
 @adapts("BiasAdd")
 def _bias_add(r: NodeRewrite) -> None:
     become(r, "Add", summed(r, needed(r, 0), needed(r, 1)), needed(r, 2))

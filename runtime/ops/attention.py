@@ -121,6 +121,8 @@ def _lower(emit: Emission, node: Node) -> None:
     past = 0 if node.input(PAST_K) is None else emit.tensor(node.values[PAST_K]).shape[2]
     left, right = _window(node)
     is_limited = min(left, right) < _UNLIMITED or lengths is not None
+    mask = _mask_fields(emit, node, q.shape, keys)
+    varies = is_limited or mask["mask_keys"] != keys
     bytes_per_thread = _room_bytes(size, width)
     emit.step(
         attention,
@@ -132,10 +134,10 @@ def _lower(emit: Emission, node: Node) -> None:
         scores=scores, mode=node.attribute("qk_matmul_output_mode", 0),
         scale=scale,
         cap=float(node.attribute("softcap", 0.0)),
-        mr=max_rows(1), tiles=_tiles(None if is_limited else keys, width),
+        mr=max_rows(1), tiles=_tiles(None if varies else keys, width),
         scratch=emit.workspace(bytes_per_thread), scratch_bytes=bytes_per_thread,
         **_strided("q", q), **_strided("k", k), **_strided("v", v), **_strided("y", y),
-        **_mask_fields(emit, node, q.shape, keys),
+        **mask,
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Attention with all its attributes against onnxruntime, or onnx's reference."""
 
+import itertools
+
 import numpy as np
 import pytest
 import sardonyx
@@ -275,12 +277,12 @@ def test_scores_of_minus_infinity_in_the_first_block(check):
 
 
 def test_masks_that_lack_keys(check):
-    feeds = operands(1, 2, 3, 40, 5, 6)
-    for keys in (1, 17, 40):
-        mask = {"m": normal(3, keys)}
+    for queries, keys in itertools.product((3, 20), (1, 9, 17, 40)):
+        feeds = operands(1, 2, queries, 40, 5, 6)
+        mask = {"m": normal(queries, keys)}
         wanted = [[padded(feeds, mask["m"])]]
         check([attention("m")], feeds | mask, opset=24, wanted=wanted)
-        check([attention("m")], feeds | mask, opset=24, wanted=wanted, dims={"m": [3, "n"]})
+        check([attention("m")], feeds | mask, opset=24, wanted=wanted, dims={"m": [queries, "n"]})
 
 
 @pytest.mark.parametrize("length", [-1, 8])
