@@ -109,6 +109,10 @@ def _lower_range(emit: Emission, node: Node) -> None:
 # --- the rest ---------------------------------------------------------------------------------
 
 
+def _check_diagonal(node: Node) -> None:
+    checks.one_number(node, 1)
+
+
 def _infer_trilu(node: Node) -> list[Info]:
     x = node.required(0)
     if x.rank < 2:
@@ -204,7 +208,7 @@ register(
     ),
 )
 register("Range", Operator(rules=(_check_range,), infer=_infer_range, lower=_lower_range))
-register("Trilu", Operator(infer=_infer_trilu, lower=_lower_trilu))
+register("Trilu", Operator(rules=(_check_diagonal,), infer=_infer_trilu, lower=_lower_trilu))
 register(
     "EyeLike",
     Operator(

@@ -203,14 +203,21 @@ def _lower_stft(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
+def _check_length(node: Node) -> None:
+    checks.least_rank(2)(node)
+    checks.one_number(node, 1)
+
+
 def _check_signal(node: Node) -> None:
     """A real signal may leave out its last axis, as exporters write it and onnxruntime takes it."""
     x = node.input(0)
+    for index in (1, 3):
+        checks.one_number(node, index)
     if x is not None and x.shape is not None and x.rank not in (2, 3):
         refuse(node, f"rank of {x.name!r}", x.rank, "3")
 
 
-register("DFT", Operator(rules=(checks.least_rank(2),), infer=_infer_dft, lower=_lower_dft))
+register("DFT", Operator(rules=(_check_length,), infer=_infer_dft, lower=_lower_dft))
 register(
     "STFT",
     Operator(rules=(_check_signal,), infer=_infer_stft, lower=_lower_stft),
