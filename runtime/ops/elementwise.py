@@ -114,19 +114,20 @@ def _divide_sizes(a: Dim, b: Dim) -> Dim | None:
 
 
 def _on_sizes(operate: Callable[[Any, Any], Dim | None]) -> Infer:
-    """Shape rule that computes the result, too, where both operands hold sizes."""
+    """Shape rule that computes the result, too, where all operands hold sizes."""
 
     def infer(node: Node) -> list[Info]:
         info = _shape(node)
-        left, right = node.required(0).known, node.required(1).known
-        if left is not None and right is not None:
-            a, b = np.broadcast_arrays(left, right)
-            if a.size <= KNOWN_LIMIT:
-                pairs = zip(a.reshape(-1), b.reshape(-1), strict=True)
-                results = [operate(x, y) for x, y in pairs]
+        contents = [operand.known for operand in node.inputs if operand is not None]
+        known = [array for array in contents if array is not None]
+        if known and len(known) == len(contents):
+            arrays = np.broadcast_arrays(*known)
+            if arrays[0].size <= KNOWN_LIMIT:
+                tuples = zip(*(array.reshape(-1) for array in arrays), strict=True)
+                results = [functools.reduce(operate, each) for each in tuples]
                 values = [wrapped(each, info.dtype) for each in results if each is not None]
                 if len(values) == len(results):
-                    info.known = known_array(values, a.shape)
+                    info.known = known_array(values, arrays[0].shape)
         return [info]
 
     return infer
@@ -249,8 +250,8 @@ _elementwise({"Add": _calls("add")}, _on_sizes(operator.add))
 _elementwise({"Sub": _calls("sub")}, _on_sizes(operator.sub))
 _elementwise({"Mul": _calls("mul")}, _on_sizes(operator.mul))
 _elementwise({"Div": _division}, _on_sizes(_divide_sizes))
-_elementwise({"Min": _folds("min")}, folds="min")
-_elementwise({"Max": _folds("max")}, folds="max")
+_elementwise({"Min": _folds("min")}, _on_sizes(symbolic.minimum), folds="min")
+_elementwise({"Max": _folds("max")}, _on_sizes(maximum), folds="max")
 _elementwise({"Sum": _folds("add"), "Mean": _mean}, folds="add")
 _elementwise(
     {
