@@ -19,7 +19,7 @@ from ...kernels.cpu.packing import tile_rows
 from ...kernels.cpu.tile import max_rows
 from ...kernels.target import LANES
 from ..emission import Emission
-from ..graph import Info, NeedsNumbers, Node, OnHost
+from ..graph import Info, NeedsNumbers, Node, OnHost, refuse
 from ..symbolic import Dim, maximum
 from ..tensors import Record, Tensor
 from .pointwise import broadcast_strides, emit_expression
@@ -42,6 +42,9 @@ def _infer(node: Node) -> list[Info]:
     pasts = [node.input(i) for i in (PAST_K, PAST_V)]
     if any(info.dtype != "float32" for info in (*operands, *pasts) if info is not None):
         raise OnHost("only float32")
+    lengths = node.input(LENGTHS)
+    if lengths is not None and lengths.dtype != "int64":
+        raise OnHost(f"lengths of {lengths.dtype}")
     if {info.rank for info in operands} not in ({3}, {4}):
         raise OnHost("operands that do not all have three or all have four axes")
     if node.attribute("softmax_precision", _FLOAT) != _FLOAT:
@@ -110,6 +113,8 @@ def _lower(emit: Emission, node: Node) -> None:
     q, k, v = (_heads_apart(emit, node, i) for i in (Q, K, V))
     _check_sizes(emit, node, q, k, v)
     k, v = _cached(emit, node, k, PAST_K, PRESENT_K), _cached(emit, node, v, PAST_V, PRESENT_V)
+    what = f"node {node.name!r} ({node.op_type}): keys and values with those of the caches"
+    emit.check(k.shape[2], v.shape[2], what)
     batch, heads, queries, size = q.shape
     _, shared, keys, width = v.shape
     y = _result(emit, node, (batch, heads, queries, width))
@@ -225,7 +230,7 @@ def _check_sizes(emit: Emission, node: Node, q: Tensor, k: Tensor, v: Tensor) ->
 def _window(node: Node) -> tuple[int, int]:
     """Keys before and after its own that a query sees."""
     sides = [node.attribute(f"{side}_window_size", -1) for side in ("left", "right")]
-    left, right = (_UNLIMITED if side < 0 else side for side in sides)
+    left, right = (_UNLIMITED if side < 0 else min(side, _UNLIMITED) for side in sides)
     return left, 0 if node.attribute("is_causal", 0) else right
 
 
@@ -267,4 +272,10 @@ def _bias(emit: Emission, node: Node, info: Info) -> Tensor:
     return mask if mask.strides[-1] == 1 else emit.ordered(mask)
 
 
-register("Attention", Operator(infer=_infer, lower=_lower))
+def _check_mode(node: Node) -> None:
+    mode = node.attribute("qk_matmul_output_mode", 0)
+    if mode not in range(4):
+        refuse(node, "attribute 'qk_matmul_output_mode'", mode, "0, 1, 2 or 3")
+
+
+register("Attention", Operator(rules=(_check_mode,), infer=_infer, lower=_lower))

@@ -126,17 +126,19 @@ def _divide_sizes(a: Dim, b: Dim) -> Dim | None:
 
 
 def _on_sizes(operate: Callable[[Any, Any], Dim | None]) -> Infer:
-    """Shape rule that computes the result, too, where both operands hold sizes."""
+    """Shape rule that computes the result, too, where all operands hold sizes."""
 
     def infer(node: Node) -> list[Info]:
         info = _shape(node)
-        left, right = (None if x is None else x.known for x in (node.input(0), node.input(1)))
-        if left is not None and right is not None and len(node.inputs) == 2:
-            pairs = np.broadcast(left, right)
-            if pairs.size <= KNOWN_LIMIT:
-                results = np.empty(pairs.size, object)
-                results[:] = [operate(x, y) for x, y in pairs]
-                _set_known(info, results.reshape(pairs.shape))
+        contents = [operand.known for operand in node.inputs if operand is not None]
+        known = [array for array in contents if array is not None]
+        if known and len(known) == len(contents):
+            arrays = np.broadcast_arrays(*known)
+            if arrays[0].size <= KNOWN_LIMIT:
+                tuples = zip(*(array.reshape(-1) for array in arrays), strict=True)
+                results = np.empty(arrays[0].size, object)
+                results[:] = [functools.reduce(operate, each) for each in tuples]
+                _set_known(info, results.reshape(arrays[0].shape))
         return [info]
 
     return infer

@@ -285,6 +285,44 @@ def test_groups_that_are_turned(rng, partial, interleaved):
               rows=valid(lengths, s))  # fmt: skip
 
 
+def test_lengths_of_a_mask_keep_everything_compiled(rng):
+    """As decoders are exported: lengths from the sums of a mask, the longest from its shape."""
+    heads, shared, d = 8, 2, 32
+    nodes = [
+        oh.make_node("ReduceSum", ["mask", "one"], ["sums"], keepdims=1),
+        oh.make_node("Sub", ["sums", "one"], ["last"]),
+        oh.make_node("Cast", ["last"], ["lengths"], to=onnx.TensorProto.INT32),
+        oh.make_node("Shape", ["mask"], ["shape"]),
+        oh.make_node("Gather", ["shape", "one"], ["longest"]),
+        oh.make_node("Cast", ["longest"], ["total"], to=onnx.TensorProto.INT32),
+        oh.make_node(
+            "GroupQueryAttention", [*"qkv", "pk", "pv", "lengths", "total"], ["y", "k2", "v2"],
+            domain=DOMAIN, num_heads=heads, kv_num_heads=shared,
+        ),
+    ]  # fmt: skip
+    shapes = {
+        "mask": ["b", "t"], "q": ["b", "s", heads * d], "k": ["b", "s", shared * d],
+        "v": ["b", "s", shared * d], "pk": ["b", shared, "p", d], "pv": ["b", shared, "p", d],
+    }  # fmt: skip
+    kinds = {"mask": onnx.TensorProto.INT64}
+    infos = [oh.make_tensor_value_info(n, kinds.get(n, 1), dims) for n, dims in shapes.items()]
+    outputs = [onnx.ValueInfoProto(name=n) for n in ("y", "k2", "v2")]
+    one = onnx.numpy_helper.from_array(np.array([1]), "one")
+    graph = oh.make_graph(nodes, "decoder", infos, outputs, [one])
+    opsets = [oh.make_opsetid("", 17), oh.make_opsetid(DOMAIN, 1)]
+    proto = oh.make_model(graph, opset_imports=opsets, ir_version=8)
+    session = sardonyx.Session(proto, threads=2)
+    assert not session.engine.program.host_steps
+    for b, s, p in ((1, 5, 0), (1, 1, 9), (2, 1, 20), (1, 3, 6)):
+        sizes = {"b": b, "s": s, "p": p, "t": p + s}
+        own = {n: [sizes.get(d, d) for d in dims] for n, dims in shapes.items()}
+        feeds = {n: normal(rng, *dims) for n, dims in own.items()}
+        feeds["mask"] = np.ones(own["mask"], np.int64)
+        wanted = run_onnxruntime(proto, feeds, {})
+        for found, right in zip(session.run(None, feeds), wanted, strict=True):
+            np.testing.assert_allclose(found, right, 1e-4, 2e-5)
+
+
 def test_groups_with_a_sink_and_a_bias(rng):
     for b, h, g, s, d, room, lengths, total in CASES:
         feeds = group(rng, b, h, g, s, d, room, lengths, total)

@@ -308,6 +308,9 @@ def padded(feeds, mask):
         ({"k": (1, 2, 4, 7)}, "sizes of heads"),
         ({"v": (1, 2, 3, 6)}, "rows"),
         ({"m": (3, 5)}, "keys of the mask"),
+        ({"pk": (1, 2, 9, 5), "pv": (1, 2, 8, 6)}, "keys and values"),
+        ({"pk": (1, 2, 9, 4), "pv": (1, 2, 9, 6)}, "sizes of 'pk'"),
+        ({"pk": (2, 2, 9, 5), "pv": (2, 2, 9, 6)}, "sizes of 'pk'"),
     ],
 )
 def test_sizes_that_do_not_fit(refused, changes, reason):
@@ -317,5 +320,11 @@ def test_sizes_that_do_not_fit(refused, changes, reason):
         name: [size if axis == x.ndim - 3 else f"{name}{axis}" for axis, size in enumerate(x.shape)]
         for name, x in feeds.items()
     }
-    nodes = [attention("m" if "m" in changes else "", scale=1.0)]
+    more = ["m" if "m" in changes else "", *(["pk", "pv"] if "pk" in changes else [])]
+    nodes = [attention(*more, scale=1.0)]
     assert reason in refused(nodes, feeds, opset=24, dims=dims)
+
+
+def test_scores_of_no_kind_are_refused(refused):
+    node = make_node("Attention", [*"qkv"], ["y", "", "", "s"], qk_matmul_output_mode=4)
+    assert "qk_matmul_output_mode" in refused([node], operands(1, 2, 3, 4, 5, 6), opset=24)
