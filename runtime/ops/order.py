@@ -11,7 +11,7 @@ from ...kernels.cpu.fill import one_hot
 from ...kernels.cpu.order import arg_extreme, cumulative, top_k
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
-from ..symbolic import product
+from ..symbolic import maximum, product
 from ..tensors import Tensor, short_name
 from . import checks
 from .registry import Operator, register
@@ -97,8 +97,10 @@ def _infer_top_k(node: Node) -> list[Info]:
 def _lower_top_k(emit: Emission, node: Node) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
     axis = node.attribute("axis", -1) % len(x.shape)
+    k, size = node.infos[0].dims[axis], x.shape[axis]
+    what = f"node {node.name!r} (TopK): elements of axis {axis}, or k if that is more, and elements"
+    emit.check(maximum(k, size), size, what)
     values = emit.output(node)
-    k = values.shape[axis]
     named = len(node.outputs) > 1 and node.outputs[1].name
     indices = emit.output(node, 1) if named else emit.new(values.shape, "int64")
     emit.step(
