@@ -181,9 +181,13 @@ def table(domain: str) -> Iterator[str]:
 
 
 def others() -> Iterator[str]:
-    """Yield a line for each domain, of operators that have a kernel and are not drawn."""
-    for domain in sorted({domain for domain, _ in OPERATORS}):
-        names = [name for own, name in OPERATORS if own == domain and (own, name) not in DRAWN]
+    """Yield a line for each domain, of operators that have a kernel and are not drawn.
+
+    Those that tests of this process have registered, which have a number, are left out.
+    """
+    built_in = [key for key in OPERATORS if "#" not in key[1]]
+    for domain in sorted({domain for domain, _ in built_in}):
+        names = [name for own, name in built_in if own == domain and (own, name) not in DRAWN]
         names = sorted(name for name in names if has_kernel(domain, name))
         if names:
             yield f"- {domain or 'the standard'}: {', '.join(names)}"
