@@ -139,6 +139,7 @@ class Stateful:
             )
             for name in missing:
                 self._set(name, self._empty(self._ports[name], sizes))
+        self._grow(self._capacity)
         return others
 
     def _set(self, name: str, value: np.ndarray) -> None:
@@ -149,6 +150,8 @@ class Stateful:
         port = self._ports[name]
         if port.dims is None or value.ndim != len(port.dims):
             raise InvalidArgument(f"state {name!r}: expected {port.dims}, got shape {value.shape}")
+        if value.dtype != port.dtype:
+            raise InvalidArgument(f"state {name!r}: expected {port.dtype}, got {value.dtype}")
         length = value.shape[cache.axis]
         self._capacity = max(self._capacity, length)
         shape = list(value.shape)
@@ -206,12 +209,17 @@ class Stateful:
         if needed > self._capacity:
             self._grow(max(needed, 2 * self._capacity))
             binding.bind(shapes, self._capacity)
+        # Only caches may have been moved; others are as the signature has made them.
         names = [port.name for port in self._engine.program.inputs]
-        return [self._arrays.get(n, a) for n, a in zip(names, arrays, strict=True)]
+        pairs = zip(names, arrays, strict=True)
+        return [self._arrays[n] if n in self._caches else a for n, a in pairs]
 
     def _grow(self, capacity: int) -> None:
+        """Let all caches have the same room: the program knows one number for all."""
         for name, cache in self._caches.items():
             shape = list(self._arrays[name].shape)
+            if shape[cache.axis] == capacity:
+                continue
             shape[cache.axis] = capacity
             dtype = self._ports[name].dtype
             larger = allocated(tuple(shape), dtype, f"the cache {name!r}")

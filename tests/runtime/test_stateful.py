@@ -83,6 +83,43 @@ def test_first_values_may_be_given() -> None:
     assert y.shape[2] == 8 and (y[:, :, :5] != 1).any()
 
 
+def test_states_of_other_lengths_have_the_same_room() -> None:
+    text = """g (float[1, step, 3] x, float[1, first, 3] past_0, float[1, second, 3] past_1)
+        => (float y, float[1, a, 3] present_0, float[1, b, 3] present_1) {
+            present_0 = Concat<axis=1>(past_0, x)
+            present_1 = Concat<axis=1>(past_1, x)
+            s = ReduceSum<keepdims=0>(present_0)
+            t = ReduceSum<keepdims=0>(present_1)
+            y = Add(s, t)
+        }"""
+    for lengths in ((2, 40), (40, 2)):
+        decoder = sardonyx.Session(model(text)).stateful(capacity=4)
+        pasts = {f"past_{i}": floats(1, n, 3, seed=i) for i, n in enumerate(lengths)}
+        decoder.run(None, {"x": floats(1, 1, 3), **pasts})
+        assert len({array.shape for array in decoder._arrays.values()}) == 1
+        decoder.run(None, {"x": floats(1, 2, 3, seed=5)})
+        longer = {"past_0": floats(1, 90, 3, seed=7)}  # of one only
+        decoder.run(None, {"x": floats(1, 1, 3, seed=6), **longer})
+        assert len({array.shape for array in decoder._arrays.values()}) == 1
+        added = [floats(1, n, 3, seed=s) for n, s in ((1, 0), (2, 5), (1, 6))]
+        second = np.concatenate([pasts["past_1"], *added], 1)
+        np.testing.assert_array_equal(decoder.state("past_1"), second)
+        first = np.concatenate([longer["past_0"], added[2]], 1)
+        np.testing.assert_array_equal(decoder.state("past_0"), first)
+
+
+def test_states_may_lie_in_memory_as_they_like() -> None:
+    decoder = sardonyx.Session(model(SUMS)).stateful({"next": "h"})
+    h, x = floats(4, 3).T, floats(3, 4, seed=1)
+    (y,) = decoder.run(None, {"x": x, "h": h})
+    np.testing.assert_allclose(y, (h + x) ** 2, rtol=1e-5)
+    with pytest.raises(InvalidArgument, match="float64"):
+        decoder.run(None, {"x": x, "h": h.astype(np.float64)})
+    cache = sardonyx.Session(model(CACHE)).stateful()
+    with pytest.raises(InvalidArgument, match="float64"):
+        cache.run(None, {"x": floats(1, 2, 1, 3), "past_0": np.zeros((1, 2, 4, 3))})
+
+
 def test_other_states_are_handed_on() -> None:
     decoder = sardonyx.Session(model(SUMS)).stateful({"next": "h"})
     total = np.zeros((3, 4), F32)
