@@ -378,7 +378,7 @@ class Emission:
     # --- bodies -------------------------------------------------------------------------------
 
     def body(
-        self, graph: Graph, inputs: Sequence[Tensor], targets: Sequence[Tensor] = ()
+        self, graph: Graph, inputs: Sequence[Tensor], targets: Sequence[Tensor | None] = ()
     ) -> list[Tensor]:
         """Emit the nodes of a body; returns the tensors of its outputs.
 
@@ -389,9 +389,9 @@ class Emission:
         graph : Graph
         inputs : sequence of Tensor
             Of the body.
-        targets : sequence of Tensor
-            Where the outputs are wanted, if the steps that compute them can write there; nothing in
-            the body may read them.
+        targets : sequence of Tensor or None
+            Where the first outputs are wanted, if the steps that compute them can write there;
+            nothing in the body may read them.
 
         Raises
         ------
@@ -405,14 +405,17 @@ class Emission:
         try:
             for value, tensor in zip(graph.inputs, inputs, strict=True):
                 self._tensors[value] = tensor
-            for value, tensor in zip(graph.outputs, targets, strict=False):
-                self._targets.setdefault(value, tensor)
+            for value, target in zip(graph.outputs, targets, strict=False):
+                if target is not None:
+                    self._targets.setdefault(value, target)
             self._emit_nodes(self)
             self.nodes = outer[2]
             return [self.tensor(value) for value in graph.outputs]
         finally:
             self.bodies -= 1
             self.graph, self.places, self.nodes, self.absorbed = outer
+            for value in graph.outputs:
+                self._targets.pop(value, None)
             self._forget(*marks)
 
     # --- attempts -----------------------------------------------------------------------------

@@ -6,7 +6,7 @@ is taken and however often a body runs; others run on the host.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,11 @@ from ..symbolic import Dim, maximum, product
 from ..tensors import Label, Tensor
 from .registry import Operator, register
 
+Tensors = Sequence[Tensor]
+
 _NO_LIMIT = (1 << 62) - 1
+_SMALL = 4096
+"""Bytes of a state that a loop copies: an iteration of larger ones is emitted twice."""
 
 
 # --- If ---------------------------------------------------------------------------------------
@@ -176,14 +180,18 @@ def _lower_loop(emit: Emission, node: Node) -> None:
     first = emit.constant(np.array(True)) if is_true else emit.tensor(node.values[1])
     flag = emit.new((), "bool", name="condition")
     emit.copy(first.view((), ()), flag, "Copy")
-    asks = None if is_true and _goes_on(node) else flag
-    with _contained(node), _iterations(emit, trips, asks, results) as iteration:
-        goes_on, *after = emit.body(node.bodies["body"], [iteration, flag, *states])
+    asks = not (is_true and _goes_on(node))
+
+    def iterate(iteration: Tensor, before: Tensors, targets: Tensors) -> Tensors:
+        inputs = before if asks else [flag, *before]
+        wanted = [None, *targets[-count:]] if count else []
+        goes_on, *after = emit.body(node.bodies["body"], [iteration, *inputs], wanted)
         for element, result in zip(after[count:], results, strict=True):
             _move(emit, iteration, element, result, 0, writes=True)
-        if asks is not None:
-            states, after = [flag, *states], [goes_on.view((), ()), *after[:count]]
-        _store_states(emit, states, after[: len(states)])
+        return [*([goes_on.view((), ())] if asks else []), *after[:count]]
+
+    with _contained(node):
+        _repeat(emit, trips, [flag, *states] if asks else states, results, iterate, asks=asks)
 
 
 def _count_iterations(emit: Emission, node: Node) -> None:
@@ -229,29 +237,67 @@ def _is_same(a: Tensor, b: Tensor) -> bool:
     return a.buffer is b.buffer and (a.offset, a.strides) == (b.offset, b.strides)
 
 
-@contextmanager
-def _iterations(
-    emit: Emission, trips: Tensor | None, condition: Tensor | None, results: Sequence[Tensor]
-) -> Iterator[Tensor]:
-    """Emit a loop around steps; gives the number of the iteration, counted from 0.
+def _repeat(
+    emit: Emission, trips: Tensor | None, states: Tensors, results: Tensors,
+    iterate: Callable[[Tensor, Tensors, Tensors], Tensors], *, asks: bool = False,
+) -> None:  # fmt: skip
+    """Emit a loop.
 
-    Iterations write parts of ``results``.
+    Large states alternate between two buffers: the steps of an iteration are there twice, and the
+    second ones write what the first ones read. Small ones are copied.
+
+    Parameters
+    ----------
+    emit : Emission
+    trips : Tensor, optional
+        Number of iterations.
+    states : sequence of Tensor
+        What an iteration reads and changes; the first is the condition of a loop that ``asks``.
+    results : sequence of Tensor
+        What every iteration writes a part of.
+    iterate : function
+        Emits an iteration: takes its number, counted from 0, the states before it, and tensors that
+        the states behind it are wanted in, if any; returns these states.
+    asks : bool
     """
     iteration = emit.new((), "int64", name="iteration")
     emit.step(control.start_loop, outputs=[iteration], op_type="Iteration", iteration=iteration)
-    head, exit = Label(), Label()
-    with emit.program.loop(results):
-        emit.program.mark(head)
-        emit.step(
-            control.begin_iteration, outputs=[], op_type="Iteration", iteration=iteration,
-            trips=trips, condition=condition, exit=exit,
-            most=emit.options.get("max_iterations", _NO_LIMIT),
-        )  # fmt: skip
-        yield iteration
+    others = [emit.new(state.shape, state.dtype, name=state.name) for state in states]
+    alternates = emit.bodies == 0 and any(map(_is_large, states))
+    turns = [(states, others), (others, states)] if alternates else [(states, states)]
+    exits = [Label() for _ in turns]
+    head = begin = Label()
+    with emit.program.loop([*results, *others] if alternates else results):
+        for (before, after), exit in zip(turns, exits, strict=True):
+            if begin is not head:
+                _end_iteration(emit, iteration, begin)
+            emit.program.mark(begin)
+            emit.step(
+                control.begin_iteration, outputs=[], op_type="Iteration", iteration=iteration,
+                trips=trips, condition=before[0] if asks else None, exit=exit,
+                most=emit.options.get("max_iterations", _NO_LIMIT),
+            )  # fmt: skip
+            given = iterate(iteration, before, after if alternates else ())
+            _store_states(emit, after, given)
+            begin = Label()
+    _end_iteration(emit, iteration, head)
+    if alternates:
+        emit.program.mark(exits[1])
+        for other, state in zip(others, states, strict=True):
+            emit.copy(other, state, "Copy")
+    emit.program.mark(exits[0])
+
+
+def _is_large(state: Tensor) -> bool:
+    """Tell whether a copy of a tensor may take longer than a step, some 0.1 us."""
+    size = product(state.shape) * state.itemsize
+    return _SMALL < (size if isinstance(size, int) else 1 << 62)
+
+
+def _end_iteration(emit: Emission, iteration: Tensor, head: Label) -> None:
     emit.step(
         control.end_iteration, outputs=[], op_type="Iteration", iteration=iteration, head=head
     )
-    emit.program.mark(exit)
 
 
 # --- Scan -------------------------------------------------------------------------------------
@@ -322,17 +368,21 @@ def _lower_scan(emit: Emission, node: Node) -> None:
     states = [_initial(emit, node, i, node.values[i]) for i in range(count)]
     results = [emit.output(node, i) for i in range(count, len(node.outputs))]
     trips = emit.sizes(Info("", "int64", (), known=known_array([sizes[0]], ())))
-    with _contained(node), _iterations(emit, trips, None, results) as iteration:
+
+    def iterate(iteration: Tensor, before: Tensors, targets: Tensors) -> Tensors:
         slices = []
         for x, axis, is_back in zip(operands, axes, forth, strict=True):
             part = emit.new((*x.shape[:axis], *x.shape[axis + 1 :]), x.dtype)
             _move(emit, iteration, x, part, axis, is_back=is_back)
             slices.append(part)
-        after = emit.body(node.bodies["body"], [*states, *slices])
+        after = emit.body(node.bodies["body"], [*before, *slices], targets)
         for y, element, axis, is_back in zip(results, after[count:], out, back, strict=True):
             at = _axis(node, axis, len(y.shape))
             _move(emit, iteration, element, y, at, is_back=is_back, writes=True)
-        _store_states(emit, states, after[:count])
+        return after[:count]
+
+    with _contained(node):
+        _repeat(emit, trips, states, results, iterate)
 
 
 def _move(

@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 import sardonyx
 from sardonyx.errors import InvalidModel, KernelError
+from sardonyx.runtime.ops import control
 
 
 def parsed(text: str) -> bytes:
@@ -40,6 +41,12 @@ def compare(text: str, *feeds: dict[str, np.ndarray]) -> None:
 
 def floats(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
+
+@pytest.fixture(autouse=True, params=["copied", "alternating"])
+def states(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let loops copy the states that an iteration gives, or let two buffers alternate."""
+    monkeypatch.setattr(control, "_SMALL", -1 if request.param == "alternating" else 1 << 62)
 
 
 YES, NO = np.array(True), np.array(False)
