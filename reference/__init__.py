@@ -16,7 +16,7 @@ from .custom import custom_operators
 from .operator import ML, originals
 
 # They run graphs, or hand on what an attribute holds.
-_AS_THEY_ARE = {"If", "SequenceMap", "Constant"}
+_AS_THEY_ARE = {"If", "Constant"}
 
 
 def _operators() -> list[type[OpRun]]:

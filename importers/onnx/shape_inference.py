@@ -74,6 +74,10 @@ def _check_safe(nodes: Iterable[NodeProto]) -> None:
             )
 
 
+_DECIDED = {"Loop": 2, "SequenceMap": 1 << 30}
+"""How many inputs of a body keep the shapes that they declare."""
+
+
 def _forget_declared_shapes(model: ModelProto) -> None:
     """Keep shapes of nothing but the model's inputs, and of no elements of sequences."""
     for value in model.graph.input:
@@ -89,9 +93,9 @@ def _forget_declared_shapes(model: ModelProto) -> None:
 
 def _forget_inside(nodes: Iterable[NodeProto]) -> None:
     for node in nodes:
-        # The number of the step and the condition of a Loop may be scalars or vectors: the
-        # declaration decides.
-        decided = 2 if node.op_type == "Loop" else 0
+        # The number of the step and the condition of a Loop may be scalars or vectors, elements of
+        # the sequences of a SequenceMap of any rank: the declaration decides.
+        decided = _DECIDED.get(node.op_type, 0)
         for graph in inner_graphs(node):
             for value in (*graph.input[decided:], *graph.output, *graph.value_info):
                 _forget_shape(value.type)

@@ -291,7 +291,7 @@ def _repeat(
 def _is_large(state: Tensor) -> bool:
     """Tell whether a copy of a tensor may take longer than a step, some 0.1 us."""
     size = product(state.shape) * state.itemsize
-    return _SMALL < (size if isinstance(size, int) else 1 << 62)
+    return (size if isinstance(size, int) else 1 << 62) > _SMALL
 
 
 def _end_iteration(emit: Emission, iteration: Tensor, head: Label) -> None:

@@ -117,3 +117,34 @@ def test_what_a_body_cannot_do_names_its_node() -> None:
     session.run(None, feeds(c=YES))
     with pytest.raises(KernelError, match="Gather"):
         session.run(None, feeds(c=NO))
+
+
+MAPPED = """g (seq(float[N,3]) s, float[3] x, seq(float[3]) t)
+    => (seq(float[N,3]) y, seq(float[N]) z) {
+    last = Constant<value_ints=[-1]>()
+    y, z = SequenceMap (s, x, t) <body = b (float[K,3] v, float[3] w, float[3] u)
+        => (float[K,3] p, float[K] q) {
+            a = Add(v, w) p = Mul(a, u) q = ReduceSum<keepdims=0>(p, last) }>
+}"""
+
+
+@pytest.mark.parametrize("lengths", [(), (2,), (1, 4, 0)])
+def test_a_map_of_sequences_goes_through_its_body(lengths: tuple[int, ...]) -> None:
+    session = sardonyx.Session(model(MAPPED))
+    (body,) = session.engine.program.bodies
+    assert not body.host_steps
+    rng = np.random.default_rng(0)
+    x = rng.random(3, np.float32)
+    s = [rng.random((n, 3), np.float32) for n in lengths]
+    t = [rng.random(3, np.float32) for _ in lengths]
+    y, z = session.run(None, {"s": s, "x": x, "t": t})
+    assert len(y) == len(z) == len(lengths)
+    for given, factor, product, total in zip(s, t, y, z, strict=True):
+        np.testing.assert_allclose(product, (given + x) * factor, rtol=1e-6)
+        np.testing.assert_allclose(total, product.sum(1), rtol=1e-6)
+
+
+def test_a_map_of_sequences_of_different_lengths_is_an_error() -> None:
+    x = np.ones(3, np.float32)
+    with pytest.raises(KernelError, match="sequences of"):
+        sardonyx.Session(model(MAPPED)).run(None, {"s": [x[None]], "x": x, "t": []})
