@@ -215,9 +215,9 @@ class Context:
         if code := int(self._status[STATUS_ERROR]):
             step = self.program.steps[int(self._status[STATUS_STEP])]
             written = ", ".join(repr(self.program.tensors[t].name) for t in step.outputs)
+            what = f", computing {written}" if written else ""
             raise KernelError(
-                f"node {step.name!r} ({step.op_type}), computing {written}: "
-                f"{ERRORS.get(code, f'error {code}')}"
+                f"node {step.name!r} ({step.op_type}){what}: {ERRORS.get(code, f'error {code}')}"
             )
         if self._status[STATUS_CANCEL]:
             self._status[STATUS_CANCEL] = 0

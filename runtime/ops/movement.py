@@ -41,6 +41,10 @@ def _infer_expand(node: Node) -> list[Info]:
 def _lower_expand(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
     shape = node.infos[0].dims
+    wanted = node.required(1).sizes()
+    for size, dim in zip(reversed(wanted), reversed(shape), strict=False):
+        message = f"node {node.name!r} (Expand): size in {node.required(1).name!r} and of the result"
+        emit.check(size, dim, message, broadcast=True)
     target = Tensor(x.buffer, 0, x.dtype, shape, (0,) * len(shape), x.name)
     emit.set(node.outputs[0], x.view(shape, broadcast_strides(emit, x, target)))
 

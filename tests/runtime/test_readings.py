@@ -112,3 +112,14 @@ def test_a_mask_of_lengths_that_are_data():
     feeds = [{"lengths": np.array(v, np.int32)} for v in ([3, 5], [1, 2, 7], [4], [0])]
     session = compared(model, feeds)
     assert len(session.engine.program.readings) == 1
+
+
+def test_sizes_that_a_tensor_does_not_expand_to(rng):
+    nodes = [oh.make_node("Expand", ["x", "s"], ["y"]), oh.make_node("Relu", ["y"], ["z"])]
+    model = made(nodes, {"x": (FLOAT, ["a", 3]), "s": (INTEGER, [2])}, ["z"])
+    x, one = rng.standard_normal((2, 3)).astype(FLOAT), rng.standard_normal((1, 3)).astype(FLOAT)
+    right = (x, [2, 3]), (x, [1, 1]), (x, [2, 1]), (one, [4, 1]), (one, [0, 3])
+    session = compared(model, [{"x": x, "s": np.array(shape)} for x, shape in right])
+    for wrong in ([3, 5], [4, 1], [2, 6], [2, 0], [-1, 3]):
+        with pytest.raises(sardonyx.SardonyxError, match="Expand"):
+            session.run(None, {"x": x, "s": np.array(wrong)})
