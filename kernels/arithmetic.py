@@ -3,6 +3,10 @@
 ``i16`` are pairs of int16 in words of 32 bits: a product of two words is the sum of the products
 of their halves, an int32. What 8-bit numbers less their zero points give fits, and no sum of a
 pair overflows. A pair is one element to all loops around a tile, which see words of four bytes.
+
+``u8`` are four bytes in such words, those of the first operand unsigned, of the second signed: the
+sum of their four products is exact, too. Where there is no instruction for it (``HAS_QUADS``), it
+is made of others, which is slower than pairs.
 """
 
 from __future__ import annotations
@@ -71,6 +75,23 @@ def _pairs(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
     return c
 
 
+HAS_QUADS = has_feature("avx512vnni") if LANES == 16 else LANES == 8 and has_feature("avxvnni")
+"""Whether the processor multiplies unsigned by signed bytes and adds four products to an int32."""
+_OF_QUADS = {16: "llvm.x86.avx512.vpdpbusd.512", 8: "llvm.x86.avx512.vpdpbusd.256"}
+
+
+def _quads(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
+    """Emit the sum of the products of the bytes of words."""
+    if HAS_QUADS:
+        return simd.call_by_name(builder, _OF_QUADS[LANES], a.type, [c, a, b])
+    top = ir.Constant(a.type, [24] * LANES)
+    for byte in range(4):
+        up = ir.Constant(a.type, [24 - 8 * byte] * LANES)
+        x = builder.lshr(builder.shl(a, up), top)
+        c = _wrapping(builder, x, builder.ashr(builder.shl(b, up), top), c)
+    return c
+
+
 def _vector(element: ir.Type, itemsize: int) -> ir.VectorType:
     return ir.VectorType(element, LANES * 4 // itemsize)
 
@@ -81,6 +102,7 @@ ARITHMETIC = {
     "i32": Arithmetic(_vector(I32, 4), _wrapping),
     "i64": Arithmetic(_vector(I64, 8), _wrapping),
     "i16": Arithmetic(_vector(I32, 4), _pairs, "vpdpwssd" if has_feature("avx512vnni") else ""),
+    "u8": Arithmetic(_vector(I32, 4), _quads),
 }
-"""By the names of kinds: element types, and pairs of int16."""
+"""By the names of kinds: element types, pairs of int16, and four bytes."""
 KINDS = list(ARITHMETIC)

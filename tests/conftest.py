@@ -35,6 +35,14 @@ def zoo_model() -> Callable[[str], Path]:
 
 
 @pytest.fixture
+def lowered_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each session lower its model: a test that changes how may not find programs of others."""
+    from sardonyx.runtime.sources import Source
+
+    monkeypatch.setattr(Source, "key", lambda _: None)
+
+
+@pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a cache of its own that begins with the kernels that have been compiled."""
     from sardonyx.kernels.compiler import kernel_folder

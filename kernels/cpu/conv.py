@@ -14,15 +14,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from ..fields import Depth, Epilogue, ResidualStrides, Sizes, Strides, Tiles, Window
 from ..registry import SHARES, Pointer, kernel
-from ..simd import (
-    stack_words,
-    store_f64,
-    store_i64,
-)
+from ..simd import load_f32, stack_words, store_f64, store_i64
 from ..target import L2_BYTES, LANES
 from .packing import flat_width, padded_channels
 from .panel import reduction_blocks, run_epilogue, run_panel
@@ -65,6 +62,7 @@ def convolve(
     window: Window,
     depth: Depth,
     padded: int,
+    pad: Pointer,
     strides: Strides,
     residual_strides: ResidualStrides,
     w_image: int,
@@ -79,7 +77,8 @@ def convolve(
 
     ``channels`` and ``out_channels`` are those of one group; ``w_image`` are elements from one
     image's packed weights to the next (0: shared). ``padded`` is 1 when some padding of rows or
-    columns is not zero, ``may_flatten`` is 0 when an operand of the epilogue differs by row.
+    columns is not zero, which is of the word at ``pad`` (0: zeros). ``may_flatten`` is 0 when an
+    operand of the epilogue differs by row.
 
     Rows of all slices, or panels of output channels, are split into parts, whichever divides
     better. For a 1 x 1 convolution without stride a slice is one row of height * width pixels.
@@ -124,6 +123,7 @@ def convolve(
     if slices * out_height * out_width * out_channels == 0:
         return 0
     copied = padded != 0 or (groups > 1 and window.kernel_w > 1)
+    fill = load_f32(pad, 0) if pad != 0 else np.float32(0.0)
 
     # Parts: rows (over all slices) or panels (over all groups).
     rows, row_first, row_last = slices * out_height, 0, slices * out_height
@@ -204,7 +204,7 @@ def convolve(
                         copy_rows(
                             a0 + tap * apart, local + tap * a_tap, top, top + copied_rows, height,
                             sizes.width, padded_width, window.pad_left, channels * words_each,
-                            x_row * words_each, strides.x_pixel * words_each,
+                            x_row * words_each, strides.x_pixel * words_each, fill,
                         )  # fmt: skip
                     group_copied = group
                 a0 = local

@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
 from numba import njit
 
 from ..fields import Depth, Epilogue, ResidualStrides, Sizes, Strides, Tiles
@@ -74,7 +75,7 @@ def _read_row(
             first = min(max(0, at), width)
             copy_rows(
                 x + first * x_pixel * 4, copy, top, top + tall, height, width - first, span,
-                min(span, max(0, -at)), channels, x_row, x_pixel,
+                min(span, max(0, -at)), channels, x_row, x_pixel, np.float32(0.0),
             )  # fmt: skip
             store_i64(words, INPUT.x, copy)
             store_i64(words, INPUT.row, span * channels)

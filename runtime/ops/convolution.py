@@ -34,7 +34,7 @@ class Convolution:
     group
         The nodes it computes.
     kind
-        One of ``KINDS``, or ``"i16"``.
+        One of ``KINDS``, ``"i16"`` or ``"u8"``.
     x, y
         (N, C, W), (N, C, H, W) or (N, C, D, H, W), with channels of stride 1.
     output
@@ -47,6 +47,8 @@ class Convolution:
         Those of the node.
     bias
         One element for each output channel.
+    pad
+        The word that rows and columns are padded with; zero when not given.
     residual
         Images like ``y``, added before the activation.
     epilogue
@@ -64,6 +66,7 @@ class Convolution:
     window: Window
     groups: int = 1
     bias: Tensor | None = None
+    pad: Tensor | None = None
     residual: Tensor | None = None
     epilogue: Epilogue = dataclasses.field(default_factory=Epilogue)
     is_turned: bool = False

@@ -24,7 +24,7 @@ def emit_direct(emit: Emission, conv: Convolution, tile: tuple[int, int] | None 
         flops=conv.flops,
         x=conv.x, y=conv.y, residual=conv.residual, bias=conv.bias, w=weights, w_image=w_image,
         channels=conv.channels, out_channels=conv.out_channels, groups=conv.groups,
-        padded=int(conv.window.is_padded), may_flatten=int(conv.epilogue.may_flatten),
+        padded=int(conv.window.is_padded), pad=conv.pad, may_flatten=int(conv.epilogue.may_flatten),
         itemsize=conv.itemsize, workspace=emit.workspace(space) if space != 0 else None,
         workspace_bytes=space,
         **size_fields(conv.x, conv.y), **stride_fields("x", conv.x), **stride_fields("y", conv.y),

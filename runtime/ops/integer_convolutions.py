@@ -1,7 +1,7 @@
 """ConvInteger and QLinearConv: convolutions of integers of 8 bits, exact in int32.
 
-Channels become pairs of int16, as in ``integer_products``; depthwise convolutions are those of
-float32, which holds their sums exactly.
+Channels become words of four bytes, or pairs of int16, as in ``integer_products``; depthwise
+convolutions are those of float32, which holds their sums exactly.
 """
 
 from __future__ import annotations
@@ -10,13 +10,14 @@ import numpy as np
 
 from ...errors import InvalidModel
 from ...kernels.cpu.pairs import pair_rows, paired
+from ...kernels.cpu.quads import quads as weight_quads
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..groups import Group
 from ..strides import channels_last_order, contiguous_strides
 from ..symbolic import Dim, product
 from ..tensors import Tensor, short_name
-from . import checks
+from . import checks, quads
 from .convolution import Convolution
 from .forms import emit_convolution
 from .integers import demand_bytes, demand_scales, emit_quantized, halved
@@ -55,7 +56,7 @@ def _lower_conv(emit: Emission, node: Node) -> None:
     y = emit.output(node, order=order)
     conv = _as_floats(emit, node, (0, 2), (1, 3))
     if conv is None:
-        _emit_conv_sums(emit, node, (0, 2), (1, 3), y, None)
+        _emit_conv_sums(emit, node, (0, 2), (1, 3), y)
     else:
         emit_convolution(emit, conv)
         emit_expression(emit, "to_i32(x0)", y, [conv.output], order)
@@ -67,21 +68,36 @@ def _emit_conv_sums(
     image: tuple[int, int],
     filters: tuple[int, int],
     y: Tensor,
-    bias: Tensor | None,
+    bias: int | None = None,
 ) -> None:
-    """Emit the int32 convolution of operands given by their inputs and those of zero points."""
+    """Emit the int32 convolution of operands given by their inputs and those of zero points.
+
+    ``bias`` is an input, too.
+    """
     groups, channels = node.attribute("group", 1), node.required(filters[0]).dims[1]
     x, zero = _image(emit, node, image, channels * groups)
+    weights = _filters(node, *filters)
+    words = weight_quads(weights, 1) if quads.is_wanted else None
+    kind, total, pad = "i16" if words is None else "u8", None, None
+    if words is None:
+        if bias is not None and node.input(bias) is not None:
+            total = emit.ordered(emit.tensor(node.values[bias]))
+        x, words = _pixel_pairs(emit, x, zero, groups, channels), paired(weights, 1)
+    else:
+        sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
+        total, pad = quads.zero_terms(emit, node, node.required(image[0]), image[1], sums, bias)
+        x = quads.pixel_quads(emit, x, groups, channels)
     conv = Convolution(
         group=Group([node], node),
-        kind="i16",
-        x=_pixel_pairs(emit, x, zero, groups, channels),
+        kind=kind,
+        x=x,
         y=y,
         output=y,
-        weights=paired(_filters(node, *filters), 1),
+        weights=words,
         window=Window.of(node, node.required(filters[0]).dims[2:]),
         groups=groups,
-        bias=bias,
+        bias=total,
+        pad=pad,
     )
     emit_convolution(emit, conv)
 
@@ -175,19 +191,19 @@ def _lower_linear_conv(emit: Emission, node: Node) -> None:
     if bias is not None:
         message = f"node {node.name!r} (QLinearConv): elements of {bias.name!r} and channels"
         emit.check(product(bias.dims), y.shape[1], message)
-    own = None if bias is None else emit.ordered(emit.tensor(node.values[8]))
     conv = _as_floats(emit, node, (0, 2), (3, 5))
     if conv is None:
         sums = emit.new(y.shape, "int32", order, y.name)
-        _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, own)
-        own = None
+        _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8)
     else:
         sums = conv.output
         emit_convolution(emit, conv)
     scales = [emit.tensor(node.values[i]) for i in (1, 4, 6)]
     zero = emit.tensor(node.values[7])
     scales[1] = _by_channel(scales[1], y)
-    biases = [] if own is None else [_by_channel(own, y)]
+    biases = []
+    if conv is not None and bias is not None:
+        biases = [_by_channel(emit.ordered(emit.tensor(node.values[8])), y)]
     emit_quantized(emit, sums, y, [*scales, zero, *biases], order)
 
 

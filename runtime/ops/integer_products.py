@@ -1,7 +1,9 @@
 """MatMulInteger and QLinearMatMul: products of integers of 8 bits, exact in int32.
 
-Operands lose their zero points when they become pairs of int16 (``kernels.cpu.pairs``): one form
-for all types and zero points. Products of pairs are those of words, with half as many in a sum.
+Rows meet constant weights of 8 bits as words of four bytes (``quads``) where the processor has an
+instruction for these. Others lose their zero points when they become pairs of int16
+(``kernels.cpu.pairs``): one form for all types and zero points. Products of both are those of
+words, with a quarter or half as many in a sum.
 """
 
 from __future__ import annotations
@@ -9,10 +11,12 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernels.cpu.pairs import pair_columns, pair_rows, paired
+from ...kernels.cpu.quads import quads as weight_quads
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, product
 from ..tensors import Tensor, short_name
+from . import quads
 from .integers import demand_bytes, demand_scales, emit_quantized, halved
 from .matmul import as_matrices, emit_product, product_dims
 from .pointwise import emit_expression
@@ -115,6 +119,8 @@ def _emit_sums(
     a, b = emit.tensor(node.values[left[0]]), node.required(right[0])
     message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of {b.name!r}"
     emit.check(a.shape[-1], b.dims[-2] if b.rank > 1 else b.dims[0], message)
+    if _emit_quads(emit, node, left, right, y):
+        return
     zero = None if node.input(left[1]) is None else emit.tensor(node.values[left[1]])
     if b.rank == 1:
         words: np.ndarray | Tensor = _vector_pairs(emit, node, right)
@@ -122,6 +128,34 @@ def _emit_sums(
         words = _column_pairs(emit, node, right[0], node.input(right[1]), right[1])
     pairs = _row_pairs(emit, a, zero)
     emit_product(emit, node, *as_matrices(pairs, words, y), kind="i16")
+
+
+def _emit_quads(
+    emit: Emission, node: Node, left: tuple[int, int], right: tuple[int, int], y: Tensor
+) -> bool:
+    """Emit the product by words of four bytes; False where weights or zero points forbid it."""
+    b, b_zero, zero = node.required(right[0]), node.input(right[1]), node.input(left[1])
+    is_known = b.is_constant and (b_zero is None or b_zero.is_constant)
+    if not (quads.is_wanted and is_known and b.rank <= 2 and _is_one(zero)):
+        return False
+    matrix = b.array().astype(np.int16)
+    matrix = matrix if b_zero is None else matrix - _points(b_zero)
+    matrix = matrix.reshape(matrix.shape[0], -1)
+    words = weight_quads(matrix, 0)
+    if words is None:
+        return False
+    a = node.required(left[0])
+    bias, _ = quads.zero_terms(emit, node, a, left[1], matrix.sum(0, dtype=np.int32))
+    rows = quads.row_quads(emit, emit.tensor(node.values[left[0]]))
+    if b.rank == 1:
+        words = words[:, 0]
+    emit_product(emit, node, *as_matrices(rows, words, y), bias=bias, kind="u8")
+    return True
+
+
+def _is_one(zero: Info | None) -> bool:
+    """Tell whether there is one zero point for all rows."""
+    return zero is None or product(zero.dims) == 1
 
 
 def _vector_pairs(emit: Emission, node: Node, right: tuple[int, int]) -> Tensor:

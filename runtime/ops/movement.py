@@ -43,7 +43,8 @@ def _lower_expand(emit: Emission, node: Node) -> None:
     shape = node.infos[0].dims
     wanted = node.required(1).sizes()
     for size, dim in zip(reversed(wanted), reversed(shape), strict=False):
-        message = f"node {node.name!r} (Expand): size in {node.required(1).name!r} and of the result"
+        sizes = node.required(1).name
+        message = f"node {node.name!r} (Expand): size in {sizes!r} and of the result"
         emit.check(size, dim, message, broadcast=True)
     target = Tensor(x.buffer, 0, x.dtype, shape, (0,) * len(shape), x.name)
     emit.set(node.outputs[0], x.view(shape, broadcast_strides(emit, x, target)))

@@ -44,7 +44,9 @@ def floats(*shape: int, seed: int = 0) -> np.ndarray:
 
 
 @pytest.fixture(autouse=True, params=["copied", "alternating"])
-def states(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+def states(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, lowered_anew: None
+) -> None:
     """Let loops copy the states that an iteration gives, or let two buffers alternate."""
     monkeypatch.setattr(control, "_SMALL", -1 if request.param == "alternating" else 1 << 62)
 

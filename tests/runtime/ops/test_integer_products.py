@@ -12,6 +12,7 @@ import sardonyx
 from onnx.helper import make_node
 from onnx.reference import ReferenceEvaluator
 from sardonyx.reference import OPERATORS
+from sardonyx.runtime.ops import quads
 
 from .conftest import assert_same, build
 
@@ -41,6 +42,15 @@ IMAGES: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((1, 7, 15, 1), (20, 7, 3, 1), dict(pads=[1, 0, 1, 0])),
     ((1, 3, 17, 17), (40, 3, 7, 7), dict(strides=[2, 2], pads=[3, 3, 3, 3])),
 ]
+
+
+@pytest.fixture(autouse=True, params=["quads", "pairs"])
+def words(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, lowered_anew: None
+) -> str:
+    """Let constant weights be words of four bytes, on any processor, or pairs."""
+    monkeypatch.setattr(quads, "is_wanted", request.param == "quads")
+    return str(request.param)
 
 
 def numbers(shape: tuple[int, ...], dtype: Any, seed: int = 0) -> np.ndarray:
@@ -163,6 +173,31 @@ def test_quantized_convolutions(x: Any, w: Any, image: Any, filters: Any, attrib
     compare(node, *split(True, "x", operands))
 
 
+def near_zero(shape: tuple[int, ...], dtype: Any) -> dict[str, np.ndarray]:
+    """Weights that fit int8 once their zero point is taken off, and this zero point."""
+    low, point = (20, 128) if dtype is np.uint8 else (-100, 7)
+    w = np.random.default_rng([1, *shape]).integers(low, low + 216, shape).astype(dtype)
+    return {"w": w, "wz": np.array(point, dtype)}
+
+
+@pytest.mark.parametrize(("x", "w"), PAIRS)
+def test_zero_points_that_a_step_computes(x: Any, w: Any) -> None:
+    for left, right in FORMS:
+        feeds = {"x": numbers(left, x), "xz": numbers((), x, 2)}
+        node = make_node("MatMulInteger", ["x", "w", "xz", "wz"], ["y"])
+        compare(node, feeds, near_zero(right, w))
+    for image, filters, attributes in IMAGES:
+        feeds = {"x": numbers(image, x), "xz": numbers((), x, 2)}
+        feeds["b"] = np.random.default_rng(5).integers(-9999, 9999, filters[0]).astype(np.int32)
+        weights = near_zero(filters, w)
+        node = make_node("ConvInteger", ["x", "w", "xz", "wz"], ["y"], **attributes)
+        compare(node, {name: feeds[name] for name in ("x", "xz")}, weights)
+        weights |= {"yz": numbers((), x, 4)}
+        weights |= {name: np.array(0.02, np.float32) for name in ("xs", "ws", "ys")}
+        names = ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"]
+        compare(make_node("QLinearConv", names, ["y"], **attributes), feeds, weights)
+
+
 def test_operands_that_do_not_fit_are_refused(refused: Any) -> None:
     a, b = numbers((3, 4), np.uint8), numbers((5, 2), np.uint8)
     refused([make_node("MatMulInteger", ["a", "b"], ["y"], name="product")], {"a": a, "b": b})
@@ -174,10 +209,10 @@ def test_operands_that_do_not_fit_are_refused(refused: Any) -> None:
     refused([points], {"x": image}, weights)
 
 
-def test_products_with_one_operand_share_its_pairs(check: Any) -> None:
+def test_products_with_one_operand_share_its_words(check: Any, words: str) -> None:
     nodes = [make_node("MatMulInteger", ["a", b, "az"], [f"y{b}"]) for b in ("b", "c")]
     operands = {"b": numbers((70, 9), np.int8, 1), "c": numbers((70, 5), np.int8, 2)}
     weights = operands | {"az": numbers((), np.uint8)}
     session = check(nodes, {"a": numbers((8, 70), np.uint8)}, weights, outputs=["yb", "yc"])
     types = [step.op_type for step in session.engine.program.steps]
-    assert types == ["Pairs", "MatMulInteger", "MatMulInteger"]
+    assert types == [words.title(), "MatMulInteger", "MatMulInteger"]

@@ -1,0 +1,78 @@
+"""Integers of 8 bits as the words of four unsigned bytes that tiles multiply.
+
+A word holds four neighbours of the axis that is summed up; behind the last ones are others, which
+weights of zero meet.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..registry import Pointer, kernel
+from ..simd import load_i32, load_u8, store_i32
+
+SIGNED = 0x80
+"""What is added to int8 to have them as unsigned bytes, which flips their upper bits."""
+
+
+@kernel
+def quad_rows(
+    thread: int, part: int, until: int, parts: int,
+    x: Pointer, y: Pointer, images: int, rows: int, groups: int, channels: int, x_image: int,
+    x_row: int, is_signed: int,
+) -> int:  # fmt: skip
+    """Make words along the innermost axis, for operands that a tile reads row by row.
+
+    x has images x rows of ``groups`` times ``channels`` dense bytes; y is dense, and each group
+    begins with a word of its own. Rows are split into parts.
+    """
+    flip = np.int32(0x80808080 - (1 << 32)) if is_signed != 0 else np.int32(0)
+    words, whole = (channels + 3) // 4, channels // 4
+    all_rows = images * rows
+    for row in range(all_rows * part // parts, all_rows * until // parts):
+        source = x + row // rows * x_image + row % rows * x_row
+        for group in range(groups):
+            target = y + (row * groups + group) * words * 4
+            for word in range(whole):
+                store_i32(target, word, load_i32(source, word) ^ flip)
+            if words > whole:
+                rest = np.int32(0)
+                for c in range(4 * whole, channels):
+                    rest |= np.int32(load_u8(source, c)) << np.int32(8 * (c % 4))
+                store_i32(target, whole, rest ^ flip)
+            source += channels
+    return 0
+
+
+@kernel
+def zero_bias(
+    thread: int, part: int, until: int, parts: int,
+    zero: Pointer, sums: Pointer, bias: Pointer, y: Pointer, pad: Pointer, count: int,
+    is_signed: int,
+) -> int:  # fmt: skip
+    """y[i] = bias[i] - z sums[i], int32, and pad = a word of four bytes z.
+
+    ``zero`` is the address of a zero point, which for int8 is 128 less than z. The addresses of it
+    and of the bias are 0 for zeros.
+    """
+    if part > 0:
+        return 0
+    point = np.int32(load_u8(zero, 0)) if zero != 0 else np.int32(0)
+    point = point ^ np.int32(SIGNED) if is_signed != 0 else point
+    for i in range(count):
+        term = load_i32(bias, i) if bias != 0 else np.int32(0)
+        store_i32(y, i, np.int32(term - point * load_i32(sums, i)))
+    store_i32(pad, 0, np.int32(np.int64(point) * 0x01010101))
+    return 0
+
+
+def quads(matrix: np.ndarray, axis: int) -> np.ndarray | None:
+    """Put four numbers along an axis into a word each; None where they do not fit int8."""
+    if matrix.size and (matrix.min() < -128 or matrix.max() > 127):
+        return None
+    narrow = np.moveaxis(matrix.astype(np.int8), axis, -1)
+    missing = -narrow.shape[-1] % 4
+    if missing:
+        narrow = np.concatenate([narrow, np.zeros((*narrow.shape[:-1], missing), np.int8)], -1)
+    words = np.ascontiguousarray(narrow).view("<i4")
+    return np.moveaxis(words, -1, axis)
