@@ -20,7 +20,7 @@ from ..tensors import Tensor, short_name
 from . import checks, quads
 from .convolution import Convolution
 from .forms import emit_convolution
-from .integers import demand_bytes, demand_scales, emit_quantized, halved
+from .integers import combined_scale, demand_bytes, demand_scales, emit_quantized, halved
 from .pointwise import emit_expression
 from .registry import Operator, register
 from .terms import Term, call
@@ -198,13 +198,11 @@ def _lower_linear_conv(emit: Emission, node: Node) -> None:
     else:
         sums = conv.output
         emit_convolution(emit, conv)
-    scales = [emit.tensor(node.values[i]) for i in (1, 4, 6)]
-    zero = emit.tensor(node.values[7])
-    scales[1] = _by_channel(scales[1], y)
-    biases = []
+    own = None
     if conv is not None and bias is not None:
-        biases = [_by_channel(emit.ordered(emit.tensor(node.values[8])), y)]
-    emit_quantized(emit, sums, y, [*scales, zero, *biases], order)
+        own = _by_channel(emit.ordered(emit.tensor(node.values[8])), y)
+    scale = _by_channel(combined_scale(emit, node, (1, 4, 6)), y)
+    emit_quantized(emit, sums, y, [scale], emit.tensor(node.values[7]), own, order)
 
 
 def _by_channel(values: Tensor, y: Tensor) -> Tensor:

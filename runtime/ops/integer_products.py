@@ -17,7 +17,7 @@ from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, product
 from ..tensors import Tensor, short_name
 from . import quads
-from .integers import demand_bytes, demand_scales, emit_quantized, halved
+from .integers import combined_scale, demand_bytes, demand_scales, emit_quantized, halved
 from .matmul import as_matrices, emit_product, product_dims
 from .pointwise import emit_expression
 from .registry import Operator, register
@@ -176,12 +176,14 @@ def _lower_linear_matmul(emit: Emission, node: Node) -> None:
     y = emit.output(node)
     sums = emit.new(y.shape, "int32", name=y.name)
     _emit_sums(emit, node, (0, 2), (3, 5), sums)
-    by_row = node.required(1)
-    scale = emit.tensor(node.values[1])
-    if by_row.rank == 1 and by_row.dims != (1,):
-        scale = scale.view((*scale.shape, 1), (*scale.strides, 1))
-    others = [emit.tensor(node.values[i]) for i in (4, 6, 7)]
-    emit_quantized(emit, sums, y, [scale, *others], None)
+    zero = emit.tensor(node.values[7])
+    if all(product(node.required(index).dims) == 1 for index in (1, 6)):
+        emit_quantized(emit, sums, y, [combined_scale(emit, node, (1, 4, 6))], zero)
+        return
+    by_row, *others = (emit.tensor(node.values[index]) for index in (1, 4, 6))
+    if len(by_row.shape) == 1 and by_row.shape != (1,):
+        by_row = by_row.view((*by_row.shape, 1), (*by_row.strides, 1))
+    emit_quantized(emit, sums, y, [by_row, *others], zero)
 
 
 register("MatMulInteger", Operator(infer=_infer_matmul, lower=_lower_matmul))

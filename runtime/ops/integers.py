@@ -34,15 +34,32 @@ def demand_scales(node: Node, indices: tuple[int, ...]) -> None:
             raise OnHost(f"a scale of {node.required(index).dtype}")
 
 
-def emit_quantized(
-    emit: Emission, sums: Tensor, y: Tensor, operands: list[Tensor], order: Sequence[int] | None
-) -> None:
-    """Emit the result of whole sums.
+def combined_scale(emit: Emission, node: Node, indices: tuple[int, int, int]) -> Tensor:
+    """Return left * right / result of scales, given by their inputs: of the shape of the right one.
 
-    Operands are two scales, that of the result, its zero point, and perhaps a bias.
+    The others are single numbers.
     """
-    x, left, right, scale, zero, *bias = (Term(f"x{i}") for i in range(len(operands) + 1))
-    whole = x if not bias else call("to_i32", x) + bias[0]
-    value = call("to_f32", whole) * (left * right / scale)
-    text = quantized(value, zero, y.dtype).text
+    infos = [node.required(index) for index in indices]
+    if all(info.is_constant for info in infos):
+        first, second, divisor = (info.array() for info in infos)
+        return emit.constant(first.reshape(()) * second / divisor.reshape(()))
+    left, right, result = (emit.tensor(node.values[index]) for index in indices)
+    combined = emit.new(right.shape, "float32", name=right.name)
+    operands = [left.view((), ()), right, result.view((), ())]
+    emit_expression(emit, "div(mul(x0,x1),x2)", combined, operands)
+    return combined
+
+
+def emit_quantized(
+    emit: Emission, sums: Tensor, y: Tensor, scales: Sequence[Tensor], zero: Tensor,
+    bias: Tensor | None = None, order: Sequence[int] | None = None,
+) -> None:  # fmt: skip
+    """Emit the result of whole sums: times scales, of which a third divides, and a zero point."""
+    operands = [*scales, zero] if bias is None else [*scales, zero, bias]
+    x, *terms = (Term(f"x{i}") for i in range(1 + len(operands)))
+    factor, point = terms[0], terms[len(scales)]
+    if len(scales) == 3:
+        factor = terms[0] * terms[1] / terms[2]
+    whole = x if bias is None else call("to_i32", x) + terms[-1]
+    text = quantized(call("to_f32", whole) * factor, point, y.dtype).text
     emit_expression(emit, text, y, [sums, *operands], order, operations=5)
