@@ -128,10 +128,12 @@ def run_epilogue(
 ) -> None:
     """Run a pointwise kernel on a finished block: width pixels by columns channels.
 
-    The template's axes are (image, row, pixel, channel); every operand is shifted to the block.
+    The template's axes are (image, row, pixel, channel); every operand is shifted to the block. It
+    ends with the bytes of an element of each.
     """
     record, operands = after.epilogue_record, after.epilogue_operands
-    for i in range(4 + 5 * (operands + 1)):
+    itemsizes = 4 + 5 * (operands + 1)
+    for i in range(itemsizes):
         store_i64(words, i, load_i64(record, i))
     store_i64(words, 0, 1)
     store_i64(words, 1, 1)
@@ -141,5 +143,6 @@ def run_epilogue(
         at = 4 + 5 * operand
         shift = image * load_i64(record, at + 1) + row * load_i64(record, at + 2)
         shift += pixel * load_i64(record, at + 3) + column * load_i64(record, at + 4)
-        store_i64(words, at, load_i64(record, at) + shift * 4)
+        shift *= load_i64(record, itemsizes + operand)
+        store_i64(words, at, load_i64(record, at) + shift)
     call_kernel(after.epilogue, words, 0, 0, 1, 1)

@@ -67,7 +67,8 @@ def _shifted_epilogue(
     """Copy the epilogue's record for rows that lie at ``y``; other operands are shifted."""
     record = _get(stage, FIELD.epilogue_record)
     operands = _get(stage, FIELD.epilogue_operands)
-    for i in range(4 + 5 * (operands + 1)):
+    itemsizes = 4 + 5 * (operands + 1)
+    for i in range(itemsizes + operands + 1):
         store_i64(template, i, load_i64(record, i))
     for operand in range(operands + 1):
         at = 4 + 5 * operand
@@ -75,7 +76,8 @@ def _shifted_epilogue(
             store_i64(template, at, y)
         else:
             shift = image * load_i64(record, at + 1) + row * load_i64(record, at + 2)
-            store_i64(template, at, load_i64(record, at) + shift * 4)
+            shift *= load_i64(record, itemsizes + operand)
+            store_i64(template, at, load_i64(record, at) + shift)
     _set(stage, words, FIELD.epilogue_record, template)
 
 

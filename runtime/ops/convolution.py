@@ -96,6 +96,12 @@ class Convolution:
         return count if isinstance(self.weights, Tensor) else count // self.groups
 
     @property
+    def outputs(self) -> list[Tensor]:
+        """What the step writes, the result first."""
+        result = self.epilogue.result
+        return [self.output] if result is None else [result, self.output]
+
+    @property
     def sum_length(self) -> Dim:
         """Products in a sum."""
         return self.channels * self.window.taps

@@ -24,7 +24,7 @@ def emit_depthwise(emit: Emission, conv: Convolution) -> None:
     out_width = height_width(conv.y.shape)[1]
     emit.step(
         depthwise(*window_parameters(conv.window, out_width)),
-        outputs=[conv.output],
+        outputs=conv.outputs,
         flops=conv.flops,
         x=conv.x, y=conv.y, bias=conv.bias, w=_filters(emit, conv),
         channels=conv.x.shape[1],

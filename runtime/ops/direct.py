@@ -20,7 +20,7 @@ def emit_direct(emit: Emission, conv: Convolution, tile: tuple[int, int] | None 
     space = _workspace_bytes(conv, weights)
     emit.step(
         convolve,
-        outputs=[conv.output],
+        outputs=conv.outputs,
         flops=conv.flops,
         x=conv.x, y=conv.y, residual=conv.residual, bias=conv.bias, w=weights, w_image=w_image,
         channels=conv.channels, out_channels=conv.out_channels, groups=conv.groups,

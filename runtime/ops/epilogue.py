@@ -20,7 +20,7 @@ from ...kernels.registry import Kernel
 from ..emission import Emission
 from ..graph import Info, Node
 from ..symbolic import Dim, product
-from ..tensors import Record, Tensor
+from ..tensors import Record, Tensor, short_name
 from .pointwise import broadcast_strides, write_expression
 from .registry import OPERATORS, Activation
 
@@ -41,6 +41,9 @@ class Epilogue:
         Nodes left for a pointwise kernel that runs over finished rows.
     value
         What the tile has written: that kernel's first operand.
+    result, expression, others
+        Instead of nodes: what that kernel computes of it and other operands, and writes to a tensor
+        of its own, perhaps of another type.
     kernel, record, operands
         That kernel, the template of its record, and the number of its operands; there are none
         before `over_rows`.
@@ -55,6 +58,9 @@ class Epilogue:
     high: float = 0.0
     nodes: Sequence[Node] = ()
     value: ir.Value | None = None
+    result: Tensor | None = None
+    expression: str = ""
+    others: Sequence[Tensor] = ()
     kernel: Kernel | None = None
     record: Record | None = None
     operands: int = 0
@@ -96,38 +102,43 @@ class Epilogue:
         axes: Sequence[int | None],
         full: Sequence[Dim] | None = None,
     ) -> Epilogue:
-        """Return the epilogue with its nodes as a kernel over finished rows of ``target``.
+        """Return the epilogue with its nodes, or expression, as a kernel over finished rows.
 
         Parameters
         ----------
         emit : Emission
         target : Tensor
-            What the tile writes, and the kernel after it.
+            What the tile writes, and the kernel after it unless there is a ``result``.
         axes : sequence
             Axis of the target that is image, row, pixel and channel (None: there is none).
         full : sequence of Dim, optional
             The result's real shape, when ``target`` sees it as a matrix.
         """
-        if not self.nodes:
+        if self.result is not None:
+            text, tensors = self.expression, [self.result, target, *self.others]
+        elif self.nodes:
+            expression = write_expression(self.nodes, self.value)
+            text, tensors = expression.text, [target, target, *expression.tensors(emit, 1)]
+        else:
             return self
-        expression = write_expression(self.nodes, self.value)
-        tensors = [target, target, *expression.tensors(emit, 1)]
         fields: list[Any] = [1, 1, 1, 1]
-        kinds = []
+        kinds, itemsizes = [], []
         may_flatten = True
         width = 1 if axes[2] is None else target.shape[axes[2]]
         has_rows = axes[1] is not None and target.shape[axes[1]] != 1
-        for tensor in tensors:
+        for position, tensor in enumerate(tensors):
             if full is not None and tuple(tensor.shape) == tuple(full):
                 tensor = emit.ordered(tensor).view(target.shape, target.strides)
             tensor, strides = _strides_over(emit, tensor, target, axes)
             may_flatten &= not has_rows or strides[1] == strides[2] * width
-            kinds.append("f32s" if strides[3] == 0 and tensor is not target else "f32v")
+            is_same = strides[3] == 0 and position > 1
+            kinds.append(short_name(tensor.dtype) + ("s" if is_same else "v"))
             fields += [tensor, *strides]
+            itemsizes.append(tensor.itemsize)
         return dataclasses.replace(
             self,
-            kernel=language.pointwise(expression.text, " ".join(kinds)),
-            record=Record(fields),
+            kernel=language.pointwise(text, " ".join(kinds)),
+            record=Record([*fields, *itemsizes]),
             operands=len(tensors) - 1,
             may_flatten=may_flatten,
         )

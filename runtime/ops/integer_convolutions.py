@@ -19,8 +19,16 @@ from ..symbolic import Dim, product
 from ..tensors import Tensor, short_name
 from . import checks, quads
 from .convolution import Convolution
+from .epilogue import Epilogue
 from .forms import emit_convolution
-from .integers import combined_scale, demand_bytes, demand_scales, emit_quantized, halved
+from .integers import (
+    combined_scale,
+    demand_bytes,
+    demand_scales,
+    emit_quantized,
+    halved,
+    quantizing,
+)
 from .pointwise import emit_expression
 from .registry import Operator, register
 from .terms import Term, call
@@ -69,6 +77,7 @@ def _emit_conv_sums(
     filters: tuple[int, int],
     y: Tensor,
     bias: int | None = None,
+    epilogue: Epilogue | None = None,
 ) -> None:
     """Emit the int32 convolution of operands given by their inputs and those of zero points.
 
@@ -98,6 +107,7 @@ def _emit_conv_sums(
         groups=groups,
         bias=total,
         pad=pad,
+        epilogue=epilogue or Epilogue(),
     )
     emit_convolution(emit, conv)
 
@@ -191,18 +201,18 @@ def _lower_linear_conv(emit: Emission, node: Node) -> None:
     if bias is not None:
         message = f"node {node.name!r} (QLinearConv): elements of {bias.name!r} and channels"
         emit.check(product(bias.dims), y.shape[1], message)
+    scale = _by_channel(combined_scale(emit, node, (1, 4, 6)), y)
+    zero = emit.tensor(node.values[7])
     conv = _as_floats(emit, node, (0, 2), (3, 5))
     if conv is None:
         sums = emit.new(y.shape, "int32", order, y.name)
-        _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8)
-    else:
-        sums = conv.output
-        emit_convolution(emit, conv)
+        _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8, quantizing(y, scale, zero))
+        return
     own = None
-    if conv is not None and bias is not None:
+    if bias is not None:
         own = _by_channel(emit.ordered(emit.tensor(node.values[8])), y)
-    scale = _by_channel(combined_scale(emit, node, (1, 4, 6)), y)
-    emit_quantized(emit, sums, y, [scale], emit.tensor(node.values[7]), own, order)
+    emit_convolution(emit, conv)
+    emit_quantized(emit, conv.output, y, [scale], zero, own, order)
 
 
 def _by_channel(values: Tensor, y: Tensor) -> Tensor:

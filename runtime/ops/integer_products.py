@@ -17,7 +17,15 @@ from ..graph import Info, Node, OnHost
 from ..symbolic import Dim, product
 from ..tensors import Tensor, short_name
 from . import quads
-from .integers import combined_scale, demand_bytes, demand_scales, emit_quantized, halved
+from .epilogue import Epilogue
+from .integers import (
+    combined_scale,
+    demand_bytes,
+    demand_scales,
+    emit_quantized,
+    halved,
+    quantizing,
+)
 from .matmul import as_matrices, emit_product, product_dims
 from .pointwise import emit_expression
 from .registry import Operator, register
@@ -113,13 +121,14 @@ def _lower_matmul(emit: Emission, node: Node) -> None:
 
 
 def _emit_sums(
-    emit: Emission, node: Node, left: tuple[int, int], right: tuple[int, int], y: Tensor
-) -> None:
+    emit: Emission, node: Node, left: tuple[int, int], right: tuple[int, int], y: Tensor,
+    epilogue: Epilogue | None = None,
+) -> None:  # fmt: skip
     """Emit the int32 product of two operands, given by their inputs and those of zero points."""
     a, b = emit.tensor(node.values[left[0]]), node.required(right[0])
     message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of {b.name!r}"
     emit.check(a.shape[-1], b.dims[-2] if b.rank > 1 else b.dims[0], message)
-    if _emit_quads(emit, node, left, right, y):
+    if _emit_quads(emit, node, left, right, y, epilogue):
         return
     zero = None if node.input(left[1]) is None else emit.tensor(node.values[left[1]])
     if b.rank == 1:
@@ -127,12 +136,13 @@ def _emit_sums(
     else:
         words = _column_pairs(emit, node, right[0], node.input(right[1]), right[1])
     pairs = _row_pairs(emit, a, zero)
-    emit_product(emit, node, *as_matrices(pairs, words, y), kind="i16")
+    emit_product(emit, node, *as_matrices(pairs, words, y), kind="i16", epilogue=epilogue)
 
 
 def _emit_quads(
-    emit: Emission, node: Node, left: tuple[int, int], right: tuple[int, int], y: Tensor
-) -> bool:
+    emit: Emission, node: Node, left: tuple[int, int], right: tuple[int, int], y: Tensor,
+    epilogue: Epilogue | None,
+) -> bool:  # fmt: skip
     """Emit the product by words of four bytes; False where weights or zero points forbid it."""
     b, b_zero, zero = node.required(right[0]), node.input(right[1]), node.input(left[1])
     is_known = b.is_constant and (b_zero is None or b_zero.is_constant)
@@ -149,7 +159,8 @@ def _emit_quads(
     rows = quads.row_quads(emit, emit.tensor(node.values[left[0]]))
     if b.rank == 1:
         words = words[:, 0]
-    emit_product(emit, node, *as_matrices(rows, words, y), bias=bias, kind="u8")
+    matrices = as_matrices(rows, words, y)
+    emit_product(emit, node, *matrices, bias=bias, kind="u8", epilogue=epilogue)
     return True
 
 
@@ -175,11 +186,12 @@ def _infer_linear_matmul(node: Node) -> list[Info]:
 def _lower_linear_matmul(emit: Emission, node: Node) -> None:
     y = emit.output(node)
     sums = emit.new(y.shape, "int32", name=y.name)
-    _emit_sums(emit, node, (0, 2), (3, 5), sums)
     zero = emit.tensor(node.values[7])
     if all(product(node.required(index).dims) == 1 for index in (1, 6)):
-        emit_quantized(emit, sums, y, [combined_scale(emit, node, (1, 4, 6))], zero)
+        scale = combined_scale(emit, node, (1, 4, 6))
+        _emit_sums(emit, node, (0, 2), (3, 5), sums, quantizing(y, scale, zero))
         return
+    _emit_sums(emit, node, (0, 2), (3, 5), sums)
     by_row, *others = (emit.tensor(node.values[index]) for index in (1, 4, 6))
     if len(by_row.shape) == 1 and by_row.shape != (1,):
         by_row = by_row.view((*by_row.shape, 1), (*by_row.strides, 1))

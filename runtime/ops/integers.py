@@ -8,6 +8,7 @@ from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim
 from ..tensors import Tensor
+from .epilogue import Epilogue
 from .pointwise import emit_expression
 from .quantization import quantized
 from .terms import Term, call
@@ -63,3 +64,10 @@ def emit_quantized(
     whole = x if bias is None else call("to_i32", x) + terms[-1]
     text = quantized(call("to_f32", whole) * factor, point, y.dtype).text
     emit_expression(emit, text, y, [sums, *operands], order, operations=5)
+
+
+def quantizing(y: Tensor, scale: Tensor, zero: Tensor) -> Epilogue:
+    """Return what writes whole sums, times a scale and with a zero point, while rows are new."""
+    x, factor, point = (Term(f"x{i}") for i in range(3))
+    text = quantized(call("to_f32", x) * factor, point, y.dtype).text
+    return Epilogue(result=y, expression=text, others=[scale, zero])

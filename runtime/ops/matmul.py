@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -159,12 +160,17 @@ def emit_product(
     y: Tensor,
     bias: np.ndarray | Tensor | None = None,
     kind: str = "",
+    epilogue: Epilogue | None = None,
 ) -> None:
     """Emit ``y = a @ b + bias``, matrices of any strides, for a part of what a node computes.
 
-    A ``kind`` of numbers may be given that is not that of their element type.
+    A ``kind`` of numbers may be given that is not that of their element type, and an epilogue whose
+    result lies densely.
     """
-    _emit_matmul(emit, Group([node], node), a, b, y, bias, kind)
+    if epilogue is not None and epilogue.result is not None:
+        result = epilogue.result.view(y.shape, contiguous_strides(y.shape))
+        epilogue = dataclasses.replace(epilogue, result=result)
+    _emit_matmul(emit, Group([node], node), a, b, y, bias, kind, epilogue)
 
 
 def _last_two(b: np.ndarray | Tensor) -> np.ndarray | Tensor:
@@ -181,6 +187,7 @@ def _emit_matmul(
     y: Tensor | None = None,
     bias: np.ndarray | Tensor | None = None,
     kind: str = "",
+    epilogue: Epilogue | None = None,
 ) -> None:
     """Emit ``a @ b`` followed by the group's epilogue, to ``y`` or the group's output."""
     node = group.head
@@ -193,7 +200,7 @@ def _emit_matmul(
         assert not isinstance(bias, Tensor)
         _emit_half(emit, group, a, b, bias, y)
         return
-    epilogue = Epilogue.match(emit, node, group.body, len(node.infos[0].dims) - 1)
+    epilogue = epilogue or Epilogue.match(emit, node, group.body, len(node.infos[0].dims) - 1)
     if epilogue.bias is not None:
         assert not isinstance(bias, Tensor)
         extra = emit.infos[epilogue.bias].array().reshape(-1).astype(np.float32)
