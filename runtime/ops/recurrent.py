@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.recurrent import CHAIN_WORDS, recurrent, recurrent_begin
 from ...kernels.cpu.recurrent_cells import PHASES, Numbers
-from ...kernels.cpu.tile import max_rows
 from ...kernels.target import LANES
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
