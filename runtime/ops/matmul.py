@@ -157,7 +157,7 @@ def emit_product(
     a: Tensor,
     b: np.ndarray | Tensor,
     y: Tensor,
-    bias: np.ndarray | None = None,
+    bias: np.ndarray | Tensor | None = None,
     kind: str = "",
 ) -> None:
     """Emit ``y = a @ b + bias``, matrices of any strides, for a part of what a node computes.
@@ -179,7 +179,7 @@ def _emit_matmul(
     a: Tensor,
     b: np.ndarray | Tensor,
     y: Tensor | None = None,
-    bias: np.ndarray | None = None,
+    bias: np.ndarray | Tensor | None = None,
     kind: str = "",
 ) -> None:
     """Emit ``a @ b`` followed by the group's epilogue, to ``y`` or the group's output."""
@@ -189,11 +189,12 @@ def _emit_matmul(
     message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
     emit.check(a.shape[-1], depth, message)
     kind = kind or KINDS[a.dtype]
-    if kind == "f32" and wants_half(b, emit, a):
+    if kind == "f32" and not isinstance(bias, Tensor) and wants_half(b, emit, a):
         _emit_half(emit, group, a, b, bias, y)
         return
     epilogue = Epilogue.match(emit, node, group.body, len(node.infos[0].dims) - 1)
     if epilogue.bias is not None:
+        assert not isinstance(bias, Tensor)  # given by nodes that no group has behind its head
         extra = emit.infos[epilogue.bias].array().reshape(-1).astype(np.float32)
         bias = extra if bias is None else bias + extra
     residual = None
@@ -212,7 +213,7 @@ def _emit_matmul(
         output=y,
         weights=_filters(emit, b, y.shape[:-2]),
         window=Window(),
-        bias=None if bias is None else emit.constant(bias, f"{node.name}.bias"),
+        bias=emit.constant(bias, f"{node.name}.bias") if isinstance(bias, np.ndarray) else bias,
         residual=None if residual is None else residual.view(shape, strides),
         epilogue=_over_matrix(emit, epilogue, y, is_shared),
     )
