@@ -21,7 +21,7 @@ from numba import njit
 from ..arithmetic import KINDS
 from ..atomics import atomic_add, atomic_compare_exchange, atomic_load, pause
 from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
-from ..simd import load_i32, stack_words, store_i64
+from ..simd import load_i32, prefetch, stack_words, store_i64
 from .panel import run_tiles
 from .recurrent_cells import GATES, PHASES, Numbers, Row, cell_phases
 from .recurrent_functions import ARITHMETIC, Arithmetic
@@ -142,25 +142,29 @@ def _product(nv: int, kind: str) -> Any:
     itemsize, width = ARITHMETIC[kind].itemsize, nv * ARITHMETIC[kind].lanes
 
     @njit
-    def one_row(a: Pointer, b: Pointer, sums: Pointer, panels: int, length: int) -> None:
-        p = 0
-        while p + side_by_side <= panels:
+    def one_row(
+        a: Pointer, b: Pointer, sums: Pointer, panels: int, length: int, falling: int
+    ) -> None:
+        groups = panels // side_by_side
+        for i in range(groups):
+            p = (groups - 1 - i if falling else i) * side_by_side
             row_product(side_by_side, nv, number, a, b + p * length * width * itemsize,
                         sums + p * width * itemsize, length)  # fmt: skip
-            p += side_by_side
-        while p < panels:
+        for p in range(groups * side_by_side, panels):
             row_product(1, nv, number, a, b + p * length * width * itemsize,
                         sums + p * width * itemsize, length)  # fmt: skip
-            p += 1
 
     @njit
     def product(
         a: Pointer, lda: int, b: Pointer, sums: Pointer, rows: int, panels: int, length: int,
-        mr: int, tiles: Pointer,
+        mr: int, tiles: Pointer, falling: int,
     ) -> None:  # fmt: skip
-        """Multiply rows ``lda`` elements apart; sums of a row have the panels side by side."""
+        """Multiply rows ``lda`` elements apart; sums of a row have the panels side by side.
+
+        Panels are taken from the first on or, ``falling``, from the last.
+        """
         if rows == 1:
-            one_row(a, b, sums, panels, length)
+            one_row(a, b, sums, panels, length, falling)
             return
         words = stack_words(TILE_WORDS)
         for word in range(TILE_WORDS):
@@ -172,7 +176,8 @@ def _product(nv: int, kind: str) -> Any:
         store_i64(words, TILE.length, length)
         store_i64(words, TILE.n, width)
         store_i64(words, TILE.flags, FIRST | LAST)
-        for p in range(panels):
+        for i in range(panels):
+            p = panels - 1 - i if falling else i
             panel = b + p * length * width * itemsize
             store_i64(words, TILE.b, panel)
             store_i64(words, TILE.ahead, panel)
@@ -185,18 +190,31 @@ def _product(nv: int, kind: str) -> Any:
 
 
 @njit
-def _claim(layer: Recurrence, chain: int, tick: int, thread: int) -> Any:
+def _claim(layer: Recurrence, chain: int, tick: int, falling: int, last: int) -> Any:
     """Take a block of a chain's step that nobody has taken; -1: there is none.
 
-    Threads begin at one end or the other, so that each finds weights of its own in its cache.
+    From that taken ``last`` on a thread goes one way at one step and back at the next, so that it
+    begins with weights that its cache still holds.
     """
     claims = layer.progress + 8 * (chain * CHAIN_WORDS + 8)
-    for i in range(layer.blocks):
-        block = i if thread % 2 == 0 else layer.blocks - 1 - i
+    for i in range(2 * layer.blocks):
+        beyond = i >= layer.blocks
+        away = i - layer.blocks + 1 if beyond else i
+        block = last - away if falling != beyond else last + away
+        if block < 0 or block >= layer.blocks:
+            continue
         free = atomic_load(claims, block) == tick
         if free and atomic_compare_exchange(claims, block, tick, tick + 1):
             return block
     return -1
+
+
+@njit
+def _time(layer: Recurrence, d: int, b: int, t: int) -> Any:
+    """Place in the input of a sequence's step, and the number of its steps."""
+    length = load_i32(layer.lengths, b) if layer.lengths != 0 else layer.steps
+    backwards = layer.backwards >> d & 1
+    return length - 1 - t if backwards and t < length else t, length
 
 
 def _row(of: Arithmetic, gates: int) -> Any:
@@ -249,10 +267,8 @@ def _step(cell: str, phase: int, function: Any, of: Arithmetic) -> Any:
     def step(
         layer: Recurrence, n: Numbers, d: int, b: int, t: int, sums: Pointer, begin: int, end: int
     ) -> None:
-        length = load_i32(layer.lengths, b) if layer.lengths != 0 else layer.steps
-        backwards = layer.backwards >> d & 1
+        time, length = _time(layer, d, b, t)
         going = t < length
-        time = length - 1 - t if backwards and going else t
         y = layer.y + (time * layer.y_step + b * layer.y_batch + d * layer.y_direction) * itemsize
         last = (d * layer.last_direction + b * layer.last_batch) * itemsize
         for lane in range(0, lanes, together):
@@ -287,12 +303,21 @@ def recurrent(cell: str, names: str, clips: int, options: str, kind: str) -> Cal
     first_step, later_step = steps[0], steps[-1]
     first_gates, later_gates = PHASES[cell][0], PHASES[cell][-1]
     first_product, later_product = _product(first_gates, kind), _product(later_gates, kind)
-    itemsize, lanes = of.itemsize, of.lanes
+    gates, itemsize, lanes = GATES[cell], of.itemsize, of.lanes
+
+    @njit
+    def bring_inputs(layer: Recurrence, d: int, b: int, t: int, begin: int, end: int) -> None:
+        """Have them in a cache when the product is done: threads meet them in short pieces."""
+        time, _ = _time(layer, d, b, t)
+        first = time * layer.input_step + b * layer.input_batch + d * layer.vectors * lanes * gates
+        for v in range(begin * gates, end * gates):
+            prefetch(layer.inputs + (first + v * lanes) * itemsize)
 
     @njit
     def compute(
-        layer: Recurrence, n: Numbers, chain: int, tick: int, block: int, sums: Pointer
-    ) -> None:
+        layer: Recurrence, n: Numbers, chain: int, tick: int, block: int, falling: int,
+        sums: Pointer,
+    ) -> None:  # fmt: skip
         """Compute an item: the product, then the cells of its units."""
         groups = (layer.batch + layer.rows - 1) // layer.rows
         d, b0 = chain // groups, chain % groups * layer.rows
@@ -303,17 +328,20 @@ def recurrent(cell: str, names: str, clips: int, options: str, kind: str) -> Cal
         at = (d * layer.batch + b0) * units * itemsize
         panel = d * layer.vectors + begin
         if tick % phases == 0:
+            if rows > 1:
+                for i in range(rows):
+                    bring_inputs(layer, d, b0 + i, t, begin, end)
             turn = t % 2 * layer.directions * layer.batch * units * itemsize
             b = layer.weights + panel * layer.size * first_gates * lanes * itemsize
             first_product(layer.hidden + at + turn, units, b, sums, rows, end - begin, layer.size,
-                          layer.mr, layer.tiles)  # fmt: skip
+                          layer.mr, layer.tiles, falling)  # fmt: skip
             width = (end - begin) * first_gates * lanes * itemsize
             for i in range(rows):
                 first_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
         else:
             b = layer.later_weights + panel * layer.size * later_gates * lanes * itemsize
             later_product(layer.resets + at, units, b, sums, rows, end - begin, layer.size,
-                          layer.later_mr, layer.later_tiles)  # fmt: skip
+                          layer.later_mr, layer.later_tiles, falling)  # fmt: skip
             width = (end - begin) * later_gates * lanes * itemsize
             for i in range(rows):
                 later_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
@@ -324,19 +352,23 @@ def recurrent(cell: str, names: str, clips: int, options: str, kind: str) -> Cal
     ) -> Any:
         """Do items of a chain, up to ``most``, until it ends or waits for long; how many."""
         progress = layer.progress + 8 * chain * CHAIN_WORDS
-        done, waited = 0, 0
+        done, waited, last = 0, 0, -1
         while done < most and waited < _PATIENCE:
             tick = atomic_load(progress, 0) // layer.blocks
             if tick == layer.steps * phases:
                 break
-            block = _claim(layer, chain, tick, thread)
+            falling = (thread + tick) % 2
+            if last < 0:
+                last = falling * (layer.blocks - 1)
+            block = _claim(layer, chain, tick, falling, last)
             if block < 0:
                 if done == 0:  # others follow it
                     break
                 waited += 1
                 pause()
                 continue
-            compute(layer, n, chain, tick, block, sums)
+            compute(layer, n, chain, tick, block, falling, sums)
+            last = block
             atomic_add(progress, 0, 1)
             done, waited = done + 1, 0
         return done
