@@ -456,6 +456,17 @@ def prefetch_line(builder: ir.IRBuilder, pointer: Any, write: bool = False) -> N
     call_by_name(builder, name, ir.VoidType(), [pointer, I32(int(write)), I32(2), I32(1)])
 
 
+@intrinsic
+def prefetch(typingctx, address):  # type: ignore[no-untyped-def]
+    """Ask for the cache line at an address, as `prefetch_line`."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        prefetch_line(builder, _pointer(builder, args[0], I8))
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
 def keep_rolled(branch: Any) -> None:
     """Tell LLVM not to unroll the loop that a branch closes."""
     module = branch.function.module

@@ -132,7 +132,8 @@ def tanh(x: Any) -> Any:
     p = fma(p, z, c(1.33314422036e-1))
     p = fma(p, z, c(-3.33332819422e-1))
     small = fma(p * z, x, x)
-    large = c(1.0) - c(2.0) / (exp(a + a) + c(1.0))
+    power, _, bits = _exp_parts(vmin(a + a, c(88.0)))
+    large = c(1.0) - c(2.0) / (_scaled(power, bits) + c(1.0))
     return select(a < c(0.625), small, select(x < c(0.0), -large, large))
 
 

@@ -7,7 +7,7 @@ import functools
 import numpy as np
 
 from ..target import EMBEDDED_BROADCAST, LANES
-from .tile import max_rows
+from .operands import max_rows
 
 # Measured on cores with AVX2 (AMD Zen 3) and AVX-512 (Zen 4, where a multiply-add takes both
 # units). A tile's fixed cost, beside that of its stores:

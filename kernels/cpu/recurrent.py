@@ -18,13 +18,13 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
+from ..arithmetic import KINDS
 from ..atomics import atomic_add, atomic_compare_exchange, atomic_load, pause
-from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel, kernel_factory
-from ..simd import load_i32, stack_words, store_i64, vload, vstore, vstore_first
-from ..target import LANES
-from ..vmath import c
+from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
+from ..simd import load_i32, prefetch, stack_words, store_i64
 from .panel import run_tiles
 from .recurrent_cells import GATES, PHASES, Numbers, Row, cell_phases
+from .recurrent_functions import ARITHMETIC, Arithmetic
 from .row_product import row_product
 from .rows import copy_floats, zero_floats
 from .tile import FIRST, LAST, TILE, TILE_WORDS
@@ -42,10 +42,11 @@ class Recurrence(NamedTuple):
 
     Bit d of ``backwards`` says that direction d goes from the end. A chain has up to ``rows``
     sequences; there are ``vectors`` vectors of hidden units, divided into ``blocks``. ``hidden``
-    holds the hidden states of two steps in turn, each (directions, batch, vectors * LANES), as
+    holds the hidden states of two steps in turn, each (directions, batch, units), as
     ``cells`` and ``resets`` do once. ``inputs`` has for each step and sequence the products of all
     directions, ``weights`` a panel for each vector of units, ``later_weights`` those of the
-    second phase. Pointers are null for what there is not.
+    second phase. Units are those of whole vectors, of which the last may not be full. Pointers are
+    null for what there is not.
     """
 
     steps: int
@@ -87,88 +88,100 @@ class Recurrence(NamedTuple):
 # --- before the first step --------------------------------------------------------------------
 
 
-@kernel
-def recurrent_begin(
-    thread: int, part: int, until: int, parts: int, layer: Recurrence,
-    initial_h: Pointer, initial_c: Pointer, initial_batch: int, initial_direction: int,
-) -> int:  # fmt: skip
+@kernel_factory
+def recurrent_begin(kind: str) -> Callable[..., int]:
     """Set the states before the first step, which are the last ones of sequences without steps.
 
     Initial states are null where they are zero. Rows are split into parts.
     """
-    chains = layer.directions * ((layer.batch + layer.rows - 1) // layer.rows)
-    for word in range(chains * CHAIN_WORDS * part // parts, chains * CHAIN_WORDS * until // parts):
-        store_i64(layer.progress, word, 0)
-    rows = layer.directions * layer.batch
-    for row in range(rows * part // parts, rows * until // parts):
-        d, b = row // layer.batch, row % layer.batch
-        if layer.lengths != 0:
-            length = load_i32(layer.lengths, b)
-            if length < 0 or length > layer.steps:
-                return INDEX_OUT_OF_RANGE
-        initial = (d * initial_direction + b * initial_batch) * 4
-        last = (d * layer.last_direction + b * layer.last_batch) * 4
-        state = row * layer.vectors * LANES * 4
-        _set_state(layer.size, layer.vectors, layer.hidden + state, initial_h, initial)
-        if layer.last_h != 0:
-            copy_floats(layer.hidden + state, layer.last_h + last, layer.size)
-        if layer.cells != 0:
-            _set_state(layer.size, layer.vectors, layer.cells + state, initial_c, initial)
-        if layer.last_c != 0:
-            copy_floats(layer.cells + state, layer.last_c + last, layer.size)
-    return 0
+    itemsize, lanes = ARITHMETIC[kind].itemsize, ARITHMETIC[kind].lanes
+    words = itemsize // 4
 
+    @njit
+    def set_state(size: int, units: int, target: Pointer, initial: Pointer, at: int) -> None:
+        zero_floats(target, units * words)
+        if initial != 0:
+            copy_floats(initial + at, target, size * words)
 
-@njit
-def _set_state(size: int, vectors: int, target: Pointer, initial: Pointer, at: int) -> None:
-    zero_floats(target, vectors * LANES)
-    if initial != 0:
-        copy_floats(initial + at, target, size)
+    def body(
+        thread: int, part: int, until: int, parts: int, layer: Recurrence,
+        initial_h: Pointer, initial_c: Pointer, initial_batch: int, initial_direction: int,
+    ) -> int:  # fmt: skip
+        chains = layer.directions * ((layer.batch + layer.rows - 1) // layer.rows)
+        first, last = chains * CHAIN_WORDS * part // parts, chains * CHAIN_WORDS * until // parts
+        for word in range(first, last):
+            store_i64(layer.progress, word, 0)
+        rows, units = layer.directions * layer.batch, layer.vectors * lanes
+        for row in range(rows * part // parts, rows * until // parts):
+            d, b = row // layer.batch, row % layer.batch
+            if layer.lengths != 0:
+                length = load_i32(layer.lengths, b)
+                if length < 0 or length > layer.steps:
+                    return INDEX_OUT_OF_RANGE
+            initial = (d * initial_direction + b * initial_batch) * itemsize
+            end = (d * layer.last_direction + b * layer.last_batch) * itemsize
+            state = row * units * itemsize
+            set_state(layer.size, units, layer.hidden + state, initial_h, initial)
+            if layer.last_h != 0:
+                copy_floats(layer.hidden + state, layer.last_h + end, layer.size * words)
+            if layer.cells != 0:
+                set_state(layer.size, units, layer.cells + state, initial_c, initial)
+            if layer.last_c != 0:
+                copy_floats(layer.cells + state, layer.last_c + end, layer.size * words)
+        return 0
+
+    return body
 
 
 # --- products ---------------------------------------------------------------------------------
 
 
-def _product(nv: int) -> Any:
+def _product(nv: int, kind: str) -> Any:
     """Make the product of some rows with consecutive panels of ``nv`` vectors."""
-    side_by_side = _PANELS[nv]
+    side_by_side, number = _PANELS[nv], KINDS.index(kind)
+    itemsize, width = ARITHMETIC[kind].itemsize, nv * ARITHMETIC[kind].lanes
 
     @njit
-    def one_row(a: Pointer, b: Pointer, sums: Pointer, panels: int, length: int) -> None:
-        p = 0
-        while p + side_by_side <= panels:
-            row_product(side_by_side, nv, a, b + p * length * nv * LANES * 4,
-                        sums + p * nv * LANES * 4, length)  # fmt: skip
-            p += side_by_side
-        while p < panels:
-            row_product(1, nv, a, b + p * length * nv * LANES * 4,
-                        sums + p * nv * LANES * 4, length)  # fmt: skip
-            p += 1
+    def one_row(
+        a: Pointer, b: Pointer, sums: Pointer, panels: int, length: int, falling: int
+    ) -> None:
+        groups = panels // side_by_side
+        for i in range(groups):
+            p = (groups - 1 - i if falling else i) * side_by_side
+            row_product(side_by_side, nv, number, a, b + p * length * width * itemsize,
+                        sums + p * width * itemsize, length)  # fmt: skip
+        for p in range(groups * side_by_side, panels):
+            row_product(1, nv, number, a, b + p * length * width * itemsize,
+                        sums + p * width * itemsize, length)  # fmt: skip
 
     @njit
     def product(
         a: Pointer, lda: int, b: Pointer, sums: Pointer, rows: int, panels: int, length: int,
-        mr: int, tiles: Pointer,
+        mr: int, tiles: Pointer, falling: int,
     ) -> None:  # fmt: skip
-        """Multiply rows ``lda`` elements apart; sums of a row have the panels side by side."""
+        """Multiply rows ``lda`` elements apart; sums of a row have the panels side by side.
+
+        Panels are taken from the first on or, ``falling``, from the last.
+        """
         if rows == 1:
-            one_row(a, b, sums, panels, length)
+            one_row(a, b, sums, panels, length, falling)
             return
         words = stack_words(TILE_WORDS)
         for word in range(TILE_WORDS):
             store_i64(words, word, 0)
         store_i64(words, TILE.lda, lda)
-        store_i64(words, TILE.ldc, panels * nv * LANES)
+        store_i64(words, TILE.ldc, panels * width)
         store_i64(words, TILE.s0, 1)
         store_i64(words, TILE.s1, 1)
         store_i64(words, TILE.length, length)
-        store_i64(words, TILE.n, nv * LANES)
+        store_i64(words, TILE.n, width)
         store_i64(words, TILE.flags, FIRST | LAST)
-        for p in range(panels):
-            panel = b + p * length * nv * LANES * 4
+        for i in range(panels):
+            p = panels - 1 - i if falling else i
+            panel = b + p * length * width * itemsize
             store_i64(words, TILE.b, panel)
             store_i64(words, TILE.ahead, panel)
-            run_tiles(tiles, words, a, sums + p * nv * LANES * 4, 0, rows, 1, mr, 4)
+            run_tiles(tiles, words, a, sums + p * width * itemsize, 0, rows, 1, mr, itemsize)
 
     return product
 
@@ -177,14 +190,19 @@ def _product(nv: int) -> Any:
 
 
 @njit
-def _claim(layer: Recurrence, chain: int, tick: int, thread: int) -> Any:
+def _claim(layer: Recurrence, chain: int, tick: int, falling: int, last: int) -> Any:
     """Take a block of a chain's step that nobody has taken; -1: there is none.
 
-    Threads begin at one end or the other, so that each finds weights of its own in its cache.
+    From that taken ``last`` on a thread goes one way at one step and back at the next, so that it
+    begins with weights that its cache still holds.
     """
     claims = layer.progress + 8 * (chain * CHAIN_WORDS + 8)
-    for i in range(layer.blocks):
-        block = i if thread % 2 == 0 else layer.blocks - 1 - i
+    for i in range(2 * layer.blocks):
+        beyond = i >= layer.blocks
+        away = i - layer.blocks + 1 if beyond else i
+        block = last - away if falling != beyond else last + away
+        if block < 0 or block >= layer.blocks:
+            continue
         free = atomic_load(claims, block) == tick
         if free and atomic_compare_exchange(claims, block, tick, tick + 1):
             return block
@@ -192,103 +210,139 @@ def _claim(layer: Recurrence, chain: int, tick: int, thread: int) -> Any:
 
 
 @njit
-def _row(layer: Recurrence, d: int, b: int, t: int, time: int, gates: int, sums: Pointer) -> Any:
-    """Arrays of one sequence at one step; ``time`` is the step's place in the input."""
-    units = layer.vectors * LANES
-    at = (d * layer.batch + b) * units * 4
-    turn = layer.directions * layer.batch * units * 4
-    source = time * layer.input_step + b * layer.input_batch + d * units * gates
-    return Row(
-        sums,
-        layer.inputs + source * 4,
-        layer.hidden + at + t % 2 * turn,
-        layer.hidden + at + (t + 1) % 2 * turn,
-        layer.cells + at,
-        layer.resets + at,
-        layer.bias + d * units * 4 if layer.bias != 0 else 0,
-        layer.peepholes + d * 3 * units * 4,
-    )
+def _time(layer: Recurrence, d: int, b: int, t: int) -> Any:
+    """Place in the input of a sequence's step, and the number of its steps."""
+    length = load_i32(layer.lengths, b) if layer.lengths != 0 else layer.steps
+    backwards = layer.backwards >> d & 1
+    return length - 1 - t if backwards and t < length else t, length
 
 
-@njit
-def _store_units(target: Pointer, v: int, size: int, value: Any) -> None:
-    if (v + 1) * LANES <= size:
-        vstore(target, v * LANES, value)
-    else:
-        vstore_first(target, v * LANES, value, size - v * LANES)
+def _row(of: Arithmetic, gates: int) -> Any:
+    """Make the arrays of one sequence at one step; ``time`` is the step's place in the input."""
+    itemsize, lanes = of.itemsize, of.lanes
+
+    @njit
+    def row(layer: Recurrence, d: int, b: int, t: int, time: int, sums: Pointer, lane: int) -> Any:
+        units = layer.vectors * lanes
+        at = (d * layer.batch + b) * units * itemsize
+        turn = layer.directions * layer.batch * units * itemsize
+        source = time * layer.input_step + b * layer.input_batch + d * units * gates
+        return Row(
+            sums,
+            layer.inputs + source * itemsize,
+            layer.hidden + at + t % 2 * turn,
+            layer.hidden + at + (t + 1) % 2 * turn,
+            layer.cells + at,
+            layer.resets + at,
+            layer.bias + d * units * itemsize if layer.bias != 0 else 0,
+            layer.peepholes + d * 3 * units * itemsize,
+            lane,
+        )
+
+    return row
 
 
-def _step(cell: str, phase: int, function: Any) -> Any:
-    """Make what finishes one sequence's units ``begin`` to ``end`` in a phase of a step."""
-    gates, is_last = GATES[cell], phase == len(PHASES[cell]) - 1
-    keeps_cell = cell == "lstm"
+def _unit_store(of: Arithmetic) -> Any:
+    """Make the storing of units where there is only room for ``size`` of them."""
+    store, store_first, together = of.store, of.store_first, of.together
+
+    @njit
+    def store_units(target: Pointer, unit: int, size: int, value: Any) -> None:
+        if unit + together <= size:
+            store(target, unit, value)
+        else:
+            store_first(target, unit, value, size - unit)
+
+    return store_units
+
+
+def _step(cell: str, phase: int, function: Any, of: Arithmetic) -> Any:
+    """Make what finishes one sequence's vectors ``begin`` to ``end`` in a phase of a step."""
+    is_last, keeps_cell = phase == len(PHASES[cell]) - 1, cell == "lstm"
+    itemsize, lanes, together = of.itemsize, of.lanes, of.together
+    load, store, number = of.load, of.store, of.number
+    make_row, store_units = _row(of, GATES[cell]), _unit_store(of)
 
     @njit
     def step(
         layer: Recurrence, n: Numbers, d: int, b: int, t: int, sums: Pointer, begin: int, end: int
     ) -> None:
-        length = load_i32(layer.lengths, b) if layer.lengths != 0 else layer.steps
-        backwards = layer.backwards >> d & 1
+        time, length = _time(layer, d, b, t)
         going = t < length
-        time = length - 1 - t if backwards and going else t
-        row = _row(layer, d, b, t, time, gates, sums)
-        y = time * layer.y_step + b * layer.y_batch + d * layer.y_direction
-        last = (d * layer.last_direction + b * layer.last_batch) * 4
-        for v in range(begin, end):
-            h = function(row, v, v - begin, n) if going else vload(row.state, v * LANES)
-            if not is_last:
-                continue
-            vstore(row.new, v * LANES, h)
-            if layer.y != 0:
-                _store_units(layer.y + y * 4, v, layer.size, h if going else c(0.0))
-            if t == length - 1:
-                if layer.last_h != 0:
-                    _store_units(layer.last_h + last, v, layer.size, h)
-                if keeps_cell and layer.last_c != 0:
-                    _store_units(layer.last_c + last, v, layer.size, vload(row.cell, v * LANES))
+        y = layer.y + (time * layer.y_step + b * layer.y_batch + d * layer.y_direction) * itemsize
+        last = (d * layer.last_direction + b * layer.last_batch) * itemsize
+        for lane in range(0, lanes, together):
+            row = make_row(layer, d, b, t, time, sums, lane)
+            for v in range(begin, end):
+                unit = v * lanes + lane
+                h = function(row, v, v - begin, n) if going else load(row.state, unit)
+                if not is_last:
+                    continue
+                store(row.new, unit, h)
+                if layer.y != 0:
+                    store_units(y, unit, layer.size, h if going else number(0.0))
+                if t == length - 1:
+                    if layer.last_h != 0:
+                        store_units(layer.last_h + last, unit, layer.size, h)
+                    if keeps_cell and layer.last_c != 0:
+                        value = load(row.cell, unit)
+                        store_units(layer.last_c + last, unit, layer.size, value)
 
     return step
 
 
 @kernel_factory
-def recurrent(cell: str, names: str, clips: int, options: str) -> Callable[..., int]:
+def recurrent(cell: str, names: str, clips: int, options: str, kind: str) -> Callable[..., int]:
     """Take the steps of a layer; see the module's text and `recurrent_cells.cell_phases`.
 
     ``names`` are those of the activations, in lower case, separated by blanks.
     """
-    phases = len(PHASES[cell])
-    functions = cell_phases(cell, tuple(names.split()), bool(clips), options)
-    steps = [_step(cell, p, function) for p, function in enumerate(functions[:phases])]
+    phases, of = len(PHASES[cell]), ARITHMETIC[kind]
+    functions = cell_phases(cell, tuple(names.split()), bool(clips), options, kind)
+    steps = [_step(cell, p, function, of) for p, function in enumerate(functions[:phases])]
     first_step, later_step = steps[0], steps[-1]
-    first_product, later_product = _product(PHASES[cell][0]), _product(PHASES[cell][-1])
     first_gates, later_gates = PHASES[cell][0], PHASES[cell][-1]
+    first_product, later_product = _product(first_gates, kind), _product(later_gates, kind)
+    gates, itemsize, lanes = GATES[cell], of.itemsize, of.lanes
+
+    @njit
+    def bring_inputs(layer: Recurrence, d: int, b: int, t: int, begin: int, end: int) -> None:
+        """Have them in a cache when the product is done: threads meet them in short pieces."""
+        time, _ = _time(layer, d, b, t)
+        first = time * layer.input_step + b * layer.input_batch + d * layer.vectors * lanes * gates
+        for v in range(begin * gates, end * gates):
+            prefetch(layer.inputs + (first + v * lanes) * itemsize)
 
     @njit
     def compute(
-        layer: Recurrence, n: Numbers, chain: int, tick: int, block: int, sums: Pointer
-    ) -> None:
+        layer: Recurrence, n: Numbers, chain: int, tick: int, block: int, falling: int,
+        sums: Pointer,
+    ) -> None:  # fmt: skip
         """Compute an item: the product, then the cells of its units."""
         groups = (layer.batch + layer.rows - 1) // layer.rows
         d, b0 = chain // groups, chain % groups * layer.rows
         rows = min(layer.rows, layer.batch - b0)
         begin = block * layer.vectors // layer.blocks
         end = (block + 1) * layer.vectors // layer.blocks
-        t, units = tick // phases, layer.vectors * LANES
-        at = (d * layer.batch + b0) * units * 4
+        t, units = tick // phases, layer.vectors * lanes
+        at = (d * layer.batch + b0) * units * itemsize
         panel = d * layer.vectors + begin
         if tick % phases == 0:
-            turn = t % 2 * layer.directions * layer.batch * units * 4
-            b = layer.weights + panel * layer.size * first_gates * LANES * 4
+            if rows > 1:
+                for i in range(rows):
+                    bring_inputs(layer, d, b0 + i, t, begin, end)
+            turn = t % 2 * layer.directions * layer.batch * units * itemsize
+            b = layer.weights + panel * layer.size * first_gates * lanes * itemsize
             first_product(layer.hidden + at + turn, units, b, sums, rows, end - begin, layer.size,
-                          layer.mr, layer.tiles)  # fmt: skip
-            width = (end - begin) * first_gates * LANES * 4
+                          layer.mr, layer.tiles, falling)  # fmt: skip
+            width = (end - begin) * first_gates * lanes * itemsize
             for i in range(rows):
                 first_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
         else:
-            b = layer.later_weights + panel * layer.size * later_gates * LANES * 4
+            b = layer.later_weights + panel * layer.size * later_gates * lanes * itemsize
             later_product(layer.resets + at, units, b, sums, rows, end - begin, layer.size,
-                          layer.later_mr, layer.later_tiles)  # fmt: skip
-            width = (end - begin) * later_gates * LANES * 4
+                          layer.later_mr, layer.later_tiles, falling)  # fmt: skip
+            width = (end - begin) * later_gates * lanes * itemsize
             for i in range(rows):
                 later_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
 
@@ -298,19 +352,23 @@ def recurrent(cell: str, names: str, clips: int, options: str) -> Callable[..., 
     ) -> Any:
         """Do items of a chain, up to ``most``, until it ends or waits for long; how many."""
         progress = layer.progress + 8 * chain * CHAIN_WORDS
-        done, waited = 0, 0
+        done, waited, last = 0, 0, -1
         while done < most and waited < _PATIENCE:
             tick = atomic_load(progress, 0) // layer.blocks
             if tick == layer.steps * phases:
                 break
-            block = _claim(layer, chain, tick, thread)
+            falling = (thread + tick) % 2
+            if last < 0:
+                last = falling * (layer.blocks - 1)
+            block = _claim(layer, chain, tick, falling, last)
             if block < 0:
                 if done == 0:  # others follow it
                     break
                 waited += 1
                 pause()
                 continue
-            compute(layer, n, chain, tick, block, sums)
+            compute(layer, n, chain, tick, block, falling, sums)
+            last = block
             atomic_add(progress, 0, 1)
             done, waited = done + 1, 0
         return done

@@ -11,7 +11,8 @@ from typing import Any
 from llvmlite import ir
 from numba.core import types
 
-from ..emitter import BYTE, Emitter, constant
+from ..arithmetic import ARITHMETIC, KINDS
+from ..emitter import BYTE, Emitter
 from ..target import LANES
 from ..vectors import I64, intrinsic
 
@@ -19,8 +20,8 @@ from ..vectors import I64, intrinsic
 class _RowProduct(Emitter):
     """Emits ``c[p, j] = sum over k of a[k] * b[p, k, j]``, vectors j of panels p."""
 
-    def __init__(self, builder: ir.IRBuilder, panels: int, nv: int) -> None:
-        super().__init__(builder)
+    def __init__(self, builder: ir.IRBuilder, panels: int, nv: int, kind: str) -> None:
+        super().__init__(builder, ARITHMETIC[kind])
         self.panels, self.nv = panels, nv
 
     def emit(self, a: Any, b: Any, c: Any, length: Any) -> None:
@@ -39,24 +40,25 @@ class _RowProduct(Emitter):
             ]
             sums = self.add_products(number, weights, sums, embedded=False)
             moved = [self.address(pointer, I64(width)) for pointer in pointers]
-            return [self.address(number, I64(4)), *moved, *sums]
+            return [self.address(number, I64(self.kind.itemsize)), *moved, *sums]
 
-        zeros = [constant(0.0)] * (self.panels * self.nv)
+        zeros = [ir.Constant(self.kind.vector, None)] * (self.panels * self.nv)
         results = self.counted_loop("k", length, [row, *panels, *zeros], multiply)
         for i, value in enumerate(results[1 + self.panels :]):
             self.vector_store(value, self.address(target, I64(i * LANES * 4)))
 
 
 @intrinsic(prefer_literal=True)
-def row_product(typingctx, panels, nv, a, b, c, length):  # type: ignore[no-untyped-def]
+def row_product(typingctx, panels, nv, kind, a, b, c, length):  # type: ignore[no-untyped-def]
     """Multiply ``length`` numbers at ``a`` by ``panels`` panels of ``nv`` vectors, packed at ``b``.
 
-    The sums are stored at ``c``, those of a panel after those of the one before.
+    The sums are stored at ``c``, those of a panel after those of the one before. The kind of
+    numbers is given by its place in ``arithmetic.KINDS``.
     """
-    count, vectors = panels.literal_value, nv.literal_value
+    form = panels.literal_value, nv.literal_value, KINDS[kind.literal_value]
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        _RowProduct(builder, count, vectors).emit(*values[2:])
+        _RowProduct(builder, *form).emit(*values[3:])
         return context.get_dummy_value()
 
-    return types.void(panels, nv, *[types.int64] * 4), codegen
+    return types.void(panels, nv, kind, *[types.int64] * 4), codegen

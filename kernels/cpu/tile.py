@@ -26,7 +26,7 @@ from ..arithmetic import ARITHMETIC, KINDS
 from ..emitter import BYTE, Emitter, unpacked
 from ..fields import positions
 from ..registry import Pointer, kernel_factory
-from ..target import EMBEDDED_BROADCAST, LANES, REGISTERS
+from ..target import EMBEDDED_BROADCAST, LANES
 from ..vectors import I64, intrinsic
 
 
@@ -63,28 +63,27 @@ class TileRecord(NamedTuple):
 TILE = positions(TileRecord)
 """Positions of a tile's words."""
 TILE_WORDS = len(TILE)
+OPERANDS = ("register", "memory")
+"""Where multiply-adds take the numbers of ``a`` from: spread into a register, or from memory."""
 FIRST, LAST = 1, 2
 """Flags of the first block of a reduction, and of the last."""
 _ROWS_PER_POINTER = 3
 _LINE = 64  # bytes
 
 
-def max_rows(nv: int) -> int:
-    """Most rows of a tile: accumulators, weights and a broadcast must fit the registers."""
-    return min((REGISTERS - nv - (not EMBEDDED_BROADCAST)) // nv, 14)
-
-
 class _Tile(Emitter):
     """Emits the code of a tile; one method a part."""
 
-    def __init__(self, builder: ir.IRBuilder, mr: int, nv: int, kind: str, args: Any) -> None:
+    def __init__(
+        self, builder: ir.IRBuilder, mr: int, nv: int, kind: str, operand: str, args: Any
+    ) -> None:
         super().__init__(builder, ARITHMETIC[kind])
         self.is_plain = kind != "f32"
         self.lanes = self.kind.vector.count
         self.mr, self.nv = mr, nv
         self.args = args
         # Every such operand is a load, of which few rows would then have too many.
-        self.embedded = EMBEDDED_BROADCAST and mr > 2
+        self.embedded = operand == "memory" and mr > 2
         self.fetches = 2 if nv * LANES * 4 > 2 * _LINE else 1
 
     def flag(self, bit: int) -> Any:
@@ -255,26 +254,27 @@ class _Tile(Emitter):
 
 
 @intrinsic(prefer_literal=True)
-def _tile(typingctx, mr, nv, kind, record):  # type: ignore[no-untyped-def]
-    sizes = mr.literal_value, nv.literal_value, KINDS[kind.literal_value]
+def _tile(typingctx, mr, nv, kind, operand, record):  # type: ignore[no-untyped-def]
+    sizes = mr.literal_value, nv.literal_value
+    forms = KINDS[kind.literal_value], OPERANDS[operand.literal_value]
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        _Tile(builder, *sizes, unpacked(builder, TileRecord, values[3])).emit()
+        _Tile(builder, *sizes, *forms, unpacked(builder, TileRecord, values[4])).emit()
         return context.get_dummy_value()
 
-    return types.void(mr, nv, kind, record), codegen
+    return types.void(mr, nv, kind, operand, record), codegen
 
 
 @kernel_factory
-def tile(mr: int, nv: int, kind: str = "f32") -> Callable[..., int]:
+def tile(mr: int, nv: int, kind: str = "f32", operand: str = OPERANDS[0]) -> Callable[..., int]:
     """Build the tile of ``mr`` rows and ``nv`` vectors of a kind of numbers (``arithmetic``).
 
-    Only that of float32 adds a residual and applies activations.
+    Only that of float32 adds a residual and applies activations. ``operand`` is one of `OPERANDS`.
     """
-    number = KINDS.index(kind)
+    number, source = KINDS.index(kind), OPERANDS.index(operand)
 
     def body(thread: int, part: int, until: int, parts: int, record: TileRecord) -> int:
-        _tile(mr, nv, number, record)
+        _tile(mr, nv, number, source, record)
         return 0
 
     return body

@@ -15,8 +15,8 @@ import onnx_ir as ir
 
 from ...kernels.cpu.attention import attention
 from ...kernels.cpu.attention_job import KEYS, room_floats
+from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.packing import tile_rows
-from ...kernels.cpu.tile import max_rows
 from ...kernels.target import LANES
 from ..emission import Emission
 from ..graph import Info, NeedsNumbers, Node, OnHost, refuse

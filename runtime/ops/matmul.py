@@ -196,13 +196,12 @@ def _emit_matmul(
     message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
     emit.check(a.shape[-1], depth, message)
     kind = kind or KINDS[a.dtype]
-    if kind == "f32" and wants_half(b, emit, a):
-        assert not isinstance(bias, Tensor)
+    if kind == "f32" and not isinstance(bias, Tensor) and wants_half(b, emit, a):
         _emit_half(emit, group, a, b, bias, y)
         return
     epilogue = epilogue or Epilogue.match(emit, node, group.body, len(node.infos[0].dims) - 1)
     if epilogue.bias is not None:
-        assert not isinstance(bias, Tensor)
+        assert not isinstance(bias, Tensor)  # given by nodes that no group has behind its head
         extra = emit.infos[epilogue.bias].array().reshape(-1).astype(np.float32)
         bias = extra if bias is None else bias + extra
     residual = None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
+from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.recurrent import CHAIN_WORDS, recurrent, recurrent_begin
 from ...kernels.cpu.recurrent_cells import PHASES, Numbers
-from ...kernels.cpu.tile import max_rows
-from ...kernels.target import LANES
+from ...kernels.cpu.recurrent_functions import ARITHMETIC
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim
@@ -24,23 +26,27 @@ from .recurrent_layer import (
     R,
     W,
     X,
-    by_vectors,
     check_functions,
     check_shapes,
-    panels,
     read_layer,
 )
+from .recurrent_weights import Weights, by_vectors, ints_of, panels, reshaped, some, summed
 from .registry import Operator, register
 from .tiles import tile_table
 
 
 def _infer(node: Node) -> list[Info]:
     x, r = node.required(X), node.required(R)
-    if x.dtype != "float32":
+    floats = [node.input(i) for i in (X, W, R, B, INITIAL_H, INITIAL_C, PEEPHOLES)]
+    if any(info is not None and info.dtype != x.dtype for info in floats):
+        raise OnHost("operands of several element types")
+    if x.dtype not in ("float32", "float64"):
         raise OnHost(f"{node.op_type} of {x.dtype}")
-    parameters = [node.input(i) for i in (W, R, B, PEEPHOLES)]
-    if any(info is not None and not info.is_constant for info in parameters):
-        raise OnHost("weights that are computed")
+    weights = [node.input(i) for i in (W, R, B, PEEPHOLES)]
+    if any(
+        info is not None and not all(isinstance(dim, int) for dim in info.dims) for info in weights
+    ):
+        raise OnHost("weights whose sizes are not known")
     if x.rank != 3:
         raise OnHost(f"an input of rank {x.rank}")
     directions, size = r.dims[0], r.dims[-1]
@@ -57,13 +63,20 @@ def _infer(node: Node) -> list[Info]:
 
 def _products(emit: Emission, node: Node, layer: Layer, x: Tensor) -> Tensor:
     """Emit the products with the inputs: (steps, batch, directions * vectors * gates * lanes)."""
-    summed = layer.bias + layer.recurrent_bias
-    if layer.cell == "gru_linear":  # the last gate's recurrent bias is scaled with its product
-        summed = summed.copy()
-        summed[:, 2] = layer.bias[:, 2]
-    weights = by_vectors(layer.w).reshape(-1, layer.w.shape[-1])
-    target = emit.new((*x.shape[:2], weights.shape[0]), "float32", name=f"{node.name}.inputs")
-    emit_product(emit, node, x, weights.T, target, by_vectors(summed).reshape(-1))
+    features, columns = ints_of(layer.w.shape)[-1], layer.directions * layer.gates * layer.units
+    weights = reshaped(by_vectors(emit, layer.w, layer.lanes), (columns, features))
+    if isinstance(weights, np.ndarray):
+        weights = weights.T
+    else:
+        weights = weights.view((features, columns), weights.strides[::-1])
+    bias = None
+    if layer.bias is not None and layer.recurrent_bias is not None:
+        # The recurrent bias of a linear GRU's last gate is scaled with its product.
+        gates = layer.gates - (layer.cell == "gru_linear")
+        total = summed(emit, layer.bias, layer.recurrent_bias, gates)
+        bias = reshaped(by_vectors(emit, total, layer.lanes), (columns,))
+    target = emit.new((*x.shape[:2], columns), x.dtype, name=f"{node.name}.inputs")
+    emit_product(emit, node, x, weights, target, bias)
     return target
 
 
@@ -71,7 +84,7 @@ def _products(emit: Emission, node: Node, layer: Layer, x: Tensor) -> Tensor:
 
 
 def _lower(emit: Emission, node: Node) -> None:
-    layer = read_layer(node)
+    layer = read_layer(emit, node)
     x = emit.tensor(node.values[X])
     inputs = _products(emit, node, layer, x)
     outputs = _outputs(emit, node, layer)
@@ -99,8 +112,7 @@ def _emit_directions(
     batch_first = layer.is_batch_first
     steps_axis, batch_axis = (1, 0) if batch_first else (0, 1)
     batch, steps = inputs.shape[batch_axis], inputs.shape[steps_axis]
-    units, directions = layer.vectors * LANES, end - begin
-    width = layer.gates * units
+    directions, width = end - begin, layer.gates * layer.units
     own = inputs.view((*inputs.shape[:2], directions * width), inputs.strides, begin * width)
     fields = {
         "steps": steps, "batch": batch, "directions": directions, "size": layer.size,
@@ -108,14 +120,14 @@ def _emit_directions(
         "backwards": layer.backwards >> begin, "lengths": _lengths(emit, node, batch),
         "inputs": own, "input_step": own.strides[steps_axis],
         "input_batch": own.strides[batch_axis],
-        **_weights(emit, node, layer, begin, end),
+        **_weights(emit, layer, begin, end),
         **_memory(emit, node, layer, batch, directions),
         **_results(layer, outputs, begin, end),
     }  # fmt: skip
     written = [fields[name] for name in ("y", "last_h", "last_c", "hidden") if fields[name]]
     initial = [_initial(emit, node, layer, i, begin, end) for i in (INITIAL_H, INITIAL_C)]
     emit.step(
-        recurrent_begin,
+        recurrent_begin(layer.kind),
         outputs=written,
         op_type=f"{node.op_type}Start",
         **fields,
@@ -133,6 +145,7 @@ def _emit_directions(
             " ".join(name for name, *_ in functions),
             int(layer.clip is not None),
             " ".join(options),
+            layer.kind,
         ),
         outputs=written,
         flops=2 * steps * batch * directions * layer.gates * layer.size * layer.size,
@@ -194,42 +207,46 @@ def _results(layer: Layer, outputs: list[Tensor | None], begin: int, end: int) -
     }
 
 
-def _weights(emit: Emission, node: Node, layer: Layer, begin: int, end: int) -> dict[str, Any]:
+def _weights(emit: Emission, layer: Layer, begin: int, end: int) -> dict[str, Any]:
     """Fields of the packed weights of some directions, and of their tiles."""
-    name, r = node.name, layer.r[begin:end]
+    r = some(layer.r, 0, begin, end)
     gates, *later = PHASES[layer.cell]
     fields = dict.fromkeys(("later_weights", "later_tiles", "bias", "peepholes"))
-    fields |= {"later_mr": 0, "mr": max_rows(gates), "tiles": _tiles(gates)}
-    fields["weights"] = emit.constant(panels(r[:, :gates]), f"{name}.recurrent")
+    fields |= {"later_mr": 0, "mr": max_rows(gates), "tiles": _tiles(gates, layer.kind)}
+    fields["weights"] = panels(emit, some(r, 1, 0, gates), layer.lanes)
     if later:
-        fields["later_weights"] = emit.constant(panels(r[:, gates:]), f"{name}.later")
-        fields |= {"later_mr": max_rows(later[0]), "later_tiles": _tiles(later[0])}
-    if layer.cell == "gru_linear":
-        bias = by_vectors(layer.recurrent_bias[begin:end, 2:])
-        fields["bias"] = emit.constant(bias, f"{name}.bias")
+        rest = some(r, 1, gates, layer.gates)
+        fields["later_weights"] = panels(emit, rest, layer.lanes)
+        fields |= {"later_mr": max_rows(later[0]), "later_tiles": _tiles(later[0], layer.kind)}
+
+    def vectors(weights: Weights) -> Tensor:
+        own = by_vectors(emit, some(weights, 0, begin, end), layer.lanes)
+        return emit.constant(own) if isinstance(own, np.ndarray) else own
+
+    if layer.cell == "gru_linear" and layer.recurrent_bias is not None:
+        fields["bias"] = vectors(some(layer.recurrent_bias, 1, 2, 3))
     if layer.peepholes is not None:
-        peepholes = by_vectors(layer.peepholes[begin:end])
-        fields["peepholes"] = emit.constant(peepholes, f"{name}.peepholes")
+        fields["peepholes"] = vectors(layer.peepholes)
     return fields
 
 
-def _tiles(nv: int) -> Record:
-    return tile_table(nv, set(range(1, max_rows(nv) + 1)))
+def _tiles(nv: int, kind: str) -> Record:
+    return tile_table(nv, set(range(1, max_rows(nv) + 1)), kind)
 
 
 def _memory(
     emit: Emission, node: Node, layer: Layer, batch: Dim, directions: int
 ) -> dict[str, Any]:
     """Fields of states, of the chains' progress, and of each thread's room for products."""
+    own, itemsize = node.required(X).dtype, ARITHMETIC[layer.kind].itemsize
 
-    def new(what: str, *shape: Dim, dtype: str = "float32") -> Tensor:
+    def new(what: str, *shape: Dim, dtype: str = own) -> Tensor:
         return emit.new(shape, dtype, name=f"{node.name}.{what}")
 
-    units = layer.vectors * LANES
-    state = (directions, batch, units)
+    state = (directions, batch, layer.units)
     chains = directions * ((batch + layer.rows - 1) // layer.rows)
     vectors = -(-layer.vectors // layer.blocks)
-    size = layer.rows * vectors * max(PHASES[layer.cell]) * LANES * 4
+    size = layer.rows * vectors * max(PHASES[layer.cell]) * layer.lanes * itemsize
     return {
         "hidden": new("hidden", 2, *state),
         "cells": new("cells", *state) if layer.cell in ("lstm", "gru") else None,

@@ -1,17 +1,18 @@
-"""A recurrent node's attributes and constant weights, checked and packed for kernels."""
+"""A recurrent node's attributes and weights, checked."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ...kernels.cpu.recurrent import MOST_BLOCKS
 from ...kernels.cpu.recurrent_cells import GATES
-from ...kernels.target import LANES
+from ...kernels.cpu.recurrent_functions import ARITHMETIC
+from ..emission import Emission
 from ..graph import Info, Node, refuse
 from ..symbolic import Dim
+from .convolution import KINDS
+from .recurrent_weights import Weights, ints_of, reshaped, split_biases
 
 X, W, R, B, LENGTHS, INITIAL_H, INITIAL_C, PEEPHOLES = range(8)
 """Inputs of a node; only a LSTM has the last two."""
@@ -34,53 +35,64 @@ _DIRECTIONS = {"forward": 0, "reverse": 1, "bidirectional": 2}
 
 @dataclass(frozen=True)
 class Layer:
-    """A node's attributes and weights, which are constant.
+    """A node's attributes and weights.
 
     Attributes
     ----------
-    cell : str
-        As kernels name it.
+    cell, kind : str
+        Cell, and kind of numbers, as kernels name them.
     functions : tuple of tuple
         For each direction its activations: (name, alpha, beta).
-    w, r : ndarray
+    w, r : ndarray or Tensor
         (directions, gates, size, input size), (directions, gates, size, size).
-    bias, recurrent_bias : ndarray
+    bias, recurrent_bias : ndarray or Tensor, optional
         (directions, gates, size).
-    peepholes : ndarray, optional
+    peepholes : ndarray or Tensor, optional
         (directions, 3, size).
     """
 
     cell: str
+    kind: str
     functions: tuple[tuple[tuple[str, float, float], ...], ...]
     backwards: int
     is_batch_first: bool
     clip: float | None
     is_coupled: bool
-    w: np.ndarray
-    r: np.ndarray
-    bias: np.ndarray
-    recurrent_bias: np.ndarray
-    peepholes: np.ndarray | None
+    w: Weights
+    r: Weights
+    bias: Weights | None
+    recurrent_bias: Weights | None
+    peepholes: Weights | None
 
     @property
     def directions(self) -> int:
         """Number of directions."""
-        return int(self.r.shape[0])
+        return len(self.functions)
 
     @property
     def gates(self) -> int:
         """Number of gates."""
-        return int(self.r.shape[1])
+        return GATES[self.cell]
 
     @property
     def size(self) -> int:
         """Number of hidden units."""
-        return int(self.r.shape[-1])
+        return ints_of(self.r.shape)[-1]
+
+    @property
+    def lanes(self) -> int:
+        """Hidden units of a vector."""
+        return ARITHMETIC[self.kind].lanes
 
     @property
     def vectors(self) -> int:
         """Vectors of hidden units, the last one perhaps not full."""
-        return -(-self.size // LANES)
+        return -(-self.size // self.lanes)
+
+    @property
+    def units(self) -> int:
+        """Hidden units of whole vectors."""
+        return self.vectors * self.lanes
 
     @property
     def blocks(self) -> int:
@@ -168,46 +180,33 @@ def _check_shape(node: Node, info: Info | None, wanted: Sequence[Dim | None]) ->
         refuse(node, f"shape of {info.name!r}", list(info.dims), str(list(wanted)))
 
 
-def read_layer(node: Node) -> Layer:
-    """Read a node whose weights are constant, and whose shapes fit."""
-    w, r = node.required(W).array(), node.required(R).array()
-    directions, size = r.shape[0], r.shape[-1]
+def read_layer(emit: Emission, node: Node) -> Layer:
+    """Read a node whose shapes fit."""
+    (directions, _, size), (*_, features) = (ints_of(node.required(i).dims) for i in (R, W))
     gates = GATES[_cell(node)]
-    shape = (directions, gates, size)
-    b, p = node.input(B), node.input(PEEPHOLES)
-    both = np.zeros((2, *shape), np.float32)
-    if b is not None:
-        both = np.moveaxis(b.array().reshape(directions, 2, gates, size), 1, 0)
+
+    def weights(index: int, *shape: int) -> Weights | None:
+        info = node.input(index)
+        if info is None:
+            return None
+        array = info.array() if info.is_constant else emit.ordered(emit.tensor(node.values[index]))
+        return reshaped(array, (directions, *shape))
+
+    b = weights(B, 2, gates, size)
+    bias, recurrent_bias = (None, None) if b is None else split_biases(b)
+    w, r = (weights(index, gates, size, width) for index, width in ((W, features), (R, size)))
+    assert w is not None and r is not None
     return Layer(
         cell=_cell(node),
+        kind=KINDS[node.required(X).dtype],
         functions=_functions(node, directions),
         backwards=_DIRECTIONS[node.attribute("direction", "forward")],
         is_batch_first=bool(node.attribute("layout", 0)),
         clip=node.attribute("clip"),
         is_coupled=bool(node.attribute("input_forget", 0)),
-        w=w.reshape(*shape, -1),
-        r=r.reshape(*shape, size),
-        bias=both[0],
-        recurrent_bias=both[1],
-        peepholes=None if p is None else p.array().reshape(directions, 3, size),
+        w=w,
+        r=r,
+        bias=bias,
+        recurrent_bias=recurrent_bias,
+        peepholes=weights(PEEPHOLES, 3, size),
     )
-
-
-# --- weights ----------------------------------------------------------------------------------
-
-
-def by_vectors(array: np.ndarray) -> np.ndarray:
-    """Divide (directions, gates, size, ...) into vectors: (directions, vectors, gates, lanes, ...).
-
-    Zeros are appended where the last vector is not full.
-    """
-    directions, gates, size, *rest = array.shape
-    vectors = -(-size // LANES)
-    padded = np.zeros((directions, gates, vectors * LANES, *rest), np.float32)
-    padded[:, :, :size] = array
-    return np.moveaxis(padded.reshape(directions, gates, vectors, LANES, *rest), 1, 2)
-
-
-def panels(r: np.ndarray) -> np.ndarray:
-    """Pack recurrent weights: a panel (size, gates, lanes) for each direction and vector."""
-    return np.ascontiguousarray(np.moveaxis(by_vectors(r), -1, 2))

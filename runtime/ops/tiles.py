@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...kernels.cpu import packing
-from ...kernels.cpu.tile import max_rows, tile
+from ...kernels.cpu.operands import max_rows, operand_form
+from ...kernels.cpu.tile import tile
 from ...kernels.target import LANES
 from ..symbolic import Dim
 from ..tensors import Record
@@ -61,4 +62,5 @@ def tile_fields(
 
 def tile_table(nv: int, rows: set[int], kind: str = "f32") -> Record:
     """Addresses of the tiles for row counts 0..max, those that occur only."""
-    return Record([tile(r, nv, kind) if r in rows else 0 for r in range(max_rows(nv) + 1)])
+    form = operand_form()
+    return Record([tile(r, nv, kind, form) if r in rows else 0 for r in range(max_rows(nv) + 1)])

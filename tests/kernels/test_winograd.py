@@ -6,7 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 from sardonyx.kernels.cpu import cook_toom, packing
-from sardonyx.kernels.cpu.tile import max_rows, tile
+from sardonyx.kernels.cpu.operands import max_rows
+from sardonyx.kernels.cpu.tile import tile
 from sardonyx.kernels.cpu.winograd import winograd, workspace_bytes
 from sardonyx.kernels.cpu.winograd_tiles import winograd_input, winograd_output
 from sardonyx.kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU, NONE

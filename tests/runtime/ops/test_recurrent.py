@@ -36,9 +36,14 @@ def weights(rng: np.random.Generator, cell: str, directions: int, inputs: int, s
 
 
 def network(
-    cell: str, arrays: dict, optional: tuple[str, ...] = ("B",), outputs: int = 3, **attributes: Any
-) -> onnx.ModelProto:
-    """Make a model of one node with open batch and length; ``outputs`` has a bit for each."""
+    cell: str, arrays: dict, optional: tuple[str, ...] = ("B",), outputs: int = 3,
+    given: tuple[str, ...] = (), **attributes: Any,
+) -> onnx.ModelProto:  # fmt: skip
+    """Make a model of one node with open batch and length; ``outputs`` has a bit for each.
+
+    Weights that are ``given`` are inputs.
+    """
+    dtype = oh.np_dtype_to_tensor_dtype(arrays["W"].dtype)
     directions, _, size = arrays["R"].shape
     order = ["X", "W", "R", "B", "sequence_lens", *STATE_NAMES, "P"][: 8 if cell == "LSTM" else 6]
     names = [n if n in ("X", "W", "R", *optional) else "" for n in order]
@@ -48,13 +53,15 @@ def network(
     state = ["B", directions, size] if batch_first else [directions, "B", size]
     x = [*(["B", "T"] if batch_first else ["T", "B"]), arrays["W"].shape[2]]
     shapes = {"X": x, "sequence_lens": ["B"], **dict.fromkeys(STATE_NAMES, state)}
+    shapes |= {n: list(arrays[n].shape) for n in given}
     graph = oh.make_graph(
         [oh.make_node(cell, names, results, name="cell", hidden_size=size, **attributes)],
         "recurrent",
-        [oh.make_tensor_value_info(n, 6 if n == "sequence_lens" else 1, shapes[n])
+        [oh.make_tensor_value_info(n, 6 if n == "sequence_lens" else dtype, shapes[n])
          for n in names if n in shapes],
         [onnx.ValueInfoProto(name=name) for name in results if name],
-        [onnx.numpy_helper.from_array(arrays[n], n) for n in names if n in arrays],
+        [onnx.numpy_helper.from_array(arrays[n], n)
+         for n in names if n in arrays and n not in given],
     )  # fmt: skip
     return oh.make_model(graph, opset_imports=[oh.make_opsetid("", 22)], ir_version=10)
 
@@ -69,17 +76,21 @@ def feeds_of(
         if port.name == "sequence_lens":
             feeds[port.name] = rng.integers(0, steps + 1, shape).astype(np.int32)
         else:
-            feeds[port.name] = rng.standard_normal(shape).astype(F32)
+            dtype = oh.tensor_dtype_to_np_dtype(port.type.tensor_type.elem_type)
+            feeds[port.name] = rng.standard_normal(shape).astype(dtype)
     return feeds
 
 
-def agree(model: onnx.ModelProto, feeds: dict[str, np.ndarray], session: Any) -> None:
+def agree(
+    model: onnx.ModelProto, feeds: dict[str, np.ndarray], session: Any, tolerance: float = 2e-5
+) -> None:
     assert not session.engine.program.host_steps
     for found, wanted in zip(
         session.run(None, feeds), evaluator(model).run(None, feeds), strict=True
     ):
         assert found.shape == wanted.shape
-        np.testing.assert_allclose(found, wanted, rtol=2e-5, atol=2e-5)
+        assert found.dtype == wanted.dtype
+        np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -103,6 +114,61 @@ def test_drawn_layers(cell, seed):
     session = sardonyx.Session(model, threads=1 + seed % 3)
     for steps, batch in ((4, 1), (1, 2), (5, 19), (2, 17), (0, 2)):
         agree(model, feeds_of(rng, model, steps, batch), session)
+
+
+def drawn_attributes(rng: np.random.Generator, cell: str, directions: int) -> dict[str, Any]:
+    """Draw attributes for layers of weights whose kernels the tests of `drawn_layers` have."""
+    attributes: dict[str, Any] = {"layout": int(rng.integers(2))}
+    if directions == 2:
+        attributes["direction"] = "bidirectional"
+    if cell == "GRU":
+        attributes["linear_before_reset"] = int(rng.integers(2))
+    return attributes
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("seed", range(6))
+def test_weights_that_are_inputs(cell, seed):
+    """Some or all of them; hidden units that are whole vectors, or not."""
+    rng = np.random.default_rng([seed, 7, *cell.encode()])
+    directions = 1 + seed % 2
+    arrays = weights(rng, cell, directions, int(rng.integers(1, 30)), [5, 32, 100][seed % 3])
+    optional = tuple(n for n in ("B", "P") if rng.random() < 0.7)
+    names = [n for n in ("W", "R", *optional) if n != "P" or cell == "LSTM"]
+    given = tuple(n for n in names if seed < 2 or rng.random() < 0.5)
+    attributes = drawn_attributes(rng, cell, directions)
+    model = network(cell, arrays, optional, given=given, **attributes)
+    session = sardonyx.Session(model, threads=2)
+    for steps, batch in ((4, 1), (3, 17)):
+        feeds = feeds_of(rng, model, steps, batch) | {n: arrays[n] for n in given}
+        agree(model, feeds, session)
+        agree(model, feeds | {n: feeds[n] / 2 for n in given}, session)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("seed", range(4))
+def test_float64(cell, seed):
+    rng = np.random.default_rng([seed, 8, *cell.encode()])
+    arrays = weights(rng, cell, 1 + seed % 2, int(rng.integers(1, 30)), [5, 16, 96, 33][seed])
+    arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
+    optional = tuple(n for n in ("B", "sequence_lens", *STATE_NAMES, "P") if rng.random() < 0.6)
+    attributes = drawn_attributes(rng, cell, 1 + seed % 2)
+    given = ("R", "W") if seed == 3 else ()
+    model = network(cell, arrays, optional, given=given, **attributes)
+    session = sardonyx.Session(model, threads=1 + seed % 2)
+    for steps, batch in ((4, 1), (3, 18), (0, 2)):
+        feeds = feeds_of(rng, model, steps, batch) | {n: arrays[n] for n in given}
+        agree(model, feeds, session, tolerance=1e-12)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_functions_in_float64(rng, name):
+    arrays = weights(rng, "RNN", 1, 5, 20)
+    arrays = {key: array.astype(np.float64) for key, array in arrays.items()}
+    model = network(
+        "RNN", arrays, activations=[name], activation_alpha=[0.3], activation_beta=[0.2], clip=0.9
+    )
+    agree(model, feeds_of(rng, model, 3, 2), sardonyx.Session(model, threads=1), tolerance=1e-12)
 
 
 @pytest.mark.parametrize("cell", CELLS)

@@ -1,0 +1,116 @@
+"""Arithmetic and activations of recurrent cells: vectors of float32, or numbers of float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from .. import simd, vmath
+from ..scalar_operators import SCALAR
+from ..target import LANES
+
+
+class Arithmetic(NamedTuple):
+    """What cells compute with.
+
+    Attributes
+    ----------
+    kind
+        Of numbers, as tiles name it.
+    lanes
+        Numbers of a vector of the products.
+    together
+        Numbers of it that a cell takes at a time: all, or one.
+    store_first
+        Stores so many numbers only.
+    number
+        A float64 in all lanes.
+    """
+
+    kind: str
+    itemsize: int
+    lanes: int
+    together: int
+    load: Any
+    store: Any
+    store_first: Any
+    number: Any
+    fma: Any
+    select: Any
+    absolute: Any
+    exp: Any
+    log: Any
+    sigmoid: Any
+    tanh: Any
+
+
+@njit
+def _store_number(target: int, at: int, value: float, count: int) -> None:
+    if count > 0:
+        simd.store_f64(target, at, value)
+
+
+_F32 = np.float32
+_VECTORS = Arithmetic(
+    kind="f32", itemsize=4, lanes=LANES, together=LANES, load=simd.vload, store=simd.vstore,
+    store_first=simd.vstore_first, number=njit(lambda value: simd.splat(_F32(value))),
+    fma=simd.fma, select=simd.select, absolute=simd.vabs, exp=vmath.exp, log=vmath.log,
+    sigmoid=vmath.sigmoid, tanh=vmath.tanh,
+)  # fmt: skip
+_NUMBERS = Arithmetic(
+    kind="f64", itemsize=8, lanes=LANES // 2, together=1, load=simd.load_f64,
+    store=simd.store_f64, store_first=_store_number, number=njit(lambda value: np.float64(value)),
+    fma=njit(lambda a, b, c: a * b + c), select=njit(lambda which, a, b: a if which else b),
+    absolute=njit(lambda x: abs(x)),
+    **{name: SCALAR[name] for name in ("exp", "log", "sigmoid", "tanh")},
+)  # fmt: skip
+ARITHMETIC = {each.kind: each for each in (_VECTORS, _NUMBERS)}
+
+
+def activation(name: str, clips: bool, kind: str) -> Any:
+    """Make an activation of x, alpha, beta and a threshold that x is clipped to, or is not."""
+    number, select = ARITHMETIC[kind].number, ARITHMETIC[kind].select
+    function = njit(error_model="numpy")(_activations(ARITHMETIC[kind])[name])
+    if not clips:
+        return njit(lambda x, a, b, clip: function(x, number(a), number(b)))
+
+    @njit
+    def clipped(x: Any, a: float, b: float, clip: float) -> Any:
+        most, least = number(clip), number(-clip)
+        inside = select(x > most, most, select(x < least, least, x))
+        return function(inside, number(a), number(b))
+
+    return clipped
+
+
+def _activations(of: Arithmetic) -> dict[str, Callable[[Any, Any, Any], Any]]:
+    number, fma, select, absolute = of.number, of.fma, of.select, of.absolute
+    exp, log, sigmoid, tanh = of.exp, of.log, of.sigmoid, of.tanh
+
+    def hard_sigmoid(x: Any, a: Any, b: Any) -> Any:
+        y = fma(a, x, b)
+        return select(y < number(0.0), number(0.0), select(y > number(1.0), number(1.0), y))
+
+    def softplus(x: Any, a: Any, b: Any) -> Any:
+        positive = select(x < number(0.0), number(0.0), x)
+        return positive + log(number(1.0) + exp(-absolute(x)))
+
+    def thresholded(x: Any, a: Any, b: Any) -> Any:
+        return select(x > a, x, select(x != x, x, number(0.0)))
+
+    return {
+        "affine": lambda x, a, b: fma(a, x, b),
+        "elu": lambda x, a, b: select(x < number(0.0), a * (exp(x) - number(1.0)), x),
+        "hardsigmoid": hard_sigmoid,
+        "leakyrelu": lambda x, a, b: select(x < number(0.0), a * x, x),
+        "relu": lambda x, a, b: select(x < number(0.0), number(0.0), x),
+        "scaledtanh": lambda x, a, b: a * tanh(b * x),
+        "sigmoid": lambda x, a, b: sigmoid(x),
+        "softplus": softplus,
+        "softsign": lambda x, a, b: x / (number(1.0) + absolute(x)),
+        "tanh": lambda x, a, b: tanh(x),
+        "thresholdedrelu": thresholded,
+    }

@@ -1,0 +1,50 @@
+"""Forms of a tile's operand: both give the same bits, and one is chosen by measurement."""
+
+import numpy as np
+import pytest
+from sardonyx.kernels.cpu import operands
+from sardonyx.kernels.cpu.tile import FIRST, LAST, OPERANDS, tile
+from sardonyx.kernels.target import LANES
+
+DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}
+
+
+@pytest.mark.parametrize("kind", DTYPES)
+@pytest.mark.parametrize(("mr", "nv"), [(1, 4), (3, 2), (7, 4), (14, 1), (14, 2)])
+def test_both_forms_give_the_same_bits(rng, kind, mr, nv):
+    dtype = DTYPES[kind]
+    width, length = nv * LANES * 4 // np.dtype(dtype).itemsize, 37
+    a = (100 * rng.standard_normal((2 * mr, length))).astype(dtype)
+    b = (100 * rng.standard_normal((length, width))).astype(dtype)
+    results = []
+    for form in OPERANDS:
+        c = np.full((2 * mr, width), 7, dtype)
+        kernel = tile(mr, nv, kind, form)
+        sizes = {"lda": length, "ldc": width, "length": length, "n": width}
+        ones = dict.fromkeys(("s0", "s1", "rows"), 1)
+        values = dict.fromkeys(kernel.fields, 0) | sizes | ones
+        values |= {"a": a, "b": b, "c": c, "ahead": b, "tiles": 2, "flags": FIRST | LAST}
+        assert kernel(**values) == 0
+        results.append(c)
+    np.testing.assert_array_equal(*results)
+    np.testing.assert_allclose(results[0], a @ b, rtol=1e-3, atol=0.1)
+
+
+def test_the_form_is_measured_once(monkeypatch, tmp_path):
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path / "cache"))
+    operands.operand_form.cache_clear()
+    form = operands.operand_form()
+    assert form in OPERANDS
+    operands.operand_form.cache_clear()
+    monkeypatch.setattr(operands, "_fastest", lambda: pytest.fail("measured again"))
+    assert operands.operand_form() == form
+    operands.operand_form.cache_clear()
+
+
+@pytest.mark.parametrize("form", OPERANDS)
+def test_tiles_fit_the_registers(monkeypatch, form):
+    """Accumulators, the vectors of weights and, in one form, a number that was spread."""
+    monkeypatch.setattr(operands, "operand_form", lambda: form)
+    for nv in range(1, 5):
+        taken = operands.max_rows(nv) * nv + nv + (form == "register")
+        assert taken <= operands.REGISTERS
