@@ -1,50 +1,97 @@
-"""Inference of types by onnx through custom operators, by their shape rules."""
+"""Inference of types by onnx through operators that it does not know.
+
+These are custom operators, by their shape rules, and those of com.microsoft that have a kernel.
+"""
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .custom_operators import CustomOperator, OpenSize, TensorType, all_operators, attribute_values
+from .inference_faults import needs_input_type
+from .logs import silenced
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_LIKE_INPUT = ("QuickGelu", "Inverse")
+"""Operators of com.microsoft, version 1, whose result has the type of their input."""
 
 _lock = threading.RLock()
 
 
 @contextmanager
 def known_to_onnx() -> Iterator[None]:
-    """Let onnx know the custom operators meanwhile: its table is the whole process's."""
-    operators = all_operators()
-    if not operators:
-        yield
-        return
+    """Let onnx know such operators meanwhile: its table is the whole process's."""
     import onnx
 
     with _lock:
         entered = []
-        for custom in operators:
+        for schema in _schemas():
             with suppress(onnx.defs.SchemaError):  # somebody else has told onnx of it
-                onnx.defs.register_schema(_schema(custom))
-                entered.append(custom)
+                onnx.defs.register_schema(schema)
+                entered.append(schema)
         try:
             yield
         finally:
-            for custom in entered:
-                onnx.defs.deregister_schema(custom.name, custom.version, custom.domain)
+            for schema in entered:
+                onnx.defs.deregister_schema(schema.name, schema.since_version, schema.domain)
 
 
-def _schema(custom: CustomOperator) -> Any:
+def infer(model: ir.Model) -> None:
+    """Fill in types and shapes by onnx's inference, unless it would end the process.
+
+    It does not follow contents: the pass over shape computations does, and onnx would write all
+    numbers of a Range as sizes, however many.
+    """
+    import onnx_ir as ir
+    from onnx_ir.passes import common
+
+    versions = model.opset_imports
+    for node in model.graph.all_nodes():
+        is_typed = all(value is None or value.type is not None for value in node.inputs)
+        version = versions.get(node.domain, 1)
+        if not is_typed and needs_input_type(node.domain, node.op_type, version):
+            return
+    # Its warnings about sequences and the like concern nothing that passes change. A result that
+    # holds maps has a type that onnx_ir cannot read: then what was inferred before stays.
+    quiet = silenced("onnx_ir.passes.common.shape_inference", level=logging.ERROR)
+    with quiet, known_to_onnx(), suppress(ir.serde.SerdeError):
+        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
+
+
+def _schemas() -> list[Any]:
+    """Return schemas of all that onnx is to know."""
+    like = [_any_schema(name, "com.microsoft", 1, _infer_like_input) for name in _LIKE_INPUT]
+    return like + [
+        _any_schema(
+            custom.name, custom.domain, custom.version,
+            lambda context, custom=custom: _infer(custom, context),
+        )
+        for custom in all_operators()
+    ]  # fmt: skip
+
+
+def _any_schema(name: str, domain: str, version: int, infer_types: Any) -> Any:
+    """Return a schema of any inputs and outputs, and the inference of their types."""
     from onnx.defs import OpSchema, get_schema
 
     types = sorted(get_schema("Identity").inputs[0].types)
     schema = OpSchema(
-        custom.name, custom.domain, custom.version, "",
-        inputs=[_formal("inputs")], outputs=[_formal("outputs")],
+        name, domain, version, "", inputs=[_formal("inputs")], outputs=[_formal("outputs")],
         type_constraints=[("T", types, "")],
     )  # fmt: skip
-    schema.set_type_and_shape_inference_function(lambda context: _infer(custom, context))
+    schema.set_type_and_shape_inference_function(infer_types)
     return schema
+
+
+def _infer_like_input(context: Any) -> None:
+    if context.get_num_inputs() and context.get_input_type(0) is not None:
+        context.set_output_type(0, context.get_input_type(0))
 
 
 def _formal(name: str) -> Any:

@@ -5,3 +5,6 @@ TYPE_NOTE = "sardonyx.type"
 
 DEFAULTS_NOTE = "sardonyx.defaults"
 """Of a model: initializers that were inputs, too, as JSON: name, type and dimensions of each."""
+
+KEPT_NOTE = "sardonyx.kept"
+"""Of a node of com.microsoft: why it could not be expressed by operators of the standard."""

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from contextlib import suppress
-
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from ..custom_inference import known_to_onnx
-from ..inference_faults import needs_input_type
-from ..logs import silenced
+from ..custom_inference import infer
 from .edits import insert, remove, remove_with_body, replace, replace_uses
 from .operators import lookup
 from .report import Report
@@ -83,25 +78,6 @@ def infer_shapes(model: ir.Model, report: Report) -> int:
     if any(value.name and (value.shape is None or value.dtype is None) for value in values):
         infer(model)
     return 0
-
-
-def infer(model: ir.Model) -> None:
-    """Fill in types and shapes by onnx's inference, unless it would end the process.
-
-    It does not follow contents: the pass over shape computations does, and onnx would write all
-    numbers of a Range as sizes, however many.
-    """
-    versions = model.opset_imports
-    for node in model.graph.all_nodes():
-        is_typed = all(value is None or value.type is not None for value in node.inputs)
-        version = versions.get(node.domain, 1)
-        if not is_typed and needs_input_type(node.domain, node.op_type, version):
-            return
-    # Its warnings about sequences and the like concern nothing that passes change. A result that
-    # holds maps has a type that onnx_ir cannot read: then what was inferred before stays.
-    quiet = silenced("onnx_ir.passes.common.shape_inference", level=logging.ERROR)
-    with quiet, known_to_onnx(), suppress(ir.serde.SerdeError):
-        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
 
 
 def eliminate_no_ops(model: ir.Model, report: Report) -> int:

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 import onnx_ir as ir
 
-from .cleanup import infer
+from ..custom_inference import infer
 from .edits import insert, new_constant, replace
 from .operators import lookup
 from .operators.record import Contents

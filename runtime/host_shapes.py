@@ -13,6 +13,7 @@ import onnx_ir as ir
 from ..custom_operators import how_to_register
 from ..errors import UnsupportedModel
 from ..logs import silenced
+from ..notes import KEPT_NOTE
 from .graph import Info, Node, dtype_name
 
 
@@ -52,6 +53,8 @@ def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
 
 
 def _hint(node: Node) -> str:
+    if KEPT_NOTE in node.ir.metadata_props:
+        return f"operators of the standard cannot express that {node.ir.metadata_props[KEPT_NOTE]}"
     return how_to_register(node.ir.domain, node.op_type, node.version)
 
 

@@ -8,6 +8,7 @@ than what they hold.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -188,17 +189,24 @@ def _attention(r: NodeRewrite) -> None:
         raise NotExpressible("it writes to its cache, or turns queries and keys")
     r.take("rotary_embedding_dim")
     refuse_inputs(r, 6)
-    x, bias, past = needed(r, 0), optional(r, 2), optional(r, 4)
-    product = summed(r, r.emit("MatMul", x, needed(r, 1)), bias)
+    product = summed(r, r.emit("MatMul", needed(r, 0), needed(r, 1)), optional(r, 2))
     sizes = r.take("qkv_hidden_sizes", ())
+    attend(r, product, sizes, optional(r, 3), optional(r, 4), optional(r, 5))
+
+
+def attend(
+    r: NodeRewrite, product: ir.Value, sizes: Sequence[int] | None, mask: ir.Value | None,
+    past: ir.Value | None, attention_bias: ir.Value | None,
+) -> None:  # fmt: skip
+    """Let the node be the attention of projections that lie side by side, of some sizes."""
     q, k, v = split(r, product, 2, r.constant(list(sizes)) if sizes else None, 3)
     heads, fill = take_heads(r), r.take("mask_filter_value", -10000.0)
-    total = size_of(r, x, 1)
+    total = size_of(r, product, 1)
     pasts: list[ir.Value | None] = [None, None]
     if past is not None:
         total = r.emit("Add", total, size_of(r, past, 3))
         pasts = [r.emit("Gather", past, r.constant(i), axis=0) for i in range(2)]
-    addend = biases(r, _padding(r, optional(r, 3), x, total, fill), optional(r, 5))
+    addend = biases(r, _padding(r, mask, product, total, fill), attention_bias)
     y = r.emit(
         "Attention", *_trimmed(q, k, v, addend, *pasts), q_num_heads=heads, kv_num_heads=heads,
         is_causal=r.take("unidirectional", 0), **take_scale(r),

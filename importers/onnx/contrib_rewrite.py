@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import onnx_ir as ir
 
 from .node_rewrite import NodeRewrite, NotExpressible
@@ -76,3 +77,18 @@ def moved(r: NodeRewrite, op_type: str, *inputs: ir.Value | None) -> ir.Value:
     producer.attributes.update(r.attributes)
     r.attributes.clear()
     return value
+
+
+def channels_first(r: NodeRewrite, x: ir.Value, rank: int) -> ir.Value:
+    """Move channels from the last axis to the second."""
+    return r.emit("Transpose", x, perm=[0, rank - 1, *range(1, rank - 1)])
+
+
+def channels_last(r: NodeRewrite, x: ir.Value, rank: int) -> ir.Value:
+    """Move channels from the second axis to the last."""
+    return r.emit("Transpose", x, perm=[0, *range(2, rank), 1])
+
+
+def like(r: NodeRewrite, number: float, x: ir.Value) -> ir.Value:
+    """Scalar of the type of a value."""
+    return r.emit("CastLike", r.constant(number, np.float32), x)

@@ -1,4 +1,4 @@
-"""Small matrices: determinants, and grids of affine maps."""
+"""Small matrices: determinants, inverses, and grids of affine maps."""
 
 from __future__ import annotations
 
@@ -57,6 +57,64 @@ def determinant(dtype: str) -> Callable[..., int]:
             for i in range(n * n):
                 store_f64(own, i, np.float64(load(x, matrix * n * n + i)))
             store(y, matrix, cast(_eliminate(own, n)))
+        return 0
+
+    return body
+
+
+@njit
+def _invert(a: Pointer, n: int) -> bool:
+    """Gauss-Jordan on rows of f64, first a matrix, then its inverse; tells whether there is one.
+
+    The largest of a column leads.
+    """
+    width = 2 * n
+    for k in range(n):
+        best = k
+        for i in range(k + 1, n):
+            if abs(load_f64(a, i * width + k)) > abs(load_f64(a, best * width + k)):
+                best = i
+        pivot = load_f64(a, best * width + k)
+        if pivot == 0.0:
+            return False
+        for j in range(k, width):
+            above, below = load_f64(a, k * width + j), load_f64(a, best * width + j)
+            store_f64(a, best * width + j, above)
+            store_f64(a, k * width + j, below / pivot)
+        for i in range(n):
+            factor = load_f64(a, i * width + k)
+            if i != k and factor != 0.0:
+                for j in range(k, width):
+                    value = load_f64(a, i * width + j) - factor * load_f64(a, k * width + j)
+                    store_f64(a, i * width + j, value)
+    return True
+
+
+@kernel_factory
+def inverse(dtype: str) -> Callable[..., int]:
+    """y[i] = the inverse of dense square matrix i, NaN where it has none.
+
+    ``scratch`` is room for two matrices a thread.
+    """
+    load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
+    cast = _CASTS[dtype]
+
+    def body(
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, count: int, n: int, scratch: Pointer, scratch_bytes: int,
+    ) -> int:  # fmt: skip
+        own = scratch + thread * scratch_bytes
+        for matrix in range(count * part // parts, count * until // parts):
+            first = matrix * n * n
+            for i in range(n):
+                for j in range(n):
+                    store_f64(own, 2 * n * i + j, np.float64(load(x, first + i * n + j)))
+                    store_f64(own, 2 * n * i + n + j, 1.0 if i == j else 0.0)
+            is_regular = _invert(own, n)
+            for i in range(n):
+                for j in range(n):
+                    value = load_f64(own, 2 * n * i + n + j) if is_regular else np.nan
+                    store(y, first + i * n + j, cast(value))
         return 0
 
     return body

@@ -1,8 +1,8 @@
-"""Det and AffineGrid."""
+"""Det, AffineGrid, and com.microsoft's Inverse."""
 
 from __future__ import annotations
 
-from ...kernels.cpu.matrices import affine_grid, determinant
+from ...kernels.cpu.matrices import affine_grid, determinant, inverse
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import product
@@ -22,14 +22,21 @@ def _infer_determinant(node: Node) -> list[Info]:
     return [node.result(_float(node).dims[:-2])]
 
 
-def _lower_determinant(emit: Emission, node: Node) -> None:
+def _infer_inverse(node: Node) -> list[Info]:
+    return [node.result(_float(node).dims)]
+
+
+def _lower_matrices(emit: Emission, node: Node) -> None:
+    """Emit what is computed of each matrix by its own, in room for one or two of them."""
     x = emit.ordered(emit.tensor(node.values[0]))
     n = x.shape[-1]
-    emit.check(x.shape[-2], n, f"node {node.name!r} (Det): rows and columns of {x.name!r}")
-    y, space = emit.output(node), (8 * n * n + 63) // 64 * 64
+    message = f"node {node.name!r} ({node.op_type}): rows and columns of {x.name!r}"
+    emit.check(x.shape[-2], n, message)
+    kernel, matrices = (determinant, 1) if node.op_type == "Det" else (inverse, 2)
+    y, space = emit.output(node), (8 * matrices * n * n + 63) // 64 * 64
     emit.step(
-        determinant(short_name(x.dtype)), outputs=[y], flops=x.size * n, x=x, y=y, count=y.size,
-        n=n, scratch=emit.workspace(space), scratch_bytes=space,
+        kernel(short_name(x.dtype)), outputs=[y], flops=x.size * n, x=x, y=y,
+        count=product(x.shape[:-2]), n=n, scratch=emit.workspace(space), scratch_bytes=space,
     )  # fmt: skip
 
 
@@ -66,7 +73,12 @@ def _check_square(node: Node) -> None:
 
 register(
     "Det",
-    Operator(rules=(_check_square,), infer=_infer_determinant, lower=_lower_determinant),
+    Operator(rules=(_check_square,), infer=_infer_determinant, lower=_lower_matrices),
+)
+register(
+    "Inverse",
+    Operator(rules=(_check_square,), infer=_infer_inverse, lower=_lower_matrices),
+    "com.microsoft",
 )
 register(
     "AffineGrid",
