@@ -14,8 +14,9 @@ the innermost dimension, for example ``"f32v f32v f32s"``: element type, then ``
 strides in elements.
 
 When everything is float32 with ``v`` or ``s`` access the loop is explicit SIMD; otherwise it is
-a scalar loop that LLVM vectorizes where it can. Integers that float32 holds exactly may be among
-the operands or the result of an expression of float32, and int32 that become float32.
+a scalar loop that LLVM vectorizes where it can. Integers and floats of 16 bits that float32 holds
+exactly may be among the operands or the result of an expression of float32, and int32 that become
+float32. Floats of 16 bits and fewer are computed with as float32.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from . import simd, vmath
+from . import halves, narrow, simd, vmath
 from .local_functions import function_of, is_local
 from .registry import DIVISION_BY_ZERO, MANY, kernel_factory
 from .scalar_operators import SCALAR, wrap_type
@@ -36,12 +37,17 @@ from .vector_memory import VECTOR_MEMORY
 from .vector_operators import VECTOR
 
 F = np.float32
-SIZES = {"f32": 4, "f64": 8, "f16": 2, "b8": 1} | {
+SIZES = {"f32": 4, "f64": 8, "f16": 2, "bf16": 2, "b8": 1} | {
     f"{sign}{bits}": bits // 8 for sign in "iu" for bits in (8, 16, 32, 64)
 }
+SIZES |= dict.fromkeys(narrow.MEMORY, 1)
 
-_EXACT = ("f32", "i8", "u8", "i16", "u16")
+_FLOATS = ("f32", "f16", "bf16")
+"""Types that are computed with as float32."""
+_EXACT = (*_FLOATS, "i8", "u8", "i16", "u16")
 """Types whose values are all float32, too."""
+_INEXACT = {"expm1", "log1p"}
+"""Functions whose error on vectors is small beside 1 only: too large where halves are rounded."""
 
 _c = vmath.c
 
@@ -130,7 +136,10 @@ def is_vector(expression: str, operands: str) -> bool:
     kinds = operands.split()
     if kinds[0][-1] != "v" or any(kind[-1] == "g" for kind in kinds):
         return False
-    if kinds[0][:-1] not in _EXACT or not any(kind.startswith("f32") for kind in kinds):
+    if kinds[0][:-1] not in _EXACT or not any(kind[:-1] in _FLOATS for kind in kinds):
+        return False
+    is_half = any(kind[:-1] in ("f16", "bf16") for kind in kinds)
+    if is_half and not _INEXACT.isdisjoint(functions(expression)):
         return False
     return _kinds_of(expression, operands).get("result") == "f32"
 
@@ -305,7 +314,10 @@ _TYPES: dict[str, Any] = {
     "f32": np.float32,
     "f64": np.float64,
     "f16": np.float32,
+    "bf16": np.float32,
     "b8": np.uint8,
+    **dict.fromkeys(narrow.FLOATS, np.float32),
+    **{name: np.int8 if name[0] == "i" else np.uint8 for name in narrow.INTEGERS},
     **{f"i{bits}": getattr(np, f"int{bits}") for bits in (8, 16, 32, 64)},
     **{f"u{bits}": getattr(np, f"uint{bits}") for bits in (8, 16, 32, 64)},
 }
@@ -317,6 +329,16 @@ def _load_bool(address: int, index: int) -> Any:
     return np.uint8(1) if simd.load_u8(address, index) != 0 else np.uint8(0)
 
 
+def _memory(kind: str) -> tuple[Any, Any]:
+    """Load and store of elements of a type."""
+    if kind == "b8":
+        return _load_bool, simd.store_u8
+    if kind in narrow.MEMORY:
+        return narrow.MEMORY[kind]
+    module: Any = halves if kind in ("f16", "bf16") else simd
+    return getattr(module, f"load_{kind}"), getattr(module, f"store_{kind}")
+
+
 def _scope(expression: str, vector: bool) -> dict[str, Any]:
     scope: dict[str, Any] = {"_c": _c, "_F": F, "splat": simd.splat}
     scope |= {"even_axes": _even_axes, "merged": _merged, "next_row": _next_row, "share": _share}
@@ -325,9 +347,7 @@ def _scope(expression: str, vector: bool) -> dict[str, Any]:
         names = ("vload", "vstore", "vload_first", "vstore_first")
         scope |= {f"{name}_{kind}": each for name, each in zip(names, access, strict=True)}
     for kind, dtype in _TYPES.items():
-        stored = "u8" if kind == "b8" else kind
-        scope[f"load_{kind}"] = _load_bool if kind == "b8" else getattr(simd, f"load_{stored}")
-        scope[f"store_{kind}"] = getattr(simd, f"store_{stored}")
+        scope[f"load_{kind}"], scope[f"store_{kind}"] = _memory(kind)
         scope[f"cast_{kind}"] = njit(wrap_type(dtype)) if kind != "b8" else SCALAR["to_bool_u8"]
     table = VECTOR if vector else SCALAR
     scope |= {f"op_{name}": function for name, function in table.items()}

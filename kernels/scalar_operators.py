@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .simd import rounded_f16
+from . import narrow
+from .halves import odd_f32, rounded_bf16, rounded_f16
 
 SCALAR: dict[str, Callable[..., Any]] = {}
 
@@ -285,6 +286,16 @@ def _to_f16(a: Any) -> Any:
     return rounded_f16(np.float32(a))
 
 
+def _to_bf16(a: Any) -> Any:
+    """Round to bfloat16, which is computed with as float32."""
+    return rounded_bf16(np.float32(a))
+
+
+def _odd_f32(a: Any) -> Any:
+    """Cut to float32 so that rounding to fewer bits is that of the number itself."""
+    return odd_f32(a)
+
+
 def _define_casts() -> None:
     for bits in (8, 16, 32, 64):
         for sign in "iu":
@@ -293,9 +304,12 @@ def _define_casts() -> None:
             # Narrow integers wrap like a C cast from int64, as onnxruntime's do on x86.
             SCALAR[f"float_to_{sign}{bits}"] = _float_cast(kind, info)
             SCALAR[f"to_{sign}{bits}"] = njit(wrap_type(kind))
+    for name in narrow.INTEGERS:
+        SCALAR[f"float_to_{name}"] = _float_cast_of_few_bits(name)
     SCALAR["to_f32"] = njit(wrap_type(np.float32))
     SCALAR["to_f64"] = njit(wrap_type(np.float64))
-    SCALAR["to_f16"] = njit(_to_f16)
+    SCALAR["to_f16"], SCALAR["to_bf16"] = njit(_to_f16), njit(_to_bf16)
+    SCALAR["odd_f32"] = njit(_odd_f32)
 
 
 def wrap_type(kind: Any) -> Callable[[Any], Any]:
@@ -314,7 +328,17 @@ def _float_cast(kind: Any, info: Any) -> Callable[[Any], Any]:
     return njit(cast)
 
 
+def _float_cast_of_few_bits(name: str) -> Any:
+    low_bits = narrow.ROUNDING[f"to_{name}"]
+
+    def cast(a: Any) -> Any:
+        return low_bits(_from_float(a, -(2.0**63), 2.0**63))
+
+    return njit(cast)
+
+
 _define_casts()
+SCALAR.update(narrow.ROUNDING)
 
 
 def _to_bool_u8(a: Any) -> Any:

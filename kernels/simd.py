@@ -14,7 +14,7 @@ from numba.core import cgutils, types
 
 from .abi import RAISED
 from .target import LANES
-from .vectors import F16, F32, F64, I1, I8, I16, I32, I64, VectorType, f32x, i32x, intrinsic, mask
+from .vectors import F32, F64, I1, I8, I16, I32, I64, VectorType, f32x, i32x, intrinsic, mask
 
 # --- scalars in memory ------------------------------------------------------------------------
 
@@ -66,38 +66,6 @@ def _make_store(name: str) -> Callable[..., Any]:
         return types.void(types.int64, types.int64, numba_type), codegen
 
     return store
-
-
-@intrinsic
-def load_f16(typingctx, address, index):  # type: ignore[no-untyped-def]
-    """Load a float16 as float32."""
-
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return builder.fpext(builder.load(element_at(builder, args[0], args[1], F16)), F32)
-
-    return types.float32(types.int64, types.int64), codegen
-
-
-@intrinsic
-def store_f16(typingctx, address, index, value):  # type: ignore[no-untyped-def]
-    """Store a float32 as float16."""
-
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        narrow = builder.fptrunc(args[2], F16)
-        builder.store(narrow, element_at(builder, args[0], args[1], F16))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.float32), codegen
-
-
-@intrinsic
-def rounded_f16(typingctx, value):  # type: ignore[no-untyped-def]
-    """Round a float32 to the nearest float16, as a float32."""
-
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        return builder.fpext(builder.fptrunc(args[0], F16), F32)
-
-    return types.float32(types.float32), codegen
 
 
 load_f32, store_f32 = _make_load("f32"), _make_store("f32")
@@ -258,7 +226,9 @@ splat = _make_splat(f32x, types.float32)
 splat_i32 = _make_splat(i32x, types.int32)
 
 
-def _unary(name: str, build: Callable[..., Any], result: VectorType, operand: VectorType) -> Any:
+def unary(name: str, build: Callable[..., Any], result: VectorType, operand: VectorType) -> Any:
+    """Make an intrinsic of one vector."""
+
     @intrinsic
     def operation(typingctx, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
@@ -273,15 +243,15 @@ def _math(name: str) -> Any:
     def build(builder: ir.IRBuilder, value: Any) -> Any:
         return call_by_name(builder, f"llvm.{name}.{mangled(f32x.llvm)}", f32x.llvm, [value])
 
-    return _unary(name, build, f32x, f32x)
+    return unary(name, build, f32x, f32x)
 
 
 vabs, vsqrt, vfloor, vceil = _math("fabs"), _math("sqrt"), _math("floor"), _math("ceil")
 vrint, vtrunc = _math("rint"), _math("trunc")
-as_i32 = _unary("as_i32", lambda b, v: b.bitcast(v, i32x.llvm), i32x, f32x)
-as_f32 = _unary("as_f32", lambda b, v: b.bitcast(v, f32x.llvm), f32x, i32x)
-to_i32 = _unary("to_i32", lambda b, v: b.fptosi(v, i32x.llvm), i32x, f32x)
-to_f32 = _unary("to_f32", lambda b, v: b.sitofp(v, f32x.llvm), f32x, i32x)
+as_i32 = unary("as_i32", lambda b, v: b.bitcast(v, i32x.llvm), i32x, f32x)
+as_f32 = unary("as_f32", lambda b, v: b.bitcast(v, f32x.llvm), f32x, i32x)
+to_i32 = unary("to_i32", lambda b, v: b.fptosi(v, i32x.llvm), i32x, f32x)
+to_f32 = unary("to_f32", lambda b, v: b.sitofp(v, f32x.llvm), f32x, i32x)
 
 
 def _make_reduce(name: str, start: float | None) -> Any:

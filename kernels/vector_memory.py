@@ -1,16 +1,18 @@
 """Loads and stores of vectors by what memory holds.
 
-Vectors of int32 have its elements, all others float32: what integers of 8 and 16 bits hold float32
-holds exactly.
+Vectors of int32 have its elements, all others float32: what integers of 8 and 16 bits hold, and
+floats of 16, float32 holds exactly.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
 
+from .halves import narrow_bf16, widen_bf16
 from .simd import (
     SCALARS,
     call_by_name,
@@ -28,23 +30,46 @@ from .simd import (
     vstore_i32_first,
 )
 from .target import LANES
-from .vectors import I32, f32x, i32x, intrinsic
+from .vectors import F16, I16, I32, f32x, i32x, intrinsic
+
+Conversion = Callable[[ir.IRBuilder, Any], Any]
+
+_SHORTS = ir.VectorType(I16, LANES)
 
 
-def _make_integer_memory(name: str) -> tuple[Any, Any, Any, Any]:
-    """Loads of integers as vectors of float32, and stores of such that are whole numbers."""
+def _conversions(name: str) -> tuple[ir.Type, Conversion, Conversion]:
+    """What memory holds, and how it becomes float32 and float32 becomes it."""
+    if name == "f16":
+        half = ir.VectorType(F16, LANES)
+        return (
+            I16,
+            lambda builder, bits: builder.fpext(builder.bitcast(bits, half), f32x.llvm),
+            lambda builder, value: builder.bitcast(builder.fptrunc(value, half), _SHORTS),
+        )
+    if name == "bf16":
+        return (
+            I16,
+            lambda builder, bits: widen_bf16(builder, bits, i32x.llvm, f32x.llvm),
+            lambda builder, value: narrow_bf16(builder, value, i32x.llvm),
+        )
     element, is_signed = SCALARS[name][1], name[0] == "i"
+
+    def widened(builder: ir.IRBuilder, value: Any) -> Any:
+        return (builder.sitofp if is_signed else builder.uitofp)(value, f32x.llvm)
+
+    def narrowed(builder: ir.IRBuilder, value: Any) -> Any:
+        return builder.trunc(builder.fptosi(value, i32x.llvm), ir.VectorType(element, LANES))
+
+    return element, widened, narrowed
+
+
+def _make_narrow_memory(name: str) -> tuple[Any, Any, Any, Any]:
+    """Loads as vectors of float32, and stores of such: as integers those of whole numbers."""
+    element, widened, narrowed = _conversions(name)
     narrow, align = ir.VectorType(element, LANES), element.width // 8
 
     def pointer_to(builder: ir.IRBuilder, address: Any, index: Any) -> Any:
         return builder.bitcast(element_at(builder, address, index, element), narrow.as_pointer())
-
-    def widened(builder: ir.IRBuilder, value: Any) -> Any:
-        convert = builder.sitofp if is_signed else builder.uitofp
-        return convert(value, f32x.llvm)
-
-    def narrowed(builder: ir.IRBuilder, value: Any) -> Any:
-        return builder.trunc(builder.fptosi(value, i32x.llvm), narrow)
 
     @intrinsic
     def load(typingctx, address, index):  # type: ignore[no-untyped-def]
@@ -88,7 +113,7 @@ def _make_integer_memory(name: str) -> tuple[Any, Any, Any, Any]:
 
 VECTOR_MEMORY = (
     {"f32": (vload, vstore, vload_first, vstore_first)}
-    | {name: _make_integer_memory(name) for name in ("i8", "u8", "i16", "u16")}
+    | {name: _make_narrow_memory(name) for name in ("i8", "u8", "i16", "u16", "f16", "bf16")}
     | {"i32": (vload_i32, vstore_i32, vload_i32_first, vstore_i32_first)}
 )
 """Load, store, and those of the first lanes, by the names of element types."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from numba import njit
 
-from . import simd, vmath
+from . import halves, simd, vmath
 
 VECTOR: dict[str, Callable[..., Any]] = {}
 
@@ -32,6 +32,8 @@ VECTOR.update(
     ceil=simd.vceil,
     round=simd.vrint,
     fma=simd.fma,
+    to_f16=halves.vround_f16,
+    to_bf16=halves.vround_bf16,
 )
 
 

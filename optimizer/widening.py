@@ -1,23 +1,27 @@
 """Half precision computed as float32: for a runtime, not for models that others get.
 
-Values of float16 and bfloat16 become float32, but for the inputs and outputs of the model, and
-where the model itself casts to such a type, which rounds. Results are rounded once, at the end, as
-onnxruntime's are where it has no kernels for these types; numbers beyond the range of float16 that
-occur on the way are kept.
+By `widen`, values of float16 and bfloat16 become float32, but for the inputs and outputs of the
+model, and where the model itself casts to such a type, which rounds. Results are rounded once, at
+the end, as onnxruntime's are where it has no kernels for these types; numbers beyond the range of
+float16 that occur on the way are kept.
+
+By `widen_nodes` all values keep their types, and the nodes that a runtime has no kernels for are
+computed in float32 each, and rounded, as the standard has it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import onnx_ir as ir
 
 from ..custom_operators import find
-from .edits import insert, set_inputs
+from .cleanup import infer
+from .edits import insert, new_constant, replace_uses, set_inputs
 
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-_TYPE_ATTRIBUTES = ("dtype", "output_dtype", "softmax_precision")
+_TYPE_ATTRIBUTES = ("dtype", "output_dtype", "precision", "softmax_precision", "stash_type")
 """Attributes that name the type of a result, or of what is computed on the way."""
 _BITS = frozenset(["BitCast"])
 """Operators that see the bits of a type."""
@@ -141,3 +145,74 @@ def _read_as_float32(graph: ir.Graph, value: ir.Value) -> None:
         graph.append(cast)
     else:
         insert(first, [cast])
+
+
+# --- node by node -----------------------------------------------------------------------------
+
+
+def widen_nodes(model: ir.Model, is_widened: Callable[[ir.Node], bool]) -> None:
+    """Let nodes compute in float32 what they compute in halves, and round it, in place.
+
+    Parameters
+    ----------
+    model : onnx_ir.Model
+    is_widened : callable
+        Says of a node with values of half precision whether it is such a node.
+    """
+    if not _has_halves(model):
+        return
+    if any(value.name and value.type is None for value in _values(model)):
+        infer(model)  # adapters of other opsets leave values without types
+    for graph in list(model.graphs()):
+        wide: dict[ir.Value, ir.Value] = {}
+        for node in list(graph):
+            values = (*node.inputs, *node.outputs)
+            halves = [v for v in values if v is not None and _is_half(v)]
+            if halves and is_widened(node):
+                _widen_alone(graph, node, wide)
+
+
+def _is_half(value: ir.Value) -> bool:
+    return isinstance(value.type, ir.TensorType) and value.dtype in _HALVES
+
+
+def _widen_alone(graph: ir.Graph, node: ir.Node, wide: dict[ir.Value, ir.Value]) -> None:
+    """Let a node read and give float32; ``wide`` are values that the graph has as float32."""
+    _widen_node(node)
+    changes: dict[int, ir.Value | None] = {}
+    for index, value in enumerate(node.inputs):
+        if value is not None and _is_half(value):
+            if value not in wide:
+                wide[value] = _wide(graph, node, value)
+            changes[index] = wide[value]
+    set_inputs(node, changes)
+    after = node
+    for value in node.outputs:
+        if not value.name or not _is_half(value):
+            continue
+        cast = _cast(value, value.dtype, f"{node.name}.rounding")
+        rounded = cast.outputs[0]
+        rounded.name, value.name = value.name, f"{value.name}.wide"
+        value.type = ir.TensorType(ir.DataType.FLOAT)
+        graph.insert_after(after, [cast])
+        replace_uses(value, rounded)
+        set_inputs(cast, {0: value})
+        after = cast
+
+
+def _wide(graph: ir.Graph, node: ir.Node, value: ir.Value) -> ir.Value:
+    """Return an input of a node as float32: a constant, or what a cast in front gives."""
+    tensor = ir.convenience.get_const_tensor(value)
+    if tensor is not None:
+        return new_constant(graph, np.asarray(_float32(tensor).numpy()), f"{value.name}.wide")
+    cast = _cast(value, ir.DataType.FLOAT, f"{value.name}.widening")
+    cast.outputs[0].name = f"{value.name}.as_float"
+    insert(node, [cast])
+    return cast.outputs[0]
+
+
+def _cast(value: ir.Value, dtype: ir.DataType | None, name: str) -> ir.Node:
+    assert dtype is not None
+    cast = ir.node("Cast", [value], {"to": int(dtype)}, name=name)
+    cast.outputs[0].shape, cast.outputs[0].type = value.shape, ir.TensorType(dtype)
+    return cast

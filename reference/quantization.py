@@ -74,6 +74,8 @@ class QuantizeLinear(Operator):
 class DequantizeLinear(Operator):
     """DequantizeLinear."""
 
+    widens = False  # the type of the scale is that of the result
+
     def _run(
         self, x: np.ndarray, scale: np.ndarray, zero: np.ndarray | None = None, *, axis: int = 1,
         block_size: int = 0, output_dtype: int = 0,
@@ -81,10 +83,9 @@ class DequantizeLinear(Operator):
         wide = x.astype(np.float32 if x.dtype.itemsize < 4 else np.float64)
         if zero is not None:
             wide = wide - _spread(zero, x.shape, axis, block_size).astype(wide.dtype)
-        y = wide.astype(np.float32) * _spread(scale, x.shape, axis, block_size)
-        if output_dtype:
-            y = y.astype(onnx.helper.tensor_dtype_to_np_dtype(output_dtype))
-        return (y,)
+        y = wide.astype(np.float32) * _spread(scale.astype(np.float32), x.shape, axis, block_size)
+        kind = onnx.helper.tensor_dtype_to_np_dtype(output_dtype) if output_dtype else scale.dtype
+        return (y.astype(kind),)
 
 
 class DynamicQuantizeLinear(Operator):

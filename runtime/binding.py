@@ -39,6 +39,7 @@ from ..kernels.abi import (
 from ..kernels.compiler import builtin, data_pointer_offset, signal_poll
 from ..kernels.record import address_of, make_record
 from .arguments import Shapes
+from .element_types import NARROW
 from .executable import Executable
 from .memory import new_arena, prefault
 from .objects import protected
@@ -53,6 +54,9 @@ _WORD = 8
 Output: TypeAlias = tuple[int, int, tuple[int, ...], str]
 """Index of an output, its buffer, shape and type."""
 
+_FOREIGN = {"bfloat16", *NARROW}
+"""Types that numpy's array interface has no word for."""
+
 
 class _Memory:
     """Memory at an address, for numpy's array interface: read-only, kept by its owner if any."""
@@ -64,7 +68,7 @@ class _Memory:
         self.__array_interface__ = {
             "data": (address, True),
             "shape": shape,
-            "typestr": dtype.str,
+            "typestr": f"|u{dtype.itemsize}" if dtype.name in _FOREIGN else dtype.str,
             "strides": steps,
             "version": 3,
         }
@@ -426,7 +430,7 @@ class Binding:
         address = int(self.bases[spec.buffer]) + self.value(spec.offset)
         if 0 in shape:
             return np.empty(shape, dtype)
-        return np.asarray(_Memory(address, shape, dtype, steps, owner))
+        return np.asarray(_Memory(address, shape, dtype, steps, owner)).view(dtype)
 
 
 def _first_aligned(arena: np.ndarray) -> int:

@@ -26,6 +26,7 @@ from ..kernels.abi import (
 )
 from ..kernels.compiler import kernel_address, native_function
 from . import team as teams
+from .element_types import make_known
 from .limits import Limits
 from .program import Program
 
@@ -64,6 +65,7 @@ class Executable:
 
     def __init__(self, program: Program) -> None:
         self.program = program
+        make_known(tensor.dtype for tensor in program.tensors)
         addresses = [kernel_address(ref) for ref in program.kernels]
         patches = program.patches
         kinds = patches[:, PATCH_KIND]

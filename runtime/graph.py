@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from ..custom_operators import find
 from ..errors import InvalidModel
+from .element_types import NARROW, NATIVE
 from .symbolic import Dim, Expr, Symbol, of_symbol, symbol, symbols_in
 
 KNOWN_LIMIT = 256
@@ -104,7 +105,7 @@ class Info:
     @property
     def is_float(self) -> bool:
         """Tell whether the elements are floats."""
-        return self.dtype.startswith("float")
+        return "float" in self.dtype
 
     def array(self) -> np.ndarray:
         """Contents of a constant."""
@@ -340,22 +341,4 @@ def dtype_name(dtype: ir.DataType | None) -> str:
         name = str(np.dtype(dtype.numpy()).name)
     except TypeError:
         return "object"
-    return name if name in NATIVE else "object"
-
-
-NATIVE = frozenset(
-    [
-        "float32",
-        "float64",
-        "float16",
-        "int8",
-        "int16",
-        "int32",
-        "int64",
-        "uint8",
-        "uint16",
-        "uint32",
-        "uint64",
-        "bool",
-    ]
-)
+    return name if name in NATIVE or name in NARROW else "object"

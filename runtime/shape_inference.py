@@ -17,6 +17,7 @@ import onnx_ir as ir
 from ..dimension_names import dimension_name
 from ..errors import InvalidModel
 from . import symbolic
+from .element_types import NARROW
 from .graph import (
     KNOWN_LIMIT,
     Graph,
@@ -32,7 +33,7 @@ from .graph import (
 from .host_shapes import host_infos
 from .ops import OPERATORS
 from .ops.custom import enter_custom_operators
-from .ops.registry import Infer
+from .ops.registry import Infer, Operator
 from .symbolic import Dim, Symbol, product
 from .validity import check_infos, check_node, naming
 
@@ -175,8 +176,7 @@ def _infer_node(graph: Graph, node: Node) -> None:
             is_custom = operator is not None and operator.describe is not None
             raise OnHost("a function of arrays" if is_custom else "no kernel for this operator yet")
         for info in node.inputs:
-            taken = info is None or (operator.takes_constants and info.is_constant)
-            if info is not None and info.dtype == "object" and not taken:
+            if info is not None and not _is_taken(operator, info):
                 raise OnHost("an input is not a plain numeric tensor")
         unknown = [info.name for info in node.inputs if info is not None and info.shape is None]
         if unknown:
@@ -201,6 +201,13 @@ def _infer_node(graph: Graph, node: Node) -> None:
     check_infos(node)
     for value, info in zip(node.outputs, node.infos, strict=False):
         graph.infos[value] = info
+
+
+def _is_taken(operator: Operator, info: Info) -> bool:
+    """Tell whether an operator has a kernel for the element type of an input."""
+    if info.dtype in NARROW:
+        return operator.moves or operator.term is not None
+    return info.dtype != "object" or (operator.takes_constants and info.is_constant)
 
 
 def _described(graph: Graph, node: Node, infer: Infer) -> list[Info]:

@@ -64,8 +64,8 @@ class Source:
         from ..importers.onnx.function_bodies import expand_functions
         from ..optimizer import optimize_in_place
         from ..optimizer.integer_products import multiply_integers
-        from ..optimizer.widening import widen
-        from .ops import has_kernel
+        from ..optimizer.widening import widen, widen_nodes
+        from .ops import computes_wide, has_kernel
 
         model = self._imported()
         give_back()
@@ -81,6 +81,7 @@ class Source:
         model = optimize_in_place(model, level, fold_limit=self.options.get("fold_limit"))
         if not is_strict and level == "all":
             multiply_integers(model)
+        widen_nodes(model, computes_wide)
         return model
 
     def _imported(self) -> ir.Model:

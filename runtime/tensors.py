@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..kernels.narrow import FLOATS
 from ..kernels.record import float_bits
 from ..kernels.registry import Kernel
 from .strides import contiguous_strides, same_strides
@@ -33,7 +34,9 @@ class Buffer:
     is_scratch: bool = False
 
 
-_SHORT = {"float32": "f32", "float64": "f64", "float16": "f16", "bool": "bool"}
+_SHORT = {
+    "float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16", "bool": "bool",
+} | {dtype: name for name, dtype in FLOATS.items()}  # fmt: skip
 
 
 def short_name(dtype: str) -> str:

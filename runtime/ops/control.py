@@ -406,6 +406,6 @@ def _move(
     )  # fmt: skip
 
 
-register("If", Operator(bodies=_if_bodies, infer=_infer_if, lower=_lower_if))
-register("Loop", Operator(bodies=_loop_bodies, infer=_infer_loop, lower=_lower_loop))
-register("Scan", Operator(bodies=_scan_bodies, infer=_infer_scan, lower=_lower_scan))
+register("If", Operator(bodies=_if_bodies, infer=_infer_if, lower=_lower_if, moves=True))
+register("Loop", Operator(bodies=_loop_bodies, infer=_infer_loop, lower=_lower_loop, moves=True))
+register("Scan", Operator(bodies=_scan_bodies, infer=_infer_scan, lower=_lower_scan, moves=True))

@@ -134,7 +134,7 @@ def _lower_unique(emit: Emission, node: Node) -> None:
     groups, scratch = emit.new((1,), "int64"), emit.new((3 * count,), "int64")
     emit.step(
         unique_rows, outputs=[groups, first, inverse, counts], keys=keys, rows=count,
-        width=product(rows.shape[1:]), is_float=int(x.dtype.startswith("float")),
+        width=product(rows.shape[1:]), is_float=int(node.required(0).is_float),
         is_sorted=node.attribute("sorted", 1), first=first, inverse=inverse, counts=counts,
         groups=groups, scratch=scratch,
     )  # fmt: skip
@@ -153,5 +153,5 @@ register(
 )
 register(
     "Compress",
-    Operator(rules=(_check_compress,), infer=_infer_compress, lower=_lower_compress),
+    Operator(rules=(_check_compress,), infer=_infer_compress, lower=_lower_compress, moves=True),
 )

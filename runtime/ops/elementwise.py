@@ -16,7 +16,9 @@ import onnx_ir as ir
 
 from ...errors import InvalidModel
 from ...kernels.emitter import CLIP
+from ...kernels.narrow import FLOATS
 from .. import symbolic
+from ..element_types import HALVES
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array, wrapped
 from ..symbolic import Dim, is_natural, maximum, minimum
 from ..tensors import short_name
@@ -88,6 +90,8 @@ def _infer_cast(node: Node) -> list[Info]:
     dtype = dtype_name(ir.DataType(kind)) if kind is not None else node.required(1).dtype
     if dtype == "object":
         raise OnHost("cast to a type without kernels")
+    if node.attribute("round_mode", "up") not in ("up", "down", "nearest"):
+        raise OnHost("an unknown way of rounding")
     source = node.required(0)
     known = source.known if dtype in ("int64", "int32") else None
     if known is not None:
@@ -213,10 +217,22 @@ def _power(node: Node, operands: Sequence[Term]) -> Term:
     return call("where", call("less", y, 0), inverse, call("pow", x, call("max", y, 0)))
 
 
+_WIDER = ("float64", "int32", "int64", "uint32", "uint64")
+"""Types whose numbers float32 does not hold exactly."""
+
+
 def _cast(node: Node, operands: Sequence[Term]) -> Term:
-    target = short_name(node.infos[0].dtype)
-    from_float = node.required(0).is_float and target[0] in "iu"
-    return call(f"{'float_' if from_float else ''}to_{target}", operands[0])
+    x, source, dtype = operands[0], node.required(0), node.infos[0].dtype
+    target = short_name(dtype)
+    rounded = dtype in HALVES or target in FLOATS
+    if target in FLOATS:
+        mode = "saturate" if node.attribute("saturate", 1) else "free"
+        way = f"_{node.attribute('round_mode', 'up')}" if target == "e8m0" else ""
+        target = f"{target}_{mode}{way}"
+    if rounded and source.dtype in _WIDER:
+        return call(f"to_{target}", call("odd_f32", call("to_f64", x)))
+    from_float = source.is_float and target[0] in "iu"
+    return call(f"{'float_' if from_float else ''}to_{target}", x)
 
 
 def _shift(node: Node, operands: Sequence[Term]) -> Term:

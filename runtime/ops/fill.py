@@ -205,16 +205,20 @@ register(
         rules=(checks.size_list(0, per_axis=0, least=0),),
         infer=_infer_constant,
         lower=_lower_constant,
+        moves=True,
     ),
 )
 register("Range", Operator(rules=(_check_range,), infer=_infer_range, lower=_lower_range))
-register("Trilu", Operator(rules=(_check_diagonal,), infer=_infer_trilu, lower=_lower_trilu))
+register(
+    "Trilu", Operator(rules=(_check_diagonal,), infer=_infer_trilu, lower=_lower_trilu, moves=True)
+)
 register(
     "EyeLike",
     Operator(
         rules=(checks.element_type("dtype"), checks.least_rank(2, exact=True)),
         infer=_infer_eye,
         lower=_lower_eye,
+        moves=True,
     ),
 )
 register(

@@ -10,6 +10,7 @@ import numpy as np
 from ...kernels.cpu.elements import RANK
 from ...kernels.cpu.gather import gather, gather_elements, gather_nd
 from ...kernels.cpu.scatter import scatter_elements, scatter_nd
+from ..element_types import HALVES
 from ..emission import Emission
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array, refuse
 from ..symbolic import Dim, minimum, product
@@ -174,7 +175,7 @@ def _combined(node: Node) -> tuple[str, str]:
     x, reduction = node.required(0), node.attribute("reduction", "none")
     if reduction == "none":
         return _MOVED[np.dtype(x.dtype).itemsize], reduction
-    if x.dtype in ("float16", "bool"):
+    if x.dtype in (*HALVES, "bool"):
         raise OnHost(f"{reduction} of {x.dtype}")
     return short_name(x.dtype), reduction
 
@@ -238,16 +239,26 @@ _SCATTERED = checks.one_of("reduction", "none", "add", "mul", "min", "max")
 register(
     "Gather",
     Operator(
-        rules=(checks.least_rank(1), checks.axis(0)), infer=_infer_gather, lower=_lower_gather
+        rules=(checks.least_rank(1), checks.axis(0)),
+        infer=_infer_gather,
+        lower=_lower_gather,
+        moves=True,
     ),
 )
 register(
     "GatherElements",
-    Operator(rules=(checks.axis(0),), infer=_infer_gather_elements, lower=_lower_gather_elements),
+    Operator(
+        rules=(checks.axis(0),),
+        infer=_infer_gather_elements,
+        lower=_lower_gather_elements,
+        moves=True,
+    ),
 )
 register(
     "GatherND",
-    Operator(rules=(_check_batch_dims,), infer=_infer_gather_nd, lower=_lower_gather_nd),
+    Operator(
+        rules=(_check_batch_dims,), infer=_infer_gather_nd, lower=_lower_gather_nd, moves=True
+    ),
 )
 register(
     "ScatterElements Scatter",

@@ -217,16 +217,26 @@ def _check_blocks(node: Node) -> None:
 
 register(
     "Transpose",
-    Operator(rules=(_check_permutation,), infer=_infer_transpose, lower=_lower_transpose),
+    Operator(
+        rules=(_check_permutation,), infer=_infer_transpose, lower=_lower_transpose, moves=True
+    ),
 )
-register("Expand", Operator(infer=_infer_expand, lower=_lower_expand))
+register("Expand", Operator(infer=_infer_expand, lower=_lower_expand, moves=True))
 register(
     "Concat",
-    Operator(rules=(_check_concat,), infer=_infer_concat, lower=_lower_concat, layout="as_input"),
+    Operator(
+        rules=(_check_concat,),
+        infer=_infer_concat,
+        lower=_lower_concat,
+        layout="as_input",
+        moves=True,
+    ),
 )
 register(
     "Tile",
-    Operator(rules=(checks.size_list(1, least=0),), infer=_infer_tile, lower=_lower_tile),
+    Operator(
+        rules=(checks.size_list(1, least=0),), infer=_infer_tile, lower=_lower_tile, moves=True
+    ),
 )
 register(
     "DepthToSpace",
@@ -234,9 +244,12 @@ register(
         rules=(checks.one_of("mode", "DCR", "CRD"), _check_blocks),
         infer=_infer_depth_to_space,
         lower=_lower_depth_to_space,
+        moves=True,
     ),
 )
 register(
     "SpaceToDepth",
-    Operator(rules=(_check_blocks,), infer=_infer_depth_to_space, lower=_lower_depth_to_space),
+    Operator(
+        rules=(_check_blocks,), infer=_infer_depth_to_space, lower=_lower_depth_to_space, moves=True
+    ),
 )

@@ -157,6 +157,7 @@ register(
         rules=(checks.axes(2), _check_centred, checks.size_list(1, per_axis=0, least=0)),
         infer=_infer_centred,
         lower=_lower_centred,
+        moves=True,
     ),
 )
 register(

@@ -11,10 +11,11 @@ import onnx_ir as ir
 
 from ...errors import InvalidModel
 from ...kernels import pointwise as language
+from ..element_types import HALVES
 from ..emission import Emission
 from ..graph import Node, OnHost
 from ..groups import Group
-from ..strides import channels_last_order, collapse
+from ..strides import channels_last_order, collapse, contiguous_strides
 from ..symbolic import Dim, not_one, product
 from ..tensors import Tensor, short_name
 from .registry import OPERATORS, Operator
@@ -50,10 +51,26 @@ def _placed(emit: Emission, operand: Placed) -> Tensor:
         tensor = emit.constant(info.array().astype(operand.dtype), info.name)
     else:
         tensor = emit.tensor(operand.value)
+    if operand.block and operand.axis is not None:
+        spread = _repeated(emit, tensor, operand.axis, operand.block)
+        shape = list(spread.shape)
+        shape[operand.axis] = operand.size
+        return spread.view(shape, spread.strides)
     if operand.axis is None:
         return tensor
     after = operand.rank - operand.axis - 1
     return tensor.view((*tensor.shape, *[1] * after), (*tensor.strides, *[0] * after))
+
+
+def _repeated(emit: Emission, tensor: Tensor, axis: int, count: int) -> Tensor:
+    """Emit a tensor whose elements are repeated along an axis."""
+    shape, strides = list(tensor.shape), list(tensor.strides)
+    shape.insert(axis + 1, count)
+    strides.insert(axis + 1, 0)
+    spread = emit.new(shape, tensor.dtype, name=tensor.name)
+    emit.copy(tensor.view(shape, strides), spread, "Repeat")
+    merged = (*shape[:axis], shape[axis] * count, *shape[axis + 2 :])
+    return spread.view(merged, contiguous_strides(merged))
 
 
 def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Expression:
@@ -90,7 +107,7 @@ def write_expression(nodes: Sequence[Node], first: ir.Value | None = None) -> Ex
 
 
 # Types that are computed with in a wider one, and operators whose results need no rounding to them.
-_NARROW_TYPES = ("float16", "int8", "int16", "int32", "uint8", "uint16", "uint32")
+_NARROW_TYPES = (*HALVES, "int8", "int16", "int32", "uint8", "uint16", "uint32")
 _EXACT = {
     "Cast", "CastLike", "Clip", "Identity", "Max", "Min", "QuantizeLinear", "Relu", "Where",
 }  # fmt: skip
@@ -147,7 +164,7 @@ def _fold_first(
     operator, info = OPERATORS[node.key], node.infos[0]
     assert operator.term is not None
     # Of a narrow type only the result is rounded.
-    dtype = "float32" if info.dtype == "float16" else info.dtype
+    dtype = "float32" if info.dtype in HALVES else info.dtype
     tensors = list(tensors)
     names = [Term(f"x{i}") for i in range(_MOST_OPERANDS)]
     fold = functools.reduce(function(operator.folds), names).text

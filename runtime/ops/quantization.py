@@ -8,22 +8,36 @@ import numpy as np
 import onnx_ir as ir
 
 from ...kernels.cpu.extremes import PIECES, extremes, scale_and_zero
+from ..element_types import HALVES
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, dtype_name
 from ..symbolic import product
+from ..tensors import short_name
 from .pointwise import emit_expression
 from .registry import Operator, register
 from .terms import Placed, Source, Term, call
 
-INTEGERS = ("int8", "uint8", "int16", "uint16")
+_BITS = {"int4": 4, "uint4": 4, "int2": 2, "uint2": 2}
+INTEGERS = ("int8", "uint8", "int16", "uint16", *_BITS)
+_FLOATS = ("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float4_e2m1fn")
+_SCALES = ("float32", *HALVES)
+
+
+def _limits(dtype: str) -> tuple[int, int]:
+    """Least and largest number of a type of integers."""
+    if dtype in _BITS:
+        above = 1 << (_BITS[dtype] - (dtype[0] == "i"))
+        return (-above if dtype[0] == "i" else 0), above - 1
+    info = np.iinfo(dtype)
+    return int(info.min), int(info.max)
 
 
 def quantized(value: Term, zero: Term | None, dtype: str) -> Term:
     """Write numbers of float32 in units of the scale as integers: rounded, limited, shifted."""
-    limits = np.iinfo(dtype)
+    least, largest = _limits(dtype)
     rounded = call("round", value)
     shifted = rounded if zero is None else rounded + call("to_f32", zero)
-    return call("saturate", shifted, float(limits.min), float(limits.max))
+    return call("saturate", shifted, float(least), float(largest))
 
 
 # --- with a given scale -----------------------------------------------------------------------
@@ -32,19 +46,23 @@ def quantized(value: Term, zero: Term | None, dtype: str) -> Term:
 def _sources(node: Node) -> list[Source]:
     """Scales and zero points lie along an axis where there are several; these are float32."""
     x, scale = node.required(0), node.required(1)
+    first, *others = [value for value in node.values if value is not None]
+    if scale.rank > 1:
+        axis = node.attribute("axis", 1) % x.rank
+        block = node.attribute("block_size", 0)
+        return [first, *(Placed(v, axis, x.rank, "float32", block, x.dims[axis]) for v in others)]
     several = scale.rank == 1 and scale.dims != (1,)
     axis = node.attribute("axis", 1) % x.rank if several else None
-    first, *others = [value for value in node.values if value is not None]
     return [first, *(Placed(value, axis, x.rank, "float32") for value in others)]
 
 
 def _demand_scale(node: Node) -> None:
     """Leave to the host what expressions have no way to write."""
-    scale, zero = node.required(1), node.input(2)
-    if scale.dtype != "float32":
+    x, scale, zero = node.required(0), node.required(1), node.input(2)
+    if scale.dtype not in _SCALES:
         raise OnHost(f"a scale of {scale.dtype}")
-    if scale.rank > 1:
-        raise OnHost("a scale for each block")
+    if scale.rank > 1 and (scale.rank != x.rank or not node.attribute("block_size", 0)):
+        raise OnHost("a scale of several axes without a size of blocks")
     if zero is not None and zero.shape != scale.shape and product(zero.dims) != 1:
         raise OnHost("zero points of another shape than the scale")
 
@@ -54,31 +72,44 @@ def _infer_quantize(node: Node) -> list[Info]:
     _demand_scale(node)
     kind = node.attribute("output_dtype", 0)
     dtype = zero.dtype if zero is not None else dtype_name(ir.DataType(kind)) if kind else "uint8"
-    if x.dtype not in ("float32", "int32") or dtype not in INTEGERS:
+    if x.dtype not in (*_SCALES, "int32") or dtype not in (*INTEGERS, *_FLOATS):
         raise OnHost(f"{x.dtype} as {dtype}")
-    if node.attribute("precision", 0) not in (0, ir.DataType.FLOAT):
-        raise OnHost("quotients of half precision")
     return [node.result(x.dims, dtype)]
+
+
+def _quotient_type(node: Node) -> str:
+    """Element type that quotients are rounded to, since opset 23."""
+    kind = node.attribute("precision", 0)
+    if node.version < 23:
+        return "float32"
+    return dtype_name(ir.DataType(kind)) if kind else node.required(1).dtype
 
 
 def _quantize(node: Node, operands: Sequence[Term]) -> Term:
     x, scale, *zero = operands
-    quotient = call("to_f32", x) / scale
-    return quantized(quotient, zero[0] if zero else None, node.infos[0].dtype)
+    quotient, dtype = call("to_f32", x) / call("to_f32", scale), node.infos[0].dtype
+    if _quotient_type(node) in HALVES:
+        quotient = call(f"to_{short_name(_quotient_type(node))}", quotient)
+    if dtype in _FLOATS:
+        mode = "saturate" if node.attribute("saturate", 1) else "free"
+        return call(f"to_{short_name(dtype)}_{mode}", quotient)
+    return quantized(quotient, zero[0] if zero else None, dtype)
 
 
 def _infer_dequantize(node: Node) -> list[Info]:
     x, scale, zero = node.required(0), node.required(1), node.input(2)
-    if scale.dtype == "float32" and all(i is None or i.is_constant for i in (x, scale, zero)):
+    kind = node.attribute("output_dtype", 0)
+    dtype = dtype_name(ir.DataType(kind)) if kind else scale.dtype
+    if scale.dtype == dtype == "float32" and all(
+        i is None or i.is_constant for i in (x, scale, zero)
+    ):
         # Weights become float32 once, not in every run.
         array = _dequantized(node, x.array(), scale.array(), zero)
         return [node.result(array.shape, "float32", constant=ir.tensor(array))]
     _demand_scale(node)
-    if x.dtype not in (*INTEGERS, "int32"):
-        raise OnHost(f"DequantizeLinear of {x.dtype}")
-    if node.attribute("output_dtype", 0) not in (0, ir.DataType.FLOAT):
-        raise OnHost("a result of another type than the scale")
-    return [node.result(x.dims, "float32")]
+    if x.dtype not in (*INTEGERS, *_FLOATS, "int32") or dtype not in _SCALES:
+        raise OnHost(f"DequantizeLinear of {x.dtype} as {dtype}")
+    return [node.result(x.dims, dtype)]
 
 
 def _dequantized(node: Node, x: np.ndarray, scale: np.ndarray, zero: Info | None) -> np.ndarray:
@@ -105,7 +136,8 @@ def _dequantize(node: Node, operands: Sequence[Term]) -> Term:
     x, scale, *zero = operands
     exact = "to_f64" if node.required(0).dtype == "int32" else "to_f32"
     whole = call(exact, x)
-    return call("to_f32", whole - call(exact, zero[0]) if zero else whole) * scale
+    whole = call("to_f32", whole - call(exact, zero[0]) if zero else whole)
+    return whole * call("to_f32", scale)
 
 
 register(

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+import onnx_ir as ir
+
 from ...custom_operators import find
 from ..emission import Emission
 from ..graph import BodyInputs, Info, Node
@@ -61,6 +63,9 @@ class Operator:
         remains an elementwise operator.
     fused
         Emits the steps of a node together with the fusion group that it leads.
+    moves
+        Tells that elements are only moved, or made of those that are given: of whatever type, and
+        however few bits.
     is_alone
         An elementwise operator that no kernel shares with others.
     layout
@@ -80,6 +85,7 @@ class Operator:
     folds: str = ""
     activation: Activate | None = None
     fused: Fused | None = None
+    moves: bool = False
     is_alone: bool = False
     layout: Literal["plain", "channels_last", "as_input"] = "plain"
 
@@ -95,6 +101,14 @@ def register(names: str, operator: Operator, domain: str = "") -> None:
     """Enter an operator, under names separated by blanks; by default in the standard domain."""
     for name in names.split():
         OPERATORS[domain, name] = operator
+
+
+def computes_wide(node: ir.Node) -> bool:
+    """Tell whether a node with values of half precision has a kernel for float32 only."""
+    operator = OPERATORS.get((node.domain, node.op_type))
+    if operator is None or operator.infer is None or operator.describe is not None:
+        return False
+    return operator.term is None and not operator.moves
 
 
 def has_kernel(domain: str, name: str) -> bool:

@@ -263,15 +263,20 @@ def _infer_size(node: Node) -> list[Info]:
     return [node.result((), "int64", known=known_array([total], ()))]
 
 
-register("Reshape", Operator(infer=_infer_reshape, lower=_lower_reshape))
+register("Reshape", Operator(infer=_infer_reshape, lower=_lower_reshape, moves=True))
 register(
     "Flatten",
-    Operator(rules=(checks.axis(1, last=0),), infer=_infer_flatten, lower=_lower_view),
+    Operator(rules=(checks.axis(1, last=0),), infer=_infer_flatten, lower=_lower_view, moves=True),
 )
-register("Squeeze", Operator(rules=(_check_squeeze,), infer=_infer_squeeze, lower=_lower_view))
+register(
+    "Squeeze",
+    Operator(rules=(_check_squeeze,), infer=_infer_squeeze, lower=_lower_view, moves=True),
+)
 register(
     "Unsqueeze",
-    Operator(rules=(checks.axes(1, grown=True),), infer=_infer_unsqueeze, lower=_lower_view),
+    Operator(
+        rules=(checks.axes(1, grown=True),), infer=_infer_unsqueeze, lower=_lower_view, moves=True
+    ),
 )
-register("Shape", Operator(infer=_infer_shape))
-register("Size", Operator(infer=_infer_size))
+register("Shape", Operator(infer=_infer_shape, moves=True))
+register("Size", Operator(infer=_infer_size, moves=True))

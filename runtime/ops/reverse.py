@@ -43,4 +43,4 @@ def _check(node: Node) -> None:
         refuse(node, f"rank of {lengths.name!r}", lengths.rank, "1")
 
 
-register("ReverseSequence", Operator(rules=(_check,), infer=_infer, lower=_lower))
+register("ReverseSequence", Operator(rules=(_check,), infer=_infer, lower=_lower, moves=True))

@@ -159,5 +159,9 @@ def _check_split(node: Node) -> None:
             refuse(node, "sum of the sizes", total, f"{dim}, as in {describe(x)}")
 
 
-register("Slice", Operator(rules=(_check_slice,), infer=_infer_slice, lower=_lower_slice))
-register("Split", Operator(rules=(_check_split,), infer=_infer_split, lower=_lower_split))
+register(
+    "Slice", Operator(rules=(_check_slice,), infer=_infer_slice, lower=_lower_slice, moves=True)
+)
+register(
+    "Split", Operator(rules=(_check_split,), infer=_infer_split, lower=_lower_split, moves=True)
+)

@@ -55,8 +55,6 @@ def _lower(emit: Emission, node: Node) -> None:
 register(
     "TensorScatter",
     Operator(
-        rules=(checks.one_of("mode", "linear", "circular"),),
-        infer=_infer,
-        lower=_lower,
+        rules=(checks.one_of("mode", "linear", "circular"),), infer=_infer, lower=_lower, moves=True
     ),
 )

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from ..symbolic import Dim
+
 
 @dataclass(frozen=True)
 class Term:
@@ -60,12 +62,17 @@ class Placed:
         broadcasts as numpy has it.
     dtype
         Element type that it is given when it is constant.
+    block, size
+        How often each element is repeated along the axis, if it has all axes, and how many there
+        are then; 0 where it has one axis.
     """
 
     value: ir.Value
     axis: int | None = None
     rank: int = 0
     dtype: str = ""
+    block: int = 0
+    size: Dim = 0
 
 
 Source = ir.Value | Placed | float
