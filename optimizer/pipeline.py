@@ -18,7 +18,7 @@ from .fold import checked_limit, fold_constants
 from .fusions.activations import fuse_activations
 from .fusions.affine import fold_affine
 from .fusions.arithmetic import fold_arithmetic
-from .fusions.attention import fuse_attention
+from .fusions.attention import fuse_attention, fuse_expanded_attention
 from .fusions.batchnorm import fold_batch_normalization
 from .fusions.einsum import fuse_einsum
 from .fusions.gemm import fuse_gemm
@@ -65,6 +65,7 @@ _ALL: dict[str, Pass] = {
     "fuse_einsum": fuse_einsum,
     "simplify_softmax": simplify_softmax,
     "fuse_attention": fuse_attention,
+    "fuse_expanded_attention": fuse_expanded_attention,
     "unflatten_products": unflatten_products,
     "cancel_transposes": cancel_transposes,
     "drop_unit_axes": drop_unit_axes,
@@ -78,7 +79,8 @@ _ALL: dict[str, Pass] = {
     "fold_affine": fold_affine,
 }
 _LAST: dict[str, Pass] = {"reshape_transposes": reshape_transposes, "unroll_loops": unroll_loops}
-"""Passes after which others find less: they run when no other changes anything any more."""
+_PATIENT = {"fuse_expanded_attention", "cancel_transposes", *_LAST}
+"""Passes after which others find less: they run when those before them change nothing any more."""
 
 LEVELS: dict[str, dict[str, Pass]] = {"none": {}, "basic": _BASIC, "all": {**_ALL, **_LAST}}
 MAX_ROUNDS = 10
@@ -176,7 +178,7 @@ def _optimize(
         changed = False
         report.rounds += 1
         for name, function in passes.items():
-            if changed and name in _LAST:
+            if changed and name in _PATIENT:
                 continue
             start = time.perf_counter()
             count = _apply(name, function, model, report)

@@ -12,6 +12,11 @@ _AND = " (+) "
 """Stands between the terms; no exporter writes it."""
 
 
+def is_sum(size: Size) -> bool:
+    """Tell whether a size is a sum of others."""
+    return isinstance(size, str) and _AND in size
+
+
 def add_sizes(a: Size, b: Size) -> Size:
     """Sum of two sizes, None where one is not known."""
     if a is None or b is None:

@@ -7,7 +7,7 @@ Reshape. Where the size is that of another dimension after all, the new name goe
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from functools import cached_property
 
 import onnx_ir as ir
@@ -34,7 +34,7 @@ class Names:
 
     def __init__(self, model: ir.Model) -> None:
         self._model = model
-        self._reshaped: dict[tuple[tuple[Size, ...], ...], ir.Value] = {}
+        self._reshaped: dict[Hashable, ir.Value] = {}
         shapes = [dims(x) for x in model.graph.inputs]
         self.fixed = {size for shape in shapes for size in shape or () if isinstance(size, str)}
 
@@ -57,13 +57,19 @@ class Names:
                 self.describe(value, [new if size == old else size for size in sizes])
 
     def alike(self, node: ir.Node, target: Contents | None) -> list[Size] | None:
-        """Sizes of the first Reshape of the same sizes to the same ones: what is open is equal."""
+        """Sizes of the first Reshape of the same sizes to the same ones: what is open is equal.
+
+        Where those it reshapes to are not known, they are the same if one value holds them.
+        """
         x = None if node.inputs[0] is None else dims(node.inputs[0])
-        wanted = [] if target is None else list(target.reshape(-1))
-        if x is None or target is None or None in x or None in wanted or 0 in wanted:
+        if x is None or None in x:
             return None
-        first = self._reshaped.setdefault((tuple(x), tuple(wanted)), node.outputs[0])
-        return dims(first)
+        wanted = () if target is None else tuple(target.reshape(-1))
+        known = target is not None and None not in wanted
+        if known and 0 in wanted:
+            return None
+        key = wanted if known else (node.inputs[1], attribute(node, "allowzero", 0))
+        return dims(self._reshaped.setdefault((tuple(x), key), node.outputs[0]))
 
     @cached_property
     def _holders(self) -> dict[str, dict[ir.Value, None]]:
@@ -102,14 +108,19 @@ def learn(names: Names, node: ir.Node, target: Contents | None) -> bool:
         sizes = broadcast_sizes([None if x is None else dims(x) for x in node.inputs])
     elif operator.shape is not None:
         sizes = operator.shape(node, target)
+    if node.op_type == "Reshape" and (sizes is None or None in sizes):
+        alike = names.alike(node, target) or sizes
+        sizes = alike if sizes is None else _either(sizes, alike or sizes)
     if sizes is None:
         return False
-    if node.op_type == "Reshape" and None in sizes:
-        alike = names.alike(node, target) or sizes
-        sizes = [b if a is None else a for a, b in zip(sizes, alike, strict=True)]
     if node.outputs[0].shape is None:
         names.describe(node.outputs[0], sizes)
     return equate(names, node.outputs[0], sizes)
+
+
+def _either(sizes: Sequence[Size], others: Sequence[Size]) -> list[Size]:
+    """Sizes of one value by two ways to know them."""
+    return [b if a is None else a for a, b in zip(sizes, others, strict=True)]
 
 
 def equate(names: Names, value: ir.Value, sizes: Sequence[Size]) -> bool:

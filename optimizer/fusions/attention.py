@@ -1,16 +1,15 @@
 """Attention written out: product of queries and keys, softmax, product with the values.
 
-A row whose mask is -inf throughout gives zeros in ONNX's Attention, and NaN in a softmax alone:
-a guard against those NaN is dropped, and where there was none, they are put back. (The guard that
-PyTorch exports also hides NaN among queries and keys; Attention returns them, as PyTorch does.)
+What is added to the scores (relative positions, alibi, masks) or replaces them is the mask
+(`attention_masks`). Scores may be matrices of batch times heads and get these axes later, or not
+at all. A guard against NaN of rows that are masked throughout is dropped, because Attention gives
+zeros for these. (The guard that PyTorch exports also hides NaN among queries and keys; Attention
+returns them, as PyTorch does.)
 
-onnxruntime has limits besides:
-
-- A row of the mask that is nowhere above the lowest number makes zeros as well, where the softmax
-  makes equal shares. Such masks are raised by one step, which changes nothing else: either number
-  swallows every score that it is added to.
-- A mask has all its queries and keys; only batch and heads are broadcast.
-- The scale is positive; queries, keys and values are of one batch; nothing is empty.
+onnxruntime has limits besides: the scale is positive; queries, keys and values are of one batch;
+nothing is empty. So sizes have to be known to be equal. Where they are not when no other pass finds
+anything more, operands are expanded to the sizes that they broadcast to, and keys of another order
+are transposed.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ..intervals import LOWEST
-from ..ranges import value_range
-from ..rewrite import Match, apply_rules, either, find, fixed, op, rewrite
+from ..rewrite import Match, Rule, apply_rules, either, find, fixed, op, rewrite
+from ..sizes import contents
 from ..values import Size, attribute, constant, dims, rank, scalar
-
-_RAISED = np.nextafter(LOWEST, np.float32(0))
-# Scores replaced by this or less are masked: true ones are taken to be above it.
-_FAR_BELOW = -1e9
+from .attention_masks import addend, fitted, may_mask_all, with_nan
+from .shared_heads import shared_heads
 
 
 def _written_out(
-    q: Any, keys: Any, v: Any, factor: Any, divisor: Any, cap: Any, inner: Any, mask: Any,
-    kept: Any, dropped: Any, fill: Any,
+    q: Any, keys: Any, v: Any, inside: Any, factor: Any, divisor: Any, cap: Any, inner: Any,
+    bias: Any, heads: Any, mask: Any, kept: Any, dropped: Any, fill: Any, matrices: Any,
 ) -> Any:  # fmt: skip
     product = op.MatMul(q, keys)
-    scaled = either(product * fixed(factor), product / fixed(divisor), product)
-    scores = either(op.Tanh(either(scaled / fixed(inner), scaled)) * fixed(cap), scaled)
+    summed = either(product, product + inside)
+    scaled = either(summed * fixed(factor), summed / fixed(divisor), product)
+    capped = either(op.Tanh(either(scaled / fixed(inner), scaled)) * fixed(cap), scaled)
+    biased = either(capped, capped + bias)
+    scores = either(biased, op.Reshape(biased, heads).named("by_heads"))
     masked = either(
         scores + mask,
         op.Where(kept, scores, fixed(fill)),
@@ -45,33 +44,50 @@ def _written_out(
         scores,
     )
     softmax = op.Softmax(masked).named("softmax")
-    guarded = op.Where(op.IsNaN(softmax), 0.0, softmax).named("guarded")
-    return op.MatMul(either(guarded, softmax), v)
+    guarded = either(op.Where(op.IsNaN(softmax), 0.0, softmax).named("guarded"), softmax)
+    return op.MatMul(either(guarded, op.Reshape(guarded, matrices).named("flat")), v)
 
 
-@rewrite(_written_out)
-def _attention(m: Match) -> ir.Value:
+def _attention(m: Match, is_last: bool) -> ir.Value:
     m.require(m.opset >= 23, "Attention needs opset 23")
     m.require(m.v.dtype == ir.DataType.FLOAT, "it is not float32")
     m.require(_along_keys(m.softmax), "the softmax is not along the keys")
-    q, factor = _operand(m, m.q, False)
-    k, other = _operand(m, m.keys, True)
-    scale = factor * other * _number(m, "factor") / _number(m, "divisor")
+    q, factor = _operand(m, m.q, False, is_last)
+    k, other = _operand(m, m.keys, True, is_last)
+    own = _number(m, "factor") / _number(m, "divisor")
+    scale = factor * other * own
     cap = {"softcap": _number(m, "cap")} if "cap" in m else {}
     scale *= cap.get("softcap", 1.0) / _number(m, "inner")  # of what is divided by the cap
     positive = all(0 < number < math.inf for number in (scale, *cap.values()))
     m.require(positive, "the scale or the cap is not positive")
-    sizes = _batches(m, q, k, m.v)
-    mask = _mask(m, sizes)
-    fitted = [] if mask is None else [_fitted(m, mask, sizes, q, k)]
+    m.require("inside" not in m or not cap, "something is added below the cap")
+    operands = [q, k, m.v]
+    terms = {name: getattr(m, name) for name in ("inside", "bias") if name in m}
+    if "by_heads" in m:
+        operands, terms = _by_heads(m, operands, terms)
+    m.require("flat" not in m or "by_heads" in m, "the shares are reshaped")
+    mask = addend(m, terms, own)
+    q, k, v, sizes = _alike(m, operands, mask, is_last)
+    given = [] if mask is None else [fitted(m, mask, sizes, q, k)]
     axes = np.arange(4 - len(sizes))
-    operands = [m.op.Unsqueeze(x, axes) if axes.size else x for x in (q, k, m.v)]
-    result: ir.Value = m.op.Attention(*operands, *fitted, scale=scale, **cap)
+    operands = [m.op.Unsqueeze(x, axes) if axes.size else x for x in (q, k, v)]
+    result: ir.Value = m.op.Attention(*operands, *given, scale=scale, **cap)
     if axes.size:
         result = m.op.Squeeze(result, axes)
-    if mask is None or "guarded" in m or not _may_mask_all(mask):
-        return result
-    return _with_nan(m, mask, result)
+    if mask is not None and "guarded" not in m and may_mask_all(mask):
+        result = with_nan(m, mask, result)
+    if "flat" in m:
+        counts = m.op.Shape(m.q, end=2), m.op.Shape(m.v, start=2)
+        result = m.op.Reshape(result, _joined(m, *counts))
+    return result
+
+
+def _rule(name: str, is_last: bool) -> Rule:
+    def action(m: Match) -> ir.Value:
+        return _attention(m, is_last)
+
+    action.__name__ = name
+    return rewrite(_written_out)(action)
 
 
 # --- operands ---------------------------------------------------------------------------------
@@ -130,7 +146,7 @@ def _swapped_as_matrices(m: Match, x: ir.Value) -> ir.Value | None:
     return None
 
 
-def _operand(m: Match, x: ir.Value, swapped: bool) -> tuple[ir.Value, float]:
+def _operand(m: Match, x: ir.Value, swapped: bool, is_last: bool) -> tuple[ir.Value, float]:
     """Queries or keys, which come with their last axes swapped, before they were scaled."""
     x, factor = _unscaled(x)
     whole = _swapped_as_matrices(m, x) if swapped else None
@@ -138,8 +154,9 @@ def _operand(m: Match, x: ir.Value, swapped: bool) -> tuple[ir.Value, float]:
         return whole, factor
     node = x.producer()
     if node is None or node.op_type != "Transpose" or "perm" not in node.attributes:
-        m.require(not swapped, "the keys are not transposed")
-        return x, factor
+        m.require(not swapped or is_last, "the keys are not transposed")
+        m.require(not swapped or constant(x) is None, "the keys are constant")
+        return _transposed(m, x, _swap(len(m.sizes(x)))) if swapped else x, factor
     before = node.inputs[0]
     assert before is not None
     source, other = _unscaled(before)
@@ -150,114 +167,113 @@ def _operand(m: Match, x: ir.Value, swapped: bool) -> tuple[ir.Value, float]:
         perm[-2:] = perm[:-3:-1]
     if perm == sorted(perm):
         return source, factor * other
-    transposed = m.op.Transpose(source, perm=perm)
-    sizes = dims(source)
-    transposed.shape = None if sizes is None else ir.Shape([sizes[axis] for axis in perm])
-    return transposed, factor * other
+    return _transposed(m, source, perm), factor * other
 
 
-def _batches(m: Match, *operands: ir.Value) -> list[Size]:
-    """Sizes of the scores; all operands must have the same batch and heads, of any number each."""
+def _swap(axes: int) -> list[int]:
+    """Order of axes that swaps the last two."""
+    return [*range(axes - 2), axes - 1, axes - 2]
+
+
+def _transposed(m: Match, x: ir.Value, perm: list[int]) -> ir.Value:
+    result: ir.Value = m.op.Transpose(x, perm=perm)
+    sizes = dims(x)
+    result.shape = None if sizes is None else ir.Shape([sizes[axis] for axis in perm])
+    return result
+
+
+# --- matrices of batch times heads ------------------------------------------------------------
+
+
+def _by_heads(
+    m: Match, operands: list[ir.Value], terms: dict[str, ir.Value]
+) -> tuple[list[ir.Value], dict[str, ir.Value]]:
+    """Divide the first axis of operands, and of what is added to the scores, by heads."""
+    before, after = m.sizes(m.by_heads.producer().inputs[0]), m.sizes(m.by_heads)  # type: ignore[union-attr,arg-type]
+    m.require(len(before) == 3 and len(after) == 4, "the scores are reshaped")
+    same = None not in before[1:] and before[1:] == after[2:]
+    m.require(same, "the scores are reshaped to other sizes")
+    target = contents(m.heads)
+    known = target is not None and len(target) == 4 and 0 not in target[:2]
+    m.require(known, "batch and heads are not known")
+    first = m.op.Slice(m.heads, np.array([0]), np.array([2]))
+    first.type, first.shape = m.heads.type, ir.Shape([2])
+
+    def divided(x: ir.Value) -> ir.Value:
+        sizes = m.sizes(x)
+        if len(sizes) < 3:
+            return x
+        m.require(len(sizes) == 3 and sizes[0] == before[0] is not None, "matrices are not alike")
+        result: ir.Value = m.op.Reshape(x, _joined(m, first, m.op.Shape(x, start=1)))
+        result.shape = ir.Shape([*after[:2], *sizes[1:]])
+        return result
+
+    q, k, v = operands
+    v = divided(v) if "flat" in m else v
+    return [divided(q), divided(k), v], {name: divided(x) for name, x in terms.items()}
+
+
+def _joined(m: Match, *parts: ir.Value | np.ndarray) -> ir.Value:
+    """Sizes one behind the other."""
+    result: ir.Value = m.op.Concat(*parts, axis=0)
+    for value in (*parts, result):
+        if isinstance(value, ir.Value):
+            value.type = ir.TensorType(ir.DataType.INT64)
+    return result
+
+
+# --- sizes ------------------------------------------------------------------------------------
+
+
+def _alike(
+    m: Match, operands: list[ir.Value], mask: ir.Value | None, is_last: bool
+) -> tuple[ir.Value, ir.Value, ir.Value, list[Size]]:
+    """Operands of the same batch and heads, of any number each, and the sizes of the scores."""
     q, k, v = (m.sizes(x) for x in operands)
     m.require(2 <= len(q) <= 4, "the operands do not have two to four axes")
+    m.require(0 not in (*q, *k, *v), "an operand is empty")
     one_head = k[:-3] == q[:-3] and k[-3:-2] == [1]
     same = None not in q[:-2] and k[:-2] == v[:-2] and (k[:-2] == q[:-2] or one_head)
-    m.require(same, "the operands are not known to have the same batch and heads")
-    m.require(0 not in (*q, *k, *v), "an operand is empty")
-    return [*q[:-1], k[-2]]
-
-
-# --- masks ------------------------------------------------------------------------------------
-
-
-def _mask(m: Match, sizes: list[Size]) -> ir.Value | None:
-    """Mask that is added to the scores; no row of it is the lowest number throughout."""
-    mask = m.mask if "mask" in m else _added(m) if "fill" in m else None
-    if mask is None:
-        return None
-    own = m.sizes(mask)
-    m.require(len(own) <= len(sizes), "the mask has more axes than the scores")
+    own = [] if mask is None else m.sizes(mask)
+    m.require(len(own) <= len(q), "the mask has more axes than the scores")
+    sizes = [*q[:-1], k[-2]]
     padded = [1] * (len(sizes) - len(own)) + own
-    fits = (s is not None and s in (1, t) for s, t in zip(padded[:-1], sizes[:-1], strict=True))
-    m.require(all(fits), "the mask is not known to fit the scores")
-    interval = value_range(mask)
-    m.require(interval is not None, "the range of the mask is not known: it may hold rows of -inf")
-    if interval is not None and interval.least <= LOWEST:
-        m.require(not interval.infinite, "the mask may hold both -inf and the lowest number")
-        raised: ir.Value = m.op.Max(mask, _RAISED)
-        raised.shape = mask.shape
-        return raised
-    return mask
+    fits = all(s in (1, t) and s is not None for s, t in zip(padded[:-1], sizes[:-1], strict=True))
+    if same and fits:
+        return (*operands, sizes)  # type: ignore[return-value]
+    m.require(is_last or same, "the operands are not known to have the same batch and heads")
+    m.require(is_last, "the mask is not known to fit the scores")
+    return _expanded(m, operands, mask)
 
 
-def _added(m: Match) -> ir.Value:
-    """Mask to be added to the scores, of a condition under which they are replaced."""
-    fill = scalar(m.fill)
-    m.require(fill is not None and fill <= _FAR_BELOW, "masked scores are not far below others")
-    masked, zero = np.float32(-np.inf if fill == -math.inf else _RAISED), np.float32(0)
-    if "kept" in m:
-        condition, mask = m.kept, m.op.Where(m.kept, zero, masked)
-    else:
-        condition, mask = m.dropped, m.op.Where(m.dropped, masked, zero)
-    mask.shape = condition.shape
-    result: ir.Value = mask
-    return result
+def _expanded(
+    m: Match, operands: list[ir.Value], mask: ir.Value | None
+) -> tuple[ir.Value, ir.Value, ir.Value, list[Size]]:
+    """Operands expanded to the batch, heads, queries and keys that they and the mask broadcast to.
+
+    Sizes that broadcast are equal or 1: the larger is that of the scores.
+    """
+    q, k, v = operands
+    axes = len(m.sizes(q))
+    m.require({len(m.sizes(x)) for x in operands} == {axes}, "they have other numbers of axes")
+    one = np.array([1])
+    of_keys = [(m.op.Shape(x, end=-2), one, m.op.Shape(x, start=-2, end=-1)) for x in (k, v)]
+    shapes = [_joined(m, *parts) for parts in [(m.op.Shape(q, end=-1), one), *of_keys]]
+    if mask is not None:
+        missing = np.ones(axes - len(m.sizes(mask)), np.int64)
+        shapes.append(_joined(m, missing, m.op.Shape(mask)))
+    scores = m.op.Max(*shapes)
+
+    def part(start: int, end: int) -> ir.Value:
+        result: ir.Value = m.op.Slice(scores, np.array([start]), np.array([end]))
+        return result
+
+    for_queries = _joined(m, part(0, -1), one)
+    for_keys = _joined(m, part(0, -2), part(-1, axes), one)
+    scores.type = ir.TensorType(ir.DataType.INT64)
+    expanded = m.op.Expand(q, for_queries), m.op.Expand(k, for_keys), m.op.Expand(v, for_keys)
+    return (*expanded, [None] * axes)
 
 
-def _may_mask_all(mask: ir.Value) -> bool:
-    """Tell whether some row of a mask may be -inf throughout."""
-    array, interval = constant(mask), value_range(mask)
-    if array is not None:
-        return bool(np.isneginf(np.atleast_1d(array)).all(-1).any())
-    return interval is None or interval.infinite
-
-
-def _fitted(m: Match, mask: ir.Value, sizes: list[Size], q: ir.Value, k: ir.Value) -> ir.Value:
-    """Mask expanded to all queries and keys."""
-    if None not in sizes[-2:] and m.sizes(mask)[-2:] == sizes[-2:]:
-        return mask
-    expanded: ir.Value = m.op.Expand(mask, _target(m, sizes, q, k))
-    return expanded
-
-
-def _target(m: Match, sizes: list[Size], q: ir.Value, k: ir.Value) -> Any:
-    """Numbers of queries and keys."""
-    if all(isinstance(size, int) for size in sizes[-2:]):
-        return np.array(sizes[-2:], np.int64)
-    counts = [m.op.Shape(x, start=-2, end=-1) for x in (q, k)]
-    target = m.op.Concat(*counts, axis=0)
-    for value in (*counts, target):
-        value.type = ir.TensorType(ir.DataType.INT64)
-    return target
-
-
-def _with_nan(m: Match, mask: ir.Value, attention: ir.Value) -> ir.Value:
-    """Put NaN in rows of the result that are masked throughout."""
-    most = m.op.ReduceMax(mask, np.array([-1]), keepdims=1)
-    masked = m.op.Equal(most, np.float32(-np.inf))
-    masked.type = ir.TensorType(ir.DataType.BOOL)
-    result: ir.Value = m.op.Where(masked, np.float32(np.nan), attention)
-    return result
-
-
-# --- heads that share keys and values ---------------------------------------------------------
-
-
-def _repeated(x: Any, name: str) -> Any:
-    apart = op.Unsqueeze(x, ...).named(f"{name}_apart")
-    return op.Reshape(op.Expand(apart, ...), ...).named(f"{name}_heads")
-
-
-@rewrite(lambda q, k, v: op.Attention(q, _repeated(k, "k"), _repeated(v, "v"), ...))
-def _shared_heads(m: Match) -> ir.Value:
-    for x, apart, repeated in ((m.k, m.k_apart, m.k_heads), (m.v, m.v_apart, m.v_heads)):
-        own, single, every = (m.sizes(value) for value in (x, apart, repeated))
-        m.require(len(own) == len(every) == 4 and None not in own, "a size is not known")
-        m.require(single == [*own[:2], 1, *own[2:]], "heads are not repeated one by one")
-        m.require(every == [own[0], every[1], *own[2:]], "more than heads are repeated")
-    attributes = dict(m.root.attributes)
-    result: ir.Value = m.op.Attention(m.q, m.k, m.v, *m.root.inputs[3:], **attributes)
-    return result
-
-
-fuse_attention = apply_rules([_attention, _shared_heads])
+fuse_attention = apply_rules([_rule("attention", False), shared_heads])
+fuse_expanded_attention = apply_rules([_rule("expanded_attention", True)])

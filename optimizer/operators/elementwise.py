@@ -10,6 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .. import intervals
+from ..size_products import multiply_sizes
 from ..size_sums import add_sizes, subtract_sizes
 from ..values import Size, attribute, constant, rank
 from .record import Contents, ContentsRule, Operator, Read, UnchangedRule, table
@@ -208,7 +209,7 @@ OPERATORS = {
         _BROADCASTING,
         commutative=True,
         holds_sizes="all",
-        contents=_arithmetic(lambda a, b: a * b),
+        contents=_on_sizes(multiply_sizes),
         interval=intervals.arithmetic("Mul"),
         unchanged=_neutral(1.0, either=True),
     ),

@@ -10,6 +10,7 @@ import onnx_ir as ir
 
 from .. import intervals
 from ..blocks import blocks, reshape_target
+from ..size_products import quotient_of_sizes
 from ..values import Size, attribute, dims, integers, rank, static_shape
 from .orders import inverse, reorder_blocks, single_axes
 from .record import Contents, Operator, Order, Read, Reordered, table
@@ -91,27 +92,8 @@ def _shape_of_reshape(node: ir.Node, target: Contents | None) -> list[Size] | No
         if size == 0 and copies:
             after[axis] = before[axis] if before is not None and axis < len(before) else None
     stated = [size for size in after if size != -1]
-    known = before is not None and None not in before and None not in stated
-    open_size = _quotient(before, stated) if known and before is not None else None
+    open_size = None if before is None else quotient_of_sizes(before, stated)
     return [open_size if size == -1 else size for size in after]
-
-
-def _quotient(sizes: Sequence[Size], others: Sequence[Size]) -> Size:
-    """Size by which others have to be multiplied to give the same number of elements."""
-    names = [size for size in sizes if isinstance(size, str)]
-    for size in others:
-        if isinstance(size, str):
-            if size not in names:
-                return None
-            names.remove(size)
-    number, divisor = (
-        math.prod(size for size in each if isinstance(size, int)) for each in (sizes, others)
-    )
-    if not divisor or number % divisor or len(names) > 1:
-        return None
-    if not names:
-        return number // divisor
-    return names[0] if number == divisor else None
 
 
 # --- Squeeze and Unsqueeze --------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sardonyx.optimizer.size_products import multiply_sizes, quotient_of_sizes
 from sardonyx.optimizer.size_sums import add_sizes, subtract_sizes
 from sardonyx.optimizer.sizes import are_sizes, contents, measured, measured_everywhere
 
@@ -27,7 +28,9 @@ def result(graph, nodes, inputs=X, **weights):
         ([SHAPE, ("Cast", "s", "y", {"to": 9})], [None, True, None]),
         ([SHAPE, ("Slice", "s zero two", "y")], ["n", 3]),
         ([SHAPE, ("Concat", "s two", "y", {"axis": 0})], ["n", 3, "m", 2]),
-        ([SHAPE, ("Mul", "s two", "y")], [None, 6, None]),
+        ([SHAPE, ("Mul", "s two", "y")], ["n (x) 2", 6, "m (x) 2"]),
+        ([SHAPE, ("Mul", "s negative", "y")], [None, -3, None]),
+        ([SHAPE, ("Mul", "s s", "y")], ["n (x) n (x) 1", 9, "m (x) m (x) 1"]),
         ([SHAPE, ("Div", "s two", "y")], [None, 1, None]),
         ([SHAPE, ("Div", "s zero", "y")], [None, None, None]),
         ([SHAPE, ("Equal", "s negative", "y")], [False, False, False]),
@@ -104,3 +107,20 @@ def test_equal_sums_have_equal_names():
     assert subtract_sizes(one, one) == 0 and add_sizes(3, 4) == 7
     assert subtract_sizes("a", "b") is None and subtract_sizes("a", 1) is None
     assert add_sizes("a", None) is None and subtract_sizes(None, 1) is None
+
+
+def test_products_of_sizes_have_one_name_whatever_made_them():
+    heads = multiply_sizes("b", 4)
+    assert heads == multiply_sizes(4, "b") == multiply_sizes(multiply_sizes("b", 2), 2)
+    assert quotient_of_sizes([heads, "s"], ["s", 4]) == "b"
+    assert quotient_of_sizes([heads, "s"], ["b", "s"]) == 4
+    assert quotient_of_sizes(["b", 6, "s"], ["s", 3]) == multiply_sizes("b", 2)
+    assert quotient_of_sizes([heads], [3]) is None and quotient_of_sizes([heads], ["s"]) is None
+    assert multiply_sizes("b", 0) == 0 and multiply_sizes("b", -1) is None
+
+
+def test_a_sum_is_a_factor_only_as_it_is():
+    total = add_sizes("past", "new")
+    assert quotient_of_sizes([total, "b"], ["b"]) == total
+    assert multiply_sizes(total, 2) is None
+    assert subtract_sizes(add_sizes(multiply_sizes("b", 4), "s"), "s") == multiply_sizes("b", 4)
