@@ -27,8 +27,8 @@ def tensor_scatter(
     """Write ``rows`` rows into each of ``outer`` caches of ``room`` rows for each of a batch.
 
     ``y`` already holds the caches, ``cache_bytes`` apart; ``update`` is dense. ``indices`` (int64,
-    one for each of the batch) are zeros where they are null. Rows that go beyond the room are an error, or with ``circular``
-    go round to its beginning. Rows of all caches are split into parts.
+    one for each of the batch) are zeros where they are null. Rows that go beyond the room are an
+    error, or with ``circular`` go round to its beginning. Rows of all caches are split into parts.
     """
     per_batch = outer * rows
     for index in range(batch * per_batch * part // parts, batch * per_batch * until // parts):
