@@ -28,7 +28,7 @@ from .simd import (
     vstore_i32_first,
 )
 from .target import LANES
-from .vectors import F16, I16, I32, f32x, i32x, intrinsic
+from .vectors import I32, f32x, i32x, intrinsic
 
 
 def _make_integer_memory(name: str) -> tuple[Any, Any, Any, Any]:
@@ -85,28 +85,6 @@ def _make_integer_memory(name: str) -> tuple[Any, Any, Any, Any]:
 
     return load, store, load_first, store_first
 
-
-def _make_half_load(name: str) -> Any:
-    @intrinsic
-    def load(typingctx, address, index):  # type: ignore[no-untyped-def]
-        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            narrow = ir.VectorType(F16 if name == "f16" else I16, LANES)
-            pointer = element_at(builder, *args, narrow.element)
-            value = builder.load(builder.bitcast(pointer, narrow.as_pointer()), align=2)
-            if name == "f16":
-                return builder.fpext(value, f32x.llvm)
-            upper = builder.shl(
-                builder.zext(value, i32x.llvm), ir.Constant(i32x.llvm, [16] * LANES)
-            )
-            return builder.bitcast(upper, f32x.llvm)
-
-        return f32x(types.int64, types.int64), codegen
-
-    return load
-
-
-HALF_LOADS = {name: _make_half_load(name) for name in ("f16", "bf16")}
-"""Loads of halves as vectors of float32, by the names of element types."""
 
 VECTOR_MEMORY = (
     {"f32": (vload, vstore, vload_first, vstore_first)}

@@ -1,8 +1,8 @@
-"""Products with weights that are kept small in memory.
+"""Products with weights that are kept small in memory and widened in registers (`packed_rows`).
 
-Few rows multiply weights that are widened in registers (`packed_rows`): what is read is what takes
-the time. Where there are more, a part of a panel is widened into memory that stays in cache, and
-the tile of all other products multiplies all rows by it.
+Of few rows, what is read is what takes the time. Of many, four at a time multiply weights whose
+panel stays in the second-level cache: widening costs instructions beside the multiply-adds, and
+loads less.
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ from collections.abc import Callable
 import numpy as np
 from numba import njit
 
-from ..fields import Tiles
 from ..registry import Pointer, kernel_factory
 from ..simd import (
     load_f32,
     splat,
     stack_words,
     store_f32,
-    store_i64,
     vload,
     vload_first,
     vstore,
@@ -27,14 +25,8 @@ from ..simd import (
 )
 from ..target import LANES
 from .packed_rows import packed_rows
-from .packed_weights import PANEL, VECTORS, make_widen, rows_of_unit, unit_bytes
-from .panel import run_tiles
-from .tile import FIRST, LAST, TILE, TILE_WORDS
+from .packed_weights import PANEL, VECTORS, rows_of_unit, unit_bytes
 
-MOST_ROWS = 16
-"""With more rows, widening a panel into memory costs less than once for each four of them."""
-WIDENED_BYTES = 1 << 17
-"""Workspace of a thread: a part of a panel, which stays in the second-level cache."""
 _F = np.float32
 
 
@@ -66,7 +58,6 @@ def packed_product(kind: str) -> Callable[..., int]:
     uint8; where these are 0 the zero is ``zero``. Panels are split into parts.
     """
     each, step = rows_of_unit(kind), unit_bytes(kind)
-    widen = make_widen(kind)
 
     @njit
     def few(
@@ -106,32 +97,6 @@ def packed_product(kind: str) -> Callable[..., int]:
             w += units * step
             few(count, padded, each, w, last_scales, last_zeros, zero, 0, 1, 1, c)
 
-    @njit
-    def multiply_many(
-        tiles: Pointer, words: Pointer, mr: int, room: Pointer, x: Pointer, w: Pointer,
-        scales: Pointer, zeros: Pointer, zero: float, scale_step: int, depth: int, block: int,
-        width: int, y: Pointer, rows: int,
-    ) -> None:  # fmt: skip
-        most = max(1, WIDENED_BYTES // (block * width * 4))
-        k = 0
-        while k < depth:
-            until = min(depth, k + most * block)
-            target = room
-            for at in range(k, until, block):
-                units = (min(block, until - at) + each - 1) // each
-                index = at // block * scale_step
-                own = zeros + index if zeros != 0 else 0
-                source = w + at // each * step
-                widen(source, scales + index * 4, own, zero, target, units, width // LANES)
-                target += units * each * width * 4
-            store_i64(words, TILE.length, until - k)
-            flags = (FIRST if k == 0 else 0) | (LAST if until == depth else 0)
-            store_i64(words, TILE.flags, flags)
-            store_i64(words, TILE.b, room)
-            store_i64(words, TILE.ahead, room)
-            run_tiles(tiles, words, x + k * 4, y, 0, rows, 1, mr, 4)
-            k = until
-
     def packed_product(
         thread: int,
         part: int,
@@ -150,37 +115,16 @@ def packed_product(kind: str) -> Callable[..., int]:
         block: int,
         scale_step: int,
         zero: float,
-        tile: Tiles,
-        workspace: Pointer,
-        workspace_bytes: int,
     ) -> int:
-        words, padded = stack_words(TILE_WORDS), stack_words(64)
-        sums = stack_words(256)
+        sums, padded = stack_words(256), stack_words(64)
         panels = (columns + PANEL - 1) // PANEL
         of_panel = (depth + block - 1) // block * scale_step if scale_step != 0 else PANEL
         panel_bytes = (depth + each - 1) // each * step
-        for i in range(TILE_WORDS):
-            store_i64(words, i, 0)
-        store_i64(words, TILE.s0, 1)
-        store_i64(words, TILE.s1, 1)
-        store_i64(words, TILE.lda, x_row)
-        store_i64(words, TILE.ldc, columns)
         for panel in range(panels * part // parts, panels * until // parts):
             column = panel * PANEL
             count = min(PANEL, columns - column)
             source, own = w + panel * panel_bytes, scales + panel * of_panel * 4
             own_zeros = zeros + panel * of_panel if zeros != 0 else 0
-            if rows > MOST_ROWS:
-                is_full = count > PANEL - LANES
-                width = PANEL if is_full else (count + LANES - 1) // LANES * LANES
-                store_i64(words, TILE.bias, bias + column * 4 if bias != 0 else 0)
-                store_i64(words, TILE.n, count)
-                multiply_many(
-                    tile.tiles if is_full else tile.tail_tiles, words, tile.mr,
-                    workspace + thread * workspace_bytes, x, source, own, own_zeros, zero,
-                    scale_step, depth, block, width, y + column * 4, rows,
-                )  # fmt: skip
-                continue
             row = 0
             while row < rows:
                 several = 4 if rows - row >= 4 else (2 if rows - row >= 2 else 1)

@@ -1,4 +1,4 @@
-"""Rows times a panel of small weights, which are widened in registers: few rows, read once.
+"""Panels of small weights, which are widened in registers: multiplied by a few rows at a time.
 
 Such a product is bound by the stream of its weights, so what widening costs is hidden as long as
 it is less than a load takes.

@@ -8,15 +8,9 @@ rows, or one for all.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numba import njit
 
-from ..registry import Pointer
-from ..simd import as_f32, splat, splat_i32, vload, vload_i32, vstore
 from ..target import EMBEDDED_BROADCAST, LANES
-from ..vector_memory import HALF_LOADS, VECTOR_MEMORY
 
 VECTORS = 4 if EMBEDDED_BROADCAST else 2
 """Vectors of columns of a panel: with those of a tile's rows they fit the registers."""
@@ -25,8 +19,6 @@ BITS = {"u2": 2, "u4": 4, "u8": 8, "f16": 16, "bf16": 16}
 """Bits of a weight, by kind."""
 MAGIC = 0x4B000000
 """Bits of the float32 2 ** 23, the last of which count ones: or-ed with a number, its sum."""
-_F = np.float32
-_load_u8 = VECTOR_MEMORY["u8"][0]
 
 
 def is_whole(kind: str) -> bool:
@@ -90,39 +82,3 @@ def round_to_bfloat16(values: np.ndarray) -> np.ndarray:
 def by_panel(array: np.ndarray) -> np.ndarray:
     """Order (rows, panels * PANEL) as (panels, rows, PANEL)."""
     return np.ascontiguousarray(array.reshape(len(array), -1, PANEL).transpose(1, 0, 2))
-
-
-def make_widen(kind: str) -> Any:
-    """Return a function that widens some units of a panel to float32, for numba."""
-    bits, each, step = BITS[kind], rows_of_unit(kind), unit_bytes(kind)
-    low = (1 << bits) - 1
-    load_half: Any = HALF_LOADS.get(kind)
-
-    @njit
-    def widen_halves(
-        w: Pointer, scales: Pointer, zeros: Pointer, zero: float, y: Pointer, units: int,
-        vectors: int,
-    ) -> None:  # fmt: skip
-        for unit in range(units):
-            for v in range(vectors):
-                value = load_half(w, unit * PANEL + v * LANES)
-                vstore(y, (unit * vectors + v) * LANES, value)
-
-    @njit
-    def widen_numbers(
-        w: Pointer, scales: Pointer, zeros: Pointer, zero: float, y: Pointer, units: int,
-        vectors: int,
-    ) -> None:  # fmt: skip
-        mask, magic = splat_i32(np.int32(low)), splat_i32(np.int32(MAGIC))
-        for v in range(vectors):
-            scale, base = vload(scales, v * LANES), splat(_F(zero + 8388608.0))
-            if zeros != 0:
-                base = _load_u8(zeros, v * LANES) + splat(_F(8388608.0))
-            for unit in range(units):
-                word = vload_i32(w + unit * step, v * LANES)
-                for i in range(each):
-                    number = (word >> splat_i32(np.int32(bits * i))) & mask | magic
-                    value = (as_f32(number) - base) * scale
-                    vstore(y, ((unit * each + i) * vectors + v) * LANES, value)
-
-    return widen_numbers if is_whole(kind) else widen_halves

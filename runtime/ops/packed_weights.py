@@ -11,30 +11,28 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.cpu.packed_product import WIDENED_BYTES, packed_product
+from ...kernels.cpu.packed_product import packed_product
 from ...kernels.cpu.packed_weights import (
     BITS,
     PANEL,
-    VECTORS,
     by_panel,
     is_whole,
     pack_halves,
     pack_numbers,
     round_to_bfloat16,
 )
-from ...kernels.cpu.tile import max_rows
 from ..emission import Emission
 from ..graph import Info, Node
 from ..symbolic import Dim, product
 from ..tensors import Tensor
-from .tiles import tile_fields
 
-MOST_ROWS = 32
+MOST_ROWS = 64
 """With more rows the product takes longer than reading its weights, and float32 is faster."""
 FEW_ROWS = 8
 _LEAST_WEIGHTS = 1 << 14
 """Fewer lie in a cache whatever their type."""
-_BLOCKS = (16, 32, 64, 128, 256)
+_BLOCK_STEP = 16
+"""Blocks have a multiple of so many rows: words of all kinds end with them."""
 _ONE_BLOCK = 256
 """Rows that are summed at a time where all have one scale."""
 
@@ -177,7 +175,7 @@ def _by_block(
         return np.broadcast_to(values.reshape(1, 1), (count, columns))
     if values.ndim == 1 and axis == 1 and not block:
         return values.reshape(1, -1)
-    fits = values.ndim == 2 and axis == 0 and block in _BLOCKS
+    fits = values.ndim == 2 and axis == 0 and block and block % _BLOCK_STEP == 0
     return values if fits and values.shape == (-(-shape[0] // block), columns) else None
 
 
@@ -190,16 +188,13 @@ def emit_packed(
 ) -> None:  # fmt: skip
     """Emit ``a @ b + bias`` to the dense ``y``; rows of ``a`` are ``row_stride`` apart."""
     depth, columns = b.numbers.shape
-    mr = max_rows(VECTORS)
     emit.step(
         packed_product(b.kind),
         outputs=[y],
         flops=2 * product(y.shape) * depth,
         x=a, bias=None if bias is None else emit.constant(bias, f"{name}.bias"), y=y,
         rows=product(a.shape[:-1]), depth=depth, columns=columns, x_row=row_stride, block=b.block,
-        workspace=emit.workspace(WIDENED_BYTES), workspace_bytes=WIDENED_BYTES,
         **_operand_fields(emit, name, b),
-        **tile_fields(mr, VECTORS, columns, set(range(1, mr + 1))),
     )  # fmt: skip
 
 

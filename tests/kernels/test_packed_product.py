@@ -6,19 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sardonyx.kernels.cpu.packed_product import WIDENED_BYTES, packed_product
+from sardonyx.kernels.cpu.packed_product import packed_product
 from sardonyx.kernels.cpu.packed_weights import (
     BITS,
     PANEL,
-    VECTORS,
     by_panel,
     is_whole,
     pack_halves,
     pack_numbers,
     round_to_bfloat16,
 )
-from sardonyx.kernels.cpu.tile import max_rows, tile
-from sardonyx.kernels.target import LANES
 
 
 def widened(bits: np.ndarray) -> np.ndarray:
@@ -37,13 +34,6 @@ def test_special_values_stay() -> None:
     np.testing.assert_array_equal(widened(round_to_bfloat16(given)), given)
     bits = np.array([0x7F800001, 0xFFFFFFFF, 0x7FC00000], np.uint32)
     assert np.isnan(widened(round_to_bfloat16(bits.view(np.float32)))).all()
-
-
-def table(vectors: int) -> np.ndarray:
-    """Addresses of tiles by their rows."""
-    most = max_rows(VECTORS)
-    tiles = [tile(rows, vectors, "f32").address for rows in range(1, most + 1)]
-    return np.array([0, *tiles], np.int64)
 
 
 def panels_of(values: np.ndarray, columns: int) -> np.ndarray:
@@ -93,13 +83,10 @@ def test_multiplies_small_weights(
         weights, fields = operands(rng, kind, depth, columns, block, has_zeros)
         bias = rng.standard_normal(columns).astype(np.float32)
         room = np.full(rows * columns + 16, 7, np.float32)
-        vectors = -(-columns // LANES)
         values = {"scales": 0, "zeros": 0, "zero": 0.0, "scale_step": 0} | fields
         code = run(
             packed_product(kind), threads, x=x, bias=bias if with_bias else 0, y=room, rows=rows,
-            depth=depth, columns=columns, x_row=depth + 3, mr=max_rows(VECTORS), nv=VECTORS,
-            tiles=table(VECTORS), tail_tiles=table(vectors % VECTORS or VECTORS),
-            workspace=np.zeros(threads * WIDENED_BYTES, np.uint8), workspace_bytes=WIDENED_BYTES,
+            depth=depth, columns=columns, x_row=depth + 3,
             **values,
         )  # fmt: skip
         assert code == 0

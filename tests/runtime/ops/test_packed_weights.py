@@ -154,7 +154,7 @@ def test_weights_of_a_gemm_stay_small(way: str) -> None:
 
 def test_many_rows_use_float32() -> None:
     nodes, weights, wanted = WAYS["int8 by column"]
-    x = normal(64, DEPTH)
+    x = normal(65, DEPTH)
     model = build([*nodes, make_node("MatMul", ["x", "w"], ["y"])], [{"x": x}], weights, opset=21)
     session = sardonyx.Session(model)
     assert "packed_product" not in kernels(session)
