@@ -17,6 +17,7 @@ from .costs import Cost, cost
 from .edits import new_constant, remove, replace_uses
 from .operators import lookup
 from .report import Report
+from .small_weights import is_small
 from .values import constant, subgraphs
 
 FOLD_LIMIT = 1 << 20
@@ -108,7 +109,7 @@ def _is_foldable(node: ir.Node) -> bool:
     if node.domain or not node.outputs or any(subgraphs(node)):
         return False
     operator = lookup(node)
-    return operator.deterministic and operator.foldable
+    return operator.deterministic and operator.foldable and not is_small(node)
 
 
 def _traps(operands: list[np.ndarray]) -> bool:

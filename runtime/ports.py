@@ -24,11 +24,11 @@ def make_inputs(emit: Emission) -> None:
     for value in emit.graph.inputs:
         info = emit.infos[value]
         if value in caches:
-            output, axis = caches[value]
+            continuations, axis = caches[value]
             whole = [dim if i != axis else of_symbol(CAPACITY) for i, dim in enumerate(info.dims)]
             tensor = emit.new(whole, info.dtype, name=info.name, kind=INPUT)
             tensor = tensor.view(info.dims, tensor.strides)
-            emit.caches[output] = tensor, axis
+            emit.caches |= dict.fromkeys(continuations, (tensor, axis))
         elif info.shape is None or info.dtype == "object":
             tensor = emit.new((), "object", name=info.name, kind=HOST)
         else:

@@ -64,6 +64,7 @@ class Source:
         from ..importers.onnx.function_bodies import expand_functions
         from ..optimizer import optimize_in_place
         from ..optimizer.integer_products import multiply_integers
+        from ..optimizer.small_weights import gather_small_weights
         from ..optimizer.widening import widen, widen_nodes
         from .ops import computes_wide, has_kernel
 
@@ -78,6 +79,7 @@ class Source:
         is_strict, level = self.options["precision"] == "strict", self.options["optimize"]
         if not is_strict:
             widen(model)
+        gather_small_weights(model)
         model = optimize_in_place(model, level, fold_limit=self.options.get("fold_limit"))
         if not is_strict and level == "all":
             multiply_integers(model)

@@ -15,6 +15,7 @@ from ...custom_inference import infer
 from ...errors import InvalidModel
 from ...notes import KEPT_NOTE
 from . import contrib_attention as contrib_attention
+from . import contrib_blocks as contrib_blocks
 from . import contrib_embeddings as contrib_embeddings
 from . import contrib_groups as contrib_groups
 from . import contrib_images as contrib_images
@@ -209,40 +210,6 @@ def _distances(r: NodeRewrite) -> None:
     total = summed(r, products, squares[0], r.emit("Transpose", squares[1], perm=[1, 0]))
     square = r.emit("Max", total, zero)
     become(r, "Sqrt" if metric == "euclidean" else "Identity", square)
-
-
-@adapts("MatMulNBits")
-def _matmul_nbits(r: NodeRewrite) -> None:
-    """Weights are constant: dequantized, and in the order of MatMul."""
-    bits, block = r.take("bits", 4), r.take("block_size", 0)
-    rows, columns = r.take("K", 0), r.take("N", 0)
-    if optional(r, 4) is not None or r.take("weight_prepacked", 0) or bits not in (2, 4, 8):
-        raise NotExpressible("its weights are in another order")
-    r.take("accuracy_level")
-    packed, scales = r.constant_input(1), r.constant_input(2)
-    numbers = _unpacked(packed.reshape(columns, -1), bits)
-    blocks = -(-rows // block)
-    zeros = np.float32(1 << (bits - 1))
-    if optional(r, 3) is not None:
-        given = r.constant_input(3)
-        zeros = _unpacked(given.reshape(columns, -1), bits)[:, :blocks, None]  # type: ignore[assignment]
-        if given.dtype != np.uint8:
-            zeros = given.reshape(columns, blocks, 1)  # type: ignore[assignment]
-    by_block = numbers.reshape(columns, blocks, block).astype(np.float32) - zeros
-    weights = by_block * scales.reshape(columns, blocks, 1).astype(np.float32)
-    kept = weights.reshape(columns, -1)[:, :rows].T
-    product, bias = r.emit("MatMul", needed(r, 0), r.constant(kept, scales.dtype)), optional(r, 5)
-    if bias is None:
-        become(r, "Identity", product)
-    else:
-        become(r, "Add", product, bias)
-
-
-def _unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
-    """Numbers of so many bits in rows of bytes, the lowest bits first."""
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    numbers = packed.view(np.uint8)[..., None] >> shifts & np.uint8((1 << bits) - 1)
-    return numbers.reshape(len(packed), -1)
 
 
 @adapts("DynamicQuantizeLSTM")

@@ -225,7 +225,13 @@ class _Trial:
         return bool(value == False)  # noqa: E712
 
     def _try(self, sizes: Sizes) -> bool | None:
-        """Compare for sizes, except of dimensions for which the results are known to differ."""
+        """Compare for sizes, except of dimensions for which the results are known to differ.
+
+        What makes results differ is sought to the end, however late it is: a dimension that is the
+        sum of two others is not to be fixed because calls of a large module take long.
+        """
+        if time.monotonic() > self.end:
+            return None
         groups = self._groups(sizes)
         together = {symbol: size for group in groups for symbol, size in group.items()}
         verdict = self._agrees(together)
@@ -296,8 +302,7 @@ class _Trial:
         sizes = {**sizes, **{s: whole[a] + whole[b] for s, (a, b) in self.sums.items()}}
         key = tuple(sorted(sizes.items(), key=str))
         if key not in self.verdicts:
-            late = len(self.verdicts) >= _RUNS or time.monotonic() > self.end
-            call = None if late else self.open.resized(sizes)
+            call = self.open.resized(sizes) if len(self.verdicts) < _RUNS else None
             if call is None:
                 return None
             self.verdicts[key] = self._compare(sizes, varied(call))

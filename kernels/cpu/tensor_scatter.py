@@ -21,13 +21,14 @@ def tensor_scatter(
     rows: int,
     room: int,
     row_bytes: int,
+    cache_bytes: int,
     circular: int,
 ) -> int:
     """Write ``rows`` rows into each of ``outer`` caches of ``room`` rows for each of a batch.
 
-    ``y`` already holds the cache; both are dense. ``indices`` (int64, one for each of the batch)
-    are zeros where they are null. Rows that go beyond the room are an error, or with ``circular``
-    go round to its beginning. Rows of all caches are split into parts.
+    ``y`` already holds the caches, ``cache_bytes`` apart; ``update`` is dense. ``indices`` (int64,
+    one for each of the batch) are zeros where they are null. Rows that go beyond the room are an
+    error, or with ``circular`` go round to its beginning. Rows of all caches are split into parts.
     """
     per_batch = outer * rows
     for index in range(batch * per_batch * part // parts, batch * per_batch * until // parts):
@@ -36,5 +37,5 @@ def tensor_scatter(
         if circular == 0 and (first < 0 or first > room - rows):
             return INDEX_OUT_OF_RANGE
         at = (first % room + i) % room
-        copy_bytes(y + (o * room + at) * row_bytes, update + index * row_bytes, row_bytes)
+        copy_bytes(y + o * cache_bytes + at * row_bytes, update + index * row_bytes, row_bytes)
     return 0

@@ -18,7 +18,7 @@ from .convolution import KINDS, Convolution
 from .direct import emit_direct
 from .elementwise import broadcast
 from .epilogue import Epilogue
-from .half_weights import emit_half, wants_half
+from .packed_weights import PackedWeights, emit_packed, packed_weights
 from .pointwise import broadcast_strides, emit_expression, emit_pointwise
 from .registry import Operator, register
 from .windows import Window
@@ -80,6 +80,8 @@ def _lower_gemm(emit: Emission, node: Node, group: Group) -> None:
     if node.attribute("transA", 0):
         a = a.view(a.shape[::-1], a.strides[::-1])
     alpha, beta = node.attribute("alpha", 1.0), node.attribute("beta", 1.0)
+    if _lower_packed_gemm(emit, node, group, a):
+        return
     b: np.ndarray | Tensor
     if node.required(1).is_constant:
         b = node.required(1).array()
@@ -96,14 +98,37 @@ def _lower_gemm(emit: Emission, node: Node, group: Group) -> None:
     c = node.input(2)
     if c is None:
         _emit_matmul(emit, group, a, b)
-    elif c.is_constant and isinstance(b.shape[1], int) and product(c.dims) in (1, b.shape[1]):
-        if c.rank == 2 and c.dims[0] != 1 and b.shape[1] != 1:
-            _add_apart(emit, group, a, b, beta)
-            return
-        bias = np.broadcast_to(c.array().reshape(-1), (b.shape[1],))
-        _emit_matmul(emit, group, a, b, bias=np.ascontiguousarray(bias * bias.dtype.type(beta)))
+    elif c.is_constant and _is_row(c, b.shape[1]):
+        _emit_matmul(emit, group, a, b, bias=_bias(node, c, b.shape[1]))
     else:
         _add_apart(emit, group, a, b, beta)
+
+
+def _lower_packed_gemm(emit: Emission, node: Node, group: Group, a: Tensor) -> bool:
+    """Emit a Gemm whose weights stay small, if they do; its C is one number for each column."""
+    turned, c = bool(node.attribute("transB", 0)), node.input(2)
+    columns = node.required(1).dims[0 if turned else 1]
+    if c is not None and not (c.is_constant and _is_row(c, columns)):
+        return False
+    packed = packed_weights(emit, node, a.shape[0], turned)
+    packed = None if packed is None else packed.scaled(node.attribute("alpha", 1.0))
+    if packed is None:
+        return False
+    _emit_packed(emit, group, a, packed, None if c is None else _bias(node, c, columns))
+    return True
+
+
+def _is_row(c: Info, columns: Dim) -> bool:
+    """Tell whether a constant C has one number, or one for each column."""
+    is_column = c.rank == 2 and c.dims[0] != 1 and columns != 1
+    return isinstance(columns, int) and product(c.dims) in (1, columns) and not is_column
+
+
+def _bias(node: Node, c: Info, columns: Dim) -> np.ndarray:
+    """C of a Gemm as a bias of its columns."""
+    assert isinstance(columns, int)
+    bias = np.broadcast_to(c.array().reshape(-1), (columns,))
+    return np.ascontiguousarray(bias * bias.dtype.type(node.attribute("beta", 1.0)))
 
 
 def _add_apart(
@@ -127,6 +152,10 @@ def _add_apart(
 def _lower_matmul(emit: Emission, node: Node, group: Group) -> None:
     """Vectors become matrices of one row or column; leading axes of size 1 of b go away."""
     a, info = emit.tensor(node.values[0]), node.required(1)
+    packed = packed_weights(emit, node, product(a.shape[:-1]), turned=False)
+    if packed is not None:
+        _emit_packed(emit, group, a, packed)
+        return
     b: np.ndarray | Tensor = info.array() if info.is_constant else emit.tensor(node.values[1])
     if len(a.shape) > 1 and len(b.shape) > 1:
         if all(dim == 1 for dim in b.shape[:-2]):
@@ -196,9 +225,6 @@ def _emit_matmul(
     message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
     emit.check(a.shape[-1], depth, message)
     kind = kind or KINDS[a.dtype]
-    if kind == "f32" and not isinstance(bias, Tensor) and wants_half(b, emit, a):
-        _emit_half(emit, group, a, b, bias, y)
-        return
     epilogue = epilogue or Epilogue.match(emit, node, group.body, len(node.infos[0].dims) - 1)
     if epilogue.bias is not None:
         assert not isinstance(bias, Tensor)  # given by nodes that no group has behind its head
@@ -227,20 +253,16 @@ def _emit_matmul(
     emit_direct(emit, conv)
 
 
-def _emit_half(
-    emit: Emission,
-    group: Group,
-    a: Tensor,
-    b: np.ndarray,
-    bias: np.ndarray | None,
-    y: Tensor | None,
+def _emit_packed(
+    emit: Emission, group: Group, a: Tensor, b: PackedWeights, bias: np.ndarray | None = None
 ) -> None:
-    """Emit a product with weights in bfloat16; what follows it is a step of its own."""
+    """Emit a product with weights that stay small; what follows it is a step of its own."""
     node = group.head
     assert node is not None
-    y = y or emit.output(node)
+    message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
+    emit.check(a.shape[-1], len(b.numbers), message)
     a, stride = _with_even_rows(emit, a)
-    emit_half(emit, node.name, a, stride, b, bias, y)
+    emit_packed(emit, node.name, a, stride, b, bias, emit.output(node))
     if group.body:
         emit_pointwise(emit, Group(group.body))
 

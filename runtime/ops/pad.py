@@ -54,6 +54,9 @@ def _infer_pad(node: Node) -> list[Info]:
 def _lower_pad(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
     before, after = _pads(node)
+    if node.outputs[0] in emit.caches:
+        emit.continued(node.outputs[0], _zeros_behind(emit, node, x, after))
+        return
     y = emit.output(node, order=preferred_order(x.shape, [x]) if len(x.shape) == 4 else None)
     dtype = np.dtype(x.dtype)
     fill_value = node.input(2)
@@ -78,6 +81,13 @@ def _lower_pad(emit: Emission, node: Node) -> None:
         )  # fmt: skip
         return
     emit_padded(emit, node, x, y, before, after, value)
+
+
+def _zeros_behind(emit: Emission, node: Node, x: Tensor, after: Sequence[Dim]) -> Tensor:
+    """Zeros that a cache is to have behind it."""
+    axis = emit.caches[node.outputs[0]][1]
+    shape = [after[i] if i == axis else size for i, size in enumerate(x.shape)]
+    return emit.constant(np.zeros(1, x.dtype)).view(shape, (0,) * len(shape))
 
 
 def emit_fill(emit: Emission, y: Tensor, value: np.ndarray) -> None:

@@ -103,9 +103,12 @@ def _infer_dequantize(node: Node) -> list[Info]:
     if scale.dtype == dtype == "float32" and all(
         i is None or i.is_constant for i in (x, scale, zero)
     ):
-        # Weights become float32 once, not in every run.
-        array = _dequantized(node, x.array(), scale.array(), zero)
-        return [node.result(array.shape, "float32", constant=ir.tensor(array))]
+        # Weights become float32 once, not in every run, and not where products read them small.
+        constant = ir.LazyTensor(
+            lambda: ir.tensor(_dequantized(node, x.array(), scale.array(), zero)),
+            ir.DataType.FLOAT, ir.Shape(x.constant.shape), cache=True,
+        )  # fmt: skip
+        return [node.result(x.dims, "float32", constant=constant)]
     _demand_scale(node)
     if x.dtype not in (*INTEGERS, *_FLOATS, "int32") or dtype not in _SCALES:
         raise OnHost(f"DequantizeLinear of {x.dtype} as {dtype}")

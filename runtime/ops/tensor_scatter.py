@@ -32,8 +32,13 @@ def _infer(node: Node) -> list[Info]:
 
 def _lower(emit: Emission, node: Node) -> None:
     axis, what = _axis(node), f"node {node.name!r} ({node.op_type})"
-    update = emit.ordered(emit.tensor(node.values[1]))
-    y = emit.output(node)
+    update, cache = emit.ordered(emit.tensor(node.values[1])), emit.tensor(node.values[0])
+    in_place = node.outputs[0] in emit.caches
+    if in_place:
+        y = cache.view(cache.shape, cache.strides)
+        emit.set(node.outputs[0], y)
+    else:
+        y = emit.output(node)
     room, rows = y.shape[axis], update.shape[axis]
     for i, (a, b) in enumerate(zip(y.shape, update.shape, strict=True)):
         if i != axis:
@@ -43,11 +48,13 @@ def _lower(emit: Emission, node: Node) -> None:
     if node.input(2) is not None:
         indices = emit.ordered(emit.tensor(node.values[2]))
         emit.check(indices.size, y.shape[0], f"{what}: number of indices, and the batch")
-    emit.copy(emit.tensor(node.values[0]), y, "Copy")
+    if not in_place:
+        emit.copy(cache, y, "Copy")
     emit.step(
         tensor_scatter, outputs=[y], update=update, y=y, indices=indices, batch=y.shape[0],
         outer=product(y.shape[1:axis]), rows=rows, room=room,
         row_bytes=product(y.shape[axis + 1 :]) * y.itemsize,
+        cache_bytes=y.strides[axis - 1] * y.itemsize,
         circular=int(node.attribute("mode", "linear") == "circular"), traffic=2 * update.nbytes,
     )  # fmt: skip
 

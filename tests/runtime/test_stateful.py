@@ -30,6 +30,30 @@ ATTENTION = """g (float[batch, 4, step, 8] q, float[batch, 2, step, 8] k,
     }"""
 
 
+GROUPS = """g (int64[batch, total] mask, float[batch, step, {packed}] q, {others}
+    float[batch, 2, past, 16] past_key_values_0_key,
+    float[batch, 2, past, 16] past_key_values_0_value,
+    float[80, 8] cos, float[80, 8] sin)
+    => (float[batch, step, 64] y, float[batch, 2, total, 16] present_0_key,
+        float[batch, 2, total, 16] present_0_value) {{
+        one = Constant<value = int64[1] {{1}}>()
+        sums = ReduceSum<keepdims=1>(mask, one)
+        last = Sub(sums, one)
+        lengths = Cast<to=6>(last)
+        shape = Shape(mask)
+        longest = Gather(shape, one)
+        longest_32 = Cast<to=6>(longest)
+        y, present_0_key, present_0_value = com.microsoft.GroupQueryAttention<
+            num_heads=4, kv_num_heads=2, do_rotary=1>(q, {names}, past_key_values_0_key,
+            past_key_values_0_value, lengths, longest_32, cos, sin)
+    }}"""
+SCATTERED = """g (float[batch, step, 8] k, float[batch, 20, 8] past_0, int64[batch] at)
+    => (float[batch, 20, 8] y, float[batch, 20, 8] present_0) {
+        present_0 = TensorScatter<axis=1>(past_0, k, at)
+        y = Neg(present_0)
+    }"""
+
+
 def model(text: str, opset: int = 23) -> bytes:
     parsed = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]>\n' + text)
     return bytes(parsed.SerializeToString())
@@ -153,6 +177,67 @@ def test_caches_of_attention(threads: int) -> None:
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
         for name, array in past.items():
             np.testing.assert_array_equal(decoder.state(name), array)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("batch", [1, 2])
+def test_caches_of_groups(batch: int, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As onnxruntime's exporters of decoders write them."""
+    apart = "float[batch, step, 32] k, float[batch, step, 32] v,"
+    text = GROUPS.format(
+        packed=128 if packed else 64,
+        others="" if packed else apart,
+        names="," if packed else "k, v",
+    )
+    opsets = '"" : 18, "com.microsoft" : 1'
+    proto = onnx.parser.parse_model(f"<ir_version: 8, opset_import: [{opsets}]>\n" + text)
+    other = onnxruntime.InferenceSession(proto.SerializeToString())
+    decoder = sardonyx.Session(proto.SerializeToString()).stateful(capacity=64)
+    assert [cache.axis for cache in decoder._engine.program.caches] == [2, 2]
+    planned: list[int] = []
+    past = {f"past_key_values_0_{n}": np.zeros((batch, 2, 0, 16), F32) for n in ("key", "value")}
+    angles = np.random.default_rng(5).uniform(-3, 3, (80, 8))
+    feeds = {"cos": np.cos(angles).astype(F32), "sin": np.sin(angles).astype(F32)}
+    length = 0
+    for index, step in enumerate((5, 1, 1, 1, 1)):
+        length += step
+        feeds["mask"] = np.ones((batch, length), np.int64)
+        widths = {"q": 128} if packed else {"q": 64, "k": 32, "v": 32}
+        for i, (name, width) in enumerate(widths.items()):
+            feeds[name] = floats(batch, step, width, seed=10 * index + i)
+        want, *caches = other.run(None, {**feeds, **past})
+        past = dict(zip(past, caches, strict=True))
+        (got,) = decoder.run(None, feeds)
+        np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
+        for name, array in past.items():
+            np.testing.assert_allclose(decoder.state(name), array, rtol=1e-5, atol=1e-6)
+        monkeypatch.setattr(decoder._context.binding, "_plan_memory", planned.append)
+    assert not planned
+
+
+def test_rows_of_a_cache_are_replaced_in_place() -> None:
+    decoder = sardonyx.Session(model(SCATTERED, 24)).stateful()
+    assert len(decoder._engine.program.caches) == 1
+    whole = np.zeros((3, 20, 8), F32)
+    past: dict[str, np.ndarray] = {"past_0": whole}
+    for index, (step, at) in enumerate(((4, 0), (1, 4), (2, 11), (3, 6))):
+        rows, places = floats(3, step, 8, seed=index), np.array([at, at + 1, at + 2])
+        for b, place in enumerate(places):
+            whole[b, place : place + step] = rows[b]
+        (y,) = decoder.run(None, {"k": rows, "at": places, **past})
+        past = {}
+        np.testing.assert_array_equal(y, -whole)
+        np.testing.assert_array_equal(decoder.state("past_0"), whole)
+
+
+def test_old_values_that_others_read_stay() -> None:
+    text = SCATTERED.replace("Neg(present_0)", "Sub(present_0, past_0)")
+    session = sardonyx.Session(model(text, 24))
+    decoder = session.stateful()
+    assert not decoder._engine.program.caches
+    old = floats(1, 20, 8)
+    (y,) = decoder.run(None, {"k": floats(1, 2, 8, seed=1), "at": np.array([3]), "past_0": old})
+    assert (y[:, 3:5] != 0).all() and not y[:, :3].any() and not y[:, 5:].any()
 
 
 def test_sessions_of_one_model_have_states_of_their_own() -> None:

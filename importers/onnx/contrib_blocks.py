@@ -1,0 +1,97 @@
+"""Weights of few bits in blocks, of com.microsoft, as DequantizeLinear of the standard domain.
+
+The numbers stay as small as they are: what reads the weights decides in which form it does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from .contrib_rewrite import adapts, become, needed, optional
+from .node_rewrite import NodeRewrite, NotExpressible
+
+_NARROW = {2: ir.DataType.UINT4, 4: ir.DataType.UINT4, 8: ir.DataType.UINT8}
+"""Type of the standard domain that holds numbers of so many bits."""
+
+
+@adapts("MatMulNBits")
+def _matmul_nbits(r: NodeRewrite) -> None:
+    """Weights are constant, and put in the order of MatMul."""
+    bits, block = r.take("bits", 4), r.take("block_size", 0)
+    rows, columns = r.take("K", 0), r.take("N", 0)
+    if optional(r, 4) is not None or r.take("weight_prepacked", 0) or bits not in _NARROW:
+        raise NotExpressible("its weights are in another order")
+    r.take("accuracy_level")
+    packed, scales = r.constant_input(1), r.constant_input(2)
+    blocks = -(-rows // block)
+    numbers = unpacked(packed.reshape(columns, -1), bits).reshape(columns, blocks * block)
+    scales = scales.reshape(columns, blocks)
+    zeros = np.full((columns, blocks), 1 << (bits - 1), np.uint8)
+    if optional(r, 3) is not None:
+        given = r.constant_input(3)
+        if given.dtype == np.uint8:
+            zeros = unpacked(given.reshape(columns, -1), bits)[:, :blocks]
+        else:
+            zeros = given.reshape(columns, blocks)
+    weights = _weights(r, numbers.T[:rows], scales.T, zeros.T, bits, 0, block)
+    product, bias = r.emit("MatMul", needed(r, 0), weights), optional(r, 5)
+    if bias is None:
+        become(r, "Identity", product)
+    else:
+        become(r, "Add", product, bias)
+
+
+@adapts("GatherBlockQuantized")
+def _gather_block_quantized(r: NodeRewrite) -> None:
+    """A table that is constant."""
+    bits, block = r.take("bits", 4), r.take("block_size", 128)
+    axis, gathered = r.take("quantize_axis", 1), r.take("gather_axis", 0)
+    data, scales = r.constant_input(0), r.constant_input(2)
+    is_packed = data.dtype == np.uint8
+    if bits not in _NARROW or block < 1:
+        raise NotExpressible(f"its numbers have {bits} bits, {block} to a block")
+    numbers, shift = _table(data, bits)
+    zeros = np.full(scales.shape, 1 << (bits - 1) if is_packed else shift, np.uint8)
+    if optional(r, 3) is not None:
+        zeros = _table(r.constant_input(3), bits)[0][..., : scales.shape[-1]]
+    table = _weights(r, numbers, scales, zeros, bits, axis % data.ndim, block)
+    become(r, "Gather", table, needed(r, 1))
+    r.put(axis=gathered)
+
+
+def _table(data: np.ndarray, bits: int) -> tuple[np.ndarray, int]:
+    """Numbers of a table as uint8, and what was added to them."""
+    if data.dtype == np.uint8:
+        numbers = unpacked(data.reshape(-1, data.shape[-1]), bits)
+        return numbers.reshape(*data.shape[:-1], -1), 0
+    if data.dtype.name not in ("int4", "uint4"):
+        raise NotExpressible(f"its numbers are {data.dtype}")
+    shift = 8 if data.dtype.name == "int4" else 0
+    return (data.astype(np.int8) + shift).astype(np.uint8), shift
+
+
+def _weights(
+    r: NodeRewrite, numbers: np.ndarray, scales: np.ndarray, zeros: np.ndarray, bits: int,
+    axis: int, block: int,
+) -> ir.Value:  # fmt: skip
+    """Emit ``(numbers - zeros) * scales``, with scales and zeros for blocks along an axis."""
+    if zeros.dtype != np.uint8:  # zero points between whole numbers
+        spread = [np.repeat(a, block, axis).take(range(numbers.shape[axis]), axis)
+                  for a in (scales, zeros)]  # fmt: skip
+        wide = (numbers - spread[1].astype(np.float32)) * spread[0].astype(np.float32)
+        return r.constant(wide, scales.dtype)
+    narrow: Any = _NARROW[bits].numpy()
+    operands = [
+        r.constant(numbers, narrow), r.constant(scales, scales.dtype), r.constant(zeros, narrow)
+    ]  # fmt: skip
+    return r.emit("DequantizeLinear", *operands, axis=axis, block_size=block)
+
+
+def unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
+    """Numbers of so many bits in rows of bytes, the lowest bits first."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    numbers = packed.view(np.uint8)[..., None] >> shifts & np.uint8((1 << bits) - 1)
+    return numbers.reshape(len(packed), -1)

@@ -1,0 +1,141 @@
+"""Products with weights that are kept small in memory and widened in registers (`packed_rows`).
+
+Of few rows, what is read is what takes the time. Of many, four at a time multiply weights whose
+panel stays in the second-level cache: widening costs instructions beside the multiply-adds, and
+loads less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit
+
+from ..registry import Pointer, kernel_factory
+from ..simd import (
+    load_f32,
+    splat,
+    stack_words,
+    store_f32,
+    vload,
+    vload_first,
+    vstore,
+    vstore_first,
+)
+from ..target import LANES
+from .packed_rows import packed_rows
+from .packed_weights import PANEL, VECTORS, rows_of_unit, unit_bytes
+
+_F = np.float32
+
+
+@njit
+def _store(c: Pointer, bias: Pointer, y: Pointer, column: int, count: int) -> None:
+    """Store a row of a panel, with the bias of its columns."""
+    for v in range(VECTORS):
+        left = count - v * LANES
+        if left <= 0:
+            return
+        value = vload(c, v * LANES)
+        if left >= LANES:
+            if bias != 0:
+                value = value + vload(bias, column + v * LANES)
+            vstore(y, column + v * LANES, value)
+        else:
+            if bias != 0:
+                value = value + vload_first(bias, column + v * LANES, left)
+            vstore_first(y, column + v * LANES, value, left)
+
+
+@kernel_factory
+def packed_product(kind: str) -> Callable[..., int]:
+    """Product with weights of a kind of `packed_weights`: u2, u4, u8, f16 or bf16.
+
+    ``y`` (rows, columns), dense, is ``x`` (rows, depth), with rows ``x_row`` elements apart, times
+    weights (depth, columns), plus a bias for each column (0: none). Scales (blocks, PANEL) of each
+    panel belong to ``block`` rows each, or with a ``scale_step`` of 0 to all; so do ``zeros``, of
+    uint8; where these are 0 the zero is ``zero``. Panels are split into parts.
+    """
+    each, step = rows_of_unit(kind), unit_bytes(kind)
+
+    @njit
+    def few(
+        count: int, x: Pointer, x_row: int, w: Pointer, scales: Pointer, zeros: Pointer,
+        zero: float, scale_step: int, blocks: int, units: int, c: Pointer,
+    ) -> None:  # fmt: skip
+        if count == 4:
+            packed_rows(kind, 4, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c)
+        elif count == 2:
+            packed_rows(kind, 2, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c)
+        else:
+            packed_rows(kind, 1, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c)
+
+    @njit
+    def multiply_few(
+        count: int, x: Pointer, x_row: int, w: Pointer, scales: Pointer, zeros: Pointer,
+        zero: float, scale_step: int, depth: int, block: int, c: Pointer, padded: Pointer,
+    ) -> None:  # fmt: skip
+        for i in range(count * VECTORS):
+            vstore(c, i * LANES, splat(_F(0.0)))
+        blocks = depth // block
+        few(count, x, x_row, w, scales, zeros, zero, scale_step, blocks, block // each, c)
+        units = (depth - blocks * block) // each
+        last_scales = scales + blocks * scale_step * 4
+        last_zeros = zeros + blocks * scale_step if zeros != 0 else 0
+        w += blocks * (block // each) * step
+        if units > 0:
+            rest = x + blocks * block * 4
+            few(count, rest, x_row, w, last_scales, last_zeros, zero, 0, 1, units, c)
+        done = blocks * block + units * each
+        if done < depth:
+            # What is beyond the end of a row must not be read.
+            for r in range(count):
+                for i in range(each):
+                    value = load_f32(x, r * x_row + done + i) if done + i < depth else _F(0.0)
+                    store_f32(padded, r * each + i, value)
+            w += units * step
+            few(count, padded, each, w, last_scales, last_zeros, zero, 0, 1, 1, c)
+
+    def packed_product(
+        thread: int,
+        part: int,
+        until: int,
+        parts: int,
+        x: Pointer,
+        w: Pointer,
+        scales: Pointer,
+        zeros: Pointer,
+        bias: Pointer,
+        y: Pointer,
+        rows: int,
+        depth: int,
+        columns: int,
+        x_row: int,
+        block: int,
+        scale_step: int,
+        zero: float,
+    ) -> int:
+        sums, padded = stack_words(256), stack_words(64)
+        panels = (columns + PANEL - 1) // PANEL
+        of_panel = (depth + block - 1) // block * scale_step if scale_step != 0 else PANEL
+        panel_bytes = (depth + each - 1) // each * step
+        for panel in range(panels * part // parts, panels * until // parts):
+            column = panel * PANEL
+            count = min(PANEL, columns - column)
+            source, own = w + panel * panel_bytes, scales + panel * of_panel * 4
+            own_zeros = zeros + panel * of_panel if zeros != 0 else 0
+            row = 0
+            while row < rows:
+                several = 4 if rows - row >= 4 else (2 if rows - row >= 2 else 1)
+                multiply_few(
+                    several, x + row * x_row * 4, x_row, source, own, own_zeros, zero, scale_step,
+                    depth, block, sums, padded,
+                )  # fmt: skip
+                for r in range(several):
+                    at = y + (row + r) * columns * 4
+                    _store(sums + r * PANEL * 4, bias, at, column, count)
+                row += several
+        return 0
+
+    return packed_product

@@ -1,0 +1,159 @@
+"""Panels of small weights, which are widened in registers: multiplied by a few rows at a time.
+
+Such a product is bound by the stream of its weights, so what widening costs is hidden as long as
+it is less than a load takes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+
+from .. import simd
+from ..emitter import BYTE, Emitter, constant
+from ..target import LANES
+from ..vectors import F16, F32, I8, I16, I32, I64, f32x, i32x, intrinsic
+from .packed_weights import BITS, MAGIC, PANEL, VECTORS, is_whole, rows_of_unit, unit_bytes
+
+
+class _PackedRows(Emitter):
+    """Emits ``c[r, :] += sum over k of x[r, k] * widened(w[k, :])`` for some blocks of rows k."""
+
+    def __init__(self, builder: ir.IRBuilder, kind: str, rows: int) -> None:
+        super().__init__(builder)
+        self.form, self.rows = kind, rows
+        # Chains of multiply-adds that are long enough to hide their latency.
+        self.sets = 2 if rows == 1 else 1
+
+    def emit(
+        self, x: Any, x_row: Any, w: Any, scales: Any, zeros: Any, zero: Any, scale_step: Any,
+        blocks: Any, units: Any, c: Any,
+    ) -> None:  # fmt: skip
+        builder = self.builder
+        is_given = builder.icmp_signed("!=", zeros, I64(0))
+        base = simd.emit_splat(builder, builder.fptrunc(zero, F32))
+        x, w, scales, zeros, c = (builder.inttoptr(p, BYTE) for p in (x, w, scales, zeros, c))
+        targets = [
+            self.address(c, I64((r * PANEL + v * LANES) * 4))
+            for r in range(self.rows)
+            for v in range(VECTORS)
+        ]
+
+        def add_block(_: Any, carried: list[Any]) -> list[Any]:
+            number, weights, scale, zero_at, *sums = carried
+            bases = self._bases(is_given, zero_at, base)
+            number, weights, parts = self._block(number, x_row, weights, units, bases)
+            if is_whole(self.form):
+                factors = [self.vector_load(self.address(scale, I64(v * LANES * 4)))
+                           for v in range(VECTORS)]  # fmt: skip
+                pairs = zip(parts, factors * self.rows, sums, strict=True)
+                sums = [self.fma(part, factor, s) for part, factor, s in pairs]
+            else:
+                sums = [builder.fadd(a, b) for a, b in zip(parts, sums, strict=True)]
+            scale = self.address(scale, builder.mul(scale_step, I64(4)))
+            return [number, weights, scale, self.address(zero_at, scale_step), *sums]
+
+        first = [x, w, scales, zeros, *(self.vector_load(target) for target in targets)]
+        results = self.counted_loop("block", blocks, first, add_block)
+        for value, target in zip(results[4:], targets, strict=True):
+            self.vector_store(value, target)
+
+    def _bases(self, is_given: Any, zeros: Any, base: Any) -> list[Any]:
+        """What numbers in the last bits of 2 ** 23 are larger by than the weights without scale."""
+        builder = self.builder
+        large = constant(float(1 << 23))
+        if not is_whole(self.form):
+            return []
+
+        def given() -> list[Any]:
+            kind = ir.VectorType(I8, LANES)
+            loaded = [
+                builder.load(
+                    builder.bitcast(self.address(zeros, I64(v * LANES)), kind.as_pointer()), align=1
+                )
+                for v in range(VECTORS)
+            ]
+            return [builder.fadd(builder.uitofp(each, f32x.llvm), large) for each in loaded]
+
+        one = [builder.fadd(base, large)] * VECTORS
+        merged: list[Any] = self.choose(is_given, given, lambda: one)
+        return merged
+
+    def _block(
+        self, number: Any, x_row: Any, weights: Any, units: Any, bases: list[Any]
+    ) -> tuple[Any, Any, list[Any]]:
+        """Sums over the units of a block, with pointers behind them."""
+        builder, each = self.builder, rows_of_unit(self.form)
+        count = self.rows * VECTORS
+
+        def multiply(_: Any, carried: list[Any]) -> list[Any]:
+            at, weight_at, *sums = carried
+            words = [self._words(weight_at, v) for v in range(VECTORS)]
+            rows = [self.address(at, builder.mul(x_row, I64(r * 4))) for r in range(self.rows)]
+            for i in range(each):
+                factors = [self._widened(word, i, bases, v) for v, word in enumerate(words)]
+                first = i % self.sets * count
+                for r, row in enumerate(rows):
+                    begin = first + r * VECTORS
+                    own = sums[begin : begin + VECTORS]
+                    place = self.address(row, I64(i * 4))
+                    sums[begin : begin + VECTORS] = self.add_products(place, factors, own, False)
+            following = self.address(weight_at, I64(unit_bytes(self.form)))
+            return [self.address(at, I64(each * 4)), following, *sums]
+
+        zeros = [constant(0.0)] * (count * self.sets)
+        number, weights, *sums = self.counted_loop(
+            "unit", units, [number, weights, *zeros], multiply
+        )
+        while len(sums) > count:
+            sums = [builder.fadd(a, b) for a, b in zip(sums[:count], sums[count:], strict=True)]
+        return number, weights, sums
+
+    def _words(self, weights: Any, v: int) -> Any:
+        """Load the words, or the halves, of a vector of columns."""
+        builder = self.builder
+        whole = is_whole(self.form)
+        element = I32 if whole else I16
+        kind = ir.VectorType(element, LANES)
+        at = self.address(weights, I64(v * LANES * element.width // 8))
+        return builder.load(builder.bitcast(at, kind.as_pointer()), align=4)
+
+    def _widened(self, word: Any, i: int, bases: list[Any], v: int) -> Any:
+        """Weights of row ``i`` of a unit, without their scale."""
+        builder = self.builder
+        if self.form == "f16":
+            return builder.fpext(builder.bitcast(word, ir.VectorType(F16, LANES)), f32x.llvm)
+        if self.form == "bf16":
+            wide = builder.zext(word, i32x.llvm)
+            return builder.bitcast(builder.shl(wide, _numbers(16)), f32x.llvm)
+        bits = BITS[self.form]
+        number = builder.lshr(word, _numbers(bits * i)) if i else word
+        if bits * (i + 1) < 32:
+            number = builder.and_(number, _numbers((1 << bits) - 1))
+        number = builder.or_(number, _numbers(MAGIC))
+        return builder.fsub(builder.bitcast(number, f32x.llvm), bases[v])
+
+
+def _numbers(value: int) -> Any:
+    return ir.Constant(i32x.llvm, [value] * LANES)
+
+
+@intrinsic(prefer_literal=True)
+def packed_rows(  # type: ignore[no-untyped-def]
+    typingctx, kind, rows, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c
+):
+    """Multiply ``rows`` rows, ``x_row`` elements apart, by ``blocks`` blocks of a panel; see above.
+
+    The sums are added to (rows, PANEL) at ``c``. A block has ``units`` units, its own scales
+    ``scale_step`` elements behind those of the one before, and zeros as far if there are any.
+    """
+    form, count = kind.literal_value, rows.literal_value
+
+    def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        _PackedRows(builder, form, count).emit(*values[2:])
+        return context.get_dummy_value()
+
+    words = [types.int64] * 5
+    return types.void(kind, rows, *words, types.float64, *[types.int64] * 4), codegen

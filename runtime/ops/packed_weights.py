@@ -1,0 +1,223 @@
+"""Products with constant weights that stay small in memory: integers with scales, or halves.
+
+Weights of few bits are those of a DequantizeLinear. Halves are float32 that float16 or bfloat16
+hold exactly, as those that a model stores so, and others with ``precision="bf16_weights"``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ...kernels.cpu.packed_product import packed_product
+from ...kernels.cpu.packed_weights import (
+    BITS,
+    PANEL,
+    by_panel,
+    is_whole,
+    pack_halves,
+    pack_numbers,
+    round_to_bfloat16,
+)
+from ..emission import Emission
+from ..graph import Info, Node
+from ..symbolic import Dim, product
+from ..tensors import Tensor
+
+MOST_ROWS = 64
+"""With more rows the product takes longer than reading its weights, and float32 is faster."""
+FEW_ROWS = 8
+_LEAST_WEIGHTS = 1 << 14
+"""Fewer lie in a cache whatever their type."""
+_BLOCK_STEP = 16
+"""Blocks have a multiple of so many rows: words of all kinds end with them."""
+_ONE_BLOCK = 256
+"""Rows that are summed at a time where all have one scale."""
+
+
+@dataclass(frozen=True)
+class PackedWeights:
+    """Constant weights (depth, columns) that stay small.
+
+    Attributes
+    ----------
+    kind : str
+        One of ``kernels.cpu.packed_weights``.
+    numbers : ndarray
+        uint8, or uint16 with the bits of halves.
+    scales, zeros : ndarray, optional
+        (blocks, columns) of float32 and uint8, for whole numbers.
+    block : int
+        Rows of a block.
+    """
+
+    kind: str
+    numbers: np.ndarray
+    scales: np.ndarray | None = None
+    zeros: np.ndarray | None = None
+    block: int = _ONE_BLOCK
+
+    def scaled(self, factor: float) -> PackedWeights | None:
+        """Weights times a factor; None for halves, which would be rounded."""
+        if factor == 1.0:
+            return self
+        if self.scales is None:
+            return None
+        return replace(self, scales=self.scales * np.float32(factor))
+
+
+def packed_weights(emit: Emission, node: Node, rows: Dim, turned: bool) -> PackedWeights | None:
+    """Return the weights of a product, its input 1, as they stay small; None if not worth it.
+
+    Parameters
+    ----------
+    emit : Emission
+    node : Node
+    rows : Dim
+        Of the other operand.
+    turned : bool
+        Whether the input is (columns, depth).
+    """
+    info = node.required(1)
+    if info.dtype != "float32" or info.rank != 2 or not info.is_constant:
+        return None
+    if emit.options.get("precision") == "bf16_weights":
+        return _halves(info, turned, is_exact=False) if _are_few(emit, rows) else None
+    size = product(info.dims)
+    assert isinstance(size, int)
+    if (isinstance(rows, int) and rows > MOST_ROWS) or size < _LEAST_WEIGHTS:
+        return None
+    return _whole(emit, node, turned) or (
+        _halves(info, turned, is_exact=True) if _are_few(emit, rows) else None
+    )
+
+
+def _are_few(emit: Emission, rows: Dim) -> bool:
+    """Tell whether reading float32 weights would take most of the time; in decoding it does."""
+    return rows <= FEW_ROWS if isinstance(rows, int) else bool(emit.options.get("states"))
+
+
+def _halves(info: Info, turned: bool, is_exact: bool) -> PackedWeights | None:
+    weights = info.array()
+    weights = weights.T if turned else weights
+    if not is_exact or _are_bfloat16(weights):
+        return PackedWeights("bf16", round_to_bfloat16(weights))
+    if not _are_float16(weights[: 1 + 4096 // len(weights[0])]) or not _are_float16(weights):
+        return None
+    return PackedWeights("f16", weights.astype(np.float16).view(np.uint16))
+
+
+def _are_bfloat16(weights: np.ndarray) -> bool:
+    bits = np.ascontiguousarray(weights).view(np.uint32)
+    return not (bits & np.uint32(0xFFFF)).any()
+
+
+def _are_float16(weights: np.ndarray) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.array_equal(weights.astype(np.float16).astype(np.float32), weights))
+
+
+# --- whole numbers ----------------------------------------------------------------------------
+
+
+def _whole(emit: Emission, node: Node, turned: bool) -> PackedWeights | None:
+    """Weights that a DequantizeLinear of constants gives."""
+    value = node.values[1]
+    maker = None if value is None else value.producer()
+    if maker is None or maker.domain or maker.op_type != "DequantizeLinear":
+        return None
+    infos = [None if each is None else emit.infos[each] for each in maker.inputs]
+    if any(info is not None and not info.is_constant for info in infos):
+        return None
+    numbers, scales, *zeros = [None if info is None else info.array() for info in infos]
+    assert numbers is not None and scales is not None
+    unsigned = _unsigned(numbers)
+    if unsigned is None or scales.dtype != np.float32:
+        return None
+    kind, shift = unsigned
+    own_zeros = (
+        np.zeros((), np.int64) if not zeros or zeros[0] is None else zeros[0].astype(np.int64)
+    )
+    axis = maker.attributes["axis"].as_int() % 2 if "axis" in maker.attributes else 1
+    block = maker.attributes["block_size"].as_int() if "block_size" in maker.attributes else 0
+    wide = (numbers.astype(np.int16) + shift).astype(np.uint8)
+    if turned:
+        wide, axis = wide.T, 1 - axis
+        scales, own_zeros = (a.T if a.ndim == 2 else a for a in (scales, own_zeros))
+    grids = (
+        _by_block(scales, wide.shape, axis, block),
+        _by_block(own_zeros, wide.shape, axis, block),
+    )
+    if grids[0] is None or grids[1] is None:
+        return None
+    return PackedWeights(
+        kind, wide, grids[0].astype(np.float32), (grids[1] + shift).astype(np.uint8),
+        block or _ONE_BLOCK,
+    )  # fmt: skip
+
+
+def _unsigned(numbers: np.ndarray) -> tuple[str, int] | None:
+    """Kind of weights, and what is added to numbers so that none is below zero."""
+    kinds = {"uint8": ("u8", 0), "int8": ("u8", 128), "uint4": ("u4", 0), "int4": ("u4", 8),
+             "uint2": ("u2", 0), "int2": ("u2", 2)}  # fmt: skip
+    return kinds.get(numbers.dtype.name)
+
+
+def _by_block(
+    values: np.ndarray, shape: tuple[int, ...], axis: int, block: int
+) -> np.ndarray | None:
+    """Scales or zeros as (blocks, columns); None where they lie in another way."""
+    columns = shape[1]
+    if values.size == 1:
+        count = -(-shape[0] // block) if block else 1
+        return np.broadcast_to(values.reshape(1, 1), (count, columns))
+    if values.ndim == 1 and axis == 1 and not block:
+        return values.reshape(1, -1)
+    fits = values.ndim == 2 and axis == 0 and block and block % _BLOCK_STEP == 0
+    return values if fits and values.shape == (-(-shape[0] // block), columns) else None
+
+
+# --- the step ---------------------------------------------------------------------------------
+
+
+def emit_packed(
+    emit: Emission, name: str, a: Tensor, row_stride: Any, b: PackedWeights,
+    bias: np.ndarray | None, y: Tensor,
+) -> None:  # fmt: skip
+    """Emit ``a @ b + bias`` to the dense ``y``; rows of ``a`` are ``row_stride`` apart."""
+    depth, columns = b.numbers.shape
+    emit.step(
+        packed_product(b.kind),
+        outputs=[y],
+        flops=2 * product(y.shape) * depth,
+        x=a, bias=None if bias is None else emit.constant(bias, f"{name}.bias"), y=y,
+        rows=product(a.shape[:-1]), depth=depth, columns=columns, x_row=row_stride, block=b.block,
+        **_operand_fields(emit, name, b),
+    )  # fmt: skip
+
+
+def _operand_fields(emit: Emission, name: str, b: PackedWeights) -> dict[str, Any]:
+    if not is_whole(b.kind):
+        words = emit.constant(pack_halves(b.numbers), f"{name}.weights")
+        return {"w": words, "scales": None, "zeros": None, "scale_step": 0, "zero": 0.0}
+    assert b.scales is not None and b.zeros is not None
+    first = int(b.zeros[0, 0])
+    is_one = bool((b.zeros == first).all())
+    numbers = pack_numbers(b.numbers, b.kind, min(first, (1 << BITS[b.kind]) - 1))
+    return {
+        "w": emit.constant(numbers, f"{name}.weights"),
+        "scales": emit.constant(_padded(b.scales), f"{name}.scales"),
+        "zeros": None if is_one else emit.constant(_padded(b.zeros), f"{name}.zeros"),
+        "scale_step": PANEL if len(b.scales) > 1 else 0,
+        "zero": float(first),
+    }
+
+
+def _padded(values: np.ndarray) -> np.ndarray:
+    """(blocks, columns) as panels, with zeros in the columns that fill the last one."""
+    panels = -(-values.shape[1] // PANEL)
+    padded = np.zeros((len(values), panels * PANEL), values.dtype)
+    padded[:, : values.shape[1]] = values
+    return by_panel(padded)

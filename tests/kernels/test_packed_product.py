@@ -1,0 +1,96 @@
+"""Products with small weights against those of float64."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from sardonyx.kernels.cpu.packed_product import packed_product
+from sardonyx.kernels.cpu.packed_weights import (
+    BITS,
+    PANEL,
+    by_panel,
+    is_whole,
+    pack_halves,
+    pack_numbers,
+    round_to_bfloat16,
+)
+
+
+def widened(bits: np.ndarray) -> np.ndarray:
+    """Float32 values of bfloat16 bits."""
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def test_rounds_to_nearest_even() -> None:
+    given = np.array([1.0, 1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-8 + 2**-20, -3.4e38, 0.0], np.float32)
+    wanted = np.array([1.0, 1.0, 1 + 2**-6, 1 + 2**-7, -np.inf, 0.0], np.float32)
+    np.testing.assert_array_equal(widened(round_to_bfloat16(given)), wanted)
+
+
+def test_special_values_stay() -> None:
+    given = np.array([np.inf, -np.inf, -0.0], np.float32)
+    np.testing.assert_array_equal(widened(round_to_bfloat16(given)), given)
+    bits = np.array([0x7F800001, 0xFFFFFFFF, 0x7FC00000], np.uint32)
+    assert np.isnan(widened(round_to_bfloat16(bits.view(np.float32)))).all()
+
+
+def panels_of(values: np.ndarray, columns: int) -> np.ndarray:
+    padded = np.zeros((len(values), -(-columns // PANEL) * PANEL), values.dtype)
+    padded[:, :columns] = values
+    return by_panel(padded)
+
+
+def operands(
+    rng: np.random.Generator, kind: str, depth: int, columns: int, block: int, has_zeros: bool
+) -> tuple[np.ndarray, dict[str, Any]]:
+    """Weights as float64, and the fields that stand for them; all have one scale without block."""
+    if not is_whole(kind):
+        halves = rng.standard_normal((depth, columns)).astype(np.float16)
+        if kind == "f16":
+            return halves.astype(float), {"w": pack_halves(halves.view(np.uint16)), "block": 256}
+        bits = round_to_bfloat16(halves.astype(np.float32))
+        return widened(bits).astype(float), {"w": pack_halves(bits), "block": 256}
+    size = block or 256
+    most, count = 1 << BITS[kind], -(-depth // size) if block else 1
+    numbers = rng.integers(0, most, (depth, columns)).astype(np.uint8)
+    scales = rng.uniform(0.1, 1, (count, columns)).astype(np.float32)
+    zeros = rng.integers(0, most, (count, columns)).astype(np.uint8)
+    if not has_zeros:
+        zeros[:] = most // 2
+    of_row = np.arange(depth) // size if block else np.zeros(depth, int)
+    weights = (numbers.astype(float) - zeros[of_row]) * scales[of_row]
+    return weights, {
+        "w": pack_numbers(numbers, kind, 0), "scales": panels_of(scales, columns),
+        "zeros": panels_of(zeros, columns) if has_zeros else 0, "zero": float(most // 2),
+        "block": size, "scale_step": PANEL if block else 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("block", [0, 16, 32, 128])
+@pytest.mark.parametrize("kind", BITS)
+def test_multiplies_small_weights(
+    run: Any, rng: np.random.Generator, kind: str, block: int, threads: int
+) -> None:
+    sizes = [(1, 64, 256), (3, 33, 100), (1, 1, 1), (8, 7, 65), (2, 50, 31), (17, 300, 90),
+             (40, 1100, 70)]  # fmt: skip
+    for index, (rows, depth, columns) in enumerate(sizes):
+        with_bias, has_zeros = index % 2 == 0, index % 3 != 1
+        wide = rng.standard_normal((rows, depth + 3)).astype(np.float32)
+        x = wide[:, :depth]
+        weights, fields = operands(rng, kind, depth, columns, block, has_zeros)
+        bias = rng.standard_normal(columns).astype(np.float32)
+        room = np.full(rows * columns + 16, 7, np.float32)
+        values = {"scales": 0, "zeros": 0, "zero": 0.0, "scale_step": 0} | fields
+        code = run(
+            packed_product(kind), threads, x=x, bias=bias if with_bias else 0, y=room, rows=rows,
+            depth=depth, columns=columns, x_row=depth + 3,
+            **values,
+        )  # fmt: skip
+        assert code == 0
+        wanted = x.astype(np.float64) @ weights + (bias if with_bias else 0)
+        found = room[:-16].reshape(rows, columns)
+        assert np.abs(found - wanted).max() < 1e-5 * max(1, np.abs(wanted).max())
+        assert (room[-16:] == 7).all()
