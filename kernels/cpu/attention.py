@@ -4,7 +4,7 @@ Each query keeps the highest score so far, the sum of exponentials below it, and
 weighted by them; a block that raises the highest score scales both sums (Milakov and Gimelshein,
 2018; Dao et al., 2022). Queries of heads that share keys and values are more rows of one product.
 
-An item of work is up to LANES rows of queries. Their scores are computed in lanes
+An item of work is up to two vectors of rows of queries. Their scores are computed in lanes
 (`attention_lanes`), or row by row where there are few (`attention_row`), as when a model decodes.
 """
 
@@ -13,8 +13,8 @@ from __future__ import annotations
 from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel
 from ..simd import load_i64, stack_words
 from ..target import LANES
-from .attention_job import Attention, Item, room_of
-from .attention_lanes import rows_in_lanes, start_words
+from .attention_job import WIDE, Attention, Item, room_of
+from .attention_lanes import Products, rows_in_lanes
 from .attention_row import FEW, few_rows
 from .tile import TILE_WORDS
 
@@ -22,17 +22,16 @@ from .tile import TILE_WORDS
 @kernel
 def attention(
     thread: int, part: int, until: int, parts: int, job: Attention, tiles: Pointer, mr: int,
-    scratch: Pointer, scratch_bytes: int,
+    wide_tiles: Pointer, wide_mr: int, scratch: Pointer, scratch_bytes: int,
 ) -> int:  # fmt: skip
     """Compute attention; items are split into parts."""
     room = room_of(scratch + thread * scratch_bytes, job.size, job.width)
     words = stack_words(TILE_WORDS)
-    start_words(words)
     rows = job.group * job.queries
-    blocks = (rows + LANES - 1) // LANES
+    blocks = (rows + WIDE - 1) // WIDE
     items = job.batch * job.heads * blocks
     for index in range(items * part // parts, items * until // parts):
-        first = index % blocks * LANES
+        row = index % blocks * WIDE
         head = index // blocks % job.heads
         b = index // blocks // job.heads
         keys, at = job.keys, job.past
@@ -45,9 +44,16 @@ def attention(
             keys = min(keys, job.mask_keys)
         k = job.k + (b * job.k_batch + head * job.k_head) * 4
         v = job.v + (b * job.v_batch + head * job.v_head) * 4
-        item = Item(b, head, first, min(LANES, rows - first), at, keys, k, v)
-        if item.rows > FEW:
-            rows_in_lanes(job, item, room, words, tiles, mr)
-        else:
-            few_rows(job, item, room)
+        end = min(row + WIDE, rows)
+        while row < end:
+            count = end - row
+            count = LANES if LANES < count <= LANES + FEW else count
+            item = Item(b, head, row, count, at, keys, k, v)
+            if count > LANES:
+                rows_in_lanes(job, item, room, Products(words, wide_tiles, wide_mr, 2))
+            elif count > FEW:
+                rows_in_lanes(job, item, room, Products(words, tiles, mr, 1))
+            else:
+                few_rows(job, item, room)
+            row += count
     return 0

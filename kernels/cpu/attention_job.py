@@ -14,7 +14,9 @@ from ..vmath import c
 from .attention_scores import copy_out, copy_row, exponentials, padded, scale_lanes
 
 KEYS = 128
-"""Keys of a block, whose scores for a vector of queries stay in the first cache."""
+"""Keys of a block, whose scores for an item's queries stay in the first cache."""
+WIDE = 2 * LANES
+"""Most queries of an item: two vectors."""
 RAW, CAPPED, MASKED, SHARES = range(4)
 """What the scores that are asked for went through."""
 
@@ -99,47 +101,48 @@ class Room(NamedTuple):
 
 def room_floats(size: Any, width: Any, longest: Any) -> Any:
     """Elements of a thread's memory; ``longest`` is the largest of size, width and KEYS."""
-    return (size + width + longest + 4 * LANES + 2 * KEYS) * LANES + 4 * LANES
+    return (size + width + 4 + 2 * KEYS) * WIDE + longest * LANES
 
 
 @njit
 def room_of(memory: Pointer, size: int, width: int) -> Any:
     """Divide a thread's memory, of `room_floats`."""
+    line = WIDE * 4
     q = memory
-    s = q + padded(size) * LANES * 4
-    bias = s + KEYS * LANES * 4
-    o = bias + KEYS * LANES * 4
-    limits = o + padded(width) * LANES * 4
-    state = limits + 2 * LANES * 4
-    return Room(q, s, bias, o, state + 2 * LANES * 4, limits, state)
+    s = q + padded(size) * line
+    bias = s + KEYS * line
+    o = bias + KEYS * line
+    limits = o + padded(width) * line
+    state = limits + 2 * line
+    return Room(q, s, bias, o, state + 2 * line, limits, state)
 
 
-@njit
+@njit(forceinline=True)
 def _address(base: Pointer, item: Item, job: Attention, row: int, b: int, head: int, i: int) -> Any:
     """Address of a row of a tensor that has strides ``b``, ``head`` and ``i`` over queries."""
     g, query = row // job.queries, row % job.queries
     return base + (item.b * b + (item.head * job.group + g) * head + query * i) * 4
 
 
-@njit
+@njit(forceinline=True)
 def query_row(job: Attention, item: Item, row: int) -> Any:
     """Address of a row of the queries."""
     return _address(job.q, item, job, row, job.q_batch, job.q_head, job.q_row)
 
 
-@njit
+@njit(forceinline=True)
 def result_row(job: Attention, item: Item, row: int) -> Any:
     """Address of a row of the result."""
     return _address(job.y, item, job, row, job.y_batch, job.y_head, job.y_row)
 
 
-@njit
+@njit(forceinline=True)
 def mask_row(job: Attention, item: Item, row: int) -> Any:
     """Address of a row of the mask."""
     return _address(job.mask, item, job, row, job.mask_batch, job.mask_head, job.mask_row)
 
 
-@njit
+@njit(forceinline=True)
 def score_row(job: Attention, item: Item, row: int) -> Any:
     """Address of a row of the scores that are asked for."""
     head = job.queries * job.keys
@@ -147,7 +150,7 @@ def score_row(job: Attention, item: Item, row: int) -> Any:
     return _address(job.scores, item, job, row, every, head, job.keys)
 
 
-@njit
+@njit(forceinline=True)
 def key_limits(job: Attention, item: Item, row: int) -> Any:
     """Numbers of the first key that a row sees, and of the last."""
     at = item.at + row % job.queries
@@ -187,6 +190,6 @@ def make_shares(scores: Pointer, keys: int, top: Any, factor: Any, s: Pointer) -
     for t in range(0, keys, KEYS):
         n = min(KEYS, keys - t)
         copy_row(scores + t * 4, s, n)
-        exponentials(s, padded(n), top)
-        scale_lanes(s, padded(n), factor)
+        exponentials(s, padded(n), top, top)
+        scale_lanes(s, padded(n), factor, factor)
         copy_out(s, scores + t * 4, n)

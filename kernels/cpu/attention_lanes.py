@@ -1,10 +1,14 @@
-"""Attention of as many queries as a vector has lanes, over blocks of keys.
+"""Attention of one or two vectors of queries, over blocks of keys.
 
 Scores are transposed: a row is a key, a lane a query. So the keys and values are read where they
 lie, maxima and sums over keys need no exchange between lanes, and both products are the tile's.
+Functions are inlined, once for either number of vectors: a job is some forty words, which each call
+would copy.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -21,6 +25,7 @@ from ..simd import (
     store_i64,
     vload,
     vload_i32,
+    vmax,
     vstore,
 )
 from ..target import LANES
@@ -31,6 +36,7 @@ from .attention_job import (
     MASKED,
     RAW,
     SHARES,
+    WIDE,
     Attention,
     Item,
     Room,
@@ -60,42 +66,54 @@ from .tile import FIRST, LAST, TILE, TILE_WORDS
 
 _F = np.float32
 _transpose = transpose_block(4)
-_VECTOR = LANES * 4  # bytes
 
 
-@njit
-def to_lanes(rows: Pointer, stride: int, columns: Pointer, count: int) -> None:
-    """Transpose LANES rows, ``stride`` elements apart, of whole vectors that hold ``count``."""
+class Products(NamedTuple):
+    """Tiles of products whose rows are ``vectors`` wide, and the words they are called with."""
+
+    words: Pointer
+    tiles: Pointer
+    mr: int
+    vectors: int
+
+
+@njit(forceinline=True)
+def to_lanes(rows: Pointer, stride: int, columns: Pointer, line: int, count: int) -> None:
+    """Transpose LANES rows, ``stride`` elements apart, of whole vectors that hold ``count``.
+
+    Columns are ``line`` elements apart.
+    """
     for i in range(0, count, LANES):
-        _transpose(rows + i * 4, stride * 4, columns + i * _VECTOR, _VECTOR)
+        _transpose(rows + i * 4, stride * 4, columns + i * line * 4, line * 4)
 
 
-@njit
-def from_lanes(columns: Pointer, rows: Pointer, stride: int, count: int) -> None:
+@njit(forceinline=True)
+def from_lanes(columns: Pointer, line: int, rows: Pointer, stride: int, count: int) -> None:
     """Invert `to_lanes`."""
     for i in range(0, count, LANES):
-        _transpose(columns + i * _VECTOR, _VECTOR, rows + i * 4, stride * 4)
+        _transpose(columns + i * line * 4, line * 4, rows + i * 4, stride * 4)
 
 
 # --- products ---------------------------------------------------------------------------------
 
 
-@njit
-def start_words(words: Pointer) -> None:
+@njit(forceinline=True)
+def start_words(products: Products) -> None:
     """Set the words of a tile that all products share."""
+    words = products.words
     for word in range(TILE_WORDS):
         store_i64(words, word, 0)
-    store_i64(words, TILE.ldc, LANES)
-    store_i64(words, TILE.n, LANES)
+    store_i64(words, TILE.ldc, products.vectors * LANES)
+    store_i64(words, TILE.n, products.vectors * LANES)
     store_i64(words, TILE.s0, 1)
 
 
-@njit
+@njit(forceinline=True)
 def products_with_keys(
-    words: Pointer, tiles: Pointer, mr: int, k: Pointer, k_row: int, q: Pointer, s: Pointer,
-    keys: int, size: int,
-) -> None:  # fmt: skip
+    products: Products, k: Pointer, k_row: int, q: Pointer, s: Pointer, keys: int, size: int
+) -> None:
     """Write ``s[t, lane] = sum over i of k[t, i] * q[i, lane]``."""
+    words, mr = products.words, products.mr
     store_i64(words, TILE.lda, k_row)
     store_i64(words, TILE.s1, 1)
     store_i64(words, TILE.sa1, 0)
@@ -103,15 +121,16 @@ def products_with_keys(
     store_i64(words, TILE.b, q)
     store_i64(words, TILE.ahead, q)
     store_i64(words, TILE.flags, FIRST | LAST)
-    run_tiles(tiles, words, k, s, 0, keys, 1, mr, 4)
+    run_tiles(products.tiles, words, k, s, 0, keys, 1, mr, 4)
 
 
-@njit
+@njit(forceinline=True)
 def add_values(
-    words: Pointer, tiles: Pointer, mr: int, v: Pointer, v_row: int, p: Pointer, o: Pointer,
-    keys: int, width: int, begins: bool,
+    products: Products, v: Pointer, v_row: int, p: Pointer, o: Pointer, keys: int, width: int,
+    begins: bool,
 ) -> None:  # fmt: skip
     """Add to ``o[j, lane]`` the sum over t of ``v[t, j] * p[t, lane]``."""
+    words, mr = products.words, products.mr
     store_i64(words, TILE.lda, 1)
     store_i64(words, TILE.s1, keys)
     store_i64(words, TILE.sa1, v_row)
@@ -119,151 +138,188 @@ def add_values(
     store_i64(words, TILE.b, p)
     store_i64(words, TILE.ahead, p)
     store_i64(words, TILE.flags, (FIRST if begins else 0) | LAST)
-    run_tiles(tiles, words, v, o, 0, width, 1, mr, 4)
+    run_tiles(products.tiles, words, v, o, 0, width, 1, mr, 4)
 
 
 # --- scores -----------------------------------------------------------------------------------
 
 
-@njit
-def add_to_keys(s: Pointer, bias: Pointer, keys: int) -> None:
+@njit(forceinline=True)
+def add_to_keys(s: Pointer, line: int, bias: Pointer, keys: int) -> None:
     """Add a number to all queries of a key."""
     for t in range(keys):
-        vstore(s, t * LANES, vload(s, t * LANES) + splat(load_f32(bias, t)))
+        number = splat(load_f32(bias, t))
+        for i in range(t * line, (t + 1) * line, LANES):
+            vstore(s, i, vload(s, i) + number)
 
 
-@njit
-def limit_keys(s: Pointer, keys: int, at: int, limits: Pointer) -> None:
+@njit(forceinline=True)
+def limit_keys(s: Pointer, line: int, keys: int, at: int, limits: Pointer) -> None:
     """Mask keys, of which the first is number ``at``, outside of each query's limits."""
-    first, last = vload_i32(limits, 0), vload_i32(limits, LANES)
-    for t in range(keys):
-        number = splat_i32(np.int32(at + t))
-        kept = (first <= number) & (number <= last)
-        vstore(s, t * LANES, select(kept, vload(s, t * LANES), c(-np.inf)))
+    for i in range(0, line, LANES):
+        first, last = vload_i32(limits, i), vload_i32(limits, WIDE + i)
+        for t in range(keys):
+            number = splat_i32(np.int32(at + t))
+            kept = (first <= number) & (number <= last)
+            vstore(s, t * line + i, select(kept, vload(s, t * line + i), c(-np.inf)))
 
 
-@njit
-def _is_even(job: Attention, item: Item) -> bool:
-    """Tell whether all lanes have queries of one head, so that rows are evenly apart."""
-    return item.rows == LANES and item.first % job.queries + LANES <= job.queries
+@njit(forceinline=True)
+def _is_even(job: Attention, item: Item, first: int) -> bool:
+    """Tell whether the lanes of a vector have queries of one head, with rows evenly apart."""
+    inside = first + LANES <= item.rows
+    return inside and (item.first + first) % job.queries + LANES <= job.queries
 
 
-@njit
-def _add_mask(job: Attention, item: Item, room: Room, t: int, n: int) -> None:
+@njit(forceinline=True)
+def _row_of(item: Item, lane: int) -> int:
+    """Row of a lane; lanes without one have the last."""
+    return item.first + min(lane, item.rows - 1)
+
+
+@njit(forceinline=True)
+def _add_mask(job: Attention, item: Item, room: Room, line: int, t: int, n: int) -> None:
     """Add the mask's numbers for keys ``t`` to ``t + n``."""
     given = max(0, min(n, job.mask_keys - t))
     last = mask_row(job, item, item.first + item.rows - 1)
-    first = mask_row(job, item, item.first)
-    same = first == last and (job.mask_row == 0 or job.queries == 1)
-    if same:
-        add_to_keys(room.s, first + t * 4, given)
+    begin = mask_row(job, item, item.first)
+    if begin == last and (job.mask_row == 0 or job.queries == 1):
+        add_to_keys(room.s, line, begin + t * 4, given)
         return
-    if _is_even(job, item) and given % LANES == 0:
-        to_lanes(first + t * 4, job.mask_row, room.bias, given)
-    else:
+    for first in range(0, line, LANES):
+        columns = room.bias + first * 4
+        if _is_even(job, item, first) and given % LANES == 0:
+            source = mask_row(job, item, item.first + first)
+            to_lanes(source + t * 4, job.mask_row, columns, line, given)
+            continue
         for lane in range(LANES):
-            row = item.first + min(lane, item.rows - 1)
-            copy_row(mask_row(job, item, row) + t * 4, room.rows + lane * KEYS * 4, given)
-        to_lanes(room.rows, KEYS, room.bias, given)
-    add_to_scores(room.s, room.bias, given * LANES)
+            source = mask_row(job, item, _row_of(item, first + lane))
+            copy_row(source + t * 4, room.rows + lane * KEYS * 4, given)
+        to_lanes(room.rows, KEYS, columns, line, given)
+    add_to_scores(room.s, room.bias, given * line)
 
 
-@njit
-def _store_scores(job: Attention, item: Item, room: Room, t: int, n: int) -> None:
-    from_lanes(room.s, room.rows, KEYS, n)
-    for lane in range(item.rows):
-        out = score_row(job, item, item.first + lane)
-        copy_out(room.rows + lane * KEYS * 4, out + t * 4, n)
+@njit(forceinline=True)
+def _store_scores(job: Attention, item: Item, room: Room, line: int, t: int, n: int) -> None:
+    for first in range(0, line, LANES):
+        from_lanes(room.s + first * 4, line, room.rows, KEYS, n)
+        for lane in range(min(LANES, item.rows - first)):
+            out = score_row(job, item, item.first + first + lane)
+            copy_out(room.rows + lane * KEYS * 4, out + t * 4, n)
 
 
-@njit
+@njit(forceinline=True)
 def _scores(
-    job: Attention, item: Item, room: Room, words: Pointer, tiles: Pointer, mr: int,
-    t: int, n: int, all_from: int, all_until: int,
+    job: Attention, item: Item, room: Room, products: Products, t: int, n: int, all_from: int,
+    all_until: int,
 ) -> None:  # fmt: skip
     """Scores of keys ``t`` to ``t + n`` after all masks."""
+    line = products.vectors * LANES
     k = item.k + t * job.k_row * 4
-    products_with_keys(words, tiles, mr, k, job.k_row, room.q, room.s, n, job.size)
+    products_with_keys(products, k, job.k_row, room.q, room.s, n, job.size)
     if job.scores != 0 and job.mode == RAW:
-        _store_scores(job, item, room, t, n)
+        _store_scores(job, item, room, line, t, n)
     if job.cap > 0:
-        cap_scores(room.s, n * LANES, _F(job.cap))
+        cap_scores(room.s, n * line, _F(job.cap))
     if job.scores != 0 and job.mode == CAPPED:
-        _store_scores(job, item, room, t, n)
+        _store_scores(job, item, room, line, t, n)
     if job.mask != 0:
-        _add_mask(job, item, room, t, n)
+        _add_mask(job, item, room, line, t, n)
     if t < all_from or t + n > all_until:
-        limit_keys(room.s, n, t, room.limits)
+        limit_keys(room.s, line, n, t, room.limits)
     if job.scores != 0 and job.mode >= MASKED:
-        _store_scores(job, item, room, t, n)
+        _store_scores(job, item, room, line, t, n)
 
 
 # --- rows -------------------------------------------------------------------------------------
 
 
-@njit
-def _load_queries(job: Attention, item: Item, room: Room) -> None:
+@njit(forceinline=True)
+def _load_queries(job: Attention, item: Item, room: Room, line: int) -> None:
     """Queries of an item, scaled, in lanes; lanes without a query have another one's."""
     stride = padded(job.size)
-    is_even = _is_even(job, item) and job.size % LANES == 0
-    for lane in range(LANES):
-        row = item.first + min(lane, item.rows - 1)
-        if not is_even:
-            copy_row(query_row(job, item, row), room.rows + lane * stride * 4, job.size)
-        first, last = key_limits(job, item, row)
-        store_i32(room.limits, lane, np.int32(first))
-        store_i32(room.limits, LANES + lane, np.int32(last))
-    if is_even:
-        to_lanes(query_row(job, item, item.first), job.q_row, room.q, job.size)
-    else:
-        to_lanes(room.rows, stride, room.q, job.size)
-    scale_lanes(room.q, stride * LANES, splat(_F(job.scale)))
+    for first in range(0, line, LANES):
+        is_even = _is_even(job, item, first) and job.size % LANES == 0
+        for lane in range(LANES):
+            row = _row_of(item, first + lane)
+            if not is_even:
+                copy_row(query_row(job, item, row), room.rows + lane * stride * 4, job.size)
+            begin, end = key_limits(job, item, row)
+            store_i32(room.limits, first + lane, np.int32(begin))
+            store_i32(room.limits, WIDE + first + lane, np.int32(end))
+        if is_even:
+            source = query_row(job, item, item.first + first)
+            to_lanes(source, job.q_row, room.q + first * 4, line, job.size)
+        else:
+            to_lanes(room.rows, stride, room.q + first * 4, line, job.size)
+    scale = splat(_F(job.scale))
+    scale_lanes(room.q, stride * line, scale, scale)
 
 
-@njit
-def _store_rows(job: Attention, item: Item, room: Room) -> None:
+@njit(forceinline=True)
+def _store_rows(job: Attention, item: Item, room: Room, line: int) -> None:
     stride = padded(job.width)
-    from_lanes(room.o, room.rows, stride, job.width)
+    for first in range(0, line, LANES):
+        columns = room.o + first * 4
+        if _is_even(job, item, first) and job.width % LANES == 0:
+            target = result_row(job, item, item.first + first)
+            from_lanes(columns, line, target, job.y_row, job.width)
+            continue
+        from_lanes(columns, line, room.rows, stride, job.width)
+        for lane in range(min(LANES, item.rows - first)):
+            target = result_row(job, item, item.first + first + lane)
+            copy_out(room.rows + lane * stride * 4, target, job.width)
+
+
+@njit(forceinline=True)
+def _make_shares(job: Attention, item: Item, room: Room) -> None:
+    """Turn the scores that are asked for into shares; the state has highest scores and factors."""
     for lane in range(item.rows):
-        target = result_row(job, item, item.first + lane)
-        copy_out(room.rows + lane * stride * 4, target, job.width)
+        top, factor = load_f32(room.state, lane), load_f32(room.state, WIDE + lane)
+        out = score_row(job, item, item.first + lane)
+        make_shares(out, job.keys, splat(top), splat(factor), room.s)
 
 
-@njit
-def rows_in_lanes(
-    job: Attention, item: Item, room: Room, words: Pointer, tiles: Pointer, mr: int
-) -> None:
-    """Compute the rows of an item."""
-    _load_queries(job, item, room)
+@njit(forceinline=True)
+def rows_in_lanes(job: Attention, item: Item, room: Room, products: Products) -> None:
+    """Compute the rows of an item.
+
+    Of two vectors of queries each has its highest scores and sums; a single one takes two keys at
+    a time.
+    """
+    single = products.vectors == 1
+    line = products.vectors * LANES
+    start_words(products)
+    _load_queries(job, item, room, line)
     begin, end, all_from, all_until = key_range(job, item)
-    top, total, t = c(-np.inf), c(0.0), begin
+    top_a, top_b, total_a, total_b = c(-np.inf), c(-np.inf), c(0.0), c(0.0)
+    t = begin
     while t < end:
         n = min(KEYS, end - t)
-        _scores(job, item, room, words, tiles, mr, t, n, all_from, all_until)
-        raised = highest(room.s, n * LANES, top)
-        shift = shift_of(raised)
-        factor = vmath.exp_below_one(top - shift)
-        total = total * factor + exponentials(room.s, n * LANES, shift)
+        _scores(job, item, room, products, t, n, all_from, all_until)
+        a, b = highest(room.s, n * line, top_a, top_b)
+        if single:
+            a = b = vmax(a, b)
+        shift_a, shift_b = shift_of(a), shift_of(b)
+        factor_a = vmath.exp_below_one(top_a - shift_a)
+        factor_b = vmath.exp_below_one(top_b - shift_b)
+        sum_a, sum_b = exponentials(room.s, n * line, shift_a, shift_b)
+        total_a, total_b = total_a * factor_a + sum_a, total_b * factor_b + sum_b
         if t > begin:
-            scale_lanes(room.o, job.width * LANES, factor)
+            scale_lanes(room.o, job.width * line, factor_a, factor_b)
         v = item.v + t * job.v_row * 4
-        add_values(words, tiles, mr, v, job.v_row, room.s, room.o, n, job.width, t == begin)
-        top, t = raised, t + n
+        add_values(products, v, job.v_row, room.s, room.o, n, job.width, t == begin)
+        top_a, top_b, t = a, b, t + n
     if end <= begin:
-        zero_floats(room.o, padded(job.width) * LANES)
-    inverse = inverse_of(total, job.zeros)
-    scale_lanes(room.o, job.width * LANES, inverse)
-    if _is_even(job, item) and job.width % LANES == 0:
-        from_lanes(room.o, result_row(job, item, item.first), job.y_row, job.width)
-    else:
-        _store_rows(job, item, room)
+        zero_floats(room.o, padded(job.width) * line)
+    if single:
+        total_a = total_b = total_a + total_b
+    inverse_a, inverse_b = inverse_of(total_a, job.zeros), inverse_of(total_b, job.zeros)
+    scale_lanes(room.o, job.width * line, inverse_a, inverse_b)
+    _store_rows(job, item, room, line)
     if job.scores != 0 and job.mode == SHARES:
-        vstore(room.state, 0, shift_of(top))
-        vstore(room.state, LANES, inverse)
-        for lane in range(item.rows):
-            highest_score, factor_of_row = (
-                splat(load_f32(room.state, lane)),
-                splat(load_f32(room.state, LANES + lane)),
-            )
-            out = score_row(job, item, item.first + lane)
-            make_shares(out, job.keys, highest_score, factor_of_row, room.s)
+        vstore(room.state, 0, shift_of(top_a))
+        vstore(room.state, LANES, shift_of(top_b))
+        vstore(room.state, WIDE, inverse_a)
+        vstore(room.state, WIDE + LANES, inverse_b)
+        _make_shares(job, item, room)

@@ -20,6 +20,7 @@ from ..simd import (
     store_f32,
     vload,
     vload_first,
+    vmax,
     vstore,
 )
 from ..target import LANES
@@ -175,14 +176,15 @@ def _row_block(
     if job.scores != 0 and job.mode >= MASKED:
         copy_out(s, out, n)
     top, total = load_f32(room.state, lane), load_f32(room.state, LANES + lane)
-    raised = reduce_max(highest(s, padded(n), splat(top)))
+    a, b = highest(s, padded(n), splat(top), splat(top))
+    raised = reduce_max(vmax(a, b))
     shift = shift_of(splat(raised))
     factor = vmath.exp_below_one(splat(top) - shift)
-    block = reduce_add(exponentials(s, padded(n), shift))
+    a, b = exponentials(s, padded(n), shift, shift)
     store_f32(room.state, lane, raised)
-    store_f32(room.state, LANES + lane, total * extract(factor, 0) + block)
+    store_f32(room.state, LANES + lane, total * extract(factor, 0) + reduce_add(a + b))
     if not begins:
-        scale_lanes(o, padded(job.width), factor)
+        scale_lanes(o, padded(job.width), factor, factor)
     add_row_values(s, item.v + t * job.v_row * 4, job.v_row, o, n, job.width)
 
 
@@ -195,7 +197,8 @@ def few_rows(job: Attention, item: Item, room: Room) -> None:
         copy_row(source, room.q + lane * size * 4, job.size)
         store_f32(room.state, lane, _F(-np.inf))
         store_f32(room.state, LANES + lane, _F(0.0))
-    scale_lanes(room.q, size * item.rows, splat(_F(job.scale)))
+    scale = splat(_F(job.scale))
+    scale_lanes(room.q, size * item.rows, scale, scale)
     zero_floats(room.o, width * item.rows)
     begin, end, _, _ = key_range(job, item)
     for t in range(begin, end, ROW_KEYS):
@@ -205,7 +208,7 @@ def few_rows(job: Attention, item: Item, room: Room) -> None:
     for lane in range(item.rows):
         row, o = item.first + lane, room.o + lane * width * 4
         inverse = inverse_of(splat(load_f32(room.state, LANES + lane)), job.zeros)
-        scale_lanes(o, width, inverse)
+        scale_lanes(o, width, inverse, inverse)
         copy_out(o, result_row(job, item, row), job.width)
         if job.scores != 0 and job.mode == SHARES:
             shift = shift_of(splat(load_f32(room.state, lane)))

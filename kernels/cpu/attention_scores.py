@@ -52,39 +52,43 @@ def add_to_scores(s: Pointer, bias: Pointer, count: int) -> None:
 
 
 @njit
-def highest(s: Pointer, count: int, top: Any) -> Any:
-    """Maximum over keys, for each query, and of ``top``."""
-    a, b = top, top
+def highest(s: Pointer, count: int, a: Any, b: Any) -> Any:
+    """Maxima of vectors with even numbers, and of ``a``; of those with odd ones, and of ``b``."""
     i = 0
     while i + 2 * LANES <= count:
         a, b = vmax(a, vload(s, i)), vmax(b, vload(s, i + LANES))
         i += 2 * LANES
     if i < count:
         a = vmax(a, vload(s, i))
-    return vmax(a, b)
+    return a, b
 
 
 @njit
-def exponentials(s: Pointer, count: int, top: Any) -> Any:
-    """Replace scores by exp(s - top); return their sums over keys."""
-    a, b = c(0.0), c(0.0)
+def exponentials(s: Pointer, count: int, a: Any, b: Any) -> Any:
+    """Replace scores by exp(s - a) in vectors with even numbers, else exp(s - b); return sums."""
+    even, odd = c(0.0), c(0.0)
     i = 0
     while i + 2 * LANES <= count:
-        e = vmath.exp_below_one(vload(s, i) - top)
-        f = vmath.exp_below_one(vload(s, i + LANES) - top)
+        e = vmath.exp_below_one(vload(s, i) - a)
+        f = vmath.exp_below_one(vload(s, i + LANES) - b)
         vstore(s, i, e)
         vstore(s, i + LANES, f)
-        a, b = a + e, b + f
+        even, odd = even + e, odd + f
         i += 2 * LANES
     if i < count:
-        e = vmath.exp_below_one(vload(s, i) - top)
+        e = vmath.exp_below_one(vload(s, i) - a)
         vstore(s, i, e)
-        a = a + e
-    return a + b
+        even = even + e
+    return even, odd
 
 
 @njit
-def scale_lanes(o: Pointer, count: int, factor: Any) -> None:
-    """Multiply rows by a number for each lane."""
-    for i in range(0, count, LANES):
-        vstore(o, i, vload(o, i) * factor)
+def scale_lanes(o: Pointer, count: int, a: Any, b: Any) -> None:
+    """Multiply vectors with even numbers by ``a``, those with odd ones by ``b``."""
+    i = 0
+    while i + 2 * LANES <= count:
+        vstore(o, i, vload(o, i) * a)
+        vstore(o, i + LANES, vload(o, i + LANES) * b)
+        i += 2 * LANES
+    if i < count:
+        vstore(o, i, vload(o, i) * a)

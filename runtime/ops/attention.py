@@ -21,7 +21,7 @@ from ...kernels.target import LANES
 from ..emission import Emission
 from ..graph import Info, NeedsNumbers, Node, OnHost, refuse
 from ..symbolic import Dim, maximum
-from ..tensors import Record, Tensor
+from ..tensors import Tensor
 from .pointwise import broadcast_strides, emit_expression
 from .registry import Operator, register
 from .tiles import tile_table
@@ -135,7 +135,7 @@ def _lower(emit: Emission, node: Node) -> None:
         scores=scores, mode=node.attribute("qk_matmul_output_mode", 0),
         scale=scale,
         cap=float(node.attribute("softcap", 0.0)),
-        mr=max_rows(1), tiles=_tiles(None if varies else keys, width),
+        **_tiles(None if varies else keys, width),
         scratch=emit.workspace(bytes_per_thread), scratch_bytes=bytes_per_thread,
         **_strided("q", q), **_strided("k", k), **_strided("v", v), **_strided("y", y),
         **mask,
@@ -154,14 +154,20 @@ def _room_bytes(size: Dim, width: Dim) -> Dim:
     return room_floats(first, second, maximum(maximum(first, second), KEYS)) * 4
 
 
-def _tiles(keys: Dim | None, width: Dim) -> Record:
-    """Tiles for blocks of keys, of any number where that is not known, and for rows of values."""
-    mr = max_rows(1)
-    rows = set(range(1, mr + 1))
-    if isinstance(keys, int) and isinstance(width, int):
-        rows = tile_rows(width, mr) | tile_rows(keys % KEYS or KEYS, mr)
-        rows |= tile_rows(KEYS, mr) if keys > KEYS else set()
-    return tile_table(1, rows)
+def _tiles(keys: Dim | None, width: Dim) -> dict[str, Any]:
+    """Fields of the tiles, for rows of one vector of queries and for those of two.
+
+    They are for blocks of keys, of any number where that is not known, and for rows of values.
+    """
+    fields: dict[str, Any] = {}
+    for vectors, prefix in ((1, ""), (2, "wide_")):
+        mr = max_rows(vectors)
+        rows = set(range(1, mr + 1))
+        if isinstance(keys, int) and isinstance(width, int):
+            rows = tile_rows(width, mr) | tile_rows(keys % KEYS or KEYS, mr)
+            rows |= tile_rows(KEYS, mr) if keys > KEYS else set()
+        fields |= {f"{prefix}mr": mr, f"{prefix}tiles": tile_table(vectors, rows)}
+    return fields
 
 
 # --- operands ---------------------------------------------------------------------------------
