@@ -50,6 +50,9 @@ def _gather_block_quantized(r: NodeRewrite) -> None:
     bits, block = r.take("bits", 4), r.take("block_size", 128)
     axis, gathered = r.take("quantize_axis", 1), r.take("gather_axis", 0)
     data, scales = r.constant_input(0), r.constant_input(2)
+    rank = data.ndim
+    if not -rank <= axis < rank:
+        raise ValueError(f"quantize_axis is {axis}, expected a number from {-rank} to {rank - 1}")
     is_packed = data.dtype == np.uint8
     if bits not in _NARROW or block < 1:
         raise NotExpressible(f"its numbers have {bits} bits, {block} to a block")
@@ -57,7 +60,7 @@ def _gather_block_quantized(r: NodeRewrite) -> None:
     zeros = np.full(scales.shape, 1 << (bits - 1) if is_packed else shift, np.uint8)
     if optional(r, 3) is not None:
         zeros = _table(r.constant_input(3), bits)[0][..., : scales.shape[-1]]
-    table = _weights(r, numbers, scales, zeros, bits, axis % data.ndim, block)
+    table = _weights(r, numbers, scales, zeros, bits, axis % rank, block)
     become(r, "Gather", table, needed(r, 1))
     r.put(axis=gathered)
 

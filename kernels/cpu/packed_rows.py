@@ -13,6 +13,7 @@ from numba.core import types
 
 from .. import simd
 from ..emitter import BYTE, Emitter, constant
+from ..halves import widen_bf16
 from ..target import LANES
 from ..vectors import F16, F32, I8, I16, I32, I64, f32x, i32x, intrinsic
 from .packed_weights import BITS, MAGIC, PANEL, VECTORS, is_whole, rows_of_unit, unit_bytes
@@ -126,8 +127,7 @@ class _PackedRows(Emitter):
         if self.form == "f16":
             return builder.fpext(builder.bitcast(word, ir.VectorType(F16, LANES)), f32x.llvm)
         if self.form == "bf16":
-            wide = builder.zext(word, i32x.llvm)
-            return builder.bitcast(builder.shl(wide, _numbers(16)), f32x.llvm)
+            return widen_bf16(builder, word, i32x.llvm, f32x.llvm)
         bits = BITS[self.form]
         number = builder.lshr(word, _numbers(bits * i)) if i else word
         if bits * (i + 1) < 32:

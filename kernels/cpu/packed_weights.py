@@ -13,7 +13,7 @@ import numpy as np
 from ..target import EMBEDDED_BROADCAST, LANES
 
 VECTORS = 4 if EMBEDDED_BROADCAST else 2
-"""Vectors of columns of a panel: with those of a tile's rows they fit the registers."""
+"""Vectors of columns of a panel: with the sums of four rows they fit the registers."""
 PANEL = VECTORS * LANES
 BITS = {"u2": 2, "u4": 4, "u8": 8, "f16": 16, "bf16": 16}
 """Bits of a weight, by kind."""

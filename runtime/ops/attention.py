@@ -52,7 +52,8 @@ def _infer(node: Node) -> list[Info]:
     (batch, heads, queries, size), (_, shared, new, _), (_, _, _, width) = (
         _by_heads(node, i) for i in (Q, K, V)
     )
-    if isinstance(heads, int) and isinstance(shared, int) and heads % shared:
+    known = isinstance(heads, int) and isinstance(shared, int)
+    if known and heads != shared and (shared == 0 or heads % shared):
         raise OnHost(f"{heads} query heads, no multiple of {shared} key heads")
     if node.attribute("scale") is None and not isinstance(size, int):
         raise NeedsNumbers("a scale that depends on the input's shape", [size])
@@ -223,7 +224,8 @@ def _check_sizes(emit: Emission, node: Node, q: Tensor, k: Tensor, v: Tensor) ->
         emit.check(q.shape[0], other.shape[0], f"{what}: batch of {q.name!r} and {other.name!r}")
     emit.check(q.shape[3], k.shape[3], f"{what}: sizes of heads of {q.name!r} and {k.name!r}")
     heads, shared = q.shape[1], k.shape[1]
-    emit.check(heads // shared * shared, heads, f"{what}: heads of {q.name!r}, those of {k.name!r}")
+    groups = f"heads of {q.name!r} in whole groups for those of {k.name!r}, and all of them"
+    emit.check(heads // shared * shared, heads, f"{what}: {groups}")
     for axis, name in ((1, "heads"), (2, "rows")):
         emit.check(k.shape[axis], v.shape[axis], f"{what}: {name} of {k.name!r} and {v.name!r}")
 

@@ -52,6 +52,9 @@ def _placed(emit: Emission, operand: Placed) -> Tensor:
     else:
         tensor = emit.tensor(operand.value)
     if operand.block and operand.axis is not None:
+        message = f"blocks of {operand.block} along axis {operand.axis}, and of {tensor.name!r}"
+        wanted = blocks_of(operand.size, operand.block)
+        emit.check(tensor.shape[operand.axis], wanted, message)
         spread = _repeated(emit, tensor, operand.axis, operand.block)
         shape = list(spread.shape)
         shape[operand.axis] = operand.size
@@ -60,6 +63,11 @@ def _placed(emit: Emission, operand: Placed) -> Tensor:
         return tensor
     after = operand.rank - operand.axis - 1
     return tensor.view((*tensor.shape, *[1] * after), (*tensor.strides, *[0] * after))
+
+
+def blocks_of(size: Dim, block: int) -> Dim:
+    """Return the number of blocks of so many elements, the last one perhaps shorter."""
+    return (size + block - 1) // block
 
 
 def _repeated(emit: Emission, tensor: Tensor, axis: int, count: int) -> Tensor:

@@ -10,10 +10,11 @@ import onnx_ir as ir
 from ...kernels.cpu.extremes import PIECES, extremes, scale_and_zero
 from ..element_types import HALVES
 from ..emission import Emission
-from ..graph import Info, Node, OnHost, dtype_name
+from ..graph import Info, Node, OnHost, dtype_name, refuse
 from ..symbolic import product
 from ..tensors import short_name
-from .pointwise import emit_expression
+from . import checks
+from .pointwise import blocks_of, emit_expression
 from .registry import Operator, register
 from .terms import Placed, Source, Term, call
 
@@ -41,6 +42,27 @@ def quantized(value: Term, zero: Term | None, dtype: str) -> Term:
 
 
 # --- with a given scale -----------------------------------------------------------------------
+
+
+def _check_scales(node: Node) -> None:
+    """Refuse scales and zero points of other sizes than the axis has, or blocks of it."""
+    x, block = node.input(0), node.attribute("block_size", 0)
+    if block < 0:
+        refuse(node, "attribute 'block_size'", block, "0 or more")
+    for info in (node.input(1), node.input(2)):
+        known = info is not None and info.shape is not None and product(info.dims) != 1
+        if not known or info is None or x is None or x.shape is None:
+            continue
+        axis = node.attribute("axis", 1)
+        checks.in_range(node, "attribute 'axis'", axis, x, x.rank, x.rank - 1)
+        wanted = [x.dims[axis]]
+        if block:
+            wanted = list(x.dims)
+            wanted[axis] = blocks_of(wanted[axis], block)
+        pairs = zip(info.dims, wanted, strict=False)
+        differ = any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs)
+        if info.rank != len(wanted) or differ:
+            refuse(node, f"shape of {info.name!r}", list(info.dims), str(wanted))
 
 
 def _sources(node: Node) -> list[Source]:
@@ -145,11 +167,18 @@ def _dequantize(node: Node, operands: Sequence[Term]) -> Term:
 
 register(
     "QuantizeLinear",
-    Operator(infer=_infer_quantize, term=_quantize, sources=_sources, layout="as_input"),
+    Operator(
+        rules=(_check_scales,),
+        infer=_infer_quantize,
+        term=_quantize,
+        sources=_sources,
+        layout="as_input",
+    ),
 )
 register(
     "DequantizeLinear",
     Operator(
+        rules=(_check_scales,),
         infer=_infer_dequantize,
         term=_dequantize,
         sources=_sources,

@@ -297,6 +297,15 @@ def test_rows_of_tables_of_few_bits(rng, bits, zeros):
           block_size=block, gather_axis=0, quantize_axis=1)  # fmt: skip
 
 
+@pytest.mark.parametrize("axis", [2, -3, 7])
+def test_blocks_along_an_axis_that_a_table_lacks_are_refused(rng, axis):
+    weights = {"t": rng.integers(0, 256, (16, 16)).astype(U8), "s": np.ones((16, 1), F32)}
+    attributes = {"block_size": 32, "quantize_axis": axis}
+    proto = model("GatherBlockQuantized", {"i": np.array([3])}, weights, list("tis"), **attributes)
+    with pytest.raises(sardonyx.InvalidModel, match="quantize_axis is"):
+        sardonyx.Session(proto)
+
+
 @pytest.mark.parametrize("direction", ["forward", "bidirectional"])
 def test_recurrent_layers_of_bytes(rng, direction):
     """onnxruntime rounds inputs and states to bytes, too: it differs from exact weights by that."""

@@ -328,3 +328,16 @@ def test_sizes_that_do_not_fit(refused, changes, reason):
 def test_scores_of_no_kind_are_refused(refused):
     node = make_node("Attention", [*"qkv"], ["y", "", "", "s"], qk_matmul_output_mode=4)
     assert "qk_matmul_output_mode" in refused([node], operands(1, 2, 3, 4, 5, 6), opset=24)
+
+
+@pytest.mark.parametrize("names", [{}, {name: ["b", f"h{name}", "s", "d"] for name in "qkv"}])
+def test_heads_that_do_not_divide_are_refused(names):
+    feeds = operands(1, 4, 3, 5, 8, 8)
+    for shared in (3, 8, 0):
+        other = {"q": feeds["q"]} | {n: normal(1, shared, 3, 8) for n in "kv"}
+        model = build([attention(scale=0.5)], [other], dims=names, opset=23)
+        with pytest.raises(sardonyx.SardonyxError, match="Attention"):
+            sardonyx.Session(model, threads=1).run(None, other)
+    none = {name: normal(1, 0, 3, 8) for name in "qkv"}
+    model = build([attention(scale=0.5)], [none], dims=names, opset=23)
+    assert sardonyx.Session(model, threads=1).run(None, none)[0].shape == (1, 0, 3, 8)

@@ -1,4 +1,4 @@
-"""Weights of products kept as bfloat16, by choice."""
+"""Products with constant weights that stay small in memory: integers with scales, or halves."""
 
 from __future__ import annotations
 
@@ -160,3 +160,22 @@ def test_many_rows_use_float32() -> None:
     assert "packed_product" not in kernels(session)
     right = x.astype(np.float64) @ wanted
     np.testing.assert_allclose(session.run(None, {"x": x})[0], right, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+@pytest.mark.parametrize("operand", ["s", "z"])
+def test_scales_of_fewer_columns_than_the_weights_are_refused(turned: int, operand: str) -> None:
+    columns, depth = 300, 200
+    shape = (columns, depth) if turned else (depth, columns)
+    weights = {
+        "w": np.ones(shape, np.int8), "s": np.ones(columns, np.float32),
+        "z": np.zeros(columns, np.int8),
+    }  # fmt: skip
+    weights[operand] = weights[operand][:100]
+    nodes = [
+        make_node("DequantizeLinear", ["w", "s", "z"], ["d"], axis=1 - turned, name="widened"),
+        make_node("Gemm", ["x", "d"], ["y"], transB=turned),
+    ]
+    model = build(nodes, [{"x": normal(1, depth)}], weights, opset=21)
+    with pytest.raises(sardonyx.InvalidModel, match="'widened'"):
+        sardonyx.Session(model)

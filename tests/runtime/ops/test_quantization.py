@@ -144,3 +144,38 @@ def test_constants_that_are_results() -> None:
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
     (y,) = sardonyx.Session(model, optimize="none").run(None, {})
     np.testing.assert_array_equal(y, given["x"].astype(np.float32) / 2)
+
+
+WRONG = [  # of 32 x 64 numbers: shape of the scale, or of the zero point, axis, size of blocks
+    ((31,), 0, 0), ((32,), 1, 0), ((128,), 1, 0), ((64,), 2, 0), ((64,), -3, 0),
+    ((7, 64), 0, 4), ((9, 64), 0, 4), ((8, 63), 0, 4), ((8, 1), 0, 4), ((1, 64), 0, 4),
+    ((32, 15), 1, 4), ((32,), 0, 4), ((8, 64), 2, 4), ((8, 64), 0, -4),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("shape", "axis", "block"), WRONG, ids=str)
+@pytest.mark.parametrize("op_type", ["QuantizeLinear", "DequantizeLinear"])
+def test_scales_that_do_not_fit_are_refused(
+    refused: Any, op_type: str, shape: tuple[int, ...], axis: int, block: int
+) -> None:
+    attributes = {"axis": axis} | ({"block_size": block} if block else {})
+    node = make_node(op_type, ["x", "s", "z"], ["y"], name="scaled", **attributes)
+    x = np.ones((32, 64), np.float32 if op_type[0] == "Q" else np.int8)
+    s, z = np.ones(shape, np.float32), np.zeros(shape, np.int8)
+    blocks = {0: (8, 64), 1: (32, 16)}.get(axis, (8, 64))
+    right = blocks if block else ((32, 64)[axis % 2],)
+    for operands in ({"s": s, "z": z}, {"s": np.ones(right, np.float32), "z": z}):
+        for weights in ({}, operands):
+            feeds = {"x": x} | {n: a for n, a in operands.items() if n not in weights}
+            assert op_type in refused([node], feeds, weights, opset=21)
+
+
+def test_blocks_of_open_sizes_that_do_not_fit_are_refused() -> None:
+    node = make_node("DequantizeLinear", ["x", "s"], ["y"], axis=0, block_size=4)
+    x, s = np.ones((30, 6), np.int8), np.ones((8, 6), np.float32)
+    model = build([node], [{"x": x}], {"s": s}, dims={"x": ["N", 6]}, opset=21)
+    session = sardonyx.Session(model)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], np.ones((30, 6), np.float32))
+    for rows in (28, 33, 400):
+        with pytest.raises(sardonyx.InvalidArgument, match="blocks of 4"):
+            session.run(None, {"x": np.ones((rows, 6), np.int8)})
