@@ -99,7 +99,7 @@ def _is_replaced(node: ir.Node, opset: int, taken: set[str]) -> bool:
 # --- activations and sums ---------------------------------------------------------------------
 
 
-@adapts("Gelu", "Trilu", "QuantizeLinear", "DequantizeLinear", "GatherND", "Range", "GridSample")
+@adapts("Gelu", "Trilu", "QuantizeLinear", "DequantizeLinear", "GatherND")
 def _as_standard(r: NodeRewrite) -> None:
     become(r, r.node.op_type, *r.inputs)
 

@@ -16,14 +16,21 @@ _CASTS = {"f32": np.float32, "f64": np.float64}
 
 
 @njit
+def _leading_row(a: Pointer, k: int, n: int, width: int) -> int:
+    """Row from k on, of rows of ``width`` f64, whose number in column k is the largest."""
+    best = k
+    for i in range(k + 1, n):
+        if abs(load_f64(a, i * width + k)) > abs(load_f64(a, best * width + k)):
+            best = i
+    return best
+
+
+@njit
 def _eliminate(a: Pointer, n: int) -> Any:
     """Determinant of a dense f64 matrix, which is overwritten: the largest of a column leads."""
     determinant = 1.0
     for k in range(n):
-        best = k
-        for i in range(k + 1, n):
-            if abs(load_f64(a, i * n + k)) > abs(load_f64(a, best * n + k)):
-                best = i
+        best = _leading_row(a, k, n, n)
         if best != k:
             determinant = -determinant
             for j in range(k, n):
@@ -70,10 +77,7 @@ def _invert(a: Pointer, n: int) -> bool:
     """
     width = 2 * n
     for k in range(n):
-        best = k
-        for i in range(k + 1, n):
-            if abs(load_f64(a, i * width + k)) > abs(load_f64(a, best * width + k)):
-                best = i
+        best = _leading_row(a, k, n, width)
         pivot = load_f64(a, best * width + k)
         if pivot == 0.0:
             return False
