@@ -110,16 +110,23 @@ def start_words(products: Products) -> None:
 
 @njit(forceinline=True)
 def products_with_keys(
-    products: Products, k: Pointer, k_row: int, q: Pointer, s: Pointer, keys: int, size: int
-) -> None:
-    """Write ``s[t, lane] = sum over i of k[t, i] * q[i, lane]``."""
+    products: Products, k: Pointer, k_row: int, q: Pointer, s: Pointer, keys: int, size: int,
+    ahead: Pointer,
+) -> None:  # fmt: skip
+    """Write ``s[t, lane] = sum over i of k[t, i] * q[i, lane]``.
+
+    As many numbers as it writes are prefetched from ``ahead`` (0: none).
+    """
     words, mr = products.words, products.mr
+    line = products.vectors * LANES
+    step = keys * line * 4 // max(1, (keys + mr - 1) // mr * size)
     store_i64(words, TILE.lda, k_row)
     store_i64(words, TILE.s1, 1)
     store_i64(words, TILE.sa1, 0)
     store_i64(words, TILE.length, size)
     store_i64(words, TILE.b, q)
-    store_i64(words, TILE.ahead, q)
+    store_i64(words, TILE.ahead, q if ahead == 0 else ahead)
+    store_i64(words, TILE.ahead_step, 0 if ahead == 0 else step)
     store_i64(words, TILE.flags, FIRST | LAST)
     run_tiles(products.tiles, words, k, s, 0, keys, 1, mr, 4)
 
@@ -137,6 +144,7 @@ def add_values(
     store_i64(words, TILE.length, 1)
     store_i64(words, TILE.b, p)
     store_i64(words, TILE.ahead, p)
+    store_i64(words, TILE.ahead_step, 0)
     store_i64(words, TILE.flags, (FIRST if begins else 0) | LAST)
     run_tiles(products.tiles, words, v, o, 0, width, 1, mr, 4)
 
@@ -200,6 +208,14 @@ def _add_mask(job: Attention, item: Item, room: Room, line: int, t: int, n: int)
 
 
 @njit(forceinline=True)
+def _mask_ahead(job: Attention, item: Item, line: int, t: int) -> Pointer:
+    """Mask of the queries after an item's, of which a block of keys prefetches its share."""
+    if job.mask == 0 or job.mask_row != job.mask_keys:
+        return 0
+    return mask_row(job, item, item.first) + line * (job.mask_row + t) * 4
+
+
+@njit(forceinline=True)
 def _store_scores(job: Attention, item: Item, room: Room, line: int, t: int, n: int) -> None:
     for first in range(0, line, LANES):
         from_lanes(room.s + first * 4, line, room.rows, KEYS, n)
@@ -216,7 +232,8 @@ def _scores(
     """Scores of keys ``t`` to ``t + n`` after all masks."""
     line = products.vectors * LANES
     k = item.k + t * job.k_row * 4
-    products_with_keys(products, k, job.k_row, room.q, room.s, n, job.size)
+    ahead = _mask_ahead(job, item, line, t)
+    products_with_keys(products, k, job.k_row, room.q, room.s, n, job.size, ahead)
     if job.scores != 0 and job.mode == RAW:
         _store_scores(job, item, room, line, t, n)
     if job.cap > 0:

@@ -34,8 +34,10 @@ def gather(itemsize: int, index: str) -> Callable[..., int]:
         if rows < MANY:
             first, last = 0, rows
             begin, end = inner * part // parts, inner * until // parts
-        for row in range(first, last):
-            o, j = row // count, row % count
+        if first == last:
+            return 0
+        o, j = first // count, first % count
+        for _ in range(first, last):
             at = load_index(indices, j)
             if at < 0:
                 at += size
@@ -43,6 +45,9 @@ def gather(itemsize: int, index: str) -> Callable[..., int]:
                 return INDEX_OUT_OF_RANGE
             source = x + (o * x_outer + at * x_axis + begin) * itemsize
             copy_run(y + (o * y_outer + j * y_axis + begin) * itemsize, source, end - begin)
+            j += 1
+            if j == count:
+                o, j = o + 1, 0
         return 0
 
     return body
