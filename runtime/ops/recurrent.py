@@ -59,7 +59,7 @@ def _infer(node: Node) -> list[Info]:
 def _infer_results(node: Node) -> list[Info]:
     """Describe the results of operands that have kernels."""
     x, r = node.required(X), node.required(R)
-    directions, size = r.dims[0], node.attribute("hidden_size", min(r.dims[1:]))
+    directions, size = r.dims[0], min(ints_of(r.dims)[1:])
     if size == 0 or x.dims[2] == 0:
         raise OnHost("an axis of size 0")
     if node.attribute("layout", 0):
