@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _LIKE_INPUT = ("QuickGelu", "Inverse")
 """Operators of com.microsoft, version 1, whose result has the type of their input."""
+_LSTM = "DynamicQuantizeLSTM"
+"""Another one, of a LSTM's results; the gates of its third input are the last axis."""
 
 _lock = threading.RLock()
 
@@ -66,8 +68,9 @@ def infer(model: ir.Model) -> None:
 
 def _schemas() -> list[Any]:
     """Return schemas of all that onnx is to know."""
-    like = [_any_schema(name, "com.microsoft", 1, _infer_like_input) for name in _LIKE_INPUT]
-    return like + [
+    rules = dict.fromkeys(_LIKE_INPUT, _infer_like_input) | {_LSTM: _infer_lstm}
+    own = [_any_schema(name, "com.microsoft", 1, rule) for name, rule in rules.items()]
+    return own + [
         _any_schema(
             custom.name, custom.domain, custom.version,
             lambda context, custom=custom: _infer(custom, context),
@@ -92,6 +95,26 @@ def _any_schema(name: str, domain: str, version: int, infer_types: Any) -> Any:
 def _infer_like_input(context: Any) -> None:
     if context.get_num_inputs() and context.get_input_type(0) is not None:
         context.set_output_type(0, context.get_input_type(0))
+
+
+def _infer_lstm(context: Any) -> None:
+    """Results are (steps, directions, batch, size), and states (directions, batch, size)."""
+    import onnx
+
+    x, r = context.get_input_type(0), context.get_input_type(2)
+    if x is None or r is None:
+        return
+    sizes = [kind.tensor_type.shape.dim for kind in (x, r)]
+    if [len(each) for each in sizes] != [3, 3]:
+        return
+    (steps, batch, _), (directions, size, _) = sizes
+    state = [directions, batch, size]
+    for index, dims in enumerate(([steps, *state], state, state)):
+        if index < context.get_num_outputs():
+            kind = onnx.TypeProto()
+            kind.tensor_type.elem_type = x.tensor_type.elem_type
+            kind.tensor_type.shape.dim.extend(dims)
+            context.set_output_type(index, kind)
 
 
 def _formal(name: str) -> Any:

@@ -210,23 +210,3 @@ def _distances(r: NodeRewrite) -> None:
     total = summed(r, products, squares[0], r.emit("Transpose", squares[1], perm=[1, 0]))
     square = r.emit("Max", total, zero)
     become(r, "Sqrt" if metric == "euclidean" else "Identity", square)
-
-
-@adapts("DynamicQuantizeLSTM")
-def _dynamic_quantize_lstm(r: NodeRewrite) -> None:
-    """Weights are dequantized, and inputs stay as they are: what quantizing them loses is kept."""
-    w, rec = (_dequantized(r, weight, scale) for weight, scale in ((1, 8), (2, 10)))
-    constants = [r.constant(array, np.float32) for array in (w, rec)]
-    others = [optional(r, i) for i in range(3, 8)]
-    while others and others[-1] is None:
-        others.pop()
-    become(r, "LSTM", needed(r, 0), *constants, *others)
-
-
-def _dequantized(r: NodeRewrite, index: int, scale_index: int) -> np.ndarray:
-    """Weights (directions, inputs, gates) of bytes as (directions, gates, inputs) of float32."""
-    weights, scales = r.constant_input(index), r.constant_input(scale_index)
-    zeros = r.constant_input(scale_index + 1)
-    shape = (len(weights), 1, -1)
-    numbers = weights.astype(np.float32) - zeros.reshape(shape).astype(np.float32)
-    return np.ascontiguousarray((numbers * scales.reshape(shape)).transpose(0, 2, 1))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import njit
 
 from ..registry import Pointer, kernel
 from ..simd import (
     load_f32,
+    load_i32,
     reduce_max,
     reduce_min,
     splat,
@@ -25,9 +29,19 @@ _F0 = np.float32(0.0)
 
 @kernel
 def extremes(
-    thread: int, part: int, until: int, parts: int, x: Pointer, y: Pointer, n: int
+    thread: int, part: int, until: int, parts: int, x: Pointer, y: Pointer, n: int,
+    lengths: Pointer, sequences: int, steps: int,
 ) -> int:  # fmt: skip
-    """Find least and largest number, or 0, of each of ``PIECES`` pieces of n dense float32."""
+    """Find least and largest number, or 0, of each of ``PIECES`` pieces of n dense float32.
+
+    Where there are ``lengths`` of sequences (int32; 0: none), of which the longest would have
+    ``steps``, only as many steps of the numbers count as the longest has.
+    """
+    if lengths != 0:
+        longest = 0
+        for i in range(sequences):
+            longest = max(longest, load_i32(lengths, i))
+        n = n // max(1, steps) * min(longest, steps)
     for piece in range(PIECES * part // parts, PIECES * until // parts):
         begin, end = n * piece // PIECES, n * (piece + 1) // PIECES
         low, high = splat(_F0), splat(_F0)
@@ -46,6 +60,14 @@ def extremes(
     return 0
 
 
+@njit(error_model="numpy")
+def scale_of(least: Any, most: Any) -> Any:
+    """Scale and zero point (both float32) of bytes for numbers of a range that has 0."""
+    step = np.float32(1.0) if most == least else (most - least) / np.float32(255.0)
+    point = np.rint(-least / step)
+    return step, max(_F0, min(np.float32(255.0), point))
+
+
 @kernel
 def scale_and_zero(
     thread: int, part: int, until: int, parts: int, x: Pointer, scale: Pointer, zero: Pointer
@@ -57,8 +79,7 @@ def scale_and_zero(
     for piece in range(PIECES):
         least = min(least, load_f32(x, 2 * piece))
         most = max(most, load_f32(x, 2 * piece + 1))
-    step = np.float32(1.0) if most == least else (most - least) / np.float32(255.0)
-    point = np.rint(-least / step)
+    step, point = scale_of(least, most)
     store_f32(scale, 0, step)
-    store_u8(zero, 0, np.uint8(max(_F0, min(np.float32(255.0), point))))
+    store_u8(zero, 0, np.uint8(point))
     return 0

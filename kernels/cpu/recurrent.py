@@ -18,22 +18,17 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from ..arithmetic import KINDS
 from ..atomics import atomic_add, atomic_compare_exchange, atomic_load, pause
 from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
-from ..simd import load_i32, prefetch, stack_words, store_i64
-from .panel import run_tiles
+from ..simd import load_i32, prefetch, store_i64
 from .recurrent_cells import GATES, PHASES, Numbers, Row, cell_phases
 from .recurrent_functions import ARITHMETIC, Arithmetic
-from .row_product import row_product
+from .recurrent_products import byte_operand, float_operand, product_with_panels
 from .rows import copy_floats, zero_floats
-from .tile import FIRST, LAST, TILE, TILE_WORDS
 
 MOST_BLOCKS = 16
 CHAIN_WORDS = 8 + MOST_BLOCKS
 """Words of a chain's progress: items done, then (a cache line on) the next step of each block."""
-_PANELS = {4: 2, 3: 3, 2: 4, 1: 8}
-"""Panels of so many vectors that make enough chains of multiply-adds."""
 _PATIENCE = 2000
 
 
@@ -45,8 +40,10 @@ class Recurrence(NamedTuple):
     holds the hidden states of two steps in turn, each (directions, batch, units), as
     ``cells`` and ``resets`` do once. ``inputs`` has for each step and sequence the products of all
     directions, ``weights`` a panel for each vector of units, ``later_weights`` those of the
-    second phase. Units are those of whole vectors, of which the last may not be full. Pointers are
-    null for what there is not.
+    second phase; a column of both has ``depth`` elements. Units are those of whole vectors, of
+    which the last may not be full. Pointers are null for what there is not. Weights of 8 bits have
+    ``scales`` and ``weight_sums``, in the order of the products, and the states that they multiply
+    lie ``states`` bytes from the beginning of a thread's scratch memory.
     """
 
     steps: int
@@ -65,8 +62,11 @@ class Recurrence(NamedTuple):
     inputs: Pointer
     input_step: int
     input_batch: int
+    depth: int
     weights: Pointer
     later_weights: Pointer
+    scales: Pointer
+    weight_sums: Pointer
     bias: Pointer
     peepholes: Pointer
     y: Pointer
@@ -83,6 +83,7 @@ class Recurrence(NamedTuple):
     later_tiles: Pointer
     scratch: Pointer
     scratch_bytes: int
+    states: int
 
 
 # --- before the first step --------------------------------------------------------------------
@@ -131,59 +132,6 @@ def recurrent_begin(kind: str) -> Callable[..., int]:
         return 0
 
     return body
-
-
-# --- products ---------------------------------------------------------------------------------
-
-
-def _product(nv: int, kind: str) -> Any:
-    """Make the product of some rows with consecutive panels of ``nv`` vectors."""
-    side_by_side, number = _PANELS[nv], KINDS.index(kind)
-    itemsize, width = ARITHMETIC[kind].itemsize, nv * ARITHMETIC[kind].lanes
-
-    @njit
-    def one_row(
-        a: Pointer, b: Pointer, sums: Pointer, panels: int, length: int, falling: int
-    ) -> None:
-        groups = panels // side_by_side
-        for i in range(groups):
-            p = (groups - 1 - i if falling else i) * side_by_side
-            row_product(side_by_side, nv, number, a, b + p * length * width * itemsize,
-                        sums + p * width * itemsize, length)  # fmt: skip
-        for p in range(groups * side_by_side, panels):
-            row_product(1, nv, number, a, b + p * length * width * itemsize,
-                        sums + p * width * itemsize, length)  # fmt: skip
-
-    @njit
-    def product(
-        a: Pointer, lda: int, b: Pointer, sums: Pointer, rows: int, panels: int, length: int,
-        mr: int, tiles: Pointer, falling: int,
-    ) -> None:  # fmt: skip
-        """Multiply rows ``lda`` elements apart; sums of a row have the panels side by side.
-
-        Panels are taken from the first on or, ``falling``, from the last.
-        """
-        if rows == 1:
-            one_row(a, b, sums, panels, length, falling)
-            return
-        words = stack_words(TILE_WORDS)
-        for word in range(TILE_WORDS):
-            store_i64(words, word, 0)
-        store_i64(words, TILE.lda, lda)
-        store_i64(words, TILE.ldc, panels * width)
-        store_i64(words, TILE.s0, 1)
-        store_i64(words, TILE.s1, 1)
-        store_i64(words, TILE.length, length)
-        store_i64(words, TILE.n, width)
-        store_i64(words, TILE.flags, FIRST | LAST)
-        for i in range(panels):
-            p = panels - 1 - i if falling else i
-            panel = b + p * length * width * itemsize
-            store_i64(words, TILE.b, panel)
-            store_i64(words, TILE.ahead, panel)
-            run_tiles(tiles, words, a, sums + p * width * itemsize, 0, rows, 1, mr, itemsize)
-
-    return product
 
 
 # --- items ------------------------------------------------------------------------------------
@@ -292,18 +240,24 @@ def _step(cell: str, phase: int, function: Any, of: Arithmetic) -> Any:
 
 
 @kernel_factory
-def recurrent(cell: str, names: str, clips: int, options: str, kind: str) -> Callable[..., int]:
+def recurrent(
+    cell: str, names: str, clips: int, options: str, kind: str, weights: str = ""
+) -> Callable[..., int]:
     """Take the steps of a layer; see the module's text and `recurrent_cells.cell_phases`.
 
-    ``names`` are those of the activations, in lower case, separated by blanks.
+    ``names`` are those of the activations, in lower case, separated by blanks. ``weights``, of a
+    cell of one phase, may be of 8 bits; see `recurrent_products.byte_operand`.
     """
     phases, of = len(PHASES[cell]), ARITHMETIC[kind]
     functions = cell_phases(cell, tuple(names.split()), bool(clips), options, kind)
     steps = [_step(cell, p, function, of) for p, function in enumerate(functions[:phases])]
     first_step, later_step = steps[0], steps[-1]
     first_gates, later_gates = PHASES[cell][0], PHASES[cell][-1]
-    first_product, later_product = _product(first_gates, kind), _product(later_gates, kind)
     gates, itemsize, lanes = GATES[cell], of.itemsize, of.lanes
+    factors = weights or kind
+    first_product = product_with_panels(first_gates, factors)
+    later_product = product_with_panels(later_gates, factors)
+    operand, finish = byte_operand(weights, first_gates) if weights else float_operand(lanes)
 
     @njit
     def bring_inputs(layer: Recurrence, d: int, b: int, t: int, begin: int, end: int) -> None:
@@ -316,9 +270,12 @@ def recurrent(cell: str, names: str, clips: int, options: str, kind: str) -> Cal
     @njit
     def compute(
         layer: Recurrence, n: Numbers, chain: int, tick: int, block: int, falling: int,
-        sums: Pointer,
+        is_new: bool, sums: Pointer,
     ) -> None:  # fmt: skip
-        """Compute an item: the product, then the cells of its units."""
+        """Compute an item: the product, then the cells of its units.
+
+        It ``is_new`` where it is a thread's first one of a step.
+        """
         groups = (layer.batch + layer.rows - 1) // layer.rows
         d, b0 = chain // groups, chain % groups * layer.rows
         rows = min(layer.rows, layer.batch - b0)
@@ -332,15 +289,17 @@ def recurrent(cell: str, names: str, clips: int, options: str, kind: str) -> Cal
                 for i in range(rows):
                     bring_inputs(layer, d, b0 + i, t, begin, end)
             turn = t % 2 * layer.directions * layer.batch * units * itemsize
-            b = layer.weights + panel * layer.size * first_gates * lanes * itemsize
-            first_product(layer.hidden + at + turn, units, b, sums, rows, end - begin, layer.size,
-                          layer.mr, layer.tiles, falling)  # fmt: skip
+            a, lda = operand(layer, layer.hidden + at + turn, rows, sums, is_new)
+            b = layer.weights + panel * layer.depth * first_gates * lanes * itemsize
+            first_product(a, lda, b, sums, rows, end - begin, layer.depth, layer.mr, layer.tiles,
+                          falling)  # fmt: skip
             width = (end - begin) * first_gates * lanes * itemsize
             for i in range(rows):
+                finish(layer, sums + i * width, panel, width // 4, sums, i)
                 first_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
         else:
-            b = layer.later_weights + panel * layer.size * later_gates * lanes * itemsize
-            later_product(layer.resets + at, units, b, sums, rows, end - begin, layer.size,
+            b = layer.later_weights + panel * layer.depth * later_gates * lanes * itemsize
+            later_product(layer.resets + at, units, b, sums, rows, end - begin, layer.depth,
                           layer.later_mr, layer.later_tiles, falling)  # fmt: skip
             width = (end - begin) * later_gates * lanes * itemsize
             for i in range(rows):
@@ -352,7 +311,7 @@ def recurrent(cell: str, names: str, clips: int, options: str, kind: str) -> Cal
     ) -> Any:
         """Do items of a chain, up to ``most``, until it ends or waits for long; how many."""
         progress = layer.progress + 8 * chain * CHAIN_WORDS
-        done, waited, last = 0, 0, -1
+        done, waited, last, seen = 0, 0, -1, -1
         while done < most and waited < _PATIENCE:
             tick = atomic_load(progress, 0) // layer.blocks
             if tick == layer.steps * phases:
@@ -367,8 +326,8 @@ def recurrent(cell: str, names: str, clips: int, options: str, kind: str) -> Cal
                 waited += 1
                 pause()
                 continue
-            compute(layer, n, chain, tick, block, falling, sums)
-            last = block
+            compute(layer, n, chain, tick, block, falling, tick != seen, sums)
+            last, seen = block, tick
             atomic_add(progress, 0, 1)
             done, waited = done + 1, 0
         return done

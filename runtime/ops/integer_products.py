@@ -33,7 +33,7 @@ from .registry import Operator, register
 # --- operands as pairs ------------------------------------------------------------------------
 
 
-def _row_pairs(emit: Emission, a: Tensor, zero: Tensor | None) -> Tensor:
+def row_pairs(emit: Emission, a: Tensor, zero: Tensor | None) -> Tensor:
     """Emit pairs of matrices (..., rows, depth), with one zero point or one for each row."""
     a = emit.ordered(a)
     # Projections of one tensor share its pairs.
@@ -135,7 +135,7 @@ def _emit_sums(
         words: np.ndarray | Tensor = _vector_pairs(emit, node, right)
     else:
         words = _column_pairs(emit, node, right[0], node.input(right[1]), right[1])
-    pairs = _row_pairs(emit, a, zero)
+    pairs = row_pairs(emit, a, zero)
     emit_product(emit, node, *as_matrices(pairs, words, y), kind="i16", epilogue=epilogue)
 
 
@@ -172,7 +172,7 @@ def _is_one(zero: Info | None) -> bool:
 def _vector_pairs(emit: Emission, node: Node, right: tuple[int, int]) -> Tensor:
     """Pairs of a vector, which is summed along its only axis."""
     zero = None if node.input(right[1]) is None else emit.tensor(node.values[right[1]])
-    return _row_pairs(emit, emit.tensor(node.values[right[0]]), zero)
+    return row_pairs(emit, emit.tensor(node.values[right[0]]), zero)
 
 
 def _infer_linear_matmul(node: Node) -> list[Info]:

@@ -103,12 +103,22 @@ def zero_terms(
         total = -number * sums if own is None else own.array().reshape(-1) - number * sums
         pad = emit.constant(np.full(4, number, np.uint8).view("<i4")) if number else None
         return emit.constant(total.astype(np.int32)) if total.any() else None, pad
-    y = emit.new(sums.shape, "int32", name=f"{node.name}.bias")
-    pad = emit.new((1,), "int32", name=f"{node.name}.pad")
+    return emit_zero_terms(
+        emit, node.name, sums, shift != 0,
+        None if point is None else emit.tensor(node.values[zero]),
+        None if own is None or bias is None else emit.ordered(emit.tensor(node.values[bias])),
+    )  # fmt: skip
+
+
+def emit_zero_terms(
+    emit: Emission, name: str, sums: np.ndarray, is_signed: bool, zero: Tensor | None,
+    bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
+    """Emit what `zero_terms` returns for a zero point, or a bias, that is computed."""
+    y = emit.new(sums.shape, "int32", name=f"{name}.bias")
+    pad = emit.new((1,), "int32", name=f"{name}.pad")
     emit.step(
-        zero_bias, outputs=[y, pad], op_type="ZeroPoint", y=y, pad=pad, count=sums.size,
-        zero=None if point is None else emit.tensor(node.values[zero]),
-        bias=None if own is None or bias is None else emit.ordered(emit.tensor(node.values[bias])),
-        sums=emit.constant(sums.astype(np.int32)), is_signed=int(shift != 0),
+        zero_bias, outputs=[y, pad], op_type="ZeroPoint", y=y, pad=pad, count=sums.size, zero=zero,
+        bias=bias, sums=emit.constant(sums.astype(np.int32)), is_signed=int(is_signed),
     )  # fmt: skip
     return y, pad

@@ -12,7 +12,7 @@ from ..element_types import HALVES
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, dtype_name, refuse
 from ..symbolic import product
-from ..tensors import short_name
+from ..tensors import Tensor, short_name
 from . import checks
 from .pointwise import blocks_of, emit_expression
 from .registry import Operator, register
@@ -206,8 +206,23 @@ def _lower_dynamic(emit: Emission, node: Node) -> None:
     if not x.is_contiguous:
         order = sorted(range(len(x.shape)), key=lambda axis: x.strides[axis] == 1)
     y, scale, zero = (emit.output(node, i, order if i == 0 else None) for i in range(3))
+    emit_dynamic(emit, x, (y, scale, zero), order)
+
+
+def emit_dynamic(
+    emit: Emission, x: Tensor, results: tuple[Tensor, Tensor, Tensor],
+    order: Sequence[int] | None = None, lengths: Tensor | None = None,
+) -> None:  # fmt: skip
+    """Emit bytes, scale and zero point of a dense tensor.
+
+    With ``lengths`` of sequences along the first axis, numbers beyond the longest do not count.
+    """
+    y, scale, zero = results
     ends = emit.new((2 * PIECES,), "float32")
-    emit.step(extremes, outputs=[ends], flops=2 * x.size, x=x, y=ends, n=x.size)
+    emit.step(
+        extremes, outputs=[ends], flops=2 * x.size, x=x, y=ends, n=x.size, lengths=lengths,
+        sequences=0 if lengths is None else lengths.size, steps=x.shape[0] if x.shape else 1,
+    )  # fmt: skip
     emit.step(scale_and_zero, outputs=[scale, zero], x=ends, scale=scale, zero=zero)
     text = quantized(Term("x0") / Term("x1"), Term("x2"), "uint8").text
     emit_expression(emit, text, y, [x, scale, zero], order, operations=4)

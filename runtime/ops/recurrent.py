@@ -1,4 +1,7 @@
-"""LSTM, GRU and RNN: one product with the inputs of all steps, then the steps."""
+"""LSTM, GRU and RNN: one product with the inputs of all steps, then the steps.
+
+com.microsoft's DynamicQuantizeLSTM is a LSTM whose products are those of bytes (`recurrent_bytes`).
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from ..symbolic import Dim
 from ..tensors import Record, Tensor
 from . import checks
 from .matmul import emit_product
+from .recurrent_bytes import check_bytes, emit_byte_products, state_bytes
 from .recurrent_layer import (
     INITIAL_C,
     INITIAL_H,
@@ -36,7 +40,7 @@ from .tiles import tile_table
 
 
 def _infer(node: Node) -> list[Info]:
-    x, r = node.required(X), node.required(R)
+    x = node.required(X)
     floats = [node.input(i) for i in (X, W, R, B, INITIAL_H, INITIAL_C, PEEPHOLES)]
     if any(info is not None and info.dtype != x.dtype for info in floats):
         raise OnHost("operands of several element types")
@@ -49,7 +53,13 @@ def _infer(node: Node) -> list[Info]:
         raise OnHost("weights whose sizes are not known")
     if x.rank != 3:
         raise OnHost(f"an input of rank {x.rank}")
-    directions, size = r.dims[0], r.dims[-1]
+    return _infer_results(node)
+
+
+def _infer_results(node: Node) -> list[Info]:
+    """Describe the results of operands that have kernels."""
+    x, r = node.required(X), node.required(R)
+    directions, size = r.dims[0], min(ints_of(r.dims)[1:])
     if size == 0 or x.dims[2] == 0:
         raise OnHost("an axis of size 0")
     if node.attribute("layout", 0):
@@ -63,12 +73,12 @@ def _infer(node: Node) -> list[Info]:
 
 def _products(emit: Emission, node: Node, layer: Layer, x: Tensor) -> Tensor:
     """Emit the products with the inputs: (steps, batch, directions * vectors * gates * lanes)."""
-    features, columns = ints_of(layer.w.shape)[-1], layer.directions * layer.gates * layer.units
-    weights = reshaped(by_vectors(emit, layer.w, layer.lanes), (columns, features))
+    depth, columns = ints_of(layer.w.shape)[-1], layer.directions * layer.gates * layer.units
+    weights = reshaped(by_vectors(emit, layer.w, layer.lanes), (columns, depth))
     if isinstance(weights, np.ndarray):
         weights = weights.T
     else:
-        weights = weights.view((features, columns), weights.strides[::-1])
+        weights = weights.view((depth, columns), weights.strides[::-1])
     bias = None
     if layer.bias is not None and layer.recurrent_bias is not None:
         # The recurrent bias of a linear GRU's last gate is scaled with its product.
@@ -76,7 +86,11 @@ def _products(emit: Emission, node: Node, layer: Layer, x: Tensor) -> Tensor:
         total = summed(emit, layer.bias, layer.recurrent_bias, gates)
         bias = reshaped(by_vectors(emit, total, layer.lanes), (columns,))
     target = emit.new((*x.shape[:2], columns), x.dtype, name=f"{node.name}.inputs")
-    emit_product(emit, node, x, weights, target, bias)
+    if layer.w_bytes is None:
+        emit_product(emit, node, x, weights, target, bias)
+    else:
+        lengths = _lengths(emit, node, x.shape[1])
+        emit_byte_products(emit, node, layer, x, lengths, weights, target, bias)
     return target
 
 
@@ -116,7 +130,7 @@ def _emit_directions(
     own = inputs.view((*inputs.shape[:2], directions * width), inputs.strides, begin * width)
     fields = {
         "steps": steps, "batch": batch, "directions": directions, "size": layer.size,
-        "vectors": layer.vectors, "rows": layer.rows, "blocks": layer.blocks,
+        "vectors": layer.vectors, "depth": layer.depth, "rows": layer.rows, "blocks": layer.blocks,
         "backwards": layer.backwards >> begin, "lengths": _lengths(emit, node, batch),
         "inputs": own, "input_step": own.strides[steps_axis],
         "input_batch": own.strides[batch_axis],
@@ -146,6 +160,7 @@ def _emit_directions(
             int(layer.clip is not None),
             " ".join(options),
             layer.kind,
+            layer.r_bytes.kind if layer.r_bytes else "",
         ),
         outputs=written,
         flops=2 * steps * batch * directions * layer.gates * layer.size * layer.size,
@@ -211,8 +226,10 @@ def _weights(emit: Emission, layer: Layer, begin: int, end: int) -> dict[str, An
     """Fields of the packed weights of some directions, and of their tiles."""
     r = some(layer.r, 0, begin, end)
     gates, *later = PHASES[layer.cell]
-    fields = dict.fromkeys(("later_weights", "later_tiles", "bias", "peepholes"))
-    fields |= {"later_mr": 0, "mr": max_rows(gates), "tiles": _tiles(gates, layer.kind)}
+    fields = dict.fromkeys(
+        ("later_weights", "later_tiles", "bias", "peepholes", "scales", "weight_sums")
+    )
+    fields |= {"later_mr": 0, "mr": max_rows(gates), "tiles": _tiles(gates, layer.product)}
     fields["weights"] = panels(emit, some(r, 1, 0, gates), layer.lanes)
     if later:
         rest = some(r, 1, gates, layer.gates)
@@ -227,6 +244,9 @@ def _weights(emit: Emission, layer: Layer, begin: int, end: int) -> dict[str, An
         fields["bias"] = vectors(some(layer.recurrent_bias, 1, 2, 3))
     if layer.peepholes is not None:
         fields["peepholes"] = vectors(layer.peepholes)
+    if layer.r_bytes is not None:
+        fields["scales"] = vectors(layer.r_bytes.scales)
+        fields["weight_sums"] = vectors(layer.r_bytes.sums)
     return fields
 
 
@@ -246,7 +266,8 @@ def _memory(
     state = (directions, batch, layer.units)
     chains = directions * ((batch + layer.rows - 1) // layer.rows)
     vectors = -(-layer.vectors // layer.blocks)
-    size = layer.rows * vectors * max(PHASES[layer.cell]) * layer.lanes * itemsize
+    sums = layer.rows * vectors * max(PHASES[layer.cell]) * layer.lanes * itemsize
+    size = sums + layer.rows * state_bytes(layer)
     return {
         "hidden": new("hidden", 2, *state),
         "cells": new("cells", *state) if layer.cell in ("lstm", "gru") else None,
@@ -254,6 +275,7 @@ def _memory(
         "progress": new("progress", chains * CHAIN_WORDS, dtype="int64"),
         "scratch": emit.workspace(size),
         "scratch_bytes": (size + 63) // 64 * 64,
+        "states": sums,
     }
 
 
@@ -265,15 +287,14 @@ def _lengths(emit: Emission, node: Node, batch: Dim) -> Tensor | None:
     return lengths
 
 
+_RULES = (
+    checks.one_of("direction", "forward", "reverse", "bidirectional"),
+    check_functions,
+    check_shapes,
+)
+register("LSTM GRU RNN", Operator(rules=_RULES, infer=_infer, lower=_lower))
 register(
-    "LSTM GRU RNN",
-    Operator(
-        rules=(
-            checks.one_of("direction", "forward", "reverse", "bidirectional"),
-            check_functions,
-            check_shapes,
-        ),
-        infer=_infer,
-        lower=_lower,
-    ),
+    "DynamicQuantizeLSTM",
+    Operator(rules=(check_bytes, *_RULES), infer=_infer_results, lower=_lower),
+    "com.microsoft",
 )

@@ -12,10 +12,21 @@ from ..emission import Emission
 from ..graph import Info, Node, refuse
 from ..symbolic import Dim
 from .convolution import KINDS
-from .recurrent_weights import Weights, ints_of, reshaped, split_biases
+from .recurrent_weights import (
+    ByteForm,
+    Weights,
+    byte_weights,
+    ints_of,
+    reshaped,
+    split_biases,
+)
 
 X, W, R, B, LENGTHS, INITIAL_H, INITIAL_C, PEEPHOLES = range(8)
 """Inputs of a node; only a LSTM has the last two."""
+_BYTES = "DynamicQuantize"
+"""What operators are called besides whose weights are of 8 bits."""
+BYTE_INPUTS = ((W, 8, 9), (R, 10, 11))
+"""Of such: weights, their scales, and their zero points."""
 
 _DEFAULTS = {"LSTM": ("sigmoid", "tanh", "tanh"), "GRU": ("sigmoid", "tanh"), "RNN": ("tanh",)}
 # Defaults of alpha and beta of the functions that have them.
@@ -28,7 +39,7 @@ _NUMBERS: dict[str, tuple[float | None, float | None]] = {
     "thresholdedrelu": (1.0, None),
 }
 _FUNCTION_NAMES = {*_NUMBERS, "relu", "sigmoid", "softplus", "softsign", "tanh"}
-# Multiply-adds of one sequence's step that are worth an item of their own, about 1 us.
+# Elements of weights whose products with one sequence are worth an item, about 1 us.
 _ITEM = 1 << 15
 _DIRECTIONS = {"forward": 0, "reverse": 1, "bidirectional": 2}
 
@@ -44,7 +55,10 @@ class Layer:
     functions : tuple of tuple
         For each direction its activations: (name, alpha, beta).
     w, r : ndarray or Tensor
-        (directions, gates, size, input size), (directions, gates, size, size).
+        (directions, gates, size, input size), (directions, gates, size, size); of 8 bits, words of
+        several numbers along the last axis.
+    w_bytes, r_bytes : ByteForm, optional
+        What else there is of weights of 8 bits.
     bias, recurrent_bias : ndarray or Tensor, optional
         (directions, gates, size).
     peepholes : ndarray or Tensor, optional
@@ -63,6 +77,8 @@ class Layer:
     bias: Weights | None
     recurrent_bias: Weights | None
     peepholes: Weights | None
+    w_bytes: ByteForm | None = None
+    r_bytes: ByteForm | None = None
 
     @property
     def directions(self) -> int:
@@ -77,7 +93,17 @@ class Layer:
     @property
     def size(self) -> int:
         """Number of hidden units."""
+        return ints_of(self.r.shape)[2]
+
+    @property
+    def depth(self) -> int:
+        """Elements of the hidden state that products take: units, or words of several bytes."""
         return ints_of(self.r.shape)[-1]
+
+    @property
+    def product(self) -> str:
+        """Kind of the products with the hidden state."""
+        return self.kind if self.r_bytes is None else self.r_bytes.kind
 
     @property
     def lanes(self) -> int:
@@ -97,7 +123,7 @@ class Layer:
     @property
     def blocks(self) -> int:
         """Blocks of hidden units: as many as have enough to do."""
-        work = self.gates * self.size * self.size
+        work = self.gates * self.size * self.depth
         return max(1, min(work // _ITEM, MOST_BLOCKS, self.vectors))
 
     @property
@@ -112,14 +138,24 @@ class Layer:
 # --- the node ---------------------------------------------------------------------------------
 
 
+def _operator(node: Node) -> str:
+    """Operator of the standard that a node is, whatever its weights are."""
+    return node.op_type.removeprefix(_BYTES)
+
+
+def has_bytes(node: Node) -> bool:
+    """Tell whether weights are of 8 bits: (directions, inputs, gates * size), with scales."""
+    return node.op_type.startswith(_BYTES)
+
+
 def _cell(node: Node) -> str:
     linear = node.op_type == "GRU" and node.attribute("linear_before_reset", 0)
-    return "gru_linear" if linear else node.op_type.lower()
+    return "gru_linear" if linear else _operator(node).lower()
 
 
 def _functions(node: Node, directions: int) -> tuple[tuple[tuple[str, float, float], ...], ...]:
     """Activations of each direction; those that have numbers take them in order."""
-    cell = node.op_type
+    cell = _operator(node)
     names = [name.lower() for name in node.attribute("activations") or ()]
     names = names or list(_DEFAULTS[cell] * directions)
     alphas = iter(node.attribute("activation_alpha") or ())
@@ -138,7 +174,7 @@ def check_functions(node: Node) -> None:
     """Refuse activations that there are not, too few or too many."""
     names = node.attribute("activations") or []
     directions = 2 if node.attribute("direction", "forward") == "bidirectional" else 1
-    wanted = directions * len(_DEFAULTS[node.op_type])
+    wanted = directions * len(_DEFAULTS[_operator(node)])
     if names and len(names) != wanted:
         refuse(node, "number of activations", len(names), str(wanted))
     for name in names:
@@ -155,18 +191,23 @@ def check_shapes(node: Node) -> None:
     if r.shape is None:
         return
     directions = 2 if node.attribute("direction", "forward") == "bidirectional" else 1
-    size = node.attribute("hidden_size", r.dims[2])
+    size = node.attribute("hidden_size", r.dims[1 if has_bytes(node) else 2])
     rows = GATES[_cell(node)] * size
     axes = [1, 0] if node.attribute("layout", 0) else [0, 1]
     batch, features = (None, None) if x is None or x.shape is None else (x.dims[axes[1]], x.dims[2])
-    _check_shape(node, r, [directions, rows, size])
-    _check_shape(node, node.input(W), [directions, rows, features])
+    for info, depth in ((r, size), (node.input(W), features)):
+        matrix = [depth, rows] if has_bytes(node) else [rows, depth]
+        _check_shape(node, info, [directions, *matrix])
     _check_shape(node, node.input(B), [directions, 2 * rows])
     _check_shape(node, node.input(LENGTHS), [batch])
     state = [directions, batch]
     for index in (INITIAL_H, INITIAL_C):
         _check_shape(node, node.input(index), [*(state[axis] for axis in axes), size])
     _check_shape(node, node.input(PEEPHOLES), [directions, 3 * size])
+    for index in (each for _, *others in BYTE_INPUTS * has_bytes(node) for each in others):
+        info = node.input(index)
+        by_column = [rows] if info is not None and info.shape is not None and info.rank > 1 else []
+        _check_shape(node, info, [directions, *by_column])
 
 
 def _check_shape(node: Node, info: Info | None, wanted: Sequence[Dim | None]) -> None:
@@ -182,8 +223,9 @@ def _check_shape(node: Node, info: Info | None, wanted: Sequence[Dim | None]) ->
 
 def read_layer(emit: Emission, node: Node) -> Layer:
     """Read a node whose shapes fit."""
-    (directions, _, size), (*_, features) = (ints_of(node.required(i).dims) for i in (R, W))
+    directions, *sizes = ints_of(node.required(R).dims)
     gates = GATES[_cell(node)]
+    size = max(sizes) // gates
 
     def weights(index: int, *shape: int) -> Weights | None:
         info = node.input(index)
@@ -194,7 +236,12 @@ def read_layer(emit: Emission, node: Node) -> Layer:
 
     b = weights(B, 2, gates, size)
     bias, recurrent_bias = (None, None) if b is None else split_biases(b)
-    w, r = (weights(index, gates, size, width) for index, width in ((W, features), (R, size)))
+    forms: tuple[ByteForm | None, ...] = (None, None)
+    if has_bytes(node):
+        (w, r), forms = zip(*(byte_weights(node, *i, gates) for i in BYTE_INPUTS), strict=True)
+    else:
+        features = ints_of(node.required(W).dims)[-1]
+        w, r = weights(W, gates, size, features), weights(R, gates, size, size)
     assert w is not None and r is not None
     return Layer(
         cell=_cell(node),
@@ -209,4 +256,6 @@ def read_layer(emit: Emission, node: Node) -> Layer:
         bias=bias,
         recurrent_bias=recurrent_bias,
         peepholes=weights(PEEPHOLES, 3, size),
+        w_bytes=forms[0],
+        r_bytes=forms[1],
     )

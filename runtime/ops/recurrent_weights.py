@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from ...kernels.cpu.pairs import paired
+from ...kernels.cpu.quads import quads
 from ..emission import Emission
+from ..graph import Node
 from ..strides import contiguous_strides
 from ..symbolic import Dim
 from ..tensors import Tensor
+from . import quads as rows
 from .fill import emit_fill
 from .pointwise import emit_expression
 
@@ -104,3 +109,47 @@ def _emit_by_vectors(emit: Emission, weights: Tensor, lanes: int, order: Sequenc
             source = weights.view(shape, strides, first * strides[1])
             emit.copy(source, y.view(shape, y.strides, first * y.strides[1]), "Pack")
     return y
+
+
+# --- of 8 bits --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class ByteForm:
+    """What products with weights of 8 bits need besides these; (directions, gates, size) each.
+
+    Attributes
+    ----------
+    kind
+        Of the products (``kernels.arithmetic``): ``u8`` where an instruction multiplies bytes and
+        weights fit it, else ``i16``.
+    scales, sums
+        float32, and the sum of a column's weights less their zero point, int32.
+    """
+
+    kind: str
+    scales: np.ndarray
+    sums: np.ndarray
+
+
+def byte_weights(
+    node: Node, weights: int, scale: int, zero: int, gates: int
+) -> tuple[np.ndarray, ByteForm]:
+    """Read weights (directions, depth, gates * size) of 8 bits as words along the depth.
+
+    Scales and zero points (given as inputs, too) are one for a direction, or one for each column.
+    """
+    numbers, points = (node.required(i).array().astype(np.int16) for i in (weights, zero))
+    directions, _, columns = numbers.shape
+    numbers = (numbers - points.reshape(directions, 1, -1)).transpose(0, 2, 1)
+    words = quads(numbers, -1) if rows.is_wanted else None
+    kind = "i16" if words is None else "u8"
+    words = paired(numbers, -1) if words is None else words
+    scales = node.required(scale).array().reshape(directions, -1)
+    each = (directions, gates, columns // gates)
+    form = ByteForm(
+        kind,
+        np.broadcast_to(scales, (directions, columns)).astype(np.float32).reshape(each),
+        numbers.sum(-1, dtype=np.int32).reshape(each),
+    )
+    return words.reshape(*each, words.shape[-1]), form
