@@ -78,7 +78,7 @@ def _lower_bodies(emit: Emission, node: Node) -> dict[str, Program]:
     try:
         with naming(node):
             graphs = infer_bodies(emit.graph, node)
-        options = {**emit.options, "choices": {}}
+        options = {**emit.options, "choices": {}, "states": ()}
         emitted = {name: _emitted(graph, options) for name, graph in graphs.items()}
     except (OnHost, SardonyxError):
         return {}

@@ -23,6 +23,7 @@ from .variants import Variants
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from .deciders import Deciders
     from .profile import RunProfile
     from .tuning import Tuning
 
@@ -247,8 +248,13 @@ class Session:
             raise InvalidArgument(f"states must be outputs and inputs, each once, not {states}")
         if not isinstance(capacity, int) or capacity < 1:
             raise InvalidArgument(f"capacity must be a positive integer, not {capacity!r}")
-        program = open_program(self._source, {**self._options, "states": pairs})
-        return stateful.Stateful(program, states, self.threads, capacity)
+        options = {**self._options, "states": pairs}
+
+        def open_engine(assumed: Deciders) -> Engine:
+            more = {"assumed": assumed} if assumed else {}
+            return Engine(open_program(self._source, {**options, **more}), self.threads)
+
+        return stateful.Stateful(self.engine.program, open_engine, states, capacity)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Run with inputs in order or by name; one output comes alone, several as a tuple."""

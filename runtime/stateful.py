@@ -2,23 +2,53 @@
 
 Caches, which each run makes longer, grow in place (``growth``): their memory has room for a number
 of runs, and is doubled when it is full. Other states are the arrays that the last run returned.
+
+Where an input decides which branch of an If makes the states (a decoder with a branch for the first
+run and one for all others), each of its numbers has a program of its own, and the states are handed
+from one to the other: what one returns, the other may let grow in place.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, UnsupportedModel
 from .arguments import Shapes
 from .engine import Engine
 from .memory import allocated
-from .program import Cache, Port, Program
+from .program import Cache, Program
 
-_FIRST_CAPACITY = 256
+if TYPE_CHECKING:
+    from .deciders import Deciders
+
+_MOST = 16
+"""Programs for certain numbers; other numbers run in the one for any."""
+
+Numbers: TypeAlias = tuple[tuple[str, int], ...]
+"""Inputs that decide about branches, and what they are."""
+
+
+class _Variant:
+    """A program for certain numbers, and the context that it runs in."""
+
+    def __init__(self, engine: Engine, states: Mapping[str, str]) -> None:
+        program = engine.program
+        self.engine = engine
+        self.context = engine.own_context()
+        self.caches: dict[str, Cache] = {cache.input: cache for cache in program.caches}
+        self.outputs = [port.name for port in program.outputs]
+        # A branch that leaves a state as it is gives a constant without elements in its place.
+        empty = {port.name for port in program.outputs if 0 in (port.dims or ())}
+        self.kept = {
+            output: name
+            for output, name in states.items()
+            if name not in self.caches and output not in empty
+        }
 
 
 class Stateful:
@@ -27,10 +57,11 @@ class Stateful:
     Parameters
     ----------
     program : Program
-        Lowered with the option ``states``.
+        Of the session: says which inputs and outputs there are, and what decides about branches.
+    open_engine : callable
+        Returns the engine of the program with the states, and what it is to assume.
     states : mapping of str to str
         Input of each state by the output that is its next value.
-    threads : int
     capacity : int
         Length that caches have room for at first.
 
@@ -41,33 +72,42 @@ class Stateful:
     """
 
     def __init__(
-        self, program: Program, states: Mapping[str, str], threads: int, capacity: int
+        self,
+        program: Program,
+        open_engine: Callable[[Deciders], Engine],
+        states: Mapping[str, str],
+        capacity: int,
     ) -> None:
-        self._engine = Engine(program, threads)
-        self._context = self._engine.own_context()
+        self._open, self._states = open_engine, dict(states)
         self._ports = {port.name: port for port in program.inputs}
-        self._caches: dict[str, Cache] = {cache.input: cache for cache in program.caches}
-        self._kept = {o: i for o, i in states.items() if i not in self._caches}
-        self._inputs = frozenset(states.values())
         self._outputs = [port.name for port in program.outputs]
+        self._inputs = frozenset(states.values())
         self._first_capacity = capacity
+        self._variants: dict[Numbers, _Variant] = {}
+        self._deciders = _deciding(program)
+        self._axes: dict[str, int] = {}
+        flags = all(self._ports[name].dtype == "bool" for name in self._deciders)
+        for numbers in itertools.product((0, 1), repeat=len(self._deciders)) if flags else ():
+            self._opened(tuple(zip(self._deciders, numbers, strict=True)))
         self.reset()
 
     def reset(self) -> None:
         """Forget the states: the next run is the first."""
         self._capacity = self._first_capacity
         self._arrays: dict[str, np.ndarray] = {}
-        self._lengths = dict.fromkeys(self._caches, 0)
+        self._lengths: dict[str, int] = {}  # of arrays with room
 
     @property
     def length(self) -> int:
         """Length of the caches."""
-        return max(self._lengths.values(), default=0)
+        made = [name for name in self._axes if name in self._arrays]
+        lengths = [int(self._held(name).shape[self._axes[name]]) for name in made]
+        return max(lengths, default=0)
 
     @property
     def output_names(self) -> list[str]:
         """Outputs that a run returns: all but the states."""
-        return [name for name in self._outputs if name not in self._kept]
+        return [name for name in self._outputs if name not in self._states]
 
     @property
     def state_names(self) -> list[str]:
@@ -92,19 +132,23 @@ class Stateful:
         KernelError
             A step failed, or there is no memory for a cache.
         """
+        if not isinstance(feeds, Mapping):
+            raise InvalidArgument(f"inputs must be a mapping, not a {type(feeds).__name__}")
         wanted = self.output_names if output_names is None else list(output_names)
-        unknown = [name for name in wanted if name not in self._outputs]
+        variant = self._variant(feeds)
+        unknown = [name for name in wanted if name not in variant.outputs]
         if unknown:
             raise InvalidArgument(f"no output {unknown[0]!r}; the outputs are {self.output_names}")
-        given = self._take_states(feeds)
-        arrays, shapes = self._engine.signature.arrays({**given, **self._arrays})
+        given = self._take_states(variant, feeds)
+        signature = variant.engine.signature
+        arrays, shapes = signature.arrays({**given, **self._arrays})
         shapes = self._logical(shapes)
-        self._engine.signature.check_shapes(shapes)
-        arrays = self._bound(arrays, shapes)
-        results = dict(zip(self._outputs, self._context.run(arrays), strict=True))
-        for cache in self._caches.values():
-            self._lengths[cache.input] = self._context.binding.shape(cache.tensor)[cache.axis]
-        self._arrays |= {name: results[output] for output, name in self._kept.items()}
+        signature.check_shapes(shapes)
+        arrays = self._bound(variant, arrays, shapes)
+        results = dict(zip(variant.outputs, variant.context.run(arrays), strict=True))
+        for cache in variant.caches.values():
+            self._lengths[cache.input] = variant.context.binding.shape(cache.tensor)[cache.axis]
+        self._arrays |= {name: results[output] for output, name in variant.kept.items()}
         return [results[name] for name in wanted]
 
     def state(self, name: str) -> np.ndarray:
@@ -119,33 +163,71 @@ class Stateful:
             raise InvalidArgument(
                 f"no state {name!r} has a value; states are {sorted(self._inputs)}"
             )
-        array = self._arrays[name]
-        return array[self._used(name)].copy() if name in self._caches else array.copy()
+        return self._held(name).copy()
+
+    # --- programs -----------------------------------------------------------------------------
+
+    def _variant(self, feeds: Mapping[str, Any]) -> _Variant:
+        """Return the program for the numbers among the feeds that decide about branches."""
+        numbers: Numbers = ()
+        names = self._deciders
+        while names:
+            numbers += tuple((name, self._number(feeds, name)) for name in names)
+            if numbers not in self._variants and len(self._variants) >= _MOST:
+                return self._opened(())
+            known = dict(numbers)
+            found = _deciding(self._opened(numbers).engine.program)
+            names = [name for name in found if name not in known]
+        return self._opened(numbers)
+
+    def _number(self, feeds: Mapping[str, Any], name: str) -> int:
+        if name not in feeds:
+            raise InvalidArgument(f"inputs missing: {[name]}")
+        value = np.asarray(feeds[name])
+        if value.size != 1 or value.dtype != self._ports[name].dtype:
+            expected = f"one element of {self._ports[name].dtype}"
+            raise InvalidArgument(
+                f"input {name!r}: expected {expected}, got {value.dtype} of shape {value.shape}"
+            )
+        return int(value.reshape(()))
+
+    def _opened(self, numbers: Numbers) -> _Variant:
+        """Return the program for certain numbers; the one for any if there are none."""
+        if numbers not in self._variants:
+            assumed: Deciders = {"values": [list(pair) for pair in numbers]} if numbers else {}
+            variant = _Variant(self._open(assumed), self._states)
+            for name, cache in variant.caches.items():
+                if self._axes.setdefault(name, cache.axis) != cache.axis:
+                    raise UnsupportedModel(f"branches let the state {name!r} grow along other axes")
+            self._variants[numbers] = variant
+        return self._variants[numbers]
 
     # --- states -------------------------------------------------------------------------------
 
-    def _take_states(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+    def _take_states(self, variant: _Variant, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Keep the states among the feeds, and make those that are missing; returns the others."""
-        if not isinstance(feeds, Mapping):
-            raise InvalidArgument(f"inputs must be a mapping, not a {type(feeds).__name__}")
         others = {name: value for name, value in feeds.items() if name not in self._inputs}
         for name in self._inputs:
             if name in feeds:
-                self._set(name, np.asarray(feeds[name]))
+                self._set(variant, name, np.asarray(feeds[name]))
+            elif name in self._arrays and (name in variant.caches) != (name in self._lengths):
+                self._set(variant, name, self._held(name))
         missing = [name for name in self._inputs if name not in self._arrays]
         if missing:
             sizes = self._named_sizes(
                 {**others, **{n: feeds[n] for n in self._inputs if n in feeds}}
             )
             for name in missing:
-                self._set(name, self._empty(self._ports[name], sizes))
+                self._set(variant, name, self._empty(name, sizes))
         self._grow(self._capacity)
         return others
 
-    def _set(self, name: str, value: np.ndarray) -> None:
-        cache = self._caches.get(name)
+    def _set(self, variant: _Variant, name: str, value: np.ndarray) -> None:
+        """Keep the value of a state, with room where the program lets it grow in place."""
+        cache = variant.caches.get(name)
         if cache is None:
             self._arrays[name] = value
+            self._lengths.pop(name, None)
             return
         port = self._ports[name]
         if port.dims is None or value.ndim != len(port.dims):
@@ -158,12 +240,14 @@ class Stateful:
         shape[cache.axis] = self._capacity
         self._arrays[name] = allocated(tuple(shape), port.dtype, f"the cache {name!r}")
         self._lengths[name] = length
-        self._arrays[name][self._used(name)] = value
+        self._held(name)[...] = value
 
-    def _used(self, name: str) -> tuple[slice, ...]:
-        """Index of what a cache holds."""
-        axis = self._caches[name].axis
-        return (*[slice(None)] * axis, slice(self._lengths[name]))
+    def _held(self, name: str) -> np.ndarray:
+        """View of what a state holds."""
+        array = self._arrays[name]
+        if name not in self._lengths:
+            return array
+        return array[(*[slice(None)] * self._axes[name], slice(self._lengths[name]))]
 
     def _named_sizes(self, feeds: Mapping[str, Any]) -> dict[str, int]:
         """Sizes of the dimensions that inputs name."""
@@ -179,13 +263,14 @@ class Stateful:
             if isinstance(dim, str)
         }
 
-    def _empty(self, port: Port, sizes: Mapping[str, int]) -> np.ndarray:
+    def _empty(self, name: str, sizes: Mapping[str, int]) -> np.ndarray:
         """First value of a state."""
+        port = self._ports[name]
         if port.dims is None or port.dtype == "object":
             raise InvalidArgument(f"state {port.name!r} has no known shape: give its first value")
         shape = [dim if isinstance(dim, int) else sizes.get(dim or "", 0) for dim in port.dims]
-        if port.name in self._caches:
-            shape[self._caches[port.name].axis] = 0
+        if name in self._axes:
+            shape[self._axes[name]] = 0
         return np.zeros(shape, port.dtype)
 
     # --- memory -------------------------------------------------------------------------------
@@ -193,39 +278,44 @@ class Stateful:
     def _logical(self, shapes: Shapes) -> Shapes:
         """Return the shapes of the inputs with the lengths of the caches, not of their memory."""
         found = list(shapes)
-        for index, port in enumerate(self._engine.program.inputs):
-            if (cache := self._caches.get(port.name)) is not None:
-                shape = list(found[index])
-                shape[cache.axis] = self._lengths[port.name]
-                found[index] = tuple(shape)
+        for index, name in enumerate(self._ports):
+            if name in self._lengths:
+                found[index] = self._held(name).shape
         return tuple(found)
 
-    def _bound(self, arrays: list[Any], shapes: Shapes) -> list[Any]:
+    def _bound(self, variant: _Variant, arrays: list[Any], shapes: Shapes) -> list[Any]:
         """Bind to sizes, and let the caches have memory for what the run puts into them."""
-        binding = self._context.binding
+        binding = variant.context.binding
         binding.bind(shapes, self._capacity)
-        lengths = [binding.shape(c.tensor)[c.axis] for c in self._caches.values()]
+        lengths = [binding.shape(c.tensor)[c.axis] for c in variant.caches.values()]
         needed = max(lengths, default=0)
         if needed > self._capacity:
             self._grow(max(needed, 2 * self._capacity))
             binding.bind(shapes, self._capacity)
         # Only caches may have been moved; others are as the signature has made them.
-        names = [port.name for port in self._engine.program.inputs]
-        pairs = zip(names, arrays, strict=True)
-        return [self._arrays[n] if n in self._caches else a for n, a in pairs]
+        pairs = zip(self._ports, arrays, strict=True)
+        return [self._arrays[n] if n in self._lengths else a for n, a in pairs]
 
     def _grow(self, capacity: int) -> None:
         """Let all caches have the same room: the program knows one number for all."""
-        for name, cache in self._caches.items():
+        for name in self._lengths:
+            axis = self._axes[name]
             shape = list(self._arrays[name].shape)
-            if shape[cache.axis] == capacity:
+            if shape[axis] == capacity:
                 continue
-            shape[cache.axis] = capacity
+            shape[axis] = capacity
             dtype = self._ports[name].dtype
             larger = allocated(tuple(shape), dtype, f"the cache {name!r}")
-            larger[self._used(name)] = self._arrays[name][self._used(name)]
+            held = self._held(name)
             self._arrays[name] = larger
+            self._held(name)[...] = held
         self._capacity = capacity
+
+
+def _deciding(program: Program) -> list[str]:
+    """Inputs whose numbers decide about branches."""
+    deciders: Deciders = program.metadata.get("deciders") or {}
+    return list(deciders.get("values", ()))
 
 
 _PREFIX = re.compile("^(present|past_key_values|past|cache)(_key_values)?_")

@@ -75,11 +75,9 @@ class Variants:
             return self._extended({"given": given}) if (given := self._given(feeds)) else self.base
         if engine is not None:
             return engine
-        engine, is_final = self._follow(feeds, at_once or key in self._seen)
+        engine, is_final = self._follow(feeds, at_once)
         if is_final:
             _remember(self._chosen, self._key(feeds), engine)
-        else:
-            _remember(self._seen, self._key(feeds), None)
         return engine
 
     @property
@@ -95,8 +93,11 @@ class Variants:
         shapes = tuple([(name, np.shape(value)) for name, value in feeds.items()])
         return shapes, tuple([_number(feeds[name]) for name in self._values if name in feeds])
 
-    def _follow(self, feeds: Mapping[str, Any], makes: bool) -> tuple[Engine, bool]:
-        """Go from the program for any input to the one for these; tells whether it is the last."""
+    def _follow(self, feeds: Mapping[str, Any], at_once: bool) -> tuple[Engine, bool]:
+        """Go from the program for any input to the one for these; tells whether it is the last.
+
+        What decides has to come twice before there is a program for it.
+        """
         given = self._given(feeds)
         more: dict[str, Any] = {"given": given} if given else {}
         engine = self._extended(more)
@@ -113,12 +114,16 @@ class Variants:
                     for kind in sorted({*assumed, *found})
                 },
             }
-            if repr(more) not in self._engines and (not makes or len(self._engines) >= _MOST):
-                return engine, False
+            key = repr(more)
+            if key not in self._engines:
+                is_wanted = at_once or key in self._seen
+                if not is_wanted or len(self._engines) >= _MOST:
+                    _remember(self._seen, key, None)
+                    return engine, False
             try:
                 engine = self._extended(more)
             except SardonyxError:  # the sizes do not fit the model: a run says where
-                self._engines[repr(more)] = engine
+                self._engines[key] = engine
                 return engine, True
             if engine is self.base:
                 return engine, True

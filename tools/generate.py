@@ -1,8 +1,9 @@
 """Generation of text by a decoder: a folder with an ONNX model and a tokenizer.
 
 The folder is what exporters of decoders write: ``model.onnx`` (inputs ``input_ids`` and past keys
-and values, outputs ``logits`` and present ones), ``tokenizer.json``, and ``generation_config.json``
-or ``config.json`` with the tokens that end a text.
+and values, outputs ``logits`` and present ones; or a model with a branch for the first run, which
+``use_cache_branch`` chooses), ``tokenizer.json``, and ``generation_config.json`` or ``config.json``
+with the tokens that end a text.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import numpy as np
 from ..errors import ImportFailed, InvalidArgument
 from ..runtime.session import Session
 from ..runtime.stateful import Stateful
+
+_KNOWN = {"input_ids", "attention_mask", "position_ids", "use_cache_branch"}
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Decoder:
         self._logits = "logits" if "logits" in outputs else outputs[0]
         states = self._model.state_names
         self._inputs = [each.name for each in session.get_inputs() if each.name not in states]
-        unknown = sorted(set(self._inputs) - {"input_ids", "attention_mask", "position_ids"})
+        unknown = sorted(set(self._inputs) - _KNOWN)
         if unknown or "input_ids" not in self._inputs:
             raise InvalidArgument(f"a decoder takes 'input_ids'; this model takes {self._inputs}")
 
@@ -97,6 +100,7 @@ class Decoder:
             "input_ids": np.array([tokens], np.int64),
             "attention_mask": np.ones((1, end), np.int64),
             "position_ids": np.arange(start, end, dtype=np.int64)[np.newaxis],
+            "use_cache_branch": np.array([start > 0]),
         }
         (logits,) = self._model.run([self._logits], {name: feeds[name] for name in self._inputs})
         return np.asarray(logits[0, -1], np.float32)
@@ -178,7 +182,12 @@ def _tokenizer(folder: Path) -> Any:
 
 def _model_file(folder: Path) -> Path:
     """Return the decoder of a folder."""
-    names = ("model.onnx", "decoder_with_past_model.onnx", "decoder_model.onnx")
+    names = (
+        "model.onnx",
+        "decoder_model_merged.onnx",
+        "decoder_with_past_model.onnx",
+        "decoder_model.onnx",
+    )
     for place in (folder, folder / "onnx"):
         for name in names:
             if (place / name).is_file():

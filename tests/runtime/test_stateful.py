@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnx.parser
@@ -9,7 +11,7 @@ import onnxruntime
 import pytest
 import sardonyx
 from sardonyx.errors import InvalidArgument
-from sardonyx.runtime.stateful import matched_states
+from sardonyx.runtime.stateful import Stateful, matched_states
 
 F32 = np.float32
 CACHE = """g (float[batch, 2, step, 3] x, float[batch, 2, past, 3] past_0)
@@ -52,6 +54,32 @@ SCATTERED = """g (float[batch, step, 8] k, float[batch, 20, 8] past_0, int64[bat
         present_0 = TensorScatter<axis=1>(past_0, k, at)
         y = Neg(present_0)
     }"""
+MERGED = """g (float[batch, 2, step, 3] x, float[batch, 2, places, 3] other, bool[1] use_cache,
+    float[batch, 2, past, 3] past_0, float[batch, 2, kept, 3] past_1)
+    => (float[batch, 2, all, 3] y, float[batch, 2, all, 3] present_0,
+        float[batch, 2, places, 3] present_1) <int64[1] axes = {2}> {
+        y, present_0, present_1 = If (use_cache) <
+            then_branch = with_past () => (y1, all1, nothing) {
+                all1 = Concat<axis=2>(past_0, x)
+                sum1 = ReduceSum(past_1, axes)
+                y1 = Add(all1, sum1)
+                nothing = Constant<value = float[0, 2, 1, 3] {}> ()
+            },
+            else_branch = without_past () => (y2, all2, other2) {
+                all2 = Mul(x, x)
+                other2 = Exp(other)
+                sum2 = ReduceSum(other2, axes)
+                y2 = Add(all2, sum2)
+            }
+        >
+    }"""
+"""A decoder with a branch for the first run, which alone makes the keys of an encoder."""
+
+
+def grown(decoder: Stateful) -> list[int]:
+    """Axes of what grows in place."""
+    variants = decoder._variants.values()
+    return [cache.axis for each in variants for cache in each.caches.values()]
 
 
 def model(text: str, opset: int = 23) -> bytes:
@@ -67,7 +95,7 @@ def floats(*shape: int, seed: int = 0) -> np.ndarray:
 @pytest.mark.parametrize("batch", [1, 3])
 def test_caches_grow_in_place(batch: int, threads: int) -> None:
     decoder = sardonyx.Session(model(CACHE), threads=threads).stateful(capacity=4)
-    assert [cache.axis for cache in decoder._engine.program.caches] == [2]
+    assert grown(decoder) == [2]
     assert decoder.output_names == ["y"]
     for _ in range(2):
         whole = np.zeros((batch, 2, 0, 3), F32)
@@ -85,7 +113,7 @@ def test_caches_grow_in_place(batch: int, threads: int) -> None:
 def test_steps_neither_plan_nor_allocate(monkeypatch: pytest.MonkeyPatch) -> None:
     decoder = sardonyx.Session(model(CACHE), threads=1).stateful(capacity=64)
     decoder.run(None, {"x": floats(1, 2, 8, 3)})
-    binding = decoder._context.binding
+    binding = decoder._variants[()].context.binding
     planned = []
     monkeypatch.setattr(binding, "_plan_memory", lambda phase: planned.append(phase))
     memory = decoder._arrays["past_0"].ctypes.data
@@ -159,7 +187,7 @@ def test_other_states_are_handed_on() -> None:
 def test_caches_of_attention(threads: int) -> None:
     session = sardonyx.Session(model(ATTENTION), threads=threads)
     decoder = session.stateful(capacity=4)
-    assert len(decoder._engine.program.caches) == 2
+    assert grown(decoder) == [2, 2]
     other = onnxruntime.InferenceSession(model(ATTENTION))
     past = {name: np.zeros((2, 2, 0, 8), F32) for name in ("past_key", "past_value")}
     for index, step in enumerate((5, 1, 1, 1, 6, 1)):
@@ -193,7 +221,7 @@ def test_caches_of_groups(batch: int, packed: bool, monkeypatch: pytest.MonkeyPa
     proto = onnx.parser.parse_model(f"<ir_version: 8, opset_import: [{opsets}]>\n" + text)
     other = onnxruntime.InferenceSession(proto.SerializeToString())
     decoder = sardonyx.Session(proto.SerializeToString()).stateful(capacity=64)
-    assert [cache.axis for cache in decoder._engine.program.caches] == [2, 2]
+    assert grown(decoder) == [2, 2]
     planned: list[int] = []
     past = {f"past_key_values_0_{n}": np.zeros((batch, 2, 0, 16), F32) for n in ("key", "value")}
     angles = np.random.default_rng(5).uniform(-3, 3, (80, 8))
@@ -211,13 +239,13 @@ def test_caches_of_groups(batch: int, packed: bool, monkeypatch: pytest.MonkeyPa
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
         for name, array in past.items():
             np.testing.assert_allclose(decoder.state(name), array, rtol=1e-5, atol=1e-6)
-        monkeypatch.setattr(decoder._context.binding, "_plan_memory", planned.append)
+        monkeypatch.setattr(decoder._variants[()].context.binding, "_plan_memory", planned.append)
     assert not planned
 
 
 def test_rows_of_a_cache_are_replaced_in_place() -> None:
     decoder = sardonyx.Session(model(SCATTERED, 24)).stateful()
-    assert len(decoder._engine.program.caches) == 1
+    assert grown(decoder) == [1]
     whole = np.zeros((3, 20, 8), F32)
     past: dict[str, np.ndarray] = {"past_0": whole}
     for index, (step, at) in enumerate(((4, 0), (1, 4), (2, 11), (3, 6))):
@@ -234,10 +262,80 @@ def test_old_values_that_others_read_stay() -> None:
     text = SCATTERED.replace("Neg(present_0)", "Sub(present_0, past_0)")
     session = sardonyx.Session(model(text, 24))
     decoder = session.stateful()
-    assert not decoder._engine.program.caches
+    assert not grown(decoder)
     old = floats(1, 20, 8)
     (y,) = decoder.run(None, {"k": floats(1, 2, 8, seed=1), "at": np.array([3]), "past_0": old})
     assert (y[:, 3:5] != 0).all() and not y[:, :3].any() and not y[:, 5:].any()
+
+
+def wanted(feeds: dict[str, np.ndarray], past: list[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """Compute what the decoder with two branches gives, its states without the constant."""
+    x, whole, other = feeds["x"], *past
+    if feeds["use_cache"][0]:
+        whole = np.concatenate([whole, x], 2)
+    else:
+        whole, other = x * x, np.exp(feeds["other"])
+    return whole + other.sum(2, keepdims=True), whole, other
+
+
+@pytest.mark.parametrize("given", [False, True])
+def test_branches_hand_states_to_each_other(given: bool) -> None:
+    session = sardonyx.Session(model(MERGED, 18), threads=1)
+    decoder = session.stateful(capacity=4)
+    assert grown(decoder) == [2] and decoder.output_names == ["y"]
+    for _ in range(2):
+        past = [np.zeros((1, 2, 0, 3), F32)] * 2
+        feeds: dict[str, np.ndarray] = {}
+        if given:  # states may be given to either branch
+            past = [floats(1, 2, n, 3, seed=n) for n in (6, 2)]
+            feeds = dict(zip(("past_0", "past_1"), past, strict=True))
+        steps = [(3, given), (1, True), (7, True), (1, True), (2, False), (1, True), (1, True)]
+        for index, (step, uses) in enumerate(steps):
+            feeds["x"], feeds["use_cache"] = floats(1, 2, step, 3, seed=index), np.array([uses])
+            feeds["other"] = floats(1, 2, 5, 3, seed=index)
+            y, *past = wanted(feeds, past)
+            np.testing.assert_allclose(decoder.run(None, feeds)[0], y, rtol=1e-5, atol=1e-6)
+            assert decoder.length == past[0].shape[2]
+            for name, array in zip(("past_0", "past_1"), past, strict=True):
+                np.testing.assert_allclose(decoder.state(name), array, rtol=1e-6)
+            feeds = {}
+        decoder.reset()
+
+
+def test_what_decides_about_branches_is_one_number() -> None:
+    decoder = sardonyx.Session(model(MERGED, 18)).stateful()
+    feeds = {"x": floats(1, 2, 1, 3), "other": floats(1, 2, 1, 3)}
+    for flag in (np.array([1]), np.array([True, False]), np.array([])):
+        with pytest.raises(InvalidArgument, match="one element of bool"):
+            decoder.run(None, {**feeds, "use_cache": flag})
+    with pytest.raises(InvalidArgument, match="missing"):
+        decoder.run(None, feeds)
+
+
+def test_numbers_that_decide_have_programs_up_to_a_limit() -> None:
+    text = SUMS.replace("float[batch, 4] h)", "float[rows, 4] h, int64 n)").replace(
+        "next = Add(h, x)",
+        """two = Constant<value_int=2>()
+        odd = Mod(n, two)
+        is_odd = Cast<to=9>(odd)
+        next = If(is_odd) <then_branch = a () => (next1) { next1 = Concat<axis=0>(h, x) },
+                           else_branch = b () => (next2) { next2 = Sub(h, x) }>""",
+    )
+    decoder = sardonyx.Session(model(text, 18)).stateful({"next": "h"})
+    h = floats(1, 4, seed=99)
+    given = {"h": h}
+    for n in [*range(20), 3, 18]:
+        x = floats(1, 4, seed=n)
+        h = np.concatenate([h, x]) if n % 2 else h - x
+        (y,) = decoder.run(None, {"x": x, "n": np.array(n), **given})
+        np.testing.assert_allclose(y, h * h, rtol=1e-4, atol=1e-5)
+        given = {}
+    assert len(decoder._variants) <= 17
+
+
+def test_artifacts_have_states(tmp_path: Path) -> None:
+    sardonyx.Session(model(CACHE)).save(tmp_path / "decoder.sdx")
+    assert grown(sardonyx.Session(tmp_path / "decoder.sdx").stateful()) == [2]
 
 
 def test_sessions_of_one_model_have_states_of_their_own() -> None:

@@ -34,6 +34,17 @@ g (int64[batch, sequence] input_ids, int64[batch, total] attention_mask,
     distance = Abs(apart)
     logits = Neg(distance)
 }}"""
+BRANCHES = f"""<ir_version: 10, opset_import: ["" : 21]>
+g (int64[batch, sequence] input_ids, int64[batch, total] attention_mask,
+   float[batch, 1, past, 1] past_key_values_0_key, bool[1] use_cache_branch)
+    => (float[batch, 1, {len(WORDS)}] logits, float[batch, 1, all, 1] present_0_key) {{
+    axes = Constant<value_ints=[1, 3]>()
+    ids = Cast<to=1>(input_ids)
+    new = Unsqueeze(ids, axes)
+    present_0_key = If (use_cache_branch) <
+        then_branch = later () => (all1) {{ all1 = Concat<axis=2>(past_key_values_0_key, new) }},
+        else_branch = first () => (all2) {{ all2 = Identity(new) }}>
+    {MODEL[MODEL.index("two = Constant") :]}"""
 
 
 def decoder() -> sardonyx.Session:
@@ -52,6 +63,11 @@ def continued(prompt: list[int], most: int) -> list[int]:
 def test_tokens_follow_from_all_before(prompt: list[int]) -> None:
     tokens = list(generate_tokens(decoder(), prompt, most=40, ends=[ENDING]))
     assert tokens == continued(prompt, 40)
+
+
+def test_a_branch_for_the_first_run_is_taken_once() -> None:
+    session = sardonyx.Session(onnx.parser.parse_model(BRANCHES).SerializeToString(), threads=1)
+    assert list(generate_tokens(session, [3, 4, 5], most=40)) == continued([3, 4, 5], 40)
 
 
 def test_samples_follow_the_probabilities() -> None:
