@@ -358,13 +358,17 @@ class Emission:
             left=left, right=right, broadcast=int(broadcast),
         )  # fmt: skip
 
+    @property
+    def where(self) -> str:
+        """The nodes that are being emitted, for an error message."""
+        return "node " + " and ".join(f"{node.name!r} ({node.op_type})" for node in self.nodes)
+
     def _refuse(self, what: str) -> NoReturn:
         """Raise the error of a number that no memory or no 64-bit arithmetic holds.
 
         Those that are not known yet are checked when a program is bound (``limits``).
         """
-        nodes = " and ".join(f"{node.name!r} ({node.op_type})" for node in self.nodes)
-        raise InvalidModel(f"node {nodes}: {what}, which is more than can be addressed")
+        raise InvalidModel(f"{self.where}: {what}, which is more than can be addressed")
 
     def check_some(self, count: Dim, results: Dim, node: Node, what: str) -> None:
         """Demand at run time that results, if there are any, come from one element or more.

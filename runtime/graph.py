@@ -131,13 +131,21 @@ class Info:
         return self.known is not None or self.is_constant
 
     def integers(self) -> list[int]:
-        """Contents as a flat list of plain integers; raises ``OnHost`` otherwise."""
-        if self.known is None:
-            raise OnHost(f"{self.name!r} is known only at run time")
-        values = self.sizes()
-        if not all(isinstance(value, int) for value in values):
-            raise NeedsNumbers(f"{self.name!r} depends on the input's shape", values)
-        return [int(value) for value in values]  # type: ignore[arg-type]
+        """Contents as a flat list of plain integers.
+
+        Raises
+        ------
+        NeedsContents, NeedsNumbers
+            They are only known at run time, or depend on what a run is given.
+        """
+        return numbers_of(self.sizes(), f"{self.name!r} depends on the input's shape")
+
+
+def numbers_of(sizes: Sequence[Dim], reason: str) -> list[int]:
+    """Return sizes that must be numbers; raises ``NeedsNumbers`` with a reason otherwise."""
+    if not all(isinstance(size, int) for size in sizes):
+        raise NeedsNumbers(reason, sizes)
+    return [int(size) for size in sizes]  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +303,8 @@ class Graph:
         Inputs of nodes whose elements are read as sizes before the node.
     known_after : dict of Symbol to int
         The node after which a size is known that depends on data.
+    contents : dict of Symbol to onnx_ir.Value
+        The tensor that a size is an element of; bodies share it, too.
     reads : bool
         Sizes may depend on data; not those of a body that is a part of another program.
     """
@@ -310,6 +320,7 @@ class Graph:
     read_sizes: dict[int, list[tuple[int, int, Symbol]]] = field(default_factory=dict)
     readings: dict[int, list[tuple[ir.Value, list[Symbol]]]] = field(default_factory=dict)
     known_after: dict[Symbol, int] = field(default_factory=dict)
+    contents: dict[Symbol, ir.Value] = field(default_factory=dict)
     reads: bool = True
 
     @cached_property

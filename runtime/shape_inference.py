@@ -28,6 +28,7 @@ from .graph import (
     OnHost,
     dtype_name,
     known_array,
+    numbers_of,
     refuse,
 )
 from .host_shapes import host_infos
@@ -101,7 +102,10 @@ def _infer_body(outer: Graph, node: Node, name: str, inputs: Sequence[Info]) -> 
         A node of the body has no kernel, or is not valid, which is no fault if it never runs.
     """
     source = body_of(node, name, len(inputs))
-    graph = Graph(outer.opsets, list(source.inputs), list(source.outputs), outer.infos, reads=False)
+    graph = Graph(
+        outer.opsets, list(source.inputs), list(source.outputs), outer.infos,
+        contents=outer.contents, reads=False,
+    )  # fmt: skip
     for value, info in zip(source.inputs, inputs, strict=True):
         graph.infos[value] = Info(value.name or "", info.dtype, info.shape)
     for inner in _nodes_of(graph, source):
@@ -244,22 +248,27 @@ def _as_sizes(graph: Graph, node: Node, info: Info) -> tuple[ir.Value, Info, lis
 
     Raises
     ------
+    NeedsNumbers
+        It is not known how many there are, or the graph reads no sizes.
     OnHost
-        They are no integers, it is not known how many, or the graph reads no sizes.
+        They are no integers, or too many.
     """
-    if not graph.reads:
-        raise OnHost(f"{info.name!r} is known only at run time")
+    reason = f"{info.name!r} is known only at run time"
     position = next(i for i, other in enumerate(node.inputs) if other is info)
-    value, count = node.values[position], product(info.dims)
+    value = node.values[position]
     assert value is not None
-    if info.dtype not in ("int64", "int32") or not isinstance(count, int) or count > KNOWN_LIMIT:
-        raise OnHost(f"{info.name!r} is known only at run time")
-    names = [f"{node.index}.{position}.{i}" for i in range(count)]
-    dims = [symbolic.symbol(name, "content") for name in names]
-    shape = tuple(int(dim) for dim in info.dims)  # type: ignore[arg-type]
+    shape = tuple(numbers_of(info.dims, f"the number of elements of {info.name!r} is not known"))
+    count = product(shape)
+    if info.dtype not in ("int64", "int32") or count > KNOWN_LIMIT:  # type: ignore[operator]
+        raise OnHost(reason)
+    dims = [symbolic.symbol(f"{value.name}.{i}", "content") for i in range(count)]  # type: ignore[arg-type]
+    symbols = [symbol for dim in dims for symbol in symbolic.symbols_in(dim)]
+    graph.contents.update(dict.fromkeys(symbols, value))
+    if not graph.reads:
+        raise NeedsNumbers(reason, dims)
     told = replace(info, known=known_array(dims, shape))
     node.inputs = [told if other is info else other for other in node.inputs]
-    return value, told, [symbol for dim in dims for symbol in symbolic.symbols_in(dim)]
+    return value, told, symbols
 
 
 def _is_finite(node: Node) -> bool:

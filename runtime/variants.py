@@ -1,8 +1,9 @@
 """Variants of a program: for defaults that runs give, and for sizes that decide about branches.
 
-A model is first lowered for any input. Where runs repeat sizes that conditions of If follow from
-(``deciders``), it is lowered once more for these, without the branches not taken. Programs found so
-may have deciders of their own, of branches inside branches. All are kept in the program cache.
+A model is first lowered for any input. Where runs repeat sizes or numbers that conditions of If or
+axes follow from (``deciders``), it is lowered once more for these, without branches not taken.
+Programs found so may have deciders of their own, of branches inside branches. All are kept in the
+program cache.
 """
 
 from __future__ import annotations
@@ -91,7 +92,9 @@ class Variants:
     def _key(self, feeds: Mapping[str, Any]) -> Any:
         """State what an engine is chosen by: names, shapes, and the numbers that decide."""
         shapes = tuple([(name, np.shape(value)) for name, value in feeds.items()])
-        return shapes, tuple([_number(feeds[name]) for name in self._values if name in feeds])
+        return shapes, tuple(
+            [tuple(_numbers(feeds[name])) for name in self._values if name in feeds]
+        )
 
     def _follow(self, feeds: Mapping[str, Any], at_once: bool) -> tuple[Engine, bool]:
         """Go from the program for any input to the one for these; tells whether it is the last.
@@ -151,8 +154,8 @@ def _deciders(engine: Engine) -> Deciders:
     return deciders
 
 
-def _number(value: Any) -> int:
-    return int(np.asarray(value).reshape(-1)[0])
+def _numbers(value: Any) -> list[int]:
+    return [int(number) for number in np.asarray(value).reshape(-1).tolist()]
 
 
 def _observed(deciders: Deciders, feeds: Mapping[str, Any]) -> Deciders | None:
@@ -160,7 +163,7 @@ def _observed(deciders: Deciders, feeds: Mapping[str, Any]) -> Deciders | None:
     try:
         return {
             "sizes": [[n, axis, np.shape(feeds[n])[axis]] for n, axis in deciders.get("sizes", ())],
-            "values": [[name, _number(feeds[name])] for name in deciders.get("values", ())],
+            "values": [[name, _numbers(feeds[name])] for name in deciders.get("values", ())],
             "ranks": [[name, np.ndim(feeds[name])] for name in deciders.get("ranks", ())],
         }
     except (KeyError, IndexError, TypeError, ValueError):

@@ -70,12 +70,13 @@ def axes(index: int, grown: bool = False) -> Rule:
 
     def rule(node: Node) -> None:
         x, operand = node.input(0), node.input(index)
-        numbers = node.attribute("axes")
-        if numbers is None and operand is not None and operand.known is not None:
-            numbers = [number for number in operand.sizes() if isinstance(number, int)]
-        if numbers is None or x is None or x.shape is None:
+        sizes = node.attribute("axes")
+        if sizes is None and operand is not None and operand.known is not None:
+            sizes = operand.sizes()
+        if sizes is None or x is None or x.shape is None:
             return
-        rank = x.rank + (len(numbers) if grown else 0)
+        numbers = [size for size in sizes if isinstance(size, int)]
+        rank = x.rank + (len(sizes) if grown else 0)
         for number in numbers:
             in_range(node, "one of the axes", number, x, rank, rank - 1)
         if len({number % rank for number in numbers}) != len(numbers):

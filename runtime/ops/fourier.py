@@ -17,9 +17,10 @@ from ...kernels.cpu.fourier import (
 from ...kernels.target import LANES
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
-from ..symbolic import Dim, maximum, minimum, not_one, product
+from ..symbolic import Dim, maximum, minimum, not_one
 from ..tensors import Tensor, short_name
 from . import checks
+from .axes import around, by_axis, check_told, is_equal, is_told
 from .registry import Operator, register
 
 _WORKING_SET = 1 << 13  # numbers of the lines that are side by side
@@ -53,7 +54,8 @@ def _emit_lines(
     parts = x.shape[-1]
     emit.check(minimum(maximum(parts, 1), 2), parts, f"{what} 1 or 2 parts of numbers")
     space = _length(emit, node, n)
-    table = _roots(emit, space, "float64" if isinstance(n, int) and n <= _SHORT else x.dtype)
+    may_be_short = n <= _SHORT if isinstance(n, int) else is_told(n)
+    table = _roots(emit, space, "float64" if may_be_short else x.dtype)
     tables: dict[str, Any] = {"table": table, "chirp": None, "spectrum": None}
     if space != n:
         tables |= _chirps(emit, n, space, table)
@@ -114,13 +116,22 @@ def _chirps(emit: Emission, n: Dim, space: Dim, table: Tensor) -> dict[str, Tens
 # --- DFT --------------------------------------------------------------------------------------
 
 
-def _axis(node: Node) -> int:
+def _axis(node: Node) -> Dim:
     x, axis = node.required(0), node.attribute("axis", 1) if node.version < 20 else -2
     if node.version >= 20 and node.input(2) is not None:
-        axis = node.required(2).integers()[0]
-    if not -x.rank <= axis < x.rank or axis % x.rank == x.rank - 1:
+        axis = node.required(2).sizes()[0]
+    if isinstance(axis, int) and (not -x.rank <= axis < x.rank or axis % x.rank == x.rank - 1):
         refuse(node, "the axis", axis, f"a number from {-x.rank} to {x.rank - 2}, but not -1")
-    return int(axis) % x.rank
+    return axis % x.rank
+
+
+def _check_axis(emit: Emission, node: Node) -> None:
+    """Refuse an axis that a run tells if there is none such, or numbers of it have two parts."""
+    rank = node.required(0).rank
+    if node.version >= 20 and node.input(2) is not None:
+        check_told(emit, node, node.required(2).sizes(), rank)
+    message = f"node {node.name!r} (DFT): 1 for an axis that is the last, and 0"
+    emit.check(is_equal(_axis(node), rank - 1), 0, message)
 
 
 def _is_half(node: Node) -> bool:
@@ -136,26 +147,28 @@ def _given_length(node: Node, size: Dim) -> Dim:
 
 def _infer_dft(node: Node) -> list[Info]:
     x = _signal(node)
-    axis = _axis(node)
-    n, shape = _given_length(node, x.dims[axis]), list(x.dims)
+    axis, signal = _axis(node), x.dims[:-1]
+    n = _given_length(node, around(signal, axis)[1])
     is_short = node.attribute("onesided", 0) and not node.attribute("inverse", 0)
-    shape[axis] = n // 2 + 1 if is_short else n
-    shape[-1] = 1 if _is_half(node) else 2
+    bins = n // 2 + 1 if is_short else n
+    shape = by_axis([axis], [bins], signal)
     _count_length(node, n)
-    return [node.result(shape)]
+    return [node.result([*shape, 1 if _is_half(node) else 2])]
 
 
 def _lower_dft(emit: Emission, node: Node) -> None:
     x, y, axis = emit.ordered(emit.tensor(node.values[0])), emit.output(node), _axis(node)
-    n, inner = _given_length(node, x.shape[axis]), product(x.shape[axis + 1 : -1])
+    _check_axis(emit, node)
+    outer, size, inner = around(x.shape[:-1], axis)
+    n, bins = _given_length(node, size), around(y.shape[:-1], axis)[1]
     parts, y_parts = x.shape[-1], y.shape[-1]
     inverse, half = node.attribute("inverse", 0), _is_half(node)
     used = n // 2 + 1 if half else n
     _emit_lines(
-        emit, node, x, y, n, None, outer=product(x.shape[:axis]), inner=inner,
-        count=minimum(x.shape[axis], used), bins=y.shape[axis],
-        x_outer=x.shape[axis] * inner * parts, x_inner=parts, x_step=inner * parts,
-        y_outer=y.shape[axis] * inner * y_parts, y_inner=y_parts, y_step=inner * y_parts,
+        emit, node, x, y, n, None, outer=outer, inner=inner,
+        count=minimum(size, used), bins=bins,
+        x_outer=size * inner * parts, x_inner=parts, x_step=inner * parts,
+        y_outer=bins * inner * y_parts, y_inner=y_parts, y_step=inner * y_parts,
         y_parts=y_parts, sign=-1 if inverse else 1, half=int(half), inverse_of=n if inverse else 1,
     )  # fmt: skip
 

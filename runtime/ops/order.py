@@ -11,9 +11,10 @@ from ...kernels.cpu.fill import one_hot
 from ...kernels.cpu.order import arg_extreme, cumulative, top_k
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
-from ..symbolic import maximum, product
+from ..symbolic import Dim, maximum, product
 from ..tensors import Tensor, short_name
 from . import checks
+from .axes import around, check_told
 from .registry import Operator, register
 
 _SUMMED = ("float32", "float64", "int64", "int32", "uint64", "uint32")
@@ -29,10 +30,9 @@ def _typed(node: Node, dtypes: tuple[str, ...] = _ORDERED) -> Info:
     return x
 
 
-def _three(x: Tensor, axis: int) -> dict[str, Any]:
+def _three(x: Tensor, axis: Dim) -> dict[str, Any]:
     """Sizes of a dense tensor as (outer, n, inner)."""
-    shape = x.shape
-    return {"outer": product(shape[:axis]), "n": shape[axis], "inner": product(shape[axis + 1 :])}
+    return dict(zip(("outer", "n", "inner"), around(x.shape, axis), strict=True))
 
 
 def _infer_arg(node: Node) -> list[Info]:
@@ -112,14 +112,14 @@ def _lower_top_k(emit: Emission, node: Node) -> None:
 
 def _infer_cumulative(node: Node) -> list[Info]:
     x = _typed(node, _SUMMED)
-    node.required(1).integers()
+    node.required(1).sizes()
     return [node.result(x.dims)]
 
 
 def _lower_cumulative(emit: Emission, node: Node) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
-    axis = node.required(1).integers()[0] % len(x.shape)
-    y = emit.output(node)
+    axis, y = node.required(1).sizes()[0], emit.output(node)
+    check_told(emit, node, [axis], len(x.shape))
     emit.step(
         cumulative(short_name(x.dtype), "sum" if node.op_type == "CumSum" else "product"),
         outputs=[y], flops=product(x.shape), x=x, y=y, **_three(x, axis),
@@ -134,7 +134,8 @@ def _check_cumulative(node: Node) -> None:
         return
     if len(axis.sizes()) != 1:
         refuse(node, "number of axes", len(axis.sizes()), "1")
-    checks.in_range(node, "the axis", axis.integers()[0], x, x.rank, x.rank - 1)
+    if isinstance(number := axis.sizes()[0], int):
+        checks.in_range(node, "the axis", number, x, x.rank, x.rank - 1)
 
 
 def _check_count(node: Node) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, maximum, minimum, product
 from ..tensors import Tensor
 from . import checks
+from .axes import by_axis, check_told
 from .pointwise import preferred_order
 from .registry import Operator, register
 
@@ -21,66 +22,75 @@ from .registry import Operator, register
 def _pads(node: Node) -> tuple[list[Dim], list[Dim]]:
     x = node.required(0)
     pads = node.attribute("pads") or node.required(1).sizes()
-    axes = list(range(x.rank))
-    if node.input(3) is not None:
-        axes = [axis % x.rank for axis in node.required(3).integers()]
-    before: list[Dim] = [0] * x.rank
-    after: list[Dim] = [0] * x.rank
-    for i, axis in enumerate(axes):
-        before[axis], after[axis] = pads[i], pads[i + len(axes)]
-    return before, after
+    axes = _axes(node)
+    none = [0] * x.rank
+    return by_axis(axes, pads[: len(axes)], none), by_axis(axes, pads[len(axes) :], none)
+
+
+def _axes(node: Node) -> list[Dim]:
+    axes = node.input(3)
+    return list(range(node.required(0).rank)) if axes is None else axes.sizes()
 
 
 def _infer_pad(node: Node) -> list[Info]:
     x = node.required(0)
     before, after = _pads(node)
-    if node.attribute("mode", "constant") != "constant" and (
-        x.rank > RANK or any(not isinstance(pad, int) or pad < 0 for pad in before + after)
-    ):
-        raise OnHost(
-            f"more than {RANK} axes, or negative or computed pads, in a mode other than constant"
-        )
-    shape = [d + a + b for d, a, b in zip(x.dims, before, after, strict=True)]
-    possible = all(not isinstance(dim, int) or dim >= 0 for dim in shape)
-    for size, cut in zip(x.dims * 2, before + after, strict=True):
-        if possible and isinstance(size, int) and isinstance(cut, int) and -cut > size:
-            raise OnHost("negative pads that remove more than an axis has")
-    value = node.input(2)
-    if value is not None and (not value.is_constant or value.array().size != 1):
-        raise OnHost("the value is not constant")
-    return [node.result(shape)]
+    if node.attribute("mode", "constant") != "constant" and x.rank > RANK:
+        raise OnHost(f"more than {RANK} axes in a mode other than constant")
+    return [node.result([d + a + b for d, a, b in zip(x.dims, before, after, strict=True)])]
 
 
 def _lower_pad(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
+    check_told(emit, node, _axes(node), len(x.shape))
     before, after = _pads(node)
     if node.outputs[0] in emit.caches:
         emit.continued(node.outputs[0], _zeros_behind(emit, node, x, after))
         return
     y = emit.output(node, order=preferred_order(x.shape, [x]) if len(x.shape) == 4 else None)
-    dtype = np.dtype(x.dtype)
-    fill_value = node.input(2)
-    value = np.zeros(1, dtype)
-    if fill_value is not None:
-        value = fill_value.array().reshape(1).astype(dtype)
-    if node.attribute("value") is not None:
-        value = np.full(1, node.attribute("value"), dtype)
-    mode = node.attribute("mode", "constant")
-    if mode != "constant":
-        groups = (
-            ("n", x.shape, 1), ("m", y.shape, 1), ("p", before, 0), ("x", x.strides, 0),
-            ("y", y.strides, 0),
-        )  # fmt: skip
-        fields: dict[str, Any] = {}
-        for name, values, unused in groups:
-            filled = [unused] * (RANK - len(values)) + list(values)
-            fields |= {f"{name}{i}": v for i, v in enumerate(filled)}
-        emit.step(
-            pad(dtype.itemsize), outputs=[y], x=x, y=y, value=emit.constant(value),
-            mode=MODES.index(mode), **fields,
-        )  # fmt: skip
+    if (mode := node.attribute("mode", "constant")) == "constant":
+        emit_padded(emit, x, y, before, after, _value(emit, node, x))
         return
-    emit_padded(emit, node, x, y, before, after, value)
+    x = _cropped(emit, node, x, before, after)
+    groups = (
+        ("n", x.shape, 1), ("m", y.shape, 1), ("p", [maximum(n, 0) for n in before], 0),
+        ("x", x.strides, 0), ("y", y.strides, 0),
+    )  # fmt: skip
+    fields: dict[str, Any] = {}
+    for name, values, unused in groups:
+        filled = [unused] * (RANK - len(values)) + list(values)
+        fields |= {f"{name}{i}": v for i, v in enumerate(filled)}
+    emit.step(
+        pad(x.itemsize), outputs=[y], x=x, y=y, value=emit.constant(np.zeros(1, x.dtype)),
+        mode=MODES.index(mode), **fields,
+    )  # fmt: skip
+
+
+def _value(emit: Emission, node: Node, x: Tensor) -> Tensor:
+    """The element that is put around others."""
+    value = node.input(2)
+    if value is None:
+        return emit.constant(np.full(1, node.attribute("value", 0), x.dtype))
+    if value.is_constant:
+        return emit.constant(value.array().reshape(1).astype(x.dtype))
+    own = emit.ordered(emit.tensor(node.values[2]))
+    emit.check(own.size, 1, f"node {node.name!r} (Pad): elements of the value {own.name!r}")
+    return own
+
+
+def _cropped(
+    emit: Emission, node: Node, x: Tensor, before: Sequence[Dim], after: Sequence[Dim]
+) -> Tensor:
+    """Return what pads below zero leave of a tensor."""
+    shape, offset = list(x.shape), cast("Dim", 0)
+    for axis, (front, back) in enumerate(zip(before, after, strict=True)):
+        shape[axis] = shape[axis] + minimum(front, 0) + minimum(back, 0)
+        offset = offset + maximum(-1 * front, 0) * x.strides[axis]
+        message = f"node {node.name!r} ({node.op_type}): size of axis {axis} of {x.name!r} after"
+        emit.check(minimum(0, shape[axis]), 0, f"{message} cropping")
+        grown = maximum(front, 0) + maximum(back, 0)
+        emit.check_some(shape[axis], grown, node, f"elements that pad axis {axis}")
+    return x.view(shape, x.strides, offset)
 
 
 def _zeros_behind(emit: Emission, node: Node, x: Tensor, after: Sequence[Dim]) -> Tensor:
@@ -90,36 +100,29 @@ def _zeros_behind(emit: Emission, node: Node, x: Tensor, after: Sequence[Dim]) -
     return emit.constant(np.zeros(1, x.dtype)).view(shape, (0,) * len(shape))
 
 
-def emit_fill(emit: Emission, y: Tensor, value: np.ndarray) -> None:
+def emit_fill(emit: Emission, y: Tensor, value: Tensor) -> None:
     """Emit the filling of a tensor with one element."""
     if y.is_dense:
-        emit.step(
-            fill(y.itemsize), outputs=[y], op_type="Fill", y=y, value=emit.constant(value),
-            count=y.size,
-        )  # fmt: skip
+        emit.step(fill(y.itemsize), outputs=[y], op_type="Fill", y=y, value=value, count=y.size)
     else:
-        emit.copy(emit.constant(value).view(y.shape, (0,) * len(y.shape)), y, "Fill")
+        emit.copy(value.view(y.shape, (0,) * len(y.shape)), y, "Fill")
 
 
 def emit_padded(
-    emit: Emission,
-    node: Node,
-    x: Tensor,
-    y: Tensor,
-    before: Sequence[Dim],
-    after: Sequence[Dim],
-    value: np.ndarray,
+    emit: Emission, x: Tensor, y: Tensor, before: Sequence[Dim], after: Sequence[Dim], value: Tensor
 ) -> None:
-    """Emit ``x`` with so many elements of one value around it, or fewer of its own, to ``y``."""
+    """Emit ``x`` with so many elements of one value around it, or fewer of its own, to ``y``.
+
+    More may be cut off one end than there is: then padding of the other end goes, too.
+    """
     emit_fill(emit, y, value)
     shape = list(x.shape)
     source: Dim = 0
     target: Dim = 0
     for axis in range(len(shape)):
         front, back = before[axis], after[axis]
-        shape[axis] = shape[axis] + minimum(front, 0) + minimum(back, 0)
-        message = f"node {node.name!r} ({node.op_type}): size of axis {axis} of {x.name!r} after"
-        emit.check(minimum(0, shape[axis]), 0, f"{message} cropping")
+        cut = minimum(front, 0) + minimum(back, 0)
+        shape[axis] = shape[axis] if cut == 0 else maximum(shape[axis] + cut, 0)
         source = source + maximum(-1 * front, 0) * x.strides[axis]
         target = target + maximum(front, 0) * y.strides[axis]
     emit.copy(x.view(shape, x.strides, source), y.view(shape, y.strides, target))
@@ -148,7 +151,7 @@ def _lower_centred(emit: Emission, node: Node) -> None:
     more = [new - old for new, old in zip(y.shape, x.shape, strict=True)]
     before = [maximum(n, 0) // 2 - maximum(-1 * n, 0) // 2 for n in more]
     after = [n - front for n, front in zip(more, before, strict=True)]
-    emit_padded(emit, node, x, y, before, after, np.zeros(1, x.dtype))
+    emit_padded(emit, x, y, before, after, emit.constant(np.zeros(1, x.dtype)))
 
 
 def _check_centred(node: Node) -> None:

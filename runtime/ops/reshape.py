@@ -13,9 +13,10 @@ from ...errors import InvalidModel
 from ..emission import Emission
 from ..graph import Info, NeedsNumbers, Node, OnHost, known_array, refuse
 from ..strides import contiguous_strides
-from ..symbolic import Dim, is_content, minimum, not_one, product, symbols_in
+from ..symbolic import Dim, minimum, product, sum_dims
 from ..tensors import Tensor
 from . import checks
+from .axes import check_told, chosen, is_equal, is_told, listed
 from .registry import Operator, register
 
 
@@ -24,7 +25,7 @@ def _infer_reshape(node: Node) -> list[Info]:
     sizes: list[Dim] = list(node.attribute("shape") or node.required(1).sizes())
     allow_zero = node.attribute("allowzero", 0)
     shape = [x.dims[i] if size == 0 and not allow_zero else size for i, size in enumerate(sizes)]
-    if any(map(_is_read, shape)):
+    if any(map(is_told, shape)):
         shape = _meant(shape, x.dims, bool(allow_zero))
     if -1 in shape:
         shape[shape.index(-1)] = _open_size(x.dims, [size for size in shape if size != -1])
@@ -37,22 +38,17 @@ def _infer_reshape(node: Node) -> list[Info]:
     return [node.result(shape, known=_reshaped(x, shape))]
 
 
-def _is_read(size: Dim) -> bool:
-    """Tell whether a size is made of elements of tensors, and may be 0 or -1 for that."""
-    return any(map(is_content, symbols_in(size)))
-
-
 def _meant(sizes: Sequence[Dim], old: Sequence[Dim], allow_zero: bool) -> list[Dim]:
     """Return the shape that sizes mean of which some are read: 0 and -1 are told when they run."""
     stated, are_open = list(sizes), []
     for i, size in enumerate(sizes):
-        if not _is_read(size):
+        if not is_told(size):
             continue
-        is_open = 1 - not_one(-1 * size)
+        is_open = is_equal(size, -1)
         are_open.append((i, is_open))
         stated[i] = size + is_open * (1 - size)
         if not allow_zero and i < len(old):
-            stated[i] = stated[i] + (1 - not_one(size + 1)) * old[i]
+            stated[i] = stated[i] + is_equal(size, 0) * old[i]
     rest = product(old) // product(size for size in stated if size != -1)
     for i, is_open in are_open:
         stated[i] = stated[i] + is_open * (rest - 1)
@@ -86,10 +82,10 @@ def _infer_flatten(node: Node) -> list[Info]:
     return [node.result((product(x.dims[:axis]), product(x.dims[axis:])))]
 
 
-def _axes(node: Node) -> list[int] | None:
+def _axes(node: Node) -> list[Dim] | None:
     axes = node.attribute("axes")
     if axes is None and node.input(1) is not None:
-        axes = node.required(1).integers()
+        axes = node.required(1).sizes()
     return axes
 
 
@@ -100,8 +96,8 @@ def _infer_squeeze(node: Node) -> list[Info]:
         if not all(isinstance(dim, int) for dim in x.dims):
             raise NeedsNumbers("which axes are 1 depends on the input's shape", x.dims)
         axes = [i for i, dim in enumerate(x.dims) if dim == 1]
-    gone = {axis % x.rank for axis in axes}
-    shape = [dim for i, dim in enumerate(x.dims) if i not in gone]
+    kept = [1 - flag for flag in listed(axes, x.rank)]
+    shape = chosen(x.dims, kept, x.rank - len(axes))
     return [node.result(shape, known=_reshaped(x, shape))]
 
 
@@ -110,10 +106,12 @@ def _infer_unsqueeze(node: Node) -> list[Info]:
     axes = _axes(node)
     if axes is None:
         raise OnHost("the axes are missing")
-    rank = x.rank + len(axes)
-    new = {axis % rank for axis in axes}
-    old = iter(x.dims)
-    shape = [1 if i in new else next(old) for i in range(rank)]
+    new = listed(axes, x.rank + len(axes))
+    before = [i - sum_dims(new[:i]) for i in range(len(new))]  # axes of x before each of them
+    shape = [
+        flag + (1 - flag) * sum_dims(is_equal(at, i) * dim for i, dim in enumerate(x.dims))
+        for flag, at in zip(new, before, strict=True)
+    ]
     return [node.result(shape, known=_reshaped(x, shape))]
 
 
@@ -121,9 +119,24 @@ def _lower_reshape(emit: Emission, node: Node) -> None:
     if not node.attribute("allowzero", 0):
         _check_copied_sizes(emit, node)
     for size in () if node.attribute("shape") else node.required(1).sizes():
-        if _is_read(size):
+        if is_told(size):
             message = f"node {node.name!r} ({node.op_type}): a size of the new shape, -1 at least"
             emit.check(minimum(size, -1), -1, message)
+    _lower_view(emit, node)
+
+
+def _lower_squeeze(emit: Emission, node: Node) -> None:
+    x, axes = node.required(0), _axes(node) or []
+    check_told(emit, node, axes, x.rank)
+    for i, flag in enumerate(listed(axes, x.rank)):
+        message = f"node {node.name!r} ({node.op_type}): size of axis {i} of {x.name!r}, if listed"
+        emit.check(1 + flag * (x.dims[i] - 1), 1, message)
+    _lower_view(emit, node)
+
+
+def _lower_unsqueeze(emit: Emission, node: Node) -> None:
+    axes = _axes(node) or []
+    check_told(emit, node, axes, node.required(0).rank + len(axes))
     _lower_view(emit, node)
 
 
@@ -146,7 +159,7 @@ def _check_copied_sizes(emit: Emission, node: Node) -> None:
     sizes = node.attribute("shape") or node.required(1).sizes()
     stated = [i for i, size in enumerate(sizes) if size != -1]
     computed = [i for i in stated if not isinstance(sizes[i], int) and i < len(old)]
-    computed = [i for i in computed if not _is_read(sizes[i])]
+    computed = [i for i in computed if not is_told(sizes[i])]
     copies: dict[int, Dim] = {
         i: _is_zero(sizes[i]) * old[i] for i in computed if sizes[i] != old[i]
     }
@@ -270,12 +283,15 @@ register(
 )
 register(
     "Squeeze",
-    Operator(rules=(_check_squeeze,), infer=_infer_squeeze, lower=_lower_view, moves=True),
+    Operator(rules=(_check_squeeze,), infer=_infer_squeeze, lower=_lower_squeeze, moves=True),
 )
 register(
     "Unsqueeze",
     Operator(
-        rules=(checks.axes(1, grown=True),), infer=_infer_unsqueeze, lower=_lower_view, moves=True
+        rules=(checks.axes(1, grown=True),),
+        infer=_infer_unsqueeze,
+        lower=_lower_unsqueeze,
+        moves=True,
     ),
 )
 register("Shape", Operator(infer=_infer_shape, moves=True))

@@ -3,56 +3,77 @@
 from __future__ import annotations
 
 from ..emission import Emission
-from ..graph import Info, Node, OnHost, describe, refuse
+from ..graph import Info, Node, describe, refuse
 from ..symbolic import Dim, bound, ceil_divide, is_natural, maximum, minimum, sum_dims
 from . import checks
+from .axes import by_axis, check_told, is_below_zero, is_equal, is_told
 from .registry import Operator, register
 
 _WHOLE = 2**31 - 1
-"""A step that no axis reaches."""
+"""A step that few axes reach."""
 _BEYOND = 2**46
 """An index that no axis reaches."""
 
 
-def _slice_bounds(node: Node) -> list[tuple[int, Dim, Dim, int]]:
-    """(axis, first, count, step) for each sliced axis."""
-    x = node.required(0)
+def _slice_lists(node: Node) -> tuple[list[Dim], list[Dim], list[Dim], list[Dim]]:
+    """Starts, ends, axes and steps."""
     if node.attribute("starts") is not None:
         starts, ends = node.attribute("starts"), node.attribute("ends")
-        axes = node.attribute("axes") or list(range(len(starts)))
-        steps = [1] * len(starts)
-    else:
-        starts, ends = node.required(1).sizes(), node.required(2).sizes()
-        third, fourth = node.input(3), node.input(4)
-        axes = list(range(len(starts))) if third is None else third.integers()
-        steps = [1] * len(starts) if fourth is None else fourth.integers()
+        return starts, ends, node.attribute("axes") or list(range(len(starts))), [1] * len(starts)
+    starts, ends = node.required(1).sizes(), node.required(2).sizes()
+    third, fourth = node.input(3), node.input(4)
+    axes: list[Dim] = list(range(len(starts))) if third is None else third.sizes()
+    return starts, ends, axes, [1] * len(starts) if fourth is None else fourth.sizes()
+
+
+def _slice_bounds(node: Node) -> list[tuple[int, Dim, Dim, Dim]]:
+    """(axis, first, count, step) for each sliced axis; for each axis where a run tells which."""
+    x = node.required(0)
+    starts, ends, axes, steps = (list(map(_within, each)) for each in _slice_lists(node))
+    if not all(isinstance(axis, int) for axis in axes):
+        starts, ends, steps = (
+            by_axis(axes, values, others)
+            for values, others in ((starts, [0] * x.rank), (ends, x.dims), (steps, [1] * x.rank))
+        )
+        axes = list(range(x.rank))
     bounds = []
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        axis %= x.rank
-        size = x.dims[axis]
-        first, count = _range(start, end, size, step)
-        bounds.append((axis, first, count, step))
+        own = int(axis) % x.rank  # type: ignore[arg-type]
+        bounds.append((own, *_range(start, end, x.dims[own], step)))
     return bounds
 
 
-def _range(start: Dim, end: Dim, size: Dim, step: int) -> tuple[Dim, Dim]:
-    """First index and number of elements of a Python slice over symbolic sizes."""
-    if abs(step) >= _WHOLE:
-        raise OnHost(f"a step of {step}")
-    start, end = _within(start), _within(end)
-    if step < 0:
-        # The standard lets a backward slice start at the first element at least.
-        after = minimum(maximum(_after(start, size), 1), size)
-        last = _after(end, size)
-        return maximum(0, after - 1), ceil_divide(maximum(0, after - last), -step)
+def _range(start: Dim, end: Dim, size: Dim, step: Dim) -> tuple[Dim, Dim, Dim]:
+    """First index, number of elements and step of a Python slice over symbolic sizes."""
+    if not isinstance(step, int) or abs(step) >= _WHOLE:
+        step = maximum(minimum(step, maximum(size, 1)), -1 * maximum(size, 1))
+    if isinstance(step, int):
+        return *(_backward if step < 0 else _forward)(start, end, size, abs(step)), step
+    turns, distance = is_below_zero(step), maximum(maximum(step, -1 * step), 1)
+    pairs = zip(
+        _forward(start, end, size, distance), _backward(start, end, size, distance), strict=True
+    )
+    first, count = (forth + turns * (back - forth) for forth, back in pairs)
+    return first, count, step
+
+
+def _forward(start: Dim, end: Dim, size: Dim, step: Dim) -> tuple[Dim, Dim]:
     first = bound(start, size)
     last = size if end == _BEYOND else bound(end, size)
     return first, ceil_divide(maximum(0, last - first), step)
 
 
+def _backward(start: Dim, end: Dim, size: Dim, step: Dim) -> tuple[Dim, Dim]:
+    # The standard lets a backward slice start at the first element at least.
+    after = minimum(maximum(_after(start, size), 1), size)
+    return maximum(0, after - 1), ceil_divide(maximum(0, after - _after(end, size)), step)
+
+
 def _within(index: Dim) -> Dim:
     """Return an index whose number 64 bits hold, also with what is added to it."""
-    return min(max(index, -_BEYOND), _BEYOND) if isinstance(index, int) else index
+    if isinstance(index, int) or is_told(index):
+        return minimum(maximum(index, -_BEYOND), _BEYOND)
+    return index
 
 
 def _after(index: Dim, size: Dim) -> Dim:
@@ -60,7 +81,7 @@ def _after(index: Dim, size: Dim) -> Dim:
     if isinstance(index, int):
         return size if index == -1 else bound(index + 1, size)
     if not is_natural(index):
-        raise OnHost("a backward slice whose limits may be counted from the end")
+        return minimum(maximum(index + 1 + is_below_zero(index) * size, 0), size)
     return bound(index + 1, size)
 
 
@@ -74,16 +95,21 @@ def _infer_slice(node: Node) -> list[Info]:
     if (
         x.known is not None
         and x.rank == 1
-        and all(isinstance(first, int) and isinstance(count, int) for _, first, count, _ in bounds)
+        and all(isinstance(dim, int) for bound in bounds for dim in bound)
     ):
         known = x.known
         for _, first, count, step in bounds:
-            known = known[[int(first) + i * step for i in range(int(count))]]  # type: ignore[arg-type]
+            known = known[[int(first) + i * step for i in range(int(count))]]  # type: ignore
     return [node.result(shape, known=known)]
 
 
 def _lower_slice(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
+    _, _, axes, steps = _slice_lists(node)
+    check_told(emit, node, axes, len(x.shape))
+    for step in steps:
+        message = f"node {node.name!r} (Slice): 1 for a step of 0, and 0"
+        emit.check(is_equal(_within(step), 0), 0, message)
     shape, strides = list(x.shape), list(x.strides)
     offset: Dim = 0
     for axis, first, count, step in _slice_bounds(node):

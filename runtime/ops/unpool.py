@@ -11,12 +11,12 @@ from ...kernels.cpu.unpool import add_blocks, unpool
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..strides import contiguous_strides
-from ..symbolic import Dim, product
+from ..symbolic import Dim, minimum, product
 from ..tensors import Tensor
 from . import checks
 from .pad import emit_fill, emit_padded
 from .registry import Operator, register
-from .windows import Along, Window, height_width, slices_of, spatial_numbers, window_fields
+from .windows import Along, Window, height_width, slices_of, window_fields
 
 
 def _implied_shape(node: Node) -> list[Dim]:
@@ -50,7 +50,7 @@ def _lower_unpool(emit: Emission, node: Node) -> None:
     emit.check(x.size, indices.size, message)
     implied, y = _implied_shape(node), emit.output(node)
     whole = y if list(y.shape) == implied else emit.new(implied, x.dtype)
-    zero = np.zeros(1, x.dtype)
+    zero = emit.constant(np.zeros(1, x.dtype))
     emit_fill(emit, whole, zero)
     emit.step(
         unpool(x.itemsize),
@@ -59,7 +59,7 @@ def _lower_unpool(emit: Emission, node: Node) -> None:
     )  # fmt: skip
     if whole is not y:
         more = [new - old for new, old in zip(y.shape, implied, strict=True)]
-        emit_padded(emit, node, whole, y, [0] * len(more), more, zero)
+        emit_padded(emit, whole, y, [0] * len(more), more, zero)
 
 
 # --- Col2Im -----------------------------------------------------------------------------------
@@ -68,13 +68,15 @@ def _lower_unpool(emit: Emission, node: Node) -> None:
 def _block_window(node: Node) -> tuple[Window, list[Dim]]:
     """Window of the blocks, and the sizes of the image."""
     image = node.required(1).sizes()
-    taps = spatial_numbers(node.required(2).integers())
-    rank = len(image)
+    taps, rank = node.required(2).sizes(), len(image)
+    if not 1 <= rank <= 3:
+        raise OnHost(f"{rank} spatial axes")
     if len(taps) != rank:
         refuse(node, "number of sizes of a block", len(taps), f"{rank}, as of the image")
     pads = node.attribute("pads", [0] * 2 * rank)
     strides, dilations = (node.attribute(name, [1] * rank) for name in ("strides", "dilations"))
-    return Window.over(taps, strides, dilations, pads), image
+    # A run may tell the sizes of a block; what is done with windows here takes them, too.
+    return Window.over(taps, strides, dilations, pads), image  # type: ignore[arg-type]
 
 
 def _infer_blocks(node: Node) -> list[Info]:
@@ -90,6 +92,8 @@ def _lower_blocks(emit: Emission, node: Node) -> None:
     window, image = _block_window(node)
     counts = window.sizes(image)
     where = f"node {node.name!r} (Col2Im)"
+    for own in window:
+        emit.check(minimum(own.taps, 1), 1, f"{where}: the smaller of a size of a block and 1")
     emit.check(x.shape[1], y.shape[1] * window.taps, f"{where}: rows, and those of whole blocks")
     emit.check(x.shape[2], product(counts), f"{where}: columns, and places of blocks")
     if _is_tiled(window, image):

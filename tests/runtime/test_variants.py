@@ -186,3 +186,23 @@ def test_threads_may_ask_for_variants_at_once(rng):
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def test_as_many_axes_as_a_run_gives(rng):
+    """What an axis is may be a size; how many there are, or which of many, must be numbers."""
+    for shape, text in (
+        ((2, 1, 3, 1), "float[a, b, c, d] x, int64[n] axes) => (float y) { y = Squeeze (x, axes) }"),
+        ((2, 1, 3, 1, 1), "float[a, b, c, d, e] x, int64[2] axes) => (float y) "
+         "{ y = ReduceSum <keepdims = 0> (x, axes) }"),
+        ((2, 1, 3, 1), "float[a, b, c, d] x, int64[2] axes, bool on) => (float y) "
+         "{ y = If (on) < then_branch = t () => (p) { p = Squeeze (x, axes) }, "
+         "else_branch = f () => (q) { q = Neg (x) } > }"),
+    ):  # fmt: skip
+        session, other = sessions(f"""<ir_version: 8, opset_import: ["": 18]> g ({text}""")
+        x = rng.standard_normal(shape).astype(F32)
+        for axes in ([1, 3], [-1, 1], [1, 3], [3, 1], [-1, 1]):
+            feeds = {"x": x, "axes": np.array(axes)}
+            feeds |= {"on": np.array(True)} if "bool" in text else {}
+            (found,), (wanted,) = session.run(None, feeds), other.run(None, feeds)
+            np.testing.assert_allclose(found, wanted, rtol=1e-5, strict=True)
+        assert host_steps(session, feeds) == []
