@@ -18,7 +18,7 @@ from sardonyx.reference import evaluator
 
 from ...reference import draw_ml  # noqa: F401  (it fills the table)
 from ...reference.drawing import DRAWN, Case, Draw
-from ...reference.witness import model_of
+from ...reference.modelling import node_model, untyped
 
 ML = "ai.onnx.ml"
 OPERATORS = (
@@ -70,7 +70,7 @@ def test_drawn_cases(guard, name):
         draw = Draw([number, 7, zlib.crc32(name.encode())], name, ML)
         case = DRAWN[ML, name](draw)
         is_open = number % 2 == 1 and len(case.inputs) == 1
-        model = typed(model_of(draw, case, case.inputs, constants=False), case.inputs, is_open)
+        model = typed(node_model(draw, case, untyped), case.inputs, is_open)
         feeds = {f"x{i}": x for i, x in enumerate(case.inputs)}
         with np.errstate(all="ignore"):
             wanted = evaluator(model).run(None, feeds)
