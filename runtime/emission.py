@@ -363,8 +363,12 @@ class Emission:
 
         Those that are not known yet are checked when a program is bound (``limits``).
         """
-        nodes = " and ".join(f"{node.name!r} ({node.op_type})" for node in self.nodes)
-        raise InvalidModel(f"node {nodes}: {what}, which is more than can be addressed")
+        raise InvalidModel(f"{self.place}: {what}, which is more than can be addressed")
+
+    @property
+    def place(self) -> str:
+        """The nodes that are lowered, as errors name them."""
+        return "node " + " and ".join(f"{node.name!r} ({node.op_type})" for node in self.nodes)
 
     def check_some(self, count: Dim, results: Dim, node: Node, what: str) -> None:
         """Demand at run time that results, if there are any, come from one element or more.

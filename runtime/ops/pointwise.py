@@ -245,8 +245,8 @@ def broadcast_strides(emit: Emission, tensor: Tensor, target: Tensor) -> list[Di
         # The target may be a matrix product's result without its leading axes of size 1.
         if any(dim != 1 for dim in tensor.shape[:-missing]):
             raise InvalidModel(
-                f"{tensor.name!r} of shape {tensor.shape} does not broadcast to {target.name!r} of "
-                f"shape {target.shape}"
+                f"{emit.place}: {tensor.name!r} of shape {tensor.shape} does not broadcast to "
+                f"{target.name!r} of shape {target.shape}"
             )
         tensor = tensor.view(tensor.shape[-missing:], tensor.strides[-missing:])
         missing = 0
@@ -258,7 +258,8 @@ def broadcast_strides(emit: Emission, tensor: Tensor, target: Tensor) -> list[Di
         elif size == 1:
             strides.append(0)
         else:
-            message = f"{tensor.name!r} does not broadcast to {target.name!r}, axis {axis}"
+            what = f"{tensor.name!r} does not broadcast to {target.name!r}, axis {axis}"
+            message = f"{emit.place}: {what}"
             emit.check(size, wanted, message, broadcast=True)
             strides.append(not_one(size) * stride)
     return strides
