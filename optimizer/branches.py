@@ -21,7 +21,7 @@ def inline_branches(model: ir.Model, report: Report) -> int:
 
 def _inline(node: ir.Node, report: Report) -> bool:
     condition = constant(node.inputs[0])
-    if condition is None:
+    if condition is None or condition.size != 1:
         return False
     taken = "then_branch" if condition.reshape(-1)[0] else "else_branch"
     branch = node.attributes[taken].as_graph()

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx.reference.ops import load_op
 
-from .operator import Operator
+from .operator import Operator, Original
 
 _TRUE = {"true", "1"}
 
@@ -32,6 +32,12 @@ class _Cast(Operator):
         if round_mode:
             node.attribute.append(onnx.helper.make_attribute("round_mode", round_mode))
         return np.asarray(cast(node, self.run_params).run(x)[0])
+
+
+class BitCast(Original):
+    """BitCast, of the very bits."""
+
+    widens = False
 
 
 class Cast(_Cast):

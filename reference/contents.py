@@ -27,6 +27,17 @@ def _given(inputs: Sequence[Any], index: int) -> Any:
     return inputs[index] if index < len(inputs) else None
 
 
+def _axes(node: OpRun, inputs: Sequence[Any]) -> None:
+    """Check inputs that name axes of the first input, whatever the operator is."""
+    formals = getattr(node, "schema", None)
+    if formals is None or not inputs or not isinstance(inputs[0], np.ndarray):
+        return
+    for formal, value in zip(formals.inputs, inputs, strict=False):
+        if formal.name in ("axis", "axes") and value is not None:
+            rank = inputs[0].ndim + (np.size(value) if formals.name == "Unsqueeze" else 0)
+            _within("axis", value, -rank, rank - 1)
+
+
 def _reverse_sequence(node: OpRun, inputs: Sequence[Any]) -> None:
     x, lengths = inputs
     axis = getattr(node, "time_axis", 0)
@@ -72,6 +83,12 @@ def _split(node: OpRun, inputs: Sequence[Any]) -> None:
         raise ValueError(f"sizes of parts {np.asarray(sizes).tolist()}, expected a sum of {size}")
 
 
+def _recurrent(node: OpRun, inputs: Sequence[Any]) -> None:
+    x, lengths = inputs[0], _given(inputs, 4)
+    if lengths is not None:
+        _within("length of a sequence", lengths, 0, x.shape[int(bool(getattr(node, "layout", 0)))])
+
+
 def _roi_align(node: OpRun, inputs: Sequence[Any]) -> None:
     _within("index of an image", inputs[2], 0, inputs[0].shape[0] - 1)
 
@@ -92,9 +109,12 @@ _MOST_PADDED = 2**26
 _CHECKS: dict[str, Check] = {
     "Attention": _attention,
     "AveragePool": _pool,
+    "GRU": _recurrent,
+    "LSTM": _recurrent,
     "LpPool": _pool,
     "MaxPool": _pool,
     "OneHot": _one_hot,
+    "RNN": _recurrent,
     "Reshape": _reshape,
     "ReverseSequence": _reverse_sequence,
     "RoiAlign": _roi_align,
@@ -112,6 +132,9 @@ def check_contents(operator: OpRun, inputs: Sequence[Any]) -> None:
     ValueError
         Says what was expected and what came.
     """
+    if operator.onnx_node.domain:
+        return
+    _axes(operator, inputs)
     check = _CHECKS.get(operator.onnx_node.op_type)
-    if check is not None and not operator.onnx_node.domain:
+    if check is not None:
         check(operator, inputs)

@@ -23,10 +23,10 @@ def _reflected(x: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _inside(places: np.ndarray, size: int, padding: str, borders: tuple[float, float]) -> Any:
-    """Places that exist, and which of them count; None: all."""
+    """Places that exist, and which of them count."""
     if padding == "reflection":
         places = np.rint(_reflected(places, *borders))
-    exists = (places >= 0) & (places < size) if padding == "zeros" else None
+    exists = (places >= 0) & (places < size) if padding == "zeros" else np.bool_(True)
     return np.clip(places, 0, size - 1).astype(np.int64), exists
 
 
@@ -58,18 +58,18 @@ def sample(
         choices.append(_along(coordinate, size, mode, padding, borders))
     y = np.zeros((x.shape[0], *at[0].shape), np.float64)
     for parts in itertools.product(*choices):
-        weight: Any = 1.0
-        for _, factor in parts:
-            weight = weight * factor
-        where: tuple[Any, ...] = (slice(None), *[places for places, _ in parts])
-        y += x[where] * weight
+        weight, exists = np.float64(1), np.bool_(True)
+        for _, factor, is_there in parts:
+            weight, exists = weight * factor, exists & is_there
+        where: tuple[Any, ...] = (slice(None), *[places for places, _, _ in parts])
+        y += np.where(exists, x[where] * weight, 0.0)
     return y
 
 
 def _along(
     x: np.ndarray, size: int, mode: str, padding: str, borders: tuple[float, float]
-) -> list[tuple[np.ndarray, Any]]:
-    """Places along an axis, each with its weight."""
+) -> list[tuple[np.ndarray, Any, Any]]:
+    """Places along an axis, each with its weight, and where they exist."""
     if mode == "nearest":
         x = np.rint(x)
     if mode != "cubic" and padding == "border":
@@ -85,7 +85,7 @@ def _along(
         weight = {"nearest": lambda d: 1.0, "linear": lambda d: 1 - d,
                   "cubic": lambda d: _cubic(d, -0.75)}[mode](distance)  # fmt: skip
         places, exists = _inside(first + offset, size, padding, borders)
-        choices.append((places, weight if exists is None else np.where(exists, weight, 0.0)))
+        choices.append((places, weight, exists))
     return choices
 
 

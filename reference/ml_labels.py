@@ -86,6 +86,7 @@ class OneHotEncoder(Operator):
         self, x: np.ndarray, *, cats_int64s: Any, cats_strings: Any, zeros: int
     ) -> tuple[Any, ...]:
         categories = cats_strings or cats_int64s
+        x = x.astype(np.int64) if x.dtype.kind == "f" else x  # the standard casts
         places = _mapped(x, {c: i for i, c in enumerate(categories)}, -1, np.int64)
         if not zeros and (places < 0).any():
             raise ValueError(f"{x[places < 0][0]!r} is no category")

@@ -89,7 +89,7 @@ def _pairs(
             score = values[:, parts[i]] @ weights[j - 1, parts[i]]
             score = score + values[:, parts[j]] @ weights[i, parts[j]] + float(rho[len(scores)])
             votes[:, i] += score > 0
-            votes[:, j] += score <= 0
+            votes[:, j] += ~(score > 0)
             scores.append(score)
     return np.stack(scores, 1), votes
 

@@ -16,6 +16,7 @@ from .groups import Group
 from .ops.gates import absorb_gates
 from .ops.pointwise import write_expression
 from .ops.registry import OPERATORS
+from .ops.terms import Placed
 from .symbolic import product
 
 MAX_NODES = 12
@@ -83,9 +84,16 @@ def _fits(graph: Graph, node: Node, group: Group) -> bool:
         return False
     if operator.fused is not None and not _can_lead(graph, node, group):
         return False
-    if node.infos[0].shape != result.shape:
+    if node.infos[0].shape != result.shape or _is_placed(node.outputs[0], group):
         return False
     return len(_inputs(Group([node, *group.nodes]))) <= MAX_OPERANDS
+
+
+def _is_placed(value: ir.Value, group: Group) -> bool:
+    """Tell whether a group reads a value otherwise than it lies: then it has to lie somewhere."""
+    rules = ((node, OPERATORS[node.key].sources) for node in group.nodes)
+    sources = (source for node, rule in rules if rule is not None for source in rule(node))
+    return any(isinstance(source, Placed) and source.value is value for source in sources)
 
 
 def _can_lead(graph: Graph, node: Node, group: Group) -> bool:

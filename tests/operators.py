@@ -17,20 +17,13 @@ import ml_dtypes
 import numpy as np
 import onnx
 import sardonyx
-from onnx import helper, numpy_helper
 from sardonyx.runtime.lowering import lower
 from sardonyx.runtime.ops import OPERATORS, has_kernel
 from sardonyx.runtime.sources import opened
 
-from .reference import (  # noqa: F401  (they fill the table)
-    draw_elementwise,
-    draw_images,
-    draw_layers,
-    draw_ml,
-    draw_movement,
-    draw_others,
-)
-from .reference.drawing import DRAWN, Case, Draw, element_type
+from .reference.drawing import Case, Draw, element_type
+from .reference.every_draw import DRAWN
+from .reference.modelling import node_model, typed
 
 FILE = Path(__file__).parents[1] / "docs" / "operators.md"
 CASES = 3
@@ -111,29 +104,14 @@ def cases_of(domain: str, name: str, kind: str) -> Iterator[tuple[Draw, Case]]:
 
 def model_of(draw: Draw, case: Case) -> onnx.ModelProto:
     """A model of a case, in which lists of sizes and single numbers are constants."""
-    names, ports, weights = [], [], []
-    for index, value in enumerate(case.inputs):
-        name = "" if value is None else f"x{index}"
-        names.append(name)
-        if value is None:
-            continue
+
+    def port(index: int, name: str, value: np.ndarray) -> onnx.ValueInfoProto | None:
         formal = draw.schema.inputs[min(index, len(draw.schema.inputs) - 1)].name
         if index and (value.ndim < 2 or formal in WEIGHTS):
-            weights.append(numpy_helper.from_array(value, name))
-        else:
-            kind = helper.np_dtype_to_tensor_dtype(value.dtype)
-            ports.append(helper.make_tensor_value_info(name, kind, value.shape))
-    while names and not names[-1]:
-        names.pop()
-    results = [f"y{i}" for i in range(case.outputs)]
-    node = helper.make_node(
-        draw.name, names, results, "node", domain=draw.domain, **case.attributes
-    )
-    outputs = [onnx.ValueInfoProto(name=name) for name in results]
-    graph = helper.make_graph([node], "drawn", ports, outputs, weights)
-    opsets = {"": 21, draw.domain: draw.opset}
-    imports = [helper.make_opsetid(*item) for item in opsets.items()]
-    return helper.make_model(graph, opset_imports=imports, ir_version=10)
+            return None
+        return typed(name, value, lambda: False)
+
+    return node_model(draw, case, port)
 
 
 def reason_of(model: onnx.ModelProto) -> str:
@@ -144,10 +122,15 @@ def reason_of(model: onnx.ModelProto) -> str:
     return next(iter(program.metadata["host"].values()), "")
 
 
+def has_row(domain: str, name: str) -> bool:
+    """Tell whether an operator has an element type that the table has a column for."""
+    return (domain, name) in DRAWN and bool(types_of(Draw(0, name, domain)))
+
+
 def rows(domain: str) -> Iterator[tuple[str, dict[str, str], str]]:
     """Yield each drawn operator of a domain: its name, a sign for each type, and a reason."""
     for own, name in sorted(DRAWN):
-        if own != domain:
+        if own != domain or not has_row(own, name):
             continue
         signs, reasons = {}, Counter[str]()
         for kind in TYPES:
@@ -187,7 +170,7 @@ def others() -> Iterator[str]:
     """
     built_in = [key for key in OPERATORS if "#" not in key[1]]
     for domain in sorted({domain for domain, _ in built_in}):
-        names = [name for own, name in built_in if own == domain and (own, name) not in DRAWN]
+        names = [name for own, name in built_in if own == domain and not has_row(own, name)]
         names = sorted(name for name in names if has_kernel(domain, name))
         if names:
             yield f"- {domain or 'the standard'}: {', '.join(names)}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from typing import Any
 
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
@@ -46,7 +47,7 @@ def infer(model: ModelProto, trusted: bool = False) -> ModelProto:
     if isinstance(result, ModelProto):
         result = with_loop_states(model, result, _consistent)
     else:
-        if conflicts := [_readable(line) for line in result if _is_conflict(line)]:
+        if conflicts := [_readable(line, model) for line in result if _is_conflict(line)]:
             raise InvalidModel("types or shapes conflict: " + "; ".join(conflicts))
         try:
             with known_to_onnx():
@@ -183,7 +184,22 @@ def _is_conflict(line: str) -> bool:
     return "[ShapeInferenceError]" in line or "[TypeInferenceError]" in line
 
 
-def _readable(line: str) -> str:
-    """Turn ``(op_type:Add, node name: n): [ShapeInferenceError] why`` into a sentence."""
+def _readable(line: str, model: ModelProto) -> str:
+    """Turn ``(op_type:Add, node name: n): [ShapeInferenceError] why`` into a sentence.
+
+    Only nodes in the body of an operator have no names: then the nodes are named that have a body.
+    """
+    if inner := re.match(r"\(op_type:(\w+)\): ", line):
+        graphs = [model.graph, *graphs_inside(model.graph.node)]
+        outer = [describe(node) for graph in graphs for node in graph.node if _has_body(node)]
+        line = f"{' or '.join(outer)}: in its body, {inner[1]}: {line[inner.end() :]}"
     line = re.sub(r"\[\w+InferenceError\] |Inference error\(s\): ", "", line)
     return re.sub(r"\(op_type:(\w+), node name: (.*?)\): ", r"\1 node \2: ", line)
+
+
+def _has_body(node: NodeProto) -> bool:
+    """Tell whether the standard defines an operator by others."""
+    if node.domain or not onnx.defs.has(node.op_type):
+        return False
+    schema: Any = onnx.defs.get_schema(node.op_type)
+    return bool(schema.has_function or schema.has_context_dependent_function)

@@ -72,7 +72,7 @@ def vote(
     """Choose the class that wins most pairs, the first of several: its entry of ``names``.
 
     ``x`` has the scores of the pairs (0, 1), (0, 2), ... (1, 2), ...: the first class wins where
-    they are above zero. Rows are split into parts.
+    they are above zero, the second else, also for NaN. Rows are split into parts.
     """
     votes, pairs = scratch + thread * scratch_bytes, classes * (classes - 1) // 2
     for row in range(rows * part // parts, rows * until // parts):
@@ -83,7 +83,7 @@ def vote(
             for j in range(i + 1, classes):
                 score = load_f32(x, at)
                 winner = i if score > 0 else j
-                store_i64(votes, winner, load_i64(votes, winner) + np.int64(score == score))
+                store_i64(votes, winner, load_i64(votes, winner) + 1)
                 at += 1
         best = 0
         for i in range(1, classes):

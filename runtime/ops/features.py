@@ -170,7 +170,8 @@ def _lower_one_hot(emit: Emission, node: Node) -> None:
     categories = np.array(node.attribute("cats_int64s"), np.int64)
     column = x.view((*x.shape, 1), (*x.strides, 1))
     table = emit.constant(categories, f"{node.name}.categories")
-    emit_expression(emit, "to_f32(equal(x0,x1))", y, [column, table])
+    number = "float_to_i64(x0)" if node.required(0).is_float else "x0"  # the standard casts
+    emit_expression(emit, f"to_f32(equal({number},x1))", y, [column, table])
 
 
 _ML: dict[str, Any] = {"domain": DOMAIN}

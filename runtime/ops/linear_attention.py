@@ -93,7 +93,7 @@ def _lower(emit: Emission, node: Node) -> None:
     if not scale:
         if not isinstance(keys, int):
             raise NeedsNumbers("the scale follows from the size of a key", [keys])
-        scale = 1 / math.sqrt(keys)
+        scale = 1 / math.sqrt(max(keys, 1))
     emit.step(
         linear_attention, outputs=[y, present],
         flops=batch * tokens * heads * keys * values * (6 + 2 * group), query=query, key=key,

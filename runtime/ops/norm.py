@@ -106,11 +106,14 @@ def _is_composed(node: Node) -> bool:
     return x.dtype != "float32" or any(_differ(info.dims, x.dims[axis:]) for info in given)
 
 
-def _differ(left: Sequence[Dim], right: Sequence[Dim]) -> bool:
-    """Tell whether shapes are known to differ."""
-    return len(left) != len(right) or any(
-        isinstance(a, int) and isinstance(b, int) and a != b
-        for a, b in zip(left, right, strict=True)
+def _differ(given: Sequence[Dim], axes: Sequence[Dim]) -> bool:
+    """Tell whether a scale is broadcast to axes, or may be: where a size is 1, or open.
+
+    Sizes from 2 on can only be those of open axes, which is checked.
+    """
+    return len(given) != len(axes) or any(
+        a != b and (isinstance(b, int) or not isinstance(a, int) or a == 1)
+        for a, b in zip(given, axes, strict=True)
     )
 
 

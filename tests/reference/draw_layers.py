@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from .drawing import Case, Draw, draws
+from .drawing import HALVES, Case, Draw, draws
 
 F32 = np.float32
 
@@ -202,13 +202,18 @@ def layer_norms(draw: Draw) -> Case:
     axis = draw.axis(len(shape))
     x = draw.array(shape, kind, scale=draw.pick([2, 400]))
     own = shape[axis % len(shape) :]
-    scale = draw.array(own, kind if draw.name[0] == "L" else draw.pick([kind, draw.kind("V")]))
+    scale = draw.array(
+        own, kind if draw.name[0] == "L" else kind if kind in HALVES else draw.kind("V")
+    )
     attributes = draw.some(axis=axis, epsilon=1e-3)
     if "axis" not in attributes:
-        scale = draw.array(shape[-1:], scale.dtype)
+        own = shape[-1:]
+    if draw.chance(0.3):
+        own = draw.broadcast(own)
+    scale = draw.array(own, scale.dtype)
     if draw.name == "RMSNormalization":
         return Case([x, scale], attributes, exact=scale.dtype != kind)
-    bias = draw.array(scale.shape, kind) if draw.chance(0.6) else None
+    bias = draw.array(draw.pick([own, shape[-1:]]), kind) if draw.chance(0.6) else None
     return Case([x, scale, bias], attributes, draw.pick([1, 3]))
 
 

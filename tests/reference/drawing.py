@@ -42,17 +42,26 @@ class Case:
 class Draw:
     """A generator of random numbers, and the types that a version of an operator allows."""
 
-    def __init__(self, seed: int | Sequence[int], name: str, domain: str = "") -> None:
+    def __init__(
+        self, seed: int | Sequence[int], name: str, domain: str = "", version: int = 0
+    ) -> None:
         self.rng = np.random.default_rng(seed)
         self.name, self.domain = name, domain
+        self.opset = version or self._any_opset()
+        self.schema = onnx.defs.get_schema(name, self.opset, domain)
+        self.version = self.schema.since_version
+
+    def _any_opset(self) -> int:
+        """Return an opset up to `OPSET`, often the newest, or the newest of all."""
+        name, domain = self.name, self.domain
+        if (domain, name) not in history():
+            return every_version(name, domain)[-1]
         versions = versions_of(name, domain)
         newest = versions[-1]
         since = newest if self.chance(0.5) else self.pick(versions)
         later = [v for v in every_version(name, domain) if v > since]
         last = (OPSET if not domain else ML_OPSET) if not later else later[0] - 1
-        self.opset = max(since, min(last, int(self.rng.integers(since, last + 1))))
-        self.schema = onnx.defs.get_schema(name, self.opset, domain)
-        self.version = self.schema.since_version
+        return max(since, min(last, int(self.rng.integers(since, last + 1))))
 
     def pick(self, values: Sequence[Any]) -> Any:
         return values[int(self.rng.integers(len(values)))]
@@ -66,15 +75,19 @@ class Draw:
 
     def kind(self, variable: str | None = None, leave: str = "OUSc") -> np.dtype[Any]:
         """One of the element types of a type variable (default: the first input's)."""
+        kinds = self.kinds(variable, leave)
+        common = [k for k in kinds if k in (np.dtype(np.float32), *HALVES[:1])]
+        return self.pick(common if common and self.chance(0.4) else kinds)
+
+    def kinds(self, variable: str | None = None, leave: str = "OUSc") -> list[np.dtype[Any]]:
+        """All element types of a type variable that are drawn."""
         variable = variable or self.schema.inputs[0].type_str
         names: list[str] = [variable]
         for constraint in self.schema.type_constraints:
             if constraint.type_param_str == variable:
                 names = list(constraint.allowed_type_strs)
         kinds = sorted({k for n in names for k in [element_type(n)] if k is not None}, key=str)
-        kinds = [k for k in kinds if k.kind not in leave and k.name not in UNKNOWN]
-        common = [k for k in kinds if k in (np.dtype(np.float32), *HALVES[:1])]
-        return self.pick(common if common and self.chance(0.4) else kinds)
+        return [k for k in kinds if k.kind not in leave and k.name not in UNKNOWN]
 
     def shape(
         self, low: int = 0, high: int = 4, sizes: Sequence[int] = (0, 1, 1, 2, 3, 4, 5)

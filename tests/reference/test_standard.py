@@ -286,3 +286,47 @@ def test_trees_in_a_circle_end():
 def test_batches_may_be_empty(name, inputs, attributes, shape):
     arrays = [np.ones(each, np.float32) for each in inputs]
     assert run(name, *arrays, **attributes).shape == shape
+
+
+@pytest.mark.parametrize("kind", HALVES)
+def test_bits_of_halves_are_those_of_halves(rng, kind):
+    x = rng.standard_normal(9).astype(kind)
+    found = run("BitCast", x, to=TensorProto.UINT16, opset=26)
+    np.testing.assert_array_equal(found, x.view(np.uint16))
+
+
+@pytest.mark.parametrize("axis", [3, -4, 2**40])
+@pytest.mark.parametrize(
+    "name", ["ReduceSum", "ReduceMax", "Squeeze", "Unsqueeze", "CumSum", "Slice", "Pad"]
+)
+def test_axes_that_no_input_has_are_refused(name, axis):
+    x, axes, one = np.zeros((2, 1, 3), np.float32), np.array([axis]), np.array([1])
+    rest = {"CumSum": [axes[0]], "Slice": [one, one, axes], "Pad": [np.array([1, 1]), None, axes]}
+    if name == "Unsqueeze" and axis != 2**40:
+        axes += np.sign(axis)  # the result has another axis
+    with pytest.raises(ValueError, match="axis"):
+        run(name, x, *rest.get(name, [axes]))
+
+
+@pytest.mark.parametrize("layout", [0, 1])
+@pytest.mark.parametrize("name, gates", [("RNN", 1), ("GRU", 3), ("LSTM", 4)])
+def test_lengths_beyond_those_of_sequences_are_refused(name, gates, layout):
+    x = np.zeros((2, 3, 5) if layout else (3, 2, 5), np.float32)
+    weights = [np.zeros((1, gates * 4, size), np.float32) for size in (5, 4)]
+    for lengths in ([3, 0], [1, 1]):
+        run(name, x, *weights, None, np.array(lengths, np.int32), hidden_size=4, layout=layout)
+    for lengths in ([4, 1], [-1, 1]):
+        with pytest.raises(ValueError, match="length of a sequence"):
+            run(name, x, *weights, None, np.array(lengths, np.int32), hidden_size=4, layout=layout)
+
+
+def test_floats_are_integers_before_they_are_categories():
+    x = np.array([1.7, -0.5, 2.0, 7.0])
+    found = run("OneHotEncoder", x, domain="ai.onnx.ml", cats_int64s=[0, 1, 2])
+    assert found.tolist() == [[0, 1, 0], [1, 0, 0], [0, 0, 1], [0, 0, 0]]
+
+
+def test_infinite_pixels_do_not_reach_places_outside_of_the_image():
+    x = np.full((1, 1, 2, 2), np.inf)
+    grid = np.array([[[[-9.0, -9], [9, 0], [0, 0]]]])
+    assert run("GridSample", x, grid).reshape(-1).tolist() == [0, 0, np.inf]

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
-from onnx import helper, numpy_helper
+from onnx import helper
 from onnx.reference import ReferenceEvaluator
 from sardonyx.reference import OPERATORS
 
-from .drawing import HALVES, Case, Draw, history
+from .drawing import HALVES, Case, Draw, every_version
+from .modelling import constant, node_model, untyped
 
 CHANGED = {("Softmax", 13), ("LogSoftmax", 13), ("Hardmax", 13), ("BatchNormalization", 14)}
+SUPPORTED = 7  # opset that onnxruntime begins at
+IGNORED = {"consumed_inputs"}  # what the first versions said to be overwritten
 PLAIN = "fiub"  # kinds of numpy's own numbers
 NEXT = {  # types that onnxruntime may have instead, which hold the same values
     "float16": ["float32"], "bfloat16": ["float32"], "float64": ["float64", "float32"],
@@ -26,46 +31,14 @@ NEXT = {  # types that onnxruntime may have instead, which hold the same values
 }  # fmt: skip
 
 
-def tensor(array: np.ndarray, name: str) -> onnx.TensorProto:
-    if array.dtype.kind == "O":
-        texts = [str(text).encode() for text in array.reshape(-1)]
-        return helper.make_tensor(name, onnx.TensorProto.STRING, array.shape, texts)
-    return numpy_helper.from_array(array, name)
-
-
-def model_of(
-    draw: Draw, case: Case, inputs: list[Any], *, constants: bool, opset: int = 0
-) -> onnx.ModelProto:
-    """A model of the node; its inputs are constants, or inputs without types."""
-    names, nodes, weights = [], [], []
-    for index, value in enumerate(inputs):
-        name = "" if value is None else f"x{index}"
-        names.append(name)
-        if isinstance(value, list) and constants:
-            parts = [f"{name}.{i}" for i in range(len(value))]
-            weights += [tensor(v, n) for v, n in zip(value, parts, strict=True)]
-            nodes.append(helper.make_node("SequenceConstruct", parts, [name]))
-        elif value is not None and constants:
-            weights.append(tensor(value, name))
-    while names and not names[-1]:
-        names.pop()
-    results = [f"y{i}" for i in range(case.outputs)]
-    nodes.append(
-        helper.make_node(draw.name, names, results, "node", domain=draw.domain, **case.attributes)
-    )
-    ports = [] if constants else [onnx.ValueInfoProto(name=n) for n in names if n]
-    outputs = [onnx.ValueInfoProto(name=n) for n in results]
-    graph = helper.make_graph(nodes, "drawn", ports, outputs, weights)
-    own = opset or draw.opset
-    imports = [helper.make_opsetid("", 21 if draw.domain else own)]
-    if draw.domain:
-        imports.append(helper.make_opsetid(draw.domain, own))
-    return helper.make_model(graph, opset_imports=imports, ir_version=10)
-
-
 def ours(draw: Draw, case: Case) -> list[Any]:
     """Results of our operators; inputs that are written to raise."""
-    model = model_of(draw, case, case.inputs, constants=False)
+    return reference(draw, case, OPERATORS)
+
+
+def reference(draw: Draw, case: Case, operators: Sequence[type[Any]] | None = None) -> list[Any]:
+    """Results of onnx's reference implementation, with operators that replace some of its own."""
+    model = node_model(draw, case, untyped)
     feeds: dict[str, Any] = {}
     for index, value in enumerate(case.inputs):
         if value is None:
@@ -73,7 +46,7 @@ def ours(draw: Draw, case: Case) -> list[Any]:
         feeds[f"x{index}"] = [v.copy() for v in value] if isinstance(value, list) else value.copy()
         for array in feeds[f"x{index}"] if isinstance(value, list) else [feeds[f"x{index}"]]:
             array.flags.writeable = False
-    return ReferenceEvaluator(model, new_ops=OPERATORS).run(None, feeds)
+    return ReferenceEvaluator(model, new_ops=operators).run(None, feeds)
 
 
 def onnxruntimes(draw: Draw, case: Case) -> tuple[list[Any] | None, str]:
@@ -82,10 +55,11 @@ def onnxruntimes(draw: Draw, case: Case) -> tuple[list[Any] | None, str]:
     None, and why, where it has no such kernel.
     """
     why = ""
-    for opset in [draw.opset, *_same_before(draw)]:
+    for opset in [draw.opset, *_alike(draw.name, draw.domain, draw.version)]:
         for inputs in _in_other_types(case):
             try:
-                return _run(model_of(draw, case, inputs, constants=True, opset=opset)), ""
+                same = replace(case, inputs=inputs)
+                return _run(node_model(draw, same, constant, opset)), ""
             except Exception as error:
                 why = why or str(error)
     return None, why
@@ -112,21 +86,26 @@ def _run(model: onnx.ModelProto) -> list[Any]:
 
 
 @functools.cache
-def _earlier(name: str, domain: str, version: int) -> list[int]:
-    """Versions before one that differ from it by their types at most."""
+def _alike(name: str, domain: str, version: int) -> list[int]:
+    """Other versions that differ from one by their types at most, the nearest first.
+
+    Later ones for those before `SUPPORTED`, which onnxruntime does not have.
+    """
+    versions = every_version(name, domain)
+    if version < SUPPORTED and not domain:
+        steps = [v for v in versions if v > version]
+    else:
+        steps = [v for v in reversed(versions) if v < version]
     schema = onnx.defs.get_schema(name, version, domain)
-    found = []
-    for other in reversed([v for v in history()[domain, name] if v < version]):
-        old = onnx.defs.get_schema(name, other, domain)
-        same = old.attributes.keys() == schema.attributes.keys()
-        if not same or len(old.inputs) != len(schema.inputs) or (name, version) in CHANGED:
+    found: list[int] = []
+    for other, last in zip(steps, [version, *steps], strict=False):
+        then = onnx.defs.get_schema(name, other, domain)
+        same = then.attributes.keys() - IGNORED == schema.attributes.keys() - IGNORED
+        changed = (name, max(other, last)) in CHANGED
+        if not same or len(then.inputs) != len(schema.inputs) or changed or then.deprecated:
             break
         found.append(other)
     return found
-
-
-def _same_before(draw: Draw) -> list[int]:
-    return _earlier(draw.name, draw.domain, draw.version)
 
 
 def _in_other_types(case: Case) -> list[list[Any]]:

@@ -3,6 +3,7 @@
 import numpy as np
 import onnx.helper as oh
 import onnx.numpy_helper
+import pytest
 import sardonyx
 from onnx.reference import ReferenceEvaluator
 from sardonyx.runtime import fusion
@@ -42,3 +43,21 @@ def test_nodes_that_stay_alone_compute_the_same(rng, monkeypatch):
     session = sardonyx.Session(model, threads=1)
     np.testing.assert_allclose(session.run(None, x)[0], expected, atol=1e-6)
     assert len(session.engine.program.steps) > 30
+
+
+@pytest.mark.parametrize("attributes", [{"axis": 0}, {"axis": 0, "block_size": 1}])
+def test_what_is_read_along_an_axis_is_no_member_of_the_group(rng, attributes):
+    """The scale has the shape of the result, but its elements belong to an axis or to blocks."""
+    shape = (4,) if len(attributes) == 1 else (4, 3)
+    nodes = [
+        oh.make_node("Exp", ["v"], ["scale"]),
+        oh.make_node("DequantizeLinear", ["q", "scale"], ["x"], **attributes),
+        oh.make_node("QuantizeLinear", ["x", "scale"], ["y"], **attributes),
+    ]
+    ports = [oh.make_tensor_value_info("v", 1, shape), oh.make_tensor_value_info("q", 2, shape)]
+    results = [oh.make_tensor_value_info("y", 2, shape)]
+    graph = oh.make_graph(nodes, "own scale", ports, results)
+    model = oh.make_model(graph, opset_imports=[oh.make_opsetid("", 21)], ir_version=10)
+    given = {"v": rng.standard_normal(shape, np.float32), "q": rng.integers(0, 9, shape, np.uint8)}
+    (y,) = sardonyx.Session(model, threads=1, optimize="none").run(None, given)
+    np.testing.assert_array_equal(y, given["q"])

@@ -47,6 +47,8 @@ BAD_TEXT = [
      InvalidModel, r"initializer 'w' has the shape \[2\], but is declared \[3\]"),
     ("g (int32[2] w) => (float[2] y) <float[2] w = {1.0, 2.0}> { y = Neg(w) }",
      InvalidModel, "initializer 'w' holds FLOAT, but is declared INT32"),
+    ("g (float[2,3,4,5] x) => (y) { y = MeanVarianceNormalization <axes = [7]> (x) }",
+     InvalidModel, "MeanVarianceNormalization node producing 'y': in its body, ReduceMean: "),
     ("g (float[4,2] x) => (float[2] y) { y = Softmax <axis = 2> (x) }",
      InvalidModel, r"Softmax node producing 'y': 'axis' must be in \[-2 , 1\]"),
     ("g (float[4,2] x) => (float[2] y) { y = Transpose <perm = [0, 0]> (x) }",

@@ -18,7 +18,8 @@ from sardonyx.reference import evaluator
 
 from ...reference import draw_ml  # noqa: F401  (it fills the table)
 from ...reference.drawing import DRAWN, Case, Draw
-from ...reference.witness import model_of
+from ...reference.modelling import node_model, untyped
+from ...reference.witness import ours
 
 ML = "ai.onnx.ml"
 OPERATORS = (
@@ -70,7 +71,7 @@ def test_drawn_cases(guard, name):
         draw = Draw([number, 7, zlib.crc32(name.encode())], name, ML)
         case = DRAWN[ML, name](draw)
         is_open = number % 2 == 1 and len(case.inputs) == 1
-        model = typed(model_of(draw, case, case.inputs, constants=False), case.inputs, is_open)
+        model = typed(node_model(draw, case, untyped), case.inputs, is_open)
         feeds = {f"x{i}": x for i, x in enumerate(case.inputs)}
         with np.errstate(all="ignore"):
             wanted = evaluator(model).run(None, feeds)
@@ -229,6 +230,19 @@ def test_support_vectors_of_any_number_and_rows_with_nan(kernel, sizes, rng):
     is_clear = ~(np.abs(scores) < 1e-5).any(1)
     np.testing.assert_array_equal(found[is_clear], labels[is_clear])
     same(values, scores, 1e-4)
+
+
+def test_a_pair_whose_score_is_no_number_is_won_by_its_second_class():
+    attributes: dict[str, Any] = {
+        "vectors_per_class": [1, 1, 1], "kernel_type": "LINEAR", "kernel_params": [1.0, 0.0, 1.0],
+        "support_vectors": [1.0, 2.0, 3.0], "coefficients": [1.0] * 6, "rho": [0.0] * 3,
+        "classlabels_ints": [10, 11, 12],
+    }  # fmt: skip
+    x = np.array([[np.nan], [1.0]], np.float32)
+    compiled = session_of("SVMClassifier", x, 2, **attributes).run(None, {"x": x})[0]
+    case = Case([x], attributes, 2)
+    on_host = ours(Draw(0, "SVMClassifier", ML), case)[0]
+    assert compiled.tolist() == on_host.tolist() == [12, 10]
 
 
 # --- scikit-learn -----------------------------------------------------------------------------

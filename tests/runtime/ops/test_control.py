@@ -141,6 +141,25 @@ def test_branches_of_other_types_are_refused() -> None:
         )
 
 
+@pytest.mark.parametrize("size", [0, 2])
+@pytest.mark.parametrize("optimize", ["none", "all"])
+def test_a_condition_of_none_or_of_several_elements_is_refused(size: int, optimize: str) -> None:
+    """As an input, as a constant, and where the shape is not declared."""
+    values = ", ".join(["1"] * size)
+    branches = """y = If (c) <then_branch = t () => (float[3] p) { p = Neg(x) },
+                                else_branch = e () => (float[3] q) { q = Abs(x) }>"""
+    heads = {
+        f"bool[{size}] c": "", "bool[N] c": "",
+        "": f"k = Constant<value = int32[{size}] {{{values}}}>() c = Cast<to=9>(k)",
+    }  # fmt: skip
+    for port, before in heads.items():
+        ports = ", ".join(filter(None, ["float[3] x", port]))
+        text = f"g ({ports}) => (float[3] y) {{ {before} [i] {branches} }}"
+        feeds = {"x": floats(3)} | ({"c": np.ones(size, bool)} if port else {})
+        with pytest.raises(sardonyx.SardonyxError, match=r"node 'i' \(If\)|If node '?i"):
+            sardonyx.Session(parsed(text), optimize=optimize).run(None, feeds)
+
+
 # --- Loop -------------------------------------------------------------------------------------
 
 

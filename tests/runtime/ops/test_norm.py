@@ -124,11 +124,28 @@ def test_vectors_of_the_wrong_length_are_refused(refused):
     assert "norm" in message
 
 
+@pytest.mark.parametrize("dims", [{}, {"x": "nk"}, {"s": "m"}, {"x": "nk", "s": "m"}])
+def test_scales_that_do_not_fit_the_axis_are_refused(refused, dims):
+    node = make_node("LayerNormalization", ["x", "s"], ["y"], "norm")
+    for size in (2, 7):
+        assert "'norm'" in refused([node], {"x": normal(2, 6), "s": normal(size)}, dims=dims)
+
+
 def test_scale_and_bias_of_fewer_axes(check):
     node = make_node("LayerNormalization", ["x", "s", "b"], ["y"], axis=1)
     for shape in ((5,), (4, 1), (1,), (3, 4, 5)):
         given = {"s": normal(*shape), "b": normal(*shape, seed=1)}
         check([node], {"x": normal(2, 3, 4, 5)}, given, threads=[1, 4])
+
+
+@pytest.mark.parametrize("name", ["LayerNormalization", "RMSNormalization"])
+def test_scale_of_an_open_size_may_be_broadcast(check, name):
+    node = make_node(name, ["x", "s"], ["y"])
+    given = [{"x": normal(2, 6), "s": normal(size)} for size in (1, 6)]
+    check([node], given, opset=23)
+    check([node], given, opset=23, dims={"x": "nk", "s": "m"})
+    for scale in ("k", [6]):
+        check([node], given[1:], opset=23, dims={"x": "nk", "s": scale})
 
 
 DOUBLES = {

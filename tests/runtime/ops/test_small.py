@@ -106,6 +106,15 @@ def test_linear_attention(check, rng, rule):
         check([several[0][0]], [feeds for _, feeds in several[:2]], opset=27, dims=dims)
 
 
+def test_linear_attention_to_keys_without_elements(check):
+    node = make_node("LinearAttention", list("qkv"), ["y", "s"], q_num_heads=2, kv_num_heads=1,
+                     update_rule="linear")  # fmt: skip
+    shapes = {"q": (1, 2, 0), "k": (1, 2, 0), "v": (1, 2, 3)}
+    wanted = [[np.zeros((1, 2, 6), FLOAT), np.zeros((1, 1, 0, 3), FLOAT)]]
+    feeds = {name: np.ones(shape, FLOAT) for name, shape in shapes.items()}
+    check([node], feeds, opset=27, wanted=wanted)
+
+
 def test_what_does_not_fit_the_state_is_refused(refused, rng):
     node, feeds = attending(rng, "gated_delta", 2, 3, 5, past=True, each=True)
     for name, shape in (("p", (2, 2, 4, 6)), ("d", (2, 3, 7)), ("b", (2, 3, 3)), ("k", (2, 2, 8)),
