@@ -11,6 +11,7 @@ from one to the other: what one returns, the other may let grow in place.
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -21,7 +22,7 @@ from ..errors import InvalidArgument, UnsupportedModel
 from .arguments import Shapes
 from .engine import Engine
 from .memory import allocated
-from .program import Cache, Program
+from .program import Cache, Port, Program
 
 if TYPE_CHECKING:
     from .deciders import Deciders
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 _MOST = 16
 """Programs for certain numbers; other numbers run in the one for any."""
 
-Numbers: TypeAlias = tuple[tuple[str, int], ...]
+Numbers: TypeAlias = tuple[tuple[str, tuple[int, ...]], ...]
 """Inputs that decide about branches, and what they are."""
 
 
@@ -86,8 +87,9 @@ class Stateful:
         self._variants: dict[Numbers, _Variant] = {}
         self._deciders = _deciding(program)
         self._axes: dict[str, int] = {}
-        flags = all(self._ports[name].dtype == "bool" for name in self._deciders)
-        for numbers in itertools.product((0, 1), repeat=len(self._deciders)) if flags else ():
+        ports = [self._ports[name] for name in self._deciders]
+        flags = all(port.dtype == "bool" and _count(port) == 1 for port in ports)
+        for numbers in itertools.product([(0,), (1,)], repeat=len(self._deciders)) if flags else ():
             self._opened(tuple(zip(self._deciders, numbers, strict=True)))
         self.reset()
 
@@ -172,7 +174,7 @@ class Stateful:
         numbers: Numbers = ()
         names = self._deciders
         while names:
-            numbers += tuple((name, self._number(feeds, name)) for name in names)
+            numbers += tuple((name, self._numbers(feeds, name)) for name in names)
             if numbers not in self._variants and len(self._variants) >= _MOST:
                 return self._opened(())
             known = dict(numbers)
@@ -180,21 +182,23 @@ class Stateful:
             names = [name for name in found if name not in known]
         return self._opened(numbers)
 
-    def _number(self, feeds: Mapping[str, Any], name: str) -> int:
+    def _numbers(self, feeds: Mapping[str, Any], name: str) -> tuple[int, ...]:
         if name not in feeds:
             raise InvalidArgument(f"inputs missing: {[name]}")
-        value = np.asarray(feeds[name])
-        if value.size != 1 or value.dtype != self._ports[name].dtype:
-            expected = f"one element of {self._ports[name].dtype}"
+        value, port = np.asarray(feeds[name]), self._ports[name]
+        count = _count(port)
+        if value.size != count or value.dtype != port.dtype:
+            expected = f"{'one element' if count == 1 else f'{count} elements'} of {port.dtype}"
             raise InvalidArgument(
                 f"input {name!r}: expected {expected}, got {value.dtype} of shape {value.shape}"
             )
-        return int(value.reshape(()))
+        return tuple(int(number) for number in value.reshape(-1).tolist())
 
     def _opened(self, numbers: Numbers) -> _Variant:
         """Return the program for certain numbers; the one for any if there are none."""
         if numbers not in self._variants:
-            assumed: Deciders = {"values": [list(pair) for pair in numbers]} if numbers else {}
+            values = [[name, list(each)] for name, each in numbers]
+            assumed: Deciders = {"values": values} if numbers else {}
             variant = _Variant(self._open(assumed), self._states)
             for name, cache in variant.caches.items():
                 if self._axes.setdefault(name, cache.axis) != cache.axis:
@@ -310,6 +314,11 @@ class Stateful:
             self._arrays[name] = larger
             self._held(name)[...] = held
         self._capacity = capacity
+
+
+def _count(port: Port) -> int:
+    """Elements of an input that decides: their number is known."""
+    return math.prod(dim for dim in port.dims or () if isinstance(dim, int))
 
 
 def _deciding(program: Program) -> list[str]:
