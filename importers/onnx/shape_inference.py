@@ -20,6 +20,9 @@ from .check import describe
 from .loop_states import GENERATED, with_loop_states
 from .scopes import graphs_inside, inner_graphs
 
+_MOST_NAMED = 8
+"""Nodes that an error names of those that may have it."""
+
 
 def infer(model: ModelProto, trusted: bool = False) -> ModelProto:
     """Replace declared types and shapes by inferred ones.
@@ -192,7 +195,9 @@ def _readable(line: str, model: ModelProto) -> str:
     if inner := re.match(r"\(op_type:(\w+)\): ", line):
         graphs = [model.graph, *graphs_inside(model.graph.node)]
         outer = [describe(node) for graph in graphs for node in graph.node if _has_body(node)]
-        line = f"{' or '.join(outer)}: in its body, {inner[1]}: {line[inner.end() :]}"
+        more = f" or {len(outer) - _MOST_NAMED} others" if len(outer) > _MOST_NAMED else ""
+        named = " or ".join(outer[:_MOST_NAMED]) + more
+        line = f"{named}: in its body, {inner[1]}: {line[inner.end() :]}"
     line = re.sub(r"\[\w+InferenceError\] |Inference error\(s\): ", "", line)
     return re.sub(r"\(op_type:(\w+), node name: (.*?)\): ", r"\1 node \2: ", line)
 
