@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from numba import njit
 
 from ..registry import Pointer
-from .recurrent_functions import ARITHMETIC, Arithmetic, activation
+from .recurrent_functions import ARITHMETIC, Arithmetic, activation, product, quotient
 
 GATES = {"lstm": 4, "gru": 3, "gru_linear": 3, "rnn": 1}
 PHASES = {"lstm": (4,), "gru": (2, 1), "gru_linear": (3,), "rnn": (1,)}
@@ -109,7 +109,7 @@ def _rnn(of: Arithmetic, f: Any) -> Any:
     @njit
     def phase(row: Row, v: int, at: int, n: Numbers) -> Any:
         """H = f(X W + H R + b)."""
-        return f(total(row, 0, v, 0, at), n.alpha0, n.beta0, n.clip)
+        return quotient(f(total(row, 0, v, 0, at), n.alpha0, n.beta0, n.clip))
 
     return phase
 
@@ -133,14 +133,14 @@ def _lstm(of: Arithmetic, f: Any, g: Any, h: Any, coupled: bool, peepholes: bool
         cell = load(row.cell, v * lanes + row.lane)
         i = f(seen(row, 0, v, at, cell), n.alpha0, n.beta0, n.clip)
         if coupled:
-            forget = number(1.0) - i
+            forget = number(1.0) - quotient(i)
         else:
-            forget = f(seen(row, 2, v, at, cell), n.alpha0, n.beta0, n.clip)
+            forget = quotient(f(seen(row, 2, v, at, cell), n.alpha0, n.beta0, n.clip))
         new = g(total(row, 3, v, 3, at), n.alpha1, n.beta1, n.clip)
-        cell = fma(forget, cell, i * new)
+        cell = fma(forget, cell, product(i, new))
         store(row.cell, v * lanes + row.lane, cell)
         o = f(seen(row, 1, v, at, cell), n.alpha0, n.beta0, n.clip)
-        return o * h(cell, n.alpha2, n.beta2, n.clip)
+        return product(o, h(cell, n.alpha2, n.beta2, n.clip))
 
     return phase
 
@@ -160,9 +160,10 @@ def _gru(of: Arithmetic, f: Any, g: Any) -> tuple[Any, Any]:
         """Update and reset gate; keeps the first, and the state that the second leaves."""
         unit = v * lanes + row.lane
         state = load(row.state, unit)
-        store(row.cell, unit, f(total(row, 0, v, 0, at), n.alpha0, n.beta0, n.clip))
+        update = f(total(row, 0, v, 0, at), n.alpha0, n.beta0, n.clip)
+        store(row.cell, unit, quotient(update))
         reset = f(total(row, 1, v, 1, at), n.alpha0, n.beta0, n.clip)
-        store(row.reset, unit, reset * state)
+        store(row.reset, unit, quotient(reset) * state)
         return state
 
     @njit
@@ -170,7 +171,7 @@ def _gru(of: Arithmetic, f: Any, g: Any) -> tuple[Any, Any]:
         """H = (1 - z) g(X W + (r H) R + b) + z H."""
         unit = v * lanes + row.lane
         new = g(later_total(row, 2, v, 0, at), n.alpha1, n.beta1, n.clip)
-        return updated(load(row.cell, unit), new, load(row.state, unit))
+        return updated(load(row.cell, unit), quotient(new), load(row.state, unit))
 
     return gates, candidate
 
@@ -188,8 +189,8 @@ def _gru_linear(of: Arithmetic, f: Any, g: Any) -> Any:
         recurrent = load(row.sums, (at * 3 + 2) * lanes + row.lane)
         if row.bias != 0:
             recurrent = recurrent + load(row.bias, unit)
-        x = fma(reset, recurrent, load(row.inputs, (v * 3 + 2) * lanes + row.lane))
+        x = fma(quotient(reset), recurrent, load(row.inputs, (v * 3 + 2) * lanes + row.lane))
         new = g(x, n.alpha1, n.beta1, n.clip)
-        return updated(update, new, load(row.state, unit))
+        return updated(quotient(update), quotient(new), load(row.state, unit))
 
     return phase

@@ -1,4 +1,8 @@
-"""Arithmetic and activations of recurrent cells: vectors of float32, or numbers of float64."""
+"""Arithmetic and activations of recurrent cells: vectors of float32, or numbers of float64.
+
+An activation gives a fraction, a numerator and a denominator (1 where it has none), so that a
+product of two, which a LSTM has twice, takes one division.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,8 @@ class Arithmetic(NamedTuple):
         Stores so many numbers only.
     number
         A float64 in all lanes.
+    sigmoid, tanh
+        Fractions.
     """
 
     kind: str
@@ -53,27 +59,45 @@ def _store_number(target: int, at: int, value: float, count: int) -> None:
         simd.store_f64(target, at, value)
 
 
+def _whole(function: Any, number: Any) -> Any:
+    """Make a fraction of a function of x, which has no denominator."""
+    return njit(lambda x: (function(x), number(1.0)))
+
+
 _F32 = np.float32
 _VECTORS = Arithmetic(
     kind="f32", itemsize=4, lanes=LANES, together=LANES, load=simd.vload, store=simd.vstore,
     store_first=simd.vstore_first, number=njit(lambda value: simd.splat(_F32(value))),
     fma=simd.fma, select=simd.select, absolute=simd.vabs, exp=vmath.exp, log=vmath.log,
-    sigmoid=vmath.sigmoid, tanh=vmath.tanh,
+    sigmoid=vmath.sigmoid_fraction, tanh=vmath.tanh_fraction,
 )  # fmt: skip
 _NUMBERS = Arithmetic(
     kind="f64", itemsize=8, lanes=LANES // 2, together=1, load=simd.load_f64,
     store=simd.store_f64, store_first=_store_number, number=njit(lambda value: np.float64(value)),
     fma=njit(lambda a, b, c: a * b + c), select=njit(lambda which, a, b: a if which else b),
     absolute=njit(lambda x: abs(x)),
-    **{name: SCALAR[name] for name in ("exp", "log", "sigmoid", "tanh")},
+    exp=SCALAR["exp"], log=SCALAR["log"], sigmoid=_whole(SCALAR["sigmoid"], np.float64),
+    tanh=_whole(SCALAR["tanh"], np.float64),
 )  # fmt: skip
 ARITHMETIC = {each.kind: each for each in (_VECTORS, _NUMBERS)}
+
+
+@njit(error_model="numpy")
+def quotient(fraction: Any) -> Any:
+    """Value of a fraction."""
+    return fraction[0] / fraction[1]
+
+
+@njit(error_model="numpy")
+def product(a: Any, b: Any) -> Any:
+    """Value of the product of two fractions."""
+    return a[0] * b[0] / (a[1] * b[1])
 
 
 def activation(name: str, clips: bool, kind: str) -> Any:
     """Make an activation of x, alpha, beta and a threshold that x is clipped to, or is not."""
     number, select = ARITHMETIC[kind].number, ARITHMETIC[kind].select
-    function = njit(error_model="numpy")(_activations(ARITHMETIC[kind])[name])
+    function = _fractions(ARITHMETIC[kind])[name]
     if not clips:
         return njit(lambda x, a, b, clip: function(x, number(a), number(b)))
 
@@ -86,7 +110,7 @@ def activation(name: str, clips: bool, kind: str) -> Any:
     return clipped
 
 
-def _activations(of: Arithmetic) -> dict[str, Callable[[Any, Any, Any], Any]]:
+def _fractions(of: Arithmetic) -> dict[str, Any]:
     number, fma, select, absolute = of.number, of.fma, of.select, of.absolute
     exp, log, sigmoid, tanh = of.exp, of.log, of.sigmoid, of.tanh
 
@@ -101,16 +125,31 @@ def _activations(of: Arithmetic) -> dict[str, Callable[[Any, Any, Any], Any]]:
     def thresholded(x: Any, a: Any, b: Any) -> Any:
         return select(x > a, x, select(x != x, x, number(0.0)))
 
-    return {
+    def scaled_tanh(x: Any, a: Any, b: Any) -> Any:
+        y = tanh(b * x)
+        return a * y[0], y[1]
+
+    fractions = {
+        "scaledtanh": scaled_tanh,
+        "sigmoid": lambda x, a, b: sigmoid(x),
+        "softsign": lambda x, a, b: (x, number(1.0) + absolute(x)),
+        "tanh": lambda x, a, b: tanh(x),
+    }
+    whole = {
         "affine": lambda x, a, b: fma(a, x, b),
         "elu": lambda x, a, b: select(x < number(0.0), a * (exp(x) - number(1.0)), x),
         "hardsigmoid": hard_sigmoid,
         "leakyrelu": lambda x, a, b: select(x < number(0.0), a * x, x),
         "relu": lambda x, a, b: select(x < number(0.0), number(0.0), x),
-        "scaledtanh": lambda x, a, b: a * tanh(b * x),
-        "sigmoid": lambda x, a, b: sigmoid(x),
         "softplus": softplus,
-        "softsign": lambda x, a, b: x / (number(1.0) + absolute(x)),
-        "tanh": lambda x, a, b: tanh(x),
         "thresholdedrelu": thresholded,
+    }
+
+    def over_one(function: Callable[[Any, Any, Any], Any]) -> Any:
+        compiled = njit(error_model="numpy")(function)
+        return njit(lambda x, a, b: (compiled(x, a, b), number(1.0)))
+
+    return {
+        **{name: njit(function) for name, function in fractions.items()},
+        **{name: over_one(function) for name, function in whole.items()},
     }

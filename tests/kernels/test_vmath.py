@@ -6,7 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numba import njit
+from sardonyx.kernels import vmath
 from sardonyx.kernels.pointwise import pointwise
+from sardonyx.kernels.simd import vload, vstore
+from sardonyx.kernels.target import LANES
 
 
 def apply(expression: str, x: np.ndarray) -> np.ndarray:
@@ -61,3 +65,26 @@ def test_error_in_ulp(name: str) -> None:
         edge |= (found == 0) & (exact < np.finfo(np.float32).tiny)
     worst = ulps(found[~edge], exact[~edge]).max()
     assert worst <= bound, f"{name}: {worst:.2f} ULP"
+
+
+@pytest.mark.parametrize("name", ["tanh", "sigmoid"])
+def test_error_of_fractions(name: str) -> None:
+    """Within their bounds, and never beyond 1."""
+    fraction = {"tanh": vmath.tanh_fraction, "sigmoid": vmath.sigmoid_fraction}[name]
+
+    @njit
+    def quotients(source: int, target: int, count: int) -> None:
+        for i in range(0, count, LANES):
+            top, bottom = fraction(vload(source, i))
+            vstore(target, i, top / bottom)
+
+    x = samples()
+    x = x[: x.size // LANES * LANES].copy()
+    found = np.empty_like(x)
+    quotients(x.ctypes.data, found.ctypes.data, x.size)
+    with np.errstate(all="ignore"):
+        exact = FUNCTIONS[name][0](x.astype(np.float64))
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(exact))
+    assert np.nanmax(np.abs(found)) <= 1
+    inside = x > -87 if name == "sigmoid" else np.abs(x) < np.inf
+    assert ulps(found[inside], exact[inside]).max() <= 6
