@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
 from onnx.reference.op_run import OpRun
 
 Check = Callable[[OpRun, Sequence[Any]], None]
@@ -27,13 +28,17 @@ def _given(inputs: Sequence[Any], index: int) -> Any:
     return inputs[index] if index < len(inputs) else None
 
 
+_AXES = ("axis", "axes")
+"""Names of inputs that are axes of the first."""
+
+
 def _axes(node: OpRun, inputs: Sequence[Any]) -> None:
     """Check inputs that name axes of the first input, whatever the operator is."""
     formals = getattr(node, "schema", None)
     if formals is None or not inputs or not isinstance(inputs[0], np.ndarray):
         return
     for formal, value in zip(formals.inputs, inputs, strict=False):
-        if formal.name in ("axis", "axes") and value is not None:
+        if formal.name in _AXES and value is not None:
             rank = inputs[0].ndim + (np.size(value) if formals.name == "Unsqueeze" else 0)
             _within("axis", value, -rank, rank - 1)
 
@@ -124,17 +129,27 @@ _CHECKS: dict[str, Check] = {
 }
 
 
-def check_contents(operator: OpRun, inputs: Sequence[Any]) -> None:
-    """Refuse inputs of an operator of the standard whose contents are out of range.
+def check_of(node: onnx.NodeProto) -> Check | None:
+    """Return what refuses inputs of an operator whose contents are out of range.
 
-    Raises
-    ------
-    ValueError
-        Says what was expected and what came.
+    It raises ValueError, which says what was expected and what came.
     """
-    if operator.onnx_node.domain:
-        return
-    _axes(operator, inputs)
-    check = _CHECKS.get(operator.onnx_node.op_type)
-    if check is not None:
-        check(operator, inputs)
+    if node.domain:
+        return None
+    own = _CHECKS.get(node.op_type)
+    if not _has_axes(node.op_type):
+        return own
+
+    def check(operator: OpRun, inputs: Sequence[Any]) -> None:
+        _axes(operator, inputs)
+        if own is not None:
+            own(operator, inputs)
+
+    return check
+
+
+def _has_axes(name: str) -> bool:
+    """Tell whether inputs of an operator of the standard name axes."""
+    if not onnx.defs.has(name):
+        return False
+    return any(formal.name in _AXES for formal in onnx.defs.get_schema(name).inputs)

@@ -7,17 +7,18 @@ for one map instead of a row, and fails for keys that are not in the vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from onnx.reference.op_run import OpRun
+
+from .operator import ML, Operator
 
 
-class ZipMap(OpRun):
+class ZipMap(Operator):
     """Rows of scores as maps from labels to scores."""
 
-    op_domain = "ai.onnx.ml"
+    op_domain = ML
 
     def _run(
         self,
@@ -32,10 +33,10 @@ class ZipMap(OpRun):
         return ([dict(zip(labels, row, strict=True)) for row in rows.tolist()],)
 
 
-class CategoryMapper(OpRun):
+class CategoryMapper(Operator):
     """Strings as integers, or integers as strings; other values have a default."""
 
-    op_domain = "ai.onnx.ml"
+    op_domain = ML
 
     def _run(
         self,
@@ -45,23 +46,22 @@ class CategoryMapper(OpRun):
         default_int64: int = -1,
         default_string: str = "_Unused",
     ) -> tuple[np.ndarray]:
-        numbers, texts = cats_int64s or (), cats_strings or ()
-        table: Mapping[Hashable, Any]
-        default: Any
-        kind: Any
-        if x.dtype.kind in "iu":
-            table, default, kind = dict(zip(numbers, texts, strict=True)), default_string, object
-        else:
-            table, default, kind = dict(zip(texts, numbers, strict=True)), default_int64, np.int64
+        pairs = [cats_int64s or (), cats_strings or ()]
+        default: Any = default_string
+        kind: Any = object
+        is_text = x.dtype.kind not in "iu"
+        if is_text:
+            pairs, default, kind = pairs[::-1], default_int64, np.int64
+        table = self.once(is_text, lambda: dict(zip(*pairs, strict=True)))
         found = np.empty(x.size, kind)
         found[:] = [table.get(item, default) for item in x.reshape(-1).tolist()]
         return (found.reshape(x.shape),)
 
 
-class DictVectorizer(OpRun):
+class DictVectorizer(Operator):
     """The values of a map as a row, in the order of a vocabulary, zero for keys it lacks."""
 
-    op_domain = "ai.onnx.ml"
+    op_domain = ML
 
     def _run(
         self,
@@ -83,10 +83,10 @@ def _kind_of(values: Mapping[Any, Any]) -> type:
     return {int: np.int64, str: object}.get(type(first), np.float32)
 
 
-class CastMap(OpRun):
+class CastMap(Operator):
     """The values of a map as a row: in the order of keys, or at the places that keys name."""
 
-    op_domain = "ai.onnx.ml"
+    op_domain = ML
 
     def _run(
         self,

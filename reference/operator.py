@@ -7,6 +7,7 @@ operator computes and its results are rounded once, whatever it does between.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ml_dtypes
@@ -16,7 +17,7 @@ from onnx.reference.op_run import OpRun
 from onnx.reference.ops import load_op
 from onnx.reference.ops.aionnxml import load_op as load_ml_op
 
-from .contents import check_contents
+from .contents import check_of
 
 ML = "ai.onnx.ml"
 
@@ -40,10 +41,14 @@ class Operator(OpRun):
         super().__init__(onnx_node, run_params, schema)
         self.schema, self.version = schema, schema.since_version
         self._given, self._made = _type_names(schema.inputs), _type_names(schema.outputs)
+        self._check = check_of(onnx_node)
+        self._attributes = {name: getattr(self, name) for name in self.attributes_names_}
+        self._tables: dict[Any, Any] = {}
 
     def run(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
         """Compute the outputs; None for those that the node does not name."""
-        check_contents(self, inputs)
+        if self._check is not None:
+            self._check(self, inputs)
         bound = _bound(self._given, inputs)
         given = [_widened(x) for x in inputs] if self.widens else inputs
         results = self.compute(*given, **options)
@@ -55,7 +60,15 @@ class Operator(OpRun):
 
     def compute(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
         """Compute from widened inputs."""
-        return tuple(super().run(*inputs, **options))
+        if self.has_linked_attribute:  # they are those of the function that calls it
+            return tuple(super().run(*inputs, **options))
+        return tuple(self._run(*inputs, **self._attributes, **options))
+
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what attributes alone say under a key, made the first time."""
+        if key not in self._tables:
+            self._tables[key] = make()
+        return self._tables[key]
 
     def _check_and_fix_outputs(self, res: tuple[Any, ...]) -> tuple[Any, ...]:
         return res  # `run` gives results their types

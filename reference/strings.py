@@ -28,7 +28,7 @@ class StringNormalizer(Operator):
         if x.ndim > 2 or (x.ndim == 2 and x.shape[0] != 1):
             raise ValueError(f"strings of shape {x.shape}: one axis, or a row, was expected")
         fold: Callable[[str], str] = str if is_case_sensitive else str.lower
-        left_out = {fold(word) for word in stopwords or ()}
+        left_out = self.once("left out", lambda: {fold(word) for word in stopwords or ()})
         change = _CASES[case_change_action]
         kept = [change(t) for t in map(str, x.reshape(-1)) if fold(t) not in left_out] or [""]
         return (_texts(kept, (*x.shape[:-1], len(kept))),)
@@ -73,7 +73,7 @@ class TfIdfVectorizer(Operator):
         pool_strings: Any, weights: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
         pool = list(pool_strings or pool_int64s)
-        places = _pool(pool, ngram_counts, ngram_indexes)
+        places = self.once("places", lambda: _pool(pool, ngram_counts, ngram_indexes))
         width = max(ngram_indexes, default=-1) + 1
         rows = x.reshape(1, -1) if x.ndim < 2 else x
         counts = np.zeros((len(rows), width), np.float32)

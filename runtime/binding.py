@@ -39,9 +39,8 @@ from ..kernels.abi import (
 from ..kernels.compiler import builtin, data_pointer_offset, signal_poll
 from ..kernels.record import address_of, make_record
 from .arguments import Shapes
-from .element_types import NARROW
 from .executable import Executable
-from .memory import new_arena, prefault
+from .memory import memory_view, new_arena, prefault
 from .objects import protected
 from .program import Program, TensorSpec
 from .symbolic import CAPACITY, THREADS
@@ -53,25 +52,6 @@ _WORD = 8
 
 Output: TypeAlias = tuple[int, int, tuple[int, ...], str]
 """Index of an output, its buffer, shape and type."""
-
-_FOREIGN = {"bfloat16", *NARROW}
-"""Types that numpy's array interface has no word for."""
-
-
-class _Memory:
-    """Memory at an address, for numpy's array interface: read-only, kept by its owner if any."""
-
-    def __init__(
-        self, address: int, shape: tuple[int, ...], dtype: np.dtype, steps: Any, owner: Any
-    ) -> None:
-        self._owner = owner
-        self.__array_interface__ = {
-            "data": (address, True),
-            "shape": shape,
-            "typestr": f"|u{dtype.itemsize}" if dtype.name in _FOREIGN else dtype.str,
-            "strides": steps,
-            "version": 3,
-        }
 
 
 class Binding:
@@ -131,6 +111,8 @@ class Binding:
         self.bases = np.zeros(max(len(program.buffers), 1), np.int64)
         self.arena = np.empty(0, np.uint8)
         self.objects: dict[int, Any] = {}
+        self._shapes: dict[int, tuple[int, ...]] = {}  # for the sizes as they are, as views
+        self._views: dict[int, tuple[int, np.ndarray]] = {}
         self._executable = executable
         phases = program.buffers[:, BUFFER_PHASE]
         self._arena_members = [
@@ -186,6 +168,10 @@ class Binding:
         )
         self._fill_record = self._make_fill_record(executable.bind_patches)
         self._host_records = [self._make_fill_record(part) for part in executable.host_patches]
+        self._host_addresses = [
+            address_of(record) if len(part) else 0
+            for record, part in zip(self._host_records, executable.host_patches, strict=True)
+        ]
         # With nothing to fill in, that kernel does nothing.
         self._idle_record = make_record(FILL, patches=0, count=0, values=0, bases=0, words=0)
         self._schedule_record = make_record(
@@ -284,6 +270,8 @@ class Binding:
         if self._entered <= phase:
             # Sizes of another run's results say nothing beside those of this one.
             self._symbols[self._symbols_after[phase]] = UNKNOWN
+            self._shapes.clear()
+            self._views.clear()
             if self._executable.evaluate(address_of(self._evaluate_record)):
                 self._executable.limits.check_values(self._values)
 
@@ -390,7 +378,11 @@ class Binding:
 
     def shape(self, index: int) -> tuple[int, ...]:
         """Shape of a tensor, as bound."""
-        return tuple(int(self._values[slot]) for slot in self.program.tensors[index].shape)
+        found = self._shapes.get(index)
+        if found is None:
+            slots = self.program.tensors[index].shape
+            found = self._shapes[index] = tuple(int(self._values[slot]) for slot in slots)
+        return found
 
     # --- memory -------------------------------------------------------------------------------
 
@@ -403,7 +395,8 @@ class Binding:
 
     def fill_host(self, index: int) -> None:
         """Write the addresses of what a host step gave into the records of the steps."""
-        self._executable.fill(address_of(self._host_records[index]))
+        if address := self._host_addresses[index]:
+            self._executable.fill(address)
 
     @property
     def arena_bytes(self) -> int:
@@ -416,6 +409,8 @@ class Binding:
 
     def is_working_memory(self, array: np.ndarray) -> bool:
         """Tell whether an array lies in the arena."""
+        if array.dtype.hasobject:
+            return False
         return 0 <= address_of(array) - address_of(self.arena) < self.arena.nbytes
 
     def view(self, index: int) -> Any:
@@ -424,13 +419,20 @@ class Binding:
         owner = self.objects.get(spec.buffer)
         if spec.dtype == "object":
             return protected(owner)
+        base = int(self.bases[spec.buffer])
+        known = self._views.get(index)
+        if known is not None and owner is None and known[0] == base:
+            return known[1]
         dtype = np.dtype(spec.dtype)
         shape = self.shape(index)
         steps = tuple(self.value(slot) * dtype.itemsize for slot in spec.strides)
-        address = int(self.bases[spec.buffer]) + self.value(spec.offset)
         if 0 in shape:
             return np.empty(shape, dtype)
-        return np.asarray(_Memory(address, shape, dtype, steps, owner)).view(dtype)
+        address = base + self.value(spec.offset)
+        view = memory_view(address, shape, dtype, steps, owner)
+        if owner is None:  # a view keeps its owner alive
+            self._views[index] = base, view
+        return view
 
 
 def _first_aligned(arena: np.ndarray) -> int:

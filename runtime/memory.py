@@ -1,13 +1,15 @@
-"""Memory of runs: arenas of activations, and prefaulting of pages."""
+"""Memory of runs: arenas of activations, arrays at an address, and prefaulting of pages."""
 
 from __future__ import annotations
 
 import ctypes
 import mmap
+from typing import Any
 
 import numpy as np
 
 from ..errors import KernelError
+from .element_types import NARROW
 
 _HUGE_PAGE = 2 << 20
 # Linux since 5.14; elsewhere the call fails and pages are mapped as they are touched.
@@ -15,6 +17,32 @@ _MADV_POPULATE_READ, _MADV_POPULATE_WRITE = 22, 23
 
 _madvise = getattr(ctypes.CDLL(None), "madvise", None)
 _malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+
+_FOREIGN = {"bfloat16", *NARROW}
+"""Types that numpy's array interface has no word for."""
+
+
+class _Memory:
+    """Memory at an address, for numpy's array interface: read-only, kept by its owner if any."""
+
+    def __init__(
+        self, address: int, shape: tuple[int, ...], dtype: np.dtype, steps: Any, owner: Any
+    ) -> None:
+        self._owner = owner
+        self.__array_interface__ = {
+            "data": (address, True),
+            "shape": shape,
+            "typestr": f"|u{dtype.itemsize}" if dtype.name in _FOREIGN else dtype.str,
+            "strides": steps,
+            "version": 3,
+        }
+
+
+def memory_view(
+    address: int, shape: tuple[int, ...], dtype: np.dtype, steps: tuple[int, ...], owner: Any
+) -> np.ndarray:
+    """Return a read-only array at an address, ``steps`` being in bytes; it keeps its owner."""
+    return np.asarray(_Memory(address, shape, dtype, steps, owner)).view(dtype)
 
 
 def allocated(shape: tuple[int, ...], dtype: str, purpose: str) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...kernels.cpu.trees import NODE_WORDS
+from ...kernels.cpu.tree_walks import LEAF, WALKS
 from ..graph import Node, OnHost, refuse
 
 _LEQ, _LT, _GTE, _GT, _EQ, _NEQ, _MEMBER, _LEAF = range(8)
@@ -289,11 +289,13 @@ def gathered(leaves: np.ndarray, targets: np.ndarray, values: np.ndarray, real: 
 
 @dataclass(frozen=True)
 class Packed:
-    """Tables as kernels read them (see `kernels.cpu.trees`), and the node that each is of."""
+    """Tables as kernels read them: see `kernels.cpu.trees` and `kernels.cpu.tree_walks`."""
 
     nodes: np.ndarray
+    key: str
     keys: np.ndarray
-    node_of: np.ndarray
+    feature_mask: int
+    child_shift: int
 
 
 @dataclass(frozen=True)
@@ -344,42 +346,65 @@ def _bounded(trees: Trees) -> _Bounds:
     )  # fmt: skip
 
 
-def packed(trees: Trees) -> Packed:
+def _without_signs(keys: np.ndarray) -> np.ndarray:
+    """Keys as integers without signs, of the same order."""
+    kind = np.uint32 if keys.dtype == np.int32 else np.uint64
+    top = np.array(1 << (np.iinfo(kind).bits - 1), kind)
+    unsigned: np.ndarray = keys.view(kind) ^ top
+    return unsigned
+
+
+def packed(trees: Trees, contents: np.ndarray) -> Packed:
     """Pack nodes: roots first, then the children of each node side by side.
 
     A node that several others have as a child is there for each of them, its own children once.
+
+    Parameters
+    ----------
+    trees : Trees
+    contents : ndarray
+        What leaves have, by node, as bits; 0 adds nothing.
     """
-    table = _bounded(trees)
-    is_leaf = np.zeros(len(table.bounds), bool)
-    is_leaf[: len(trees.modes)] = trees.is_leaf
+    table, count = _bounded(trees), len(trees.modes)
+    is_leaf = np.zeros(len(table.bounds) + 1, bool)  # the last node is a leaf of nothing
+    is_leaf[:count], is_leaf[-1] = trees.is_leaf, True
     inner = np.flatnonzero(~is_leaf)
     rank = np.zeros(len(is_leaf), np.int64)
     rank[inner] = np.arange(len(inner))
     pairs = np.stack([table.first[inner], table.second[inner]], 1).reshape(-1)
-    node_of = np.concatenate([trees.roots, pairs])
+    empty = np.full(-len(trees.roots) % WALKS, len(table.bounds))
+    roots = np.concatenate([trees.roots, empty])
+    node_of = np.concatenate([roots, pairs, [len(table.bounds)]])  # a child after the last one
     keys, place = np.unique(table.keys[inner], return_inverse=True)
-    place_of = np.zeros(len(is_leaf), np.int64)
+    place_of = np.full(len(is_leaf), len(keys))
     place_of[inner] = place
-    own = np.arange(len(node_of))
-    first = np.where(is_leaf[node_of], own, len(trees.roots) + 2 * rank[node_of])
-    words = NODE_WORDS["f32" if table.bounds.dtype == np.int32 else "f64"]
-    nodes = np.empty((len(node_of), words), np.uint32)
-    nodes[:, : words - 2] = table.bounds[node_of].reshape(-1, 1).view(np.uint32)
-    nodes[:, -2] = place_of[node_of]
-    nodes[:, -1] = first * words
-    return Packed(nodes, keys.astype(np.int32), node_of)
+    first = np.where(is_leaf[node_of], np.arange(len(node_of)), len(roots) + 2 * rank[node_of])
+    bounds = np.append(_without_signs(table.bounds), np.zeros(1, contents.dtype))
+    bounds[:count][trees.is_leaf] = contents[trees.is_leaf]
+    features = place_of * WALKS
+    shift = int(features.max()).bit_length()
+    links = features[node_of] | (first << shift) | np.where(is_leaf[node_of], LEAF, 0)
+    is_narrow = bounds.dtype == np.uint32 and len(node_of) << shift <= 1 << 32
+    nodes = np.stack([bounds[node_of], links.astype(np.uint64)], 1)
+    nodes = nodes.astype(np.uint32 if is_narrow else np.uint64)
+    mask = (1 << shift) - WALKS
+    return Packed(nodes, "u32" if is_narrow else "u64", keys.astype(np.int32), mask, shift)
 
 
-def leaf_weights(weights: Weights, node_of: np.ndarray) -> np.ndarray:
-    """Weight of each packed node, where a leaf has one at most."""
-    at = np.searchsorted(weights.leaves, node_of).clip(0, max(len(weights.leaves) - 1, 0))
-    if not len(weights.leaves):
-        return np.zeros(len(node_of), weights.values.dtype)
-    found = weights.leaves[at] == node_of
-    return np.where(found, weights.values[at], 0).astype(weights.values.dtype)
+def leaf_weights(weights: Weights, count: int) -> np.ndarray:
+    """Weight of each of so many nodes, where a leaf has one at most, as bits."""
+    found = np.zeros(count, weights.values.dtype)
+    found[weights.leaves] = weights.values
+    return found.view(np.uint32 if found.dtype == np.float32 else np.uint64)
 
 
-def leaf_ranges(weights: Weights, node_of: np.ndarray) -> np.ndarray:
-    """First weight of each packed node, and the one after its last."""
-    ends = [np.searchsorted(weights.leaves, node_of, side) for side in ("left", "right")]
-    return np.stack(ends, 1).astype(np.int32)
+def leaf_ranges(weights: Weights, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Number, of each of so many nodes, of a range of weights: first, and the one after the last.
+
+    The first range, of number 0, is empty.
+    """
+    leaves = np.unique(weights.leaves)
+    ends = [np.searchsorted(weights.leaves, leaves, side) for side in ("left", "right")]
+    numbers = np.zeros(count, np.uint32)
+    numbers[leaves] = 1 + np.arange(len(leaves))
+    return numbers, np.concatenate([[[0, 0]], np.stack(ends, 1)]).astype(np.int32)

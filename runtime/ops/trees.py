@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 
 from ...kernels.cpu.tree_scores import AS_IT_IS, OPPOSITE, PROBABILITY, TRANSFORMS
-from ...kernels.cpu.trees import BLOCK, WALKS, tree_ensemble
+from ...kernels.cpu.tree_walks import WALKS
+from ...kernels.cpu.trees import BLOCK, tree_ensemble
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import maximum
@@ -227,34 +228,39 @@ def _emit(
     needed = ensemble.trees.columns
     message = f"node {node.name!r} ({node.op_type}): number of features of {info.name!r}"
     emit.check(maximum(columns, needed), columns, f"{message}, of which nodes read {needed}")
-    tables, real = packed(ensemble.trees), _real(info)
-    extreme = aggregate in ("min", "max")
+    real, extreme = _real(info), aggregate in ("min", "max")
     is_single = ensemble.sums == 1 and not extreme
-    leaves = (leaf_weights if is_single else leaf_ranges)(ensemble.weights, tables.node_of)
+    count = len(ensemble.trees.modes)
+    if is_single:
+        contents, ranges = leaf_weights(ensemble.weights, count), None
+    else:
+        contents, ranges = leaf_ranges(ensemble.weights, count)
+    tables = packed(ensemble.trees, contents)
 
     def constant(array: Any, what: str) -> Tensor:
         return emit.constant(np.asarray(array), f"{node.name}.{what}")
 
     rows, trees = info.dims[0], len(ensemble.trees.roots)
+    targets = ensemble.weights.targets.astype(np.int32)
     depth = max(len(tables.nodes) // trees, 1).bit_length()
     keys = len(tables.keys)
-    block = max(min(BLOCK, _MOST_KEYS // max(keys, 1)), WALKS)
-    words = ensemble.sums * (2 if extreme else 1) + keys
-    size = block * words * (8 if real == "f64" else 4)
-    several = not is_single
+    block = max(min(BLOCK, _MOST_KEYS // (keys + 1)) // WALKS, 1) * WALKS
+    size = block * ensemble.sums * (2 if extreme else 1) * (8 if real == "f64" else 4)
+    size += block * (keys + 1) * (8 if tables.key == "u64" else 4)
     emit.step(
         tree_ensemble(
             short_name(info.dtype), real, short_name(scores.dtype),
-            aggregate if extreme else "sum", int(is_single),
+            aggregate if extreme else "sum", int(is_single), tables.key,
         ),
         outputs=[scores, *([labels] if labels else [])],
         flops=16 * rows * trees * depth,
         x=x, rows=rows, features=columns, block=block,
         keys=constant(tables.keys, "keys"), key_count=keys,
-        table=constant(tables.nodes, "nodes"), trees=trees,
-        leaves=constant(leaves, "leaves"),
-        weights=constant(ensemble.weights.values, "weights") if several else None,
-        targets=constant(ensemble.weights.targets.astype(np.int32), "targets") if several else None,
+        trees=trees, leaves=None if ranges is None else constant(ranges, "leaves"),
+        weights=None if ranges is None else constant(ensemble.weights.values, "weights"),
+        targets=None if ranges is None else constant(targets, "targets"),
+        table=constant(tables.nodes, "nodes"), feature_mask=tables.feature_mask,
+        child_shift=tables.child_shift,
         scratch=emit.workspace(size), scratch_bytes=(size + 63) // 64 * 64,
         sums=ensemble.sums, divisor=float(trees if aggregate == "average" else 1),
         base=None if ensemble.base is None else constant(ensemble.base, "base"),
