@@ -349,9 +349,8 @@ def _bounded(trees: Trees) -> _Bounds:
 def _without_signs(keys: np.ndarray) -> np.ndarray:
     """Keys as integers without signs, of the same order."""
     kind = np.uint32 if keys.dtype == np.int32 else np.uint64
-    top = np.array(1 << (np.iinfo(kind).bits - 1), kind)
-    unsigned: np.ndarray = keys.view(kind) ^ top
-    return unsigned
+    top = kind(1 << (np.iinfo(kind).bits - 1))
+    return np.bitwise_xor(keys.view(kind), top)
 
 
 def packed(trees: Trees, contents: np.ndarray) -> Packed:
