@@ -20,16 +20,19 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from ..operators.broadcasting import broadcast_sizes
 from ..rewrite import Match, Rule, apply_rules, either, find, fixed, op, rewrite
 from ..sizes import contents
 from ..values import Size, attribute, constant, dims, rank, scalar
 from .attention_masks import addend, fitted, may_mask_all, with_nan
 from .shared_heads import shared_heads
+from .window_masks import window_masks
 
 
 def _written_out(
     q: Any, keys: Any, v: Any, inside: Any, factor: Any, divisor: Any, cap: Any, inner: Any,
-    bias: Any, heads: Any, mask: Any, kept: Any, dropped: Any, fill: Any, matrices: Any,
+    bias: Any, heads: Any, mask: Any, kept: Any, dropped: Any, fill: Any, further: Any,
+    matrices: Any,
 ) -> Any:  # fmt: skip
     product = op.MatMul(q, keys)
     summed = either(product, product + inside)
@@ -37,12 +40,8 @@ def _written_out(
     capped = either(op.Tanh(either(scaled / fixed(inner), scaled)) * fixed(cap), scaled)
     biased = either(capped, capped + bias)
     scores = either(biased, op.Reshape(biased, heads).named("by_heads"))
-    masked = either(
-        scores + mask,
-        op.Where(kept, scores, fixed(fill)),
-        op.Where(dropped, fixed(fill), scores),
-        scores,
-    )
+    replaced = either(op.Where(kept, scores, fixed(fill)), op.Where(dropped, fixed(fill), scores))
+    masked = either(replaced + further, scores + mask, replaced, scores)
     softmax = op.Softmax(masked).named("softmax")
     guarded = either(op.Where(op.IsNaN(softmax), 0.0, softmax).named("guarded"), softmax)
     return op.MatMul(either(guarded, op.Reshape(guarded, matrices).named("flat")), v)
@@ -54,7 +53,12 @@ def _attention(m: Match, is_last: bool) -> ir.Value:
     m.require(_along_keys(m.softmax), "the softmax is not along the keys")
     q, factor = _operand(m, m.q, False, is_last)
     k, other = _operand(m, m.keys, True, is_last)
-    own = _number(m, "factor") / _number(m, "divisor")
+    own = 1.0
+    if "factor" in m and _is_by_head(m, m.factor):
+        m.require("inside" not in m and "by_heads" not in m, "heads have scales of their own")
+        q = _scaled_by_head(m, q)
+    else:
+        own = _number(m, "factor") / _number(m, "divisor")
     scale = factor * other * own
     cap = {"softcap": _number(m, "cap")} if "cap" in m else {}
     scale *= cap.get("softcap", 1.0) / _number(m, "inner")  # of what is divided by the cap
@@ -110,6 +114,23 @@ def _number(m: Match, name: str) -> float:
     fits = own is not None and axes is not None and own <= axes
     m.require(fits and number is not None, "the scale is not one number")
     return number or math.nan
+
+
+def _is_by_head(m: Match, factor: ir.Value) -> bool:
+    """Tell whether scores are multiplied by a number for each head, or for each matrix."""
+    sizes, axes = dims(factor), rank(m.v)
+    if sizes is None or axes is None or len(sizes) > axes:
+        return False
+    return len(sizes) > 2 and sizes[-2:] == [1, 1] and sizes.count(1) < len(sizes)
+
+
+def _scaled_by_head(m: Match, q: ir.Value) -> ir.Value:
+    """Queries times the numbers that their scores are multiplied by."""
+    sizes = broadcast_sizes([dims(q), dims(m.factor)])
+    m.require(sizes == dims(q), "the scales are not known to be for the heads of the queries")
+    result: ir.Value = m.op.Mul(q, m.factor)
+    result.shape = q.shape
+    return result
 
 
 def _unscaled(x: ir.Value) -> tuple[ir.Value, float]:
@@ -275,5 +296,5 @@ def _expanded(
     return (*expanded, [None] * axes)
 
 
-fuse_attention = apply_rules([_rule("attention", False), shared_heads])
+fuse_attention = apply_rules([_rule("attention", False), shared_heads, window_masks])
 fuse_expanded_attention = apply_rules([_rule("expanded_attention", True)])

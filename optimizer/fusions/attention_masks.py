@@ -29,7 +29,8 @@ _FAR_BELOW = -1e9
 def addend(m: Match, terms: Mapping[str, ir.Value], factor: float) -> ir.Value | None:
     """All that is added to the scores; no row of it is the lowest number throughout.
 
-    ``terms`` are added before the mask, ``inside`` before the scores are multiplied by ``factor``.
+    ``terms`` are added before the mask, ``inside`` before the scores are multiplied by ``factor``;
+    ``further`` of the match after scores were replaced.
     """
     total = terms.get("inside")
     if total is not None and factor != 1:
@@ -39,6 +40,10 @@ def addend(m: Match, terms: Mapping[str, ir.Value], factor: float) -> ir.Value |
             total = term if total is None else _with_sizes(m.op.Add(total, term), total, term)
     if "fill" in m:
         total = _replaced(m, total)
+    if "further" in m:
+        # A sum of both swallows all that is added to it, as the lowest number does.
+        m.require(bool((scalar(m.fill) or 0) <= LOWEST), "masked scores are not the lowest number")
+        total = _with_sizes(m.op.Add(total, m.further), total, m.further)  # type: ignore[arg-type]
     return None if total is None else _above_lowest(m, total)
 
 

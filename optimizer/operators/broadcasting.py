@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ..size_limits import drop_limited
 from ..values import Size
 
 
@@ -22,6 +23,7 @@ def broadcast_sizes(shapes: Sequence[Sequence[Size] | None]) -> list[Size] | Non
 
 def _broadcast(others: set[Size]) -> Size:
     """One size of a result, of the sizes of operands that are not 1."""
+    others = drop_limited(others)
     if len(others) <= 1:
         return others.pop() if others else 1
     numbers = [size for size in others if isinstance(size, int)]

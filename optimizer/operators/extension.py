@@ -6,6 +6,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .. import intervals
+from ..size_products import multiply_sizes
 from ..values import Size, attribute, dims, integers, rank, scalar
 from .broadcasting import broadcast_sizes
 from .elementwise import only_operand
@@ -71,13 +72,11 @@ def _shape_of_expand(node: ir.Node, target: Contents | None) -> list[Size] | Non
 
 
 def _shape_of_tile(node: ir.Node, target: Contents | None) -> list[Size] | None:
-    """Keep the axes that are not repeated."""
+    """Multiply each axis by the number of its repetitions."""
     sizes = None if node.inputs[0] is None else dims(node.inputs[0])
-    counts = integers(node.inputs[1]) if len(node.inputs) > 1 else None
-    if sizes is None or counts is None:
+    if sizes is None or target is None or target.size != len(sizes):
         return None
-    repeated = {axis for axis, count in enumerate(counts) if count != 1}
-    return [None if axis in repeated else size for axis, size in enumerate(sizes)]
+    return [multiply_sizes(size, count) for size, count in zip(sizes, target.flat, strict=True)]
 
 
 def _shape_of_filled(node: ir.Node, target: Contents | None) -> list[Size] | None:
@@ -111,6 +110,7 @@ OPERATORS = {
     "Range": Operator(shape_input=1, shape=_shape_of_range),
     "Resize": Operator(reorder=_reorder_resize),
     "Tile": Operator(
+        shape_input=1,
         reorder=_reorder_numbers,
         shape=_shape_of_tile,
         interval=intervals.of_first,

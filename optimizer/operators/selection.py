@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import numpy as np
 import onnx_ir as ir
 
 from .. import intervals
+from ..size_limits import limit_size
 from ..values import Size, attribute, constant, dims, integers, rank
 from .orders import inverse, reorder_blocks, reorder_inputs, reorder_with_axes, single_axes
 from .record import Contents, Operator, Order, Read, Reordered
@@ -61,28 +61,25 @@ def _reorder_slice(node: ir.Node, value: ir.Value, order: Order) -> Reordered | 
 
 
 def _shape_of_slice(node: ir.Node, target: Contents | None) -> list[Size] | None:
-    """Keep the axes that are taken as a whole."""
+    """Keep the axes that are taken as a whole; others have a size if they begin in front."""
     sizes = None if node.inputs[0] is None else dims(node.inputs[0])
-    limits = [integers(value) for value in node.inputs[1:]]
-    cut = None if sizes is None else _cut_axes(limits, len(sizes))
-    if sizes is None or cut is None:
+    starts, _, axes, steps = [*(integers(value) for value in node.inputs[1:]), *[None] * 4][:4]
+    if not sizes or axes is None:
         return None
-    return [None if axis in cut else size for axis, size in enumerate(sizes)]
+    ends = [None] * len(axes) if target is None else list(target.reshape(-1))
+    steps = [1] * len(axes) if len(node.inputs) < 5 else steps or [0] * len(axes)
+    result = list(sizes)
+    for axis, start, end, step in zip(axes, starts or [1] * len(axes), ends, steps, strict=True):
+        is_first = start == 0 and step == 1
+        result[axis] = _up_to(end, sizes[axis]) if is_first else None
+    return result
 
 
-def _cut_axes(limits: Sequence[list[int] | None], rank: int) -> set[int] | None:
-    """Axes that a Slice does not take as a whole, by its starts, ends, axes and steps."""
-    axes = limits[2] if len(limits) > 2 else None
-    if axes is None or not rank:
-        return None
-    starts, ends, _, steps, *_ = [*limits, None, None]
-    whole = zip(starts or [1] * len(axes), ends or [0] * len(axes), strict=True)
-    steps = [1] * len(axes) if len(limits) < 4 else steps or [0] * len(axes)
-    return {
-        axis % rank
-        for axis, (start, end), step in zip(axes, whole, steps, strict=True)
-        if start != 0 or end < _WHOLE or step != 1
-    }
+def _up_to(end: Size, size: Size) -> Size:
+    """Size of what ends at an index of an axis, None where it has no name."""
+    if end == size or (isinstance(end, int) and end >= _WHOLE):
+        return size
+    return limit_size(end, size)
 
 
 def _slice(node: ir.Node, read: Read) -> Contents | None:
@@ -105,8 +102,10 @@ def _slice_of_all(node: ir.Node) -> ir.Value | None:
     starts, ends, axes, steps = [*(integers(value) for value in node.inputs[1:]), None, None][:4]
     if len(node.inputs) > 4 and node.inputs[4] is not None and steps is None:
         return None
-    if starts is None or ends is None or any(starts) or any(s != 1 for s in steps or ()):
+    if starts is None or any(starts) or any(s != 1 for s in steps or ()):
         return None
+    if ends is None:
+        return same_shape(node)
     if axes is None and len(node.inputs) > 3 and node.inputs[3] is not None:
         reached = all(end >= _WHOLE for end in ends)
     else:
@@ -142,6 +141,7 @@ OPERATORS = {
     "GatherND": Operator(interval=intervals.of_first),
     "Slice": Operator(
         holds_sizes="first",
+        shape_input=2,
         reorder=_reorder_slice,
         shape=_shape_of_slice,
         contents=_slice,

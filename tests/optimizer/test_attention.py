@@ -235,7 +235,7 @@ MISSES = [
     ({"softmax": ("Softmax", "m", "p", {"axis": 2})}, {}, {}, "not along the keys"),
     ({}, {}, {"c": F(-1)}, "not positive"),
     ({}, {}, {"c": F(0)}, "not positive"),
-    ({}, {}, {"c": normal(3, 1, 1)}, "not one number"),
+    ({}, {}, {"c": normal(4, 1)}, "not one number"),
     ({"mask": ("Where", "keep c1 low", "m")}, {"keep": (("s", "t"), np.bool_)}, {"low": F(-100)},
      "not far below"),
     ({"mask": ("Unsqueeze", "c1 first", "m"), "product": ("MatMul", "q kt", "s")}, {},
@@ -372,6 +372,70 @@ def test_matrices_that_get_their_heads_later(graph, optimized, heads, where):
     values = {name: normal(6, *shape[1:], seed=ord(name)) for name, shape in shapes.items()}
     left, _ = optimized(model, feeds=values | {"keep": holes(2, 1, 4, 6)})
     assert left.count("Attention") == 1 and "Softmax" not in left
+
+
+@pytest.mark.parametrize("low", [LOWEST, F(-np.inf), F(-1e9)])
+@pytest.mark.parametrize("order", ["keep s low", "drop low s"])
+def test_masks_that_replace_and_add(graph, optimized, low, order):
+    """As in GPT-Neo: causal order by Where, then what is padding by Add."""
+    nodes = [*SCORES, ("Where", order, "m0"), ("Add", "m0 mask", "m"), *WEIGHTED_SUM]
+    flag = order.split()[0]
+    model = graph(nodes, {**INPUTS, flag: ((1, 1, "s", "t"), np.bool_),
+                          "mask": ("b", 1, 1, "t")}, low=low)  # fmt: skip
+    values = feeds(mask=np.where(holes(B, 1, 1, T), F(0), LOWEST))
+    values[flag] = np.tri(S, T, dtype=bool)[None, None]
+    if flag == "drop":
+        values[flag] = ~values[flag]
+    left, report = optimized(model, feeds=values)
+    assert ("Softmax" in left) == (low == F(-1e9))
+    reasons = [text for text in report.explanations if "not the lowest number" in text]
+    assert bool(reasons) == (low == F(-1e9))
+
+
+@pytest.mark.parametrize("scales", [normal(3, 1, 1), np.abs(normal(1, 3, 1, 1)), -F([[[2]]] * 3)])
+def test_heads_may_have_scales_of_their_own(graph, optimized, scales):
+    model = graph(plain(), {**INPUTS, "mask": ("b", 3, "s", "t")}, c=scales)
+    left, _ = optimized(model, feeds=feeds(mask=normal(B, H, S, T)))
+    assert left.count("Attention") == left.count("Mul") == 1 and "Softmax" not in left
+
+
+def test_scales_that_broadcast_the_queries_stay(graph, optimized):
+    inputs = INPUTS | {"q": ("b", 1, "s", 8), "k": ("b", 1, "t", 8), "v": ("b", 1, "t", 5)}
+    model = graph(plain(), inputs, c=normal(3, 1, 1), mask=F([0]))
+    values = {name: x[:, :1] for name, x in feeds().items()}
+    assert "Softmax" in optimized(model, feeds=values)[0]
+
+
+@pytest.mark.parametrize("heads", [1, 3])
+@pytest.mark.parametrize("images", [2, "b"])
+def test_masks_of_windows(graph, optimized, images, heads):
+    """As in Swin v2: biases of heads, then the mask of each window of an image."""
+    inputs = {"x": (images, 5, 4, heads * 8)}
+    nodes = [
+        *(("Reshape", "x split", f"{n}0") for n in "qkv"),
+        *(("Transpose", f"{n}0", n, {"perm": [0, 2, 1, 3]}) for n in "qkv"),
+        *SCORES,
+        ("Add", "s bias", "a"),
+        ("Reshape", "a apart", "w"),
+        ("Add", "w mask", "wm"),
+        ("Reshape", "wm back", "m"),
+        *WEIGHTED_SUM,
+    ]
+    mask = np.where(normal(1, 5, 1, 4, 4) > 0, F(0), F(-100))
+    model = graph(nodes, inputs, split=np.array([-1, 4, heads, 8]), bias=normal(1, heads, 4, 4),
+                  apart=np.array([-1, 5, heads, 4, 4]), mask=mask,
+                  back=np.array([-1, heads, 4, 4]))  # fmt: skip
+    left, _ = optimized(model, feeds={"x": normal(2, 5, 4, heads * 8)})
+    assert left.count("Attention") == 1 and "Softmax" not in left
+
+
+def test_masks_for_parts_of_windows_stay(graph, optimized):
+    nodes = [("Reshape", "x apart", "w"), ("Add", "w mask", "wm"), ("Reshape", "wm back", "m"),
+             ("Softmax", "m", "y")]  # fmt: skip
+    shapes = {"apart": np.array([2, 5, 3, 2, 2]), "back": np.array([10, 3, 4])}
+    model = graph(nodes, {"x": (10, 3, 4)}, mask=normal(1, 5, 1, 2, 2), **shapes)
+    left, _ = optimized(model, feeds={"x": normal(10, 3, 4)})
+    assert left.count("Reshape") == 2
 
 
 @pytest.mark.parametrize("unknown", ["q", "k", "v"])

@@ -149,6 +149,58 @@ def test_sizes_of_results(graph, nodes, weights, expected):
     assert known_sizes(graph, nodes, inputs, **used) == expected
 
 
+def test_a_slice_up_to_the_size_of_its_axis_goes(graph, optimized):
+    nodes = [
+        ("Shape", "x", "n", {"start": 0, "end": 1}),
+        ("Slice", "x zero n zero one", "whole"),
+        ("Relu", "whole", "y"),
+    ]
+    model = graph(nodes, {"x": ("n", "m")}, zero=ints(0), one=ints(1))
+    assert optimized(model, n=3, m=5)[0] == ["Relu"]
+    nodes[1] = ("Slice", "x zero n one one", "whole")
+    assert "Slice" in optimized(graph(nodes, {"x": ("n", "m")}, zero=ints(0), one=ints(1)))[0]
+
+
+def test_rows_of_a_table_are_as_many_as_what_they_are_added_to(graph, optimized):
+    nodes = [
+        ("Shape", "x", "n", {"start": 1, "end": 2}),
+        ("Slice", "table zero n zero", "rows"),
+        ("Add", "x rows", "sum"),
+        ("Expand", "x shape", "same"),
+        ("Shape", "sum", "shape"),
+        ("Relu", "same", "y"),
+    ]
+    nodes = [*nodes[:3], nodes[4], nodes[3], nodes[5]]
+    table = np.zeros((9, 4), np.float32)
+    model = graph(nodes, {"x": ("b", "n", 4)}, "y sum", table=table, zero=ints(0))
+    assert "Expand" not in optimized(model, b=2, n=3)[0]
+
+
+def test_rows_of_a_table_are_no_more_than_it_has(graph, optimized):
+    """Where nothing else has the size, it is not that which was asked for."""
+    nodes = [
+        ("Shape", "x", "n", {"start": 0, "end": 1}),
+        ("Slice", "table zero n zero", "rows"),
+        ("Shape", "rows", "y"),
+    ]
+    table = np.zeros((4,), np.float32)
+    model = graph(nodes, {"x": ("n",)}, "y n", table=table, zero=ints(0))
+    for count in (3, 7):
+        assert "Slice" in optimized(model, n=count)[0]
+
+
+def test_a_tile_multiplies_sizes(graph):
+    nodes = [
+        ("Shape", "x", "n", {"start": 0, "end": 1}),
+        ("Concat", "n two", "counts", {"axis": 0}),
+        ("Tile", "w counts", "tiled"),
+        ("Relu", "tiled", "y"),
+    ]
+    weights = {"w": np.ones((3, 2), np.float32), "two": ints(2)}
+    model = optimize(graph(nodes, {"x": ("n",)}, **weights))
+    assert sizes(model, "tiled") == ["n (x) 3", 4]
+
+
 def test_an_expand_as_torchscript_writes_it(graph, optimized):
     """Sizes of -1 are replaced by 1: no size is -1."""
     nodes = [
