@@ -41,7 +41,7 @@ from ..kernels.record import address_of, make_record
 from .arguments import Shapes
 from .executable import Executable
 from .memory import memory_view, new_arena, prefault
-from .objects import protected
+from .objects import copied, protected
 from .program import Program, TensorSpec
 from .symbolic import CAPACITY, THREADS
 
@@ -433,6 +433,13 @@ class Binding:
         if owner is None:  # a view keeps its owner alive
             self._views[index] = base, view
         return view
+
+    def copy(self, index: int) -> Any:
+        """Return a tensor or an object as the caller's own."""
+        spec = self.program.tensors[index]
+        if spec.dtype == "object":
+            return copied(self.objects.get(spec.buffer))
+        return copied(self.view(index))
 
 
 def _first_aligned(arena: np.ndarray) -> int:

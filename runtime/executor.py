@@ -29,7 +29,7 @@ from .arguments import Signature
 from .binding import Binding, Output
 from .executable import Executable
 from .memory import allocated
-from .objects import copied, detached
+from .objects import detached
 from .program import HostStep, Reading, Stretch
 
 _empty = np.empty
@@ -173,7 +173,7 @@ class Context:
         """Add what lies with the host to the outputs, as the caller's own."""
         for index, port in enumerate(self.program.outputs):
             if outputs[index] is None:
-                outputs[index] = copied(self.binding.view(port.tensor))
+                outputs[index] = self.binding.copy(port.tensor)
         return outputs
 
     def _run_steps(self, first: int, last: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import mmap
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ _FOREIGN = {"bfloat16", *NARROW}
 """Types that numpy's array interface has no word for."""
 
 
+@cache
+def _type_text(dtype: np.dtype) -> str:
+    return f"|u{dtype.itemsize}" if dtype.name in _FOREIGN else dtype.str
+
+
 class _Memory:
     """Memory at an address, for numpy's array interface: read-only, kept by its owner if any."""
 
@@ -32,7 +38,7 @@ class _Memory:
         self.__array_interface__ = {
             "data": (address, True),
             "shape": shape,
-            "typestr": f"|u{dtype.itemsize}" if dtype.name in _FOREIGN else dtype.str,
+            "typestr": _type_text(dtype),
             "strides": steps,
             "version": 3,
         }

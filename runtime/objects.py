@@ -36,10 +36,23 @@ def _with_arrays(value: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
     if isinstance(value, np.ndarray):
         return change(value)
     if isinstance(value, list | tuple):
+        if value and _is_plain(value[0]):
+            return [dict(item) for item in value]
         return [_with_arrays(item, change) for item in value]
     if isinstance(value, dict):
-        return {key: _with_arrays(item, change) for key, item in value.items()}
+        return (
+            dict(value)
+            if _is_plain(value)
+            else {key: _with_arrays(item, change) for key, item in value.items()}
+        )
     return value
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a value is a map without arrays: all that a sequence or a map has is alike."""
+    if not isinstance(value, dict):
+        return False
+    return isinstance(next(iter(value.values()), None), float | int | str)
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:
