@@ -30,6 +30,8 @@ class Target:
         Number of vector registers.
     l1, l2
         Bytes of the data caches of a core.
+    l3
+        Bytes of the cache that cores share.
     """
 
     cpu: str
@@ -38,6 +40,7 @@ class Target:
     registers: int
     l1: int
     l2: int
+    l3: int
 
 
 def _cache_bytes(level: str, default: int) -> int:
@@ -108,7 +111,8 @@ def target() -> Target:
     lanes, registers = (16, 32) if wide else (4 if narrow else 8, 16)
     l1 = _cache_bytes("LEVEL1_DCACHE", 32 * 1024)
     l2 = _cache_bytes("LEVEL2_CACHE", 512 * 1024)
-    return Target(name, features or "", lanes, registers, l1, l2)
+    l3 = _cache_bytes("LEVEL3_CACHE", 16 * 1024 * 1024)
+    return Target(name, features or "", lanes, registers, l1, l2, l3)
 
 
 LANES = target().lanes
@@ -117,3 +121,4 @@ EMBEDDED_BROADCAST = LANES == 16
 """Whether multiply-adds take an operand that they spread from memory themselves."""
 L1_BYTES = target().l1
 L2_BYTES = target().l2
+L3_BYTES = target().l3

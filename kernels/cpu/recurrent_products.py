@@ -67,11 +67,12 @@ def product_with_panels(nv: int, kind: str) -> Any:
     @njit
     def product(
         a: Pointer, lda: int, b: Pointer, sums: Pointer, rows: int, panels: int, length: int,
-        mr: int, tiles: Pointer, falling: int,
+        mr: int, tiles: Pointer, falling: int, fetches: int,
     ) -> None:  # fmt: skip
         """Multiply rows ``lda`` elements apart; sums of a row have the panels side by side.
 
-        Panels are taken from the first on or, ``falling``, from the last.
+        Panels are taken from the first on or, ``falling``, from the last. With ``fetches`` the next
+        one is fetched from memory while the tiles of one use it several times.
         """
         if rows == 1:
             one_row(a, b, sums, panels, length, falling)
@@ -87,11 +88,16 @@ def product_with_panels(nv: int, kind: str) -> Any:
         store_i64(words, TILE.length, length)
         store_i64(words, TILE.n, width)
         store_i64(words, TILE.flags, FIRST | LAST)
+        following = 0
+        if fetches:
+            uses = (rows + mr - 1) // mr
+            store_i64(words, TILE.ahead_step, (panel_bytes + uses - 1) // uses)
+            following = length * (-panel_bytes if falling else panel_bytes)
         for i in range(panels):
             p = panels - 1 - i if falling else i
             panel = b + p * length * panel_bytes
             store_i64(words, TILE.b, panel)
-            store_i64(words, TILE.ahead, panel)
+            store_i64(words, TILE.ahead, panel + following)
             run_tiles(tiles, words, a, sums + p * panel_bytes, 0, rows, 1, mr, itemsize)
 
     return product

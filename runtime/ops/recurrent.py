@@ -13,6 +13,7 @@ from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.recurrent import CHAIN_WORDS, recurrent, recurrent_begin
 from ...kernels.cpu.recurrent_cells import PHASES, Numbers
 from ...kernels.cpu.recurrent_functions import ARITHMETIC
+from ...kernels.target import L3_BYTES
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..symbolic import Dim
@@ -140,6 +141,9 @@ def _emit_directions(
     }  # fmt: skip
     written = [fields[name] for name in ("y", "last_h", "last_c", "hidden") if fields[name]]
     initial = [_initial(emit, node, layer, i, begin, end) for i in (INITIAL_H, INITIAL_C)]
+    # A product of zeros has no numbers if the weights are not finite.
+    rests = initial[0] is None and isinstance(layer.r, np.ndarray) and np.isfinite(layer.r).all()
+    fields["rests"] = int(rests)
     emit.step(
         recurrent_begin(layer.kind),
         outputs=written,
@@ -184,16 +188,19 @@ def _state_fields(name: str, states: list[Tensor | None], batch_first: bool) -> 
 def _initial(
     emit: Emission, node: Node, layer: Layer, index: int, begin: int, end: int
 ) -> Tensor | None:
-    """Return an initial state of some directions; its axes are the node's."""
-    if node.input(index) is None:
+    """Return an initial state of some directions, None if it is zero; its axes are the node's."""
+    info = node.input(index)
+    if info is None:
         return None
-    state = emit.ordered(emit.tensor(node.values[index]))
     batch_axis, direction_axis = (0, 1) if layer.is_batch_first else (1, 0)
     batch = node.required(X).dims[batch_axis]
-    message = f"node {node.name!r} ({node.op_type}): sizes of the initial state {state.name!r}"
-    emit.check(state.shape[batch_axis], batch, message)
-    emit.check(state.shape[direction_axis], layer.directions, message)
-    emit.check(state.shape[2], layer.size, message)
+    message = f"node {node.name!r} ({node.op_type}): sizes of the initial state {info.name!r}"
+    emit.check(info.dims[batch_axis], batch, message)
+    emit.check(info.dims[direction_axis], layer.directions, message)
+    emit.check(info.dims[2], layer.size, message)
+    if info.is_constant and not info.array().any():
+        return None
+    state = emit.ordered(emit.tensor(node.values[index]))
     return _directions_of(state, direction_axis, begin, end)
 
 
@@ -231,6 +238,7 @@ def _weights(emit: Emission, layer: Layer, begin: int, end: int) -> dict[str, An
     )
     fields |= {"later_mr": 0, "mr": max_rows(gates), "tiles": _tiles(gates, layer.product)}
     fields["weights"] = panels(emit, some(r, 1, 0, gates), layer.lanes)
+    fields["is_far"] = int(2 * (end - begin) * layer.weight_bytes >= L3_BYTES)
     if later:
         rest = some(r, 1, gates, layer.gates)
         fields["later_weights"] = panels(emit, rest, layer.lanes)

@@ -121,6 +121,11 @@ class Layer:
         return self.vectors * self.lanes
 
     @property
+    def weight_bytes(self) -> int:
+        """Bytes of a direction's recurrent weights."""
+        return self.gates * self.units * self.depth * (8 if self.kind == "f64" else 4)
+
+    @property
     def blocks(self) -> int:
         """Blocks of hidden units: as many as have enough to do."""
         work = self.gates * self.size * self.depth

@@ -11,6 +11,8 @@ import pytest
 import sardonyx
 from onnx import helper as oh
 from sardonyx.reference import evaluator
+from sardonyx.runtime.ops import recurrent as recurrent_ops
+from sardonyx.runtime.sources import Source
 
 F32 = np.float32
 CELLS = {"LSTM": (4, 3), "GRU": (3, 2), "RNN": (1, 1)}
@@ -216,6 +218,47 @@ def test_any_number_of_threads_gives_the_same_bits(rng, cell, size, linear):
         for results in others:
             for wanted, found in zip(expected, results, strict=True):
                 np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "GRU"])
+def test_weights_that_no_cache_holds_give_the_same_bits(rng, cell, monkeypatch):
+    """Panels are fetched ahead, and threads share one direction after another."""
+    arrays = weights(rng, cell, 2, 16, 200)
+    model = network(cell, arrays, outputs=7, direction="bidirectional")
+    results = []
+    monkeypatch.setattr(Source, "key", lambda _: None)  # no program is taken from a cache
+    for size in (1 << 40, 1):
+        monkeypatch.setattr(recurrent_ops, "L3_BYTES", size)
+        session = sardonyx.Session(model, threads=2)
+        for steps, batch in ((5, 1), (4, 33)):
+            rng = np.random.default_rng(3)
+            results.append(session.run(None, feeds_of(rng, model, steps, batch)))
+    for wanted, found in zip(results[:2], results[2:], strict=True):
+        for each, other in zip(wanted, found, strict=True):
+            np.testing.assert_array_equal(other, each)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_states_of_zeros_are_as_good_as_none(rng, cell):
+    """Products with them are left out, unless weights are not finite."""
+    arrays = weights(rng, cell, 1, 5, 20)
+    feeds = {"X": rng.standard_normal((3, 2, 5)).astype(F32)}
+    wanted = sardonyx.Session(network(cell, arrays), threads=1).run(None, feeds)
+    for batch in (2, 1):
+        arrays["initial_h"] = np.zeros((1, batch, 20), F32)
+        model = network(cell, arrays, ("B", "initial_h"))
+        model.graph.input.remove(model.graph.input[1])
+        session = sardonyx.Session(model, threads=1)
+        if batch == 1:
+            with pytest.raises(sardonyx.SardonyxError, match="initial_h"):
+                session.run(None, feeds)
+            continue
+        for found, each in zip(session.run(None, feeds), wanted, strict=True):
+            np.testing.assert_array_equal(found, each)
+    arrays["R"][0, 7, 3] = np.inf
+    model = network(cell, arrays)
+    with np.errstate(all="ignore"):
+        agree(model, feeds, sardonyx.Session(model, threads=1))
 
 
 def test_layers_that_follow_one_another_need_no_copies(rng):
