@@ -2,9 +2,10 @@
 
 What is added to the scores (relative positions, alibi, masks) or replaces them is the mask
 (`attention_masks`). Scores may be matrices of batch times heads and get these axes later, or not
-at all. A guard against NaN of rows that are masked throughout is dropped, because Attention gives
-zeros for these. (The guard that PyTorch exports also hides NaN among queries and keys; Attention
-returns them, as PyTorch does.)
+at all. Shares that are made zero where scores were replaced (Keras) say the same as a mask of -inf.
+A guard against NaN of rows that are masked throughout is dropped, because Attention gives zeros for
+these. (The guard that PyTorch exports also hides NaN among queries and keys; Attention returns
+them, as PyTorch does.)
 
 onnxruntime has limits besides: the scale is positive; queries, keys and values are of one batch;
 nothing is empty. So sizes have to be known to be equal. Where they are not when no other pass finds
@@ -43,7 +44,12 @@ def _written_out(
     replaced = either(op.Where(kept, scores, fixed(fill)), op.Where(dropped, fixed(fill), scores))
     masked = either(replaced + further, scores + mask, replaced, scores)
     softmax = op.Softmax(masked).named("softmax")
-    guarded = either(op.Where(op.IsNaN(softmax), 0.0, softmax).named("guarded"), softmax)
+    guarded = either(
+        op.Where(op.IsNaN(softmax), 0.0, softmax).named("guarded"),
+        op.Where(kept, softmax, 0.0).named("zeroed"),
+        op.Where(dropped, 0.0, softmax).named("zeroed"),
+        softmax,
+    )
     return op.MatMul(either(guarded, op.Reshape(guarded, matrices).named("flat")), v)
 
 
@@ -78,7 +84,8 @@ def _attention(m: Match, is_last: bool) -> ir.Value:
     result: ir.Value = m.op.Attention(*operands, *given, scale=scale, **cap)
     if axes.size:
         result = m.op.Squeeze(result, axes)
-    if mask is not None and "guarded" not in m and may_mask_all(mask):
+    is_guarded = "guarded" in m or "zeroed" in m
+    if mask is not None and not is_guarded and may_mask_all(mask):
         result = with_nan(m, mask, result)
     if "flat" in m:
         counts = m.op.Shape(m.q, end=2), m.op.Shape(m.v, start=2)
@@ -296,5 +303,34 @@ def _expanded(
     return (*expanded, [None] * axes)
 
 
-fuse_attention = apply_rules([_rule("attention", False), shared_heads, window_masks])
+@rewrite(
+    lambda a, b: op.Transpose(op.MatMul(a, b)),
+    lambda a, b: op.Transpose(op.Softmax(op.MatMul(a, b)).named("softmax")),
+)
+def turned_product(m: Match) -> ir.Value:
+    """Exchange the factors of a product whose result is turned, where they are turned already.
+
+    As Einsum leaves scores of which the keys come first.
+    """
+    perm = m.root.attributes.get("perm")
+    axes = len(m.sizes(m.a))
+    swap = _swap(axes)
+    swaps = perm is not None and axes > 2 and list(perm.as_ints()) == swap
+    m.require(swaps and len(m.sizes(m.b)) == axes, "it does not swap the last axes")
+    turned = [x.producer() for x in (m.a, m.b)]
+    both = all(node is not None and node.op_type == "Transpose" for node in turned)
+    m.require(both, "the factors are not transposed")
+    result: ir.Value = m.op.MatMul(_transposed(m, m.b, swap), _transposed(m, m.a, swap))
+    if "softmax" not in m:
+        return result
+    node = m.softmax.producer()
+    m.require(attribute(node, "axis", -1) % axes == axes - 2, "the softmax is not along the keys")  # type: ignore[arg-type]
+    result.shape = m.root.outputs[0].shape
+    turned_softmax: ir.Value = m.op.Softmax(result, axis=-1)
+    return turned_softmax
+
+
+fuse_attention = apply_rules(
+    [_rule("attention", False), shared_heads, window_masks, turned_product]
+)
 fuse_expanded_attention = apply_rules([_rule("expanded_attention", True)])

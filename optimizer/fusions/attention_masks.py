@@ -38,6 +38,7 @@ def addend(m: Match, terms: Mapping[str, ir.Value], factor: float) -> ir.Value |
     for term in (terms.get("bias"), m.mask if "mask" in m else None):
         if term is not None:
             total = term if total is None else _with_sizes(m.op.Add(total, term), total, term)
+    m.require("zeroed" not in m or ("fill" in m and "further" not in m), "shares are made zero")
     if "fill" in m:
         total = _replaced(m, total)
     if "further" in m:
@@ -57,7 +58,9 @@ def _replaced(m: Match, total: ir.Value | None) -> ir.Value:
     """Mask that lets nothing through where scores are replaced, and else adds what there is."""
     fill = scalar(m.fill)
     m.require(fill is not None and fill <= _FAR_BELOW, "masked scores are not far below others")
-    masked = np.float32(-np.inf if fill == -np.inf else _RAISED)
+    nowhere = fill == -np.inf or "zeroed" in m
+    m.require("kept" not in m or "dropped" not in m, "shares are zero elsewhere")
+    masked = np.float32(-np.inf if nowhere else _RAISED)
     added = np.float32(0) if total is None else total
     condition = m.kept if "kept" in m else m.dropped
     choices = (added, masked) if "kept" in m else (masked, added)

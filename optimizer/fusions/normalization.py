@@ -8,13 +8,18 @@ import numpy as np
 import onnx_ir as ir
 
 from ..rewrite import Match, NearMiss, apply_rules, either, op, rewrite
-from ..values import attribute, axes_of, scalar, static_shape
+from ..values import attribute, axes_of, rank, scalar, static_shape
+
+
+def _mean(x: Any, name: str) -> Any:
+    """Mean over the last axes; some exporters take it for a pooling."""
+    return either(op.ReduceMean(x, ...), op.GlobalAveragePool(x)).named(name)
 
 
 def _normalized(x: Any, epsilon: Any) -> Any:
-    deviation = x - op.ReduceMean(x, ...).named("mean")
+    deviation = x - _mean(x, "mean")
     square = either(deviation * deviation, deviation**2.0)
-    variance = op.ReduceMean(square, ...).named("variance")
+    variance = _mean(square, "variance")
     root = op.Sqrt(variance + epsilon)
     return either(deviation / root, deviation * op.Reciprocal(root))
 
@@ -22,6 +27,9 @@ def _normalized(x: Any, epsilon: Any) -> Any:
 def _axes(value: ir.Value) -> list[int] | None:
     node = value.producer()
     assert node is not None
+    if node.op_type == "GlobalAveragePool":
+        axes = rank(value)
+        return None if axes is None else list(range(2, axes))
     if not attribute(node, "keepdims", 1):
         return None
     return axes_of(node)
@@ -41,9 +49,20 @@ def _normalized_sizes(m: Match, axes: list[int] | None, *parameters: ir.Value | 
     normalized = tuple(size for size in sizes[-len(axes) :] if isinstance(size, int))
     m.require(len(normalized) == len(axes), "the normalized sizes are not known")
     for value in parameters:
-        fits = value is None or static_shape(value) == normalized
-        m.require(fits, "scale or bias has another shape than what is normalized")
+        shape = () if value is None else static_shape(value) or ()
+        leading = shape[: len(shape) - len(normalized)]
+        fits = shape[len(leading) :] == normalized and set(leading) <= {1}
+        fits &= len(shape) <= len(sizes)
+        m.require(value is None or fits, "scale or bias has another shape than what is normalized")
     return normalized, epsilon
+
+
+def _parameter(m: Match, value: ir.Value, normalized: tuple[int, ...]) -> ir.Value:
+    """Scale or bias without leading axes of size 1."""
+    if static_shape(value) == normalized:
+        return value
+    result: ir.Value = m.op.Reshape(value, np.array(normalized))
+    return result
 
 
 def _normalize(m: Match, scale: ir.Value | None, bias: ir.Value | None) -> ir.Value:
@@ -53,6 +72,9 @@ def _normalize(m: Match, scale: ir.Value | None, bias: ir.Value | None) -> ir.Va
     normalized, epsilon = _normalized_sizes(m, axes if same else None, scale, bias)
     factor = np.ones(normalized, np.float32) if scale is None else scale
     operands = [m.x, factor] if bias is None else [m.x, factor, bias]
+    operands[1:] = [
+        _parameter(m, x, normalized) if isinstance(x, ir.Value) else x for x in operands[1:]
+    ]
     return m.op.LayerNormalization(*operands, axis=-len(normalized), epsilon=epsilon)
 
 
@@ -71,9 +93,27 @@ def _plain_layer_normalization(m: Match) -> ir.Value:
     return _normalize(m, None, None)
 
 
+def _factored(x: Any, epsilon: Any, scale: Any, bias: Any) -> Any:
+    """Normalize by a product and a sum of what is known before: as TensorFlow and Keras do."""
+    deviation = x - _mean(x, "mean")
+    variance = _mean(either(deviation * deviation, deviation**2.0), "variance")
+    root = op.Sqrt(variance + epsilon)
+    factor = either(scale / root, scale * op.Reciprocal(root), op.Reciprocal(root))
+    mean, again = _mean(x, "same_mean"), factor.named("same_factor")
+    shift = either(op.Neg(mean) * again + bias, bias - mean * again, op.Neg(mean) * again)
+    return x * factor.named("factor") + shift
+
+
+@rewrite(_factored)
+def _factored_layer_normalization(m: Match) -> ir.Value:
+    m.require(m.mean is m.same_mean and m.factor is m.same_factor, "it is not normalized alike")
+    scale, bias = (getattr(m, name) if name in m else None for name in ("scale", "bias"))
+    return _normalize(m, scale, bias)
+
+
 def _over_root(x: Any, epsilon: Any) -> Any:
     square = either(x * x, x**2.0)
-    root = op.Sqrt(op.ReduceMean(square, ...).named("mean") + epsilon)
+    root = op.Sqrt(_mean(square, "mean") + epsilon)
     return either(x / root, x * op.Reciprocal(root))
 
 
@@ -81,7 +121,8 @@ def _over_root(x: Any, epsilon: Any) -> Any:
 def _rms_normalization(m: Match) -> ir.Value:
     m.require(m.opset >= 23, "RMSNormalization needs opset 23")
     normalized, epsilon = _normalized_sizes(m, _axes(m.mean), m.scale)
-    result: ir.Value = m.op.RMSNormalization(m.x, m.scale, axis=-len(normalized), epsilon=epsilon)
+    scale = _parameter(m, m.scale, normalized)
+    result: ir.Value = m.op.RMSNormalization(m.x, scale, axis=-len(normalized), epsilon=epsilon)
     return result
 
 
@@ -90,6 +131,7 @@ fuse_normalization = apply_rules(
         _layer_normalization,
         _layer_normalization_without_bias,
         _plain_layer_normalization,
+        _factored_layer_normalization,
         _rms_normalization,
     ]
 )

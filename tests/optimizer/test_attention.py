@@ -374,6 +374,48 @@ def test_matrices_that_get_their_heads_later(graph, optimized, heads, where):
     assert left.count("Attention") == 1 and "Softmax" not in left
 
 
+@pytest.mark.parametrize("low", [LOWEST, F(-1e9)])
+@pytest.mark.parametrize(("order", "zeroed"), [("keep s low", "keep p zero"),
+                                               ("drop low s", "drop zero p")])  # fmt: skip
+def test_shares_may_be_made_zero_where_scores_are_masked(graph, optimized, low, order, zeroed):
+    """As in Keras' Softmax: rows that are masked throughout give zeros."""
+    flag = order.split()[0]
+    nodes = [*SCORES, ("Where", order, "m"), ("Softmax", "m", "p"), ("Where", zeroed, "g"),
+             ("MatMul", "g v", "y")]  # fmt: skip
+    inputs = {**INPUTS, flag: (("b", 1, "s", "t"), np.bool_)}
+    keep = holes(B, 1, S, T)
+    left, _ = optimized(graph(nodes, inputs, low=low, **GUARD),
+                        feeds=feeds(**{flag: keep if flag == "keep" else ~keep}))  # fmt: skip
+    assert left.count("Attention") == 1 and "Softmax" not in left
+    other = {**inputs, "other": (("b", 1, "s", "t"), np.bool_)}
+    nodes[-2] = ("Where", "other p zero", "g")
+    left, _ = optimized(graph(nodes, other, low=low, **GUARD),
+                        feeds=feeds(**{flag: keep, "other": ~keep}))  # fmt: skip
+    assert "Softmax" in left
+
+
+@pytest.mark.parametrize("softmax", ["before", "behind"])
+def test_scores_of_which_the_keys_come_first(graph, optimized, softmax):
+    """As TensorFlow's Einsum leaves them in Keras' MultiHeadAttention with dropout."""
+    nodes = [
+        ("Transpose", "k", "kh", {"perm": [0, 2, 1, 3]}),
+        ("Transpose", "q", "qh", {"perm": [0, 2, 3, 1]}),
+        ("Transpose", "v", "vh", {"perm": [0, 2, 1, 3]}),
+        ("MatMul", "kh qh", "s"),
+        ("Softmax", "s", "p0", {"axis": 2}),
+        ("Transpose", "p0", "p", {"perm": [0, 1, 3, 2]}),
+        ("MatMul", "p vh", "y"),
+    ]
+    if softmax == "behind":
+        nodes[4:6] = [("Transpose", "s", "m", {"perm": [0, 1, 3, 2]}), ("Softmax", "m", "p")]
+    inputs = {name: ("b", rows, 3, 8) for name, rows in (("q", "s"), ("k", "t"), ("v", "t"))}
+    left, _ = optimized(graph(nodes, inputs), s=4, t=5)
+    assert left == ["Transpose"] * 3 + ["Attention"]
+    if softmax == "before":
+        nodes[4] = ("Softmax", "s", "p0")
+        assert "Softmax" in optimized(graph(nodes, inputs), s=4, t=5)[0]
+
+
 @pytest.mark.parametrize("low", [LOWEST, F(-np.inf), F(-1e9)])
 @pytest.mark.parametrize("order", ["keep s low", "drop low s"])
 def test_masks_that_replace_and_add(graph, optimized, low, order):

@@ -164,6 +164,33 @@ def test_layer_normalization(graph, optimized, square):
     assert optimized(graph(nodes, inputs, **more))[0] == ["LayerNormalization"]
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+@pytest.mark.parametrize("parameters", ["scale bias", "scale", "bias", ""])
+def test_layer_normalization_by_a_product_and_a_sum(graph, optimized, parameters, pooled):
+    """As Keras writes it: x * factor + (bias - mean * factor); tf2onnx makes means poolings."""
+    mean = ("GlobalAveragePool", "{}", "{}") if pooled else ("ReduceMean", "{} axes", "{}")
+    nodes = [
+        (mean[0], mean[1].format("x"), "mean"),
+        ("Sub", "x mean", "d"),
+        ("Mul", "d d", "sq"),
+        (mean[0], mean[1].format("sq"), "var"),
+        ("Add", "var eps", "v"),
+        ("Sqrt", "v", "r"),
+        ("Reciprocal", "r", "i"),
+        *([("Mul", "i w", "f")] if "scale" in parameters else [("Identity", "i", "f")]),
+        ("Neg", "mean", "n"),
+        ("Mul", "n f", "s"),
+        *([("Add", "s b", "t")] if "bias" in parameters else [("Identity", "s", "t")]),
+        ("Mul", "x f", "xf"),
+        ("Add", "xf t", "y"),
+    ]
+    weights = {"eps": F(1e-5)} | ({} if pooled else {"axes": np.array([-1])})
+    weights |= {"w": rand(1, 1, 6)} if "scale" in parameters else {}
+    weights |= {"b": rand(1, 1, 6)} if "bias" in parameters else {}
+    left = optimized(graph(nodes, {"x": ("n", 3, 6)}, **weights))[0]
+    assert left == ["LayerNormalization"]
+
+
 def test_means_that_are_no_layer_normalization(graph, optimized):
     inputs = {"x": ("n", 3, 6)}
     nodes = layer_norm(SQUARES[0])
