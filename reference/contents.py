@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx.reference.op_run import OpRun
 
 Check = Callable[[OpRun, Sequence[Any]], None]
@@ -105,9 +104,14 @@ _CHECKS: dict[str, Check] = {
 }
 
 
-def check_of(node: onnx.NodeProto) -> Check | None:
-    """Return what refuses inputs of an operator whose contents are out of range.
+def check_contents(operator: OpRun, inputs: Sequence[Any]) -> None:
+    """Refuse inputs of an operator of the standard whose contents are out of range.
 
-    It raises ValueError, which says what was expected and what came.
+    Raises
+    ------
+    ValueError
+        Says what was expected and what came.
     """
-    return None if node.domain else _CHECKS.get(node.op_type)
+    check = _CHECKS.get(operator.onnx_node.op_type)
+    if check is not None and not operator.onnx_node.domain:
+        check(operator, inputs)

@@ -112,6 +112,7 @@ class OneHotEncoder(Operator):
         self, x: np.ndarray, *, cats_int64s: Any, cats_strings: Any, zeros: int
     ) -> tuple[Any, ...]:
         categories = cats_strings or cats_int64s
+        x = x.astype(np.int64) if x.dtype.kind == "f" else x  # the standard casts
         table = self.once("table", lambda: {c: i for i, c in enumerate(categories)})
         places = _mapped(x, table, -1, np.int64)
         if not zeros and (places < 0).any():
