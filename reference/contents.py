@@ -6,6 +6,7 @@ reference would wrap it, cut it off, or compute with it.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -129,25 +130,25 @@ _CHECKS: dict[str, Check] = {
 }
 
 
-def check_of(node: onnx.NodeProto) -> Check | None:
-    """Return what refuses inputs of an operator whose contents are out of range.
+def check_contents(operator: OpRun, inputs: Sequence[Any]) -> None:
+    """Refuse inputs of an operator of the standard whose contents are out of range.
 
-    It raises ValueError, which says what was expected and what came.
+    Raises
+    ------
+    ValueError
+        Says what was expected and what came.
     """
-    if node.domain:
-        return None
-    own = _CHECKS.get(node.op_type)
-    if not _has_axes(node.op_type):
-        return own
-
-    def check(operator: OpRun, inputs: Sequence[Any]) -> None:
+    kind = operator.onnx_node.op_type
+    if operator.onnx_node.domain:
+        return
+    if _has_axes(kind):
         _axes(operator, inputs)
-        if own is not None:
-            own(operator, inputs)
+    check = _CHECKS.get(kind)
+    if check is not None:
+        check(operator, inputs)
 
-    return check
 
-
+@functools.cache
 def _has_axes(name: str) -> bool:
     """Tell whether inputs of an operator of the standard name axes."""
     if not onnx.defs.has(name):

@@ -17,7 +17,7 @@ from onnx.reference.op_run import OpRun
 from onnx.reference.ops import load_op
 from onnx.reference.ops.aionnxml import load_op as load_ml_op
 
-from .contents import check_of
+from .contents import check_contents
 
 ML = "ai.onnx.ml"
 
@@ -41,14 +41,12 @@ class Operator(OpRun):
         super().__init__(onnx_node, run_params, schema)
         self.schema, self.version = schema, schema.since_version
         self._given, self._made = _type_names(schema.inputs), _type_names(schema.outputs)
-        self._check = check_of(onnx_node)
         self._attributes = {name: getattr(self, name) for name in self.attributes_names_}
         self._tables: dict[Any, Any] = {}
 
     def run(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
         """Compute the outputs; None for those that the node does not name."""
-        if self._check is not None:
-            self._check(self, inputs)
+        check_contents(self, inputs)
         bound = _bound(self._given, inputs)
         given = [_widened(x) for x in inputs] if self.widens else inputs
         results = self.compute(*given, **options)

@@ -17,6 +17,7 @@ from ..simd import (
     any_lane,
     first,
     fma,
+    load_f32,
     reduce_add,
     reduce_max,
     select,
@@ -33,6 +34,7 @@ from ..target import LANES
 
 _F = np.float32
 _ZERO, _ONE = _F(0.0), _F(1.0)
+_SHORT = LANES // 2  # numbers of a row that are added up faster one by one
 
 
 @njit
@@ -254,12 +256,35 @@ def lp_norm(p: int) -> Callable[..., int]:
         for i in range(0, n, LANES):
             vstore_first(y, i, vload_first(x, i, n - i) / divisor, n - i)
 
+    @njit
+    def short_row(x: Pointer, y: Pointer, n: int) -> None:
+        """Divide a row that is shorter than a vector, whose lanes take long to add up."""
+        length, is_known = start, True
+        for i in range(n):
+            v = load_f32(x, i)
+            if power == 0:
+                length = v if v > length else length
+                is_known &= v == v
+            else:
+                length += abs(v) if power == 1 else v * v
+        length = _F(np.sqrt(length)) if power == 2 else length
+        length = length if is_known else _F(np.nan)
+        divisor = splat(_ONE if length == _ZERO else length)
+        vstore_first(y, 0, vload_first(x, 0, n) / divisor, n)
+
     def body(
         thread: int, part: int, until: int, parts: int,
         x: Pointer, y: Pointer, o: int, xo: int, yo: int, n: int,
         xs: int, ys: int, m: int, xm: int, ym: int,
     ) -> int:  # fmt: skip
         along_rows, dense = xs == 1 and ys == 1, xm == 1 and ym == 1
+        if along_rows and m == 1:  # rows may be short: nothing is to be divided for each
+            for i in range(o * part // parts, o * until // parts):
+                if n <= _SHORT:
+                    short_row(x + i * xo * 4, y + i * yo * 4, n)
+                else:
+                    row(x + i * xo * 4, y + i * yo * 4, n)
+            return 0
         width = LANES if dense and not along_rows else 1
         chunks = (m + width - 1) // width
         work = o * chunks

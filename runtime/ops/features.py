@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.cpu.lookup import take_columns
+from ...kernels.cpu.lookup import one_hot, take_columns
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import product
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
 from .class_scores import DOMAIN, as_float32
+from .label_encoder import hash_table
 from .norm import emit_lp_norm
 from .pointwise import emit_expression
 from .registry import Operator, register
@@ -166,12 +167,12 @@ def _infer_one_hot(node: Node) -> list[Info]:
 
 
 def _lower_one_hot(emit: Emission, node: Node) -> None:
-    x, y = emit.tensor(node.values[0]), emit.output(node)
+    x, y = emit.ordered(emit.tensor(node.values[0])), emit.output(node)
     categories = np.array(node.attribute("cats_int64s"), np.int64)
-    column = x.view((*x.shape, 1), (*x.strides, 1))
-    table = emit.constant(categories, f"{node.name}.categories")
-    number = "float_to_i64(x0)" if node.required(0).is_float else "x0"  # the standard casts
-    emit_expression(emit, f"to_f32(equal({number},x1))", y, [column, table])
+    emit.step(
+        one_hot(short_name(x.dtype)), outputs=[y], flops=4 * x.size + y.size, x=x, y=y,
+        count=x.size, width=len(categories), **hash_table(emit, categories, node.name),
+    )  # fmt: skip
 
 
 _ML: dict[str, Any] = {"domain": DOMAIN}

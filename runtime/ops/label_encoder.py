@@ -55,14 +55,8 @@ def _infer(node: Node) -> list[Info]:
     return [node.result(x.dims, str(values.dtype))]
 
 
-def _hash_table(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """Make the table of different keys, none of them NaN, that `lookup` describes.
-
-    Returns
-    -------
-    (ndarray, ndarray of int32, int)
-        Keys and their numbers by place, and the bits that a hash is shifted by.
-    """
+def hash_table(emit: Emission, keys: np.ndarray, name: str) -> dict[str, Any]:
+    """Return the fields of the table of different keys, none of them NaN: see `HashTable`."""
     bits = (2 * len(keys)).bit_length()  # at most half of the places are taken
     whole = keys if keys.dtype.kind == "i" else (keys + 0).view(f"int{8 * keys.itemsize}")
     hashes = whole.astype(np.int64).view(np.uint64) * np.uint64(MULTIPLIER)
@@ -71,7 +65,12 @@ def _hash_table(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
         while places[at] >= 0:
             at = (at + 1) % len(table)
         table[at], places[at] = keys[number], number
-    return table, places, 64 - bits
+    return {
+        "keys": emit.constant(table, f"{name}.keys"),
+        "places": emit.constant(places, f"{name}.places"),
+        "shift": 64 - bits,
+        "mask": len(table) - 1,
+    }
 
 
 def _lower(emit: Emission, node: Node) -> None:
@@ -83,15 +82,12 @@ def _lower(emit: Emission, node: Node) -> None:
     is_nan = found != found
     missing = ordered[is_nan][-1] if is_nan.any() else default
     found, ordered = found[~is_nan], ordered[~is_nan]
-    table, places, shift = _hash_table(found)
     x = emit.ordered(emit.tensor(node.values[0]))
     y = emit.output(node)
     emit.step(
         lookup(short_name(str(keys.dtype)), values.itemsize), outputs=[y], x=x, y=y, count=x.size,
-        keys=emit.constant(table, f"{node.name}.keys"),
-        places=emit.constant(places, f"{node.name}.places"),
         values=emit.constant(np.array([*ordered, missing, default], values.dtype)),
-        length=len(found), shift=shift, mask=len(table) - 1, flops=4 * x.size,
+        length=len(found), flops=4 * x.size, **hash_table(emit, found, node.name),
     )  # fmt: skip
 
 
