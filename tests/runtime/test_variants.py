@@ -191,7 +191,8 @@ def test_threads_may_ask_for_variants_at_once(rng):
 def test_as_many_axes_as_a_run_gives(rng):
     """What an axis is may be a size; how many there are, or which of many, must be numbers."""
     for shape, text in (
-        ((2, 1, 3, 1), "float[a, b, c, d] x, int64[n] axes) => (float y) { y = Squeeze (x, axes) }"),
+        ((2, 1, 3, 1), "float[a, b, c, d] x, int64[n] axes) => (float y) "
+         "{ y = Squeeze (x, axes) }"),
         ((2, 1, 3, 1, 1), "float[a, b, c, d, e] x, int64[2] axes) => (float y) "
          "{ y = ReduceSum <keepdims = 0> (x, axes) }"),
         ((2, 1, 3, 1), "float[a, b, c, d] x, int64[2] axes, bool on) => (float y) "
