@@ -108,7 +108,7 @@ class LRN(Operator):
         squares = np.pad(x * x, widths)
         count = x.shape[1]
         total = sum((squares[:, i : i + count] for i in range(size)), np.zeros_like(x))
-        return (x / (bias + alpha / size * total) ** beta,)
+        return (x / (bias + float(alpha) / size * total) ** beta,)
 
 
 class LpNormalization(Operator):

@@ -66,7 +66,7 @@ class Source:
         from ..optimizer.integer_products import multiply_integers
         from ..optimizer.small_weights import gather_small_weights
         from ..optimizer.widening import widen, widen_nodes
-        from .ops import computes_wide, has_kernel
+        from .ops import computes, computes_wide
 
         model = self._imported()
         give_back()
@@ -75,7 +75,7 @@ class Source:
             from .deciders import assume
 
             assume(model, assumed)
-        expand_functions(model, has_kernel)
+        expand_functions(model, computes)
         is_strict, level = self.options["precision"] == "strict", self.options["optimize"]
         if not is_strict:
             widen(model)

@@ -18,20 +18,20 @@ _DOMAIN = "sardonyx.bodies"
 _MOST_ROUNDS = 4  # bodies hold such operators themselves
 
 
-def expand_functions(model: ir.Model, has_kernel: Callable[[str, str], bool]) -> None:
+def expand_functions(model: ir.Model, computes: Callable[[ir.Node], bool]) -> None:
     """Replace nodes of the standard domain by what their operators are defined by, in place.
 
     Parameters
     ----------
     model : onnx_ir.Model
         Types and shapes of its values are inferred.
-    has_kernel : callable
-        Of a domain and a name; operators that have one stay as they are.
+    computes : callable
+        Tells whether a node has a kernel, and stays as it is.
     """
     opset = model.graph.opset_imports.get("", 0)
     for _ in range(_MOST_ROUNDS):
         nodes = [node for node in model.graph.all_nodes() if not node.domain]
-        nodes = [node for node in nodes if not has_kernel("", node.op_type)]
+        nodes = [node for node in nodes if not computes(node)]
         bodies = [(node, body) for node in nodes if (body := _body_of(node, opset)) is not None]
         for number, (node, body) in enumerate(bodies):
             body.domain, body.name = _DOMAIN, f"{node.op_type}_{number}"

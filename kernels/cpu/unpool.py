@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 from numba import njit
 
+from .. import simd
 from ..fields import Depth, Sizes, Window
-from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel, kernel_factory
-from ..simd import load_f32, load_i64, store_f32, vload, vload_first, vstore, vstore_first
+from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
+from ..simd import load_f32, load_i64, store_f32, store_u8, vload, vload_first, vstore, vstore_first
 from ..target import LANES
 from .elements import element
-from .rows import zero_floats
+from .reduce_steps import TYPES, add
 
 
 @kernel_factory
@@ -45,8 +48,8 @@ def _first_inside(offset: int, stride: int, limit: int) -> int:
 
 
 @njit
-def _add_row(x: Pointer, y: Pointer, count: int, stride: int) -> None:
-    """Add elements to every ``stride``-th one."""
+def _add_floats(x: Pointer, y: Pointer, count: int, stride: int) -> None:
+    """Add float32 to every ``stride``-th one."""
     i = 0
     while stride == 1 and i + LANES <= count:
         vstore(y, i, vload(y, i) + vload(x, i))
@@ -59,36 +62,70 @@ def _add_row(x: Pointer, y: Pointer, count: int, stride: int) -> None:
         store_f32(y, j * stride, load_f32(y, j * stride) + load_f32(x, j))
 
 
-@kernel
-def add_blocks(
-    thread: int, part: int, until: int, parts: int,
-    x: Pointer, y: Pointer, sizes: Sizes, window: Window, depth: Depth, channels: int,
-) -> int:  # fmt: skip
-    """Add up blocks, columns of x, where they lie in the images y, float32.
+def _row_adder(dtype: str) -> tuple[int, Any]:
+    """Return the size of an element, and a function that adds some to every ``stride``-th one."""
+    if dtype == "f32":
+        return 4, _add_floats
+    number = TYPES["u8" if dtype == "bool" else dtype]
+    name = "u8" if dtype == "bool" else dtype
+    load, store = getattr(simd, f"load_{name}"), getattr(simd, f"store_{name}")
+    join = _either if dtype == "bool" else add
+
+    @njit
+    def add_row(x: Pointer, y: Pointer, count: int, stride: int) -> None:
+        for j in range(count):
+            store(y, j * stride, number(join(load(y, j * stride), load(x, j))))
+
+    return np.dtype(number).itemsize, add_row
+
+
+@njit
+def _clear(y: Pointer, count: int) -> None:
+    for i in range(count):
+        store_u8(y, i, 0)
+
+
+@njit
+def _either(a: Any, b: Any) -> Any:
+    return a | b
+
+
+@kernel_factory
+def add_blocks(dtype: str) -> Callable[..., int]:
+    """Add up blocks, columns of x, where they lie in the images y; of bools one suffices.
 
     x is a dense (images, channels, taps of a block, positions) array, y a dense (images, channels,
     slices, height, width) one. Planes of all channels are split into parts.
     """
-    taps = depth.kernel_d * window.kernel_h * window.kernel_w
-    slice_size = sizes.height * sizes.width
-    row = sizes.out_width
-    planes = sizes.images * channels
-    for plane in range(planes * part // parts, planes * until // parts):
-        image = y + plane * depth.slices * slice_size * 4
-        zero_floats(image, depth.slices * slice_size)
-        for tap in range(taps):
-            column = x + (plane * taps + tap) * depth.out_slices * sizes.out_height * row * 4
-            w = tap % window.kernel_w * window.dilation_w - window.pad_left
-            h = tap // window.kernel_w % window.kernel_h * window.dilation_h - window.pad_top
-            d = tap // window.kernel_w // window.kernel_h * depth.dilation_d - depth.pad_front
-            first = _first_inside(w, window.stride_w, 0)
-            count = min(row, _first_inside(w, window.stride_w, sizes.width)) - first
-            for line in range(depth.out_slices * sizes.out_height):
-                at_d = line // sizes.out_height * depth.stride_d + d
-                at_h = line % sizes.out_height * window.stride_h + h
-                if at_d < 0 or at_d >= depth.slices or at_h < 0 or at_h >= sizes.height:
-                    continue
-                at = at_d * slice_size + at_h * sizes.width + first * window.stride_w + w
-                source = column + (line * row + first) * 4
-                _add_row(source, image + at * 4, count, window.stride_w)
-    return 0
+    itemsize, add_row = _row_adder(dtype)
+
+    def body(
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, sizes: Sizes, window: Window, depth: Depth, channels: int,
+    ) -> int:  # fmt: skip
+        taps = depth.kernel_d * window.kernel_h * window.kernel_w
+        slice_size = sizes.height * sizes.width
+        row = sizes.out_width
+        planes = sizes.images * channels
+        for plane in range(planes * part // parts, planes * until // parts):
+            image = y + plane * depth.slices * slice_size * itemsize
+            _clear(image, depth.slices * slice_size * itemsize)
+            for tap in range(taps):
+                lines = (plane * taps + tap) * depth.out_slices * sizes.out_height
+                column = x + lines * row * itemsize
+                w = tap % window.kernel_w * window.dilation_w - window.pad_left
+                h = tap // window.kernel_w % window.kernel_h * window.dilation_h - window.pad_top
+                d = tap // window.kernel_w // window.kernel_h * depth.dilation_d - depth.pad_front
+                first = _first_inside(w, window.stride_w, 0)
+                count = min(row, _first_inside(w, window.stride_w, sizes.width)) - first
+                for line in range(depth.out_slices * sizes.out_height):
+                    at_d = line // sizes.out_height * depth.stride_d + d
+                    at_h = line % sizes.out_height * window.stride_h + h
+                    if at_d < 0 or at_d >= depth.slices or at_h < 0 or at_h >= sizes.height:
+                        continue
+                    at = at_d * slice_size + at_h * sizes.width + first * window.stride_w + w
+                    source = column + (line * row + first) * itemsize
+                    add_row(source, image + at * itemsize, count, window.stride_w)
+        return 0
+
+    return body

@@ -6,9 +6,9 @@ A file enters its operators into the table when it is imported, and all files he
 import importlib
 import pkgutil
 
-from .registry import OPERATORS, computes_wide, has_kernel
+from .registry import OPERATORS, computes, computes_wide, has_kernel
 
 for _module in pkgutil.iter_modules(__path__):
     importlib.import_module(f"{__name__}.{_module.name}")
 
-__all__ = ["OPERATORS", "computes_wide", "has_kernel"]
+__all__ = ["OPERATORS", "computes", "computes_wide", "has_kernel"]

@@ -284,4 +284,4 @@ def _check_mode(node: Node) -> None:
         refuse(node, "attribute 'qk_matmul_output_mode'", mode, "0, 1, 2 or 3")
 
 
-register("Attention", Operator(rules=(_check_mode,), infer=_infer, lower=_lower))
+register("Attention", Operator(rules=(_check_mode,), infer=_infer, lower=_lower, is_float32=True))

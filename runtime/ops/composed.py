@@ -53,7 +53,7 @@ def emit_normalized(
     *,
     is_centred: bool = True,
     outside: bool = False,
-) -> None:
+) -> tuple[Tensor | None, Tensor]:
     """Emit ``(x - mean) / sqrt(variance + epsilon) * scale + bias`` over axes.
 
     Parameters
@@ -68,10 +68,16 @@ def emit_normalized(
         Whether the mean is taken off.
     outside : bool
         Whether epsilon is added to the root.
+
+    Returns
+    -------
+    (Tensor or None, Tensor)
+        Mean, if it is taken off, and variance; both keep the axes, with size 1.
     """
-    x = emit.ordered(x)
+    x, mean = emit.ordered(x), None
     if is_centred:
-        x = _computed(emit, "sub(x0,x1)", x, _reduced(emit, "mean", x, axes))
+        mean = _reduced(emit, "mean", x, axes)
+        x = _computed(emit, "sub(x0,x1)", x, mean)
     variance = _reduced(emit, "mean", _computed(emit, "mul(x0,x0)", x), axes)
     text = "div(x0,add(sqrt(x1),x2))" if outside else "div(x0,sqrt(add(x1,x2)))"
     operands: list[Tensor | float] = [x, variance, epsilon]
@@ -80,6 +86,7 @@ def emit_normalized(
             text = f"{function}({text},x{len(operands)})"
             operands.append(factor)
     emit_expression(emit, text, y, operands)
+    return mean, variance
 
 
 def emit_by_norm(emit: Emission, x: Tensor, y: Tensor, axis: int, p: int) -> None:

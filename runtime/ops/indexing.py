@@ -170,13 +170,18 @@ def _lower_gather_nd(emit: Emission, node: Node) -> None:
 # --- Scatter ----------------------------------------------------------------------------------
 
 
+_OF_BOOLS = {"add": "max", "mul": "min"}
+
+
 def _combined(node: Node) -> tuple[str, str]:
     """Element type and reduction of a scatter kernel."""
     x, reduction = node.required(0), node.attribute("reduction", "none")
     if reduction == "none":
         return _MOVED[np.dtype(x.dtype).itemsize], reduction
-    if x.dtype in (*HALVES, "bool"):
+    if x.dtype in HALVES:
         raise OnHost(f"{reduction} of {x.dtype}")
+    if x.dtype == "bool":
+        return "u8", _OF_BOOLS.get(reduction, reduction)
     return short_name(x.dtype), reduction
 
 

@@ -1,10 +1,13 @@
 """ConvInteger and QLinearConv: convolutions of integers of 8 bits, exact in int32.
 
 Channels become words of four bytes, or pairs of int16, as in ``integer_products``; depthwise
-convolutions are those of float32, which holds their sums exactly.
+convolutions are those of float32, which holds their sums exactly, and those of weights that steps
+compute are those of float64.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -15,10 +18,10 @@ from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..groups import Group
 from ..strides import channels_last_order, contiguous_strides
-from ..symbolic import Dim, product
+from ..symbolic import Dim, not_one, product
 from ..tensors import Tensor, short_name
 from . import checks, quads
-from .convolution import Convolution
+from .convolution import KINDS, Convolution
 from .epilogue import Epilogue
 from .forms import emit_convolution
 from .integers import (
@@ -29,6 +32,7 @@ from .integers import (
     halved,
     quantizing,
 )
+from .pad import emit_padded
 from .pointwise import emit_expression
 from .registry import Operator, register
 from .terms import Term, call
@@ -40,16 +44,12 @@ _EXACT_TAPS = (1 << 24) // 255**2
 
 
 def _infer_conv(node: Node) -> list[Info]:
-    return [node.result(_conv_dims(node, 1, node.input(2), node.input(3)), "int32")]
+    return [node.result(_conv_dims(node, 1, node.input(2)), "int32")]
 
 
-def _conv_dims(
-    node: Node, w_index: int, x_zero: Info | None, w_zero: Info | None
-) -> tuple[Dim, ...]:
+def _conv_dims(node: Node, w_index: int, x_zero: Info | None) -> tuple[Dim, ...]:
     x, w = node.required(0), node.required(w_index)
     demand_bytes(x, w)
-    if not w.is_constant or (w_zero is not None and not w_zero.is_constant):
-        raise OnHost("the weights are not constant")
     if x_zero is not None and product(x_zero.dims) != 1:
         raise OnHost("several zero points of the input")
     window = Window.of(node, w.dims[2:])
@@ -96,6 +96,9 @@ def _emit_conv_sums(
         sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
         total, pad = quads.zero_terms(emit, node, node.required(image[0]), image[1], sums, bias)
         x = quads.pixel_quads(emit, x, groups, channels)
+    window = Window.of(node, node.required(filters[0]).dims[2:])
+    if pad is not None:
+        x, window = _with_slices_around(emit, x, window, pad)
     conv = Convolution(
         group=Group([node], node),
         kind=kind,
@@ -103,7 +106,7 @@ def _emit_conv_sums(
         y=y,
         output=y,
         weights=words,
-        window=Window.of(node, node.required(filters[0]).dims[2:]),
+        window=window,
         groups=groups,
         bias=total,
         pad=pad,
@@ -112,32 +115,77 @@ def _emit_conv_sums(
     emit_convolution(emit, conv)
 
 
+def _with_slices_around(
+    emit: Emission, x: Tensor, window: Window, pad: Tensor
+) -> tuple[Tensor, Window]:
+    """Return volumes with their padding in front and behind, which kernels take for zeros."""
+    own = window.depth
+    if not own.is_padded:
+        return x, window
+    before, after = ([0, 0, n, 0, 0] for n in (own.before, own.after))
+    shape = (*x.shape[:2], x.shape[2] + own.before + own.after, *x.shape[3:])
+    whole = emit.new(shape, x.dtype, channels_last_order(5), x.name)
+    emit_padded(emit, x, whole, before, after, pad.view((1,), (1,)))
+    return whole, window._replace(depth=own._replace(before=0, after=0))
+
+
 def _as_floats(
     emit: Emission, node: Node, image: tuple[int, int], filters: tuple[int, int]
 ) -> Convolution | None:
-    """Emit the operands of a depthwise convolution as float32, which holds its sums exactly.
+    """Emit the operands of a convolution as floats, which hold its sums exactly.
 
-    None for other convolutions, and for windows whose sums may need more digits.
+    Those of a depthwise one fit float32, and those of computed weights float64. None for other
+    convolutions, and for windows whose sums may need more digits.
     """
-    weights, groups = _filters(node, *filters), node.attribute("group", 1)
-    if groups == 1 or weights.shape[:2] != (groups, 1) or weights[0].size > _EXACT_TAPS:
-        return None
-    x, zero = _image(emit, node, image, groups)
+    groups, zero = node.attribute("group", 1), node.input(filters[1])
+    weights: np.ndarray | Tensor
+    if node.required(filters[0]).is_constant and (zero is None or zero.is_constant):
+        weights, dtype = _filters(node, *filters).astype(np.float32), "float32"
+        if groups == 1 or weights.shape[:2] != (groups, 1) or weights[0].size > _EXACT_TAPS:
+            return None
+    else:
+        weights, dtype = _computed_filters(emit, node, filters, groups), "float64"
+    x, point = _image(emit, node, image, node.required(filters[0]).dims[1] * groups)
     order = channels_last_order(len(x.shape))
-    floats = emit.new(x.shape, "float32", order, x.name)
-    text = call("to_f32", Term("x0"))
-    text = text if zero is None else text - call("to_f32", Term("x1"))
-    emit_expression(emit, text.text, floats, [x] if zero is None else [x, zero], order)
-    y = emit.new(node.infos[0].dims, "float32", order, node.infos[0].name)
+    y = emit.new(node.infos[0].dims, dtype, order, node.infos[0].name)
     return Convolution(
         group=Group([node], node),
-        x=floats,
+        kind=KINDS[dtype],
+        x=_centred(emit, x, point, dtype, order),
         y=y,
         output=y,
-        weights=weights.astype(np.float32),
+        weights=weights,
         window=Window.of(node, node.required(filters[0]).dims[2:]),
         groups=groups,
     )
+
+
+def _centred(
+    emit: Emission, x: Tensor, zero: Tensor | None, dtype: str, order: Sequence[int] | None = None
+) -> Tensor:
+    """Emit integers without their zero points as floats."""
+    floats, cast = emit.new(x.shape, dtype, order, x.name), f"to_{short_name(dtype)}"
+    text = call(cast, Term("x0"))
+    text = text if zero is None else text - call(cast, Term("x1"))
+    emit_expression(emit, text.text, floats, [x] if zero is None else [x, zero], order)
+    return floats
+
+
+def _computed_filters(emit: Emission, node: Node, filters: tuple[int, int], groups: int) -> Tensor:
+    """Emit weights that are known only when the model runs, as a set of filters for each group."""
+    w, zero = emit.tensor(node.values[filters[0]]), None
+    where = f"node {node.name!r} ({node.op_type})"
+    if node.input(filters[1]) is not None:
+        zero = emit.ordered(emit.tensor(node.values[filters[1]]))
+        message = f"{where}: zero points of {w.name!r} and filters"
+        emit.check(zero.size, w.shape[0], message, broadcast=True)
+        steps = (not_one(zero.size), *[0] * (len(w.shape) - 1))
+        zero = zero.view(w.shape, steps)
+    emit.check(w.shape[0] % groups, 0, f"{where}: filters beyond whole groups in {w.name!r}")
+    wide = _centred(emit, w, zero, "float64")
+    missing = 5 - len(w.shape)
+    shape = (groups, w.shape[0] // groups, w.shape[1], *[1] * missing, *w.shape[2:])
+    return wide.view(shape, contiguous_strides(shape))
 
 
 def _image(
@@ -191,7 +239,7 @@ def _infer_linear_conv(node: Node) -> list[Info]:
     demand_scales(node, (1, 4, 6))
     if product(node.required(1).dims) != 1 or product(node.required(6).dims) != 1:
         raise OnHost("several scales of the input or the result")
-    return [node.result(_conv_dims(node, 3, node.input(2), node.input(5)), y_zero.dtype)]
+    return [node.result(_conv_dims(node, 3, node.input(2)), y_zero.dtype)]
 
 
 def _lower_linear_conv(emit: Emission, node: Node) -> None:
@@ -206,7 +254,11 @@ def _lower_linear_conv(emit: Emission, node: Node) -> None:
     conv = _as_floats(emit, node, (0, 2), (3, 5))
     if conv is None:
         sums = emit.new(y.shape, "int32", order, y.name)
-        _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8, quantizing(y, scale, zero))
+        # Kernels over rows know of no slices.
+        epilogue = quantizing(y, scale, zero) if len(y.shape) < 5 else None
+        _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8, epilogue)
+        if epilogue is None:
+            emit_quantized(emit, sums, y, [scale], zero, None, order)
         return
     own = None
     if bias is not None:

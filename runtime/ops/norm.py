@@ -17,6 +17,7 @@ from . import checks, composed
 from .matmul import row_stride
 from .pointwise import emit_expression, preferred_order
 from .registry import Operator, register
+from .terms import float32
 
 
 def _floats(node: Node, rank: int) -> Info:
@@ -49,14 +50,37 @@ def _vector(emit: Emission, node: Node, index: int, count: Dim) -> Tensor | None
 
 def _infer_batch(node: Node) -> list[Info]:
     x = _floats(node, 2)
-    if node.attribute("training_mode", 0) or any(v.name for v in node.outputs[1:]):
-        raise OnHost("training mode")
     if any(node.required(i).dtype != x.dtype for i in range(1, 5)):
         raise OnHost("statistics of another type")
-    return [node.result(x.dims, index=i) for i in range(len(node.outputs))]
+    if not node.attribute("training_mode", 0) and any(v.name for v in node.outputs[1:]):
+        raise OnHost("statistics of a version that does not say whether it trains")
+    shapes = [x.dims, x.dims[1:2], x.dims[1:2]]
+    return [node.result(shape, index=i) for i, shape in enumerate(shapes[: len(node.outputs)])]
 
 
 def _lower_batch(emit: Emission, node: Node) -> None:
+    if node.attribute("training_mode", 0):
+        _lower_training(emit, node)
+    else:
+        _lower_inference(emit, node)
+
+
+def _lower_training(emit: Emission, node: Node) -> None:
+    """Normalize by statistics of the batch, which also become a part of those that are given."""
+    x, y = emit.tensor(node.values[0]), emit.output(node)
+    scale, bias, *given = (_by_channel(emit, node, i) for i in range(1, 5))
+    axes = [axis for axis in range(len(x.shape)) if axis != 1]
+    own = composed.emit_normalized(emit, x, y, axes, node.attribute("epsilon", 1e-5), [scale, bias])
+    for index, (before, found) in enumerate(zip(given, own, strict=True), start=1):
+        if before and found and index < len(node.outputs) and node.outputs[index].name:
+            running = emit.output(node, index)
+            old, new = (each.view(running.shape, (1,)) for each in (before, found))
+            momentum = emit.constant(np.array(float32(node.attribute("momentum", 0.9)), x.dtype))
+            text = "add(mul(x0,x2),mul(x1,sub(1,x2)))"
+            emit_expression(emit, text, running, [old, new, momentum])
+
+
+def _lower_inference(emit: Emission, node: Node) -> None:
     """Scale and shift; by constants worked out in float64 where the statistics are constant."""
     shape = (-1, *[1] * (node.required(0).rank - 2))
     epsilon = node.attribute("epsilon", 1e-5)

@@ -21,6 +21,7 @@ from . import checks
 from .pointwise import emit_expression
 from .reduce import emit_reduce, reduce_to
 from .registry import Operator, register
+from .terms import float32
 from .windows import (
     Along,
     Window,
@@ -218,14 +219,15 @@ def _lower_global(emit: Emission, node: Node) -> None:
 
 def _infer_lrn(node: Node) -> list[Info]:
     x = node.required(0)
-    if x.dtype != "float32" or x.rank < 3:
-        raise OnHost("only images of float32")
-    if node.attribute("size") > MARGIN:
-        raise OnHost(f"a window of more than {MARGIN} channels")
+    if x.dtype not in ("float32", "float64") or x.rank < 3:
+        raise OnHost("only images of float32 or float64")
     return [node.result(x.dims)]
 
 
 def _lower_lrn(emit: Emission, node: Node) -> None:
+    if node.required(0).dtype != "float32" or node.attribute("size") > MARGIN:
+        _compose_lrn(emit, node)
+        return
     x = emit.channels_last(emit.tensor(node.values[0]))
     y = emit.output(node, order=(0, *range(2, len(x.shape)), 1))
     x_image, _, x_pixel = image_strides(x)
@@ -242,6 +244,27 @@ def _lower_lrn(emit: Emission, node: Node) -> None:
         y_pixel=y_pixel, size=node.attribute("size"), alpha=node.attribute("alpha", 1e-4),
         beta=node.attribute("beta", 0.75), bias=node.attribute("bias", 1.0),
     )  # fmt: skip
+
+
+def _compose_lrn(emit: Emission, node: Node) -> None:
+    """Emit means of squares over channels, which are the rows of images, and what divides by them.
+
+    For element types and windows that the kernel does not take.
+    """
+    x, y = emit.ordered(emit.tensor(node.values[0])), emit.output(node)
+    size = node.attribute("size")
+    squares, means = emit.new(x.shape, x.dtype), emit.new(x.shape, x.dtype)
+    emit_expression(emit, "mul(x0,x0)", squares, [x])
+    (images, channels), pixels = x.shape[:2], product(x.shape[2:])
+    shape, strides = (images, pixels, channels, 1), (channels * pixels, 1, pixels, pixels)
+    before = (size - 1) // 2
+    window = Window(rows=Along(size, before=before, after=size - 1 - before))
+    _emit_average(emit, window, squares.view(shape, strides), means.view(shape, strides), "padding")
+    numbers = [
+        emit.constant(np.array(float32(node.attribute(name, default)), x.dtype))
+        for name, default in (("alpha", 1e-4), ("bias", 1.0), ("beta", 0.75))
+    ]
+    emit_expression(emit, "div(x0,pow(add(mul(x1,x2),x3),x4))", y, [x, means, *numbers])
 
 
 _power = checks.at_least_one("p")

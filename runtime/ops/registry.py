@@ -68,6 +68,8 @@ class Operator:
         however few bits.
     is_alone
         An elementwise operator that no kernel shares with others.
+    is_float32
+        Its kernel takes float32 alone; of float64 it is what the standard defines it by.
     layout
         How the output lies: ``"plain"``; ``"channels_last"``, written with any distance between
         pixels, so that it may be a part of a larger buffer; or so ``"as_input"`` does.
@@ -87,6 +89,7 @@ class Operator:
     fused: Fused | None = None
     moves: bool = False
     is_alone: bool = False
+    is_float32: bool = False
     layout: Literal["plain", "channels_last", "as_input"] = "plain"
 
 
@@ -109,6 +112,14 @@ def computes_wide(node: ir.Node) -> bool:
     if operator is None or operator.infer is None or operator.describe is not None:
         return False
     return operator.term is None and not operator.moves
+
+
+def computes(node: ir.Node) -> bool:
+    """Tell whether there is a kernel for a node of its element type."""
+    operator, first = OPERATORS.get((node.domain, node.op_type)), node.inputs[:1]
+    if operator is not None and operator.is_float32 and first and first[0] is not None:
+        return first[0].dtype != ir.DataType.DOUBLE
+    return has_kernel(node.domain, node.op_type)
 
 
 def has_kernel(domain: str, name: str) -> bool:

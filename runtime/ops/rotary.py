@@ -93,4 +93,4 @@ def _lower(emit: Emission, node: Node) -> None:
     )  # fmt: skip
 
 
-register("RotaryEmbedding", Operator(rules=(_check,), infer=_infer, lower=_lower))
+register("RotaryEmbedding", Operator(rules=(_check,), infer=_infer, lower=_lower, is_float32=True))

@@ -105,7 +105,7 @@ def softplus(x: Term) -> Term:
 
 
 _FUNCTIONS = (
-    "Exp", "Log", "Sqrt", "Erf", "Sigmoid", "Floor", "Ceil", "Round", "Sin", "Cos", "Tan", "Asin",
+    "Exp", "Log", "Sqrt", "Sigmoid", "Floor", "Ceil", "Round", "Sin", "Cos", "Tan", "Asin",
     "Acos", "Atan", "Sinh", "Cosh", "Tanh", "Asinh", "Acosh", "Atanh",
 )  # fmt: skip
 for _name in _FUNCTIONS:
@@ -173,6 +173,13 @@ def _gelu(node: Node, operands: Sequence[Term]) -> Term:
     return 0.5 * x * (1 + erf(x * math.sqrt(0.5)))
 
 
+def _erf(node: Node, operands: Sequence[Term]) -> Term:
+    """Whole numbers get the whole part of what it is in double."""
+    (x,) = operands
+    info = node.required(0)
+    return erf(x) if info.is_float else call(f"to_{short_name(info.dtype)}", erf(call("to_f64", x)))
+
+
 def _sign(node: Node, operands: Sequence[Term]) -> Term:
     (x,) = operands
     dtype = node.required(0).dtype
@@ -195,5 +202,6 @@ register(
         layout="as_input",
     ),
 )
+register("Erf", Operator(infer=_infer_any, term=_erf, layout="as_input"))
 register("Sign", Operator(infer=_infer_any, term=_sign, layout="as_input"))
 register("IsInf", Operator(infer=_infer_bool, term=_is_inf, layout="as_input"))

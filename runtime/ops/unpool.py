@@ -12,7 +12,7 @@ from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..strides import contiguous_strides
 from ..symbolic import Dim, minimum, product
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
 from .pad import emit_fill, emit_padded
 from .registry import Operator, register
@@ -65,6 +65,12 @@ def _lower_unpool(emit: Emission, node: Node) -> None:
 # --- Col2Im -----------------------------------------------------------------------------------
 
 
+_ADDED = (
+    "float32", "float64", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32",
+    "uint64",
+)  # fmt: skip
+
+
 def _block_window(node: Node) -> tuple[Window, list[Dim]]:
     """Window of the blocks, and the sizes of the image."""
     image = node.required(1).sizes()
@@ -81,7 +87,7 @@ def _block_window(node: Node) -> tuple[Window, list[Dim]]:
 
 def _infer_blocks(node: Node) -> list[Info]:
     x = node.required(0)
-    if x.dtype != "float32":
+    if x.dtype not in _ADDED:
         raise OnHost(f"Col2Im of {x.dtype}")
     window, image = _block_window(node)
     return [node.result((x.dims[0], x.dims[1] // window.taps, *image))]
@@ -103,7 +109,7 @@ def _lower_blocks(emit: Emission, node: Node) -> None:
     (height, width), (out_height, out_width) = height_width(y.shape), height_width(volume)
     fields: dict[str, Any] = window_fields(window)
     emit.step(
-        add_blocks,
+        add_blocks(short_name(x.dtype)),
         outputs=[y],
         flops=x.size,
         x=x, y=y, channels=y.shape[1], images=y.shape[0], height=height, width=width,

@@ -30,9 +30,10 @@ FIRST = int(os.environ.get("FUZZ_FIRST", "0"))
 TRIES = 8
 """Cases drawn for each that has a kernel."""
 
-NAMES = """AffineGrid BlackmanWindow Compress CumSum DeformConv Det DFT EyeLike GridSample
-HammingWindow HannWindow Hardmax MaxRoiPool MelWeightMatrix NegativeLogLikelihoodLoss
-NonMaxSuppression NonZero OneHot Range ReverseSequence RoiAlign SoftmaxCrossEntropyLoss STFT Trilu
+NAMES = """AffineGrid Attention BatchNormalization BlackmanWindow Col2Im Compress CumSum
+DFT DeformConv Det Erf EyeLike GridSample HammingWindow HannWindow Hardmax LRN MaxRoiPool
+MelWeightMatrix NegativeLogLikelihoodLoss NonMaxSuppression NonZero OneHot Pad QLinearConv Range
+ReverseSequence RoiAlign RotaryEmbedding STFT ScatterElements SoftmaxCrossEntropyLoss Trilu
 Unique""".split()  # noqa: SIM905
 
 

@@ -41,6 +41,7 @@ IMAGES: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((1, 3, 9, 9), (4, 3, 2, 2), dict(auto_pad="SAME_UPPER", strides=[2, 2])),
     ((1, 7, 15, 1), (20, 7, 3, 1), dict(pads=[1, 0, 1, 0])),
     ((1, 3, 17, 17), (40, 3, 7, 7), dict(strides=[2, 2], pads=[3, 3, 3, 3])),
+    ((1, 4, 4, 5, 6), (6, 2, 2, 3, 2), dict(group=2, pads=[1, 0, 1, 2, 1, 0], strides=[2, 1, 1])),
 ]
 
 
@@ -152,6 +153,7 @@ def test_convolutions(x: Any, w: Any, image: Any, filters: Any, attributes: Any)
         operands = own | zeros
         node = make_node("ConvInteger", list(operands), ["y"], **attributes)
         compare(node, *split(True, "x", operands))
+    compare(node, *split(False, "x", operands))
 
 
 @pytest.mark.parametrize(("x", "w"), PAIRS)
@@ -171,6 +173,7 @@ def test_quantized_convolutions(x: Any, w: Any, image: Any, filters: Any, attrib
     operands["ws"], operands["wz"] = np.float32(0.011), numbers((), w, 3)
     node = make_node("QLinearConv", list(operands), ["y"], **attributes)
     compare(node, *split(True, "x", operands))
+    compare(node, *split(False, "x", operands))
 
 
 def near_zero(shape: tuple[int, ...], dtype: Any) -> dict[str, np.ndarray]:
