@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import sardonyx
 from onnx import helper as oh
+from sardonyx.reference import evaluator
 
 F32 = np.float32
 INPUTS = ["X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P",
@@ -124,6 +125,7 @@ def test_drawn_layers(seed):
     for steps, batch in ((5, 3), (4, 1), (2, 18)):
         feeds = drawn_feeds(rng, arrays, steps, batch, optional)
         agree(session.run(None, feeds), by_sequence(model, feeds))
+        agree(evaluator(model).run(None, feeds), by_sequence(model, feeds))
     feeds = drawn_feeds(rng, arrays, 0, 2, optional)
     assert session.run(None, feeds)[0].shape == (0, directions, 2, size)
 
