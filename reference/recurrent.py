@@ -208,7 +208,7 @@ class DynamicQuantizeLSTM(LSTM):
         """Compute the outputs."""
         return tuple(OpRun.run(self, *inputs, **options))
 
-    def _run(self, *inputs: Any, **attributes: Any) -> tuple[np.ndarray, ...]:  # type: ignore[override]
+    def _run(self, *inputs: Any, **attributes: Any) -> tuple[np.ndarray, ...]:
         x, w, r, *others, w_scale, w_zero, r_scale, r_zero = inputs
         lengths = others[1]
         longest = len(x) if lengths is None else int(lengths.max(initial=0))

@@ -157,6 +157,17 @@ def test_numbers_beyond_the_longest_sequence_do_not_count(rng):
         np.testing.assert_array_equal(found, each)
 
 
+def test_inputs_of_unknown_rank(rng):
+    arrays = byte_weights(rng, np.int8, 1, 6, 16, by_column=False)
+    feeds = drawn_feeds(rng, arrays, 3, 2, [])
+    model = network(arrays, feeds)
+    wanted = sardonyx.Session(model, threads=1).run(None, feeds)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    session = sardonyx.Session(model, threads=1)
+    for _ in range(3):
+        agree(session.run(None, feeds), wanted)
+
+
 # --- bad input --------------------------------------------------------------------------------
 
 
