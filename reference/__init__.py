@@ -15,6 +15,8 @@ from onnx.reference.op_run import OpRun
 from .custom import custom_operators
 from .operator import ML, originals
 
+_CONTRIB = "com.microsoft"
+"""Of these onnx has no schemas; those that have kernels are here, too."""
 # They run graphs, or hand on what an attribute holds.
 _AS_THEY_ARE = {"If", "Constant"}
 
@@ -26,7 +28,7 @@ def _operators() -> list[type[OpRun]]:
         for name, value in vars(import_module(f"{__name__}.{info.name}")).items():
             if isinstance(value, type) and issubclass(value, OpRun):
                 own[value.op_domain, name] = value
-    own = {key: value for key, value in own.items() if key in schemas}
+    own = {key: value for key, value in own.items() if key in schemas or key[0] == _CONTRIB}
     others: list[type[OpRun]] = []
     for domain in ("", ML):
         names = {name for d, name in schemas - own.keys() if d == domain}

@@ -6,8 +6,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx.reference.op_run import OpRun
 
 from .operator import Operator
+
+F32 = np.float32
 
 Function = Callable[[np.ndarray], np.ndarray]
 Step = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
@@ -179,3 +183,49 @@ class LSTM(_Recurrent):
             return f[0](o + p_o * c) * f[2](c), c
 
         return step
+
+
+def _in_bytes(x: np.ndarray, axis: int | None = None) -> np.ndarray:
+    """Round numbers to those that DynamicQuantizeLinear leaves, of all or of each row."""
+    low, high = (each(x, axis, keepdims=True, initial=0) for each in (np.min, np.max))
+    scale = np.where(high == low, 1, (high - low) / F32(255)).astype(F32)
+    zero = np.clip(np.rint(-low / scale), 0, 255)
+    return (np.clip(np.rint(x / scale) + zero, 0, 255) - zero) * scale
+
+
+class DynamicQuantizeLSTM(LSTM):
+    """LSTM of com.microsoft on weights of 8 bits; inputs and states are rounded to bytes.
+
+    Inputs have one scale, each sequence's state has one of its own.
+    """
+
+    op_domain = "com.microsoft"
+
+    def __init__(self, onnx_node: onnx.NodeProto, run_params: dict[str, Any]) -> None:
+        OpRun.__init__(self, onnx_node, run_params)  # onnx has no schema of it
+
+    def run(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
+        """Compute the outputs."""
+        return tuple(OpRun.run(self, *inputs, **options))
+
+    def _run(self, *inputs: Any, **attributes: Any) -> tuple[np.ndarray, ...]:
+        x, w, r, *others, w_scale, w_zero, r_scale, r_zero = inputs
+        lengths = others[1]
+        longest = len(x) if lengths is None else int(lengths.max(initial=0))
+        x = np.concatenate([_in_bytes(x[:longest]), 0 * x[longest:]])
+        weights = (
+            ((each.astype(F32) - _by_column(zero)) * _by_column(scale)).transpose(0, 2, 1)
+            for each, scale, zero in ((w, w_scale, w_zero), (r, r_scale, r_zero))
+        )
+        return super()._run(x, *weights, *others, **attributes)
+
+    def step(
+        self, f: list[Function], w: np.ndarray, r: np.ndarray, b: np.ndarray, p: np.ndarray
+    ) -> Step:
+        """Take the step of a LSTM from a state of bytes."""
+        exact = super().step(f, w, r, b, p)
+        return lambda x, h, c: exact(x, _in_bytes(h, -1), c)
+
+
+def _by_column(numbers: np.ndarray) -> np.ndarray:
+    return numbers.astype(F32).reshape(len(numbers), 1, -1)

@@ -38,6 +38,8 @@ from .ops.registry import Infer, Operator
 from .symbolic import Dim, Symbol, product
 from .validity import check_infos, check_node, naming
 
+_CONTRIB = "com.microsoft"
+
 
 def infer_shapes(model: ir.Model) -> Graph:
     """Run the shape rules over all nodes.
@@ -195,6 +197,9 @@ def _infer_node(graph: Graph, node: Node) -> None:
         if operator is not None and operator.describe is not None:
             with naming(node):
                 node.infos = operator.describe(node)
+        elif operator is not None and node.ir.domain == _CONTRIB:
+            # onnx has no schema of these; results are of the first input's type.
+            node.infos = [node.result(None, index=i) for i in range(len(node.outputs))]
         else:
             node.infos = host_infos(node, graph.opsets)
         graph.why_host[node.index] = str(reason)

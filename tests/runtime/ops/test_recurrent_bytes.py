@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import sardonyx
 from onnx import helper as oh
+from sardonyx.reference import evaluator
 
 F32 = np.float32
 INPUTS = ["X", "W", "R", "B", "sequence_lens", "initial_h", "initial_c", "P",
@@ -124,6 +125,7 @@ def test_drawn_layers(seed):
     for steps, batch in ((5, 3), (4, 1), (2, 18)):
         feeds = drawn_feeds(rng, arrays, steps, batch, optional)
         agree(session.run(None, feeds), by_sequence(model, feeds))
+        agree(evaluator(model).run(None, feeds), by_sequence(model, feeds))
     feeds = drawn_feeds(rng, arrays, 0, 2, optional)
     assert session.run(None, feeds)[0].shape == (0, directions, 2, size)
 
@@ -153,6 +155,17 @@ def test_numbers_beyond_the_longest_sequence_do_not_count(rng):
     feeds["X"][4:] *= 100
     for found, each in zip(session.run(None, feeds), wanted, strict=True):
         np.testing.assert_array_equal(found, each)
+
+
+def test_inputs_of_unknown_rank(rng):
+    arrays = byte_weights(rng, np.int8, 1, 6, 16, by_column=False)
+    feeds = drawn_feeds(rng, arrays, 3, 2, [])
+    model = network(arrays, feeds)
+    wanted = sardonyx.Session(model, threads=1).run(None, feeds)
+    model.graph.input[0].type.tensor_type.ClearField("shape")
+    session = sardonyx.Session(model, threads=1)
+    for _ in range(3):
+        agree(session.run(None, feeds), wanted)
 
 
 # --- bad input --------------------------------------------------------------------------------
