@@ -87,7 +87,7 @@ def test_models_that_are_no_decoders_are_refused() -> None:
 def test_models_without_a_cache_are_refused() -> None:
     text = MODEL.replace("past_key_values_0_key", "earlier").replace("present_0_key", "all_keys")
     session = sardonyx.Session(onnx.parser.parse_model(text).SerializeToString())
-    with pytest.raises(InvalidArgument, match="no cache: none of its outputs .*all_keys"):
+    with pytest.raises(InvalidArgument, match=r"no cache: none of its outputs .*all_keys"):
         Decoder(session)
 
 
