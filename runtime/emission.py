@@ -344,6 +344,8 @@ class Emission:
         """Demand at run time that two sizes are equal (or, broadcasting, that left is 1)."""
         if left == right or (broadcast and left == 1):
             return
+        if not message.startswith("node ") and self.nodes:
+            message = f"{self._title()}: {message}"
         if self.bodies:
             self._check_in_body(left, right, broadcast)
         elif isinstance(left, int) and isinstance(right, int):
@@ -363,8 +365,11 @@ class Emission:
 
         Those that are not known yet are checked when a program is bound (``limits``).
         """
-        nodes = " and ".join(f"{node.name!r} ({node.op_type})" for node in self.nodes)
-        raise InvalidModel(f"node {nodes}: {what}, which is more than can be addressed")
+        raise InvalidModel(f"{self._title()}: {what}, which is more than can be addressed")
+
+    def _title(self) -> str:
+        """Name the nodes that are lowered, for errors."""
+        return "node " + " and ".join(f"{node.name!r} ({node.op_type})" for node in self.nodes)
 
     def check_some(self, count: Dim, results: Dim, node: Node, what: str) -> None:
         """Demand at run time that results, if there are any, come from one element or more.
