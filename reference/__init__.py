@@ -12,6 +12,7 @@ import onnx
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
+from ..custom_operators import how_to_register
 from .custom import custom_operators
 from .operator import ML, originals
 
@@ -39,6 +40,7 @@ def _operators() -> list[type[OpRun]]:
 OPERATORS: list[type[OpRun]] = _operators()
 """For ``new_ops`` of a ReferenceEvaluator."""
 
+_DOMAINS = {schema.domain for schema in onnx.defs.get_all_schemas()}
 _BY_NAME = {(each.op_domain, each.__name__): each for each in OPERATORS}
 
 
@@ -47,9 +49,21 @@ def evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
 
     An evaluator looks through all operators that it is given for each graph, so it gets those of
     the model's nodes; all where some are functions, which are made of others.
+
+    Raises
+    ------
+    NotImplementedError
+        An operator is neither of the standard nor registered; says how to register it.
     """
     names = {(node.domain, node.op_type) for node in _nodes(model.graph)}
-    custom = custom_operators(names, {each.domain: each.version for each in model.opset_import})
+    versions = {each.domain: each.version for each in model.opset_import}
+    custom = custom_operators(names, versions)
+    for domain, name in names - custom.keys() - {(f.domain, f.name) for f in model.functions}:
+        if domain not in _DOMAINS:
+            raise NotImplementedError(
+                f"operator {domain}.{name} is not known; "
+                f"{how_to_register(domain, name, versions.get(domain, 1))}"
+            )
     rest = names - _BY_NAME.keys() - custom.keys() - {("", name) for name in _AS_THEY_ARE}
     chosen = OPERATORS if rest else [_BY_NAME[name] for name in sorted(names & _BY_NAME.keys())]
     return ReferenceEvaluator(model, new_ops=[*chosen, *custom.values()])

@@ -344,6 +344,8 @@ class Emission:
         """Demand at run time that two sizes are equal (or, broadcasting, that left is 1)."""
         if left == right or (broadcast and left == 1):
             return
+        if not message.startswith("node ") and self.nodes:
+            message = f"{self.where}: {message}"
         if self.bodies:
             self._check_in_body(left, right, broadcast)
         elif isinstance(left, int) and isinstance(right, int):

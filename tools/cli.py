@@ -264,16 +264,17 @@ def generate(
     threads: Threads = None,
 ) -> None:
     """Continue a text by a decoder; the tokens are shown as they come."""
-    from .generate import Sampling, generate_text
+    from .generate import Sampling, TextModel
 
     sampling = Sampling(temperature, top_k, top_p, seed)
-    start, count = time.perf_counter(), 0
-    for piece in generate_text(folder, prompt, most=tokens, sampling=sampling, threads=threads):
+    clock = [time.perf_counter()]
+    model = TextModel.open(folder, threads)
+    clock.append(time.perf_counter())
+    for piece in model.write(prompt, most=tokens, sampling=sampling):
         typer.echo(piece, nl=False)
-        count += 1
-    seconds = time.perf_counter() - start
+        clock.append(time.perf_counter())
     typer.echo()
-    _errors.print(f"{count} pieces in {seconds:.1f} s", style="dim", highlight=False)
+    _errors.print(text.pace(clock), style="dim", highlight=False)
 
 
 @app.command()

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import ImportFailed, InvalidArgument
 from ..runtime.session import Session
-from ..runtime.stateful import Stateful
+from ..runtime.stateful import Stateful, matched_states
 
 _KNOWN = {"input_ids", "attention_mask", "position_ids", "use_cache_branch"}
 
@@ -82,6 +82,13 @@ class Decoder:
     """
 
     def __init__(self, session: Session) -> None:
+        names = [[each.name for each in e] for e in (session.get_inputs(), session.get_outputs())]
+        if not matched_states(*names):
+            raise InvalidArgument(
+                "the model has no cache: none of its outputs "
+                f"{names[1][:3]} is named as the next value of one of its inputs {names[0][:3]} "
+                "(present.0.key of past_key_values.0.key); export it with its past"
+            )
         self._model: Stateful = session.stateful(capacity=256)
         outputs = self._model.output_names
         self._logits = "logits" if "logits" in outputs else outputs[0]
@@ -138,46 +145,63 @@ def generate_tokens(
         unread = [token]
 
 
-def generate_text(
-    folder: Path, prompt: str, *, most: int, sampling: Sampling, threads: int | None = None
-) -> Iterator[str]:
-    """Yield pieces of the text that continues a prompt.
+@dataclass(frozen=True)
+class TextModel:
+    """A decoder, the tokenizer of its texts, and the tokens that end one."""
 
-    Raises
-    ------
-    InvalidArgument
-        The folder has no decoder or no tokenizer.
-    ImportFailed
-        The package ``tokenizers`` is not installed.
-    """
-    tokenizer = _tokenizer(folder)
-    session = Session(_model_file(folder), threads=threads)
-    tokens = generate_tokens(
-        session, tokenizer.encode(prompt).ids, most=most, ends=_ends(folder), sampling=sampling
-    )
-    read: list[int] = []
-    shown = ""
-    for token in tokens:
-        read.append(token)
-        text = tokenizer.decode(read)
-        # A character of several tokens is not there before the last of them.
-        if not text.endswith("\N{REPLACEMENT CHARACTER}") and text.startswith(shown):
+    session: Session
+    tokenizer: Any
+    ends: list[int]
+
+    @classmethod
+    def open(cls, folder: Path, threads: int | None = None) -> TextModel:
+        """Open what a folder holds.
+
+        Raises
+        ------
+        InvalidArgument
+            The folder has no decoder or no tokenizer.
+        ImportFailed
+            The package ``tokenizers`` is not installed.
+        """
+        tokenizer, ends = _tokenizer(folder), _ends(folder)
+        return cls(Session(_model_file(folder), threads=threads), tokenizer, ends)
+
+    def write(
+        self, prompt: str, *, most: int = 128, sampling: Sampling | None = None
+    ) -> Iterator[str]:
+        """Yield what each token adds to a prompt; a character of several comes with the last."""
+        tokens = self.tokenizer.encode(prompt).ids
+        read: list[int] = []
+        shown = ""
+        for token in generate_tokens(
+            self.session, tokens, most=most, ends=self.ends, sampling=sampling
+        ):
+            read.append(token)
+            text = self.tokenizer.decode(read)
+            is_whole = text.startswith(shown) and not text.endswith("\N{REPLACEMENT CHARACTER}")
+            yield text[len(shown) :] if is_whole else ""
+            shown = text if is_whole else shown
+        text = self.tokenizer.decode(read)
+        if text.startswith(shown) and text != shown:
             yield text[len(shown) :]
-            shown = text
-    text = tokenizer.decode(read)
-    if text.startswith(shown) and text != shown:
-        yield text[len(shown) :]
 
 
 def _tokenizer(folder: Path) -> Any:
     path = folder / "tokenizer.json"
     if not path.is_file():
-        raise InvalidArgument(f"{folder} has no tokenizer.json")
+        raise InvalidArgument(
+            f"{folder} has no tokenizer.json; the tokenizer of transformers writes it "
+            "(tokenizer.save_pretrained)"
+        )
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
         raise ImportFailed("pip install 'sardonyx[generate]' for tokenizers") from error
-    return Tokenizer.from_file(str(path))
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # it has no class of its own
+        raise InvalidArgument(f"{path} is no tokenizer: {error}") from error
 
 
 def _model_file(folder: Path) -> Path:

@@ -133,3 +133,14 @@ def markdown(heads: Sequence[str], rows: Iterable[Sequence[str]], left: int) -> 
     rule = "---|" * left + "---:|" * (len(heads) - left)
     lines = [" | ".join(row) for row in (heads, *rows)]
     return "\n".join([f"| {lines[0]} |", f"|{rule}", *(f"| {line} |" for line in lines[1:]), ""])
+
+
+def pace(clock: Sequence[float]) -> str:
+    """Say how fast tokens came: seconds before and after a model was opened, and after each."""
+    words = [f"opened in {clock[1] - clock[0]:.1f} s"]
+    if len(clock) > 2:
+        words.append(f"first token after {clock[2] - clock[1]:.2f} s")
+    if len(clock) > 3:
+        rate = (len(clock) - 3) / (clock[-1] - clock[2])
+        words.append(f"{len(clock) - 2} tokens, {rate:.1f} a second")
+    return ", ".join(words)

@@ -9,7 +9,7 @@ import pytest
 
 PROGRAMS = (
     "train_and_serve", "label_server", "classify_photographs", "similar_sentences",
-    "transcribe_notes",
+    "transcribe_notes", "continue_texts", "own_operators",
 )  # fmt: skip
 
 

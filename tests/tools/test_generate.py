@@ -100,6 +100,13 @@ def test_models_that_are_no_decoders_are_refused() -> None:
         Decoder(decoder()).read([])
 
 
+def test_models_without_a_cache_are_refused() -> None:
+    text = MODEL.replace("past_key_values_0_key", "earlier").replace("present_0_key", "all_keys")
+    session = sardonyx.Session(onnx.parser.parse_model(text).SerializeToString())
+    with pytest.raises(InvalidArgument, match=r"no cache: none of its outputs .*all_keys"):
+        Decoder(session)
+
+
 def write_folder(folder: Path) -> None:
     """Write a model, a tokenizer of a letter a token, and what ends a text."""
     tokenizers = pytest.importorskip("tokenizers", reason="the extra 'generate' is not installed")
@@ -119,6 +126,7 @@ def test_command_shows_the_text(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     wanted = "".join(WORDS[token] for token in continued([1, 2, 3], 12))
     assert wanted in result.output
+    assert "opened in" in result.output and "12 tokens" in result.output
 
 
 def test_command_says_what_a_folder_lacks(tmp_path: Path) -> None:
@@ -134,3 +142,5 @@ def test_command_says_what_a_folder_lacks(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     onnx.save(onnx.parser.parse_model(MODEL), tmp_path / "model.onnx")
     assert "not valid JSON" in output()
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert "is no tokenizer" in output()
