@@ -5,8 +5,10 @@ All of it is compiled code, and done again only when an input's shape changes.
 
 from __future__ import annotations
 
+import ctypes
 from array import array as array_of
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -52,6 +54,9 @@ _WORD = 8
 
 Output: TypeAlias = tuple[int, int, tuple[int, ...], str]
 """Index of an output, its buffer, shape and type."""
+
+_INTEGERS: dict[str, Any] = {"int64": ctypes.c_int64, "int32": ctypes.c_int32}
+"""Types of tensors whose elements become sizes."""
 
 
 class Binding:
@@ -119,6 +124,12 @@ class Binding:
             np.flatnonzero((self._kinds == ARENA) & (phases <= phase))
             for phase in range(executable.phases)
         ]
+        # A later phase without buffers of its own leaves the memory as it is.
+        self._has_buffers = [
+            phase == 0 or bool(((self._kinds == ARENA) & (phases == phase)).any())
+            for phase in range(executable.phases)
+        ]
+        self._ports = _ports_by_phase(program, executable.phases)
         weights = address_of(program.weights) if program.weights.size else 0
         self.bases[: len(self._kinds)][self._kinds == WEIGHTS] = weights
         self._values = np.zeros(len(program.code) + 1, np.int64)
@@ -180,6 +191,13 @@ class Binding:
             count=len(executable.costs),
             values=self._values,
             steps=self.steps,
+        )
+        calls = (
+            (executable.evaluate, self._evaluate_record), (executable.plan, self._plan_record),
+            (executable.fill, self._fill_record), (executable.schedule, self._schedule_record),
+        )  # fmt: skip
+        self._evaluate, self._plan_buffers, self._fill, self._schedule = (
+            partial(call, address_of(record)) for call, record in calls
         )
 
     def _make_fill_record(self, patches: np.ndarray) -> np.ndarray:
@@ -272,7 +290,7 @@ class Binding:
             self._symbols[self._symbols_after[phase]] = UNKNOWN
             self._shapes.clear()
             self._views.clear()
-            if self._executable.evaluate(address_of(self._evaluate_record)):
+            if self._evaluate():
                 self._executable.limits.check_values(self._values)
 
     def enter(self, phase: int) -> list[Output]:
@@ -301,10 +319,10 @@ class Binding:
         return self._outputs[phase]
 
     def _plan(self, phase: int) -> None:
-        if not self._is_planned():
+        if self._has_buffers[phase] and not self._is_planned():
             self._plan_memory(phase)
-        self._executable.fill(address_of(self._fill_record))
-        self._executable.schedule(address_of(self._schedule_record))
+        self._fill()
+        self._schedule()
 
     def _is_planned(self) -> bool:
         """Tell whether the memory of a program with caches, in one phase, has room for all sizes.
@@ -323,7 +341,7 @@ class Binding:
     def _plan_memory(self, phase: int) -> None:
         self._plan_record[PLAN_PHASE] = phase
         self._plan_record[PLAN_BEGIN] = self._executable.begins[phase]
-        self._executable.plan(address_of(self._plan_record))
+        self._plan_buffers()
         # Room for the first buffer to be aligned.
         size = int(self._planned_bytes[0]) + ALIGNMENT
         if self.arena.nbytes < size:
@@ -364,13 +382,10 @@ class Binding:
                 self.steps[index, STEP_RECORD] = address_of(self._idle_record)
 
     def _outputs_of(self, phase: int) -> list[Output]:
-        outputs = []
-        for index, port in enumerate(self.program.outputs):
-            spec = self.program.tensors[port.tensor]
-            buffer = self.program.buffers[spec.buffer]
-            if buffer[BUFFER_KIND] == OUTPUT and buffer[BUFFER_PHASE] == phase:
-                outputs.append((index, spec.buffer, self.shape(port.tensor), spec.dtype))
-        return outputs
+        return [
+            (index, buffer, self.shape(tensor), dtype)
+            for index, buffer, tensor, dtype in self._ports[phase]
+        ]
 
     def value(self, slot: int) -> int:
         """Value of a size, as bound."""
@@ -392,6 +407,15 @@ class Binding:
             self.bases[buffer] = address_of(value)
         if self._kinds[buffer] == HOST:
             self.objects[buffer] = value
+
+    def numbers(self, index: int) -> list[int]:
+        """Return the elements of a tensor of integers, most often one."""
+        spec: TensorSpec = self.program.tensors[index]
+        if all(self._values[slot] == 1 for slot in spec.shape):
+            address = int(self.bases[spec.buffer]) + self.value(spec.offset)
+            return [_INTEGERS[spec.dtype].from_address(address).value]
+        numbers: list[int] = self.view(index).ravel().tolist()
+        return numbers
 
     def fill_host(self, index: int) -> None:
         """Write the addresses of what a host step gave into the records of the steps."""
@@ -440,6 +464,18 @@ class Binding:
         if spec.dtype == "object":
             return copied(self.objects.get(spec.buffer))
         return copied(self.view(index))
+
+
+def _ports_by_phase(program: Program, phases: int) -> list[list[tuple[int, int, int, str]]]:
+    """List outputs that a run allocates: number, buffer, tensor and dtype, by phase."""
+    ports: list[list[tuple[int, int, int, str]]] = [[] for _ in range(phases)]
+    for index, port in enumerate(program.outputs):
+        spec = program.tensors[port.tensor]
+        buffer = program.buffers[spec.buffer]
+        if buffer[BUFFER_KIND] == OUTPUT:
+            entry = index, spec.buffer, port.tensor, spec.dtype
+            ports[buffer[BUFFER_PHASE]].append(entry)
+    return ports
 
 
 def _first_aligned(arena: np.ndarray) -> int:

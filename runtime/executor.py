@@ -234,7 +234,7 @@ class Context:
 
     def _read(self, reading: Reading, outputs: list[Any]) -> None:
         """Begin a phase with the sizes that a tensor holds."""
-        numbers = self.binding.view(reading.tensor).ravel().tolist()
+        numbers = self.binding.numbers(reading.tensor)
         sizes = (min(max(number, 1 - SIZE_LIMIT), SIZE_LIMIT - 1) for number in numbers)
         self._phase += 1
         self.binding.define(self._phase, zip(reading.symbols, sizes, strict=True))

@@ -88,10 +88,14 @@ class Limits:
     def _check_tensors(self, values: np.ndarray, phase: int) -> bool:
         tensors, slots = self._tensors[phase]
         sizes = values[slots]
+        if not sizes.size:
+            return False
+        counts = np.multiply.reduce(sizes, 1, np.float64)
+        least = np.minimum.reduce(sizes, None)
+        if least >= 0 and np.maximum.reduce(counts) <= _MOST_ELEMENTS:
+            return bool(least == 0)
         negative = (sizes < 0).any(1)
-        wrong = negative | (sizes.astype(np.float64).prod(1) > _MOST_ELEMENTS)
-        if not wrong.any():
-            return bool((sizes == 0).any())
+        wrong = negative | (counts > _MOST_ELEMENTS)
         row = int(np.flatnonzero(wrong)[0])
         index = int(tensors[row])
         writer = next((step for step in self._program.steps if index in step.outputs), None)

@@ -14,19 +14,15 @@ import numpy as np
 from numba import njit
 
 from ..fields import Sizes, Strides
+from ..lanes import lanes_of
 from ..registry import Pointer, kernel_factory
 from ..simd import (
-    fma,
     load_f32,
     load_i64,
-    splat,
     stack_words,
     store_f32,
     store_i64,
-    vload_first,
-    vstore_first,
 )
-from ..target import LANES
 from .elements import run_copier
 
 _F = np.float32
@@ -183,13 +179,19 @@ def resize_nearest(itemsize: int) -> Callable[..., int]:
     return body
 
 
-def interpolation(taps: int, skips: bool) -> tuple[Callable[..., None], Callable[..., None]]:
+def interpolation(
+    taps: int, skips: bool, dtype: str = "f32"
+) -> tuple[Callable[..., None], Callable[..., None]]:
     """Return functions that compute a pixel from those around it: many channels, or few.
 
     They are called with the image, the pixel, the offsets of rows and of columns with their weights
     (as ``_axis`` fills them in), and the number of channels. With ``skips`` a row or column that is
     ``OUTSIDE`` counts as zeros.
     """
+    lanes, number = lanes_of(dtype), lanes_of(dtype).number
+    load, store, size, width = lanes.load, lanes.store, lanes.itemsize, lanes.width
+    load_first, store_first = lanes.load_first, lanes.store_first
+    splat, fma = lanes.splat, lanes.fma
 
     @njit
     def wide(
@@ -198,19 +200,19 @@ def interpolation(taps: int, skips: bool) -> tuple[Callable[..., None], Callable
     ) -> None:  # fmt: skip
         c = 0
         while c < channels:
-            total = splat(_F(0.0))
+            total = splat(number(0.0))
             for i in range(taps):
                 row = load_i64(rows, i)
-                source = x + (row + c) * 4
-                part = splat(_F(0.0))
+                source = x + (row + c) * size
+                part = splat(number(0.0))
                 for j in range(taps):
                     column = load_i64(columns, j)
                     if not skips or (row != OUTSIDE and column != OUTSIDE):
-                        v = vload_first(source, column, channels - c)
-                        part = fma(v, splat(load_f32(weights, j)), part)
-                total = fma(part, splat(load_f32(row_weights, i)), total)
-            vstore_first(y, c, total, channels - c)
-            c += LANES
+                        v = load_first(source, column, channels - c)
+                        part = fma(v, splat(load(weights, j)), part)
+                total = fma(part, splat(load(row_weights, i)), total)
+            store_first(y, c, total, channels - c)
+            c += width
 
     @njit
     def narrow(
@@ -218,17 +220,17 @@ def interpolation(taps: int, skips: bool) -> tuple[Callable[..., None], Callable
         weights: Pointer, channels: int,
     ) -> None:  # fmt: skip
         for c in range(channels):
-            total = _F(0.0)
+            total = number(0.0)
             for i in range(taps):
                 row = load_i64(rows, i)
-                source = x + (row + c) * 4
-                part = _F(0.0)
+                source = x + (row + c) * size
+                part = number(0.0)
                 for j in range(taps):
                     column = load_i64(columns, j)
                     if not skips or (row != OUTSIDE and column != OUTSIDE):
-                        part += load_f32(source, column) * load_f32(weights, j)
-                total += part * load_f32(row_weights, i)
-            store_f32(y, c, total)
+                        part += load(source, column) * load(weights, j)
+                total += part * load(row_weights, i)
+            store(y, c, total)
 
     return wide, narrow
 

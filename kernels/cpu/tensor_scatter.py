@@ -8,6 +8,17 @@ from .elements import copy_bytes
 
 
 @kernel
+def check_begins(
+    thread: int, part: int, until: int, parts: int, indices: Pointer, batch: int, most: int
+) -> int:
+    """Refuse indices (int64) below 0 or above ``most``, before rows in place are overwritten."""
+    for i in range(batch):
+        if load_i64(indices, i) < 0 or load_i64(indices, i) > most:
+            return INDEX_OUT_OF_RANGE
+    return 0
+
+
+@kernel
 def tensor_scatter(
     thread: int,
     part: int,

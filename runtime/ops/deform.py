@@ -10,7 +10,7 @@ from ...kernels.cpu.deform import deformed_columns
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
 from .matmul import emit_product
 from .pointwise import emit_expression
@@ -24,8 +24,8 @@ def _window(node: Node) -> Window:
 
 def _infer(node: Node) -> list[Info]:
     x, w = node.required(0), node.required(1)
-    if x.dtype != "float32" or x.rank != 4:
-        raise OnHost("only float32 images")
+    if x.dtype not in ("float32", "float64") or x.rank != 4:
+        raise OnHost("only images of float32 or float64")
     if not all(isinstance(dim, int) and dim for dim in w.dims):
         raise OnHost("weights of unknown sizes, or without elements")
     window = _window(node)
@@ -48,15 +48,15 @@ def _columns(emit: Emission, node: Node, shape: tuple[Dim, ...]) -> Tensor:
     emit.check(x.shape[1], node.required(1).dims[1] * groups, message)
     depth = taps * node.required(1).dims[1]
     pixels = shape[0] * shape[2] * shape[3]
-    columns = emit.new((pixels, groups, depth), "float32")
+    columns = emit.new((pixels, groups, depth), x.dtype)
     whole = columns.view((shape[0], groups * depth, *shape[2:]), (0,) * 4)
     strides: dict[str, Any] = dict(
         zip(("x_image", "x_row", "x_pixel"), image_strides(x), strict=True)
     )
     emit.step(
-        deformed_columns, outputs=[columns], flops=columns.size * 8, x=x, offsets=offsets,
-        mask=mask, columns=columns, **size_fields(x, whole), **window_fields(window),
-        channels=x.shape[1], groups=groups, offset_groups=own, **strides,
+        deformed_columns(short_name(x.dtype)), outputs=[columns], flops=columns.size * 8, x=x,
+        offsets=offsets, mask=mask, columns=columns, **size_fields(x, whole),
+        **window_fields(window), channels=x.shape[1], groups=groups, offset_groups=own, **strides,
     )  # fmt: skip
     return columns
 
@@ -89,7 +89,7 @@ def _lower(emit: Emission, node: Node) -> None:
     columns = _columns(emit, node, shape)
     pixels, _, depth = columns.shape
     each = shape[1] // groups
-    products = emit.new((groups, pixels, each), "float32")
+    products = emit.new((groups, pixels, each), columns.dtype)
     for g, matrix in enumerate(_matrices(emit, node, groups)):
         rows = columns.view((pixels, depth), (groups * depth, 1), g * depth)
         own = products.view((pixels, each), (each, 1), g * pixels * each)

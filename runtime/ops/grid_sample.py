@@ -9,7 +9,7 @@ from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..strides import channels_last_order
 from ..symbolic import product
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
 from .registry import Operator, register
 
@@ -18,8 +18,8 @@ _MODES = {"bilinear": "linear", "bicubic": "cubic"}  # names before opset 20
 
 def _infer_grid_sample(node: Node) -> list[Info]:
     x, grid = node.required(0), node.required(1)
-    if x.dtype != "float32" or grid.dtype != "float32" or x.rank not in (4, 5):
-        raise OnHost("only float32, and two or three spatial axes")
+    if x.dtype not in ("float32", "float64") or grid.dtype != x.dtype or x.rank not in (4, 5):
+        raise OnHost("only floats of one type, and two or three spatial axes")
     if grid.rank != x.rank:
         refuse(node, f"rank of {grid.name!r}", grid.rank, f"{x.rank}, that of {x.name!r}")
     return [node.result([*x.dims[:2], *grid.dims[1:-1]])]
@@ -37,7 +37,7 @@ def _lower_grid_sample(emit: Emission, node: Node) -> None:
     mode = node.attribute("mode", "linear")
     sample = kernel.grid_sample if rank == 4 else kernel.grid_sample_volume
     emit.step(
-        sample(_MODES.get(mode, mode)),
+        sample(short_name(x.dtype), _MODES.get(mode, mode)),
         outputs=[y],
         flops=product(y.shape),
         x=x, grid=grid, y=y, images=x.shape[0], channels=x.shape[1],

@@ -52,7 +52,8 @@ def _placed(emit: Emission, operand: Placed) -> Tensor:
     else:
         tensor = emit.tensor(operand.value)
     if operand.block and operand.axis is not None:
-        message = f"blocks of {operand.block} along axis {operand.axis}, and of {tensor.name!r}"
+        message = f"{emit.where}: blocks of {operand.block} along axis {operand.axis}, and "
+        message += f"of {tensor.name!r}"
         wanted = blocks_of(operand.size, operand.block)
         emit.check(tensor.shape[operand.axis], wanted, message)
         spread = _repeated(emit, tensor, operand.axis, operand.block)

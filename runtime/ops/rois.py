@@ -8,7 +8,7 @@ from ...kernels.cpu.rois import max_roi_pool, roi_align
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import product
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
 from .registry import Operator, register
 from .windows import image_strides
@@ -22,8 +22,8 @@ def _size(node: Node) -> list[int]:
 
 def _infer(node: Node) -> list[Info]:
     x, rois = node.required(0), node.required(1)
-    if x.dtype != "float32" or x.rank != 4:
-        raise OnHost("only float32 images")
+    if x.dtype not in ("float32", "float64") or x.rank != 4:
+        raise OnHost("only images of float32 or float64")
     return [node.result([rois.dims[0], x.dims[1], *_size(node)])]
 
 
@@ -53,9 +53,10 @@ def _lower_roi_align(emit: Emission, node: Node) -> None:
     is_half = node.attribute("coordinate_transformation_mode", otherwise) == "half_pixel"
     ratio = node.attribute("sampling_ratio", 0)
     emit.step(
-        roi_align(int(node.attribute("mode", "avg") == "max")), outputs=[fields["y"]],
-        flops=8 * product(fields["y"].shape) * max(ratio, 2) ** 2, **fields, batches=batches,
-        shift=0.5 if is_half else 0.0, may_be_thin=int(is_half), ratio=ratio,
+        roi_align(short_name(x.dtype), int(node.attribute("mode", "avg") == "max")),
+        outputs=[fields["y"]], flops=8 * product(fields["y"].shape) * max(ratio, 2) ** 2,
+        **fields, batches=batches, shift=0.5 if is_half else 0.0, may_be_thin=int(is_half),
+        ratio=ratio,
     )  # fmt: skip
 
 
@@ -64,7 +65,8 @@ def _lower_max_roi_pool(emit: Emission, node: Node) -> None:
     rois = emit.ordered(emit.tensor(node.values[1]))
     fields = _fields(emit, node, x, rois, 5)
     emit.step(
-        max_roi_pool, outputs=[fields["y"]], flops=16 * product(fields["y"].shape), **fields
+        max_roi_pool(short_name(x.dtype)), outputs=[fields["y"]],
+        flops=16 * product(fields["y"].shape), **fields,
     )  # fmt: skip
 
 

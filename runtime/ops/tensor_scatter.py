@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...kernels.cpu.tensor_scatter import tensor_scatter
+from ...kernels.cpu.tensor_scatter import check_begins, tensor_scatter
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import maximum, product
@@ -50,12 +50,17 @@ def _lower(emit: Emission, node: Node) -> None:
         emit.check(indices.size, y.shape[0], f"{what}: number of indices, and the batch")
     if not in_place:
         emit.copy(cache, y, "Copy")
+    is_circular = node.attribute("mode", "linear") == "circular"
+    if in_place and indices is not None and not is_circular:
+        emit.step(
+            check_begins, outputs=[], indices=indices, batch=y.shape[0], most=room - rows
+        )  # fmt: skip
     emit.step(
         tensor_scatter, outputs=[y], update=update, y=y, indices=indices, batch=y.shape[0],
         outer=product(y.shape[1:axis]), rows=rows, room=room,
         row_bytes=product(y.shape[axis + 1 :]) * y.itemsize,
         cache_bytes=y.strides[axis - 1] * y.itemsize,
-        circular=int(node.attribute("mode", "linear") == "circular"), traffic=2 * update.nbytes,
+        circular=int(is_circular), traffic=2 * update.nbytes,
     )  # fmt: skip
 
 

@@ -377,3 +377,16 @@ def test_what_is_no_state_is_refused() -> None:
         cache.run(None, {"x": floats(1, 2, 1, 3), "past_0": floats(1, 2, 3)})
     with pytest.raises(InvalidArgument):
         cache.run(None, {"x": floats(2, 2, 1, 3), "past_0": floats(1, 2, 4, 3)})
+
+
+def test_rows_in_place_are_not_overwritten_by_a_run_that_fails() -> None:
+    decoder = sardonyx.Session(model(SCATTERED, 24)).stateful()
+    past = floats(3, 20, 8)
+    decoder.run(None, {"k": past[:, :2], "past_0": past, "at": np.zeros(3, np.int64)})
+    before = decoder.state("past_0").copy()
+    for at in ([0, 5, 19], [0, -1, 2], [3, 4, 2**40]):
+        with pytest.raises(sardonyx.KernelError, match="TensorScatter"):
+            decoder.run(None, {"k": np.zeros((3, 2, 8), F32), "at": np.array(at)})
+        np.testing.assert_array_equal(decoder.state("past_0"), before)
+    decoder.run(None, {"k": np.zeros((3, 2, 8), F32), "at": np.array([0, 5, 18])})
+    assert (decoder.state("past_0") != before).any()

@@ -177,5 +177,5 @@ def test_blocks_of_open_sizes_that_do_not_fit_are_refused() -> None:
     session = sardonyx.Session(model)
     np.testing.assert_array_equal(session.run(None, {"x": x})[0], np.ones((30, 6), np.float32))
     for rows in (28, 33, 400):
-        with pytest.raises(sardonyx.InvalidArgument, match="blocks of 4"):
+        with pytest.raises(sardonyx.InvalidArgument, match=r"DequantizeLinear.*blocks of 4"):
             session.run(None, {"x": np.ones((rows, 6), np.int8)})
