@@ -35,14 +35,15 @@ class NodeRewrite:
         self.preceding: list[ir.Node] = []
 
     def emit(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
-        """Put a node before this one; returns its output."""
+        """Put a node before this one, named after it and its operator; returns its output."""
         node = ir.node(op_type, inputs, attributes)
         stem = next((out.name for out in self.node.outputs if out.name), "unnamed")
         number = len(self.preceding)
         while (name := f"{stem}/opset{self.version}_{number}") in self.taken:
             number += 1
         self.taken.add(name)
-        node.name = node.outputs[0].name = name
+        node.outputs[0].name = name
+        node.name = f"{self.node.name or stem}/{self.node.op_type}/opset{self.version}_{number}"
         self.preceding.append(node)
         return node.outputs[0]
 

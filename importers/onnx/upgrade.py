@@ -17,6 +17,7 @@ from functools import partial
 import numpy as np
 import onnx_ir as ir
 
+from ...errors import InvalidModel
 from .node_rewrite import AdapterTable, NodeRewrite, NotExpressible, names_taken, register
 
 ADAPTERS: AdapterTable = {}
@@ -124,8 +125,15 @@ def _cast_to_is_number(rewrite: NodeRewrite) -> None:
 
 @adapter(6, "Tile")
 def _tile_all_axes(rewrite: NodeRewrite) -> None:
-    repeats = np.ones(rewrite.rank(0), np.int64)
-    repeats[int(rewrite.constant_input(2).item())] = int(rewrite.constant_input(1).item())
+    rank = rewrite.rank(0)
+    tiles, axis = (float(rewrite.constant_input(index).item()) for index in (1, 2))
+    if not (tiles.is_integer() and axis.is_integer() and tiles >= 0 and -rank <= axis < rank):
+        raise InvalidModel(
+            f"node {rewrite.node.name!r} (Tile): {tiles} tiles along axis {axis}, expected whole "
+            f"numbers, and an axis from {-rank} to {rank - 1}"
+        )
+    repeats = np.ones(rank, np.int64)
+    repeats[int(axis)] = int(tiles)
     rewrite.inputs[1:] = [rewrite.constant(repeats)]
 
 
@@ -334,7 +342,13 @@ def _split_is_input(rewrite: NodeRewrite) -> None:
 def _softmax_of_one_axis(rewrite: NodeRewrite) -> None:
     """Before opset 13 all axes from `axis` on counted as one."""
     axis, data = rewrite.take("axis", 1), rewrite.inputs[0]
-    if axis == -1 or (data is not None and data.shape is not None and axis == len(data.shape) - 1):
+    rank = None if data is None or data.shape is None else len(data.shape)
+    if rank and not -rank <= axis < rank:
+        raise InvalidModel(
+            f"node {rewrite.node.name!r} ({rewrite.op_type}): attribute 'axis' is {axis}, expected "
+            f"a number from {-rank} to {rank - 1}"
+        )
+    if axis == -1 or (rank and axis == rank - 1):
         rewrite.put(axis=-1)
         return
     flat = rewrite.emit("Flatten", data, axis=axis)

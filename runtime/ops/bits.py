@@ -27,4 +27,7 @@ def _lower(emit: Emission, node: Node) -> None:
     emit.set(node.outputs[0], dataclasses.replace(x, dtype=node.infos[0].dtype))
 
 
-register("BitCast", Operator(rules=(checks.element_type("to"),), infer=_infer, lower=_lower))
+register(
+    "BitCast",
+    Operator(rules=(checks.element_type("to"),), infer=_infer, lower=_lower, moves=True),
+)

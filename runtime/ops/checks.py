@@ -7,6 +7,8 @@ sizes that are numbers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import onnx_ir as ir
 
 from ..graph import Info, Node, describe, refuse
@@ -62,15 +64,16 @@ def axis(default: int, more: int = 0, last: int = -1) -> Rule:
     return rule
 
 
-def axes(index: int, grown: bool = False) -> Rule:
+def axes(index: int, grown: bool = False, default: Sequence[int] | None = None) -> Rule:
     """Rule of axes in an attribute or in an input: in range, and each once.
 
     The axes are those of the first input, or with ``grown`` those it has when they are added.
+    Where there are none, they are the ``default``.
     """
 
     def rule(node: Node) -> None:
         x, operand = node.input(0), node.input(index)
-        sizes = node.attribute("axes")
+        sizes = node.attribute("axes", default)
         if sizes is None and operand is not None and operand.known is not None:
             sizes = operand.sizes()
         if sizes is None or x is None or x.shape is None:

@@ -169,7 +169,10 @@ def _clip(node: Node, operands: Sequence[Term]) -> Term:
     x, *limits = operands
     low, high = node.attribute("min"), node.attribute("max")
     if low is not None or high is not None or not limits:
-        largest = float(np.finfo(np.float32).max)
+        if not node.required(0).is_float:  # integers have no others than those within the limits
+            return x
+        kind = np.float64 if node.required(0).dtype == "float64" else np.float32
+        largest = float(np.finfo(kind).max)
         low = -largest if low is None else float32(low)
         return clip(x, low, largest if high is None else float32(high))
     if node.input(1) is None:

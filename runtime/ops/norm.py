@@ -84,14 +84,12 @@ def _lower_inference(emit: Emission, node: Node) -> None:
     """Scale and shift; by constants worked out in float64 where the statistics are constant."""
     shape = (-1, *[1] * (node.required(0).rank - 2))
     epsilon = node.attribute("epsilon", 1e-5)
-    infos = [node.required(i) for i in range(1, 5)]
-    if all(info.is_constant for info in infos):
+    constants = _factor_and_shift(node, epsilon)
+    if constants is not None:
         text = "fma(x0,x1,x2)"
-        scale, shift, mean, variance = (info.array().astype(np.float64) for info in infos)
-        factor = scale / np.sqrt(variance + epsilon)
         operands = [
-            emit.constant(values.astype(infos[0].dtype).reshape(shape), f"{node.name}.{name}")
-            for values, name in ((factor, "scale"), (shift - mean * factor, "shift"))
+            emit.constant(values.reshape(shape), f"{node.name}.{name}")
+            for values, name in zip(constants, ("scale", "shift"), strict=True)
         ]
     else:
         text = "add(mul(div(sub(x0,x3),sqrt(add(x4,x5))),x1),x2)"
@@ -102,6 +100,19 @@ def _lower_inference(emit: Emission, node: Node) -> None:
     x = emit.ordered(x) if order is None else emit.channels_last(x)
     y = emit.output(node, order=order)
     emit_expression(emit, text, y, [x, *operands], order)
+
+
+def _factor_and_shift(node: Node, epsilon: float) -> list[np.ndarray] | None:
+    """Multiply constant statistics out; not where infinities in them would meet."""
+    infos = [node.required(i) for i in range(1, 5)]
+    if not all(info.is_constant for info in infos):
+        return None
+    scale, shift, mean, variance = (info.array().astype(np.float64) for info in infos)
+    with np.errstate(all="ignore"):
+        factor = scale / np.sqrt(variance + epsilon)
+        constants = [factor, shift - mean * factor]
+        narrow = [each.astype(infos[0].dtype) for each in constants]
+    return narrow if all(np.isfinite(each).all() for each in narrow) else None
 
 
 # --- over the last axes -----------------------------------------------------------------------
@@ -223,10 +234,14 @@ def _lower_pixels(emit: Emission, node: Node) -> None:
         emit.copy(y_target, y, "Copy")
 
 
+_VARIANCE_AXES = (0, 2, 3)
+"""Of a MeanVarianceNormalization that names none."""
+
+
 def _variance_axes(node: Node) -> list[int]:
     """Axes of a MeanVarianceNormalization."""
     rank = node.required(0).rank
-    return sorted({axis % rank for axis in node.attribute("axes", [0, 2, 3])})
+    return sorted({axis % rank for axis in node.attribute("axes", _VARIANCE_AXES)})
 
 
 def _over_pixels(node: Node) -> bool:
@@ -321,7 +336,9 @@ register(
 )
 register(
     "MeanVarianceNormalization",
-    Operator(rules=(checks.axes(9),), infer=_infer_pixels, lower=_lower_pixels),
+    Operator(
+        rules=(checks.axes(9, default=_VARIANCE_AXES),), infer=_infer_pixels, lower=_lower_pixels
+    ),
 )
 register(
     "LpNormalization",

@@ -277,7 +277,8 @@ def cast(draw: Draw) -> Case:
     if draw.name == "CastLike":
         like = np.array([""], object) if target.kind == "O" else np.zeros(1, target)
         return Case([x, like], attributes, exact=True)
-    return Case([x], attributes | {"to": int(code)}, exact=True)
+    to = int(code) if draw.version >= 6 else onnx.TensorProto.DataType.Name(code)
+    return Case([x], attributes | {"to": to}, exact=True)
 
 
 @draws("Dropout")

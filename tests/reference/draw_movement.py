@@ -91,6 +91,9 @@ def expand(draw: Draw) -> Case:
 @draws("Tile")
 def tile(draw: Draw) -> Case:
     x = content(draw, 1, 3)
+    if draw.version == 1:
+        numbers = [draw.int(1, 3), draw.int(0, x.ndim - 1)]
+        return Case([x, *(np.array(number).astype(x.dtype) for number in numbers)])
     return Case([x, ints([draw.int(0, 3) for _ in x.shape])])
 
 

@@ -11,6 +11,7 @@ import onnxruntime as ort
 import pytest
 import sardonyx
 from onnx import helper, numpy_helper, parser
+from sardonyx import InvalidModel
 from sardonyx.importers.onnx.downgrade import REVERTS
 from sardonyx.importers.onnx.opset import CANONICAL_OPSET, OPSET_NOTE
 from sardonyx.importers.onnx.upgrade import ADAPTERS
@@ -195,6 +196,29 @@ def test_what_cannot_be_expressed_keeps_its_opset():
     assert loaded.graph.opset_imports[""] == 1
     assert loaded.graph[-1].attributes.keys() == {"p"}
     assert "whole number" in loaded.metadata_props[OPSET_NOTE]
+
+
+@pytest.mark.parametrize(
+    ("opset", "op_type", "constants", "attributes"),
+    [
+        (11, "Softmax", {}, {"axis": 4}),
+        (1, "Hardmax", {}, {"axis": -5}),
+        (1, "Tile", {"t": np.inf, "x": 1}, {}),
+        (1, "Tile", {"t": -1, "x": 1}, {}),
+        (1, "Tile", {"t": 2, "x": 4}, {}),
+    ],
+)
+def test_what_no_version_allows_is_refused(opset, op_type, constants, attributes):
+    weights = {name: np.array([value], np.float32) for name, value in constants.items()}
+    with pytest.raises(InvalidModel, match=rf"node 'n' \({op_type}\)|{op_type} node n:"):
+        sardonyx.load(one_node(opset, op_type, {"a": X}, weights, **attributes))
+
+
+def test_new_nodes_are_named_after_the_old_one():
+    loaded = sardonyx.load(one_node(11, "Softmax", {"a": X}, axis=1))
+    names = [node.name for node in loaded.graph]
+    assert names[-1] == "n"
+    assert all(name.startswith("n/Softmax/") for name in names[:-1])
 
 
 def test_new_values_have_names_of_their_own():

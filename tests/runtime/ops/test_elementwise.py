@@ -355,6 +355,13 @@ def test_clip(check, dtype):
         check([node], {"x": x, **given})
 
 
+@pytest.mark.parametrize("dtype", ["int8", "int64", "uint64", "float64"])
+def test_clip_without_limits_changes_no_finite_number(check, dtype):
+    info = np.finfo(dtype) if dtype == "float64" else np.iinfo(dtype)
+    x = np.array([info.min, info.max, 0], dtype)
+    check([make_node("Clip", ["x"], ["y"])], {"x": x}, wanted=[[x]])
+
+
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0, 3.0, -1.0, 0.0, 1.5])
 def test_powers_of_constants(check, exponent):
     x = np.abs(values("float32", 3, 5))

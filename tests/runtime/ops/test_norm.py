@@ -32,6 +32,16 @@ def test_batch(check, channels):
         check([conv, node], {"c": normal(n, 3, 4, 5)}, weights | more, threads=[1, 4])
 
 
+def test_infinities_of_constant_statistics_do_not_meet(check):
+    """As (x - mean) / deviation * scale + bias has it, which onnxruntime multiplies out."""
+    given = {"s": [np.inf, 1, 2], "b": [1, 1, 1], "m": [0, np.inf, 0], "v": [1, 1, np.inf]}
+    weights = {name: np.array(values, np.float32) for name, values in given.items()}
+    node = make_node("BatchNormalization", ["x", *weights], ["y"])
+    x = np.array([[2, 2, 2], [-2, -2, -2]], np.float32)
+    y = np.array([[np.inf, -np.inf, 1], [-np.inf, -np.inf, 1]], np.float32)
+    check([node], {"x": x}, weights, wanted=[[y]])
+
+
 @pytest.mark.parametrize("op_type", ["LayerNormalization", "RMSNormalization"])
 def test_layer(check, op_type):
     outputs = ["y"]
@@ -94,6 +104,12 @@ def test_mean_variance(check):
     for axes in ([1], [0], [1, 3], [0, 1, 2, 3]):
         node = make_node("MeanVarianceNormalization", ["x"], ["y"], axes=axes)
         check([node], {"x": normal(2, 9, 4, 5)}, threads=[1, 4])
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (2, 3, 4)])
+def test_the_default_axes_of_a_mean_variance_are_those_of_images(refused, shape):
+    node = make_node("MeanVarianceNormalization", ["x"], ["y"], "norm")
+    assert "norm" in refused([node], {"x": normal(*shape)})
 
 
 def test_powers(check):

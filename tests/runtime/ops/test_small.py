@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from onnx.helper import make_node
+from onnx.helper import make_node, tensor_dtype_to_np_dtype
 
 FLOAT = np.float32
 
@@ -142,10 +142,13 @@ def test_causal_convolution_is_a_convolution(check, rng):
         assert any(name.startswith("Conv") for name in steps)
 
 
-@pytest.mark.parametrize(("given", "to"), [("float32", 6), ("int64", 11), ("uint8", 3)])
+@pytest.mark.parametrize(
+    ("given", "to"),
+    [("float32", 6), ("int64", 11), ("uint8", 3), ("float16", 4), ("bfloat16", 10), ("int16", 16)],
+)
 def test_bits_of_another_type(check, rng, given, to):
     x = rng.integers(0, 250, (3, 5)).astype(given)
-    wanted = [[x.view({6: np.int32, 11: np.float64, 3: np.int8}[to])]]
+    wanted = [[x.view(tensor_dtype_to_np_dtype(to))]]
     cast = make_node("BitCast", ["x"], ["y"], to=to)
     check([cast], {"x": x}, wanted=wanted, opset=26)
     turned = [make_node("Transpose", ["v"], ["x"]), cast]

@@ -1,0 +1,317 @@
+"""Where onnx.reference or onnxruntime differs from the standard, and why it is not asked there.
+
+The specification decides: each reason says what it has, its own words in quotation marks, and then
+what the witness does instead. Where it leaves results open, nobody is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..reference.drawing import Case, Draw
+
+ONNX, ORT = "onnx.reference", "onnxruntime"
+OWN = "sardonyx.reference"
+ALL = (ONNX, ORT, OWN)
+When = Callable[[Draw, Case, str], bool]
+
+
+@dataclass(frozen=True)
+class Note:
+    """A difference: of which operators and witnesses, what the specification has, and when."""
+
+    operators: str
+    witnesses: str | tuple[str, ...]
+    reason: str
+    when: When = lambda draw, case, check: True
+
+
+def _in_checks(*names: str) -> When:
+    return lambda draw, case, check: check in names
+
+
+def _given(index: int) -> When:
+    return lambda draw, case, check: len(case.inputs) > index and case.inputs[index] is not None
+
+
+def _has(name: str) -> When:
+    return lambda draw, case, check: name in case.attributes
+
+
+def _lacks(name: str) -> When:
+    return lambda draw, case, check: name not in case.attributes
+
+
+def _is_integer(draw: Draw, case: Case, check: str) -> bool:
+    return case.inputs[0].dtype.kind in "iu"
+
+
+def _is_empty(draw: Draw, case: Case, check: str) -> bool:
+    return any(np.size(value) == 0 for value in case.inputs if value is not None)
+
+
+NAN = _in_checks("NaN")
+NOT_FINITE = _in_checks("NaN", "infinities")
+ZEROS = _in_checks("signed zeros")
+
+# --- what the specification leaves open -----------------------------------------------------------
+
+_OPEN = [
+    Note(
+        "ArgMax ArgMin Hardmax TopK", ALL,
+        "largest and smallest elements: NaN has no place in an order of numbers", NAN,
+    ),
+    Note(
+        "GlobalMaxPool MaxPool MaxRoiPool", ALL,
+        "'max pooling': nothing is said of NaN; here it is the largest, as for Max and in PyTorch",
+        NAN,
+    ),
+    Note(
+        "Cast CastLike", ALL,
+        "'casting from floating point to fixed point: undefined if OOR (out of range)'", NOT_FINITE,
+    ),
+    Note(
+        "Celu Max Min Relu Selu Sign", ALL,
+        "'max(0, x)', 'alpha * e^x - alpha', 'if input == 0, output 0': zeros of both signs are "
+        "equal", ZEROS,
+    ),
+    Note(
+        "Det", ONNX,
+        "a determinant is a sum of products: the order says which zero a sum of zeros is", ZEROS,
+    ),
+    Note(
+        "DFT STFT", ALL,
+        "sums whose order and factors are not said: these decide which of them NaN and infinities "
+        "reach", NOT_FINITE,
+    ),
+    Note(
+        "DeformConv", ALL,
+        "it is not said whether zeros beyond the image are multiplied by weights that are NaN or "
+        "infinite", NOT_FINITE,
+    ),
+    Note(
+        "SVMClassifier SVMRegressor", ALL,
+        "sums over support vectors, whose order decides which are infinite",
+        _in_checks("infinities"),
+    ),
+    Note(
+        "QLinearConv", ALL,
+        "sums of 32 bits, as those of ConvInteger: 'accumulation may overflow', it is not said "
+        "to what",
+        _in_checks("extremes", "integer overflow"),
+    ),
+    Note(
+        "RMSNormalization", ALL,
+        "'Y' has the type of 'scale', onnx infers that of 'X': such models are refused",
+        lambda draw, case, check: case.inputs[0].dtype != case.inputs[1].dtype,
+    ),
+    Note("Unique", ALL, "'unique values': it is not said whether NaN is equal to NaN", NAN),
+    Note("ReduceMean", ALL, "'reduction over an empty set of values yields undefined'", _is_empty),
+    Note(
+        "Resize", (ONNX, OWN),
+        "the precision of coordinates is not said: of two pixels as near float64 may take the "
+        "other than float32, in which onnxruntime computes them, too",
+        lambda draw, case, check: case.attributes["mode"] == "nearest",
+    ),
+]  # fmt: skip
+
+# --- onnx.reference -------------------------------------------------------------------------------
+
+_REFERENCE = [
+    Note(
+        "Compress NonZero", ONNX,
+        "'tensor of rank r >= 1', and '(0, N)' of a scalar: it gives rows", _in_checks("scalars"),
+    ),
+    Note(
+        "BatchNormalization", ONNX,
+        "'Output case #2: Y (test mode)': it moves mean and variance on by those of the batch",
+        lambda draw, case, check: draw.version == 9,
+    ),
+    Note(
+        "Conv", ONNX,
+        "'dilation value along each spatial axis of the filter': it multiplies by zeros between "
+        "the weights, which NaN and infinities between them reach", NOT_FINITE,
+    ),
+    Note(
+        "ConvTranspose", ONNX,
+        "'bias to be added to the convolution, has size of M': of groups it adds that of one",
+        _has("group"),
+    ),
+    Note(
+        "DynamicQuantizeLinear", ONNX,
+        "'y = saturate(round(x / y_scale) + y_zero_point)' of zeros divides by a scale of 0: "
+        "here it is 1, as onnxruntime has it",
+    ),
+    Note(
+        "GRU LSTM RNN", ONNX, "'lengths of the sequences in a batch': it ignores them", _given(4),
+    ),
+    Note(
+        "GRU LSTM RNN", ONNX,
+        "'Xt*(Wi^T) + Ht-1*(Ri^T)': its products leave out zeros times infinity",
+        _in_checks("infinities"),
+    ),
+    Note(
+        "GlobalMaxPool", ONNX,
+        "'output has the same rank as the input': it drops axes of images that do not have two",
+    ),
+    Note(
+        "LRN", ONNX,
+        "'i <= min(C - 1, c + ceil((size - 1) / 2))': its windows end one channel early",
+    ),
+    Note(
+        "LabelEncoder", ONNX,
+        "'float keys with value NaN match any input NaN value': it does not find them",
+    ),
+    Note(
+        "LinearRegressor", ONNX,
+        "'coefficients' are floats: for integers it casts them to integers", _is_integer,
+    ),
+    Note(
+        "LinearRegressor", ONNX, "'intercepts are optional': without them it adds NaN",
+        _lacks("intercepts"),
+    ),
+    Note(
+        "LogSoftmax", ONNX,
+        "'log(Softmax(input))': of a softmax that rounds to 0 it is minus infinity",
+    ),
+    Note(
+        "LpPool", ONNX,
+        "'Lp norm on all values of a subset of the input': NaN among them is left out as if it "
+        "was padding", NAN,
+    ),
+    Note(
+        "Normalizer", ONNX,
+        "'Y = X / max(X)': it divides by the largest absolute value",
+        lambda draw, case, check: case.attributes.get("norm", "MAX") == "MAX",
+    ),
+    Note(
+        "OneHotEncoder", ONNX, "'data will be cast to integers': it compares floats",
+        _in_checks("extremes"),
+    ),
+    Note(
+        "OneHot", ONNX,
+        "'on_value' and 'off_value' are written: it computes one from the other, so that "
+        "infinities and NaN meet", NOT_FINITE,
+    ),
+    Note(
+        "QLinearMatMul", ONNX, "'T1' may be float8: it casts these to integers",
+        lambda draw, case, check: any("float8" in str(v.dtype) for v in case.inputs),
+    ),
+    Note(
+        "Hardmax LogSoftmax Softmax", ONNX,
+        "'input will be coerced into a 2-dimensional tensor' until opset 13: it has newer "
+        "versions only",
+        lambda draw, case, check: draw.version < 13,
+    ),
+    Note(
+        "MaxPool", ONNX,
+        "'values in indices are in [0, N x C x D1 x ... x Dn)': it counts anew in each channel",
+        lambda draw, case, check: case.outputs == 2,
+    ),
+    Note(
+        "ReduceLogSumExp", ONNX,
+        "'the log sum exponent' of infinity is infinity: it subtracts this from itself",
+        _in_checks("infinities"),
+    ),
+    Note("PRelu", ONNX, "'f(x) = x for x >= 0': it multiplies -0 by the slope", ZEROS),
+    Note(
+        "QuantizeLinear", ONNX,
+        "'saturate((x / y_scale) + y_zero_point)': it casts infinity, of a scale of 0, to an "
+        "integer",
+        ZEROS,
+    ),
+    Note(
+        "Resize", ONNX,
+        "'a weighted average of neighborhood': it multiplies pixels outside of it by 0", NOT_FINITE,
+    ),
+    Note(
+        "SVMClassifier", ONNX,
+        "of classes that win as many pairs the first is taken, as by LIBSVM, where the operator is "
+        "from: of two it takes the other",
+    ),
+    Note("Sum", ONNX, "'element-wise sum': it begins with 0, and 0 + -0 is 0", ZEROS),
+    Note(
+        "TreeEnsemble TreeEnsembleRegressor", ONNX,
+        "'how to aggregate leaf values within a target': it takes 0 for one of them",
+        lambda draw, case, check: case.attributes.get("aggregate_function") not in (None, 1, "SUM"),
+    ),
+    Note(
+        "TreeEnsembleClassifier", ONNX,
+        "'scores for each class for each prediction': of two classes it gives one",
+    ),
+]  # fmt: skip
+
+# --- onnxruntime ----------------------------------------------------------------------------------
+
+_ONNXRUNTIME = [
+    Note(
+        "BatchNormalization", ORT,
+        "'Y = (X - input_mean) / sqrt(input_var + epsilon) * scale + B': it multiplies out, so "
+        "that infinities of mean and scale meet", _in_checks("infinities"),
+    ),
+    Note("Compress", ORT, "'tensor of rank r >= 1'", _in_checks("scalars")),
+    Note(
+        "Clip ReduceMax ReduceMin", ORT,
+        "'equivalent to Min(max, Max(input, min))', 'similar to numpy': NaN stays; it gives a "
+        "number", NAN,
+    ),
+    Note(
+        "Div Mod", ORT, "the least integer divided by -1 ends its process", _in_checks("extremes"),
+    ),
+    Note(
+        "DynamicQuantizeLinear", ORT,
+        "'y_scale = (maximum(0, max(x)) - minimum(0, min(x))) / (qmax - qmin)': a scale that is a "
+        "denormal it takes for 0", _in_checks("extremes"),
+    ),
+    Note(
+        "FeatureVectorizer GRU LSTM Unique", ORT,
+        "it ends the process for tensors without elements", _is_empty,
+    ),
+    Note(
+        "GRU LSTM RNN", ORT,
+        "'1/(1 + e^-x)', 'tanh': its approximations give a number for NaN", NOT_FINITE,
+    ),
+    Note(
+        "GridSample", ORT,
+        "'interpolating' multiplies pixels by weights: it leaves out those whose weight is 0",
+        NOT_FINITE,
+    ),
+    Note(
+        "InstanceNormalization", ORT,
+        "'scale * (x - mean) / sqrt(variance + epsilon) + B': it multiplies out, so that "
+        "infinities meet", NOT_FINITE,
+    ),
+    Note(
+        "LRN", ORT,
+        "'square_sum' is of one window: its running sums carry NaN and infinities to others",
+        NOT_FINITE,
+    ),
+    Note(
+        "NonZero", ORT, "'for scalar input, NonZero produces output shape (0, N)': it gives a row",
+        _in_checks("scalars"),
+    ),
+    Note(
+        "Normalizer", ORT, "'Y = X / max(X)', 'sum(X)': it does not see NaN and infinities",
+        NOT_FINITE,
+    ),
+    Note(
+        "ReduceLogSumExp", ORT,
+        "'the log sum exponent': it overflows where the result does not",
+    ),
+    Note("Where", ORT, "'elements, either from X or Y': it adds zeros, and -0 becomes 0", ZEROS),
+]  # fmt: skip
+
+NOTES = [*_OPEN, *_REFERENCE, *_ONNXRUNTIME]
+"""What is known. Where a reason says nothing of the other witness, that one is right."""
+
+
+def noted(draw: Draw, case: Case, check: str, witness: str) -> Note | None:
+    """Return the note for which a witness is not asked about a case."""
+    for note in NOTES:
+        is_meant = draw.name in note.operators.split() and witness in note.witnesses
+        if is_meant and note.when(draw, case, check):
+            return note
+    return None
