@@ -63,7 +63,7 @@ def _make_find(kind: str) -> Any:
     load, bits = getattr(simd, f"load_{kind}"), _bits_of(kind)
 
     @njit
-    def find(value: Any, table: HashTable) -> int:
+    def find(value: Any, table: HashTable) -> Any:
         at = np.int64((np.uint64(bits(value)) * _FACTOR) >> np.uint64(table.shift))
         place = np.int64(load_i32(table.places, at))
         while place >= 0 and load(table.keys, at) != value:

@@ -7,6 +7,7 @@ each child is a node, no node is its own descendant, each weight belongs to a su
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -348,8 +349,8 @@ def _bounded(trees: Trees) -> _Bounds:
 
 def _without_signs(keys: np.ndarray) -> np.ndarray:
     """Keys as integers without signs, of the same order."""
-    kind = np.uint32 if keys.dtype == np.int32 else np.uint64
-    return keys.view(kind) ^ kind(1 << (np.iinfo(kind).bits - 1))
+    kind: Any = np.uint32 if keys.dtype == np.int32 else np.uint64
+    return np.asarray(keys.view(kind) ^ kind(1 << (np.iinfo(kind).bits - 1)))
 
 
 def packed(trees: Trees, contents: np.ndarray) -> Packed:
