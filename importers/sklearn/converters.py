@@ -26,17 +26,22 @@ def register() -> None:
         ),
     ]  # fmt: skip
     if "lightgbm" in sys.modules:
-        from lightgbm import LGBMClassifier, LGBMRegressor
+        from lightgbm import LGBMClassifier, LGBMRanker, LGBMRegressor
         from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
 
         found.append((LGBMClassifier, classifier_shapes, convert_lightgbm, labelled))
-        found.append((LGBMRegressor, regressor_shapes, convert_lightgbm, {"split": None}))
+        found += [
+            (each, regressor_shapes, convert_lightgbm, {"split": None})
+            for each in (LGBMRegressor, LGBMRanker)
+        ]
     if "xgboost" in sys.modules:
         from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
-        from xgboost import XGBClassifier, XGBRegressor
+        from xgboost import XGBClassifier, XGBRanker, XGBRegressor
 
         found.append((XGBClassifier, classifier_shapes, convert_xgboost, labelled))
-        found.append((XGBRegressor, regressor_shapes, convert_xgboost, {}))
+        found += [
+            (each, regressor_shapes, convert_xgboost, {}) for each in (XGBRegressor, XGBRanker)
+        ]
     for estimator, shapes, converter, options in found:
         alias = f"Sardonyx{estimator.__name__}"
         update_registered_converter(estimator, alias, shapes, converter, options=options)

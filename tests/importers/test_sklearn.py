@@ -109,6 +109,24 @@ def test_boosted_trees_agree_alone_and_in_pipelines(package, names):
     np.testing.assert_allclose(found.reshape(-1), expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("package", ["lightgbm", "xgboost"])
+def test_boosted_trees_of_missing_values_names_and_ranks_agree(package):
+    module = pytest.importorskip(package, reason=f"{package} is no part of the extra sklearn")
+    x = np.where(rng.random(X.shape) < 0.15, np.nan, X).astype(np.float32)
+    prefix, options = ("LGBM", {"verbose": -1}) if package == "lightgbm" else ("XGB", {})
+    groups = {"group": [60, 60]} if package == "lightgbm" else {"qid": np.arange(120) // 60}
+    ranker = getattr(module, f"{prefix}Ranker")(n_estimators=5, **options)
+    ranker.fit(x, LABELS["three classes"], **groups)
+    (found,) = sardonyx.Session(sardonyx.load(ranker)).run(None, {"X": x})
+    np.testing.assert_allclose(found.reshape(-1), ranker.predict(x), rtol=1e-5, atol=1e-5)
+    target = LABELS["names" if package == "lightgbm" else "three classes"]  # xgboost takes numbers
+    classifier = getattr(module, f"{prefix}Classifier")(n_estimators=5, **options).fit(x, target)
+    labels, scores = sardonyx.Session(sardonyx.load(classifier)).run(None, {"X": x})
+    np.testing.assert_array_equal(labels, classifier.predict(x))
+    np.testing.assert_allclose(scores, classifier.predict_proba(x), atol=1e-5)
+
+
 def test_columns_of_a_frame_are_inputs():
     pandas = pytest.importorskip("pandas", reason="frames are those of pandas")
     towns = np.array(["a", "b", "c"])[np.arange(120) % 3]
