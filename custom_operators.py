@@ -310,6 +310,11 @@ def all_operators() -> list[CustomOperator]:
 
 def how_to_register(domain: str, name: str, version: int) -> str:
     """Say what makes an unknown operator known."""
+    if domain == "com.microsoft.nchwc":
+        return (
+            "it is a layout that onnxruntime has for the processor it ran on: save the model at "
+            "level ORT_ENABLE_EXTENDED instead"
+        )
     known = versions_of(domain, name)
     if known:
         return (

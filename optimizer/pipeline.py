@@ -27,6 +27,7 @@ from .fusions.padding import fold_pads
 from .fusions.products import unflatten_products
 from .fusions.recurrent import fuse_recurrent
 from .fusions.resizes import fuse_resizes
+from .fusions.rotary import fuse_rotary
 from .fusions.sequence_elements import read_elements
 from .fusions.sequences import simplify_sequences
 from .fusions.softmax import simplify_softmax
@@ -66,6 +67,7 @@ _ALL: dict[str, Pass] = {
     "simplify_softmax": simplify_softmax,
     "fuse_attention": fuse_attention,
     "fuse_expanded_attention": fuse_expanded_attention,
+    "fuse_rotary": fuse_rotary,
     "unflatten_products": unflatten_products,
     "cancel_transposes": cancel_transposes,
     "drop_unit_axes": drop_unit_axes,
