@@ -14,7 +14,8 @@ _LIMITS = {  # largest finite values of types that saturate
     np.dtype(kind): float(ml_dtypes.finfo(kind).max)
     for kind in (
         ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e4m3fnuz, ml_dtypes.float8_e5m2,
-        ml_dtypes.float8_e5m2fnuz, ml_dtypes.float4_e2m1fn,
+        ml_dtypes.float8_e5m2fnuz, ml_dtypes.float6_e2m3fn, ml_dtypes.float6_e3m2fn,
+        ml_dtypes.float4_e2m1fn,
     )
 }  # fmt: skip
 

@@ -16,6 +16,10 @@ from ..logs import silenced
 from ..notes import KEPT_NOTE
 from .graph import Info, Node, dtype_name
 
+_OF_OTHER_SIZES = frozenset([("", "Attention")])
+"""Operators for which onnx infers sizes that results do not have: it leaves out the keys of a
+cache, and heads of open sizes."""
+
 
 def serialized(node: ir.Node) -> onnx.NodeProto:
     """Return a node in protobuf; values inside whose type is not known go without their shapes."""
@@ -49,6 +53,9 @@ def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
         ) from error
     except Exception:  # what cannot be inferred is read off the results
         results = {}
+    for proto in results.values() if node.key in _OF_OTHER_SIZES else ():
+        for dim in proto.tensor_type.shape.dim:
+            dim.Clear()
     return [_info_of(value, results.get(value.name or "")) for value in node.outputs]
 
 

@@ -45,6 +45,10 @@ def only_operand(node: ir.Node) -> ir.Value | None:
 
 
 def _unlimited(node: ir.Node) -> ir.Value | None:
+    """Return the input of a Clip without limits, of integers: those of floats are finite."""
+    dtype = None if node.inputs[0] is None else node.inputs[0].dtype
+    if dtype is None or dtype.is_floating_point():
+        return None
     limits = [value for value in node.inputs[1:] if value is not None]
     return None if limits or {"min", "max"} & set(node.attributes) else node.inputs[0]
 

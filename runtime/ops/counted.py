@@ -87,10 +87,12 @@ def _lower_compress(emit: Emission, node: Node) -> None:
 
 def _check_unique(node: Node) -> None:
     if node.attribute("axis") is not None:
+        checks.least_rank(1)(node)
         checks.axis(0)(node)
 
 
 def _check_compress(node: Node) -> None:
+    checks.least_rank(1)(node)
     condition = node.input(1)
     if node.attribute("axis") is not None:
         checks.axis(0)(node)

@@ -24,7 +24,7 @@ from ..symbolic import Dim, is_natural, maximum, minimum
 from ..tensors import short_name
 from . import checks
 from .registry import Activate, Activation, Infer, Operator, Rule, WriteTerm, register
-from .terms import Term, call, clip, float32, function, if_less, sigmoid
+from .terms import Operand, Term, call, clip, float32, function, if_less, sigmoid
 
 # --- shapes -----------------------------------------------------------------------------------
 
@@ -165,19 +165,32 @@ def _mean(node: Node, operands: Sequence[Term]) -> Term:
     return functools.reduce(function("add"), operands) / float(len(node.values))
 
 
+_LARGEST = {
+    "float16": 65504.0, "bfloat16": 3.3895313892515355e38,
+    "float32": float(np.finfo(np.float32).max), "float64": float(np.finfo(np.float64).max),
+}  # fmt: skip
+"""Finite numbers, the limits of a Clip that has none."""
+
+
 def _clip(node: Node, operands: Sequence[Term]) -> Term:
-    x, *limits = operands
-    low, high = node.attribute("min"), node.attribute("max")
-    if low is not None or high is not None or not limits:
-        if not node.required(0).is_float:  # integers have no others than those within the limits
-            return x
-        kind = np.float64 if node.required(0).dtype == "float64" else np.float32
-        largest = float(np.finfo(kind).max)
-        low = -largest if low is None else float32(low)
-        return clip(x, low, largest if high is None else float32(high))
-    if node.input(1) is None:
-        return call("min", x, limits[-1])
-    return call("max", x, *limits) if len(limits) == 1 else clip(x, *limits)
+    """Write the limits that are given; those of a float's type are the others."""
+    x, *given = operands
+    limits: list[Operand | None] = [
+        given.pop(0) if node.input(index) is not None
+        else None if (value := node.attribute(name)) is None
+        else float32(value)
+        for index, name in ((1, "min"), (2, "max"))
+    ]  # fmt: skip
+    if node.required(0).is_float:
+        largest = _LARGEST[node.required(0).dtype]
+        low, high = (
+            default if limit is None else limit
+            for limit, default in zip(limits, (-largest, largest), strict=True)
+        )
+        return clip(x, low, high)
+    for name, limit in zip(("max", "min"), limits, strict=True):
+        x = x if limit is None else call(name, x, limit)
+    return x
 
 
 def _division(node: Node, operands: Sequence[Term]) -> Term:
@@ -257,8 +270,8 @@ def _prelu(node: Node, operands: Sequence[Term]) -> Term:
 
 def _clip_of_tile(node: Node) -> Activation | None:
     """Describe a Clip whose bounds are constants."""
-    least = node.attribute("min", _scalar(node.input(1), -np.inf))
-    most = node.attribute("max", _scalar(node.input(2), np.inf))
+    least = node.attribute("min", _scalar(node.input(1), -_LARGEST["float32"]))
+    most = node.attribute("max", _scalar(node.input(2), _LARGEST["float32"]))
     return None if least is None or most is None else (CLIP, least, most)
 
 

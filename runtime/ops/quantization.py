@@ -49,6 +49,8 @@ def _check_scales(node: Node) -> None:
     x, block = node.input(0), node.attribute("block_size", 0)
     if block < 0:
         refuse(node, "attribute 'block_size'", block, "0 or more")
+    if x is not None and x.shape is not None and x.rank > 1:
+        checks.in_range(node, "attribute 'axis'", node.attribute("axis", 1), x, x.rank, x.rank - 1)
     for info in (node.input(1), node.input(2)):
         known = info is not None and info.shape is not None and product(info.dims) != 1
         if not known or info is None or x is None or x.shape is None:

@@ -247,6 +247,8 @@ def axes_out_of_range(draw: Draw, case: Case) -> Case | None:
         return None
     name, index, axes = draw.pick(found)
     rank = _rank(draw, case)
+    if draw.name in ("QuantizeLinear", "DequantizeLinear") and rank < 2:
+        return None  # "when the rank of the input is 1, ... the axis is unnecessary"
     axes[draw.int(0, len(axes) - 1)] = draw.pick([rank + 1, -rank - 2, 2**31, -(2**40)])
     if index >= 0 and case.inputs[index].dtype == np.int32:
         axes = [int(np.clip(axis, -(2**31), 2**31 - 1)) for axis in axes]

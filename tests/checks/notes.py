@@ -74,7 +74,7 @@ _OPEN = [
         "'casting from floating point to fixed point: undefined if OOR (out of range)'", NOT_FINITE,
     ),
     Note(
-        "Celu Max Min Relu Selu Sign", ALL,
+        "Celu Clip Max Min Relu Selu Sign", ALL,
         "'max(0, x)', 'alpha * e^x - alpha', 'if input == 0, output 0': zeros of both signs are "
         "equal", ZEROS,
     ),
@@ -88,9 +88,10 @@ _OPEN = [
         "reach", NOT_FINITE,
     ),
     Note(
-        "DeformConv", ALL,
+        "ConvTranspose DeformConv", ALL,
         "it is not said whether zeros beyond the image are multiplied by weights that are NaN or "
-        "infinite", NOT_FINITE,
+        "infinite",
+        lambda draw, case, check: not np.isfinite(case.inputs[1].astype(np.float64)).all(),
     ),
     Note(
         "SVMClassifier SVMRegressor", ALL,
@@ -107,6 +108,11 @@ _OPEN = [
         "RMSNormalization", ALL,
         "'Y' has the type of 'scale', onnx infers that of 'X': such models are refused",
         lambda draw, case, check: case.inputs[0].dtype != case.inputs[1].dtype,
+    ),
+    Note(
+        "Attention", ALL,
+        "keys that a query does not see: whether their values are multiplied by 0 or left out is "
+        "said only by a body, which may be computed in other ways", NOT_FINITE,
     ),
     Note("Unique", ALL, "'unique values': it is not said whether NaN is equal to NaN", NAN),
     Note("ReduceMean", ALL, "'reduction over an empty set of values yields undefined'", _is_empty),
@@ -129,6 +135,11 @@ _REFERENCE = [
         "BatchNormalization", ONNX,
         "'Output case #2: Y (test mode)': it moves mean and variance on by those of the batch",
         lambda draw, case, check: draw.version == 9,
+    ),
+    Note(
+        "Clip", ONNX,
+        "limits 'default to numeric_limits::lowest() and numeric_limits::max()': infinity stays",
+        _in_checks("infinities"),
     ),
     Note(
         "Conv", ONNX,
@@ -251,6 +262,10 @@ _ONNXRUNTIME = [
         "BatchNormalization", ORT,
         "'Y = (X - input_mean) / sqrt(input_var + epsilon) * scale + B': it multiplies out, so "
         "that infinities of mean and scale meet", _in_checks("infinities"),
+    ),
+    Note(
+        "Clip", ORT, "limits of the type: where it has no kernel it is asked in float32",
+        lambda draw, case, check: check == "infinities" and case.inputs[0].dtype != np.float32,
     ),
     Note("Compress", ORT, "'tensor of rank r >= 1'", _in_checks("scalars")),
     Note(

@@ -104,6 +104,14 @@ def test_quantizing_saturates_on_the_side_of_the_input(kind):
     assert y.astype(np.int64).tolist() == [0, high, low, high, low, high, low]
 
 
+@pytest.mark.parametrize("kind", [ml_dtypes.float6_e2m3fn, ml_dtypes.float6_e3m2fn])
+def test_quantizing_to_six_bits_saturates(kind):
+    x = np.array([0, 1, 1e9, -1e9, np.inf, -np.inf], np.float32)
+    y = run("QuantizeLinear", x, np.float32(1).reshape(()), np.zeros((), kind), opset=28)
+    high = float(ml_dtypes.finfo(kind).max)
+    assert y.astype(np.float64).tolist() == [0, 1, high, -high, high, -high]
+
+
 def test_quantizing_divides_in_the_type_of_the_scale():
     """4.25 in float16 is a tie of float8, which 4.2505 in float32 is not."""
     x, scale = np.array([2.5], np.float16), np.array(0.588, np.float16)

@@ -203,6 +203,24 @@ def reference(node, feeds, opset=24):
     return [ReferenceEvaluator(model, new_ops=[Attention]).run(None, feeds)]
 
 
+@pytest.mark.parametrize("dims", [None, (None,) * 3])
+def test_sizes_on_the_host_are_those_of_the_results(check, dims):
+    """Not those that onnx infers, which leaves out a cache, and heads of open sizes."""
+    shapes = {
+        "q": (2, 2, 16),
+        "k": (2, 1, 16),
+        "v": (2, 1, 2),
+        "p": (2, 2, 2, 8),
+        "u": (2, 2, 2, 1),
+    }
+    feeds = {name: normal(*shape).astype(np.float64) for name, shape in shapes.items()}
+    heads = {"q_num_heads": 2, "kv_num_heads": 2}
+    node = make_node("Attention", [*"qkv", "", "p", "u"], ["y", "a", "b", "s"], **heads)
+    opens = {"dims": dict.fromkeys("qkv", dims)} if dims else {}
+    wanted = reference(node, feeds)
+    check([node], feeds, opset=24, host={"Attention"}, wanted=wanted, tolerance=1e-6, **opens)
+
+
 @pytest.mark.parametrize("mode", [0, 1, 2, 3])
 @pytest.mark.parametrize("attributes", ATTRIBUTES[:5], ids=str)
 def test_scores(check, attributes, mode):

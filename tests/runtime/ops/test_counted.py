@@ -37,6 +37,16 @@ def test_compress(check, rng, axis):
     check([node], feeds)
 
 
+@pytest.mark.parametrize("axis", [None, 0, -1])
+def test_compressing_a_scalar_is_refused(refused, axis):
+    given = {} if axis is None else {"axis": axis}
+    node = make_node("Compress", ["x", "c"], ["y"], "packed", **given)
+    feeds = {"x": np.array(1, FLOAT), "c": np.array([True])}
+    for opset in (10, 22):
+        text = refused([node], feeds, opset=opset)
+        assert "packed" in text and "rank" in text
+
+
 def test_places_beyond_an_axis_are_refused(refused):
     x = np.zeros((3, 2), FLOAT)
     node = make_node("Compress", ["x", "c"], ["y"], name="thin", axis=0)

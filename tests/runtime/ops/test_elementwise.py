@@ -4,7 +4,10 @@ import functools
 
 import numpy as np
 import pytest
+import sardonyx
 from onnx.helper import make_node
+
+from .conftest import build
 
 FLOATS = ["float32", "float64", "float16"]
 INTEGERS = ["int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"]
@@ -360,6 +363,33 @@ def test_clip_without_limits_changes_no_finite_number(check, dtype):
     info = np.finfo(dtype) if dtype == "float64" else np.iinfo(dtype)
     x = np.array([info.min, info.max, 0], dtype)
     check([make_node("Clip", ["x"], ["y"])], {"x": x}, wanted=[[x]])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimize", ["none", "all"])
+def test_infinities_are_clipped_to_the_limits_of_the_type(dtype, optimize):
+    """Which those are that a Clip does not name, in a step of its own and in another's."""
+    x = np.array([[np.inf, -np.inf, 1.0]], dtype)
+    low, high = (np.array(value, dtype) for value in (-2, 3))
+    info = np.finfo(dtype)
+    for names, wanted in (
+        ([], [info.max, info.min, 1]), (["low"], [info.max, -2, 1]),
+        (["", "high"], [3, info.min, 1]), (["low", "high"], [3, -2, 1]),
+    ):  # fmt: skip
+        nodes = [
+            make_node("Clip", ["x", *names], ["y"]),
+            make_node("MatMul", ["x", "one"], ["p"]),
+            make_node("Clip", ["p", *names], ["q"]),
+        ]
+        given = {n: v for n, v in (("low", low), ("high", high)) if n in names}
+        weights = {**given, "one": np.ones((3, 1), dtype)}
+        model = build(nodes, [{"x": x}], weights, outputs=["y", "q"])
+        y, q = sardonyx.Session(model, optimize=optimize, threads=1).run(None, {"x": x})
+        np.testing.assert_array_equal(y[0], np.array(wanted, dtype))
+        assert np.isnan(q[0, 0])
+        feeds = {"x": np.array([[np.inf, 0, 1]], dtype)}
+        q = sardonyx.Session(model, optimize=optimize, threads=1).run(None, feeds)[1]
+        assert q[0, 0] == wanted[0]
 
 
 @pytest.mark.parametrize("exponent", [0.5, 1.0, 2.0, 3.0, -1.0, 0.0, 1.5])
