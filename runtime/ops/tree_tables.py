@@ -7,7 +7,6 @@ each child is a node, no node is its own descendant, each weight belongs to a su
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
