@@ -17,9 +17,9 @@ import numpy as np
 from numba import njit
 
 from .. import simd
+from ..lanes import lanes_of
 from ..registry import Pointer, kernel, kernel_factory
-from ..simd import fma, splat, store_i64, vload_first, vstore_first
-from ..target import LANES
+from ..simd import store_i64
 
 MOST_FACTOR = 50
 _CASTS = {"f32": np.float32, "f64": np.float64}
@@ -97,30 +97,6 @@ def chirps(dtype: str) -> Callable[..., int]:
     return body
 
 
-def _operations(dtype: str) -> tuple[Any, ...]:
-    """Vectors of f32, or single numbers of f64: their number, load, store, spread, multiply-add."""
-    if dtype == "f32":
-        return LANES, vload_first, vstore_first, splat, fma
-
-    @njit
-    def load(address: Pointer, index: int, count: int) -> Any:
-        return simd.load_f64(address, index)
-
-    @njit
-    def store(address: Pointer, index: int, value: Any, count: int) -> None:
-        simd.store_f64(address, index, value)
-
-    @njit
-    def spread(value: Any) -> Any:
-        return value
-
-    @njit
-    def multiply_add(a: Any, b: Any, c: Any) -> Any:
-        return a * b + c
-
-    return 1, load, store, spread, multiply_add
-
-
 @njit
 def _factor(left: int) -> Any:
     """A factor of what is left of a length: odd ones first, so that halves of a turn are exact."""
@@ -137,7 +113,9 @@ def _factor(left: int) -> Any:
 
 def _stages(dtype: str) -> Callable[..., Any]:
     """Return ``transform``, all stages of a transform of some lines."""
-    lanes, load, store, spread, multiply_add = _operations(dtype)
+    of = lanes_of(dtype)
+    lanes, load, store, spread = of.width, of.load_first, of.store_first, of.splat
+    multiply_add = of.fma
     load_root = getattr(simd, f"load_{dtype}")
     cast = _CASTS[dtype]
 
