@@ -59,7 +59,7 @@ def evaluator(model: onnx.ModelProto) -> ReferenceEvaluator:
     versions = {each.domain: each.version for each in model.opset_import}
     custom = custom_operators(names, versions)
     for domain, name in names - custom.keys() - {(f.domain, f.name) for f in model.functions}:
-        if domain not in _DOMAINS:
+        if domain not in _DOMAINS and (domain, name) not in _BY_NAME:
             raise NotImplementedError(
                 f"operator {domain}.{name} is not known; "
                 f"{how_to_register(domain, name, versions.get(domain, 1))}"

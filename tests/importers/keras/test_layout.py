@@ -18,6 +18,8 @@ if keras.backend.backend() != "tensorflow":
 
 from .networks import NETWORKS, PERMUTING  # noqa: E402 keras is there
 
+MOVES = ("Transpose", "Reorder")
+
 
 def made(name, rng):
     """A network with random weights, those of normalizations and biases, too."""
@@ -33,13 +35,16 @@ def test_transposes(name, rng):
     network = made(name, rng)
     model = sardonyx.optimize(sardonyx.load(network))
     left = [node.op_type for node in model.graph.all_nodes()]
-    ends = len(model.graph.inputs) + len(model.graph.outputs)
-    assert left.count("Transpose") <= ends + PERMUTING.get(name, 0)
+    ends = len(model.graph.inputs) + len(model.graph.outputs) + PERMUTING.get(name, 0)
+    session = sardonyx.Session(model)
+    if "LayerNormalization" in left:  # over last axes: it stands between two that move nothing
+        left = [step.op_type for step in session.engine.program.steps]
+    assert sum(left.count(name) for name in MOVES) <= ends
     assert not {"Loop", "Scan"} & set(left)
     shapes = [[2, *(size or 8 for size in value.shape[1:])] for value in network.inputs]
     images = [rng.random(shape).astype(np.float32) for shape in shapes]
     names = [str(value.name) for value in model.graph.inputs]
-    found = sardonyx.Session(model).run(None, dict(zip(names, images, strict=True)))
+    found = session.run(None, dict(zip(names, images, strict=True)))
     wanted = network(images if len(images) > 1 else images[0], training=False)
     wanted = wanted if isinstance(wanted, list | tuple) else [wanted]
     for result, value in zip(found, map(np.asarray, wanted), strict=True):
