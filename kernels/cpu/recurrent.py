@@ -44,8 +44,9 @@ class Recurrence(NamedTuple):
     which the last may not be full. Pointers are null for what there is not. Weights of 8 bits have
     ``scales`` and ``weight_sums``, in the order of the products, and the states that they multiply
     lie ``states`` bytes from the beginning of a thread's scratch memory.
-    With ``rests`` the states before the first step are zero, and so are its products. ``is_far``
-    says that the weights are too large for a cache: threads share one direction after another.
+    With ``starts_at_zero`` the states before the first step are zero, and so are its products;
+    ``exceeds_cache`` says that the weights are too large for one: threads share one direction after
+    another.
     """
 
     steps: int
@@ -86,8 +87,8 @@ class Recurrence(NamedTuple):
     scratch: Pointer
     scratch_bytes: int
     states: int
-    rests: int
-    is_far: int
+    starts_at_zero: int
+    exceeds_cache: int
 
 
 # --- before the first step --------------------------------------------------------------------
@@ -286,7 +287,7 @@ def recurrent(
         begin = block * layer.vectors // layer.blocks
         end = (block + 1) * layer.vectors // layer.blocks
         t, units = tick // phases, layer.vectors * lanes
-        rests = t == 0 and layer.rests != 0
+        is_zero = t == 0 and layer.starts_at_zero != 0
         at = (d * layer.batch + b0) * units * itemsize
         panel = d * layer.vectors + begin
         if tick % phases == 0:
@@ -297,23 +298,23 @@ def recurrent(
             a, lda = operand(layer, layer.hidden + at + turn, rows, sums, is_new)
             b = layer.weights + panel * layer.depth * first_gates * lanes * itemsize
             width = (end - begin) * first_gates * lanes * itemsize
-            if rests:
+            if is_zero:
                 zero_floats(sums, rows * width // 4)
             else:
                 first_product(a, lda, b, sums, rows, end - begin, layer.depth, layer.mr,
-                              layer.tiles, falling, layer.is_far)  # fmt: skip
+                              layer.tiles, falling, layer.exceeds_cache)  # fmt: skip
             for i in range(rows):
                 finish(layer, sums + i * width, panel, width // 4, sums, i)
                 first_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
         else:
             b = layer.later_weights + panel * layer.depth * later_gates * lanes * itemsize
             width = (end - begin) * later_gates * lanes * itemsize
-            if rests:
+            if is_zero:
                 zero_floats(sums, rows * width // 4)
             else:
                 later_product(layer.resets + at, units, b, sums, rows, end - begin, layer.depth,
                               layer.later_mr, layer.later_tiles, falling,
-                              layer.is_far)  # fmt: skip
+                              layer.exceeds_cache)  # fmt: skip
             for i in range(rows):
                 later_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
 
@@ -349,7 +350,7 @@ def recurrent(
         items = chains * layer.steps * phases * layer.blocks
         left = items * until // parts - items * part // parts
         sums = layer.scratch + thread * layer.scratch_bytes
-        chain = 0 if layer.is_far else chains * part // parts
+        chain = 0 if layer.exceeds_cache else chains * part // parts
         while left > 0:
             done = follow(layer, n, chain, thread, left, sums)
             left -= done

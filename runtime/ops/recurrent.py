@@ -142,8 +142,8 @@ def _emit_directions(
     written = [fields[name] for name in ("y", "last_h", "last_c", "hidden") if fields[name]]
     initial = [_initial(emit, node, layer, i, begin, end) for i in (INITIAL_H, INITIAL_C)]
     # A product of zeros has no numbers if the weights are not finite.
-    rests = initial[0] is None and isinstance(layer.r, np.ndarray) and np.isfinite(layer.r).all()
-    fields["rests"] = int(rests)
+    is_finite = isinstance(layer.r, np.ndarray) and bool(np.isfinite(layer.r).all())
+    fields["starts_at_zero"] = int(initial[0] is None and is_finite)
     emit.step(
         recurrent_begin(layer.kind),
         outputs=written,
@@ -238,7 +238,7 @@ def _weights(emit: Emission, layer: Layer, begin: int, end: int) -> dict[str, An
     )
     fields |= {"later_mr": 0, "mr": max_rows(gates), "tiles": _tiles(gates, layer.product)}
     fields["weights"] = panels(emit, some(r, 1, 0, gates), layer.lanes)
-    fields["is_far"] = int(2 * (end - begin) * layer.weight_bytes >= L3_BYTES)
+    fields["exceeds_cache"] = int(2 * (end - begin) * layer.weight_bytes >= L3_BYTES)
     if later:
         rest = some(r, 1, gates, layer.gates)
         fields["later_weights"] = panels(emit, rest, layer.lanes)
