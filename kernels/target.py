@@ -43,12 +43,24 @@ class Target:
     l3: int
 
 
-def _cache_bytes(level: str, default: int) -> int:
-    """Size that the system reports; some virtual machines report none."""
+_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+
+
+@functools.cache
+def _cache_sizes() -> dict[int, int]:
+    """Bytes of the first processor's data caches by their level, as far as Linux reports them."""
+    sizes = {}
     try:
-        return os.sysconf(f"SC_{level}_SIZE") or default
-    except (ValueError, OSError):
-        return default
+        for folder in _CACHES.glob("index*"):
+            level, kind, size = (
+                (folder / n).read_text().strip() for n in ("level", "type", "size")
+            )
+            if kind != "Instruction" and size[:-1].isdigit() and size[-1] in _UNITS:
+                sizes[int(level)] = int(size[:-1]) * _UNITS[size[-1]]
+    except (OSError, ValueError):
+        return {}
+    return sizes
 
 
 def _has(features: str, name: str) -> bool:
@@ -109,10 +121,9 @@ def target() -> Target:
     wide = _has(features, "avx512f") if features else name.startswith(avx512_models)
     narrow = features and not _has(features, "avx2")
     lanes, registers = (16, 32) if wide else (4 if narrow else 8, 16)
-    l1 = _cache_bytes("LEVEL1_DCACHE", 32 * 1024)
-    l2 = _cache_bytes("LEVEL2_CACHE", 512 * 1024)
-    l3 = _cache_bytes("LEVEL3_CACHE", 16 * 1024 * 1024)
-    return Target(name, features or "", lanes, registers, l1, l2, l3)
+    defaults = {1: 32 << 10, 2: 512 << 10, 3: 16 << 20}  # some virtual machines report none
+    caches = (_cache_sizes().get(level) or size for level, size in defaults.items())
+    return Target(name, features or "", lanes, registers, *caches)
 
 
 LANES = target().lanes
