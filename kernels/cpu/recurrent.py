@@ -44,6 +44,8 @@ class Recurrence(NamedTuple):
     which the last may not be full. Pointers are null for what there is not. Weights of 8 bits have
     ``scales`` and ``weight_sums``, in the order of the products, and the states that they multiply
     lie ``states`` bytes from the beginning of a thread's scratch memory.
+    A *joined* layer multiplies inputs and states at once: ``x`` holds rows of ``features``, whose
+    weights precede those of the states in each column, and ``inputs`` only biases.
     With ``starts_at_zero`` the states before the first step are zero, and so are its products;
     ``exceeds_cache`` says that the weights are too large for one: threads share one direction after
     another.
@@ -65,6 +67,10 @@ class Recurrence(NamedTuple):
     inputs: Pointer
     input_step: int
     input_batch: int
+    x: Pointer
+    x_step: int
+    x_batch: int
+    features: int
     depth: int
     weights: Pointer
     later_weights: Pointer
@@ -244,6 +250,29 @@ def _step(cell: str, phase: int, function: Any, of: Arithmetic) -> Any:
     return step
 
 
+def _joined_operand(of: Arithmetic) -> tuple[Any, Any]:
+    """Make the functions of `byte_operand` for a joined layer: rows of inputs and states."""
+    itemsize, lanes, words = of.itemsize, of.lanes, of.itemsize // 4
+
+    @njit
+    def operand(
+        layer: Recurrence, state: Pointer, d: int, b: int, t: int, rows: int, scratch: Pointer,
+        is_new: bool,
+    ) -> Any:  # fmt: skip
+        target = scratch + layer.states
+        if is_new:
+            for i in range(rows):
+                time, _ = _time(layer, d, b + i, t)
+                row = target + i * layer.depth * itemsize
+                x = layer.x + (time * layer.x_step + (b + i) * layer.x_batch) * itemsize
+                copy_floats(x, row, layer.features * words)
+                h = state + i * layer.vectors * lanes * itemsize
+                copy_floats(h, row + layer.features * itemsize, layer.size * words)
+        return target, layer.depth
+
+    return operand, float_operand(lanes)[1]
+
+
 @kernel_factory
 def recurrent(
     cell: str, names: str, clips: int, options: str, kind: str, weights: str = ""
@@ -251,7 +280,7 @@ def recurrent(
     """Take the steps of a layer; see the module's text and `recurrent_cells.cell_phases`.
 
     ``names`` are those of the activations, in lower case, separated by blanks. ``weights``, of a
-    cell of one phase, may be of 8 bits; see `recurrent_products.byte_operand`.
+    cell of one phase, may be of 8 bits (see `recurrent_products.byte_operand`) or ``joined``.
     """
     phases, of = len(PHASES[cell]), ARITHMETIC[kind]
     functions = cell_phases(cell, tuple(names.split()), bool(clips), options, kind)
@@ -259,10 +288,15 @@ def recurrent(
     first_step, later_step = steps[0], steps[-1]
     first_gates, later_gates = PHASES[cell][0], PHASES[cell][-1]
     gates, itemsize, lanes = GATES[cell], of.itemsize, of.lanes
-    factors = weights or kind
+    is_joined = weights == "joined"
+    factors = kind if is_joined or not weights else weights
     first_product = product_with_panels(first_gates, factors)
     later_product = product_with_panels(later_gates, factors)
-    operand, finish = byte_operand(weights, first_gates) if weights else float_operand(lanes)
+    operand, finish = (
+        _joined_operand(of) if is_joined
+        else byte_operand(weights, first_gates) if weights
+        else float_operand(lanes)
+    )  # fmt: skip
 
     @njit
     def bring_inputs(layer: Recurrence, d: int, b: int, t: int, begin: int, end: int) -> None:
@@ -295,14 +329,16 @@ def recurrent(
                 for i in range(rows):
                     bring_inputs(layer, d, b0 + i, t, begin, end)
             turn = t % 2 * layer.directions * layer.batch * units * itemsize
-            a, lda = operand(layer, layer.hidden + at + turn, rows, sums, is_new)
+            state = layer.hidden + at + turn
+            a, lda = operand(layer, state, d, b0, t, rows, sums, is_new)
             b = layer.weights + panel * layer.depth * first_gates * lanes * itemsize
             width = (end - begin) * first_gates * lanes * itemsize
             if is_zero:
                 zero_floats(sums, rows * width // 4)
             else:
+                fetches = is_joined or layer.exceeds_cache != 0
                 first_product(a, lda, b, sums, rows, end - begin, layer.depth, layer.mr,
-                              layer.tiles, falling, layer.exceeds_cache)  # fmt: skip
+                              layer.tiles, falling, fetches)  # fmt: skip
             for i in range(rows):
                 finish(layer, sums + i * width, panel, width // 4, sums, i)
                 first_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
@@ -314,7 +350,7 @@ def recurrent(
             else:
                 later_product(layer.resets + at, units, b, sums, rows, end - begin, layer.depth,
                               layer.later_mr, layer.later_tiles, falling,
-                              layer.exceeds_cache)  # fmt: skip
+                              layer.exceeds_cache != 0)  # fmt: skip
             for i in range(rows):
                 later_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
 

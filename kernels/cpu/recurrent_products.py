@@ -67,12 +67,12 @@ def product_with_panels(nv: int, kind: str) -> Any:
     @njit
     def product(
         a: Pointer, lda: int, b: Pointer, sums: Pointer, rows: int, panels: int, length: int,
-        mr: int, tiles: Pointer, falling: int, fetches: int,
+        mr: int, tiles: Pointer, falling: int, fetches: bool,
     ) -> None:  # fmt: skip
         """Multiply rows ``lda`` elements apart; sums of a row have the panels side by side.
 
         Panels are taken from the first on or, ``falling``, from the last. With ``fetches`` the next
-        one is fetched from memory while the tiles of one use it several times.
+        one is fetched while the tiles of one use it several times.
         """
         if rows == 1:
             one_row(a, b, sums, panels, length, falling)
@@ -110,7 +110,10 @@ def float_operand(lanes: int) -> tuple[Any, Any]:
     """Make the functions of `byte_operand` for weights that multiply states as they are."""
 
     @njit
-    def operand(layer: Any, state: Pointer, rows: int, scratch: Pointer, is_new: bool) -> Any:
+    def operand(
+        layer: Any, state: Pointer, d: int, b: int, t: int, rows: int, scratch: Pointer,
+        is_new: bool,
+    ) -> Any:  # fmt: skip
         return state, layer.vectors * lanes
 
     @njit
@@ -143,7 +146,10 @@ def byte_operand(kind: str, gates: int) -> tuple[Any, Any]:
         return states + row * width, states + layer.rows * width + 8 * row
 
     @njit
-    def operand(layer: Any, state: Pointer, rows: int, scratch: Pointer, is_new: bool) -> Any:
+    def operand(
+        layer: Any, state: Pointer, d: int, b: int, t: int, rows: int, scratch: Pointer,
+        is_new: bool,
+    ) -> Any:  # fmt: skip
         units = layer.vectors * LANES
         if is_new:
             for row in range(rows):

@@ -1,4 +1,4 @@
-"""LSTM, GRU and RNN: one product with the inputs of all steps, then the steps.
+"""LSTM, GRU and RNN: one product with the inputs of all steps, then the steps; or all in steps.
 
 com.microsoft's DynamicQuantizeLSTM is a LSTM whose products are those of bytes (`recurrent_bytes`).
 """
@@ -33,6 +33,7 @@ from .recurrent_layer import (
     X,
     check_functions,
     check_shapes,
+    joined,
     read_layer,
 )
 from .recurrent_weights import Weights, by_vectors, ints_of, panels, reshaped, some, summed
@@ -72,6 +73,25 @@ def _infer_results(node: Node) -> list[Info]:
     return [node.result(shapes[i], index=i) for i in range(len(node.outputs))]
 
 
+def _bias(emit: Emission, layer: Layer) -> Weights | None:
+    """Sum the biases of both products: (directions * vectors * gates * lanes)."""
+    if layer.bias is None or layer.recurrent_bias is None:
+        return None
+    # The recurrent bias of a linear GRU's last gate is scaled with its product.
+    gates = layer.gates - (layer.cell == "gru_linear")
+    total = by_vectors(emit, summed(emit, layer.bias, layer.recurrent_bias, gates), layer.lanes)
+    return reshaped(total, (layer.directions * layer.gates * layer.units,))
+
+
+def _biases(emit: Emission, layer: Layer, x: Tensor) -> Tensor:
+    """Return the biases in the form of `_products`, the same ones for each step and sequence."""
+    columns, bias = layer.directions * layer.gates * layer.units, _bias(emit, layer)
+    if bias is None:
+        bias = np.zeros(columns, x.dtype)
+    tensor = emit.constant(bias) if isinstance(bias, np.ndarray) else bias
+    return tensor.view((*x.shape[:2], columns), (0, 0, 1))
+
+
 def _products(emit: Emission, node: Node, layer: Layer, x: Tensor) -> Tensor:
     """Emit the products with the inputs: (steps, batch, directions * vectors * gates * lanes)."""
     depth, columns = ints_of(layer.w.shape)[-1], layer.directions * layer.gates * layer.units
@@ -80,12 +100,7 @@ def _products(emit: Emission, node: Node, layer: Layer, x: Tensor) -> Tensor:
         weights = weights.T
     else:
         weights = weights.view((depth, columns), weights.strides[::-1])
-    bias = None
-    if layer.bias is not None and layer.recurrent_bias is not None:
-        # The recurrent bias of a linear GRU's last gate is scaled with its product.
-        gates = layer.gates - (layer.cell == "gru_linear")
-        total = summed(emit, layer.bias, layer.recurrent_bias, gates)
-        bias = reshaped(by_vectors(emit, total, layer.lanes), (columns,))
+    bias = _bias(emit, layer)
     target = emit.new((*x.shape[:2], columns), x.dtype, name=f"{node.name}.inputs")
     if layer.w_bytes is None:
         emit_product(emit, node, x, weights, target, bias)
@@ -101,12 +116,17 @@ def _products(emit: Emission, node: Node, layer: Layer, x: Tensor) -> Tensor:
 def _lower(emit: Emission, node: Node) -> None:
     layer = read_layer(emit, node)
     x = emit.tensor(node.values[X])
-    inputs = _products(emit, node, layer, x)
+    layer = joined(layer, *(x.shape[i] for i in ((1, 0) if layer.is_batch_first else (0, 1))))
+    if layer.features:
+        x = emit.ordered(x)
+        inputs = _biases(emit, layer, x)
+    else:
+        inputs = _products(emit, node, layer, x)
     outputs = _outputs(emit, node, layer)
     apart = len(set(layer.functions)) > 1
     ranges = [(d, d + 1) for d in range(layer.directions)] if apart else [(0, layer.directions)]
     for begin, end in ranges:
-        _emit_directions(emit, node, layer, inputs, outputs, begin, end)
+        _emit_directions(emit, node, layer, x, inputs, outputs, begin, end)
 
 
 def _outputs(emit: Emission, node: Node, layer: Layer) -> list[Tensor | None]:
@@ -120,8 +140,8 @@ def _outputs(emit: Emission, node: Node, layer: Layer) -> list[Tensor | None]:
 
 
 def _emit_directions(
-    emit: Emission, node: Node, layer: Layer, inputs: Tensor, outputs: list[Tensor | None],
-    begin: int, end: int,
+    emit: Emission, node: Node, layer: Layer, x: Tensor, inputs: Tensor,
+    outputs: list[Tensor | None], begin: int, end: int,
 ) -> None:  # fmt: skip
     """Emit the steps of directions ``begin`` to ``end``, whose activations are the same."""
     batch_first = layer.is_batch_first
@@ -135,6 +155,8 @@ def _emit_directions(
         "backwards": layer.backwards >> begin, "lengths": _lengths(emit, node, batch),
         "inputs": own, "input_step": own.strides[steps_axis],
         "input_batch": own.strides[batch_axis],
+        "x": x if layer.features else None, "features": layer.features,
+        "x_step": x.strides[steps_axis], "x_batch": x.strides[batch_axis],
         **_weights(emit, layer, begin, end),
         **_memory(emit, node, layer, batch, directions),
         **_results(layer, outputs, begin, end),
@@ -143,7 +165,8 @@ def _emit_directions(
     initial = [_initial(emit, node, layer, i, begin, end) for i in (INITIAL_H, INITIAL_C)]
     # A product of zeros has no numbers if the weights are not finite.
     is_finite = isinstance(layer.r, np.ndarray) and bool(np.isfinite(layer.r).all())
-    fields["starts_at_zero"] = int(initial[0] is None and is_finite)
+    is_zero = initial[0] is None and is_finite and not layer.features
+    fields["starts_at_zero"] = int(is_zero)
     emit.step(
         recurrent_begin(layer.kind),
         outputs=written,
@@ -164,7 +187,7 @@ def _emit_directions(
             int(layer.clip is not None),
             " ".join(options),
             layer.kind,
-            layer.r_bytes.kind if layer.r_bytes else "",
+            layer.r_bytes.kind if layer.r_bytes else "joined" if layer.features else "",
         ),
         outputs=written,
         flops=2 * steps * batch * directions * layer.gates * layer.size * layer.size,
@@ -275,7 +298,7 @@ def _memory(
     chains = directions * ((batch + layer.rows - 1) // layer.rows)
     vectors = -(-layer.vectors // layer.blocks)
     sums = layer.rows * vectors * max(PHASES[layer.cell]) * layer.lanes * itemsize
-    size = sums + layer.rows * state_bytes(layer)
+    size = sums + layer.rows * (state_bytes(layer) or layer.joined_bytes)
     return {
         "hidden": new("hidden", 2, *state),
         "cells": new("cells", *state) if layer.cell in ("lstm", "gru") else None,

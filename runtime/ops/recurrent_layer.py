@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ...kernels.cpu.recurrent import MOST_BLOCKS
-from ...kernels.cpu.recurrent_cells import GATES
+from ...kernels.cpu.recurrent_cells import GATES, PHASES
 from ...kernels.cpu.recurrent_functions import ARITHMETIC
+from ...kernels.target import L2_BYTES
 from ..emission import Emission
 from ..graph import Info, Node, refuse
 from ..symbolic import Dim
@@ -41,6 +44,8 @@ _NUMBERS: dict[str, tuple[float | None, float | None]] = {
 _FUNCTION_NAMES = {*_NUMBERS, "relu", "sigmoid", "softplus", "softsign", "tanh"}
 # Elements of weights whose products with one sequence are worth an item, about 1 us.
 _ITEM = 1 << 15
+# Steps and sequences from which on the products with inputs and states are joined.
+_JOINED_STEPS, _JOINED_BATCH = 8, 12
 _DIRECTIONS = {"forward": 0, "reverse": 1, "bidirectional": 2}
 
 
@@ -63,6 +68,8 @@ class Layer:
         (directions, gates, size).
     peepholes : ndarray or Tensor, optional
         (directions, 3, size).
+    features : int
+        Of a joined layer, whose columns of ``r`` begin with those of ``w``, the input's features.
     """
 
     cell: str
@@ -79,6 +86,7 @@ class Layer:
     peepholes: Weights | None
     w_bytes: ByteForm | None = None
     r_bytes: ByteForm | None = None
+    features: int = 0
 
     @property
     def directions(self) -> int:
@@ -126,6 +134,11 @@ class Layer:
         return self.gates * self.units * self.depth * (8 if self.kind == "f64" else 4)
 
     @property
+    def joined_bytes(self) -> int:
+        """Bytes of a sequence's inputs and state side by side, where products take both."""
+        return self.depth * ARITHMETIC[self.kind].itemsize if self.features else 0
+
+    @property
     def blocks(self) -> int:
         """Blocks of hidden units: as many as have enough to do."""
         work = self.gates * self.size * self.depth
@@ -138,6 +151,23 @@ class Layer:
         Where hidden units are not divided, fewer: threads share sequences.
         """
         return 16 if self.blocks > 1 else 8
+
+
+def joined(layer: Layer, steps: Dim, batch: Dim) -> Layer:
+    """Return the layer whose steps make the products with inputs, too, where that is faster.
+
+    It saves writing and reading the products of all steps. Many sequences have to share each
+    weight, and the second level of the cache has to hold the weights of both products.
+    """
+    w, r = layer.w, layer.r
+    if not isinstance(w, np.ndarray) or not isinstance(r, np.ndarray) or layer.w_bytes is not None:
+        return layer
+    if PHASES[layer.cell] != (layer.gates,) or layer.cell == "gru_linear":
+        return layer
+    both = replace(layer, r=np.concatenate([w, r], axis=-1), features=w.shape[-1])
+    is_long = not isinstance(steps, int) or steps >= _JOINED_STEPS
+    is_wide = isinstance(batch, int) and batch >= _JOINED_BATCH and both.blocks > 1
+    return both if is_long and is_wide and both.weight_bytes <= L2_BYTES else layer
 
 
 # --- the node ---------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import sardonyx
 from onnx import helper as oh
 from sardonyx.reference import evaluator
 from sardonyx.runtime.ops import recurrent as recurrent_ops
+from sardonyx.runtime.ops import recurrent_layer
 from sardonyx.runtime.sources import Source
 
 F32 = np.float32
@@ -145,6 +146,27 @@ def test_weights_that_are_inputs(cell, seed):
         feeds = feeds_of(rng, model, steps, batch) | {n: arrays[n] for n in given}
         agree(model, feeds, session)
         agree(model, feeds | {n: feeds[n] / 2 for n in given}, session)
+
+
+@pytest.mark.parametrize("cell", ["LSTM", "RNN"])
+@pytest.mark.parametrize("seed", range(3))
+def test_products_with_inputs_and_states_are_joined(cell, seed, monkeypatch):
+    """Where batch and steps are known to be large, each step multiplies both at once."""
+    rng = np.random.default_rng([seed, 9, *cell.encode()])
+    size, features = {"LSTM": (120, 60), "RNN": (200, 190)}[cell]
+    arrays = weights(rng, cell, 1 + seed % 2, features + seed, size)
+    if seed == 2:
+        monkeypatch.setattr(recurrent_layer, "L2_BYTES", 1 << 20)
+        arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
+    optional = tuple(n for n in ("B", "sequence_lens", *STATE_NAMES, "P") if rng.random() < 0.6)
+    model = network(cell, arrays, optional, **drawn_attributes(rng, cell, 1 + seed % 2))
+    feeds = feeds_of(rng, model, steps=9, batch=18)
+    for port in model.graph.input:
+        for axis, dim in enumerate(port.type.tensor_type.shape.dim):
+            dim.dim_value = feeds[port.name].shape[axis]
+    session = sardonyx.Session(model, threads=1 + seed % 2)
+    assert [step.op_type for step in session.engine.program.steps].count(cell) == 1
+    agree(model, feeds, session, tolerance=1e-12 if seed == 2 else 2e-5)
 
 
 @pytest.mark.parametrize("cell", CELLS)
