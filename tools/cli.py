@@ -379,6 +379,17 @@ def inspect(model: Source) -> None:
 
 
 @app.command()
+def machine(
+    threads: Annotated[list[int], typer.Option("--threads", "-t")] = [1, 2],  # noqa: B006
+    fresh: Annotated[bool, typer.Option("--fresh", help="Measure again.")] = False,
+) -> None:
+    """Show this machine's caches, arithmetic units, bandwidth and roofline, as measured."""
+    from .machine import print_machine
+
+    print_machine(threads, console, fresh)
+
+
+@app.command()
 def bench(
     models: Annotated[
         list[str], typer.Argument(help="ONNX files, or names of the zoo; none: the whole suite.")

@@ -327,3 +327,17 @@ def test_bench_is_measured_in_parts_and_resumed(call, tmp_path, monkeypatch):
     assert asked[6:] == [("resnet18", 1, 2), ("resnet18", 2, 2)]
     written = (tmp_path / "b.md").read_text()
     assert written.count("| mobilenet_v2 |") == written.count("| resnet18 |") == 4
+
+
+def test_machine_shows_units_and_bandwidth(call, monkeypatch):
+    from sardonyx.tools import machine, roofline
+
+    ceilings = roofline.Roofline("test", 2, 400.0, (100.0,) * len(roofline.SIZES))
+    monkeypatch.setattr(machine, "roofline", lambda threads, fresh: ceilings)
+    monkeypatch.setattr(machine, "rates", lambda *, fresh: {"float32": 200.0, "int8": 800.0})
+    shown = call("machine", "--threads", 2).stdout
+    assert re.search(r"\bint8 +avx512.vpdpbusd.512 +800 +4.00", shown)
+    assert re.search(r"\bint16\b.* - +-", shown)
+    assert re.search(r"2 threads, 400 GFLOP/s", shown) and re.search(
+        r"16 KiB +100.0 \(4.0\)", shown
+    )

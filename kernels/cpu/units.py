@@ -1,0 +1,177 @@
+"""Arithmetic units of this machine: what each reaches in a second, measured once.
+
+A flag of the processor only permits an instruction. What it is worth differs: vdpbf16ps runs at
+twice the rate of float32 on AMD's Zen 4, and at half of it on Intel's Emerald Rapids. Kernels are
+chosen by this table.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+
+from .. import simd
+from ..compiler import environment_key, native_function
+from ..emitter import BYTE, Emitter
+from ..registry import Pointer, kernel_factory
+from ..storage import forget, remembered
+from ..target import LANES, has_feature
+from ..vectors import F16, F32, I32, I64, intrinsic
+
+_CHAINS = 12
+"""Independent sums: enough to hide the latency of two units, and few enough for 16 registers."""
+_ROUNDS, _TURNS = 100_000, 9
+
+
+class _BFloats(ir.Type):
+    """LLVM's vector of 32 bfloat16, which llvmlite lacks."""
+
+    def __str__(self) -> str:
+        return "<32 x bfloat>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _BFloats)
+
+    def __hash__(self) -> int:
+        return hash(_BFloats)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """An instruction that multiplies and adds vectors.
+
+    Attributes
+    ----------
+    features
+        What LLVM calls the processor's features that permit it.
+    name
+        LLVM's name of it.
+    operations
+        Multiplications and additions of one.
+    sums, factors
+        Vectors that it adds to, and of what it multiplies.
+    """
+
+    features: tuple[str, ...]
+    name: str
+    operations: int
+    sums: ir.Type
+    factors: ir.Type
+
+    @property
+    def is_permitted(self) -> bool:
+        """Whether this processor has the instruction."""
+        return all(has_feature(feature) for feature in self.features)
+
+    def emit(self, builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
+        """Emit ``total + a * b``."""
+        args = [a, b, total] if self.name.startswith("llvm.fma") else [total, a, b]
+        return simd.call_by_name(builder, self.name, self.sums, args)
+
+
+def _words(count: int) -> ir.VectorType:
+    return ir.VectorType(I32, count)
+
+
+_FLOATS, _HALVES = ir.VectorType(F32, LANES), ir.VectorType(F16, 32)
+UNITS = {
+    "float32": Unit((), f"llvm.fma.v{LANES}f32", 2 * LANES, _FLOATS, _FLOATS),
+    "float16": Unit(("avx512fp16",), "llvm.fma.v32f16", 64, _HALVES, _HALVES),
+    "bfloat16": Unit(("avx512bf16",), "llvm.x86.avx512bf16.dpbf16ps.512", 64,
+                     ir.VectorType(F32, 16), _BFloats()),
+    "int16": Unit(("avx512vnni",), "llvm.x86.avx512.vpdpwssd.512", 64, _words(16), _words(16)),
+    "int8": Unit(("avx512vnni",), "llvm.x86.avx512.vpdpbusd.512", 128, _words(16), _words(16)),
+    "int8 of 256 bits": Unit(("avx512vnni", "avx512vl"), "llvm.x86.avx512.vpdpbusd.256", 64,
+                             _words(8), _words(8)),
+    "int8 of AVX-VNNI": Unit(("avxvnni",), "llvm.x86.avx512.vpdpbusd.256", 64,
+                             _words(8), _words(8)),
+}  # fmt: skip
+"""Units by the type of what they multiply."""
+_NAMES = list(UNITS)
+
+
+@intrinsic(prefer_literal=True)
+def _keep_busy(typingctx, unit, x, y, rounds):  # type: ignore[no-untyped-def]
+    instruction = UNITS[_NAMES[unit.literal_value]]
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        emit = Emitter(builder)
+        source, target = (builder.inttoptr(address, BYTE) for address in args[1:3])
+
+        factors = instruction.factors
+        plain = _words(16) if isinstance(factors, _BFloats) else factors
+
+        def operand(offset: int) -> Any:
+            at = builder.bitcast(emit.address(source, I64(offset)), plain.as_pointer())
+            value = builder.load(at, align=4)
+            return value if plain is factors else builder.bitcast(value, factors)
+
+        a, b = operand(0), operand(64)
+        zero = ir.Constant(instruction.sums, None)
+
+        def step(_: Any, sums: list[Any]) -> list[Any]:
+            return [instruction.emit(builder, total, a, b) for total in sums]
+
+        for i, total in enumerate(emit.counted_loop("round", args[3], [zero] * _CHAINS, step)):
+            at = emit.address(target, I64(64 * i))
+            builder.store(total, builder.bitcast(at, instruction.sums.as_pointer()), align=4)
+        return context.get_dummy_value()
+
+    return types.void(unit, x, y, rounds), codegen
+
+
+@kernel_factory
+def busy(unit: str) -> Callable[..., int]:
+    """Multiply and add in `_CHAINS` chains, ``rounds`` times; x has two vectors, y room for all."""
+    number = _NAMES.index(unit)
+
+    def body(
+        thread: int, part: int, until: int, parts: int, x: Pointer, y: Pointer, rounds: int
+    ) -> int:
+        _keep_busy(number, x, y, rounds)
+        return 0
+
+    return body
+
+
+@functools.cache
+def rates(*, fresh: bool = False) -> dict[str, float]:
+    """Return the operations of each unit that this machine has, in 1e9/s on one core.
+
+    Measured on the first use on a machine (some milliseconds, and a small kernel each to compile),
+    then kept in the cache folder. A multiply-add counts as two.
+
+    Parameters
+    ----------
+    fresh : bool
+        Measure again.
+    """
+    question = f"units\n{environment_key()}"
+    if fresh:
+        forget(question)
+    found: dict[str, float] = json.loads(remembered(question, lambda: json.dumps(_measure())))
+    return found
+
+
+def _measure() -> dict[str, float]:
+    """Let the units take turns; what else the machine does only adds to a time."""
+    x, y = np.zeros(32, np.float32), np.zeros(16 * _CHAINS, np.float32)
+    kernels = {name: busy(name) for name, unit in UNITS.items() if unit.is_permitted}
+    calls = {name: native_function(kernel.address) for name, kernel in kernels.items()}
+    records = {name: kernel.record(x=x, y=y, rounds=_ROUNDS) for name, kernel in kernels.items()}
+    times: dict[str, list[int]] = {name: [] for name in kernels}
+    for _ in range(_TURNS):
+        for name, call in calls.items():
+            start = time.perf_counter_ns()
+            call(records[name].ctypes.data)
+            times[name].append(time.perf_counter_ns() - start)
+    work = _ROUNDS * _CHAINS
+    return {name: UNITS[name].operations * work / min(own) for name, own in times.items()}

@@ -1,0 +1,46 @@
+"""Arithmetic units: what their instructions compute, and the table of their rates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sardonyx.kernels.cpu import units
+
+PERMITTED = [name for name, unit in units.UNITS.items() if unit.is_permitted]
+
+
+def factors(name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Two vectors of 64 bytes: ones, and twos, of what a unit multiplies."""
+    if name == "bfloat16":
+        return tuple(np.full(16, v, "f4").view("u4") >> 16 for v in (1, 2))  # every other one
+    dtype = {"int8": "i1", "int16": "i2", "float16": "f2"}.get(name.split(" ")[0], "f4")
+    return tuple(np.full(64 // np.dtype(dtype).itemsize, v, dtype) for v in (1, 2))
+
+
+@pytest.mark.parametrize("name", PERMITTED)
+def test_a_unit_does_the_operations_that_are_counted(name):
+    x = np.concatenate([part.view(np.uint8) for part in factors(name)])
+    y = np.zeros(64 * units._CHAINS, np.uint8)
+    assert units.busy(name)(x=x, y=y, rounds=3) == 0
+    unit = units.UNITS[name]
+    sums = y.view({"float16": "f2", "float32": "f4", "bfloat16": "f4"}.get(name, "i4"))
+    products = unit.operations // 2 // (2 if name == "bfloat16" else 1)
+    assert sums.sum(dtype=np.float64) == 3 * units._CHAINS * products * 2
+
+
+def test_rates_are_plausible_and_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
+    tmp_path.chmod(0o700)
+    monkeypatch.setattr(units, "_ROUNDS", 1000)
+    found = units.rates.__wrapped__()
+    assert list(found) == PERMITTED
+    assert all(0.5 < rate < 20000 for rate in found.values())
+    monkeypatch.setattr(units, "_measure", lambda: pytest.fail("measured again"))
+    assert units.rates.__wrapped__() == found
+    monkeypatch.setattr(units, "_measure", lambda: {"float32": 1.0})
+    assert units.rates.__wrapped__(fresh=True) == {"float32": 1.0}
+
+
+def test_what_the_processor_lacks_is_not_measured(monkeypatch):
+    monkeypatch.setattr(units, "has_feature", lambda name: False)
+    assert [name for name, unit in units.UNITS.items() if unit.is_permitted] == ["float32"]
