@@ -147,7 +147,7 @@ def _demand_sizes(emit: Emission) -> None:
     """Let a run of a body refuse sizes below zero of what its nodes give."""
     for node in emit.nodes:
         for size in node.demands:
-            emit.check(minimum(size, 0), 0, f"node {node.name!r} ({node.op_type}): a size")
+            emit.check(minimum(size, 0), 0, f"a size of the results of {node.name!r}")
 
 
 def _emit_group(emit: Emission, group: Group) -> None:

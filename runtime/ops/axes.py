@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..emission import Emission
-from ..graph import Node
 from ..symbolic import (
     Dim,
     is_content,
@@ -80,13 +79,12 @@ def around(dims: Sequence[Dim], axis: Dim) -> tuple[Dim, Dim, Dim]:
     return outer, sum_dims(f * dim for f, dim in zip(flags, dims, strict=True)), inner
 
 
-def check_told(emit: Emission, node: Node, axes: Sequence[Dim], rank: int) -> None:
+def check_told(emit: Emission, axes: Sequence[Dim], rank: int) -> None:
     """Demand of axes that a run tells that they are in range, and each there once."""
     if all(isinstance(axis, int) for axis in axes):
         return
-    where = f"node {node.name!r} ({node.op_type})"
     for axis in axes:
         nearest = maximum(minimum(axis, rank - 1), -rank)
-        emit.check(axis, nearest, f"{where}: an axis, and the nearest of {rank} axes")
+        emit.check(axis, nearest, f"an axis, and the nearest of {rank} axes")
     for i, count in enumerate(listed(axes, rank)):
-        emit.check(maximum(count, 1), 1, f"{where}: how often axis {i} is listed, and 1")
+        emit.check(maximum(count, 1), 1, f"how often axis {i} is listed, and 1")

@@ -40,8 +40,7 @@ def _vector(emit: Emission, node: Node, index: int, count: Dim) -> Tensor | None
     if node.input(index) is None:
         return None
     vector = emit.tensor(node.values[index])
-    message = f"node {node.name!r} ({node.op_type}): elements of {vector.name!r} and of its axes"
-    emit.check(vector.size, count, message)
+    emit.check(vector.size, count, f"elements of {vector.name!r} and of its axes")
     return emit.ordered(vector)
 
 
@@ -218,9 +217,7 @@ def _lower_pixels(emit: Emission, node: Node) -> None:
     else:
         kernel = group_norm
         groups = node.attribute("num_groups")
-        emit.check(
-            channels % groups, 0, f"node {node.name!r} ({node.op_type}): channels over groups"
-        )
+        emit.check(channels % groups, 0, "channels over groups")
         fields = {"groups": groups, "group": channels // groups}
         for index, name in ((1, "scale"), (2, "bias")):
             fields[name] = _group_vector(emit, node, index, channels, groups)
@@ -264,8 +261,7 @@ def _lower_composed(emit: Emission, node: Node) -> None:
     else:
         groups, channels = node.attribute("num_groups"), x.shape[1]
         each, rest = channels // groups, product(x.shape[2:])
-        message = f"node {node.name!r} ({node.op_type}): channels over groups"
-        emit.check(channels % groups, 0, message)
+        emit.check(channels % groups, 0, "channels over groups")
         shape = (x.shape[0], groups, each, rest)
         x, y = (t.view(shape, contiguous_strides(shape)) for t in (x, y))
         vectors = [_group_vector(emit, node, i, channels, groups) for i in (1, 2)]

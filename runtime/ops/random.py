@@ -117,7 +117,7 @@ def _infer_multinomial(node: Node) -> list[Info]:
 def _lower_multinomial(emit: Emission, node: Node) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
     y, (rows, classes) = emit.output(node), x.shape
-    emit.check_some(classes, y.size, node, "classes")
+    emit.check_some(classes, y.size, "classes")
     space = (8 * classes + 63) // 64 * 64
     emit.step(
         multinomial(short_name(y.dtype)), outputs=[y], flops=16 * x.size, x=x, y=y,

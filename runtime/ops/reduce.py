@@ -71,7 +71,7 @@ def _lower_reduce(emit: Emission, node: Node) -> None:
     if all(isinstance(axis, int) for axis in axes):
         emit_reduce(emit, node, _KINDS[node.op_type], [int(axis) % rank for axis in axes])  # type: ignore[arg-type]
         return
-    check_told(emit, node, axes, rank)
+    check_told(emit, axes, rank)
     x, y, flags = emit.tensor(node.values[0]), emit.output(node), listed(axes, rank)
     kept, others = _reduced(x.shape, flags), [1 - flag for flag in flags]
     tables = (kept, x.strides, contiguous_strides(kept), _reduced(x.shape, others), x.strides)

@@ -120,31 +120,28 @@ def _lower_reshape(emit: Emission, node: Node) -> None:
         _check_copied_sizes(emit, node)
     for size in () if node.attribute("shape") else node.required(1).sizes():
         if is_told(size):
-            message = f"node {node.name!r} ({node.op_type}): a size of the new shape, -1 at least"
-            emit.check(minimum(size, -1), -1, message)
+            emit.check(minimum(size, -1), -1, "a size of the new shape, -1 at least")
     _lower_view(emit, node)
 
 
 def _lower_squeeze(emit: Emission, node: Node) -> None:
     x, axes = node.required(0), _axes(node) or []
-    check_told(emit, node, axes, x.rank)
+    check_told(emit, axes, x.rank)
     for i, flag in enumerate(listed(axes, x.rank)):
-        message = f"node {node.name!r} ({node.op_type}): size of axis {i} of {x.name!r}, if listed"
-        emit.check(1 + flag * (x.dims[i] - 1), 1, message)
+        emit.check(1 + flag * (x.dims[i] - 1), 1, f"size of axis {i} of {x.name!r}, if listed")
     _lower_view(emit, node)
 
 
 def _lower_unsqueeze(emit: Emission, node: Node) -> None:
     axes = _axes(node) or []
-    check_told(emit, node, axes, node.required(0).rank + len(axes))
+    check_told(emit, axes, node.required(0).rank + len(axes))
     _lower_view(emit, node)
 
 
 def _lower_view(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
     shape = node.infos[0].dims
-    message = f"node {node.name!r} ({node.op_type}): elements of {x.name!r} and of the result"
-    emit.check(product(x.shape), product(shape), message)
+    emit.check(product(x.shape), product(shape), f"elements of {x.name!r} and of the result")
     emit.set(node.outputs[0], reshape_view(emit, x, shape))
 
 
@@ -166,8 +163,7 @@ def _check_copied_sizes(emit: Emission, node: Node) -> None:
     others = product(minimum(1, shape[i] + copies.get(i, 0)) for i in stated)
     holds = _is_zero(others) if len(stated) == len(sizes) else others
     for i, copied in copies.items():
-        message = f"node {node.name!r} ({node.op_type}): size 0 at {i} stands for the input's"
-        emit.check(copied * holds, 0, message)
+        emit.check(copied * holds, 0, f"size 0 at {i} stands for the input's")
 
 
 def _is_zero(size: Dim) -> Dim:

@@ -141,7 +141,7 @@ def _lower_resize(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
     if node.counted:
         _read_sizes(emit, node)
-    emit.check_some(product(x.shape), product(node.infos[0].dims), node, "pixels")
+    emit.check_some(product(x.shape), product(node.infos[0].dims), "pixels")
     axes = _changed(node)
     if _is_of_images(node, x, axes):
         _lower_images(emit, node, axes)
@@ -168,8 +168,7 @@ def _read_sizes(emit: Emission, node: Node) -> None:
     """Emit the sizes that scales known at run time make, and read them."""
     scales = emit.ordered(emit.tensor(node.values[2]))
     old = [node.required(0).dims[axis] for axis in _listed_axes(node)]
-    message = f"node {node.name!r} (Resize): elements of {scales.name!r}, one for each axis"
-    emit.check(scales.size, len(old), message)
+    emit.check(scales.size, len(old), f"elements of {scales.name!r}, one for each axis")
     counted = emit.new((len(old),), "int64")
     emit.step(
         scaled_sizes, outputs=[counted], counted=counted,
@@ -282,8 +281,7 @@ def _table_fields(emit: Emission, node: Node, axis: _Axis) -> dict[str, Any]:
     region, step = None, 0
     info, count = _given(node, 1), len(_listed_axes(node))
     if _coordinates(node) == _CROP and info is not None:
-        message = f"node {node.name!r} (Resize): elements of {info.name!r}, two for each axis"
-        emit.check(product(info.dims), 2 * count, message)
+        emit.check(product(info.dims), 2 * count, f"elements of {info.name!r}, two for each axis")
         if info.is_constant:
             whole = emit.constant(info.array().astype(np.float32))
         else:

@@ -106,10 +106,9 @@ def _infer_slice(node: Node) -> list[Info]:
 def _lower_slice(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
     _, _, axes, steps = _slice_lists(node)
-    check_told(emit, node, axes, len(x.shape))
+    check_told(emit, axes, len(x.shape))
     for step in steps:
-        message = f"node {node.name!r} (Slice): 1 for a step of 0, and 0"
-        emit.check(is_equal(_within(step), 0), 0, message)
+        emit.check(is_equal(_within(step), 0), 0, "1 for a step of 0, and 0")
     shape, strides = list(x.shape), list(x.strides)
     offset: Dim = 0
     for axis, first, count, step in _slice_bounds(node):
@@ -147,8 +146,7 @@ def _lower_split(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
     axis = node.attribute("axis", 0) % len(x.shape)
     total = sum_dims(info.dims[axis] for info in node.infos)
-    message = f"node {node.name!r} (Split): size of axis {axis} of {x.name!r} and of its parts"
-    emit.check(x.shape[axis], total, message)
+    emit.check(x.shape[axis], total, f"size of axis {axis} of {x.name!r} and of its parts")
     offset: Dim = 0
     for index, info in enumerate(node.infos):
         emit.set(node.outputs[index], x.view(info.dims, x.strides, offset * x.strides[axis]))
