@@ -20,7 +20,7 @@ from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, maximum, minimum, not_one
 from ..tensors import Tensor, short_name
 from . import checks
-from .axes import around, by_axis, check_told, is_equal, is_told
+from .axes import around, by_axis, check_axes, is_data_dependent, is_equal
 from .registry import Operator, register
 
 _WORKING_SET = 1 << 13  # numbers of the lines that are side by side
@@ -53,7 +53,7 @@ def _emit_lines(
     parts = x.shape[-1]
     emit.check(minimum(maximum(parts, 1), 2), parts, "1 or 2 parts of numbers")
     space = _length(emit, node, n)
-    may_be_short = n <= _SHORT if isinstance(n, int) else is_told(n)
+    may_be_short = n <= _SHORT if isinstance(n, int) else is_data_dependent(n)
     table = _roots(emit, space, "float64" if may_be_short else x.dtype)
     tables: dict[str, Any] = {"table": table, "chirp": None, "spectrum": None}
     if space != n:
@@ -125,10 +125,10 @@ def _axis(node: Node) -> Dim:
 
 
 def _check_axis(emit: Emission, node: Node) -> None:
-    """Refuse an axis that a run tells if there is none such, or numbers of it have two parts."""
+    """Refuse an axis given at run time if there is none such, or numbers of it have two parts."""
     rank = node.required(0).rank
     if node.version >= 20 and node.input(2) is not None:
-        check_told(emit, node.required(2).sizes(), rank)
+        check_axes(emit, node.required(2).sizes(), rank)
     emit.check(is_equal(_axis(node), rank - 1), 0, "1 for an axis that is the last, and 0")
 
 

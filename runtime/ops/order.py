@@ -14,7 +14,7 @@ from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, maximum, product
 from ..tensors import Tensor, short_name
 from . import checks
-from .axes import around, check_told
+from .axes import around, check_axes
 from .registry import Operator, register
 
 _SUMMED = ("float32", "float64", "int64", "int32", "uint64", "uint32")
@@ -119,7 +119,7 @@ def _infer_cumulative(node: Node) -> list[Info]:
 def _lower_cumulative(emit: Emission, node: Node) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
     axis, y = node.required(1).sizes()[0], emit.output(node)
-    check_told(emit, [axis], len(x.shape))
+    check_axes(emit, [axis], len(x.shape))
     emit.step(
         cumulative(short_name(x.dtype), "sum" if node.op_type == "CumSum" else "product"),
         outputs=[y], flops=product(x.shape), x=x, y=y, **_three(x, axis),

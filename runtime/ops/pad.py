@@ -14,7 +14,7 @@ from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, maximum, minimum, product
 from ..tensors import Tensor
 from . import checks
-from .axes import by_axis, check_told
+from .axes import by_axis, check_axes
 from .pointwise import preferred_order
 from .registry import Operator, register
 
@@ -42,7 +42,7 @@ def _infer_pad(node: Node) -> list[Info]:
 
 def _lower_pad(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
-    check_told(emit, _axes(node), len(x.shape))
+    check_axes(emit, _axes(node), len(x.shape))
     before, after = _pads(node)
     if node.outputs[0] in emit.caches:
         emit.continued(node.outputs[0], _zeros_behind(emit, node, x, after))
