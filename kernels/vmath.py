@@ -40,6 +40,15 @@ def c(value: float) -> Any:
 
 
 @njit
+def _polynomial(coefficients: tuple[float, ...], x: Any) -> Any:
+    """Value of a polynomial by Horner's rule; the coefficient of the highest power is first."""
+    value = c(coefficients[0])
+    for i in range(1, len(coefficients)):
+        value = fma(value, x, c(coefficients[i]))
+    return value
+
+
+@njit
 def _power_of_two(n: Any) -> Any:
     """2**n for integer-valued lanes of n in [-126, 127]."""
     return as_f32((to_i32(n) + splat_i32(I32(127))) << splat_i32(I32(23)))
@@ -49,6 +58,9 @@ def _power_of_two(n: Any) -> Any:
 _ROUND = 12582912.0
 
 
+_EXP = (1.3814461e-3, 8.3687808e-3, 4.1668393e-2, 1.6666520e-1, 0.49999994)
+
+
 @njit
 def _exp_parts(x: Any) -> Any:
     """(p, n, bits): exp(x) = p * 2**n, p in [0.7, 1.42], n integer-valued, and in ``bits``, too."""
@@ -56,11 +68,7 @@ def _exp_parts(x: Any) -> Any:
     n = shifted - c(_ROUND)
     r = fma(n, c(-0.693359375), x)
     r = fma(n, c(2.12194440e-4), r)
-    p = fma(c(1.3814461e-3), r, c(8.3687808e-3))
-    p = fma(p, r, c(4.1668393e-2))
-    p = fma(p, r, c(1.6666520e-1))
-    p = fma(p, r, c(0.49999994))
-    return fma(p, r * r, r) + c(1.0), n, as_i32(shifted)
+    return fma(_polynomial(_EXP, r), r * r, r) + c(1.0), n, as_i32(shifted)
 
 
 @njit
@@ -85,6 +93,12 @@ def exp_below_one(x: Any) -> Any:
     return select(x < c(-86.5), c(0.0), _scaled(p, bits))
 
 
+_LOG = (
+    7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+    -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,
+)  # fmt: skip
+
+
 @njit
 def log(x: Any) -> Any:
     """Natural logarithm; -inf at 0, NaN below."""
@@ -97,16 +111,8 @@ def log(x: Any) -> Any:
     low = mantissa < c(0.70710678118654752)
     e = e - select(low, c(1.0), c(0.0))
     m = mantissa + select(low, mantissa, c(0.0)) - c(1.0)
-    p = fma(c(7.0376836292e-2), m, c(-1.1514610310e-1))
-    p = fma(p, m, c(1.1676998740e-1))
-    p = fma(p, m, c(-1.2420140846e-1))
-    p = fma(p, m, c(1.4249322787e-1))
-    p = fma(p, m, c(-1.6668057665e-1))
-    p = fma(p, m, c(2.0000714765e-1))
-    p = fma(p, m, c(-2.4999993993e-1))
-    p = fma(p, m, c(3.3333331174e-1))
     z = m * m
-    y = p * z * m
+    y = _polynomial(_LOG, m) * z * m
     y = fma(e, c(-2.12194440e-4), y)
     y = fma(z, c(-0.5), y)
     y = fma(e, c(0.693359375), m + y)
@@ -123,16 +129,21 @@ def sigmoid(x: Any) -> Any:
     return select(x < c(-87.33654), c(0.0), y)
 
 
+_TANH = (
+    -5.70498872745e-3,
+    2.06390887954e-2,
+    -5.37397155531e-2,
+    1.33314422036e-1,
+    -3.33332819422e-1,
+)
+
+
 @njit
 def tanh(x: Any) -> Any:
     """Hyperbolic tangent."""
     a = vabs(x)
     z = x * x
-    p = fma(c(-5.70498872745e-3), z, c(2.06390887954e-2))
-    p = fma(p, z, c(-5.37397155531e-2))
-    p = fma(p, z, c(1.33314422036e-1))
-    p = fma(p, z, c(-3.33332819422e-1))
-    small = fma(p * z, x, x)
+    small = fma(_polynomial(_TANH, z) * z, x, x)
     power, _, bits = _exp_parts(vmin(a + a, c(88.0)))
     large = c(1.0) - c(2.0) / (_scaled(power, bits) + c(1.0))
     return select(a < c(0.625), small, select(x < c(0.0), -large, large))
@@ -158,15 +169,8 @@ def tanh_fraction(x: Any) -> Any:
     """
     x = vmax(vmin(x, c(_TANH_END)), c(-_TANH_END))
     z = x * x
-    p = fma(c(_TANH_TOP[0]), z, c(_TANH_TOP[1]))
-    p = fma(p, z, c(_TANH_TOP[2]))
-    p = fma(p, z, c(_TANH_TOP[3]))
-    p = fma(p, z, c(_TANH_TOP[4]))
-    q = fma(c(_TANH_BOTTOM[0]), z, c(_TANH_BOTTOM[1]))
-    q = fma(q, z, c(_TANH_BOTTOM[2]))
-    q = fma(q, z, c(_TANH_BOTTOM[3]))
-    q = fma(q, z, c(_TANH_BOTTOM[4]))
-    return vmax(vmin(x * p, q), -q), q
+    q = _polynomial(_TANH_BOTTOM, z)
+    return vmax(vmin(x * _polynomial(_TANH_TOP, z), q), -q), q
 
 
 _ERF_END = 4.0
@@ -186,14 +190,5 @@ def erf(x: Any) -> Any:
     """Error function: x P(x^2) / Q(x^2), a weighted least-squares fit on [0, 4] (2.5e-8)."""
     x = vmax(vmin(x, c(_ERF_END)), c(-_ERF_END))
     z = x * x
-    p = fma(c(_ERF_TOP[0]), z, c(_ERF_TOP[1]))
-    p = fma(p, z, c(_ERF_TOP[2]))
-    p = fma(p, z, c(_ERF_TOP[3]))
-    p = fma(p, z, c(_ERF_TOP[4]))
-    p = fma(p, z, c(_ERF_TOP[5]))
-    q = fma(c(_ERF_BOTTOM[0]), z, c(_ERF_BOTTOM[1]))
-    q = fma(q, z, c(_ERF_BOTTOM[2]))
-    q = fma(q, z, c(_ERF_BOTTOM[3]))
-    q = fma(q, z, c(_ERF_BOTTOM[4]))
-    q = fma(q, z, c(_ERF_BOTTOM[5]))
-    return vmax(vmin(x * p / q, c(1.0)), c(-1.0))
+    y = x * _polynomial(_ERF_TOP, z) / _polynomial(_ERF_BOTTOM, z)
+    return vmax(vmin(y, c(1.0)), c(-1.0))

@@ -162,7 +162,7 @@ def _rounded(y: np.ndarray, kind: np.dtype[Any]) -> np.ndarray:
     if kind.kind not in "iu" or y.dtype == kind:
         return y.astype(kind)
     info = np.iinfo(kind)
-    return np.clip(np.trunc(y), info.min, info.max).astype(kind)
+    return np.clip(np.rint(y), info.min, info.max).astype(kind)
 
 
 def _outside_filled(

@@ -150,7 +150,7 @@ class Assembler:
         self.code.step = len(self._steps)
 
     def _check_sizes_known(self, step: Pending) -> None:
-        """Refuse a step that needs a size, also of a buffer, before a host step has told it."""
+        """Refuse a step that needs a size, also of a buffer, before a host step has given it."""
         for symbol in self.code.symbols[self._symbols_checked :]:
             if symbol in self._unknown:
                 names = ", ".join(repr(tensor.name) for tensor in step.outputs)

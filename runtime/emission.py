@@ -344,7 +344,7 @@ class Emission:
         """Demand at run time that two sizes are equal (or, broadcasting, that left is 1)."""
         if left == right or (broadcast and left == 1):
             return
-        if not message.startswith("node ") and self.nodes:
+        if self.nodes:
             message = f"{self.where}: {message}"
         if self.bodies:
             self._check_in_body(left, right, broadcast)
@@ -372,14 +372,13 @@ class Emission:
         """
         raise InvalidModel(f"{self.where}: {what}, which is more than can be addressed")
 
-    def check_some(self, count: Dim, results: Dim, node: Node, what: str) -> None:
+    def check_some(self, count: Dim, results: Dim, what: str) -> None:
         """Demand at run time that results, if there are any, come from one element or more.
 
         Of a count below zero the tensor that has it is refused, by its own node.
         """
         empty = symbolic.maximum(0, 1 - count) * symbolic.maximum(0, 1 + count)
-        message = f"node {node.name!r} ({node.op_type}): number of {what} over zero elements"
-        self.check(empty * results, 0, message)
+        self.check(empty * results, 0, f"number of {what} over zero elements")
 
     # --- bodies -------------------------------------------------------------------------------
 

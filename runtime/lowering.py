@@ -18,7 +18,6 @@ from ..errors import SardonyxError
 from ..notes import DEFAULTS_NOTE
 from .assembler import Assembler
 from .body_programs import infer_bodies
-from .deciders import find_deciders
 from .emission import Emission
 from .fusion import find_groups
 from .graph import Graph, Node, OnHost
@@ -33,6 +32,7 @@ from .shape_inference import infer_shapes
 from .strips import find_chains, join
 from .symbolic import minimum
 from .validity import naming
+from .variant_inputs import find_variant_inputs
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -87,14 +87,14 @@ def _lower_bodies(emit: Emission, node: Node) -> dict[str, Program]:
 
 def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str, Any]]:
     """Emit all steps of a graph; returns the program under construction, and its metadata."""
-    deciders = find_deciders(graph)
+    inputs = find_variant_inputs(graph)
     emit = Emission(graph, options, _emit_nodes)
     make_inputs(emit)
     _emit_nodes(emit)
     emit.choices.check()
     add_ports(emit)
     host = {graph.nodes[i].name: why for i, why in graph.why_host.items()}
-    metadata = {"host": host, "forms": emit.choices.offered, "deciders": deciders, **options}
+    metadata = {"host": host, "forms": emit.choices.offered, "variant_inputs": inputs, **options}
     return emit.program, metadata
 
 
@@ -147,7 +147,7 @@ def _demand_sizes(emit: Emission) -> None:
     """Let a run of a body refuse sizes below zero of what its nodes give."""
     for node in emit.nodes:
         for size in node.demands:
-            emit.check(minimum(size, 0), 0, f"node {node.name!r} ({node.op_type}): a size")
+            emit.check(minimum(size, 0), 0, f"a size of the results of {node.name!r}")
 
 
 def _emit_group(emit: Emission, group: Group) -> None:

@@ -23,9 +23,9 @@ from .variants import Variants
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-    from .deciders import Deciders
     from .profile import RunProfile
     from .tuning import Tuning
+    from .variant_inputs import VariantInputs
 
 
 class NodeArg:
@@ -250,7 +250,7 @@ class Session:
             raise InvalidArgument(f"capacity must be a positive integer, not {capacity!r}")
         options = {**self._options, "states": pairs}
 
-        def open_engine(assumed: Deciders) -> Engine:
+        def open_engine(assumed: VariantInputs) -> Engine:
             more = {"assumed": assumed} if assumed else {}
             return Engine(open_program(self._source, {**options, **more}), self.threads)
 

@@ -271,9 +271,9 @@ def _as_sizes(graph: Graph, node: Node, info: Info) -> tuple[ir.Value, Info, lis
     graph.contents.update(dict.fromkeys(symbols, value))
     if not graph.reads:
         raise NeedsNumbers(reason, dims)
-    told = replace(info, known=known_array(dims, shape))
-    node.inputs = [told if other is info else other for other in node.inputs]
-    return value, told, symbols
+    readable = replace(info, known=known_array(dims, shape))
+    node.inputs = [readable if other is info else other for other in node.inputs]
+    return value, readable, symbols
 
 
 def _is_finite(node: Node) -> bool:

@@ -72,7 +72,7 @@ class Source:
         give_back()
         settle_defaults(model, self.options.get("given", ()))
         if assumed := self.options.get("assumed"):
-            from .deciders import assume
+            from .variant_inputs import assume
 
             assume(model, assumed)
         expand_functions(model, computes)

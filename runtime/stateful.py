@@ -25,7 +25,7 @@ from .memory import allocated
 from .program import Cache, Port, Program
 
 if TYPE_CHECKING:
-    from .deciders import Deciders
+    from .variant_inputs import VariantInputs
 
 _MOST = 16
 """Programs for certain numbers; other numbers run in the one for any."""
@@ -75,7 +75,7 @@ class Stateful:
     def __init__(
         self,
         program: Program,
-        open_engine: Callable[[Deciders], Engine],
+        open_engine: Callable[[VariantInputs], Engine],
         states: Mapping[str, str],
         capacity: int,
     ) -> None:
@@ -85,12 +85,12 @@ class Stateful:
         self._inputs = frozenset(states.values())
         self._first_capacity = capacity
         self._variants: dict[Numbers, _Variant] = {}
-        self._deciders = _deciding(program)
+        self._deciding = _inputs_of_variants(program)
         self._axes: dict[str, int] = {}
-        ports = [self._ports[name] for name in self._deciders]
+        ports = [self._ports[name] for name in self._deciding]
         flags = all(port.dtype == "bool" and _count(port) == 1 for port in ports)
-        for numbers in itertools.product([(0,), (1,)], repeat=len(self._deciders)) if flags else ():
-            self._opened(tuple(zip(self._deciders, numbers, strict=True)))
+        for numbers in itertools.product([(0,), (1,)], repeat=len(self._deciding)) if flags else ():
+            self._opened(tuple(zip(self._deciding, numbers, strict=True)))
         self.reset()
 
     def reset(self) -> None:
@@ -172,13 +172,13 @@ class Stateful:
     def _variant(self, feeds: Mapping[str, Any]) -> _Variant:
         """Return the program for the numbers among the feeds that decide about branches."""
         numbers: Numbers = ()
-        names = self._deciders
+        names = self._deciding
         while names:
             numbers += tuple((name, self._numbers(feeds, name)) for name in names)
             if numbers not in self._variants and len(self._variants) >= _MOST:
                 return self._opened(())
             known = dict(numbers)
-            found = _deciding(self._opened(numbers).engine.program)
+            found = _inputs_of_variants(self._opened(numbers).engine.program)
             names = [name for name in found if name not in known]
         return self._opened(numbers)
 
@@ -198,7 +198,7 @@ class Stateful:
         """Return the program for certain numbers; the one for any if there are none."""
         if numbers not in self._variants:
             values = [[name, list(each)] for name, each in numbers]
-            assumed: Deciders = {"values": values} if numbers else {}
+            assumed: VariantInputs = {"values": values} if numbers else {}
             variant = _Variant(self._open(assumed), self._states)
             for name, cache in variant.caches.items():
                 if self._axes.setdefault(name, cache.axis) != cache.axis:
@@ -321,10 +321,10 @@ def _count(port: Port) -> int:
     return math.prod(dim for dim in port.dims or () if isinstance(dim, int))
 
 
-def _deciding(program: Program) -> list[str]:
+def _inputs_of_variants(program: Program) -> list[str]:
     """Inputs whose numbers decide about branches."""
-    deciders: Deciders = program.metadata.get("deciders") or {}
-    return list(deciders.get("values", ()))
+    inputs: VariantInputs = program.metadata.get("variant_inputs") or {}
+    return list(inputs.get("values", ()))
 
 
 _PREFIX = re.compile("^(present|past_key_values|past|cache)(_key_values)?_")

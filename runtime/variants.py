@@ -1,9 +1,9 @@
 """Variants of a program: for defaults that runs give, and for sizes that decide about branches.
 
 A model is first lowered for any input. Where runs repeat sizes or numbers that conditions of If or
-axes follow from (``deciders``), it is lowered once more for these, without branches not taken.
-Programs found so may have deciders of their own, of branches inside branches. All are kept in the
-program cache.
+axes follow from (``variant_inputs``), it is lowered once more for these, without branches not
+taken. Programs found so may have such inputs of their own, of branches inside branches. All are
+kept in the program cache.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .engine import Engine
 from .program_cache import open_program
 
 if TYPE_CHECKING:
-    from .deciders import Deciders
+    from .variant_inputs import VariantInputs
 
 _MOST = 16
 """Variants of a session; further ones run as the program for any input."""
@@ -51,7 +51,7 @@ class Variants:
         self._values: tuple[str, ...] = ()
         self._chosen: dict[Any, Engine] = {}
         self._seen: dict[Any, None] = {}
-        self.is_needed = bool(defaults or _deciders(engine))
+        self.is_needed = bool(defaults or _variant_inputs(engine))
 
     def all(self) -> list[Engine]:
         """Return all engines."""
@@ -104,12 +104,12 @@ class Variants:
         given = self._given(feeds)
         more: dict[str, Any] = {"given": given} if given else {}
         engine = self._extended(more)
-        while deciders := _deciders(engine):
-            self._values = tuple(dict.fromkeys([*self._values, *deciders.get("values", ())]))
-            found = _observed(deciders, feeds)
+        while inputs := _variant_inputs(engine):
+            self._values = tuple(dict.fromkeys([*self._values, *inputs.get("values", ())]))
+            found = _observed(inputs, feeds)
             if found is None:
                 return engine, True
-            assumed: Deciders = more.get("assumed", {})
+            assumed: VariantInputs = more.get("assumed", {})
             more = {
                 **more,
                 "assumed": {
@@ -149,22 +149,22 @@ def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
     memory[key] = value
 
 
-def _deciders(engine: Engine) -> Deciders:
-    deciders: Deciders = engine.program.metadata.get("deciders") or {}
-    return deciders
+def _variant_inputs(engine: Engine) -> VariantInputs:
+    inputs: VariantInputs = engine.program.metadata.get("variant_inputs") or {}
+    return inputs
 
 
 def _numbers(value: Any) -> list[int]:
     return [int(number) for number in np.asarray(value).reshape(-1).tolist()]
 
 
-def _observed(deciders: Deciders, feeds: Mapping[str, Any]) -> Deciders | None:
+def _observed(inputs: VariantInputs, feeds: Mapping[str, Any]) -> VariantInputs | None:
     """Read what decides off the inputs; None where one is missing or of another kind."""
     try:
         return {
-            "sizes": [[n, axis, np.shape(feeds[n])[axis]] for n, axis in deciders.get("sizes", ())],
-            "values": [[name, _numbers(feeds[name])] for name in deciders.get("values", ())],
-            "ranks": [[name, np.ndim(feeds[name])] for name in deciders.get("ranks", ())],
+            "sizes": [[n, axis, np.shape(feeds[n])[axis]] for n, axis in inputs.get("sizes", ())],
+            "values": [[name, _numbers(feeds[name])] for name in inputs.get("values", ())],
+            "ranks": [[name, np.ndim(feeds[name])] for name in inputs.get("ranks", ())],
         }
     except (KeyError, IndexError, TypeError, ValueError):
         return None

@@ -67,7 +67,7 @@ EXTRA = {
     "runtime/program_cache.py": {"importers"},
     "runtime/sources.py": {"optimizer", "importers"},
     "runtime/body_programs.py": {"onnx_ir"},
-    "runtime/deciders.py": {"onnx_ir"},
+    "runtime/variant_inputs.py": {"onnx_ir"},
     "runtime/emission.py": {"onnx_ir"},
     "runtime/groups.py": {"onnx_ir"},
     "runtime/growth.py": {"onnx_ir"},

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..lanes import lanes_of
+from ..lanes import Lanes, lanes_of, numbers_of
 from ..registry import Pointer, kernel_factory
 from ..simd import (
     load_i64,
@@ -147,31 +147,19 @@ def grid_sample(dtype: str, mode: str) -> Callable[..., int]:
     return body
 
 
-def _volume_pixel(dtype: str) -> Any:
-    """Return a function that computes a pixel of a volume."""
-    lanes, number = lanes_of(dtype), lanes_of(dtype).number
-    load, store, width = lanes.load, lanes.store, lanes.width
-    load_first, store_first = lanes.load_first, lanes.store_first
-    splat, fma = lanes.splat, lanes.fma
+def _volume_pixel(lanes: Lanes) -> Any:
+    """Return a function that computes a pixel of a volume, so many channels at a time."""
+    number, load, width = lanes.number, lanes.load, lanes.width
+    load_first, store_first, splat, fma = (
+        lanes.load_first, lanes.store_first, lanes.splat, lanes.fma,
+    )  # fmt: skip
 
     @njit
     def volume_pixel(
         x: Pointer, y: Pointer, indices: Pointer, weights: Pointer, taps: int, channels: int
     ) -> None:
         """Compute a pixel from those around it: four offsets and weights for each of three axes."""
-        wide = channels if channels > FEW else 0
-        for c in range(wide, channels):
-            value = number(0.0)
-            for i in range(taps):
-                for j in range(4, 4 + taps):
-                    for k in range(8, 8 + taps):
-                        a, b, d = load_i64(indices, i), load_i64(indices, j), load_i64(indices, k)
-                        if a == OUTSIDE or b == OUTSIDE or d == OUTSIDE:
-                            continue
-                        weight = load(weights, i) * load(weights, j) * load(weights, k)
-                        value += load(x, a + b + d + c) * weight
-            store(y, c, value)
-        for c in range(0, wide, width):
+        for c in range(0, channels, width):
             total = splat(number(0.0))
             for i in range(taps):
                 for j in range(4, 4 + taps):
@@ -193,7 +181,8 @@ def grid_sample_volume(dtype: str, mode: str) -> Callable[..., int]:
 
     Fields as of ``grid_sample``; output rows of W' pixels are split into parts.
     """
-    taps, axis, volume_pixel = TAPS[mode], _taps_of(dtype), _volume_pixel(dtype)
+    taps, axis = TAPS[mode], _taps_of(dtype)
+    wide, narrow = _volume_pixel(lanes_of(dtype)), _volume_pixel(numbers_of(dtype))
     load, size = lanes_of(dtype).load, lanes_of(dtype).itemsize
 
     def body(
@@ -217,7 +206,10 @@ def grid_sample_volume(dtype: str, mode: str) -> Callable[..., int]:
                     axis(indices + 32 * i, weights + 4 * size * i,
                           load(grid, point + 2 - i), sizes[i], steps[i], taps,
                           padding, align_corners)  # fmt: skip
-                volume_pixel(source, target, indices, weights, taps, channels)
+                if channels <= FEW:
+                    narrow(source, target, indices, weights, taps, channels)
+                else:
+                    wide(source, target, indices, weights, taps, channels)
                 target += y_pixel * size
         return 0
 

@@ -16,8 +16,9 @@ from numba import njit
 
 from .. import simd
 from ..atomics import cycles
+from ..lanes import lanes_of
 from ..registry import Pointer, kernel, kernel_factory
-from ..simd import load_f32, load_f64, load_i64, store_f64, store_i64
+from ..simd import load_f64, load_i64, store_f64, store_i64
 
 _U = np.uint64
 _LOW = _U(0xFFFFFFFF)
@@ -86,12 +87,13 @@ def random_uniform(dtype: str) -> Callable[..., int]:
 
 
 @kernel_factory
-def multinomial(result: str) -> Callable[..., int]:
-    """y[row, j] = a class, by logarithms of probabilities that need not sum to 1; f32.
+def multinomial(dtype: str, result: str) -> Callable[..., int]:
+    """y[row, j] = a class, by logarithms of probabilities that need not sum to 1.
 
-    ``x`` is (rows, classes), y (rows, samples) of ``"i32"`` or ``"i64"``, both dense; ``scratch``
-    has ``classes`` f64 for each thread. Rows are split into parts.
+    ``x`` is (rows, classes) of ``"f32"`` or ``"f64"``, y (rows, samples) of ``"i32"`` or ``"i64"``,
+    both dense; ``scratch`` has ``classes`` f64 for each thread. Rows are split into parts.
     """
+    load = lanes_of(dtype).load
     store = getattr(simd, f"store_{result}")
     cast = {"i32": np.int32, "i64": np.int64}[result]
 
@@ -104,10 +106,10 @@ def multinomial(result: str) -> Callable[..., int]:
         for row in range(rows * part // parts, rows * until // parts):
             most = -math.inf
             for i in range(classes):
-                most = max(most, np.float64(load_f32(x, row * classes + i)))
+                most = max(most, np.float64(load(x, row * classes + i)))
             total = 0.0
             for i in range(classes):
-                total += math.exp(np.float64(load_f32(x, row * classes + i)) - most)
+                total += math.exp(np.float64(load(x, row * classes + i)) - most)
                 store_f64(sums, i, total)
             for j in range(samples):
                 a, b, _, _ = _block(row * samples + j, own)

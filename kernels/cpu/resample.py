@@ -7,29 +7,30 @@ positions of the input it is made of, with weights; those beyond the ends count 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numba import njit
 
 from .. import shuffle
-from ..registry import INVALID_NUMBER, Pointer, kernel
+from ..lanes import lanes_of
+from ..registry import INVALID_NUMBER, Pointer, kernel, kernel_factory
 from ..simd import (
     fma,
     load_f32,
+    load_f64,
     load_i64,
     splat,
     stack_words,
     store_f32,
     store_i64,
     vload,
-    vload_first,
     vstore,
-    vstore_first,
 )
 from ..target import LANES
 from .fill import MOST_ELEMENTS
-from .resize import CORNERS, cubic_weight, original_position, round_position
+from .resize import CORNERS, cubic_weight, positions_in, round_position
 
 _F = np.float32
 _transpose = shuffle.transpose_block(4)
@@ -42,25 +43,44 @@ def _between(value: Any, low: Any, high: Any) -> Any:
 
 
 @njit
-def _at(
-    i: int, n_in: int, n_out: int, scale: Pointer, region: Pointer, region_step: int,
-    coordinates: int, unrounded: int, reach: float,
-) -> Any:  # fmt: skip
-    """Position in the input of output position i, and whether it lies outside.
+def _ratio(scale: Pointer, n_in: int, n_out: int) -> Any:
+    """Scale of an axis: the float64 that is given, or that of its sizes."""
+    return load_f64(scale, 0) if scale != 0 else n_out / np.float64(max(n_in, 1))
 
-    Data may say any number for the scale and the region: what lies further outside than ``reach``
-    is made of the outermost element alone, and so are NaN and infinity.
-    """
-    ratio = load_f32(scale, 0) if scale != 0 else _F(n_out) / _F(max(n_in, 1))
-    begin = load_f32(region, 0) if region != 0 else _F(0.0)
-    end = load_f32(region, region_step) if region != 0 else _F(1.0)
-    at = np.float64(original_position(i, n_in, n_out, ratio, coordinates, begin, end))
-    if coordinates == CORNERS and unrounded != 0 and n_out > 1:
-        at = i * np.float64(n_in - 1) / (np.float64(ratio) * n_in - 1.0)
-    outside = not (at >= 0 and at <= n_in - 1)
-    if at != at:
-        at = np.float64(-1.0)
-    return _between(at, -reach - 2.0, n_in + reach + 1.0), outside
+
+def _position_in(number: Any) -> Any:
+    """Return a function that computes a position in a type of floats, and that lies in reach."""
+    original_position = positions_in(number)
+
+    @njit
+    def position(
+        i: int, n_in: int, n_out: int, scale: Pointer, region: Pointer, region_step: int,
+        coordinates: int, unrounded: int, reach: float,
+    ) -> Any:  # fmt: skip
+        """Position in the input of output position i, and whether it lies outside.
+
+        Data may say any number for the scale and the region: what lies further outside than
+        ``reach`` is made of the outermost element alone, and so are NaN and infinity.
+        """
+        ratio = _ratio(scale, n_in, n_out)
+        begin = load_f64(region, 0) if region != 0 else 0.0
+        end = load_f64(region, region_step) if region != 0 else 1.0
+        at = np.float64(
+            original_position(
+                i, n_in, n_out, number(ratio), coordinates, number(begin), number(end)
+            )
+        )
+        if coordinates == CORNERS and unrounded != 0 and n_out > 1:
+            at = i * np.float64(n_in - 1) / (ratio * n_in - 1.0)
+        outside = not (at >= 0 and at <= n_in - 1)
+        if at != at:
+            at = np.float64(-1.0)
+        return _between(at, -reach - 2.0, n_in + reach + 1.0), outside
+
+    return position
+
+
+_single_position = _position_in(_F)
 
 
 @njit
@@ -68,10 +88,10 @@ def _reach(taps: int, scale: Pointer, n_in: int, n_out: int, antialias: int) -> 
     """Positions on either side that have weight; shrinking without aliases takes more of them."""
     if antialias == 0:
         return taps / 2
-    ratio = load_f32(scale, 0) if scale != 0 else _F(n_out) / _F(max(n_in, 1))
+    ratio = _ratio(scale, n_in, n_out)
     if not ratio > 0:
         return taps / 2
-    return taps / 2 / _between(np.float64(ratio), 0.0, 1.0)
+    return taps / 2 / _between(ratio, 0.0, 1.0)
 
 
 @kernel
@@ -100,101 +120,122 @@ def nearest_positions(
 ) -> int:  # fmt: skip
     """Store the position (int64) of the input that is nearest to each of the output.
 
-    ``scale`` is where a float32 lies, 0: out / in. ``region`` is where the first element of the
-    region of tf_crop_and_resize lies, its last ``region_step`` elements later. ``coordinates`` and
-    ``rounding`` are indices into ``COORDINATES`` and ``ROUNDINGS``. With ``unrounded`` the output
-    is as long for align_corners as the scale says, not as it is. Positions of the output are split
-    into parts.
+    ``scale`` is where a float64 lies, 0: out / in. ``region`` is where the first element of the
+    region of tf_crop_and_resize lies (float64), its last ``region_step`` elements later.
+    ``coordinates`` and ``rounding`` are indices into ``COORDINATES`` and ``ROUNDINGS``. With
+    ``unrounded`` the output is as long for align_corners as the scale says, not as it is. Positions
+    of the output are split into parts.
     """
     for i in range(n_out * part // parts, n_out * until // parts):
-        at, _ = _at(i, n_in, n_out, scale, region, region_step, coordinates, unrounded, 1.0)
+        at, _ = _single_position(
+            i, n_in, n_out, scale, region, region_step, coordinates, unrounded, 1.0
+        )
         nearest = np.int64(round_position(_F(at), rounding))
         store_i64(index, i, _between(nearest, 0, n_in - 1))
     return 0
 
 
-@kernel
-def axis_weights(
-    thread: int, part: int, until: int, parts: int,
-    index: Pointer, weight: Pointer, width: int, n_in: int, n_out: int, scale: Pointer,
-    region: Pointer, region_step: int, coordinates: int, rounding: int, unrounded: int, taps: int,
-    cubic: float, antialias: int, exclude_outside: int, extrapolate: int,
-) -> int:  # fmt: skip
+@kernel_factory
+def axis_weights(dtype: str) -> Callable[..., int]:
     """Store the run that each output position reads, first and count (int64), and its weights.
 
-    Fields as in `nearest_positions`. There are ``width`` weights (float32) for each position, of
-    which the first ``count`` are used; a count of 0 stands for what lies outside, with
-    ``extrapolate``. ``taps`` are 1 (nearest), 2 (linear) or 4 (cubic, with the coefficient of R.
-    Keys' kernel); ``antialias`` widens the kernel where the axis shrinks, ``exclude_outside`` gives
-    positions beyond the ends no weight.
+    Positions are computed and weights stored in ``dtype``, ``"f32"`` or ``"f64"``. Fields as in
+    `nearest_positions`. There are ``width`` weights for each position, of which the first ``count``
+    are used; a count of 0 stands for what lies outside, with ``extrapolate``. ``taps`` are 1
+    (nearest), 2 (linear) or 4 (cubic, with the coefficient of R. Keys' kernel); ``antialias``
+    widens the kernel where the axis shrinks, ``exclude_outside`` gives positions beyond the ends no
+    weight.
     """
-    if n_in < 1:
-        return 0
-    reach = _reach(taps, scale, n_in, n_out, antialias)
-    # A scale that is data may ask for more than there is room for.
-    reach = _between(reach, 0.0, 2.0 * n_in + 4.0)
-    for i in range(n_out * part // parts, n_out * until // parts):
-        at, outside = _at(i, n_in, n_out, scale, region, region_step, coordinates, unrounded, reach)
-        weights = weight + i * width * 4
-        if outside and extrapolate != 0:
-            store_i64(index, 2 * i, 0)
-            store_i64(index, 2 * i + 1, 0)
-            continue
-        low = np.int64(math.floor(at - reach)) + 1
-        high = np.int64(math.ceil(at + reach)) - 1
-        if taps == 1:
-            low = high = np.int64(round_position(_F(at), rounding))
-        first = _between(low, 0, n_in - 1)
-        count = _between(_between(high, 0, n_in - 1) - first + 1, 1, width)
-        store_i64(index, 2 * i, first)
-        store_i64(index, 2 * i + 1, count)
-        for j in range(count):
-            store_f32(weights, j, _F(0.0))
-        total = 0.0
-        for j in range(low, high + 1):
-            distance = abs(at - j) * (taps / 2) / reach
-            part_of = 1.0 - distance if taps == 2 else 1.0
-            if taps == 4:
-                part_of = cubic_weight(distance, cubic)
-            if exclude_outside != 0 and (j < 0 or j >= n_in):
+    lanes = lanes_of(dtype)
+    number, load, store, size = lanes.number, lanes.load, lanes.store, lanes.itemsize
+    position = _position_in(number)
+
+    def body(
+        thread: int, part: int, until: int, parts: int,
+        index: Pointer, weight: Pointer, width: int, n_in: int, n_out: int, scale: Pointer,
+        region: Pointer, region_step: int, coordinates: int, rounding: int, unrounded: int,
+        taps: int, cubic: float, antialias: int, exclude_outside: int, extrapolate: int,
+    ) -> int:  # fmt: skip
+        if n_in < 1:
+            return 0
+        reach = _reach(taps, scale, n_in, n_out, antialias)
+        # A scale that is data may ask for more than there is room for.
+        reach = _between(reach, 0.0, 2.0 * n_in + 4.0)
+        for i in range(n_out * part // parts, n_out * until // parts):
+            at, outside = position(
+                i, n_in, n_out, scale, region, region_step, coordinates, unrounded, reach
+            )
+            weights = weight + i * width * size
+            if outside and extrapolate != 0:
+                store_i64(index, 2 * i, 0)
+                store_i64(index, 2 * i + 1, 0)
                 continue
-            total += part_of
-            place = _between(j - first, 0, count - 1)
-            store_f32(weights, place, load_f32(weights, place) + _F(part_of))
-        for j in range(count):
-            store_f32(weights, j, load_f32(weights, j) / _F(total if total != 0 else 1.0))
-    return 0
+            low = np.int64(math.floor(at - reach)) + 1
+            high = np.int64(math.ceil(at + reach)) - 1
+            if taps == 1:
+                low = high = np.int64(round_position(number(at), rounding))
+            first = _between(low, 0, n_in - 1)
+            count = _between(_between(high, 0, n_in - 1) - first + 1, 1, width)
+            store_i64(index, 2 * i, first)
+            store_i64(index, 2 * i + 1, count)
+            for j in range(count):
+                store(weights, j, number(0.0))
+            total = 0.0
+            for j in range(low, high + 1):
+                distance = abs(at - j) * (taps / 2) / reach
+                part_of = 1.0 - distance if taps == 2 else 1.0
+                if taps == 4:
+                    part_of = cubic_weight(distance, cubic)
+                if exclude_outside != 0 and (j < 0 or j >= n_in):
+                    continue
+                total += part_of
+                place = _between(j - first, 0, count - 1)
+                store(weights, place, load(weights, place) + number(part_of))
+            for j in range(count):
+                store(weights, j, load(weights, j) / number(total if total != 0 else 1.0))
+        return 0
+
+    return body
 
 
-@njit
-def _blend(x: Pointer, y: Pointer, weights: Pointer, count: int, inner: int) -> None:
-    """Sum up ``count`` dense rows of ``inner`` elements, one at least."""
-    c, first = 0, splat(load_f32(weights, 0))
-    while c + 4 * LANES <= inner:
-        s0, s1 = vload(x, c) * first, vload(x, c + LANES) * first
-        s2, s3 = vload(x, c + 2 * LANES) * first, vload(x, c + 3 * LANES) * first
-        for t in range(1, count):
-            at, w = x + (t * inner + c) * 4, splat(load_f32(weights, t))
-            s0, s1 = fma(vload(at, 0), w, s0), fma(vload(at, LANES), w, s1)
-            s2, s3 = fma(vload(at, 2 * LANES), w, s2), fma(vload(at, 3 * LANES), w, s3)
-        vstore(y, c, s0)
-        vstore(y, c + LANES, s1)
-        vstore(y, c + 2 * LANES, s2)
-        vstore(y, c + 3 * LANES, s3)
-        c += 4 * LANES
-    while c < inner:
-        total = vload_first(x, c, inner - c) * first
-        for t in range(1, count):
-            v = vload_first(x, t * inner + c, inner - c)
-            total = fma(v, splat(load_f32(weights, t)), total)
-        vstore_first(y, c, total, inner - c)
-        c += LANES
+def _row_functions(dtype: str) -> tuple[Any, Any]:
+    """Return functions of dense rows: one sums up several, one fills a row."""
+    lanes = lanes_of(dtype)
+    size, width, load, store = lanes.itemsize, lanes.width, lanes.load, lanes.store
+    load_all, store_all, splat, fma = lanes.load_all, lanes.store_all, lanes.splat, lanes.fma
+    load_first, store_first = lanes.load_first, lanes.store_first
 
+    @njit
+    def blend(x: Pointer, y: Pointer, weights: Pointer, count: int, inner: int) -> None:
+        """Sum up ``count`` dense rows of ``inner`` elements, one at least."""
+        c, first = 0, splat(load(weights, 0))
+        while c + 4 * width <= inner:
+            s0, s1 = load_all(x, c) * first, load_all(x, c + width) * first
+            s2, s3 = load_all(x, c + 2 * width) * first, load_all(x, c + 3 * width) * first
+            for t in range(1, count):
+                at, w = x + (t * inner + c) * size, splat(load(weights, t))
+                s0, s1 = fma(load_all(at, 0), w, s0), fma(load_all(at, width), w, s1)
+                s2 = fma(load_all(at, 2 * width), w, s2)
+                s3 = fma(load_all(at, 3 * width), w, s3)
+            store_all(y, c, s0)
+            store_all(y, c + width, s1)
+            store_all(y, c + 2 * width, s2)
+            store_all(y, c + 3 * width, s3)
+            c += 4 * width
+        while c < inner:
+            total = load_first(x, c, inner - c) * first
+            for t in range(1, count):
+                v = load_first(x, t * inner + c, inner - c)
+                total = fma(v, splat(load(weights, t)), total)
+            store_first(y, c, total, inner - c)
+            c += width
 
-@njit
-def _fill(y: Pointer, n: int, value: Any) -> None:
-    for i in range(n):
-        store_f32(y, i, value)
+    @njit
+    def fill(y: Pointer, n: int, value: Any) -> None:
+        for i in range(n):
+            store(y, i, value)
+
+    return blend, fill
 
 
 @njit
@@ -242,38 +283,46 @@ def _blend_lines(
 
 
 def workspace_bytes(n_in: Any) -> Any:
-    """Bytes of workspace for each thread where lines are dense."""
+    """Bytes of workspace for each thread where lines of float32 are dense."""
     return n_in * LANES * 4
 
 
-@kernel
-def blend_axis(
-    thread: int, part: int, until: int, parts: int,
-    x: Pointer, y: Pointer, index: Pointer, weight: Pointer, width: int, outer: int, n_in: int,
-    n_out: int, inner: int, extrapolation: float, workspace: Pointer, workspace_bytes: int,
-) -> int:  # fmt: skip
-    """Resample the middle axis of dense (outer, n_in, inner) float32 by tables of `axis_weights`.
+@kernel_factory
+def blend_axis(dtype: str) -> Callable[..., int]:
+    """Resample the middle axis of dense (outer, n_in, inner) by tables of `axis_weights`.
 
-    What lies outside gets ``extrapolation``. Where ``inner`` is 1 there is a ``workspace``, and
-    lines are split into parts, else rows of the output.
+    Elements are of ``dtype``, ``"f32"`` or ``"f64"``. What lies outside gets ``extrapolation``.
+    Where ``inner`` is 1 there is a ``workspace`` for float32, and lines are split into parts, else
+    rows of the output.
     """
-    if inner == 1:
-        line, last = outer * part // parts, outer * until // parts
-        while line < last:
-            lines = min(LANES, last - line)
-            _blend_lines(
-                x + line * n_in * 4, y + line * n_out * 4, index, weight, width, n_in, n_out,
-                lines, _F(extrapolation), workspace + thread * workspace_bytes,
-            )  # fmt: skip
-            line += lines
+    number, size = lanes_of(dtype).number, lanes_of(dtype).itemsize
+    has_lines = dtype == "f32"
+    blend, fill = _row_functions(dtype)
+
+    def body(
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, y: Pointer, index: Pointer, weight: Pointer, width: int, outer: int, n_in: int,
+        n_out: int, inner: int, extrapolation: float, workspace: Pointer, workspace_bytes: int,
+    ) -> int:  # fmt: skip
+        if has_lines and inner == 1:
+            line, last = outer * part // parts, outer * until // parts
+            while line < last:
+                lines = min(LANES, last - line)
+                _blend_lines(
+                    x + line * n_in * 4, y + line * n_out * 4, index, weight, width, n_in, n_out,
+                    lines, _F(extrapolation), workspace + thread * workspace_bytes,
+                )  # fmt: skip
+                line += lines
+            return 0
+        for row in range(outer * n_out * part // parts, outer * n_out * until // parts):
+            o, i = row // n_out, row % n_out
+            source, target = x + o * n_in * inner * size, y + row * inner * size
+            count = load_i64(index, 2 * i + 1)
+            if count == 0:
+                fill(target, inner, number(extrapolation))
+            else:
+                source += load_i64(index, 2 * i) * inner * size
+                blend(source, target, weight + i * width * size, count, inner)
         return 0
-    for row in range(outer * n_out * part // parts, outer * n_out * until // parts):
-        o, i = row // n_out, row % n_out
-        source, target = x + o * n_in * inner * 4, y + row * inner * 4
-        count = load_i64(index, 2 * i + 1)
-        if count == 0:
-            _fill(target, inner, _F(extrapolation))
-        else:
-            source += load_i64(index, 2 * i) * inner * 4
-            _blend(source, target, weight + i * width * 4, count, inner)
-    return 0
+
+    return body

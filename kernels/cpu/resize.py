@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from ..fields import Sizes, Strides
-from ..lanes import lanes_of
+from ..lanes import Lanes, lanes_of, numbers_of
 from ..registry import Pointer, kernel_factory
 from ..simd import (
     load_f32,
@@ -38,33 +38,41 @@ ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 _ASYMMETRIC, CORNERS, _PYTORCH, _SYMMETRIC, _TF_HALF, _CROP = range(1, 7)
 
 
-@njit
-def original_position(
-    i: int, n_in: int, n_out: int, scale: Any, coordinates: int, begin: Any, end: Any
-) -> Any:
-    """Position in the input of output position i, in float32 as onnxruntime computes it."""
-    at = _F(i)
-    half = _F(0.5)
-    if coordinates == _CROP:
-        last = _F(n_in - 1)
-        if n_out == 1:
-            return half * (begin + end) * last
-        return begin * last + at * (end - begin) * last / _F(n_out - 1)
-    if scale == _F(1.0):
-        return at
-    if coordinates == _ASYMMETRIC:
-        return at / scale
-    if coordinates == CORNERS:
-        return _F(0.0) if n_out == 1 else at * _F(n_in - 1) / _F(n_out - 1)
-    if coordinates == _PYTORCH and n_out == 1:
-        return _F(0.0)
-    if coordinates == _TF_HALF:
-        return (at + half) / scale
-    position = (at + half) / scale - half
-    if coordinates == _SYMMETRIC:
-        adjustment = _F(n_out) / (scale * _F(n_in))
-        position += _F(n_in) * half * (_F(1.0) - adjustment)
-    return position
+def positions_in(number: Any) -> Any:
+    """Return a function that computes positions in a type of floats."""
+
+    @njit
+    def original_position(
+        i: int, n_in: int, n_out: int, scale: Any, coordinates: int, begin: Any, end: Any
+    ) -> Any:
+        """Position in the input of output position i."""
+        at = number(i)
+        half = number(0.5)
+        if coordinates == _CROP:
+            last = number(n_in - 1)
+            if n_out == 1:
+                return half * (begin + end) * last
+            return begin * last + at * (end - begin) * last / number(n_out - 1)
+        if scale == number(1.0):
+            return at
+        if coordinates == _ASYMMETRIC:
+            return at / scale
+        if coordinates == CORNERS:
+            return number(0.0) if n_out == 1 else at * number(n_in - 1) / number(n_out - 1)
+        if coordinates == _PYTORCH and n_out == 1:
+            return number(0.0)
+        if coordinates == _TF_HALF:
+            return (at + half) / scale
+        position = (at + half) / scale - half
+        if coordinates == _SYMMETRIC:
+            adjustment = number(n_out) / (scale * number(n_in))
+            position += number(n_in) * half * (number(1.0) - adjustment)
+        return position
+
+    return original_position
+
+
+_original_position = positions_in(_F)  # as onnxruntime computes them
 
 
 @njit
@@ -108,7 +116,7 @@ def _axis(
     """
     scale = _F(ratio) if ratio != 0 else _F(n_out) / _F(max(n_in, 1))
     for i in range(count):
-        at = original_position(first + i, n_in, n_out, scale, coordinates, _F(begin), _F(end))
+        at = _original_position(first + i, n_in, n_out, scale, coordinates, _F(begin), _F(end))
         if taps == 1:
             low = np.int64(round_position(at, rounding))
             store_i64(index, i, _inside(low, n_in) * stride)
@@ -179,27 +187,19 @@ def resize_nearest(itemsize: int) -> Callable[..., int]:
     return body
 
 
-def interpolation(
-    taps: int, skips: bool, dtype: str = "f32"
-) -> tuple[Callable[..., None], Callable[..., None]]:
-    """Return functions that compute a pixel from those around it: many channels, or few.
-
-    They are called with the image, the pixel, the offsets of rows and of columns with their weights
-    (as ``_axis`` fills them in), and the number of channels. With ``skips`` a row or column that is
-    ``OUTSIDE`` counts as zeros.
-    """
-    lanes, number = lanes_of(dtype), lanes_of(dtype).number
-    load, store, size, width = lanes.load, lanes.store, lanes.itemsize, lanes.width
-    load_first, store_first = lanes.load_first, lanes.store_first
-    splat, fma = lanes.splat, lanes.fma
+def _pixel(taps: int, skips: bool, lanes: Lanes) -> Callable[..., None]:
+    """Return a function that computes a pixel from those around it, so many channels at a time."""
+    number, load, size, width = lanes.number, lanes.load, lanes.itemsize, lanes.width
+    load_first, store_first, splat, fma = (
+        lanes.load_first, lanes.store_first, lanes.splat, lanes.fma,
+    )  # fmt: skip
 
     @njit
-    def wide(
+    def pixel(
         x: Pointer, y: Pointer, rows: Pointer, row_weights: Pointer, columns: Pointer,
         weights: Pointer, channels: int,
     ) -> None:  # fmt: skip
-        c = 0
-        while c < channels:
+        for c in range(0, channels, width):
             total = splat(number(0.0))
             for i in range(taps):
                 row = load_i64(rows, i)
@@ -212,27 +212,20 @@ def interpolation(
                         part = fma(v, splat(load(weights, j)), part)
                 total = fma(part, splat(load(row_weights, i)), total)
             store_first(y, c, total, channels - c)
-            c += width
 
-    @njit
-    def narrow(
-        x: Pointer, y: Pointer, rows: Pointer, row_weights: Pointer, columns: Pointer,
-        weights: Pointer, channels: int,
-    ) -> None:  # fmt: skip
-        for c in range(channels):
-            total = number(0.0)
-            for i in range(taps):
-                row = load_i64(rows, i)
-                source = x + (row + c) * size
-                part = number(0.0)
-                for j in range(taps):
-                    column = load_i64(columns, j)
-                    if not skips or (row != OUTSIDE and column != OUTSIDE):
-                        part += load(source, column) * load(weights, j)
-                total += part * load(row_weights, i)
-            store(y, c, total)
+    return pixel
 
-    return wide, narrow
+
+def interpolation(
+    taps: int, skips: bool, dtype: str = "f32"
+) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Return functions that compute a pixel from those around it: many channels, or few.
+
+    They are called with the image, the pixel, the offsets of rows and of columns with their weights
+    (as ``_axis`` fills them in), and the number of channels. With ``skips`` a row or column that is
+    ``OUTSIDE`` counts as zeros.
+    """
+    return _pixel(taps, skips, lanes_of(dtype)), _pixel(taps, skips, numbers_of(dtype))
 
 
 @kernel_factory

@@ -108,10 +108,9 @@ def _check_mask(mask: Info | None) -> None:
 
 def _lower(emit: Emission, node: Node) -> None:
     q, k, v = (_heads_apart(emit, node, i) for i in (Q, K, V))
-    _check_sizes(emit, node, q, k, v)
+    _check_sizes(emit, q, k, v)
     k, v = _cached(emit, node, k, PAST_K, PRESENT_K), _cached(emit, node, v, PAST_V, PRESENT_V)
-    what = f"node {node.name!r} ({node.op_type}): keys and values with those of the caches"
-    emit.check(k.shape[2], v.shape[2], what)
+    emit.check(k.shape[2], v.shape[2], "keys and values with those of the caches")
     batch, heads, queries, size = q.shape
     _, shared, keys, width = v.shape
     y = _result(emit, node, (batch, heads, queries, width))
@@ -200,7 +199,7 @@ def _cached(emit: Emission, node: Node, new: Tensor, past_index: int, index: int
     shape = (*new.shape[:2], count + new.shape[2], new.shape[3])
     whole = emit.output(node, index) if is_wanted else emit.new(shape, new.dtype)
     if old is not None:
-        message = f"node {node.name!r} ({node.op_type}): sizes of {old.name!r} and {new.name!r}"
+        message = f"sizes of {old.name!r} and {new.name!r}"
         for axis in (0, 1, 3):
             emit.check(old.shape[axis], new.shape[axis], message)
         emit.copy(old, whole.view(old.shape, whole.strides), "Concat")
@@ -218,16 +217,15 @@ def _result(emit: Emission, node: Node, shape: tuple[Dim, ...]) -> Tensor:
     return y.view(shape, (rows * row, width, row, 1))
 
 
-def _check_sizes(emit: Emission, node: Node, q: Tensor, k: Tensor, v: Tensor) -> None:
-    what = f"node {node.name!r} ({node.op_type})"
+def _check_sizes(emit: Emission, q: Tensor, k: Tensor, v: Tensor) -> None:
     for other in (k, v):
-        emit.check(q.shape[0], other.shape[0], f"{what}: batch of {q.name!r} and {other.name!r}")
-    emit.check(q.shape[3], k.shape[3], f"{what}: sizes of heads of {q.name!r} and {k.name!r}")
+        emit.check(q.shape[0], other.shape[0], f"batch of {q.name!r} and {other.name!r}")
+    emit.check(q.shape[3], k.shape[3], f"sizes of heads of {q.name!r} and {k.name!r}")
     heads, shared = q.shape[1], k.shape[1]
     groups = f"heads of {q.name!r} in whole groups for those of {k.name!r}, and all of them"
-    emit.check(heads // shared * shared, heads, f"{what}: {groups}")
+    emit.check(heads // shared * shared, heads, groups)
     for axis, name in ((1, "heads"), (2, "rows")):
-        emit.check(k.shape[axis], v.shape[axis], f"{what}: {name} of {k.name!r} and {v.name!r}")
+        emit.check(k.shape[axis], v.shape[axis], f"{name} of {k.name!r} and {v.name!r}")
 
 
 # --- masks ------------------------------------------------------------------------------------
@@ -245,7 +243,7 @@ def _lengths(emit: Emission, node: Node, batch: Dim) -> Tensor | None:
     if node.input(LENGTHS) is None:
         return None
     lengths = emit.ordered(emit.tensor(node.values[LENGTHS]))
-    emit.check(lengths.size, batch, f"node {node.name!r} ({node.op_type}): number of lengths")
+    emit.check(lengths.size, batch, "number of lengths")
     return lengths
 
 
@@ -257,8 +255,7 @@ def _mask_fields(emit: Emission, node: Node, queries: tuple[Dim, ...], keys: Dim
         return {**dict.fromkeys(names, 0), "mask": None, "mask_keys": keys}
     bias = _bias(emit, node, info)
     own = bias.shape[-1]
-    what = f"node {node.name!r} ({node.op_type}): keys of the mask {info.name!r}, and all keys"
-    emit.check(maximum(own, keys), keys, what)
+    emit.check(maximum(own, keys), keys, f"keys of the mask {info.name!r}, and all keys")
     shape = (*queries[:3], own)
     target = Tensor(bias.buffer, 0, bias.dtype, shape, (0,) * 4, bias.name)
     strides = broadcast_strides(emit, bias, target)

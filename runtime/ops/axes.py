@@ -1,6 +1,6 @@
-"""Axes that a run may tell: 0 or 1 for each axis of a tensor, and sizes that are made of these.
+"""Axes given at run time: 0 or 1 for each axis of a tensor, and sizes that are made of these.
 
-Of axes that are numbers they are numbers, so that rules and lowerings are written once for both.
+Of axes that are known they are numbers, so that rules and lowerings are written once for both.
 """
 
 from __future__ import annotations
@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..emission import Emission
-from ..graph import Node
 from ..symbolic import (
     Dim,
     is_content,
@@ -31,7 +30,7 @@ def is_below_zero(a: Dim) -> Dim:
     return minimum(maximum(-1 * a, 0), 1)
 
 
-def is_told(size: Dim) -> bool:
+def is_data_dependent(size: Dim) -> bool:
     """Tell whether a size is made of elements of tensors: it may be below zero, or huge."""
     return any(map(is_content, symbols_in(size)))
 
@@ -80,13 +79,12 @@ def around(dims: Sequence[Dim], axis: Dim) -> tuple[Dim, Dim, Dim]:
     return outer, sum_dims(f * dim for f, dim in zip(flags, dims, strict=True)), inner
 
 
-def check_told(emit: Emission, node: Node, axes: Sequence[Dim], rank: int) -> None:
-    """Demand of axes that a run tells that they are in range, and each there once."""
+def check_axes(emit: Emission, axes: Sequence[Dim], rank: int) -> None:
+    """Demand of axes given at run time that they are in range, and each there once."""
     if all(isinstance(axis, int) for axis in axes):
         return
-    where = f"node {node.name!r} ({node.op_type})"
     for axis in axes:
         nearest = maximum(minimum(axis, rank - 1), -rank)
-        emit.check(axis, nearest, f"{where}: an axis, and the nearest of {rank} axes")
+        emit.check(axis, nearest, f"an axis, and the nearest of {rank} axes")
     for i, count in enumerate(listed(axes, rank)):
-        emit.check(maximum(count, 1), 1, f"{where}: how often axis {i} is listed, and 1")
+        emit.check(maximum(count, 1), 1, f"how often axis {i} is listed, and 1")

@@ -10,12 +10,13 @@ import onnx_ir as ir
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, dtype_name, refuse
 from . import checks
+from .pointwise import emit_expression
 from .registry import Operator, register
 
 
 def _infer(node: Node) -> list[Info]:
     x, dtype = node.required(0), dtype_name(ir.DataType(node.attribute("to")))
-    if dtype == "object" or "bool" in (x.dtype, dtype):
+    if dtype == "object":
         raise OnHost(f"bits of {x.dtype} as {ir.DataType(node.attribute('to')).name}")
     if np.dtype(dtype).itemsize != np.dtype(x.dtype).itemsize:
         refuse(node, "attribute 'to'", dtype, f"a type of as many bits as {x.dtype}")
@@ -23,8 +24,14 @@ def _infer(node: Node) -> list[Info]:
 
 
 def _lower(emit: Emission, node: Node) -> None:
-    x = emit.tensor(node.values[0])
-    emit.set(node.outputs[0], dataclasses.replace(x, dtype=node.infos[0].dtype))
+    x, dtype = emit.tensor(node.values[0]), node.infos[0].dtype
+    if dtype == "bool":
+        # A byte that is neither 0 nor 1 is true, and no kernel may meet it.
+        emit_expression(
+            emit, "to_bool(x0)", emit.output(node), [dataclasses.replace(x, dtype="uint8")]
+        )
+    else:
+        emit.set(node.outputs[0], dataclasses.replace(x, dtype=dtype))
 
 
 register(

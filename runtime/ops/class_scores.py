@@ -35,7 +35,7 @@ def class_names(node: Node) -> list[Any]:
 def features(node: Node) -> Info:
     """Return the input of a model: rows of features."""
     x = node.required(0)
-    if x.dtype not in ("float32", "int32", "int64"):
+    if x.dtype not in ("float32", "float64", "int32", "int64"):
         raise OnHost(f"features of {x.dtype}")
     if x.rank != 2 or 0 in x.dims:
         raise OnHost(f"features of shape {x.dims}")

@@ -364,7 +364,7 @@ def _lower_scan(emit: Emission, node: Node) -> None:
     axes = [_axis(node, axis, len(x.shape)) for x, axis in zip(operands, into, strict=True)]
     sizes = [x.shape[axis] for x, axis in zip(operands, axes, strict=True)]
     for size in sizes[1:]:
-        emit.check(size, sizes[0], f"node {node.name!r} (Scan): sizes of the scanned axes")
+        emit.check(size, sizes[0], "sizes of the scanned axes")
     states = [_initial(emit, node, i, node.values[i]) for i in range(count)]
     results = [emit.output(node, i) for i in range(count, len(node.outputs))]
     trips = emit.sizes(Info("", "int64", (), known=known_array([sizes[0]], ())))

@@ -37,7 +37,7 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     if bias is not None and not bias.is_constant and epilogue.bias is not None:
         epilogue = Epilogue(nodes=group.body, value=node.outputs[0])
     x = emit.channels_last(emit.tensor(group.gate.x if group.gate else node.values[0]))
-    message = f"node {node.name!r} (Conv): channels of {x.name!r} and of the weights"
+    message = f"channels of {x.name!r} and of the weights"
     emit.check(x.shape[1], node.required(1).dims[1] * groups, message)
     residual = None
     if epilogue.residual is not None:

@@ -76,8 +76,7 @@ def _lower_transpose(emit: Emission, node: Node, group: Group) -> None:
         return
     groups = node.attribute("group", 1)
     x = emit.channels_last(emit.tensor(node.values[0]))
-    message = f"node {node.name!r} (ConvTranspose): channels of {x.name!r} and of the weights"
-    emit.check(x.shape[1], node.required(1).dims[0], message)
+    emit.check(x.shape[1], node.required(1).dims[0], f"channels of {x.name!r} and of the weights")
     y = _four(emit.output(group.last, order=channels_last_order(len(x.shape))))
     window, _ = _transpose_sizes(node)
     whole = Convolution(

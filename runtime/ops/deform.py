@@ -42,9 +42,8 @@ def _columns(emit: Emission, node: Node, shape: tuple[Dim, ...]) -> Tensor:
     if node.input(4) is not None:
         mask = _beside(emit, node, 4, (shape[0], own * taps, *shape[2:]))
     for count, what in ((groups, "group"), (own, "offset_group")):
-        message = f"node {node.name!r} (DeformConv): channels and a multiple of {what!r}"
-        emit.check(x.shape[1] // count * count, x.shape[1], message)
-    message = f"node {node.name!r} (DeformConv): channels of {x.name!r} and of the weights"
+        emit.check(x.shape[1] // count * count, x.shape[1], f"channels and a multiple of {what!r}")
+    message = f"channels of {x.name!r} and of the weights"
     emit.check(x.shape[1], node.required(1).dims[1] * groups, message)
     depth = taps * node.required(1).dims[1]
     pixels = shape[0] * shape[2] * shape[3]
@@ -65,8 +64,7 @@ def _beside(emit: Emission, node: Node, index: int, shape: tuple[Dim, ...]) -> T
     """Return an input that belongs to the output's pixels, dense and of this shape."""
     tensor = emit.ordered(emit.tensor(node.values[index]))
     for axis, size in enumerate(shape):
-        message = f"node {node.name!r} (DeformConv): size of axis {axis} of {tensor.name!r}"
-        emit.check(tensor.shape[axis], size, message)
+        emit.check(tensor.shape[axis], size, f"size of axis {axis} of {tensor.name!r}")
     return tensor
 
 
@@ -107,7 +105,7 @@ def _lower(emit: Emission, node: Node) -> None:
     if bias is None:
         emit.copy(products.view(parts, steps), split)
         return
-    emit.check(bias.shape[0], shape[1], f"node {node.name!r} (DeformConv): size of {bias.name!r}")
+    emit.check(bias.shape[0], shape[1], f"size of {bias.name!r}")
     spread = bias.view((1, groups, each, 1, 1), (0, each, 1, 0, 0))
     order = (0, 3, 4, 1, 2)
     emit_expression(emit, "add(x0,x1)", split, [products.view(parts, steps), spread], order)

@@ -126,7 +126,7 @@ class _Contraction:
 
     def _check(self, letter: str, tensor: Tensor, axis: int) -> None:
         if not letter.isdigit():
-            message = f"node {self.node.name!r} (Einsum): axis {letter!r} of {tensor.name!r}"
+            message = f"axis {letter!r} of {tensor.name!r}"
             self.emit.check(tensor.shape[axis], self.sizes[letter], message)
 
     def summed(self, x: _Operand, needed: set[str]) -> _Operand:

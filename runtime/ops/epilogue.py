@@ -86,7 +86,7 @@ class Epilogue:
         """The head's bias (input 2) and the group's as one, ``repeats`` times if constant."""
         own = head.input(2)
         if own is not None:
-            message = f"node {head.name!r} ({head.op_type}): elements of {own.name!r} and channels"
+            message = f"elements of {own.name!r} and channels"
             emit.check(product(own.dims), head.infos[0].dims[1], message)
         if self.bias is None and (own is None or repeats == 1):
             return None if own is None else emit.ordered(emit.tensor(head.values[2]))

@@ -125,8 +125,7 @@ def _lower_vectorizer(emit: Emission, node: Node) -> None:
     rows, total = y.shape
     for value, size in zip(node.values, node.attribute("inputdimensions"), strict=True):
         x = emit.tensor(value)
-        message = f"node {node.name!r} ({node.op_type}): rows of {x.name!r} and of the first input"
-        emit.check(x.shape[0], rows, message)
+        emit.check(x.shape[0], rows, f"rows of {x.name!r} and of the first input")
         count = min(size, int(x.shape[1]))  # type: ignore[arg-type]
         if count:
             target = y.view((rows, count), (total, 1), first)

@@ -101,7 +101,7 @@ def _lower_range(emit: Emission, node: Node) -> None:
         emit.read(counted, node.counted, node)
     elif start.dtype in ("int32", "int64"):
         step = node.required(2).sizes()[0]
-        emit.check(1, not_one(step + 1), f"node {node.name!r} (Range): 1 and 0 for a step of 0")
+        emit.check(1, not_one(step + 1), "1 and 0 for a step of 0")
     y = emit.output(node)
     emit.step(arange(short_name(y.dtype)), outputs=[y], y=y, start=start, delta=delta, count=y.size)
 
@@ -173,7 +173,7 @@ def _infer_one_hot(node: Node) -> list[Info]:
 def _lower_one_hot(emit: Emission, node: Node) -> None:
     indices = emit.ordered(emit.tensor(node.values[0]))
     values = emit.ordered(emit.tensor(node.values[2]))
-    emit.check(values.shape[0], 2, f"node {node.name!r} (OneHot): size of {values.name!r}")
+    emit.check(values.shape[0], 2, f"size of {values.name!r}")
     y = emit.output(node)
     axis = node.attribute("axis", -1) % len(y.shape)
     emit.step(

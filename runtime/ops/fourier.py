@@ -20,7 +20,7 @@ from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, maximum, minimum, not_one
 from ..tensors import Tensor, short_name
 from . import checks
-from .axes import around, by_axis, check_told, is_equal, is_told
+from .axes import around, by_axis, check_axes, is_data_dependent, is_equal
 from .registry import Operator, register
 
 _WORKING_SET = 1 << 13  # numbers of the lines that are side by side
@@ -49,12 +49,11 @@ def _emit_lines(
     **fields: Any,
 ) -> None:  # fmt: skip
     """Emit the transform of lines of ``n`` numbers."""
-    what = f"node {node.name!r} ({node.op_type}):"
-    emit.check(minimum(n, 1), 1, f"{what} length of 1 or more")
+    emit.check(minimum(n, 1), 1, "length of 1 or more")
     parts = x.shape[-1]
-    emit.check(minimum(maximum(parts, 1), 2), parts, f"{what} 1 or 2 parts of numbers")
+    emit.check(minimum(maximum(parts, 1), 2), parts, "1 or 2 parts of numbers")
     space = _length(emit, node, n)
-    may_be_short = n <= _SHORT if isinstance(n, int) else is_told(n)
+    may_be_short = n <= _SHORT if isinstance(n, int) else is_data_dependent(n)
     table = _roots(emit, space, "float64" if may_be_short else x.dtype)
     tables: dict[str, Any] = {"table": table, "chirp": None, "spectrum": None}
     if space != n:
@@ -126,12 +125,11 @@ def _axis(node: Node) -> Dim:
 
 
 def _check_axis(emit: Emission, node: Node) -> None:
-    """Refuse an axis that a run tells if there is none such, or numbers of it have two parts."""
+    """Refuse an axis given at run time if there is none such, or numbers of it have two parts."""
     rank = node.required(0).rank
     if node.version >= 20 and node.input(2) is not None:
-        check_told(emit, node, node.required(2).sizes(), rank)
-    message = f"node {node.name!r} (DFT): 1 for an axis that is the last, and 0"
-    emit.check(is_equal(_axis(node), rank - 1), 0, message)
+        check_axes(emit, node.required(2).sizes(), rank)
+    emit.check(is_equal(_axis(node), rank - 1), 0, "1 for an axis that is the last, and 0")
 
 
 def _is_half(node: Node) -> bool:
@@ -200,13 +198,12 @@ def _lower_stft(emit: Emission, node: Node) -> None:
     if len(x.shape) == 2:
         x = x.view((*x.shape, 1), (*x.strides, 1))
     (length, step), parts = _frame(node), x.shape[-1]
-    what = f"node {node.name!r} (STFT):"
-    emit.check(minimum(step, 1), 1, f"{what} step of 1 or more")
-    emit.check(minimum(length, x.shape[1]), length, f"{what} length of a frame, of the signal")
+    emit.check(minimum(step, 1), 1, "step of 1 or more")
+    emit.check(minimum(length, x.shape[1]), length, "length of a frame, of the signal")
     window = None
     if node.input(2) is not None:
         window = emit.ordered(emit.tensor(node.values[2]))
-        emit.check(window.shape[0], length, f"{what} sizes of the window and of a frame")
+        emit.check(window.shape[0], length, "sizes of the window and of a frame")
     _, frames, bins, _ = y.shape
     _emit_lines(
         emit, node, x, y, length, window, outer=x.shape[0], inner=frames, count=length, bins=bins,

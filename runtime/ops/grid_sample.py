@@ -31,9 +31,8 @@ def _lower_grid_sample(emit: Emission, node: Node) -> None:
     rank = len(x.shape)
     y = emit.output(node, order=channels_last_order(rank))
     for axis, expected in ((0, x.shape[0]), (rank - 1, rank - 2)):
-        message = f"node {node.name!r} (GridSample): size of axis {axis} of the grid {grid.name!r}"
-        emit.check(grid.shape[axis], expected, message)
-    emit.check_some(product(x.shape), product(y.shape), node, "pixels")
+        emit.check(grid.shape[axis], expected, f"size of axis {axis} of the grid {grid.name!r}")
+    emit.check_some(product(x.shape), product(y.shape), "pixels")
     mode = node.attribute("mode", "linear")
     sample = kernel.grid_sample if rank == 4 else kernel.grid_sample_volume
     emit.step(

@@ -100,8 +100,7 @@ def _check_within(emit: Emission, node: Node, whole: Tensor, indices: Tensor) ->
     axis = node.attribute("axis", 0) % len(whole.shape)
     for i, (size, count) in enumerate(zip(whole.shape, indices.shape, strict=True)):
         if i != axis and not (isinstance(size, int) and isinstance(count, int)):
-            message = f"node {node.name!r} ({node.op_type}): sizes of axis {i}"
-            emit.check(minimum(count, size), count, message)
+            emit.check(minimum(count, size), count, f"sizes of axis {i}")
 
 
 def _elements(node: Node) -> tuple[Info, Info]:
@@ -156,7 +155,7 @@ def _lower_gather_nd(emit: Emission, node: Node) -> None:
     first = node.attribute("batch_dims", 0)
     last = first + _depth(node.required(0), node.required(1), first)
     for a, b in zip(x.shape[:first], indices.shape[:first], strict=True):
-        emit.check(a, b, f"node {node.name!r} (GatherND): batch sizes")
+        emit.check(a, b, "batch sizes")
     y = emit.output(node)
     emit.step(
         gather_nd(x.itemsize), outputs=[y], x=x, indices=indices, y=y,
@@ -194,7 +193,7 @@ def _infer_scatter_elements(node: Node) -> list[Info]:
 def _lower_scatter_elements(emit: Emission, node: Node) -> None:
     indices, updates = (emit.ordered(emit.tensor(v)) for v in node.values[1:3])
     for a, b in zip(indices.shape, updates.shape, strict=True):
-        emit.check(a, b, f"node {node.name!r} ({node.op_type}): sizes of indices and updates")
+        emit.check(a, b, "sizes of indices and updates")
     y = emit.output(node)
     _check_within(emit, node, y, indices)
     emit.copy(emit.tensor(node.values[0]), y, "Copy")
@@ -219,7 +218,7 @@ def _lower_scatter_nd(emit: Emission, node: Node) -> None:
     depth = _depth(node.required(0), node.required(1), 0)
     y = emit.output(node)
     for a, b in zip(updates.shape, (*indices.shape[:-1], *y.shape[depth:]), strict=True):
-        emit.check(a, b, f"node {node.name!r} (ScatterND): sizes of updates")
+        emit.check(a, b, "sizes of updates")
     emit.copy(emit.tensor(node.values[0]), y, "Copy")
     dtype, reduction = _combined(node)
     emit.step(

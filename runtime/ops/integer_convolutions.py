@@ -174,14 +174,12 @@ def _centred(
 def _computed_filters(emit: Emission, node: Node, filters: tuple[int, int], groups: int) -> Tensor:
     """Emit weights that are known only when the model runs, as a set of filters for each group."""
     w, zero = emit.tensor(node.values[filters[0]]), None
-    where = f"node {node.name!r} ({node.op_type})"
     if node.input(filters[1]) is not None:
         zero = emit.ordered(emit.tensor(node.values[filters[1]]))
-        message = f"{where}: zero points of {w.name!r} and filters"
-        emit.check(zero.size, w.shape[0], message, broadcast=True)
+        emit.check(zero.size, w.shape[0], f"zero points of {w.name!r} and filters", broadcast=True)
         steps = (not_one(zero.size), *[0] * (len(w.shape) - 1))
         zero = zero.view(w.shape, steps)
-    emit.check(w.shape[0] % groups, 0, f"{where}: filters beyond whole groups in {w.name!r}")
+    emit.check(w.shape[0] % groups, 0, f"filters beyond whole groups in {w.name!r}")
     wide = _centred(emit, w, zero, "float64")
     missing = 5 - len(w.shape)
     shape = (groups, w.shape[0] // groups, w.shape[1], *[1] * missing, *w.shape[2:])
@@ -193,8 +191,7 @@ def _image(
 ) -> tuple[Tensor, Tensor | None]:
     """Return an image, channels last, and its zero point."""
     x = emit.channels_last(emit.tensor(node.values[image[0]]))
-    message = f"node {node.name!r} ({node.op_type}): channels of {x.name!r} and of the weights"
-    emit.check(x.shape[1], channels, message)
+    emit.check(x.shape[1], channels, f"channels of {x.name!r} and of the weights")
     zero = None if node.input(image[1]) is None else emit.tensor(node.values[image[1]])
     return x, zero
 
@@ -247,8 +244,7 @@ def _lower_linear_conv(emit: Emission, node: Node) -> None:
     y = emit.output(node, order=order)
     bias = node.input(8)
     if bias is not None:
-        message = f"node {node.name!r} (QLinearConv): elements of {bias.name!r} and channels"
-        emit.check(product(bias.dims), y.shape[1], message)
+        emit.check(product(bias.dims), y.shape[1], f"elements of {bias.name!r} and channels")
     scale = _by_channel(combined_scale(emit, node, (1, 4, 6)), y)
     zero = emit.tensor(node.values[7])
     conv = _as_floats(emit, node, (0, 2), (3, 5))

@@ -126,7 +126,7 @@ def _emit_sums(
 ) -> None:  # fmt: skip
     """Emit the int32 product of two operands, given by their inputs and those of zero points."""
     a, b = emit.tensor(node.values[left[0]]), node.required(right[0])
-    message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of {b.name!r}"
+    message = f"columns of {a.name!r} and rows of {b.name!r}"
     emit.check(a.shape[-1], b.dims[-2] if b.rank > 1 else b.dims[0], message)
     if _emit_quads(emit, node, left, right, y, epilogue):
         return

@@ -49,8 +49,7 @@ def _operand(emit: Emission, node: Node, index: int, shape: tuple[Dim, ...]) -> 
         return None
     tensor = emit.ordered(emit.tensor(node.values[index]))
     for axis, size in enumerate(shape):
-        message = f"node {node.name!r} (LinearAttention): size of axis {axis} of {tensor.name!r}"
-        emit.check(tensor.shape[axis], size, message)
+        emit.check(tensor.shape[axis], size, f"size of axis {axis} of {tensor.name!r}")
     return tensor
 
 
@@ -63,8 +62,7 @@ def _gates(emit: Emission, node: Node, batch: Dim, tokens: Dim, keys: Dim) -> di
         logarithms = _operand(emit, node, 4, (batch, tokens))
         assert logarithms is not None
         if wide != heads:
-            what = f"node {node.name!r} (LinearAttention): size of axis 2 of {decay.name!r}"
-            emit.check(wide, heads * keys, what)
+            emit.check(wide, heads * keys, f"size of axis 2 of {decay.name!r}")
         factors = emit.new(logarithms.shape, "float32")
         emit_expression(emit, "exp(x0)", factors, [logarithms])
     rates = 0 if beta is None else beta.dims[2]

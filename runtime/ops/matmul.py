@@ -222,8 +222,7 @@ def _emit_matmul(
     node = group.head
     assert node is not None
     depth, columns = b.shape[-2:]
-    message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
-    emit.check(a.shape[-1], depth, message)
+    emit.check(a.shape[-1], depth, f"columns of {a.name!r} and rows of the other")
     kind = kind or KINDS[a.dtype]
     epilogue = epilogue or Epilogue.match(emit, node, group.body, len(node.infos[0].dims) - 1)
     if epilogue.bias is not None:
@@ -259,8 +258,7 @@ def _emit_packed(
     """Emit a product with weights that stay small; what follows it is a step of its own."""
     node = group.head
     assert node is not None
-    message = f"node {node.name!r} ({node.op_type}): columns of {a.name!r} and rows of the other"
-    emit.check(a.shape[-1], len(b.numbers), message)
+    emit.check(a.shape[-1], len(b.numbers), f"columns of {a.name!r} and rows of the other")
     a, stride = _with_even_rows(emit, a)
     emit_packed(emit, node.name, a, stride, b, bias, emit.output(node))
     if group.body:

@@ -30,8 +30,7 @@ def _lower_matrices(emit: Emission, node: Node) -> None:
     """Emit what is computed of each matrix by its own, in room for one or two of them."""
     x = emit.ordered(emit.tensor(node.values[0]))
     n = x.shape[-1]
-    message = f"node {node.name!r} ({node.op_type}): rows and columns of {x.name!r}"
-    emit.check(x.shape[-2], n, message)
+    emit.check(x.shape[-2], n, f"rows and columns of {x.name!r}")
     kernel, matrices = (determinant, 1) if node.op_type == "Det" else (inverse, 2)
     y, space = emit.output(node), (8 * matrices * n * n + 63) // 64 * 64
     emit.step(
@@ -51,8 +50,7 @@ def _lower_affine_grid(emit: Emission, node: Node) -> None:
     theta, y = emit.ordered(emit.tensor(node.values[0])), emit.output(node)
     rank = len(y.shape) - 2
     for axis, size in enumerate((y.shape[0], rank, rank + 1)):
-        message = f"node {node.name!r} (AffineGrid): size of axis {axis} of {theta.name!r}"
-        emit.check(theta.shape[axis], size, message)
+        emit.check(theta.shape[axis], size, f"size of axis {axis} of {theta.name!r}")
     depth = y.shape[1] if rank == 3 else 1
     emit.step(
         affine_grid(short_name(theta.dtype), rank), outputs=[y], flops=8 * product(y.shape),

@@ -44,8 +44,7 @@ def _lower_expand(emit: Emission, node: Node) -> None:
     wanted = node.required(1).sizes()
     for size, dim in zip(reversed(wanted), reversed(shape), strict=False):
         sizes = node.required(1).name
-        message = f"node {node.name!r} (Expand): size in {sizes!r} and of the result"
-        emit.check(size, dim, message, broadcast=True)
+        emit.check(size, dim, f"size in {sizes!r} and of the result", broadcast=True)
     target = Tensor(x.buffer, 0, x.dtype, shape, (0,) * len(shape), x.name)
     emit.set(node.outputs[0], x.view(shape, broadcast_strides(emit, x, target)))
 
@@ -102,9 +101,7 @@ def _demand_fit(emit: Emission, node: Node, tensors: Sequence[Tensor], axis: int
     for tensor in tensors:
         for i, (size, wanted) in enumerate(zip(tensor.shape, info.dims, strict=True)):
             if i != axis and size != wanted:
-                message = (
-                    f"node {node.name!r} (Concat): axis {i} of {tensor.name!r} and of {info.name!r}"
-                )
+                message = f"axis {i} of {tensor.name!r} and of {info.name!r}"
                 emit.check(size, wanted, message)
 
 
@@ -169,7 +166,7 @@ def _lower_depth_to_space(emit: Emission, node: Node) -> None:
     small, large = (x, y) if node.op_type == "DepthToSpace" else (y, x)
     n, few_channels, h, w = small.shape
     c = large.shape[1]
-    message = f"node {node.name!r} ({node.op_type}): sizes of {x.name!r} and multiples of the block"
+    message = f"sizes of {x.name!r} and multiples of the block"
     emit.check(few_channels, c * b * b, message)
     emit.check(large.shape[2], h * b, message)
     emit.check(large.shape[3], w * b, message)

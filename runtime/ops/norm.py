@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
 from ...kernels.cpu.norm import channel_norm, group_norm, layer_norm, lp_norm
+from ..element_types import HALVES
 from ..emission import Emission
-from ..graph import Info, Node, OnHost, refuse
+from ..graph import Info, Node, OnHost, dtype_name, refuse
 from ..strides import contiguous_strides
 from ..symbolic import Dim, product
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks, composed
 from .matmul import row_stride
 from .pointwise import emit_expression, preferred_order
@@ -40,8 +42,7 @@ def _vector(emit: Emission, node: Node, index: int, count: Dim) -> Tensor | None
     if node.input(index) is None:
         return None
     vector = emit.tensor(node.values[index])
-    message = f"node {node.name!r} ({node.op_type}): elements of {vector.name!r} and of its axes"
-    emit.check(vector.size, count, message)
+    emit.check(vector.size, count, f"elements of {vector.name!r} and of its axes")
     return emit.ordered(vector)
 
 
@@ -124,13 +125,12 @@ def _infer_layer(node: Node) -> list[Info]:
     scale = node.required(1)
     if any(i is not None and i.dtype != x.dtype for i in (scale, node.input(2))):
         raise OnHost("scale or bias of another type")
-    if _is_composed(node) and any(value.name for value in node.outputs[1:]):
-        raise OnHost("statistics of what no kernel takes")
-    if node.attribute("stash_type", 1) != 1 and x.dtype == "float32":
-        raise OnHost("statistics of another type than float32")
+    stash = dtype_name(ir.DataType(node.attribute("stash_type", 1)))
+    if stash not in ("float32", *([] if x.dtype == "float32" else ["float64", *HALVES])):
+        raise OnHost(f"statistics of {stash}")
     statistics = (*x.dims[:axis], *[1] * (x.rank - axis))
-    shapes = [x.dims, statistics, statistics]
-    return [node.result(shapes[i], index=i) for i in range(len(node.outputs))]
+    more = [node.result(statistics, stash, i) for i in range(1, len(node.outputs))]
+    return [node.result(x.dims), *more]
 
 
 def _is_composed(node: Node) -> bool:
@@ -160,7 +160,13 @@ def _lower_layer(emit: Emission, node: Node) -> None:
         given = [None if node.input(i) is None else emit.tensor(node.values[i]) for i in (1, 2)]
         axes = range(axis, len(x.shape))
         y = emit.output(node)
-        composed.emit_normalized(emit, x, y, axes, epsilon, given, is_centred=not is_rms)
+        mean, variance = composed.emit_normalized(
+            emit, x, y, axes, epsilon, given, is_centred=not is_rms
+        )
+        for i, text, of in ((1, "x0", mean), (2, "div(1,sqrt(add(x0,x1)))", variance)):
+            if of is not None and len(node.outputs) > i and node.outputs[i].name:
+                kind = short_name(node.infos[i].dtype)
+                emit_expression(emit, f"to_{kind}({text})", emit.output(node, i), [of, epsilon][:i])
         return
     n = product(x.shape[axis:])
     stride = row_stride(x) if axis == len(x.shape) - 1 else None
@@ -218,9 +224,7 @@ def _lower_pixels(emit: Emission, node: Node) -> None:
     else:
         kernel = group_norm
         groups = node.attribute("num_groups")
-        emit.check(
-            channels % groups, 0, f"node {node.name!r} ({node.op_type}): channels over groups"
-        )
+        emit.check(channels % groups, 0, "channels over groups")
         fields = {"groups": groups, "group": channels // groups}
         for index, name in ((1, "scale"), (2, "bias")):
             fields[name] = _group_vector(emit, node, index, channels, groups)
@@ -264,8 +268,7 @@ def _lower_composed(emit: Emission, node: Node) -> None:
     else:
         groups, channels = node.attribute("num_groups"), x.shape[1]
         each, rest = channels // groups, product(x.shape[2:])
-        message = f"node {node.name!r} ({node.op_type}): channels over groups"
-        emit.check(channels % groups, 0, message)
+        emit.check(channels % groups, 0, "channels over groups")
         shape = (x.shape[0], groups, each, rest)
         x, y = (t.view(shape, contiguous_strides(shape)) for t in (x, y))
         vectors = [_group_vector(emit, node, i, channels, groups) for i in (1, 2)]

@@ -14,7 +14,7 @@ from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, maximum, product
 from ..tensors import Tensor, short_name
 from . import checks
-from .axes import around, check_told
+from .axes import around, check_axes
 from .registry import Operator, register
 
 _SUMMED = ("float32", "float64", "int64", "int32", "uint64", "uint32")
@@ -49,7 +49,7 @@ def _lower_arg(emit: Emission, node: Node) -> None:
     axis = node.attribute("axis", 0) % len(x.shape)
     sizes = _three(x, axis)
     y = emit.output(node)
-    emit.check_some(x.shape[axis], y.size, node, "positions")
+    emit.check_some(x.shape[axis], y.size, "positions")
     emit.step(
         arg_extreme(short_name(x.dtype), int(node.op_type == "ArgMax")), outputs=[y], x=x, y=y,
         **sizes, x_outer=sizes["n"] * sizes["inner"], x_axis=sizes["inner"], x_inner=1,
@@ -98,7 +98,7 @@ def _lower_top_k(emit: Emission, node: Node) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
     axis = node.attribute("axis", -1) % len(x.shape)
     k, size = node.infos[0].dims[axis], x.shape[axis]
-    what = f"node {node.name!r} (TopK): elements of axis {axis}, or k if that is more, and elements"
+    what = f"elements of axis {axis}, or k if that is more, and elements"
     emit.check(maximum(k, size), size, what)
     values = emit.output(node)
     named = len(node.outputs) > 1 and node.outputs[1].name
@@ -119,7 +119,7 @@ def _infer_cumulative(node: Node) -> list[Info]:
 def _lower_cumulative(emit: Emission, node: Node) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
     axis, y = node.required(1).sizes()[0], emit.output(node)
-    check_told(emit, node, [axis], len(x.shape))
+    check_axes(emit, [axis], len(x.shape))
     emit.step(
         cumulative(short_name(x.dtype), "sum" if node.op_type == "CumSum" else "product"),
         outputs=[y], flops=product(x.shape), x=x, y=y, **_three(x, axis),

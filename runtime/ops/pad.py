@@ -14,7 +14,7 @@ from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, maximum, minimum, product
 from ..tensors import Tensor
 from . import checks
-from .axes import by_axis, check_told
+from .axes import by_axis, check_axes
 from .pointwise import preferred_order
 from .registry import Operator, register
 
@@ -42,7 +42,7 @@ def _infer_pad(node: Node) -> list[Info]:
 
 def _lower_pad(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
-    check_told(emit, node, _axes(node), len(x.shape))
+    check_axes(emit, _axes(node), len(x.shape))
     before, after = _pads(node)
     if node.outputs[0] in emit.caches:
         emit.continued(node.outputs[0], _zeros_behind(emit, node, x, after))
@@ -51,7 +51,7 @@ def _lower_pad(emit: Emission, node: Node) -> None:
     if (mode := node.attribute("mode", "constant")) == "constant":
         emit_padded(emit, x, y, before, after, _value(emit, node, x))
         return
-    x = _cropped(emit, node, x, before, after)
+    x = _cropped(emit, x, before, after)
     groups = (
         ("n", x.shape, 1), ("m", y.shape, 1), ("p", [maximum(n, 0) for n in before], 0),
         ("x", x.strides, 0), ("y", y.strides, 0),
@@ -74,22 +74,20 @@ def _value(emit: Emission, node: Node, x: Tensor) -> Tensor:
     if value.is_constant:
         return emit.constant(value.array().reshape(1).astype(x.dtype))
     own = emit.ordered(emit.tensor(node.values[2]))
-    emit.check(own.size, 1, f"node {node.name!r} (Pad): elements of the value {own.name!r}")
+    emit.check(own.size, 1, f"elements of the value {own.name!r}")
     return own
 
 
-def _cropped(
-    emit: Emission, node: Node, x: Tensor, before: Sequence[Dim], after: Sequence[Dim]
-) -> Tensor:
+def _cropped(emit: Emission, x: Tensor, before: Sequence[Dim], after: Sequence[Dim]) -> Tensor:
     """Return what pads below zero leave of a tensor."""
     shape, offset = list(x.shape), cast("Dim", 0)
     for axis, (front, back) in enumerate(zip(before, after, strict=True)):
         shape[axis] = shape[axis] + minimum(front, 0) + minimum(back, 0)
         offset = offset + maximum(-1 * front, 0) * x.strides[axis]
-        message = f"node {node.name!r} ({node.op_type}): size of axis {axis} of {x.name!r} after"
-        emit.check(minimum(0, shape[axis]), 0, f"{message} cropping")
+        what = f"size of axis {axis} of {x.name!r} after cropping"
+        emit.check(minimum(0, shape[axis]), 0, what)
         grown = maximum(front, 0) + maximum(back, 0)
-        emit.check_some(shape[axis], grown, node, f"elements that pad axis {axis}")
+        emit.check_some(shape[axis], grown, f"elements that pad axis {axis}")
     return x.view(shape, x.strides, offset)
 
 

@@ -52,8 +52,7 @@ def _placed(emit: Emission, operand: Placed) -> Tensor:
     else:
         tensor = emit.tensor(operand.value)
     if operand.block and operand.axis is not None:
-        message = f"{emit.where}: blocks of {operand.block} along axis {operand.axis}, and "
-        message += f"of {tensor.name!r}"
+        message = f"blocks of {operand.block} along axis {operand.axis}, and of {tensor.name!r}"
         wanted = blocks_of(operand.size, operand.block)
         emit.check(tensor.shape[operand.axis], wanted, message)
         spread = _repeated(emit, tensor, operand.axis, operand.block)
@@ -259,8 +258,7 @@ def broadcast_strides(emit: Emission, tensor: Tensor, target: Tensor) -> list[Di
         elif size == 1:
             strides.append(0)
         else:
-            message = f"{emit.where}: {tensor.name!r} does not broadcast to {target.name!r}"
-            message += f", axis {axis}"
+            message = f"{tensor.name!r} does not broadcast to {target.name!r}, axis {axis}"
             emit.check(size, wanted, message, broadcast=True)
             strides.append(not_one(size) * stride)
     return strides

@@ -69,7 +69,7 @@ def _lower_max(emit: Emission, node: Node) -> None:
     width = height_width(y.shape)[1]
     fields = window_fields(window)
     if x.dtype == "float32" and _always_inside(node, window):
-        emit.check_some(product(x.shape[2:]), product(y.shape), node, "maxima")
+        emit.check_some(product(x.shape[2:]), product(y.shape), "maxima")
         (taps_d, taps_h, taps_w), stride = (own.taps for own in window), window.columns.stride
         kernel = max_pool(taps_d, taps_h, taps_w, stride, columns_of(width, taps_w))
         fields = {name: fields[name] for name in ("stride_h", "pad_top", "pad_left")}
@@ -213,7 +213,7 @@ def _infer_global(node: Node) -> list[Info]:
 def _lower_global(emit: Emission, node: Node) -> None:
     x = node.required(0)
     kind, what = ("mean", "means") if node.op_type == "GlobalAveragePool" else ("max", "maxima")
-    emit.check_some(product(x.dims[2:]), product(x.dims[:2]), node, what)
+    emit.check_some(product(x.dims[2:]), product(x.dims[:2]), what)
     emit_reduce(emit, node, kind, list(range(2, x.rank)))
 
 

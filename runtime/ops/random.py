@@ -109,7 +109,7 @@ def _lower_bernoulli(emit: Emission, node: Node) -> None:
 
 def _infer_multinomial(node: Node) -> list[Info]:
     x, dtype = node.required(0), _kind(node, "int32")
-    if x.dtype != "float32" or dtype not in ("int32", "int64"):
+    if x.dtype not in ("float32", "float64") or dtype not in ("int32", "int64"):
         raise OnHost(f"probabilities of {x.dtype}, results of {dtype}")
     return [node.result((x.dims[0], node.attribute("sample_size", 1)), dtype)]
 
@@ -117,11 +117,11 @@ def _infer_multinomial(node: Node) -> list[Info]:
 def _lower_multinomial(emit: Emission, node: Node) -> None:
     x = emit.ordered(emit.tensor(node.values[0]))
     y, (rows, classes) = emit.output(node), x.shape
-    emit.check_some(classes, y.size, node, "classes")
+    emit.check_some(classes, y.size, "classes")
     space = (8 * classes + 63) // 64 * 64
     emit.step(
-        multinomial(short_name(y.dtype)), outputs=[y], flops=16 * x.size, x=x, y=y,
-        key=_key(emit, node), rows=rows, classes=classes, samples=y.shape[1],
+        multinomial(short_name(x.dtype), short_name(y.dtype)), outputs=[y], flops=16 * x.size,
+        x=x, y=y, key=_key(emit, node), rows=rows, classes=classes, samples=y.shape[1],
         scratch=emit.workspace(space), scratch_bytes=space,
     )  # fmt: skip
 

@@ -217,7 +217,7 @@ def _initial(
         return None
     batch_axis, direction_axis = (0, 1) if layer.is_batch_first else (1, 0)
     batch = node.required(X).dims[batch_axis]
-    message = f"node {node.name!r} ({node.op_type}): sizes of the initial state {info.name!r}"
+    message = f"sizes of the initial state {info.name!r}"
     emit.check(info.dims[batch_axis], batch, message)
     emit.check(info.dims[direction_axis], layer.directions, message)
     emit.check(info.dims[2], layer.size, message)
@@ -314,7 +314,7 @@ def _lengths(emit: Emission, node: Node, batch: Dim) -> Tensor | None:
     if node.input(LENGTHS) is None:
         return None
     lengths = emit.ordered(emit.tensor(node.values[LENGTHS]))
-    emit.check(lengths.size, batch, f"node {node.name!r} ({node.op_type}): number of lengths")
+    emit.check(lengths.size, batch, "number of lengths")
     return lengths
 
 

@@ -13,7 +13,7 @@ from ..strides import collapse, contiguous_strides
 from ..symbolic import Dim, product
 from ..tensors import Tensor, short_name
 from . import checks
-from .axes import check_told, chosen, listed
+from .axes import check_axes, chosen, listed
 from .registry import Operator, register
 
 _KINDS = {
@@ -55,7 +55,7 @@ def _infer_reduce(node: Node) -> list[Info]:
     axes = _axes(node)
     flags = listed(axes, x.rank)
     if x.rank > _MOST:
-        numbers_of(flags, f"{x.rank} axes, of which a run tells which are reduced")
+        numbers_of(flags, f"{x.rank} axes, of which some are reduced that are given at run time")
     if not node.attribute("keepdims", 1):
         return [node.result(chosen(x.dims, [1 - flag for flag in flags], x.rank - len(axes)))]
     return [node.result(_reduced(x.dims, flags))]
@@ -71,7 +71,7 @@ def _lower_reduce(emit: Emission, node: Node) -> None:
     if all(isinstance(axis, int) for axis in axes):
         emit_reduce(emit, node, _KINDS[node.op_type], [int(axis) % rank for axis in axes])  # type: ignore[arg-type]
         return
-    check_told(emit, node, axes, rank)
+    check_axes(emit, axes, rank)
     x, y, flags = emit.tensor(node.values[0]), emit.output(node), listed(axes, rank)
     kept, others = _reduced(x.shape, flags), [1 - flag for flag in flags]
     tables = (kept, x.strides, contiguous_strides(kept), _reduced(x.shape, others), x.strides)

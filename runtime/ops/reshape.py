@@ -16,7 +16,7 @@ from ..strides import contiguous_strides
 from ..symbolic import Dim, minimum, product, sum_dims
 from ..tensors import Tensor
 from . import checks
-from .axes import check_told, chosen, is_equal, is_told, listed
+from .axes import check_axes, chosen, is_data_dependent, is_equal, listed
 from .registry import Operator, register
 
 
@@ -25,7 +25,7 @@ def _infer_reshape(node: Node) -> list[Info]:
     sizes: list[Dim] = list(node.attribute("shape") or node.required(1).sizes())
     allow_zero = node.attribute("allowzero", 0)
     shape = [x.dims[i] if size == 0 and not allow_zero else size for i, size in enumerate(sizes)]
-    if any(map(is_told, shape)):
+    if any(map(is_data_dependent, shape)):
         shape = _meant(shape, x.dims, bool(allow_zero))
     if -1 in shape:
         shape[shape.index(-1)] = _open_size(x.dims, [size for size in shape if size != -1])
@@ -39,10 +39,10 @@ def _infer_reshape(node: Node) -> list[Info]:
 
 
 def _meant(sizes: Sequence[Dim], old: Sequence[Dim], allow_zero: bool) -> list[Dim]:
-    """Return the shape that sizes mean of which some are read: 0 and -1 are told when they run."""
+    """Return the shape that sizes mean of which some are read: 0 and -1 are seen at run time."""
     stated, are_open = list(sizes), []
     for i, size in enumerate(sizes):
-        if not is_told(size):
+        if not is_data_dependent(size):
             continue
         is_open = is_equal(size, -1)
         are_open.append((i, is_open))
@@ -119,32 +119,29 @@ def _lower_reshape(emit: Emission, node: Node) -> None:
     if not node.attribute("allowzero", 0):
         _check_copied_sizes(emit, node)
     for size in () if node.attribute("shape") else node.required(1).sizes():
-        if is_told(size):
-            message = f"node {node.name!r} ({node.op_type}): a size of the new shape, -1 at least"
-            emit.check(minimum(size, -1), -1, message)
+        if is_data_dependent(size):
+            emit.check(minimum(size, -1), -1, "a size of the new shape, -1 at least")
     _lower_view(emit, node)
 
 
 def _lower_squeeze(emit: Emission, node: Node) -> None:
     x, axes = node.required(0), _axes(node) or []
-    check_told(emit, node, axes, x.rank)
+    check_axes(emit, axes, x.rank)
     for i, flag in enumerate(listed(axes, x.rank)):
-        message = f"node {node.name!r} ({node.op_type}): size of axis {i} of {x.name!r}, if listed"
-        emit.check(1 + flag * (x.dims[i] - 1), 1, message)
+        emit.check(1 + flag * (x.dims[i] - 1), 1, f"size of axis {i} of {x.name!r}, if listed")
     _lower_view(emit, node)
 
 
 def _lower_unsqueeze(emit: Emission, node: Node) -> None:
     axes = _axes(node) or []
-    check_told(emit, node, axes, node.required(0).rank + len(axes))
+    check_axes(emit, axes, node.required(0).rank + len(axes))
     _lower_view(emit, node)
 
 
 def _lower_view(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
     shape = node.infos[0].dims
-    message = f"node {node.name!r} ({node.op_type}): elements of {x.name!r} and of the result"
-    emit.check(product(x.shape), product(shape), message)
+    emit.check(product(x.shape), product(shape), f"elements of {x.name!r} and of the result")
     emit.set(node.outputs[0], reshape_view(emit, x, shape))
 
 
@@ -159,15 +156,14 @@ def _check_copied_sizes(emit: Emission, node: Node) -> None:
     sizes = node.attribute("shape") or node.required(1).sizes()
     stated = [i for i, size in enumerate(sizes) if size != -1]
     computed = [i for i in stated if not isinstance(sizes[i], int) and i < len(old)]
-    computed = [i for i in computed if not is_told(sizes[i])]
+    computed = [i for i in computed if not is_data_dependent(sizes[i])]
     copies: dict[int, Dim] = {
         i: _is_zero(sizes[i]) * old[i] for i in computed if sizes[i] != old[i]
     }
     others = product(minimum(1, shape[i] + copies.get(i, 0)) for i in stated)
     holds = _is_zero(others) if len(stated) == len(sizes) else others
     for i, copied in copies.items():
-        message = f"node {node.name!r} ({node.op_type}): size 0 at {i} stands for the input's"
-        emit.check(copied * holds, 0, message)
+        emit.check(copied * holds, 0, f"size 0 at {i} stands for the input's")
 
 
 def _is_zero(size: Dim) -> Dim:

@@ -17,13 +17,17 @@ from ...kernels.cpu.resample import (
     scaled_sizes,
     workspace_bytes,
 )
+from ..element_types import HALVES
 from ..emission import Emission
 from ..graph import Info, NeedsNumbers, Node, OnHost, refuse
 from ..strides import channels_last_order, same_strides
 from ..symbolic import Dim, ceil_divide, maximum, minimum, product, scaled
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from . import checks
+from .pointwise import emit_expression
+from .quantization import quantized
 from .registry import Operator, register
+from .terms import Term
 from .windows import height_width, image_strides
 
 _COORDINATES = (*images.COORDINATES, "output_half_pixel")
@@ -123,14 +127,8 @@ def _infer_resize(node: Node) -> list[Info]:
     x = node.required(0)
     if node.version < 11:
         raise OnHost("Resize before opset 11")
-    crop = _coordinates(node) == _CROP
-    if x.dtype != "float32" and (_mode(node) != "nearest" or crop):
-        raise OnHost(f"Resize of {x.dtype} by sums, or with a value for what lies outside")
     if _coordinates(node) not in images.COORDINATES:
         raise OnHost(f"coordinate_transformation_mode {_coordinates(node)}")
-    region = _given(node, 1)
-    if crop and region is not None and not region.is_constant and region.dtype != "float32":
-        raise OnHost(f"a region of {region.dtype}")
     shape = list(x.dims)
     for axis in _axes(node):
         shape[axis.number] = axis.n_out
@@ -141,35 +139,82 @@ def _lower_resize(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
     if node.counted:
         _read_sizes(emit, node)
-    emit.check_some(product(x.shape), product(node.infos[0].dims), node, "pixels")
+    emit.check_some(product(x.shape), product(node.infos[0].dims), "pixels")
     axes = _changed(node)
-    if _is_of_images(node, x, axes):
-        _lower_images(emit, node, axes)
-        return
     order = channels_last_order(len(x.shape)) if x.is_channels_last else None
-    x = emit.ordered(x, order)
-    # First what makes the tensor smaller, or the least larger.
-    axes.sort(key=_growth)
-    if not axes:
-        emit.copy(x, emit.output(node, order=order))
-    for axis in axes:
-        shape = [axis.n_out if i == axis.number else n for i, n in enumerate(x.shape)]
-        dense = emit.new(shape, x.dtype, order)
-        if axis is axes[-1]:
-            y = emit.output(node, order=order)
-            dense = y if same_strides(shape, y.strides, dense.strides) else dense
-        _emit_axis(emit, node, axis, x, dense, order)
-        if axis is axes[-1] and dense is not y:
-            emit.copy(dense, y)
-        x = dense
+    x = _wide(emit, node, x, order)
+    resample = _emit_axes
+    if _is_of_images(node, x, axes):
+        order, resample = channels_last_order(len(x.shape)), _emit_images
+    y = emit.output(node, order=order)
+    is_narrow = x.dtype != y.dtype or (_coordinates(node) == _CROP and not _blends(node, x))
+    result = emit.new(y.shape, x.dtype, order, y.name) if is_narrow else y
+    resample(emit, node, axes, x, result, order)
+    if is_narrow:
+        _emit_narrow(emit, node, axes, result, y, order)
+
+
+def _blends(node: Node, x: Tensor) -> bool:
+    """Tell whether elements are computed by kernels of sums, not copied."""
+    return x.dtype == "float32" or _mode(node) != "nearest"
+
+
+def _wide(emit: Emission, node: Node, x: Tensor, order: Sequence[int] | None) -> Tensor:
+    """Return a tensor as the floats that are summed up: wide enough for all digits of its type."""
+    dtype = "float32" if x.itemsize == 1 or x.dtype in HALVES else "float64"
+    if _mode(node) == "nearest" or x.dtype in ("float32", dtype):
+        return x
+    wide = emit.new(x.shape, dtype, order, x.name)
+    emit_expression(emit, f"to_{short_name(dtype)}(x0)", wide, [x], order)
+    return wide
+
+
+def _emit_narrow(
+    emit: Emission, node: Node, axes: Sequence[_Axis], x: Tensor, y: Tensor,
+    order: Sequence[int] | None,
+) -> None:  # fmt: skip
+    """Emit elements of the result's type: rounded and limited; outside of the region its value."""
+    text = "x0"
+    if y.dtype in ("int64", "uint64") and x.dtype != y.dtype:
+        text = f"float_to_{short_name(y.dtype)}(round(x0))"
+    elif y.dtype in HALVES or y.dtype == "bool":
+        text = f"to_{short_name(y.dtype)}(x0)"
+    elif x.dtype != y.dtype:
+        text = quantized(Term("x0"), None, y.dtype).text
+    operands = [x]
+    if _coordinates(node) == _CROP:
+        inside = "1"
+        for axis in axes:
+            inside = f"mul({inside},x{len(operands)})"
+            operands.append(_inside(emit, node, axis, len(x.shape)))
+        text = f"where(equal({inside},0),x{len(operands)},{text})"
+        operands.append(emit.constant(_value_outside(node, y.dtype)))
+    emit_expression(emit, text, y, operands, order)
+
+
+def _value_outside(node: Node, dtype: str) -> np.ndarray:
+    """The value of what lies outside in a type, rounded and limited as results are."""
+    value = np.asarray(node.attribute("extrapolation_value", 0.0))
+    if np.dtype(dtype).kind in "iu":
+        info = np.iinfo(dtype)
+        return np.array(min(max(round(float(value)), info.min), info.max), dtype)
+    return value.astype(dtype)
+
+
+def _inside(emit: Emission, node: Node, axis: _Axis, rank: int) -> Tensor:
+    """Emit for each position of an axis how many elements there are at it: none outside."""
+    index = _emit_weights(emit, node, axis, "float32", 1)[0]
+    shape: list[Dim] = [1] * rank
+    strides: list[Dim] = [0] * rank
+    shape[axis.number], strides[axis.number] = axis.n_out, 2
+    return index.view(shape, strides, 1)
 
 
 def _read_sizes(emit: Emission, node: Node) -> None:
     """Emit the sizes that scales known at run time make, and read them."""
     scales = emit.ordered(emit.tensor(node.values[2]))
     old = [node.required(0).dims[axis] for axis in _listed_axes(node)]
-    message = f"node {node.name!r} (Resize): elements of {scales.name!r}, one for each axis"
-    emit.check(scales.size, len(old), message)
+    emit.check(scales.size, len(old), f"elements of {scales.name!r}, one for each axis")
     counted = emit.new((len(old),), "int64")
     emit.step(
         scaled_sizes, outputs=[counted], counted=counted,
@@ -194,12 +239,16 @@ def _is_of_images(node: Node, x: Tensor, axes: Sequence[_Axis]) -> bool:
     """
     spatial = not node.counted and len(x.shape) in (3, 4) and all(axis.number >= 2 for axis in axes)
     plain = _coordinates(node) != _CROP and not node.attribute("antialias", 0)
-    return spatial and plain and (x.is_channels_last or x.dtype != "float32")
+    if _blends(node, x):
+        return spatial and plain and x.is_channels_last and x.dtype == "float32"
+    return spatial and plain
 
 
-def _lower_images(emit: Emission, node: Node, axes: Sequence[_Axis]) -> None:
-    x = emit.channels_last(emit.tensor(node.values[0]))
-    y = emit.output(node, order=channels_last_order(len(x.shape)))
+def _emit_images(
+    emit: Emission, node: Node, axes: Sequence[_Axis], x: Tensor, y: Tensor,
+    order: Sequence[int] | None,
+) -> None:  # fmt: skip
+    x = emit.channels_last(x)
     scales = {axis.number - len(x.shape): axis.scale or 0.0 for axis in axes}
     (height, width), (out_height, out_width) = height_width(x.shape), height_width(y.shape)
     x_image, x_row, x_pixel = image_strides(x)
@@ -234,6 +283,25 @@ def _rounding(node: Node) -> int:
 # --- single axes ------------------------------------------------------------------------------
 
 
+def _emit_axes(
+    emit: Emission, node: Node, axes: Sequence[_Axis], x: Tensor, y: Tensor,
+    order: Sequence[int] | None,
+) -> None:  # fmt: skip
+    """Emit the resampling of one axis after the other."""
+    x = emit.ordered(x, order)
+    # First what makes the tensor smaller, or the least larger.
+    axes = sorted(axes, key=_growth)
+    for axis in axes:
+        shape = [axis.n_out if i == axis.number else n for i, n in enumerate(x.shape)]
+        dense = emit.new(shape, x.dtype, order)
+        is_result = axis is axes[-1] and same_strides(shape, y.strides, dense.strides)
+        dense = y if is_result else dense
+        _emit_axis(emit, node, axis, x, dense, order)
+        x = dense
+    if x is not y:
+        emit.copy(x, y)
+
+
 def _emit_axis(
     emit: Emission, node: Node, axis: _Axis, x: Tensor, y: Tensor, order: Sequence[int] | None
 ) -> None:
@@ -241,10 +309,10 @@ def _emit_axis(
     axes = list(order or range(len(x.shape)))
     before, after = axes[: axes.index(axis.number)], axes[axes.index(axis.number) + 1 :]
     outer, inner = product(x.shape[a] for a in before), product(x.shape[a] for a in after)
-    table = _table_fields(emit, node, axis)
-    if x.dtype != "float32":
+    if not _blends(node, x):
         index = emit.new((axis.n_out,), "int64")
-        emit.step(nearest_positions, outputs=[index], index=index, **table)
+        fields = _table_fields(emit, node, axis)
+        emit.step(nearest_positions, outputs=[index], index=index, **fields)
         emit.step(
             gather(x.itemsize, "i64"),
             outputs=[y],
@@ -252,43 +320,50 @@ def _emit_axis(
             x_outer=axis.n_in * inner, x_axis=inner, y_outer=axis.n_out * inner, y_axis=inner,
         )  # fmt: skip
         return
-    taps, width = images.TAPS[_mode(node)], _most_weights(node, axis)
-    index, weight = emit.new((axis.n_out, 2), "int64"), emit.new((axis.n_out, width), "float32")
+    taps = images.TAPS[_mode(node)]
+    index, weight = _emit_weights(emit, node, axis, x.dtype, taps)
+    width = weight.shape[1]
+    has_lines = x.dtype == "float32" and not (isinstance(inner, int) and inner > 1)
+    space = workspace_bytes(axis.n_in) if has_lines else 0
     emit.step(
-        axis_weights,
-        outputs=[index, weight],
-        flops=weight.size * 8,
-        index=index, weight=weight, width=width, taps=taps,
-        cubic=node.attribute("cubic_coeff_a", -0.75), antialias=node.attribute("antialias", 0),
-        exclude_outside=0 if taps == 1 else node.attribute("exclude_outside", 0),
-        extrapolate=int(_coordinates(node) == _CROP), **table,
-    )  # fmt: skip
-    space = 0 if isinstance(inner, int) and inner > 1 else workspace_bytes(axis.n_in)
-    emit.step(
-        blend_axis,
+        blend_axis(short_name(x.dtype)),
         outputs=[y],
         flops=2 * product(y.shape) * width,
         x=x, y=y, index=index, weight=weight, width=width, outer=outer, n_in=axis.n_in,
         n_out=axis.n_out, inner=inner, extrapolation=node.attribute("extrapolation_value", 0.0),
-        workspace=None if space == 0 else emit.workspace(space), workspace_bytes=space,
+        workspace=emit.workspace(space) if has_lines else None, workspace_bytes=space,
     )  # fmt: skip
+
+
+def _emit_weights(
+    emit: Emission, node: Node, axis: _Axis, dtype: str, taps: int
+) -> tuple[Tensor, Tensor]:
+    """Emit the tables of an axis: what each position reads, and weights."""
+    width = _most_weights(node, axis, taps)
+    index, weight = emit.new((axis.n_out, 2), "int64"), emit.new((axis.n_out, width), dtype)
+    emit.step(
+        axis_weights(short_name(dtype)),
+        outputs=[index, weight],
+        flops=weight.size * 8,
+        index=index, weight=weight, width=width, taps=taps,
+        cubic=node.attribute("cubic_coeff_a", -0.75),
+        antialias=0 if taps == 1 else node.attribute("antialias", 0),
+        exclude_outside=0 if taps == 1 else node.attribute("exclude_outside", 0),
+        extrapolate=int(_coordinates(node) == _CROP), **_table_fields(emit, node, axis),
+    )  # fmt: skip
+    return index, weight
 
 
 def _table_fields(emit: Emission, node: Node, axis: _Axis) -> dict[str, Any]:
     """Fields that the kernels of tables share."""
-    scale = None if axis.scale is None else emit.number(axis.scale)
+    scale = None if axis.scale is None else emit.constant(np.array(axis.scale))
     if node.counted:
-        scale = emit.ordered(emit.tensor(node.values[2])).view((1,), (1,), axis.place)
+        scale = _doubles(emit, node, 2).view((1,), (1,), axis.place)
     region, step = None, 0
     info, count = _given(node, 1), len(_listed_axes(node))
     if _coordinates(node) == _CROP and info is not None:
-        message = f"node {node.name!r} (Resize): elements of {info.name!r}, two for each axis"
-        emit.check(product(info.dims), 2 * count, message)
-        if info.is_constant:
-            whole = emit.constant(info.array().astype(np.float32))
-        else:
-            whole = emit.ordered(emit.tensor(node.values[1]))
-        region, step = whole.view((2,), (count,), axis.place), count
+        emit.check(product(info.dims), 2 * count, f"elements of {info.name!r}, two for each axis")
+        region, step = _doubles(emit, node, 1).view((2,), (count,), axis.place), count
     return {
         "n_in": axis.n_in, "n_out": axis.n_out, "scale": scale, "region": region,
         "region_step": step, "coordinates": images.COORDINATES.index(_coordinates(node)),
@@ -296,15 +371,29 @@ def _table_fields(emit: Emission, node: Node, axis: _Axis) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _most_weights(node: Node, axis: _Axis) -> Dim:
+def _doubles(emit: Emission, node: Node, index: int) -> Tensor:
+    """Return an input of floats as those that tables are computed from."""
+    info = node.required(index)
+    if info.is_constant:
+        return emit.constant(info.array().astype(np.float64))
+    x = emit.ordered(emit.tensor(node.values[index]))
+
+    def widen() -> Tensor:
+        wide = emit.new(x.shape, "float64", name=x.name)
+        emit_expression(emit, "to_f64(x0)", wide, [x])
+        return wide
+
+    return emit.once(x, "float64", widen)
+
+
+def _most_weights(node: Node, axis: _Axis, taps: int) -> Dim:
     """Room for the weights of a position."""
-    taps = images.TAPS[_mode(node)]
     if not node.attribute("antialias", 0) or taps == 1:
         return taps
     if node.counted:
         return axis.n_in
     if axis.scale is not None:
-        wide: Dim = int(np.ceil(taps / min(float(np.float32(axis.scale)), 1.0))) + 1
+        wide: Dim = int(np.ceil(taps / min(axis.scale, 1.0))) + 1
     else:
         wide = ceil_divide(taps * maximum(axis.n_in, axis.n_out), maximum(axis.n_out, 1)) + 1
     return minimum(wide, axis.n_in)

@@ -24,8 +24,7 @@ def _infer(node: Node) -> list[Info]:
 def _lower(emit: Emission, node: Node) -> None:
     x, lengths = (emit.ordered(emit.tensor(value)) for value in node.values[:2])
     time, batch = _axes(node)
-    message = f"node {node.name!r} (ReverseSequence): numbers of sequences and of {lengths.name!r}"
-    emit.check(lengths.shape[0], x.shape[batch], message)
+    emit.check(lengths.shape[0], x.shape[batch], f"numbers of sequences and of {lengths.name!r}")
     y = emit.output(node)
     emit.step(
         reverse_sequence(x.itemsize), outputs=[y], x=x, lengths=lengths, y=y, steps=x.shape[time],

@@ -30,9 +30,8 @@ def _infer(node: Node) -> list[Info]:
 def _fields(emit: Emission, node: Node, x: Tensor, rois: Tensor, columns: int) -> dict[str, Any]:
     """Fields of both kernels; what they read must be there."""
     y = emit.output(node, order=(0, 2, 3, 1))
-    what = f"node {node.name!r} ({node.op_type}): size of axis 1 of {rois.name!r}"
-    emit.check(rois.shape[1], columns, what)
-    emit.check_some(product(x.shape[2:]), product(y.shape), node, "pixels")
+    emit.check(rois.shape[1], columns, f"size of axis 1 of {rois.name!r}")
+    emit.check_some(product(x.shape[2:]), product(y.shape), "pixels")
     strides = dict(zip(("x_image", "x_row", "x_pixel"), image_strides(x), strict=True))
     strides |= zip(("y_image", "y_row", "y_pixel"), image_strides(y), strict=True)
     return {
@@ -46,8 +45,7 @@ def _fields(emit: Emission, node: Node, x: Tensor, rois: Tensor, columns: int) -
 def _lower_roi_align(emit: Emission, node: Node) -> None:
     x = emit.channels_last(emit.tensor(node.values[0]))
     rois, batches = (emit.ordered(emit.tensor(value)) for value in node.values[1:3])
-    message = f"node {node.name!r} (RoiAlign): numbers of regions and of {batches.name!r}"
-    emit.check(batches.shape[0], rois.shape[0], message)
+    emit.check(batches.shape[0], rois.shape[0], f"numbers of regions and of {batches.name!r}")
     fields = _fields(emit, node, x, rois, 4)
     otherwise = "output_half_pixel" if node.version < 16 else "half_pixel"
     is_half = node.attribute("coordinate_transformation_mode", otherwise) == "half_pixel"

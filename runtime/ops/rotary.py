@@ -65,22 +65,19 @@ def _lower(emit: Emission, node: Node) -> None:
     y = emit.output(node)
     half = (node.attribute("rotary_embedding_dim", 0) or size) // 2
     cos, sin = (emit.ordered(emit.tensor(node.values[i])) for i in (COS, SIN))
-    what = f"node {node.name!r} ({node.op_type})"
-    emit.check(
-        maximum(2 * half, size), size, f"{what}: elements that are turned, and all of a head"
-    )
+    emit.check(maximum(2 * half, size), size, "elements that are turned, and all of a head")
     for table in (cos, sin):
-        emit.check(table.shape[-1], half, f"{what}: angles of {table.name!r}, and pairs")
-    emit.check(cos.shape[0], sin.shape[0], f"{what}: rows of {cos.name!r} and {sin.name!r}")
+        emit.check(table.shape[-1], half, f"angles of {table.name!r}, and pairs")
+    emit.check(cos.shape[0], sin.shape[0], f"rows of {cos.name!r} and {sin.name!r}")
     positions = None
     if node.input(POSITIONS) is not None:
         positions = emit.ordered(emit.tensor(node.values[POSITIONS]))
         for axis, count in enumerate((batch, rows)):
-            emit.check(positions.shape[axis], count, f"{what}: sizes of {positions.name!r}")
+            emit.check(positions.shape[axis], count, f"sizes of {positions.name!r}")
     else:
         for table in (cos, sin):
             for axis, count in enumerate((batch, rows)):
-                emit.check(table.shape[axis], count, f"{what}: sizes of {table.name!r}")
+                emit.check(table.shape[axis], count, f"sizes of {table.name!r}")
     strides: dict[str, Any] = {
         f"{name}_{axis}": stride
         for name, tensor in (("x", x), ("y", _heads_apart(y, sizes)))

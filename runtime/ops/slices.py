@@ -6,7 +6,7 @@ from ..emission import Emission
 from ..graph import Info, Node, describe, refuse
 from ..symbolic import Dim, bound, ceil_divide, is_natural, maximum, minimum, sum_dims
 from . import checks
-from .axes import by_axis, check_told, is_below_zero, is_equal, is_told
+from .axes import by_axis, check_axes, is_below_zero, is_data_dependent, is_equal
 from .registry import Operator, register
 
 _WHOLE = 2**31 - 1
@@ -27,7 +27,7 @@ def _slice_lists(node: Node) -> tuple[list[Dim], list[Dim], list[Dim], list[Dim]
 
 
 def _slice_bounds(node: Node) -> list[tuple[int, Dim, Dim, Dim]]:
-    """(axis, first, count, step) for each sliced axis; for each axis where a run tells which."""
+    """(axis, first, count, step) of sliced axes; of all where those are given at run time."""
     x = node.required(0)
     starts, ends, axes, steps = (list(map(_within, each)) for each in _slice_lists(node))
     if not all(isinstance(axis, int) for axis in axes):
@@ -71,7 +71,7 @@ def _backward(start: Dim, end: Dim, size: Dim, step: Dim) -> tuple[Dim, Dim]:
 
 def _within(index: Dim) -> Dim:
     """Return an index whose number 64 bits hold, also with what is added to it."""
-    if isinstance(index, int) or is_told(index):
+    if isinstance(index, int) or is_data_dependent(index):
         return minimum(maximum(index, -_BEYOND), _BEYOND)
     return index
 
@@ -106,10 +106,9 @@ def _infer_slice(node: Node) -> list[Info]:
 def _lower_slice(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
     _, _, axes, steps = _slice_lists(node)
-    check_told(emit, node, axes, len(x.shape))
+    check_axes(emit, axes, len(x.shape))
     for step in steps:
-        message = f"node {node.name!r} (Slice): 1 for a step of 0, and 0"
-        emit.check(is_equal(_within(step), 0), 0, message)
+        emit.check(is_equal(_within(step), 0), 0, "1 for a step of 0, and 0")
     shape, strides = list(x.shape), list(x.strides)
     offset: Dim = 0
     for axis, first, count, step in _slice_bounds(node):
@@ -147,8 +146,7 @@ def _lower_split(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
     axis = node.attribute("axis", 0) % len(x.shape)
     total = sum_dims(info.dims[axis] for info in node.infos)
-    message = f"node {node.name!r} (Split): size of axis {axis} of {x.name!r} and of its parts"
-    emit.check(x.shape[axis], total, message)
+    emit.check(x.shape[axis], total, f"size of axis {axis} of {x.name!r} and of its parts")
     offset: Dim = 0
     for index, info in enumerate(node.infos):
         emit.set(node.outputs[index], x.view(info.dims, x.strides, offset * x.strides[axis]))

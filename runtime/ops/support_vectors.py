@@ -114,8 +114,7 @@ def _emit_distances(
     """Emit ``exp(-gamma |x - v|**2)``."""
     x, (count, features) = emit.ordered(float_features(emit, node)), vectors.shape
     panels = np.ascontiguousarray(vectors.reshape(-1, LANES, features).swapaxes(1, 2))
-    message = f"node {node.name!r} ({node.op_type}): features of {x.name!r} and of support vectors"
-    emit.check(x.shape[1], features, message)
+    emit.check(x.shape[1], features, f"features of {x.name!r} and of support vectors")
     emit.step(
         radial_basis, outputs=[values], flops=3 * features * values.size, x=x, y=values,
         rows=x.shape[0], features=features, vectors=count, gamma=gamma,

@@ -43,8 +43,7 @@ def _lower(emit: Emission, node: Node) -> None:
     boxes, scores = (emit.ordered(emit.tensor(value)) for value in node.values[:2])
     images, classes, count = scores.shape
     for axis, size in enumerate((images, count, 4)):
-        message = f"node {node.name!r} (NonMaxSuppression): size of axis {axis} of {boxes.name!r}"
-        emit.check(boxes.shape[axis], size, message)
+        emit.check(boxes.shape[axis], size, f"size of axis {axis} of {boxes.name!r}")
     corners = emit.new((images, CORNERS, count), "float32")
     emit.step(
         box_corners, outputs=[corners], boxes=boxes, corners=corners, images=images, count=count,

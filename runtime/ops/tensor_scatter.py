@@ -31,7 +31,7 @@ def _infer(node: Node) -> list[Info]:
 
 
 def _lower(emit: Emission, node: Node) -> None:
-    axis, what = _axis(node), f"node {node.name!r} ({node.op_type})"
+    axis = _axis(node)
     update, cache = emit.ordered(emit.tensor(node.values[1])), emit.tensor(node.values[0])
     in_place = node.outputs[0] in emit.caches
     if in_place:
@@ -42,12 +42,12 @@ def _lower(emit: Emission, node: Node) -> None:
     room, rows = y.shape[axis], update.shape[axis]
     for i, (a, b) in enumerate(zip(y.shape, update.shape, strict=True)):
         if i != axis:
-            emit.check(a, b, f"{what}: axis {i} of the cache and of {update.name!r}")
-    emit.check(maximum(room, rows), room, f"{what}: rows of {update.name!r}, and of the cache")
+            emit.check(a, b, f"axis {i} of the cache and of {update.name!r}")
+    emit.check(maximum(room, rows), room, f"rows of {update.name!r}, and of the cache")
     indices = None
     if node.input(2) is not None:
         indices = emit.ordered(emit.tensor(node.values[2]))
-        emit.check(indices.size, y.shape[0], f"{what}: number of indices, and the batch")
+        emit.check(indices.size, y.shape[0], "number of indices, and the batch")
     if not in_place:
         emit.copy(cache, y, "Copy")
     is_circular = node.attribute("mode", "linear") == "circular"

@@ -226,8 +226,8 @@ def _emit(
     info, aggregate = node.required(0), ensemble.aggregate.lower()
     columns = info.dims[-1]
     needed = ensemble.trees.columns
-    message = f"node {node.name!r} ({node.op_type}): number of features of {info.name!r}"
-    emit.check(maximum(columns, needed), columns, f"{message}, of which nodes read {needed}")
+    message = f"features of {info.name!r}, of which nodes read {needed}"
+    emit.check(maximum(columns, needed), columns, message)
     real, extreme = _real(info), aggregate in ("min", "max")
     is_single = ensemble.sums == 1 and not extreme
     count = len(ensemble.trees.modes)

@@ -46,8 +46,7 @@ def _infer_unpool(node: Node) -> list[Info]:
 def _lower_unpool(emit: Emission, node: Node) -> None:
     """Indices count in the implied shape, of which another shape has a part, or more zeros."""
     x, indices = (emit.ordered(emit.tensor(value)) for value in node.values[:2])
-    message = f"node {node.name!r} (MaxUnpool): elements of {x.name!r} and indices"
-    emit.check(x.size, indices.size, message)
+    emit.check(x.size, indices.size, f"elements of {x.name!r} and indices")
     implied, y = _implied_shape(node), emit.output(node)
     whole = y if list(y.shape) == implied else emit.new(implied, x.dtype)
     zero = emit.constant(np.zeros(1, x.dtype))
@@ -97,11 +96,10 @@ def _lower_blocks(emit: Emission, node: Node) -> None:
     x, y = emit.ordered(emit.tensor(node.values[0])), emit.output(node)
     window, image = _block_window(node)
     counts = window.sizes(image)
-    where = f"node {node.name!r} (Col2Im)"
     for own in window:
-        emit.check(minimum(own.taps, 1), 1, f"{where}: the smaller of a size of a block and 1")
-    emit.check(x.shape[1], y.shape[1] * window.taps, f"{where}: rows, and those of whole blocks")
-    emit.check(x.shape[2], product(counts), f"{where}: columns, and places of blocks")
+        emit.check(minimum(own.taps, 1), 1, "the smaller of a size of a block and 1")
+    emit.check(x.shape[1], y.shape[1] * window.taps, "rows, and those of whole blocks")
+    emit.check(x.shape[2], product(counts), "columns, and places of blocks")
     if _is_tiled(window, image):
         _emit_tiles(emit, window, counts, x, y)
         return

@@ -24,7 +24,7 @@ def conv_weights(emit: Emission, node: Node, groups: int) -> np.ndarray | Tensor
     if node.required(1).is_constant:
         return three_axes(node.required(1).array())
     w = _at_run_time(emit, node)
-    emit.check(w.shape[0] % groups, 0, _message(node, "filters beyond whole groups in"))
+    emit.check(w.shape[0] % groups, 0, f"filters beyond whole groups in {w.name!r}")
     per_group = w.shape[0] // groups
     return w.view((groups, per_group, *w.shape[1:]), (per_group * w.strides[0], *w.strides))
 
@@ -36,7 +36,7 @@ def transpose_weights(emit: Emission, node: Node, groups: int) -> np.ndarray | T
         parts = weights.reshape(groups, -1, *weights.shape[1:]).swapaxes(1, 2)
         return parts.reshape(-1, *parts.shape[2:])
     w = _at_run_time(emit, node)
-    emit.check(w.shape[0] % groups, 0, _message(node, "channels beyond whole groups in"))
+    emit.check(w.shape[0] % groups, 0, f"channels beyond whole groups in {w.name!r}")
     (channels, per_group, *kernel), s = w.shape, w.strides
     shape = (groups, per_group, channels // groups, *kernel)
     return w.view(shape, (channels // groups * s[0], s[1], s[0], *s[2:]))
@@ -61,7 +61,7 @@ def _at_run_time(emit: Emission, node: Node) -> Tensor:
     """Weights that a step computes, with three spatial axes."""
     w, kernel = emit.tensor(node.values[1]), kernel_sizes(node)
     for size, taps in zip(w.shape[2:], kernel, strict=True):
-        emit.check(size, taps, _message(node, "size of the window and of"))
+        emit.check(size, taps, f"size of the window and of {w.name!r}")
     missing = 3 - len(kernel)
     shape = (*w.shape[:2], *[1] * missing, *kernel)
     return w.view(shape, (*w.strides[:2], *[0] * missing, *w.strides[2:]))
@@ -71,7 +71,3 @@ def three_axes(weights: np.ndarray) -> np.ndarray:
     """Weights of a window over one to three axes as those over three."""
     missing = 5 - weights.ndim
     return weights.reshape(*weights.shape[:2], *[1] * missing, *weights.shape[2:])
-
-
-def _message(node: Node, what: str) -> str:
-    return f"node {node.name!r} ({node.op_type}): {what} {node.required(1).name!r}"

@@ -6,6 +6,7 @@ wrong value.
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,10 @@ def message_of(model: Any, feeds: dict[str, np.ndarray], **options: Any) -> str:
 
 
 def names_node(message: str, op: str) -> bool:
-    return f"{op} node producing" in message or ("node '" in message and f"({op}" in message)
+    """Tell whether a message names the node, and no node twice."""
+    nodes = re.findall(r"node '[^']*' \(\w+\)", message)
+    is_named = f"{op} node producing" in message or any(f"({op}" in node for node in nodes)
+    return is_named and len(set(nodes)) == len(nodes)
 
 
 @pytest.mark.parametrize("is_open", [True, False], ids=["open", "known"])

@@ -51,8 +51,6 @@ def steps_on_host(name: str, draw: Draw, case: Case) -> set[str]:
         return {name} if is_text else set()
     if name == "OneHotEncoder":
         return {name} if x.dtype == object or case.attributes.get("zeros") == 0 else set()
-    if name.startswith(("Linear", "SVM")) and x.dtype == np.float64:
-        return {name}
     return {"LabelEncoder"} if "classlabels_strings" in case.attributes else set()
 
 

@@ -79,10 +79,11 @@ def test_bernoulli(dtype):
     assert (first != again).any()
 
 
-def test_multinomial():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_multinomial(dtype):
     shares = np.array([[0.1, 0.2, 0.7], [0.5, 0.25, 0.25]])
     node = make_node("Multinomial", ["x"], ["y"], sample_size=50_000, dtype=7, seed=1.0)
-    (y,) = drawn(node, {"x": (np.log(shares) + 3).astype(np.float32)})
+    (y,) = drawn(node, {"x": (np.log(shares) + 3).astype(dtype)})
     assert y.dtype == np.int64
     found = np.stack([np.bincount(row, minlength=3) / row.size for row in y])
     np.testing.assert_allclose(found, shares, atol=0.01)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from onnx.helper import make_node
+from onnx.reference import ReferenceEvaluator
 from sardonyx.reference import evaluator
 
 from .conftest import build
@@ -58,6 +59,50 @@ def test_nearest_of_any_type(check_with_standard, dtype):
         node = resize("n", mode="nearest")
         sizes = np.array([*shape[:-2], 7, 3])
         check_with_standard(node, {"x": x}, {"n": sizes}, precision="strict")
+
+
+def numbers(shape, dtype):
+    """Numbers of a type, the whole range of integers of up to 32 bits."""
+    rng = np.random.default_rng(len(shape))
+    if np.dtype(dtype).kind == "f":
+        return rng.standard_normal(shape).astype(dtype)
+    info = np.iinfo(dtype)
+    return rng.integers(max(info.min, -(2**40)), min(info.max, 2**40), shape, dtype, endpoint=True)
+
+
+INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+
+
+@pytest.mark.parametrize("dtype", [*INTEGERS, "float16", "float64"])
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+def test_sums_of_any_type_are_rounded_and_limited(check_with_standard, mode, dtype):
+    tolerance = {"float16": 1e-3, "float64": 1e-12}.get(dtype, 0.0)
+    node = resize(mode=mode, coordinate_transformation_mode="asymmetric")
+    for shape, factors in (((2, 3, 7, 9), (1.7, 0.6)), ((1, 2, 5, 3, 4), (0.7, 2.3, 3.1))):
+        x, weights = {"x": numbers(shape, dtype)}, {"s": scales(1, 1, *factors)}
+        check_with_standard(node, x, weights, precision="strict", tolerance=tolerance)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64", "float16", "float64", "bool"])
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+def test_what_lies_outside_gets_the_value_in_any_type(check_with_standard, mode, dtype):
+    x = (normal(1, 2, 6, 7) * 9).astype(dtype)
+    node = resize(
+        "rn", mode=mode, coordinate_transformation_mode="tf_crop_and_resize",
+        extrapolation_value=7.0,
+    )  # fmt: skip
+    weights = {"r": scales(0, 0, 0.2713, -0.3171, 1, 1, 0.9137, 1.4), "n": np.array([1, 2, 5, 9])}
+    check_with_standard(node, {"x": x}, weights, precision="strict", tolerance=1e-3)
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_bytes_whose_channels_lie_together(check, dtype):
+    x = numbers((2, 17, 6, 9), dtype)
+    turn = make_node("Transpose", ["t"], ["x"], perm=[0, 3, 1, 2])
+    nodes = [turn, resize(mode="linear", coordinate_transformation_mode="asymmetric")]
+    feeds, weights = {"t": x.transpose(0, 2, 3, 1).copy()}, {"s": scales(1, 1, 1.7, 0.6)}
+    wanted = ReferenceEvaluator(build(nodes, [feeds], weights)).run(None, feeds)
+    check(nodes, feeds, weights, wanted=[wanted])
 
 
 @pytest.mark.parametrize("mode", ["linear", "cubic"])

@@ -144,7 +144,16 @@ def test_causal_convolution_is_a_convolution(check, rng):
 
 @pytest.mark.parametrize(
     ("given", "to"),
-    [("float32", 6), ("int64", 11), ("uint8", 3), ("float16", 4), ("bfloat16", 10), ("int16", 16)],
+    [
+        ("float32", 6),
+        ("int64", 11),
+        ("uint8", 3),
+        ("float16", 4),
+        ("bfloat16", 10),
+        ("int16", 16),
+        ("bool", 2),
+        ("bool", 3),
+    ],
 )
 def test_bits_of_another_type(check, rng, given, to):
     x = rng.integers(0, 250, (3, 5)).astype(given)
@@ -153,6 +162,13 @@ def test_bits_of_another_type(check, rng, given, to):
     check([cast], {"x": x}, wanted=wanted, opset=26)
     turned = [make_node("Transpose", ["v"], ["x"]), cast]
     check(turned, {"v": np.ascontiguousarray(x.T)}, wanted=wanted, opset=26)
+
+
+@pytest.mark.parametrize("given", ["uint8", "int8", "float8_e5m2"])
+def test_bits_of_bool_are_zero_or_one(check, given):
+    x = np.array([0, 1, 2, 255], np.uint8)
+    feeds, cast = {"x": x.view(np.dtype(given))}, make_node("BitCast", ["x"], ["y"], to=9)
+    check([cast], feeds, wanted=[[x != 0]], opset=26)
 
 
 def test_bits_of_other_numbers_are_refused(refused):

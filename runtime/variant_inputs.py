@@ -1,4 +1,4 @@
-"""What decides about branches and kernels: sizes and a few numbers that a model is given.
+"""Inputs that variants of a program depend on: sizes and a few numbers that decide about branches.
 
 Where conditions of If follow from the inputs' sizes, or from an integer that is an input, a program
 for certain ones has no If, and nothing that an If hides (ranks, sizes) is unknown in it. Operators
@@ -18,7 +18,7 @@ import onnx_ir as ir
 from .graph import Graph, Info
 from .symbolic import Dim, Symbol, product, symbol_of, symbols_in
 
-Deciders: TypeAlias = dict[str, list[Any]]
+VariantInputs: TypeAlias = dict[str, list[Any]]
 """``sizes``: (input, axis), ``values``: inputs of few integers, ``ranks``: those without a rank."""
 
 _COMPUTED = frozenset(
@@ -32,7 +32,7 @@ _MOST_ELEMENTS = 16
 """Elements of an input that decide about kernels; about branches a single one does."""
 
 
-def find_deciders(graph: Graph) -> Deciders:
+def find_variant_inputs(graph: Graph) -> VariantInputs:
     """Return what decides about nodes on the host, as far as that is inputs alone."""
     places = {
         symbol: (value.name or "", axis)
@@ -47,12 +47,12 @@ def find_deciders(graph: Graph) -> Deciders:
         if all(isinstance(cause, ir.Value) or cause in places for cause in causes):
             sizes |= {places[cause] for cause in causes if isinstance(cause, str)}
             values |= {cause.name or "" for cause in causes if isinstance(cause, ir.Value)}
-    deciders: Deciders = {
+    inputs: VariantInputs = {
         "sizes": [list(place) for place in sorted(sizes)],
         "values": sorted(values),
         "ranks": _without_rank(graph),
     }
-    return {kind: names for kind, names in deciders.items() if names}
+    return {kind: names for kind, names in inputs.items() if names}
 
 
 def _undecided(graph: Graph) -> Iterator[tuple[list[Symbol | ir.Value], int]]:
@@ -122,7 +122,7 @@ def _are_integers(info: Info, most: int) -> bool:
 # --- given ------------------------------------------------------------------------------------
 
 
-def assume(model: ir.Model, assumed: Deciders) -> None:
+def assume(model: ir.Model, assumed: VariantInputs) -> None:
     """Give a model the sizes, numbers and ranks that are assumed, in place.
 
     Parameters
