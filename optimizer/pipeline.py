@@ -22,6 +22,7 @@ from .fusions.attention import fuse_attention, fuse_expanded_attention
 from .fusions.batchnorm import fold_batch_normalization
 from .fusions.einsum import fuse_einsum
 from .fusions.gemm import fuse_gemm
+from .fusions.initial_states import drop_zero_states
 from .fusions.normalization import fuse_normalization
 from .fusions.padding import fold_pads
 from .fusions.products import unflatten_products
@@ -61,6 +62,7 @@ _ALL: dict[str, Pass] = {
     **_BASIC,
     "read_elements": read_elements,
     "fuse_recurrent": fuse_recurrent,
+    "drop_zero_states": drop_zero_states,
     "simplify_sequences": simplify_sequences,
     "fold_pads": fold_pads,
     "fuse_einsum": fuse_einsum,

@@ -33,7 +33,7 @@ _MOST_ELEMENTS = 16
 
 
 def find_variant_inputs(graph: Graph) -> VariantInputs:
-    """Return what decides about nodes on the host, as far as that is inputs alone."""
+    """Return what decides about kernels and shapes, as far as that is inputs alone."""
     places = {
         symbol: (value.name or "", axis)
         for value in graph.inputs
@@ -59,9 +59,9 @@ def _undecided(graph: Graph) -> Iterator[tuple[list[Symbol | ir.Value], int]]:
     """Yield what would have to be numbers, and how many elements an input may have for that."""
     for needed in graph.needed_numbers.values():
         yield [symbol for size in needed for symbol in symbols_in(size)], _MOST_ELEMENTS
-    for index in graph.why_host:
-        node = graph.nodes[index]
-        if node.key == ("", "If") and node.values[0] is not None:
+    for node in graph.nodes:
+        depends = node.index in graph.why_host or node.counted
+        if depends and node.key == ("", "If") and node.values[0] is not None:
             yield [node.values[0]], 1
 
 

@@ -17,7 +17,7 @@ import onnx_ir as ir
 from ..loops import behind_identities
 from ..rewrite import NearMiss
 from ..sizes import extent
-from ..values import constant, scalar
+from ..zeros import is_zero
 from .steps import Steps, element
 
 _LAST = np.array(2**31)  # behind every step that is not masked
@@ -207,19 +207,3 @@ def _chosen(after: ir.Value, condition: ir.Value) -> tuple[ir.Value | None, ir.V
     if node is None or node.op_type != "Where" or node.inputs[0] is not condition:
         return None, None
     return node.inputs[1], node.inputs[2]
-
-
-def is_zero(value: ir.Value | None) -> bool:
-    """Tell whether a value is known to be all zeros."""
-    array = constant(value)
-    if array is not None:
-        return not array.any()
-    node = None if value is None else value.producer()
-    if node is None or node.domain:
-        return False
-    if node.op_type == "Expand":
-        return scalar(node.inputs[0]) == 0.0
-    filled = node.attributes.get("value")
-    return node.op_type == "ConstantOfShape" and (
-        filled is None or not filled.as_tensor().numpy().any()
-    )

@@ -20,8 +20,9 @@ from ..report import Report
 from ..rewrite import Builder, NearMiss
 from ..sizes import extent
 from ..values import rank
+from ..zeros import is_zero
 from .cells import Cell, find_cell
-from .masked import Masked, find_mask, is_zero
+from .masked import Masked, find_mask
 from .steps import Steps, element, steps
 
 

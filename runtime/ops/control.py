@@ -1,7 +1,7 @@
 """If, Loop and Scan: their bodies are steps of the program, which a run passes by or repeats.
 
-A node is compiled where its bodies have kernels and their results keep one shape, whatever branch
-is taken and however often a body runs; others run on the host.
+A node is compiled where its bodies have kernels and their results keep one shape however often a
+body runs, and one rank whatever branch is taken; others run on the host.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from ...errors import InvalidModel
 from ...kernels.cpu import control
 from ..emission import Emission
 from ..graph import BodyInputs, Graph, Info, Node, OnHost, known_array, refuse
+from ..strides import contiguous_strides
 from ..symbolic import Dim, maximum, product
 from ..tensors import Label, Tensor
 from .registry import Operator, register
@@ -50,14 +51,23 @@ def _check_one(info: Info | None) -> None:
 def _infer_if(node: Node) -> list[Info]:
     _check_flag(node, node.required(0))
     then, other = (_results(node, name, len(node.outputs)) for name in _BRANCHES)
-    infos = []
-    for index, (a, b) in enumerate(zip(then, other, strict=True)):
+    pairs = list(zip(then, other, strict=True))
+    for a, b in pairs:
         if a.dtype != b.dtype:
             refuse(node, f"type of {b.name!r}, of its else_branch", b.dtype, a.dtype)
-        if a.shape != b.shape:
+        if a.rank != b.rank:
             raise OnHost(f"{a.name!r} of shape {a.dims} is {b.name!r} of shape {b.dims} otherwise")
-        infos.append(node.result(a.dims, a.dtype, index))
-    return infos
+    if all(a.shape == b.shape for a, b in pairs):
+        return [node.result(a.dims, a.dtype, i) for i, (a, _) in enumerate(pairs)]
+    taken = node.count()  # 1 or 0: how often a run takes the then_branch
+    return [
+        node.result(_either(taken, a.dims, b.dims), a.dtype, i) for i, (a, b) in enumerate(pairs)
+    ]
+
+
+def _either(first: Dim, a: Sequence[Dim], b: Sequence[Dim]) -> list[Dim]:
+    """Return the sizes ``a`` where ``first`` is 1, and ``b`` where it is 0."""
+    return [x if x == y else first * x + (1 - first) * y for x, y in zip(a, b, strict=True)]
 
 
 def _results(node: Node, name: str, count: int) -> list[Info]:
@@ -73,6 +83,9 @@ def _results(node: Node, name: str, count: int) -> list[Info]:
 
 def _lower_if(emit: Emission, node: Node) -> None:
     condition = emit.tensor(node.values[0])
+    if node.counted:
+        one = emit.constant(np.array(1, np.int64))
+        _count(emit, node, one, condition)
     results = [emit.output(node, index) for index in range(len(node.outputs))]
     other, end = Label(), Label()
     with _contained(node):
@@ -85,9 +98,14 @@ def _lower_if(emit: Emission, node: Node) -> None:
 
 
 def _emit_branch(emit: Emission, graph: Graph, results: Sequence[Tensor]) -> None:
-    for tensor, result in zip(emit.body(graph, [], results), results, strict=True):
-        if tensor is not result:
-            emit.copy(tensor, result, "Copy")
+    own = [emit.infos[value].dims for value in graph.outputs]
+    wanted = [
+        result if result.shape == dims else result.view(dims, contiguous_strides(dims))
+        for dims, result in zip(own, results, strict=True)
+    ]
+    for tensor, target in zip(emit.body(graph, [], wanted), wanted, strict=True):
+        if tensor is not target:
+            emit.copy(tensor, target, "Copy")
 
 
 @contextmanager
@@ -196,10 +214,15 @@ def _lower_loop(emit: Emission, node: Node) -> None:
 
 def _count_iterations(emit: Emission, node: Node) -> None:
     """Emit the number of iterations of a loop that its body does not end, and read it."""
-    counted = emit.new((1,), "int64")
     trips, condition = (
         None if node.input(i) is None else emit.tensor(node.values[i]) for i in range(2)
     )
+    _count(emit, node, trips, condition)
+
+
+def _count(emit: Emission, node: Node, trips: Tensor | None, condition: Tensor | None) -> None:
+    """Emit how often a body runs, so many times if the condition holds, and read it."""
+    counted = emit.new((1,), "int64")
     emit.step(
         control.count_iterations, outputs=[counted], op_type="Iteration", counted=counted,
         trips=trips, condition=condition,

@@ -15,7 +15,7 @@ from ...kernels.cpu.recurrent_cells import PHASES, Numbers
 from ...kernels.cpu.recurrent_functions import ARITHMETIC
 from ...kernels.target import L3_BYTES
 from ..emission import Emission
-from ..graph import Info, Node, OnHost
+from ..graph import Info, Node, OnHost, numbers_of
 from ..symbolic import Dim
 from ..tensors import Record, Tensor
 from . import checks
@@ -48,11 +48,8 @@ def _infer(node: Node) -> list[Info]:
         raise OnHost("operands of several element types")
     if x.dtype not in ("float32", "float64"):
         raise OnHost(f"{node.op_type} of {x.dtype}")
-    weights = [node.input(i) for i in (W, R, B, PEEPHOLES)]
-    if any(
-        info is not None and not all(isinstance(dim, int) for dim in info.dims) for info in weights
-    ):
-        raise OnHost("weights whose sizes are not known")
+    weights = [info for i in (W, R, B, PEEPHOLES) if (info := node.input(i)) is not None]
+    numbers_of([dim for info in weights for dim in info.dims], "sizes of weights are not known")
     if x.rank != 3:
         raise OnHost(f"an input of rank {x.rank}")
     return _infer_results(node)

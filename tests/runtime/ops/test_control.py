@@ -97,6 +97,37 @@ def test_ifs_inside_ifs() -> None:
     compare(text, *({"x": floats(3), "c": c, "d": d} for c, d in flags))
 
 
+def test_a_condition_decides_about_the_sizes_of_what_follows() -> None:
+    """A condition that is computed; results that are outputs, that are read on, and that are as
+    they were; several sizes that differ, and none at all.
+    """
+    text = """g (float[N,3] x, float[3,3] w) => (float[A,B] y, float[C,D] z, float[N,3] k) {
+        s = ReduceSum<keepdims=0>(x) zero = Constant<value_float=0.0>() c = Greater(s, zero)
+        none = Constant<value_ints=[0]>() one = Constant<value_ints=[1]>()
+        y, v, k = If (c) <
+            then_branch = t () => (float[E,F] p, float[G,3] q, float[N,3] r) {
+                p = Transpose<perm=[1,0]>(x) q = Concat<axis=0>(x, x) r = Exp(x) },
+            else_branch = e () => (float[H,I] l, float[J,3] m, float[N,3] n) {
+                l = Slice(w, none, one, one) m = Slice(x, none, none) n = Identity(x) }>
+        a = MatMul(v, w) z = Softmax(a)
+    }"""
+    x = np.abs(floats(4, 3))
+    weights = floats(3, 3, seed=1)
+    compare(text, *({"x": each, "w": weights} for each in (x, -x, x[:2], -x[:2], x[:0])))
+
+
+def test_a_condition_that_is_given_decides_in_a_variant_and_without_one() -> None:
+    text = """g (float[N,3] x, bool c) => (float[M,3] z) {
+        y = If (c) <
+            then_branch = t () => (float[K,3] w) { w = Concat<axis=0>(x, x) },
+            else_branch = e () => (float[N,3] q) { q = Abs(x) }>
+        z = Exp(y)
+    }"""
+    compare(text, {"x": floats(2, 3), "c": YES}, {"x": floats(5, 3), "c": NO})
+    program = session(text).engine.program
+    assert program.readings and program.metadata["variant_inputs"] == {"values": ["c"]}
+
+
 def test_a_branch_that_does_not_fit_the_sizes_is_refused_only_where_it_is_taken() -> None:
     text = """g (float[N] x, float[M] w, bool c) => (float[N] y) {
         y = If (c) <

@@ -170,6 +170,29 @@ def test_products_with_inputs_and_states_are_joined(cell, seed, monkeypatch):
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_weights_of_open_sizes_are_lowered_when_runs_repeat_them(rng, cell):
+    """Those that are inputs, and those that are computed of some."""
+    arrays = weights(rng, cell, 1, 6, 20)
+    model = network(cell, arrays, given=("W", "R", "B"))
+    for port in model.graph.input[1:]:
+        for axis, dim in enumerate(port.type.tensor_type.shape.dim):
+            dim.dim_param = f"{port.name}.{axis}"
+    turned = oh.make_node("Transpose", ["R"], ["turned"], perm=[0, 2, 1])
+    model.graph.node.insert(0, oh.make_node("Transpose", ["turned"], ["again"], perm=[0, 2, 1]))
+    model.graph.node.insert(0, turned)
+    model.graph.node[-1].input[2] = "again"
+    session = sardonyx.Session(model, threads=1, optimize="none")
+    for batch in (2, 3):
+        feeds = feeds_of(rng, model, 4, batch) | {name: arrays[name] for name in "WRB"}
+        wanted = evaluator(model).run(None, feeds)
+        for _ in range(2):
+            for found, each in zip(session.run(None, feeds), wanted, strict=True):
+                np.testing.assert_allclose(found, each, rtol=2e-5, atol=2e-5)
+    assert session.engine.program.host_steps
+    assert not session._variants.choose(feeds).program.host_steps
+
+
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("seed", range(4))
 def test_float64(cell, seed):
     rng = np.random.default_rng([seed, 8, *cell.encode()])
