@@ -5,11 +5,35 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from .operator import Operator
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
+
+_LARGEST = float(np.finfo(np.float32).max)
+"""The number by which opset 6 says that a Clip has no limit, of whatever type."""
+
+
+class Clip(Operator):
+    """Clip: floats lie between the limits of their type where no others are given."""
+
+    widens = False
+
+    def _run(
+        self, x: np.ndarray, low: Any = None, high: Any = None, **given: float | None
+    ) -> tuple[Any, ...]:
+        kind = x.dtype
+        limits: Any = np.iinfo(kind) if kind.kind in "iu" else ml_dtypes.finfo(kind)
+        low, high = (
+            limit if value in (None, default) else value
+            for limit, value, default in (
+                (limits.min, low if low is not None else given.get("min"), -_LARGEST),
+                (limits.max, high if high is not None else given.get("max"), _LARGEST),
+            )
+        )
+        return (np.minimum(np.maximum(x, kind.type(low)), kind.type(high)),)
 
 
 class Erf(Operator):
