@@ -26,13 +26,9 @@ class Clip(Operator):
     ) -> tuple[Any, ...]:
         kind = x.dtype
         limits: Any = np.iinfo(kind) if kind.kind in "iu" else ml_dtypes.finfo(kind)
-        low, high = (
-            limit if value in (None, default) else value
-            for limit, value, default in (
-                (limits.min, low if low is not None else given.get("min"), -_LARGEST),
-                (limits.max, high if high is not None else given.get("max"), _LARGEST),
-            )
-        )
+        named = {name: v for name, v in given.items() if v is not None and abs(v) != _LARGEST}
+        low = named.get("min", limits.min) if low is None else low
+        high = named.get("max", limits.max) if high is None else high
         return (np.minimum(np.maximum(x, kind.type(low)), kind.type(high)),)
 
 

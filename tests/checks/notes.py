@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from onnx import TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from ..reference.drawing import Case, Draw
@@ -53,6 +54,8 @@ def _is_integer(draw: Draw, case: Case, check: str) -> bool:
 def _casts_to(case: Case) -> np.dtype:
     """Return the type that a Cast or CastLike gives; strings are objects."""
     code = case.attributes.get("to")
+    if isinstance(code, str):  # its name, in the first version
+        code = TensorProto.DataType.Value(code)
     return case.inputs[1].dtype if code is None else tensor_dtype_to_np_dtype(code)
 
 
@@ -68,7 +71,7 @@ ZEROS = _in_checks("signed zeros")
 
 _OPEN = [
     Note(
-        "ArgMax ArgMin Hardmax TopK", ALL,
+        "ArgMax ArgMin DynamicQuantizeLinear Hardmax TopK", ALL,
         "largest and smallest elements: NaN has no place in an order of numbers", NAN,
     ),
     Note(
@@ -83,11 +86,11 @@ _OPEN = [
     ),
     Note(
         "Cast CastLike", ALL,
-        "'casting from floating point to fixed point: undefined if OOR (out of range)'", NOT_FINITE,
-    ),
-    Note(
-        "Cast CastLike", ALL, "the same: of the largest numbers",
-        lambda draw, case, check: check == "extremes" and _casts_to(case).kind in "iu",
+        "'casting from floating point to fixed point: undefined if OOR (out of range)'",
+        lambda draw, case, check: (
+            NOT_FINITE(draw, case, check)
+            or (check == "extremes" and "int" in _casts_to(case).name)
+        ),
     ),
     Note(
         "Celu Clip Max Min Relu Selu Sign", ALL,
@@ -97,6 +100,10 @@ _OPEN = [
     Note(
         "Det", ONNX,
         "a determinant is a sum of products: the order says which zero a sum of zeros is", ZEROS,
+    ),
+    Note(
+        "Det", ALL, "a sum of products of sums: the order decides which infinities meet",
+        _in_checks("infinities"),
     ),
     Note(
         "DFT STFT", ALL,
@@ -133,6 +140,16 @@ _OPEN = [
     Note("Unique", ALL, "'unique values': it is not said whether NaN is equal to NaN", NAN),
     Note("ReduceMean", ALL, "'reduction over an empty set of values yields undefined'", _is_empty),
     Note(
+        "Einsum", ALL,
+        "'ellipsis to enable broadcasting': a letter has one size, also of 1 and 0, which are "
+        "refused here; the others broadcast them", _is_empty,
+    ),
+    Note(
+        "GRU LSTM RNN", OWN,
+        "'1/(1 + e^-x)' of numbers far below zero is 0, or next to it as in compiled code, which "
+        "infinity tells apart", _in_checks("infinities"),
+    ),
+    Note(
         "Resize", (ONNX, OWN),
         "the precision of coordinates is not said: of two pixels as near float64 may take the "
         "other than float32, in which onnxruntime computes them, too",
@@ -158,7 +175,7 @@ _REFERENCE = [
         lambda draw, case, check: draw.version == 9,
     ),
     Note(
-        "Cast CastLike", ONNX,
+        "Cast CastLike", (ONNX, OWN),
         "'plain floating-point representation': with how many digits is not said",
         lambda draw, case, check: _casts_to(case).kind == "O",
     ),
@@ -189,6 +206,16 @@ _REFERENCE = [
         "GRU LSTM RNN", ONNX,
         "'Xt*(Wi^T) + Ht-1*(Ri^T)': its products leave out zeros times infinity",
         _in_checks("infinities"),
+    ),
+    Note(
+        "Gemm", ONNX,
+        "'alpha * A' * B' + beta * C' of integers: it multiplies them by numbers of double",
+        _in_checks("extremes", "integer overflow"),
+    ),
+    Note(
+        "GridSample", ONNX,
+        "'bicubic interpolation': it keeps what it makes of rows of double in float32",
+        lambda draw, case, check: str(case.attributes.get("mode")).endswith("cubic"),
     ),
     Note(
         "GlobalMaxPool", ONNX,
@@ -327,6 +354,11 @@ _ONNXRUNTIME = [
         "GridSample", ORT,
         "'interpolating' multiplies pixels by weights: it leaves out those whose weight is 0",
         NOT_FINITE,
+    ),
+    Note(
+        "GroupNormalization", ORT,
+        "'precision used in stage one' is float32: of double, here, too, it is double",
+        lambda draw, case, check: check == "extremes" and case.inputs[0].dtype == np.float64,
     ),
     Note(
         "InstanceNormalization", ORT,
