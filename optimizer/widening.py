@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
@@ -41,6 +42,8 @@ def widen(model: ir.Model) -> None:
         return
     if any(_is_written_for_types(node, model.opset_imports) for node in graph.all_nodes()):
         return
+    if model.opset_imports.get("", 1) >= 11:
+        _limit_clips(model)
     outputs = [(i, value, value.dtype) for i, value in enumerate(graph.outputs)]
     inputs = {value: value.dtype for value in graph.inputs if value.dtype in _HALVES}
     values = [value for value in _values(model) if value not in inputs and value.dtype in _HALVES]
@@ -75,6 +78,21 @@ def _values(model: ir.Model) -> Iterator[ir.Value]:
         yield from graph.inputs
         for node in graph:
             yield from node.outputs
+
+
+def _limit_clips(model: ir.Model) -> None:
+    """Write the limits of a Clip that has none: those of its type, which float32 goes beyond."""
+    for graph in list(model.graphs()):
+        for node in list(graph):
+            x = node.inputs[0] if node.op_type == "Clip" and not node.domain else None
+            if x is None or x.dtype not in _HALVES:
+                continue
+            limits = ml_dtypes.finfo(x.dtype.numpy())
+            node.resize_inputs(3)
+            for index, limit in ((1, limits.min), (2, limits.max)):
+                if node.inputs[index] is None:
+                    new = new_constant(graph, np.array(limit), f"{node.outputs[0].name}.limit")
+                    set_inputs(node, {index: new})
 
 
 def _widen_node(node: ir.Node) -> None:

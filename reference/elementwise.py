@@ -5,11 +5,31 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from .operator import Operator
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
+
+_LARGEST = float(np.finfo(np.float32).max)
+"""The number by which opset 6 says that a Clip has no limit, of whatever type."""
+
+
+class Clip(Operator):
+    """Clip: floats lie between the limits of their type where no others are given."""
+
+    widens = False
+
+    def _run(
+        self, x: np.ndarray, low: Any = None, high: Any = None, **given: float | None
+    ) -> tuple[Any, ...]:
+        kind = x.dtype
+        limits: Any = np.iinfo(kind) if kind.kind in "iu" else ml_dtypes.finfo(kind)
+        named = {name: v for name, v in given.items() if v is not None and abs(v) != _LARGEST}
+        low = named.get("min", limits.min) if low is None else low
+        high = named.get("max", limits.max) if high is None else high
+        return (np.minimum(np.maximum(x, kind.type(low)), kind.type(high)),)
 
 
 class Erf(Operator):

@@ -11,9 +11,13 @@ from .operator import ML, Operator
 
 
 def _scores(x: np.ndarray, coefficients: Any, intercepts: Any, rows: int) -> np.ndarray:
-    weights = np.array(coefficients, np.float64).reshape(rows, -1)
+    features = np.atleast_2d(x).astype(np.float64)
+    columns = features.shape[-1]
+    if len(coefficients) != rows * columns:
+        raise ValueError(f"{len(coefficients)} coefficients, expected {rows} x {columns}")
+    weights = np.array(coefficients, np.float64).reshape(rows, columns)
     offsets = np.array(intercepts, np.float64) if intercepts else 0.0
-    return np.asarray(x.reshape(-1, weights.shape[1]).astype(np.float64) @ weights.T + offsets)
+    return np.asarray(features @ weights.T + offsets)
 
 
 class LinearRegressor(Operator):
@@ -37,8 +41,7 @@ class LinearClassifier(Operator):
         self, x: np.ndarray, *, classlabels_ints: Any, classlabels_strings: Any,
         coefficients: Any, intercepts: Any, multi_class: int, post_transform: str,
     ) -> tuple[Any, ...]:  # fmt: skip
-        columns = x.shape[-1]
-        rows = len(coefficients) // columns
+        rows = len(coefficients) // max(np.atleast_1d(x).shape[-1], 1)
         scores = _scores(x, coefficients, intercepts, rows)
         count = len(classlabels_strings or classlabels_ints or ())
         if rows == 1 and count == 2:

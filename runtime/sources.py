@@ -67,6 +67,7 @@ class Source:
         from ..optimizer.small_weights import gather_small_weights
         from ..optimizer.widening import widen, widen_nodes
         from .ops import computes, computes_wide
+        from .shape_inference import infer_shapes
 
         model = self._imported()
         give_back()
@@ -80,6 +81,8 @@ class Source:
         if not is_strict:
             widen(model)
         gather_small_weights(model)
+        if level != "none":
+            infer_shapes(model)  # passes may take away what no model may hold
         model = optimize_in_place(model, level, fold_limit=self.options.get("fold_limit"))
         if not is_strict and level == "all":
             multiply_integers(model)

@@ -51,12 +51,15 @@ def in_range(node: Node, what: str, axis: int, x: Info, rank: int, most: int) ->
 
 
 def axis(default: int, more: int = 0, last: int = -1) -> Rule:
-    """Rule of an attribute that names an axis of the first input (with ``more`` axes)."""
+    """Rule of an attribute that names an axis of the first input (with ``more`` axes).
+
+    A scalar counts as a vector of one element, as in numpy and onnxruntime.
+    """
 
     def rule(node: Node) -> None:
         x = node.input(0)
-        if x is not None and x.shape is not None and (x.rank or last == 0):
-            rank = x.rank + more
+        if x is not None and x.shape is not None:
+            rank = max(x.rank + more, -last)
             in_range(
                 node, "attribute 'axis'", node.attribute("axis", default), x, rank, rank + last
             )

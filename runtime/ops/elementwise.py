@@ -173,7 +173,10 @@ _LARGEST = {
 
 
 def _clip(node: Node, operands: Sequence[Term]) -> Term:
-    """Write the limits that are given; those of a float's type are the others."""
+    """Write the limits that are given; those of a float's type are the others.
+
+    ``clip`` takes numbers for limits: of one that is NaN, so is the result.
+    """
     x, *given = operands
     limits: list[Operand | None] = [
         given.pop(0) if node.input(index) is not None
@@ -187,10 +190,17 @@ def _clip(node: Node, operands: Sequence[Term]) -> Term:
             default if limit is None else limit
             for limit, default in zip(limits, (-largest, largest), strict=True)
         )
-        return clip(x, low, high)
+        if all(info is None or _is_number(info) for info in node.inputs[1:]):
+            return clip(x, low, high)
+        limits = [low, high]
     for name, limit in zip(("max", "min"), limits, strict=True):
         x = x if limit is None else call(name, x, limit)
     return x
+
+
+def _is_number(info: Info) -> bool:
+    """Tell whether what is known of a scalar says that it is not NaN."""
+    return info.is_constant and not np.isnan(info.array()).any()
 
 
 def _division(node: Node, operands: Sequence[Term]) -> Term:
@@ -272,7 +282,9 @@ def _clip_of_tile(node: Node) -> Activation | None:
     """Describe a Clip whose bounds are constants."""
     least = node.attribute("min", _scalar(node.input(1), -_LARGEST["float32"]))
     most = node.attribute("max", _scalar(node.input(2), _LARGEST["float32"]))
-    return None if least is None or most is None else (CLIP, least, most)
+    if least is None or most is None or np.isnan([least, most]).any():
+        return None
+    return CLIP, least, most
 
 
 def _scalar(info: Info | None, default: float) -> float | None:

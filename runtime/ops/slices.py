@@ -165,6 +165,7 @@ def _check_slice(node: Node) -> None:
 
 
 def _check_split(node: Node) -> None:
+    checks.least_rank(1)(node)
     checks.axis(0)(node)
     x, operand, sizes = node.input(0), node.input(1), node.attribute("split")
     if sizes is None and operand is not None and operand.known is not None:

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from onnx import TensorProto
+from onnx.helper import tensor_dtype_to_np_dtype
 
 from ..reference.drawing import Case, Draw
 
@@ -49,6 +51,14 @@ def _is_integer(draw: Draw, case: Case, check: str) -> bool:
     return case.inputs[0].dtype.kind in "iu"
 
 
+def _casts_to(case: Case) -> np.dtype:
+    """Return the type that a Cast or CastLike gives; strings are objects."""
+    code = case.attributes.get("to")
+    if isinstance(code, str):  # its name, in the first version
+        code = TensorProto.DataType.Value(code)
+    return case.inputs[1].dtype if code is None else tensor_dtype_to_np_dtype(code)
+
+
 def _is_empty(draw: Draw, case: Case, check: str) -> bool:
     return any(np.size(value) == 0 for value in case.inputs if value is not None)
 
@@ -61,8 +71,13 @@ ZEROS = _in_checks("signed zeros")
 
 _OPEN = [
     Note(
-        "ArgMax ArgMin Hardmax TopK", ALL,
+        "ArgMax ArgMin DynamicQuantizeLinear Hardmax TopK", ALL,
         "largest and smallest elements: NaN has no place in an order of numbers", NAN,
+    ),
+    Note(
+        "ArgMax ArgMin", ALL,
+        "'accepted range is [-r, r - 1]': no axis of a scalar; newer versions take it, too",
+        lambda draw, case, check: check == "scalars" and draw.version == 11,
     ),
     Note(
         "GlobalMaxPool MaxPool MaxRoiPool", ALL,
@@ -71,7 +86,11 @@ _OPEN = [
     ),
     Note(
         "Cast CastLike", ALL,
-        "'casting from floating point to fixed point: undefined if OOR (out of range)'", NOT_FINITE,
+        "'casting from floating point to fixed point: undefined if OOR (out of range)'",
+        lambda draw, case, check: (
+            NOT_FINITE(draw, case, check)
+            or (check == "extremes" and "int" in _casts_to(case).name)
+        ),
     ),
     Note(
         "Celu Clip Max Min Relu Selu Sign", ALL,
@@ -81,6 +100,10 @@ _OPEN = [
     Note(
         "Det", ONNX,
         "a determinant is a sum of products: the order says which zero a sum of zeros is", ZEROS,
+    ),
+    Note(
+        "Det", ALL, "a sum of products of sums: the order decides which infinities meet",
+        _in_checks("infinities"),
     ),
     Note(
         "DFT STFT", ALL,
@@ -117,6 +140,16 @@ _OPEN = [
     Note("Unique", ALL, "'unique values': it is not said whether NaN is equal to NaN", NAN),
     Note("ReduceMean", ALL, "'reduction over an empty set of values yields undefined'", _is_empty),
     Note(
+        "Einsum", ALL,
+        "'ellipsis to enable broadcasting': a letter has one size, also of 1 and 0, which are "
+        "refused here; the others broadcast them", _is_empty,
+    ),
+    Note(
+        "GRU LSTM RNN", OWN,
+        "'1/(1 + e^-x)' of numbers far below zero is 0, or next to it as in compiled code, which "
+        "infinity tells apart", _in_checks("infinities"),
+    ),
+    Note(
         "Resize", (ONNX, OWN),
         "the precision of coordinates is not said: of two pixels as near float64 may take the "
         "other than float32, in which onnxruntime computes them, too",
@@ -128,6 +161,11 @@ _OPEN = [
 
 _REFERENCE = [
     Note(
+        "AveragePool", ONNX,
+        "'divided by the number of elements exclude pad': it divides by all",
+        lambda draw, case, check: draw.version == 1,
+    ),
+    Note(
         "Compress NonZero", ONNX,
         "'tensor of rank r >= 1', and '(0, N)' of a scalar: it gives rows", _in_checks("scalars"),
     ),
@@ -135,6 +173,11 @@ _REFERENCE = [
         "BatchNormalization", ONNX,
         "'Output case #2: Y (test mode)': it moves mean and variance on by those of the batch",
         lambda draw, case, check: draw.version == 9,
+    ),
+    Note(
+        "Cast CastLike", (ONNX, OWN),
+        "'plain floating-point representation': with how many digits is not said",
+        lambda draw, case, check: _casts_to(case).kind == "O",
     ),
     Note(
         "Clip", ONNX,
@@ -165,6 +208,16 @@ _REFERENCE = [
         _in_checks("infinities"),
     ),
     Note(
+        "Gemm", ONNX,
+        "'alpha * A' * B' + beta * C' of integers: it multiplies them by numbers of double",
+        _in_checks("extremes", "integer overflow"),
+    ),
+    Note(
+        "GridSample", ONNX,
+        "'bicubic interpolation': it keeps what it makes of rows of double in float32",
+        lambda draw, case, check: str(case.attributes.get("mode")).endswith("cubic"),
+    ),
+    Note(
         "GlobalMaxPool", ONNX,
         "'output has the same rank as the input': it drops axes of images that do not have two",
     ),
@@ -189,9 +242,9 @@ _REFERENCE = [
         "'log(Softmax(input))': of a softmax that rounds to 0 it is minus infinity",
     ),
     Note(
-        "LpPool", ONNX,
-        "'Lp norm on all values of a subset of the input': NaN among them is left out as if it "
-        "was padding", NAN,
+        "AveragePool LpPool", ONNX,
+        "'average' and 'Lp norm on all values of a subset of the input': NaN among them is left "
+        "out as if it was padding", NAN,
     ),
     Note(
         "Normalizer", ONNX,
@@ -216,6 +269,10 @@ _REFERENCE = [
         "'input will be coerced into a 2-dimensional tensor' until opset 13: it has newer "
         "versions only",
         lambda draw, case, check: draw.version < 13,
+    ),
+    Note(
+        "LpNormalization", ONNX, "'Lp-normalization': for p = 1 it does not take absolute values",
+        lambda draw, case, check: case.attributes.get("p") == 1,
     ),
     Note(
         "MaxPool", ONNX,
@@ -261,13 +318,17 @@ _ONNXRUNTIME = [
     Note(
         "BatchNormalization", ORT,
         "'Y = (X - input_mean) / sqrt(input_var + epsilon) * scale + B': it multiplies out, so "
-        "that infinities of mean and scale meet", _in_checks("infinities"),
+        "that infinities of mean and scale meet, and large numbers are lost",
+        _in_checks("infinities", "extremes"),
     ),
     Note(
         "Clip", ORT, "limits of the type: where it has no kernel it is asked in float32",
         lambda draw, case, check: check == "infinities" and case.inputs[0].dtype != np.float32,
     ),
     Note("Compress", ORT, "'tensor of rank r >= 1'", _in_checks("scalars")),
+    Note(
+        "Compress", ORT, "'behaves like numpy.compress': it gives shapes of its own", _is_empty,
+    ),
     Note(
         "Clip ReduceMax ReduceMin", ORT,
         "'equivalent to Min(max, Max(input, min))', 'similar to numpy': NaN stays; it gives a "
@@ -295,6 +356,11 @@ _ONNXRUNTIME = [
         NOT_FINITE,
     ),
     Note(
+        "GroupNormalization", ORT,
+        "'precision used in stage one' is float32: of double, here, too, it is double",
+        lambda draw, case, check: check == "extremes" and case.inputs[0].dtype == np.float64,
+    ),
+    Note(
         "InstanceNormalization", ORT,
         "'scale * (x - mean) / sqrt(variance + epsilon) + B': it multiplies out, so that "
         "infinities meet", NOT_FINITE,
@@ -303,6 +369,16 @@ _ONNXRUNTIME = [
         "LRN", ORT,
         "'square_sum' is of one window: its running sums carry NaN and infinities to others",
         NOT_FINITE,
+    ),
+    Note(
+        "LayerNormalization", ORT,
+        "'Mean = ReduceMean(X)': of infinity it gives NaN",
+        lambda draw, case, check: check == "infinities" and case.outputs > 1,
+    ),
+    Note(
+        "LinearRegressor", ORT,
+        "'coefficients of length n' for each target: without features it takes any number",
+        _is_empty,
     ),
     Note(
         "NonZero", ORT, "'for scalar input, NonZero produces output shape (0, N)': it gives a row",
@@ -315,6 +391,11 @@ _ONNXRUNTIME = [
     Note(
         "ReduceLogSumExp", ORT,
         "'the log sum exponent': it overflows where the result does not",
+    ),
+    Note(
+        "Shrink", ORT,
+        "'if x > lambd, y = x - bias': it computes integers in float, which does not hold all",
+        _in_checks("extremes", "integer overflow"),
     ),
     Note("Where", ORT, "'elements, either from X or Y': it adds zeros, and -0 becomes 0", ZEROS),
 ]  # fmt: skip

@@ -135,3 +135,17 @@ def test_models_of_other_types_and_of_sequences_stay_as_they_are():
     kept = ir.from_proto(proto)
     widen(kept)
     assert [node.op_type for node in kept.graph] == ["SequenceConstruct"]
+
+
+@pytest.mark.parametrize("kind", HALVES)
+@pytest.mark.parametrize("precision", ["fp32", "strict"])
+def test_infinities_are_clipped_to_the_limits_of_halves(kind, precision):
+    largest = float(ml_dtypes.finfo(HALVES[kind]).max)
+    proto = model(
+        "y = Clip (x)  z = Clip (x, low)", kind, outputs=f"{kind}[n, 4] y, {kind}[n, 4] z"
+    )
+    proto = with_weights(proto, low=np.array(-2, HALVES[kind]))
+    x = np.array([[np.inf, -np.inf, 1, np.nan]], HALVES[kind])
+    y, z = sardonyx.Session(proto, precision=precision).run(None, {"x": x})
+    np.testing.assert_array_equal(y.astype(float), [[largest, -largest, 1, np.nan]])
+    np.testing.assert_array_equal(z.astype(float), [[largest, -2, 1, np.nan]])

@@ -127,12 +127,18 @@ def deformable(draw: Draw) -> Case:
     )
 
 
+def _power(draw: Draw) -> float:
+    """Power of a norm, a real number in the first version."""
+    power = draw.int(1, 3)
+    return float(power) if draw.version == 1 else power
+
+
 @draws("AveragePool MaxPool LpPool")
 def pooling(draw: Draw) -> Case:
     rank = rank_of(draw)
     kernel, attributes = window(draw, rank)
     attributes |= draw.some(
-        count_include_pad=draw.int(0, 1), p=draw.int(1, 3), storage_order=draw.int(0, 1)
+        count_include_pad=draw.int(0, 1), p=_power(draw), storage_order=draw.int(0, 1)
     )
     x = draw.array(image(draw, rank, 2), draw.kind())
     outputs = draw.int(1, 2) if draw.name == "MaxPool" and draw.version >= 8 else 1
@@ -143,7 +149,7 @@ def pooling(draw: Draw) -> Case:
 def global_pooling(draw: Draw) -> Case:
     rank = rank_of(draw)
     shape = (1, 2, 70, 70) if draw.chance(0.1) else image(draw, rank, 2)
-    return Case([draw.array(shape, draw.kind())], draw.some(p=draw.int(1, 3)))
+    return Case([draw.array(shape, draw.kind())], draw.some(p=_power(draw)))
 
 
 @draws("MaxUnpool")

@@ -225,7 +225,8 @@ def mapped(draw: Draw) -> Case:
 @draws("If")
 def branches(draw: Draw) -> Case:
     def graph(name: str, value: float) -> object:
-        node = helper.make_node("Constant", [], [name], value_float=value)
+        tensor = helper.make_tensor("value", TensorProto.FLOAT, [], [value])
+        node = helper.make_node("Constant", [], [name], value=tensor)
         return helper.make_graph(
             [node], name, [], [helper.make_tensor_value_info(name, TensorProto.FLOAT, [])]
         )

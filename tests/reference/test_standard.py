@@ -338,3 +338,19 @@ def test_infinite_pixels_do_not_reach_places_outside_of_the_image():
     x = np.full((1, 1, 2, 2), np.inf)
     grid = np.array([[[[-9.0, -9], [9, 0], [0, 0]]]])
     assert run("GridSample", x, grid).reshape(-1).tolist() == [0, 0, np.inf]
+
+
+@pytest.mark.parametrize("kind", [*HALVES, np.float32, np.float64])
+@pytest.mark.parametrize("opset", [1, 6, 11, 13])
+def test_a_clip_without_limits_gives_finite_numbers(kind, opset):
+    x = np.array([np.inf, -np.inf, 1, np.nan], kind)
+    largest = float(ml_dtypes.finfo(kind).max)
+    wanted = [largest, -largest, 1, np.nan]
+    np.testing.assert_array_equal(run("Clip", x, opset=opset).astype(float), wanted)
+
+
+@pytest.mark.parametrize("shape", [(1, 0), (2, 3)])
+def test_coefficients_are_as_many_as_features(shape):
+    x = np.ones(shape, np.float32)
+    with pytest.raises(ValueError, match="2 coefficients"):
+        run("LinearRegressor", x, domain="ai.onnx.ml", coefficients=[1.0, 2.0])

@@ -48,6 +48,8 @@ BAD = [
     ("Transpose <perm = [0, 0]> (x)", "2,3", {}, r"'perm' is \[0, 0\], expected each axis of 'x'"),
     ("Softmax <axis = 2> (x)", "2,3", {}, "'axis' is 2, expected a number from -2 to 1"),
     ("ArgMax <axis = -3> (x)", "2,3", {}, "'axis' is -3"),
+    ("Softmax <axis = 1> (x)", "", {}, "'axis' is 1, expected a number from -1 to 0"),
+    ("Split <num_outputs = 1> (x)", "", {}, "rank of 'x' is 0, expected at least 1"),
     ("Flatten <axis = 3> (x)", "2,3", {}, "'axis' is 3, expected a number from -2 to 2"),
     ("Concat <axis = 4> (x, x)", "2,3", {}, "'axis' is 4"),
     ("Concat <axis = 0> (x, c)", "2,3", {"c": floats(2)}, "rank of 'c' is 1, expected 2"),
@@ -120,3 +122,23 @@ def test_split_names_what_its_parts_add_up_to():
     )
     with pytest.raises(sardonyx.InvalidModel, match=r"list of sizes.*expected 2 numbers"):
         lower(ir.from_proto(parser.parse_model(HEAD + text)))
+
+
+@pytest.mark.parametrize("optimize", ["none", "basic", "all"])
+@pytest.mark.parametrize(
+    "opset, text",
+    [
+        (1, "Concat <axis = 7> (x)"),
+        (24, 'MaxPool <kernel_shape = [1, 1], auto_pad = "SOME"> (x)'),
+        (24, 'Pad <mode = "mirror"> (x, none)'),
+        (1, "Slice <starts = [0], ends = [4], axes = [7]> (x)"),
+    ],
+)
+def test_what_a_pass_would_take_away_is_refused(opset, text, optimize):
+    head = f'<ir_version: 10, opset_import: ["": {opset}]> g '
+    graph = f"(float[1,2,3,4] x) => (float[1,2,3,4] y) {{ [it] y = {text} }}"
+    model = parser.parse_model(head + graph)
+    if "none" in text:
+        model.graph.initializer.append(numpy_helper.from_array(np.zeros(8, np.int64), "none"))
+    with pytest.raises(sardonyx.InvalidModel, match=rf"node 'it' \({text.split()[0]}\)"):
+        sardonyx.Session(model, optimize=optimize)

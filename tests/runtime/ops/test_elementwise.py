@@ -365,6 +365,17 @@ def test_clip_without_limits_changes_no_finite_number(check, dtype):
     check([make_node("Clip", ["x"], ["y"])], {"x": x}, wanted=[[x]])
 
 
+@pytest.mark.parametrize("is_constant", [False, True])
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+def test_a_limit_that_is_nan_gives_nan(check, dtype, is_constant):
+    x = values(dtype, 3, 5)
+    for limits in ((np.nan, 3), (1, np.nan), (np.nan, np.nan)):
+        given = {n: np.array(v, dtype) for n, v in zip(("low", "high"), limits, strict=True)}
+        node = make_node("Clip", ["x", "low", "high"], ["y"])
+        feeds, constants = ({"x": x}, given) if is_constant else ({"x": x, **given}, {})
+        check([node], feeds, constants, wanted=[[np.full_like(x, np.nan)]])
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("optimize", ["none", "all"])
 def test_infinities_are_clipped_to_the_limits_of_the_type(dtype, optimize):
