@@ -1,9 +1,9 @@
 """Half precision computed as float32: for a runtime, not for models that others get.
 
 By `widen`, values of float16 and bfloat16 become float32, but for the inputs and outputs of the
-model, and where the model itself casts to such a type, which rounds. Results are rounded once, at
-the end, as onnxruntime's are where it has no kernels for these types; numbers beyond the range of
-float16 that occur on the way are kept.
+model, and where the model itself casts to such a type, or divides in one to quantize, which rounds.
+Results are rounded once, at the end, as onnxruntime's are where it has no kernels for these types;
+numbers beyond the range of float16 that occur on the way are kept.
 
 By `widen_nodes` all values keep their types, and the nodes that a runtime has no kernels for are
 computed in float32 each, and rounded, as the standard has it.
@@ -22,8 +22,10 @@ from .cleanup import infer
 from .edits import insert, new_constant, replace_uses, set_inputs
 
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
-_TYPE_ATTRIBUTES = ("dtype", "output_dtype", "precision", "softmax_precision", "stash_type")
+_TYPE_ATTRIBUTES = ("dtype", "output_dtype", "softmax_precision", "stash_type")
 """Attributes that name the type of a result, or of what is computed on the way."""
+_ROUNDS_QUOTIENTS = 23
+"""Opset since which QuantizeLinear says the precision of its division."""
 _BITS = frozenset(["BitCast"])
 """Operators that see the bits of a type."""
 
@@ -48,6 +50,8 @@ def widen(model: ir.Model) -> None:
     inputs = {value: value.dtype for value in graph.inputs if value.dtype in _HALVES}
     values = [value for value in _values(model) if value not in inputs and value.dtype in _HALVES]
     for node in list(graph.all_nodes()):
+        if node.op_type == "QuantizeLinear" and model.opset_imports.get("", 0) >= _ROUNDS_QUOTIENTS:
+            _keep_precision(node)
         _widen_node(node)
     for value in values:
         value.dtype = ir.DataType.FLOAT
@@ -93,6 +97,13 @@ def _limit_clips(model: ir.Model) -> None:
                 if node.inputs[index] is None:
                     new = new_constant(graph, np.array(limit), f"{node.outputs[0].name}.limit")
                     set_inputs(node, {index: new})
+
+
+def _keep_precision(node: ir.Node) -> None:
+    """Let quotients be rounded to the type of a scale, which says what integer they are."""
+    scale = node.inputs[1]
+    if scale is not None and scale.dtype in _HALVES and not node.attributes.get_int("precision", 0):
+        node.attributes["precision"] = ir.AttrInt64("precision", int(scale.dtype))
 
 
 def _widen_node(node: ir.Node) -> None:

@@ -32,6 +32,7 @@ from .contrib_rewrite import (
     summed,
 )
 from .node_rewrite import NodeRewrite, NotExpressible, names_taken
+from .upgrade import divide_in_float32
 
 DOMAIN = "com.microsoft"
 _LEAST_OPSET = 23
@@ -99,9 +100,15 @@ def _is_replaced(node: ir.Node, opset: int, taken: set[str]) -> bool:
 # --- activations and sums ---------------------------------------------------------------------
 
 
-@adapts("Gelu", "Trilu", "QuantizeLinear", "DequantizeLinear", "GatherND")
+@adapts("Gelu", "Trilu", "DequantizeLinear", "GatherND")
 def _as_standard(r: NodeRewrite) -> None:
     become(r, r.node.op_type, *r.inputs)
+
+
+@adapts("QuantizeLinear")
+def _quantize(r: NodeRewrite) -> None:
+    divide_in_float32(r)
+    become(r, "QuantizeLinear", *r.inputs)
 
 
 @adapts("Range")

@@ -111,6 +111,14 @@ def _axes_are_attribute(rewrite: NodeRewrite) -> None:
         rewrite.take("keepdims")
 
 
+@_revert_of(23, "QuantizeLinear")
+def _quotients_were_float32(rewrite: NodeRewrite) -> None:
+    scale = rewrite.inputs[1]
+    kind = rewrite.take("precision", 0) or (scale.dtype if scale is not None else None)
+    if kind != ir.DataType.FLOAT:
+        raise NotExpressible(f"its quotients are of {kind}, not of float32")
+
+
 @_revert_of(18, "Split")
 def _split_equally(rewrite: NodeRewrite) -> None:
     parts = rewrite.take("num_outputs")

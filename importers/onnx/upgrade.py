@@ -317,7 +317,7 @@ def _dropout_ratio_is_input(rewrite: NodeRewrite) -> None:
     rewrite.inputs.append(rewrite.constant(rewrite.take("ratio", 0.5), np.float32))
 
 
-# Opsets 13 to 21
+# Opsets 13 to 23
 
 
 REDUCTIONS = ["L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "SumSquare"]
@@ -404,3 +404,11 @@ def _group_normalization_per_channel(rewrite: NodeRewrite) -> None:
         column = rewrite.emit("Unsqueeze", rewrite.inputs[index], rewrite.constant([1]))
         wide = rewrite.emit("Expand", column, rewrite.constant([groups, each]))
         rewrite.inputs[index] = rewrite.emit("Reshape", wide, rewrite.constant([-1]))
+
+
+@adapter(23, "QuantizeLinear")
+def divide_in_float32(rewrite: NodeRewrite) -> None:
+    """Since opset 23 quotients have the type of the scale, where nothing else is said."""
+    scale = rewrite.inputs[1]
+    if scale is None or scale.dtype != ir.DataType.FLOAT:
+        rewrite.put(precision=int(ir.DataType.FLOAT))

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
+import ml_dtypes
 import numpy as np
 from onnx import TensorProto
 from onnx.helper import tensor_dtype_to_np_dtype
 
-from ..reference.drawing import Case, Draw
+from ..reference.drawing import HALVES, Case, Draw
+from .changes import is_float
 
 ONNX, ORT = "onnx.reference", "onnxruntime"
 OWN = "sardonyx.reference"
@@ -59,8 +62,33 @@ def _casts_to(case: Case) -> np.dtype:
     return case.inputs[1].dtype if code is None else tensor_dtype_to_np_dtype(code)
 
 
+def _may_overflow(draw: Draw, case: Case, check: str) -> bool:
+    return check in ("extremes", "integer overflow") and _is_integer(draw, case, check)
+
+
 def _is_empty(draw: Draw, case: Case, check: str) -> bool:
     return any(np.size(value) == 0 for value in case.inputs if value is not None)
+
+
+def _is_finite(value: Any) -> bool:
+    """Tell whether an input has neither NaN nor infinities."""
+    return bool(np.isfinite(np.asarray(value).astype(np.float64)).all())
+
+
+def _makes_integers_of_nan(draw: Draw, case: Case, check: str) -> bool:
+    """Tell whether NaN may be quantized to an integer."""
+    kinds = [value.dtype.name for value in case.inputs if value is not None]
+    if any(kind.startswith(("float8", "float4")) for kind in kinds):
+        return False
+    scales = [v for v in case.inputs[1:] if v is not None and is_float(v.dtype)]
+    return check == "NaN" or not all(_is_finite(scale) and scale.all() for scale in scales)
+
+
+def _has_large_quotients(draw: Draw, case: Case, check: str) -> bool:
+    """Tell whether a number may have more units of its scale than int32 or a half holds."""
+    x, scale = (np.abs(value.astype(np.float64)) for value in case.inputs[:2])
+    limit = min(2**30, float(ml_dtypes.finfo(case.inputs[1].dtype).max))
+    return bool(x.size and scale.size and not x.max() < limit * scale.min())
 
 
 NAN = _in_checks("NaN")
@@ -114,12 +142,18 @@ _OPEN = [
         "ConvTranspose DeformConv", ALL,
         "it is not said whether zeros beyond the image are multiplied by weights that are NaN or "
         "infinite",
-        lambda draw, case, check: not np.isfinite(case.inputs[1].astype(np.float64)).all(),
+        lambda draw, case, check: not _is_finite(case.inputs[1]),
     ),
     Note(
         "SVMClassifier SVMRegressor", ALL,
         "sums over support vectors, whose order decides which are infinite",
         _in_checks("infinities"),
+    ),
+    Note(
+        "QLinearConv QLinearMatMul QuantizeLinear", ALL,
+        "'saturates to [0, 255] if it's uint8, or [-128, 127] if it's int8': what NaN becomes, "
+        "given or of a scale of 0 or infinity, is not said; here it is 0",
+        _makes_integers_of_nan,
     ),
     Note(
         "QLinearConv", ALL,
@@ -136,6 +170,12 @@ _OPEN = [
         "Attention", ALL,
         "keys that a query does not see: whether their values are multiplied by 0 or left out is "
         "said only by a body, which may be computed in other ways", NOT_FINITE,
+    ),
+    Note(
+        "Pow ReduceL1 ReduceL2 ReduceMean ReduceProd ReduceSum ReduceSumSquare", ORT,
+        "'x^exponent', 'the sum', 'the product': it is not said what integers beyond the limits of "
+        "a type become; here they wrap, as in onnx.reference",
+        _may_overflow,
     ),
     Note("Unique", ALL, "'unique values': it is not said whether NaN is equal to NaN", NAN),
     Note("ReduceMean", ALL, "'reduction over an empty set of values yields undefined'", _is_empty),
@@ -258,7 +298,12 @@ _REFERENCE = [
     Note(
         "OneHot", ONNX,
         "'on_value' and 'off_value' are written: it computes one from the other, so that "
-        "infinities and NaN meet", NOT_FINITE,
+        "infinities and NaN meet", lambda draw, case, check: not _is_finite(case.inputs[2]),
+    ),
+    Note(
+        "QLinearConv", ONNX,
+        "'size is (N x C x D1 x D2 ... x Dn)': scales of channels fit images of two axes only",
+        lambda draw, case, check: case.inputs[4].size > 1 and case.inputs[0].ndim != 4,
     ),
     Note(
         "QLinearMatMul", ONNX, "'T1' may be float8: it casts these to integers",
@@ -282,14 +327,28 @@ _REFERENCE = [
     Note(
         "ReduceLogSumExp", ONNX,
         "'the log sum exponent' of infinity is infinity: it subtracts this from itself",
-        _in_checks("infinities"),
+        lambda draw, case, check: not _is_finite(case.inputs[0]),
     ),
-    Note("PRelu", ONNX, "'f(x) = x for x >= 0': it multiplies -0 by the slope", ZEROS),
+    Note(
+        "RoiAlign", ONNX,
+        "'output_half_pixel' is 'backward-compatible behavior': it shifts by half a pixel before "
+        "opset 16, too",
+        lambda draw, case, check: draw.version < 16,
+    ),
+    Note(
+        "PRelu", ONNX, "'f(x) = x for x >= 0': it multiplies zeros by the slope",
+        _in_checks("signed zeros", "NaN", "infinities"),
+    ),
     Note(
         "QuantizeLinear", ONNX,
-        "'saturate((x / y_scale) + y_zero_point)': it casts infinity, of a scale of 0, to an "
-        "integer",
-        ZEROS,
+        "'the precision of the division operation' is said since opset 23 only: before, it takes "
+        "the scale's, where here, as in onnxruntime, it is float32",
+        lambda draw, case, check: draw.version < 23 and case.inputs[1].dtype in HALVES,
+    ),
+    Note(
+        "QuantizeLinear", ONNX,
+        "'saturate((x / y_scale) + y_zero_point)': it casts quotients to int32 before",
+        _has_large_quotients,
     ),
     Note(
         "Resize", ONNX,
@@ -343,8 +402,17 @@ _ONNXRUNTIME = [
         "denormal it takes for 0", _in_checks("extremes"),
     ),
     Note(
-        "FeatureVectorizer GRU LSTM Unique", ORT,
+        "FeatureVectorizer GRU LSTM RoiAlign Unique", ORT,
         "it ends the process for tensors without elements", _is_empty,
+    ),
+    Note(
+        "QLinearMatMul", ORT,
+        "'y = saturate((x / y_scale) + y_zero_point)': of no products it is 0, not the zero point",
+        _is_empty,
+    ),
+    Note(
+        "RNN", ORT, "'the last output value of the hidden': of no steps it is 0, not 'initial_h'",
+        _is_empty,
     ),
     Note(
         "GRU LSTM RNN", ORT,
@@ -396,6 +464,12 @@ _ONNXRUNTIME = [
         "Shrink", ORT,
         "'if x > lambd, y = x - bias': it computes integers in float, which does not hold all",
         _in_checks("extremes", "integer overflow"),
+    ),
+    Note(
+        "ReduceMax ReduceMin", ORT,
+        "'or the minimum value of the data type otherwise': where it has no kernel it is asked in "
+        "another type",
+        lambda draw, case, check: _is_empty(draw, case, check) and _is_integer(draw, case, check),
     ),
     Note("Where", ORT, "'elements, either from X or Y': it adds zeros, and -0 becomes 0", ZEROS),
 ]  # fmt: skip

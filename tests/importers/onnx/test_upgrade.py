@@ -11,8 +11,8 @@ import onnxruntime as ort
 import pytest
 import sardonyx
 from onnx import helper, numpy_helper, parser
-from sardonyx import InvalidModel
-from sardonyx.importers.onnx.downgrade import REVERTS
+from sardonyx import InvalidModel, UnsupportedModel
+from sardonyx.importers.onnx.downgrade import REVERTS, downgrade
 from sardonyx.importers.onnx.opset import CANONICAL_OPSET, OPSET_NOTE
 from sardonyx.importers.onnx.upgrade import ADAPTERS
 
@@ -23,7 +23,7 @@ COMPATIBLE = {
     "CastLike": {19, 24}, "Constant": {11, 12}, "DepthToSpace": {11}, "Gemm": {11},
     "DequantizeLinear": {13, 21, 23}, "GRU": {3, 14}, "GatherND": {12}, "LSTM": {14}, "Loop": {11},
     "LpPool": {18}, "MaxPool": {8, 10}, "OptionalHasElement": {18}, "Pad": {18}, "RNN": {14},
-    "QuantizeLinear": {13, 19, 21, 23}, "Reshape": {14}, "Resize": {18}, "ScatterElements": {16},
+    "QuantizeLinear": {13, 19, 21}, "Reshape": {14}, "Resize": {18}, "ScatterElements": {16},
     "ScatterND": {16}, "Shape": {15}, "TopK": {11},
 }  # fmt: skip
 
@@ -189,6 +189,21 @@ def test_an_old_batch_normalization_infers(opset):
     want = (X - 2 * D) / np.sqrt(3 * D + 0.01) * D + D
     (have,) = ort_run(sardonyx.load(model), {"a": X})
     np.testing.assert_allclose(have, want, rtol=1e-5, atol=1e-6)
+
+
+def test_quotients_of_halves_were_float32_before_opset_23():
+    """Which an attribute says since then; the way back is open where quotients still are."""
+    x = (R.standard_normal(2000) * 40).astype(np.float16)
+    halves = {"s": np.array(0.377, np.float16), "z": np.array(0, np.uint8)}
+    model = one_node(21, "QuantizeLinear", {"x": x}, halves, out_type=2)
+    loaded = sardonyx.load(model)
+    for version in (loaded, downgrade(loaded, 22)):
+        np.testing.assert_array_equal(ort_run(version, {"x": x}), ort_run(model, {"x": x}))
+    rounding = sardonyx.load(one_node(24, "QuantizeLinear", {"x": x}, halves, out_type=2))
+    with pytest.raises(UnsupportedModel, match=r"QuantizeLinear node 'n' .*float32"):
+        downgrade(rounding, 22)
+    plain = one_node(21, "QuantizeLinear", {"x": x.astype(np.float32)}, {"s": C[0]}, out_type=2)
+    assert not sardonyx.load(plain).graph[-1].attributes
 
 
 def test_what_cannot_be_expressed_keeps_its_opset():

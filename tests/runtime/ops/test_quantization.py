@@ -70,13 +70,42 @@ def test_along_any_axis(check: Any) -> None:
         check([make_node("DequantizeLinear", ["x", "s"], ["y"], axis=axis)], feeds, given)
 
 
-def test_halves_go_to_the_even_neighbour_and_nan_to_zero(check: Any) -> None:
+def test_halves_go_to_the_even_neighbour(check: Any) -> None:
     x = np.array([0.5, 1.5, 2.5, -0.5, -1.5, 254.5, 1e30, -1e30, 3.49999], np.float32)
     weights = {"s": np.array(1, np.float32), "z": np.array(3, np.uint8)}
+    check([make_node("QuantizeLinear", ["x", "s", "z"], ["y"])], {"x": x}, weights)
+
+
+@pytest.mark.parametrize("dtype", INTEGERS)
+def test_nan_becomes_zero_in_vectors_behind_them_and_as_a_constant(check: Any, dtype: Any) -> None:
     node = make_node("QuantizeLinear", ["x", "s", "z"], ["y"])
-    check([node], {"x": x}, weights)
-    nan = np.full((40,), np.nan, np.float32)
-    check([node], {"x": nan}, weights, wanted=[[np.zeros(40, np.uint8)]])
+    weights = {"s": np.array(1, np.float32), "z": np.array(3, dtype)}
+    for size in (1, 69):
+        nan, zero = {"x": np.full(size, np.nan, np.float32)}, np.zeros(size, dtype)
+        check([node], nan, weights, wanted=[[zero]])
+        (folded,) = sardonyx.Session(build([node], [{}], nan | weights)).run(None, {})
+        np.testing.assert_array_equal(folded, zero)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "strict"])
+@pytest.mark.parametrize("kind", [np.float16, ml_dtypes.bfloat16])
+def test_quotients_have_the_type_of_the_scale_since_opset_23(kind: Any, precision: str) -> None:
+    """Of quotients near a half this says which integer they are; before, they were float32."""
+    x = (np.random.default_rng(0).standard_normal(3000) * 40).astype(kind)
+    scale = np.array(0.377, kind)
+    wide = x.astype(np.float32) / scale.astype(np.float32)
+    narrow = wide.astype(kind).astype(np.float32)
+    named = {"precision": onnx.TensorProto.FLOAT}
+    wanted = [(22, {}, wide), (23, {}, narrow), (24, named, wide)]
+    assert (np.rint(wide) != np.rint(narrow)).any()
+    for opset, attributes, quotients in wanted:
+        feeds, weights = {"x": x}, {"s": scale, "z": np.array(0, np.int8)}
+        node = make_node("QuantizeLinear", ["x", "s", "z"], ["y"], **attributes)
+        expected = np.clip(np.rint(quotients), -128, 127).astype(np.int8)
+        for given, constants in ((feeds, weights), (feeds | weights, {}), ({}, feeds | weights)):
+            model = build([node], [given], constants, opset=opset)
+            (y,) = sardonyx.Session(model, precision=precision).run(None, given)
+            np.testing.assert_array_equal(y, expected)
 
 
 def test_numbers_of_32_bits(check: Any) -> None:
