@@ -83,9 +83,9 @@ FILL = ("patches", "count", "values", "bases", "words")
 SCHEDULE = ("costs", "count", "values", "steps")
 WORK = ("team",)
 RUN = (
-    "steps", "first", "last", "team", "status", "budget", "times", "flush", "job", "patches",
-    "count", "values", "bases", "words", "threads", "arrays", "array_buffers", "array_count",
-    "data_pointer", "poll",
+    "steps", "first", "last", "team", "status", "budget", "times", "flush", "job", "threads",
+    "poll", "busy", "patches", "patch_count", "values", "bases", "words", "arrays", "ports",
+    "inputs", "outputs", "feeds", "objects",
 )  # fmt: skip
 
 PLAN_PHASE = PLAN.index("phase")
@@ -102,6 +102,30 @@ JOB_TIMES = RUN.index("times")
 JOB_FLUSH = RUN.index("flush")
 JOB_ITSELF = RUN.index("job")
 JOB_POLL = RUN.index("poll")
+JOB_BUSY = RUN.index("busy")
+JOB_FEEDS = RUN.index("feeds")
+JOB_RECORD_WORDS = len(RUN)
+
+# --- calls from Python ------------------------------------------------------------------------
+
+CALL_FAILED, CALL_DIFFERS = -1, -2
+"""Results of a call: the run has failed; the arrays given are not what its records are bound to."""
+
+PORT_BUFFER, PORT_NAME, PORT_TYPE, PORT_RANK, PORT_SHAPE, PORT_FLAGS = range(6)
+"""Of an input or output: its buffer; the objects that are the key of an input and the type of the
+array; the length of its shape (-1: as yet none), and where that lies; bytes that have to be 0 or 1.
+"""
+PORT_COLUMNS = 6
+
+OBJECT_DICT, OBJECT_ARRAY, OBJECT_EMPTY, OBJECT_DATA = range(4)
+"""The types of dictionaries and of arrays, numpy's function that makes an array, and the bytes from
+the begin of an array object to the pointer to its data."""
+
+ARRAY_SHAPE, ARRAY_TYPE, ARRAY_FLAGS = 2, 5, 6
+"""Words of an array object, from the pointer to its data on; the first half of the word after that
+is the rank, that of the last one has the flags."""
+ARRAY_READABLE = 0x0001 | 0x0100
+"""Flags of arrays that are C-contiguous and aligned."""
 
 # --- state of a run ---------------------------------------------------------------------------
 

@@ -191,7 +191,16 @@ def load_cached(refs: Iterable[KernelRef]) -> list[KernelRef]:
         return missing
 
 
-def _load_or_make(name: str, make: Callable[[], tuple[str, bytes]]) -> int:
+def assembled(text: str) -> bytes:
+    """Compile LLVM assembly, which needs no optimization, to an object like numba's."""
+    llvm = _llvm()
+    machine = llvm.Target.from_default_triple().create_target_machine(codemodel="large", jit=True)
+    module = llvm.parse_assembly(text)
+    module.triple, module.data_layout = machine.triple, str(machine.target_data)
+    return bytes(machine.emit_object(module))
+
+
+def load_or_make(name: str, make: Callable[[], tuple[str, bytes]]) -> int:
     """Load an object of the cache; make it, and its file, when there is none."""
     folder = kernel_folder()
     if folder is None:
@@ -243,7 +252,7 @@ def kernel_address(ref: KernelRef) -> int:
                 if ref.is_local:
                     _addresses[ref] = _load([_code_of(*_compile(ref))])[0]
                 else:
-                    _addresses[ref] = _load_or_make(_name(ref), lambda: _compile(ref))
+                    _addresses[ref] = load_or_make(_name(ref), lambda: _compile(ref))
     return _addresses[ref]
 
 
@@ -271,151 +280,3 @@ def native_function(address: int) -> Callable[..., int]:
         return result.value
 
     return call
-
-
-# A METH_NOARGS function gets its ``self``; here that is an array, whose data pointer follows the
-# two words every Python object begins with. After the record come the kernel's address and a word
-# that is 1 as long as a thread is in the kernel, or waits for the GIL after it.
-_BUILTIN = """
-declare ptr @PyEval_SaveThread()
-declare void @PyEval_RestoreThread(ptr)
-declare ptr @PyLong_FromLongLong(i64)
-declare ptr @PyErr_Occurred()
-
-define ptr @builtin(i64 %self, i64 %none) {{
-  %at = add i64 %self, {offset}
-  %pointer = inttoptr i64 %at to ptr
-  %record = load i64, ptr %pointer
-  %behind = add i64 %record, {size}
-  %pointer_to_kernel = inttoptr i64 %behind to ptr
-  %busy = getelementptr i64, ptr %pointer_to_kernel, i64 1
-  %kernel = load ptr, ptr %pointer_to_kernel
-  %result = alloca i64
-  %error = alloca ptr
-  store i64 -1, ptr %result
-  store i64 1, ptr %busy
-  %state = call ptr @PyEval_SaveThread()
-  %code = call i32 %kernel(ptr %result, ptr %error, i64 %record, i64 0, i64 0, i64 1, i64 1)
-  call void @PyEval_RestoreThread(ptr %state)
-  store i64 0, ptr %busy
-  %raised = call ptr @PyErr_Occurred()
-  %failed = icmp ne ptr %raised, null
-  br i1 %failed, label %raise, label %give
-raise:
-  ret ptr null
-give:
-  %value = load i64, ptr %result
-  %number = call ptr @PyLong_FromLongLong(i64 %value)
-  ret ptr %number
-}}
-"""
-
-# What a handler of a signal raises stays with the thread, and ends the call of the builtin. Once
-# the interpreter has ended the thread has no state; ``PyGILState_Ensure`` would crash making one.
-_POLL = """
-declare ptr @PyGILState_GetThisThreadState()
-declare void @PyEval_RestoreThread(ptr)
-declare i32 @PyErr_CheckSignals()
-declare ptr @PyEval_SaveThread()
-
-define i64 @poll() {
-  %state = call ptr @PyGILState_GetThisThreadState()
-  %ended = icmp eq ptr %state, null
-  br i1 %ended, label %none, label %look
-look:
-  call void @PyEval_RestoreThread(ptr %state)
-  %raised = call i32 @PyErr_CheckSignals()
-  %same = call ptr @PyEval_SaveThread()
-  %wide = sext i32 %raised to i64
-  ret i64 %wide
-none:
-  ret i64 0
-}
-"""
-
-
-def _compile_text(text: str) -> bytes:
-    """Compile LLVM assembly, which needs no optimization, to an object like numba's."""
-    llvm = _llvm()
-    machine = llvm.Target.from_default_triple().create_target_machine(codemodel="large", jit=True)
-    module = llvm.parse_assembly(text)
-    module.triple, module.data_layout = machine.triple, str(machine.target_data)
-    return bytes(machine.emit_object(module))
-
-
-@functools.cache
-def data_pointer_offset() -> int:
-    """Bytes from the address of an array object to the pointer to its data."""
-    import numpy as np
-
-    array = np.zeros(1, np.int64)
-    for offset in range(0, 64, 8):
-        if ctypes.c_int64.from_address(id(array) + offset).value == array.ctypes.data:
-            return offset
-    raise RuntimeError("this build of numpy has the data pointer elsewhere")
-
-
-class _Method(ctypes.Structure):
-    _fields_ = (
-        ("name", ctypes.c_char_p),
-        ("function", ctypes.c_void_p),
-        ("flags", ctypes.c_int),
-        ("doc", ctypes.c_char_p),
-    )
-
-
-def _text_address(symbol: str, text: str) -> int:
-    """Address of a function that is given as LLVM assembly."""
-    name = hashlib.sha256(text.encode()).hexdigest()[:32]
-    return _load_or_make(f"{name}.o", lambda: (symbol, _compile_text(text)))
-
-
-@functools.cache
-def _method(size: int) -> _Method:
-    """Python's description of a method that runs a kernel on a record of ``size`` bytes."""
-    text = _BUILTIN.format(size=size, offset=data_pointer_offset())
-    meth_noargs = 4
-    method = _Method(b"run", _text_address("builtin", text), meth_noargs, None)
-    elf.keep(method)
-    return method
-
-
-@functools.cache
-def signal_poll() -> int:
-    """Address of a function that handles signals within a call of a `builtin`.
-
-    It returns 0, or another number where a handler raised an exception.
-    """
-    with fork_lock:
-        return _text_address("poll", _POLL)
-
-
-def builtin(kernel: int, record: Any) -> Callable[[], int]:
-    """Make a Python function that runs all of a kernel on a record, without the GIL.
-
-    A call through ctypes converts every argument anew and costs 1.5 microseconds; this one is
-    called like any function of the interpreter.
-
-    Parameters
-    ----------
-    kernel : int
-        Address of the machine code.
-    record : ndarray of int64
-        Its argument record and two words more, which are set; held by the function. The last one
-        is not 0 while a thread is in the kernel.
-
-    Returns
-    -------
-    callable
-        Gives what the kernel returned.
-    """
-    record[-2:] = kernel, 0
-    make = ctypes.pythonapi.PyCFunction_NewEx
-    make.restype = ctypes.py_object
-    make.argtypes = (ctypes.c_void_p, ctypes.py_object, ctypes.c_void_p)
-    with (
-        fork_lock
-    ):  # of two descriptions created at once, one would be freed while its function lives
-        method = ctypes.addressof(_method(record.nbytes - 2 * record.itemsize))
-    function: Callable[[], int] = make(method, record, None)
-    return function

@@ -396,14 +396,15 @@ def call_kernel(typingctx, address, args, thread, part, until, parts):  # type: 
 
 
 @intrinsic
-def call_function(typingctx, address):  # type: ignore[no-untyped-def]
-    """Call the C function at an address, which takes nothing and returns an int64."""
+def call_function(typingctx, address, arguments):  # type: ignore[no-untyped-def]
+    """Call the C function at an address, which takes words, as a tuple, and returns an int64."""
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        fnty = ir.FunctionType(I64, [])
-        return builder.call(builder.inttoptr(values[0], fnty.as_pointer()), [])
+        words = cgutils.unpack_tuple(builder, values[1], len(arguments))
+        fnty = ir.FunctionType(I64, [I64] * len(words))
+        return builder.call(builder.inttoptr(values[0], fnty.as_pointer()), words)
 
-    return types.int64(types.int64), codegen
+    return types.int64(types.int64, types.UniTuple(types.int64, len(arguments))), codegen
 
 
 @intrinsic

@@ -26,19 +26,28 @@ from ..kernels.abi import (
     HOST,
     INPUT,
     JOB_ITSELF,
+    JOB_RECORD_WORDS,
     OUTPUT,
     PLAN,
     PLAN_BEGIN,
     PLAN_PHASE,
+    PORT_BUFFER,
+    PORT_COLUMNS,
+    PORT_FLAGS,
+    PORT_NAME,
+    PORT_RANK,
+    PORT_SHAPE,
+    PORT_TYPE,
     RUN,
     SCHEDULE,
     STATUS_WORDS,
+    STEP_END,
     STEP_KERNEL,
     STEP_RECORD,
     UNKNOWN,
     WEIGHTS,
 )
-from ..kernels.compiler import builtin, data_pointer_offset, signal_poll
+from ..kernels.builtin import builtins_of, known_objects, signal_poll
 from ..kernels.record import address_of, make_record
 from .arguments import Shapes
 from .executable import Executable
@@ -78,14 +87,20 @@ class Binding:
     is_plain : bool
         There is no host step and no reading, and all inputs and outputs are arrays of their own: a
         run is one call of compiled code.
-    run : callable
-        Walks the steps of ``job`` without arguments; returns the step reached, -1 after an error.
+    is_alone : bool
+        No step, of the sizes that are bound, is shared by several threads.
+    walk : callable
+        Walks the steps of ``job`` without arguments; returns the step reached, ``CALL_FAILED``
+        after an error.
+    call : callable
+        Runs a plain program with a dictionary of arrays; returns the results, ``CALL_FAILED``, or
+        ``CALL_DIFFERS`` if the arrays are not as `expect` has said, and nothing was done.
     job : ndarray of int64
-        Argument record of ``run``: words ``JOB_...`` of ``kernels.abi``.
+        Argument record of ``walk``: words ``JOB_...`` of ``kernels.abi``.
     status : ndarray of int64
         What a run reports and is told: words ``STATUS_...``.
     array_ids : array of int64
-        Addresses of the array objects of inputs and outputs, in which ``run`` finds their data if
+        Addresses of the array objects of inputs and outputs, in which ``walk`` finds their data if
         the program is plain. No ndarray, whose elements are set in twice the time.
     steps : ndarray of int64
         Table of the steps: columns ``STEP_...``.
@@ -109,7 +124,12 @@ class Binding:
         are_arrays = np.isin(self._kinds[buffers], (INPUT, OUTPUT)).all()
         is_whole = not program.host_steps and not program.readings
         self.is_plain = is_whole and bool(are_arrays)
-        self._array_buffers = np.array(buffers if self.is_plain else [], np.int64)
+        self.is_alone = False
+        self._rows = np.zeros((max(len(ports), 1), PORT_COLUMNS), np.int64)
+        self._rows[: len(ports), PORT_BUFFER] = buffers
+        self._rows[: len(ports), PORT_NAME] = [id(port.name) for port in ports]
+        self._rows[:, PORT_RANK] = -1
+        self._expected: list[Any] = []  # what rows have the addresses of
         self.array_ids = array_of("q", [0] * len(buffers))
         self._has_empty = False
         self.status = np.zeros(STATUS_WORDS, np.int64)
@@ -224,21 +244,25 @@ class Binding:
             times=0,
             flush=program.metadata.get("precision") != "strict",
             job=0,
+            threads=threads,
+            poll=signal_poll(),
+            busy=0,
             patches=executable.run_patches,
-            count=len(executable.run_patches),
+            patch_count=len(executable.run_patches),
             values=self._values,
             bases=self.bases,
             words=self._words,
-            threads=threads,
             arrays=self.array_ids.buffer_info()[0],
-            array_buffers=self._array_buffers,
-            array_count=len(self._array_buffers),
-            data_pointer=data_pointer_offset(),
-            poll=signal_poll(),
+            ports=self._rows,
+            inputs=len(program.inputs) if self.is_plain else 0,
+            outputs=len(program.outputs) if self.is_plain else 0,
+            feeds=0,
+            objects=known_objects(),
         )
-        self.job = np.append(record, (0, 0))  # two words more, which ``builtin`` sets
+        self.job = np.append(record, 0)
+        assert len(record) == JOB_RECORD_WORDS
         self.job[JOB_ITSELF] = address_of(self.job)
-        self.run = builtin(executable.run, self.job)
+        self.walk, self.call = builtins_of(executable.run, self.job)
 
     # --- sizes --------------------------------------------------------------------------------
 
@@ -259,6 +283,8 @@ class Binding:
             There is no memory for the arena.
         """
         self.shapes = None
+        self._rows[:, PORT_RANK] = -1
+        self._expected = []
         self._entered = 0
         sizes = [
             (symbol, size)
@@ -272,6 +298,29 @@ class Binding:
         self.define(0, sizes)
         self.outputs = self.enter(0)
         self.shapes = shapes
+
+    def expect(self) -> None:
+        """Let `call` take arrays of the shapes that are bound.
+
+        That takes some microseconds, which are worth it where shapes come again.
+        """
+        if not self.is_plain or self._expected or self.shapes is None:
+            return
+        shapes = [*self.shapes, *(shape for _, _, shape, _ in self.outputs)]
+        ports = [*self.program.inputs, *self.program.outputs]
+        types = [np.dtype(self.program.tensors[port.tensor].dtype) for port in ports]
+        sizes = [np.array(shape, np.int64) for shape in shapes]
+        flags = [
+            size.prod() if kind == np.bool_ else 0 for size, kind in zip(sizes, types, strict=True)
+        ]
+        for column, words in (
+            (PORT_TYPE, [id(kind) for kind in types]),
+            (PORT_SHAPE, [address_of(size) for size in sizes]),
+            (PORT_FLAGS, flags),
+            (PORT_RANK, [len(shape) for shape in shapes]),
+        ):
+            self._rows[: len(ports), column] = words
+        self._expected = [types, sizes]
 
     def define(self, phase: int, sizes: Iterable[tuple[int, int]]) -> None:
         """Give the symbols of a phase their sizes, pairs of index and size; evaluate the rest.
@@ -323,6 +372,7 @@ class Binding:
             self._plan_memory(phase)
         self._fill()
         self._schedule()
+        self.is_alone = not len(self.steps) or self.steps[0, STEP_END] >= len(self.steps)
 
     def _is_planned(self) -> bool:
         """Tell whether the memory of a program with caches, in one phase, has room for all sizes.

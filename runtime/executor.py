@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,8 @@ import numpy as np
 from ..errors import KernelError
 from ..forks import fork_lock
 from ..kernels.abi import (
+    CALL_FAILED,
+    JOB_BUSY,
     JOB_FIRST,
     JOB_LAST,
     JOB_TEAM,
@@ -59,10 +61,12 @@ class Context:
         self.host_ns = np.zeros(len(self.program.host_steps), np.int64)
         self._executable = executable
         # What a binding never replaces, looked up once.
-        self._is_plain, self._native_run = binding.is_plain, binding.run
+        self._is_plain, self._native_walk, self._native_call = (
+            binding.is_plain, binding.walk, binding.call,
+        )  # fmt: skip
         self._job, self._status, self._ids = binding.job, binding.status, binding.array_ids
         self._phase = 0
-        self._bounds = (0, len(self.program.steps))
+        self._whole = self._bounds = (0, len(self.program.steps))
         self._team_address = 0
         self._operators: dict[int, Any] = {}
         self._bodies: list[Body] = []
@@ -105,6 +109,31 @@ class Context:
         finally:
             self.binding.objects.clear()
 
+    def call(self, feeds: Mapping[str, Any]) -> list[Any] | None:
+        """Run with arrays that are as the last runs', without a look at them in Python.
+
+        Returns
+        -------
+        list or None
+            One array for each output; None if nothing was done, because something is different.
+
+        Raises
+        ------
+        KernelError
+            A step failed, or the run was cancelled.
+        """
+        if self._bounds is not self._whole:
+            self._set_bounds(self._whole)
+        if self.threads == 1 or self.binding.is_alone:
+            results = self._native_call(feeds)
+        else:
+            results = self._with_team(self._native_call, feeds)
+        if type(results) is list:
+            return results
+        if results == CALL_FAILED:
+            self._raise_if_failed()
+        return None
+
     def trace(self, arrays: Sequence[Any]) -> Iterator[tuple[int, np.ndarray]]:
         """Run step by step; yields a copy of every tensor a step writes, with its index."""
         view = self.binding.view
@@ -130,11 +159,11 @@ class Context:
     @property
     def is_walking(self) -> bool:
         """Whether a thread is in compiled code, or waits for the GIL after it."""
-        return bool(self._job[-1])
+        return bool(self._job[JOB_BUSY])
 
     def forget_walk(self) -> None:
         """Forget the thread in compiled code, which a forked child lacks."""
-        self._job[-1] = 0
+        self._job[JOB_BUSY] = 0
 
     def _begin_plain(self, arrays: Sequence[Any]) -> list[Any]:
         """Begin a run without host steps, with as little Python as possible."""
@@ -178,13 +207,26 @@ class Context:
 
     def _run_steps(self, first: int, last: int) -> int:
         """Walk some steps; returns the step that comes next, which one may name itself."""
-        if self.threads == 1:
-            return self._walk(first, last)
+        if (first, last) != self._bounds:
+            self._set_bounds((first, last))
+        if self.threads == 1 or self.binding.is_alone:
+            reached: int = self._native_walk()
+        else:
+            reached = self._with_team(self._native_walk)
+        if reached < 0:
+            self._raise_if_failed()
+        return reached
+
+    def _set_bounds(self, bounds: tuple[int, int]) -> None:
+        self._job[JOB_FIRST], self._job[JOB_LAST] = self._bounds = bounds
+
+    def _with_team(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of the binding while a team is there to help."""
         team = teams.borrow(self.threads)
         try:
             if team.address != self._team_address:
                 self._job[JOB_TEAM] = self._team_address = team.address
-            return self._walk(first, last)
+            return function(*arguments)
         finally:
             teams.give_back(team)
 
@@ -196,20 +238,6 @@ class Context:
         finally:
             self._job[JOB_TIMES] = 0
         ticks[first:last] = times[TIMES_STEPS:][first:last]
-
-    def _walk(self, first: int, last: int) -> int:
-        if (first, last) != self._bounds:
-            self._job[JOB_FIRST], self._job[JOB_LAST] = self._bounds = first, last
-        reached = self._native_run()
-        while first <= reached < last:
-            # Python looks for signals here, between two calls of compiled code.
-            self._raise_if_failed()
-            self._job[JOB_FIRST] = reached
-            self._bounds = (reached, last)
-            reached = self._native_run()
-        if reached < 0:
-            self._raise_if_failed()
-        return reached
 
     def _raise_if_failed(self) -> None:
         if code := int(self._status[STATUS_ERROR]):

@@ -34,9 +34,10 @@ from ..kernels.ref import KernelRef
 
 EXECUTOR_KERNELS = {
     "work": KernelRef("kernels.cpu.team", "work"),
+    "run": KernelRef("kernels.cpu.calls", "run"),
     **{
         name: KernelRef("kernels.cpu.executor", name)
-        for name in ("run", "plan", "fill", "evaluate", "schedule")
+        for name in ("plan", "fill", "evaluate", "schedule")
     },
 }
 """Kernels that every session needs beside its program's, by name."""

@@ -204,6 +204,7 @@ def guarded(side: str) -> Iterator[None]:
         patch.object(Binding, "is_working_memory", is_guarded),
         patch.object(Binding, "attach", guarded_attach),
         patch.object(Context, "run", guarded_run),
+        patch.object(Context, "call", lambda *_: None),
         patch.object(executor, "_empty", lambda shape, dtype: empty(shape, dtype, side)),
         patch.object(executor, "allocated", lambda shape, dtype, _: empty(shape, dtype, side)),
     ):

@@ -16,6 +16,7 @@ import sardonyx
 from packaging.requirements import Requirement
 from packaging.version import Version
 from sardonyx.importers.keras import patches as keras_patches
+from sardonyx.importers.sklearn import boosted
 from sardonyx.importers.tensorflow import patches as tensorflow_patches
 from sardonyx.importers.torch import patches as torch_patches
 from sardonyx.kernels.numba_compiler import PATCHES as NUMBA
@@ -29,6 +30,7 @@ ALL = (
     *keras_patches.JAX,
     tensorflow_patches.OPTIMIZERS,
     torch_patches.GRAPHS,
+    *boosted.PATCHES,
     *NUMBA,
 )
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"

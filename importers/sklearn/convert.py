@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ..frameworks import conversion, require
 from ..names import rename
 from ..notes import Notes, labels_of
 from ..onnx.loader import from_onnx
+from . import boosted
 from .converters import register
 from .inputs import Inputs
 from .patches import MAKE_NODE
@@ -95,7 +97,7 @@ def _converted(source: Any, inputs: Inputs) -> onnx.ModelProto:
     scored = hasattr(source, "decision_function") and not hasattr(source, "predict_proba")
     # Scores of two classes have opposite signs then; without it, each converter has its own way.
     options = {id(source): {"raw_scores": True}} if scored and _classes(source) else None
-    with applied((MAKE_NODE,)):
+    with applied((MAKE_NODE, *(boosted.PATCHES if "xgboost" in sys.modules else ()))):
         return skl2onnx.to_onnx(
             source, initial_types=inputs.types, target_opset=OPSETS, options=options
         )
@@ -103,9 +105,12 @@ def _converted(source: Any, inputs: Inputs) -> onnx.ModelProto:
 
 def _booster(source: Any, package: str, inputs: Inputs) -> onnx.ModelProto:
     from onnxmltools import convert
+    from onnxmltools.convert.common import data_types  # other classes than those of skl2onnx
 
+    types = [(n, getattr(data_types, type(kind).__name__)(kind.shape)) for n, kind in inputs.types]
     convert_booster = convert.convert_lightgbm if package == "lightgbm" else convert.convert_xgboost
-    return convert_booster(source, initial_types=inputs.types, target_opset=_BOOSTER_OPSET)
+    with applied(boosted.PATCHES if package == "xgboost" else ()):
+        return convert_booster(source, initial_types=types, target_opset=_BOOSTER_OPSET)
 
 
 def _without_zipmap(proto: onnx.ModelProto) -> None:

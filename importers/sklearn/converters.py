@@ -36,11 +36,21 @@ def register() -> None:
         ]
     if "xgboost" in sys.modules:
         from onnxmltools.convert.xgboost.operator_converters.XGBoost import convert_xgboost
-        from xgboost import XGBClassifier, XGBRanker, XGBRegressor
+        from xgboost import (
+            XGBClassifier,
+            XGBRanker,
+            XGBRegressor,
+            XGBRFClassifier,
+            XGBRFRegressor,
+        )
 
-        found.append((XGBClassifier, classifier_shapes, convert_xgboost, labelled))
         found += [
-            (each, regressor_shapes, convert_xgboost, {}) for each in (XGBRegressor, XGBRanker)
+            (each, classifier_shapes, convert_xgboost, labelled)
+            for each in (XGBClassifier, XGBRFClassifier)
+        ]
+        found += [
+            (each, regressor_shapes, convert_xgboost, {})
+            for each in (XGBRegressor, XGBRanker, XGBRFRegressor)
         ]
     for estimator, shapes, converter, options in found:
         alias = f"Sardonyx{estimator.__name__}"

@@ -1,7 +1,7 @@
-"""The compiled part of the executor: sizes, memory, records and the schedule of a binding; runs.
+"""The compiled part of the executor: sizes, memory, records and the schedule of a binding.
 
 ``kernels.abi`` names the words of all tables and records; ``runtime.program`` says how they come
-about. How the threads of a team share the parts of a step: ``team``.
+about. Runs: ``calls``.
 """
 
 from __future__ import annotations
@@ -49,26 +49,15 @@ from ..abi import (
     SCALED,
     SIZE_LIMIT,
     SLICED_PARTS,
-    STATUS_CANCEL,
-    STATUS_ERROR,
     STEP_COLUMNS,
     STEP_END,
     STEP_PARTS,
     SYMBOL,
-    TIMES_LAST,
     VALUE,
 )
-from ..atomics import (
-    atomic_load,
-    cycles,
-    float_control,
-    flush_denormals,
-    set_float_control,
-)
+from ..atomics import cycles
 from ..registry import Pointer, kernel
 from ..simd import load_i64, store_i64
-from .team import lead
-from .walk import walk
 
 OPERATIONS_PER_NS, BYTES_PER_NS = 32, 32
 """What one thread does in the small steps of real models, whose data is in cache."""
@@ -283,76 +272,6 @@ def schedule(
                 end = i + 1
         store_i64(steps, step + STEP_END, end)
     return 0
-
-
-@njit
-def _bind_arrays(
-    arrays: Pointer, array_buffers: Pointer, array_count: int, data_pointer: int, bases: Pointer,
-    patches: Pointer, count: int, values: Pointer, words: Pointer,
-) -> None:  # fmt: skip
-    """Read the addresses of inputs and outputs off the array objects, and write the records."""
-    for i in range(array_count):
-        array = load_i64(arrays, i)
-        store_i64(bases, load_i64(array_buffers, i), load_i64(array + data_pointer, 0))
-    for i in range(count):
-        row = PATCH_COLUMNS * i
-        base = load_i64(bases, load_i64(patches, row + PATCH_SOURCE))
-        offset = load_i64(values, load_i64(patches, row + PATCH_OFFSET))
-        store_i64(words, load_i64(patches, row + PATCH_WORD), base + offset)
-
-
-@kernel
-def run(
-    thread: int,
-    part: int,
-    until: int,
-    parts: int,
-    steps: Pointer,
-    first: int,
-    last: int,
-    team: Pointer,
-    status: Pointer,
-    budget: int,
-    times: Pointer,
-    flush: int,
-    job: Pointer,
-    patches: Pointer,
-    count: int,
-    values: Pointer,
-    bases: Pointer,
-    words: Pointer,
-    threads: int,
-    arrays: Pointer,
-    array_buffers: Pointer,
-    array_count: int,
-    data_pointer: int,
-    poll: Pointer,
-) -> int:
-    """Lead one run from step ``first``; returns the step reached, or -1 when the run failed.
-
-    First the addresses of this run's inputs and outputs are read off the array objects
-    (``arrays``; their data pointers lie ``data_pointer`` bytes on) and written into the records
-    (``count`` patches), then the steps are walked, by a team of ``threads``. ``budget`` bounds the
-    time in cycles, so that Python can look for signals, as the function ``poll`` does within
-    long steps; ``flush`` says whether denormal numbers are
-    zeros; ``job`` is the address of this record, of which the team reads the first words.
-    """
-    _bind_arrays(
-        arrays, array_buffers, array_count, data_pointer, bases, patches, count, values, words
-    )
-    store_i64(status, STATUS_ERROR, 0)
-    start = cycles()
-    if times != 0:
-        store_i64(times, TIMES_LAST, start)
-    control = float_control()
-    flush_denormals(flush)
-    if threads == 1 or first >= last or load_i64(steps, STEP_COLUMNS * first + STEP_END) >= last:
-        step = walk(job, first, last, start + budget)
-    else:
-        step = lead(team, job, first, threads, start + budget)
-    set_float_control(control)
-    failed = atomic_load(status, STATUS_ERROR) != 0 or atomic_load(status, STATUS_CANCEL) != 0
-    return -1 if failed else step
 
 
 @kernel

@@ -1,6 +1,6 @@
-"""Nodes of decision trees, and eight walks from roots to leaves side by side.
+"""Nodes of decision trees, and sixteen walks from roots to leaves side by side.
 
-A walk is a chain of dependent loads, so eight independent ones hide each other's latency. They
+A walk is a chain of dependent loads, so independent ones hide each other's latency. They
 take steps without branches until all have ended.
 
 A node is a bound and a link, integers of one size. Above its lowest bit, which tells leaves, and
@@ -21,7 +21,7 @@ from numba import njit
 from .. import simd
 from ..registry import Pointer
 
-WALKS = 8
+WALKS = 16
 """Walks side by side; the keys of a feature are so many, too."""
 LEAF = 1
 """Bit of a link that tells a leaf."""
@@ -37,11 +37,11 @@ class Nodes(NamedTuple):
 
 
 def make_walks(kind: str) -> Any:
-    """Make functions of eight walks by keys of a type: several trees or several rows.
+    """Make functions of walks by keys of a type: several trees or several rows.
 
     ``several_trees(nodes, tree, keys, places)`` walks trees from a number on with a row, and
-    ``several_rows(nodes, tree, keys, places)`` one tree with eight rows. A key of the first row is
-    followed by those of the others. They store the places of the leaves (int64).
+    ``several_rows(nodes, tree, keys, places)`` one tree with as many rows. A key of the first row
+    is followed by those of the others. They store the places of the leaves (int64).
     """
     load, store_i64 = getattr(simd, f"load_{kind}"), simd.store_i64
 
@@ -73,19 +73,29 @@ def make_walks(kind: str) -> Any:
         for i, at in enumerate(four):
             store_i64(places, first + i, at)
 
+    @njit
+    def roots(first: int, apart: int) -> Any:
+        return first, first + apart, first + 2 * apart, first + 3 * apart
+
     def make(apart: int) -> Any:
         own = 1 - apart
 
         @njit
         def walks(nodes: Nodes, tree: int, keys: Pointer, places: Pointer) -> None:
-            p = tree, tree + own, tree + 2 * own, tree + 3 * own
-            q = tree + 4 * own, tree + 5 * own, tree + 6 * own, tree + 7 * own
-            while not ends(nodes, p) & ends(nodes, q) & LEAF:
+            p, q, r, s = (
+                roots(tree, own), roots(tree + 4 * own, own),
+                roots(tree + 8 * own, own), roots(tree + 12 * own, own),
+            )  # fmt: skip
+            while not ends(nodes, p) & ends(nodes, q) & ends(nodes, r) & ends(nodes, s) & LEAF:
                 for _ in range(_STEPS):
                     p = steps(nodes, p, keys, 0, apart)
                     q = steps(nodes, q, keys, 4 * apart, apart)
+                    r = steps(nodes, r, keys, 8 * apart, apart)
+                    s = steps(nodes, s, keys, 12 * apart, apart)
             keep(places, 0, p)
             keep(places, 4, q)
+            keep(places, 8, r)
+            keep(places, 12, s)
 
         return walks
 

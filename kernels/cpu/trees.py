@@ -1,9 +1,9 @@
-"""Ensembles of decision trees: rows walk trees, eight walks side by side.
+"""Ensembles of decision trees: rows walk trees, sixteen walks side by side.
 
-They are eight rows in one tree, or for few rows one row in eight trees (`tree_walks`).
+They are rows in one tree, or for few rows one row in as many trees (`tree_walks`).
 
 One comparison of integers does for all kinds of nodes: each row is copied first, as keys without
-signs whose order is that of the numbers, with NaN below or above all of them. Keys of eight rows
+signs whose order is that of the numbers, with NaN below or above all of them. Keys of as many rows
 lie side by side, and after those of all features comes the largest key there is, which leaves have.
 """
 
@@ -31,7 +31,7 @@ _SIZES = {"f32": 4, "f64": 8, "i32": 4, "i64": 8, "u32": 4, "u64": 8}
 class Forest(NamedTuple):
     """Trees, the first nodes being their roots, and the rows that walk them, ``block`` at a time.
 
-    Behind the roots are so many leaves of nothing that eight walks can begin at any of them.
+    Behind the roots are so many leaves of nothing that all walks can begin at any of them.
 
     ``keys`` (int32) lists which feature each key of a row is made of, doubled, and one more where
     NaN is to be below all numbers. A leaf has the weight that it adds to the only sum of a row,
@@ -69,7 +69,7 @@ def float_bits(typingctx, value):  # type: ignore[no-untyped-def]
 
 
 def _copy_keys(kind: str, real: str, key: str) -> Any:
-    """Make the function that copies up to eight rows, the last one over and over, as keys."""
+    """Make the function that copies up to `WALKS` rows, the last one over and over, as keys."""
     load, number = getattr(simd, f"load_{kind}"), _number(real)
     store, stored = getattr(simd, f"store_{key}"), np.uint32 if key == "u32" else np.uint64
     integer, whole = (np.int32, np.uint32) if real == "f32" else (np.int64, np.uint64)

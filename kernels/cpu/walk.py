@@ -76,7 +76,7 @@ def look_for_signals(job: Pointer, step: int, since: int) -> Any:
     """
     if cycles() - since < load_i64(job, JOB_BUDGET):
         return since
-    if call_function(load_i64(job, JOB_POLL)) != 0:
+    if call_function(load_i64(job, JOB_POLL), ()) != 0:
         report_error(load_i64(job, JOB_STATUS), INTERRUPTED, step)
     return cycles()
 

@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 from sardonyx.kernels import abi
-from sardonyx.kernels.cpu import executor, team
+from sardonyx.kernels.cpu import calls, executor, team
 
 
 @pytest.mark.parametrize("name", ["evaluate", "plan", "fill", "schedule", "run", "work"])
 def test_records_have_the_words_that_the_executors_kernels_read(name):
-    module = team if name == "work" else executor
+    module = {"work": team, "run": calls}.get(name, executor)
     assert getattr(abi, name.upper()) == getattr(module, name).fields
 
 
-@pytest.mark.parametrize("table", ["CODE", "BUFFER", "PATCH", "PIECE", "COST", "STEP"])
+@pytest.mark.parametrize("table", ["CODE", "BUFFER", "PATCH", "PIECE", "COST", "STEP", "PORT"])
 def test_every_column_of_a_table_has_one_name(table):
     columns = {name: value for name, value in vars(abi).items() if name.startswith(f"{table}_")}
     count = columns.pop(f"{table}_COLUMNS")

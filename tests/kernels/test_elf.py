@@ -10,8 +10,8 @@ from sardonyx.kernels import elf
 from sardonyx.kernels.compiler import (
     KernelRef,
     _code_of,
-    _compile_text,
     _load,
+    assembled,
     native_function,
 )
 from sardonyx.kernels.numba_compiler import compile_object
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="objects 
 def compiled(body: str) -> bytes:
     """Object of a kernel whose result is what the LLVM assembly ``body`` calls ``%y``."""
     head = "define i32 @f(ptr %result, ptr %e, i64 %a, i64 %b, i64 %c) {"
-    return _compile_text(f"{body.partition('---')[0]}\n{head}\n{body.partition('---')[2]}\n"
+    return assembled(f"{body.partition('---')[0]}\n{head}\n{body.partition('---')[2]}\n"
                          "store i64 %y, ptr %result\nret i32 0\n}")  # fmt: skip
 
 

@@ -160,7 +160,7 @@ thread.start()
 
 SIGNALS_AFTER_THE_END = """
 import ctypes
-from sardonyx.kernels.compiler import signal_poll
+from sardonyx.kernels.builtin import signal_poll
 assert ctypes.CDLL(None).__cxa_atexit(ctypes.c_void_p(signal_poll()), None, None) == 0
 """
 
