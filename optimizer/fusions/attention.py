@@ -26,14 +26,15 @@ from ..rewrite import Match, Rule, apply_rules, either, find, fixed, op, rewrite
 from ..sizes import contents
 from ..values import Size, attribute, constant, dims, rank, scalar
 from .attention_masks import addend, fitted, may_mask_all, with_nan
+from .mask_arithmetic import selected_scores, shifted_scores
 from .shared_heads import shared_heads
 from .window_masks import window_masks
 
 
 def _written_out(
     q: Any, keys: Any, v: Any, inside: Any, factor: Any, divisor: Any, cap: Any, inner: Any,
-    bias: Any, heads: Any, mask: Any, kept: Any, dropped: Any, fill: Any, further: Any,
-    matrices: Any,
+    bias: Any, heads: Any, mask: Any, lowered: Any, kept: Any, dropped: Any, fill: Any,
+    further: Any, matrices: Any,
 ) -> Any:  # fmt: skip
     product = op.MatMul(q, keys)
     summed = either(product, product + inside)
@@ -42,7 +43,7 @@ def _written_out(
     biased = either(capped, capped + bias)
     scores = either(biased, op.Reshape(biased, heads).named("by_heads"))
     replaced = either(op.Where(kept, scores, fixed(fill)), op.Where(dropped, fixed(fill), scores))
-    masked = either(replaced + further, scores + mask, replaced, scores)
+    masked = either(replaced + further, scores + mask, scores - lowered, replaced, scores)
     softmax = op.Softmax(masked).named("softmax")
     guarded = either(
         op.Where(op.IsNaN(softmax), 0.0, softmax).named("guarded"),
@@ -331,6 +332,13 @@ def turned_product(m: Match) -> ir.Value:
 
 
 fuse_attention = apply_rules(
-    [_rule("attention", False), shared_heads, window_masks, turned_product]
+    [
+        _rule("attention", False),
+        shared_heads,
+        window_masks,
+        turned_product,
+        shifted_scores,
+        selected_scores,
+    ]
 )
 fuse_expanded_attention = apply_rules([_rule("expanded_attention", True)])

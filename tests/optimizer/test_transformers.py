@@ -1,4 +1,4 @@
-"""Rotary embedding of transformers' models, through both exporters of PyTorch."""
+"""Attention of transformers' models, through both exporters of PyTorch."""
 
 from __future__ import annotations
 
@@ -29,6 +29,8 @@ CONFIGS = {
     "RoFormer": {k: v for k, v in LLAMA.items() if "token" not in k and "key" not in k},
     # halves, of the first elements only
     "Phi": LLAMA | {"num_key_value_heads": 4},
+    # positions relative to the query, and a mask that is subtracted
+    "XLNet": {"vocab_size": 40, "d_model": 32, "n_layer": 1, "n_head": 4, "d_inner": 48},
 }
 
 
@@ -37,7 +39,7 @@ class Hidden(torch.nn.Module):
         super().__init__()
         config = getattr(transformers, f"{kind}Config")(**CONFIGS[kind])
         self.model = getattr(transformers, f"{kind}Model")(config).eval()
-        self.options = {} if kind == "RoFormer" else {"use_cache": False}
+        self.options = {} if kind in ("RoFormer", "XLNet") else {"use_cache": False}
 
     def forward(self, ids, mask):
         return self.model(input_ids=ids, attention_mask=mask, **self.options)[0]
@@ -63,16 +65,24 @@ def export(kind, dynamo, path):
 
 @pytest.mark.parametrize(
     ("kind", "dynamo"),
-    [("GPTJ", False), ("GPTJ", True), ("CodeGen", False), ("RoFormer", False), ("Phi", False)],
+    [
+        ("GPTJ", False),
+        ("GPTJ", True),
+        ("CodeGen", False),
+        ("RoFormer", False),
+        ("Phi", False),
+        ("XLNet", False),
+    ],
 )
-def test_queries_and_keys_are_turned_by_the_operator(kind, dynamo, tmp_path, rng, capsys):
+def test_attention_and_its_turned_rows_are_operators(kind, dynamo, tmp_path, rng, capsys):
     torch.manual_seed(0)
     path = str(tmp_path / "model.onnx")
     export(kind, dynamo, path)
     model = sardonyx.optimize(sardonyx.load(path))
     left = [node.op_type for node in model.graph]
-    assert left.count("RotaryEmbedding") == 2 and left.count("Attention") == 1
-    assert not {"Neg", "Resize"} & set(left)
+    turned = 0 if kind == "XLNet" else 2
+    assert left.count("RotaryEmbedding") == turned and left.count("Attention") == 1
+    assert not {"Softmax", "Resize"} & set(left)
     session, other = sardonyx.Session(model), ort.InferenceSession(path)
     for shape in ((2, 7), (1, 9)):
         ids = rng.integers(0, 40, shape)
