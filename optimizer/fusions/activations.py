@@ -19,8 +19,14 @@ def _relu6(x: Any) -> Any:
 
 
 def _erf_term(x: Any) -> Any:
+    """1 + erf(x / sqrt 2), which is erfc(-x / sqrt 2) = 1 - erf(-x / sqrt 2), too (TensorFlow)."""
+    minus = op.Neg(x)
     inner = either(x / math.sqrt(2), x * math.sqrt(0.5))
-    return 1.0 + op.Erf(inner)
+    negated = either(
+        minus / math.sqrt(2), minus * math.sqrt(0.5), op.Neg(inner),
+        x / -math.sqrt(2), x * -math.sqrt(0.5),
+    )  # fmt: skip
+    return either(1.0 + op.Erf(inner), 1.0 - op.Erf(negated))
 
 
 def _tanh_term(x: Any) -> Any:

@@ -2,7 +2,8 @@
 
 What is added to the scores (relative positions, alibi, masks) or replaces them is the mask
 (`attention_masks`). Scores may be matrices of batch times heads and get these axes later, or not
-at all. Shares that are made zero where scores were replaced (Keras) say the same as a mask of -inf.
+at all. Shares that are made zero where scores were replaced (Keras) say the same as a mask of -inf,
+and those that dropout scales down (Paddle) scale the result.
 A guard against NaN of rows that are masked throughout is dropped, because Attention gives zeros for
 these. (The guard that PyTorch exports also hides NaN among queries and keys; Attention returns
 them, as PyTorch does.)
@@ -26,14 +27,15 @@ from ..rewrite import Match, Rule, apply_rules, either, find, fixed, op, rewrite
 from ..sizes import contents
 from ..values import Size, attribute, constant, dims, rank, scalar
 from .attention_masks import addend, fitted, may_mask_all, with_nan
+from .mask_arithmetic import selected_scores, shifted_scores
 from .shared_heads import shared_heads
 from .window_masks import window_masks
 
 
 def _written_out(
     q: Any, keys: Any, v: Any, inside: Any, factor: Any, divisor: Any, cap: Any, inner: Any,
-    bias: Any, heads: Any, mask: Any, kept: Any, dropped: Any, fill: Any, further: Any,
-    matrices: Any,
+    bias: Any, heads: Any, mask: Any, lowered: Any, kept: Any, dropped: Any, fill: Any,
+    further: Any, matrices: Any, share: Any,
 ) -> Any:  # fmt: skip
     product = op.MatMul(q, keys)
     summed = either(product, product + inside)
@@ -42,7 +44,7 @@ def _written_out(
     biased = either(capped, capped + bias)
     scores = either(biased, op.Reshape(biased, heads).named("by_heads"))
     replaced = either(op.Where(kept, scores, fixed(fill)), op.Where(dropped, fixed(fill), scores))
-    masked = either(replaced + further, scores + mask, replaced, scores)
+    masked = either(replaced + further, scores + mask, scores - lowered, replaced, scores)
     softmax = op.Softmax(masked).named("softmax")
     guarded = either(
         op.Where(op.IsNaN(softmax), 0.0, softmax).named("guarded"),
@@ -50,7 +52,8 @@ def _written_out(
         op.Where(dropped, 0.0, softmax).named("zeroed"),
         softmax,
     )
-    return op.MatMul(either(guarded, op.Reshape(guarded, matrices).named("flat")), v)
+    scaled_down = either(guarded, guarded * fixed(share))
+    return op.MatMul(either(scaled_down, op.Reshape(scaled_down, matrices).named("flat")), v)
 
 
 def _attention(m: Match, is_last: bool) -> ir.Value:
@@ -87,6 +90,8 @@ def _attention(m: Match, is_last: bool) -> ir.Value:
     is_guarded = "guarded" in m or "zeroed" in m
     if mask is not None and not is_guarded and may_mask_all(mask):
         result = with_nan(m, mask, result)
+    if "share" in m:
+        result = m.op.Mul(result, np.float32(_number(m, "share")))
     if "flat" in m:
         counts = m.op.Shape(m.q, end=2), m.op.Shape(m.v, start=2)
         result = m.op.Reshape(result, _joined(m, *counts))
@@ -331,6 +336,13 @@ def turned_product(m: Match) -> ir.Value:
 
 
 fuse_attention = apply_rules(
-    [_rule("attention", False), shared_heads, window_masks, turned_product]
+    [
+        _rule("attention", False),
+        shared_heads,
+        window_masks,
+        turned_product,
+        shifted_scores,
+        selected_scores,
+    ]
 )
 fuse_expanded_attention = apply_rules([_rule("expanded_attention", True)])

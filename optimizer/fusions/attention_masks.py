@@ -21,9 +21,9 @@ from ..ranges import value_range
 from ..rewrite import Match
 from ..values import Size, constant, dims, scalar
 
-_RAISED = np.nextafter(LOWEST, np.float32(0))
+RAISED = np.nextafter(LOWEST, np.float32(0))
 # Scores replaced by this or less are masked: true ones are taken to be above it.
-_FAR_BELOW = -1e9
+FAR_BELOW = -1e9
 
 
 def addend(m: Match, terms: Mapping[str, ir.Value], factor: float) -> ir.Value | None:
@@ -34,21 +34,25 @@ def addend(m: Match, terms: Mapping[str, ir.Value], factor: float) -> ir.Value |
     """
     total = terms.get("inside")
     if total is not None and factor != 1:
-        total = _with_sizes(m.op.Mul(total, np.float32(factor)), total)
-    for term in (terms.get("bias"), m.mask if "mask" in m else None):
+        total = with_sizes(m.op.Mul(total, np.float32(factor)), total)
+    lowered = m.op.Neg(m.lowered) if "lowered" in m else None
+    if lowered is not None:
+        lowered.shape = m.lowered.shape
+    for term in (terms.get("bias"), m.mask if "mask" in m else None, lowered):
         if term is not None:
-            total = term if total is None else _with_sizes(m.op.Add(total, term), total, term)
+            total = term if total is None else with_sizes(m.op.Add(total, term), total, term)
     m.require("zeroed" not in m or ("fill" in m and "further" not in m), "shares are made zero")
     if "fill" in m:
         total = _replaced(m, total)
     if "further" in m:
         # A sum of both swallows all that is added to it, as the lowest number does.
         m.require(bool((scalar(m.fill) or 0) <= LOWEST), "masked scores are not the lowest number")
-        total = _with_sizes(m.op.Add(total, m.further), total, m.further)  # type: ignore[arg-type]
+        total = with_sizes(m.op.Add(total, m.further), total, m.further)  # type: ignore[arg-type]
     return None if total is None else _above_lowest(m, total)
 
 
-def _with_sizes(value: ir.Value, *operands: ir.Value) -> ir.Value:
+def with_sizes(value: ir.Value, *operands: ir.Value) -> ir.Value:
+    """Give a value the sizes that operands broadcast to."""
     sizes = broadcast_sizes([dims(x) for x in operands])
     value.shape = None if sizes is None else ir.Shape(sizes)
     return value
@@ -57,15 +61,15 @@ def _with_sizes(value: ir.Value, *operands: ir.Value) -> ir.Value:
 def _replaced(m: Match, total: ir.Value | None) -> ir.Value:
     """Mask that lets nothing through where scores are replaced, and else adds what there is."""
     fill = scalar(m.fill)
-    m.require(fill is not None and fill <= _FAR_BELOW, "masked scores are not far below others")
+    m.require(fill is not None and fill <= FAR_BELOW, "masked scores are not far below others")
     nowhere = fill == -np.inf or "zeroed" in m
     m.require("kept" not in m or "dropped" not in m, "shares are zero elsewhere")
-    masked = np.float32(-np.inf if nowhere else _RAISED)
+    masked = np.float32(-np.inf if nowhere else RAISED)
     added = np.float32(0) if total is None else total
     condition = m.kept if "kept" in m else m.dropped
     choices = (added, masked) if "kept" in m else (masked, added)
     operands = [condition] if total is None else [condition, total]
-    return _with_sizes(m.op.Where(condition, *choices), *operands)
+    return with_sizes(m.op.Where(condition, *choices), *operands)
 
 
 def _above_lowest(m: Match, mask: ir.Value) -> ir.Value:
@@ -74,10 +78,10 @@ def _above_lowest(m: Match, mask: ir.Value) -> ir.Value:
     if interval is not None and interval.least > LOWEST:
         return mask
     if interval is not None and not interval.infinite:
-        return _with_sizes(m.op.Max(mask, _RAISED), mask)
-    lowest = _with_sizes(m.op.Equal(mask, LOWEST), mask)
+        return with_sizes(m.op.Max(mask, RAISED), mask)
+    lowest = with_sizes(m.op.Equal(mask, LOWEST), mask)
     lowest.type = ir.TensorType(ir.DataType.BOOL)
-    return _with_sizes(m.op.Where(lowest, _RAISED, mask), mask)
+    return with_sizes(m.op.Where(lowest, RAISED, mask), mask)
 
 
 def may_mask_all(mask: ir.Value) -> bool:

@@ -146,4 +146,14 @@ def _flat_bias(m: Match, equation: _Equation, sizes: _Sizes) -> np.ndarray:
     return m.constant("bias").reshape(-1)
 
 
-fuse_einsum = apply_rules([_einsum])
+@rewrite(lambda x: op.Einsum(x))
+def _einsum_of_one(m: Match) -> ir.Value:
+    """Einsum that only brings axes into another order."""
+    text = m.root.attributes["equation"].as_string().replace(" ", "")
+    term, arrow, result = text.partition("->")
+    plain = bool(arrow) and "." not in text and len(set(term)) == len(term)
+    m.require(plain and sorted(term) == sorted(result), f"{text} does more than to order axes")
+    return _transposed(m, m.x, term, result)
+
+
+fuse_einsum = apply_rules([_einsum, _einsum_of_one])

@@ -20,11 +20,11 @@ _RANK, _FIRST = 4, 2  # runtimes resize the last axes of images
 @rewrite(lambda x, repeats, shape: op.Reshape(op.Tile(x, repeats).named("tiled"), shape))
 def _repeated(m: Match) -> ir.Value:
     """Pixels that are repeated along an axis of their own, which joins the one before it."""
-    before, after, repeats = m.sizes(m.tiled), m.sizes(m.root.outputs[0]), integers(m.repeats)
-    if repeats is None:
+    before, after, counts = m.sizes(m.tiled), m.sizes(m.root.outputs[0]), integers(m.repeats)
+    if counts is None:
         raise NearMiss("the repeats are not constant")
     m.require(m.x.dtype == ir.DataType.FLOAT and len(after) == _RANK, "it is no float32 image")
-    more = [axis for axis, count in enumerate(repeats) if count != 1]
+    more = [axis for axis, count in enumerate(counts) if count != 1]
     m.require(len(more) == 1 and len(before) == _RANK + 1, "it does not repeat exactly one axis")
     axis = more[0]
     own = m.sizes(m.x)[axis] == 1 and axis > _FIRST
@@ -35,11 +35,11 @@ def _repeated(m: Match) -> ir.Value:
     same = {block for block in joined if 1 not in (before[i] for i in block[0])}
     m.require(same == set(blocks(before, after)), "the repeated axis does not join the one before")
     image = m.op.Squeeze(m.x, np.array([axis]))
-    scales = [float(repeats[axis]) if other == axis - 1 else 1.0 for other in range(_RANK)]
+    scales = [float(counts[axis]) if other == axis - 1 else 1.0 for other in range(_RANK)]
     return m.op.Resize(image, None, np.array(scales, np.float32), **_REPEATS)
 
 
-def _scales(node: ir.Node | None) -> np.ndarray | None:
+def repeats(node: ir.Node | None) -> np.ndarray | None:
     """Repeats along each axis of a Resize that does nothing else, else None."""
     assert node is not None
     others = {name: item.value for name, item in node.attributes.items()}
@@ -52,7 +52,7 @@ def _scales(node: ir.Node | None) -> np.ndarray | None:
 
 @rewrite(lambda x: op.Resize(op.Resize(x, ...).named("inner"), ...))
 def _repeated_twice(m: Match) -> ir.Value:
-    inner, outer = _scales(m.inner.producer()), _scales(m.root)
+    inner, outer = repeats(m.inner.producer()), repeats(m.root)
     m.require(inner is not None and outer is not None, "one of them does more than repeat")
     return m.op.Resize(m.x, None, inner * outer, **_REPEATS)  # type: ignore[operator]
 

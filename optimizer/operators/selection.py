@@ -35,6 +35,14 @@ def _reorder_gather(node: ir.Node, value: ir.Value, order: Order) -> Reordered |
     return plan
 
 
+def _shape_of_gather(node: ir.Node, target: Contents | None) -> list[Size] | None:
+    sizes, indices = (None if x is None else dims(x) for x in node.inputs)
+    if not sizes or indices is None:
+        return None
+    axis = attribute(node, "axis", 0) % len(sizes)
+    return [*sizes[:axis], *indices, *sizes[axis + 1 :]]
+
+
 def _gather(node: ir.Node, read: Read) -> Contents | None:
     contents, indices = read(node.inputs[0]), constant(node.inputs[1])
     if contents is None or indices is None or contents.ndim != 1 or indices.ndim > 1:
@@ -61,7 +69,7 @@ def _reorder_slice(node: ir.Node, value: ir.Value, order: Order) -> Reordered | 
 
 
 def _shape_of_slice(node: ir.Node, target: Contents | None) -> list[Size] | None:
-    """Keep the axes that are taken as a whole; others have a size if they begin in front."""
+    """Count elements between numbers; keep what is taken as a whole, limit what begins in front."""
     sizes = None if node.inputs[0] is None else dims(node.inputs[0])
     starts, _, axes, steps = [*(integers(value) for value in node.inputs[1:]), *[None] * 4][:4]
     if not sizes or axes is None:
@@ -70,8 +78,11 @@ def _shape_of_slice(node: ir.Node, target: Contents | None) -> list[Size] | None
     steps = [1] * len(axes) if len(node.inputs) < 5 else steps or [0] * len(axes)
     result = list(sizes)
     for axis, start, end, step in zip(axes, starts or [1] * len(axes), ends, steps, strict=True):
-        is_first = start == 0 and step == 1
-        result[axis] = _up_to(end, sizes[axis]) if is_first else None
+        size = sizes[axis]
+        if isinstance(size, int) and isinstance(end, int) and starts is not None and step:
+            result[axis] = len(range(size)[slice(start, end, step)])
+        else:
+            result[axis] = _up_to(end, size) if start == 0 and step == 1 else None
     return result
 
 
@@ -134,6 +145,7 @@ OPERATORS = {
     "Gather": Operator(
         holds_sizes="first",
         reorder=_reorder_gather,
+        shape=_shape_of_gather,
         contents=_gather,
         interval=intervals.of_first,
     ),

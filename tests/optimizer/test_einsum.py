@@ -76,9 +76,15 @@ def test_a_bias_of_several_columns_is_added_to_the_product(graph, optimized):
     assert left == ["MatMul", "Reshape", "Add"]
 
 
+def test_one_operand_in_another_order_is_transposed(graph, optimized):
+    assert optimized(model_of(graph, "abcd->bdac"), **SIZES)[0] == ["Transpose"]
+
+
 @pytest.mark.parametrize(
     ("equation", "reason"),
     [
+        ("ab->a", "does more than to order axes"),
+        ("aa->a", "does more than to order axes"),
         ("ab,cd->abcd", "sums over no letter"),
         ("ab,bc->c", "sums over a letter of one operand only"),
         ("abb,bc->ac", "plain letters"),

@@ -82,6 +82,25 @@ def test_gelu(graph, optimized, inner, root):
     assert optimized(graph(nodes, X, **used(nodes)))[0] == ["Gelu"]
 
 
+@pytest.mark.parametrize("root", ROOTS)
+@pytest.mark.parametrize(
+    "inner",
+    [
+        [("Neg", "x", "n"), ("Mul", "n h", "d")],
+        [("Neg", "x", "n"), ("Div", "n r2", "d")],
+        [("Mul", "x h", "n"), ("Neg", "n", "d")],
+        [("Mul", "x minus", "d")],
+    ],
+)
+def test_gelu_by_erfc(graph, optimized, inner, root):
+    """As tf2onnx writes Erfc: 1 - Erf."""
+    nodes = [*inner, ("Erf", "d", "e"), ("Sub", "one e", "t"), *root]
+    numbers = NUMBERS | {"h": F(math.sqrt(0.5)), "minus": F(-math.sqrt(0.5))}
+    assert optimized(graph(nodes, X, **used(nodes, numbers)))[0] == ["Gelu"]
+    swapped = [("Sub", "e one", "t") if node[0] == "Sub" else node for node in nodes]
+    assert "Gelu" not in optimized(graph(swapped, X, **used(nodes, numbers)))[0]
+
+
 def test_what_is_almost_gelu_stays(graph, optimized):
     nodes = ERF + ROOTS[0]
     left, _ = optimized(graph(nodes, X, **used(nodes) | {"r2": F(1.5)}))

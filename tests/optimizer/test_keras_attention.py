@@ -22,7 +22,7 @@ def words(mask_zero=False):
 
 
 def network(kind):
-    ids, x = words(mask_zero=kind == "padded")
+    ids, x = words(mask_zero="padded" in kind)
     heads = layers.MultiHeadAttention(4, 6, value_dim=5)
     outputs = {
         "plain": lambda: heads(x, x),
@@ -31,6 +31,11 @@ def network(kind):
         "block": lambda: layers.LayerNormalization()(x + heads(x, x)),
         "shared": lambda: layers.GroupQueryAttention(6, 4, 2)(x, x),
         "single": lambda: layers.Attention(use_scale=True)([x, x]),
+        "single causal": lambda: layers.Attention(dropout=0.1)([x, x], use_causal_mask=True),
+        "single padded": lambda: layers.Attention()([x, x]),
+        "causal with dropout": lambda: layers.MultiHeadAttention(4, 6, dropout=0.1)(
+            x, x, use_causal_mask=True
+        ),
     }[kind]()
     model = keras.Model(ids, outputs)
     rng = np.random.default_rng(3)
@@ -38,7 +43,13 @@ def network(kind):
     return model
 
 
-@pytest.mark.parametrize("kind", ["plain", "padded", "causal", "block", "shared", "single"])
+KINDS = [
+    "plain", "padded", "causal", "block", "shared", "single", "single causal", "single padded",
+    "causal with dropout",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_attention_is_one_operator(rng, kind):
     keras_model = network(kind)
     model = sardonyx.optimize(sardonyx.load(keras_model))
@@ -60,3 +71,16 @@ def test_projections_are_products_with_their_biases():
     for node in model.graph:
         if node.op_type == "MatMul":
             assert [use.node.op_type for use in node.outputs[0].uses()] == ["Add"]
+
+
+def test_gelu_by_erfc_is_one_operator(rng):
+    ids, x = words()
+    exact = layers.Lambda(lambda t: keras.activations.gelu(t, approximate=False))
+    keras_model = keras.Model(ids, exact(layers.Dense(8)(x)))
+    session = sardonyx.Session(model := sardonyx.optimize(sardonyx.load(keras_model)))
+    left = [node.op_type for node in model.graph]
+    assert left.count("Gelu") == 1 and not {"Erf", "Neg", "Sub"} & set(left)
+    values = rng.integers(0, 9, (2, 5)).astype(np.int32)
+    (result,) = session.run(None, {session.get_inputs()[0].name: values})
+    expected = keras.ops.convert_to_numpy(keras_model(values))
+    np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
