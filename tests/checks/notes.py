@@ -66,6 +66,11 @@ def _may_overflow(draw: Draw, case: Case, check: str) -> bool:
     return check in ("extremes", "integer overflow") and _is_integer(draw, case, check)
 
 
+def _pads_differ(draw: Draw, case: Case, check: str) -> bool:
+    pads = case.attributes.get("pads", ())
+    return pads[: len(pads) // 2] != pads[len(pads) // 2 :]
+
+
 def _is_empty(draw: Draw, case: Case, check: str) -> bool:
     return any(np.size(value) == 0 for value in case.inputs if value is not None)
 
@@ -316,6 +321,11 @@ _REFERENCE = [
         lambda draw, case, check: draw.version < 13,
     ),
     Note(
+        "Loop", ONNX,
+        "'user_defined_vals[i] = user_defined_val': it joins matrices along their rows",
+        lambda draw, case, check: np.ndim(case.inputs[2]) > 1,
+    ),
+    Note(
         "LpNormalization", ONNX, "'Lp-normalization': for p = 1 it does not take absolute values",
         lambda draw, case, check: case.attributes.get("p") == 1,
     ),
@@ -323,6 +333,11 @@ _REFERENCE = [
         "MaxPool", ONNX,
         "'values in indices are in [0, N x C x D1 x ... x Dn)': it counts anew in each channel",
         lambda draw, case, check: case.outputs == 2,
+    ),
+    Note(
+        "MaxPool", ONNX,
+        "'pads: [x1_begin, x2_begin...x1_end, x2_end,...]': it mixes begins and ends up",
+        _pads_differ,
     ),
     Note(
         "ReduceLogSumExp", ONNX,
@@ -402,7 +417,7 @@ _ONNXRUNTIME = [
         "denormal it takes for 0", _in_checks("extremes"),
     ),
     Note(
-        "FeatureVectorizer GRU LSTM RoiAlign Unique", ORT,
+        "FeatureVectorizer GRU InstanceNormalization LSTM RoiAlign Unique", ORT,
         "it ends the process for tensors without elements", _is_empty,
     ),
     Note(
@@ -447,6 +462,14 @@ _ONNXRUNTIME = [
         "LinearRegressor", ORT,
         "'coefficients of length n' for each target: without features it takes any number",
         _is_empty,
+    ),
+    Note(
+        "LogSoftmax", ORT,
+        "'log of softmax' until opset 13: of double it gives numbers for NaN and infinity",
+        lambda draw, case, check: draw.version < 13 and NOT_FINITE(draw, case, check),
+    ),
+    Note(
+        "MatMulInteger", ORT, "'matrix product': a sum of nothing is 0, it writes none", _is_empty,
     ),
     Note(
         "NonZero", ORT, "'for scalar input, NonZero produces output shape (0, N)': it gives a row",
