@@ -2,8 +2,8 @@
 
 XGBoost grows ``num_parallel_tree`` trees of one class, or target, and then those of the next. The
 converter expects them in turn, one of each, whatever it counts; and it writes scores of regressors
-as they are, also where the objective has a link function. Averages of LightGBM's trees it divides by
-100, however many there are, and the factor of the logistic function it leaves out; what else it
+as they are, also where the objective has a link function. Averages of LightGBM's trees it divides
+by 100, however many there are, and the factor of the logistic function it leaves out; what else it
 does not write is refused.
 """
 
