@@ -30,7 +30,8 @@ ALL = (
     *keras_patches.JAX,
     tensorflow_patches.OPTIMIZERS,
     torch_patches.GRAPHS,
-    *boosted.PATCHES,
+    *boosted.PATCHES["xgboost"],
+    *boosted.PATCHES["lightgbm"],
     *NUMBA,
 )
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"

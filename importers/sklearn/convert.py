@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +96,7 @@ def _converted(source: Any, inputs: Inputs) -> onnx.ModelProto:
     scored = hasattr(source, "decision_function") and not hasattr(source, "predict_proba")
     # Scores of two classes have opposite signs then; without it, each converter has its own way.
     options = {id(source): {"raw_scores": True}} if scored and _classes(source) else None
-    with applied((MAKE_NODE, *(boosted.PATCHES if "xgboost" in sys.modules else ()))):
+    with applied((MAKE_NODE, *boosted.patches())):
         return skl2onnx.to_onnx(
             source, initial_types=inputs.types, target_opset=OPSETS, options=options
         )
@@ -109,7 +108,7 @@ def _booster(source: Any, package: str, inputs: Inputs) -> onnx.ModelProto:
 
     types = [(n, getattr(data_types, type(kind).__name__)(kind.shape)) for n, kind in inputs.types]
     convert_booster = convert.convert_lightgbm if package == "lightgbm" else convert.convert_xgboost
-    with applied(boosted.PATCHES if package == "xgboost" else ()):
+    with applied(boosted.PATCHES[package]):
         return convert_booster(source, initial_types=types, target_opset=_BOOSTER_OPSET)
 
 

@@ -1,4 +1,4 @@
-"""Trees of XGBoost and boosters: of several classes, targets and trees a round, stopped early."""
+"""Boosted trees: of several classes, targets and trees a round, stopped early, averaged."""
 
 from __future__ import annotations
 
@@ -63,6 +63,36 @@ def test_an_objective_whose_link_function_is_not_known_is_refused():
     share = 1 / (1 + np.exp(-TARGETS["one"]))
     model = estimator("XGB", "one", objective="reg:logistic").fit(X, share)
     with pytest.raises(sardonyx.ImportFailed, match="objective 'reg:logistic'"):
+        sardonyx.load(model)
+
+
+def gbm(task: str, **options: Any) -> Any:
+    module = pytest.importorskip("lightgbm", reason="lightgbm is no part of the extra sklearn")
+    return getattr(module, f"LGBM{task}")(n_estimators=7, verbose=-1, **options)
+
+
+FOREST = {"boosting_type": "rf", "subsample": 0.5, "subsample_freq": 1}
+
+
+@pytest.mark.parametrize("task, target, options", [
+    ("Regressor", "one", FOREST), ("Regressor", "one", {"boosting_type": "dart"}),
+    ("Classifier", "binary", {"sigmoid": 2.0}), ("Classifier", "three", {}),
+])  # fmt: skip
+def test_options_of_lightgbm_agree(task, target, options):
+    check(gbm(task, **options).fit(X, TARGETS[target]))
+
+
+@pytest.mark.parametrize("task, target, options, what", [
+    ("Classifier", "binary", FOREST, "averages of trees"),
+    ("Classifier", "three", {"objective": "multiclassova"}, "one class against all others"),
+    ("Regressor", "one", {"reg_sqrt": True}, "squares of sums"),
+    ("Regressor", "one", {"linear_tree": True, "num_leaves": 4}, "linear models of leaves"),
+    ("Regressor", "one", {"zero_as_missing": True}, "zeros that count as missing"),
+])  # fmt: skip
+def test_what_the_converter_of_lightgbm_leaves_out_is_refused(task, target, options, what):
+    x = np.where(np.abs(X) < 0.5, 0, X) if "zero_as_missing" in options else X
+    model = gbm(task, **options).fit(x, TARGETS[target])
+    with pytest.raises(sardonyx.ImportFailed, match=what):
         sardonyx.load(model)
 
 
