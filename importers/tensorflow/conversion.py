@@ -26,6 +26,7 @@ LOGGERS = ("tf2onnx", "tensorflow")
 """Loggers that report progress of a conversion."""
 
 _TEXT_OPSET = 19
+_END = 10**9
 _NAMED = 5  # operators that an error names
 
 
@@ -98,6 +99,7 @@ def finish(
     """
     _use_standard_operators(proto)
     _check_operators(proto.graph, what)
+    _open_ends(proto.graph)
     _name_dimensions(proto, one_batch, inputs)
     model = from_onnx(proto)
     rename(model, model.graph.inputs, [inputs.get(v.name or "", "") for v in model.graph.inputs])
@@ -127,6 +129,26 @@ def _use_standard_operators(proto: onnx.ModelProto) -> None:
     for node in _all_nodes(proto.graph):
         if (node.domain, node.op_type) == ("com.microsoft", "Range"):
             node.domain = ""
+
+
+def _open_ends(graph: onnx.GraphProto) -> None:
+    """Let a Slice end where its axis does: tf2onnx says 1e9 for that, which has a meaning."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in _all_nodes(graph):
+        name = node.input[2] if node.op_type == "Slice" and len(node.input) > 2 else ""
+        if name not in constants:
+            continue
+        ends = numpy_helper.to_array(constants[name])
+        if not (ends == _END).any():
+            continue
+        node.input[2] = opened = f"{name}:whole"
+        if opened not in constants:
+            whole = np.where(ends == _END, np.iinfo(ends.dtype).max, ends).astype(ends.dtype)
+            graph.initializer.append(numpy_helper.from_array(whole, opened))
+            constants[opened] = graph.initializer[-1]
 
 
 def _check_operators(graph: onnx.GraphProto, what: str) -> None:

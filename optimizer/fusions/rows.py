@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
+from ..operators.selection import WHOLE
 from ..values import Size, attribute, axes_of, constant, dims, integers, rank
 from .resizes import repeats
 
@@ -114,17 +115,20 @@ def _known(value: ir.Value, leading: int) -> list[int]:
 
 
 def _slice(node: ir.Node, value: ir.Value, leading: int, depth: int) -> Row | None:
-    row = _inner(node, leading, depth)
-    if row is None or len(node.inputs) < 4:
+    row, count = _inner(node, leading, depth), rank(value)
+    if row is None or count is None or len(node.inputs) < 4:
         return None
     starts, ends, axes = (integers(x) for x in node.inputs[1:4])
-    own = _in_row(axes, rank(value), leading)
-    steps = integers(node.inputs[4]) if len(node.inputs) > 4 else [1] * len(own or [])
-    if own is None or starts is None or ends is None or steps is None:
+    steps = integers(node.inputs[4]) if len(node.inputs) > 4 else [1] * len(axes or [])
+    if starts is None or ends is None or axes is None or steps is None:
         return None
     parts = [slice(None)] * row.places.ndim
-    for axis, *bounds in zip(own, starts, ends, steps, strict=True):
-        parts[axis] = slice(*bounds)
+    for axis, start, end, step in zip(axes, starts, ends, steps, strict=True):
+        own = axis % count - leading
+        if own >= 0:
+            parts[own] = slice(start, end, step)
+        elif (start, step) != (0, 1) or end < WHOLE:
+            return None
     return row.map(lambda x: x[tuple(parts)])
 
 

@@ -14,7 +14,7 @@ from .orders import inverse, reorder_blocks, reorder_inputs, reorder_with_axes, 
 from .record import Contents, Operator, Order, Read, Reordered
 from .reshapes import same_shape
 
-_WHOLE = 2**31 - 1  # an end that no axis reaches
+WHOLE = 2**31 - 1  # an end that no axis reaches
 
 
 # --- Gather and Split -------------------------------------------------------------------------
@@ -88,7 +88,7 @@ def _shape_of_slice(node: ir.Node, target: Contents | None) -> list[Size] | None
 
 def _up_to(end: Size, size: Size) -> Size:
     """Size of what ends at an index of an axis, None where it has no name."""
-    if end == size or (isinstance(end, int) and end >= _WHOLE):
+    if end == size or (isinstance(end, int) and end >= WHOLE):
         return size
     return limit_size(end, size)
 
@@ -118,7 +118,7 @@ def _slice_of_all(node: ir.Node) -> ir.Value | None:
     if ends is None:
         return same_shape(node)
     if axes is None and len(node.inputs) > 3 and node.inputs[3] is not None:
-        reached = all(end >= _WHOLE for end in ends)
+        reached = all(end >= WHOLE for end in ends)
     else:
         axes = list(range(len(ends))) if axes is None else axes
         reached = all(_reaches(end, axis, x) for end, axis in zip(ends, axes, strict=True))
@@ -128,8 +128,8 @@ def _slice_of_all(node: ir.Node) -> ir.Value | None:
 def _reaches(end: int, axis: int, x: ir.Value) -> bool:
     """Tell whether an end is that of the axis, whatever its size."""
     sizes = dims(x)
-    if end >= _WHOLE or sizes is None:
-        return end >= _WHOLE
+    if end >= WHOLE or sizes is None:
+        return end >= WHOLE
     size = sizes[axis]
     if isinstance(size, int):
         return end >= size
