@@ -80,6 +80,8 @@ def _single(number: Any, itemsize: int, load: Any, store: Any) -> Lanes:
 _NUMBERS = {
     "f32": _single(np.float32, 4, simd.load_f32, simd.store_f32),
     "f64": _single(np.float64, 8, simd.load_f64, simd.store_f64),
+    "i8": _single(np.int8, 1, simd.load_i8, simd.store_i8),
+    "u8": _single(np.uint8, 1, simd.load_u8, simd.store_u8),
 }
 _VECTORS = Lanes(
     np.float32, 4, LANES, simd.load_f32, simd.store_f32, simd.vload, simd.vstore, simd.vload_first,
@@ -93,5 +95,5 @@ def lanes_of(dtype: str) -> Lanes:
 
 
 def numbers_of(dtype: str) -> Lanes:
-    """Return the functions of single numbers of ``"f32"`` or ``"f64"``."""
+    """Return the functions of single numbers, also of ``"i8"`` and ``"u8"``."""
     return _NUMBERS[dtype]

@@ -5,11 +5,10 @@ All of it is compiled code, and done again only when an input's shape changes.
 
 from __future__ import annotations
 
-import ctypes
 from array import array as array_of
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -23,7 +22,6 @@ from ..kernels.abi import (
     CONSTANT,
     EVALUATE,
     FILL,
-    HOST,
     INPUT,
     JOB_ITSELF,
     JOB_RECORD_WORDS,
@@ -50,10 +48,10 @@ from ..kernels.abi import (
 from ..kernels.builtin import builtins_of, known_objects, signal_poll
 from ..kernels.record import address_of, make_record
 from .arguments import Shapes
+from .bound_tensors import BoundTensors
 from .executable import Executable
-from .memory import memory_view, new_arena, prefault
-from .objects import copied, protected
-from .program import Program, TensorSpec
+from .memory import new_arena
+from .program import Program
 from .symbolic import CAPACITY, THREADS
 
 # About 50 ms at the speeds of time stamp counters: how long Ctrl-C may go unnoticed.
@@ -64,11 +62,8 @@ _WORD = 8
 Output: TypeAlias = tuple[int, int, tuple[int, ...], str]
 """Index of an output, its buffer, shape and type."""
 
-_INTEGERS: dict[str, Any] = {"int64": ctypes.c_int64, "int32": ctypes.c_int32}
-"""Types of tensors whose elements become sizes."""
 
-
-class Binding:
+class Binding(BoundTensors):
     """The tables of one run at a time; see the module's text.
 
     Parameters
@@ -79,7 +74,6 @@ class Binding:
 
     Attributes
     ----------
-    program : Program
     shapes : Shapes, optional
         Of the inputs, None as long as nothing is bound.
     outputs : list of Output
@@ -104,23 +98,15 @@ class Binding:
         the program is plain. No ndarray, whose elements are set in twice the time.
     steps : ndarray of int64
         Table of the steps: columns ``STEP_...``.
-    bases : ndarray of int64
-        Address of each buffer.
-    arena : ndarray of uint8
-        Working memory.
-    objects : dict of int to object
-        Values of buffers that lie with the host: results of host steps, and inputs that are no
-        plain tensors.
     """
 
     def __init__(self, executable: Executable, threads: int) -> None:
         program = executable.program
-        self.program = program
+        super().__init__(program)
         self.shapes: Shapes | None = None
         self.outputs: list[Output] = []
         ports = [*program.inputs, *program.outputs]
         buffers = [program.tensors[port.tensor].buffer for port in ports]
-        self._kinds = program.buffers[:, BUFFER_KIND]
         are_arrays = np.isin(self._kinds[buffers], (INPUT, OUTPUT)).all()
         is_whole = not program.host_steps and not program.readings
         self.is_plain = is_whole and bool(are_arrays)
@@ -133,11 +119,6 @@ class Binding:
         self.array_ids = array_of("q", [0] * len(buffers))
         self._has_empty = False
         self.status = np.zeros(STATUS_WORDS, np.int64)
-        self.bases = np.zeros(max(len(program.buffers), 1), np.int64)
-        self.arena = np.empty(0, np.uint8)
-        self.objects: dict[int, Any] = {}
-        self._shapes: dict[int, tuple[int, ...]] = {}  # for the sizes as they are, as views
-        self._views: dict[int, tuple[int, np.ndarray]] = {}
         self._executable = executable
         phases = program.buffers[:, BUFFER_PHASE]
         self._arena_members = [
@@ -152,7 +133,6 @@ class Binding:
         self._ports = _ports_by_phase(program, executable.phases)
         weights = address_of(program.weights) if program.weights.size else 0
         self.bases[: len(self._kinds)][self._kinds == WEIGHTS] = weights
-        self._values = np.zeros(len(program.code) + 1, np.int64)
         self._planned_values = self._values
         self._values[-1] = 1  # what rows of ``limits`` are filled up with
         self._symbols = np.full(max(len(program.symbols), 1), UNKNOWN, np.int64)
@@ -437,83 +417,10 @@ class Binding:
             for index, buffer, tensor, dtype in self._ports[phase]
         ]
 
-    def value(self, slot: int) -> int:
-        """Value of a size, as bound."""
-        return int(self._values[slot])
-
-    def shape(self, index: int) -> tuple[int, ...]:
-        """Shape of a tensor, as bound."""
-        found = self._shapes.get(index)
-        if found is None:
-            slots = self.program.tensors[index].shape
-            found = self._shapes[index] = tuple(int(self._values[slot]) for slot in slots)
-        return found
-
-    # --- memory -------------------------------------------------------------------------------
-
-    def attach(self, buffer: int, value: Any) -> None:
-        """Let a buffer be the memory of an array of this run, or stand for a Python object."""
-        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
-            self.bases[buffer] = address_of(value)
-        if self._kinds[buffer] == HOST:
-            self.objects[buffer] = value
-
-    def numbers(self, index: int) -> list[int]:
-        """Return the elements of a tensor of integers, most often one."""
-        spec: TensorSpec = self.program.tensors[index]
-        if all(self._values[slot] == 1 for slot in spec.shape):
-            address = int(self.bases[spec.buffer]) + self.value(spec.offset)
-            return [_INTEGERS[spec.dtype].from_address(address).value]
-        numbers: list[int] = self.view(index).ravel().tolist()
-        return numbers
-
     def fill_host(self, index: int) -> None:
         """Write the addresses of what a host step gave into the records of the steps."""
         if address := self._host_addresses[index]:
             self._executable.fill(address)
-
-    @property
-    def arena_bytes(self) -> int:
-        """Bytes of working memory held."""
-        return self.arena.nbytes
-
-    def prefault(self) -> None:
-        """Map the pages of the working memory, which the first run would do one by one."""
-        prefault(self.arena, writable=True)
-
-    def is_working_memory(self, array: np.ndarray) -> bool:
-        """Tell whether an array lies in the arena."""
-        if array.dtype.hasobject:
-            return False
-        return 0 <= address_of(array) - address_of(self.arena) < self.arena.nbytes
-
-    def view(self, index: int) -> Any:
-        """Return a tensor as a read-only array, valid until the next step, or as an object."""
-        spec: TensorSpec = self.program.tensors[index]
-        owner = self.objects.get(spec.buffer)
-        if spec.dtype == "object":
-            return protected(owner)
-        base = int(self.bases[spec.buffer])
-        known = self._views.get(index)
-        if known is not None and owner is None and known[0] == base:
-            return known[1]
-        dtype = np.dtype(spec.dtype)
-        shape = self.shape(index)
-        steps = tuple(self.value(slot) * dtype.itemsize for slot in spec.strides)
-        if 0 in shape:
-            return np.empty(shape, dtype)
-        address = base + self.value(spec.offset)
-        view = memory_view(address, shape, dtype, steps, owner)
-        if owner is None:  # a view keeps its owner alive
-            self._views[index] = base, view
-        return view
-
-    def copy(self, index: int) -> Any:
-        """Return a tensor or an object as the caller's own."""
-        spec = self.program.tensors[index]
-        if spec.dtype == "object":
-            return copied(self.objects.get(spec.buffer))
-        return copied(self.view(index))
 
 
 def _ports_by_phase(program: Program, phases: int) -> list[list[tuple[int, int, int, str]]]:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from ..errors import InvalidModel
-from ..kernels.abi import ADDRESS_SPACE, ARENA, HOST, INPUT, OUTPUT, SIZE_LIMIT
-from ..kernels.cpu.control import compare_sizes
+from ..kernels.abi import ADDRESS_SPACE, ARENA, HOST, INPUT, OUTPUT
 from ..kernels.cpu.words import store_words
-from ..kernels.registry import Kernel
 from . import symbolic
-from .assembler import Assembler
 from .choices import Choices
-from .copies import copy_call
 from .graph import Graph, Info, Node, OnHost
+from .steps import Steps
 from .strides import (
     channels_last_order,
     channels_last_strides,
@@ -27,14 +24,14 @@ from .strides import (
     padded_pixels,
     same_strides,
 )
-from .symbolic import Dim, Symbol, product
-from .tensors import Pending, Record, Tensor
+from .symbolic import Dim, product
+from .tensors import Record, Tensor
 
 _THREADS = symbolic.of_symbol(symbolic.THREADS)
 
 
-class Emission:
-    """Tensors of values, and the program that grows by a step at a time.
+class Emission(Steps):
+    """Tensors of values, and the steps that compute them.
 
     Parameters
     ----------
@@ -53,13 +50,8 @@ class Emission:
         For values that are only concatenated the root they lie in, and their first channel there.
     caches : dict of onnx_ir.Value to (Tensor, int)
         For outputs that continue an input along an axis, in its memory: the input, and the axis.
-    bodies : int
-        How many bodies they lie in: a run may do such steps never, or several times.
     infos : dict of onnx_ir.Value to Info
         Those of all graphs.
-    program : Assembler
-    nodes : sequence of Node
-        What the steps compute that are being emitted.
     absorbed : set of int
         Indices of nodes whose results another node's step computes.
     """
@@ -70,23 +62,20 @@ class Emission:
         options: Mapping[str, Any],
         emit_nodes: Callable[[Emission], None],
     ) -> None:
+        super().__init__(graph.known_after)
         self.graph = graph
         self._emit_nodes = emit_nodes
         self._results = frozenset(graph.outputs)
         self._targets: dict[ir.Value, Tensor] = {}
         self.caches: dict[ir.Value, tuple[Tensor, int]] = {}
-        self.bodies = 0
         self.infos = graph.infos
         self.options = options
         self.choices = Choices(options.get("choices", {}))
         self.places: Mapping[ir.Value, tuple[ir.Value, Dim]] = {}
-        self.program = Assembler(graph.known_after)
-        self.nodes: Sequence[Node] = ()
         self.absorbed: set[int] = set()
         self._tensors: dict[ir.Value, Tensor] = {}
         self._reordered: dict[tuple[Any, ...], Tensor] = {}
         self._constants: dict[tuple[Any, ...], list[tuple[Tensor, np.ndarray]]] = {}
-        self._caught: list[Pending] | None = None
 
     # --- memory -------------------------------------------------------------------------------
 
@@ -102,14 +91,14 @@ class Emission:
         is_external = kind in (INPUT, HOST)
         size = 0 if is_external else product(shape) * np.dtype(dtype).itemsize
         if isinstance(size, int) and size > ADDRESS_SPACE:
-            self._refuse(f"{name!r} of shape {list(shape)} takes {size} bytes")
+            self.refuse(f"{name!r} of shape {list(shape)} takes {size} bytes")
         strides = contiguous_strides(shape, order)
         return Tensor(self.program.buffer(kind, size), 0, dtype, tuple(shape), strides, name)
 
     def workspace(self, bytes_per_thread: Dim) -> Tensor:
         """Create scratch memory of one step: so many bytes for each thread."""
         if isinstance(bytes_per_thread, int) and bytes_per_thread > ADDRESS_SPACE:
-            self._refuse(f"each thread would work on {bytes_per_thread} bytes")
+            self.refuse(f"each thread would work on {bytes_per_thread} bytes")
         scratch = self.new(((bytes_per_thread + 63) // 64 * 64 * _THREADS,), "uint8")
         scratch.buffer.is_scratch = True
         return scratch
@@ -266,120 +255,6 @@ class Emission:
             return tensor.view(tensor.shape, strides)
         return self.ordered(tensor, channels_last_order(len(tensor.shape)))
 
-    # --- steps --------------------------------------------------------------------------------
-
-    def step(
-        self,
-        kernel: Kernel,
-        *,
-        outputs: Sequence[Tensor],
-        op_type: str = "",
-        nodes: Sequence[Node] = (),
-        flops: Dim = 0,
-        over: Sequence[Tensor] = (),
-        traffic: Dim | None = None,
-        **fields: Any,
-    ) -> None:
-        """Emit a kernel call.
-
-        Parameters
-        ----------
-        kernel : Kernel
-        outputs : sequence of Tensor
-            What it writes.
-        op_type : str
-            Name for the profile; the operators of the nodes when not given.
-        nodes : sequence of Node
-            What the step computes; the attribute ``nodes`` when not given.
-        flops : Dim
-            Floating-point operations.
-        over : sequence of Tensor
-            Operands that the kernel reads element by element before it writes the first output at
-            the same position, so that it may lie over one of them.
-        traffic : Dim, optional
-            Bytes moved; those of all its tensors when not given.
-        **fields
-            A value for each field of the kernel's record.
-        """
-        if set(fields) != set(kernel.fields):
-            wrong = sorted(set(fields) ^ set(kernel.fields))
-            raise TypeError(f"{kernel.ref}: fields differ: {wrong}")
-        for name, value in fields.items():
-            if name not in kernel.floats:
-                self._check_number(value, f"{name!r} of the kernel {kernel.ref.function!r}")
-        nodes = nodes or self.nodes
-        op_type = op_type or "+".join(node.op_type for node in nodes)
-        names = [node.name for node in nodes]
-        step = Pending(kernel, outputs, op_type, names, flops, over, fields, traffic)
-        if self._caught is None:
-            self.program.add_step(step)
-        else:
-            self._caught.append(step)
-
-    def table(self, words: Sequence[Any], name: str) -> Record:
-        """Return numbers, sizes and tensors as a table that a kernel reads."""
-        for word in words:
-            self._check_number(word, name)
-        return Record(list(words))
-
-    def _check_number(self, value: Any, name: str) -> None:
-        if isinstance(value, int) and abs(value) >= SIZE_LIMIT:
-            self._refuse(f"{name} is {value}")
-
-    def copy(self, source: Tensor, target: Tensor, op_type: str = "") -> None:
-        """Emit a copy between tensors of one shape and any strides."""
-        kernel, fields = copy_call(source, target)
-        self.step(kernel, outputs=[target], op_type=op_type, **fields)
-
-    def read(self, tensor: Tensor, symbols: Sequence[Symbol], node: Node) -> None:
-        """Read sizes off the elements of a tensor: steps from here on may need them."""
-        self.program.add_reading(tensor, symbols, node.name)
-
-    @property
-    def is_catching(self) -> bool:
-        """Tell whether steps are caught, perhaps to be run on a part of their rows at a time."""
-        return self._caught is not None
-
-    def check(self, left: Dim, right: Dim, message: str, broadcast: bool = False) -> None:
-        """Demand at run time that two sizes are equal (or, broadcasting, that left is 1)."""
-        if left == right or (broadcast and left == 1):
-            return
-        if self.nodes:
-            message = f"{self.where}: {message}"
-        if self.bodies:
-            self._check_in_body(left, right, broadcast)
-        elif isinstance(left, int) and isinstance(right, int):
-            raise InvalidModel(f"{message}: {left} and {right}")
-        else:
-            self.program.check(left, right, broadcast, message)
-
-    def _check_in_body(self, left: Dim, right: Dim, broadcast: bool) -> None:
-        """Demand that sizes agree when a run comes here, which it may not for those that do not."""
-        self.step(
-            compare_sizes, outputs=[], op_type="Check",
-            left=left, right=right, broadcast=int(broadcast),
-        )  # fmt: skip
-
-    @property
-    def where(self) -> str:
-        """The nodes that are being emitted, for an error message."""
-        return "node " + " and ".join(f"{node.name!r} ({node.op_type})" for node in self.nodes)
-
-    def _refuse(self, what: str) -> NoReturn:
-        """Raise the error of a number that no memory or no 64-bit arithmetic holds.
-
-        Those that are not known yet are checked when a program is bound (``limits``).
-        """
-        raise InvalidModel(f"{self.where}: {what}, which is more than can be addressed")
-
-    def check_some(self, count: Dim, results: Dim, what: str) -> None:
-        """Demand at run time that results, if there are any, come from one element or more.
-
-        Of a count below zero the tensor that has it is refused, by its own node.
-        """
-        empty = symbolic.maximum(0, 1 - count) * symbolic.maximum(0, 1 + count)
-        self.check(empty * results, 0, f"number of {what} over zero elements")
-
     # --- bodies -------------------------------------------------------------------------------
 
     def body(
@@ -441,12 +316,3 @@ class Emission:
         for table, count in ((self._tensors, tensors), (self._reordered, reordered)):
             while len(table) > count:  # what was entered last goes first
                 table.popitem()
-
-    @contextmanager
-    def catching(self) -> Iterator[list[Pending]]:
-        """Catch steps instead of adding them to the program."""
-        self._caught = []
-        try:
-            yield self._caught
-        finally:
-            self._caught = None

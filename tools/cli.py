@@ -12,48 +12,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from .. import __version__
-from ..errors import SardonyxError
 from . import text
+from .cli_inputs import Group, collect_feeds, error_console, random_inputs
 from .cli_options import Dims, Inputs, Level, Output, Precision, Runs, Seed, Source, Threads
 
 if TYPE_CHECKING:
-    import numpy as np
     import onnx_ir as ir
 
 console = text.console()
-_errors = text.console(stderr=True)
-_random: list[str] = []  # inputs of this command that are random, with their shapes
-
-
-class _Group(TyperGroup):
-    """Turns an error of ours into one line and exit code 1, unless ``--debug`` is given."""
-
-    def invoke(self, ctx: Any) -> Any:
-        _random.clear()
-        try:
-            return super().invoke(ctx)
-        except (SardonyxError, OSError) as error:
-            if ctx.params.get("debug"):
-                raise
-            message = _escape(str(error))
-            if _random:
-                random = ", ".join(_random)
-                message += f" (random inputs: {random}; give them with -i, their sizes with -d)"
-            _errors.print(f"[bold red]error:[/bold red] {message}", soft_wrap=True)
-            raise typer.Exit(1) from None
-
-
-def _escape(message: str) -> str:
-    from rich.markup import escape
-
-    return escape(" ".join(message.split()))
-
 
 app = typer.Typer(
-    cls=_Group,
+    cls=Group,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -93,21 +64,6 @@ def _load(source: str) -> ir.Model:
     from ..importers import load
 
     return load(source)
-
-
-def _feeds(
-    model: ir.Model, files: Sequence[str], dims: Sequence[str], seed: int
-) -> dict[str, np.ndarray]:
-    """Collect the inputs; an error that comes later will say which of them are random."""
-    from .feeds import input_names, make_feeds, read_feeds
-
-    names = input_names(model)
-    arrays = read_feeds(files, names)
-    feeds = make_feeds(model, arrays, dims, seed)
-    _random.extend(
-        f"{name} {text.shape(feeds[name].shape)}" for name in names if name not in arrays
-    )
-    return feeds
 
 
 @app.command()
@@ -195,7 +151,7 @@ def optimize(
     before = sum(1 for _ in model.graph.all_nodes())
     options: dict[str, Any] = {"level": level, "explain": explain, "fold_limit": fold_limit}
     if verify or input or dim:
-        options["verify"] = _feeds(model, input, dim, seed)
+        options["verify"] = collect_feeds(model, input, dim, seed)
         if reference.is_available():
             options["runner"] = reference.run_unoptimized
     optimized, report = optimize_with_report(model, **options)
@@ -242,8 +198,9 @@ def run(
     loaded = _load(model)
     with Session(loaded, threads=threads, precision=precision, optimize=level) as session:
         names = [port.name for port in session.get_outputs()]
-        results = dict(zip(names, session.run(None, _feeds(loaded, input, dim, seed)), strict=True))
-    _random.clear()
+        feeds = collect_feeds(loaded, input, dim, seed)
+        results = dict(zip(names, session.run(None, feeds), strict=True))
+    random_inputs.clear()
     text.show(console, outputs.statistics(results))
     if output is not None:
         with output.open("wb") as file:
@@ -274,7 +231,7 @@ def generate(
         typer.echo(piece, nl=False)
         clock.append(time.perf_counter())
     typer.echo()
-    _errors.print(text.pace(clock), style="dim", highlight=False)
+    error_console.print(text.pace(clock), style="dim", highlight=False)
 
 
 @app.command()
@@ -302,10 +259,10 @@ def profile(
         report.require_known_format(path)
     loaded = _load(model)
     with Session(loaded, threads=threads, precision=precision) as session:
-        feeds = _feeds(loaded, input, dim, seed)
+        feeds = collect_feeds(loaded, input, dim, seed)
         name = Path(model).name
         measured = measure(session, feeds, model=name, runs=runs, with_reference=reference)
-    _random.clear()
+    random_inputs.clear()
     report.print_profile(measured, console, top)
     for path in export:
         report.export(measured, path)
@@ -325,7 +282,7 @@ def tune(
     """Measure which form of each layer is fastest, for sessions with ``tune=True``."""
     from .tune import print_tuning, tune_model
 
-    progress = functools.partial(_errors.print, highlight=False)
+    progress = functools.partial(error_console.print, highlight=False)
     tuning = tune_model(
         model, input, dim, again, progress, threads=threads, precision=precision, optimize=level
     )
@@ -355,7 +312,7 @@ def compare(
 
     comparison = check(
         model,
-        _feeds(_load(model), input, dim, seed),
+        collect_feeds(_load(model), input, dim, seed),
         rtol=rtol,
         atol=atol,
         bisect=bisect or repro is not None,
@@ -418,7 +375,7 @@ def bench(
     from . import bench as benchmarks
     from . import bench_report as report
 
-    progress = functools.partial(_errors.print, highlight=False)
+    progress = functools.partial(error_console.print, highlight=False)
     options: dict[str, Any] = {"seconds": seconds, "engines": engine, "with_footprint": footprint}
     chosen = benchmarks.settings(batch, threads, throughput)
     results: list[benchmarks.Result] = []
@@ -426,7 +383,7 @@ def bench(
     done = {(result.model, result.setting) for result in earlier} if resume else ()
     for name in models or benchmarks.SUITE:
         if Path(name).exists():
-            feeds = _feeds(_load(name), input, dim, 0)
+            feeds = collect_feeds(_load(name), input, dim, 0)
             for setting in benchmarks.settings([1], threads, throughput):
                 results += benchmarks.bench(Path(name).stem, name, feeds, setting, **options)
             continue

@@ -17,7 +17,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 from ...custom_operators import find
 from ...errors import InvalidModel, UnsupportedModel
-from .upgrade import ADAPTERS
+from .adapters import ADAPTERS
 
 _ATTRIBUTE_TYPES = {number: name for name, number in AttributeProto.AttributeType.items()}
 _TYPES = {number: name for name, number in TensorProto.DataType.items()}

@@ -20,6 +20,7 @@ from . import contrib_embeddings as contrib_embeddings
 from . import contrib_groups as contrib_groups
 from . import contrib_images as contrib_images
 from . import contrib_quantized as contrib_quantized
+from .adapters import divide_in_float32
 from .contrib_rewrite import (
     ADAPTERS,
     adapts,
@@ -32,7 +33,6 @@ from .contrib_rewrite import (
     summed,
 )
 from .node_rewrite import NodeRewrite, NotExpressible, names_taken
-from .upgrade import divide_in_float32
 
 DOMAIN = "com.microsoft"
 _LEAST_OPSET = 23

@@ -12,10 +12,11 @@ from onnx_ir.passes import common
 
 from ...declarations import restore
 from ...errors import SardonyxError, UnsupportedModel
+from .adapters import ADAPTERS, REDUCTIONS
 from .check import schema_of
 from .loader import Loader
 from .node_rewrite import AdapterTable, NodeRewrite, NotExpressible, names_taken, register
-from .upgrade import ADAPTERS, REDUCTIONS, upgrade
+from .upgrade import upgrade
 
 REVERTS: AdapterTable = {}
 """The inverse of the change that an opset made to an operator, by (opset, operator)."""

@@ -8,14 +8,16 @@ import numpy as np
 
 from ...kernels.cpu.lrn import MARGIN, lrn
 from ...kernels.cpu.max_pool import columns_of, max_pool
+from ...kernels.cpu.max_pool_planes import max_pool_planes, workspace_elements
 from ...kernels.cpu.pool import COUNTING, average_pool, max_pool_indices, max_pool_wide
 from ...kernels.cpu.pool_numbers import pool_numbers
 from ...kernels.cpu.window import MAX_TAPS
 from ...kernels.registry import Kernel
+from ...kernels.target import LANES
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..strides import channels_last_order
-from ..symbolic import Dim, minimum, product
+from ..symbolic import Dim, maximum, minimum, product
 from ..tensors import Tensor, short_name
 from . import checks
 from .pointwise import emit_expression
@@ -65,6 +67,9 @@ def _lower_max(emit: Emission, node: Node) -> None:
     if len(node.outputs) > 1 and node.outputs[1].name:
         _lower_indices(emit, node, window)
         return
+    if _are_planes(emit, node, window):
+        _emit_planes(emit, node, window)
+        return
     x, y = _images(emit, node)
     width = height_width(y.shape)[1]
     fields = window_fields(window)
@@ -77,6 +82,40 @@ def _lower_max(emit: Emission, node: Node) -> None:
         kernel = _kernel("max", window, x, width)
         fields |= _sum_fields(window, "inside")
     _emit_pool(emit, kernel, window, x, y, fields)
+
+
+def _are_planes(emit: Emission, node: Node, window: Window) -> bool:
+    """Tell whether maxima are taken along rows, of channels that fill no vector.
+
+    They are where channels do not lie together, and need not for others.
+    """
+    x = emit.tensor(node.values[0])
+    is_few = isinstance(x.shape[1], int) and x.shape[1] < LANES
+    is_plain = x.shape[1] == 1 or not (x.is_channels_last or node.outputs[0] in emit.places)
+    return is_few and is_plain and _always_inside(node, window)
+
+
+def _emit_planes(emit: Emission, node: Node, window: Window) -> None:
+    x, y = emit.ordered(emit.tensor(node.values[0])), emit.output(node)
+    emit.check_some(product(x.shape[2:]), product(y.shape), "maxima")
+    missing: list[Dim] = [1] * (5 - len(x.shape))
+    depth, height, width = [*missing, *x.shape[2:]]
+    out_depth, out_height, out_width = [*missing, *y.shape[2:]]
+    rows, columns = window.rows, window.columns
+    reach = (out_width - 1) * columns.stride + columns.taps
+    pitch = maximum(columns.before + width, reach)
+    space = workspace_elements(pitch, rows.taps, rows.stride) * x.itemsize
+    names = ("kernel_d", "kernel_h", "kernel_w", "stride_d", "stride_h", "stride_w")
+    numbers: list[Any] = [own.taps for own in window] + [own.stride for own in window]
+    emit.step(
+        max_pool_planes(short_name(x.dtype)), outputs=[y],
+        flops=product(y.shape) * sum(own.taps for own in window), x=x, y=y,
+        images=product(x.shape[:2]), height=height, width=width, out_height=out_height,
+        out_width=out_width, slices=depth, out_slices=out_depth,
+        pad_front=window.depth.before, pad_top=rows.before, pad_left=columns.before, pitch=pitch,
+        workspace=emit.workspace(space), workspace_bytes=space,
+        **dict(zip(names, numbers, strict=True)),
+    )  # fmt: skip
 
 
 def _lower_average(emit: Emission, node: Node) -> None:

@@ -12,9 +12,9 @@ import pytest
 import sardonyx
 from onnx import helper, numpy_helper, parser
 from sardonyx import InvalidModel, UnsupportedModel
+from sardonyx.importers.onnx.adapters import ADAPTERS
 from sardonyx.importers.onnx.downgrade import REVERTS, downgrade
 from sardonyx.importers.onnx.opset import CANONICAL_OPSET, OPSET_NOTE
-from sardonyx.importers.onnx.upgrade import ADAPTERS
 
 # Steps whose schema differs, while every node of the old opset means the same in the new one:
 # attributes with a default that says what was done before, inputs that became optional, new types.

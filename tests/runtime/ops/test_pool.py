@@ -36,9 +36,24 @@ WINDOWS = [
 @pytest.mark.parametrize("op_type", ["MaxPool", "AveragePool"])
 def test_windows(check, op_type, attributes):
     counts = [{}] if op_type == "MaxPool" else [{"count_include_pad": i} for i in (0, 1)]
-    images = [{"x": normal(n, 5, h, w)} for n, h, w in ((1, 9, 11), (3, 8, 7), (1, 17, 30))]
-    for count in counts:
-        check([make_node(op_type, ["x"], ["y"], **attributes, **count)], images)
+    for channels in (5, 18):
+        shapes = [(n, channels, h, w) for n, h, w in ((1, 9, 11), (3, 8, 7), (1, 17, 30))]
+        images = [{"x": normal(*shape)} for shape in shapes]
+        for count in counts:
+            check([make_node(op_type, ["x"], ["y"], **attributes, **count)], images)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int8", "uint8"])
+def test_maxima_of_few_channels(check, dtype):
+    for attributes in (
+        dict(kernel_shape=[2, 2, 2], strides=[2, 2, 2]),
+        dict(kernel_shape=[3, 3, 3], pads=[1] * 6),
+        dict(kernel_shape=[1, 2, 4], strides=[1, 3, 3], pads=[0, 0, 3, 0, 1, 2]),
+        dict(kernel_shape=[3, 1, 3], strides=[2, 1, 2], pads=[1, 0, 0, 2, 0, 1], ceil_mode=1),
+    ):
+        node = make_node("MaxPool", ["x"], ["y"], **attributes)
+        for shape in ((2, 3, 5, 40, 37), (1, 1, 4, 4, 70)):
+            check([node], {"x": (normal(*shape) * 50).astype(dtype)}, threads=[1, 3])
 
 
 @pytest.mark.parametrize("channels", CHANNELS)
@@ -130,12 +145,13 @@ def test_images_of_a_convolution(check):
 
 
 def test_lowest_values_and_nan(check):
-    x = np.full((1, 2, 6, 6), -np.inf, np.float32)
-    x[0, 1, 2, 3] = np.nan
     node = make_node("MaxPool", ["x"], ["y"], kernel_shape=[2, 2])
-    found = -np.inf * np.ones((1, 2, 5, 5), np.float32)
-    found[0, 1, 1:3, 2:4] = np.nan
-    check([node], {"x": x}, wanted=[[found]])
+    for channels in (2, 17):
+        x = np.full((1, channels, 6, 6), -np.inf, np.float32)
+        x[0, 1, 2, 3] = np.nan
+        found = -np.inf * np.ones((1, channels, 5, 5), np.float32)
+        found[0, 1, 1:3, 2:4] = np.nan
+        check([node], {"x": x}, wanted=[[found]])
     x = -np.abs(normal(1, 3, 4, 4)) - 1e30
     check([make_node("MaxPool", ["x"], ["y"], kernel_shape=[3, 3], pads=[1] * 4)], {"x": x})
 

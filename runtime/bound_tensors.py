@@ -1,0 +1,118 @@
+"""Tensors of a program at the sizes and addresses that they are bound to."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+
+from ..kernels.abi import BUFFER_KIND, HOST
+from ..kernels.record import address_of
+from .memory import memory_view, prefault
+from .objects import copied, protected
+from .program import Program, TensorSpec
+
+_INTEGERS: dict[str, Any] = {"int64": ctypes.c_int64, "int32": ctypes.c_int32}
+"""Types of tensors whose elements become sizes."""
+
+
+class BoundTensors:
+    """Values of a program's tensors, as arrays over the memory of a run.
+
+    Parameters
+    ----------
+    program : Program
+
+    Attributes
+    ----------
+    program : Program
+    bases : ndarray of int64
+        Address of each buffer.
+    arena : ndarray of uint8
+        Working memory.
+    objects : dict of int to object
+        Values of buffers that lie with the host: results of host steps, and inputs that are no
+        plain tensors.
+    """
+
+    def __init__(self, program: Program) -> None:
+        self.program = program
+        self.bases = np.zeros(max(len(program.buffers), 1), np.int64)
+        self.arena = np.empty(0, np.uint8)
+        self.objects: dict[int, Any] = {}
+        self._kinds = program.buffers[:, BUFFER_KIND]
+        self._values = np.zeros(len(program.code) + 1, np.int64)
+        self._shapes: dict[int, tuple[int, ...]] = {}  # for the sizes as they are, as views
+        self._views: dict[int, tuple[int, np.ndarray]] = {}
+
+    def value(self, slot: int) -> int:
+        """Value of a size, as bound."""
+        return int(self._values[slot])
+
+    def shape(self, index: int) -> tuple[int, ...]:
+        """Shape of a tensor, as bound."""
+        found = self._shapes.get(index)
+        if found is None:
+            slots = self.program.tensors[index].shape
+            found = self._shapes[index] = tuple(int(self._values[slot]) for slot in slots)
+        return found
+
+    def attach(self, buffer: int, value: Any) -> None:
+        """Let a buffer be the memory of an array of this run, or stand for a Python object."""
+        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+            self.bases[buffer] = address_of(value)
+        if self._kinds[buffer] == HOST:
+            self.objects[buffer] = value
+
+    def numbers(self, index: int) -> list[int]:
+        """Return the elements of a tensor of integers, most often one."""
+        spec: TensorSpec = self.program.tensors[index]
+        if all(self._values[slot] == 1 for slot in spec.shape):
+            address = int(self.bases[spec.buffer]) + self.value(spec.offset)
+            return [_INTEGERS[spec.dtype].from_address(address).value]
+        numbers: list[int] = self.view(index).ravel().tolist()
+        return numbers
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of working memory held."""
+        return self.arena.nbytes
+
+    def prefault(self) -> None:
+        """Map the pages of the working memory, which the first run would do one by one."""
+        prefault(self.arena, writable=True)
+
+    def is_working_memory(self, array: np.ndarray) -> bool:
+        """Tell whether an array lies in the arena."""
+        if array.dtype.hasobject:
+            return False
+        return 0 <= address_of(array) - address_of(self.arena) < self.arena.nbytes
+
+    def view(self, index: int) -> Any:
+        """Return a tensor as a read-only array, valid until the next step, or as an object."""
+        spec: TensorSpec = self.program.tensors[index]
+        owner = self.objects.get(spec.buffer)
+        if spec.dtype == "object":
+            return protected(owner)
+        base = int(self.bases[spec.buffer])
+        known = self._views.get(index)
+        if known is not None and owner is None and known[0] == base:
+            return known[1]
+        dtype = np.dtype(spec.dtype)
+        shape = self.shape(index)
+        steps = tuple(self.value(slot) * dtype.itemsize for slot in spec.strides)
+        if 0 in shape:
+            return np.empty(shape, dtype)
+        address = base + self.value(spec.offset)
+        view = memory_view(address, shape, dtype, steps, owner)
+        if owner is None:  # a view keeps its owner alive
+            self._views[index] = base, view
+        return view
+
+    def copy(self, index: int) -> Any:
+        """Return a tensor or an object as the caller's own."""
+        spec = self.program.tensors[index]
+        if spec.dtype == "object":
+            return copied(self.objects.get(spec.buffer))
+        return copied(self.view(index))
