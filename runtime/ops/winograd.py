@@ -133,7 +133,7 @@ class _Costs(NamedTuple):
     def by_tiles(self, tile: tuple[int, int]) -> _Cost:
         """Cost of Winograd's form of a tile, by tiles."""
         points, sums, matrices = _counts(tile, self.kernel, self.strides)
-        vectors = self.channels * self.slices * points + self.out_channels * sums
+        vectors: float = self.channels * self.slices * points + self.out_channels * sums
         vectors += self.out_channels * (points - sums) * _SUM
         return _Cost(
             points * (self._products / LANES) / _PRODUCTS,
