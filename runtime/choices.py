@@ -63,6 +63,10 @@ class Choices:
                 return form
         return forms[0]
 
+    def is_open(self, name: str) -> bool:
+        """Tell whether the cost model decides about a node."""
+        return name not in self._requests
+
     def check(self) -> None:
         """Refuse requests that no node could fulfil.
 

@@ -17,6 +17,12 @@ def branch(thread: int, part: int, until: int, parts: int, condition: Pointer, o
 
 
 @kernel
+def branch_by_size(thread: int, part: int, until: int, parts: int, size: int, other: int) -> int:
+    """Go on with the next step if a size is not 0, else at the step ``other``."""
+    return 0 if size != 0 else -1 - other
+
+
+@kernel
 def jump(thread: int, part: int, until: int, parts: int, target: int) -> int:
     """Go on at the step ``target``."""
     return -1 - target

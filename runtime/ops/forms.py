@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from ...kernels.cpu import packing
+from ...kernels.cpu import control, packing
 from ..choices import Form
 from ..emission import Emission
-from ..tensors import Tensor
+from ..tensors import Label, Tensor
 from .convolution import Convolution
 from .depthwise import emit_depthwise
 from .direct import emit_direct
-from .winograd import emit_winograd, form_of, legal_forms
+from .pooled import find_pool
+from .winograd import emit_winograd, form_of, legal_forms, pays
 
 _MOST_TILES = 3
 
@@ -27,11 +28,37 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
     if isinstance(conv.weights, Tensor):
         emit_direct(emit, conv)
         return
-    form = emit.choices.choose(conv.name, _forms(emit, conv))
-    if form.algorithm == "winograd":
+    forms = _forms(emit, conv)
+    form = emit.choices.choose(conv.name, forms)
+    if form.algorithm == "direct":
+        emit_direct(emit, conv, form.sizes)
+    elif _is_settled(emit, conv, form):
         emit_winograd(emit, conv, form.sizes)
     else:
-        emit_direct(emit, conv, form.sizes)
+        direct = next(other for other in forms if other.algorithm == "direct")
+        _emit_either(emit, conv, form, direct)
+
+
+def _is_settled(emit: Emission, conv: Convolution, form: Form) -> bool:
+    """Tell whether a convolution has Winograd's form at all sizes that a run may have."""
+    if not emit.choices.is_open(conv.name) or isinstance(pays(conv, form.sizes), int):
+        return True
+    # Where steps are joined, and where a pooling is a part of this step, there is one form.
+    return emit.is_catching or find_pool(emit, conv, form.sizes) is not None
+
+
+def _emit_either(emit: Emission, conv: Convolution, form: Form, direct: Form) -> None:
+    """Emit both forms, of which a run takes the one that costs less at its sizes."""
+    other, end = Label(), Label()
+    emit.step(
+        control.branch_by_size, outputs=[], op_type="Form",
+        size=pays(conv, form.sizes), other=other,
+    )  # fmt: skip
+    emit_winograd(emit, conv, form.sizes)
+    emit.step(control.jump, outputs=[], op_type="Form", target=end)
+    emit.program.mark(other)
+    emit_direct(emit, conv, direct.sizes)
+    emit.program.mark(end)
 
 
 def _forms(emit: Emission, conv: Convolution) -> list[Form]:

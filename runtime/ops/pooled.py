@@ -31,16 +31,22 @@ def absorb_pool(emit: Emission, conv: Convolution, tile: Sequence[int]) -> Absor
 
     The pooling is not lowered any more then.
     """
+    pool = find_pool(emit, conv, tile)
+    if pool is None:
+        return None
+    emit.absorbed.add(pool.index)
+    return AbsorbedPool(pool, emit.output(pool, order=channels_last_order(len(conv.y.shape))))
+
+
+def find_pool(emit: Emission, conv: Convolution, tile: Sequence[int]) -> Node | None:
+    """Return the pooling that a Winograd step would take over."""
     pool, epilogue = _following(emit, conv.group.last), conv.epilogue
     if pool is None or conv.y.shape != conv.group.last.infos[0].dims:
         return None  # slices seen as rows; steps of a ConvTranspose, which have no whole windows
     # The activation comes after the maximum, so it must not fall.
     plain = not epilogue.nodes and conv.residual is None
     plain = plain and epilogue.activation in (NONE, CLIP)
-    if not plain or emit.is_catching or any(size % 2 for size in tile):
-        return None
-    emit.absorbed.add(pool.index)
-    return AbsorbedPool(pool, emit.output(pool, order=channels_last_order(len(conv.y.shape))))
+    return None if not plain or emit.is_catching or any(size % 2 for size in tile) else pool
 
 
 def _following(emit: Emission, node: Node) -> Node | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from ...kernels.cpu.winograd import winograd, workspace_bytes
 from ...kernels.cpu.winograd_tiles import winograd_input, winograd_output
 from ...kernels.target import L2_BYTES, LANES
 from ..emission import Emission
-from ..symbolic import ceil_divide
+from ..symbolic import Dim, ceil_divide, maximum, minimum, product
 from .convolution import Convolution
 from .pooled import absorb_pool
 from .tiles import tile_fields
@@ -48,6 +48,8 @@ _SUM = 0.3
 _PREFERENCE = 1.05
 # Stands for a size that is known only when the model runs.
 _SIZE = 64
+# Units that the direct form's cycles for a pixel are counted in, when a run compares costs.
+_UNITS = 1 << 10
 
 
 @functools.cache
@@ -71,22 +73,73 @@ def choose(
         Of the input, whose convolutions are summed in a slice of the output.
     """
     images, height, width = size
-    products = channels * out_channels * groups * slices
-    work = products / LANES
-    taps = kernel[0] * kernel[1]
-    fetch = products * 4 * _WEIGHT_CYCLES
-    direct = taps * max(images * height * width * work / _DIRECT, fetch)
-    best: tuple[float, tuple[int, int] | None] = (direct / _PREFERENCE, None)
+    costs = _Costs(kernel, strides, channels, out_channels, groups, slices)
+    best: tuple[float, tuple[int, int] | None] = (
+        costs.direct.at(images * height * width) / _PREFERENCE,
+        None,
+    )
     for mh, mw in _tiles(kernel, strides):
-        points, sums, matrices = _counts((mh, mw), kernel, strides)
         tiles = images * math.ceil(height / mh) * math.ceil(width / mw)
-        vectors = groups * (channels * slices * points + out_channels * sums) / LANES
-        vectors += groups * out_channels * (points - sums) / LANES * _SUM
-        cycles = tiles * vectors * _TRANSFORM_CYCLES
-        cycles += max(tiles * points * work / _PRODUCTS, matrices * fetch)
+        cycles = costs.by_tiles((mh, mw)).at(tiles)
         if cycles < best[0] / (_PREFERENCE if best[1] else 1):
             best = cycles, (mh, mw)
     return best[1]
+
+
+class _Cost(NamedTuple):
+    """Cycles of a form for a number of pixels, or of tiles: ``beside`` and products for each.
+
+    Products take as long at least as their weights take to come from memory.
+    """
+
+    each: float
+    least: float
+    beside: float = 0.0
+
+    def at(self, count: int) -> float:
+        """Cycles for so many."""
+        return count * self.beside + max(count * self.each, self.least)
+
+    def of(self, count: Dim, unit: float) -> Dim:
+        """Whole units of cycles for a number that a run tells."""
+        each, least, beside = (max(round(number / unit), 0) for number in self)
+        return count * beside + maximum(count * each, least)
+
+
+class _Costs(NamedTuple):
+    """What the cycles of a convolution depend on besides its sizes; see ``choose``."""
+
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    channels: int
+    out_channels: int
+    groups: int
+    slices: int
+
+    @property
+    def _products(self) -> int:
+        return self.channels * self.out_channels * self.groups * self.slices
+
+    @property
+    def _fetch(self) -> float:
+        return self._products * 4 * _WEIGHT_CYCLES
+
+    @property
+    def direct(self) -> _Cost:
+        """Cost of the direct form, by pixels."""
+        taps = self.kernel[0] * self.kernel[1]
+        return _Cost(taps * (self._products / LANES) / _DIRECT, taps * self._fetch)
+
+    def by_tiles(self, tile: tuple[int, int]) -> _Cost:
+        """Cost of Winograd's form of a tile, by tiles."""
+        points, sums, matrices = _counts(tile, self.kernel, self.strides)
+        vectors: float = self.channels * self.slices * points + self.out_channels * sums
+        vectors += self.out_channels * (points - sums) * _SUM
+        return _Cost(
+            points * (self._products / LANES) / _PRODUCTS,
+            matrices * self._fetch,
+            self.groups * vectors / LANES * _TRANSFORM_CYCLES,
+        )
 
 
 def _tiles(kernel: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
@@ -121,13 +174,31 @@ def form_of(emit: Emission, conv: Convolution) -> tuple[int, int] | None:
     """Choose the form of a convolution by cost; None for the direct one."""
     if not legal_forms(emit, conv.window):
         return None
-    images, sizes = conv.y.shape[0] * slices_of(conv.y.shape), height_width(conv.y.shape)
+    images, *sizes = _sizes(conv)
     height, width = (size if isinstance(size, int) else _SIZE for size in sizes)
     known = (images if isinstance(images, int) else 1, height, width)
+    kernel, strides, channels, out_channels, groups, slices = _costs(conv)
+    return choose(kernel, known, channels, out_channels, groups, strides, slices)
+
+
+def pays(conv: Convolution, tile: tuple[int, int]) -> Dim:
+    """Return 1 where a form costs less than the direct one at the sizes of a run, else 0."""
+    costs, (images, *sizes) = _costs(conv), _sizes(conv)
+    tiles = images * product(ceil_divide(size, m) for size, m in zip(sizes, tile, strict=True))
+    unit = costs.direct.each / _UNITS
+    own = costs.by_tiles(tile).of(tiles, unit / _PREFERENCE)
+    return minimum(maximum(costs.direct.of(images * product(sizes), unit) - own, 0), 1)
+
+
+def _sizes(conv: Convolution) -> tuple[Dim, Dim, Dim]:
+    """Return the images (or slices of volumes), rows and columns of an output."""
+    return conv.y.shape[0] * slices_of(conv.y.shape), *height_width(conv.y.shape)
+
+
+def _costs(conv: Convolution) -> _Costs:
     out_channels, channels = conv.filters.shape[0] // conv.groups, conv.filters.shape[1]
-    kernel, strides = conv.window.kernel, conv.window.strides
-    slices = conv.window.depth.taps
-    return choose(kernel, known, channels, out_channels, conv.groups, strides, slices)
+    kernel, strides, slices = conv.window.kernel, conv.window.strides, conv.window.depth.taps
+    return _Costs(kernel, strides, channels, out_channels, conv.groups, slices)
 
 
 def emit_winograd(emit: Emission, conv: Convolution, tile: tuple[int, int]) -> None:

@@ -48,6 +48,53 @@ def test_any_size_of_a_dynamic_model(rng, epilogue, sizes, stride):
     np.testing.assert_allclose(session(x), expected, rtol=1e-4, atol=1e-5)
 
 
+def taken(session, x):
+    """Kernels of the steps that a run does not pass by."""
+    steps = session.profile({"x": x}, runs=1).steps
+    return {step.kernel for step in steps if step.times_ns.any()}
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_run_takes_the_form_that_costs_less_at_its_sizes(rng, threads):
+    weights = rng.standard_normal((128, 128, 3, 3)).astype(np.float32) / 24
+    made = model(["n", 128, "h", "w"], weights, epilogue=("Relu", "Neg"), pads=[1] * 4)
+    session = sardonyx.Session(made, threads=threads)
+    other = onnxruntime.InferenceSession(made)
+    for sizes, is_direct in (((1, 2, 2), 1), ((1, 40, 40), 0), ((1, 4, 1), 1), ((90, 4, 4), 0)):
+        x = rng.standard_normal((sizes[0], 128, *sizes[1:])).astype(np.float32)
+        expected = other.run(None, {"x": x})[0]
+        np.testing.assert_allclose(session(x), expected, rtol=1e-4, atol=1e-5)
+        forms = [kernel for kernel in taken(session, x) if "conv" in kernel or "winograd" in kernel]
+        assert len(forms) == 1 and ("winograd" not in forms[0]) == is_direct
+    (name,) = session.engine.program.metadata["forms"]
+    asked = sardonyx.Session(made, threads=threads, choices={name: "winograd 4x4"})
+    assert any("winograd" in kernel for kernel in taken(asked, x[:1]))
+    assert len(asked.engine.program.steps) < len(session.engine.program.steps)
+
+
+def test_a_pooling_that_the_step_takes_over_settles_its_form(rng):
+    weights = rng.standard_normal((128, 128, 3, 3)).astype(np.float32) / 24
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1] * 4),
+        helper.make_node("MaxPool", ["a"], ["y"], kernel_shape=[2, 2], strides=[2, 2]),
+    ]
+    graph = helper.make_graph(
+        nodes, "pooled",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 128, "h", "w"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 22)]
+    made = helper.make_model(graph, opset_imports=opsets, ir_version=10).SerializeToString()
+    session = sardonyx.Session(made, threads=1)
+    for size in (4, 30):
+        x = rng.standard_normal((1, 128, size, size)).astype(np.float32)
+        expected = onnxruntime.InferenceSession(made).run(None, {"x": x})[0]
+        np.testing.assert_allclose(session(x), expected, rtol=1e-4, atol=1e-5)
+    assert sum("winograd" in kernel for kernel in kernels(session, x)) == 1
+    assert not any("conv" in kernel for kernel in kernels(session, x))
+
+
 @pytest.mark.parametrize(("taps", "stride", "size"), [(5, 1, 300), (3, 2, 1500)])
 def test_images_one_pixel_wide(rng, taps, stride, size):
     """Columns are turned to rows, and their windows with them."""
