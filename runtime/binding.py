@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array as array_of
 from collections.abc import Iterable
 from functools import partial
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
