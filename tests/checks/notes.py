@@ -143,6 +143,13 @@ _OPEN = [
         "said only by a body, which may be computed in other ways", NOT_FINITE,
     ),
     Note("Unique", ALL, "'unique values': it is not said whether NaN is equal to NaN", NAN),
+    Note(
+        "BatchNormalization", ALL,
+        "'current_mean = ReduceMean(X)': of an empty set it is undefined",
+        lambda draw, case, check: (
+            bool(case.attributes.get("training_mode")) and _is_empty(draw, case, check)
+        ),
+    ),
     Note("ReduceMean", ALL, "'reduction over an empty set of values yields undefined'", _is_empty),
     Note(
         "Einsum", ALL,
