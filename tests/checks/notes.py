@@ -365,6 +365,10 @@ _ONNXRUNTIME = [
         "denormal it takes for 0", _in_checks("extremes"),
     ),
     Note(
+        "Einsum", ORT, "'reduce-sum' of integers: it sums them in floats",
+        _in_checks("extremes", "integer overflow"),
+    ),
+    Note(
         "FeatureVectorizer GRU InstanceNormalization LSTM Unique", ORT,
         "it ends the process for tensors without elements", _is_empty,
     ),
