@@ -16,7 +16,7 @@ from .operators import lookup
 from .operators.broadcasting import broadcast_sizes
 from .operators.record import Contents
 from .size_sums import add_sizes
-from .values import Size, attribute, dims
+from .values import Size, are_axes, attribute, dims
 
 
 class Names:
@@ -159,7 +159,9 @@ def _equate_concatenated(names: Names, node: ir.Node) -> bool:
         return not isinstance(size, int), size not in names.fixed
 
     common = [min(column, key=order) for column in zip(*known, strict=True)]
-    axis = attribute(node, "axis", 0) % len(common)
+    axis = attribute(node, "axis", 0)
+    if not are_axes([axis], len(common)):
+        return False
     common[axis] = None
     learnt = any([equate(names, value, common) for value in node.inputs if value is not None])
     along = [dims(value)[axis] for value in node.inputs if value is not None]  # type: ignore[index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -32,6 +32,11 @@ def integers(value: ir.Value | None) -> list[int] | None:
     if array is None or array.dtype.kind not in "iu" or array.ndim > 1:
         return None
     return [int(item) for item in array.reshape(-1)]
+
+
+def are_axes(axes: Iterable[int], rank: int) -> bool:
+    """Tell whether numbers name axes of a tensor that has so many."""
+    return all(-rank <= axis < rank for axis in axes)
 
 
 Size: TypeAlias = int | str | None

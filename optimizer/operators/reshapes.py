@@ -10,7 +10,7 @@ import onnx_ir as ir
 from .. import intervals
 from ..blocks import blocks, reshape_target
 from ..size_products import quotient_of_sizes
-from ..values import Size, attribute, dims, integers, rank, static_shape
+from ..values import Size, are_axes, attribute, dims, integers, rank, static_shape
 from .orders import inverse, reorder_blocks, single_axes
 from .record import Contents, Operator, Order, Read, Reordered, table
 
@@ -111,10 +111,14 @@ def _shape_of_squeeze(node: ir.Node, _: Contents | None) -> list[Size] | None:
     sizes = None if x is None else dims(x)
     if sizes is None or axes is None:
         return None
+    rank, others = len(sizes), iter(sizes)
+    if node.op_type == "Unsqueeze":
+        rank += len(axes)
+    if not are_axes(axes, rank):
+        return None
     if node.op_type == "Squeeze":
-        gone = {axis % len(sizes) for axis in axes}
+        gone = {axis % rank for axis in axes}
         return [size for axis, size in enumerate(sizes) if axis not in gone]
-    rank, others = len(sizes) + len(axes), iter(sizes)
     added = {axis % rank for axis in axes}
     return [1 if axis in added else next(others, None) for axis in range(rank)]
 

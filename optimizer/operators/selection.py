@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from .. import intervals
 from ..size_limits import limit_size
-from ..values import Size, attribute, constant, dims, integers, rank
+from ..values import Size, are_axes, attribute, constant, dims, integers, rank
 from .orders import inverse, reorder_blocks, reorder_inputs, reorder_with_axes, single_axes
 from .record import Contents, Operator, Order, Read, Reordered
 from .reshapes import same_shape
@@ -72,7 +72,7 @@ def _shape_of_slice(node: ir.Node, target: Contents | None) -> list[Size] | None
     """Count elements between numbers; keep what is taken as a whole, limit what begins in front."""
     sizes = None if node.inputs[0] is None else dims(node.inputs[0])
     starts, _, axes, steps = [*(integers(value) for value in node.inputs[1:]), *[None] * 4][:4]
-    if not sizes or axes is None:
+    if not sizes or axes is None or not are_axes(axes, len(sizes)):
         return None
     ends = [None] * len(axes) if target is None else list(target.reshape(-1))
     steps = [1] * len(axes) if len(node.inputs) < 5 else steps or [0] * len(axes)
@@ -128,6 +128,8 @@ def _slice_of_all(node: ir.Node) -> ir.Value | None:
 def _reaches(end: int, axis: int, x: ir.Value) -> bool:
     """Tell whether an end is that of the axis, whatever its size."""
     sizes = dims(x)
+    if sizes is not None and not are_axes([axis], len(sizes)):
+        return False
     if end >= WHOLE or sizes is None:
         return end >= WHOLE
     size = sizes[axis]

@@ -25,7 +25,7 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
     # Vectors of larger elements are as many as float32 would need for more channels.
     out_channels = conv.out_channels * (conv.itemsize // 4)
     pixels, depth = conv.row_pixels, conv.sum_length
-    width = pixels if isinstance(pixels, int) else None
+    width = pixels if isinstance(pixels, int) and pixels else None  # of no pixels there is no step
     if isinstance(out_channels, int):
         mr, nv = chosen or packing.choose_tile(
             width, out_channels, depth if isinstance(depth, int) else _LONG_SUM

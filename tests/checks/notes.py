@@ -183,6 +183,13 @@ _OPEN = [
         _may_overflow,
     ),
     Note("Unique", ALL, "'unique values': it is not said whether NaN is equal to NaN", NAN),
+    Note(
+        "BatchNormalization", ALL,
+        "'current_mean = ReduceMean(X)': of an empty set it is undefined",
+        lambda draw, case, check: (
+            bool(case.attributes.get("training_mode")) and _is_empty(draw, case, check)
+        ),
+    ),
     Note("ReduceMean", ALL, "'reduction over an empty set of values yields undefined'", _is_empty),
     Note(
         "Einsum", ALL,
@@ -415,6 +422,10 @@ _ONNXRUNTIME = [
         "DynamicQuantizeLinear", ORT,
         "'y_scale = (maximum(0, max(x)) - minimum(0, min(x))) / (qmax - qmin)': a scale that is a "
         "denormal it takes for 0", _in_checks("extremes"),
+    ),
+    Note(
+        "Einsum", ORT, "'reduce-sum' of integers: it sums them in floats",
+        _in_checks("extremes", "integer overflow"),
     ),
     Note(
         "FeatureVectorizer GRU InstanceNormalization LSTM RoiAlign Unique", ORT,

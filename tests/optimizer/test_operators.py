@@ -4,7 +4,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+import sardonyx
 from onnx import helper as oh
+from onnx import parser
 from onnx.reference import ReferenceEvaluator
 from sardonyx.optimizer import operators
 from sardonyx.optimizer.operators import OPERATORS, lookup
@@ -91,3 +93,19 @@ def test_an_entry_is_all_that_passes_need(graph, optimized, monkeypatch, known):
     ]
     left, _ = optimized(graph(nodes, image))
     assert left == (["Atan"] if known else ["Transpose", "Atan", "Transpose"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(float x) => (y) { y = Concat <axis = -2> (x, x) }",
+        "(float x) => (y) { y = Squeeze <axes = [0]> (x) }",
+        "(float x) => (y) { y = Slice <starts = [0], ends = [0], axes = [0]> (x) }",
+        "(float[2, 3] x) => (y) { y = Slice <starts = [0], ends = [9999999999], axes = [7]> (x) }",
+        "(float[2, 3] x) => (y) { y = Slice <starts = [-5], ends = [1], axes = [7]> (x) }",
+    ],
+)
+def test_axes_that_no_value_has_are_left_to_who_runs_the_model(text):
+    model = sardonyx.load(parser.parse_model('<ir_version: 10, opset_import: ["": 1]> g ' + text))
+    wanted = [node.op_type for node in model.graph if node.op_type != "Constant"]
+    assert [node.op_type for node in sardonyx.optimize(model).graph] == wanted

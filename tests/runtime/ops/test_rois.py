@@ -109,6 +109,15 @@ def test_offsets_far_away_read_zeros(check, rng):
     check([node], feeds)
 
 
+@pytest.mark.parametrize("group", [1, 2])
+def test_no_images_are_deformed(check, rng, group):
+    node, feeds = deformable(rng, group, 1)
+    none = {name: feeds.pop(name)[:0] for name in "xom"}
+    y = np.zeros((0, 6, 7, 5), FLOAT)
+    check([node], none | feeds, wanted=[[y]])
+    check([node], none, feeds, wanted=[[y]])
+
+
 def test_offsets_of_other_sizes_are_refused(refused, rng):
     node, feeds = deformable(rng, 1, 1)
     for name, wrong in (
