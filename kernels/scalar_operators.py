@@ -134,6 +134,23 @@ def pow(a: Any, b: Any) -> Any:
 
 
 @_scalar
+def ipow(a: Any, b: Any) -> Any:
+    """Power of an integer of 32 or 64 bits that wraps; negative ones are cut off."""
+    base, left = np.int64(a), np.uint64(b)
+    if b < 0:
+        if base != 1 and base != -1:
+            return np.int64(0)
+        left &= np.uint64(1)
+    result = np.int64(1)
+    while left != np.uint64(0):
+        if left & np.uint64(1):
+            result *= base
+        base *= base
+        left >>= np.uint64(1)
+    return result
+
+
+@_scalar
 def _neg(a: Any) -> Any:
     return -a
 

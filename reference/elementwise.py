@@ -86,11 +86,13 @@ class PRelu(Operator):
 
 
 class Pow(Operator):
-    """Pow in the type of the base; integers to negative powers as real numbers, cut off."""
+    """Pow in the type of the base; powers of integers wrap, negative ones are cut off."""
 
     def _run(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
-        if x.dtype.kind in "iu" and y.dtype.kind in "iu" and not (y < 0).any():
-            return (np.power(x, y.astype(x.dtype)),)
+        if x.dtype.kind in "iu" and y.dtype.kind in "iu":
+            # Of whole numbers to negative powers only those of 1 and -1 are left.
+            powers = np.power(x.astype(np.uint64), np.where(y < 0, y & 1, y).astype(np.uint64))
+            return (np.where((y < 0) & (np.abs(x) != 1), 0, powers.astype(x.dtype)),)
         if x.dtype.kind in "iu":
             return (np.power(x.astype(np.float64), y),)
         return (np.power(x, y),)

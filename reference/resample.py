@@ -59,8 +59,7 @@ class Resize(Operator):
                 continue
             a = cubic_coeff_a if mode == "cubic" else None
             scale = min(factors[i], 1.0) if antialias else 1.0
-            weights = _weights(at, lengths[i], a, scale, bool(exclude_outside))
-            y = np.moveaxis(np.tensordot(y, weights, ((axis,), (1,))), -1, axis)
+            y = _blended(y, _weights(at, lengths[i], a, scale, bool(exclude_outside)), axis)
         return (_outside_filled(_rounded(y, x.dtype), outside, extrapolation_value),)
 
 
@@ -79,8 +78,7 @@ class Upsample(Operator):
                 places = _NEAREST["floor"](at).astype(np.int64)
                 y = y.take(np.clip(places, 0, size - 1), axis)
             else:
-                weights = _weights(at, size, None, 1.0, False)
-                y = np.moveaxis(np.tensordot(y, weights, ((axis,), (1,))), -1, axis)
+                y = _blended(y, _weights(at, size, None, 1.0, False), axis)
         return (_rounded(y, x.dtype),)
 
 
@@ -150,6 +148,15 @@ def _weights(at: np.ndarray, size: int, a: float | None, scale: float, exclude: 
     rows = np.arange(len(at))[:, None] + np.zeros_like(places)
     np.add.at(matrix, (rows, np.clip(places, 0, size - 1)), weights)
     return matrix
+
+
+def _blended(x: np.ndarray, weights: np.ndarray, axis: int) -> np.ndarray:
+    """Sums of elements along an axis by weights; NaN and infinities of weight 0 do not count."""
+    x = np.moveaxis(x, axis, -1)
+    if not weights.size or np.isfinite(x).all():
+        return np.moveaxis(x @ weights.T, -1, axis)
+    sums = [x[..., row != 0] @ row[row != 0] for row in weights]
+    return np.moveaxis(np.stack(sums, -1), -1, axis)
 
 
 def _cubic(d: np.ndarray, a: float) -> np.ndarray:

@@ -235,12 +235,7 @@ def _power(node: Node, operands: Sequence[Term]) -> Term:
         values = exponent.array().reshape(-1)
         if values.size == 1 and float(values[0]) in _POWERS:
             return _POWERS[float(values[0])](x)
-    if base.is_float or exponent.is_float or exponent.dtype.startswith("uint"):
-        return call("pow", x, y)
-    # Of whole numbers to negative powers only those of 1 and -1 are left; numba would raise.
-    parity = call("bitwise_and", y, 1)
-    inverse = call("pow", call("idiv", 1, x), call("sub", 2, parity))
-    return call("where", call("less", y, 0), inverse, call("pow", x, call("max", y, 0)))
+    return call("pow" if base.is_float or exponent.is_float else "ipow", x, y)
 
 
 _WIDER = ("float64", "int32", "int64", "uint32", "uint64")

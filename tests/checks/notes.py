@@ -177,9 +177,15 @@ _OPEN = [
         "said only by a body, which may be computed in other ways", NOT_FINITE,
     ),
     Note(
-        "Pow ReduceL1 ReduceL2 ReduceMean ReduceProd ReduceSum ReduceSumSquare", ORT,
+        "Pow ReduceL1 ReduceProd ReduceSum ReduceSumSquare", ORT,
         "'x^exponent', 'the sum', 'the product': it is not said what integers beyond the limits of "
         "a type become; here they wrap, as in onnx.reference",
+        _may_overflow,
+    ),
+    Note(
+        "ReduceL2 ReduceMean", ALL,
+        "'the L2 norm', 'the mean': it is not said what sums beyond the limits of a type become "
+        "on the way",
         _may_overflow,
     ),
     Note("Unique", ALL, "'unique values': it is not said whether NaN is equal to NaN", NAN),
@@ -200,6 +206,24 @@ _OPEN = [
         "GRU LSTM RNN", OWN,
         "'1/(1 + e^-x)' of numbers far below zero is 0, or next to it as in compiled code, which "
         "infinity tells apart", _in_checks("infinities"),
+    ),
+    Note(
+        "Resize", ALL,
+        "'a weighted average of neighborhood': it is not said whether NaN and infinities of weight "
+        "0 count",
+        lambda draw, case, check: (
+            case.attributes["mode"] != "nearest" and not _is_finite(case.inputs[0])
+        ),
+    ),
+    Note(
+        "GRU LSTM RNN", ALL,
+        "sums of products: what is left of large ones that cancel depends on their order",
+        _in_checks("extremes"),
+    ),
+    Note(
+        "Selu", ALL,
+        "'default to 1.6732', 'default to 1.0507': newer versions have more digits",
+        lambda draw, case, check: draw.version == 1,
     ),
     Note(
         "Resize", (ONNX, OWN),
@@ -282,8 +306,22 @@ _REFERENCE = [
         "'float keys with value NaN match any input NaN value': it does not find them",
     ),
     Note(
-        "LinearRegressor", ONNX,
-        "'coefficients' are floats: for integers it casts them to integers", _is_integer,
+        "LinearRegressor Scaler TreeEnsembleRegressor", ONNX,
+        "'tensor(float)' is the result: of integers it casts coefficients, scales or leaves to "
+        "integers",
+        _is_integer,
+    ),
+    Note(
+        "LinearClassifier", ONNX,
+        "'the transform to apply to the scores vector': that of two classes with one score is not "
+        "said; here, as in onnxruntime, there is none but the logistic one",
+        lambda draw, case, check: len(case.attributes["intercepts"]) == 1,
+    ),
+    Note(
+        "LinearClassifier", ONNX,
+        "'the transform to apply to the scores vector': it takes classes of those transformed, of "
+        "which the largest may round to the same",
+        _in_checks("extremes", "integer overflow"),
     ),
     Note(
         "LinearRegressor", ONNX, "'intercepts are optional': without them it adds NaN",
@@ -374,12 +412,32 @@ _REFERENCE = [
     ),
     Note(
         "Resize", ONNX,
-        "'a weighted average of neighborhood': it multiplies pixels outside of it by 0", NOT_FINITE,
+        "'length_resized' is 'the length of the resized tensor': it takes one that is not rounded",
+        lambda draw, case, check: (
+            case.attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize"
+        ),
+    ),
+    Note(
+        "Resize", ONNX, "'cubic' of float64: it computes weights in float32",
+        lambda draw, case, check: (
+            case.attributes["mode"] == "cubic" and case.inputs[0].dtype == np.float64
+        ),
     ),
     Note(
         "SVMClassifier", ONNX,
         "of classes that win as many pairs the first is taken, as by LIBSVM, where the operator is "
         "from: of two it takes the other",
+    ),
+    Note(
+        "Unique", ONNX,
+        "'in the order of the first occurrence': it sorts the values of a flattened tensor",
+        lambda draw, case, check: case.attributes.get("sorted") == 0,
+    ),
+    Note(
+        "Unsqueeze", ONNX,
+        "'negative value means counting dimensions from the back' of the result: it adds one axis "
+        "after another, and counts from that of each",
+        lambda draw, case, check: draw.version == 11 and min(case.attributes["axes"]) < 0,
     ),
     Note("Sum", ONNX, "'element-wise sum': it begins with 0, and 0 + -0 is 0", ZEROS),
     Note(
@@ -504,6 +562,13 @@ _ONNXRUNTIME = [
         "'or the minimum value of the data type otherwise': where it has no kernel it is asked in "
         "another type",
         lambda draw, case, check: _is_empty(draw, case, check) and _is_integer(draw, case, check),
+    ),
+    Note(
+        "ScatterElements ScatterND", ORT,
+        "'reduction using the minimum operation', of which NaN is NaN: it gives a number",
+        lambda draw, case, check: (
+            case.attributes.get("reduction") in ("max", "min") and not _is_finite(case.inputs[0])
+        ),
     ),
     Note("Where", ORT, "'elements, either from X or Y': it adds zeros, and -0 becomes 0", ZEROS),
 ]  # fmt: skip

@@ -64,8 +64,8 @@ def binary(draw: Draw) -> Case:
     attributes = draw.only(direction=draw.pick(["LEFT", "RIGHT"]))
     exact = False
     if draw.name == "Pow":
-        b = draw.kind("T1") if draw.version >= 12 else kind
-        b = draw.pick([b, kind])
+        kinds = draw.kinds("T1") if draw.version >= 12 else [kind]
+        b = kind if kind in kinds and draw.chance(0.5) else draw.pick(kinds)
         exponents = draw.array(other, b)
         exponents = np.clip(exponents.astype(np.float64), 0 if kind.kind in "iu" else -3, 3)
         if kind.kind not in "iu" and draw.chance(0.7):

@@ -423,6 +423,29 @@ def test_powers_of_mixed_types(check, dtype):
         check([node], {"x": x, "e": np.abs(values(other, 3, 5)).round()}, tolerance=1e-4)
 
 
+def wrapped_power(x: int, y: int) -> int:
+    """Power of integers modulo 2 ** 64; of negative ones only those of 1 and -1 are left."""
+    if y < 0:
+        return x ** (y % 2) % 2**64 if abs(x) == 1 else 0
+    return pow(x, y, 2**64)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_powers_of_integers_wrap_in_kernels_and_as_constants(dtype):
+    info = np.iinfo(dtype)
+    x = np.array([info.min, info.max, -3, -1, 0, 1, 2, 7], dtype)
+    for kind in ("int8", "int32", "int64", "uint64"):
+        most = np.iinfo(kind).max
+        signed = [-1, -2] if kind[0] == "i" else []
+        y = np.array([0, 1, 2, 3, 31, 41, 64, most - 1, most, *signed], kind)[:, None]
+        powers = [[wrapped_power(a, b) for a in x.tolist()] for b in y[:, 0].tolist()]
+        given = {"x": x, "y": y}
+        for feeds, weights in ((given, {}), ({}, given)):
+            model = build([make_node("Pow", ["x", "y"], ["z"])], [feeds], weights)
+            (z,) = sardonyx.Session(model, threads=1).run(None, feeds)
+            np.testing.assert_array_equal(z, np.array(powers, np.uint64).astype(dtype))
+
+
 def test_integers_wrap_and_divide_as_in_c(check):
     for dtype in SIGNED:
         info = np.iinfo(dtype)

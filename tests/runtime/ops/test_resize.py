@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import sardonyx
 from onnx.helper import make_node
 from onnx.reference import ReferenceEvaluator
 from sardonyx.reference import evaluator
@@ -212,3 +213,16 @@ def test_wrong_numbers_of_scales_and_axes_are_refused(refused):
     node = resize("n", mode="linear")
     message = refused([node], {"x": normal(1, 2, 0, 4)}, {"n": np.array([1, 2, 3, 4])})
     assert "zero elements" in message
+
+
+@pytest.mark.parametrize(("mode", "reach"), [("linear", 3), ("cubic", 5)])
+@pytest.mark.parametrize("height", [1, 2])
+def test_nan_stays_in_its_neighbourhood_in_kernels_and_as_a_constant(mode, reach, height):
+    x = normal(1, 2, 9, 9)
+    x[..., -1] = np.nan
+    given = {"s": scales(1, 1, height, 2)}
+    for feeds, constants in (({"x": x}, given), ({}, given | {"x": x})):
+        model = build([resize(mode=mode)], [feeds], constants)
+        (y,) = sardonyx.Session(model, threads=1).run(None, feeds)
+        assert not np.isnan(y[..., :-reach]).any()
+        assert np.isnan(y[..., -reach:]).all()
