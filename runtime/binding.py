@@ -8,7 +8,7 @@ from __future__ import annotations
 from array import array as array_of
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -29,13 +29,6 @@ from ..kernels.abi import (
     PLAN,
     PLAN_BEGIN,
     PLAN_PHASE,
-    PORT_BUFFER,
-    PORT_COLUMNS,
-    PORT_FLAGS,
-    PORT_NAME,
-    PORT_RANK,
-    PORT_SHAPE,
-    PORT_TYPE,
     RUN,
     SCHEDULE,
     STATUS_WORDS,
@@ -51,6 +44,7 @@ from .arguments import Shapes
 from .bound_tensors import BoundTensors
 from .executable import Executable
 from .memory import new_arena
+from .port_rows import PortRows
 from .program import Program
 from .symbolic import CAPACITY, THREADS
 
@@ -111,11 +105,7 @@ class Binding(BoundTensors):
         is_whole = not program.host_steps and not program.readings
         self.is_plain = is_whole and bool(are_arrays)
         self.is_alone = False
-        self._rows = np.zeros((max(len(ports), 1), PORT_COLUMNS), np.int64)
-        self._rows[: len(ports), PORT_BUFFER] = buffers
-        self._rows[: len(ports), PORT_NAME] = [id(port.name) for port in ports]
-        self._rows[:, PORT_RANK] = -1
-        self._expected: list[Any] = []  # what rows have the addresses of
+        self._port_rows = PortRows(program)
         self.array_ids = array_of("q", [0] * len(buffers))
         self._has_empty = False
         self.status = np.zeros(STATUS_WORDS, np.int64)
@@ -233,7 +223,7 @@ class Binding(BoundTensors):
             bases=self.bases,
             words=self._words,
             arrays=self.array_ids.buffer_info()[0],
-            ports=self._rows,
+            ports=self._port_rows.table,
             inputs=len(program.inputs) if self.is_plain else 0,
             outputs=len(program.outputs) if self.is_plain else 0,
             feeds=0,
@@ -263,8 +253,7 @@ class Binding(BoundTensors):
             There is no memory for the arena.
         """
         self.shapes = None
-        self._rows[:, PORT_RANK] = -1
-        self._expected = []
+        self._port_rows.forget()
         self._entered = 0
         sizes = [
             (symbol, size)
@@ -280,27 +269,9 @@ class Binding(BoundTensors):
         self.shapes = shapes
 
     def expect(self) -> None:
-        """Let `call` take arrays of the shapes that are bound.
-
-        That takes some microseconds, which are worth it where shapes come again.
-        """
-        if not self.is_plain or self._expected or self.shapes is None:
-            return
-        shapes = [*self.shapes, *(shape for _, _, shape, _ in self.outputs)]
-        ports = [*self.program.inputs, *self.program.outputs]
-        types = [np.dtype(self.program.tensors[port.tensor].dtype) for port in ports]
-        sizes = [np.array(shape, np.int64) for shape in shapes]
-        flags = [
-            size.prod() if kind == np.bool_ else 0 for size, kind in zip(sizes, types, strict=True)
-        ]
-        for column, words in (
-            (PORT_TYPE, [id(kind) for kind in types]),
-            (PORT_SHAPE, [address_of(size) for size in sizes]),
-            (PORT_FLAGS, flags),
-            (PORT_RANK, [len(shape) for shape in shapes]),
-        ):
-            self._rows[: len(ports), column] = words
-        self._expected = [types, sizes]
+        """Let `call` take arrays of the shapes that are bound."""
+        if self.is_plain and self.shapes is not None:
+            self._port_rows.expect([*self.shapes, *(shape for _, _, shape, _ in self.outputs)])
 
     def define(self, phase: int, sizes: Iterable[tuple[int, int]]) -> None:
         """Give the symbols of a phase their sizes, pairs of index and size; evaluate the rest.
