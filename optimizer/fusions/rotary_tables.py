@@ -84,7 +84,8 @@ def _selected(
     if np.array_equal(keep, np.arange(keep.size)) and keep.size == sizes[-1]:
         m.require(np.array_equal(keep, same), _DIFFER)
         return value
-    operand = _row_by_row(node) if node is not None and depth else None
+    is_here = node is not None and node.graph is m.root.graph  # no loop does again what is outside
+    operand = _row_by_row(node) if is_here and node is not None and depth else None
     if operand is not None and node is not None:
         inner = _selected(m, node.inputs[operand], keep, same, depth - 1)  # type: ignore[arg-type]
         inputs = [inner if i == operand else x for i, x in enumerate(node.inputs)]
