@@ -42,15 +42,19 @@ def angles(
     missing = 4 - len(own)
     m.require(missing >= 0, "angles have more axes than rows")
     padded = [1] * missing + own
-    m.require(padded[0] in (1, sizes[0]) and sizes[0] is not None, "angles are of another batch")
-    fits = [axis for axis in (1, 2) if padded[axis] == 1 and padded[3 - axis] == sizes[3 - axis]]
+    fits = [
+        axis
+        for axis in (1, 2)
+        if padded[axis] == 1
+        and all(padded[i] in (1, sizes[i]) and sizes[i] is not None for i in (0, 3 - axis))
+    ]
     m.require(bool(fits), "angles are not for all heads, or for other rows")
-    heads, rows = fits[0], 3 - fits[0]
-    m.require(sizes[rows] is not None, "angles are for other rows")
+    heads = next((axis for axis in fits if padded[3 - axis] != 1), fits[0])
+    rows = 3 - heads
     width = int(max(places.max() for places in pair)) + 1
     m.require(own[-1] == width, "angles are not one for each element")
     selected = _with_front(m, _selected(m, table, *pair), [padded[0], padded[rows]])
-    if padded[0] == sizes[0]:
+    if [padded[0], padded[rows]] == [sizes[0], sizes[rows]]:
         return selected, heads
     batch, count = (m.op.Shape(x, start=axis, end=axis + 1) for axis in (0, rows))
     target = m.op.Concat(batch, count, np.array([half]), axis=0)
@@ -80,7 +84,8 @@ def _selected(
     if np.array_equal(keep, np.arange(keep.size)) and keep.size == sizes[-1]:
         m.require(np.array_equal(keep, same), _DIFFER)
         return value
-    operand = _row_by_row(node) if node is not None and depth else None
+    is_here = node is not None and node.graph is m.root.graph  # no loop does again what is outside
+    operand = _row_by_row(node) if is_here and node is not None and depth else None
     if operand is not None and node is not None:
         inner = _selected(m, node.inputs[operand], keep, same, depth - 1)  # type: ignore[arg-type]
         inputs = [inner if i == operand else x for i, x in enumerate(node.inputs)]

@@ -125,6 +125,14 @@ def test_heads_may_come_behind_positions(graph, optimized, way):
     assert left.count("RotaryEmbedding") == 1 and left.count("Transpose") == 2
 
 
+def test_tables_may_be_for_all_rows(graph, optimized):
+    """As where the rows of heads are of the batch, and batches are positions (ChatGLM)."""
+    inputs = {"x": ("s", "b", 3, 8), "f": ("s", 1, 4)}
+    model = model_of(graph, [*HALVES, *angles("t", axis="two")], WAYS["split"][1], inputs)
+    left, _ = optimized(model, b=2, s=5)
+    assert left.count("RotaryEmbedding") == 1 and left.count("Expand") == 2
+
+
 @pytest.mark.parametrize("interleaved", [0, 1])
 def test_two_sums_put_together_are_one_operator(graph, optimized, interleaved):
     take = [("Split", "x halves", "a b", {"axis": -1})]

@@ -180,3 +180,17 @@ def test_optional_arguments_are_constants():
 def test_operators_that_onnx_lacks_are_named(function, operator):
     with pytest.raises(sardonyx.UnsupportedModel, match=operator):
         check(function, np.array(["a"], object))
+
+
+def test_slices_that_end_with_their_axis_have_its_size():
+    """tf2onnx writes 1e9 where a slice with steps has no end."""
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, 8], tf.float32)])
+    def seconds(x):
+        return x[..., ::2] + x[:, :, 1::2] * x[:, tf.newaxis][:, 0, :, :4]
+
+    model = sardonyx.optimize(sardonyx.load(seconds))
+    assert [str(size) for size in model.graph.outputs[0].shape] == ["batch", "x_1", "4"]
+    x = rng.random((2, 3, 8)).astype(np.float32)
+    (result,) = sardonyx.Session(model).run(None, {"x": x})
+    np.testing.assert_allclose(result, seconds(x).numpy(), rtol=1e-6)
