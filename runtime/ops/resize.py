@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,118 +18,39 @@ from ...kernels.cpu.resample import (
 )
 from ..element_types import HALVES
 from ..emission import Emission
-from ..graph import Info, NeedsNumbers, Node, OnHost, refuse
+from ..graph import Info, Node, OnHost, refuse
 from ..strides import channels_last_order, same_strides
-from ..symbolic import Dim, ceil_divide, maximum, minimum, product, scaled
+from ..symbolic import Dim, ceil_divide, maximum, minimum, product
 from ..tensors import Tensor, short_name
 from . import checks
 from .pointwise import emit_expression
 from .quantization import quantized
 from .registry import Operator, register
+from .resize_axes import (
+    CROP,
+    Axis,
+    changed_axes,
+    coordinates_of,
+    given_input,
+    listed_axes,
+    mode_of,
+    resized_axes,
+)
 from .terms import Term
 from .windows import height_width, image_strides
 
 _COORDINATES = (*images.COORDINATES, "output_half_pixel")
-_CROP = "tf_crop_and_resize"
 _POLICIES = ("stretch", "not_larger", "not_smaller")
-
-
-@dataclass(frozen=True)
-class _Axis:
-    """An axis that changes: its number, its place among those that are listed, and its sizes.
-
-    Without a scale that of the sizes is meant.
-    """
-
-    number: int
-    place: int
-    n_in: Dim
-    n_out: Dim
-    scale: float | None
-
-
-def _mode(node: Node) -> str:
-    return node.attribute("mode", "nearest")
-
-
-def _coordinates(node: Node) -> str:
-    return node.attribute("coordinate_transformation_mode", "half_pixel")
-
-
-def _listed_axes(node: Node) -> list[int]:
-    """Axes that scales, sizes and the region are given for."""
-    rank = node.required(0).rank
-    axes = node.attribute("axes")
-    return list(range(rank)) if axes is None else [axis % rank for axis in axes]
-
-
-def _given(node: Node, index: int) -> Info | None:
-    """Return an input that is left out by giving nothing, or no elements."""
-    info = node.input(index)
-    return None if info is None or info.shape == (0,) else info
-
-
-def _axes(node: Node) -> list[_Axis]:
-    """Sizes and scales of the listed axes."""
-    x, listed = node.required(0), _listed_axes(node)
-    old = [x.dims[axis] for axis in listed]
-    scales, sizes = _given(node, 2), _given(node, 3)
-    factors: Sequence[float | None] = [None] * len(listed)
-    new: Sequence[Dim]
-    if sizes is not None:
-        new = sizes.sizes()
-        if node.attribute("keep_aspect_ratio_policy", "stretch") != "stretch":
-            new, factors = _of_one_ratio(node, old, new)
-    elif scales is not None and not scales.is_constant:
-        new = node.counted_sizes or [node.count() for _ in listed]
-    elif scales is not None:
-        known = [float(scale) for scale in scales.array().reshape(-1)]
-        new, factors = [_scaled(size, f) for size, f in zip(old, known, strict=True)], known
-    else:
-        raise OnHost("neither scales nor sizes are given")
-    numbers = enumerate(zip(listed, old, new, factors, strict=True))
-    return [_Axis(axis, place, n, m, f) for place, (axis, n, m, f) in numbers]
-
-
-def _scaled(size: Dim, factor: float) -> Dim:
-    try:
-        return scaled(size, factor)
-    except ValueError:
-        raise NeedsNumbers(f"scale {factor} of an axis whose size is not known", [size]) from None
-
-
-def _of_one_ratio(
-    node: Node, old: Sequence[Dim], wanted: Sequence[Dim]
-) -> tuple[list[Dim], list[float]]:
-    """Sizes that keep the ratio of the listed axes, and their scale."""
-    unknown = [size for size in (*old, *wanted) if not isinstance(size, int)]
-    if unknown:
-        raise NeedsNumbers("keep_aspect_ratio_policy with sizes that are not known", unknown)
-    pairs = list(zip(wanted, old, strict=True))
-    factors = [new / size if size else 1.0 for new, size in pairs]  # type: ignore[operator]
-    policy = node.attribute("keep_aspect_ratio_policy")
-    factor = min(factors) if policy == "not_larger" else max(factors)
-    return [int(np.floor(size * factor + 0.5)) for size in old], [factor] * len(factors)  # type: ignore[operator]
-
-
-def _changed(node: Node) -> list[_Axis]:
-    """Axes whose elements are not just copied."""
-    crop = _coordinates(node) == _CROP
-    return [
-        axis
-        for axis in _axes(node)
-        if crop or axis.n_in != axis.n_out or axis.scale not in (None, 1.0)
-    ]
 
 
 def _infer_resize(node: Node) -> list[Info]:
     x = node.required(0)
     if node.version < 11:
         raise OnHost("Resize before opset 11")
-    if _coordinates(node) not in images.COORDINATES:
-        raise OnHost(f"coordinate_transformation_mode {_coordinates(node)}")
+    if coordinates_of(node) not in images.COORDINATES:
+        raise OnHost(f"coordinate_transformation_mode {coordinates_of(node)}")
     shape = list(x.dims)
-    for axis in _axes(node):
+    for axis in resized_axes(node):
         shape[axis.number] = axis.n_out
     return [node.result(shape)]
 
@@ -140,14 +60,14 @@ def _lower_resize(emit: Emission, node: Node) -> None:
     if node.counted:
         _read_sizes(emit, node)
     emit.check_some(product(x.shape), product(node.infos[0].dims), "pixels")
-    axes = _changed(node)
+    axes = changed_axes(node)
     order = channels_last_order(len(x.shape)) if x.is_channels_last else None
     x = _wide(emit, node, x, order)
     resample = _emit_axes
     if _is_of_images(node, x, axes):
         order, resample = channels_last_order(len(x.shape)), _emit_images
     y = emit.output(node, order=order)
-    is_narrow = x.dtype != y.dtype or (_coordinates(node) == _CROP and not _blends(node, x))
+    is_narrow = x.dtype != y.dtype or (coordinates_of(node) == CROP and not _blends(node, x))
     result = emit.new(y.shape, x.dtype, order, y.name) if is_narrow else y
     resample(emit, node, axes, x, result, order)
     if is_narrow:
@@ -156,13 +76,13 @@ def _lower_resize(emit: Emission, node: Node) -> None:
 
 def _blends(node: Node, x: Tensor) -> bool:
     """Tell whether elements are computed by kernels of sums, not copied."""
-    return x.dtype == "float32" or _mode(node) != "nearest"
+    return x.dtype == "float32" or mode_of(node) != "nearest"
 
 
 def _wide(emit: Emission, node: Node, x: Tensor, order: Sequence[int] | None) -> Tensor:
     """Return a tensor as the floats that are summed up: wide enough for all digits of its type."""
     dtype = "float32" if x.itemsize == 1 or x.dtype in HALVES else "float64"
-    if _mode(node) == "nearest" or x.dtype in ("float32", dtype):
+    if mode_of(node) == "nearest" or x.dtype in ("float32", dtype):
         return x
     wide = emit.new(x.shape, dtype, order, x.name)
     emit_expression(emit, f"to_{short_name(dtype)}(x0)", wide, [x], order)
@@ -170,7 +90,7 @@ def _wide(emit: Emission, node: Node, x: Tensor, order: Sequence[int] | None) ->
 
 
 def _emit_narrow(
-    emit: Emission, node: Node, axes: Sequence[_Axis], x: Tensor, y: Tensor,
+    emit: Emission, node: Node, axes: Sequence[Axis], x: Tensor, y: Tensor,
     order: Sequence[int] | None,
 ) -> None:  # fmt: skip
     """Emit elements of the result's type: rounded and limited; outside of the region its value."""
@@ -182,7 +102,7 @@ def _emit_narrow(
     elif x.dtype != y.dtype:
         text = quantized(Term("x0"), None, y.dtype).text
     operands = [x]
-    if _coordinates(node) == _CROP:
+    if coordinates_of(node) == CROP:
         inside = "1"
         for axis in axes:
             inside = f"mul({inside},x{len(operands)})"
@@ -201,7 +121,7 @@ def _value_outside(node: Node, dtype: str) -> np.ndarray:
     return value.astype(dtype)
 
 
-def _inside(emit: Emission, node: Node, axis: _Axis, rank: int) -> Tensor:
+def _inside(emit: Emission, node: Node, axis: Axis, rank: int) -> Tensor:
     """Emit for each position of an axis how many elements there are at it: none outside."""
     index = _emit_weights(emit, node, axis, "float32", 1)[0]
     shape: list[Dim] = [1] * rank
@@ -213,7 +133,7 @@ def _inside(emit: Emission, node: Node, axis: _Axis, rank: int) -> Tensor:
 def _read_sizes(emit: Emission, node: Node) -> None:
     """Emit the sizes that scales known at run time make, and read them."""
     scales = emit.ordered(emit.tensor(node.values[2]))
-    old = [node.required(0).dims[axis] for axis in _listed_axes(node)]
+    old = [node.required(0).dims[axis] for axis in listed_axes(node)]
     emit.check(scales.size, len(old), f"elements of {scales.name!r}, one for each axis")
     counted = emit.new((len(old),), "int64")
     emit.step(
@@ -223,7 +143,7 @@ def _read_sizes(emit: Emission, node: Node) -> None:
     emit.read(counted, node.counted, node)
 
 
-def _growth(axis: _Axis) -> float:
+def _growth(axis: Axis) -> float:
     if isinstance(axis.n_in, int) and isinstance(axis.n_out, int):
         return axis.n_out / max(axis.n_in, 1)
     return axis.scale or 1.0
@@ -232,20 +152,20 @@ def _growth(axis: _Axis) -> float:
 # --- images -----------------------------------------------------------------------------------
 
 
-def _is_of_images(node: Node, x: Tensor, axes: Sequence[_Axis]) -> bool:
+def _is_of_images(node: Node, x: Tensor, axes: Sequence[Axis]) -> bool:
     """Tell whether only rows and columns of images change whose channels lie together.
 
     What has to be copied to lie so takes less time as it is, if it may be added up.
     """
     spatial = not node.counted and len(x.shape) in (3, 4) and all(axis.number >= 2 for axis in axes)
-    plain = _coordinates(node) != _CROP and not node.attribute("antialias", 0)
+    plain = coordinates_of(node) != CROP and not node.attribute("antialias", 0)
     if _blends(node, x):
         return spatial and plain and x.is_channels_last and x.dtype == "float32"
     return spatial and plain
 
 
 def _emit_images(
-    emit: Emission, node: Node, axes: Sequence[_Axis], x: Tensor, y: Tensor,
+    emit: Emission, node: Node, axes: Sequence[Axis], x: Tensor, y: Tensor,
     order: Sequence[int] | None,
 ) -> None:  # fmt: skip
     x = emit.channels_last(x)
@@ -253,7 +173,7 @@ def _emit_images(
     (height, width), (out_height, out_width) = height_width(x.shape), height_width(y.shape)
     x_image, x_row, x_pixel = image_strides(x)
     y_image, y_row, y_pixel = image_strides(y)
-    mode = _mode(node)
+    mode = mode_of(node)
     space = images.workspace_bytes(out_width, images.TAPS[mode])
     kernel, more = images.resize_nearest(x.itemsize), {}
     if mode != "nearest":
@@ -271,7 +191,7 @@ def _emit_images(
         out_height=out_height, out_width=out_width, scale_h=scales.get(-2, 0.0),
         scale_w=scales.get(-1, 0.0), x_image=x_image, x_row=x_row, x_pixel=x_pixel,
         y_image=y_image, y_row=y_row, y_pixel=y_pixel,
-        coordinates=images.COORDINATES.index(_coordinates(node)),
+        coordinates=images.COORDINATES.index(coordinates_of(node)),
         rounding=_rounding(node), workspace=emit.workspace(space), workspace_bytes=space, **more,
     )  # fmt: skip
 
@@ -284,7 +204,7 @@ def _rounding(node: Node) -> int:
 
 
 def _emit_axes(
-    emit: Emission, node: Node, axes: Sequence[_Axis], x: Tensor, y: Tensor,
+    emit: Emission, node: Node, axes: Sequence[Axis], x: Tensor, y: Tensor,
     order: Sequence[int] | None,
 ) -> None:  # fmt: skip
     """Emit the resampling of one axis after the other."""
@@ -303,7 +223,7 @@ def _emit_axes(
 
 
 def _emit_axis(
-    emit: Emission, node: Node, axis: _Axis, x: Tensor, y: Tensor, order: Sequence[int] | None
+    emit: Emission, node: Node, axis: Axis, x: Tensor, y: Tensor, order: Sequence[int] | None
 ) -> None:
     """Emit the resampling of one axis of dense tensors, whose axes lie in an order."""
     axes = list(order or range(len(x.shape)))
@@ -320,7 +240,7 @@ def _emit_axis(
             x_outer=axis.n_in * inner, x_axis=inner, y_outer=axis.n_out * inner, y_axis=inner,
         )  # fmt: skip
         return
-    taps = images.TAPS[_mode(node)]
+    taps = images.TAPS[mode_of(node)]
     index, weight = _emit_weights(emit, node, axis, x.dtype, taps)
     width = weight.shape[1]
     has_lines = x.dtype == "float32" and not (isinstance(inner, int) and inner > 1)
@@ -336,7 +256,7 @@ def _emit_axis(
 
 
 def _emit_weights(
-    emit: Emission, node: Node, axis: _Axis, dtype: str, taps: int
+    emit: Emission, node: Node, axis: Axis, dtype: str, taps: int
 ) -> tuple[Tensor, Tensor]:
     """Emit the tables of an axis: what each position reads, and weights."""
     width = _most_weights(node, axis, taps)
@@ -349,24 +269,24 @@ def _emit_weights(
         cubic=node.attribute("cubic_coeff_a", -0.75),
         antialias=0 if taps == 1 else node.attribute("antialias", 0),
         exclude_outside=0 if taps == 1 else node.attribute("exclude_outside", 0),
-        extrapolate=int(_coordinates(node) == _CROP), **_table_fields(emit, node, axis),
+        extrapolate=int(coordinates_of(node) == CROP), **_table_fields(emit, node, axis),
     )  # fmt: skip
     return index, weight
 
 
-def _table_fields(emit: Emission, node: Node, axis: _Axis) -> dict[str, Any]:
+def _table_fields(emit: Emission, node: Node, axis: Axis) -> dict[str, Any]:
     """Fields that the kernels of tables share."""
     scale = None if axis.scale is None else emit.constant(np.array(axis.scale))
     if node.counted:
         scale = _doubles(emit, node, 2).view((1,), (1,), axis.place)
     region, step = None, 0
-    info, count = _given(node, 1), len(_listed_axes(node))
-    if _coordinates(node) == _CROP and info is not None:
+    info, count = given_input(node, 1), len(listed_axes(node))
+    if coordinates_of(node) == CROP and info is not None:
         emit.check(product(info.dims), 2 * count, f"elements of {info.name!r}, two for each axis")
         region, step = _doubles(emit, node, 1).view((2,), (count,), axis.place), count
     return {
         "n_in": axis.n_in, "n_out": axis.n_out, "scale": scale, "region": region,
-        "region_step": step, "coordinates": images.COORDINATES.index(_coordinates(node)),
+        "region_step": step, "coordinates": images.COORDINATES.index(coordinates_of(node)),
         "rounding": _rounding(node), "unrounded": int(bool(node.counted)),
     }  # fmt: skip
 
@@ -386,7 +306,7 @@ def _doubles(emit: Emission, node: Node, index: int) -> Tensor:
     return emit.once(x, "float64", widen)
 
 
-def _most_weights(node: Node, axis: _Axis, taps: int) -> Dim:
+def _most_weights(node: Node, axis: Axis, taps: int) -> Dim:
     """Room for the weights of a position."""
     if not node.attribute("antialias", 0) or taps == 1:
         return taps
@@ -417,7 +337,7 @@ def _check_counts(node: Node) -> None:
         return
     if sizes is not None and sizes.known is not None and len(sizes.sizes()) != count:
         refuse(node, f"size of the sizes {sizes.name!r}", len(sizes.sizes()), f"{count}")
-    if _coordinates(node) == _CROP and region is not None and region.shape not in (None, (0,)):
+    if coordinates_of(node) == CROP and region is not None and region.shape not in (None, (0,)):
         elements = product(region.dims)
         if isinstance(elements, int) and elements != 2 * count:
             refuse(node, f"size of the region {region.name!r}", elements, f"{2 * count}")
