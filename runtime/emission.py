@@ -312,9 +312,13 @@ class Emission:
         names = [node.name for node in nodes]
         step = Pending(kernel, outputs, op_type, names, flops, over, fields, traffic)
         if self._caught is None:
-            self.program.add_step(step)
+            self.add(step)
         else:
             self._caught.append(step)
+
+    def add(self, step: Pending) -> None:
+        """Append a step to the program."""
+        self.program.add_step(step, is_certain=self.bodies == 0)
 
     def table(self, words: Sequence[Any], name: str) -> Record:
         """Return numbers, sizes and tensors as a table that a kernel reads."""
