@@ -55,6 +55,8 @@ class Emission:
         For outputs that continue an input along an axis, in its memory: the input, and the axis.
     bodies : int
         How many bodies they lie in: a run may do such steps never, or several times.
+    is_certain : bool
+        Every run does the steps, once: they do not belong to control flow.
     infos : dict of onnx_ir.Value to Info
         Those of all graphs.
     program : Assembler
@@ -76,6 +78,7 @@ class Emission:
         self._targets: dict[ir.Value, Tensor] = {}
         self.caches: dict[ir.Value, tuple[Tensor, int]] = {}
         self.bodies = 0
+        self.is_certain = True
         self.infos = graph.infos
         self.options = options
         self.choices = Choices(options.get("choices", {}))
@@ -318,7 +321,7 @@ class Emission:
 
     def add(self, step: Pending) -> None:
         """Append a step to the program."""
-        self.program.add_step(step, is_certain=self.bodies == 0)
+        self.program.add_step(step, self.is_certain)
 
     def table(self, words: Sequence[Any], name: str) -> Record:
         """Return numbers, sizes and tensors as a table that a kernel reads."""
