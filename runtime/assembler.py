@@ -32,6 +32,7 @@ from ..kernels.registry import Kernel
 from .graph import Info, Node
 from .inplace import Inplace
 from .program import Cache, Check, HostStep, Port, Program, Reading, Step, Stretch, TensorSpec
+from .settled import Flows
 from .size_code import Code
 from .symbolic import Dim, Expr, Symbol, named_text, sum_dims, symbol_of
 from .tensors import Buffer, Label, Pending, Record, Tensor, words_of
@@ -59,6 +60,7 @@ class Assembler:
         self._symbols_checked = 0
         self._buffers: list[Buffer] = []
         self._inplace = Inplace()
+        self._flows = Flows()
         self._weights: list[np.ndarray] = []
         self._weight_bytes = 0
         self._numbers: dict[Tensor, int] = {}
@@ -120,13 +122,14 @@ class Assembler:
 
     # --- steps --------------------------------------------------------------------------------
 
-    def add_step(self, step: Pending) -> None:
-        """Append a step, with its record."""
+    def add_step(self, step: Pending, is_certain: bool = False) -> None:
+        """Append a step, with its record; every run does one that is certain, once."""
         used: list[Tensor] = [*step.outputs]
         record = self._write_record(Record(words_of(step.kernel, step.fields)), used)
         for tensor in used:
             self._touch(tensor)
             self.code.slot(tensor.buffer.size)
+        self._flows.add(step, used, is_certain and self._phase == 0)
         is_last = False
         if step.outputs:
             self._inplace.allow(self._time, step.outputs[0], step.over, used)
@@ -237,6 +240,7 @@ class Assembler:
         """Forget the steps that came after the first so many."""
         self._time -= len(self._steps) - step_count
         del self._steps[step_count:]
+        self._flows.take_back(step_count)
         self.code.step = step_count
 
     def add_host_step(
@@ -274,6 +278,7 @@ class Assembler:
         symbols = [(output, axis, self.code.symbol(name)) for output, axis, name in read_sizes]
         operands = [-1 if tensor is None else self.number(tensor) for tensor in inputs]
         outer = {name: self.number(tensor) for name, tensor in captured.items()}
+        self._flows.read([*inputs, *captured.values()])
         self._end_stretch(host=len(self._hosts))
         first = len(self._bodies)
         self._bodies += bodies.values()
@@ -288,6 +293,7 @@ class Assembler:
         """Append a reading of sizes off a tensor's elements, which begins a phase."""
         self._unknown.difference_update(symbols)
         self._touch(tensor)
+        self._flows.read([tensor])
         number = self.number(tensor)
         self._end_stretch(reading=len(self._readings))
         self._readings.append(Reading(number, [self.code.symbol(s) for s in symbols], name))
@@ -316,6 +322,7 @@ class Assembler:
 
     def add_output(self, info: Info, tensor: Tensor, type_: str) -> None:
         """Append an output, of a type as ports have it."""
+        self._flows.read([tensor])
         port = Port(info.name, info.dtype, _declared(info), self.number(tensor), type=type_)
         self._outputs.append(port)
 
@@ -326,7 +333,8 @@ class Assembler:
     def finish(self, metadata: dict[str, Any]) -> Program:
         """Return the program."""
         self._end_stretch()
-        self._inplace.settle()
+        settled, kept = self._flows.settle()
+        self._inplace.settle(kept)
         merged = np.array([self._inplace.merged(each).index for each in self._buffers], np.int64)
         for spec in self._specs:
             spec.buffer = int(merged[spec.buffer])
@@ -357,6 +365,8 @@ class Assembler:
             words=np.array(self._words, np.int64),
             patches=patches,
             weights=self._weight_blob(),
+            settled=settled,
+            kept=[self._inplace.merged(buffer).index for buffer in kept],
         )
 
     def _weight_blob(self) -> np.ndarray:

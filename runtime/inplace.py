@@ -7,7 +7,7 @@ both buffers become one, so that less memory is held and written lines are in ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from ..kernels.abi import ARENA
 from .tensors import Buffer, Tensor
@@ -42,12 +42,14 @@ class Inplace:
             if fits and all(_same_layout(tensor, result) for tensor in sharing):
                 self._wanted.append((time, result.buffer, buffer))
 
-    def settle(self) -> None:
-        """Merge buffers, once the times of all last uses are known."""
+    def settle(self, kept: Collection[Buffer] = ()) -> None:
+        """Merge buffers, once the times of all last uses are known; nothing overwrites ``kept``."""
         for time, result, operand in self._wanted:
             under = self.merged(operand)
             if (
-                result not in self._merged
+                operand not in kept
+                and under not in kept
+                and result not in self._merged
                 and under is not result
                 and result.kind == under.kind == ARENA
                 and result.phase == under.phase

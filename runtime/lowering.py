@@ -175,5 +175,5 @@ def _emit_chain(emit: Emission, chain: Sequence[Group]) -> bool:
     finally:
         emit.nodes = ()
     for step in join(emit, steps):
-        emit.program.add_step(step)
+        emit.add(step)
     return True

@@ -156,7 +156,9 @@ class Check:
 class Program:
     """Everything needed to run a model on one kind of processor; see the module's text.
 
-    ``bodies`` are programs that host steps run, with what they use from outside as inputs.
+    ``bodies`` are programs that host steps run, with what they use from outside as inputs;
+    ``settled`` are steps that follow from sizes alone, and ``kept`` the buffers that others read of
+    what these write.
     """
 
     inputs: list[Port]
@@ -177,6 +179,8 @@ class Program:
     patches: np.ndarray
     weights: np.ndarray
     bodies: list[Program] = field(default_factory=list)
+    settled: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
 
     @property
     def all_kernels(self) -> list[KernelRef]:
@@ -213,6 +217,7 @@ class Program:
 
 
 _TABLES = ("code", "buffers", "words", "patches", "operators", "nested", "weights")
+_NUMBERS = ("settled", "kept")
 _LISTS: dict[str, Any] = {
     "inputs": Port,
     "outputs": Port,
@@ -230,6 +235,8 @@ def _pack_header(program: Program) -> dict[str, Any]:
         name: [[getattr(item, key) for key in record.__slots__] for item in getattr(program, name)]
         for name, record in _LISTS.items()
     }
+    for name in _NUMBERS:
+        header[name] = getattr(program, name)
     header["symbols"] = program.symbols
     header["metadata"] = program.metadata
     header["kernels"] = [[k.module, k.function, list(k.parameters)] for k in program.kernels]
@@ -393,6 +400,7 @@ def _unpack(
         host_steps=hosts,
         metadata=header["metadata"],
         bodies=list(_unpacked(bodies.data)),
+        **{name: header[name] for name in _NUMBERS},
         **tables,
     )
 

@@ -28,12 +28,15 @@ class Steps:
         What the steps compute that are being emitted.
     bodies : int
         How many bodies they lie in: a run may do such steps never, or several times.
+    is_certain : bool
+        Every run does the steps, once: they do not belong to control flow.
     """
 
     def __init__(self, read_later: Collection[Symbol]) -> None:
         self.program = Assembler(read_later)
         self.nodes: Sequence[Node] = ()
         self.bodies = 0
+        self.is_certain = True
         self._caught: list[Pending] | None = None
 
     def step(
@@ -80,9 +83,13 @@ class Steps:
         names = [node.name for node in nodes]
         step = Pending(kernel, outputs, op_type, names, flops, over, fields, traffic)
         if self._caught is None:
-            self.program.add_step(step)
+            self.add(step)
         else:
             self._caught.append(step)
+
+    def add(self, step: Pending) -> None:
+        """Append a step to the program."""
+        self.program.add_step(step, self.is_certain)
 
     def table(self, words: Sequence[Any], name: str) -> Record:
         """Return numbers, sizes and tensors as a table that a kernel reads."""

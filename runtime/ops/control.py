@@ -88,7 +88,7 @@ def _lower_if(emit: Emission, node: Node) -> None:
         _count(emit, node, one, condition)
     results = [emit.output(node, index) for index in range(len(node.outputs))]
     other, end = Label(), Label()
-    with _contained(node):
+    with _contained(emit, node):
         emit.step(control.branch, outputs=[], condition=condition, other=other)
         _emit_branch(emit, node.bodies["then_branch"], results)
         emit.step(control.jump, outputs=[], target=end)
@@ -109,12 +109,18 @@ def _emit_branch(emit: Emission, graph: Graph, results: Sequence[Tensor]) -> Non
 
 
 @contextmanager
-def _contained(node: Node) -> Iterator[None]:
-    """Leave a node whose bodies are not valid to the host, which sees whether they run at all."""
+def _contained(emit: Emission, node: Node) -> Iterator[None]:
+    """Emit what a run may pass by or repeat.
+
+    A node whose bodies are not valid is left to the host, which sees whether they run at all.
+    """
+    before, emit.is_certain = emit.is_certain, False
     try:
         yield
     except InvalidModel as error:
         raise OnHost(f"a body of {node.name!r}: {error}") from error
+    finally:
+        emit.is_certain = before
 
 
 # --- Loop -------------------------------------------------------------------------------------
@@ -208,7 +214,7 @@ def _lower_loop(emit: Emission, node: Node) -> None:
             _move(emit, iteration, element, result, 0, writes=True)
         return [*([goes_on.view((), ())] if asks else []), *after[:count]]
 
-    with _contained(node):
+    with _contained(emit, node):
         _repeat(emit, trips, [flag, *states] if asks else states, results, iterate, asks=asks)
 
 
@@ -404,7 +410,7 @@ def _lower_scan(emit: Emission, node: Node) -> None:
             _move(emit, iteration, element, y, at, is_back=is_back, writes=True)
         return after[:count]
 
-    with _contained(node):
+    with _contained(emit, node):
         _repeat(emit, trips, states, results, iterate)
 
 
