@@ -10,9 +10,8 @@ import numpy as np
 import onnx_ir as ir
 
 from .edits import insert, make_constant, register, remove, replace
+from .quantized_values import dequantized, scales_along, zero_point
 from .values import attribute, constant, rank
-
-_BYTES = (ir.DataType.INT8, ir.DataType.UINT8)
 
 
 def multiply_integers(model: ir.Model) -> None:
@@ -31,7 +30,7 @@ def _is_plain_gemm(node: ir.Node) -> bool:
 
 
 def _multiply(graph: ir.Graph, node: ir.Node) -> None:
-    left, right = (_dequantized(value) for value in node.inputs[:2])
+    left, right = (dequantized(value) for value in node.inputs[:2])
     if left is None or right is None:
         return
     is_turned = bool(attribute(node, "transB", 0))
@@ -44,7 +43,7 @@ def _multiply(graph: ir.Graph, node: ir.Node) -> None:
         assert turned is not None
         weights = make_constant(turned.T, f"{node.name}.weights")
         register(graph, weights)
-    inputs = [left.inputs[0], weights, _zero(left), _zero(right)]
+    inputs = [left.inputs[0], weights, zero_point(left), zero_point(right)]
     while inputs[-1] is None:
         inputs.pop()
     sums = ir.node("MatMulInteger", inputs, name=f"{node.name}.sums")
@@ -69,24 +68,6 @@ def _multiply(graph: ir.Graph, node: ir.Node) -> None:
             remove(each)
 
 
-def _dequantized(value: ir.Value | None) -> ir.Node | None:
-    """Return the node that a float32 made of 8 bits comes from."""
-    node = None if value is None else value.producer()
-    if node is None or node.op_type != "DequantizeLinear" or attribute(node, "block_size", 0):
-        return None
-    x, scale = node.inputs[:2]
-    floats = scale is not None and scale.dtype == ir.DataType.FLOAT
-    return node if floats and x is not None and x.dtype in _BYTES else None
-
-
 def _by_column(node: ir.Node, is_turned: bool) -> bool:
     """Tell whether a constant matrix has one scale, or one for each column of the product."""
-    x, scale = node.inputs[:2]
-    if constant(x) is None or rank(x) != 2:
-        return False
-    axis = attribute(node, "axis", 1) % 2
-    return rank(scale) == 0 or (rank(scale) == 1 and axis == (0 if is_turned else 1))
-
-
-def _zero(node: ir.Node) -> ir.Value | None:
-    return node.inputs[2] if len(node.inputs) > 2 else None
+    return rank(node.inputs[0]) == 2 and scales_along(node, 0 if is_turned else 1)

@@ -63,6 +63,7 @@ class Source:
         """Import the model, and optimize it at the level of the options."""
         from ..importers.onnx.function_bodies import expand_functions
         from ..optimizer import optimize_in_place
+        from ..optimizer.integer_convolutions import convolve_integers
         from ..optimizer.integer_products import multiply_integers
         from ..optimizer.small_weights import gather_small_weights
         from ..optimizer.widening import widen, widen_nodes
@@ -85,6 +86,7 @@ class Source:
             infer_shapes(model)  # passes may take away what no model may hold
         model = optimize_in_place(model, level, fold_limit=self.options.get("fold_limit"))
         if not is_strict and level == "all":
+            convolve_integers(model)
             multiply_integers(model)
         widen_nodes(model, computes_wide)
         return model

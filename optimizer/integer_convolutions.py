@@ -1,0 +1,168 @@
+"""Convolutions of dequantized operands as convolutions of integers: for a runtime only.
+
+A QuantizeLinear that follows, alone or behind a Relu or Clip, makes it a QLinearConv. Quantizing
+rounds, which keeps the order of numbers, so that a limit of floats is one of the integers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from .edits import insert, new_constant, remove, replace
+from .quantized_values import Grid, dequantized, scales_along, zero_point
+from .values import constant, scalar, used_once
+
+_MOST_BIAS = 2**30
+
+
+def convolve_integers(model: ir.Model) -> None:
+    """Let convolutions of dequantized tensors and constants take the integers, in place."""
+    for graph in model.graphs():
+        for node in list(graph):
+            if node.op_type == "Conv" and not node.domain:
+                found = _Convolution.of(node)
+                if found is not None:
+                    _rewrite(graph, found)
+
+
+@dataclass(frozen=True)
+class _Convolution:
+    """A convolution of integers, and what follows it.
+
+    Attributes
+    ----------
+    node : ir.Node
+    image, filters : ir.Node
+        What dequantizes its operands.
+    grid : Grid
+        Of the image.
+    scales : ndarray
+        Of a filter's sums; one, or one for each.
+    bias : ndarray, optional
+        int32, in units of ``scales``.
+    limits : (float, float)
+        Of the Relu or Clip that follows.
+    quantizer : ir.Node
+        The QuantizeLinear behind all.
+    """
+
+    node: ir.Node
+    image: ir.Node
+    filters: ir.Node
+    grid: Grid
+    bias: np.ndarray | None
+    limits: tuple[float, float]
+    passed: tuple[ir.Node, ...]
+    quantizer: ir.Node
+
+    @staticmethod
+    def of(node: ir.Node) -> _Convolution | None:
+        """Return what a Conv is part of; None unless all of it can be one of integers."""
+        image, filters = dequantized(node.inputs[0]), dequantized(node.inputs[1])
+        grid = Grid.of(image)
+        if image is None or filters is None or grid is None or not scales_along(filters, 0):
+            return None
+        passed, limits, quantizer = _followers(node.outputs[0])
+        if quantizer is None:
+            return None
+        scales = constant(filters.inputs[1])
+        assert scales is not None
+        bias = _bias(node, grid.scale * scales.reshape(-1).astype(np.float64))
+        if bias is None:
+            return None
+        whole = bias if bias.size else None
+        return _Convolution(node, image, filters, grid, whole, limits, passed, quantizer)
+
+
+def _followers(
+    value: ir.Value,
+) -> tuple[tuple[ir.Node, ...], tuple[float, float], ir.Node | None]:
+    """Return a Relu or Clip if one follows, its limits, and the QuantizeLinear behind."""
+    passed: list[ir.Node] = []
+    limits = (-np.inf, np.inf)
+    while used_once(value):
+        (user,) = value.consumers()
+        if user.op_type == "QuantizeLinear" and value is user.inputs[0]:
+            return tuple(passed), limits, user if Grid.of(user) is not None else None
+        own = _limits(user)
+        if own is None or passed:
+            break
+        passed, limits, value = [user], own, user.outputs[0]
+    return tuple(passed), limits, None
+
+
+def _limits(node: ir.Node) -> tuple[float, float] | None:
+    """Limits of the results of a Relu or Clip that are constants; None of others."""
+    if node.domain or node.op_type not in ("Relu", "Clip"):
+        return None
+    if node.op_type == "Relu":
+        return 0.0, np.inf
+    ends = []
+    for index, default in ((1, -np.inf), (2, np.inf)):
+        end = node.inputs[index] if len(node.inputs) > index else None
+        number = default if end is None else scalar(end)
+        if number is None:
+            return None
+        ends.append(number)
+    return (ends[0], ends[1]) if ends[0] <= ends[1] else None
+
+
+def _bias(node: ir.Node, units: np.ndarray) -> np.ndarray | None:
+    """Bias in units of the sums, int32 (empty: none); None if it is not known or too large."""
+    value = node.inputs[2] if len(node.inputs) > 2 else None
+    if value is None:
+        return np.zeros(0, np.int32)
+    floats, maker = constant(value), value.producer()
+    if floats is None and maker is not None and maker.op_type == "DequantizeLinear":
+        whole, scale = constant(maker.inputs[0]), constant(maker.inputs[1])
+        zero = constant(zero_point(maker))
+        if whole is not None and scale is not None and (zero is None or not zero.any()):
+            floats = whole.astype(np.float64) * scale
+    if floats is None:
+        return None
+    with np.errstate(all="ignore"):
+        numbers = np.rint(floats.astype(np.float64) / units)
+    return numbers.astype(np.int32) if (np.abs(numbers) < _MOST_BIAS).all() else None
+
+
+def _rewrite(graph: ir.Graph, found: _Convolution) -> None:
+    node, result = found.node, Grid.of(found.quantizer)
+    assert result is not None
+
+    def make(array: np.ndarray, what: str) -> ir.Value:
+        return new_constant(graph, array, f"{node.name}.{what}")
+
+    def zero(maker: ir.Node, grid: Grid) -> ir.Value:
+        return zero_point(maker) or make(grid.zero, "zero")
+
+    x, weights = found.image.inputs[0], found.filters.inputs[0]
+    assert weights is not None and weights.dtype is not None
+    w_zero = zero_point(found.filters)
+    if w_zero is None:
+        w_zero = make(np.zeros((), weights.dtype.numpy()), "filters.zero")
+    inputs = [
+        x, make(found.grid.scale, "image.scale"), zero(found.image, found.grid),
+        weights, found.filters.inputs[1], w_zero,
+        make(result.scale, "scale"), zero(found.quantizer, result),
+    ]  # fmt: skip
+    if found.bias is not None:
+        inputs.append(make(found.bias, "bias"))
+    integers = ir.node("QLinearConv", inputs, dict(node.attributes), name=node.name)
+    y, old = integers.outputs[0], found.quantizer.outputs[0]
+    insert(found.quantizer, [integers])
+    made, limits = integers, np.iinfo(result.zero.dtype)
+    low, high = (result.quantize(limit) for limit in found.limits)
+    if low > limits.min or high < limits.max:
+        ends = [make(np.array(end, result.zero.dtype), "limit") for end in (low, high)]
+        made = ir.node("Clip", [y, *ends], name=f"{node.name}.clip")
+        insert(found.quantizer, [made])
+    for each in {integers, made}:
+        each.outputs[0].type, each.outputs[0].shape = old.type, old.shape
+        each.outputs[0].name = f"{each.name}.integers"
+    replace(found.quantizer, made.outputs[0])
+    for each in (*reversed(found.passed), node, found.image, found.filters):
+        if not each.outputs[0].uses() and not each.outputs[0].is_graph_output():
+            remove(each)

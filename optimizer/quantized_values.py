@@ -1,0 +1,74 @@
+"""Quantized tensors of a graph: what a DequantizeLinear reads, and a QuantizeLinear writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from .values import attribute, constant, rank
+
+BYTES = (ir.DataType.INT8, ir.DataType.UINT8)
+
+
+def dequantized(value: ir.Value | None) -> ir.Node | None:
+    """Return the node that makes float32 of a tensor of 8 bits, not by blocks, else None."""
+    node = None if value is None else value.producer()
+    if node is None or node.op_type != "DequantizeLinear" or attribute(node, "block_size", 0):
+        return None
+    x, scale = node.inputs[:2]
+    floats = scale is not None and scale.dtype == ir.DataType.FLOAT
+    return node if floats and x is not None and x.dtype in BYTES else None
+
+
+def zero_point(node: ir.Node) -> ir.Value | None:
+    """Return the zero point of a QuantizeLinear or DequantizeLinear that has one."""
+    return node.inputs[2] if len(node.inputs) > 2 else None
+
+
+def scales_along(node: ir.Node, axis: int) -> bool:
+    """Tell whether a constant of `dequantized` has one scale, or one for each place on an axis."""
+    x, scale = node.inputs[:2]
+    if constant(x) is None or constant(scale) is None:
+        return False
+    own = rank(x)
+    return rank(scale) == 0 or (
+        rank(scale) == 1 and attribute(node, "axis", 1) % (own or 1) == axis
+    )
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Numbers that a quantized tensor may hold: ``scale * (q - zero)``, q of 8 bits.
+
+    Attributes
+    ----------
+    scale, zero
+        Constants of one element.
+    dtype
+        Type of ``q``.
+    """
+
+    scale: np.ndarray
+    zero: np.ndarray
+
+    @staticmethod
+    def of(node: ir.Node | None) -> Grid | None:
+        """Return that of a QuantizeLinear or DequantizeLinear with one scale; else None."""
+        if node is None or attribute(node, "block_size", 0):
+            return None
+        scale, point = constant(node.inputs[1]), zero_point(node)
+        value = node.outputs[0] if node.op_type == "QuantizeLinear" else node.inputs[0]
+        if value is None or value.dtype not in BYTES or scale is None or scale.size != 1:
+            return None
+        zero = np.zeros((), value.dtype.numpy()) if point is None else constant(point)
+        if scale.dtype != np.float32 or zero is None or zero.size != 1:
+            return None
+        return Grid(scale.reshape(()), zero.reshape(()))
+
+    def quantize(self, number: float) -> int:
+        """Return ``q`` of a number: the nearest, ties to even, within the limits of its type."""
+        limits = np.iinfo(self.zero.dtype)
+        q = np.rint(np.float32(number) / self.scale) + int(self.zero)
+        return int(np.clip(q, limits.min, limits.max))
