@@ -314,6 +314,7 @@ def _softmax_of_one_axis(rewrite: NodeRewrite) -> None:
     flat = rewrite.emit(rewrite.op_type, flat, axis=-1)
     rewrite.inputs = [flat, rewrite.emit("Shape", data)]
     rewrite.op_type = "Reshape"
+    rewrite.put(allowzero=1)  # sizes are those of the data
 
 
 @adapter(13, "Resize")

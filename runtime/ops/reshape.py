@@ -24,6 +24,8 @@ def _infer_reshape(node: Node) -> list[Info]:
     x = node.required(0)
     sizes: list[Dim] = list(node.attribute("shape") or node.required(1).sizes())
     allow_zero = node.attribute("allowzero", 0)
+    if not allow_zero and 0 in sizes[x.rank :]:
+        refuse(node, "the new shape", sizes, f"no 0 behind the {x.rank} axes of {x.name!r}")
     shape = [x.dims[i] if size == 0 and not allow_zero else size for i, size in enumerate(sizes)]
     if any(map(is_data_dependent, shape)):
         shape = _meant(shape, x.dims, bool(allow_zero))

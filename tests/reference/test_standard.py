@@ -354,3 +354,13 @@ def test_coefficients_are_as_many_as_features(shape):
     x = np.ones(shape, np.float32)
     with pytest.raises(ValueError, match="2 coefficients"):
         run("LinearRegressor", x, domain="ai.onnx.ml", coefficients=[1.0, 2.0])
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int64, np.uint32, np.uint64])
+def test_products_of_integers_are_integers(rng, kind):
+    info = np.iinfo(kind)
+    a, b, c = (
+        rng.integers(info.min, info.max, shape, kind, endpoint=True)
+        for shape in ((2, 7), (3, 7), (2, 1))
+    )
+    np.testing.assert_array_equal(run("Gemm", a, b, c, transB=1), a @ b.T + c)

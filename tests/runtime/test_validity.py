@@ -70,6 +70,7 @@ BAD = [
     ("Pad <mode = \"mirror\"> (x, i)", "2", {"i": np.array([1, 1])}, "'mode' is 'mirror'"),
     ("Reshape(x, i)", "2,3", {"i": np.array([4, 2])}, "has 6 elements, the new shape .* has 8"),
     ("Reshape(x, i)", "2,3", {"i": np.array([-1, -1])}, "node .*Reshape"),
+    ("Reshape(x, i)", "2,3", {"i": np.array([2, 3, 0])}, "no 0 behind the 2 axes of 'x'"),
     ("Expand(x, i)", "2,3", {"i": np.array([5, 3])}, "do not broadcast"),
     ("ConstantOfShape(i)", "2", {"i": np.array([-1])}, "content of 'i'"),
     ("ConstantOfShape(i)", "2", {"i": np.array([2**40, 2**40])}, "shape of its result"),

@@ -278,3 +278,12 @@ def test_a_newer_opset_is_kept_with_a_note():
 
 def test_reverts_undo_adapters():
     assert REVERTS.keys() <= ADAPTERS.keys()
+
+
+@pytest.mark.parametrize("name", ["Hardmax", "LogSoftmax", "Softmax"])
+def test_old_softmaxes_of_nothing_keep_their_shape(name):
+    text = (
+        f'<ir_version: 8, opset_import: ["": 11]> g (float[2, 3, 0] x) => (y) {{ y = {name}(x) }}'
+    )
+    session = sardonyx.Session(onnx.parser.parse_model(text))
+    assert session.run(None, {"x": np.zeros((2, 3, 0), np.float32)})[0].shape == (2, 3, 0)
