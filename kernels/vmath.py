@@ -132,7 +132,7 @@ def tanh(x: Any) -> Any:
     p = fma(p, z, c(-5.37397155531e-2))
     p = fma(p, z, c(1.33314422036e-1))
     p = fma(p, z, c(-3.33332819422e-1))
-    small = fma(p * z, x, x)
+    small = x * fma(p, z, c(1.0))  # which keeps the sign of zeros
     power, _, bits = _exp_parts(vmin(a + a, c(88.0)))
     large = c(1.0) - c(2.0) / (_scaled(power, bits) + c(1.0))
     return select(a < c(0.625), small, select(x < c(0.0), -large, large))

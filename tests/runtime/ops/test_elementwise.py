@@ -543,3 +543,12 @@ def test_shapes_that_do_not_broadcast_are_refused(refused):
     refused([node], feeds)
     message = refused([node], feeds, dims={"x": ["A", 4], "y": ["B", 4]})
     assert "does not broadcast" in message
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_odd_functions_keep_the_sign_of_zeros(dtype):
+    names = ["Asin", "Asinh", "Atan", "Atanh", "Erf", "Sin", "Sinh", "Softsign", "Tan", "Tanh"]
+    nodes = [make_node(name, ["x"], [name]) for name in names]
+    zeros = {"x": np.full(37, -0.0, dtype)}
+    results = sardonyx.Session(build(nodes, [zeros], outputs=names), threads=1).run(None, zeros)
+    assert [name for name, y in zip(names, results, strict=True) if not np.signbit(y).all()] == []
