@@ -435,6 +435,13 @@ def test_powers_of_integers_wrap_in_kernels_and_as_constants(dtype):
             np.testing.assert_array_equal(z, np.array(powers, np.uint64).astype(dtype))
 
 
+@pytest.mark.parametrize("kind", ["int16", "int64"])
+def test_zeros_to_negative_integers_are_infinite(check, kind):
+    feeds = {"x": np.array([0, -0.0, -0.0, 2], np.float32), "y": np.array([-3, -3, -2, -2], kind)}
+    wanted = [[np.array([np.inf, -np.inf, np.inf, 0.25], np.float32)]]
+    check([make_node("Pow", ["x", "y"], ["z"])], feeds, wanted=wanted)
+
+
 def test_integers_wrap_and_divide_as_in_c(check):
     for dtype in SIGNED:
         info = np.iinfo(dtype)
