@@ -143,7 +143,7 @@ def tanh(x: Any) -> Any:
     """Hyperbolic tangent."""
     a = vabs(x)
     z = x * x
-    small = fma(_polynomial(_TANH, z) * z, x, x)
+    small = x * fma(_polynomial(_TANH, z), z, c(1.0))  # which keeps the sign of zeros
     power, _, bits = _exp_parts(vmin(a + a, c(88.0)))
     large = c(1.0) - c(2.0) / (_scaled(power, bits) + c(1.0))
     return select(a < c(0.625), small, select(x < c(0.0), -large, large))

@@ -235,7 +235,12 @@ def _power(node: Node, operands: Sequence[Term]) -> Term:
         values = exponent.array().reshape(-1)
         if values.size == 1 and float(values[0]) in _POWERS:
             return _POWERS[float(values[0])](x)
-    return call("pow" if base.is_float or exponent.is_float else "ipow", x, y)
+    if not base.is_float and not exponent.is_float:
+        return call("ipow", x, y)
+    if exponent.is_float or exponent.dtype.startswith("uint"):
+        return call("pow", x, y)
+    power = call("pow", x, call("abs", y))  # numba raises for zero to a negative one
+    return call("where", call("less", y, 0), 1 / power, power)
 
 
 _WIDER = ("float64", "int32", "int64", "uint32", "uint64")

@@ -26,7 +26,8 @@ from ..reference.drawing import HALVES, Case, Draw
 from ..reference.witness import difference, onnxruntimes, ours, reference
 from . import changes
 from .cases import LAYOUTS, Drawn, Setting, any_case
-from .notes import ONNX, ORT, OWN, noted
+from .conditions import ONNX, ORT, OWN
+from .notes import noted
 
 COUNTS: Counter[str] = Counter()
 """Cases by what came of them."""

@@ -446,6 +446,13 @@ def test_powers_of_integers_wrap_in_kernels_and_as_constants(dtype):
             np.testing.assert_array_equal(z, np.array(powers, np.uint64).astype(dtype))
 
 
+@pytest.mark.parametrize("kind", ["int16", "int64"])
+def test_zeros_to_negative_integers_are_infinite(check, kind):
+    feeds = {"x": np.array([0, -0.0, -0.0, 2], np.float32), "y": np.array([-3, -3, -2, -2], kind)}
+    wanted = [[np.array([np.inf, -np.inf, np.inf, 0.25], np.float32)]]
+    check([make_node("Pow", ["x", "y"], ["z"])], feeds, wanted=wanted)
+
+
 def test_integers_wrap_and_divide_as_in_c(check):
     for dtype in SIGNED:
         info = np.iinfo(dtype)
@@ -554,3 +561,12 @@ def test_shapes_that_do_not_broadcast_are_refused(refused):
     refused([node], feeds)
     message = refused([node], feeds, dims={"x": ["A", 4], "y": ["B", 4]})
     assert "does not broadcast" in message
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_odd_functions_keep_the_sign_of_zeros(dtype):
+    names = ["Asin", "Asinh", "Atan", "Atanh", "Erf", "Sin", "Sinh", "Softsign", "Tan", "Tanh"]
+    nodes = [make_node(name, ["x"], [name]) for name in names]
+    zeros = {"x": np.full(37, -0.0, dtype)}
+    results = sardonyx.Session(build(nodes, [zeros], outputs=names), threads=1).run(None, zeros)
+    assert [name for name, y in zip(names, results, strict=True) if not np.signbit(y).all()] == []
