@@ -17,7 +17,6 @@ from ..custom_operators import find
 from ..errors import SardonyxError
 from ..notes import DEFAULTS_NOTE
 from .assembler import Assembler
-from .body_programs import infer_bodies
 from .emission import Emission
 from .fusion import find_groups
 from .graph import Graph, Node, OnHost
@@ -28,7 +27,7 @@ from .ops.pointwise import emit_pointwise
 from .placement import find_places
 from .ports import add_ports, make_inputs, model_metadata
 from .program import Program
-from .shape_inference import infer_shapes
+from .shape_inference import infer_bodies, infer_shapes
 from .strips import find_chains, join
 from .symbolic import minimum
 from .validity import naming

@@ -14,19 +14,18 @@ from dataclasses import replace
 import numpy as np
 import onnx_ir as ir
 
-from ..dimension_names import dimension_name
-from ..errors import InvalidModel
+from ..errors import InvalidModel, SardonyxError
 from . import symbolic
 from .element_types import NARROW
 from .graph import (
     KNOWN_LIMIT,
+    BodyInputs,
     Graph,
     Info,
     NeedsContents,
     NeedsNumbers,
     Node,
     OnHost,
-    dtype_name,
     known_array,
     numbers_of,
     refuse,
@@ -37,6 +36,7 @@ from .ops.custom import enter_custom_operators
 from .ops.registry import Infer, Operator
 from .symbolic import Dim, Symbol, product
 from .validity import check_infos, check_node, naming
+from .value_infos import constant_info, input_info
 
 _CONTRIB = "com.microsoft"
 
@@ -61,7 +61,7 @@ def infer_shapes(model: ir.Model) -> Graph:
     opsets = dict(source.opset_imports or model.opset_imports)
     graph = Graph(opsets, inputs, list(source.outputs))
     for value in inputs:
-        graph.infos[value] = _input_info(value)
+        graph.infos[value] = input_info(value)
     infer_nodes(graph, source)
     return graph
 
@@ -75,10 +75,10 @@ def infer_nodes(graph: Graph, source: ir.Graph) -> None:
 def _nodes_of(graph: Graph, source: ir.Graph) -> Iterator[Node]:
     """Add the constants and the nodes of a graph; yields each node, to be inferred."""
     for value in source.initializers.values():
-        graph.infos[value] = _constant_info(value, value.const_value)
+        graph.infos[value] = constant_info(value, value.const_value)
     for item in source:
         if (array := _constant_of(item)) is not None:
-            graph.infos[item.outputs[0]] = _constant_info(item.outputs[0], array)
+            graph.infos[item.outputs[0]] = constant_info(item.outputs[0], array)
             continue
         node = Node(item, graph.infos, graph.opsets.get(item.domain, 1), len(graph.nodes))
         yield node
@@ -144,35 +144,6 @@ def _demand_sizes(node: Node) -> None:
             )
 
 
-def _input_info(value: ir.Value) -> Info:
-    dtype = dtype_name(value.dtype)
-    if isinstance(value.type, ir.SequenceType | ir.OptionalType):
-        dtype = "object"
-    name = value.name or ""
-    if value.shape is None:
-        return Info(name, dtype, None)
-    dims: list[Dim] = []
-    for axis, dim in enumerate(value.shape):
-        if isinstance(dim, int) and dim >= 0:
-            dims.append(dim)
-            continue
-        label = dimension_name(dim.value) if isinstance(dim, ir.SymbolicDim) else None
-        own = symbolic.symbol(f"{name}.{axis}", "input")
-        dims.append(own if label is None else symbolic.symbol(label))
-    return Info(name, dtype, tuple(dims))
-
-
-def _constant_info(value: ir.Value, array: ir.TensorProtocol | None) -> Info:
-    if array is None:
-        raise InvalidModel(f"initializer {value.name!r} has no data")
-    dtype = dtype_name(array.dtype)
-    shape = tuple(int(dim) for dim in array.shape.numpy())
-    info = Info(value.name or "", dtype, shape, constant=array)
-    if dtype in ("int64", "int32") and product(shape) <= KNOWN_LIMIT:  # type: ignore[operator]
-        info.known = known_array([int(v) for v in info.array().reshape(-1)], shape)
-    return info
-
-
 def _infer_node(graph: Graph, node: Node) -> None:
     operator = OPERATORS.get(node.key)
     with naming(node):
@@ -202,6 +173,7 @@ def _infer_node(graph: Graph, node: Node) -> None:
             node.infos = [node.result(None, index=i) for i in range(len(node.outputs))]
         else:
             node.infos = host_infos(node, graph.opsets)
+            _add_ranks(graph, node)
         graph.why_host[node.index] = str(reason)
         if isinstance(reason, NeedsNumbers):
             graph.needed_numbers[node.index] = reason.sizes
@@ -299,3 +271,114 @@ def _fresh_symbols(node: Node) -> list[tuple[int, int, Symbol]]:
             fresh.append((position, axis, symbol))
         info.shape = tuple(dims)  # type: ignore[arg-type]  # all are known now
     return fresh
+
+
+# --- bodies of nodes on the host ---------------------------------------------------------------
+
+
+def _add_ranks(outer: Graph, node: Node) -> None:
+    """Let what becomes of states, of which onnx tells nothing, have the rank that bodies give."""
+    operator = OPERATORS.get(node.key)
+    if operator is None or operator.bodies is None or all(info.shape for info in node.infos):
+        return
+    with suppress(OnHost, SardonyxError):
+        given = operator.bodies(node)
+        for name, graph in infer_bodies(outer, node).items():
+            for position, (_, output) in enumerate(given[name].states):
+                rank = graph.infos[graph.outputs[output]].shape
+                if node.infos[position].shape is None and rank is not None:
+                    node.infos[position].shape = (None,) * len(rank)  # type: ignore[assignment]
+
+
+def infer_bodies(outer: Graph, node: Node) -> dict[str, Graph]:
+    """Run the shape rules over the bodies of a node; returns their graphs by attribute.
+
+    Raises
+    ------
+    OnHost
+        What the bodies are given is not known.
+    InvalidModel, UnsupportedModel
+        Naming the node of the body.
+    """
+    operator = OPERATORS.get(node.key)
+    if operator is None or operator.bodies is None:
+        return {}
+    return {name: _infer(outer, node, name, given) for name, given in operator.bodies(node).items()}
+
+
+def _infer(outer: Graph, node: Node, name: str, given: BodyInputs) -> Graph:
+    """Infer a body until its states keep the shapes that are assumed of them."""
+    source = body_of(node, name, len(given.infos))
+    inputs = dict(zip(source.inputs, given.infos, strict=True))
+    while True:
+        graph = _graph_of(outer, source, inputs)
+        changed = False
+        for i, o in given.states:
+            state, result = source.inputs[i], graph.infos[source.outputs[o]]
+            joined = _joined(graph.infos[state], result)
+            changed |= joined != graph.infos[state].shape
+            inputs[state] = Info("", result.dtype, joined)
+        if not changed:
+            return graph
+
+
+def _graph_of(outer: Graph, source: ir.Graph, inputs: dict[ir.Value, Info]) -> Graph:
+    graph = Graph(outer.opsets, list(source.inputs), list(source.outputs))
+    graph.infos.update((value, _opened(value, info)) for value, info in inputs.items())
+    for value in captured(source):
+        info = outer.infos[value]
+        if info.is_constant:
+            graph.infos[value] = info
+        else:
+            graph.infos[value] = _opened(value, info)
+            graph.inputs.append(value)
+    infer_nodes(graph, source)
+    return graph
+
+
+def _opened(value: ir.Value, info: Info) -> Info:
+    """Describe an input of a body: what no number says is a symbol of its own."""
+    name = value.name or ""
+    if info.shape is None:
+        return Info(name, info.dtype, None)
+    dims = [
+        dim if isinstance(dim, int) else symbolic.symbol(f"{name}.{axis}", "input")
+        for axis, dim in enumerate(info.shape)
+    ]
+    return Info(name, info.dtype, tuple(dims))
+
+
+def _joined(state: Info, result: Info) -> tuple[symbolic.Dim, ...] | None:
+    """Return the shape of a state and of what an iteration makes of it, open where they differ."""
+    if state.shape is None or result.shape is None or state.rank != result.rank:
+        return None
+    return tuple(
+        a if a == b or not isinstance(a, int) else symbolic.symbol(f"{state.name}.{axis}", "input")
+        for axis, (a, b) in enumerate(zip(state.shape, result.shape, strict=True))
+    )
+
+
+def captured(graph: ir.Graph) -> list[ir.Value]:
+    """List the values that a graph, or one inside it, uses from outside."""
+    own: set[ir.Value] = set()
+    used: dict[ir.Value, None] = {}
+    for inner in _graphs(graph):
+        own |= {*inner.inputs, *inner.initializers.values()}
+        for node in inner:
+            own |= set(node.outputs)
+            used |= dict.fromkeys(value for value in node.inputs if value is not None)
+    return [value for value in used if value not in own]
+
+
+def _graphs(graph: ir.Graph) -> Iterator[ir.Graph]:
+    """Yield a graph and all inside it."""
+    pending = [graph]
+    while pending:
+        each = pending.pop()
+        yield each
+        for node in each:
+            for attribute in node.attributes.values():
+                if attribute.type == ir.AttributeType.GRAPH:
+                    pending.append(attribute.as_graph())
+                elif attribute.type == ir.AttributeType.GRAPHS:
+                    pending += attribute.as_graphs()

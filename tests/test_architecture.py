@@ -66,7 +66,7 @@ EXTRA = {
     "registration.py": {"importers", "runtime"},
     "runtime/program_cache.py": {"importers"},
     "runtime/sources.py": {"optimizer", "importers"},
-    "runtime/body_programs.py": {"onnx_ir"},
+    "runtime/value_infos.py": {"onnx_ir"},
     "runtime/variant_inputs.py": {"onnx_ir"},
     "runtime/emission.py": {"onnx_ir"},
     "runtime/groups.py": {"onnx_ir"},

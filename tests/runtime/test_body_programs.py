@@ -77,6 +77,19 @@ def test_bodies_are_compiled(text: str, given: list[dict[str, np.ndarray]], thre
                 np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
+def test_what_follows_states_that_grow_is_compiled() -> None:
+    """A body gives their rank, of which onnx's inference tells nothing."""
+    text = GROWING.replace("(float[M,3] y) {", "(float[3,M] z) {").rstrip("}")
+    text += "a = MatMul(y, m) b = Relu(a) z = Transpose(b) }"
+    text = text.replace("{\n    y", "<float[3,3] m = {1, 2, 3, 4, 5, 6, 7, 8, 9}> {\n    y", 1)
+    other = onnxruntime.InferenceSession(model(text))
+    session = sardonyx.Session(model(text), threads=1)
+    assert [step.op_type for step in session.engine.program.host_steps] == ["Loop"]
+    for n in (0, 3, 1):
+        got, want = session.run(None, feeds(n=n))[0], other.run(None, feeds(n=n))[0]
+        np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
 def test_results_are_the_callers_own() -> None:
     session = sardonyx.Session(model(GROWING))
     first = session.run(None, feeds(n=3))[0]
