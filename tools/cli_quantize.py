@@ -28,7 +28,7 @@ def quantize(
     ] = False,
     bits: Annotated[int, typer.Option(help="8 or 4, of `--mode weights`.")] = 8,
     block: Annotated[int, typer.Option(help="Weights with one scale, of 4 bits.")] = 32,
-    rounding: Annotated[str, typer.Option(help="nearest or hqq, of 4 bits.")] = "nearest",
+    rounding: Annotated[str, typer.Option(help="nearest or mse, of 4 bits.")] = "nearest",
     threads: Threads = None,
     opset: Annotated[int | None, typer.Option(help="An older opset, for older consumers.")] = None,
 ) -> None:

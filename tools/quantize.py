@@ -121,8 +121,8 @@ def quantize(
         Of weights, for ``"weights"``.
     block : int
         Weights that have a scale together, for 4 bits.
-    rounding : {"nearest", "hqq"}
-        Of 4 bits: the nearest number, or zero points by half-quadratic splitting.
+    rounding : {"nearest", "mse"}
+        Of 4 bits: the range of a block is that of its weights, or has the least squared error.
     threads : int, optional
         Of the runs.
     target_opset : int, optional
@@ -153,9 +153,9 @@ def quantize(
 
     start = time.perf_counter()
     _check(mode, method, percentile, bits, block, rounding)
+    done = Quantization(prepared(load(source)), mode)
     if mode == "static" and data is None:
         raise InvalidArgument("static quantization needs calibration data: give some inputs")
-    done = Quantization(prepared(load(source)), mode)
     if mode == "static":
         _quantize_static(done, data, method, percentile, products, threads)
     elif mode == "dynamic":
@@ -187,7 +187,7 @@ def _check(mode: str, method: str, percentile: float, bits: int, block: int, rou
         ("mode", mode, MODES),
         ("method", method, ("auto", *METHODS)),
         ("bits", bits, (8, 4)),
-        ("rounding", rounding, ("nearest", "hqq")),
+        ("rounding", rounding, ("nearest", "mse")),
     ):
         if value not in known:
             options = ", ".join(map(str, known))

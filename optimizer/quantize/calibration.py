@@ -78,6 +78,9 @@ def calibrate(
                 )
     if not count:
         raise InvalidArgument("the calibration data is empty: give some inputs")
+    for name, histogram in histograms.items():
+        if not histogram.arrays:
+            raise InvalidArgument(f"tensor {name!r} has no elements in all calibration runs")
     return {
         grid: added([histograms[str(value.name)] for value in members])
         for grid, members in regions.grids().items()

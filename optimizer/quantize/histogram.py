@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 BINS = 1 << 14
+_LEAST = 2.0**-100
+"""A magnitude below which a number is counted as zero."""
 _BLOCK = 1 << 15
 """Elements at a time: what is made of them stays in the second cache."""
 
@@ -53,7 +55,7 @@ class Histogram:
         if not (np.isfinite(least) and np.isfinite(largest)):
             return False
         self._note(least, largest)
-        if least == largest == 0.0:
+        if max(-least, largest) < _LEAST:
             self.counts[BINS // 2] += flat.size
             return True
         self._widen(int(np.frexp(max(-least, largest))[1]))

@@ -11,7 +11,7 @@ from .histogram import Histogram
 
 LEVELS = 255
 """Steps between the least and the largest of 256 numbers."""
-_LEAST = 1e-30
+_LEAST = 2.0**-99
 """A range below which a tensor is taken to be zero: scales stay normal numbers of float32."""
 _SHRINKS = np.linspace(1.0, 0.1, 46)
 _FINER = np.linspace(1.0, 0.5, 16)
@@ -138,7 +138,7 @@ def _entropy(histogram: Histogram, percentile: float) -> tuple[float, float]:
     bins[0] = min(bins[0], bins[1])  # zeros, which any range holds, would decide alone
     width = histogram.width * middle / _DIVERGENCE_BINS
     count = int(np.flatnonzero(bins)[-1]) + 1 if bins.any() else 0
-    ends = range(_DIVERGENCE_LEVELS, count + 1, _DIVERGENCE_STEP)
+    ends = range(count, _DIVERGENCE_LEVELS - 1, -_DIVERGENCE_STEP)
     if not ends:
         return histogram.least, histogram.largest
     end = min(ends, key=lambda end: _divergence(bins, end)) * width

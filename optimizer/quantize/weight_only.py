@@ -26,7 +26,7 @@ def write_weights(model: ir.Model, bits: int, block: int, method: str) -> int:
         summed over, for products and lookups; convolutions take 8.
     block : int
         Of 4 bits.
-    method : {"nearest", "hqq"}
+    method : {"nearest", "mse"}
         Of 4 bits.
 
     Returns
