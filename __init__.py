@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .optimizer import optimize
     from .registration import operator
     from .runtime.session import Session
+    from .tools.quantize import quantize
 
 __version__ = "0.1.0"
 
@@ -35,6 +36,7 @@ _LAZY = {
     "Session": "runtime.session",
     "compare": "tools.compare",
     "convert": "tools.convert",
+    "quantize": "tools.quantize",
     "backend": "backend",
     "operator": "registration",
     "TensorType": "custom_operators",
@@ -54,6 +56,7 @@ __all__ = [
     "load",
     "operator",
     "optimize",
+    "quantize",
     "save",
 ]
 

@@ -17,6 +17,7 @@ from .. import __version__
 from . import text
 from .cli_inputs import Group, collect_feeds, error_console, random_inputs
 from .cli_options import Dims, Inputs, Level, Output, Precision, Runs, Seed, Source, Threads
+from .cli_quantize import quantize
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -174,6 +175,9 @@ def optimize(
         highlight=False,
         soft_wrap=True,
     )
+
+
+app.command()(quantize)
 
 
 @app.command()

@@ -26,17 +26,18 @@ def test_version(call):
 
 def test_help_names_all_commands(call):
     shown = call("--help").stdout
-    for name in ("convert", "optimize", "run", "tune", "bench", "profile", "compare", "inspect"):
+    commands = ("convert", "optimize", "quantize", "run", "tune", "bench", "profile", "compare")
+    for name in (*commands, "inspect"):
         assert re.search(rf"\b{name}\b", shown)
 
 
 @pytest.mark.parametrize(
-    "command", ["convert", "optimize", "run", "tune", "profile", "compare", "inspect"]
+    "command", ["convert", "optimize", "quantize", "run", "tune", "profile", "compare", "inspect"]
 )
 def test_an_error_is_one_line_and_exit_code_1(call, command, tmp_path):
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"this is no model")
-    more = ["-o", tmp_path / "out.onnx"] if command in ("convert", "optimize") else []
+    more = ["-o", tmp_path / "out.onnx"] if command in ("convert", "optimize", "quantize") else []
     found = call(command, bad, *more)
     assert found.exit_code == 1
     assert found.stderr.startswith("error: ") and found.stderr.count("\n") == 1

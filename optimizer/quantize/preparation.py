@@ -1,0 +1,40 @@
+"""Model as it is before quantizing: simplified, with normalization folded into weights."""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from ...errors import InvalidArgument
+from ..fusions.affine import fold_affine
+from ..fusions.batchnorm import fold_batch_normalization
+from ..fusions.padding import fold_pads
+from ..pipeline import optimize_in_place
+from ..report import Report
+
+_QUANTIZED = ("Quantize", "QLinear", "QGemm", "QAttention", "Integer", "MatMulNBits")
+_ROUNDS = 4
+
+
+def prepared(model: ir.Model) -> ir.Model:
+    """Return a simplified copy of a float model.
+
+    Raises
+    ------
+    InvalidArgument
+        Something of the model is quantized already: names the node.
+    """
+    for graph in model.graphs():
+        for node in graph:
+            if any(part in node.op_type for part in _QUANTIZED):
+                raise InvalidArgument(
+                    f"the model is quantized already: node {node.name!r} ({node.op_type}) "
+                    f"makes {node.outputs[0].name!r}; give the float model"
+                )
+    copy = optimize_in_place(model.clone(), "basic")
+    for _ in range(_ROUNDS):
+        report = Report()
+        passes = (fold_pads, fold_batch_normalization, fold_affine)
+        if not sum(each(copy, report) for each in passes):
+            break
+        copy = optimize_in_place(copy, "basic")
+    return copy

@@ -1,0 +1,104 @@
+"""Weight-only quantization: constants of 8 or 4 bits, widened where they are used."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+
+from ..edits import insert, new_constant, set_inputs
+from ..values import attribute, constant, rank
+from .products import products
+from .regions import is_float
+from .weights import by_channel, in_blocks
+
+LEAST = 1024
+"""Numbers of a weight below which it stays as it is."""
+
+
+def write_weights(model: ir.Model, bits: int, block: int, method: str) -> int:
+    """Keep the weights of products, convolutions and lookups in few bits, in place.
+
+    Parameters
+    ----------
+    model : ir.Model
+    bits : {8, 4}
+        8: int8 with one scale for each output channel. 4: uint4 in blocks along the axis that is
+        summed over, for products and lookups; convolutions take 8.
+    block : int
+        Of 4 bits.
+    method : {"nearest", "mse"}
+        Of 4 bits.
+
+    Returns
+    -------
+    int
+        Number of operands.
+    """
+    made: dict[tuple[ir.Value, int], ir.Value] = {}
+    places = [(each.graph, each.node, 1, each.columns) for each in products(model)]
+    places += [
+        (graph, node, *place)
+        for graph in model.graphs()
+        for node in graph
+        if (place := _other_place(node)) is not None
+    ]
+    count = 0
+    for graph, node, index, axis in places:
+        value = node.inputs[index]
+        weights = constant(value)
+        if value is None or weights is None or weights.size < LEAST:
+            continue
+        if (value, axis) not in made:
+            few = bits == 4 and node.op_type != "Conv"
+            made[value, axis] = (
+                _in_blocks(graph, value, weights, 1 - axis, block, method)
+                if few
+                else _by_channel(graph, value, weights, axis)
+            )
+        set_inputs(node, {index: made[value, axis]})
+        count += 1
+    return count
+
+
+def _other_place(node: ir.Node) -> tuple[int, int] | None:
+    """Operand of a convolution or lookup that is a weight, and its axis of channels."""
+    if node.domain or node.op_type not in ("Conv", "Gather"):
+        return None
+    index = 1 if node.op_type == "Conv" else 0
+    weights = constant(node.inputs[index])
+    if weights is None or not is_float(node.inputs[index]) or not np.isfinite(weights).all():
+        return None
+    if node.op_type == "Gather" and (rank(node.inputs[0]) != 2 or attribute(node, "axis", 0)):
+        return None
+    return index, 0
+
+
+def _by_channel(graph: ir.Graph, value: ir.Value, weights: np.ndarray, axis: int) -> ir.Value:
+    integers, scales = by_channel(weights, axis)
+    return _widened(graph, value, [integers, scales], axis=axis)
+
+
+def _in_blocks(
+    graph: ir.Graph, value: ir.Value, weights: np.ndarray, axis: int, block: int, method: str
+) -> ir.Value:
+    found = in_blocks(weights, axis, block, method)
+    parts = [found.integers, found.scales, found.zeros]
+    return _widened(graph, value, parts, axis=axis, block_size=block)
+
+
+def _widened(
+    graph: ir.Graph, value: ir.Value, parts: list[np.ndarray], **attributes: int
+) -> ir.Value:
+    """Insert the node that widens integers at the begin of the graph that has the constant."""
+    names = ("quantized", "scale", "zero_point")
+    home = value.graph if isinstance(value.graph, ir.Graph) else graph
+    inputs = [
+        new_constant(home, part, f"{value.name}.{name}")
+        for part, name in zip(parts, names, strict=False)
+    ]
+    node = ir.node("DequantizeLinear", inputs, attributes, name=f"{value.name}.dequantized")
+    result = node.outputs[0]
+    result.name, result.type = node.name, ir.TensorType(ir.DataType.FLOAT)
+    result.shape = ir.Shape(parts[0].shape)
+    insert(home[0], [node])
+    return result
