@@ -25,9 +25,9 @@ class _ByteRows(Emitter):
     def __init__(self, builder: ir.IRBuilder, kind: str, rows: int) -> None:
         super().__init__(builder)
         self.form, self.rows = kind, rows
-        self.words = rows_of_unit(kind) // 4
+        self.each = rows_of_unit(kind) // 4  # words of each column
         # Chains of multiply-adds that are long enough to hide their latency.
-        self.sets = 2 if rows == 1 and self.words > 1 else 1
+        self.sets = 2 if rows == 1 and self.each > 1 else 1
 
     def emit(
         self, x: Any, x_row: Any, w: Any, scales: Any, zeros: Any, zero: Any, scale_step: Any,
@@ -90,14 +90,14 @@ class _ByteRows(Emitter):
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             at, sums = carried[1 : 1 + self.rows], carried[1 + self.rows :]
             packed = [self._load(i32x.llvm, carried[0], v * LANES * 4) for v in range(VECTORS)]
-            for i in range(self.words):
+            for i in range(self.each):
                 spread = [simd.emit_splat(builder, self._load(I32, row, i * 4)) for row in at]
                 for v, word in enumerate(packed):
                     factor = self._bytes(word, i)
                     for r, row in enumerate(spread):
                         own = i % self.sets * count + r * VECTORS + v
                         sums[own] = ARITHMETIC["u8"].add_product(builder, factor, row, sums[own])
-            at = [self.address(row, I64(self.words * 4)) for row in at]
+            at = [self.address(row, I64(self.each * 4)) for row in at]
             return [self.address(carried[0], I64(unit_bytes(self.form))), *at, *sums]
 
         zeros = [ir.Constant(i32x.llvm, None)] * (count * (self.sets - 1))
