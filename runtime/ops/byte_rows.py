@@ -46,7 +46,7 @@ def _are_fast() -> bool:
 
 
 def rows_as_bytes(emit: Emission, a: Tensor, row_stride: Dim, block: int) -> Tensor:
-    """Return the blocks of rows that are ``row_stride`` apart; products of one tensor share them."""
+    """Return the blocks of rows that are ``row_stride`` apart, once for all products with them."""
 
     def make() -> Tensor:
         *sizes, depth = a.shape
