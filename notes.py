@@ -6,5 +6,8 @@ TYPE_NOTE = "sardonyx.type"
 DEFAULTS_NOTE = "sardonyx.defaults"
 """Of a model: initializers that were inputs, too, as JSON: name, type and dimensions of each."""
 
+ACCURACY_NOTE = "sardonyx.accuracy_level"
+"""Of a DequantizeLinear of weights: the ``accuracy_level`` of the MatMulNBits that it was."""
+
 KEPT_NOTE = "sardonyx.kept"
 """Of a node of com.microsoft: why it could not be expressed by operators of the standard."""

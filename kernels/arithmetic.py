@@ -6,7 +6,7 @@ pair overflows. A pair is one element to all loops around a tile, which see word
 
 ``u8`` are four bytes in such words, those of the first operand unsigned, of the second signed: the
 sum of their four products is exact, too. Where there is no instruction for it (``HAS_QUADS``), it
-is made of others, which is slower than pairs.
+is made of two products of pairs.
 """
 
 from __future__ import annotations
@@ -81,14 +81,20 @@ _OF_QUADS = {16: "llvm.x86.avx512.vpdpbusd.512", 8: "llvm.x86.avx512.vpdpbusd.25
 
 
 def _quads(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
-    """Emit the sum of the products of the bytes of words."""
+    """Emit the sum of the products of the bytes of words.
+
+    Without an instruction for it the even bytes and the odd ones are widened to pairs of int16: no
+    sum of theirs saturates, as the 16-bit sums of pmaddubsw would.
+    """
     if HAS_QUADS:
         return simd.call_by_name(builder, _OF_QUADS[LANES], a.type, [c, a, b])
-    top = ir.Constant(a.type, [24] * LANES)
-    for byte in range(4):
-        up = ir.Constant(a.type, [24 - 8 * byte] * LANES)
-        x = builder.lshr(builder.shl(a, up), top)
-        c = _wrapping(builder, x, builder.ashr(builder.shl(b, up), top), c)
+    halves = ir.VectorType(I16, 2 * LANES)
+    eight = ir.Constant(halves, [8] * (2 * LANES))
+    x, y = (builder.bitcast(word, halves) for word in (a, b))
+    even = builder.lshr(builder.shl(x, eight), eight), builder.ashr(builder.shl(y, eight), eight)
+    odd = builder.lshr(x, eight), builder.ashr(y, eight)
+    for x, y in (even, odd):
+        c = _pairs(builder, builder.bitcast(x, a.type), builder.bitcast(y, a.type), c)
     return c
 
 

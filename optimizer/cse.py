@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx_ir as ir
 
+from ..notes import ACCURACY_NOTE
 from .edits import can_replace, remove, replace_uses, set_inputs
 from .operators import lookup
 from .report import Report
@@ -122,6 +123,7 @@ def _key(node: ir.Node) -> Hashable:
         tuple(bool(value.name) for value in node.outputs),  # outputs left out have no name
         tuple(id(value) for value in node.inputs),
         tuple((name, attribute.type, _plain(attribute)) for name, attribute in attributes),
+        node.metadata_props.get(ACCURACY_NOTE),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from ...notes import ACCURACY_NOTE
 from .contrib_rewrite import adapts, become, needed, optional
 from .node_rewrite import NodeRewrite, NotExpressible
 
@@ -24,7 +25,7 @@ def _matmul_nbits(r: NodeRewrite) -> None:
     rows, columns = r.take("K", 0), r.take("N", 0)
     if optional(r, 4) is not None or r.take("weight_prepacked", 0) or bits not in _NARROW:
         raise NotExpressible("its weights are in another order")
-    r.take("accuracy_level")
+    level = r.take("accuracy_level", 0)
     packed, scales = r.constant_input(1), r.constant_input(2)
     blocks = -(-rows // block)
     numbers = unpacked(packed.reshape(columns, -1), bits).reshape(columns, blocks * block)
@@ -37,6 +38,9 @@ def _matmul_nbits(r: NodeRewrite) -> None:
         else:
             zeros = given.reshape(columns, blocks)
     weights = _weights(r, numbers.T[:rows], scales.T, zeros.T, bits, 0, block)
+    maker = weights.producer()
+    if level and maker is not None:
+        maker.metadata_props[ACCURACY_NOTE] = str(level)
     product, bias = r.emit("MatMul", needed(r, 0), weights), optional(r, 5)
     if bias is None:
         become(r, "Identity", product)

@@ -56,6 +56,17 @@ def pack_numbers(numbers: np.ndarray, kind: str, fill: int) -> np.ndarray:
     return by_panel(words)
 
 
+def in_quads(numbers: np.ndarray, kind: str, fill: int) -> np.ndarray:
+    """Order rows so that the same bits of the bytes of a packed word are four consecutive ones."""
+    each = rows_of_unit(kind)
+    order = np.arange(each).reshape(-1, 4).T.ravel()
+    rows, columns = numbers.shape
+    padded = np.full((-(-rows // each) * each, columns), fill, np.uint8)
+    padded[:rows] = numbers
+    ordered: np.ndarray = padded.reshape(-1, each, columns)[:, order].reshape(-1, columns)
+    return ordered
+
+
 def pack_halves(halves: np.ndarray) -> np.ndarray:
     """Pack (rows, columns) of 16 bits each: (panels, rows, PANEL)."""
     rows, columns = halves.shape

@@ -10,12 +10,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 
+from ...kernels.cpu.byte_product import byte_product
 from ...kernels.cpu.packed_product import packed_product
 from ...kernels.cpu.packed_weights import (
     BITS,
     PANEL,
     by_panel,
+    in_quads,
     is_whole,
     pack_halves,
     pack_numbers,
@@ -25,6 +28,7 @@ from ..emission import Emission
 from ..graph import Info, Node
 from ..symbolic import Dim, product
 from ..tensors import Tensor
+from .byte_rows import rows_as_bytes, takes_bytes
 
 MOST_ROWS = 64
 """With more rows the product takes longer than reading its weights, and float32 is faster."""
@@ -51,6 +55,8 @@ class PackedWeights:
         (blocks, columns) of float32 and uint8, for whole numbers.
     block : int
         Rows of a block.
+    meets_bytes : bool
+        Whether what is multiplied by whole numbers is rounded to bytes.
     """
 
     kind: str
@@ -58,6 +64,7 @@ class PackedWeights:
     scales: np.ndarray | None = None
     zeros: np.ndarray | None = None
     block: int = _ONE_BLOCK
+    meets_bytes: bool = False
 
     def scaled(self, factor: float) -> PackedWeights | None:
         """Weights times a factor; None for halves, which would be rounded."""
@@ -87,11 +94,19 @@ def packed_weights(emit: Emission, node: Node, rows: Dim, turned: bool) -> Packe
         return _halves(info, turned, is_exact=False) if _are_few(emit, rows) else None
     size = product(info.dims)
     assert isinstance(size, int)
-    if (isinstance(rows, int) and rows > MOST_ROWS) or size < _LEAST_WEIGHTS:
+    if size < _LEAST_WEIGHTS:
         return None
-    return _whole(emit, node, turned) or (
-        _halves(info, turned, is_exact=True) if _are_few(emit, rows) else None
-    )
+    maker = _maker(emit, node)
+    if maker is not None and _keeps_whole(emit, maker, rows):
+        whole = _whole(emit, maker, turned)
+        if whole is not None:
+            return whole
+    return _halves(info, turned, is_exact=True) if _are_few(emit, rows) else None
+
+
+def _keeps_whole(emit: Emission, maker: ir.Node, rows: Dim) -> bool:
+    """Tell whether weights of whole numbers are worth keeping for so many rows."""
+    return not isinstance(rows, int) or rows <= MOST_ROWS or takes_bytes(emit, maker, _block(maker))
 
 
 def _are_few(emit: Emission, rows: Dim) -> bool:
@@ -122,15 +137,24 @@ def _are_float16(weights: np.ndarray) -> bool:
 # --- whole numbers ----------------------------------------------------------------------------
 
 
-def _whole(emit: Emission, node: Node, turned: bool) -> PackedWeights | None:
-    """Weights that a DequantizeLinear of constants gives."""
+def _maker(emit: Emission, node: Node) -> ir.Node | None:
+    """Return the DequantizeLinear of constants that gives the weights of a product, if any."""
     value = node.values[1]
     maker = None if value is None else value.producer()
     if maker is None or maker.domain or maker.op_type != "DequantizeLinear":
         return None
     infos = [None if each is None else emit.infos[each] for each in maker.inputs]
-    if any(info is not None and not info.is_constant for info in infos):
-        return None
+    return maker if all(info is None or info.is_constant for info in infos) else None
+
+
+def _block(maker: ir.Node) -> int:
+    """Rows that have a scale of their own; 0 where all have one."""
+    return maker.attributes["block_size"].as_int() if "block_size" in maker.attributes else 0
+
+
+def _whole(emit: Emission, maker: ir.Node, turned: bool) -> PackedWeights | None:
+    """Weights that a DequantizeLinear of constants gives."""
+    infos = [None if each is None else emit.infos[each] for each in maker.inputs]
     numbers, scales, *zeros = [None if info is None else info.array() for info in infos]
     assert numbers is not None and scales is not None
     unsigned = _unsigned(numbers)
@@ -141,7 +165,7 @@ def _whole(emit: Emission, node: Node, turned: bool) -> PackedWeights | None:
         np.zeros((), np.int64) if not zeros or zeros[0] is None else zeros[0].astype(np.int64)
     )
     axis = maker.attributes["axis"].as_int() % 2 if "axis" in maker.attributes else 1
-    block = maker.attributes["block_size"].as_int() if "block_size" in maker.attributes else 0
+    block = _block(maker)
     wide = (numbers.astype(np.int16) + shift).astype(np.uint8)
     if turned:
         wide, axis = wide.T, 1 - axis
@@ -154,7 +178,7 @@ def _whole(emit: Emission, node: Node, turned: bool) -> PackedWeights | None:
         return None
     return PackedWeights(
         kind, wide, grids[0].astype(np.float32), (grids[1] + shift).astype(np.uint8),
-        block or _ONE_BLOCK,
+        block or _ONE_BLOCK, takes_bytes(emit, maker, block),
     )  # fmt: skip
 
 
@@ -188,13 +212,15 @@ def emit_packed(
 ) -> None:  # fmt: skip
     """Emit ``a @ b + bias`` to the dense ``y``; rows of ``a`` are ``row_stride`` apart."""
     depth, columns = b.numbers.shape
+    fields = _operand_fields(emit, name, b)
+    if b.meets_bytes:
+        kernel, fields["x"] = byte_product(b.kind), rows_as_bytes(emit, a, row_stride, b.block)
+    else:
+        kernel, fields["x"], fields["x_row"] = packed_product(b.kind), a, row_stride
     emit.step(
-        packed_product(b.kind),
-        outputs=[y],
-        flops=2 * product(y.shape) * depth,
-        x=a, bias=None if bias is None else emit.constant(bias, f"{name}.bias"), y=y,
-        rows=product(a.shape[:-1]), depth=depth, columns=columns, x_row=row_stride, block=b.block,
-        **_operand_fields(emit, name, b),
+        kernel, outputs=[y], flops=2 * product(y.shape) * depth,
+        bias=None if bias is None else emit.constant(bias, f"{name}.bias"), y=y,
+        rows=product(a.shape[:-1]), depth=depth, columns=columns, block=b.block, **fields,
     )  # fmt: skip
 
 
@@ -205,13 +231,14 @@ def _operand_fields(emit: Emission, name: str, b: PackedWeights) -> dict[str, An
     assert b.scales is not None and b.zeros is not None
     first = int(b.zeros[0, 0])
     is_one = bool((b.zeros == first).all())
-    numbers = pack_numbers(b.numbers, b.kind, min(first, (1 << BITS[b.kind]) - 1))
+    fill = min(first, (1 << BITS[b.kind]) - 1)
+    numbers = in_quads(b.numbers, b.kind, fill) if b.meets_bytes else b.numbers
     return {
-        "w": emit.constant(numbers, f"{name}.weights"),
+        "w": emit.constant(pack_numbers(numbers, b.kind, fill), f"{name}.weights"),
         "scales": emit.constant(_padded(b.scales), f"{name}.scales"),
         "zeros": None if is_one else emit.constant(_padded(b.zeros), f"{name}.zeros"),
         "scale_step": PANEL if len(b.scales) > 1 else 0,
-        "zero": float(first),
+        "zero": first if b.meets_bytes else float(first),
     }
 
 

@@ -1,0 +1,107 @@
+"""Products of rows of bytes (`byte_blocks`) with weights of at most 8 bits (`byte_rows`).
+
+Weights are widened to bytes in registers, so those of a panel stay in a near cache for all rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numba import njit
+
+from ..registry import Pointer, kernel_factory
+from ..simd import splat, stack_words, vstore
+from ..target import LANES
+from .byte_blocks import TAIL_BYTES
+from .byte_rows import byte_rows
+from .packed_product import store_row
+from .packed_weights import PANEL, VECTORS, rows_of_unit, unit_bytes
+
+_F0 = np.float32(0.0)
+
+
+@kernel_factory
+def byte_product(kind: str) -> Callable[..., int]:
+    """Product with weights of u2, u4 or u8 (`packed_weights.in_quads`).
+
+    ``y`` (rows, columns), dense, is ``x``, rows of blocks of ``block`` bytes, times weights (depth,
+    columns), plus a bias for each column (0: none). Scales and zeros are those of `packed_product`.
+    Panels are split into parts.
+    """
+    each, step = rows_of_unit(kind), unit_bytes(kind)
+
+    @njit
+    def few(
+        count: int, x: Pointer, x_row: int, w: Pointer, scales: Pointer, zeros: Pointer, zero: int,
+        scale_step: int, block: int, blocks: int, units: int, c: Pointer,
+    ) -> None:  # fmt: skip
+        if count == 4:
+            byte_rows(kind, 4, x, x_row, w, scales, zeros, zero, scale_step, block, TAIL_BYTES,
+                      blocks, units, c)  # fmt: skip
+        elif count == 2:
+            byte_rows(kind, 2, x, x_row, w, scales, zeros, zero, scale_step, block, TAIL_BYTES,
+                      blocks, units, c)  # fmt: skip
+        else:
+            byte_rows(kind, 1, x, x_row, w, scales, zeros, zero, scale_step, block, TAIL_BYTES,
+                      blocks, units, c)  # fmt: skip
+
+    @njit
+    def multiply_few(
+        count: int, x: Pointer, x_row: int, w: Pointer, scales: Pointer, zeros: Pointer, zero: int,
+        scale_step: int, depth: int, block: int, c: Pointer,
+    ) -> None:  # fmt: skip
+        for i in range(count * VECTORS):
+            vstore(c, i * LANES, splat(_F0))
+        blocks = depth // block
+        few(count, x, x_row, w, scales, zeros, zero, scale_step, block, blocks, block // each, c)
+        units = (depth - blocks * block + each - 1) // each
+        if units > 0:
+            rest = w + blocks * (block // each) * step
+            last_scales = scales + blocks * scale_step * 4
+            last_zeros = zeros + blocks * scale_step if zeros != 0 else 0
+            few(count, x + blocks * (block + TAIL_BYTES), x_row, rest, last_scales, last_zeros,
+                zero, 0, block, 1, units, c)  # fmt: skip
+
+    def byte_product(
+        thread: int,
+        part: int,
+        until: int,
+        parts: int,
+        x: Pointer,
+        w: Pointer,
+        scales: Pointer,
+        zeros: Pointer,
+        bias: Pointer,
+        y: Pointer,
+        rows: int,
+        depth: int,
+        columns: int,
+        block: int,
+        scale_step: int,
+        zero: int,
+    ) -> int:
+        sums = stack_words(256)
+        panels, blocks = (columns + PANEL - 1) // PANEL, (depth + block - 1) // block
+        x_row = blocks * (block + TAIL_BYTES)
+        of_panel = blocks * scale_step if scale_step != 0 else PANEL
+        panel_bytes = (depth + each - 1) // each * step
+        for panel in range(panels * part // parts, panels * until // parts):
+            column = panel * PANEL
+            count = min(PANEL, columns - column)
+            source, own = w + panel * panel_bytes, scales + panel * of_panel * 4
+            own_zeros = zeros + panel * of_panel if zeros != 0 else 0
+            row = 0
+            while row < rows:
+                several = 4 if rows - row >= 4 else (2 if rows - row >= 2 else 1)
+                multiply_few(
+                    several, x + row * x_row, x_row, source, own, own_zeros, zero, scale_step,
+                    depth, block, sums,
+                )  # fmt: skip
+                for r in range(several):
+                    at = y + (row + r) * columns * 4
+                    store_row(sums + r * PANEL * 4, bias, at, column, count)
+                row += several
+        return 0
+
+    return byte_product

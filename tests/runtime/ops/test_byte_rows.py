@@ -1,0 +1,155 @@
+"""Rows that are rounded to bytes where they meet weights of at most 8 bits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import sardonyx
+from onnx.helper import make_node
+
+from .conftest import build
+
+SHAPES = [(4, 300, 131, 32), (8, 520, 77, 16), (4, 130, 260, 128), (2, 256, 99, 64)]
+"""Bits, depth, columns and block: depths that blocks divide, and such that they do not."""
+
+
+def product(
+    bits: int, depth: int, columns: int, block: int, level: int | None, has_zeros: bool = False
+) -> tuple[onnx.ModelProto, np.ndarray]:
+    """MatMulNBits of random weights for any number of rows, and these weights as float64."""
+    rng = np.random.default_rng([bits, depth, columns, block])
+    blocks = -(-depth // block)
+    packed = rng.integers(0, 256, (columns, blocks, block * bits // 8)).astype(np.uint8)
+    weights = {"b": packed, "s": rng.uniform(0.01, 0.1, (columns, blocks)).astype(np.float32)}
+    zeros = np.full((columns, blocks), 1 << (bits - 1))
+    if has_zeros:
+        weights["z"] = rng.integers(0, 256, (columns, -(-blocks * bits // 8))).astype(np.uint8)
+        zeros = unpacked(weights["z"], bits)[:, :blocks]
+    numbers = unpacked(packed.reshape(columns, -1), bits).reshape(columns, blocks, block)
+    wide = (numbers - zeros[..., None]) * weights["s"].astype(float)[..., None]
+    attributes: dict[str, Any] = {} if level is None else {"accuracy_level": level}
+    node = make_node(
+        "MatMulNBits", ["x", *weights], ["y"], domain="com.microsoft", K=depth, N=columns,
+        bits=bits, block_size=block, **attributes,
+    )  # fmt: skip
+    feeds = [{"x": np.zeros((rows, depth), np.float32)} for rows in (1, 2)]
+    return build([node], feeds, weights, opset=21), wide.reshape(columns, -1)[:, :depth].T
+
+
+def unpacked(packed: np.ndarray, bits: int) -> np.ndarray:
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    numbers = packed[..., None] >> shifts & np.uint8((1 << bits) - 1)
+    return numbers.reshape(len(packed), -1).astype(int)
+
+
+def kernels(session: sardonyx.Session) -> str:
+    return " ".join(str(kernel) for kernel in session.engine.program.kernels)
+
+
+def error(found: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((found - wanted) ** 2) / np.mean(wanted**2)))
+
+
+@pytest.mark.parametrize("has_zeros", [False, True])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_errors_are_no_larger_than_those_of_onnxruntime(
+    rng: np.random.Generator, shape: tuple[int, int, int, int], has_zeros: bool
+) -> None:
+    model, weights = product(*shape, 4, has_zeros)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    peer = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    session = sardonyx.Session(model, threads=2)
+    assert "byte_product" in kernels(session)
+    for rows in (1, 2, 3, 4, 5, 70):
+        x = rng.standard_normal((rows, shape[1])).astype(np.float32)
+        wanted = x.astype(float) @ weights
+        (found,), (other,) = session.run(None, {"x": x}), peer.run(None, {"x": x})
+        assert error(found, wanted) < 0.01
+        # Where onnxruntime has no such kernel it computes in float32.
+        assert error(found, wanted) < 1.05 * error(other, wanted) or error(other, wanted) < 1e-5
+
+
+def test_weights_stay_small_for_any_number_of_rows() -> None:
+    model, _ = product(4, 512, 256, 32, 4)
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 200
+    session = sardonyx.Session(model)
+    assert "byte_product" in kernels(session)
+    assert session.engine.program.weights.nbytes < 512 * 256 * 0.7
+
+
+@pytest.mark.parametrize("level", [None, 0, 1, 2, 3])
+def test_only_where_a_model_allows_it(rng: np.random.Generator, level: int | None) -> None:
+    model, weights = product(4, 300, 131, 32, level)
+    x = rng.standard_normal((3, 300)).astype(np.float32)
+    session = sardonyx.Session(model)
+    assert "byte_product" not in kernels(session)
+    assert error(session.run(None, {"x": x})[0], x.astype(float) @ weights) < 1e-5
+
+
+def test_never_with_strict_precision(rng: np.random.Generator) -> None:
+    model, weights = product(4, 300, 131, 32, 4)
+    x = rng.standard_normal((3, 300)).astype(np.float32)
+    session = sardonyx.Session(model, precision="strict")
+    assert "byte_product" not in kernels(session)
+    assert error(session.run(None, {"x": x})[0], x.astype(float) @ weights) < 1e-5
+
+
+def test_products_of_one_tensor_share_its_bytes(rng: np.random.Generator) -> None:
+    first, weights = product(4, 300, 131, 32, 4)
+    node = first.graph.node[0]
+    for at, level in enumerate((4, 0)):
+        other = onnx.NodeProto()
+        other.CopyFrom(node)
+        other.name, other.output[0] = f"other{at}", f"y{at}"
+        next(a for a in other.attribute if a.name == "accuracy_level").i = level
+        first.graph.node.append(other)
+        first.graph.output.append(onnx.ValueInfoProto(name=f"y{at}"))
+    session = sardonyx.Session(first)
+    steps = [step.op_type for step in session.engine.program.steps]
+    assert steps.count("QuantizeBlocks") == 1
+    x = rng.standard_normal((3, 300)).astype(np.float32)
+    y, same, exact = session.run(None, {"x": x})
+    wanted = x.astype(float) @ weights
+    np.testing.assert_array_equal(y, same)
+    assert error(exact, wanted) < 1e-5 < error(y, wanted)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_session_may_allow_it_for_all_weights(rng: np.random.Generator, axis: int) -> None:
+    depth, columns, block = 352, 100, 32
+    shape = (depth // block, columns) if axis == 0 else (columns,)
+    weights = {
+        "n": rng.integers(-128, 128, (depth, columns)).astype(np.int8),
+        "s": rng.uniform(0.01, 0.1, shape).astype(np.float32),
+        "bias": rng.standard_normal(columns).astype(np.float32),
+    }
+    scales = np.repeat(weights["s"], block, 0) if axis == 0 else weights["s"]
+    nodes = [
+        make_node("DequantizeLinear", ["n", "s"], ["w"], axis=axis,
+                  block_size=block if axis == 0 else 0),
+        make_node("Gemm", ["x", "w", "bias"], ["g"]),
+        make_node("Relu", ["g"], ["y"]),
+    ]  # fmt: skip
+    x = rng.standard_normal((6, depth)).astype(np.float32)
+    model = build(nodes, [{"x": x}], weights, opset=21)
+    wanted = np.maximum(
+        x.astype(float) @ (weights["n"] * scales.astype(float)) + weights["bias"], 0
+    )
+    assert "byte_product" not in kernels(sardonyx.Session(model))
+    session = sardonyx.Session(model, precision="int8_activations")
+    assert "byte_product" in kernels(session)
+    assert 1e-5 < error(session.run(None, {"x": x})[0], wanted) < 0.01
+
+
+def test_numbers_that_are_not_finite_stay_so(rng: np.random.Generator) -> None:
+    model, weights = product(4, 300, 131, 32, 4)
+    x = rng.standard_normal((3, 300)).astype(np.float32)
+    x[1, 40] = np.inf
+    (y,) = sardonyx.Session(model).run(None, {"x": x})
+    assert not np.isfinite(y[1]).any()
+    assert error(y[[0, 2]], x[[0, 2]].astype(float) @ weights) < 0.01
