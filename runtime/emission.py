@@ -37,8 +37,8 @@ class Emission(Steps):
     ----------
     graph : Graph
     options : dict
-        ``precision``: ``"fp32"``, ``"strict"`` or ``"bf16_weights"``; ``choices``: forms of steps
-        by the names of nodes (``choices``).
+        ``precision``: ``"fp32"``, ``"strict"``, ``"bf16"`` or ``"bf16_weights"``; ``choices``:
+        forms of steps by the names of nodes (``choices``).
     emit_nodes : callable
         Emits the nodes of the attribute ``graph``.
 
