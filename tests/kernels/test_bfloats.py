@@ -38,8 +38,9 @@ def test_rows_are_rounded_and_paired(rng, channels, groups):
 def test_a_tile_sums_products_in_float32(rng, form, mr, nv):
     width, depth = nv * LANES, 38
     a, b = (rng.standard_normal(s, np.float32) for s in ((2 * mr, depth), (depth, width)))
-    bias, residual = rng.standard_normal(width, np.float32), rng.standard_normal(
-        (2 * mr, width), np.float32
+    bias, residual = (
+        rng.standard_normal(width, np.float32),
+        rng.standard_normal((2 * mr, width), np.float32),
     )
     c = np.full((2 * mr, width), 7, np.float32)
     kernel = tile(mr, nv, "bf16", form)
