@@ -7,6 +7,9 @@ pair overflows. A pair is one element to all loops around a tile, which see word
 ``u8`` are four bytes in such words, those of the first operand unsigned, of the second signed: the
 sum of their four products is exact, too. Where there is no instruction for it (``HAS_QUADS``), it
 is made of two products of pairs.
+
+``bf16`` are pairs of bfloat16 in such words: the sum of the products of their halves is added to a
+float32. Where there is no instruction for it (``HAS_BFLOATS``), they are widened.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from llvmlite import ir
 
 from . import simd
 from .target import LANES, has_feature
-from .vectors import F32, F64, I16, I32, I64
+from .vectors import F32, F64, I16, I32, I64, BFloats
 
 AddProduct = Callable[[ir.IRBuilder, Any, Any, Any], Any]
 
@@ -36,11 +39,14 @@ class Arithmetic:
         Emits ``a * b + c`` of three vectors.
     instruction
         That of AVX-512 which spreads one operand from memory; none where there is none.
+    numbers
+        How many an element has.
     """
 
     vector: ir.VectorType
     add_product: AddProduct
     instruction: str = ""
+    numbers: int = 1
 
     @property
     def itemsize(self) -> int:
@@ -98,6 +104,23 @@ def _quads(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
     return c
 
 
+HAS_BFLOATS = LANES == 16 and has_feature("avx512bf16")
+"""Whether the processor multiplies bfloat16 and adds two products to a float32."""
+
+
+def _bfloats(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
+    """Emit the sum of the products of the bfloat16 of words, which are vectors of float32."""
+    if HAS_BFLOATS:
+        pairs = [builder.bitcast(word, BFloats(2 * LANES)) for word in (a, b)]
+        return simd.call_by_name(builder, "llvm.x86.avx512bf16.dpbf16ps.512", c.type, [c, *pairs])
+    words = ir.VectorType(I32, LANES)
+    up, upper = (ir.Constant(words, [number] * LANES) for number in (16, -0x10000))
+    for take in (lambda word: builder.shl(word, up), lambda word: builder.and_(word, upper)):
+        x, y = (builder.bitcast(take(builder.bitcast(word, words)), c.type) for word in (a, b))
+        c = _fused(builder, x, y, c)
+    return c
+
+
 def _vector(element: ir.Type, itemsize: int) -> ir.VectorType:
     return ir.VectorType(element, LANES * 4 // itemsize)
 
@@ -107,8 +130,10 @@ ARITHMETIC = {
     "f64": Arithmetic(_vector(F64, 8), _fused, "vfmadd231pd"),
     "i32": Arithmetic(_vector(I32, 4), _wrapping),
     "i64": Arithmetic(_vector(I64, 8), _wrapping),
-    "i16": Arithmetic(_vector(I32, 4), _pairs, "vpdpwssd" if has_feature("avx512vnni") else ""),
-    "u8": Arithmetic(_vector(I32, 4), _quads),
-}
-"""By the names of kinds: element types, pairs of int16, and four bytes."""
+    "i16": Arithmetic(_vector(I32, 4), _pairs, "vpdpwssd" if has_feature("avx512vnni") else "",
+                      2),
+    "u8": Arithmetic(_vector(I32, 4), _quads, numbers=4),
+    "bf16": Arithmetic(_vector(F32, 4), _bfloats, "vdpbf16ps" if HAS_BFLOATS else "", 2),
+}  # fmt: skip
+"""By the names of kinds: element types, pairs of int16, four bytes, and pairs of bfloat16."""
 KINDS = list(ARITHMETIC)

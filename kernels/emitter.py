@@ -149,7 +149,7 @@ class Emitter:
             return builder.select(negative, builder.fmul(value, low), value)
 
         def hard_swish(value: Any) -> Any:
-            gate = self.fma(value, constant(1.0 / 6.0), constant(0.5))
+            gate = ARITHMETIC["f32"].add_product(builder, value, constant(1.0 / 6.0), constant(0.5))
             return builder.fmul(value, clip(gate, constant(0.0), constant(1.0)))
 
         for code, function in ((CLIP, clip), (LEAKY_RELU, leaky), (HARD_SWISH, hard_swish)):

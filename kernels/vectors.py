@@ -26,6 +26,22 @@ I1, I8, I16, I32, I64 = (ir.IntType(bits) for bits in (1, 8, 16, 32, 64))
 F16, F32, F64 = ir.HalfType(), ir.FloatType(), ir.DoubleType()
 
 
+class BFloats(ir.Type):
+    """LLVM's vector of bfloat16, which llvmlite lacks."""
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+
+    def __str__(self) -> str:
+        return f"<{self.count} x bfloat>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, BFloats) and other.count == self.count
+
+    def __hash__(self) -> int:
+        return hash((BFloats, self.count))
+
+
 class VectorType(types.Type):
     """numba type of a SIMD vector."""
 

@@ -37,8 +37,8 @@ class Emission(Steps):
     ----------
     graph : Graph
     options : dict
-        ``precision``: ``"fp32"``, ``"strict"``, ``"bf16_weights"`` or ``"int8_activations"``;
-        ``choices``: forms of steps by the names of nodes (``choices``).
+        ``precision``: ``"fp32"``, ``"strict"``, ``"bf16"``, ``"bf16_weights"`` or
+        ``"int8_activations"``; ``choices``: forms of steps by the names of nodes (``choices``).
     emit_nodes : callable
         Emits the nodes of the attribute ``graph``.
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from ..errors import InvalidArgument
 from ..kernels.abi import MANY_PARTS, SIZE_LIMIT
+from ..kernels.folders import warn_once
+from ..kernels.unit_rates import bfloat16_speed
 from .processors import available_processors
 
 THREADS_VARIABLE = "SARDONYX_THREADS"
@@ -17,7 +19,9 @@ MOST_THREADS = MANY_PARTS
 """More have nothing to do: no step has more parts."""
 
 _RANGE = f"a positive integer of at most {MOST_THREADS}"
-_PRECISIONS = ("fp32", "strict", "bf16_weights", "int8_activations")
+_PRECISIONS = ("fp32", "strict", "bf16", "bf16_weights", "int8_activations")
+_WORTH = 1.2
+"""Speed of bfloat16's products, by that of float32's, from which they pay for the rounding."""
 _LEVELS = ("none", "basic", "all")
 
 
@@ -46,7 +50,7 @@ def checked_options(
     if fold_limit is not None and (not isinstance(fold_limit, int) or fold_limit < 0):
         raise InvalidArgument(f"fold_limit must be a number of bytes, not {fold_limit!r}")
     options: dict[str, Any] = {
-        "precision": precision,
+        "precision": _paying(precision),
         "optimize": optimize,
         "choices": sorted_choices(choices),
     }
@@ -61,6 +65,22 @@ def checked_options(
     elif not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
         raise InvalidArgument(f"threads must be {_RANGE}, not {threads!r}")
     return threads, options
+
+
+def _paying(precision: str) -> str:
+    """Return the precision that a session has on this machine."""
+    if precision != "bf16":
+        return precision
+    speed = bfloat16_speed()
+    if speed >= _WORTH:
+        return precision
+    warn_once(
+        "precision='bf16' is computed as 'fp32': products of bfloat16 reach "
+        f"{speed:.2f} times the rate of float32 on this processor"
+        if speed
+        else "precision='bf16' is computed as 'fp32': this processor does not multiply bfloat16"
+    )
+    return "fp32"
 
 
 def _threads_of_environment() -> int | None:

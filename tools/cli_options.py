@@ -39,6 +39,8 @@ Threads = Annotated[
         help="Default: SARDONYX_THREADS, else the cores that this process may use.",
     ),
 ]
-Precision = Annotated[str, typer.Option(help="fp32, strict, bf16_weights or int8_activations.")]
+Precision = Annotated[
+    str, typer.Option(help="fp32, strict, bf16, bf16_weights or int8_activations.")
+]
 Level = Annotated[str, typer.Option("--level", "-l", help="none, basic or all.")]
 Runs = Annotated[int, typer.Option(min=1, help="Timed runs.")]

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ..kernels.cpu.units import UNITS, rates
+from ..kernels.cpu.units import UNITS
 from ..kernels.target import target
+from ..kernels.unit_rates import rates
 from . import text
 from .roofline import SIZES, Roofline, roofline
 

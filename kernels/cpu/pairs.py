@@ -81,8 +81,13 @@ def pair_columns(kind: str) -> Callable[..., int]:
 
 def paired(matrix: np.ndarray, axis: int) -> np.ndarray:
     """Pair numbers along an axis; they have to fit int16."""
-    narrow = np.moveaxis(matrix.astype(np.int16), axis, -1)
-    if narrow.shape[-1] % 2:
-        narrow = np.concatenate([narrow, np.zeros((*narrow.shape[:-1], 1), np.int16)], -1)
-    words = np.ascontiguousarray(narrow).view("<i4")
-    return np.moveaxis(words, -1, axis)
+    return joined(matrix.astype(np.int16), axis)
+
+
+def joined(numbers: np.ndarray, axis: int) -> np.ndarray:
+    """Join neighbours along an axis, of 1 or 2 bytes each, into words; the last has zeros."""
+    rows = np.moveaxis(numbers, axis, -1)
+    missing = -rows.shape[-1] % (4 // rows.itemsize)
+    if missing:
+        rows = np.concatenate([rows, np.zeros((*rows.shape[:-1], missing), rows.dtype)], -1)
+    return np.moveaxis(np.ascontiguousarray(rows).view("<i4"), -1, axis)

@@ -10,6 +10,7 @@ import numpy as np
 
 from ..registry import Pointer, kernel
 from ..simd import load_i32, load_u8, store_i32
+from .pairs import joined
 
 SIGNED = 0x80
 """What is added to int8 to have them as unsigned bytes, which flips their upper bits."""
@@ -70,9 +71,4 @@ def quads(matrix: np.ndarray, axis: int) -> np.ndarray | None:
     """Put four numbers along an axis into a word each; None where they do not fit int8."""
     if matrix.size and (matrix.min() < -128 or matrix.max() > 127):
         return None
-    narrow = np.moveaxis(matrix.astype(np.int8), axis, -1)
-    missing = -narrow.shape[-1] % 4
-    if missing:
-        narrow = np.concatenate([narrow, np.zeros((*narrow.shape[:-1], missing), np.int8)], -1)
-    words = np.ascontiguousarray(narrow).view("<i4")
-    return np.moveaxis(words, -1, axis)
+    return joined(matrix.astype(np.int8), axis)

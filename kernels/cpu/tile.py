@@ -78,7 +78,7 @@ class _Tile(Emitter):
         self, builder: ir.IRBuilder, mr: int, nv: int, kind: str, operand: str, args: Any
     ) -> None:
         super().__init__(builder, ARITHMETIC[kind])
-        self.is_plain = kind != "f32"
+        self.is_plain = kind not in ("f32", "bf16")
         self.lanes = self.kind.vector.count
         self.mr, self.nv = mr, nv
         self.args = args
@@ -269,7 +269,8 @@ def _tile(typingctx, mr, nv, kind, operand, record):  # type: ignore[no-untyped-
 def tile(mr: int, nv: int, kind: str = "f32", operand: str = OPERANDS[0]) -> Callable[..., int]:
     """Build the tile of ``mr`` rows and ``nv`` vectors of a kind of numbers (``arithmetic``).
 
-    Only that of float32 adds a residual and applies activations. ``operand`` is one of `OPERANDS`.
+    Only those whose sums are float32 add a residual and apply activations. ``operand`` is one of
+    `OPERANDS`.
     """
     number, source = KINDS.index(kind), OPERANDS.index(operand)
 

@@ -1,4 +1,4 @@
-"""Arithmetic units of this machine: what each reaches in a second, measured once.
+"""Arithmetic units of this machine, and what each reaches in a second (``unit_rates`` keeps it).
 
 A flag of the processor only permits an instruction. What it is worth differs: vdpbf16ps runs at
 twice the rate of float32 on AMD's Zen 4, and at half of it on Intel's Emerald Rapids. Kernels are
@@ -7,8 +7,6 @@ chosen by this table.
 
 from __future__ import annotations
 
-import functools
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,29 +17,15 @@ from llvmlite import ir
 from numba.core import types
 
 from .. import simd
-from ..compiler import environment_key, native_function
+from ..compiler import native_function
 from ..emitter import BYTE, Emitter
 from ..registry import Pointer, kernel_factory
-from ..storage import forget, remembered
 from ..target import LANES, has_feature
-from ..vectors import F16, F32, I32, I64, intrinsic
+from ..vectors import F16, F32, I32, I64, BFloats, intrinsic
 
 _CHAINS = 12
 """Independent sums: enough to hide the latency of two units, and few enough for 16 registers."""
 _ROUNDS, _TURNS = 100_000, 9
-
-
-class _BFloats(ir.Type):
-    """LLVM's vector of 32 bfloat16, which llvmlite lacks."""
-
-    def __str__(self) -> str:
-        return "<32 x bfloat>"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloats)
-
-    def __hash__(self) -> int:
-        return hash(_BFloats)
 
 
 @dataclass(frozen=True)
@@ -86,7 +70,7 @@ UNITS = {
     "float32": Unit((), f"llvm.fma.v{LANES}f32", 2 * LANES, _FLOATS, _FLOATS),
     "float16": Unit(("avx512fp16",), "llvm.fma.v32f16", 64, _HALVES, _HALVES),
     "bfloat16": Unit(("avx512bf16",), "llvm.x86.avx512bf16.dpbf16ps.512", 64,
-                     ir.VectorType(F32, 16), _BFloats()),
+                     ir.VectorType(F32, 16), BFloats(32)),
     "int16": Unit(("avx512vnni",), "llvm.x86.avx512.vpdpwssd.512", 64, _words(16), _words(16)),
     "int8": Unit(("avx512vnni",), "llvm.x86.avx512.vpdpbusd.512", 128, _words(16), _words(16)),
     "int8 of 256 bits": Unit(("avx512vnni", "avx512vl"), "llvm.x86.avx512.vpdpbusd.256", 64,
@@ -107,7 +91,7 @@ def _keep_busy(typingctx, unit, x, y, rounds):  # type: ignore[no-untyped-def]
         source, target = (builder.inttoptr(address, BYTE) for address in args[1:3])
 
         factors = instruction.factors
-        plain = _words(16) if isinstance(factors, _BFloats) else factors
+        plain = _words(16) if isinstance(factors, BFloats) else factors
 
         def operand(offset: int) -> Any:
             at = builder.bitcast(emit.address(source, I64(offset)), plain.as_pointer())
@@ -142,27 +126,12 @@ def busy(unit: str) -> Callable[..., int]:
     return body
 
 
-@functools.cache
-def rates(*, fresh: bool = False) -> dict[str, float]:
-    """Return the operations of each unit that this machine has, in 1e9/s on one core.
+def measure() -> dict[str, float]:
+    """Measure the operations of each unit that this machine has, in 1e9/s on one core.
 
-    Measured on the first use on a machine (some milliseconds, and a small kernel each to compile),
-    then kept in the cache folder. A multiply-add counts as two.
-
-    Parameters
-    ----------
-    fresh : bool
-        Measure again.
+    A multiply-add counts as two. Units take turns; what else the machine does only adds to a time.
+    It takes some milliseconds, and a small kernel each to compile.
     """
-    question = f"units\n{environment_key()}"
-    if fresh:
-        forget(question)
-    found: dict[str, float] = json.loads(remembered(question, lambda: json.dumps(_measure())))
-    return found
-
-
-def _measure() -> dict[str, float]:
-    """Let the units take turns; what else the machine does only adds to a time."""
     x, y = np.zeros(32, np.float32), np.zeros(16 * _CHAINS, np.float32)
     kernels = {name: busy(name) for name, unit in UNITS.items() if unit.is_permitted}
     calls = {name: native_function(kernel.address) for name, kernel in kernels.items()}

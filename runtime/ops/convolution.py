@@ -34,7 +34,7 @@ class Convolution:
     group
         The nodes it computes.
     kind
-        One of ``KINDS``, ``"i16"`` or ``"u8"``.
+        One of ``KINDS``, ``"i16"``, ``"u8"`` or ``"bf16"``.
     x, y
         (N, C, W), (N, C, H, W) or (N, C, D, H, W), with channels of stride 1.
     output
@@ -109,7 +109,8 @@ class Convolution:
     @property
     def flops(self) -> Dim:
         """Floating-point operations."""
-        return 2 * product(self.output.shape) * self.sum_length
+        numbers = ARITHMETIC[self.kind].numbers
+        return 2 * product(self.output.shape) * self.sum_length * numbers
 
     @property
     def row_pixels(self) -> Dim:

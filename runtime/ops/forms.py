@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ...kernels.cpu import control, packing
+from ...kernels.unit_rates import bfloat16_speed
 from ..choices import Form
 from ..emission import Emission
 from ..tensors import Label, Tensor
+from .bfloats import may_round, rounded
 from .convolution import Convolution
 from .depthwise import emit_depthwise
 from .direct import emit_direct
@@ -28,6 +30,8 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
     if isinstance(conv.weights, Tensor):
         emit_direct(emit, conv)
         return
+    if may_round(emit, conv) and form_of(emit, conv, bfloat16_speed()) is None:
+        conv = rounded(emit, conv)
     forms = _forms(emit, conv)
     form = emit.choices.choose(conv.name, forms)
     if form.algorithm == "direct":

@@ -14,6 +14,7 @@ from ..groups import Group
 from ..strides import collapse, contiguous_strides
 from ..symbolic import Dim, product
 from ..tensors import Tensor
+from .bfloats import may_round, rounded
 from .convolution import KINDS, Convolution
 from .direct import emit_direct
 from .elementwise import broadcast
@@ -249,7 +250,7 @@ def _emit_matmul(
         residual=None if residual is None else residual.view(shape, strides),
         epilogue=_over_matrix(emit, epilogue, y, is_shared),
     )
-    emit_direct(emit, conv)
+    emit_direct(emit, rounded(emit, conv) if may_round(emit, conv) else conv)
 
 
 def _emit_packed(

@@ -1,7 +1,8 @@
 """Products with constant weights that stay small in memory: integers with scales, or halves.
 
 Weights of few bits are those of a DequantizeLinear. Halves are float32 that float16 or bfloat16
-hold exactly, as those that a model stores so, and others with ``precision="bf16_weights"``.
+hold exactly, as those that a model stores so, and others with a ``precision`` of ``"bf16"``
+or ``"bf16_weights"``.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def packed_weights(emit: Emission, node: Node, rows: Dim, turned: bool) -> Packe
     info = node.required(1)
     if info.dtype != "float32" or info.rank != 2 or not info.is_constant:
         return None
-    if emit.options.get("precision") == "bf16_weights":
+    if emit.options.get("precision") in ("bf16", "bf16_weights"):
         return _halves(info, turned, is_exact=False) if _are_few(emit, rows) else None
     size = product(info.dims)
     assert isinstance(size, int)

@@ -55,7 +55,7 @@ _UNITS = 1 << 10
 @functools.cache
 def choose(
     kernel: tuple[int, int], size: tuple[int, int, int], channels: int, out_channels: int,
-    groups: int, strides: tuple[int, int] = (1, 1), slices: int = 1,
+    groups: int, strides: tuple[int, int] = (1, 1), slices: int = 1, speed: float = 1.0,
 ) -> tuple[int, int] | None:  # fmt: skip
     """Choose the pixels of a tile by cost; None: the direct convolution costs less.
 
@@ -71,11 +71,13 @@ def choose(
     strides : tuple of int
     slices : int
         Of the input, whose convolutions are summed in a slice of the output.
+    speed : float
+        Of the products of the direct convolution, by that of float32.
     """
     images, height, width = size
     costs = _Costs(kernel, strides, channels, out_channels, groups, slices)
     best: tuple[float, tuple[int, int] | None] = (
-        costs.direct.at(images * height * width) / _PREFERENCE,
+        costs.direct.at(images * height * width) / speed / _PREFERENCE,
         None,
     )
     for mh, mw in _tiles(kernel, strides):
@@ -170,15 +172,15 @@ def legal_forms(emit: Emission, window: Window) -> list[tuple[int, int]]:
     return _tiles(window.kernel, window.strides)
 
 
-def form_of(emit: Emission, conv: Convolution) -> tuple[int, int] | None:
-    """Choose the form of a convolution by cost; None for the direct one."""
+def form_of(emit: Emission, conv: Convolution, speed: float = 1.0) -> tuple[int, int] | None:
+    """Choose the form of a convolution by cost; None for the direct one, of a ``speed``."""
     if not legal_forms(emit, conv.window):
         return None
     images, *sizes = _sizes(conv)
     height, width = (size if isinstance(size, int) else _SIZE for size in sizes)
     known = (images if isinstance(images, int) else 1, height, width)
     kernel, strides, channels, out_channels, groups, slices = _costs(conv)
-    return choose(kernel, known, channels, out_channels, groups, strides, slices)
+    return choose(kernel, known, channels, out_channels, groups, strides, slices, speed)
 
 
 def pays(conv: Convolution, tile: tuple[int, int]) -> Dim:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sardonyx.kernels import unit_rates
 from sardonyx.kernels.cpu import units
 
 PERMITTED = [name for name, unit in units.UNITS.items() if unit.is_permitted]
@@ -32,13 +33,13 @@ def test_rates_are_plausible_and_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
     tmp_path.chmod(0o700)
     monkeypatch.setattr(units, "_ROUNDS", 1000)
-    found = units.rates.__wrapped__()
+    found = unit_rates.rates.__wrapped__()
     assert list(found) == PERMITTED
     assert all(0.5 < rate < 20000 for rate in found.values())
-    monkeypatch.setattr(units, "_measure", lambda: pytest.fail("measured again"))
-    assert units.rates.__wrapped__() == found
-    monkeypatch.setattr(units, "_measure", lambda: {"float32": 1.0})
-    assert units.rates.__wrapped__(fresh=True) == {"float32": 1.0}
+    monkeypatch.setattr(units, "measure", lambda: pytest.fail("measured again"))
+    assert unit_rates.rates.__wrapped__() == found
+    monkeypatch.setattr(units, "measure", lambda: {"float32": 1.0})
+    assert unit_rates.rates.__wrapped__(fresh=True) == {"float32": 1.0}
 
 
 def test_what_the_processor_lacks_is_not_measured(monkeypatch):

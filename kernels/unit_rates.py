@@ -1,0 +1,39 @@
+"""Rates of arithmetic units on this machine: measured once, then read without numba."""
+
+from __future__ import annotations
+
+import functools
+import json
+
+from .compiler import environment_key
+from .storage import forget, remembered
+
+
+@functools.cache
+def rates(*, fresh: bool = False) -> dict[str, float]:
+    """Return the operations of each unit that this machine has (``cpu.units``), in 1e9/s a core.
+
+    Measured on the first use on a machine, then kept in the cache folder.
+
+    Parameters
+    ----------
+    fresh : bool
+        Measure again.
+    """
+    question = f"units\n{environment_key()}"
+    if fresh:
+        forget(question)
+    found: dict[str, float] = json.loads(remembered(question, lambda: json.dumps(_measure())))
+    return found
+
+
+def _measure() -> dict[str, float]:
+    from .cpu.units import measure
+
+    return measure()
+
+
+def bfloat16_speed() -> float:
+    """Return how many times as fast as those of float32 products of bfloat16 are."""
+    found = rates()
+    return found.get("bfloat16", 0.0) / found["float32"]

@@ -1,0 +1,67 @@
+"""Products of bfloat16 (``precision="bf16"``): operands rounded, sums and results float32.
+
+Rows of float32 become pairs in a step of their own, which all that read them share.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ...kernels.cpu.bfloats import bfloat_pairs, bfloat_rows
+from ..emission import Emission
+from ..strides import channels_last_order, contiguous_strides
+from ..symbolic import Dim, product
+from ..tensors import Tensor
+from .convolution import Convolution
+from .integers import halved
+
+_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+_LEAST_CHANNELS = 8
+"""Fewer are rounded more slowly than vectors of them."""
+_LEAST_USES = 48
+"""Products of a rounded number that take as long, in float32, as rounding it."""
+
+
+def may_round(emit: Emission, conv: Convolution) -> bool:
+    """Tell whether a convolution or product may take bfloat16, and is large enough to gain."""
+    head, weights = conv.group.head, conv.weights
+    if emit.options.get("precision") != "bf16" or conv.kind != "f32":
+        return False
+    if head is None or head.op_type not in _OPERATORS or conv.group.gate is not None:
+        return False
+    if not isinstance(weights, np.ndarray) or weights.shape[-4] < _LEAST_CHANNELS:
+        return False
+    return weights.shape[-5] // conv.groups * conv.window.taps >= _LEAST_USES
+
+
+def rounded(emit: Emission, conv: Convolution) -> Convolution:
+    """Return a convolution of pairs of bfloat16; `may_round` has told that it may be one."""
+    x = _pixel_pairs(emit, conv.x, conv.groups, conv.channels)
+    return dataclasses.replace(conv, kind="bf16", x=x, weights=bfloat_pairs(conv.filters, -4))
+
+
+def _pixel_pairs(emit: Emission, x: Tensor, groups: int, channels: Dim) -> Tensor:
+    """Return pairs of the channels of each pixel of a channels-last image, by group."""
+    return emit.once(x, ("bfloats", groups), lambda: _make_pairs(emit, x, groups, channels))
+
+
+def _make_pairs(emit: Emission, x: Tensor, groups: int, channels: Dim) -> Tensor:
+    order, spatial = channels_last_order(len(x.shape)), x.shape[2:]
+    if not _has_even_rows(x):
+        x = emit.ordered(x, order)
+    shape = (x.shape[0], groups * halved(channels), *spatial)
+    words = emit.new(shape, "int32", order, x.name)
+    emit.step(
+        bfloat_rows, outputs=[words], op_type="Bfloats", x=x, y=words, images=x.shape[0],
+        rows=product(spatial), groups=groups, channels=channels, x_image=x.strides[0],
+        x_row=x.strides[-1],
+    )  # fmt: skip
+    return words
+
+
+def _has_even_rows(x: Tensor) -> bool:
+    """Tell whether the pixels of an image have one distance."""
+    spatial, pixel = x.shape[2:], x.strides[-1]
+    return list(x.strides[2:]) == [pixel * step for step in contiguous_strides(spatial)]
