@@ -12,9 +12,8 @@ from llvmlite import ir
 from numba.core import types
 
 from . import simd
-from .arithmetic import ARITHMETIC
 from .target import LANES
-from .vectors import I8, I32, I64, f32x, i32x, intrinsic
+from .vectors import I8, I32, f32x, i32x, intrinsic
 
 _BYTES = ir.VectorType(I8, LANES)
 _INTEGERS = 12582912.0
@@ -92,35 +91,3 @@ def four_rows_first(typingctx, a, b, c, d, count):  # type: ignore[no-untyped-de
         return _interleaved(builder, rows)
 
     return i32x(*[types.int64] * 5), codegen
-
-
-@intrinsic
-def add_quads(typingctx, sums, a, b):  # type: ignore[no-untyped-def]
-    """Add the products of words of four bytes, those of ``a`` unsigned and of ``b`` signed."""
-
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        total, left, right = args
-        return ARITHMETIC["u8"].add_product(builder, left, right, total)
-
-    return i32x(i32x, i32x, i32x), codegen
-
-
-@intrinsic
-def store_requantized(typingctx, address, sums, scales, low, high, zero, count):  # type: ignore[no-untyped-def]
-    """Store the first ``count`` of a vector of sums as bytes (`emit_requantized`)."""
-
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        address, sums, scales, *limits, zero, count = args
-        low, high = (simd.emit_splat(builder, limit) for limit in limits)
-        zero = simd.emit_splat(builder, builder.trunc(zero, I32))
-        value = emit_requantized(builder, sums, scales, low, high, zero)
-        pointer = _pointer(builder, address, _BYTES)
-        with builder.if_else(builder.icmp_signed(">=", count, I64(LANES))) as (full, part):
-            with full:
-                emit_store(builder, value, pointer)
-            with part:
-                emit_store(builder, value, pointer, count)
-        return context.get_dummy_value()
-
-    given = types.int64, i32x, f32x, types.float32, types.float32, types.int64, types.int64
-    return types.void(*given), codegen

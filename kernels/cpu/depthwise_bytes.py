@@ -7,32 +7,46 @@ not. Words of the rows under a window are made once, padding included, and kept 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit
+from numba.core import types
 
-from ..byte_vectors import add_quads, four_rows, four_rows_first, store_requantized
+from .. import simd
+from ..arithmetic import ARITHMETIC
+from ..byte_vectors import emit_requantized, emit_store, four_rows, four_rows_first
+from ..emitter import BYTE, Emitter
 from ..fields import Requantized, Sizes, Strides, Window
-from ..registry import Pointer, kernel
+from ..registry import Pointer, kernel_factory
 from ..simd import (
     load_f32,
     load_i32,
-    load_i64,
     splat,
     splat_i32,
     stack_words,
     store_i64,
     vload_first,
-    vload_i32,
     vload_i32_first,
     vstore_i32,
 )
 from ..target import LANES
+from ..vectors import I32, I64, f32x, i32x, intrinsic
 from .quads import limits
 
-MAX_ROWS = 16
-"""Rows of a window at most."""
+MAX_ROWS, MAX_WORDS = 16, 128
+"""Rows of a window at most, and words of the weights of a channel."""
+_LINE = LANES * 4
+
+
+# --- words of rows ----------------------------------------------------------------------------
+
+
+@njit
+def _pixel_at(x: Pointer, column: int, width: int, pixel: int, border: Pointer) -> Any:
+    return x + column * pixel if 0 <= column < width else border
 
 
 @njit
@@ -41,17 +55,13 @@ def _make_words(
     channels: int, words: int, share: int, flip: Any,
 ) -> None:  # fmt: skip
     """Make the words of a row of pixels at ``x``, those outside it from the border."""
-    size = (channels + LANES - 1) // LANES * LANES * 4
-    addresses = stack_words(4)
-    for place in range((sizes.out_width + share - 1) // share * words):
-        left = place // words * share * window.stride_w - window.pad_left
-        left += place % words * 4 * window.dilation_w
-        for tap in range(4):
-            column = left + tap * window.dilation_w
-            inside = 0 <= column < sizes.width
-            store_i64(addresses, tap, x + column * pixel if inside else border)
-        a, b = load_i64(addresses, 0), load_i64(addresses, 1)
-        c, d = load_i64(addresses, 2), load_i64(addresses, 3)
+    apart, width, first = window.dilation_w, sizes.width, -window.pad_left
+    left, word = first, 0
+    for _ in range((sizes.out_width + share - 1) // share * words):
+        a = _pixel_at(x, left, width, pixel, border)
+        b = _pixel_at(x, left + apart, width, pixel, border)
+        c = _pixel_at(x, left + 2 * apart, width, pixel, border)
+        d = _pixel_at(x, left + 3 * apart, width, pixel, border)
         at = 0
         while at + LANES <= channels:
             vstore_i32(target, at, four_rows(a + at, b + at, c + at, d + at) ^ flip)
@@ -59,7 +69,12 @@ def _make_words(
         if at < channels:
             some = four_rows_first(a + at, b + at, c + at, d + at, channels - at)
             vstore_i32(target, at, some ^ flip)
-        target += size
+            at += LANES
+        target += at * 4
+        left, word = left + 4 * apart, word + 1
+        if word == words:
+            first += share * window.stride_w
+            left, word = first, 0
 
 
 @njit
@@ -68,90 +83,173 @@ def _fill_words(target: Pointer, count: int, word: Any) -> None:
         vstore_i32(target, at, word)
 
 
-@njit
-def _convolve_row(
-    y: Pointer, rows: Pointer, w: Pointer, bias: Pointer, requantized: Requantized, scale_step: int,
-    channels: int, kernel_h: int, words: int, share: int, out_width: int, pixel: int,
-) -> None:  # fmt: skip
-    """Convolve the rows of words at ``rows``, an address for each of the window."""
-    zero, low, high = limits(requantized.zero, requantized.is_signed)
-    blocks = (channels + LANES - 1) // LANES
-    step, taps = blocks * LANES * 4, kernel_h * words
-    for block in range(blocks):
-        c = block * LANES
-        count = min(LANES, channels - c)
-        first, scale = splat_i32(np.int32(0)), splat(load_f32(requantized.scales, 0))
-        if bias != 0:
-            first = vload_i32_first(bias, c, count)
-        if scale_step != 0:
-            scale = vload_first(requantized.scales, c, count)
-        for shift in range(share):
-            weights = w + (shift * blocks + block) * taps * LANES * 4
-            at, target = c * 4, y + shift * pixel + c
-            for _ in range(shift, out_width, share):
-                total, factor = first, 0
-                for k in range(kernel_h):
-                    source = load_i64(rows, k) + at
-                    for _ in range(words):
-                        factors = vload_i32(weights, factor)
-                        total = add_quads(total, vload_i32(source, 0), factors)
-                        source += step
-                        factor += LANES
-                store_requantized(target, total, scale, low, high, zero, count)
-                at += words * step
-                target += share * pixel
+# --- results of rows of words -----------------------------------------------------------------
 
 
-@kernel
-def depthwise_bytes(
-    thread: int, part: int, until: int, parts: int,
-    x: Pointer, w: Pointer, bias: Pointer, pad: Pointer, channels: int, sizes: Sizes,
-    window: Window, strides: Strides, words: int, share: int, flip: int, scale_step: int,
-    requantized: Requantized, workspace: Pointer, workspace_bytes: int,
-) -> int:  # fmt: skip
-    """Convolve each channel of images of bytes with a filter of its own.
+class _Row(Emitter):
+    """Emits the results of a row for a vector of channels, by ``share`` windows at a place.
 
-    ``w`` has (share, channels / LANES, kernel_h, words, LANES) words, for windows that begin at the
-    first pixels of a word. ``pad`` is the address of a word of padding (0: zeros); bytes are
-    flipped by ``flip``, which makes signed ones unsigned. Strides are bytes; all bias or sums are
-    int32. Rows are split into parts.
+    Parameters are those of the intrinsic.
     """
-    image_rows = sizes.out_height
-    rows = sizes.images * image_rows
-    first, last = rows * part // parts, rows * until // parts
-    border = workspace + thread * workspace_bytes
-    size = (channels + LANES - 1) // LANES * LANES
-    line = (sizes.out_width + share - 1) // share * words * size
-    ring = (window.kernel_h - 1) * window.dilation_h + 1
-    word = np.int32(load_i32(pad, 0)) if pad != 0 else np.int32(0)
-    padding, flipped = splat_i32(word), splat_i32(np.int32(flip))
-    _fill_words(border, size, padding ^ flipped)
-    lines, addresses = border + size * 4, stack_words(MAX_ROWS)
-    following, image = 0, -1
-    for row in range(first, last):
-        h = row % image_rows
-        top = h * window.stride_h - window.pad_top
-        if row // image_rows != image:
-            image, following = row // image_rows, top
-        for r in range(max(following, top), top + ring):
-            target = lines + r % ring * line * 4
-            if 0 <= r < sizes.height:
-                source = x + image * strides.x_image + r * strides.x_row
-                _make_words(
-                    source, target, border, sizes, window, strides.x_pixel, channels, words, share,
-                    flipped,
-                )  # fmt: skip
-            else:
-                _fill_words(target, line, padding)
-        following = top + ring
-        for k in range(window.kernel_h):
-            store_i64(addresses, k, lines + (top + k * window.dilation_h) % ring * line * 4)
-        _convolve_row(
-            requantized.target + image * strides.y_image + h * strides.y_row, addresses, w, bias,
-            requantized, scale_step, channels, window.kernel_h, words, share, sizes.out_width,
-            strides.y_pixel,
-        )  # fmt: skip
-    return 0
+
+    def __init__(
+        self, builder: ir.IRBuilder, rows: int, words: int, share: int, args: list[Any]
+    ) -> None:
+        super().__init__(builder, ARITHMETIC["u8"])
+        self.rows, self.words, self.share = rows, words, share
+        self.y, self.table, self.at, self.weights, *args = args
+        self.step, self.width, self.pixel, self.count, self.first, *args = args
+        self.scales, low, high, zero = args
+        self.low, self.high = (simd.emit_splat(builder, end) for end in (low, high))
+        self.zero = simd.emit_splat(builder, builder.trunc(zero, I32))
+
+    def vectors(self, address: Any, count: int) -> list[Any]:
+        base = self.builder.inttoptr(address, BYTE)
+        return [self.vector_load(self.address(base, I64(i * _LINE))) for i in range(count)]
+
+    def starts(self) -> list[Any]:
+        """Pointers to the first words of the channels in each row."""
+        builder = self.builder
+        table = builder.inttoptr(self.table, I64.as_pointer())
+        rows = [builder.load(builder.gep(table, [I64(row)])) for row in range(self.rows)]
+        return [builder.inttoptr(builder.add(row, self.at), BYTE) for row in rows]
+
+    def emit(self) -> None:
+        builder, rows, taps = self.builder, self.starts(), self.rows * self.words
+        factors = self.vectors(self.weights, self.share * taps)
+        apart = [builder.mul(self.step, I64(word)) for word in range(self.words + 1)]
+
+        def place(index: Any, carried: list[Any]) -> list[Any]:
+            offset, target = carried
+            offsets = [builder.add(offset, each) for each in apart]
+            x = [self.vector_load(self.address(row, at)) for row in rows for at in offsets[:-1]]
+            column = builder.mul(index, I64(self.share))
+            for shift in range(self.share):
+                total = self.first
+                for number, factor in zip(x, factors[shift * taps :], strict=False):
+                    total = self.fma(number, factor, total)
+                at = builder.add(column, I64(shift))
+                with builder.if_then(builder.icmp_signed("<", at, self.width)):
+                    self.store(total, target)
+                target = self.address(target, self.pixel)
+            return [offsets[-1], target]
+
+        more = builder.add(self.width, I64(self.share - 1))
+        places = builder.sdiv(more, I64(self.share))
+        self.counted_loop("place", places, [I64(0), builder.inttoptr(self.y, BYTE)], place)
+
+    def store(self, total: Any, target: Any) -> None:
+        builder = self.builder
+        value = emit_requantized(builder, total, self.scales, self.low, self.high, self.zero)
+        full = builder.icmp_signed(">=", self.count, I64(LANES))
+        with builder.if_else(full) as (whole, some):
+            with whole:
+                emit_store(builder, value, target)
+            with some:
+                emit_store(builder, value, target, self.count)
+
+
+@intrinsic(prefer_literal=True)
+def _row(  # type: ignore[no-untyped-def]
+    typingctx, rows, words, share, y, table, at, weights, step, width, pixel, count, first, scales,
+    low, high, zero,
+):  # fmt: skip
+    """Write the results of a vector of channels of a row.
+
+    ``table`` has addresses of rows of words, in which these channels are ``at`` bytes further and
+    places ``step`` bytes apart; ``first`` are the sums' first terms.
+    """
+    sizes = rows.literal_value, words.literal_value, share.literal_value
+
+    def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        _Row(builder, *sizes, list(values[3:])).emit()
+        return context.get_dummy_value()
+
+    numbers = [types.int64] * 8
+    limits = types.float32, types.float32, types.int64
+    return types.void(rows, words, share, *numbers, i32x, f32x, *limits), codegen
+
+
+# --- the kernel -------------------------------------------------------------------------------
+
+
+@kernel_factory
+def depthwise_bytes(rows: int, words: int, share: int) -> Callable[..., int]:
+    """Build the convolution of each channel of images of bytes with a filter of its own.
+
+    A row of a window is ``words`` words, which serve ``share`` windows (`row_words`), and ``w`` has
+    (channels / LANES, share, rows, words, LANES) words. ``pad`` is the address of a word of padding
+    (0: zeros); bytes are flipped by ``flip``, which makes signed ones unsigned. Strides are bytes;
+    the bias is int32. Rows are split into parts.
+    """
+    taps = rows * words
+
+    @njit
+    def convolve_row(
+        y: Pointer, table: Pointer, w: Pointer, bias: Pointer, requantized: Requantized,
+        scale_step: int, channels: int, width: int, pixel: int,
+    ) -> None:  # fmt: skip
+        zero, low, high = limits(requantized.zero, requantized.is_signed)
+        blocks = (channels + LANES - 1) // LANES
+        apart = blocks * _LINE
+        scales = splat(load_f32(requantized.scales, 0))
+        first = splat_i32(np.int32(0))
+        for block in range(blocks):
+            c = block * LANES
+            count = min(LANES, channels - c)
+            if bias != 0:
+                first = vload_i32_first(bias, c, count)
+            if scale_step != 0:
+                scales = vload_first(requantized.scales, c, count)
+            weights = w + block * share * taps * _LINE
+            _row(
+                rows, words, share, y + c, table, c * 4, weights, apart, width, pixel, count, first,
+                scales, low, high, zero,
+            )  # fmt: skip
+
+    def body(
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, w: Pointer, bias: Pointer, pad: Pointer, channels: int, sizes: Sizes,
+        window: Window, strides: Strides, flip: int, scale_step: int, requantized: Requantized,
+        workspace: Pointer, workspace_bytes: int,
+    ) -> int:  # fmt: skip
+        height = sizes.out_height
+        all_rows = sizes.images * height
+        border = workspace + thread * workspace_bytes
+        size = (channels + LANES - 1) // LANES * LANES
+        line = (sizes.out_width + share - 1) // share * words * size
+        ring = (rows - 1) * window.dilation_h + 1
+        padding = splat_i32(load_i32(pad, 0) if pad != 0 else np.int32(0))
+        flipped = splat_i32(np.int32(flip))
+        _fill_words(border, size, padding ^ flipped)
+        lines, table = border + size * 4, stack_words(MAX_ROWS)
+        following, image = 0, -1
+        for row in range(all_rows * part // parts, all_rows * until // parts):
+            h = row % height
+            top = h * window.stride_h - window.pad_top
+            if row // height != image:
+                image, following = row // height, top
+            for r in range(max(following, top), top + ring):
+                target = lines + r % ring * line * 4
+                if 0 <= r < sizes.height:
+                    _make_words(
+                        x + image * strides.x_image + r * strides.x_row, target, border, sizes,
+                        window, strides.x_pixel, channels, words, share, flipped,
+                    )  # fmt: skip
+                else:
+                    _fill_words(target, line, padding)
+            following = top + ring
+            for k in range(rows):
+                at = (top + k * window.dilation_h) % ring
+                store_i64(table, k, lines + at * line * 4)
+            y = requantized.target + image * strides.y_image + h * strides.y_row
+            convolve_row(
+                y, table, w, bias, requantized, scale_step, channels, sizes.out_width,
+                strides.y_pixel,
+            )  # fmt: skip
+        return 0
+
+    return body
 
 
 def row_words(kernel_w: int, stride_w: int, dilation_w: int) -> tuple[int, int]:

@@ -7,7 +7,6 @@ convolutions of weights that steps compute are those of float64.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -275,10 +274,15 @@ def _lower_linear_conv(emit: Emission, node: Node) -> None:
 
 def _emit_depthwise(emit: Emission, node: Node, y: Tensor, scale: Tensor, zero: Tensor) -> bool:
     """Emit a depthwise convolution from bytes to bytes, if there are products of such words."""
-    if not quads.is_wanted or not _is_known(node, (3, 5)):
+    if not quads.is_wanted or not _is_known(node, (3, 5)) or len(y.shape) == 5:
         return False
-    weights, groups = _filters(node, 3, 5), node.attribute("group", 1)
-    x, _ = _image(emit, node, (0, 2), weights.shape[1] * groups)
+    weights, window = _filters(node, 3, 5), Window.of(node, node.required(3).dims[2:])
+    groups = node.attribute("group", 1)
+    if groups == 1 or groups != weights.shape[0] or not takes_bytes(weights, window):
+        return False
+    x, _ = _image(emit, node, (0, 2), groups)
+    sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
+    bias, pad = quads.zero_terms(emit, node, node.required(0), 2, sums, 8)
     conv = Convolution(
         group=Group([node], node),
         kind="u8",
@@ -286,15 +290,13 @@ def _emit_depthwise(emit: Emission, node: Node, y: Tensor, scale: Tensor, zero: 
         y=y,
         output=y,
         weights=weights,
-        window=Window.of(node, node.required(3).dims[2:]),
+        window=window,
         groups=groups,
+        bias=bias,
+        pad=pad,
         epilogue=Epilogue(result=y, scales=scale, zero=zero),
     )
-    if not takes_bytes(conv):
-        return False
-    sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
-    bias, pad = quads.zero_terms(emit, node, node.required(0), 2, sums, 8)
-    emit_depthwise_bytes(emit, dataclasses.replace(conv, bias=bias, pad=pad))
+    emit_depthwise_bytes(emit, conv)
     return True
 
 
