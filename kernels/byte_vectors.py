@@ -55,9 +55,11 @@ def _shuffled(builder: ir.IRBuilder, a: Any, b: Any, lanes: list[int]) -> Any:
 
 def _interleaved(builder: ir.IRBuilder, rows: list[Any]) -> Any:
     """Words of the bytes at the same place of four vectors."""
-    pairs = [_shuffled(builder, a, b, list(range(2 * LANES))) for a, b in (rows[:2], rows[2:])]
+    first, second = (
+        _shuffled(builder, a, b, list(range(2 * LANES))) for a, b in (rows[:2], rows[2:])
+    )
     lanes = [byte * LANES + lane for lane in range(LANES) for byte in range(4)]
-    return builder.bitcast(_shuffled(builder, *pairs, lanes), i32x.llvm)
+    return builder.bitcast(_shuffled(builder, first, second, lanes), i32x.llvm)
 
 
 # --- for kernels ------------------------------------------------------------------------------

@@ -96,7 +96,7 @@ class _Row(Emitter):
         self, builder: ir.IRBuilder, rows: int, words: int, share: int, args: list[Any]
     ) -> None:
         super().__init__(builder, ARITHMETIC["u8"])
-        self.rows, self.words, self.share = rows, words, share
+        self.height, self.length, self.share = rows, words, share
         self.y, self.table, self.at, self.weights, *args = args
         self.step, self.width, self.pixel, self.count, self.first, *args = args
         self.scales, low, high, zero = args
@@ -111,13 +111,13 @@ class _Row(Emitter):
         """Pointers to the first words of the channels in each row."""
         builder = self.builder
         table = builder.inttoptr(self.table, I64.as_pointer())
-        rows = [builder.load(builder.gep(table, [I64(row)])) for row in range(self.rows)]
+        rows = [builder.load(builder.gep(table, [I64(row)])) for row in range(self.height)]
         return [builder.inttoptr(builder.add(row, self.at), BYTE) for row in rows]
 
     def emit(self) -> None:
-        builder, rows, taps = self.builder, self.starts(), self.rows * self.words
+        builder, rows, taps = self.builder, self.starts(), self.height * self.length
         factors = self.vectors(self.weights, self.share * taps)
-        apart = [builder.mul(self.step, I64(word)) for word in range(self.words + 1)]
+        apart = [builder.mul(self.step, I64(word)) for word in range(self.length + 1)]
 
         def place(index: Any, carried: list[Any]) -> list[Any]:
             offset, target = carried

@@ -60,7 +60,7 @@ def quad_rows(
 @njit
 def limits(zero: Pointer, is_signed: int) -> Any:
     """Return a zero point at an address (0: zero), and what it leaves of the range of bytes."""
-    point = 0
+    point: Any = 0
     if zero != 0:
         point = np.int64(load_i8(zero, 0)) if is_signed != 0 else np.int64(load_u8(zero, 0))
     least = -128 if is_signed != 0 else 0
