@@ -85,6 +85,19 @@ class Tiles(NamedTuple):
     tail_tiles: Pointer
 
 
+class Requantized(NamedTuple):
+    """Where whole sums become bytes (`byte_vectors`), which lie as the sums do.
+
+    ``scales`` has one for each channel, ``zero`` is the address of their zero point (0: zero), and
+    ``target`` of the bytes (0: sums are stored as they are).
+    """
+
+    scales: Pointer
+    zero: Pointer
+    target: Pointer
+    is_signed: int
+
+
 class Epilogue(NamedTuple):
     """Operations on finished values, beside bias and residual.
 

@@ -17,14 +17,15 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..fields import Depth, Epilogue, ResidualStrides, Sizes, Strides, Tiles, Window
+from ..fields import Depth, Epilogue, Requantized, ResidualStrides, Sizes, Strides, Tiles, Window
 from ..registry import SHARES, Pointer, kernel
 from ..simd import load_f32, stack_words, store_f64, store_i64
 from ..target import L2_BYTES, LANES
 from .packing import flat_width, padded_channels
 from .panel import reduction_blocks, run_epilogue, run_panel
+from .quads import limits
 from .rows import copy_rows
-from .tile import TILE, TILE_WORDS
+from .tile import AS_BYTES, LAST, TILE, TILE_WORDS
 from .window import taps_inside
 
 # Input rows that the loops over panels should find in the second-level cache, in bytes.
@@ -71,6 +72,7 @@ def convolve(
     workspace: Pointer,
     workspace_bytes: int,
     after: Epilogue,
+    requantized: Requantized,
     may_flatten: int,
 ) -> int:
     """Convolve channels-last images or volumes of elements of 4 or 8 bytes, as the tiles are.
@@ -165,8 +167,16 @@ def convolve(
         segments0, segments1, length, panel, tiles_here, itemsize
     )
 
+    ends = LAST
     store_f64(words, TILE.low, after.low)
     store_f64(words, TILE.high, after.high)
+    if requantized.target != 0:
+        ends = LAST | AS_BYTES
+        zero, low, high = limits(requantized.zero, requantized.is_signed)
+        store_f64(words, TILE.low, np.float64(low))
+        store_f64(words, TILE.high, np.float64(high))
+        store_i64(words, TILE.zero, zero)
+        store_i64(words, TILE.target, requantized.target - (y >> 2))
     store_i64(words, TILE.activation, after.activation)
     store_i64(words, TILE.ldc, strides.y_pixel)
     store_i64(words, TILE.row_c, y_row)
@@ -224,6 +234,7 @@ def convolve(
             )
             packed += p * panel * steps * itemsize
             store_i64(words, TILE.bias, bias + column * itemsize if bias != 0 else 0)
+            store_i64(words, TILE.scales, requantized.scales + column * itemsize)
             store_i64(words, TILE.lda, window.stride_w * a_pixel)
             store_i64(words, TILE.row_a, window.stride_h * a_row)
             store_i64(words, TILE.sa0, a_row * window.dilation_h)
@@ -243,7 +254,7 @@ def convolve(
                     a0 + (tap - first) * a_tap, c, r, out_width, full_rows,
                     last_width if full_rows < h1 - h0 else 0, tile.mr, segments0,
                     length if last > first else 0, block0, block_length, tap == first,
-                    tap >= last - 1, itemsize,
+                    ends if tap >= last - 1 else 0, itemsize,
                 )  # fmt: skip
         if after.epilogue != 0:
             group, p = panel_first // panels, panel_first % panels

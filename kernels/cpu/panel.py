@@ -10,7 +10,7 @@ from ..fields import Epilogue
 from ..registry import Pointer
 from ..simd import call_kernel, load_i64, store_i64
 from ..target import EMBEDDED_BROADCAST, L1_BYTES, L2_BYTES
-from .tile import FIRST, LAST, TILE
+from .tile import FIRST, TILE
 
 # Weights that the loops over tiles should find in a cache, in bytes. The wide tiles of AVX-512
 # take a line in seven cycles, which the second level provides; others need the first.
@@ -57,13 +57,14 @@ def run_tiles(
 def run_panel(
     tiles: Pointer, words: Pointer, panel: int, packed: Pointer, a: Pointer, c: Pointer,
     residual: Pointer, width: int, rows: int, last_width: int, mr: int, segments0: int, length: int,
-    block0: int, block_length: int, begins: bool, ends: bool, itemsize: int,
+    block0: int, block_length: int, begins: bool, ends: int, itemsize: int,
 ) -> None:  # fmt: skip
     """Run a reduction of one panel, a block that stays in cache at a time.
 
     ``rows`` rows of ``width`` pixels, then one of ``last_width`` (0: none). ``words`` holds the
     strides, the number of inner segments, bias and activation. Unless it ``begins`` them, sums
-    are added to what ``c`` holds; unless it ``ends`` them, the activation is not applied yet.
+    are added to what ``c`` holds. ``ends`` are the tile's flags of its last block: 0 where sums
+    go on, and the activation is not applied yet.
     """
     segments1, step = load_i64(words, TILE.s1), load_i64(words, TILE.sa0)
     row_tiles = (width + mr - 1) // mr
@@ -71,11 +72,11 @@ def run_panel(
     s0, k0 = 0, 0
     while s0 < segments0:
         s_count, k_count = min(block0, segments0 - s0), min(block_length, length - k0)
-        final = ends and s0 + s_count == segments0 and k0 + k_count == length
+        final = s0 + s_count == segments0 and k0 + k_count == length
         store_i64(words, TILE.s0, s_count)
         store_i64(words, TILE.length, k_count)
         first = begins and s0 + k0 == 0
-        store_i64(words, TILE.flags, (FIRST if first else 0) | (LAST if final else 0))
+        store_i64(words, TILE.flags, (FIRST if first else 0) | (ends if final else 0))
         block_bytes = s_count * segments1 * k_count * panel * itemsize
         at = packed + (s0 * segments1 * length + k0) * panel * itemsize
         store_i64(words, TILE.b, at)

@@ -6,10 +6,23 @@ weights of zero meet.
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
+import numpy as np
+from numba import njit
+
+from ..byte_vectors import four_rows, four_rows_first
 from ..registry import Pointer, kernel
-from ..simd import load_i32, load_u8, store_i32
+from ..simd import (
+    load_i8,
+    load_i32,
+    load_u8,
+    splat_i32,
+    store_i32,
+    vstore_i32,
+    vstore_i32_first,
+)
+from ..target import LANES
 from .pairs import joined
 
 SIGNED = 0x80
@@ -42,6 +55,45 @@ def quad_rows(
                     rest |= np.int32(load_u8(source, c)) << np.int32(8 * (c % 4))
                 store_i32(target, whole, rest ^ flip)
             source += channels
+    return 0
+
+
+@njit
+def limits(zero: Pointer, is_signed: int) -> Any:
+    """Return a zero point at an address (0: zero), and what it leaves of the range of bytes."""
+    point: Any = 0
+    if zero != 0:
+        point = np.int64(load_i8(zero, 0)) if is_signed != 0 else np.int64(load_u8(zero, 0))
+    least = -128 if is_signed != 0 else 0
+    return point, np.float32(least - point), np.float32(least + 255 - point)
+
+
+@kernel
+def quad_planes(
+    thread: int, part: int, until: int, parts: int,
+    x: Pointer, y: Pointer, images: int, channels: int, pixels: int, x_image: int, x_plane: int,
+    is_signed: int,
+) -> int:  # fmt: skip
+    """Make words of the pixels of images of up to four planes of bytes.
+
+    Pixels of each image are split into parts.
+    """
+    flip = splat_i32(np.int32(0x80808080 - (1 << 32)) if is_signed != 0 else np.int32(0))
+    blocks = (pixels + LANES - 1) // LANES
+    first, last = blocks * part // parts * LANES, min(pixels, blocks * until // parts * LANES)
+    for image in range(images):
+        source, target = x + image * x_image, y + image * pixels * 4
+        a, b = source + first, source + min(1, channels - 1) * x_plane + first
+        c = source + min(2, channels - 1) * x_plane + first
+        d = source + (channels - 1) * x_plane + first
+        pixel = first
+        while pixel + LANES <= last:
+            vstore_i32(target, pixel, four_rows(a, b, c, d) ^ flip)
+            a, b, c, d = a + LANES, b + LANES, c + LANES, d + LANES
+            pixel += LANES
+        if pixel < last:
+            words = four_rows_first(a, b, c, d, last - pixel) ^ flip
+            vstore_i32_first(target, pixel, words, last - pixel)
     return 0
 
 

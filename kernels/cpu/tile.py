@@ -10,7 +10,7 @@ with ``NR`` the elements of nv vectors. In channels-last order a convolution's r
 (kw, c) is contiguous for a fixed kernel row, so it is a tile with S0 = kernel rows, S1 = 1 and
 L = kw * c (S1 = kw, L = c when dilated); a matrix product is S0 = S1 = 1. ``a`` is read in
 place by broadcasts; ``b`` comes packed in panels. Bias, residual and the common activations are
-applied in registers before the only store.
+applied in registers before the only store, and whole sums become bytes there.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from numba.core import types
 
 from .. import simd
 from ..arithmetic import ARITHMETIC, KINDS
-from ..emitter import BYTE, Emitter, unpacked
+from ..byte_vectors import emit_requantized, emit_store
+from ..emitter import BYTE, VECTOR, Emitter, unpacked
 from ..fields import positions
 from ..registry import Pointer, kernel_factory
 from ..target import EMBEDDED_BROADCAST, LANES
-from ..vectors import I64, intrinsic
+from ..vectors import F32, I32, I64, intrinsic
 
 
 class TileRecord(NamedTuple):
@@ -58,6 +59,9 @@ class TileRecord(NamedTuple):
     activation: int
     low: float
     high: float
+    scales: Pointer
+    zero: int
+    target: Pointer
 
 
 TILE = positions(TileRecord)
@@ -65,8 +69,11 @@ TILE = positions(TileRecord)
 TILE_WORDS = len(TILE)
 OPERANDS = ("register", "memory")
 """Where multiply-adds take the numbers of ``a`` from: spread into a register, or from memory."""
-FIRST, LAST = 1, 2
-"""Flags of the first block of a reduction, and of the last."""
+FIRST, LAST, AS_BYTES = 1, 2, 4
+"""Flags of the first block of a reduction, of the last, and of one whose sums become bytes.
+
+Bytes lie as ``c`` does: where one begins is a quarter of the address of its sum, and ``target``.
+"""
 _ROWS_PER_POINTER = 3
 _LINE = 64  # bytes
 
@@ -78,7 +85,7 @@ class _Tile(Emitter):
         self, builder: ir.IRBuilder, mr: int, nv: int, kind: str, operand: str, args: Any
     ) -> None:
         super().__init__(builder, ARITHMETIC[kind])
-        self.is_plain = kind not in ("f32", "bf16")
+        self.is_plain, self.has_bytes = kind not in ("f32", "bf16"), kind in ("i16", "u8")
         self.lanes = self.kind.vector.count
         self.mr, self.nv = mr, nv
         self.args = args
@@ -195,17 +202,59 @@ class _Tile(Emitter):
 
     def store(self, c: Any, values: list[Any]) -> None:
         builder, args = self.builder, self.args
-        full = builder.icmp_signed(">=", args.n, I64(self.nv * self.lanes))
 
-        def write(counts: list[Any | None]) -> list[Any]:
+        def write(counts: list[Any | None]) -> None:
             for m in range(self.mr):
                 row = self.address(c, builder.mul(args.ldc, I64(m)))
                 for j, count in enumerate(counts):
                     at = self.address(row, I64(j * LANES * 4))
                     self.vector_store(values[m * self.nv + j], at, count)
+
+        self.for_lanes(write)
+
+    def store_bytes(self, c: Any, sums: list[Any]) -> None:
+        """Store whole sums as bytes."""
+        builder, args = self.builder, self.args
+        at = builder.add(builder.lshr(builder.ptrtoint(c, I64), I64(2)), args.target)
+        base, apart = builder.inttoptr(at, BYTE), builder.lshr(args.ldc, I64(2))
+        scales = builder.inttoptr(args.scales, BYTE)
+        low, high = (
+            simd.emit_splat(builder, builder.fptrunc(end, F32)) for end in (args.low, args.high)
+        )
+        zero = simd.emit_splat(builder, builder.trunc(args.zero, I32))
+
+        def write(counts: list[Any | None]) -> None:
+            for j, count in enumerate(counts):
+                factors = self.vector_load(self.address(scales, I64(j * LANES * 4)), count)
+                factors = builder.bitcast(factors, VECTOR)
+                for m in range(self.mr):
+                    total = sums[m * self.nv + j]
+                    value = emit_requantized(builder, total, factors, low, high, zero)
+                    row = self.address(base, builder.mul(apart, I64(m)))
+                    emit_store(builder, value, self.address(row, I64(j * LANES)), count)
+
+        self.for_lanes(write)
+
+    def for_lanes(self, write: Callable[[list[Any | None]], None]) -> None:
+        """Emit what is written of all lanes, and of those that the last panel has."""
+
+        def written(counts: list[Any | None]) -> list[Any]:
+            write(counts)
             return []
 
-        self.choose(full, lambda: write([None] * self.nv), lambda: write(list(self.counts())))
+        full = self.builder.icmp_signed(">=", self.args.n, I64(self.nv * self.lanes))
+        self.choose(full, lambda: written([None] * self.nv), lambda: written(self.counts()))
+
+    def store_either(self, c: Any, sums: list[Any]) -> None:
+        """Store whole sums, as bytes where these are wanted."""
+
+        def stored(store: Callable[[Any, list[Any]], None]) -> list[Any]:
+            store(c, sums)
+            return []
+
+        self.choose(
+            self.flag(AS_BYTES), lambda: stored(self.store_bytes), lambda: stored(self.store)
+        )
 
     def prefetch(self, c: Any, residual: Any) -> None:
         """Bring in what the end of the tile will need."""
@@ -241,7 +290,7 @@ class _Tile(Emitter):
             self.prefetch(c, residual)
             ahead, *sums = self.reduce(a, ahead, self.start(c))
             sums = sums if self.is_plain else self.last(residual, sums)
-            self.store(c, sums)
+            (self.store_either if self.has_bytes else self.store)(c, sums)
             moved = [self.address(p, s) for p, s in zip((a, c, residual), steps, strict=True)]
             return [*moved, ahead]
 

@@ -26,7 +26,7 @@ from ..target import LANES
 from .packing import padded_channels
 from .panel import reduction_blocks, run_epilogue, run_panel
 from .rows import copy_rows
-from .tile import TILE, TILE_WORDS
+from .tile import LAST, TILE, TILE_WORDS
 from .winograd_tiles import INPUT, INPUT_WORDS, OUTPUT, OUTPUT_WORDS
 
 _padded_channels = njit(padded_channels)
@@ -145,7 +145,7 @@ def _multiply_points(
                 tile.tiles if full else tile.tail_tiles, words, width,
                 w + (group * group_size + k * panel * channels) * 4,
                 v + (row * v_row + group * channels) * 4, p + (row * p_row + column) * 4,
-                0, count, columns, 0, tile.mr, 1, channels, block0, block_length, begins, True, 4,
+                0, count, columns, 0, tile.mr, 1, channels, block0, block_length, begins, LAST, 4,
             )  # fmt: skip
 
 

@@ -44,6 +44,9 @@ class Epilogue:
     result, expression, others
         Instead of nodes: what that kernel computes of it and other operands, and writes to a tensor
         of its own, perhaps of another type.
+    scales, zero
+        Instead of all these: what the tile makes bytes of whole sums with, which it writes to the
+        result, of the same strides as the sums.
     kernel, record, operands
         That kernel, the template of its record, and the number of its operands; there are none
         before `over_rows`.
@@ -61,6 +64,8 @@ class Epilogue:
     result: Tensor | None = None
     expression: str = ""
     others: Sequence[Tensor] = ()
+    scales: Tensor | None = None
+    zero: Tensor | None = None
     kernel: Kernel | None = None
     record: Record | None = None
     operands: int = 0
@@ -114,7 +119,7 @@ class Epilogue:
         full : sequence of Dim, optional
             The result's real shape, when ``target`` sees it as a matrix.
         """
-        if self.result is not None:
+        if self.result is not None and self.expression:
             text, tensors = self.expression, [self.result, target, *self.others]
         elif self.nodes:
             expression = write_expression(self.nodes, self.value)
@@ -149,6 +154,15 @@ class Epilogue:
             "activation": self.activation, "low": self.low, "high": self.high,
             "epilogue": self.kernel, "epilogue_record": self.record,
             "epilogue_operands": self.operands,
+        }  # fmt: skip
+
+    def requantized_fields(self) -> dict[str, Any]:
+        """Fields of the record of a kernel that makes bytes of whole sums."""
+        if self.scales is None or self.result is None:
+            return {"scales": None, "zero": None, "target": None, "is_signed": 0}
+        is_signed = int(self.result.dtype == "int8")
+        return {
+            "scales": self.scales, "zero": self.zero, "target": self.result, "is_signed": is_signed,
         }  # fmt: skip
 
 

@@ -1,8 +1,8 @@
 """ConvInteger and QLinearConv: convolutions of integers of 8 bits, exact in int32.
 
-Channels become words of four bytes, or pairs of int16, as in ``integer_products``; depthwise
-convolutions are those of float32, which holds their sums exactly, and those of weights that steps
-compute are those of float64.
+Channels become words of four bytes, or pairs of int16, as in ``integer_products``. Taps of
+depthwise convolutions become such words, too, or else float32, which holds their sums exactly;
+convolutions of weights that steps compute are those of float64.
 """
 
 from __future__ import annotations
@@ -22,15 +22,17 @@ from ..symbolic import Dim, not_one, product
 from ..tensors import Tensor, short_name
 from . import checks, quads
 from .convolution import KINDS, Convolution
+from .depthwise_bytes import emit_depthwise_bytes, takes_bytes
 from .epilogue import Epilogue
 from .forms import emit_convolution
 from .integers import (
+    by_channel,
     combined_scale,
     demand_bytes,
     demand_scales,
     emit_quantized,
     halved,
-    quantizing,
+    requantizing,
 )
 from .pad import emit_padded
 from .pointwise import emit_expression
@@ -137,9 +139,9 @@ def _as_floats(
     Those of a depthwise one fit float32, and those of computed weights float64. None for other
     convolutions, and for windows whose sums may need more digits.
     """
-    groups, zero = node.attribute("group", 1), node.input(filters[1])
+    groups = node.attribute("group", 1)
     weights: np.ndarray | Tensor
-    if node.required(filters[0]).is_constant and (zero is None or zero.is_constant):
+    if _is_known(node, filters):
         weights, dtype = _filters(node, *filters).astype(np.float32), "float32"
         if groups == 1 or weights.shape[:2] != (groups, 1) or weights[0].size > _EXACT_TAPS:
             return None
@@ -151,7 +153,7 @@ def _as_floats(
     return Convolution(
         group=Group([node], node),
         kind=KINDS[dtype],
-        x=_centred(emit, x, point, dtype, order),
+        x=_centred(emit, emit.channels_last(x), point, dtype, order),
         y=y,
         output=y,
         weights=weights,
@@ -189,11 +191,17 @@ def _computed_filters(emit: Emission, node: Node, filters: tuple[int, int], grou
 def _image(
     emit: Emission, node: Node, image: tuple[int, int], channels: Dim
 ) -> tuple[Tensor, Tensor | None]:
-    """Return an image, channels last, and its zero point."""
-    x = emit.channels_last(emit.tensor(node.values[image[0]]))
+    """Return an image and its zero point."""
+    x = emit.tensor(node.values[image[0]])
     emit.check(x.shape[1], channels, f"channels of {x.name!r} and of the weights")
     zero = None if node.input(image[1]) is None else emit.tensor(node.values[image[1]])
     return x, zero
+
+
+def _is_known(node: Node, filters: tuple[int, int]) -> bool:
+    """Tell whether weights and their zero points are constants."""
+    zero = node.input(filters[1])
+    return node.required(filters[0]).is_constant and (zero is None or zero.is_constant)
 
 
 def _filters(node: Node, index: int, zero_index: int) -> np.ndarray:
@@ -213,7 +221,8 @@ def _filters(node: Node, index: int, zero_index: int) -> np.ndarray:
 def _pixel_pairs(
     emit: Emission, x: Tensor, zero: Tensor | None, groups: int, channels: Dim
 ) -> Tensor:
-    """Emit pairs of the channels of each pixel of a channels-last image."""
+    """Emit pairs of the channels of each pixel of an image."""
+    x = emit.channels_last(x)
     images, *spatial = x.shape[0], *x.shape[2:]
     rows, pixel = product(spatial), x.strides[-1]
     steps = [pixel * step for step in contiguous_strides(spatial)]
@@ -245,30 +254,50 @@ def _lower_linear_conv(emit: Emission, node: Node) -> None:
     bias = node.input(8)
     if bias is not None:
         emit.check(product(bias.dims), y.shape[1], f"elements of {bias.name!r} and channels")
-    scale = _by_channel(combined_scale(emit, node, (1, 4, 6)), y)
+    scale = combined_scale(emit, node, (1, 4, 6), y.shape[1])
     zero = emit.tensor(node.values[7])
+    if _emit_depthwise(emit, node, y, scale, zero):
+        return
     conv = _as_floats(emit, node, (0, 2), (3, 5))
     if conv is None:
-        sums = emit.new(y.shape, "int32", order, y.name)
-        # Kernels over rows know of no slices.
-        epilogue = quantizing(y, scale, zero) if len(y.shape) < 5 else None
+        sums, epilogue = requantizing(emit, y, scale, zero)
         _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8, epilogue)
         if epilogue is None:
-            emit_quantized(emit, sums, y, [scale], zero, None, order)
+            emit_quantized(emit, sums, y, [by_channel(scale, y)], zero, None, order)
         return
     own = None
     if bias is not None:
-        own = _by_channel(emit.ordered(emit.tensor(node.values[8])), y)
+        own = by_channel(emit.ordered(emit.tensor(node.values[8])), y)
     emit_convolution(emit, conv)
-    emit_quantized(emit, conv.output, y, [scale], zero, own, order)
+    emit_quantized(emit, conv.output, y, [by_channel(scale, y)], zero, own, order)
 
 
-def _by_channel(values: Tensor, y: Tensor) -> Tensor:
-    """Return one number, or one for each channel, as a tensor that broadcasts to images."""
-    if values.size == 1:
-        return values
-    after = len(y.shape) - 2
-    return values.view((*values.shape, *[1] * after), (*values.strides, *[0] * after))
+def _emit_depthwise(emit: Emission, node: Node, y: Tensor, scale: Tensor, zero: Tensor) -> bool:
+    """Emit a depthwise convolution from bytes to bytes, if there are products of such words."""
+    if not quads.is_wanted or not _is_known(node, (3, 5)) or len(y.shape) == 5:
+        return False
+    weights, window = _filters(node, 3, 5), Window.of(node, node.required(3).dims[2:])
+    groups = node.attribute("group", 1)
+    if groups == 1 or groups != weights.shape[0] or not takes_bytes(weights, window):
+        return False
+    x, _ = _image(emit, node, (0, 2), groups)
+    sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
+    bias, pad = quads.zero_terms(emit, node, node.required(0), 2, sums, 8)
+    conv = Convolution(
+        group=Group([node], node),
+        kind="u8",
+        x=emit.channels_last(x),
+        y=y,
+        output=y,
+        weights=weights,
+        window=window,
+        groups=groups,
+        bias=bias,
+        pad=pad,
+        epilogue=Epilogue(result=y, scales=scale, zero=zero),
+    )
+    emit_depthwise_bytes(emit, conv)
+    return True
 
 
 def _check_conv(node: Node) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
+from ..strides import channels_last_order, contiguous_strides, same_strides
 from ..symbolic import Dim
 from ..tensors import Tensor
 from .epilogue import Epilogue
@@ -35,15 +38,20 @@ def demand_scales(node: Node, indices: tuple[int, ...]) -> None:
             raise OnHost(f"a scale of {node.required(index).dtype}")
 
 
-def combined_scale(emit: Emission, node: Node, indices: tuple[int, int, int]) -> Tensor:
+def combined_scale(
+    emit: Emission, node: Node, indices: tuple[int, int, int], count: Dim | None = None
+) -> Tensor:
     """Return left * right / result of scales, given by their inputs: of the shape of the right one.
 
-    The others are single numbers.
+    The others are single numbers. What is known is given ``count`` times, if that is a number.
     """
     infos = [node.required(index) for index in indices]
     if all(info.is_constant for info in infos):
         first, second, divisor = (info.array() for info in infos)
-        return emit.constant(first.reshape(()) * second / divisor.reshape(()))
+        scale = first.reshape(()) * second / divisor.reshape(())
+        if isinstance(count, int) and scale.size == 1:
+            scale = np.full(count, scale.reshape(()))
+        return emit.constant(scale)
     left, right, result = (emit.tensor(node.values[index]) for index in indices)
     combined = emit.new(right.shape, "float32", name=right.name)
     operands = [left.view((), ()), right, result.view((), ())]
@@ -64,6 +72,36 @@ def emit_quantized(
     whole = x if bias is None else call("to_i32", x) + terms[-1]
     text = quantized(call("to_f32", whole) * factor, point, y.dtype).text
     emit_expression(emit, text, y, [sums, *operands], order, operations=5)
+
+
+def requantizing(
+    emit: Emission, y: Tensor, scale: Tensor, zero: Tensor
+) -> tuple[Tensor, Epilogue | None]:
+    """Return sums of images, and what makes bytes of them: times a scale, with a zero point.
+
+    The tile does where there is a scale for each channel, and sums may lie as the bytes do without
+    much room between them; else it is done over rows of sums of images, and not of volumes.
+    """
+    order, channels, room = channels_last_order(len(y.shape)), y.shape[1], y.strides[-1]
+    wide = (y.shape[0], room, *y.shape[2:])
+    is_near = room == channels or (
+        isinstance(room, int) and isinstance(channels, int) and room <= 2 * channels
+    )
+    is_even = same_strides(y.shape, y.strides, contiguous_strides(wide, order))
+    if scale.size == channels and is_near and is_even:
+        sums = emit.new(wide, "int32", order, y.name)
+        return sums.view(y.shape, sums.strides), Epilogue(result=y, scales=scale, zero=zero)
+    sums = emit.new(y.shape, "int32", order, y.name)
+    # Kernels over rows know of no slices.
+    return sums, quantizing(y, by_channel(scale, y), zero) if len(y.shape) < 5 else None
+
+
+def by_channel(values: Tensor, y: Tensor) -> Tensor:
+    """Return one number, or one for each channel, as a tensor that broadcasts to images."""
+    if values.size == 1:
+        return values
+    after = len(y.shape) - 2
+    return values.view((*values.shape, *[1] * after), (*values.strides, *[0] * after))
 
 
 def quantizing(y: Tensor, scale: Tensor, zero: Tensor) -> Epilogue:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernels.arithmetic import HAS_QUADS
-from ...kernels.cpu.quads import SIGNED, quad_rows, zero_bias
+from ...kernels.cpu.quads import SIGNED, quad_planes, quad_rows, zero_bias
 from ..emission import Emission
 from ..graph import Info, Node
-from ..strides import channels_last_order, contiguous_strides
+from ..strides import channels_last_order, contiguous_strides, same_strides
 from ..symbolic import Dim, product
 from ..tensors import Tensor
 
@@ -37,7 +37,10 @@ def row_quads(emit: Emission, a: Tensor) -> Tensor:
 
 
 def pixel_quads(emit: Emission, x: Tensor, groups: int, channels: Dim) -> Tensor:
-    """Return words of the channels of each pixel of a channels-last image, by group."""
+    """Return words of the channels of each pixel of an image, by group."""
+    if groups == 1 and _is_planar(x, channels):
+        return _planar_quads(emit, x)
+    x = emit.channels_last(x)
     images, *spatial = x.shape[0], *x.shape[2:]
     order = channels_last_order(len(x.shape))
     rows, pixel = product(spatial), x.strides[-1]
@@ -52,6 +55,23 @@ def pixel_quads(emit: Emission, x: Tensor, groups: int, channels: Dim) -> Tensor
         pixel = x.shape[1]
     words = emit.new(shape, "int32", order, x.name)
     _emit_rows(emit, x, words, images, rows, groups, channels, rows * pixel, pixel)
+    return words
+
+
+def _is_planar(x: Tensor, channels: Dim) -> bool:
+    """Tell whether a word has all channels of an image, which lie one after the other."""
+    is_few = isinstance(channels, int) and 1 <= channels <= 4
+    return is_few and same_strides(x.shape[1:], x.strides[1:], contiguous_strides(x.shape[1:]))
+
+
+def _planar_quads(emit: Emission, x: Tensor) -> Tensor:
+    order, pixels = channels_last_order(len(x.shape)), product(x.shape[2:])
+    words = emit.new((x.shape[0], 1, *x.shape[2:]), "int32", order, x.name)
+    emit.step(
+        quad_planes, outputs=[words], op_type="Quads", x=x, y=words, images=x.shape[0],
+        channels=x.shape[1], pixels=pixels, x_image=x.strides[0], x_plane=x.strides[1],
+        is_signed=int(x.dtype == "int8"),
+    )  # fmt: skip
     return words
 
 

@@ -1,0 +1,95 @@
+"""Bytes in registers: words of four of them that are multiplied, and sums that become bytes.
+
+A sum is an int32. Times a scale, rounded half to even and with a zero point it is a byte; it is
+limited before it is rounded, to what the zero point leaves of the range, which is the same.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+
+from . import simd
+from .target import LANES
+from .vectors import I8, I32, f32x, i32x, intrinsic
+
+_BYTES = ir.VectorType(I8, LANES)
+_INTEGERS = 12582912.0
+"""1.5 * 2**23: float32 near it are whole, and its lowest bits are those of what is added to it."""
+
+
+# --- as LLVM IR -------------------------------------------------------------------------------
+
+
+def emit_requantized(
+    builder: ir.IRBuilder, sums: Any, scales: Any, low: Any, high: Any, zero: Any
+) -> Any:
+    """Emit a vector of sums as bytes; limits are those of numbers before ``zero`` is added.
+
+    ``scales``, ``low`` and ``high`` are vectors of float32, ``zero`` is one of int32.
+    """
+    value = builder.fmul(builder.sitofp(sums, f32x.llvm), scales)
+    value = builder.select(builder.fcmp_ordered(">", value, low), value, low)
+    value = builder.select(builder.fcmp_ordered("<", value, high), value, high)
+    whole = builder.fadd(value, ir.Constant(f32x.llvm, [_INTEGERS] * LANES))
+    bits = builder.add(builder.bitcast(whole, i32x.llvm), zero)
+    return builder.trunc(bits, _BYTES)
+
+
+def emit_store(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any | None = None) -> None:
+    """Emit the store of a vector of bytes, or of its first ``count``."""
+    pointer = builder.bitcast(pointer, _BYTES.as_pointer())
+    if count is None:
+        builder.store(value, pointer, align=1)
+        return
+    name = f"llvm.masked.store.{simd.mangled(_BYTES)}.p0"
+    args = [value, pointer, I32(1), simd.emit_first(builder, count)]
+    simd.call_by_name(builder, name, ir.VoidType(), args)
+
+
+def _shuffled(builder: ir.IRBuilder, a: Any, b: Any, lanes: list[int]) -> Any:
+    return builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(I32, len(lanes)), lanes))
+
+
+def _interleaved(builder: ir.IRBuilder, rows: list[Any]) -> Any:
+    """Words of the bytes at the same place of four vectors."""
+    first, second = (
+        _shuffled(builder, a, b, list(range(2 * LANES))) for a, b in (rows[:2], rows[2:])
+    )
+    lanes = [byte * LANES + lane for lane in range(LANES) for byte in range(4)]
+    return builder.bitcast(_shuffled(builder, first, second, lanes), i32x.llvm)
+
+
+# --- for kernels ------------------------------------------------------------------------------
+
+
+def _pointer(builder: ir.IRBuilder, address: Any, vector: ir.VectorType) -> Any:
+    return builder.inttoptr(address, vector.as_pointer())
+
+
+@intrinsic
+def four_rows(typingctx, a, b, c, d):  # type: ignore[no-untyped-def]
+    """Words of the bytes at four addresses: of each address the first byte is in the first word."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        rows = [builder.load(_pointer(builder, each, _BYTES), align=1) for each in args]
+        return _interleaved(builder, rows)
+
+    return i32x(*[types.int64] * 4), codegen
+
+
+@intrinsic
+def four_rows_first(typingctx, a, b, c, d, count):  # type: ignore[no-untyped-def]
+    """Words as of `four_rows`, of which the first ``count`` are read and the others are 0."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        *addresses, count = args
+        rows = [
+            simd.load_first_lanes(builder, _BYTES, _pointer(builder, each, _BYTES), count, 1)
+            for each in addresses
+        ]
+        return _interleaved(builder, rows)
+
+    return i32x(*[types.int64] * 5), codegen

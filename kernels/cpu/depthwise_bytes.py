@@ -1,0 +1,265 @@
+"""Depthwise convolution from bytes to bytes, channels last, by words of four taps.
+
+A word has four neighbours of a row of one channel. It serves all windows that begin within it and
+end with it or with the words beside it: each has weights of its own, with zeros where its taps are
+not. Words of the rows under a window are made once, padding included, and kept in a ring of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import njit
+from numba.core import types
+
+from .. import simd
+from ..arithmetic import ARITHMETIC
+from ..byte_vectors import emit_requantized, emit_store, four_rows, four_rows_first
+from ..emitter import BYTE, Emitter
+from ..fields import Requantized, Sizes, Strides, Window
+from ..registry import Pointer, kernel_factory
+from ..simd import (
+    load_f32,
+    load_i32,
+    splat,
+    splat_i32,
+    stack_words,
+    store_i64,
+    vload_first,
+    vload_i32_first,
+    vstore_i32,
+)
+from ..target import LANES
+from ..vectors import I32, I64, f32x, i32x, intrinsic
+from .quads import limits
+
+MAX_ROWS, MAX_WORDS = 16, 128
+"""Rows of a window at most, and words of the weights of a channel."""
+_LINE = LANES * 4
+
+
+# --- words of rows ----------------------------------------------------------------------------
+
+
+@njit
+def _pixel_at(x: Pointer, column: int, width: int, pixel: int, border: Pointer) -> Any:
+    return x + column * pixel if 0 <= column < width else border
+
+
+@njit
+def _make_words(
+    x: Pointer, target: Pointer, border: Pointer, sizes: Sizes, window: Window, pixel: int,
+    channels: int, words: int, share: int, flip: Any,
+) -> None:  # fmt: skip
+    """Make the words of a row of pixels at ``x``, those outside it from the border."""
+    apart, width, first = window.dilation_w, sizes.width, -window.pad_left
+    left, word = first, 0
+    for _ in range((sizes.out_width + share - 1) // share * words):
+        a = _pixel_at(x, left, width, pixel, border)
+        b = _pixel_at(x, left + apart, width, pixel, border)
+        c = _pixel_at(x, left + 2 * apart, width, pixel, border)
+        d = _pixel_at(x, left + 3 * apart, width, pixel, border)
+        at = 0
+        while at + LANES <= channels:
+            vstore_i32(target, at, four_rows(a + at, b + at, c + at, d + at) ^ flip)
+            at += LANES
+        if at < channels:
+            some = four_rows_first(a + at, b + at, c + at, d + at, channels - at)
+            vstore_i32(target, at, some ^ flip)
+            at += LANES
+        target += at * 4
+        left, word = left + 4 * apart, word + 1
+        if word == words:
+            first += share * window.stride_w
+            left, word = first, 0
+
+
+@njit
+def _fill_words(target: Pointer, count: int, word: Any) -> None:
+    for at in range(0, count, LANES):
+        vstore_i32(target, at, word)
+
+
+# --- results of rows of words -----------------------------------------------------------------
+
+
+class _Row(Emitter):
+    """Emits the results of a row for a vector of channels, by ``share`` windows at a place.
+
+    Parameters are those of the intrinsic.
+    """
+
+    def __init__(
+        self, builder: ir.IRBuilder, rows: int, words: int, share: int, args: list[Any]
+    ) -> None:
+        super().__init__(builder, ARITHMETIC["u8"])
+        self.height, self.length, self.share = rows, words, share
+        self.y, self.table, self.at, self.weights, *args = args
+        self.step, self.width, self.pixel, self.count, self.first, *args = args
+        self.scales, low, high, zero = args
+        self.low, self.high = (simd.emit_splat(builder, end) for end in (low, high))
+        self.zero = simd.emit_splat(builder, builder.trunc(zero, I32))
+
+    def vectors(self, address: Any, count: int) -> list[Any]:
+        base = self.builder.inttoptr(address, BYTE)
+        return [self.vector_load(self.address(base, I64(i * _LINE))) for i in range(count)]
+
+    def starts(self) -> list[Any]:
+        """Pointers to the first words of the channels in each row."""
+        builder = self.builder
+        table = builder.inttoptr(self.table, I64.as_pointer())
+        rows = [builder.load(builder.gep(table, [I64(row)])) for row in range(self.height)]
+        return [builder.inttoptr(builder.add(row, self.at), BYTE) for row in rows]
+
+    def emit(self) -> None:
+        builder, rows, taps = self.builder, self.starts(), self.height * self.length
+        factors = self.vectors(self.weights, self.share * taps)
+        apart = [builder.mul(self.step, I64(word)) for word in range(self.length + 1)]
+
+        def place(index: Any, carried: list[Any]) -> list[Any]:
+            offset, target = carried
+            offsets = [builder.add(offset, each) for each in apart]
+            x = [self.vector_load(self.address(row, at)) for row in rows for at in offsets[:-1]]
+            column = builder.mul(index, I64(self.share))
+            for shift in range(self.share):
+                total = self.first
+                for number, factor in zip(x, factors[shift * taps :], strict=False):
+                    total = self.fma(number, factor, total)
+                at = builder.add(column, I64(shift))
+                with builder.if_then(builder.icmp_signed("<", at, self.width)):
+                    self.store(total, target)
+                target = self.address(target, self.pixel)
+            return [offsets[-1], target]
+
+        more = builder.add(self.width, I64(self.share - 1))
+        places = builder.sdiv(more, I64(self.share))
+        self.counted_loop("place", places, [I64(0), builder.inttoptr(self.y, BYTE)], place)
+
+    def store(self, total: Any, target: Any) -> None:
+        builder = self.builder
+        value = emit_requantized(builder, total, self.scales, self.low, self.high, self.zero)
+        full = builder.icmp_signed(">=", self.count, I64(LANES))
+        with builder.if_else(full) as (whole, some):
+            with whole:
+                emit_store(builder, value, target)
+            with some:
+                emit_store(builder, value, target, self.count)
+
+
+@intrinsic(prefer_literal=True)
+def _row(  # type: ignore[no-untyped-def]
+    typingctx, rows, words, share, y, table, at, weights, step, width, pixel, count, first, scales,
+    low, high, zero,
+):  # fmt: skip
+    """Write the results of a vector of channels of a row.
+
+    ``table`` has addresses of rows of words, in which these channels are ``at`` bytes further and
+    places ``step`` bytes apart; ``first`` are the sums' first terms.
+    """
+    sizes = rows.literal_value, words.literal_value, share.literal_value
+
+    def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        _Row(builder, *sizes, list(values[3:])).emit()
+        return context.get_dummy_value()
+
+    numbers = [types.int64] * 8
+    limits = types.float32, types.float32, types.int64
+    return types.void(rows, words, share, *numbers, i32x, f32x, *limits), codegen
+
+
+# --- the kernel -------------------------------------------------------------------------------
+
+
+@kernel_factory
+def depthwise_bytes(rows: int, words: int, share: int) -> Callable[..., int]:
+    """Build the convolution of each channel of images of bytes with a filter of its own.
+
+    A row of a window is ``words`` words, which serve ``share`` windows (`row_words`), and ``w`` has
+    (channels / LANES, share, rows, words, LANES) words. ``pad`` is the address of a word of padding
+    (0: zeros); bytes are flipped by ``flip``, which makes signed ones unsigned. Strides are bytes;
+    the bias is int32. Rows are split into parts.
+    """
+    taps = rows * words
+
+    @njit
+    def convolve_row(
+        y: Pointer, table: Pointer, w: Pointer, bias: Pointer, requantized: Requantized,
+        scale_step: int, channels: int, width: int, pixel: int,
+    ) -> None:  # fmt: skip
+        zero, low, high = limits(requantized.zero, requantized.is_signed)
+        blocks = (channels + LANES - 1) // LANES
+        apart = blocks * _LINE
+        scales = splat(load_f32(requantized.scales, 0))
+        first = splat_i32(np.int32(0))
+        for block in range(blocks):
+            c = block * LANES
+            count = min(LANES, channels - c)
+            if bias != 0:
+                first = vload_i32_first(bias, c, count)
+            if scale_step != 0:
+                scales = vload_first(requantized.scales, c, count)
+            weights = w + block * share * taps * _LINE
+            _row(
+                rows, words, share, y + c, table, c * 4, weights, apart, width, pixel, count, first,
+                scales, low, high, zero,
+            )  # fmt: skip
+
+    def body(
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, w: Pointer, bias: Pointer, pad: Pointer, channels: int, sizes: Sizes,
+        window: Window, strides: Strides, flip: int, scale_step: int, requantized: Requantized,
+        workspace: Pointer, workspace_bytes: int,
+    ) -> int:  # fmt: skip
+        height = sizes.out_height
+        all_rows = sizes.images * height
+        border = workspace + thread * workspace_bytes
+        size = (channels + LANES - 1) // LANES * LANES
+        line = (sizes.out_width + share - 1) // share * words * size
+        ring = (rows - 1) * window.dilation_h + 1
+        padding = splat_i32(load_i32(pad, 0) if pad != 0 else np.int32(0))
+        flipped = splat_i32(np.int32(flip))
+        _fill_words(border, size, padding ^ flipped)
+        lines, table = border + size * 4, stack_words(MAX_ROWS)
+        following, image = 0, -1
+        for row in range(all_rows * part // parts, all_rows * until // parts):
+            h = row % height
+            top = h * window.stride_h - window.pad_top
+            if row // height != image:
+                image, following = row // height, top
+            for r in range(max(following, top), top + ring):
+                target = lines + r % ring * line * 4
+                if 0 <= r < sizes.height:
+                    _make_words(
+                        x + image * strides.x_image + r * strides.x_row, target, border, sizes,
+                        window, strides.x_pixel, channels, words, share, flipped,
+                    )  # fmt: skip
+                else:
+                    _fill_words(target, line, padding)
+            following = top + ring
+            for k in range(rows):
+                at = (top + k * window.dilation_h) % ring
+                store_i64(table, k, lines + at * line * 4)
+            y = requantized.target + image * strides.y_image + h * strides.y_row
+            convolve_row(
+                y, table, w, bias, requantized, scale_step, channels, sizes.out_width,
+                strides.y_pixel,
+            )  # fmt: skip
+        return 0
+
+    return body
+
+
+def row_words(kernel_w: int, stride_w: int, dilation_w: int) -> tuple[int, int]:
+    """Return words of a row of taps, and how many windows share their place."""
+    words = -(-kernel_w // 4)
+    share = (4 * words - kernel_w) // stride_w + 1 if dilation_w == 1 else 1
+    return words, share
+
+
+def workspace_bytes(out_width: Any, channels: Any, reach: int, words: int, share: int) -> Any:
+    """Bytes of workspace for each thread."""
+    size = (channels + LANES - 1) // LANES * LANES * 4
+    return size + (out_width + share - 1) // share * words * size * reach
