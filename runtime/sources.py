@@ -65,6 +65,7 @@ class Source:
         from ..optimizer import optimize_in_place
         from ..optimizer.integer_convolutions import convolve_integers
         from ..optimizer.integer_products import multiply_integers
+        from ..optimizer.quantized_movement import move_integers
         from ..optimizer.small_weights import gather_small_weights
         from ..optimizer.widening import widen, widen_nodes
         from .ops import computes, computes_wide
@@ -86,6 +87,7 @@ class Source:
             infer_shapes(model)  # passes may take away what no model may hold
         model = optimize_in_place(model, level, fold_limit=self.options.get("fold_limit"))
         if not is_strict and level == "all":
+            move_integers(model)
             convolve_integers(model)
             multiply_integers(model)
         widen_nodes(model, computes_wide)
