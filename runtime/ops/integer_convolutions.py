@@ -29,6 +29,8 @@ from .integers import (
     demand_bytes,
     demand_scales,
     emit_quantized,
+    emit_rest,
+    following,
     halved,
     quantizing,
 )
@@ -59,15 +61,25 @@ def _conv_dims(node: Node, w_index: int, x_zero: Info | None) -> tuple[Dim, ...]
     return (x.dims[0], w.dims[0], *spatial)
 
 
-def _lower_conv(emit: Emission, node: Node) -> None:
+def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     order = channels_last_order(node.infos[0].rank)
-    y = emit.output(node, order=order)
     conv = _as_floats(emit, node, (0, 2), (1, 3))
+    if conv is None and _has_rows(node):
+        sums, epilogue = following(emit, group, order)
+        _emit_conv_sums(emit, node, (0, 2), (1, 3), sums, None, epilogue)
+        return
+    y = emit.output(node, order=order)
     if conv is None:
         _emit_conv_sums(emit, node, (0, 2), (1, 3), y)
     else:
         emit_convolution(emit, conv)
         emit_expression(emit, "to_i32(x0)", y, [conv.output], order)
+    emit_rest(emit, group)
+
+
+def _has_rows(node: Node) -> bool:
+    """Tell whether kernels run over rows of the result: they know of no slices."""
+    return node.infos[0].rank < 5
 
 
 def _emit_conv_sums(
@@ -239,35 +251,36 @@ def _infer_linear_conv(node: Node) -> list[Info]:
     return [node.result(_conv_dims(node, 3, node.input(2)), y_zero.dtype)]
 
 
-def _lower_linear_conv(emit: Emission, node: Node) -> None:
-    order = channels_last_order(node.infos[0].rank)
-    y = emit.output(node, order=order)
+def _lower_linear_conv(emit: Emission, node: Node, group: Group) -> None:
+    order, dims = channels_last_order(node.infos[0].rank), node.infos[0].dims
     bias = node.input(8)
     if bias is not None:
-        emit.check(product(bias.dims), y.shape[1], f"elements of {bias.name!r} and channels")
-    scale = _by_channel(combined_scale(emit, node, (1, 4, 6)), y)
+        emit.check(product(bias.dims), dims[1], f"elements of {bias.name!r} and channels")
+    scale = _by_channel(combined_scale(emit, node, (1, 4, 6)), len(dims))
     zero = emit.tensor(node.values[7])
     conv = _as_floats(emit, node, (0, 2), (3, 5))
+    if conv is None and _has_rows(node):
+        sums, epilogue = quantizing(emit, group, scale, zero, order)
+        _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8, epilogue)
+        return
+    y, own = emit.output(node, order=order), None
     if conv is None:
         sums = emit.new(y.shape, "int32", order, y.name)
-        # Kernels over rows know of no slices.
-        epilogue = quantizing(y, scale, zero) if len(y.shape) < 5 else None
-        _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8, epilogue)
-        if epilogue is None:
-            emit_quantized(emit, sums, y, [scale], zero, None, order)
-        return
-    own = None
-    if bias is not None:
-        own = _by_channel(emit.ordered(emit.tensor(node.values[8])), y)
-    emit_convolution(emit, conv)
-    emit_quantized(emit, conv.output, y, [scale], zero, own, order)
+        _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8)
+    else:
+        if bias is not None:
+            own = _by_channel(emit.ordered(emit.tensor(node.values[8])), len(dims))
+        emit_convolution(emit, conv)
+        sums = conv.output
+    emit_quantized(emit, sums, y, [scale], zero, own, order)
+    emit_rest(emit, group)
 
 
-def _by_channel(values: Tensor, y: Tensor) -> Tensor:
+def _by_channel(values: Tensor, rank: int) -> Tensor:
     """Return one number, or one for each channel, as a tensor that broadcasts to images."""
     if values.size == 1:
         return values
-    after = len(y.shape) - 2
+    after = rank - 2
     return values.view((*values.shape, *[1] * after), (*values.strides, *[0] * after))
 
 
@@ -281,14 +294,14 @@ def _check_linear_conv(node: Node) -> None:
 
 register(
     "ConvInteger",
-    Operator(rules=(_check_conv,), infer=_infer_conv, lower=_lower_conv, layout="channels_last"),
+    Operator(rules=(_check_conv,), infer=_infer_conv, fused=_lower_conv, layout="channels_last"),
 )
 register(
     "QLinearConv",
     Operator(
         rules=(_check_linear_conv,),
         infer=_infer_linear_conv,
-        lower=_lower_linear_conv,
+        fused=_lower_linear_conv,
         layout="channels_last",
     ),
 )

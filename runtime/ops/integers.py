@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
+from ..groups import Group
 from ..symbolic import Dim
 from ..tensors import Tensor
 from .epilogue import Epilogue
-from .pointwise import emit_expression
+from .pointwise import emit_expression, emit_pointwise, write_expression
 from .quantization import quantized
 from .terms import Term, call
 
@@ -66,8 +68,42 @@ def emit_quantized(
     emit_expression(emit, text, y, [sums, *operands], order, operations=5)
 
 
-def quantizing(y: Tensor, scale: Tensor, zero: Tensor) -> Epilogue:
-    """Return what writes whole sums, times a scale and with a zero point, while rows are new."""
+def following(
+    emit: Emission, group: Group, order: Sequence[int] | None = None
+) -> tuple[Tensor, Epilogue | None]:
+    """Return where whole sums go, and what follows them in their step, while rows are new."""
+    head = group.head
+    assert head is not None
+    if not group.body:
+        return emit.output(head, order=order), None
+    written = write_expression(group.body, head.outputs[0])
+    y, others = emit.output(group.last, order=order), written.tensors(emit, 1)
+    return _sums(emit, y, order), Epilogue(result=y, expression=written.text, others=others)
+
+
+def quantizing(
+    emit: Emission, group: Group, scale: Tensor, zero: Tensor, order: Sequence[int] | None = None
+) -> tuple[Tensor, Epilogue]:
+    """Return the same for sums that a scale and a zero point make results of."""
+    head = group.head
+    assert head is not None
+    y = emit.output(group.last, order=order)
     x, factor, point = (Term(f"x{i}") for i in range(3))
-    text = quantized(call("to_f32", x) * factor, point, y.dtype).text
-    return Epilogue(result=y, expression=text, others=[scale, zero])
+    text = quantized(call("to_f32", x) * factor, point, head.infos[0].dtype).text
+    others = [scale, zero]
+    if group.body:
+        written = write_expression(group.body, head.outputs[0])
+        names = {"x0": "whole"} | {f"x{i}": f"x{i + 2}" for i in range(1, len(written.operands))}
+        renamed = re.sub(r"\bx\d+\b", lambda match: names[match[0]], written.text)
+        text, others = f"whole={text};{renamed}", [*others, *written.tensors(emit, 1)]
+    return _sums(emit, y, order), Epilogue(result=y, expression=text, others=others)
+
+
+def _sums(emit: Emission, y: Tensor, order: Sequence[int] | None) -> Tensor:
+    return emit.new(y.shape, "int32", order, y.name)
+
+
+def emit_rest(emit: Emission, group: Group) -> None:
+    """Emit what follows an operator that has given its own result, as a step of its own."""
+    if group.body:
+        emit_pointwise(emit, Group(group.body))
