@@ -142,8 +142,8 @@ def _is_vector(graph: Graph, node: Node, group: Group) -> bool:
     for source in expression.operands:
         value = source.value if isinstance(source, Placed) else source
         types.append("float32" if isinstance(value, float) else graph.infos[value].dtype)
-        is_placed = isinstance(source, Placed) and source.axis is not None
-        if is_placed and (source.block or (right and source.axis != source.rank - 1)):
+        placed = isinstance(source, Placed) and source.axis is not None
+        if placed and (source.block or (right and source.axis != source.rank - 1)):  # type: ignore[union-attr]
             return False
     kinds = " ".join(f"{short_name(each)}v" for each in types)
     return language.is_vector(expression.text, kinds)

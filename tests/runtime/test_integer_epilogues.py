@@ -108,13 +108,11 @@ def test_convolutions(kind, result, shape):
     }  # fmt: skip
     if kind == "QLinearConv":
         arrays["factor"][:] = 0.05
-    first = {
-        "ConvInteger": make_node(kind, ["q", "w", "az", "wz"], ["y"], pads=[1, 1] * (len(shape) - 2)),
-        "QLinearConv": make_node(
-            kind, ["q", "as", "az", "w", "ws", "wz", "cs", "cz"], ["y"],
-            pads=[1, 1] * (len(shape) - 2),
-        ),
-    }[kind]  # fmt: skip
+    inputs = {
+        "ConvInteger": ["q", "w", "az", "wz"],
+        "QLinearConv": ["q", "as", "az", "w", "ws", "wz", "cs", "cz"],
+    }[kind]
+    first = make_node(kind, inputs, ["y"], pads=[1, 1] * (len(shape) - 2))
     after, _ = behind("y", result, len(shape))
     whole = [shape[0], filters, *shape[2:]]
     proto = model([first, *after], {"q": shape, "r": whole}, arrays)

@@ -554,3 +554,17 @@ def test_shapes_that_do_not_broadcast_are_refused(refused):
     refused([node], feeds)
     message = refused([node], feeds, dims={"x": ["A", 4], "y": ["B", 4]})
     assert "does not broadcast" in message
+
+
+def test_operands_that_may_repeat_along_rows_are_vectors():
+    """A run tells whether they do: sizes with names of their own may be 1, or that of the other."""
+    rng = np.random.default_rng(0)
+    for narrow in (1, 37):
+        shapes = {"x": (3, 37), "y": (3, narrow)}
+        feeds = {name: rng.standard_normal(shape).astype("f") for name, shape in shapes.items()}
+        dims = {"x": ["a", "b"], "y": ["a", "c"]}
+        model = build([make_node("Add", ["x", "y"], ["z"])], [feeds], dims=dims)
+        session = sardonyx.Session(model, threads=1)
+        np.testing.assert_array_equal(session.run(None, feeds)[0], feeds["x"] + feeds["y"])
+        (step, *_) = session.profile(feeds, runs=1, warmup=0).steps
+        assert step.kernel.endswith("'f32v f32v f32e']")
