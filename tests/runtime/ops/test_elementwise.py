@@ -567,4 +567,4 @@ def test_operands_that_may_repeat_along_rows_are_vectors():
         session = sardonyx.Session(model, threads=1)
         np.testing.assert_array_equal(session.run(None, feeds)[0], feeds["x"] + feeds["y"])
         (step, *_) = session.profile(feeds, runs=1, warmup=0).steps
-        assert step.kernel.endswith("'f32v f32v f32e']")
+        assert "'f32v f32e f32e'" in step.kernel
