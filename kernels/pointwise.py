@@ -9,12 +9,13 @@ kernel's name: the same fusion in two models is one kernel.
 
 ``operands`` says for the output and then for each operand how it is stored and reached along
 the innermost dimension, for example ``"f32v f32v f32s"``: element type, then ``v`` (stride 1),
-``s`` (stride 0, a scalar for the whole row) or ``g`` (any stride). The record is ``d0 d1 d2 d3``
+``s`` (stride 0, a scalar for the whole row), ``e`` (one of both, as a run tells) or ``g`` (any
+stride). The record is ``d0 d1 d2 d3``
 (dims, outermost first, unused ones 1) and for the output and each operand its address and four
 strides in elements.
 
-When everything is float32 with ``v`` or ``s`` access the loop is explicit SIMD; otherwise it is
-a scalar loop that LLVM vectorizes where it can. Integers and floats of 16 bits that float32 holds
+When everything is float32 and no access ``g`` the loop is explicit SIMD; otherwise it is a scalar
+loop that LLVM vectorizes where it can. Integers and floats of 16 bits that float32 holds
 exactly may be among the operands or the result of an expression of float32, and int32 that become
 float32. Floats of 16 bits and fewer are computed with as float32.
 """
@@ -246,7 +247,7 @@ _NEXT_ROW = "        i0, i1, i2 = next_row(i0, i1, i2, d1, d2)"
 
 def _prologue(names: list[str], kinds: list[str], parameters: list[str]) -> str:
     """The head of the source."""
-    steps = {"v": "d3", "s": "0", "g": "d3 * {}s3"}
+    steps = {"v": "d3", "s": "0", "e": "d3 * {}s3", "g": "d3 * {}s3"}
     calls = [
         f"even_axes(d1, d2, {n}s0, {n}s1, {n}s2, {steps[k[-1]].format(n)})"
         for n, k in zip(names, kinds, strict=True)
@@ -269,8 +270,7 @@ def _source(expression: str, operands: str) -> str:
         lines.append(f"        {name}a = {name}p + ({strides}) * {size}")
         if kind[-1] == "s" and name != "y":
             load = f"load_{kind[:-1]}({name}a, 0)"
-            spread = f"splat_i32({load})" if kind == "i32s" else f"splat(_F({load}))"
-            lines.append(f"        {name} = {spread if vector else load}")
+            lines.append(f"        {name} = {_repeated(name, kind[:-1]) if vector else load}")
     moving = [(n, k) for n, k in zip(names[1:], kinds[1:], strict=True) if k[-1] != "s"]
     statements = _statements(expression, operands, vector)
     emit = _vector_loop if vector else _scalar_loop
@@ -287,15 +287,30 @@ def _vector_loop(moving: list[tuple[str, str]], statements: list[str], kind: str
     pad = " " * 12
     lines = ["        j = start", f"        while j + {LANES} <= stop:"]
     store = f"vstore_{kind[:-1]}"
-    lines += [f"{pad}{name} = vload_{access[:-1]}({name}a, j)" for name, access in moving]
+    lines += [pad + _vector_load(name, access, "vload", "j") for name, access in moving]
     lines += [pad + statement for statement in statements]
     lines += [f"{pad}{store}(ya, j, result)", f"{pad}j += {LANES}", "        if j < stop:"]
     lines += [
-        f"{pad}{name} = vload_first_{access[:-1]}({name}a, j, stop - j)" for name, access in moving
+        pad + _vector_load(name, access, "vload_first", "j, stop - j") for name, access in moving
     ]
     lines += [pad + statement for statement in statements]
     lines.append(f"{pad}vstore_first_{kind[:-1]}(ya, j, result, stop - j)")
     return lines
+
+
+def _vector_load(name: str, access: str, load: str, place: str) -> str:
+    """Statement that loads a vector, or repeats the one element of a row."""
+    kind = access[:-1]
+    vector = f"{load}_{kind}({name}a, {place})"
+    if access[-1] == "e":
+        vector = f"{vector} if {name}s3 == 1 else {_repeated(name, kind)}"
+    return f"{name} = {vector}"
+
+
+def _repeated(name: str, kind: str) -> str:
+    """Text of a vector of the element that a row begins with."""
+    load = f"load_{kind}({name}a, 0)"
+    return f"splat_i32({load})" if kind == "i32" else f"splat(_F({load}))"
 
 
 def _scalar_loop(moving: list[tuple[str, str]], statements: list[str], kind: str) -> list[str]:

@@ -69,6 +69,28 @@ class Grid:
 
     def quantize(self, number: float) -> int:
         """Return ``q`` of a number: the nearest, ties to even, within the limits of its type."""
+        return int(self.quantized(np.array(number, np.float32)))
+
+    def quantized(self, numbers: np.ndarray) -> np.ndarray:
+        """Return ``q`` of float32 numbers."""
         limits = np.iinfo(self.zero.dtype)
-        q = np.rint(np.float32(number) / self.scale) + int(self.zero)
-        return int(np.clip(q, limits.min, limits.max))
+        q = np.rint(numbers / self.scale) + int(self.zero)
+        return np.clip(q, limits.min, limits.max).astype(self.zero.dtype)
+
+    def holds(self, numbers: np.ndarray) -> bool:
+        """Tell whether float32 numbers are among those of the grid."""
+        if np.isnan(numbers).any():
+            return False
+        whole = self.quantized(numbers).astype(np.int32) - np.int32(self.zero)
+        return bool((whole.astype(np.float32) * self.scale == numbers).all())
+
+    def is_same(self, other: Grid | None) -> bool:
+        """Tell whether another grid has the same numbers for each ``q``."""
+        if other is None or self.zero.dtype != other.zero.dtype:
+            return False
+        return bool(self.zero == other.zero and self.scale == other.scale)
+
+    @property
+    def is_regular(self) -> bool:
+        """Tell whether larger ``q`` are larger numbers, which `quantized` makes ``q`` again."""
+        return bool(2.0**-100 < self.scale < 2.0**100)

@@ -18,9 +18,14 @@ from .ops.pointwise import write_expression
 from .ops.registry import OPERATORS
 from .ops.terms import Placed
 from .symbolic import product
+from .tensors import short_name
+
+_RIGHT = {"MatMul": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
+"""Products of matrices, and which input is the right operand."""
 
 MAX_NODES = 12
-MAX_OPERANDS = 8
+MAX_OPERANDS = 8  # besides single numbers, of which quantized tensors have two each
+MAX_NUMBERS = 12  # with these
 MAX_EXPRESSIONS = 128  # half a second each to compile
 
 
@@ -86,7 +91,10 @@ def _fits(graph: Graph, node: Node, group: Group) -> bool:
         return False
     if node.infos[0].shape != result.shape or _is_placed(node.outputs[0], group):
         return False
-    return len(_inputs(Group([node, *group.nodes]))) <= MAX_OPERANDS
+    joined = Group([node, *group.nodes], node if operator.fused is not None else None)
+    operands = [graph.infos[value] for value in _inputs(joined)]
+    wide = [info for info in operands if product(info.dims) != 1]
+    return len(wide) <= MAX_OPERANDS and len(operands) <= MAX_NUMBERS
 
 
 def _is_placed(value: ir.Value, group: Group) -> bool:
@@ -97,10 +105,16 @@ def _is_placed(value: ir.Value, group: Group) -> bool:
 
 
 def _can_lead(graph: Graph, node: Node, group: Group) -> bool:
-    """An epilogue is float32 and SIMD; operands of a product's are whole, columns or scalars."""
+    """An epilogue is SIMD; operands of a product's are whole, columns or scalars.
+
+    It is one of float32 behind sums of floats; whole sums leave their type anyway.
+    """
     shape = node.infos[0].shape
-    if node.op_type == "MatMul":
-        merged = all(dim == 1 for dim in graph.infos[node.values[1]].dims[:-2])  # type: ignore[index]
+    if any(OPERATORS[member.key].term is None for member in group.nodes):
+        return False
+    if node.op_type in _RIGHT:
+        right = node.required(_RIGHT[node.op_type])
+        merged = all(dim == 1 for dim in right.dims[:-2])
         if not all(
             info is None
             or info.shape == shape
@@ -110,12 +124,29 @@ def _can_lead(graph: Graph, node: Node, group: Group) -> bool:
             for info in member.inputs
         ):
             return False
-    if any(OPERATORS[member.key].term is None for member in group.nodes):
-        return False
+    if node.infos[0].dtype != "float32":
+        return _is_vector(graph, node, group)
     infos = [info for member in group.nodes for info in (*member.inputs, *member.infos)]
     if any(info is not None and info.dtype != "float32" for info in infos):
         return False
     return language.functions(write_expression(group.nodes).text) <= set(language.VECTOR)
+
+
+def _is_vector(graph: Graph, node: Node, group: Group) -> bool:
+    """Tell whether a kernel takes whole sums of a head, or integers made of them, as vectors."""
+    right = _RIGHT.get(node.op_type)
+    if right is not None and min(node.required(0).rank, node.required(right).rank) < 2:
+        return False
+    expression = write_expression(group.nodes, node.outputs[0])
+    types = [group.last.infos[0].dtype]
+    for source in expression.operands:
+        value = source.value if isinstance(source, Placed) else source
+        types.append("float32" if isinstance(value, float) else graph.infos[value].dtype)
+        placed = isinstance(source, Placed) and source.axis is not None
+        if placed and (source.block or (right and source.axis != source.rank - 1)):  # type: ignore[union-attr]
+            return False
+    kinds = " ".join(f"{short_name(each)}v" for each in types)
+    return language.is_vector(expression.text, kinds)
 
 
 def _inputs(group: Group) -> list[ir.Value]:

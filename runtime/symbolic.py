@@ -430,6 +430,14 @@ def not_one(a: Dim) -> Dim:
     return int(a != 1) if isinstance(a, int) else _atom("ne1", a)
 
 
+def is_zero_or_one(a: Dim) -> bool:
+    """Tell whether an expression is what `not_one` gives of a size that is not known."""
+    if not isinstance(a, Expr) or len(a.terms) != 1:
+        return False
+    monomial, factor = a.terms[0]
+    return factor == 1 and all(atom.kind == "ne1" for atom in monomial)
+
+
 def product(dims: Iterable[Dim]) -> Dim:
     """Product of dimensions; 1 for none."""
     total: Dim = 1

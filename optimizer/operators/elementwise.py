@@ -13,7 +13,7 @@ from .. import intervals
 from ..size_products import multiply_sizes
 from ..size_sums import add_sizes, subtract_sizes
 from ..values import Size, attribute, constant, rank
-from .record import Contents, ContentsRule, Operator, Read, UnchangedRule, table
+from .record import Contents, ContentsRule, Operator, Read, UnchangedRule, all_inputs, table
 
 
 def _neutral(number: float, *, either: bool = False) -> UnchangedRule:
@@ -204,9 +204,11 @@ OPERATORS = {
     "Less": replace(_BROADCASTING, contents=_arithmetic(operator.lt)),
     "LessOrEqual": replace(_BROADCASTING, contents=_arithmetic(operator.le)),
     "Log": _UNARY,
-    "Max": replace(_BROADCASTING, interval=intervals.maximum, unchanged=only_operand),
+    "Max": replace(
+        _BROADCASTING, interval=intervals.maximum, unchanged=only_operand, carried=all_inputs
+    ),
     "Mean": replace(_BROADCASTING, unchanged=only_operand),
-    "Min": replace(_BROADCASTING, unchanged=only_operand),
+    "Min": replace(_BROADCASTING, unchanged=only_operand, carried=all_inputs),
     "Mish": _ACTIVATION,
     "Mod": replace(_BROADCASTING, contents=_modulo),
     "Mul": replace(
@@ -244,7 +246,10 @@ OPERATORS = {
     "Tanh": _ACTIVATION,
     "ThresholdedRelu": _ACTIVATION,
     "Where": replace(
-        _BROADCASTING, contents=_where, interval=lambda operands: intervals.union(operands[1:])
+        _BROADCASTING,
+        contents=_where,
+        interval=lambda operands: intervals.union(operands[1:]),
+        carried=lambda _: (1, 2),
     ),
     "Xor": replace(_BROADCASTING, commutative=True, contents=_arithmetic(operator.xor)),
 }

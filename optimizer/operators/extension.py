@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir as ir
 
@@ -11,7 +13,7 @@ from ..values import Size, attribute, dims, integers, rank, scalar
 from .broadcasting import broadcast_sizes
 from .elementwise import only_operand
 from .orders import inverse, reorder_inputs, reorder_numbers, reorder_with_axes
-from .record import Contents, Operator, Order, Read, Reordered
+from .record import Contents, Operator, Order, Read, Reordered, all_inputs, first_input
 from .reshapes import same_shape
 
 # --- Concat and Pad ---------------------------------------------------------------------------
@@ -45,12 +47,28 @@ def _reorder_pad(node: ir.Node, value: ir.Value, order: Order) -> Reordered | No
     return plan
 
 
+def _padded(node: ir.Node) -> Sequence[int]:
+    """Return the tensor, and the number around it in the mode that has one."""
+    mode = node.attributes.get("mode")
+    return (0, 2) if mode is None or mode.as_string() == "constant" else (0,)
+
+
 def _no_pads(node: ir.Node) -> ir.Value | None:
     pads = integers(node.inputs[1]) if len(node.inputs) > 1 else None
     return node.inputs[0] if pads is not None and not any(pads) else None
 
 
 # --- Expand, Tile, Resize and Range -----------------------------------------------------------
+
+
+def _nearest(node: ir.Node) -> Sequence[int]:
+    """Return the tensor where elements are taken, not weighed, and none from outside."""
+    modes = ("mode", "nearest"), ("coordinate_transformation_mode", "half_pixel")
+    mode, places = (
+        node.attributes[name].as_string() if name in node.attributes else default
+        for name, default in modes
+    )
+    return (0,) if mode == "nearest" and places != "tf_crop_and_resize" else ()
 
 
 def _reorder_numbers(node: ir.Node, value: ir.Value, order: Order) -> Reordered | None:
@@ -97,6 +115,7 @@ OPERATORS = {
         contents=_concat,
         interval=intervals.union,
         unchanged=only_operand,
+        carried=all_inputs,
     ),
     "ConstantOfShape": Operator(shape_input=0, shape=_shape_of_filled),
     "Expand": Operator(
@@ -105,15 +124,17 @@ OPERATORS = {
         shape=_shape_of_expand,
         interval=intervals.of_first,
         unchanged=same_shape,
+        carried=first_input,
     ),
-    "Pad": Operator(reorder=_reorder_pad, unchanged=_no_pads),
+    "Pad": Operator(reorder=_reorder_pad, unchanged=_no_pads, carried=_padded),
     "Range": Operator(shape_input=1, shape=_shape_of_range),
-    "Resize": Operator(reorder=_reorder_resize),
+    "Resize": Operator(reorder=_reorder_resize, carried=_nearest),
     "Tile": Operator(
         shape_input=1,
         reorder=_reorder_numbers,
         shape=_shape_of_tile,
         interval=intervals.of_first,
         unchanged=same_shape,
+        carried=first_input,
     ),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -51,6 +52,11 @@ def _single_pixels(node: ir.Node) -> ir.Value | None:
     return node.inputs[0] if single and not indices else None
 
 
+def _largest(node: ir.Node) -> Sequence[int]:
+    """Return the input of a pool that tells no places."""
+    return (0,) if len(node.outputs) == 1 else ()
+
+
 def _presents(node: ir.Node) -> Sequence[int]:
     """Present key and value: onnxruntime wants both or none, and both where there is a past."""
     present = [index for index in (1, 2) if index < len(node.outputs)]
@@ -72,6 +78,6 @@ OPERATORS = {
     "Gemm": Operator(product=True),
     "LSTM": _RECURRENT,
     "MatMul": Operator(product=True, reorder=_reorder_product, shape=_shape_of_product),
-    "MaxPool": _POOL,
+    "MaxPool": replace(_POOL, carried=_largest),
     "RNN": _RECURRENT,
 }

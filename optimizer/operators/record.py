@@ -60,6 +60,7 @@ ContentsRule: TypeAlias = Callable[[ir.Node, Read], Contents | None]
 IntervalRule: TypeAlias = Callable[[Sequence[Interval | None]], Interval | None]
 KeptRule: TypeAlias = Callable[[ir.Node], Sequence[int]]
 UnchangedRule: TypeAlias = Callable[[ir.Node], ir.Value | None]
+CarriedRule: TypeAlias = Callable[[ir.Node], Sequence[int]]
 
 
 @dataclass(frozen=True)
@@ -108,6 +109,9 @@ class Operator:
     unchanged : callable, optional
         The input that a node returns as it is, None if it does not. Not asked of a node without
         a first input.
+    carried : callable, optional
+        Indices of the inputs whose elements are those of the results, chosen by their places or by
+        their order (the largest): a function that never falls may be applied before or behind.
     """
 
     elementwise: bool = False
@@ -128,6 +132,17 @@ class Operator:
     interval: IntervalRule | None = None
     kept: KeptRule | None = None
     unchanged: UnchangedRule | None = None
+    carried: CarriedRule | None = None
+
+
+def first_input(node: ir.Node) -> Sequence[int]:
+    """Carried are the elements of the first input."""
+    return (0,)
+
+
+def all_inputs(node: ir.Node) -> Sequence[int]:
+    """Carried are the elements of all inputs."""
+    return range(len(node.inputs))
 
 
 def table(items: Sequence[Size], shape: tuple[int, ...] | None = None) -> Contents:

@@ -7,7 +7,7 @@ import onnx_ir as ir
 
 from ..values import attribute, integers, rank
 from .orders import inverse, reorder_blocks, reorder_inputs, single_axes
-from .record import Operator, Order, Reordered
+from .record import Operator, Order, Reordered, first_input
 
 
 def _reorder_reduce(node: ir.Node, value: ir.Value, order: Order) -> Reordered | None:
@@ -68,6 +68,7 @@ def _reorder_layer_normalization(node: ir.Node, value: ir.Value, order: Order) -
 
 
 _REDUCE = Operator(reorder=_reorder_reduce)
+_EXTREME = Operator(reorder=_reorder_reduce, carried=first_input)
 _ARG = Operator(reorder=_reorder_arg)
 _SOFTMAX = Operator(reorder=_reorder_softmax)
 
@@ -80,9 +81,9 @@ OPERATORS = {
     "ReduceL2": _REDUCE,
     "ReduceLogSum": _REDUCE,
     "ReduceLogSumExp": _REDUCE,
-    "ReduceMax": _REDUCE,
+    "ReduceMax": _EXTREME,
     "ReduceMean": _REDUCE,
-    "ReduceMin": _REDUCE,
+    "ReduceMin": _EXTREME,
     "ReduceProd": Operator(holds_sizes="first", reorder=_reorder_reduce),
     "ReduceSum": _REDUCE,
     "ReduceSumSquare": _REDUCE,

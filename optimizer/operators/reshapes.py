@@ -12,7 +12,7 @@ from ..blocks import blocks, reshape_target
 from ..size_products import quotient_of_sizes
 from ..values import Size, are_axes, attribute, dims, integers, rank, static_shape
 from .orders import inverse, reorder_blocks, single_axes
-from .record import Contents, Operator, Order, Read, Reordered, table
+from .record import Contents, Operator, Order, Read, Reordered, first_input, table
 
 
 def same_shape(node: ir.Node) -> ir.Value | None:
@@ -162,6 +162,7 @@ _SQUEEZE = Operator(
     contents=_same_elements,
     interval=intervals.of_first,
     unchanged=same_shape,
+    carried=first_input,
 )
 
 OPERATORS = {
@@ -170,6 +171,7 @@ OPERATORS = {
         reorder=_reorder_reshape,
         interval=intervals.of_first,
         unchanged=same_shape,
+        carried=first_input,
     ),
     "Reshape": Operator(
         reshape=True,
@@ -179,12 +181,16 @@ OPERATORS = {
         contents=_same_elements,
         interval=intervals.of_first,
         unchanged=same_shape,
+        carried=first_input,
     ),
     "Shape": Operator(contents=_shape),
     "Size": Operator(contents=_size),
     "Squeeze": _SQUEEZE,
     "Transpose": Operator(
-        shape=_shape_of_transpose, interval=intervals.of_first, unchanged=_sorted
+        shape=_shape_of_transpose,
+        interval=intervals.of_first,
+        unchanged=_sorted,
+        carried=first_input,
     ),
     "Unsqueeze": _SQUEEZE,
 }

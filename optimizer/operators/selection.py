@@ -11,7 +11,7 @@ from .. import intervals
 from ..size_limits import limit_size
 from ..values import Size, are_axes, attribute, constant, dims, integers, rank
 from .orders import inverse, reorder_blocks, reorder_inputs, reorder_with_axes, single_axes
-from .record import Contents, Operator, Order, Read, Reordered
+from .record import Contents, Operator, Order, Read, Reordered, first_input
 from .reshapes import same_shape
 
 WHOLE = 2**31 - 1  # an end that no axis reaches
@@ -144,15 +144,17 @@ def _reaches(end: int, axis: int, x: ir.Value) -> bool:
 
 
 OPERATORS = {
+    "DepthToSpace": Operator(carried=first_input),
     "Gather": Operator(
         holds_sizes="first",
         reorder=_reorder_gather,
         shape=_shape_of_gather,
         contents=_gather,
         interval=intervals.of_first,
+        carried=first_input,
     ),
-    "GatherElements": Operator(interval=intervals.of_first),
-    "GatherND": Operator(interval=intervals.of_first),
+    "GatherElements": Operator(interval=intervals.of_first, carried=first_input),
+    "GatherND": Operator(interval=intervals.of_first, carried=first_input),
     "Slice": Operator(
         holds_sizes="first",
         shape_input=2,
@@ -161,6 +163,8 @@ OPERATORS = {
         contents=_slice,
         interval=intervals.of_first,
         unchanged=_slice_of_all,
+        carried=first_input,
     ),
-    "Split": Operator(reorder=_reorder_split),
+    "SpaceToDepth": Operator(carried=first_input),
+    "Split": Operator(reorder=_reorder_split, carried=first_input),
 }

@@ -31,7 +31,10 @@ from .integers import (
     demand_bytes,
     demand_scales,
     emit_quantized,
+    emit_rest,
+    following,
     halved,
+    quantizing,
     requantizing,
 )
 from .pad import emit_padded
@@ -61,15 +64,25 @@ def _conv_dims(node: Node, w_index: int, x_zero: Info | None) -> tuple[Dim, ...]
     return (x.dims[0], w.dims[0], *spatial)
 
 
-def _lower_conv(emit: Emission, node: Node) -> None:
+def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     order = channels_last_order(node.infos[0].rank)
-    y = emit.output(node, order=order)
     conv = _as_floats(emit, node, (0, 2), (1, 3))
+    if conv is None and _has_rows(node):
+        sums, epilogue = following(emit, group, order)
+        _emit_conv_sums(emit, node, (0, 2), (1, 3), sums, None, epilogue)
+        return
+    y = emit.output(node, order=order)
     if conv is None:
         _emit_conv_sums(emit, node, (0, 2), (1, 3), y)
     else:
         emit_convolution(emit, conv)
         emit_expression(emit, "to_i32(x0)", y, [conv.output], order)
+    emit_rest(emit, group)
+
+
+def _has_rows(node: Node) -> bool:
+    """Tell whether kernels run over rows of the result: they know of no slices."""
+    return node.infos[0].rank < 5
 
 
 def _emit_conv_sums(
@@ -248,38 +261,50 @@ def _infer_linear_conv(node: Node) -> list[Info]:
     return [node.result(_conv_dims(node, 3, node.input(2)), y_zero.dtype)]
 
 
-def _lower_linear_conv(emit: Emission, node: Node) -> None:
-    order = channels_last_order(node.infos[0].rank)
-    y = emit.output(node, order=order)
+def _lower_linear_conv(emit: Emission, node: Node, group: Group) -> None:
+    order, dims = channels_last_order(node.infos[0].rank), node.infos[0].dims
     bias = node.input(8)
     if bias is not None:
-        emit.check(product(bias.dims), y.shape[1], f"elements of {bias.name!r} and channels")
-    scale = combined_scale(emit, node, (1, 4, 6), y.shape[1])
+        emit.check(product(bias.dims), dims[1], f"elements of {bias.name!r} and channels")
+    scale = combined_scale(emit, node, (1, 4, 6), dims[1])
     zero = emit.tensor(node.values[7])
-    if _emit_depthwise(emit, node, y, scale, zero):
+    if _is_depthwise(node):
+        _emit_depthwise(emit, node, emit.output(node, order=order), scale, zero)
+        emit_rest(emit, group)
         return
     conv = _as_floats(emit, node, (0, 2), (3, 5))
-    if conv is None:
-        sums, epilogue = requantizing(emit, y, scale, zero)
+    by_tile = None
+    if conv is None and not group.body:
+        by_tile = requantizing(emit, emit.output(node, order=order), scale, zero)
+    scale = by_channel(scale, len(dims))
+    if conv is None and (by_tile is not None or _has_rows(node)):
+        sums, epilogue = by_tile or quantizing(emit, group, scale, zero, order)
         _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8, epilogue)
-        if epilogue is None:
-            emit_quantized(emit, sums, y, [by_channel(scale, y)], zero, None, order)
         return
-    own = None
-    if bias is not None:
-        own = by_channel(emit.ordered(emit.tensor(node.values[8])), y)
-    emit_convolution(emit, conv)
-    emit_quantized(emit, conv.output, y, [by_channel(scale, y)], zero, own, order)
+    y, own = emit.output(node, order=order), None
+    if conv is None:
+        sums = emit.new(y.shape, "int32", order, y.name)
+        _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8)
+    else:
+        if bias is not None:
+            own = by_channel(emit.ordered(emit.tensor(node.values[8])), len(dims))
+        emit_convolution(emit, conv)
+        sums = conv.output
+    emit_quantized(emit, sums, y, [scale], zero, own, order)
+    emit_rest(emit, group)
 
 
-def _emit_depthwise(emit: Emission, node: Node, y: Tensor, scale: Tensor, zero: Tensor) -> bool:
-    """Emit a depthwise convolution from bytes to bytes, if there are products of such words."""
-    if not quads.is_wanted or not _is_known(node, (3, 5)) or len(y.shape) == 5:
+def _is_depthwise(node: Node) -> bool:
+    """Tell whether a depthwise convolution goes from bytes to bytes, by products of such words."""
+    if not quads.is_wanted or not _is_known(node, (3, 5)) or node.infos[0].rank == 5:
         return False
     weights, window = _filters(node, 3, 5), Window.of(node, node.required(3).dims[2:])
     groups = node.attribute("group", 1)
-    if groups == 1 or groups != weights.shape[0] or not takes_bytes(weights, window):
-        return False
+    return groups != 1 and groups == weights.shape[0] and takes_bytes(weights, window)
+
+
+def _emit_depthwise(emit: Emission, node: Node, y: Tensor, scale: Tensor, zero: Tensor) -> None:
+    weights, groups = _filters(node, 3, 5), node.attribute("group", 1)
     x, _ = _image(emit, node, (0, 2), groups)
     sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
     bias, pad = quads.zero_terms(emit, node, node.required(0), 2, sums, 8)
@@ -290,14 +315,13 @@ def _emit_depthwise(emit: Emission, node: Node, y: Tensor, scale: Tensor, zero: 
         y=y,
         output=y,
         weights=weights,
-        window=window,
+        window=Window.of(node, node.required(3).dims[2:]),
         groups=groups,
         bias=bias,
         pad=pad,
         epilogue=Epilogue(result=y, scales=scale, zero=zero),
     )
     emit_depthwise_bytes(emit, conv)
-    return True
 
 
 def _check_conv(node: Node) -> None:
@@ -310,14 +334,14 @@ def _check_linear_conv(node: Node) -> None:
 
 register(
     "ConvInteger",
-    Operator(rules=(_check_conv,), infer=_infer_conv, lower=_lower_conv, layout="channels_last"),
+    Operator(rules=(_check_conv,), infer=_infer_conv, fused=_lower_conv, layout="channels_last"),
 )
 register(
     "QLinearConv",
     Operator(
         rules=(_check_linear_conv,),
         infer=_infer_linear_conv,
-        lower=_lower_linear_conv,
+        fused=_lower_linear_conv,
         layout="channels_last",
     ),
 )

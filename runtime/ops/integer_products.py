@@ -14,6 +14,7 @@ from ...kernels.cpu.pairs import pair_columns, pair_rows, paired
 from ...kernels.cpu.quads import quads as weight_quads
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
+from ..groups import Group
 from ..symbolic import Dim, product
 from ..tensors import Tensor, short_name
 from . import quads
@@ -23,6 +24,8 @@ from .integers import (
     demand_bytes,
     demand_scales,
     emit_quantized,
+    emit_rest,
+    following,
     halved,
     quantizing,
 )
@@ -116,8 +119,9 @@ def _matmul_dims(
     return product_dims(node, a, b)
 
 
-def _lower_matmul(emit: Emission, node: Node) -> None:
-    _emit_sums(emit, node, (0, 2), (1, 3), emit.output(node))
+def _lower_matmul(emit: Emission, node: Node, group: Group) -> None:
+    sums, epilogue = following(emit, group)
+    _emit_sums(emit, node, (0, 2), (1, 3), sums, epilogue)
 
 
 def _emit_sums(
@@ -183,20 +187,22 @@ def _infer_linear_matmul(node: Node) -> list[Info]:
     return [node.result(dims, y_zero.dtype)]
 
 
-def _lower_linear_matmul(emit: Emission, node: Node) -> None:
-    y = emit.output(node)
-    sums = emit.new(y.shape, "int32", name=y.name)
+def _lower_linear_matmul(emit: Emission, node: Node, group: Group) -> None:
     zero = emit.tensor(node.values[7])
     if all(product(node.required(index).dims) == 1 for index in (1, 6)):
         scale = combined_scale(emit, node, (1, 4, 6))
-        _emit_sums(emit, node, (0, 2), (3, 5), sums, quantizing(y, scale, zero))
+        sums, epilogue = quantizing(emit, group, scale, zero)
+        _emit_sums(emit, node, (0, 2), (3, 5), sums, epilogue)
         return
+    y = emit.output(node)
+    sums = emit.new(y.shape, "int32", name=y.name)
     _emit_sums(emit, node, (0, 2), (3, 5), sums)
     by_row, *others = (emit.tensor(node.values[index]) for index in (1, 4, 6))
     if len(by_row.shape) == 1 and by_row.shape != (1,):
         by_row = by_row.view((*by_row.shape, 1), (*by_row.strides, 1))
     emit_quantized(emit, sums, y, [by_row, *others], zero)
+    emit_rest(emit, group)
 
 
-register("MatMulInteger", Operator(infer=_infer_matmul, lower=_lower_matmul))
-register("QLinearMatMul", Operator(infer=_infer_linear_matmul, lower=_lower_linear_matmul))
+register("MatMulInteger", Operator(infer=_infer_matmul, fused=_lower_matmul))
+register("QLinearMatMul", Operator(infer=_infer_linear_matmul, fused=_lower_linear_matmul))

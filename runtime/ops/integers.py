@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
+from ..groups import Group
 from ..strides import channels_last_order, contiguous_strides, same_strides
 from ..symbolic import Dim
 from ..tensors import Tensor
 from .epilogue import Epilogue
-from .pointwise import emit_expression
+from .pointwise import emit_expression, emit_pointwise, write_expression
 from .quantization import quantized
 from .terms import Term, call
 
@@ -76,11 +78,11 @@ def emit_quantized(
 
 def requantizing(
     emit: Emission, y: Tensor, scale: Tensor, zero: Tensor
-) -> tuple[Tensor, Epilogue | None]:
-    """Return sums of images, and what makes bytes of them: times a scale, with a zero point.
+) -> tuple[Tensor, Epilogue] | None:
+    """Return sums of images, and what lets the tile make bytes of them.
 
-    The tile does where there is a scale for each channel, and sums may lie as the bytes do without
-    much room between them; else it is done over rows of sums of images, and not of volumes.
+    There has to be a scale for each channel, and sums lie as the bytes do, without much room
+    between them; None for others.
     """
     order, channels, room = channels_last_order(len(y.shape)), y.shape[1], y.strides[-1]
     wide = (y.shape[0], room, *y.shape[2:])
@@ -88,24 +90,56 @@ def requantizing(
         isinstance(room, int) and isinstance(channels, int) and room <= 2 * channels
     )
     is_even = same_strides(y.shape, y.strides, contiguous_strides(wide, order))
-    if scale.size == channels and is_near and is_even:
-        sums = emit.new(wide, "int32", order, y.name)
-        return sums.view(y.shape, sums.strides), Epilogue(result=y, scales=scale, zero=zero)
-    sums = emit.new(y.shape, "int32", order, y.name)
-    # Kernels over rows know of no slices.
-    return sums, quantizing(y, by_channel(scale, y), zero) if len(y.shape) < 5 else None
+    if scale.size != channels or not is_near or not is_even:
+        return None
+    sums = emit.new(wide, "int32", order, y.name)
+    return sums.view(y.shape, sums.strides), Epilogue(result=y, scales=scale, zero=zero)
 
 
-def by_channel(values: Tensor, y: Tensor) -> Tensor:
+def by_channel(values: Tensor, rank: int) -> Tensor:
     """Return one number, or one for each channel, as a tensor that broadcasts to images."""
     if values.size == 1:
         return values
-    after = len(y.shape) - 2
+    after = rank - 2
     return values.view((*values.shape, *[1] * after), (*values.strides, *[0] * after))
 
 
-def quantizing(y: Tensor, scale: Tensor, zero: Tensor) -> Epilogue:
-    """Return what writes whole sums, times a scale and with a zero point, while rows are new."""
+def following(
+    emit: Emission, group: Group, order: Sequence[int] | None = None
+) -> tuple[Tensor, Epilogue | None]:
+    """Return where whole sums go, and what follows them in their step, while rows are new."""
+    head = group.head
+    assert head is not None
+    if not group.body:
+        return emit.output(head, order=order), None
+    written = write_expression(group.body, head.outputs[0])
+    y, others = emit.output(group.last, order=order), written.tensors(emit, 1)
+    return _sums(emit, y, order), Epilogue(result=y, expression=written.text, others=others)
+
+
+def quantizing(
+    emit: Emission, group: Group, scale: Tensor, zero: Tensor, order: Sequence[int] | None = None
+) -> tuple[Tensor, Epilogue]:
+    """Return the same for sums that a scale and a zero point make results of."""
+    head = group.head
+    assert head is not None
+    y = emit.output(group.last, order=order)
     x, factor, point = (Term(f"x{i}") for i in range(3))
-    text = quantized(call("to_f32", x) * factor, point, y.dtype).text
-    return Epilogue(result=y, expression=text, others=[scale, zero])
+    text = quantized(call("to_f32", x) * factor, point, head.infos[0].dtype).text
+    others = [scale, zero]
+    if group.body:
+        written = write_expression(group.body, head.outputs[0])
+        names = {"x0": "whole"} | {f"x{i}": f"x{i + 2}" for i in range(1, len(written.operands))}
+        renamed = re.sub(r"\bx\d+\b", lambda match: names[match[0]], written.text)
+        text, others = f"whole={text};{renamed}", [*others, *written.tensors(emit, 1)]
+    return _sums(emit, y, order), Epilogue(result=y, expression=text, others=others)
+
+
+def _sums(emit: Emission, y: Tensor, order: Sequence[int] | None) -> Tensor:
+    return emit.new(y.shape, "int32", order, y.name)
+
+
+def emit_rest(emit: Emission, group: Group) -> None:
+    """Emit what follows an operator that has given its own result, as a step of its own."""
+    if group.body:
+        emit_pointwise(emit, Group(group.body))

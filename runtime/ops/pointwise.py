@@ -16,7 +16,7 @@ from ..emission import Emission
 from ..graph import Node, OnHost
 from ..groups import Group
 from ..strides import channels_last_order, collapse, contiguous_strides
-from ..symbolic import Dim, not_one, product
+from ..symbolic import Dim, is_zero_or_one, not_one, product
 from ..tensors import Tensor, short_name
 from .registry import OPERATORS, Operator
 from .terms import Placed, Source, Term, call, float32, function
@@ -235,6 +235,8 @@ def _spread(
 
 def _kind(dtype: str, stride: Dim) -> str:
     name = "b8" if dtype == "bool" else short_name(dtype)
+    if is_zero_or_one(stride):
+        return name + "e"
     return name + ("v" if stride == 1 else "s" if stride == 0 else "g")
 
 

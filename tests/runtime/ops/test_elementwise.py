@@ -570,3 +570,17 @@ def test_odd_functions_keep_the_sign_of_zeros(dtype):
     zeros = {"x": np.full(37, -0.0, dtype)}
     results = sardonyx.Session(build(nodes, [zeros], outputs=names), threads=1).run(None, zeros)
     assert [name for name, y in zip(names, results, strict=True) if not np.signbit(y).all()] == []
+
+
+def test_operands_that_may_repeat_along_rows_are_vectors():
+    """A run tells whether they do: sizes with names of their own may be 1, or that of the other."""
+    rng = np.random.default_rng(0)
+    for narrow in (1, 37):
+        shapes = {"x": (3, 37), "y": (3, narrow)}
+        feeds = {name: rng.standard_normal(shape).astype("f") for name, shape in shapes.items()}
+        dims = {"x": ["a", "b"], "y": ["a", "c"]}
+        model = build([make_node("Add", ["x", "y"], ["z"])], [feeds], dims=dims)
+        session = sardonyx.Session(model, threads=1)
+        np.testing.assert_array_equal(session.run(None, feeds)[0], feeds["x"] + feeds["y"])
+        (step, *_) = session.profile(feeds, runs=1, warmup=0).steps
+        assert "'f32v f32e f32e'" in step.kernel
