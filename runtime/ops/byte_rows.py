@@ -12,8 +12,8 @@ import functools
 import onnx_ir as ir
 
 from ...kernels.cpu.byte_blocks import TAIL_BYTES, byte_blocks
-from ...kernels.cpu.units import rates
 from ...kernels.target import LANES
+from ...kernels.unit_rates import rates
 from ...notes import ACCURACY_NOTE
 from ..emission import Emission
 from ..symbolic import Dim, product
