@@ -7,6 +7,7 @@ import json
 
 from .compiler import environment_key
 from .storage import forget, remembered
+from .target import LANES
 
 
 @functools.cache
@@ -37,3 +38,13 @@ def bfloat16_speed() -> float:
     """Return how many times as fast as those of float32 products of bfloat16 are."""
     found = rates()
     return found.get("bfloat16", 0.0) / found["float32"]
+
+
+def integer_speed() -> float:
+    """Return how many times as fast as those of float32 products of bytes are, as tiles do them."""
+    from .arithmetic import HAS_QUADS
+
+    found, name = rates(), "int16 in two steps"
+    if HAS_QUADS:
+        name = "int8" if LANES == 16 else "int8 of AVX-VNNI"
+    return found[name] / found["float32"]

@@ -17,6 +17,7 @@ from llvmlite import ir
 from numba.core import types
 
 from .. import simd
+from ..arithmetic import ARITHMETIC
 from ..compiler import native_function
 from ..emitter import BYTE, Emitter
 from ..registry import Pointer, kernel_factory
@@ -37,7 +38,7 @@ class Unit:
     features
         What LLVM calls the processor's features that permit it.
     name
-        LLVM's name of it.
+        LLVM's name of it; none of pairs of int16, which are multiplied and then added.
     operations
         Multiplications and additions of one.
     sums, factors
@@ -57,6 +58,11 @@ class Unit:
 
     def emit(self, builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
         """Emit ``total + a * b``."""
+        if not self.name:
+            # The same product would be computed once, before all rounds, if LLVM saw that it is.
+            kind = ir.FunctionType(self.factors, [self.factors])
+            other = builder.call(ir.InlineAsm(kind, "", "=x,0", side_effect=True), [a])
+            return ARITHMETIC["i16"].add_product(builder, other, b, total)
         args = [a, b, total] if self.name.startswith("llvm.fma") else [total, a, b]
         return simd.call_by_name(builder, self.name, self.sums, args)
 
@@ -71,6 +77,7 @@ UNITS = {
     "float16": Unit(("avx512fp16",), "llvm.fma.v32f16", 64, _HALVES, _HALVES),
     "bfloat16": Unit(("avx512bf16",), "llvm.x86.avx512bf16.dpbf16ps.512", 64,
                      ir.VectorType(F32, 16), BFloats(32)),
+    "int16 in two steps": Unit((), "", 4 * LANES, _words(LANES), _words(LANES)),
     "int16": Unit(("avx512vnni",), "llvm.x86.avx512.vpdpwssd.512", 64, _words(16), _words(16)),
     "int8": Unit(("avx512vnni",), "llvm.x86.avx512.vpdpbusd.512", 128, _words(16), _words(16)),
     "int8 of 256 bits": Unit(("avx512vnni", "avx512vl"), "llvm.x86.avx512.vpdpbusd.256", 64,
