@@ -16,6 +16,7 @@ from ..arithmetic import ARITHMETIC
 from ..emitter import BYTE, Emitter
 from ..target import LANES
 from ..vectors import F32, I8, I32, I64, f32x, i32x, intrinsic
+from .packed_rows import fetch_ahead
 from .packed_weights import BITS, VECTORS, rows_of_unit, unit_bytes
 
 
@@ -90,6 +91,7 @@ class _ByteRows(Emitter):
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             at, sums = carried[1 : 1 + self.rows], carried[1 + self.rows :]
             packed = [self._load(i32x.llvm, carried[0], v * LANES * 4) for v in range(VECTORS)]
+            fetch_ahead(self, carried[0], unit_bytes(self.form))
             for i in range(self.each):
                 spread = [simd.emit_splat(builder, self._load(I32, row, i * 4)) for row in at]
                 for v, word in enumerate(packed):

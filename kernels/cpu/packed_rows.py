@@ -18,6 +18,16 @@ from ..target import LANES
 from ..vectors import F16, F32, I8, I16, I32, I64, f32x, i32x, intrinsic
 from .packed_weights import BITS, MAGIC, PANEL, VECTORS, is_whole, rows_of_unit, unit_bytes
 
+_AHEAD = 4096
+"""Bytes of weights that are asked for before they are needed: what fetches by itself, at most to
+the end of a page of memory, is late at the begin of each."""
+
+
+def fetch_ahead(emitter: Emitter, weights: Any, count: int) -> None:
+    """Ask for so many bytes of weights, those of the next units or of the next panel."""
+    for line in range(0, count, 64):
+        simd.prefetch_line(emitter.builder, emitter.address(weights, I64(_AHEAD + line)))
+
 
 class _PackedRows(Emitter):
     """Emits ``c[r, :] += sum over k of x[r, k] * widened(w[k, :])`` for some blocks of rows k."""
@@ -92,6 +102,7 @@ class _PackedRows(Emitter):
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             at, weight_at, *sums = carried
             words = [self._words(weight_at, v) for v in range(VECTORS)]
+            fetch_ahead(self, weight_at, unit_bytes(self.form))
             rows = [self.address(at, builder.mul(x_row, I64(r * 4))) for r in range(self.rows)]
             for i in range(each):
                 factors = [self._widened(word, i, bases, v) for v, word in enumerate(words)]
