@@ -6,26 +6,47 @@ rounds, which keeps the order of numbers, so that a limit of floats is one of th
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from .edits import insert, new_constant, remove, replace
 from .quantized_values import Grid, dequantized, scales_along, zero_point
-from .values import constant, scalar, used_once
+from .values import attribute, constant, dims, scalar, static_shape, used_once
 
 _MOST_BIAS = 2**30
 
 
-def convolve_integers(model: ir.Model) -> None:
-    """Let convolutions of dequantized tensors and constants take the integers, in place."""
+Pays = Callable[[Sequence[int], Sequence[Any], int, Sequence[int], Sequence[int]], bool]
+
+
+def convolve_integers(model: ir.Model, pays: Pays) -> None:
+    """Let convolutions of dequantized tensors and constants take the integers, in place.
+
+    ``pays`` tells of the shape of filters, that of the result as far as it is known, the number of
+    groups, strides and dilations whether integers are worth it.
+    """
     for graph in model.graphs():
         for node in list(graph):
             if node.op_type == "Conv" and not node.domain:
                 found = _Convolution.of(node)
-                if found is not None:
+                if found is not None and pays(*_sizes(node)):
                     _rewrite(graph, found)
+
+
+def _sizes(node: ir.Node) -> tuple[Any, ...]:
+    """Shapes of filters and result, groups, strides and dilations."""
+    filters = static_shape(node.inputs[1]) or ()  # type: ignore[arg-type]
+    axes = max(len(filters) - 2, 0)
+    steps = [
+        list(node.attributes[name].as_ints()) if name in node.attributes else [1] * axes
+        for name in ("strides", "dilations")
+    ]
+    result = dims(node.outputs[0]) or [None] * (axes + 2)
+    return filters, result, attribute(node, "group", 1), *steps
 
 
 @dataclass(frozen=True)

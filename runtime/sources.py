@@ -68,6 +68,7 @@ class Source:
         from ..optimizer.quantized_movement import move_integers
         from ..optimizer.small_weights import gather_small_weights
         from ..optimizer.widening import widen, widen_nodes
+        from .integer_rates import integers_pay
         from .ops import computes, computes_wide
         from .shape_inference import infer_shapes
 
@@ -88,7 +89,7 @@ class Source:
         model = optimize_in_place(model, level, fold_limit=self.options.get("fold_limit"))
         if not is_strict and level == "all":
             move_integers(model)
-            convolve_integers(model)
+            convolve_integers(model, integers_pay)
             multiply_integers(model)
         widen_nodes(model, computes_wide)
         return model

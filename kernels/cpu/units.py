@@ -19,6 +19,7 @@ from llvmlite import ir
 from numba.core import types
 
 from .. import simd
+from ..arithmetic import ARITHMETIC, HAS_QUADS
 from ..compiler import environment_key, native_function
 from ..emitter import BYTE, Emitter
 from ..registry import Pointer, kernel_factory
@@ -53,7 +54,7 @@ class Unit:
     features
         What LLVM calls the processor's features that permit it.
     name
-        LLVM's name of it.
+        LLVM's name of it; none of pairs of int16, which are multiplied and then added.
     operations
         Multiplications and additions of one.
     sums, factors
@@ -73,6 +74,11 @@ class Unit:
 
     def emit(self, builder: ir.IRBuilder, total: Any, a: Any, b: Any) -> Any:
         """Emit ``total + a * b``."""
+        if not self.name:
+            # The same product would be computed once, before all rounds, if LLVM saw that it is.
+            kind = ir.FunctionType(self.factors, [self.factors])
+            other = builder.call(ir.InlineAsm(kind, "", "=x,0", side_effect=True), [a])
+            return ARITHMETIC["i16"].add_product(builder, other, b, total)
         args = [a, b, total] if self.name.startswith("llvm.fma") else [total, a, b]
         return simd.call_by_name(builder, self.name, self.sums, args)
 
@@ -87,6 +93,7 @@ UNITS = {
     "float16": Unit(("avx512fp16",), "llvm.fma.v32f16", 64, _HALVES, _HALVES),
     "bfloat16": Unit(("avx512bf16",), "llvm.x86.avx512bf16.dpbf16ps.512", 64,
                      ir.VectorType(F32, 16), _BFloats()),
+    "int16 in two steps": Unit((), "", 4 * LANES, _words(LANES), _words(LANES)),
     "int16": Unit(("avx512vnni",), "llvm.x86.avx512.vpdpwssd.512", 64, _words(16), _words(16)),
     "int8": Unit(("avx512vnni",), "llvm.x86.avx512.vpdpbusd.512", 128, _words(16), _words(16)),
     "int8 of 256 bits": Unit(("avx512vnni", "avx512vl"), "llvm.x86.avx512.vpdpbusd.256", 64,
@@ -159,6 +166,14 @@ def rates(*, fresh: bool = False) -> dict[str, float]:
         forget(question)
     found: dict[str, float] = json.loads(remembered(question, lambda: json.dumps(_measure())))
     return found
+
+
+def integer_rate() -> float:
+    """Return how often the rate of float32 products of bytes have, as tiles take them."""
+    found, name = rates(), "int16 in two steps"
+    if HAS_QUADS:
+        name = "int8" if LANES == 16 else "int8 of AVX-VNNI"
+    return found[name] / found["float32"]
 
 
 def _measure() -> dict[str, float]:

@@ -86,6 +86,20 @@ def choose(
     return best[1]
 
 
+def gain(
+    kernel: tuple[int, int], size: tuple[int, int, int], channels: int, out_channels: int,
+    groups: int, strides: tuple[int, int],
+) -> float:  # fmt: skip
+    """Return how many times as fast as the direct convolution the cheapest form is."""
+    images, height, width = size
+    tile = choose(kernel, size, channels, out_channels, groups, strides)
+    if tile is None:
+        return 1.0
+    costs = _Costs(kernel, strides, channels, out_channels, groups, 1)
+    tiles = images * math.ceil(height / tile[0]) * math.ceil(width / tile[1])
+    return costs.direct.at(images * height * width) / costs.by_tiles(tile).at(tiles)
+
+
 class _Cost(NamedTuple):
     """Cycles of a form for a number of pixels, or of tiles: ``beside`` and products for each.
 

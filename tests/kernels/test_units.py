@@ -43,4 +43,21 @@ def test_rates_are_plausible_and_kept(tmp_path, monkeypatch):
 
 def test_what_the_processor_lacks_is_not_measured(monkeypatch):
     monkeypatch.setattr(units, "has_feature", lambda name: False)
-    assert [name for name, unit in units.UNITS.items() if unit.is_permitted] == ["float32"]
+    found = [name for name, unit in units.UNITS.items() if unit.is_permitted]
+    assert found == ["float32", "int16 in two steps"]
+
+
+def test_the_rate_of_integers_is_that_of_what_tiles_take(monkeypatch):
+    rates = {
+        "float32": 100.0,
+        "int16 in two steps": 150.0,
+        "int8": 400.0,
+        "int8 of AVX-VNNI": 300.0,
+    }
+    monkeypatch.setattr(units, "rates", lambda: rates)
+    monkeypatch.setattr(units, "HAS_QUADS", False)
+    assert units.integer_rate() == 1.5
+    monkeypatch.setattr(units, "HAS_QUADS", True)
+    for lanes, rate in ((16, 4.0), (8, 3.0)):
+        monkeypatch.setattr(units, "LANES", lanes)
+        assert units.integer_rate() == rate

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 import sardonyx
 from onnx import helper
 from onnx.helper import make_node
+from sardonyx.optimizer.integer_convolutions import convolve_integers
 
 F32 = np.float32
 SCALE = F32(0.04)
@@ -132,3 +134,15 @@ def test_a_bias_beyond_the_sums_stays_a_float():
         if tensor.name == "bf":
             tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(12, 1e9, F32), "bf"))
     assert "Conv" in steps(sardonyx.Session(drawn, threads=1))
+
+
+def test_what_does_not_pay_stays_as_it_is():
+    drawn = onnx.shape_inference.infer_shapes(model(np.random.default_rng(0), strides=[2, 1]))
+    imported = ir.from_proto(drawn)
+    asked: list[Any] = []
+    convolve_integers(imported, lambda *sizes: bool(asked.append(sizes)))
+    ((filters, result, *others),) = asked
+    assert filters == (12, 8, 3, 3)
+    assert len(result) == 4
+    assert others == [1, [2, 1], [1, 1]]
+    assert "Conv" in [node.op_type for node in imported.graph]

@@ -1,0 +1,45 @@
+"""Whether convolutions of integers pay on this machine, by the measured rates of its units.
+
+Those of float32 may take fewer products, by Winograd's forms, but read and write floats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..kernels.cpu.units import integer_rate
+from .ops.winograd import gain
+
+_PASSES = 1.1
+"""Time of a convolution of floats whose image is dequantized before, and its result quantized."""
+_SIZE = 64
+"""Stands for a size that is known only when the model runs."""
+
+
+def integers_pay(
+    filters: Sequence[int], result: Sequence[Any], groups: int, strides: Sequence[int],
+    dilations: Sequence[int],
+) -> bool:  # fmt: skip
+    """Tell whether a convolution of bytes is at least as fast as one of float32.
+
+    Parameters
+    ----------
+    filters : sequence of int
+        Shape (M, C / groups, ...).
+    result : sequence
+        Sizes (N, M, ...), of which some may be unknown.
+    groups : int
+    strides, dilations : sequence of int
+        By spatial axis.
+    """
+    faster = 1.0
+    if len(filters) == 4 and all(step == 1 for step in dilations):
+        images, _, *sizes = (size if isinstance(size, int) else _SIZE for size in result)
+        kernel, (height, width), (down, across) = tuple(filters[2:]), sizes, strides
+        images = images if isinstance(result[0], int) else 1
+        faster = gain(
+            (kernel[0], kernel[1]), (images, height, width), filters[1], filters[0] // groups,
+            groups, (down, across),
+        )  # fmt: skip
+    return integer_rate() * _PASSES >= faster

@@ -1,0 +1,29 @@
+"""Convolutions of bytes take integers where these are as fast as floats would be."""
+
+from __future__ import annotations
+
+import pytest
+from sardonyx.runtime import integer_rates
+from sardonyx.runtime.integer_rates import integers_pay
+
+
+def pays(kernel: int, channels: int, size: object, stride: int = 1, dilation: int = 1) -> bool:
+    filters, result = (channels, channels, kernel, kernel), (1, channels, size, size)
+    return integers_pay(filters, result, 1, [stride] * 2, [dilation] * 2)
+
+
+@pytest.mark.parametrize("size", [56, None], ids=["known", "open"])
+def test_windows_of_winograd_take_integers_of_fast_units_only(size, monkeypatch):
+    for rate, wanted in ((1.0, False), (2.0, False), (4.0, True)):
+        monkeypatch.setattr(integer_rates, "integer_rate", lambda rate=rate: rate)
+        assert pays(3, 128, size) is wanted
+
+
+def test_other_windows_take_integers_unless_these_are_slower(monkeypatch):
+    for rate, wanted in ((0.5, False), (1.0, True)):
+        monkeypatch.setattr(integer_rates, "integer_rate", lambda rate=rate: rate)
+        assert pays(1, 64, 56) is wanted
+        assert pays(3, 64, 56, dilation=2) is wanted
+        assert pays(7, 64, 112, stride=2) is wanted
+        assert integers_pay((8, 8, 3), (1, 8, 50), 1, [1], [1]) is wanted
+        assert integers_pay((8, 8, 3, 3, 3), (1, 8, 9, 9, 9), 1, [1] * 3, [1] * 3) is wanted
