@@ -29,10 +29,10 @@ from ..kernels.abi import (
 )
 from ..kernels.ref import KernelRef
 from ..kernels.registry import Kernel
+from .flows import Flows
 from .graph import Info, Node
 from .inplace import Inplace
 from .program import Cache, Check, HostStep, Port, Program, Reading, Step, Stretch, TensorSpec
-from .settled import Flows
 from .size_code import Code
 from .symbolic import Dim, Expr, Symbol, named_text, sum_dims, symbol_of
 from .tensors import Buffer, Label, Pending, Record, Tensor, words_of
