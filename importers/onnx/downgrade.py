@@ -87,6 +87,15 @@ def _drop_defaults(node: ir.Node, current: int, target: int) -> None:
         default = onnx.helper.get_attribute_value(new[name].default_value)
         if node.attributes[name].value in (default, default or None):
             del node.attributes[name]
+    if "allowzero" in node.attributes and "allowzero" not in old and _has_sizes_of_a_tensor(node):
+        del node.attributes["allowzero"]
+
+
+def _has_sizes_of_a_tensor(node: ir.Node) -> bool:
+    """Tell whether a Reshape gives the sizes of some tensor: none is 0 but of empty ones."""
+    shape = node.inputs[1]
+    maker = None if shape is None else shape.producer()
+    return maker is not None and maker.op_type == "Shape"
 
 
 def _pop_constant_input(rewrite: NodeRewrite, index: int) -> list[int] | None:

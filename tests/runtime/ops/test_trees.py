@@ -269,7 +269,7 @@ def stump(**changes: Any) -> dict[str, Any]:
         ({"nodes_treeids": [0, 1, 1]}, "nodes_truenodeids"),
         ({"nodes_featureids": [-1, 0, 0]}, "nodes_featureids"),
         ({"nodes_featureids": [2**40, 0, 0]}, "nodes_featureids"),
-        ({"nodes_featureids": [5, 0, 0]}, "number of features"),
+        ({"nodes_featureids": [5, 0, 0]}, "features of 'x'"),
         ({"nodes_featureids": [1, 0]}, "nodes_featureids"),
         ({"nodes_modes": ["BRANCH", "LEAF", "LEAF"]}, "nodes_modes"),
         ({"nodes_nodeids": [0, 1, 1]}, "twice"),
