@@ -81,8 +81,12 @@ class Grid:
         """Tell whether float32 numbers are among those of the grid."""
         if np.isnan(numbers).any():
             return False
-        whole = self.quantized(numbers).astype(np.int32) - np.int32(self.zero)
-        return bool((whole.astype(np.float32) * self.scale == numbers).all())
+        return bool((self.numbers(self.quantized(numbers)) == numbers).all())
+
+    def numbers(self, q: np.ndarray) -> np.ndarray:
+        """Return float32 numbers of ``q``."""
+        whole = q.astype(np.int32) - np.int32(self.zero)
+        return whole.astype(np.float32) * self.scale
 
     def is_same(self, other: Grid | None) -> bool:
         """Tell whether another grid has the same numbers for each ``q``."""

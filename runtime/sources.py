@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 
+def least_function() -> int:
+    """Return how many operators a function of bytes has at least that is looked up."""
+    from ..kernels.cpu.byte_tables import HAS_TABLES
+
+    return 1 if HAS_TABLES else 4
+
+
 class Source:
     """Anything that ``sardonyx.load`` takes; to be used in a ``with`` statement.
 
@@ -63,6 +70,7 @@ class Source:
         """Import the model, and optimize it at the level of the options."""
         from ..importers.onnx.function_bodies import expand_functions
         from ..optimizer import optimize_in_place
+        from ..optimizer.byte_functions import tabulate
         from ..optimizer.integer_convolutions import convolve_integers
         from ..optimizer.integer_products import multiply_integers
         from ..optimizer.quantized_movement import move_integers
@@ -91,6 +99,7 @@ class Source:
             move_integers(model)
             convolve_integers(model, integers_pay)
             multiply_integers(model)
+            tabulate(model, least_function())
         widen_nodes(model, computes_wide)
         return model
 

@@ -23,6 +23,11 @@ if TYPE_CHECKING:
     from ..optimizer.quantize.ranges import Range
 
 MODES = ("static", "dynamic", "weights")
+_TAKEN = {
+    "static": "convolution or product in the main graph",
+    "dynamic": "product",
+    "weights": "convolution, product or lookup",
+}
 
 
 @dataclass(frozen=True)
@@ -168,8 +173,7 @@ def quantize(
         done.count = write_weights(done.model, bits, block, rounding)
     if not done.count:
         raise InvalidArgument(
-            "nothing to quantize: the model has no convolution or product of float32 with "
-            "constant weights"
+            f"nothing to quantize ({mode}): no {_TAKEN[mode]} of float32 with constant weights"
         )
     report = Report()
     remove_dead(done.model, report)

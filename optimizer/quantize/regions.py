@@ -35,7 +35,7 @@ class Regions:
     values : dict of ir.Value to None
         Quantized tensors, in the order in which they were found.
     nodes : dict of ir.Node to None
-        All that read or write integers alone.
+        All that give integers: not products, whose sums are floats until something quantizes them.
     """
 
     heads: dict[ir.Node, tuple[int, ...]] = field(default_factory=dict)
@@ -96,7 +96,8 @@ def find_regions(graph: ir.Graph, *, products: bool = False) -> Regions:
         operands = _operands(node, products)
         if operands:
             regions.heads[node] = operands
-            regions.nodes[node] = None
+            if node.op_type == "Conv":
+                regions.nodes[node] = None
     for node, operands in regions.heads.items():
         for index in operands:
             operand = node.inputs[index]

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.cpu.byte_tables import look_up_bytes
 from ...kernels.cpu.elements import RANK
 from ...kernels.cpu.gather import gather, gather_elements, gather_nd
 from ...kernels.cpu.scatter import scatter_elements, scatter_nd
 from ..element_types import HALVES
 from ..emission import Emission
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array, refuse
+from ..strides import channels_last_order
 from ..symbolic import Dim, minimum, product
 from ..tensors import Tensor, short_name
 from . import checks
@@ -38,7 +40,15 @@ def _indices(node: Node) -> Info:
 # --- Gather -----------------------------------------------------------------------------------
 
 
+def _is_table(node: Node) -> bool:
+    """Tell whether the indices are bytes, which have places in any table of 256 bytes."""
+    x, indices = node.required(0), node.required(1)
+    return x.dims == (256,) and {x.dtype, indices.dtype} <= {"int8", "uint8"}
+
+
 def _infer_gather(node: Node) -> list[Info]:
+    if _is_table(node):
+        return [node.result(node.required(1).dims, node.required(0).dtype)]
     x, indices = node.required(0), _indices(node)
     axis = node.attribute("axis", 0) % max(x.rank, 1)
     known = None
@@ -50,7 +60,21 @@ def _infer_gather(node: Node) -> list[Info]:
     return [node.result((*x.dims[:axis], *indices.dims, *x.dims[axis + 1 :]), known=known)]
 
 
+def _look_up(emit: Emission, node: Node) -> None:
+    table, x = (emit.tensor(value) for value in node.values[:2])
+    order = channels_last_order(len(x.shape)) if x.is_channels_last else None
+    if not x.is_dense or (order is None and not x.is_contiguous):
+        x, order = emit.ordered(x), None
+    y = emit.output(node, order=order)
+    emit.step(
+        look_up_bytes, outputs=[y], flops=y.size, x=x, table=emit.ordered(table), y=y, n=y.size
+    )
+
+
 def _lower_gather(emit: Emission, node: Node) -> None:
+    if _is_table(node):
+        _look_up(emit, node)
+        return
     x = emit.tensor(node.values[0])
     axis = node.attribute("axis", 0) % len(x.shape)
     info = node.required(1)

@@ -229,6 +229,26 @@ def test_classifiers_end_in_floats(rng, tmp_path):
     assert all(grid(graph, name) for name in graph.node[-1].input[:1])
 
 
+@pytest.mark.parametrize("axes", [1, 3])
+def test_convolutions_of_other_ranks(axes, rng, tmp_path):
+    net = Net()
+    weights = [(net.rng.standard_normal((4, 4, *[3] * axes)) / 6).astype(F32) for _ in range(2)]
+    inner = net.op("Relu", net.op("Conv", "x", weights[0], pads=[1] * axes * 2))
+    y = net.op("Conv", inner, weights[1], np.ones(4, F32))
+    shape = (4, *[6] * axes)
+    model = net.model(y, shape=("n", *shape))
+    check(model, samples(rng, 9, shape), tmp_path / "q.onnx", 30.0)
+
+
+def test_sums_of_products_stay_floats_for_what_adds_them(rng, tmp_path):
+    net = Net()
+    dense = [(net.rng.standard_normal((16, 16)) / 4).astype(F32) for _ in range(2)]
+    first = net.op("MatMul", "x", dense[0])
+    model = net.model(net.op("Add", first, net.op("MatMul", first, dense[1])), shape=("n", 16))
+    graph = check(model, samples(rng, 9, (16,)), tmp_path / "q.onnx", 30.0)
+    assert graph.node[-1].input[0] == first
+
+
 @pytest.mark.parametrize("products", [False, True])
 def test_transformers(products, rng, tmp_path):
     """Attention is quantized only where that is asked for; normalization and Softmax never are."""
