@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .edits import insert, make_constant, register, remove, replace
-from .quantized_values import dequantized, scales_along, zero_point
+from .quantized_values import Grid, dequantized, scales_along, zero_point
 from .values import attribute, constant, rank
 
 
@@ -69,5 +69,7 @@ def _multiply(graph: ir.Graph, node: ir.Node) -> None:
 
 
 def _by_column(node: ir.Node, is_turned: bool) -> bool:
-    """Tell whether a constant matrix has one scale, or one for each column of the product."""
+    """Tell whether a matrix has one scale, or a constant one one for each column of the product."""
+    if constant(node.inputs[0]) is None:
+        return not is_turned and Grid.of(node) is not None
     return rank(node.inputs[0]) == 2 and scales_along(node, 0 if is_turned else 1)
