@@ -13,7 +13,6 @@ import numpy as np
 
 from ...errors import InvalidModel
 from ...kernels.cpu.pairs import pair_rows, paired
-from ...kernels.cpu.quads import quads as weight_quads
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..groups import Group
@@ -86,16 +85,17 @@ def _emit_conv_sums(
     groups, channels = node.attribute("group", 1), node.required(filters[0]).dims[1]
     x, zero = _image(emit, node, image, channels * groups)
     weights = _filters(node, *filters)
-    words = weight_quads(weights, 1) if quads.is_wanted else None
-    kind, total, pad = "i16" if words is None else "u8", None, None
-    if words is None:
+    own, total, pad = node.required(image[0]), None, None
+    found = quads.weight_words(weights, 1, own.dtype)
+    words, kind = found or (paired(weights, 1), "i16")
+    if found is None:
         if bias is not None and node.input(bias) is not None:
             total = emit.ordered(emit.tensor(node.values[bias]))
-        x, words = _pixel_pairs(emit, x, zero, groups, channels), paired(weights, 1)
+        x = _pixel_pairs(emit, x, zero, groups, channels)
     else:
         sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
-        total, pad = quads.zero_terms(emit, node, node.required(image[0]), image[1], sums, bias)
-        x = quads.pixel_quads(emit, x, groups, channels)
+        total, pad = quads.zero_terms(emit, node, own, image[1], sums, kind, bias)
+        x = quads.pixel_quads(emit, x, groups, channels, kind)
     window = Window.of(node, node.required(filters[0]).dims[2:])
     if pad is not None:
         x, window = _with_slices_around(emit, x, window, pad)
