@@ -6,7 +6,8 @@ pair overflows. A pair is one element to all loops around a tile, which see word
 
 ``u8`` are four bytes in such words, those of the first operand unsigned, of the second signed: the
 sum of their four products is exact, too. Where there is no instruction for it (``HAS_QUADS``), it
-is made of two products of pairs.
+is made of two products of pairs. Those of ``s8`` are signed in both operands, of ``u8u`` in none,
+of ``s8u`` in the first: only AMX has instructions for these (``amx``).
 
 ``bf16`` are pairs of bfloat16 in such words: the sum of the products of their halves is added to a
 float32. Where there is no instruction for it (``HAS_BFLOATS``), they are widened.
@@ -104,6 +105,20 @@ def _quads(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
     return c
 
 
+def _bytes(of_a: str, of_b: str) -> AddProduct:
+    """Return what adds the products of the bytes of words, which are widened by shifts."""
+
+    def add(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
+        top = ir.Constant(a.type, [24] * LANES)
+        for byte in range(4):
+            up = ir.Constant(a.type, [24 - 8 * byte] * LANES)
+            x = getattr(builder, of_a)(builder.shl(a, up), top)
+            c = _wrapping(builder, x, getattr(builder, of_b)(builder.shl(b, up), top), c)
+        return c
+
+    return add
+
+
 HAS_BFLOATS = LANES == 16 and has_feature("avx512bf16")
 """Whether the processor multiplies bfloat16 and adds two products to a float32."""
 
@@ -133,6 +148,9 @@ ARITHMETIC = {
     "i16": Arithmetic(_vector(I32, 4), _pairs, "vpdpwssd" if has_feature("avx512vnni") else "",
                       2),
     "u8": Arithmetic(_vector(I32, 4), _quads, numbers=4),
+    "s8": Arithmetic(_vector(I32, 4), _bytes("ashr", "ashr"), numbers=4),
+    "u8u": Arithmetic(_vector(I32, 4), _bytes("lshr", "lshr"), numbers=4),
+    "s8u": Arithmetic(_vector(I32, 4), _bytes("ashr", "lshr"), numbers=4),
     "bf16": Arithmetic(_vector(F32, 4), _bfloats, "vdpbf16ps" if HAS_BFLOATS else "", 2),
 }  # fmt: skip
 """By the names of kinds: element types, pairs of int16, four bytes, and pairs of bfloat16."""

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 
 from ..forks import fork_lock
 from . import elf, eviction
+from .amx_permission import EMULATED, has_amx
 from .folders import DIGEST_BYTES, Folder
 from .ref import KernelRef
 from .storage import opened_folder, remembered, state_of
@@ -67,10 +68,14 @@ def sources_digest(*places: Path) -> str:
 
 @functools.cache
 def environment_key() -> str:
-    """Digest of what every kernel depends on: package sources, versions, processor."""
+    """Digest of what every kernel depends on: package sources, versions, processor.
+
+    Whoever loads code has asked for it, and so for the permission to run what uses AMX.
+    """
     versions = [version_text(name) for name in ("numba", "llvmlite")]
     options = os.environ.get("NUMBA_OPT", "")
-    parts = (sources_digest(*SOURCES), versions, target(), options, sys.version_info[:2])
+    unit = has_amx(), EMULATED
+    parts = (sources_digest(*SOURCES), versions, target(), options, sys.version_info[:2], unit)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:24]
 
 

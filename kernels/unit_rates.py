@@ -5,9 +5,13 @@ from __future__ import annotations
 import functools
 import json
 
+from .amx_permission import EMULATED
 from .compiler import environment_key
 from .storage import forget, remembered
 from .target import LANES
+
+EMULATED_SPEED = 10.0
+"""What an emulated unit is taken for: it is emulated to be used."""
 
 
 @functools.cache
@@ -36,8 +40,14 @@ def _measure() -> dict[str, float]:
 
 def bfloat16_speed() -> float:
     """Return how many times as fast as those of float32 products of bfloat16 are."""
-    found = rates()
-    return found.get("bfloat16", 0.0) / found["float32"]
+    if EMULATED:
+        return EMULATED_SPEED
+    return max(vector_bfloat16_speed(), rates().get("AMX bfloat16", 0.0) / rates()["float32"])
+
+
+def vector_bfloat16_speed() -> float:
+    """Return `bfloat16_speed` of vectors alone."""
+    return rates().get("bfloat16", 0.0) / rates()["float32"]
 
 
 def integer_speed() -> float:

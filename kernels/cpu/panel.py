@@ -41,6 +41,7 @@ def run_tiles(
         store_i64(words, TILE.c, c)
         store_i64(words, TILE.residual, residual)
         store_i64(words, TILE.tiles, count)
+        store_i64(words, TILE.height, pixels)
         call_kernel(load_i64(tiles, pixels), words, 0, 0, 1, 1)
         steps = count * rows * _steps(words)
         store_i64(
@@ -113,7 +114,7 @@ def reduction_blocks(
     if segment_bytes <= PANEL_BYTES * 3 // 2 or segments1 > 1:
         return max(1, PANEL_BYTES // segment_bytes), length
     pieces = (segment_bytes + PANEL_BYTES - 1) // PANEL_BYTES
-    return 1, (length + pieces - 1) // pieces
+    return 1, ((length + pieces - 1) // pieces + 15) // 16 * 16  # whole steps of an AMX tile
 
 
 @njit

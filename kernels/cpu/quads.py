@@ -101,21 +101,22 @@ def quad_planes(
 def zero_bias(
     thread: int, part: int, until: int, parts: int,
     zero: Pointer, sums: Pointer, bias: Pointer, y: Pointer, pad: Pointer, count: int,
-    is_signed: int,
+    is_signed: int, is_shifted: int,
 ) -> int:  # fmt: skip
     """y[i] = bias[i] - z sums[i], int32, and pad = a word of four bytes z.
 
-    ``zero`` is the address of a zero point, which for int8 is 128 less than z. The addresses of it
-    and of the bias are 0 for zeros.
+    ``zero`` is the address of a zero point, of int8 or uint8. Where it ``is_shifted`` it is 128
+    less than z. The addresses of it and of the bias are 0 for zeros.
     """
     if part > 0:
         return 0
     point = np.int32(load_u8(zero, 0)) if zero != 0 else np.int32(0)
-    point = point ^ np.int32(SIGNED) if is_signed != 0 else point
+    point = np.int32(np.int8(point)) if is_signed != 0 else point
+    point = point + np.int32(SIGNED) if is_shifted != 0 else point
     for i in range(count):
         term = load_i32(bias, i) if bias != 0 else np.int32(0)
         store_i32(y, i, np.int32(term - point * load_i32(sums, i)))
-    store_i32(pad, 0, np.int32(np.int64(point) * 0x01010101))
+    store_i32(pad, 0, np.int32(np.int64(point & 0xFF) * 0x01010101))
     return 0
 
 

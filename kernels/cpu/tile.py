@@ -32,7 +32,7 @@ from ..vectors import F32, I32, I64, intrinsic
 
 
 class TileRecord(NamedTuple):
-    """Argument record of a tile; all strides in elements."""
+    """Argument record of a tile; all strides in elements. Only AMX's tile reads ``height``."""
 
     a: Pointer
     b: Pointer
@@ -62,6 +62,7 @@ class TileRecord(NamedTuple):
     scales: Pointer
     zero: int
     target: Pointer
+    height: int
 
 
 TILE = positions(TileRecord)
@@ -78,7 +79,7 @@ _ROWS_PER_POINTER = 3
 _LINE = 64  # bytes
 
 
-class _Tile(Emitter):
+class Tile(Emitter):
     """Emits the code of a tile; one method a part."""
 
     def __init__(
@@ -94,6 +95,7 @@ class _Tile(Emitter):
         self.fetches = 2 if nv * LANES * 4 > 2 * _LINE else 1
 
     def flag(self, bit: int) -> Any:
+        """Tell whether a flag of the record is set."""
         masked = self.builder.and_(self.args.flags, I64(bit))
         return self.builder.icmp_signed("!=", masked, I64(0))
 
@@ -201,6 +203,7 @@ class _Tile(Emitter):
         return done
 
     def store(self, c: Any, values: list[Any]) -> None:
+        """Store rows, without the columns that the result does not have."""
         builder, args = self.builder, self.args
 
         def write(counts: list[Any | None]) -> None:
@@ -274,6 +277,7 @@ class _Tile(Emitter):
             self.choose(has_residual, lambda: rows(residual, args.ldr, False), list)
 
     def emit(self) -> None:
+        """Emit all of it."""
         strides = ("lda", "ldc", "ldr", "sa0", "sa1", "row_a", "row_c", "row_r")
         self.args = self.args._replace(
             **{name: self.words(getattr(self.args, name)) for name in strides}
@@ -308,7 +312,7 @@ def _tile(typingctx, mr, nv, kind, operand, record):  # type: ignore[no-untyped-
     forms = KINDS[kind.literal_value], OPERANDS[operand.literal_value]
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        _Tile(builder, *sizes, *forms, unpacked(builder, TileRecord, values[4])).emit()
+        Tile(builder, *sizes, *forms, unpacked(builder, TileRecord, values[4])).emit()
         return context.get_dummy_value()
 
     return types.void(mr, nv, kind, operand, record), codegen

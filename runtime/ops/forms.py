@@ -12,6 +12,7 @@ from .convolution import Convolution
 from .depthwise import emit_depthwise
 from .direct import emit_direct
 from .pooled import find_pool
+from .tiles import amx_sizes
 from .winograd import emit_winograd, form_of, legal_forms, pays
 
 _MOST_TILES = 3
@@ -67,6 +68,9 @@ def _emit_either(emit: Emission, conv: Convolution, form: Form, direct: Form) ->
 
 def _forms(emit: Emission, conv: Convolution) -> list[Form]:
     """List the forms that a convolution may take, that of the cost model first."""
+    by_amx = amx_sizes(conv)
+    if by_amx is not None:
+        return [Form("direct", by_amx)]
     width = conv.row_pixels
     out_channels, depth = conv.out_channels * (conv.itemsize // 4), conv.filters[0].size
     tiles = packing.rank_tiles(width if isinstance(width, int) else None, out_channels, depth)

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...errors import InvalidModel
+from ...kernels.arithmetic import HAS_QUADS
 from ...kernels.cpu.pairs import pair_rows, paired
-from ...kernels.cpu.quads import quads as weight_quads
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..groups import Group
@@ -101,16 +101,17 @@ def _emit_conv_sums(
     groups, channels = node.attribute("group", 1), node.required(filters[0]).dims[1]
     x, zero = _image(emit, node, image, channels * groups)
     weights = _filters(node, *filters)
-    words = weight_quads(weights, 1) if quads.is_wanted else None
-    kind, total, pad = "i16" if words is None else "u8", None, None
-    if words is None:
+    own, total, pad = node.required(image[0]), None, None
+    found = quads.weight_words(weights, 1, own.dtype)
+    words, kind = found or (paired(weights, 1), "i16")
+    if found is None:
         if bias is not None and node.input(bias) is not None:
             total = emit.ordered(emit.tensor(node.values[bias]))
-        x, words = _pixel_pairs(emit, x, zero, groups, channels), paired(weights, 1)
+        x = _pixel_pairs(emit, x, zero, groups, channels)
     else:
         sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
-        total, pad = quads.zero_terms(emit, node, node.required(image[0]), image[1], sums, bias)
-        x = quads.pixel_quads(emit, x, groups, channels)
+        total, pad = quads.zero_terms(emit, node, own, image[1], sums, kind, bias)
+        x = quads.pixel_quads(emit, x, groups, channels, kind)
     window = Window.of(node, node.required(filters[0]).dims[2:])
     if pad is not None:
         x, window = _with_slices_around(emit, x, window, pad)
@@ -296,7 +297,7 @@ def _lower_linear_conv(emit: Emission, node: Node, group: Group) -> None:
 
 def _is_depthwise(node: Node) -> bool:
     """Tell whether a depthwise convolution goes from bytes to bytes, by products of such words."""
-    if not quads.is_wanted or not _is_known(node, (3, 5)) or node.infos[0].rank == 5:
+    if not HAS_QUADS or not _is_known(node, (3, 5)) or node.infos[0].rank == 5:
         return False
     weights, window = _filters(node, 3, 5), Window.of(node, node.required(3).dims[2:])
     groups = node.attribute("group", 1)
@@ -307,7 +308,7 @@ def _emit_depthwise(emit: Emission, node: Node, y: Tensor, scale: Tensor, zero: 
     weights, groups = _filters(node, 3, 5), node.attribute("group", 1)
     x, _ = _image(emit, node, (0, 2), groups)
     sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
-    bias, pad = quads.zero_terms(emit, node, node.required(0), 2, sums, 8)
+    bias, pad = quads.zero_terms(emit, node, node.required(0), 2, sums, "u8", 8)
     conv = Convolution(
         group=Group([node], node),
         kind="u8",

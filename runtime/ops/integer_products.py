@@ -11,7 +11,6 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernels.cpu.pairs import pair_columns, pair_rows, paired
-from ...kernels.cpu.quads import quads as weight_quads
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..groups import Group
@@ -155,16 +154,17 @@ def _emit_quads(
     matrix = b.array().astype(np.int16)
     matrix = matrix if b_zero is None else matrix - _points(b_zero)
     matrix = matrix.reshape(matrix.shape[0], -1)
-    words = weight_quads(matrix, 0)
-    if words is None:
-        return False
     a = node.required(left[0])
-    bias, _ = quads.zero_terms(emit, node, a, left[1], matrix.sum(0, dtype=np.int32))
-    rows = quads.row_quads(emit, emit.tensor(node.values[left[0]]))
+    found = quads.weight_words(matrix, 0, a.dtype)
+    if found is None:
+        return False
+    words, kind = found
+    bias, _ = quads.zero_terms(emit, node, a, left[1], matrix.sum(0, dtype=np.int32), kind)
+    rows = quads.row_quads(emit, emit.tensor(node.values[left[0]]), kind)
     if b.rank == 1:
         words = words[:, 0]
     matrices = as_matrices(rows, words, y)
-    emit_product(emit, node, *matrices, bias=bias, kind="u8", epilogue=epilogue)
+    emit_product(emit, node, *matrices, bias=bias, kind=kind, epilogue=epilogue)
     return True
 
 

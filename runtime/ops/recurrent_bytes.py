@@ -87,7 +87,7 @@ def emit_byte_products(
     correction = None
     if form.kind == "u8":
         sums = by_column(form.sums)
-        correction, _ = quads.emit_zero_terms(emit, node.name, sums, False, zero)
+        correction, _ = quads.emit_zero_terms(emit, node.name, sums, False, False, zero)
     operand = quads.row_quads(emit, rows) if form.kind == "u8" else row_pairs(emit, rows, zero)
     text, others = "mul(to_f32(x0),mul(x1,x2))", [scale, emit.constant(by_column(form.scales))]
     if bias is not None:

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...kernels.cpu import packing
+from ...kernels.amx import PRODUCTS
+from ...kernels.amx_permission import has_amx
+from ...kernels.arithmetic import HAS_QUADS
+from ...kernels.cpu import amx_tile, packing
 from ...kernels.cpu.operands import max_rows, operand_form
 from ...kernels.cpu.tile import tile
 from ...kernels.target import LANES
+from ...kernels.unit_rates import vector_bfloat16_speed
 from ..symbolic import Dim
 from ..tensors import Record
 from .convolution import Convolution
 
 # Stands for the length of a sum that depends on the input's shape.
 _LONG_SUM = 1024
+_FEW_ROWS = 4
+"""Rows for which the tile unit is not worth its configuration."""
 
 
 def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool) -> dict[str, Any]:
@@ -26,7 +32,10 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
     out_channels = conv.out_channels * (conv.itemsize // 4)
     pixels, depth = conv.row_pixels, conv.sum_length
     width = pixels if isinstance(pixels, int) and pixels else None  # of no pixels there is no step
-    if isinstance(out_channels, int):
+    by_amx = amx_sizes(conv)
+    if by_amx is not None:
+        mr, nv = by_amx
+    elif isinstance(out_channels, int):
         mr, nv = chosen or packing.choose_tile(
             width, out_channels, depth if isinstance(depth, int) else _LONG_SUM
         )
@@ -39,11 +48,26 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
         rows = packing.tile_rows(row, mr) | packing.tile_rows((width - 1) % row + 1, mr)
     else:
         rows = packing.tile_rows(width, mr)
-    return tile_fields(mr, nv, out_channels, rows, conv.kind)
+    return tile_fields(mr, nv, out_channels, rows, conv.kind, by_amx is not None)
+
+
+def amx_sizes(conv: Convolution) -> tuple[int, int] | None:
+    """Rows and vectors of a convolution's tiles if AMX multiplies them, else None."""
+    pixels, columns = conv.row_pixels, conv.out_channels
+    if conv.kind not in PRODUCTS or not has_amx() or not isinstance(columns, int):
+        return None
+    if isinstance(pixels, int) and pixels <= _FEW_ROWS and _have_vectors(conv.kind):
+        return None
+    return amx_tile.MOST_ROWS, min(amx_tile.MOST_VECTORS, -(-columns // LANES))
+
+
+def _have_vectors(kind: str) -> bool:
+    """Tell whether vectors multiply numbers of a kind, too, and fast."""
+    return (kind == "u8" and HAS_QUADS) or (kind == "bf16" and vector_bfloat16_speed() > 1.0)
 
 
 def tile_fields(
-    mr: int, nv: int, out_channels: Dim, rows: set[int], kind: str = "f32"
+    mr: int, nv: int, out_channels: Dim, rows: set[int], kind: str = "f32", by_amx: bool = False
 ) -> dict[str, Any]:
     """Fields for tiles of ``nv`` vectors and up to ``mr`` rows, of which only ``rows`` occur.
 
@@ -55,8 +79,9 @@ def tile_fields(
     # With two vectors there is one kind of narrower tail: it serves any number of channels.
     vectors = -(-out_channels // LANES) if isinstance(out_channels, int) else 1
     tail = vectors % nv or nv
-    table = tile_table(nv, rows, kind)
-    tail_table = table if tail == nv else tile_table(tail, rows, kind)
+    make = amx_table if by_amx else tile_table
+    table = make(nv, rows, kind)
+    tail_table = table if tail == nv else make(tail, rows, kind)
     return {"mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table}
 
 
@@ -64,3 +89,9 @@ def tile_table(nv: int, rows: set[int], kind: str = "f32") -> Record:
     """Addresses of the tiles for row counts 0..max, those that occur only."""
     form = operand_form()
     return Record([tile(r, nv, kind, form) if r in rows else 0 for r in range(max_rows(nv) + 1)])
+
+
+def amx_table(nv: int, rows: set[int], kind: str) -> Record:
+    """Address of AMX's tile as `tile_table`: it is the same for all row counts."""
+    own = amx_tile.amx_tile(nv, kind)
+    return Record([own if count in rows else 0 for count in range(amx_tile.MOST_ROWS + 1)])

@@ -1,0 +1,70 @@
+"""Steps that follow from sizes and weights alone, found when all steps are known.
+
+Those use nothing but weights, and memory that only such steps write. What others read of it is
+kept (`settled`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from ..kernels.abi import ARENA, WEIGHTS
+from ..kernels.registry import Kernel
+from .tensors import Buffer, Pending, Tensor
+
+
+class _Flow(NamedTuple):
+    """A step: the buffers that it uses, and those of them that it writes."""
+
+    used: set[Buffer]
+    written: set[Buffer]
+    may_settle: bool
+
+
+class Flows:
+    """What steps use and write, collected while they are added."""
+
+    def __init__(self) -> None:
+        self._flows: list[_Flow] = []
+        self._apart: set[Buffer] = set()
+
+    def add(self, step: Pending, used: Iterable[Tensor], may_settle: bool) -> None:
+        """Enter a step; one that a run may pass by, or repeat, never settles."""
+        buffers = {t.buffer for t in used if t.buffer.kind != WEIGHTS and not t.buffer.is_scratch}
+        settles = may_settle and bool(step.outputs) and _is_pure(step.kernel)
+        settles = settles and all(b.kind == ARENA and b.phase == 0 for b in buffers)
+        # A step of control flow, without results, counts what others read.
+        written = {tensor.buffer for tensor in step.outputs} or buffers
+        self._flows.append(_Flow(buffers, written, settles))
+
+    def take_back(self, count: int) -> None:
+        """Forget the steps that came after the first so many."""
+        del self._flows[count:]
+
+    def read(self, tensors: Iterable[Tensor | None]) -> None:
+        """Enter what is read between steps, or behind them."""
+        self._apart.update(tensor.buffer for tensor in tensors if tensor is not None)
+
+    def settle(self) -> tuple[list[int], list[Buffer]]:
+        """Return the steps that follow from sizes alone, and the buffers that are to be kept."""
+        settled = [flow.may_settle for flow in self._flows]
+        declared = set().union(*(flow.written for flow in self._flows))
+        open_: set[Buffer] = set()  # what other steps write, or a part of it, or may write
+        count = -1
+        while len(open_) > count:
+            count = len(open_)
+            for index, flow in enumerate(self._flows):
+                settled[index] = settled[index] and not flow.used & open_
+                if not settled[index]:
+                    open_ |= flow.written | (flow.used - declared)
+        others = [flow for flow, settles in zip(self._flows, settled, strict=True) if not settles]
+        read = self._apart.union(*(flow.used for flow in others))
+        steps = [index for index, settles in enumerate(settled) if settles]
+        made = set().union(*(self._flows[index].used for index in steps))
+        return steps, sorted(made & read, key=lambda buffer: buffer.index)
+
+
+def _is_pure(kernel: Kernel) -> bool:
+    """Tell whether a kernel gives the same in every run."""
+    return not kernel.ref.is_local and not kernel.ref.module.endswith(".random")
