@@ -1,7 +1,8 @@
 """Permission to use AMX, the tile unit of Intel's processors; read without numba.
 
 A process asks Linux for it once, before or after it starts threads; a fork keeps it.
-``SARDONYX_EMULATE=amx`` emulates the unit, on any processor: for tests.
+``SARDONYX_EMULATE=amx`` emulates the unit, on any processor: for tests. ``SARDONYX_AMX=1`` allows
+the unit itself, which is not the default as long as its kernels were compiled for it, but not run.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
 
 @functools.cache
 def has_amx() -> bool:
-    """Tell whether tiles can be multiplied: the processor has AMX, and Linux lets us use it."""
-    return EMULATED or (all(map(has_feature, FEATURES)) and _is_permitted())
+    """Tell whether tiles are multiplied: the processor has AMX, and Linux and the user allow it."""
+    is_allowed = os.environ.get("SARDONYX_AMX") == "1"
+    return EMULATED or (is_allowed and all(map(has_feature, FEATURES)) and _is_permitted())
 
 
 def _is_permitted() -> bool:
