@@ -275,11 +275,16 @@ def _lower_linear_conv(emit: Emission, node: Node, group: Group) -> None:
         return
     conv = _as_floats(emit, node, (0, 2), (3, 5))
     by_tile = None
-    if conv is None and not group.body:
+    if conv is None:
+        # Bytes that tiles write are read by what follows sooner than rows of sums are.
         by_tile = requantizing(emit, emit.output(node, order=order), scale, zero)
     scale = by_channel(scale, len(dims))
-    if conv is None and (by_tile is not None or _has_rows(node)):
-        sums, epilogue = by_tile or quantizing(emit, group, scale, zero, order)
+    if by_tile is not None:
+        _emit_conv_sums(emit, node, (0, 2), (3, 5), by_tile[0], 8, by_tile[1])
+        emit_rest(emit, group)
+        return
+    if conv is None and _has_rows(node):
+        sums, epilogue = quantizing(emit, group, scale, zero, order)
         _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8, epilogue)
         return
     y, own = emit.output(node, order=order), None
