@@ -90,8 +90,8 @@ def in_blocks(weights: np.ndarray, axis: int, block: int, method: str = "nearest
 
     Notes
     -----
-    Half-quadratic quantization, which moves zero points without data, gives the same integers as
-    ``"nearest"`` when its zero points are rounded to the 4 bits that ONNX has for them.
+    Half-quadratic quantization, which moves zero points without data, is left out: with zero points
+    rounded to the 4 bits that ONNX has for them it changed no error on the matrices tried.
     """
     moved = np.moveaxis(weights, axis, -1)
     length = moved.shape[-1]

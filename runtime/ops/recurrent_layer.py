@@ -10,7 +10,7 @@ import numpy as np
 from ...kernels.cpu.recurrent import MOST_BLOCKS
 from ...kernels.cpu.recurrent_cells import GATES, PHASES
 from ...kernels.cpu.recurrent_functions import ARITHMETIC
-from ...kernels.target import L2_BYTES
+from ...kernels.target import target
 from ..emission import Emission
 from ..graph import Info, Node, refuse
 from ..symbolic import Dim
@@ -167,7 +167,7 @@ def joined(layer: Layer, steps: Dim, batch: Dim) -> Layer:
     both = replace(layer, r=np.concatenate([w, r], axis=-1), features=w.shape[-1])
     is_long = not isinstance(steps, int) or steps >= _JOINED_STEPS
     is_wide = isinstance(batch, int) and batch >= _JOINED_BATCH and both.blocks > 1
-    return both if is_long and is_wide and both.weight_bytes <= L2_BYTES else layer
+    return both if is_long and is_wide and both.weight_bytes <= target().l2 else layer
 
 
 # --- the node ---------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import onnxruntime
 import pytest
 import sardonyx
 from onnx import helper as oh
+from sardonyx.kernels.target import target
 from sardonyx.reference import evaluator
 from sardonyx.runtime.ops import recurrent as recurrent_ops
 from sardonyx.runtime.ops import recurrent_layer
@@ -156,7 +158,8 @@ def test_products_with_inputs_and_states_are_joined(cell, seed, monkeypatch):
     size, features = {"LSTM": (120, 60), "RNN": (200, 190)}[cell]
     arrays = weights(rng, cell, 1 + seed % 2, features + seed, size)
     if seed == 2:
-        monkeypatch.setattr(recurrent_layer, "L2_BYTES", 1 << 20)
+        machine = dataclasses.replace(target(), l2=1 << 20)
+        monkeypatch.setattr(recurrent_layer, "target", lambda: machine)
         arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
     optional = tuple(n for n in ("B", "sequence_lens", *STATE_NAMES, "P") if rng.random() < 0.6)
     model = network(cell, arrays, optional, **drawn_attributes(rng, cell, 1 + seed % 2))
