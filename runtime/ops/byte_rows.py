@@ -7,42 +7,29 @@ of its own, so an error is at most 1/254 of the block's largest number.
 
 from __future__ import annotations
 
-import functools
-
 import onnx_ir as ir
 
 from ...kernels.cpu.byte_blocks import TAIL_BYTES, byte_blocks
-from ...kernels.target import LANES
-from ...kernels.unit_rates import rates
+from ...kernels.unit_rates import integer_speed
 from ...notes import ACCURACY_NOTE
 from ..emission import Emission
 from ..symbolic import Dim, product
 from ..tensors import Tensor
 
-_UNIT = {16: "int8", 8: "int8 of AVX-VNNI"}
 _LARGEST_BLOCK = 1 << 16
 """Numbers of which no sum of products overflows an int32."""
 
 
 def takes_bytes(emit: Emission, maker: ir.Node, block: int) -> bool:
-    """Tell whether products with weights that a DequantizeLinear gives round their rows."""
+    """Tell whether products with weights that a DequantizeLinear gives round their rows.
+
+    They do where it is allowed, and this machine multiplies bytes faster than float32.
+    """
     precision = emit.options.get("precision")
     is_allowed = precision == "int8_activations" or (
         precision != "strict" and maker.metadata_props.get(ACCURACY_NOTE) == "4"
     )
-    return is_allowed and block <= _LARGEST_BLOCK and _are_fast()
-
-
-@functools.cache
-def _are_fast() -> bool:
-    """Tell whether this machine multiplies bytes faster than float32.
-
-    Without an instruction for it, pairs of int16 are multiplied: at two instructions and some
-    shifts for four numbers of each lane they are faster, too.
-    """
-    found = rates()
-    rate = found.get(_UNIT.get(LANES, ""))
-    return rate is None or rate > found["float32"]
+    return is_allowed and block <= _LARGEST_BLOCK and integer_speed() > 1
 
 
 def rows_as_bytes(emit: Emission, a: Tensor, row_stride: Dim, block: int) -> Tensor:
