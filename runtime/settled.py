@@ -43,7 +43,7 @@ class Settled:
         self._rows = np.array(program.settled, np.int64)
         self._kept = np.array(program.kept, np.int64)
         self._may_keep = bool(len(self._rows)) and not program.caches
-        self._done: tuple[np.ndarray, np.ndarray] | None = None  # kernels and records
+        self._done: np.ndarray | None = None  # rows of steps that are left out
         self.buffers = program.buffers.copy() if self._may_keep else program.buffers
         self.is_open = self._may_keep
 
@@ -61,8 +61,7 @@ class Settled:
     def leave_out(self, idle_kernel: int, idle_record: int) -> None:
         """Leave the steps out of further runs, after one that has done all."""
         self.is_open = False
-        rows = self._steps[self._rows]
-        self._done = rows[:, STEP_KERNEL], rows[:, STEP_RECORD]
+        self._done = self._steps[self._rows]
         self._steps[self._rows, STEP_KERNEL] = idle_kernel
         self._steps[self._rows, STEP_RECORD] = idle_record
         self._steps[self._rows, STEP_PARTS] = 1
@@ -70,7 +69,5 @@ class Settled:
     def restore(self) -> None:
         """Let the next run do the steps again."""
         if self._done is not None:
-            kernels, records = self._done
-            self._steps[self._rows, STEP_KERNEL] = kernels
-            self._steps[self._rows, STEP_RECORD] = records
+            self._steps[self._rows] = self._done
             self._done, self.is_open = None, True

@@ -10,7 +10,7 @@ import onnx.parser
 import onnxruntime
 import pytest
 import sardonyx
-from sardonyx.kernels.abi import STEP_KERNEL
+from sardonyx.kernels.abi import STEP_KERNEL, STEP_PARTS
 from sardonyx.runtime import settled as settled_steps
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>\n'
@@ -63,6 +63,25 @@ def test_all_are_traced_and_values_are_right_again_behind_it():
         agree(session, other, given)
         traced = session.trace(given)
         np.testing.assert_allclose(traced["e"], np.exp(np.sin(np.arange(5))), rtol=1e-5)
+
+
+def test_steps_come_back_as_they_were(monkeypatch):
+    """With the parts that threads share, too, which a long range has several of."""
+    tables, leave_out = [], settled_steps.Settled.leave_out
+
+    def look(self, *idle):
+        tables.append(self._steps.copy())
+        leave_out(self, *idle)
+
+    monkeypatch.setattr(settled_steps.Settled, "leave_out", look)
+    session, other = both(POSITIONS, threads=1)
+    agree(session, other, feeds(2, 70000))
+    assert (
+        are_left_out(session) and (tables[0][session.engine.program.settled, STEP_PARTS] > 1).any()
+    )
+    binding = session.engine.idle[-1].binding
+    binding.settled.restore()
+    np.testing.assert_array_equal(binding.steps, tables[0])
 
 
 def test_more_than_may_be_kept_is_computed_in_every_run(monkeypatch):
