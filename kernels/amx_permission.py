@@ -1,8 +1,8 @@
 """Permission to use AMX, the tile unit of Intel's processors; read without numba.
 
 A process asks Linux for it once, before or after it starts threads; a fork keeps it.
-``SARDONYX_EMULATE=amx`` emulates the unit, on any processor: for tests. ``SARDONYX_AMX=1`` allows
-the unit itself, which is not the default as long as its kernels were compiled for it, but not run.
+``SARDONYX_EMULATE=amx`` emulates the unit, on any processor: for tests. ``SARDONYX_AMX=0`` keeps
+kernels from the unit.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _ARCH_PRCTL, _REQUEST_PERMISSION, _TILE_DATA = 158, 0x1023, 18
 @functools.cache
 def has_amx() -> bool:
     """Tell whether tiles are multiplied: the processor has AMX, and Linux and the user allow it."""
-    is_allowed = os.environ.get("SARDONYX_AMX") == "1"
+    is_allowed = os.environ.get("SARDONYX_AMX") != "0"
     return EMULATED or (is_allowed and all(map(has_feature, FEATURES)) and _is_permitted())
 
 

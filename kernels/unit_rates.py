@@ -54,7 +54,11 @@ def integer_speed() -> float:
     """Return how many times as fast as those of float32 products of bytes are, as tiles do them."""
     from .arithmetic import HAS_QUADS
 
+    if EMULATED:
+        return EMULATED_SPEED
     found, name = rates(), "int16 in two steps"
-    if HAS_QUADS:
+    if "AMX int8" in found:
+        name = "AMX int8"
+    elif HAS_QUADS:
         name = "int8" if LANES == 16 else "int8 of AVX-VNNI"
     return found[name] / found["float32"]

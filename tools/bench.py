@@ -28,7 +28,7 @@ SUITE = (
 """Models of ``make bench``: the convolutional networks of the zoo."""
 
 # onnxruntime's threads spin for some ten milliseconds after a run with several threads.
-_SETTLE_SECONDS = 0.03
+_SETTLE_SECONDS = 0.06
 _TURN_SECONDS = 0.05
 _TURNS = 3
 # A run so long is not disturbed by what the engine before it left in the caches.

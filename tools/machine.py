@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from ..kernels.cpu.units import UNITS
+from ..kernels.amx import PRODUCTS
+from ..kernels.cpu.units import TILE_UNITS, UNITS
 from ..kernels.target import target
 from ..kernels.unit_rates import rates
 from . import text
@@ -46,8 +47,11 @@ def _units(found: dict[str, float]) -> Table:
     """Operations of each unit on one core."""
     columns = ("multiplies", "instruction", "1e9 operations/s:", "of float32:")
     table = text.table("arithmetic units, one core", *columns)
-    for name, unit in UNITS.items():
-        instruction = unit.name.removeprefix("llvm.").removeprefix("x86.")
+    names = {
+        name: unit.name.removeprefix("llvm.").removeprefix("x86.") for name, unit in UNITS.items()
+    }
+    names |= {name: PRODUCTS[kind] for name, kind in TILE_UNITS.items()}
+    for name, instruction in names.items():
         rate, share = "-", "-"
         if name in found:
             rate, share = f"{found[name]:.0f}", f"{found[name] / found['float32']:.2f}"

@@ -17,10 +17,22 @@ from llvmlite import ir
 from numba.core import types
 
 from .. import simd
+from ..amx import (
+    ROW_BYTES,
+    ROWS,
+    STATE_WORDS,
+    clear_configuration,
+    configure,
+    describe,
+    release,
+    tile_products,
+)
+from ..amx_permission import EMULATED, has_amx
 from ..arithmetic import ARITHMETIC
 from ..compiler import native_function
 from ..emitter import BYTE, Emitter
-from ..registry import Pointer, kernel_factory
+from ..registry import Kernel, Pointer, kernel_factory
+from ..simd import stack_words
 from ..target import LANES, has_feature
 from ..vectors import F16, F32, I32, I64, BFloats, intrinsic
 
@@ -133,6 +145,58 @@ def busy(unit: str) -> Callable[..., int]:
     return body
 
 
+TILE_UNITS = {"AMX bfloat16": "bf16", "AMX int8": "u8"}
+"""Units of AMX, and their kinds of ``amx.PRODUCTS``: all of bytes take the same time."""
+_TILE_SUMS = 4
+_TILE_OPERATIONS = {"bf16": 2 * 16 * 16 * 32, "u8": 2 * 16 * 16 * 64}
+
+
+@kernel_factory
+def busy_tiles(kind: str) -> Callable[..., int]:
+    """Multiply and add tiles of zeros to four of sums, ``rounds`` times."""
+    product = tile_products[kind]
+
+    def body(
+        thread: int, part: int, until: int, parts: int, x: Pointer, y: Pointer, rounds: int
+    ) -> int:
+        state = stack_words(STATE_WORDS)
+        clear_configuration(state)
+        for tile in range(8):
+            describe(state, tile, ROWS, ROW_BYTES)
+        configure(state)
+        for _ in range(rounds):
+            product(state, 0, 4, 6)
+            product(state, 1, 4, 7)
+            product(state, 2, 5, 6)
+            product(state, 3, 5, 7)
+        release(state)
+        return 0
+
+    return body
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """A kernel that keeps a unit busy for ``rounds``, of some operations each."""
+
+    kernel: Kernel
+    rounds: int
+    operations: int
+
+
+def _trials() -> dict[str, _Trial]:
+    trials = {
+        name: _Trial(busy(name), _ROUNDS, unit.operations * _CHAINS)
+        for name, unit in UNITS.items()
+        if unit.is_permitted
+    }
+    if has_amx() and not EMULATED:
+        for name, kind in TILE_UNITS.items():
+            work = _TILE_SUMS * _TILE_OPERATIONS[kind]
+            trials[name] = _Trial(busy_tiles(kind), _ROUNDS // 10, work)
+    return trials
+
+
 def measure() -> dict[str, float]:
     """Measure the operations of each unit that this machine has, in 1e9/s on one core.
 
@@ -140,14 +204,17 @@ def measure() -> dict[str, float]:
     It takes some milliseconds, and a small kernel each to compile.
     """
     x, y = np.zeros(32, np.float32), np.zeros(16 * _CHAINS, np.float32)
-    kernels = {name: busy(name) for name, unit in UNITS.items() if unit.is_permitted}
-    calls = {name: native_function(kernel.address) for name, kernel in kernels.items()}
-    records = {name: kernel.record(x=x, y=y, rounds=_ROUNDS) for name, kernel in kernels.items()}
-    times: dict[str, list[int]] = {name: [] for name in kernels}
+    trials = _trials()
+    calls = {name: native_function(trial.kernel.address) for name, trial in trials.items()}
+    records = {
+        name: trial.kernel.record(x=x, y=y, rounds=trial.rounds) for name, trial in trials.items()
+    }
+    times: dict[str, list[int]] = {name: [] for name in trials}
     for _ in range(_TURNS):
         for name, call in calls.items():
             start = time.perf_counter_ns()
             call(records[name].ctypes.data)
             times[name].append(time.perf_counter_ns() - start)
-    work = _ROUNDS * _CHAINS
-    return {name: UNITS[name].operations * work / min(own) for name, own in times.items()}
+    return {
+        name: trial.operations * trial.rounds / min(times[name]) for name, trial in trials.items()
+    }

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sardonyx.kernels import arithmetic, unit_rates
+from sardonyx.kernels.amx_permission import EMULATED, has_amx
 from sardonyx.kernels.cpu import units
 
 PERMITTED = [name for name, unit in units.UNITS.items() if unit.is_permitted]
+TILES = list(units.TILE_UNITS) if has_amx() and not EMULATED else []
 
 
 def factors(name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -34,7 +36,7 @@ def test_rates_are_plausible_and_kept(tmp_path, monkeypatch):
     tmp_path.chmod(0o700)
     monkeypatch.setattr(units, "_ROUNDS", 1000)
     found = unit_rates.rates.__wrapped__()
-    assert list(found) == PERMITTED
+    assert list(found) == [*PERMITTED, *TILES]
     assert all(0.5 < rate < 20000 for rate in found.values())
     monkeypatch.setattr(units, "measure", lambda: pytest.fail("measured again"))
     assert unit_rates.rates.__wrapped__() == found
@@ -56,9 +58,12 @@ def test_the_rate_of_integers_is_that_of_what_tiles_take(monkeypatch):
         "int8 of AVX-VNNI": 300.0,
     }
     monkeypatch.setattr(unit_rates, "rates", lambda: rates)
+    monkeypatch.setattr(unit_rates, "EMULATED", False)
     monkeypatch.setattr(arithmetic, "HAS_QUADS", False)
     assert unit_rates.integer_speed() == 1.5
     monkeypatch.setattr(arithmetic, "HAS_QUADS", True)
     for lanes, rate in ((16, 4.0), (8, 3.0)):
         monkeypatch.setattr(unit_rates, "LANES", lanes)
         assert unit_rates.integer_speed() == rate
+    rates["AMX int8"] = 2000.0
+    assert unit_rates.integer_speed() == 20.0
