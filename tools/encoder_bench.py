@@ -238,7 +238,7 @@ def optimized(name: str, path: Path) -> Path | None:
     return target
 
 
-def measure(name: str, length: int, threads: int, seconds: float) -> dict[str, float]:
+def measure(name: str, length: int, threads: int, seconds: float) -> dict[str, Any]:
     """Return the median milliseconds of each engine, and ``error``, beside onnxruntime."""
     path = exported(name)
     feeds = NETWORKS[name].feeds(np.random.default_rng(0), length)
@@ -260,9 +260,9 @@ def measure(name: str, length: int, threads: int, seconds: float) -> dict[str, f
         except Exception as fault:  # every engine has exceptions of its own
             print(f"{name}: {key} fails: {str(fault)[:100]}")
     outputs = [np.array(runs[key]()[0]) for key in ("sardonyx", "onnxruntime")]
-    error = largest_error(outputs[:1], outputs[1:])
+    difference = largest_error(outputs[:1], outputs[1:])
     times = {key: float(np.median(spans)) / 1e6 for key, spans in interleave(runs, seconds).items()}
-    return {**times, "error": error}
+    return {**times, "error": difference}
 
 
 def main(
