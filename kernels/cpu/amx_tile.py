@@ -13,7 +13,7 @@ products would make NaN of infinities. They have a configuration and a pass of t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from numba import njit
 from numba.core import types
@@ -22,7 +22,7 @@ from ..amx import (
     ROW_BYTES,
     ROW_WORDS,
     ROWS,
-    STATE_WORDS,
+    STATE_BYTES,
     clear_configuration,
     configure,
     describe,
@@ -34,7 +34,8 @@ from ..amx import (
 )
 from ..emitter import BYTE, NONE, unpacked
 from ..registry import Pointer, kernel_factory
-from ..simd import load_i64, stack_words, store_i64
+from ..scratch import scratch
+from ..simd import load_i64, store_i64
 from ..target import LANES
 from ..vectors import intrinsic
 from .tile import AS_BYTES, FIRST, LAST, Tile, TileRecord
@@ -45,6 +46,20 @@ _SUMS, _A, _B = (0, 1, 2, 3), (4, 5), (6, 7)
 """Tiles of the processor: sums by tile and half of the columns, rows by tile, weights by half."""
 _MOST_RESTS = 16
 """Segments whose last weights are copied once for all tiles; those of others are for each."""
+
+
+class Sums(NamedTuple):
+    """Sums of two tiles that become bytes while the next ones are multiplied.
+
+    They lie densely at ``block``, and the bytes would at ``c`` and ``other``, where these are of
+    four bytes. ``share`` rows are made at each step.
+    """
+
+    block: Pointer
+    c: Pointer
+    other: Pointer
+    rows: int
+    share: int
 
 
 @intrinsic(prefer_literal=True)
@@ -90,7 +105,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
     is_float = kind == "bf16"
     product = tile_products[kind]
     block_bytes, rest_bytes = 2 * ROWS * panel_bytes, _MOST_RESTS * ROW_WORDS * panel_bytes
-    memory_words = (block_bytes + rest_bytes + ROW_BYTES) // 8
+    memory_bytes = 2 * block_bytes + rest_bytes
 
     @njit
     def shape(state: Pointer, height: int, columns: int, words: int) -> None:
@@ -166,12 +181,24 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
         return target
 
     @njit
+    def store_bytes(own: TileRecord, sums: Sums, first: int, until: int) -> None:
+        """Store rows of a block of sums as bytes."""
+        for row in range(first, min(until, sums.rows)):
+            c = sums.c if row < own.height else sums.other
+            c += (row if row < own.height else row - own.height) * own.ldc * 4
+            _store_row_as_bytes(nv, sums.block + row * panel_bytes, c, own)
+
+    @njit(forceinline=True)
     def add_segments(
         state: Pointer, own: TileRecord, first: int, steps: int, rests: Pointer, a: Pointer,
-        other: Pointer,
+        other: Pointer, before: Sums,
     ) -> None:  # fmt: skip
-        """Add the words from ``first`` of all segments to the sums of one tile, or two."""
+        """Add the words from ``first`` of all segments to the sums of one tile, or two.
+
+        Meanwhile the sums before become bytes.
+        """
         stride, rest = own.lda * 4, own.length % ROW_WORDS
+        share, done = before.share, 0
         segment = 0
         for s0 in range(own.s0):
             for s1 in range(own.s1):
@@ -183,6 +210,9 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
                     left += ROW_BYTES
                     right = right + ROW_BYTES if other != 0 else 0
                     b += ROW_WORDS * panel_bytes
+                    if not is_float:
+                        store_bytes(own, before, done, done + share)
+                        done += share
                 if rests != 0:
                     back = (ROW_WORDS - rest) * 4
                     kept = segment < _MOST_RESTS - 1
@@ -190,11 +220,8 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
                     last = last if kept else copy_rest(own, segment, last)
                     add(state, left - back, right - back if other != 0 else 0, stride, last)
                 segment += 1
-
-    @njit
-    def store_bytes(own: TileRecord, sums: Pointer, c: Pointer) -> None:
-        for row in range(own.height):
-            _store_row_as_bytes(nv, sums + row * panel_bytes, c + row * own.ldc * 4, own)
+        if not is_float:
+            store_bytes(own, before, done, before.rows)
 
     @njit
     def run(
@@ -206,7 +233,9 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
         Sums become bytes by way of a ``block`` in the first-level cache, if there is one.
         """
         a_step, c_step = own.height * own.lda * 4, own.height * own.ldc * 4
-        row, tile = 0, 0
+        row, tile, first_block = 0, 0, block
+        share = 2 * own.height // max(1, own.s0 * own.s1 * steps) + 1
+        before = Sums(0, 0, 0, 0, share)
         while row < own.rows:
             a = own.a + row * own.row_a * 4 + tile * a_step
             c = own.c + row * own.row_c * 4 + tile * c_step
@@ -221,15 +250,16 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
                 if tile == own.tiles:
                     row, tile = row + 1, 0
             begin(state, own, begins, c, other_c)
-            add_segments(state, own, first, steps, rests, a, other_a)
+            add_segments(state, own, first, steps, rests, a, other_a, before)
             if block == 0:
                 store(state, c, other_c, own.ldc * 4)
-                continue
-            second = block + ROWS * panel_bytes
-            store(state, block, second if other_c != 0 else 0, panel_bytes)
-            store_bytes(own, block, c)
-            if other_c != 0:
-                store_bytes(own, second, other_c)
+            else:
+                second = block + own.height * panel_bytes
+                store(state, block, second if other_c != 0 else 0, panel_bytes)
+                before = Sums(block, c, other_c, own.height * (1 if other_c == 0 else 2), share)
+                block = 2 * first_block + block_bytes - block
+        if not is_float:
+            store_bytes(own, before, 0, before.rows)
 
     @njit
     def finish(own: TileRecord) -> None:
@@ -273,13 +303,13 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
             finish(own)
 
     def body(thread: int, part: int, until: int, parts: int, record: TileRecord) -> int:
-        state = stack_words(STATE_WORDS)
+        state = scratch(STATE_BYTES)
         if is_float:
             run_floats(record, state)
         else:
             # Rows of tiles begin with a cache line.
-            memory = (stack_words(memory_words) + ROW_BYTES - 1) // ROW_BYTES * ROW_BYTES
-            run_whole(record, state, memory, memory + block_bytes)
+            memory = scratch(memory_bytes)
+            run_whole(record, state, memory, memory + 2 * block_bytes)
         release(state)
         return 0
 
