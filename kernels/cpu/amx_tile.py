@@ -35,7 +35,7 @@ from ..amx import (
 from ..emitter import BYTE, NONE, unpacked
 from ..registry import Pointer, kernel_factory
 from ..scratch import scratch
-from ..simd import load_i64, store_i64
+from ..simd import load_i64, prefetch, store_i64
 from ..target import LANES
 from ..vectors import intrinsic
 from .tile import AS_BYTES, FIRST, LAST, Tile, TileRecord
@@ -191,14 +191,17 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
     @njit(forceinline=True)
     def add_segments(
         state: Pointer, own: TileRecord, first: int, steps: int, rests: Pointer, a: Pointer,
-        other: Pointer, before: Sums,
-    ) -> None:  # fmt: skip
+        other: Pointer, before: Sums, ahead: Pointer,
+    ) -> Pointer:  # fmt: skip
         """Add the words from ``first`` of all segments to the sums of one tile, or two.
 
-        Meanwhile the sums before become bytes.
+        Meanwhile the sums before become bytes, and the next block of weights is fetched, of which
+        the rest from the returned address on remains.
         """
         stride, rest = own.lda * 4, own.length % ROW_WORDS
         share, done = before.share, 0
+        # The record says how much a tile fetches for a word.
+        until, more = ahead, own.ahead_step * ROW_WORDS * (1 if other == 0 else 2)
         segment = 0
         for s0 in range(own.s0):
             for s1 in range(own.s1):
@@ -207,6 +210,10 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
                 b = own.b + (segment * own.length + first) * panel_bytes
                 for _ in range(steps):
                     add(state, left, right, stride, b)
+                    until += more
+                    while ahead < until:
+                        prefetch(ahead)
+                        ahead += ROW_BYTES
                     left += ROW_BYTES
                     right = right + ROW_BYTES if other != 0 else 0
                     b += ROW_WORDS * panel_bytes
@@ -222,6 +229,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
                 segment += 1
         if not is_float:
             store_bytes(own, before, done, before.rows)
+        return ahead
 
     @njit
     def run(
@@ -233,7 +241,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
         Sums become bytes by way of a ``block`` in the first-level cache, if there is one.
         """
         a_step, c_step = own.height * own.lda * 4, own.height * own.ldc * 4
-        row, tile, first_block = 0, 0, block
+        row, tile, first_block, ahead = 0, 0, block, own.ahead
         share = 2 * own.height // max(1, own.s0 * own.s1 * steps) + 1
         before = Sums(0, 0, 0, 0, share)
         while row < own.rows:
@@ -250,7 +258,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
                 if tile == own.tiles:
                     row, tile = row + 1, 0
             begin(state, own, begins, c, other_c)
-            add_segments(state, own, first, steps, rests, a, other_a, before)
+            ahead = add_segments(state, own, first, steps, rests, a, other_a, before, ahead)
             if block == 0:
                 store(state, c, other_c, own.ldc * 4)
             else:
