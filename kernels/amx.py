@@ -3,7 +3,7 @@
 A configuration says how many rows, and bytes of a row, each tile has; it belongs to the thread, and
 other libraries change it, so a kernel loads its own at its entry and releases it at its end.
 ``tile`` and its like are literal numbers of tiles. All functions take the ``state`` of a kernel:
-`STATE_WORDS` words on its stack, which begin with the configuration. Where the unit is emulated
+`STATE_BYTES` bytes in its frame (`scratch`), which begin with the configuration. Where the unit is emulated
 (`EMULATED`) the tiles lie behind it.
 """
 
@@ -51,7 +51,7 @@ Of bytes the first letter says whether those of A are signed; those of B are, bu
 the end.
 """
 _CONFIG_BYTES, _TILE_BYTES = 64, ROWS * ROW_BYTES
-STATE_WORDS = (_CONFIG_BYTES + (8 * _TILE_BYTES if EMULATED else 0)) // 8
+STATE_BYTES = _CONFIG_BYTES + (8 * _TILE_BYTES if EMULATED else 0)
 _PALETTE = 1
 _ROW_BYTES_AT, _ROWS_AT = 8, 48
 """Where the configuration has the bytes of a row, in words of 16 bits, and the rows, in bytes."""

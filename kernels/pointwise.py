@@ -29,8 +29,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from . import halves, narrow, simd, vmath
+from . import halves, narrow, quotients, simd, vmath
 from .local_functions import function_of, is_local
+from .quotients import Quotients
 from .registry import DIVISION_BY_ZERO, MANY, kernel_factory
 from .scalar_operators import SCALAR, wrap_type
 from .target import LANES
@@ -158,13 +159,17 @@ def _kinds_of(expression: str, operands: str) -> dict[str, str]:
     return kinds
 
 
-def _statements(expression: str, operands: str, vector: bool) -> list[str]:
+def _statements(
+    expression: str, operands: str, vector: bool, rewriter: Quotients
+) -> list[str]:
     transformer = _Vectors(_kinds_of(expression, operands)) if vector else _Numbers()
     names = set(VECTOR if vector else SCALAR)
     lines = []
     body = ast.parse(expression).body
     for statement in body:
-        text = ast.unparse(ast.fix_missing_locations(transformer.visit(statement)))
+        tree = transformer.visit(statement)
+        tree = rewriter.visit(tree) if vector else tree
+        text = ast.unparse(ast.fix_missing_locations(tree))
         lines += _reported(transformer)
         lines.append(text if statement is not body[-1] else f"result = {text}")
     used = {n.id for line in lines for n in ast.walk(ast.parse(line)) if isinstance(n, ast.Name)}
@@ -271,8 +276,11 @@ def _source(expression: str, operands: str) -> str:
         if kind[-1] == "s" and name != "y":
             load = f"load_{kind[:-1]}({name}a, 0)"
             lines.append(f"        {name} = {_repeated(name, kind[:-1]) if vector else load}")
-    moving = [(n, k) for n, k in zip(names[1:], kinds[1:], strict=True) if k[-1] != "s"]
-    statements = _statements(expression, operands, vector)
+    operand_kinds = list(zip(names[1:], kinds[1:], strict=True))
+    moving = [(n, k) for n, k in operand_kinds if k[-1] != "s"]
+    rewriter = Quotients({n: k[:-1] for n, k in operand_kinds if k[-1] == "s"})
+    statements = _statements(expression, operands, vector, rewriter)
+    lines += [f"        {statement}" for statement in rewriter.statements()]
     emit = _vector_loop if vector else _scalar_loop
     lines += [*emit(moving, statements, kinds[0]), _NEXT_ROW]
     if any(line.startswith("zeros") for line in statements):
@@ -357,7 +365,7 @@ def _memory(kind: str) -> tuple[Any, Any]:
 def _scope(expression: str, vector: bool) -> dict[str, Any]:
     scope: dict[str, Any] = {"_c": _c, "_F": F, "splat": simd.splat}
     scope |= {"even_axes": _even_axes, "merged": _merged, "next_row": _next_row, "share": _share}
-    scope |= {"splat_i32": simd.splat_i32, "floats": simd.to_f32}
+    scope |= {"splat_i32": simd.splat_i32, "floats": simd.to_f32, **quotients.SCOPE}
     for kind, access in VECTOR_MEMORY.items():
         names = ("vload", "vstore", "vload_first", "vstore_first")
         scope |= {f"{name}_{kind}": each for name, each in zip(names, access, strict=True)}

@@ -1,13 +1,19 @@
-"""The tile by AMX: the sums of up to 32 rows and 32 columns in four tiles of the processor.
+"""The tile by AMX: the sums of up to 16 rows and 32 columns, for two such tiles at a time.
 
 It takes the record of `tile.tile`, and computes the same: operands are words of four bytes, of
-which 16 rows of 16 words of ``a`` are read in place, and of ``b`` as many of a panel. What is left
-of a sum's words has a configuration of its own, and is added in a second pass over the blocks.
+which 16 rows of 16 words of ``a`` are read in place, and of ``b`` as many of a panel. Two tiles,
+which may be of different rows of the result, share what is read of ``b``: four tiles of the
+processor hold their sums, two what is read of ``a`` and two of ``b``.
+
+What is left of a segment's words, fewer than 16, is read with those before it, so that all tiles of
+the processor keep their sizes: the weights of those before it are zeros in a copy. Of floats such
+products would make NaN of infinities. They have a configuration and a pass of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from numba import njit
 from numba.core import types
@@ -16,7 +22,7 @@ from ..amx import (
     ROW_BYTES,
     ROW_WORDS,
     ROWS,
-    STATE_WORDS,
+    STATE_BYTES,
     clear_configuration,
     configure,
     describe,
@@ -28,13 +34,32 @@ from ..amx import (
 )
 from ..emitter import BYTE, NONE, unpacked
 from ..registry import Pointer, kernel_factory
-from ..simd import stack_words
+from ..scratch import scratch
+from ..simd import load_i64, prefetch, store_i64
 from ..target import LANES
 from ..vectors import intrinsic
-from .tile import FIRST, LAST, Tile, TileRecord
+from .tile import AS_BYTES, FIRST, LAST, Tile, TileRecord
 
-MOST_ROWS, MOST_VECTORS = 2 * ROWS, 2 * ROW_WORDS // LANES
+MOST_ROWS, MOST_VECTORS = ROWS, 2 * ROW_WORDS // LANES
 """Rows of a tile, and vectors of a panel."""
+_SUMS, _A, _B = (0, 1, 2, 3), (4, 5), (6, 7)
+"""Tiles of the processor: sums by tile and half of the columns, rows by tile, weights by half."""
+_MOST_RESTS = 16
+"""Segments whose last weights are copied once for all tiles; those of others are for each."""
+
+
+class Sums(NamedTuple):
+    """Sums of two tiles that become bytes while the next ones are multiplied.
+
+    They lie densely at ``block``, and the bytes would at ``c`` and ``other``, where these are of
+    four bytes. ``share`` rows are made at each step.
+    """
+
+    block: Pointer
+    c: Pointer
+    other: Pointer
+    rows: int
+    share: int
 
 
 @intrinsic(prefer_literal=True)
@@ -42,8 +67,7 @@ def _finish_row(typingctx, nv, c, residual, record):  # type: ignore[no-untyped-
     """Add a residual to a row of sums, and apply the activation."""
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        fields = unpacked(builder, TileRecord, values[3])
-        own = Tile(builder, 1, nv.literal_value, "f32", "register", fields)
+        own = Tile(builder, 1, nv.literal_value, "f32", "register", _fields(builder, values[3]))
         at, beside = (builder.inttoptr(address, BYTE) for address in values[1:3])
         own.store(at, own.finish(beside, own.rows(at, own.args.ldc)))
         return context.get_dummy_value()
@@ -51,104 +75,199 @@ def _finish_row(typingctx, nv, c, residual, record):  # type: ignore[no-untyped-
     return types.void(nv, c, residual, record), codegen
 
 
+@intrinsic(prefer_literal=True)
+def _store_row_as_bytes(typingctx, nv, sums, c, record):  # type: ignore[no-untyped-def]
+    """Store a row of whole sums as the bytes whose sums would lie at ``c``."""
+
+    def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
+        own = Tile(builder, 1, nv.literal_value, "u8", "register", _fields(builder, values[3]))
+        source, target = (builder.inttoptr(address, BYTE) for address in values[1:3])
+        own.store_bytes(target, own.rows(source, own.args.ldc))
+        return context.get_dummy_value()
+
+    return types.void(nv, sums, c, record), codegen
+
+
+def _fields(builder: Any, record: Any) -> TileRecord:
+    fields: TileRecord = unpacked(builder, TileRecord, record)
+    return fields
+
+
 @kernel_factory
 def amx_tile(nv: int, kind: str) -> Callable[..., int]:
-    """Build the tile of ``nv`` vectors, and up to 32 rows, of a kind of ``amx.PRODUCTS``.
+    """Build the tile of ``nv`` vectors, and up to 16 rows, of a kind of ``amx.PRODUCTS``.
 
     The record's ``height`` says how many rows: they are a part of the configuration. Residual and
-    activation are those of float32 sums.
+    activation are those of float32 sums; whole sums may become bytes.
     """
     panel_bytes = nv * LANES * 4
     is_wide = panel_bytes > ROW_BYTES
     is_float = kind == "bf16"
     product = tile_products[kind]
+    block_bytes, rest_bytes = 2 * ROWS * panel_bytes, _MOST_RESTS * ROW_WORDS * panel_bytes
+    memory_bytes = 2 * block_bytes + rest_bytes
 
     @njit
     def shape(state: Pointer, height: int, columns: int, words: int) -> None:
-        """Configure four tiles of sums, 0 to 3, two of ``a``, 4 and 5, and two of ``b``."""
+        """Configure the tiles of the processor."""
         clear_configuration(state)
         for half in range(2):
-            rows = min(ROWS, max(height - ROWS * half, 0))
             width = min(ROW_WORDS, max(columns - ROW_WORDS * half, 0)) * 4
-            for other in range(2):
-                own = min(ROW_WORDS, max(columns - ROW_WORDS * other, 0)) * 4
-                if rows > 0 and own > 0:
-                    describe(state, 2 * half + other, rows, own)
-            if rows > 0:
-                describe(state, 4 + half, rows, words * 4)
+            describe(state, _A[half], height, words * 4)
             if width > 0:
-                describe(state, 6 + half, words, width)
+                describe(state, _SUMS[half], height, width)
+                describe(state, _SUMS[2 + half], height, width)
+                describe(state, _B[half], words, width)
         configure(state)
 
     @njit
-    def clear(state: Pointer, is_low: bool) -> None:
-        tile_zero(state, 0)
+    def begin(state: Pointer, own: TileRecord, begins: bool, c: Pointer, other: Pointer) -> None:
+        """Let the sums be zeros, the bias, or what there is; ``other`` is 0 for one tile."""
+        if begins and own.bias == 0:
+            tile_zero(state, 0)
+            if is_wide:
+                tile_zero(state, 1)
+            if other != 0:
+                tile_zero(state, 2)
+            if other != 0 and is_wide:
+                tile_zero(state, 3)
+            return
+        # Rows that lie at one place are all the bias.
+        stride = 0 if begins else own.ldc * 4
+        first, second = (own.bias, own.bias) if begins else (c, other)
+        tile_load(state, 0, first, stride)
         if is_wide:
-            tile_zero(state, 1)
-        if is_low:
-            tile_zero(state, 2)
-        if is_low and is_wide:
-            tile_zero(state, 3)
+            tile_load(state, 1, first + ROW_BYTES, stride)
+        if other != 0:
+            tile_load(state, 2, second, stride)
+        if other != 0 and is_wide:
+            tile_load(state, 3, second + ROW_BYTES, stride)
 
     @njit
-    def load(state: Pointer, is_low: bool, c: Pointer, stride: int) -> None:
-        tile_load(state, 0, c, stride)
-        if is_wide:
-            tile_load(state, 1, c + ROW_BYTES, stride)
-        if is_low:
-            tile_load(state, 2, c + ROWS * stride, stride)
-        if is_low and is_wide:
-            tile_load(state, 3, c + ROWS * stride + ROW_BYTES, stride)
-
-    @njit
-    def store(state: Pointer, is_low: bool, c: Pointer, stride: int) -> None:
+    def store(state: Pointer, c: Pointer, other: Pointer, stride: int) -> None:
         tile_store(state, 0, c, stride)
         if is_wide:
             tile_store(state, 1, c + ROW_BYTES, stride)
-        if is_low:
-            tile_store(state, 2, c + ROWS * stride, stride)
-        if is_low and is_wide:
-            tile_store(state, 3, c + ROWS * stride + ROW_BYTES, stride)
+        if other != 0:
+            tile_store(state, 2, other, stride)
+        if other != 0 and is_wide:
+            tile_store(state, 3, other + ROW_BYTES, stride)
 
     @njit
-    def add(state: Pointer, is_low: bool, a: Pointer, stride: int, b: Pointer) -> None:
-        """Add the products of 16 words of each row."""
+    def add(state: Pointer, a: Pointer, other: Pointer, stride: int, b: Pointer) -> None:
+        """Add the products of 16 words of each row; ``other`` is 0 for one tile."""
         tile_load(state, 6, b, panel_bytes)
         tile_load(state, 4, a, stride)
         product(state, 0, 4, 6)
-        if is_low:
-            tile_load(state, 5, a + ROWS * stride, stride)
+        if other != 0:
+            tile_load(state, 5, other, stride)
             product(state, 2, 5, 6)
         if is_wide:
             tile_load(state, 7, b + ROW_BYTES, panel_bytes)
             product(state, 1, 4, 7)
-        if is_low and is_wide:
+        if other != 0 and is_wide:
             product(state, 3, 5, 7)
 
     @njit
-    def run(state: Pointer, own: TileRecord, first: int, steps: int, begins: bool) -> None:
-        """Add the words from ``first`` of all segments, to all blocks."""
-        lda, ldc = own.lda * 4, own.ldc * 4
-        is_low = own.height > ROWS
-        for row in range(own.rows):
-            a = own.a + (row * own.row_a + first) * 4
-            c = own.c + row * own.row_c * 4
-            for _ in range(own.tiles):
-                if begins and own.bias == 0:
-                    clear(state, is_low)
-                else:  # rows that lie at one place are all the bias
-                    load(state, is_low, own.bias if begins else c, 0 if begins else ldc)
-                for s0 in range(own.s0):
-                    for s1 in range(own.s1):
-                        at = a + (s0 * own.sa0 + s1 * own.sa1) * 4
-                        b = own.b + ((s0 * own.s1 + s1) * own.length + first) * panel_bytes
-                        for _ in range(steps):
-                            add(state, is_low, at, lda, b)
-                            at += ROW_BYTES
-                            b += ROW_WORDS * panel_bytes
-                store(state, is_low, c, ldc)
-                a += own.height * lda
-                c += own.height * ldc
+    def copy_rest(own: TileRecord, segment: int, target: Pointer) -> Pointer:
+        """Copy the last weights of a segment behind as many zeros as make 16 words of them."""
+        rest = own.length % ROW_WORDS
+        source = own.b + ((segment + 1) * own.length - rest) * panel_bytes
+        zeros = (ROW_WORDS - rest) * panel_bytes // 8
+        for i in range(zeros):
+            store_i64(target, i, 0)
+        for i in range(rest * panel_bytes // 8):
+            store_i64(target, zeros + i, load_i64(source, i))
+        return target
+
+    @njit
+    def store_bytes(own: TileRecord, sums: Sums, first: int, until: int) -> None:
+        """Store rows of a block of sums as bytes."""
+        for row in range(first, min(until, sums.rows)):
+            c = sums.c if row < own.height else sums.other
+            c += (row if row < own.height else row - own.height) * own.ldc * 4
+            _store_row_as_bytes(nv, sums.block + row * panel_bytes, c, own)
+
+    @njit(forceinline=True)
+    def add_segments(
+        state: Pointer, own: TileRecord, first: int, steps: int, rests: Pointer, a: Pointer,
+        other: Pointer, before: Sums, ahead: Pointer,
+    ) -> Pointer:  # fmt: skip
+        """Add the words from ``first`` of all segments to the sums of one tile, or two.
+
+        Meanwhile the sums before become bytes, and the next block of weights is fetched, of which
+        the rest from the returned address on remains.
+        """
+        stride, rest = own.lda * 4, own.length % ROW_WORDS
+        share, done = before.share, 0
+        # The record says how much a tile fetches for a word.
+        until, more = ahead, own.ahead_step * ROW_WORDS * (1 if other == 0 else 2)
+        segment = 0
+        for s0 in range(own.s0):
+            for s1 in range(own.s1):
+                at = (s0 * own.sa0 + s1 * own.sa1 + first) * 4
+                left, right = a + at, other + at if other != 0 else 0
+                b = own.b + (segment * own.length + first) * panel_bytes
+                for _ in range(steps):
+                    add(state, left, right, stride, b)
+                    until += more
+                    while ahead < until:
+                        prefetch(ahead)
+                        ahead += ROW_BYTES
+                    left += ROW_BYTES
+                    right = right + ROW_BYTES if other != 0 else 0
+                    b += ROW_WORDS * panel_bytes
+                    if not is_float:
+                        store_bytes(own, before, done, done + share)
+                        done += share
+                if rests != 0:
+                    back = (ROW_WORDS - rest) * 4
+                    kept = segment < _MOST_RESTS - 1
+                    last = rests + min(segment, _MOST_RESTS - 1) * ROW_WORDS * panel_bytes
+                    last = last if kept else copy_rest(own, segment, last)
+                    add(state, left - back, right - back if other != 0 else 0, stride, last)
+                segment += 1
+        if not is_float:
+            store_bytes(own, before, done, before.rows)
+        return ahead
+
+    @njit
+    def run(
+        state: Pointer, own: TileRecord, first: int, steps: int, rests: Pointer, begins: bool,
+        block: Pointer,
+    ) -> None:  # fmt: skip
+        """Add the words from ``first`` of all segments, to two tiles at a time.
+
+        Sums become bytes by way of a ``block`` in the first-level cache, if there is one.
+        """
+        a_step, c_step = own.height * own.lda * 4, own.height * own.ldc * 4
+        row, tile, first_block, ahead = 0, 0, block, own.ahead
+        share = 2 * own.height // max(1, own.s0 * own.s1 * steps) + 1
+        before = Sums(0, 0, 0, 0, share)
+        while row < own.rows:
+            a = own.a + row * own.row_a * 4 + tile * a_step
+            c = own.c + row * own.row_c * 4 + tile * c_step
+            tile += 1
+            if tile == own.tiles:
+                row, tile = row + 1, 0
+            other_a, other_c = 0, 0
+            if row < own.rows:
+                other_a = own.a + row * own.row_a * 4 + tile * a_step
+                other_c = own.c + row * own.row_c * 4 + tile * c_step
+                tile += 1
+                if tile == own.tiles:
+                    row, tile = row + 1, 0
+            begin(state, own, begins, c, other_c)
+            ahead = add_segments(state, own, first, steps, rests, a, other_a, before, ahead)
+            if block == 0:
+                store(state, c, other_c, own.ldc * 4)
+            else:
+                second = block + own.height * panel_bytes
+                store(state, block, second if other_c != 0 else 0, panel_bytes)
+                before = Sums(block, c, other_c, own.height * (1 if other_c == 0 else 2), share)
+                block = 2 * first_block + block_bytes - block
+        if not is_float:
+            store_bytes(own, before, 0, before.rows)
 
     @njit
     def finish(own: TileRecord) -> None:
@@ -161,21 +280,45 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
                 c += own.ldc * 4
                 r = r + own.ldr * 4 if own.residual != 0 else 0
 
-    def body(thread: int, part: int, until: int, parts: int, record: TileRecord) -> int:
-        state = stack_words(STATE_WORDS)
-        steps, rest = record.length // ROW_WORDS, record.length % ROW_WORDS
-        begins = (record.flags & FIRST) != 0
+    @njit
+    def run_whole(own: TileRecord, state: Pointer, block: Pointer, rests: Pointer) -> None:
+        """Compute whole sums, in one pass."""
+        steps, rest = own.length // ROW_WORDS, own.length % ROW_WORDS
+        has_rest = steps > 0 and rest > 0
+        if has_rest:
+            for segment in range(min(own.s0 * own.s1, _MOST_RESTS - 1)):
+                copy_rest(own, segment, rests + segment * ROW_WORDS * panel_bytes)
+        words = own.length if 0 < own.length < ROW_WORDS else ROW_WORDS
+        shape(state, own.height, min(own.n, nv * LANES), words)
+        run(
+            state, own, 0, max(steps, 1 if rest > 0 else 0), rests if has_rest else 0,
+            (own.flags & FIRST) != 0, block if (own.flags & AS_BYTES) != 0 else 0,
+        )  # fmt: skip
+
+    @njit
+    def run_floats(own: TileRecord, state: Pointer) -> None:
+        """Compute sums of floats, in a pass for each configuration."""
+        steps, rest = own.length // ROW_WORDS, own.length % ROW_WORDS
+        begins = (own.flags & FIRST) != 0
         for words in (ROW_WORDS, rest):
             count = steps if words == ROW_WORDS else 1
             if words == 0 or (count == 0 and rest > 0):
                 continue
-            shape(state, record.height, min(record.n, nv * LANES), words)
-            run(state, record, 0 if words == ROW_WORDS else steps * ROW_WORDS, count, begins)
+            shape(state, own.height, min(own.n, nv * LANES), words)
+            run(state, own, 0 if words == ROW_WORDS else steps * ROW_WORDS, count, 0, begins, 0)
             begins = False
+        if (own.flags & LAST) != 0 and (own.residual != 0 or own.activation != NONE):
+            finish(own)
+
+    def body(thread: int, part: int, until: int, parts: int, record: TileRecord) -> int:
+        state = scratch(STATE_BYTES)
+        if is_float:
+            run_floats(record, state)
+        else:
+            # Rows of tiles begin with a cache line.
+            memory = scratch(memory_bytes)
+            run_whole(record, state, memory, memory + 2 * block_bytes)
         release(state)
-        is_last = (record.flags & LAST) != 0
-        if is_float and is_last and (record.residual != 0 or record.activation != NONE):
-            finish(record)
         return 0
 
     return body

@@ -20,7 +20,7 @@ from .. import simd
 from ..amx import (
     ROW_BYTES,
     ROWS,
-    STATE_WORDS,
+    STATE_BYTES,
     clear_configuration,
     configure,
     describe,
@@ -32,7 +32,7 @@ from ..arithmetic import ARITHMETIC
 from ..compiler import native_function
 from ..emitter import BYTE, Emitter
 from ..registry import Kernel, Pointer, kernel_factory
-from ..simd import stack_words
+from ..scratch import scratch
 from ..target import LANES, has_feature
 from ..vectors import F16, F32, I32, I64, BFloats, intrinsic
 
@@ -159,7 +159,7 @@ def busy_tiles(kind: str) -> Callable[..., int]:
     def body(
         thread: int, part: int, until: int, parts: int, x: Pointer, y: Pointer, rounds: int
     ) -> int:
-        state = stack_words(STATE_WORDS)
+        state = scratch(STATE_BYTES)
         clear_configuration(state)
         for tile in range(8):
             describe(state, tile, ROWS, ROW_BYTES)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...kernels.amx_permission import has_amx
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..groups import Group
@@ -83,7 +82,7 @@ def requantizing(
     """Return sums of images, and what lets the tile make bytes of them.
 
     There has to be a scale for each channel, and sums lie as the bytes do, without much room
-    between them; None for others, and where tiles are those of AMX.
+    between them; None for others.
     """
     order, channels, room = channels_last_order(len(y.shape)), y.shape[1], y.strides[-1]
     wide = (y.shape[0], room, *y.shape[2:])
@@ -91,7 +90,7 @@ def requantizing(
         isinstance(room, int) and isinstance(channels, int) and room <= 2 * channels
     )
     is_even = same_strides(y.shape, y.strides, contiguous_strides(wide, order))
-    if has_amx() or scale.size != channels or not is_near or not is_even:
+    if scale.size != channels or not is_near or not is_even:
         return None
     sums = emit.new(wide, "int32", order, y.name)
     return sums.view(y.shape, sums.strides), Epilogue(result=y, scales=scale, zero=zero)
