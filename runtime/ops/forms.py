@@ -12,6 +12,7 @@ from .convolution import Convolution
 from .depthwise import emit_depthwise
 from .direct import emit_direct
 from .pooled import find_pool
+from .term_products import emit_terms, terms_for
 from .tiles import amx_sizes
 from .winograd import emit_winograd, form_of, legal_forms, pays
 
@@ -30,6 +31,10 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
     conv = conv.with_kernel_over_rows(emit)
     if isinstance(conv.weights, Tensor):
         emit_direct(emit, conv)
+        return
+    terms = terms_for(emit, conv)
+    if terms is not None:
+        emit_terms(emit, conv, terms)
         return
     if may_round(emit, conv) and form_of(emit, conv, bfloat16_speed()) is None:
         conv = rounded(emit, conv)

@@ -22,6 +22,7 @@ from .epilogue import Epilogue
 from .packed_weights import PackedWeights, emit_packed, packed_weights
 from .pointwise import broadcast_strides, emit_expression, emit_pointwise
 from .registry import Operator, register
+from .term_products import emit_terms, terms_for
 from .windows import Window
 
 
@@ -250,6 +251,10 @@ def _emit_matmul(
         residual=None if residual is None else residual.view(shape, strides),
         epilogue=_over_matrix(emit, epilogue, y, is_shared),
     )
+    terms = terms_for(emit, conv)
+    if terms is not None:
+        emit_terms(emit, conv, terms)
+        return
     emit_direct(emit, rounded(emit, conv) if may_round(emit, conv) else conv)
 
 
