@@ -29,8 +29,15 @@ ROWS_BYTES = L2_BYTES // 2
 _SUMS_BYTES = 2 * ROWS * SUM_BYTES
 _LONG_ROW = 4 * ROWS
 """Pixels of the rows that one long row is cut into."""
+_SETS = 8 * ROW_BYTES
 _SLACK = ROWS
 """Pixels behind all rows, which the last piece of a row may read and nothing uses."""
+
+
+@njit
+def _apart(size: int, pixel: int) -> Any:
+    """Distance of blocks of channels: unless it is odd enough, they compete for a few sets of L1."""
+    return size if size % _SETS != 0 else size + pixel
 
 
 @njit
@@ -75,7 +82,7 @@ class Pieces(NamedTuple):
 
 def _make_panel(terms: int) -> Callable[..., None]:
     """Return what computes the results of a chunk and a panel."""
-    sums = make_sums(terms)
+    sums, tile_bytes = make_sums(terms), terms * TILE_BYTES
 
     @njit
     def finish(own: Block, done: Pointer, h: int, first: int, count: int) -> None:
@@ -94,17 +101,21 @@ def _make_panel(terms: int) -> Callable[..., None]:
         state: Pointer, over: Sums, pieces: Pieces, own: Block, a: Pointer, b: Pointer,
         done: Pointer,
     ) -> None:  # fmt: skip
+        """Compute them; meanwhile the next panel is fetched."""
         is_wide = own.columns > ROWS
+        ahead = b + over.kernel_h * over.kernel_w * over.blocks * tile_bytes * 2
         each = (pieces.width + pieces.height - 1) // pieces.height
         last = (pieces.last_width + pieces.height - 1) // pieces.height
         count = (pieces.rows - 1) * each + last
+        lines = 2 * tile_bytes // ROW_BYTES // ((count + 1) // 2) + 1
         for piece in range(0, count, 2):
             h, first = piece // each, piece % each * pieces.height
             upper = a + h * pieces.row + first * pieces.pixel
             h_low, first_low = (piece + 1) // each, (piece + 1) % each * pieces.height
             lower = a + h_low * pieces.row + first_low * pieces.pixel
             is_low = piece + 1 < count
-            sums(state, over, is_wide, upper, lower if is_low else 0, b, done)
+            sums(state, over, is_wide, upper, lower if is_low else 0, b, done, ahead, lines)
+            ahead += lines * ROW_BYTES * over.kernel_h * over.kernel_w * over.blocks
             width = pieces.width if h < pieces.rows - 1 else pieces.last_width
             finish(own, done, h, first, min(pieces.height, width - first))
             if is_low:
@@ -183,7 +194,7 @@ def term_convolve(terms: int) -> Callable[..., int]:
         done = workspace + thread * workspace_bytes
         a = done + _SUMS_BYTES
         slack = _SLACK * stride_w * pixel_bytes
-        most = (workspace_bytes - _SUMS_BYTES - slack) // (split_row * blocks)
+        most = (workspace_bytes - _SUMS_BYTES - slack - blocks * pixel_bytes) // (split_row * blocks)
         chunk = max(1, (most - reach_h) // stride_h + 1)
 
         state, words = stack_words(STATE_WORDS), stack_words(64)
@@ -200,7 +211,7 @@ def term_convolve(terms: int) -> Callable[..., int]:
             image, h0 = row // out_height, row % out_height
             h1 = min(out_height, h0 + min(chunk, row_last - row))
             split = (h1 - h0 - 1) * stride_h + reach_h
-            plane = split * split_row
+            plane = _apart(split * split_row, pixel_bytes)
             over = Sums(
                 window.kernel_h, window.kernel_w, window.dilation_h * split_row,
                 window.dilation_w * pixel_bytes, blocks, plane, stride_w * pixel_bytes,
@@ -261,4 +272,5 @@ def workspace_bytes(
     """Bytes of workspace for each thread: sums, and at least the rows of one output row."""
     blocks = -(-channels // BLOCK)
     pixel = terms * TERM_BYTES
-    return _SUMS_BYTES + _SLACK * stride * pixel + padded_width * pixel * blocks * reach + ROWS_BYTES
+    least = (padded_width * reach + 1) * pixel * blocks
+    return _SUMS_BYTES + _SLACK * stride * pixel + least + ROWS_BYTES

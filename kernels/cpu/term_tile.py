@@ -10,6 +10,7 @@ from numba import njit
 from ..amx import ROW_BYTES, ROWS, tile_load, tile_products, tile_store, tile_zero
 from ..bfloat_terms import TERM_BYTES
 from ..registry import Pointer
+from ..simd import prefetch
 
 TILE_BYTES = ROWS * ROW_BYTES
 SUM_BYTES = 2 * ROW_BYTES
@@ -117,8 +118,9 @@ def make_sums(terms: int) -> Callable[..., None]:
     @njit
     def sums(
         state: Pointer, own: Sums, is_wide: bool, upper: Pointer, lower: Pointer, b: Pointer,
-        c: Pointer,
+        c: Pointer, ahead: Pointer, lines: int,
     ) -> None:  # fmt: skip
+        """Store the sums to ``c``; each block asks for so many ``lines`` of what is ``ahead``."""
         is_low = lower != 0
         other = TILE_BYTES * (2 if is_wide else 1)
         _clear(state)
@@ -127,6 +129,9 @@ def make_sums(terms: int) -> Callable[..., None]:
                 at = tap_h * own.tap_h + tap_w * own.tap_w
                 for _ in range(own.blocks):
                     add(state, is_low, is_wide, upper + at, lower + at, own.pixel, b, other)
+                    for line in range(lines):
+                        prefetch(ahead + line * ROW_BYTES)
+                    ahead += lines * ROW_BYTES
                     at += own.block
                     b += terms * other
         _store(state, is_low, is_wide, c)

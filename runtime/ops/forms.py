@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ...kernels.bfloat_terms import PRODUCTS
 from ...kernels.cpu import control, packing
 from ...kernels.unit_rates import bfloat16_speed
 from ..choices import Form
@@ -12,11 +13,14 @@ from .convolution import Convolution
 from .depthwise import emit_depthwise
 from .direct import emit_direct
 from .pooled import find_pool
-from .term_products import emit_terms, terms_for
+from .term_products import emit_terms, may_split
+from .term_products import pays as pays_by_terms
 from .tiles import amx_sizes
-from .winograd import emit_winograd, form_of, legal_forms, pays
+from .winograd import emit_winograd, form_of, gain_of, legal_forms, pays
 
 _MOST_TILES = 3
+_TERMS = 2
+"""Terms of float32 in convolutions: their error is about that of Winograd's form."""
 
 
 def emit_convolution(emit: Emission, conv: Convolution) -> None:
@@ -32,15 +36,13 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
     if isinstance(conv.weights, Tensor):
         emit_direct(emit, conv)
         return
-    terms = terms_for(emit, conv)
-    if terms is not None:
-        emit_terms(emit, conv, terms)
-        return
     if may_round(emit, conv) and form_of(emit, conv, bfloat16_speed()) is None:
         conv = rounded(emit, conv)
     forms = _forms(emit, conv)
     form = emit.choices.choose(conv.name, forms)
-    if form.algorithm == "direct":
+    if form.algorithm == "terms":
+        emit_terms(emit, conv, form.sizes[0])
+    elif form.algorithm == "direct":
         emit_direct(emit, conv, form.sizes)
     elif _is_settled(emit, conv, form):
         emit_winograd(emit, conv, form.sizes)
@@ -86,4 +88,7 @@ def _forms(emit: Emission, conv: Convolution) -> list[Form]:
     cheapest = form_of(emit, conv)
     if cheapest is not None:
         forms.sort(key=lambda form: form != Form("winograd", cheapest))
+    if may_split(emit, conv):
+        own = Form("terms", (_TERMS, PRODUCTS[_TERMS]))
+        forms.insert(0 if pays_by_terms(conv, _TERMS, gain_of(emit, conv)) else len(forms), own)
     return forms

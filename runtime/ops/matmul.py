@@ -22,8 +22,11 @@ from .epilogue import Epilogue
 from .packed_weights import PackedWeights, emit_packed, packed_weights
 from .pointwise import broadcast_strides, emit_expression, emit_pointwise
 from .registry import Operator, register
-from .term_products import emit_terms, terms_for
+from .term_products import emit_terms, may_split, pays
 from .windows import Window
+
+_TERMS = 3
+"""Terms of float32 in products: their error is that of sums of float32."""
 
 
 def _infer_matmul(node: Node) -> list[Info]:
@@ -251,9 +254,8 @@ def _emit_matmul(
         residual=None if residual is None else residual.view(shape, strides),
         epilogue=_over_matrix(emit, epilogue, y, is_shared),
     )
-    terms = terms_for(emit, conv)
-    if terms is not None:
-        emit_terms(emit, conv, terms)
+    if may_split(emit, conv) and pays(conv, _TERMS):
+        emit_terms(emit, conv, _TERMS)
         return
     emit_direct(emit, rounded(emit, conv) if may_round(emit, conv) else conv)
 

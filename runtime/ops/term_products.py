@@ -1,35 +1,75 @@
-"""Products of float32 by AMX, as products of bfloat16 terms: where they may be taken, and pay."""
+"""Products of float32 by AMX, as products of bfloat16 terms: where they pay, and their step."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
 from ...kernels.amx_permission import has_amx
-from ...kernels.bfloat_terms import PRODUCTS
+from ...kernels.bfloat_terms import BLOCK, PRODUCTS
 from ...kernels.cpu.term_conv import term_convolve, workspace_bytes
 from ...kernels.cpu.term_packing import fits_terms, pack_terms
+from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
+from ..symbolic import Dim
 from .convolution import Convolution
-from .windows import size_fields, stride_fields, window_fields
+from .windows import height_width, size_fields, stride_fields, window_fields
 
 _FEW_ROWS = 4
+"""Rows for which vectors read weights as fast as memory has them."""
+_ROWS = 64
+"""Stands for a size that is known only when the model runs."""
+# Measured on Intel Emerald Rapids: the part of its rate that the unit reaches, and, in float32
+# operations of vectors, splitting a number into a term, and a byte of weights from L3 or memory.
+_REACHED, _SPLIT, _FETCH = 0.55, 50.0, 10.0
+_COLUMNS = 16
 
 
-def terms_for(emit: Emission, conv: Convolution) -> int | None:
-    """Return the terms of float32 that a convolution is computed by, or None: by vectors."""
+def may_split(emit: Emission, conv: Convolution) -> bool:
+    """Tell whether a convolution of float32 may be computed by terms."""
     if not has_amx() or emit.options.get("precision") != "fp32" or conv.kind != "f32":
-        return None
+        return False
     weights = conv.weights
     if not isinstance(weights, np.ndarray) or conv.group.gate is not None or conv.pad is not None:
-        return None
+        return False
     if conv.is_volume or weights.shape[-3] != 1 or not fits_terms(weights):
-        return None
-    if weights.shape[-4] < 16 or weights.shape[-5] // conv.groups < 16:
-        return None
-    pixels = conv.row_pixels
-    if isinstance(pixels, int) and pixels <= _FEW_ROWS:
-        return None
-    return 2
+        return False
+    return not isinstance(conv.row_pixels, int) or conv.row_pixels > _FEW_ROWS
+
+
+def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
+    """Tell whether ``terms`` cost less than float32 by vectors.
+
+    Parameters
+    ----------
+    conv : Convolution
+    terms : int
+    gain : float
+        How many times as fast as the direct convolution the form by vectors is.
+    """
+    rows, columns = (_known(size) for size in height_width(conv.y.shape))
+    pixels = _known(conv.y.shape[0]) * rows * columns
+    channels, out_channels = int(conv.channels), int(conv.out_channels)  # type: ignore[arg-type]
+    taps, groups = conv.window.taps, conv.groups
+    products = 2.0 * pixels * taps * channels * out_channels * groups
+    waste = _padded(channels, BLOCK) * _padded(out_channels, _COLUMNS) * _padded(columns, 4)
+    inputs = pixels * channels * groups
+    if taps > 1:
+        inputs *= math.prod(conv.window.strides)
+    numbers = taps * channels * out_channels * groups
+    own = products * waste * PRODUCTS[terms] / (tile_bfloat16_speed() * _REACHED)
+    own = max(own, numbers * 2 * terms * _FETCH) + inputs * terms * _SPLIT
+    return own < max(products / gain, numbers * 4 * _FETCH)
+
+
+def _known(size: Dim) -> int:
+    return size if isinstance(size, int) else _ROWS
+
+
+def _padded(size: int, unit: int) -> float:
+    """Padded size over size."""
+    return -(-size // unit) * unit / size
 
 
 def emit_terms(emit: Emission, conv: Convolution, terms: int) -> None:
@@ -40,10 +80,10 @@ def emit_terms(emit: Emission, conv: Convolution, terms: int) -> None:
     else:
         panels = pack_terms(weights[:, :, 0], conv.groups, terms)
     window = conv.window
-    one_pixel = window.rows.taps * window.columns.taps == 1 and not window.is_padded
-    width = conv.row_pixels if one_pixel else conv.padded_width
+    is_pixel = window.is_one_pixel or (window.taps == 1 and not window.is_padded)
+    width = conv.row_pixels if is_pixel else conv.padded_width
     space = workspace_bytes(
-        terms, width, int(conv.channels), window.rows.reach, window.columns.stride
+        terms, width, int(conv.channels), window.rows.reach, window.columns.stride  # type: ignore[arg-type]
     )
     emit.step(
         term_convolve(terms),
