@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ...kernels.bfloat_terms import PRODUCTS
 from ...kernels.cpu import control, packing
 from ...kernels.unit_rates import bfloat16_speed
 from ..choices import Form
 from ..emission import Emission
+from ..symbolic import Dim
 from ..tensors import Label, Tensor
 from .bfloats import may_round, rounded
 from .convolution import Convolution
@@ -48,7 +51,11 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
         emit_winograd(emit, conv, form.sizes)
     else:
         direct = next(other for other in forms if other.algorithm == "direct")
-        _emit_either(emit, conv, form, direct)
+        emit_either(
+            emit, pays(conv, form.sizes),
+            lambda: emit_winograd(emit, conv, form.sizes),
+            lambda: emit_direct(emit, conv, direct.sizes),
+        )  # fmt: skip
 
 
 def _is_settled(emit: Emission, conv: Convolution, form: Form) -> bool:
@@ -59,17 +66,16 @@ def _is_settled(emit: Emission, conv: Convolution, form: Form) -> bool:
     return emit.is_catching or find_pool(emit, conv, form.sizes) is not None
 
 
-def _emit_either(emit: Emission, conv: Convolution, form: Form, direct: Form) -> None:
-    """Emit both forms, of which a run takes the one that costs less at its sizes."""
-    other, end = Label(), Label()
-    emit.step(
-        control.branch_by_size, outputs=[], op_type="Form",
-        size=pays(conv, form.sizes), other=other,
-    )  # fmt: skip
-    emit_winograd(emit, conv, form.sizes)
+def emit_either(
+    emit: Emission, size: Dim, one: Callable[[], None], other: Callable[[], None]
+) -> None:
+    """Emit two forms, of which a run takes the one where a size is not 0, else the other."""
+    second, end = Label(), Label()
+    emit.step(control.branch_by_size, outputs=[], op_type="Form", size=size, other=second)
+    one()
     emit.step(control.jump, outputs=[], op_type="Form", target=end)
-    emit.program.mark(other)
-    emit_direct(emit, conv, direct.sizes)
+    emit.program.mark(second)
+    other()
     emit.program.mark(end)
 
 

@@ -12,17 +12,19 @@ from ...kernels.cpu.term_conv import term_convolve, workspace_bytes
 from ...kernels.cpu.term_packing import fits_terms, pack_terms
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
-from ..symbolic import Dim
+from ..symbolic import Dim, maximum, minimum
 from .convolution import Convolution
 from .windows import height_width, size_fields, stride_fields, window_fields
 
 _FEW_ROWS = 4
 """Rows for which vectors read weights as fast as memory has them."""
+_MANY_ROWS = 32
+"""Rows from which terms pay whatever the weights are, where a run tells how many there are."""
 _ROWS = 64
 """Stands for a size that is known only when the model runs."""
 # Measured on Intel Emerald Rapids: the part of its rate that the unit reaches, and, in float32
 # operations of vectors, splitting a number into a term, and a byte of weights from L3 or memory.
-_REACHED, _SPLIT, _FETCH = 0.55, 50.0, 10.0
+_REACHED, _SPLIT, _FETCH = 0.55, 20.0, 10.0
 _COLUMNS = 16
 
 
@@ -61,6 +63,11 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
     own = products * waste * PRODUCTS[terms] / (tile_bfloat16_speed() * _REACHED)
     own = max(own, numbers * 2 * terms * _FETCH) + inputs * terms * _SPLIT
     return own < max(products / gain, numbers * 4 * _FETCH)
+
+
+def has_many_rows(conv: Convolution) -> Dim:
+    """Return 1 where the rows of a run are so many that terms pay, else 0."""
+    return minimum(maximum(conv.row_pixels - (_MANY_ROWS - 1), 0), 1)
 
 
 def _known(size: Dim) -> int:
