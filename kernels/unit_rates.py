@@ -42,7 +42,14 @@ def bfloat16_speed() -> float:
     """Return how many times as fast as those of float32 products of bfloat16 are."""
     if EMULATED:
         return EMULATED_SPEED
-    return max(vector_bfloat16_speed(), rates().get("AMX bfloat16", 0.0) / rates()["float32"])
+    return max(vector_bfloat16_speed(), tile_bfloat16_speed())
+
+
+def tile_bfloat16_speed() -> float:
+    """Return `bfloat16_speed` of AMX alone."""
+    if EMULATED:
+        return EMULATED_SPEED
+    return rates().get("AMX bfloat16", 0.0) / rates()["float32"]
 
 
 def vector_bfloat16_speed() -> float:

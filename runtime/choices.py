@@ -12,15 +12,15 @@ from ..errors import InvalidArgument
 
 
 class Form(NamedTuple):
-    """Form of a convolution, written ``"direct 6x2"`` or ``"winograd 4x4"``.
+    """Form of a convolution, written ``"direct 6x2"``, ``"winograd 4x4"`` or ``"terms 2x3"``.
 
     Attributes
     ----------
     algorithm
-        ``"direct"`` or ``"winograd"``.
+        ``"direct"``, ``"winograd"``, or ``"terms"``: float32 as sums of bfloat16.
     sizes
         Of a direct one rows and vectors of the tile in registers; of Winograd's the rows and
-        columns of pixels of a tile.
+        columns of pixels of a tile; of terms their number, and that of their products.
     """
 
     algorithm: str

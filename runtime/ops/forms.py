@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from ...kernels.bfloat_terms import PRODUCTS
 from ...kernels.cpu import control, packing
 from ...kernels.unit_rates import bfloat16_speed
 from ..choices import Form
 from ..emission import Emission
+from ..symbolic import Dim
 from ..tensors import Label, Tensor
 from .bfloats import may_round, rounded
 from .convolution import Convolution
 from .depthwise import emit_depthwise
 from .direct import emit_direct
 from .pooled import find_pool
+from .term_products import emit_terms, may_split
+from .term_products import pays as pays_by_terms
 from .tiles import amx_sizes
-from .winograd import emit_winograd, form_of, legal_forms, pays
+from .winograd import emit_winograd, form_of, gain_of, legal_forms, pays
 
 _MOST_TILES = 3
+_TERMS = 2
+"""Terms of float32 in convolutions: their error is about that of Winograd's form."""
 
 
 def emit_convolution(emit: Emission, conv: Convolution) -> None:
@@ -35,13 +43,19 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
         conv = rounded(emit, conv)
     forms = _forms(emit, conv)
     form = emit.choices.choose(conv.name, forms)
-    if form.algorithm == "direct":
+    if form.algorithm == "terms":
+        emit_terms(emit, conv, form.sizes[0])
+    elif form.algorithm == "direct":
         emit_direct(emit, conv, form.sizes)
     elif _is_settled(emit, conv, form):
         emit_winograd(emit, conv, form.sizes)
     else:
         direct = next(other for other in forms if other.algorithm == "direct")
-        _emit_either(emit, conv, form, direct)
+        emit_either(
+            emit, pays(conv, form.sizes),
+            lambda: emit_winograd(emit, conv, form.sizes),
+            lambda: emit_direct(emit, conv, direct.sizes),
+        )  # fmt: skip
 
 
 def _is_settled(emit: Emission, conv: Convolution, form: Form) -> bool:
@@ -52,17 +66,16 @@ def _is_settled(emit: Emission, conv: Convolution, form: Form) -> bool:
     return emit.is_catching or find_pool(emit, conv, form.sizes) is not None
 
 
-def _emit_either(emit: Emission, conv: Convolution, form: Form, direct: Form) -> None:
-    """Emit both forms, of which a run takes the one that costs less at its sizes."""
-    other, end = Label(), Label()
-    emit.step(
-        control.branch_by_size, outputs=[], op_type="Form",
-        size=pays(conv, form.sizes), other=other,
-    )  # fmt: skip
-    emit_winograd(emit, conv, form.sizes)
+def emit_either(
+    emit: Emission, size: Dim, one: Callable[[], None], other: Callable[[], None]
+) -> None:
+    """Emit two forms, of which a run takes the one where a size is not 0, else the other."""
+    second, end = Label(), Label()
+    emit.step(control.branch_by_size, outputs=[], op_type="Form", size=size, other=second)
+    one()
     emit.step(control.jump, outputs=[], op_type="Form", target=end)
-    emit.program.mark(other)
-    emit_direct(emit, conv, direct.sizes)
+    emit.program.mark(second)
+    other()
     emit.program.mark(end)
 
 
@@ -81,4 +94,7 @@ def _forms(emit: Emission, conv: Convolution) -> list[Form]:
     cheapest = form_of(emit, conv)
     if cheapest is not None:
         forms.sort(key=lambda form: form != Form("winograd", cheapest))
+    if may_split(emit, conv):
+        own = Form("terms", (_TERMS, PRODUCTS[_TERMS]))
+        forms.insert(0 if pays_by_terms(conv, _TERMS, gain_of(emit, conv)) else len(forms), own)
     return forms

@@ -190,11 +190,23 @@ def form_of(emit: Emission, conv: Convolution, speed: float = 1.0) -> tuple[int,
     """Choose the form of a convolution by cost; None for the direct one, of a ``speed``."""
     if not legal_forms(emit, conv.window):
         return None
+    kernel, strides, channels, out_channels, groups, slices = _costs(conv)
+    return choose(kernel, _known_sizes(conv), channels, out_channels, groups, strides, slices, speed)
+
+
+def gain_of(emit: Emission, conv: Convolution) -> float:
+    """Return how many times as fast as the direct convolution the cheapest form is."""
+    if not legal_forms(emit, conv.window):
+        return 1.0
+    kernel, strides, channels, out_channels, groups, _ = _costs(conv)
+    return gain(kernel, _known_sizes(conv), channels, out_channels, groups, strides)
+
+
+def _known_sizes(conv: Convolution) -> tuple[int, int, int]:
+    """Sizes of an output, of which a run may tell some."""
     images, *sizes = _sizes(conv)
     height, width = (size if isinstance(size, int) else _SIZE for size in sizes)
-    known = (images if isinstance(images, int) else 1, height, width)
-    kernel, strides, channels, out_channels, groups, slices = _costs(conv)
-    return choose(kernel, known, channels, out_channels, groups, strides, slices, speed)
+    return images if isinstance(images, int) else 1, height, width
 
 
 def pays(conv: Convolution, tile: tuple[int, int]) -> Dim:

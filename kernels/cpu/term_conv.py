@@ -1,0 +1,276 @@
+"""Convolutions and matrix products of float32 by AMX: operands are sums of bfloat16 terms.
+
+Everything is channels last, and a matrix product is a 1 x 1 convolution over one long row, as in
+`conv`. A chunk of rows is split into terms in cache (`term_rows`), which all panels of weights
+read; weights come split and packed (`term_packing`). Sums of 32 pixels by 32 channels are tiles
+(`term_tile`), and are finished while the first-level cache holds them (`finish`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from numba import njit
+
+from ..amx import ROW_BYTES, ROWS, STATE_WORDS, clear_configuration, configure, describe, release
+from ..bfloat_terms import BLOCK, TERM_BYTES
+from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Window
+from ..registry import SHARES, Pointer, kernel_factory
+from ..simd import stack_words
+from ..target import L2_BYTES
+from .finish import COLUMNS, Finish, finish_rows
+from .panel import run_epilogue
+from .term_rows import Rows, make_split_rows
+from .term_tile import SUM_BYTES, TILE_BYTES, Sums, make_sums
+
+ROWS_BYTES = L2_BYTES // 2
+"""Split rows that all panels should find in the second-level cache, in bytes."""
+_SUMS_BYTES = 2 * ROWS * SUM_BYTES
+_LONG_ROW = 4 * ROWS
+"""Pixels of the rows that one long row is cut into."""
+_SETS = 8 * ROW_BYTES
+_SLACK = ROWS
+"""Pixels behind all rows, which the last piece of a row may read and nothing uses."""
+
+
+@njit
+def _apart(size: int, pixel: int) -> Any:
+    """Distance of blocks of channels: unless it is odd enough, they compete for a few sets of L1."""
+    return size if size % _SETS != 0 else size + pixel
+
+
+@njit
+def _configure(state: Pointer, height: int) -> None:
+    """Configure four tiles of sums, two of pixels, and two of weights."""
+    clear_configuration(state)
+    for tile in range(8):
+        describe(state, tile, ROWS if tile >= 6 else height, ROW_BYTES)
+    configure(state)
+
+
+class Block(NamedTuple):
+    """Results of a chunk of rows and a panel of columns; distances of results are bytes."""
+
+    c: Pointer
+    row_c: int
+    pixel_c: int
+    residual: Pointer
+    row_r: int
+    pixel_r: int
+    bias: Pointer
+    columns: int
+    activation: int
+    low: float
+    high: float
+
+
+class Pieces(NamedTuple):
+    """Pieces that a chunk's rows are cut into, of ``height`` pixels, but for the last of a row.
+
+    ``rows`` rows of ``width`` pixels, the last of which has ``last_width``; distances of split
+    pixels are bytes.
+    """
+
+    height: int
+    rows: int
+    width: int
+    last_width: int
+    row: int
+    pixel: int
+
+
+def _make_panel(terms: int) -> Callable[..., None]:
+    """Return what computes the results of a chunk and a panel."""
+    sums, tile_bytes = make_sums(terms), terms * TILE_BYTES
+
+    @njit
+    def finish(own: Block, done: Pointer, h: int, first: int, count: int) -> None:
+        r = own.residual
+        if r != 0:
+            r += h * own.row_r + first * own.pixel_r
+        finish_rows(
+            Finish(
+                done, own.c + h * own.row_c + first * own.pixel_c, r, own.bias, count, own.pixel_c,
+                own.pixel_r, own.columns, own.activation, own.low, own.high,
+            )
+        )  # fmt: skip
+
+    @njit
+    def panel(
+        state: Pointer, over: Sums, pieces: Pieces, own: Block, a: Pointer, b: Pointer,
+        done: Pointer,
+    ) -> None:  # fmt: skip
+        """Compute them; meanwhile the next panel is fetched."""
+        is_wide = own.columns > ROWS
+        ahead = b + over.kernel_h * over.kernel_w * over.blocks * tile_bytes * 2
+        each = (pieces.width + pieces.height - 1) // pieces.height
+        last = (pieces.last_width + pieces.height - 1) // pieces.height
+        count = (pieces.rows - 1) * each + last
+        lines = 2 * tile_bytes // ROW_BYTES // ((count + 1) // 2) + 1
+        for piece in range(0, count, 2):
+            h, first = piece // each, piece % each * pieces.height
+            upper = a + h * pieces.row + first * pieces.pixel
+            h_low, first_low = (piece + 1) // each, (piece + 1) % each * pieces.height
+            lower = a + h_low * pieces.row + first_low * pieces.pixel
+            is_low = piece + 1 < count
+            sums(state, over, is_wide, upper, lower if is_low else 0, b, done, ahead, lines)
+            ahead += lines * ROW_BYTES * over.kernel_h * over.kernel_w * over.blocks
+            width = pieces.width if h < pieces.rows - 1 else pieces.last_width
+            finish(own, done, h, first, min(pieces.height, width - first))
+            if is_low:
+                width = pieces.width if h_low < pieces.rows - 1 else pieces.last_width
+                valid = min(pieces.height, width - first_low)
+                finish(own, done + ROWS * SUM_BYTES, h_low, first_low, valid)
+
+    return panel  # type: ignore[no-any-return]
+
+
+@kernel_factory
+def term_convolve(terms: int) -> Callable[..., int]:
+    """Build the convolution of sums of so many ``terms`` (`bfloat_terms`)."""
+    split_rows, run_panel = make_split_rows(terms), _make_panel(terms)
+    pixel_bytes, tile_bytes = terms * TERM_BYTES, terms * TILE_BYTES
+
+    def body(
+        thread: int, part: int, until: int, parts: int,
+        x: Pointer, w: Pointer, bias: Pointer, y: Pointer, residual: Pointer, sizes: Sizes,
+        channels: int, out_channels: int, groups: int, window: Window, strides: Strides,
+        residual_strides: ResidualStrides, w_image: int, workspace: Pointer, workspace_bytes: int,
+        after: Epilogue, may_flatten: int,
+    ) -> int:  # fmt: skip
+        """Fields as in `conv.convolve`; ``w_image`` are bytes, 0 where images share weights."""
+        height, width = sizes.height, sizes.width
+        out_height, out_width = sizes.out_height, sizes.out_width
+        x_row, x_pixel, stride_h, stride_w = (
+            strides.x_row, strides.x_pixel, window.stride_h, window.stride_w,
+        )  # fmt: skip
+        y_row, r_row = strides.y_row, residual_strides.r_row
+        is_pixel = window.kernel_h == 1 and window.kernel_w == 1
+        if is_pixel and window.pad_top == 0 and window.pad_left == 0:
+            # Pixels between the strides are not split.
+            x_row, x_pixel, stride_h, stride_w = x_row * stride_h, x_pixel * stride_w, 1, 1
+            height = min((height + window.stride_h - 1) // window.stride_h, out_height)
+            width = min((width + window.stride_w - 1) // window.stride_w, out_width)
+        last_width, is_flat = out_width, False
+        if (
+            may_flatten != 0
+            and is_pixel
+            and stride_h * stride_w == 1
+            and height == out_height
+            and width == out_width
+            and x_row == width * x_pixel
+            and y_row == out_width * strides.y_pixel
+            and (residual == 0 or r_row == out_width * residual_strides.r_pixel)
+        ):
+            # One long row, cut into short ones so that there are parts to share.
+            is_flat, total = True, out_height * out_width
+            out_width = width = min(_LONG_ROW, total)
+            out_height = height = (total + _LONG_ROW - 1) // _LONG_ROW
+            last_width = total - (out_height - 1) * out_width
+            x_row, y_row = width * x_pixel, width * strides.y_pixel
+            r_row = width * residual_strides.r_pixel
+        if sizes.images * out_height * out_width * out_channels == 0:
+            return 0
+
+        # Parts: rows (over all images) or panels (over all groups).
+        panels = (out_channels + COLUMNS - 1) // COLUMNS
+        blocks, taps = (channels + BLOCK - 1) // BLOCK, window.kernel_h * window.kernel_w
+        rows, all_panels = sizes.images * out_height, groups * panels
+        row_first, row_last, panel_first, panel_last = 0, rows, 0, all_panels
+        row_cost = (rows + SHARES - 1) // SHARES * all_panels
+        panel_cost = (all_panels + SHARES - 1) // SHARES * rows
+        if panel_cost < row_cost:
+            panel_first, panel_last = all_panels * part // parts, all_panels * until // parts
+        else:
+            row_first, row_last = rows * part // parts, rows * until // parts
+        if panel_first == panel_last or row_first == row_last:
+            return 0
+
+        # A chunk: as many rows as the workspace holds, split.
+        reach_h = (window.kernel_h - 1) * window.dilation_h + 1
+        padded_width = (out_width - 1) * stride_w + (window.kernel_w - 1) * window.dilation_w + 1
+        split_row = padded_width * pixel_bytes
+        done = workspace + thread * workspace_bytes
+        a = done + _SUMS_BYTES
+        slack = _SLACK * stride_w * pixel_bytes
+        most = (workspace_bytes - _SUMS_BYTES - slack - blocks * pixel_bytes) // (split_row * blocks)
+        chunk = max(1, (most - reach_h) // stride_h + 1)
+
+        state, words = stack_words(STATE_WORDS), stack_words(64)
+        pieces_of_row = (out_width + ROWS - 1) // ROWS
+        piece = (out_width + pieces_of_row - 1) // pieces_of_row
+        _configure(state, piece)
+        first_column = panel_first // panels * out_channels + panel_first % panels * COLUMNS
+        last_group, k = (panel_last - 1) // panels, (panel_last - 1) % panels
+        end_column = last_group * out_channels + min(out_channels, (k + 1) * COLUMNS)
+        panel_bytes = taps * blocks * tile_bytes * 2
+        group_bytes = (out_channels + ROWS - 1) // ROWS * (panel_bytes // 2)
+        row = row_first
+        while row < row_last:
+            image, h0 = row // out_height, row % out_height
+            h1 = min(out_height, h0 + min(chunk, row_last - row))
+            split = (h1 - h0 - 1) * stride_h + reach_h
+            plane = _apart(split * split_row, pixel_bytes)
+            over = Sums(
+                window.kernel_h, window.kernel_w, window.dilation_h * split_row,
+                window.dilation_w * pixel_bytes, blocks, plane, stride_w * pixel_bytes,
+            )  # fmt: skip
+            pieces = Pieces(
+                piece, h1 - h0, out_width, last_width if h1 == out_height else out_width,
+                stride_h * split_row, stride_w * pixel_bytes,
+            )  # fmt: skip
+            group_split = -1
+            for index in range(panel_first, panel_last):
+                group, p = index // panels, index % panels
+                if group != group_split:
+                    top = h0 * stride_h - window.pad_top
+                    source = x + (image * strides.x_image + group * channels) * 4
+                    own_rows = Rows(
+                        source, height, width, channels, x_row, x_pixel, top, window.pad_left
+                    )
+                    short = 1 if is_flat and h1 == out_height else 0
+                    split_rows(own_rows, a, split - short, padded_width, plane)
+                    if short > 0:  # the end of a long row
+                        split_rows(
+                            Rows(
+                                source + (h1 - 1) * x_row * 4, 1, last_width, channels, x_row,
+                                x_pixel, 0, 0,
+                            ),
+                            a + (split - 1) * split_row, 1, last_width, plane,
+                        )  # fmt: skip
+                    group_split = group
+                column = group * out_channels + p * COLUMNS
+                c = image * strides.y_image + h0 * y_row + column
+                r = image * residual_strides.r_image + h0 * r_row + column
+                own = Block(
+                    y + c * 4, y_row * 4, strides.y_pixel * 4,
+                    residual + r * 4 if residual != 0 else 0, r_row * 4,
+                    residual_strides.r_pixel * 4, bias + column * 4 if bias != 0 else 0,
+                    min(COLUMNS, out_channels - p * COLUMNS), after.activation, after.low,
+                    after.high,
+                )  # fmt: skip
+                b = w + image * w_image + group * group_bytes + p * panel_bytes
+                run_panel(state, over, pieces, own, a, b, done)
+            if after.epilogue != 0:
+                for h in range(h0, h1):
+                    run_epilogue(
+                        after, words, image, 0 if is_flat else h, h * out_width if is_flat else 0,
+                        last_width if h == out_height - 1 else out_width, first_column,
+                        end_column - first_column,
+                    )  # fmt: skip
+            row += h1 - h0
+        release(state)
+        return 0
+
+    return body
+
+
+def workspace_bytes(
+    terms: int, padded_width: Any, channels: int, reach: int, stride: int
+) -> Any:
+    """Bytes of workspace for each thread: sums, and at least the rows of one output row."""
+    blocks = -(-channels // BLOCK)
+    pixel = terms * TERM_BYTES
+    least = (padded_width * reach + 1) * pixel * blocks
+    return _SUMS_BYTES + _SLACK * stride * pixel + least + ROWS_BYTES

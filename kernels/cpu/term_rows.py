@@ -1,0 +1,86 @@
+"""Rows of channels-last images, split into bfloat16 terms for the tiles of AMX.
+
+Blocks of channels lie one after the other, each with all pixels; a pixel has the terms of its 32
+channels side by side. So 16 pixels of a row are 16 lines of a cache, whatever the channels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from ..bfloat_terms import BLOCK, TERM_BYTES, make_split
+from ..registry import Pointer
+from ..simd import load_f32, splat, stack_words, store_f32, vstore
+from ..target import LANES
+
+
+_BLOCK_WORDS = BLOCK // 2
+
+
+class Rows(NamedTuple):
+    """Rows of an image of float32, and how they are padded; strides are elements.
+
+    ``top`` is the first row, which may lie outside, and ``left`` the columns before the first.
+    """
+
+    x: Pointer
+    height: int
+    width: int
+    channels: int
+    row: int
+    pixel: int
+    top: int
+    left: int
+
+
+def make_split_rows(terms: int) -> Callable[..., None]:
+    """Return what splits ``count`` rows of ``width`` pixels, padding included."""
+    split = make_split(terms)
+    pixel_bytes = terms * TERM_BYTES
+
+    @njit
+    def clear(target: Pointer, pixels: int) -> None:
+        zeros = splat(np.float32(0.0))
+        for i in range(0, pixels * pixel_bytes // 4, LANES):
+            vstore(target, i, zeros)
+
+    @njit
+    def split_rest(source: Pointer, target: Pointer, count: int, block: Pointer) -> None:
+        """Split the last channels, fewer than a block."""
+        for i in range(count):
+            store_f32(block, i, load_f32(source, i))
+        split(block, target)
+
+    @njit
+    def split_rows(own: Rows, target: Pointer, count: int, width: int, plane: int) -> None:
+        blocks = (own.channels + BLOCK - 1) // BLOCK
+        whole, rest = own.channels // BLOCK, own.channels % BLOCK
+        block = stack_words(_BLOCK_WORDS)
+        for i in range(BLOCK):
+            store_f32(block, i, np.float32(0.0))
+        inside = max(0, min(own.width, width - own.left))
+        behind = width - own.left - inside
+        for h in range(count):
+            at = target + h * width * pixel_bytes
+            if own.top + h < 0 or own.top + h >= own.height:
+                for k in range(blocks):
+                    clear(at + k * plane, width)
+                continue
+            for k in range(blocks):
+                clear(at + k * plane, own.left)
+                clear(at + k * plane + (own.left + inside) * pixel_bytes, behind)
+            source = own.x + (own.top + h) * own.row * 4
+            at += own.left * pixel_bytes
+            for _ in range(inside):
+                for k in range(whole):
+                    split(source + k * BLOCK * 4, at + k * plane)
+                if rest > 0:
+                    split_rest(source + whole * BLOCK * 4, at + whole * plane, rest, block)
+                source += own.pixel * 4
+                at += pixel_bytes
+
+    return split_rows  # type: ignore[no-any-return]

@@ -1,0 +1,107 @@
+"""Products of float32 by AMX, as products of bfloat16 terms: where they pay, and their step."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ...kernels.amx_permission import has_amx
+from ...kernels.bfloat_terms import BLOCK, PRODUCTS
+from ...kernels.cpu.term_conv import term_convolve, workspace_bytes
+from ...kernels.cpu.term_packing import fits_terms, pack_terms
+from ...kernels.unit_rates import tile_bfloat16_speed
+from ..emission import Emission
+from ..symbolic import Dim, maximum, minimum
+from .convolution import Convolution
+from .windows import height_width, size_fields, stride_fields, window_fields
+
+_FEW_ROWS = 4
+"""Rows for which vectors read weights as fast as memory has them."""
+_MANY_ROWS = 32
+"""Rows from which terms pay whatever the weights are, where a run tells how many there are."""
+_ROWS = 64
+"""Stands for a size that is known only when the model runs."""
+# Measured on Intel Emerald Rapids: the part of its rate that the unit reaches, and, in float32
+# operations of vectors, splitting a number into a term, and a byte of weights from L3 or memory.
+_REACHED, _SPLIT, _FETCH = 0.55, 20.0, 10.0
+_COLUMNS = 16
+
+
+def may_split(emit: Emission, conv: Convolution) -> bool:
+    """Tell whether a convolution of float32 may be computed by terms."""
+    if not has_amx() or emit.options.get("precision") != "fp32" or conv.kind != "f32":
+        return False
+    weights = conv.weights
+    if not isinstance(weights, np.ndarray) or conv.group.gate is not None or conv.pad is not None:
+        return False
+    if conv.is_volume or weights.shape[-3] != 1 or not fits_terms(weights):
+        return False
+    return not isinstance(conv.row_pixels, int) or conv.row_pixels > _FEW_ROWS
+
+
+def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
+    """Tell whether ``terms`` cost less than float32 by vectors.
+
+    Parameters
+    ----------
+    conv : Convolution
+    terms : int
+    gain : float
+        How many times as fast as the direct convolution the form by vectors is.
+    """
+    rows, columns = (_known(size) for size in height_width(conv.y.shape))
+    pixels = _known(conv.y.shape[0]) * rows * columns
+    channels, out_channels = int(conv.channels), int(conv.out_channels)  # type: ignore[arg-type]
+    taps, groups = conv.window.taps, conv.groups
+    products = 2.0 * pixels * taps * channels * out_channels * groups
+    waste = _padded(channels, BLOCK) * _padded(out_channels, _COLUMNS) * _padded(columns, 4)
+    inputs = pixels * channels * groups
+    if taps > 1:
+        inputs *= math.prod(conv.window.strides)
+    numbers = taps * channels * out_channels * groups
+    own = products * waste * PRODUCTS[terms] / (tile_bfloat16_speed() * _REACHED)
+    own = max(own, numbers * 2 * terms * _FETCH) + inputs * terms * _SPLIT
+    return own < max(products / gain, numbers * 4 * _FETCH)
+
+
+def has_many_rows(conv: Convolution) -> Dim:
+    """Return 1 where the rows of a run are so many that terms pay, else 0."""
+    return minimum(maximum(conv.row_pixels - (_MANY_ROWS - 1), 0), 1)
+
+
+def _known(size: Dim) -> int:
+    return size if isinstance(size, int) else _ROWS
+
+
+def _padded(size: int, unit: int) -> float:
+    """Padded size over size."""
+    return -(-size // unit) * unit / size
+
+
+def emit_terms(emit: Emission, conv: Convolution, terms: int) -> None:
+    """Emit a convolution by products of terms."""
+    weights = conv.filters
+    if weights.ndim > 5:
+        panels = np.stack([pack_terms(own[:, :, 0], conv.groups, terms) for own in weights])
+    else:
+        panels = pack_terms(weights[:, :, 0], conv.groups, terms)
+    window = conv.window
+    is_pixel = window.is_one_pixel or (window.taps == 1 and not window.is_padded)
+    width = conv.row_pixels if is_pixel else conv.padded_width
+    space = workspace_bytes(
+        terms, width, int(conv.channels), window.rows.reach, window.columns.stride  # type: ignore[arg-type]
+    )
+    emit.step(
+        term_convolve(terms),
+        outputs=conv.outputs,
+        flops=conv.flops,
+        x=conv.x, y=conv.y, residual=conv.residual, bias=conv.bias,
+        w=emit.constant(panels, f"{conv.name}.weights"),
+        w_image=panels[0].nbytes if weights.ndim > 5 else 0,
+        channels=conv.channels, out_channels=conv.out_channels, groups=conv.groups,
+        may_flatten=int(conv.epilogue.may_flatten), workspace=emit.workspace(space),
+        workspace_bytes=space,
+        **size_fields(conv.x, conv.y), **stride_fields("x", conv.x), **stride_fields("y", conv.y),
+        **stride_fields("r", conv.residual), **window_fields(window), **conv.epilogue.fields(),
+    )  # fmt: skip

@@ -1,0 +1,188 @@
+"""float32 by AMX, or its emulation: as exact as promised, also of numbers that are extreme."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import sardonyx
+from onnx.helper import make_node
+from sardonyx.kernels.amx_permission import has_amx
+from sardonyx.runtime.ops import forms, matmul, term_products
+
+from .conftest import build
+
+pytestmark = pytest.mark.skipif(not has_amx(), reason="no AMX, and none emulated")
+
+TOLERANCE = {2: 1.5e-5, 3: 5e-7}
+"""Largest error by terms, relative to the largest sum of absolute products."""
+
+
+@pytest.fixture(autouse=True)
+def always_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take terms wherever they may be taken."""
+    monkeypatch.setattr(matmul, "pays", lambda conv, terms: True)
+    monkeypatch.setattr(forms, "pays_by_terms", lambda conv, terms, gain: True)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(list(shape)).standard_normal(shape, np.float32)
+
+
+def terms_session(model: onnx.ModelProto, **options: object) -> sardonyx.Session:
+    session = sardonyx.Session(model, **options)
+    assert "term_convolve" in " ".join(map(str, session.engine.program.kernels))
+    return session
+
+
+def assert_exact(y: np.ndarray, wanted: np.ndarray, size: float, terms: int) -> None:
+    """Compare with exact results, of sums of absolute products as large as ``size``."""
+    assert np.abs(y - wanted).max() <= TOLERANCE[terms] * size
+
+
+# --- products -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("depth", [1, 31, 33, 200])
+@pytest.mark.parametrize("columns", [1, 16, 17, 40, 70])
+def test_products_of_any_number_of_rows(depth: int, columns: int) -> None:
+    w = normal(depth, columns)
+    feeds = [{"x": normal(rows, depth)} for rows in (40, 5, 131, 1, 64, 33)]
+    node = make_node("MatMul", ["x", "w"], ["y"])
+    session = terms_session(build([node], feeds, {"w": w}, dims={"x": ("n", depth)}), threads=2)
+    for feed in feeds:
+        x = feed["x"].astype(np.float64)
+        assert_exact(session.run(None, feed)[0], x @ w, (abs(x) @ abs(w)).max(), 3)
+
+
+def test_batches_of_matrices() -> None:
+    x, w = normal(3, 21, 40), normal(3, 40, 49)
+    model = build([make_node("MatMul", ["x", "w"], ["y"])], [{"x": x}], {"w": w})
+    size = (abs(x).astype(np.float64) @ abs(w)).max()
+    y = terms_session(model).run(None, {"x": x})[0]
+    assert_exact(y, x.astype(np.float64) @ w, size, 3)
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+def test_gemm_with_what_follows(turned: int) -> None:
+    w, c, x = normal(90, 64), normal(64 if not turned else 90), normal(17, 64 if turned else 90)
+    nodes = [
+        make_node("Gemm", ["x", "w", "c"], ["g"], transB=turned),
+        make_node("Gelu", ["g"], ["h"]), make_node("Add", ["h", "g"], ["y"]),
+    ]  # fmt: skip
+    model = build(nodes, [{"x": x}], {"w": w, "c": c})
+    wanted = sardonyx.Session(model, precision="strict").run(None, {"x": x})[0]
+    y = terms_session(model, threads=2).run(None, {"x": x})[0]
+    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-5)
+
+
+# --- convolutions -------------------------------------------------------------------------------
+
+CONVOLUTIONS: dict[str, tuple[tuple[int, ...], tuple[int, ...], dict[str, object]]] = {
+    "pixels": ((2, 32, 9, 7), (50, 32, 1, 1), {}),
+    "few channels": ((2, 3, 9, 17), (5, 3, 3, 3), {"pads": [1, 1, 1, 1]}),
+    "every other pixel": ((2, 33, 9, 17), (20, 33, 1, 1), {"strides": [2, 3]}),
+    "pixels of a border": ((1, 33, 9, 17), (20, 33, 1, 1), {"strides": [2, 3], "pads": [0, 0, 2, 3]}),
+    "padded": ((1, 16, 9, 11), (24, 16, 5, 3), {"pads": [2, 1, 2, 1]}),
+    "strided": ((1, 70, 9, 31), (24, 70, 3, 3), {"strides": [2, 2], "pads": [1, 1, 1, 1]}),
+    "dilated": ((1, 9, 12, 21), (24, 9, 3, 3), {"dilations": [2, 3], "pads": [2, 3, 2, 3]}),
+    "groups": ((2, 27, 9, 8), (48, 9, 3, 3), {"group": 3, "pads": [1, 1, 1, 1]}),
+    "a line": ((2, 24, 40), (32, 24, 5), {"pads": [2, 2]}),
+    "many rows": ((1, 64, 70, 67), (33, 64, 3, 3), {"pads": [1, 1, 1, 1]}),
+    "a long row": ((1, 300, 40, 43), (33, 300, 1, 1), {}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CONVOLUTIONS)
+def test_convolutions(case: str) -> None:
+    shape, kernel, attributes = CONVOLUTIONS[case]
+    nodes = [
+        make_node("Conv", ["x", "w", "b"], ["h"], **attributes), make_node("Relu", ["h"], ["y"]),
+    ]  # fmt: skip
+    x, w, b = normal(*shape), normal(*kernel), normal(kernel[0])
+    model = build(nodes, [{"x": x}], {"w": w, "b": b})
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    data = model.SerializeToString()
+    wanted = onnxruntime.InferenceSession(data, options).run(None, {"x": x})[0]
+    size = np.abs(w[0]).sum() * 3
+    for threads in (1, 2):
+        y = terms_session(model, threads=threads).run(None, {"x": x})[0]
+        assert_exact(y, wanted, size, 2)
+
+
+def test_a_residual_and_a_concatenation() -> None:
+    nodes = [
+        make_node("Conv", ["x", "v"], ["h"]), make_node("Add", ["h", "x"], ["s"]),
+        make_node("Relu", ["s"], ["r"]), make_node("Conv", ["r", "w"], ["t"]),
+        make_node("HardSwish", ["t"], ["u"]), make_node("Concat", ["r", "u"], ["c"], axis=1),
+        make_node("Conv", ["c", "q"], ["y"]),
+    ]  # fmt: skip
+    weights = {"v": normal(48, 48, 1, 1) / 7, "w": normal(20, 48, 1, 1) / 7,
+               "q": normal(32, 68, 1, 1) / 8}  # fmt: skip
+    x = normal(2, 48, 8, 9)
+    model = build(nodes, [{"x": x}], weights)
+    wanted = sardonyx.Session(model, precision="strict").run(None, {"x": x})[0]
+    y = terms_session(model, threads=2).run(None, {"x": x})[0]
+    np.testing.assert_allclose(y, wanted, atol=3e-5 * np.abs(wanted).max())
+
+
+# --- numbers that are extreme ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3.4e38, -3.4028235e38, 3.3961776e38])
+@pytest.mark.parametrize("operator", ["MatMul", "Conv"])
+def test_what_is_not_finite_or_very_large_gives_what_float32_gives(
+    value: float, operator: str
+) -> None:
+    x, w = normal(1, 40, 33), normal(33, 24)
+    x[0, 3, 5], x[0, 17, 0], w[0], w[5, :3] = value, value, 0.25, (0.0, 2.0**-4, -(2.0**-4))
+    if operator == "MatMul":
+        node, feed, weights = make_node("MatMul", ["x", "w"], ["y"]), {"x": x}, {"w": w}
+    else:
+        node = make_node("Conv", ["x", "w"], ["y"])
+        feed = {"x": np.ascontiguousarray(x.swapaxes(1, 2))}
+        weights = {"w": np.ascontiguousarray(w.T)[..., None]}
+    model = build([node], [feed], weights)
+    wanted = sardonyx.Session(model, precision="strict").run(None, feed)[0]
+    y = terms_session(model).run(None, feed)[0]
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(wanted))
+    np.testing.assert_array_equal(np.isinf(y) * np.sign(y), np.isinf(wanted) * np.sign(wanted))
+    finite = np.isfinite(wanted)
+    np.testing.assert_allclose(y[finite], wanted[finite], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("value", [np.inf, np.nan, 3.4e38])
+def test_weights_beyond_bfloat16_stay_float32(value: float) -> None:
+    w = normal(40, 24)
+    w[3, 3] = value
+    feed = {"x": normal(40, 40)}
+    model = build([make_node("MatMul", ["x", "w"], ["y"])], [feed], {"w": w})
+    session = sardonyx.Session(model)
+    assert "term_convolve" not in " ".join(map(str, session.engine.program.kernels))
+
+
+# --- where they are taken -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("precision", ["strict", "fp32"])
+def test_strict_precision_takes_none(precision: str) -> None:
+    x = normal(40, 64)
+    model = build([make_node("MatMul", ["x", "w"], ["y"])], [{"x": x}], {"w": normal(64, 64)})
+    session = sardonyx.Session(model, precision=precision)
+    found = "term_convolve" in " ".join(map(str, session.engine.program.kernels))
+    assert found == (precision == "fp32")
+
+
+def test_the_cost_model_weighs_sizes() -> None:
+    assert term_products.PRODUCTS[matmul._TERMS] == 6
+    for rows, wanted in ((2, False), (400, True)):
+        model = build(
+            [make_node("MatMul", ["x", "w"], ["y"])], [{"x": normal(rows, 256)}],
+            {"w": normal(256, 256)},
+        )  # fmt: skip
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(matmul, "pays", term_products.pays)
+            session = sardonyx.Session(model)
+        assert ("term_convolve" in " ".join(map(str, session.engine.program.kernels))) == wanted
