@@ -313,6 +313,16 @@ def _odd_f32(a: Any) -> Any:
     return odd_f32(a)
 
 
+def _float_to_u64(a: Any) -> Any:
+    """Float to uint64, saturating above; negative numbers wrap, as those of int64 do."""
+    half = 2.0**63
+    if a >= 2.0 * half:
+        return np.uint64(18446744073709551615)
+    if a >= half:
+        return np.uint64(np.int64(a - half)) + np.uint64(9223372036854775808)
+    return np.uint64(_from_float(a, -half, half))
+
+
 def _define_casts() -> None:
     for bits in (8, 16, 32, 64):
         for sign in "iu":
@@ -321,6 +331,7 @@ def _define_casts() -> None:
             # Narrow integers wrap like a C cast from int64, as onnxruntime's do on x86.
             SCALAR[f"float_to_{sign}{bits}"] = _float_cast(kind, info)
             SCALAR[f"to_{sign}{bits}"] = njit(wrap_type(kind))
+    SCALAR["float_to_u64"] = njit(_float_to_u64)
     for name in narrow.INTEGERS:
         SCALAR[f"float_to_{name}"] = _float_cast_of_few_bits(name)
     SCALAR["to_f32"] = njit(wrap_type(np.float32))

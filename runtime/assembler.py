@@ -333,7 +333,7 @@ class Assembler:
     def finish(self, metadata: dict[str, Any]) -> Program:
         """Return the program."""
         self._end_stretch()
-        settled, kept = self._flows.settle()
+        invariant_steps, kept = self._flows.find_invariants()
         self._inplace.settle(kept)
         merged = np.array([self._inplace.merged(each).index for each in self._buffers], np.int64)
         for spec in self._specs:
@@ -365,8 +365,8 @@ class Assembler:
             words=np.array(self._words, np.int64),
             patches=patches,
             weights=self._weight_blob(),
-            settled=settled,
-            kept=[self._inplace.merged(buffer).index for buffer in kept],
+            invariant_steps=invariant_steps,
+            kept_buffers=[self._inplace.merged(buffer).index for buffer in kept],
         )
 
     def _weight_blob(self) -> np.ndarray:

@@ -43,10 +43,10 @@ from ..kernels.record import address_of, make_record
 from .arguments import Shapes
 from .bound_tensors import BoundTensors
 from .executable import Executable
+from .invariants import InvariantSteps
 from .memory import new_arena
 from .port_rows import PortRows
 from .program import Program
-from .settled import Settled
 from .symbolic import CAPACITY, THREADS
 
 # About 50 ms at the speeds of time stamp counters: how long Ctrl-C may go unnoticed.
@@ -138,7 +138,7 @@ class Binding(BoundTensors):
         self.steps = executable.steps.copy()
         self._records = address_of(self._words) + _WORD * self.steps[:, STEP_RECORD]
         self.steps[:, STEP_RECORD] = self._records
-        self.settled = Settled(program, self.steps)
+        self.invariants = InvariantSteps(program, self.steps)
         self._outputs: list[list[Output]] = [[] for _ in range(executable.phases)]
         self._entered = 0  # phases whose memory is planned for the sizes as they are
         self._make_records()
@@ -160,7 +160,7 @@ class Binding(BoundTensors):
         self._planned_bytes = np.zeros(1, np.int64)
         self._plan_record = make_record(
             PLAN,
-            buffers=self.settled.buffers,
+            buffers=self.invariants.buffers,
             count=count,
             values=self._planned_values,
             phase=0,
@@ -314,7 +314,7 @@ class Binding(BoundTensors):
                 has_empty or (phase > 0 and self._has_empty),
             )
             if phase == 0:
-                self.settled.begin(self._values)
+                self.invariants.begin(self._values)
             self._plan(phase)
             if had_empty or has_empty:
                 self._skip_empty_steps()
@@ -371,16 +371,16 @@ class Binding(BoundTensors):
         count = min(len(buffers), len(old_buffers))
         buffers[:count] = old_buffers[:count]
 
-    def leave_out_settled(self) -> None:
+    def leave_out_invariants(self) -> None:
         """Leave steps that follow from sizes alone out of further runs; one has done them."""
-        self.settled.leave_out(self._executable.idle_kernel, address_of(self._idle_record))
+        self.invariants.leave_out(self._executable.idle_kernel, address_of(self._idle_record))
 
     def _skip_empty_steps(self) -> None:
         """Let steps without results call a kernel that does nothing.
 
         Theirs might walk a huge number of empty rows.
         """
-        self.settled.restore()
+        self.invariants.restore()
         self.steps[:, STEP_KERNEL] = self._executable.steps[:, STEP_KERNEL]
         self.steps[:, STEP_RECORD] = self._records
         if not self._has_empty:

@@ -65,7 +65,7 @@ class Context:
             binding.is_plain, binding.walk, binding.call,
         )  # fmt: skip
         self._job, self._status, self._ids = binding.job, binding.status, binding.array_ids
-        self._settled = binding.settled
+        self._invariants = binding.invariants
         self._phase = 0
         self._whole = self._bounds = (0, len(self.program.steps))
         self._team_address = 0
@@ -96,8 +96,8 @@ class Context:
         if self._is_plain and ticks is None:
             outputs = self._begin_plain(arrays)
             self._run_steps(0, len(self.program.steps))
-            if self._settled.is_open:
-                self.binding.leave_out_settled()
+            if self._invariants.is_open:
+                self.binding.leave_out_invariants()
             return outputs
         outputs = self._begin(arrays)
         try:
@@ -108,8 +108,8 @@ class Context:
                     else:
                         self._time_steps(stretch.first, stretch.last, ticks)
                 self._end_stretch(stretch, outputs)
-            if self._settled.is_open:
-                self.binding.leave_out_settled()
+            if self._invariants.is_open:
+                self.binding.leave_out_invariants()
             return self._collect(outputs)
         finally:
             self.binding.objects.clear()
@@ -142,7 +142,7 @@ class Context:
     def trace(self, arrays: Sequence[Any]) -> Iterator[tuple[int, np.ndarray]]:
         """Run step by step; yields a copy of every tensor a step writes, with its index."""
         view = self.binding.view
-        self._settled.restore()
+        self._invariants.restore()
         outputs = self._begin(arrays)
         for stretch in self.program.stretches:
             step = stretch.first

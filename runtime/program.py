@@ -157,7 +157,7 @@ class Program:
     """Everything needed to run a model on one kind of processor; see the module's text.
 
     ``bodies`` are programs that host steps run, with what they use from outside as inputs;
-    ``settled`` are steps that follow from sizes alone, and ``kept`` the buffers that others read of
+    ``invariant_steps`` follow from sizes alone, and ``kept_buffers`` are those that others read of
     what these write.
     """
 
@@ -179,8 +179,8 @@ class Program:
     patches: np.ndarray
     weights: np.ndarray
     bodies: list[Program] = field(default_factory=list)
-    settled: list[int] = field(default_factory=list)
-    kept: list[int] = field(default_factory=list)
+    invariant_steps: list[int] = field(default_factory=list)
+    kept_buffers: list[int] = field(default_factory=list)
 
     @property
     def all_kernels(self) -> list[KernelRef]:
@@ -217,7 +217,7 @@ class Program:
 
 
 _TABLES = ("code", "buffers", "words", "patches", "operators", "nested", "weights")
-_NUMBERS = ("settled", "kept")
+_NUMBERS = ("invariant_steps", "kept_buffers")
 _LISTS: dict[str, Any] = {
     "inputs": Port,
     "outputs": Port,

@@ -11,12 +11,12 @@ import numpy as np
 from numba import njit
 
 from ..registry import Pointer, kernel_factory
-from ..simd import splat, stack_words, vstore
+from ..simd import splat, vstore
 from ..target import LANES
 from .byte_blocks import TAIL_BYTES
 from .byte_rows import byte_rows
-from .packed_product import store_row
-from .packed_weights import PANEL, VECTORS, rows_of_unit, unit_bytes
+from .packed_product import panel_loop
+from .packed_weights import VECTORS, rows_of_unit, unit_bytes
 
 _F0 = np.float32(0.0)
 
@@ -49,7 +49,7 @@ def byte_product(kind: str) -> Callable[..., int]:
     @njit
     def multiply_few(
         count: int, x: Pointer, x_row: int, w: Pointer, scales: Pointer, zeros: Pointer, zero: int,
-        scale_step: int, depth: int, block: int, c: Pointer,
+        scale_step: int, depth: int, block: int, c: Pointer, padded: Pointer,
     ) -> None:  # fmt: skip
         for i in range(count * VECTORS):
             vstore(c, i * LANES, splat(_F0))
@@ -62,6 +62,8 @@ def byte_product(kind: str) -> Callable[..., int]:
             last_zeros = zeros + blocks * scale_step if zeros != 0 else 0
             few(count, x + blocks * (block + TAIL_BYTES), x_row, rest, last_scales, last_zeros,
                 zero, 0, block, 1, units, c)  # fmt: skip
+
+    loop = panel_loop(kind, multiply_few)
 
     def byte_product(
         thread: int,
@@ -81,27 +83,11 @@ def byte_product(kind: str) -> Callable[..., int]:
         scale_step: int,
         zero: int,
     ) -> int:
-        sums = stack_words(256)
-        panels, blocks = (columns + PANEL - 1) // PANEL, (depth + block - 1) // block
-        x_row = blocks * (block + TAIL_BYTES)
-        of_panel = blocks * scale_step if scale_step != 0 else PANEL
-        panel_bytes = (depth + each - 1) // each * step
-        for panel in range(panels * part // parts, panels * until // parts):
-            column = panel * PANEL
-            count = min(PANEL, columns - column)
-            source, own = w + panel * panel_bytes, scales + panel * of_panel * 4
-            own_zeros = zeros + panel * of_panel if zeros != 0 else 0
-            row = 0
-            while row < rows:
-                several = 4 if rows - row >= 4 else (2 if rows - row >= 2 else 1)
-                multiply_few(
-                    several, x + row * x_row, x_row, source, own, own_zeros, zero, scale_step,
-                    depth, block, sums,
-                )  # fmt: skip
-                for r in range(several):
-                    at = y + (row + r) * columns * 4
-                    store_row(sums + r * PANEL * 4, bias, at, column, count)
-                row += several
+        x_row = (depth + block - 1) // block * (block + TAIL_BYTES)
+        loop(
+            part, until, parts, x, x_row, x_row, w, scales, zeros, zero, bias, y, rows, depth,
+            columns, block, scale_step,
+        )  # fmt: skip
         return 0
 
     return byte_product

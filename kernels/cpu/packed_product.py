@@ -8,6 +8,7 @@ loads less.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -31,7 +32,7 @@ _F = np.float32
 
 
 @njit
-def store_row(c: Pointer, bias: Pointer, y: Pointer, column: int, count: int) -> None:
+def _store_row(c: Pointer, bias: Pointer, y: Pointer, column: int, count: int) -> None:
     """Store a row of a panel, with the bias of its columns."""
     for v in range(VECTORS):
         left = count - v * LANES
@@ -46,6 +47,43 @@ def store_row(c: Pointer, bias: Pointer, y: Pointer, column: int, count: int) ->
             if bias != 0:
                 value = value + vload_first(bias, column + v * LANES, left)
             vstore_first(y, column + v * LANES, value, left)
+
+
+def panel_loop(kind: str, multiply_few: Any) -> Any:
+    """Make the loop over the panels of weights, and over rows, four, two or one at a time.
+
+    ``multiply_few`` writes the sums of so many rows and a panel; it may use a piece of memory.
+    """
+    each, step = rows_of_unit(kind), unit_bytes(kind)
+
+    @njit
+    def loop(
+        part: int, until: int, parts: int, x: Pointer, x_row: int, row_bytes: int, w: Pointer,
+        scales: Pointer, zeros: Pointer, zero: float, bias: Pointer, y: Pointer, rows: int,
+        depth: int, columns: int, block: int, scale_step: int,
+    ) -> None:  # fmt: skip
+        sums, padded = stack_words(256), stack_words(64)
+        panels = (columns + PANEL - 1) // PANEL
+        of_panel = (depth + block - 1) // block * scale_step if scale_step != 0 else PANEL
+        panel_bytes = (depth + each - 1) // each * step
+        for panel in range(panels * part // parts, panels * until // parts):
+            column = panel * PANEL
+            count = min(PANEL, columns - column)
+            source, own = w + panel * panel_bytes, scales + panel * of_panel * 4
+            own_zeros = zeros + panel * of_panel if zeros != 0 else 0
+            row = 0
+            while row < rows:
+                several = 4 if rows - row >= 4 else (2 if rows - row >= 2 else 1)
+                multiply_few(
+                    several, x + row * row_bytes, x_row, source, own, own_zeros, zero, scale_step,
+                    depth, block, sums, padded,
+                )  # fmt: skip
+                for r in range(several):
+                    at = y + (row + r) * columns * 4
+                    _store_row(sums + r * PANEL * 4, bias, at, column, count)
+                row += several
+
+    return loop
 
 
 @kernel_factory
@@ -97,6 +135,8 @@ def packed_product(kind: str) -> Callable[..., int]:
             w += units * step
             few(count, padded, each, w, last_scales, last_zeros, zero, 0, 1, 1, c)
 
+    loop = panel_loop(kind, multiply_few)
+
     def packed_product(
         thread: int,
         part: int,
@@ -116,26 +156,10 @@ def packed_product(kind: str) -> Callable[..., int]:
         scale_step: int,
         zero: float,
     ) -> int:
-        sums, padded = stack_words(256), stack_words(64)
-        panels = (columns + PANEL - 1) // PANEL
-        of_panel = (depth + block - 1) // block * scale_step if scale_step != 0 else PANEL
-        panel_bytes = (depth + each - 1) // each * step
-        for panel in range(panels * part // parts, panels * until // parts):
-            column = panel * PANEL
-            count = min(PANEL, columns - column)
-            source, own = w + panel * panel_bytes, scales + panel * of_panel * 4
-            own_zeros = zeros + panel * of_panel if zeros != 0 else 0
-            row = 0
-            while row < rows:
-                several = 4 if rows - row >= 4 else (2 if rows - row >= 2 else 1)
-                multiply_few(
-                    several, x + row * x_row * 4, x_row, source, own, own_zeros, zero, scale_step,
-                    depth, block, sums, padded,
-                )  # fmt: skip
-                for r in range(several):
-                    at = y + (row + r) * columns * 4
-                    store_row(sums + r * PANEL * 4, bias, at, column, count)
-                row += several
+        loop(
+            part, until, parts, x, x_row, x_row * 4, w, scales, zeros, zero, bias, y, rows, depth,
+            columns, block, scale_step,
+        )  # fmt: skip
         return 0
 
     return packed_product

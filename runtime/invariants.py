@@ -1,4 +1,4 @@
-"""Steps that follow from sizes and weights alone: runs of the same sizes compute them once.
+"""Invariant steps follow from sizes and weights alone: runs of the same sizes compute them once.
 
 What other steps read of their results has memory of its own from the first step to the last, so
 that it is still there when the next run begins. Which steps these are says ``flows``.
@@ -23,8 +23,8 @@ _MOST_BYTES = 1 << 25
 _LAST = 1 << 40
 
 
-class Settled:
-    """The settled steps of a binding, which are left out once a run has done them.
+class InvariantSteps:
+    """The invariant steps of a binding, which are left out once a run has done them.
 
     Parameters
     ----------
@@ -40,8 +40,8 @@ class Settled:
 
     def __init__(self, program: Program, steps: np.ndarray) -> None:
         self._program, self._steps = program, steps
-        self._rows = np.array(program.settled, np.int64)
-        self._kept = np.array(program.kept, np.int64)
+        self._rows = np.array(program.invariant_steps, np.int64)
+        self._kept = np.array(program.kept_buffers, np.int64)
         self._may_keep = bool(len(self._rows)) and not program.caches
         self._done: np.ndarray | None = None  # rows of steps that are left out
         self.buffers = program.buffers.copy() if self._may_keep else program.buffers

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 import sardonyx
 from sardonyx.kernels.abi import STEP_KERNEL, STEP_PARTS
-from sardonyx.runtime import settled as settled_steps
+from sardonyx.runtime import invariants
 
 HEAD = '<ir_version: 10, opset_import: ["" : 21]>\n'
 POSITIONS = """g (float[N,M] x, int64 k) => (float[N,M] y, float[M] z) {
@@ -35,7 +35,7 @@ def agree(session, other, feeds) -> None:
 
 def are_left_out(session: sardonyx.Session) -> bool:
     binding = session.engine.idle[-1].binding
-    kernels = binding.steps[session.engine.program.settled, STEP_KERNEL]
+    kernels = binding.steps[session.engine.program.invariant_steps, STEP_KERNEL]
     return bool((kernels == binding._executable.idle_kernel).all())
 
 
@@ -49,7 +49,7 @@ def feeds(rows: int, columns: int, k: int = 2) -> dict[str, np.ndarray]:
 def test_they_are_done_once_for_sizes(threads, optimize):
     session, other = both(POSITIONS, threads=threads, optimize=optimize)
     program = session.engine.program
-    assert len(program.settled) >= 2 and len(program.kept) == 1
+    assert len(program.invariant_steps) >= 2 and len(program.kept_buffers) == 1
     for rows, columns in ((2, 5), (2, 5), (3, 5), (2, 5), (2, 70000), (2, 70000), (2, 0), (2, 5)):
         for k in (1, 2, 3):
             agree(session, other, feeds(rows, columns, k))
@@ -67,25 +67,26 @@ def test_all_are_traced_and_values_are_right_again_behind_it():
 
 def test_steps_come_back_as_they_were(monkeypatch):
     """With the parts that threads share, too, which a long range has several of."""
-    tables, leave_out = [], settled_steps.Settled.leave_out
+    tables, leave_out = [], invariants.InvariantSteps.leave_out
 
     def look(self, *idle):
         tables.append(self._steps.copy())
         leave_out(self, *idle)
 
-    monkeypatch.setattr(settled_steps.Settled, "leave_out", look)
+    monkeypatch.setattr(invariants.InvariantSteps, "leave_out", look)
     session, other = both(POSITIONS, threads=1)
     agree(session, other, feeds(2, 70000))
     assert (
-        are_left_out(session) and (tables[0][session.engine.program.settled, STEP_PARTS] > 1).any()
+        are_left_out(session)
+        and (tables[0][session.engine.program.invariant_steps, STEP_PARTS] > 1).any()
     )
     binding = session.engine.idle[-1].binding
-    binding.settled.restore()
+    binding.invariants.restore()
     np.testing.assert_array_equal(binding.steps, tables[0])
 
 
 def test_more_than_may_be_kept_is_computed_in_every_run(monkeypatch):
-    monkeypatch.setattr(settled_steps, "_MOST_BYTES", 100)
+    monkeypatch.setattr(invariants, "_MOST_BYTES", 100)
     session, other = both(POSITIONS, threads=1)
     for columns in (5, 500, 5):
         for k in (1, 2):
