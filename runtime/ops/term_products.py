@@ -8,11 +8,18 @@ from ...kernels.amx_permission import has_amx
 from ...kernels.bfloat_terms import PRODUCTS
 from ...kernels.cpu.term_conv import term_convolve, workspace_bytes
 from ...kernels.cpu.term_packing import fits_terms, pack_terms
+from ...kernels.unit_rates import bfloat16_speed
 from ..emission import Emission
 from .convolution import Convolution
 from .windows import size_fields, stride_fields, window_fields
 
 _FEW_ROWS = 4
+
+
+def may_take_terms(emit: Emission, terms: int) -> bool:
+    """Tell whether products of so many terms are allowed, and faster than those of float32."""
+    is_allowed = has_amx() and emit.options.get("precision") == "fp32"
+    return is_allowed and bfloat16_speed() > PRODUCTS[terms]
 
 
 def terms_for(emit: Emission, conv: Convolution) -> int | None:
