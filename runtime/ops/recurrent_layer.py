@@ -48,7 +48,7 @@ _NUMBERS: dict[str, tuple[float | None, float | None]] = {
 _FUNCTION_NAMES = {*_NUMBERS, "relu", "sigmoid", "softplus", "softsign", "tanh"}
 # Elements of weights whose products with one sequence are worth an item, about 1 us.
 _ITEM = 1 << 15
-_TERM_BATCH = 6
+_TERM_BATCH = 12
 """Sequences from which on tiles multiply states faster than vectors."""
 # Steps and sequences from which on the products with inputs and states are joined.
 _JOINED_STEPS, _JOINED_BATCH = 8, 12
