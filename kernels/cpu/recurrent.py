@@ -24,6 +24,7 @@ from ..simd import load_i32, prefetch, store_i64
 from .recurrent_cells import GATES, PHASES, Numbers, Row, cell_phases
 from .recurrent_functions import ARITHMETIC, Arithmetic
 from .recurrent_products import byte_operand, float_operand, product_with_panels
+from .recurrent_terms import term_operand, term_product
 from .rows import copy_floats, zero_floats
 
 MOST_BLOCKS = 16
@@ -273,6 +274,17 @@ def _joined_operand(of: Arithmetic) -> tuple[Any, Any]:
     return operand, float_operand(lanes)[1]
 
 
+def _first_product(weights: str, of: Arithmetic, kind: str, gates: int) -> tuple[Any, Any, Any]:
+    """Make the product of a first phase, and the functions of `byte_operand`."""
+    if weights == "terms":
+        return term_product(gates), *term_operand(of.lanes)
+    if weights == "joined":
+        return product_with_panels(gates, kind), *_joined_operand(of)
+    if weights:
+        return product_with_panels(gates, weights), *byte_operand(weights, gates)
+    return product_with_panels(gates, kind), *float_operand(of.lanes)
+
+
 @kernel_factory
 def recurrent(
     cell: str, names: str, clips: int, options: str, kind: str, weights: str = ""
@@ -280,7 +292,8 @@ def recurrent(
     """Take the steps of a layer; see the module's text and `recurrent_cells.cell_phases`.
 
     ``names`` are those of the activations, in lower case, separated by blanks. ``weights``, of a
-    cell of one phase, may be of 8 bits (see `recurrent_products.byte_operand`) or ``joined``.
+    cell of one phase, may be of 8 bits (see `recurrent_products.byte_operand`), ``joined``, or
+    ``terms`` (`recurrent_terms`).
     """
     phases, of = len(PHASES[cell]), ARITHMETIC[kind]
     functions = cell_phases(cell, tuple(names.split()), bool(clips), options, kind)
@@ -289,14 +302,8 @@ def recurrent(
     first_gates, later_gates = PHASES[cell][0], PHASES[cell][-1]
     gates, itemsize, lanes = GATES[cell], of.itemsize, of.lanes
     is_joined = weights == "joined"
-    factors = kind if is_joined or not weights else weights
-    first_product = product_with_panels(first_gates, factors)
-    later_product = product_with_panels(later_gates, factors)
-    operand, finish = (
-        _joined_operand(of) if is_joined
-        else byte_operand(weights, first_gates) if weights
-        else float_operand(lanes)
-    )  # fmt: skip
+    first_product, operand, finish = _first_product(weights, of, kind, first_gates)
+    later_product = product_with_panels(later_gates, kind)
 
     @njit
     def bring_inputs(layer: Recurrence, d: int, b: int, t: int, begin: int, end: int) -> None:

@@ -33,6 +33,7 @@ from .recurrent_layer import (
     X,
     check_functions,
     check_shapes,
+    in_terms,
     joined,
     read_layer,
 )
@@ -113,7 +114,10 @@ def _products(emit: Emission, node: Node, layer: Layer, x: Tensor) -> Tensor:
 def _lower(emit: Emission, node: Node) -> None:
     layer = read_layer(emit, node)
     x = emit.tensor(node.values[X])
-    layer = joined(layer, *(x.shape[i] for i in ((1, 0) if layer.is_batch_first else (0, 1))))
+    steps, batch = (x.shape[i] for i in ((1, 0) if layer.is_batch_first else (0, 1)))
+    layer = in_terms(emit, layer, batch)
+    if not layer.has_terms:
+        layer = joined(layer, steps, batch)
     if layer.features:
         x = emit.ordered(x)
         inputs = _biases(emit, layer, x)
@@ -184,13 +188,20 @@ def _emit_directions(
             int(layer.clip is not None),
             " ".join(options),
             layer.kind,
-            layer.r_bytes.kind if layer.r_bytes else "joined" if layer.features else "",
+            _weights_kind(layer),
         ),
         outputs=written,
         flops=2 * steps * batch * directions * layer.gates * layer.size * layer.size,
         **fields,
         **numbers,
     )
+
+
+def _weights_kind(layer: Layer) -> str:
+    """Return the kernel's name of what products take instead of states and weights."""
+    if layer.r_bytes is not None:
+        return layer.r_bytes.kind
+    return "terms" if layer.has_terms else "joined" if layer.features else ""
 
 
 def _state_fields(name: str, states: list[Tensor | None], batch_first: bool) -> dict[str, Any]:
@@ -295,7 +306,7 @@ def _memory(
     chains = directions * ((batch + layer.rows - 1) // layer.rows)
     vectors = -(-layer.vectors // layer.blocks)
     sums = layer.rows * vectors * max(PHASES[layer.cell]) * layer.lanes * itemsize
-    size = sums + layer.rows * (state_bytes(layer) or layer.joined_bytes)
+    size = sums + layer.rows * (state_bytes(layer) or layer.operand_bytes)
     return {
         "hidden": new("hidden", 2, *state),
         "cells": new("cells", *state) if layer.cell in ("lstm", "gru") else None,

@@ -7,9 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...kernels.bfloat_terms import BLOCK
 from ...kernels.cpu.recurrent import MOST_BLOCKS
 from ...kernels.cpu.recurrent_cells import GATES, PHASES
 from ...kernels.cpu.recurrent_functions import ARITHMETIC
+from ...kernels.cpu.recurrent_terms import TERMS, words_of
+from ...kernels.cpu.term_packing import fits_terms
 from ...kernels.target import target
 from ..emission import Emission
 from ..graph import Info, Node, refuse
@@ -23,6 +26,7 @@ from .recurrent_weights import (
     reshaped,
     split_biases,
 )
+from .term_products import may_take_terms
 
 X, W, R, B, LENGTHS, INITIAL_H, INITIAL_C, PEEPHOLES = range(8)
 """Inputs of a node; only a LSTM has the last two."""
@@ -44,6 +48,8 @@ _NUMBERS: dict[str, tuple[float | None, float | None]] = {
 _FUNCTION_NAMES = {*_NUMBERS, "relu", "sigmoid", "softplus", "softsign", "tanh"}
 # Elements of weights whose products with one sequence are worth an item, about 1 us.
 _ITEM = 1 << 15
+_TERM_BATCH = 12
+"""Sequences from which on tiles multiply states faster than vectors."""
 # Steps and sequences from which on the products with inputs and states are joined.
 _JOINED_STEPS, _JOINED_BATCH = 8, 12
 _DIRECTIONS = {"forward": 0, "reverse": 1, "bidirectional": 2}
@@ -70,6 +76,8 @@ class Layer:
         (directions, 3, size).
     features : int
         Of a joined layer, whose columns of ``r`` begin with those of ``w``, the input's features.
+    has_terms : bool
+        AMX multiplies states by ``r``, which is words of bfloat16 terms (`recurrent_terms`).
     """
 
     cell: str
@@ -87,6 +95,7 @@ class Layer:
     w_bytes: ByteForm | None = None
     r_bytes: ByteForm | None = None
     features: int = 0
+    has_terms: bool = False
 
     @property
     def directions(self) -> int:
@@ -134,9 +143,13 @@ class Layer:
         return self.gates * self.units * self.depth * (8 if self.kind == "f64" else 4)
 
     @property
-    def joined_bytes(self) -> int:
-        """Bytes of a sequence's inputs and state side by side, where products take both."""
-        return self.depth * ARITHMETIC[self.kind].itemsize if self.features else 0
+    def operand_bytes(self) -> int:
+        """Bytes of what products take of a sequence, if it is not the state itself.
+
+        That is its inputs and state side by side, or the terms of its state.
+        """
+        is_other = self.features > 0 or self.has_terms
+        return self.depth * ARITHMETIC[self.kind].itemsize if is_other else 0
 
     @property
     def blocks(self) -> int:
@@ -150,7 +163,7 @@ class Layer:
 
         Where hidden units are not divided, fewer: threads share sequences.
         """
-        return 16 if self.blocks > 1 else 8
+        return 16 if self.blocks > 1 or self.has_terms else 8
 
 
 def joined(layer: Layer, steps: Dim, batch: Dim) -> Layer:
@@ -168,6 +181,22 @@ def joined(layer: Layer, steps: Dim, batch: Dim) -> Layer:
     is_long = not isinstance(steps, int) or steps >= _JOINED_STEPS
     is_wide = isinstance(batch, int) and batch >= _JOINED_BATCH and both.blocks > 1
     return both if is_long and is_wide and both.weight_bytes <= target().l2 else layer
+
+
+def in_terms(emit: Emission, layer: Layer, batch: Dim) -> Layer:
+    """Return the layer whose recurrent products are AMX's, of bfloat16 terms, where that is faster.
+
+    A sequence is a row of a tile, which takes the same time for few of them.
+    """
+    r = layer.r
+    if not may_take_terms(emit, TERMS) or layer.kind != "f32" or layer.r_bytes is not None:
+        return layer
+    is_wide = isinstance(batch, int) and batch >= _TERM_BATCH and layer.size >= BLOCK
+    if not is_wide or len(PHASES[layer.cell]) > 1:
+        return layer
+    if not isinstance(r, np.ndarray) or not fits_terms(r):
+        return layer
+    return replace(layer, r=words_of(r), has_terms=True)
 
 
 # --- the node ---------------------------------------------------------------------------------

@@ -28,6 +28,12 @@ _REACHED, _SPLIT, _FETCH = 0.55, 20.0, 10.0
 _COLUMNS = 16
 
 
+def may_take_terms(emit: Emission, terms: int) -> bool:
+    """Tell whether products of so many terms are allowed, and faster than those of float32."""
+    is_allowed = has_amx() and emit.options.get("precision") == "fp32"
+    return is_allowed and tile_bfloat16_speed() > PRODUCTS[terms]
+
+
 def may_split(emit: Emission, conv: Convolution) -> bool:
     """Tell whether a convolution of float32 may be computed by terms."""
     if not has_amx() or emit.options.get("precision") != "fp32" or conv.kind != "f32":

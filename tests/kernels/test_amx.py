@@ -26,9 +26,11 @@ from sardonyx.kernels.target import LANES
 
 on_amx = pytest.mark.skipif(not has_amx(), reason="no AMX, and none emulated")
 PATHS = (
-    "tests/kernels/test_amx.py", "tests/runtime/ops/test_amx_products.py",
+    "tests/kernels/test_amx.py",
+    "tests/runtime/ops/test_amx_products.py",
+    "tests/runtime/ops/test_recurrent_terms.py",
     "tests/runtime/ops/test_term_products.py",
-)  # fmt: skip
+)
 
 
 @pytest.mark.skipif(has_amx(), reason="the tests themselves run here")
