@@ -9,17 +9,19 @@ bits: neither form changes the order of sums.
 from __future__ import annotations
 
 import functools
-import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ..compiler import environment_key, native_function
 from ..storage import remembered
 from ..target import LANES, REGISTERS
+from ..trials import fastest
 from .tile import FIRST, LAST, OPERANDS, tile
 
-_ROWS, _VECTORS, _LENGTH = 14, 2, 128
-"""A tile that both forms can have, and a sum whose weights stay in the first-level cache."""
+_SHAPES, _LENGTH = ((14, 2), (6, 4)), 128
+"""Tiles that both forms can have, and a sum whose weights stay in the first-level cache."""
 _TILES, _TURNS = 128, 100  # about 50 us each
 
 
@@ -41,23 +43,30 @@ def max_rows(nv: int) -> int:
 
 
 def _fastest() -> str:
-    """Let the forms take turns; what else the machine does only adds to a time."""
-    kernels = [tile(_ROWS, _VECTORS, "f32", form) for form in OPERANDS]
-    width = _VECTORS * LANES
+    """Let the forms take turns at a tall and a wide tile, of which the loads bound the second."""
+
+    def runs_of(form: str) -> Callable[[], Any]:
+        calls = [_call(*shape, form) for shape in _SHAPES]
+        return lambda: [call() for call in calls]
+
+    return OPERANDS[fastest([runs_of(form) for form in OPERANDS], _TURNS)]
+
+
+def _call(rows: int, vectors: int, form: str) -> Callable[[], Any]:
+    width = vectors * LANES
+    kernel = tile(rows, vectors, "f32", form)
     arrays = {
-        "a": np.ones((_ROWS, _LENGTH), np.float32),
+        "a": np.ones((rows, _LENGTH), np.float32),
         "b": np.ones((_LENGTH, width), np.float32),
-        "c": np.zeros((_ROWS, width), np.float32),
+        "c": np.zeros((rows, width), np.float32),
     }
     sizes = {"lda": _LENGTH, "ldc": width, "length": _LENGTH, "n": width, "rows": _TILES}
     ones = dict.fromkeys(("s0", "s1", "tiles"), 1)
-    values = dict.fromkeys(kernels[0].fields, 0) | arrays | sizes | ones
-    record = kernels[0].record(**values | {"ahead": arrays["b"], "flags": FIRST | LAST})
-    calls = [native_function(kernel.address) for kernel in kernels]
-    times: list[list[int]] = [[] for _ in calls]
-    for _ in range(_TURNS):
-        for call, own in zip(calls, times, strict=True):
-            start = time.perf_counter_ns()
-            call(record.ctypes.data)
-            own.append(time.perf_counter_ns() - start)
-    return OPERANDS[int(np.argmin([np.quantile(own, 0.1) for own in times]))]
+    values = dict.fromkeys(kernel.fields, 0) | arrays | sizes | ones
+    record = kernel.record(**values | {"ahead": arrays["b"], "flags": FIRST | LAST})
+    call = native_function(kernel.address)
+
+    def run(kept: Any = arrays) -> None:
+        call(record.ctypes.data)
+
+    return run

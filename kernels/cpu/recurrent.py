@@ -49,7 +49,7 @@ class Recurrence(NamedTuple):
     weights precede those of the states in each column, and ``inputs`` only biases.
     With ``starts_at_zero`` the states before the first step are zero, and so are its products;
     ``exceeds_cache`` says that the weights are too large for one: threads share one direction after
-    another.
+    another. With ``fetches`` the panel that follows is fetched while one is used.
     """
 
     steps: int
@@ -96,6 +96,7 @@ class Recurrence(NamedTuple):
     states: int
     starts_at_zero: int
     exceeds_cache: int
+    fetches: int
 
 
 # --- before the first step --------------------------------------------------------------------
@@ -343,9 +344,8 @@ def recurrent(
             if is_zero:
                 zero_floats(sums, rows * width // 4)
             else:
-                fetches = is_joined or layer.exceeds_cache != 0
                 first_product(a, lda, b, sums, rows, end - begin, layer.depth, layer.mr,
-                              layer.tiles, falling, fetches)  # fmt: skip
+                              layer.tiles, falling, layer.fetches != 0)  # fmt: skip
             for i in range(rows):
                 finish(layer, sums + i * width, panel, width // 4, sums, i)
                 first_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
@@ -357,7 +357,7 @@ def recurrent(
             else:
                 later_product(layer.resets + at, units, b, sums, rows, end - begin, layer.depth,
                               layer.later_mr, layer.later_tiles, falling,
-                              layer.exceeds_cache != 0)  # fmt: skip
+                              layer.fetches != 0)  # fmt: skip
             for i in range(rows):
                 later_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
 

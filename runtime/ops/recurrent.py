@@ -12,6 +12,7 @@ import numpy as np
 from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.recurrent import CHAIN_WORDS, recurrent, recurrent_begin
 from ...kernels.cpu.recurrent_cells import PHASES, Numbers
+from ...kernels.cpu.recurrent_forms import fetching_pays
 from ...kernels.cpu.recurrent_functions import ARITHMETIC
 from ...kernels.target import L3_BYTES
 from ..emission import Emission
@@ -269,7 +270,10 @@ def _weights(emit: Emission, layer: Layer, begin: int, end: int) -> dict[str, An
     )
     fields |= {"later_mr": 0, "mr": max_rows(gates), "tiles": _tiles(gates, layer.product)}
     fields["weights"] = panels(emit, some(r, 1, 0, gates), layer.lanes)
-    fields["exceeds_cache"] = int(2 * (end - begin) * layer.weight_bytes >= L3_BYTES)
+    weight_bytes = (end - begin) * layer.weight_bytes
+    exceeds_cache = 2 * weight_bytes >= L3_BYTES
+    fetches = layer.features or exceeds_cache or fetching_pays(weight_bytes)
+    fields |= {"exceeds_cache": int(exceeds_cache), "fetches": int(bool(fetches))}
     if later:
         rest = some(r, 1, gates, layer.gates)
         fields["later_weights"] = panels(emit, rest, layer.lanes)

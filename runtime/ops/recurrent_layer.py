@@ -10,6 +10,7 @@ import numpy as np
 from ...kernels.bfloat_terms import BLOCK
 from ...kernels.cpu.recurrent import MOST_BLOCKS
 from ...kernels.cpu.recurrent_cells import GATES, PHASES
+from ...kernels.cpu.recurrent_forms import joining_pays
 from ...kernels.cpu.recurrent_functions import ARITHMETIC
 from ...kernels.cpu.recurrent_terms import TERMS, words_of
 from ...kernels.cpu.term_packing import fits_terms
@@ -180,7 +181,8 @@ def joined(layer: Layer, steps: Dim, batch: Dim) -> Layer:
     both = replace(layer, r=np.concatenate([w, r], axis=-1), features=w.shape[-1])
     is_long = not isinstance(steps, int) or steps >= _JOINED_STEPS
     is_wide = isinstance(batch, int) and batch >= _JOINED_BATCH and both.blocks > 1
-    return both if is_long and is_wide and both.weight_bytes <= target().l2 else layer
+    fits = both.weight_bytes <= target().l2
+    return both if is_long and is_wide and fits and joining_pays() else layer
 
 
 def in_terms(emit: Emission, layer: Layer, batch: Dim) -> Layer:

@@ -154,6 +154,7 @@ def test_weights_that_are_inputs(cell, seed):
 @pytest.mark.parametrize("seed", range(3))
 def test_products_with_inputs_and_states_are_joined(cell, seed, monkeypatch):
     """Where batch and steps are known to be large, each step multiplies both at once."""
+    monkeypatch.setattr(recurrent_layer, "joining_pays", lambda: True)
     rng = np.random.default_rng([seed, 9, *cell.encode()])
     size, features = {"LSTM": (120, 60), "RNN": (200, 190)}[cell]
     arrays = weights(rng, cell, 1 + seed % 2, features + seed, size)
