@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from . import text
 from .budget import Searcher
 from .calibrated import Calibrated, calibrate
 from .calibration_data import calibration_feeds
-from .drops import Held, Metric
+from .drops import Feed, Held, Metric
 from .layer_report import LayerRow, layer_rows, print_layers
 from .verification import Measured, Verification, measure, with_first
 
@@ -272,16 +272,17 @@ def _quantize_static(
     threads: int | None,
 ) -> None:
     """Calibrate and quantize the model; search for a mix of precisions where one is wanted."""
-    if wanted is None:
-        feeds, held = calibration_feeds(done.model, data), None
-    else:
-        feeds, held = wanted.split(done.model, data)
-    first, feeds = with_first(feeds)
+    held = None
+    given: Iterable[Feed] = calibration_feeds(done.model, data) if wanted is None else ()
+    if wanted is not None:
+        given, held = wanted.split(done.model, data)
+    first, feeds = with_first(given)
     calibrated = calibrate(done.model, feeds, threads=threads, **ranging)
     done.count, done.runs = len(calibrated.layers()), calibrated.runs
     if not done.count:
         return
     assert first is not None
+    ranges: Mapping[ir.Value, Range]
     if wanted is None or held is None:
         done.model, ranges = calibrated.quantized()
         _note(done, measure(calibrated.model, done.model, first, threads))
