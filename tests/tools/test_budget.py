@@ -11,7 +11,7 @@ import pytest
 import sardonyx
 from onnx import helper, numpy_helper
 from sardonyx import InvalidArgument
-from sardonyx.tools import budget, quantize
+from sardonyx.tools import budget, quantize, verification
 from sardonyx.tools.demo import DATA, held_out_images
 from sardonyx.tools.mixes import Option, mix, steps
 
@@ -20,7 +20,7 @@ DIGITS = str(DATA / "digits.onnx")
 
 
 @pytest.fixture(autouse=True)
-def as_fast_as_one_likes(monkeypatch):
+def half_the_time(monkeypatch):
     """Times of tiny models are left to chance: 8 bits take half of them here."""
 
     def layer_times(session: Any, feed: Any, layers: Any, shares: Any = None) -> dict[str, float]:
@@ -28,7 +28,6 @@ def as_fast_as_one_likes(monkeypatch):
 
     monkeypatch.setattr(budget, "layer_times", layer_times)
     monkeypatch.setattr(budget, "run_times", lambda sessions, feed: [2e4, 1e4])
-    monkeypatch.setattr(sardonyx.tools.verification, "run_times", lambda sessions, feed: [2e4, 1e4])
 
 
 def chain(outliers: int = 2, count: int = 4) -> Any:
@@ -146,7 +145,7 @@ def test_a_budget_that_cannot_be_met_writes_nothing(tmp_path):
 def test_what_is_slower_than_float_is_refused(monkeypatch, tmp_path):
     path, slow = tmp_path / "q.onnx", lambda sessions, feed: [1e4, 2e4]
     monkeypatch.setattr(budget, "run_times", slow)
-    monkeypatch.setattr(sardonyx.tools.verification, "run_times", slow)
+    monkeypatch.setattr(verification, "run_times", slow)
     for options in ({}, {"max_drop": 50.0}):
         with pytest.warns(UserWarning, match="slower than the float model: 20 µs for a sample"):
             sardonyx.quantize(chain(), images(), path, **options)
