@@ -265,7 +265,11 @@ def profile(
     with Session(loaded, threads=threads, precision=precision) as session:
         feeds = collect_feeds(loaded, input, dim, seed)
         name = Path(model).name
-        measured = measure(session, feeds, model=name, runs=runs, with_reference=reference)
+        path = model if model.endswith(".onnx") else None
+        measured = measure(
+            session, feeds, model=name, runs=runs, with_reference=reference, source=loaded,
+            path=path,
+        )  # fmt: skip
     random_inputs.clear()
     report.print_profile(measured, console, top)
     for path in export:
