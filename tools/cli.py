@@ -265,10 +265,10 @@ def profile(
     with Session(loaded, threads=threads, precision=precision) as session:
         feeds = collect_feeds(loaded, input, dim, seed)
         name = Path(model).name
-        path = model if model.endswith(".onnx") else None
+        file = model if model.endswith(".onnx") else None
         measured = measure(
             session, feeds, model=name, runs=runs, with_reference=reference, source=loaded,
-            path=path,
+            path=file,
         )  # fmt: skip
     random_inputs.clear()
     report.print_profile(measured, console, top)

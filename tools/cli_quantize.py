@@ -48,6 +48,9 @@ def quantize(
         typer.Option(help="Inputs to verify on; default: every second run of the data."),
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Error and time of each layer.")] = False,
+    plots: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of the tensors that lose most.")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Write it though it loses more, or is slower.")
     ] = False,
@@ -65,7 +68,7 @@ def quantize(
             source, data, output, mode=mode, method=method, percentile=percentile,
             products=products, bits=bits, block=block, rounding=rounding, keep=keep,
             max_drop=max_drop, metric=metric, labels=known, validation=validation, report=report,
-            force=force, threads=threads, target_opset=opset,
+            plots=plots, force=force, threads=threads, target_opset=opset,
         )  # fmt: skip
     before = Path(source).stat().st_size
     after = output.stat().st_size if done.written else None

@@ -7,12 +7,13 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InvalidArgument
-from . import text
+from . import histogram_plots, text
 from .budget import Searcher
 from .calibrated import Calibrated, calibrate
 from .calibration_data import calibration_feeds
@@ -125,6 +126,7 @@ def quantize(
     labels: Any = None,
     validation: Any = None,
     report: bool = False,
+    plots: str | os.PathLike[str] | None = None,
     force: bool = False,
     threads: int | None = None,
     target_opset: int | None = None,
@@ -175,6 +177,8 @@ def quantize(
         back for that.
     report : bool
         Measure error and time of each layer, also without ``max_drop``.
+    plots : path, optional
+        Folder for pictures of the tensors that lose most, with matplotlib; of ``"static"``.
     force : bool
         Write the file although it loses more than ``max_drop`` or is slower than the float model.
     threads : int, optional
@@ -212,10 +216,14 @@ def quantize(
     done = Quantization(floats.clone(), mode)
     if mode == "static" and data is None:
         raise InvalidArgument("static quantization needs calibration data: give some inputs")
+    if plots is not None:
+        histogram_plots.require_available()
     searches = max_drop is not None or report
     if mode == "static":
         ranging = {"method": method, "percentile": percentile, "products": products, "keep": keep}
-        _quantize_static(done, data, ranging, wanted if searches else None, threads)
+        calibrated = _quantize_static(done, data, ranging, wanted if searches else None, threads)
+        if plots is not None:
+            histogram_plots.draw(calibrated.grids(), Path(plots))
     elif mode == "dynamic":
         from ..optimizer.quantize.dynamic import write_dynamic
 
@@ -270,7 +278,7 @@ def _quantize_static(
     ranging: Mapping[str, Any],
     wanted: Verification | None,
     threads: int | None,
-) -> None:
+) -> Calibrated:
     """Calibrate and quantize the model; search for a mix of precisions where one is wanted."""
     held = None
     given: Iterable[Feed] = calibration_feeds(done.model, data) if wanted is None else ()
@@ -280,7 +288,7 @@ def _quantize_static(
     calibrated = calibrate(done.model, feeds, threads=threads, **ranging)
     done.count, done.runs = len(calibrated.layers()), calibrated.runs
     if not done.count:
-        return
+        return calibrated
     assert first is not None
     ranges: Mapping[ir.Value, Range]
     if wanted is None or held is None:
@@ -295,6 +303,7 @@ def _quantize_static(
                 stacklevel=3,
             )
     done.tensors = [_row(str(grid.name), each) for grid, each in ranges.items()]
+    return calibrated
 
 
 def _search(
