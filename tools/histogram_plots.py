@@ -6,7 +6,7 @@ import importlib.util
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -60,7 +60,7 @@ def _draw(name: str, histogram: Histogram, chosen: Range, picture: Path) -> None
     import matplotlib
     from matplotlib.figure import Figure
 
-    settings: dict[str, object] = {"svg.fonttype": "none", "svg.hashsalt": "sardonyx"}
+    settings: dict[Any, Any] = {"svg.fonttype": "none", "svg.hashsalt": "sardonyx"}
     with matplotlib.rc_context(settings):
         figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
         axes = figure.subplots()
