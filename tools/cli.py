@@ -265,7 +265,11 @@ def profile(
     with Session(loaded, threads=threads, precision=precision) as session:
         feeds = collect_feeds(loaded, input, dim, seed)
         name = Path(model).name
-        measured = measure(session, feeds, model=name, runs=runs, with_reference=reference)
+        file = model if model.endswith(".onnx") else None
+        measured = measure(
+            session, feeds, model=name, runs=runs, with_reference=reference, source=loaded,
+            path=file,
+        )  # fmt: skip
     random_inputs.clear()
     report.print_profile(measured, console, top)
     for path in export:
@@ -296,6 +300,12 @@ def tune(
 @app.command()
 def compare(
     model: Source,
+    other: Annotated[
+        str | None, typer.Argument(help="Another model, instead of onnxruntime.")
+    ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Compare all tensors that both models have, by name.")
+    ] = False,
     input: Inputs = [],  # noqa: B006
     dim: Dims = [],  # noqa: B006
     threads: Threads = None,
@@ -310,10 +320,13 @@ def compare(
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """Compare the outputs with onnxruntime's; exit code 1 when they differ."""
+    """Compare the outputs with onnxruntime's, or two models; exit code 1 when they differ."""
     from .compare import compare as check
     from .compare import print_comparison
 
+    if other is not None or layers:
+        _compare_models(model, other, collect_feeds(_load(model), input, dim, seed), threads)
+        return
     comparison = check(
         model,
         collect_feeds(_load(model), input, dim, seed),
@@ -329,6 +342,15 @@ def compare(
         console.print("no step is at fault: all values between the steps agree")
     if not comparison.agrees:
         raise typer.Exit(1)
+
+
+def _compare_models(model: str, other: str | None, feeds: Any, threads: int | None) -> None:
+    from ..errors import InvalidArgument
+    from .layer_comparison import compare_layers, print_layer_comparison
+
+    if other is None:
+        raise InvalidArgument("--layers compares two models: name another")
+    print_layer_comparison(compare_layers(model, other, feeds, threads=threads), console)
 
 
 @app.command()

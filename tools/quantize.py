@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InvalidArgument
-from . import text
+from . import histogram_plots, text
+from .budget import Searcher
+from .calibrated import Calibrated, calibrate
 from .calibration_data import calibration_feeds
+from .drops import Feed, Held, Metric
+from .layer_report import LayerRow, layer_rows, print_layers
+from .verification import Measured, Verification, measure, with_first
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -73,6 +78,18 @@ class Quantization:
         Of calibration.
     seconds : float
         All that was done.
+    layers : list of LayerRow
+        With ``max_drop`` or ``report``.
+    drop : float, optional
+        What results lose on data that calibration has not seen, in points of ``metric``.
+    metric : str
+    verified : int
+        Samples of that data.
+    ns, float_ns : float, optional
+        Of a run of one sample, and of the float model's.
+    refusals : list of str
+        Why the file was not written, or would not have been without ``force``.
+    written : bool
     """
 
     model: ir.Model
@@ -81,6 +98,14 @@ class Quantization:
     tensors: list[QuantizedTensor] = field(default_factory=list)
     runs: int = 0
     seconds: float = 0.0
+    layers: list[LayerRow] = field(default_factory=list)
+    drop: float | None = None
+    metric: str = ""
+    verified: int = 0
+    ns: float | None = None
+    float_ns: float | None = None
+    refusals: list[str] = field(default_factory=list)
+    written: bool = False
 
 
 def quantize(
@@ -95,6 +120,14 @@ def quantize(
     bits: int = 8,
     block: int = 32,
     rounding: str = "nearest",
+    keep: Sequence[str] = (),
+    max_drop: float | None = None,
+    metric: str | Metric | None = None,
+    labels: Any = None,
+    validation: Any = None,
+    report: bool = False,
+    plots: str | os.PathLike[str] | None = None,
+    force: bool = False,
     threads: int | None = None,
     target_opset: int | None = None,
 ) -> Quantization:
@@ -128,6 +161,26 @@ def quantize(
         Weights that have a scale together, for 4 bits.
     rounding : {"nearest", "mse"}
         Of 4 bits: the range of a block is that of its weights, or has the least squared error.
+    keep : sequence of str
+        Names of convolutions and products that stay float, for ``"static"``.
+    max_drop : float, optional
+        Points that results may lose, in hundredths of the metric. ``"static"`` then takes the mix
+        of precisions that is fastest on this machine and loses no more on data that calibration
+        has not seen; other modes are verified as a whole.
+    metric : str or callable, optional
+        ``"accuracy"`` (the default with labels), ``"cosine"`` (without), ``"top1"``, ``"kl"``, or
+        a function of outputs and labels that gives 1 for the best results; see `drops.drop`.
+    labels : sequence, optional
+        Of the samples of ``validation``, or of ``data`` where that is not given.
+    validation
+        Data to verify on, as ``data``. Where it is not given, every second run of the data is held
+        back for that.
+    report : bool
+        Measure error and time of each layer, also without ``max_drop``.
+    plots : path, optional
+        Folder for pictures of the tensors that lose most, with matplotlib; of ``"static"``.
+    force : bool
+        Write the file although it loses more than ``max_drop`` or is slower than the float model.
     threads : int, optional
         Of the runs.
     target_opset : int, optional
@@ -158,11 +211,19 @@ def quantize(
 
     start = time.perf_counter()
     _check(mode, method, percentile, bits, block, rounding)
-    done = Quantization(prepared(load(source)), mode)
+    wanted = Verification(max_drop, metric, labels, validation)
+    floats = prepared(load(source))
+    done = Quantization(floats.clone(), mode)
     if mode == "static" and data is None:
         raise InvalidArgument("static quantization needs calibration data: give some inputs")
+    if plots is not None:
+        histogram_plots.require_available()
+    searches = max_drop is not None or report
     if mode == "static":
-        _quantize_static(done, data, method, percentile, products, threads)
+        ranging = {"method": method, "percentile": percentile, "products": products, "keep": keep}
+        calibrated = _quantize_static(done, data, ranging, wanted if searches else None, threads)
+        if plots is not None:
+            histogram_plots.draw(calibrated.grids(), Path(plots))
     elif mode == "dynamic":
         from ..optimizer.quantize.dynamic import write_dynamic
 
@@ -175,11 +236,20 @@ def quantize(
         raise InvalidArgument(
             f"nothing to quantize ({mode}): no {_TAKEN[mode]} of float32 with constant weights"
         )
-    report = Report()
-    remove_dead(done.model, report)
-    make_names_unique(done.model, report)
-    if path is not None:
+    cleaning = Report()
+    remove_dead(done.model, cleaning)
+    make_names_unique(done.model, cleaning)
+    if mode != "static" and searches:
+        given = data if validation is None else validation
+        if given is None:
+            raise InvalidArgument("max_drop needs data to verify on: give some inputs")
+        held = wanted.held(floats, given)
+        _note(done, measure(floats, done.model, held.feeds[0], threads, held, metric), held, wanted)
+    if path is not None and (force or not done.refusals):
         save(done.model, path, target_opset=target_opset)
+        done.written = True
+    elif done.refusals:
+        warnings.warn(f"nothing is written: {'; '.join(done.refusals)}", stacklevel=2)
     done.seconds = time.perf_counter() - start
     return done
 
@@ -205,32 +275,27 @@ def _check(mode: str, method: str, percentile: float, bits: int, block: int, rou
 def _quantize_static(
     done: Quantization,
     data: Any,
-    method: str,
-    percentile: float,
-    products: bool,
+    ranging: Mapping[str, Any],
+    wanted: Verification | None,
     threads: int | None,
-) -> None:
-    """Calibrate and quantize the model, in place."""
-    from ..optimizer.quantize.calibration import calibrate, choose_ranges, observed_model
-    from ..optimizer.quantize.regions import find_regions
-    from ..optimizer.quantize.static import write_static
-    from ..runtime.session import Session
-
-    model = done.model
-    regions = find_regions(model.graph, products=products)
-    done.count = len(regions.heads)
+) -> Calibrated:
+    """Calibrate and quantize the model; search for a mix of precisions where one is wanted."""
+    held = None
+    given: Iterable[Feed] = calibration_feeds(done.model, data) if wanted is None else ()
+    if wanted is not None:
+        given, held = wanted.split(done.model, data)
+    first, feeds = with_first(given)
+    calibrated = calibrate(done.model, feeds, threads=threads, **ranging)
+    done.count, done.runs = len(calibrated.layers()), calibrated.runs
     if not done.count:
-        return
-    observed, names = observed_model(model, regions)
-    with Session(observed, threads=threads) as session:
-
-        def feeds() -> Iterator[Mapping[str, np.ndarray]]:
-            for feed in _shown(calibration_feeds(model, data)):
-                done.runs += 1
-                yield feed
-
-        histograms = calibrate(regions, names, feeds(), session.run)
-    ranges = choose_ranges(histograms, method, percentile)
+        return calibrated
+    assert first is not None
+    ranges: Mapping[ir.Value, Range]
+    if wanted is None or held is None:
+        done.model, ranges = calibrated.quantized()
+        _note(done, measure(calibrated.model, done.model, first, threads))
+    else:
+        ranges = _search(done, calibrated, first, held, wanted, threads)
     for grid, each in ranges.items():
         if each.is_empty:
             warnings.warn(
@@ -238,7 +303,38 @@ def _quantize_static(
                 stacklevel=3,
             )
     done.tensors = [_row(str(grid.name), each) for grid, each in ranges.items()]
-    write_static(model.graph, regions, ranges)
+    return calibrated
+
+
+def _search(
+    done: Quantization,
+    calibrated: Calibrated,
+    first: Mapping[str, np.ndarray],
+    held: Held,
+    wanted: Verification,
+    threads: int | None,
+) -> Mapping[ir.Value, Range]:
+    """Take the fastest mix of precisions within a budget; returns its ranges."""
+    searcher = Searcher(calibrated, first, held, wanted.metric, threads)
+    found = searcher.search(wanted.max_drop)
+    best = found.best
+    done.model, done.count = best.model, len(best.precisions)
+    _note(done, Measured(best.ns, best.float_ns, best.drop), held, wanted)
+    done.layers = layer_rows(searcher, found)
+    searcher.close()
+    return best.ranges
+
+
+def _note(
+    done: Quantization,
+    measured: Measured,
+    held: Held | None = None,
+    wanted: Verification | None = None,
+) -> None:
+    done.ns, done.float_ns, done.drop = measured.ns, measured.float_ns, measured.drop
+    done.refusals = list(measured.refusals(None if wanted is None else wanted.max_drop))
+    if held is not None and wanted is not None:
+        done.metric, done.verified = wanted.name, held.samples
 
 
 def _row(name: str, chosen: Range) -> QuantizedTensor:
@@ -248,23 +344,26 @@ def _row(name: str, chosen: Range) -> QuantizedTensor:
     )  # fmt: skip
 
 
-def _shown(feeds: Iterable[Any]) -> Iterable[Any]:
-    """Show progress on a terminal."""
-    if not sys.stderr.isatty():
-        return feeds
-    from rich.progress import track
-
-    return track(feeds, "calibrating", console=text.console(stderr=True), transient=True)
-
-
 _WORST = 3
 
 
 def print_quantization(
-    done: Quantization, console: Console, before: int, after: int, worst: int = _WORST
+    done: Quantization, console: Console, before: int, after: int | None, worst: int = _WORST
 ) -> None:
-    """Print what was quantized, the tensors that lose most, and the size in bytes."""
-    rows: Sequence[QuantizedTensor] = sorted(done.tensors, key=lambda each: -each.noise)[:worst]
+    """Print what was quantized, what loses most, times, and sizes in bytes.
+
+    Parameters
+    ----------
+    done : Quantization
+    console : Console
+    before, after : int
+        Sizes of the files, of which there is no second where none was written.
+    worst : int
+        Tensors to name, where layers were not measured.
+    """
+    if done.layers:
+        print_layers(done.layers, console)
+    rows = [] if done.layers else sorted(done.tensors, key=lambda each: -each.noise)[:worst]
     if rows:
         table = text.table("", "tensors that lose most", "range by", "least:", "largest:", "SQNR:")
         for each in rows:
@@ -273,11 +372,27 @@ def print_quantization(
                 each.name, each.method, f"{each.low:.4g}", f"{each.high:.4g}", f"{decibels:.1f} dB"
             )
         text.show(console, table)
+    for line in _summary(done, before, after):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _summary(done: Quantization, before: int, after: int | None) -> Iterator[str]:
     runs = f", {done.runs} runs of calibration" if done.runs else ""
     what = "weights" if done.mode == "weights" else "convolutions and products"
-    console.print(
-        f"{done.count} {what} quantized ({done.mode}){runs}, {text.duration(1e9 * done.seconds)}; "
-        f"{text.size(before)} became {text.size(after)}",
-        highlight=False,
-        soft_wrap=True,
+    became = "" if after is None else f"; {text.size(before)} became {text.size(after)}"
+    yield (
+        f"{done.count} {what} quantized ({done.mode}){runs}, {text.duration(1e9 * done.seconds)}"
+        f"{became}"
     )
+    if done.ns is not None and done.float_ns is not None:
+        yield (
+            f"one sample takes {text.duration(done.ns)}, {text.duration(done.float_ns)} in float: "
+            f"{done.float_ns / done.ns:.2f} times as fast"
+        )
+    if done.drop is not None:
+        yield (
+            f"results lose {done.drop:.3g} points of {done.metric} on {done.verified} samples "
+            "that calibration has not seen"
+        )
+    for reason in done.refusals:
+        yield f"{'written all the same' if done.written else 'not written'}: {reason}"

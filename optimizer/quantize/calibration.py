@@ -38,7 +38,7 @@ def observed_model(model: ir.Model, regions: Regions) -> tuple[ir.Model, list[st
 
 def calibrate(
     regions: Regions, names: Sequence[str], feeds: Iterable[Mapping[str, Any]], run: Run
-) -> dict[ir.Value, Histogram]:
+) -> dict[str, Histogram]:
     """Run a model on feeds, and count the numbers of the tensors that are quantized.
 
     Parameters
@@ -52,8 +52,8 @@ def calibrate(
 
     Returns
     -------
-    dict of ir.Value to Histogram
-        By the tensor that stands for those of a grid.
+    dict of str to Histogram
+        By the name of the tensor.
 
     Raises
     ------
@@ -81,6 +81,24 @@ def calibrate(
     for name, histogram in histograms.items():
         if not histogram.arrays:
             raise InvalidArgument(f"tensor {name!r} has no elements in all calibration runs")
+    return histograms
+
+
+def by_grid(regions: Regions, histograms: Mapping[str, Histogram]) -> dict[ir.Value, Histogram]:
+    """Add the histograms of tensors that share a grid.
+
+    Parameters
+    ----------
+    regions : Regions
+        Of the model that was calibrated, of a copy of it, or of some of its layers.
+    histograms : mapping of str to Histogram
+        By the name of the tensor.
+
+    Returns
+    -------
+    dict of ir.Value to Histogram
+        By the tensor that stands for those of a grid.
+    """
     return {
         grid: added([histograms[str(value.name)] for value in members])
         for grid, members in regions.grids().items()

@@ -28,14 +28,16 @@ def write_static(graph: ir.Graph, regions: Regions, ranges: Mapping[ir.Value, Ra
     ranges : mapping of ir.Value to Range
         By the tensor that stands for those of a grid.
     """
-    writer = _Writer(graph, regions, ranges)
+    writer = Writer(graph, regions, ranges)
     for node in regions.heads:
-        writer.quantize_weights(node)
+        set_inputs(node, writer.constants(node))
     for value in regions.values:
         writer.quantize(value)
 
 
-class _Writer:
+class Writer:
+    """Makes quantized tensors and weights of a graph, by the ranges of its regions."""
+
     def __init__(self, graph: ir.Graph, regions: Regions, ranges: Mapping[ir.Value, Range]) -> None:
         self.graph, self.regions, self.ranges = graph, regions, ranges
         self._grids: dict[ir.Value, list[ir.Value]] = {}
@@ -48,17 +50,12 @@ class _Writer:
         is_result = value.is_graph_output() and source in self.regions.nodes
         if not readers and not is_result:
             return
-        quantizer = self._node("QuantizeLinear", [value, *self._grid(value)], "quantized", value)
-        dequantizer = self._node(
-            "DequantizeLinear", [quantizer.outputs[0], *self._grid(value)], "dequantized", value
-        )
-        quantizer.outputs[0].type = ir.TensorType(ir.DataType.UINT8)
+        nodes = self.rounding(value, value)
         if source is None:
-            self.graph.insert_before(self.graph[0], [quantizer, dequantizer])
+            self.graph.insert_before(self.graph[0], nodes)
         else:
-            self.graph.insert_after(source, [quantizer, dequantizer])
-        result = dequantizer.outputs[0]
-        result.type = value.type
+            self.graph.insert_after(source, nodes)
+        result = nodes[-1].outputs[0]
         for node, index in readers:
             set_inputs(node, {index: result})
         if is_result:
@@ -67,6 +64,19 @@ class _Writer:
             outputs = self.graph.outputs
             while value.is_graph_output():
                 outputs[outputs.index(value)] = result
+
+    def rounding(self, value: ir.Value, like: ir.Value) -> list[ir.Node]:
+        """Return the nodes that quantize a tensor on the grid of another, and dequantize it.
+
+        They are in no graph yet.
+        """
+        quantizer = self._node("QuantizeLinear", [value, *self._grid(like)], "quantized", value)
+        dequantizer = self._node(
+            "DequantizeLinear", [quantizer.outputs[0], *self._grid(like)], "dequantized", value
+        )
+        quantizer.outputs[0].type = ir.TensorType(ir.DataType.UINT8)
+        dequantizer.outputs[0].type = value.type
+        return [quantizer, dequantizer]
 
     def _grid(self, value: ir.Value) -> list[ir.Value]:
         """Scale and zero point of a tensor."""
@@ -86,11 +96,11 @@ class _Writer:
         node.outputs[0].name, node.outputs[0].shape = node.name, value.shape
         return node
 
-    def quantize_weights(self, node: ir.Node) -> None:
-        """Let a convolution or product take dequantized weights, and a bias of 32 bits."""
+    def constants(self, node: ir.Node) -> dict[int, ir.Value | None]:
+        """Return dequantized weights, and a bias of 32 bits, by index of a head's operands."""
         weights = constant(node.inputs[1])
         if weights is None:
-            return
+            return {}
         axis = 0 if node.op_type == "Conv" or attribute(node, "transB", 0) else 1
         x = node.inputs[0]
         assert x is not None
@@ -106,7 +116,7 @@ class _Writer:
                 whole = np.rint(bias.astype(np.float64) / units)
             if (np.abs(whole) < 2**31).all():
                 changes[2] = self._dequantized(node, 2, whole.astype(np.int32), units, 0)
-        set_inputs(node, changes)
+        return changes
 
     def _dequantized(
         self, node: ir.Node, index: int, integers: np.ndarray, scales: np.ndarray, axis: int
