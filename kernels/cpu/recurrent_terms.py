@@ -18,7 +18,7 @@ from ..amx import (
     ROW_BYTES,
     ROW_WORDS,
     ROWS,
-    STATE_WORDS,
+    STATE_BYTES,
     clear_configuration,
     configure,
     describe,
@@ -30,6 +30,7 @@ from ..amx import (
 )
 from ..bfloat_terms import BLOCK, TERM_BYTES, make_split
 from ..registry import Pointer
+from ..scratch import scratch
 from ..simd import splat, stack_words, vstore
 from ..target import LANES
 from .rows import copy_floats
@@ -186,7 +187,7 @@ def term_product(gates: int) -> Callable[..., None]:
         a: Pointer, lda: int, b: Pointer, sums: Pointer, rows: int, panels: int, length: int,
         mr: int, tiles: Pointer, falling: int, fetches: bool,
     ) -> None:  # fmt: skip
-        state = stack_words(STATE_WORDS)
+        state = scratch(STATE_BYTES)
         shape(state, rows)
         panel_bytes = length * row_bytes
         blocks = length // _BLOCK_WORDS

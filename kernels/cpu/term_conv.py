@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from ..amx import ROW_BYTES, ROWS, STATE_WORDS, clear_configuration, configure, describe, release
+from ..amx import ROW_BYTES, ROWS, STATE_BYTES, clear_configuration, configure, describe, release
 from ..bfloat_terms import BLOCK, TERM_BYTES
 from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Window
 from ..registry import SHARES, Pointer, kernel_factory
+from ..scratch import scratch
 from ..simd import stack_words
 from ..target import L2_BYTES
 from .finish import COLUMNS, Finish, finish_rows
@@ -194,10 +195,12 @@ def term_convolve(terms: int) -> Callable[..., int]:
         done = workspace + thread * workspace_bytes
         a = done + _SUMS_BYTES
         slack = _SLACK * stride_w * pixel_bytes
-        most = (workspace_bytes - _SUMS_BYTES - slack - blocks * pixel_bytes) // (split_row * blocks)
+        most = (workspace_bytes - _SUMS_BYTES - slack - blocks * pixel_bytes) // (
+            split_row * blocks
+        )
         chunk = max(1, (most - reach_h) // stride_h + 1)
 
-        state, words = stack_words(STATE_WORDS), stack_words(64)
+        state, words = scratch(STATE_BYTES), stack_words(64)
         pieces_of_row = (out_width + ROWS - 1) // ROWS
         piece = (out_width + pieces_of_row - 1) // pieces_of_row
         _configure(state, piece)
@@ -266,9 +269,7 @@ def term_convolve(terms: int) -> Callable[..., int]:
     return body
 
 
-def workspace_bytes(
-    terms: int, padded_width: Any, channels: int, reach: int, stride: int
-) -> Any:
+def workspace_bytes(terms: int, padded_width: Any, channels: int, reach: int, stride: int) -> Any:
     """Bytes of workspace for each thread: sums, and at least the rows of one output row."""
     blocks = -(-channels // BLOCK)
     pixel = terms * TERM_BYTES

@@ -49,6 +49,8 @@ def _pack_group(weights: np.ndarray, terms: int) -> np.ndarray:
     split = np.stack([term.reshape(shape) for term in terms_of(padded, terms)])
     ordered = split.transpose(1, 6, 3, 0, 4, 2, 5)  # tile, tap, block, term, pair, column, half
     wide = tiles // 2 * 2
-    pairs = ordered[:wide].reshape(wide // 2, 2, *ordered.shape[1:]).transpose(0, 2, 3, 4, 1, 5, 6, 7)
+    pairs = (
+        ordered[:wide].reshape(wide // 2, 2, *ordered.shape[1:]).transpose(0, 2, 3, 4, 1, 5, 6, 7)
+    )
     flat = [np.ascontiguousarray(part).reshape(-1) for part in (pairs, ordered[wide:])]
     return np.concatenate(flat).view(np.int32)

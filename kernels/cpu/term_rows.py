@@ -17,7 +17,6 @@ from ..registry import Pointer
 from ..simd import load_f32, splat, stack_words, store_f32, vstore
 from ..target import LANES
 
-
 _BLOCK_WORDS = BLOCK // 2
 
 
