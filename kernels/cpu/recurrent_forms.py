@@ -74,7 +74,7 @@ class Products:
             fetches=int(fetches),
         )  # fmt: skip
 
-        def run(kept: Any = (a, weights, inputs)) -> None:
+        def run(kept: Any = (a, weights, sums, inputs)) -> None:
             self.call(record.ctypes.data)
 
         return run, sums
