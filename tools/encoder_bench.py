@@ -143,7 +143,9 @@ def _whisper_decoder() -> tuple[Any, dict[str, Any]]:
     import torch
 
     def call(decoder: Any, ids: Any, states: Any) -> Any:
-        return decoder(ids, encoder_hidden_states=states, use_cache=False)[0]
+        # Without a mask transformers looks for packed sequences, by what no exporter knows.
+        mask = torch.ones_like(ids)
+        return decoder(ids, mask, encoder_hidden_states=states, use_cache=False)[0]
 
     example = {"ids": torch.ones(1, 16, dtype=torch.int64), "states": torch.zeros(1, 1500, 384)}
     return _wrap(call, _whisper().decoder), example

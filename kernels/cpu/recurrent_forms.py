@@ -74,7 +74,7 @@ class Products:
             fetches=int(fetches),
         )  # fmt: skip
 
-        def run(kept: Any = (a, weights, sums, inputs, self.tiles)) -> None:
+        def run(kept: Any = (a, weights, sums, inputs)) -> None:
             self.call(record.ctypes.data)
 
         return run, sums
