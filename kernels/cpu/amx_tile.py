@@ -22,10 +22,11 @@ from ..amx import (
     ROW_BYTES,
     ROW_WORDS,
     ROWS,
-    STATE_BYTES,
+    STATE_WORDS,
     clear_configuration,
     configure,
     describe,
+    keep,
     release,
     tile_load,
     tile_products,
@@ -107,7 +108,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
     is_float = kind == "bf16"
     product = tile_products[kind]
     block_bytes, rest_bytes = 2 * ROWS * panel_bytes, _MOST_RESTS * ROW_WORDS * panel_bytes
-    memory_bytes = 2 * block_bytes + rest_bytes
+    memory_words = (2 * block_bytes + rest_bytes) // 8
 
     @njit
     def shape(state: Pointer, height: int, columns: int, words: int) -> None:
@@ -320,12 +321,13 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
             finish(own)
 
     def body(thread: int, part: int, until: int, parts: int, record: TileRecord) -> int:
-        state = scratch(STATE_BYTES)
+        state = scratch(STATE_WORDS)
+        keep(state)
         if is_float:
             run_floats(record, state)
         else:
             # Rows of tiles begin with a cache line.
-            memory = scratch(memory_bytes)
+            memory = scratch(memory_words)
             run_whole(record, state, memory, memory + 2 * block_bytes)
         release(state)
         return 0
