@@ -13,7 +13,7 @@ from llvmlite import ir
 from . import simd
 from .byte_vectors import emit_bytes
 from .target import LANES, has_feature
-from .vectors import F32, I8, I16, I32, f32x, i32x
+from .vectors import I8, I16, I32, i32x
 
 HAS_PACKS = LANES == 16 and has_feature("avx512bw")
 _HALVES, _BYTES = ir.VectorType(I16, 2 * LANES), ir.VectorType(I8, 4 * LANES)
@@ -42,9 +42,7 @@ def emit_packed(builder: ir.IRBuilder, values: list[Any], limits: Limits) -> lis
         four = values[first : first + 4]
         whole = [_rounded(builder, value, limits.high) for value in four]
         whole += [whole[-1]] * (4 - len(four))
-        pairs = [
-            _saturated(builder, "packssdw", _HALVES, whole[i : i + 2]) for i in (0, 2)
-        ]
+        pairs = [_saturated(builder, "packssdw", _HALVES, whole[i : i + 2]) for i in (0, 2)]
         pairs = [_added(builder, pair, shift) for pair in pairs]
         joined = _saturated(builder, "packuswb", _BYTES, pairs)
         joined = builder.xor(joined, flip)
@@ -56,9 +54,7 @@ def emit_packed(builder: ir.IRBuilder, values: list[Any], limits: Limits) -> lis
         )
         joined = builder.bitcast(ordered, _BYTES)
         for i in range(len(four)):
-            lanes = ir.Constant(
-                ir.VectorType(I32, LANES), list(range(i * LANES, (i + 1) * LANES))
-            )
+            lanes = ir.Constant(ir.VectorType(I32, LANES), list(range(i * LANES, (i + 1) * LANES)))
             packed.append(builder.shuffle_vector(joined, joined, lanes))
     return packed
 

@@ -159,9 +159,7 @@ def _kinds_of(expression: str, operands: str) -> dict[str, str]:
     return kinds
 
 
-def _statements(
-    expression: str, operands: str, vector: bool, rewriter: Quotients
-) -> list[str]:
+def _statements(expression: str, operands: str, vector: bool, rewriter: Quotients) -> list[str]:
     transformer = _Vectors(_kinds_of(expression, operands)) if vector else _Numbers()
     names = set(VECTOR if vector else SCALAR)
     lines = []

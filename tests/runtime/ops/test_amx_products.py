@@ -12,6 +12,7 @@ import pytest
 import sardonyx
 from onnx.helper import make_node
 from sardonyx.kernels.amx_permission import EMULATED, has_amx
+from sardonyx.runtime.ops import tiles
 
 from ...children import forked
 from .conftest import build
@@ -86,7 +87,7 @@ def test_quantized_matrices(sizes: tuple[int, int, int]) -> None:
         (20, 9, 3, {"pads": [1, 1, 1, 1]}),  # rows of 9, and 60 bytes of each
         (20, 40, 3, {"strides": [2, 2]}),  # several tiles in a row, of two heights
         (72, 11, 5, {"dilations": [2, 2], "pads": [4, 4, 4, 4]}),  # 25 segments with a rest
-        (40, 8, 1, {"group": 2}),
+        (160, 8, 1, {"group": 2}),
         (3, 21, 7, {"strides": [2, 2], "pads": [3, 3, 3, 3]}),
     ],
 )
@@ -117,6 +118,20 @@ def test_convolutions_to_bytes(
     limits = np.iinfo(dtype)
     wanted = np.clip(np.rint(numbers) + int(y_zero), limits.min, limits.max).astype(dtype)
     np.testing.assert_array_equal(found, wanted)
+
+
+def test_shallow_sums_are_those_of_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The measured rates say from how many words on a tile pays for its sums' way by memory."""
+    monkeypatch.setattr(tiles, "EMULATED", False)
+    monkeypatch.setattr(tiles, "_have_vectors", lambda kind: True)
+    x = drawn("uint8", 1, 48, 20, 20)
+    for rate, channels, wanted in ((6.7, 16, False), (6.7, 48, True), (1.5, 48, False)):
+        monkeypatch.setattr(tiles, "tile_integer_speed", lambda rate=rate: rate)
+        w = drawn("int8", 32, channels, 1, 1)
+        node = make_node("ConvInteger", ["x", "w"], ["y"], name=f"of {channels} at {rate}")
+        model = build([node], [{"x": x[:, :channels]}], {"w": w})
+        kernels = str(sardonyx.Session(model).engine.program.kernels)
+        assert ("amx_tile" in kernels) == wanted
 
 
 @pytest.mark.skipif(EMULATED, reason="others use the unit itself")
