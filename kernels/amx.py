@@ -1,10 +1,11 @@
 """Instructions of AMX: eight tiles of 16 rows of 64 bytes, and products of them.
 
-A configuration says how many rows, and bytes of a row, each tile has; it belongs to the thread, and
-other libraries change it, so a kernel loads its own at its entry and releases it at its end.
+A configuration says how many rows, and bytes of a row, each tile has; it belongs to the thread.
+Other libraries load theirs, some once for all their products, so a kernel keeps what there is at
+its entry, loads its own, and releases it for the other at its end.
 ``tile`` and its like are literal numbers of tiles. All functions take the ``state`` of a kernel:
-`STATE_BYTES` bytes in its frame (`scratch`), which begin with the configuration. Where the unit is emulated
-(`EMULATED`) the tiles lie behind it.
+`STATE_WORDS` words in its frame, which begin with its own configuration and the one that is kept.
+Where the unit is emulated (`EMULATED`) the tiles lie behind them.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from .simd import (
     store_u8,
     store_u16,
 )
-from .vectors import I8, intrinsic
+from .vectors import I8, I64, intrinsic
 
 ROWS, ROW_BYTES = 16, 64
 ROW_WORDS = ROW_BYTES // 4
@@ -51,7 +52,7 @@ Of bytes the first letter says whether those of A are signed; those of B are, bu
 the end.
 """
 _CONFIG_BYTES, _TILE_BYTES = 64, ROWS * ROW_BYTES
-STATE_BYTES = _CONFIG_BYTES + (8 * _TILE_BYTES if EMULATED else 0)
+STATE_WORDS = (2 * _CONFIG_BYTES + (8 * _TILE_BYTES if EMULATED else 0)) // 8
 _PALETTE = 1
 _ROW_BYTES_AT, _ROWS_AT = 8, 48
 """Where the configuration has the bytes of a row, in words of 16 bits, and the rows, in bytes."""
@@ -79,22 +80,18 @@ def _call(builder: ir.IRBuilder, name: str, args: list[Any]) -> None:
     simd.call_by_name(builder, f"llvm.x86.{name}", ir.VoidType(), args)
 
 
-@intrinsic
-def _configure(typingctx, state):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        _call(builder, "ldtilecfg", [builder.inttoptr(args[0], BYTE)])
-        return context.get_dummy_value()
+def _make_configuration(name: str, offset: int) -> Any:
+    """Make what loads or stores the configuration at an offset of the state."""
 
-    return types.void(state), codegen
+    @intrinsic
+    def move(typingctx, state):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            _call(builder, name, [builder.inttoptr(builder.add(args[0], I64(offset)), BYTE)])
+            return context.get_dummy_value()
 
+        return types.void(state), codegen
 
-@intrinsic
-def _release(typingctx, state):  # type: ignore[no-untyped-def]
-    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        _call(builder, "tilerelease", [])
-        return context.get_dummy_value()
-
-    return types.void(state), codegen
+    return move
 
 
 @intrinsic(prefer_literal=True)
@@ -136,7 +133,7 @@ def _make_product(kind: str) -> Any:
 
 @njit
 def _memory(state: Pointer, tile: int) -> Any:
-    return state + _CONFIG_BYTES + tile * _TILE_BYTES
+    return state + 2 * _CONFIG_BYTES + tile * _TILE_BYTES
 
 
 @njit
@@ -151,6 +148,11 @@ def _emulated_zero(state: Pointer, tile: int) -> None:
     target = _memory(state, tile)
     for i in range(_TILE_BYTES // 8):
         store_i64(target, i, 0)
+
+
+@njit
+def _emulated_keep(state: Pointer) -> None:
+    pass
 
 
 @njit
@@ -228,10 +230,12 @@ def _make_emulated_product(kind: str) -> Any:
 
 Product = Callable[[Pointer, int, int, int], None]
 if EMULATED:
-    configure, release, tile_zero = _emulated_configure, _emulated_release, _emulated_zero
-    tile_load, tile_store = _emulated_load, _emulated_store
+    keep, configure, release = _emulated_keep, _emulated_configure, _emulated_release
+    tile_zero, tile_load, tile_store = _emulated_zero, _emulated_load, _emulated_store
     tile_products: dict[str, Product] = {kind: _make_emulated_product(kind) for kind in PRODUCTS}
 else:
-    configure, release, tile_zero = _configure, _release, _zero
-    tile_load, tile_store = _make_move("tileloadd64"), _make_move("tilestored64")
+    keep = _make_configuration("sttilecfg", _CONFIG_BYTES)
+    configure = _make_configuration("ldtilecfg", 0)
+    release = _make_configuration("ldtilecfg", _CONFIG_BYTES)
+    tile_zero, tile_load, tile_store = _zero, _make_move("tileloadd64"), _make_move("tilestored64")
     tile_products = {kind: _make_product(kind) for kind in PRODUCTS}

@@ -30,7 +30,16 @@ def emit_requantized(
 
     ``scales``, ``low`` and ``high`` are vectors of float32, ``zero`` is one of int32.
     """
-    value = builder.fmul(builder.sitofp(sums, f32x.llvm), scales)
+    return emit_bytes(builder, emit_scaled(builder, sums, scales), low, high, zero)
+
+
+def emit_scaled(builder: ir.IRBuilder, sums: Any, scales: Any) -> Any:
+    """Emit a vector of sums times scales, float32."""
+    return builder.fmul(builder.sitofp(sums, f32x.llvm), scales)
+
+
+def emit_bytes(builder: ir.IRBuilder, value: Any, low: Any, high: Any, zero: Any) -> Any:
+    """Emit a vector of float32 as bytes, as `emit_requantized`."""
     value = builder.select(builder.fcmp_ordered(">", value, low), value, low)
     value = builder.select(builder.fcmp_ordered("<", value, high), value, high)
     whole = builder.fadd(value, ir.Constant(f32x.llvm, [_INTEGERS] * LANES))

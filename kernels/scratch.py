@@ -5,14 +5,14 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import types
 
-from .vectors import I8, I64, intrinsic
+from .vectors import I64, intrinsic
 
 LINE_BYTES = 64
 
 
 @intrinsic(prefer_literal=True)
 def scratch(typingctx, count):  # type: ignore[no-untyped-def]
-    """Address of ``count`` (a literal) bytes, which begin with a cache line and hold anything.
+    """Address of ``count`` (a literal) int64 words, which begin with a cache line and hold anything.
 
     ``simd.stack_words`` writes zeros at each call of the function: of 40 KB in 3,600 cycles.
     """
@@ -22,7 +22,7 @@ def scratch(typingctx, count):  # type: ignore[no-untyped-def]
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         with builder.goto_entry_block():
-            room = builder.alloca(ir.ArrayType(I8, size))
+            room = builder.alloca(ir.ArrayType(I64, size))
         room.align = LINE_BYTES
         return builder.ptrtoint(room, I64)
 

@@ -59,13 +59,30 @@ def vector_bfloat16_speed() -> float:
 
 def integer_speed() -> float:
     """Return how many times as fast as those of float32 products of bytes are, as tiles do them."""
-    from .arithmetic import HAS_QUADS
-
     if EMULATED:
         return EMULATED_SPEED
-    found, name = rates(), "int16 in two steps"
-    if "AMX int8" in found:
-        name = "AMX int8"
-    elif HAS_QUADS:
-        name = "int8" if LANES == 16 else "int8 of AVX-VNNI"
-    return found[name] / found["float32"]
+    return _integers() / rates()["float32"]
+
+
+def words_pay() -> bool:
+    """Tell whether products of words of four bytes are faster than those of pairs of int16."""
+    pairs = max(rates().get(name, 0.0) for name in ("int16 in two steps", "int16"))
+    return EMULATED or _integers() > pairs
+
+
+def tile_integer_speed() -> float:
+    """Return how many times as fast as vectors AMX multiplies bytes."""
+    return EMULATED_SPEED if EMULATED else rates().get("AMX int8", 0.0) / _vector_integers()
+
+
+def _integers() -> float:
+    """Rate of products of bytes by the fastest unit."""
+    return max(rates().get("AMX int8", 0.0), _vector_integers())
+
+
+def _vector_integers() -> float:
+    """Rate of products of bytes by vectors, in two steps where there is no instruction for it."""
+    from .arithmetic import HAS_QUADS
+
+    name = "int8" if LANES == 16 else "int8 of AVX-VNNI"
+    return rates()[name if HAS_QUADS else "int16 in two steps"]

@@ -22,10 +22,11 @@ from ..amx import (
     ROW_BYTES,
     ROW_WORDS,
     ROWS,
-    STATE_BYTES,
+    STATE_WORDS,
     clear_configuration,
     configure,
     describe,
+    keep,
     release,
     tile_load,
     tile_products,
@@ -76,16 +77,18 @@ def _finish_row(typingctx, nv, c, residual, record):  # type: ignore[no-untyped-
 
 
 @intrinsic(prefer_literal=True)
-def _store_row_as_bytes(typingctx, nv, sums, c, record):  # type: ignore[no-untyped-def]
-    """Store a row of whole sums as the bytes whose sums would lie at ``c``."""
+def _store_as_bytes(typingctx, count, nv, sums, apart, c, record):  # type: ignore[no-untyped-def]
+    """Store ``count`` rows of sums, ``apart`` bytes, as the bytes whose sums would lie at ``c``."""
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        own = Tile(builder, 1, nv.literal_value, "u8", "register", _fields(builder, values[3]))
-        source, target = (builder.inttoptr(address, BYTE) for address in values[1:3])
-        own.store_bytes(target, own.rows(source, own.args.ldc))
+        rows, vectors = count.literal_value, nv.literal_value
+        own = Tile(builder, rows, vectors, "u8", "register", _fields(builder, values[5]))
+        own.args = own.args._replace(ldc=own.words(own.args.ldc))
+        source, target = (builder.inttoptr(values[i], BYTE) for i in (2, 4))
+        own.store_bytes(target, own.rows(source, values[3]))
         return context.get_dummy_value()
 
-    return types.void(nv, sums, c, record), codegen
+    return types.void(count, nv, sums, apart, c, record), codegen
 
 
 def _fields(builder: Any, record: Any) -> TileRecord:
@@ -105,7 +108,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
     is_float = kind == "bf16"
     product = tile_products[kind]
     block_bytes, rest_bytes = 2 * ROWS * panel_bytes, _MOST_RESTS * ROW_WORDS * panel_bytes
-    memory_bytes = 2 * block_bytes + rest_bytes
+    memory_words = (2 * block_bytes + rest_bytes) // 8
 
     @njit
     def shape(state: Pointer, height: int, columns: int, words: int) -> None:
@@ -181,12 +184,20 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
         return target
 
     @njit
-    def store_bytes(own: TileRecord, sums: Sums, first: int, until: int) -> None:
-        """Store rows of a block of sums as bytes."""
-        for row in range(first, min(until, sums.rows)):
+    def store_bytes(own: TileRecord, sums: Sums, first: int, until: int) -> Any:
+        """Store rows of a block of sums as bytes, four at a time; returns the next row."""
+        row, until = first, min(until, sums.rows)
+        while row < until:
             c = sums.c if row < own.height else sums.other
-            c += (row if row < own.height else row - own.height) * own.ldc * 4
-            _store_row_as_bytes(nv, sums.block + row * panel_bytes, c, own)
+            within = row if row < own.height else row - own.height
+            at, source = c + within * own.ldc * 4, sums.block + row * panel_bytes
+            if within + 4 <= own.height:
+                _store_as_bytes(4, nv, source, panel_bytes, at, own)
+                row += 4
+            else:
+                _store_as_bytes(1, nv, source, panel_bytes, at, own)
+                row += 1
+        return row
 
     @njit(forceinline=True)
     def add_segments(
@@ -218,8 +229,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
                     right = right + ROW_BYTES if other != 0 else 0
                     b += ROW_WORDS * panel_bytes
                     if not is_float:
-                        store_bytes(own, before, done, done + share)
-                        done += share
+                        done = store_bytes(own, before, done, done + share)
                 if rests != 0:
                     back = (ROW_WORDS - rest) * 4
                     kept = segment < _MOST_RESTS - 1
@@ -311,12 +321,13 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
             finish(own)
 
     def body(thread: int, part: int, until: int, parts: int, record: TileRecord) -> int:
-        state = scratch(STATE_BYTES)
+        state = scratch(STATE_WORDS)
+        keep(state)
         if is_float:
             run_floats(record, state)
         else:
             # Rows of tiles begin with a cache line.
-            memory = scratch(memory_bytes)
+            memory = scratch(memory_words)
             run_whole(record, state, memory, memory + 2 * block_bytes)
         release(state)
         return 0

@@ -23,7 +23,8 @@ from numba.core import types
 
 from .. import simd
 from ..arithmetic import ARITHMETIC, KINDS
-from ..byte_vectors import emit_requantized, emit_store
+from ..byte_packing import Limits, emit_packed
+from ..byte_vectors import emit_scaled, emit_store
 from ..emitter import BYTE, VECTOR, Emitter, unpacked
 from ..fields import positions
 from ..registry import Pointer, kernel_factory
@@ -221,20 +222,24 @@ class Tile(Emitter):
         at = builder.add(builder.lshr(builder.ptrtoint(c, I64), I64(2)), args.target)
         base, apart = builder.inttoptr(at, BYTE), builder.lshr(args.ldc, I64(2))
         scales = builder.inttoptr(args.scales, BYTE)
-        low, high = (
+        ends = [
             simd.emit_splat(builder, builder.fptrunc(end, F32)) for end in (args.low, args.high)
-        )
-        zero = simd.emit_splat(builder, builder.trunc(args.zero, I32))
+        ]
+        limits = Limits(*ends, simd.emit_splat(builder, builder.trunc(args.zero, I32)))
 
         def write(counts: list[Any | None]) -> None:
-            for j, count in enumerate(counts):
-                factors = self.vector_load(self.address(scales, I64(j * LANES * 4)), count)
-                factors = builder.bitcast(factors, VECTOR)
-                for m in range(self.mr):
-                    total = sums[m * self.nv + j]
-                    value = emit_requantized(builder, total, factors, low, high, zero)
-                    row = self.address(base, builder.mul(apart, I64(m)))
-                    emit_store(builder, value, self.address(row, I64(j * LANES)), count)
+            factors = [
+                self.vector_load(self.address(scales, I64(j * LANES * 4)), count)
+                for j, count in enumerate(counts)
+            ]
+            factors = [builder.bitcast(factor, VECTOR) for factor in factors]
+            values = [
+                emit_scaled(builder, total, factors[i % self.nv]) for i, total in enumerate(sums)
+            ]
+            for i, value in enumerate(emit_packed(builder, values, limits)):
+                m, j = divmod(i, self.nv)
+                row = self.address(base, builder.mul(apart, I64(m)))
+                emit_store(builder, value, self.address(row, I64(j * LANES)), counts[j])
 
         self.for_lanes(write)
 

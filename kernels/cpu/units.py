@@ -20,10 +20,11 @@ from .. import simd
 from ..amx import (
     ROW_BYTES,
     ROWS,
-    STATE_BYTES,
+    STATE_WORDS,
     clear_configuration,
     configure,
     describe,
+    keep,
     release,
     tile_products,
 )
@@ -159,7 +160,8 @@ def busy_tiles(kind: str) -> Callable[..., int]:
     def body(
         thread: int, part: int, until: int, parts: int, x: Pointer, y: Pointer, rounds: int
     ) -> int:
-        state = scratch(STATE_BYTES)
+        state = scratch(STATE_WORDS)
+        keep(state)
         clear_configuration(state)
         for tile in range(8):
             describe(state, tile, ROWS, ROW_BYTES)

@@ -149,7 +149,7 @@ def _emit_quads(
     """Emit the product by words of four bytes; False where weights or zero points forbid it."""
     b, b_zero, zero = node.required(right[0]), node.input(right[1]), node.input(left[1])
     is_known = b.is_constant and (b_zero is None or b_zero.is_constant)
-    if not (quads.is_wanted and is_known and b.rank <= 2 and _is_one(zero)):
+    if not (quads.words_pay() and is_known and b.rank <= 2 and _is_one(zero)):
         return False
     matrix = b.array().astype(np.int16)
     matrix = matrix if b_zero is None else matrix - _points(b_zero)

@@ -10,17 +10,14 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernels.amx_permission import has_amx
-from ...kernels.arithmetic import HAS_QUADS
 from ...kernels.cpu.pairs import joined
 from ...kernels.cpu.quads import SIGNED, quad_planes, quad_rows, quads, zero_bias
+from ...kernels.unit_rates import words_pay
 from ..emission import Emission
 from ..graph import Info, Node
 from ..strides import channels_last_order, contiguous_strides, same_strides
 from ..symbolic import Dim, product
 from ..tensors import Tensor
-
-is_wanted = HAS_QUADS or has_amx()
-"""Whether products of words of four bytes are faster than those of pairs."""
 
 
 def weight_words(weights: np.ndarray, axis: int, dtype: str) -> tuple[np.ndarray, str] | None:
@@ -28,7 +25,7 @@ def weight_words(weights: np.ndarray, axis: int, dtype: str) -> tuple[np.ndarray
 
     None where products have to be those of pairs.
     """
-    if not is_wanted:
+    if not words_pay():
         return None
     rows = "s8" if dtype == "int8" and has_amx() else "u8"
     words = quads(weights, axis)

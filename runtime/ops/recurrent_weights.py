@@ -9,12 +9,12 @@ import numpy as np
 
 from ...kernels.cpu.pairs import paired
 from ...kernels.cpu.quads import quads
+from ...kernels.unit_rates import words_pay
 from ..emission import Emission
 from ..graph import Node
 from ..strides import contiguous_strides
 from ..symbolic import Dim
 from ..tensors import Tensor
-from . import quads as rows
 from .fill import emit_fill
 from .pointwise import emit_expression
 
@@ -142,7 +142,7 @@ def byte_weights(
     numbers, points = (node.required(i).array().astype(np.int16) for i in (weights, zero))
     directions, _, columns = numbers.shape
     numbers = (numbers - points.reshape(directions, 1, -1)).transpose(0, 2, 1)
-    words = quads(numbers, -1) if rows.is_wanted else None
+    words = quads(numbers, -1) if words_pay() else None
     kind = "i16" if words is None else "u8"
     words = paired(numbers, -1) if words is None else words
     scales = node.required(scale).array().reshape(directions, -1)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...kernels.amx import PRODUCTS
-from ...kernels.amx_permission import has_amx
+from ...kernels import amx
+from ...kernels.amx_permission import EMULATED, has_amx
 from ...kernels.arithmetic import HAS_QUADS
 from ...kernels.cpu import amx_tile, packing
 from ...kernels.cpu.operands import max_rows, operand_form
 from ...kernels.cpu.tile import tile
 from ...kernels.target import LANES
-from ...kernels.unit_rates import vector_bfloat16_speed
+from ...kernels.unit_rates import tile_integer_speed, vector_bfloat16_speed
 from ..symbolic import Dim
 from ..tensors import Record
 from .convolution import Convolution
@@ -20,6 +20,12 @@ from .convolution import Convolution
 _LONG_SUM = 1024
 _FEW_ROWS = 4
 """Rows for which the tile unit is not worth its configuration."""
+_TILE_STEPS = 3.0
+"""Steps of 16 words that storing a tile's sums and reading them again costs, beside vectors'.
+
+Measured on Emerald Rapids: 3136 pixels of 16, 32 and 64 bytes take 58, 61 and 32 us (64 columns
+for the last, else 96) where vectors take 36, 49 and 50.
+"""
 
 
 def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool) -> dict[str, Any]:
@@ -54,9 +60,10 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
 def amx_sizes(conv: Convolution) -> tuple[int, int] | None:
     """Rows and vectors of a convolution's tiles if AMX multiplies them, else None."""
     pixels, columns = conv.row_pixels, conv.out_channels
-    if conv.kind not in PRODUCTS or not has_amx() or not isinstance(columns, int):
+    if conv.kind not in amx.PRODUCTS or not has_amx() or not isinstance(columns, int):
         return None
-    if isinstance(pixels, int) and pixels <= _FEW_ROWS and _have_vectors(conv.kind):
+    is_few = isinstance(pixels, int) and pixels <= _FEW_ROWS
+    if _have_vectors(conv.kind) and (is_few or _is_shallow(conv)):
         return None
     return amx_tile.MOST_ROWS, min(amx_tile.MOST_VECTORS, -(-columns // LANES))
 
@@ -64,6 +71,17 @@ def amx_sizes(conv: Convolution) -> tuple[int, int] | None:
 def _have_vectors(kind: str) -> bool:
     """Tell whether vectors multiply numbers of a kind, too, and fast."""
     return (kind == "u8" and HAS_QUADS) or (kind == "bf16" and vector_bfloat16_speed() > 1.0)
+
+
+def _is_shallow(conv: Convolution) -> bool:
+    """Tell whether vectors compute sums of bytes faster, which have so few words."""
+    window, channels = conv.window, conv.channels
+    if conv.kind != "u8" or not isinstance(channels, int) or EMULATED:
+        return False
+    together = window.columns.taps if window.columns.dilation == 1 else 1
+    segments, length = window.taps // together, channels * together
+    steps = _TILE_STEPS + segments * -(-length // amx.ROW_WORDS)
+    return steps * amx.ROW_WORDS > segments * length * tile_integer_speed()
 
 
 def tile_fields(

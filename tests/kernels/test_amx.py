@@ -66,6 +66,7 @@ def product_of_tiles(kind: str) -> Callable[..., None]:
     def multiply(
         state: Pointer, a: Pointer, b: Pointer, c: Pointer, rows: int, words: int, columns: int
     ) -> None:
+        amx.keep(state)
         amx.clear_configuration(state)
         amx.describe(state, 0, rows, columns * 4)
         amx.describe(state, 1, rows, words * 4)
@@ -122,7 +123,7 @@ def test_a_product_of_tiles(kind: str, rows: int, words: int, columns: int) -> N
     left[:rows, :words] = words_of(kind, x, 1)
     right[:words, :columns] = words_of(kind, y, 0)
     left[:rows, words:], right[words:] = -1, -1  # beyond the configuration
-    state = np.zeros(amx.STATE_BYTES // 8 + 8, np.int64)
+    state = np.zeros(amx.STATE_WORDS + 8, np.int64)
     addresses = [each.ctypes.data for each in (state, left, right, memory)]
     product_of_tiles(kind)(*addresses, rows, words, columns)
     wanted = np.full((17, 20), 3.0)

@@ -67,3 +67,7 @@ def test_the_rate_of_integers_is_that_of_what_tiles_take(monkeypatch):
         assert unit_rates.integer_speed() == rate
     rates["AMX int8"] = 2000.0
     assert unit_rates.integer_speed() == 20.0
+    assert unit_rates.tile_integer_speed() == 2000.0 / 300.0
+    assert unit_rates.words_pay()
+    rates |= {"AMX int8": 0.0, "int16": 350.0}
+    assert not unit_rates.words_pay()

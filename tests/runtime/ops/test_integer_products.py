@@ -56,7 +56,7 @@ def words(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, lowered_anew: None
 ) -> str:
     """Let constant weights be words of four bytes, on any processor, or pairs."""
-    monkeypatch.setattr(quads, "is_wanted", request.param == "quads")
+    monkeypatch.setattr(quads, "words_pay", lambda: request.param == "quads")
     return str(request.param)
 
 

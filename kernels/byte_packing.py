@@ -1,0 +1,82 @@
+"""Numbers in registers that become bytes: rounded half to even, limited, with a zero point.
+
+With AVX-512 four vectors are packed at a time: conversions round, and the packing instructions
+saturate, so that a vector takes 5 instructions instead of 8.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from llvmlite import ir
+
+from . import simd
+from .byte_vectors import emit_bytes
+from .target import LANES, has_feature
+from .vectors import I8, I16, I32, i32x
+
+HAS_PACKS = LANES == 16 and has_feature("avx512bw")
+_HALVES, _BYTES = ir.VectorType(I16, 2 * LANES), ir.VectorType(I8, 4 * LANES)
+_SEGMENT = ir.VectorType(I8, LANES)
+_CURRENT_ROUNDING = 4
+
+
+class Limits(NamedTuple):
+    """Ends of numbers before the zero point is added, and that point: vectors of all lanes."""
+
+    low: Any
+    high: Any
+    zero: Any
+
+
+def emit_packed(builder: ir.IRBuilder, values: list[Any], limits: Limits) -> list[Any]:
+    """Emit vectors of float32 as vectors of as many bytes, in their order."""
+    if not HAS_PACKS:
+        return [emit_bytes(builder, value, *limits) for value in values]
+    # Unsigned bytes are the distances from the least one; those of int8 have another upper bit.
+    least = builder.add(limits.zero, builder.fptosi(limits.low, i32x.llvm))
+    shift = _repeated(builder, builder.sub(limits.zero, least), I16, _HALVES)
+    flip = _repeated(builder, least, I8, _BYTES)
+    packed = []
+    for first in range(0, len(values), 4):
+        four = values[first : first + 4]
+        whole = [_rounded(builder, value, limits.high) for value in four]
+        whole += [whole[-1]] * (4 - len(four))
+        pairs = [_saturated(builder, "packssdw", _HALVES, whole[i : i + 2]) for i in (0, 2)]
+        pairs = [_added(builder, pair, shift) for pair in pairs]
+        joined = _saturated(builder, "packuswb", _BYTES, pairs)
+        joined = builder.xor(joined, flip)
+        # Each quarter of a register has a quarter of each of the vectors.
+        words = builder.bitcast(joined, i32x.llvm)
+        order = [4 * quarter + vector for vector in range(4) for quarter in range(4)]
+        ordered = builder.shuffle_vector(
+            words, words, ir.Constant(ir.VectorType(I32, LANES), order)
+        )
+        joined = builder.bitcast(ordered, _BYTES)
+        for i in range(len(four)):
+            lanes = ir.Constant(ir.VectorType(I32, LANES), list(range(i * LANES, (i + 1) * LANES)))
+            packed.append(builder.shuffle_vector(joined, joined, lanes))
+    return packed
+
+
+def _repeated(builder: ir.IRBuilder, words: Any, element: ir.Type, vector: ir.VectorType) -> Any:
+    """Repeat the first number of a vector of int32, as another type of integers."""
+    number = builder.trunc(builder.extract_element(words, I32(0)), element)
+    return simd.emit_splat(builder, number, vector.count)
+
+
+def _rounded(builder: ir.IRBuilder, value: Any, high: Any) -> Any:
+    """Round to int32, those above ``high`` as that; NaN and those below int32 as the least one."""
+    above = builder.fcmp_ordered("<", high, value)
+    value = builder.select(above, high, value)
+    every, zeros = ir.Constant(I16, -1), ir.Constant(i32x.llvm, None)
+    args = [value, zeros, every, I32(_CURRENT_ROUNDING)]
+    return simd.call_by_name(builder, "llvm.x86.avx512.mask.cvtps2dq.512", i32x.llvm, args)
+
+
+def _saturated(builder: ir.IRBuilder, name: str, result: ir.Type, pair: list[Any]) -> Any:
+    return simd.call_by_name(builder, f"llvm.x86.avx512.{name}.512", result, pair)
+
+
+def _added(builder: ir.IRBuilder, a: Any, b: Any) -> Any:
+    return simd.call_by_name(builder, f"llvm.sadd.sat.v{_HALVES.count}i16", _HALVES, [a, b])
