@@ -36,7 +36,7 @@ _SLACK = ROWS
 
 @njit
 def _apart(size: int, pixel: int) -> Any:
-    """Distance of blocks of channels: unless it is odd enough, they compete for a few sets of L1."""
+    """Distance of blocks of channels, which would else compete for a few sets of L1."""
     return size if size % _SETS != 0 else size + pixel
 
 
@@ -123,7 +123,7 @@ def _make_panel(terms: int) -> Callable[..., None]:
                 valid = min(pieces.height, width - first_low)
                 finish(own, done + ROWS * SUM_BYTES, h_low, first_low, valid)
 
-    return panel  # type: ignore[no-any-return]
+    return panel
 
 
 @kernel_factory
@@ -194,7 +194,9 @@ def term_convolve(terms: int) -> Callable[..., int]:
         done = workspace + thread * workspace_bytes
         a = done + _SUMS_BYTES
         slack = _SLACK * stride_w * pixel_bytes
-        most = (workspace_bytes - _SUMS_BYTES - slack - blocks * pixel_bytes) // (split_row * blocks)
+        most = (workspace_bytes - _SUMS_BYTES - slack - blocks * pixel_bytes) // (
+            split_row * blocks
+        )
         chunk = max(1, (most - reach_h) // stride_h + 1)
 
         state, words = stack_words(STATE_WORDS), stack_words(64)
@@ -266,9 +268,7 @@ def term_convolve(terms: int) -> Callable[..., int]:
     return body
 
 
-def workspace_bytes(
-    terms: int, padded_width: Any, channels: int, reach: int, stride: int
-) -> Any:
+def workspace_bytes(terms: int, padded_width: Any, channels: int, reach: int, stride: int) -> Any:
     """Bytes of workspace for each thread: sums, and at least the rows of one output row."""
     blocks = -(-channels // BLOCK)
     pixel = terms * TERM_BYTES

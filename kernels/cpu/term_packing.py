@@ -24,6 +24,12 @@ def fits_terms(values: np.ndarray) -> bool:
     return bool(np.abs(values).max(initial=0.0) < float(np.finfo(np.float32).max) * (1 - 2.0**-8))
 
 
+def are_bfloat16(values: np.ndarray) -> bool:
+    """Tell whether bfloat16 holds all of some float32 exactly."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return not bool((bits & np.uint32(0xFFFF)).any())
+
+
 def pack_terms(weights: np.ndarray, groups: int, terms: int) -> np.ndarray:
     """Pack convolution weights (M, C / groups, kh, kw) of float32.
 
@@ -49,6 +55,8 @@ def _pack_group(weights: np.ndarray, terms: int) -> np.ndarray:
     split = np.stack([term.reshape(shape) for term in terms_of(padded, terms)])
     ordered = split.transpose(1, 6, 3, 0, 4, 2, 5)  # tile, tap, block, term, pair, column, half
     wide = tiles // 2 * 2
-    pairs = ordered[:wide].reshape(wide // 2, 2, *ordered.shape[1:]).transpose(0, 2, 3, 4, 1, 5, 6, 7)
+    pairs = (
+        ordered[:wide].reshape(wide // 2, 2, *ordered.shape[1:]).transpose(0, 2, 3, 4, 1, 5, 6, 7)
+    )
     flat = [np.ascontiguousarray(part).reshape(-1) for part in (pairs, ordered[wide:])]
     return np.concatenate(flat).view(np.int32)

@@ -17,7 +17,6 @@ from ..registry import Pointer
 from ..simd import load_f32, splat, stack_words, store_f32, vstore
 from ..target import LANES
 
-
 _BLOCK_WORDS = BLOCK // 2
 
 
@@ -83,4 +82,4 @@ def make_split_rows(terms: int) -> Callable[..., None]:
                 source += own.pixel * 4
                 at += pixel_bytes
 
-    return split_rows  # type: ignore[no-any-return]
+    return split_rows

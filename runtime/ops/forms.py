@@ -16,14 +16,12 @@ from .convolution import Convolution
 from .depthwise import emit_depthwise
 from .direct import emit_direct
 from .pooled import find_pool
-from .term_products import emit_terms, may_split
+from .term_products import emit_terms, may_split, terms_of
 from .term_products import pays as pays_by_terms
 from .tiles import amx_sizes
 from .winograd import emit_winograd, form_of, gain_of, legal_forms, pays
 
 _MOST_TILES = 3
-_TERMS = 2
-"""Terms of float32 in convolutions: their error is about that of Winograd's form."""
 
 
 def emit_convolution(emit: Emission, conv: Convolution) -> None:
@@ -95,6 +93,7 @@ def _forms(emit: Emission, conv: Convolution) -> list[Form]:
     if cheapest is not None:
         forms.sort(key=lambda form: form != Form("winograd", cheapest))
     if may_split(emit, conv):
-        own = Form("terms", (_TERMS, PRODUCTS[_TERMS]))
-        forms.insert(0 if pays_by_terms(conv, _TERMS, gain_of(emit, conv)) else len(forms), own)
+        terms = terms_of(conv)
+        own = Form("terms", (terms, PRODUCTS[terms]))
+        forms.insert(0 if pays_by_terms(conv, terms, gain_of(emit, conv)) else len(forms), own)
     return forms
