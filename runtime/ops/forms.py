@@ -37,7 +37,8 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
     if isinstance(conv.weights, Tensor):
         emit_direct(emit, conv)
         return
-    if may_round(emit, conv) and form_of(emit, conv, bfloat16_speed()) is None:
+    is_direct = form_of(emit, conv, bfloat16_speed()) is None and not _pay_terms(emit, conv)
+    if may_round(emit, conv) and is_direct:
         conv = rounded(emit, conv)
     forms = _forms(emit, conv)
     form = emit.choices.choose(conv.name, forms)
@@ -93,7 +94,14 @@ def _forms(emit: Emission, conv: Convolution) -> list[Form]:
     if cheapest is not None:
         forms.sort(key=lambda form: form != Form("winograd", cheapest))
     if may_split(emit, conv):
-        terms = terms_of(conv)
+        terms = terms_of(emit, conv)
         own = Form("terms", (terms, PRODUCTS[terms]))
-        forms.insert(0 if pays_by_terms(conv, terms, gain_of(emit, conv)) else len(forms), own)
+        forms.insert(0 if _pay_terms(emit, conv) else len(forms), own)
     return forms
+
+
+def _pay_terms(emit: Emission, conv: Convolution) -> bool:
+    """Tell whether terms cost less than any other form of float32."""
+    if not may_split(emit, conv):
+        return False
+    return pays_by_terms(conv, terms_of(emit, conv), gain_of(emit, conv))

@@ -257,7 +257,7 @@ def _emit_matmul(
 
 def _emit_form(emit: Emission, conv: Convolution) -> None:
     """Emit a product by terms of bfloat16, by pairs of bfloat16, or by vectors of its numbers."""
-    terms = terms_of(conv)
+    terms = terms_of(emit, conv)
     if not may_split(emit, conv) or not pays(conv, terms):
         emit_direct(emit, rounded(emit, conv) if may_round(emit, conv) else conv)
     elif isinstance(conv.row_pixels, int) or emit.is_catching:

@@ -32,7 +32,9 @@ _COLUMNS = 16
 
 def may_split(emit: Emission, conv: Convolution) -> bool:
     """Tell whether a convolution of float32 may be computed by terms."""
-    if not has_amx() or emit.options.get("precision") != "fp32" or conv.kind != "f32":
+    if emit.options.get("precision") not in ("fp32", "bf16") or conv.kind != "f32":
+        return False
+    if not has_amx() or tile_bfloat16_speed() == 0.0:
         return False
     weights = conv.weights
     if not isinstance(weights, np.ndarray) or conv.group.gate is not None or conv.pad is not None:
@@ -42,12 +44,14 @@ def may_split(emit: Emission, conv: Convolution) -> bool:
     return not isinstance(conv.row_pixels, int) or conv.row_pixels > _FEW_ROWS
 
 
-def terms_of(conv: Convolution) -> int:
+def terms_of(emit: Emission, conv: Convolution) -> int:
     """Return the terms that numbers of float32 are split into.
 
-    Two, whose error is that of Winograd's form. Weights that bfloat16 holds, such as whole numbers
+    One, which rounds them, is what ``precision="bf16"`` asks for. Else two, whose error is that of Winograd's form. Weights that bfloat16 holds, such as whole numbers
     and masks, may be there to add or to choose exactly: three, as exact as float32.
     """
+    if emit.options.get("precision") == "bf16":
+        return 1
     return 3 if are_bfloat16(conv.filters) else 2
 
 

@@ -23,8 +23,8 @@ TOLERANCE = {2: 1.5e-5, 3: 5e-7}
 def terms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
     """Take so many terms."""
     count: int = request.param
-    monkeypatch.setattr(matmul, "terms_of", lambda conv: count)
-    monkeypatch.setattr(forms, "terms_of", lambda conv: count)
+    monkeypatch.setattr(matmul, "terms_of", lambda emit, conv: count)
+    monkeypatch.setattr(forms, "terms_of", lambda emit, conv: count)
     return count
 
 
