@@ -78,4 +78,4 @@ def make_split(terms: int) -> Callable[[int, int], None]:
                 low, high = low - first, high - second
             _store_pair(target + (terms - 1) * TERM_BYTES, at, low, high)
 
-    return split  # type: ignore[no-any-return]
+    return split

@@ -37,7 +37,7 @@ _SLACK = ROWS
 
 @njit
 def _apart(size: int, pixel: int) -> Any:
-    """Distance of blocks of channels: unless it is odd enough, they compete for a few sets of L1."""
+    """Distance of blocks of channels, which would else compete for a few sets of L1."""
     return size if size % _SETS != 0 else size + pixel
 
 
@@ -124,7 +124,7 @@ def _make_panel(terms: int) -> Callable[..., None]:
                 valid = min(pieces.height, width - first_low)
                 finish(own, done + ROWS * SUM_BYTES, h_low, first_low, valid)
 
-    return panel  # type: ignore[no-any-return]
+    return panel
 
 
 @kernel_factory

@@ -24,6 +24,12 @@ def fits_terms(values: np.ndarray) -> bool:
     return bool(np.abs(values).max(initial=0.0) < float(np.finfo(np.float32).max) * (1 - 2.0**-8))
 
 
+def are_bfloat16(values: np.ndarray) -> bool:
+    """Tell whether bfloat16 holds all of some float32 exactly."""
+    bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+    return not bool((bits & np.uint32(0xFFFF)).any())
+
+
 def pack_terms(weights: np.ndarray, groups: int, terms: int) -> np.ndarray:
     """Pack convolution weights (M, C / groups, kh, kw) of float32.
 

@@ -82,4 +82,4 @@ def make_split_rows(terms: int) -> Callable[..., None]:
                 source += own.pixel * 4
                 at += pixel_bytes
 
-    return split_rows  # type: ignore[no-any-return]
+    return split_rows

@@ -136,4 +136,4 @@ def make_sums(terms: int) -> Callable[..., None]:
                     b += terms * other
         _store(state, is_low, is_wide, c)
 
-    return sums  # type: ignore[no-any-return]
+    return sums

@@ -16,14 +16,12 @@ from .convolution import Convolution
 from .depthwise import emit_depthwise
 from .direct import emit_direct
 from .pooled import find_pool
-from .term_products import emit_terms, may_split
+from .term_products import emit_terms, may_split, terms_of
 from .term_products import pays as pays_by_terms
 from .tiles import amx_sizes
 from .winograd import emit_winograd, form_of, gain_of, legal_forms, pays
 
 _MOST_TILES = 3
-_TERMS = 2
-"""Terms of float32 in convolutions: their error is about that of Winograd's form."""
 
 
 def emit_convolution(emit: Emission, conv: Convolution) -> None:
@@ -39,7 +37,8 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
     if isinstance(conv.weights, Tensor):
         emit_direct(emit, conv)
         return
-    if may_round(emit, conv) and form_of(emit, conv, bfloat16_speed()) is None:
+    is_direct = form_of(emit, conv, bfloat16_speed()) is None and not _pay_terms(emit, conv)
+    if may_round(emit, conv) and is_direct:
         conv = rounded(emit, conv)
     forms = _forms(emit, conv)
     form = emit.choices.choose(conv.name, forms)
@@ -95,6 +94,14 @@ def _forms(emit: Emission, conv: Convolution) -> list[Form]:
     if cheapest is not None:
         forms.sort(key=lambda form: form != Form("winograd", cheapest))
     if may_split(emit, conv):
-        own = Form("terms", (_TERMS, PRODUCTS[_TERMS]))
-        forms.insert(0 if pays_by_terms(conv, _TERMS, gain_of(emit, conv)) else len(forms), own)
+        terms = terms_of(emit, conv)
+        own = Form("terms", (terms, PRODUCTS[terms]))
+        forms.insert(0 if _pay_terms(emit, conv) else len(forms), own)
     return forms
+
+
+def _pay_terms(emit: Emission, conv: Convolution) -> bool:
+    """Tell whether terms cost less than any other form of float32."""
+    if not may_split(emit, conv):
+        return False
+    return pays_by_terms(conv, terms_of(emit, conv), gain_of(emit, conv))

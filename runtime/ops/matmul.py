@@ -23,11 +23,8 @@ from .forms import emit_either
 from .packed_weights import PackedWeights, emit_packed, packed_weights
 from .pointwise import broadcast_strides, emit_expression, emit_pointwise
 from .registry import Operator, register
-from .term_products import emit_terms, has_many_rows, may_split, pays
+from .term_products import emit_terms, has_many_rows, may_split, pays, terms_of
 from .windows import Window
-
-_TERMS = 3
-"""Terms of float32 in products: their error is that of sums of float32."""
 
 
 def _infer_matmul(node: Node) -> list[Info]:
@@ -260,14 +257,15 @@ def _emit_matmul(
 
 def _emit_form(emit: Emission, conv: Convolution) -> None:
     """Emit a product by terms of bfloat16, by pairs of bfloat16, or by vectors of its numbers."""
-    if not may_split(emit, conv) or not pays(conv, _TERMS):
+    terms = terms_of(emit, conv)
+    if not may_split(emit, conv) or not pays(conv, terms):
         emit_direct(emit, rounded(emit, conv) if may_round(emit, conv) else conv)
     elif isinstance(conv.row_pixels, int) or emit.is_catching:
-        emit_terms(emit, conv, _TERMS)
+        emit_terms(emit, conv, terms)
     else:  # a run may have few rows
         emit_either(
             emit, has_many_rows(conv),
-            lambda: emit_terms(emit, conv, _TERMS), lambda: emit_direct(emit, conv),
+            lambda: emit_terms(emit, conv, terms), lambda: emit_direct(emit, conv),
         )  # fmt: skip
 
 

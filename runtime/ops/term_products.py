@@ -9,7 +9,7 @@ import numpy as np
 from ...kernels.amx_permission import has_amx
 from ...kernels.bfloat_terms import BLOCK, PRODUCTS
 from ...kernels.cpu.term_conv import term_convolve, workspace_bytes
-from ...kernels.cpu.term_packing import fits_terms, pack_terms
+from ...kernels.cpu.term_packing import are_bfloat16, fits_terms, pack_terms
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
 from ..symbolic import Dim, maximum, minimum
@@ -24,7 +24,9 @@ _ROWS = 64
 """Stands for a size that is known only when the model runs."""
 # Measured on Intel Emerald Rapids: the part of its rate that the unit reaches, and, in float32
 # operations of vectors, splitting a number into a term, and a byte of weights from L3 or memory.
-_REACHED, _SPLIT, _FETCH = 0.55, 20.0, 10.0
+_REACHED, _SPLIT, _FETCH = 0.6, 20.0, 10.0
+_OF_GAIN = 0.75
+"""Part of what Winograd's form gains by its own costs that it gains there."""
 _COLUMNS = 16
 
 
@@ -36,7 +38,9 @@ def may_take_terms(emit: Emission, terms: int) -> bool:
 
 def may_split(emit: Emission, conv: Convolution) -> bool:
     """Tell whether a convolution of float32 may be computed by terms."""
-    if not has_amx() or emit.options.get("precision") != "fp32" or conv.kind != "f32":
+    if emit.options.get("precision") not in ("fp32", "bf16") or conv.kind != "f32":
+        return False
+    if not has_amx() or tile_bfloat16_speed() == 0.0:
         return False
     weights = conv.weights
     if not isinstance(weights, np.ndarray) or conv.group.gate is not None or conv.pad is not None:
@@ -44,6 +48,17 @@ def may_split(emit: Emission, conv: Convolution) -> bool:
     if conv.is_volume or weights.shape[-3] != 1 or not fits_terms(weights):
         return False
     return not isinstance(conv.row_pixels, int) or conv.row_pixels > _FEW_ROWS
+
+
+def terms_of(emit: Emission, conv: Convolution) -> int:
+    """Return the terms that numbers of float32 are split into.
+
+    One, which rounds them, is what ``precision="bf16"`` asks for. Else two, whose error is that of Winograd's form. Weights that bfloat16 holds, such as whole numbers
+    and masks, may be there to add or to choose exactly: three, as exact as float32.
+    """
+    if emit.options.get("precision") == "bf16":
+        return 1
+    return 3 if are_bfloat16(conv.filters) else 2
 
 
 def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
@@ -58,7 +73,7 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
     """
     rows, columns = (_known(size) for size in height_width(conv.y.shape))
     pixels = _known(conv.y.shape[0]) * rows * columns
-    channels, out_channels = int(conv.channels), int(conv.out_channels)  # type: ignore[arg-type]
+    out_channels, channels = conv.filters.shape[-5] // conv.groups, conv.filters.shape[-4]
     taps, groups = conv.window.taps, conv.groups
     products = 2.0 * pixels * taps * channels * out_channels * groups
     waste = _padded(channels, BLOCK) * _padded(out_channels, _COLUMNS) * _padded(columns, 4)
@@ -68,7 +83,8 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
     numbers = taps * channels * out_channels * groups
     own = products * waste * PRODUCTS[terms] / (tile_bfloat16_speed() * _REACHED)
     own = max(own, numbers * 2 * terms * _FETCH) + inputs * terms * _SPLIT
-    return own < max(products / gain, numbers * 4 * _FETCH)
+    by_vectors = products / max(gain * _OF_GAIN, 1.0)
+    return own < max(by_vectors, numbers * 4 * _FETCH)
 
 
 def has_many_rows(conv: Convolution) -> Dim:
@@ -92,12 +108,11 @@ def emit_terms(emit: Emission, conv: Convolution, terms: int) -> None:
         panels = np.stack([pack_terms(own[:, :, 0], conv.groups, terms) for own in weights])
     else:
         panels = pack_terms(weights[:, :, 0], conv.groups, terms)
-    window = conv.window
+    window, channels = conv.window, conv.channels
+    assert isinstance(channels, int)
     is_pixel = window.is_one_pixel or (window.taps == 1 and not window.is_padded)
     width = conv.row_pixels if is_pixel else conv.padded_width
-    space = workspace_bytes(
-        terms, width, int(conv.channels), window.rows.reach, window.columns.stride  # type: ignore[arg-type]
-    )
+    space = workspace_bytes(terms, width, channels, window.rows.reach, window.columns.stride)
     emit.step(
         term_convolve(terms),
         outputs=conv.outputs,

@@ -191,7 +191,9 @@ def form_of(emit: Emission, conv: Convolution, speed: float = 1.0) -> tuple[int,
     if not legal_forms(emit, conv.window):
         return None
     kernel, strides, channels, out_channels, groups, slices = _costs(conv)
-    return choose(kernel, _known_sizes(conv), channels, out_channels, groups, strides, slices, speed)
+    return choose(
+        kernel, _known_sizes(conv), channels, out_channels, groups, strides, slices, speed
+    )
 
 
 def gain_of(emit: Emission, conv: Convolution) -> float:
