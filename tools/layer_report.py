@@ -182,7 +182,7 @@ def _advice(layer: str, tensor: str, grid: Any, histogram: Any) -> str:
     clipping = histogram.noise_outside(grid.low, grid.high)
     if grid.noise and clipping > _CLIPPING * grid.noise:
         return (
-            f"{text.percent(clipping / grid.noise)} of the noise of {tensor!r} is clipping; try "
+            f"most of the noise of {tensor!r} is what its range cuts off; try "
             'method="minmax", or more data to calibrate on'
         )
     low, high = histogram.core(_NEARLY_ALL)
