@@ -111,10 +111,8 @@ def _in_onnxruntime(model: reference.Source) -> ir.Model | None:
 def print_integers(rows: Sequence[IntegerRow], console: Console) -> None:
     """Print a line for each node, with the reason of those that compute with floats."""
     count = sum(row.here is True for row in rows)
-    table = text.table(
-        f"{count} of {len(rows)} nodes on quantized tensors compute with integers",
-        "node", "operator", "here", "onnxruntime", "why not",
-    )  # fmt: skip
+    console.print(f"{count} of {len(rows)} nodes on quantized tensors compute with integers")
+    table = text.table("", "node", "operator", "here", "onnxruntime", "why not")
     for row in rows:
         table.add_row(row.name, row.op_type, _word(row.here), _word(row.reference), row.reason)
     table.caption = "–: part of another node, or not known"

@@ -318,7 +318,8 @@ def _search(
     searcher = Searcher(calibrated, first, held, wanted.metric, threads)
     found = searcher.search(wanted.max_drop)
     best = found.best
-    done.model, done.count = best.model, len(best.precisions)
+    done.model = best.model
+    done.count = list(best.precisions.values()).count("int8")
     _note(done, Measured(best.ns, best.float_ns, best.drop), held, wanted)
     done.layers = layer_rows(searcher, found)
     searcher.close()
