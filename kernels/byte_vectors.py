@@ -102,3 +102,23 @@ def four_rows_first(typingctx, a, b, c, d, count):  # type: ignore[no-untyped-de
         return _interleaved(builder, rows)
 
     return i32x(*[types.int64] * 5), codegen
+
+
+def _make_maximum(is_signed: bool) -> Any:
+    bytes_ = ir.VectorType(I8, 4 * LANES)
+
+    @intrinsic
+    def maximum(typingctx, a, b):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            compare = builder.icmp_signed if is_signed else builder.icmp_unsigned
+            first, second = (builder.bitcast(each, bytes_) for each in args)
+            larger = builder.select(compare(">", first, second), first, second)
+            return builder.bitcast(larger, i32x.llvm)
+
+        return i32x(i32x, i32x), codegen
+
+    return maximum
+
+
+vmax_i8, vmax_u8 = _make_maximum(True), _make_maximum(False)
+"""The larger one of each two bytes of words."""

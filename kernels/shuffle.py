@@ -145,28 +145,26 @@ def interleave(itemsize: int, rows: int) -> Any:
     Parameters
     ----------
     itemsize
-        Bytes of an element.
+        Bytes of an element, at most 4.
     rows
-        Number of source rows, each a vector of dense elements; a tuple holds one of each. The
+        Number of source rows, each of `LANES` dense elements; a tuple holds one of each. The
         tuples fill as many vectors, ``target_stride`` bytes apart.
     """
-    count = LANES * 4 // itemsize
 
     def move(builder: ir.IRBuilder, vectors: list[Any]) -> list[Any]:
-        flat = [(i % rows, i // rows) for i in range(rows * count)]
-        return [_gather(builder, vectors, flat[k * count : (k + 1) * count]) for k in range(rows)]
+        flat = [(i % rows, i // rows) for i in range(rows * LANES)]
+        return [_gather(builder, vectors, flat[k * LANES : (k + 1) * LANES]) for k in range(rows)]
 
-    return _memory_intrinsic(itemsize, count, rows, rows, move)
+    return _memory_intrinsic(itemsize, LANES, rows, rows, move)
 
 
 @functools.cache
 def deinterleave(itemsize: int, rows: int) -> Any:
     """``f(source, source_stride, target, target_stride)``: invert ``interleave``."""
-    count = LANES * 4 // itemsize
 
     def move(builder: ir.IRBuilder, vectors: list[Any]) -> list[Any]:
-        flat = [[(at // count, at % count) for at in range(k, rows * count, rows)]
+        flat = [[(at // LANES, at % LANES) for at in range(k, rows * LANES, rows)]
                 for k in range(rows)]  # fmt: skip
         return [_gather(builder, vectors, wanted) for wanted in flat]
 
-    return _memory_intrinsic(itemsize, count, rows, rows, move)
+    return _memory_intrinsic(itemsize, LANES, rows, rows, move)

@@ -77,7 +77,6 @@ def _transposition(itemsize: int) -> Callable[..., None]:
     load, store = element(itemsize)
     size = shuffle.block_size(itemsize)
     block = shuffle.transpose_block(itemsize)
-    wide = LANES * 4 // itemsize
     interleave2, deinterleave2 = shuffle.interleave(itemsize, 2), shuffle.deinterleave(itemsize, 2)
     interleave3, deinterleave3 = shuffle.interleave(itemsize, 3), shuffle.deinterleave(itemsize, 3)
     interleave4, deinterleave4 = shuffle.interleave(itemsize, 4), shuffle.deinterleave(itemsize, 4)
@@ -85,33 +84,33 @@ def _transposition(itemsize: int) -> Callable[..., None]:
     @njit
     def tuples(target: Pointer, source: Pointer, m: int, n: int, s1: int) -> Any:
         """Interleave rows of the source; returns how many elements of each were done."""
-        if m < wide:
+        if m < LANES:
             return 0
-        for step in range(0, m, wide):
-            i = min(step, m - wide)
+        for step in range(0, m, LANES):
+            i = min(step, m - LANES)
             at, out = source + i * itemsize, target + i * n * itemsize
             if n == 2:
-                interleave2(at, s1 * itemsize, out, wide * itemsize)
+                interleave2(at, s1 * itemsize, out, LANES * itemsize)
             elif n == 3:
-                interleave3(at, s1 * itemsize, out, wide * itemsize)
+                interleave3(at, s1 * itemsize, out, LANES * itemsize)
             else:
-                interleave4(at, s1 * itemsize, out, wide * itemsize)
+                interleave4(at, s1 * itemsize, out, LANES * itemsize)
         return m
 
     @njit
     def rows(target: Pointer, source: Pointer, m: int, n: int, t0: int) -> Any:
         """Take dense tuples of the source apart; returns how many were done."""
-        if n < wide:
+        if n < LANES:
             return 0
-        for step in range(0, n, wide):
-            j = min(step, n - wide)
+        for step in range(0, n, LANES):
+            j = min(step, n - LANES)
             at, out = source + j * m * itemsize, target + j * itemsize
             if m == 2:
-                deinterleave2(at, wide * itemsize, out, t0 * itemsize)
+                deinterleave2(at, LANES * itemsize, out, t0 * itemsize)
             elif m == 3:
-                deinterleave3(at, wide * itemsize, out, t0 * itemsize)
+                deinterleave3(at, LANES * itemsize, out, t0 * itemsize)
             else:
-                deinterleave4(at, wide * itemsize, out, t0 * itemsize)
+                deinterleave4(at, LANES * itemsize, out, t0 * itemsize)
         return n
 
     @njit
@@ -127,9 +126,9 @@ def _transposition(itemsize: int) -> Callable[..., None]:
                     block(at, s1 * itemsize, out, t0 * itemsize)
             return
         i0, j0 = 0, 0
-        if itemsize == 4 and 2 <= n <= 4 and t0 == n:
+        if itemsize <= 4 and 2 <= n <= 4 and t0 == n:
             i0 = tuples(target, source, m, n, s1)
-        elif itemsize == 4 and 2 <= m <= 4 and s1 == m:
+        elif itemsize <= 4 and 2 <= m <= 4 and s1 == m:
             j0 = rows(target, source, m, n, t0)
         for i in range(i0, m):
             for j in range(j0, n):

@@ -1,4 +1,4 @@
-"""Max pooling over small windows without dilation, channels last, float32.
+"""Max pooling over small windows without dilation, channels last, of float32 or words of bytes.
 
 An element taken twice does not change a maximum: where a window reaches beyond the image it reads
 the image's nearest row or column again, which it has anyway, so nothing is ever compared with a
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from ..byte_vectors import vmax_i8, vmax_u8
 from ..fields import Depth, Sizes, Strides
 from ..registry import kernel_factory
 from ..simd import (
@@ -25,9 +26,13 @@ from ..simd import (
     unordered,
     vload,
     vload_first,
+    vload_i32,
+    vload_i32_first,
     vmax,
     vstore,
     vstore_first,
+    vstore_i32,
+    vstore_i32_first,
 )
 from ..target import LANES
 from .window import columns_for
@@ -56,11 +61,24 @@ _NAMES: dict[str, Any] = {
     "stack_words": stack_words,
     "store_i64": store_i64,
     "unordered": unordered,
+}
+_FLOATS: dict[str, Any] = {
     "vload": vload,
     "vload_first": vload_first,
     "vmax": vmax,
     "vstore": vstore,
     "vstore_first": vstore_first,
+}
+_WORDS: dict[str, Any] = {
+    "vload": vload_i32,
+    "vload_first": vload_i32_first,
+    "vstore": vstore_i32,
+    "vstore_first": vstore_i32_first,
+}
+_KINDS = {
+    "f32": _FLOATS,
+    "i8": _WORDS | {"vmax": vmax_i8},
+    "u8": _WORDS | {"vmax": vmax_u8},
 }
 
 _BODY = """
@@ -111,27 +129,32 @@ def body(
 
 
 @kernel_factory
-def max_pool(depth: int, height: int, width: int, stride: int, columns: int) -> Callable[..., int]:
+def max_pool(
+    depth: int, height: int, width: int, stride: int, columns: int, kind: str = "f32"
+) -> Callable[..., int]:
     """Build the maximum over ``depth`` x ``height`` x ``width`` windows; NaN where one has a NaN.
 
     Windows are ``stride`` columns apart, and every one has an element inside the image.
-    ``columns`` of the output are computed at a time. Strides in elements; output rows of all
-    slices are split into parts.
+    ``columns`` of the output are computed at a time. An element is a float32, or a word of the
+    bytes ``"i8"`` or ``"u8"`` of four channels. Strides in elements; output rows of all slices are
+    split into parts.
     """
-    pixels = (columns - 1) * stride + width
+    pixels, has_nan = (columns - 1) * stride + width, kind == "f32"
 
     def form(load: str, store: str, offset: str) -> str:
         lines = []
         for i in range(pixels):
             users = [(j, i - j * stride) for j in range(columns) if 0 <= i - j * stride < width]
             if users:
-                lines += _column(depth * height, load, offset.format(i=i))
+                lines += _column(depth * height, load, offset.format(i=i), has_nan)
             for j, k in users:
                 new = k == 0
                 lines.append(f"s{j} = m" if new else f"s{j} = vmax(s{j}, m)")
-                lines.append(f"n{j} = n" if new else f"n{j} = n{j} | n")
+                if has_nan:
+                    lines.append(f"n{j} = n" if new else f"n{j} = n{j} | n")
                 if k == width - 1:
-                    lines += store.format(j=j, v=f"select(n{j}, nan, s{j})").splitlines()
+                    value = f"select(n{j}, nan, s{j})" if has_nan else f"s{j}"
+                    lines += store.format(j=j, v=value).splitlines()
         return "\n".join(" " * 20 + line for line in lines)
 
     lines = []
@@ -154,19 +177,20 @@ def max_pool(depth: int, height: int, width: int, stride: int, columns: int) -> 
         full=form("vload({}, c)", plain, "load_i64(offsets, {i})"),
         narrow=form("vload_first({}, c, count)", masked, "load_i64(offsets, {i})"),
     )
-    scope = dict(_NAMES)
+    scope = _NAMES | _KINDS[kind]
     exec(source, scope)
     body: Callable[..., int] = scope["body"]
     body.__module__, body.__qualname__ = __name__, "max_pool"
     return body
 
 
-def _column(height: int, load: str, offset: str) -> list[str]:
+def _column(height: int, load: str, offset: str, has_nan: bool) -> list[str]:
     """Statements that give the maximum ``m`` of a window's column and where it has a NaN, ``n``."""
     lines = [f"at_i = {offset}"]
     lines += [f"v{i} = " + load.format(f"r{i} + at_i") for i in range(height)]
     lines.append("m = v0")
     lines += [f"m = vmax(m, v{i})" for i in range(1, height)]
-    pairs = [(i, min(i + 1, height - 1)) for i in range(0, height, 2)]
-    lines.append("n = " + " | ".join(f"unordered(v{i}, v{j})" for i, j in pairs))
+    if has_nan:
+        pairs = [(i, min(i + 1, height - 1)) for i in range(0, height, 2)]
+        lines.append("n = " + " | ".join(f"unordered(v{i}, v{j})" for i, j in pairs))
     return lines

@@ -21,6 +21,7 @@ from ..symbolic import Dim, maximum, minimum, product
 from ..tensors import Tensor, short_name
 from . import checks
 from .pointwise import emit_expression
+from .quads import channel_words
 from .reduce import emit_reduce, reduce_to
 from .registry import Operator, register
 from .terms import float32
@@ -73,15 +74,28 @@ def _lower_max(emit: Emission, node: Node) -> None:
     x, y = _images(emit, node)
     width = height_width(y.shape)[1]
     fields = window_fields(window)
-    if x.dtype == "float32" and _always_inside(node, window):
+    elements = _wide_elements(x, y) if _always_inside(node, window) else None
+    if elements is not None:
         emit.check_some(product(x.shape[2:]), product(y.shape), "maxima")
         (taps_d, taps_h, taps_w), stride = (own.taps for own in window), window.columns.stride
-        kernel = max_pool(taps_d, taps_h, taps_w, stride, columns_of(width, taps_w))
+        columns = columns_of(width, taps_w)
+        kernel = max_pool(taps_d, taps_h, taps_w, stride, columns, short_name(x.dtype))
         fields = {name: fields[name] for name in ("stride_h", "pad_top", "pad_left")}
+        _emit_pool(emit, kernel, window, *elements, fields, y)
     else:
         kernel = _kernel("max", window, x, width)
         fields |= _sum_fields(window, "inside")
-    _emit_pool(emit, kernel, window, x, y, fields)
+        _emit_pool(emit, kernel, window, x, y, fields)
+
+
+def _wide_elements(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Return input and output as elements of four bytes; None where they have no such ones."""
+    if x.dtype == "float32":
+        return x, y
+    if x.itemsize != 1:
+        return None
+    whole, target = channel_words(x), channel_words(y)
+    return None if whole is None or target is None else (whole, target)
 
 
 def _are_planes(emit: Emission, node: Node, window: Window) -> bool:
@@ -156,11 +170,13 @@ def _sum_fields(window: Window, counting: str) -> dict[str, Any]:
 
 
 def _emit_pool(
-    emit: Emission, kernel: Kernel, window: Window, x: Tensor, y: Tensor, fields: dict[str, Any]
-) -> None:
+    emit: Emission, kernel: Kernel, window: Window, x: Tensor, y: Tensor, fields: dict[str, Any],
+    result: Tensor | None = None,
+) -> None:  # fmt: skip
+    """Emit a step that writes ``y``, which shows the elements of a ``result`` otherwise."""
     emit.step(
         kernel,
-        outputs=[y],
+        outputs=[y if result is None else result],
         flops=product(y.shape) * _taps_read(window, x),
         x=x, y=y, channels=x.shape[1],
         **size_fields(x, y), **stride_fields("x", x), **stride_fields("y", y),

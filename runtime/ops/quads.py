@@ -66,10 +66,9 @@ def pixel_quads(emit: Emission, x: Tensor, groups: int, channels: Dim, kind: str
     order = channels_last_order(len(x.shape))
     rows, pixel = product(spatial), x.strides[-1]
     shape = (images, groups * ((channels + 3) // 4), *spatial)
-    is_even = all(stride % 4 == 0 for axis, stride in enumerate(x.strides) if axis != 1)
-    if not _is_shifted(x.dtype, kind) and channels % 4 == 0 and is_even:
-        strides = [stride // 4 for stride in x.strides]
-        return _as_words(x, shape, [*strides[:1], 1, *strides[2:]])
+    whole = channel_words(x) if channels % 4 == 0 else None
+    if whole is not None and not _is_shifted(x.dtype, kind):
+        return whole
     steps = [pixel * step for step in contiguous_strides(spatial)]
     if [x.strides[0], *x.strides[2:]] != [rows * pixel, *steps]:
         x = emit.ordered(x, order)
@@ -77,6 +76,19 @@ def pixel_quads(emit: Emission, x: Tensor, groups: int, channels: Dim, kind: str
     words = emit.new(shape, "int32", order, x.name)
     _emit_rows(emit, x, words, images, rows, groups, channels, rows * pixel, pixel, kind)
     return words
+
+
+def channel_words(x: Tensor) -> Tensor | None:
+    """Return the words of four channels that images of bytes, channels last, consist of.
+
+    None where they begin within a word.
+    """
+    images, channels, *spatial = x.shape
+    strides = [stride for axis, stride in enumerate(x.strides) if axis != 1]
+    if channels % 4 != 0 or not all(stride % 4 == 0 for stride in strides):
+        return None
+    shape, (first, *others) = (images, channels // 4, *spatial), (each // 4 for each in strides)
+    return _as_words(x, shape, (first, 1, *others))
 
 
 def _is_planar(x: Tensor, channels: Dim) -> bool:

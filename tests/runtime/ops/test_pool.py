@@ -193,6 +193,18 @@ def test_other_types(check, dtype, attributes):
             check([node], images, threads=[1, 4], tolerance=1e-12)
 
 
+@pytest.mark.parametrize("dtype", ["int8", "uint8"])
+def test_maxima_of_words_of_bytes(check, dtype):
+    rng = np.random.default_rng(0)
+    limits = np.iinfo(dtype)
+    for attributes in WINDOWS:
+        node = make_node("MaxPool", ["x"], ["y"], **attributes)
+        shapes = [(1, 24, 9, 11), (3, 132, 8, 7)]
+        images = [{"x": rng.integers(limits.min, limits.max + 1, s).astype(dtype)} for s in shapes]
+        for image in images:
+            check([node], image, threads=[1, 3])
+
+
 def test_halves_in_strict_precision(check):
     x = normal(1, 2, 4, 4).astype(np.float16)
     for op_type in ("GlobalAveragePool", "GlobalMaxPool"):
