@@ -18,7 +18,12 @@ from .regions import Regions
 from .weights import by_channel
 
 
-def write_static(graph: ir.Graph, regions: Regions, ranges: Mapping[ir.Value, Range]) -> None:
+def write_static(
+    graph: ir.Graph,
+    regions: Regions,
+    ranges: Mapping[ir.Value, Range],
+    rounded: Mapping[ir.Node, np.ndarray] | None = None,
+) -> None:
     """Quantize the regions of a graph, in place.
 
     Parameters
@@ -27,8 +32,10 @@ def write_static(graph: ir.Graph, regions: Regions, ranges: Mapping[ir.Value, Ra
     regions : Regions
     ranges : mapping of ir.Value to Range
         By the tensor that stands for those of a grid.
+    rounded : mapping of ir.Node to ndarray, optional
+        Weights on the grid of `quantized_weights` that are not rounded to the nearest.
     """
-    writer = _Writer(graph, regions, ranges)
+    writer = _Writer(graph, regions, ranges, rounded or {})
     for node in regions.heads:
         writer.quantize_weights(node)
     for value in regions.values:
@@ -36,8 +43,14 @@ def write_static(graph: ir.Graph, regions: Regions, ranges: Mapping[ir.Value, Ra
 
 
 class _Writer:
-    def __init__(self, graph: ir.Graph, regions: Regions, ranges: Mapping[ir.Value, Range]) -> None:
-        self.graph, self.regions, self.ranges = graph, regions, ranges
+    def __init__(
+        self,
+        graph: ir.Graph,
+        regions: Regions,
+        ranges: Mapping[ir.Value, Range],
+        rounded: Mapping[ir.Node, np.ndarray],
+    ) -> None:
+        self.graph, self.regions, self.ranges, self.rounded = graph, regions, ranges, rounded
         self._grids: dict[ir.Value, list[ir.Value]] = {}
         self._weights: dict[tuple[str, int, bytes], ir.Value] = {}
 
@@ -88,15 +101,14 @@ class _Writer:
 
     def quantize_weights(self, node: ir.Node) -> None:
         """Let a convolution or product take dequantized weights, and a bias of 32 bits."""
-        weights = constant(node.inputs[1])
-        if weights is None:
+        if constant(node.inputs[1]) is None:
             return
-        axis = 0 if node.op_type == "Conv" or attribute(node, "transB", 0) else 1
         x = node.inputs[0]
         assert x is not None
         scale = float(self.ranges[self.regions.grid_of(x)].scale)
-        bias = _bias(node, weights.shape[axis])
-        integers, scales = by_channel(weights, axis, bias, scale)
+        integers, scales, axis, bias = quantized_weights(node, scale)
+        if node in self.rounded:
+            integers = self.rounded[node].astype(integers.dtype)
         changes: dict[int, ir.Value | None] = {
             1: self._dequantized(node, 1, integers, scales, axis)
         }
@@ -125,6 +137,25 @@ class _Writer:
             self.graph.insert_before(self.graph[0], [made])
             self._weights[key] = made.outputs[0]
         return self._weights[key]
+
+
+def quantized_weights(
+    node: ir.Node, scale: float
+) -> tuple[np.ndarray, np.ndarray, int, np.ndarray | None]:
+    """Return integers, scales and axis of the channels of weights, and the bias, if it is constant.
+
+    Parameters
+    ----------
+    node : ir.Node
+        Convolution or product with constant weights.
+    scale : float
+        Of what they multiply.
+    """
+    weights = constant(node.inputs[1])
+    assert weights is not None
+    axis = 0 if node.op_type == "Conv" or attribute(node, "transB", 0) else 1
+    bias = _bias(node, weights.shape[axis])
+    return *by_channel(weights, axis, bias, scale), axis, bias
 
 
 def _bias(node: ir.Node, channels: int) -> np.ndarray | None:

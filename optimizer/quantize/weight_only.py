@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import onnx_ir as ir
 
 from ..edits import insert, new_constant, set_inputs
 from ..values import attribute, constant, rank
+from .layers import Layer
 from .products import products
+from .refinement import by_channel_grid
 from .regions import is_float
-from .weights import by_channel, in_blocks
+from .rounding import Grid
+from .weights import LEVELS, MOST, Blocks, by_channel, in_blocks
 
 LEAST = 1024
 """Numbers of a weight below which it stays as it is."""
 
 
-def write_weights(model: ir.Model, bits: int, block: int, method: str) -> int:
+def write_weights(
+    model: ir.Model,
+    bits: int,
+    block: int,
+    method: str,
+    rounded: Mapping[ir.Node, np.ndarray] | None = None,
+) -> int:
     """Keep the weights of products, convolutions and lookups in few bits, in place.
 
     Parameters
@@ -28,12 +39,15 @@ def write_weights(model: ir.Model, bits: int, block: int, method: str) -> int:
         Of 4 bits.
     method : {"nearest", "mse"}
         Of 4 bits.
+    rounded : mapping of ir.Node to ndarray, optional
+        Weights on the grid of `weight_grid` that are not rounded to the nearest.
 
     Returns
     -------
     int
         Number of operands.
     """
+    rounded = rounded or {}
     made: dict[tuple[ir.Value, int], ir.Value] = {}
     places = [(each.graph, each.node, 1, each.columns) for each in products(model)]
     places += [
@@ -49,11 +63,11 @@ def write_weights(model: ir.Model, bits: int, block: int, method: str) -> int:
         if value is None or weights is None or weights.size < LEAST:
             continue
         if (value, axis) not in made:
-            few = bits == 4 and node.op_type != "Conv"
+            given = rounded.get(node)
             made[value, axis] = (
-                _in_blocks(graph, value, weights, 1 - axis, block, method)
-                if few
-                else _by_channel(graph, value, weights, axis)
+                _in_blocks(graph, value, in_blocks(weights, 1 - axis, block, method), axis, block, given)
+                if _is_few(node, bits)
+                else _by_channel(graph, value, weights, axis, given)
             )
         set_inputs(node, {index: made[value, axis]})
         count += 1
@@ -73,17 +87,41 @@ def _other_place(node: ir.Node) -> tuple[int, int] | None:
     return index, 0
 
 
-def _by_channel(graph: ir.Graph, value: ir.Value, weights: np.ndarray, axis: int) -> ir.Value:
+def _is_few(node: ir.Node, bits: int) -> bool:
+    return bits == 4 and node.op_type != "Conv"
+
+
+def weight_grid(layer: Layer, bits: int, block: int, method: str) -> Grid:
+    """Return the grid that `write_weights` has for a layer."""
+    weights = layer.matrices(layer.weights)
+    if not _is_few(layer.node, bits):
+        _, scales = by_channel(weights.reshape(-1, layer.summed), 0)
+        return by_channel_grid(layer, scales, MOST)
+    blocks = in_blocks(weights[0], 1, block, method)
+    parts = (blocks.scales, blocks.zeros.astype(np.float32))
+    scales, zeros = (np.repeat(part, block, 1)[:, : layer.summed] for part in parts)
+    return Grid(scales, zeros, 0, LEVELS)
+
+
+def _by_channel(
+    graph: ir.Graph, value: ir.Value, weights: np.ndarray, axis: int, given: np.ndarray | None
+) -> ir.Value:
     integers, scales = by_channel(weights, axis)
-    return _widened(graph, value, [integers, scales], axis=axis)
+    chosen = integers if given is None else given.astype(integers.dtype)
+    return _widened(graph, value, [chosen, scales], axis=axis)
 
 
 def _in_blocks(
-    graph: ir.Graph, value: ir.Value, weights: np.ndarray, axis: int, block: int, method: str
+    graph: ir.Graph,
+    value: ir.Value,
+    found: Blocks,
+    axis: int,
+    block: int,
+    given: np.ndarray | None,
 ) -> ir.Value:
-    found = in_blocks(weights, axis, block, method)
-    parts = [found.integers, found.scales, found.zeros]
-    return _widened(graph, value, parts, axis=axis, block_size=block)
+    integers = found.integers if given is None else given.astype(found.integers.dtype)
+    parts = [integers, found.scales, found.zeros]
+    return _widened(graph, value, parts, axis=1 - axis, block_size=block)
 
 
 def _widened(
