@@ -1,6 +1,6 @@
 """Tasks that a quantized model must not get worse at: a model, data to calibrate on, a score.
 
-Scores are in points: of 100 images, characters or ranks, so many are right. All data comes with this
+Scores are in points: of 100 images or characters, so many are right. All data comes with this
 package, or from the package registry (`zoo`); what cannot be had raises `zoo.Unavailable`.
 """
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import typer
 
 from . import text
@@ -29,6 +31,26 @@ def quantize(
     bits: Annotated[int, typer.Option(help="8 or 4, of `--mode weights`.")] = 8,
     block: Annotated[int, typer.Option(help="Weights with one scale, of 4 bits.")] = 32,
     rounding: Annotated[str, typer.Option(help="nearest or mse, of 4 bits.")] = "nearest",
+    keep: Annotated[list[str], typer.Option(help="A layer that stays float; repeatable.")] = [],  # noqa: B006
+    max_drop: Annotated[
+        float | None,
+        typer.Option(help="Points of the metric that may be lost: finds the fastest such mix."),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(help="accuracy (with --labels, default), cosine (default), top1 or kl."),
+    ] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="An .npy file: classes, for accuracy.", exists=True)
+    ] = None,
+    validation: Annotated[
+        str | None,
+        typer.Option(help="Inputs to verify on; default: every second run of the data."),
+    ] = None,
+    report: Annotated[bool, typer.Option("--report", help="Error and time of each layer.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Write it though it loses more, or is slower.")
+    ] = False,
     threads: Threads = None,
     opset: Annotated[int | None, typer.Option(help="An older opset, for older consumers.")] = None,
 ) -> None:
@@ -36,9 +58,17 @@ def quantize(
     from .quantize import print_quantization
     from .quantize import quantize as run
 
-    done = run(
-        source, data, output, mode=mode, method=method, percentile=percentile, products=products,
-        bits=bits, block=block, rounding=rounding, threads=threads, target_opset=opset,
-    )  # fmt: skip
+    known = None if labels is None else np.load(labels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "nothing is written")  # it is printed below
+        done = run(
+            source, data, output, mode=mode, method=method, percentile=percentile,
+            products=products, bits=bits, block=block, rounding=rounding, keep=keep,
+            max_drop=max_drop, metric=metric, labels=known, validation=validation, report=report,
+            force=force, threads=threads, target_opset=opset,
+        )  # fmt: skip
     before = Path(source).stat().st_size
-    print_quantization(done, text.console(), before, output.stat().st_size)
+    after = output.stat().st_size if done.written else None
+    print_quantization(done, text.console(), before, after)
+    if not done.written:
+        raise typer.Exit(1)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,13 @@ import numpy as np
 
 from ..errors import InvalidArgument
 from . import text
+from .budget import Searcher
+from .calibrated import Calibrated, calibrate
 from .calibration_data import calibration_feeds
+from .drops import Held, Metric
+from .layer_report import LayerRow, layer_rows, print_layers
+from .refinements import Refinements, equalized, kept
+from .verification import Measured, Verification, measure, with_first
 
 if TYPE_CHECKING:
     import onnx_ir as ir
@@ -71,8 +76,22 @@ class Quantization:
         Of ``"static"``.
     runs : int
         Of calibration.
+    equalized : list of str
+        Activations whose channels were scaled.
     seconds : float
         All that was done.
+    layers : list of LayerRow
+        With ``max_drop`` or ``report``.
+    drop : float, optional
+        What results lose on data that calibration has not seen, in points of ``metric``.
+    metric : str
+    verified : int
+        Samples of that data.
+    ns, float_ns : float, optional
+        Of a run of one sample, and of the float model's.
+    refusals : list of str
+        Why the file was not written, or would not have been without ``force``.
+    written : bool
     """
 
     model: ir.Model
@@ -80,7 +99,16 @@ class Quantization:
     count: int = 0
     tensors: list[QuantizedTensor] = field(default_factory=list)
     runs: int = 0
+    equalized: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    layers: list[LayerRow] = field(default_factory=list)
+    drop: float | None = None
+    metric: str = ""
+    verified: int = 0
+    ns: float | None = None
+    float_ns: float | None = None
+    refusals: list[str] = field(default_factory=list)
+    written: bool = False
 
 
 def quantize(
@@ -95,6 +123,15 @@ def quantize(
     bits: int = 8,
     block: int = 32,
     rounding: str = "nearest",
+    equalize: bool = False,
+    correct: bool = False,
+    keep: Sequence[str] = (),
+    max_drop: float | None = None,
+    metric: str | Metric | None = None,
+    labels: Any = None,
+    validation: Any = None,
+    report: bool = False,
+    force: bool = False,
     threads: int | None = None,
     target_opset: int | None = None,
 ) -> Quantization:
@@ -126,8 +163,34 @@ def quantize(
         Of weights, for ``"weights"``.
     block : int
         Weights that have a scale together, for 4 bits.
-    rounding : {"nearest", "mse"}
-        Of 4 bits: the range of a block is that of its weights, or has the least squared error.
+    rounding : {"nearest", "mse", "gptq", "adaround"}
+        Of weights. ``"mse"``, for 4 bits: the range of a block has the least squared error.
+        ``"gptq"`` and ``"adaround"``, for ``"static"`` and ``"weights"``: a layer's outputs on the
+        data have the least squared error (Frantar 2022, Nagel 2020); with ranges as by ``"mse"``.
+    equalize : bool
+        Let sizes of channels migrate from activations into weights where this makes products on the
+        data more exact, for ``"static"`` (Nagel 2019, Xiao 2022).
+    correct : bool
+        Let biases take up the mean errors that rounded weights make on the data, for ``"static"``
+        and ``"weights"`` (Nagel 2019).
+    keep : sequence of str
+        Names of convolutions and products that stay float, for ``"static"``.
+    max_drop : float, optional
+        Points that results may lose, in hundredths of the metric. ``"static"`` then takes the mix
+        of precisions that is fastest on this machine and loses no more on data that calibration
+        has not seen; other modes are verified as a whole.
+    metric : str or callable, optional
+        ``"accuracy"`` (the default with labels), ``"cosine"`` (without), ``"top1"``, ``"kl"``, or
+        a function of outputs and labels that gives 1 for the best results; see `drops.drop`.
+    labels : sequence, optional
+        Of the samples of ``validation``, or of ``data`` where that is not given.
+    validation
+        Data to verify on, as ``data``. Where it is not given, every second run of the data is held
+        back for that.
+    report : bool
+        Measure error and time of each layer, also without ``max_drop``.
+    force : bool
+        Write the file although it loses more than ``max_drop`` or is slower than the float model.
     threads : int, optional
         Of the runs.
     target_opset : int, optional
@@ -158,11 +221,16 @@ def quantize(
 
     start = time.perf_counter()
     _check(mode, method, percentile, bits, block, rounding)
-    done = Quantization(prepared(load(source)), mode)
-    if mode == "static" and data is None:
-        raise InvalidArgument("static quantization needs calibration data: give some inputs")
+    refinements = Refinements(rounding, equalize, correct)
+    wanted = Verification(max_drop, metric, labels, validation)
+    floats = prepared(load(source))
+    done = Quantization(floats.clone(), mode)
+    if data is None and (mode == "static" or (mode == "weights" and refinements.reads_data)):
+        raise InvalidArgument(f"{_told(mode, rounding)} needs calibration data: give some inputs")
+    searches = max_drop is not None or report
     if mode == "static":
-        _quantize_static(done, data, method, percentile, products, threads)
+        ranging = {"method": method, "percentile": percentile, "products": products, "keep": keep}
+        _quantize_static(done, data, ranging, refinements, wanted if searches else None, threads)
     elif mode == "dynamic":
         from ..optimizer.quantize.dynamic import write_dynamic
 
@@ -170,18 +238,36 @@ def quantize(
     else:
         from ..optimizer.quantize.weight_only import write_weights
 
-        done.count = write_weights(done.model, bits, block, rounding)
+        refined = {}
+        if refinements.reads_data:
+            feeds = kept(calibration_feeds(done.model, data))
+            refined = refinements.of_weights(done.model, feeds, bits, block, threads)
+        ranging_of_blocks = "nearest" if rounding == "nearest" else "mse"
+        done.count = write_weights(done.model, bits, block, ranging_of_blocks, refined)
     if not done.count:
         raise InvalidArgument(
             f"nothing to quantize ({mode}): no {_TAKEN[mode]} of float32 with constant weights"
         )
-    report = Report()
-    remove_dead(done.model, report)
-    make_names_unique(done.model, report)
-    if path is not None:
+    cleaning = Report()
+    remove_dead(done.model, cleaning)
+    make_names_unique(done.model, cleaning)
+    if mode != "static" and searches:
+        given = data if validation is None else validation
+        if given is None:
+            raise InvalidArgument("max_drop needs data to verify on: give some inputs")
+        held = wanted.held(floats, given)
+        _note(done, measure(floats, done.model, held.feeds[0], threads, held, metric), held, wanted)
+    if path is not None and (force or not done.refusals):
         save(done.model, path, target_opset=target_opset)
+        done.written = True
+    elif done.refusals:
+        warnings.warn(f"nothing is written: {'; '.join(done.refusals)}", stacklevel=2)
     done.seconds = time.perf_counter() - start
     return done
+
+
+def _told(mode: str, rounding: str) -> str:
+    return "static quantization" if mode == "static" else f"rounding by {rounding}"
 
 
 def _check(mode: str, method: str, percentile: float, bits: int, block: int, rounding: str) -> None:
@@ -191,7 +277,7 @@ def _check(mode: str, method: str, percentile: float, bits: int, block: int, rou
         ("mode", mode, MODES),
         ("method", method, ("auto", *METHODS)),
         ("bits", bits, (8, 4)),
-        ("rounding", rounding, ("nearest", "mse")),
+        ("rounding", rounding, ("nearest", "mse", "gptq", "adaround")),
     ):
         if value not in known:
             options = ", ".join(map(str, known))
@@ -205,32 +291,34 @@ def _check(mode: str, method: str, percentile: float, bits: int, block: int, rou
 def _quantize_static(
     done: Quantization,
     data: Any,
-    method: str,
-    percentile: float,
-    products: bool,
+    ranging: Mapping[str, Any],
+    refinements: Refinements,
+    wanted: Verification | None,
     threads: int | None,
 ) -> None:
-    """Calibrate and quantize the model, in place."""
-    from ..optimizer.quantize.calibration import calibrate, choose_ranges, observed_model
-    from ..optimizer.quantize.regions import find_regions
-    from ..optimizer.quantize.static import write_static
-    from ..runtime.session import Session
-
-    model = done.model
-    regions = find_regions(model.graph, products=products)
-    done.count = len(regions.heads)
+    """Calibrate and quantize the model; search for a mix of precisions where one is wanted."""
+    if wanted is None:
+        feeds, held = calibration_feeds(done.model, data), None
+    else:
+        feeds, held = wanted.split(done.model, data)
+    looked_at: list[Mapping[str, np.ndarray]] = []
+    if refinements.reads_data:
+        feeds = looked_at = kept(feeds)
+    first, feeds = with_first(feeds)
+    calibrated = calibrate(done.model, feeds, threads=threads, **ranging)
+    if refinements.equalize:
+        calibrated, done.equalized = equalized(calibrated, looked_at, ranging, threads)
+    done.count, done.runs = len(calibrated.layers()), calibrated.runs
     if not done.count:
         return
-    observed, names = observed_model(model, regions)
-    with Session(observed, threads=threads) as session:
-
-        def feeds() -> Iterator[Mapping[str, np.ndarray]]:
-            for feed in _shown(calibration_feeds(model, data)):
-                done.runs += 1
-                yield feed
-
-        histograms = calibrate(regions, names, feeds(), session.run)
-    ranges = choose_ranges(histograms, method, percentile)
+    assert first is not None
+    if refinements.refines_weights:
+        refinements.of_static(calibrated, looked_at, threads)
+    if wanted is None or held is None:
+        done.model, ranges = calibrated.quantized()
+        _note(done, measure(calibrated.model, done.model, first, threads))
+    else:
+        ranges = _search(done, calibrated, first, held, wanted, threads)
     for grid, each in ranges.items():
         if each.is_empty:
             warnings.warn(
@@ -238,7 +326,37 @@ def _quantize_static(
                 stacklevel=3,
             )
     done.tensors = [_row(str(grid.name), each) for grid, each in ranges.items()]
-    write_static(model.graph, regions, ranges)
+
+
+def _search(
+    done: Quantization,
+    calibrated: Calibrated,
+    first: Mapping[str, np.ndarray],
+    held: Held,
+    wanted: Verification,
+    threads: int | None,
+) -> Mapping[ir.Value, Range]:
+    """Take the fastest mix of precisions within a budget; returns its ranges."""
+    searcher = Searcher(calibrated, first, held, wanted.metric, threads)
+    found = searcher.search(wanted.max_drop)
+    best = found.best
+    done.model, done.count = best.model, len(best.precisions)
+    _note(done, Measured(best.ns, best.float_ns, best.drop), held, wanted)
+    done.layers = layer_rows(searcher, found)
+    searcher.close()
+    return best.ranges
+
+
+def _note(
+    done: Quantization,
+    measured: Measured,
+    held: Held | None = None,
+    wanted: Verification | None = None,
+) -> None:
+    done.ns, done.float_ns, done.drop = measured.ns, measured.float_ns, measured.drop
+    done.refusals = list(measured.refusals(None if wanted is None else wanted.max_drop))
+    if held is not None and wanted is not None:
+        done.metric, done.verified = wanted.name, held.samples
 
 
 def _row(name: str, chosen: Range) -> QuantizedTensor:
@@ -248,23 +366,26 @@ def _row(name: str, chosen: Range) -> QuantizedTensor:
     )  # fmt: skip
 
 
-def _shown(feeds: Iterable[Any]) -> Iterable[Any]:
-    """Show progress on a terminal."""
-    if not sys.stderr.isatty():
-        return feeds
-    from rich.progress import track
-
-    return track(feeds, "calibrating", console=text.console(stderr=True), transient=True)
-
-
 _WORST = 3
 
 
 def print_quantization(
-    done: Quantization, console: Console, before: int, after: int, worst: int = _WORST
+    done: Quantization, console: Console, before: int, after: int | None, worst: int = _WORST
 ) -> None:
-    """Print what was quantized, the tensors that lose most, and the size in bytes."""
-    rows: Sequence[QuantizedTensor] = sorted(done.tensors, key=lambda each: -each.noise)[:worst]
+    """Print what was quantized, what loses most, times, and sizes in bytes.
+
+    Parameters
+    ----------
+    done : Quantization
+    console : Console
+    before, after : int
+        Sizes of the files, of which there is no second where none was written.
+    worst : int
+        Tensors to name, where layers were not measured.
+    """
+    if done.layers:
+        print_layers(done.layers, console)
+    rows = [] if done.layers else sorted(done.tensors, key=lambda each: -each.noise)[:worst]
     if rows:
         table = text.table("", "tensors that lose most", "range by", "least:", "largest:", "SQNR:")
         for each in rows:
@@ -273,11 +394,27 @@ def print_quantization(
                 each.name, each.method, f"{each.low:.4g}", f"{each.high:.4g}", f"{decibels:.1f} dB"
             )
         text.show(console, table)
+    for line in _summary(done, before, after):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _summary(done: Quantization, before: int, after: int | None) -> Iterator[str]:
     runs = f", {done.runs} runs of calibration" if done.runs else ""
     what = "weights" if done.mode == "weights" else "convolutions and products"
-    console.print(
-        f"{done.count} {what} quantized ({done.mode}){runs}, {text.duration(1e9 * done.seconds)}; "
-        f"{text.size(before)} became {text.size(after)}",
-        highlight=False,
-        soft_wrap=True,
+    became = "" if after is None else f"; {text.size(before)} became {text.size(after)}"
+    yield (
+        f"{done.count} {what} quantized ({done.mode}){runs}, {text.duration(1e9 * done.seconds)}"
+        f"{became}"
     )
+    if done.ns is not None and done.float_ns is not None:
+        yield (
+            f"one sample takes {text.duration(done.ns)}, {text.duration(done.float_ns)} in float: "
+            f"{done.float_ns / done.ns:.2f} times as fast"
+        )
+    if done.drop is not None:
+        yield (
+            f"results lose {done.drop:.3g} points of {done.metric} on {done.verified} samples "
+            "that calibration has not seen"
+        )
+    for reason in done.refusals:
+        yield f"{'written all the same' if done.written else 'not written'}: {reason}"

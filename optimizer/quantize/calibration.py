@@ -28,17 +28,22 @@ def observed_model(model: ir.Model, regions: Regions) -> tuple[ir.Model, list[st
         for value in members
         if not value.is_graph_input()
     ]
+    return with_outputs(model, names), names
+
+
+def with_outputs(model: ir.Model, names: Iterable[str]) -> ir.Model:
+    """Return a copy of a model that also gives tensors that its nodes make."""
     copy = model.clone()
     graph = copy.graph
     known = {str(value.name) for value in graph.outputs}
     made = {str(value.name): value for node in graph for value in node.outputs}
     graph.outputs.extend(made[name] for name in names if name not in known)
-    return copy, names
+    return copy
 
 
 def calibrate(
     regions: Regions, names: Sequence[str], feeds: Iterable[Mapping[str, Any]], run: Run
-) -> dict[ir.Value, Histogram]:
+) -> dict[str, Histogram]:
     """Run a model on feeds, and count the numbers of the tensors that are quantized.
 
     Parameters
@@ -52,8 +57,8 @@ def calibrate(
 
     Returns
     -------
-    dict of ir.Value to Histogram
-        By the tensor that stands for those of a grid.
+    dict of str to Histogram
+        By the name of the tensor.
 
     Raises
     ------
@@ -81,6 +86,24 @@ def calibrate(
     for name, histogram in histograms.items():
         if not histogram.arrays:
             raise InvalidArgument(f"tensor {name!r} has no elements in all calibration runs")
+    return histograms
+
+
+def by_grid(regions: Regions, histograms: Mapping[str, Histogram]) -> dict[ir.Value, Histogram]:
+    """Add the histograms of tensors that share a grid.
+
+    Parameters
+    ----------
+    regions : Regions
+        Of the model that was calibrated, of a copy of it, or of some of its layers.
+    histograms : mapping of str to Histogram
+        By the name of the tensor.
+
+    Returns
+    -------
+    dict of ir.Value to Histogram
+        By the tensor that stands for those of a grid.
+    """
     return {
         grid: added([histograms[str(value.name)] for value in members])
         for grid, members in regions.grids().items()

@@ -97,6 +97,21 @@ class Histogram:
         middles = (places + 0.5 - BINS // 2) * self.width
         return np.clip(middles, self.least, self.largest), self.counts[places]
 
+    def share_outside(self, low: float, high: float) -> float:
+        """Share of the numbers that lie outside a range, by more than a bin."""
+        middles, counts = self.occupied()
+        outside = (middles < low - self.width) | (middles > high + self.width)
+        return float(counts[outside].sum() / max(counts.sum(), 1))
+
+    def core(self, percentile: float) -> tuple[float, float]:
+        """Return where the numbers lie, without as many on each side as make up the rest of 100."""
+        middles, counts = self.occupied()
+        below = np.cumsum(counts)
+        out = (1 - percentile / 100) / 2 * below[-1]
+        low = middles[np.searchsorted(below, out, "right")]
+        high = middles[np.searchsorted(below, below[-1] - out, "left")]
+        return float(low), float(high)
+
 
 def added(histograms: list[Histogram]) -> Histogram:
     """Histogram of the numbers of several; averages are those of the widest."""

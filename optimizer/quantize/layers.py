@@ -107,7 +107,8 @@ def _windows(x: np.ndarray, node: ir.Node, kernel: tuple[int, ...]) -> np.ndarra
     axes = len(kernel)
 
     def numbers(name: str, default: int) -> list[int]:
-        return list(node.attributes[name].as_ints()) if name in node.attributes else [default] * axes
+        given = node.attributes[name].as_ints() if name in node.attributes else [default] * axes
+        return list(given)
 
     strides, dilations = numbers("strides", 1), numbers("dilations", 1)
     spans = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]

@@ -53,9 +53,7 @@ class Moments:
 
 def observed_names(layers: Iterable[Layer]) -> list[str]:
     """Names of the activations of layers that a model has to give."""
-    return list(
-        dict.fromkeys(str(e.source.name) for e in layers if not e.source.is_graph_input())
-    )
+    return list(dict.fromkeys(str(e.source.name) for e in layers if not e.source.is_graph_input()))
 
 
 def moments(

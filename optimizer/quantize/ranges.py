@@ -100,12 +100,7 @@ def _average(histogram: Histogram, percentile: float) -> tuple[float, float]:
 
 def _percentile(histogram: Histogram, percentile: float) -> tuple[float, float]:
     """Leave out as many numbers on each side as are more than a percentile in all."""
-    numbers, counts = histogram.occupied()
-    below = np.cumsum(counts)
-    out = (1 - percentile / 100) / 2 * below[-1]
-    low = numbers[np.searchsorted(below, out, "right")]
-    high = numbers[np.searchsorted(below, below[-1] - out, "left")]
-    return float(low), float(high)
+    return histogram.core(percentile)
 
 
 def _squared_error(histogram: Histogram, percentile: float) -> tuple[float, float]:

@@ -7,7 +7,7 @@ elements (one grid before and behind), pools and residual additions.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,7 +82,9 @@ class Regions:
         return index in self.heads[node] if node in self.heads else node in self.nodes
 
 
-def find_regions(graph: ir.Graph, *, products: bool = False) -> Regions:
+def find_regions(
+    graph: ir.Graph, *, products: bool = False, only: Collection[str] | None = None
+) -> Regions:
     """Find the regions of a graph.
 
     Parameters
@@ -90,11 +92,13 @@ def find_regions(graph: ir.Graph, *, products: bool = False) -> Regions:
     graph : ir.Graph
     products : bool
         Whether also products of two activations are quantized, such as those of attention.
+    only : collection of str, optional
+        Names of the convolutions and products that are quantized; all when not given.
     """
     regions = Regions()
     for node in graph:
         operands = _operands(node, products)
-        if operands:
+        if operands and (only is None or node.name in only):
             regions.heads[node] = operands
             if node.op_type == "Conv":
                 regions.nodes[node] = None
@@ -104,7 +108,7 @@ def find_regions(graph: ir.Graph, *, products: bool = False) -> Regions:
             assert operand is not None
             _quantize(regions, operand)
         if node.op_type == "Conv":
-            _quantize(regions, _behind_limits(node.outputs[0]))
+            _quantize(regions, behind_limits(node.outputs[0]))
     return regions
 
 
@@ -127,7 +131,7 @@ def is_float(value: ir.Value | None) -> bool:
     return value is not None and value.dtype == ir.DataType.FLOAT
 
 
-def _behind_limits(value: ir.Value) -> ir.Value:
+def behind_limits(value: ir.Value) -> ir.Value:
     """Return the result of the Relu or Clip that alone reads a value, else the value."""
     while used_once(value):
         (reader,) = value.consumers()

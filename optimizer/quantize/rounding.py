@@ -2,7 +2,8 @@
 
 The squared error of outputs over the rows that a layer multiplies is ``d H d'`` for each output
 channel, where ``d`` are the errors of its weights and ``H`` are the sums of products of rows
-(`moments`). Both methods minimize it, and an output keeps its nearest numbers where these are better.
+(`moments`). Both methods minimize it, and an output keeps the nearest numbers where these are
+better.
 """
 
 from __future__ import annotations
@@ -30,13 +31,19 @@ class Grid:
 
     def nearest(self, weights: np.ndarray) -> np.ndarray:
         """Nearest integers, as float32."""
-        found: np.ndarray = np.clip(np.rint(weights / self.scales) + self.zeros, self.low, self.high)
+        steps = np.rint(weights / self.scales) + self.zeros
+        found: np.ndarray = np.clip(steps, self.low, self.high)
         return found
 
     def numbers(self, integers: np.ndarray) -> np.ndarray:
         """Numbers that integers stand for."""
         found: np.ndarray = (integers - self.zeros) * self.scales
         return found
+
+    def of(self, group: int, shape: tuple[int, ...]) -> Grid:
+        """Grid of one of several matrices, together of a shape."""
+        scales, zeros = (np.broadcast_to(e, shape)[group] for e in (self.scales, self.zeros))
+        return Grid(scales, zeros, self.low, self.high)
 
     def columns(self, order: np.ndarray, shape: tuple[int, ...]) -> Grid:
         """Grid of weights of a shape, whose columns are in another order."""
@@ -84,8 +91,8 @@ def _gptq(weights: np.ndarray, grid: Grid, products: np.ndarray) -> np.ndarray:
     """Round a column after the other, and let those that follow make up for its error.
 
     E. Frantar et al., "GPTQ: Accurate Post-Training Quantization for Generative Pre-trained
-    Transformers", 2022 (arXiv 2210.17323): columns of large inputs first, in blocks, by the Cholesky
-    factor of the inverse of the damped products.
+    Transformers", 2022 (arXiv 2210.17323): columns of large inputs first, in blocks, by the
+    Cholesky factor of the inverse of the damped products.
     """
     diagonal = np.diag(products)
     order = np.argsort(-diagonal, kind="stable")

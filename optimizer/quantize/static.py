@@ -14,6 +14,7 @@ import onnx_ir as ir
 from ..edits import new_constant, set_inputs
 from ..values import attribute, constant
 from .ranges import Range
+from .refinement import Refined
 from .regions import Regions
 from .weights import by_channel
 
@@ -22,7 +23,7 @@ def write_static(
     graph: ir.Graph,
     regions: Regions,
     ranges: Mapping[ir.Value, Range],
-    rounded: Mapping[ir.Node, np.ndarray] | None = None,
+    refined: Mapping[str, Refined] | None = None,
 ) -> None:
     """Quantize the regions of a graph, in place.
 
@@ -32,25 +33,30 @@ def write_static(
     regions : Regions
     ranges : mapping of ir.Value to Range
         By the tensor that stands for those of a grid.
-    rounded : mapping of ir.Node to ndarray, optional
-        Weights on the grid of `quantized_weights` that are not rounded to the nearest.
+    refined : mapping of str to Refined, optional
+        By the name of a layer, its weights on the grid of `quantized_weights`.
     """
-    writer = _Writer(graph, regions, ranges, rounded or {})
+    writer = Writer(graph, regions, ranges, refined)
     for node in regions.heads:
-        writer.quantize_weights(node)
+        if refined and node.name in refined:
+            refined[node.name].correct(node)
+        set_inputs(node, writer.constants(node))
     for value in regions.values:
         writer.quantize(value)
 
 
-class _Writer:
+class Writer:
+    """Makes quantized tensors and weights of a graph, by the ranges of its regions."""
+
     def __init__(
         self,
         graph: ir.Graph,
         regions: Regions,
         ranges: Mapping[ir.Value, Range],
-        rounded: Mapping[ir.Node, np.ndarray],
+        refined: Mapping[str, Refined] | None = None,
     ) -> None:
-        self.graph, self.regions, self.ranges, self.rounded = graph, regions, ranges, rounded
+        self.graph, self.regions, self.ranges = graph, regions, ranges
+        self._refined = refined or {}
         self._grids: dict[ir.Value, list[ir.Value]] = {}
         self._weights: dict[tuple[str, int, bytes], ir.Value] = {}
 
@@ -61,17 +67,12 @@ class _Writer:
         is_result = value.is_graph_output() and source in self.regions.nodes
         if not readers and not is_result:
             return
-        quantizer = self._node("QuantizeLinear", [value, *self._grid(value)], "quantized", value)
-        dequantizer = self._node(
-            "DequantizeLinear", [quantizer.outputs[0], *self._grid(value)], "dequantized", value
-        )
-        quantizer.outputs[0].type = ir.TensorType(ir.DataType.UINT8)
+        nodes = self.rounding(value, value)
         if source is None:
-            self.graph.insert_before(self.graph[0], [quantizer, dequantizer])
+            self.graph.insert_before(self.graph[0], nodes)
         else:
-            self.graph.insert_after(source, [quantizer, dequantizer])
-        result = dequantizer.outputs[0]
-        result.type = value.type
+            self.graph.insert_after(source, nodes)
+        result = nodes[-1].outputs[0]
         for node, index in readers:
             set_inputs(node, {index: result})
         if is_result:
@@ -80,6 +81,19 @@ class _Writer:
             outputs = self.graph.outputs
             while value.is_graph_output():
                 outputs[outputs.index(value)] = result
+
+    def rounding(self, value: ir.Value, like: ir.Value) -> list[ir.Node]:
+        """Return the nodes that quantize a tensor on the grid of another, and dequantize it.
+
+        They are in no graph yet.
+        """
+        quantizer = self._node("QuantizeLinear", [value, *self._grid(like)], "quantized", value)
+        dequantizer = self._node(
+            "DequantizeLinear", [quantizer.outputs[0], *self._grid(like)], "dequantized", value
+        )
+        quantizer.outputs[0].type = ir.TensorType(ir.DataType.UINT8)
+        dequantizer.outputs[0].type = value.type
+        return [quantizer, dequantizer]
 
     def _grid(self, value: ir.Value) -> list[ir.Value]:
         """Scale and zero point of a tensor."""
@@ -99,16 +113,16 @@ class _Writer:
         node.outputs[0].name, node.outputs[0].shape = node.name, value.shape
         return node
 
-    def quantize_weights(self, node: ir.Node) -> None:
-        """Let a convolution or product take dequantized weights, and a bias of 32 bits."""
+    def constants(self, node: ir.Node) -> dict[int, ir.Value | None]:
+        """Return dequantized weights, and a bias of 32 bits, by index of a head's operands."""
         if constant(node.inputs[1]) is None:
-            return
+            return {}
         x = node.inputs[0]
         assert x is not None
         scale = float(self.ranges[self.regions.grid_of(x)].scale)
         integers, scales, axis, bias = quantized_weights(node, scale)
-        if node in self.rounded:
-            integers = self.rounded[node].astype(integers.dtype)
+        if node.name in self._refined:
+            integers = self._refined[node.name].integers.astype(integers.dtype)
         changes: dict[int, ir.Value | None] = {
             1: self._dequantized(node, 1, integers, scales, axis)
         }
@@ -118,7 +132,7 @@ class _Writer:
                 whole = np.rint(bias.astype(np.float64) / units)
             if (np.abs(whole) < 2**31).all():
                 changes[2] = self._dequantized(node, 2, whole.astype(np.int32), units, 0)
-        set_inputs(node, changes)
+        return changes
 
     def _dequantized(
         self, node: ir.Node, index: int, integers: np.ndarray, scales: np.ndarray, axis: int

@@ -11,10 +11,10 @@ from ..edits import insert, new_constant, set_inputs
 from ..values import attribute, constant, rank
 from .layers import Layer
 from .products import products
-from .refinement import by_channel_grid
+from .refinement import Refined, by_channel_grid
 from .regions import is_float
 from .rounding import Grid
-from .weights import LEVELS, MOST, Blocks, by_channel, in_blocks
+from .weights import LEVELS, Blocks, by_channel, in_blocks
 
 LEAST = 1024
 """Numbers of a weight below which it stays as it is."""
@@ -25,7 +25,7 @@ def write_weights(
     bits: int,
     block: int,
     method: str,
-    rounded: Mapping[ir.Node, np.ndarray] | None = None,
+    refined: Mapping[str, Refined] | None = None,
 ) -> int:
     """Keep the weights of products, convolutions and lookups in few bits, in place.
 
@@ -39,15 +39,15 @@ def write_weights(
         Of 4 bits.
     method : {"nearest", "mse"}
         Of 4 bits.
-    rounded : mapping of ir.Node to ndarray, optional
-        Weights on the grid of `weight_grid` that are not rounded to the nearest.
+    refined : mapping of str to Refined, optional
+        By the name of a layer, its weights on the grid of `weight_grid`.
 
     Returns
     -------
     int
         Number of operands.
     """
-    rounded = rounded or {}
+    refined = refined or {}
     made: dict[tuple[ir.Value, int], ir.Value] = {}
     places = [(each.graph, each.node, 1, each.columns) for each in products(model)]
     places += [
@@ -63,12 +63,14 @@ def write_weights(
         if value is None or weights is None or weights.size < LEAST:
             continue
         if (value, axis) not in made:
-            given = rounded.get(node)
-            made[value, axis] = (
-                _in_blocks(graph, value, in_blocks(weights, 1 - axis, block, method), axis, block, given)
-                if _is_few(node, bits)
-                else _by_channel(graph, value, weights, axis, given)
-            )
+            given = refined[str(node.name)].integers if node.name in refined else None
+            if _is_few(node, bits):
+                blocks = in_blocks(weights, 1 - axis, block, method)
+                made[value, axis] = _in_blocks(graph, value, blocks, 1 - axis, block, given)
+            else:
+                made[value, axis] = _by_channel(graph, value, weights, axis, given)
+        if node.name in refined:
+            refined[str(node.name)].correct(node)
         set_inputs(node, {index: made[value, axis]})
         count += 1
     return count
@@ -96,7 +98,7 @@ def weight_grid(layer: Layer, bits: int, block: int, method: str) -> Grid:
     weights = layer.matrices(layer.weights)
     if not _is_few(layer.node, bits):
         _, scales = by_channel(weights.reshape(-1, layer.summed), 0)
-        return by_channel_grid(layer, scales, MOST)
+        return by_channel_grid(layer, scales)
     blocks = in_blocks(weights[0], 1, block, method)
     parts = (blocks.scales, blocks.zeros.astype(np.float32))
     scales, zeros = (np.repeat(part, block, 1)[:, : layer.summed] for part in parts)
@@ -121,7 +123,7 @@ def _in_blocks(
 ) -> ir.Value:
     integers = found.integers if given is None else given.astype(found.integers.dtype)
     parts = [integers, found.scales, found.zeros]
-    return _widened(graph, value, parts, axis=1 - axis, block_size=block)
+    return _widened(graph, value, parts, axis=axis, block_size=block)
 
 
 def _widened(

@@ -1,0 +1,204 @@
+"""Budget: the fastest mix of precisions whose results lose no more than is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import mixes
+from .calibrated import Calibrated
+from .drops import Feed, Held, Metric, drop
+from .layer_times import few_samples, layer_times, outputs_of, run_times
+from .mixes import FLOAT, Option, Step
+from .sensitivity import Sensitivity, Switchboard
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from ..optimizer.quantize.ranges import Range
+
+_SAMPLES = 4
+"""Samples that layers are measured on."""
+
+
+@dataclass
+class Candidate:
+    """A mix of precisions as a model, verified.
+
+    Attributes
+    ----------
+    precisions : dict of str to str
+        By layer; what is missing is float32.
+    model : onnx_ir.Model
+    ranges : dict of ir.Value to Range
+        Of its tensors.
+    drop : float
+        In points, on the data held back.
+    ns, float_ns : float
+        Of a run of one sample, and of the float model's, measured in turns.
+    layer_ns : dict of str to float
+    """
+
+    precisions: dict[str, str]
+    model: ir.Model
+    ranges: dict[ir.Value, Range]
+    drop: float
+    ns: float
+    float_ns: float
+    layer_ns: dict[str, float]
+
+
+@dataclass
+class Search:
+    """What was measured, and what was chosen.
+
+    Attributes
+    ----------
+    sensitivity : dict of str to dict of str to Sensitivity
+        By layer and precision.
+    float_ns : dict of str to float
+        Time of each layer in float32.
+    options : dict of str to list of Option
+    best : Candidate
+        The fastest of those within the budget; where none is, that with the least drop.
+    reasons : dict of str to str
+        Why layers are float, by name.
+    budget : float or None
+    """
+
+    sensitivity: dict[str, dict[str, Sensitivity]]
+    float_ns: dict[str, float]
+    options: dict[str, list[Option]]
+    best: Candidate
+    reasons: dict[str, str] = field(default_factory=dict)
+    budget: float | None = None
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the budget is met."""
+        return self.budget is None or self.best.drop <= self.budget
+
+
+class Searcher:
+    """Looks for the fastest mix of a calibrated model.
+
+    Parameters
+    ----------
+    calibrated : Calibrated
+    feed : mapping of str to ndarray
+        That calibration has seen; its first samples are what layers are measured on.
+    held : Held
+        What mixes are verified on.
+    metric : str or callable, optional
+        As `drops.drop` takes it.
+    threads : int, optional
+    """
+
+    def __init__(
+        self, calibrated: Calibrated, feed: Feed, held: Held,
+        metric: str | Metric | None, threads: int | None,
+    ) -> None:  # fmt: skip
+        from ..runtime.session import Session
+
+        self.calibrated, self.held, self.metric, self.threads = calibrated, held, metric, threads
+        self.layers = calibrated.layers()
+        self.few = few_samples(calibrated.model, feed, _SAMPLES)
+        self.sample = few_samples(calibrated.model, feed, 1)
+        self.floats = Session(calibrated.model, threads=threads)
+        self.expected = outputs_of(self.floats, held.feeds)
+        self.board = Switchboard(calibrated, False, threads)
+        self.tried: list[Candidate] = []
+
+    def search(self, budget: float | None) -> Search:
+        """Find the fastest mix within a budget; of all layers in 8 bits where there is none.
+
+        All steps are tried first, and all layers. If they lose too much, a bisection over the
+        steps, in their order, finds how many hold, in the compiled model with switches; the mix is
+        then verified as it is written, and gives back steps, the dearest first, until it holds.
+        """
+        whole = self._try(dict.fromkeys(self.layers, "int8"))
+        sensitivity = self.board.sensitivity(self.few)
+        float_ns = layer_times(self.floats, self.sample, self.layers)
+        options = {
+            layer: [
+                Option(FLOAT, 0.0, float_ns[layer]),
+                Option("int8", row["int8"].noise, whole.layer_ns[layer]),
+            ]
+            for layer, row in sensitivity.items()
+        }
+        steps = mixes.steps(options)
+        count = len(steps)
+        if budget is not None and steps:
+            if mixes.mix(steps) != whole.precisions:
+                self._try(mixes.mix(steps))
+            if self._best(budget).drop > budget:
+                count = self._give_back(steps, budget)
+        found = Search(sensitivity, float_ns, options, self._best(budget), budget=budget)
+        found.reasons = _reasons(found, steps[count:], self.layers)
+        return found
+
+    def _give_back(self, steps: Sequence[Step], budget: float) -> int:
+        """Verify fewer and fewer steps until the budget is met; returns how many are left."""
+        holds, fails = 0, len(steps)
+        while fails - holds > 1:
+            middle = (holds + fails) // 2
+            if self._predicted_drop(mixes.mix(steps[:middle])) <= budget:
+                holds = middle
+            else:
+                fails = middle
+        fewer = 1
+        while holds > 0 and self._try(mixes.mix(steps[:holds])).drop > budget:
+            holds, fewer = holds - fewer, 2 * fewer
+        return max(holds, 0)
+
+    def _predicted_drop(self, precisions: Mapping[str, str]) -> float:
+        found = [self.board.run(feed, precisions) for feed in self.held.feeds]
+        return drop(self.metric, self.expected, found, self.held.labels)
+
+    def _try(self, precisions: dict[str, str]) -> Candidate:
+        """Make the model of a mix, and measure what it loses and how long it takes."""
+        from ..runtime.session import Session
+
+        integers = [layer for layer, each in precisions.items() if each == "int8"]
+        model, ranges = self.calibrated.quantized(integers)
+        with Session(model, threads=self.threads) as session:
+            results = outputs_of(session, self.held.feeds)
+            float_ns, ns = run_times([self.floats, session], self.sample)
+            times = layer_times(session, self.sample, self.layers)
+        lost = drop(self.metric, self.expected, results, self.held.labels)
+        made = Candidate(precisions, model, ranges, lost, ns, float_ns, times)
+        self.tried.append(made)
+        return made
+
+    def _best(self, budget: float | None) -> Candidate:
+        within = [each for each in self.tried if budget is None or each.drop <= budget]
+        if within:
+            return min(within, key=lambda each: each.ns / each.float_ns)
+        return min(self.tried, key=lambda each: np.nan_to_num(each.drop, nan=np.inf))
+
+    def close(self) -> None:
+        """Free what was compiled."""
+        self.floats.close()
+        self.board.session.close()
+
+
+def _reasons(found: Search, left: Sequence[Step], layers: Mapping[str, Any]) -> dict[str, str]:
+    """Say why layers of the best mix are float."""
+    total = sum(row["int8"].noise for row in found.sensitivity.values()) or 1.0
+    reasons = {}
+    for layer in layers:
+        if layer in found.best.precisions:
+            continue
+        slow, fast = (option.ns for option in found.options[layer][:2])
+        if fast >= slow:
+            reasons[layer] = f"no faster in 8 bits: {fast / 1e3:.1f} µs, {slow / 1e3:.1f} in float"
+            continue
+        share = 100 * found.sensitivity[layer]["int8"].noise / total
+        reasons[layer] = (
+            f"its error, {share:.0f} % of the sum of all layers', saves {(slow - fast) / 1e3:.1f} "
+            "µs only: given back to stay within the budget"
+        )
+    return reasons

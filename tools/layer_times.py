@@ -1,0 +1,93 @@
+"""Times of layers: what each convolution and product of a model takes on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .drops import Feed
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from ..runtime.session import Session
+
+_RUNS, _WARMUP = 20, 3
+_TURNS, _CALLS = 5, 4
+_LEAST_SECONDS = 0.2
+_SLOWER = 1.02
+"""Times of whole runs differ as much from one measurement to the next."""
+
+
+def few_samples(model: ir.Model, feed: Feed, count: int) -> dict[str, np.ndarray]:
+    """Return the first samples of a feed, where the model takes any number along the first axis."""
+    shapes = [value.shape for value in model.graph.inputs if value.name in feed]
+    are_open = all(shape and not isinstance(shape[0], int) for shape in shapes)
+    lengths = {np.shape(array)[:1] for array in feed.values()}
+    if not are_open or len(lengths) != 1:
+        return dict(feed)
+    return {name: array[:count] for name, array in feed.items()}
+
+
+def layer_times(session: Session, feed: Feed, layers: Collection[str]) -> dict[str, float]:
+    """Measure layers of a model.
+
+    Parameters
+    ----------
+    session : Session
+    feed : mapping of str to ndarray
+    layers : collection of str
+        Names of nodes.
+
+    Returns
+    -------
+    dict of str to float
+        Nanoseconds, the least of some runs. Steps that compute no layer count for the layer before
+        them; a step of several is shared by them equally.
+    """
+    times = dict.fromkeys(layers, 0.0)
+    current: list[str] = []
+    waiting = 0.0
+    for step in session.profile(feed, runs=_RUNS, warmup=_WARMUP).steps:
+        current = [name for name in step.nodes if name in times] or current
+        waiting += float(np.min(step.times_ns))
+        for name in current:
+            times[name] += waiting / len(current)
+        waiting = 0.0 if current else waiting
+    return times
+
+
+def run_times(sessions: Sequence[Session], feed: Feed) -> list[float]:
+    """Measure whole runs of several sessions, which take turns.
+
+    Returns
+    -------
+    list of float
+        Nanoseconds, the least of all runs of each: what other processes take is left out.
+    """
+    least = [np.inf] * len(sessions)
+    start, turns = time.perf_counter(), 0
+    while turns < _TURNS or time.perf_counter() - start < _LEAST_SECONDS * len(sessions):
+        for i, session in enumerate(sessions):
+            least[i] = min(least[i], *(_timed(session, feed) for _ in range(_CALLS)))
+        turns += 1
+    return least
+
+
+def is_slower(ns: float, float_ns: float) -> bool:
+    """Tell whether a quantized model takes longer than the float one."""
+    return ns > _SLOWER * float_ns
+
+
+def _timed(session: Session, feed: Feed) -> float:
+    start = time.perf_counter_ns()
+    session.run(None, feed)
+    return float(time.perf_counter_ns() - start)
+
+
+def outputs_of(session: Session, feeds: Sequence[Feed]) -> list[list[Any]]:
+    """Run a session on feeds, and return all outputs of each run."""
+    return [session.run(None, feed) for feed in feeds]
