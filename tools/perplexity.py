@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _NEEDED = ("torch", "transformers", "accelerate", "gguf")
-_TOPICS = ("objects", "classes", "exceptions", "strings", "import", "naming")
-"""Of `pydoc_data.topics`."""
+_LETTERS = 40_000
+"""Of the text."""
 
 
 def decoder() -> tuple[ir.Model, np.ndarray]:
@@ -38,10 +38,13 @@ def decoder() -> tuple[ir.Model, np.ndarray]:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    return _model(path), np.array(tokenizer(_text())["input_ids"], np.int64)
+
+
+def _text() -> str:
     from pydoc_data.topics import topics
 
-    text = "\n".join(topics[name] for name in _TOPICS)
-    return _model(path), np.array(tokenizer(text)["input_ids"], np.int64)
+    return "\n".join(topics[name] for name in sorted(topics))[:_LETTERS]
 
 
 def _model(path: Path) -> ir.Model:

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 
     from ..optimizer.quantize.ranges import Range
 
-MODES = ("static", "dynamic", "weights")
+MODES = ("static", "dynamic", "weights", "fp16", "bf16")
 _TAKEN = {
     "static": "convolution or product in the main graph",
     "dynamic": "product",
     "weights": "convolution, product or lookup",
+    "fp16": "operator",
+    "bf16": "operator",
 }
 
 
@@ -125,6 +127,7 @@ def quantize(
     rounding: str = "nearest",
     equalize: bool = False,
     correct: bool = False,
+    ports: bool = False,
     keep: Sequence[str] = (),
     max_drop: float | None = None,
     metric: str | Metric | None = None,
@@ -147,10 +150,11 @@ def quantize(
         ``.npy`` files. It is read once.
     path : path, optional
         The ONNX file to write, if all went well.
-    mode : {"static", "dynamic", "weights"}
+    mode : {"static", "dynamic", "weights", "fp16", "bf16"}
         ``"static"``: activations uint8, weights int8, for convolutions, products and what lies
         between, with QuantizeLinear and DequantizeLinear. ``"dynamic"``: products quantize their
-        left side in each run; no data is needed. ``"weights"``: only constants are of few bits.
+        left side in each run; no data is needed. ``"weights"``: only constants are of few bits. ``"fp16"``, ``"bf16"``:
+        weights, and what is computed, are halves.
     method : {"auto", "minmax", "average", "percentile", "entropy", "mse"}
         What chooses the range of a tensor: the numbers seen, the average of each run's least and
         largest, all but a few, the least Kullback-Leibler divergence, the least squared error, or
@@ -173,8 +177,11 @@ def quantize(
     correct : bool
         Let biases take up the mean errors that rounded weights make on the data, for ``"static"``
         and ``"weights"`` (Nagel 2019).
+    ports : bool
+        Whether inputs and outputs of the model become ``"fp16"`` or ``"bf16"``, too.
     keep : sequence of str
-        Names of convolutions and products that stay float, for ``"static"``.
+        What stays float32. For ``"static"``, names of convolutions and products; for ``"fp16"`` and
+        ``"bf16"`` names of nodes, or operators, beside those that always do (`halves.write_halves`).
     max_drop : float, optional
         Points that results may lose, in hundredths of the metric. ``"static"`` then takes the mix
         of precisions that is fastest on this machine and loses no more on data that calibration
@@ -235,6 +242,8 @@ def quantize(
         from ..optimizer.quantize.dynamic import write_dynamic
 
         done.count = write_dynamic(done.model)
+    elif mode in ("fp16", "bf16"):
+        _write_halves(done, mode, keep, ports)
     else:
         from ..optimizer.quantize.weight_only import write_weights
 
@@ -264,6 +273,19 @@ def quantize(
         warnings.warn(f"nothing is written: {'; '.join(done.refusals)}", stacklevel=2)
     done.seconds = time.perf_counter() - start
     return done
+
+
+def _write_halves(done: Quantization, kind: str, keep: Sequence[str], ports: bool) -> None:
+    from ..optimizer.quantize.halves import write_halves
+
+    found = write_halves(done.model, kind, keep=keep, ports=ports)
+    done.count = found.count
+    if found.clipped:
+        warnings.warn(
+            f"{len(found.clipped)} constants have numbers beyond the range of {kind}, such as "
+            f"{found.clipped[0]!r}: they became its largest",
+            stacklevel=3,
+        )
 
 
 def _told(mode: str, rounding: str) -> str:

@@ -119,8 +119,8 @@ def equalized(
 ) -> tuple[Calibrated, list[str]]:
     """Let sizes of channels migrate from activations into weights, if results are then better.
 
-    Each activation is judged by the products of it, then the quantized models by their outputs, on a
-    few of the feeds.
+    Each activation is judged by the products of it, then the quantized models by their outputs, on
+    a few of the feeds.
 
     Returns
     -------
