@@ -121,7 +121,7 @@ class Searcher:
         """
         whole = self._try(dict.fromkeys(self.layers, "int8"))
         sensitivity = self.board.sensitivity(self.few)
-        float_ns = layer_times(self.floats, self.sample, self.layers)
+        float_ns = layer_times(self.floats, self.sample, self.layers, whole.layer_ns)
         options = {
             layer: [
                 Option(FLOAT, 0.0, float_ns[layer]),
@@ -149,7 +149,7 @@ class Searcher:
                 holds = middle
             else:
                 fails = middle
-        fewer = 1
+        holds, fewer = max(holds, 1), 1
         while holds > 0 and self._try(mixes.mix(steps[:holds])).drop > budget:
             holds, fewer = holds - fewer, 2 * fewer
         return max(holds, 0)

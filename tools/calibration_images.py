@@ -22,7 +22,7 @@ _ORDERS = ("rgb", "bgr")
 _CHANNELS = (1, 3)
 _AT_ONCE = 8
 _SCALED = 16.0
-"""A model that divides by more takes pixels from 0 to 255; one that divides by less, from 0 to 1."""
+"""A model that divides by more takes pixels from 0 to 255; by less, from 0 to 1."""
 _RANGES = {
     "NominalRange_0_255": (0.0, 1.0),
     "Normalized_0_1": (0.0, 255.0),

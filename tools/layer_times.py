@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _RUNS, _WARMUP = 20, 3
 _TURNS, _CALLS = 5, 4
 _LEAST_SECONDS = 0.2
+_LEAST_NS = 1.0
 _SLOWER = 1.02
 """Times of whole runs differ as much from one measurement to the next."""
 
@@ -32,7 +33,9 @@ def few_samples(model: ir.Model, feed: Feed, count: int) -> dict[str, np.ndarray
     return {name: array[:count] for name, array in feed.items()}
 
 
-def layer_times(session: Session, feed: Feed, layers: Collection[str]) -> dict[str, float]:
+def layer_times(
+    session: Session, feed: Feed, layers: Collection[str], shares: Mapping[str, float] | None = None
+) -> dict[str, float]:
     """Measure layers of a model.
 
     Parameters
@@ -41,23 +44,36 @@ def layer_times(session: Session, feed: Feed, layers: Collection[str]) -> dict[s
     feed : mapping of str to ndarray
     layers : collection of str
         Names of nodes.
+    shares : mapping of str to float, optional
+        Layers that one step computes share its time in proportion to these; equally when not given.
 
     Returns
     -------
     dict of str to float
         Nanoseconds, the least of some runs. Steps that compute no layer count for the layer before
-        them; a step of several is shared by them equally.
+        them.
     """
     times = dict.fromkeys(layers, 0.0)
     current: list[str] = []
     waiting = 0.0
     for step in session.profile(feed, runs=_RUNS, warmup=_WARMUP).steps:
-        current = [name for name in step.nodes if name in times] or current
+        current = list(dict.fromkeys(_layers(step.nodes, times))) or current
         waiting += float(np.min(step.times_ns))
-        for name in current:
-            times[name] += waiting / len(current)
+        parts = [1.0 if shares is None else shares[name] + _LEAST_NS for name in current]
+        for name, part in zip(current, parts, strict=True):
+            times[name] += waiting * part / sum(parts)
         waiting = 0.0 if current else waiting
     return times
+
+
+def _layers(nodes: Sequence[str], known: Collection[str]) -> Iterator[str]:
+    """Yield the layers that nodes are of; what passes make of one has its name, and more."""
+    for node in nodes:
+        name = node
+        while name not in known and "." in name:
+            name = name.rpartition(".")[0]
+        if name in known:
+            yield name
 
 
 def run_times(sessions: Sequence[Session], feed: Feed) -> list[float]:

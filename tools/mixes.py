@@ -68,7 +68,7 @@ def steps(options: Mapping[str, Sequence[Option]]) -> list[Step]:
 
 def _hull(layer: str, options: Sequence[Option]) -> list[Step]:
     """Steps of one layer: each is the cheapest from where the one before led."""
-    found = []
+    found: list[Step] = []
     at = options[0]
     while True:
         ways = [

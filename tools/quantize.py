@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,8 @@ from . import text
 from .budget import Searcher
 from .calibrated import Calibrated, calibrate
 from .calibration_data import calibration_feeds
-from .drops import Held, Metric
+from .calibration_images import ImageOptions, with_images
+from .drops import Feed, Held, Metric
 from .layer_report import LayerRow, layer_rows, print_layers
 from .refinements import Refinements, equalized, kept
 from .verification import Measured, Verification, measure, with_first
@@ -128,6 +129,7 @@ def quantize(
     equalize: bool = False,
     correct: bool = False,
     ports: bool = False,
+    images: ImageOptions | None = None,
     keep: Sequence[str] = (),
     max_drop: float | None = None,
     metric: str | Metric | None = None,
@@ -147,14 +149,14 @@ def quantize(
     data
         Inputs to calibrate on, for ``"static"``: a mapping of arrays by input (samples along the
         first axis), an array for an only input, an iterable of feeds, or a path of ``.npz`` or
-        ``.npy`` files. It is read once.
+        ``.npy`` files, or of a folder of images. It is read once.
     path : path, optional
         The ONNX file to write, if all went well.
     mode : {"static", "dynamic", "weights", "fp16", "bf16"}
         ``"static"``: activations uint8, weights int8, for convolutions, products and what lies
         between, with QuantizeLinear and DequantizeLinear. ``"dynamic"``: products quantize their
-        left side in each run; no data is needed. ``"weights"``: only constants are of few bits. ``"fp16"``, ``"bf16"``:
-        weights, and what is computed, are halves.
+        left side in each run; no data is needed. ``"weights"``: only constants are of few bits.
+        ``"fp16"``, ``"bf16"``: weights, and what is computed, are halves.
     method : {"auto", "minmax", "average", "percentile", "entropy", "mse"}
         What chooses the range of a tensor: the numbers seen, the average of each run's least and
         largest, all but a few, the least Kullback-Leibler divergence, the least squared error, or
@@ -177,11 +179,13 @@ def quantize(
     correct : bool
         Let biases take up the mean errors that rounded weights make on the data, for ``"static"``
         and ``"weights"`` (Nagel 2019).
+    images : ImageOptions, optional
+        How images of a folder are prepared, where the model does not say.
     ports : bool
         Whether inputs and outputs of the model become ``"fp16"`` or ``"bf16"``, too.
     keep : sequence of str
         What stays float32. For ``"static"``, names of convolutions and products; for ``"fp16"`` and
-        ``"bf16"`` names of nodes, or operators, beside those that always do (`halves.write_halves`).
+        ``"bf16"``, names of nodes, or operators, beside those that do anyway (`write_halves`).
     max_drop : float, optional
         Points that results may lose, in hundredths of the metric. ``"static"`` then takes the mix
         of precisions that is fastest on this machine and loses no more on data that calibration
@@ -229,8 +233,10 @@ def quantize(
     start = time.perf_counter()
     _check(mode, method, percentile, bits, block, rounding)
     refinements = Refinements(rounding, equalize, correct)
+    loaded = load(source)
+    data, validation = (with_images(loaded, each, images) for each in (data, validation))
     wanted = Verification(max_drop, metric, labels, validation)
-    floats = prepared(load(source))
+    floats = prepared(loaded)
     done = Quantization(floats.clone(), mode)
     if data is None and (mode == "static" or (mode == "weights" and refinements.reads_data)):
         raise InvalidArgument(f"{_told(mode, rounding)} needs calibration data: give some inputs")
@@ -319,14 +325,14 @@ def _quantize_static(
     threads: int | None,
 ) -> None:
     """Calibrate and quantize the model; search for a mix of precisions where one is wanted."""
-    if wanted is None:
-        feeds, held = calibration_feeds(done.model, data), None
-    else:
-        feeds, held = wanted.split(done.model, data)
-    looked_at: list[Mapping[str, np.ndarray]] = []
+    held = None
+    given: Iterable[Feed] = calibration_feeds(done.model, data) if wanted is None else ()
+    if wanted is not None:
+        given, held = wanted.split(done.model, data)
+    looked_at: list[Feed] = []
     if refinements.reads_data:
-        feeds = looked_at = kept(feeds)
-    first, feeds = with_first(feeds)
+        given = looked_at = kept(given)
+    first, feeds = with_first(given)
     calibrated = calibrate(done.model, feeds, threads=threads, **ranging)
     if refinements.equalize:
         calibrated, done.equalized = equalized(calibrated, looked_at, ranging, threads)
@@ -336,6 +342,7 @@ def _quantize_static(
     assert first is not None
     if refinements.refines_weights:
         refinements.of_static(calibrated, looked_at, threads)
+    ranges: Mapping[ir.Value, Range]
     if wanted is None or held is None:
         done.model, ranges = calibrated.quantized()
         _note(done, measure(calibrated.model, done.model, first, threads))

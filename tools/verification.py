@@ -112,8 +112,8 @@ def measure(
         float_ns, ns = run_times([before, after], feed)
         if held is None:
             return Measured(ns, float_ns)
-        results = [outputs_of(each, held.feeds) for each in (before, after)]
-    return Measured(ns, float_ns, drop(metric, *results, held.labels))
+        expected, found = (outputs_of(each, held.feeds) for each in (before, after))
+    return Measured(ns, float_ns, drop(metric, expected, found, held.labels))
 
 
 def with_first(feeds: Iterable[Feed]) -> tuple[Feed | None, Iterable[Feed]]:

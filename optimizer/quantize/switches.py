@@ -60,14 +60,14 @@ def write_switches(
     graph = model.graph
     writer = Writer(graph, regions, ranges)
     rounded = {value: _rounded(graph, writer, value) for value in _operands(regions)}
-    switches = []
+    made: dict[ir.Node, dict[str, ir.Graph]] = {}
     for node, operands in regions.heads.items():
         changes = writer.constants(node) | {i: rounded[_value(node, i)] for i in operands}
         branches = {"int8": _integers(node, changes, regions, writer)}
         if bfloats and constant(node.inputs[1]) is not None:
             branches["bf16"] = _bfloats(graph, node)
-        switches.append(_replace(graph, node, branches))
-    return switches
+        made[node] = branches
+    return [_replace(graph, node, branches) for node, branches in made.items()]
 
 
 def _operands(regions: Regions) -> dict[ir.Value, None]:

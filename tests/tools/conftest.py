@@ -140,3 +140,9 @@ def call():
         return CliRunner().invoke(app, [str(each) for each in arguments])
 
     return run
+
+
+@pytest.fixture(autouse=True)
+def as_fast_as_float(monkeypatch):
+    """Tiny models are slower in 8 bits, which `quantize` would refuse: here, times are equal."""
+    monkeypatch.setattr("sardonyx.tools.verification.run_times", lambda sessions, feed: [1e4, 1e4])
