@@ -145,7 +145,8 @@ def sentences(mode: str = "static") -> Task:
         return np.concatenate(found)
 
     def score(session: Session) -> float:
-        ones, others = (embed(session, [pair[i] for pair in unseen]) for i in (1, 2))
+        ones = embed(session, [one for _, one, _ in unseen])
+        others = embed(session, [other for _, _, other in unseen])
         return 100 * rank_correlation((ones * others).sum(1), np.array([p[0] for p in unseen]))
 
     data = [tokens([text]) for _, *both in known for text in both]

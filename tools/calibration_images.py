@@ -122,16 +122,16 @@ class ImageFolder:
         self._mean, self._scale = _normalization(model, self._input, options)
 
     def __iter__(self) -> Iterator[dict[str, np.ndarray]]:
-        count = self._batch or (_AT_ONCE if None not in self._size else 1)
-        files = self._files
-        if len(files) < count:
-            raise InvalidArgument(f"the model takes {count} images at once; there are {len(files)}")
-        for start in range(0, len(files) - count + 1, count):
-            images = [self._image(file) for file in files[start : start + count]]
-            yield {str(self._input.name): np.stack(images)}
-        if self._batch is None and len(files) % count:
-            rest = files[len(files) - len(files) % count :]
-            yield {str(self._input.name): np.stack([self._image(file) for file in rest])}
+        count = self._batch or (1 if None in self._size else _AT_ONCE)
+        if self._batch and len(self._files) < count:
+            raise InvalidArgument(
+                f"the model takes {count} images at once; there are {len(self._files)}"
+            )
+        for start in range(0, len(self._files), count):
+            files = self._files[start : start + count]
+            if len(files) == count or not self._batch:
+                images = [self._image(file) for file in files]
+                yield {str(self._input.name): np.stack(images)}
 
     def _image(self, file: Path) -> np.ndarray:
         """One image as the model takes it, without the axis of images."""

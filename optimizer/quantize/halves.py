@@ -80,7 +80,8 @@ class _Writer:
     def write(self, ports: bool) -> Conversion:
         if ports:
             for value in self._graph.inputs:
-                value.dtype = self._kind if value.dtype == ir.DataType.FLOAT else value.dtype
+                if value.dtype == ir.DataType.FLOAT:
+                    value.dtype = self._kind
         results = {value: value.dtype for value in self._graph.outputs}
         for node in list(self._graph):
             self._convert(node)

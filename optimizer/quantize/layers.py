@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -94,7 +95,8 @@ class Layer:
         shape = (windows.shape[0], *windows.shape[2 : x.ndim])
         places = _some(np.arange(int(np.prod(shape))), most, rng)
         image, *pixels = np.unravel_index(places, shape)
-        found = windows[(image, slice(None), *pixels)]  # (n, channels, *kernel)
+        index: Any = (image, slice(None), *pixels)
+        found = windows[index]  # (n, channels, *kernel)
         return np.moveaxis(found.reshape(len(places), self.groups, self.summed), 1, 0)
 
 

@@ -39,7 +39,7 @@ def write_static(
     writer = Writer(graph, regions, ranges, refined)
     for node in regions.heads:
         if refined and node.name in refined:
-            refined[node.name].correct(node)
+            refined[str(node.name)].correct(node)
         set_inputs(node, writer.constants(node))
     for value in regions.values:
         writer.quantize(value)
@@ -122,12 +122,13 @@ class Writer:
         scale = float(self.ranges[self.regions.grid_of(x)].scale)
         integers, scales, axis, bias = quantized_weights(node, scale)
         if node.name in self._refined:
-            integers = self._refined[node.name].integers.astype(integers.dtype)
+            integers = self._refined[str(node.name)].integers.astype(integers.dtype)
         changes: dict[int, ir.Value | None] = {
             1: self._dequantized(node, 1, integers, scales, axis)
         }
         if bias is not None:
-            units = (scales.astype(np.float64) * scale).astype(np.float32)
+            channels = np.tile(scales, bias.size // scales.size)
+            units = (channels.astype(np.float64) * scale).astype(np.float32)
             with np.errstate(all="ignore"):
                 whole = np.rint(bias.astype(np.float64) / units)
             if (np.abs(whole) < 2**31).all():
@@ -168,8 +169,10 @@ def quantized_weights(
     weights = constant(node.inputs[1])
     assert weights is not None
     axis = 0 if node.op_type == "Conv" or attribute(node, "transB", 0) else 1
-    bias = _bias(node, weights.shape[axis])
-    return *by_channel(weights, axis, bias, scale), axis, bias
+    groups = attribute(node, "group", 1) if node.op_type == "ConvTranspose" else 1
+    bias = _bias(node, weights.shape[axis] * groups)
+    largest = None if bias is None else np.abs(bias).reshape(groups, -1).max(0)
+    return *by_channel(weights, axis, largest, scale), axis, bias
 
 
 def _bias(node: ir.Node, channels: int) -> np.ndarray | None:

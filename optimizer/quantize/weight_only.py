@@ -12,7 +12,7 @@ from ..values import attribute, constant, rank
 from .layers import Layer
 from .products import products
 from .refinement import Refined, by_channel_grid
-from .regions import is_float
+from .regions import CONVOLUTIONS, is_float
 from .rounding import Grid
 from .weights import LEVELS, Blocks, by_channel, in_blocks
 
@@ -78,19 +78,19 @@ def write_weights(
 
 def _other_place(node: ir.Node) -> tuple[int, int] | None:
     """Operand of a convolution or lookup that is a weight, and its axis of channels."""
-    if node.domain or node.op_type not in ("Conv", "Gather"):
+    if node.domain or node.op_type not in (*CONVOLUTIONS, "Gather"):
         return None
-    index = 1 if node.op_type == "Conv" else 0
+    index = 0 if node.op_type == "Gather" else 1
     weights = constant(node.inputs[index])
     if weights is None or not is_float(node.inputs[index]) or not np.isfinite(weights).all():
         return None
     if node.op_type == "Gather" and (rank(node.inputs[0]) != 2 or attribute(node, "axis", 0)):
         return None
-    return index, 0
+    return index, 1 if node.op_type == "ConvTranspose" else 0
 
 
 def _is_few(node: ir.Node, bits: int) -> bool:
-    return bits == 4 and node.op_type != "Conv"
+    return bits == 4 and node.op_type not in CONVOLUTIONS
 
 
 def weight_grid(layer: Layer, bits: int, block: int, method: str) -> Grid:
