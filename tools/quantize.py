@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..optimizer.quantize.ranges import Range
+    from ..optimizer.quantize.refinement import Refined
 
 MODES = ("static", "dynamic", "weights", "fp16", "bf16")
 _TAKEN = {
@@ -172,7 +173,7 @@ def quantize(
     rounding : {"nearest", "mse", "gptq", "adaround"}
         Of weights. ``"mse"``, for 4 bits: the range of a block has the least squared error.
         ``"gptq"`` and ``"adaround"``, for ``"static"`` and ``"weights"``: a layer's outputs on the
-        data have the least squared error (Frantar 2022, Nagel 2020); with ranges as by ``"mse"``.
+        data have the least squared error (Frantar 2022, Nagel 2020).
     equalize : bool
         Let sizes of channels migrate from activations into weights where this makes products on the
         data more exact, for ``"static"`` (Nagel 2019, Xiao 2022).
@@ -184,7 +185,8 @@ def quantize(
     ports : bool
         Whether inputs and outputs of the model become ``"fp16"`` or ``"bf16"``, too.
     keep : sequence of str
-        What stays float32. For ``"static"``, names of convolutions and products; for ``"fp16"`` and
+        What stays float32. For ``"static"``, names of convolutions and products; for ``"weights"``,
+        names of products that keep 8 bits where others have 4; for ``"fp16"`` and
         ``"bf16"``, names of nodes, or operators, beside those that do anyway (`write_halves`).
     max_drop : float, optional
         Points that results may lose, in hundredths of the metric. ``"static"`` then takes the mix
@@ -251,14 +253,7 @@ def quantize(
     elif mode in ("fp16", "bf16"):
         _write_halves(done, mode, keep, ports)
     else:
-        from ..optimizer.quantize.weight_only import write_weights
-
-        refined = {}
-        if refinements.reads_data:
-            feeds = kept(calibration_feeds(done.model, data))
-            refined = refinements.of_weights(done.model, feeds, bits, block, threads)
-        ranging_of_blocks = "nearest" if rounding == "nearest" else "mse"
-        done.count = write_weights(done.model, bits, block, ranging_of_blocks, refined)
+        _write_weights(done, data, refinements, threads, bits=bits, block=block, wide=keep)
     if not done.count:
         raise InvalidArgument(
             f"nothing to quantize ({mode}): no {_TAKEN[mode]} of float32 with constant weights"
@@ -292,6 +287,36 @@ def _write_halves(done: Quantization, kind: str, keep: Sequence[str], ports: boo
             f"{found.clipped[0]!r}: they became its largest",
             stacklevel=3,
         )
+
+
+def _write_weights(
+    done: Quantization,
+    data: Any,
+    refinements: Refinements,
+    threads: int | None,
+    *,
+    bits: int,
+    block: int,
+    wide: Collection[str],
+) -> None:
+    """Keep weights in few bits, in place."""
+    from ..optimizer.names import make_names_unique
+    from ..optimizer.quantize.weight_only import write_weights
+    from ..optimizer.report import Report
+
+    make_names_unique(done.model, Report())
+    names = {str(node.name) for node in done.model.graph.all_nodes()}
+    for name in wide:
+        if name not in names:
+            raise InvalidArgument(f"no node {name!r} to keep")
+    refined: Mapping[str, Refined] = {}
+    if refinements.reads_data:
+        feeds = kept(calibration_feeds(done.model, data))
+        refined = refinements.of_weights(
+            done.model, feeds, threads, bits=bits, block=block, wide=wide
+        )
+    ranges = "mse" if refinements.rounding == "mse" else "nearest"
+    done.count = write_weights(done.model, bits, block, ranges, refined, wide)
 
 
 def _told(mode: str, rounding: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -72,20 +72,24 @@ class Refinements:
         calibrated.refined = self._refined(calibrated.model, list(steps), grid, feeds, threads)
 
     def of_weights(
-        self, model: ir.Model, feeds: Feeds, bits: int, block: int, threads: int | None
+        self,
+        model: ir.Model,
+        feeds: Feeds,
+        threads: int | None,
+        *,
+        bits: int,
+        block: int,
+        wide: Collection[str],
     ) -> dict[str, Refined]:
         """Refine the weights of a model that keeps only weights in few bits."""
-        from ..optimizer.names import make_names_unique
         from ..optimizer.quantize.layers import layers_of
         from ..optimizer.quantize.weight_only import LEAST, weight_grid
-        from ..optimizer.report import Report
 
-        make_names_unique(model, Report())
         taken = [layer for layer in layers_of(model.graph) if layer.weights.size >= LEAST]
         names = [str(layer.node.name) for layer in taken]
 
         def grid(layer: Layer) -> Grid:
-            return weight_grid(layer, bits, block, "mse")
+            return weight_grid(layer, bits, block, "nearest", wide)
 
         return self._refined(model, names, grid, feeds, threads)
 

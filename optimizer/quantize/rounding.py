@@ -84,7 +84,7 @@ def output_errors(weights: np.ndarray, others: np.ndarray, products: np.ndarray)
 
 
 _DAMPING = 0.01
-_BLOCK = 128
+_BLOCK = 32
 
 
 def _gptq(weights: np.ndarray, grid: Grid, products: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -26,6 +26,7 @@ def write_weights(
     block: int,
     method: str,
     refined: Mapping[str, Refined] | None = None,
+    wide: Collection[str] = (),
 ) -> int:
     """Keep the weights of products, convolutions and lookups in few bits, in place.
 
@@ -34,13 +35,15 @@ def write_weights(
     model : ir.Model
     bits : {8, 4}
         8: int8 with one scale for each output channel. 4: uint4 in blocks along the axis that is
-        summed over, for products and lookups; convolutions take 8.
+        summed over, for products; convolutions and lookups take 8, as tables of words do in GGUF.
     block : int
         Of 4 bits.
     method : {"nearest", "mse"}
         Of 4 bits.
     refined : mapping of str to Refined, optional
         By the name of a layer, its weights on the grid of `weight_grid`.
+    wide : collection of str
+        Names of products whose weights take 8 bits.
 
     Returns
     -------
@@ -64,7 +67,7 @@ def write_weights(
             continue
         if (value, axis) not in made:
             given = refined[str(node.name)].integers if node.name in refined else None
-            if _is_few(node, bits):
+            if _is_few(node, bits, wide):
                 blocks = in_blocks(weights, 1 - axis, block, method)
                 made[value, axis] = _in_blocks(graph, value, blocks, 1 - axis, block, given)
             else:
@@ -89,14 +92,16 @@ def _other_place(node: ir.Node) -> tuple[int, int] | None:
     return index, 1 if node.op_type == "ConvTranspose" else 0
 
 
-def _is_few(node: ir.Node, bits: int) -> bool:
-    return bits == 4 and node.op_type not in CONVOLUTIONS
+def _is_few(node: ir.Node, bits: int, wide: Collection[str]) -> bool:
+    return bits == 4 and node.op_type in ("MatMul", "Gemm") and node.name not in wide
 
 
-def weight_grid(layer: Layer, bits: int, block: int, method: str) -> Grid:
+def weight_grid(
+    layer: Layer, bits: int, block: int, method: str, wide: Collection[str] = ()
+) -> Grid:
     """Return the grid that `write_weights` has for a layer."""
     weights = layer.matrices(layer.weights)
-    if not _is_few(layer.node, bits):
+    if not _is_few(layer.node, bits, wide):
         _, scales = by_channel(weights.reshape(-1, layer.summed), 0)
         return by_channel_grid(layer, scales)
     blocks = in_blocks(weights[0], 1, block, method)

@@ -198,7 +198,8 @@ def check(
         assert decibels(expected, each) > least
     for each in others:  # what rounds the other way is one step of the grid
         assert decibels(each, found) > least + 3
-    heads = [node for node in quantized.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    kinds = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+    heads = [node for node in quantized.graph.node if node.op_type in kinds]
     assert done.count == len(heads) - floats
     return quantized.graph
 
