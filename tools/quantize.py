@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from .calibrated import Calibrated, calibrate
 from .calibration_data import calibration_feeds
 from .calibration_images import ImageOptions, with_images
 from .drops import Feed, Held, Metric
+from .few_bits import write_halves, write_weights
 from .layer_report import LayerRow, layer_rows, print_layers
 from .refinements import Refinements, equalized, kept
 from .verification import Measured, Verification, measure, with_first
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..optimizer.quantize.ranges import Range
-    from ..optimizer.quantize.refinement import Refined
 
 MODES = ("static", "dynamic", "weights", "fp16", "bf16")
 _TAKEN = {
@@ -251,9 +251,11 @@ def quantize(
 
         done.count = write_dynamic(done.model)
     elif mode in ("fp16", "bf16"):
-        _write_halves(done, mode, keep, ports)
+        done.count = write_halves(done.model, mode, keep, ports)
     else:
-        _write_weights(done, data, refinements, threads, bits=bits, block=block, wide=keep)
+        done.count = write_weights(
+            done.model, data, refinements, threads, bits=bits, block=block, wide=keep
+        )
     if not done.count:
         raise InvalidArgument(
             f"nothing to quantize ({mode}): no {_TAKEN[mode]} of float32 with constant weights"
@@ -274,49 +276,6 @@ def quantize(
         warnings.warn(f"nothing is written: {'; '.join(done.refusals)}", stacklevel=2)
     done.seconds = time.perf_counter() - start
     return done
-
-
-def _write_halves(done: Quantization, kind: str, keep: Sequence[str], ports: bool) -> None:
-    from ..optimizer.quantize.halves import write_halves
-
-    found = write_halves(done.model, kind, keep=keep, ports=ports)
-    done.count = found.count
-    if found.clipped:
-        warnings.warn(
-            f"{len(found.clipped)} constants have numbers beyond the range of {kind}, such as "
-            f"{found.clipped[0]!r}: they became its largest",
-            stacklevel=3,
-        )
-
-
-def _write_weights(
-    done: Quantization,
-    data: Any,
-    refinements: Refinements,
-    threads: int | None,
-    *,
-    bits: int,
-    block: int,
-    wide: Collection[str],
-) -> None:
-    """Keep weights in few bits, in place."""
-    from ..optimizer.names import make_names_unique
-    from ..optimizer.quantize.weight_only import write_weights
-    from ..optimizer.report import Report
-
-    make_names_unique(done.model, Report())
-    names = {str(node.name) for node in done.model.graph.all_nodes()}
-    for name in wide:
-        if name not in names:
-            raise InvalidArgument(f"no node {name!r} to keep")
-    refined: Mapping[str, Refined] = {}
-    if refinements.reads_data:
-        feeds = kept(calibration_feeds(done.model, data))
-        refined = refinements.of_weights(
-            done.model, feeds, threads, bits=bits, block=block, wide=wide
-        )
-    ranges = "mse" if refinements.rounding == "mse" else "nearest"
-    done.count = write_weights(done.model, bits, block, ranges, refined, wide)
 
 
 def _told(mode: str, rounding: str) -> str:
