@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ..errors import InvalidArgument
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from ..optimizer.quantize.histogram import Histogram
     from ..optimizer.quantize.ranges import Range
+    from ..optimizer.quantize.refinement import Refined
     from ..optimizer.quantize.regions import Regions
 
 
@@ -37,6 +38,8 @@ class Calibrated:
         Names of layers that stay float.
     runs : int
         Of calibration.
+    refined : dict of str to Refined
+        Weights by the name of their layer, where not those nearest to the float ones.
     """
 
     model: ir.Model
@@ -46,6 +49,7 @@ class Calibrated:
     products: bool
     keep: Collection[str] = ()
     runs: int = 0
+    refined: dict[str, Refined] = field(default_factory=dict)
 
     def layers(self) -> dict[str, ir.Node]:
         """Return the convolutions and products that can be quantized, by name, in order."""
@@ -83,7 +87,7 @@ class Calibrated:
         from ..optimizer.report import Report
 
         model, regions, ranges = self.copy(only)
-        write_static(model.graph, regions, ranges)
+        write_static(model.graph, regions, ranges, self.refined)
         remove_dead(model, Report())
         return model, ranges
 

@@ -18,9 +18,9 @@ def quantize(
     output: Output,
     data: Annotated[
         str | None,
-        typer.Option(help="Inputs to calibrate on: .npz or .npy file, or a folder of them."),
+        typer.Option(help="Inputs to calibrate on: .npz or .npy files, or a folder of images."),
     ] = None,
-    mode: Annotated[str, typer.Option(help="static, dynamic or weights.")] = "static",
+    mode: Annotated[str, typer.Option(help="static, dynamic, weights, fp16 or bf16.")] = "static",
     method: Annotated[
         str, typer.Option(help="auto, minmax, average, percentile, entropy or mse.")
     ] = "auto",
@@ -30,7 +30,26 @@ def quantize(
     ] = False,
     bits: Annotated[int, typer.Option(help="8 or 4, of `--mode weights`.")] = 8,
     block: Annotated[int, typer.Option(help="Weights with one scale, of 4 bits.")] = 32,
-    rounding: Annotated[str, typer.Option(help="nearest or mse, of 4 bits.")] = "nearest",
+    rounding: Annotated[str, typer.Option(help="nearest, mse, gptq or adaround.")] = "nearest",
+    equalize: Annotated[
+        bool, typer.Option("--equalize", help="Even out channels of activations where it helps.")
+    ] = False,
+    correct: Annotated[
+        bool, typer.Option("--correct", help="Let biases take up mean errors of weights.")
+    ] = False,
+    ports: Annotated[
+        bool, typer.Option("--ports", help="Inputs and outputs, too, become fp16 or bf16.")
+    ] = False,
+    mean: Annotated[
+        str | None,
+        typer.Option(help="Of images: (pixel - mean) / scale, pixels from 0 to 255; a,b,c."),
+    ] = None,
+    scale: Annotated[
+        str | None, typer.Option(help="Of images: what pixels are divided by.")
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="Of images: NCHW or NHWC.")] = None,
+    resize: Annotated[str | None, typer.Option(help="Of images: HEIGHTxWIDTH.")] = None,
+    order: Annotated[str | None, typer.Option(help="Of channels of images: rgb or bgr.")] = None,
     keep: Annotated[list[str], typer.Option(help="A layer that stays float; repeatable.")] = [],  # noqa: B006
     max_drop: Annotated[
         float | None,
@@ -58,15 +77,24 @@ def quantize(
     opset: Annotated[int | None, typer.Option(help="An older opset, for older consumers.")] = None,
 ) -> None:
     """Quantize a model to 8 bits (or weights to 4), as standard ONNX."""
+    from .calibration_images import ImageOptions, read_numbers, read_pair
     from .quantize import print_quantization
     from .quantize import quantize as run
 
+    images = ImageOptions(
+        None if mean is None else read_numbers(mean),
+        None if scale is None else read_numbers(scale),
+        layout,
+        None if resize is None else read_pair(resize),
+        order,
+    )
     known = None if labels is None else np.load(labels)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "nothing is written")  # it is printed below
         done = run(
             source, data, output, mode=mode, method=method, percentile=percentile,
-            products=products, bits=bits, block=block, rounding=rounding, keep=keep,
+            products=products, bits=bits, block=block, rounding=rounding, equalize=equalize,
+            correct=correct, ports=ports, images=images, keep=keep,
             max_drop=max_drop, metric=metric, labels=known, validation=validation, report=report,
             plots=plots, force=force, threads=threads, target_opset=opset,
         )  # fmt: skip

@@ -17,8 +17,11 @@ from . import histogram_plots, text
 from .budget import Searcher
 from .calibrated import Calibrated, calibrate
 from .calibration_data import calibration_feeds
+from .calibration_images import ImageOptions, with_images
 from .drops import Feed, Held, Metric
+from .few_bits import write_halves, write_weights
 from .layer_report import LayerRow, layer_rows, print_layers
+from .refinements import Refinements, equalized, kept
 from .verification import Measured, Verification, measure, with_first
 
 if TYPE_CHECKING:
@@ -27,11 +30,13 @@ if TYPE_CHECKING:
 
     from ..optimizer.quantize.ranges import Range
 
-MODES = ("static", "dynamic", "weights")
+MODES = ("static", "dynamic", "weights", "fp16", "bf16")
 _TAKEN = {
     "static": "convolution or product in the main graph",
     "dynamic": "product",
     "weights": "convolution, product or lookup",
+    "fp16": "operator",
+    "bf16": "operator",
 }
 
 
@@ -76,6 +81,8 @@ class Quantization:
         Of ``"static"``.
     runs : int
         Of calibration.
+    equalized : list of str
+        Activations whose channels were scaled.
     seconds : float
         All that was done.
     layers : list of LayerRow
@@ -97,6 +104,7 @@ class Quantization:
     count: int = 0
     tensors: list[QuantizedTensor] = field(default_factory=list)
     runs: int = 0
+    equalized: list[str] = field(default_factory=list)
     seconds: float = 0.0
     layers: list[LayerRow] = field(default_factory=list)
     drop: float | None = None
@@ -120,6 +128,10 @@ def quantize(
     bits: int = 8,
     block: int = 32,
     rounding: str = "nearest",
+    equalize: bool = False,
+    correct: bool = False,
+    ports: bool = False,
+    images: ImageOptions | None = None,
     keep: Sequence[str] = (),
     max_drop: float | None = None,
     metric: str | Metric | None = None,
@@ -140,13 +152,14 @@ def quantize(
     data
         Inputs to calibrate on, for ``"static"``: a mapping of arrays by input (samples along the
         first axis), an array for an only input, an iterable of feeds, or a path of ``.npz`` or
-        ``.npy`` files. It is read once.
+        ``.npy`` files, or of a folder of images. It is read once.
     path : path, optional
         The ONNX file to write, if all went well.
-    mode : {"static", "dynamic", "weights"}
+    mode : {"static", "dynamic", "weights", "fp16", "bf16"}
         ``"static"``: activations uint8, weights int8, for convolutions, products and what lies
         between, with QuantizeLinear and DequantizeLinear. ``"dynamic"``: products quantize their
         left side in each run; no data is needed. ``"weights"``: only constants are of few bits.
+        ``"fp16"``, ``"bf16"``: weights, and what is computed, are halves.
     method : {"auto", "minmax", "average", "percentile", "entropy", "mse"}
         What chooses the range of a tensor: the numbers seen, the average of each run's least and
         largest, all but a few, the least Kullback-Leibler divergence, the least squared error, or
@@ -159,10 +172,24 @@ def quantize(
         Of weights, for ``"weights"``.
     block : int
         Weights that have a scale together, for 4 bits.
-    rounding : {"nearest", "mse"}
-        Of 4 bits: the range of a block is that of its weights, or has the least squared error.
+    rounding : {"nearest", "mse", "gptq", "adaround"}
+        Of weights. ``"mse"``, for 4 bits: the range of a block has the least squared error.
+        ``"gptq"`` and ``"adaround"``, for ``"static"`` and ``"weights"``: a layer's outputs on the
+        data have the least squared error (Frantar 2022, Nagel 2020).
+    equalize : bool
+        Let sizes of channels migrate from activations into weights where this makes products on the
+        data more exact, for ``"static"`` (Nagel 2019, Xiao 2022).
+    correct : bool
+        Let biases take up the mean errors that rounded weights make on the data, for ``"static"``
+        and ``"weights"`` (Nagel 2019).
+    images : ImageOptions, optional
+        How images of a folder are prepared, where the model does not say.
+    ports : bool
+        Whether inputs and outputs of the model become ``"fp16"`` or ``"bf16"``, too.
     keep : sequence of str
-        Names of convolutions and products that stay float, for ``"static"``.
+        What stays float32. For ``"static"``, names of convolutions and products; for ``"weights"``,
+        names of products that keep 8 bits where others have 4; for ``"fp16"`` and
+        ``"bf16"``, names of nodes, or operators, beside those that do anyway (`write_halves`).
     max_drop : float, optional
         Points that results may lose, in hundredths of the metric. ``"static"`` then takes the mix
         of precisions that is fastest on this machine and loses no more on data that calibration
@@ -211,27 +238,33 @@ def quantize(
 
     start = time.perf_counter()
     _check(mode, method, percentile, bits, block, rounding)
+    refinements = Refinements(rounding, equalize, correct)
+    loaded = load(source)
+    data, validation = (with_images(loaded, each, images) for each in (data, validation))
     wanted = Verification(max_drop, metric, labels, validation)
-    floats = prepared(load(source))
+    floats = prepared(loaded)
     done = Quantization(floats.clone(), mode)
-    if mode == "static" and data is None:
-        raise InvalidArgument("static quantization needs calibration data: give some inputs")
+    if data is None and (mode == "static" or (mode == "weights" and refinements.reads_data)):
+        raise InvalidArgument(f"{_told(mode, rounding)} needs calibration data: give some inputs")
     if plots is not None:
         histogram_plots.require_available()
     searches = max_drop is not None or report
     if mode == "static":
         ranging = {"method": method, "percentile": percentile, "products": products, "keep": keep}
-        calibrated = _quantize_static(done, data, ranging, wanted if searches else None, threads)
+        sought = wanted if searches else None
+        calibrated = _quantize_static(done, data, ranging, refinements, sought, threads)
         if plots is not None:
             histogram_plots.draw(calibrated.grids(), Path(plots))
     elif mode == "dynamic":
         from ..optimizer.quantize.dynamic import write_dynamic
 
         done.count = write_dynamic(done.model)
+    elif mode in ("fp16", "bf16"):
+        done.count = write_halves(done.model, mode, keep, ports)
     else:
-        from ..optimizer.quantize.weight_only import write_weights
-
-        done.count = write_weights(done.model, bits, block, rounding)
+        done.count = write_weights(
+            done.model, data, refinements, threads, bits=bits, block=block, wide=keep
+        )
     if not done.count:
         raise InvalidArgument(
             f"nothing to quantize ({mode}): no {_TAKEN[mode]} of float32 with constant weights"
@@ -254,6 +287,10 @@ def quantize(
     return done
 
 
+def _told(mode: str, rounding: str) -> str:
+    return "static quantization" if mode == "static" else f"rounding by {rounding}"
+
+
 def _check(mode: str, method: str, percentile: float, bits: int, block: int, rounding: str) -> None:
     from ..optimizer.quantize.ranges import METHODS
 
@@ -261,7 +298,7 @@ def _check(mode: str, method: str, percentile: float, bits: int, block: int, rou
         ("mode", mode, MODES),
         ("method", method, ("auto", *METHODS)),
         ("bits", bits, (8, 4)),
-        ("rounding", rounding, ("nearest", "mse")),
+        ("rounding", rounding, ("nearest", "mse", "gptq", "adaround")),
     ):
         if value not in known:
             options = ", ".join(map(str, known))
@@ -276,6 +313,7 @@ def _quantize_static(
     done: Quantization,
     data: Any,
     ranging: Mapping[str, Any],
+    refinements: Refinements,
     wanted: Verification | None,
     threads: int | None,
 ) -> Calibrated:
@@ -284,12 +322,19 @@ def _quantize_static(
     given: Iterable[Feed] = calibration_feeds(done.model, data) if wanted is None else ()
     if wanted is not None:
         given, held = wanted.split(done.model, data)
+    looked_at: list[Feed] = []
+    if refinements.reads_data:
+        given = looked_at = kept(given)
     first, feeds = with_first(given)
     calibrated = calibrate(done.model, feeds, threads=threads, **ranging)
+    if refinements.equalize:
+        calibrated, done.equalized = equalized(calibrated, looked_at, ranging, threads)
     done.count, done.runs = len(calibrated.layers()), calibrated.runs
     if not done.count:
         return calibrated
     assert first is not None
+    if refinements.refines_weights:
+        refinements.of_static(calibrated, looked_at, threads)
     ranges: Mapping[ir.Value, Range]
     if wanted is None or held is None:
         done.model, ranges = calibrated.quantized()

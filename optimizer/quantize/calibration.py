@@ -28,12 +28,17 @@ def observed_model(model: ir.Model, regions: Regions) -> tuple[ir.Model, list[st
         for value in members
         if not value.is_graph_input()
     ]
+    return with_outputs(model, names), names
+
+
+def with_outputs(model: ir.Model, names: Iterable[str]) -> ir.Model:
+    """Return a copy of a model that also gives tensors that its nodes make."""
     copy = model.clone()
     graph = copy.graph
     known = {str(value.name) for value in graph.outputs}
     made = {str(value.name): value for node in graph for value in node.outputs}
     graph.outputs.extend(made[name] for name in names if name not in known)
-    return copy, names
+    return copy
 
 
 def calibrate(

@@ -20,6 +20,7 @@ _MOVING = {
     "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Identity", "Slice", "Gather",
     "Split", "MaxPool", "DepthToSpace", "SpaceToDepth", "Expand", "Tile",
 }  # fmt: skip
+CONVOLUTIONS = ("Conv", "ConvTranspose")
 _ADDING = {"Add", "Sum"}
 _AVERAGING = {"AveragePool", "GlobalAveragePool", "ReduceMean"}
 
@@ -100,27 +101,27 @@ def find_regions(
         operands = _operands(node, products)
         if operands and (only is None or node.name in only):
             regions.heads[node] = operands
-            if node.op_type == "Conv":
+            if node.op_type in CONVOLUTIONS:
                 regions.nodes[node] = None
     for node, operands in regions.heads.items():
         for index in operands:
             operand = node.inputs[index]
             assert operand is not None
             _quantize(regions, operand)
-        if node.op_type == "Conv":
+        if node.op_type in CONVOLUTIONS:
             _quantize(regions, behind_limits(node.outputs[0]))
     return regions
 
 
 def _operands(node: ir.Node, products: bool) -> tuple[int, ...]:
     """Indices of the operands of a convolution or product that are activations; none of others."""
-    if node.domain or node.op_type not in ("Conv", "Gemm", "MatMul"):
+    if node.domain or node.op_type not in (*CONVOLUTIONS, "Gemm", "MatMul"):
         return ()
     if not all(is_float(value) for value in node.inputs[:2]) or not is_float(node.outputs[0]):
         return ()
     left, right = (constant(value) for value in node.inputs[:2])
     if left is None and right is not None:
-        is_taken = right.ndim == 2 or (node.op_type == "Conv" and right.ndim > 2)
+        is_taken = right.ndim == 2 or (node.op_type in CONVOLUTIONS and right.ndim > 2)
         return (0,) if is_taken and right.size and np.isfinite(right).all() else ()
     taken = products and node.op_type == "MatMul" and left is None and right is None
     return (0, 1) if taken and min(rank(v) or 0 for v in node.inputs[:2]) > 1 else ()
@@ -174,7 +175,7 @@ def _quantize(regions: Regions, wanted: ir.Value) -> None:
         if node is None or node.graph is not value.graph:
             continue
         if node in regions.heads:
-            if node.op_type == "Conv":
+            if node.op_type in CONVOLUTIONS:
                 regions.nodes.update(dict.fromkeys(passed))
             continue
         operands = _integer_operands(regions, node)
@@ -263,7 +264,9 @@ def _can_be_integers(regions: Regions, value: ir.Value) -> bool:
 
     for each in _behind(value, is_passed):
         node = each.producer()
-        if each not in regions.values and (node not in regions.heads or node.op_type != "Conv"):
+        if each not in regions.values and (
+            node not in regions.heads or node.op_type not in CONVOLUTIONS
+        ):
             return False
     return True
 

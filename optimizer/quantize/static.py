@@ -14,11 +14,17 @@ import onnx_ir as ir
 from ..edits import new_constant, set_inputs
 from ..values import attribute, constant
 from .ranges import Range
+from .refinement import Refined
 from .regions import Regions
 from .weights import by_channel
 
 
-def write_static(graph: ir.Graph, regions: Regions, ranges: Mapping[ir.Value, Range]) -> None:
+def write_static(
+    graph: ir.Graph,
+    regions: Regions,
+    ranges: Mapping[ir.Value, Range],
+    refined: Mapping[str, Refined] | None = None,
+) -> None:
     """Quantize the regions of a graph, in place.
 
     Parameters
@@ -27,9 +33,13 @@ def write_static(graph: ir.Graph, regions: Regions, ranges: Mapping[ir.Value, Ra
     regions : Regions
     ranges : mapping of ir.Value to Range
         By the tensor that stands for those of a grid.
+    refined : mapping of str to Refined, optional
+        By the name of a layer, its weights on the grid of `quantized_weights`.
     """
-    writer = Writer(graph, regions, ranges)
+    writer = Writer(graph, regions, ranges, refined)
     for node in regions.heads:
+        if refined and node.name in refined:
+            refined[str(node.name)].correct(node)
         set_inputs(node, writer.constants(node))
     for value in regions.values:
         writer.quantize(value)
@@ -38,8 +48,15 @@ def write_static(graph: ir.Graph, regions: Regions, ranges: Mapping[ir.Value, Ra
 class Writer:
     """Makes quantized tensors and weights of a graph, by the ranges of its regions."""
 
-    def __init__(self, graph: ir.Graph, regions: Regions, ranges: Mapping[ir.Value, Range]) -> None:
+    def __init__(
+        self,
+        graph: ir.Graph,
+        regions: Regions,
+        ranges: Mapping[ir.Value, Range],
+        refined: Mapping[str, Refined] | None = None,
+    ) -> None:
         self.graph, self.regions, self.ranges = graph, regions, ranges
+        self._refined = refined or {}
         self._grids: dict[ir.Value, list[ir.Value]] = {}
         self._weights: dict[tuple[str, int, bytes], ir.Value] = {}
 
@@ -98,20 +115,20 @@ class Writer:
 
     def constants(self, node: ir.Node) -> dict[int, ir.Value | None]:
         """Return dequantized weights, and a bias of 32 bits, by index of a head's operands."""
-        weights = constant(node.inputs[1])
-        if weights is None:
+        if constant(node.inputs[1]) is None:
             return {}
-        axis = 0 if node.op_type == "Conv" or attribute(node, "transB", 0) else 1
         x = node.inputs[0]
         assert x is not None
         scale = float(self.ranges[self.regions.grid_of(x)].scale)
-        bias = _bias(node, weights.shape[axis])
-        integers, scales = by_channel(weights, axis, bias, scale)
+        integers, scales, axis, bias = quantized_weights(node, scale)
+        if node.name in self._refined:
+            integers = self._refined[str(node.name)].integers.astype(integers.dtype)
         changes: dict[int, ir.Value | None] = {
             1: self._dequantized(node, 1, integers, scales, axis)
         }
         if bias is not None:
-            units = (scales.astype(np.float64) * scale).astype(np.float32)
+            channels = np.tile(scales, bias.size // scales.size)
+            units = (channels.astype(np.float64) * scale).astype(np.float32)
             with np.errstate(all="ignore"):
                 whole = np.rint(bias.astype(np.float64) / units)
             if (np.abs(whole) < 2**31).all():
@@ -135,6 +152,27 @@ class Writer:
             self.graph.insert_before(self.graph[0], [made])
             self._weights[key] = made.outputs[0]
         return self._weights[key]
+
+
+def quantized_weights(
+    node: ir.Node, scale: float
+) -> tuple[np.ndarray, np.ndarray, int, np.ndarray | None]:
+    """Return integers, scales and axis of the channels of weights, and the bias, if it is constant.
+
+    Parameters
+    ----------
+    node : ir.Node
+        Convolution or product with constant weights.
+    scale : float
+        Of what they multiply.
+    """
+    weights = constant(node.inputs[1])
+    assert weights is not None
+    axis = 0 if node.op_type == "Conv" or attribute(node, "transB", 0) else 1
+    groups = attribute(node, "group", 1) if node.op_type == "ConvTranspose" else 1
+    bias = _bias(node, weights.shape[axis] * groups)
+    largest = None if bias is None else np.abs(bias).reshape(groups, -1).max(0)
+    return *by_channel(weights, axis, largest, scale), axis, bias
 
 
 def _bias(node: ir.Node, channels: int) -> np.ndarray | None:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from ..edits import new_constant, remove, replace_output
 from ..values import constant
 from .ranges import Range
-from .regions import Regions, behind_limits
+from .regions import CONVOLUTIONS, Regions, behind_limits
 from .static import Writer
 
 
@@ -100,7 +100,7 @@ def _integers(
     """
     copy = _copy(node, "int8", changes)
     result = behind_limits(node.outputs[0])
-    if node.op_type != "Conv" or result not in regions.values:
+    if node.op_type not in CONVOLUTIONS or result not in regions.values:
         return _branch([copy])
     return _branch([copy, *writer.rounding(copy.outputs[0], result)])
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 import numpy as np
 import onnx_ir as ir
 
 from ..edits import insert, new_constant, set_inputs
 from ..values import attribute, constant, rank
+from .layers import Layer
 from .products import products
-from .regions import is_float
-from .weights import by_channel, in_blocks
+from .refinement import Refined, by_channel_grid
+from .regions import CONVOLUTIONS, is_float
+from .rounding import Grid
+from .weights import LEVELS, Blocks, by_channel, in_blocks
 
 LEAST = 1024
 """Numbers of a weight below which it stays as it is."""
 
 
-def write_weights(model: ir.Model, bits: int, block: int, method: str) -> int:
+def write_weights(
+    model: ir.Model,
+    bits: int,
+    block: int,
+    method: str,
+    refined: Mapping[str, Refined] | None = None,
+    wide: Collection[str] = (),
+) -> int:
     """Keep the weights of products, convolutions and lookups in few bits, in place.
 
     Parameters
@@ -23,17 +35,22 @@ def write_weights(model: ir.Model, bits: int, block: int, method: str) -> int:
     model : ir.Model
     bits : {8, 4}
         8: int8 with one scale for each output channel. 4: uint4 in blocks along the axis that is
-        summed over, for products and lookups; convolutions take 8.
+        summed over, for products; convolutions and lookups take 8, as tables of words do in GGUF.
     block : int
         Of 4 bits.
     method : {"nearest", "mse"}
         Of 4 bits.
+    refined : mapping of str to Refined, optional
+        By the name of a layer, its weights on the grid of `weight_grid`.
+    wide : collection of str
+        Names of products whose weights take 8 bits.
 
     Returns
     -------
     int
         Number of operands.
     """
+    refined = refined or {}
     made: dict[tuple[ir.Value, int], ir.Value] = {}
     places = [(each.graph, each.node, 1, each.columns) for each in products(model)]
     places += [
@@ -49,12 +66,14 @@ def write_weights(model: ir.Model, bits: int, block: int, method: str) -> int:
         if value is None or weights is None or weights.size < LEAST:
             continue
         if (value, axis) not in made:
-            few = bits == 4 and node.op_type != "Conv"
-            made[value, axis] = (
-                _in_blocks(graph, value, weights, 1 - axis, block, method)
-                if few
-                else _by_channel(graph, value, weights, axis)
-            )
+            given = refined[str(node.name)].integers if node.name in refined else None
+            if _is_few(node, bits, wide):
+                blocks = in_blocks(weights, 1 - axis, block, method)
+                made[value, axis] = _in_blocks(graph, value, blocks, 1 - axis, block, given)
+            else:
+                made[value, axis] = _by_channel(graph, value, weights, axis, given)
+        if node.name in refined:
+            refined[str(node.name)].correct(node)
         set_inputs(node, {index: made[value, axis]})
         count += 1
     return count
@@ -62,27 +81,53 @@ def write_weights(model: ir.Model, bits: int, block: int, method: str) -> int:
 
 def _other_place(node: ir.Node) -> tuple[int, int] | None:
     """Operand of a convolution or lookup that is a weight, and its axis of channels."""
-    if node.domain or node.op_type not in ("Conv", "Gather"):
+    if node.domain or node.op_type not in (*CONVOLUTIONS, "Gather"):
         return None
-    index = 1 if node.op_type == "Conv" else 0
+    index = 0 if node.op_type == "Gather" else 1
     weights = constant(node.inputs[index])
     if weights is None or not is_float(node.inputs[index]) or not np.isfinite(weights).all():
         return None
     if node.op_type == "Gather" and (rank(node.inputs[0]) != 2 or attribute(node, "axis", 0)):
         return None
-    return index, 0
+    return index, 1 if node.op_type == "ConvTranspose" else 0
 
 
-def _by_channel(graph: ir.Graph, value: ir.Value, weights: np.ndarray, axis: int) -> ir.Value:
+def _is_few(node: ir.Node, bits: int, wide: Collection[str]) -> bool:
+    return bits == 4 and node.op_type in ("MatMul", "Gemm") and node.name not in wide
+
+
+def weight_grid(
+    layer: Layer, bits: int, block: int, method: str, wide: Collection[str] = ()
+) -> Grid:
+    """Return the grid that `write_weights` has for a layer."""
+    weights = layer.matrices(layer.weights)
+    if not _is_few(layer.node, bits, wide):
+        _, scales = by_channel(weights.reshape(-1, layer.summed), 0)
+        return by_channel_grid(layer, scales)
+    blocks = in_blocks(weights[0], 1, block, method)
+    parts = (blocks.scales, blocks.zeros.astype(np.float32))
+    scales, zeros = (np.repeat(part, block, 1)[:, : layer.summed] for part in parts)
+    return Grid(scales, zeros, 0, LEVELS)
+
+
+def _by_channel(
+    graph: ir.Graph, value: ir.Value, weights: np.ndarray, axis: int, given: np.ndarray | None
+) -> ir.Value:
     integers, scales = by_channel(weights, axis)
-    return _widened(graph, value, [integers, scales], axis=axis)
+    chosen = integers if given is None else given.astype(integers.dtype)
+    return _widened(graph, value, [chosen, scales], axis=axis)
 
 
 def _in_blocks(
-    graph: ir.Graph, value: ir.Value, weights: np.ndarray, axis: int, block: int, method: str
+    graph: ir.Graph,
+    value: ir.Value,
+    found: Blocks,
+    axis: int,
+    block: int,
+    given: np.ndarray | None,
 ) -> ir.Value:
-    found = in_blocks(weights, axis, block, method)
-    parts = [found.integers, found.scales, found.zeros]
+    integers = found.integers if given is None else given.astype(found.integers.dtype)
+    parts = [integers, found.scales, found.zeros]
     return _widened(graph, value, parts, axis=axis, block_size=block)
 
 

@@ -71,7 +71,7 @@ class Blocks:
     zeros: np.ndarray
 
 
-_LEVELS = 15
+LEVELS = 15
 _SHRINKS = (1.0, 0.925, 0.85, 0.775, 0.7)
 
 
@@ -108,7 +108,7 @@ def in_blocks(weights: np.ndarray, axis: int, block: int, method: str = "nearest
             scales = np.where(errors < least, tried[0], scales)
             zeros = np.where(errors < least, tried[1], zeros)
             least = np.minimum(errors, least)
-    integers = _rounded(blocks / scales + zeros, 0, _LEVELS)
+    integers = _rounded(blocks / scales + zeros, 0, LEVELS)
     whole = integers.reshape(padded.shape)[..., :length]
     return Blocks(
         np.moveaxis(whole, -1, axis).astype(ml_dtypes.uint4),
@@ -119,13 +119,13 @@ def in_blocks(weights: np.ndarray, axis: int, block: int, method: str = "nearest
 
 def _grids(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scales and zero points of ranges, which hold zero."""
-    scales = (high - low) / _LEVELS
+    scales = (high - low) / LEVELS
     scales = np.where(scales >= _LEAST, scales, 1.0).astype(np.float32)
     return scales, np.rint(-low / scales)
 
 
 def _errors(blocks: np.ndarray, scales: np.ndarray, zeros: np.ndarray) -> np.ndarray:
     """Squared error of each block."""
-    integers = _rounded(blocks / scales + zeros, 0, _LEVELS)
+    integers = _rounded(blocks / scales + zeros, 0, LEVELS)
     errors: np.ndarray = np.square((integers - zeros) * scales - blocks).sum(-1, keepdims=True)
     return errors

