@@ -302,7 +302,6 @@ def recurrent(
     first_step, later_step = steps[0], steps[-1]
     first_gates, later_gates = PHASES[cell][0], PHASES[cell][-1]
     gates, itemsize, lanes = GATES[cell], of.itemsize, of.lanes
-    is_joined = weights == "joined"
     first_product, operand, finish = _first_product(weights, of, kind, first_gates)
     later_product = product_with_panels(later_gates, kind)
 

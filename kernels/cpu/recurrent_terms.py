@@ -18,7 +18,7 @@ from ..amx import (
     ROW_BYTES,
     ROW_WORDS,
     ROWS,
-    STATE_BYTES,
+    STATE_WORDS,
     clear_configuration,
     configure,
     describe,
@@ -187,7 +187,7 @@ def term_product(gates: int) -> Callable[..., None]:
         a: Pointer, lda: int, b: Pointer, sums: Pointer, rows: int, panels: int, length: int,
         mr: int, tiles: Pointer, falling: int, fetches: bool,
     ) -> None:  # fmt: skip
-        state = scratch(STATE_BYTES)
+        state = scratch(STATE_WORDS)
         shape(state, rows)
         panel_bytes = length * row_bytes
         blocks = length // _BLOCK_WORDS

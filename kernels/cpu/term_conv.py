@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from ..amx import ROW_BYTES, ROWS, STATE_BYTES, clear_configuration, configure, describe, release
+from ..amx import ROW_BYTES, ROWS, STATE_WORDS, clear_configuration, configure, describe, release
 from ..bfloat_terms import BLOCK, TERM_BYTES
 from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Window
 from ..registry import SHARES, Pointer, kernel_factory
@@ -200,7 +200,7 @@ def term_convolve(terms: int) -> Callable[..., int]:
         )
         chunk = max(1, (most - reach_h) // stride_h + 1)
 
-        state, words = scratch(STATE_BYTES), stack_words(64)
+        state, words = scratch(STATE_WORDS), stack_words(64)
         pieces_of_row = (out_width + ROWS - 1) // ROWS
         piece = (out_width + pieces_of_row - 1) // pieces_of_row
         _configure(state, piece)

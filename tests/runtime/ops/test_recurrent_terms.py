@@ -17,7 +17,13 @@ GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
 
 def model_of(
-    operator: str, units: int, batch: int, directions: int, lengths: bool, states: bool, scale: float
+    operator: str,
+    units: int,
+    batch: int,
+    directions: int,
+    lengths: bool,
+    states: bool,
+    scale: float,
 ) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     rng = np.random.default_rng([units, batch, directions])
     steps, inputs, rows = 7, 12, GATES[operator] * units
