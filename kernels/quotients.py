@@ -2,8 +2,8 @@
 
 A division of a vector takes as long as eight multiplications, and what quantizes divides every
 number by the same scale. With ``r``, the reciprocal of ``b``, two multiply-adds make of
-``q = a r`` the correctly rounded quotient, ``q + (a - q b) r`` (Markstein, Computation of elementary
-functions on the IBM RISC System/6000 processor, 1990).
+``q = a r`` the correctly rounded quotient, ``q + (a - q b) r`` (Markstein, Computation of
+elementary functions on the IBM RISC System/6000 processor, 1990).
 """
 
 from __future__ import annotations
@@ -63,6 +63,7 @@ class Quotients(ast.NodeTransformer):
         self.divisors: set[str] = set()
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
+        """Replace a call that rounds a quotient by such an operand."""
         self.generic_visit(node)
         inner = node.args[0] if _name(node) == "round" else None
         if not isinstance(inner, ast.Call) or _name(inner) != "div":

@@ -12,7 +12,7 @@ LINE_BYTES = 64
 
 @intrinsic(prefer_literal=True)
 def scratch(typingctx, count):  # type: ignore[no-untyped-def]
-    """Address of ``count`` (a literal) int64 words, which begin with a cache line and hold anything.
+    """Address of ``count`` (a literal) int64 words that hold anything; begins with a cache line.
 
     ``simd.stack_words`` writes zeros at each call of the function: of 40 KB in 3,600 cycles.
     """

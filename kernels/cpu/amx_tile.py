@@ -242,6 +242,14 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
         return ahead
 
     @njit
+    def locate(own: TileRecord, place: int) -> Any:
+        """Return where the rows of a tile begin, and its sums."""
+        row, tile = place // own.tiles, place % own.tiles
+        a = own.row_a * row + own.height * own.lda * tile
+        c = own.row_c * row + own.height * own.ldc * tile
+        return own.a + a * 4, own.c + c * 4
+
+    @njit
     def run(
         state: Pointer, own: TileRecord, first: int, steps: int, rests: Pointer, begins: bool,
         block: Pointer,
@@ -250,23 +258,13 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
 
         Sums become bytes by way of a ``block`` in the first-level cache, if there is one.
         """
-        a_step, c_step = own.height * own.lda * 4, own.height * own.ldc * 4
-        row, tile, first_block, ahead = 0, 0, block, own.ahead
+        first_block, ahead = block, own.ahead
         share = 2 * own.height // max(1, own.s0 * own.s1 * steps) + 1
         before = Sums(0, 0, 0, 0, share)
-        while row < own.rows:
-            a = own.a + row * own.row_a * 4 + tile * a_step
-            c = own.c + row * own.row_c * 4 + tile * c_step
-            tile += 1
-            if tile == own.tiles:
-                row, tile = row + 1, 0
-            other_a, other_c = 0, 0
-            if row < own.rows:
-                other_a = own.a + row * own.row_a * 4 + tile * a_step
-                other_c = own.c + row * own.row_c * 4 + tile * c_step
-                tile += 1
-                if tile == own.tiles:
-                    row, tile = row + 1, 0
+        count = own.rows * own.tiles
+        for place in range(0, count, 2):
+            a, c = locate(own, place)
+            other_a, other_c = locate(own, place + 1) if place + 1 < count else (0, 0)
             begin(state, own, begins, c, other_c)
             ahead = add_segments(state, own, first, steps, rests, a, other_a, before, ahead)
             if block == 0:

@@ -222,10 +222,10 @@ class Tile(Emitter):
         at = builder.add(builder.lshr(builder.ptrtoint(c, I64), I64(2)), args.target)
         base, apart = builder.inttoptr(at, BYTE), builder.lshr(args.ldc, I64(2))
         scales = builder.inttoptr(args.scales, BYTE)
-        ends = [
+        low, high = (
             simd.emit_splat(builder, builder.fptrunc(end, F32)) for end in (args.low, args.high)
-        ]
-        limits = Limits(*ends, simd.emit_splat(builder, builder.trunc(args.zero, I32)))
+        )
+        limits = Limits(low, high, simd.emit_splat(builder, builder.trunc(args.zero, I32)))
 
         def write(counts: list[Any | None]) -> None:
             factors = [
