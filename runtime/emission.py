@@ -37,7 +37,7 @@ class Emission(Steps):
     ----------
     graph : Graph
     options : dict
-        ``precision``: ``"fp32"``, ``"strict"``, ``"bf16"``, ``"bf16_weights"`` or
+        ``precision``: ``"fp32"``, ``"strict"``, ``"bf16x3"``, ``"bf16"``, ``"bf16_weights"`` or
         ``"int8_activations"``; ``choices``: forms of steps by the names of nodes (``choices``).
     emit_nodes : callable
         Emits the nodes of the attribute ``graph``.

@@ -19,7 +19,7 @@ MOST_THREADS = MANY_PARTS
 """More have nothing to do: no step has more parts."""
 
 _RANGE = f"a positive integer of at most {MOST_THREADS}"
-_PRECISIONS = ("fp32", "strict", "bf16", "bf16_weights", "int8_activations")
+_PRECISIONS = ("fp32", "strict", "bf16x3", "bf16", "bf16_weights", "int8_activations")
 _LEVELS = ("none", "basic", "all")
 
 

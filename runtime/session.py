@@ -68,13 +68,16 @@ class Session:
         one for each core that this process may use: those of its affinity mask, hyper-threads of
         one core counted once, and no more than the CPU quota of its cgroup pays for. More threads
         than that work, and give the same results; at most 240, the parts of a step.
-    precision : {"fp32", "strict", "bf16", "bf16_weights", "int8_activations"}
+    precision : {"fp32", "strict", "bf16x3", "bf16", "bf16_weights", "int8_activations"}
         ``"strict"`` keeps to algorithms that only reassociate sums, and rounds float16 and bfloat16
         after each operator; otherwise they are computed as float32. ``"bf16"`` rounds
         operands of Conv, MatMul and Gemm with constant weights to bfloat16 (a relative error of at
         most 2 ** -8 each) where that is faster; sums, and everything else, are float32. Where the
         processor has no instruction for it that pays, there is a warning, and the session is that
-        of ``"fp32"``. ``"bf16_weights"`` keeps the constant weights of MatMul and Gemm as bfloat16
+        of ``"fp32"``. ``"bf16x3"`` multiplies float32 by three products of bfloat16 where the
+        processor has AMX, with an error of 5e-6 of the largest result; ``"fp32"`` does so only in
+        convolutions that Winograd's form would take, and takes six products, as exact as float32,
+        elsewhere. ``"bf16_weights"`` keeps the constant weights of MatMul and Gemm as bfloat16
         where at most eight rows meet them: half the memory, up to twice the speed of fully
         connected layers at batch 1. Weights are rounded to 8 bits (a relative error of at most
         2 ** -8 each); sums are float32. ``"int8_activations"`` lets products with constant weights

@@ -15,6 +15,7 @@ from ..emission import Emission
 from ..symbolic import Dim, maximum, minimum
 from .convolution import Convolution
 from .windows import height_width, size_fields, stride_fields, window_fields
+from .winograd import form_of
 
 _FEW_ROWS = 4
 """Rows for which vectors read weights as fast as memory has them."""
@@ -38,7 +39,7 @@ def may_take_terms(emit: Emission, terms: int) -> bool:
 
 def may_split(emit: Emission, conv: Convolution) -> bool:
     """Tell whether a convolution of float32 may be computed by terms."""
-    if emit.options.get("precision") not in ("fp32", "bf16") or conv.kind != "f32":
+    if emit.options.get("precision") == "strict" or conv.kind != "f32":
         return False
     if not has_amx() or tile_bfloat16_speed() == 0.0:
         return False
@@ -53,12 +54,16 @@ def may_split(emit: Emission, conv: Convolution) -> bool:
 def terms_of(emit: Emission, conv: Convolution) -> int:
     """Return the terms that numbers of float32 are split into.
 
-    One, which rounds them, is what ``precision="bf16"`` asks for. Else two, whose error is that of Winograd's form. Weights that bfloat16 holds, such as whole numbers
-    and masks, may be there to add or to choose exactly: three, as exact as float32.
+    One, which rounds them, for ``precision="bf16"``. Two, whose errors are those of Winograd's
+    form, where that would be taken else, and wherever ``precision="bf16x3"`` allows them. Three,
+    as exact as float32, for all others. These are weights that bfloat16 holds, too: whole numbers
+    and masks may be there to add and to choose exactly.
     """
-    if emit.options.get("precision") == "bf16":
+    precision = emit.options.get("precision")
+    if precision == "bf16":
         return 1
-    return 3 if are_bfloat16(conv.filters) else 2
+    is_allowed = precision == "bf16x3" or form_of(emit, conv) is not None
+    return 2 if is_allowed and not are_bfloat16(conv.filters) else 3
 
 
 def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:

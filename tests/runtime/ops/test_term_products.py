@@ -179,12 +179,22 @@ def test_weights_beyond_bfloat16_stay_float32(value: float) -> None:
 # --- where they are taken -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("precision", ["strict", "fp32"])
-def test_strict_precision_takes_none(precision: str) -> None:
-    x = normal(40, 64)
-    model = build([make_node("MatMul", ["x", "w"], ["y"])], [{"x": x}], {"w": normal(64, 64)})
-    session = sardonyx.Session(model, precision=precision)
-    assert ("term_convolve" in kernels(session)) == (precision == "fp32")
+TAKEN = {"strict": (None, None), "fp32": (3, 2), "bf16x3": (2, 2), "bf16": (1, 1)}
+"""Terms of a product of matrices, and of a convolution that has Winograd's form."""
+
+
+@pytest.mark.parametrize("precision", TAKEN)
+def test_a_precision_says_how_many_terms_are_taken(precision: str) -> None:
+    x, image = normal(40, 64), normal(1, 64, 40, 40)
+    models = (
+        build([make_node("MatMul", ["x", "w"], ["y"])], [{"x": x}], {"w": normal(64, 64)}),
+        build([make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])], [{"x": image}],
+              {"w": normal(64, 64, 3, 3)}),
+    )  # fmt: skip
+    for model, terms in zip(models, TAKEN[precision], strict=True):
+        program = sardonyx.Session(model, precision=precision).engine.program
+        found = [ref.parameters for ref in program.kernels if ref.function == "term_convolve"]
+        assert found == ([] if terms is None else [(terms,)])
 
 
 def test_the_cost_model_weighs_sizes() -> None:
