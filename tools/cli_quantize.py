@@ -58,7 +58,7 @@ def quantize(
     opset: Annotated[int | None, typer.Option(help="An older opset, for older consumers.")] = None,
 ) -> None:
     """Quantize a model to 8 bits (or weights to 4), as standard ONNX."""
-    from .quantize import print_quantization
+    from .quantization_report import print_quantization
     from .quantize import quantize as run
 
     known = None if labels is None else np.load(labels)
