@@ -9,5 +9,8 @@ DEFAULTS_NOTE = "sardonyx.defaults"
 ACCURACY_NOTE = "sardonyx.accuracy_level"
 """Of a DequantizeLinear of weights: the ``accuracy_level`` of the MatMulNBits that it was."""
 
+PRECISION_NOTE = "sardonyx.precision"
+"""Of a convolution or product: ``"bf16"`` where its operands may be rounded to bfloat16."""
+
 KEPT_NOTE = "sardonyx.kept"
 """Of a node of com.microsoft: why it could not be expressed by operators of the standard."""

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import onnx_ir as ir
 
+from ..notes import PRECISION_NOTE
 from .values import subgraphs
 
 
@@ -133,6 +134,14 @@ def register(graph: ir.Graph, value: ir.Value) -> None:
     while value.name in graph.initializers:
         value.name, number = f"{name}.{number}", number + 1
     graph.register_initializer(value)
+
+
+def keep_precision(old: Iterable[ir.Node], new: Iterable[ir.Node]) -> None:
+    """Let a new convolution or product have the note of the precision of one that it replaces."""
+    notes = [each.metadata_props.get(PRECISION_NOTE, "") for each in old]
+    for node in new if any(notes) else ():
+        if node.op_type in ("Conv", "Gemm", "MatMul"):
+            node.metadata_props[PRECISION_NOTE] = max(notes)
 
 
 def new_constant(graph: ir.Graph, array: np.ndarray, name: str) -> ir.Value:

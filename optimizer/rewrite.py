@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from .edits import can_replace, detach, insert, make_constant, register, replace
+from .edits import can_replace, detach, insert, keep_precision, make_constant, register, replace
 from .operators import lookup
 from .report import Report
 from .values import Size, constant, dims, rank, scalar
@@ -377,6 +377,7 @@ def _rewrite(rule: Rule, pattern: Apply, node: ir.Node, opset: int, report: Repo
             match.op.discard()
             raise
         match.op.commit()
+        keep_precision(nodes, match.op.nodes)
         replace(node, value)
         report.explain(f"{rule.name} fused in {node.name!r} ({len(nodes)} nodes)", subject)
         return True

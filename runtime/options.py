@@ -9,7 +9,7 @@ from typing import Any
 from ..errors import InvalidArgument
 from ..kernels.abi import MANY_PARTS, SIZE_LIMIT
 from ..kernels.folders import warn_once
-from ..kernels.unit_rates import bfloat16_speed
+from ..kernels.unit_rates import BFLOATS_WORTH, bfloat16_speed
 from .processors import available_processors
 
 THREADS_VARIABLE = "SARDONYX_THREADS"
@@ -20,8 +20,6 @@ MOST_THREADS = MANY_PARTS
 
 _RANGE = f"a positive integer of at most {MOST_THREADS}"
 _PRECISIONS = ("fp32", "strict", "bf16", "bf16_weights", "int8_activations")
-_WORTH = 1.2
-"""Speed of bfloat16's products, by that of float32's, from which they pay for the rounding."""
 _LEVELS = ("none", "basic", "all")
 
 
@@ -72,7 +70,7 @@ def _paying(precision: str) -> str:
     if precision != "bf16":
         return precision
     speed = bfloat16_speed()
-    if speed >= _WORTH:
+    if speed >= BFLOATS_WORTH:
         return precision
     warn_once(
         "precision='bf16' is computed as 'fp32': products of bfloat16 reach "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..kernels.unit_rates import BFLOATS_WORTH, bfloat16_speed
+from ..notes import PRECISION_NOTE
 from . import mixes
 from .calibrated import Calibrated
 from .drops import Feed, Held, Metric, drop
@@ -65,7 +67,7 @@ class Search:
     best : Candidate
         The fastest of those within the budget; where none is, that with the least drop.
     reasons : dict of str to str
-        Why layers are float, by name.
+        Why layers are not in 8 bits, by name.
     budget : float or None
     """
 
@@ -109,7 +111,8 @@ class Searcher:
         self.sample = few_samples(calibrated.model, feed, 1)
         self.floats = Session(calibrated.model, threads=threads)
         self.expected = outputs_of(self.floats, held.feeds)
-        self.board = Switchboard(calibrated, False, threads)
+        self.bfloats = bfloat16_speed() >= BFLOATS_WORTH
+        self.board = Switchboard(calibrated, self.bfloats, threads)
         self.tried: list[Candidate] = []
 
     def search(self, budget: float | None) -> Search:
@@ -122,10 +125,13 @@ class Searcher:
         whole = self._try(dict.fromkeys(self.layers, "int8"))
         sensitivity = self.board.sensitivity(self.few)
         float_ns = layer_times(self.floats, self.sample, self.layers, whole.layer_ns)
+        times = {"int8": whole.layer_ns}
+        if self.bfloats:
+            times["bf16"] = self._bfloat_times(whole.layer_ns)
         options = {
             layer: [
                 Option(FLOAT, 0.0, float_ns[layer]),
-                Option("int8", row["int8"].noise, whole.layer_ns[layer]),
+                *(Option(name, each.noise, times[name][layer]) for name, each in row.items()),
             ]
             for layer, row in sensitivity.items()
         }
@@ -137,7 +143,8 @@ class Searcher:
             if self._best(budget).drop > budget:
                 count = self._give_back(steps, budget)
         found = Search(sensitivity, float_ns, options, self._best(budget), budget=budget)
-        found.reasons = _reasons(found, steps[count:], self.layers)
+        left = {step.layer for step in steps[count:] if step.option.precision == "int8"}
+        found.reasons = _reasons(found, left, self.layers)
         return found
 
     def _give_back(self, steps: Sequence[Step], budget: float) -> int:
@@ -154,6 +161,14 @@ class Searcher:
             holds, fewer = holds - fewer, 2 * fewer
         return max(holds, 0)
 
+    def _bfloat_times(self, shares: Mapping[str, float]) -> dict[str, float]:
+        """Measure the layers as products of bfloat16."""
+        from ..runtime.session import Session
+
+        model = self.calibrated.model
+        with Session(model, threads=self.threads, precision="bf16") as session:
+            return layer_times(session, self.sample, self.layers, shares)
+
     def _predicted_drop(self, precisions: Mapping[str, str]) -> float:
         found = [self.board.run(feed, precisions) for feed in self.held.feeds]
         return drop(self.metric, self.expected, found, self.held.labels)
@@ -164,6 +179,9 @@ class Searcher:
 
         integers = [layer for layer, each in precisions.items() if each == "int8"]
         model, ranges = self.calibrated.quantized(integers)
+        for node in model.graph:
+            if precisions.get(str(node.name)) == "bf16":
+                node.metadata_props[PRECISION_NOTE] = "bf16"
         with Session(model, threads=self.threads) as session:
             results = outputs_of(session, self.held.feeds)
             float_ns, ns = run_times([self.floats, session], self.sample)
@@ -185,20 +203,22 @@ class Searcher:
         self.board.session.close()
 
 
-def _reasons(found: Search, left: Sequence[Step], layers: Mapping[str, Any]) -> dict[str, str]:
-    """Say why layers of the best mix are float."""
+def _reasons(found: Search, left: Collection[str], layers: Mapping[str, Any]) -> dict[str, str]:
+    """Say why layers of the best mix are not in 8 bits; some were ``left`` to meet the budget."""
     total = sum(row["int8"].noise for row in found.sensitivity.values()) or 1.0
     reasons = {}
     for layer in layers:
-        if layer in found.best.precisions:
+        if found.best.precisions.get(layer) == "int8":
             continue
-        slow, fast = (option.ns for option in found.options[layer][:2])
+        slow, fast = (option.ns for option in found.options[layer] if option.precision != "bf16")
         if fast >= slow:
             reasons[layer] = f"no faster in 8 bits: {fast / 1e3:.1f} µs, {slow / 1e3:.1f} in float"
-            continue
-        share = 100 * found.sensitivity[layer]["int8"].noise / total
-        reasons[layer] = (
-            f"its error, {share:.0f} % of the sum of all layers', saves {(slow - fast) / 1e3:.1f} "
-            "µs only: given back to stay within the budget"
-        )
+        elif layer in left:
+            share = 100 * found.sensitivity[layer]["int8"].noise / total
+            reasons[layer] = (
+                f"its error, {share:.0f} % of the sum of all layers', saves "
+                f"{(slow - fast) / 1e3:.1f} µs only: given back to stay within the budget"
+            )
+        else:
+            reasons[layer] = "faster as bfloat16, which loses less"
     return reasons

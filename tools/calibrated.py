@@ -70,6 +70,14 @@ class Calibrated:
         grids = by_grid(regions, self.histograms)
         return model, regions, choose_ranges(grids, self.method, self.percentile)
 
+    def grids(self) -> dict[str, tuple[Histogram, Range]]:
+        """Return histogram and range of each grid of the whole model, by a tensor of it."""
+        from ..optimizer.quantize.calibration import by_grid
+
+        _, regions, ranges = self.copy()
+        found = by_grid(regions, self.histograms)
+        return {str(grid.name): (found[grid], chosen) for grid, chosen in ranges.items()}
+
     def quantized(
         self, only: Collection[str] | None = None
     ) -> tuple[ir.Model, dict[ir.Value, Range]]:

@@ -15,6 +15,7 @@ import typer
 
 from .. import __version__
 from . import text
+from .cli_compare import compare
 from .cli_inputs import Group, collect_feeds, error_console, random_inputs
 from .cli_options import Dims, Inputs, Level, Output, Precision, Runs, Seed, Source, Threads
 from .cli_quantize import quantize
@@ -265,7 +266,11 @@ def profile(
     with Session(loaded, threads=threads, precision=precision) as session:
         feeds = collect_feeds(loaded, input, dim, seed)
         name = Path(model).name
-        measured = measure(session, feeds, model=name, runs=runs, with_reference=reference)
+        file = model if model.endswith(".onnx") else None
+        measured = measure(
+            session, feeds, model=name, runs=runs, with_reference=reference, source=loaded,
+            path=file,
+        )  # fmt: skip
     random_inputs.clear()
     report.print_profile(measured, console, top)
     for path in export:
@@ -293,42 +298,7 @@ def tune(
     print_tuning(tuning, model, console)
 
 
-@app.command()
-def compare(
-    model: Source,
-    input: Inputs = [],  # noqa: B006
-    dim: Dims = [],  # noqa: B006
-    threads: Threads = None,
-    precision: Precision = "fp32",
-    level: Level = "all",
-    rtol: Annotated[float, typer.Option(help="Relative tolerance.")] = 1e-4,
-    atol: Annotated[float, typer.Option(help="Absolute tolerance.")] = 1e-5,
-    bisect: Annotated[bool, typer.Option("--bisect", help="Find the first step at fault.")] = False,
-    repro: Annotated[
-        Path | None,
-        typer.Option(help="Write that step as a model with its inputs into this folder."),
-    ] = None,
-    seed: Seed = 0,
-) -> None:
-    """Compare the outputs with onnxruntime's; exit code 1 when they differ."""
-    from .compare import compare as check
-    from .compare import print_comparison
-
-    comparison = check(
-        model,
-        collect_feeds(_load(model), input, dim, seed),
-        rtol=rtol,
-        atol=atol,
-        bisect=bisect or repro is not None,
-        threads=threads,
-        precision=precision,
-        optimize=level,
-    )
-    print_comparison(comparison, console, repro)
-    if comparison.culprit is None and not comparison.agrees and (bisect or repro is not None):
-        console.print("no step is at fault: all values between the steps agree")
-    if not comparison.agrees:
-        raise typer.Exit(1)
+app.command()(compare)
 
 
 @app.command()

@@ -67,6 +67,9 @@ def quantize(
         typer.Option(help="Inputs to verify on; default: every second run of the data."),
     ] = None,
     report: Annotated[bool, typer.Option("--report", help="Error and time of each layer.")] = False,
+    plots: Annotated[
+        Path | None, typer.Option(help="Folder for pictures of the tensors that lose most.")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Write it though it loses more, or is slower.")
     ] = False,
@@ -75,7 +78,7 @@ def quantize(
 ) -> None:
     """Quantize a model to 8 bits (or weights to 4), as standard ONNX."""
     from .calibration_images import ImageOptions, read_numbers, read_pair
-    from .quantize import print_quantization
+    from .quantization_report import print_quantization
     from .quantize import quantize as run
 
     images = ImageOptions(
@@ -93,7 +96,7 @@ def quantize(
             products=products, bits=bits, block=block, rounding=rounding, equalize=equalize,
             correct=correct, ports=ports, images=images, keep=keep,
             max_drop=max_drop, metric=metric, labels=known, validation=validation, report=report,
-            force=force, threads=threads, target_opset=opset,
+            plots=plots, force=force, threads=threads, target_opset=opset,
         )  # fmt: skip
     before = Path(source).stat().st_size
     after = output.stat().st_size if done.written else None

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 _WORST = 3
-_CLIPPED = 1e-3
-"""Share of numbers outside the range from which it is said to be the cause of an error."""
+_CLIPPING = 0.5
+"""Share of a tensor's noise from which clipping is said to be the cause of it."""
 _CORE = 8.0
 """Times that a range is wider than where nearly all numbers lie, from which that is the cause."""
 _NEARLY_ALL = 99.9
@@ -33,7 +33,7 @@ class LayerRow:
     precision : str
         In the quantized model.
     why : str
-        Why it is float; empty where it is not.
+        Why it is not in 8 bits; empty where it is.
     alone : Error
         Of its result when it alone is in 8 bits.
     accumulated : Error
@@ -149,7 +149,7 @@ def print_layers(rows: Sequence[LayerRow], console: Console) -> None:
     text.show(console, table)
     for row in rows:
         if row.why:
-            _say(console, f"{row.layer} stays float: {row.why}")
+            _say(console, f"{row.layer} stays {row.precision}: {row.why}")
     for row in sorted((each for each in rows if each.advice), key=lambda row: -row.share):
         _say(console, f"{row.layer} loses {text.percent(row.share)} of all: {row.advice}")
 
@@ -179,10 +179,10 @@ def _histogram(histograms: Mapping[str, Any], regions: Any, name: str) -> Any:
 
 
 def _advice(layer: str, tensor: str, grid: Any, histogram: Any) -> str:
-    clipped = histogram.share_outside(grid.low, grid.high)
-    if clipped > _CLIPPED:
+    clipping = histogram.noise_outside(grid.low, grid.high)
+    if grid.noise and clipping > _CLIPPING * grid.noise:
         return (
-            f"{text.percent(clipped)} of the numbers of {tensor!r} are clipped; try "
+            f"most of the noise of {tensor!r} is what its range cuts off; try "
             'method="minmax", or more data to calibrate on'
         )
     low, high = histogram.core(_NEARLY_ALL)

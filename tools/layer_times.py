@@ -34,7 +34,10 @@ def few_samples(model: ir.Model, feed: Feed, count: int) -> dict[str, np.ndarray
 
 
 def layer_times(
-    session: Session, feed: Feed, layers: Collection[str], shares: Mapping[str, float] | None = None
+    session: Session,
+    feed: Feed,
+    layers: Mapping[str, ir.Node],
+    shares: Mapping[str, float] | None = None,
 ) -> dict[str, float]:
     """Measure layers of a model.
 
@@ -42,8 +45,8 @@ def layer_times(
     ----------
     session : Session
     feed : mapping of str to ndarray
-    layers : collection of str
-        Names of nodes.
+    layers : mapping of str to ir.Node
+        By name.
     shares : mapping of str to float, optional
         Layers that one step computes share its time in proportion to these; equally when not given.
 
@@ -51,13 +54,21 @@ def layer_times(
     -------
     dict of str to float
         Nanoseconds, the least of some runs. Steps that compute no layer count for the layer before
-        them.
+        them. A layer that was merged into what follows it, as a product into the Gemm that adds
+        its bias, is known by that.
     """
     times = dict.fromkeys(layers, 0.0)
+    followers = {
+        str(reader.name): name
+        for name, node in layers.items()
+        for reader in list(node.outputs[0].consumers())[:1]
+    }
     current: list[str] = []
     waiting = 0.0
     for step in session.profile(feed, runs=_RUNS, warmup=_WARMUP).steps:
-        current = list(dict.fromkeys(_layers(step.nodes, times))) or current
+        found = list(_known(step.nodes, times))
+        found = found or [followers[name] for name in _known(step.nodes, followers)]
+        current = list(dict.fromkeys(found)) or current
         waiting += float(np.min(step.times_ns))
         parts = [1.0 if shares is None else shares[name] + _LEAST_NS for name in current]
         for name, part in zip(current, parts, strict=True):
@@ -66,8 +77,8 @@ def layer_times(
     return times
 
 
-def _layers(nodes: Sequence[str], known: Collection[str]) -> Iterator[str]:
-    """Yield the layers that nodes are of; what passes make of one has its name, and more."""
+def _known(nodes: Sequence[str], known: Collection[str]) -> Iterator[str]:
+    """Yield the nodes that are known; what passes make of one has its name, and more."""
     for node in nodes:
         name = node
         while name not in known and "." in name:

@@ -23,9 +23,12 @@ import numpy as np
 
 from ..difference import difference
 from . import reference
+from .integer_report import IntegerRow, integer_rows
 from .roofline import Roofline, remeasure, roofline
 
 if TYPE_CHECKING:
+    import onnx_ir as ir
+
     from ..runtime.profile import StepProfile
     from ..runtime.session import Session
 
@@ -106,6 +109,8 @@ class Profile:
         Time of onnxruntime's changes of layout, which belong to no step.
     memory : dict of str to int
         Bytes of the arena, the weights and the outputs.
+    integers : list of IntegerRow
+        What nodes on quantized tensors compute with.
     """
 
     model: str
@@ -120,6 +125,7 @@ class Profile:
     reference_total_ns: float | None = None
     reference_layout_ns: float | None = None
     notes: list[str] = field(default_factory=list)
+    integers: list[IntegerRow] = field(default_factory=list)
 
     def by_operator(self) -> list[GroupRow]:
         """Group the steps by operator, the most expensive first."""
@@ -147,6 +153,8 @@ def profile(
     runs: int = 20,
     warmup: int = 3,
     with_reference: bool = True,
+    source: ir.Model | None = None,
+    path: str | None = None,
 ) -> Profile:
     """Profile a session, and the same nodes in onnxruntime.
 
@@ -161,6 +169,10 @@ def profile(
         Timed runs, and those before them that are not.
     with_reference : bool
         Measure and compare with onnxruntime, where it is installed.
+    source : onnx_ir.Model, optional
+        What the session was opened on: to tell which nodes compute with integers.
+    path : str, optional
+        The same as an ONNX file, which onnxruntime then gets as it is.
 
     Returns
     -------
@@ -191,6 +203,8 @@ def profile(
         memory=dict(measured.memory),
         roofline=roof,
     )
+    if source is not None:
+        result.integers = integer_rows(source, session.optimized_model(), path)
     if not with_reference:
         return result
     if not reference.is_available():

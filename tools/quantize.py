@@ -5,27 +5,27 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InvalidArgument
-from . import text
+from . import histogram_plots
 from .budget import Searcher
 from .calibrated import Calibrated, calibrate
 from .calibration_data import calibration_feeds
 from .calibration_images import ImageOptions, with_images
 from .drops import Feed, Held, Metric
 from .few_bits import write_halves, write_weights
-from .layer_report import LayerRow, layer_rows, print_layers
+from .layer_report import LayerRow, layer_rows
 from .refinements import Refinements, equalized, kept
 from .verification import Measured, Verification, measure, with_first
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-    from rich.console import Console
 
     from ..optimizer.quantize.ranges import Range
 
@@ -137,6 +137,7 @@ def quantize(
     labels: Any = None,
     validation: Any = None,
     report: bool = False,
+    plots: str | os.PathLike[str] | None = None,
     force: bool = False,
     threads: int | None = None,
     target_opset: int | None = None,
@@ -202,6 +203,8 @@ def quantize(
         back for that.
     report : bool
         Measure error and time of each layer, also without ``max_drop``.
+    plots : path, optional
+        Folder for pictures of the tensors that lose most, with matplotlib; of ``"static"``.
     force : bool
         Write the file although it loses more than ``max_drop`` or is slower than the float model.
     threads : int, optional
@@ -242,10 +245,15 @@ def quantize(
     done = Quantization(floats.clone(), mode)
     if data is None and (mode == "static" or (mode == "weights" and refinements.reads_data)):
         raise InvalidArgument(f"{_told(mode, rounding)} needs calibration data: give some inputs")
+    if plots is not None:
+        histogram_plots.require_available()
     searches = max_drop is not None or report
     if mode == "static":
         ranging = {"method": method, "percentile": percentile, "products": products, "keep": keep}
-        _quantize_static(done, data, ranging, refinements, wanted if searches else None, threads)
+        held_to = wanted if searches else None
+        calibrated = _quantize_static(done, data, ranging, refinements, held_to, threads)
+        if plots is not None:
+            histogram_plots.draw(calibrated.grids(), Path(plots))
     elif mode == "dynamic":
         from ..optimizer.quantize.dynamic import write_dynamic
 
@@ -307,7 +315,7 @@ def _quantize_static(
     refinements: Refinements,
     wanted: Verification | None,
     threads: int | None,
-) -> None:
+) -> Calibrated:
     """Calibrate and quantize the model; search for a mix of precisions where one is wanted."""
     held = None
     given: Iterable[Feed] = calibration_feeds(done.model, data) if wanted is None else ()
@@ -322,7 +330,7 @@ def _quantize_static(
         calibrated, done.equalized = equalized(calibrated, looked_at, ranging, threads)
     done.count, done.runs = len(calibrated.layers()), calibrated.runs
     if not done.count:
-        return
+        return calibrated
     assert first is not None
     if refinements.refines_weights:
         refinements.of_static(calibrated, looked_at, threads)
@@ -339,6 +347,7 @@ def _quantize_static(
                 stacklevel=3,
             )
     done.tensors = [_row(str(grid.name), each) for grid, each in ranges.items()]
+    return calibrated
 
 
 def _search(
@@ -353,7 +362,8 @@ def _search(
     searcher = Searcher(calibrated, first, held, wanted.metric, threads)
     found = searcher.search(wanted.max_drop)
     best = found.best
-    done.model, done.count = best.model, len(best.precisions)
+    done.model = best.model
+    done.count = list(best.precisions.values()).count("int8")
     _note(done, Measured(best.ns, best.float_ns, best.drop), held, wanted)
     done.layers = layer_rows(searcher, found)
     searcher.close()
@@ -377,57 +387,3 @@ def _row(name: str, chosen: Range) -> QuantizedTensor:
         name, chosen.method, chosen.low, chosen.high, float(chosen.scale), int(chosen.zero),
         chosen.noise,
     )  # fmt: skip
-
-
-_WORST = 3
-
-
-def print_quantization(
-    done: Quantization, console: Console, before: int, after: int | None, worst: int = _WORST
-) -> None:
-    """Print what was quantized, what loses most, times, and sizes in bytes.
-
-    Parameters
-    ----------
-    done : Quantization
-    console : Console
-    before, after : int
-        Sizes of the files, of which there is no second where none was written.
-    worst : int
-        Tensors to name, where layers were not measured.
-    """
-    if done.layers:
-        print_layers(done.layers, console)
-    rows = [] if done.layers else sorted(done.tensors, key=lambda each: -each.noise)[:worst]
-    if rows:
-        table = text.table("", "tensors that lose most", "range by", "least:", "largest:", "SQNR:")
-        for each in rows:
-            decibels = -10 * np.log10(each.noise) if each.noise else np.inf
-            table.add_row(
-                each.name, each.method, f"{each.low:.4g}", f"{each.high:.4g}", f"{decibels:.1f} dB"
-            )
-        text.show(console, table)
-    for line in _summary(done, before, after):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _summary(done: Quantization, before: int, after: int | None) -> Iterator[str]:
-    runs = f", {done.runs} runs of calibration" if done.runs else ""
-    what = "weights" if done.mode == "weights" else "convolutions and products"
-    became = "" if after is None else f"; {text.size(before)} became {text.size(after)}"
-    yield (
-        f"{done.count} {what} quantized ({done.mode}){runs}, {text.duration(1e9 * done.seconds)}"
-        f"{became}"
-    )
-    if done.ns is not None and done.float_ns is not None:
-        yield (
-            f"one sample takes {text.duration(done.ns)}, {text.duration(done.float_ns)} in float: "
-            f"{done.float_ns / done.ns:.2f} times as fast"
-        )
-    if done.drop is not None:
-        yield (
-            f"results lose {done.drop:.3g} points of {done.metric} on {done.verified} samples "
-            "that calibration has not seen"
-        )
-    for reason in done.refusals:
-        yield f"{'written all the same' if done.written else 'not written'}: {reason}"

@@ -93,7 +93,7 @@ def open_session(
     model : path, bytes, ModelProto or onnx_ir.Model
     threads : int
         Threads within an operator; operators run one after the other.
-    level : {"none", "basic", "all"}
+    level : {"none", "basic", "extended", "all"}
         Of onnxruntime's own graph optimizations.
     outputs : iterable of str
         Names of values to return besides the outputs.
@@ -117,6 +117,7 @@ def open_session(
     settings.graph_optimization_level = {
         "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
         "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+        "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
         "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
     }[level]
     for key, value in options.items():

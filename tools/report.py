@@ -15,6 +15,7 @@ from rich.table import Table
 
 from ..errors import InvalidArgument
 from . import text
+from .integer_report import print_integers
 from .profile import Profile, StepRow
 
 
@@ -29,6 +30,8 @@ def print_profile(profile: Profile, console: Console, top: int = 0) -> None:
         _operators_table(profile),
         _totals_table(profile),
     )
+    if profile.integers:
+        print_integers(profile.integers, console)
     for note in profile.notes:
         console.print(f"[yellow]{note}[/yellow]")
 

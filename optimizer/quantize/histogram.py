@@ -103,6 +103,13 @@ class Histogram:
         outside = (middles < low - self.width) | (middles > high + self.width)
         return float(counts[outside].sum() / max(counts.sum(), 1))
 
+    def noise_outside(self, low: float, high: float) -> float:
+        """Mean square of what a range cuts off, as a part of the mean square of all numbers."""
+        middles, counts = self.occupied()
+        power = float(counts @ np.square(middles))
+        cut = float(counts @ np.square(middles - np.clip(middles, low, high)))
+        return cut / power if power else 0.0
+
     def core(self, percentile: float) -> tuple[float, float]:
         """Return where the numbers lie, without as many on each side as make up the rest of 100."""
         middles, counts = self.occupied()

@@ -1,6 +1,7 @@
-"""Products of bfloat16 (``precision="bf16"``): operands rounded, sums and results float32.
+"""Products of bfloat16: operands rounded, sums and results float32.
 
-Rows of float32 become pairs in a step of their own, which all that read them share.
+``precision="bf16"`` asks for them, or a note of a node. Rows of float32 become pairs in a step of
+their own, which all that read them share.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import dataclasses
 import numpy as np
 
 from ...kernels.cpu.bfloats import bfloat_pairs, bfloat_rows
+from ...kernels.unit_rates import BFLOATS_WORTH, bfloat16_speed
+from ...notes import PRECISION_NOTE
 from ..emission import Emission
+from ..graph import Node
 from ..strides import channels_last_order, contiguous_strides
 from ..symbolic import Dim, product
 from ..tensors import Tensor
@@ -27,13 +31,21 @@ _LEAST_USES = 48
 def may_round(emit: Emission, conv: Convolution) -> bool:
     """Tell whether a convolution or product may take bfloat16, and is large enough to gain."""
     head, weights = conv.group.head, conv.weights
-    if emit.options.get("precision") != "bf16" or conv.kind != "f32":
-        return False
     if head is None or head.op_type not in _OPERATORS or conv.group.gate is not None:
+        return False
+    if conv.kind != "f32" or not _is_asked(emit, head):
         return False
     if not isinstance(weights, np.ndarray) or weights.shape[-4] < _LEAST_CHANNELS:
         return False
     return weights.shape[-5] // conv.groups * conv.window.taps >= _LEAST_USES
+
+
+def _is_asked(emit: Emission, head: Node) -> bool:
+    """Tell whether the session asks for bfloat16, or its model at this node, where that pays."""
+    precision = emit.options.get("precision")
+    if precision != "fp32" or head.ir.metadata_props.get(PRECISION_NOTE) != "bf16":
+        return precision == "bf16"
+    return bfloat16_speed() >= BFLOATS_WORTH
 
 
 def rounded(emit: Emission, conv: Convolution) -> Convolution:

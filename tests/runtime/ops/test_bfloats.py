@@ -176,3 +176,30 @@ def test_few_rows_read_weights_of_half_the_size() -> None:
     x, w = normal(2, 64), normal(64, 80)
     model = build([make_node("MatMul", ["x", "w"], ["y"])], [{"x": x}], {"w": w})
     assert "packed_product['bf16']" in kernels(sardonyx.Session(model, precision="bf16"))
+
+
+@pytest.mark.parametrize("head", ["MatMul", "Gemm", "Conv"])
+def test_a_note_asks_for_one_layer(head: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other layer stays float32, and so do both in a strict session, or without a fast unit."""
+    x = normal(20, 64) if head != "Conv" else normal(1, 64, 12, 12)
+    w = normal(64, 64) if head != "Conv" else normal(64, 64, 1, 1)
+    bias = normal(64) if head != "Conv" else normal(64, 1, 1)
+
+    def model(weights: np.ndarray, noted: bool) -> onnx.ModelProto:
+        nodes = [make_node(head, ["x", "w"], ["a"], "one"), make_node("Add", ["a", "b"], ["c"])]
+        nodes += [make_node("Relu", ["c"], ["y"]), make_node(head, ["y", "v"], ["z"], "two")]
+        constants = {"w": weights, "b": bias, "v": w}
+        made = build(nodes, [{"x": x}], constants, outputs=["y", "z"])
+        if noted:
+            made.graph.node[0].metadata_props.add(key="sardonyx.precision", value="bf16")
+        return made
+
+    noted = model(w, True)
+    y, z = sardonyx.Session(noted).run(None, {"x": x})
+    (right, _) = sardonyx.Session(model(half(w), False)).run(None, {"x": half(x)})
+    np.testing.assert_allclose(y, right, rtol=1e-4, atol=1e-5 * np.abs(right).max())
+    floats = y @ w if head != "Conv" else np.einsum("nchw,oc->nohw", y, w[:, :, 0, 0])
+    np.testing.assert_allclose(z, floats, rtol=1e-4, atol=1e-5 * np.abs(floats).max())
+    assert "'bf16'" not in kernels(sardonyx.Session(noted, precision="strict"))
+    monkeypatch.setattr(unit_rates, "rates", lambda: {"float32": 2.0, "bfloat16": 1.0})
+    assert "'bf16'" not in kernels(sardonyx.Session(noted, optimize="basic"))

@@ -1,0 +1,123 @@
+"""Report of integers: which nodes of a quantized model compute with them, here and elsewhere."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import SardonyxError
+from . import reference, text
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+    from rich.console import Console
+
+
+@dataclass(frozen=True)
+class IntegerRow:
+    """A node of a quantized model.
+
+    Attributes
+    ----------
+    name, op_type : str
+    here : bool or None
+        Whether it computes with integers; None where it became part of another node.
+    reference : bool or None
+        The same of onnxruntime; None also where it is not installed, or refuses the model.
+    reason : str
+        Why it computes with floats here, and so what should be different.
+    """
+
+    name: str
+    op_type: str
+    here: bool | None
+    reference: bool | None
+    reason: str = ""
+
+
+def integer_rows(
+    model: ir.Model, lowered: ir.Model, original: reference.Source | None = None
+) -> list[IntegerRow]:
+    """Say of each node between Quantize- and DequantizeLinear what it computes with.
+
+    Parameters
+    ----------
+    model : onnx_ir.Model
+        As it is loaded; of one without quantized tensors there are no rows.
+    lowered : onnx_ir.Model
+        The same as the session lowers it.
+    original : path, optional
+        What onnxruntime is given; else ``model``.
+    """
+    from ..optimizer.quantize.explanation import float_reason, quantized_nodes
+
+    nodes = list(quantized_nodes(model.graph))
+    if not nodes:
+        return []
+    here, other = _computing(lowered), _computing(_in_onnxruntime(original or model))
+    rows = []
+    for node in nodes:
+        own = _of(node, here)
+        reason = float_reason(node) if own is False else ""
+        rows.append(IntegerRow(str(node.name), node.op_type, own, _of(node, other), reason))
+    return rows
+
+
+def _computing(model: ir.Model | None) -> dict[str, bool]:
+    """Tell of the nodes of a model, by name and by the names of results, whether of integers."""
+    from ..optimizer.quantize.explanation import operates_on_integers
+
+    found: dict[str, bool] = {}
+    for node in () if model is None else model.graph:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        is_integer = operates_on_integers(node)
+        for name in (str(node.name), *(str(value.name) for value in node.outputs)):
+            while name:  # what passes make of a node has its name, and more
+                found[name] = is_integer or found.get(name, False)
+                name = name.rpartition(".")[0]
+    return found
+
+
+def _of(node: ir.Node, computing: dict[str, bool]) -> bool | None:
+    names = [str(node.name), *(str(value.name) for value in node.outputs)]
+    names += [
+        str(reader.outputs[0].name)
+        for value in node.outputs
+        for reader in value.consumers()
+        if reader.op_type == "QuantizeLinear"
+    ]
+    return next((computing[name] for name in names if name in computing), None)
+
+
+def _in_onnxruntime(model: reference.Source) -> ir.Model | None:
+    """Return what onnxruntime's extended optimizations make of a model; None where it cannot."""
+    import onnx_ir as ir
+
+    if not reference.is_available():
+        return None
+    with tempfile.TemporaryDirectory(prefix="sardonyx-") as folder:
+        path = Path(folder) / "optimized.onnx"
+        try:
+            reference.open_session(model, level="extended", optimized_model_filepath=str(path))
+        except SardonyxError:
+            return None
+        return ir.load(path)
+
+
+def print_integers(rows: Sequence[IntegerRow], console: Console) -> None:
+    """Print a line for each node, with the reason of those that compute with floats."""
+    count = sum(row.here is True for row in rows)
+    console.print(f"{count} of {len(rows)} nodes on quantized tensors compute with integers")
+    table = text.table("", "node", "operator", "here", "onnxruntime", "why not")
+    for row in rows:
+        table.add_row(row.name, row.op_type, _word(row.here), _word(row.reference), row.reason)
+    table.caption = "–: part of another node, or not known"
+    text.show(console, table)
+
+
+def _word(is_integer: bool | None) -> str:
+    return "–" if is_integer is None else "integers" if is_integer else "floats"
