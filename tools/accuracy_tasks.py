@@ -238,16 +238,16 @@ def _rendered(text: str, seed: int) -> np.ndarray:
     from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
     rng = np.random.default_rng(seed)
-    font = ImageFont.load_default(int(rng.integers(12, 26)))
+    font = ImageFont.load_default(int(rng.integers(13, 28)))
     left, top, right, bottom = map(int, font.getbbox(text))
     size = (right - left + 12, bottom - top + 10)
     dark, light = int(rng.integers(20, 110)), int(rng.integers(150, 256))
     image = Image.new("L", size, light)
     ImageDraw.Draw(image).text((6 - left, 5 - top), text, fill=dark, font=font)
     image = image.rotate(float(rng.uniform(-1, 1)), Image.Resampling.BILINEAR, fillcolor=light)
-    image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.4, 1.6))))
+    image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.2, 1.2))))
     image = image.resize((max(size[0] * _HEIGHT // size[1], 1), _HEIGHT))
-    noisy = np.asarray(image, np.float32) + rng.normal(0, 20, (image.height, image.width))
+    noisy = np.asarray(image, np.float32) + rng.normal(0, 12, (image.height, image.width))
     pixels = np.clip(noisy, 0, 255).astype(np.float32) / np.float32(127.5) - 1
     return np.repeat(pixels[None, None], 3, 1)
 

@@ -78,7 +78,7 @@ def quantize(
 ) -> None:
     """Quantize a model to 8 bits (or weights to 4), as standard ONNX."""
     from .calibration_images import ImageOptions, read_numbers, read_pair
-    from .quantize import print_quantization
+    from .quantization_report import print_quantization
     from .quantize import quantize as run
 
     images = ImageOptions(

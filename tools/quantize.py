@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,20 +13,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidArgument
-from . import histogram_plots, text
+from . import histogram_plots
 from .budget import Searcher
 from .calibrated import Calibrated, calibrate
 from .calibration_data import calibration_feeds
 from .calibration_images import ImageOptions, with_images
 from .drops import Feed, Held, Metric
 from .few_bits import write_halves, write_weights
-from .layer_report import LayerRow, layer_rows, print_layers
+from .layer_report import LayerRow, layer_rows
 from .refinements import Refinements, equalized, kept
 from .verification import Measured, Verification, measure, with_first
 
 if TYPE_CHECKING:
     import onnx_ir as ir
-    from rich.console import Console
 
     from ..optimizer.quantize.ranges import Range
 
@@ -251,8 +250,8 @@ def quantize(
     searches = max_drop is not None or report
     if mode == "static":
         ranging = {"method": method, "percentile": percentile, "products": products, "keep": keep}
-        sought = wanted if searches else None
-        calibrated = _quantize_static(done, data, ranging, refinements, sought, threads)
+        held_to = wanted if searches else None
+        calibrated = _quantize_static(done, data, ranging, refinements, held_to, threads)
         if plots is not None:
             histogram_plots.draw(calibrated.grids(), Path(plots))
     elif mode == "dynamic":
@@ -388,57 +387,3 @@ def _row(name: str, chosen: Range) -> QuantizedTensor:
         name, chosen.method, chosen.low, chosen.high, float(chosen.scale), int(chosen.zero),
         chosen.noise,
     )  # fmt: skip
-
-
-_WORST = 3
-
-
-def print_quantization(
-    done: Quantization, console: Console, before: int, after: int | None, worst: int = _WORST
-) -> None:
-    """Print what was quantized, what loses most, times, and sizes in bytes.
-
-    Parameters
-    ----------
-    done : Quantization
-    console : Console
-    before, after : int
-        Sizes of the files, of which there is no second where none was written.
-    worst : int
-        Tensors to name, where layers were not measured.
-    """
-    if done.layers:
-        print_layers(done.layers, console)
-    rows = [] if done.layers else sorted(done.tensors, key=lambda each: -each.noise)[:worst]
-    if rows:
-        table = text.table("", "tensors that lose most", "range by", "least:", "largest:", "SQNR:")
-        for each in rows:
-            decibels = -10 * np.log10(each.noise) if each.noise else np.inf
-            table.add_row(
-                each.name, each.method, f"{each.low:.4g}", f"{each.high:.4g}", f"{decibels:.1f} dB"
-            )
-        text.show(console, table)
-    for line in _summary(done, before, after):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-
-
-def _summary(done: Quantization, before: int, after: int | None) -> Iterator[str]:
-    runs = f", {done.runs} runs of calibration" if done.runs else ""
-    what = "weights" if done.mode == "weights" else "convolutions and products"
-    became = "" if after is None else f"; {text.size(before)} became {text.size(after)}"
-    yield (
-        f"{done.count} {what} quantized ({done.mode}){runs}, {text.duration(1e9 * done.seconds)}"
-        f"{became}"
-    )
-    if done.ns is not None and done.float_ns is not None:
-        yield (
-            f"one sample takes {text.duration(done.ns)}, {text.duration(done.float_ns)} in float: "
-            f"{done.float_ns / done.ns:.2f} times as fast"
-        )
-    if done.drop is not None:
-        yield (
-            f"results lose {done.drop:.3g} points of {done.metric} on {done.verified} samples "
-            "that calibration has not seen"
-        )
-    for reason in done.refusals:
-        yield f"{'written all the same' if done.written else 'not written'}: {reason}"

@@ -71,13 +71,15 @@ def decoder_row(threads: int | None = None) -> Row:
     data = [
         {name: tokens[None, start : start + _WINDOW]} for start in range(cut, len(tokens), _WINDOW)
     ]
-    found = []
-    for options in ({"bits": 8}, {"bits": 4, "rounding": "gptq"}):
-        done = quantize(model, data, mode="weights", threads=threads, **options)
+
+    def score(bits: int, rounding: str) -> float:
+        done = quantize(model, data, mode="weights", bits=bits, rounding=rounding, threads=threads)
         with Session(done.model, threads=threads) as session:
-            found.append(perplexity(session, scored, _WINDOW))
-    growth = 100 * (found[1] / found[0] - 1)
-    return Row("SmolLM2-135M, 4 bits after 8", "perplexity", *found, growth, _GROWTH)
+            return perplexity(session, scored, _WINDOW)
+
+    wide, narrow = score(8, "nearest"), score(4, "gptq")
+    growth = 100 * (narrow / wide - 1)
+    return Row("SmolLM2-135M, 4 bits after 8", "perplexity", wide, narrow, growth, _GROWTH)
 
 
 def rows(names: Sequence[str], threads: int | None = None) -> Iterator[Row | tuple[str, str]]:

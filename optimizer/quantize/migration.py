@@ -16,20 +16,44 @@ import numpy as np
 import onnx_ir as ir
 
 from ..edits import new_constant
-from ..values import attribute, constant, used_once
+from ..values import attribute, constant, rank, used_once
 from .calibration import Run
 from .histogram import Histogram
 from .layers import Layer, layer_of
 from .ranges import choose
 from .weights import by_channel
 
-_HOMOGENEOUS = {"Relu", "LeakyRelu", "Identity", "MaxPool", "AveragePool", "GlobalAveragePool"}
-"""What commutes with positive factors of channels, where these lie on axis 1."""
-_ROWS, _ROWS_OF_RUN = 256, 64
-_STRENGTHS = (0.25, 0.5, 0.75)
+_HOMOGENEOUS = {"Relu", "LeakyRelu", "Identity"}
+"""What commutes with positive factors."""
+_POOLS = {"MaxPool", "AveragePool", "GlobalAveragePool"}
+"""What commutes with positive factors of channels, which lie on axis 1."""
+_ROWS, _ROWS_OF_RUN = 512, 64
+_STRENGTHS = (0.25, 0.5, 0.75, 1.0)
 """How much of an activation's unevenness moves into weights: SmoothQuant's alpha."""
 _GAIN = 0.95
 """Share of the error that has to be left for a migration to be worth it."""
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """A constant operand that scales channels, which lie along one of its axes."""
+
+    node: ir.Node
+    index: int
+    axis: int
+
+    @property
+    def array(self) -> np.ndarray:
+        """Its contents."""
+        array = constant(self.node.inputs[self.index])
+        assert array is not None
+        return array
+
+    def divide(self, factors: np.ndarray) -> None:
+        """Divide its channels, in place."""
+        shape = [1] * self.array.ndim
+        shape[self.axis] = -1
+        _replace(self.node, self.index, self.array / factors.reshape(shape))
 
 
 @dataclass
@@ -39,21 +63,21 @@ class Site:
     Attributes
     ----------
     value : ir.Value
-    producer : ir.Node
-        Scales them: by its operands of `scaled`.
-    scaled : dict of int to int
-        Constant operands of the producer, with their axis of channels.
+    scaled : list of Scaled
+        Scale it together; the weights of a convolution or product, if there are any, first.
     readers : list of Layer
         All that read the activation.
     rows : list of ndarray
-        Of each reader, shape (groups, n, summed).
+        Some of those that each reader multiplies, shape (groups, n, summed).
+    largest : ndarray of float32, shape (channels,)
+        Largest magnitude of each channel in all data.
     """
 
     value: ir.Value
-    producer: ir.Node
-    scaled: dict[int, int]
+    scaled: list[Scaled]
     readers: list[Layer]
     rows: list[np.ndarray] = field(default_factory=list)
+    largest: np.ndarray = field(default_factory=lambda: np.zeros(1, np.float32))
 
     @property
     def channels(self) -> int:
@@ -81,50 +105,76 @@ def _site(value: ir.Value) -> Site | None:
     readers = []
     for reader, index in value.uses():
         layer = layer_of(reader)
-        if layer is None or index or reader.graph is not value.graph or _is_odd(reader):
+        is_odd = layer is None or index or reader.graph is not value.graph
+        if is_odd or layer is None or attribute(reader, "transA", 0):
             return None
         readers.append(layer)
-    if len({each.groups * each.inputs for each in readers}) != 1:
+    kinds = {(each.groups * each.inputs, each.node.op_type == "Conv") for each in readers}
+    sizes = rank(value)
+    if len(kinds) != 1 or sizes is None:
         return None
-    on_images = readers[0].node.op_type == "Conv"
-    made = value
-    node = made.producer()
-    while node is not None and node.op_type in _HOMOGENEOUS and not node.domain:
-        before = node.inputs[0]
-        elementwise = node.op_type in ("Relu", "LeakyRelu", "Identity")
-        if before is None or not used_once(before) or not (elementwise or on_images):
-            return None
-        made, node = before, before.producer()
-    if node is None or node.graph is not value.graph:
+    ((channels, on_images),) = kinds
+    scaled = _scaled(value, 1 if on_images else sizes - 1)
+    fits = scaled and all(e.array.shape[e.axis] == channels for e in scaled)
+    return Site(value, scaled, readers) if scaled and fits else None
+
+
+def _scaled(value: ir.Value, axis: int) -> list[Scaled] | None:
+    """Return constants that scale the channels of a value along an axis; None if nothing can."""
+    node, sizes = value.producer(), rank(value)
+    if node is None or node.domain or node.graph is not value.graph or sizes is None:
         return None
-    scaled = _scaled(node, on_images)
-    site = Site(value, node, scaled, readers)
-    arrays = [constant(node.inputs[index]) for index in scaled]
-    axes = list(scaled.values())
-    fits = all(
-        array is not None and array.dtype == np.float32 and array.ndim and array.shape[axis] == n
-        for array, axis, n in zip(arrays, axes, [site.channels] * len(axes), strict=True)
-    )
-    return site if scaled and fits else None
+    if value is not node.outputs[0]:
+        return None
+    x = node.inputs[0] if node.inputs else None
+    if node.op_type in ("Add", "Mul"):
+        return _scaled_elementwise(node, axis, sizes)
+    if node.op_type == "Transpose" and "perm" in node.attributes:
+        return _before(x, list(node.attributes["perm"].as_ints())[axis])
+    if node.op_type in _HOMOGENEOUS or (node.op_type in _POOLS and axis == 1):
+        return _before(x, axis) if len(node.outputs) == 1 else None
+    axes = _own_axes(node, axis, sizes)
+    given = [i for i, operand in enumerate(node.inputs) if i and operand is not None]
+    are_floats = all(_is_constant(node.inputs[index]) for index in given)
+    return [Scaled(node, i, axes[min(i, 2) - 1]) for i in given] if axes and are_floats else None
 
 
-def _is_odd(node: ir.Node) -> bool:
-    return bool(attribute(node, "transA", 0))
+def _before(x: ir.Value | None, axis: int) -> list[Scaled] | None:
+    return _scaled(x, axis) if x is not None and used_once(x) else None
 
 
-def _scaled(node: ir.Node, on_images: bool) -> dict[int, int]:
-    """Operands of a node that scale the channels of its result, with their axes, if it has such."""
-    given = range(1, sum(value is not None for value in node.inputs))
-    if node.domain or (on_images and node.op_type != "Conv"):
-        return {}
+def _is_constant(value: ir.Value | None) -> bool:
+    array = constant(value)
+    return array is not None and array.dtype == np.float32 and array.ndim > 0
+
+
+def _scaled_elementwise(node: ir.Node, axis: int, sizes: int) -> list[Scaled] | None:
+    """A factor for each channel scales the result; a summand, together with what it is added to."""
+    for index in (0, 1):
+        if _is_constant(node.inputs[index]):
+            array = constant(node.inputs[index])
+            assert array is not None
+            own = axis - (sizes - array.ndim)
+            if own < 0 or array.size != array.shape[own]:
+                return None
+            operand = [Scaled(node, index, own)]
+            if node.op_type == "Mul":
+                return operand
+            before = _before(node.inputs[1 - index], axis)
+            return None if before is None else before + operand
+    return None
+
+
+def _own_axes(node: ir.Node, axis: int, sizes: int) -> tuple[int, int] | None:
+    """Axes of channels of a node's weights and bias; None if it has no such."""
+    is_last = axis == sizes - 1
     if node.op_type == "Conv":
-        return dict.fromkeys(given, 0) if on_images else {}
+        return (0, 0) if axis == 1 else None
     if node.op_type in ("LayerNormalization", "RMSNormalization"):
-        last = attribute(node, "axis", -1) == -1 and len(node.outputs) == 1
-        return dict.fromkeys(given, 0) if last else {}
+        return (0, 0) if is_last and attribute(node, "axis", -1) == -1 else None
     if node.op_type == "Gemm":
-        return {1: 0 if attribute(node, "transB", 0) else 1} | dict.fromkeys(given[1:], 0)
-    return {1: 1} if node.op_type == "MatMul" else {}
+        return (0 if attribute(node, "transB", 0) else 1, 0) if is_last else None
+    return (1, 0) if node.op_type == "MatMul" and is_last else None
 
 
 def migrate(graph: ir.Graph, feeds: Iterable[Mapping[str, Any]], run: Run) -> list[str]:
@@ -160,6 +210,9 @@ def migrate(graph: ir.Graph, feeds: Iterable[Mapping[str, Any]], run: Run) -> li
 
 
 def _sample(site: Site, array: np.ndarray, rng: np.random.Generator) -> None:
+    axis = 1 if site.readers[0].node.op_type == "Conv" else array.ndim - 1
+    others = tuple(i for i in range(array.ndim) if i != axis)
+    site.largest = np.maximum(site.largest, np.abs(array).max(others))
     if site.rows and site.rows[0].shape[1] >= _ROWS:
         return
     rows = [layer.rows(array, _ROWS_OF_RUN, rng) for layer in site.readers]
@@ -169,15 +222,13 @@ def _sample(site: Site, array: np.ndarray, rng: np.random.Generator) -> None:
 
 def _best(site: Site) -> np.ndarray | None:
     """Factors with the least error of all products together; None where there should be none."""
-    inputs = _largest(site, site.rows)
-    weights = _largest(site, [layer.matrices(layer.weights) for layer in site.readers])
+    inputs, weights = site.largest, _largest_weights(site)
     is_used = (inputs > 0) & (weights > 0)
     tried = [inputs**share / weights ** (1 - share) for share in _STRENGTHS if is_used.any()]
-    if site.producer.op_type not in ("LayerNormalization", "RMSNormalization"):
-        before = constant(site.producer.inputs[1])
-        assert before is not None
-        axis = site.scaled[1]
-        made = np.abs(before).max(tuple(i for i in range(before.ndim) if i != axis))
+    weighty = site.scaled[0]
+    if weighty.node.op_type in ("Conv", "Gemm", "MatMul"):
+        before = np.abs(weighty.array)
+        made = before.max(tuple(i for i in range(before.ndim) if i != weighty.axis))
         tried.append(np.sqrt(made / np.maximum(weights, 1e-30)))
     chosen, least = None, _GAIN * _error(site, np.ones(site.channels, np.float32))
     for factors in tried:
@@ -192,10 +243,11 @@ def _best(site: Site) -> np.ndarray | None:
     return chosen
 
 
-def _largest(site: Site, arrays: list[np.ndarray]) -> np.ndarray:
-    """Largest magnitude of each channel in arrays (groups, n, summed) of the readers."""
-    by_reader = [np.abs(array).max(1).reshape(site.channels, -1).max(1) for array in arrays]
-    found: np.ndarray = np.max(by_reader, 0).astype(np.float64)
+def _largest_weights(site: Site) -> np.ndarray:
+    """Largest magnitude of what multiplies each channel."""
+    matrices = [layer.matrices(layer.weights) for layer in site.readers]
+    by_reader = [np.abs(each).max(1).reshape(site.channels, -1).max(1) for each in matrices]
+    found: np.ndarray = np.max(by_reader, 0)
     return found
 
 
@@ -228,12 +280,8 @@ def _quantized_weights(weights: np.ndarray) -> np.ndarray:
 
 
 def _apply(site: Site, factors: np.ndarray) -> None:
-    for index, axis in site.scaled.items():
-        array = constant(site.producer.inputs[index])
-        assert array is not None
-        shape = [1] * array.ndim
-        shape[axis] = -1
-        _replace(site.producer, index, array / factors.reshape(shape))
+    for each in site.scaled:
+        each.divide(factors)
     for layer in site.readers:
         scaled = layer.matrices(layer.weights) * site.spread(layer, factors)
         _replace(layer.node, 1, layer.placed(scaled))
