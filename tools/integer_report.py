@@ -57,7 +57,9 @@ def integer_rows(
     nodes = list(quantized_nodes(model.graph))
     if not nodes:
         return []
-    here, other = _computing(lowered), _computing(_in_onnxruntime(original or model))
+    known = {name for node in nodes for name in _names(node)}
+    here = _computing(lowered, known)
+    other = _computing(_in_onnxruntime(original or model), known)
     rows = []
     for node in nodes:
         own = _of(node, here)
@@ -66,8 +68,17 @@ def integer_rows(
     return rows
 
 
-def _computing(model: ir.Model | None) -> dict[str, bool]:
-    """Tell of the nodes of a model, by name and by the names of results, whether of integers."""
+def _names(node: ir.Node) -> list[str]:
+    """Names of a node and its results, also of what is quantized of them."""
+    values = list(node.outputs)
+    for value in node.outputs:
+        readers = value.consumers()
+        values += [each.outputs[0] for each in readers if each.op_type == "QuantizeLinear"]
+    return [str(node.name), *(str(value.name) for value in values)]
+
+
+def _computing(model: ir.Model | None, known: set[str]) -> dict[str, bool]:
+    """Tell of nodes that are known by a name, whether what became of them is of integers."""
     from ..optimizer.quantize.explanation import operates_on_integers
 
     found: dict[str, bool] = {}
@@ -76,21 +87,15 @@ def _computing(model: ir.Model | None) -> dict[str, bool]:
             continue
         is_integer = operates_on_integers(node)
         for name in (str(node.name), *(str(value.name) for value in node.outputs)):
-            while name:  # what passes make of a node has its name, and more
-                found[name] = is_integer or found.get(name, False)
+            while name not in known and name:  # what passes make of a node has its name, and more
                 name = name.rpartition(".")[0]
+            if name:
+                found[name] = is_integer or found.get(name, False)
     return found
 
 
 def _of(node: ir.Node, computing: dict[str, bool]) -> bool | None:
-    names = [str(node.name), *(str(value.name) for value in node.outputs)]
-    names += [
-        str(reader.outputs[0].name)
-        for value in node.outputs
-        for reader in value.consumers()
-        if reader.op_type == "QuantizeLinear"
-    ]
-    return next((computing[name] for name in names if name in computing), None)
+    return next((computing[name] for name in _names(node) if name in computing), None)
 
 
 def _in_onnxruntime(model: reference.Source) -> ir.Model | None:
