@@ -202,4 +202,4 @@ def term_product(gates: int) -> Callable[..., None]:
             store(state, sums + p * row_bytes, panels * row_bytes)
         release(state)
 
-    return product  # type: ignore[no-any-return]
+    return product

@@ -7,6 +7,7 @@ convolutions of weights that steps compute are those of float64.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from ...errors import InvalidModel
 from ...kernels.arithmetic import HAS_QUADS
 from ...kernels.cpu.pairs import pair_rows, paired
+from ...kernels.unit_rates import words_pay
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..groups import Group
@@ -24,6 +26,7 @@ from . import checks, quads
 from .convolution import KINDS, Convolution
 from .depthwise_bytes import emit_depthwise_bytes, takes_bytes
 from .epilogue import Epilogue
+from .excess import excess, with_excess, without
 from .forms import emit_convolution
 from .integers import (
     by_channel,
@@ -100,7 +103,8 @@ def _emit_conv_sums(
     """
     groups, channels = node.attribute("group", 1), node.required(filters[0]).dims[1]
     x, zero = _image(emit, node, image, channels * groups)
-    weights = _filters(node, *filters)
+    weights, beyond = _filters(node, *filters), _excess(node, *filters)
+    weights = without(weights, beyond)
     own, total, pad = node.required(image[0]), None, None
     found = quads.weight_words(weights, 1, own.dtype)
     words, kind = found or (paired(weights, 1), "i16")
@@ -128,7 +132,39 @@ def _emit_conv_sums(
         pad=pad,
         epilogue=epilogue or Epilogue(),
     )
+    if beyond is not None:
+        conv = _with_excess(emit, node, image[1], conv, weights, beyond, epilogue)
     emit_convolution(emit, conv)
+
+
+def _excess(node: Node, *filters: int) -> np.ndarray | None:
+    """Return the excess of weights that are words of bytes only without it."""
+    if not words_pay() or not _has_rows(node) or node.attribute("group", 1) != 1:
+        return None
+    weights = _filters(node, *filters)
+    if quads.weight_words(weights, 1, node.required(0).dtype) is not None:
+        return None
+    return excess(weights)
+
+
+def _with_excess(
+    emit: Emission, node: Node, zero: int, conv: Convolution, weights: np.ndarray,
+    beyond: np.ndarray, epilogue: Epilogue | None,
+) -> Convolution:  # fmt: skip
+    """Emit the sums of all numbers under the window; returns the convolution that adds them."""
+    ones = np.ones_like(weights[:1])
+    words, kind = quads.weight_words(ones, 1, node.required(0).dtype)  # type: ignore[misc]
+    count = np.array([ones.size], np.int32)
+    bias, _ = quads.zero_terms(emit, node, node.required(0), zero, count, kind)
+    rank = len(conv.y.shape)
+    sums = emit.new((conv.y.shape[0], 1, *conv.y.shape[2:]), "int32", channels_last_order(rank))
+    alone = dataclasses.replace(
+        conv, y=sums, output=sums, weights=words, bias=bias, epilogue=Epilogue()
+    )
+    emit_convolution(emit, alone)
+    numbers = by_channel(emit.constant(beyond), rank)
+    y, after = with_excess(emit, epilogue, conv.y, numbers, sums)
+    return dataclasses.replace(conv, y=y, output=y, epilogue=after)
 
 
 def _with_slices_around(
@@ -275,7 +311,7 @@ def _lower_linear_conv(emit: Emission, node: Node, group: Group) -> None:
         return
     conv = _as_floats(emit, node, (0, 2), (3, 5))
     by_tile = None
-    if conv is None:
+    if conv is None and _excess(node, 3, 5) is None:
         # Bytes that tiles write are read by what follows sooner than rows of sums are.
         by_tile = requantizing(emit, emit.output(node, order=order), scale, zero)
     scale = by_channel(scale, len(dims))

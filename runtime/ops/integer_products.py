@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ...kernels.cpu.pairs import pair_columns, pair_rows, paired
+from ...kernels.cpu.pairs import joined, pair_columns, pair_rows, paired
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..groups import Group
@@ -18,6 +18,7 @@ from ..symbolic import Dim, product
 from ..tensors import Tensor, short_name
 from . import quads
 from .epilogue import Epilogue
+from .excess import excess, with_excess, without
 from .integers import (
     combined_scale,
     demand_bytes,
@@ -154,18 +155,36 @@ def _emit_quads(
     matrix = b.array().astype(np.int16)
     matrix = matrix if b_zero is None else matrix - _points(b_zero)
     matrix = matrix.reshape(matrix.shape[0], -1)
-    a = node.required(left[0])
+    a, beyond = node.required(left[0]), None
     found = quads.weight_words(matrix, 0, a.dtype)
+    if found is None and a.rank > 1 and b.rank > 1:
+        beyond = excess(matrix.T)
+        matrix = without(matrix.T, beyond).T
+        found = quads.weight_words(matrix, 0, a.dtype)
     if found is None:
         return False
     words, kind = found
-    bias, _ = quads.zero_terms(emit, node, a, left[1], matrix.sum(0, dtype=np.int32), kind)
     rows = quads.row_quads(emit, emit.tensor(node.values[left[0]]), kind)
-    if b.rank == 1:
-        words = words[:, 0]
+    if beyond is not None:
+        count, ones = product(y.shape[:-1]), np.ones((len(matrix), 1), np.int16)
+        sums = emit.new((*y.shape[:-1], 1), "int32", name=y.name)
+        _emit_words(emit, node, left[1], rows, ones, joined(ones.astype(np.int8), 0), sums, kind)
+        column = sums.view((count, 1), (1, 1))
+        y, epilogue = with_excess(emit, epilogue, y, emit.constant(beyond), column)
+    words = words[:, 0] if b.rank == 1 else words
+    _emit_words(emit, node, left[1], rows, matrix, words, y, kind, epilogue)
+    return True
+
+
+def _emit_words(
+    emit: Emission, node: Node, zero: int, rows: Tensor, matrix: np.ndarray, words: np.ndarray,
+    y: Tensor, kind: str, epilogue: Epilogue | None = None,
+) -> None:  # fmt: skip
+    """Emit the product of words of rows and of a matrix; ``zero`` is the input of rows' zero."""
+    sums = matrix.sum(0, dtype=np.int32)
+    bias, _ = quads.zero_terms(emit, node, node.required(0), zero, sums, kind)
     matrices = as_matrices(rows, words, y)
     emit_product(emit, node, *matrices, bias=bias, kind=kind, epilogue=epilogue)
-    return True
 
 
 def _is_one(zero: Info | None) -> bool:
