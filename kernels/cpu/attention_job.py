@@ -17,6 +17,8 @@ KEYS = 128
 """Keys of a block, whose scores for an item's queries stay in the first cache."""
 WIDE = 2 * LANES
 """Most queries of an item: two vectors."""
+MANY_QUERIES, DENSE_KEYS = 256, 4096
+"""Queries from which on keys and values of a head, up to so many, are copied side by side."""
 RAW, CAPPED, MASKED, SHARES = range(4)
 """What the scores that are asked for went through."""
 
@@ -74,7 +76,8 @@ class Attention(NamedTuple):
 class Item(NamedTuple):
     """Rows ``first`` to ``first + rows`` of the queries that share keys and values.
 
-    ``at`` is the key number of query 0, ``keys`` how many there are for this batch.
+    ``at`` is the key number of query 0, ``keys`` how many there are for this batch; their rows, and
+    those of values, are ``k_row`` and ``v_row`` elements apart.
     """
 
     b: int
@@ -84,7 +87,9 @@ class Item(NamedTuple):
     at: int
     keys: int
     k: Pointer
+    k_row: int
     v: Pointer
+    v_row: int
 
 
 class Room(NamedTuple):

@@ -231,9 +231,9 @@ def _scores(
 ) -> None:  # fmt: skip
     """Scores of keys ``t`` to ``t + n`` after all masks."""
     line = products.vectors * LANES
-    k = item.k + t * job.k_row * 4
+    k = item.k + t * item.k_row * 4
     ahead = _mask_ahead(job, item, line, t)
-    products_with_keys(products, k, job.k_row, room.q, room.s, n, job.size, ahead)
+    products_with_keys(products, k, item.k_row, room.q, room.s, n, job.size, ahead)
     if job.scores != 0 and job.mode == RAW:
         _store_scores(job, item, room, line, t, n)
     if job.cap > 0:
@@ -324,8 +324,8 @@ def rows_in_lanes(job: Attention, item: Item, room: Room, products: Products) ->
         total_a, total_b = total_a * factor_a + sum_a, total_b * factor_b + sum_b
         if t > begin:
             scale_lanes(room.o, job.width * line, factor_a, factor_b)
-        v = item.v + t * job.v_row * 4
-        add_values(products, v, job.v_row, room.s, room.o, n, job.width, t == begin)
+        v = item.v + t * item.v_row * 4
+        add_values(products, v, item.v_row, room.s, room.o, n, job.width, t == begin)
         top_a, top_b, t = a, b, t + n
     if end <= begin:
         zero_floats(room.o, padded(job.width) * line)

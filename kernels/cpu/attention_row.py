@@ -163,9 +163,8 @@ def _row_block(
     """Take a row past the keys ``t`` to ``t + n``."""
     s, o = room.s, room.o + lane * padded(job.width) * 4
     out = score_row(job, item, row) + t * 4
-    row_scores(
-        room.q + lane * padded(job.size) * 4, item.k + t * job.k_row * 4, job.k_row, s, n, job.size
-    )
+    q, k = room.q + lane * padded(job.size) * 4, item.k + t * item.k_row * 4
+    row_scores(q, k, item.k_row, s, n, job.size)
     if job.scores != 0 and job.mode == RAW:
         copy_out(s, out, n)
     if job.cap > 0:
@@ -185,7 +184,7 @@ def _row_block(
     store_f32(room.state, LANES + lane, total * extract(factor, 0) + reduce_add(a + b))
     if not begins:
         scale_lanes(o, padded(job.width), factor, factor)
-    add_row_values(s, item.v + t * job.v_row * 4, job.v_row, o, n, job.width)
+    add_row_values(s, item.v + t * item.v_row * 4, item.v_row, o, n, job.width)
 
 
 @njit

@@ -14,13 +14,13 @@ import numpy as np
 import onnx_ir as ir
 
 from ...kernels.cpu.attention import attention
-from ...kernels.cpu.attention_job import KEYS, room_floats
+from ...kernels.cpu.attention_job import DENSE_KEYS, KEYS, MANY_QUERIES, room_floats
 from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.packing import tile_rows
 from ...kernels.target import LANES
 from ..emission import Emission
 from ..graph import Info, NeedsNumbers, Node, OnHost, refuse
-from ..symbolic import Dim, maximum
+from ..symbolic import Dim, maximum, minimum
 from ..tensors import Tensor
 from .pointwise import broadcast_strides, emit_expression
 from .registry import Operator, register
@@ -124,7 +124,8 @@ def _lower(emit: Emission, node: Node) -> None:
     is_limited = min(left, right) < _UNLIMITED or lengths is not None
     mask = _mask_fields(emit, node, q.shape, keys)
     varies = is_limited or mask["mask_keys"] != keys
-    bytes_per_thread = _room_bytes(size, width)
+    dense_at, dense_keys = _room_bytes(size, width), _dense_keys(q, k, v)
+    bytes_per_thread = dense_at + (dense_keys * (size + width) * 4 + 63) // 64 * 64
     emit.step(
         attention,
         outputs=[y] if scores is None else [y, scores],
@@ -137,6 +138,7 @@ def _lower(emit: Emission, node: Node) -> None:
         cap=float(node.attribute("softcap", 0.0)),
         **_tiles(None if varies else keys, width),
         scratch=emit.workspace(bytes_per_thread), scratch_bytes=bytes_per_thread,
+        dense_at=dense_at, dense_keys=dense_keys,
         **_strided("q", q), **_strided("k", k), **_strided("v", v), **_strided("y", y),
         **mask,
     )  # fmt: skip
@@ -152,6 +154,14 @@ def _room_bytes(size: Dim, width: Dim) -> Dim:
     """Bytes of workspace of a thread."""
     first, second = ((count + LANES - 1) // LANES * LANES for count in (size, width))
     return room_floats(first, second, maximum(maximum(first, second), KEYS)) * 4
+
+
+def _dense_keys(q: Tensor, k: Tensor, v: Tensor) -> Dim:
+    """Keys of a head that a thread has room for: 0 where their rows are dense, or queries few."""
+    rows = q.shape[1] * q.shape[2]
+    if k.strides[2] == k.shape[3] and v.strides[2] == v.shape[3]:
+        return 0
+    return 0 if isinstance(rows, int) and rows < MANY_QUERIES else minimum(k.shape[2], DENSE_KEYS)
 
 
 def _tiles(keys: Dim | None, width: Dim) -> dict[str, Any]:

@@ -168,6 +168,26 @@ def test_heads_side_by_side(check, shared, opset):
         check([attention("m", **heads)], feeds | {"m": keep}, opset=opset, threads=[1, 4])
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize(("heads", "shared", "queries", "keys"), [(3, 3, 257, 150), (6, 2, 90, 37)])
+def test_keys_of_heads_side_by_side_are_copied_for_many_queries(
+    check, batch, heads, shared, queries, keys
+):
+    """Rows of queries of the heads that share keys count together."""
+    feeds = flat(operands(batch, heads, queries, keys, 9, 20, shared=shared))
+    sides = {"q_num_heads": heads, "kv_num_heads": shared}
+    dims = {n: [None, None, x.shape[2]] for n, x in feeds.items()}
+    dims = {
+        n: [f"{n}{i}" if d is None else d for i, d in enumerate(own)] for n, own in dims.items()
+    }
+    check([attention(**sides)], feeds, opset=24, threads=[1, 4])
+    check([attention(**sides, is_causal=1)], feeds, opset=24, dims=dims, threads=[1, 4])
+    lengths = np.array([keys - 5 * b for b in range(batch)])
+    node = make_node("Attention", [*"qkv", "", "", "", "n"], ["y"], **sides)
+    feeds |= {"n": lengths}
+    check([node], feeds, opset=24, wanted=reference(node, feeds), threads=[1, 4])
+
+
 def test_operands_as_they_lie_after_a_transpose(check):
     turns = [make_node("Transpose", [f"{n}0"], [n], perm=[0, 2, 1, 3]) for n in "qkv"]
     back = make_node("Transpose", ["y"], ["z"], perm=[0, 2, 1, 3])
