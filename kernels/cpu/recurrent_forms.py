@@ -4,7 +4,8 @@ A step multiplies few rows by weights that are read anew at each step. Whether i
 next panel while the tiles use one, and to multiply inputs and states at once rather than inputs of
 all steps before, depends on how fast the second- and third-level caches hand out lines. On AMD's
 Zen 5 fetching costs 2 to 5 % in caches and products of both gain 5 %; on Intel's Emerald Rapids
-fetching gains 3 % in the second level and 20 % in the third, and products of both lose 5 to 9 %.
+fetching gains little in the second level and 10 to 17 % in the third, and products of both lose
+5 to 9 %.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from .operands import max_rows, operand_form
 from .recurrent_products import product_with_panels
 from .tile import tile
 
-_GATES, _UNITS, _BATCH, _STEPS = 4, 128, 16, 128
+_GATES, _UNITS, _BATCH, _STEPS = 4, 128, 16, 64
 """A LSTM in which both forms of its products fit the second-level cache."""
-_TURNS = 12
+_TURNS = 30
 _product = product_with_panels(_GATES, "f32")
 
 
