@@ -40,7 +40,9 @@ class Error:
 
 
 def error(expected: np.ndarray, found: np.ndarray) -> Error:
-    """Compare a tensor with that of the float model."""
+    """Compare a tensor with that of the float model; other sizes are an infinite error."""
+    if np.shape(expected) != np.shape(found):
+        return Error(np.inf, 0.0)
     a, b = (array.reshape(-1).astype(np.float64) for array in (expected, found))
     power, difference = float(a @ a), a - b
     noise = float(difference @ difference)

@@ -197,6 +197,35 @@ def test_layers_to_keep(tmp_path):
         sardonyx.quantize(chain(), images(), keep=["conv9"])
 
 
+def test_reports_name_the_worst_and_their_cause(tmp_path):
+    """Without a budget all layers are in 8 bits; onnxruntime has the same errors of each."""
+    pytest.importorskip("matplotlib")
+    path, model, folder = tmp_path / "q.onnx", chain(), tmp_path / "plots"
+    done = sardonyx.quantize(model, images(), path, report=True, plots=folder)
+    rows = {row.layer: row for row in done.layers}
+    assert {row.precision for row in rows.values()} == {"int8"}
+    assert sum(row.share for row in rows.values()) == pytest.approx(1)
+    advised = [row for row in rows.values() if row.advice]
+    assert len(advised) == 3 and max(rows.values(), key=lambda row: row.share) in advised
+    assert rows["conv1"].low == 0 and rows["conv1"].high > 100  # of the large channel
+    pictures = sorted(each.name for each in folder.iterdir())
+    assert [name[:2] for name in pictures] == ["1-", "2-", "3-"]
+    graph, feeds = onnx.load(path), {"x": images()[:4]}
+    found = []
+    for each in (model, graph):
+        each.graph.output.extend([onnx.ValueInfoProto(name="r2")])
+        session = onnxruntime.InferenceSession(each.SerializeToString())
+        found.append(session.run(["r2"], feeds)[0].astype(np.float64))
+    noise = np.square(found[1] - found[0]).sum() / np.square(found[0]).sum()
+    assert rows["conv2"].accumulated.noise == pytest.approx(noise, rel=0.1)
+
+
+def test_pictures_need_matplotlib(monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InvalidArgument, match="pip install matplotlib"):
+        sardonyx.quantize(chain(), images(), plots=tmp_path)
+
+
 @pytest.mark.parametrize("mode", ["dynamic", "weights"])
 def test_other_modes_are_verified_as_a_whole(mode, tmp_path):
     path, pixels = tmp_path / "q.onnx", held_out_images().pixels[:16]
