@@ -200,7 +200,7 @@ def quantize(
     Warns
     -----
     UserWarning
-        A tensor is zero in all runs: names it.
+        A tensor is zero in all runs: names it. The file is not written: says why.
     """
     from ..importers import load, save
     from ..optimizer.cleanup import remove_dead
@@ -231,7 +231,7 @@ def quantize(
         from ..optimizer.quantize.weight_only import write_weights
 
         done.count = write_weights(done.model, bits, block, rounding)
-    if not done.count:
+    if not (done.count or done.layers):
         raise InvalidArgument(
             f"nothing to quantize ({mode}): no {_TAKEN[mode]} of float32 with constant weights"
         )

@@ -189,6 +189,20 @@ def test_bfloat16_is_between(monkeypatch, tmp_path):
         assert (notes[name].get("sardonyx.precision") == "bf16") == (row.precision == "bf16")
 
 
+def test_bfloat16_alone_is_a_mix(monkeypatch):
+    def layer_times(session: Any, feed: Any, layers: Any, shares: Any = None) -> dict[str, float]:
+        return dict.fromkeys(layers, next(times))
+
+    times = iter([300.0, 400.0, 100.0, *[100.0] * 20])  # 8 bits, float32, bfloat16, mixes
+    monkeypatch.setattr(budget, "bfloat16_speed", lambda: 10.0)
+    monkeypatch.setattr(budget, "layer_times", layer_times)
+    monkeypatch.setattr(budget, "run_times", lambda sessions, feed: [2e4, next(totals)])
+    totals = iter([1.5e4, 1e4, 1e4])
+    done = sardonyx.quantize(chain(0), images(), max_drop=1.0)
+    assert {row.precision for row in done.layers} == {"bf16"} and done.count == 0
+    assert all("faster as bfloat16" in row.why for row in done.layers)
+
+
 def test_layers_to_keep(tmp_path):
     path = tmp_path / "q.onnx"
     sardonyx.quantize(chain(), images(), path, keep=["conv1", "head"])
