@@ -151,7 +151,8 @@ def drop(metric: str | Metric | None, expected: Results, found: Results, labels:
     Returns
     -------
     float
-        In points: a hundredth is one.
+        In points: a hundredth is one. Infinite, but for functions, where results are NaN that were
+        not in float.
 
     Raises
     ------
@@ -164,15 +165,38 @@ def drop(metric: str | Metric | None, expected: Results, found: Results, labels:
             raise InvalidArgument(f"the metric gives {scores[0]} in float, {scores[1]} quantized")
         return _POINTS * (scores[0] - scores[1])
     name = metric_name(metric, labels)
+    if any(
+        _breaks(e, f)
+        for pair in zip(expected, found, strict=True)
+        for e, f in zip(*pair, strict=True)
+    ):
+        return np.inf
     if name == "accuracy":
         return _POINTS * (_accuracy(expected, labels) - _accuracy(found, labels))
     compare = {"cosine": _angle, "top1": _disagreement, "kl": _divergence}[name]
-    outputs = [i for i, array in enumerate(expected[0]) if array.dtype.kind == "f" and array.size]
+    outputs = [i for i, array in enumerate(expected[0]) if is_floats(array)]
     if not outputs:
         raise InvalidArgument(f"metric {name!r} needs an output of floats")
     pairs = list(zip(expected, found, strict=True))
     parts = [[compare(e[i], f[i]) for e, f in pairs] for i in outputs]
     return _POINTS * float(np.max([np.mean(np.concatenate(each)) for each in parts]))
+
+
+def is_floats(array: Any) -> bool:
+    """Tell whether a result can be compared: an array of floats that is not empty."""
+    return isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.size > 0
+
+
+def _breaks(expected: np.ndarray, found: np.ndarray) -> bool:
+    """Tell whether an array has NaN that the expected one has not."""
+    if not isinstance(found, np.ndarray) or found.dtype.kind != "f":
+        return False
+    if found.shape != expected.shape:
+        raise InvalidArgument(
+            f"results have the shape {found.shape} quantized, {expected.shape} in float: "
+            "give a function as metric"
+        )
+    return bool((np.isnan(found) & ~np.isnan(expected)).any())
 
 
 def _joined(results: Results) -> Any:

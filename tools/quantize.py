@@ -227,7 +227,7 @@ def quantize(
     Warns
     -----
     UserWarning
-        A tensor is zero in all runs: names it.
+        A tensor is zero in all runs: names it. The file is not written: says why.
     """
     from ..importers import load, save
     from ..optimizer.cleanup import remove_dead
@@ -264,7 +264,7 @@ def quantize(
         done.count = write_weights(
             done.model, data, refinements, threads, bits=bits, block=block, wide=keep
         )
-    if not done.count:
+    if not (done.count or done.layers):
         raise InvalidArgument(
             f"nothing to quantize ({mode}): no {_TAKEN[mode]} of float32 with constant weights"
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .calibrated import Calibrated
-from .drops import Feed
+from .drops import Feed, is_floats
 from .progress import shown
 
 if TYPE_CHECKING:
@@ -40,7 +40,9 @@ class Error:
 
 
 def error(expected: np.ndarray, found: np.ndarray) -> Error:
-    """Compare a tensor with that of the float model."""
+    """Compare a tensor with that of the float model; other sizes are an infinite error."""
+    if np.shape(expected) != np.shape(found):
+        return Error(np.inf, 0.0)
     a, b = (array.reshape(-1).astype(np.float64) for array in (expected, found))
     power, difference = float(a @ a), a - b
     noise = float(difference @ difference)
@@ -138,10 +140,10 @@ class Switchboard:
 
 
 def _outputs_noise(expected: Sequence[Any], found: Sequence[Any]) -> float | None:
-    """Sum of the noise of all outputs of floats; None where there are none."""
+    """Sum of the noise of all outputs of floats; None where none keeps its shape."""
     errors = [
         error(e, f).noise
         for e, f in zip(expected, found, strict=True)
-        if isinstance(e, np.ndarray) and e.dtype.kind == "f" and e.size
+        if is_floats(e) and e.shape == f.shape
     ]
     return sum(errors) if errors else None

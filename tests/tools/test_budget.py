@@ -189,12 +189,55 @@ def test_bfloat16_is_between(monkeypatch, tmp_path):
         assert (notes[name].get("sardonyx.precision") == "bf16") == (row.precision == "bf16")
 
 
+def test_bfloat16_alone_is_a_mix(monkeypatch):
+    def layer_times(session: Any, feed: Any, layers: Any, shares: Any = None) -> dict[str, float]:
+        return dict.fromkeys(layers, next(times))
+
+    times = iter([300.0, 400.0, 100.0, *[100.0] * 20])  # 8 bits, float32, bfloat16, mixes
+    monkeypatch.setattr(budget, "bfloat16_speed", lambda: 10.0)
+    monkeypatch.setattr(budget, "layer_times", layer_times)
+    monkeypatch.setattr(budget, "run_times", lambda sessions, feed: [2e4, next(totals)])
+    totals = iter([1.5e4, 1e4, 1e4])
+    done = sardonyx.quantize(chain(0), images(), max_drop=1.0)
+    assert {row.precision for row in done.layers} == {"bf16"} and done.count == 0
+    assert all("faster as bfloat16" in row.why for row in done.layers)
+
+
 def test_layers_to_keep(tmp_path):
     path = tmp_path / "q.onnx"
     sardonyx.quantize(chain(), images(), path, keep=["conv1", "head"])
     assert quantized_layers(path) == ["conv0", "conv2", "conv3"]
     with pytest.raises(InvalidArgument, match="no layer 'conv9' to keep; there are conv0, conv1"):
         sardonyx.quantize(chain(), images(), keep=["conv9"])
+
+
+def test_reports_name_the_worst_and_their_cause(tmp_path):
+    """Without a budget all layers are in 8 bits; onnxruntime has the same errors of each."""
+    pytest.importorskip("matplotlib")
+    path, model, folder = tmp_path / "q.onnx", chain(), tmp_path / "plots"
+    done = sardonyx.quantize(model, images(), path, report=True, plots=folder)
+    rows = {row.layer: row for row in done.layers}
+    assert {row.precision for row in rows.values()} == {"int8"}
+    assert sum(row.share for row in rows.values()) == pytest.approx(1)
+    advised = [row for row in rows.values() if row.advice]
+    assert len(advised) == 3 and max(rows.values(), key=lambda row: row.share) in advised
+    assert rows["conv1"].low == 0 and rows["conv1"].high > 100  # of the large channel
+    pictures = sorted(each.name for each in folder.iterdir())
+    assert [name[:2] for name in pictures] == ["1-", "2-", "3-"]
+    graph, feeds = onnx.load(path), {"x": images()[:4]}
+    found = []
+    for each in (model, graph):
+        each.graph.output.extend([onnx.ValueInfoProto(name="r2")])
+        session = onnxruntime.InferenceSession(each.SerializeToString())
+        found.append(session.run(["r2"], feeds)[0].astype(np.float64))
+    noise = np.square(found[1] - found[0]).sum() / np.square(found[0]).sum()
+    assert rows["conv2"].accumulated.noise == pytest.approx(noise, rel=0.1)
+
+
+def test_pictures_need_matplotlib(monkeypatch, tmp_path):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InvalidArgument, match="pip install matplotlib"):
+        sardonyx.quantize(chain(), images(), plots=tmp_path)
 
 
 @pytest.mark.parametrize("mode", ["dynamic", "weights"])
