@@ -43,7 +43,7 @@ def lowered_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def by_vectors(monkeypatch: pytest.MonkeyPatch, lowered_anew: None) -> None:
+def by_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep float32 from AMX, so that forms by vectors are taken on all processors."""
     monkeypatch.setattr("sardonyx.runtime.ops.term_products.has_amx", lambda: False)
 

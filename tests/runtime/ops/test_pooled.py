@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from onnx.helper import make_node
 
-pytestmark = pytest.mark.usefixtures("by_vectors")
+pytestmark = pytest.mark.usefixtures("by_vectors", "lowered_anew")
 
 
 def normal(*shape, seed=0):
