@@ -43,6 +43,12 @@ def lowered_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
+def by_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep float32 from AMX, so that forms by vectors are taken on all processors."""
+    monkeypatch.setattr("sardonyx.runtime.ops.term_products.has_amx", lambda: False)
+
+
+@pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Give a cache of its own that begins with the kernels that have been compiled."""
     from sardonyx.kernels.compiler import kernel_folder

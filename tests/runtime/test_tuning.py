@@ -14,6 +14,8 @@ from onnx import TensorProto, helper
 from sardonyx.runtime import tuning
 from sardonyx.runtime.ops import winograd
 
+pytestmark = pytest.mark.usefixtures("by_vectors")
+
 FORMS = ["winograd 2x2", "winograd 2x4", "winograd 4x2", "winograd 4x4"]
 
 

@@ -8,6 +8,8 @@ import sardonyx
 from onnx import TensorProto, helper
 from sardonyx.runtime.ops import winograd
 
+pytestmark = pytest.mark.usefixtures("by_vectors", "lowered_anew")
+
 
 def model(shape, weights, *, epilogue=(), **attributes):
     channels = weights.shape[0]

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from onnx.helper import make_node
 
+pytestmark = pytest.mark.usefixtures("by_vectors", "lowered_anew")
+
 
 def normal(*shape, seed=0):
     return np.random.default_rng([seed, *shape]).standard_normal(shape, np.float32)

@@ -29,7 +29,7 @@ def terms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 
 @pytest.fixture(autouse=True)
-def always_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def always_taken(monkeypatch: pytest.MonkeyPatch, lowered_anew: None) -> None:
     """Take terms wherever they may be taken."""
     monkeypatch.setattr(matmul, "pays", lambda conv, terms: True)
     monkeypatch.setattr(forms, "pays_by_terms", lambda conv, terms, gain: True)
@@ -202,6 +202,7 @@ def test_the_cost_model_weighs_sizes() -> None:
         node, feeds = make_node("MatMul", ["x", "w"], ["y"]), [{"x": normal(rows, 256)}]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(matmul, "pays", term_products.pays)
+            patch.setattr(term_products, "tile_bfloat16_speed", lambda: 15.0)
             session = sardonyx.Session(build([node], feeds, {"w": normal(256, 256)}))
         assert ("term_convolve" in kernels(session)) == wanted
 
