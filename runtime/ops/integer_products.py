@@ -209,7 +209,13 @@ def _infer_linear_matmul(node: Node) -> list[Info]:
 def _lower_linear_matmul(emit: Emission, node: Node, group: Group) -> None:
     zero = emit.tensor(node.values[7])
     if all(product(node.required(index).dims) == 1 for index in (1, 6)):
-        scale = combined_scale(emit, node, (1, 4, 6))
+        columns = node.infos[0].dims[-1] if node.required(3).rank > 1 else None
+        scale = combined_scale(emit, node, (1, 4, 6), columns)
+        by_tile = _requantizing(emit, node, scale, zero)
+        if by_tile is not None:
+            _emit_sums(emit, node, (0, 2), (3, 5), *by_tile)
+            emit_rest(emit, group)
+            return
         sums, epilogue = quantizing(emit, group, scale, zero)
         _emit_sums(emit, node, (0, 2), (3, 5), sums, epilogue)
         return
@@ -221,6 +227,16 @@ def _lower_linear_matmul(emit: Emission, node: Node, group: Group) -> None:
         by_row = by_row.view((*by_row.shape, 1), (*by_row.strides, 1))
     emit_quantized(emit, sums, y, [by_row, *others], zero)
     emit_rest(emit, group)
+
+
+def _requantizing(
+    emit: Emission, node: Node, scale: Tensor, zero: Tensor
+) -> tuple[Tensor, Epilogue] | None:
+    """Return sums, and what lets the tile make bytes of them; None without a scale a column."""
+    if node.required(3).rank < 2 or scale.size != node.infos[0].dims[-1]:
+        return None
+    y = emit.output(node)
+    return emit.new(y.shape, "int32", name=y.name), Epilogue(result=y, scales=scale, zero=zero)
 
 
 register("MatMulInteger", Operator(infer=_infer_matmul, fused=_lower_matmul))

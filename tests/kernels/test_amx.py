@@ -55,6 +55,15 @@ def test_permission_belongs_to_the_key_of_kernels() -> None:
     assert other.stdout.strip() != environment_key()
 
 
+def test_the_unit_can_be_left_out() -> None:
+    code = "from sardonyx.kernels.amx_permission import has_amx; print(has_amx())"
+    environment = {**os.environ, "SARDONYX_EMULATE": "", "SARDONYX_AMX": "0"}
+    other = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert other.stdout.strip() == "False"
+
+
 # --- instructions -------------------------------------------------------------------------------
 
 
