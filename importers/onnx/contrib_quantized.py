@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
+from ...errors import InvalidModel
 from .contrib_attention import attend
 from .contrib_rewrite import (
     adapts,
@@ -87,8 +88,14 @@ def _quantized_attention(r: NodeRewrite) -> None:
 
 
 def _read(r: NodeRewrite, first: int) -> ir.Value:
-    """Operand of float32: an input, its scale and its zero point."""
-    needed(r, first), needed(r, first + 1)
+    """Operand of float32: an input, its scale, one number, and its zero point."""
+    needed(r, first)
+    scale = needed(r, first + 1)
+    if scale.shape is not None and any(size != 1 for size in scale.shape):
+        raise InvalidModel(
+            f"node {r.node.name!r} ({r.node.domain}.{r.node.op_type}): scale {scale.name!r} has "
+            f"the shape {list(scale.shape)}, expected one number"
+        )
     return r.emit("DequantizeLinear", *(optional(r, first + i) for i in range(3)))
 
 

@@ -20,6 +20,7 @@ from .check import check_model
 from .contrib import mark_contrib_nodes, standardize
 from .map_types import note_map_types
 from .opset import OPSET_NOTE, newest_opset
+from .scales import warn_of_scales
 from .scopes import make_names_unique
 from .shape_inference import infer
 from .sparse import SPARSE_LIMIT, densify
@@ -161,6 +162,7 @@ class Loader:
             model = ir.from_proto(proto)
         keep_aside(model, declared)
         self.attach_weights(model)
+        warn_of_scales(model)
         return model
 
     def parse(self) -> onnx.ModelProto:

@@ -199,7 +199,18 @@ def _readable(line: str, model: ModelProto) -> str:
         named = " or ".join(outer[:_MOST_NAMED]) + more
         line = f"{named}: in its body, {inner[1]}: {line[inner.end() :]}"
     line = re.sub(r"\[\w+InferenceError\] |Inference error\(s\): ", "", line)
-    return re.sub(r"\(op_type:(\w+), node name: (.*?)\): ", r"\1 node \2: ", line)
+    line = re.sub(r"\(op_type:(\w+), node name: (.*?)\): ", r"\1 node \2: ", line)
+    return line + _operands(line, model)
+
+
+def _operands(line: str, model: ModelProto) -> str:
+    """Name the inputs of the node that makes a value, of which a line names the formal ones."""
+    made = re.search(r"producing '(.*?)'", line)
+    for graph in [model.graph, *graphs_inside(model.graph.node)] if made else []:
+        for node in graph.node:
+            if made and made[1] in node.output:
+                return f" (its inputs are {', '.join(map(repr, node.input))})"
+    return ""
 
 
 def _has_body(node: NodeProto) -> bool:

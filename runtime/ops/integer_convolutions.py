@@ -303,6 +303,9 @@ def _lower_linear_conv(emit: Emission, node: Node, group: Group) -> None:
     bias = node.input(8)
     if bias is not None:
         emit.check(product(bias.dims), dims[1], f"elements of {bias.name!r} and channels")
+    by_filter = node.required(4)
+    message = f"scales of {by_filter.name!r} and filters"
+    emit.check(product(by_filter.dims), dims[1], message, broadcast=True)
     scale = combined_scale(emit, node, (1, 4, 6), dims[1])
     zero = emit.tensor(node.values[7])
     if _is_depthwise(node):

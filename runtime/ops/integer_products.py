@@ -207,7 +207,10 @@ def _infer_linear_matmul(node: Node) -> list[Info]:
 
 
 def _lower_linear_matmul(emit: Emission, node: Node, group: Group) -> None:
-    zero = emit.tensor(node.values[7])
+    zero, by_column = emit.tensor(node.values[7]), node.required(4)
+    if by_column.rank == 1 and node.required(3).rank > 1:
+        message = f"scales of {by_column.name!r} and columns"
+        emit.check(by_column.dims[0], node.infos[0].dims[-1], message, broadcast=True)
     if all(product(node.required(index).dims) == 1 for index in (1, 6)):
         columns = node.infos[0].dims[-1] if node.required(3).rank > 1 else None
         scale = combined_scale(emit, node, (1, 4, 6), columns)
