@@ -49,7 +49,8 @@ def print_quantization(
 
 def _summary(done: Quantization, before: int, after: int | None) -> Iterator[str]:
     runs = f", {done.runs} runs of calibration" if done.runs else ""
-    what = "weights" if done.mode == "weights" else "convolutions and products"
+    kinds = {"weights": "weights", "fp16": "operators", "bf16": "operators"}
+    what = kinds.get(done.mode, "convolutions and products")
     became = "" if after is None else f"; {text.size(before)} became {text.size(after)}"
     yield (
         f"{done.count} {what} quantized ({done.mode}){runs}, {text.duration(1e9 * done.seconds)}"

@@ -27,6 +27,13 @@ _KEPT = frozenset(
 )  # fmt: skip
 """Operators that compute in float32: those of PyTorch's automatic mixed precision (what sums many
 numbers, or magnifies errors), and what computes positions."""
+_HEAVY = frozenset(
+    {
+        "Attention", "Conv", "ConvTranspose", "DeformConv", "Einsum", "Gemm", "GRU", "LSTM",
+        "MatMul", "RNN",
+    }
+)  # fmt: skip
+"""Operators that take halves even of what was computed in float32."""
 
 
 @dataclass
@@ -65,7 +72,9 @@ def write_halves(
     Notes
     -----
     A node changes if the standard allows the type for a tensor that it takes; what has another type
-    parameter, such as the scales of Resize, does not. Nodes with bodies stay, and so do these.
+    parameter, such as the scales of Resize, does not. As in automatic mixed precision, what reads a
+    result of float32 computes in it, up to the next convolution or product: a mean of squares is
+    no half before its root. Nodes with bodies stay, and so do these.
     """
     return _Writer(model, HALVES[kind], {*_KEPT, *keep}).write(ports)
 
@@ -75,6 +84,7 @@ class _Writer:
         self._graph, self._kind, self._keep = model.graph, kind, keep
         self._opset = model.opset_imports.get("", 1)
         self._done = Conversion()
+        self._wide: set[ir.Value] = set()
         self._others: dict[tuple[ir.Value, ir.DataType], ir.Value] = {}
 
     def write(self, ports: bool) -> Conversion:
@@ -92,9 +102,11 @@ class _Writer:
 
     def _convert(self, node: ir.Node) -> None:
         taken, made = _places(node, self._opset, self._kind)
-        if taken and (node.op_type in self._keep or node.name in self._keep):
+        if taken and self._stays(node):
             self._done.kept += 1
             taken, made = set(), set()
+        if not taken:
+            self._wide.update(value for value in node.outputs if value.dtype == ir.DataType.FLOAT)
         self._done.count += bool(taken)
         for index, value in enumerate(node.inputs):
             if value is not None and value.dtype in (ir.DataType.FLOAT, self._kind):
@@ -105,6 +117,17 @@ class _Writer:
                 node.outputs[index].dtype = self._kind
         for body in subgraphs(node):
             self._widen_captures(body)
+
+    def _stays(self, node: ir.Node) -> bool:
+        """Whether a node computes in float32: by its operator, name, or what it reads is of those.
+
+        A square stays, too: it overflows where numbers are beyond 255.
+        """
+        if node.op_type in self._keep or node.name in self._keep:
+            return True
+        is_square = node.op_type == "Mul" and node.inputs[0] is node.inputs[1]
+        reads_wide = any(value in self._wide for value in node.inputs)
+        return is_square or (reads_wide and node.op_type not in _HEAVY)
 
     def _as(self, value: ir.Value, kind: ir.DataType) -> ir.Value:
         """A value in a type: itself, a constant, or what a Cast makes for all that read it so."""

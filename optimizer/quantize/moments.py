@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import InvalidArgument
 from .calibration import Run
 from .layers import Key, Layer
 
@@ -70,6 +71,11 @@ def moments(
         Gives the values of `observed_names`.
     products : bool
         Whether sums of products are wanted.
+
+    Raises
+    ------
+    InvalidArgument
+        An activation is not finite: names it.
     """
     together: dict[Key, list[Layer]] = {}
     for layer in layers:
@@ -107,6 +113,9 @@ def _collected(
     for feed in feeds():
         arrays = {**feed, **dict(zip(names, run(names, feed), strict=True))}
         for group, each in zip(part, found, strict=True):
-            array = np.asarray(arrays[group[0].key[0]])
-            each.add(group[0].rows(array, _ROWS, rng))
+            name = group[0].key[0]
+            rows = group[0].rows(np.asarray(arrays[name]), _ROWS, rng)
+            if not np.isfinite(rows).all():
+                raise InvalidArgument(f"tensor {name!r} is NaN or infinite on calibration data")
+            each.add(rows)
     yield from zip(part, found, strict=True)

@@ -156,3 +156,15 @@ def test_products_can_keep_8_bits():
     assert kinds(done.model) == {"UINT4"} and kinds(wide.model) == {"INT8"}
     with pytest.raises(InvalidArgument, match="no node 'nobody'"):
         sardonyx.quantize(source, mode="weights", bits=4, keep=["nobody"])
+
+
+def test_activations_that_overflow_are_named():
+    """Finite inputs, whose products are not: nothing is rounded by such moments."""
+    rng = np.random.default_rng(0)
+    source = block(rng)
+    for array in source.graph.initializer:
+        if array.name == "b":
+            array.CopyFrom(numpy_helper.from_array(np.full((32, 48), 3e38, F32), "b"))
+    known = {"x": rng.standard_normal((4, 8, 32)).astype(F32)}
+    with pytest.raises(InvalidArgument, match="'m' is NaN or infinite"):
+        sardonyx.quantize(source, known, mode="weights", rounding="gptq")
