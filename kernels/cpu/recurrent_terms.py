@@ -22,6 +22,7 @@ from ..amx import (
     clear_configuration,
     configure,
     describe,
+    keep,
     release,
     tile_load,
     tile_products,
@@ -188,6 +189,7 @@ def term_product(gates: int) -> Callable[..., None]:
         mr: int, tiles: Pointer, falling: int, fetches: bool,
     ) -> None:  # fmt: skip
         state = scratch(STATE_WORDS)
+        keep(state)
         shape(state, rows)
         panel_bytes = length * row_bytes
         blocks = length // _BLOCK_WORDS

@@ -13,7 +13,16 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from ..amx import ROW_BYTES, ROWS, STATE_WORDS, clear_configuration, configure, describe, release
+from ..amx import (
+    ROW_BYTES,
+    ROWS,
+    STATE_WORDS,
+    clear_configuration,
+    configure,
+    describe,
+    keep,
+    release,
+)
 from ..bfloat_terms import BLOCK, TERM_BYTES
 from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Window
 from ..registry import SHARES, Pointer, kernel_factory
@@ -203,6 +212,7 @@ def term_convolve(terms: int) -> Callable[..., int]:
         state, words = scratch(STATE_WORDS), stack_words(64)
         pieces_of_row = (out_width + ROWS - 1) // ROWS
         piece = (out_width + pieces_of_row - 1) // pieces_of_row
+        keep(state)
         _configure(state, piece)
         first_column = panel_first // panels * out_channels + panel_first % panels * COLUMNS
         last_group, k = (panel_last - 1) // panels, (panel_last - 1) % panels
