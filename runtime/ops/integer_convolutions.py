@@ -15,7 +15,6 @@ import numpy as np
 from ...errors import InvalidModel
 from ...kernels.arithmetic import HAS_QUADS
 from ...kernels.cpu.pairs import pair_rows, paired
-from ...kernels.unit_rates import words_pay
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..groups import Group
@@ -139,7 +138,7 @@ def _emit_conv_sums(
 
 def _excess(node: Node, *filters: int) -> np.ndarray | None:
     """Return the excess of weights that are words of bytes only without it."""
-    if not words_pay() or not _has_rows(node) or node.attribute("group", 1) != 1:
+    if not quads.words_pay() or not _has_rows(node) or node.attribute("group", 1) != 1:
         return None
     weights = _filters(node, *filters)
     if quads.weight_words(weights, 1, node.required(0).dtype) is not None:

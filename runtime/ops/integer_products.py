@@ -148,19 +148,13 @@ def _emit_quads(
     epilogue: Epilogue | None,
 ) -> bool:  # fmt: skip
     """Emit the product by words of four bytes; False where weights or zero points forbid it."""
-    b, b_zero, zero = node.required(right[0]), node.input(right[1]), node.input(left[1])
-    is_known = b.is_constant and (b_zero is None or b_zero.is_constant)
-    if not (quads.words_pay() and is_known and b.rank <= 2 and _is_one(zero)):
+    matrix = _known_matrix(node, left, right)
+    if matrix is None:
         return False
-    matrix = b.array().astype(np.int16)
-    matrix = matrix if b_zero is None else matrix - _points(b_zero)
-    matrix = matrix.reshape(matrix.shape[0], -1)
-    a, beyond = node.required(left[0]), None
-    found = quads.weight_words(matrix, 0, a.dtype)
-    if found is None and a.rank > 1 and b.rank > 1:
-        beyond = excess(matrix.T)
-        matrix = without(matrix.T, beyond).T
-        found = quads.weight_words(matrix, 0, a.dtype)
+    b, dtype = node.required(right[0]), node.required(left[0]).dtype
+    beyond = _excess(node, left, right, matrix)
+    matrix = without(matrix.T, beyond).T
+    found = quads.weight_words(matrix, 0, dtype)
     if found is None:
         return False
     words, kind = found
@@ -174,6 +168,29 @@ def _emit_quads(
     words = words[:, 0] if b.rank == 1 else words
     _emit_words(emit, node, left[1], rows, matrix, words, y, kind, epilogue)
     return True
+
+
+def _known_matrix(
+    node: Node, left: tuple[int, int], right: tuple[int, int]
+) -> np.ndarray | None:  # fmt: skip
+    """Return constant weights less their zero points, int16, where they may be words of bytes."""
+    b, b_zero = node.required(right[0]), node.input(right[1])
+    is_known = b.is_constant and (b_zero is None or b_zero.is_constant)
+    if not (quads.words_pay() and is_known and b.rank <= 2 and _is_one(node.input(left[1]))):
+        return None
+    matrix = b.array().astype(np.int16)
+    matrix = matrix if b_zero is None else matrix - _points(b_zero)
+    return matrix.reshape(matrix.shape[0], -1)
+
+
+def _excess(
+    node: Node, left: tuple[int, int], right: tuple[int, int], matrix: np.ndarray
+) -> np.ndarray | None:
+    """Return the excess of weights that are words of bytes only without it."""
+    a, b = node.required(left[0]), node.required(right[0])
+    if quads.weight_words(matrix, 0, a.dtype) is not None or a.rank < 2 or b.rank < 2:
+        return None
+    return excess(matrix.T)
 
 
 def _emit_words(
@@ -235,8 +252,14 @@ def _lower_linear_matmul(emit: Emission, node: Node, group: Group) -> None:
 def _requantizing(
     emit: Emission, node: Node, scale: Tensor, zero: Tensor
 ) -> tuple[Tensor, Epilogue] | None:
-    """Return sums, and what lets the tile make bytes of them; None without a scale a column."""
+    """Return sums, and what lets the tile make bytes of them.
+
+    None where there is no scale for each column, or where something is added to the sums before.
+    """
     if node.required(3).rank < 2 or scale.size != node.infos[0].dims[-1]:
+        return None
+    matrix = _known_matrix(node, (0, 2), (3, 5))
+    if matrix is not None and _excess(node, (0, 2), (3, 5), matrix) is not None:
         return None
     y = emit.output(node)
     return emit.new(y.shape, "int32", name=y.name), Epilogue(result=y, scales=scale, zero=zero)

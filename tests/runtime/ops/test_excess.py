@@ -42,7 +42,7 @@ def agree(proto: onnx.ModelProto, shape: tuple[int, ...], kind: Any, most: int =
         off = np.abs(found.astype(np.int64) - wanted)
         assert off.max() <= most and (off > 0).mean() < 0.01
         kinds = {step.op_type for step in session.engine.program.steps}
-        assert not quads.is_wanted or "Pairs" not in kinds
+        assert not quads.words_pay() or "Pairs" not in kinds
 
 
 def zeros(several: bool, count: int, rng: np.random.Generator) -> np.ndarray:
