@@ -136,10 +136,101 @@ def _make_panel(terms: int) -> Callable[..., None]:
     return panel
 
 
+class Layout(NamedTuple):
+    """Rows and pixels of images as they are computed; distances are elements.
+
+    Where ``is_flat``, an image is one long row, cut into short ones so that there are parts to
+    share; the last one has ``last_width`` pixels.
+    """
+
+    height: int
+    width: int
+    out_height: int
+    out_width: int
+    last_width: int
+    x_row: int
+    x_pixel: int
+    y_row: int
+    r_row: int
+    stride_h: int
+    stride_w: int
+    is_flat: bool
+
+
+@njit
+def _layout(
+    sizes: Sizes, window: Window, strides: Strides, r_row: int, r_pixel: int, may_flatten: int
+) -> Layout:  # fmt: skip
+    """Return the layout of images; ``r_row`` and ``r_pixel`` are those of the residual, or 0."""
+    height, width = sizes.height, sizes.width
+    out_height, out_width = sizes.out_height, sizes.out_width
+    x_row, x_pixel, y_row = strides.x_row, strides.x_pixel, strides.y_row
+    stride_h, stride_w = window.stride_h, window.stride_w
+    is_pixel = window.kernel_h == 1 and window.kernel_w == 1
+    if is_pixel and window.pad_top == 0 and window.pad_left == 0:
+        # Pixels between the strides are not split.
+        x_row, x_pixel, stride_h, stride_w = x_row * stride_h, x_pixel * stride_w, 1, 1
+        height = min((height + window.stride_h - 1) // window.stride_h, out_height)
+        width = min((width + window.stride_w - 1) // window.stride_w, out_width)
+    last_width, is_flat = out_width, False
+    is_dense = (
+        x_row == width * x_pixel and y_row == out_width * strides.y_pixel
+        and r_row == out_width * r_pixel
+    )  # fmt: skip
+    is_whole = height == out_height and width == out_width and stride_h * stride_w == 1
+    if may_flatten != 0 and is_pixel and is_whole and is_dense:
+        is_flat, total = True, out_height * out_width
+        out_width = width = min(_LONG_ROW, total)
+        out_height = height = (total + _LONG_ROW - 1) // _LONG_ROW
+        last_width = total - (out_height - 1) * out_width
+        x_row, y_row, r_row = width * x_pixel, width * strides.y_pixel, width * r_pixel
+    return Layout(
+        height, width, out_height, out_width, last_width, x_row, x_pixel, y_row, r_row, stride_h,
+        stride_w, is_flat,
+    )  # fmt: skip
+
+
+@njit
+def _shares(part: int, until: int, parts: int, rows: int, panels: int) -> Any:
+    """Divide rows (over all images) or panels (over all groups): first and last of both."""
+    row_cost = (rows + SHARES - 1) // SHARES * panels
+    panel_cost = (panels + SHARES - 1) // SHARES * rows
+    if panel_cost < row_cost:
+        return 0, rows, panels * part // parts, panels * until // parts
+    return rows * part // parts, rows * until // parts, 0, panels
+
+
+def _make_split_chunk(terms: int) -> Callable[..., None]:
+    """Return what splits the rows of a group from output row ``h0`` to ``h1``."""
+    split_rows, pixel_bytes = make_split_rows(terms), terms * TERM_BYTES
+
+    @njit
+    def split_chunk(
+        own: Layout, window: Window, source: Pointer, channels: int, h0: int, h1: int, a: Pointer,
+        count: int, padded_width: int, plane: int,
+    ) -> None:  # fmt: skip
+        top = h0 * own.stride_h - window.pad_top
+        # The end of a long row is shorter than the others.
+        short = 1 if own.is_flat and h1 == own.out_height else 0
+        rows = Rows(
+            source, own.height, own.width, channels, own.x_row, own.x_pixel, top, window.pad_left
+        )
+        split_rows(rows, a, count - short, padded_width, plane)
+        if short > 0:
+            last = Rows(
+                source + (h1 - 1) * own.x_row * 4, 1, own.last_width, channels, own.x_row,
+                own.x_pixel, 0, 0,
+            )  # fmt: skip
+            at = a + (count - 1) * padded_width * pixel_bytes
+            split_rows(last, at, 1, own.last_width, plane)
+
+    return split_chunk
+
+
 @kernel_factory
 def term_convolve(terms: int) -> Callable[..., int]:
     """Build the convolution of sums of so many ``terms`` (`bfloat_terms`)."""
-    split_rows, run_panel = make_split_rows(terms), _make_panel(terms)
+    split_chunk, run_panel = _make_split_chunk(terms), _make_panel(terms)
     pixel_bytes, tile_bytes = terms * TERM_BYTES, terms * TILE_BYTES
 
     def body(
@@ -150,68 +241,30 @@ def term_convolve(terms: int) -> Callable[..., int]:
         after: Epilogue, may_flatten: int,
     ) -> int:  # fmt: skip
         """Fields as in `conv.convolve`; ``w_image`` are bytes, 0 where images share weights."""
-        height, width = sizes.height, sizes.width
-        out_height, out_width = sizes.out_height, sizes.out_width
-        x_row, x_pixel, stride_h, stride_w = (
-            strides.x_row, strides.x_pixel, window.stride_h, window.stride_w,
-        )  # fmt: skip
-        y_row, r_row = strides.y_row, residual_strides.r_row
-        is_pixel = window.kernel_h == 1 and window.kernel_w == 1
-        if is_pixel and window.pad_top == 0 and window.pad_left == 0:
-            # Pixels between the strides are not split.
-            x_row, x_pixel, stride_h, stride_w = x_row * stride_h, x_pixel * stride_w, 1, 1
-            height = min((height + window.stride_h - 1) // window.stride_h, out_height)
-            width = min((width + window.stride_w - 1) // window.stride_w, out_width)
-        last_width, is_flat = out_width, False
-        if (
-            may_flatten != 0
-            and is_pixel
-            and stride_h * stride_w == 1
-            and height == out_height
-            and width == out_width
-            and x_row == width * x_pixel
-            and y_row == out_width * strides.y_pixel
-            and (residual == 0 or r_row == out_width * residual_strides.r_pixel)
-        ):
-            # One long row, cut into short ones so that there are parts to share.
-            is_flat, total = True, out_height * out_width
-            out_width = width = min(_LONG_ROW, total)
-            out_height = height = (total + _LONG_ROW - 1) // _LONG_ROW
-            last_width = total - (out_height - 1) * out_width
-            x_row, y_row = width * x_pixel, width * strides.y_pixel
-            r_row = width * residual_strides.r_pixel
-        if sizes.images * out_height * out_width * out_channels == 0:
-            return 0
-
-        # Parts: rows (over all images) or panels (over all groups).
+        r_pixel = residual_strides.r_pixel if residual != 0 else 0
+        r_row = residual_strides.r_row if residual != 0 else 0
+        own = _layout(sizes, window, strides, r_row, r_pixel, may_flatten)
         panels = (out_channels + COLUMNS - 1) // COLUMNS
         blocks, taps = (channels + BLOCK - 1) // BLOCK, window.kernel_h * window.kernel_w
-        rows, all_panels = sizes.images * out_height, groups * panels
-        row_first, row_last, panel_first, panel_last = 0, rows, 0, all_panels
-        row_cost = (rows + SHARES - 1) // SHARES * all_panels
-        panel_cost = (all_panels + SHARES - 1) // SHARES * rows
-        if panel_cost < row_cost:
-            panel_first, panel_last = all_panels * part // parts, all_panels * until // parts
-        else:
-            row_first, row_last = rows * part // parts, rows * until // parts
-        if panel_first == panel_last or row_first == row_last:
+        row, row_last, panel_first, panel_last = _shares(
+            part, until, parts, sizes.images * own.out_height, groups * panels
+        )
+        if own.out_width == 0 or panel_first == panel_last or row == row_last:
             return 0
 
         # A chunk: as many rows as the workspace holds, split.
         reach_h = (window.kernel_h - 1) * window.dilation_h + 1
-        padded_width = (out_width - 1) * stride_w + (window.kernel_w - 1) * window.dilation_w + 1
+        reach_w = (window.kernel_w - 1) * window.dilation_w + 1
+        padded_width = (own.out_width - 1) * own.stride_w + reach_w
         split_row = padded_width * pixel_bytes
         done = workspace + thread * workspace_bytes
         a = done + _SUMS_BYTES
-        slack = _SLACK * stride_w * pixel_bytes
-        most = (workspace_bytes - _SUMS_BYTES - slack - blocks * pixel_bytes) // (
-            split_row * blocks
-        )
-        chunk = max(1, (most - reach_h) // stride_h + 1)
+        room = workspace_bytes - _SUMS_BYTES - (_SLACK * own.stride_w + blocks) * pixel_bytes
+        chunk = max(1, (room // (split_row * blocks) - reach_h) // own.stride_h + 1)
 
         state, words = scratch(STATE_WORDS), stack_words(64)
-        pieces_of_row = (out_width + ROWS - 1) // ROWS
-        piece = (out_width + pieces_of_row - 1) // pieces_of_row
+        pieces_of_row = (own.out_width + ROWS - 1) // ROWS
+        piece = (own.out_width + pieces_of_row - 1) // pieces_of_row
         keep(state)
         _configure(state, piece)
         first_column = panel_first // panels * out_channels + panel_first % panels * COLUMNS
@@ -219,58 +272,48 @@ def term_convolve(terms: int) -> Callable[..., int]:
         end_column = last_group * out_channels + min(out_channels, (k + 1) * COLUMNS)
         panel_bytes = taps * blocks * tile_bytes * 2
         group_bytes = (out_channels + ROWS - 1) // ROWS * (panel_bytes // 2)
-        row = row_first
         while row < row_last:
-            image, h0 = row // out_height, row % out_height
-            h1 = min(out_height, h0 + min(chunk, row_last - row))
-            split = (h1 - h0 - 1) * stride_h + reach_h
-            plane = _apart(split * split_row, pixel_bytes)
+            image, h0 = row // own.out_height, row % own.out_height
+            h1 = min(own.out_height, h0 + min(chunk, row_last - row))
+            count = (h1 - h0 - 1) * own.stride_h + reach_h
+            plane = _apart(count * split_row, pixel_bytes)
             over = Sums(
                 window.kernel_h, window.kernel_w, window.dilation_h * split_row,
-                window.dilation_w * pixel_bytes, blocks, plane, stride_w * pixel_bytes,
+                window.dilation_w * pixel_bytes, blocks, plane, own.stride_w * pixel_bytes,
             )  # fmt: skip
             pieces = Pieces(
-                piece, h1 - h0, out_width, last_width if h1 == out_height else out_width,
-                stride_h * split_row, stride_w * pixel_bytes,
+                piece, h1 - h0, own.out_width,
+                own.last_width if h1 == own.out_height else own.out_width,
+                own.stride_h * split_row, own.stride_w * pixel_bytes,
             )  # fmt: skip
             group_split = -1
             for index in range(panel_first, panel_last):
                 group, p = index // panels, index % panels
                 if group != group_split:
-                    top = h0 * stride_h - window.pad_top
                     source = x + (image * strides.x_image + group * channels) * 4
-                    own_rows = Rows(
-                        source, height, width, channels, x_row, x_pixel, top, window.pad_left
+                    split_chunk(
+                        own, window, source, channels, h0, h1, a, count, padded_width, plane
                     )
-                    short = 1 if is_flat and h1 == out_height else 0
-                    split_rows(own_rows, a, split - short, padded_width, plane)
-                    if short > 0:  # the end of a long row
-                        split_rows(
-                            Rows(
-                                source + (h1 - 1) * x_row * 4, 1, last_width, channels, x_row,
-                                x_pixel, 0, 0,
-                            ),
-                            a + (split - 1) * split_row, 1, last_width, plane,
-                        )  # fmt: skip
                     group_split = group
                 column = group * out_channels + p * COLUMNS
-                c = image * strides.y_image + h0 * y_row + column
-                r = image * residual_strides.r_image + h0 * r_row + column
-                own = Block(
-                    y + c * 4, y_row * 4, strides.y_pixel * 4,
-                    residual + r * 4 if residual != 0 else 0, r_row * 4,
-                    residual_strides.r_pixel * 4, bias + column * 4 if bias != 0 else 0,
+                c = image * strides.y_image + h0 * own.y_row + column
+                r = image * residual_strides.r_image + h0 * own.r_row + column
+                results = Block(
+                    y + c * 4, own.y_row * 4, strides.y_pixel * 4,
+                    residual + r * 4 if residual != 0 else 0, own.r_row * 4, r_pixel * 4,
+                    bias + column * 4 if bias != 0 else 0,
                     min(COLUMNS, out_channels - p * COLUMNS), after.activation, after.low,
                     after.high,
                 )  # fmt: skip
                 b = w + image * w_image + group * group_bytes + p * panel_bytes
-                run_panel(state, over, pieces, own, a, b, done)
+                run_panel(state, over, pieces, results, a, b, done)
             if after.epilogue != 0:
                 for h in range(h0, h1):
                     run_epilogue(
-                        after, words, image, 0 if is_flat else h, h * out_width if is_flat else 0,
-                        last_width if h == out_height - 1 else out_width, first_column,
-                        end_column - first_column,
+                        after, words, image, 0 if own.is_flat else h,
+                        h * own.out_width if own.is_flat else 0,
+                        own.last_width if h == own.out_height - 1 else own.out_width,
+                        first_column, end_column - first_column,
                     )  # fmt: skip
             row += h1 - h0
         release(state)
