@@ -278,7 +278,7 @@ def _joined_operand(of: Arithmetic) -> tuple[Any, Any]:
 def _first_product(weights: str, of: Arithmetic, kind: str, gates: int) -> tuple[Any, Any, Any]:
     """Make the product of a first phase, and the functions of `byte_operand`."""
     if weights == "terms":
-        return term_product(gates), *term_operand(of.lanes)
+        return term_product(gates), *term_operand(of.lanes, _time)
     if weights == "joined":
         return product_with_panels(gates, kind), *_joined_operand(of)
     if weights:

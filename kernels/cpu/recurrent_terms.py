@@ -59,10 +59,11 @@ def words_of(weights: np.ndarray) -> np.ndarray:
     return joined.view(np.int32).reshape(*shape, blocks * _BLOCK_WORDS)
 
 
-def term_operand(lanes: int) -> tuple[Any, Any]:
+def term_operand(lanes: int, time_of: Any) -> tuple[Any, Any]:
     """Make the functions of `recurrent_products.byte_operand`: states become terms.
 
-    A block of 32 units has all rows, ``TERMS * TERM_BYTES`` apart; zeros fill the last block.
+    A block of 32 units has all rows, ``TERMS * TERM_BYTES`` apart; zeros fill the last block. In a
+    joined layer blocks of inputs, of the step that ``time_of`` says, come before those of states.
     """
     split, row_bytes = make_split(TERMS), TERMS * TERM_BYTES
 
@@ -85,9 +86,15 @@ def term_operand(lanes: int) -> tuple[Any, Any]:
         target = scratch + layer.states
         if is_new:
             rest = stack_words(_REST_WORDS)
+            plane = rows * row_bytes
             for row in range(rows):
-                state_row = state + row * layer.vectors * lanes * 4
-                split_row(state_row, target + row * row_bytes, rows * row_bytes, layer.size, rest)
+                at = target + row * row_bytes
+                if layer.features > 0:
+                    time, _ = time_of(layer, d, b + row, t)
+                    x = layer.x + (time * layer.x_step + (b + row) * layer.x_batch) * 4
+                    split_row(x, at, plane, layer.features, rest)
+                    at += (layer.features + BLOCK - 1) // BLOCK * plane
+                split_row(state + row * layer.vectors * lanes * 4, at, plane, layer.size, rest)
         return target, row_bytes
 
     @njit

@@ -176,16 +176,19 @@ def joined(layer: Layer, steps: Dim, batch: Dim) -> Layer:
     w, r = layer.w, layer.r
     if not isinstance(w, np.ndarray) or not isinstance(r, np.ndarray) or layer.w_bytes is not None:
         return layer
-    if PHASES[layer.cell] != (layer.gates,) or layer.cell == "gru_linear":
-        return layer
     both = replace(layer, r=np.concatenate([w, r], axis=-1), features=w.shape[-1])
-    is_long = not isinstance(steps, int) or steps >= _JOINED_STEPS
     is_wide = isinstance(batch, int) and batch >= _JOINED_BATCH and both.blocks > 1
-    fits = both.weight_bytes <= target().l2
-    return both if is_long and is_wide and fits and joining_pays() else layer
+    return both if is_wide and _may_join(both, steps) and joining_pays() else layer
 
 
-def in_terms(emit: Emission, layer: Layer, batch: Dim) -> Layer:
+def _may_join(layer: Layer, steps: Dim) -> bool:
+    """Tell whether a joined layer adds all its gates' sums, in many steps, from near weights."""
+    is_long = not isinstance(steps, int) or steps >= _JOINED_STEPS
+    is_one_sum = PHASES[layer.cell] == (layer.gates,) and layer.cell != "gru_linear"
+    return is_long and is_one_sum and layer.weight_bytes <= target().l2
+
+
+def in_terms(emit: Emission, layer: Layer, steps: Dim, batch: Dim) -> Layer:
     """Return the layer whose recurrent products are AMX's, of bfloat16 terms, where that is faster.
 
     A sequence is a row of a tile, which takes the same time for few of them.
@@ -198,7 +201,13 @@ def in_terms(emit: Emission, layer: Layer, batch: Dim) -> Layer:
         return layer
     if not isinstance(r, np.ndarray) or not fits_terms(r):
         return layer
-    return replace(layer, r=words_of(r), has_terms=True)
+    terms = replace(layer, r=words_of(r), has_terms=True)
+    w = layer.w
+    if not isinstance(w, np.ndarray) or not fits_terms(w):
+        return terms
+    both = np.concatenate([words_of(w), words_of(r)], axis=-1)
+    joint = replace(terms, r=both, features=w.shape[-1])
+    return joint if _may_join(joint, steps) else terms
 
 
 # --- the node ---------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ def model_of(
     scale: float,
 ) -> tuple[onnx.ModelProto, dict[str, np.ndarray]]:
     rng = np.random.default_rng([units, batch, directions])
-    steps, inputs, rows = 7, 12, GATES[operator] * units
+    steps, inputs, rows = 7 if states else 9, 12, GATES[operator] * units
 
     def drawn(*shape: int) -> np.ndarray:
         return rng.standard_normal(shape).astype(np.float32)
