@@ -34,6 +34,7 @@ from ..registry import Pointer
 from ..scratch import scratch
 from ..simd import splat, stack_words, vstore
 from ..target import LANES
+from .recurrent_products import float_operand
 from .rows import copy_floats
 from .term_packing import terms_of
 
@@ -97,13 +98,7 @@ def term_operand(lanes: int, time_of: Any) -> tuple[Any, Any]:
                 split_row(state + row * layer.vectors * lanes * 4, at, plane, layer.size, rest)
         return target, row_bytes
 
-    @njit
-    def finish(
-        layer: Any, sums: Pointer, vector: int, count: int, scratch: Pointer, row: int
-    ) -> None:
-        return
-
-    return operand, finish
+    return operand, float_operand(lanes)[1]
 
 
 # --- products ---------------------------------------------------------------------------------
