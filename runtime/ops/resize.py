@@ -96,7 +96,9 @@ def _emit_narrow(
     """Emit elements of the result's type: rounded and limited; outside of the region its value."""
     text = "x0"
     if y.dtype in ("int64", "uint64") and x.dtype != y.dtype:
-        text = f"float_to_{short_name(y.dtype)}(round(x0))"
+        # Negative numbers would wrap.
+        number = "max(round(x0),0)" if y.dtype == "uint64" else "round(x0)"
+        text = f"float_to_{short_name(y.dtype)}({number})"
     elif y.dtype in HALVES or y.dtype == "bool":
         text = f"to_{short_name(y.dtype)}(x0)"
     elif x.dtype != y.dtype:

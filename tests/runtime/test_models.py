@@ -4,6 +4,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 import sardonyx
+from sardonyx.kernels.amx_permission import has_amx
 from sardonyx.tools import zoo
 
 OCR = [
@@ -24,7 +25,9 @@ def check(path, feeds, threads):
     found = sardonyx.Session(path, threads=threads).run(None, feeds)
     for a, b in zip(found, wanted, strict=True):
         assert a.shape == b.shape and a.dtype == b.dtype
-        np.testing.assert_allclose(a / unit(b), b / unit(b), rtol=1e-4, atol=1e-5)
+        # Products of two bfloat16 terms round as Winograd's form does, in more layers.
+        rtol, atol = (2e-4, 1e-4) if has_amx() else (1e-4, 1e-5)
+        np.testing.assert_allclose(a / unit(b), b / unit(b), rtol=rtol, atol=atol)
 
 
 def unit(wanted):
