@@ -49,6 +49,8 @@ _NUMBERS: dict[str, tuple[float | None, float | None]] = {
 _FUNCTION_NAMES = {*_NUMBERS, "relu", "sigmoid", "softplus", "softsign", "tanh"}
 # Elements of weights whose products with one sequence are worth an item, about 1 us.
 _ITEM = 1 << 15
+_TERM_ITEM = 1 << 17
+"""Words of terms that are worth an item: tiles multiply them by all sequences at once."""
 _TERM_BATCH = 12
 """Sequences from which on tiles multiply states faster than vectors."""
 # Steps and sequences from which on the products with inputs and states are joined.
@@ -156,7 +158,8 @@ class Layer:
     def blocks(self) -> int:
         """Blocks of hidden units: as many as have enough to do."""
         work = self.gates * self.size * self.depth
-        return max(1, min(work // _ITEM, MOST_BLOCKS, self.vectors))
+        least, item = (2, _TERM_ITEM) if self.has_terms else (1, _ITEM)
+        return max(least, min(work // item, MOST_BLOCKS, self.vectors))
 
     @property
     def rows(self) -> int:
