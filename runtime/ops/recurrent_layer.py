@@ -194,7 +194,8 @@ def _may_join(layer: Layer, steps: Dim) -> bool:
 def in_terms(emit: Emission, layer: Layer, steps: Dim, batch: Dim) -> Layer:
     """Return the layer whose recurrent products are AMX's, of bfloat16 terms, where that is faster.
 
-    A sequence is a row of a tile, which takes the same time for few of them.
+    A sequence is a row of a tile, which takes the same time for few of them. Terms are larger than
+    the weights: where the second-level cache does not hold them, they are not faster.
     """
     r = layer.r
     if not may_take_terms(emit, TERMS) or layer.kind != "f32" or layer.r_bytes is not None:
@@ -206,6 +207,8 @@ def in_terms(emit: Emission, layer: Layer, steps: Dim, batch: Dim) -> Layer:
         return layer
     terms = replace(layer, r=words_of(r), has_terms=True)
     w = layer.w
+    if terms.weight_bytes > target().l2:
+        return layer
     if not isinstance(w, np.ndarray) or not fits_terms(w):
         return terms
     both = np.concatenate([words_of(w), words_of(r)], axis=-1)
