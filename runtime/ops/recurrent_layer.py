@@ -158,8 +158,9 @@ class Layer:
     def blocks(self) -> int:
         """Blocks of hidden units: as many as have enough to do."""
         work = self.gates * self.size * self.depth
-        least, item = (2, _TERM_ITEM) if self.has_terms else (1, _ITEM)
-        return max(least, min(work // item, MOST_BLOCKS, self.vectors))
+        if self.has_terms:  # few large items: an even number, for two threads
+            return max(2, min(work // _TERM_ITEM // 2 * 2, MOST_BLOCKS, self.vectors))
+        return max(1, min(work // _ITEM, MOST_BLOCKS, self.vectors))
 
     @property
     def rows(self) -> int:
