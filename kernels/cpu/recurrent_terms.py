@@ -49,6 +49,11 @@ _BLOCK_WORDS = TERMS * ROW_WORDS
 """Words of a column of weights that multiply a block of units."""
 
 
+def word_count(depth: int) -> int:
+    """Words of a column of `words_of`."""
+    return -(-depth // BLOCK) * _BLOCK_WORDS
+
+
 def words_of(weights: np.ndarray) -> np.ndarray:
     """Split weights (..., depth): words of two bfloat16, by blocks of units, terms, and pairs."""
     *shape, depth = weights.shape
@@ -57,7 +62,7 @@ def words_of(weights: np.ndarray) -> np.ndarray:
     padded[..., :depth] = weights
     split = [t.reshape(*shape, blocks, 1, BLOCK) for t in terms_of(padded, TERMS)]
     joined = np.ascontiguousarray(np.concatenate(split, axis=-2))
-    return joined.view(np.int32).reshape(*shape, blocks * _BLOCK_WORDS)
+    return joined.view(np.int32).reshape(*shape, word_count(depth))
 
 
 def term_operand(lanes: int, time_of: Any) -> tuple[Any, Any]:

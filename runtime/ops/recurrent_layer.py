@@ -12,7 +12,7 @@ from ...kernels.cpu.recurrent import MOST_BLOCKS
 from ...kernels.cpu.recurrent_cells import GATES, PHASES
 from ...kernels.cpu.recurrent_forms import joining_pays
 from ...kernels.cpu.recurrent_functions import ARITHMETIC
-from ...kernels.cpu.recurrent_terms import TERMS, words_of
+from ...kernels.cpu.recurrent_terms import TERMS, word_count, words_of
 from ...kernels.cpu.term_packing import fits_terms
 from ...kernels.target import target
 from ..emission import Emission
@@ -143,7 +143,15 @@ class Layer:
     @property
     def weight_bytes(self) -> int:
         """Bytes of a direction's recurrent weights."""
-        return self.gates * self.units * self.depth * (8 if self.kind == "f64" else 4)
+        return self.bytes_of(self.depth)
+
+    def bytes_of(self, depth: int) -> int:
+        """Bytes of a direction's weights of columns of so many elements, or words."""
+        return self.gates * self.units * depth * (8 if self.kind == "f64" else 4)
+
+    def has_near(self, depth: int) -> bool:
+        """Tell whether the second-level cache holds a direction's weights of such columns."""
+        return self.bytes_of(depth) <= target().l2
 
     @property
     def operand_bytes(self) -> int:
@@ -182,14 +190,14 @@ def joined(layer: Layer, steps: Dim, batch: Dim) -> Layer:
         return layer
     both = replace(layer, r=np.concatenate([w, r], axis=-1), features=w.shape[-1])
     is_wide = isinstance(batch, int) and batch >= _JOINED_BATCH and both.blocks > 1
-    return both if is_wide and _may_join(both, steps) and joining_pays() else layer
+    return both if is_wide and _may_join(layer, both.depth, steps) and joining_pays() else layer
 
 
-def _may_join(layer: Layer, steps: Dim) -> bool:
-    """Tell whether a joined layer adds all its gates' sums, in many steps, from near weights."""
+def _may_join(layer: Layer, depth: int, steps: Dim) -> bool:
+    """Tell whether a layer adds all its gates' sums, in many steps, and joint weights are near."""
     is_long = not isinstance(steps, int) or steps >= _JOINED_STEPS
     is_one_sum = PHASES[layer.cell] == (layer.gates,) and layer.cell != "gru_linear"
-    return is_long and is_one_sum and layer.weight_bytes <= target().l2
+    return is_long and is_one_sum and layer.has_near(depth)
 
 
 def in_terms(emit: Emission, layer: Layer, steps: Dim, batch: Dim) -> Layer:
@@ -206,15 +214,16 @@ def in_terms(emit: Emission, layer: Layer, steps: Dim, batch: Dim) -> Layer:
         return layer
     if not isinstance(r, np.ndarray) or not fits_terms(r):
         return layer
-    terms = replace(layer, r=words_of(r), has_terms=True)
-    w = layer.w
-    if terms.weight_bytes > target().l2:
+    words = word_count(r.shape[-1])
+    if not layer.has_near(words):
         return layer
+    terms, w = replace(layer, r=words_of(r), has_terms=True), layer.w
     if not isinstance(w, np.ndarray) or not fits_terms(w):
         return terms
-    both = np.concatenate([words_of(w), words_of(r)], axis=-1)
-    joint = replace(terms, r=both, features=w.shape[-1])
-    return joint if _may_join(joint, steps) else terms
+    if not _may_join(layer, word_count(w.shape[-1]) + words, steps):
+        return terms
+    both = np.concatenate([words_of(w), terms.r], axis=-1)
+    return replace(terms, r=both, features=w.shape[-1])
 
 
 # --- the node ---------------------------------------------------------------------------------
