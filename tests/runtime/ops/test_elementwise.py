@@ -584,3 +584,9 @@ def test_operands_that_may_repeat_along_rows_are_vectors():
         np.testing.assert_array_equal(session.run(None, feeds)[0], feeds["x"] + feeds["y"])
         (step, *_) = session.profile(feeds, runs=1, warmup=0).steps
         assert "'f32v f32e f32e'" in step.kernel
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_floats_above_the_largest_int64_are_cast_to_uint64(check, dtype):
+    numbers = np.array([2.0**62, 2.0**63, 2.0**63 + 2.0**41, 1.5 * 2.0**63, 3.7], dtype)
+    check([make_node("Cast", ["x"], ["y"], to=13)], {"x": numbers})
