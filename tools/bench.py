@@ -11,7 +11,8 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -174,6 +175,80 @@ def _error(outputs: list[Any], expected: list[Any] | None) -> float | None:
     # Of several requests the outputs are not known.
     known = expected and len(outputs) == len(expected)
     return largest_error(outputs, expected or []) if known else None
+
+
+@dataclass(frozen=True)
+class Race:
+    """Times of engines that took turns with one model.
+
+    Printed: sardonyx's median, and for each other engine how many times as long it took, by
+    medians and, in parentheses, by `LOW` quantiles. On a machine that is shared with others these
+    are of the runs that nobody disturbed.
+
+    Attributes
+    ----------
+    times : mapping of str to ndarray of float
+        Milliseconds of the runs of each engine.
+    error : float, optional
+        Of sardonyx's first output beside onnxruntime's, relative to the largest value; infinite
+        where shapes differ, none where it holds no floats.
+    failures : mapping of str to str
+        Engines that fail, and why.
+    """
+
+    LOW: ClassVar[float] = 0.1
+
+    times: Mapping[str, np.ndarray]
+    error: float | None
+    failures: Mapping[str, str]
+
+    def ratios(self, quantile: float) -> dict[str, float]:
+        """Return how many times as long as sardonyx each other engine takes."""
+        spans = {name: float(np.quantile(span, quantile)) for name, span in self.times.items()}
+        own = spans.pop("sardonyx")
+        return {name: span / own for name, span in spans.items()}
+
+    def __str__(self) -> str:
+        medians, low = self.ratios(0.5), self.ratios(self.LOW)
+        parts = [f"{name} {medians[name]:.2f} ({low[name]:.2f})" for name in medians]
+        parts += [f"{name} fails: {reason}" for name, reason in self.failures.items()]
+        own = float(np.median(self.times["sardonyx"]))
+        error = "no floats" if self.error is None else f"error {self.error:.1e}"
+        return "  ".join([f"{own:9.3f} ms", *parts, error])
+
+
+def race(
+    files: Mapping[str, Path],
+    feeds: Feeds,
+    threads: int,
+    seconds: float,
+    engines: Mapping[str, str] | None = None,
+) -> Race:
+    """Let engines take turns, each with its file of a model.
+
+    Parameters
+    ----------
+    files : mapping of str to Path
+        By the name of the engine; sardonyx and onnxruntime are among them.
+    feeds : mapping of str to ndarray
+    threads : int
+    seconds : float
+        Time for the timed runs of each engine.
+    engines : mapping of str to str
+        Engines of names that are none.
+    """
+    runs: dict[str, Run] = {}
+    failures: dict[str, str] = {}
+    for name, file in files.items():
+        try:
+            run = open_engine((engines or {}).get(name, name), str(file), feeds, threads)
+            run()
+            runs[name] = run
+        except Exception as error:  # every engine has exceptions of its own
+            failures[name] = reason(error)
+    first, expected = (_copied(runs[name]())[:1] for name in ("sardonyx", "onnxruntime"))
+    times = {name: spans / 1e6 for name, spans in interleave(runs, seconds).items()}
+    return Race(times, largest_error(first, expected), failures)
 
 
 def interleave(runs: Mapping[str, Run], seconds: float) -> dict[str, np.ndarray]:

@@ -1,9 +1,9 @@
 """Benchmark of transformers: sardonyx, onnxruntime and OpenVINO, and onnxruntime's own fusions.
 
 ``python -m sardonyx.tools.encoder_bench minilm bert --threads 1`` prints a line for each model
-and length of its sequences. Networks have the sizes of the published ones and random weights;
-torch's exporter writes them, by TorchScript, once into the zoo's cache. Needs torch, transformers
-and onnxscript.
+and length of its sequences (`bench.Race` says what). Networks have the sizes of the published ones
+and random weights; torch's exporter writes them, by TorchScript, once into the zoo's cache. Needs
+torch, transformers and onnxscript.
 """
 
 from __future__ import annotations
@@ -16,10 +16,8 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from ..difference import largest_error
 from . import zoo
-from .bench import interleave
-from .engines import Run, open_engine
+from .bench import Race, race
 
 _VOCABULARY = 1000
 
@@ -240,31 +238,15 @@ def optimized(name: str, path: Path) -> Path | None:
     return target
 
 
-def measure(name: str, length: int, threads: int, seconds: float) -> dict[str, Any]:
-    """Return the median milliseconds of each engine, and ``error``, beside onnxruntime."""
+def measure(name: str, length: int, threads: int, seconds: float) -> Race:
+    """Let engines run a network at a length; ``fused`` is onnxruntime with its own fusions."""
     path = exported(name)
     feeds = NETWORKS[name].feeds(np.random.default_rng(0), length)
-    files = {
-        "sardonyx": path,
-        "onnxruntime": path,
-        "fused": optimized(name, path),
-        "openvino": path,
-    }
-    runs: dict[str, Run] = {}
-    for key, file in files.items():
-        if file is None:
-            continue
-        engine = "onnxruntime" if key == "fused" else key
-        try:
-            run = open_engine(engine, str(file), feeds, threads)
-            run()
-            runs[key] = run
-        except Exception as fault:  # every engine has exceptions of its own
-            print(f"{name}: {key} fails: {str(fault)[:100]}")
-    outputs = [np.array(runs[key]()[0]) for key in ("sardonyx", "onnxruntime")]
-    difference = largest_error(outputs[:1], outputs[1:])
-    times = {key: float(np.median(spans)) / 1e6 for key, spans in interleave(runs, seconds).items()}
-    return {**times, "error": difference}
+    files = dict.fromkeys(("sardonyx", "onnxruntime", "openvino"), path)
+    fused = optimized(name, path)
+    if fused is not None:
+        files["fused"] = fused
+    return race(files, feeds, threads, seconds, engines={"fused": "onnxruntime"})
 
 
 def main(
@@ -273,14 +255,11 @@ def main(
     seconds: float = 1.0,
     lengths: str = "",
 ) -> None:
-    """Print times of all engines, and how many times as fast sardonyx is."""
+    """Print times of all engines, and how many times as fast sardonyx is, by two quantiles."""
     for name in names or list(NETWORKS):
         chosen = [int(word) for word in lengths.split(",")] if lengths else NETWORKS[name].lengths
         for length in chosen:
-            found = measure(name, length, threads, seconds)
-            own, error = found.pop("sardonyx"), found.pop("error")
-            text = "  ".join(f"{key} {time / own:.2f}" for key, time in found.items())
-            print(f"{name:16} {length:5} {own:9.3f} ms  {text}  error {error:.1e}", flush=True)
+            print(f"{name:16} {length:5} {measure(name, length, threads, seconds)}", flush=True)
 
 
 if __name__ == "__main__":

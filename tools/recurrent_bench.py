@@ -18,7 +18,7 @@ import onnx
 import typer
 from onnx import helper, numpy_helper
 
-from .bench import Setting, bench
+from .bench import Race, race
 from .engines import installed
 
 KINDS = ("LSTM", "GRU", "BiLSTM", "LSTM2", "BiLSTM2")
@@ -104,20 +104,17 @@ def network(case: Case, seed: int = 0) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=opsets, ir_version=_IR_VERSION)
 
 
-def measure(case: Case, threads: int, seconds: float) -> dict[str, tuple[float, float | None]]:
-    """Return milliseconds and error (relative to onnxruntime's largest value) of each engine."""
+def measure(case: Case, threads: int, seconds: float) -> Race:
+    """Let all engines that are installed run a case."""
     feeds = {
         "x": np.random.default_rng(1)
         .standard_normal((case.steps, case.batch, case.units))
         .astype(np.float32)
     }
     with tempfile.TemporaryDirectory() as folder:
-        path = str(Path(folder) / "model.onnx")
-        onnx.save(network(case), path)
-        results = bench(
-            str(case), path, feeds, Setting(threads=threads), seconds=seconds, with_footprint=False
-        )
-    return {result.engine: (result.median_ms, result.difference) for result in results}
+        path = Path(folder) / "model.onnx"
+        onnx.save(network(case), str(path))
+        return race(dict.fromkeys(installed(), path), feeds, threads, seconds)
 
 
 def cases(
@@ -139,29 +136,30 @@ def main(
     seconds: float = 0.4,
     limit: Annotated[float, typer.Option(help="1e9 operations of a run, at most")] = 40.0,
 ) -> None:
-    """Print times of all engines, and how many times as fast sardonyx is."""
+    """Print times of all engines, how many times as fast sardonyx is, and where it is slower."""
     sizes, lengths, counts = (
         [int(word) for word in text.split(",")] for text in (units, steps, batches)
     )
-    others = [engine for engine in installed() if engine != "sardonyx"]
-    ratios: dict[str, list[float]] = {name: [] for name in [*others, "the faster"]}
-    slower = []
+    found: list[tuple[Case, Race]] = []
     for case in cases(kinds.split(","), sizes, lengths, counts, limit):
-        found = measure(case, threads, seconds)
-        own, error = found["sardonyx"]
-        line = {name: found[name][0] / own for name in others}
-        line["the faster"] = min(line.values())
-        for name, ratio in line.items():
-            ratios[name].append(ratio)
-        if line["the faster"] < 1:
-            slower.append(f"{case} {line['the faster']:.2f}")
-        text = "  ".join(f"{name} {ratio:.2f}" for name, ratio in line.items())
-        print(f"{case!s:22} {own:9.3f} ms  {text}  error {error:.1e}", flush=True)
-    for name, column in ratios.items():
-        print(
-            f"{len(column)} cases, geometric mean over {name}: {np.exp(np.log(column).mean()):.2f}"
-        )
-    print(f"slower than the faster: {', '.join(slower) or 'none'}")
+        found.append((case, measure(case, threads, seconds)))
+        print(f"{case!s:22} {found[-1][1]}", flush=True)
+    for quantile in (0.5, Race.LOW) if found else ():
+        _summarize({str(case): race.ratios(quantile) for case, race in found}, quantile)
+
+
+def _summarize(ratios: dict[str, dict[str, float]], quantile: float) -> None:
+    """Print geometric means of ratios, and the cases where another engine is faster."""
+    print(f"{len(ratios)} cases, quantile {quantile} of times:")
+    least = {case: min(row.values()) for case, row in ratios.items()}
+    columns: dict[str, list[float]] = {"the fastest": list(least.values())}
+    for row in ratios.values():
+        for name, ratio in row.items():
+            columns.setdefault(name, []).append(ratio)
+    for name, column in columns.items():
+        print(f"geometric mean over {name}: {np.exp(np.log(column).mean()):.2f}")
+    slower = [f"{case} {ratio:.2f}" for case, ratio in least.items() if ratio < 1]
+    print(f"slower than the fastest: {', '.join(slower) or 'none'}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 from sardonyx import InvalidArgument, SardonyxError
 from sardonyx.tools import bench as benchmarks
 from sardonyx.tools import engines, zoo
-from sardonyx.tools.bench import Setting, bench, interleave
+from sardonyx.tools.bench import Race, Setting, bench, interleave, race
 from sardonyx.tools.footprint import footprint, peak_bytes
 
 
@@ -176,3 +176,15 @@ def test_an_engines_process_imports_nothing_it_does_not_need(chain_file):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_race_counts_by_two_quantiles_and_names_what_fails(chain_file, chain_feeds, tmp_path):
+    other = tmp_path / "none.onnx"
+    files = dict.fromkeys(("sardonyx", "onnxruntime"), chain_file)
+    found = race({**files, "fused": other}, chain_feeds, 1, 0.001, engines={"fused": "onnxruntime"})
+    assert list(found.times) == ["sardonyx", "onnxruntime"] and found.error < 1e-5
+    assert "none.onnx" in found.failures["fused"] and "fused fails" in str(found)
+    times = {"sardonyx": np.arange(1.0, 12), "onnxruntime": 2 * np.arange(1.0, 12) + 2}
+    ratios = [Race(times, None, {}).ratios(quantile) for quantile in (0.5, Race.LOW)]
+    assert ratios == [{"onnxruntime": 14 / 6}, {"onnxruntime": 3.0}]
+    assert "2.33 (3.00)" in str(Race(times, None, {}))
