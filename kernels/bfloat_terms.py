@@ -67,23 +67,32 @@ def _make_store(order: list[int]) -> Any:
     return store
 
 
-_store_pair, _store_words = _make_store(_SIDE_BY_SIDE), _make_store(_IN_TURN)
+_store_pair, store_words = _make_store(_SIDE_BY_SIDE), _make_store(_IN_TURN)
 
 
-@njit
+@njit(forceinline=True)
+def _nearest(x: Any) -> Any:
+    """Return the nearest bfloat16, ties away from zero; x is none beyond all, or NaN."""
+    return as_f32((as_i32(x) + splat_i32(_HALF)) & splat_i32(_UPPER))
+
+
+@njit(forceinline=True)
 def _leading(x: Any) -> Any:
-    """Return the nearest bfloat16, ties away from zero; of numbers beyond all, the largest."""
-    inside = vmin(vmax(x, splat(-_LARGEST)), splat(_LARGEST))
-    return as_f32((as_i32(inside) + splat_i32(_HALF)) & splat_i32(_UPPER))
+    """Return the nearest bfloat16; of numbers beyond all, the largest."""
+    return _nearest(vmin(vmax(x, splat(-_LARGEST)), splat(_LARGEST)))
 
 
-def make_split_vectors(store: Any, terms: int) -> Callable[..., None]:
-    """Return what stores the terms of two vectors, ``apart`` bytes from one another."""
+def make_split_vectors(store: Any, terms: int, is_bounded: bool = False) -> Callable[..., None]:
+    """Return what stores the terms of two vectors, ``apart`` bytes from one another.
+
+    Where numbers are bounded, none is infinite or near the largest float32; a NaN stays one.
+    """
+    leading = _nearest if is_bounded else _leading
 
     @njit(forceinline=True)
     def split(target: int, index: int, apart: int, low: Any, high: Any) -> None:
         for term in range(terms - 1):
-            first, second = _leading(low), _leading(high)
+            first, second = leading(low), leading(high)
             store(target + term * apart, index, first, second)
             low, high = low - first, high - second
         store(target + (terms - 1) * apart, index, low, high)
@@ -110,7 +119,7 @@ def make_split_columns(terms: int) -> Callable[[int, int, int, int], None]:
     Those are tiles of 16 pairs of rows by 16 columns, of which a word is a pair; for each block of
     32 rows by terms, then from left to right.
     """
-    split_vectors = make_split_vectors(_store_words, terms)
+    split_vectors = make_split_vectors(store_words, terms)
 
     @njit
     def split(source: int, target: int, rows: int, columns: int) -> None:

@@ -28,8 +28,9 @@ from .rows import copy_floats
 from .tile import TILE_WORDS
 
 _rows_in_lanes = make_rows_in_lanes(
-    attention_products.start, attention_products.multiply_keys, attention_products.add_values, 1
-)
+    attention_products.start, attention_products.multiply_keys,
+    attention_products.take_exponentials, attention_products.add_values, 1,
+)  # fmt: skip
 
 
 @njit

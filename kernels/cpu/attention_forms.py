@@ -74,7 +74,7 @@ def _job(rows: int, size: int, width: int) -> dict[str, Any]:
 
 
 def _by_vectors(job: dict[str, Any]) -> Callable[[], Any]:
-    tables = {}
+    tables: dict[str, Any] = {}
     for vectors, prefix in ((1, ""), (2, "wide_")):
         mr = max_rows(vectors)
         rows, form = tile_rows(job["width"], mr) | tile_rows(KEYS, mr), operand_form()

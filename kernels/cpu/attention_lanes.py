@@ -56,7 +56,6 @@ from .attention_scores import (
     cap_scores,
     copy_out,
     copy_row,
-    exponentials,
     highest,
     padded,
     scale_lanes,
@@ -208,7 +207,9 @@ def _make_shares(job: Attention, item: Item, room: Room) -> None:
         make_shares(out, job.keys, splat(top), splat(factor), room.s)
 
 
-def make_rows_in_lanes(start: Any, multiply_keys: Any, add_values: Any, unit: int) -> Any:
+def make_rows_in_lanes(
+    start: Any, multiply_keys: Any, take_exponentials: Any, add_values: Any, unit: int
+) -> Any:  # fmt: skip
     """Make what computes the rows of an item, with the functions of `attention_products`.
 
     Blocks of keys begin with a multiple of ``unit``.
@@ -258,7 +259,7 @@ def make_rows_in_lanes(start: Any, multiply_keys: Any, add_values: Any, unit: in
             shift_a, shift_b = shift_of(a), shift_of(b)
             factor_a = vmath.exp_below_one(top_a - shift_a)
             factor_b = vmath.exp_below_one(top_b - shift_b)
-            sum_a, sum_b = exponentials(room.s, n * line, shift_a, shift_b)
+            sum_a, sum_b = take_exponentials(products, room, n, shift_a, shift_b)
             total_a, total_b = total_a * factor_a + sum_a, total_b * factor_b + sum_b
             if t > begin:
                 scale_lanes(room.o, job.width * line, factor_a, factor_b)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numba import njit
 
@@ -10,6 +10,7 @@ from ..registry import Pointer
 from ..simd import store_i64
 from ..target import LANES
 from .attention_job import Attention, Item, Room
+from .attention_scores import exponentials
 from .panel import run_tiles
 from .tile import FIRST, LAST, TILE, TILE_WORDS
 
@@ -58,12 +59,18 @@ def multiply_keys(
 
 
 @njit(forceinline=True)
+def take_exponentials(products: Products, room: Room, keys: int, a: Any, b: Any) -> Any:
+    """Replace scores by exp(s - a), in the second vector of queries exp(s - b); return sums."""
+    return exponentials(room.s, keys * products.vectors * LANES, a, b)
+
+
+@njit(forceinline=True)
 def add_values(
     products: Products, job: Attention, item: Item, room: Room, t: int, keys: int, begins: bool
 ) -> None:  # fmt: skip
-    """Add to ``o[j, lane]`` the values of the keys from ``t`` on, times ``s[i, lane]``.
+    """Add the values of the keys from ``t`` on, times the exponentials, to ``o[j, lane]``.
 
-    Unless it ``begins`` the sums.
+    Or let the results begin with them.
     """
     words, mr, p = products.words, products.mr, room.s
     store_i64(words, TILE.lda, 1)

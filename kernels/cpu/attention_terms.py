@@ -13,12 +13,22 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
+from .. import vmath
 from ..amx import ROWS
-from ..bfloat_terms import BLOCK, TERM_BYTES, make_split, make_split_columns
+from ..bfloat_terms import (
+    BLOCK,
+    TERM_BYTES,
+    make_split,
+    make_split_columns,
+    make_split_vectors,
+    store_words,
+)
 from ..registry import Pointer
 from ..scratch import scratch
 from ..shuffle import transpose_block
+from ..simd import vload
 from ..target import LANES
+from ..vmath import c
 from .attention_job import KEYS, WIDE, Attention, Item, Room
 from .rows import copy_floats, zero_floats
 from .term_rows import BLOCK_WORDS, make_split_pixel
@@ -27,6 +37,12 @@ from .term_tile import Sums, make_sums
 _transpose = transpose_block(4)
 _SQUARE_WORDS, _TURNED_WORDS = LANES * LANES // 2, LANES * BLOCK // 2
 """Memory for squares of numbers, and for as many columns of a block of keys."""
+
+
+_TERM_OF_WEIGHTS = BLOCK * WIDE * 2
+"""Bytes of a term of the exponentials of a block of keys."""
+_SECOND = LANES * 2 if LANES < ROWS else ROWS * TERM_BYTES // 2
+"""Where the pairs of the second vector of queries are, behind those of the first, in bfloat16."""
 
 
 class TermProducts(NamedTuple):
@@ -115,10 +131,10 @@ def make_split_values(terms: int) -> Callable[..., None]:
     return split_values
 
 
-def make_products(score_terms: int, value_terms: int) -> tuple[Any, Any, Any]:
-    """Make the functions of `attention_products`."""
+def make_products(score_terms: int, value_terms: int) -> tuple[Any, Any, Any, Any]:
+    """Make the functions of `attention_products`; of two vectors of queries."""
     split_queries = make_split_columns(score_terms)
-    split_weights = make_split_columns(value_terms)
+    split_weights = make_split_vectors(store_words, value_terms, is_bounded=True)
     key_sums, value_sums = make_sums(score_terms), make_sums(value_terms)
     key_pixel, value_pixel = score_terms * TERM_BYTES, value_terms * TERM_BYTES
 
@@ -145,12 +161,36 @@ def make_products(score_terms: int, value_terms: int) -> tuple[Any, Any, Any]:
             upper += blocks * plane
 
     @njit(forceinline=True)
+    def exponentials_of(s: Pointer, t: int, a: Any, b: Any) -> Any:
+        e = vmath.exp_below_one(vload(s, t * WIDE) - a)
+        return e, vmath.exp_below_one(vload(s, t * WIDE + LANES) - b)
+
+    @njit(forceinline=True)
+    def take_exponentials(
+        products: TermProducts, room: Room, keys: int, a: Any, b: Any
+    ) -> Any:  # fmt: skip
+        """Split them as columns (`make_split_columns`); zeros fill the last block."""
+        zero = c(0.0)
+        even, odd = zero, zero
+        for t in range(0, (keys + BLOCK - 1) // BLOCK * BLOCK, 2):
+            low, low_b, high, high_b = zero, zero, zero, zero
+            if t < keys:
+                low, low_b = exponentials_of(room.s, t, a, b)
+            if t + 1 < keys:
+                high, high_b = exponentials_of(room.s, t + 1, a, b)
+            even, odd = even + (low + high), odd + (low_b + high_b)
+            at = products.p + t // BLOCK * value_terms * _TERM_OF_WEIGHTS
+            at += t % BLOCK // 2 * TERM_BYTES
+            split_weights(at, 0, _TERM_OF_WEIGHTS, low, high)
+            split_weights(at, _SECOND, _TERM_OF_WEIGHTS, low_b, high_b)
+        return even, odd
+
+    @njit(forceinline=True)
     def add_values(
         products: TermProducts, job: Attention, item: Item, room: Room, t: int, keys: int,
         begins: bool,
     ) -> None:  # fmt: skip
         line = products.vectors * LANES
-        split_weights(room.s, products.p, keys, line)
         plane = _rows_of(job.width) * value_pixel
         over = Sums(1, 1, 0, 0, _blocks_of(keys), plane, value_pixel, line * 4)
         upper = products.v + t // BLOCK * plane
@@ -162,4 +202,4 @@ def make_products(score_terms: int, value_terms: int) -> tuple[Any, Any, Any]:
             )  # fmt: skip
             upper += 2 * ROWS * value_pixel
 
-    return start, multiply_keys, add_values
+    return start, multiply_keys, take_exponentials, add_values

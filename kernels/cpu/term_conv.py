@@ -305,7 +305,7 @@ def term_convolve(terms: int) -> Callable[..., int]:
     return body
 
 
-def workspace_bytes(terms: int, padded_width: Any, channels: int, reach: int, stride: int) -> Any:
+def workspace_bytes(terms: int, padded_width: Any, channels: Any, reach: int, stride: int) -> Any:
     """Bytes of workspace for each thread: sums, and at least the rows of one output row."""
     blocks = -(-channels // BLOCK)
     pixel = terms * TERM_BYTES

@@ -14,6 +14,7 @@ from ...kernels.bfloat_terms import BLOCK, PRODUCTS
 from ...kernels.cpu.term_conv import term_convolve, workspace_bytes
 from ...kernels.cpu.term_pack import packed_bytes, term_pack
 from ...kernels.cpu.term_packing import are_bfloat16, fits_terms, pack_terms
+from ...kernels.cpu.term_rates import term_costs
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
 from ..symbolic import Dim, maximum, minimum
@@ -24,13 +25,10 @@ from .winograd import form_of
 
 _FEW_ROWS = 4
 """Rows for which vectors read weights as fast as memory has them."""
-_MANY_ROWS = 32
-"""Rows from which terms pay whatever the weights are, where a run tells how many there are."""
+_TRIED_ROWS = tuple(8 << i for i in range(8))
+"""Rows of which the first for which terms pay is looked for, where a run tells how many it has."""
 _ROWS = 64
 """Stands for a size that is known only when the model runs."""
-# Measured on Intel Emerald Rapids: the part of its rate that the unit reaches, and, in float32
-# operations of vectors, splitting a number into a term, and a byte of weights from L3 or memory.
-_REACHED, _SPLIT, _FETCH = 0.6, 20.0, 10.0
 _OF_GAIN = 0.75
 """Part of what Winograd's form gains by its own costs that it gains there."""
 _COLUMNS = 16
@@ -73,7 +71,7 @@ def terms_of(emit: Emission, conv: Convolution) -> int:
     return 2 if is_allowed and not are_bfloat16(conv.filters) else 3
 
 
-def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
+def pays(conv: Convolution, terms: int, gain: float = 1.0, rows: int = 0) -> bool:
     """Tell whether ``terms`` cost less than float32 by vectors.
 
     Parameters
@@ -82,9 +80,13 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
     terms : int
     gain : float
         How many times as fast as the direct convolution the form by vectors is.
+    rows : int
+        Pixels of a product's only row, where a run tells how many.
     """
-    rows, columns = (_known(size) for size in height_width(conv.y.shape))
-    pixels = _known(conv.y.shape[0]) * rows * columns
+    costs = term_costs()
+    height, columns = (_known(size) for size in height_width(conv.y.shape))
+    height, columns = (1, rows) if rows > 0 else (height, columns)
+    pixels = _known(conv.y.shape[0]) * height * columns
     out_channels, channels = _known(conv.out_channels), _known(conv.channels)
     taps, groups = conv.window.taps, conv.groups
     products = 2.0 * pixels * taps * channels * out_channels * groups
@@ -93,17 +95,18 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
     if taps > 1:
         inputs *= math.prod(conv.window.strides)
     numbers = taps * channels * out_channels * groups
-    own = products * waste * PRODUCTS[terms] / (tile_bfloat16_speed() * _REACHED)
     if isinstance(conv.weights, Tensor):
         inputs += numbers * _known(conv.weights.shape[0])
-    own = max(own, numbers * 2 * terms * _FETCH) + inputs * terms * _SPLIT
+    own = products / 2 * waste * PRODUCTS[terms] * costs.product
+    own = max(own, numbers * 2 * terms * costs.fetch) + inputs * terms * costs.split
     by_vectors = products / max(gain * _OF_GAIN, 1.0)
-    return own < max(by_vectors, numbers * 4 * _FETCH)
+    return own < max(by_vectors, numbers * 4 * costs.fetch)
 
 
-def has_many_rows(conv: Convolution) -> Dim:
+def has_many_rows(conv: Convolution, terms: int) -> Dim:
     """Return 1 where the rows of a run are so many that terms pay, else 0."""
-    return minimum(maximum(conv.row_pixels - (_MANY_ROWS - 1), 0), 1)
+    least = next((rows for rows in _TRIED_ROWS if pays(conv, terms, rows=rows)), _TRIED_ROWS[-1])
+    return minimum(maximum(conv.row_pixels - (least - 1), 0), 1)
 
 
 def _known(size: Dim) -> int:
