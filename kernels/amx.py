@@ -2,7 +2,8 @@
 
 A configuration says how many rows, and bytes of a row, each tile has; it belongs to the thread.
 Other libraries load theirs, some once for all their products, so a kernel keeps what there is at
-its entry, loads its own, and releases it for the other at its end.
+its entry (`begin`), loads its own, and releases it for the other at its end. A configuration can
+only be described after that, so no kernel loads what it has not kept.
 ``tile`` and its like are literal numbers of tiles. All functions take the ``state`` of a kernel:
 `STATE_WORDS` words in its frame, which begin with its own configuration and the one that is kept.
 Where the unit is emulated (`EMULATED`) the tiles lie behind them.
@@ -59,8 +60,14 @@ _ROW_BYTES_AT, _ROWS_AT = 8, 48
 
 
 @njit
-def clear_configuration(state: Pointer) -> None:
-    """Let all tiles be empty."""
+def begin(state: Pointer) -> None:
+    """Keep the thread's configuration for `release`, and begin one whose tiles are all empty."""
+    _keep(state)
+    _clear(state)
+
+
+@njit
+def _clear(state: Pointer) -> None:
     for i in range(_CONFIG_BYTES // 8):
         store_i64(state, i, 0)
     store_u8(state, 0, np.uint8(_PALETTE))
@@ -68,7 +75,10 @@ def clear_configuration(state: Pointer) -> None:
 
 @njit
 def describe(state: Pointer, tile: int, rows: int, row_bytes: int) -> None:
-    """Say of what size a tile is, before `configure`; the bytes of a row are whole words."""
+    """Say of what size a tile is, before `configure`; the bytes of a row are whole words.
+
+    A kernel may describe tiles anew, and configure the processor again.
+    """
     store_u16(state, _ROW_BYTES_AT + tile, np.uint16(row_bytes))
     store_u8(state, _ROWS_AT + tile, np.uint8(rows))
 
@@ -163,7 +173,7 @@ def _emulated_configure(state: Pointer) -> None:
 
 @njit
 def _emulated_release(state: Pointer) -> None:
-    clear_configuration(state)
+    _clear(state)
 
 
 @njit
@@ -230,11 +240,11 @@ def _make_emulated_product(kind: str) -> Any:
 
 Product = Callable[[Pointer, int, int, int], None]
 if EMULATED:
-    keep, configure, release = _emulated_keep, _emulated_configure, _emulated_release
+    _keep, configure, release = _emulated_keep, _emulated_configure, _emulated_release
     tile_zero, tile_load, tile_store = _emulated_zero, _emulated_load, _emulated_store
     tile_products: dict[str, Product] = {kind: _make_emulated_product(kind) for kind in PRODUCTS}
 else:
-    keep = _make_configuration("sttilecfg", _CONFIG_BYTES)
+    _keep = _make_configuration("sttilecfg", _CONFIG_BYTES)
     configure = _make_configuration("ldtilecfg", 0)
     release = _make_configuration("ldtilecfg", _CONFIG_BYTES)
     tile_zero, tile_load, tile_store = _zero, _make_move("tileloadd64"), _make_move("tilestored64")

@@ -23,15 +23,10 @@ from ..amx import (
     ROW_WORDS,
     ROWS,
     STATE_WORDS,
-    clear_configuration,
+    begin,
     configure,
     describe,
-    keep,
     release,
-    tile_load,
-    tile_products,
-    tile_store,
-    tile_zero,
 )
 from ..emitter import BYTE, NONE, unpacked
 from ..registry import Pointer, kernel_factory
@@ -40,11 +35,20 @@ from ..simd import load_i64, prefetch, store_i64
 from ..target import LANES
 from ..vectors import intrinsic
 from .tile import AS_BYTES, FIRST, LAST, Tile, TileRecord
+from .tile_block import (
+    SUMS,
+    A,
+    B,
+    clear_sums,
+    load_columns,
+    load_rows,
+    load_sums,
+    make_multiply,
+    store_sums,
+)
 
 MOST_ROWS, MOST_VECTORS = ROWS, 2 * ROW_WORDS // LANES
 """Rows of a tile, and vectors of a panel."""
-_SUMS, _A, _B = (0, 1, 2, 3), (4, 5), (6, 7)
-"""Tiles of the processor: sums by tile and half of the columns, rows by tile, weights by half."""
 _MOST_RESTS = 16
 """Segments whose last weights are copied once for all tiles; those of others are for each."""
 
@@ -106,70 +110,43 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
     panel_bytes = nv * LANES * 4
     is_wide = panel_bytes > ROW_BYTES
     is_float = kind == "bf16"
-    product = tile_products[kind]
+    multiply = make_multiply(kind)
     block_bytes, rest_bytes = 2 * ROWS * panel_bytes, _MOST_RESTS * ROW_WORDS * panel_bytes
     memory_words = (2 * block_bytes + rest_bytes) // 8
 
     @njit
     def shape(state: Pointer, height: int, columns: int, words: int) -> None:
-        """Configure the tiles of the processor."""
-        clear_configuration(state)
+        """Configure the tiles of the processor, which a second time are the same ones."""
         for half in range(2):
             width = min(ROW_WORDS, max(columns - ROW_WORDS * half, 0)) * 4
-            describe(state, _A[half], height, words * 4)
+            describe(state, A[half], height, words * 4)
             if width > 0:
-                describe(state, _SUMS[half], height, width)
-                describe(state, _SUMS[2 + half], height, width)
-                describe(state, _B[half], words, width)
+                describe(state, SUMS[half], height, width)
+                describe(state, SUMS[2 + half], height, width)
+                describe(state, B[half], words, width)
         configure(state)
 
     @njit
-    def begin(state: Pointer, own: TileRecord, begins: bool, c: Pointer, other: Pointer) -> None:
+    def begin_sums(
+        state: Pointer, own: TileRecord, begins: bool, c: Pointer, other: Pointer
+    ) -> None:  # fmt: skip
         """Let the sums be zeros, the bias, or what there is; ``other`` is 0 for one tile."""
+        is_low = other != 0
         if begins and own.bias == 0:
-            tile_zero(state, 0)
-            if is_wide:
-                tile_zero(state, 1)
-            if other != 0:
-                tile_zero(state, 2)
-            if other != 0 and is_wide:
-                tile_zero(state, 3)
-            return
-        # Rows that lie at one place are all the bias.
-        stride = 0 if begins else own.ldc * 4
-        first, second = (own.bias, own.bias) if begins else (c, other)
-        tile_load(state, 0, first, stride)
-        if is_wide:
-            tile_load(state, 1, first + ROW_BYTES, stride)
-        if other != 0:
-            tile_load(state, 2, second, stride)
-        if other != 0 and is_wide:
-            tile_load(state, 3, second + ROW_BYTES, stride)
-
-    @njit
-    def store(state: Pointer, c: Pointer, other: Pointer, stride: int) -> None:
-        tile_store(state, 0, c, stride)
-        if is_wide:
-            tile_store(state, 1, c + ROW_BYTES, stride)
-        if other != 0:
-            tile_store(state, 2, other, stride)
-        if other != 0 and is_wide:
-            tile_store(state, 3, other + ROW_BYTES, stride)
+            clear_sums(state, is_low, is_wide)
+        elif begins:
+            # Rows that lie at one place are all the bias.
+            load_sums(state, is_low, is_wide, own.bias, own.bias, 0)
+        else:
+            load_sums(state, is_low, is_wide, c, other, own.ldc * 4)
 
     @njit
     def add(state: Pointer, a: Pointer, other: Pointer, stride: int, b: Pointer) -> None:
         """Add the products of 16 words of each row; ``other`` is 0 for one tile."""
-        tile_load(state, 6, b, panel_bytes)
-        tile_load(state, 4, a, stride)
-        product(state, 0, 4, 6)
-        if other != 0:
-            tile_load(state, 5, other, stride)
-            product(state, 2, 5, 6)
-        if is_wide:
-            tile_load(state, 7, b + ROW_BYTES, panel_bytes)
-            product(state, 1, 4, 7)
-        if other != 0 and is_wide:
-            product(state, 3, 5, 7)
+        is_low = other != 0
+        load_columns(state, is_wide, b, ROW_BYTES, panel_bytes)
+        load_rows(state, is_low, a, other, stride)
+        multiply(state, is_low, is_wide)
 
     @njit
     def copy_rest(own: TileRecord, segment: int, target: Pointer) -> Pointer:
@@ -265,13 +242,13 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
         for place in range(0, count, 2):
             a, c = locate(own, place)
             other_a, other_c = locate(own, place + 1) if place + 1 < count else (0, 0)
-            begin(state, own, begins, c, other_c)
+            begin_sums(state, own, begins, c, other_c)
             ahead = add_segments(state, own, first, steps, rests, a, other_a, before, ahead)
             if block == 0:
-                store(state, c, other_c, own.ldc * 4)
+                store_sums(state, other_c != 0, is_wide, c, other_c, own.ldc * 4)
             else:
                 second = block + own.height * panel_bytes
-                store(state, block, second if other_c != 0 else 0, panel_bytes)
+                store_sums(state, other_c != 0, is_wide, block, second, panel_bytes)
                 before = Sums(block, c, other_c, own.height * (1 if other_c == 0 else 2), share)
                 block = 2 * first_block + block_bytes - block
         if not is_float:
@@ -320,7 +297,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
 
     def body(thread: int, part: int, until: int, parts: int, record: TileRecord) -> int:
         state = scratch(STATE_WORDS)
-        keep(state)
+        begin(state)
         if is_float:
             run_floats(record, state)
         else:

@@ -9,7 +9,7 @@ An item of work is up to two vectors of rows of queries. Their scores are comput
 
 Rows of keys and values that lie apart, as those of heads side by side do, are not fetched ahead by
 processors, and compete for few sets of a cache. Each item reads all of them, so where queries are
-many a thread copies those of its head first.
+many a thread copies those of its head first; for AMX it splits them (`term_attention`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,20 @@ from __future__ import annotations
 from numba import njit
 
 from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel
-from ..simd import load_i64, stack_words
+from ..simd import stack_words
 from ..target import LANES
-from .attention_job import MANY_QUERIES, WIDE, Attention, Item, room_of
-from .attention_lanes import Products, rows_in_lanes
+from . import attention_products
+from .attention_job import MANY_QUERIES, WIDE, Attention, Item, head_of, room_of
+from .attention_lanes import make_rows_in_lanes
+from .attention_products import Products
 from .attention_row import FEW, few_rows
 from .rows import copy_floats
 from .tile import TILE_WORDS
+
+_rows_in_lanes = make_rows_in_lanes(
+    attention_products.start, attention_products.multiply_keys,
+    attention_products.take_exponentials, attention_products.add_values, 1,
+)  # fmt: skip
 
 
 @njit
@@ -54,19 +61,10 @@ def attention(
     own_v = own_k + job.keys * job.size * 4
     for index in range(items * part // parts, items * until // parts):
         row = index % blocks * WIDE
-        head = index // blocks % job.heads
-        b = index // blocks // job.heads
-        keys, at = job.keys, job.past
-        if job.lengths != 0:
-            keys = load_i64(job.lengths, b)
-            if keys < 0 or keys > job.keys:
-                return INDEX_OUT_OF_RANGE
-            at = keys - job.queries
-        if job.mask != 0:
-            keys = min(keys, job.mask_keys)
-        k = job.k + (b * job.k_batch + head * job.k_head) * 4
-        v = job.v + (b * job.v_batch + head * job.v_head) * 4
-        k_row, v_row = job.k_row, job.v_row
+        head = head_of(job, index // blocks)
+        if head.keys < 0:
+            return INDEX_OUT_OF_RANGE
+        k, k_row, v, v_row = head.k, job.k_row, head.v, job.v_row
         if are_copied:
             if copied != index // blocks:
                 _copy_rows(k, k_row, own_k, job.keys, job.size)
@@ -77,11 +75,11 @@ def attention(
         while row < end:
             count = end - row
             count = LANES if LANES < count <= LANES + FEW else count
-            item = Item(b, head, row, count, at, keys, k, k_row, v, v_row)
+            item = Item(head.b, head.head, row, count, head.at, head.keys, k, k_row, v, v_row)
             if count > LANES:
-                rows_in_lanes(job, item, room, Products(words, wide_tiles, wide_mr, 2))
+                _rows_in_lanes(job, item, room, Products(words, wide_tiles, wide_mr, 2))
             elif count > FEW:
-                rows_in_lanes(job, item, room, Products(words, tiles, mr, 1))
+                _rows_in_lanes(job, item, room, Products(words, tiles, mr, 1))
             else:
                 few_rows(job, item, room)
             row += count

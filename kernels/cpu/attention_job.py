@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from ..amx import ROWS
 from ..registry import Pointer
-from ..simd import select
+from ..simd import load_i64, select
 from ..target import LANES
 from ..vmath import c
 from .attention_scores import copy_out, copy_row, exponentials, padded, scale_lanes
@@ -92,6 +93,17 @@ class Item(NamedTuple):
     v_row: int
 
 
+class Head(NamedTuple):
+    """Keys and values of a head, of which ``keys`` count; query 0 stands at the key ``at``."""
+
+    b: int
+    head: int
+    at: int
+    keys: int
+    k: Pointer
+    v: Pointer
+
+
 class Room(NamedTuple):
     """Memory of a thread: queries, scores, mask, weighted values, rows, limits and states."""
 
@@ -106,7 +118,7 @@ class Room(NamedTuple):
 
 def room_floats(size: Any, width: Any, longest: Any) -> Any:
     """Elements of a thread's memory; ``longest`` is the largest of size, width and KEYS."""
-    return (size + width + 4 + 2 * KEYS) * WIDE + longest * LANES
+    return (size + width + ROWS + 4 + 2 * KEYS) * WIDE + longest * LANES
 
 
 @njit
@@ -117,9 +129,25 @@ def room_of(memory: Pointer, size: int, width: int) -> Any:
     s = q + padded(size) * line
     bias = s + KEYS * line
     o = bias + KEYS * line
-    limits = o + padded(width) * line
+    limits = o + (width + ROWS - 1) // ROWS * ROWS * line
     state = limits + 2 * line
     return Room(q, s, bias, o, state + 2 * line, limits, state)
+
+
+@njit
+def head_of(job: Attention, index: int) -> Head:
+    """Return a head of the whole batch; of an impossible length it has -1 keys."""
+    head, b = index % job.heads, index // job.heads
+    keys, at = job.keys, job.past
+    if job.lengths != 0:
+        keys = load_i64(job.lengths, b)
+        at = keys - job.queries
+    is_possible = 0 <= keys <= job.keys
+    if job.mask != 0:
+        keys = min(keys, job.mask_keys)
+    k = job.k + (b * job.k_batch + head * job.k_head) * 4
+    v = job.v + (b * job.v_batch + head * job.v_head) * 4
+    return Head(b, head, at, keys if is_possible else -1, k, v)
 
 
 @njit(forceinline=True)

@@ -1,14 +1,16 @@
 """Attention of one or two vectors of queries, over blocks of keys.
 
 Scores are transposed: a row is a key, a lane a query. So the keys and values are read where they
-lie, maxima and sums over keys need no exchange between lanes, and both products are the tile's.
+lie, maxima and sums over keys need no exchange between lanes. Both products are those of vectors
+(`attention_products`) or of AMX (`attention_terms`).
+
 Functions are inlined, once for either number of vectors: a job is some forty words, which each call
 would copy.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -22,7 +24,6 @@ from ..simd import (
     splat,
     splat_i32,
     store_i32,
-    store_i64,
     vload,
     vload_i32,
     vmax,
@@ -55,26 +56,14 @@ from .attention_scores import (
     cap_scores,
     copy_out,
     copy_row,
-    exponentials,
     highest,
     padded,
     scale_lanes,
 )
-from .panel import run_tiles
 from .rows import zero_floats
-from .tile import FIRST, LAST, TILE, TILE_WORDS
 
 _F = np.float32
 _transpose = transpose_block(4)
-
-
-class Products(NamedTuple):
-    """Tiles of products whose rows are ``vectors`` wide, and the words they are called with."""
-
-    words: Pointer
-    tiles: Pointer
-    mr: int
-    vectors: int
 
 
 @njit(forceinline=True)
@@ -92,61 +81,6 @@ def from_lanes(columns: Pointer, line: int, rows: Pointer, stride: int, count: i
     """Invert `to_lanes`."""
     for i in range(0, count, LANES):
         _transpose(columns + i * line * 4, line * 4, rows + i * 4, stride * 4)
-
-
-# --- products ---------------------------------------------------------------------------------
-
-
-@njit(forceinline=True)
-def start_words(products: Products) -> None:
-    """Set the words of a tile that all products share."""
-    words = products.words
-    for word in range(TILE_WORDS):
-        store_i64(words, word, 0)
-    store_i64(words, TILE.ldc, products.vectors * LANES)
-    store_i64(words, TILE.n, products.vectors * LANES)
-    store_i64(words, TILE.s0, 1)
-
-
-@njit(forceinline=True)
-def products_with_keys(
-    products: Products, k: Pointer, k_row: int, q: Pointer, s: Pointer, keys: int, size: int,
-    ahead: Pointer,
-) -> None:  # fmt: skip
-    """Write ``s[t, lane] = sum over i of k[t, i] * q[i, lane]``.
-
-    As many numbers as it writes are prefetched from ``ahead`` (0: none).
-    """
-    words, mr = products.words, products.mr
-    line = products.vectors * LANES
-    step = keys * line * 4 // max(1, (keys + mr - 1) // mr * size)
-    store_i64(words, TILE.lda, k_row)
-    store_i64(words, TILE.s1, 1)
-    store_i64(words, TILE.sa1, 0)
-    store_i64(words, TILE.length, size)
-    store_i64(words, TILE.b, q)
-    store_i64(words, TILE.ahead, q if ahead == 0 else ahead)
-    store_i64(words, TILE.ahead_step, 0 if ahead == 0 else step)
-    store_i64(words, TILE.flags, FIRST | LAST)
-    run_tiles(products.tiles, words, k, s, 0, keys, 1, mr, 4)
-
-
-@njit(forceinline=True)
-def add_values(
-    products: Products, v: Pointer, v_row: int, p: Pointer, o: Pointer, keys: int, width: int,
-    begins: bool,
-) -> None:  # fmt: skip
-    """Add to ``o[j, lane]`` the sum over t of ``v[t, j] * p[t, lane]``."""
-    words, mr = products.words, products.mr
-    store_i64(words, TILE.lda, 1)
-    store_i64(words, TILE.s1, keys)
-    store_i64(words, TILE.sa1, v_row)
-    store_i64(words, TILE.length, 1)
-    store_i64(words, TILE.b, p)
-    store_i64(words, TILE.ahead, p)
-    store_i64(words, TILE.ahead_step, 0)
-    store_i64(words, TILE.flags, (FIRST if begins else 0) | LAST)
-    run_tiles(products.tiles, words, v, o, 0, width, 1, mr, 4)
 
 
 # --- scores -----------------------------------------------------------------------------------
@@ -224,30 +158,6 @@ def _store_scores(job: Attention, item: Item, room: Room, line: int, t: int, n: 
             copy_out(room.rows + lane * KEYS * 4, out + t * 4, n)
 
 
-@njit(forceinline=True)
-def _scores(
-    job: Attention, item: Item, room: Room, products: Products, t: int, n: int, all_from: int,
-    all_until: int,
-) -> None:  # fmt: skip
-    """Scores of keys ``t`` to ``t + n`` after all masks."""
-    line = products.vectors * LANES
-    k = item.k + t * item.k_row * 4
-    ahead = _mask_ahead(job, item, line, t)
-    products_with_keys(products, k, item.k_row, room.q, room.s, n, job.size, ahead)
-    if job.scores != 0 and job.mode == RAW:
-        _store_scores(job, item, room, line, t, n)
-    if job.cap > 0:
-        cap_scores(room.s, n * line, _F(job.cap))
-    if job.scores != 0 and job.mode == CAPPED:
-        _store_scores(job, item, room, line, t, n)
-    if job.mask != 0:
-        _add_mask(job, item, room, line, t, n)
-    if t < all_from or t + n > all_until:
-        limit_keys(room.s, line, n, t, room.limits)
-    if job.scores != 0 and job.mode >= MASKED:
-        _store_scores(job, item, room, line, t, n)
-
-
 # --- rows -------------------------------------------------------------------------------------
 
 
@@ -297,46 +207,76 @@ def _make_shares(job: Attention, item: Item, room: Room) -> None:
         make_shares(out, job.keys, splat(top), splat(factor), room.s)
 
 
-@njit(forceinline=True)
-def rows_in_lanes(job: Attention, item: Item, room: Room, products: Products) -> None:
-    """Compute the rows of an item.
+def make_rows_in_lanes(
+    start: Any, multiply_keys: Any, take_exponentials: Any, add_values: Any, unit: int
+) -> Any:  # fmt: skip
+    """Make what computes the rows of an item, with the functions of `attention_products`.
 
-    Of two vectors of queries each has its highest scores and sums; a single one takes two keys at
-    a time.
+    Blocks of keys begin with a multiple of ``unit``.
     """
-    single = products.vectors == 1
-    line = products.vectors * LANES
-    start_words(products)
-    _load_queries(job, item, room, line)
-    begin, end, all_from, all_until = key_range(job, item)
-    top_a, top_b, total_a, total_b = c(-np.inf), c(-np.inf), c(0.0), c(0.0)
-    t = begin
-    while t < end:
-        n = min(KEYS, end - t)
-        _scores(job, item, room, products, t, n, all_from, all_until)
-        a, b = highest(room.s, n * line, top_a, top_b)
+
+    @njit(forceinline=True)
+    def scores(
+        job: Attention, item: Item, room: Room, products: Any, t: int, n: int, all_from: int,
+        all_until: int,
+    ) -> None:  # fmt: skip
+        """Scores of keys ``t`` to ``t + n`` after all masks."""
+        line = products.vectors * LANES
+        multiply_keys(products, job, item, room, t, n, _mask_ahead(job, item, line, t))
+        if job.scores != 0 and job.mode == RAW:
+            _store_scores(job, item, room, line, t, n)
+        if job.cap > 0:
+            cap_scores(room.s, n * line, _F(job.cap))
+        if job.scores != 0 and job.mode == CAPPED:
+            _store_scores(job, item, room, line, t, n)
+        if job.mask != 0:
+            _add_mask(job, item, room, line, t, n)
+        if t < all_from or t + n > all_until:
+            limit_keys(room.s, line, n, t, room.limits)
+        if job.scores != 0 and job.mode >= MASKED:
+            _store_scores(job, item, room, line, t, n)
+
+    @njit(forceinline=True)
+    def rows_in_lanes(job: Attention, item: Item, room: Room, products: Any) -> None:
+        """Compute the rows of an item.
+
+        Of two vectors of queries each has its highest scores and sums; a single one takes two keys
+        at a time.
+        """
+        single = products.vectors == 1
+        line = products.vectors * LANES
+        _load_queries(job, item, room, line)
+        start(products, job, room)
+        begin, end, all_from, all_until = key_range(job, item)
+        top_a, top_b, total_a, total_b = c(-np.inf), c(-np.inf), c(0.0), c(0.0)
+        t = begin = begin // unit * unit
+        while t < end:
+            n = min(KEYS, end - t)
+            scores(job, item, room, products, t, n, all_from, all_until)
+            a, b = highest(room.s, n * line, top_a, top_b)
+            if single:
+                a = b = vmax(a, b)
+            shift_a, shift_b = shift_of(a), shift_of(b)
+            factor_a = vmath.exp_below_one(top_a - shift_a)
+            factor_b = vmath.exp_below_one(top_b - shift_b)
+            sum_a, sum_b = take_exponentials(products, room, n, shift_a, shift_b)
+            total_a, total_b = total_a * factor_a + sum_a, total_b * factor_b + sum_b
+            if t > begin:
+                scale_lanes(room.o, job.width * line, factor_a, factor_b)
+            add_values(products, job, item, room, t, n, t == begin)
+            top_a, top_b, t = a, b, t + n
+        if end <= begin:
+            zero_floats(room.o, padded(job.width) * line)
         if single:
-            a = b = vmax(a, b)
-        shift_a, shift_b = shift_of(a), shift_of(b)
-        factor_a = vmath.exp_below_one(top_a - shift_a)
-        factor_b = vmath.exp_below_one(top_b - shift_b)
-        sum_a, sum_b = exponentials(room.s, n * line, shift_a, shift_b)
-        total_a, total_b = total_a * factor_a + sum_a, total_b * factor_b + sum_b
-        if t > begin:
-            scale_lanes(room.o, job.width * line, factor_a, factor_b)
-        v = item.v + t * item.v_row * 4
-        add_values(products, v, item.v_row, room.s, room.o, n, job.width, t == begin)
-        top_a, top_b, t = a, b, t + n
-    if end <= begin:
-        zero_floats(room.o, padded(job.width) * line)
-    if single:
-        total_a = total_b = total_a + total_b
-    inverse_a, inverse_b = inverse_of(total_a, job.zeros), inverse_of(total_b, job.zeros)
-    scale_lanes(room.o, job.width * line, inverse_a, inverse_b)
-    _store_rows(job, item, room, line)
-    if job.scores != 0 and job.mode == SHARES:
-        vstore(room.state, 0, shift_of(top_a))
-        vstore(room.state, LANES, shift_of(top_b))
-        vstore(room.state, WIDE, inverse_a)
-        vstore(room.state, WIDE + LANES, inverse_b)
-        _make_shares(job, item, room)
+            total_a = total_b = total_a + total_b
+        inverse_a, inverse_b = inverse_of(total_a, job.zeros), inverse_of(total_b, job.zeros)
+        scale_lanes(room.o, job.width * line, inverse_a, inverse_b)
+        _store_rows(job, item, room, line)
+        if job.scores != 0 and job.mode == SHARES:
+            vstore(room.state, 0, shift_of(top_a))
+            vstore(room.state, LANES, shift_of(top_b))
+            vstore(room.state, WIDE, inverse_a)
+            vstore(room.state, WIDE + LANES, inverse_b)
+            _make_shares(job, item, room)
+
+    return rows_in_lanes

@@ -46,13 +46,19 @@ def _fastest() -> str:
     """Let the forms take turns at a tall and a wide tile, of which the loads bound the second."""
 
     def runs_of(form: str) -> Callable[[], Any]:
-        calls = [_call(*shape, form) for shape in _SHAPES]
+        calls = [tile_run(*shape, form) for shape in _SHAPES]
         return lambda: [call() for call in calls]
 
     return OPERANDS[fastest([runs_of(form) for form in OPERANDS], _TURNS)]
 
 
-def _call(rows: int, vectors: int, form: str) -> Callable[[], Any]:
+def tile_operations(rows: int, vectors: int) -> int:
+    """Return the operations of `tile_run`."""
+    return 2 * rows * vectors * LANES * _LENGTH * _TILES
+
+
+def tile_run(rows: int, vectors: int, form: str) -> Callable[[], Any]:
+    """Return what runs a tile of so many rows and vectors some times, on numbers in a cache."""
     width = vectors * LANES
     kernel = tile(rows, vectors, "f32", form)
     arrays = {

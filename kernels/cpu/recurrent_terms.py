@@ -19,24 +19,23 @@ from ..amx import (
     ROW_WORDS,
     ROWS,
     STATE_WORDS,
-    clear_configuration,
+    begin,
     configure,
     describe,
-    keep,
     release,
     tile_load,
     tile_products,
     tile_store,
     tile_zero,
 )
-from ..bfloat_terms import BLOCK, TERM_BYTES, make_split
+from ..bfloat_terms import BLOCK, TERM_BYTES
 from ..registry import Pointer
 from ..scratch import scratch
-from ..simd import splat, stack_words, vstore
+from ..simd import stack_words
 from ..target import LANES
 from .recurrent_products import float_operand
-from .rows import copy_floats
 from .term_packing import terms_of
+from .term_rows import BLOCK_WORDS, make_split_pixel
 
 TERMS = 3
 MOST_ROWS = ROWS
@@ -44,7 +43,6 @@ MOST_ROWS = ROWS
 _MOST_GATES = 4
 _A, _B = _MOST_GATES, _MOST_GATES + TERMS
 """Tiles: sums of each gate, then the terms of states, then weights."""
-_REST_WORDS = BLOCK // 2
 _BLOCK_WORDS = TERMS * ROW_WORDS
 """Words of a column of weights that multiply a block of units."""
 
@@ -71,18 +69,7 @@ def term_operand(lanes: int, time_of: Any) -> tuple[Any, Any]:
     A block of 32 units has all rows, ``TERMS * TERM_BYTES`` apart; zeros fill the last block. In a
     joined layer blocks of inputs, of the step that ``time_of`` says, come before those of states.
     """
-    split, row_bytes = make_split(TERMS), TERMS * TERM_BYTES
-
-    @njit
-    def split_row(state: Pointer, target: Pointer, plane: int, size: int, rest: Pointer) -> None:
-        whole = size // BLOCK
-        for k in range(whole):
-            split(state + k * BLOCK * 4, target + k * plane)
-        if whole * BLOCK < size:
-            for i in range(0, BLOCK, LANES):
-                vstore(rest, i, splat(np.float32(0.0)))
-            copy_floats(state + whole * BLOCK * 4, rest, size - whole * BLOCK)
-            split(rest, target + whole * plane)
+    split_row, row_bytes = make_split_pixel(TERMS), TERMS * TERM_BYTES
 
     @njit
     def operand(
@@ -91,16 +78,16 @@ def term_operand(lanes: int, time_of: Any) -> tuple[Any, Any]:
     ) -> Any:  # fmt: skip
         target = scratch + layer.states
         if is_new:
-            rest = stack_words(_REST_WORDS)
+            block = stack_words(BLOCK_WORDS)
             plane = rows * row_bytes
             for row in range(rows):
                 at = target + row * row_bytes
                 if layer.features > 0:
                     time, _ = time_of(layer, d, b + row, t)
                     x = layer.x + (time * layer.x_step + (b + row) * layer.x_batch) * 4
-                    split_row(x, at, plane, layer.features, rest)
+                    split_row(x, at, plane, layer.features, block)
                     at += (layer.features + BLOCK - 1) // BLOCK * plane
-                split_row(state + row * layer.vectors * lanes * 4, at, plane, layer.size, rest)
+                split_row(state + row * layer.vectors * lanes * 4, at, plane, layer.size, block)
         return target, row_bytes
 
     return operand, float_operand(lanes)[1]
@@ -182,7 +169,7 @@ def term_product(gates: int) -> Callable[..., None]:
 
     @njit
     def shape(state: Pointer, rows: int) -> None:
-        clear_configuration(state)
+        begin(state)
         for gate in range(gates):
             describe(state, gate, rows, LANES * 4)
         for term in range(TERMS):
@@ -196,7 +183,6 @@ def term_product(gates: int) -> Callable[..., None]:
         mr: int, tiles: Pointer, falling: int, fetches: bool,
     ) -> None:  # fmt: skip
         state = scratch(STATE_WORDS)
-        keep(state)
         shape(state, rows)
         panel_bytes = length * row_bytes
         blocks = length // _BLOCK_WORDS

@@ -13,16 +13,7 @@ from typing import Any, NamedTuple
 
 from numba import njit
 
-from ..amx import (
-    ROW_BYTES,
-    ROWS,
-    STATE_WORDS,
-    clear_configuration,
-    configure,
-    describe,
-    keep,
-    release,
-)
+from ..amx import ROW_BYTES, ROWS, STATE_WORDS, release
 from ..bfloat_terms import BLOCK, TERM_BYTES
 from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Window
 from ..registry import SHARES, Pointer, kernel_factory
@@ -33,6 +24,7 @@ from .finish import COLUMNS, Finish, finish_rows
 from .panel import run_epilogue
 from .term_rows import Rows, make_split_rows
 from .term_tile import SUM_BYTES, TILE_BYTES, Sums, make_sums
+from .tile_block import configure_block
 
 ROWS_BYTES = L2_BYTES // 2
 """Split rows that all panels should find in the second-level cache, in bytes."""
@@ -48,15 +40,6 @@ _SLACK = ROWS
 def _apart(size: int, pixel: int) -> Any:
     """Distance of blocks of channels, which would else compete for a few sets of L1."""
     return size if size % _SETS != 0 else size + pixel
-
-
-@njit
-def _configure(state: Pointer, height: int) -> None:
-    """Configure four tiles of sums, two of pixels, and two of weights."""
-    clear_configuration(state)
-    for tile in range(8):
-        describe(state, tile, ROWS if tile >= 6 else height, ROW_BYTES)
-    configure(state)
 
 
 class Block(NamedTuple):
@@ -124,7 +107,7 @@ def _make_panel(terms: int) -> Callable[..., None]:
             h_low, first_low = (piece + 1) // each, (piece + 1) % each * pieces.height
             lower = a + h_low * pieces.row + first_low * pieces.pixel
             is_low = piece + 1 < count
-            sums(state, over, is_wide, upper, lower if is_low else 0, b, done, ahead, lines)
+            sums(state, over, is_wide, upper, lower if is_low else 0, b, done, True, ahead, lines)
             ahead += lines * ROW_BYTES * over.kernel_h * over.kernel_w * over.blocks
             width = pieces.width if h < pieces.rows - 1 else pieces.last_width
             finish(own, done, h, first, min(pieces.height, width - first))
@@ -265,8 +248,7 @@ def term_convolve(terms: int) -> Callable[..., int]:
         state, words = scratch(STATE_WORDS), stack_words(64)
         pieces_of_row = (own.out_width + ROWS - 1) // ROWS
         piece = (own.out_width + pieces_of_row - 1) // pieces_of_row
-        keep(state)
-        _configure(state, piece)
+        configure_block(state, piece)
         first_column = panel_first // panels * out_channels + panel_first % panels * COLUMNS
         last_group, k = (panel_last - 1) // panels, (panel_last - 1) % panels
         end_column = last_group * out_channels + min(out_channels, (k + 1) * COLUMNS)
@@ -280,6 +262,7 @@ def term_convolve(terms: int) -> Callable[..., int]:
             over = Sums(
                 window.kernel_h, window.kernel_w, window.dilation_h * split_row,
                 window.dilation_w * pixel_bytes, blocks, plane, own.stride_w * pixel_bytes,
+                SUM_BYTES,
             )  # fmt: skip
             pieces = Pieces(
                 piece, h1 - h0, own.out_width,
@@ -322,7 +305,7 @@ def term_convolve(terms: int) -> Callable[..., int]:
     return body
 
 
-def workspace_bytes(terms: int, padded_width: Any, channels: int, reach: int, stride: int) -> Any:
+def workspace_bytes(terms: int, padded_width: Any, channels: Any, reach: int, stride: int) -> Any:
     """Bytes of workspace for each thread: sums, and at least the rows of one output row."""
     blocks = -(-channels // BLOCK)
     pixel = terms * TERM_BYTES

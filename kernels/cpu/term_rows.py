@@ -14,10 +14,13 @@ from numba import njit
 
 from ..bfloat_terms import BLOCK, TERM_BYTES, make_split
 from ..registry import Pointer
-from ..simd import load_f32, splat, stack_words, store_f32, vstore
+from ..scratch import scratch
+from ..simd import splat, vstore
 from ..target import LANES
+from .rows import copy_floats, zero_floats
 
-_BLOCK_WORDS = BLOCK // 2
+BLOCK_WORDS = BLOCK // 2
+"""Words of memory for a block of float32."""
 
 
 class Rows(NamedTuple):
@@ -36,9 +39,31 @@ class Rows(NamedTuple):
     left: int
 
 
+def make_split_pixel(terms: int) -> Callable[..., None]:
+    """Return what splits the channels of a pixel; blocks of channels are ``plane`` bytes apart.
+
+    Zeros fill the last one, by way of a ``block`` of float32.
+    """
+    split = make_split(terms)
+
+    @njit
+    def split_pixel(
+        source: Pointer, target: Pointer, plane: int, channels: int, block: Pointer
+    ) -> None:  # fmt: skip
+        whole, rest = channels // BLOCK, channels % BLOCK
+        for k in range(whole):
+            split(source + k * BLOCK * 4, target + k * plane)
+        if rest > 0:
+            zero_floats(block, BLOCK)
+            copy_floats(source + whole * BLOCK * 4, block, rest)
+            split(block, target + whole * plane)
+
+    return split_pixel
+
+
 def make_split_rows(terms: int) -> Callable[..., None]:
     """Return what splits ``count`` rows of ``width`` pixels, padding included."""
-    split = make_split(terms)
+    split_pixel = make_split_pixel(terms)
     pixel_bytes = terms * TERM_BYTES
 
     @njit
@@ -48,19 +73,9 @@ def make_split_rows(terms: int) -> Callable[..., None]:
             vstore(target, i, zeros)
 
     @njit
-    def split_rest(source: Pointer, target: Pointer, count: int, block: Pointer) -> None:
-        """Split the last channels, fewer than a block."""
-        for i in range(count):
-            store_f32(block, i, load_f32(source, i))
-        split(block, target)
-
-    @njit
     def split_rows(own: Rows, target: Pointer, count: int, width: int, plane: int) -> None:
         blocks = (own.channels + BLOCK - 1) // BLOCK
-        whole, rest = own.channels // BLOCK, own.channels % BLOCK
-        block = stack_words(_BLOCK_WORDS)
-        for i in range(BLOCK):
-            store_f32(block, i, np.float32(0.0))
+        block = scratch(BLOCK_WORDS)
         inside = max(0, min(own.width, width - own.left))
         behind = width - own.left - inside
         for h in range(count):
@@ -75,10 +90,7 @@ def make_split_rows(terms: int) -> Callable[..., None]:
             source = own.x + (own.top + h) * own.row * 4
             at += own.left * pixel_bytes
             for _ in range(inside):
-                for k in range(whole):
-                    split(source + k * BLOCK * 4, at + k * plane)
-                if rest > 0:
-                    split_rest(source + whole * BLOCK * 4, at + whole * plane, rest, block)
+                split_pixel(source, at, plane, own.channels, block)
                 source += own.pixel * 4
                 at += pixel_bytes
 

@@ -17,17 +17,7 @@ from llvmlite import ir
 from numba.core import types
 
 from .. import simd
-from ..amx import (
-    ROW_BYTES,
-    ROWS,
-    STATE_WORDS,
-    clear_configuration,
-    configure,
-    describe,
-    keep,
-    release,
-    tile_products,
-)
+from ..amx import ROWS, STATE_WORDS, release
 from ..amx_permission import EMULATED, has_amx
 from ..arithmetic import ARITHMETIC
 from ..compiler import native_function
@@ -36,6 +26,7 @@ from ..registry import Kernel, Pointer, kernel_factory
 from ..scratch import scratch
 from ..target import LANES, has_feature
 from ..vectors import F16, F32, I32, I64, BFloats, intrinsic
+from .tile_block import configure_block, make_multiply
 
 _CHAINS = 12
 """Independent sums: enough to hide the latency of two units, and few enough for 16 registers."""
@@ -155,22 +146,15 @@ _TILE_OPERATIONS = {"bf16": 2 * 16 * 16 * 32, "u8": 2 * 16 * 16 * 64}
 @kernel_factory
 def busy_tiles(kind: str) -> Callable[..., int]:
     """Multiply and add tiles of zeros to four of sums, ``rounds`` times."""
-    product = tile_products[kind]
+    multiply = make_multiply(kind)
 
     def body(
         thread: int, part: int, until: int, parts: int, x: Pointer, y: Pointer, rounds: int
     ) -> int:
         state = scratch(STATE_WORDS)
-        keep(state)
-        clear_configuration(state)
-        for tile in range(8):
-            describe(state, tile, ROWS, ROW_BYTES)
-        configure(state)
+        configure_block(state, ROWS)
         for _ in range(rounds):
-            product(state, 0, 4, 6)
-            product(state, 1, 4, 7)
-            product(state, 2, 5, 6)
-            product(state, 3, 5, 7)
+            multiply(state, True, True)
         release(state)
         return 0
 

@@ -24,6 +24,7 @@ from ..symbolic import Dim, maximum, minimum
 from ..tensors import Tensor
 from .pointwise import broadcast_strides, emit_expression
 from .registry import Operator, register
+from .term_attention import Job, emit_fastest
 from .tiles import tile_table
 
 Q, K, V, MASK, PAST_K, PAST_V, LENGTHS = range(7)
@@ -124,23 +125,29 @@ def _lower(emit: Emission, node: Node) -> None:
     is_limited = min(left, right) < _UNLIMITED or lengths is not None
     mask = _mask_fields(emit, node, q.shape, keys)
     varies = is_limited or mask["mask_keys"] != keys
-    dense_at, dense_keys = _room_bytes(size, width), _dense_keys(q, k, v)
-    bytes_per_thread = dense_at + (dense_keys * (size + width) * 4 + 63) // 64 * 64
-    emit.step(
-        attention,
-        outputs=[y] if scores is None else [y, scores],
-        flops=2 * batch * heads * queries * keys * (size + width),
+    flops = 2 * batch * heads * queries * keys * (size + width)
+    fields: dict[str, Any] = dict(
         batch=batch, heads=shared, group=heads // shared, queries=queries, keys=keys, size=size,
         width=width, lengths=lengths, past=past, left=left, right=right,
         zeros=int(is_limited or node.input(MASK) is not None),
         scores=scores, mode=node.attribute("qk_matmul_output_mode", 0),
         scale=scale,
         cap=float(node.attribute("softcap", 0.0)),
-        **_tiles(None if varies else keys, width),
-        scratch=emit.workspace(bytes_per_thread), scratch_bytes=bytes_per_thread,
-        dense_at=dense_at, dense_keys=dense_keys,
         **_strided("q", q), **_strided("k", k), **_strided("v", v), **_strided("y", y),
         **mask,
+    )  # fmt: skip
+    job = Job([y] if scores is None else [y, scores], flops, fields, _room_bytes(size, width))
+    dense_keys, tiles = _dense_keys(q, k, v), _tiles(None if varies else keys, width)
+    emit_fastest(emit, job, lambda: _emit_vectors(emit, job, dense_keys, tiles))
+
+
+def _emit_vectors(emit: Emission, job: Job, dense_keys: Dim, tiles: dict[str, Any]) -> None:
+    row_bytes = (job.fields["size"] + job.fields["width"]) * 4
+    space = job.room + (dense_keys * row_bytes + 63) // 64 * 64
+    emit.step(
+        attention, outputs=job.outputs, flops=job.flops, **job.fields, **tiles,
+        scratch=emit.workspace(space), scratch_bytes=space, dense_at=job.room,
+        dense_keys=dense_keys,
     )  # fmt: skip
 
 

@@ -264,7 +264,7 @@ def _emit_form(emit: Emission, conv: Convolution) -> None:
         emit_terms(emit, conv, terms)
     else:  # a run may have few rows
         emit_either(
-            emit, has_many_rows(conv),
+            emit, has_many_rows(conv, terms),
             lambda: emit_terms(emit, conv, terms), lambda: emit_direct(emit, conv),
         )  # fmt: skip
 

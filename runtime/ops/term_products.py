@@ -1,4 +1,7 @@
-"""Products of float32 by AMX, as products of bfloat16 terms: where they pay, and their step."""
+"""Products of float32 by AMX, as products of bfloat16 terms: where they pay, and their step.
+
+The right operand of a matrix product may be computed: a step splits and packs it.
+"""
 
 from __future__ import annotations
 
@@ -9,23 +12,23 @@ import numpy as np
 from ...kernels.amx_permission import has_amx
 from ...kernels.bfloat_terms import BLOCK, PRODUCTS
 from ...kernels.cpu.term_conv import term_convolve, workspace_bytes
+from ...kernels.cpu.term_pack import packed_bytes, term_pack
 from ...kernels.cpu.term_packing import are_bfloat16, fits_terms, pack_terms
+from ...kernels.cpu.term_rates import term_costs
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
 from ..symbolic import Dim, maximum, minimum
+from ..tensors import Tensor
 from .convolution import Convolution
 from .windows import height_width, size_fields, stride_fields, window_fields
 from .winograd import form_of
 
 _FEW_ROWS = 4
 """Rows for which vectors read weights as fast as memory has them."""
-_MANY_ROWS = 32
-"""Rows from which terms pay whatever the weights are, where a run tells how many there are."""
+_TRIED_ROWS = tuple(8 << i for i in range(8))
+"""Rows of which the first for which terms pay is looked for, where a run tells how many it has."""
 _ROWS = 64
 """Stands for a size that is known only when the model runs."""
-# Measured on Intel Emerald Rapids: the part of its rate that the unit reaches, and, in float32
-# operations of vectors, splitting a number into a term, and a byte of weights from L3 or memory.
-_REACHED, _SPLIT, _FETCH = 0.6, 20.0, 10.0
 _OF_GAIN = 0.75
 """Part of what Winograd's form gains by its own costs that it gains there."""
 _COLUMNS = 16
@@ -44,9 +47,9 @@ def may_split(emit: Emission, conv: Convolution) -> bool:
     if not has_amx() or tile_bfloat16_speed() == 0.0:
         return False
     weights = conv.weights
-    if not isinstance(weights, np.ndarray) or conv.group.gate is not None or conv.pad is not None:
+    if conv.group.gate is not None or conv.pad is not None or weights.shape[-3] != 1:
         return False
-    if conv.is_volume or weights.shape[-3] != 1 or not fits_terms(weights):
+    if conv.is_volume or (isinstance(weights, np.ndarray) and not fits_terms(weights)):
         return False
     return not isinstance(conv.row_pixels, int) or conv.row_pixels > _FEW_ROWS
 
@@ -62,11 +65,13 @@ def terms_of(emit: Emission, conv: Convolution) -> int:
     precision = emit.options.get("precision")
     if precision == "bf16":
         return 1
+    if isinstance(conv.weights, Tensor):
+        return 2 if precision == "bf16x3" else 3
     is_allowed = precision == "bf16x3" or form_of(emit, conv) is not None
     return 2 if is_allowed and not are_bfloat16(conv.filters) else 3
 
 
-def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
+def pays(conv: Convolution, terms: int, gain: float = 1.0, rows: int = 0) -> bool:
     """Tell whether ``terms`` cost less than float32 by vectors.
 
     Parameters
@@ -75,10 +80,14 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
     terms : int
     gain : float
         How many times as fast as the direct convolution the form by vectors is.
+    rows : int
+        Pixels of a product's only row, where a run tells how many.
     """
-    rows, columns = (_known(size) for size in height_width(conv.y.shape))
-    pixels = _known(conv.y.shape[0]) * rows * columns
-    out_channels, channels = conv.filters.shape[-5] // conv.groups, conv.filters.shape[-4]
+    costs = term_costs()
+    height, columns = (_known(size) for size in height_width(conv.y.shape))
+    height, columns = (1, rows) if rows > 0 else (height, columns)
+    pixels = _known(conv.y.shape[0]) * height * columns
+    out_channels, channels = _known(conv.out_channels), _known(conv.channels)
     taps, groups = conv.window.taps, conv.groups
     products = 2.0 * pixels * taps * channels * out_channels * groups
     waste = _padded(channels, BLOCK) * _padded(out_channels, _COLUMNS) * _padded(columns, 4)
@@ -86,15 +95,18 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
     if taps > 1:
         inputs *= math.prod(conv.window.strides)
     numbers = taps * channels * out_channels * groups
-    own = products * waste * PRODUCTS[terms] / (tile_bfloat16_speed() * _REACHED)
-    own = max(own, numbers * 2 * terms * _FETCH) + inputs * terms * _SPLIT
+    if isinstance(conv.weights, Tensor):
+        inputs += numbers * _known(conv.weights.shape[0])
+    own = products / 2 * waste * PRODUCTS[terms] * costs.product
+    own = max(own, numbers * 2 * terms * costs.fetch) + inputs * terms * costs.split
     by_vectors = products / max(gain * _OF_GAIN, 1.0)
-    return own < max(by_vectors, numbers * 4 * _FETCH)
+    return own < max(by_vectors, numbers * 4 * costs.fetch)
 
 
-def has_many_rows(conv: Convolution) -> Dim:
+def has_many_rows(conv: Convolution, terms: int) -> Dim:
     """Return 1 where the rows of a run are so many that terms pay, else 0."""
-    return minimum(maximum(conv.row_pixels - (_MANY_ROWS - 1), 0), 1)
+    least = next((rows for rows in _TRIED_ROWS if pays(conv, terms, rows=rows)), _TRIED_ROWS[-1])
+    return minimum(maximum(conv.row_pixels - (least - 1), 0), 1)
 
 
 def _known(size: Dim) -> int:
@@ -108,13 +120,8 @@ def _padded(size: int, unit: int) -> float:
 
 def emit_terms(emit: Emission, conv: Convolution, terms: int) -> None:
     """Emit a convolution by products of terms."""
-    weights = conv.filters
-    if weights.ndim > 5:
-        panels = np.stack([pack_terms(own[:, :, 0], conv.groups, terms) for own in weights])
-    else:
-        panels = pack_terms(weights[:, :, 0], conv.groups, terms)
+    weights, w_image = _packed(emit, conv, terms)
     window, channels = conv.window, conv.channels
-    assert isinstance(channels, int)
     is_pixel = window.is_one_pixel or (window.taps == 1 and not window.is_padded)
     width = conv.row_pixels if is_pixel else conv.padded_width
     space = workspace_bytes(terms, width, channels, window.rows.reach, window.columns.stride)
@@ -123,11 +130,34 @@ def emit_terms(emit: Emission, conv: Convolution, terms: int) -> None:
         outputs=conv.outputs,
         flops=conv.flops,
         x=conv.x, y=conv.y, residual=conv.residual, bias=conv.bias,
-        w=emit.constant(panels, f"{conv.name}.weights"),
-        w_image=panels[0].nbytes if weights.ndim > 5 else 0,
-        channels=conv.channels, out_channels=conv.out_channels, groups=conv.groups,
-        may_flatten=int(conv.epilogue.may_flatten), workspace=emit.workspace(space),
-        workspace_bytes=space,
+        w=weights, w_image=w_image, channels=channels, out_channels=conv.out_channels,
+        groups=conv.groups, may_flatten=int(conv.epilogue.may_flatten),
+        workspace=emit.workspace(space), workspace_bytes=space,
         **size_fields(conv.x, conv.y), **stride_fields("x", conv.x), **stride_fields("y", conv.y),
         **stride_fields("r", conv.residual), **window_fields(window), **conv.epilogue.fields(),
     )  # fmt: skip
+
+
+def _packed(emit: Emission, conv: Convolution, terms: int) -> tuple[Tensor, Dim]:
+    """Return weights as terms, and the bytes from those of an image to the next one's (0: shared).
+
+    A step packs those that are computed.
+    """
+    weights, name = conv.weights, f"{conv.name}.weights"
+    if isinstance(weights, np.ndarray):
+        each = weights if weights.ndim > 5 else weights[None]
+        panels = np.stack([pack_terms(own[:, :, 0], conv.groups, terms) for own in each])
+        return emit.constant(panels, name), panels[0].nbytes if weights.ndim > 5 else 0
+    sets, columns, rows = weights.shape[:3]
+    size = packed_bytes(terms, rows, columns)
+
+    def make() -> Tensor:
+        packed = emit.new((sets * size,), "uint8", name=name)
+        x_set, x_column, x_row = weights.strides[:3]
+        emit.step(
+            term_pack(terms), outputs=[packed], op_type="Pack", x=weights, y=packed, sets=sets,
+            rows=rows, columns=columns, x_set=x_set, x_row=x_row, x_column=x_column, y_set=size,
+        )  # fmt: skip
+        return packed
+
+    return emit.once(weights, ("terms", terms), make), 0 if sets == 1 else size

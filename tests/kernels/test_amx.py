@@ -75,8 +75,7 @@ def product_of_tiles(kind: str) -> Callable[..., None]:
     def multiply(
         state: Pointer, a: Pointer, b: Pointer, c: Pointer, rows: int, words: int, columns: int
     ) -> None:
-        amx.keep(state)
-        amx.clear_configuration(state)
+        amx.begin(state)
         amx.describe(state, 0, rows, columns * 4)
         amx.describe(state, 1, rows, words * 4)
         amx.describe(state, 2, words, columns * 4)

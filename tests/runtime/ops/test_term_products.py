@@ -9,6 +9,7 @@ import pytest
 import sardonyx
 from onnx.helper import make_node
 from sardonyx.kernels.amx_permission import has_amx
+from sardonyx.kernels.cpu.term_rates import TermCosts
 from sardonyx.runtime.ops import forms, matmul, term_products
 
 from .conftest import build
@@ -88,6 +89,47 @@ def test_gemm_with_what_follows(terms: int, turned: int) -> None:
     wanted = sardonyx.Session(model, precision="strict").run(None, {"x": x})[0]
     y = terms_session(model, threads=2).run(None, {"x": x})[0]
     np.testing.assert_allclose(y, wanted, atol=2 * TOLERANCE[terms] * np.abs(wanted).max())
+
+
+# --- products of two computed operands ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+@pytest.mark.parametrize(("depth", "columns"), [(1, 1), (31, 16), (33, 17), (64, 64), (200, 70)])
+def test_computed_matrices(terms: int, depth: int, columns: int, turned: int) -> None:
+    """The right operand is read by rows, or by columns."""
+    shape = (3, columns, depth) if turned else (3, depth, columns)
+    feed = {"x": normal(3, 40, depth), "w": normal(*shape)}
+    nodes = [make_node("Transpose", ["w"], ["t"], perm=[0, 2, 1])] if turned else []
+    nodes.append(make_node("MatMul", ["x", "t" if turned else "w"], ["y"]))
+    w = feed["w"].swapaxes(1, 2) if turned else feed["w"]
+    x, w = feed["x"].astype(np.float64), w.astype(np.float64)
+    for threads in (1, 2):
+        y = terms_session(build(nodes, [feed]), threads=threads).run(None, feed)[0]
+        assert_exact(y, x @ w, (abs(x) @ abs(w)).max(), terms)
+
+
+def test_computed_matrices_of_any_size(terms: int) -> None:
+    sizes = ((1, 40, 33, 50), (2, 5, 64, 17), (3, 70, 20, 64))
+    feeds = [{"x": normal(b, m, k), "w": normal(k, n), "v": normal(b, n, m)}
+             for b, m, k, n in sizes]  # fmt: skip
+    nodes = [make_node("MatMul", ["x", "w"], ["h"]), make_node("MatMul", ["h", "v"], ["y"])]
+    dims = {"x": ("b", "m", "k"), "w": ("k", "n"), "v": ("b", "n", "m")}
+    session = terms_session(build(nodes, feeds, dims=dims), threads=2)
+    for feed in feeds:
+        x, w, v = (feed[name].astype(np.float64) for name in "xwv")
+        size = (abs(x) @ abs(w) @ abs(v)).max()
+        assert_exact(session.run(None, feed)[0], x @ w @ v, 2 * size, terms)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan, 3.4e38])
+def test_computed_matrices_may_hold_anything(terms: int, value: float) -> None:
+    feed = {"x": normal(40, 33), "w": normal(33, 24)}
+    feed["x"][:, 5], feed["w"][5, 7] = 0.25, value
+    y = terms_session(build([make_node("MatMul", ["x", "w"], ["y"])], [feed])).run(None, feed)[0]
+    wanted = feed["x"] @ feed["w"]
+    np.testing.assert_array_equal(np.isfinite(y), np.isfinite(wanted))
+    np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-4)
 
 
 # --- convolutions -------------------------------------------------------------------------------
@@ -202,9 +244,22 @@ def test_the_cost_model_weighs_sizes() -> None:
         node, feeds = make_node("MatMul", ["x", "w"], ["y"]), [{"x": normal(rows, 256)}]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(matmul, "pays", term_products.pays)
-            patch.setattr(term_products, "tile_bfloat16_speed", lambda: 15.0)
+            patch.setattr(term_products, "term_costs", lambda: TermCosts(0.2, 20.0, 10.0))
             session = sardonyx.Session(build([node], feeds, {"w": normal(256, 256)}))
         assert ("term_convolve" in kernels(session)) == wanted
+
+
+def test_costs_say_from_how_many_rows_terms_pay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One model for all sizes has both forms, and each run the cheaper one."""
+    monkeypatch.setattr(matmul, "pays", term_products.pays)
+    monkeypatch.setattr(term_products, "term_costs", lambda: TermCosts(0.2, 20.0, 10.0))
+    node, feeds = make_node("MatMul", ["x", "w"], ["y"]), [{"x": normal(400, 256)}]
+    model = build([node], feeds, {"w": normal(256, 256)}, dims={"x": ("n", 256)})
+    session = sardonyx.Session(model)
+    for rows, wanted in ((5, False), (400, True)):
+        steps = session.profile({"x": normal(rows, 256)}, 1, 0).steps
+        ran = [step.kernel for step in steps if step.times_ns.any()]
+        assert any("term_convolve" in name for name in ran) == wanted
 
 
 def test_whole_numbers_stay_exact() -> None:

@@ -1,0 +1,88 @@
+"""Attention by AMX, as products of bfloat16 terms: where it pays, and its step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ...kernels.amx_permission import has_amx
+from ...kernels.bfloat_terms import BLOCK
+from ...kernels.cpu.attention_forms import least_queries
+from ...kernels.cpu.attention_terms import block_bytes
+from ...kernels.cpu.term_attention import term_attention, terms_bytes
+from ...kernels.target import L2_BYTES
+from ...kernels.unit_rates import tile_bfloat16_speed
+from ..emission import Emission
+from ..symbolic import Dim, maximum, minimum
+from ..tensors import Tensor
+from .forms import emit_either
+
+_TERMS = {"bf16": (1, 1), "bf16x3": (2, 2)}
+"""Terms of scores' factors, and of values and their weights, by precision.
+
+An error of a score is one of an exponent, so scores of float32 are as exact as those of vectors;
+two terms of values and weights leave errors of 2 ** -17 of the values.
+"""
+_FLOAT32_TERMS = (3, 2)
+_USUAL_SIZE = 64
+"""Stands for the elements of a head where they are known only when the model runs."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a step of attention computes: fields of `Attention`, and bytes that its rows need."""
+
+    outputs: list[Tensor]
+    flops: Dim
+    fields: dict[str, Any]
+    room: Dim
+
+    @property
+    def rows(self) -> Dim:
+        """Queries that share keys."""
+        rows: Dim = self.fields["group"] * self.fields["queries"]
+        return rows
+
+
+def emit_fastest(emit: Emission, job: Job, by_vectors: Callable[[], None]) -> None:
+    """Emit attention by AMX where that is faster, else by vectors.
+
+    Where sizes are known only when the model runs both are steps, and a run has one of them.
+    """
+    precision = emit.options.get("precision")
+    if precision == "strict" or not has_amx() or tile_bfloat16_speed() <= 1.0:
+        by_vectors()
+        return
+    terms = _TERMS.get(str(precision), _FLOAT32_TERMS)
+    size, width, keys = (job.fields[name] for name in ("size", "width", "keys"))
+    least = least_queries(*terms, _known(size), _known(width))
+    k, v = block_bytes(*terms, _known(size), _known(width))
+    most = L2_BYTES // (k + v) * BLOCK
+    pays = _reaches(job.rows, least) * (1 - _reaches(keys, most + 1))
+    if pays == 0:
+        by_vectors()
+    elif pays == 1:
+        _emit_terms(emit, job, terms)
+    elif emit.is_catching:
+        by_vectors()
+    else:
+        emit_either(emit, pays, lambda: _emit_terms(emit, job, terms), by_vectors)
+
+
+def _known(size: Dim) -> int:
+    return size if isinstance(size, int) else _USUAL_SIZE
+
+
+def _reaches(size: Dim, least: int) -> Dim:
+    """Return 1 where a size is so large, else 0."""
+    return minimum(maximum(size - (least - 1), 0), 1)
+
+
+def _emit_terms(emit: Emission, job: Job, terms: tuple[int, int]) -> None:
+    size, width, keys = (job.fields[name] for name in ("size", "width", "keys"))
+    space = job.room + terms_bytes(*terms, size, width, keys)
+    emit.step(
+        term_attention(*terms), outputs=job.outputs, flops=job.flops, **job.fields,
+        workspace=emit.workspace(space), workspace_bytes=space, terms_at=job.room,
+    )  # fmt: skip
