@@ -13,9 +13,9 @@ import numpy as np
 from .descent import descended
 from .grid import Grid
 
-_DAMPING = 0.01
+_DAMPING = 0.05
 """Of the mean square of inputs, added to that of each."""
-_SWEEPS = 3
+_SWEEPS = 2
 
 
 def rounded(
