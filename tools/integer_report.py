@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,6 +29,9 @@ class IntegerRow:
         The same of onnxruntime; None also where it is not installed, or refuses the model.
     reason : str
         Why it computes with floats here, and so what should be different.
+    is_slow : bool
+        Whether onnxruntime multiplies int8 by weights: on x86 its products of two signed operands
+        take 10 to 150 times as long as those of uint8 and int8.
     """
 
     name: str
@@ -36,6 +39,7 @@ class IntegerRow:
     here: bool | None
     reference: bool | None
     reason: str = ""
+    is_slow: bool = False
 
 
 def integer_rows(
@@ -52,19 +56,21 @@ def integer_rows(
     original : path, optional
         What onnxruntime is given; else ``model``.
     """
-    from ..optimizer.quantize.explanation import float_reason, quantized_nodes
+    from ..optimizer.quantize.explanation import float_reason, multiplies_signed, quantized_nodes
 
     nodes = list(quantized_nodes(model.graph))
     if not nodes:
         return []
     known = {name for node in nodes for name in _names(node)}
     here = _computing(lowered, known)
-    other = _computing(_in_onnxruntime(original or model), known)
+    optimized = _in_onnxruntime(original or model)
+    other, slow = _computing(optimized, known), _computing(optimized, known, multiplies_signed)
     rows = []
     for node in nodes:
         own = _of(node, here)
         reason = float_reason(node) if own is False else ""
-        rows.append(IntegerRow(str(node.name), node.op_type, own, _of(node, other), reason))
+        theirs, is_slow = _of(node, other), bool(_of(node, slow))
+        rows.append(IntegerRow(str(node.name), node.op_type, own, theirs, reason, is_slow))
     return rows
 
 
@@ -77,20 +83,26 @@ def _names(node: ir.Node) -> list[str]:
     return [str(node.name), *(str(value.name) for value in values)]
 
 
-def _computing(model: ir.Model | None, known: set[str]) -> dict[str, bool]:
-    """Tell of nodes that are known by a name, whether what became of them is of integers."""
+def _computing(
+    model: ir.Model | None, known: set[str], holds: Callable[[ir.Node], bool] | None = None
+) -> dict[str, bool]:
+    """Tell of nodes that are known by a name, whether something holds of what became of them.
+
+    It is that they operate on integers where nothing else is given.
+    """
     from ..optimizer.quantize.explanation import operates_on_integers
 
+    holds = holds or operates_on_integers
     found: dict[str, bool] = {}
     for node in () if model is None else model.graph:
         if node.op_type in ("QuantizeLinear", "DequantizeLinear"):
             continue
-        is_integer = operates_on_integers(node)
+        is_so = holds(node)
         for name in (str(node.name), *(str(value.name) for value in node.outputs)):
             while name not in known and name:  # what passes make of a node has its name, and more
                 name = name.rpartition(".")[0]
             if name:
-                found[name] = is_integer or found.get(name, False)
+                found[name] = is_so or found.get(name, False)
     return found
 
 
@@ -119,8 +131,11 @@ def print_integers(rows: Sequence[IntegerRow], console: Console) -> None:
     console.print(f"{count} of {len(rows)} nodes on quantized tensors compute with integers")
     table = text.table("", "node", "operator", "here", "onnxruntime", "why not")
     for row in rows:
-        table.add_row(row.name, row.op_type, _word(row.here), _word(row.reference), row.reason)
+        theirs = "integers, slow" if row.is_slow else _word(row.reference)
+        table.add_row(row.name, row.op_type, _word(row.here), theirs, row.reason)
     table.caption = "–: part of another node, or not known"
+    if any(row.is_slow for row in rows):
+        table.caption += "; slow: int8 activations, which onnxruntime multiplies well as uint8 only"
     text.show(console, table)
 
 

@@ -18,8 +18,8 @@ from . import zoo
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-_NEEDED = ("torch", "transformers", "accelerate", "gguf")
-_LETTERS = 40_000
+_NEEDED = ("torch", "transformers", "gguf")
+_LETTERS = 120_000
 """Of the text."""
 
 
@@ -49,7 +49,6 @@ def _text() -> str:
 
 def _model(path: Path) -> ir.Model:
     import torch
-    from transformers import AutoModelForCausalLM
 
     from ..importers import load
 
@@ -58,14 +57,31 @@ def _model(path: Path) -> ir.Model:
 
         def __init__(self) -> None:
             super().__init__()
-            self.inner = AutoModelForCausalLM.from_pretrained(
-                path.parent, gguf_file=path.name, dtype=torch.float32
-            )
+            self.inner = _decoder(path)
 
         def forward(self, input_ids: Any) -> Any:
             return self.inner(input_ids, use_cache=False).logits
 
     return load(Logits().eval(), example_inputs={"input_ids": torch.ones(1, 64, dtype=torch.long)})
+
+
+def _decoder(path: Path) -> Any:
+    """Return the decoder of a GGUF file, widened to float32.
+
+    ``from_pretrained`` does the same, but asks for another package that it then does not use.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.modeling_gguf_pytorch_utils import load_gguf_checkpoint
+
+    config = AutoConfig.from_pretrained(path.parent, gguf_file=path.name)
+    found = AutoModelForCausalLM.from_config(config)
+    parts = load_gguf_checkpoint(str(path), return_tensors=True, model_to_load=found)
+    missing, unknown = found.load_state_dict(parts["tensors"], strict=False)
+    tied = set(getattr(found, "_tied_weights_keys", None) or ())
+    if unknown or set(missing) - tied:
+        wrong = f"{len(missing)} weights are missing, {len(unknown)} unknown"
+        raise zoo.Unavailable(f"{path.name}: {wrong}")
+    return found.float()
 
 
 def perplexity(session: Session, tokens: np.ndarray, window: int = 256, windows: int = 8) -> float:

@@ -15,9 +15,9 @@ from .progress import shown
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from ..optimizer.quantize.grid import Grid
     from ..optimizer.quantize.layers import Layer
     from ..optimizer.quantize.refinement import Refined
-    from ..optimizer.quantize.rounding import Grid
 
 Feeds = list[Mapping[str, np.ndarray]]
 _MOST = 1 << 28
@@ -65,8 +65,8 @@ class Refinements:
             if (x := node.inputs[0]) is not None
         }
 
-        def grid(layer: Layer) -> Grid:
-            _, scales, *_ = quantized_weights(layer.node, steps[str(layer.node.name)])
+        def grid(layer: Layer, _: np.ndarray | None) -> Grid:
+            scales = quantized_weights(layer.node, steps[str(layer.node.name)])[1]
             return by_channel_grid(layer, scales)
 
         calibrated.refined = self._refined(calibrated.model, list(steps), grid, feeds, threads)
@@ -87,9 +87,10 @@ class Refinements:
 
         taken = [layer for layer in layers_of(model.graph) if layer.weights.size >= LEAST]
         names = [str(layer.node.name) for layer in taken]
+        ranges = "nearest" if self.rounding == "nearest" else "mse"
 
-        def grid(layer: Layer) -> Grid:
-            return weight_grid(layer, bits, block, "nearest", wide)
+        def grid(layer: Layer, squares: np.ndarray | None) -> Grid:
+            return weight_grid(layer, bits, block, ranges, wide, squares)
 
         return self._refined(model, names, grid, feeds, threads)
 
@@ -97,25 +98,20 @@ class Refinements:
         self,
         model: ir.Model,
         names: Iterable[str],
-        grid: Callable[[Layer], Grid],
+        grid: Callable[[Layer, np.ndarray | None], Grid],
         feeds: Feeds,
         threads: int | None,
     ) -> dict[str, Refined]:
         from ..optimizer.quantize.layers import layers_of
-        from ..optimizer.quantize.moments import observed_names
-        from ..optimizer.quantize.refinement import refine
+        from ..optimizer.quantize.refinement import by_input, refine
+        from ..optimizer.quantize.walk import Walk
 
         wanted = set(names)
-        layers = [layer for layer in layers_of(model.graph) if layer.node.name in wanted]
-        with _Observed(model, observed_names(layers), threads) as run:
-            return refine(
-                layers,
-                grid,
-                lambda: shown(feeds, "looking at inputs of layers"),
-                run,
-                self.rounding,
-                biases=self.correct,
-            )
+        copy = model.clone()
+        layers = [layer for layer in layers_of(copy.graph) if layer.node.name in wanted]
+        walk = Walk(copy, feeds, lambda part: _Opened(part, threads))
+        groups = shown(by_input(layers), "rounding weights")
+        return refine(groups, grid, walk, self.rounding, biases=self.correct)
 
 
 def equalized(
@@ -133,13 +129,14 @@ def equalized(
     names : list of str
         The activations.
     """
+    from ..optimizer.quantize.calibration import with_outputs
     from ..optimizer.quantize.migration import migrate, sites
 
     changed = calibrated.model.clone()
     names = [str(site.value.name) for site in sites(changed.graph)]
     if not names:
         return calibrated, []
-    with _Observed(changed, names, threads) as run:
+    with _Opened(with_outputs(changed, names), threads) as run:
         names = migrate(changed.graph, shown(feeds, "equalizing"), run)
     if not names:
         return calibrated, []
@@ -173,13 +170,11 @@ def _error(
     return sum(error / max(sizes[index], 1e-30) for index, error in errors.items())
 
 
-class _Observed:
-    """A session of a model that gives further tensors, too."""
+class _Opened:
+    """A session of a part of a model, or of one that gives further tensors, too."""
 
-    def __init__(self, model: ir.Model, names: Iterable[str], threads: int | None) -> None:
-        from ..optimizer.quantize.calibration import with_outputs
-
-        self._session = Session(with_outputs(model, names), threads=threads)
+    def __init__(self, model: ir.Model, threads: int | None) -> None:
+        self._session = Session(model, threads=threads)
 
     def __enter__(self) -> Callable[..., Any]:
         return self._session.run

@@ -13,6 +13,11 @@ from .regions import behind_limits
 
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
 _INTEGERS = ("QLinear", "QGemm", "QAttention", "QMoE", "DynamicQuantize")
+_LEFT_ZERO_POINTS = {
+    "MatMulInteger": 2, "ConvInteger": 2, "QLinearMatMul": 2, "QLinearConv": 2, "QGemm": 2,
+    "MatMulIntegerToFloat": 4,
+}  # fmt: skip
+"""Operand that is the zero point of the left one."""
 _CHANGES = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast")
 
 
@@ -35,6 +40,18 @@ def operates_on_integers(node: ir.Node) -> bool:
     if node.op_type.startswith(_INTEGERS) or "Integer" in node.op_type:
         return True
     return bool(node.inputs) and _is_bytes(node.inputs[0])
+
+
+def multiplies_signed(node: ir.Node) -> bool:
+    """Tell whether an operator of integers multiplies a left operand of int8.
+
+    In a file that states no types, its zero point says so.
+    """
+    place = _LEFT_ZERO_POINTS.get(node.op_type)
+    if place is None:
+        return False
+    given = [node.inputs[i] for i in (0, place) if i < len(node.inputs)]
+    return any(value is not None and value.dtype == ir.DataType.INT8 for value in given)
 
 
 def _is_bytes(value: ir.Value | None) -> bool:

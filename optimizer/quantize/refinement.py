@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+import ml_dtypes
 import numpy as np
 import onnx_ir as ir
 
 from ..edits import new_constant
 from ..values import constant, used_once
-from .calibration import Run
-from .layers import Layer
-from .moments import Feeds, Moments, moments
-from .rounding import METHODS, Grid, rounded
-from .weights import MOST
+from .grid import Grid
+from .layers import Key, Layer
+from .moments import Moments, moments
+from .rounding import METHODS, rounded
+from .walk import Walk
+from .weights import MOST, Blocks
 
-Grids = Callable[[Layer], Grid]
-"""The grid of a layer's weights, broadcast against `Layer.matrices`."""
+Grids = Callable[[Layer, np.ndarray | None], Grid]
+"""The grid of a layer's weights, broadcast against `Layer.matrices`, by the mean squares of what
+they multiply, where these are known."""
 _FACTORS = ("alpha", "beta")
 _TOO_MANY = 8192
 """Products of a sum beyond which their matrix is too large: weights are rounded to the nearest."""
@@ -29,13 +32,16 @@ class Refined:
 
     Attributes
     ----------
-    integers : ndarray of float32
+    integers : ndarray of int8
         In the places of the weights.
+    blocks : Blocks, optional
+        The same, with scales and zero points of blocks, where weights have them.
     shifts : ndarray of float64, shape (channels,), optional
         What the bias takes up.
     """
 
     integers: np.ndarray
+    blocks: Blocks | None = None
     shifts: np.ndarray | None = None
 
     def correct(self, node: ir.Node) -> None:
@@ -68,17 +74,27 @@ def _add_to(node: ir.Node, index: int, amounts: np.ndarray) -> None:
     node.replace_input_with(index, new_constant(graph, new, f"{node.name}.bias"))
 
 
+def by_input(layers: Iterable[Layer]) -> list[list[Layer]]:
+    """Group layers that multiply the same rows."""
+    groups: dict[Key, list[Layer]] = {}
+    for layer in layers:
+        groups.setdefault(layer.key, []).append(layer)
+    return list(groups.values())
+
+
 def refine(
-    layers: Sequence[Layer], grids: Grids, feeds: Feeds, run: Run, method: str, *, biases: bool
+    groups: Iterable[Sequence[Layer]], grids: Grids, walk: Walk, method: str, *, biases: bool
 ) -> dict[str, Refined]:
     """Round the weights of layers by calibration data, and find what their biases should take up.
 
+    Each layer sees what those before it give with their rounded weights.
+
     Parameters
     ----------
-    layers : sequence of Layer
+    groups : iterable of sequence of Layer
+        As `by_input` makes them of the walk's model. Their weights become the rounded ones.
     grids : callable
-    feeds, run
-        As `moments.moments` takes them.
+    walk : Walk
     method : str
         Of `rounding.METHODS`, or ``"nearest"``.
     biases : bool
@@ -91,25 +107,50 @@ def refine(
     dict of str to Refined
         By the name of the layer's node.
     """
-    found = {}
-    rounds = method in METHODS
-    for products in (False, True) if rounds else (False,):
-        part = [e for e in layers if products == (rounds and e.summed <= _TOO_MANY)]
-        for same, seen in moments(part, feeds, run, products=products):
-            for layer in same:
-                found[str(layer.node.name)] = _refined(layer, grids(layer), seen, method, biases)
+    found: dict[str, Refined] = {}
+    done: dict[ir.Value, tuple[Refined, ir.Value]] = {}
+    for same in groups:
+        first = same[0]
+        walk.advance(first.node)
+        products = method in METHODS and first.summed <= _TOO_MANY
+        arrays = (run[str(first.source.name)] for run in walk.runs)
+        seen = moments(first, arrays, products=products)
+        for layer in same:
+            node, weights = layer.node, layer.node.inputs[1]
+            assert weights is not None
+            if weights not in done:
+                done[weights] = _refined(layer, grids, seen, method, biases)
+            found[str(node.name)], numbers = done[weights]
+            node.replace_input_with(1, numbers)
+            found[str(node.name)].correct(node)
     return found
 
 
-def _refined(layer: Layer, grid: Grid, seen: Moments, method: str, biases: bool) -> Refined:
+def _refined(
+    layer: Layer, grids: Grids, seen: Moments, method: str, biases: bool
+) -> tuple[Refined, ir.Value]:
+    """Round the weights of a layer; also returns the constant of what their integers stand for."""
     weights = layer.matrices(layer.weights)
+    squares = np.stack([np.diag(e) for e in seen.products]) if seen.products.size else None
+    grid = grids(layer, None if squares is None else squares / max(seen.count, 1))
     integers = grid.nearest(weights)
+    scales, zeros = (np.broadcast_to(e, weights.shape).copy() for e in (grid.scales, grid.zeros))
     for group, products in enumerate(seen.products if seen.products.size else ()):
-        grid_of_group = grid.of(group, weights.shape)
-        integers[group] = rounded(weights[group], grid_of_group, products, method)
-    errors = weights - grid.numbers(integers)
-    shifts = np.einsum("gok,gk->go", errors, seen.mean).reshape(-1) if biases else None
-    return Refined(layer.placed(integers), shifts)
+        integers[group], own = rounded(
+            weights[group], grid.of(group, weights.shape), products, method
+        )
+        scales[group], zeros[group] = own.scales, own.zeros
+    numbers = (integers - zeros) * scales
+    shifts = np.einsum("gok,gk->go", weights - numbers, seen.mean).reshape(-1) if biases else None
+    whole, blocks = layer.placed(integers), None
+    if grid.block:
+        of_blocks = [layer.placed(each[..., :: grid.block]) for each in (scales, zeros)]
+        few, zero = (each.astype(ml_dtypes.uint4) for each in (whole, of_blocks[1]))
+        blocks = Blocks(few, of_blocks[0], zero)
+    graph = layer.node.graph
+    assert isinstance(graph, ir.Graph)
+    made = new_constant(graph, layer.placed(numbers), f"{layer.node.name}.rounded")
+    return Refined(whole.astype(np.int8), blocks, shifts), made
 
 
 def by_channel_grid(layer: Layer, scales: np.ndarray) -> Grid:

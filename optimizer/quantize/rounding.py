@@ -8,50 +8,19 @@ better.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from .descent import descended
+from .grid import Grid
 
-@dataclass(frozen=True)
-class Grid:
-    """Numbers ``(integer - zero) * scale`` for integers from ``low`` to ``high``.
-
-    Attributes
-    ----------
-    scales, zeros : ndarray of float32
-        Broadcast against weights (outputs, summed).
-    low, high : int
-    """
-
-    scales: np.ndarray
-    zeros: np.ndarray
-    low: int
-    high: int
-
-    def nearest(self, weights: np.ndarray) -> np.ndarray:
-        """Nearest integers, as float32."""
-        steps = np.rint(weights / self.scales) + self.zeros
-        found: np.ndarray = np.clip(steps, self.low, self.high)
-        return found
-
-    def numbers(self, integers: np.ndarray) -> np.ndarray:
-        """Numbers that integers stand for."""
-        found: np.ndarray = (integers - self.zeros) * self.scales
-        return found
-
-    def of(self, group: int, shape: tuple[int, ...]) -> Grid:
-        """Grid of one of several matrices, together of a shape."""
-        scales, zeros = (np.broadcast_to(e, shape)[group] for e in (self.scales, self.zeros))
-        return Grid(scales, zeros, self.low, self.high)
-
-    def columns(self, order: np.ndarray, shape: tuple[int, ...]) -> Grid:
-        """Grid of weights of a shape, whose columns are in another order."""
-        scales, zeros = (np.broadcast_to(e, shape)[:, order] for e in (self.scales, self.zeros))
-        return Grid(scales, zeros, self.low, self.high)
+_DAMPING = 0.05
+"""Of the mean square of inputs, added to that of each."""
+_SWEEPS = 2
 
 
-def rounded(weights: np.ndarray, grid: Grid, products: np.ndarray, method: str) -> np.ndarray:
+def rounded(
+    weights: np.ndarray, grid: Grid, products: np.ndarray, method: str
+) -> tuple[np.ndarray, Grid]:
     """Round the weights of a layer.
 
     Parameters
@@ -63,17 +32,27 @@ def rounded(weights: np.ndarray, grid: Grid, products: np.ndarray, method: str) 
 
     Returns
     -------
-    ndarray of float32, shape (outputs, summed)
+    integers : ndarray of float32, shape (outputs, summed)
         Whole numbers.
+    grid : Grid
+        The given one, or that of other scales of blocks.
     """
     nearest = grid.nearest(weights)
     if not products.any():
-        return nearest
-    found = _METHODS[method](weights, grid, products)
-    better = output_errors(weights, grid.numbers(found), products) < output_errors(
+        return nearest, grid
+    damped = products.copy()
+    damped[np.diag_indices_from(damped)] += _DAMPING * np.diag(products).mean()
+    found = _METHODS[method](weights, grid, damped)
+    found, moved = descended(weights, found, grid, damped, _SWEEPS)
+    better = output_errors(weights, moved.numbers(found), products) < output_errors(
         weights, grid.numbers(nearest), products
     )
-    return np.where(better[:, np.newaxis], found, nearest)
+    chosen = better[:, np.newaxis]
+    scales, zeros = (
+        np.where(chosen, *pair) for pair in ((moved.scales, grid.scales), (moved.zeros, grid.zeros))
+    )
+    integers = np.where(chosen, found, nearest)
+    return integers, Grid(scales, zeros, grid.low, grid.high, grid.block)
 
 
 def output_errors(weights: np.ndarray, others: np.ndarray, products: np.ndarray) -> np.ndarray:
@@ -83,7 +62,6 @@ def output_errors(weights: np.ndarray, others: np.ndarray, products: np.ndarray)
     return found
 
 
-_DAMPING = 0.01
 _BLOCK = 32
 
 
@@ -97,7 +75,6 @@ def _gptq(weights: np.ndarray, grid: Grid, products: np.ndarray) -> np.ndarray:
     diagonal = np.diag(products)
     order = np.argsort(-diagonal, kind="stable")
     hessian = products[np.ix_(order, order)].astype(np.float64)
-    hessian[np.diag_indices_from(hessian)] += _DAMPING * diagonal.mean()
     factor = np.linalg.cholesky(np.linalg.inv(hessian)).T.astype(np.float32)
     left = weights[:, order].T.copy()  # a column of weights is a row here
     ordered = grid.columns(order, weights.shape)

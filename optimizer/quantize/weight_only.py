@@ -9,11 +9,11 @@ import onnx_ir as ir
 
 from ..edits import insert, new_constant, set_inputs
 from ..values import attribute, constant, rank
+from .grid import Grid
 from .layers import Layer
 from .products import products
 from .refinement import Refined, by_channel_grid
 from .regions import CONVOLUTIONS, is_float
-from .rounding import Grid
 from .weights import LEVELS, Blocks, by_channel, in_blocks
 
 LEAST = 1024
@@ -41,7 +41,7 @@ def write_weights(
     method : {"nearest", "mse"}
         Of 4 bits.
     refined : mapping of str to Refined, optional
-        By the name of a layer, its weights on the grid of `weight_grid`.
+        By the name of a layer, its weights on a grid of `weight_grid`.
     wide : collection of str
         Names of products whose weights take 8 bits.
 
@@ -66,10 +66,11 @@ def write_weights(
         if value is None or weights is None or weights.size < LEAST:
             continue
         if (value, axis) not in made:
-            given = refined[str(node.name)].integers if node.name in refined else None
+            given = refined.get(str(node.name))
             if _is_few(node, bits, wide):
-                blocks = in_blocks(weights, 1 - axis, block, method)
-                made[value, axis] = _in_blocks(graph, value, blocks, 1 - axis, block, given)
+                blocks = given.blocks if given else None
+                blocks = blocks or in_blocks(weights, 1 - axis, block, method)
+                made[value, axis] = _in_blocks(graph, value, blocks, 1 - axis, block)
             else:
                 made[value, axis] = _by_channel(graph, value, weights, axis, given)
         if node.name in refined:
@@ -97,37 +98,43 @@ def _is_few(node: ir.Node, bits: int, wide: Collection[str]) -> bool:
 
 
 def weight_grid(
-    layer: Layer, bits: int, block: int, method: str, wide: Collection[str] = ()
+    layer: Layer,
+    bits: int,
+    block: int,
+    method: str,
+    wide: Collection[str] = (),
+    squares: np.ndarray | None = None,
 ) -> Grid:
-    """Return the grid that `write_weights` has for a layer."""
+    """Return the grid that the weights of a layer are rounded to.
+
+    Parameters
+    ----------
+    layer : Layer
+    bits, block, method, wide
+        As `write_weights` takes them.
+    squares : ndarray, shape (groups, summed), optional
+        Mean squares of what weights multiply: errors count so much.
+    """
     weights = layer.matrices(layer.weights)
     if not _is_few(layer.node, bits, wide):
         _, scales = by_channel(weights.reshape(-1, layer.summed), 0)
         return by_channel_grid(layer, scales)
-    blocks = in_blocks(weights[0], 1, block, method)
+    blocks = in_blocks(weights[0], 1, block, method, None if squares is None else squares[0])
     parts = (blocks.scales, blocks.zeros.astype(np.float32))
     scales, zeros = (np.repeat(part, block, 1)[:, : layer.summed] for part in parts)
-    return Grid(scales, zeros, 0, LEVELS)
+    return Grid(scales, zeros, 0, LEVELS, block)
 
 
 def _by_channel(
-    graph: ir.Graph, value: ir.Value, weights: np.ndarray, axis: int, given: np.ndarray | None
+    graph: ir.Graph, value: ir.Value, weights: np.ndarray, axis: int, given: Refined | None
 ) -> ir.Value:
     integers, scales = by_channel(weights, axis)
-    chosen = integers if given is None else given.astype(integers.dtype)
+    chosen = integers if given is None else given.integers.astype(integers.dtype)
     return _widened(graph, value, [chosen, scales], axis=axis)
 
 
-def _in_blocks(
-    graph: ir.Graph,
-    value: ir.Value,
-    found: Blocks,
-    axis: int,
-    block: int,
-    given: np.ndarray | None,
-) -> ir.Value:
-    integers = found.integers if given is None else given.astype(found.integers.dtype)
-    parts = [integers, found.scales, found.zeros]
+def _in_blocks(graph: ir.Graph, value: ir.Value, found: Blocks, axis: int, block: int) -> ir.Value:
+    parts = [found.integers, found.scales, found.zeros]
     return _widened(graph, value, parts, axis=axis, block_size=block)
 
 

@@ -75,7 +75,13 @@ LEVELS = 15
 _SHRINKS = (1.0, 0.925, 0.85, 0.775, 0.7)
 
 
-def in_blocks(weights: np.ndarray, axis: int, block: int, method: str = "nearest") -> Blocks:
+def in_blocks(
+    weights: np.ndarray,
+    axis: int,
+    block: int,
+    method: str = "nearest",
+    importance: np.ndarray | None = None,
+) -> Blocks:
     """Quantize weights to 4 bits in blocks.
 
     Parameters
@@ -87,6 +93,8 @@ def in_blocks(weights: np.ndarray, axis: int, block: int, method: str = "nearest
     method : {"nearest", "mse"}
         ``"nearest"``: the range of a block is from its least to its largest weight. ``"mse"``: it
         is smaller on each side, up to 0.7 of that, where the squared error of the block then is.
+    importance : ndarray, optional
+        What the squared error of each place along the axis counts, for ``"mse"``.
 
     Notes
     -----
@@ -101,10 +109,12 @@ def in_blocks(weights: np.ndarray, axis: int, block: int, method: str = "nearest
     high = np.maximum(blocks.max(-1, keepdims=True), 0)
     scales, zeros = _grids(low, high)
     if method == "mse":
-        least = _errors(blocks, scales, zeros)
+        counts = np.ones(length) if importance is None else importance
+        counted = np.pad(counts, (0, -length % block)).reshape(-1, block).astype(np.float32)
+        least = _errors(blocks, scales, zeros, counted)
         for pair in itertools.product(_SHRINKS, repeat=2):
             tried = _grids(low * np.float32(pair[0]), high * np.float32(pair[1]))
-            errors = _errors(blocks, *tried)
+            errors = _errors(blocks, *tried, counted)
             scales = np.where(errors < least, tried[0], scales)
             zeros = np.where(errors < least, tried[1], zeros)
             least = np.minimum(errors, least)
@@ -124,8 +134,11 @@ def _grids(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return scales, np.rint(-low / scales)
 
 
-def _errors(blocks: np.ndarray, scales: np.ndarray, zeros: np.ndarray) -> np.ndarray:
-    """Squared error of each block."""
+def _errors(
+    blocks: np.ndarray, scales: np.ndarray, zeros: np.ndarray, counted: np.ndarray
+) -> np.ndarray:
+    """Squared error of each block, each place of which counts so much."""
     integers = _rounded(blocks / scales + zeros, 0, LEVELS)
-    errors: np.ndarray = np.square((integers - zeros) * scales - blocks).sum(-1, keepdims=True)
+    squares = np.square((integers - zeros) * scales - blocks)
+    errors: np.ndarray = (squares * counted).sum(-1, keepdims=True)
     return errors

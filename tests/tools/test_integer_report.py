@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import onnx
 import pytest
 import sardonyx
 from onnx import TensorProto, helper, numpy_helper
-from sardonyx.tools.integer_report import integer_rows
+from rich.console import Console
+from sardonyx.tools.integer_report import integer_rows, print_integers
 
 F32 = np.float32
 
@@ -67,6 +69,25 @@ def test_integers_are_reported_here_and_in_onnxruntime():
     found = rows(graph, y)
     assert (found["conv"].here, found["conv"].reference, found["conv"].reason) == (True, True, "")
     assert (found["product"].here, found["product"].reference) == (True, True)
+
+
+@pytest.mark.parametrize("op_type", ["QLinearMatMul", "QLinearConv", "MatMulInteger"])
+@pytest.mark.parametrize(("dtype", "is_slow"), [(np.int8, True), (np.uint8, False)])
+def test_signed_products_are_slow_in_onnxruntime(op_type, dtype, is_slow):
+    graph = Graph()
+    scale, zero, none = F32(0.05), dtype(3), np.int8(0)
+    x = graph.op("QuantizeLinear", "x", scale, zero)
+    integers = graph.rng.integers(-9, 9, (4, 4, 3, 3) if "Conv" in op_type else (6, 5))
+    weights = integers.astype(np.int8)
+    if op_type == "MatMulInteger":
+        y = graph.op(op_type, x, weights, zero, none, name="it")
+    else:
+        y = graph.op(op_type, x, scale, zero, weights, scale, none, scale, zero, name="it")
+    row = rows(graph, y)["it"]
+    assert (row.reference, row.is_slow) == (True, is_slow)
+    console = Console(width=200, record=True, file=io.StringIO())
+    print_integers([row], console)
+    assert ("integers, slow" in console.export_text()) is is_slow
 
 
 def convolution(graph: Graph, x: str, weights: Any) -> str:

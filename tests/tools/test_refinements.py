@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,16 @@ import sardonyx
 from onnx import helper, numpy_helper
 from sardonyx import InvalidArgument
 from sardonyx.importers import load
+from sardonyx.optimizer.names import make_names_unique
 from sardonyx.optimizer.quantize.calibration import with_outputs
+from sardonyx.optimizer.quantize.grid import Grid
+from sardonyx.optimizer.quantize.layers import Layer, layers_of
 from sardonyx.optimizer.quantize.migration import migrate, sites
+from sardonyx.optimizer.quantize.preparation import prepared
+from sardonyx.optimizer.quantize.refinement import by_input, refine
+from sardonyx.optimizer.quantize.walk import Walk
+from sardonyx.optimizer.quantize.weight_only import weight_grid, write_weights
+from sardonyx.optimizer.report import Report
 from sardonyx.tools.demo import DATA, held_out_images
 
 F32 = np.float32
@@ -168,3 +178,92 @@ def test_activations_that_overflow_are_named():
     known = {"x": rng.standard_normal((4, 8, 32)).astype(F32)}
     with pytest.raises(InvalidArgument, match="'m' is NaN or infinite"):
         sardonyx.quantize(source, known, mode="weights", rounding="gptq")
+
+
+def stack(rng: np.random.Generator, depth: int = 5) -> onnx.ModelProto:
+    """Normalized products with a nonlinearity between, each added to what goes on."""
+    width, inner = 64, 96
+    arrays: dict[str, np.ndarray] = {}
+    nodes = []
+    x = "x"
+    for i in range(depth):
+        arrays |= {
+            f"scale{i}": np.exp(rng.standard_normal(width) / 2).astype(F32),
+            f"a{i}": rng.standard_normal((width, inner)).astype(F32) / F32(8),
+            f"b{i}": rng.standard_normal((inner, width)).astype(F32) / F32(6),
+        }
+        nodes += [
+            helper.make_node("RMSNormalization", [x, f"scale{i}"], [f"n{i}"]),
+            helper.make_node("MatMul", [f"n{i}", f"a{i}"], [f"p{i}"]),
+            helper.make_node("Gelu", [f"p{i}"], [f"g{i}"]),
+            helper.make_node("MatMul", [f"g{i}", f"b{i}"], [f"q{i}"]),
+            helper.make_node("Add", [x, f"q{i}"], [f"x{i}"]),
+        ]
+        x = f"x{i}"
+    nodes[-1].output[0] = "y"
+    constants = [numpy_helper.from_array(array, name) for name, array in arrays.items()]
+    inputs = [helper.make_tensor_value_info("x", 1, ("n", width))]
+    outputs = [helper.make_tensor_value_info("y", 1, ("n", width))]
+    graph = helper.make_graph(nodes, "stack", inputs, outputs, constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=10)
+
+
+def mixed_rows(rng: np.random.Generator, count: int) -> np.ndarray:
+    """Rows of few independent numbers, as activations are."""
+    mixing = np.random.default_rng(7).standard_normal((24, 64))
+    rows = rng.standard_normal((count, 24)) @ mixing + rng.standard_normal((count, 64)) / 4
+    return rows.astype(F32)
+
+
+@pytest.mark.parametrize("block", [16, 32])
+def test_few_bits_of_a_stack_gain_by_gptq(block):
+    rng = np.random.default_rng(0)
+    source = stack(rng)
+    known, unseen = {"x": mixed_rows(rng, 1024)}, {"x": mixed_rows(rng, 256)}
+    few: dict[str, Any] = {"mode": "weights", "bits": 4, "block": block}
+    plain = quality(source, known, unseen, **few)
+    assert quality(source, known, unseen, rounding="gptq", **few) > plain + 4
+
+
+def test_layers_see_what_rounded_ones_before_them_give():
+    rng = np.random.default_rng(0)
+    floats = prepared(load(stack(rng)))
+    make_names_unique(floats, Report())
+    feeds = [{"x": mixed_rows(rng, 128)} for _ in range(8)]
+    unseen = {"x": mixed_rows(rng, 256)}
+    (exact,) = sardonyx.Session(floats).run(None, unseen)
+
+    def found(alone: bool) -> float:
+        copy = floats.clone()
+        groups = by_input(layers_of(copy.graph))
+        refined = {}
+        for part in [[group] for group in groups] if alone else [groups]:
+            model = floats.clone() if alone else copy
+            names = {str(layer.node.name) for group in part for layer in group}
+            own = by_input(e for e in layers_of(model.graph) if e.node.name in names)
+            walk = Walk(model, feeds, opened)
+            refined |= refine(own, few_bits_grid, walk, "gptq", biases=False)
+        model = floats.clone()
+        write_weights(model, 4, 32, "nearest", refined)
+        return decibels(exact, sardonyx.Session(model).run(None, unseen)[0])
+
+    assert found(alone=False) > found(alone=True) + 0.5
+
+
+def few_bits_grid(layer: Layer, squares: np.ndarray | None) -> Grid:
+    return weight_grid(layer, 4, 32, "mse", squares=squares)
+
+
+@contextmanager
+def opened(part: Any) -> Iterator[Any]:
+    with sardonyx.Session(part) as session:
+        yield session.run
+
+
+def test_corrected_biases_are_of_the_weights_that_are_written():
+    rng = np.random.default_rng(0)
+    source = stack(rng, 1)
+    known, unseen = {"x": mixed_rows(rng, 512)}, {"x": mixed_rows(rng, 256)}
+    few: dict[str, Any] = {"mode": "weights", "bits": 4, "rounding": "mse"}
+    plain = quality(source, known, unseen, **few)
+    assert quality(source, known, unseen, correct=True, **few) > plain - 0.1
