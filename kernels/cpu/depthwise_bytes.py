@@ -17,7 +17,7 @@ from numba.core import types
 
 from .. import simd
 from ..arithmetic import ARITHMETIC
-from ..byte_vectors import emit_scaled, emit_store, four_rows, four_rows_first
+from ..byte_vectors import emit_requantized, emit_store, four_rows, four_rows_first
 from ..emitter import BYTE, Emitter
 from ..fields import Scaled, Sizes, Strides, Window
 from ..registry import Pointer, kernel_factory
@@ -140,7 +140,7 @@ class _Row(Emitter):
 
     def store(self, total: Any, target: Any) -> None:
         builder = self.builder
-        value = emit_scaled(builder, total, self.scales, self.low, self.high, self.zero)
+        value = emit_requantized(builder, total, self.scales, self.low, self.high, self.zero)
         full = builder.icmp_signed(">=", self.count, I64(LANES))
         with builder.if_else(full) as (whole, some):
             with whole:

@@ -78,12 +78,11 @@ class Residual:
             return None
         return cls(bytes_, *grids, is_positive)  # type: ignore[arg-type]
 
-    def added(self, emit: Emission, epilogue: Epilogue) -> Epilogue | None:
+    def added(self, emit: Emission, epilogue: Epilogue, is_image: bool) -> Epilogue | None:
         """Return an epilogue whose bytes are the sums; None where the others lie otherwise."""
         y, other = epilogue.result, emit.tensor(self.other)
         assert y is not None
-        if len(other.shape) > 2:
-            other = emit.channels_last(other)
+        other = emit.channels_last(other) if is_image else emit.ordered(other)
         if not same_strides(y.shape, y.strides, other.strides):
             return None
         words = addition_words(self.own_grid, self.other_grid, self.grid[0], self.is_positive)
@@ -103,7 +102,9 @@ def tile_bytes(
     assert head is not None
     if residual is not None:
         y = emit.output(group.last, order=order)
-        whole = residual.added(emit, Epilogue(result=y, scales=scale, zero=zero))
+        whole = residual.added(
+            emit, Epilogue(result=y, scales=scale, zero=zero), is_image=order is not None
+        )
         if whole is not None:
             return whole, Group([head], head)
     return Epilogue(result=emit.output(head, order=order), scales=scale, zero=zero), group
@@ -117,4 +118,4 @@ def _grid(node: Node) -> _Grid | None:
     scale, zero = (info.array().reshape(()) for info in infos)  # type: ignore[union-attr]
     if scale.dtype != np.float32 or zero.dtype not in (np.int8, np.uint8):
         return None
-    return (scale, zero) if scale > 0 and is_ordinary(scale) else None
+    return (scale, zero) if scale > 0 and is_ordinary.py_func(scale) else None

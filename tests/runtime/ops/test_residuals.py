@@ -6,11 +6,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 import sardonyx
 from onnx import helper
 from onnx.helper import make_node
+from onnx.reference import ReferenceEvaluator
+from sardonyx.reference import OPERATORS
 from sardonyx.runtime.ops import quads, residuals
 
 F32 = np.float32
@@ -61,15 +62,15 @@ def grids(rng: np.random.Generator, h: Any, o: Any, y: Any) -> dict[str, Any]:
 
 
 def agree(proto: onnx.ModelProto, feeds: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compare with what a step of its own adds, exactly, and with onnxruntime."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    reference = onnxruntime.InferenceSession(proto.SerializeToString(), options)
-    (wanted,) = reference.run(None, feeds)
+    """Compare with what a step of its own adds, exactly, and with the operators of the standard.
+
+    onnxruntime has no QLinearConv of some of these types.
+    """
+    (wanted,) = ReferenceEvaluator(proto, new_ops=OPERATORS).run(None, feeds)
     for threads in (1, 3):
         session = sardonyx.Session(proto, threads=threads)
         types = [step.op_type for step in session.engine.program.steps]
-        assert not any("Add" in each for each in types), types
+        assert [each.split("+")[0][:7] for each in types if "Add" in each] == ["QLinear"], types
         found = session.run(None, feeds)[0]
         off = np.abs(found.astype(int) - wanted)
         assert off.max() <= 1
@@ -82,7 +83,7 @@ def agree(proto: onnx.ModelProto, feeds: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("kinds", [(a, b, c) for a in KINDS for b in KINDS for c in KINDS])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_behind_convolutions(seed, kinds, monkeypatch):
     h, o, y = kinds
     rng = np.random.default_rng([seed, *(kind is np.int8 for kind in kinds)])
