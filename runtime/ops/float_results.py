@@ -10,10 +10,14 @@ import onnx_ir as ir
 from ..emission import Emission
 from ..graph import Info, Node
 from ..groups import Group
-from ..symbolic import Dim
+from ..symbolic import Dim, product
 from ..tensors import Tensor
 from .epilogue import Epilogue
 from .pointwise import emit_expression
+
+
+_FEW_ROWS = 4
+"""Rows for which a step that repeats a computed scale takes longer than it saves."""
 
 
 def float_results(emit: Emission, group: Group, axis: int) -> Epilogue | None:
@@ -31,7 +35,11 @@ def float_results(emit: Emission, group: Group, axis: int) -> Epilogue | None:
         return None
     factor = scaled.values[1 - scaled.values.index(cast.outputs[0])]
     assert factor is not None
-    if not _is_along(emit.infos[factor], head.infos[0], axis):
+    info, result = emit.infos[factor], head.infos[0]
+    if not _is_along(info, result, axis):
+        return None
+    rows = product([size for i, size in enumerate(result.dims) if i != axis % result.rank])
+    if not info.is_constant and isinstance(rows, int) and rows <= _FEW_ROWS:
         return None
     rest = [node for node in body if node not in (cast, scaled)]
     found = Epilogue.match(emit, head, rest, axis, scaled.outputs[0])
