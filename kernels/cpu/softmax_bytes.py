@@ -9,7 +9,6 @@ import numpy as np
 from numba import njit
 
 from .. import vmath
-from ..quotients import is_ordinary, reciprocal, rounded_quotient
 from ..registry import Pointer, kernel_factory
 from ..simd import (
     first,
@@ -17,9 +16,12 @@ from ..simd import (
     reduce_max,
     select,
     splat,
+    splat_i32,
+    to_f32,
+    to_i32,
     vload,
-    vmax,
     vmin,
+    vrint,
     vstore,
 )
 from ..target import LANES
@@ -37,35 +39,39 @@ def softmax_bytes(dtype: str, result: str) -> Callable[..., int]:
     """
     load, _, load_first, _ = VECTOR_MEMORY[dtype]
     _, store, _, store_first = VECTOR_MEMORY[result]
-    limits = np.iinfo(np.int8 if result == "i8" else np.uint8)
-    least, largest = limits.min, limits.max
+    largest = np.iinfo(np.int8 if result == "i8" else np.uint8).max
 
     @njit
     def row_max(x: Pointer, n: int) -> Any:
-        low = splat(_F(-128.0))
+        low = splat_i32(np.int32(-128))
         top, i = low, 0
         while i + LANES <= n:
-            top = vmax(top, load(x, i))
+            v = to_i32(load(x, i))
+            top = select(v > top, v, top)
             i += LANES
         if i < n:
-            top = vmax(top, select(first(n - i), load_first(x, i, n - i), low))
-        return reduce_max(top)
+            v = select(first(n - i), to_i32(load_first(x, i, n - i)), low)
+            top = select(v > top, v, top)
+        return reduce_max(to_f32(top))
 
     @njit
     def exponentials(x: Pointer, terms: Pointer, n: int, top: Any, scale: Any) -> Any:
         """Write exp((x - top) * scale), and give their sum."""
-        total, i = splat(_F(0.0)), 0
-        while i + LANES <= n:
+        a, b, i = splat(_F(0.0)), splat(_F(0.0)), 0
+        while i + 2 * LANES <= n:
             e = vmath.exp_below_one((load(x, i) - top) * scale)
+            f = vmath.exp_below_one((load(x, i + LANES) - top) * scale)
             vstore(terms, i, e)
-            total = total + e
-            i += LANES
-        if i < n:
+            vstore(terms, i + LANES, f)
+            a, b = a + e, b + f
+            i += 2 * LANES
+        while i < n:
             e = vmath.exp_below_one((load_first(x, i, n - i) - top) * scale)
             e = select(first(n - i), e, splat(_F(0.0)))
             vstore(terms, i, e)
-            total = total + e
-        return reduce_add(total)
+            a = a + e
+            i += LANES
+        return reduce_add(a + b)
 
     def body(
         thread: int, part: int, until: int, parts: int,
@@ -73,21 +79,19 @@ def softmax_bytes(dtype: str, result: str) -> Callable[..., int]:
         workspace: Pointer, workspace_bytes: int,
     ) -> int:  # fmt: skip
         terms = workspace + thread * workspace_bytes
-        scale, unit, point = splat(_F(x_scale)), splat(_F(y_scale)), splat(_F(y_zero))
-        inverse, ordinary = reciprocal(_F(y_scale)), is_ordinary(_F(y_scale))
-        low, high = splat(_F(least - y_zero)), splat(_F(largest - y_zero))
+        scale, point = splat(_F(x_scale)), splat(_F(y_zero))
+        most = splat(_F(largest - y_zero))
         for row in range(rows * part // parts, rows * until // parts):
             source, target = x + row * n, y + row * n
             total = exponentials(source, terms, n, splat(row_max(source, n)), scale)
-            factor, i = splat(_F(1.0) / total), 0
-            while i < n:
-                whole = rounded_quotient(vload(terms, i) * factor, unit, inverse, ordinary)
-                whole = vmin(vmax(whole, low), high) + point
-                if i + LANES <= n:
-                    store(target, i, whole)
-                else:
-                    store_first(target, i, whole, n - i)
+            # The sum is at least 1, and shares are not below zero.
+            factor, i = splat(_F(1.0) / (total * _F(y_scale))), 0
+            while i + LANES <= n:
+                store(target, i, vrint(vmin(vload(terms, i) * factor, most)) + point)
                 i += LANES
+            if i < n:
+                whole = vrint(vmin(vload(terms, i) * factor, most)) + point
+                store_first(target, i, whole, n - i)
         return 0
 
     return body

@@ -15,7 +15,6 @@ from ..tensors import Tensor
 from .epilogue import Epilogue
 from .pointwise import emit_expression
 
-
 _FEW_ROWS = 4
 """Rows for which a step that repeats a computed scale takes longer than it saves."""
 
