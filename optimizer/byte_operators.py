@@ -30,6 +30,20 @@ def compute_bytes(model: ir.Model) -> None:
                 _rewrite(graph, image, node, quantizer)
 
 
+def dequantize_late(model: ir.Model) -> None:
+    """Move each DequantizeLinear in front of the node that alone reads it, in place.
+
+    Between them there are bytes, and the node's step may dequantize them itself.
+    """
+    for graph in model.graphs():
+        for node in list(graph):
+            if node.op_type != "DequantizeLinear" or node.domain or not used_once(node.outputs[0]):
+                continue
+            (reader,) = node.outputs[0].consumers()
+            if reader.graph is graph:
+                insert(reader, [node])
+
+
 def _quantizer(value: ir.Value) -> ir.Node | None:
     """Return the QuantizeLinear that alone reads a value."""
     (reader,) = value.consumers() if used_once(value) else (None,)
