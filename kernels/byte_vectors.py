@@ -40,11 +40,29 @@ def emit_scaled(builder: ir.IRBuilder, sums: Any, scales: Any) -> Any:
 
 def emit_bytes(builder: ir.IRBuilder, value: Any, low: Any, high: Any, zero: Any) -> Any:
     """Emit a vector of float32 as bytes, as `emit_requantized`."""
+    bits = builder.bitcast(_near_integers(builder, value, low, high), i32x.llvm)
+    return builder.trunc(builder.add(bits, zero), _BYTES)
+
+
+def emit_whole(builder: ir.IRBuilder, value: Any, low: Any, high: Any) -> Any:
+    """Emit a vector of float32, limited and rounded half to even, as float32."""
+    near = _near_integers(builder, value, low, high)
+    return builder.fsub(near, ir.Constant(f32x.llvm, [_INTEGERS] * LANES))
+
+
+def _near_integers(builder: ir.IRBuilder, value: Any, low: Any, high: Any) -> Any:
+    """Limit numbers, and move them to where float32 are whole."""
     value = builder.select(builder.fcmp_ordered(">", value, low), value, low)
     value = builder.select(builder.fcmp_ordered("<", value, high), value, high)
-    whole = builder.fadd(value, ir.Constant(f32x.llvm, [_INTEGERS] * LANES))
-    bits = builder.add(builder.bitcast(whole, i32x.llvm), zero)
-    return builder.trunc(bits, _BYTES)
+    return builder.fadd(value, ir.Constant(f32x.llvm, [_INTEGERS] * LANES))
+
+
+def emit_load(builder: ir.IRBuilder, pointer: Any, count: Any | None = None) -> Any:
+    """Emit the load of a vector of bytes, or of its first ``count``."""
+    pointer = builder.bitcast(pointer, _BYTES.as_pointer())
+    if count is None:
+        return builder.load(pointer, align=1)
+    return simd.load_first_lanes(builder, _BYTES, pointer, count, 1)
 
 
 def emit_store(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any | None = None) -> None:

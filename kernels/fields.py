@@ -85,17 +85,22 @@ class Tiles(NamedTuple):
     tail_tiles: Pointer
 
 
-class Requantized(NamedTuple):
-    """Where whole sums become bytes (`byte_vectors`), which lie as the sums do.
+class Scaled(NamedTuple):
+    """What whole sums become: bytes (`byte_vectors`), which lie as the sums do, or float32.
 
-    ``scales`` has one for each channel, ``zero`` is the address of their zero point (0: zero), and
-    ``target`` of the bytes (0: sums are stored as they are).
+    ``scales`` has one for each channel (0: sums are stored as they are), ``zero`` is the address of
+    the zero point (0: zero), and ``target`` of the bytes. A tile may add ``other`` bytes, which lie
+    alike, as the words at ``addition`` say (`byte_sums`). Without a target results are floats where
+    the sums are, to which ``shifts`` are added, one for each channel (0: none).
     """
 
     scales: Pointer
+    shifts: Pointer
     zero: Pointer
     target: Pointer
     is_signed: int
+    other: Pointer
+    addition: Pointer
 
 
 class Epilogue(NamedTuple):

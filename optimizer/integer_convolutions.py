@@ -1,7 +1,8 @@
 """Convolutions of dequantized operands as convolutions of integers: for a runtime only.
 
 A QuantizeLinear that follows, alone or behind a Relu or Clip, makes it a QLinearConv. Quantizing
-rounds, which keeps the order of numbers, so that a limit of floats is one of the integers.
+rounds, which keeps the order of numbers, so that a limit of floats is one of the integers. Others
+are a ConvInteger, whose sums become floats in their scale.
 """
 
 from __future__ import annotations
@@ -60,13 +61,11 @@ class _Convolution:
         What dequantizes its operands.
     grid : Grid
         Of the image.
-    scales : ndarray
-        Of a filter's sums; one, or one for each.
     bias : ndarray, optional
-        int32, in units of ``scales``.
+        int32, in units of ``scales``; float32 where no QuantizeLinear follows.
     limits : (float, float)
         Of the Relu or Clip that follows.
-    quantizer : ir.Node
+    quantizer : ir.Node, optional
         The QuantizeLinear behind all.
     """
 
@@ -77,7 +76,7 @@ class _Convolution:
     bias: np.ndarray | None
     limits: tuple[float, float]
     passed: tuple[ir.Node, ...]
-    quantizer: ir.Node
+    quantizer: ir.Node | None
 
     @staticmethod
     def of(node: ir.Node) -> _Convolution | None:
@@ -87,15 +86,23 @@ class _Convolution:
         if image is None or filters is None or grid is None or not scales_along(filters, 0):
             return None
         passed, limits, quantizer = _followers(node.outputs[0])
-        if quantizer is None:
-            return None
-        scales = constant(filters.inputs[1])
+        scales, bias = constant(filters.inputs[1]), _bias(node)
         assert scales is not None
-        bias = _bias(node, grid.scale * scales.reshape(-1).astype(np.float64))
+        if bias is None or (quantizer is None and _is_depthwise(node)):
+            return None
+        if quantizer is not None:
+            bias = _in_units(bias, grid.scale * scales.reshape(-1).astype(np.float64))
         if bias is None:
             return None
         whole = bias if bias.size else None
         return _Convolution(node, image, filters, grid, whole, limits, passed, quantizer)
+
+    @property
+    def scales(self) -> np.ndarray:
+        """Scales of the sums, float32: one, or one for each filter."""
+        scales = constant(self.filters.inputs[1])
+        assert scales is not None
+        return (self.grid.scale * scales).astype(np.float32).reshape(-1)
 
 
 def _followers(
@@ -131,25 +138,75 @@ def _limits(node: ir.Node) -> tuple[float, float] | None:
     return (ends[0], ends[1]) if ends[0] <= ends[1] else None
 
 
-def _bias(node: ir.Node, units: np.ndarray) -> np.ndarray | None:
-    """Bias in units of the sums, int32 (empty: none); None if it is not known or too large."""
+def _is_depthwise(node: ir.Node) -> bool:
+    """Tell whether each filter has one channel: floats are as fast."""
+    filters = static_shape(node.inputs[1])  # type: ignore[arg-type]
+    return filters is None or filters[1] == 1
+
+
+def _bias(node: ir.Node) -> np.ndarray | None:
+    """Bias, float64 (empty: none); None if it is not known."""
     value = node.inputs[2] if len(node.inputs) > 2 else None
     if value is None:
-        return np.zeros(0, np.int32)
+        return np.zeros(0)
     floats, maker = constant(value), value.producer()
     if floats is None and maker is not None and maker.op_type == "DequantizeLinear":
         whole, scale = constant(maker.inputs[0]), constant(maker.inputs[1])
         zero = constant(zero_point(maker))
         if whole is not None and scale is not None and (zero is None or not zero.any()):
             floats = whole.astype(np.float64) * scale
-    if floats is None:
-        return None
+    return None if floats is None else floats.astype(np.float64)
+
+
+def _in_units(bias: np.ndarray, units: np.ndarray) -> np.ndarray | None:
+    """Bias in units of the sums, int32; None if it is too large."""
+    if not bias.size:
+        return bias
     with np.errstate(all="ignore"):
-        numbers = np.rint(floats.astype(np.float64) / units)
+        numbers = np.rint(bias / units)
     return numbers.astype(np.int32) if (np.abs(numbers) < _MOST_BIAS).all() else None
 
 
 def _rewrite(graph: ir.Graph, found: _Convolution) -> None:
+    (_make_floats if found.quantizer is None else _make_bytes)(graph, found)
+    for each in (*reversed(found.passed), found.node, found.image, found.filters):
+        y = each.outputs[0]
+        if each.graph is not None and not y.uses() and not y.is_graph_output():
+            remove(each)
+
+
+def _make_floats(graph: ir.Graph, found: _Convolution) -> None:
+    """Replace a convolution by one of integers, whose sums are multiplied by their scales."""
+    node = found.node
+    old, axes = node.outputs[0], (1, -1, *[1] * (len(static_shape(node.inputs[1]) or ()) - 2))
+
+    def by_filter(array: np.ndarray, what: str) -> ir.Value:
+        return new_constant(graph, array.astype(np.float32).reshape(axes), f"{node.name}.{what}")
+
+    inputs = [
+        found.image.inputs[0], found.filters.inputs[0], zero_point(found.image),
+        zero_point(found.filters),
+    ]  # fmt: skip
+    while inputs[-1] is None:
+        inputs.pop()
+    sums = ir.node("ConvInteger", inputs, dict(node.attributes), name=f"{node.name}.sums")
+    floats = ir.node("Cast", sums.outputs, {"to": int(ir.DataType.FLOAT)}, name=f"{node.name}.cast")
+    factor = by_filter(found.scales, "scale")
+    made = [sums, floats, ir.node("Mul", [floats.outputs[0], factor], name=f"{node.name}.scaled")]
+    if found.bias is not None:
+        operands = [made[-1].outputs[0], by_filter(found.bias, "bias")]
+        made.append(ir.node("Add", operands, name=f"{node.name}.added"))
+    for each in made:
+        kind = ir.DataType.INT32 if each is sums else ir.DataType.FLOAT
+        each.outputs[0].name, each.outputs[0].shape = f"{each.name}.result", old.shape
+        each.outputs[0].type = ir.TensorType(kind)
+    insert(node, made)
+    replace(node, made[-1].outputs[0])
+
+
+def _make_bytes(graph: ir.Graph, found: _Convolution) -> None:
+    """Replace a convolution, and what follows up to a QuantizeLinear, by one of bytes."""
+    assert found.quantizer is not None
     node, result = found.node, Grid.of(found.quantizer)
     assert result is not None
 
@@ -184,6 +241,3 @@ def _rewrite(graph: ir.Graph, found: _Convolution) -> None:
         each.outputs[0].type, each.outputs[0].shape = old.type, old.shape
         each.outputs[0].name = f"{each.name}.integers"
     replace(found.quantizer, made.outputs[0])
-    for each in (*reversed(found.passed), node, found.image, found.filters):
-        if not each.outputs[0].uses() and not each.outputs[0].is_graph_output():
-            remove(each)

@@ -71,6 +71,7 @@ class Source:
         from ..importers.onnx.function_bodies import expand_functions
         from ..optimizer import optimize_in_place
         from ..optimizer.byte_functions import tabulate
+        from ..optimizer.byte_operators import compute_bytes, dequantize_late
         from ..optimizer.integer_convolutions import convolve_integers
         from ..optimizer.integer_products import multiply_integers
         from ..optimizer.quantized_movement import move_integers
@@ -99,7 +100,9 @@ class Source:
             move_integers(model)
             convolve_integers(model, integers_pay)
             multiply_integers(model)
+            compute_bytes(model)
             tabulate(model, least_function())
+            dequantize_late(model)
         widen_nodes(model, computes_wide)
         return model
 

@@ -34,7 +34,7 @@ from ..scratch import scratch
 from ..simd import load_i64, prefetch, store_i64
 from ..target import LANES
 from ..vectors import intrinsic
-from .tile import AS_BYTES, FIRST, LAST, Tile, TileRecord
+from .tile import ENDINGS, FIRST, LAST, SCALED, Tile, TileRecord
 from .tile_block import (
     SUMS,
     A,
@@ -54,10 +54,10 @@ _MOST_RESTS = 16
 
 
 class Sums(NamedTuple):
-    """Sums of two tiles that become bytes while the next ones are multiplied.
+    """Sums of two tiles that become bytes or floats while the next ones are multiplied.
 
-    They lie densely at ``block``, and the bytes would at ``c`` and ``other``, where these are of
-    four bytes. ``share`` rows are made at each step.
+    They lie densely at ``block``, and the results do at ``c`` and ``other``, or would if they were
+    of four bytes. ``share`` rows are made at each step.
     """
 
     block: Pointer
@@ -72,7 +72,8 @@ def _finish_row(typingctx, nv, c, residual, record):  # type: ignore[no-untyped-
     """Add a residual to a row of sums, and apply the activation."""
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        own = Tile(builder, 1, nv.literal_value, "f32", "register", _fields(builder, values[3]))
+        fields = _fields(builder, values[3])
+        own = Tile(builder, 1, nv.literal_value, "f32", "register", ENDINGS[0], fields)
         at, beside = (builder.inttoptr(address, BYTE) for address in values[1:3])
         own.store(at, own.finish(beside, own.rows(at, own.args.ldc)))
         return context.get_dummy_value()
@@ -81,18 +82,20 @@ def _finish_row(typingctx, nv, c, residual, record):  # type: ignore[no-untyped-
 
 
 @intrinsic(prefer_literal=True)
-def _store_as_bytes(typingctx, count, nv, sums, apart, c, record):  # type: ignore[no-untyped-def]
-    """Store ``count`` rows of sums, ``apart`` bytes, as the bytes whose sums would lie at ``c``."""
+def _store_scaled(  # type: ignore[no-untyped-def]
+    typingctx, count, nv, ending, sums, apart, c, record
+):
+    """Store what ``count`` rows of sums, ``apart`` bytes, become; the sums would lie at ``c``."""
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        rows, vectors = count.literal_value, nv.literal_value
-        own = Tile(builder, rows, vectors, "u8", "register", _fields(builder, values[5]))
+        rows, vectors, last = count.literal_value, nv.literal_value, ENDINGS[ending.literal_value]
+        own = Tile(builder, rows, vectors, "u8", "register", last, _fields(builder, values[6]))
         own.args = own.args._replace(ldc=own.words(own.args.ldc))
-        source, target = (builder.inttoptr(values[i], BYTE) for i in (2, 4))
-        own.store_bytes(target, own.rows(source, values[3]))
+        source, target = (builder.inttoptr(values[i], BYTE) for i in (3, 5))
+        own.store_scaled(target, own.rows(source, values[4]))
         return context.get_dummy_value()
 
-    return types.void(count, nv, sums, apart, c, record), codegen
+    return types.void(count, nv, ending, sums, apart, c, record), codegen
 
 
 def _fields(builder: Any, record: Any) -> TileRecord:
@@ -101,15 +104,15 @@ def _fields(builder: Any, record: Any) -> TileRecord:
 
 
 @kernel_factory
-def amx_tile(nv: int, kind: str) -> Callable[..., int]:
+def amx_tile(nv: int, kind: str, ending: str = ENDINGS[0]) -> Callable[..., int]:
     """Build the tile of ``nv`` vectors, and up to 16 rows, of a kind of ``amx.PRODUCTS``.
 
     The record's ``height`` says how many rows: they are a part of the configuration. Residual and
-    activation are those of float32 sums; whole sums may become bytes.
+    activation are those of float32 sums; whole sums may become others (`tile.ENDINGS`).
     """
     panel_bytes = nv * LANES * 4
     is_wide = panel_bytes > ROW_BYTES
-    is_float = kind == "bf16"
+    is_float, last = kind == "bf16", ENDINGS.index(ending)
     multiply = make_multiply(kind)
     block_bytes, rest_bytes = 2 * ROWS * panel_bytes, _MOST_RESTS * ROW_WORDS * panel_bytes
     memory_words = (2 * block_bytes + rest_bytes) // 8
@@ -161,18 +164,18 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
         return target
 
     @njit
-    def store_bytes(own: TileRecord, sums: Sums, first: int, until: int) -> Any:
-        """Store rows of a block of sums as bytes, four at a time; returns the next row."""
+    def store_rows(own: TileRecord, sums: Sums, first: int, until: int) -> Any:
+        """Store what rows of a block of sums become, four at a time; returns the next row."""
         row, until = first, min(until, sums.rows)
         while row < until:
             c = sums.c if row < own.height else sums.other
             within = row if row < own.height else row - own.height
             at, source = c + within * own.ldc * 4, sums.block + row * panel_bytes
             if within + 4 <= own.height:
-                _store_as_bytes(4, nv, source, panel_bytes, at, own)
+                _store_scaled(4, nv, last, source, panel_bytes, at, own)
                 row += 4
             else:
-                _store_as_bytes(1, nv, source, panel_bytes, at, own)
+                _store_scaled(1, nv, last, source, panel_bytes, at, own)
                 row += 1
         return row
 
@@ -183,7 +186,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
     ) -> Pointer:  # fmt: skip
         """Add the words from ``first`` of all segments to the sums of one tile, or two.
 
-        Meanwhile the sums before become bytes, and the next block of weights is fetched, of which
+        Meanwhile the sums before become results, and the next block of weights is fetched, of which
         the rest from the returned address on remains.
         """
         stride, rest = own.lda * 4, own.length % ROW_WORDS
@@ -206,7 +209,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
                     right = right + ROW_BYTES if other != 0 else 0
                     b += ROW_WORDS * panel_bytes
                     if not is_float:
-                        done = store_bytes(own, before, done, done + share)
+                        done = store_rows(own, before, done, done + share)
                 if rests != 0:
                     back = (ROW_WORDS - rest) * 4
                     kept = segment < _MOST_RESTS - 1
@@ -215,7 +218,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
                     add(state, left - back, right - back if other != 0 else 0, stride, last)
                 segment += 1
         if not is_float:
-            store_bytes(own, before, done, before.rows)
+            store_rows(own, before, done, before.rows)
         return ahead
 
     @njit
@@ -233,7 +236,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
     ) -> None:  # fmt: skip
         """Add the words from ``first`` of all segments, to two tiles at a time.
 
-        Sums become bytes by way of a ``block`` in the first-level cache, if there is one.
+        Sums become results by way of a ``block`` in the first-level cache, if there is one.
         """
         first_block, ahead = block, own.ahead
         share = 2 * own.height // max(1, own.s0 * own.s1 * steps) + 1
@@ -252,7 +255,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
                 before = Sums(block, c, other_c, own.height * (1 if other_c == 0 else 2), share)
                 block = 2 * first_block + block_bytes - block
         if not is_float:
-            store_bytes(own, before, 0, before.rows)
+            store_rows(own, before, 0, before.rows)
 
     @njit
     def finish(own: TileRecord) -> None:
@@ -277,7 +280,7 @@ def amx_tile(nv: int, kind: str) -> Callable[..., int]:
         shape(state, own.height, min(own.n, nv * LANES), words)
         run(
             state, own, 0, max(steps, 1 if rest > 0 else 0), rests if has_rest else 0,
-            (own.flags & FIRST) != 0, block if (own.flags & AS_BYTES) != 0 else 0,
+            (own.flags & FIRST) != 0, block if (own.flags & SCALED) != 0 else 0,
         )  # fmt: skip
 
     @njit

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..fields import Depth, Epilogue, Requantized, ResidualStrides, Sizes, Strides, Tiles, Window
+from ..fields import Depth, Epilogue, ResidualStrides, Scaled, Sizes, Strides, Tiles, Window
 from ..registry import SHARES, Pointer, kernel
 from ..simd import load_f32, stack_words, store_f64, store_i64
 from ..target import L2_BYTES, LANES
@@ -25,7 +25,7 @@ from .packing import flat_width, padded_channels
 from .panel import reduction_blocks, run_epilogue, run_panel
 from .quads import limits
 from .rows import copy_rows
-from .tile import AS_BYTES, LAST, TILE, TILE_WORDS
+from .tile import LAST, SCALED, TILE, TILE_WORDS
 from .window import taps_inside
 
 # Input rows that the loops over panels should find in the second-level cache, in bytes.
@@ -72,7 +72,7 @@ def convolve(
     workspace: Pointer,
     workspace_bytes: int,
     after: Epilogue,
-    requantized: Requantized,
+    scaled: Scaled,
     may_flatten: int,
 ) -> int:
     """Convolve channels-last images or volumes of elements of 4 or 8 bytes, as the tiles are.
@@ -170,13 +170,17 @@ def convolve(
     ends = LAST
     store_f64(words, TILE.low, after.low)
     store_f64(words, TILE.high, after.high)
-    if requantized.target != 0:
-        ends = LAST | AS_BYTES
-        zero, low, high = limits(requantized.zero, requantized.is_signed)
+    if scaled.target != 0:
+        ends = LAST | SCALED
+        zero, low, high = limits(scaled.zero, scaled.is_signed)
         store_f64(words, TILE.low, np.float64(low))
         store_f64(words, TILE.high, np.float64(high))
         store_i64(words, TILE.zero, zero)
-        store_i64(words, TILE.target, requantized.target - (y >> 2))
+        store_i64(words, TILE.target, scaled.target - (y >> 2))
+        store_i64(words, TILE.other, scaled.other - (y >> 2))
+        store_i64(words, TILE.addition, scaled.addition)
+    elif scaled.scales != 0:
+        ends = LAST | SCALED
     store_i64(words, TILE.activation, after.activation)
     store_i64(words, TILE.ldc, strides.y_pixel)
     store_i64(words, TILE.row_c, y_row)
@@ -234,7 +238,9 @@ def convolve(
             )
             packed += p * panel * steps * itemsize
             store_i64(words, TILE.bias, bias + column * itemsize if bias != 0 else 0)
-            store_i64(words, TILE.scales, requantized.scales + column * itemsize)
+            store_i64(words, TILE.scales, scaled.scales + column * itemsize)
+            shifts = scaled.shifts + column * itemsize if scaled.shifts != 0 else 0
+            store_i64(words, TILE.shifts, shifts)
             store_i64(words, TILE.lda, window.stride_w * a_pixel)
             store_i64(words, TILE.row_a, window.stride_h * a_row)
             store_i64(words, TILE.sa0, a_row * window.dilation_h)

@@ -19,7 +19,7 @@ from .. import simd
 from ..arithmetic import ARITHMETIC
 from ..byte_vectors import emit_requantized, emit_store, four_rows, four_rows_first
 from ..emitter import BYTE, Emitter
-from ..fields import Requantized, Sizes, Strides, Window
+from ..fields import Scaled, Sizes, Strides, Window
 from ..registry import Pointer, kernel_factory
 from ..simd import (
     load_f32,
@@ -186,13 +186,13 @@ def depthwise_bytes(rows: int, words: int, share: int) -> Callable[..., int]:
 
     @njit
     def convolve_row(
-        y: Pointer, table: Pointer, w: Pointer, bias: Pointer, requantized: Requantized,
+        y: Pointer, table: Pointer, w: Pointer, bias: Pointer, scaled: Scaled,
         scale_step: int, channels: int, width: int, pixel: int,
     ) -> None:  # fmt: skip
-        zero, low, high = limits(requantized.zero, requantized.is_signed)
+        zero, low, high = limits(scaled.zero, scaled.is_signed)
         blocks = (channels + LANES - 1) // LANES
         apart = blocks * _LINE
-        scales = splat(load_f32(requantized.scales, 0))
+        scales = splat(load_f32(scaled.scales, 0))
         first = splat_i32(np.int32(0))
         for block in range(blocks):
             c = block * LANES
@@ -200,7 +200,7 @@ def depthwise_bytes(rows: int, words: int, share: int) -> Callable[..., int]:
             if bias != 0:
                 first = vload_i32_first(bias, c, count)
             if scale_step != 0:
-                scales = vload_first(requantized.scales, c, count)
+                scales = vload_first(scaled.scales, c, count)
             weights = w + block * share * taps * _LINE
             _row(
                 rows, words, share, y + c, table, c * 4, weights, apart, width, pixel, count, first,
@@ -210,7 +210,7 @@ def depthwise_bytes(rows: int, words: int, share: int) -> Callable[..., int]:
     def body(
         thread: int, part: int, until: int, parts: int,
         x: Pointer, w: Pointer, bias: Pointer, pad: Pointer, channels: int, sizes: Sizes,
-        window: Window, strides: Strides, flip: int, scale_step: int, requantized: Requantized,
+        window: Window, strides: Strides, flip: int, scale_step: int, scaled: Scaled,
         workspace: Pointer, workspace_bytes: int,
     ) -> int:  # fmt: skip
         height = sizes.out_height
@@ -242,9 +242,9 @@ def depthwise_bytes(rows: int, words: int, share: int) -> Callable[..., int]:
             for k in range(rows):
                 at = (top + k * window.dilation_h) % ring
                 store_i64(table, k, lines + at * line * 4)
-            y = requantized.target + image * strides.y_image + h * strides.y_row
+            y = scaled.target + image * strides.y_image + h * strides.y_row
             convolve_row(
-                y, table, w, bias, requantized, scale_step, channels, sizes.out_width,
+                y, table, w, bias, scaled, scale_step, channels, sizes.out_width,
                 strides.y_pixel,
             )  # fmt: skip
         return 0

@@ -18,7 +18,7 @@ from .window import taps_inside, window_kernel
 _F = np.float32
 
 
-_FIELDS = " pad_back: int, pad_bottom: int, pad_right: int, counting: int"
+POOL_FIELDS = " pad_back: int, pad_bottom: int, pad_right: int, counting: int"
 COUNTING = ("inside", "padding", "nothing")
 """What `average_pool` divides sums by: elements of the image, padding too, or not at all."""
 
@@ -37,7 +37,7 @@ def max_pool_wide(stride: int, columns: int) -> Callable[..., int]:
         0,
         stride,
         columns,
-        fields=_FIELDS,
+        fields=POOL_FIELDS,
         neutral="float32(-inf)",
         start="s{j}, n{j} = low, low != low",
         step="s{j} = vmax(s{j}, v)\nn{j} = n{j} | (v != v)",
@@ -75,7 +75,7 @@ def average_pool(taps: int, stride: int, columns: int) -> Callable[..., int]:
         taps,
         stride,
         columns,
-        fields=_FIELDS,
+        fields=POOL_FIELDS,
         neutral="float32(0.0)",
         start="s{j} = zero",
         step="s{j} = s{j} + v",

@@ -24,7 +24,8 @@ from numba.core import types
 from .. import simd
 from ..arithmetic import ARITHMETIC, KINDS
 from ..byte_packing import Limits, emit_packed
-from ..byte_vectors import emit_scaled, emit_store
+from ..byte_sums import emit_added, load_addition
+from ..byte_vectors import emit_load, emit_scaled, emit_store
 from ..emitter import BYTE, VECTOR, Emitter, unpacked
 from ..fields import positions
 from ..registry import Pointer, kernel_factory
@@ -33,7 +34,10 @@ from ..vectors import F32, I32, I64, intrinsic
 
 
 class TileRecord(NamedTuple):
-    """Argument record of a tile; all strides in elements. Only AMX's tile reads ``height``."""
+    """Argument record of a tile; all strides in elements. Only AMX's tile reads ``height``.
+
+    ``scales``, ``shifts``, ``other`` and ``addition`` are those of `fields.Scaled`.
+    """
 
     a: Pointer
     b: Pointer
@@ -61,8 +65,11 @@ class TileRecord(NamedTuple):
     low: float
     high: float
     scales: Pointer
+    shifts: Pointer
     zero: int
     target: Pointer
+    other: Pointer
+    addition: Pointer
     height: int
 
 
@@ -71,11 +78,14 @@ TILE = positions(TileRecord)
 TILE_WORDS = len(TILE)
 OPERANDS = ("register", "memory")
 """Where multiply-adds take the numbers of ``a`` from: spread into a register, or from memory."""
-FIRST, LAST, AS_BYTES = 1, 2, 4
-"""Flags of the first block of a reduction, of the last, and of one whose sums become bytes.
+FIRST, LAST, SCALED = 1, 2, 4
+"""Flags of the first block of a reduction, of the last, and of one whose whole sums are scaled.
 
-Bytes lie as ``c`` does: where one begins is a quarter of the address of its sum, and ``target``.
+Bytes lie as ``c`` does: where one begins is a quarter of the address of its sum, and ``target``, or
+``other`` of those that are added.
 """
+ENDINGS = ("bytes", "added", "floats")
+"""What scaled sums become: bytes, bytes of which others were added before (`byte_sums`), floats."""
 _ROWS_PER_POINTER = 3
 _LINE = 64  # bytes
 
@@ -84,9 +94,11 @@ class Tile(Emitter):
     """Emits the code of a tile; one method a part."""
 
     def __init__(
-        self, builder: ir.IRBuilder, mr: int, nv: int, kind: str, operand: str, args: Any
-    ) -> None:
+        self, builder: ir.IRBuilder, mr: int, nv: int, kind: str, operand: str, ending: str,
+        args: Any,
+    ) -> None:  # fmt: skip
         super().__init__(builder, ARITHMETIC[kind])
+        self.ending = ending
         self.is_plain, self.has_bytes = kind not in ("f32", "bf16"), kind in ("i16", "u8")
         self.lanes = self.kind.vector.count
         self.mr, self.nv = mr, nv
@@ -219,29 +231,73 @@ class Tile(Emitter):
     def store_bytes(self, c: Any, sums: list[Any]) -> None:
         """Store whole sums as bytes."""
         builder, args = self.builder, self.args
-        at = builder.add(builder.lshr(builder.ptrtoint(c, I64), I64(2)), args.target)
-        base, apart = builder.inttoptr(at, BYTE), builder.lshr(args.ldc, I64(2))
-        scales = builder.inttoptr(args.scales, BYTE)
+        base, apart = self.bytes_at(c, args.target), builder.lshr(args.ldc, I64(2))
         low, high = (
             simd.emit_splat(builder, builder.fptrunc(end, F32)) for end in (args.low, args.high)
         )
         limits = Limits(low, high, simd.emit_splat(builder, builder.trunc(args.zero, I32)))
 
         def write(counts: list[Any | None]) -> None:
-            factors = [
-                self.vector_load(self.address(scales, I64(j * LANES * 4)), count)
-                for j, count in enumerate(counts)
-            ]
-            factors = [builder.bitcast(factor, VECTOR) for factor in factors]
-            values = [
-                emit_scaled(builder, total, factors[i % self.nv]) for i, total in enumerate(sums)
-            ]
+            values = self.scaled(sums, counts)
+            if self.ending == "added":
+                values = self.added(self.bytes_at(c, args.other), apart, values, counts)
             for i, value in enumerate(emit_packed(builder, values, limits)):
                 m, j = divmod(i, self.nv)
                 row = self.address(base, builder.mul(apart, I64(m)))
                 emit_store(builder, value, self.address(row, I64(j * LANES)), counts[j])
 
         self.for_lanes(write)
+
+    def scaled(self, sums: list[Any], counts: list[Any | None]) -> list[Any]:
+        """Sums in their scales, float32."""
+        factors = self.by_channel(self.args.scales, counts)
+        return [
+            emit_scaled(self.builder, total, factors[i % self.nv]) for i, total in enumerate(sums)
+        ]
+
+    def by_channel(self, address: Any, counts: list[Any | None]) -> list[Any]:
+        """Load float32 of the channels."""
+        base = self.builder.inttoptr(address, BYTE)
+        loads = [
+            self.vector_load(self.address(base, I64(j * LANES * 4)), count)
+            for j, count in enumerate(counts)
+        ]
+        return [self.builder.bitcast(each, VECTOR) for each in loads]
+
+    def store_floats(self, c: Any, sums: list[Any]) -> None:
+        """Store whole sums as float32, shifted and activated."""
+        builder, args = self.builder, self.args
+        scaled = self.scaled(sums, self.counts())
+        has_shifts = builder.icmp_signed("!=", args.shifts, I64(0))
+
+        def shifted() -> list[Any]:
+            shifts = self.by_channel(args.shifts, self.counts())
+            return [builder.fadd(value, shifts[i % self.nv]) for i, value in enumerate(scaled)]
+
+        values = self.choose(has_shifts, shifted, lambda: scaled)
+        values = self.activate(values, args.activation, args.low, args.high)
+        self.store(c, [builder.bitcast(value, self.kind.vector) for value in values])
+
+    def store_scaled(self, c: Any, sums: list[Any]) -> None:
+        """Store what whole sums become."""
+        (self.store_floats if self.ending == "floats" else self.store_bytes)(c, sums)
+
+    def bytes_at(self, c: Any, base: Any) -> Any:
+        """Where the bytes of sums lie."""
+        quarter = self.builder.lshr(self.builder.ptrtoint(c, I64), I64(2))
+        return self.builder.inttoptr(self.builder.add(quarter, base), BYTE)
+
+    def added(
+        self, others: Any, apart: Any, values: list[Any], counts: list[Any | None]
+    ) -> list[Any]:
+        """Sums of scaled sums and other bytes, ``apart`` bytes by row."""
+        builder, totals = self.builder, []
+        addition = load_addition(builder, builder.inttoptr(self.args.addition, BYTE))
+        for i, value in enumerate(values):
+            m, j = divmod(i, self.nv)
+            at = self.address(others, builder.add(builder.mul(apart, I64(m)), I64(j * LANES)))
+            totals.append(emit_added(builder, value, emit_load(builder, at, counts[j]), addition))
+        return totals
 
     def for_lanes(self, write: Callable[[list[Any | None]], None]) -> None:
         """Emit what is written of all lanes, and of those that the last panel has."""
@@ -254,14 +310,14 @@ class Tile(Emitter):
         self.choose(full, lambda: written([None] * self.nv), lambda: written(self.counts()))
 
     def store_either(self, c: Any, sums: list[Any]) -> None:
-        """Store whole sums, as bytes where these are wanted."""
+        """Store whole sums, or what they become."""
 
         def stored(store: Callable[[Any, list[Any]], None]) -> list[Any]:
             store(c, sums)
             return []
 
         self.choose(
-            self.flag(AS_BYTES), lambda: stored(self.store_bytes), lambda: stored(self.store)
+            self.flag(SCALED), lambda: stored(self.store_scaled), lambda: stored(self.store)
         )
 
     def prefetch(self, c: Any, residual: Any) -> None:
@@ -312,28 +368,31 @@ class Tile(Emitter):
 
 
 @intrinsic(prefer_literal=True)
-def _tile(typingctx, mr, nv, kind, operand, record):  # type: ignore[no-untyped-def]
+def _tile(typingctx, mr, nv, kind, operand, ending, record):  # type: ignore[no-untyped-def]
     sizes = mr.literal_value, nv.literal_value
     forms = KINDS[kind.literal_value], OPERANDS[operand.literal_value]
+    last = ENDINGS[ending.literal_value]
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        Tile(builder, *sizes, *forms, unpacked(builder, TileRecord, values[4])).emit()
+        Tile(builder, *sizes, *forms, last, unpacked(builder, TileRecord, values[5])).emit()
         return context.get_dummy_value()
 
-    return types.void(mr, nv, kind, operand, record), codegen
+    return types.void(mr, nv, kind, operand, ending, record), codegen
 
 
 @kernel_factory
-def tile(mr: int, nv: int, kind: str = "f32", operand: str = OPERANDS[0]) -> Callable[..., int]:
+def tile(
+    mr: int, nv: int, kind: str = "f32", operand: str = OPERANDS[0], ending: str = ENDINGS[0]
+) -> Callable[..., int]:
     """Build the tile of ``mr`` rows and ``nv`` vectors of a kind of numbers (``arithmetic``).
 
     Only those whose sums are float32 add a residual and apply activations. ``operand`` is one of
-    `OPERANDS`.
+    `OPERANDS`, ``ending`` one of `ENDINGS`, which is for those of whole sums.
     """
-    number, source = KINDS.index(kind), OPERANDS.index(operand)
+    number, source, last = KINDS.index(kind), OPERANDS.index(operand), ENDINGS.index(ending)
 
     def body(thread: int, part: int, until: int, parts: int, record: TileRecord) -> int:
-        _tile(mr, nv, number, source, record)
+        _tile(mr, nv, number, source, last, record)
         return 0
 
     return body

@@ -65,7 +65,7 @@ def body(thread: int, part: int, until: int, parts: int, {fields}) -> int:
     vstore(border, 0, splat({neutral}))
 {setup}
     rows = images * out_slices * out_height
-    pixel, line = x_pixel * 4, x_row * dilation_h * 4
+    pixel, line = x_pixel * {size}, x_row * dilation_h * {size}
     reach = {stride} * {last_column} + (kernel_w - 1) * dilation_w + 1
     blocks = (channels + {lanes} - 1) // {lanes}
     for row in range(rows * part // parts, rows * until // parts):
@@ -93,9 +93,9 @@ def body(thread: int, part: int, until: int, parts: int, {fields}) -> int:
                 if channels >= {lanes}:
                     c = min(c, channels - {lanes})
                 count = channels - c
-                source = x + (image * x_image + front * x_slice + top * x_row + c) * 4
+                source = x + (image * x_image + front * x_slice + top * x_row + c) * {size}
                 source += left * pixel + kh_first * line
-                target = y + (image * y_image + d * y_slice + h * y_row + c) * 4
+                target = y + (image * y_image + d * y_slice + h * y_row + c) * {size}
 {channel}
                 if within:
 {inside}
@@ -144,6 +144,7 @@ def window_kernel(
     step: str,
     finish: str,
     filters: bool = False,
+    itemsize: int = 4,
     setup: str = "",
     row: str = "",
     column: str = "",
@@ -171,17 +172,21 @@ def window_kernel(
         filter ``f``; and the result. ``{edge}`` in ``finish`` is 1 at the border.
     filters : bool
         Whether there are filters, at ``w``, as (kh, kw, channels).
+    itemsize : int
+        Bytes of an element. Those of other types than float32 are loaded and stored by functions
+        of the same names among ``names``.
     setup, row, column, channel, after : str
         Statements before all rows, before a row, for column ``{j}`` of a block that is not
         inside, before a vector of channels, after a row.
     **names
         What else the statements use.
     """
-    block = _Block(taps, stride, columns, start, step, finish, filters)
+    block = _Block(taps, stride, columns, start, step, finish, filters, itemsize)
     source = _BODY.format(
         fields=FIELDS + fields,
         groups=_indent("\n".join(f"{', '.join(g._fields)} = {n}" for n, g in _GROUPS.items()), 4),
         words=LANES // 2,
+        size=itemsize,
         neutral=neutral,
         lanes=LANES,
         stride=stride,
@@ -222,9 +227,11 @@ class _Block:
         step: str,
         finish: str,
         filters: bool,
+        itemsize: int,
     ) -> None:
         self.taps, self.stride, self.columns = taps, stride, columns
         self.start, self.step, self.finish, self.filters = start, step, finish, filters
+        self.itemsize = itemsize
 
         # Pixels at both ends that may lie outside in the form "beside".
         self.pixels = (columns - 1) * stride + taps
@@ -244,7 +251,7 @@ class _Block:
         load = "vload_first({}, 0, count)" if masked else "vload({}, 0)"
         lines = [self.start.format(j=j) for j in range(self.columns)]
         lines.append("for kd in range(kd_first, kd_last):")
-        lines.append("    at = source + kd * dilation_d * x_slice * 4")
+        lines.append(f"    at = source + kd * dilation_d * x_slice * {self.itemsize}")
         if form == "beside":
             lines += [
                 f"    at{i} = at + {i} * pixel if line{i} != 0 else border"
@@ -258,7 +265,7 @@ class _Block:
         lines += [f"        {line}" for line in [*walk, "at += line"]]
         for j in range(self.columns):
             value = self.finish.format(j=j, edge=int(form != ""))
-            at = f"target + (column + {j}) * y_pixel * 4"
+            at = f"target + (column + {j}) * y_pixel * {self.itemsize}"
             store = f"vstore({at}, 0, {value})"
             if masked:
                 store = f"vstore_first({at}, 0, {value}, count)"

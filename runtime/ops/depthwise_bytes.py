@@ -47,7 +47,7 @@ def emit_depthwise_bytes(emit: Emission, conv: Convolution) -> None:
         flip=_FLIP if conv.x.dtype == "int8" else 0, scale_step=not_one(scales.size),
         workspace=emit.workspace(space), workspace_bytes=space,
         **size_fields(conv.x, conv.y), **window_fields(window), **stride_fields("x", conv.x),
-        **stride_fields("y", conv.y), **conv.epilogue.requantized_fields(),
+        **stride_fields("y", conv.y), **conv.epilogue.scaled_fields(),
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ def emit_direct(emit: Emission, conv: Convolution, tile: tuple[int, int] | None 
         **size_fields(conv.x, conv.y), **stride_fields("x", conv.x), **stride_fields("y", conv.y),
         **stride_fields("r", conv.residual), **window_fields(conv.window), **tiles,
         **depth_fields(conv.window, conv.x, conv.y, conv.residual), **conv.epilogue.fields(),
-        **conv.epilogue.requantized_fields(),
+        **conv.epilogue.scaled_fields(),
     )  # fmt: skip
 
 

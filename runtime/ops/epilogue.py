@@ -47,6 +47,12 @@ class Epilogue:
     scales, zero
         Instead of all these: what the tile makes bytes of whole sums with, which it writes to the
         result, of the same strides as the sums.
+    shifts
+        Without a result scales, one for each channel, make floats of whole sums, which these are
+        added to before the activation.
+    other, addition
+        Bytes of these strides that the tile adds before, and words that say how
+        (``kernels.byte_sums``).
     kernel, record, operands
         That kernel, the template of its record, and the number of its operands; there are none
         before `over_rows`.
@@ -65,22 +71,32 @@ class Epilogue:
     expression: str = ""
     others: Sequence[Tensor] = ()
     scales: Tensor | None = None
+    shifts: Tensor | None = None
     zero: Tensor | None = None
+    other: Tensor | None = None
+    addition: Tensor | None = None
     kernel: Kernel | None = None
     record: Record | None = None
     operands: int = 0
     may_flatten: bool = True
 
     @classmethod
-    def match(cls, emit: Emission, head: Node, body: Sequence[Node], channel_axis: int) -> Epilogue:
-        """Match the beginning of a group's body with what the tile can do."""
-        value, queue = head.outputs[0], list(body)
+    def match(
+        cls, emit: Emission, head: Node, body: Sequence[Node], channel_axis: int,
+        value: ir.Value | None = None,
+    ) -> Epilogue:  # fmt: skip
+        """Match the beginning of a group's body with what the tile can do.
+
+        The body goes on from a ``value``, or else from the head's own: then it adds a residual.
+        """
+        adds = value is None
+        value, queue = value or head.outputs[0], list(body)
         bias = residual = None
         other = _added(queue, value)
         if other is not None and _per_channel(emit.infos[other], head.infos[0], channel_axis):
             bias, value = other, queue.pop(0).outputs[0]
             other = _added(queue, value)
-        if other is not None and emit.infos[other].shape == head.infos[0].shape:
+        if adds and other is not None and emit.infos[other].shape == head.infos[0].shape:
             residual, value = other, queue.pop(0).outputs[0]
         activation = _activation(queue, value)
         if activation is not None:
@@ -156,14 +172,21 @@ class Epilogue:
             "epilogue_operands": self.operands,
         }  # fmt: skip
 
-    def requantized_fields(self) -> dict[str, Any]:
-        """Fields of the record of a kernel that makes bytes of whole sums."""
-        if self.scales is None or self.result is None:
-            return {"scales": None, "zero": None, "target": None, "is_signed": 0}
-        is_signed = int(self.result.dtype == "int8")
+    def scaled_fields(self) -> dict[str, Any]:
+        """Fields of the record of a kernel that scales whole sums."""
+        target = None if self.scales is None else self.result
         return {
-            "scales": self.scales, "zero": self.zero, "target": self.result, "is_signed": is_signed,
+            "scales": self.scales, "shifts": self.shifts, "zero": self.zero, "target": target,
+            "is_signed": int(target is not None and target.dtype == "int8"),
+            "other": self.other, "addition": self.addition,
         }  # fmt: skip
+
+    @property
+    def ending(self) -> str:
+        """What a tile makes of whole sums, one of ``kernels.cpu.tile.ENDINGS``."""
+        if self.addition is not None:
+            return "added"
+        return "floats" if self.scales is not None and self.result is None else "bytes"
 
 
 def _strides_over(

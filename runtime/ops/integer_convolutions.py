@@ -70,7 +70,7 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     order = channels_last_order(node.infos[0].rank)
     conv = _as_floats(emit, node, (0, 2), (1, 3))
     if conv is None and _has_rows(node):
-        sums, epilogue = following(emit, group, order)
+        sums, epilogue = following(emit, group, 1, order, _excess(node, 1, 3) is None)
         _emit_conv_sums(emit, node, (0, 2), (1, 3), sums, None, epilogue)
         return
     y = emit.output(node, order=order)
@@ -312,15 +312,15 @@ def _lower_linear_conv(emit: Emission, node: Node, group: Group) -> None:
         emit_rest(emit, group)
         return
     conv = _as_floats(emit, node, (0, 2), (3, 5))
-    by_tile = None
     if conv is None and _excess(node, 3, 5) is None:
         # Bytes that tiles write are read by what follows sooner than rows of sums are.
-        by_tile = requantizing(emit, emit.output(node, order=order), scale, zero)
+        by_tile = requantizing(emit, group, scale, zero, order)
+        if by_tile is not None:
+            sums, epilogue, rest = by_tile
+            _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8, epilogue)
+            emit_rest(emit, rest)
+            return
     scale = by_channel(scale, len(dims))
-    if by_tile is not None:
-        _emit_conv_sums(emit, node, (0, 2), (3, 5), by_tile[0], 8, by_tile[1])
-        emit_rest(emit, group)
-        return
     if conv is None and _has_rows(node):
         sums, epilogue = quantizing(emit, group, scale, zero, order)
         _emit_conv_sums(emit, node, (0, 2), (3, 5), sums, 8, epilogue)

@@ -32,6 +32,7 @@ from .integers import (
 from .matmul import as_matrices, emit_product, product_dims
 from .pointwise import emit_expression
 from .registry import Operator, register
+from .residuals import tile_bytes
 
 # --- operands as pairs ------------------------------------------------------------------------
 
@@ -120,7 +121,10 @@ def _matmul_dims(
 
 
 def _lower_matmul(emit: Emission, node: Node, group: Group) -> None:
-    sums, epilogue = following(emit, group)
+    matrix = _known_matrix(node, (0, 2), (1, 3))
+    is_complete = matrix is None or _excess(node, (0, 2), (1, 3), matrix) is None
+    axis = len(node.infos[0].dims) - 1
+    sums, epilogue = following(emit, group, axis, is_complete=is_complete)
     _emit_sums(emit, node, (0, 2), (1, 3), sums, epilogue)
 
 
@@ -231,10 +235,11 @@ def _lower_linear_matmul(emit: Emission, node: Node, group: Group) -> None:
     if all(product(node.required(index).dims) == 1 for index in (1, 6)):
         columns = node.infos[0].dims[-1] if node.required(3).rank > 1 else None
         scale = combined_scale(emit, node, (1, 4, 6), columns)
-        by_tile = _requantizing(emit, node, scale, zero)
-        if by_tile is not None:
-            _emit_sums(emit, node, (0, 2), (3, 5), *by_tile)
-            emit_rest(emit, group)
+        if _makes_bytes(node, scale):
+            whole, rest = tile_bytes(emit, group, scale, zero)
+            sums = emit.new(node.infos[0].dims, "int32", name=node.infos[0].name)
+            _emit_sums(emit, node, (0, 2), (3, 5), sums, whole)
+            emit_rest(emit, rest)
             return
         sums, epilogue = quantizing(emit, group, scale, zero)
         _emit_sums(emit, node, (0, 2), (3, 5), sums, epilogue)
@@ -249,20 +254,15 @@ def _lower_linear_matmul(emit: Emission, node: Node, group: Group) -> None:
     emit_rest(emit, group)
 
 
-def _requantizing(
-    emit: Emission, node: Node, scale: Tensor, zero: Tensor
-) -> tuple[Tensor, Epilogue] | None:
-    """Return sums, and what lets the tile make bytes of them.
+def _makes_bytes(node: Node, scale: Tensor) -> bool:
+    """Tell whether the tile makes bytes of sums.
 
-    None where there is no scale for each column, or where something is added to the sums before.
+    It does where there is a scale for each column, and nothing is added to the sums before.
     """
     if node.required(3).rank < 2 or scale.size != node.infos[0].dims[-1]:
-        return None
+        return False
     matrix = _known_matrix(node, (0, 2), (3, 5))
-    if matrix is not None and _excess(node, (0, 2), (3, 5), matrix) is not None:
-        return None
-    y = emit.output(node)
-    return emit.new(y.shape, "int32", name=y.name), Epilogue(result=y, scales=scale, zero=zero)
+    return matrix is None or _excess(node, (0, 2), (3, 5), matrix) is None
 
 
 register("MatMulInteger", Operator(infer=_infer_matmul, fused=_lower_matmul))

@@ -10,12 +10,14 @@ import numpy as np
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..groups import Group
-from ..strides import channels_last_order, contiguous_strides, same_strides
+from ..strides import contiguous_strides, same_strides
 from ..symbolic import Dim
 from ..tensors import Tensor
 from .epilogue import Epilogue
+from .float_results import float_results
 from .pointwise import emit_expression, emit_pointwise, write_expression
 from .quantization import quantized
+from .residuals import tile_bytes
 from .terms import Term, call
 
 _BYTES = ("int8", "uint8")
@@ -77,14 +79,17 @@ def emit_quantized(
 
 
 def requantizing(
-    emit: Emission, y: Tensor, scale: Tensor, zero: Tensor
-) -> tuple[Tensor, Epilogue] | None:
-    """Return sums of images, and what lets the tile make bytes of them.
+    emit: Emission, group: Group, scale: Tensor, zero: Tensor, order: Sequence[int]
+) -> tuple[Tensor, Epilogue, Group] | None:
+    """Return sums of images, what lets the tile make bytes of them, and what of a group is left.
 
     There has to be a scale for each channel, and sums lie as the bytes do, without much room
     between them; None for others.
     """
-    order, channels, room = channels_last_order(len(y.shape)), y.shape[1], y.strides[-1]
+    epilogue, rest = tile_bytes(emit, group, scale, zero, order)
+    y = epilogue.result
+    assert y is not None
+    channels, room = y.shape[1], y.strides[-1]
     wide = (y.shape[0], room, *y.shape[2:])
     is_near = room == channels or (
         isinstance(room, int) and isinstance(channels, int) and room <= 2 * channels
@@ -93,7 +98,7 @@ def requantizing(
     if scale.size != channels or not is_near or not is_even:
         return None
     sums = emit.new(wide, "int32", order, y.name)
-    return sums.view(y.shape, sums.strides), Epilogue(result=y, scales=scale, zero=zero)
+    return sums.view(y.shape, sums.strides), epilogue, rest
 
 
 def by_channel(values: Tensor, rank: int) -> Tensor:
@@ -105,13 +110,20 @@ def by_channel(values: Tensor, rank: int) -> Tensor:
 
 
 def following(
-    emit: Emission, group: Group, order: Sequence[int] | None = None
-) -> tuple[Tensor, Epilogue | None]:
-    """Return where whole sums go, and what follows them in their step, while rows are new."""
+    emit: Emission, group: Group, axis: int, order: Sequence[int] | None = None,
+    is_complete: bool = True,
+) -> tuple[Tensor, Epilogue | None]:  # fmt: skip
+    """Return where whole sums go, and what follows them in their step, while rows are new.
+
+    ``axis`` is that of the channels. Sums that are not complete have something added to them first.
+    """
     head = group.head
     assert head is not None
     if not group.body:
         return emit.output(head, order=order), None
+    floats = float_results(emit, group, axis) if is_complete else None
+    if floats is not None:
+        return emit.output(group.last, order=order), floats
     written = write_expression(group.body, head.outputs[0])
     y, others = emit.output(group.last, order=order), written.tensors(emit, 1)
     return _sums(emit, y, order), Epilogue(result=y, expression=written.text, others=others)

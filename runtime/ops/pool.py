@@ -41,7 +41,7 @@ MOST_ROWS = 27
 """Rows of a window that a kernel has all in registers."""
 
 
-def _pool_size(node: Node, own: Along, size: Dim) -> Dim:
+def pool_size(node: Node, own: Along, size: Dim) -> Dim:
     """Output size; with ceil_mode no window may begin in the padding after the input."""
     if not node.attribute("ceil_mode", 0):
         return own.size(size)
@@ -55,7 +55,7 @@ def _infer_pool(node: Node) -> list[Info]:
     if x.dtype not in ("float32", "float64", *narrow):
         raise OnHost(f"{node.op_type} of {x.dtype}")
     window = Window.of(node, node.attribute("kernel_shape"))
-    sizes = [_pool_size(node, own, size) for own, size in window.by_axis(x.dims[2:])]
+    sizes = [pool_size(node, own, size) for own, size in window.by_axis(x.dims[2:])]
     shape = (*x.dims[:2], *sizes)
     infos = [node.result(shape)]
     if len(node.outputs) > 1:
@@ -71,7 +71,7 @@ def _lower_max(emit: Emission, node: Node) -> None:
     if _are_planes(emit, node, window):
         _emit_planes(emit, node, window)
         return
-    x, y = _images(emit, node)
+    x, y = images(emit, node)
     width = height_width(y.shape)[1]
     fields = window_fields(window)
     elements = _wide_elements(x, y) if _always_inside(node, window) else None
@@ -81,11 +81,11 @@ def _lower_max(emit: Emission, node: Node) -> None:
         columns = columns_of(width, taps_w)
         kernel = max_pool(taps_d, taps_h, taps_w, stride, columns, short_name(x.dtype))
         fields = {name: fields[name] for name in ("stride_h", "pad_top", "pad_left")}
-        _emit_pool(emit, kernel, window, *elements, fields, y)
+        emit_pool(emit, kernel, window, *elements, fields, y)
     else:
         kernel = _kernel("max", window, x, width)
-        fields |= _sum_fields(window, "inside")
-        _emit_pool(emit, kernel, window, x, y, fields)
+        fields |= sum_fields(window, "inside")
+        emit_pool(emit, kernel, window, x, y, fields)
 
 
 def _wide_elements(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
@@ -140,10 +140,10 @@ def _lower_average(emit: Emission, node: Node) -> None:
         emit_reduce(emit, node, "mean", list(range(2, x.rank)))
         return
     counting = COUNTING[node.attribute("count_include_pad", 0)]
-    _emit_average(emit, window, *_images(emit, node), counting)
+    _emit_average(emit, window, *images(emit, node), counting)
 
 
-def _images(emit: Emission, node: Node) -> tuple[Tensor, Tensor]:
+def images(emit: Emission, node: Node) -> tuple[Tensor, Tensor]:
     """Input and output of a node, channels last."""
     x = emit.channels_last(emit.tensor(node.values[0]))
     return x, emit.output(node, order=channels_last_order(len(x.shape)))
@@ -151,8 +151,8 @@ def _images(emit: Emission, node: Node) -> tuple[Tensor, Tensor]:
 
 def _emit_average(emit: Emission, window: Window, x: Tensor, y: Tensor, counting: str) -> None:
     kernel = _kernel("mean", window, x, height_width(y.shape)[1])
-    fields = window_fields(window) | _sum_fields(window, counting)
-    _emit_pool(emit, kernel, window, x, y, fields)
+    fields = window_fields(window) | sum_fields(window, counting)
+    emit_pool(emit, kernel, window, x, y, fields)
 
 
 def _kernel(kind: str, window: Window, x: Tensor, out_width: Dim) -> Kernel:
@@ -163,13 +163,14 @@ def _kernel(kind: str, window: Window, x: Tensor, out_width: Dim) -> Kernel:
     return max_pool_wide(stride, columns) if kind == "max" else average_pool(taps, stride, columns)
 
 
-def _sum_fields(window: Window, counting: str) -> dict[str, Any]:
+def sum_fields(window: Window, counting: str) -> dict[str, Any]:
+    """Fields of a kernel that sums: padding behind, and what counts (`COUNTING`)."""
     names = ("pad_back", "pad_bottom", "pad_right")
     pads = {name: own.after for name, own in zip(names, window, strict=True)}
     return {**pads, "counting": COUNTING.index(counting)}
 
 
-def _emit_pool(
+def emit_pool(
     emit: Emission, kernel: Kernel, window: Window, x: Tensor, y: Tensor, fields: dict[str, Any],
     result: Tensor | None = None,
 ) -> None:  # fmt: skip
@@ -219,7 +220,7 @@ def _lower_indices(emit: Emission, node: Node, window: Window) -> None:
 def _lower_norm(emit: Emission, node: Node) -> None:
     """Emit the p-th root of windows' sums of p-th powers."""
     window, p = Window.of(node, node.attribute("kernel_shape")), node.attribute("p", 2)
-    x, y = _images(emit, node)
+    x, y = images(emit, node)
     powers = _powers(emit, x, p)
     sums = y if p == 1 else emit.new(y.shape, y.dtype, channels_last_order(len(y.shape)))
     _emit_average(emit, window, powers, sums, "nothing")

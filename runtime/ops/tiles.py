@@ -9,7 +9,7 @@ from ...kernels.amx_permission import EMULATED, has_amx
 from ...kernels.arithmetic import HAS_QUADS
 from ...kernels.cpu import amx_tile, packing
 from ...kernels.cpu.operands import max_rows, operand_form
-from ...kernels.cpu.tile import tile
+from ...kernels.cpu.tile import ENDINGS, tile
 from ...kernels.target import LANES
 from ...kernels.unit_rates import tile_integer_speed, vector_bfloat16_speed
 from ..symbolic import Dim
@@ -54,7 +54,8 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
         rows = packing.tile_rows(row, mr) | packing.tile_rows((width - 1) % row + 1, mr)
     else:
         rows = packing.tile_rows(width, mr)
-    return tile_fields(mr, nv, out_channels, rows, conv.kind, by_amx is not None)
+    kind, ending = conv.kind, conv.epilogue.ending
+    return tile_fields(mr, nv, out_channels, rows, kind, ending, by_amx is not None)
 
 
 def amx_sizes(conv: Convolution) -> tuple[int, int] | None:
@@ -85,8 +86,9 @@ def _is_shallow(conv: Convolution) -> bool:
 
 
 def tile_fields(
-    mr: int, nv: int, out_channels: Dim, rows: set[int], kind: str = "f32", by_amx: bool = False
-) -> dict[str, Any]:
+    mr: int, nv: int, out_channels: Dim, rows: set[int], kind: str = "f32",
+    ending: str = ENDINGS[0], by_amx: bool = False,
+) -> dict[str, Any]:  # fmt: skip
     """Fields for tiles of ``nv`` vectors and up to ``mr`` rows, of which only ``rows`` occur.
 
     ``out_channels`` are counted in elements of 4 bytes.
@@ -98,18 +100,18 @@ def tile_fields(
     vectors = -(-out_channels // LANES) if isinstance(out_channels, int) else 1
     tail = vectors % nv or nv
     make = amx_table if by_amx else tile_table
-    table = make(nv, rows, kind)
-    tail_table = table if tail == nv else make(tail, rows, kind)
+    table = make(nv, rows, kind, ending)
+    tail_table = table if tail == nv else make(tail, rows, kind, ending)
     return {"mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table}
 
 
-def tile_table(nv: int, rows: set[int], kind: str = "f32") -> Record:
+def tile_table(nv: int, rows: set[int], kind: str = "f32", ending: str = ENDINGS[0]) -> Record:
     """Addresses of the tiles for row counts 0..max, those that occur only."""
-    form = operand_form()
-    return Record([tile(r, nv, kind, form) if r in rows else 0 for r in range(max_rows(nv) + 1)])
+    form, counts = operand_form(), range(max_rows(nv) + 1)
+    return Record([tile(r, nv, kind, form, ending) if r in rows else 0 for r in counts])
 
 
-def amx_table(nv: int, rows: set[int], kind: str) -> Record:
+def amx_table(nv: int, rows: set[int], kind: str, ending: str) -> Record:
     """Address of AMX's tile as `tile_table`: it is the same for all row counts."""
-    own = amx_tile.amx_tile(nv, kind)
+    own = amx_tile.amx_tile(nv, kind, ending)
     return Record([own if count in rows else 0 for count in range(amx_tile.MOST_ROWS + 1)])

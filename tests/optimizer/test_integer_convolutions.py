@@ -21,10 +21,9 @@ SCALE = F32(0.04)
 def model(
     rng: np.random.Generator, *, x: Any = np.uint8, w: Any = np.int8, y: Any = np.uint8,
     group: int = 1, by_filter: bool = True, bias: str = "integer", between: Any = (),
-    y_zero: int = 100, more: Any = (), **attributes: Any,
+    y_zero: int = 100, more: Any = (), filters: int = 12, **attributes: Any,
 ) -> onnx.ModelProto:  # fmt: skip
     """x, quantized and dequantized, convolved with constant weights, quantized again."""
-    filters = 12
     points = np.zeros(filters if by_filter else (), w)
     scales = rng.uniform(0.002, 0.01, points.shape).astype(F32)
     limits = np.iinfo(w)
@@ -110,13 +109,20 @@ def test_a_limit_is_one_of_integers_only_where_their_type_does_not_hold_it():
         {"more": [make_node("Add", ["y0", "z"], ["s"])]},
     ],
 )
-def test_what_integers_do_not_give_stays_as_it_is(changed):
+def test_results_that_are_no_bytes_are_floats_of_integer_sums(changed):
     """Other functions, and sums that something else reads."""
     rng = np.random.default_rng(1)
-    drawn = model(rng, **changed)
-    session = sardonyx.Session(drawn, threads=1)
-    assert "Conv" in steps(session)
-    agree(session, drawn, rng)
+    for bias in ("integer", "float", "none"):
+        drawn = model(rng, bias=bias, **changed)
+        session = sardonyx.Session(drawn, threads=1)
+        assert "Conv" not in steps(session) and "ConvInteger" in steps(session)
+        agree(session, drawn, rng)
+
+
+def test_depthwise_convolutions_of_floats_stay():
+    rng = np.random.default_rng(1)
+    drawn = model(rng, between=(("Tanh",),), group=8, filters=16)
+    assert "Conv" in steps(sardonyx.Session(drawn, threads=1))
 
 
 def test_strict_sessions_compute_floats():

@@ -1,0 +1,103 @@
+"""Averages and Softmax of quantized tensors as operators on bytes: for a runtime only.
+
+Between a DequantizeLinear and a QuantizeLinear, each with one constant scale, they become the
+operators of com.microsoft that read and write bytes, which importers write as such chains. Means
+over all of an image are GlobalAveragePool, however a model writes them.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+from .edits import insert, new_constant, remove, replace
+from .quantized_values import Grid, dequantized
+from .values import attribute, axes_of, rank, used_once
+
+_DOMAIN = "com.microsoft"
+_SINCE = 13  # the opset from which Softmax has one axis
+
+
+def compute_bytes(model: ir.Model) -> None:
+    """Let averages and Softmax between bytes take and give these, in place."""
+    if (model.graph.opset_imports.get("") or 0) < _SINCE:
+        return
+    for graph in model.graphs():
+        for node in list(graph):
+            if node.domain or node.op_type not in _REPLACEMENTS or len(node.outputs) != 1:
+                continue
+            image, quantizer = dequantized(node.inputs[0]), _quantizer(node.outputs[0])
+            if image is not None and quantizer is not None:
+                _rewrite(graph, image, node, quantizer)
+
+
+def dequantize_late(model: ir.Model) -> None:
+    """Move each DequantizeLinear in front of the node that alone reads it, in place.
+
+    Between them there are bytes, and the node's step may dequantize them itself.
+    """
+    for graph in model.graphs():
+        for node in list(graph):
+            if node.op_type != "DequantizeLinear" or node.domain or not used_once(node.outputs[0]):
+                continue
+            (reader,) = node.outputs[0].consumers()
+            if reader.graph is graph:
+                insert(reader, [node])
+
+
+def _quantizer(value: ir.Value) -> ir.Node | None:
+    """Return the QuantizeLinear that alone reads a value."""
+    (reader,) = value.consumers() if used_once(value) else (None,)
+    is_one = reader is not None and reader.op_type == "QuantizeLinear"
+    return reader if is_one and reader.inputs[0] is value else None
+
+
+def _rewrite(graph: ir.Graph, image: ir.Node, node: ir.Node, quantizer: ir.Node) -> None:
+    grids = [Grid.of(image), Grid.of(quantizer)]
+    if not all(grid is not None and grid.is_regular for grid in grids):
+        return
+    made = _REPLACEMENTS[node.op_type](node)
+    if made is None:
+        return
+    op_type, attributes = made
+    inputs = [image.inputs[0]]
+    for what, grid in zip("xy", grids, strict=True):
+        assert grid is not None
+        inputs.append(new_constant(graph, grid.scale, f"{node.name}.{what}.scale"))
+        inputs.append(new_constant(graph, grid.zero, f"{node.name}.{what}.zero"))
+    integers = ir.node(op_type, inputs, attributes, domain=_DOMAIN, name=node.name)
+    y, old = integers.outputs[0], quantizer.outputs[0]
+    y.name, y.type, y.shape = f"{node.name}.integers", old.type, old.shape
+    insert(quantizer, [integers])
+    replace(quantizer, y)
+    for each in (node, image):
+        if not each.outputs[0].uses() and not each.outputs[0].is_graph_output():
+            remove(each)
+
+
+Replacement = tuple[str, dict[str, ir.Attr]]
+
+
+def _pool(node: ir.Node) -> Replacement:
+    return f"QLinear{node.op_type}", dict(node.attributes)
+
+
+def _mean(node: ir.Node) -> Replacement | None:
+    """Return what a mean over all spatial axes, which stay, is."""
+    axes, axis_count = axes_of(node), rank(node.inputs[0])
+    if axes is None or axis_count is None or not attribute(node, "keepdims", 1):
+        return None
+    is_global = sorted(axis % axis_count for axis in axes) == list(range(2, axis_count))
+    return ("QLinearGlobalAveragePool", {}) if is_global and axis_count > 2 else None
+
+
+def _softmax(node: ir.Node) -> Replacement:
+    numbers = {"axis": attribute(node, "axis", -1), "opset": _SINCE}
+    return "QLinearSoftmax", {name: ir.AttrInt64(name, number) for name, number in numbers.items()}
+
+
+_REPLACEMENTS = {
+    "AveragePool": _pool,
+    "GlobalAveragePool": _pool,
+    "ReduceMean": _mean,
+    "Softmax": _softmax,
+}
