@@ -32,10 +32,8 @@ from ..amx import (
 from ..bfloat_terms import BLOCK, TERM_BYTES, make_split
 from ..registry import Pointer
 from ..scratch import scratch
-from ..simd import splat, stack_words, vstore
 from ..target import LANES
 from .recurrent_products import float_operand
-from .rows import copy_floats
 from .term_packing import terms_of
 
 TERMS = 3
@@ -44,7 +42,6 @@ MOST_ROWS = ROWS
 _MOST_GATES = 4
 _A, _B = _MOST_GATES, _MOST_GATES + TERMS
 """Tiles: sums of each gate, then the terms of states, then weights."""
-_REST_WORDS = BLOCK // 2
 _BLOCK_WORDS = TERMS * ROW_WORDS
 """Words of a column of weights that multiply a block of units."""
 
@@ -74,15 +71,9 @@ def term_operand(lanes: int, time_of: Any) -> tuple[Any, Any]:
     split, row_bytes = make_split(TERMS), TERMS * TERM_BYTES
 
     @njit
-    def split_row(state: Pointer, target: Pointer, plane: int, size: int, rest: Pointer) -> None:
-        whole = size // BLOCK
-        for k in range(whole):
-            split(state + k * BLOCK * 4, target + k * plane)
-        if whole * BLOCK < size:
-            for i in range(0, BLOCK, LANES):
-                vstore(rest, i, splat(np.float32(0.0)))
-            copy_floats(state + whole * BLOCK * 4, rest, size - whole * BLOCK)
-            split(rest, target + whole * plane)
+    def split_row(state: Pointer, target: Pointer, plane: int, size: int) -> None:
+        for k in range((size + BLOCK - 1) // BLOCK):
+            split(state + k * BLOCK * 4, target + k * plane, size - k * BLOCK)
 
     @njit
     def operand(
@@ -91,16 +82,15 @@ def term_operand(lanes: int, time_of: Any) -> tuple[Any, Any]:
     ) -> Any:  # fmt: skip
         target = scratch + layer.states
         if is_new:
-            rest = stack_words(_REST_WORDS)
             plane = rows * row_bytes
             for row in range(rows):
                 at = target + row * row_bytes
                 if layer.features > 0:
                     time, _ = time_of(layer, d, b + row, t)
                     x = layer.x + (time * layer.x_step + (b + row) * layer.x_batch) * 4
-                    split_row(x, at, plane, layer.features, rest)
+                    split_row(x, at, plane, layer.features)
                     at += (layer.features + BLOCK - 1) // BLOCK * plane
-                split_row(state + row * layer.vectors * lanes * 4, at, plane, layer.size, rest)
+                split_row(state + row * layer.vectors * lanes * 4, at, plane, layer.size)
         return target, row_bytes
 
     return operand, float_operand(lanes)[1]

@@ -23,13 +23,13 @@ from ..amx import (
     keep,
     release,
 )
-from ..bfloat_terms import BLOCK, TERM_BYTES
+from ..bfloat_terms import BLOCK, ITEM_BYTES, TERM_BYTES
 from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Window
 from ..registry import SHARES, Pointer, kernel_factory
 from ..scratch import scratch
 from ..simd import stack_words
 from ..target import L2_BYTES
-from .finish import COLUMNS, Finish, finish_rows
+from .finish import COLUMNS, Finish, make_finish
 from .panel import run_epilogue
 from .term_rows import Rows, make_split_rows
 from .term_tile import SUM_BYTES, TILE_BYTES, Sums, make_sums
@@ -90,9 +90,10 @@ class Pieces(NamedTuple):
     pixel: int
 
 
-def _make_panel(terms: int) -> Callable[..., None]:
+def _make_panel(terms: int, result: str, residual: str) -> Callable[..., None]:
     """Return what computes the results of a chunk and a panel."""
     sums, tile_bytes = make_sums(terms), terms * TILE_BYTES
+    finish_rows = make_finish(result, residual)
 
     @njit
     def finish(own: Block, done: Pointer, h: int, first: int, count: int) -> None:
@@ -200,9 +201,10 @@ def _shares(part: int, until: int, parts: int, rows: int, panels: int) -> Any:
     return rows * part // parts, rows * until // parts, 0, panels
 
 
-def _make_split_chunk(terms: int) -> Callable[..., None]:
+def _make_split_chunk(terms: int, kind: str) -> Callable[..., None]:
     """Return what splits the rows of a group from output row ``h0`` to ``h1``."""
-    split_rows, pixel_bytes = make_split_rows(terms), terms * TERM_BYTES
+    split_rows, pixel_bytes = make_split_rows(terms, kind), terms * TERM_BYTES
+    itemsize = ITEM_BYTES[kind]
 
     @njit
     def split_chunk(
@@ -218,7 +220,7 @@ def _make_split_chunk(terms: int) -> Callable[..., None]:
         split_rows(rows, a, count - short, padded_width, plane)
         if short > 0:
             last = Rows(
-                source + (h1 - 1) * own.x_row * 4, 1, own.last_width, channels, own.x_row,
+                source + (h1 - 1) * own.x_row * itemsize, 1, own.last_width, channels, own.x_row,
                 own.x_pixel, 0, 0,
             )  # fmt: skip
             at = a + (count - 1) * padded_width * pixel_bytes
@@ -228,9 +230,16 @@ def _make_split_chunk(terms: int) -> Callable[..., None]:
 
 
 @kernel_factory
-def term_convolve(terms: int) -> Callable[..., int]:
-    """Build the convolution of sums of so many ``terms`` (`bfloat_terms`)."""
-    split_chunk, run_panel = _make_split_chunk(terms), _make_panel(terms)
+def term_convolve(
+    terms: int, x_kind: str = "f32", y_kind: str = "f32", r_kind: str = "f32"
+) -> Callable[..., int]:
+    """Build the convolution of sums of so many ``terms`` (`bfloat_terms`).
+
+    Input, results and residual are float32, or bfloat16 (kinds of `ITEM_BYTES`).
+    """
+    split_chunk = _make_split_chunk(terms, x_kind)
+    run_panel = _make_panel(terms, y_kind, r_kind)
+    x_size, y_size, r_size = (ITEM_BYTES[kind] for kind in (x_kind, y_kind, r_kind))
     pixel_bytes, tile_bytes = terms * TERM_BYTES, terms * TILE_BYTES
 
     def body(
@@ -290,7 +299,7 @@ def term_convolve(terms: int) -> Callable[..., int]:
             for index in range(panel_first, panel_last):
                 group, p = index // panels, index % panels
                 if group != group_split:
-                    source = x + (image * strides.x_image + group * channels) * 4
+                    source = x + (image * strides.x_image + group * channels) * x_size
                     split_chunk(
                         own, window, source, channels, h0, h1, a, count, padded_width, plane
                     )
@@ -299,8 +308,9 @@ def term_convolve(terms: int) -> Callable[..., int]:
                 c = image * strides.y_image + h0 * own.y_row + column
                 r = image * residual_strides.r_image + h0 * own.r_row + column
                 results = Block(
-                    y + c * 4, own.y_row * 4, strides.y_pixel * 4,
-                    residual + r * 4 if residual != 0 else 0, own.r_row * 4, r_pixel * 4,
+                    y + c * y_size, own.y_row * y_size, strides.y_pixel * y_size,
+                    residual + r * r_size if residual != 0 else 0, own.r_row * r_size,
+                    r_pixel * r_size,
                     bias + column * 4 if bias != 0 else 0,
                     min(COLUMNS, out_channels - p * COLUMNS), after.activation, after.low,
                     after.high,

@@ -12,16 +12,14 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from ..bfloat_terms import BLOCK, TERM_BYTES, make_split
+from ..bfloat_terms import BLOCK, ITEM_BYTES, TERM_BYTES, make_split
 from ..registry import Pointer
-from ..simd import load_f32, splat, stack_words, store_f32, vstore
+from ..simd import splat, vstore
 from ..target import LANES
-
-_BLOCK_WORDS = BLOCK // 2
 
 
 class Rows(NamedTuple):
-    """Rows of an image of float32, and how they are padded; strides are elements.
+    """Rows of an image, and how they are padded; strides are elements.
 
     ``top`` is the first row, which may lie outside, and ``left`` the columns before the first.
     """
@@ -36,10 +34,10 @@ class Rows(NamedTuple):
     left: int
 
 
-def make_split_rows(terms: int) -> Callable[..., None]:
-    """Return what splits ``count`` rows of ``width`` pixels, padding included."""
-    split = make_split(terms)
-    pixel_bytes = terms * TERM_BYTES
+def make_split_rows(terms: int, kind: str = "f32") -> Callable[..., None]:
+    """Return what splits ``count`` rows of ``width`` pixels of a ``kind``, padding included."""
+    split = make_split(terms, kind)
+    pixel_bytes, itemsize = terms * TERM_BYTES, ITEM_BYTES[kind]
 
     @njit
     def clear(target: Pointer, pixels: int) -> None:
@@ -48,19 +46,8 @@ def make_split_rows(terms: int) -> Callable[..., None]:
             vstore(target, i, zeros)
 
     @njit
-    def split_rest(source: Pointer, target: Pointer, count: int, block: Pointer) -> None:
-        """Split the last channels, fewer than a block."""
-        for i in range(count):
-            store_f32(block, i, load_f32(source, i))
-        split(block, target)
-
-    @njit
     def split_rows(own: Rows, target: Pointer, count: int, width: int, plane: int) -> None:
         blocks = (own.channels + BLOCK - 1) // BLOCK
-        whole, rest = own.channels // BLOCK, own.channels % BLOCK
-        block = stack_words(_BLOCK_WORDS)
-        for i in range(BLOCK):
-            store_f32(block, i, np.float32(0.0))
         inside = max(0, min(own.width, width - own.left))
         behind = width - own.left - inside
         for h in range(count):
@@ -72,14 +59,13 @@ def make_split_rows(terms: int) -> Callable[..., None]:
             for k in range(blocks):
                 clear(at + k * plane, own.left)
                 clear(at + k * plane + (own.left + inside) * pixel_bytes, behind)
-            source = own.x + (own.top + h) * own.row * 4
+            source = own.x + (own.top + h) * own.row * itemsize
             at += own.left * pixel_bytes
             for _ in range(inside):
-                for k in range(whole):
-                    split(source + k * BLOCK * 4, at + k * plane)
-                if rest > 0:
-                    split_rest(source + whole * BLOCK * 4, at + whole * plane, rest, block)
-                source += own.pixel * 4
+                for k in range(blocks):
+                    done = k * BLOCK
+                    split(source + done * itemsize, at + k * plane, own.channels - done)
+                source += own.pixel * itemsize
                 at += pixel_bytes
 
     return split_rows

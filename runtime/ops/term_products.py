@@ -13,6 +13,7 @@ from ...kernels.cpu.term_packing import are_bfloat16, fits_terms, pack_terms
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
 from ..symbolic import Dim, maximum, minimum
+from ..tensors import short_name
 from .convolution import Convolution
 from .windows import height_width, size_fields, stride_fields, window_fields
 from .winograd import form_of
@@ -118,8 +119,10 @@ def emit_terms(emit: Emission, conv: Convolution, terms: int) -> None:
     is_pixel = window.is_one_pixel or (window.taps == 1 and not window.is_padded)
     width = conv.row_pixels if is_pixel else conv.padded_width
     space = workspace_bytes(terms, width, channels, window.rows.reach, window.columns.stride)
+    images = (conv.x, conv.y, conv.residual)
+    kinds = ["f32" if image is None else short_name(image.dtype) for image in images]
     emit.step(
-        term_convolve(terms),
+        term_convolve(terms, *(kinds if conv.has_halves else ())),
         outputs=conv.outputs,
         flops=conv.flops,
         x=conv.x, y=conv.y, residual=conv.residual, bias=conv.bias,
