@@ -4,8 +4,11 @@
 the bytes are moved, and rows need no splitting. Only memory changes: sums, normalizations and
 elementwise functions are float32 inside. A value lies so if its writer and all that read it take
 it, and one of them is such a product; what moves elements, or takes maxima, passes it on. Inputs
-and outputs of a graph stay float32. Whatever reads a value that it does not take as it lies is
-given it as float32 (`Emission.tensor`), so that what is said here is a matter of speed alone.
+and outputs of a graph stay float32. So do the sums that transformers carry through all layers: what
+is normalized, and the result where others than products read it.
+
+Whatever reads a value that it does not take as it lies is given it as float32 (`Emission.tensor`),
+so that what is said here is a matter of speed alone.
 """
 
 from __future__ import annotations
@@ -44,7 +47,7 @@ def takes_halves(emit: Emission, node: Node, group: Group | None) -> bool:
     if group is not None:
         return _group_takes(group)
     if node.op_type in _NORMALIZING:
-        return True
+        return node.outputs[0] in emit.halves
     if not _moves(node) and node.op_type not in _PASSING:
         return False
     floats = [value for value, info in _floats(node) if not info.is_constant]
@@ -56,7 +59,7 @@ def takes_halves(emit: Emission, node: Node, group: Group | None) -> bool:
 _PASSING = ("AveragePool", "MaxPool")
 """Operators that do not only move elements, whose result lies as what they read."""
 _NORMALIZING = ("LayerNormalization", "RMSNormalization")
-"""Operators that read values of any type, and write them so."""
+"""Operators that write values for products so."""
 
 
 class _Finder:
@@ -86,7 +89,10 @@ class _Finder:
         """Tell whether all that read a value take bfloat16."""
         if value.is_graph_output() or not value.uses():
             return False
-        return all(self._reads(use.node, use.idx) for use in value.uses())
+        writer = value.producer()
+        is_normal = writer is not None and writer.op_type in _NORMALIZING
+        reads = self._multiplies if is_normal else self._reads
+        return all(reads(use.node, use.idx) for use in value.uses())
 
     def _writes(self, node: Node) -> bool:
         if node.index in self._graph.why_host:
@@ -102,9 +108,16 @@ class _Finder:
             return False
         node, group = self._graph.nodes[index], self._groups.get(index)
         if group is None:
-            return self._passes(node) or (node.op_type in _NORMALIZING and position == 0)
+            return self._passes(node)
         is_operand = group.head is not node or position == 0
         return is_operand and _group_takes(group)
+
+    def _multiplies(self, user: ir.Node, position: int) -> bool:
+        """Tell whether a reader is a product, which rounds what it reads anyway."""
+        index = self._graph.index_of.get(user, -1)
+        group = self._groups.get(index)
+        is_head = group is not None and group.head is self._graph.nodes[index]
+        return is_head and self._reads(user, position)
 
     def _passes(self, node: Node) -> bool:
         return node.index not in self._groups and (_moves(node) or node.op_type in _PASSING)

@@ -25,6 +25,7 @@ from ..simd import (
     splat,
     store_f32,
     vabs,
+    vload,
     vload_first,
     vmax,
     vsqrt,
@@ -39,42 +40,43 @@ _SHORT = LANES // 2  # numbers of a row that are added up faster one by one
 
 
 @njit
+def _sum(x: Pointer, n: int) -> Any:
+    """Sum of n elements, by lane."""
+    a, b = splat(_ZERO), splat(_ZERO)
+    i = 0
+    while i + 2 * LANES <= n:
+        a, b = a + vload(x, i), b + vload(x, i + LANES)
+        i += 2 * LANES
+    while i < n:
+        a = a + vload_first(x, i, n - i)
+        i += LANES
+    return a + b
+
+
+@njit
+def _squares(x: Pointer, n: int, mean: Any) -> Any:
+    """Sum of (x - mean)**2 over n elements, by lane."""
+    a, b = splat(_ZERO), splat(_ZERO)
+    i = 0
+    while i + 2 * LANES <= n:
+        v, w = vload(x, i) - mean, vload(x, i + LANES) - mean
+        a, b = fma(v, v, a), fma(w, w, b)
+        i += 2 * LANES
+    while i < n:
+        v = select(first(n - i), vload_first(x, i, n - i) - mean, splat(_ZERO))
+        a = fma(v, v, a)
+        i += LANES
+    return a + b
+
+
+@njit
 def _or_constant(p: Pointer, i: int, count: int, constant: Any) -> Any:
     return vload_first(p, i, count) if p != 0 else splat(constant)
 
 
-def _row_functions(x_kind: str, y_kind: str) -> tuple[Any, Any, Any]:
-    """Make the functions of rows that are read as floats of one kind and written as another's."""
-    load, _, load_first, _ = VECTOR_MEMORY[x_kind]
-    store_first = VECTOR_MEMORY[y_kind][3]
-
-    @njit
-    def total(x: Pointer, n: int) -> Any:
-        """Sum of n elements, by lane."""
-        a, b = splat(_ZERO), splat(_ZERO)
-        i = 0
-        while i + 2 * LANES <= n:
-            a, b = a + load(x, i), b + load(x, i + LANES)
-            i += 2 * LANES
-        while i < n:
-            a = a + load_first(x, i, n - i)
-            i += LANES
-        return a + b
-
-    @njit
-    def squares(x: Pointer, n: int, mean: Any) -> Any:
-        """Sum of (x - mean)**2 over n elements, by lane."""
-        a, b = splat(_ZERO), splat(_ZERO)
-        i = 0
-        while i + 2 * LANES <= n:
-            v, w = load(x, i) - mean, load(x, i + LANES) - mean
-            a, b = fma(v, v, a), fma(w, w, b)
-            i += 2 * LANES
-        while i < n:
-            v = select(first(n - i), load_first(x, i, n - i) - mean, splat(_ZERO))
-            a = fma(v, v, a)
-            i += LANES
-        return a + b
+def _make_apply(kind: str = "f32") -> Callable[..., None]:
+    """Return what writes a normalized row as floats of a kind."""
+    store_first = VECTOR_MEMORY[kind][3]
 
     @njit
     def apply(
@@ -82,27 +84,26 @@ def _row_functions(x_kind: str, y_kind: str) -> tuple[Any, Any, Any]:
     ) -> None:
         """Write (x - mean) * factor * scale + bias, for n elements."""
         for i in range(0, n, LANES):
-            v = (load_first(x, i, n - i) - mean) * factor
+            v = (vload_first(x, i, n - i) - mean) * factor
             v = fma(v, _or_constant(scale, i, n - i, _ONE), _or_constant(bias, i, n - i, _ZERO))
             store_first(y, i, v, n - i)
 
-    return total, squares, apply
+    return apply
 
 
-_sum, _squares, _apply = _row_functions("f32", "f32")
+_apply = _make_apply()
 
 
 @kernel_factory
-def layer_norm(rms: int, x_kind: str = "f32", y_kind: str = "f32") -> Callable[..., int]:
+def layer_norm(rms: int, kind: str = "f32") -> Callable[..., int]:
     """Normalize rows: (x - mean) / sqrt(variance + epsilon) * scale + bias.
 
     With ``rms`` 1 the mean is taken to be 0 (RMSNormalization). ``scale`` and ``bias`` have n
     elements or are null; ``means`` and ``inverses`` (of the standard deviation) receive one
-    element for each row unless null. Elements of a row are dense; rows are split into parts. Input
-    and result are float32, or bfloat16 in memory.
+    element for each row unless null. Elements of a row are dense; rows are split into parts. The
+    result is float32, or bfloat16 in memory (kinds of `ITEM_BYTES`).
     """
-    total, squares, apply = _row_functions(x_kind, y_kind)
-    x_size, y_size = ITEM_BYTES[x_kind], ITEM_BYTES[y_kind]
+    apply, itemsize = _make_apply(kind), ITEM_BYTES[kind]
 
     def body(
         thread: int, part: int, until: int, parts: int,
@@ -111,13 +112,13 @@ def layer_norm(rms: int, x_kind: str = "f32", y_kind: str = "f32") -> Callable[.
         epsilon: float,
     ) -> int:  # fmt: skip
         for row in range(rows * part // parts, rows * until // parts):
-            source = x + row * x_row * x_size
+            source = x + row * x_row * 4
             mean = _ZERO
             if rms == 0:
-                mean = reduce_add(total(source, n)) / _F(n)
-            variance = reduce_add(squares(source, n, splat(mean))) / _F(n)
+                mean = reduce_add(_sum(source, n)) / _F(n)
+            variance = reduce_add(_squares(source, n, splat(mean))) / _F(n)
             factor = _F(_ONE / np.sqrt(variance + _F(epsilon)))
-            apply(source, y + row * y_row * y_size, scale, bias, n, splat(mean), splat(factor))
+            apply(source, y + row * y_row * itemsize, scale, bias, n, splat(mean), splat(factor))
             if means != 0:
                 store_f32(means, row, mean)
             if inverses != 0:

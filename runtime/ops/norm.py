@@ -181,9 +181,9 @@ def _lower_layer(emit: Emission, node: Node) -> None:
         emit.output(node, i) if len(node.outputs) > i and node.outputs[i].name else None
         for i in (1, 2)
     ]
-    kinds = [short_name(tensor.dtype) for tensor in (x, y)] if emit.takes_halves else []
+    of_halves = ["bf16"] if y.dtype == "bfloat16" else []
     emit.step(
-        layer_norm(int(is_rms), *kinds),
+        layer_norm(int(is_rms), *of_halves),
         outputs=[y, *(tensor for tensor in extra if tensor is not None)],
         flops=7 * product(x.shape),
         x=x, y=y, scale=_vector(emit, node, 1, n), bias=_vector(emit, node, 2, n),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import dataclasses
 
 import numpy as np
 
@@ -12,10 +12,12 @@ from ...kernels.cpu.term_conv import term_convolve, workspace_bytes
 from ...kernels.cpu.term_packing import are_bfloat16, fits_terms, pack_terms
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
+from ..strides import channels_last_order
 from ..symbolic import Dim, maximum, minimum
 from ..tensors import short_name
 from .convolution import Convolution
-from .windows import height_width, size_fields, stride_fields, window_fields
+from .pad import emit_padded
+from .windows import Along, height_width, size_fields, stride_fields, window_fields
 from .winograd import form_of
 
 _FEW_ROWS = 4
@@ -80,12 +82,14 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0) -> bool:
     rows, columns = (_known(size) for size in height_width(conv.y.shape))
     pixels = _known(conv.y.shape[0]) * rows * columns
     out_channels, channels = conv.filters.shape[-5] // conv.groups, conv.filters.shape[-4]
-    taps, groups = conv.window.taps, conv.groups
+    taps, groups, (stride, across) = conv.window.taps, conv.groups, conv.window.strides
+    if folds_columns(conv):
+        taps, channels, across = conv.window.rows.taps, channels * conv.window.columns.taps, 1
     products = 2.0 * pixels * taps * channels * out_channels * groups
     waste = _padded(channels, BLOCK) * _padded(out_channels, _COLUMNS) * _padded(columns, 4)
     inputs = pixels * channels * groups
     if taps > 1:
-        inputs *= math.prod(conv.window.strides)
+        inputs *= stride * across
     numbers = taps * channels * out_channels * groups
     own = products * waste * PRODUCTS[terms] / (tile_bfloat16_speed() * _REACHED)
     own = max(own, numbers * 2 * terms * _FETCH) + inputs * terms * _SPLIT
@@ -107,8 +111,45 @@ def _padded(size: int, unit: int) -> float:
     return -(-size // unit) * unit / size
 
 
+def folds_columns(conv: Convolution) -> bool:
+    """Tell whether the columns of a window become channels: where these are few.
+
+    A row of the tile then has the channels of all columns, where it would be nearly empty.
+    """
+    window, weights = conv.window, conv.filters
+    if conv.groups != 1 or len(conv.x.shape) != 4 or weights.ndim != 5 or window.rows.taps == 1:
+        return False
+    together, columns = weights.shape[-4] * window.columns.taps, window.columns
+    return columns.dilation == 1 and 2 * -(-together // BLOCK) <= columns.taps
+
+
+def _with_columns_folded(emit: Emission, conv: Convolution) -> Convolution:
+    """Return the convolution with the columns of its window as channels.
+
+    They lie side by side in rows that are padded in memory, where windows overlap.
+    """
+    columns, weights = conv.window.columns, conv.filters
+    images, channels, height, width = conv.x.shape
+    whole, order = conv.padded_width, channels_last_order(4)
+    padded = emit.new((images, channels, height, whole), conv.x.dtype, order, conv.x.name)
+    zero = emit.constant(np.zeros(1, conv.x.dtype))
+    behind = whole - width - columns.before
+    emit_padded(emit, conv.x, padded, (0, 0, 0, columns.before), (0, 0, 0, behind), zero)
+    image, _, row, pixel = padded.strides
+    shape = (images, channels * columns.taps, height, conv.y.shape[3])
+    by_tap = weights.transpose(0, 4, 1, 2, 3)
+    return dataclasses.replace(
+        conv,
+        x=padded.view(shape, (image, 1, row, columns.stride * pixel)),
+        weights=by_tap.reshape(len(weights), -1, *by_tap.shape[3:], 1),
+        window=conv.window._replace(columns=Along()),
+    )
+
+
 def emit_terms(emit: Emission, conv: Convolution, terms: int) -> None:
     """Emit a convolution by products of terms."""
+    if folds_columns(conv):
+        conv = _with_columns_folded(emit, conv)
     weights = conv.filters
     if weights.ndim > 5:
         panels = np.stack([pack_terms(own[:, :, 0], conv.groups, terms) for own in weights])
