@@ -23,6 +23,7 @@ from numba.core import types
 from .halves import narrow_bf16
 from .simd import as_f32, as_i32, call_by_name, element_at, splat, splat_i32, vload, vmax, vmin
 from .target import LANES, has_feature
+from .vector_memory import VECTOR_MEMORY
 from .vectors import I16, I32, BFloats, f32x, i32x, intrinsic
 
 PRODUCTS = {1: 1, 2: 3, 3: 6}
@@ -38,28 +39,32 @@ _ZERO = np.float32(0.0)
 _HALF, _UPPER = np.int32(0x8000), np.int32(-0x10000)
 
 
-_SIDE_BY_SIDE = list(range(2 * LANES))
 _IN_TURN = [lane + half for lane in range(LANES) for half in (0, LANES)]
 
 
-def _make_store(order: list[int]) -> Any:
-    """Make what stores two vectors rounded to bfloat16, whose lanes lie in an order."""
-    pair = ir.VectorType(I16, 2 * LANES)
-    lanes = ir.Constant(ir.VectorType(I32, 2 * LANES), order)
+def emit_pair(builder: ir.IRBuilder, low: Any, high: Any) -> Any:
+    """Emit two vectors rounded to bfloat16, one behind the other; denormals may become zero."""
+    if LANES == 16 and has_feature("avx512bf16"):
+        name = "llvm.x86.avx512bf16.cvtne2ps2bf16.512"
+        found = call_by_name(builder, name, BFloats(32), [high, low])
+        return builder.bitcast(found, ir.VectorType(I16, 2 * LANES))
+    halves = [narrow_bf16(builder, value, i32x.llvm) for value in (low, high)]
+    lanes = ir.Constant(ir.VectorType(I32, 2 * LANES), list(range(2 * LANES)))
+    return builder.shuffle_vector(*halves, lanes)
 
-    def rounded(builder: ir.IRBuilder, low: Any, high: Any) -> Any:
-        if LANES == 16 and has_feature("avx512bf16"):
-            name = "llvm.x86.avx512bf16.cvtne2ps2bf16.512"
-            found = builder.bitcast(call_by_name(builder, name, BFloats(32), [high, low]), pair)
-            return builder.shuffle_vector(found, found, lanes)
-        halves = [narrow_bf16(builder, value, i32x.llvm) for value in (low, high)]
-        return builder.shuffle_vector(*halves, lanes)
+
+def _make_store(order: list[int] | None = None) -> Any:
+    """Make what stores two vectors rounded to bfloat16, whose lanes lie in an order."""
 
     @intrinsic
     def store(typingctx, address, index, low, high):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            pointer = builder.bitcast(element_at(builder, *args[:2], I16), pair.as_pointer())
-            builder.store(rounded(builder, *args[2:]), pointer, align=2)
+            pair = emit_pair(builder, *args[2:])
+            pointer = builder.bitcast(element_at(builder, *args[:2], I16), pair.type.as_pointer())
+            if order is not None:
+                lanes = ir.Constant(ir.VectorType(I32, 2 * LANES), order)
+                pair = builder.shuffle_vector(pair, pair, lanes)
+            builder.store(pair, pointer, align=2)
             return context.get_dummy_value()
 
         return types.void(types.int64, types.int64, f32x, f32x), codegen
@@ -67,7 +72,7 @@ def _make_store(order: list[int]) -> Any:
     return store
 
 
-_store_pair, store_words = _make_store(_SIDE_BY_SIDE), _make_store(_IN_TURN)
+_store_pair, store_words = _make_store(), _make_store(_IN_TURN)
 
 
 @njit(forceinline=True)
@@ -100,15 +105,24 @@ def make_split_vectors(store: Any, terms: int, is_bounded: bool = False) -> Call
     return split
 
 
-def make_split(terms: int) -> Callable[[int, int], None]:
-    """Return what splits a block of channels into terms, each of `TERM_BYTES`."""
-    split_vectors = make_split_vectors(_store_pair, terms)
+def make_split(terms: int, kind: str = "f32") -> Callable[[int, int, int], None]:
+    """Return what splits a block of channels, the first ``count``, into terms of `TERM_BYTES`.
+
+    Memory has elements of ``kind``; what is behind them in the block becomes zero.
+    """
+    load, _, load_first, _ = VECTOR_MEMORY[kind]
+    store = make_split_vectors(_store_pair, terms)
 
     @njit
-    def split(source: int, target: int) -> None:
+    def split(source: int, target: int, count: int) -> None:
+        if count >= BLOCK:
+            for at in range(0, BLOCK, 2 * LANES):
+                store(target, at, TERM_BYTES, load(source, at), load(source, at + LANES))
+            return
         for at in range(0, BLOCK, 2 * LANES):
-            low, high = vload(source, at), vload(source, at + LANES)
-            split_vectors(target, at, TERM_BYTES, low, high)
+            low = load_first(source, at, count - at)
+            high = load_first(source, at + LANES, count - at - LANES)
+            store(target, at, TERM_BYTES, low, high)
 
     return split
 

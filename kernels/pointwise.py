@@ -49,7 +49,7 @@ _FLOATS = ("f32", "f16", "bf16")
 """Types that are computed with as float32."""
 _EXACT = (*_FLOATS, "i8", "u8", "i16", "u16")
 """Types whose values are all float32, too."""
-_INEXACT = {"expm1", "log1p"}
+INEXACT = {"expm1", "log1p"}
 """Functions whose error on vectors is small beside 1 only: too large where halves are rounded."""
 
 _c = vmath.c
@@ -142,7 +142,7 @@ def is_vector(expression: str, operands: str) -> bool:
     if kinds[0][:-1] not in _EXACT or not any(kind[:-1] in _FLOATS for kind in kinds):
         return False
     is_half = any(kind[:-1] in ("f16", "bf16") for kind in kinds)
-    if is_half and not _INEXACT.isdisjoint(functions(expression)):
+    if is_half and not INEXACT.isdisjoint(functions(expression)):
         return False
     return _kinds_of(expression, operands).get("result") == "f32"
 

@@ -117,3 +117,6 @@ VECTOR_MEMORY = (
     | {"i32": (vload_i32, vstore_i32, vload_i32_first, vstore_i32_first)}
 )
 """Load, store, and those of the first lanes, by the names of element types."""
+
+ITEM_BYTES = {"f32": 4, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "f16": 2, "bf16": 2, "i32": 4}
+"""Bytes of a number in memory, by the names of element types."""

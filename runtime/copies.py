@@ -7,10 +7,14 @@ from typing import Any
 
 from ..kernels.cpu.concat import concat
 from ..kernels.cpu.copy import RANK, copy
+from ..kernels.pointwise import pointwise
 from ..kernels.registry import Kernel
 from .strides import collapse
 from .symbolic import Dim, product
-from .tensors import Tensor
+from .tensors import Tensor, short_name
+
+_AXES = 4
+"""Axes of a pointwise kernel."""
 
 
 def copy_call(source: Tensor, target: Tensor) -> tuple[Kernel, dict[str, Any]]:
@@ -29,6 +33,27 @@ def copy_call(source: Tensor, target: Tensor) -> tuple[Kernel, dict[str, Any]]:
     for name, values in (("d", dims), ("y", to), ("x", come)):
         fields |= {f"{name}{i}": value for i, value in enumerate(values)}
     return copy(target.itemsize), fields
+
+
+def convert_call(source: Tensor, target: Tensor) -> tuple[Kernel, dict[str, Any]]:
+    """Return the kernel that converts elements to another type of floats, and its fields.
+
+    Both `is_in_rows`, in the same order of axes.
+    """
+    order = memory_order(target)
+    dims, (to, come) = collapse(target.shape, order, [target.strides, source.strides], _AXES)
+    fields: dict[str, Any] = {f"d{i}": dim for i, dim in enumerate(dims)}
+    for name, tensor, strides in (("y", target, to), ("x0", source, come)):
+        fields[f"{name}p"] = tensor
+        fields |= {f"{name}s{i}": stride for i, stride in enumerate(strides)}
+    kinds = (f"{short_name(tensor.dtype)}v" for tensor in (target, source))
+    return pointwise("x0", " ".join(kinds)), fields
+
+
+def is_in_rows(tensor: Tensor) -> bool:
+    """Tell whether elements are dense along an axis, of few axes that do not merge."""
+    dims, (strides,) = collapse(tensor.shape, memory_order(tensor), [tensor.strides])
+    return not dims or (len(dims) <= _AXES and strides[-1] == 1)
 
 
 def concat_call(

@@ -15,6 +15,7 @@ from ..kernels.abi import ADDRESS_SPACE, ARENA, HOST, INPUT, OUTPUT
 from ..kernels.cpu.words import store_words
 from . import symbolic
 from .choices import Choices
+from .copies import is_in_rows, memory_order
 from .graph import Graph, Info, Node, OnHost
 from .steps import Steps
 from .strides import (
@@ -52,6 +53,10 @@ class Emission(Steps):
         For outputs that continue an input along an axis, in its memory: the input, and the axis.
     infos : dict of onnx_ir.Value to Info
         Those of all graphs.
+    halves : set of onnx_ir.Value
+        Values of float32 that lie in memory as bfloat16, where their writers can write them so.
+    takes_halves : bool
+        Whether the node that is being emitted reads and writes such values as they lie.
     absorbed : set of int
         Indices of nodes whose results another node's step computes.
     """
@@ -72,6 +77,8 @@ class Emission(Steps):
         self.options = options
         self.choices = Choices(options.get("choices", {}))
         self.places: Mapping[ir.Value, tuple[ir.Value, Dim]] = {}
+        self.halves: set[ir.Value] = set()
+        self.takes_halves = False
         self.absorbed: set[int] = set()
         self._tensors: dict[ir.Value, Tensor] = {}
         self._reordered: dict[tuple[Any, ...], Tensor] = {}
@@ -115,33 +122,46 @@ class Emission(Steps):
             Axes in memory, outermost first; ONNX's order when not given.
         """
         value, info = node.outputs[index], node.infos[index]
-        shape = info.dims
+        shape, dtype = info.dims, self._dtype_of(node.outputs[index])
         is_plain = same_strides(shape, contiguous_strides(shape, order), contiguous_strides(shape))
-        if value in self.places and order is not None:
-            root, channel = self.places[value]
-            whole = self._root(root)
+        whole, channel = self._place(value) if order is not None else (None, 0)
+        if whole is not None and whole.dtype == dtype:
             tensor = whole.view(shape, whole.strides, channel * whole.strides[1], info.name)
         elif value in self._results and is_plain:
             tensor = self.new(shape, info.dtype, name=info.name, kind=OUTPUT)
         elif value in self._targets and is_plain:
             tensor = self._targets[value]
         else:
-            tensor = self._new_value(info, order)
+            tensor = self._new_value(info, dtype, order)
         self._tensors[value] = tensor
         return tensor
+
+    def _dtype_of(self, value: ir.Value) -> str:
+        """Element type that the node being emitted gives a value in memory."""
+        is_half = self.takes_halves and value in self.halves
+        return "bfloat16" if is_half else self.infos[value].dtype
+
+    def _place(self, value: ir.Value) -> tuple[Tensor | None, Dim]:
+        """Return the tensor that a value has its place in, if it has, and its first channel."""
+        if value not in self.places:
+            return None, 0
+        root, channel = self.places[value]
+        return self._root(root), channel
 
     def _root(self, value: ir.Value) -> Tensor:
         """Return the tensor that others have their places in."""
         if value not in self._tensors:
             info = self.infos[value]
-            self._tensors[value] = self._new_value(info, channels_last_order(info.rank))
+            dtype = "bfloat16" if value in self.halves else info.dtype
+            order = channels_last_order(info.rank)
+            self._tensors[value] = self._new_value(info, dtype, order)
         return self._tensors[value]
 
-    def _new_value(self, info: Info, order: Sequence[int] | None) -> Tensor:
+    def _new_value(self, info: Info, dtype: str, order: Sequence[int] | None) -> Tensor:
         if order != channels_last_order(info.rank):
-            return self.new(info.dims, info.dtype, order, info.name)
-        room = padded_pixels(info.dims, np.dtype(info.dtype).itemsize)
-        tensor = self.new(room, info.dtype, order, info.name)
+            return self.new(info.dims, dtype, order, info.name)
+        room = padded_pixels(info.dims, np.dtype(dtype).itemsize)
+        tensor = self.new(room, dtype, order, info.name)
         return tensor.view(info.dims, tensor.strides)
 
     def set(self, value: ir.Value, tensor: Tensor) -> None:
@@ -152,6 +172,10 @@ class Emission(Steps):
     def has_tensor(self, value: ir.Value) -> bool:
         """Tell whether it is settled already where a value lies."""
         return value in self._tensors
+
+    def lies_as_half(self, value: ir.Value) -> bool:
+        """Tell whether a value of float32 lies in memory as bfloat16."""
+        return self._tensors[value].dtype != self.infos[value].dtype
 
     def continued(self, value: ir.Value, new: Tensor) -> Tensor:
         """Write elements behind a cache that a value continues; returns the whole.
@@ -178,7 +202,29 @@ class Emission(Steps):
     # --- operands -----------------------------------------------------------------------------
 
     def tensor(self, value: ir.Value | None) -> Tensor:
-        """Return the tensor of a value, storing constants and known sizes when needed."""
+        """Return the tensor of a value, storing constants and known sizes when needed.
+
+        A value that lies as bfloat16 is converted, once, for nodes that take float32 only.
+        """
+        tensor = self._stored(value)
+        is_wide = self.takes_halves or self.infos.get(value) is None  # type: ignore[arg-type]
+        return tensor if is_wide else self.as_type(tensor, self.infos[value].dtype)  # type: ignore[index]
+
+    def as_type(self, tensor: Tensor, dtype: str) -> Tensor:
+        """Return a tensor of floats, float32 or bfloat16, as the other type, converted once."""
+        if tensor.dtype == dtype or {tensor.dtype, dtype} != {"bfloat16", "float32"}:
+            return tensor
+
+        def convert() -> Tensor:
+            source = tensor if is_in_rows(tensor) else self.ordered(tensor)
+            converted = self.new(source.shape, dtype, memory_order(source), source.name)
+            self.convert(source, converted)
+            return converted
+
+        return self.once(tensor, dtype, convert)
+
+    def _stored(self, value: ir.Value | None) -> Tensor:
+        """Return the tensor of a value as it lies."""
         assert value is not None
         if value not in self._tensors:
             info = self.infos[value]
@@ -297,6 +343,17 @@ class Emission(Steps):
             for value in graph.outputs:
                 self._targets.pop(value, None)
             self._forget(*marks)
+
+    # --- values of bfloat16 -------------------------------------------------------------------
+
+    @contextmanager
+    def taking_halves(self, takes: bool) -> Iterator[None]:
+        """Emit a node that reads and writes values which lie as bfloat16 as such, or does not."""
+        before, self.takes_halves = self.takes_halves, takes
+        try:
+            yield
+        finally:
+            self.takes_halves = before
 
     # --- attempts -----------------------------------------------------------------------------
 

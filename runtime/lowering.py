@@ -21,6 +21,7 @@ from .emission import Emission
 from .fusion import find_groups
 from .graph import Graph, Node, OnHost
 from .groups import Group
+from .half_values import find_half_values, takes_halves
 from .host_steps import emit_host
 from .ops import OPERATORS
 from .ops.pointwise import emit_pointwise
@@ -101,6 +102,7 @@ def _emit_nodes(emit: Emission) -> None:
     """Emit the nodes of a graph: the model's, or a body."""
     graph = emit.graph
     groups, emit.places = find_groups(graph), find_places(graph)
+    emit.halves |= find_half_values(graph, groups, emit.options)
     chains = find_chains(graph, groups, emit.places)
     for node in graph.nodes:
         chain = chains.get(node.index)
@@ -124,7 +126,7 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
         emit.read(emit.tensor(value), symbols, node)
     emit.nodes = group.nodes if group is not None else [node]
     try:
-        with emit.attempt(), naming(node):
+        with emit.attempt(), naming(node), emit.taking_halves(takes_halves(emit, node, group)):
             _demand_sizes(emit)
             if group is not None:
                 _emit_group(emit, group)
@@ -167,7 +169,8 @@ def _emit_chain(emit: Emission, chain: Sequence[Group]) -> bool:
         with emit.attempt(), emit.catching() as steps:
             for group in chain:
                 emit.nodes = group.nodes
-                with naming(group.last):
+                takes = takes_halves(emit, group.last, group)
+                with naming(group.last), emit.taking_halves(takes):
                     _emit_group(emit, group)
     except OnHost:
         return False

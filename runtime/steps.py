@@ -12,7 +12,7 @@ from ..kernels.cpu.control import compare_sizes
 from ..kernels.registry import Kernel
 from . import symbolic
 from .assembler import Assembler
-from .copies import copy_call
+from .copies import convert_call, copy_call
 from .graph import Node
 from .symbolic import Dim, Symbol
 from .tensors import Pending, Record, Tensor
@@ -105,6 +105,11 @@ class Steps:
         """Emit a copy between tensors of one shape and any strides."""
         kernel, fields = copy_call(source, target)
         self.step(kernel, outputs=[target], op_type=op_type, **fields)
+
+    def convert(self, source: Tensor, target: Tensor) -> None:
+        """Emit a conversion of floats between tensors of one shape and order of axes."""
+        kernel, fields = convert_call(source, target)
+        self.step(kernel, outputs=[target], op_type="Convert", **fields)
 
     def read(self, tensor: Tensor, symbols: Sequence[Symbol], node: Node) -> None:
         """Read sizes off the elements of a tensor: steps from here on may need them."""

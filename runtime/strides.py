@@ -56,7 +56,7 @@ def padded_pixels(shape: Sequence[Dim], itemsize: int) -> tuple[Dim, ...]:
     Neighbouring pixels would compete for the same few lines of the first cache, and look to the
     processor as if a load depended on the store before it.
     """
-    page, line = 1024, 64
+    page, line = 512 if itemsize == 2 else 1024, 64
     channels = shape[1] * itemsize if len(shape) > 2 else 0
     has_neighbours = product(shape[2:]) != 1
     if not isinstance(channels, int) or not channels or channels % page or not has_neighbours:

@@ -128,6 +128,7 @@ def _are_joinable(steps: list[Pending]) -> bool:
     return 2 <= len(steps) <= MAX_STAGES and all(
         step.fields["y"].buffer is following.fields["x"].buffer
         and step.fields["y"].buffer.kind == ARENA
+        and step.fields["x"].dtype == step.fields["y"].dtype == "float32"
         and step.fields["y"].offset == following.fields["x"].offset == 0
         and step.fields["out_height"] == following.fields["height"]
         for step, following in itertools.pairwise(steps)

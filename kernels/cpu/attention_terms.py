@@ -31,7 +31,7 @@ from ..target import LANES
 from ..vmath import c
 from .attention_job import KEYS, WIDE, Attention, Item, Room
 from .rows import copy_floats, zero_floats
-from .term_rows import BLOCK_WORDS, make_split_pixel
+from .term_rows import make_split_pixel
 from .term_tile import Sums, make_sums
 
 _transpose = transpose_block(4)
@@ -90,11 +90,10 @@ def make_split_keys(terms: int) -> Callable[..., None]:
 
     @njit
     def split_keys(k: Pointer, row: int, target: Pointer, keys: int, size: int) -> None:
-        block = scratch(BLOCK_WORDS)
         plane = BLOCK * pixel
         for t in range(keys):
             at = target + t // BLOCK * _blocks_of(size) * plane + t % BLOCK * pixel
-            split_row(k + t * row * 4, at, plane, size, block)
+            split_row(k + t * row * 4, at, plane, size)
 
     return split_keys
 
@@ -125,7 +124,7 @@ def make_split_values(terms: int) -> Callable[..., None]:
                     at = v + ((t + i) * row + j) * 4
                     turn(at, row, keys - t - i, width - j, turned + i * 4, block)
                 for i in range(LANES):
-                    split(turned + i * BLOCK * 4, target + (j + i) * pixel)
+                    split(turned + i * BLOCK * 4, target + (j + i) * pixel, BLOCK)
             target += _rows_of(width) * pixel
 
     return split_values

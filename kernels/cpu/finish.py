@@ -1,18 +1,28 @@
-"""What follows sums that a tile left in the first-level cache: bias, residual, activation."""
+"""What follows sums that a tile left in the first-level cache: bias, residual, activation.
+
+Results and residual are float32, or bfloat16, to which results are rounded when they are stored.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from llvmlite import ir
 from numba.core import types
 
-from ..emitter import BYTE, Emitter, constant, unpacked
+from ..bfloat_terms import emit_pair
+from ..emitter import BYTE, VECTOR, Emitter, constant, unpacked
+from ..halves import widen_bf16
 from ..registry import Pointer
+from ..simd import call_by_name, emit_first, load_first_lanes, mangled
 from ..target import LANES
-from ..vectors import I64, intrinsic
+from ..vector_memory import ITEM_BYTES
+from ..vectors import I16, I32, I64, i32x, intrinsic
 
 COLUMNS = 32
 _VECTORS = COLUMNS // LANES
+_HALVES = ir.VectorType(I16, LANES)
 
 
 class Finish(NamedTuple):
@@ -36,7 +46,11 @@ class Finish(NamedTuple):
 
 
 class _Finisher(Emitter):
-    """Emits the code of `finish_rows`."""
+    """Emits the code that finishes rows; ``result`` and ``other`` are kinds of `ITEM_BYTES`."""
+
+    def __init__(self, builder: ir.IRBuilder, result: str, other: str) -> None:
+        super().__init__(builder)
+        self.result, self.other = result, other
 
     def emit(self, own: Any) -> None:
         def rows(counts: list[Any | None]) -> list[Any]:
@@ -47,12 +61,41 @@ class _Finisher(Emitter):
         is_full = self.builder.icmp_signed(">=", own.n, I64(COLUMNS))
         self.choose(is_full, lambda: rows([None] * _VECTORS), lambda: rows(some))
 
-    def vectors(self, base: Any, counts: list[Any | None]) -> list[Any]:
-        """Load a row."""
-        return [
-            self.vector_load(self.address(base, I64(j * LANES * 4)), count)
-            for j, count in enumerate(counts)
-        ]
+    def vectors(self, base: Any, counts: list[Any | None], kind: str = "f32") -> list[Any]:
+        """Load a row of numbers of a kind."""
+        load = self.vector_load if kind == "f32" else self.half_load
+        step = LANES * ITEM_BYTES[kind]
+        return [load(self.address(base, I64(j * step)), count) for j, count in enumerate(counts)]
+
+    def half_load(self, pointer: Any, count: Any | None) -> Any:
+        """Load a vector of bfloat16 as float32, or its first lanes."""
+        typed = self.builder.bitcast(pointer, _HALVES.as_pointer())
+        if count is None:
+            bits = self.builder.load(typed, align=2)
+        else:
+            bits = load_first_lanes(self.builder, _HALVES, typed, count, 2)
+        return widen_bf16(self.builder, bits, i32x.llvm, VECTOR)
+
+    def store(self, values: list[Any], base: Any, counts: list[Any | None]) -> None:
+        """Store a row of results."""
+        if self.result == "f32":
+            for j, (value, count) in enumerate(zip(values, counts, strict=True)):
+                self.vector_store(value, self.address(base, I64(j * LANES * 4)), count)
+            return
+        for j in range(0, _VECTORS, 2):
+            pair = emit_pair(self.builder, values[j], values[j + 1])
+            pointer = self.address(base, I64(j * LANES * 2))
+            typed = self.builder.bitcast(pointer, pair.type.as_pointer())
+            if counts[j] is None:
+                self.builder.store(pair, typed, align=2)
+            else:
+                self._store_first(pair, typed, counts[j])
+
+    def _store_first(self, pair: Any, pointer: Any, count: Any) -> None:
+        """Store the first lanes of two vectors of bfloat16."""
+        mask = emit_first(self.builder, count, 2 * LANES)
+        name = f"llvm.masked.store.{mangled(pair.type)}.p0"
+        call_by_name(self.builder, name, ir.VoidType(), [pair, pointer, I32(2), mask])
 
     def rows(self, own: Any, counts: list[Any | None]) -> None:
         """Emit the loop over rows, whose vectors have so many lanes."""
@@ -70,25 +113,28 @@ class _Finisher(Emitter):
             values = [builder.fadd(v, b) for v, b in zip(values, biases, strict=True)]
 
             def added() -> list[Any]:
-                others = self.vectors(residual, counts)
+                others = self.vectors(residual, counts, self.other)
                 return [builder.fadd(v, o) for v, o in zip(values, others, strict=True)]
 
             total = self.choose(has_residual, added, lambda: values)
             total = self.activate(total, own.activation, own.low, own.high)
-            for j, (value, count) in enumerate(zip(total, counts, strict=True)):
-                self.vector_store(value, self.address(c, I64(j * LANES * 4)), count)
+            self.store(total, c, counts)
             steps = (I64(COLUMNS * 4), own.ldc, own.ldr)
             return [self.address(p, step) for p, step in zip(carried, steps, strict=True)]
 
         self.counted_loop("row", own.rows, [sums, c, residual], row)
 
 
-@intrinsic
-def finish_rows(typingctx, record):  # type: ignore[no-untyped-def]
-    """Finish the rows of a `Finish`."""
+def make_finish(result: str = "f32", residual: str = "f32") -> Callable[[Finish], None]:
+    """Return what finishes the rows of a `Finish`, with results and a residual of these kinds."""
 
-    def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        _Finisher(builder).emit(unpacked(builder, Finish, values[0]))
-        return context.get_dummy_value()
+    @intrinsic
+    def finish_rows(typingctx, record):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
+            own = unpacked(builder, Finish, values[0])
+            _Finisher(builder, result, residual).emit(own)
+            return context.get_dummy_value()
 
-    return types.void(record), codegen
+        return types.void(record), codegen
+
+    return finish_rows

@@ -1,4 +1,4 @@
-"""Max pooling over small windows without dilation, channels last, of float32 or words of bytes.
+"""Max pooling over small windows without dilation, channels last, of floats or words of bytes.
 
 An element taken twice does not change a maximum: where a window reaches beyond the image it reads
 the image's nearest row or column again, which it has anyway, so nothing is ever compared with a
@@ -35,6 +35,7 @@ from ..simd import (
     vstore_i32_first,
 )
 from ..target import LANES
+from ..vector_memory import VECTOR_MEMORY
 from .window import columns_for
 
 
@@ -75,8 +76,10 @@ _WORDS: dict[str, Any] = {
     "vstore": vstore_i32,
     "vstore_first": vstore_i32_first,
 }
+_NAMES_OF_MEMORY = ("vload", "vstore", "vload_first", "vstore_first")
 _KINDS = {
     "f32": _FLOATS,
+    "bf16": _FLOATS | dict(zip(_NAMES_OF_MEMORY, VECTOR_MEMORY["bf16"], strict=True)),
     "i8": _WORDS | {"vmax": vmax_i8},
     "u8": _WORDS | {"vmax": vmax_u8},
 }
@@ -90,13 +93,13 @@ def body(
     nan = splat(float32(inf) - float32(inf))
     offsets = stack_words({pixels})
     rows = sizes.images * depth.out_slices * sizes.out_height
-    pixel = strides.x_pixel * 4
+    pixel = strides.x_pixel * {size}
     blocks = (channels + {lanes} - 1) // {lanes}
     for row in range(rows * part // parts, rows * until // parts):
         h, d = row % sizes.out_height, row // sizes.out_height % depth.out_slices
         image = row // sizes.out_height // depth.out_slices
         front, top = d * depth.stride_d - depth.pad_front, h * stride_h - pad_top
-        source = x + image * strides.x_image * 4
+        source = x + image * strides.x_image * {size}
 {rows}
         column = 0
         while column < sizes.out_width:
@@ -114,8 +117,8 @@ def body(
                     c = min(c, channels - {lanes})
                 count = channels - c
                 target = image * strides.y_image + d * depth.y_slice + h * strides.y_row + c
-                target = y + target * 4
-                target += column * strides.y_pixel * 4
+                target = y + target * {size}
+                target += column * strides.y_pixel * {size}
                 if within:
                     at = left * pixel
 {within}
@@ -135,11 +138,12 @@ def max_pool(
     """Build the maximum over ``depth`` x ``height`` x ``width`` windows; NaN where one has a NaN.
 
     Windows are ``stride`` columns apart, and every one has an element inside the image.
-    ``columns`` of the output are computed at a time. An element is a float32, or a word of the
-    bytes ``"i8"`` or ``"u8"`` of four channels. Strides in elements; output rows of all slices are
-    split into parts.
+    ``columns`` of the output are computed at a time. An element is a float32, a bfloat16, or a word
+    of the bytes ``"i8"`` or ``"u8"`` of four channels. Strides in elements; output rows of all
+    slices are split into parts.
     """
-    pixels, has_nan = (columns - 1) * stride + width, kind == "f32"
+    pixels, has_nan = (columns - 1) * stride + width, kind in ("f32", "bf16")
+    size = 2 if kind == "bf16" else 4
 
     def form(load: str, store: str, offset: str) -> str:
         lines = []
@@ -159,9 +163,9 @@ def max_pool(
 
     lines = []
     for k in range(depth):
-        lines.append(f"slice = source + inside(front + {k}, depth.slices) * depth.x_slice * 4")
+        lines.append(f"slice = source + inside(front + {k}, depth.slices) * depth.x_slice * {size}")
         lines += [
-            f"r{k * height + i} = slice + inside(top + {i}, sizes.height) * strides.x_row * 4"
+            f"r{k * height + i} = slice + inside(top + {i}, sizes.height) * strides.x_row * {size}"
             for i in range(height)
         ]
     plain = "vstore(target, {j} * strides.y_pixel, {v})"
@@ -172,6 +176,7 @@ def max_pool(
         columns=columns,
         stride=stride,
         lanes=LANES,
+        size=size,
         rows="\n".join(" " * 8 + line for line in lines),
         within=form("vload({}, c)", plain, "at + {i} * pixel"),
         full=form("vload({}, c)", plain, "load_i64(offsets, {i})"),

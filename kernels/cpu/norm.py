@@ -31,6 +31,7 @@ from ..simd import (
     vstore_first,
 )
 from ..target import LANES
+from ..vector_memory import ITEM_BYTES, VECTOR_MEMORY
 
 _F = np.float32
 _ZERO, _ONE = _F(0.0), _F(1.0)
@@ -72,25 +73,36 @@ def _or_constant(p: Pointer, i: int, count: int, constant: Any) -> Any:
     return vload_first(p, i, count) if p != 0 else splat(constant)
 
 
-@njit
-def _apply(
-    x: Pointer, y: Pointer, scale: Pointer, bias: Pointer, n: int, mean: Any, factor: Any
-) -> None:
-    """Write (x - mean) * factor * scale + bias, for n elements."""
-    for i in range(0, n, LANES):
-        v = (vload_first(x, i, n - i) - mean) * factor
-        v = fma(v, _or_constant(scale, i, n - i, _ONE), _or_constant(bias, i, n - i, _ZERO))
-        vstore_first(y, i, v, n - i)
+def _make_apply(kind: str = "f32") -> Callable[..., None]:
+    """Return what writes a normalized row as floats of a kind."""
+    store_first = VECTOR_MEMORY[kind][3]
+
+    @njit
+    def apply(
+        x: Pointer, y: Pointer, scale: Pointer, bias: Pointer, n: int, mean: Any, factor: Any
+    ) -> None:
+        """Write (x - mean) * factor * scale + bias, for n elements."""
+        for i in range(0, n, LANES):
+            v = (vload_first(x, i, n - i) - mean) * factor
+            v = fma(v, _or_constant(scale, i, n - i, _ONE), _or_constant(bias, i, n - i, _ZERO))
+            store_first(y, i, v, n - i)
+
+    return apply
+
+
+_apply = _make_apply()
 
 
 @kernel_factory
-def layer_norm(rms: int) -> Callable[..., int]:
+def layer_norm(rms: int, kind: str = "f32") -> Callable[..., int]:
     """Normalize rows: (x - mean) / sqrt(variance + epsilon) * scale + bias.
 
     With ``rms`` 1 the mean is taken to be 0 (RMSNormalization). ``scale`` and ``bias`` have n
     elements or are null; ``means`` and ``inverses`` (of the standard deviation) receive one
-    element for each row unless null. Elements of a row are dense; rows are split into parts.
+    element for each row unless null. Elements of a row are dense; rows are split into parts. The
+    result is float32, or bfloat16 in memory (kinds of `ITEM_BYTES`).
     """
+    apply, itemsize = _make_apply(kind), ITEM_BYTES[kind]
 
     def body(
         thread: int, part: int, until: int, parts: int,
@@ -105,7 +117,7 @@ def layer_norm(rms: int) -> Callable[..., int]:
                 mean = reduce_add(_sum(source, n)) / _F(n)
             variance = reduce_add(_squares(source, n, splat(mean))) / _F(n)
             factor = _F(_ONE / np.sqrt(variance + _F(epsilon)))
-            _apply(source, y + row * y_row * 4, scale, bias, n, splat(mean), splat(factor))
+            apply(source, y + row * y_row * itemsize, scale, bias, n, splat(mean), splat(factor))
             if means != 0:
                 store_f32(means, row, mean)
             if inverses != 0:

@@ -40,7 +40,6 @@ def average_pool_bytes(
     ``ratio`` is the scale of ``x`` over that of ``y``. A mean, the sum times the ratio over the
     count, is rounded half to even. Sums are exact: of at most 2**23 bytes.
     """
-    load, _, load_first, _ = VECTOR_MEMORY[dtype]
     _, store, _, store_first = VECTOR_MEMORY[result]
     limits = np.iinfo(np.int8 if result == "i8" else np.uint8)
     return window_kernel(
@@ -50,7 +49,7 @@ def average_pool_bytes(
         stride,
         columns,
         fields=f"{POOL_FIELDS}, ratio: float, x_zero: int, y_zero: int",
-        itemsize=1,
+        kind=dtype,
         neutral="float32(0.0)",
         start="s{j} = none",
         step="s{j} = s{j} + to_i32(v)",
@@ -72,8 +71,6 @@ def average_pool_bytes(
         int32=np.int32,
         splat_i32=splat_i32,
         to_i32=to_i32,
-        vload=load,
-        vload_first=load_first,
-        vstore=store,
-        vstore_first=store_first,
+        store=store,
+        store_first=store_first,
     )

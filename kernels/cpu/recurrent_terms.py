@@ -31,11 +31,10 @@ from ..amx import (
 from ..bfloat_terms import BLOCK, TERM_BYTES
 from ..registry import Pointer
 from ..scratch import scratch
-from ..simd import stack_words
 from ..target import LANES
 from .recurrent_products import float_operand
 from .term_packing import terms_of
-from .term_rows import BLOCK_WORDS, make_split_pixel
+from .term_rows import make_split_pixel
 
 TERMS = 3
 MOST_ROWS = ROWS
@@ -78,16 +77,15 @@ def term_operand(lanes: int, time_of: Any) -> tuple[Any, Any]:
     ) -> Any:  # fmt: skip
         target = scratch + layer.states
         if is_new:
-            block = stack_words(BLOCK_WORDS)
             plane = rows * row_bytes
             for row in range(rows):
                 at = target + row * row_bytes
                 if layer.features > 0:
                     time, _ = time_of(layer, d, b + row, t)
                     x = layer.x + (time * layer.x_step + (b + row) * layer.x_batch) * 4
-                    split_row(x, at, plane, layer.features, block)
+                    split_row(x, at, plane, layer.features)
                     at += (layer.features + BLOCK - 1) // BLOCK * plane
-                split_row(state + row * layer.vectors * lanes * 4, at, plane, layer.size, block)
+                split_row(state + row * layer.vectors * lanes * 4, at, plane, layer.size)
         return target, row_bytes
 
     return operand, float_operand(lanes)[1]

@@ -18,9 +18,10 @@ from ..bfloat_terms import BLOCK, TERM_BYTES
 from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Window
 from ..registry import SHARES, Pointer, kernel_factory
 from ..scratch import scratch
-from ..simd import stack_words
+from ..simd import prefetch, stack_words
 from ..target import L2_BYTES
-from .finish import COLUMNS, Finish, finish_rows
+from ..vector_memory import ITEM_BYTES
+from .finish import COLUMNS, Finish, make_finish
 from .panel import run_epilogue
 from .term_rows import Rows, make_split_rows
 from .term_tile import SUM_BYTES, TILE_BYTES, Sums, make_sums
@@ -29,6 +30,7 @@ from .tile_block import configure_block
 ROWS_BYTES = L2_BYTES // 2
 """Split rows that all panels should find in the second-level cache, in bytes."""
 _SUMS_BYTES = 2 * ROWS * SUM_BYTES
+_LINE = 64
 _LONG_ROW = 4 * ROWS
 """Pixels of the rows that one long row is cut into."""
 _SETS = 8 * ROW_BYTES
@@ -61,8 +63,8 @@ class Block(NamedTuple):
 class Pieces(NamedTuple):
     """Pieces that a chunk's rows are cut into, of ``height`` pixels, but for the last of a row.
 
-    ``rows`` rows of ``width`` pixels, the last of which has ``last_width``; distances of split
-    pixels are bytes.
+    ``rows`` rows of ``width`` pixels, the last of which has ``last_width``; distances of pixels are
+    bytes. Where pieces ``overlap`` none reads beyond its row: the last one ends with the row.
     """
 
     height: int
@@ -71,11 +73,24 @@ class Pieces(NamedTuple):
     last_width: int
     row: int
     pixel: int
+    overlap: bool
 
 
-def _make_panel(terms: int) -> Callable[..., None]:
+@njit
+def _place(own: Pieces, index: int, each: int) -> Any:
+    """Return row and first pixel of a piece, of which a row has ``each``, and its pixels."""
+    h, first = index // each, index % each * own.height
+    width = own.width if h < own.rows - 1 else own.last_width
+    if own.overlap:
+        first = min(first, width - own.height)
+    return h, first, min(own.height, width - first)
+
+
+def _make_panel(terms: int, result: str, residual: str) -> Callable[..., None]:
     """Return what computes the results of a chunk and a panel."""
     sums, tile_bytes = make_sums(terms), terms * TILE_BYTES
+    finish_rows = make_finish(result, residual)
+    result_bytes, residual_bytes = COLUMNS * ITEM_BYTES[result], COLUMNS * ITEM_BYTES[residual]
 
     @njit
     def finish(own: Block, done: Pointer, h: int, first: int, count: int) -> None:
@@ -90,6 +105,20 @@ def _make_panel(terms: int) -> Callable[..., None]:
         )  # fmt: skip
 
     @njit
+    def fetch(own: Block, h: int, first: int, count: int) -> None:
+        """Ask for the lines of results and residual: those of a panel lie apart."""
+        c = own.c + h * own.row_c + first * own.pixel_c
+        r = own.residual + h * own.row_r + first * own.pixel_r
+        for _ in range(count):
+            for at in range(0, result_bytes, _LINE):
+                prefetch(c + at)
+            c += own.pixel_c
+            if own.residual != 0:
+                for at in range(0, residual_bytes, _LINE):
+                    prefetch(r + at)
+                r += own.pixel_r
+
+    @njit
     def panel(
         state: Pointer, over: Sums, pieces: Pieces, own: Block, a: Pointer, b: Pointer,
         done: Pointer,
@@ -102,19 +131,20 @@ def _make_panel(terms: int) -> Callable[..., None]:
         count = (pieces.rows - 1) * each + last
         lines = 2 * tile_bytes // ROW_BYTES // ((count + 1) // 2) + 1
         for piece in range(0, count, 2):
-            h, first = piece // each, piece % each * pieces.height
+            h, first, valid = _place(pieces, piece, each)
+            h_low, first_low, valid_low = _place(pieces, piece + 1, each)
             upper = a + h * pieces.row + first * pieces.pixel
-            h_low, first_low = (piece + 1) // each, (piece + 1) % each * pieces.height
             lower = a + h_low * pieces.row + first_low * pieces.pixel
             is_low = piece + 1 < count
             sums(state, over, is_wide, upper, lower if is_low else 0, b, done, True, ahead, lines)
             ahead += lines * ROW_BYTES * over.kernel_h * over.kernel_w * over.blocks
-            width = pieces.width if h < pieces.rows - 1 else pieces.last_width
-            finish(own, done, h, first, min(pieces.height, width - first))
+            if piece + 2 < count:
+                fetch(own, *_place(pieces, piece + 2, each))
+            if piece + 3 < count:
+                fetch(own, *_place(pieces, piece + 3, each))
+            finish(own, done, h, first, valid)
             if is_low:
-                width = pieces.width if h_low < pieces.rows - 1 else pieces.last_width
-                valid = min(pieces.height, width - first_low)
-                finish(own, done + ROWS * SUM_BYTES, h_low, first_low, valid)
+                finish(own, done + ROWS * SUM_BYTES, h_low, first_low, valid_low)
 
     return panel
 
@@ -141,6 +171,13 @@ class Layout(NamedTuple):
 
 
 @njit
+def _is_whole_pixel(window: Window) -> bool:
+    """Tell whether a window is one pixel, and none lies outside before the image."""
+    is_pixel = window.kernel_h == 1 and window.kernel_w == 1
+    return is_pixel and window.pad_top == 0 and window.pad_left == 0
+
+
+@njit
 def _layout(
     sizes: Sizes, window: Window, strides: Strides, r_row: int, r_pixel: int, may_flatten: int
 ) -> Layout:  # fmt: skip
@@ -150,7 +187,7 @@ def _layout(
     x_row, x_pixel, y_row = strides.x_row, strides.x_pixel, strides.y_row
     stride_h, stride_w = window.stride_h, window.stride_w
     is_pixel = window.kernel_h == 1 and window.kernel_w == 1
-    if is_pixel and window.pad_top == 0 and window.pad_left == 0:
+    if _is_whole_pixel(window):
         # Pixels between the strides are not split.
         x_row, x_pixel, stride_h, stride_w = x_row * stride_h, x_pixel * stride_w, 1, 1
         height = min((height + window.stride_h - 1) // window.stride_h, out_height)
@@ -183,9 +220,10 @@ def _shares(part: int, until: int, parts: int, rows: int, panels: int) -> Any:
     return rows * part // parts, rows * until // parts, 0, panels
 
 
-def _make_split_chunk(terms: int) -> Callable[..., None]:
+def _make_split_chunk(terms: int, kind: str) -> Callable[..., None]:
     """Return what splits the rows of a group from output row ``h0`` to ``h1``."""
-    split_rows, pixel_bytes = make_split_rows(terms), terms * TERM_BYTES
+    split_rows, pixel_bytes = make_split_rows(terms, kind), terms * TERM_BYTES
+    itemsize = ITEM_BYTES[kind]
 
     @njit
     def split_chunk(
@@ -201,7 +239,7 @@ def _make_split_chunk(terms: int) -> Callable[..., None]:
         split_rows(rows, a, count - short, padded_width, plane)
         if short > 0:
             last = Rows(
-                source + (h1 - 1) * own.x_row * 4, 1, own.last_width, channels, own.x_row,
+                source + (h1 - 1) * own.x_row * itemsize, 1, own.last_width, channels, own.x_row,
                 own.x_pixel, 0, 0,
             )  # fmt: skip
             at = a + (count - 1) * padded_width * pixel_bytes
@@ -211,10 +249,18 @@ def _make_split_chunk(terms: int) -> Callable[..., None]:
 
 
 @kernel_factory
-def term_convolve(terms: int) -> Callable[..., int]:
-    """Build the convolution of sums of so many ``terms`` (`bfloat_terms`)."""
-    split_chunk, run_panel = _make_split_chunk(terms), _make_panel(terms)
+def term_convolve(
+    terms: int, x_kind: str = "f32", y_kind: str = "f32", r_kind: str = "f32"
+) -> Callable[..., int]:
+    """Build the convolution of sums of so many ``terms`` (`bfloat_terms`).
+
+    Input, results and residual are float32, or bfloat16 (kinds of `ITEM_BYTES`).
+    """
+    split_chunk = _make_split_chunk(terms, x_kind)
+    run_panel = _make_panel(terms, y_kind, r_kind)
+    x_size, y_size, r_size = (ITEM_BYTES[kind] for kind in (x_kind, y_kind, r_kind))
     pixel_bytes, tile_bytes = terms * TERM_BYTES, terms * TILE_BYTES
+    can_read = terms == 1 and x_kind == "bf16"
 
     def body(
         thread: int, part: int, until: int, parts: int,
@@ -245,6 +291,9 @@ def term_convolve(terms: int) -> Callable[..., int]:
         room = workspace_bytes - _SUMS_BYTES - (_SLACK * own.stride_w + blocks) * pixel_bytes
         chunk = max(1, (room // (split_row * blocks) - reach_h) // own.stride_h + 1)
 
+        # Pixels of bfloat16 are rows of tiles as they lie, but where some lie outside the image.
+        is_whole = _is_whole_pixel(window) and own.out_width <= own.width
+        is_whole = is_whole and own.out_height <= own.height
         state, words = scratch(STATE_WORDS), stack_words(64)
         pieces_of_row = (own.out_width + ROWS - 1) // ROWS
         piece = (own.out_width + pieces_of_row - 1) // pieces_of_row
@@ -257,23 +306,32 @@ def term_convolve(terms: int) -> Callable[..., int]:
         while row < row_last:
             image, h0 = row // own.out_height, row % own.out_height
             h1 = min(own.out_height, h0 + min(chunk, row_last - row))
+            in_place = can_read and channels % BLOCK == 0 and is_whole
+            if in_place and h1 == own.out_height and own.last_width < piece:
+                # A row shorter than a piece has nothing behind it: it is a chunk of its own.
+                in_place, h1 = h0 < h1 - 1, max(h1 - 1, h0 + 1)
             count = (h1 - h0 - 1) * own.stride_h + reach_h
-            plane = _apart(count * split_row, pixel_bytes)
+            if in_place:
+                plane, row_bytes, pixel = TERM_BYTES, own.x_row * x_size, own.x_pixel * x_size
+            else:
+                plane = _apart(count * split_row, pixel_bytes)
+                row_bytes, pixel = own.stride_h * split_row, own.stride_w * pixel_bytes
             over = Sums(
                 window.kernel_h, window.kernel_w, window.dilation_h * split_row,
-                window.dilation_w * pixel_bytes, blocks, plane, own.stride_w * pixel_bytes,
-                SUM_BYTES,
+                window.dilation_w * pixel_bytes, blocks, plane, pixel, SUM_BYTES,
             )  # fmt: skip
             pieces = Pieces(
                 piece, h1 - h0, own.out_width,
                 own.last_width if h1 == own.out_height else own.out_width,
-                own.stride_h * split_row, own.stride_w * pixel_bytes,
+                row_bytes, pixel, in_place,
             )  # fmt: skip
             group_split = -1
             for index in range(panel_first, panel_last):
                 group, p = index // panels, index % panels
-                if group != group_split:
-                    source = x + (image * strides.x_image + group * channels) * 4
+                source = x + (image * strides.x_image + group * channels) * x_size
+                if in_place:
+                    source += h0 * own.x_row * x_size
+                elif group != group_split:
                     split_chunk(
                         own, window, source, channels, h0, h1, a, count, padded_width, plane
                     )
@@ -282,14 +340,15 @@ def term_convolve(terms: int) -> Callable[..., int]:
                 c = image * strides.y_image + h0 * own.y_row + column
                 r = image * residual_strides.r_image + h0 * own.r_row + column
                 results = Block(
-                    y + c * 4, own.y_row * 4, strides.y_pixel * 4,
-                    residual + r * 4 if residual != 0 else 0, own.r_row * 4, r_pixel * 4,
+                    y + c * y_size, own.y_row * y_size, strides.y_pixel * y_size,
+                    residual + r * r_size if residual != 0 else 0, own.r_row * r_size,
+                    r_pixel * r_size,
                     bias + column * 4 if bias != 0 else 0,
                     min(COLUMNS, out_channels - p * COLUMNS), after.activation, after.low,
                     after.high,
                 )  # fmt: skip
                 b = w + image * w_image + group * group_bytes + p * panel_bytes
-                run_panel(state, over, pieces, results, a, b, done)
+                run_panel(state, over, pieces, results, source if in_place else a, b, done)
             if after.epilogue != 0:
                 for h in range(h0, h1):
                     run_epilogue(

@@ -14,17 +14,13 @@ from numba import njit
 
 from ..bfloat_terms import BLOCK, TERM_BYTES, make_split
 from ..registry import Pointer
-from ..scratch import scratch
 from ..simd import splat, vstore
 from ..target import LANES
-from .rows import copy_floats, zero_floats
-
-BLOCK_WORDS = BLOCK // 2
-"""Words of memory for a block of float32."""
+from ..vector_memory import ITEM_BYTES
 
 
 class Rows(NamedTuple):
-    """Rows of an image of float32, and how they are padded; strides are elements.
+    """Rows of an image, and how they are padded; strides are elements.
 
     ``top`` is the first row, which may lie outside, and ``left`` the columns before the first.
     """
@@ -39,32 +35,25 @@ class Rows(NamedTuple):
     left: int
 
 
-def make_split_pixel(terms: int) -> Callable[..., None]:
+def make_split_pixel(terms: int, kind: str = "f32") -> Callable[..., None]:
     """Return what splits the channels of a pixel; blocks of channels are ``plane`` bytes apart.
 
-    Zeros fill the last one, by way of a ``block`` of float32.
+    Memory has elements of ``kind``. Zeros fill the last block.
     """
-    split = make_split(terms)
+    split, block_bytes = make_split(terms, kind), BLOCK * ITEM_BYTES[kind]
 
     @njit
-    def split_pixel(
-        source: Pointer, target: Pointer, plane: int, channels: int, block: Pointer
-    ) -> None:  # fmt: skip
-        whole, rest = channels // BLOCK, channels % BLOCK
-        for k in range(whole):
-            split(source + k * BLOCK * 4, target + k * plane)
-        if rest > 0:
-            zero_floats(block, BLOCK)
-            copy_floats(source + whole * BLOCK * 4, block, rest)
-            split(block, target + whole * plane)
+    def split_pixel(source: Pointer, target: Pointer, plane: int, channels: int) -> None:
+        for k in range((channels + BLOCK - 1) // BLOCK):
+            split(source + k * block_bytes, target + k * plane, channels - k * BLOCK)
 
     return split_pixel
 
 
-def make_split_rows(terms: int) -> Callable[..., None]:
-    """Return what splits ``count`` rows of ``width`` pixels, padding included."""
-    split_pixel = make_split_pixel(terms)
-    pixel_bytes = terms * TERM_BYTES
+def make_split_rows(terms: int, kind: str = "f32") -> Callable[..., None]:
+    """Return what splits ``count`` rows of ``width`` pixels of a ``kind``, padding included."""
+    split_pixel = make_split_pixel(terms, kind)
+    pixel_bytes, itemsize = terms * TERM_BYTES, ITEM_BYTES[kind]
 
     @njit
     def clear(target: Pointer, pixels: int) -> None:
@@ -75,7 +64,6 @@ def make_split_rows(terms: int) -> Callable[..., None]:
     @njit
     def split_rows(own: Rows, target: Pointer, count: int, width: int, plane: int) -> None:
         blocks = (own.channels + BLOCK - 1) // BLOCK
-        block = scratch(BLOCK_WORDS)
         inside = max(0, min(own.width, width - own.left))
         behind = width - own.left - inside
         for h in range(count):
@@ -87,11 +75,11 @@ def make_split_rows(terms: int) -> Callable[..., None]:
             for k in range(blocks):
                 clear(at + k * plane, own.left)
                 clear(at + k * plane + (own.left + inside) * pixel_bytes, behind)
-            source = own.x + (own.top + h) * own.row * 4
+            source = own.x + (own.top + h) * own.row * itemsize
             at += own.left * pixel_bytes
             for _ in range(inside):
-                split_pixel(source, at, plane, own.channels, block)
-                source += own.pixel * 4
+                split_pixel(source, at, plane, own.channels)
+                source += own.pixel * itemsize
                 at += pixel_bytes
 
     return split_rows

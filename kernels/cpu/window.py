@@ -20,8 +20,9 @@ import numpy as np
 from numba import njit
 
 from ..fields import Depth, Sizes, Strides, Window
-from ..simd import fma, select, splat, stack_words, vload, vload_first, vmax, vstore, vstore_first
+from ..simd import fma, select, splat, stack_words, vload, vload_first, vmax
 from ..target import LANES
+from ..vector_memory import ITEM_BYTES, VECTOR_MEMORY
 
 MAX_TAPS = 9
 
@@ -48,9 +49,10 @@ _NAMES: dict[str, Any] = {
     "vload": vload,
     "vload_first": vload_first,
     "vmax": vmax,
-    "vstore": vstore,
-    "vstore_first": vstore_first,
 }
+
+_MEMORY = ("load", "store", "load_first", "store_first")
+"""What images are read and written by."""
 
 FIELDS = """x: int, y: int, channels: int, sizes: Sizes, window: Window, depth: Depth,
     strides: Strides,"""
@@ -62,7 +64,7 @@ _BODY = """
 def body(thread: int, part: int, until: int, parts: int, {fields}) -> int:
 {groups}
     border = stack_words({words})
-    vstore(border, 0, splat({neutral}))
+    store(border, 0, splat({neutral}))
 {setup}
     rows = images * out_slices * out_height
     pixel, line = x_pixel * {size}, x_row * dilation_h * {size}
@@ -144,7 +146,7 @@ def window_kernel(
     step: str,
     finish: str,
     filters: bool = False,
-    itemsize: int = 4,
+    kind: str = "f32",
     setup: str = "",
     row: str = "",
     column: str = "",
@@ -172,23 +174,23 @@ def window_kernel(
         filter ``f``; and the result. ``{edge}`` in ``finish`` is 1 at the border.
     filters : bool
         Whether there are filters, at ``w``, as (kh, kw, channels).
-    itemsize : int
-        Bytes of an element. Those of other types than float32 are loaded and stored by functions
-        of the same names among ``names``.
+    kind : str
+        What images have in memory, of `VECTOR_MEMORY`; all else is float32.
     setup, row, column, channel, after : str
         Statements before all rows, before a row, for column ``{j}`` of a block that is not
         inside, before a vector of channels, after a row.
     **names
         What else the statements use.
     """
-    block = _Block(taps, stride, columns, start, step, finish, filters, itemsize)
+    size = ITEM_BYTES[kind]
+    block = _Block(taps, stride, columns, start, step, finish, filters, size)
     source = _BODY.format(
         fields=FIELDS + fields,
         groups=_indent("\n".join(f"{', '.join(g._fields)} = {n}" for n, g in _GROUPS.items()), 4),
         words=LANES // 2,
-        size=itemsize,
         neutral=neutral,
         lanes=LANES,
+        size=size,
         stride=stride,
         columns=columns,
         last_column=columns - 1,
@@ -204,11 +206,17 @@ def window_kernel(
         channel=_indent(channel, 16),
         after=_indent(after, 8),
     )
-    scope: dict[str, Any] = {**_NAMES, **names}
+    memory = zip(_MEMORY, VECTOR_MEMORY[kind], strict=True)
+    scope: dict[str, Any] = {**_NAMES, **dict(memory), **names}
     exec(source, scope)
     body: Callable[..., int] = scope["body"]
     body.__module__, body.__qualname__ = module, name
     return body
+
+
+def _filter(load: str) -> str:
+    """Load of a filter, which is float32 whatever the images are."""
+    return f"v{load.format('weights')}"
 
 
 def _indent(text: str, by: int) -> str:
@@ -227,11 +235,11 @@ class _Block:
         step: str,
         finish: str,
         filters: bool,
-        itemsize: int,
+        size: int,
     ) -> None:
+        self.size = size
         self.taps, self.stride, self.columns = taps, stride, columns
         self.start, self.step, self.finish, self.filters = start, step, finish, filters
-        self.itemsize = itemsize
 
         # Pixels at both ends that may lie outside in the form "beside".
         self.pixels = (columns - 1) * stride + taps
@@ -248,10 +256,10 @@ class _Block:
         if form == "beside" and not self.border_pixels:
             return _indent("pass", 20)
         masked, edge = form == "narrow", form in ("edge", "narrow")
-        load = "vload_first({}, 0, count)" if masked else "vload({}, 0)"
+        load = "load_first({}, 0, count)" if masked else "load({}, 0)"
         lines = [self.start.format(j=j) for j in range(self.columns)]
         lines.append("for kd in range(kd_first, kd_last):")
-        lines.append(f"    at = source + kd * dilation_d * x_slice * {self.itemsize}")
+        lines.append(f"    at = source + kd * dilation_d * x_slice * {self.size}")
         if form == "beside":
             lines += [
                 f"    at{i} = at + {i} * pixel if line{i} != 0 else border"
@@ -265,10 +273,10 @@ class _Block:
         lines += [f"        {line}" for line in [*walk, "at += line"]]
         for j in range(self.columns):
             value = self.finish.format(j=j, edge=int(form != ""))
-            at = f"target + (column + {j}) * y_pixel * {self.itemsize}"
-            store = f"vstore({at}, 0, {value})"
+            at = f"target + (column + {j}) * y_pixel * {self.size}"
+            store = f"store({at}, 0, {value})"
             if masked:
-                store = f"vstore_first({at}, 0, {value}, count)"
+                store = f"store_first({at}, 0, {value}, count)"
             lines.append(f"if column + {j} < out_width: {store}" if edge else store)
         return _indent("\n".join("\n".join(lines).splitlines()), 20)
 
@@ -290,7 +298,7 @@ class _Block:
         lines = []
         if self.filters:
             for k in range(self.taps):
-                lines += [f"f{k} = {load.format('weights')}", "weights += channels * 4"]
+                lines += [f"f{k} = {_filter(load)}", "weights += channels * 4"]
         for i in range(self.pixels):
             users = self._users(i)
             if not users:
@@ -316,7 +324,7 @@ class _Block:
         lines.append("for k in range(kw_first, kw_last):")
         inner = []
         if self.filters:
-            inner += [f"f = {load.format('weights')}", "weights += channels * 4"]
+            inner += [f"f = {_filter(load)}", "weights += channels * 4"]
         for j in range(self.columns):
             shift = j * self.stride
             position = f"left + {shift} + k * dilation_w"

@@ -45,7 +45,7 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     y = emit.output(group.last, order=channels_last_order(len(x.shape)))
     conv = Convolution(
         group=group,
-        kind=KINDS[x.dtype],
+        kind=KINDS[node.infos[0].dtype],
         x=x,
         y=y,
         output=y,

@@ -11,6 +11,7 @@ from ...kernels.arithmetic import ARITHMETIC
 from ...kernels.target import LANES
 from ..emission import Emission
 from ..groups import Group
+from ..strides import channels_last_order
 from ..symbolic import Dim, product
 from ..tensors import Tensor
 from .epilogue import Epilogue
@@ -143,6 +144,11 @@ class Convolution:
         return flat and all(map(_is_one_row, self._images))
 
     @property
+    def has_halves(self) -> bool:
+        """Tell whether any image lies as bfloat16, though it is one of float32."""
+        return any(image.dtype == "bfloat16" for image in self._images)
+
+    @property
     def _images(self) -> list[Tensor]:
         return [image for image in (self.x, self.y, self.residual) if image is not None]
 
@@ -193,6 +199,22 @@ class Convolution:
             window=self.window.turned(),
             residual=None if self.residual is None else _turned(self.residual),
             is_turned=True,
+        )
+
+    def in_float32(self, emit: Emission) -> Convolution:
+        """Return the convolution of images of float32, and of a result that is still to be moved.
+
+        Its epilogue has no kernel yet.
+        """
+        y, order = self.y, channels_last_order(len(self.y.shape))
+        if y.dtype == "bfloat16":
+            y = emit.new(y.shape, "float32", order, y.name)
+        return dataclasses.replace(
+            self,
+            x=emit.as_type(self.x, "float32"),
+            y=y,
+            output=y,
+            residual=None if self.residual is None else emit.as_type(self.residual, "float32"),
         )
 
     def with_kernel_over_rows(self, emit: Emission) -> Convolution:

@@ -6,7 +6,7 @@ import numpy as np
 
 from ...kernels.cpu.depthwise import depthwise
 from ..emission import Emission
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from .convolution import Convolution
 from .windows import (
     depth_fields,
@@ -19,11 +19,15 @@ from .windows import (
 
 
 def emit_depthwise(emit: Emission, conv: Convolution) -> None:
-    """Emit a convolution that ``is_depthwise`` and has no residual."""
+    """Emit a convolution that ``is_depthwise`` and has no residual.
+
+    Its images are both float32, or both bfloat16.
+    """
     conv = conv.with_kernel_over_rows(emit)
     out_width = height_width(conv.y.shape)[1]
+    kind = (short_name(conv.x.dtype),) if conv.has_halves else ()
     emit.step(
-        depthwise(*window_parameters(conv.window, out_width)),
+        depthwise(*window_parameters(conv.window, out_width), *kind),
         outputs=conv.outputs,
         flops=conv.flops,
         x=conv.x, y=conv.y, bias=conv.bias, w=_filters(emit, conv),

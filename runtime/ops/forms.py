@@ -28,6 +28,9 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
     """Emit a convolution in the form chosen for it."""
     if 0 in conv.y.shape:
         return
+    if conv.has_halves and not _takes_halves(emit, conv):
+        _emit_in_float32(emit, conv)
+        return
     conv = conv.with_slices_as_rows()
     if conv.is_depthwise and conv.kind == "f32" and conv.residual is None:
         emit_depthwise(emit, conv)
@@ -55,6 +58,25 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
             lambda: emit_winograd(emit, conv, form.sizes),
             lambda: emit_direct(emit, conv, direct.sizes),
         )  # fmt: skip
+
+
+def _takes_halves(emit: Emission, conv: Convolution) -> bool:
+    """Tell whether a convolution has a form that reads and writes bfloat16, and takes it."""
+    if conv.is_depthwise:
+        return conv.x.dtype == conv.y.dtype and conv.residual is None
+    if not may_split(emit, conv):
+        return False
+    prepared = conv.turned() if conv.is_column else conv
+    return emit.choices.choose(conv.name, _forms(emit, prepared)).algorithm == "terms"
+
+
+def _emit_in_float32(emit: Emission, conv: Convolution) -> None:
+    """Emit a convolution by a form that takes float32 alone, with conversions before and after."""
+    wide, absorbed = conv.in_float32(emit), len(emit.absorbed)
+    with emit.taking_halves(False):
+        emit_convolution(emit, wide)
+    if wide.y is not conv.y and len(emit.absorbed) == absorbed:
+        emit.convert(wide.y, conv.y)
 
 
 def _is_settled(emit: Emission, conv: Convolution, form: Form) -> bool:
@@ -101,7 +123,12 @@ def _forms(emit: Emission, conv: Convolution) -> list[Form]:
 
 
 def _pay_terms(emit: Emission, conv: Convolution) -> bool:
-    """Tell whether terms cost less than any other form of float32."""
+    """Tell whether terms cost less than any other form of float32.
+
+    What lies as bfloat16 is a term already.
+    """
     if not may_split(emit, conv):
         return False
+    if conv.x.dtype == "bfloat16" and conv.groups == 1:
+        return True
     return pays_by_terms(conv, terms_of(emit, conv), gain_of(emit, conv))

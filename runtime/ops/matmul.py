@@ -141,7 +141,7 @@ def _add_apart(
     node = group.head
     assert node is not None
     y = emit.output(node)
-    products = emit.new(y.shape, y.dtype)
+    products = emit.new(y.shape, node.infos[0].dtype)
     _emit_matmul(emit, Group([node], node), a, b, products)
     c = emit.tensor(node.values[2])
     if beta == 1.0:
@@ -222,11 +222,35 @@ def _emit_matmul(
     epilogue: Epilogue | None = None,
 ) -> None:
     """Emit ``a @ b`` followed by the group's epilogue, to ``y`` or the group's output."""
+    y = y or emit.output(group.last)
+    conv = _product(emit, group, a, b, y, bias, kind, epilogue)
+    if not conv.has_halves or _takes_terms(emit, conv, terms_of(emit, conv)):
+        _emit_form(emit, conv)
+        return
+    result = emit.new(y.shape, "float32", name=y.name) if y.dtype == "bfloat16" else y
+    with emit.taking_halves(False):
+        a = emit.as_type(a, "float32")
+        _emit_form(emit, _product(emit, group, a, b, result, bias, kind, epilogue))
+    if result is not y:
+        emit.convert(result, y)
+
+
+def _product(
+    emit: Emission,
+    group: Group,
+    a: Tensor,
+    b: np.ndarray | Tensor,
+    y: Tensor,
+    bias: np.ndarray | Tensor | None,
+    kind: str,
+    epilogue: Epilogue | None,
+) -> Convolution:
+    """Return ``y = a @ b`` followed by the group's epilogue as a convolution."""
     node = group.head
     assert node is not None
     depth, columns = b.shape[-2:]
     emit.check(a.shape[-1], depth, f"columns of {a.name!r} and rows of the other")
-    kind = kind or KINDS[a.dtype]
+    kind = kind or KINDS["float32" if a.dtype == "bfloat16" else a.dtype]
     epilogue = epilogue or Epilogue.match(emit, node, group.body, len(node.infos[0].dims) - 1)
     if epilogue.bias is not None:
         assert not isinstance(bias, Tensor)  # given by nodes that no group has behind its head
@@ -235,12 +259,11 @@ def _emit_matmul(
     residual = None
     if epilogue.residual is not None:
         residual = emit.ordered(emit.tensor(epilogue.residual))
-    y = y or emit.output(group.last)
     is_shared = len(b.shape) == 2
     x = _images(emit, a, y.shape[:-2], is_shared)
     images, _, rows = x.shape
     shape, strides = (images, columns, rows), (0 if is_shared else rows * columns, 1, columns)
-    conv = Convolution(
+    return Convolution(
         group=group,
         kind=kind,
         x=x,
@@ -252,21 +275,25 @@ def _emit_matmul(
         residual=None if residual is None else residual.view(shape, strides),
         epilogue=_over_matrix(emit, epilogue, y, is_shared),
     )
-    _emit_form(emit, conv)
 
 
 def _emit_form(emit: Emission, conv: Convolution) -> None:
     """Emit a product by terms of bfloat16, by pairs of bfloat16, or by vectors of its numbers."""
     terms = terms_of(emit, conv)
-    if not may_split(emit, conv) or not pays(conv, terms):
+    if not _takes_terms(emit, conv, terms):
         emit_direct(emit, rounded(emit, conv) if may_round(emit, conv) else conv)
-    elif isinstance(conv.row_pixels, int) or emit.is_catching:
+    elif isinstance(conv.row_pixels, int) or emit.is_catching or conv.has_halves:
         emit_terms(emit, conv, terms)
     else:  # a run may have few rows
         emit_either(
             emit, has_many_rows(conv, terms),
             lambda: emit_terms(emit, conv, terms), lambda: emit_direct(emit, conv),
         )  # fmt: skip
+
+
+def _takes_terms(emit: Emission, conv: Convolution, terms: int) -> bool:
+    """Tell whether terms multiply; rows that lie as bfloat16 are such terms already."""
+    return may_split(emit, conv) and (conv.x.dtype == "bfloat16" or pays(conv, terms))
 
 
 def _emit_packed(
@@ -276,8 +303,9 @@ def _emit_packed(
     node = group.head
     assert node is not None
     emit.check(a.shape[-1], len(b.numbers), f"columns of {a.name!r} and rows of the other")
-    a, stride = _with_even_rows(emit, a)
-    emit_packed(emit, node.name, a, stride, b, bias, emit.output(node))
+    with emit.taking_halves(False):
+        a, stride = _with_even_rows(emit, emit.as_type(a, "float32"))
+        emit_packed(emit, node.name, a, stride, b, bias, emit.output(node))
     if group.body:
         emit_pointwise(emit, Group(group.body))
 

@@ -84,6 +84,7 @@ def _lower_concat(emit: Emission, node: Node) -> None:
         emit.continued(node.outputs[0], tensors[1])
         return
     whole = _whole(emit, node, tensors)
+    tensors = [emit.as_type(tensor, whole.dtype) for tensor in tensors]
     taken = _copy_many(emit, tensors, whole, axis)
     if all(taken):
         return

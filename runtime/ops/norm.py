@@ -153,6 +153,10 @@ def _differ(given: Sequence[Dim], axes: Sequence[Dim]) -> bool:
 
 
 def _lower_layer(emit: Emission, node: Node) -> None:
+    if emit.takes_halves and _is_composed(node):
+        with emit.taking_halves(False):
+            _lower_layer(emit, node)
+        return
     x = emit.tensor(node.values[0])
     axis, epsilon = node.attribute("axis", -1) % len(x.shape), node.attribute("epsilon", 1e-5)
     is_rms = node.op_type == "RMSNormalization"
@@ -177,8 +181,9 @@ def _lower_layer(emit: Emission, node: Node) -> None:
         emit.output(node, i) if len(node.outputs) > i and node.outputs[i].name else None
         for i in (1, 2)
     ]
+    of_halves = ["bf16"] if y.dtype == "bfloat16" else []
     emit.step(
-        layer_norm(int(is_rms)),
+        layer_norm(int(is_rms), *of_halves),
         outputs=[y, *(tensor for tensor in extra if tensor is not None)],
         flops=7 * product(x.shape),
         x=x, y=y, scale=_vector(emit, node, 1, n), bias=_vector(emit, node, 2, n),

@@ -65,7 +65,12 @@ def _infer_pool(node: Node) -> list[Info]:
 
 def _lower_max(emit: Emission, node: Node) -> None:
     window = Window.of(node, node.attribute("kernel_shape"))
-    if len(node.outputs) > 1 and node.outputs[1].name:
+    has_places = len(node.outputs) > 1 and bool(node.outputs[1].name)
+    if emit.takes_halves and (has_places or not _always_inside(node, window)):
+        with emit.taking_halves(False):
+            _lower_max(emit, node)
+        return
+    if has_places:
         _lower_indices(emit, node, window)
         return
     if _are_planes(emit, node, window):
@@ -89,8 +94,8 @@ def _lower_max(emit: Emission, node: Node) -> None:
 
 
 def _wide_elements(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
-    """Return input and output as elements of four bytes; None where they have no such ones."""
-    if x.dtype == "float32":
+    """Return input and output as floats or words of bytes; None where they have no such ones."""
+    if x.dtype in ("float32", "bfloat16"):
         return x, y
     if x.itemsize != 1:
         return None
@@ -104,6 +109,8 @@ def _are_planes(emit: Emission, node: Node, window: Window) -> bool:
     They are where channels do not lie together, and need not for others.
     """
     x = emit.tensor(node.values[0])
+    if x.dtype == "bfloat16":
+        return False
     is_few = isinstance(x.shape[1], int) and x.shape[1] < LANES
     is_plain = x.shape[1] == 1 or not (x.is_channels_last or node.outputs[0] in emit.places)
     return is_few and is_plain and _always_inside(node, window)
@@ -137,7 +144,8 @@ def _lower_average(emit: Emission, node: Node) -> None:
     x = node.required(0)
     sizes = window.by_axis(x.dims[2:])
     if all(own.taps == own.reach == size and not own.is_padded for own, size in sizes):
-        emit_reduce(emit, node, "mean", list(range(2, x.rank)))
+        with emit.taking_halves(False):
+            emit_reduce(emit, node, "mean", list(range(2, x.rank)))
         return
     counting = COUNTING[node.attribute("count_include_pad", 0)]
     _emit_average(emit, window, *images(emit, node), counting)
@@ -157,10 +165,13 @@ def _emit_average(emit: Emission, window: Window, x: Tensor, y: Tensor, counting
 
 def _kernel(kind: str, window: Window, x: Tensor, out_width: Dim) -> Kernel:
     """Kernel of maxima or means over any windows."""
-    if x.dtype != "float32":
+    if x.dtype not in ("float32", "bfloat16"):
         return pool_numbers(kind, short_name(x.dtype))
     taps, stride, columns = window_parameters(window, out_width)
-    return max_pool_wide(stride, columns) if kind == "max" else average_pool(taps, stride, columns)
+    if kind == "max":
+        return max_pool_wide(stride, columns)
+    of_halves = ("bf16",) if x.dtype == "bfloat16" else ()
+    return average_pool(taps, stride, columns, *of_halves)
 
 
 def sum_fields(window: Window, counting: str) -> dict[str, Any]:

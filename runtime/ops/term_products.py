@@ -5,7 +5,7 @@ The right operand of a matrix product may be computed: a step splits and packs i
 
 from __future__ import annotations
 
-import math
+import dataclasses
 
 import numpy as np
 
@@ -17,10 +17,12 @@ from ...kernels.cpu.term_packing import are_bfloat16, fits_terms, pack_terms
 from ...kernels.cpu.term_rates import term_costs
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
+from ..strides import channels_last_order
 from ..symbolic import Dim, maximum, minimum
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from .convolution import Convolution
-from .windows import height_width, size_fields, stride_fields, window_fields
+from .pad import emit_padded
+from .windows import Along, height_width, size_fields, stride_fields, window_fields
 from .winograd import form_of
 
 _FEW_ROWS = 4
@@ -88,12 +90,14 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0, rows: int = 0) -> boo
     height, columns = (1, rows) if rows > 0 else (height, columns)
     pixels = _known(conv.y.shape[0]) * height * columns
     out_channels, channels = _known(conv.out_channels), _known(conv.channels)
-    taps, groups = conv.window.taps, conv.groups
+    taps, groups, (stride, across) = conv.window.taps, conv.groups, conv.window.strides
+    if folds_columns(conv):
+        taps, channels, across = conv.window.rows.taps, channels * conv.window.columns.taps, 1
     products = 2.0 * pixels * taps * channels * out_channels * groups
     waste = _padded(channels, BLOCK) * _padded(out_channels, _COLUMNS) * _padded(columns, 4)
     inputs = pixels * channels * groups
     if taps > 1:
-        inputs *= math.prod(conv.window.strides)
+        inputs *= stride * across
     numbers = taps * channels * out_channels * groups
     if isinstance(conv.weights, Tensor):
         inputs += numbers * _known(conv.weights.shape[0])
@@ -118,15 +122,60 @@ def _padded(size: int, unit: int) -> float:
     return -(-size // unit) * unit / size
 
 
+def folds_columns(conv: Convolution) -> bool:
+    """Tell whether the columns of a window become channels: where these are few.
+
+    A row of the tile then has the channels of all columns, where it would be nearly empty.
+    """
+    window, weights = conv.window, conv.weights
+    if (
+        not isinstance(weights, np.ndarray)
+        or conv.groups != 1
+        or len(conv.x.shape) != 4
+        or weights.ndim != 5
+        or window.rows.taps == 1
+    ):
+        return False
+    together, columns = weights.shape[-4] * window.columns.taps, window.columns
+    return columns.dilation == 1 and 2 * -(-together // BLOCK) <= columns.taps
+
+
+def _with_columns_folded(emit: Emission, conv: Convolution) -> Convolution:
+    """Return the convolution with the columns of its window as channels.
+
+    They lie side by side in rows that are padded in memory, where windows overlap.
+    """
+    columns, weights = conv.window.columns, conv.filters
+    images, channels, height, width = conv.x.shape
+    whole, order = conv.padded_width, channels_last_order(4)
+    padded = emit.new((images, channels, height, whole), conv.x.dtype, order, conv.x.name)
+    zero = emit.constant(np.zeros(1, conv.x.dtype))
+    behind = whole - width - columns.before
+    emit_padded(emit, conv.x, padded, (0, 0, 0, columns.before), (0, 0, 0, behind), zero)
+    image, _, row, pixel = padded.strides
+    shape = (images, channels * columns.taps, height, conv.y.shape[3])
+    by_tap = weights.transpose(0, 4, 1, 2, 3)
+    return dataclasses.replace(
+        conv,
+        x=padded.view(shape, (image, 1, row, columns.stride * pixel)),
+        weights=by_tap.reshape(len(weights), -1, *by_tap.shape[3:], 1),
+        window=conv.window._replace(columns=Along()),
+    )
+
+
 def emit_terms(emit: Emission, conv: Convolution, terms: int) -> None:
     """Emit a convolution by products of terms."""
+    if folds_columns(conv):
+        conv = _with_columns_folded(emit, conv)
     weights, w_image = _packed(emit, conv, terms)
     window, channels = conv.window, conv.channels
     is_pixel = window.is_one_pixel or (window.taps == 1 and not window.is_padded)
     width = conv.row_pixels if is_pixel else conv.padded_width
     space = workspace_bytes(terms, width, channels, window.rows.reach, window.columns.stride)
+    images = (conv.x, conv.y, conv.residual)
+    kinds = ["f32" if image is None else short_name(image.dtype) for image in images]
     emit.step(
-        term_convolve(terms),
+        term_convolve(terms, *(kinds if conv.has_halves else ())),
         outputs=conv.outputs,
         flops=conv.flops,
         x=conv.x, y=conv.y, residual=conv.residual, bias=conv.bias,

@@ -1,0 +1,266 @@
+"""Values that lie as bfloat16 between products by AMX, or its emulation: results of any graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+import pytest
+import sardonyx
+from onnx.helper import make_node
+from sardonyx.kernels.amx_permission import has_amx
+from sardonyx.runtime.ops import forms, matmul
+
+from .ops.conftest import build
+
+pytestmark = pytest.mark.skipif(not has_amx(), reason="no AMX, and none emulated")
+
+Feeds = list[dict[str, np.ndarray]]
+
+
+@pytest.fixture(autouse=True)
+def fast_unit(monkeypatch: pytest.MonkeyPatch, lowered_anew: None) -> None:
+    """Take products by AMX wherever they may be taken."""
+    monkeypatch.setattr(matmul, "pays", lambda conv, terms: True)
+    monkeypatch.setattr(forms, "pays_by_terms", lambda conv, terms, gain: True)
+
+
+def normal(*shape: int) -> np.ndarray:
+    return np.random.default_rng(list(shape)).standard_normal(shape, np.float32)
+
+
+def filters(*shape: int) -> np.ndarray:
+    """Weights that keep the size of what they multiply."""
+    return normal(*shape) / np.float32(np.sqrt(np.prod(shape[1:])))
+
+
+def steps(session: sardonyx.Session) -> list[str]:
+    return [str(kernel) for kernel in session.engine.program.kernels]
+
+
+def assert_near(model: onnx.ModelProto, feeds: Feeds, limit: float = 0.02) -> list[str]:
+    """Compare with float32, by the errors of rounded values; returns the kernels."""
+    exact = sardonyx.Session(model, precision="strict")
+    for threads in (1, 2):
+        session = sardonyx.Session(model, precision="bf16", threads=threads)
+        for feed in feeds:
+            for y, wanted in zip(session.run(None, feed), exact.run(None, feed), strict=True):
+                assert y.dtype == wanted.dtype
+                assert y.shape == wanted.shape
+                assert np.abs(y - wanted).max() <= limit * np.abs(wanted).max()
+    return steps(session)
+
+
+def counted(kernels: list[str], name: str, kinds: str) -> int:
+    return sum(name in kernel and kinds in kernel for kernel in kernels)
+
+
+# --- graphs by hand -----------------------------------------------------------------------------
+
+
+def test_convolutions_read_and_write_halves_and_the_outputs_are_float32() -> None:
+    nodes = [
+        make_node("Conv", ["x", "v", "b"], ["h"]), make_node("Relu", ["h"], ["r"]),
+        make_node("Conv", ["r", "w"], ["s"], pads=[1, 1, 1, 1]), make_node("Relu", ["s"], ["t"]),
+        make_node("Conv", ["t", "q"], ["u"]), make_node("Add", ["u", "r"], ["y"]),
+    ]  # fmt: skip
+    weights = {"v": filters(40, 33, 1, 1), "b": normal(40), "w": filters(64, 40, 3, 3),
+               "q": filters(40, 64, 1, 1)}  # fmt: skip
+    feeds = [{"x": normal(2, 33, 9, 11)}]
+    kernels = assert_near(build(nodes, feeds, weights), feeds)
+    assert counted(kernels, "term_convolve", "'f32', 'bf16', 'f32'") == 1
+    assert counted(kernels, "term_convolve", "'bf16', 'bf16', 'f32'") == 1
+    assert counted(kernels, "term_convolve", "'bf16', 'f32', 'bf16'") == 1
+
+
+def test_a_value_that_is_an_output_too_stays_float32() -> None:
+    nodes = [make_node("Conv", ["x", "v"], ["h"]), make_node("Conv", ["h", "w"], ["y"])]
+    weights = {"v": filters(40, 33, 1, 1), "w": filters(64, 40, 1, 1)}
+    feeds = [{"x": normal(1, 33, 9, 11)}]
+    kernels = assert_near(build(nodes, feeds, weights, ["h", "y"]), feeds)
+    assert not any("bf16" in kernel for kernel in kernels)
+
+
+def test_weights_used_twice() -> None:
+    nodes = [
+        make_node("Conv", ["x", "w", "b"], ["h"]), make_node("Relu", ["h"], ["r"]),
+        make_node("Conv", ["r", "w", "b"], ["y"]),
+    ]  # fmt: skip
+    feeds = [{"x": normal(1, 48, 8, 8)}]
+    assert_near(build(nodes, feeds, {"w": filters(48, 48, 1, 1), "b": normal(48)}), feeds)
+
+
+@pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
+@pytest.mark.parametrize("window", [(2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 1, 2)])
+@pytest.mark.parametrize("channels", [12, 40])
+def test_pooling(operator: str, window: tuple[int, int, int], channels: int) -> None:
+    size, stride, pad = window
+    pool = make_node(operator, ["h"], ["p"], kernel_shape=[size] * 2, strides=[stride] * 2,
+                     pads=[pad] * 4)  # fmt: skip
+    nodes = [make_node("Conv", ["x", "v"], ["h"]), pool, make_node("Conv", ["p", "w"], ["y"])]
+    weights = {"v": filters(channels, 33, 1, 1), "w": filters(64, channels, 1, 1)}
+    feeds = [{"x": normal(1, 33, 13, 19)}]
+    kernels = assert_near(build(nodes, feeds, weights), feeds)
+    assert any("pool" in kernel and "bf16" in kernel for kernel in kernels) == (
+        operator == "AveragePool" or channels >= 12
+    )
+
+
+def test_a_dense_block_lies_in_one_buffer() -> None:
+    nodes, weights, x = [make_node("Conv", ["x", "v"], ["f0"])], {"v": filters(32, 16, 3, 3)}, "f0"
+    for i in range(3):
+        weights[f"w{i}"] = filters(32, 32 * (i + 1), 3, 3)
+        nodes += [
+            make_node("Relu", [x], [f"r{i}"]),
+            make_node("Conv", [f"r{i}", f"w{i}"], [f"c{i}"], pads=[1, 1, 1, 1]),
+            make_node("Concat", [x, f"c{i}"], [f"f{i + 1}"], axis=1),
+        ]
+        x = f"f{i + 1}"
+    weights["q"] = filters(8, 128, 1, 1)
+    nodes.append(make_node("Conv", [x, "q"], ["y"]))
+    feeds = [{"x": normal(2, 16, 11, 12)}]
+    kernels = assert_near(build(nodes, feeds, weights), feeds)
+    assert counted(kernels, "copy", "") <= 1  # but for the input
+
+
+def test_depthwise_convolutions() -> None:
+    nodes = [
+        make_node("Conv", ["x", "v", "b"], ["h"]), make_node("HardSwish", ["h"], ["r"]),
+        make_node("Conv", ["r", "d"], ["s"], pads=[1, 1, 1, 1], group=40, strides=[2, 2]),
+        make_node("Gelu", ["s"], ["t"]), make_node("Conv", ["t", "w"], ["y"]),
+    ]  # fmt: skip
+    weights = {"v": filters(40, 33, 1, 1), "b": normal(40), "d": filters(40, 1, 3, 3),
+               "w": filters(20, 40, 1, 1)}  # fmt: skip
+    feeds = [{"x": normal(2, 33, 15, 14)}]
+    kernels = assert_near(build(nodes, feeds, weights), feeds)
+    assert counted(kernels, "depthwise", "bf16") == 1
+
+
+def test_transformer_layers_of_open_lengths() -> None:
+    nodes = [
+        make_node("LayerNormalization", ["x", "s", "b"], ["n"]),
+        make_node("MatMul", ["n", "v"], ["h"]), make_node("Gelu", ["h"], ["g"]),
+        make_node("MatMul", ["g", "w"], ["m"]), make_node("Add", ["m", "n"], ["r"]),
+        make_node("LayerNormalization", ["r", "s", "b"], ["o"]),
+        make_node("MatMul", ["o", "v"], ["y"]),
+    ]  # fmt: skip
+    weights = {"s": normal(72), "b": normal(72), "v": filters(72, 144), "w": filters(144, 72)}
+    feeds = [{"x": normal(1, rows, 72)} for rows in (40, 3, 129)]
+    kernels = assert_near(build(nodes, feeds, weights, dims={"x": (1, "n", 72)}), feeds)
+    assert counted(kernels, "layer_norm", "bf16") == 1
+
+
+def test_what_takes_float32_alone_reads_it() -> None:
+    nodes = [
+        make_node("Conv", ["x", "v"], ["h"]), make_node("Relu", ["h"], ["r"]),
+        make_node("ReduceMean", ["r", "axes"], ["m"]), make_node("Mul", ["r", "m"], ["p"]),
+        make_node("Conv", ["p", "w"], ["y"]),
+    ]  # fmt: skip
+    weights = {"v": filters(40, 33, 1, 1), "w": filters(24, 40, 3, 3), "axes": np.array([2, 3])}
+    feeds = [{"x": normal(1, 33, 9, 11)}]
+    assert_near(build(nodes, feeds, weights), feeds)
+
+
+def test_infinities_stay_such() -> None:
+    nodes = [make_node("Conv", ["x", "v"], ["h"]), make_node("Conv", ["h", "w"], ["y"])]
+    weights = {"v": abs(filters(40, 33, 1, 1)), "w": abs(filters(64, 40, 1, 1))}
+    x = normal(1, 33, 4, 20)
+    x[0, 3, 1, 2], x[0, 4, 2, 7] = np.inf, np.nan
+    session = sardonyx.Session(build(nodes, [{"x": x}], weights), precision="bf16")
+    (y,) = session.run(None, {"x": x})
+    assert np.isposinf(y[0, :, 1, 2]).all()
+    assert np.isnan(y[0, :, 2, 7]).all()
+    assert np.isfinite(y[0, :, 3]).all()
+
+
+# --- graphs at random ---------------------------------------------------------------------------
+
+
+class _Network:
+    """A network that grows by one of some parts at a time; sizes of maps are 12 or 6 pixels."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = np.random.default_rng(seed)
+        self.nodes: list[onnx.NodeProto] = []
+        self.weights: dict[str, np.ndarray] = {}
+        self.maps: list[tuple[str, int, int]] = []  # name, channels, size
+
+    def node(
+        self, operator: str, inputs: list[str], channels: int, size: int, **more: object
+    ) -> None:
+        name = f"t{len(self.nodes)}"
+        self.nodes.append(make_node(operator, inputs, [name], **more))
+        self.maps.append((name, channels, size))
+
+    def any_map(self) -> tuple[str, int, int]:
+        recent = self.maps[-5:]
+        return recent[self.rng.integers(len(recent))]
+
+    def convolution(self) -> None:
+        x, channels, size = self.any_map()
+        out, taps = int(self.rng.integers(3, 70)), int(self.rng.choice([1, 3]))
+        stride = 2 if size == 12 and self.rng.random() < 0.2 else 1
+        w, b = f"w{len(self.nodes)}", f"b{len(self.nodes)}"
+        self.weights |= {w: filters(out, channels, taps, taps), b: normal(out)}
+        self.node("Conv", [x, w, b], out, size // stride, strides=[stride] * 2,
+                  pads=[taps // 2] * 4)  # fmt: skip
+
+    def depthwise(self) -> None:
+        x, channels, size = self.any_map()
+        w = f"w{len(self.nodes)}"
+        self.weights[w] = filters(channels, 1, 3, 3)
+        self.node("Conv", [x, w], channels, size, pads=[1] * 4, group=channels)
+
+    def activation(self) -> None:
+        x, channels, size = self.any_map()
+        kind = self.rng.choice(["Relu", "HardSwish", "LeakyRelu", "Gelu", "Tanh", "Softplus"])
+        self.node(str(kind), [x], channels, size)
+
+    def residual(self) -> None:
+        x, channels, size = self.any_map()
+        alike = [name for name, c, s in self.maps if (c, s) == (channels, size)]
+        self.node("Add", [x, str(self.rng.choice(alike))], channels, size)
+
+    def concatenation(self) -> None:
+        x, channels, size = self.any_map()
+        others = [(n, c) for n, c, s in self.maps if s == size and c + channels < 200]
+        if others:
+            name, more = others[self.rng.integers(len(others))]
+            self.node("Concat", [x, name], channels + more, size, axis=1)
+
+    def pooling(self) -> None:
+        x, channels, size = self.any_map()
+        kind = str(self.rng.choice(["MaxPool", "AveragePool"]))
+        self.node(kind, [x], channels, size, kernel_shape=[3, 3], pads=[1] * 4)
+
+    def movement(self) -> None:
+        x, channels, size = self.any_map()
+        self.node("Transpose", [x], channels, size, perm=[0, 1, 3, 2])
+
+    def gate(self) -> None:
+        x, channels, size = self.any_map()
+        self.node("GlobalAveragePool", [x], channels, 1)
+        mean = self.maps.pop()[0]
+        self.node("Mul", [x, mean], channels, size)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+@pytest.mark.parametrize("seed", range(12))
+def test_graphs_at_random(seed: int, is_open: bool) -> None:
+    network = _Network(seed)
+    network.maps.append(("x", 17, 12))
+    parts: list[Callable[[], None]] = [
+        network.convolution, network.convolution, network.convolution, network.depthwise,
+        network.activation, network.residual, network.concatenation, network.pooling,
+        network.movement, network.gate,
+    ]  # fmt: skip
+    for _ in range(14):
+        parts[network.rng.integers(len(parts))]()
+    used = {name for node in network.nodes for name in node.input}
+    wanted = [name for name, _, _ in network.maps if name not in used and name != "x"]
+    wanted.append(network.nodes[len(network.nodes) // 2].output[0])
+    feeds = [{"x": normal(n, 17, 12, 12)} for n in ((1, 2) if is_open else (1,))]
+    dims = {"x": ("n" if is_open else 1, 17, 12, 12)}
+    model = build(network.nodes, feeds, network.weights, list(dict.fromkeys(wanted)), dims)
+    assert_near(model, feeds, 0.04)
