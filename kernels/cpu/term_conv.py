@@ -31,7 +31,7 @@ ROWS_BYTES = L2_BYTES // 2
 """Split rows that all panels should find in the second-level cache, in bytes."""
 _SUMS_BYTES = 2 * ROWS * SUM_BYTES
 _LINE = 64
-_LONG_ROW = 4 * ROWS
+LONG_ROW = 4 * ROWS
 """Pixels of the rows that one long row is cut into."""
 _SETS = 8 * ROW_BYTES
 _SLACK = ROWS
@@ -200,8 +200,8 @@ def _layout(
     is_whole = height == out_height and width == out_width and stride_h * stride_w == 1
     if may_flatten != 0 and is_pixel and is_whole and is_dense:
         is_flat, total = True, out_height * out_width
-        out_width = width = min(_LONG_ROW, total)
-        out_height = height = (total + _LONG_ROW - 1) // _LONG_ROW
+        out_width = width = min(LONG_ROW, total)
+        out_height = height = (total + LONG_ROW - 1) // LONG_ROW
         last_width = total - (out_height - 1) * out_width
         x_row, y_row, r_row = width * x_pixel, width * strides.y_pixel, width * r_pixel
     return Layout(

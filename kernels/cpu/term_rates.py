@@ -39,7 +39,7 @@ class TermCosts(NamedTuple):
     split
         Of a number, for each of its terms.
     fetch
-        Of a byte of weights that no second-level cache holds.
+        Of a byte of weights that no cache holds.
     """
 
     product: float
@@ -58,7 +58,7 @@ def term_costs() -> TermCosts:
 
 def _measure() -> TermCosts:
     few, many = COLUMNS, 9 * COLUMNS
-    large = 4 * L2_BYTES // packed_bytes(_TERMS, _DEPTH, COLUMNS) * COLUMNS
+    large = 32 * L2_BYTES // packed_bytes(_TERMS, _DEPTH, COLUMNS) * COLUMNS
     shapes = [(_ROWS, few), (_ROWS, many), (_FEW_ROWS, large)]
     tile = max_rows(2), 2
     runs = [_product(rows, columns) for rows, columns in shapes]
@@ -78,7 +78,8 @@ def _product(rows: int, columns: int) -> Callable[[], Any]:
     arrays = {
         "x": np.ones((rows, _DEPTH), np.float32),
         "y": np.zeros((rows, columns), np.float32),
-        "w": np.zeros(packed_bytes(_TERMS, _DEPTH, columns) // 8 + 8, np.int64),
+        # Written, or all of its pages would be the one page of zeros that a cache holds.
+        "w": np.full(packed_bytes(_TERMS, _DEPTH, columns) // 8 + 8, 0, np.int64),
         "workspace": np.zeros(space // 8 + 8, np.int64),
     }
     # Tiles are read line by line.

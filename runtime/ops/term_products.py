@@ -11,7 +11,7 @@ import numpy as np
 
 from ...kernels.amx_permission import has_amx
 from ...kernels.bfloat_terms import BLOCK, PRODUCTS
-from ...kernels.cpu.term_conv import term_convolve, workspace_bytes
+from ...kernels.cpu.term_conv import LONG_ROW, ROWS_BYTES, term_convolve, workspace_bytes
 from ...kernels.cpu.term_pack import packed_bytes, term_pack
 from ...kernels.cpu.term_packing import are_bfloat16, fits_terms, pack_terms
 from ...kernels.cpu.term_rates import term_costs
@@ -102,7 +102,13 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0, rows: int = 0) -> boo
     if isinstance(conv.weights, Tensor):
         inputs += numbers * _known(conv.weights.shape[0])
     own = products / 2 * waste * PRODUCTS[terms] * costs.product
-    own = max(own, numbers * 2 * terms * costs.fetch) + inputs * terms * costs.split
+    own += inputs * terms * costs.split
+    pixel_bytes = 2 * terms * channels * groups
+    if LONG_ROW * pixel_bytes > ROWS_BYTES:
+        return False  # the cache does not hold the rows that weights are multiplied with
+    # Each chunk of rows reads the weights.
+    chunks = -(-pixels // max(ROWS_BYTES // pixel_bytes // LONG_ROW * LONG_ROW, 1))
+    own += numbers * 2 * terms * costs.fetch * (chunks if numbers * 2 * terms > ROWS_BYTES else 1)
     by_vectors = products / max(gain * _OF_GAIN, 1.0)
     return own < max(by_vectors, numbers * 4 * costs.fetch)
 
