@@ -23,6 +23,7 @@ float32. Floats of 16 bits and fewer are computed with as float32.
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -360,7 +361,12 @@ def _memory(kind: str) -> tuple[Any, Any]:
     return getattr(module, f"load_{kind}"), getattr(module, f"store_{kind}")
 
 
-def _scope(expression: str, vector: bool) -> dict[str, Any]:
+@functools.cache
+def _common_names(vector: bool) -> dict[str, Any]:
+    """Names that the source of any kernel may have.
+
+    They are made once: a function that is made anew is compiled anew, for each kernel.
+    """
     scope: dict[str, Any] = {"_c": _c, "_F": F, "splat": simd.splat}
     scope |= {"even_axes": _even_axes, "merged": _merged, "next_row": _next_row, "share": _share}
     scope |= {"splat_i32": simd.splat_i32, "floats": simd.to_f32, **quotients.SCOPE}
@@ -371,8 +377,12 @@ def _scope(expression: str, vector: bool) -> dict[str, Any]:
         scope[f"load_{kind}"], scope[f"store_{kind}"] = _memory(kind)
         scope[f"cast_{kind}"] = njit(wrap_type(dtype)) if kind != "b8" else SCALAR["to_bool_u8"]
     table = VECTOR if vector else SCALAR
-    scope |= {f"op_{name}": function for name, function in table.items()}
-    return scope | {name: function_of(name) for name in functions(expression) if is_local(name)}
+    return scope | {f"op_{name}": function for name, function in table.items()}
+
+
+def _scope(expression: str, vector: bool) -> dict[str, Any]:
+    own = {name: function_of(name) for name in functions(expression) if is_local(name)}
+    return _common_names(vector) | own
 
 
 @kernel_factory

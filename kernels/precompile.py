@@ -18,7 +18,8 @@ from ..forks import fork_lock
 from .compiler import kernel_address, kernel_folder, load_cached
 from .ref import KernelRef
 
-_FEW = 3
+FEW = 3
+"""Kernels that one process compiles alone: another one takes a second to start."""
 _bar = threading.Lock()
 """Held by who shows the progress bar: others compile without one."""
 
@@ -53,7 +54,7 @@ def _compile_with_bar(refs: Sequence[KernelRef]) -> None:
 def _second_process(refs: Sequence[KernelRef]) -> Iterator[None]:
     """Let a child compile kernels into the cache meanwhile; the caller compiles what is missing."""
     alone = len(os.sched_getaffinity(0)) < 2 or not _has_folder()
-    if alone or len(refs) <= _FEW or not sys.executable:
+    if alone or len(refs) <= FEW or not sys.executable:
         yield
         return
     with fork_lock:

@@ -5,11 +5,9 @@ The next time it is opened from there, without onnx, the optimizer or the compil
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -17,6 +15,7 @@ from weakref import WeakValueDictionary
 from ..errors import InvalidArgument, InvalidModel
 from ..forks import fork_lock
 from ..kernels import eviction
+from ..kernels.collection import rare_collection
 from ..kernels.compiler import environment_key
 from ..kernels.folders import SHARED, write_atomically
 from ..kernels.storage import opened_folder
@@ -27,9 +26,6 @@ from .sources import Source, opened
 
 _ATTEMPTS = 3
 """At a model whose files change while they are read."""
-
-_THRESHOLDS = (50_000, 5, 2)
-"""Of garbage collection while a model is opened: new objects, and collections before older ones."""
 
 _programs: WeakValueDictionary[str, Program] = WeakValueDictionary()
 """Programs in use, by their keys: sessions of one model share one set of weights."""
@@ -73,21 +69,6 @@ def _lowered(model: Source) -> Program:
         from .lowering import lower
 
         return lower(model.optimized(), model.options)
-
-
-@contextmanager
-def rare_collection() -> Iterator[None]:
-    """Let cyclic garbage be collected rarely: each time, a growing graph is walked for nothing.
-
-    It is a state of the process: for one thread at a time.
-    """
-    before = gc.get_threshold()
-    if before[0]:  # 0 stands for never
-        gc.set_threshold(*map(max, _THRESHOLDS, before))
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def _stored(key: str) -> Program | None:

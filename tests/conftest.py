@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import gc
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sardonyx.kernels import precompile
 from sardonyx.tools import zoo
 
 # What commands print must not depend on the terminal, or the lack of one, that tests run in; the
@@ -14,6 +17,18 @@ from sardonyx.tools import zoo
 os.environ["COLUMNS"] = "160"
 for _name in ("LINES", "FORCE_COLOR", "TTY_COMPATIBLE"):
     os.environ.pop(_name, None)
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Other tests run on the other processors: threads that wait there, and processes that help to
+    # compile, only take time from them.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    precompile.FEW = sys.maxsize
+
+
+def pytest_collection_finish() -> None:
+    """Let collections of garbage pass over the tests and all frameworks, which stay."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture

@@ -64,8 +64,8 @@ def allowed(draw: Draw, index: int) -> list[str]:
     for constraint in draw.schema.type_constraints:
         if constraint.type_param_str == variable:
             texts = list(constraint.allowed_type_strs)
-    kinds = [element_type(text) for text in texts]
-    return [name for name in TYPES if name in {kind.name for kind in kinds if kind is not None}]
+    kinds = {kind.name for text in texts if (kind := element_type(text)) is not None}
+    return [name for name in TYPES if name in kinds]
 
 
 def typed_input(draw: Draw) -> int:

@@ -59,13 +59,13 @@ def _open(engine: str, path: str, folder: str) -> dict[str, float]:
 
 def _open_own(path: str, folder: str) -> list[float]:
     from .. import load
+    from ..kernels.collection import rare_collection
     from ..kernels.folders import Folder
     from ..optimizer import optimize_in_place
     from ..runtime.engine import Engine
     from ..runtime.lowering import lower
     from ..runtime.memory import give_back
     from ..runtime.program import save_program
-    from ..runtime.program_cache import rare_collection
 
     times = [time.process_time()]
     with rare_collection():  # as a session does

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -9,6 +10,7 @@ import time
 import pytest
 from rich.live import Live
 from sardonyx.kernels import precompile
+from sardonyx.kernels.compiler import load_cached
 from sardonyx.kernels.ref import KernelRef
 
 REFS = [KernelRef("kernels.cpu.words", str(number)) for number in range(3)]
@@ -52,3 +54,18 @@ def test_the_applications_own_display_is_left_alone(compiled):
     with Live("theirs"):
         precompile.compile_all(REFS)
     assert compiled == REFS
+
+
+def test_another_process_compiles_into_the_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(precompile, "FEW", 1)
+    refs = [
+        KernelRef("kernels.pointwise", "pointwise", (f"add(x0,{n}.0)", "f32v f32v"))
+        for n in (123456, 123457)
+    ]
+    with precompile._second_process(refs):
+        end = time.monotonic() + 120
+        while (missing := load_cached(refs)) and time.monotonic() < end:
+            time.sleep(0.1)
+    assert not missing

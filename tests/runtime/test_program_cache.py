@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import os
@@ -179,17 +178,3 @@ def test_weights_that_were_found_intact_are_looked_at_again_when_they_change(fil
     file.write_bytes(data)
     with opened_folder("programs") as folder, pytest.raises(sardonyx.InvalidModel, match="weights"):
         program.load_program(folder, file.name, key)
-
-
-@pytest.mark.parametrize("thresholds", [(700, 10, 10), (0, 10, 10), (10**6, 50, 50)])
-def test_collection_is_never_made_more_frequent(thresholds):
-    before = gc.get_threshold()
-    gc.set_threshold(*thresholds)
-    try:
-        with program_cache.rare_collection():
-            during = gc.get_threshold()
-        assert gc.get_threshold() == thresholds
-    finally:
-        gc.set_threshold(*before)
-    assert all(new >= old for new, old in zip(during, thresholds, strict=True))
-    assert (during[0] == 0) == (thresholds[0] == 0)
