@@ -49,7 +49,7 @@ def resolve(ref: KernelRef) -> Callable[..., Any]:
     """Import the Python function a reference names."""
     root = __package__.rpartition(".")[0]
     kernel = getattr(importlib.import_module(f"{root}.{ref.module}"), ref.function)
-    return (kernel(*ref.parameters) if ref.parameters else kernel).entry
+    return (kernel(*ref.parameters) if ref.parameters else kernel).entry()
 
 
 def _without_wrappers(_: Any, flags: Any) -> Any:
@@ -147,4 +147,12 @@ def compile_object(ref: KernelRef) -> tuple[str, bytes]:
         library = result.library
         passes, builder = library.codegen._module_pass_manager()
         passes.run(library._final_module, builder)
+        _forget(result)
     return result.fndesc.llvm_func_name, library.codegen._tm.emit_object(library._final_module)
+
+
+def _forget(result: Any) -> None:
+    """Let a kernel's code and types go, megabytes that numba would keep for later callers."""
+    cpu_target.target_context.remove_user_function(result.entry_point)
+    for key in [key for key in _call_types if isinstance(key[0], types.Dispatcher)]:
+        del _call_types[key]

@@ -81,9 +81,8 @@ class Kernel:
         self._function = function
         self.__doc__ = function.__doc__
 
-    @functools.cached_property
     def entry(self) -> Callable[..., int]:
-        """Return ``entry(args, *SHARE)``, which reads the record and calls the body."""
+        """Make ``entry(args, *SHARE)``, which reads the record and calls the body."""
         return _entry(self._function, self._arguments)
 
     @property

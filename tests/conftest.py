@@ -25,10 +25,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     precompile.FEW = sys.maxsize
 
 
+gc.disable()  # until all tests are collected
+
+
 def pytest_collection_finish() -> None:
     """Let collections of garbage pass over the tests and all frameworks, which stay."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture
@@ -75,7 +78,15 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         with shared:
             own = folder / "kernels" / shared.path.name
             own.parent.mkdir(mode=0o700)
-            shutil.copytree(shared.path, own)
+            shutil.copytree(shared.path, own, copy_function=_link)
             shutil.copy2(shared.path.parents[1] / "secret", folder)
     monkeypatch.setenv("SARDONYX_CACHE", str(folder))
     return folder
+
+
+def _link(source: str, target: str) -> None:
+    """Give a file, which is replaced and never changed, a second name, or copy it."""
+    try:
+        os.link(source, target)
+    except OSError:  # on another disk
+        shutil.copy2(source, target)

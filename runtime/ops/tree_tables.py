@@ -1,4 +1,4 @@
-"""Ensembles of trees as tables: nodes and weights of a node's attributes, checked, and packed.
+"""Ensembles of trees as tables: nodes and weights of a node's attributes, checked.
 
 Kernels follow the places in these tables without a look, so whatever they lead to is checked here:
 each child is a node, no node is its own descendant, each weight belongs to a sum.
@@ -7,18 +7,24 @@ each child is a node, no node is its own descendant, each weight belongs to a su
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 import numpy as np
 
-from ...kernels.cpu.tree_walks import LEAF, WALKS
 from ..graph import Node, OnHost, refuse
 
-_LEQ, _LT, _GTE, _GT, _EQ, _NEQ, _MEMBER, _LEAF = range(8)
+
+class Mode(IntEnum):
+    """Comparisons of nodes, by their numbers in TreeEnsemble."""
+
+    LEQ, LT, GTE, GT, EQ, NEQ, MEMBER, LEAF = range(8)
+
+
 MODES = (
     "BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ",
     "BRANCH_MEMBER", "LEAF",
 )  # fmt: skip
-"""Modes of nodes by their numbers, which TreeEnsemble has."""
+"""Names of modes, in the order of their numbers."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Trees:
     @property
     def is_leaf(self) -> np.ndarray:
         """Tell of each node whether a tree ends there."""
-        return np.asarray(self.modes == _LEAF)
+        return np.asarray(self.modes == Mode.LEAF)
 
     @property
     def columns(self) -> int:
@@ -141,7 +147,7 @@ def read_numbered(node: Node, real: str) -> tuple[Trees, Places]:
         refuse(node, "attribute 'nodes_modes'", unknown or len(modes), f"{count} of {MODES}")
     codes = {mode: code for code, mode in enumerate(MODES)}
     kinds = np.array([codes[mode] for mode in modes], np.int64)
-    inner = kinds != _LEAF
+    inner = kinds != Mode.LEAF
     places = Places(node, tree_ids, ids)
 
     def children(name: str) -> np.ndarray:
@@ -172,7 +178,7 @@ def read_with_leaves(node: Node, real: str) -> Trees:
     if codes is None or splits is None or not leaves:
         refuse(node, "number of leaves", leaves, "one or more, and nodes with modes and splits")
     codes = codes.astype(np.int64)
-    if count and not 0 <= codes.min() <= codes.max() <= _MEMBER:
+    if count and not 0 <= codes.min() <= codes.max() <= Mode.MEMBER:
         refuse(node, "attribute 'nodes_modes'", np.unique(codes).tolist(), "numbers from 0 to 6")
 
     def children(branch: str) -> np.ndarray:
@@ -194,7 +200,7 @@ def read_with_leaves(node: Node, real: str) -> Trees:
     if not roots.size or roots.min() < 0 or roots.max() >= max(count, 1):
         refuse(node, "attribute 'tree_roots'", roots.tolist()[:8], "nodes that there are")
     trees = Trees(
-        roots, padded(features), padded(_as_real(splits, real)), padded(codes, _LEAF),
+        roots, padded(features), padded(_as_real(splits, real)), padded(codes, Mode.LEAF),
         padded(_missing(node, count)), padded(children("true")), padded(children("false")),
     )  # fmt: skip
     sets = tensor(node, "membership_values")
@@ -208,7 +214,7 @@ def _with_sets(node: Node, trees: Trees, values: np.ndarray | None) -> Trees:
     no number equals.
     """
     values = np.zeros(0, trees.splits.dtype) if values is None else values
-    owners, ends = np.flatnonzero(trees.modes == _MEMBER), np.flatnonzero(np.isnan(values))
+    owners, ends = np.flatnonzero(trees.modes == Mode.MEMBER), np.flatnonzero(np.isnan(values))
     if len(ends) != len(owners):
         refuse(node, "number of sets in 'membership_values'", len(ends), str(len(owners)))
     if not len(owners):
@@ -223,12 +229,12 @@ def _with_sets(node: Node, trees: Trees, values: np.ndarray | None) -> Trees:
     after = np.where(is_last, false[owner], places + 1)
     more = owners[counts > 1]
     false[more] = len(trees.modes) + (np.cumsum(counts - 1) - (counts - 1))[counts > 1]
-    splits[owners], modes[owners] = values[begins], _EQ
+    splits[owners], modes[owners] = values[begins], Mode.EQ
     return Trees(
         trees.roots,
         np.append(trees.features, trees.features[owner]),
         np.append(splits, values[first + np.arange(len(owner))].astype(splits.dtype)),
-        np.append(modes, np.full(len(owner), _EQ)),
+        np.append(modes, np.full(len(owner), Mode.EQ)),
         np.append(trees.missing, np.zeros(len(owner), bool)),
         np.append(trees.true, trees.true[owner]),
         np.append(false, after),
@@ -282,128 +288,3 @@ def gathered(leaves: np.ndarray, targets: np.ndarray, values: np.ndarray, real: 
     sums = np.zeros(len(keys), np.float32 if real == "f32" else np.float64)
     np.add.at(sums, which, values.astype(np.float64))
     return Weights(keys // width, keys % width, sums)
-
-
-# --- packed tables ----------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Packed:
-    """Tables as kernels read them: see `kernels.cpu.trees` and `kernels.cpu.tree_walks`."""
-
-    nodes: np.ndarray
-    key: str
-    keys: np.ndarray
-    feature_mask: int
-    child_shift: int
-
-
-@dataclass(frozen=True)
-class _Bounds:
-    """Nodes with the one comparison of kernels: the second child where a key is below the bound."""
-
-    bounds: np.ndarray
-    keys: np.ndarray
-    first: np.ndarray
-    second: np.ndarray
-
-
-def _keys(values: np.ndarray) -> np.ndarray:
-    """Integers whose order is that of floats."""
-    kind = np.int32 if values.dtype == np.float32 else np.int64
-    bits = (values + values.dtype.type(0)).view(kind)  # the sum has no negative zero
-    return bits ^ ((bits >> (np.iinfo(kind).bits - 1)) & np.iinfo(kind).max)
-
-
-def _bounded(trees: Trees) -> _Bounds:
-    """Write comparisons as that of a key with a bound.
-
-    x > a is the opposite of x <= a. x = a is x <= a, and then not x < a, at a node that is added
-    for it. NaN lies on the side where it has to go.
-    """
-    modes, missing, count = trees.modes, trees.missing, len(trees.modes)
-    bounds = _keys(trees.splits)
-    limits = np.iinfo(bounds.dtype)
-    is_opposite = (modes == _GT) | (modes == _GTE)
-    keys = bounds.copy()
-    bounds = bounds + ~np.isin(modes, [_LT, _GTE])
-    never = np.where(is_opposite, limits.max, limits.min + 1)  # met by numbers, if a is NaN
-    bounds = np.where(np.isnan(trees.splits), never, bounds)
-    bounds = np.where(modes == _LEAF, limits.min, bounds).astype(keys.dtype)
-    nan_below = np.where(is_opposite, ~missing, missing & (modes != _NEQ))
-    first = np.where(is_opposite, trees.true, trees.false)
-    second = np.where(is_opposite, trees.false, trees.true)
-    of_equal = np.flatnonzero((modes == _EQ) | (modes == _NEQ))
-    is_equal = modes[of_equal] == _EQ
-    equal = np.where(is_equal, trees.true[of_equal], trees.false[of_equal])
-    other = np.where(is_equal, trees.false[of_equal], trees.true[of_equal])
-    first[of_equal], second[of_equal] = other, count + np.arange(len(of_equal))
-    features = np.append(trees.features, trees.features[of_equal])
-    nan_below = np.append(nan_below, np.zeros(len(of_equal), bool))
-    return _Bounds(
-        np.append(bounds, keys[of_equal]), features * 2 + nan_below,
-        np.append(first, equal), np.append(second, other),
-    )  # fmt: skip
-
-
-def _without_signs(keys: np.ndarray) -> np.ndarray:
-    """Keys as integers without signs, of the same order."""
-    kind = np.uint32 if keys.dtype == np.int32 else np.uint64
-    top = kind(1 << (np.iinfo(kind).bits - 1))
-    return np.bitwise_xor(keys.view(kind), top)
-
-
-def packed(trees: Trees, contents: np.ndarray) -> Packed:
-    """Pack nodes: roots first, then the children of each node side by side.
-
-    A node that several others have as a child is there for each of them, its own children once.
-
-    Parameters
-    ----------
-    trees : Trees
-    contents : ndarray
-        What leaves have, by node, as bits; 0 adds nothing.
-    """
-    table, count = _bounded(trees), len(trees.modes)
-    is_leaf = np.zeros(len(table.bounds) + 1, bool)  # the last node is a leaf of nothing
-    is_leaf[:count], is_leaf[-1] = trees.is_leaf, True
-    inner = np.flatnonzero(~is_leaf)
-    rank = np.zeros(len(is_leaf), np.int64)
-    rank[inner] = np.arange(len(inner))
-    pairs = np.stack([table.first[inner], table.second[inner]], 1).reshape(-1)
-    empty = np.full(-len(trees.roots) % WALKS, len(table.bounds))
-    roots = np.concatenate([trees.roots, empty])
-    node_of = np.concatenate([roots, pairs, [len(table.bounds)]])  # a child after the last one
-    keys, place = np.unique(table.keys[inner], return_inverse=True)
-    place_of = np.full(len(is_leaf), len(keys))
-    place_of[inner] = place
-    first = np.where(is_leaf[node_of], np.arange(len(node_of)), len(roots) + 2 * rank[node_of])
-    bounds = np.append(_without_signs(table.bounds), np.zeros(1, contents.dtype))
-    bounds[:count][trees.is_leaf] = contents[trees.is_leaf]
-    features = place_of * WALKS
-    shift = int(features.max()).bit_length()
-    links = features[node_of] | (first << shift) | np.where(is_leaf[node_of], LEAF, 0)
-    is_narrow = bounds.dtype == np.uint32 and len(node_of) << shift <= 1 << 32
-    nodes = np.stack([bounds[node_of], links.astype(np.uint64)], 1)
-    nodes = nodes.astype(np.uint32 if is_narrow else np.uint64)
-    mask = (1 << shift) - WALKS
-    return Packed(nodes, "u32" if is_narrow else "u64", keys.astype(np.int32), mask, shift)
-
-
-def leaf_weights(weights: Weights, count: int) -> np.ndarray:
-    """Weight of each of so many nodes, where a leaf has one at most, as bits."""
-    found = np.zeros(count, weights.values.dtype)
-    found[weights.leaves] = weights.values
-    return found.view(np.uint32 if found.dtype == np.float32 else np.uint64)
-
-
-def leaf_ranges(weights: Weights, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Number, of each of so many nodes, of a range of weights: first, and the one after the last.
-
-    The first range, of number 0, is empty.
-    """
-    leaves = np.unique(weights.leaves)
-    ends = [np.searchsorted(weights.leaves, leaves, side) for side in ("left", "right")]
-    numbers = np.zeros(count, np.uint32)
-    numbers[leaves] = 1 + np.arange(len(leaves))
-    return numbers, np.concatenate([[[0, 0]], np.stack(ends, 1)]).astype(np.int32)

@@ -18,15 +18,13 @@ from ..tensors import Tensor, short_name
 from . import checks
 from .class_scores import DOMAIN, TRANSFORMED, name_classes, transform_of
 from .registry import Operator, register
+from .tree_packing import leaf_ranges, leaf_weights, packed
 from .tree_tables import (
     Trees,
     Weights,
     gathered,
     integers,
-    leaf_ranges,
-    leaf_weights,
     numbers,
-    packed,
     read_numbered,
     read_with_leaves,
     tensor,
