@@ -42,8 +42,9 @@ def rounded(
         return nearest, grid
     damped = products.copy()
     damped[np.diag_indices_from(damped)] += _DAMPING * np.diag(products).mean()
-    found = _METHODS[method](weights, grid, damped)
-    found, moved = descended(weights, found, grid, damped, _SWEEPS)
+    found, moved = _METHODS[method](weights, grid, damped), grid
+    if grid.block:
+        found, moved = descended(weights, found, grid, damped, _SWEEPS)
     better = output_errors(weights, moved.numbers(found), products) < output_errors(
         weights, grid.numbers(nearest), products
     )
