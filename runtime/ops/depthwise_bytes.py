@@ -58,7 +58,8 @@ def _row_words(window: Window) -> tuple[int, int]:
 
 def _terms(weights: np.ndarray) -> list[np.ndarray]:
     """Return int8 whose sums are weights of 9 bits: one array, two, or for 255 three."""
-    terms, rest = [], weights.astype(np.int16)
+    terms: list[np.ndarray] = []
+    rest = weights.astype(np.int16)
     while not terms or rest.any():
         terms.append(np.clip(rest, -128, 127).astype(np.int8))
         rest = rest - terms[-1]
