@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx.helper import make_node
-from sardonyx.runtime.ops import quads
+
+from .byte_cases import numbers
+from .byte_cases import words as words
 
 F32 = np.float32
 TYPES = [(a, b) for a in (np.uint8, np.int8) for b in (np.uint8, np.int8)]
@@ -19,19 +21,6 @@ ENDS: dict[str, list[tuple[str, list[str]]]] = {
     "added": [("Add", ["@", "b"]), ("Add", ["@", "r"]), ("Relu", ["@"])],
     "others": [("Add", ["@", "b"]), ("LeakyRelu", ["@"]), ("Mul", ["@", "r"]), ("Tanh", ["@"])],
 }
-
-
-@pytest.fixture(autouse=True, params=["quads", "pairs"])
-def words(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, lowered_anew: None
-) -> None:
-    """Let weights be words of four bytes, on any processor, or pairs."""
-    monkeypatch.setattr(quads, "words_pay", lambda: request.param == "quads")
-
-
-def numbers(rng: np.random.Generator, shape: Any, dtype: Any) -> np.ndarray:
-    limits = np.iinfo(dtype)
-    return rng.integers(limits.min, limits.max + 1, shape).astype(dtype)
 
 
 def chain(head: Any, ends: list[tuple[str, list[str]]]) -> list[Any]:
