@@ -153,10 +153,7 @@ def _emit_with_excess(
     emit: Emission, node: Node, zero: int, conv: Convolution, weights: np.ndarray,
     beyond: np.ndarray,
 ) -> None:  # fmt: skip
-    """Emit a convolution and the sums of all numbers under the window, which are added to it.
-
-    They are added to rows while these are in cache, but to those of volumes by a step of its own.
-    """
+    """Emit a convolution, and what is added to it: to that of volumes by a step of its own."""
     ones = np.ones_like(weights[:1])
     words, kind = quads.weight_words(ones, 1, node.required(0).dtype)  # type: ignore[misc]
     count = np.array([ones.size], np.int32)
