@@ -46,9 +46,10 @@ def dequantize_late(model: ir.Model) -> None:
 
 def _quantizer(value: ir.Value) -> ir.Node | None:
     """Return the QuantizeLinear that alone reads a value."""
-    (reader,) = value.consumers() if used_once(value) else (None,)
-    is_one = reader is not None and reader.op_type == "QuantizeLinear"
-    return reader if is_one and reader.inputs[0] is value else None
+    if not used_once(value):
+        return None
+    (reader,) = value.consumers()
+    return reader if reader.op_type == "QuantizeLinear" and reader.inputs[0] is value else None
 
 
 def _rewrite(graph: ir.Graph, image: ir.Node, node: ir.Node, quantizer: ir.Node) -> None:

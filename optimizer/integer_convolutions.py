@@ -88,7 +88,8 @@ class _Convolution:
         passed, limits, quantizer = _followers(node.outputs[0])
         scales, bias = constant(filters.inputs[1]), _bias(node)
         assert scales is not None
-        if bias is None or (quantizer is None and _is_depthwise(node)):
+        is_depthwise = _shape(filters)[1] == 1  # floats are as fast then
+        if bias is None or (quantizer is None and is_depthwise):
             return None
         if quantizer is not None:
             bias = _in_units(bias, grid.scale * scales.reshape(-1).astype(np.float64))
@@ -138,10 +139,11 @@ def _limits(node: ir.Node) -> tuple[float, float] | None:
     return (ends[0], ends[1]) if ends[0] <= ends[1] else None
 
 
-def _is_depthwise(node: ir.Node) -> bool:
-    """Tell whether each filter has one channel: floats are as fast."""
-    filters = static_shape(node.inputs[1])  # type: ignore[arg-type]
-    return filters is None or filters[1] == 1
+def _shape(filters: ir.Node) -> tuple[int, ...]:
+    """Shape of constant filters, by what dequantizes them."""
+    weights = constant(filters.inputs[0])
+    assert weights is not None
+    return weights.shape
 
 
 def _bias(node: ir.Node) -> np.ndarray | None:
@@ -177,8 +179,8 @@ def _rewrite(graph: ir.Graph, found: _Convolution) -> None:
 
 def _make_floats(graph: ir.Graph, found: _Convolution) -> None:
     """Replace a convolution by one of integers, whose sums are multiplied by their scales."""
-    node = found.node
-    old, axes = node.outputs[0], (1, -1, *[1] * (len(static_shape(node.inputs[1]) or ()) - 2))
+    node, old = found.node, found.node.outputs[0]
+    axes = (1, -1, *[1] * (len(_shape(found.filters)) - 2))
 
     def by_filter(array: np.ndarray, what: str) -> ir.Value:
         return new_constant(graph, array.astype(np.float32).reshape(axes), f"{node.name}.{what}")

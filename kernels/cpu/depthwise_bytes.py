@@ -174,15 +174,17 @@ def _row(  # type: ignore[no-untyped-def]
 
 
 @kernel_factory
-def depthwise_bytes(rows: int, words: int, share: int) -> Callable[..., int]:
+def depthwise_bytes(rows: int, words: int, share: int, terms: int = 1) -> Callable[..., int]:
     """Build the convolution of each channel of images of bytes with a filter of its own.
 
-    A row of a window is ``words`` words, which serve ``share`` windows (`row_words`), and ``w`` has
-    (channels / LANES, share, rows, words, LANES) words. ``pad`` is the address of a word of padding
-    (0: zeros); bytes are flipped by ``flip``, which makes signed ones unsigned. Strides are bytes;
-    the bias is int32. Rows are split into parts.
+    Weights are sums of ``terms`` of int8, each with rows of its own: those of all meet the same
+    words. A row of a window is ``words`` words, which serve ``share`` windows (`row_words`), and
+    ``w`` has (channels / LANES, share, terms * rows, words, LANES) words. ``pad`` is the address of
+    a word of padding (0: zeros); bytes are flipped by ``flip``, which makes signed ones unsigned.
+    Strides are bytes; the bias is int32. Rows are split into parts.
     """
-    taps = rows * words
+    filter_rows = terms * rows
+    taps = filter_rows * words
 
     @njit
     def convolve_row(
@@ -203,8 +205,8 @@ def depthwise_bytes(rows: int, words: int, share: int) -> Callable[..., int]:
                 scales = vload_first(scaled.scales, c, count)
             weights = w + block * share * taps * _LINE
             _row(
-                rows, words, share, y + c, table, c * 4, weights, apart, width, pixel, count, first,
-                scales, low, high, zero,
+                filter_rows, words, share, y + c, table, c * 4, weights, apart, width, pixel, count,
+                first, scales, low, high, zero,
             )  # fmt: skip
 
     def body(
@@ -214,7 +216,7 @@ def depthwise_bytes(rows: int, words: int, share: int) -> Callable[..., int]:
         workspace: Pointer, workspace_bytes: int,
     ) -> int:  # fmt: skip
         height = sizes.out_height
-        all_rows = sizes.images * height
+        result_rows = sizes.images * height
         border = workspace + thread * workspace_bytes
         size = (channels + LANES - 1) // LANES * LANES
         line = (sizes.out_width + share - 1) // share * words * size
@@ -224,7 +226,7 @@ def depthwise_bytes(rows: int, words: int, share: int) -> Callable[..., int]:
         _fill_words(border, size, padding ^ flipped)
         lines, table = border + size * 4, stack_words(MAX_ROWS)
         following, image = 0, -1
-        for row in range(all_rows * part // parts, all_rows * until // parts):
+        for row in range(result_rows * part // parts, result_rows * until // parts):
             h = row % height
             top = h * window.stride_h - window.pad_top
             if row // height != image:
@@ -241,7 +243,8 @@ def depthwise_bytes(rows: int, words: int, share: int) -> Callable[..., int]:
             following = top + ring
             for k in range(rows):
                 at = (top + k * window.dilation_h) % ring
-                store_i64(table, k, lines + at * line * 4)
+                for term in range(terms):
+                    store_i64(table, term * rows + k, lines + at * line * 4)
             y = scaled.target + image * strides.y_image + h * strides.y_row
             convolve_row(
                 y, table, w, bias, scaled, scale_step, channels, sizes.out_width,

@@ -8,7 +8,7 @@ import onnx_ir as ir
 
 from ..operators import lookup
 from ..quantized_values import BYTES, Grid, dequantized, scales_along
-from ..values import attribute, constant
+from ..values import attribute, constant, static_shape
 from .regions import behind_limits
 
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
@@ -131,11 +131,12 @@ def _operand_reason(node: ir.Node, index: int, what: str) -> str:
 
 
 def _result_reason(node: ir.Node) -> str:
-    result = behind_limits(node.outputs[0])
+    result, filters = behind_limits(node.outputs[0]), static_shape(node.inputs[1])  # type: ignore[arg-type]
     readers = [reader for reader, _ in result.uses()]
-    if [reader.op_type for reader in readers] != ["QuantizeLinear"]:
+    is_depthwise = filters is not None and filters[1] == 1
+    if is_depthwise and [reader.op_type for reader in readers] != ["QuantizeLinear"]:
         names = ", ".join(sorted({reader.op_type for reader in readers})) or "the caller"
         return f"its result {result.name!r} is read by {names}: QuantizeLinear alone should"
-    if Grid.of(readers[0]) is None:
+    if is_depthwise and Grid.of(readers[0]) is None:
         return f"its result {result.name!r} is not quantized to 8 bits with one constant scale"
     return "float32 is faster here by the measured rates, or its bias is not known or too large"

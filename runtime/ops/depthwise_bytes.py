@@ -22,12 +22,11 @@ _FLIP = 0x80808080 - (1 << 32)
 
 
 def takes_bytes(weights: np.ndarray, window: Window) -> bool:
-    """Tell whether the kernel takes a filter (M, 1, 1, kh, kw) for each channel: of int8."""
-    rows, (words, share) = window.rows.taps, _row_words(window)
+    """Tell whether the kernel takes a filter (M, 1, 1, kh, kw) for each channel."""
     if weights.shape[1] != 1 or weights.size == 0:
         return False
-    fits = weights.min() >= -128 and weights.max() <= 127
-    return fits and rows <= MAX_ROWS and rows * words * share <= MAX_WORDS
+    rows, (words, share) = window.rows.taps * len(_terms(weights)), _row_words(window)
+    return rows <= MAX_ROWS and rows * words * share <= MAX_WORDS
 
 
 def emit_depthwise_bytes(emit: Emission, conv: Convolution) -> None:
@@ -35,15 +34,16 @@ def emit_depthwise_bytes(emit: Emission, conv: Convolution) -> None:
     window, scales = conv.window, conv.epilogue.scales
     assert scales is not None
     words, share = _row_words(window)
+    terms = _terms(conv.filters)
     space = workspace_bytes(
         height_width(conv.y.shape)[1], conv.x.shape[1], window.rows.reach, words, share
     )
     emit.step(
-        depthwise_bytes(window.rows.taps, words, share),
+        depthwise_bytes(window.rows.taps, words, share, len(terms)),
         outputs=[conv.y],
         flops=conv.flops,
         x=conv.x, bias=conv.bias, pad=conv.pad, channels=conv.x.shape[1],
-        w=emit.constant(_words(conv, words, share), f"{conv.name}.weights"),
+        w=emit.constant(_words(conv, terms, words, share), f"{conv.name}.weights"),
         flip=_FLIP if conv.x.dtype == "int8" else 0, scale_step=not_one(scales.size),
         workspace=emit.workspace(space), workspace_bytes=space,
         **size_fields(conv.x, conv.y), **window_fields(window), **stride_fields("x", conv.x),
@@ -56,12 +56,23 @@ def _row_words(window: Window) -> tuple[int, int]:
     return row_words(columns.taps, columns.stride, columns.dilation)
 
 
-def _words(conv: Convolution, words: int, share: int) -> np.ndarray:
+def _terms(weights: np.ndarray) -> list[np.ndarray]:
+    """Return int8 whose sums are weights of 9 bits: one array, two, or for 255 three."""
+    terms: list[np.ndarray] = []
+    rest = weights.astype(np.int16)
+    while not terms or rest.any():
+        terms.append(np.clip(rest, -128, 127).astype(np.int8))
+        rest = rest - terms[-1]
+    return terms
+
+
+def _words(conv: Convolution, terms: list[np.ndarray], words: int, share: int) -> np.ndarray:
     """Weights as int32 (blocks of channels, share, rows, words, LANES): their taps from the first.
 
-    Of those that share the words, each begins a stride later than the one before.
+    There are rows of each term. Of those that share the words, each begins a stride later than the
+    one before.
     """
-    filters = conv.filters[:, 0, 0].transpose(1, 2, 0)
+    filters = np.concatenate([term[:, 0, 0].transpose(1, 2, 0) for term in terms])
     rows, taps, channels = filters.shape
     blocks = -(-channels // LANES)
     placed = np.zeros((share, rows, 4 * words, blocks * LANES), np.int8)

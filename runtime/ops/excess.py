@@ -59,7 +59,7 @@ def with_excess(
     numbers, sums : Tensor
         int32, which broadcast to ``y``.
     """
-    if epilogue is None:
+    if epilogue is None or epilogue.result is None:
         order = sorted(range(len(y.shape)), key=lambda axis: y.strides[axis] == 1)
         epilogue = Epilogue(result=y, expression="x0")
         y = emit.new(y.shape, "int32", order, y.name)

@@ -40,8 +40,7 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
     if isinstance(conv.weights, Tensor):
         emit_direct(emit, conv)
         return
-    is_direct = form_of(emit, conv, bfloat16_speed()) is None and not _pay_terms(emit, conv)
-    if may_round(emit, conv) and is_direct:
+    if may_round(emit, conv) and _is_direct(emit, conv):
         conv = rounded(emit, conv)
     forms = _forms(emit, conv)
     form = emit.choices.choose(conv.name, forms)
@@ -120,6 +119,11 @@ def _forms(emit: Emission, conv: Convolution) -> list[Form]:
         own = Form("terms", (terms, PRODUCTS[terms]))
         forms.insert(0 if _pay_terms(emit, conv) else len(forms), own)
     return forms
+
+
+def _is_direct(emit: Emission, conv: Convolution) -> bool:
+    """Tell whether the direct form, of pairs of bfloat16, costs least; a processor has these."""
+    return form_of(emit, conv, bfloat16_speed()) is None and not _pay_terms(emit, conv)
 
 
 def _pay_terms(emit: Emission, conv: Convolution) -> bool:

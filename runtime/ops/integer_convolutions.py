@@ -69,10 +69,12 @@ def _conv_dims(node: Node, w_index: int, x_zero: Info | None) -> tuple[Dim, ...]
 def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     order = channels_last_order(node.infos[0].rank)
     conv = _as_floats(emit, node, (0, 2), (1, 3))
-    if conv is None and _has_rows(node):
-        sums, epilogue = following(emit, group, 1, order, _excess(node, 1, 3) is None)
-        _emit_conv_sums(emit, node, (0, 2), (1, 3), sums, None, epilogue)
-        return
+    if conv is None:
+        is_complete = _excess(node, 1, 3) is None
+        found = following(emit, group, 1, order, is_complete=is_complete, has_rows=_has_rows(node))
+        if found is not None:
+            _emit_conv_sums(emit, node, (0, 2), (1, 3), found[0], None, found[1])
+            return
     y = emit.output(node, order=order)
     if conv is None:
         _emit_conv_sums(emit, node, (0, 2), (1, 3), y)
@@ -131,14 +133,15 @@ def _emit_conv_sums(
         pad=pad,
         epilogue=epilogue or Epilogue(),
     )
-    if beyond is not None:
-        conv = _with_excess(emit, node, image[1], conv, weights, beyond, epilogue)
-    emit_convolution(emit, conv)
+    if beyond is None:
+        emit_convolution(emit, conv)
+    else:
+        _emit_with_excess(emit, node, image[1], conv, weights, beyond)
 
 
 def _excess(node: Node, *filters: int) -> np.ndarray | None:
     """Return the excess of weights that are words of bytes only without it."""
-    if not quads.words_pay() or not _has_rows(node) or node.attribute("group", 1) != 1:
+    if not quads.words_pay() or node.attribute("group", 1) != 1:
         return None
     weights = _filters(node, *filters)
     if quads.weight_words(weights, 1, node.required(0).dtype) is not None:
@@ -146,11 +149,11 @@ def _excess(node: Node, *filters: int) -> np.ndarray | None:
     return excess(weights)
 
 
-def _with_excess(
+def _emit_with_excess(
     emit: Emission, node: Node, zero: int, conv: Convolution, weights: np.ndarray,
-    beyond: np.ndarray, epilogue: Epilogue | None,
-) -> Convolution:  # fmt: skip
-    """Emit the sums of all numbers under the window; returns the convolution that adds them."""
+    beyond: np.ndarray,
+) -> None:  # fmt: skip
+    """Emit a convolution, and what is added to it: to that of volumes by a step of its own."""
     ones = np.ones_like(weights[:1])
     words, kind = quads.weight_words(ones, 1, node.required(0).dtype)  # type: ignore[misc]
     count = np.array([ones.size], np.int32)
@@ -161,9 +164,14 @@ def _with_excess(
         conv, y=sums, output=sums, weights=words, bias=bias, epilogue=Epilogue()
     )
     emit_convolution(emit, alone)
-    numbers = by_channel(emit.constant(beyond), rank)
-    y, after = with_excess(emit, epilogue, conv.y, numbers, sums)
-    return dataclasses.replace(conv, y=y, output=y, epilogue=after)
+    numbers, order = by_channel(emit.constant(beyond), rank), channels_last_order(rank)
+    if _has_rows(node):
+        y, after = with_excess(emit, conv.epilogue, conv.y, numbers, sums)
+    else:
+        y, after = emit.new(conv.y.shape, "int32", order, conv.y.name), conv.epilogue
+    emit_convolution(emit, dataclasses.replace(conv, y=y, output=y, epilogue=after))
+    if not _has_rows(node):
+        emit_expression(emit, "add(x0,mul(x1,x2))", conv.y, [y, numbers, sums], order)
 
 
 def _with_slices_around(

@@ -124,7 +124,9 @@ def _lower_matmul(emit: Emission, node: Node, group: Group) -> None:
     matrix = _known_matrix(node, (0, 2), (1, 3))
     is_complete = matrix is None or _excess(node, (0, 2), (1, 3), matrix) is None
     axis = len(node.infos[0].dims) - 1
-    sums, epilogue = following(emit, group, axis, is_complete=is_complete)
+    found = following(emit, group, axis, is_complete=is_complete)
+    assert found is not None
+    sums, epilogue = found
     _emit_sums(emit, node, (0, 2), (1, 3), sums, epilogue)
 
 

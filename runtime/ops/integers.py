@@ -110,20 +110,23 @@ def by_channel(values: Tensor, rank: int) -> Tensor:
 
 
 def following(
-    emit: Emission, group: Group, axis: int, order: Sequence[int] | None = None,
-    is_complete: bool = True,
-) -> tuple[Tensor, Epilogue | None]:  # fmt: skip
+    emit: Emission, group: Group, axis: int, order: Sequence[int] | None = None, *,
+    is_complete: bool = True, has_rows: bool = True,
+) -> tuple[Tensor, Epilogue | None] | None:  # fmt: skip
     """Return where whole sums go, and what follows them in their step, while rows are new.
 
     ``axis`` is that of the channels. Sums that are not complete have something added to them first.
+    None where there are no rows that a kernel might run over, and the tile does not do all.
     """
     head = group.head
     assert head is not None
     if not group.body:
         return emit.output(head, order=order), None
     floats = float_results(emit, group, axis) if is_complete else None
-    if floats is not None:
+    if floats is not None and (has_rows or not floats.nodes):
         return emit.output(group.last, order=order), floats
+    if not has_rows:
+        return None
     written = write_expression(group.body, head.outputs[0])
     y, others = emit.output(group.last, order=order), written.tensors(emit, 1)
     return _sums(emit, y, order), Epilogue(result=y, expression=written.text, others=others)

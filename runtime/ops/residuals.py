@@ -67,16 +67,17 @@ class Residual:
         own, other = sorted(operands, key=lambda node: node.values[0] is not head.outputs[0])  # type: ignore[union-attr]
         assert own is not None
         assert other is not None
-        grids = [_grid(own), _grid(other), _grid(quantizer)]
         floats = (info.dtype for node in body[:-1] for info in node.infos)
         if set(floats) != {"float32"} or quantizer.attribute("precision", 0) not in (0, 1):
             return None
-        if own.values[0] is not head.outputs[0] or None in grids:
+        own_grid, other_grid, grid = _grid(own), _grid(other), _grid(quantizer)
+        if own_grid is None or other_grid is None or grid is None:
             return None
-        bytes_ = other.values[0]
-        if bytes_ is None or other.required(0).shape != head.infos[0].shape:
+        value = other.values[0]
+        is_alike = value is not None and other.required(0).shape == head.infos[0].shape
+        if own.values[0] is not head.outputs[0] or value is None or not is_alike:
             return None
-        return cls(bytes_, *grids, is_positive)  # type: ignore[arg-type]
+        return cls(value, own_grid, other_grid, grid, is_positive)
 
     def added(self, emit: Emission, epilogue: Epilogue, is_image: bool) -> Epilogue | None:
         """Return an epilogue whose bytes are the sums; None where the others lie otherwise."""

@@ -102,7 +102,10 @@ def variable_weights(graph: Graph) -> str:
 @pytest.mark.parametrize(
     ("build", "reason"),
     [
-        (lambda g: g.op("Conv", g.rounded("x"), g.weights(4, 4, 1, 1), name="it"), "by the caller"),
+        (
+            lambda g: g.op("Conv", g.rounded("x"), g.weights(4, 1, 1, 1), name="it", group=4),
+            "by the caller",
+        ),
         (lambda g: convolution(g, g.rounded("x"), np.ones((4, 4, 1, 1), F32)), "weights 'c"),
         (lambda g: convolution(g, "x", g.weights(4, 4, 1, 1)), "activations 'x' are not quantized"),
         (

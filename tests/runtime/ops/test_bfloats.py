@@ -203,3 +203,14 @@ def test_a_note_asks_for_one_layer(head: str, monkeypatch: pytest.MonkeyPatch) -
     assert "'bf16'" not in kernels(sardonyx.Session(noted, precision="strict"))
     monkeypatch.setattr(unit_rates, "rates", lambda: {"float32": 2.0, "bfloat16": 1.0})
     assert "'bf16'" not in kernels(sardonyx.Session(noted, optimize="basic"))
+
+
+def test_processors_without_bfloat16_convolve_floats(monkeypatch, lowered_anew):
+    monkeypatch.setattr(unit_rates, "rates", lambda: {"float32": 1.0, "int16 in two steps": 1.0})
+    node = make_node("Conv", ["x", "w"], ["y"], pads=[1, 1, 1, 1])
+    feeds, weights = {"x": normal(1, 16, 12, 12)}, {"w": normal(32, 16, 3, 3)}
+    session = sardonyx.Session(build([node], [feeds], weights), threads=1)
+    (found,) = session.run(None, feeds)
+    reference = onnxruntime.InferenceSession(build([node], [feeds], weights).SerializeToString())
+    (wanted,) = reference.run(None, feeds)
+    np.testing.assert_allclose(found, wanted, atol=1e-3)

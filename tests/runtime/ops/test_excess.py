@@ -110,3 +110,22 @@ def test_narrow_images(shape):
     pads = [1, 0, 1, 0]
     node = make_node("ConvInteger", ["x", "w", "xz", "wz"], ["y"], pads=pads)
     agree(model(node, [*shape], arrays), shape, np.uint8)
+
+
+@pytest.mark.parametrize("attributes", [
+    {}, {"pads": [1, 1, 0, 1, 0, 1]}, {"strides": [1, 2, 2]}, {"dilations": [1, 2, 1]},
+], ids=str)  # fmt: skip
+def test_volumes(attributes):
+    rng, filters, shape = np.random.default_rng(3), 35, (2, 6, 5, 7, 6)
+    arrays: dict[str, Any] = {
+        "w": rng.integers(0, 256, (filters, 6, 3, 3, 2)).astype(np.uint8),
+        "xz": np.uint8(201), "wz": np.uint8(121), "xs": F32(0.1), "ws": F32(0.01), "ys": F32(6),
+        "yz": np.uint8(90), "b": rng.integers(-9999, 9999, filters).astype(np.int32),
+    }  # fmt: skip
+    node = make_node("ConvInteger", ["x", "w", "xz", "wz"], ["y"], **attributes)
+    some = {name: arrays[name] for name in ("w", "xz", "wz")}
+    agree(model(node, [*shape], some), shape, np.uint8)
+    node = make_node(
+        "QLinearConv", ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["y"], **attributes
+    )
+    agree(model(node, [*shape], arrays), shape, np.uint8, 1)

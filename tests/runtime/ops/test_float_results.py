@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx.helper import make_node
-from sardonyx.runtime.ops import quads
+
+from .byte_cases import numbers
+from .byte_cases import words as words
 
 F32 = np.float32
 TYPES = [(a, b) for a in (np.uint8, np.int8) for b in (np.uint8, np.int8)]
@@ -19,19 +21,6 @@ ENDS: dict[str, list[tuple[str, list[str]]]] = {
     "added": [("Add", ["@", "b"]), ("Add", ["@", "r"]), ("Relu", ["@"])],
     "others": [("Add", ["@", "b"]), ("LeakyRelu", ["@"]), ("Mul", ["@", "r"]), ("Tanh", ["@"])],
 }
-
-
-@pytest.fixture(autouse=True, params=["quads", "pairs"])
-def words(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, lowered_anew: None
-) -> None:
-    """Let weights be words of four bytes, on any processor, or pairs."""
-    monkeypatch.setattr(quads, "words_pay", lambda: request.param == "quads")
-
-
-def numbers(rng: np.random.Generator, shape: Any, dtype: Any) -> np.ndarray:
-    limits = np.iinfo(dtype)
-    return rng.integers(limits.min, limits.max + 1, shape).astype(dtype)
 
 
 def chain(head: Any, ends: list[tuple[str, list[str]]]) -> list[Any]:
@@ -86,3 +75,19 @@ def compare(check: Any, nodes: list[Any], feeds: Any, weights: Any, op_type: str
     steps = [step for step in session.engine.program.steps if op_type in step.op_type]
     assert steps
     assert all("Mul" in step.op_type for step in steps)
+
+
+@pytest.mark.parametrize("ends", ["shifted", "activated", "others"])
+def test_volumes(check, ends):
+    rng = np.random.default_rng(4)
+    feeds = {
+        "x": numbers(rng, (2, 6, 5, 7, 6), np.uint8),
+        "r": rng.standard_normal((2, 20, 5, 7, 6)).astype(F32),
+    }
+    weights = {
+        "w": numbers(rng, (20, 6, 3, 3, 3), np.int8), "xz": np.uint8(9), "wz": np.int8(0),
+        "b": rng.standard_normal((20, 1, 1, 1)).astype(F32),
+        "f": rng.uniform(1e-5, 1e-4, (20, 1, 1, 1)).astype(F32),
+    }  # fmt: skip
+    head = make_node("ConvInteger", ["x", "w", "xz", "wz"], ["s"], pads=[1] * 6)
+    compare(check, chain(head, ENDS[ends]), feeds, weights, "ConvInteger")

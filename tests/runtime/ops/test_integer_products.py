@@ -12,8 +12,8 @@ import sardonyx
 from onnx.helper import make_node
 from onnx.reference import ReferenceEvaluator
 from sardonyx.reference import OPERATORS
-from sardonyx.runtime.ops import quads
 
+from .byte_cases import words as words
 from .conftest import assert_same, build
 
 BYTES = [np.uint8, np.int8]
@@ -49,15 +49,6 @@ IMAGES: list[tuple[tuple[int, ...], tuple[int, ...], dict[str, Any]]] = [
     ((2, 4, 9, 7), (33, 4, 1, 1), {}),
     ((1, 4, 4, 5, 6), (6, 2, 2, 3, 2), dict(group=2, pads=[1, 0, 1, 2, 1, 0], strides=[2, 1, 1])),
 ]
-
-
-@pytest.fixture(autouse=True, params=["quads", "pairs"])
-def words(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, lowered_anew: None
-) -> str:
-    """Let constant weights be words of four bytes, on any processor, or pairs."""
-    monkeypatch.setattr(quads, "words_pay", lambda: request.param == "quads")
-    return str(request.param)
 
 
 def numbers(shape: tuple[int, ...], dtype: Any, seed: int = 0) -> np.ndarray:

@@ -12,23 +12,13 @@ from onnx import helper
 from onnx.helper import make_node
 from onnx.reference import ReferenceEvaluator
 from sardonyx.reference import OPERATORS
-from sardonyx.runtime.ops import quads, residuals
+from sardonyx.runtime.ops import residuals
+
+from .byte_cases import numbers
+from .byte_cases import words as words
 
 F32 = np.float32
 KINDS = (np.uint8, np.int8)
-
-
-@pytest.fixture(autouse=True, params=["quads", "pairs"])
-def words(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, lowered_anew: None
-) -> None:
-    """Let weights be words of four bytes, on any processor, or pairs."""
-    monkeypatch.setattr(quads, "words_pay", lambda: request.param == "quads")
-
-
-def numbers(rng: np.random.Generator, shape: Any, dtype: Any) -> np.ndarray:
-    limits = np.iinfo(dtype)
-    return rng.integers(limits.min, limits.max + 1, shape).astype(dtype)
 
 
 def model(
