@@ -63,7 +63,8 @@ def lowered_anew(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def by_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep float32 from AMX, so that forms by vectors are taken on all processors."""
-    monkeypatch.setattr("sardonyx.runtime.ops.term_products.has_amx", lambda: False)
+    for module in ("term_products", "term_attention"):
+        monkeypatch.setattr(f"sardonyx.runtime.ops.{module}.has_amx", lambda: False)
 
 
 @pytest.fixture

@@ -21,7 +21,6 @@ from ..trials import fastest
 from .attention import attention
 from .attention_job import KEYS, WIDE, Attention, room_floats
 from .attention_row import FEW
-from .attention_scores import padded
 from .operands import max_rows, operand_form
 from .packing import tile_rows
 from .term_attention import term_attention, terms_bytes
@@ -95,7 +94,7 @@ def _by_terms(job: dict[str, Any], score_terms: int, value_terms: int) -> Callab
 
 def _room(job: dict[str, Any], more: int = 0) -> np.ndarray:
     """Memory of a thread, of whole cache lines."""
-    size, width = (padded(job[name]) for name in ("size", "width"))
+    size, width = (-(-job[name] // LANES) * LANES for name in ("size", "width"))
     floats = room_floats(size, width, max(size, width, KEYS)) + more // 4
     memory = np.empty(floats + LANES, np.float32)
     return memory[-memory.ctypes.data % 64 // 4 :][:floats]

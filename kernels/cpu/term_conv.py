@@ -19,7 +19,7 @@ from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Window
 from ..registry import SHARES, Pointer, kernel_factory
 from ..scratch import scratch
 from ..simd import prefetch, stack_words
-from ..target import L2_BYTES
+from ..target import target
 from ..vector_memory import ITEM_BYTES
 from .finish import COLUMNS, Finish, make_finish
 from .panel import run_epilogue
@@ -27,7 +27,7 @@ from .term_rows import Rows, make_split_rows
 from .term_tile import SUM_BYTES, TILE_BYTES, Sums, make_sums
 from .tile_block import configure_block
 
-ROWS_BYTES = L2_BYTES // 2
+ROWS_BYTES = target().l2 // 2
 """Split rows that all panels should find in the second-level cache, in bytes."""
 _SUMS_BYTES = 2 * ROWS * SUM_BYTES
 _LINE = 64

@@ -8,6 +8,7 @@ right one (not ``is_wide``).
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from numba import njit
 
@@ -49,32 +50,25 @@ def clear_sums(state: Pointer, is_low: bool, is_wide: bool) -> None:
         tile_zero(state, 3)
 
 
-@njit(forceinline=True)
-def load_sums(
-    state: Pointer, is_low: bool, is_wide: bool, upper: Pointer, lower: Pointer, stride: int
-) -> None:  # fmt: skip
-    """Load the sums, whose rows are ``stride`` bytes apart, and halves side by side."""
-    tile_load(state, 0, upper, stride)
-    if is_wide:
-        tile_load(state, 1, upper + ROW_BYTES, stride)
-    if is_low:
-        tile_load(state, 2, lower, stride)
-    if is_low and is_wide:
-        tile_load(state, 3, lower + ROW_BYTES, stride)
+def _make_move(move: Any) -> Any:
+    """Make what moves the sums, whose rows are ``stride`` bytes apart, and halves side by side."""
+
+    @njit(forceinline=True)
+    def move_sums(
+        state: Pointer, is_low: bool, is_wide: bool, upper: Pointer, lower: Pointer, stride: int
+    ) -> None:  # fmt: skip
+        move(state, 0, upper, stride)
+        if is_wide:
+            move(state, 1, upper + ROW_BYTES, stride)
+        if is_low:
+            move(state, 2, lower, stride)
+        if is_low and is_wide:
+            move(state, 3, lower + ROW_BYTES, stride)
+
+    return move_sums
 
 
-@njit(forceinline=True)
-def store_sums(
-    state: Pointer, is_low: bool, is_wide: bool, upper: Pointer, lower: Pointer, stride: int
-) -> None:  # fmt: skip
-    """Invert `load_sums`."""
-    tile_store(state, 0, upper, stride)
-    if is_wide:
-        tile_store(state, 1, upper + ROW_BYTES, stride)
-    if is_low:
-        tile_store(state, 2, lower, stride)
-    if is_low and is_wide:
-        tile_store(state, 3, lower + ROW_BYTES, stride)
+load_sums, store_sums = _make_move(tile_load), _make_move(tile_store)
 
 
 @njit(forceinline=True)

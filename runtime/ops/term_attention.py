@@ -11,7 +11,7 @@ from ...kernels.bfloat_terms import BLOCK
 from ...kernels.cpu.attention_forms import least_queries
 from ...kernels.cpu.attention_terms import block_bytes
 from ...kernels.cpu.term_attention import term_attention, terms_bytes
-from ...kernels.target import L2_BYTES
+from ...kernels.target import target
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
 from ..symbolic import Dim, maximum, minimum
@@ -58,7 +58,7 @@ def emit_fastest(emit: Emission, job: Job, by_vectors: Callable[[], None]) -> No
     size, width, keys = (job.fields[name] for name in ("size", "width", "keys"))
     least = least_queries(*terms, _known(size), _known(width))
     k, v = block_bytes(*terms, _known(size), _known(width))
-    most = L2_BYTES // (k + v) * BLOCK
+    most = target().l2 // (k + v) * BLOCK
     pays = _reaches(job.rows, least) * (1 - _reaches(keys, most + 1))
     if pays == 0:
         by_vectors()

@@ -85,7 +85,7 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0, rows: int = 0) -> boo
     rows : int
         Pixels of a product's only row, where a run tells how many.
     """
-    costs = term_costs()
+    costs = term_costs(terms)
     height, columns = (_known(size) for size in height_width(conv.y.shape))
     height, columns = (1, rows) if rows > 0 else (height, columns)
     pixels = _known(conv.y.shape[0]) * height * columns
@@ -95,19 +95,17 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0, rows: int = 0) -> boo
         taps, channels, across = conv.window.rows.taps, channels * conv.window.columns.taps, 1
     products = 2.0 * pixels * taps * channels * out_channels * groups
     waste = _padded(channels, BLOCK) * _padded(out_channels, _COLUMNS) * _padded(columns, 4)
-    inputs = pixels * channels * groups
+    inputs = pixels * channels * groups * _padded(channels, BLOCK)
     if taps > 1:
         inputs *= stride * across
     numbers = taps * channels * out_channels * groups
     if isinstance(conv.weights, Tensor):
         inputs += numbers * _known(conv.weights.shape[0])
     own = products / 2 * waste * PRODUCTS[terms] * costs.product
-    own += inputs * terms * costs.split
-    pixel_bytes = 2 * terms * channels * groups
-    if LONG_ROW * pixel_bytes > ROWS_BYTES:
-        return False  # the cache does not hold the rows that weights are multiplied with
+    own += inputs * terms * costs.split + pixels * out_channels * groups * costs.result
     # Each chunk of rows reads the weights.
-    chunks = -(-pixels // max(ROWS_BYTES // pixel_bytes // LONG_ROW * LONG_ROW, 1))
+    pixel_bytes = 2 * terms * channels * groups
+    chunks = -(-pixels // max(ROWS_BYTES // pixel_bytes // LONG_ROW * LONG_ROW, LONG_ROW))
     own += numbers * 2 * terms * costs.fetch * (chunks if numbers * 2 * terms > ROWS_BYTES else 1)
     by_vectors = products / max(gain * _OF_GAIN, 1.0)
     return own < max(by_vectors, numbers * 4 * costs.fetch)

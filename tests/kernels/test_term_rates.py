@@ -11,24 +11,26 @@ pytestmark = pytest.mark.skipif(not has_amx(), reason="no AMX, and none emulated
 
 
 @pytest.mark.skipif(EMULATED, reason="others measure the unit itself")
-def test_costs_are_those_of_a_unit_that_is_faster_than_vectors() -> None:
-    costs = term_rates._measure()
+@pytest.mark.parametrize("terms", PRODUCTS)
+def test_costs_are_those_of_a_unit_that_is_faster_than_vectors(terms: int) -> None:
+    costs = term_rates._measure(terms)
     assert 0 < costs.product < 2
     assert 0 < costs.split < 1000
     assert 0 < costs.fetch < 100
+    assert 0 <= costs.result < 100
 
 
 def test_costs_are_measured_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = term_rates.term_costs()
-    monkeypatch.setattr(term_rates, "_measure", lambda: pytest.fail("measured again"))
+    known = term_rates.term_costs(3)
+    monkeypatch.setattr(term_rates, "_measure", lambda terms: pytest.fail("measured again"))
     term_rates.term_costs.cache_clear()
-    assert term_rates.term_costs() == known
+    assert term_rates.term_costs(3) == known
 
 
 def test_products_of_an_emulated_unit_are_always_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(term_rates, "EMULATED", True)
     term_rates.term_costs.cache_clear()
-    assert term_rates.term_costs().product * PRODUCTS[3] < 1
+    assert term_rates.term_costs(3).product * PRODUCTS[3] < 1
     term_rates.term_costs.cache_clear()
 
 

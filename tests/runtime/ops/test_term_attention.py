@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import sardonyx
 from onnx.helper import make_node
 from sardonyx.kernels.amx_permission import has_amx
 from sardonyx.kernels.cpu.attention_forms import NEVER
+from sardonyx.kernels.target import target
 from sardonyx.runtime.ops import term_attention
 
 from .conftest import build
@@ -146,6 +148,7 @@ def test_special_values(check_terms, special: float) -> None:
 
 def test_many_keys_are_left_to_vectors_when_the_model_runs(monkeypatch, check_terms) -> None:
     """Terms that the second-level cache does not hold are not computed."""
-    monkeypatch.setattr(term_attention, "L2_BYTES", 1 << 16)
+    small = dataclasses.replace(target(), l2=1 << 16)
+    monkeypatch.setattr(term_attention, "target", lambda: small)
     feeds = [operands(1, 2, 40, keys, 32, 32) for keys in (30, 64, 500)]
     check_terms([attention()], feeds, dims=open_dims(feeds[0]))

@@ -19,6 +19,8 @@ pytestmark = pytest.mark.skipif(not has_amx(), reason="no AMX, and none emulated
 TOLERANCE = {2: 1.5e-5, 3: 5e-7}
 """Largest error by terms, relative to the largest sum of absolute products."""
 
+COSTS = TermCosts(product=0.2, split=20.0, fetch=10.0, result=5.0)
+
 
 @pytest.fixture(params=[2, 3])
 def terms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
@@ -244,7 +246,7 @@ def test_the_cost_model_weighs_sizes() -> None:
         node, feeds = make_node("MatMul", ["x", "w"], ["y"]), [{"x": normal(rows, 256)}]
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(matmul, "pays", term_products.pays)
-            patch.setattr(term_products, "term_costs", lambda: TermCosts(0.2, 20.0, 10.0))
+            patch.setattr(term_products, "term_costs", lambda terms: COSTS)
             session = sardonyx.Session(build([node], feeds, {"w": normal(256, 256)}))
         assert ("term_convolve" in kernels(session)) == wanted
 
@@ -252,7 +254,7 @@ def test_the_cost_model_weighs_sizes() -> None:
 def test_costs_say_from_how_many_rows_terms_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     """One model for all sizes has both forms, and each run the cheaper one."""
     monkeypatch.setattr(matmul, "pays", term_products.pays)
-    monkeypatch.setattr(term_products, "term_costs", lambda: TermCosts(0.2, 20.0, 10.0))
+    monkeypatch.setattr(term_products, "term_costs", lambda terms: COSTS)
     node, feeds = make_node("MatMul", ["x", "w"], ["y"]), [{"x": normal(400, 256)}]
     model = build([node], feeds, {"w": normal(256, 256)}, dims={"x": ("n", 256)})
     session = sardonyx.Session(model)
