@@ -124,6 +124,20 @@ def test_a_dense_block_lies_in_one_buffer() -> None:
     assert counted(kernels, "copy", "") <= 1  # but for the input
 
 
+def test_a_concatenation_converts_what_is_float32() -> None:
+    nodes = [
+        make_node("Conv", ["x", "v"], ["h"]), make_node("Conv", ["x", "w"], ["s"]),
+        make_node("Resize", ["s", "", "scales"], ["r"], mode="nearest"),
+        make_node("AveragePool", ["r"], ["q"], kernel_shape=[2, 2], strides=[2, 2]),
+        make_node("Concat", ["h", "q"], ["c"], axis=1), make_node("Conv", ["c", "u"], ["y"]),
+    ]  # fmt: skip
+    weights = {"v": filters(40, 33, 1, 1), "w": filters(24, 33, 1, 1), "u": filters(20, 64, 3, 3),
+               "scales": np.array([1, 1, 2, 2], np.float32)}  # fmt: skip
+    feeds = [{"x": normal(1, 33, 9, 11)}]
+    kernels = assert_near(build(nodes, feeds, weights), feeds)
+    assert counted(kernels, "term_convolve", "'bf16', 'f32', 'f32'") == 1
+
+
 def test_depthwise_convolutions() -> None:
     nodes = [
         make_node("Conv", ["x", "v", "b"], ["h"]), make_node("HardSwish", ["h"], ["r"]),
