@@ -123,9 +123,11 @@ class _Finder:
         return node.index not in self._groups and (_moves(node) or node.op_type in _PASSING)
 
     def _differs(self, node: Node, values: set[ir.Value]) -> bool:
-        read = [value in values for value, _ in _floats(node)]
-        written = [value in values for value in node.outputs]
-        return len({*read, *written}) > 1
+        read = {value in values for value, _ in _floats(node)}
+        written = {value in values for value in node.outputs}
+        if node.op_type == "Concat" and written == {True}:
+            return read == {False}  # it converts what it is given otherwise
+        return len(read | written) > 1
 
     def _near_products(self, values: set[ir.Value], passing: list[Node]) -> set[ir.Value]:
         """Return the values that products write or read, perhaps through what passes them on."""

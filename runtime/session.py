@@ -72,9 +72,10 @@ class Session:
         ``"strict"`` keeps to algorithms that only reassociate sums, and rounds float16 and bfloat16
         after each operator; otherwise they are computed as float32. ``"bf16"`` rounds
         operands of Conv, MatMul and Gemm with constant weights to bfloat16 (a relative error of at
-        most 2 ** -8 each) where that is faster; sums, and everything else, are float32. Where the
-        processor has no instruction for it that pays, there is a warning, and the session is that
-        of ``"fp32"``. ``"bf16x3"`` multiplies float32 by three products of bfloat16 where the
+        most 2 ** -8 each) where that is faster; sums, and all other computations, are float32. With
+        AMX values between such operators are bfloat16 in memory, too. Where the processor has no
+        instruction for it that pays, there is a warning, and the session is that of ``"fp32"``.
+        ``"bf16x3"`` multiplies float32 by three products of bfloat16 where the
         processor has AMX, with an error of 5e-6 of the largest result; ``"fp32"`` does so only in
         convolutions that Winograd's form would take, and takes six products, as exact as float32,
         elsewhere. ``"bf16_weights"`` keeps the constant weights of MatMul and Gemm as bfloat16

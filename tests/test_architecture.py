@@ -76,6 +76,7 @@ EXTRA = {
     "runtime/shape_inference.py": {"onnx_ir"},
     "runtime/fusion.py": {"onnx", "onnx_ir"},
     "runtime/placement.py": {"onnx", "onnx_ir"},
+    "runtime/half_values.py": {"onnx_ir"},
     "runtime/ports.py": {"onnx_ir"},
     "runtime/host_steps.py": {"onnx_ir"},
     "runtime/host.py": {"onnx", "onnx_ir", "reference"},

@@ -282,7 +282,8 @@ def _emit_form(emit: Emission, conv: Convolution) -> None:
     terms = terms_of(emit, conv)
     if not _takes_terms(emit, conv, terms):
         emit_direct(emit, rounded(emit, conv) if may_round(emit, conv) else conv)
-    elif isinstance(conv.row_pixels, int) or emit.is_catching or conv.has_halves:
+    elif isinstance(conv.row_pixels, int) or emit.is_catching or terms == 1:
+        # One term of weights is half of their bytes: few rows wait for less, too.
         emit_terms(emit, conv, terms)
     else:  # a run may have few rows
         emit_either(

@@ -21,7 +21,7 @@ from ..strides import channels_last_order
 from ..symbolic import Dim, maximum, minimum
 from ..tensors import Tensor, short_name
 from .convolution import Convolution
-from .pad import emit_padded
+from .pad import emit_fill
 from .windows import Along, height_width, size_fields, stride_fields, window_fields
 from .winograd import form_of
 
@@ -153,10 +153,16 @@ def _with_columns_folded(emit: Emission, conv: Convolution) -> Convolution:
     images, channels, height, width = conv.x.shape
     whole, order = conv.padded_width, channels_last_order(4)
     padded = emit.new((images, channels, height, whole), conv.x.dtype, order, conv.x.name)
-    zero = emit.constant(np.zeros(1, conv.x.dtype))
-    behind = whole - width - columns.before
-    emit_padded(emit, conv.x, padded, (0, 0, 0, columns.before), (0, 0, 0, behind), zero)
     image, _, row, pixel = padded.strides
+    used = minimum(width, whole - columns.before)
+    end = columns.before + used
+    for first, count in ((0, columns.before), (end, whole - end)):
+        edge = padded.view((images, channels, height, count), padded.strides, first * pixel)
+        if count != 0:
+            emit_fill(emit, edge, emit.constant(np.zeros(1, conv.x.dtype)))
+    inside = (images, channels, height, used)
+    source = conv.x.view(inside, conv.x.strides)
+    emit.copy(source, padded.view(inside, padded.strides, columns.before * pixel), "Pad")
     shape = (images, channels * columns.taps, height, conv.y.shape[3])
     by_tap = weights.transpose(0, 4, 1, 2, 3)
     return dataclasses.replace(

@@ -30,6 +30,7 @@ PATHS = (
     "tests/runtime/ops/test_amx_products.py",
     "tests/runtime/ops/test_recurrent_terms.py",
     "tests/runtime/ops/test_term_products.py",
+    "tests/runtime/test_half_values.py",
 )
 
 

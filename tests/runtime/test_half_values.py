@@ -92,19 +92,16 @@ def test_weights_used_twice() -> None:
 
 
 @pytest.mark.parametrize("operator", ["MaxPool", "AveragePool"])
-@pytest.mark.parametrize("window", [(2, 2, 0), (3, 2, 1), (3, 1, 1), (5, 1, 2)])
-@pytest.mark.parametrize("channels", [12, 40])
-def test_pooling(operator: str, window: tuple[int, int, int], channels: int) -> None:
-    size, stride, pad = window
+@pytest.mark.parametrize("case", [(2, 2, 0, 40), (3, 2, 1, 40), (3, 1, 1, 12)])
+def test_pooling(operator: str, case: tuple[int, int, int, int]) -> None:
+    size, stride, pad, channels = case
     pool = make_node(operator, ["h"], ["p"], kernel_shape=[size] * 2, strides=[stride] * 2,
                      pads=[pad] * 4)  # fmt: skip
     nodes = [make_node("Conv", ["x", "v"], ["h"]), pool, make_node("Conv", ["p", "w"], ["y"])]
     weights = {"v": filters(channels, 33, 1, 1), "w": filters(64, channels, 1, 1)}
     feeds = [{"x": normal(1, 33, 13, 19)}]
     kernels = assert_near(build(nodes, feeds, weights), feeds)
-    assert any("pool" in kernel and "bf16" in kernel for kernel in kernels) == (
-        operator == "AveragePool" or channels >= 12
-    )
+    assert any("pool" in kernel and "bf16" in kernel for kernel in kernels)
 
 
 def test_a_dense_block_lies_in_one_buffer() -> None:
@@ -122,6 +119,20 @@ def test_a_dense_block_lies_in_one_buffer() -> None:
     feeds = [{"x": normal(2, 16, 11, 12)}]
     kernels = assert_near(build(nodes, feeds, weights), feeds)
     assert counted(kernels, "copy", "") <= 1  # but for the input
+
+
+def test_a_concatenation_converts_what_is_float32() -> None:
+    nodes = [
+        make_node("Conv", ["x", "v"], ["h"]), make_node("Conv", ["x", "w"], ["s"]),
+        make_node("Resize", ["s", "", "scales"], ["r"], mode="nearest"),
+        make_node("AveragePool", ["r"], ["q"], kernel_shape=[2, 2], strides=[2, 2]),
+        make_node("Concat", ["h", "q"], ["c"], axis=1), make_node("Conv", ["c", "u"], ["y"]),
+    ]  # fmt: skip
+    weights = {"v": filters(40, 33, 1, 1), "w": filters(24, 33, 1, 1), "u": filters(20, 64, 3, 3),
+               "scales": np.array([1, 1, 2, 2], np.float32)}  # fmt: skip
+    feeds = [{"x": normal(1, 33, 9, 11)}]
+    kernels = assert_near(build(nodes, feeds, weights), feeds)
+    assert counted(kernels, "term_convolve", "'bf16', 'f32', 'f32'") == 1
 
 
 def test_depthwise_convolutions() -> None:
@@ -172,6 +183,41 @@ def test_infinities_stay_such() -> None:
     assert np.isposinf(y[0, :, 1, 2]).all()
     assert np.isnan(y[0, :, 2, 7]).all()
     assert np.isfinite(y[0, :, 3]).all()
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+def test_gemm_behind_an_activation(turned: int) -> None:
+    nodes = [
+        make_node("Gemm", ["x", "v", "b"], ["h"], transB=turned, alpha=0.5),
+        make_node("Sigmoid", ["h"], ["s"]), make_node("Gemm", ["s", "w"], ["y"], alpha=2.0),
+    ]  # fmt: skip
+    weights = {"v": normal(*((48, 64) if turned else (64, 48))), "b": normal(48),
+               "w": filters(48, 24)}  # fmt: skip
+    feeds = [{"x": normal(rows, 64)} for rows in (20, 1, 67)]
+    kernels = assert_near(build(nodes, feeds, weights, dims={"x": ("n", 64)}), feeds)
+    assert counted(kernels, "term_convolve", "'bf16', 'f32', 'f32'") == 1
+
+
+def test_a_body_reads_what_was_computed_before() -> None:
+    inner = [make_node("Conv", ["h", "w"], ["i"]), make_node("Relu", ["i"], ["j"]),
+             make_node("Conv", ["j", "w"], ["k"])]  # fmt: skip
+    other = [make_node("Neg", ["h"], ["o"])]
+    bodies = [
+        onnx.helper.make_graph(body, name, [], [onnx.ValueInfoProto(name=body[-1].output[0])])
+        for name, body in (("then", inner), ("else", other))
+    ]
+    nodes = [
+        make_node("Conv", ["x", "v"], ["h"]), make_node("ReduceMax", ["h"], ["m"], keepdims=0),
+        make_node("Less", ["m", "limit"], ["c"]),
+        make_node("If", ["c"], ["f"], then_branch=bodies[0], else_branch=bodies[1]),
+        make_node("Conv", ["f", "w"], ["y"]),
+    ]  # fmt: skip
+    weights = {"v": filters(40, 33, 1, 1), "w": filters(40, 40, 1, 1),
+               "limit": np.array(100, np.float32)}  # fmt: skip
+    x = normal(1, 33, 9, 11)
+    feeds = [{"x": x}, {"x": 1000 * x}]
+    kernels = assert_near(build(nodes, feeds, weights), feeds)
+    assert counted(kernels, "term_convolve", "'bf16', 'f32', 'f32'") == 1
 
 
 # --- graphs at random ---------------------------------------------------------------------------
@@ -245,10 +291,9 @@ class _Network:
         self.node("Mul", [x, mean], channels, size)
 
 
-@pytest.mark.parametrize("is_open", [False, True])
-@pytest.mark.parametrize("seed", range(12))
-def test_graphs_at_random(seed: int, is_open: bool) -> None:
-    network = _Network(seed)
+@pytest.mark.parametrize("seed", range(8))
+def test_graphs_at_random(seed: int) -> None:
+    network, is_open = _Network(seed), seed % 2 == 1
     network.maps.append(("x", 17, 12))
     parts: list[Callable[[], None]] = [
         network.convolution, network.convolution, network.convolution, network.depthwise,
