@@ -23,7 +23,7 @@ from .forms import emit_either
 from .packed_weights import PackedWeights, emit_packed, packed_weights
 from .pointwise import broadcast_strides, emit_expression, emit_pointwise
 from .registry import Operator, register
-from .term_products import emit_terms, has_many_rows, may_split, pays, terms_of
+from .term_products import MANY_ROWS, emit_terms, has_many_rows, may_split, pays, terms_of
 from .windows import Window
 
 
@@ -293,8 +293,14 @@ def _emit_form(emit: Emission, conv: Convolution) -> None:
 
 
 def _takes_terms(emit: Emission, conv: Convolution, terms: int) -> bool:
-    """Tell whether terms multiply; rows that lie as bfloat16 are such terms already."""
-    return may_split(emit, conv) and (conv.x.dtype == "bfloat16" or pays(conv, terms))
+    """Tell whether terms multiply, perhaps only where a run has many rows.
+
+    Rows that lie as bfloat16 are such terms already.
+    """
+    if not may_split(emit, conv) or conv.x.dtype == "bfloat16":
+        return may_split(emit, conv)
+    has_known_rows = isinstance(conv.row_pixels, int) or emit.is_catching
+    return pays(conv, terms, rows=0 if has_known_rows else MANY_ROWS)
 
 
 def _emit_packed(

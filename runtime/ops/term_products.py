@@ -29,6 +29,7 @@ _FEW_ROWS = 4
 """Rows for which vectors read weights as fast as memory has them."""
 _TRIED_ROWS = tuple(8 << i for i in range(8))
 """Rows of which the first for which terms pay is looked for, where a run tells how many it has."""
+MANY_ROWS = _TRIED_ROWS[-1]
 _ROWS = 64
 """Stands for a size that is known only when the model runs."""
 _OF_GAIN = 0.75

@@ -22,7 +22,7 @@ Feeds = list[dict[str, np.ndarray]]
 @pytest.fixture(autouse=True)
 def fast_unit(monkeypatch: pytest.MonkeyPatch, lowered_anew: None) -> None:
     """Take products by AMX wherever they may be taken."""
-    monkeypatch.setattr(matmul, "pays", lambda conv, terms: True)
+    monkeypatch.setattr(matmul, "pays", lambda conv, terms, rows=0: True)
     monkeypatch.setattr(forms, "pays_by_terms", lambda conv, terms, gain: True)
 
 

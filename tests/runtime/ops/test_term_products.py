@@ -34,7 +34,7 @@ def terms(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 @pytest.fixture(autouse=True)
 def always_taken(monkeypatch: pytest.MonkeyPatch, lowered_anew: None) -> None:
     """Take terms wherever they may be taken."""
-    monkeypatch.setattr(matmul, "pays", lambda conv, terms: True)
+    monkeypatch.setattr(matmul, "pays", lambda conv, terms, rows=0: True)
     monkeypatch.setattr(forms, "pays_by_terms", lambda conv, terms, gain: True)
 
 
