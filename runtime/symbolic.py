@@ -373,6 +373,11 @@ def maximum(a: Dim, b: Dim) -> Dim:
     return _extreme("max", "min", a, b)
 
 
+def reaches(size: Dim, least: int) -> Dim:
+    """Return 1 where a size is at least ``least``, else 0."""
+    return minimum(maximum(size - (least - 1), 0), 1)
+
+
 def _extreme(kind: str, dual: str, a: Dim, b: Dim) -> Dim:
     """``max(a, max(b, a))`` names each operand once, ``max(a, min(a, c))`` is ``a``."""
     parts = _parts(kind, a, b)

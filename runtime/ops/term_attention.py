@@ -14,7 +14,7 @@ from ...kernels.cpu.term_attention import term_attention, terms_bytes
 from ...kernels.target import target
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
-from ..symbolic import Dim, maximum, minimum
+from ..symbolic import Dim, reaches
 from ..tensors import Tensor
 from .forms import emit_either
 
@@ -59,7 +59,7 @@ def emit_fastest(emit: Emission, job: Job, by_vectors: Callable[[], None]) -> No
     least = least_queries(*terms, _known(size), _known(width))
     k, v = block_bytes(*terms, _known(size), _known(width))
     most = target().l2 // (k + v) * BLOCK
-    pays = _reaches(job.rows, least) * (1 - _reaches(keys, most + 1))
+    pays = reaches(job.rows, least) * (1 - reaches(keys, most + 1))
     if pays == 0:
         by_vectors()
     elif pays == 1:
@@ -72,11 +72,6 @@ def emit_fastest(emit: Emission, job: Job, by_vectors: Callable[[], None]) -> No
 
 def _known(size: Dim) -> int:
     return size if isinstance(size, int) else _USUAL_SIZE
-
-
-def _reaches(size: Dim, least: int) -> Dim:
-    """Return 1 where a size is so large, else 0."""
-    return minimum(maximum(size - (least - 1), 0), 1)
 
 
 def _emit_terms(emit: Emission, job: Job, terms: tuple[int, int]) -> None:

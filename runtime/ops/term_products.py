@@ -18,7 +18,7 @@ from ...kernels.cpu.term_rates import term_costs
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
 from ..strides import channels_last_order
-from ..symbolic import Dim, maximum, minimum
+from ..symbolic import Dim, minimum, reaches
 from ..tensors import Tensor, short_name
 from .convolution import Convolution
 from .pad import emit_fill
@@ -115,7 +115,7 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0, rows: int = 0) -> boo
 def has_many_rows(conv: Convolution, terms: int) -> Dim:
     """Return 1 where the rows of a run are so many that terms pay, else 0."""
     least = next((rows for rows in _TRIED_ROWS if pays(conv, terms, rows=rows)), _TRIED_ROWS[-1])
-    return minimum(maximum(conv.row_pixels - (least - 1), 0), 1)
+    return reaches(conv.row_pixels, least)
 
 
 def _known(size: Dim) -> int:
