@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ..difference import largest_error
-from ..errors import reason
+from ..errors import SardonyxError, reason
 from ..runtime.processors import available_processors
 from . import zoo
 from .engines import PASSES, Feeds, Run, installed, open_engine
@@ -236,6 +236,11 @@ def race(
         Time for the timed runs of each engine.
     engines : mapping of str to str
         Engines of names that are none.
+
+    Raises
+    ------
+    SardonyxError
+        sardonyx or onnxruntime fails: there is nothing to compare.
     """
     runs: dict[str, Run] = {}
     failures: dict[str, str] = {}
@@ -246,6 +251,9 @@ def race(
             runs[name] = run
         except Exception as error:  # every engine has exceptions of its own
             failures[name] = reason(error)
+    for name in ("sardonyx", "onnxruntime"):
+        if name in failures:
+            raise SardonyxError(f"{name} fails with {files[name]}: {failures[name]}")
     first, expected = (_copied(runs[name]())[:1] for name in ("sardonyx", "onnxruntime"))
     times = {name: spans / 1e6 for name, spans in interleave(runs, seconds).items()}
     return Race(times, largest_error(first, expected), failures)

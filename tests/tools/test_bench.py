@@ -188,3 +188,9 @@ def test_race_counts_by_two_quantiles_and_names_what_fails(chain_file, chain_fee
     ratios = [Race(times, None, {}).ratios(quantile) for quantile in (0.5, Race.LOW)]
     assert ratios == [{"onnxruntime": 14 / 6}, {"onnxruntime": 3.0}]
     assert "2.33 (3.00)" in str(Race(times, None, {}))
+
+
+def test_race_says_why_there_is_nothing_to_compare(chain_file, chain_feeds, tmp_path):
+    files = {"sardonyx": tmp_path / "none.onnx", "onnxruntime": chain_file}
+    with pytest.raises(SardonyxError, match=r"sardonyx fails with .*none\.onnx"):
+        race(files, chain_feeds, 1, 0.001)
