@@ -126,6 +126,12 @@ def _publish(team: Pointer, job: Pointer, threads: int, step: int, parts: int) -
         begin, end = parts * thread // threads, parts * (thread + 1) // threads
         _deal(team, job, thread, step, begin, end, most)
     # Who goes to sleep at this moment may be missed: others do its share.
+    _call(team, threads, parts)
+
+
+@njit
+def _call(team: Pointer, threads: int, parts: int) -> None:
+    """Wake threads that sleep and have enough to do in a step of so many parts."""
     for thread in range(threads):
         line = _line(team, thread)
         if _is_worth_waking(team, line, parts):
@@ -146,7 +152,12 @@ def _is_worth_waking(team: Pointer, line: Pointer, parts: int) -> Any:
 
 @njit
 def _can_be_shared(team: Pointer, thread: int, threads: int, parts: int) -> Any:
-    """Tell whether another thread is running, or worth waking, to do parts of a step."""
+    """Tell whether another thread may do parts of a step: it runs, is on its way or worth waking.
+
+    A long step is always shared: who is away now may come before it ends.
+    """
+    if parts >= MANY_PARTS:
+        return True
     for other in range(threads):
         line = _line(team, other)
         if other == thread:
@@ -158,8 +169,8 @@ def _can_be_shared(team: Pointer, thread: int, threads: int, parts: int) -> Any:
 
 @njit
 def _is_away(line: Pointer) -> Any:
-    """Tell whether another thread cannot be running: it sleeps, or has the caller's processor."""
-    return atomic_load(line, LINE_ASLEEP) != AWAKE or _is_here(line)
+    """Tell whether another thread does not come: it sleeps, or has the caller's processor."""
+    return atomic_load(line, LINE_ASLEEP) == ASLEEP or _is_here(line)
 
 
 @njit
@@ -187,12 +198,17 @@ def _end(team: Pointer, step: int) -> None:
 
 
 @njit
+def _parts_left(share: int) -> int:
+    """Parts of a share that nobody has taken."""
+    return (share & _MASK) - (share >> SHARE_SHIFT & _MASK)
+
+
+@njit
 def _take(line: Pointer, is_own: bool, most: int) -> Any:
     """Take parts of a share, ``most`` or fewer: (first, end), equal when none is left."""
     while True:
         share = atomic_load(line, LINE_SHARE)
-        begin, end = share >> SHARE_SHIFT & _MASK, share & _MASK
-        left = end - begin
+        begin, left = share >> SHARE_SHIFT & _MASK, _parts_left(share)
         if left <= 0:
             return 0, 0
         # Of who is running half is left, which may be begun in the next moment.
@@ -221,7 +237,7 @@ def _prepare(line: Pointer, job: Pointer, thread: int) -> None:
 
 
 @njit
-def _do_share(team: Pointer, owner: int, thread: int) -> Any:
+def _do_share(team: Pointer, owner: int, thread: int, threads: int) -> Any:
     """Do parts of a thread's share while there are any; (how many, record of the run, step)."""
     line = _line(team, owner)
     done, job, step, most, seen = 0, 0, 0, load_i64(line, LINE_MOST), cycles()
@@ -243,6 +259,9 @@ def _do_share(team: Pointer, owner: int, thread: int) -> Any:
         done += end - begin
         if cycles() - start < SLICE_CYCLES:
             most *= 2
+        if _parts_left(atomic_load(line, LINE_SHARE)) > 0:  # who slept when it began may help now
+            row = STEP_COLUMNS * step
+            _call(team, threads, load_i64(load_i64(job, JOB_STEPS), row + STEP_PARTS))
         if thread == 0:
             seen = look_for_signals(job, step, seen)
 
@@ -290,7 +309,7 @@ def _help(team: Pointer, thread: int, threads: int) -> Any:
     for distance in range(threads):
         if distance == 1 and _comes_soon(line, number):
             return True
-        done, job, step = _do_share(team, (thread + distance) % threads, thread)
+        done, job, step = _do_share(team, (thread + distance) % threads, thread, threads)
         if done == 0:
             continue
         helped = True

@@ -14,6 +14,8 @@ import onnx
 import pytest
 import sardonyx
 from onnx import helper as oh
+from sardonyx.kernels import abi
+from sardonyx.kernels.cpu.team import _can_be_shared
 from sardonyx.runtime import options, team
 from sardonyx.runtime.team import Team
 
@@ -73,6 +75,22 @@ def test_results_are_right_while_callers_compete_and_move_between_processors():
 
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(call, range(4))) == [0] * 4
+
+
+@pytest.mark.parametrize("state", [abi.AWAKE, abi.ASLEEP, abi.WOKEN])
+def test_a_long_step_is_shared_whatever_the_others_do_when_it_begins(state):
+    words = np.zeros(abi.TEAM_LINES + 2 * abi.LINE_WORDS, np.int64)
+    other = abi.TEAM_LINES + abi.LINE_WORDS
+    words[other + abi.LINE_ASLEEP] = state
+    words[other + abi.LINE_PROCESSOR] = -2  # another than the caller's
+
+    def is_shared(parts: int) -> bool:
+        return bool(_can_be_shared(words.ctypes.data, 0, 2, parts))
+
+    assert is_shared(abi.SLICED_PARTS)
+    assert is_shared(abi.MANY_PARTS)
+    # Who has been woken is on its way; a short step is over before others are.
+    assert is_shared(abi.FEW_PARTS) == (state != abi.ASLEEP)
 
 
 # --- number of threads ------------------------------------------------------------------------
