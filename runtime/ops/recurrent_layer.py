@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ...kernels.bfloat_terms import BLOCK
 from ...kernels.cpu.recurrent import MOST_BLOCKS
 from ...kernels.cpu.recurrent_cells import GATES, PHASES
 from ...kernels.cpu.recurrent_forms import joining_pays
@@ -52,7 +51,8 @@ _ITEM = 1 << 15
 _TERM_ITEM = 1 << 17
 """Words of terms that are worth an item: tiles multiply them by all sequences at once."""
 _TERM_BATCH = 12
-"""Sequences from which on tiles multiply states faster than vectors."""
+_TERM_UNITS = 128
+"""Sequences, and units, from which on tiles multiply states faster than vectors."""
 # Steps and sequences from which on the products with inputs and states are joined.
 _JOINED_STEPS, _JOINED_BATCH = 8, 12
 _DIRECTIONS = {"forward": 0, "reverse": 1, "bidirectional": 2}
@@ -209,7 +209,7 @@ def in_terms(emit: Emission, layer: Layer, steps: Dim, batch: Dim) -> Layer:
     r = layer.r
     if not may_take_terms(emit, TERMS) or layer.kind != "f32" or layer.r_bytes is not None:
         return layer
-    is_wide = isinstance(batch, int) and batch >= _TERM_BATCH and layer.size >= BLOCK
+    is_wide = isinstance(batch, int) and batch >= _TERM_BATCH and layer.size >= _TERM_UNITS
     if not is_wide or len(PHASES[layer.cell]) > 1:
         return layer
     if not isinstance(r, np.ndarray) or not fits_terms(r):

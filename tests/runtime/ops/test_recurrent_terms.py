@@ -63,8 +63,8 @@ def takes_terms(session: sardonyx.Session) -> bool:
 @pytest.mark.parametrize("operator", list(GATES))
 @pytest.mark.parametrize(
     ("units", "batch", "directions", "lengths", "states"),
-    [(32, 12, 1, False, False), (40, 16, 2, True, True), (96, 21, 1, True, False),
-     (70, 35, 2, False, True)],
+    [(128, 12, 1, False, False), (136, 16, 2, True, True), (160, 21, 1, True, False),
+     (134, 35, 2, False, True)],
 )  # fmt: skip
 def test_as_exact_as_float32(
     operator: str, units: int, batch: int, directions: int, lengths: bool, states: bool
@@ -75,20 +75,20 @@ def test_as_exact_as_float32(
     strict = sardonyx.Session(model, threads=2, precision="strict")
     assert not takes_terms(strict)
     for own, wanted in zip(session.run(None, feeds), strict.run(None, feeds), strict=True):
-        assert np.abs(own - wanted).max() < 2e-6
+        assert np.abs(own - wanted).max() < 4e-6
 
 
 @needs_amx
 def test_states_that_are_not_finite_stay_in_their_sequence() -> None:
-    model, feeds = model_of("RNN", 40, 14, 1, False, True, 0.7)
-    feeds["h"][0, 3, 7], feeds["h"][0, 5, 39] = np.inf, np.nan
+    model, feeds = model_of("RNN", 136, 14, 1, False, True, 0.7)
+    feeds["h"][0, 3, 7], feeds["h"][0, 5, 135] = np.inf, np.nan
     own = sardonyx.Session(model).run(["y"], feeds)[0]
     wanted = sardonyx.Session(model, precision="strict").run(["y"], feeds)[0]
     np.testing.assert_allclose(own, wanted, atol=2e-6)
 
 
 @needs_amx
-@pytest.mark.parametrize(("units", "batch"), [(16, 16), (64, 4)])
+@pytest.mark.parametrize(("units", "batch"), [(96, 16), (128, 4)])
 def test_small_layers_stay_with_vectors(units: int, batch: int) -> None:
     model, _ = model_of("LSTM", units, batch, 1, False, False, 0.7)
     assert not takes_terms(sardonyx.Session(model))
