@@ -42,6 +42,7 @@ MOST_ROWS = ROWS
 _MOST_GATES = 4
 _A, _B = _MOST_GATES, _MOST_GATES + TERMS
 """Tiles: sums of each gate, then the terms of states, then weights."""
+_TILE_BYTES = ROW_WORDS * LANES * 4
 _BLOCK_WORDS = TERMS * ROW_WORDS
 """Words of a column of weights that multiply a block of units."""
 
@@ -142,7 +143,7 @@ def _multiply_gate(gate: int, term: int) -> Any:
 
     @njit
     def add(state: Pointer, at: Pointer, stride: int) -> None:
-        tile_load(state, _B, at + term * ROW_WORDS * stride + gate * LANES * 4, stride)
+        tile_load(state, _B, at + term * ROW_WORDS * stride + gate * _TILE_BYTES, LANES * 4)
         if count > 2:
             multiply(state, gate, third, _B)
         if count > 1:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ...kernels.amx import ROW_WORDS
 from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.recurrent import CHAIN_WORDS, recurrent, recurrent_begin
 from ...kernels.cpu.recurrent_cells import PHASES, Numbers
@@ -269,7 +270,8 @@ def _weights(emit: Emission, layer: Layer, begin: int, end: int) -> dict[str, An
         ("later_weights", "later_tiles", "bias", "peepholes", "scales", "weight_sums")
     )
     fields |= {"later_mr": 0, "mr": max_rows(gates), "tiles": _tiles(gates, layer.product)}
-    fields["weights"] = panels(emit, some(r, 1, 0, gates), layer.lanes)
+    rows = ROW_WORDS if layer.has_terms else 1
+    fields["weights"] = panels(emit, some(r, 1, 0, gates), layer.lanes, rows)
     weight_bytes = (end - begin) * layer.weight_bytes
     exceeds_cache = 2 * weight_bytes >= L3_BYTES
     fetches = layer.features or exceeds_cache or fetching_pays(weight_bytes)

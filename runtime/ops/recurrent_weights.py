@@ -85,13 +85,17 @@ def by_vectors(emit: Emission, weights: Weights, lanes: int) -> Weights:
     return np.moveaxis(padded.reshape(directions, gates, vectors, lanes, *rest), 1, 2)
 
 
-def panels(emit: Emission, r: Weights, lanes: int) -> Tensor:
-    """Pack recurrent weights: a panel (size, gates, lanes) for each direction and vector."""
+def panels(emit: Emission, r: Weights, lanes: int, rows: int = 1) -> Tensor:
+    """Pack recurrent weights: a panel (size, gates, lanes) for each direction and vector.
+
+    As many ``rows`` of a gate's constant weights stay together: (size / rows, gates, rows, lanes).
+    """
     if isinstance(r, Tensor):
         return _emit_by_vectors(emit, r, lanes, (0, 1, 4, 2, 3))
     vectors = by_vectors(emit, r, lanes)
     assert isinstance(vectors, np.ndarray)
-    return emit.constant(np.ascontiguousarray(np.moveaxis(vectors, -1, 2)))
+    split = vectors.reshape(*vectors.shape[:-1], -1, rows)
+    return emit.constant(np.ascontiguousarray(split.transpose(0, 1, 4, 2, 5, 3)))
 
 
 def _emit_by_vectors(emit: Emission, weights: Tensor, lanes: int, order: Sequence[int]) -> Tensor:
