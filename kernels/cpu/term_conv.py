@@ -175,7 +175,7 @@ def term_convolve(
         if own.out_width == 0 or panel_first == panel_last or row == row_last:
             return 0
 
-        # A chunk: as many rows as the workspace holds, split.
+        # A chunk: as many split rows as all panels find in the cache, but one at least.
         reach_h = (window.kernel_h - 1) * window.dilation_h + 1
         reach_w = (window.kernel_w - 1) * window.dilation_w + 1
         padded_width = (own.out_width - 1) * own.stride_w + reach_w
@@ -183,6 +183,7 @@ def term_convolve(
         done = workspace + thread * workspace_bytes
         a = done + 2 * SUMS_BYTES
         room = workspace_bytes - 2 * SUMS_BYTES - (_SLACK * own.stride_w + blocks) * pixel_bytes
+        room = min(room, ROWS_BYTES)
         chunk = max(1, (room // (split_row * blocks) - reach_h) // own.stride_h + 1)
 
         # Pixels of bfloat16 are rows of tiles as they lie, but where some lie outside the image.
