@@ -75,10 +75,10 @@ class Session:
         most 2 ** -8 each) where that is faster; sums, and all other computations, are float32. With
         AMX values between such operators are bfloat16 in memory, too. Where the processor has no
         instruction for it that pays, there is a warning, and the session is that of ``"fp32"``.
-        ``"bf16x3"`` multiplies float32 by three products of bfloat16 where the
-        processor has AMX, with an error of 5e-6 of the largest result; ``"fp32"`` does so only in
-        convolutions that Winograd's form would take, and takes six products, as exact as float32,
-        elsewhere. ``"bf16_weights"`` keeps the constant weights of MatMul and Gemm as bfloat16
+        Where the processor has AMX, ``"fp32"`` multiplies float32 by three products of bfloat16,
+        with an error of 5e-6 of the largest result, or by six, as exact as float32, in products
+        that no other comes before, and of two computed operands; ``"bf16x3"`` takes three there,
+        too. ``"bf16_weights"`` keeps the constant weights of MatMul and Gemm as bfloat16
         where at most eight rows meet them: half the memory, up to twice the speed of fully
         connected layers at batch 1. Weights are rounded to 8 bits (a relative error of at most
         2 ** -8 each); sums are float32. ``"int8_activations"`` lets products with constant weights

@@ -32,7 +32,7 @@ from ..vmath import c
 from .attention_job import KEYS, WIDE, Attention, Item, Room
 from .rows import copy_floats, zero_floats
 from .term_rows import make_split_pixel
-from .term_tile import Sums, make_sums
+from .term_tile import Ahead, Sums, make_sums
 
 _transpose = transpose_block(4)
 _SQUARE_WORDS, _TURNED_WORDS = LANES * LANES // 2, LANES * BLOCK // 2
@@ -155,7 +155,7 @@ def make_products(score_terms: int, value_terms: int) -> tuple[Any, Any, Any, An
             lower = upper + ROWS * key_pixel if i + ROWS < keys else 0
             key_sums(
                 products.state, over, line > ROWS, upper, lower, products.q,
-                room.s + i * line * 4, True, ahead + i * line * 4, lines,
+                room.s + i * line * 4, True, Ahead(ahead + i * line * 4, lines),
             )  # fmt: skip
             upper += blocks * plane
 
@@ -197,7 +197,7 @@ def make_products(score_terms: int, value_terms: int) -> tuple[Any, Any, Any, An
             lower = upper + ROWS * value_pixel if j + ROWS < job.width else 0
             value_sums(
                 products.state, over, line > ROWS, upper, lower, products.p,
-                room.o + j * line * 4, begins, 0, 0,
+                room.o + j * line * 4, begins, Ahead(0, 0),
             )  # fmt: skip
             upper += 2 * ROWS * value_pixel
 

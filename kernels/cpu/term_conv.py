@@ -18,19 +18,18 @@ from ..bfloat_terms import BLOCK, TERM_BYTES
 from ..fields import Epilogue, ResidualStrides, Sizes, Strides, Window
 from ..registry import SHARES, Pointer, kernel_factory
 from ..scratch import scratch
-from ..simd import prefetch, stack_words
+from ..simd import stack_words
 from ..target import target
 from ..vector_memory import ITEM_BYTES
-from .finish import COLUMNS, Finish, make_finish
+from .finish import COLUMNS
 from .panel import run_epilogue
+from .term_panel import SUMS_BYTES, Block, Pieces, make_panel, nothing
 from .term_rows import Rows, make_split_rows
-from .term_tile import SUM_BYTES, TILE_BYTES, Sums, make_sums
+from .term_tile import SUM_BYTES, TILE_BYTES, Sums
 from .tile_block import configure_block
 
 ROWS_BYTES = target().l2 // 2
 """Split rows that all panels should find in the second-level cache, in bytes."""
-_SUMS_BYTES = 2 * ROWS * SUM_BYTES
-_LINE = 64
 LONG_ROW = 4 * ROWS
 """Pixels of the rows that one long row is cut into."""
 _SETS = 8 * ROW_BYTES
@@ -42,111 +41,6 @@ _SLACK = ROWS
 def _apart(size: int, pixel: int) -> Any:
     """Distance of blocks of channels, which would else compete for a few sets of L1."""
     return size if size % _SETS != 0 else size + pixel
-
-
-class Block(NamedTuple):
-    """Results of a chunk of rows and a panel of columns; distances of results are bytes."""
-
-    c: Pointer
-    row_c: int
-    pixel_c: int
-    residual: Pointer
-    row_r: int
-    pixel_r: int
-    bias: Pointer
-    columns: int
-    activation: int
-    low: float
-    high: float
-
-
-class Pieces(NamedTuple):
-    """Pieces that a chunk's rows are cut into, of ``height`` pixels, but for the last of a row.
-
-    ``rows`` rows of ``width`` pixels, the last of which has ``last_width``; distances of pixels are
-    bytes. Where pieces ``overlap`` none reads beyond its row: the last one ends with the row.
-    """
-
-    height: int
-    rows: int
-    width: int
-    last_width: int
-    row: int
-    pixel: int
-    overlap: bool
-
-
-@njit
-def _place(own: Pieces, index: int, each: int) -> Any:
-    """Return row and first pixel of a piece, of which a row has ``each``, and its pixels."""
-    h, first = index // each, index % each * own.height
-    width = own.width if h < own.rows - 1 else own.last_width
-    if own.overlap:
-        first = min(first, width - own.height)
-    return h, first, min(own.height, width - first)
-
-
-def _make_panel(terms: int, result: str, residual: str) -> Callable[..., None]:
-    """Return what computes the results of a chunk and a panel."""
-    sums, tile_bytes = make_sums(terms), terms * TILE_BYTES
-    finish_rows = make_finish(result, residual)
-    result_bytes, residual_bytes = COLUMNS * ITEM_BYTES[result], COLUMNS * ITEM_BYTES[residual]
-
-    @njit
-    def finish(own: Block, done: Pointer, h: int, first: int, count: int) -> None:
-        r = own.residual
-        if r != 0:
-            r += h * own.row_r + first * own.pixel_r
-        finish_rows(
-            Finish(
-                done, own.c + h * own.row_c + first * own.pixel_c, r, own.bias, count, own.pixel_c,
-                own.pixel_r, own.columns, own.activation, own.low, own.high,
-            )
-        )  # fmt: skip
-
-    @njit
-    def fetch(own: Block, h: int, first: int, count: int) -> None:
-        """Ask for the lines of results and residual: those of a panel lie apart."""
-        c = own.c + h * own.row_c + first * own.pixel_c
-        r = own.residual + h * own.row_r + first * own.pixel_r
-        for _ in range(count):
-            for at in range(0, result_bytes, _LINE):
-                prefetch(c + at)
-            c += own.pixel_c
-            if own.residual != 0:
-                for at in range(0, residual_bytes, _LINE):
-                    prefetch(r + at)
-                r += own.pixel_r
-
-    @njit
-    def panel(
-        state: Pointer, over: Sums, pieces: Pieces, own: Block, a: Pointer, b: Pointer,
-        done: Pointer,
-    ) -> None:  # fmt: skip
-        """Compute them; meanwhile the next panel is fetched."""
-        is_wide = own.columns > ROWS
-        ahead = b + over.kernel_h * over.kernel_w * over.blocks * tile_bytes * 2
-        each = (pieces.width + pieces.height - 1) // pieces.height
-        last = (pieces.last_width + pieces.height - 1) // pieces.height
-        count = (pieces.rows - 1) * each + last
-        lines = 2 * tile_bytes // ROW_BYTES // ((count + 1) // 2) + 1
-        for piece in range(0, count, 2):
-            h, first, valid = _place(pieces, piece, each)
-            h_low, first_low, valid_low = _place(pieces, piece + 1, each)
-            upper = a + h * pieces.row + first * pieces.pixel
-            lower = a + h_low * pieces.row + first_low * pieces.pixel
-            is_low = piece + 1 < count
-            sums(state, over, is_wide, upper, lower if is_low else 0, b, done, True, ahead, lines)
-            ahead += lines * ROW_BYTES * over.kernel_h * over.kernel_w * over.blocks
-            if piece + 2 < count:
-                fetch(own, *_place(pieces, piece + 2, each))
-            if piece + 3 < count:
-                fetch(own, *_place(pieces, piece + 3, each))
-            finish(own, done, h, first, valid)
-            if is_low:
-                finish(own, done + ROWS * SUM_BYTES, h_low, first_low, valid_low)
-
-    return panel
 
 
 class Layout(NamedTuple):
@@ -257,7 +151,7 @@ def term_convolve(
     Input, results and residual are float32, or bfloat16 (kinds of `ITEM_BYTES`).
     """
     split_chunk = _make_split_chunk(terms, x_kind)
-    run_panel = _make_panel(terms, y_kind, r_kind)
+    run_panel, finish = make_panel(terms, y_kind, r_kind)
     x_size, y_size, r_size = (ITEM_BYTES[kind] for kind in (x_kind, y_kind, r_kind))
     pixel_bytes, tile_bytes = terms * TERM_BYTES, terms * TILE_BYTES
     can_read = terms == 1 and x_kind == "bf16"
@@ -281,14 +175,15 @@ def term_convolve(
         if own.out_width == 0 or panel_first == panel_last or row == row_last:
             return 0
 
-        # A chunk: as many rows as the workspace holds, split.
+        # A chunk: as many split rows as all panels find in the cache, but one at least.
         reach_h = (window.kernel_h - 1) * window.dilation_h + 1
         reach_w = (window.kernel_w - 1) * window.dilation_w + 1
         padded_width = (own.out_width - 1) * own.stride_w + reach_w
         split_row = padded_width * pixel_bytes
         done = workspace + thread * workspace_bytes
-        a = done + _SUMS_BYTES
-        room = workspace_bytes - _SUMS_BYTES - (_SLACK * own.stride_w + blocks) * pixel_bytes
+        a = done + 2 * SUMS_BYTES
+        room = workspace_bytes - 2 * SUMS_BYTES - (_SLACK * own.stride_w + blocks) * pixel_bytes
+        room = min(room, ROWS_BYTES)
         chunk = max(1, (room // (split_row * blocks) - reach_h) // own.stride_h + 1)
 
         # Pixels of bfloat16 are rows of tiles as they lie, but where some lie outside the image.
@@ -325,7 +220,7 @@ def term_convolve(
                 own.last_width if h1 == own.out_height else own.out_width,
                 row_bytes, pixel, in_place,
             )  # fmt: skip
-            group_split = -1
+            group_split, before = -1, nothing()
             for index in range(panel_first, panel_last):
                 group, p = index // panels, index % panels
                 source = x + (image * strides.x_image + group * channels) * x_size
@@ -348,7 +243,10 @@ def term_convolve(
                     after.high,
                 )  # fmt: skip
                 b = w + image * w_image + group * group_bytes + p * panel_bytes
-                run_panel(state, over, pieces, results, source if in_place else a, b, done)
+                before = run_panel(
+                    state, over, pieces, results, source if in_place else a, b, done, before
+                )
+            finish(before, 0, 2 * ROWS)
             if after.epilogue != 0:
                 for h in range(h0, h1):
                     run_epilogue(
@@ -369,4 +267,4 @@ def workspace_bytes(terms: int, padded_width: Any, channels: Any, reach: int, st
     blocks = -(-channels // BLOCK)
     pixel = terms * TERM_BYTES
     least = (padded_width * reach + 1) * pixel * blocks
-    return _SUMS_BYTES + _SLACK * stride * pixel + least + ROWS_BYTES
+    return 2 * SUMS_BYTES + _SLACK * stride * pixel + least + ROWS_BYTES

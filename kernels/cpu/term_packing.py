@@ -37,7 +37,7 @@ def pack_terms(weights: np.ndarray, groups: int, terms: int) -> np.ndarray:
     -------
     ndarray of int32
         For each group panels of 32 output channels, the last of 16 where no more are left. In a
-        panel for each tap, and block of 32 channels: by terms, then by halves of the panel, a tile
+        panel for each block of 32 channels, and tap: by terms, then by halves of the panel, a tile
         (16, 16) of pairs of channels.
     """
     count = weights.shape[0] // groups
@@ -53,7 +53,7 @@ def _pack_group(weights: np.ndarray, terms: int) -> np.ndarray:
     # (tile, column, block, pair, half of a pair, taps) of each term
     shape = (tiles, _COLUMNS, blocks, BLOCK // 2, 2, taps[0] * taps[1])
     split = np.stack([term.reshape(shape) for term in terms_of(padded, terms)])
-    ordered = split.transpose(1, 6, 3, 0, 4, 2, 5)  # tile, tap, block, term, pair, column, half
+    ordered = split.transpose(1, 3, 6, 0, 4, 2, 5)  # tile, block, tap, term, pair, column, half
     wide = tiles // 2 * 2
     pairs = (
         ordered[:wide].reshape(wide // 2, 2, *ordered.shape[1:]).transpose(0, 2, 3, 4, 1, 5, 6, 7)

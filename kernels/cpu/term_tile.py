@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from numba import njit
 
@@ -41,13 +41,30 @@ class Sums(NamedTuple):
     row: int
 
 
+class Ahead(NamedTuple):
+    """Memory that is needed next: so many lines of it are fetched at each step."""
+
+    address: Pointer
+    lines: int
+
+
+@njit(forceinline=True)
+def fetch_ahead(own: Ahead, step: int) -> None:
+    """Ask for the lines of a step."""
+    at = own.address + step * own.lines * ROW_BYTES
+    for line in range(own.lines):
+        prefetch(at + line * ROW_BYTES)
+
+
 _multiply = make_multiply("bf16")
 
 
-def make_sums(terms: int) -> Callable[..., None]:
+def make_sums(terms: int, beside: Any = fetch_ahead) -> Callable[..., None]:
     """Return what sums up two halves of a block of rows, ``upper`` and ``lower`` (0: none).
 
-    Of both operands the terms of a block of channels follow each other; ``b`` is a panel.
+    Of both operands the terms of a block of channels follow each other; ``b`` is a panel, for each
+    block of channels all taps. While tiles multiply, vectors work: ``beside(work, step)`` is called
+    behind the products of each tap of a block, which are steps.
     """
 
     @njit
@@ -83,15 +100,12 @@ def make_sums(terms: int) -> Callable[..., None]:
             load_columns(state, is_wide, b, TILE_BYTES, ROW_BYTES)
             _multiply(state, is_low, is_wide)
 
-    @njit
+    @njit(forceinline=True)
     def sums(
         state: Pointer, own: Sums, is_wide: bool, upper: Pointer, lower: Pointer, b: Pointer,
-        c: Pointer, begins: bool, ahead: Pointer, lines: int,
+        c: Pointer, begins: bool, work: Any,
     ) -> None:  # fmt: skip
-        """Store the sums to ``c``, or unless this ``begins`` them, add them to what is there.
-
-        Each block asks for so many ``lines`` of what is ``ahead``.
-        """
+        """Store the sums to ``c``, or unless this ``begins`` them, add them to what is there."""
         is_low = lower != 0
         other = TILE_BYTES * (2 if is_wide else 1)
         c_low = c + ROWS * own.row
@@ -99,16 +113,17 @@ def make_sums(terms: int) -> Callable[..., None]:
             clear_sums(state, is_low, is_wide)
         else:
             load_sums(state, is_low, is_wide, c, c_low, own.row)
-        for tap_h in range(own.kernel_h):
-            for tap_w in range(own.kernel_w):
-                at = tap_h * own.tap_h + tap_w * own.tap_w
-                for _ in range(own.blocks):
+        step = 0
+        # The taps of a block read nearly the same rows, which stay in the first-level cache.
+        for block in range(own.blocks):
+            for tap_h in range(own.kernel_h):
+                at = block * own.block + tap_h * own.tap_h
+                for _ in range(own.kernel_w):
                     add(state, is_low, is_wide, upper + at, lower + at, own.pixel, b, other)
-                    for line in range(lines):
-                        prefetch(ahead + line * ROW_BYTES)
-                    ahead += lines * ROW_BYTES
-                    at += own.block
+                    beside(work, step)
+                    at += own.tap_w
                     b += terms * other
+                    step += 1
         store_sums(state, is_low, is_wide, c, c_low, own.row)
 
     return sums

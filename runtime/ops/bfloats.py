@@ -21,7 +21,7 @@ from ..tensors import Tensor
 from .convolution import Convolution
 from .integers import halved
 
-_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+PRODUCT_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _LEAST_CHANNELS = 8
 """Fewer are rounded more slowly than vectors of them."""
 _LEAST_USES = 48
@@ -31,7 +31,7 @@ _LEAST_USES = 48
 def may_round(emit: Emission, conv: Convolution) -> bool:
     """Tell whether a convolution or product may take bfloat16, and is large enough to gain."""
     head, weights = conv.group.head, conv.weights
-    if head is None or head.op_type not in _OPERATORS or conv.group.gate is not None:
+    if head is None or head.op_type not in PRODUCT_OPERATORS or conv.group.gate is not None:
         return False
     if conv.kind != "f32" or not _is_asked(emit, head):
         return False

@@ -6,6 +6,8 @@ The right operand of a matrix product may be computed: a step splits and packs i
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -20,7 +22,9 @@ from ..emission import Emission
 from ..strides import channels_last_order
 from ..symbolic import Dim, minimum, reaches
 from ..tensors import Tensor, short_name
+from .bfloats import PRODUCT_OPERATORS
 from .convolution import Convolution
+from .epilogue import Epilogue
 from .pad import emit_fill
 from .windows import Along, height_width, size_fields, stride_fields, window_fields
 from .winograd import form_of
@@ -35,6 +39,8 @@ _ROWS = 64
 _OF_GAIN = 0.75
 """Part of what Winograd's form gains by its own costs that it gains there."""
 _COLUMNS = 16
+_ROWS_OF_PART = 256
+"""Rows for which weights are read once: that takes as long as their products, or less."""
 
 
 def may_take_terms(emit: Emission, terms: int) -> bool:
@@ -61,17 +67,37 @@ def terms_of(emit: Emission, conv: Convolution) -> int:
     """Return the terms that numbers of float32 are split into.
 
     One, which rounds them, for ``precision="bf16"``. Two, whose errors are those of Winograd's
-    form, where that would be taken else, and wherever ``precision="bf16x3"`` allows them. Three,
-    as exact as float32, for all others. These are weights that bfloat16 holds, too: whole numbers
-    and masks may be there to add and to choose exactly.
+    form, where that would be taken else, for constant weights of layers behind others, and wherever
+    ``precision="bf16x3"`` allows them. Three, as exact as float32, for all others: first layers
+    read signals, coordinates and columns of tables, whose small differences may count; errors of
+    features are as small as those of float32 that follow. So for weights that bfloat16 holds, too:
+    whole numbers and masks may be there to add and to choose exactly.
     """
     precision = emit.options.get("precision")
     if precision == "bf16":
         return 1
     if isinstance(conv.weights, Tensor):
         return 2 if precision == "bf16x3" else 3
-    is_allowed = precision == "bf16x3" or form_of(emit, conv) is not None
-    return 2 if is_allowed and not are_bfloat16(conv.filters) else 3
+    if are_bfloat16(conv.filters):
+        return 3
+    has_two = precision == "bf16x3" or form_of(emit, conv) is not None or _follows_product(conv)
+    return 2 if has_two else 3
+
+
+def _follows_product(conv: Convolution) -> bool:
+    """Tell whether a convolution or product reads what others made, not inputs of the model."""
+    head, seen = conv.group.head, set()
+    makers = [] if head is None else [head.ir]
+    while makers:
+        for value in makers.pop().inputs:
+            maker = None if value is None else value.producer()
+            if maker is None or maker in seen:
+                continue
+            if maker.op_type in PRODUCT_OPERATORS:
+                return True
+            seen.add(maker)
+            makers.append(maker)
+    return False
 
 
 def pays(conv: Convolution, terms: int, gain: float = 1.0, rows: int = 0) -> bool:
@@ -105,7 +131,9 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0, rows: int = 0) -> boo
     own = products / 2 * waste * PRODUCTS[terms] * costs.product
     own += inputs * terms * costs.split + pixels * out_channels * groups * costs.result
     # Each chunk of rows reads the weights.
-    pixel_bytes = 2 * terms * channels * groups
+    parts = _count_parts(conv, terms, rows)
+    own += (parts - 1) * pixels * out_channels * costs.result
+    pixel_bytes = 2 * terms * channels * groups // parts
     chunks = -(-pixels // max(ROWS_BYTES // pixel_bytes // LONG_ROW * LONG_ROW, LONG_ROW))
     own += numbers * 2 * terms * costs.fetch * (chunks if numbers * 2 * terms > ROWS_BYTES else 1)
     by_vectors = products / max(gain * _OF_GAIN, 1.0)
@@ -178,6 +206,58 @@ def emit_terms(emit: Emission, conv: Convolution, terms: int) -> None:
     """Emit a convolution by products of terms."""
     if folds_columns(conv):
         conv = _with_columns_folded(emit, conv)
+    for part in _parts(emit, conv, terms):
+        _emit_part(emit, part, terms)
+
+
+def _count_parts(conv: Convolution, terms: int, rows: int = 0) -> int:
+    """Return the parts that sums are done in, so that the second-level cache holds split rows.
+
+    Where it holds the weights, too, a few rows at a time are as good; ``rows`` as for `pays`.
+    """
+    is_pixel = conv.window.taps == 1 and not conv.window.is_padded
+    if not is_pixel or conv.groups > 1 or conv.has_halves or conv.is_volume:
+        return 1
+    channels, out_channels = _known(conv.channels), _known(conv.out_channels)
+    if channels * out_channels * 2 * terms <= ROWS_BYTES:
+        return 1
+    rows = rows or _known(conv.row_pixels)
+    return -(-min(rows, _ROWS_OF_PART) * channels * 2 * terms // ROWS_BYTES)
+
+
+def _parts(emit: Emission, conv: Convolution, terms: int) -> Iterator[Convolution]:
+    """Yield convolutions of some channels each, of which one adds to the sums of that before."""
+    count, channels = _count_parts(conv, terms), conv.channels
+    if count == 1 or not isinstance(channels, int):
+        yield conv
+        return
+    size = -(-channels // (count * BLOCK)) * BLOCK
+    residual, order = conv.residual, channels_last_order(len(conv.y.shape))
+    for first in range(0, channels, size):
+        width, is_last = min(size, channels - first), first + size >= channels
+        sums = conv.y if is_last else emit.new(conv.y.shape, "float32", order, conv.y.name)
+        yield dataclasses.replace(
+            conv,
+            x=_some(conv.x, 1, first, width),
+            y=sums,
+            output=conv.output if is_last else sums,
+            weights=_some(conv.weights, len(conv.weights.shape) - 4, first, width),
+            bias=conv.bias if is_last else None,
+            residual=residual,
+            epilogue=conv.epilogue if is_last else Epilogue(),
+        )
+        residual = sums
+
+
+def _some(values: Any, axis: int, first: int, width: int) -> Any:
+    """Return a part of an axis of an array or a tensor."""
+    if isinstance(values, np.ndarray):
+        return values.take(range(first, first + width), axis)
+    shape = (*values.shape[:axis], width, *values.shape[axis + 1 :])
+    return values.view(shape, values.strides, first * values.strides[axis])
+
+
+def _emit_part(emit: Emission, conv: Convolution, terms: int) -> None:
     weights, w_image = _packed(emit, conv, terms)
     window, channels = conv.window, conv.channels
     is_pixel = window.is_one_pixel or (window.taps == 1 and not window.is_padded)

@@ -93,6 +93,31 @@ def test_gemm_with_what_follows(terms: int, turned: int) -> None:
     np.testing.assert_allclose(y, wanted, atol=2 * TOLERANCE[terms] * np.abs(wanted).max())
 
 
+# --- deep sums ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["constant", "computed"])
+def test_deep_sums_are_done_in_parts(
+    terms: int, is_known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bias, residual and activation come with the parts they belong to."""
+    monkeypatch.setattr(term_products, "ROWS_BYTES", 1 << 13)
+    w, c, x, r = normal(330, 50), normal(50), normal(40, 330), normal(40, 50)
+    nodes = [
+        make_node("Gemm", ["x", "w", "c"], ["g"]), make_node("Add", ["g", "r"], ["s"]),
+        make_node("Relu", ["s"], ["y"]),
+    ]  # fmt: skip
+    feed = {"x": x, "r": r} | ({} if is_known else {"w": w})
+    model = build(nodes, [feed], {"c": c} | ({"w": w} if is_known else {}))
+    wanted = np.maximum(x.astype(np.float64) @ w + c + r, 0)
+    size = (abs(x).astype(np.float64) @ abs(w)).max()
+    for threads in (1, 2):
+        session = terms_session(model, threads=threads)
+        steps = session.profile(feed, runs=1).steps
+        assert sum("term_convolve" in step.kernel for step in steps) > 2
+        assert_exact(session.run(None, feed)[0], wanted, size, terms)
+
+
 # --- products of two computed operands ------------------------------------------------------------
 
 
@@ -239,6 +264,23 @@ def test_a_precision_says_how_many_terms_are_taken(precision: str) -> None:
         program = sardonyx.Session(model, precision=precision).engine.program
         found = [ref.parameters for ref in program.kernels if ref.function == "term_convolve"]
         assert found == ([] if terms is None else [(terms,)])
+
+
+def test_products_behind_others_take_two_terms() -> None:
+    """First layers are as exact as float32, and so is what multiplies two computed operands."""
+    nodes = [
+        make_node("MatMul", ["x", "v"], ["g"]), make_node("Tanh", ["g"], ["h"]),
+        make_node("MatMul", ["h", "w"], ["y"]), make_node("MatMul", ["y", "h"], ["z"]),
+    ]  # fmt: skip
+    feed, weights = {"x": normal(64, 64)}, {"v": normal(64, 64), "w": normal(64, 64) / 8}
+    session = sardonyx.Session(build(nodes, [feed], weights))
+    taken = {
+        step.outputs[0]: step.kernel
+        for step in session.profile(feed, runs=1).steps
+        if "term_convolve" in step.kernel
+    }
+    assert len(taken) == 3
+    assert "2" in taken["y"] and "2" not in "".join(v for k, v in taken.items() if k != "y")
 
 
 def test_the_cost_model_weighs_sizes() -> None:
