@@ -78,12 +78,15 @@ class Pieces(NamedTuple):
 
 @njit
 def _place(own: Pieces, index: int, each: int) -> Any:
-    """Return row and first pixel of a piece, of which a row has ``each``, and its pixels."""
-    h, first = index // each, index % each * own.height
+    """Return row and first pixel of a piece, of which a row has ``each``, and its pixels.
+
+    Last how many of them the piece before has, too, which are not finished again: the residual may
+    lie where results do.
+    """
+    h, begin = index // each, index % each * own.height
     width = own.width if h < own.rows - 1 else own.last_width
-    if own.overlap:
-        first = min(first, width - own.height)
-    return h, first, min(own.height, width - first)
+    first = min(begin, width - own.height) if own.overlap else begin
+    return h, first, min(own.height, width - first), begin - first
 
 
 def _make_panel(terms: int, result: str, residual: str) -> Callable[..., None]:
@@ -93,7 +96,8 @@ def _make_panel(terms: int, result: str, residual: str) -> Callable[..., None]:
     result_bytes, residual_bytes = COLUMNS * ITEM_BYTES[result], COLUMNS * ITEM_BYTES[residual]
 
     @njit
-    def finish(own: Block, done: Pointer, h: int, first: int, count: int) -> None:
+    def finish(own: Block, done: Pointer, h: int, first: int, count: int, skip: int) -> None:
+        done, first, count = done + skip * SUM_BYTES, first + skip, count - skip
         r = own.residual
         if r != 0:
             r += h * own.row_r + first * own.pixel_r
@@ -105,7 +109,7 @@ def _make_panel(terms: int, result: str, residual: str) -> Callable[..., None]:
         )  # fmt: skip
 
     @njit
-    def fetch(own: Block, h: int, first: int, count: int) -> None:
+    def fetch(own: Block, h: int, first: int, count: int, skip: int) -> None:
         """Ask for the lines of results and residual: those of a panel lie apart."""
         c = own.c + h * own.row_c + first * own.pixel_c
         r = own.residual + h * own.row_r + first * own.pixel_r
@@ -131,8 +135,8 @@ def _make_panel(terms: int, result: str, residual: str) -> Callable[..., None]:
         count = (pieces.rows - 1) * each + last
         lines = 2 * tile_bytes // ROW_BYTES // ((count + 1) // 2) + 1
         for piece in range(0, count, 2):
-            h, first, valid = _place(pieces, piece, each)
-            h_low, first_low, valid_low = _place(pieces, piece + 1, each)
+            h, first, valid, skip = _place(pieces, piece, each)
+            h_low, first_low, valid_low, skip_low = _place(pieces, piece + 1, each)
             upper = a + h * pieces.row + first * pieces.pixel
             lower = a + h_low * pieces.row + first_low * pieces.pixel
             is_low = piece + 1 < count
@@ -142,9 +146,9 @@ def _make_panel(terms: int, result: str, residual: str) -> Callable[..., None]:
                 fetch(own, *_place(pieces, piece + 2, each))
             if piece + 3 < count:
                 fetch(own, *_place(pieces, piece + 3, each))
-            finish(own, done, h, first, valid)
+            finish(own, done, h, first, valid, skip)
             if is_low:
-                finish(own, done + ROWS * SUM_BYTES, h_low, first_low, valid_low)
+                finish(own, done + ROWS * SUM_BYTES, h_low, first_low, valid_low, skip_low)
 
     return panel
 
