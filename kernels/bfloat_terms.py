@@ -72,7 +72,7 @@ def _make_store(order: list[int] | None = None) -> Any:
     return store
 
 
-_store_pair, store_words = _make_store(), _make_store(_IN_TURN)
+store_pair, store_words = _make_store(), _make_store(_IN_TURN)
 
 
 @njit(forceinline=True)
@@ -111,7 +111,7 @@ def make_split(terms: int, kind: str = "f32") -> Callable[[int, int, int], None]
     Memory has elements of ``kind``; what is behind them in the block becomes zero.
     """
     load, _, load_first, _ = VECTOR_MEMORY[kind]
-    store = make_split_vectors(_store_pair, terms)
+    store = make_split_vectors(store_pair, terms)
 
     @njit
     def split(source: int, target: int, count: int) -> None:

@@ -93,6 +93,21 @@ def exp_below_one(x: Any) -> Any:
     return select(x < c(-86.5), c(0.0), _scaled(p, bits))
 
 
+_POWER_OF_TWO = (0.05500893, 0.24221097, 0.69328293, 1.0)
+
+
+@njit
+def power_of_two_below_one(x: Any) -> Any:
+    """2 ** x of lanes <= 0 to 13 binary digits, for results of bfloat16; below 2 ** -126 it is 0.
+
+    A cubic, of which 1 is 1: so -127, at which lanes are held, has a factor of zero.
+    """
+    x = vmax(x, c(-127.0))
+    shifted = x + c(_ROUND + 127.0)
+    f = x - (shifted - c(_ROUND + 127.0))
+    return _polynomial(_POWER_OF_TWO, f) * as_f32(as_i32(shifted) << splat_i32(I32(23)))
+
+
 _LOG = (
     7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
     -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1,

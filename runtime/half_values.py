@@ -23,6 +23,7 @@ from ..kernels.amx_permission import has_amx
 from .emission import Emission
 from .graph import Graph, Node
 from .groups import Group
+from .ops import attention
 from .ops.pointwise import write_expression
 from .ops.registry import OPERATORS
 from .symbolic import product
@@ -48,6 +49,8 @@ def takes_halves(emit: Emission, node: Node, group: Group | None) -> bool:
         return _group_takes(group)
     if node.op_type in _NORMALIZING:
         return node.outputs[0] in emit.halves
+    if _attends(node):
+        return True
     if not _moves(node) and node.op_type not in _PASSING:
         return False
     floats = [value for value, info in _floats(node) if not info.is_constant]
@@ -99,7 +102,7 @@ class _Finder:
             return False
         group = self._groups.get(node.index)
         if group is None:
-            return self._passes(node) or node.op_type in _NORMALIZING
+            return self._passes(node) or node.op_type in _NORMALIZING or _attends(node)
         return group.last is node and _group_takes(group)
 
     def _reads(self, user: ir.Node, position: int) -> bool:
@@ -108,7 +111,8 @@ class _Finder:
             return False
         node, group = self._graph.nodes[index], self._groups.get(index)
         if group is None:
-            return self._passes(node)
+            is_operand = position in (attention.Q, attention.K, attention.V)
+            return self._passes(node) or (is_operand and _attends(node))
         is_operand = group.head is not node or position == 0
         return is_operand and _group_takes(group)
 
@@ -161,6 +165,11 @@ def _moves(node: Node) -> bool:
         return False
     floats = _floats(node)
     return bool(floats) and not any(info.is_constant for _, info in floats)
+
+
+def _attends(node: Node) -> bool:
+    """Tell whether a node is attention that reads and writes bfloat16."""
+    return node.op_type == "Attention" and attention.takes_halves(node)
 
 
 def _group_takes(group: Group) -> bool:

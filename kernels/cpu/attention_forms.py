@@ -21,6 +21,7 @@ from ..trials import fastest
 from .attention import attention
 from .attention_job import KEYS, WIDE, Attention, room_floats
 from .attention_row import FEW
+from .half_attention import half_attention, half_bytes
 from .operands import max_rows, operand_form
 from .packing import tile_rows
 from .term_attention import term_attention, terms_bytes
@@ -86,6 +87,10 @@ def _by_vectors(job: dict[str, Any]) -> Callable[[], Any]:
 
 
 def _by_terms(job: dict[str, Any], score_terms: int, value_terms: int) -> Callable[[], Any]:
+    if (score_terms, value_terms) == (1, 1):
+        own = _room(job, half_bytes(job["size"], job["width"], _KEYS))
+        space = {"workspace": own, "workspace_bytes": 0}
+        return _call(half_attention("f32", "f32"), job | space)
     more = terms_bytes(score_terms, value_terms, job["size"], job["width"], _KEYS)
     at = _room(job).nbytes
     space = {"workspace": _room(job, more), "workspace_bytes": 0, "terms_at": at}

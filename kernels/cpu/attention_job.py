@@ -135,8 +135,11 @@ def room_of(memory: Pointer, size: int, width: int) -> Any:
 
 
 @njit
-def head_of(job: Attention, index: int) -> Head:
-    """Return a head of the whole batch; of an impossible length it has -1 keys."""
+def head_of(job: Attention, index: int, itemsize: int = 4) -> Head:
+    """Return a head of the whole batch; of an impossible length it has -1 keys.
+
+    Elements of keys and values have ``itemsize`` bytes.
+    """
     head, b = index % job.heads, index // job.heads
     keys, at = job.keys, job.past
     if job.lengths != 0:
@@ -145,28 +148,31 @@ def head_of(job: Attention, index: int) -> Head:
     is_possible = 0 <= keys <= job.keys
     if job.mask != 0:
         keys = min(keys, job.mask_keys)
-    k = job.k + (b * job.k_batch + head * job.k_head) * 4
-    v = job.v + (b * job.v_batch + head * job.v_head) * 4
+    k = job.k + (b * job.k_batch + head * job.k_head) * itemsize
+    v = job.v + (b * job.v_batch + head * job.v_head) * itemsize
     return Head(b, head, at, keys if is_possible else -1, k, v)
 
 
 @njit(forceinline=True)
-def _address(base: Pointer, item: Item, job: Attention, row: int, b: int, head: int, i: int) -> Any:
+def _address(
+    base: Pointer, item: Item, job: Attention, row: int, b: int, head: int, i: int,
+    itemsize: int = 4,
+) -> Any:  # fmt: skip
     """Address of a row of a tensor that has strides ``b``, ``head`` and ``i`` over queries."""
     g, query = row // job.queries, row % job.queries
-    return base + (item.b * b + (item.head * job.group + g) * head + query * i) * 4
+    return base + (item.b * b + (item.head * job.group + g) * head + query * i) * itemsize
 
 
 @njit(forceinline=True)
-def query_row(job: Attention, item: Item, row: int) -> Any:
+def query_row(job: Attention, item: Item, row: int, itemsize: int = 4) -> Any:
     """Address of a row of the queries."""
-    return _address(job.q, item, job, row, job.q_batch, job.q_head, job.q_row)
+    return _address(job.q, item, job, row, job.q_batch, job.q_head, job.q_row, itemsize)
 
 
 @njit(forceinline=True)
-def result_row(job: Attention, item: Item, row: int) -> Any:
+def result_row(job: Attention, item: Item, row: int, itemsize: int = 4) -> Any:
     """Address of a row of the result."""
-    return _address(job.y, item, job, row, job.y_batch, job.y_head, job.y_row)
+    return _address(job.y, item, job, row, job.y_batch, job.y_head, job.y_row, itemsize)
 
 
 @njit(forceinline=True)

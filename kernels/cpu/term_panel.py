@@ -55,22 +55,27 @@ class Pieces(NamedTuple):
 
 @njit
 def _place(own: Pieces, index: int, each: int) -> Any:
-    """Return row and first pixel of a piece, of which a row has ``each``, and its pixels."""
-    h, first = index // each, index % each * own.height
+    """Return row and first pixel of a piece, of which a row has ``each``, and its pixels.
+
+    Last how many of them the piece before has, too, which are not finished again: the residual may
+    lie where results do.
+    """
+    h, begin = index // each, index % each * own.height
     width = own.width if h < own.rows - 1 else own.last_width
-    if own.overlap:
-        first = min(first, width - own.height)
-    return h, first, min(own.height, width - first)
+    first = min(begin, width - own.height) if own.overlap else begin
+    return h, first, min(own.height, width - first), begin - first
 
 
 class Piece(NamedTuple):
     """Sums of two pieces of rows that are to be finished, and where the first results belong.
 
     So are ``_low``, the second piece, which may have no ``rows_low``; without a residual its
-    addresses are 0.
+    addresses are 0. The first sums of a piece that are to ``skip`` have been finished.
     """
 
     sums: Pointer
+    skip: int
+    skip_low: int
     c: Pointer
     c_low: Pointer
     residual: Pointer
@@ -83,7 +88,7 @@ class Piece(NamedTuple):
 @njit
 def nothing() -> Piece:
     """Return what has no rows to finish."""
-    return Piece(0, 0, 0, 0, 0, 0, 0, Block(0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0))
+    return Piece(0, 0, 0, 0, 0, 0, 0, 0, 0, Block(0, 0, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0))
 
 
 class Work(NamedTuple):
@@ -123,7 +128,8 @@ def make_panel(terms: int, result: str, residual: str) -> tuple[Any, Any]:
             c, r = place(own, first)
             is_low = first >= own.rows
             end = until if is_low else min(until, own.rows)
-            sums = own.sums + (ROWS + first - own.rows if is_low else first) * SUM_BYTES
+            row = ROWS + own.skip_low + first - own.rows if is_low else own.skip + first
+            sums = own.sums + row * SUM_BYTES
             block = own.block
             finish_rows(
                 Finish(
@@ -175,16 +181,18 @@ def make_panel(terms: int, result: str, residual: str) -> tuple[Any, Any]:
         count = (pieces.rows - 1) * each + last
         lines = 2 * tile_bytes // ROW_BYTES // ((count + 1) // 2) + 1
         for piece in range(0, count, 2):
-            h, first, rows = _place(pieces, piece, each)
-            h_low, first_low, rows_low = _place(pieces, piece + 1, each)
+            h, first, rows, skip = _place(pieces, piece, each)
+            h_low, first_low, rows_low, skip_low = _place(pieces, piece + 1, each)
             upper = a + h * pieces.row + first * pieces.pixel
             lower = a + h_low * pieces.row + first_low * pieces.pixel
             if piece + 1 == count:
-                lower = rows_low = 0
-            c, r = locate(own, h, first)
-            c_low, r_low = locate(own, h_low, first_low)
+                lower = rows_low = skip_low = 0
+            c, r = locate(own, h, first + skip)
+            c_low, r_low = locate(own, h_low, first_low + skip_low)
             done = memory if before.sums != memory else memory + SUMS_BYTES
-            now = Piece(done, c, c_low, r, r_low, rows, rows_low, own)
+            now = Piece(
+                done, skip, skip_low, c, c_low, r, r_low, rows - skip, rows_low - skip_low, own
+            )
             work = Work(Ahead(ahead, lines), before, now, share)
             sums(state, over, is_wide, upper, lower, b, done, True, work)
             before = now

@@ -24,7 +24,7 @@ from ..symbolic import Dim, maximum, minimum
 from ..tensors import Tensor
 from .pointwise import broadcast_strides, emit_expression
 from .registry import Operator, register
-from .term_attention import Job, emit_fastest
+from .term_attention import Job, emit_fastest, multiplies_halves
 from .tiles import tile_table
 
 Q, K, V, MASK, PAST_K, PAST_V, LENGTHS = range(7)
@@ -108,7 +108,7 @@ def _check_mask(mask: Info | None) -> None:
 
 
 def _lower(emit: Emission, node: Node) -> None:
-    q, k, v = (_heads_apart(emit, node, i) for i in (Q, K, V))
+    q, k, v = _of_one_type(emit, [_heads_apart(emit, node, i) for i in (Q, K, V)])
     _check_sizes(emit, q, k, v)
     k, v = _cached(emit, node, k, PAST_K, PRESENT_K), _cached(emit, node, v, PAST_V, PRESENT_V)
     emit.check(k.shape[2], v.shape[2], "keys and values with those of the caches")
@@ -198,6 +198,19 @@ def _heads_apart(emit: Emission, node: Node, index: int) -> Tensor:
         step = x.strides[2]
         x = x.view((batch, heads, rows, size), (x.strides[0], size * step, x.strides[1], step))
     return x if x.strides[3] == 1 else emit.ordered(x)
+
+
+def _of_one_type(emit: Emission, operands: list[Tensor]) -> list[Tensor]:
+    """Return operands that lie as bfloat16, or all as float32."""
+    if all(x.dtype == "bfloat16" for x in operands):
+        return operands
+    return [emit.as_type(x, "float32") for x in operands]
+
+
+def takes_halves(node: Node) -> bool:
+    """Tell whether attention may read and write bfloat16: without caches, and scores as results."""
+    is_plain = node.input(PAST_K) is None and not any(value.name for value in node.outputs[1:])
+    return is_plain and multiplies_halves()
 
 
 def _has_output(node: Node, index: int) -> bool:

@@ -10,12 +10,13 @@ from ...kernels.amx_permission import has_amx
 from ...kernels.bfloat_terms import BLOCK
 from ...kernels.cpu.attention_forms import least_queries
 from ...kernels.cpu.attention_terms import block_bytes
+from ...kernels.cpu.half_attention import half_attention, half_bytes
 from ...kernels.cpu.term_attention import term_attention, terms_bytes
 from ...kernels.target import target
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
 from ..symbolic import Dim, reaches
-from ..tensors import Tensor
+from ..tensors import Tensor, short_name
 from .forms import emit_either
 
 _TERMS = {"bf16": (1, 1), "bf16x3": (2, 2)}
@@ -39,6 +40,11 @@ class Job:
     room: Dim
 
     @property
+    def has_halves(self) -> bool:
+        """Tell whether operands or results lie as bfloat16."""
+        return any(self.fields[name].dtype == "bfloat16" for name in "qkvy")
+
+    @property
     def rows(self) -> Dim:
         """Queries that share keys."""
         rows: Dim = self.fields["group"] * self.fields["queries"]
@@ -51,7 +57,10 @@ def emit_fastest(emit: Emission, job: Job, by_vectors: Callable[[], None]) -> No
     Where sizes are known only when the model runs both are steps, and a run has one of them.
     """
     precision = emit.options.get("precision")
-    if precision == "strict" or not has_amx() or tile_bfloat16_speed() <= 1.0:
+    if job.has_halves:
+        _emit_halves(emit, job)
+        return
+    if precision == "strict" or not multiplies_halves():
         by_vectors()
         return
     terms = _TERMS.get(str(precision), _FLOAT32_TERMS)
@@ -70,14 +79,33 @@ def emit_fastest(emit: Emission, job: Job, by_vectors: Callable[[], None]) -> No
         emit_either(emit, pays, lambda: _emit_terms(emit, job, terms), by_vectors)
 
 
+def multiplies_halves() -> bool:
+    """Tell whether the machine has AMX, and multiplies bfloat16 faster by it than float32."""
+    return has_amx() and tile_bfloat16_speed() > 1.0
+
+
 def _known(size: Dim) -> int:
     return size if isinstance(size, int) else _USUAL_SIZE
 
 
 def _emit_terms(emit: Emission, job: Job, terms: tuple[int, int]) -> None:
+    if terms == (1, 1) and job.fields["scores"] is None:
+        _emit_halves(emit, job)
+        return
     size, width, keys = (job.fields[name] for name in ("size", "width", "keys"))
     space = job.room + terms_bytes(*terms, size, width, keys)
     emit.step(
         term_attention(*terms), outputs=job.outputs, flops=job.flops, **job.fields,
         workspace=emit.workspace(space), workspace_bytes=space, terms_at=job.room,
+    )  # fmt: skip
+
+
+def _emit_halves(emit: Emission, job: Job) -> None:
+    """Emit attention whose operands are rounded to bfloat16, or lie so."""
+    size, width, keys = (job.fields[name] for name in ("size", "width", "keys"))
+    kinds = [short_name(job.fields[name].dtype) for name in "qy"]
+    space = half_bytes(size, width, keys)
+    emit.step(
+        half_attention(*kinds), outputs=job.outputs, flops=job.flops, **job.fields,
+        workspace=emit.workspace(space), workspace_bytes=space,
     )  # fmt: skip

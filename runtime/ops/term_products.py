@@ -269,6 +269,7 @@ def _emit_part(emit: Emission, conv: Convolution, terms: int) -> None:
         term_convolve(terms, *(kinds if conv.has_halves else ())),
         outputs=conv.outputs,
         flops=conv.flops,
+        over=_over(conv),
         x=conv.x, y=conv.y, residual=conv.residual, bias=conv.bias,
         w=weights, w_image=w_image, channels=channels, out_channels=conv.out_channels,
         groups=conv.groups, may_flatten=int(conv.epilogue.may_flatten),
@@ -276,6 +277,19 @@ def _emit_part(emit: Emission, conv: Convolution, terms: int) -> None:
         **size_fields(conv.x, conv.y), **stride_fields("x", conv.x), **stride_fields("y", conv.y),
         **stride_fields("r", conv.residual), **window_fields(window), **conv.epilogue.fields(),
     )  # fmt: skip
+
+
+def _over(conv: Convolution) -> list[Tensor]:
+    """Return the residual, which results may overwrite: their sums are added to it once.
+
+    Not where the step reads it for anything else, too.
+    """
+    if conv.residual is None:
+        return []
+    record = conv.epilogue.record
+    others = [conv.x, *(() if record is None else record.fields)]
+    buffers = [each.buffer for each in others if isinstance(each, Tensor)]
+    return [] if conv.residual.buffer in buffers else [conv.residual]
 
 
 def _packed(emit: Emission, conv: Convolution, terms: int) -> tuple[Tensor, Dim]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx
@@ -10,7 +10,9 @@ import pytest
 import sardonyx
 from onnx.helper import make_node
 from sardonyx.kernels.amx_permission import has_amx
+from sardonyx.runtime.inplace import Inplace
 from sardonyx.runtime.ops import forms, matmul
+from sardonyx.runtime.tensors import Tensor
 
 from .ops.conftest import build
 
@@ -80,6 +82,32 @@ def test_a_value_that_is_an_output_too_stays_float32() -> None:
     feeds = [{"x": normal(1, 33, 9, 11)}]
     kernels = assert_near(build(nodes, feeds, weights, ["h", "y"]), feeds)
     assert not any("bf16" in kernel for kernel in kernels)
+
+
+def test_results_lie_over_a_residual_that_nothing_else_reads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Rows of 99 pixels are cut into pieces that overlap, whose sums are added once."""
+    nodes = [
+        make_node("Conv", ["x", "v"], ["h"]), make_node("Relu", ["h"], ["r"]),
+        make_node("Conv", ["r", "w"], ["s"]), make_node("Relu", ["s"], ["t"]),
+        make_node("Conv", ["t", "q"], ["u"]), make_node("Add", ["u", "r"], ["z"]),
+        make_node("Conv", ["z", "p"], ["k"]), make_node("Add", ["k", "z"], ["m"]),
+        make_node("Conv", ["m", "p"], ["y"]),
+    ]  # fmt: skip
+    weights = {"v": filters(64, 33, 1, 1), "w": filters(32, 64, 1, 1), "q": filters(64, 32, 1, 1),
+               "p": filters(64, 64, 1, 1)}  # fmt: skip
+    feeds = [{"x": normal(2, 33, 9, 11)}]
+    allowed: list[str] = []
+
+    def allow(self: Inplace, time: int, result: Tensor, operands: Sequence[Tensor], used) -> None:
+        allowed.extend(operand.name for operand in operands)
+        original(self, time, result, operands, used)
+
+    original = Inplace.allow
+    monkeypatch.setattr(Inplace, "allow", allow)
+    assert_near(build(nodes, feeds, weights), feeds)
+    assert set(allowed) == {"r"}
 
 
 def test_weights_used_twice() -> None:
@@ -160,6 +188,33 @@ def test_transformer_layers_of_open_lengths() -> None:
     feeds = [{"x": normal(1, rows, 72)} for rows in (40, 3, 129)]
     kernels = assert_near(build(nodes, feeds, weights, dims={"x": (1, "n", 72)}), feeds)
     assert counted(kernels, "layer_norm", "bf16") == 1
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("heads", [2, 3])
+def test_attention_between_products(heads: int, masked: bool) -> None:
+    """Heads of 48 and 32 elements, of which a row of a tile holds 32."""
+    project = [
+        node
+        for name in "qkv"
+        for node in (
+            make_node("MatMul", ["x", f"w{name}"], [f"p{name}"]),
+            make_node("Add", [f"p{name}", f"b{name}"], [name]),
+        )
+    ]
+    attend = make_node("Attention", ["q", "k", "v", *(["m"] if masked else [])], ["a"],
+                       q_num_heads=heads, kv_num_heads=heads)  # fmt: skip
+    nodes = [*project, attend, make_node("MatMul", ["a", "w"], ["y"])]
+    weights = {"w": filters(96, 40)} | {f"b{name}": normal(96) for name in "qkv"}
+    weights |= {f"w{name}": 3 * filters(64, 96) for name in "qkv"}
+    feeds = [{"x": normal(2, rows, 64)} for rows in (70, 3, 290, 1)]
+    dims: dict[str, tuple[int | str, ...]] = {"x": (2, "n", 64)}
+    for feed in feeds if masked else ():
+        rows = feed["x"].shape[1]
+        feed["m"] = np.where(normal(2, 1, 1, rows) > 1, np.float32(-1e4), np.float32(0))
+        dims["m"] = (2, 1, 1, "n")
+    kernels = assert_near(build(nodes, feeds, weights, dims=dims, opset=24), feeds, 0.03)
+    assert counted(kernels, "half_attention", "'bf16', 'bf16'") == 1
 
 
 def test_what_takes_float32_alone_reads_it() -> None:

@@ -24,6 +24,7 @@ SIZES = [  # batch, heads, queries, keys, elements of a head of keys, of values
     (2, 3, 5, 7, 4, 6),
     (1, 12, 33, 40, 32, 32),
     (3, 1, 9, 19, 16, 8),
+    (1, 2, 1, 3, 1, 1),
     (2, 2, 70, 130, 17, 33),
     (1, 2, 64, 256, 64, 64),
     (1, 1, 40, 300, 80, 48),
@@ -38,10 +39,17 @@ def always_taken(monkeypatch: pytest.MonkeyPatch, lowered_anew: None) -> None:
     monkeypatch.setattr(term_attention, "least_queries", lambda *sizes: 1)
 
 
-@pytest.fixture
-def check_terms(check: Callable[..., sardonyx.Session]) -> Callable[..., sardonyx.Session]:
+@pytest.fixture(params=["fp32", "bf16"])
+def check_terms(
+    check: Callable[..., sardonyx.Session], request: pytest.FixtureRequest
+) -> Callable[..., sardonyx.Session]:
+    of_precision = {
+        "precision": request.param,
+        "tolerance": 1e-4 if request.param == "fp32" else 0.05,
+    }
+
     def check_terms(*args: Any, **options: Any) -> sardonyx.Session:
-        session = check(*args, **{"opset": 24, **options})
+        session = check(*args, **{"opset": 24, **of_precision, **options})
         assert has_terms(session)
         return session
 
@@ -49,7 +57,8 @@ def check_terms(check: Callable[..., sardonyx.Session]) -> Callable[..., sardony
 
 
 def has_terms(session: sardonyx.Session) -> bool:
-    return any("term_attention" in str(kernel) for kernel in session.engine.program.kernels)
+    names = ("term_attention", "half_attention")
+    return any(name in str(step) for step in session.engine.program.kernels for name in names)
 
 
 def exact(feeds: dict[str, np.ndarray], scale: float) -> np.ndarray:
