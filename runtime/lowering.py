@@ -25,6 +25,7 @@ from .half_values import find_half_values, takes_halves
 from .host_steps import emit_host
 from .ops import OPERATORS
 from .ops.pointwise import emit_pointwise
+from .ops.quantized_planes import emit_quantized_planes
 from .placement import find_places
 from .ports import add_ports, make_inputs, model_metadata
 from .program import Program
@@ -153,7 +154,8 @@ def _demand_sizes(emit: Emission) -> None:
 
 def _emit_group(emit: Emission, group: Group) -> None:
     if group.head is None:
-        emit_pointwise(emit, group)
+        if not emit_quantized_planes(emit, group):
+            emit_pointwise(emit, group)
         return
     operator = OPERATORS[group.head.key]
     assert operator.fused is not None

@@ -30,8 +30,8 @@ class IntegerRow:
     reason : str
         Why it computes with floats here, and so what should be different.
     is_slow : bool
-        Whether onnxruntime multiplies int8 by weights: on x86 its products of two signed operands
-        take 10 to 150 times as long as those of uint8 and int8.
+        Whether onnxruntime has int8 on the left of a product, activations or ConvInteger's weights:
+        on x86 that takes 10 to 150 times as long as uint8 there.
     """
 
     name: str
@@ -135,7 +135,10 @@ def print_integers(rows: Sequence[IntegerRow], console: Console) -> None:
         table.add_row(row.name, row.op_type, _word(row.here), theirs, row.reason)
     table.caption = "–: part of another node, or not known"
     if any(row.is_slow for row in rows):
-        table.caption += "; slow: int8 activations, which onnxruntime multiplies well as uint8 only"
+        table.caption += (
+            "; slow: int8 activations, or weights of ConvInteger, which onnxruntime multiplies well"
+            " as uint8 only"
+        )
     text.show(console, table)
 
 

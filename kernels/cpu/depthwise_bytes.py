@@ -2,7 +2,8 @@
 
 A word has four neighbours of a row of one channel. It serves all windows that begin within it and
 end with it or with the words beside it: each has weights of its own, with zeros where its taps are
-not. Words of the rows under a window are made once, padding included, and kept in a ring of rows.
+not. Words of the rows under a window are made once, padding included, and kept in a ring of rows;
+of volumes for each slice under a window in a ring of its own, anew for each slice of the result.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .. import simd
 from ..arithmetic import ARITHMETIC
 from ..byte_vectors import emit_requantized, emit_store, four_rows, four_rows_first
 from ..emitter import BYTE, Emitter
-from ..fields import Scaled, Sizes, Strides, Window
+from ..fields import Depth, Scaled, Sizes, Strides, Window
 from ..registry import Pointer, kernel_factory
 from ..simd import (
     load_f32,
@@ -36,8 +37,8 @@ from ..target import LANES
 from ..vectors import I32, I64, f32x, i32x, intrinsic
 from .quads import limits
 
-MAX_ROWS, MAX_WORDS = 16, 128
-"""Rows of a window at most, and words of the weights of a channel."""
+MAX_ROWS, MAX_WORDS = 32, 128
+"""Rows of a window at most, those of all its slices, and words of the weights of a channel."""
 _LINE = LANES * 4
 
 
@@ -174,16 +175,19 @@ def _row(  # type: ignore[no-untyped-def]
 
 
 @kernel_factory
-def depthwise_bytes(rows: int, words: int, share: int, terms: int = 1) -> Callable[..., int]:
+def depthwise_bytes(
+    rows: int, words: int, share: int, terms: int = 1, slices: int = 1
+) -> Callable[..., int]:
     """Build the convolution of each channel of images of bytes with a filter of its own.
 
     Weights are sums of ``terms`` of int8, each with rows of its own: those of all meet the same
-    words. A row of a window is ``words`` words, which serve ``share`` windows (`row_words`), and
-    ``w`` has (channels / LANES, share, terms * rows, words, LANES) words. ``pad`` is the address of
-    a word of padding (0: zeros); bytes are flipped by ``flip``, which makes signed ones unsigned.
-    Strides are bytes; the bias is int32. Rows are split into parts.
+    words. A window has ``slices`` of ``rows`` rows (images are volumes of one slice). A row of it
+    is ``words`` words, which serve ``share`` windows (`row_words`), and ``w`` has (channels /
+    LANES, share, terms * slices * rows, words, LANES) words. ``pad`` is the address of a word of
+    padding (0: zeros); bytes are flipped by ``flip``, which makes signed ones unsigned. Strides are
+    bytes; the bias is int32. Rows are split into parts.
     """
-    filter_rows = terms * rows
+    filter_rows = terms * slices * rows
     taps = filter_rows * words
 
     @njit
@@ -212,11 +216,11 @@ def depthwise_bytes(rows: int, words: int, share: int, terms: int = 1) -> Callab
     def body(
         thread: int, part: int, until: int, parts: int,
         x: Pointer, w: Pointer, bias: Pointer, pad: Pointer, channels: int, sizes: Sizes,
-        window: Window, strides: Strides, flip: int, scale_step: int, scaled: Scaled,
+        window: Window, depth: Depth, strides: Strides, flip: int, scale_step: int, scaled: Scaled,
         workspace: Pointer, workspace_bytes: int,
     ) -> int:  # fmt: skip
         height = sizes.out_height
-        result_rows = sizes.images * height
+        result_rows = sizes.images * depth.out_slices * height
         border = workspace + thread * workspace_bytes
         size = (channels + LANES - 1) // LANES * LANES
         line = (sizes.out_width + share - 1) // share * words * size
@@ -225,30 +229,35 @@ def depthwise_bytes(rows: int, words: int, share: int, terms: int = 1) -> Callab
         flipped = splat_i32(np.int32(flip))
         _fill_words(border, size, padding ^ flipped)
         lines, table = border + size * 4, stack_words(MAX_ROWS)
-        following, image = 0, -1
+        following, plane = 0, -1
         for row in range(result_rows * part // parts, result_rows * until // parts):
             h = row % height
             top = h * window.stride_h - window.pad_top
-            if row // height != image:
-                image, following = row // height, top
-            for r in range(max(following, top), top + ring):
-                target = lines + r % ring * line * 4
-                if 0 <= r < sizes.height:
-                    _make_words(
-                        x + image * strides.x_image + r * strides.x_row, target, border, sizes,
-                        window, strides.x_pixel, channels, words, share, flipped,
-                    )  # fmt: skip
-                else:
-                    _fill_words(target, line, padding)
+            if row // height != plane:
+                plane, following = row // height, top
+            image, out_slice = plane // depth.out_slices, plane % depth.out_slices
+            front = out_slice * depth.stride_d - depth.pad_front
+            for s in range(slices):
+                d, own = front + s * depth.dilation_d, lines + s * ring * line * 4
+                source = x + image * strides.x_image + d * depth.x_slice
+                for r in range(max(following, top), top + ring):
+                    target = own + r % ring * line * 4
+                    if 0 <= d < depth.slices and 0 <= r < sizes.height:
+                        _make_words(
+                            source + r * strides.x_row, target, border, sizes, window,
+                            strides.x_pixel, channels, words, share, flipped,
+                        )  # fmt: skip
+                    else:
+                        _fill_words(target, line, padding)
+                for k in range(rows):
+                    at = own + (top + k * window.dilation_h) % ring * line * 4
+                    for term in range(terms):
+                        store_i64(table, (term * slices + s) * rows + k, at)
             following = top + ring
-            for k in range(rows):
-                at = (top + k * window.dilation_h) % ring
-                for term in range(terms):
-                    store_i64(table, term * rows + k, lines + at * line * 4)
-            y = scaled.target + image * strides.y_image + h * strides.y_row
+            y = scaled.target + image * strides.y_image + out_slice * depth.y_slice
             convolve_row(
-                y, table, w, bias, scaled, scale_step, channels, sizes.out_width,
-                strides.y_pixel,
+                y + h * strides.y_row, table, w, bias, scaled, scale_step, channels,
+                sizes.out_width, strides.y_pixel,
             )  # fmt: skip
         return 0
 
@@ -263,6 +272,6 @@ def row_words(kernel_w: int, stride_w: int, dilation_w: int) -> tuple[int, int]:
 
 
 def workspace_bytes(out_width: Any, channels: Any, reach: int, words: int, share: int) -> Any:
-    """Bytes of workspace for each thread."""
+    """Bytes of workspace for each thread; ``reach`` are rows under a window, of all its slices."""
     size = (channels + LANES - 1) // LANES * LANES * 4
     return size + (out_width + share - 1) // share * words * size * reach

@@ -13,11 +13,11 @@ from .regions import behind_limits
 
 _PRODUCTS = ("Conv", "Gemm", "MatMul")
 _INTEGERS = ("QLinear", "QGemm", "QAttention", "QMoE", "DynamicQuantize")
-_LEFT_ZERO_POINTS = {
-    "MatMulInteger": 2, "ConvInteger": 2, "QLinearMatMul": 2, "QLinearConv": 2, "QGemm": 2,
-    "MatMulIntegerToFloat": 4,
+_LEFT = {
+    "MatMulInteger": (0, 2), "ConvInteger": (1, 3), "QLinearMatMul": (0, 2), "QLinearConv": (0, 2),
+    "QGemm": (0, 2), "MatMulIntegerToFloat": (0, 4),
 }  # fmt: skip
-"""Operand that is the zero point of the left one."""
+"""Operand that onnxruntime has on the left of a product, and its zero point."""
 _CHANGES = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "Cast")
 
 
@@ -43,14 +43,13 @@ def operates_on_integers(node: ir.Node) -> bool:
 
 
 def multiplies_signed(node: ir.Node) -> bool:
-    """Tell whether an operator of integers multiplies a left operand of int8.
+    """Tell whether an operator of integers has int8 on the left of onnxruntime's product.
 
-    In a file that states no types, its zero point says so.
+    That is the activation, but of ConvInteger the weights. In a file that states no types, the
+    zero point says so.
     """
-    place = _LEFT_ZERO_POINTS.get(node.op_type)
-    if place is None:
-        return False
-    given = [node.inputs[i] for i in (0, place) if i < len(node.inputs)]
+    places = _LEFT.get(node.op_type, ())
+    given = [node.inputs[i] for i in places if i < len(node.inputs)]
     return any(value is not None and value.dtype == ir.DataType.INT8 for value in given)
 
 

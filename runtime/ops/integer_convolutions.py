@@ -348,7 +348,7 @@ def _lower_linear_conv(emit: Emission, node: Node, group: Group) -> None:
 
 def _is_depthwise(node: Node) -> bool:
     """Tell whether a depthwise convolution goes from bytes to bytes, by products of such words."""
-    if not HAS_QUADS or not _is_known(node, (3, 5)) or node.infos[0].rank == 5:
+    if not HAS_QUADS or not _is_known(node, (3, 5)):
         return False
     weights, window = _filters(node, 3, 5), Window.of(node, node.required(3).dims[2:])
     groups = node.attribute("group", 1)

@@ -59,14 +59,14 @@ def row_quads(emit: Emission, a: Tensor, kind: str = "u8") -> Tensor:
 
 def pixel_quads(emit: Emission, x: Tensor, groups: int, channels: Dim, kind: str) -> Tensor:
     """Return words of the channels of each pixel of an image, by group."""
-    if groups == 1 and _is_planar(x, channels):
+    if groups == 1 and has_few_planes(x):
         return _planar_quads(emit, x, kind)
     x = emit.channels_last(x)
     images, *spatial = x.shape[0], *x.shape[2:]
     order = channels_last_order(len(x.shape))
     rows, pixel = product(spatial), x.strides[-1]
     shape = (images, groups * ((channels + 3) // 4), *spatial)
-    whole = channel_words(x) if channels % 4 == 0 else None
+    whole = channel_words(_with_whole_words(x)) if groups == 1 or channels % 4 == 0 else None
     if whole is not None and not _is_shifted(x.dtype, kind):
         return whole
     steps = [pixel * step for step in contiguous_strides(spatial)]
@@ -91,8 +91,21 @@ def channel_words(x: Tensor) -> Tensor | None:
     return _as_words(x, shape, (first, 1, *others))
 
 
-def _is_planar(x: Tensor, channels: Dim) -> bool:
+def _with_whole_words(x: Tensor) -> Tensor:
+    """Return images, channels last, with what lies behind the channels up to a whole word.
+
+    That is where pixels have room for it; weights of zero meet it.
+    """
+    channels, pixel = x.shape[1], x.strides[-1]
+    if not isinstance(channels, int) or not isinstance(pixel, int) or x.offset != 0:
+        return x
+    wide = (channels + 3) // 4 * 4
+    return x.view((x.shape[0], wide, *x.shape[2:]), x.strides) if wide <= pixel else x
+
+
+def has_few_planes(x: Tensor) -> bool:
     """Tell whether a word has all channels of an image, which lie one after the other."""
+    channels = x.shape[1]
     is_few = isinstance(channels, int) and 1 <= channels <= 4
     return is_few and same_strides(x.shape[1:], x.strides[1:], contiguous_strides(x.shape[1:]))
 

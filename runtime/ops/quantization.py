@@ -101,7 +101,7 @@ def _infer_quantize(node: Node) -> list[Info]:
     return [node.result(x.dims, dtype)]
 
 
-def _quotient_type(node: Node) -> str:
+def quotient_type(node: Node) -> str:
     """Element type that quotients are rounded to, since opset 23."""
     kind = node.attribute("precision", 0)
     if node.version < 23:
@@ -112,8 +112,8 @@ def _quotient_type(node: Node) -> str:
 def _quantize(node: Node, operands: Sequence[Term]) -> Term:
     x, scale, *zero = operands
     quotient, dtype = call("to_f32", x) / call("to_f32", scale), node.infos[0].dtype
-    if _quotient_type(node) in HALVES:
-        quotient = call(f"to_{short_name(_quotient_type(node))}", quotient)
+    if quotient_type(node) in HALVES:
+        quotient = call(f"to_{short_name(quotient_type(node))}", quotient)
     if dtype in _FLOATS:
         mode = "saturate" if node.attribute("saturate", 1) else "free"
         return call(f"to_{short_name(dtype)}_{mode}", quotient)

@@ -2,7 +2,8 @@
 
 Operands become bytes in each run: the inputs of all steps with one scale, the hidden state of each
 sequence at each step with one of its own (``kernels.cpu.recurrent_products``). onnxruntime has one
-scale there for all sequences of a thread, so that results depend on how many it has.
+scale there for all sequences of a thread, so that results depend on how many it has; they are
+these where each sequence has a thread.
 """
 
 from __future__ import annotations

@@ -90,6 +90,17 @@ def test_signed_products_are_slow_in_onnxruntime(op_type, dtype, is_slow):
     assert ("integers, slow" in console.export_text()) is is_slow
 
 
+@pytest.mark.parametrize(("dtype", "is_slow"), [(np.int8, True), (np.uint8, False)])
+@pytest.mark.parametrize("activations", [np.int8, np.uint8])
+def test_weights_are_what_conv_integer_has_on_the_left(activations, dtype, is_slow):
+    graph = Graph()
+    x = graph.op("QuantizeLinear", "x", F32(0.05), activations(3))
+    weights = graph.rng.integers(0, 9, (4, 4, 3, 3)).astype(dtype)
+    y = graph.op("ConvInteger", x, weights, activations(3), dtype(0), name="it")
+    row = rows(graph, y)["it"]
+    assert (row.reference, row.is_slow) == (True, is_slow)
+
+
 def convolution(graph: Graph, x: str, weights: Any) -> str:
     return graph.rounded(graph.op("Conv", x, weights, name="it"))
 

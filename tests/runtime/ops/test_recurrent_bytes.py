@@ -146,6 +146,22 @@ def test_threads_precision_and_neighbours_change_nothing(rng):
         np.testing.assert_allclose(found, each[..., 3:9, :], rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("optional", [[], ["sequence_lens"], ["initial_h"]], ids=str)
+def test_onnxruntime_with_a_thread_for_each_sequence(rng, optional):
+    """There a thread's sequences have one scale, and inputs one, however far apart rows are."""
+    batch = 6
+    arrays = byte_weights(rng, np.uint8, 1, 20, 32, by_column=False)
+    feeds = drawn_feeds(rng, arrays, 5, batch, optional)
+    feeds["X"][1, 2] *= 50
+    if "initial_h" in optional:
+        feeds["initial_h"][:, 1] *= 9
+    model = network(arrays, feeds)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = batch
+    reference = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    agree(sardonyx.Session(model, threads=1).run(None, feeds), reference.run(None, feeds))
+
+
 def test_numbers_beyond_the_longest_sequence_do_not_count(rng):
     arrays = byte_weights(rng, np.uint8, 1, 6, 16, by_column=False)
     feeds = drawn_feeds(rng, arrays, 6, 2, ["sequence_lens"])
