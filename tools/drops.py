@@ -160,7 +160,7 @@ def drop(metric: str | Metric | None, expected: Results, found: Results, labels:
         The metric does not fit the results.
     """
     if callable(metric):
-        scores = [float(metric(_joined(each), labels)) for each in (expected, found)]
+        scores = [_score(metric, _joined(each), labels) for each in (expected, found)]
         if not np.isfinite(scores).all():
             raise InvalidArgument(f"the metric gives {scores[0]} in float, {scores[1]} quantized")
         return _POINTS * (scores[0] - scores[1])
@@ -180,6 +180,13 @@ def drop(metric: str | Metric | None, expected: Results, found: Results, labels:
     pairs = list(zip(expected, found, strict=True))
     parts = [[compare(e[i], f[i]) for e, f in pairs] for i in outputs]
     return _POINTS * float(np.max([np.mean(np.concatenate(each)) for each in parts]))
+
+
+def _score(metric: Metric, outputs: Any, labels: Any) -> float:
+    score: Any = metric(outputs, labels)
+    if np.ndim(score) or np.asarray(score).dtype.kind not in "biuf":
+        raise InvalidArgument(f"the metric gives {score!r}, expected one number")
+    return float(score)
 
 
 def is_floats(array: Any) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgument
@@ -39,7 +40,8 @@ class Verification:
 
     def __post_init__(self) -> None:
         metric_name(self.metric, self.labels)
-        if self.max_drop is not None and not 0 <= self.max_drop < float("inf"):
+        given = self.max_drop
+        if given is not None and not (isinstance(given, Real) and 0 <= given < float("inf")):
             raise InvalidArgument(f"max_drop must be a number of points, not {self.max_drop!r}")
 
     @property
@@ -56,7 +58,7 @@ class Verification:
 
     def held(self, model: ir.Model, data: Any) -> Held:
         """Return data of which nothing is calibrated on."""
-        return held_back(list(calibration_feeds(model, data)), self.labels)
+        return held_back(list(calibration_feeds(model, data, "validation data")), self.labels)
 
 
 @dataclass(frozen=True)
