@@ -1,4 +1,4 @@
-"""Borders between layers of integers and of floats: steps that quantize, or widen, what lies between.
+"""Borders between layers of integers and of floats: steps that quantize, or widen, tensors.
 
 They are measured in two mixes in which neighbours differ, and a mix is improved by what it saves
 when some layers side by side, which cost two borders, become like those around them.
@@ -136,9 +136,7 @@ def improved(
     return {layer: each for layer, each in best.items() if each != FLOAT}
 
 
-def _have(
-    layers: Sequence[str], precision: str, options: Mapping[str, Sequence[Option]]
-) -> bool:
+def _have(layers: Sequence[str], precision: str, options: Mapping[str, Sequence[Option]]) -> bool:
     return all(any(each.precision == precision for each in options[layer]) for layer in layers)
 
 

@@ -1,8 +1,8 @@
 """Perplexity of a decoder: how surprised it is by a text, with weights of 8 bits and of 4.
 
-The decoder is SmolLM2-135M of the registry (`zoo`). The texts come with Python and the packages that
-read the decoder: the reference of the language, documentation, source code, and descriptions of
-packages.
+The decoder is SmolLM2-135M of the registry (`zoo`). The texts come with Python and with packages
+that read the decoder: the reference of the language, documentation, source code, and descriptions
+of packages.
 """
 
 from __future__ import annotations

@@ -43,9 +43,7 @@ class FewBits:
 
     def take(self, node: ir.Node) -> bool:
         """Tell whether the weights of a node take 4 bits."""
-        return (
-            self.bits == 4 and node.op_type in ("MatMul", "Gemm") and node.name not in self.wide
-        )
+        return self.bits == 4 and node.op_type in ("MatMul", "Gemm") and node.name not in self.wide
 
 
 def few_bits(model: ir.Model, bits: int, block: int, method: str, wide: Collection[str]) -> FewBits:

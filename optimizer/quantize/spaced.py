@@ -1,8 +1,8 @@
 """Weights that had 4 bits before: blocks of evenly spaced numbers, found again without an error.
 
-Files of 4 bits (Q4_0 and Q4_1 of GGUF, tables of HQQ) are often read as float32. Each block then has
-at most 16 different numbers, ``low + k * scale``. ``low`` need be no multiple of ``scale``, so zero
-points, which are whole numbers in ONNX, leave an *offset* for each block.
+Files of 4 bits (Q4_0 and Q4_1 of GGUF, tables of HQQ) are often read as float32. Each block then
+has at most 16 different numbers, ``low + k * scale``. ``low`` need be no multiple of ``scale``, so
+zero points, which are whole numbers in ONNX, leave an *offset* for each block.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import numpy as np
 from .weights import LEAST_SCALE, LEVELS
 
 _TOLERANCE = 0.02
-"""Of a scale: what float16 leaves of the 15 steps of a block. Blocks of any other weights would have
-to keep to it by chance, each number with one of 25."""
+"""Of a scale: what float16 leaves of the 15 steps of a block. Blocks of any other weights would
+have to keep to it by chance, each number with one of 25."""
 _FIRST = 64
 """Blocks that tell, for nearly all other weights, that they are none of these."""
 
