@@ -283,8 +283,10 @@ def test_accuracy_on_handwritten_digits(method, tmp_path):
     assert path.stat().st_size < Path(DIGITS).stat().st_size
 
 
-@pytest.mark.parametrize("mode", ["dynamic", "weights"])
-@pytest.mark.parametrize("options", [{}, {"bits": 4}, {"bits": 4, "block": 16, "rounding": "mse"}])
+@pytest.mark.parametrize(("mode", "options"), [
+    ("dynamic", {}), ("weights", {}), ("weights", {"bits": 4}),
+    ("weights", {"bits": 4, "block": 16, "rounding": "mse"}),
+])  # fmt: skip
 def test_modes_without_data(mode, options, rng, tmp_path):
     net = Net()
     first = (net.rng.standard_normal((40, 64)) / 6).astype(F32)
