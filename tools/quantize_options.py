@@ -53,7 +53,7 @@ def check_options(mode: str, path: Any, options: Mapping[str, Any]) -> None:
             said = ", ".join(map(str, known))
             raise InvalidArgument(f"{name} must be one of {said}, not {value!r}")
     percentile, block, keep = (options[name] for name in ("percentile", "block", "keep"))
-    if not (isinstance(percentile, Real) and 50 < percentile <= 100):
+    if not (isinstance(percentile, Real) and 50 < float(percentile) <= 100):
         raise InvalidArgument(f"percentile must lie above 50 and up to 100, not {percentile!r}")
     if not isinstance(block, Integral) or block < 16 or int(block) & (int(block) - 1):
         raise InvalidArgument(f"block must be a power of two from 16, not {block!r}")
