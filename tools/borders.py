@@ -71,7 +71,8 @@ def measured(
         depth = depths.setdefault(layer, 0)
         for each in readers[layer]:
             depths[each] = max(depths.get(each, 0), depth + 1)
-    widening, rounding = {}, {}
+    widening: dict[str, float] = {}
+    rounding: dict[str, float] = {}
     for parity in (0, 1):
         integers = [layer for layer in layers if depths[layer] % 2 == parity]
         times = layer_times(integers)
