@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import ml_dtypes
 import numpy as np
 import onnx_ir as ir
@@ -68,7 +71,7 @@ def with_sums(node: ir.Node, depth: int, block: int, made: dict[ir.Value, ir.Val
 
 
 def _node(
-    op_type: str, inputs: list[ir.Value], name: str, like: ir.Value, sizes: list[object],
+    op_type: str, inputs: list[ir.Value], name: str, like: ir.Value, sizes: Sequence[Any],
     **attributes: int,
 ) -> ir.Node:  # fmt: skip
     node = ir.node(op_type, inputs, attributes, name=name)
