@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -59,6 +60,12 @@ def replace_uses(old: ir.Value, new: ir.Value) -> None:
         changes.setdefault(node, {})[index] = new
     for node, inputs in changes.items():
         set_inputs(node, inputs)
+
+
+def set_dtype(value: ir.Value, dtype: ir.DataType) -> None:
+    """Give a value of a known type another type of elements; copies of its model share the old."""
+    value.type = copy.copy(value.type)
+    value.dtype = dtype
 
 
 # onnx_ir's own functions copy all inputs of a node for each that is replaced, and all outputs of a

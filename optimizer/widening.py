@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from ..custom_operators import find
 from .cleanup import infer
-from .edits import insert, new_constant, replace_uses, set_inputs
+from .edits import insert, new_constant, replace_uses, set_dtype, set_inputs
 
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _TYPE_ATTRIBUTES = ("dtype", "output_dtype", "softmax_precision", "stash_type")
@@ -54,7 +54,7 @@ def widen(model: ir.Model) -> None:
             _keep_precision(node)
         _widen_node(node)
     for value in values:
-        value.dtype = ir.DataType.FLOAT
+        set_dtype(value, ir.DataType.FLOAT)
     for each in model.graphs():
         for value in list(each.initializers.values()):
             _widen_constant(value)
@@ -143,7 +143,7 @@ def _round_cast(node: ir.Node) -> None:
 def _widen_constant(value: ir.Value) -> None:
     if value.dtype in _HALVES and value.const_value is not None:
         value.const_value = _float32(value.const_value)
-        value.dtype = ir.DataType.FLOAT
+        set_dtype(value, ir.DataType.FLOAT)
 
 
 def _float32(tensor: ir.TensorProtocol) -> ir.TensorProtocol:

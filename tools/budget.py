@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -10,11 +10,11 @@ import numpy as np
 
 from ..kernels.unit_rates import BFLOATS_WORTH, bfloat16_speed
 from ..notes import PRECISION_NOTE
-from . import mixes
+from . import borders, mixes
 from .calibrated import Calibrated
 from .drops import Feed, Held, Metric, drop
 from .layer_times import few_samples, layer_times, outputs_of, run_times
-from .mixes import FLOAT, Option, Step
+from .mixes import FLOAT, Option
 from .sensitivity import Sensitivity, Switchboard
 
 if TYPE_CHECKING:
@@ -138,28 +138,40 @@ class Searcher:
         steps = mixes.steps(options)
         count = len(steps)
         if budget is not None and steps:
-            if mixes.mix(steps) != whole.precisions:
-                self._try(mixes.mix(steps))
+
+            def mix(count: int) -> dict[str, str]:
+                return borders.improved(mixes.mix(steps[:count]), options, between)
+
+            between = borders.measured(self.layers, whole.layer_ns, float_ns, self._times_with)
+            if mix(count) != whole.precisions:
+                self._try(mix(count))
             if self._best(budget).drop > budget:
-                count = self._give_back(steps, budget)
+                count = self._give_back(mix, count, budget)
         found = Search(sensitivity, float_ns, options, self._best(budget), budget=budget)
         left = {step.layer for step in steps[count:] if step.option.precision == "int8"}
         found.reasons = _reasons(found, left, self.layers)
         return found
 
-    def _give_back(self, steps: Sequence[Step], budget: float) -> int:
-        """Verify fewer and fewer steps until the budget is met; returns how many are left."""
-        holds, fails = 0, len(steps)
+    def _give_back(self, mix: Callable[[int], dict[str, str]], count: int, budget: float) -> int:
+        """Verify mixes of fewer and fewer steps until the budget is met; returns how many."""
+        holds, fails = 0, count
         while fails - holds > 1:
             middle = (holds + fails) // 2
-            if self._predicted_drop(mixes.mix(steps[:middle])) <= budget:
+            if self._predicted_drop(mix(middle)) <= budget:
                 holds = middle
             else:
                 fails = middle
         holds, fewer = max(holds, 1), 1
-        while holds > 0 and self._try(mixes.mix(steps[:holds])).drop > budget:
+        while holds > 0 and self._try(mix(holds)).drop > budget:
             holds, fewer = holds - fewer, 2 * fewer
         return max(holds, 0)
+
+    def _times_with(self, integers: Collection[str]) -> dict[str, float]:
+        """Measure the layers where some are in 8 bits."""
+        from ..runtime.session import Session
+
+        with Session(self.calibrated.quantized(integers)[0], threads=self.threads) as session:
+            return layer_times(session, self.sample, self.layers)
 
     def _bfloat_times(self, shares: Mapping[str, float]) -> dict[str, float]:
         """Measure the layers as products of bfloat16."""
@@ -219,6 +231,8 @@ def _reasons(found: Search, left: Collection[str], layers: Mapping[str, Any]) ->
                 f"its error, {share:.0f} % of the sum of all layers', saves "
                 f"{(slow - fast) / 1e3:.1f} µs only: given back to stay within the budget"
             )
+        elif found.best.precisions.get(layer, FLOAT) == FLOAT:
+            reasons[layer] = "beside float layers: what quantizes and widens between takes longer"
         else:
             reasons[layer] = "faster as bfloat16, which loses less"
     return reasons

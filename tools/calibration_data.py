@@ -20,7 +20,9 @@ _AT_ONCE = 8
 """Samples of a run where the model takes any number."""
 
 
-def calibration_feeds(model: ir.Model, data: Any) -> Iterator[dict[str, np.ndarray]]:
+def calibration_feeds(
+    model: ir.Model, data: Any, what: str = "calibration data"
+) -> Iterator[dict[str, np.ndarray]]:
     """Yield the feeds of calibration data, one after the other.
 
     Parameters
@@ -31,6 +33,8 @@ def calibration_feeds(model: ir.Model, data: Any) -> Iterator[dict[str, np.ndarr
         if all inputs have as many, which are run a few at a time; else one feed. A path of an
         ``.npy`` or ``.npz`` file, or of a folder of them, holds such data. Any other iterable
         yields feeds, or arrays of the only input.
+    what : str
+        What errors call it.
 
     Raises
     ------
@@ -39,13 +43,20 @@ def calibration_feeds(model: ir.Model, data: Any) -> Iterator[dict[str, np.ndarr
         model's; names it.
     """
     count = 0
-    for count, feed in enumerate(_feeds(model, data), 1):
-        yield _checked(model, feed, count)
+    for count, feed in enumerate(_feeds(model, data, what), 1):
+        yield _checked(model, feed, f"run {count} of the {what}")
     if not count:
-        raise InvalidArgument("the calibration data is empty: give some inputs")
+        raise InvalidArgument(f"the {what} is empty: give some inputs{_where(data)}")
 
 
-def _feeds(model: ir.Model, data: Any) -> Iterator[Mapping[str, Any]]:
+def _where(data: Any) -> str:
+    """Say what of a folder is read."""
+    if not isinstance(data, str | os.PathLike) or not Path(data).is_dir():
+        return ""
+    return f"; {data} holds no file of {', '.join(_ARRAYS)}, nor images"
+
+
+def _feeds(model: ir.Model, data: Any, what: str) -> Iterator[Mapping[str, Any]]:
     names = input_names(model)
     if isinstance(data, str | os.PathLike):
         for path in _files(Path(data)):
@@ -60,8 +71,8 @@ def _feeds(model: ir.Model, data: Any) -> Iterator[Mapping[str, Any]]:
     else:
         kind = type(data).__name__
         raise InvalidArgument(
-            f"calibration data is a mapping of arrays by input, an iterable of such feeds, or a "
-            f"path, not a {kind}"
+            f"{what} is a mapping of arrays by input, an iterable of such feeds, or a path, not a "
+            f"{kind}"
         )
 
 
@@ -95,9 +106,8 @@ def _batches(model: ir.Model, arrays: Mapping[str, Any]) -> Iterator[Mapping[str
         yield {name: array[start : start + step] for name, array in arrays.items()}
 
 
-def _checked(model: ir.Model, feed: Mapping[str, Any], count: int) -> dict[str, np.ndarray]:
+def _checked(model: ir.Model, feed: Mapping[str, Any], where: str) -> dict[str, np.ndarray]:
     names = input_names(model)
-    where = f"run {count} of the calibration data"
     values = {str(value.name): value for value in model.graph.inputs}
     for name in feed:
         if name not in values:
@@ -105,10 +115,14 @@ def _checked(model: ir.Model, feed: Mapping[str, Any], count: int) -> dict[str, 
     for name in names:
         if name not in feed:
             raise InvalidArgument(f"{where}: input {name!r} is missing; there are {list(feed)}")
-    return {name: _fitting(values[name], np.asarray(array), where) for name, array in feed.items()}
+    return {name: _fitting(values[name], array, where) for name, array in feed.items()}
 
 
-def _fitting(value: ir.Value, array: np.ndarray, where: str) -> np.ndarray:
+def _fitting(value: ir.Value, given: Any, where: str) -> np.ndarray:
+    try:
+        array = np.asarray(given)
+    except ValueError as error:
+        raise InvalidArgument(f"{where}: input {value.name!r} is no array: {error}") from error
     wanted = None if value.dtype is None else value.dtype.numpy()
     if wanted is not None and array.dtype != wanted:
         raise InvalidArgument(f"{where}: input {value.name!r} is {array.dtype}, expected {wanted}")

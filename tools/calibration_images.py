@@ -59,6 +59,9 @@ class ImageOptions:
         ):
             if value is not None and value not in known:
                 raise InvalidArgument(f"{name} must be one of {', '.join(known)}, not {value!r}")
+        for name, numbers in (("mean", self.mean), ("scale", self.scale)):
+            if numbers is not None and not np.isfinite(numbers).all():
+                raise InvalidArgument(f"{name} must be finite: {numbers}")
         if self.scale is not None and not all(self.scale):
             raise InvalidArgument(f"scale must not be 0: {self.scale}")
         if self.resize is not None and min(self.resize) < 1:
@@ -135,13 +138,9 @@ class ImageFolder:
 
     def _image(self, file: Path) -> np.ndarray:
         """One image as the model takes it, without the axis of images."""
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
 
-        try:
-            with Image.open(file) as opened:
-                image = opened.convert("L" if self._channels == 1 else "RGB")
-        except (OSError, UnidentifiedImageError) as error:
-            raise InvalidArgument(f"{file} is no image: {error}") from error
+        image = _opened(file).convert("L" if self._channels == 1 else "RGB")
         height, width = self._size
         height = height or max(round(image.height * (width or 0) / image.width), 1)
         width = width or max(round(image.width * height / image.height), 1)
@@ -154,6 +153,23 @@ class ImageFolder:
             pixels = (pixels.astype(np.float32) - self._mean) / self._scale
         pixels = pixels.astype(kind)
         return pixels if self._layout == "NHWC" else np.moveaxis(pixels, -1, 0)
+
+
+def _opened(file: Path) -> Any:
+    """Image of a file, of 8 bits: of 16, the upper ones."""
+    from PIL import Image
+
+    try:
+        with Image.open(file) as opened:
+            opened.load()
+            if opened.mode == "F":
+                raise ValueError("its pixels are floats, of no known range")
+            if not opened.mode.startswith("I"):
+                return opened.copy()
+            wide = np.asarray(opened)
+            return Image.fromarray(np.clip(wide // 257, 0, 255).astype(np.uint8))
+    except Exception as error:  # decoders raise errors of many kinds
+        raise InvalidArgument(f"{file} is no image: {error}") from error
 
 
 def images_of(folder: Path) -> list[Path]:

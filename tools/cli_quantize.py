@@ -6,9 +6,9 @@ import warnings
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
+from ..errors import InvalidArgument
 from . import text
 from .cli_options import Output, Source, Threads
 
@@ -78,6 +78,7 @@ def quantize(
 ) -> None:
     """Quantize a model to 8 bits (or weights to 4), as standard ONNX."""
     from .calibration_images import ImageOptions, read_numbers, read_pair
+    from .feeds import read_arrays
     from .quantization_report import print_quantization
     from .quantize import quantize as run
 
@@ -88,7 +89,9 @@ def quantize(
         None if resize is None else read_pair(resize),
         order,
     )
-    known = None if labels is None else np.load(labels)
+    known = None if labels is None else read_arrays(labels)
+    if isinstance(known, dict):
+        raise InvalidArgument(f"{labels} holds {', '.join(known)}: labels are one array, in .npy")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "nothing is written")  # it is printed below
         done = run(

@@ -139,7 +139,8 @@ def drop(metric: str | Metric | None, expected: Results, found: Results, labels:
     metric : str or callable, optional
         ``"accuracy"`` (default where there are labels): how much rarer the largest element of the
         first output is at the label. ``"cosine"`` (default without): 1 minus the cosine of a
-        sample's results and the float ones, of the worst output. ``"top1"``: how often the largest
+        sample's results and the float ones, of the worst output; of all samples together where each
+        has one number. ``"top1"``: how often the largest
         element is another one. ``"kl"``: Kullback-Leibler divergence, in nats, of the
         distributions over the last axis. A function of outputs and labels gives a score, of which
         1 is best: how much less that is. Outputs are one array where the model has one output,
@@ -160,7 +161,7 @@ def drop(metric: str | Metric | None, expected: Results, found: Results, labels:
         The metric does not fit the results.
     """
     if callable(metric):
-        scores = [float(metric(_joined(each), labels)) for each in (expected, found)]
+        scores = [_score(metric, _joined(each), labels) for each in (expected, found)]
         if not np.isfinite(scores).all():
             raise InvalidArgument(f"the metric gives {scores[0]} in float, {scores[1]} quantized")
         return _POINTS * (scores[0] - scores[1])
@@ -178,13 +179,46 @@ def drop(metric: str | Metric | None, expected: Results, found: Results, labels:
     if not outputs:
         raise InvalidArgument(f"metric {name!r} needs an output of floats")
     pairs = list(zip(expected, found, strict=True))
-    parts = [[compare(e[i], f[i]) for e, f in pairs] for i in outputs]
+    if name != "cosine":
+        outputs = [i for i in outputs if _is_row(expected[0][i])]
+        if not outputs:
+            raise InvalidArgument(
+                f"metric {name!r} compares elements along the last axis, and all outputs have one: "
+                "use 'cosine', or a function"
+            )
+    parts = [[compare(*each) for each in _samples(pairs, i)] for i in outputs]
     return _POINTS * float(np.max([np.mean(np.concatenate(each)) for each in parts]))
+
+
+def _score(metric: Metric, outputs: Any, labels: Any) -> float:
+    score: Any = metric(outputs, labels)
+    if np.ndim(score) or np.asarray(score).dtype.kind not in "biuf":
+        raise InvalidArgument(f"the metric gives {score!r}, expected one number")
+    return float(score)
 
 
 def is_floats(array: Any) -> bool:
     """Tell whether a result can be compared: an array of floats that is not empty."""
     return isinstance(array, np.ndarray) and array.dtype.kind == "f" and array.size > 0
+
+
+def _is_row(array: np.ndarray) -> bool:
+    """Tell whether there are several elements along the last axis."""
+    return array.ndim > 0 and array.shape[-1] > 1
+
+
+def _samples(pairs: Sequence[Any], index: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """An output of both models in each run; in all at once where a sample has one number.
+
+    Two numbers have no angle.
+    """
+    arrays = [(e[index], f[index]) for e, f in pairs]
+    if any(one.size > max(len(one) if one.ndim else 1, 1) for one, _ in arrays):
+        return arrays
+    joined = (np.concatenate([each.reshape(1, -1) for each in some], 1)
+              for some in zip(*arrays, strict=True))  # fmt: skip
+    one, other = joined
+    return [(one, other)]
 
 
 def _breaks(expected: np.ndarray, found: np.ndarray) -> bool:
@@ -210,6 +244,11 @@ def _joined(results: Results) -> Any:
 
 
 def _accuracy(results: Results, labels: Any) -> float:
+    if not _is_row(results[0][0]):
+        raise InvalidArgument(
+            "accuracy takes the largest of the elements along the last axis, and the first output "
+            "has one; give a function as metric"
+        )
     found = np.concatenate([np.argmax(run[0], -1).reshape(-1) for run in results])
     wanted = np.asarray(labels).reshape(-1)
     if found.shape != wanted.shape or wanted.dtype.kind not in "iu":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -186,15 +188,29 @@ def _read(text: str, names: list[str]) -> dict[str, Any]:
     path = Path(file)
     if name and path.suffix not in (".npy", ".npz") and not path.exists():
         return {name: file.split(",")}
-    try:
-        data = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise InvalidArgument(f"{path}: not a readable .npy or .npz file ({error})") from error
+    data = read_arrays(path)
     if isinstance(data, np.ndarray):
         return {name or names[0]: data}
-    with data:
-        if name:
-            if len(data.files) != 1:
-                raise InvalidArgument(f"{path} holds {data.files}: give it without {name}=")
-            return {name: data[data.files[0]]}
-        return {key: data[key] for key in data.files}
+    if name:
+        if len(data) != 1:
+            raise InvalidArgument(f"{path} holds {list(data)}: give it without {name}=")
+        return {name: next(iter(data.values()))}
+    return data
+
+
+def read_arrays(path: Path) -> np.ndarray | dict[str, np.ndarray]:
+    """Read the array of an ``.npy`` file, or those of an ``.npz`` file by name.
+
+    Raises
+    ------
+    InvalidArgument
+        The file cannot be read, or holds Python's objects.
+    """
+    try:
+        data: Any = np.load(path, allow_pickle=False)
+        if isinstance(data, np.ndarray):
+            return data
+        with data:
+            return {key: data[key] for key in data.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InvalidArgument(f"{path}: not a readable .npy or .npz file ({error})") from error

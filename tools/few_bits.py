@@ -60,6 +60,7 @@ def write_weights(
         Names of nodes whose weights have 8 bits anyway.
     """
     from ..optimizer.names import make_names_unique
+    from ..optimizer.quantize.few_bits import few_bits
     from ..optimizer.quantize.weight_only import write_weights
     from ..optimizer.report import Report
 
@@ -68,9 +69,10 @@ def write_weights(
     for name in wide:
         if name not in names:
             raise InvalidArgument(f"no node {name!r} to keep")
+    ranges = "mse" if refinements.rounding == "mse" else "nearest"
+    few = few_bits(model, bits, block, ranges, wide)
     refined: Mapping[str, Refined] = {}
     if refinements.reads_data:
         feeds = kept(calibration_feeds(model, data))
-        refined = refinements.of_weights(model, feeds, threads, bits=bits, block=block, wide=wide)
-    ranges = "mse" if refinements.rounding == "mse" else "nearest"
-    return write_weights(model, bits, block, ranges, refined, wide)
+        refined = refinements.of_weights(model, feeds, threads, few)
+    return write_weights(model, few, refined)

@@ -1,12 +1,16 @@
 """Perplexity of a decoder: how surprised it is by a text, with weights of 8 bits and of 4.
 
-The decoder is SmolLM2-135M of the registry (`zoo`), the text the reference of the Python language
-that ``pydoc`` shows.
+The decoder is SmolLM2-135M of the registry (`zoo`). The texts come with Python and with packages
+that read the decoder: the reference of the language, documentation, source code, and descriptions
+of packages.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import inspect
+from collections.abc import Iterator
+from importlib.metadata import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +23,15 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _NEEDED = ("torch", "transformers", "gguf")
-_LETTERS = 120_000
-"""Of the text."""
+_TOKENS = 2048
+"""Of each text."""
+_LETTERS = 8 * _TOKENS
+WINDOW = 256
+"""Tokens of a run."""
 
 
 def decoder() -> tuple[ir.Model, np.ndarray]:
-    """Return the decoder, from tokens (1, n) to logits (1, n, words), and the tokens of the text.
+    """Return the decoder, from tokens (1, n) to logits (1, n, words), and the tokens of all texts.
 
     Raises
     ------
@@ -38,13 +45,26 @@ def decoder() -> tuple[ir.Model, np.ndarray]:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    return _model(path), np.array(tokenizer(_text())["input_ids"], np.int64)
+    parts = [tokenizer(text[:_LETTERS])["input_ids"][:_TOKENS] for text in _texts()]
+    return _model(path), np.array([token for part in parts for token in part], np.int64)
 
 
-def _text() -> str:
+def _texts() -> Iterator[str]:
+    """Yield texts of different kinds, each longer than is looked at."""
+    import argparse
+    import decimal
+    import difflib
+    import doctest
+    import pickle
+    import statistics
     from pydoc_data.topics import topics
 
-    return "\n".join(topics[name] for name in sorted(topics))[:_LETTERS]
+    yield "\n".join(topics[name] for name in sorted(topics))
+    modules = (doctest, difflib, pickle, argparse, decimal)
+    members = [value for module in modules for _, value in sorted(vars(module).items())]
+    yield "\n\n".join(inspect.getdoc(each) or "" for each in (*modules, *members))
+    yield inspect.getsource(statistics)
+    yield "\n\n".join(metadata(name)["Description"] or "" for name in ("transformers", "torch"))
 
 
 def _model(path: Path) -> ir.Model:
@@ -84,7 +104,7 @@ def _decoder(path: Path) -> Any:
     return found.float()
 
 
-def perplexity(session: Session, tokens: np.ndarray, window: int = 256, windows: int = 8) -> float:
+def perplexity(session: Session, tokens: np.ndarray, window: int = WINDOW) -> float:
     """Exponential of the mean cross entropy of each token behind those before it in its window.
 
     Parameters
@@ -92,12 +112,13 @@ def perplexity(session: Session, tokens: np.ndarray, window: int = 256, windows:
     session : Session
         From tokens (1, n) to logits (1, n, words).
     tokens : ndarray of int64, shape (n,)
-    window, windows : int
-        Tokens of a run, and number of runs.
+        Those that fill no window at the end are left out.
+    window : int
+        Tokens of a run.
     """
     name = session.get_inputs()[0].name
     losses = []
-    for start in range(0, min(len(tokens), window * windows) - window + 1, window):
+    for start in range(0, len(tokens) - window + 1, window):
         part = tokens[start : start + window]
         (logits,) = session.run(None, {name: part[None]})
         scores = logits[0, :-1].astype(np.float64)

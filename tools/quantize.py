@@ -21,6 +21,7 @@ from .calibration_images import ImageOptions, with_images
 from .drops import Feed, Held, Metric
 from .few_bits import write_halves, write_weights
 from .layer_report import LayerRow, layer_rows
+from .quantize_options import check_options
 from .refinements import Refinements, equalized, kept
 from .verification import Measured, Verification, measure, with_first
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 
     from ..optimizer.quantize.ranges import Range
 
-MODES = ("static", "dynamic", "weights", "fp16", "bf16")
 _TAKEN = {
     "static": "convolution or product in the main graph",
     "dynamic": "product",
@@ -236,7 +236,12 @@ def quantize(
     from ..optimizer.report import Report
 
     start = time.perf_counter()
-    _check(mode, method, percentile, bits, block, rounding)
+    given = {
+        "method": method, "percentile": percentile, "products": products, "bits": bits,
+        "block": block, "rounding": rounding, "equalize": equalize, "correct": correct,
+        "ports": ports, "keep": keep, "plots": plots,
+    }  # fmt: skip
+    check_options(mode, path, given)
     refinements = Refinements(rounding, equalize, correct)
     loaded = load(source)
     data, validation = (with_images(loaded, each, images) for each in (data, validation))
@@ -272,10 +277,10 @@ def quantize(
     remove_dead(done.model, cleaning)
     make_names_unique(done.model, cleaning)
     if mode != "static" and searches:
-        given = data if validation is None else validation
-        if given is None:
+        seen = data if validation is None else validation
+        if seen is None:
             raise InvalidArgument("max_drop needs data to verify on: give some inputs")
-        held = wanted.held(floats, given)
+        held = wanted.held(floats, seen)
         _note(done, measure(floats, done.model, held.feeds[0], threads, held, metric), held, wanted)
     if path is not None and (force or not done.refusals):
         save(done.model, path, target_opset=target_opset)
@@ -288,24 +293,6 @@ def quantize(
 
 def _told(mode: str, rounding: str) -> str:
     return "static quantization" if mode == "static" else f"rounding by {rounding}"
-
-
-def _check(mode: str, method: str, percentile: float, bits: int, block: int, rounding: str) -> None:
-    from ..optimizer.quantize.ranges import METHODS
-
-    for name, value, known in (
-        ("mode", mode, MODES),
-        ("method", method, ("auto", *METHODS)),
-        ("bits", bits, (8, 4)),
-        ("rounding", rounding, ("nearest", "mse", "gptq", "adaround")),
-    ):
-        if value not in known:
-            options = ", ".join(map(str, known))
-            raise InvalidArgument(f"{name} must be one of {options}, not {value!r}")
-    if not 50 < percentile <= 100:
-        raise InvalidArgument(f"percentile must lie above 50 and up to 100, not {percentile}")
-    if block < 16 or block & (block - 1):
-        raise InvalidArgument(f"block must be a power of two from 16, not {block}")
 
 
 def _quantize_static(

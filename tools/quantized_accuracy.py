@@ -21,7 +21,6 @@ from .quantize import quantize
 
 _POINTS = 0.5
 _GROWTH = 3.0
-_WINDOW, _CALIBRATION = 256, 32
 _DECODER = "smollm2"
 
 
@@ -62,30 +61,17 @@ def measured(task: Task, threads: int | None = None) -> Row:
 
 
 def decoder_row(threads: int | None = None) -> Row:
-    """Compare weights of 4 bits, rounded by GPTQ on the end of the text, with those of 8.
-
-    The product that gives scores of words has 8 in both.
-    """
+    """Compare weights of 4 bits with those of 8."""
     from .perplexity import decoder, perplexity
 
     model, tokens = decoder()
-    name = str(model.graph.inputs[0].name)
-    last = model.graph.outputs[0].producer()
-    keep = [] if last is None else [str(last.name)]
-    cut = len(tokens) - _WINDOW * _CALIBRATION
-    scored = tokens[:cut]
-    data = [
-        {name: tokens[None, start : start + _WINDOW]} for start in range(cut, len(tokens), _WINDOW)
-    ]
 
-    def score(bits: int, rounding: str) -> float:
-        done = quantize(
-            model, data, mode="weights", bits=bits, rounding=rounding, keep=keep, threads=threads
-        )
+    def score(bits: int) -> float:
+        done = quantize(model, mode="weights", bits=bits, threads=threads)
         with Session(done.model, threads=threads) as session:
-            return perplexity(session, scored, _WINDOW)
+            return perplexity(session, tokens)
 
-    wide, narrow = score(8, "nearest"), score(4, "gptq")
+    wide, narrow = score(8), score(4)
     growth = 100 * (narrow / wide - 1)
     return Row("SmolLM2-135M, 4 bits after 8", "perplexity", wide, narrow, growth, _GROWTH)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from .progress import shown
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from ..optimizer.quantize.few_bits import FewBits
     from ..optimizer.quantize.grid import Grid
     from ..optimizer.quantize.layers import Layer
     from ..optimizer.quantize.refinement import Refined
@@ -72,27 +73,26 @@ class Refinements:
         calibrated.refined = self._refined(calibrated.model, list(steps), grid, feeds, threads)
 
     def of_weights(
-        self,
-        model: ir.Model,
-        feeds: Feeds,
-        threads: int | None,
-        *,
-        bits: int,
-        block: int,
-        wide: Collection[str],
+        self, model: ir.Model, feeds: Feeds, threads: int | None, few: FewBits
     ) -> dict[str, Refined]:
-        """Refine the weights of a model that keeps only weights in few bits."""
+        """Refine the weights of a model that keeps only weights in few bits.
+
+        Those that had 4 bits before stay as they are.
+        """
+        from ..optimizer.quantize.few_bits import LEAST
         from ..optimizer.quantize.layers import layers_of
-        from ..optimizer.quantize.weight_only import LEAST, weight_grid
+        from ..optimizer.quantize.weight_only import weight_grid
 
         taken = [layer for layer in layers_of(model.graph) if layer.weights.size >= LEAST]
         names = [str(layer.node.name) for layer in taken]
-        ranges = "nearest" if self.rounding == "nearest" else "mse"
+        if self.rounding != "nearest":
+            few = replace(few, method="mse")
 
         def grid(layer: Layer, squares: np.ndarray | None) -> Grid:
-            return weight_grid(layer, bits, block, ranges, wide, squares)
+            return weight_grid(layer, few, squares)
 
-        return self._refined(model, names, grid, feeds, threads)
+        rounded = [name for name in names if name not in few.spaced]
+        return self._refined(model, rounded, grid, feeds, threads)
 
     def _refined(
         self,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..errors import InvalidArgument
 from . import text
@@ -39,7 +42,10 @@ class Verification:
 
     def __post_init__(self) -> None:
         metric_name(self.metric, self.labels)
-        if self.max_drop is not None and not 0 <= self.max_drop < float("inf"):
+        if self.labels is not None and not isinstance(self.labels, Sized):
+            raise InvalidArgument(f"labels must be a sequence, not {self.labels!r}")
+        given = self.max_drop
+        if given is not None and not (isinstance(given, Real) and 0 <= given < float("inf")):
             raise InvalidArgument(f"max_drop must be a number of points, not {self.max_drop!r}")
 
     @property
@@ -56,7 +62,7 @@ class Verification:
 
     def held(self, model: ir.Model, data: Any) -> Held:
         """Return data of which nothing is calibrated on."""
-        return held_back(list(calibration_feeds(model, data)), self.labels)
+        return held_back(list(calibration_feeds(model, data, "validation data")), self.labels)
 
 
 @dataclass(frozen=True)
@@ -117,7 +123,11 @@ def measure(
 
 
 def with_first(feeds: Iterable[Feed]) -> tuple[Feed | None, Iterable[Feed]]:
-    """Return the first feed, and all, which are still read once only."""
+    """Return the first feed that is not empty, and all, which are still read once only."""
     rest = iter(feeds)
-    first = next(rest, None)
-    return first, () if first is None else itertools.chain([first], rest)
+    before: list[Feed] = []
+    for feed in rest:
+        before.append(feed)
+        if any(np.size(array) for array in feed.values()):
+            break
+    return (before[-1] if before else None), itertools.chain(before, rest)

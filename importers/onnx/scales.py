@@ -15,6 +15,12 @@ import onnx_ir as ir
 _SCALES = {
     "QuantizeLinear": (1,), "DequantizeLinear": (1,), "QLinearConv": (1, 4, 6),
     "QLinearMatMul": (1, 4, 6),
+    # of com.microsoft
+    "QGemm": (1, 4, 7), "QLinearAdd": (1, 4, 6), "QLinearMul": (1, 4, 6),
+    "QLinearAveragePool": (1, 3), "QLinearGlobalAveragePool": (1, 3), "QLinearLeakyRelu": (1, 3),
+    "QLinearSigmoid": (1, 3), "QLinearSoftmax": (1, 3), "QLinearConcat": (0,),
+    "MatMulIntegerToFloat": (2, 3), "DynamicQuantizeMatMul": (2,), "QAttention": (3, 4),
+    "DynamicQuantizeLSTM": (8, 10), "MatMulNBits": (2,), "GatherBlockQuantized": (2,),
 }  # fmt: skip
 """Which inputs are scales."""
 _MOST_ELEMENTS = 1 << 16

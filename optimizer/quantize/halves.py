@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ..edits import insert, new_constant, set_inputs
+from ..edits import insert, new_constant, set_dtype, set_inputs
 from ..values import constant, subgraphs
 
 HALVES = {"fp16": ir.DataType.FLOAT16, "bf16": ir.DataType.BFLOAT16}
@@ -91,7 +91,7 @@ class _Writer:
         if ports:
             for value in self._graph.inputs:
                 if value.dtype == ir.DataType.FLOAT:
-                    value.dtype = self._kind
+                    set_dtype(value, self._kind)
         results = {value: value.dtype for value in self._graph.outputs}
         for node in list(self._graph):
             self._convert(node)
@@ -114,7 +114,7 @@ class _Writer:
                 set_inputs(node, {index: self._as(value, wanted)})
         for index in made:
             if node.outputs[index].dtype == ir.DataType.FLOAT:
-                node.outputs[index].dtype = self._kind
+                set_dtype(node.outputs[index], self._kind)
         for body in subgraphs(node):
             self._widen_captures(body)
 

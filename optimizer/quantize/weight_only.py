@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
 
 from ..edits import insert, new_constant, set_inputs
 from ..values import attribute, constant, rank
+from .block_sums import with_offsets, with_sums
+from .few_bits import LEAST, FewBits
 from .grid import Grid
 from .layers import Layer
 from .products import products
@@ -16,34 +18,18 @@ from .refinement import Refined, by_channel_grid
 from .regions import CONVOLUTIONS, is_float
 from .weights import LEVELS, Blocks, by_channel, in_blocks
 
-LEAST = 1024
-"""Numbers of a weight below which it stays as it is."""
-
 
 def write_weights(
-    model: ir.Model,
-    bits: int,
-    block: int,
-    method: str,
-    refined: Mapping[str, Refined] | None = None,
-    wide: Collection[str] = (),
+    model: ir.Model, few: FewBits, refined: Mapping[str, Refined] | None = None
 ) -> int:
     """Keep the weights of products, convolutions and lookups in few bits, in place.
 
     Parameters
     ----------
     model : ir.Model
-    bits : {8, 4}
-        8: int8 with one scale for each output channel. 4: uint4 in blocks along the axis that is
-        summed over, for products; convolutions and lookups take 8, as tables of words do in GGUF.
-    block : int
-        Of 4 bits.
-    method : {"nearest", "mse"}
-        Of 4 bits.
+    few : FewBits
     refined : mapping of str to Refined, optional
         By the name of a layer, its weights on a grid of `weight_grid`.
-    wide : collection of str
-        Names of products whose weights take 8 bits.
 
     Returns
     -------
@@ -51,7 +37,8 @@ def write_weights(
         Number of operands.
     """
     refined = refined or {}
-    made: dict[tuple[ir.Value, int], ir.Value] = {}
+    made: dict[tuple[ir.Value, int, bool, bool], ir.Value] = {}
+    sums: dict[ir.Graph, dict[ir.Value, ir.Value]] = {}
     places = [(each.graph, each.node, 1, each.columns) for each in products(model)]
     places += [
         (graph, node, *place)
@@ -65,19 +52,35 @@ def write_weights(
         weights = constant(value)
         if value is None or weights is None or weights.size < LEAST:
             continue
-        if (value, axis) not in made:
-            given = refined.get(str(node.name))
-            if _is_few(node, bits, wide):
-                blocks = given.blocks if given else None
-                blocks = blocks or in_blocks(weights, 1 - axis, block, method)
-                made[value, axis] = _in_blocks(graph, value, blocks, 1 - axis, block)
+        name = str(node.name)
+        is_few, spaced = few.take(node), few.spaced.get(name)
+        key = value, axis, is_few, spaced is not None
+        if key not in made:
+            if is_few:
+                blocks = _blocks(weights, axis, few, name, refined.get(name))
+                made[key] = _in_blocks(graph, value, blocks, 1 - axis, few.block)
             else:
-                made[value, axis] = _by_channel(graph, value, weights, axis, given)
-        if node.name in refined:
-            refined[str(node.name)].correct(node)
-        set_inputs(node, {index: made[value, axis]})
+                made[key] = _by_channel(graph, value, weights, axis, refined.get(name))
+        if spaced is not None and spaced.has_offsets:
+            joined = with_sums(node, weights.shape[1 - axis], few.block, sums.setdefault(graph, {}))
+            set_inputs(node, {0: joined})
+        if name in refined:
+            refined[name].correct(node)
+        set_inputs(node, {index: made[key]})
         count += 1
     return count
+
+
+def _blocks(
+    weights: np.ndarray, axis: int, few: FewBits, name: str, refined: Refined | None
+) -> Blocks:
+    """Weights in 4 bits: as they were, as they are refined, or nearest."""
+    if name in few.spaced:
+        found = with_offsets(few.spaced[name], few.block)
+        return found if axis else Blocks(found.integers.T, found.scales.T, found.zeros.T)
+    if refined is not None and refined.blocks is not None:
+        return refined.blocks
+    return in_blocks(weights, 1 - axis, few.block, few.method)
 
 
 def _other_place(node: ir.Node) -> tuple[int, int] | None:
@@ -93,36 +96,25 @@ def _other_place(node: ir.Node) -> tuple[int, int] | None:
     return index, 1 if node.op_type == "ConvTranspose" else 0
 
 
-def _is_few(node: ir.Node, bits: int, wide: Collection[str]) -> bool:
-    return bits == 4 and node.op_type in ("MatMul", "Gemm") and node.name not in wide
-
-
-def weight_grid(
-    layer: Layer,
-    bits: int,
-    block: int,
-    method: str,
-    wide: Collection[str] = (),
-    squares: np.ndarray | None = None,
-) -> Grid:
+def weight_grid(layer: Layer, few: FewBits, squares: np.ndarray | None = None) -> Grid:
     """Return the grid that the weights of a layer are rounded to.
 
     Parameters
     ----------
     layer : Layer
-    bits, block, method, wide
-        As `write_weights` takes them.
+    few : FewBits
     squares : ndarray, shape (groups, summed), optional
         Mean squares of what weights multiply: errors count so much.
     """
     weights = layer.matrices(layer.weights)
-    if not _is_few(layer.node, bits, wide):
+    if not few.take(layer.node):
         _, scales = by_channel(weights.reshape(-1, layer.summed), 0)
         return by_channel_grid(layer, scales)
-    blocks = in_blocks(weights[0], 1, block, method, None if squares is None else squares[0])
+    importance = None if squares is None else squares[0]
+    blocks = in_blocks(weights[0], 1, few.block, few.method, importance)
     parts = (blocks.scales, blocks.zeros.astype(np.float32))
-    scales, zeros = (np.repeat(part, block, 1)[:, : layer.summed] for part in parts)
-    return Grid(scales, zeros, 0, LEVELS, block)
+    scales, zeros = (np.repeat(part, few.block, 1)[:, : layer.summed] for part in parts)
+    return Grid(scales, zeros, 0, LEVELS, few.block)
 
 
 def _by_channel(

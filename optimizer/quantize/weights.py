@@ -11,7 +11,7 @@ import numpy as np
 MOST = 127
 _MOST_BIAS = 2**30
 _BIAS_STEPS = 2**16
-_LEAST = float(np.finfo(np.float32).tiny)
+LEAST_SCALE = float(np.finfo(np.float32).tiny)
 
 
 def by_channel(
@@ -41,7 +41,7 @@ def by_channel(
         sizes = np.abs(bias.astype(np.float64)) / input_scale
         scales = np.maximum(scales, sizes / _MOST_BIAS)
         scales = np.where(largest > 0, scales, sizes / _BIAS_STEPS)
-    narrow = np.where(scales >= _LEAST, scales, 1.0).astype(np.float32)
+    narrow = np.where(scales >= LEAST_SCALE, scales, 1.0).astype(np.float32)
     shape = [1] * weights.ndim
     shape[axis] = -1
     return _rounded(weights / narrow.reshape(shape), -MOST, MOST).astype(np.int8), narrow
@@ -130,7 +130,7 @@ def in_blocks(
 def _grids(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scales and zero points of ranges, which hold zero."""
     scales = (high - low) / LEVELS
-    scales = np.where(scales >= _LEAST, scales, 1.0).astype(np.float32)
+    scales = np.where(scales >= LEAST_SCALE, scales, 1.0).astype(np.float32)
     return scales, np.rint(-low / scales)
 
 

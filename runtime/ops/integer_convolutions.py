@@ -16,7 +16,7 @@ from ...errors import InvalidModel
 from ...kernels.arithmetic import HAS_QUADS
 from ...kernels.cpu.pairs import pair_rows, paired
 from ..emission import Emission
-from ..graph import Info, Node, OnHost
+from ..graph import Info, Node, OnHost, refuse
 from ..groups import Group
 from ..strides import channels_last_order, contiguous_strides
 from ..symbolic import Dim, not_one, product
@@ -300,8 +300,12 @@ def _infer_linear_conv(node: Node) -> list[Info]:
     y_zero = node.required(7)
     demand_bytes(y_zero)
     demand_scales(node, (1, 4, 6))
-    if product(node.required(1).dims) != 1 or product(node.required(6).dims) != 1:
-        raise OnHost("several scales of the input or the result")
+    for info in (node.required(1), node.required(6)):
+        count = product(info.dims)
+        if isinstance(count, int) and count != 1:
+            refuse(node, f"number of scales in {info.name!r}", count, "1")
+        if count != 1:
+            raise OnHost("several scales of the input or the result")
     return [node.result(_conv_dims(node, 3, node.input(2)), y_zero.dtype)]
 
 

@@ -52,7 +52,8 @@ def combined_scale(
     infos = [node.required(index) for index in indices]
     if all(info.is_constant for info in infos):
         first, second, divisor = (info.array() for info in infos)
-        scale = first.reshape(()) * second / divisor.reshape(())
+        with np.errstate(all="ignore"):  # of scales that a warning has named
+            scale = first.reshape(()) * second / divisor.reshape(())
         if isinstance(count, int) and scale.size == 1:
             scale = np.full(count, scale.reshape(()))
         return emit.constant(scale)

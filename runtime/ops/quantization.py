@@ -144,7 +144,8 @@ def _dequantized(node: Node, x: np.ndarray, scale: np.ndarray, zero: Info | None
     wide = x.astype(np.float64 if x.dtype.itemsize > 2 else np.float32)
     if zero is not None:
         wide = wide - _spread(node, zero.array().astype(wide.dtype), wide.shape)
-    array: np.ndarray = wide.astype(np.float32) * _spread(node, scale, wide.shape)
+    with np.errstate(invalid="ignore", over="ignore"):  # of scales that a warning has named
+        array: np.ndarray = wide.astype(np.float32) * _spread(node, scale, wide.shape)
     return array
 
 

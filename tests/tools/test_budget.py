@@ -240,7 +240,7 @@ def test_pictures_need_matplotlib(monkeypatch, tmp_path):
         sardonyx.quantize(chain(), images(), plots=tmp_path)
 
 
-@pytest.mark.parametrize("mode", ["dynamic", "weights"])
+@pytest.mark.parametrize("mode", ["dynamic", "weights", "fp16", "bf16"])
 def test_other_modes_are_verified_as_a_whole(mode, tmp_path):
     path, pixels = tmp_path / "q.onnx", held_out_images().pixels[:16]
     done = sardonyx.quantize(DIGITS, pixels, path, mode=mode, max_drop=1.0)

@@ -116,7 +116,36 @@ def test_files_that_are_no_images_are_named(folder):
         feeds(model(("n", 3, 8, 8)), folder, scale=[255])
 
 
-@pytest.mark.parametrize("options", [{"layout": "CHW"}, {"order": "rbg"}, {"scale": [0.0]}])
+@pytest.mark.parametrize("content", [b"GIF89a", b"RIFF\x10\0\0\0WEBPVP8 ", b"II*\0\x08\0\0\0"])
+def test_broken_files_are_named_whatever_their_decoder_raises(content, folder):
+    (folder / "3.tiff").write_bytes(content)
+    with pytest.raises(InvalidArgument, match=r"3\.tiff is no image"):
+        feeds(model(("n", 3, 8, 8)), folder, scale=[255])
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_of_16_bits_become_8(channels, tmp_path):
+    Image.fromarray(np.full((9, 9), 257 * 200, np.uint16)).save(tmp_path / "a.png")
+    (found,) = feeds(model((1, channels, 9, 9), ("Div", 255.0)), tmp_path)
+    assert (found == 200).all() and found.shape == (1, channels, 9, 9)
+
+
+def test_pixels_of_floats_have_no_known_range(tmp_path):
+    Image.fromarray(np.full((9, 9), 0.5, F32)).save(tmp_path / "a.tiff")
+    with pytest.raises(InvalidArgument, match="pixels are floats, of no known range"):
+        feeds(model((1, 1, 9, 9), ("Div", 255.0)), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layout": "CHW"},
+        {"order": "rbg"},
+        {"scale": [0.0]},
+        {"scale": [np.nan]},
+        {"mean": [np.inf]},
+    ],
+)
 def test_unknown_options_are_refused(options):
     with pytest.raises(InvalidArgument, match=next(iter(options))):
         ImageOptions(**options)

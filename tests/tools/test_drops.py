@@ -72,6 +72,18 @@ def test_a_function_gets_all_outputs():
     assert [each.shape for each in seen[-1]] == [(2, 3), (2, 4)]
 
 
+def test_single_numbers_are_compared_over_all_samples():
+    """The angle of two numbers is nothing, whatever they are."""
+    exact = [[np.array([[1.0], [2.0]], F32)], [np.array([[-3.0]], F32)]]
+    other = [[np.array([[2.0], [1.0]], F32)], [np.array([[-3.0]], F32)]]
+    expected = 100 * (1 - 13 / 14)
+    assert drop("cosine", exact, other, None) == pytest.approx(expected)
+    assert drop("cosine", exact, exact, None) == 0
+    for metric, labels in (("top1", None), ("kl", None), ("accuracy", np.array([0, 0, 0]))):
+        with pytest.raises(InvalidArgument, match="along the last axis"):
+            drop(metric, exact, other, labels)
+
+
 def test_nan_is_a_drop_that_no_budget_holds():
     a = results(0)
     broken = [[np.full_like(run[0], np.nan)] for run in a]

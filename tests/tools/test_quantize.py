@@ -283,8 +283,10 @@ def test_accuracy_on_handwritten_digits(method, tmp_path):
     assert path.stat().st_size < Path(DIGITS).stat().st_size
 
 
-@pytest.mark.parametrize("mode", ["dynamic", "weights"])
-@pytest.mark.parametrize("options", [{}, {"bits": 4}, {"bits": 4, "block": 16, "rounding": "mse"}])
+@pytest.mark.parametrize(("mode", "options"), [
+    ("dynamic", {}), ("weights", {}), ("weights", {"bits": 4}),
+    ("weights", {"bits": 4, "block": 16, "rounding": "mse"}),
+])  # fmt: skip
 def test_modes_without_data(mode, options, rng, tmp_path):
     net = Net()
     first = (net.rng.standard_normal((40, 64)) / 6).astype(F32)
@@ -327,6 +329,7 @@ def test_weights_that_several_nodes_read_are_written_once(rng, tmp_path):
         ([np.zeros((1, 3, 8, 8), F32)], r"'x' has the shape \(1, 3, 8, 8\)"),
         ([np.full((1, 4, 8, 8), np.nan, F32)], "run 1 .* input 'x' is NaN"),
         (7, "not a int"),
+        ([[[1.0], [1.0, 2.0]]], "run 1 .* input 'x' is no array"),
     ],
 )
 def test_bad_data_is_refused_and_nothing_written(data, message, tmp_path):
@@ -334,6 +337,26 @@ def test_bad_data_is_refused_and_nothing_written(data, message, tmp_path):
     with pytest.raises(InvalidArgument, match=message):
         sardonyx.quantize(image_net("add"), data, path)
     assert not path.exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04broken", "objects.npy", "objects.npz"])
+def test_files_that_hold_no_arrays_are_named(content, tmp_path):
+    path = tmp_path / (content if isinstance(content, str) else "x.npz")
+    objects = np.array([{}], object)
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif path.suffix == ".npy":
+        np.save(path, objects, allow_pickle=True)
+    else:
+        np.savez(path, x=objects)
+    with pytest.raises(InvalidArgument, match=f"{path.name}: not a readable .npy or .npz file"):
+        sardonyx.quantize(image_net("add"), path)
+
+
+def test_a_folder_without_arrays_is_named(tmp_path):
+    (tmp_path / "notes.txt").write_text("nothing")
+    with pytest.raises(InvalidArgument, match=f"{tmp_path} holds no file of .npy, .npz, nor"):
+        sardonyx.quantize(image_net("add"), tmp_path)
 
 
 def test_a_tensor_that_overflows_is_named(tmp_path):
@@ -363,11 +386,45 @@ def test_what_is_quantized_already_is_refused(rng, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [{"mode": "int8"}, {"method": "max"}, {"bits": 5}, {"block": 24}, {"rounding": "hqq"},
-     {"percentile": 0.9}],
+     {"percentile": 0.9}, {"percentile": "99"}, {"block": 32.0}, {"keep": "conv"},
+     {"rounding": "mse"}, {"max_drop": "1"}, {"labels": 3}],
 )  # fmt: skip
 def test_unknown_options_are_refused(options):
     with pytest.raises(InvalidArgument, match=next(iter(options))):
         sardonyx.quantize(DIGITS, held_out_images().pixels, **options)
+
+
+@pytest.mark.parametrize(("mode", "options"), [
+    ("dynamic", {"rounding": "gptq"}), ("dynamic", {"keep": ["node_linear"]}),
+    ("weights", {"equalize": True}), ("weights", {"plots": "pictures"}),
+    ("fp16", {"correct": True}), ("static", {"ports": True}), ("bf16", {"products": True}),
+])  # fmt: skip
+def test_options_that_a_mode_does_not_read_are_refused(mode, options):
+    name = next(iter(options))
+    with pytest.raises(InvalidArgument, match=f"{name}=.* changes nothing with mode '{mode}'"):
+        sardonyx.quantize(DIGITS, held_out_images().pixels[:8], mode=mode, **options)
+
+
+def test_places_that_cannot_be_written_to_are_refused_first(tmp_path):
+    (tmp_path / "file").write_text("")
+    for path, options, message in (
+        (tmp_path / "none" / "q.onnx", {}, "there is no folder"),
+        (tmp_path, {}, "is a folder: name a file"),
+        (tmp_path / "q.onnx", {"plots": tmp_path / "file"}, "is no folder"),
+    ):
+        with pytest.raises(InvalidArgument, match=message):
+            sardonyx.quantize(DIGITS, "data that is not read", path, **options)
+
+
+def test_a_model_stays_as_it_is_beside_its_halves():
+    """Types are not shared with the copy that becomes float16, nor with what a session makes."""
+    model = sardonyx.load(DIGITS)
+    kinds = [value.dtype for node in model.graph for value in node.outputs]
+    halves = sardonyx.quantize(model, mode="fp16").model
+    narrow = [value.dtype for node in halves.graph for value in node.outputs]
+    sardonyx.Session(halves)
+    assert kinds == [value.dtype for node in model.graph for value in node.outputs] != narrow
+    assert narrow == [value.dtype for node in halves.graph for value in node.outputs]
 
 
 def test_models_without_products_are_refused(rng):

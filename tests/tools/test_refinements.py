@@ -17,6 +17,7 @@ from sardonyx import InvalidArgument
 from sardonyx.importers import load
 from sardonyx.optimizer.names import make_names_unique
 from sardonyx.optimizer.quantize.calibration import with_outputs
+from sardonyx.optimizer.quantize.few_bits import FewBits
 from sardonyx.optimizer.quantize.grid import Grid
 from sardonyx.optimizer.quantize.layers import Layer, layers_of
 from sardonyx.optimizer.quantize.migration import migrate, sites
@@ -260,7 +261,7 @@ def widened(refined: Refined) -> np.ndarray:
 
 
 def few_bits_grid(layer: Layer, squares: np.ndarray | None) -> Grid:
-    return weight_grid(layer, 4, 32, "mse", squares=squares)
+    return weight_grid(layer, FewBits(4, 32, "mse"), squares)
 
 
 @contextmanager

@@ -46,14 +46,21 @@ def product(**arrays: Any) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, np.inf, np.nan])
-@pytest.mark.parametrize("kind", ["QuantizeLinear", "DequantizeLinear", "QLinearConv"])
+@pytest.mark.parametrize(
+    "kind", ["QuantizeLinear", "DequantizeLinear", "QLinearConv", "MatMulNBits"]
+)
 def test_scales_that_are_no_steps_of_a_grid_are_warned_of(kind, scale):
     number = F32(scale)
     proto = {
         "QuantizeLinear": lambda: model(make_node(kind, ["x", "s"], ["y"]), 1, [3], s=number),
         "DequantizeLinear": lambda: model(make_node(kind, ["x", "s"], ["y"]), 3, [3], s=number),
         "QLinearConv": lambda: convolution(ws=np.array([1, 1, number, 1], F32)),
-    }[kind]()
+        "MatMulNBits": lambda: model(
+            make_node(kind, ["x", "w", "s"], ["y"], domain="com.microsoft", K=32, N=2, bits=4,
+                      block_size=32),
+            1, [3, 32], s=np.array([1, number], F32), w=np.zeros((2, 1, 16), np.uint8),
+        ),
+    }[kind]()  # fmt: skip
     name = "'ws'" if kind == "QLinearConv" else "'s'"
     with pytest.warns(UserWarning, match=rf"{name} of node .*{kind}\): {float(number)}"):
         sardonyx.load(proto)
@@ -65,9 +72,23 @@ def test_usual_scales_are_not():
         sardonyx.load(convolution())
 
 
+@pytest.mark.parametrize("scale", [0.0, np.inf])
+def test_such_a_scale_is_one_warning_and_no_error_of_arithmetic(scale):
+    node = make_node("DequantizeLinear", ["w", "s"], ["f"])
+    proto = model(node, 1, [4, 5], w=np.ones((5, 3), np.int8), s=F32(scale))
+    proto.graph.node.append(make_node("MatMul", ["x", "f"], ["y"]))
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
+        sardonyx.Session(proto)
+        sardonyx.Session(convolution(ys=F32(scale)))
+    assert len(found) == 2 and all("positive and finite" in str(each.message) for each in found)
+
+
 @pytest.mark.parametrize(("proto", "named"), [
     (convolution(ws=np.ones(3, F32)), "scales of 'ws' and filters"),
     (product(ws=np.ones(3, F32)), "scales of 'ws' and columns"),
+    (convolution(xs=np.ones(2, F32)), "number of scales in 'xs' is 2, expected 1"),
+    (convolution(ys=np.ones(4, F32)), "number of scales in 'ys' is 4, expected 1"),
     (convolution(xz=np.int8(3)), "'x', 'xs', 'xz'"),
     (product(wz=np.zeros(5, np.uint8)), "'ws', 'wz'"),
 ])  # fmt: skip

@@ -1,0 +1,94 @@
+"""Mixes count what quantizes and widens between layers, and become faster by it."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+import sardonyx
+from onnx import helper, numpy_helper
+from sardonyx.tools.borders import Borders, improved, measured, readers_of, total_ns
+from sardonyx.tools.mixes import Option
+
+
+def line(count: int, cost: float) -> Borders:
+    """Layers that read each other, one after the other."""
+    names = [f"l{i}" for i in range(count)]
+    readers = {name: names[i + 1 : i + 2] for i, name in enumerate(names)}
+    return Borders(readers, dict.fromkeys(names, cost), dict.fromkeys(names, cost))
+
+
+def rows(count: int, gains: dict[int, float], noises: dict[int, float]) -> dict[str, list[Option]]:
+    return {
+        f"l{i}": [
+            Option("fp32", 0.0, 100.0),
+            Option("bf16", 0.0, 90.0),
+            Option("int8", noises.get(i, 1.0), 100.0 - gains.get(i, 50.0)),
+        ]
+        for i in range(count)
+    }
+
+
+@pytest.mark.parametrize("cost", [0.0, 100.0])
+def test_a_layer_among_floats_is_not_worth_its_borders(cost):
+    options, between = rows(5, {}, {}), line(5, cost)
+    found = improved({"l2": "int8"}, options, between)
+    assert (found.get("l2") == "int8") == (cost == 0)
+    assert set(found.values()) == ({"bf16", "int8"} if cost == 0 else {"bf16"})
+
+
+def test_a_float_layer_among_integers_pays_borders_only_for_its_noise():
+    options, between = rows(5, {2: -5.0}, {2: 0.0}), line(5, 20.0)
+    mix = {f"l{i}": "int8" for i in range(5) if i != 2}
+    assert improved(mix, options, between) == dict.fromkeys(options, "int8")
+    options = rows(5, {2: -5.0}, {2: 9.0})  # the mix allows 4
+    found = improved(mix, options, between)
+    assert found["l2"] == "bf16" and list(found.values()).count("int8") == 4
+
+
+def test_layers_side_by_side_change_together():
+    """To fill one of two places moves a border; to fill both saves two."""
+    options, between = rows(6, {2: 0.0, 3: 0.0}, {2: 0.0, 3: 0.0}), line(6, 20.0)
+    mix = {f"l{i}": "int8" for i in (0, 1, 4, 5)}
+    found = improved(mix, options, between)
+    assert found == dict.fromkeys(options, "int8")
+    assert total_ns(found, options, between) < total_ns(mix, options, between)
+
+
+def test_borders_are_measured_where_neighbours_differ():
+    arrays = {f"w{i}": np.ones((4, 4), np.float32) for i in range(3)}
+    nodes = [
+        helper.make_node("MatMul", ["x", "w0"], ["a"], "first"),
+        helper.make_node("Relu", ["a"], ["r"]),
+        helper.make_node("Transpose", ["r"], ["t"]),
+        helper.make_node("MatMul", ["t", "w1"], ["b"], "second"),
+        helper.make_node("MatMul", ["r", "w2"], ["c"], "third"),
+        helper.make_node("Add", ["b", "c"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", 1, (4, 4))],
+        [helper.make_tensor_value_info("y", 1, (4, 4))],
+        [numpy_helper.from_array(array, name) for name, array in arrays.items()],
+    )  # fmt: skip
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    nodes_of: dict[str, ir.Node] = {
+        str(node.name): node
+        for node in sardonyx.load(proto).graph
+        if node.name in ("first", "second", "third")
+    }
+    assert {k: set(v) for k, v in readers_of(nodes_of).items()} == {
+        "first": {"second", "third"}, "second": set(), "third": set(),
+    }  # fmt: skip
+    asked = []
+
+    def times(integers: list[str]) -> dict[str, float]:
+        asked.append(integers)
+        return {"first": 30.0 if "first" in integers else 50.0, "second": 5.0, "third": 7.0}
+
+    whole, floats = {"first": 10.0, "second": 5.0, "third": 6.0}, dict.fromkeys(nodes_of, 40.0)
+    found = measured(nodes_of, whole, floats, times)
+    assert asked == [["first"], ["second", "third"]]
+    assert found.widening == {"first": 20.0, "second": 0.0, "third": 1.0}
+    assert found.rounding == {"first": 10.0, "second": 0.0, "third": 0.0}
+    assert found.ns({"first": "int8"}) == 20.0 and found.ns({"second": "int8"}) == 10.0
+    assert found.ns(dict.fromkeys(nodes_of, "int8")) == 0.0 == found.ns({})

@@ -1,0 +1,145 @@
+"""Borders between layers of integers and of floats: steps that quantize, or widen, tensors.
+
+They are measured in two mixes in which neighbours differ, and a mix is improved by what it saves
+when some layers side by side, which cost two borders, become like those around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .mixes import FLOAT, Option
+
+if TYPE_CHECKING:
+    import onnx_ir as ir
+
+INTEGERS = "int8"
+_WIDTH = 4
+"""Layers side by side that change together."""
+_WORTH = 0.997
+"""Times of whole runs are not known more exactly."""
+
+
+@dataclass(frozen=True)
+class Borders:
+    """Times of steps behind layers that some of their readers differ from.
+
+    Attributes
+    ----------
+    readers : dict of str to list of str
+        Layers that read what each layer makes, through what is no layer.
+    widening, rounding : dict of str to float
+        Nanoseconds, by the layer: it is of integers, and a reader is not; or the other way.
+    """
+
+    readers: Mapping[str, Sequence[str]]
+    widening: Mapping[str, float]
+    rounding: Mapping[str, float]
+
+    def ns(self, precisions: Mapping[str, str]) -> float:
+        """Time of all borders of a mix."""
+        total = 0.0
+        for layer, readers in self.readers.items():
+            own = precisions.get(layer) == INTEGERS
+            if any((precisions.get(each) == INTEGERS) != own for each in readers):
+                total += (self.widening if own else self.rounding)[layer]
+        return total
+
+
+def measured(
+    layers: Mapping[str, ir.Node],
+    whole: Mapping[str, float],
+    floats: Mapping[str, float],
+    layer_times: Callable[[list[str]], Mapping[str, float]],
+) -> Borders:
+    """Measure borders in the mixes of every second layer along the data flow.
+
+    Parameters
+    ----------
+    layers : mapping of str to ir.Node
+        In the order of the graph.
+    whole, floats : mapping of str to float
+        Times of layers where all are of integers, and none.
+    layer_times : callable
+        Times of layers where some are of integers; steps behind a layer count for it.
+    """
+    readers = readers_of(layers)
+    depths: dict[str, int] = {}
+    for layer in layers:
+        depth = depths.setdefault(layer, 0)
+        for each in readers[layer]:
+            depths[each] = max(depths.get(each, 0), depth + 1)
+    widening: dict[str, float] = {}
+    rounding: dict[str, float] = {}
+    for parity in (0, 1):
+        integers = [layer for layer in layers if depths[layer] % 2 == parity]
+        times = layer_times(integers)
+        for layer in layers:
+            known, own = (whole, widening) if layer in integers else (floats, rounding)
+            own[layer] = max(times[layer] - known[layer], 0.0)
+    return Borders(readers, widening, rounding)
+
+
+def readers_of(layers: Mapping[str, ir.Node]) -> dict[str, list[str]]:
+    """Layers that read what each layer makes, through what is no layer."""
+    names = {node: layer for layer, node in layers.items()}
+    return {layer: list(dict.fromkeys(_readers(node, names))) for layer, node in layers.items()}
+
+
+def _readers(node: ir.Node, names: Mapping[ir.Node, str]) -> Iterator[str]:
+    left, seen = list(node.outputs), set(node.outputs)
+    while left:
+        for reader in left.pop().consumers():
+            if reader in names:
+                yield names[reader]
+                continue
+            new = [value for value in reader.outputs if value not in seen]
+            seen.update(new)
+            left += new
+
+
+def total_ns(
+    precisions: Mapping[str, str], options: Mapping[str, Sequence[Option]], borders: Borders
+) -> float:
+    """Time of all layers of a mix, with its borders."""
+    chosen = (_option(row, precisions.get(layer, FLOAT)) for layer, row in options.items())
+    return sum(each.ns for each in chosen) + borders.ns(precisions)
+
+
+def improved(
+    precisions: Mapping[str, str], options: Mapping[str, Sequence[Option]], borders: Borders
+) -> dict[str, str]:
+    """Change up to four layers side by side at a time, as long as that saves time.
+
+    The result has no more noise than the given mix, and no more time with its borders.
+    """
+
+    def noise(mix: Mapping[str, str]) -> float:
+        return sum(_option(row, mix.get(name, FLOAT)).noise for name, row in options.items())
+
+    layers, best = list(options), dict(precisions)
+    allowed, least = noise(best), total_ns(best, options, borders)
+    changes = True
+    while changes:
+        changes = False
+        for width in range(1, _WIDTH + 1):
+            for start in range(len(layers) - width + 1):
+                some = layers[start : start + width]
+                for precision in {each.precision for layer in some for each in options[layer]}:
+                    tried = best | dict.fromkeys(some, precision)
+                    if tried == best or not _have(some, precision, options):
+                        continue
+                    ns = total_ns(tried, options, borders)
+                    if ns < _WORTH * least and noise(tried) <= allowed:
+                        best, least, changes = tried, ns, True
+    return {layer: each for layer, each in best.items() if each != FLOAT}
+
+
+def _have(layers: Sequence[str], precision: str, options: Mapping[str, Sequence[Option]]) -> bool:
+    return all(any(each.precision == precision for each in options[layer]) for layer in layers)
+
+
+def _option(row: Sequence[Option], precision: str) -> Option:
+    return next(each for each in row if each.precision == precision)
