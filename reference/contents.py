@@ -90,9 +90,20 @@ def _split(node: OpRun, inputs: Sequence[Any]) -> None:
 
 
 def _recurrent(node: OpRun, inputs: Sequence[Any]) -> None:
-    x, lengths = inputs[0], _given(inputs, 4)
+    x, _, r = inputs[:3]
+    lengths, is_batch_first = _given(inputs, 4), bool(getattr(node, "layout", 0))
+    batch, steps, features = x.shape if is_batch_first else (x.shape[1], x.shape[0], x.shape[2])
+    directions, rows, size = r.shape
+    state = (batch, directions, size) if is_batch_first else (directions, batch, size)
+    matrix, bias, peepholes = (rows, features), (2 * rows,), (3 * size,)
+    parameters = [(directions, *shape) for shape in (matrix, (rows, size), bias, peepholes)]
+    shapes = [x.shape, *parameters[:3], (batch,), state, state, parameters[3]]
+    formals = onnx.defs.get_schema(node.onnx_node.op_type).inputs
+    for formal, value, shape in zip(formals, inputs, shapes, strict=False):
+        if value is not None and np.shape(value) != shape:
+            raise ValueError(f"{formal.name!r} of shape {np.shape(value)}, expected {shape}")
     if lengths is not None:
-        _within("length of a sequence", lengths, 0, x.shape[int(bool(getattr(node, "layout", 0)))])
+        _within("length of a sequence", lengths, 0, steps)
 
 
 def _roi_align(node: OpRun, inputs: Sequence[Any]) -> None:

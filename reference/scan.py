@@ -79,6 +79,7 @@ class Scan(OpRun):
                 attributes=scope.attributes,
                 bindings=scope.bindings,
             )
+            _check_states(state, results)
             state = list(results[: len(state)])
             for parts, part in zip(collected, results[len(state) :], strict=True):
                 parts.append(part)
@@ -96,3 +97,10 @@ class Scan(OpRun):
             np.moveaxis(np.stack(parts[::-1] if back else parts), 0, axis)
             for parts, axis, back in zip(collected, axes, backwards, strict=True)
         ]
+
+
+def _check_states(before: list[Any], after: list[Any]) -> None:
+    """Refuse states that change their shape, which those of a Loop may."""
+    for old, new in zip(before, after, strict=False):
+        if np.shape(old) != np.shape(new):
+            raise ValueError(f"a state of shape {np.shape(old)} becomes one of {np.shape(new)}")

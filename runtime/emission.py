@@ -25,7 +25,7 @@ from .strides import (
     padded_pixels,
     same_strides,
 )
-from .symbolic import Dim, product
+from .symbolic import Dim, is_natural, minimum, product
 from .tensors import Record, Tensor
 
 _THREADS = symbolic.of_symbol(symbolic.THREADS)
@@ -165,8 +165,11 @@ class Emission(Steps):
         return tensor.view(info.dims, tensor.strides)
 
     def set(self, value: ir.Value, tensor: Tensor) -> None:
-        """Let a value be a tensor that needs no step."""
+        """Let a value be a tensor that needs no step, which would be refused sizes below zero."""
         tensor.name = value.name or ""
+        for size in tensor.shape:
+            if not is_natural(size):
+                self.check(minimum(size, 0), 0, f"a size of {tensor.name!r}, if below zero")
         self._tensors[value] = tensor
 
     def has_tensor(self, value: ir.Value) -> bool:

@@ -27,7 +27,7 @@ from ..kernels.record import address_of
 from ..kernels.registry import ERRORS
 from . import endings
 from . import team as teams
-from .arguments import Signature
+from .arguments import Shapes, Signature
 from .binding import Binding, Output
 from .executable import Executable
 from .memory import allocated
@@ -35,6 +35,11 @@ from .objects import detached
 from .program import HostStep, Reading, Stretch
 
 _empty = np.empty
+
+_MOST_SHAPES = 8
+"""Shapes of its inputs that a body of a host step stays bound to."""
+_SMALL_BYTES = 1 << 20
+"""Working memory of a body that may stay bound to several shapes."""
 
 
 class Context:
@@ -160,7 +165,7 @@ class Context:
         """Ask a run in another thread to stop after the step it is in."""
         self._status[STATUS_CANCEL] = 1
         for body in self._bodies:
-            body.context.cancel()
+            body.cancel()
 
     @property
     def is_walking(self) -> bool:
@@ -248,7 +253,8 @@ class Context:
     def _raise_if_failed(self) -> None:
         if code := int(self._status[STATUS_ERROR]):
             step = self.program.steps[int(self._status[STATUS_STEP])]
-            written = ", ".join(repr(self.program.tensors[t].name) for t in step.outputs)
+            names = (self.program.tensors[tensor].name for tensor in step.outputs)
+            written = ", ".join(repr(name) for name in names if name)
             what = f", computing {written}" if written else ""
             raise KernelError(
                 f"node {step.name!r} ({step.op_type}){what}: {ERRORS.get(code, f'error {code}')}"
@@ -346,6 +352,9 @@ class Context:
 class Body:
     """A body of a host step: a program, run with what the step gives it.
 
+    Shapes that a run of the step meets one after the other come again in its next run, so each has
+    a context of its own, whose binding takes longer than a small body.
+
     Parameters
     ----------
     executable : Executable
@@ -353,7 +362,8 @@ class Body:
     """
 
     def __init__(self, executable: Executable, threads: int) -> None:
-        self.context = Context(executable, threads)
+        self._executable, self._threads = executable, threads
+        self._contexts: dict[Shapes, Context] = {}  # the one that was used last is the last
         self._signature = Signature(executable.program.inputs)
 
     def run(self, values: Mapping[str, Any]) -> list[Any]:
@@ -366,7 +376,23 @@ class Body:
         """
         feeds = {name: values[name] for name in self._signature.names}
         arrays, shapes = self._signature.arrays(feeds)
-        if self.context.binding.shapes != shapes:
-            self._signature.check_shapes(shapes)
-            self.context.binding.bind(shapes)
-        return self.context.run(arrays)
+        context = self._contexts.pop(shapes, None) or self._bound(shapes)
+        self._contexts[shapes] = context
+        return context.run(arrays)
+
+    def cancel(self) -> None:
+        """Ask a run in another thread to stop after the step it is in."""
+        for context in list(self._contexts.values()):
+            context.cancel()
+
+    def _bound(self, shapes: Shapes) -> Context:
+        """Return a context bound to shapes that none is: a new one, or the one not used longest."""
+        self._signature.check_shapes(shapes)
+        oldest, context = next(iter(self._contexts.items()), ((), None))
+        is_full = len(self._contexts) >= _MOST_SHAPES
+        if context is not None and (is_full or context.binding.arena_bytes > _SMALL_BYTES):
+            del self._contexts[oldest]
+        else:
+            context = Context(self._executable, self._threads)
+        context.binding.bind(shapes)
+        return context

@@ -28,6 +28,8 @@ class HostOp:
     Parameters
     ----------
     node : onnx_ir.Node
+    name : str
+        What errors call the node, which need not have a name.
     opsets : mapping
         Opset version of each domain.
 
@@ -37,8 +39,10 @@ class HostOp:
         There is no implementation of the operator.
     """
 
-    def __init__(self, node: ir.Node, opsets: Mapping[str, int]) -> None:
-        self._prepare(serialized(node), dict(opsets))
+    def __init__(self, node: ir.Node, name: str, opsets: Mapping[str, int]) -> None:
+        proto = serialized(node)
+        proto.name = name
+        self._prepare(proto, dict(opsets))
 
     def _prepare(self, proto: onnx.NodeProto, opsets: dict[str, int]) -> None:
         self.name, self.op_type = proto.name, proto.op_type

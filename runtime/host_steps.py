@@ -17,7 +17,7 @@ def emit_host(emit: Emission, node: Node, bodies: Mapping[str, Program] | None =
     """Emit the host step of a node; programs may compute its bodies."""
     from .host import HostOp  # loads onnx's reference implementation, which few models need
 
-    operator = HostOp(node.ir, emit.graph.opsets)
+    operator = HostOp(node.ir, node.name, emit.graph.opsets)
     inputs = [None if value is None else tensor_of(emit, value) for value in node.values]
     outer = emit.graph.named
     captured = {name: tensor_of(emit, outer[name]) for name in operator.captured_names}

@@ -136,7 +136,7 @@ class Steps:
     def _check_in_body(self, left: Dim, right: Dim, broadcast: bool) -> None:
         """Demand that sizes agree when a run comes here, which it may not for those that do not."""
         self.step(
-            compare_sizes, outputs=[], op_type="Check",
+            compare_sizes, outputs=[],
             left=left, right=right, broadcast=int(broadcast),
         )  # fmt: skip
 

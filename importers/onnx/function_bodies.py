@@ -34,11 +34,14 @@ def expand_functions(model: ir.Model, computes: Callable[[ir.Node], bool]) -> No
         nodes = [node for node in nodes if not computes(node)]
         bodies = [(node, body) for node in nodes if (body := _body_of(node, opset)) is not None]
         for number, (node, body) in enumerate(bodies):
-            body.domain, body.name = _DOMAIN, f"{node.op_type}_{number}"
+            own = f"{node.op_type}_{number}"
+            body.domain, body.name = _DOMAIN, own
             del body.output[len(node.outputs) :]  # a body may leave out what is not asked for
+            for position, inner in enumerate(body.node):  # errors name them
+                inner.name = f"{node.name or own}.{inner.op_type}_{position}"
             function = ir.serde.deserialize_function(body)
             model.functions[function.identifier()] = function
-            node.domain, node.op_type = _DOMAIN, body.name
+            node.domain, node.op_type = _DOMAIN, own
         if not bodies:
             return
         model.graph.opset_imports[_DOMAIN] = 1

@@ -132,7 +132,6 @@ def _fractions(of: Arithmetic) -> dict[str, Any]:
     fractions = {
         "scaledtanh": scaled_tanh,
         "sigmoid": lambda x, a, b: sigmoid(x),
-        "softsign": lambda x, a, b: (x, number(1.0) + absolute(x)),
         "tanh": lambda x, a, b: tanh(x),
     }
     whole = {
@@ -142,6 +141,8 @@ def _fractions(of: Arithmetic) -> dict[str, Any]:
         "leakyrelu": lambda x, a, b: select(x < number(0.0), a * x, x),
         "relu": lambda x, a, b: select(x < number(0.0), number(0.0), x),
         "softplus": softplus,
+        # As a fraction, both parts of which are unbounded, it would make a product overflow.
+        "softsign": lambda x, a, b: x / (number(1.0) + absolute(x)),
         "thresholdedrelu": thresholded,
     }
 

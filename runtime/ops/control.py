@@ -230,8 +230,8 @@ def _count(emit: Emission, node: Node, trips: Tensor | None, condition: Tensor |
     """Emit how often a body runs, so many times if the condition holds, and read it."""
     counted = emit.new((1,), "int64")
     emit.step(
-        control.count_iterations, outputs=[counted], op_type="Iteration", counted=counted,
-        trips=trips, condition=condition,
+        control.count_iterations, outputs=[counted], op_type=f"{node.op_type}Count",
+        counted=counted, trips=trips, condition=condition,
     )  # fmt: skip
     emit.read(counted, node.counted, node)
 
@@ -290,7 +290,8 @@ def _repeat(
     asks : bool
     """
     iteration = emit.new((), "int64", name="iteration")
-    emit.step(control.start_loop, outputs=[iteration], op_type="Iteration", iteration=iteration)
+    step_type = f"{emit.nodes[0].op_type}Iteration"
+    emit.step(control.start_loop, outputs=[iteration], op_type=step_type, iteration=iteration)
     others = [emit.new(state.shape, state.dtype, name=state.name) for state in states]
     alternates = emit.bodies == 0 and any(map(_is_large, states))
     turns = [(states, others), (others, states)] if alternates else [(states, states)]
@@ -302,7 +303,7 @@ def _repeat(
                 _end_iteration(emit, iteration, begin)
             emit.program.mark(begin)
             emit.step(
-                control.begin_iteration, outputs=[], op_type="Iteration", iteration=iteration,
+                control.begin_iteration, outputs=[], op_type=step_type, iteration=iteration,
                 trips=trips, condition=before[0] if asks else None, exit=exit,
                 most=emit.options.get("max_iterations", _NO_LIMIT),
             )  # fmt: skip
@@ -324,9 +325,8 @@ def _is_large(state: Tensor) -> bool:
 
 
 def _end_iteration(emit: Emission, iteration: Tensor, head: Label) -> None:
-    emit.step(
-        control.end_iteration, outputs=[], op_type="Iteration", iteration=iteration, head=head
-    )
+    step_type = f"{emit.nodes[0].op_type}Iteration"
+    emit.step(control.end_iteration, outputs=[], op_type=step_type, iteration=iteration, head=head)
 
 
 # --- Scan -------------------------------------------------------------------------------------
@@ -426,8 +426,8 @@ def _move(
     unit = product(whole.shape[axis + 1 :]) * itemsize
     row = unit * size
     emit.step(
-        control.move_slice, outputs=[y], op_type="Slice", x=x, y=y, iteration=iteration,
-        first=size - 1 if is_back else 0, sign=-1 if is_back else 1,
+        control.move_slice, outputs=[y], op_type=f"{emit.nodes[0].op_type}Slice",
+        x=x, y=y, iteration=iteration, first=size - 1 if is_back else 0, sign=-1 if is_back else 1,
         x_unit=0 if writes else unit, y_unit=unit if writes else 0,
         rows=product(whole.shape[:axis]), run=unit,
         x_stride=unit if writes else row, y_stride=row if writes else unit,

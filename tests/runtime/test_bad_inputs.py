@@ -20,6 +20,7 @@ HEAD = '<ir_version: 10, opset_import: ["" : 21, "ai.onnx.ml" : 5]> '
 X = np.ones((2, 3), np.float32)
 SEQUENCES = np.ones((2, 1, 3), np.float32)
 WEIGHTS = {"w": np.ones((1, 8, 3), np.float32), "r": np.ones((1, 8, 2), np.float32)}
+OPEN_WEIGHTS = {"v": WEIGHTS["w"], "q": WEIGHTS["r"]}
 
 
 def whole(*values: Any) -> np.ndarray:
@@ -49,6 +50,7 @@ SIZES = [
     ("OneHot", "v = Constant<value_floats = [0.0, 1.0]>() y = OneHot(x, d, v)",
      {"x": whole(1, 9), "d": whole(-3)}),
     ("Split", "y, z = Split(x, i)", {"x": X, "i": whole(3, 5)}),
+    ("Split", "p, q = Split(x, i) y = Exp(q)", {"x": X, "i": whole(-1, 3)}),
     ("ConstantOfShape", "y = ConstantOfShape(i)", {"i": whole(2, -3)}),
     ("Squeeze", "y = Squeeze(x, i)", {"x": X, "i": whole(1).reshape(1)}),
     ("ReverseSequence", "y = ReverseSequence(x, i)", {"x": X, "i": whole(1, 2, 7)}),
@@ -59,6 +61,13 @@ SIZES = [
      {"x": SEQUENCES, **WEIGHTS, "h": np.ones((1, 1, 5), np.float32)}),
     ("LSTM", "y = LSTM<hidden_size = 2>(x, w, r, , n)",
      {"x": SEQUENCES, **WEIGHTS, "n": np.array([9], np.int32)}),
+    ("LSTM", "y = LSTM<hidden_size = 2>(x, v, q, , n)",
+     {"x": SEQUENCES, **OPEN_WEIGHTS, "n": np.array([2, 2], np.int32)}),
+    ("LSTM", "y = LSTM<hidden_size = 2>(x, v, q, , , h, c)",
+     {"x": SEQUENCES, **OPEN_WEIGHTS, "h": np.ones((1, 1, 2), np.float32),
+      "c": np.ones((2, 1, 2), np.float32)}),
+    ("Scan", "y = Scan<num_scan_inputs = 1, body = b(float[N] s, float[M] v) => (float[K] w) "
+     "{ w = Concat<axis = 0>(s, v) }>(z, x)", {"x": X, "z": X[0]}),
     ("Loop", "y = Loop(n, , x)<body = b(int64 i, bool d, float[N, 3] v) => (bool e, float[N, 3] w) "
      "{ e = Identity(d) w = Add(v, z) }>",
      {"x": X, "z": np.ones((3, 3), np.float32), "n": whole(3)}),
@@ -121,8 +130,10 @@ ENDLESS = (
 
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_loop_without_end_ends(is_open):
-    message = message_of(model_of(ENDLESS, {"x": X}, is_open), {"x": X}, max_iterations=1000)
-    assert "Loop" in message and "max_iterations" in message
+    model = model_of(ENDLESS, {"x": X}, is_open)
+    model.graph.node[0].name = "endless"
+    message = message_of(model, {"x": X}, max_iterations=1000)
+    assert "'endless' (Loop" in message and "max_iterations" in message
 
 
 def test_branches_of_different_types_are_refused():
@@ -159,6 +170,15 @@ def test_a_tree_whose_child_is_its_parent_is_refused():
     graph = helper.make_graph([node], "trees", [x], [y])
     with pytest.raises(InvalidModel, match=r"node 'forest' \(TreeEnsembleRegressor\).*circle"):
         sardonyx.Session(helper.make_model(graph, opset_imports=imports, ir_version=10))
+
+
+def test_operators_made_of_others_are_named():
+    feeds = {"x": X, "t": whole(0, 9)}
+    model = model_of("y = NegativeLogLikelihoodLoss(x, t)", feeds, True)
+    model.graph.node[0].name = "loss"
+    assert "'loss.GatherElements_" in message_of(model, feeds)
+    model.graph.node[0].name = ""
+    assert "NegativeLogLikelihoodLoss" in message_of(model, feeds)
 
 
 def test_errors_of_kernels_name_what_they_compute():

@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import sardonyx
 from sardonyx.errors import KernelError
+from sardonyx.runtime.binding import Binding
 
 GROWING = """g (float[N,3] x, int64 n) => (float[M,3] y) {
     y = Loop (n, , x) <body = b (int64 i, bool d, float[K,3] v) => (bool e, float[L,3] w) {
@@ -122,6 +123,23 @@ def test_iterations_have_a_limit(text: str) -> None:
     session.run(None, small)
     with pytest.raises(KernelError, match="max_iterations"):
         session.run(None, {**small, "n": np.array(4)})
+
+
+def test_bodies_stay_bound_to_shapes_that_come_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to some number of shapes, and as long as that takes little memory."""
+    bound = []
+    bind = Binding.bind
+    monkeypatch.setattr(
+        Binding, "bind", lambda self, *given: (bound.append(self.program), bind(self, *given))
+    )
+    session = sardonyx.Session(model(GROWING))
+    other = onnxruntime.InferenceSession(model(GROWING))
+    body = session.engine.program.bodies[0]
+    for n, new in ((5, 5), (5, 0), (3, 0), (20, 15), (20, 20)):
+        bound.clear()
+        got, want = (each.run(None, feeds(n=n))[0] for each in (session, other))
+        np.testing.assert_allclose(got, want, rtol=1e-5)
+        assert sum(program is body for program in bound) == new
 
 
 def test_what_a_body_cannot_do_names_its_node() -> None:

@@ -239,6 +239,17 @@ def test_functions(rng, cell, name):
 
 
 @pytest.mark.parametrize("cell", CELLS)
+def test_bounded_functions_of_huge_numbers(rng, cell):
+    """A LSTM divides once for a product of two functions: no part of them may overflow."""
+    arrays = weights(rng, cell, 1, 5, 20)
+    model = network(cell, arrays, activations=["Softsign"] * CELLS[cell][1])
+    feeds = {"X": rng.standard_normal((1, 2, 5)).astype(F32) * F32(1e30)}
+    session = sardonyx.Session(model, threads=1)
+    agree(model, feeds, session)
+    assert all(np.isfinite(found).all() for found in session.run(None, feeds))
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_onnxruntime_agrees(rng, cell):
     arrays = weights(rng, cell, 2, 40, 130)
     optional = ("B", "initial_h", *(("initial_c", "P") if cell == "LSTM" else ()))
