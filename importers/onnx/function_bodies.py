@@ -12,6 +12,7 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from ...custom_inference import infer
 from .loader import normalize
 
 _DOMAIN = "sardonyx.bodies"
@@ -35,7 +36,8 @@ def expand_functions(model: ir.Model, computes: Callable[[ir.Node], bool]) -> No
         bodies = [(node, body) for node in nodes if (body := _body_of(node, opset)) is not None]
         for number, (node, body) in enumerate(bodies):
             body.domain, body.name = _DOMAIN, f"{node.op_type}_{number}"
-            del body.output[len(node.outputs) :]  # a body may leave out what is not asked for
+            del body.output[len(node.outputs) :]
+            _make_unmade(body)
             function = ir.serde.deserialize_function(body)
             model.functions[function.identifier()] = function
             node.domain, node.op_type = _DOMAIN, body.name
@@ -44,8 +46,16 @@ def expand_functions(model: ir.Model, computes: Callable[[ir.Node], bool]) -> No
         model.graph.opset_imports[_DOMAIN] = 1
         normalize(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
+        infer(model)
         model.graph.opset_imports.pop(_DOMAIN, None)
+
+
+def _make_unmade(body: onnx.FunctionProto) -> None:
+    """Let a body make all its outputs: it may leave out what is not asked for."""
+    made = {name for node in body.node for name in node.output} | set(body.input)
+    for name in body.output:
+        if name not in made:
+            body.node.append(onnx.helper.make_node("Identity", body.input[:1], [name]))
 
 
 def _body_of(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
