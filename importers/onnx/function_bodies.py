@@ -16,6 +16,8 @@ from ...custom_inference import infer
 from .loader import normalize
 
 _DOMAIN = "sardonyx.bodies"
+_ADDITIVE = (23, 28)
+"""Opsets between which no operator changed what it means."""
 _MOST_ROUNDS = 4  # bodies hold such operators themselves
 
 
@@ -38,6 +40,7 @@ def expand_functions(model: ir.Model, computes: Callable[[ir.Node], bool]) -> No
             body.domain, body.name = _DOMAIN, f"{node.op_type}_{number}"
             del body.output[len(node.outputs) :]
             _make_unmade(body)
+            _raise(body, opset)
             function = ir.serde.deserialize_function(body)
             model.functions[function.identifier()] = function
             node.domain, node.op_type = _DOMAIN, body.name
@@ -56,6 +59,14 @@ def _make_unmade(body: onnx.FunctionProto) -> None:
     for name in body.output:
         if name not in made:
             body.node.append(onnx.helper.make_node("Identity", body.input[:1], [name]))
+
+
+def _raise(body: onnx.FunctionProto, opset: int) -> None:
+    """Let a body be of the model's opset where operators only gained types and attributes."""
+    first, last = _ADDITIVE
+    for own in body.opset_import:
+        if not own.domain and first <= own.version < opset <= last:
+            own.version = opset
 
 
 def _body_of(node: ir.Node, opset: int) -> onnx.FunctionProto | None:
