@@ -66,7 +66,8 @@ def _to_text(x: np.ndarray) -> np.ndarray:
         whole = x.dtype.name.startswith(("int", "uint"))
         x = x.astype(np.int32 if whole else np.float32)
     y = np.empty(x.shape, object)
-    y.reshape(-1)[:] = [_text(value) for value in x.reshape(-1)]
+    texts = map(str, x.reshape(-1).tolist()) if x.dtype.kind in "iu" else map(_text, x.reshape(-1))
+    y.reshape(-1)[:] = list(texts)
     return y
 
 

@@ -112,7 +112,8 @@ class ConvInteger(Operator):
         kernel_shape: Any, pads: Any, strides: Any,
     ) -> tuple[Any, ...]:  # fmt: skip
         window = _window(auto_pad, dilations, pads, strides)
-        return (convolve(_less(x, x_zero), _less(w, w_zero, 0), group, **window),)
+        sums = convolve(_less(x, x_zero), _less(w, w_zero, 0), group, **window)
+        return (sums.astype(np.int64).astype(np.int32),)
 
 
 class QLinearConv(Operator):

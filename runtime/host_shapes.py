@@ -18,7 +18,7 @@ from .graph import Info, Node, dtype_name
 
 _OF_OTHER_SIZES = frozenset([("", "Attention")])
 """Operators for which onnx infers sizes that results do not have: it leaves out the keys of a
-cache, and heads of open sizes."""
+cache, and heads of open sizes, and calls scores scalars where it knows no rank."""
 
 
 def serialized(node: ir.Node) -> onnx.NodeProto:
@@ -56,6 +56,8 @@ def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
     for proto in results.values() if node.key in _OF_OTHER_SIZES else ():
         for dim in proto.tensor_type.shape.dim:
             dim.Clear()
+        if not proto.tensor_type.shape.dim:
+            proto.tensor_type.ClearField("shape")
     return [_info_of(value, results.get(value.name or "")) for value in node.outputs]
 
 

@@ -25,11 +25,23 @@ from .contrib_heads import (
     split,
     take_heads,
     take_scale,
+    with_scores,
 )
-from .contrib_rewrite import adapts, become, give, need_unread, needed, optional, summed
+from .contrib_rewrite import (
+    adapts,
+    become,
+    give,
+    is_read,
+    need_unread,
+    needed,
+    optional,
+    summed,
+)
 from .node_rewrite import NodeRewrite, NotExpressible
 
 _LARGEST = int(np.iinfo(np.int64).max)
+_WITH_BIAS = 2
+"""Mode in which the standard Attention gives scores as softmax gets them."""
 
 
 def _trimmed(*inputs: ir.Value | None) -> list[ir.Value | None]:
@@ -109,6 +121,9 @@ def _multi_head(
     """
     heads, fill = take_heads(r), r.take("mask_filter_value", -10000.0)
     attributes = {"is_causal": r.take("unidirectional", 0), **take_scale(r)}
+    has_scores = is_read(r, 3)
+    if has_scores:
+        attributes["qk_matmul_output_mode"] = _WITH_BIAS
     if bias is not None and (k is None or v is None):
         raise NotExpressible("it adds a bias to packed operands")
     if k is None:
@@ -136,11 +151,15 @@ def _multi_head(
     addend = biases(r, _padding(r, mask, q, total, fill), attention_bias)
     if not apart:
         r.put(q_num_heads=heads, kv_num_heads=heads, **attributes)
-        r.outputs = min(r.outputs, 3)
+        r.outputs = min(r.outputs, 4 if has_scores else 3)
         become(r, "Attention", *_trimmed(q, k, v, addend, *past))
         return
     operands = _trimmed(heads_apart(r, q, heads), k, v, addend, None, None, seen)
-    become_joined(r, r.emit("Attention", *operands, **attributes))
+    y = r.emit("Attention", *operands, **attributes)
+    if has_scores:
+        y, scores = with_scores(y)
+        give(r, 3, scores)
+    become_joined(r, y)
 
 
 def _written(
@@ -155,7 +174,6 @@ def _written(
 
 @adapts("MultiHeadAttention")
 def _multi_head_attention(r: NodeRewrite) -> None:
-    need_unread(r, 3)
     refuse_inputs(r, 9)
     q, (k, v, bias, mask, more) = needed(r, 0), (optional(r, i) for i in range(1, 6))
     if k is not None and rank_of(k) == 4:
@@ -166,7 +184,6 @@ def _multi_head_attention(r: NodeRewrite) -> None:
 
 @adapts("DecoderMaskedMultiHeadAttention")
 def _decoder_masked_attention(r: NodeRewrite) -> None:
-    need_unread(r, 3)
     beams, shares = optional(r, 8), r.take("past_present_share_buffer", 0)
     r.take("output_qk")
     if beams is not None and not (r.constant_input(8) == 1).all():

@@ -20,10 +20,13 @@ _NARROW = {2: ir.DataType.UINT4, 4: ir.DataType.UINT4, 8: ir.DataType.UINT8}
 
 @adapts("MatMulNBits")
 def _matmul_nbits(r: NodeRewrite) -> None:
-    """Weights are constant, and put in the order of MatMul."""
+    """Weights are constant, and put in the order of MatMul.
+
+    Rows may have their groups (g_idx) in any order: then they are sorted, and what they meet, too.
+    """
     bits, block = r.take("bits", 4), r.take("block_size", 0)
     rows, columns = r.take("K", 0), r.take("N", 0)
-    if optional(r, 4) is not None or r.take("weight_prepacked", 0) or bits not in _NARROW:
+    if r.take("weight_prepacked", 0) or bits not in _NARROW:
         raise NotExpressible("its weights are in another order")
     level = r.take("accuracy_level", 0)
     packed, scales = r.constant_input(1), r.constant_input(2)
@@ -37,11 +40,18 @@ def _matmul_nbits(r: NodeRewrite) -> None:
             zeros = unpacked(given.reshape(columns, -1), bits)[:, :blocks]
         else:
             zeros = given.reshape(columns, blocks)
-    weights = _weights(r, numbers.T[:rows], scales.T, zeros.T, bits, 0, block)
+    a, numbers = needed(r, 0), numbers[:, :rows]
+    if optional(r, 4) is not None:
+        groups = r.constant_input(4).reshape(-1)[:rows]
+        order = np.argsort(groups, kind="stable")
+        if (groups[order] != np.arange(rows) // block).any():
+            raise NotExpressible("groups of its weights differ in size")
+        a, numbers = r.emit("Gather", a, r.constant(order), axis=-1), numbers[:, order]
+    weights = _weights(r, numbers.T, scales.T, zeros.T, bits, 0, block)
     maker = weights.producer()
     if level and maker is not None:
         maker.metadata_props[ACCURACY_NOTE] = str(level)
-    product, bias = r.emit("MatMul", needed(r, 0), weights), optional(r, 5)
+    product, bias = r.emit("MatMul", a, weights), optional(r, 5)
     if bias is None:
         become(r, "Identity", product)
     else:

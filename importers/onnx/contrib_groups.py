@@ -20,14 +20,17 @@ from .contrib_heads import (
     split,
     take_heads,
     take_scale,
+    with_scores,
 )
-from .contrib_rewrite import adapts, become, give, need_unread, needed, optional
+from .contrib_rewrite import adapts, become, give, like, need_unread, needed, optional
 from .node_rewrite import NodeRewrite, NotExpressible
 
 _UNSUPPORTED = {
-    "kv_cache_bit_width": 0, "sliding_window_cache": 0, "qk_output": 0, "k_quant_type": "NONE",
+    "kv_cache_bit_width": 0, "sliding_window_cache": 0, "k_quant_type": "NONE",
     "v_quant_type": "NONE",
 }  # fmt: skip
+_SCORES = {1: 2, 2: 3}
+"""Modes of the standard Attention for scores before and after softmax."""
 
 
 @adapts("GroupQueryAttention")
@@ -37,7 +40,9 @@ def _group_query_attention(r: NodeRewrite) -> None:
     A prompt that is shorter than others of its batch is padded at its end; its rows there see keys
     that do not count, and their results do not count either.
     """
-    need_unread(r, 3)
+    scored = _SCORES.get(r.take("qk_output", 0), 0)
+    if not scored:
+        need_unread(r, 3)
     for name, value in _UNSUPPORTED.items():
         if r.take(name, value) not in (value, value.encode() if isinstance(value, str) else value):
             raise NotExpressible(f"its attribute {name!r} is set")
@@ -64,14 +69,29 @@ def _group_query_attention(r: NodeRewrite) -> None:
     mask = _group_mask(r, q, keys, held, queries)
     attributes = {"softcap": r.take("softcap", 0.0), "is_causal": causal, **take_scale(r)}
     sink = optional(r, 11)
-    if r.take("smooth_softmax", 0) == 1 or sink is not None:
+    has_sink = r.take("smooth_softmax", 0) == 1 or sink is not None
+    if has_sink:
         keys, values, mask, seen = _with_sink(r, keys, values, mask, seen, sink)
+    if scored:
+        attributes["qk_matmul_output_mode"] = scored
     y = r.emit(
         "Attention", heads_apart(r, q, heads), keys, values, mask, None, None, seen, **attributes
     )
+    if scored:
+        y, scores = with_scores(y)
+        give(r, 3, _shown(r, scores, int(has_sink)))
     for index, cache in enumerate(own, 1):
         give(r, index, cache)
     become_joined(r, y)
+
+
+def _shown(r: NodeRewrite, scores: ir.Value, first: int) -> ir.Value:
+    """Scores of the keys there are, from the first on, with 0 for those that are not seen."""
+    begin = r.constant([first])
+    end = r.emit("Add", _most(r), begin)
+    own = r.emit("Slice", scores, begin, end, r.constant([3]))
+    unseen = r.emit("IsInf", own, detect_positive=0)
+    return r.emit("Where", unseen, like(r, 0.0, own), own)
 
 
 def _separate(r: NodeRewrite, heads: int, shared: int) -> list[ir.Value]:
@@ -104,6 +124,12 @@ def _turned(
     )  # fmt: skip
 
 
+def _most(r: NodeRewrite) -> ir.Value:
+    """Number of keys of the longest sequence, as a vector."""
+    wide = r.emit("Cast", needed(r, 6), to=int(ir.DataType.INT64))
+    return r.emit("Reshape", wide, r.constant([1]))
+
+
 def _caches(
     r: NodeRewrite, k: ir.Value, v: ir.Value, heads: int, held: ir.Value
 ) -> tuple[ir.Value, ir.Value]:
@@ -112,9 +138,7 @@ def _caches(
     past = [optional(r, 3), optional(r, 4)]
     if past[0] is None or past[1] is None:
         return new[0], new[1]
-    most = r.emit(
-        "Reshape", r.emit("Cast", needed(r, 6), to=int(ir.DataType.INT64)), r.constant([1])
-    )
+    most = _most(r)
     caches = []
     for old, rows in zip(past, new, strict=True):
         assert old is not None
@@ -166,17 +190,18 @@ def _with_sink(
 
 @adapts("RotaryEmbedding")
 def _rotary_embedding(r: NodeRewrite) -> None:
-    if r.take("is_packed_batching", 0) or r.take("scale", 1.0) != 1.0:
-        raise NotExpressible("it scales, or has batches that are packed")
+    """Of the attributes onnxruntime ignores "scale"; packed batches differ in what it checks."""
+    r.take("is_packed_batching")
+    r.take("scale")
     x, places = needed(r, 0), needed(r, 1)
     cos, sin = needed(r, 2), needed(r, 3)
     rank, angles = rank_of(x), None if cos.shape is None else cos.shape[1]
-    if rank not in (3, 4) or not isinstance(angles, int):
-        raise NotExpressible("the rank of its input, or the number of its angles, is not known")
+    if rank not in (3, 4):
+        raise NotExpressible("the rank of its input is not known")
     heads = r.take("num_heads", 0)
     if rank == 3 and not heads:
         width = x.shape[2] if x.shape is not None else None
-        if not isinstance(width, int):
+        if not isinstance(width, int) or not isinstance(angles, int):
             raise NotExpressible("the number of its heads is not known")
         heads = width // (2 * angles)
     if rank == 3:

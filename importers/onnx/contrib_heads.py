@@ -73,6 +73,13 @@ def refuse_inputs(r: NodeRewrite, *indices: int) -> None:
             raise NotExpressible(f"it has an input {index}")
 
 
+def with_scores(y: ir.Value) -> tuple[ir.Value, ir.Value]:
+    """Result and scores of an Attention that gives no caches."""
+    y, keys, values, scores = outputs_of(y, 4)
+    keys.name = values.name = ""
+    return y, scores
+
+
 def biases(r: NodeRewrite, *biases: ir.Value | None) -> ir.Value | None:
     """Sum of those addends that there are, None without any."""
     return summed(r, *biases) if any(bias is not None for bias in biases) else None

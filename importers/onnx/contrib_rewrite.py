@@ -50,19 +50,23 @@ def become(r: NodeRewrite, op_type: str, *inputs: ir.Value | None) -> None:
     r.op_type, r.inputs = op_type, list(inputs)
 
 
+def is_read(r: NodeRewrite, index: int) -> bool:
+    """Tell whether somebody reads an output."""
+    output = r.node.outputs[index] if index < len(r.node.outputs) else None
+    return output is not None and (bool(output.uses()) or output.is_graph_output())
+
+
 def need_unread(r: NodeRewrite, *indices: int) -> None:
     """Give up, before anything is changed, where outputs are read that the result has not."""
-    for output in (r.node.outputs[i] for i in indices if i < len(r.node.outputs)):
-        if output.uses() or output.is_graph_output():
-            raise NotExpressible(f"its output {output.name!r} is read")
+    for index in indices:
+        if is_read(r, index):
+            raise NotExpressible(f"its output {r.node.outputs[index].name!r} is read")
 
 
 def give(r: NodeRewrite, index: int, value: ir.Value) -> None:
     """Let another value be an output."""
-    if index >= len(r.node.outputs):
-        return
-    output = r.node.outputs[index]
-    if output.uses() or output.is_graph_output():
+    if is_read(r, index):
+        output = r.node.outputs[index]
         name = output.name
         output.name = f"{name}.replaced"
         value.name, value.type, value.shape = name, output.type, output.shape

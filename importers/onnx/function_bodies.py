@@ -12,9 +12,12 @@ import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from ...custom_inference import infer
 from .loader import normalize
 
 _DOMAIN = "sardonyx.bodies"
+_ADDITIVE = (23, 28)
+"""Opsets between which no operator changed what it means."""
 _MOST_ROUNDS = 4  # bodies hold such operators themselves
 
 
@@ -37,6 +40,8 @@ def expand_functions(model: ir.Model, computes: Callable[[ir.Node], bool]) -> No
             own = f"{node.op_type}_{number}"
             body.domain, body.name = _DOMAIN, own
             del body.output[len(node.outputs) :]  # a body may leave out what is not asked for
+            _make_unmade(body)
+            _raise(body, opset)
             for position, inner in enumerate(body.node):  # errors name them
                 inner.name = f"{node.name or own}.{inner.op_type}_{position}"
             function = ir.serde.deserialize_function(body)
@@ -47,8 +52,24 @@ def expand_functions(model: ir.Model, computes: Callable[[ir.Node], bool]) -> No
         model.graph.opset_imports[_DOMAIN] = 1
         normalize(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
-        common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=False)(model)
+        infer(model)
         model.graph.opset_imports.pop(_DOMAIN, None)
+
+
+def _make_unmade(body: onnx.FunctionProto) -> None:
+    """Let a body make all its outputs: it may leave out what is not asked for."""
+    made = {name for node in body.node for name in node.output} | set(body.input)
+    for name in body.output:
+        if name not in made:
+            body.node.append(onnx.helper.make_node("Identity", body.input[:1], [name]))
+
+
+def _raise(body: onnx.FunctionProto, opset: int) -> None:
+    """Let a body be of the model's opset where operators only gained types and attributes."""
+    first, last = _ADDITIVE
+    for own in body.opset_import:
+        if not own.domain and first <= own.version < opset <= last:
+            own.version = opset
 
 
 def _body_of(node: ir.Node, opset: int) -> onnx.FunctionProto | None:

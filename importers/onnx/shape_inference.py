@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto
 
-from ...custom_inference import known_to_onnx
+from ...custom_inference import infer_protobuf, known_to_onnx
 from ...errors import InvalidModel
 from .check import describe
 from .loop_states import GENERATED, with_loop_states
@@ -54,7 +54,7 @@ def infer(model: ModelProto, trusted: bool = False) -> ModelProto:
             raise InvalidModel("types or shapes conflict: " + "; ".join(conflicts))
         try:
             with known_to_onnx():
-                result = onnx.shape_inference.infer_shapes(model)
+                result = infer_protobuf(model)
         except Exception:
             result = model
     _name_sizes(result.graph, labels)
@@ -159,7 +159,7 @@ def _name_sizes(graph: GraphProto, labels: dict[str, list[str]]) -> None:
 def _strictly_inferred(model: ModelProto) -> ModelProto | list[str]:
     """Return the model with types and shapes, or the error lines of onnx, which name nodes."""
     try:
-        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True)
+        return infer_protobuf(model, check_type=True, strict_mode=True)
     except Exception:
         named = ModelProto()
         named.CopyFrom(model)
@@ -167,7 +167,7 @@ def _strictly_inferred(model: ModelProto) -> ModelProto | list[str]:
         for node in graph.node:
             node.name = node.name or f"producing {', '.join(map(repr, node.output))}"
     try:
-        return onnx.shape_inference.infer_shapes(named, check_type=True, strict_mode=True)
+        return infer_protobuf(named, check_type=True, strict_mode=True)
     except Exception as error:
         return [line for line in str(error).splitlines() if line]
 

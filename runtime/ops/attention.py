@@ -33,7 +33,10 @@ Y, PRESENT_K, PRESENT_V, SCORES = range(4)
 """Outputs of a node."""
 _UNLIMITED = 1 << 40
 """Keys before or after a query that it may see where no window says how many."""
-_FLOAT = int(ir.DataType.FLOAT)
+_NO_MORE_THAN_FLOAT = {int(kind) for kind in (
+    ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16
+)}  # fmt: skip
+"""Precisions of a softmax that float32 has."""
 
 # --- shapes -----------------------------------------------------------------------------------
 
@@ -48,8 +51,8 @@ def _infer(node: Node) -> list[Info]:
         raise OnHost(f"lengths of {lengths.dtype}")
     if {info.rank for info in operands} not in ({3}, {4}):
         raise OnHost("operands that do not all have three or all have four axes")
-    if node.attribute("softmax_precision", _FLOAT) != _FLOAT:
-        raise OnHost("softmax_precision other than float32")
+    if node.attribute("softmax_precision", int(ir.DataType.FLOAT)) not in _NO_MORE_THAN_FLOAT:
+        raise OnHost("softmax_precision of more than float32")
     (batch, heads, queries, size), (_, shared, new, _), (_, _, _, width) = (
         _by_heads(node, i) for i in (Q, K, V)
     )

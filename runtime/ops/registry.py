@@ -69,7 +69,8 @@ class Operator:
     is_alone
         An elementwise operator that no kernel shares with others.
     is_float32
-        Its kernel takes float32 alone; of float64 it is what the standard defines it by.
+        Its kernel takes float32 alone; of float64, or with its softmax in it, the operator is what
+        the standard defines it by.
     layout
         How the output lies: ``"plain"``; ``"channels_last"``, written with any distance between
         pixels, so that it may be a part of a larger buffer; or so ``"as_input"`` does.
@@ -118,7 +119,8 @@ def computes(node: ir.Node) -> bool:
     """Tell whether there is a kernel for a node of its element type."""
     operator, first = OPERATORS.get((node.domain, node.op_type)), node.inputs[:1]
     if operator is not None and operator.is_float32 and first and first[0] is not None:
-        return first[0].dtype != ir.DataType.DOUBLE
+        precision = node.attributes.get("softmax_precision")
+        return ir.DataType.DOUBLE not in (first[0].dtype, precision and precision.value)
     return has_kernel(node.domain, node.op_type)
 
 

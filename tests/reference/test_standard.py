@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import ml_dtypes
@@ -156,6 +157,36 @@ def test_no_pattern_takes_exponential_time(pattern):
     begin = time.perf_counter()
     assert not run("RegexFullMatch", np.array(["a" * 400], object), pattern=pattern)[0]
     assert time.perf_counter() - begin < 20  # backtracking takes 2^400 steps
+
+
+PATTERNS = [
+    "[a-c ]+",
+    "a*b?c{2,4}(d|e)*",
+    r"\w+@\w+",
+    "(?i:ab)c|x",
+    "^ab$",
+    r"\bab\b c",
+    "[^x]*",
+    "",
+]
+
+
+@pytest.mark.parametrize("pattern", [*PATTERNS, "(a|b)*a(a|b){9}"])
+def test_patterns_match_as_those_of_python(pattern):
+    """Also where more sets of states follow one another than are remembered."""
+    rng = np.random.default_rng(3)
+    texts = ["".join(rng.choice(list("abcde@AX "), n)) for n in rng.integers(0, 9, 300)]
+    texts += ["".join(rng.choice(list("ab"), n)) for n in rng.integers(0, 60, 60)]
+    texts += ["ab", "ab c", "abc", "a@b", "ccd", "abcccde"]
+    found = run("RegexFullMatch", np.array(texts, object), pattern=pattern)
+    assert found.tolist() == [re.fullmatch(pattern, text) is not None for text in texts]
+
+
+def test_a_convolution_of_bytes_gives_int32():
+    x, w = np.full((1, 1, 2, 5, 4), 255, np.uint8), np.full((1, 1, 1, 2, 3), 200, np.uint8)
+    found = run("ConvInteger", x, w)
+    assert found.dtype == np.int32
+    assert found.reshape(-1)[0] == 255 * 200 * 6
 
 
 @pytest.mark.parametrize("pattern", [r"(a)\1", "(?=a)a", "(?<!a)b"])

@@ -11,7 +11,7 @@ import pytest
 import sardonyx
 from sardonyx.tools import zoo
 
-from .contrib_cases import DOMAIN, agree, computed, model
+from .contrib_cases import DOMAIN, agree, close, computed, model
 
 F32, U8, I8 = np.float32, np.uint8, np.int8
 
@@ -281,6 +281,34 @@ def test_products_of_few_bits(rng, bits, block, zeros):
         inputs += ["z" if zeros else "", "", "bias"] if bias else ["z"] * bool(zeros)
         agree("MatMulNBits", {"a": normal(rng, m, rows)}, weights, inputs, tolerance=1e-4,
               K=rows, N=columns, bits=bits, block_size=block)  # fmt: skip
+
+
+def nibbles(packed: np.ndarray) -> np.ndarray:
+    """Numbers of four bits in rows of bytes, the lower ones first."""
+    return np.stack([packed & 15, packed >> 4], -1).reshape(len(packed), -1).astype(F32)
+
+
+@pytest.mark.parametrize("zeros", [False, True])
+def test_products_of_weights_whose_groups_are_in_any_order(rng, zeros):
+    """onnxruntime does not see their zero points."""
+    for rows, block in ((32, 16), (96, 32), (40, 16)):
+        blocks, columns = -(-rows // block), 7
+        groups = rng.permutation(np.arange(rows) // block)
+        weights = {"b": rng.integers(0, 256, (columns, blocks, block // 2)).astype(U8),
+                   "s": np.abs(normal(rng, columns, blocks)),
+                   "g": groups.astype(np.int32)}  # fmt: skip
+        names, feeds = ["a", "b", "s", "", "g"], {"a": normal(rng, 3, rows)}
+        sizes = {"K": rows, "N": columns, "bits": 4, "block_size": block}
+        if not zeros:
+            agree("MatMulNBits", feeds, weights, names, tolerance=1e-4, **sizes)
+            continue
+        weights["z"] = rng.integers(0, 256, (columns, -(-blocks // 2))).astype(U8)
+        names[3] = "z"
+        numbers = (
+            nibbles(weights["b"].reshape(columns, -1))[:, :rows] - nibbles(weights["z"])[:, groups]
+        )
+        (found,) = computed(model("MatMulNBits", feeds, weights, names, **sizes), feeds)
+        close(found, feeds["a"] @ (numbers * weights["s"][:, groups]).T, 1e-4)
 
 
 @pytest.mark.parametrize("bits", [4, 8])

@@ -45,7 +45,7 @@ def agree(
         shape = [f"{n}{i}" if opened and i + 1 < x.ndim else d for i, d in enumerate(x.shape)]
         infos.append(oh.make_tensor_value_info(n, oh.np_dtype_to_tensor_dtype(x.dtype), shape))
     graph = oh.make_graph(
-        [node], "contrib", infos, [onnx.ValueInfoProto(name=n) for n in outputs if n],
+        [node], "contrib", infos, [oh.make_tensor_value_info(n, 1, None) for n in outputs if n],
         [onnx.numpy_helper.from_array(given[n], n) for n in weights if n in given],
     )  # fmt: skip
     opsets = [oh.make_opsetid("", 17), oh.make_opsetid(DOMAIN, 1)]
@@ -122,6 +122,36 @@ def test_multi_head_with_a_cache(rng, causal):
                 more = {"bias": None, "mask": mask, "extra": normal(rng, 1, 1, s, before + s)}
                 agree("MultiHeadAttention", feeds | more | past, ("y", "k2", "v2"), num_heads=h,
                       unidirectional=causal)  # fmt: skip
+
+
+@pytest.mark.parametrize("causal", [0, 1])
+@pytest.mark.parametrize("before", [0, 5])
+def test_scores_of_multi_head(rng, causal, before):
+    """They are those that softmax gets, with mask and bias.
+
+    Of keys behind a query onnxruntime's is the lowest number, and -inf where a bias is negative.
+    """
+    b, h, s, d = 2, 3, 4, 8
+    feeds = operands(rng, b, h, s, s, d, d)
+    mask, caches = np.ones((b, before + s), I32), dict.fromkeys(("pk", "pv"))
+    mask[1, :2] = 0
+    if before:
+        caches = {n: normal(rng, b, h, before, d) for n in caches}
+    feeds |= {"bias": None, "mask": mask, "more": normal(rng, 1, h, s, before + s), **caches}
+    agree("MultiHeadAttention", feeds, ("y", "k2", "v2", "scores"), num_heads=h,
+          unidirectional=causal, rows=lambda index, x: np.maximum(x, -1e5))  # fmt: skip
+
+
+def test_scores_of_keys_apart(rng):
+    b, h, s, t, d = 2, 3, 4, 7, 8
+    feeds = {"q": normal(rng, b, s, h * d), "k": normal(rng, b, h, t, d)}
+    feeds |= {"v": normal(rng, b, h, t, d), "bias": None, "mask": None}
+    agree("MultiHeadAttention", feeds | {"more": normal(rng, 1, 1, s, t)},
+          ("y", "", "", "scores"), num_heads=h)  # fmt: skip
+    feeds["q"] = feeds["q"][:, :1]
+    del feeds["bias"]
+    agree("DecoderMaskedMultiHeadAttention", feeds, ("y", "", "", "scores"), num_heads=h,
+          output_qk=1)  # fmt: skip
 
 
 def test_multi_head_over_keys_apart(rng):
@@ -334,6 +364,21 @@ def test_groups_with_a_sink_and_a_bias(rng):
                           local_window_size=window, rows=valid(lengths, s))  # fmt: skip
 
 
+@pytest.mark.parametrize("mode", [1, 2])
+@pytest.mark.parametrize("attributes", [{}, {"softcap": 3.0}, {"smooth_softmax": 1}], ids=str)
+@pytest.mark.parametrize("window", [-1, 3])
+def test_scores_of_groups(rng, mode, attributes, window):
+    """Before softmax or after it, with 0 for keys that are not seen, and without a sink."""
+    b, h, g, s, d = 2, 4, 2, 5, 16
+    for room, before in ((None, 0), (9, 0), (12, 4)):
+        queries = 1 if before else s
+        total = before + queries
+        feeds = group(rng, b, h, g, queries, d, room, [total] * b, total)
+        agree("GroupQueryAttention", feeds, ("y", "k2", "v2", "scores"), ("total",), num_heads=h,
+              kv_num_heads=g, qk_output=mode, local_window_size=window, **attributes,
+              rows=lambda index, x, n=total: x[:, :, :n] if index in (1, 2) else x)  # fmt: skip
+
+
 # --- RotaryEmbedding --------------------------------------------------------------------------
 
 
@@ -350,3 +395,10 @@ def test_rotary_embeddings(rng, interleaved, apart):
                 heads = h if turned else 0
                 agree("RotaryEmbedding", feeds, weights=("cos", "sin"), num_heads=heads,
                       rotary_embedding_dim=turned, interleaved=interleaved)  # fmt: skip
+
+
+def test_scales_of_rotary_embeddings_are_ignored(rng):
+    feeds = {"x": normal(rng, 2, 5, 24), "places": rng.integers(0, 20, (2, 5))}
+    feeds |= {"cos": normal(rng, 20, 4), "sin": normal(rng, 20, 4)}
+    agree("RotaryEmbedding", feeds, opened=True, num_heads=3, scale=2.0)
+    agree("RotaryEmbedding", feeds, is_packed_batching=1)

@@ -208,11 +208,36 @@ def test_special_values(check, special):
         check([attention()], feeds, opset=24)
 
 
-def test_what_runs_on_the_host(check):
+def test_double_is_what_the_standard_defines_it_by(check):
+    """Also where nothing but the softmax is in it; narrower ones are of float32."""
     feeds = operands(1, 2, 3, 4, 5, 6)
     doubles = {name: x.astype(np.float64) for name, x in feeds.items()}
-    check([attention()], doubles, opset=24)  # by what the standard defines it by
-    check([attention(softmax_precision=11)], feeds, opset=24, host={"Attention"})
+    check([attention()], doubles, opset=24)
+    for precision in (TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16):
+        check([attention(softmax_precision=precision)], feeds, opset=24)
+
+
+@pytest.mark.parametrize("mode", [0, 3])
+def test_scores_of_double_without_caches(check, mode):
+    """The standard's body does not make the outputs between, for which nobody asks."""
+    feeds = {name: x.astype(np.float64) for name, x in operands(1, 2, 3, 4, 5, 6).items()}
+    node = make_node("Attention", [*"qkv"], ["y", "", "", "s"], qk_matmul_output_mode=mode)
+    check([node], feeds, opset=24, wanted=reference(node, feeds), tolerance=1e-6)
+
+
+@pytest.mark.parametrize("kind", [F, np.float16])
+def test_scores_of_inputs_of_unknown_rank_are_no_scalar(kind):
+    feeds = {name: x.astype(kind) for name, x in operands(1, 2, 3, 4, 5, 6).items()}
+    node = make_node("Attention", [*"qkv"], ["y", "", "", "s"])
+    model = build([node], [feeds], outputs=["y", "s"], opset=24)
+    for info in model.graph.input:
+        info.type.tensor_type.ClearField("shape")
+    session = sardonyx.Session(model, threads=1)
+    wanted = reference(node, feeds)[0]
+    for _ in range(3):  # on the host, then by a program for these ranks
+        for found, right in zip(session.run(None, feeds), wanted, strict=True):
+            assert (found.shape, found.dtype) == (right.shape, kind)
+            np.testing.assert_allclose(found, right, 4e-3, 4e-3)
 
 
 # --- caches, windows, lengths and scores: onnx's reference has all of them ----------------------
@@ -235,11 +260,27 @@ def test_sizes_on_the_host_are_those_of_the_results(check, dims):
         "u": (2, 2, 2, 1),
     }
     feeds = {name: normal(*shape).astype(np.float32) for name, shape in shapes.items()}
-    heads = {"q_num_heads": 2, "kv_num_heads": 2, "softmax_precision": TensorProto.DOUBLE}
+    heads = {"q_num_heads": 2, "kv_num_heads": 2}
     node = make_node("Attention", [*"qkv", "", "p", "u"], ["y", "a", "b", "s"], **heads)
     opens = {"dims": dict.fromkeys("qkv", dims)} if dims else {}
     wanted = reference(node, feeds)
-    check([node], feeds, opset=24, host={"Attention"}, wanted=wanted, tolerance=1e-6, **opens)
+    host = {"Attention"} if dims else set()  # a scale that follows from an open size
+    check([node], feeds, opset=24, host=host, wanted=wanted, **opens)
+
+
+def test_open_sizes_of_results_are_not_zero():
+    """As onnx infers them: a Slice of scores would keep all, and a product would be refused."""
+    feeds = {name: normal(2, n, 8, seed=n) for name, n in zip("qkv", (3, 7, 7), strict=True)}
+    heads = {"q_num_heads": 2, "kv_num_heads": 2, "scale": 0.3}
+    node = make_node("Attention", [*"qkv"], ["a", "", "", "s"], **heads)
+    weights = {"w": normal(8, 5), "b": np.array([0]), "e": np.array([4]), "x": np.array([3])}
+    nodes = [node, make_node("MatMul", ["a", "w"], ["y"]), make_node("Slice", [*"sbex"], ["t"])]
+    dims = dict.fromkeys("qkv", (None,) * 3)
+    model = build(nodes, [feeds], weights, outputs=["y", "t"], dims=dims, opset=24)
+    found = sardonyx.Session(model, threads=1).run(None, feeds)
+    (y, scores), *_ = reference(node, feeds)
+    np.testing.assert_allclose(found[0], y @ weights["w"], 1e-4, 1e-4)
+    np.testing.assert_allclose(found[1], scores[..., :4], 1e-4, 1e-4)
 
 
 @pytest.mark.parametrize("mode", [0, 1, 2, 3])

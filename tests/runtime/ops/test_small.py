@@ -6,7 +6,10 @@ import itertools
 
 import numpy as np
 import pytest
+import sardonyx
 from onnx.helper import make_node, tensor_dtype_to_np_dtype
+
+from .conftest import build
 
 FLOAT = np.float32
 
@@ -140,6 +143,22 @@ def test_causal_convolution_is_a_convolution(check, rng):
         session = check([node], feeds, weights, opset=27)
         steps = [step.op_type for step in session.engine.program.steps]
         assert any(name.startswith("Conv") for name in steps)
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float64])
+def test_what_defines_an_operator_is_taken_to_the_opset_of_the_model(rng, kind):
+    """A body of opset 27 or 25 in a model of opset 28."""
+    name, shapes, outputs = "CausalConvWithState", {"x": (2, 3, 5), "w": (3, 1, 4)}, ["y", "s"]
+    if kind == np.float64:
+        name, shapes, outputs = "Attention", dict.fromkeys("qkv", (1, 2, 3, 4)), ["y"]
+    feeds = {n: rng.standard_normal(shape).astype(kind) for n, shape in shapes.items()}
+    node = make_node(name, list(feeds), outputs)
+    found = [
+        sardonyx.Session(build([node], [feeds], opset=opset), threads=1).run(None, feeds)[0]
+        for opset in (27, 28)
+    ]
+    assert found[0].dtype == kind
+    np.testing.assert_array_equal(*found)
 
 
 @pytest.mark.parametrize(
