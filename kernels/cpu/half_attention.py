@@ -42,7 +42,7 @@ from .attention_scores import cap_scores, highest, scale_lanes
 from .half_attention_pack import blocks_of, make_pack_keys, make_pack_values, packed_bytes
 from .rows import fill_floats, zero_floats
 from .term_rows import make_split_pixel
-from .term_tile import TILE_BYTES, Sums, make_sums
+from .term_tile import TILE_BYTES, Ahead, Sums, make_sums
 from .tile_block import configure_block
 
 _F = np.float32
@@ -191,7 +191,7 @@ def _make_rows(kind: str, result: str) -> Callable[..., None]:
         lower = room.q + ROWS * TERM_BYTES if is_low else 0
         for i in range(0, count, BLOCK):
             k = room.k + (t + i) // BLOCK * blocks * 2 * TILE_BYTES
-            sums(state, over, True, room.q, lower, k, room.s + i * 4, True, 0, 0)
+            sums(state, over, True, room.q, lower, k, room.s + i * 4, True, Ahead(0, 0))
 
     @njit
     def add_values(
@@ -205,7 +205,7 @@ def _make_rows(kind: str, result: str) -> Callable[..., None]:
             is_wide = j + ROWS < job.width
             tiles = 2 if is_wide else 1
             v = panel + t // BLOCK * tiles * TILE_BYTES
-            sums(state, over, is_wide, room.s, lower, v, room.o + j * 4, begins, 0, 0)
+            sums(state, over, is_wide, room.s, lower, v, room.o + j * 4, begins, Ahead(0, 0))
             panel += _blocks_of(job.keys) * tiles * TILE_BYTES
 
     @njit
