@@ -37,7 +37,8 @@ MANY_ROWS = _TRIED_ROWS[-1]
 _ROWS = 64
 """Stands for a size that is known only when the model runs."""
 _OF_GAIN = 0.75
-"""Part of what Winograd's form gains by its own costs that it gains there."""
+"""Most of what Winograd's form gains by its own costs, of processors without AMX, that one with AMX
+was seen to gain: 0.5 to 0.75 (docs/performance.md). So terms are taken where they surely pay."""
 _COLUMNS = 16
 _ROWS_OF_PART = 256
 """Rows for which weights are read once: that takes as long as their products, or less."""
@@ -221,7 +222,8 @@ def _count_parts(conv: Convolution, terms: int, rows: int = 0) -> int:
     channels, out_channels = _known(conv.channels), _known(conv.out_channels)
     if channels * out_channels * 2 * terms <= ROWS_BYTES:
         return 1
-    rows = rows or _known(conv.row_pixels)
+    if rows == 0:
+        rows = conv.row_pixels if isinstance(conv.row_pixels, int) else _ROWS_OF_PART
     return -(-min(rows, _ROWS_OF_PART) * channels * 2 * terms // ROWS_BYTES)
 
 
