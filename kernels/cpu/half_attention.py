@@ -7,6 +7,7 @@ as they lie. A maximum needs an exchange between lanes for each block of keys, w
 digits of bfloat16 only (`vmath.power_of_two_below_one`).
 
 A thread packs keys and values of a head when it comes to its first item (`half_attention_pack`).
+Functions are inlined: a job is some forty words, which each call would copy, for each row.
 """
 
 from __future__ import annotations
@@ -56,8 +57,8 @@ _LOG2_E = 1.4426950408889634
 class HalfRoom(NamedTuple):
     """Memory of a thread: queries, scores, results, highest exponents and sums; a head's operands.
 
-    Rows of results are ``o_row`` bytes; a row has a vector of equal highest exponents, and one of
-    sums over some of the keys each.
+    Rows of results are ``o_row`` bytes; a row has a vector of equal highest exponents, one of those
+    with the next block of keys, and one of sums over some of the keys each.
     """
 
     q: Pointer
@@ -65,6 +66,7 @@ class HalfRoom(NamedTuple):
     o: Pointer
     o_row: int
     top: Pointer
+    raised: Pointer
     total: Pointer
     k: Pointer
     v: Pointer
@@ -74,7 +76,7 @@ def half_bytes(size: Any, width: Any, keys: Any) -> Any:
     """Bytes of a thread's memory."""
     own = blocks_of(size) * WIDE * TERM_BYTES + WIDE * (_ROW + blocks_of(width) * BLOCK * 4)
     k, v = packed_bytes(size, width, keys)
-    return own + 2 * WIDE * LANES * 4 + k + v
+    return own + 3 * WIDE * LANES * 4 + k + v
 
 
 _blocks_of = njit(blocks_of)
@@ -87,16 +89,17 @@ def _room_of(memory: Pointer, job: Attention) -> Any:
     s = memory + _blocks_of(job.size) * WIDE * TERM_BYTES
     o = s + WIDE * _ROW
     top = o + WIDE * o_row
-    total = top + WIDE * LANES * 4
+    raised = top + WIDE * LANES * 4
+    total = raised + WIDE * LANES * 4
     k = total + WIDE * LANES * 4
     v = k + _blocks_of(job.keys) * _blocks_of(job.size) * 2 * TILE_BYTES
-    return HalfRoom(memory, s, o, o_row, top, total, k, v)
+    return HalfRoom(memory, s, o, o_row, top, raised, total, k, v)
 
 
 # --- softmax ----------------------------------------------------------------------------------
 
 
-@njit
+@njit(forceinline=True)
 def _exponents_of(
     job: Attention, item: Item, row: int, s: Pointer, t: int, keys: int, count: int
 ) -> Any:  # fmt: skip
@@ -122,7 +125,7 @@ def _exponents_of(
     return unit
 
 
-@njit
+@njit(forceinline=True)
 def _limit_row(job: Attention, item: Item, row: int, s: Pointer, t: int, count: int) -> None:
     """Mask keys outside of a query's limits, of ``count`` from number ``t`` on."""
     first, last = key_limits(job, item, row)
@@ -146,15 +149,24 @@ def _take_exponentials(s: Pointer, count: int, unit: Any, shift: Any) -> Any:
 
 
 @njit(forceinline=True)
+def _find_highest(room: HalfRoom, index: int, count: int, unit: Any, begins: bool) -> None:
+    """Store the highest exponent of a row so far, with those of a block of keys."""
+    a, b = highest(room.s + index * _ROW, count, c(-np.inf), c(-np.inf))
+    raised = splat(reduce_max(vmax(a, b)) * unit)
+    if not begins:
+        raised = vmax(vload(room.top, index * LANES), raised)
+    vstore(room.raised, index * LANES, raised)
+
+
+@njit(forceinline=True)
 def _normalize_row(room: HalfRoom, index: int, count: int, unit: Any, begins: bool) -> None:
     """Take a row past a block of keys; a higher score than before scales its sum and result."""
     s, o = room.s + index * _ROW, room.o + index * room.o_row
-    a, b = highest(s, count, c(-np.inf), c(-np.inf))
-    top = c(-np.inf) if begins else vload(room.top, index * LANES)
-    raised = vmax(top, splat(reduce_max(vmax(a, b)) * unit))
+    raised = vload(room.raised, index * LANES)
     shift = shift_of(raised)
     found = _take_exponentials(s, count, splat(unit), shift)
     if not begins:
+        top = vload(room.top, index * LANES)
         factor = power_of_two_below_one(top - shift)
         found = found + vload(room.total, index * LANES) * factor
         if extract(factor, 0) != _F(1.0):
@@ -172,7 +184,7 @@ def _make_rows(kind: str, result: str) -> Callable[..., None]:
     _, store, _, store_first = VECTOR_MEMORY[result]
     result_bytes, is_half = ITEM_BYTES[result], result == "bf16"
 
-    @njit
+    @njit(forceinline=True)
     def load_queries(job: Attention, item: Item, room: HalfRoom) -> None:
         """Copy queries; a block of elements has all of them, rows without one are zeros."""
         plane = WIDE * TERM_BYTES
@@ -182,7 +194,7 @@ def _make_rows(kind: str, result: str) -> Callable[..., None]:
             source = query_row(job, item, item.first + index, itemsize)
             split_row(source, room.q + index * TERM_BYTES, plane, job.size)
 
-    @njit
+    @njit(forceinline=True)
     def multiply_keys(
         state: Pointer, job: Attention, room: HalfRoom, is_low: bool, t: int, count: int
     ) -> None:  # fmt: skip
@@ -193,7 +205,7 @@ def _make_rows(kind: str, result: str) -> Callable[..., None]:
             k = room.k + (t + i) // BLOCK * blocks * 2 * TILE_BYTES
             sums(state, over, True, room.q, lower, k, room.s + i * 4, True, Ahead(0, 0))
 
-    @njit
+    @njit(forceinline=True)
     def add_values(
         state: Pointer, job: Attention, room: HalfRoom, is_low: bool, t: int, count: int,
         begins: bool,
@@ -208,7 +220,7 @@ def _make_rows(kind: str, result: str) -> Callable[..., None]:
             sums(state, over, is_wide, room.s, lower, v, room.o + j * 4, begins, Ahead(0, 0))
             panel += _blocks_of(job.keys) * tiles * TILE_BYTES
 
-    @njit
+    @njit(forceinline=True)
     def store_rows(job: Attention, item: Item, room: HalfRoom) -> None:
         for index in range(item.rows):
             o = room.o + index * room.o_row
@@ -240,11 +252,15 @@ def _make_rows(kind: str, result: str) -> Callable[..., None]:
             keys = min(KEYS, end - t)
             count = _blocks_of(keys) * BLOCK
             multiply_keys(state, job, room, is_low, t, count)
+            unit = _F(0.0)
             for index in range(item.rows):
                 row, s = item.first + index, room.s + index * _ROW
                 unit = _exponents_of(job, item, row, s, t, keys, count)
                 if t < all_from or t + count > all_until:
                     _limit_row(job, item, row, s, t, count)
+                _find_highest(room, index, count, unit, t == begin)
+            # Apart, because each row would wait for its own maximum.
+            for index in range(item.rows):
                 _normalize_row(room, index, count, unit, t == begin)
             add_values(state, job, room, is_low, t, count, t == begin)
         store_rows(job, item, room)
