@@ -6,7 +6,7 @@ when some layers side by side, which cost two borders, become like those around 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -24,28 +24,33 @@ _WORTH = 0.997
 
 @dataclass(frozen=True)
 class Borders:
-    """Times of steps behind layers that some of their readers differ from.
+    """Times that layers take longer where a neighbour differs: steps behind them, other kernels.
 
     Attributes
     ----------
-    readers : dict of str to list of str
-        Layers that read what each layer makes, through what is no layer.
+    neighbours : dict of str to set of str
+        Layers that read what each layer makes, or make what it reads, through what is no layer.
     widening, rounding : dict of str to float
-        Nanoseconds, by the layer: it is of integers, and a reader is not; or the other way.
+        Nanoseconds, by the layer: it is of integers, and a neighbour is not; or the other way.
     """
 
-    readers: Mapping[str, Sequence[str]]
+    neighbours: Mapping[str, Collection[str]]
     widening: Mapping[str, float]
     rounding: Mapping[str, float]
 
     def ns(self, precisions: Mapping[str, str]) -> float:
         """Time of all borders of a mix."""
-        total = 0.0
-        for layer, readers in self.readers.items():
+        return sum(
+            (self.widening if precisions.get(layer) == INTEGERS else self.rounding)[layer]
+            for layer in self.differing(precisions)
+        )
+
+    def differing(self, precisions: Mapping[str, str]) -> Iterator[str]:
+        """Yield the layers of a mix of which a neighbour differs."""
+        for layer, others in self.neighbours.items():
             own = precisions.get(layer) == INTEGERS
-            if any((precisions.get(each) == INTEGERS) != own for each in readers):
-                total += (self.widening if own else self.rounding)[layer]
-        return total
+            if any((precisions.get(each) == INTEGERS) != own for each in others):
+                yield layer
 
 
 def measured(
@@ -79,7 +84,29 @@ def measured(
         for layer in layers:
             known, own = (whole, widening) if layer in integers else (floats, rounding)
             own[layer] = max(times[layer] - known[layer], 0.0)
-    return Borders(readers, widening, rounding)
+    return Borders(both_ways(readers), widening, rounding)
+
+
+def corrected(
+    between: Borders, precisions: Mapping[str, str], options: Mapping[str, Sequence[Option]],
+    times: Mapping[str, float],
+) -> Borders:  # fmt: skip
+    """Return borders that give the measured times of a mix's layers, where neighbours differ."""
+    widening, rounding = dict(between.widening), dict(between.rounding)
+    for layer in between.differing(precisions):
+        precision = precisions.get(layer, FLOAT)
+        own = widening if precision == INTEGERS else rounding
+        own[layer] = max(times[layer] - _option(options[layer], precision).ns, 0.0)
+    return Borders(between.neighbours, widening, rounding)
+
+
+def both_ways(readers: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
+    """Layers next to each layer, of those that read it."""
+    found = {layer: set(some) for layer, some in readers.items()}
+    for layer, some in readers.items():
+        for each in some:
+            found[each].add(layer)
+    return found
 
 
 def readers_of(layers: Mapping[str, ir.Node]) -> dict[str, list[str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _SAMPLES = 4
 """Samples that layers are measured on."""
+_ROUNDS = 3
+"""Times that a mix is improved by what its layers were measured to take."""
 
 
 @dataclass
@@ -147,6 +149,7 @@ class Searcher:
                 self._try(mix(count))
             if self._best(budget).drop > budget:
                 count = self._give_back(mix, count, budget)
+            self._learn(options, between, budget)
         found = Search(sensitivity, float_ns, options, self._best(budget), budget=budget)
         left = {step.layer for step in steps[count:] if step.option.precision == "int8"}
         found.reasons = _reasons(found, left, self.layers)
@@ -165,6 +168,18 @@ class Searcher:
         while holds > 0 and self._try(mix(holds)).drop > budget:
             holds, fewer = holds - fewer, 2 * fewer
         return max(holds, 0)
+
+    def _learn(
+        self, options: Mapping[str, Sequence[Option]], between: borders.Borders, budget: float
+    ) -> None:
+        """Improve the best mix by what its own layers took, and verify what comes of it."""
+        for _ in range(_ROUNDS):
+            best = self._best(budget)
+            between = borders.corrected(between, best.precisions, options, best.layer_ns)
+            other = borders.improved(best.precisions, options, between)
+            if other == best.precisions or other in [each.precisions for each in self.tried]:
+                return
+            self._try(other)
 
     def _times_with(self, integers: Collection[str]) -> dict[str, float]:
         """Measure the layers where some are in 8 bits."""

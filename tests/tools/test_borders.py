@@ -7,7 +7,15 @@ import onnx_ir as ir
 import pytest
 import sardonyx
 from onnx import helper, numpy_helper
-from sardonyx.tools.borders import Borders, improved, measured, readers_of, total_ns
+from sardonyx.tools.borders import (
+    Borders,
+    both_ways,
+    corrected,
+    improved,
+    measured,
+    readers_of,
+    total_ns,
+)
 from sardonyx.tools.mixes import Option
 
 
@@ -15,7 +23,7 @@ def line(count: int, cost: float) -> Borders:
     """Layers that read each other, one after the other."""
     names = [f"l{i}" for i in range(count)]
     readers = {name: names[i + 1 : i + 2] for i, name in enumerate(names)}
-    return Borders(readers, dict.fromkeys(names, cost), dict.fromkeys(names, cost))
+    return Borders(both_ways(readers), dict.fromkeys(names, cost), dict.fromkeys(names, cost))
 
 
 def rows(count: int, gains: dict[int, float], noises: dict[int, float]) -> dict[str, list[Option]]:
@@ -47,8 +55,8 @@ def test_a_float_layer_among_integers_pays_borders_only_for_its_noise():
 
 
 def test_layers_side_by_side_change_together():
-    """To fill one of two places moves a border; to fill both saves two."""
-    options, between = rows(6, {2: 0.0, 3: 0.0}, {2: 0.0, 3: 0.0}), line(6, 20.0)
+    """To fill one of two places saves less than it takes; to fill both saves more."""
+    options, between = rows(6, {2: -15.0, 3: -15.0}, {2: 0.0, 3: 0.0}), line(6, 20.0)
     mix = {f"l{i}": "int8" for i in (0, 1, 4, 5)}
     found = improved(mix, options, between)
     assert found == dict.fromkeys(options, "int8")
@@ -92,3 +100,12 @@ def test_borders_are_measured_where_neighbours_differ():
     assert found.rounding == {"first": 10.0, "second": 0.0, "third": 0.0}
     assert found.ns({"first": "int8"}) == 20.0 and found.ns({"second": "int8"}) == 10.0
     assert found.ns(dict.fromkeys(nodes_of, "int8")) == 0.0 == found.ns({})
+    options = {
+        name: [Option("fp32", 0, floats[name]), Option("int8", 1, whole[name])] for name in whole
+    }
+    mix = {"first": "int8", "third": "int8"}
+    taken = {"first": 17.0, "second": 44.0, "third": 3.0}
+    better = corrected(found, mix, options, taken)
+    assert better.widening == {"first": 7.0, "second": 0.0, "third": 1.0}
+    assert better.rounding == {"first": 10.0, "second": 4.0, "third": 0.0}
+    assert total_ns(mix, options, better) == 17 + 44 + whole["third"]  # third has no border
