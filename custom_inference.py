@@ -69,7 +69,9 @@ def infer(model: ir.Model) -> None:
             return
     # Its warnings about sequences and the like concern nothing that passes change. A result that
     # holds maps has a type that onnx_ir cannot read: then what was inferred before stays.
-    quiet = silenced("onnx_ir.passes.common.shape_inference", level=logging.ERROR)
+    # Values whose type is not known go without their shapes.
+    loggers = ("onnx_ir.passes.common.shape_inference", "onnx_ir.serde")
+    quiet = silenced(*loggers, level=logging.ERROR)
     nodes = disguise(model.graph.all_nodes())
     if nodes:
         model.graph.opset_imports[_DISGUISE] = 1
@@ -188,8 +190,8 @@ def _infer_attention(context: Any) -> None:
         if ranks in ({3}, {4}):
             shapes = _attention_shapes(context, kinds, ranks.pop() == 3)
     for index, (source, shape) in enumerate(zip((q, k, v, q), shapes, strict=True)):
-        if source is not None and index < context.get_num_outputs():
-            element = source.tensor_type.elem_type
+        element = source.tensor_type.elem_type if source is not None else 0
+        if element and index < context.get_num_outputs():
             context.set_output_type(index, onnx.helper.make_tensor_type_proto(element, shape))
 
 
