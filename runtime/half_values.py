@@ -3,9 +3,10 @@
 ``precision="bf16"`` rounds what such products read, so that it may as well be written rounded: half
 the bytes are moved, and rows need no splitting. Only memory changes: sums, normalizations and
 elementwise functions are float32 inside. A value lies so if its writer and all that read it take
-it, and one of them is such a product; what moves elements, or takes maxima, passes it on. Inputs
-and outputs of a graph stay float32. So do the sums that transformers carry through all layers: what
-is normalized, and the result where others than products read it.
+it, and one of them is such a product; what moves elements, or takes maxima, passes it on, and
+attention reads and writes it. Inputs and outputs of a graph stay float32. So do the sums that
+transformers carry through all layers: what is normalized, and the result where others than
+products read it.
 
 Whatever reads a value that it does not take as it lies is given it as float32 (`Emission.tensor`),
 so that what is said here is a matter of speed alone.

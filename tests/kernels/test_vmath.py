@@ -67,6 +67,22 @@ def test_error_in_ulp(name: str) -> None:
     assert worst <= bound, f"{name}: {worst:.2f} ULP"
 
 
+def test_powers_of_two_have_the_digits_of_bfloat16() -> None:
+    @njit
+    def powers(source: int, target: int, count: int) -> None:
+        for i in range(0, count, LANES):
+            vstore(target, i, vmath.power_of_two_below_one(vload(source, i)))
+
+    special = np.array([0.0, -0.0, -126.6, -127.0, -1e30, -np.inf, np.nan, -np.nan], np.float32)
+    x = np.concatenate([np.resize(special, 16), np.linspace(-126, 0, 1 << 16, dtype=np.float32)])
+    found = np.empty_like(x)
+    powers(x.ctypes.data, found.ctypes.data, x.size)
+    np.testing.assert_array_equal(found[:2], 1.0)
+    assert (abs(found[2:6]) < np.finfo(np.float32).tiny).all()
+    assert np.isnan(found[6:8]).all()
+    np.testing.assert_allclose(found[16:], np.exp2(x[16:].astype(np.float64)), rtol=2.0**-13)
+
+
 @pytest.mark.parametrize("name", ["tanh", "sigmoid"])
 def test_error_of_fractions(name: str) -> None:
     """Within their bounds, and never beyond 1."""

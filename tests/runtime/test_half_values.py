@@ -100,7 +100,9 @@ def test_results_lie_over_a_residual_that_nothing_else_reads(
     feeds = [{"x": normal(2, 33, 9, 11)}]
     allowed: list[str] = []
 
-    def allow(self: Inplace, time: int, result: Tensor, operands: Sequence[Tensor], used) -> None:
+    def allow(
+        self: Inplace, time: int, result: Tensor, operands: Sequence[Tensor], used: Sequence[Tensor]
+    ) -> None:
         allowed.extend(operand.name for operand in operands)
         original(self, time, result, operands, used)
 
