@@ -32,7 +32,7 @@ _F = np.float32
 
 
 @njit
-def _store_row(c: Pointer, bias: Pointer, y: Pointer, column: int, count: int) -> None:
+def store_row(c: Pointer, bias: Pointer, y: Pointer, column: int, count: int) -> None:
     """Store a row of a panel, with the bias of its columns."""
     for v in range(VECTORS):
         left = count - v * LANES
@@ -80,7 +80,7 @@ def panel_loop(kind: str, multiply_few: Any) -> Any:
                 )  # fmt: skip
                 for r in range(several):
                     at = y + (row + r) * columns * 4
-                    _store_row(sums + r * PANEL * 4, bias, at, column, count)
+                    store_row(sums + r * PANEL * 4, bias, at, column, count)
                 row += several
 
     return loop

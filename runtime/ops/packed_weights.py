@@ -14,10 +14,12 @@ import numpy as np
 import onnx_ir as ir
 
 from ...kernels.cpu.byte_product import byte_product
+from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.packed_product import packed_product
 from ...kernels.cpu.packed_weights import (
     BITS,
     PANEL,
+    VECTORS,
     by_panel,
     in_quads,
     is_whole,
@@ -25,17 +27,22 @@ from ...kernels.cpu.packed_weights import (
     pack_numbers,
     round_to_bfloat16,
 )
+from ...kernels.cpu.widened_product import widened_product, workspace_bytes
 from ..emission import Emission
 from ..graph import Info, Node
-from ..symbolic import Dim, product
+from ..symbolic import Dim, product, reaches
 from ..tensors import Tensor
 from .byte_rows import rows_as_bytes, takes_bytes
+from .forms import emit_either
+from .tiles import tile_table
 
 MOST_ROWS = 64
 """With more rows the product takes longer than reading its weights, and float32 is faster."""
 FEW_ROWS = 8
 _LEAST_WEIGHTS = 1 << 14
 """Fewer lie in a cache whatever their type."""
+WIDENED_ROWS = 16
+"""Rows from which on a panel is widened in memory before they are multiplied."""
 _BLOCK_STEP = 16
 """Blocks have a multiple of so many rows: words of all kinds end with them."""
 _ONE_BLOCK = 256
@@ -213,16 +220,35 @@ def emit_packed(
 ) -> None:  # fmt: skip
     """Emit ``a @ b + bias`` to the dense ``y``; rows of ``a`` are ``row_stride`` apart."""
     depth, columns = b.numbers.shape
-    fields = _operand_fields(emit, name, b)
+    rows = product(a.shape[:-1])
+    fields = _operand_fields(emit, name, b) | {
+        "bias": None if bias is None else emit.constant(bias, f"{name}.bias"), "y": y,
+        "rows": rows, "depth": depth, "columns": columns, "block": b.block,
+    }  # fmt: skip
+    flops = 2 * product(y.shape) * depth
+
+    def small() -> None:
+        emit.step(packed_product(b.kind), outputs=[y], flops=flops, x=a, x_row=row_stride, **fields)
+
+    def widened() -> None:
+        size = workspace_bytes(depth)
+        emit.step(
+            widened_product(b.kind), outputs=[y], flops=flops, x=a, x_row=row_stride,
+            mr=max_rows(VECTORS), tiles=tile_table(VECTORS, set(range(1, max_rows(VECTORS) + 1))),
+            workspace=emit.workspace(size), workspace_bytes=size, **fields,
+        )  # fmt: skip
+
     if b.meets_bytes:
-        kernel, fields["x"] = byte_product(b.kind), rows_as_bytes(emit, a, row_stride, b.block)
-    else:
-        kernel, fields["x"], fields["x_row"] = packed_product(b.kind), a, row_stride
-    emit.step(
-        kernel, outputs=[y], flops=2 * product(y.shape) * depth,
-        bias=None if bias is None else emit.constant(bias, f"{name}.bias"), y=y,
-        rows=product(a.shape[:-1]), depth=depth, columns=columns, block=b.block, **fields,
-    )  # fmt: skip
+        words = rows_as_bytes(emit, a, row_stride, b.block)
+        emit.step(byte_product(b.kind), outputs=[y], flops=flops, x=words, **fields)
+    elif not is_whole(b.kind) or (isinstance(rows, int) and rows < WIDENED_ROWS):
+        small()
+    elif isinstance(rows, int):
+        widened()
+    elif emit.is_catching:
+        small()
+    else:  # a run may have few rows
+        emit_either(emit, reaches(rows, WIDENED_ROWS), widened, small)
 
 
 def _operand_fields(emit: Emission, name: str, b: PackedWeights) -> dict[str, Any]:

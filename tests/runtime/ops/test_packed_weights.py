@@ -8,6 +8,7 @@ import onnx
 import pytest
 import sardonyx
 from onnx.helper import make_node
+from sardonyx.runtime.ops.packed_weights import WIDENED_ROWS
 
 from .conftest import build
 
@@ -126,7 +127,8 @@ def test_weights_stay_small(way: str) -> None:
         session = sardonyx.Session(build(nodes, [{"x": x}], weights, opset=21))
         assert not session.engine.program.host_steps
         is_small = way != "float16" or rows <= 8
-        assert ("packed_product" in kernels(session)) == is_small
+        name = "packed_product" if rows < WIDENED_ROWS or way == "float16" else "widened_product"
+        assert (name in kernels(session)) == is_small
         size = sum(a.nbytes for a in weights.values())
         if is_small:
             assert session.engine.program.weights.nbytes < max(2.2 * size, DEPTH * COLUMNS * 2.2)
@@ -142,10 +144,10 @@ def test_weights_of_a_gemm_stay_small(way: str) -> None:
     nodes, weights, wanted = WAYS[way]
     bias = normal(COLUMNS)
     gemm = make_node("Gemm", ["x", "w", "b"], ["y"], alpha=0.5, beta=2.0)
-    feeds = [{"x": normal(rows, DEPTH)} for rows in (1, 40, 3)]
+    feeds = [{"x": normal(rows, DEPTH)} for rows in (1, 40, 3, 130)]
     model = build([*nodes, gemm], feeds, {**weights, "b": bias}, opset=21)
     session = sardonyx.Session(model, threads=2)
-    assert "packed_product" in kernels(session)
+    assert all(f"{name}_product" in kernels(session) for name in ("packed", "widened"))
     for feed in feeds:
         (y,) = session.run(None, feed)
         right = 0.5 * feed["x"].astype(np.float64) @ wanted + 2.0 * bias

@@ -1,0 +1,92 @@
+"""Products of many rows with small weights: a panel is widened once, into a near cache.
+
+Then tiles of float32 multiply all rows by it: few rows at a time would widen it again for each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from ..registry import Pointer, kernel_factory
+from ..simd import splat, splat_i32, to_f32, vload, vload_i32, vstore
+from ..target import LANES
+from ..vector_memory import VECTOR_MEMORY
+from .packed_product import store_row
+from .packed_weights import BITS, PANEL, VECTORS, rows_of_unit, unit_bytes
+from .recurrent_products import product_with_panels
+
+_CHUNK = 64
+"""Rows whose sums lie in the first-level cache until they are stored."""
+
+
+def workspace_bytes(depth: int) -> int:
+    """Bytes of a panel of so many rows, perhaps a word more, and of the sums of a chunk."""
+    return (depth + 15 + _CHUNK) // 16 * 16 * PANEL * 4
+
+
+def _widened(kind: str) -> Any:
+    """Make what writes a panel (depth, PANEL) as float32."""
+    bits, each = BITS[kind], rows_of_unit(kind)
+    load_zeros = VECTOR_MEMORY["u8"][0]
+
+    @njit
+    def widen(
+        w: Pointer, scales: Pointer, zeros: Pointer, zero: float, scale_step: int, depth: int,
+        block: int, target: Pointer,
+    ) -> None:  # fmt: skip
+        mask = splat_i32(np.int32((1 << bits) - 1))
+        point = splat(np.float32(zero))
+        for unit in range((depth + each - 1) // each):
+            place = unit * each // block * scale_step
+            for v in range(VECTORS):
+                words = vload_i32(w, unit * PANEL + v * LANES)
+                factor = vload(scales + place * 4, v * LANES)
+                if zeros != 0:
+                    point = load_zeros(zeros + place, v * LANES)
+                for i in range(each):
+                    number = (words >> splat_i32(np.int32(bits * i))) & mask
+                    at = (unit * each + i) * PANEL + v * LANES
+                    vstore(target, at, (to_f32(number) - point) * factor)
+
+    return widen
+
+
+@kernel_factory
+def widened_product(kind: str) -> Callable[..., int]:
+    """Product with weights of u2, u4 or u8; parameters and parts are those of `packed_product`.
+
+    ``tiles`` are those of panels, of up to ``mr`` rows, and each thread has a workspace.
+    """
+    each, step = rows_of_unit(kind), unit_bytes(kind)
+    widen, product = _widened(kind), product_with_panels(VECTORS, "f32")
+
+    def widened_product(
+        thread: int, part: int, until: int, parts: int, x: Pointer, w: Pointer, scales: Pointer,
+        zeros: Pointer, bias: Pointer, y: Pointer, rows: int, depth: int, columns: int, x_row: int,
+        block: int, scale_step: int, zero: float, mr: int, tiles: Pointer, workspace: Pointer,
+        workspace_bytes: int,
+    ) -> int:  # fmt: skip
+        units = (depth + each - 1) // each
+        weights = workspace + thread * workspace_bytes
+        sums = weights + units * each * PANEL * 4
+        panels = (columns + PANEL - 1) // PANEL
+        of_panel = (depth + block - 1) // block * scale_step if scale_step != 0 else PANEL
+        for panel in range(panels * part // parts, panels * until // parts):
+            column = panel * PANEL
+            own_zeros = zeros + panel * of_panel if zeros != 0 else 0
+            widen(w + panel * units * step, scales + panel * of_panel * 4, own_zeros, zero,
+                  scale_step, depth, block, weights)  # fmt: skip
+            for row in range(0, rows, _CHUNK):
+                count = min(_CHUNK, rows - row)
+                product(x + row * x_row * 4, x_row, weights, sums, count, 1, depth, mr, tiles, 0,
+                        False)  # fmt: skip
+                for r in range(count):
+                    at = y + (row + r) * columns * 4
+                    store_row(sums + r * PANEL * 4, bias, at, column, min(PANEL, columns - column))
+        return 0
+
+    return widened_product
