@@ -189,11 +189,12 @@ class Searcher:
             return layer_times(session, self.sample, self.layers)
 
     def _bfloat_times(self, shares: Mapping[str, float]) -> dict[str, float]:
-        """Measure the layers as products of bfloat16."""
+        """Measure the layers as products of bfloat16, in a file of which all have the note."""
         from ..runtime.session import Session
 
-        model = self.calibrated.model
-        with Session(model, threads=self.threads, precision="bf16") as session:
+        model = self.calibrated.model.clone()
+        _note_bfloats(model, self.layers)
+        with Session(model, threads=self.threads) as session:
             return layer_times(session, self.sample, self.layers, shares)
 
     def _predicted_drop(self, precisions: Mapping[str, str]) -> float:
@@ -206,9 +207,7 @@ class Searcher:
 
         integers = [layer for layer, each in precisions.items() if each == "int8"]
         model, ranges = self.calibrated.quantized(integers)
-        for node in model.graph:
-            if precisions.get(str(node.name)) == "bf16":
-                node.metadata_props[PRECISION_NOTE] = "bf16"
+        _note_bfloats(model, [layer for layer, each in precisions.items() if each == "bf16"])
         with Session(model, threads=self.threads) as session:
             results = outputs_of(session, self.held.feeds)
             float_ns, ns = run_times([self.floats, session], self.sample)
@@ -228,6 +227,12 @@ class Searcher:
         """Free what was compiled."""
         self.floats.close()
         self.board.session.close()
+
+
+def _note_bfloats(model: ir.Model, layers: Collection[str]) -> None:
+    for node in model.graph:
+        if node.name in layers:
+            node.metadata_props[PRECISION_NOTE] = "bf16"
 
 
 def _reasons(found: Search, left: Collection[str], layers: Mapping[str, Any]) -> dict[str, str]:

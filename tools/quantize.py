@@ -168,7 +168,8 @@ def quantize(
     products : bool
         Also quantize products of two activations, such as those of attention.
     bits : {8, 4}
-        Of weights, for ``"weights"``.
+        Of weights, for ``"weights"``. Products with a table that is looked up, too, have 8; what
+        had 4 before, in blocks, is not rounded again.
     block : int
         Weights that have a scale together, for 4 bits.
     rounding : {"nearest", "mse", "gptq", "adaround"}
