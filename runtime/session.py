@@ -76,9 +76,9 @@ class Session:
         AMX values between such operators are bfloat16 in memory, too. Where the processor has no
         instruction for it that pays, there is a warning, and the session is that of ``"fp32"``.
         Where the processor has AMX, ``"fp32"`` multiplies float32 by three products of bfloat16,
-        with an error of 5e-6 of the largest result, or by six, as exact as float32, in products
-        that no other comes before, and of two computed operands; ``"bf16x3"`` takes three there,
-        too. ``"bf16_weights"`` keeps the constant weights of MatMul and Gemm as bfloat16
+        with an error of 5e-6 of the largest result, or by six, as exact as float32, in
+        convolutions that have no Winograd form, products that no other comes before, and of two
+        computed operands; ``"bf16x3"`` takes three there, too. ``"bf16_weights"`` keeps the constant weights of MatMul and Gemm as bfloat16
         where at most eight rows meet them: half the memory, up to twice the speed of fully
         connected layers at batch 1. Weights are rounded to 8 bits (a relative error of at most
         2 ** -8 each); sums are float32. ``"int8_activations"`` lets products with constant weights

@@ -21,7 +21,8 @@ from ..tensors import Tensor
 from .convolution import Convolution
 from .integers import halved
 
-PRODUCT_OPERATORS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+MATRIX_PRODUCTS = ("Gemm", "MatMul")
+PRODUCT_OPERATORS = ("Conv", "ConvTranspose", *MATRIX_PRODUCTS)
 _LEAST_CHANNELS = 8
 """Fewer are rounded more slowly than vectors of them."""
 _LEAST_USES = 48
