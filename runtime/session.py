@@ -78,13 +78,13 @@ class Session:
         Where the processor has AMX, ``"fp32"`` multiplies float32 by three products of bfloat16,
         with an error of 5e-6 of the largest result, or by six, as exact as float32, in
         convolutions that have no Winograd form, products that no other comes before, and of two
-        computed operands; ``"bf16x3"`` takes three there, too. ``"bf16_weights"`` keeps the constant weights of MatMul and Gemm as bfloat16
-        where at most eight rows meet them: half the memory, up to twice the speed of fully
-        connected layers at batch 1. Weights are rounded to 8 bits (a relative error of at most
-        2 ** -8 each); sums are float32. ``"int8_activations"`` lets products with constant weights
-        of at most 8 bits (a DequantizeLinear, MatMulNBits) round their other operand to 8 bits,
-        too, in blocks of a row, as MatMulNBits with ``accuracy_level`` 4 always allows unless
-        ``"strict"``.
+        computed operands; ``"bf16x3"`` takes three there, too.
+        ``"bf16_weights"`` keeps the constant weights of MatMul and Gemm as bfloat16 where at most
+        eight rows meet them: half the memory, up to twice the speed of fully connected layers at
+        batch 1. Weights are rounded to 8 bits (a relative error of at most 2 ** -8 each); sums are
+        float32. ``"int8_activations"`` lets products with constant weights of at most 8 bits (a
+        DequantizeLinear, MatMulNBits) round their other operand to 8 bits, too, in blocks of a row,
+        as MatMulNBits with ``accuracy_level`` 4 always allows unless ``"strict"``.
     optimize : {"all", "basic", "none"}
         Level of the optimizer.
     tune : bool or mapping
