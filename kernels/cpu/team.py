@@ -152,9 +152,9 @@ def _is_worth_waking(team: Pointer, line: Pointer, parts: int) -> Any:
 
 @njit
 def _can_be_shared(team: Pointer, thread: int, threads: int, parts: int) -> Any:
-    """Tell whether another thread may do parts of a step: it runs, is on its way or worth waking.
+    """Tell whether another thread may do parts of a step: it runs, or is worth waking.
 
-    A long step is always shared: who is away now may come before it ends.
+    A long step is always shared: who is away, or has been woken, may come before it ends.
     """
     if parts >= MANY_PARTS:
         return True
@@ -169,8 +169,8 @@ def _can_be_shared(team: Pointer, thread: int, threads: int, parts: int) -> Any:
 
 @njit
 def _is_away(line: Pointer) -> Any:
-    """Tell whether another thread does not come: it sleeps, or has the caller's processor."""
-    return atomic_load(line, LINE_ASLEEP) == ASLEEP or _is_here(line)
+    """Tell whether another thread cannot be running: it sleeps, or has the caller's processor."""
+    return atomic_load(line, LINE_ASLEEP) != AWAKE or _is_here(line)
 
 
 @njit

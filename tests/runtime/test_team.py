@@ -89,8 +89,8 @@ def test_a_long_step_is_shared_whatever_the_others_do_when_it_begins(state):
 
     assert is_shared(abi.SLICED_PARTS)
     assert is_shared(abi.MANY_PARTS)
-    # Who has been woken is on its way; a short step is over before others are.
-    assert is_shared(abi.FEW_PARTS) == (state != abi.ASLEEP)
+    # A short step is over before who has been woken comes.
+    assert is_shared(abi.FEW_PARTS) == (state == abi.AWAKE)
 
 
 # --- number of threads ------------------------------------------------------------------------
