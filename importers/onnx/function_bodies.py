@@ -39,7 +39,7 @@ def expand_functions(model: ir.Model, computes: Callable[[ir.Node], bool]) -> No
         for number, (node, body) in enumerate(bodies):
             own = f"{node.op_type}_{number}"
             body.domain, body.name = _DOMAIN, own
-            del body.output[len(node.outputs) :]  # a body may leave out what is not asked for
+            del body.output[len(node.outputs) :]
             _make_unmade(body)
             _raise(body, opset)
             for position, inner in enumerate(body.node):  # errors name them
