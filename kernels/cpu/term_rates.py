@@ -26,7 +26,7 @@ from .operands import max_rows, operand_form, tile_operations, tile_run
 from .term_conv import term_convolve, workspace_bytes
 from .term_pack import packed_bytes
 
-_TURNS = 20
+_TURNS, _BURSTS = 5, 8
 _ROWS, _FEW_ROWS = 128, 16
 _DEPTH, _SHORT = 16 * BLOCK, BLOCK
 _FEW, _MANY = COLUMNS, 6 * COLUMNS
@@ -71,13 +71,13 @@ def _measure() -> list[TermCosts]:
     runs = [_product(terms, _ROWS, *shape, arrays) for terms in PRODUCTS for shape in shapes]
     tile = max_rows(2), 2
     vectors = tile_run(*tile, operand_form())
-    *times, by_vectors = least_times([*runs, vectors], _TURNS)
+    *times, by_vectors = least_times([*runs, vectors], _TURNS, _BURSTS)
     rate = tile_operations(*tile) / by_vectors
     # Weights that no cache holds would take the others' place.
     large = 32 * target().l2 // packed_bytes(most, _DEPTH, COLUMNS) * COLUMNS
     weights = packed_bytes(most, _DEPTH, large)
     run = _product(most, _FEW_ROWS, _DEPTH, large, _arrays(most, _FEW_ROWS, _DEPTH, large))
-    fetching, by_vectors = least_times([run, vectors], _TURNS)
+    fetching, by_vectors = least_times([run, vectors], _TURNS, _BURSTS)
     fetch = fetching / weights * tile_operations(*tile) / by_vectors
     count = len(shapes)
     return [

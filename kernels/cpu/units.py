@@ -7,9 +7,9 @@ chosen by this table.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -25,12 +25,13 @@ from ..emitter import BYTE, Emitter
 from ..registry import Kernel, Pointer, kernel_factory
 from ..scratch import scratch
 from ..target import LANES, has_feature
+from ..trials import least_times
 from ..vectors import F16, F32, I32, I64, BFloats, intrinsic
 from .tile_block import configure_block, make_multiply
 
 _CHAINS = 12
 """Independent sums: enough to hide the latency of two units, and few enough for 16 registers."""
-_ROUNDS, _TURNS = 100_000, 9
+_ROUNDS, _TURNS, _BURSTS = 100_000, 3, 6
 
 
 @dataclass(frozen=True)
@@ -187,7 +188,7 @@ def measure() -> dict[str, float]:
     """Measure the operations of each unit that this machine has, in 1e9/s on one core.
 
     A multiply-add counts as two. Units take turns; what else the machine does only adds to a time.
-    It takes some milliseconds, and a small kernel each to compile.
+    It takes a second, most of it pauses, and a small kernel each to compile.
     """
     x, y = np.zeros(32, np.float32), np.zeros(16 * _CHAINS, np.float32)
     trials = _trials()
@@ -195,12 +196,9 @@ def measure() -> dict[str, float]:
     records = {
         name: trial.kernel.record(x=x, y=y, rounds=trial.rounds) for name, trial in trials.items()
     }
-    times: dict[str, list[int]] = {name: [] for name in trials}
-    for _ in range(_TURNS):
-        for name, call in calls.items():
-            start = time.perf_counter_ns()
-            call(records[name].ctypes.data)
-            times[name].append(time.perf_counter_ns() - start)
+    runs = [partial(call, records[name].ctypes.data) for name, call in calls.items()]
+    times = least_times(runs, _TURNS, _BURSTS)
     return {
-        name: trial.operations * trial.rounds / min(times[name]) for name, trial in trials.items()
+        name: trial.operations * trial.rounds / own
+        for (name, trial), own in zip(trials.items(), times, strict=True)
     }
