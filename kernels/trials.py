@@ -10,8 +10,8 @@ import numpy as np
 
 _LOW = 0.1
 """Quantile of times that stands for a form: what else the machine does only adds to them."""
-_APART_S = 0.15
-"""Pause between bursts: others that share a core disturb it for tenths of seconds, or longer."""
+_APART_S = 0.5
+"""Pause between bursts: others that share a core disturb it for tenths of seconds, or some."""
 
 
 def fastest(forms: Sequence[Callable[[], Any]], turns: int) -> int:

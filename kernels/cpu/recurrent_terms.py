@@ -1,8 +1,8 @@
 """Products of recurrent layers by AMX: states and weights are sums of bfloat16 terms.
 
-With three terms of each operand they are as exact as sums of float32 (`bfloat_terms`). The tiles of
-a panel's gates hold the sums of up to 16 sequences; a tile of weights, once loaded, multiplies all
-terms of the states that it has to.
+With two terms of each operand their errors are 5e-6 of the largest sum (`bfloat_terms`), and
+weights take as many bytes as in float32. The tiles of a panel's gates hold the sums of up to 16
+sequences; a tile of weights, once loaded, multiplies all terms of the states that it has to.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .recurrent_products import float_operand
 from .term_packing import terms_of
 from .term_rows import make_split_pixel
 
-TERMS = 3
+TERMS = 2
 MOST_ROWS = ROWS
 """Sequences whose states are multiplied at once."""
 _MOST_GATES = 4
@@ -137,16 +137,12 @@ def _load_term(term: int) -> Any:
 
 def _multiply_gate(gate: int, term: int) -> Any:
     """Make the products of a gate's weights' term with those of the states that count."""
-    multiply = tile_products["bf16"]
-    first, second, third = _A, _A + 1, _A + 2
-    count = TERMS - term
+    multiply, first, second = tile_products["bf16"], _A, _A + 1
 
     @njit
     def add(state: Pointer, at: Pointer, stride: int) -> None:
         tile_load(state, _B, at + term * ROW_WORDS * stride + gate * _TILE_BYTES, LANES * 4)
-        if count > 2:
-            multiply(state, gate, third, _B)
-        if count > 1:
+        if term == 0:
             multiply(state, gate, second, _B)
         multiply(state, gate, first, _B)
 

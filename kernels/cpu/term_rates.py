@@ -26,7 +26,7 @@ from .operands import max_rows, operand_form, tile_operations, tile_run
 from .term_conv import term_convolve, workspace_bytes
 from .term_pack import packed_bytes
 
-_TURNS, _BURSTS = 5, 8
+_TURNS, _BURSTS = 4, 10
 _ROWS, _FEW_ROWS = 128, 16
 _DEPTH, _SHORT = 16 * BLOCK, BLOCK
 _FEW, _MANY = COLUMNS, 6 * COLUMNS
@@ -77,7 +77,7 @@ def _measure() -> list[TermCosts]:
     large = 32 * target().l2 // packed_bytes(most, _DEPTH, COLUMNS) * COLUMNS
     weights = packed_bytes(most, _DEPTH, large)
     run = _product(most, _FEW_ROWS, _DEPTH, large, _arrays(most, _FEW_ROWS, _DEPTH, large))
-    fetching, by_vectors = least_times([run, vectors], _TURNS, _BURSTS)
+    fetching, by_vectors = least_times([run, vectors], _TURNS)
     fetch = fetching / weights * tile_operations(*tile) / by_vectors
     count = len(shapes)
     return [

@@ -188,7 +188,7 @@ def measure() -> dict[str, float]:
     """Measure the operations of each unit that this machine has, in 1e9/s on one core.
 
     A multiply-add counts as two. Units take turns; what else the machine does only adds to a time.
-    It takes a second, most of it pauses, and a small kernel each to compile.
+    It takes three seconds, most of them pauses, and a small kernel each to compile.
     """
     x, y = np.zeros(32, np.float32), np.zeros(16 * _CHAINS, np.float32)
     trials = _trials()

@@ -117,7 +117,7 @@ def _lower(emit: Emission, node: Node) -> None:
     layer = read_layer(emit, node)
     x = emit.tensor(node.values[X])
     steps, batch = (x.shape[i] for i in ((1, 0) if layer.is_batch_first else (0, 1)))
-    layer = in_terms(emit, layer, steps, batch)
+    layer = in_terms(emit, node, layer, steps, batch)
     if not layer.has_terms:
         layer = joined(layer, steps, batch)
     if layer.features:

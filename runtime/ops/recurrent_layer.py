@@ -26,7 +26,7 @@ from .recurrent_weights import (
     reshaped,
     split_biases,
 )
-from .term_products import may_take_terms
+from .term_products import follows_product, may_take_terms
 
 X, W, R, B, LENGTHS, INITIAL_H, INITIAL_C, PEEPHOLES = range(8)
 """Inputs of a node; only a LSTM has the last two."""
@@ -50,8 +50,7 @@ _FUNCTION_NAMES = {*_NUMBERS, "relu", "sigmoid", "softplus", "softsign", "tanh"}
 _ITEM = 1 << 15
 _TERM_ITEM = 1 << 17
 """Words of terms that are worth an item: tiles multiply them by all sequences at once."""
-_TERM_BATCH = 12
-_TERM_UNITS = 128
+_TERM_BATCH, _TERM_UNITS = 8, 64
 """Sequences, and units, from which on tiles multiply states faster than vectors."""
 # Steps and sequences from which on the products with inputs and states are joined.
 _JOINED_STEPS, _JOINED_BATCH = 8, 12
@@ -167,7 +166,7 @@ class Layer:
         """Blocks of hidden units: as many as have enough to do."""
         work = self.gates * self.size * self.depth
         if self.has_terms:  # few large items: an even number, for two threads
-            return max(2, min(work // _TERM_ITEM // 2 * 2, MOST_BLOCKS, self.vectors))
+            return max(1, min(work // _TERM_ITEM // 2 * 2, MOST_BLOCKS, self.vectors))
         return max(1, min(work // _ITEM, MOST_BLOCKS, self.vectors))
 
     @property
@@ -176,7 +175,7 @@ class Layer:
 
         Where hidden units are not divided, fewer: threads share sequences.
         """
-        return 16 if self.blocks > 1 or self.has_terms else 8
+        return 16 if self.blocks > 1 else 8
 
 
 def joined(layer: Layer, steps: Dim, batch: Dim) -> Layer:
@@ -200,13 +199,13 @@ def _may_join(layer: Layer, depth: int, steps: Dim) -> bool:
     return is_long and is_one_sum and layer.has_near(depth)
 
 
-def in_terms(emit: Emission, layer: Layer, steps: Dim, batch: Dim) -> Layer:
+def in_terms(emit: Emission, node: Node, layer: Layer, steps: Dim, batch: Dim) -> Layer:
     """Return the layer whose recurrent products are AMX's, of bfloat16 terms, where that is faster.
 
-    A sequence is a row of a tile, which takes the same time for few of them. Terms are larger than
-    the weights: where the second-level cache does not hold them, they are not faster.
+    A sequence is a row of a tile, which takes the same time for few of them. Products with inputs
+    are joined only behind other products: the model's own inputs have three terms.
     """
-    r = layer.r
+    r, w = layer.r, layer.w
     if not may_take_terms(emit, TERMS) or layer.kind != "f32" or layer.r_bytes is not None:
         return layer
     is_wide = isinstance(batch, int) and batch >= _TERM_BATCH and layer.size >= _TERM_UNITS
@@ -214,13 +213,10 @@ def in_terms(emit: Emission, layer: Layer, steps: Dim, batch: Dim) -> Layer:
         return layer
     if not isinstance(r, np.ndarray) or not fits_terms(r):
         return layer
-    words = word_count(r.shape[-1])
-    if not layer.has_near(words):
-        return layer
-    terms, w = replace(layer, r=words_of(r), has_terms=True), layer.w
-    if not isinstance(w, np.ndarray) or not fits_terms(w):
+    terms = replace(layer, r=words_of(r), has_terms=True)
+    if not isinstance(w, np.ndarray) or not fits_terms(w) or not follows_product(node):
         return terms
-    if not _may_join(layer, word_count(w.shape[-1]) + words, steps):
+    if not _may_join(layer, word_count(w.shape[-1]) + word_count(r.shape[-1]), steps):
         return terms
     both = np.concatenate([words_of(w), terms.r], axis=-1)
     return replace(terms, r=both, features=w.shape[-1])

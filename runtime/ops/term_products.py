@@ -19,6 +19,7 @@ from ...kernels.cpu.term_packing import are_bfloat16, fits_terms, pack_terms
 from ...kernels.cpu.term_rates import term_costs
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
+from ..graph import Node
 from ..strides import channels_last_order
 from ..symbolic import Dim, minimum, reaches
 from ..tensors import Tensor, short_name
@@ -40,6 +41,7 @@ _OF_GAIN = 0.75
 """Most of what Winograd's form gains by its own costs, of processors without AMX, that one with AMX
 was seen to gain: 0.5 to 0.75 (docs/performance.md). So terms are taken where they surely pay."""
 _COLUMNS = 16
+_RECURRENT = ("GRU", "LSTM", "RNN")
 _ROWS_OF_PART = 256
 """Rows for which weights are read once: that takes as long as their products, or less."""
 
@@ -68,8 +70,9 @@ def terms_of(emit: Emission, conv: Convolution) -> int:
     """Return the terms that numbers of float32 are split into.
 
     One, which rounds them, for ``precision="bf16"``. Two, whose errors are those of Winograd's
-    form, where that would be taken else, for matrix products of constant weights behind others, and
-    wherever ``precision="bf16x3"`` allows them. Three, as exact as float32, for all others. Errors
+    form, where that would be taken else, for matrix products of constant weights behind others
+    (those with inputs of recurrent layers, too), and wherever ``precision="bf16x3"`` allows them.
+    Three, as exact as float32, for all others. Errors
     of convolutions add up from layer to layer (1.3e-4 of the largest value in yolo, if all had two
     terms, 5e-5 with three in those of one pixel), those of transformers are normalized away.
     First products read signals, coordinates and columns of tables, whose small differences may
@@ -83,20 +86,23 @@ def terms_of(emit: Emission, conv: Convolution) -> int:
         return 2 if precision == "bf16x3" else 3
     if are_bfloat16(conv.filters):
         return 3
-    has_two = precision == "bf16x3" or form_of(emit, conv) is not None or _follows_product(conv)
-    return 2 if has_two else 3
+    if precision == "bf16x3" or form_of(emit, conv) is not None:
+        return 2
+    head = conv.group.head
+    if head is None or head.op_type not in (*MATRIX_PRODUCTS, *_RECURRENT):
+        return 3
+    return 2 if follows_product(head) else 3
 
 
-def _follows_product(conv: Convolution) -> bool:
-    """Tell whether a matrix product reads what products made, not inputs of the model."""
-    head, seen = conv.group.head, set()
-    makers = [head.ir] if head is not None and head.op_type in MATRIX_PRODUCTS else []
+def follows_product(node: Node) -> bool:
+    """Tell whether a node reads what products made, not inputs of the model."""
+    seen, makers = set(), [node.ir]
     while makers:
         for value in makers.pop().inputs:
             maker = None if value is None else value.producer()
             if maker is None or maker in seen:
                 continue
-            if maker.op_type in PRODUCT_OPERATORS:
+            if maker.op_type in (*PRODUCT_OPERATORS, *_RECURRENT):
                 return True
             seen.add(maker)
             makers.append(maker)

@@ -11,6 +11,7 @@ import sardonyx
 from onnx import helper, numpy_helper
 from sardonyx.kernels.amx_permission import has_amx
 from sardonyx.kernels.cpu.recurrent_terms import TERMS, words_of
+from sardonyx.tools.recurrent_bench import Case, network
 
 needs_amx = pytest.mark.skipif(not has_amx(), reason="no AMX, and none emulated")
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
@@ -63,10 +64,10 @@ def takes_terms(session: sardonyx.Session) -> bool:
 @pytest.mark.parametrize("operator", list(GATES))
 @pytest.mark.parametrize(
     ("units", "batch", "directions", "lengths", "states"),
-    [(128, 12, 1, False, False), (136, 16, 2, True, True), (160, 21, 1, True, False),
+    [(64, 8, 1, False, False), (136, 16, 2, True, True), (160, 21, 1, True, False),
      (134, 35, 2, False, True)],
 )  # fmt: skip
-def test_as_exact_as_float32(
+def test_as_exact_as_two_terms(
     operator: str, units: int, batch: int, directions: int, lengths: bool, states: bool
 ) -> None:
     model, feeds = model_of(operator, units, batch, directions, lengths, states, 0.7)
@@ -75,7 +76,7 @@ def test_as_exact_as_float32(
     strict = sardonyx.Session(model, threads=2, precision="strict")
     assert not takes_terms(strict)
     for own, wanted in zip(session.run(None, feeds), strict.run(None, feeds), strict=True):
-        assert np.abs(own - wanted).max() < 4e-6
+        assert np.abs(own - wanted).max() < 2e-5
 
 
 @needs_amx
@@ -84,14 +85,40 @@ def test_states_that_are_not_finite_stay_in_their_sequence() -> None:
     feeds["h"][0, 3, 7], feeds["h"][0, 5, 135] = np.inf, np.nan
     own = sardonyx.Session(model).run(["y"], feeds)[0]
     wanted = sardonyx.Session(model, precision="strict").run(["y"], feeds)[0]
-    np.testing.assert_allclose(own, wanted, atol=2e-6)
+    np.testing.assert_allclose(own, wanted, atol=2e-5)
 
 
 @needs_amx
-@pytest.mark.parametrize(("units", "batch"), [(96, 16), (128, 4)])
+@pytest.mark.parametrize(("units", "batch"), [(48, 16), (128, 4)])
 def test_small_layers_stay_with_vectors(units: int, batch: int) -> None:
     model, _ = model_of("LSTM", units, batch, 1, False, False, 0.7)
     assert not takes_terms(sardonyx.Session(model))
+
+
+@needs_amx
+def test_inputs_of_the_model_have_three_terms() -> None:
+    """Their small differences may count: products with them are not those of the states."""
+    model, feeds = model_of("LSTM", 64, 16, 1, False, False, 0.7)
+    feeds["x"] += np.float32(3000)
+    shift = -3000 * numpy_helper.to_array(model.graph.initializer[0]).astype(np.float64).sum(-1)
+    bias = numpy_helper.to_array(model.graph.initializer[1]).astype(np.float64)
+    bias[:, : shift.shape[-1]] += shift
+    model.graph.initializer[1].CopyFrom(numpy_helper.from_array(bias.astype(np.float32), "b"))
+    own = sardonyx.Session(model).run(["y"], feeds)[0]
+    wanted = sardonyx.Session(model, precision="strict").run(["y"], feeds)[0]
+    assert np.abs(own - wanted).max() < 2e-3  # 0.1 by two terms
+
+
+@needs_amx
+def test_layers_behind_others_multiply_inputs_and_states_at_once() -> None:
+    model = network(Case("LSTM2", 64, 12, 16))
+    session = sardonyx.Session(model)
+    assert takes_terms(session)
+    feeds = {"x": np.random.default_rng(0).standard_normal((12, 16, 64)).astype(np.float32)}
+    steps = [step.kernel for step in session.profile(feeds, runs=1).steps]
+    assert sum("convolve" in kernel for kernel in steps) == 1  # inputs of the first layer
+    wanted = sardonyx.Session(model, precision="strict").run(None, feeds)[0]
+    np.testing.assert_allclose(session.run(None, feeds)[0], wanted, atol=2e-5)
 
 
 def test_words_sum_up_to_the_weights() -> None:
@@ -99,5 +126,5 @@ def test_words_sum_up_to_the_weights() -> None:
     halves = words_of(weights).view(np.uint16).reshape(3, 2, TERMS, 32)
     terms = (halves.astype(np.uint32) << 16).view(np.float32)
     total = terms.astype(np.float64).sum(2).reshape(3, 64)
-    np.testing.assert_allclose(total[:, :45], weights, rtol=2**-23)
+    np.testing.assert_allclose(total[:, :45], weights, rtol=2**-16)
     assert not total[:, 45:].any()
