@@ -86,7 +86,7 @@ def rows(names: Sequence[str], threads: int | None = None) -> Iterator[Row | tup
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Print the table; 1 if a task loses more than it may."""
+    """Print a line for each task when it is done; 1 if one loses more than it may."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     known = [*TASKS, _DECODER]
     parser.add_argument("tasks", nargs="*", default=known, help=", ".join(known))
@@ -95,7 +95,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in given.tasks:
         if name not in known:
             parser.error(f"no task {name!r}; there are {', '.join(known)}")
-    table = text.table("", "task", "metric", "before:", "after:", "lost:", "allowed:")
     failed = False
     console = text.console()
     for row in rows(given.tasks, given.threads):
@@ -103,9 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.print(f"{row[0]} is left out: {row[1]}")
             continue
         failed |= not row.holds
-        numbers = (f"{each:.2f}" for each in (row.before, row.after, row.lost, row.allowed))
-        table.add_row(row.name, row.metric, *numbers)
-    text.show(console, table)
+        console.print(
+            f"{row.name}, {row.metric}: {row.before:.2f}, quantized {row.after:.2f}, "
+            f"lost {row.lost:.2f} of {row.allowed:.2f}"
+        )
     return int(failed)
 
 
