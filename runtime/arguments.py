@@ -161,7 +161,7 @@ def _checked_tensor(value: Any, kind: str, name: str) -> np.ndarray:
         if array.dtype.name.replace("_", "") not in (want, f"{want}fn", f"{want}fnu"):
             raise InvalidArgument(f"input {name!r}: expected {want}, got {array.dtype.name}")
         return _of_zeros_and_ones(array) if kind == "bool" else array
-    kinds = set(map(type, array.reshape(-1)))  # most often str alone
+    kinds = set(map(type, array.reshape(-1).tolist()))  # most often str alone
     if array.dtype.kind not in "OUST" or not all(issubclass(each, str | bytes) for each in kinds):
         raise InvalidArgument(f"input {name!r}: expected strings, got {array.dtype.name}")
-    return array.astype(object)
+    return array.astype(object, copy=False)

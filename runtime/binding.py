@@ -22,7 +22,6 @@ from ..kernels.abi import (
     CONSTANT,
     EVALUATE,
     FILL,
-    INPUT,
     JOB_ITSELF,
     JOB_RECORD_WORDS,
     OUTPUT,
@@ -100,14 +99,10 @@ class Binding(BoundTensors):
         super().__init__(program)
         self.shapes: Shapes | None = None
         self.outputs: list[Output] = []
-        ports = [*program.inputs, *program.outputs]
-        buffers = [program.tensors[port.tensor].buffer for port in ports]
-        are_arrays = np.isin(self._kinds[buffers], (INPUT, OUTPUT)).all()
-        is_whole = not program.host_steps and not program.readings
-        self.is_plain = is_whole and bool(are_arrays)
+        self.is_plain = executable.is_plain
         self.is_alone = False
         self._port_rows = PortRows(program)
-        self.array_ids = array_of("q", [0] * len(buffers))
+        self.array_ids = array_of("q", [0] * (len(program.inputs) + len(program.outputs)))
         self._has_empty = False
         self.status = np.zeros(STATUS_WORDS, np.int64)
         self._executable = executable

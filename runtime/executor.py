@@ -30,9 +30,9 @@ from . import team as teams
 from .arguments import Shapes, Signature
 from .binding import Binding, Output
 from .executable import Executable
+from .host_calls import HostCall, host_ports
 from .memory import allocated
-from .objects import detached
-from .program import HostStep, Reading, Stretch
+from .program import Reading, Stretch
 
 _empty = np.empty
 
@@ -72,9 +72,11 @@ class Context:
         self._job, self._status, self._ids = binding.job, binding.status, binding.array_ids
         self._invariants = binding.invariants
         self._phase = 0
+        self._input_buffers, self._taken = host_ports(self.program)
         self._whole = self._bounds = (0, len(self.program.steps))
         self._team_address = 0
-        self._operators: dict[int, Any] = {}
+        self._host_calls: list[HostCall] = []
+        self._computes_on_host = False
         self._bodies: list[Body] = []
         endings.register(self)
 
@@ -106,18 +108,26 @@ class Context:
             return outputs
         outputs = self._begin(arrays)
         try:
-            for stretch in self.program.stretches:
-                if stretch.first < stretch.last:
-                    if ticks is None:
-                        self._run_steps(stretch.first, stretch.last)
-                    else:
-                        self._time_steps(stretch.first, stretch.last, ticks)
-                self._end_stretch(stretch, outputs)
+            if self._computes_on_host:
+                with np.errstate(all="ignore"):
+                    self._run_stretches(outputs, ticks)
+            else:
+                self._run_stretches(outputs, ticks)
             if self._invariants.is_open:
                 self.binding.leave_out_invariants()
             return self._collect(outputs)
         finally:
             self.binding.objects.clear()
+            self.binding.inputs.clear()
+
+    def _run_stretches(self, outputs: list[Any], ticks: np.ndarray | None) -> None:
+        for stretch in self.program.stretches:
+            if stretch.first < stretch.last:
+                if ticks is None:
+                    self._run_steps(stretch.first, stretch.last)
+                else:
+                    self._time_steps(stretch.first, stretch.last, ticks)
+            self._end_stretch(stretch, outputs)
 
     def call(self, feeds: Mapping[str, Any]) -> list[Any] | None:
         """Run with arrays that are as the last runs', without a look at them in Python.
@@ -196,9 +206,13 @@ class Context:
     def _begin(self, arrays: Sequence[Any]) -> list[Any]:
         if self._is_plain:
             return self._begin_plain(arrays)
+        if not self._host_calls and self.program.host_steps:
+            self._make_host_calls()
         binding = self.binding
-        for port, array in zip(self.program.inputs, arrays, strict=True):
-            binding.attach(self.program.tensors[port.tensor].buffer, array)
+        for (tensor, buffer), array in zip(self._input_buffers, arrays, strict=True):
+            binding.attach(buffer, array)
+            if tensor >= 0:
+                binding.inputs[tensor] = array
         self._phase = 0
         outputs: list[Any] = [None] * len(self.program.outputs)
         self._make_outputs(outputs, binding.outputs)
@@ -211,9 +225,9 @@ class Context:
 
     def _collect(self, outputs: list[Any]) -> list[Any]:
         """Add what lies with the host to the outputs, as the caller's own."""
-        for index, port in enumerate(self.program.outputs):
+        for index, tensor, is_last in self._taken:
             if outputs[index] is None:
-                outputs[index] = self.binding.copy(port.tensor)
+                outputs[index] = self.binding.taken(tensor, is_last)
         return outputs
 
     def _run_steps(self, first: int, last: int) -> int:
@@ -281,72 +295,35 @@ class Context:
         self._make_outputs(outputs, self.binding.enter(self._phase))
 
     def _run_host(self, index: int, outputs: list[Any]) -> None:
-        binding = self.binding
-        host: HostStep = self.program.host_steps[index]
         start = time.perf_counter_ns()
-        operator = self._operator(index)
-        inputs = [None if tensor < 0 else binding.view(tensor) for tensor in host.inputs]
-        captured = {name: binding.view(tensor) for name, tensor in host.captured.items()}
-        results = operator.run(inputs, captured)
-        for tensor, result in zip(host.outputs, results, strict=False):
-            if tensor >= 0:
-                own = detached(result, binding.is_working_memory)
-                value = self._checked_result(host, tensor, own)
-                binding.attach(self.program.tensors[tensor].buffer, value)
-        if host.defines:
+        binding, call = self.binding, self._host_calls[index]
+        results = call.run()
+        if call.defines:
             self._phase += 1
-            sizes = ((symbol, results[at].shape[axis]) for at, axis, symbol in host.defines)
-            binding.define(self._phase, sizes)
-        self._check_shapes(host)
-        if host.defines:
+            binding.define(self._phase, call.sizes(results))
+        if call.has_shapes:
+            call.check_shapes()
+        if call.defines:
             self._make_outputs(outputs, binding.enter(self._phase))
         binding.fill_host(index)
         for buffer in self._executable.last_read[index]:
             binding.objects.pop(buffer, None)
         self.host_ns[index] = time.perf_counter_ns() - start
 
-    def _operator(self, index: int) -> Any:
-        """Return the operator of a host step; one with bodies is the context's own."""
-        bodies = self.program.host_steps[index].bodies
-        if not bodies:
-            return self._executable.host_operator(index)
-        if index not in self._operators:
-            operator = self._executable.new_host_operator(index)
-            own = {n: Body(self._executable.body(i), self.threads) for n, i in bodies.items()}
-            operator.compute_bodies({name: body.run for name, body in own.items()})
-            self._bodies += own.values()
-            self._operators[index] = operator
-        return self._operators[index]
-
-    def _checked_result(self, host: HostStep, tensor: int, result: Any) -> Any:
-        """Return a result of a host step as it is declared."""
-        spec = self.program.tensors[tensor]
-        if spec.dtype == "object":
-            return result
-        if not isinstance(result, np.ndarray) or result.ndim != len(spec.shape):
-            raise KernelError(
-                f"node {host.name!r} ({host.op_type}) gave {spec.name!r} as a "
-                f"{type(result).__name__} of shape {np.shape(result)}, expected "
-                f"{len(spec.shape)} axes of {spec.dtype}"
-            )
-        return np.asarray(result, np.dtype(spec.dtype), order="C")
-
-    def _check_shapes(self, host: HostStep) -> None:
-        """Refuse results of other shapes than were inferred: the kernels that follow rely on them.
-
-        They are compared once the sizes are known that the results themselves define.
-        """
-        for tensor in host.outputs:
-            spec = self.program.tensors[tensor]
-            if tensor < 0 or spec.dtype == "object":
-                continue
-            expected = self.binding.shape(tensor)
-            shape = self.binding.objects[spec.buffer].shape
-            if shape != expected:
-                raise KernelError(
-                    f"node {host.name!r} ({host.op_type}) gave {spec.name!r} the shape {shape}, "
-                    f"expected {expected}"
-                )
+    def _make_host_calls(self) -> None:
+        """Make host steps ready; the operator of one with bodies is the context's own."""
+        executable, calls = self._executable, []
+        for index, host in enumerate(self.program.host_steps):
+            if host.bodies:
+                operator = executable.new_host_operator(index)
+                own = {n: Body(executable.body(i), self.threads) for n, i in host.bodies.items()}
+                operator.compute_bodies({name: body.run for name, body in own.items()})
+                self._bodies += own.values()
+            else:
+                operator = executable.host_operator(index)
+            self._computes_on_host |= not operator.moves
+            calls.append(HostCall(host, operator, self.binding))
+        self._host_calls = calls
 
 
 class Body:
