@@ -238,7 +238,9 @@ class Session:
             Input of each state by its output; by default those that are named as exporters name
             caches (``present.0.key`` and ``past_key_values.0.key``, and the like).
         capacity : int
-            Length that caches have room for at first; it is doubled when it does not suffice.
+            Length that caches have room for at first; it is doubled when it does not suffice. The
+            memory of runs is planned for caches of this length, so that none before allocates or
+            plans: give what the longest text needs.
 
         Raises
         ------
