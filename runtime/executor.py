@@ -36,10 +36,10 @@ from .program import Reading, Stretch
 
 _empty = np.empty
 
-_MOST_SHAPES = 8
+_MOST_SHAPES = 64
 """Shapes of its inputs that a body of a host step stays bound to."""
-_SMALL_BYTES = 1 << 20
-"""Working memory of a body that may stay bound to several shapes."""
+_MOST_BYTES = 8 << 20
+"""Working memory of a body that is bound to several shapes, all together."""
 
 
 class Context:
@@ -49,6 +49,8 @@ class Context:
     ----------
     executable : Executable
     threads : int
+    is_inner : bool
+        Whether results that lie with the host are for another host step, which may share them.
 
     Attributes
     ----------
@@ -59,9 +61,9 @@ class Context:
         Nanoseconds that each host step of the last run took.
     """
 
-    def __init__(self, executable: Executable, threads: int) -> None:
+    def __init__(self, executable: Executable, threads: int, is_inner: bool = False) -> None:
         self.program = executable.program
-        self.threads = threads
+        self.threads, self._is_inner = threads, is_inner
         self.binding = binding = Binding(executable, threads)
         self.host_ns = np.zeros(len(self.program.host_steps), np.int64)
         self._executable = executable
@@ -224,10 +226,13 @@ class Context:
             self.binding.attach(buffer, outputs[index])
 
     def _collect(self, outputs: list[Any]) -> list[Any]:
-        """Add what lies with the host to the outputs, as the caller's own."""
+        """Add what lies with the host to the outputs, as the caller's own unless it is a step."""
+        binding = self.binding
         for index, tensor, is_last in self._taken:
-            if outputs[index] is None:
-                outputs[index] = self.binding.taken(tensor, is_last)
+            if outputs[index] is None and self._is_inner and binding.lies_with_host(tensor):
+                outputs[index] = binding.objects.get(self.program.tensors[tensor].buffer)
+            elif outputs[index] is None:
+                outputs[index] = binding.taken(tensor, is_last)
         return outputs
 
     def _run_steps(self, first: int, last: int) -> int:
@@ -341,6 +346,7 @@ class Body:
     def __init__(self, executable: Executable, threads: int) -> None:
         self._executable, self._threads = executable, threads
         self._contexts: dict[Shapes, Context] = {}  # the one that was used last is the last
+        self._last: Context | None = None
         self._signature = Signature(executable.program.inputs)
 
     def run(self, values: Mapping[str, Any]) -> list[Any]:
@@ -352,9 +358,16 @@ class Body:
             A step failed, or sizes do not fit.
         """
         feeds = {name: values[name] for name in self._signature.names}
-        arrays, shapes = self._signature.arrays(feeds)
+        if self._last is not None:
+            results = self._last.call(feeds)
+            if results is not None:
+                return results
+        arrays, shapes = self._signature.arrays(feeds, are_checked=True)
         context = self._contexts.pop(shapes, None) or self._bound(shapes)
         self._contexts[shapes] = context
+        if context.binding.is_plain:
+            self._last = context
+            context.binding.expect()
         return context.run(arrays)
 
     def cancel(self) -> None:
@@ -366,10 +379,11 @@ class Body:
         """Return a context bound to shapes that none is: a new one, or the one not used longest."""
         self._signature.check_shapes(shapes)
         oldest, context = next(iter(self._contexts.items()), ((), None))
-        is_full = len(self._contexts) >= _MOST_SHAPES
-        if context is not None and (is_full or context.binding.arena_bytes > _SMALL_BYTES):
+        count = len(self._contexts)
+        held = 0 if context is None else (count + 1) * context.binding.arena_bytes
+        if context is not None and (count >= _MOST_SHAPES or held > _MOST_BYTES):
             del self._contexts[oldest]
         else:
-            context = Context(self._executable, self._threads)
+            context = Context(self._executable, self._threads, is_inner=True)
         context.binding.bind(shapes)
         return context
