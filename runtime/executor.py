@@ -211,8 +211,9 @@ class Context:
         if not self._host_calls and self.program.host_steps:
             self._make_host_calls()
         binding = self.binding
-        for (tensor, buffer), array in zip(self._input_buffers, arrays, strict=True):
-            binding.attach(buffer, array)
+        for (tensor, buffer, is_read), array in zip(self._input_buffers, arrays, strict=True):
+            if is_read:
+                binding.attach(buffer, array)
             if tensor >= 0:
                 binding.inputs[tensor] = array
         self._phase = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -138,21 +139,22 @@ def _nothing() -> None:
 
 def host_ports(
     program: Program,
-) -> tuple[list[tuple[int, int]], list[tuple[int, int, bool]]]:
+) -> tuple[list[tuple[int, int, bool]], list[tuple[int, int, bool]]]:
     """Return what a run with host steps looks up of its ports.
 
-    For each input the tensor that host steps may read its array as, or -1, and the buffer; for each
-    output its number, its tensor, and whether no later one lies in the same buffer.
+    For each input the tensor that host steps may read its array as, or -1, the buffer, and whether
+    anything reads that; for each output its number, its tensor, and whether no later one lies in
+    the same buffer.
     """
     caches = {cache.input for cache in program.caches}
+    uses = Counter(tensor.buffer for tensor in program.tensors)
+    inputs = []
+    for port in program.inputs:
+        buffer = program.tensors[port.tensor].buffer
+        is_value = port.dtype == "object" or port.name in caches
+        is_read = is_value or bool(program.steps) or uses[buffer] > 1
+        inputs.append((-1 if is_value else port.tensor, buffer, is_read))
     buffers = [program.tensors[port.tensor].buffer for port in program.outputs]
-    inputs = [
-        (
-            -1 if port.dtype == "object" or port.name in caches else port.tensor,
-            program.tensors[port.tensor].buffer,
-        )
-        for port in program.inputs
-    ]
     outputs = [
         (index, port.tensor, buffers[index] not in buffers[index + 1 :])
         for index, port in enumerate(program.outputs)
