@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from .custom_operators import CustomOperator, enter, signature
 from .errors import InvalidArgument
+from .given_numbers import whole
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -65,8 +66,7 @@ def operator(
     ... def softcap(x, *, cap=30.0):
     ...     return cap * math.tanh(x / cap)
     """
-    if not isinstance(version, int) or version < 1:
-        raise InvalidArgument(f"version must be a positive integer, not {version!r}")
+    version = whole(version, "version must be a positive integer", 1)
     if domain in _STANDARD:
         raise InvalidArgument(
             f"the domain {domain!r} belongs to the ONNX standard: register {name!r} in another"

@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgument
+from ..given_numbers import is_whole
 from .importer import Importer
 from .keras import KERAS
 from .notes import Notes
@@ -139,7 +140,7 @@ def save(
 
     opset = model.graph.opset_imports.get("")
     if target_opset is not None and opset is not None and target_opset != opset:
-        if not 1 <= target_opset < opset:
+        if not is_whole(target_opset) or not 1 <= target_opset < opset:
             raise InvalidArgument(f"target_opset is {target_opset}; the model is at {opset}")
         from .onnx.downgrade import downgrade
 

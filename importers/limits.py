@@ -9,7 +9,8 @@ import os
 import zipfile
 from collections.abc import Sequence
 
-from ..errors import InvalidArgument, UnsupportedModel
+from ..errors import UnsupportedModel
+from ..given_numbers import whole
 
 EXPANSION_LIMIT = 1 << 28
 """Bytes that a small file may take in memory."""
@@ -32,8 +33,7 @@ class Budget:
     def __init__(self, path: str, limit: int | None = None) -> None:
         if limit is None:
             limit = max(EXPANSION_LIMIT, _RATIO * os.path.getsize(path))
-        elif not isinstance(limit, int) or limit < 0:
-            raise InvalidArgument(f"expansion_limit must be a number of bytes, not {limit!r}")
+        limit = whole(limit, "expansion_limit must be a number of bytes")
         self.path, self.limit, self.left = path, limit, limit
 
     def spend(self, size: int, what: str, shape: Sequence[int] | None = None) -> None:

@@ -16,10 +16,6 @@ from typing import Any, NamedTuple
 from ..forks import fork_lock
 from . import elf
 from .abi import (
-    ARRAY_FLAGS,
-    ARRAY_READABLE,
-    ARRAY_SHAPE,
-    ARRAY_TYPE,
     JOB_FEEDS,
     JOB_RECORD_WORDS,
     OBJECT_ARRAY,
@@ -28,6 +24,7 @@ from .abi import (
     OBJECT_EMPTY,
 )
 from .compiler import assembled, load_or_make
+from .record import data_offset
 
 _WORD = 8
 _NO_ARGUMENT, _ONE_ARGUMENT = 4, 8
@@ -103,33 +100,6 @@ def signal_poll() -> int:
 
 
 @functools.cache
-def _data_offset() -> int:
-    """Bytes from the address of an array object to the pointer to its data.
-
-    Raises
-    ------
-    RuntimeError
-        What follows that pointer is not as numpy's C interface has it.
-    """
-    import numpy as np
-
-    array = np.zeros((3, 5), np.int64)
-    for offset in range(_WORD, 64, _WORD):
-        at = id(array) + offset
-        if ctypes.c_int64.from_address(at).value == array.ctypes.data:
-            break
-    words = (ctypes.c_int64 * (ARRAY_FLAGS + 1)).from_address(at)
-    halves = (ctypes.c_int32 * (2 * ARRAY_FLAGS + 1)).from_address(at)
-    shape = (ctypes.c_int64 * 2).from_address(words[ARRAY_SHAPE])
-    kind = ctypes.c_int64.from_address(at - _WORD).value
-    found = kind, halves[2], tuple(shape), words[ARRAY_TYPE]
-    flags = halves[2 * ARRAY_FLAGS] & ARRAY_READABLE
-    if found != (id(np.ndarray), 2, (3, 5), id(array.dtype)) or flags != ARRAY_READABLE:
-        raise RuntimeError("this build of numpy has arrays of another layout")
-    return offset
-
-
-@functools.cache
 def known_objects() -> Any:
     """Return the words ``OBJECT_...``, which compiled code has to know of Python and numpy."""
     import numpy as np
@@ -140,7 +110,7 @@ def known_objects() -> Any:
     functions = pointer(multiarray._ARRAY_API, None)
     words = np.zeros(4, np.int64)
     words[OBJECT_DICT], words[OBJECT_ARRAY] = id(dict), id(np.ndarray)
-    words[OBJECT_DATA] = _data_offset()
+    words[OBJECT_DATA] = data_offset()
     place = 184 * _WORD  # of PyArray_Empty in numpy's C interface
     words[OBJECT_EMPTY] = ctypes.c_int64.from_address(functions + place).value
     return words
@@ -149,7 +119,7 @@ def known_objects() -> Any:
 @functools.cache
 def _method(kind: int) -> _Method:
     """Python's description of a method that runs a kernel on a record."""
-    text = _BUILTIN.format(data=_data_offset(), feeds=JOB_FEEDS, kernel=JOB_RECORD_WORDS)
+    text = _BUILTIN.format(data=data_offset(), feeds=JOB_FEEDS, kernel=JOB_RECORD_WORDS)
     method = _Method(b"run", _text_address("builtin", text), kind, None)
     elf.keep(method)
     return method

@@ -24,6 +24,14 @@ def _inline(node: ir.Node, report: Report) -> bool:
     if condition is None or condition.size != 1:
         return False
     taken = "then_branch" if condition.reshape(-1)[0] else "else_branch"
+    if not inline(node, taken):
+        return False
+    report.explain(f"{node.name!r}: If replaced by its {taken}")
+    return True
+
+
+def inline(node: ir.Node, taken: str) -> bool:
+    """Replace an If by a branch; False where names of results stand against it."""
     branch = node.attributes[taken].as_graph()
     own = {value for inner in branch for value in inner.outputs}
     names_results = any(value.is_graph_output() for value in node.outputs)
@@ -39,5 +47,4 @@ def _inline(node: ir.Node, report: Report) -> bool:
         new.type = old.type or new.type
         replace_output(old, new)
     remove(node)
-    report.explain(f"{node.name!r}: If replaced by its {taken}")
     return True

@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from ..errors import InvalidArgument
+from ..given_numbers import whole
 from .costs import Cost, cost
 from .edits import new_constant, remove, replace_uses
 from .operators import lookup
@@ -46,9 +46,7 @@ def fold_constants(model: ir.Model, report: Report, limit: int = FOLD_LIMIT) -> 
 
 def checked_limit(limit: Any) -> int:
     """Return a limit; raise `InvalidArgument` unless it is a number of bytes."""
-    if not isinstance(limit, int) or limit < 0:
-        raise InvalidArgument(f"fold_limit must be a number of bytes, not {limit!r}")
-    return limit
+    return whole(limit, "fold_limit must be a number of bytes")
 
 
 class _Budget:

@@ -38,6 +38,7 @@ from .movement import merge_movements, reshape_transposes
 from .names import make_names_unique
 from .report import PassReport, Report
 from .shapes import fold_shapes
+from .sink import sink_into_branches
 from .transposes import cancel_transposes
 from .unit_axes import drop_unit_axes
 from .unroll import unroll_loops
@@ -82,7 +83,11 @@ _ALL: dict[str, Pass] = {
     "fold_arithmetic": fold_arithmetic,
     "fold_affine": fold_affine,
 }
-_LAST: dict[str, Pass] = {"reshape_transposes": reshape_transposes, "unroll_loops": unroll_loops}
+_LAST: dict[str, Pass] = {
+    "reshape_transposes": reshape_transposes,
+    "unroll_loops": unroll_loops,
+    "sink_into_branches": sink_into_branches,
+}
 _PATIENT = {"fuse_expanded_attention", "cancel_transposes", *_LAST}
 """Passes after which others find less: they run when those before them change nothing any more."""
 

@@ -18,8 +18,8 @@ from .operator import ML, originals
 
 _CONTRIB = "com.microsoft"
 """Of these onnx has no schemas; those that have kernels are here, too."""
-# They run graphs, or hand on what an attribute holds.
-_AS_THEY_ARE = {"If", "Constant"}
+_AS_THEY_ARE = {"If"}
+"""They run graphs."""
 
 
 def _operators() -> list[type[OpRun]]:

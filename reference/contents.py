@@ -20,7 +20,7 @@ Check = Callable[[OpRun, Sequence[Any]], None]
 
 def _within(what: str, values: Any, least: int, most: int) -> None:
     """Raise ValueError for a number below ``least`` or above ``most``."""
-    for value in np.asarray(values).reshape(-1):
+    for value in np.asarray(values).reshape(-1).tolist():
         if not least <= value <= most:
             raise ValueError(f"{what} {value} is not from {least} to {most}")
 
@@ -48,12 +48,6 @@ def _reverse_sequence(node: OpRun, inputs: Sequence[Any]) -> None:
     x, lengths = inputs
     axis = getattr(node, "time_axis", 0)
     _within("sequence length", lengths, 0, x.shape[axis])
-
-
-def _sequence_insert(node: OpRun, inputs: Sequence[Any]) -> None:
-    sequence, position = inputs[0], _given(inputs, 2)
-    if position is not None:
-        _within("position", position, -len(sequence), len(sequence))
 
 
 def _attention(node: OpRun, inputs: Sequence[Any]) -> None:
@@ -135,28 +129,29 @@ _CHECKS: dict[str, Check] = {
     "Reshape": _reshape,
     "ReverseSequence": _reverse_sequence,
     "RoiAlign": _roi_align,
-    "SequenceInsert": _sequence_insert,
     "Split": _split,
     "TopK": _top_k,
 }
 
 
-def check_contents(operator: OpRun, inputs: Sequence[Any]) -> None:
-    """Refuse inputs of an operator of the standard whose contents are out of range.
+def check_of(node: onnx.NodeProto) -> Check | None:
+    """Return what refuses inputs of an operator of the standard whose contents are out of range.
 
-    Raises
-    ------
-    ValueError
-        Says what was expected and what came.
+    It raises ValueError, which says what was expected and what came.
     """
-    kind = operator.onnx_node.op_type
-    if operator.onnx_node.domain:
-        return
-    if _has_axes(kind):
-        _axes(operator, inputs)
-    check = _CHECKS.get(kind)
-    if check is not None:
-        check(operator, inputs)
+    if node.domain:
+        return None
+    check = _CHECKS.get(node.op_type)
+    if not _has_axes(node.op_type):
+        return check
+    if check is None:
+        return _axes
+    return functools.partial(_both, check)
+
+
+def _both(check: Check, node: OpRun, inputs: Sequence[Any]) -> None:
+    _axes(node, inputs)
+    check(node, inputs)
 
 
 @functools.cache

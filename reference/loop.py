@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,30 +26,27 @@ class Loop(OpRun):
         attributes: Any = None, bindings: Any = None,
     ) -> tuple[Any, ...]:  # fmt: skip
         body = self.body  # type: ignore[attr-defined]
-        feeds = dict(context or {})
-        carried = list(state)
-        scans: list[list[Any]] = [[] for _ in body.output_names[1 + len(carried) :]]
-        going = condition is None or bool(condition.item())
-        trip = 0
-        while going and (trips is None or trip < trips.item()):
+        names, run = body.input_names, self._run_body  # type: ignore[attr-defined]
+        feeds, states = dict(context or {}), 1 + len(state)
+        carried: Sequence[Any] = state
+        given: list[Sequence[Any]] = []
+        flag = np.array(condition is None or bool(condition.item()))
+        trip, last = 0, math.inf if trips is None else trips.item()
+        while flag and trip < last:
             if trip == self.most:
                 raise ValueError(f"more than {trip} iterations, which max_iterations allows")
-            values = [np.array(trip, np.int64), np.array(going), *carried]
-            feeds.update(zip(body.input_names, values, strict=True))
-            results = self._run_body(  # type: ignore[attr-defined]
-                feeds, attributes=attributes, bindings=bindings
-            )
-            going = bool(results[0].item())
-            carried = list(results[1 : 1 + len(carried)])
-            for scan, value in zip(scans, results[1 + len(carried) :], strict=True):
-                scan.append(value)
+            feeds.update(zip(names, (np.array(trip, np.int64), flag, *carried), strict=True))
+            results = run(feeds, attributes=attributes, bindings=bindings)
+            flag = results[0].reshape(())
+            carried = results[1:states]
+            given.append(results[states:])
             trip += 1
-        if trip or not scans:
-            return (*carried, *map(np.stack, scans))
+        if trip or len(body.output_names) == states:
+            return (*carried, *map(np.stack, zip(*given, strict=True)))
         return (*carried, *self._empty(feeds, carried, attributes, bindings))
 
     def _empty(
-        self, feeds: dict[str, Any], state: list[Any], attributes: Any, bindings: Any
+        self, feeds: dict[str, Any], state: Sequence[Any], attributes: Any, bindings: Any
     ) -> list[np.ndarray]:
         """Scan outputs without a trip: of the types and the axes that a first trip would give."""
         body = self.body  # type: ignore[attr-defined]

@@ -84,6 +84,21 @@ class Shape(Operator):
         return (np.array(x.shape[kept], np.int64),)
 
 
+class Reshape(Operator):
+    """Reshape; 0 keeps a size, unless zeros are allowed, and -1 stands for the rest."""
+
+    def _run(
+        self, x: np.ndarray, given: Any = None, *, shape: Any = None, allowzero: int = 0,
+        consumed_inputs: Any = None,
+    ) -> tuple[Any, ...]:  # fmt: skip
+        if (given is None) != (self.version < 5):
+            raise ValueError("the sizes are an attribute before opset 5, then an input")
+        sizes = shape if given is None else given.reshape(-1).tolist()
+        if not allowzero:
+            sizes = [x.shape[axis] if size == 0 else size for axis, size in enumerate(sizes)]
+        return (x.reshape(sizes),)
+
+
 class Flatten(Operator):
     """Flatten, also of empty tensors."""
 

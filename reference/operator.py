@@ -7,6 +7,7 @@ operator computes and its results are rounded once, whatever it does between.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -15,9 +16,10 @@ import numpy as np
 import onnx
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops import load_op
+from onnx.reference.ops._op import OpRunBinary
 from onnx.reference.ops.aionnxml import load_op as load_ml_op
 
-from .contents import check_contents
+from .contents import check_of
 
 ML = "ai.onnx.ml"
 
@@ -43,18 +45,15 @@ class Operator(OpRun):
         self._given, self._made = _type_names(schema.inputs), _type_names(schema.outputs)
         self._attributes = {name: getattr(self, name) for name in self.attributes_names_}
         self._tables: dict[Any, Any] = {}
+        self._check = check_of(onnx_node)
 
     def run(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
         """Compute the outputs; None for those that the node does not name."""
-        check_contents(self, inputs)
-        bound = _bound(self._given, inputs)
+        if self._check is not None:
+            self._check(self, inputs)
         given = [_widened(x) for x in inputs] if self.widens else inputs
         results = self.compute(*given, **options)
-        names = self._made
-        return tuple(
-            _typed(result, names[min(index, len(names) - 1)], bound)
-            for index, result in enumerate(results)
-        )
+        return tuple([self._typed(result, i, inputs) for i, result in enumerate(results)])
 
     def compute(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
         """Compute from widened inputs."""
@@ -68,8 +67,40 @@ class Operator(OpRun):
             self._tables[key] = make()
         return self._tables[key]
 
+    def _typed(self, value: Any, index: int, inputs: tuple[Any, ...]) -> Any:
+        """Return a result of the type that the schema declares for an output."""
+        if value is None or isinstance(value, list | dict):
+            return value
+        array = value if type(value) is np.ndarray else np.asarray(value)
+        if array.dtype.kind in "OUS":
+            return array.astype(object, copy=False)  # strings as everywhere
+        kind = self._kind(self._made[min(index, len(self._made) - 1)], inputs)
+        if kind is None or kind.kind in "OUS" or kind == array.dtype:
+            return array
+        return array.astype(kind)
+
+    def _kind(self, name: str, inputs: tuple[Any, ...]) -> np.dtype[Any] | None:
+        """Element type that the schema says, or that the first input has of the same variable."""
+        if not name:
+            return None
+        for at, value in enumerate(inputs):
+            if self._given[min(at, len(self._given) - 1)] == name and isinstance(value, np.ndarray):
+                return value.dtype
+        return _fixed(name)
+
     def _check_and_fix_outputs(self, res: tuple[Any, ...]) -> tuple[Any, ...]:
         return res  # `run` gives results their types
+
+
+class Mover(Operator):
+    """Operator whose results are inputs, parts of them, or values of one type, such as strings.
+
+    It writes into no input, and its results have their types already.
+    """
+
+    def run(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
+        """Compute the outputs."""
+        return self.compute(*inputs, **options)
 
 
 class Original(Operator):
@@ -81,13 +112,29 @@ class Original(Operator):
         version = run_params["opsets"][onnx_node.domain]
         inner: Any = load(onnx_node.domain, onnx_node.op_type, version)
         self.inner = inner(onnx_node, run_params)
+        self._inner_run = _direct(self.inner)
 
     def compute(self, *inputs: Any, **options: Any) -> tuple[Any, ...]:
         """Let onnx's own compute."""
-        return tuple(self.inner.run(*inputs, **options))
+        return tuple(self._inner_run(*inputs, **options))
 
     def _run(self, *inputs: Any, **attributes: Any) -> tuple[Any, ...]:
         raise NotImplementedError
+
+
+def _direct(operator: OpRun) -> Callable[..., Any]:
+    """Return what an operator of onnx's computes by, without the checks around that `run` makes.
+
+    They take longer than most operators, and all that they compare is checked here.
+    """
+    if operator.has_linked_attribute or operator.has_subgraph or operator.need_context():
+        return operator.run
+    runner = type(operator).run
+    if runner is OpRun.run:
+        attributes = {name: getattr(operator, name) for name in operator.attributes_names_}
+        return functools.partial(operator._run, **attributes)
+    # Ancestors of operators of one and of two operands, which have no attributes.
+    return operator._run if runner.__module__ == OpRunBinary.__module__ else operator.run
 
 
 def originals(domain: str, names: set[str]) -> list[type[OpRun]]:
@@ -110,33 +157,10 @@ def _type_names(formals: Any) -> list[str]:
     return [each.type_str if each.is_homogeneous else "" for each in formals] or [""]
 
 
-def _bound(names: list[str], inputs: tuple[Any, ...]) -> dict[str, np.dtype[Any]]:
-    """Element types that the inputs give to the schema's type variables."""
-    bound: dict[str, np.dtype[Any]] = {}
-    for index, value in enumerate(inputs):
-        if isinstance(value, np.ndarray):
-            bound.setdefault(names[min(index, len(names) - 1)], value.dtype)
-    return bound
-
-
 def _widened(value: Any) -> Any:
     if isinstance(value, np.ndarray) and value.dtype in HALVES:
         return value.astype(np.float32)
     return value
-
-
-def _typed(value: Any, name: str, bound: dict[str, np.dtype[Any]]) -> Any:
-    if value is None or isinstance(value, list | dict):
-        return value
-    array = np.asarray(value)
-    if array.dtype.kind in "US":
-        array = array.astype(object)  # strings as everywhere
-    if not name or array.dtype == object:
-        return array
-    kind = bound[name] if name in bound else _fixed(name)
-    if kind is None or kind.kind in "OUS" or kind == array.dtype:
-        return array
-    return array.astype(kind)
 
 
 _FIXED: dict[str, np.dtype[Any] | None] = {"tensor(string)": None}

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from .operator import Operator
+from .operator import Mover
 
 _STATES = 100_000
 """Elements that a pattern may have, repetitions written out."""
@@ -206,7 +206,7 @@ def _place(code: Any, flags: int) -> Place:
     return lambda text, at: (_word(text, at - 1) != _word(text, at)) == boundary
 
 
-class RegexFullMatch(Operator):
+class RegexFullMatch(Mover):
     """RegexFullMatch; patterns that refer back or look around are refused, as by RE2."""
 
     def __init__(self, *given: Any) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
 
-from .operator import Operator
+from .operator import Mover
 
 
 def _position(index: np.ndarray, count: int) -> int:
@@ -16,14 +17,35 @@ def _position(index: np.ndarray, count: int) -> int:
     return at % count
 
 
-class SequenceAt(Operator):
+class SequenceEmpty(Mover):
+    """SequenceEmpty."""
+
+    def _run(self, *, dtype: int | None = None) -> tuple[Any, ...]:
+        return ([],)
+
+
+class SequenceConstruct(Mover):
+    """SequenceConstruct."""
+
+    def _run(self, *values: Any) -> tuple[Any, ...]:
+        return (list(values),)
+
+
+class SequenceLength(Mover):
+    """SequenceLength."""
+
+    def _run(self, sequence: list[Any]) -> tuple[Any, ...]:
+        return (np.array(len(sequence), np.int64),)
+
+
+class SequenceAt(Mover):
     """SequenceAt."""
 
     def _run(self, sequence: list[Any], index: np.ndarray) -> tuple[Any, ...]:
         return (sequence[_position(index, len(sequence))],)
 
 
-class SequenceErase(Operator):
+class SequenceErase(Mover):
     """SequenceErase, by default of the last."""
 
     def _run(self, sequence: list[Any], index: np.ndarray | None = None) -> tuple[Any, ...]:
@@ -31,7 +53,7 @@ class SequenceErase(Operator):
         return ([*sequence[:at], *sequence[at + 1 :]],)
 
 
-class SequenceInsert(Operator):
+class SequenceInsert(Mover):
     """SequenceInsert, by default at the end, which is a position, too."""
 
     def _run(
@@ -45,40 +67,49 @@ class SequenceInsert(Operator):
         return ([*sequence[:at], new, *sequence[at:]],)
 
 
-class SplitToSequence(Operator):
+class SplitToSequence(Mover):
     """SplitToSequence; parts of one size, the last one smaller, or of the sizes given."""
 
     def _run(
         self, x: np.ndarray, split: np.ndarray | None = None, *, axis: int, keepdims: int
     ) -> tuple[Any, ...]:
         size = x.shape[axis]
+        before: Any = (slice(None),) * (axis % x.ndim)
+        if split is None and not keepdims:
+            return ([x[(*before, at, ...)] for at in range(size)],)
         if split is None:
-            parts = np.split(x, size, axis) if size else []
-            return (parts if keepdims else [part.squeeze(axis) for part in parts],)
+            split = np.array(1)
         if split.ndim == 0 and int(split) > 0:
-            bounds = list(range(int(split), size, int(split)))
+            bounds = [*range(0, size, int(split)), size] if size else [0]
         elif split.ndim and split.sum() == size and (split >= 0).all():
-            bounds = np.cumsum(split)[:-1].tolist()
+            bounds = [0, *np.cumsum(split).tolist()]
         else:
             raise ValueError(f"parts of {split.tolist()} of an axis of {size}")
-        return (np.split(x, bounds, axis),)
+        return ([x[(*before, slice(*pair))] for pair in itertools.pairwise(bounds)],)
 
 
-class Optional(Operator):
+class ConcatFromSequence(Mover):
+    """ConcatFromSequence, along an axis that there is, or a new one."""
+
+    def _run(self, sequence: list[Any], *, axis: int, new_axis: int) -> tuple[Any, ...]:
+        return ((np.stack if new_axis else np.concatenate)(sequence, axis),)
+
+
+class Optional(Mover):
     """Optional: the value itself, or None."""
 
     def _run(self, x: Any = None, *, type: Any = None) -> tuple[Any, ...]:
         return (x,)
 
 
-class OptionalHasElement(Operator):
+class OptionalHasElement(Mover):
     """OptionalHasElement."""
 
     def _run(self, x: Any = None) -> tuple[Any, ...]:
         return (np.array(x is not None),)
 
 
-class OptionalGetElement(Operator):
+class OptionalGetElement(Mover):
     """OptionalGetElement."""
 
     def _run(self, x: Any) -> tuple[Any, ...]:

@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from .operator import Operator
+from .operator import Mover, Operator
 
 _CASES: dict[str, Callable[[str], str]] = {"LOWER": str.lower, "UPPER": str.upper, "NONE": str}
 
 
 def _texts(texts: Sequence[str], shape: tuple[int, ...]) -> np.ndarray:
-    y = np.empty(len(texts), object)
-    y[:] = texts
-    return y.reshape(shape)
+    y = np.empty(shape, object)
+    y.reshape(-1)[:] = texts
+    return y
 
 
-class StringNormalizer(Operator):
+class StringNormalizer(Mover):
     """StringNormalizer: elements that are stop words are left out; accents stay."""
 
     def _run(
@@ -34,16 +34,14 @@ class StringNormalizer(Operator):
         return (_texts(kept, (*x.shape[:-1], len(kept))),)
 
 
-class StringConcat(Operator):
+class StringConcat(Mover):
     """StringConcat."""
 
     def _run(self, x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
-        a, b = np.broadcast_arrays(x, y)
-        pairs = zip(a.reshape(-1), b.reshape(-1), strict=True)
-        return (_texts([f"{p}{q}" for p, q in pairs], a.shape),)
+        return (np.asarray(np.add(x, y), object),)
 
 
-class StringSplit(Operator):
+class StringSplit(Mover):
     """StringSplit: parts along a new axis, filled up with empty strings, and their numbers."""
 
     def _run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -32,8 +33,17 @@ class Signature:
         self._expected = list(zip(self.names, dtypes, strict=True))
         self._bools = [index for index, dtype in enumerate(dtypes) if dtype == np.bool_]
 
-    def arrays(self, feeds: Mapping[str, Any]) -> tuple[list[Any], Shapes]:
+    def arrays(
+        self, feeds: Mapping[str, Any], are_checked: bool = False
+    ) -> tuple[list[Any], Shapes]:
         """Return the inputs in order, as contiguous arrays of their types, and their shapes.
+
+        Parameters
+        ----------
+        feeds : mapping
+            An array for each input.
+        are_checked : bool
+            Whether what is no plain tensor comes from a run, and so is of its type.
 
         Raises
         ------
@@ -49,7 +59,9 @@ class Signature:
             for name, dtype in self._expected:
                 array = feeds[name]
                 if dtype is None:
-                    arrays.append(_checked_object(array, self._ports[len(arrays)].type, name))
+                    if not are_checked:
+                        array = _checked_object(array, self._ports[len(arrays)].type, name)
+                    arrays.append(array)
                     shapes.append(())
                     continue
                 if type(array) is not np.ndarray or array.dtype is not dtype:
@@ -152,16 +164,21 @@ def _wrong_kind(name: str, expected: str, value: Any) -> InvalidArgument:
     return InvalidArgument(f"input {name!r}: expected {expected}, got a {type(value).__name__}")
 
 
+@functools.cache
+def _type_name(dtype: np.dtype) -> str:
+    return dtype.name.replace("_", "")
+
+
 def _checked_tensor(value: Any, kind: str, name: str) -> np.ndarray:
     """Return an array of elements of a type in onnxruntime's words."""
     array = _as_array(value, name)
     if kind != "string":
         want = {"float": "float32", "double": "float64"}.get(kind, kind)
         # ml_dtypes writes float8_e4m3fn and float4_e2m1fn for float8e4m3fn and float4e2m1.
-        if array.dtype.name.replace("_", "") not in (want, f"{want}fn", f"{want}fnu"):
+        if _type_name(array.dtype) not in (want, f"{want}fn", f"{want}fnu"):
             raise InvalidArgument(f"input {name!r}: expected {want}, got {array.dtype.name}")
         return _of_zeros_and_ones(array) if kind == "bool" else array
-    kinds = set(map(type, array.reshape(-1)))  # most often str alone
+    kinds = set(map(type, array.reshape(-1).tolist()))  # most often str alone
     if array.dtype.kind not in "OUST" or not all(issubclass(each, str | bytes) for each in kinds):
         raise InvalidArgument(f"input {name!r}: expected strings, got {array.dtype.name}")
-    return array.astype(object)
+    return array.astype(object, copy=False)

@@ -17,12 +17,8 @@ from ..kernels.abi import (
     ARENA,
     BUFFER_KIND,
     BUFFER_PHASE,
-    BUFFER_SIZE,
-    CODE_OPERATION,
-    CONSTANT,
     EVALUATE,
     FILL,
-    INPUT,
     JOB_ITSELF,
     JOB_RECORD_WORDS,
     OUTPUT,
@@ -42,6 +38,7 @@ from ..kernels.builtin import builtins_of, known_objects, signal_poll
 from ..kernels.record import address_of, make_record
 from .arguments import Shapes
 from .bound_tensors import BoundTensors
+from .cache_room import CacheRoom
 from .executable import Executable
 from .invariants import InvariantSteps
 from .memory import new_arena
@@ -100,14 +97,10 @@ class Binding(BoundTensors):
         super().__init__(program)
         self.shapes: Shapes | None = None
         self.outputs: list[Output] = []
-        ports = [*program.inputs, *program.outputs]
-        buffers = [program.tensors[port.tensor].buffer for port in ports]
-        are_arrays = np.isin(self._kinds[buffers], (INPUT, OUTPUT)).all()
-        is_whole = not program.host_steps and not program.readings
-        self.is_plain = is_whole and bool(are_arrays)
+        self.is_plain = executable.is_plain
         self.is_alone = False
         self._port_rows = PortRows(program)
-        self.array_ids = array_of("q", [0] * len(buffers))
+        self.array_ids = array_of("q", [0] * (len(program.inputs) + len(program.outputs)))
         self._has_empty = False
         self.status = np.zeros(STATUS_WORDS, np.int64)
         self._executable = executable
@@ -124,14 +117,12 @@ class Binding(BoundTensors):
         self._ports = _ports_by_phase(program, executable.phases)
         weights = address_of(program.weights) if program.weights.size else 0
         self.bases[: len(self._kinds)][self._kinds == WEIGHTS] = weights
-        self._planned_values = self._values
         self._values[-1] = 1  # what rows of ``limits`` are filled up with
         self._symbols = np.full(max(len(program.symbols), 1), UNKNOWN, np.int64)
         self._symbols_after = _symbols_after(program)
         self._capacity_symbol = -1
         if CAPACITY in program.symbols:
             self._capacity_symbol = program.symbols.index(CAPACITY)
-            self._planned_values = np.full(len(self._values), -1, np.int64)
         if THREADS in program.symbols:
             self._symbols[program.symbols.index(THREADS)] = threads
         self._words = executable.words.copy()
@@ -154,6 +145,10 @@ class Binding(BoundTensors):
             symbols=self._symbols,
             values=self._values,
         )
+        self._room: CacheRoom | None = None
+        if self._capacity_symbol >= 0 and executable.phases == 1:
+            evaluate = partial(executable.evaluate, address_of(self._evaluate_record))
+            self._room = CacheRoom(program, self._symbols, self._values, evaluate)
         count = len(program.buffers)
         self._offsets = np.zeros_like(self.bases)
         self._order = np.zeros(2 * count, np.int64)
@@ -162,7 +157,7 @@ class Binding(BoundTensors):
             PLAN,
             buffers=self.invariants.buffers,
             count=count,
-            values=self._planned_values,
+            values=self._values if self._room is None else self._room.planned,
             phase=0,
             begin=-1,
             offsets=self._offsets,
@@ -330,17 +325,12 @@ class Binding(BoundTensors):
         self.is_alone = not len(self.steps) or self.steps[0, STEP_END] >= len(self.steps)
 
     def _is_planned(self) -> bool:
-        """Tell whether the memory of a program with caches, in one phase, has room for all sizes.
-
-        From run to run they grow by a little: the next plan has twice the room.
-        """
-        if self._capacity_symbol < 0 or self._executable.phases > 1:
+        """Tell whether the memory of a program with caches has room for all sizes."""
+        if self._room is None:
             return False
-        slots = self.program.buffers[:, BUFFER_SIZE]
-        if (self._values[slots] <= self._planned_values[slots]).all():
+        if self._room.suffices():
             return True
-        is_open = self.program.code[slots, CODE_OPERATION] != CONSTANT
-        self._planned_values[slots] = self._values[slots] * (1 + is_open)
+        self._room.extend(int(self._symbols[self._capacity_symbol]))
         return False
 
     def _plan_memory(self, phase: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from ..kernels.abi import BUFFER_KIND, HOST
 from ..kernels.record import address_of
 from .memory import memory_view, prefault
-from .objects import copied, protected
+from .objects import copied, given_away, protected
 from .program import Program, TensorSpec
 
 _INTEGERS: dict[str, Any] = {"int64": ctypes.c_int64, "int32": ctypes.c_int32}
@@ -34,6 +34,8 @@ class BoundTensors:
     objects : dict of int to object
         Values of buffers that lie with the host: results of host steps, and inputs that are no
         plain tensors.
+    inputs : dict of int to ndarray
+        Arrays of the run by tensor, where host steps may read them.
     """
 
     def __init__(self, program: Program) -> None:
@@ -41,7 +43,10 @@ class BoundTensors:
         self.bases = np.zeros(max(len(program.buffers), 1), np.int64)
         self.arena = np.empty(0, np.uint8)
         self.objects: dict[int, Any] = {}
+        self.inputs: dict[int, np.ndarray] = {}
+        self._results = frozenset(t for host in program.host_steps for t in host.outputs)
         self._kinds = program.buffers[:, BUFFER_KIND]
+        self._is_host = (self._kinds == HOST).tolist()
         self._values = np.zeros(len(program.code) + 1, np.int64)
         self._shapes: dict[int, tuple[int, ...]] = {}  # for the sizes as they are, as views
         self._views: dict[int, tuple[int, np.ndarray]] = {}
@@ -60,9 +65,9 @@ class BoundTensors:
 
     def attach(self, buffer: int, value: Any) -> None:
         """Let a buffer be the memory of an array of this run, or stand for a Python object."""
-        if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        if isinstance(value, np.ndarray):
             self.bases[buffer] = address_of(value)
-        if self._kinds[buffer] == HOST:
+        if self._is_host[buffer]:
             self.objects[buffer] = value
 
     def numbers(self, index: int) -> list[int]:
@@ -87,13 +92,26 @@ class BoundTensors:
         """Tell whether an array lies in the arena."""
         if array.dtype.hasobject:
             return False
+        if array.base is None:  # it has memory of its own
+            return array is self.arena
         return 0 <= address_of(array) - address_of(self.arena) < self.arena.nbytes
+
+    def lies_with_host(self, index: int) -> bool:
+        """Tell whether a tensor is a value that ``objects`` has."""
+        return index in self._results or self.program.tensors[index].dtype == "object"
+
+    def as_given(self, index: int) -> Any:
+        """Return a tensor as the array that the run was given, else as a view."""
+        array = self.inputs.get(index)
+        return self.view(index) if array is None else array
 
     def view(self, index: int) -> Any:
         """Return a tensor as a read-only array, valid until the next step, or as an object."""
         spec: TensorSpec = self.program.tensors[index]
+        if index in self.inputs:
+            return protected(self.inputs[index])
         owner = self.objects.get(spec.buffer)
-        if spec.dtype == "object":
+        if spec.dtype == "object" or index in self._results:
             return protected(owner)
         base = int(self.bases[spec.buffer])
         known = self._views.get(index)
@@ -112,7 +130,11 @@ class BoundTensors:
 
     def copy(self, index: int) -> Any:
         """Return a tensor or an object as the caller's own."""
-        spec = self.program.tensors[index]
-        if spec.dtype == "object":
-            return copied(self.objects.get(spec.buffer))
-        return copied(self.view(index))
+        return copied(self.as_given(index))
+
+    def taken(self, index: int, is_last: bool) -> Any:
+        """Return a value as the caller's own, which is not needed any more if it is the last."""
+        if not self.lies_with_host(index):
+            return self.copy(index)
+        objects, buffer = self.objects, self.program.tensors[index].buffer
+        return given_away(objects.pop(buffer, None)) if is_last else copied(objects.get(buffer))

@@ -84,6 +84,8 @@ class Engine:
         KernelError
             A step failed.
         """
+        if not self._executable.is_plain:
+            return self._run_checked(feeds)
         try:
             context = self.idle.pop()
         except IndexError:

@@ -52,6 +52,8 @@ class Executable:
         Address of the executor's function ``run``.
     idle_kernel : int
         Address of a kernel that does nothing with a record of zeros.
+    is_plain : bool
+        Whether a run is one walk, from arrays to arrays.
     phases : int
         Number of phases.
     begins : list of int
@@ -96,6 +98,10 @@ class Executable:
         self.phases = len(self.begins)
         hosts = zip(times, program.stretches, strict=True)
         self.last_read = _last_read(program, [at for at, stretch in hosts if stretch.host >= 0])
+        ports = [*program.inputs, *program.outputs]
+        lie = program.buffers[[program.tensors[port.tensor].buffer for port in ports], BUFFER_KIND]
+        is_whole = not program.host_steps and not program.readings
+        self.is_plain = is_whole and bool(np.isin(lie, (INPUT, OUTPUT)).all())
         self.limits = Limits(program, self.phases)
         self._host_operators: list[Any] = [None] * len(program.host_steps)
         self._bodies: list[Executable | None] = [None] * len(program.bodies)

@@ -30,16 +30,16 @@ from . import team as teams
 from .arguments import Shapes, Signature
 from .binding import Binding, Output
 from .executable import Executable
+from .host_calls import HostCall, host_ports
 from .memory import allocated
-from .objects import detached
-from .program import HostStep, Reading, Stretch
+from .program import Reading, Stretch
 
 _empty = np.empty
 
-_MOST_SHAPES = 8
+_MOST_SHAPES = 64
 """Shapes of its inputs that a body of a host step stays bound to."""
-_SMALL_BYTES = 1 << 20
-"""Working memory of a body that may stay bound to several shapes."""
+_MOST_BYTES = 8 << 20
+"""Working memory of a body that is bound to several shapes, all together."""
 
 
 class Context:
@@ -49,6 +49,8 @@ class Context:
     ----------
     executable : Executable
     threads : int
+    is_inner : bool
+        Whether results that lie with the host are for another host step, which may share them.
 
     Attributes
     ----------
@@ -59,9 +61,9 @@ class Context:
         Nanoseconds that each host step of the last run took.
     """
 
-    def __init__(self, executable: Executable, threads: int) -> None:
+    def __init__(self, executable: Executable, threads: int, is_inner: bool = False) -> None:
         self.program = executable.program
-        self.threads = threads
+        self.threads, self._is_inner = threads, is_inner
         self.binding = binding = Binding(executable, threads)
         self.host_ns = np.zeros(len(self.program.host_steps), np.int64)
         self._executable = executable
@@ -72,9 +74,11 @@ class Context:
         self._job, self._status, self._ids = binding.job, binding.status, binding.array_ids
         self._invariants = binding.invariants
         self._phase = 0
+        self._input_buffers, self._taken = host_ports(self.program)
         self._whole = self._bounds = (0, len(self.program.steps))
         self._team_address = 0
-        self._operators: dict[int, Any] = {}
+        self._host_calls: list[HostCall] = []
+        self._computes_on_host = False
         self._bodies: list[Body] = []
         endings.register(self)
 
@@ -106,18 +110,26 @@ class Context:
             return outputs
         outputs = self._begin(arrays)
         try:
-            for stretch in self.program.stretches:
-                if stretch.first < stretch.last:
-                    if ticks is None:
-                        self._run_steps(stretch.first, stretch.last)
-                    else:
-                        self._time_steps(stretch.first, stretch.last, ticks)
-                self._end_stretch(stretch, outputs)
+            if self._computes_on_host:
+                with np.errstate(all="ignore"):
+                    self._run_stretches(outputs, ticks)
+            else:
+                self._run_stretches(outputs, ticks)
             if self._invariants.is_open:
                 self.binding.leave_out_invariants()
             return self._collect(outputs)
         finally:
             self.binding.objects.clear()
+            self.binding.inputs.clear()
+
+    def _run_stretches(self, outputs: list[Any], ticks: np.ndarray | None) -> None:
+        for stretch in self.program.stretches:
+            if stretch.first < stretch.last:
+                if ticks is None:
+                    self._run_steps(stretch.first, stretch.last)
+                else:
+                    self._time_steps(stretch.first, stretch.last, ticks)
+            self._end_stretch(stretch, outputs)
 
     def call(self, feeds: Mapping[str, Any]) -> list[Any] | None:
         """Run with arrays that are as the last runs', without a look at them in Python.
@@ -196,9 +208,14 @@ class Context:
     def _begin(self, arrays: Sequence[Any]) -> list[Any]:
         if self._is_plain:
             return self._begin_plain(arrays)
+        if not self._host_calls and self.program.host_steps:
+            self._make_host_calls()
         binding = self.binding
-        for port, array in zip(self.program.inputs, arrays, strict=True):
-            binding.attach(self.program.tensors[port.tensor].buffer, array)
+        for (tensor, buffer, is_read), array in zip(self._input_buffers, arrays, strict=True):
+            if is_read:
+                binding.attach(buffer, array)
+            if tensor >= 0:
+                binding.inputs[tensor] = array
         self._phase = 0
         outputs: list[Any] = [None] * len(self.program.outputs)
         self._make_outputs(outputs, binding.outputs)
@@ -210,10 +227,13 @@ class Context:
             self.binding.attach(buffer, outputs[index])
 
     def _collect(self, outputs: list[Any]) -> list[Any]:
-        """Add what lies with the host to the outputs, as the caller's own."""
-        for index, port in enumerate(self.program.outputs):
-            if outputs[index] is None:
-                outputs[index] = self.binding.copy(port.tensor)
+        """Add what lies with the host to the outputs, as the caller's own unless it is a step."""
+        binding = self.binding
+        for index, tensor, is_last in self._taken:
+            if outputs[index] is None and self._is_inner and binding.lies_with_host(tensor):
+                outputs[index] = binding.objects.get(self.program.tensors[tensor].buffer)
+            elif outputs[index] is None:
+                outputs[index] = binding.taken(tensor, is_last)
         return outputs
 
     def _run_steps(self, first: int, last: int) -> int:
@@ -281,72 +301,35 @@ class Context:
         self._make_outputs(outputs, self.binding.enter(self._phase))
 
     def _run_host(self, index: int, outputs: list[Any]) -> None:
-        binding = self.binding
-        host: HostStep = self.program.host_steps[index]
         start = time.perf_counter_ns()
-        operator = self._operator(index)
-        inputs = [None if tensor < 0 else binding.view(tensor) for tensor in host.inputs]
-        captured = {name: binding.view(tensor) for name, tensor in host.captured.items()}
-        results = operator.run(inputs, captured)
-        for tensor, result in zip(host.outputs, results, strict=False):
-            if tensor >= 0:
-                own = detached(result, binding.is_working_memory)
-                value = self._checked_result(host, tensor, own)
-                binding.attach(self.program.tensors[tensor].buffer, value)
-        if host.defines:
+        binding, call = self.binding, self._host_calls[index]
+        results = call.run()
+        if call.defines:
             self._phase += 1
-            sizes = ((symbol, results[at].shape[axis]) for at, axis, symbol in host.defines)
-            binding.define(self._phase, sizes)
-        self._check_shapes(host)
-        if host.defines:
+            binding.define(self._phase, call.sizes(results))
+        if call.has_shapes:
+            call.check_shapes()
+        if call.defines:
             self._make_outputs(outputs, binding.enter(self._phase))
         binding.fill_host(index)
         for buffer in self._executable.last_read[index]:
             binding.objects.pop(buffer, None)
         self.host_ns[index] = time.perf_counter_ns() - start
 
-    def _operator(self, index: int) -> Any:
-        """Return the operator of a host step; one with bodies is the context's own."""
-        bodies = self.program.host_steps[index].bodies
-        if not bodies:
-            return self._executable.host_operator(index)
-        if index not in self._operators:
-            operator = self._executable.new_host_operator(index)
-            own = {n: Body(self._executable.body(i), self.threads) for n, i in bodies.items()}
-            operator.compute_bodies({name: body.run for name, body in own.items()})
-            self._bodies += own.values()
-            self._operators[index] = operator
-        return self._operators[index]
-
-    def _checked_result(self, host: HostStep, tensor: int, result: Any) -> Any:
-        """Return a result of a host step as it is declared."""
-        spec = self.program.tensors[tensor]
-        if spec.dtype == "object":
-            return result
-        if not isinstance(result, np.ndarray) or result.ndim != len(spec.shape):
-            raise KernelError(
-                f"node {host.name!r} ({host.op_type}) gave {spec.name!r} as a "
-                f"{type(result).__name__} of shape {np.shape(result)}, expected "
-                f"{len(spec.shape)} axes of {spec.dtype}"
-            )
-        return np.asarray(result, np.dtype(spec.dtype), order="C")
-
-    def _check_shapes(self, host: HostStep) -> None:
-        """Refuse results of other shapes than were inferred: the kernels that follow rely on them.
-
-        They are compared once the sizes are known that the results themselves define.
-        """
-        for tensor in host.outputs:
-            spec = self.program.tensors[tensor]
-            if tensor < 0 or spec.dtype == "object":
-                continue
-            expected = self.binding.shape(tensor)
-            shape = self.binding.objects[spec.buffer].shape
-            if shape != expected:
-                raise KernelError(
-                    f"node {host.name!r} ({host.op_type}) gave {spec.name!r} the shape {shape}, "
-                    f"expected {expected}"
-                )
+    def _make_host_calls(self) -> None:
+        """Make host steps ready; the operator of one with bodies is the context's own."""
+        executable, calls = self._executable, []
+        for index, host in enumerate(self.program.host_steps):
+            if host.bodies:
+                operator = executable.new_host_operator(index)
+                own = {n: Body(executable.body(i), self.threads) for n, i in host.bodies.items()}
+                operator.compute_bodies({name: body.run for name, body in own.items()})
+                self._bodies += own.values()
+            else:
+                operator = executable.host_operator(index)
+            self._computes_on_host |= not operator.moves
+            calls.append(HostCall(host, operator, self.binding))
+        self._host_calls = calls
 
 
 class Body:
@@ -364,6 +347,7 @@ class Body:
     def __init__(self, executable: Executable, threads: int) -> None:
         self._executable, self._threads = executable, threads
         self._contexts: dict[Shapes, Context] = {}  # the one that was used last is the last
+        self._last: Context | None = None
         self._signature = Signature(executable.program.inputs)
 
     def run(self, values: Mapping[str, Any]) -> list[Any]:
@@ -375,9 +359,16 @@ class Body:
             A step failed, or sizes do not fit.
         """
         feeds = {name: values[name] for name in self._signature.names}
-        arrays, shapes = self._signature.arrays(feeds)
+        if self._last is not None:
+            results = self._last.call(feeds)
+            if results is not None:
+                return results
+        arrays, shapes = self._signature.arrays(feeds, are_checked=True)
         context = self._contexts.pop(shapes, None) or self._bound(shapes)
         self._contexts[shapes] = context
+        if context.binding.is_plain:
+            self._last = context
+            context.binding.expect()
         return context.run(arrays)
 
     def cancel(self) -> None:
@@ -389,10 +380,11 @@ class Body:
         """Return a context bound to shapes that none is: a new one, or the one not used longest."""
         self._signature.check_shapes(shapes)
         oldest, context = next(iter(self._contexts.items()), ((), None))
-        is_full = len(self._contexts) >= _MOST_SHAPES
-        if context is not None and (is_full or context.binding.arena_bytes > _SMALL_BYTES):
+        count = len(self._contexts)
+        held = 0 if context is None else (count + 1) * context.binding.arena_bytes
+        if context is not None and (count >= _MOST_SHAPES or held > _MOST_BYTES):
             del self._contexts[oldest]
         else:
-            context = Context(self._executable, self._threads)
+            context = Context(self._executable, self._threads, is_inner=True)
         context.binding.bind(shapes)
         return context

@@ -16,6 +16,7 @@ from onnx.reference import ReferenceEvaluator
 from ..errors import KernelError, UnsupportedModel
 from ..reference import evaluator
 from ..reference.loop import Loop
+from ..reference.operator import Mover
 from .host_shapes import serialized
 from .objects import copied
 
@@ -37,6 +38,11 @@ class HostOp:
     ------
     UnsupportedModel
         There is no implementation of the operator.
+
+    Attributes
+    ----------
+    moves : bool
+        Whether the results are inputs or parts of them, or values of their own; none is changed.
     """
 
     def __init__(self, node: ir.Node, name: str, opsets: Mapping[str, int]) -> None:
@@ -67,6 +73,8 @@ class HostOp:
                 f"node {proto.name!r}: no implementation of {domain}.{proto.op_type} "
                 f"(opset {opsets.get(proto.domain)}): {error}"
             ) from error
+        self.moves = isinstance(self._node, Mover)
+        self._needs_context = self._node.need_context()
 
     def compute_bodies(self, bodies: Mapping[str, Body]) -> None:
         """Let functions compute the bodies of the node, by attribute.
@@ -104,8 +112,7 @@ class HostOp:
             The operator failed; names the node and the shapes it was given.
         """
         try:
-            with np.errstate(all="ignore"):
-                results = self._results(inputs, captured)
+            results = self._results(inputs, captured)
             return [
                 _as_array(results[index]) if is_wanted else None
                 for index, is_wanted in enumerate(self._is_wanted)
@@ -133,7 +140,7 @@ class HostOp:
 
     def _compute(self, inputs: Sequence[Any], captured: Mapping[str, Any]) -> Sequence[Any]:
         """Call the operator itself: an evaluator takes ten times as long as most of them."""
-        if self._node.need_context():
+        if self._needs_context:
             return self._node.run(*inputs, context=self._feeds(inputs, captured))
         return self._node.run(*inputs)
 
@@ -151,8 +158,8 @@ class HostOp:
 
 
 def _as_array(value: Any) -> Any:
-    if isinstance(value, np.ndarray) and value.dtype.kind == "U":
-        return value.astype(object)  # as onnxruntime gives strings
+    if type(value) is np.ndarray:  # onnxruntime gives strings as objects
+        return value.astype(object) if value.dtype.kind == "U" else value
     return np.asarray(value) if isinstance(value, np.generic | int | float | bool) else value
 
 

@@ -3,11 +3,12 @@
 Working memory is used again by later steps and later runs, so no such value may hold a part of it.
 Three rules see to that: an operator on the host cannot write into what it is given (`protected`),
 what it gives is kept without working memory (`detached`), and what a run returns is the caller's
-own (`copied`).
+own (`copied`, or `given_away` by the last who refers to it).
 """
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -29,7 +30,22 @@ def detached(value: Any, is_lent: Callable[[np.ndarray], bool]) -> Any:
 
 def copied(value: Any) -> Any:
     """Return a value that shares no memory with any other."""
-    return _with_arrays(value, lambda array: np.array(array, order="C"))
+    return _with_arrays(value, _copy)
+
+
+def given_away(value: Any) -> Any:
+    """Return a value as the caller's own: copied if anything but the call itself refers to it."""
+    if type(value) is np.ndarray and value.base is None and value.flags.writeable:
+        return value if sys.getrefcount(value) == _SOLE else copied(value)
+    return copied(value)
+
+
+def _references(value: Any) -> int:
+    return sys.getrefcount(value)
+
+
+_SOLE = _references(np.empty(0))
+"""What is counted of an array within a function to which its last reference was handed."""
 
 
 def _with_arrays(value: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
@@ -38,7 +54,10 @@ def _with_arrays(value: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
     if isinstance(value, list | tuple):
         if value and _is_plain(value[0]):
             return [dict(item) for item in value]
-        return [_with_arrays(item, change) for item in value]
+        return [
+            change(item) if type(item) is np.ndarray else _with_arrays(item, change)
+            for item in value
+        ]
     if isinstance(value, dict):
         return (
             dict(value)
@@ -53,6 +72,10 @@ def _is_plain(value: Any) -> bool:
     if not isinstance(value, dict):
         return False
     return isinstance(next(iter(value.values()), None), float | int | str)
+
+
+def _copy(array: np.ndarray) -> np.ndarray:
+    return array.copy() if type(array) is np.ndarray else np.array(array, order="C")
 
 
 def _read_only(array: np.ndarray) -> np.ndarray:

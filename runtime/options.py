@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidArgument
+from ..given_numbers import whole
 from ..kernels.abi import MANY_PARTS, SIZE_LIMIT
 from ..kernels.folders import warn_once
 from ..kernels.unit_rates import BFLOATS_WORTH, bfloat16_speed
@@ -45,24 +46,19 @@ def checked_options(
         raise InvalidArgument(f"precision must be one of {_PRECISIONS}, not {precision!r}")
     if optimize not in _LEVELS:
         raise InvalidArgument(f"optimize must be one of {_LEVELS}, not {optimize!r}")
-    if fold_limit is not None and (not isinstance(fold_limit, int) or fold_limit < 0):
-        raise InvalidArgument(f"fold_limit must be a number of bytes, not {fold_limit!r}")
     options: dict[str, Any] = {
         "precision": _paying(precision),
         "optimize": optimize,
         "choices": sorted_choices(choices),
     }
     if fold_limit is not None:
-        options["fold_limit"] = fold_limit
+        options["fold_limit"] = whole(fold_limit, "fold_limit must be a number of bytes")
     if max_iterations is not None:
-        if not isinstance(max_iterations, int) or not 0 <= max_iterations < SIZE_LIMIT:
-            raise InvalidArgument(f"max_iterations must be a number, not {max_iterations!r}")
-        options["max_iterations"] = max_iterations
+        expected = "max_iterations must be a number"
+        options["max_iterations"] = whole(max_iterations, expected, 0, SIZE_LIMIT - 1)
     if threads is None:
         threads = _threads_of_environment() or min(available_processors(), MOST_THREADS)
-    elif not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
-        raise InvalidArgument(f"threads must be {_RANGE}, not {threads!r}")
-    return threads, options
+    return whole(threads, f"threads must be {_RANGE}", 1, MOST_THREADS), options
 
 
 def _paying(precision: str) -> str:

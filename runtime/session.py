@@ -12,6 +12,7 @@ import numpy as np
 
 from ..custom_operators import find
 from ..errors import InvalidArgument
+from ..given_numbers import whole
 from . import background, endings, stateful
 from .defaults import noted_defaults
 from .engine import Engine
@@ -237,7 +238,9 @@ class Session:
             Input of each state by its output; by default those that are named as exporters name
             caches (``present.0.key`` and ``past_key_values.0.key``, and the like).
         capacity : int
-            Length that caches have room for at first; it is doubled when it does not suffice.
+            Length that caches have room for at first; it is doubled when it does not suffice. The
+            memory of runs is planned for caches of this length, so that none before allocates or
+            plans: give what the longest text needs.
 
         Raises
         ------
@@ -257,8 +260,7 @@ class Session:
                     raise InvalidArgument(f"no {name!r} among {list(known)}")
         if not pairs or len({name for _, name in pairs}) < len(pairs):
             raise InvalidArgument(f"states must be outputs and inputs, each once, not {states}")
-        if not isinstance(capacity, int) or capacity < 1:
-            raise InvalidArgument(f"capacity must be a positive integer, not {capacity!r}")
+        capacity = whole(capacity, "capacity must be a positive integer", 1)
         options = {**self._options, "states": pairs}
 
         def open_engine(assumed: VariantInputs) -> Engine:
@@ -307,7 +309,9 @@ class Session:
         return ModelMetadata(**self.engine.program.metadata["model"])
 
     def profile(self, feeds: Mapping[str, Any], runs: int = 20, warmup: int = 3) -> RunProfile:
-        """Time every step over several runs."""
+        """Time every step over several runs, at least one, after some that warm up."""
+        runs = whole(runs, "runs must be a positive integer", 1)
+        warmup = whole(warmup, "warmup must be a number of runs")
         return self._variants.choose(feeds, at_once=True).profile(feeds, runs, warmup)
 
     def trace(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..difference import largest_error
 from ..errors import InvalidArgument
+from ..given_numbers import is_whole
 from ..kernels.storage import cache_folder, forget, remembered
 from ..random_arrays import random_array
 from .engine import Engine
@@ -159,7 +160,7 @@ def _statement(name: str, value: Any) -> str:
         contents = "" if plain else hashlib.sha256(value.tobytes()).hexdigest()
         return f"array {value.dtype} {value.shape} {contents}"
     shape = value if isinstance(value, tuple | list) else (value,)
-    if not all(isinstance(n, int | np.integer) and n >= 0 for n in shape):
+    if not all(is_whole(n) and n >= 0 for n in shape):
         raise InvalidArgument(
             f"tune: {name!r} is given as {value!r}; give an array or a shape for an input, "
             "or a size for a dimension"

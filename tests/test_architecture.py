@@ -15,6 +15,7 @@ GROUND = (
     "dimension_names",
     "errors",
     "forks",
+    "given_numbers",
     "inference_faults",
     "logs",
     "notes",
@@ -36,6 +37,7 @@ OURS = {
         "custom_operators",
         "declarations",
         "errors",
+        "given_numbers",
         "inference_faults",
         "logs",
         "notes",
@@ -45,7 +47,7 @@ OURS = {
     },
     "runtime": {*GROUND, "kernels"},
     "tools": {"", *GROUND, "importers", "kernels", "optimizer", "reference", "runtime"},
-    "": {"custom_operators", "errors", "forks", "logs"},
+    "": {"custom_operators", "errors", "forks", "given_numbers", "logs"},
 }
 LIBRARIES = {"numba", "llvmlite", "onnx", "onnx_ir"}
 FRAMEWORKS = {"torch", "tensorflow", "keras", "tf2onnx", "onnxscript", "jax"}

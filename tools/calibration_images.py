@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidArgument
+from ..given_numbers import is_whole
 from .feeds import input_names
 
 if TYPE_CHECKING:
@@ -64,8 +65,13 @@ class ImageOptions:
                 raise InvalidArgument(f"{name} must be finite: {numbers}")
         if self.scale is not None and not all(self.scale):
             raise InvalidArgument(f"scale must not be 0: {self.scale}")
-        if self.resize is not None and min(self.resize) < 1:
+        if self.resize is not None and not _is_size(self.resize):
             raise InvalidArgument(f"resize must be a height and a width, not {self.resize}")
+
+
+def _is_size(value: Any) -> bool:
+    """Tell whether a value is a height and a width."""
+    return len(value) == 2 and all(is_whole(size) and size > 0 for size in value)
 
 
 class ImageFolder:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ImportFailed, InvalidArgument
+from ..given_numbers import is_finite, whole
 from ..runtime.session import Session
 from ..runtime.stateful import Stateful, matched_states
 
@@ -44,10 +45,12 @@ class Sampling:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.temperature < 0 or self.top_k < 0 or not 0 < self.top_p <= 1:
-            raise InvalidArgument(
-                "temperature and top_k must not be below 0, top_p must be above 0 and at most 1"
-            )
+        if not is_finite(self.temperature) or self.temperature < 0:
+            raise InvalidArgument(f"temperature must not be below 0, not {self.temperature!r}")
+        if not is_finite(self.top_p) or not 0 < self.top_p <= 1:
+            raise InvalidArgument(f"top_p must be above 0 and at most 1, not {self.top_p!r}")
+        whole(self.top_k, "top_k must be a number of tokens")
+        whole(self.seed, "seed must be a whole number from 0")
 
     def chooser(self) -> Callable[[np.ndarray], int]:
         """Return a function that chooses a token by the logits of all."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from numbers import Integral, Real
 from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidArgument
+from ..given_numbers import is_finite, is_whole
 
 MODES = ("static", "dynamic", "weights", "fp16", "bf16")
 _ROUNDINGS = ("nearest", "mse", "gptq", "adaround")
@@ -53,9 +53,9 @@ def check_options(mode: str, path: Any, options: Mapping[str, Any]) -> None:
             said = ", ".join(map(str, known))
             raise InvalidArgument(f"{name} must be one of {said}, not {value!r}")
     percentile, block, keep = (options[name] for name in ("percentile", "block", "keep"))
-    if not (isinstance(percentile, Real) and 50 < float(percentile) <= 100):
+    if not (is_finite(percentile) and 50 < percentile <= 100):
         raise InvalidArgument(f"percentile must lie above 50 and up to 100, not {percentile!r}")
-    if not isinstance(block, Integral) or block < 16 or int(block) & (int(block) - 1):
+    if not is_whole(block) or block < 16 or int(block) & (int(block) - 1):
         raise InvalidArgument(f"block must be a power of two from 16, not {block!r}")
     if isinstance(keep, str):
         raise InvalidArgument(f"keep must be a sequence of names, not {keep!r}")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sized
 from dataclasses import dataclass
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InvalidArgument
+from ..given_numbers import is_finite
 from . import text
 from .calibration_data import calibration_feeds
 from .drops import Feed, Held, Metric, drop, held_back, metric_name, split
@@ -45,7 +45,7 @@ class Verification:
         if self.labels is not None and not isinstance(self.labels, Sized):
             raise InvalidArgument(f"labels must be a sequence, not {self.labels!r}")
         given = self.max_drop
-        if given is not None and not (isinstance(given, Real) and 0 <= given < float("inf")):
+        if given is not None and not (is_finite(given) and given >= 0):
             raise InvalidArgument(f"max_drop must be a number of points, not {self.max_drop!r}")
 
     @property

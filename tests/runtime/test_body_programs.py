@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import sardonyx
 from sardonyx.errors import KernelError
+from sardonyx.runtime import objects
 from sardonyx.runtime.binding import Binding
 
 GROWING = """g (float[N,3] x, int64 n) => (float[M,3] y) {
@@ -115,6 +116,25 @@ def test_sequences_go_through_bodies() -> None:
         np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
+def test_sequences_in_bodies_are_not_copied() -> None:
+    """An iteration hands on what the ones before have put into a sequence."""
+    text = """g (float[2,3] x, int64 n) => (seq(float[2,3]) y) {
+        start = SequenceConstruct(x)
+        y = Loop (n, , start) <body = b (int64 i, bool d, seq(float[2,3]) v)
+            => (bool e, seq(float[2,3]) w) { e = Identity(d) w = SequenceInsert(v, x) }>
+    }"""
+    session = sardonyx.Session(model(text), threads=1)
+    x = np.ones((2, 3), np.float32)
+    copies = []
+    copy = objects._copy
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objects, "_copy", lambda array: (copies.append(1), copy(array))[1])
+        (y,) = session.run(None, {"x": x, "n": np.array(30)})
+    assert len(y) == 31 and len(copies) <= 2 * 31
+    y[3][:] = 5
+    assert (x == 1).all() and all((each == 1).all() for i, each in enumerate(y) if i != 3)
+
+
 @pytest.mark.parametrize("text", [GROWING, COLLECTING])
 def test_iterations_have_a_limit(text: str) -> None:
     more = {"c": YES} if text is COLLECTING else {}
@@ -135,7 +155,7 @@ def test_bodies_stay_bound_to_shapes_that_come_again(monkeypatch: pytest.MonkeyP
     session = sardonyx.Session(model(GROWING))
     other = onnxruntime.InferenceSession(model(GROWING))
     body = session.engine.program.bodies[0]
-    for n, new in ((5, 5), (5, 0), (3, 0), (20, 15), (20, 20)):
+    for n, new in ((5, 5), (5, 0), (3, 0), (20, 15), (20, 0), (80, 60), (80, 80)):
         bound.clear()
         got, want = (each.run(None, feeds(n=n))[0] for each in (session, other))
         np.testing.assert_allclose(got, want, rtol=1e-5)

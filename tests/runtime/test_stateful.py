@@ -11,6 +11,7 @@ import onnxruntime
 import pytest
 import sardonyx
 from sardonyx.errors import InvalidArgument
+from sardonyx.runtime.binding import Binding
 from sardonyx.runtime.stateful import Stateful, matched_states
 
 F32 = np.float32
@@ -121,6 +122,56 @@ def test_steps_neither_plan_nor_allocate(monkeypatch: pytest.MonkeyPatch) -> Non
         decoder.run(None, {"x": floats(1, 2, 1, 3, seed=index)})
     assert not planned
     assert decoder._arrays["past_0"].ctypes.data == memory
+
+
+MASKED = """g (float[1, 2, step, 8] q, float[1, 2, step, 8] k, float[1, 1, rows, total] mask,
+    float[1, 2, past, 8] past_key) => (float[1, 2, step, 8] y, float[1, 2, all, 8] present_key) {
+        present_key = Concat<axis=2>(past_key, k)
+        turned = Transpose<perm=[0, 1, 3, 2]>(present_key)
+        scores = MatMul(q, turned)
+        factors = Exp(mask)
+        less = Sub(factors, mask)
+        masked = Mul(scores, less)
+        p = Softmax(masked)
+        y = MatMul(p, present_key)
+    }"""
+"""The mask is as long as the cache, which only the numbers of runs say."""
+
+
+@pytest.mark.parametrize(
+    ("steps", "plans"),
+    [
+        ([4] + [1] * 60, 1),
+        ([1] * 64, 1),
+        ([40] + [1] * 24, 1),
+        ([3] + [5] * 12 + [1], 2),  # the second for the longer steps
+    ],
+)
+def test_memory_is_planned_once_for_full_caches(
+    steps: list[int], plans: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = []
+    plan = Binding._plan_memory
+    monkeypatch.setattr(
+        Binding, "_plan_memory", lambda self, phase: (planned.append(phase), plan(self, phase))
+    )
+    session = sardonyx.Session(model(MASKED), threads=1)
+    decoder = session.stateful(capacity=64)
+    other = onnxruntime.InferenceSession(model(MASKED))
+    past = np.zeros((1, 2, 0, 8), F32)
+    planned.clear()
+    for index, step in enumerate(steps):
+        length = past.shape[2] + step
+        feeds = {
+            "q": floats(1, 2, step, 8, seed=index),
+            "k": floats(1, 2, step, 8, seed=-index % 7),
+        }
+        feeds["mask"] = floats(1, 1, step, length, seed=index)
+        (y,) = decoder.run(None, feeds)
+        wanted, past = other.run(None, {**feeds, "past_key": past})
+        np.testing.assert_allclose(y, wanted, rtol=1e-4, atol=1e-5)
+        assert len(planned) <= plans, index
+    assert decoder.length == 64
 
 
 def test_first_values_may_be_given() -> None:

@@ -12,7 +12,7 @@ import onnxruntime
 import pytest
 import sardonyx
 from sardonyx.errors import InvalidModel, KernelError
-from sardonyx.runtime.ops import control
+from sardonyx.runtime.ops import repeat
 
 
 def parsed(text: str) -> bytes:
@@ -48,7 +48,7 @@ def states(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, lowered_anew: None
 ) -> None:
     """Let loops copy the states that an iteration gives, or let two buffers alternate."""
-    monkeypatch.setattr(control, "_SMALL", -1 if request.param == "alternating" else 1 << 62)
+    monkeypatch.setattr(repeat, "_SMALL", -1 if request.param == "alternating" else 1 << 62)
 
 
 YES, NO = np.array(True), np.array(False)
@@ -271,6 +271,49 @@ def test_gathered_results_last_from_the_first_iteration() -> None:
         z = ReduceMean<keepdims=0>(s, zero)
     }"""
     compare(text, {"x": floats(4, 4), "y": floats(4, 4, seed=1)})
+
+
+ENDED = """g (float[N,3] x, bool c, float limit)
+    => (float[N,3] y, float[T,N,3] s, float[T] z, int64 k) {
+    axes = Constant<value_ints=[1, 2]>()
+    LIMIT
+    y, u, t = Loop (most, c, x) <body = b (int64 i, bool d, float[N,3] v)
+        => (bool e, float[N,3] w, float[N,3] p, float q) {
+            w = Add(v, x) p = Mul(w, w) q = ReduceSum<keepdims=0>(w) e = Less(q, limit) }>
+    s = Neg(u) a = ReduceSum<keepdims=0>(u, axes) z = Add(a, t)
+    shape = Shape(s) zero = Constant<value_int=0>() k = Gather(shape, zero)
+}"""
+LIMITS = [
+    "most = Constant<value_int=12>()",
+    "first = Constant<value_int=0>() r = Shape(x) "
+    "rows = Gather(r, first) four = Constant<value_int=4>() most = Mul(rows, four)",
+]
+
+
+@pytest.mark.parametrize("limit", LIMITS)
+def test_results_of_loops_that_end_themselves_have_room_for_the_limit(limit: str) -> None:
+    """Ended by the condition, by the limit, and before the first iteration; sizes that change."""
+    text = ENDED.replace("LIMIT", limit)
+    cases = [(3, 30.0), (3, 1e9), (5, 44.0), (2, -1.0)]
+    feeds = [
+        {"x": np.abs(floats(n, 3, seed=n)), "c": YES, "limit": np.array(most, np.float32)}
+        for n, most in cases
+    ]
+    compare(text, *feeds)
+    y, s, z, k = session(text).run(None, {**feeds[0], "c": NO})
+    np.testing.assert_array_equal(y, feeds[0]["x"])
+    assert (s.shape, z.shape, int(k)) == ((0, 3, 3), (0,), 0)  # onnxruntime: (0, 0, 3)
+
+
+@pytest.mark.parametrize("most", [1 << 20, (1 << 63) - 1])
+def test_a_limit_beyond_the_room_is_left_to_the_host(most: int) -> None:
+    text = ENDED.replace("LIMIT", f"most = Constant<value_int={most}>()")
+    ours = sardonyx.Session(parsed(text), threads=1)
+    assert [host.op_type for host in ours.engine.program.host_steps] == ["Loop"]
+    reference = onnxruntime.InferenceSession(parsed(text), providers=["CPUExecutionProvider"])
+    given = {"x": np.abs(floats(2, 3)), "c": YES, "limit": np.array(25, np.float32)}
+    for got, want in zip(ours.run(None, given), reference.run(None, given), strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
 def test_loops_of_nothing() -> None:

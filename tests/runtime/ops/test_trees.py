@@ -241,6 +241,35 @@ def test_thresholds_that_are_infinite_or_no_numbers(guard):
         check(build("TreeEnsembleRegressor", np.float32, fields), rng, np.float32)
 
 
+@pytest.mark.parametrize("transform", ["NONE", "LOGISTIC"])
+@pytest.mark.parametrize("only", [0, 1])
+def test_one_class_with_weights_takes_its_own_base_value(only, transform):
+    """'Base values for classification, added to final class score', one for each class.
+
+    onnxruntime gives 0 as the other score, though it takes the sum for the label; of class 1 alone
+    it gives the base value without the trees.
+    """
+    fields = {k: v for k, v in stump().items() if "target" not in k}
+    base = [0.25, -0.125]
+    fields |= {
+        "class_treeids": [0, 0], "class_nodeids": [1, 2], "class_ids": [only] * 2,
+        "class_weights": [-0.5, 0.75], "classlabels_int64s": [0, 1], "base_values": base,
+        "post_transform": transform,
+    }  # fmt: skip
+    model = build("TreeEnsembleClassifier", np.float32, fields)
+    x = np.zeros((2, FEATURES), np.float32)
+    x[1, 1] = 1
+    sums = np.array([-0.5, 0.75]) + base[only]
+    others = -sums if only == 0 else np.full(2, base[0])  # class 0 alone stands for both
+    wanted = np.stack([others, sums], 1)
+    if transform == "LOGISTIC":
+        wanted = 1 / (1 + np.exp(-wanted))
+    for engine in (sardonyx.Session(model, threads=1), evaluator(model)):
+        labels, scores = engine.run(None, {"x": x})
+        np.testing.assert_allclose(scores, wanted, rtol=1e-5)
+        np.testing.assert_array_equal(labels, sums > 0)
+
+
 # --- what is refused --------------------------------------------------------------------------
 
 
