@@ -252,7 +252,7 @@ OPERATORS = {
         interval=intervals.arithmetic("Sub"),
         unchanged=_neutral(0.0),
     ),
-    "Sum": replace(_BROADCASTING, contents=_on_sizes(add_sizes), unchanged=only_operand),
+    "Sum": replace(_BROADCASTING, unchanged=only_operand),
     "Swish": _ACTIVATION,
     "Tan": _UNARY,
     "Tanh": _ACTIVATION,
