@@ -9,7 +9,7 @@ from numba.core import types
 
 from .simd import call_by_name, element_at, unary
 from .target import LANES
-from .vectors import F16, F32, F64, I16, I32, f32x, i32x, intrinsic
+from .vectors import F16, F32, F64, I16, I32, I64, f32x, i32x, intrinsic
 
 
 @intrinsic
@@ -48,7 +48,8 @@ def rounded_f16(typingctx, value):  # type: ignore[no-untyped-def]
 def odd_f32(typingctx, value):  # type: ignore[no-untyped-def]
     """Give a float64 as float32: the neighbour whose last bit is set, where it is none.
 
-    It rounds to fewer bits as the float64 itself.
+    It rounds to fewer bits as the float64 itself. Denormal ones are made of integers, since the
+    processor may take them for zero.
     """
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
@@ -61,9 +62,21 @@ def odd_f32(typingctx, value):  # type: ignore[no-untyped-def]
         is_even = builder.icmp_unsigned("==", builder.and_(bits, I32(1)), I32(0))
         is_other = builder.fcmp_ordered("!=", back, args[0])
         moved = builder.select(builder.and_(is_even, is_other), builder.add(bits, step), bits)
-        return builder.bitcast(moved, F32)
+        is_denormal = builder.fcmp_ordered("<", away, F64(2.0**-126))
+        denormal = _odd_denormal(builder, args[0], away)
+        return builder.bitcast(builder.select(is_denormal, denormal, moved), F32)
 
     return types.float32(types.float64), codegen
+
+
+def _odd_denormal(builder: ir.IRBuilder, value: Any, size: Any) -> Any:
+    """Emit the bits of a number below the smallest normal float32, of which steps are counted."""
+    steps = builder.fmul(size, F64(2.0**149))
+    bits = builder.fptoui(steps, I32)
+    lost = builder.fcmp_ordered("!=", builder.uitofp(bits, F64), steps)
+    sign = builder.trunc(builder.lshr(builder.bitcast(value, I64), I64(32)), I32)
+    sign = builder.and_(sign, I32(1 << 31))
+    return builder.or_(builder.or_(bits, builder.zext(lost, I32)), sign)
 
 
 # bfloat16 is the upper half of a float32. It is rounded by integer operations: the processor's own

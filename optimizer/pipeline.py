@@ -32,6 +32,7 @@ from .fusions.rotary import fuse_rotary
 from .fusions.sequence_elements import read_elements
 from .fusions.sequences import simplify_sequences
 from .fusions.softmax import simplify_softmax
+from .fusions.unit_transposes import drop_unit_axes_of_transposes
 from .hoist import hoist_activations
 from .loops import lift_loop_invariants
 from .movement import merge_movements, reshape_transposes
@@ -74,6 +75,7 @@ _ALL: dict[str, Pass] = {
     "unflatten_products": unflatten_products,
     "cancel_transposes": cancel_transposes,
     "drop_unit_axes": drop_unit_axes,
+    "drop_unit_axes_of_transposes": drop_unit_axes_of_transposes,
     "fuse_resizes": fuse_resizes,
     "fuse_normalization": fuse_normalization,
     "fuse_activations": fuse_activations,

@@ -92,10 +92,13 @@ class _Folder:
         if attribute(node, "allowzero", 0):
             return False
         sizes = dims(x)
+        made = dims(node.outputs[0]) or [None] * len(contents)
         items: list[int | None] = []
         for axis, item in enumerate(contents):
             copied = sizes is not None and axis < len(sizes) and sizes[axis] == item
             number = item if isinstance(item, int) and item != 0 else None
+            if number == -1 and isinstance(size := made[axis], int) and size:
+                number = size  # which leaves -1 to one that has a name
             items.append(0 if copied and isinstance(item, str) else number)
         if items.count(None) > 1 or (None in items and -1 in items):
             return False

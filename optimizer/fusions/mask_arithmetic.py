@@ -35,6 +35,7 @@ def shifted_scores(m: Match) -> ir.Value:
 @rewrite(
     lambda s, f, k: op.Softmax((s * f - fixed(k) * (1.0 - f)).named("less")),
     lambda s, f, k: op.Softmax(s * f + fixed(k) * (1.0 - f)),
+    lambda s, c, k: op.Softmax(s * op.Cast(c).named("f") + fixed(k) * op.Cast(op.Not(c))),
 )
 def selected_scores(m: Match) -> ir.Value:
     """Scores that are multiplied by a bool, where that is false a number far below them."""

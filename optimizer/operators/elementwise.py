@@ -5,11 +5,13 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import replace
+from functools import reduce
 
 import numpy as np
 import onnx_ir as ir
 
 from .. import intervals
+from ..size_limits import greater_size, smaller_size
 from ..size_products import multiply_sizes
 from ..size_sums import add_sizes, subtract_sizes
 from ..values import Size, attribute, constant, rank
@@ -90,17 +92,18 @@ def _arithmetic(operate: Callable[[int, int], int | None]) -> ContentsRule:
 
 
 def _on_sizes(operate: Callable[[Size, Size], Size]) -> ContentsRule:
-    """Arithmetic on sizes."""
+    """Arithmetic on sizes, of two operands or, of operators that allow it, any number."""
 
-    def contents(node: ir.Node, read: Read) -> Contents | None:
-        types = [value.dtype for value in node.inputs if value is not None]
-        if len(types) != 2 or any(dtype and dtype.is_floating_point() for dtype in types):
-            return None
-        a, b = (read(value) for value in node.inputs)
+    def of_two(a: Contents | None, b: Contents | None) -> Contents | None:
         if a is None or b is None:
             return None
         both = np.broadcast(a, b)
         return table([operate(x, y) for x, y in both], both.shape)
+
+    def contents(node: ir.Node, read: Read) -> Contents | None:
+        if any(value and value.dtype and value.dtype.is_floating_point() for value in node.inputs):
+            return None
+        return reduce(of_two, map(read, node.inputs))
 
     return contents
 
@@ -205,10 +208,19 @@ OPERATORS = {
     "LessOrEqual": replace(_BROADCASTING, contents=_arithmetic(operator.le)),
     "Log": _UNARY,
     "Max": replace(
-        _BROADCASTING, interval=intervals.maximum, unchanged=only_operand, carried=all_inputs
+        _BROADCASTING,
+        contents=_on_sizes(greater_size),
+        interval=intervals.maximum,
+        unchanged=only_operand,
+        carried=all_inputs,
     ),
     "Mean": replace(_BROADCASTING, unchanged=only_operand),
-    "Min": replace(_BROADCASTING, unchanged=only_operand, carried=all_inputs),
+    "Min": replace(
+        _BROADCASTING,
+        contents=_on_sizes(smaller_size),
+        unchanged=only_operand,
+        carried=all_inputs,
+    ),
     "Mish": _ACTIVATION,
     "Mod": replace(_BROADCASTING, contents=_modulo),
     "Mul": replace(

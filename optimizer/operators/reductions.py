@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
+
 import numpy as np
 import onnx_ir as ir
 
-from ..values import attribute, integers, rank
+from ..size_limits import greater_size, smaller_size
+from ..size_products import multiply_sizes
+from ..size_sums import add_sizes
+from ..values import Size, attribute, integers, rank
 from .orders import inverse, reorder_blocks, reorder_inputs, single_axes
-from .record import Operator, Order, Reordered, first_input
+from .record import (
+    Contents,
+    ContentsRule,
+    Operator,
+    Order,
+    Read,
+    Reordered,
+    first_input,
+    table,
+)
 
 
 def _reorder_reduce(node: ir.Node, value: ir.Value, order: Order) -> Reordered | None:
@@ -67,6 +83,25 @@ def _reorder_layer_normalization(node: ir.Node, value: ir.Value, order: Order) -
     return Reordered({x: order, node.outputs[0]: order})
 
 
+def _total(operate: Callable[[Size, Size], Size]) -> ContentsRule:
+    """What a reduction makes of a vector of sizes."""
+
+    def contents(node: ir.Node, read: Read) -> Contents | None:
+        x, sizes = node.inputs[0], read(node.inputs[0])
+        if x is None or x.dtype is None or x.dtype.is_floating_point():
+            return None
+        if sizes is None or sizes.ndim != 1 or not sizes.size:
+            return None
+        axes = node.inputs[1] if len(node.inputs) > 1 else None
+        if axes is not None and not integers(axes):  # not known, or none: then it may do nothing
+            return None
+        if axes is None and attribute(node, "noop_with_empty_axes", 0):
+            return None
+        return table([reduce(operate, sizes)], (1,) if attribute(node, "keepdims", 1) else ())
+
+    return contents
+
+
 _REDUCE = Operator(reorder=_reorder_reduce)
 _EXTREME = Operator(reorder=_reorder_reduce, carried=first_input)
 _ARG = Operator(reorder=_reorder_arg)
@@ -81,11 +116,11 @@ OPERATORS = {
     "ReduceL2": _REDUCE,
     "ReduceLogSum": _REDUCE,
     "ReduceLogSumExp": _REDUCE,
-    "ReduceMax": _EXTREME,
+    "ReduceMax": replace(_EXTREME, contents=_total(greater_size)),
     "ReduceMean": _REDUCE,
-    "ReduceMin": _EXTREME,
-    "ReduceProd": Operator(holds_sizes="first", reorder=_reorder_reduce),
-    "ReduceSum": _REDUCE,
+    "ReduceMin": replace(_EXTREME, contents=_total(smaller_size)),
+    "ReduceProd": replace(_REDUCE, holds_sizes="first", contents=_total(multiply_sizes)),
+    "ReduceSum": replace(_REDUCE, contents=_total(add_sizes)),
     "ReduceSumSquare": _REDUCE,
     "Softmax": _SOFTMAX,
 }

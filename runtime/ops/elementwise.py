@@ -255,6 +255,9 @@ def _cast(node: Node, operands: Sequence[Term]) -> Term:
         mode = "saturate" if node.attribute("saturate", 1) else "free"
         way = f"_{node.attribute('round_mode', 'up')}" if target == "e8m0" else ""
         target = f"{target}_{mode}{way}"
+    if short_name(source.dtype) == "e8m0" and dtype in ("float64", "bool"):
+        # The smallest power of two is a denormal float32, which the processor may take for zero.
+        x = call("where", call("less", x, 2.0**-126), 2.0**-127, call("to_f64", x))
     if rounded and source.dtype in _WIDER:
         return call(f"to_{target}", call("odd_f32", call("to_f64", x)))
     from_float = source.is_float and target[0] in "iu"

@@ -227,4 +227,4 @@ register(
         rules=(checks.axis(-1, more=1), _check_one_hot), infer=_infer_one_hot, lower=_lower_one_hot
     ),
 )
-register("Dropout", Operator(infer=_infer_dropout, lower=_lower_dropout))
+register("Dropout", Operator(infer=_infer_dropout, lower=_lower_dropout, moves=True))

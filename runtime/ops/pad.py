@@ -181,5 +181,6 @@ register(
         ),
         infer=_infer_pad,
         lower=_lower_pad,
+        moves=True,
     ),
 )

@@ -250,15 +250,15 @@ def _lower_global_norm(emit: Emission, node: Node) -> None:
     _emit_root(emit, sums, y, p)
 
 
-def _powers(emit: Emission, x: Tensor, p: int) -> Tensor:
-    text = {1: "abs(x0)", 2: "mul(x0,x0)"}.get(p, "pow(abs(x0),x1)")
+def _powers(emit: Emission, x: Tensor, p: float) -> Tensor:
+    text = {1.0: "abs(x0)", 2.0: "mul(x0,x0)"}.get(p, "pow(abs(x0),x1)")
     order = channels_last_order(len(x.shape))
     powers = emit.new(x.shape, x.dtype, order)
-    emit_expression(emit, text, powers, [x] if p < 3 else [x, float(p)], order)
+    emit_expression(emit, text, powers, [x] if p in (1, 2) else [x, float(p)], order)
     return powers
 
 
-def _emit_root(emit: Emission, sums: Tensor, y: Tensor, p: int) -> None:
+def _emit_root(emit: Emission, sums: Tensor, y: Tensor, p: float) -> None:
     order = channels_last_order(len(y.shape))
     if p == 2:
         emit_expression(emit, "sqrt(x0)", y, [sums], order)

@@ -72,8 +72,29 @@ def is_empty(draw: Draw, case: Case, check: str) -> bool:
 
 
 def is_finite(value: Any) -> bool:
-    """Tell whether an input has neither NaN nor infinities."""
-    return bool(np.isfinite(np.asarray(value).astype(np.float64)).all())
+    """Tell whether an input has neither NaN nor infinities; strings have none."""
+    array = np.asarray(value)
+    return array.dtype.kind == "O" or bool(np.isfinite(array.astype(np.float64)).all())
+
+
+def is_double(draw: Draw, case: Case, check: str) -> bool:
+    return case.inputs[0].dtype == np.float64
+
+
+def is_dilated_without_pads(draw: Draw, case: Case, check: str) -> bool:
+    """Tell whether a window with gaps has ``auto_pad`` VALID."""
+    dilations = case.attributes.get("dilations", ())
+    return case.attributes.get("auto_pad") == "VALID" and any(step > 1 for step in dilations)
+
+
+def starts_before_the_first(draw: Draw, case: Case, check: str) -> bool:
+    """Tell whether a Slice counts down from before an axis."""
+    x, starts, _, axes, steps = (*case.inputs, *[None] * 5)[:5]
+    if steps is None or x is None or starts is None:
+        return False
+    places = range(len(starts)) if axes is None else axes
+    rows = zip(starts, places, steps, strict=True)
+    return any(step < 0 and start < -x.shape[axis] for start, axis, step in rows)
 
 
 def makes_integers_of_nan(draw: Draw, case: Case, check: str) -> bool:

@@ -14,6 +14,7 @@ from .conditions import (
     is_empty,
     is_finite,
     is_integer,
+    may_overflow,
 )
 
 ONNXRUNTIME = [
@@ -82,8 +83,8 @@ ONNXRUNTIME = [
     ),
     Note(
         "LRN", ORT,
-        "'square_sum' is of one window: its running sums carry NaN and infinities to others",
-        NOT_FINITE,
+        "'square_sum' is of one window: its running sums carry what is very large to others",
+        in_checks("NaN", "infinities", "extremes"),
     ),
     Note(
         "LayerNormalization", ORT,
@@ -101,7 +102,8 @@ ONNXRUNTIME = [
         lambda draw, case, check: draw.version < 13 and NOT_FINITE(draw, case, check),
     ),
     Note(
-        "MatMulInteger", ORT, "'matrix product': a sum of nothing is 0, it writes none", is_empty,
+        "ConvInteger MatMulInteger QLinearConv", ORT,
+        "'matrix product', 'convolution': a sum of nothing is 0, it writes none", is_empty,
     ),
     Note(
         "NonZero", ORT, "'for scalar input, NonZero produces output shape (0, N)': it gives a row",
@@ -110,6 +112,11 @@ ONNXRUNTIME = [
     Note(
         "Normalizer", ORT, "'Y = X / max(X)', 'sum(X)': it does not see NaN and infinities",
         NOT_FINITE,
+    ),
+    Note("Normalizer", ORT, "'sum(X)': squares of integers wrap", may_overflow),
+    Note(
+        "GlobalAveragePool", ORT, "'average': its sums of large numbers do not cancel",
+        in_checks("extremes"),
     ),
     Note(
         "ReduceLogSumExp", ORT,

@@ -21,6 +21,16 @@ from .conditions import (
 
 UNSPECIFIED = [
     Note(
+        "Conv", ALL,
+        "'implicit padding': whether its zeros meet NaN and infinities of weights is not said",
+        lambda draw, case, check: not is_finite(case.inputs[1]),
+    ),
+    Note(
+        "SwiGLU", ALL,
+        "how numbers below the smallest normal one are kept is not said; here they are 0 unless "
+        "precision is strict", in_checks("extremes"),
+    ),
+    Note(
         "ArgMax ArgMin DynamicQuantizeLinear Hardmax TopK", ALL,
         "largest and smallest elements: NaN has no place in an order of numbers", NAN,
     ),

@@ -84,3 +84,34 @@ def test_gelu_by_erfc_is_one_operator(rng):
     (result,) = session.run(None, {session.get_inputs()[0].name: values})
     expected = keras.ops.convert_to_numpy(keras_model(values))
     np.testing.assert_allclose(result, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["plain", "causal", "shared", "single"])
+def test_attention_by_tf2onnx_is_one_operator(rng, tmp_path, kind):
+    """It writes Einsum as products of matrices whose batch it computes from sizes."""
+    import tensorflow
+    import tf2onnx
+
+    x = keras.Input((7, 16))
+    heads = layers.MultiHeadAttention(4, 6, value_dim=5)
+    results = {
+        "plain": lambda: heads(x, x),
+        "causal": lambda: heads(x, x, use_causal_mask=True),
+        "shared": lambda: layers.GroupQueryAttention(6, 4, 2)(x, x),
+        "single": lambda: layers.Attention(use_scale=True)([x, x]),
+    }[kind]()
+    keras_model = keras.Model(x, results)
+    signature = [tensorflow.TensorSpec((None, 7, 16), tensorflow.float32, name="x")]
+    function = tensorflow.function(lambda t: keras_model(t, training=False), signature)
+    tf2onnx.convert.from_function(
+        function, input_signature=signature, opset=17, output_path=str(tmp_path / "model.onnx")
+    )
+    model = sardonyx.optimize(sardonyx.load(tmp_path / "model.onnx"))
+    left = [node.op_type for node in model.graph]
+    assert left.count("Attention") == 1 and "Softmax" not in left
+    session = sardonyx.Session(model)
+    for batch in (1, 3):
+        given = rng.standard_normal((batch, 7, 16)).astype(np.float32)
+        expected = keras.ops.convert_to_numpy(keras_model(given, training=False))
+        (result,) = session.run(None, {"x": given})
+        np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)

@@ -68,6 +68,14 @@ def test_masks_may_be_factors(graph, optimized, kind):
     assert left.count("Attention") == 1 and "Softmax" not in left
 
 
+def test_masks_may_be_factors_with_their_opposite(graph, optimized):
+    """As tf2onnx's Where of old opsets: scores times a bool, and a number times its opposite."""
+    opposite = [("Not", "keep", "drop"), ("Cast", "drop", "g", {"to": 1})]
+    mask = [*SELECTED[:2], *opposite, ("Mul", "number g", "l"), ("Add", "sf l", "m")]
+    left, _ = optimized(attention(graph, mask, number=F(-1e10)), feeds=feeds())
+    assert left.count("Attention") == 1 and "Softmax" not in left
+
+
 @pytest.mark.parametrize("change", ["near", "positive", "other", "half", "no bool"])
 def test_factors_that_select_nothing_stay(graph, optimized, change):
     number = {"near": F(-1e4), "positive": F(1e10)}.get(change, F(-1e10))

@@ -129,8 +129,7 @@ def deformable(draw: Draw) -> Case:
 
 def _power(draw: Draw) -> float:
     """Power of a norm, a real number in the first version."""
-    power = draw.int(1, 3)
-    return float(power) if draw.version == 1 else power
+    return draw.pick([1.0, 1.5, 2.0, 2.5, 3.0]) if draw.version == 1 else draw.int(1, 3)
 
 
 @draws("AveragePool MaxPool LpPool")

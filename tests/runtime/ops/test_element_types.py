@@ -31,8 +31,8 @@ def cast(source: str, target: str, **attributes) -> onnx.ModelProto:
     )
 
 
-def run(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
-    session = sardonyx.Session(model, threads=1, precision="strict")
+def run(model: onnx.ModelProto, x: np.ndarray, precision: str = "strict") -> np.ndarray:
+    session = sardonyx.Session(model, threads=1, precision=precision)
     assert not session.engine.program.metadata["host"]
     (y,) = session.run(None, {"x": x})
     return y
@@ -95,6 +95,52 @@ def test_powers_of_two_by_all_ways_of_rounding():
     for (way, saturate), codes in wanted.items():
         found = run(cast("FLOAT", "FLOAT8E8M0", round_mode=way, saturate=saturate), x)
         assert found.view(np.uint8).tolist() == codes, way
+
+
+@pytest.mark.parametrize("precision", ["strict", "fp32"])
+def test_the_smallest_powers_of_two_stay_apart(precision):
+    """They are denormal as float32, which only strict precision computes with."""
+    least = 2.0**-127
+    x = np.array([0, least / 2, least, least * (1 + 1e-12), least * 1.5, least * 2, least * 2.1])
+    wanted = {
+        ("up", 1): [0, 0, 0, 1, 1, 1, 2],
+        ("down", 1): [0, 0, 0, 0, 0, 1, 1],
+        ("nearest", 0): [255, 255, 0, 0, 1, 1, 1],
+    }
+    for (way, saturate), codes in wanted.items():
+        model = cast("DOUBLE", "FLOAT8E8M0", round_mode=way, saturate=saturate)
+        assert run(model, x, precision).view(np.uint8).tolist() == codes, way
+    powers = np.arange(3, dtype=np.uint8).view(array_type("FLOAT8E8M0"))
+    same(
+        run(cast("FLOAT8E8M0", "DOUBLE"), powers, precision),
+        np.array([least, 2 * least, 4 * least]),
+    )
+    same(run(cast("FLOAT8E8M0", "BOOL"), powers, precision), np.ones(3, bool))
+
+
+@pytest.mark.parametrize("name", [*FLOATS, *INTEGERS, "FLOAT8E8M0"])
+@pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "wrap"])
+def test_types_of_few_bits_are_padded_by_a_kernel(name, mode):
+    x = np.arange(1, 4, dtype=np.uint8).view(np.uint8)
+    x = (
+        (x if name in FLOATS or name == "FLOAT8E8M0" else x - 2)
+        .astype(np.int8)
+        .astype(array_type(name))
+    )
+    given = {"constant": [x[1]] * 2, "edge": [x[0]] * 2, "reflect": x[2:0:-1], "wrap": x[1:]}[mode]
+    code = TensorProto.DataType.Value(name)
+    pads = onnx.numpy_helper.from_array(np.array([2, 0]), "p")
+    value = onnx.numpy_helper.from_array(x[1], "v")
+    node = helper.make_node(
+        "Pad", ["x", "p", *(["v"] if mode == "constant" else [])], ["y"], mode=mode
+    )
+    ports = [helper.make_tensor_value_info(port, code, ["n" + port]) for port in "xy"]
+    graph = helper.make_graph([node], "pad", ports[:1], ports[1:], [pads, value])
+    opset = [helper.make_opsetid("", 25)]
+    same(
+        run(helper.make_model(graph, opset_imports=opset, ir_version=12), x),
+        np.concatenate([given, x]),
+    )
 
 
 @pytest.mark.parametrize("name", HALVES)

@@ -107,6 +107,18 @@ def test_windows_are_clipped_to_the_image(check, op_type, axes):
     check([node], {"x": x}, wanted=[wanted])
 
 
+@pytest.mark.parametrize("p", [1.0, 1.5, 2.0, 2.5, 3.0])
+def test_norms_of_the_first_version_have_any_power(check, rng, p):
+    x = rng.standard_normal((2, 3, 4, 6)).astype(np.float32)
+    powers = np.abs(x.astype(np.float64)) ** p
+    node = make_node("LpPool", ["x"], ["y"], kernel_shape=[4, 2], strides=[1, 2], p=p)
+    pairs = powers.reshape(2, 3, 4, 3, 2).sum((2, 4))[:, :, None]
+    check([node], {"x": x}, wanted=[[(pairs ** (1 / p)).astype(np.float32)]], opset=1)
+    node = make_node("GlobalLpPool", ["x"], ["y"], p=p)
+    total = powers.sum((2, 3), keepdims=True)
+    check([node], {"x": x}, wanted=[[(total ** (1 / p)).astype(np.float32)]], opset=1)
+
+
 @pytest.mark.parametrize("op_type", ["LpPool"])
 def test_padding_beyond_all_measure_is_refused_on_the_host(refused, op_type):
     """Of four spatial axes, which no kernel takes."""
