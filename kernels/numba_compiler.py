@@ -23,6 +23,7 @@ from numba.core.registry import cpu_target
 from ..errors import KernelError
 from ..patches import Patch, applied
 from .collection import rare_collection
+from .numba_shortcuts import by_code, on_errors, without_deletions, without_lifetimes
 from .ref import KernelRef
 
 llvm.initialize_native_asmparser()  # numba initializes what it needs; kernels have assembly
@@ -104,6 +105,8 @@ def _patch(target: str, replacement: Callable[[Any], Any], reason: str) -> Patch
 
 
 _NO_CODE = "LLVM optimizes and compiles a kernel once, with all that it calls"
+_NO_LIFETIMES = "kernels have no variables whose references are counted"
+_NO_TEXTS = "what an error would say is written when there is one"
 PATCHES = (
     _patch(
         "dispatcher._FunctionCompiler._customize_flags",
@@ -124,6 +127,11 @@ PATCHES = (
         _remembered,
         "the type of the same call is looked up once",
     ),
+    _patch("postproc.PostProcessor.run", without_lifetimes, _NO_LIFETIMES),
+    _patch("typed_passes.IRLegalization.run_pass", without_deletions, _NO_LIFETIMES),
+    _patch("base._has_loc", by_code, "the signature of a function takes long to read"),
+    _patch("lowering.new_error_context", on_errors, _NO_TEXTS),
+    _patch("typeinfer.new_error_context", on_errors, _NO_TEXTS),
 )
 """What is replaced in numba while its lock is held, so that no other function is compiled so."""
 
