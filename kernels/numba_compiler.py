@@ -23,6 +23,8 @@ from numba.core.registry import cpu_target
 from ..errors import KernelError
 from ..patches import Patch, applied
 from .collection import rare_collection
+from .numba_division import without_branches
+from .numba_shortcuts import by_code, on_errors, without_deletions, without_lifetimes
 from .ref import KernelRef
 
 llvm.initialize_native_asmparser()  # numba initializes what it needs; kernels have assembly
@@ -98,32 +100,45 @@ def _remembered(get_call_type: Callable[..., Any]) -> Callable[..., Any]:
 
 def _patch(target: str, replacement: Callable[[Any], Any], reason: str) -> Patch:
     return Patch(
-        "numba", f"numba.core.{target}", replacement, reason, "0.68",
+        "numba", f"numba.{target}", replacement, reason, "0.68",
         during="a kernel is compiled", error=KernelError,
     )  # fmt: skip
 
 
+_LIBRARY = "core.codegen.CPUCodeLibrary"
 _NO_CODE = "LLVM optimizes and compiles a kernel once, with all that it calls"
+_NO_LIFETIMES = "kernels have no variables whose references are counted"
+_NO_TEXTS = "what an error would say is written when there is one"
 PATCHES = (
     _patch(
-        "dispatcher._FunctionCompiler._customize_flags",
+        "core.dispatcher._FunctionCompiler._customize_flags",
         lambda _: _without_wrappers,
         "functions that kernels call are not called from Python",
     ),
-    _patch("cpu.CPUContext.get_executable", lambda _: _no_executable, _NO_CODE),
-    _patch("codegen.CPUCodeLibrary._finalize_final_module", lambda _: _no_machine_code, _NO_CODE),
-    _patch("codegen.CPUCodeLibrary._optimize_functions", lambda _: _no_function_passes, _NO_CODE),
-    _patch("codegen.CPUCodeLibrary._optimize_final_module", lambda _: _no_module_passes, _NO_CODE),
+    _patch("core.cpu.CPUContext.get_executable", lambda _: _no_executable, _NO_CODE),
+    _patch(f"{_LIBRARY}._finalize_final_module", lambda _: _no_machine_code, _NO_CODE),
+    _patch(f"{_LIBRARY}._optimize_functions", lambda _: _no_function_passes, _NO_CODE),
+    _patch(f"{_LIBRARY}._optimize_final_module", lambda _: _no_module_passes, _NO_CODE),
     _patch(
-        "compiler.DefaultPassBuilder.define_nopython_pipeline",
+        "core.compiler.DefaultPassBuilder.define_nopython_pipeline",
         lambda _: _pipeline,
         "kernels have no arrays, parallel loops and reference counts",
     ),
     _patch(
-        "types.functions.BaseFunction.get_call_type",
+        "core.types.functions.BaseFunction.get_call_type",
         _remembered,
         "the type of the same call is looked up once",
     ),
+    _patch("core.postproc.PostProcessor.run", without_lifetimes, _NO_LIFETIMES),
+    _patch("core.typed_passes.IRLegalization.run_pass", without_deletions, _NO_LIFETIMES),
+    _patch("core.base._has_loc", by_code, "the signature of a function takes long to read"),
+    _patch(
+        "cpython.numbers._int_divmod_impl",
+        without_branches,
+        "a division is a dozen blocks, which LLVM has to simplify in each kernel",
+    ),
+    _patch("core.lowering.new_error_context", on_errors, _NO_TEXTS),
+    _patch("core.typeinfer.new_error_context", on_errors, _NO_TEXTS),
 )
 """What is replaced in numba while its lock is held, so that no other function is compiled so."""
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, get_type_hints
 
@@ -133,24 +132,13 @@ def _words_of(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]
 def _entry(function: Callable[..., int], arguments: list[tuple[str, Any]]) -> Any:
     from numba import njit
 
-    from . import simd
-
-    words = itertools.count()
-
-    def load(name: str, annotation: Any) -> str:
-        if _is_group(annotation):
-            return f"{name}({', '.join(load(*word) for word in _words_of([(name, annotation)]))})"
-        kind = "f64" if annotation is float else "i64"
-        return f"load_{kind}(args, {next(words)})"
+    from .record_loads import loaded
 
     share = ", ".join(SHARE)
-    loads = ", ".join(load(*argument) for argument in arguments)
-    source = f"def entry(args, {share}):\n    return body({share}, {loads})\n"
+    source = f"def entry(args, {share}):\n    return body(*arguments(args, {share}))\n"
     scope = {
-        **{name: annotation for name, annotation in arguments if _is_group(annotation)},
         "body": njit(inline="never")(function),
-        "load_f64": simd.load_f64,
-        "load_i64": simd.load_i64,
+        "arguments": loaded(len(SHARE), tuple(annotation for _, annotation in arguments)),
     }
     exec(source, scope)
     return scope["entry"]

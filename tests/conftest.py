@@ -32,6 +32,8 @@ def pytest_collection_finish() -> None:
     """Let collections of garbage pass over the tests and all frameworks, which stay."""
     gc.freeze()
     gc.enable()
+    # What tests leave, such as numba's types, is walked rarely: it took a twentieth of their time.
+    gc.set_threshold(50_000, 10, 10)
 
 
 @pytest.fixture
