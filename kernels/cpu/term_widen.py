@@ -25,31 +25,22 @@ from .rows import zero_floats
 _BLOCK_WORDS = BLOCK * COLUMNS // 2
 
 
-def _shifts(kind: str, in_quads: bool) -> list[int]:
-    """Bits below each number of a word, by its row; see `packed_weights.in_quads`."""
-    bits, each = BITS[kind], rows_of_unit(kind)
-    if not in_quads:
-        return [bits * row for row in range(each)]
-    return [row % 4 * 8 + row // 4 * bits for row in range(each)]
-
-
-def make_widen_unit(kind: str, in_quads: bool = False) -> Callable[..., None]:
+def make_widen_unit(kind: str) -> Callable[..., None]:
     """Return what writes the rows of a unit, a vector of columns, ``width`` elements apart."""
-    mask = np.int32((1 << BITS[kind]) - 1)
-    shifts = np.array(_shifts(kind, in_quads), np.int32)
-    each = len(shifts)
+    bits, each = BITS[kind], rows_of_unit(kind)
+    mask = np.int32((1 << bits) - 1)
 
     @njit(forceinline=True)
     def widen(words: Any, point: Any, factor: Any, target: Pointer, at: int, width: int) -> None:
         for i in range(each):
-            number = (words >> splat_i32(shifts[i])) & splat_i32(mask)
+            number = (words >> splat_i32(np.int32(bits * i))) & splat_i32(mask)
             vstore(target, at + i * width, (to_f32(number) - point) * factor)
 
     return widen
 
 
 @kernel_factory
-def term_widen(kind: str, terms: int, in_quads: int = 0) -> Callable[..., int]:
+def term_widen(kind: str, terms: int) -> Callable[..., int]:
     """Build the packing of u2, u4 or u8 as so many terms of what they stand for.
 
     They are ``rows`` rows from ``first`` on, a multiple of `BLOCK`, and ``columns`` columns from
@@ -57,7 +48,7 @@ def term_widen(kind: str, terms: int, in_quads: int = 0) -> Callable[..., int]:
     fields are those of `packed_product`. Panels are split into parts.
     """
     each, step = rows_of_unit(kind), unit_bytes(kind)
-    widen, split = make_widen_unit(kind, bool(in_quads)), make_split_columns(terms)
+    widen, split = make_widen_unit(kind), make_split_columns(terms)
     load_zeros = VECTOR_MEMORY["u8"][0]
 
     def body(

@@ -24,8 +24,6 @@ class SmallTensor(Tensor):
     ----------
     kind : str
         One of ``kernels.cpu.packed_weights``, of whole numbers.
-    in_quads : bool
-        How the numbers are ordered.
     whole : tuple of int
         Depth and columns of all weights.
     fields : mapping
@@ -33,7 +31,6 @@ class SmallTensor(Tensor):
     """
 
     kind: str = ""
-    in_quads: bool = False
     whole: tuple[int, int] = (0, 0)
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -54,7 +51,7 @@ class SmallTensor(Tensor):
         first, left = divmod(self.offset // self.itemsize, all_columns)
         y = emit.new((packed_bytes(terms, rows, columns),), "uint8", name=self.name)
         emit.step(
-            term_widen(self.kind, terms, int(self.in_quads)), outputs=[y], op_type="Widen", y=y,
+            term_widen(self.kind, terms), outputs=[y], op_type="Widen", y=y,
             first=first, rows=rows, left=left, columns=columns, depth=depth, **self.fields,
         )  # fmt: skip
         return y

@@ -59,7 +59,7 @@ def may_widen(emit: Emission) -> bool:
     For weights of few bits two terms are enough: what they leave of an operand, 2 ** -17, is far
     less than what rounding to so few bits took.
     """
-    is_allowed = emit.options.get("precision") in ("fp32", "bf16x3", "int8_activations")
+    is_allowed = emit.options.get("precision") in ("fp32", "bf16x3")
     return is_allowed and has_amx() and tile_bfloat16_speed() > PRODUCTS[WIDENED_TERMS]
 
 

@@ -23,15 +23,17 @@ ROOM_BYTES = target().l2
 
 
 def small_tensor(emit: Emission, name: str, b: PackedWeights) -> SmallTensor | None:
-    """Return weights as AMX may multiply them; None where it may not, or never pays."""
-    if not is_whole(b.kind) or not may_widen(emit) or emit.is_catching:
+    """Return weights as AMX may multiply them; None where it may not, or never pays.
+
+    Rows that may be rounded to bytes meet them as such, which is as fast at 128 rows.
+    """
+    if not is_whole(b.kind) or b.meets_bytes or not may_widen(emit) or emit.is_catching:
         return None
     fields = operand_fields(emit, name, b)
     depth, columns = b.numbers.shape
     return SmallTensor(
         fields["w"].buffer, 0, "float32", (depth, columns), (columns, 1), f"{name}.weights", b.kind,
-        b.meets_bytes, (depth, columns),
-        {"block": b.block, **fields, "zero": float(fields["zero"])},
+        (depth, columns), {"block": b.block, **fields},
     )  # fmt: skip
 
 

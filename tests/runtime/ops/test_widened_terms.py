@@ -84,22 +84,13 @@ def test_what_follows_runs_over_whole_rows(
         assert worst(sardonyx.Session(model, threads=2).run(None, {"x": x})[0], wanted) < 3e-5
 
 
-def test_rows_that_may_be_rounded_need_not(lowered_anew: None) -> None:
-    weights, wide = blocked("uint4")
-    weights["b"] = normal(COLUMNS)
-    x = normal(300, DEPTH)
-    model = build(nodes("Relu"), [{"x": x}], weights, ["y"], {"x": ["rows", DEPTH]}, opset=21)
-    session = sardonyx.Session(model, precision="int8_activations")
-    wanted = np.maximum(x.astype(float) @ wide + weights["b"], 0)
-    assert worst(session.run(None, {"x": x})[0], wanted) < 3e-5
-
-
-def test_strict_takes_none(lowered_anew: None) -> None:
+@pytest.mark.parametrize("precision", ["strict", "int8_activations"])
+def test_neither_strict_nor_rounded_rows_take_them(precision: str, lowered_anew: None) -> None:
     weights, _ = blocked("uint4")
     weights["b"] = normal(COLUMNS)
     feeds = {"x": normal(300, DEPTH)}
     model = build(nodes("Relu"), [feeds], weights, ["y"], {"x": ["rows", DEPTH]}, opset=21)
-    assert "Widen" not in steps(sardonyx.Session(model, precision="strict"))
+    assert "Widen" not in steps(sardonyx.Session(model, precision=precision))
 
 
 def test_a_form_that_a_run_passed_by_is_made_again(lowered_anew: None) -> None:
