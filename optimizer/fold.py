@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -25,6 +26,18 @@ FOLD_LIMIT = 1 << 20
 
 _WORK_LIMIT = 1 << 28
 """Operations that computing a node may take, about a third of a second."""
+
+_OF_NARROW_TYPES = ("DequantizeLinear", "QuantizeLinear", "Reshape", "Transpose")
+"""Operators that are computed ahead for such types, too: weights behind QuantizeLinear."""
+
+_NARROW = frozenset(
+    np.dtype(kind)
+    for kind in (
+        ml_dtypes.float8_e4m3fn, ml_dtypes.float8_e4m3fnuz, ml_dtypes.float8_e5m2,
+        ml_dtypes.float8_e5m2fnuz, ml_dtypes.float4_e2m1fn, ml_dtypes.int4, ml_dtypes.uint4,
+        ml_dtypes.int2, ml_dtypes.uint2,
+    )
+)  # fmt: skip
 
 _NODES = 64
 """Nodes as expensive as the limits allow that are folded at most."""
@@ -85,7 +98,8 @@ def _fold_graph(model: ir.Model, graph: ir.Graph, report: Report, budget: _Budge
         )
         if missing or any(value.is_graph_output() for value in node.outputs):
             continue
-        if any(array is not None and array.dtype.kind not in "fiub" for array in arrays):
+        is_usable = _is_number if node.op_type in _OF_NARROW_TYPES else _is_plain
+        if any(array is not None and not is_usable(array) for array in arrays):
             continue
         if node.op_type in ("Div", "Mod") and _traps([a for a in arrays if a is not None]):
             continue
@@ -97,7 +111,7 @@ def _fold_graph(model: ir.Model, graph: ir.Graph, report: Report, budget: _Budge
             report.explain(f"{node.op_type} {node.name!r} not folded: {reason}")
             continue
         results = _evaluate(proto, arrays, version)
-        if results is not None and all(_is_plain(result) for result in results):
+        if results is not None and all(is_usable(result) for result in results):
             _store(graph, node, results)
             count += 1
     return count
@@ -123,6 +137,11 @@ def _traps(operands: list[np.ndarray]) -> bool:
 def _is_plain(result: Any) -> bool:
     """Tell arrays of numpy's own numbers from sequences, strings, bfloat16 and the like."""
     return isinstance(result, np.ndarray) and result.dtype.kind in "fiub"
+
+
+def _is_number(result: Any) -> bool:
+    """Tell arrays of numbers, those of float8 and int4 too."""
+    return _is_plain(result) or (isinstance(result, np.ndarray) and result.dtype in _NARROW)
 
 
 def _standalone(node: ir.Node, arrays: list[Any]) -> onnx.NodeProto:

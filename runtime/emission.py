@@ -304,6 +304,15 @@ class Emission(Steps):
             return tensor.view(tensor.shape, strides)
         return self.ordered(tensor, channels_last_order(len(tensor.shape)))
 
+    @contextmanager
+    def passed_by(self) -> Iterator[None]:
+        """Emit steps that a run may pass by: what they put into another form is forgotten."""
+        reordered = len(self._reordered)
+        try:
+            yield
+        finally:
+            self._forget(len(self._tensors), reordered)
+
     # --- bodies -------------------------------------------------------------------------------
 
     def body(

@@ -24,6 +24,7 @@ from .groups import Group
 from .half_values import find_half_values, takes_halves
 from .host_steps import emit_host
 from .ops import OPERATORS
+from .ops.normalized_groups import emit_normalized_group
 from .ops.pointwise import emit_pointwise
 from .ops.quantized_planes import emit_quantized_planes
 from .placement import find_places
@@ -154,7 +155,7 @@ def _demand_sizes(emit: Emission) -> None:
 
 def _emit_group(emit: Emission, group: Group) -> None:
     if group.head is None:
-        if not emit_quantized_planes(emit, group):
+        if not emit_quantized_planes(emit, group) and not emit_normalized_group(emit, group):
             emit_pointwise(emit, group)
         return
     operator = OPERATORS[group.head.key]

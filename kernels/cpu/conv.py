@@ -22,7 +22,7 @@ from ..registry import SHARES, Pointer, kernel
 from ..simd import load_f32, stack_words, store_f64, store_i64
 from ..target import L2_BYTES, LANES
 from .packing import flat_width, padded_channels
-from .panel import reduction_blocks, run_epilogue, run_panel
+from .panel import EPILOGUE_WORDS, reduction_blocks, run_epilogue, run_panel
 from .quads import limits
 from .rows import copy_rows
 from .tile import LAST, SCALED, TILE, TILE_WORDS
@@ -87,7 +87,7 @@ def convolve(
     """
     height, out_height, out_width = sizes.height, sizes.out_height, sizes.out_width
     x_row, y_row, r_row = strides.x_row, strides.y_row, residual_strides.r_row
-    words, block = stack_words(TILE_WORDS), stack_words(64)
+    words, block = stack_words(TILE_WORDS), stack_words(EPILOGUE_WORDS)
     lanes, words_each = LANES * 4 // itemsize, itemsize // 4
     panel = tile.nv * lanes
     panels = (out_channels + panel - 1) // panel

@@ -13,7 +13,7 @@ from ..fields import Epilogue
 from ..registry import kernel_factory
 from ..simd import fma, select, splat, vmax, vmin
 from ..target import LANES
-from .panel import run_epilogue
+from .panel import EPILOGUE_WORDS, run_epilogue
 from .window import window_kernel
 
 _F = np.float32
@@ -34,7 +34,7 @@ def _activate(value: Any, activation: int, low: Any, high: Any) -> Any:
 _FIELDS = " w: int, bias: int, after: Epilogue"
 
 _SETUP = """low, high = splat(float32(after.low)), splat(float32(after.high))
-words = stack_words(64)"""
+words = stack_words(epilogue_words)"""
 
 _CHANNEL = """first = splat(float32(0.0))
 if bias != 0:
@@ -71,5 +71,6 @@ def depthwise(taps: int, stride: int, columns: int, kind: str = "f32") -> Callab
         Epilogue=Epilogue,
         activate=_activate,
         run_epilogue=run_epilogue,
+        epilogue_words=EPILOGUE_WORDS,
         lanes=LANES,
     )

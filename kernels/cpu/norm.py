@@ -1,4 +1,4 @@
-"""Layer, RMS, group, instance and Lp normalization, float32.
+"""Group, instance and Lp normalization, float32.
 
 Mean and variance are computed in two passes over data that is then in the cache, so that
 nothing cancels.
@@ -22,109 +22,19 @@ from ..simd import (
     reduce_max,
     select,
     splat,
-    store_f32,
     vabs,
-    vload,
     vload_first,
     vmax,
     vsqrt,
     vstore_first,
 )
 from ..target import LANES
-from ..vector_memory import ITEM_BYTES, VECTOR_MEMORY
+from .layer_norm import make_apply, or_constant, row_squares, row_sum
 
 _F = np.float32
 _ZERO, _ONE = _F(0.0), _F(1.0)
+_apply = make_apply()
 _SHORT = LANES // 2  # numbers of a row that are added up faster one by one
-
-
-@njit
-def _sum(x: Pointer, n: int) -> Any:
-    """Sum of n elements, by lane."""
-    a, b = splat(_ZERO), splat(_ZERO)
-    i = 0
-    while i + 2 * LANES <= n:
-        a, b = a + vload(x, i), b + vload(x, i + LANES)
-        i += 2 * LANES
-    while i < n:
-        a = a + vload_first(x, i, n - i)
-        i += LANES
-    return a + b
-
-
-@njit
-def _squares(x: Pointer, n: int, mean: Any) -> Any:
-    """Sum of (x - mean)**2 over n elements, by lane."""
-    a, b = splat(_ZERO), splat(_ZERO)
-    i = 0
-    while i + 2 * LANES <= n:
-        v, w = vload(x, i) - mean, vload(x, i + LANES) - mean
-        a, b = fma(v, v, a), fma(w, w, b)
-        i += 2 * LANES
-    while i < n:
-        v = select(first(n - i), vload_first(x, i, n - i) - mean, splat(_ZERO))
-        a = fma(v, v, a)
-        i += LANES
-    return a + b
-
-
-@njit
-def _or_constant(p: Pointer, i: int, count: int, constant: Any) -> Any:
-    return vload_first(p, i, count) if p != 0 else splat(constant)
-
-
-def _make_apply(kind: str = "f32") -> Callable[..., None]:
-    """Return what writes a normalized row as floats of a kind."""
-    store_first = VECTOR_MEMORY[kind][3]
-
-    @njit
-    def apply(
-        x: Pointer, y: Pointer, scale: Pointer, bias: Pointer, n: int, mean: Any, factor: Any
-    ) -> None:
-        """Write (x - mean) * factor * scale + bias, for n elements."""
-        for i in range(0, n, LANES):
-            v = (vload_first(x, i, n - i) - mean) * factor
-            v = fma(v, _or_constant(scale, i, n - i, _ONE), _or_constant(bias, i, n - i, _ZERO))
-            store_first(y, i, v, n - i)
-
-    return apply
-
-
-_apply = _make_apply()
-
-
-@kernel_factory
-def layer_norm(rms: int, kind: str = "f32") -> Callable[..., int]:
-    """Normalize rows: (x - mean) / sqrt(variance + epsilon) * scale + bias.
-
-    With ``rms`` 1 the mean is taken to be 0 (RMSNormalization). ``scale`` and ``bias`` have n
-    elements or are null; ``means`` and ``inverses`` (of the standard deviation) receive one
-    element for each row unless null. Elements of a row are dense; rows are split into parts. The
-    result is float32, or bfloat16 in memory (kinds of `ITEM_BYTES`).
-    """
-    apply, itemsize = _make_apply(kind), ITEM_BYTES[kind]
-
-    def body(
-        thread: int, part: int, until: int, parts: int,
-        x: Pointer, y: Pointer, scale: Pointer, bias: Pointer,
-        means: Pointer, inverses: Pointer, rows: int, n: int, x_row: int, y_row: int,
-        epsilon: float,
-    ) -> int:  # fmt: skip
-        for row in range(rows * part // parts, rows * until // parts):
-            source = x + row * x_row * 4
-            mean = _ZERO
-            if rms == 0:
-                mean = reduce_add(_sum(source, n)) / _F(n)
-            variance = reduce_add(_squares(source, n, splat(mean))) / _F(n)
-            factor = _F(_ONE / np.sqrt(variance + _F(epsilon)))
-            apply(source, y + row * y_row * itemsize, scale, bias, n, splat(mean), splat(factor))
-            if means != 0:
-                store_f32(means, row, mean)
-            if inverses != 0:
-                store_f32(inverses, row, factor)
-        return 0
-
-    return body
 
 
 @kernel
@@ -168,8 +78,8 @@ def channel_norm(
             v = vload_first(source, i * x_pixel, n) - mean
             total = fma(v, v, total)
         factor = splat(_ONE) / vsqrt(total / count + splat(_F(epsilon)))
-        factor = factor * _or_constant(scale, c, n, _ONE)
-        shift = _or_constant(bias, c, n, _ZERO)
+        factor = factor * or_constant(scale, c, n, _ONE)
+        shift = or_constant(bias, c, n, _ZERO)
         for i in range(pixels):
             v = vload_first(source, i * x_pixel, n) - mean
             vstore_first(target, i * y_pixel, fma(v, factor, shift), n)
@@ -208,11 +118,11 @@ def group_norm(
         source, target = x + (image * x_image + c) * 4, y + (image * y_image + c) * 4
         total = splat(_ZERO)
         for i in range(pixels):
-            total = total + _sum(source + i * x_pixel * 4, group)
+            total = total + row_sum(source + i * x_pixel * 4, group)
         mean = splat(reduce_add(total) / count)
         total = splat(_ZERO)
         for i in range(pixels):
-            total = total + _squares(source + i * x_pixel * 4, group, mean)
+            total = total + row_squares(source + i * x_pixel * 4, group, mean)
         variance = reduce_add(total) / count
         factor = splat(_F(_ONE / np.sqrt(variance + _F(epsilon))))
         here = scale + c * 4 if scale != 0 else scale

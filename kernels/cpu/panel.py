@@ -17,6 +17,10 @@ from .tile import FIRST, TILE
 PANEL_BYTES = L2_BYTES // 2 if EMBEDDED_BROADCAST else L1_BYTES // 2
 
 
+EPILOGUE_WORDS = 96
+"""Room for the record of a pointwise kernel that is moved to a block."""
+
+
 @njit
 def _steps(words: Pointer) -> int:
     """Steps of a tile's reduction."""
@@ -130,10 +134,24 @@ def run_epilogue(
 ) -> None:
     """Run a pointwise kernel on a finished block: width pixels by columns channels.
 
-    The template's axes are (image, row, pixel, channel); every operand is shifted to the block. It
-    ends with the bytes of an element of each.
+    See `run_over`.
     """
-    record, operands = after.epilogue_record, after.epilogue_operands
+    run_over(
+        after.epilogue, after.epilogue_record, after.epilogue_operands, words, image, row, pixel,
+        width, column, columns,
+    )  # fmt: skip
+
+
+@njit
+def run_over(
+    kernel: Pointer, record: Pointer, operands: int, words: Pointer, image: int, row: int,
+    pixel: int, width: int, column: int, columns: int,
+) -> None:  # fmt: skip
+    """Run a pointwise kernel on a block of its result: width pixels by columns channels.
+
+    The template ``record`` has the axes (image, row, pixel, channel); every operand is shifted to
+    the block. It ends with the bytes of an element of each. ``words`` are `EPILOGUE_WORDS` words.
+    """
     itemsizes = 4 + 5 * (operands + 1)
     for i in range(itemsizes):
         store_i64(words, i, load_i64(record, i))
@@ -147,4 +165,4 @@ def run_epilogue(
         shift += pixel * load_i64(record, at + 3) + column * load_i64(record, at + 4)
         shift *= load_i64(record, itemsizes + operand)
         store_i64(words, at, load_i64(record, at) + shift)
-    call_kernel(after.epilogue, words, 0, 0, 1, 1)
+    call_kernel(kernel, words, 0, 0, 1, 1)

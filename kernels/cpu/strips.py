@@ -16,6 +16,7 @@ from ..fields import positions
 from ..registry import Pointer, kernel
 from ..simd import call_kernel, load_i64, stack_words, store_i64
 from ..target import L2_BYTES
+from .panel import EPILOGUE_WORDS
 from .rows import copy_floats
 
 MAX_STAGES = 3
@@ -205,7 +206,7 @@ def strips(
     ``stages`` are ``count`` times ``STAGE_WORDS`` words; ``out_height`` is that of the last one.
     ``workspace_bytes`` of each thread hold the rows between stages for at least one row.
     """
-    words, template, rows = stack_words(64), stack_words(64), stack_words(16)
+    words, template, rows = stack_words(64), stack_words(EPILOGUE_WORDS), stack_words(16)
     first, last = (
         images * out_height * part // parts,
         images * out_height * until // parts,

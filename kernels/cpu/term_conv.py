@@ -22,7 +22,7 @@ from ..simd import stack_words
 from ..target import target
 from ..vector_memory import ITEM_BYTES
 from .finish import COLUMNS
-from .panel import run_epilogue
+from .panel import EPILOGUE_WORDS, run_epilogue
 from .term_panel import SUMS_BYTES, Block, Pieces, make_panel, nothing
 from .term_rows import Rows, make_split_rows
 from .term_tile import SUM_BYTES, TILE_BYTES, Sums
@@ -189,7 +189,7 @@ def term_convolve(
         # Pixels of bfloat16 are rows of tiles as they lie, but where some lie outside the image.
         is_whole = _is_whole_pixel(window) and own.out_width <= own.width
         is_whole = is_whole and own.out_height <= own.height
-        state, words = scratch(STATE_WORDS), stack_words(64)
+        state, words = scratch(STATE_WORDS), stack_words(EPILOGUE_WORDS)
         pieces_of_row = (own.out_width + ROWS - 1) // ROWS
         piece = (own.out_width + pieces_of_row - 1) // pieces_of_row
         configure_block(state, piece)

@@ -12,12 +12,13 @@ import numpy as np
 from numba import njit
 
 from ..registry import Pointer, kernel_factory
-from ..simd import splat, splat_i32, to_f32, vload, vload_i32, vstore
+from ..simd import splat, vload, vload_i32
 from ..target import LANES
 from ..vector_memory import VECTOR_MEMORY
 from .packed_product import store_row
-from .packed_weights import BITS, PANEL, VECTORS, rows_of_unit, unit_bytes
+from .packed_weights import PANEL, VECTORS, rows_of_unit, unit_bytes
 from .recurrent_products import product_with_panels
+from .term_widen import make_widen_unit
 
 _CHUNK = 64
 """Rows whose sums lie in the first-level cache until they are stored."""
@@ -30,7 +31,7 @@ def workspace_bytes(depth: int) -> int:
 
 def _widened(kind: str) -> Any:
     """Make what writes a panel (depth, PANEL) as float32."""
-    bits, each = BITS[kind], rows_of_unit(kind)
+    each, widen_unit = rows_of_unit(kind), make_widen_unit(kind)
     load_zeros = VECTOR_MEMORY["u8"][0]
 
     @njit
@@ -38,7 +39,6 @@ def _widened(kind: str) -> Any:
         w: Pointer, scales: Pointer, zeros: Pointer, zero: float, scale_step: int, depth: int,
         block: int, target: Pointer,
     ) -> None:  # fmt: skip
-        mask = splat_i32(np.int32((1 << bits) - 1))
         point = splat(np.float32(zero))
         for unit in range((depth + each - 1) // each):
             place = unit * each // block * scale_step
@@ -47,10 +47,7 @@ def _widened(kind: str) -> Any:
                 factor = vload(scales + place * 4, v * LANES)
                 if zeros != 0:
                     point = load_zeros(zeros + place, v * LANES)
-                for i in range(each):
-                    number = (words >> splat_i32(np.int32(bits * i))) & mask
-                    at = (unit * each + i) * PANEL + v * LANES
-                    vstore(target, at, (to_f32(number) - point) * factor)
+                widen_unit(words, point, factor, target, unit * each * PANEL + v * LANES, PANEL)
 
     return widen
 

@@ -24,7 +24,7 @@ from ..registry import SHARES, Pointer, kernel
 from ..simd import call_kernel, load_i64, stack_words, store_f64, store_i64
 from ..target import LANES
 from .packing import padded_channels
-from .panel import reduction_blocks, run_epilogue, run_panel
+from .panel import EPILOGUE_WORDS, reduction_blocks, run_epilogue, run_panel
 from .rows import copy_rows
 from .tile import LAST, TILE, TILE_WORDS
 from .winograd_tiles import INPUT, INPUT_WORDS, OUTPUT, OUTPUT_WORDS
@@ -228,7 +228,7 @@ def winograd(
         stack_words(INPUT_WORDS),
         stack_words(OUTPUT_WORDS),
     )
-    epilogue_words = stack_words(64)
+    epilogue_words = stack_words(EPILOGUE_WORDS)
     slices = sizes.images * depth.out_slices
     if slices * sizes.out_height * sizes.out_width * out_channels == 0:
         return 0

@@ -1,4 +1,4 @@
-"""Quantization: constants stay quantized, with one scale for all or one along an axis."""
+"""Quantization: constants stay quantized, or become so, with one scale or one along an axis."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ def _reorder(node: ir.Node, value: ir.Value, order: Order) -> Reordered | None:
 
 OPERATORS = {
     "DequantizeLinear": Operator(foldable=False, reorder=_reorder),
-    "QuantizeLinear": Operator(foldable=False, reorder=_reorder),
+    "QuantizeLinear": Operator(reorder=_reorder),
 }

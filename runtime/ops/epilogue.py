@@ -15,6 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ...kernels import pointwise as language
+from ...kernels.cpu.panel import EPILOGUE_WORDS
 from ...kernels.emitter import NONE
 from ...kernels.registry import Kernel
 from ..emission import Emission
@@ -156,6 +157,7 @@ class Epilogue:
             kinds.append(short_name(tensor.dtype) + ("s" if is_same else "v"))
             fields += [tensor, *strides]
             itemsizes.append(tensor.itemsize)
+        assert len(fields) + len(itemsizes) <= EPILOGUE_WORDS
         return dataclasses.replace(
             self,
             kernel=language.pointwise(text, " ".join(kinds)),

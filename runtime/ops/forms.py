@@ -92,10 +92,12 @@ def emit_either(
     """Emit two forms, of which a run takes the one where a size is not 0, else the other."""
     second, end = Label(), Label()
     emit.step(control.branch_by_size, outputs=[], op_type="Form", size=size, other=second)
-    one()
+    with emit.passed_by():
+        one()
     emit.step(control.jump, outputs=[], op_type="Form", target=end)
     emit.program.mark(second)
-    other()
+    with emit.passed_by():
+        other()
     emit.program.mark(end)
 
 

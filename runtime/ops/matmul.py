@@ -23,7 +23,17 @@ from .forms import emit_either
 from .packed_weights import PackedWeights, emit_packed, packed_weights
 from .pointwise import broadcast_strides, emit_expression, emit_pointwise
 from .registry import Operator, register
-from .term_products import MANY_ROWS, emit_terms, has_many_rows, may_split, pays, terms_of
+from .term_products import (
+    MANY_ROWS,
+    WIDENED_TERMS,
+    emit_terms,
+    has_many_rows,
+    least_rows,
+    may_split,
+    pays,
+    terms_of,
+)
+from .widened_terms import emit_widened, small_tensor
 from .windows import Window
 
 
@@ -306,15 +316,35 @@ def _takes_terms(emit: Emission, conv: Convolution, terms: int) -> bool:
 def _emit_packed(
     emit: Emission, group: Group, a: Tensor, b: PackedWeights, bias: np.ndarray | None = None
 ) -> None:
-    """Emit a product with weights that stay small; what follows it is a step of its own."""
+    """Emit a product with weights that stay small, by terms of AMX where there are many rows."""
     node = group.head
     assert node is not None
     emit.check(a.shape[-1], len(b.numbers), f"columns of {a.name!r} and rows of the other")
     with emit.taking_halves(False):
         a, stride = _with_even_rows(emit, emit.as_type(a, "float32"))
-        emit_packed(emit, node.name, a, stride, b, bias, emit.output(node))
-    if group.body:
-        emit_pointwise(emit, Group(group.body))
+        y = emit.output(group.last)
+
+        def small() -> None:
+            sums = emit.output(node) if group.body else y
+            emit_packed(emit, node.name, a, stride, b, bias, sums)
+            if group.body:  # what follows is a step of its own
+                emit_pointwise(emit, Group(group.body), y)
+
+        rows, wide = product(a.shape[:-1]), small_tensor(emit, node.name, b)
+        if wide is None:
+            small()
+            return
+        conv = _product(emit, group, a, wide, y, bias, "", None)
+
+        def widened() -> None:
+            emit_widened(emit, conv)
+
+        if not isinstance(rows, int):
+            emit_either(emit, has_many_rows(conv, WIDENED_TERMS), widened, small)
+        elif rows >= least_rows(conv, WIDENED_TERMS):
+            widened()
+        else:
+            small()
 
 
 # --- operands as images -----------------------------------------------------------------------

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from ...kernels.cpu.norm import channel_norm, group_norm, layer_norm, lp_norm
+from ...kernels.cpu.layer_norm import layer_norm
+from ...kernels.cpu.norm import channel_norm, group_norm, lp_norm
 from ..element_types import HALVES
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, dtype_name, refuse
@@ -133,7 +134,7 @@ def _infer_layer(node: Node) -> list[Info]:
     return [node.result(x.dims), *more]
 
 
-def _is_composed(node: Node) -> bool:
+def is_composed(node: Node) -> bool:
     """Tell whether a layer is normalized in several steps."""
     x = node.required(0)
     axis = node.attribute("axis", -1) % x.rank
@@ -153,14 +154,14 @@ def _differ(given: Sequence[Dim], axes: Sequence[Dim]) -> bool:
 
 
 def _lower_layer(emit: Emission, node: Node) -> None:
-    if emit.takes_halves and _is_composed(node):
+    if emit.takes_halves and is_composed(node):
         with emit.taking_halves(False):
             _lower_layer(emit, node)
         return
     x = emit.tensor(node.values[0])
     axis, epsilon = node.attribute("axis", -1) % len(x.shape), node.attribute("epsilon", 1e-5)
     is_rms = node.op_type == "RMSNormalization"
-    if _is_composed(node):
+    if is_composed(node):
         given = [None if node.input(i) is None else emit.tensor(node.values[i]) for i in (1, 2)]
         axes = range(axis, len(x.shape))
         y = emit.output(node)
@@ -176,20 +177,46 @@ def _lower_layer(emit: Emission, node: Node) -> None:
     stride = row_stride(x) if axis == len(x.shape) - 1 else None
     if stride is None:
         x, stride = emit.ordered(x), n
-    y = emit.output(node)
-    extra = [
-        emit.output(node, i) if len(node.outputs) > i and node.outputs[i].name else None
-        for i in (1, 2)
-    ]
-    of_halves = ["bf16"] if y.dtype == "bfloat16" else []
+    rows = NormalizedRows(emit, node)
     emit.step(
-        layer_norm(int(is_rms), *of_halves),
-        outputs=[y, *(tensor for tensor in extra if tensor is not None)],
+        layer_norm(*rows.parameters),
+        outputs=rows.outputs,
         flops=7 * product(x.shape),
-        x=x, y=y, scale=_vector(emit, node, 1, n), bias=_vector(emit, node, 2, n),
-        means=extra[0], inverses=extra[1], rows=product(x.shape[:axis]), n=n,
-        x_row=stride, y_row=n, epsilon=epsilon,
+        x=x, x_row=stride, **rows.fields,
     )  # fmt: skip
+
+
+class NormalizedRows:
+    """What a layer's kernel takes but the rows themselves, which `is_composed` is false for.
+
+    Attributes
+    ----------
+    y : Tensor
+    outputs : list of Tensor
+        The result, and statistics that are asked for.
+    parameters : list
+        Of the kernel's factory.
+    fields : dict
+        Of its record, but ``x`` and ``x_row``.
+    """
+
+    def __init__(self, emit: Emission, node: Node) -> None:
+        shape = node.required(0).dims
+        axis = node.attribute("axis", -1) % len(shape)
+        n = product(shape[axis:])
+        self.y = emit.output(node)
+        extra = [
+            emit.output(node, i) if len(node.outputs) > i and node.outputs[i].name else None
+            for i in (1, 2)
+        ]
+        self.outputs = [self.y, *(tensor for tensor in extra if tensor is not None)]
+        of_halves = ["bf16"] if self.y.dtype == "bfloat16" else []
+        self.parameters = [int(node.op_type == "RMSNormalization"), *of_halves]
+        self.fields = {
+            "y": self.y, "scale": _vector(emit, node, 1, n), "bias": _vector(emit, node, 2, n),
+            "means": extra[0], "inverses": extra[1], "rows": product(shape[:axis]), "n": n,
+            "y_row": n, "epsilon": node.attribute("epsilon", 1e-5),
+        }  # fmt: skip
 
 
 # --- over pixels ------------------------------------------------------------------------------

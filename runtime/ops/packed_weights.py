@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
+from ...kernels.bfloat_terms import PRODUCTS
 from ...kernels.cpu.byte_product import byte_product
 from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.packed_product import packed_product
@@ -27,6 +28,7 @@ from ...kernels.cpu.packed_weights import (
     pack_numbers,
     round_to_bfloat16,
 )
+from ...kernels.cpu.term_rates import term_costs
 from ...kernels.cpu.widened_product import widened_product, workspace_bytes
 from ..emission import Emission
 from ..graph import Info, Node
@@ -34,6 +36,7 @@ from ..symbolic import Dim, product, reaches
 from ..tensors import Tensor
 from .byte_rows import rows_as_bytes, takes_bytes
 from .forms import emit_either
+from .term_products import WIDENED_TERMS, may_widen
 from .tiles import tile_table
 
 MOST_ROWS = 64
@@ -114,7 +117,22 @@ def packed_weights(emit: Emission, node: Node, rows: Dim, turned: bool) -> Packe
 
 def _keeps_whole(emit: Emission, maker: ir.Node, rows: Dim) -> bool:
     """Tell whether weights of whole numbers are worth keeping for so many rows."""
-    return not isinstance(rows, int) or rows <= MOST_ROWS or takes_bytes(emit, maker, _block(maker))
+    is_few = not isinstance(rows, int) or rows <= _most_rows(emit)
+    return is_few or takes_bytes(emit, maker, _block(maker))
+
+
+def _most_rows(emit: Emission) -> int:
+    """Return the rows up to which whole numbers are worth keeping, for a number that is certain.
+
+    By vectors both forms are as fast from some rows on. By terms of AMX, float32 that was packed
+    before takes two bytes a term from memory, which rows multiply faster than numbers by vectors.
+    """
+    if not may_widen(emit):
+        return MOST_ROWS
+    costs = term_costs(WIDENED_TERMS)
+    fetched = 2 * WIDENED_TERMS * costs.fetch - costs.split
+    gained = 2.0 - PRODUCTS[WIDENED_TERMS] * costs.product  # of each row, over vectors
+    return MOST_ROWS if gained <= 0 else min(max(int(fetched / gained), FEW_ROWS), MOST_ROWS)
 
 
 def _are_few(emit: Emission, rows: Dim) -> bool:
@@ -221,7 +239,7 @@ def emit_packed(
     """Emit ``a @ b + bias`` to the dense ``y``; rows of ``a`` are ``row_stride`` apart."""
     depth, columns = b.numbers.shape
     rows = product(a.shape[:-1])
-    fields = _operand_fields(emit, name, b) | {
+    fields = operand_fields(emit, name, b) | {
         "bias": None if bias is None else emit.constant(bias, f"{name}.bias"), "y": y,
         "rows": rows, "depth": depth, "columns": columns, "block": b.block,
     }  # fmt: skip
@@ -251,7 +269,8 @@ def emit_packed(
         emit_either(emit, reaches(rows, WIDENED_ROWS), widened, small)
 
 
-def _operand_fields(emit: Emission, name: str, b: PackedWeights) -> dict[str, Any]:
+def operand_fields(emit: Emission, name: str, b: PackedWeights) -> dict[str, Any]:
+    """Return fields of a kernel's record that say what weights are."""
     if not is_whole(b.kind):
         words = emit.constant(pack_halves(b.numbers), f"{name}.weights")
         return {"w": words, "scales": None, "zeros": None, "scale_step": 0, "zero": 0.0}

@@ -144,8 +144,8 @@ def _arity(node: Node, operator: Operator, count: int) -> int:
     return max((i + 1 for i, name in enumerate(names) if name in text), default=0)
 
 
-def emit_pointwise(emit: Emission, group: Group) -> None:
-    """Emit a group of elementwise nodes as one generated kernel."""
+def emit_pointwise(emit: Emission, group: Group, target: Tensor | None = None) -> None:
+    """Emit a group of elementwise nodes as one generated kernel, to its output or a ``target``."""
     expression = write_expression(group.nodes)
     result = group.last.infos[0]
     shape = result.dims
@@ -155,7 +155,7 @@ def emit_pointwise(emit: Emission, group: Group) -> None:
     text = expression.text
     if len(tensors) > _MOST_OPERANDS and OPERATORS[group.last.key].folds:
         text, tensors = _fold_first(emit, group.last, tensors, order)
-    target = emit.output(group.last, order=order)
+    target = target or emit.output(group.last, order=order)
     emit_expression(emit, text, target, tensors, order, len(group.nodes))
 
 

@@ -27,6 +27,7 @@ from .bfloats import MATRIX_PRODUCTS, PRODUCT_OPERATORS
 from .convolution import Convolution
 from .epilogue import Epilogue
 from .pad import emit_fill
+from .small_tensors import SmallTensor
 from .windows import Along, height_width, size_fields, stride_fields, window_fields
 from .winograd import form_of
 
@@ -40,6 +41,8 @@ _ROWS = 64
 _OF_GAIN = 0.75
 """Most of what Winograd's form gains by its own costs, of processors without AMX, that one with AMX
 was seen to gain: 0.5 to 0.75 (docs/performance.md). So terms are taken where they surely pay."""
+WIDENED_TERMS = 2
+"""Terms of small weights that are widened, and of what they meet."""
 _COLUMNS = 16
 _RECURRENT = ("GRU", "LSTM", "RNN")
 _ROWS_OF_PART = 256
@@ -50,6 +53,16 @@ def may_take_terms(emit: Emission, terms: int) -> bool:
     """Tell whether products of so many terms are allowed, and faster than those of float32."""
     is_allowed = has_amx() and emit.options.get("precision") == "fp32"
     return is_allowed and tile_bfloat16_speed() > PRODUCTS[terms]
+
+
+def may_widen(emit: Emission) -> bool:
+    """Tell whether small weights may be multiplied as `WIDENED_TERMS`, faster than by vectors.
+
+    For weights of few bits two terms are enough: what they leave of an operand, 2 ** -17, is far
+    less than what rounding to so few bits took.
+    """
+    is_allowed = emit.options.get("precision") in ("fp32", "bf16x3")
+    return is_allowed and has_amx() and tile_bfloat16_speed() > PRODUCTS[WIDENED_TERMS]
 
 
 def may_split(emit: Emission, conv: Convolution) -> bool:
@@ -144,15 +157,22 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0, rows: int = 0) -> boo
     own += (parts - 1) * pixels * out_channels * costs.result
     pixel_bytes = 2 * terms * channels * groups // parts
     chunks = -(-pixels // max(ROWS_BYTES // pixel_bytes // LONG_ROW * LONG_ROW, LONG_ROW))
-    own += numbers * 2 * terms * costs.fetch * (chunks if numbers * 2 * terms > ROWS_BYTES else 1)
     by_vectors = products / max(gain * _OF_GAIN, 1.0)
+    if isinstance(conv.weights, SmallTensor):
+        # Both are in cache when they are multiplied, and vectors widen them, too.
+        return own < by_vectors + numbers * costs.split
+    own += numbers * 2 * terms * costs.fetch * (chunks if numbers * 2 * terms > ROWS_BYTES else 1)
     return own < max(by_vectors, numbers * 4 * costs.fetch)
 
 
 def has_many_rows(conv: Convolution, terms: int) -> Dim:
     """Return 1 where the rows of a run are so many that terms pay, else 0."""
-    least = next((rows for rows in _TRIED_ROWS if pays(conv, terms, rows=rows)), _TRIED_ROWS[-1])
-    return reaches(conv.row_pixels, least)
+    return reaches(conv.row_pixels, least_rows(conv, terms))
+
+
+def least_rows(conv: Convolution, terms: int) -> int:
+    """Return the rows of a product from which on terms pay."""
+    return next((rows for rows in _TRIED_ROWS if pays(conv, terms, rows=rows)), _TRIED_ROWS[-1])
 
 
 def _known(size: Dim) -> int:
@@ -248,10 +268,10 @@ def _parts(emit: Emission, conv: Convolution, terms: int) -> Iterator[Convolutio
         sums = conv.y if is_last else emit.new(conv.y.shape, "float32", order, conv.y.name)
         yield dataclasses.replace(
             conv,
-            x=_some(conv.x, 1, first, width),
+            x=part_of(conv.x, 1, first, width),
             y=sums,
             output=conv.output if is_last else sums,
-            weights=_some(conv.weights, len(conv.weights.shape) - 4, first, width),
+            weights=part_of(conv.weights, len(conv.weights.shape) - 4, first, width),
             bias=conv.bias if is_last else None,
             residual=residual,
             epilogue=conv.epilogue if is_last else Epilogue(),
@@ -259,7 +279,7 @@ def _parts(emit: Emission, conv: Convolution, terms: int) -> Iterator[Convolutio
         residual = sums
 
 
-def _some(values: Any, axis: int, first: int, width: int) -> Any:
+def part_of(values: Any, axis: int, first: int, width: int) -> Any:
     """Return a part of an axis of an array or a tensor."""
     if isinstance(values, np.ndarray):
         return values.take(range(first, first + width), axis)
@@ -314,6 +334,9 @@ def _packed(emit: Emission, conv: Convolution, terms: int) -> tuple[Tensor, Dim]
         return emit.constant(panels, name), panels[0].nbytes if weights.ndim > 5 else 0
     sets, columns, rows = weights.shape[:3]
     size = packed_bytes(terms, rows, columns)
+
+    if isinstance(weights, SmallTensor):
+        return weights.packed(emit, terms), 0
 
     def make() -> Tensor:
         packed = emit.new((sets * size,), "uint8", name=name)

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sardonyx.kernels.cpu.norm import channel_norm, group_norm, layer_norm, lp_norm
+from sardonyx.kernels.cpu.layer_norm import layer_norm
+from sardonyx.kernels.cpu.norm import channel_norm, group_norm, lp_norm
 
 
 def close(y: np.ndarray, result: np.ndarray) -> None:

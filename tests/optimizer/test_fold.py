@@ -10,6 +10,7 @@ import onnx
 import pytest
 import sardonyx
 from onnx import helper as oh
+from onnx.reference import ReferenceEvaluator
 from sardonyx.importers import load
 from sardonyx.optimizer import optimize, optimize_with_report
 
@@ -128,3 +129,28 @@ def test_explanations_say_why():
     nodes, weights = BOMBS["MatMul"]
     _, report = optimize_with_report(load(constant_model(nodes, weights)), explain=True)
     assert any("operations" in text for text in report.explanations)
+
+
+@pytest.mark.parametrize("kind", ["INT8", "UINT4", "INT4", "UINT16", "FLOAT8E4M3FN", "FLOAT8E5M2"])
+@pytest.mark.parametrize("per_column", [False, True])
+def test_weights_are_quantized_once(kind, per_column):
+    """Their DequantizeLinear stays: constants stay small, and a session widens them once."""
+    weights = np.random.default_rng(0).standard_normal((40, 24)).astype(F)
+    weights[0, 0] = 1e6  # saturates
+    scale = np.full(24 if per_column else (), 0.03, F)
+    nodes = [
+        oh.make_node("QuantizeLinear", ["w", "s", "z"], ["q"], axis=1),
+        oh.make_node("DequantizeLinear", ["q", "s", "z"], ["d"], axis=1),
+        oh.make_node("MatMul", ["x", "d"], ["y"]),
+    ]
+    zero = oh.make_tensor("z", getattr(onnx.TensorProto, kind), scale.shape, [0] * scale.size)
+    tensors = [onnx.numpy_helper.from_array(a, n) for n, a in {"w": weights, "s": scale}.items()]
+    x, y = (oh.make_tensor_value_info(n, 1, ["n", k]) for n, k in (("x", 40), ("y", 24)))
+    graph = oh.make_graph(nodes, "g", [x], [y], [*tensors, zero])
+    proto = oh.make_model(graph, opset_imports=[oh.make_opsetid("", 21)], ir_version=10)
+    assert [node.op_type for node in optimize(load(proto)).graph] == ["DequantizeLinear", "MatMul"]
+    feeds = {"x": np.random.default_rng(1).standard_normal((3, 40)).astype(F)}
+    session = sardonyx.Session(proto, threads=1)
+    (wanted,) = ReferenceEvaluator(proto).run(None, feeds)
+    np.testing.assert_allclose(session.run(None, feeds)[0], wanted, rtol=1e-4, atol=1e-4)
+    assert "QuantizeLinear" not in str([step.op_type for step in session.engine.program.steps])

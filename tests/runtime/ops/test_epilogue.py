@@ -273,3 +273,14 @@ def test_tails_at_several_shapes(check, kind):
     feeds[1]["r"] = normal(*one)
     axes = [str(i) for i in range(len(shape))]
     check([node, *tail], feeds, weights, dims={"r": axes})
+
+
+def test_as_many_operands_as_a_group_may_have(check):
+    """Their record has to fit the words that a kernel keeps for it."""
+    nodes = [make_node("MatMul", ["x", "w"], ["t0"])]
+    feeds = {"x": normal(64, 96)}
+    for i in range(11):
+        nodes.append(make_node(("Add", "Mul")[i % 2], [f"t{i}", f"s{i}"], [f"t{i + 1}"]))
+        feeds[f"s{i}"] = np.array(1 + i / 7, np.float32)
+    session = check(nodes, feeds, {"w": normal(96, 128)})
+    assert len(session.engine.program.steps) == 1

@@ -118,6 +118,7 @@ def ways_to_widen() -> dict[str, tuple[list[onnx.NodeProto], dict[str, np.ndarra
 WAYS = ways_to_widen()
 
 
+@pytest.mark.usefixtures("by_vectors", "lowered_anew")
 @pytest.mark.parametrize("way", WAYS)
 def test_weights_stay_small(way: str) -> None:
     nodes, weights, wanted = WAYS[way]
