@@ -7,6 +7,7 @@ package, or from the package registry (`zoo`); what cannot be had raises `zoo.Un
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -37,6 +38,8 @@ class Task:
         From a session to points.
     options : dict
         Of `sardonyx.quantize`.
+    allowed : float
+        Points that may be lost; infinite where they say nothing of right answers.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Task:
     data: Any
     score: Score
     options: dict[str, Any] = field(default_factory=dict)
+    allowed: float = 0.5
 
 
 def _needs(*packages: str) -> None:
@@ -88,7 +92,7 @@ def mnist() -> Task:
 def photographs() -> Task:
     """Classifier of CIFAR-10 on pieces of photographs: agreement with the float model.
 
-    CIFAR-10 itself is in no package of the registry.
+    CIFAR-10 itself is in no package of the registry; it was not trained on such pieces.
     """
     _needs("keras", "skimage", "PIL")
     from ..importers import load
@@ -100,7 +104,7 @@ def photographs() -> Task:
         (wanted,) = session.run(None, {name: images})
     score = _top1(name, images[500:], wanted[500:].argmax(-1))
     options = {"equalize": True}
-    return Task("keras_cifar10", "top-1 as float's", model, images[:500], score, options)
+    return Task("keras_cifar10", "top-1 as float's", model, images[:500], score, options, math.inf)
 
 
 def _pieces(count: int) -> np.ndarray:

@@ -13,13 +13,13 @@ import argparse
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import isfinite
 
 from ..runtime.session import Session
 from . import text, zoo
 from .accuracy_tasks import TASKS, Task
 from .quantize import quantize
 
-_POINTS = 0.5
 _GROWTH = 3.0
 _DECODER = "smollm2"
 
@@ -57,7 +57,7 @@ def measured(task: Task, threads: int | None = None) -> Row:
     done = quantize(task.source, task.data, threads=threads, **task.options)
     with Session(done.model, threads=threads) as session:
         after = task.score(session)
-    return Row(task.name, task.metric, before, after, before - after, _POINTS)
+    return Row(task.name, task.metric, before, after, before - after, task.allowed)
 
 
 def decoder_row(threads: int | None = None) -> Row:
@@ -102,9 +102,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             console.print(f"{row[0]} is left out: {row[1]}")
             continue
         failed |= not row.holds
+        allowed = f" of {row.allowed:.2f}" if isfinite(row.allowed) else ""
         console.print(
             f"{row.name}, {row.metric}: {row.before:.2f}, quantized {row.after:.2f}, "
-            f"lost {row.lost:.2f} of {row.allowed:.2f}"
+            f"lost {row.lost:.2f}{allowed}"
         )
     return int(failed)
 
