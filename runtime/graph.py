@@ -71,6 +71,8 @@ class Info:
         The contents as dimensions, for small integer tensors.
     constant : onnx_ir.TensorProtocol, optional
         The contents of an initializer, or of what follows from some.
+    held : onnx.TypeProto, optional
+        The type of a sequence or an optional value, with the number of axes of what it holds.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Info:
     shape: tuple[Dim, ...] | None
     known: np.ndarray | None = None
     constant: Any = None
+    held: Any = None
 
     @property
     def rank(self) -> int:

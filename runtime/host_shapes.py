@@ -58,7 +58,11 @@ def host_infos(node: Node, opsets: Mapping[str, int]) -> list[Info]:
             dim.Clear()
         if not proto.tensor_type.shape.dim:
             proto.tensor_type.ClearField("shape")
-    return [_info_of(value, results.get(value.name or "")) for value in node.outputs]
+    infos = [_info_of(value, results.get(value.name or "")) for value in node.outputs]
+    if any(attribute.type == ir.AttributeType.GRAPH for attribute in node.ir.attributes.values()):
+        for info in infos:
+            info.held = None  # what bodies declare of sequences proves nothing
+    return infos
 
 
 def _hint(node: Node) -> str:
@@ -78,7 +82,22 @@ def _forget_sizes(node: onnx.NodeProto) -> None:
                 _forget_sizes(inner)
 
 
+def _held(proto: onnx.TypeProto) -> onnx.TypeProto | None:
+    """Return the type of a sequence or an optional value with open sizes of what it holds."""
+    kind, inner = proto.WhichOneof("value"), proto
+    while kind in ("sequence_type", "optional_type"):
+        inner = getattr(inner, kind).elem_type
+        kind = inner.WhichOneof("value")
+    if kind != "tensor_type" or inner is proto:
+        return None
+    for dim in inner.tensor_type.shape.dim:
+        dim.Clear()
+    return proto
+
+
 def _type_proto(value: ir.Value, info: Info) -> onnx.TypeProto:
+    if info.held is not None:
+        return info.held
     if value.type is not None and not isinstance(value.type, ir.TensorType):
         proto = onnx.TypeProto()
         ir.serde.serialize_type_into(proto, value.type)
@@ -96,7 +115,7 @@ def _info_of(value: ir.Value, proto: onnx.TypeProto | None) -> Info:
         if proto is not None:
             with suppress(ir.serde.SerdeError):  # onnx_ir knows no maps
                 value.type = ir.serde.deserialize_type_proto_for_type(proto)
-        return Info(name, "object", None)
+        return Info(name, "object", None, held=None if proto is None else _held(proto))
     kind = ir.DataType(proto.tensor_type.elem_type)
     value.dtype = kind
     if not proto.tensor_type.HasField("shape"):

@@ -7,7 +7,9 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx.helper as oh
+import onnx.parser
 import onnxruntime
 import pytest
 import sardonyx
@@ -117,3 +119,40 @@ def test_a_result_that_others_hold_is_copied() -> None:
     for each in (y, *t, again):
         assert (each == 1).all()
     assert d.tolist() == ["aa", "bb"] and e.tolist() == ["a", "b"]
+
+
+def test_what_follows_an_element_of_a_sequence_is_compiled() -> None:
+    """Its rank follows from what the sequence was made of; the sizes are read off the element."""
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    g (float[N,3] x, float[M,3] w, int64 i) => (float[N,3] y, float[A,B] z) {
+        made = SequenceConstruct(x, w) more = SequenceInsert(made, x) held = Optional(more)
+        got = OptionalGetElement(held) element = SequenceAt(got, i) e = Exp(element)
+        turned = Transpose<perm=[1,0]>(e) z = MatMul(turned, e)
+        whole = ConcatFromSequence<axis=0>(got) y = Neg(whole)
+    }"""
+    model = onnx.parser.parse_model(text)
+    session = sardonyx.Session(model, threads=1)
+    hosts = {host.op_type for host in session.engine.program.host_steps}
+    assert hosts.isdisjoint({"Exp", "Transpose", "MatMul", "Neg"})
+    rng = np.random.default_rng(0)
+    for n, m, i in ((2, 5, 0), (2, 5, 1), (4, 1, -2), (2, 5, 2), (2, 5, 1)):
+        x, w = (rng.standard_normal((size, 3)).astype(np.float32) for size in (n, m))
+        y, z = session.run(None, {"x": x, "w": w, "i": np.array(i)})
+        e = np.exp([x, w, x][i])
+        np.testing.assert_allclose(z, e.T @ e, rtol=1e-4)
+        np.testing.assert_array_equal(y, -np.concatenate([x, w, x]))
+
+
+def test_elements_of_several_ranks_stay_on_the_host() -> None:
+    text = """<ir_version: 10, opset_import: ["" : 21]>
+    g (float[2,3] x, float[4] w, int64 i) => (float[A] y) {
+        made = SequenceConstruct(x, w) element = SequenceAt(made, i) y = Exp(element)
+    }"""
+    model = onnx.parser.parse_model(text)
+    del model.graph.output[0].type.tensor_type.shape.dim[:]
+    model.graph.output[0].type.tensor_type.ClearField("shape")
+    session = sardonyx.Session(model, threads=1)
+    x, w = np.ones((2, 3), np.float32), np.zeros(4, np.float32)
+    for i, given in ((0, x), (1, w), (0, x)):
+        (y,) = session.run(None, {"x": x, "w": w, "i": np.array(i)})
+        np.testing.assert_allclose(y, np.exp(given), rtol=1e-6)
