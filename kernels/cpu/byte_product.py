@@ -13,6 +13,7 @@ from numba import njit
 from ..registry import Pointer, kernel_factory
 from ..simd import splat, vstore
 from ..target import LANES
+from ..vector_memory import ITEM_BYTES
 from .byte_blocks import TAIL_BYTES
 from .byte_rows import byte_rows
 from .packed_product import panel_loop
@@ -22,14 +23,14 @@ _F0 = np.float32(0.0)
 
 
 @kernel_factory
-def byte_product(kind: str) -> Callable[..., int]:
+def byte_product(kind: str, form: str = "f32") -> Callable[..., int]:
     """Product with weights of u2, u4 or u8 (`packed_weights.in_quads`).
 
     ``y`` (rows, columns), dense, is ``x``, rows of blocks of ``block`` bytes, times weights (depth,
     columns), plus a bias for each column (0: none). Scales and zeros are those of `packed_product`.
     Panels are split into parts.
     """
-    each, step = rows_of_unit(kind), unit_bytes(kind)
+    each, step, scale_bytes = rows_of_unit(kind), unit_bytes(kind), ITEM_BYTES[form]
 
     @njit
     def few(
@@ -37,14 +38,14 @@ def byte_product(kind: str) -> Callable[..., int]:
         scale_step: int, block: int, blocks: int, units: int, c: Pointer,
     ) -> None:  # fmt: skip
         if count == 4:
-            byte_rows(kind, 4, x, x_row, w, scales, zeros, zero, scale_step, block, TAIL_BYTES,
-                      blocks, units, c)  # fmt: skip
+            byte_rows(kind, form, 4, x, x_row, w, scales, zeros, zero, scale_step, block,
+                      TAIL_BYTES, blocks, units, c)  # fmt: skip
         elif count == 2:
-            byte_rows(kind, 2, x, x_row, w, scales, zeros, zero, scale_step, block, TAIL_BYTES,
-                      blocks, units, c)  # fmt: skip
+            byte_rows(kind, form, 2, x, x_row, w, scales, zeros, zero, scale_step, block,
+                      TAIL_BYTES, blocks, units, c)  # fmt: skip
         else:
-            byte_rows(kind, 1, x, x_row, w, scales, zeros, zero, scale_step, block, TAIL_BYTES,
-                      blocks, units, c)  # fmt: skip
+            byte_rows(kind, form, 1, x, x_row, w, scales, zeros, zero, scale_step, block,
+                      TAIL_BYTES, blocks, units, c)  # fmt: skip
 
     @njit
     def multiply_few(
@@ -58,12 +59,12 @@ def byte_product(kind: str) -> Callable[..., int]:
         units = (depth - blocks * block + each - 1) // each
         if units > 0:
             rest = w + blocks * (block // each) * step
-            last_scales = scales + blocks * scale_step * 4
+            last_scales = scales + blocks * scale_step * scale_bytes
             last_zeros = zeros + blocks * scale_step if zeros != 0 else 0
             few(count, x + blocks * (block + TAIL_BYTES), x_row, rest, last_scales, last_zeros,
                 zero, 0, block, 1, units, c)  # fmt: skip
 
-    loop = panel_loop(kind, multiply_few)
+    loop = panel_loop(kind, form, multiply_few)
 
     def byte_product(
         thread: int,

@@ -15,17 +15,18 @@ from .. import simd
 from ..arithmetic import ARITHMETIC
 from ..emitter import BYTE, Emitter
 from ..target import LANES
+from ..vector_memory import ITEM_BYTES
 from ..vectors import F32, I8, I32, I64, f32x, i32x, intrinsic
-from .packed_rows import fetch_ahead
+from .packed_rows import fetch_ahead, load_scales
 from .packed_weights import BITS, VECTORS, rows_of_unit, unit_bytes
 
 
 class _ByteRows(Emitter):
     """Emits ``c[r, :] += sum over k of x[r, k] * (w[k, :] - zero) * scale`` for some blocks."""
 
-    def __init__(self, builder: ir.IRBuilder, kind: str, rows: int) -> None:
+    def __init__(self, builder: ir.IRBuilder, kind: str, scales: str, rows: int) -> None:
         super().__init__(builder)
-        self.form, self.rows = kind, rows
+        self.form, self.scales, self.rows = kind, scales, rows
         self.each = rows_of_unit(kind) // 4  # words of each column
         # Chains of multiply-adds that are long enough to hide their latency.
         self.sets = 2 if rows == 1 and self.each > 1 else 1
@@ -48,7 +49,7 @@ class _ByteRows(Emitter):
             weights, sums = self._sums(numbers, weights, units, starts)
             totals = self._scaled(tails, scale, sums, totals)
             following = self.address(tails[0], tail)
-            scale = self.address(scale, builder.mul(scale_step, I64(4)))
+            scale = self.address(scale, builder.mul(scale_step, I64(ITEM_BYTES[self.scales])))
             return [following, weights, scale, self.address(zero_at, scale_step), *totals]
 
         first = [x, w, scales, zeros, *(self.vector_load(target) for target in targets)]
@@ -123,7 +124,7 @@ class _ByteRows(Emitter):
     ) -> list[Any]:
         builder = self.builder
         steps = [simd.emit_splat(builder, self._load(F32, tail)) for tail in tails]
-        factors = [self._load(f32x.llvm, scales, v * LANES * 4) for v in range(VECTORS)]
+        factors = [load_scales(self, scales, v, self.scales) for v in range(VECTORS)]
         return [
             self.fma(
                 builder.fmul(builder.sitofp(sums[i], f32x.llvm), steps[i // VECTORS]),
@@ -142,6 +143,7 @@ def _numbers(value: int) -> Any:
 def byte_rows(  # type: ignore[no-untyped-def]
     typingctx,
     kind,
+    form,
     rows,
     x,
     x_row,
@@ -159,13 +161,13 @@ def byte_rows(  # type: ignore[no-untyped-def]
     """Multiply ``rows`` rows, ``x_row`` bytes apart, by ``blocks`` blocks of a panel; see above.
 
     The sums are added to (rows, PANEL) at ``c``. A block of a row has ``block`` numbers and a
-    ``tail``, one of weights ``units`` units, its own scales ``scale_step`` elements behind those of
-    the one before, and zeros as far if there are any, else all have one ``zero``.
+    ``tail``, one of weights ``units`` units, its own scales ``scale_step`` elements of ``form``
+    behind those of the one before, and zeros as far if there are any, else all have one ``zero``.
     """
-    form, count = kind.literal_value, rows.literal_value
+    parameters = kind.literal_value, form.literal_value, rows.literal_value
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        _ByteRows(builder, form, count).emit(*values[2:])
+        _ByteRows(builder, *parameters).emit(*values[3:])
         return context.get_dummy_value()
 
-    return types.void(kind, rows, *[types.int64] * 12), codegen
+    return types.void(kind, form, rows, *[types.int64] * 12), codegen

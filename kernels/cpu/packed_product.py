@@ -25,6 +25,7 @@ from ..simd import (
     vstore_first,
 )
 from ..target import LANES
+from ..vector_memory import ITEM_BYTES
 from .packed_rows import packed_rows
 from .packed_weights import PANEL, VECTORS, rows_of_unit, unit_bytes
 
@@ -49,12 +50,13 @@ def store_row(c: Pointer, bias: Pointer, y: Pointer, column: int, count: int) ->
             vstore_first(y, column + v * LANES, value, left)
 
 
-def panel_loop(kind: str, multiply_few: Any) -> Any:
+def panel_loop(kind: str, form: str, multiply_few: Any) -> Any:
     """Make the loop over the panels of weights, and over rows, four, two or one at a time.
 
+    Scales are of ``form``: float32, or float16 where that holds all of them.
     ``multiply_few`` writes the sums of so many rows and a panel; it may use a piece of memory.
     """
-    each, step = rows_of_unit(kind), unit_bytes(kind)
+    each, step, scale_bytes = rows_of_unit(kind), unit_bytes(kind), ITEM_BYTES[form]
 
     @njit
     def loop(
@@ -69,7 +71,7 @@ def panel_loop(kind: str, multiply_few: Any) -> Any:
         for panel in range(panels * part // parts, panels * until // parts):
             column = panel * PANEL
             count = min(PANEL, columns - column)
-            source, own = w + panel * panel_bytes, scales + panel * of_panel * 4
+            source, own = w + panel * panel_bytes, scales + panel * of_panel * scale_bytes
             own_zeros = zeros + panel * of_panel if zeros != 0 else 0
             row = 0
             while row < rows:
@@ -87,15 +89,16 @@ def panel_loop(kind: str, multiply_few: Any) -> Any:
 
 
 @kernel_factory
-def packed_product(kind: str) -> Callable[..., int]:
+def packed_product(kind: str, form: str = "f32") -> Callable[..., int]:
     """Product with weights of a kind of `packed_weights`: u2, u4, u8, f16 or bf16.
 
     ``y`` (rows, columns), dense, is ``x`` (rows, depth), with rows ``x_row`` elements apart, times
     weights (depth, columns), plus a bias for each column (0: none). Scales (blocks, PANEL) of each
-    panel belong to ``block`` rows each, or with a ``scale_step`` of 0 to all; so do ``zeros``, of
-    uint8; where these are 0 the zero is ``zero``. Panels are split into parts.
+    panel, of ``form`` (f32 or f16), belong to ``block`` rows each, or with a ``scale_step`` of 0 to
+    all; so do ``zeros``, of uint8; where these are 0 the zero is ``zero``. Panels are split into
+    parts.
     """
-    each, step = rows_of_unit(kind), unit_bytes(kind)
+    each, step, scale_bytes = rows_of_unit(kind), unit_bytes(kind), ITEM_BYTES[form]
 
     @njit
     def few(
@@ -103,11 +106,17 @@ def packed_product(kind: str) -> Callable[..., int]:
         zero: float, scale_step: int, blocks: int, units: int, c: Pointer,
     ) -> None:  # fmt: skip
         if count == 4:
-            packed_rows(kind, 4, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c)
+            packed_rows(
+                kind, form, 4, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c
+            )
         elif count == 2:
-            packed_rows(kind, 2, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c)
+            packed_rows(
+                kind, form, 2, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c
+            )
         else:
-            packed_rows(kind, 1, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c)
+            packed_rows(
+                kind, form, 1, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c
+            )
 
     @njit
     def multiply_few(
@@ -119,7 +128,7 @@ def packed_product(kind: str) -> Callable[..., int]:
         blocks = depth // block
         few(count, x, x_row, w, scales, zeros, zero, scale_step, blocks, block // each, c)
         units = (depth - blocks * block) // each
-        last_scales = scales + blocks * scale_step * 4
+        last_scales = scales + blocks * scale_step * scale_bytes
         last_zeros = zeros + blocks * scale_step if zeros != 0 else 0
         w += blocks * (block // each) * step
         if units > 0:
@@ -135,7 +144,7 @@ def packed_product(kind: str) -> Callable[..., int]:
             w += units * step
             few(count, padded, each, w, last_scales, last_zeros, zero, 0, 1, 1, c)
 
-    loop = panel_loop(kind, multiply_few)
+    loop = panel_loop(kind, form, multiply_few)
 
     def packed_product(
         thread: int,

@@ -15,6 +15,7 @@ from .. import simd
 from ..emitter import BYTE, Emitter, constant
 from ..halves import widen_bf16
 from ..target import LANES
+from ..vector_memory import ITEM_BYTES
 from ..vectors import F16, F32, I8, I16, I32, I64, f32x, i32x, intrinsic
 from .packed_weights import BITS, MAGIC, PANEL, VECTORS, is_whole, rows_of_unit, unit_bytes
 
@@ -29,12 +30,23 @@ def fetch_ahead(emitter: Emitter, weights: Any, count: int) -> None:
         simd.prefetch_line(emitter.builder, emitter.address(weights, I64(_AHEAD + line)))
 
 
+def load_scales(emitter: Emitter, scales: Any, v: int, kind: str) -> Any:
+    """Load a vector of scales, of float32 or float16, as float32."""
+    at = emitter.address(scales, I64(v * LANES * ITEM_BYTES[kind]))
+    if kind == "f32":
+        return emitter.vector_load(at)
+    halves = ir.VectorType(F16, LANES)
+    builder = emitter.builder
+    loaded = builder.load(builder.bitcast(at, halves.as_pointer()), align=2)
+    return builder.fpext(loaded, f32x.llvm)
+
+
 class _PackedRows(Emitter):
     """Emits ``c[r, :] += sum over k of x[r, k] * widened(w[k, :])`` for some blocks of rows k."""
 
-    def __init__(self, builder: ir.IRBuilder, kind: str, rows: int) -> None:
+    def __init__(self, builder: ir.IRBuilder, kind: str, scales: str, rows: int) -> None:
         super().__init__(builder)
-        self.form, self.rows = kind, rows
+        self.form, self.scales, self.rows = kind, scales, rows
         # Chains of multiply-adds that are long enough to hide their latency.
         self.sets = 2 if rows == 1 else 1
 
@@ -57,13 +69,12 @@ class _PackedRows(Emitter):
             bases = self._bases(is_given, zero_at, base)
             number, weights, parts = self._block(number, x_row, weights, units, bases)
             if is_whole(self.form):
-                factors = [self.vector_load(self.address(scale, I64(v * LANES * 4)))
-                           for v in range(VECTORS)]  # fmt: skip
+                factors = [load_scales(self, scale, v, self.scales) for v in range(VECTORS)]
                 pairs = zip(parts, factors * self.rows, sums, strict=True)
                 sums = [self.fma(part, factor, s) for part, factor, s in pairs]
             else:
                 sums = [builder.fadd(a, b) for a, b in zip(parts, sums, strict=True)]
-            scale = self.address(scale, builder.mul(scale_step, I64(4)))
+            scale = self.address(scale, builder.mul(scale_step, I64(ITEM_BYTES[self.scales])))
             return [number, weights, scale, self.address(zero_at, scale_step), *sums]
 
         first = [x, w, scales, zeros, *(self.vector_load(target) for target in targets)]
@@ -153,18 +164,19 @@ def _numbers(value: int) -> Any:
 
 @intrinsic(prefer_literal=True)
 def packed_rows(  # type: ignore[no-untyped-def]
-    typingctx, kind, rows, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c
+    typingctx, kind, form, rows, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c
 ):
     """Multiply ``rows`` rows, ``x_row`` elements apart, by ``blocks`` blocks of a panel; see above.
 
     The sums are added to (rows, PANEL) at ``c``. A block has ``units`` units, its own scales
-    ``scale_step`` elements behind those of the one before, and zeros as far if there are any.
+    ``scale_step`` elements of ``form`` behind those of the one before, and zeros as far if there
+    are any.
     """
-    form, count = kind.literal_value, rows.literal_value
+    parameters = kind.literal_value, form.literal_value, rows.literal_value
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        _PackedRows(builder, form, count).emit(*values[2:])
+        _PackedRows(builder, *parameters).emit(*values[3:])
         return context.get_dummy_value()
 
     words = [types.int64] * 5
-    return types.void(kind, rows, *words, types.float64, *[types.int64] * 4), codegen
+    return types.void(kind, form, rows, *words, types.float64, *[types.int64] * 4), codegen

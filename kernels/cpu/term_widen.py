@@ -15,9 +15,9 @@ from numba import njit
 from ..bfloat_terms import BLOCK, make_split_columns
 from ..registry import Pointer, kernel_factory
 from ..scratch import scratch
-from ..simd import splat, splat_i32, to_f32, vload, vload_i32, vstore
+from ..simd import splat, splat_i32, to_f32, vload_i32, vstore
 from ..target import LANES
-from ..vector_memory import VECTOR_MEMORY
+from ..vector_memory import ITEM_BYTES, VECTOR_MEMORY
 from .finish import COLUMNS
 from .packed_weights import BITS, PANEL, rows_of_unit, unit_bytes
 from .rows import zero_floats
@@ -40,7 +40,7 @@ def make_widen_unit(kind: str) -> Callable[..., None]:
 
 
 @kernel_factory
-def term_widen(kind: str, terms: int) -> Callable[..., int]:
+def term_widen(kind: str, form: str, terms: int) -> Callable[..., int]:
     """Build the packing of u2, u4 or u8 as so many terms of what they stand for.
 
     They are ``rows`` rows from ``first`` on, a multiple of `BLOCK`, and ``columns`` columns from
@@ -49,7 +49,8 @@ def term_widen(kind: str, terms: int) -> Callable[..., int]:
     """
     each, step = rows_of_unit(kind), unit_bytes(kind)
     widen, split = make_widen_unit(kind), make_split_columns(terms)
-    load_zeros = VECTOR_MEMORY["u8"][0]
+    load_zeros, load_scales = VECTOR_MEMORY["u8"][0], VECTOR_MEMORY[form][0]
+    scale_bytes = ITEM_BYTES[form]
 
     def body(
         thread: int, part: int, until: int, parts: int, w: Pointer, scales: Pointer,
@@ -80,7 +81,7 @@ def term_widen(kind: str, terms: int) -> Callable[..., int]:
                         if zeros != 0:
                             point = load_zeros(zeros + own, within)
                         words = vload_i32(w + panel * panel_bytes + unit // each * step, within)
-                        factor = vload(scales + own * 4, within)
+                        factor = load_scales(scales + own * scale_bytes, within)
                         widen(words, point, factor, floats, at + j, width)
                 split(floats, target, BLOCK, width)
                 target += BLOCK * width * 2 * terms

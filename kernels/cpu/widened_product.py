@@ -12,9 +12,9 @@ import numpy as np
 from numba import njit
 
 from ..registry import Pointer, kernel_factory
-from ..simd import splat, vload, vload_i32
+from ..simd import splat, vload_i32
 from ..target import LANES
-from ..vector_memory import VECTOR_MEMORY
+from ..vector_memory import ITEM_BYTES, VECTOR_MEMORY
 from .packed_product import store_row
 from .packed_weights import PANEL, VECTORS, rows_of_unit, unit_bytes
 from .recurrent_products import product_with_panels
@@ -29,10 +29,11 @@ def workspace_bytes(depth: int) -> int:
     return (depth + 15 + _CHUNK) // 16 * 16 * PANEL * 4
 
 
-def _widened(kind: str) -> Any:
+def _widened(kind: str, form: str) -> Any:
     """Make what writes a panel (depth, PANEL) as float32."""
     each, widen_unit = rows_of_unit(kind), make_widen_unit(kind)
-    load_zeros = VECTOR_MEMORY["u8"][0]
+    load_zeros, load_scales = VECTOR_MEMORY["u8"][0], VECTOR_MEMORY[form][0]
+    scale_bytes = ITEM_BYTES[form]
 
     @njit
     def widen(
@@ -44,7 +45,7 @@ def _widened(kind: str) -> Any:
             place = unit * each // block * scale_step
             for v in range(VECTORS):
                 words = vload_i32(w, unit * PANEL + v * LANES)
-                factor = vload(scales + place * 4, v * LANES)
+                factor = load_scales(scales + place * scale_bytes, v * LANES)
                 if zeros != 0:
                     point = load_zeros(zeros + place, v * LANES)
                 widen_unit(words, point, factor, target, unit * each * PANEL + v * LANES, PANEL)
@@ -53,13 +54,13 @@ def _widened(kind: str) -> Any:
 
 
 @kernel_factory
-def widened_product(kind: str) -> Callable[..., int]:
+def widened_product(kind: str, form: str = "f32") -> Callable[..., int]:
     """Product with weights of u2, u4 or u8; parameters and parts are those of `packed_product`.
 
     ``tiles`` are those of panels, of up to ``mr`` rows, and each thread has a workspace.
     """
-    each, step = rows_of_unit(kind), unit_bytes(kind)
-    widen, product = _widened(kind), product_with_panels(VECTORS, "f32")
+    each, step, scale_bytes = rows_of_unit(kind), unit_bytes(kind), ITEM_BYTES[form]
+    widen, product = _widened(kind, form), product_with_panels(VECTORS, "f32")
 
     def widened_product(
         thread: int, part: int, until: int, parts: int, x: Pointer, w: Pointer, scales: Pointer,
@@ -75,8 +76,9 @@ def widened_product(kind: str) -> Callable[..., int]:
         for panel in range(panels * part // parts, panels * until // parts):
             column = panel * PANEL
             own_zeros = zeros + panel * of_panel if zeros != 0 else 0
-            widen(w + panel * units * step, scales + panel * of_panel * 4, own_zeros, zero,
-                  scale_step, depth, block, weights)  # fmt: skip
+            own_scales = scales + panel * of_panel * scale_bytes
+            widen(w + panel * units * step, own_scales, own_zeros, zero, scale_step, depth, block,
+                  weights)  # fmt: skip
             for row in range(0, rows, _CHUNK):
                 count = min(_CHUNK, rows - row)
                 product(x + row * x_row * 4, x_row, weights, sums, count, 1, depth, mr, tiles, 0,

@@ -51,6 +51,9 @@ _BLOCK_STEP = 16
 _ONE_BLOCK = 256
 """Rows that are summed at a time where all have one scale."""
 
+_FORMS = {"f32": np.float32, "f16": np.float16}
+"""Element types of scales."""
+
 
 @dataclass(frozen=True)
 class PackedWeights:
@@ -76,6 +79,13 @@ class PackedWeights:
     zeros: np.ndarray | None = None
     block: int = _ONE_BLOCK
     meets_bytes: bool = False
+
+    @property
+    def form(self) -> str:
+        """Element type that scales have in memory: float16 where that holds those of blocks."""
+        if self.scales is None or len(self.scales) == 1:
+            return "f32"
+        return "f16" if _are_float16(self.scales) else "f32"
 
     def scaled(self, factor: float) -> PackedWeights | None:
         """Weights times a factor; None for halves, which would be rounded."""
@@ -246,19 +256,20 @@ def emit_packed(
     flops = 2 * product(y.shape) * depth
 
     def small() -> None:
-        emit.step(packed_product(b.kind), outputs=[y], flops=flops, x=a, x_row=row_stride, **fields)
+        kernel = packed_product(b.kind, b.form)
+        emit.step(kernel, outputs=[y], flops=flops, x=a, x_row=row_stride, **fields)
 
     def widened() -> None:
         size = workspace_bytes(depth)
         emit.step(
-            widened_product(b.kind), outputs=[y], flops=flops, x=a, x_row=row_stride,
+            widened_product(b.kind, b.form), outputs=[y], flops=flops, x=a, x_row=row_stride,
             mr=max_rows(VECTORS), tiles=tile_table(VECTORS, set(range(1, max_rows(VECTORS) + 1))),
             workspace=emit.workspace(size), workspace_bytes=size, **fields,
         )  # fmt: skip
 
     if b.meets_bytes:
         words = rows_as_bytes(emit, a, row_stride, b.block)
-        emit.step(byte_product(b.kind), outputs=[y], flops=flops, x=words, **fields)
+        emit.step(byte_product(b.kind, b.form), outputs=[y], flops=flops, x=words, **fields)
     elif not is_whole(b.kind) or (isinstance(rows, int) and rows < WIDENED_ROWS):
         small()
     elif isinstance(rows, int):
@@ -281,7 +292,7 @@ def operand_fields(emit: Emission, name: str, b: PackedWeights) -> dict[str, Any
     numbers = in_quads(b.numbers, b.kind, fill) if b.meets_bytes else b.numbers
     return {
         "w": emit.constant(pack_numbers(numbers, b.kind, fill), f"{name}.weights"),
-        "scales": emit.constant(_padded(b.scales), f"{name}.scales"),
+        "scales": emit.constant(_padded(b.scales.astype(_FORMS[b.form])), f"{name}.scales"),
         "zeros": None if is_one else emit.constant(_padded(b.zeros), f"{name}.zeros"),
         "scale_step": PANEL if len(b.scales) > 1 else 0,
         "zero": first if b.meets_bytes else float(first),

@@ -24,6 +24,8 @@ class SmallTensor(Tensor):
     ----------
     kind : str
         One of ``kernels.cpu.packed_weights``, of whole numbers.
+    form : str
+        Element type of their scales.
     whole : tuple of int
         Depth and columns of all weights.
     fields : mapping
@@ -31,6 +33,7 @@ class SmallTensor(Tensor):
     """
 
     kind: str = ""
+    form: str = "f32"
     whole: tuple[int, int] = (0, 0)
     fields: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
@@ -51,7 +54,7 @@ class SmallTensor(Tensor):
         first, left = divmod(self.offset // self.itemsize, all_columns)
         y = emit.new((packed_bytes(terms, rows, columns),), "uint8", name=self.name)
         emit.step(
-            term_widen(self.kind, terms), outputs=[y], op_type="Widen", y=y,
+            term_widen(self.kind, self.form, terms), outputs=[y], op_type="Widen", y=y,
             first=first, rows=rows, left=left, columns=columns, depth=depth, **self.fields,
         )  # fmt: skip
         return y

@@ -32,8 +32,8 @@ def small_tensor(emit: Emission, name: str, b: PackedWeights) -> SmallTensor | N
     fields = operand_fields(emit, name, b)
     depth, columns = b.numbers.shape
     return SmallTensor(
-        fields["w"].buffer, 0, "float32", (depth, columns), (columns, 1), f"{name}.weights", b.kind,
-        (depth, columns), {"block": b.block, **fields},
+        fields["w"].buffer, 0, "float32", (depth, columns), (columns, 1), f"{name}.weights",
+        b.kind, b.form, (depth, columns), {"block": b.block, **fields},
     )  # fmt: skip
 
 

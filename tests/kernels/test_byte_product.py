@@ -19,6 +19,9 @@ from sardonyx.kernels.cpu.packed_weights import (
 
 KINDS = [kind for kind in BITS if is_whole(kind)]
 
+FORMS = [("f32", np.float32), ("f16", np.float16)]
+"""Of scales."""
+
 
 def quantized(run: Any, x: np.ndarray, block: int, threads: int = 1) -> np.ndarray:
     """Rows as the kernel rounds them: (rows, blocks, bytes)."""
@@ -95,7 +98,8 @@ def test_multiplies_bytes(
             else np.full((depth, columns), most - 1)
         )
         weights = drawn.astype(np.uint8)
-        scales = rng.uniform(0.1, 1, (count, columns)).astype(np.float32)
+        form, dtype = FORMS[index % 2]
+        scales = rng.uniform(0.1, 1, (count, columns)).astype(dtype)
         zeros = rng.integers(0, most, (count, columns)).astype(np.uint8)
         has_zeros = index % 3 != 1
         if not has_zeros:
@@ -103,7 +107,7 @@ def test_multiplies_bytes(
         bias = rng.standard_normal(columns).astype(np.float32) if index % 2 == 0 else None
         room = np.full(rows * columns + 16, 7, np.float32)
         code = run(
-            byte_product(kind), threads, x=rounded,
+            byte_product(kind, form), threads, x=rounded,
             w=pack_numbers(in_quads(weights, kind, 0), kind, 0), scales=panels_of(scales),
             zeros=panels_of(zeros) if has_zeros else 0, bias=0 if bias is None else bias, y=room,
             rows=rows, depth=depth, columns=columns, block=size,
@@ -114,7 +118,7 @@ def test_multiplies_bytes(
         of_row = np.arange(depth) // size
         wide = (numbers * steps[..., None].astype(float)).reshape(rows, -1)[:, :depth]
         own = of_row if block else np.zeros(depth, int)
-        matrix = (weights.astype(float) - zeros[own]) * scales[own]
+        matrix = (weights.astype(float) - zeros[own]) * scales.astype(float)[own]
         wanted = wide @ matrix + (0 if bias is None else bias)
         found = room[:-16].reshape(rows, columns)
         assert np.abs(found - wanted).max() < 1e-5 * max(1, np.abs(wanted).max())

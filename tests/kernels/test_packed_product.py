@@ -55,7 +55,7 @@ def operands(
     size = block or 256
     most, count = 1 << BITS[kind], -(-depth // size) if block else 1
     numbers = rng.integers(0, most, (depth, columns)).astype(np.uint8)
-    scales = rng.uniform(0.1, 1, (count, columns)).astype(np.float32)
+    scales = rng.uniform(0.1, 1, (count, columns)).astype(np.float16).astype(np.float32)
     zeros = rng.integers(0, most, (count, columns)).astype(np.uint8)
     if not has_zeros:
         zeros[:] = most // 2
@@ -83,11 +83,13 @@ def test_multiplies_small_weights(
         weights, fields = operands(rng, kind, depth, columns, block, has_zeros)
         bias = rng.standard_normal(columns).astype(np.float32)
         room = np.full(rows * columns + 16, 7, np.float32)
+        form = "f16" if is_whole(kind) and index % 2 else "f32"
+        if form == "f16":
+            fields["scales"] = fields["scales"].astype(np.float16)
         values = {"scales": 0, "zeros": 0, "zero": 0.0, "scale_step": 0} | fields
         code = run(
-            packed_product(kind), threads, x=x, bias=bias if with_bias else 0, y=room, rows=rows,
-            depth=depth, columns=columns, x_row=depth + 3,
-            **values,
+            packed_product(kind, form), threads, x=x, bias=bias if with_bias else 0, y=room,
+            rows=rows, depth=depth, columns=columns, x_row=depth + 3, **values,
         )  # fmt: skip
         assert code == 0
         wanted = x.astype(np.float64) @ weights + (bias if with_bias else 0)

@@ -10,6 +10,8 @@ from sardonyx.kernels.cpu.packed_weights import PANEL, by_panel, pack_numbers
 from sardonyx.kernels.cpu.term_pack import packed_bytes, term_pack
 from sardonyx.kernels.cpu.term_widen import term_widen
 
+FORMS = {"f32": np.float32, "f16": np.float16}
+
 
 def panels_of(values: np.ndarray) -> np.ndarray:
     padded = np.zeros((len(values), -(-values.shape[1] // PANEL) * PANEL), values.dtype)
@@ -17,15 +19,16 @@ def panels_of(values: np.ndarray) -> np.ndarray:
     return by_panel(padded)
 
 
+@pytest.mark.parametrize("form", ["f32", "f16"])
 @pytest.mark.parametrize("terms", [1, 2])
 @pytest.mark.parametrize(("kind", "most"), [("u2", 4), ("u4", 16), ("u8", 256)])
 def test_are_the_terms_of_what_they_stand_for(
-    run: Any, rng: np.random.Generator, kind: str, most: int, terms: int
+    run: Any, rng: np.random.Generator, kind: str, most: int, terms: int, form: str
 ) -> None:
     for depth, columns, block, left in ((64, 96, 32, 0), (100, 70, 16, 32), (33, 9, 0, 0)):
         count = -(-depth // block) if block else 1
         numbers = rng.integers(0, most, (depth, columns)).astype(np.uint8)
-        scales = rng.uniform(0.1, 1, (count, columns)).astype(np.float32)
+        scales = rng.uniform(0.1, 1, (count, columns)).astype(np.float16).astype(np.float32)
         zeros = rng.integers(0, most, (count, columns)).astype(np.uint8)
         of_row = np.arange(depth) // block if block else np.zeros(depth, int)
         weights = (numbers.astype(np.float32) - zeros[of_row]) * scales[of_row]
@@ -34,10 +37,10 @@ def test_are_the_terms_of_what_they_stand_for(
             size = packed_bytes(terms, *part.shape)
             found, wanted = (np.full(size + 64, 7, np.uint8) for _ in range(2))
             run(
-                term_widen(kind, terms), 3, w=pack_numbers(numbers, kind, 0),
-                scales=panels_of(scales), zeros=panels_of(zeros), y=found, first=first,
-                rows=len(part), left=left, columns=part.shape[1], depth=depth, block=block or 256,
-                scale_step=PANEL if block else 0, zero=0.0,
+                term_widen(kind, form, terms), 3, w=pack_numbers(numbers, kind, 0),
+                scales=panels_of(scales.astype(FORMS[form])), zeros=panels_of(zeros), y=found,
+                first=first, rows=len(part), left=left, columns=part.shape[1], depth=depth,
+                block=block or 256, scale_step=PANEL if block else 0, zero=0.0,
             )  # fmt: skip
             run(
                 term_pack(terms), 1, x=part, y=wanted, sets=1, rows=len(part),
