@@ -58,6 +58,6 @@ def _load_all(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         return builder.load(builder.gep(record, [I64(next(places))], inbounds=True))
 
     count = len(signature.args[1])
-    kinds = list(signature.return_type)[count:]
+    kinds = signature.return_type.types[count:]
     handed = [builder.extract_value(share, i) for i in range(count)]
     return context.make_tuple(builder, signature.return_type, handed + [load(k) for k in kinds])
