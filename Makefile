@@ -18,6 +18,10 @@ BIN := $(VENV)/bin
 # Touched after an installation, so that the next run does not install again.
 STAMP := $(VENV)/installed-$(EXTRAS)
 
+# Bytecode is kept whatever the environment says: without, each process of a test compiles all
+# modules anew, and what pip installs is compiled when it is imported, a quarter of it.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test bench lint types setup clean
 
 demo: setup
@@ -47,7 +51,7 @@ types:
 setup: $(STAMP)
 
 $(STAMP): pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile \
 		--editable '.[$(EXTRAS)]' $(PINS)
 	touch $@
 

@@ -25,6 +25,7 @@ from ..patches import Patch, applied
 from .collection import rare_collection
 from .numba_division import without_branches
 from .numba_shortcuts import by_code, on_errors, without_deletions, without_lifetimes
+from .numba_ssa import reconstructed
 from .ref import KernelRef
 
 llvm.initialize_native_asmparser()  # numba initializes what it needs; kernels have assembly
@@ -65,16 +66,12 @@ def _no_executable(_: Any, library: Any, *__: Any) -> Any:
     return [].append  # numba tells functions apart by this object
 
 
-def _no_machine_code(library: Any) -> None:
+def _no_linking(library: Any) -> None:
     library._finalized = True
 
 
 def _no_function_passes(library: Any, module: Any) -> None:
     module.data_layout = library.codegen._data_layout
-
-
-def _no_module_passes(_: Any) -> None:
-    pass
 
 
 def _pipeline(_: Any, name: str = "nopython") -> PassManager:
@@ -116,9 +113,8 @@ PATCHES = (
         "functions that kernels call are not called from Python",
     ),
     _patch("core.cpu.CPUContext.get_executable", lambda _: _no_executable, _NO_CODE),
-    _patch(f"{_LIBRARY}._finalize_final_module", lambda _: _no_machine_code, _NO_CODE),
+    _patch(f"{_LIBRARY}.finalize", lambda _: _no_linking, "a kernel links all that it calls once"),
     _patch(f"{_LIBRARY}._optimize_functions", lambda _: _no_function_passes, _NO_CODE),
-    _patch(f"{_LIBRARY}._optimize_final_module", lambda _: _no_module_passes, _NO_CODE),
     _patch(
         "core.compiler.DefaultPassBuilder.define_nopython_pipeline",
         lambda _: _pipeline,
@@ -131,6 +127,7 @@ PATCHES = (
     ),
     _patch("core.postproc.PostProcessor.run", without_lifetimes, _NO_LIFETIMES),
     _patch("core.typed_passes.IRLegalization.run_pass", without_deletions, _NO_LIFETIMES),
+    _patch("core.ssa._run_ssa", lambda _: reconstructed, "most blocks do not name a variable"),
     _patch("core.base._has_loc", by_code, "the signature of a function takes long to read"),
     _patch(
         "cpython.numbers._int_divmod_impl",
@@ -160,10 +157,30 @@ def compile_object(ref: KernelRef) -> tuple[str, bytes]:
             {},
         )
         library = result.library
+        _link(library)
         passes, builder = library.codegen._module_pass_manager()
         passes.run(library._final_module, builder)
         _forget(result)
     return result.fndesc.llvm_func_name, library.codegen._tm.emit_object(library._final_module)
+
+
+def _link(library: Any) -> None:
+    """Link what a library calls, directly or not; numba links it into each caller on the way.
+
+    LLVM takes from a module what is called by then, so callers come first.
+    """
+    found: dict[Any, None] = {}
+
+    def visit(each: Any) -> None:
+        for callee in each._linking_libraries:
+            if callee not in found:
+                visit(callee)
+        found[each] = None
+
+    visit(library)
+    for each in reversed(list(found)[:-1]):
+        library._final_module.link_in(each._get_module_for_linking(), preserve=True)
+    library._final_module.verify()
 
 
 def _forget(result: Any) -> None:

@@ -52,12 +52,12 @@ def _load_all(context: Any, builder: Any, signature: Any, values: Any) -> Any:
     places = itertools.count()
 
     def load(kind: Any) -> Any:
-        if isinstance(kind, types.BaseTuple):
-            return context.make_tuple(builder, kind, [load(each) for each in kind])
+        if hasattr(kind, "types"):  # a group
+            return context.make_tuple(builder, kind, [load(each) for each in kind.types])
         record = builder.inttoptr(address, context.get_value_type(kind).as_pointer())
         return builder.load(builder.gep(record, [I64(next(places))], inbounds=True))
 
     count = len(signature.args[1])
-    kinds = list(signature.return_type)[count:]
+    kinds = signature.return_type.types[count:]
     handed = [builder.extract_value(share, i) for i in range(count)]
     return context.make_tuple(builder, signature.return_type, handed + [load(k) for k in kinds])

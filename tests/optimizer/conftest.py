@@ -86,6 +86,7 @@ def _feeds(model: ir.Model, sizes: dict[str, int]) -> dict[str, np.ndarray]:
 def _run(model: ir.Model, feeds: dict[str, np.ndarray]) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     data = ir.to_proto(model).SerializeToString()
     return ort.InferenceSession(data, options, providers=["CPUExecutionProvider"]).run(None, feeds)

@@ -56,6 +56,7 @@ def wanted_results(model: onnx.ModelProto, feeds: Sequence[Feeds]) -> list[list[
     """Results of onnxruntime; of onnx's reference for what onnxruntime has no kernel for."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
+    options.intra_op_num_threads = 1
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     runner: Any
     try:
