@@ -96,6 +96,9 @@ REFERENCE = [
         lambda draw, case, check: case.outputs > 3 and "softcap" in case.attributes,
     ),
     Note(
+        "Shrink", ONNX, "'y = x - bias' of integers: it computes them in double", may_overflow,
+    ),
+    Note(
         "Shape", ONNX,
         "'start' and 'end' are clamped to '[0, r]': it counts from the end once more",
         lambda draw, case, check: any(
