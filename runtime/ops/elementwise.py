@@ -239,7 +239,11 @@ def _power(node: Node, operands: Sequence[Term]) -> Term:
         return call("ipow", x, y)
     if exponent.is_float or exponent.dtype.startswith("uint"):
         return call("pow", x, y)
-    power = call("pow", x, call("abs", y))  # numba raises for zero to a negative one
+    # numba raises for zero to a negative one, which the least stays without its sign: the next
+    # even one gives the same.
+    least = int(np.iinfo(exponent.dtype).min)
+    size = call("abs", call("where", call("less", y, least + 1), least + 2, y))
+    power = call("pow", x, size)
     return call("where", call("less", y, 0), 1 / power, power)
 
 

@@ -9,6 +9,7 @@ from .conditions import (
     NAN,
     NOT_FINITE,
     ONNX,
+    ORT,
     OWN,
     ZEROS,
     Note,
@@ -22,6 +23,7 @@ from .conditions import (
     is_finite,
     is_integer,
     lacks,
+    may_overflow,
     pads_differ,
     starts_before_the_first,
 )
@@ -84,7 +86,35 @@ REFERENCE = [
         "'bicubic interpolation': it keeps what it makes of rows of double in float32",
         lambda draw, case, check: str(case.attributes.get("mode")).endswith("cubic"),
     ),
-    Note("Erf GridSample", ONNX, "'tensor(double)': it computes in float32", is_double),
+    Note(
+        "Erf GridSample HardSwish", ONNX,
+        "'tensor(double)': it computes in float32, or with numbers of it", is_double,
+    ),
+    Note(
+        "Attention", ONNX,
+        "'the raw qk matmul output': it is what 'softcap' makes of that",
+        lambda draw, case, check: case.outputs > 3 and "softcap" in case.attributes,
+    ),
+    Note(
+        "Shrink", ONNX, "'y = x - bias' of integers: it computes them in double", may_overflow,
+    ),
+    Note(
+        "Shape", ONNX,
+        "'start' and 'end' are clamped to '[0, r]': it counts from the end once more",
+        lambda draw, case, check: any(
+            case.attributes.get(name, 0) < -case.inputs[0].ndim for name in ("start", "end")
+        ),
+    ),
+    Note(
+        "Resize", (ONNX, ORT),
+        "'interpolation': of integers it computes in float32, which does not hold all",
+        may_overflow,
+    ),
+    Note(
+        "Normalizer", (ONNX, ORT),
+        "'Y' is 'tensor(float)': which numbers of double become infinite before is not said",
+        lambda draw, case, check: check == "extremes" and is_double(draw, case, check),
+    ),
     Note(
         "LpPool", ONNX, "'tensor(double)': it computes in float32",
         lambda draw, case, check: draw.version == 1 and is_double(draw, case, check),

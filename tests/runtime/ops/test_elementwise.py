@@ -590,3 +590,13 @@ def test_operands_that_may_repeat_along_rows_are_vectors():
 def test_floats_above_the_largest_int64_are_cast_to_uint64(check, dtype):
     numbers = np.array([2.0**62, 2.0**63, 2.0**63 + 2.0**41, 1.5 * 2.0**63, 3.7], dtype)
     check([make_node("Cast", ["x"], ["y"], to=13)], {"x": numbers})
+
+
+@pytest.mark.parametrize("exponents", ["int8", "int32", "int64"])
+def test_powers_of_the_least_integers(check, exponents):
+    """They have no absolute value of their type."""
+    least = np.iinfo(exponents).min
+    y = np.array([least, least + 1, least, least + 1, -1, least, 3], exponents)
+    x = np.array([0, 0, -1, 1, 2, 3, -2], np.float32)
+    wanted = np.array([np.inf, np.inf, 1, 1, 0.5, 3.0 ** max(least, -1000), -8], np.float32)
+    check([make_node("Pow", ["x", "y"], ["z"])], {"x": x, "y": y}, wanted=[[wanted]])
