@@ -73,9 +73,10 @@ class LpPool(Operator):
         return (_norm(taken, (-1,), p, keepdims=False),)
 
 
-def _norm(x: np.ndarray, axes: tuple[int, ...], p: int, *, keepdims: bool) -> np.ndarray:
-    powers = np.abs(x.astype(np.float64)) ** p
-    return np.asarray(powers.sum(axes, keepdims=keepdims) ** (1 / p))
+def _norm(x: np.ndarray, axes: tuple[int, ...], p: float, *, keepdims: bool) -> np.ndarray:
+    """Norm in double; ``p`` of the first version comes as a float32."""
+    powers = np.abs(x.astype(np.float64)) ** float(p)
+    return np.asarray(powers.sum(axes, keepdims=keepdims) ** (1 / float(p)))
 
 
 def _spatial(x: np.ndarray) -> tuple[int, ...]:

@@ -90,10 +90,10 @@ def is_dilated_without_pads(draw: Draw, case: Case, check: str) -> bool:
 def starts_before_the_first(draw: Draw, case: Case, check: str) -> bool:
     """Tell whether a Slice counts down from before an axis."""
     x, starts, _, axes, steps = (*case.inputs, *[None] * 5)[:5]
-    if steps is None or x is None or starts is None:
+    if x is None or starts is None or steps is None or len(starts) != len(steps):
         return False
     places = range(len(starts)) if axes is None else axes
-    rows = zip(starts, places, steps, strict=True)
+    rows = [row for row in zip(starts, places, steps, strict=False) if -x.ndim <= row[1] < x.ndim]
     return any(step < 0 and start < -x.shape[axis] for start, axis, step in rows)
 
 
