@@ -150,8 +150,9 @@ def host_ports(
     uses = Counter(tensor.buffer for tensor in program.tensors)
     inputs = []
     for port in program.inputs:
-        buffer = program.tensors[port.tensor].buffer
-        is_value = port.dtype == "object" or port.name in caches
+        spec = program.tensors[port.tensor]
+        buffer = spec.buffer
+        is_value = spec.dtype == "object" or port.name in caches
         is_read = is_value or bool(program.steps) or uses[buffer] > 1
         inputs.append((-1 if is_value else port.tensor, buffer, is_read))
     buffers = [program.tensors[port.tensor].buffer for port in program.outputs]
