@@ -66,12 +66,16 @@ def _no_executable(_: Any, library: Any, *__: Any) -> Any:
     return [].append  # numba tells functions apart by this object
 
 
-def _no_linking(library: Any) -> None:
+def _no_machine_code(library: Any) -> None:
     library._finalized = True
 
 
 def _no_function_passes(library: Any, module: Any) -> None:
     module.data_layout = library.codegen._data_layout
+
+
+def _no_module_passes(_: Any) -> None:
+    pass
 
 
 def _pipeline(_: Any, name: str = "nopython") -> PassManager:
@@ -113,8 +117,9 @@ PATCHES = (
         "functions that kernels call are not called from Python",
     ),
     _patch("core.cpu.CPUContext.get_executable", lambda _: _no_executable, _NO_CODE),
-    _patch(f"{_LIBRARY}.finalize", lambda _: _no_linking, "a kernel links all that it calls once"),
+    _patch(f"{_LIBRARY}._finalize_final_module", lambda _: _no_machine_code, _NO_CODE),
     _patch(f"{_LIBRARY}._optimize_functions", lambda _: _no_function_passes, _NO_CODE),
+    _patch(f"{_LIBRARY}._optimize_final_module", lambda _: _no_module_passes, _NO_CODE),
     _patch(
         "core.compiler.DefaultPassBuilder.define_nopython_pipeline",
         lambda _: _pipeline,
@@ -157,30 +162,10 @@ def compile_object(ref: KernelRef) -> tuple[str, bytes]:
             {},
         )
         library = result.library
-        _link(library)
         passes, builder = library.codegen._module_pass_manager()
         passes.run(library._final_module, builder)
         _forget(result)
     return result.fndesc.llvm_func_name, library.codegen._tm.emit_object(library._final_module)
-
-
-def _link(library: Any) -> None:
-    """Link what a library calls, directly or not; numba links it into each caller on the way.
-
-    LLVM takes from a module what is called by then, so callers come first.
-    """
-    found: dict[Any, None] = {}
-
-    def visit(each: Any) -> None:
-        for callee in each._linking_libraries:
-            if callee not in found:
-                visit(callee)
-        found[each] = None
-
-    visit(library)
-    for each in reversed(list(found)[:-1]):
-        library._final_module.link_in(each._get_module_for_linking(), preserve=True)
-    library._final_module.verify()
 
 
 def _forget(result: Any) -> None:
