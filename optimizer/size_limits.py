@@ -47,4 +47,4 @@ def _one_of(choose: Callable[[int, int], int], a: Size, b: Size) -> Size:
     name, number = (a, b) if isinstance(a, str) else (b, a)
     if isinstance(number, str) or number > 0:
         return None
-    return name if choose(0, 1) else number
+    return name if choose is max else number
