@@ -36,33 +36,37 @@ def byte_product(kind: str, form: str = "f32") -> Callable[..., int]:
     def few(
         count: int, x: Pointer, x_row: int, w: Pointer, scales: Pointer, zeros: Pointer, zero: int,
         scale_step: int, block: int, blocks: int, units: int, c: Pointer,
+        ahead: Pointer, ahead_step: int,
     ) -> None:  # fmt: skip
         if count == 4:
             byte_rows(kind, form, 4, x, x_row, w, scales, zeros, zero, scale_step, block,
-                      TAIL_BYTES, blocks, units, c)  # fmt: skip
+                      TAIL_BYTES, blocks, units, c, ahead, ahead_step)  # fmt: skip
         elif count == 2:
             byte_rows(kind, form, 2, x, x_row, w, scales, zeros, zero, scale_step, block,
-                      TAIL_BYTES, blocks, units, c)  # fmt: skip
+                      TAIL_BYTES, blocks, units, c, ahead, ahead_step)  # fmt: skip
         else:
             byte_rows(kind, form, 1, x, x_row, w, scales, zeros, zero, scale_step, block,
-                      TAIL_BYTES, blocks, units, c)  # fmt: skip
+                      TAIL_BYTES, blocks, units, c, ahead, ahead_step)  # fmt: skip
 
     @njit
     def multiply_few(
         count: int, x: Pointer, x_row: int, w: Pointer, scales: Pointer, zeros: Pointer, zero: int,
         scale_step: int, depth: int, block: int, c: Pointer, padded: Pointer,
+        ahead: Pointer, ahead_step: int,
     ) -> None:  # fmt: skip
         for i in range(count * VECTORS):
             vstore(c, i * LANES, splat(_F0))
         blocks = depth // block
-        few(count, x, x_row, w, scales, zeros, zero, scale_step, block, blocks, block // each, c)
+        few(count, x, x_row, w, scales, zeros, zero, scale_step, block, blocks, block // each, c,
+            ahead, ahead_step)  # fmt: skip
         units = (depth - blocks * block + each - 1) // each
         if units > 0:
             rest = w + blocks * (block // each) * step
             last_scales = scales + blocks * scale_step * scale_bytes
             last_zeros = zeros + blocks * scale_step if zeros != 0 else 0
             few(count, x + blocks * (block + TAIL_BYTES), x_row, rest, last_scales, last_zeros,
-                zero, 0, block, 1, units, c)  # fmt: skip
+                zero, 0, block, 1, units, c, ahead + blocks * (block // each) * ahead_step,
+                ahead_step)  # fmt: skip
 
     loop = panel_loop(kind, form, multiply_few)
 

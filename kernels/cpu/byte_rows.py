@@ -33,28 +33,30 @@ class _ByteRows(Emitter):
 
     def emit(
         self, x: Any, x_row: Any, w: Any, scales: Any, zeros: Any, zero: Any, scale_step: Any,
-        block: Any, tail: Any, blocks: Any, units: Any, c: Any,
+        block: Any, tail: Any, blocks: Any, units: Any, c: Any, ahead: Any, ahead_step: Any,
     ) -> None:  # fmt: skip
         builder = self.builder
         is_given = builder.icmp_signed("!=", zeros, I64(0))
-        x, w, scales, zeros, c = (builder.inttoptr(p, BYTE) for p in (x, w, scales, zeros, c))
+        x, w, scales, zeros, c, ahead = (
+            builder.inttoptr(p, BYTE) for p in (x, w, scales, zeros, c, ahead)
+        )
         distances = [builder.mul(x_row, I64(r)) for r in range(self.rows)]
         targets = [self.address(c, I64(i * LANES * 4)) for i in range(self.rows * VECTORS)]
 
         def add_block(_: Any, carried: list[Any]) -> list[Any]:
-            number, weights, scale, zero_at, *totals = carried
+            number, weights, later, scale, zero_at, *totals = carried
             numbers = [self.address(number, distance) for distance in distances]
             tails = [self.address(at, block) for at in numbers]
             starts = self._starts(tails, is_given, zero_at, zero)
-            weights, sums = self._sums(numbers, weights, units, starts)
+            streams, sums = self._sums(numbers, [weights, later], units, starts, ahead_step)
             totals = self._scaled(tails, scale, sums, totals)
             following = self.address(tails[0], tail)
             scale = self.address(scale, builder.mul(scale_step, I64(ITEM_BYTES[self.scales])))
-            return [following, weights, scale, self.address(zero_at, scale_step), *totals]
+            return [following, *streams, scale, self.address(zero_at, scale_step), *totals]
 
-        first = [x, w, scales, zeros, *(self.vector_load(target) for target in targets)]
+        first = [x, w, ahead, scales, zeros, *(self.vector_load(target) for target in targets)]
         results = self.counted_loop("block", blocks, first, add_block)
-        for value, target in zip(results[4:], targets, strict=True):
+        for value, target in zip(results[5:], targets, strict=True):
             self.vector_store(value, target)
 
     def _load(self, kind: ir.Type, pointer: Any, offset: int = 0) -> Any:
@@ -84,15 +86,16 @@ class _ByteRows(Emitter):
         return merged
 
     def _sums(
-        self, numbers: list[Any], weights: Any, units: Any, starts: list[Any]
-    ) -> tuple[Any, list[Any]]:
-        """Sums of a block, and the pointer behind its weights."""
-        builder, count = self.builder, len(starts)
+        self, numbers: list[Any], streams: list[Any], units: Any, starts: list[Any],
+        ahead_step: Any,
+    ) -> tuple[list[Any], list[Any]]:  # fmt: skip
+        """Sums of a block, and pointers behind its weights and what is fetched meanwhile."""
+        builder, count, end = self.builder, len(starts), 2 + self.rows
 
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
-            at, sums = carried[1 : 1 + self.rows], carried[1 + self.rows :]
-            packed = [self._load(i32x.llvm, carried[0], v * LANES * 4) for v in range(VECTORS)]
-            fetch_ahead(self, carried[0], unit_bytes(self.form))
+            (weights, ahead), at, sums = carried[:2], carried[2:end], carried[end:]
+            packed = [self._load(i32x.llvm, weights, v * LANES * 4) for v in range(VECTORS)]
+            fetch_ahead(self, ahead, unit_bytes(self.form))
             for i in range(self.each):
                 spread = [simd.emit_splat(builder, self._load(I32, row, i * 4)) for row in at]
                 for v, word in enumerate(packed):
@@ -101,15 +104,16 @@ class _ByteRows(Emitter):
                         own = i % self.sets * count + r * VECTORS + v
                         sums[own] = ARITHMETIC["u8"].add_product(builder, factor, row, sums[own])
             at = [self.address(row, I64(self.each * 4)) for row in at]
-            return [self.address(carried[0], I64(unit_bytes(self.form))), *at, *sums]
+            weights = self.address(weights, I64(unit_bytes(self.form)))
+            return [weights, self.address(ahead, ahead_step), *at, *sums]
 
         zeros = [ir.Constant(i32x.llvm, None)] * (count * (self.sets - 1))
-        first = [weights, *numbers, *starts, *zeros]
-        weights, *rest = self.counted_loop("unit", units, first, multiply)
-        sums = rest[self.rows :]
+        first = [*streams, *numbers, *starts, *zeros]
+        results = self.counted_loop("unit", units, first, multiply)
+        streams, sums = results[:2], results[end:]
         while len(sums) > count:
             sums = [builder.add(a, b) for a, b in zip(sums[:count], sums[count:], strict=True)]
-        return weights, sums
+        return streams, sums
 
     def _bytes(self, word: Any, i: int) -> Any:
         """Weights of the rows ``4 * i`` to ``4 * i + 3`` of a unit."""
@@ -157,12 +161,15 @@ def byte_rows(  # type: ignore[no-untyped-def]
     blocks,
     units,
     c,
+    ahead,
+    ahead_step,
 ):
     """Multiply ``rows`` rows, ``x_row`` bytes apart, by ``blocks`` blocks of a panel; see above.
 
     The sums are added to (rows, PANEL) at ``c``. A block of a row has ``block`` numbers and a
     ``tail``, one of weights ``units`` units, its own scales ``scale_step`` elements of ``form``
     behind those of the one before, and zeros as far if there are any, else all have one ``zero``.
+    What is asked for meanwhile is as in `packed_rows`.
     """
     parameters = kind.literal_value, form.literal_value, rows.literal_value
 
@@ -170,4 +177,4 @@ def byte_rows(  # type: ignore[no-untyped-def]
         _ByteRows(builder, *parameters).emit(*values[3:])
         return context.get_dummy_value()
 
-    return types.void(kind, form, rows, *[types.int64] * 12), codegen
+    return types.void(kind, form, rows, *[types.int64] * 14), codegen

@@ -24,12 +24,17 @@ from ..simd import (
     vstore,
     vstore_first,
 )
-from ..target import LANES
+from ..target import EMBEDDED_BROADCAST, LANES
 from ..vector_memory import ITEM_BYTES
 from .packed_rows import packed_rows
 from .packed_weights import PANEL, VECTORS, rows_of_unit, unit_bytes
 
 _F = np.float32
+MOST_ROWS = 6 if EMBEDDED_BROADCAST else 4
+"""Rows whose sums fit the registers beside a unit of short floats."""
+_AHEAD = 4096
+"""Bytes of weights that are asked for before they are needed: what fetches by itself, at most to
+the end of a page of memory, is late at the begin of each."""
 
 
 @njit
@@ -50,13 +55,16 @@ def store_row(c: Pointer, bias: Pointer, y: Pointer, column: int, count: int) ->
             vstore_first(y, column + v * LANES, value, left)
 
 
-def panel_loop(kind: str, form: str, multiply_few: Any) -> Any:
-    """Make the loop over the panels of weights, and over rows, four, two or one at a time.
+def panel_loop(kind: str, form: str, multiply_few: Any, most: int = 4) -> Any:
+    """Make the loop over panels of weights, and over rows: ``most``, four, two or one at a time.
 
     Scales are of ``form``: float32, or float16 where that holds all of them.
     ``multiply_few`` writes the sums of so many rows and a panel; it may use a piece of memory.
+    Meanwhile it asks for weights that come later: where all rows are done at once, for those that
+    follow, else for a part of the next panel, so that memory is read while any rows are multiplied.
     """
     each, step, scale_bytes = rows_of_unit(kind), unit_bytes(kind), ITEM_BYTES[form]
+    room = most * PANEL
 
     @njit
     def loop(
@@ -64,7 +72,7 @@ def panel_loop(kind: str, form: str, multiply_few: Any) -> Any:
         scales: Pointer, zeros: Pointer, zero: float, bias: Pointer, y: Pointer, rows: int,
         depth: int, columns: int, block: int, scale_step: int,
     ) -> None:  # fmt: skip
-        sums, padded = stack_words(256), stack_words(64)
+        sums, padded = stack_words(room), stack_words(64)
         panels = (columns + PANEL - 1) // PANEL
         of_panel = (depth + block - 1) // block * scale_step if scale_step != 0 else PANEL
         panel_bytes = (depth + each - 1) // each * step
@@ -75,10 +83,17 @@ def panel_loop(kind: str, form: str, multiply_few: Any) -> Any:
             own_zeros = zeros + panel * of_panel if zeros != 0 else 0
             row = 0
             while row < rows:
-                several = 4 if rows - row >= 4 else (2 if rows - row >= 2 else 1)
+                left = rows - row
+                several = 4 if left >= 4 else (2 if left >= 2 else 1)
+                if left >= most:
+                    several = most
+                ahead, ahead_step = source + _AHEAD, step
+                if several < rows:
+                    ahead = source + panel_bytes + panel_bytes * row // rows
+                    ahead_step = step * several // rows
                 multiply_few(
                     several, x + row * row_bytes, x_row, source, own, own_zeros, zero, scale_step,
-                    depth, block, sums, padded,
+                    depth, block, sums, padded, ahead, ahead_step,
                 )  # fmt: skip
                 for r in range(several):
                     at = y + (row + r) * columns * 4
@@ -100,40 +115,55 @@ def packed_product(kind: str, form: str = "f32") -> Callable[..., int]:
     """
     each, step, scale_bytes = rows_of_unit(kind), unit_bytes(kind), ITEM_BYTES[form]
 
+    most = MOST_ROWS if kind == "f24" else 4
+
     @njit
     def few(
         count: int, x: Pointer, x_row: int, w: Pointer, scales: Pointer, zeros: Pointer,
-        zero: float, scale_step: int, blocks: int, units: int, c: Pointer,
+        zero: float, scale_step: int, blocks: int, units: int, c: Pointer, ahead: Pointer,
+        ahead_step: int,
     ) -> None:  # fmt: skip
-        if count == 4:
+        if count > 4:
             packed_rows(
-                kind, form, 4, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c
-            )
+                kind, form, most, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c,
+                ahead, ahead_step,
+            )  # fmt: skip
+        elif count == 4:
+            packed_rows(
+                kind, form, 4, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c,
+                ahead, ahead_step,
+            )  # fmt: skip
         elif count == 2:
             packed_rows(
-                kind, form, 2, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c
-            )
+                kind, form, 2, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c,
+                ahead, ahead_step,
+            )  # fmt: skip
         else:
             packed_rows(
-                kind, form, 1, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c
-            )
+                kind, form, 1, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c,
+                ahead, ahead_step,
+            )  # fmt: skip
 
     @njit
     def multiply_few(
         count: int, x: Pointer, x_row: int, w: Pointer, scales: Pointer, zeros: Pointer,
         zero: float, scale_step: int, depth: int, block: int, c: Pointer, padded: Pointer,
+        ahead: Pointer, ahead_step: int,
     ) -> None:  # fmt: skip
         for i in range(count * VECTORS):
             vstore(c, i * LANES, splat(_F(0.0)))
         blocks = depth // block
-        few(count, x, x_row, w, scales, zeros, zero, scale_step, blocks, block // each, c)
+        few(count, x, x_row, w, scales, zeros, zero, scale_step, blocks, block // each, c, ahead,
+            ahead_step)  # fmt: skip
         units = (depth - blocks * block) // each
         last_scales = scales + blocks * scale_step * scale_bytes
         last_zeros = zeros + blocks * scale_step if zeros != 0 else 0
         w += blocks * (block // each) * step
+        ahead += blocks * (block // each) * ahead_step
         if units > 0:
             rest = x + blocks * block * 4
-            few(count, rest, x_row, w, last_scales, last_zeros, zero, 0, 1, units, c)
+            few(count, rest, x_row, w, last_scales, last_zeros, zero, 0, 1, units, c, ahead,
+                ahead_step)  # fmt: skip
         done = blocks * block + units * each
         if done < depth:
             # What is beyond the end of a row must not be read.
@@ -142,9 +172,9 @@ def packed_product(kind: str, form: str = "f32") -> Callable[..., int]:
                     value = load_f32(x, r * x_row + done + i) if done + i < depth else _F(0.0)
                     store_f32(padded, r * each + i, value)
             w += units * step
-            few(count, padded, each, w, last_scales, last_zeros, zero, 0, 1, 1, c)
+            few(count, padded, each, w, last_scales, last_zeros, zero, 0, 1, 1, c, ahead, 0)
 
-    loop = panel_loop(kind, form, multiply_few)
+    loop = panel_loop(kind, form, multiply_few, most)
 
     def packed_product(
         thread: int,

@@ -6,6 +6,7 @@ it is less than a load takes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -17,17 +18,22 @@ from ..halves import widen_bf16
 from ..target import LANES
 from ..vector_memory import ITEM_BYTES
 from ..vectors import F16, F32, I8, I16, I32, I64, f32x, i32x, intrinsic
-from .packed_weights import BITS, MAGIC, PANEL, VECTORS, is_whole, rows_of_unit, unit_bytes
+from .packed_weights import (
+    BITS,
+    LAST_BITS,
+    MAGIC,
+    PANEL,
+    VECTORS,
+    is_whole,
+    rows_of_unit,
+    unit_bytes,
+)
 
-_AHEAD = 4096
-"""Bytes of weights that are asked for before they are needed: what fetches by itself, at most to
-the end of a page of memory, is late at the begin of each."""
 
-
-def fetch_ahead(emitter: Emitter, weights: Any, count: int) -> None:
-    """Ask for so many bytes of weights, those of the next units or of the next panel."""
+def fetch_ahead(emitter: Emitter, ahead: Any, count: int) -> None:
+    """Ask for so many bytes of weights that are not needed yet (`packed_product.panel_loop`)."""
     for line in range(0, count, 64):
-        simd.prefetch_line(emitter.builder, emitter.address(weights, I64(_AHEAD + line)))
+        simd.prefetch_line(emitter.builder, emitter.address(ahead, I64(line)))
 
 
 def load_scales(emitter: Emitter, scales: Any, v: int, kind: str) -> Any:
@@ -52,12 +58,14 @@ class _PackedRows(Emitter):
 
     def emit(
         self, x: Any, x_row: Any, w: Any, scales: Any, zeros: Any, zero: Any, scale_step: Any,
-        blocks: Any, units: Any, c: Any,
+        blocks: Any, units: Any, c: Any, ahead: Any, ahead_step: Any,
     ) -> None:  # fmt: skip
         builder = self.builder
         is_given = builder.icmp_signed("!=", zeros, I64(0))
         base = simd.emit_splat(builder, builder.fptrunc(zero, F32))
-        x, w, scales, zeros, c = (builder.inttoptr(p, BYTE) for p in (x, w, scales, zeros, c))
+        x, w, scales, zeros, c, ahead = (
+            builder.inttoptr(p, BYTE) for p in (x, w, scales, zeros, c, ahead)
+        )
         targets = [
             self.address(c, I64((r * PANEL + v * LANES) * 4))
             for r in range(self.rows)
@@ -65,9 +73,11 @@ class _PackedRows(Emitter):
         ]
 
         def add_block(_: Any, carried: list[Any]) -> list[Any]:
-            number, weights, scale, zero_at, *sums = carried
+            number, weights, following, scale, zero_at, *sums = carried
             bases = self._bases(is_given, zero_at, base)
-            number, weights, parts = self._block(number, x_row, weights, units, bases)
+            places, parts = self._block(
+                [number, weights, following], x_row, units, bases, ahead_step
+            )
             if is_whole(self.form):
                 factors = [load_scales(self, scale, v, self.scales) for v in range(VECTORS)]
                 pairs = zip(parts, factors * self.rows, sums, strict=True)
@@ -75,11 +85,11 @@ class _PackedRows(Emitter):
             else:
                 sums = [builder.fadd(a, b) for a, b in zip(parts, sums, strict=True)]
             scale = self.address(scale, builder.mul(scale_step, I64(ITEM_BYTES[self.scales])))
-            return [number, weights, scale, self.address(zero_at, scale_step), *sums]
+            return [*places, scale, self.address(zero_at, scale_step), *sums]
 
-        first = [x, w, scales, zeros, *(self.vector_load(target) for target in targets)]
+        first = [x, w, ahead, scales, zeros, *(self.vector_load(target) for target in targets)]
         results = self.counted_loop("block", blocks, first, add_block)
-        for value, target in zip(results[4:], targets, strict=True):
+        for value, target in zip(results[5:], targets, strict=True):
             self.vector_store(value, target)
 
     def _bases(self, is_given: Any, zeros: Any, base: Any) -> list[Any]:
@@ -104,19 +114,19 @@ class _PackedRows(Emitter):
         return merged
 
     def _block(
-        self, number: Any, x_row: Any, weights: Any, units: Any, bases: list[Any]
-    ) -> tuple[Any, Any, list[Any]]:
-        """Sums over the units of a block, with pointers behind them."""
+        self, places: list[Any], x_row: Any, units: Any, bases: list[Any], ahead_step: Any
+    ) -> tuple[list[Any], list[Any]]:
+        """Pointers to rows, weights and what is fetched, behind a block, and its sums."""
         builder, each = self.builder, rows_of_unit(self.form)
         count = self.rows * VECTORS
 
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
-            at, weight_at, *sums = carried
-            words = [self._words(weight_at, v) for v in range(VECTORS)]
-            fetch_ahead(self, weight_at, unit_bytes(self.form))
+            at, weight_at, ahead, *sums = carried
+            widened = self._unit(weight_at, bases)
+            fetch_ahead(self, ahead, unit_bytes(self.form))
             rows = [self.address(at, builder.mul(x_row, I64(r * 4))) for r in range(self.rows)]
             for i in range(each):
-                factors = [self._widened(word, i, bases, v) for v, word in enumerate(words)]
+                factors = widened(i)
                 first = i % self.sets * count
                 for r, row in enumerate(rows):
                     begin = first + r * VECTORS
@@ -124,15 +134,36 @@ class _PackedRows(Emitter):
                     place = self.address(row, I64(i * 4))
                     sums[begin : begin + VECTORS] = self.add_products(place, factors, own, False)
             following = self.address(weight_at, I64(unit_bytes(self.form)))
-            return [self.address(at, I64(each * 4)), following, *sums]
+            ahead = self.address(ahead, ahead_step)
+            return [self.address(at, I64(each * 4)), following, ahead, *sums]
 
         zeros = [constant(0.0)] * (count * self.sets)
-        number, weights, *sums = self.counted_loop(
-            "unit", units, [number, weights, *zeros], multiply
-        )
+        results = self.counted_loop("unit", units, [*places, *zeros], multiply)
+        places, sums = results[:3], results[3:]
         while len(sums) > count:
             sums = [builder.fadd(a, b) for a, b in zip(sums[:count], sums[count:], strict=True)]
-        return number, weights, sums
+        return places, sums
+
+    def _unit(self, weights: Any, bases: list[Any]) -> Callable[[int], list[Any]]:
+        """Load a unit; the result gives the vectors of one of its rows, without their scale."""
+        if self.form == "f24":
+            floats = self._short_floats(weights)
+            return lambda i: floats[i * VECTORS : (i + 1) * VECTORS]
+        words = [self._words(weights, v) for v in range(VECTORS)]
+        return lambda i: [self._widened(word, i, bases, v) for v, word in enumerate(words)]
+
+    def _short_floats(self, weights: Any) -> list[Any]:
+        """Four vectors of float32, the last of which has bytes of the three that are loaded."""
+        builder = self.builder
+        words = [
+            builder.bitcast(self.vector_load(self.address(weights, I64(v * LANES * 4))), i32x.llvm)
+            for v in range(3)
+        ]
+        last = _numbers(0)
+        for v, word in enumerate(words):
+            byte = builder.and_(word, _numbers(LAST_BITS))
+            last = builder.or_(last, builder.shl(byte, _numbers(8 * (v + 1))))
+        return [builder.bitcast(each, f32x.llvm) for each in (*words, last)]
 
     def _words(self, weights: Any, v: int) -> Any:
         """Load the words, or the halves, of a vector of columns."""
@@ -164,13 +195,15 @@ def _numbers(value: int) -> Any:
 
 @intrinsic(prefer_literal=True)
 def packed_rows(  # type: ignore[no-untyped-def]
-    typingctx, kind, form, rows, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c
-):
+    typingctx, kind, form, rows, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c,
+    ahead, ahead_step,
+):  # fmt: skip
     """Multiply ``rows`` rows, ``x_row`` elements apart, by ``blocks`` blocks of a panel; see above.
 
     The sums are added to (rows, PANEL) at ``c``. A block has ``units`` units, its own scales
     ``scale_step`` elements of ``form`` behind those of the one before, and zeros as far if there
-    are any.
+    are any. With each unit as many bytes as it has are asked for from ``ahead`` on, which then
+    moves by ``ahead_step`` bytes.
     """
     parameters = kind.literal_value, form.literal_value, rows.literal_value
 
@@ -179,4 +212,4 @@ def packed_rows(  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     words = [types.int64] * 5
-    return types.void(kind, form, rows, *words, types.float64, *[types.int64] * 4), codegen
+    return types.void(kind, form, rows, *words, types.float64, *[types.int64] * 6), codegen

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -11,8 +10,8 @@ from ...errors import InvalidModel
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..groups import Group
-from ..strides import collapse, contiguous_strides
-from ..symbolic import Dim, product
+from ..strides import contiguous_strides
+from ..symbolic import Dim, product, reaches
 from ..tensors import Tensor
 from .bfloats import may_round, rounded
 from .convolution import KINDS, Convolution
@@ -21,8 +20,10 @@ from .elementwise import broadcast
 from .epilogue import Epilogue
 from .forms import emit_either
 from .packed_weights import PackedWeights, emit_packed, packed_weights
-from .pointwise import broadcast_strides, emit_expression, emit_pointwise
+from .pointwise import emit_expression, emit_pointwise
+from .product_images import filters, images, over_matrix, with_even_rows
 from .registry import Operator, register
+from .short_weights import MOST_ROWS, short_weights
 from .term_products import (
     MANY_ROWS,
     WIDENED_TERMS,
@@ -109,10 +110,11 @@ def _lower_gemm(emit: Emission, node: Node, group: Group) -> None:
             emit_expression(emit, "mul(x0,x1)", scaled, [emit.ordered(a), float(alpha)])
             a = scaled
     c = node.input(2)
+    turned = bool(node.attribute("transB", 0))
     if c is None:
-        _emit_matmul(emit, group, a, b)
+        _emit_any_rows(emit, group, a, b, turned)
     elif c.is_constant and _is_row(c, b.shape[1]):
-        _emit_matmul(emit, group, a, b, bias=_bias(node, c, b.shape[1]))
+        _emit_any_rows(emit, group, a, b, turned, _bias(node, c, b.shape[1]))
     else:
         _add_apart(emit, group, a, b, beta)
 
@@ -173,7 +175,7 @@ def _lower_matmul(emit: Emission, node: Node, group: Group) -> None:
     if len(a.shape) > 1 and len(b.shape) > 1:
         if all(dim == 1 for dim in b.shape[:-2]):
             b = _last_two(b)
-        _emit_matmul(emit, group, a, b)
+        _emit_any_rows(emit, group, a, b, turned=False)
         return
     _emit_matmul(emit, Group([node], node), *as_matrices(a, b, emit.output(node)))
     if group.body:
@@ -230,17 +232,21 @@ def _emit_matmul(
     bias: np.ndarray | Tensor | None = None,
     kind: str = "",
     epilogue: Epilogue | None = None,
+    fewest: int = 1,
 ) -> None:
-    """Emit ``a @ b`` followed by the group's epilogue, to ``y`` or the group's output."""
+    """Emit ``a @ b`` followed by the group's epilogue, to ``y`` or the group's output.
+
+    A run has ``fewest`` rows or more.
+    """
     y = y or emit.output(group.last)
     conv = _product(emit, group, a, b, y, bias, kind, epilogue)
     if not conv.has_halves or _takes_terms(emit, conv, terms_of(emit, conv)):
-        _emit_form(emit, conv)
+        _emit_form(emit, conv, fewest)
         return
     result = emit.new(y.shape, "float32", name=y.name) if y.dtype == "bfloat16" else y
     with emit.taking_halves(False):
         a = emit.as_type(a, "float32")
-        _emit_form(emit, _product(emit, group, a, b, result, bias, kind, epilogue))
+        _emit_form(emit, _product(emit, group, a, b, result, bias, kind, epilogue), fewest)
     if result is not y:
         emit.convert(result, y)
 
@@ -270,35 +276,63 @@ def _product(
     if epilogue.residual is not None:
         residual = emit.ordered(emit.tensor(epilogue.residual))
     is_shared = len(b.shape) == 2
-    x = _images(emit, a, y.shape[:-2], is_shared)
-    images, _, rows = x.shape
-    shape, strides = (images, columns, rows), (0 if is_shared else rows * columns, 1, columns)
+    x = images(emit, a, y.shape[:-2], is_shared)
+    count, _, rows = x.shape
+    shape, strides = (count, columns, rows), (0 if is_shared else rows * columns, 1, columns)
     return Convolution(
         group=group,
         kind=kind,
         x=x,
         y=y.view(shape, strides),
         output=y,
-        weights=_filters(emit, b, y.shape[:-2]),
+        weights=filters(emit, b, y.shape[:-2]),
         window=Window(),
         bias=emit.constant(bias, f"{node.name}.bias") if isinstance(bias, np.ndarray) else bias,
         residual=None if residual is None else residual.view(shape, strides),
-        epilogue=_over_matrix(emit, epilogue, y, is_shared),
+        epilogue=over_matrix(emit, epilogue, y, is_shared),
     )
 
 
-def _emit_form(emit: Emission, conv: Convolution) -> None:
+def _emit_form(emit: Emission, conv: Convolution, fewest: int) -> None:
     """Emit a product by terms of bfloat16, by pairs of bfloat16, or by vectors of its numbers."""
     terms = terms_of(emit, conv)
     if not _takes_terms(emit, conv, terms):
         emit_direct(emit, rounded(emit, conv) if may_round(emit, conv) else conv)
-    elif isinstance(conv.row_pixels, int) or emit.is_catching or terms == 1:
+    elif (
+        isinstance(conv.row_pixels, int)
+        or emit.is_catching
+        or terms == 1
+        or least_rows(conv, terms) <= fewest
+    ):
         # One term of weights is half of their bytes: few rows wait for less, too.
         emit_terms(emit, conv, terms)
     else:  # a run may have few rows
         emit_either(
             emit, has_many_rows(conv, terms),
             lambda: emit_terms(emit, conv, terms), lambda: emit_direct(emit, conv),
+        )  # fmt: skip
+
+
+def _emit_any_rows(
+    emit: Emission, group: Group, a: Tensor, b: np.ndarray | Tensor, turned: bool,
+    bias: np.ndarray | None = None,
+) -> None:  # fmt: skip
+    """Emit a product of any number of rows, of which few may meet short weights."""
+    node, rows = group.head, product(a.shape[:-1])
+    assert node is not None
+    short = None
+    if isinstance(b, np.ndarray) and node.attribute("alpha", 1.0) == 1.0:
+        short = short_weights(emit, node, rows, turned)
+    if short is None:
+        _emit_matmul(emit, group, a, b, bias=bias)
+    elif isinstance(rows, int):
+        _emit_packed(emit, group, a, short, bias)
+    else:
+        y = emit.output(group.last)
+        emit_either(
+            emit, reaches(rows, MOST_ROWS + 1),
+            lambda: _emit_matmul(emit, group, a, b, y, bias, fewest=MOST_ROWS + 1),
+            lambda: _emit_packed(emit, group, a, short, bias, y),
         )  # fmt: skip
 
 
@@ -314,15 +348,16 @@ def _takes_terms(emit: Emission, conv: Convolution, terms: int) -> bool:
 
 
 def _emit_packed(
-    emit: Emission, group: Group, a: Tensor, b: PackedWeights, bias: np.ndarray | None = None
-) -> None:
+    emit: Emission, group: Group, a: Tensor, b: PackedWeights, bias: np.ndarray | None = None,
+    y: Tensor | None = None,
+) -> None:  # fmt: skip
     """Emit a product with weights that stay small, by terms of AMX where there are many rows."""
     node = group.head
     assert node is not None
     emit.check(a.shape[-1], len(b.numbers), f"columns of {a.name!r} and rows of the other")
     with emit.taking_halves(False):
-        a, stride = _with_even_rows(emit, emit.as_type(a, "float32"))
-        y = emit.output(group.last)
+        a, stride = with_even_rows(emit, emit.as_type(a, "float32"))
+        y = y or emit.output(group.last)
 
         def small() -> None:
             sums = emit.output(node) if group.body else y
@@ -345,92 +380,6 @@ def _emit_packed(
             widened()
         else:
             small()
-
-
-# --- operands as images -----------------------------------------------------------------------
-
-
-def row_stride(a: Tensor) -> Dim | None:
-    """Distance between rows when all leading axes make one long row of rows, else None."""
-    if a.strides[-1] != 1 and a.shape[-1] != 1:
-        return None
-    stride: Dim | None = None
-    expected: Dim = 0
-    for size, step in zip(reversed(a.shape[:-1]), reversed(a.strides[:-1]), strict=True):
-        if size == 1:
-            continue
-        if stride is None:
-            stride = step
-        elif step != expected:
-            return None
-        expected = step * size
-    return a.shape[-1] if stride is None else stride
-
-
-def _with_even_rows(emit: Emission, a: Tensor) -> tuple[Tensor, Dim]:
-    """Return an operand whose rows have one distance, copied if they have not, and the distance."""
-    stride = row_stride(a)
-    return (emit.ordered(a), a.shape[-1]) if stride is None else (a, stride)
-
-
-def _images(emit: Emission, a: Tensor, batch: Sequence[Dim], is_shared: bool) -> Tensor:
-    """Operand a as images (images, depth, rows) whose pixels are its rows.
-
-    There is one image where all rows meet the same matrix, else one for each of a batch.
-    """
-    if is_shared:
-        a, stride = _with_even_rows(emit, a)
-        return a.view((1, a.shape[-1], product(a.shape[:-1])), (0, 1, stride))
-    view, image = _evenly_apart(emit, a, batch, is_dense=True)
-    rows, depth = a.shape[-2:]
-    return view.view((product(batch), depth, rows), (image, 1, view.strides[-2]))
-
-
-def _evenly_apart(
-    emit: Emission, matrices: Tensor, batch: Sequence[Dim], is_dense: bool
-) -> tuple[Tensor, Dim]:
-    """Matrices, one for each of a batch, that have one distance: copied where they have not.
-
-    With ``is_dense`` the elements of a row have to lie one after the other.
-    """
-    shape = (*batch, *matrices.shape[-2:])
-    axes = range(len(batch))
-    target = Tensor(matrices.buffer, 0, matrices.dtype, shape, (0,) * len(shape), matrices.name)
-    view = matrices.view(shape, broadcast_strides(emit, matrices, target))
-    dims, (steps,) = collapse(shape, axes, [view.strides])
-    if len(dims) > 1 or (is_dense and view.strides[-1] != 1 and shape[-1] != 1):
-        view = emit.ordered(view)
-        _, (steps,) = collapse(shape, axes, [view.strides])
-    return view, steps[0]
-
-
-def _filters(emit: Emission, b: np.ndarray | Tensor, batch: Sequence[Dim]) -> np.ndarray | Tensor:
-    """Matrices (depth, columns) as weights of one tap, a set for each of a batch."""
-    if isinstance(b, np.ndarray) and b.ndim > 2:
-        sizes = [dim for dim in batch if isinstance(dim, int)]
-        if len(sizes) == len(batch):
-            b = np.broadcast_to(b, (*sizes, *b.shape[-2:])).reshape(-1, *b.shape[-2:])
-        else:
-            b = emit.constant(b)
-    if isinstance(b, np.ndarray):
-        return b.swapaxes(-1, -2)[..., None, None, None]
-    depth, columns = b.shape[-2:]
-    if len(b.shape) == 2:
-        return b.view((1, columns, depth, 1, 1, 1), (0, b.strides[1], b.strides[0], 0, 0, 0))
-    view, image = _evenly_apart(emit, b, batch, is_dense=False)
-    down, across = view.strides[-2:]
-    shape = (product(batch), columns, depth, 1, 1, 1)
-    return view.view(shape, (image, across, down, 0, 0, 0))
-
-
-def _over_matrix(emit: Emission, epilogue: Epilogue, y: Tensor, is_shared: bool) -> Epilogue:
-    """Let an epilogue run over rows of y as one matrix, or as one for each of a batch."""
-    if is_shared:
-        shape: tuple[Dim, ...] = (product(y.shape[:-1]), y.shape[-1])
-        axes: tuple[int | None, ...] = (None, None, 0, 1)
-    else:
-        shape, axes = (product(y.shape[:-2]), *y.shape[-2:]), (0, None, 1, 2)
-    return epilogue.over_rows(emit, y.view(shape, contiguous_strides(shape)), axes, y.shape)
 
 
 def _check_gemm(node: Node) -> None:

@@ -17,8 +17,8 @@ from ..strides import contiguous_strides
 from ..symbolic import Dim, product
 from ..tensors import Tensor, short_name
 from . import checks, composed
-from .matmul import row_stride
 from .pointwise import emit_expression, preferred_order
+from .product_images import row_stride
 from .registry import Operator, register
 from .terms import float32
 

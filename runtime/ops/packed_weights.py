@@ -26,6 +26,7 @@ from ...kernels.cpu.packed_weights import (
     is_whole,
     pack_halves,
     pack_numbers,
+    pack_short_floats,
     round_to_bfloat16,
 )
 from ...kernels.cpu.term_rates import term_costs
@@ -64,7 +65,7 @@ class PackedWeights:
     kind : str
         One of ``kernels.cpu.packed_weights``.
     numbers : ndarray
-        uint8, or uint16 with the bits of halves.
+        uint8, uint16 with the bits of halves, or float32 that are packed as short floats.
     scales, zeros : ndarray, optional
         (blocks, columns) of float32 and uint8, for whole numbers.
     block : int
@@ -283,7 +284,8 @@ def emit_packed(
 def operand_fields(emit: Emission, name: str, b: PackedWeights) -> dict[str, Any]:
     """Return fields of a kernel's record that say what weights are."""
     if not is_whole(b.kind):
-        words = emit.constant(pack_halves(b.numbers), f"{name}.weights")
+        pack = pack_short_floats if b.kind == "f24" else pack_halves
+        words = emit.constant(pack(b.numbers), f"{name}.weights")
         return {"w": words, "scales": None, "zeros": None, "scale_step": 0, "zero": 0.0}
     assert b.scales is not None and b.zeros is not None
     first = int(b.zeros[0, 0])

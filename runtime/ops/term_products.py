@@ -45,6 +45,9 @@ WIDENED_TERMS = 2
 """Terms of small weights that are widened, and of what they meet."""
 _COLUMNS = 16
 _RECURRENT = ("GRU", "LSTM", "RNN")
+_KEYS_AND_VALUES = (1, 2)
+_KEPT = ("Add", "Mul", "Reshape", "Transpose")
+"""What may be between a product and the attention that its results are keys or values of."""
 _ROWS_OF_PART = 256
 """Rows for which weights are read once: that takes as long as their products, or less."""
 
@@ -84,8 +87,8 @@ def terms_of(emit: Emission, conv: Convolution) -> int:
 
     One, which rounds them, for ``precision="bf16"``. Two, whose errors are those of Winograd's
     form, where that would be taken else, for matrix products of constant weights behind others
-    (those with inputs of recurrent layers, too), and wherever ``precision="bf16x3"`` allows them.
-    Three, as exact as float32, for all others. Errors
+    (those with inputs of recurrent layers, too) or of keys and values, and wherever
+    ``precision="bf16x3"`` allows them. Three, as exact as float32, for all others. Errors
     of convolutions add up from layer to layer (1.3e-4 of the largest value in yolo, if all had two
     terms, 5e-5 with three in those of one pixel), those of transformers are normalized away.
     First products read signals, coordinates and columns of tables, whose small differences may
@@ -104,7 +107,22 @@ def terms_of(emit: Emission, conv: Convolution) -> int:
     head = conv.group.head
     if head is None or head.op_type not in (*MATRIX_PRODUCTS, *_RECURRENT):
         return 3
-    return 2 if follows_product(head) else 3
+    return 2 if follows_product(head) or _is_attended(head) else 3
+
+
+def _is_attended(node: Node) -> bool:
+    """Tell whether a node gives keys or values of an attention, as of what an encoder has made.
+
+    A softmax normalizes what they take part in.
+    """
+    values = list(node.ir.outputs)
+    while values:
+        for reader, index in values.pop().uses():
+            if reader.op_type == "Attention" and index in _KEYS_AND_VALUES:
+                return True
+            if reader.op_type in _KEPT:
+                values += reader.outputs
+    return False
 
 
 def follows_product(node: Node) -> bool:

@@ -14,7 +14,9 @@ from sardonyx.kernels.cpu.packed_weights import (
     is_whole,
     pack_halves,
     pack_numbers,
+    pack_short_floats,
     round_to_bfloat16,
+    short_floats,
 )
 
 
@@ -36,6 +38,15 @@ def test_special_values_stay() -> None:
     assert np.isnan(widened(round_to_bfloat16(bits.view(np.float32)))).all()
 
 
+def test_short_floats_have_16_digits(rng: np.random.Generator) -> None:
+    scales = 10.0 ** rng.integers(-30, 30, (37, 131))
+    values = (rng.standard_normal((37, 131)) * scales).astype(np.float32)
+    found = short_floats(pack_short_floats(values), 37, 131).astype(float)
+    assert (np.abs(found - values) <= 2.0**-16 * np.abs(values)).all()
+    zeros = short_floats(pack_short_floats(np.zeros((8, 64), np.float32)), 8, 64)
+    assert not zeros.any()
+
+
 def panels_of(values: np.ndarray, columns: int) -> np.ndarray:
     padded = np.zeros((len(values), -(-columns // PANEL) * PANEL), values.dtype)
     padded[:, :columns] = values
@@ -46,6 +57,11 @@ def operands(
     rng: np.random.Generator, kind: str, depth: int, columns: int, block: int, has_zeros: bool
 ) -> tuple[np.ndarray, dict[str, Any]]:
     """Weights as float64, and the fields that stand for them; all have one scale without block."""
+    if kind == "f24":
+        floats = rng.standard_normal((depth, columns)).astype(np.float32)
+        packed = pack_short_floats(floats)
+        weights = short_floats(packed, depth, columns).astype(float)
+        return weights, {"w": packed, "block": 256}
     if not is_whole(kind):
         halves = rng.standard_normal((depth, columns)).astype(np.float16)
         if kind == "f16":

@@ -1,0 +1,56 @@
+"""Products of few rows with float32 weights of 24 bits, which have 16 significant digits.
+
+Such products wait for their weights, of which memory then has three bytes to read instead of four.
+The error of a weight is at most 2 ** -16, as that of two bfloat16 terms of an operand, and weights
+are rounded where products of many rows would take those.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...kernels.cpu.packed_weights import LAST_BITS
+from ..emission import Emission
+from ..graph import Node
+from ..symbolic import Dim
+from .packed_weights import PackedWeights
+from .term_products import follows_product
+
+MOST_ROWS = 16
+"""With more rows the multiply-adds take longer than reading the weights."""
+_LEAST_WEIGHTS = 1 << 16
+"""Fewer lie in a near cache."""
+_LARGEST = 2.0**127
+"""Larger numbers might become infinite."""
+
+
+def short_weights(emit: Emission, node: Node, rows: Dim, turned: bool) -> PackedWeights | None:
+    """Return the weights of a product, its input 1, as short floats; None if not allowed or slower.
+
+    Parameters
+    ----------
+    emit : Emission
+    node : Node
+    rows : Dim
+        Of the other operand.
+    turned : bool
+        Whether the input is (columns, depth).
+    """
+    info = node.required(1)
+    if emit.options.get("precision") != "fp32" or emit.is_catching:
+        return None
+    if isinstance(rows, int) and rows > MOST_ROWS:
+        return None
+    if info.dtype != "float32" or info.rank != 2 or not info.is_constant:
+        return None
+    weights = info.array()
+    if weights.size < _LEAST_WEIGHTS or not follows_product(node):
+        return None
+    if not np.abs(weights).max() < _LARGEST or not _have_more_digits(weights):
+        return None
+    return PackedWeights("f24", weights.T if turned else weights)
+
+
+def _have_more_digits(weights: np.ndarray) -> bool:
+    """Tell whether some weights have more digits; else they may be there to add exactly."""
+    return bool((np.ascontiguousarray(weights).view(np.uint32) & np.uint32(LAST_BITS)).any())
