@@ -391,6 +391,8 @@ def recurrent(
         chains = layer.directions * ((layer.batch + layer.rows - 1) // layer.rows)
         items = chains * layer.steps * phases * layer.blocks
         left = items * until // parts - items * part // parts
+        if chains * layer.blocks == 1:  # its items follow each other: states stay with a thread
+            left = items if part == 0 else 0
         sums = layer.scratch + thread * layer.scratch_bytes
         chain = 0 if layer.exceeds_cache else chains * part // parts
         while left > 0:
