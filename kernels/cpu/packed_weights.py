@@ -22,6 +22,7 @@ _FLOAT_VECTORS = 4
 """Vectors of a unit of short floats."""
 LAST_BITS = 0xFF
 """Those of a float32 that hold a byte of another short one."""
+_SIGN = np.uint32(1 << 31)
 _FLOAT_SHIFTS = 8 * np.arange(1, _FLOAT_VECTORS, dtype=np.uint32)[:, None]
 MAGIC = 0x4B000000
 """Bits of the float32 2 ** 23, the last of which count ones: or-ed with a number, its sum."""
@@ -99,8 +100,9 @@ def pack_short_floats(values: np.ndarray) -> np.ndarray:
     padded[:rows, :columns] = values
     units = by_panel(padded).view(np.uint32).reshape(panels, -1, _FLOAT_VECTORS, LANES)
     last = (units[:, :, -1:] + np.uint32(0x80)) >> _FLOAT_SHIFTS & np.uint32(LAST_BITS)
-    whole = units[:, :, :-1].astype(np.int64) - last + 0x80
-    packed: np.ndarray = (whole & ~LAST_BITS).astype(np.uint32) | last
+    signs, magnitudes = units[:, :, :-1] & _SIGN, units[:, :, :-1] & ~_SIGN
+    nearest = np.maximum(magnitudes.astype(np.int64) - last + 0x80, 0) & ~LAST_BITS
+    packed: np.ndarray = signs | nearest.astype(np.uint32) | last
     return packed
 
 
