@@ -15,6 +15,7 @@ import numpy as np
 from ..kernels.abi import (
     ALIGNMENT,
     ARENA,
+    BLOCK,
     BUFFER_KIND,
     BUFFER_PHASE,
     EVALUATE,
@@ -37,6 +38,7 @@ from ..kernels.abi import (
 from ..kernels.builtin import builtins_of, known_objects, signal_poll
 from ..kernels.record import address_of, make_record
 from .arguments import Shapes
+from .blocks import Blocks
 from .bound_tensors import BoundTensors
 from .cache_room import CacheRoom
 from .executable import Executable
@@ -117,6 +119,9 @@ class Binding(BoundTensors):
         self._ports = _ports_by_phase(program, executable.phases)
         weights = address_of(program.weights) if program.weights.size else 0
         self.bases[: len(self._kinds)][self._kinds == WEIGHTS] = weights
+        blocks = self._kinds == BLOCK
+        self._blocks = Blocks(np.count_nonzero(blocks))
+        self.bases[: len(self._kinds)][blocks] = self._blocks.addresses
         self._values[-1] = 1  # what rows of ``limits`` are filled up with
         self._symbols = np.full(max(len(program.symbols), 1), UNKNOWN, np.int64)
         self._symbols_after = _symbols_after(program)

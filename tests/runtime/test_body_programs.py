@@ -16,11 +16,11 @@ GROWING = """g (float[N,3] x, int64 n) => (float[M,3] y) {
     y = Loop (n, , x) <body = b (int64 i, bool d, float[K,3] v) => (bool e, float[L,3] w) {
         e = Identity(d) s = Exp(v) t = Softmax(s) w = Concat<axis=0>(t, x) }>
 }"""
-COLLECTING = """g (float[N,3] x, int64 n, bool c) => (float[N,3] y, float[T,N,3] s) {
-    y, s = Loop (n, c, x) <body = b (int64 i, bool d, float[N,3] v)
-        => (bool e, float[N,3] w, float[N,3] u) {
+COLLECTING = """g (float[N,3] x, int64 n, bool c) => (float[M,3] y, float[T,N,3] s) {
+    y, s = Loop (n, c, x) <body = b (int64 i, bool d, float[K,3] v)
+        => (bool e, float[L,3] w, float[N,3] u) {
             limit = Constant<value_float=60.0>() sum = ReduceSum<keepdims=0>(v)
-            e = Less(sum, limit) w = Add(v, x) u = Mul(w, w) }>
+            e = Less(sum, limit) w = Concat<axis=0>(v, x) u = Mul(x, sum) }>
 }"""
 BRANCHES = """g (float[N,3] x, bool c) => (float y, float z) {
     a = Neg(x)
