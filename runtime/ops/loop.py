@@ -22,9 +22,10 @@ from .bodies import (
     results_of,
     states_of,
 )
-from .registry import Operator, register
 from .growing import append_slice, new_block, take_slices
+from .registry import Operator, register
 from .repeat import Tensors, initial_state, move_slice, repeat
+
 
 def _loop_bodies(node: Node) -> dict[str, BodyInputs]:
     states = states_of(node, node.inputs[2:])
