@@ -120,7 +120,7 @@ class Binding(BoundTensors):
         weights = address_of(program.weights) if program.weights.size else 0
         self.bases[: len(self._kinds)][self._kinds == WEIGHTS] = weights
         blocks = self._kinds == BLOCK
-        self._blocks = Blocks(np.count_nonzero(blocks))
+        self._blocks = Blocks(int(np.count_nonzero(blocks)))
         self.bases[: len(self._kinds)][blocks] = self._blocks.addresses
         self._values[-1] = 1  # what rows of ``limits`` are filled up with
         self._symbols = np.full(max(len(program.symbols), 1), UNKNOWN, np.int64)
