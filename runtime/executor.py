@@ -119,8 +119,7 @@ class Context:
                 self.binding.leave_out_invariants()
             return self._collect(outputs)
         finally:
-            self.binding.objects.clear()
-            self.binding.inputs.clear()
+            self.binding.let_go()
 
     def _run_stretches(self, outputs: list[Any], ticks: np.ndarray | None) -> None:
         for stretch in self.program.stretches:

@@ -116,6 +116,26 @@ def test_sequences_go_through_bodies() -> None:
         np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
+@pytest.mark.parametrize("put", ["t", "r", "a"])
+def test_what_sequences_keep_outlives_the_iteration_that_gave_it(put: str) -> None:
+    """A state that an iteration computes, and one that it is given, reshaped and as it is."""
+    text = """g (float[N,3] x, int64 n, bool c) => (seq(float) y, float[N,3] z) {
+        start = SequenceEmpty()
+        y, z = Loop (n, c, start, x) <body = b (int64 i, bool d, seq(float) v, float[N,3] a)
+            => (bool e, seq(float) w, float[N,3] t) {
+                e = Identity(d) t = Tanh(a) flat = Constant<value_ints=[-1]>()
+                r = Reshape(a, flat) w = SequenceInsert(v, PUT) }>
+    }""".replace("PUT", put)
+    other = onnxruntime.InferenceSession(model(text))
+    session = sardonyx.Session(model(text), threads=1)
+    for n in (9, 2, 30):
+        given = {**feeds(n=n), "c": YES}
+        sequences, states = zip(session.run(None, given), other.run(None, given), strict=True)
+        np.testing.assert_allclose(*states, rtol=1e-5)
+        for got, want in zip(*sequences, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
 def test_sequences_in_bodies_are_not_copied() -> None:
     """An iteration hands on what the ones before have put into a sequence."""
     text = """g (float[2,3] x, int64 n) => (seq(float[2,3]) y) {
