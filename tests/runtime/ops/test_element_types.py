@@ -70,7 +70,7 @@ def test_what_only_moves_keeps_the_bits_of_what_is_no_number(name, operator):
     graph = helper.make_graph(
         [helper.make_node(operator, names, ["y"])],
         "moves",
-        [helper.make_tensor_value_info(n, ports[n], ["a", "b"]) for n in names],
+        [helper.make_tensor_value_info(n, ports[n], ["a", 1 if n == "x0" else "b"]) for n in names],
         [helper.make_tensor_value_info("y", kind, None)],
     )
     opset = [helper.make_opsetid("", 24)]
