@@ -5,6 +5,7 @@ All of it is compiled code, and done again only when an input's shape changes.
 
 from __future__ import annotations
 
+import math
 from array import array as array_of
 from collections.abc import Iterable
 from functools import partial
@@ -43,7 +44,7 @@ from .bound_tensors import BoundTensors
 from .cache_room import CacheRoom
 from .executable import Executable
 from .invariants import InvariantSteps
-from .memory import new_arena
+from .memory import keep_at_hand, new_arena
 from .port_rows import PortRows
 from .program import Program
 from .symbolic import CAPACITY, THREADS
@@ -387,10 +388,12 @@ class Binding(BoundTensors):
                 self.steps[index, STEP_RECORD] = address_of(self._idle_record)
 
     def _outputs_of(self, phase: int) -> list[Output]:
-        return [
+        outputs = [
             (index, buffer, self.shape(tensor), dtype)
             for index, buffer, tensor, dtype in self._ports[phase]
         ]
+        keep_at_hand(sum(math.prod(s) * np.dtype(dtype).itemsize for _, _, s, dtype in outputs))
+        return outputs
 
     def fill_host(self, index: int) -> None:
         """Write the addresses of what a host step gave into the records of the steps."""

@@ -31,7 +31,8 @@ from .arguments import Shapes, Signature
 from .binding import Binding, Output
 from .executable import Executable
 from .host_calls import HostCall, host_ports
-from .memory import allocated
+from .memory import allocated, keep_at_hand
+from .objects import bytes_of
 from .program import Reading, Stretch
 
 _empty = np.empty
@@ -77,6 +78,7 @@ class Context:
         self._input_buffers, self._taken = host_ports(self.program)
         self._whole = self._bounds = (0, len(self.program.steps))
         self._team_address = 0
+        self._is_first = True
         self._host_calls: list[HostCall] = []
         self._computes_on_host = False
         self._bodies: list[Body] = []
@@ -233,6 +235,9 @@ class Context:
                 outputs[index] = binding.objects.get(self.program.tensors[tensor].buffer)
             elif outputs[index] is None:
                 outputs[index] = binding.taken(tensor, is_last)
+        if self._is_first and not self._is_inner:
+            self._is_first = False
+            keep_at_hand(sum(map(bytes_of, outputs)))
         return outputs
 
     def _run_steps(self, first: int, last: int) -> int:
