@@ -38,8 +38,12 @@ BUFFER_KIND, BUFFER_SIZE, BUFFER_FIRST, BUFFER_LAST, BUFFER_PHASE = range(5)
 """Kind, slot of the size in bytes, first and last step that uses it, phase that places it."""
 BUFFER_COLUMNS = 5
 
-ARENA, WEIGHTS, INPUT, OUTPUT, HOST = range(5)
-"""Kinds of buffers: working memory, constants, arrays of the caller, results of host steps."""
+ARENA, WEIGHTS, INPUT, OUTPUT, HOST, BLOCK = range(6)
+"""Kinds of buffers: working memory, constants, arrays of the caller, results of host steps, and
+the words of a block of memory that grows."""
+BLOCK_ADDRESS, BLOCK_BYTES = range(2)
+"""Address of a block's memory, 0 as long as it has none, and bytes there are."""
+BLOCK_COLUMNS = 2
 ALIGNMENT = 64
 """Buffers in the arena begin at multiples of so many bytes, a cache line."""
 

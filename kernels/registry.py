@@ -35,7 +35,7 @@ MANY = 16
 """Rows that are enough to be split; of fewer, the elements of each are."""
 
 INDEX_OUT_OF_RANGE, TOO_FEW_ELEMENTS, INTERRUPTED, DIVISION_BY_ZERO = range(1, 5)
-INVALID_NUMBER, TOO_MANY_ITERATIONS, SIZES_DIFFER = range(5, 8)
+INVALID_NUMBER, TOO_MANY_ITERATIONS, SIZES_DIFFER, OUT_OF_MEMORY = range(5, 9)
 ERRORS = {
     RAISED: "the function of a custom operator raised an exception",
     INDEX_OUT_OF_RANGE: "index out of range",
@@ -45,6 +45,7 @@ ERRORS = {
     SIZES_DIFFER: "sizes do not fit one another, or are below zero",
     TOO_MANY_ITERATIONS: "more iterations than the session allows (max_iterations)",
     DIVISION_BY_ZERO: "integer division by zero",
+    OUT_OF_MEMORY: "no memory for the results of so many iterations",
 }
 """Error codes that kernels return, with their texts."""
 

@@ -33,6 +33,7 @@ from .fusions.sequence_elements import read_elements
 from .fusions.sequences import simplify_sequences
 from .fusions.softmax import simplify_softmax
 from .fusions.unit_transposes import drop_unit_axes_of_transposes
+from .gathered import gather_in_scans
 from .hoist import hoist_activations
 from .loops import lift_loop_invariants
 from .movement import merge_movements, reshape_transposes
@@ -63,6 +64,7 @@ _BASIC: dict[str, Pass] = {
 _ALL: dict[str, Pass] = {
     **_BASIC,
     "read_elements": read_elements,
+    "gather_in_scans": gather_in_scans,
     "fuse_recurrent": fuse_recurrent,
     "drop_zero_states": drop_zero_states,
     "simplify_sequences": simplify_sequences,

@@ -5,6 +5,7 @@ All of it is compiled code, and done again only when an input's shape changes.
 
 from __future__ import annotations
 
+import math
 from array import array as array_of
 from collections.abc import Iterable
 from functools import partial
@@ -15,6 +16,7 @@ import numpy as np
 from ..kernels.abi import (
     ALIGNMENT,
     ARENA,
+    BLOCK,
     BUFFER_KIND,
     BUFFER_PHASE,
     EVALUATE,
@@ -37,11 +39,12 @@ from ..kernels.abi import (
 from ..kernels.builtin import builtins_of, known_objects, signal_poll
 from ..kernels.record import address_of, make_record
 from .arguments import Shapes
+from .blocks import Blocks
 from .bound_tensors import BoundTensors
 from .cache_room import CacheRoom
 from .executable import Executable
 from .invariants import InvariantSteps
-from .memory import new_arena
+from .memory import keep_at_hand, new_arena
 from .port_rows import PortRows
 from .program import Program
 from .symbolic import CAPACITY, THREADS
@@ -117,6 +120,9 @@ class Binding(BoundTensors):
         self._ports = _ports_by_phase(program, executable.phases)
         weights = address_of(program.weights) if program.weights.size else 0
         self.bases[: len(self._kinds)][self._kinds == WEIGHTS] = weights
+        blocks = self._kinds == BLOCK
+        self._blocks = Blocks(int(np.count_nonzero(blocks)))
+        self.bases[: len(self._kinds)][blocks] = self._blocks.addresses
         self._values[-1] = 1  # what rows of ``limits`` are filled up with
         self._symbols = np.full(max(len(program.symbols), 1), UNKNOWN, np.int64)
         self._symbols_after = _symbols_after(program)
@@ -382,10 +388,12 @@ class Binding(BoundTensors):
                 self.steps[index, STEP_RECORD] = address_of(self._idle_record)
 
     def _outputs_of(self, phase: int) -> list[Output]:
-        return [
+        outputs = [
             (index, buffer, self.shape(tensor), dtype)
             for index, buffer, tensor, dtype in self._ports[phase]
         ]
+        keep_at_hand(sum(math.prod(s) * np.dtype(dtype).itemsize for _, _, s, dtype in outputs))
+        return outputs
 
     def fill_host(self, index: int) -> None:
         """Write the addresses of what a host step gave into the records of the steps."""

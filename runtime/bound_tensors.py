@@ -36,6 +36,9 @@ class BoundTensors:
         plain tensors.
     inputs : dict of int to ndarray
         Arrays of the run by tensor, where host steps may read them.
+    owners : dict of int to ndarray
+        Arrays of the run by buffer: inputs and outputs. What an operator hands on of them keeps
+        them, since in a body it may outlive the run.
     """
 
     def __init__(self, program: Program) -> None:
@@ -44,6 +47,7 @@ class BoundTensors:
         self.arena = np.empty(0, np.uint8)
         self.objects: dict[int, Any] = {}
         self.inputs: dict[int, np.ndarray] = {}
+        self.owners: dict[int, np.ndarray] = {}
         self._results = frozenset(t for host in program.host_steps for t in host.outputs)
         self._kinds = program.buffers[:, BUFFER_KIND]
         self._is_host = (self._kinds == HOST).tolist()
@@ -69,6 +73,14 @@ class BoundTensors:
             self.bases[buffer] = address_of(value)
         if self._is_host[buffer]:
             self.objects[buffer] = value
+        else:
+            self.owners[buffer] = value
+
+    def let_go(self) -> None:
+        """Forget the values of a run that is over."""
+        self.objects.clear()
+        self.inputs.clear()
+        self.owners.clear()
 
     def numbers(self, index: int) -> list[int]:
         """Return the elements of a tensor of integers, most often one."""
@@ -101,9 +113,12 @@ class BoundTensors:
         return index in self._results or self.program.tensors[index].dtype == "object"
 
     def as_given(self, index: int) -> Any:
-        """Return a tensor as the array that the run was given, else as a view."""
+        """Return a tensor as the array that the run was given, else as a view that keeps it."""
         array = self.inputs.get(index)
-        return self.view(index) if array is None else array
+        if array is not None:
+            return array
+        owner = self.owners.get(self.program.tensors[index].buffer)
+        return self.view(index) if owner is None else self._over(index, owner)
 
     def view(self, index: int) -> Any:
         """Return a tensor as a read-only array, valid until the next step, or as an object."""
@@ -113,20 +128,26 @@ class BoundTensors:
         owner = self.objects.get(spec.buffer)
         if spec.dtype == "object" or index in self._results:
             return protected(owner)
+        if owner is not None:
+            return self._over(index, owner)
         base = int(self.bases[spec.buffer])
         known = self._views.get(index)
-        if known is not None and owner is None and known[0] == base:
+        if known is not None and known[0] == base:
             return known[1]
+        view = self._over(index, None)
+        self._views[index] = base, view
+        return view
+
+    def _over(self, index: int, owner: np.ndarray | None) -> np.ndarray:
+        """Return a tensor as a read-only array over its memory, which keeps an owner alive."""
+        spec: TensorSpec = self.program.tensors[index]
         dtype = np.dtype(spec.dtype)
         shape = self.shape(index)
         steps = tuple(self.value(slot) * dtype.itemsize for slot in spec.strides)
         if 0 in shape:
             return np.empty(shape, dtype)
-        address = base + self.value(spec.offset)
-        view = memory_view(address, shape, dtype, steps, owner)
-        if owner is None:  # a view keeps its owner alive
-            self._views[index] = base, view
-        return view
+        address = int(self.bases[spec.buffer]) + self.value(spec.offset)
+        return memory_view(address, shape, dtype, steps, owner)
 
     def copy(self, index: int) -> Any:
         """Return a tensor or an object as the caller's own."""

@@ -17,7 +17,7 @@ from . import team as teams
 from .arguments import Shapes, Signature
 from .executable import Executable
 from .executor import Context
-from .memory import prefault
+from .memory import give_back, prefault
 from .program import Program
 
 if TYPE_CHECKING:
@@ -126,6 +126,7 @@ class Engine:
     def shrink(self) -> None:
         """Give back the working memory of idle contexts, and the threads of idle teams."""
         self.idle.clear()
+        give_back()
         teams.stop_idle(self.threads)
 
     def own_context(self) -> Context:

@@ -31,7 +31,8 @@ from .arguments import Shapes, Signature
 from .binding import Binding, Output
 from .executable import Executable
 from .host_calls import HostCall, host_ports
-from .memory import allocated
+from .memory import allocated, keep_at_hand
+from .objects import bytes_of
 from .program import Reading, Stretch
 
 _empty = np.empty
@@ -77,6 +78,7 @@ class Context:
         self._input_buffers, self._taken = host_ports(self.program)
         self._whole = self._bounds = (0, len(self.program.steps))
         self._team_address = 0
+        self._is_first = True
         self._host_calls: list[HostCall] = []
         self._computes_on_host = False
         self._bodies: list[Body] = []
@@ -119,8 +121,7 @@ class Context:
                 self.binding.leave_out_invariants()
             return self._collect(outputs)
         finally:
-            self.binding.objects.clear()
-            self.binding.inputs.clear()
+            self.binding.let_go()
 
     def _run_stretches(self, outputs: list[Any], ticks: np.ndarray | None) -> None:
         for stretch in self.program.stretches:
@@ -234,6 +235,9 @@ class Context:
                 outputs[index] = binding.objects.get(self.program.tensors[tensor].buffer)
             elif outputs[index] is None:
                 outputs[index] = binding.taken(tensor, is_last)
+        if self._is_first and not self._is_inner:
+            self._is_first = False
+            keep_at_hand(sum(map(bytes_of, outputs)))
         return outputs
 
     def _run_steps(self, first: int, last: int) -> int:
@@ -336,7 +340,8 @@ class Body:
     """A body of a host step: a program, run with what the step gives it.
 
     Shapes that a run of the step meets one after the other come again in its next run, so each has
-    a context of its own, whose binding takes longer than a small body.
+    a context of its own, whose binding takes longer than a small body. Which one comes after which
+    is noted: if its shapes fit, nothing is looked at in Python.
 
     Parameters
     ----------
@@ -348,6 +353,7 @@ class Body:
         self._executable, self._threads = executable, threads
         self._contexts: dict[Shapes, Context] = {}  # the one that was used last is the last
         self._last: Context | None = None
+        self._next: dict[Context, Context] = {}  # the one that was used after it
         self._signature = Signature(executable.program.inputs)
 
     def run(self, values: Mapping[str, Any]) -> list[Any]:
@@ -359,17 +365,31 @@ class Body:
             A step failed, or sizes do not fit.
         """
         feeds = {name: values[name] for name in self._signature.names}
-        if self._last is not None:
-            results = self._last.call(feeds)
-            if results is not None:
-                return results
+        last = self._last
+        if last is not None:
+            for context in (last, self._next.get(last)):
+                results = None if context is None else context.call(feeds)
+                if results is not None:
+                    self._note(context)
+                    return results
         arrays, shapes = self._signature.arrays(feeds, are_checked=True)
         context = self._contexts.pop(shapes, None) or self._bound(shapes)
         self._contexts[shapes] = context
         if context.binding.is_plain:
+            if last is not None:
+                self._next[last] = context
             self._last = context
             context.binding.expect()
         return context.run(arrays)
+
+    def _note(self, context: Context | None) -> None:
+        """Note which context was used last."""
+        if context is None or context is self._last:
+            return
+        self._last = context
+        shapes = context.binding.shapes
+        assert shapes is not None
+        self._contexts[shapes] = self._contexts.pop(shapes)
 
     def cancel(self) -> None:
         """Ask a run in another thread to stop after the step it is in."""

@@ -16,8 +16,15 @@ _HUGE_PAGE = 2 << 20
 # Linux since 5.14; elsewhere the call fails and pages are mapped as they are touched.
 _MADV_POPULATE_READ, _MADV_POPULATE_WRITE = 22, 23
 
-_madvise = getattr(ctypes.CDLL(None), "madvise", None)
-_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc
+_MOST_KEPT = (32 << 20) - (64 << 10)
+"""Bytes of the largest block that changes what glibc keeps, less what its own words take."""
+_kept = [128 << 10]
+"""Bytes of the largest block that was freed to that end; what glibc begins with."""
+
+_libc = ctypes.CDLL(None)
+_libc.malloc.restype = ctypes.c_void_p
+_madvise = getattr(_libc, "madvise", None)
+_malloc_trim = getattr(_libc, "malloc_trim", None)  # of glibc
 
 _FOREIGN = {"bfloat16", *NARROW}
 """Types that numpy's array interface has no word for."""
@@ -93,6 +100,22 @@ def new_arena(size: int) -> np.ndarray:
 def prefault(array: np.ndarray, *, writable: bool) -> None:
     """Let the system map all pages of an array now, instead of one by one when it is used."""
     _advise(array, _MADV_POPULATE_WRITE if writable else _MADV_POPULATE_READ)
+
+
+def keep_at_hand(size: int) -> None:
+    """Let C's heap keep memory of so many bytes, for results as large as those of this run.
+
+    glibc gives the end of its heap back to the system if more is free there than twice the largest
+    block that was mapped and freed before: 256 KiB at first, 64 MiB at most (mallopt(3),
+    ``M_MMAP_THRESHOLD``). All results of a run together are often more, and each of their pages
+    would be mapped anew in the next run, which takes five times as long as writing them. So a
+    block of that size is freed; nothing touches it.
+    """
+    size = min(size, _MOST_KEPT)
+    if size <= _kept[0]:
+        return
+    _kept[0] = size
+    _libc.free(ctypes.c_void_p(_libc.malloc(ctypes.c_size_t(size))))
 
 
 def give_back() -> None:

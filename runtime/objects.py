@@ -40,6 +40,15 @@ def given_away(value: Any) -> Any:
     return copied(value)
 
 
+def bytes_of(value: Any) -> int:
+    """Return the bytes of all arrays of a value."""
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, dict):
+        value = list(value.values())
+    return sum(map(bytes_of, value)) if isinstance(value, list | tuple) else 0
+
+
 def _references(value: Any) -> int:
     return sys.getrefcount(value)
 

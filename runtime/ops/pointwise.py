@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx_ir as ir
 
 from ...errors import InvalidModel
 from ...kernels import pointwise as language
-from ..element_types import HALVES
+from ..element_types import HALVES, NARROW
 from ..emission import Emission
 from ..graph import Node, OnHost
 from ..groups import Group
@@ -23,6 +24,9 @@ from .terms import Placed, Source, Term, call, float32, function
 
 # Rows of up to so many elements are too short for the inner loop, which goes across rows then.
 _NARROW = 3
+
+_MOVES = {"x0": 1, "where(x0,x1,x2)": 2}
+"""Expressions that only move elements, and the first operand, counted from 1, that they move."""
 
 _MOST_OPERANDS = 16  # each is an address and four strides of the kernel's record
 
@@ -212,7 +216,8 @@ def emit_expression(
         dims[2], dims[3] = dims[3], dims[2]
         for row in rows:
             row[2], row[3] = row[3], row[2]
-    kinds = [_kind(t.dtype, row[3]) for t, row in zip([target, *tensors], rows, strict=True)]
+    dtypes = _moved_as(text, [tensor.dtype for tensor in (target, *tensors)])
+    kinds = [_kind(dtype, row[3]) for dtype, row in zip(dtypes, rows, strict=True)]
     kinds[0] = kinds[0].replace("s", "v") if dims[3] == 1 else kinds[0]
     kernel = language.pointwise(text, " ".join(kinds))
     fields: dict[str, Any] = {f"d{i}": dim for i, dim in enumerate(dims)}
@@ -231,6 +236,19 @@ def _spread(
     """Return an operand dense and of the target's shape, or as it is when it is one number."""
     view = tensor.view(target.shape, strides)
     return view if all(stride == 0 for stride in strides) else emit.ordered(view, order)
+
+
+def _moved_as(text: str, dtypes: Sequence[str]) -> Sequence[str]:
+    """Return integers of the same size for types of narrow floats whose elements are only moved.
+
+    Conversions to the type that is computed with would change the bits of what is no number.
+    """
+    result = dtypes[0]
+    taken = dtypes[_MOVES.get(text, len(dtypes)) :]
+    if result not in (*HALVES, *NARROW) or not taken or any(dtype != result for dtype in taken):
+        return dtypes
+    integer = f"uint{8 * np.dtype(result).itemsize}"
+    return [integer if dtype == result else dtype for dtype in dtypes]
 
 
 def _kind(dtype: str, stride: Dim) -> str:

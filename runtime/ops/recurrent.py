@@ -35,6 +35,7 @@ from .recurrent_layer import (
     X,
     check_functions,
     check_shapes,
+    has_bytes,
     in_terms,
     joined,
     read_layer,
@@ -62,8 +63,10 @@ def _infer_results(node: Node) -> list[Info]:
     """Describe the results of operands that have kernels."""
     x, r = node.required(X), node.required(R)
     directions, size = r.dims[0], min(ints_of(r.dims)[1:])
-    if size == 0 or x.dims[2] == 0:
-        raise OnHost("an axis of size 0")
+    if size == 0:
+        raise OnHost("no hidden units")
+    if has_bytes(node) and x.dims[2] == 0:
+        raise OnHost("weights of 8 bits for no features")
     if node.attribute("layout", 0):
         batch, steps, _ = x.dims
         shapes = [(batch, steps, directions, size), *[(batch, directions, size)] * 2]
@@ -120,7 +123,7 @@ def _lower(emit: Emission, node: Node) -> None:
     layer = in_terms(emit, node, layer, steps, batch)
     if not layer.has_terms:
         layer = joined(layer, steps, batch)
-    if layer.features:
+    if layer.features or x.shape[2] == 0:
         x = emit.ordered(x)
         inputs = _biases(emit, layer, x)
     else:

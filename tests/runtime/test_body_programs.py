@@ -16,11 +16,11 @@ GROWING = """g (float[N,3] x, int64 n) => (float[M,3] y) {
     y = Loop (n, , x) <body = b (int64 i, bool d, float[K,3] v) => (bool e, float[L,3] w) {
         e = Identity(d) s = Exp(v) t = Softmax(s) w = Concat<axis=0>(t, x) }>
 }"""
-COLLECTING = """g (float[N,3] x, int64 n, bool c) => (float[N,3] y, float[T,N,3] s) {
-    y, s = Loop (n, c, x) <body = b (int64 i, bool d, float[N,3] v)
-        => (bool e, float[N,3] w, float[N,3] u) {
+COLLECTING = """g (float[N,3] x, int64 n, bool c) => (float[M,3] y, float[T,N,3] s) {
+    y, s = Loop (n, c, x) <body = b (int64 i, bool d, float[K,3] v)
+        => (bool e, float[L,3] w, float[N,3] u) {
             limit = Constant<value_float=60.0>() sum = ReduceSum<keepdims=0>(v)
-            e = Less(sum, limit) w = Add(v, x) u = Mul(w, w) }>
+            e = Less(sum, limit) w = Concat<axis=0>(v, x) u = Mul(x, sum) }>
 }"""
 BRANCHES = """g (float[N,3] x, bool c) => (float y, float z) {
     a = Neg(x)
@@ -114,6 +114,26 @@ def test_sequences_go_through_bodies() -> None:
     for n in (0, 1, 4):
         got, want = session.run(None, feeds(n=n))[0], other.run(None, feeds(n=n))[0]
         np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("put", ["t", "r", "a"])
+def test_what_sequences_keep_outlives_the_iteration_that_gave_it(put: str) -> None:
+    """A state that an iteration computes, and one that it is given, reshaped and as it is."""
+    text = """g (float[N,3] x, int64 n, bool c) => (seq(float) y, float[N,3] z) {
+        start = SequenceEmpty()
+        y, z = Loop (n, c, start, x) <body = b (int64 i, bool d, seq(float) v, float[N,3] a)
+            => (bool e, seq(float) w, float[N,3] t) {
+                e = Identity(d) t = Tanh(a) flat = Constant<value_ints=[-1]>()
+                r = Reshape(a, flat) w = SequenceInsert(v, PUT) }>
+    }""".replace("PUT", put)
+    other = onnxruntime.InferenceSession(model(text))
+    session = sardonyx.Session(model(text), threads=1)
+    for n in (9, 2, 30):
+        given = {**feeds(n=n), "c": YES}
+        sequences, states = zip(session.run(None, given), other.run(None, given), strict=True)
+        np.testing.assert_allclose(*states, rtol=1e-5)
+        for got, want in zip(*sequences, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-5)
 
 
 def test_sequences_in_bodies_are_not_copied() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
+
 import numpy as np
+import onnx
 import onnx.helper as oh
 import pytest
 import sardonyx
@@ -52,3 +55,27 @@ def test_a_session_opens_though_there_is_no_memory_for_a_run():
     opened = session(1 << 22, 1 << 22)  # 64 TiB
     with pytest.raises(sardonyx.InvalidArgument):
         opened(np.ones((8, 40), np.float32))
+
+
+def test_results_of_many_runs_are_mapped_once():
+    """Together they are more than C's heap keeps by itself, each of them less."""
+    count, shape = 24, [64, 512]
+    ports = [oh.make_tensor_value_info(f"y{i}", 1, shape) for i in range(count)]
+    graph = oh.make_graph(
+        [oh.make_node("Add", ["x", f"k{i}"], [f"y{i}"]) for i in range(count)],
+        "many",
+        [oh.make_tensor_value_info("x", 1, shape)],
+        ports,
+        [onnx.numpy_helper.from_array(np.float32(i), f"k{i}") for i in range(count)],
+    )
+    opset = [oh.make_opsetid("", 21)]
+    session = sardonyx.Session(oh.make_model(graph, opset_imports=opset, ir_version=10), threads=1)
+    feeds = {"x": np.ones(shape, np.float32)}
+    for _ in range(5):
+        session.run(None, feeds)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(20):
+        session.run(None, feeds)
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    pages = 20 * count * feeds["x"].nbytes // resource.getpagesize()
+    assert faults < pages / 4

@@ -54,6 +54,37 @@ def numbers(rng) -> np.ndarray:
     return np.concatenate([upper, near, rng.standard_normal(1000).astype(np.float32)])
 
 
+@pytest.mark.parametrize("operator", ["Identity", "Transpose", "Where"])
+@pytest.mark.parametrize("name", ["FLOAT8E4M3FNUZ", "FLOAT8E5M2", *HALVES])
+def test_what_only_moves_keeps_the_bits_of_what_is_no_number(name, operator):
+    if operator == "Where" and name not in HALVES:
+        pytest.skip("the standard has none")
+    dtype, kind = array_type(name), TensorProto.DataType.Value(name)
+    bits = np.arange(256, dtype=np.uint8)
+    if dtype.itemsize == 2:
+        bits = np.arange(1 << 16, dtype=np.uint16)[::8]
+    x = bits.reshape(2, -1)
+    condition = np.arange(x.size).reshape(x.shape) % 3 == 0
+    names = ["c", "x", "x0"] if operator == "Where" else ["x"]
+    ports = {"c": TensorProto.BOOL, "x": kind, "x0": kind}
+    graph = helper.make_graph(
+        [helper.make_node(operator, names, ["y"])],
+        "moves",
+        [helper.make_tensor_value_info(n, ports[n], ["a", 1 if n == "x0" else "b"]) for n in names],
+        [helper.make_tensor_value_info("y", kind, None)],
+    )
+    opset = [helper.make_opsetid("", 24)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=11)
+    session = sardonyx.Session(model, threads=1, precision="strict")
+    assert not session.engine.program.metadata["host"]
+    feeds = {"c": condition, "x": x.view(dtype), "x0": x[:, :1].copy().view(dtype)}
+    (y,) = session.run(None, {n: feeds[n] for n in names})
+    wanted = {
+        "Identity": x, "Transpose": x.transpose(), "Where": np.where(condition, x, x[:, :1])
+    }  # fmt: skip
+    np.testing.assert_array_equal(y.view(bits.dtype), wanted[operator])
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("saturate", [0, 1])
 @pytest.mark.parametrize("name", FLOATS)

@@ -175,6 +175,21 @@ def test_products_with_inputs_and_states_are_joined(cell, seed, monkeypatch):
 
 
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("batch", [1, 18])
+@pytest.mark.parametrize("given", [(), ("W", "R", "B")])
+def test_inputs_without_features(rng, cell, batch, given):
+    """Steps follow from states and biases alone."""
+    arrays = weights(rng, cell, 2, 1, 70)
+    arrays["W"] = arrays["W"][..., :0]
+    for optional in ((), ("B",), ("B", "sequence_lens", *STATE_NAMES)):
+        own = tuple(name for name in given if name in ("W", "R", *optional))
+        model = network(cell, arrays, optional, given=own, direction="bidirectional")
+        feeds = feeds_of(rng, model, steps=9, batch=batch) | {n: arrays[n] for n in own}
+        session = sardonyx.Session(model, threads=1)
+        agree(model, feeds, session)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 def test_weights_of_open_sizes_are_lowered_when_runs_repeat_them(rng, cell):
     """Those that are inputs, and those that are computed of some."""
     arrays = weights(rng, cell, 1, 6, 20)
