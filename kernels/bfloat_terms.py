@@ -33,6 +33,15 @@ BLOCK = 32
 TERM_BYTES = 2 * BLOCK
 _TILE_COLUMNS = BLOCK // 2
 
+
+def blocks_of(count: Any) -> Any:
+    """Return the blocks of 32 that hold so many, a number or a size."""
+    return (count + BLOCK - 1) // BLOCK
+
+
+count_blocks = njit(blocks_of)
+"""`blocks_of` for kernels."""
+
 _LARGEST = np.array(0x7F7F0000, np.uint32).view(np.float32)[()]
 """Largest finite bfloat16."""
 _ZERO = np.float32(0.0)

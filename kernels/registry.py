@@ -156,10 +156,16 @@ def kernel_factory(
     """Declare a family of kernels, one for each set of integer or string parameters.
 
     The factory returns an inner function written like a kernel, closed over its parameters.
+    Defaults are part of a kernel's name, so that one whose defaults are given is the same kernel.
     """
+    signature = inspect.signature(factory)
 
     @functools.cache
     def build(*parameters: int | str) -> Kernel:
+        given = signature.bind(*parameters)
+        given.apply_defaults()
+        if len(given.args) > len(parameters):
+            return build(*given.args)
         return Kernel(factory(*parameters), parameters)
 
     functools.update_wrapper(build, factory)

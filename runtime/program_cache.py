@@ -21,7 +21,8 @@ from ..kernels.folders import SHARED, write_atomically
 from ..kernels.storage import opened_folder
 from .artifact import SUFFIX, Artifact, pack
 from .cache_key import program_key
-from .program import Program, load_program, save_program
+from .program import Program
+from .program_file import load_program, save_program
 from .sources import Source, opened
 
 _ATTEMPTS = 3

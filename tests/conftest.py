@@ -18,6 +18,11 @@ os.environ["COLUMNS"] = "160"
 for _name in ("LINES", "FORCE_COLOR", "TTY_COMPATIBLE"):
     os.environ.pop(_name, None)
 
+# What JAX and TensorFlow compile runs once or twice.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+)
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Other tests run on the other processors: threads that wait there, and processes that help to
     # compile, only take time from them.

@@ -6,6 +6,7 @@ when some layers side by side, which cost two borders, become like those around 
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,19 +39,25 @@ class Borders:
     widening: Mapping[str, float]
     rounding: Mapping[str, float]
 
-    def ns(self, precisions: Mapping[str, str]) -> float:
-        """Time of all borders of a mix."""
+    def ns(self, precisions: Mapping[str, str], layers: Iterable[str] | None = None) -> float:
+        """Time of the borders of a mix, of all layers or of some."""
         return sum(
             (self.widening if precisions.get(layer) == INTEGERS else self.rounding)[layer]
-            for layer in self.differing(precisions)
+            for layer in self.differing(precisions, layers)
         )
 
-    def differing(self, precisions: Mapping[str, str]) -> Iterator[str]:
-        """Yield the layers of a mix of which a neighbour differs."""
-        for layer, others in self.neighbours.items():
+    def differing(
+        self, precisions: Mapping[str, str], layers: Iterable[str] | None = None
+    ) -> Iterator[str]:
+        """Yield the layers of a mix, all or of some, of which a neighbour differs."""
+        for layer in self.neighbours if layers is None else layers:
             own = precisions.get(layer) == INTEGERS
-            if any((precisions.get(each) == INTEGERS) != own for each in others):
+            if any((precisions.get(each) == INTEGERS) != own for each in self.neighbours[layer]):
                 yield layer
+
+    def around(self, layers: Iterable[str]) -> list[str]:
+        """Layers, and their neighbours, by name."""
+        return sorted({each for layer in layers for each in (layer, *self.neighbours[layer])})
 
 
 def measured(
@@ -140,28 +147,39 @@ def improved(
 ) -> dict[str, str]:
     """Change up to four layers side by side at a time, as long as that saves time.
 
-    The result has no more noise than the given mix, and no more time with its borders.
+    The result has no more noise than the given mix, and no more time with its borders. A change is
+    weighed by the layers that it is about, and the borders around them.
     """
-
-    def noise(mix: Mapping[str, str]) -> float:
-        return sum(_option(row, mix.get(name, FLOAT)).noise for name, row in options.items())
-
     layers, best = list(options), dict(precisions)
-    allowed, least = noise(best), total_ns(best, options, borders)
-    changes = True
+    least, spare, changes = total_ns(best, options, borders), 0.0, True
     while changes:
         changes = False
         for width in range(1, _WIDTH + 1):
             for start in range(len(layers) - width + 1):
                 some = layers[start : start + width]
                 for precision in {each.precision for layer in some for each in options[layer]}:
-                    tried = best | dict.fromkeys(some, precision)
-                    if tried == best or not _have(some, precision, options):
+                    if not _have(some, precision, options):
                         continue
-                    ns = total_ns(tried, options, borders)
-                    if ns < _WORTH * least and noise(tried) <= allowed:
-                        best, least, changes = tried, ns, True
+                    change = dict.fromkeys(some, precision)
+                    ns, noise = _added(best, change, options, borders)
+                    if ns < (_WORTH - 1) * least and noise <= spare:
+                        best |= change
+                        least, spare, changes = least + ns, spare - noise, True
     return {layer: each for layer, each in best.items() if each != FLOAT}
+
+
+def _added(
+    mix: dict[str, str], change: dict[str, str], options: Mapping[str, Sequence[Option]],
+    borders: Borders,
+) -> tuple[float, float]:  # fmt: skip
+    """Time and noise that a change adds to a mix; below zero where it saves some."""
+    changed, near = ChainMap(change, mix), borders.around(change)
+    ns, noise = borders.ns(changed, near) - borders.ns(mix, near), 0.0
+    for layer, precision in change.items():
+        new = _option(options[layer], precision)
+        old = _option(options[layer], mix.get(layer, FLOAT))
+        ns, noise = ns + new.ns - old.ns, noise + new.noise - old.noise
+    return ns, noise
 
 
 def _have(layers: Sequence[str], precision: str, options: Mapping[str, Sequence[Option]]) -> bool:

@@ -65,7 +65,7 @@ def _open_own(path: str, folder: str) -> list[float]:
     from ..runtime.engine import Engine
     from ..runtime.lowering import lower
     from ..runtime.memory import give_back
-    from ..runtime.program import save_program
+    from ..runtime.program_file import save_program
 
     times = [time.process_time()]
     with rare_collection():  # as a session does

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Iterable, Iterator, Mapping, MutableSequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import onnx
 import onnx_ir as ir
@@ -18,6 +18,7 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 from ...custom_operators import find
 from ...errors import InvalidModel, UnsupportedModel
 from .adapters import ADAPTERS
+from .schemas import introduced, known_domains, schema_of
 
 _ATTRIBUTE_TYPES = {number: name for name, number in AttributeProto.AttributeType.items()}
 _TYPES = {number: name for name, number in TensorProto.DataType.items()}
@@ -164,7 +165,7 @@ class _Scope:
             _check_call(node, self.functions[domain, node.op_type])
         elif custom := find(domain, node.op_type, self.opsets[domain]):
             custom.check(describe(node), len(node.input), [each.name for each in node.attribute])
-        elif domain in _known_domains():
+        elif domain in known_domains():
             _check_operator(node, domain, self.opsets[domain])
 
     def attribute(self, node: NodeProto, attribute: AttributeProto) -> None:
@@ -347,7 +348,7 @@ def _check_operator(node: NodeProto, domain: str, version: int) -> None:
     schema = schema_of(node.op_type, domain, version)
     opset = f"opset {version}" + (f" of {domain}" if domain else "")
     if schema is None:
-        known = _since(node.op_type, domain)
+        known = introduced(node.op_type, domain)
         hint = f"; opset {known} introduced it" if known > version else ""
         raise UnsupportedModel(f"{describe(node)}: {opset} has no such operator{hint}")
     if schema.deprecated and not any(
@@ -381,40 +382,6 @@ def _check_operator(node: NodeProto, domain: str, version: int) -> None:
             )
     for name in schema.required - attributes.keys():
         raise InvalidModel(f"{describe(node)} lacks the attribute {name!r}")
-
-
-class _Schema:
-    """Parts of an operator's schema that are checked, read once: onnx copies at each access."""
-
-    def __init__(self, schema: onnx.defs.OpSchema) -> None:
-        self.since_version = schema.since_version
-        self.deprecated = schema.deprecated
-        self.inputs, self.most_inputs = schema.min_input, schema.max_input
-        self.outputs, self.most_outputs = schema.min_output, schema.max_output
-        attributes: dict[str, Any] = dict(schema.attributes)
-        self.attributes = {name: int(a.type) for name, a in attributes.items()}
-        self.required = {name for name, a in attributes.items() if a.required}
-
-
-@functools.cache
-def schema_of(op_type: str, domain: str, version: int) -> _Schema | None:
-    """Return the schema of an operator in an opset; None where there is no such operator."""
-    try:
-        return _Schema(onnx.defs.get_schema(op_type, version, domain))
-    except onnx.defs.SchemaError:
-        return None
-
-
-@functools.cache
-def _known_domains() -> frozenset[str]:
-    return frozenset(schema.domain for schema in onnx.defs.get_all_schemas())
-
-
-@functools.cache
-def _since(op_type: str, domain: str) -> int:
-    history = onnx.defs.get_all_schemas_with_history()
-    versions = [s.since_version for s in history if s.name == op_type and s.domain == domain]
-    return min(versions, default=0)
 
 
 def _domain(name: str) -> str:

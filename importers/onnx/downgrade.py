@@ -13,9 +13,9 @@ from onnx_ir.passes import common
 from ...declarations import restore
 from ...errors import SardonyxError, UnsupportedModel
 from .adapters import ADAPTERS, REDUCTIONS
-from .check import schema_of
 from .loader import Loader
 from .node_rewrite import AdapterTable, NodeRewrite, NotExpressible, names_taken, register
+from .schemas import schema_of
 from .upgrade import upgrade
 
 REVERTS: AdapterTable = {}

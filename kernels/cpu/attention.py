@@ -20,7 +20,7 @@ from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel
 from ..simd import stack_words
 from ..target import LANES
 from . import attention_products
-from .attention_job import MANY_QUERIES, WIDE, Attention, Item, head_of, room_of
+from .attention_job import MANY_QUERIES, WIDE, Attention, Item, count_items, head_of, room_of
 from .attention_lanes import make_rows_in_lanes
 from .attention_products import Products
 from .attention_row import FEW, few_rows
@@ -54,8 +54,7 @@ def attention(
     room = room_of(scratch + thread * scratch_bytes, job.size, job.width)
     words = stack_words(TILE_WORDS)
     rows = job.group * job.queries
-    blocks = (rows + WIDE - 1) // WIDE
-    items = job.batch * job.heads * blocks
+    items, blocks = count_items(job)
     are_copied = rows >= MANY_QUERIES and job.keys <= dense_keys
     own_k, copied = scratch + thread * scratch_bytes + dense_at, -1
     own_v = own_k + job.keys * job.size * 4

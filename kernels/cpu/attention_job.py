@@ -153,6 +153,23 @@ def head_of(job: Attention, index: int, itemsize: int = 4) -> Head:
     return Head(b, head, at, keys if is_possible else -1, k, v)
 
 
+@njit
+def count_items(job: Attention) -> Any:
+    """Items of a job, and those of each head: blocks of up to `WIDE` queries of its group."""
+    blocks = (job.group * job.queries + WIDE - 1) // WIDE
+    return job.batch * job.heads * blocks, blocks
+
+
+@njit(forceinline=True)
+def item_of(job: Attention, head: Head, block: int) -> Item:
+    """Return an item of a head, with keys and values where they are."""
+    first = block * WIDE
+    rows = min(WIDE, job.group * job.queries - first)
+    return Item(
+        head.b, head.head, first, rows, head.at, head.keys, head.k, job.k_row, head.v, job.v_row
+    )
+
+
 @njit(forceinline=True)
 def _address(
     base: Pointer, item: Item, job: Attention, row: int, b: int, head: int, i: int,

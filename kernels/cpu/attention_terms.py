@@ -18,6 +18,7 @@ from ..amx import ROWS
 from ..bfloat_terms import (
     BLOCK,
     TERM_BYTES,
+    count_blocks,
     make_split,
     make_split_columns,
     make_split_vectors,
@@ -57,12 +58,6 @@ class TermProducts(NamedTuple):
 
 
 @njit
-def _blocks_of(count: int) -> int:
-    """Blocks of 32 that hold so many."""
-    return (count + BLOCK - 1) // BLOCK
-
-
-@njit
 def _rows_of(count: int) -> int:
     """Rows of whole tiles that hold so many."""
     return (count + ROWS - 1) // ROWS * ROWS
@@ -92,7 +87,7 @@ def make_split_keys(terms: int) -> Callable[..., None]:
     def split_keys(k: Pointer, row: int, target: Pointer, keys: int, size: int) -> None:
         plane = BLOCK * pixel
         for t in range(keys):
-            at = target + t // BLOCK * _blocks_of(size) * plane + t % BLOCK * pixel
+            at = target + t // BLOCK * count_blocks(size) * plane + t % BLOCK * pixel
             split_row(k + t * row * 4, at, plane, size)
 
     return split_keys
@@ -147,7 +142,7 @@ def make_products(score_terms: int, value_terms: int) -> tuple[Any, Any, Any, An
         ahead: Pointer,
     ) -> None:  # fmt: skip
         line = products.vectors * LANES
-        blocks, plane = _blocks_of(job.size), BLOCK * key_pixel
+        blocks, plane = count_blocks(job.size), BLOCK * key_pixel
         over = Sums(1, 1, 0, 0, blocks, plane, key_pixel, line * 4)
         lines = BLOCK * line * 4 // TERM_BYTES // blocks if ahead != 0 else 0
         upper = products.k + t // BLOCK * blocks * plane
@@ -171,7 +166,7 @@ def make_products(score_terms: int, value_terms: int) -> tuple[Any, Any, Any, An
         """Split them as columns (`make_split_columns`); zeros fill the last block."""
         zero = c(0.0)
         even, odd = zero, zero
-        for t in range(0, (keys + BLOCK - 1) // BLOCK * BLOCK, 2):
+        for t in range(0, count_blocks(keys) * BLOCK, 2):
             low, low_b, high, high_b = zero, zero, zero, zero
             if t < keys:
                 low, low_b = exponentials_of(room.s, t, a, b)
@@ -191,7 +186,7 @@ def make_products(score_terms: int, value_terms: int) -> tuple[Any, Any, Any, An
     ) -> None:  # fmt: skip
         line = products.vectors * LANES
         plane = _rows_of(job.width) * value_pixel
-        over = Sums(1, 1, 0, 0, _blocks_of(keys), plane, value_pixel, line * 4)
+        over = Sums(1, 1, 0, 0, count_blocks(keys), plane, value_pixel, line * 4)
         upper = products.v + t // BLOCK * plane
         for j in range(0, job.width, 2 * ROWS):
             lower = upper + ROWS * value_pixel if j + ROWS < job.width else 0

@@ -19,7 +19,7 @@ import numpy as np
 from numba import njit
 
 from ..amx import ROWS, STATE_WORDS, release
-from ..bfloat_terms import BLOCK, TERM_BYTES, store_pair
+from ..bfloat_terms import BLOCK, TERM_BYTES, blocks_of, count_blocks, store_pair
 from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
 from ..scratch import scratch
 from ..simd import extract, fma, reduce_add, reduce_max, splat, vload, vload_first, vmax, vstore
@@ -30,8 +30,10 @@ from .attention_job import (
     WIDE,
     Attention,
     Item,
+    count_items,
     head_of,
     inverse_of,
+    item_of,
     key_limits,
     key_range,
     mask_row,
@@ -40,7 +42,7 @@ from .attention_job import (
     shift_of,
 )
 from .attention_scores import cap_scores, highest, scale_lanes
-from .half_attention_pack import blocks_of, make_pack_keys, make_pack_values, packed_bytes
+from .half_attention_pack import make_pack_keys, make_pack_values, packed_bytes
 from .rows import fill_floats, zero_floats
 from .term_rows import make_split_pixel
 from .term_tile import TILE_BYTES, Ahead, Sums, make_sums
@@ -79,20 +81,17 @@ def half_bytes(size: Any, width: Any, keys: Any) -> Any:
     return own + 3 * WIDE * LANES * 4 + k + v
 
 
-_blocks_of = njit(blocks_of)
-
-
 @njit
 def _room_of(memory: Pointer, job: Attention) -> Any:
     """Divide a thread's memory, of `half_bytes`."""
-    o_row = _blocks_of(job.width) * BLOCK * 4
-    s = memory + _blocks_of(job.size) * WIDE * TERM_BYTES
+    o_row = count_blocks(job.width) * BLOCK * 4
+    s = memory + count_blocks(job.size) * WIDE * TERM_BYTES
     o = s + WIDE * _ROW
     top = o + WIDE * o_row
     raised = top + WIDE * LANES * 4
     total = raised + WIDE * LANES * 4
     k = total + WIDE * LANES * 4
-    v = k + _blocks_of(job.keys) * _blocks_of(job.size) * 2 * TILE_BYTES
+    v = k + count_blocks(job.keys) * count_blocks(job.size) * 2 * TILE_BYTES
     return HalfRoom(memory, s, o, o_row, top, raised, total, k, v)
 
 
@@ -189,7 +188,7 @@ def _make_rows(kind: str, result: str) -> Callable[..., None]:
         """Copy queries; a block of elements has all of them, rows without one are zeros."""
         plane = WIDE * TERM_BYTES
         if item.rows < WIDE:
-            zero_floats(room.q, _blocks_of(job.size) * plane // 4)
+            zero_floats(room.q, count_blocks(job.size) * plane // 4)
         for index in range(item.rows):
             source = query_row(job, item, item.first + index, itemsize)
             split_row(source, room.q + index * TERM_BYTES, plane, job.size)
@@ -198,7 +197,7 @@ def _make_rows(kind: str, result: str) -> Callable[..., None]:
     def multiply_keys(
         state: Pointer, job: Attention, room: HalfRoom, is_low: bool, t: int, count: int
     ) -> None:  # fmt: skip
-        blocks = _blocks_of(job.size)
+        blocks = count_blocks(job.size)
         over = Sums(1, 1, 0, 0, blocks, WIDE * TERM_BYTES, TERM_BYTES, _ROW)
         lower = room.q + ROWS * TERM_BYTES if is_low else 0
         for i in range(0, count, BLOCK):
@@ -218,7 +217,7 @@ def _make_rows(kind: str, result: str) -> Callable[..., None]:
             tiles = 2 if is_wide else 1
             v = panel + t // BLOCK * tiles * TILE_BYTES
             sums(state, over, is_wide, room.s, lower, v, room.o + j * 4, begins, Ahead(0, 0))
-            panel += _blocks_of(job.keys) * tiles * TILE_BYTES
+            panel += count_blocks(job.keys) * tiles * TILE_BYTES
 
     @njit(forceinline=True)
     def store_rows(job: Attention, item: Item, room: HalfRoom) -> None:
@@ -250,7 +249,7 @@ def _make_rows(kind: str, result: str) -> Callable[..., None]:
             zero_floats(room.total, WIDE * LANES)
         for t in range(begin, end, KEYS):
             keys = min(KEYS, end - t)
-            count = _blocks_of(keys) * BLOCK
+            count = count_blocks(keys) * BLOCK
             multiply_keys(state, job, room, is_low, t, count)
             unit = _F(0.0)
             for index in range(item.rows):
@@ -280,9 +279,7 @@ def half_attention(kind: str, result: str) -> Callable[..., int]:
     ) -> int:  # fmt: skip
         """Compute attention without ``scores``; items are split into parts."""
         room = _room_of(workspace + thread * workspace_bytes, job)
-        rows = job.group * job.queries
-        blocks = (rows + WIDE - 1) // WIDE
-        items = job.batch * job.heads * blocks
+        items, blocks = count_items(job)
         state, packed, error = scratch(STATE_WORDS), -1, 0
         configure_block(state, ROWS)
         for index in range(items * part // parts, items * until // parts):
@@ -293,15 +290,10 @@ def half_attention(kind: str, result: str) -> Callable[..., int]:
             if packed != index // blocks:
                 pack_keys(head.k, job.k_row, room.k, head.keys, job.size)
                 pack_values(
-                    head.v, job.v_row, room.v, head.keys, job.width, _blocks_of(job.keys)
+                    head.v, job.v_row, room.v, head.keys, job.width, count_blocks(job.keys)
                 )  # fmt: skip
                 packed = index // blocks
-            first = index % blocks * WIDE
-            item = Item(
-                head.b, head.head, first, min(WIDE, rows - first), head.at, head.keys, head.k,
-                job.k_row, head.v, job.v_row,
-            )  # fmt: skip
-            compute_rows(state, job, item, room)
+            compute_rows(state, job, item_of(job, head, index % blocks), room)
         release(state)
         return error
 

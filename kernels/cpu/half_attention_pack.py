@@ -12,7 +12,7 @@ from typing import Any
 from numba import njit
 
 from ..amx import ROW_BYTES, ROWS
-from ..bfloat_terms import BLOCK, make_split, store_words
+from ..bfloat_terms import BLOCK, blocks_of, count_blocks, make_split, store_words
 from ..registry import Pointer
 from ..scratch import scratch
 from ..shuffle import transpose_block
@@ -24,14 +24,6 @@ from .term_tile import TILE_BYTES
 
 _transpose = transpose_block(4)
 _SQUARE_WORDS = ROWS * ROW_BYTES // 8
-
-
-def blocks_of(count: Any) -> Any:
-    """Return the blocks of 32 that hold so many."""
-    return (count + BLOCK - 1) // BLOCK
-
-
-_blocks_of = njit(blocks_of)
 
 
 def packed_bytes(size: Any, width: Any, keys: Any) -> Any:
@@ -89,7 +81,7 @@ def make_pack_values(kind: str) -> Callable[..., None]:
     ) -> None:  # fmt: skip
         for j in range(0, width, BLOCK):
             tiles = 2 if width - j > ROWS else 1
-            for t in range(0, _blocks_of(keys) * BLOCK, 2):
+            for t in range(0, count_blocks(keys) * BLOCK, 2):
                 pair = target + t // BLOCK * tiles * TILE_BYTES + t % BLOCK // 2 * ROW_BYTES
                 source = v + (t * row + j) * itemsize
                 for i in range(0, tiles * ROWS, LANES):

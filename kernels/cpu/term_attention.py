@@ -12,10 +12,10 @@ from typing import Any
 from numba import njit
 
 from ..amx import ROWS, STATE_WORDS, release
-from ..bfloat_terms import BLOCK
+from ..bfloat_terms import BLOCK, blocks_of, count_blocks
 from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
 from ..scratch import scratch
-from .attention_job import WIDE, Attention, Item, head_of, room_of
+from .attention_job import Attention, count_items, head_of, item_of, room_of
 from .attention_lanes import make_rows_in_lanes
 from .attention_row import FEW, few_rows
 from .attention_terms import (
@@ -34,7 +34,7 @@ def terms_bytes(score_terms: int, value_terms: int, size: Any, width: Any, keys:
     """Bytes of the terms of an item, and of the keys and values of a head."""
     own = query_bytes(score_terms, size) + weight_bytes(value_terms)
     k, v = block_bytes(score_terms, value_terms, size, width)
-    return own + (keys + BLOCK - 1) // BLOCK * (k + v)
+    return own + blocks_of(keys) * (k + v)
 
 
 @kernel_factory
@@ -55,15 +55,13 @@ def term_attention(score_terms: int, value_terms: int) -> Callable[..., int]:
         """
         own = workspace + thread * workspace_bytes
         room = room_of(own, job.size, job.width)
-        rows = job.group * job.queries
-        blocks = (rows + WIDE - 1) // WIDE
-        items = job.batch * job.heads * blocks
+        items, blocks = count_items(job)
         state = scratch(STATE_WORDS)
         q = own + terms_at
         p = q + bytes_of_queries(score_terms, job.size)
         k = p + weights
         each, _ = bytes_of_blocks(score_terms, value_terms, job.size, job.width)
-        v = k + (job.keys + BLOCK - 1) // BLOCK * each
+        v = k + count_blocks(job.keys) * each
         products, split, error = TermProducts(state, q, p, k, v, 2), -1, 0
         configure_block(state, ROWS)
         for index in range(items * part // parts, items * until // parts):
@@ -75,11 +73,7 @@ def term_attention(score_terms: int, value_terms: int) -> Callable[..., int]:
                 split_keys(head.k, job.k_row, k, head.keys, job.size)
                 split_values(head.v, job.v_row, v, head.keys, job.width)
                 split = index // blocks
-            row = index % blocks * WIDE
-            item = Item(
-                head.b, head.head, row, min(WIDE, rows - row), head.at, head.keys, head.k,
-                job.k_row, head.v, job.v_row,
-            )  # fmt: skip
+            item = item_of(job, head, index % blocks)
             if item.rows > FEW:
                 rows_in_lanes(job, item, room, products)
             else:

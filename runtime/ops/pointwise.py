@@ -12,6 +12,7 @@ import onnx_ir as ir
 
 from ...errors import InvalidModel
 from ...kernels import pointwise as language
+from ...kernels.abi import WEIGHTS
 from ..element_types import HALVES, NARROW
 from ..emission import Emission
 from ..graph import Node, OnHost
@@ -219,6 +220,13 @@ def emit_expression(
     dtypes = _moved_as(text, [tensor.dtype for tensor in (target, *tensors)])
     kinds = [_kind(dtype, row[3]) for dtype, row in zip(dtypes, rows, strict=True)]
     kinds[0] = kinds[0].replace("s", "v") if dims[3] == 1 else kinds[0]
+    if product(dims) in (0, 1):
+        # Strides do not matter, so it is the kernel of tensors, with numbers of the model's own.
+        numbers = [False, *(tensor.buffer.kind == WEIGHTS for tensor in tensors)]
+        kinds = [
+            kind if is_number and kind[-1] == "s" else f"{kind[:-1]}v"
+            for kind, is_number in zip(kinds, numbers, strict=True)
+        ]
     kernel = language.pointwise(text, " ".join(kinds))
     fields: dict[str, Any] = {f"d{i}": dim for i, dim in enumerate(dims)}
     for name, tensor, row in zip(

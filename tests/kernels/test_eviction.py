@@ -163,7 +163,7 @@ def test_a_program_that_another_process_removes_at_once_is_run_from_memory(cache
     from sardonyx.runtime import program_cache
 
     def save_and_lose(program, folder, name, key):
-        saved = sardonyx.runtime.program.save_program(program, folder, name, key)
+        saved = sardonyx.runtime.program_file.save_program(program, folder, name, key)
         folder.remove(name)
         return saved
 

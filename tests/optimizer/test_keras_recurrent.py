@@ -54,16 +54,24 @@ def test_no_loop_is_left(rng, cell, arrangement):
         check(keras_model, model, [rng.standard_normal((batch, length, 4)).astype(np.float32)])
 
 
-@pytest.mark.parametrize("name", ["linear", "relu", "hard_sigmoid", "elu", "softsign", "softplus"])
+ACTIVATIONS = ["linear", "hard_sigmoid", "elu", "softsign", "relu", "softplus"]
+
+
+@pytest.mark.parametrize(
+    ("name", "gates"),
+    list(zip(ACTIVATIONS, [*ACTIVATIONS[1:], ACTIVATIONS[0]], strict=True)),
+)
 @pytest.mark.parametrize("cell", CELLS)
-def test_other_activations_leave_no_loop(rng, cell, name):
-    for gates in (False, True) if "RNN" not in cell else (False,):
-        x = keras.Input((None, 4))
-        options = {"recurrent_activation" if gates else "activation": name}
-        keras_model = with_random_weights(keras.Model(x, CELLS[cell](**options)(x)))
-        model = sardonyx.optimize(sardonyx.load(keras_model))
-        assert not {"Loop", "Scan"} & {node.op_type for node in model.graph}
-        check(keras_model, model, [rng.standard_normal((3, 4, 4)).astype(np.float32)])
+def test_other_activations_leave_no_loop(rng, cell, name, gates):
+    """Each of states and of gates, another one beside it."""
+    x = keras.Input((None, 4))
+    options = {"activation": name}
+    if "RNN" not in cell:
+        options["recurrent_activation"] = gates
+    keras_model = with_random_weights(keras.Model(x, CELLS[cell](**options)(x)))
+    model = sardonyx.optimize(sardonyx.load(keras_model))
+    assert not {"Loop", "Scan"} & {node.op_type for node in model.graph}
+    check(keras_model, model, [rng.standard_normal((3, 4, 4)).astype(np.float32)])
 
 
 def masked(rng, batch, length, columns=4):

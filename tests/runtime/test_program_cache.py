@@ -13,7 +13,7 @@ import pytest
 import sardonyx
 from onnx import helper as oh
 from sardonyx.kernels.storage import opened_folder
-from sardonyx.runtime import program, program_cache
+from sardonyx.runtime import program_cache, program_file
 from sardonyx.runtime.sources import opened
 
 from ..children import forked
@@ -47,9 +47,9 @@ def file(own_cache):
 
 def sections(data):
     """Split a program's file into its header and its tables."""
-    head = program._HEAD.fullmatch(data[: program._HEAD_BYTES])
-    end = program._HEAD_BYTES + int(head["length"], 16)
-    header = json.loads(data[program._HEAD_BYTES : end])
+    head = program_file._HEAD.fullmatch(data[: program_file._HEAD_BYTES])
+    end = program_file._HEAD_BYTES + int(head["length"], 16)
+    header = json.loads(data[program_file._HEAD_BYTES : end])
     start = -(-end // 64) * 64
     tables = [
         np.frombuffer(data[start + at : start + at + size], dtype).reshape(shape).copy()
@@ -69,7 +69,7 @@ def joined(digest, header, tables):
         )
         offset += -(-table.nbytes // 64) * 64
     text = json.dumps(header, separators=(",", ":")).encode()
-    return b"".join(program._pieces(program._start(text, digest), tables))
+    return b"".join(program_file._pieces(program_file._start(text, digest), tables))
 
 
 NUMBERS = [-1, 0, 1, 5, 2**31, 2**40, 2**62, -(2**63), 1000]
@@ -177,4 +177,4 @@ def test_weights_that_were_found_intact_are_looked_at_again_when_they_change(fil
     data[at] ^= 1
     file.write_bytes(data)
     with opened_folder("programs") as folder, pytest.raises(sardonyx.InvalidModel, match="weights"):
-        program.load_program(folder, file.name, key)
+        program_file.load_program(folder, file.name, key)

@@ -259,7 +259,8 @@ def test_results_that_are_outputs_and_go_on(check, name):
 
 @pytest.mark.parametrize("name", ["Min", "Max", "Sum", "Mean"])
 def test_any_number_of_operands(check, name):
-    for count in (1, 2, 3, 9, 16, 17, 31, 32, 250):
+    # How operands are divided among steps does not depend on the operator, the last step does.
+    for count in (1, 2, 3, 9, 16, 17, 31, 32, 250) if name == "Mean" else (1, 3, 16, 17):
         operands = {f"x{i}": values("float32", 3, 4, seed=i) for i in range(count)}
         check([make_node(name, list(operands), ["y"])], operands)
     shapes = [(4,), (3, 1), (2, 1, 4), ()] * 9
@@ -314,12 +315,10 @@ def test_a_number_of_a_node_after_a_product(check):
 def test_where(check):
     node = make_node("Where", ["c", "a", "b"], ["y"])
     for dtype in ("float32", "float64", "int32", "int64", "uint8", "bool"):
-        for c, a, b in [
-            ((3, 4), (3, 4), (3, 4)),
-            ((4,), (3, 1), ()),
-            ((2, 1), (1, 3), (1, 1)),
-            ((),) * 3,
-        ]:
+        shapes = [((3, 4), (3, 4), (3, 4)), ((4,), (3, 1), ())]
+        if dtype in ("float32", "int64"):
+            shapes += [((2, 1), (1, 3), (1, 1)), ((),) * 3]
+        for c, a, b in shapes:
             feeds = {
                 "c": values("bool", *c),
                 "a": values(dtype, *a),
@@ -332,9 +331,11 @@ def test_where(check):
 
 def test_cast(check):
     types = ["float32", "float64", "float16", "bool", *INTEGERS]
+    # Other integers differ by their loads and stores, which any partner shows.
+    most = {"float32", "float64", "int64", "uint8", "bool"}
     for source in types:
         x = np.abs(values(source, 3, 5)) if source != "bool" else values("bool", 3, 5)
-        for target in types:
+        for target in types if source in most else most:
             kind = {"float32": 1, "uint8": 2, "int8": 3, "uint16": 4, "int16": 5, "int32": 6,
                     "int64": 7, "bool": 9, "float16": 10, "float64": 11, "uint32": 12,
                     "uint64": 13}[target]  # fmt: skip
@@ -505,7 +506,7 @@ def test_each_result_of_a_chain_wraps_to_its_type(check, dtype):
         "y": np.array([3, info.max, 5, 3, info.max], dtype),
     }
     for first in ("Add", "Sub", "Mul"):
-        for second in ("Div", "Max", "Less"):
+        for second in ("Div", "Max", "Less") if dtype in ("int8", "uint32") else ("Less",):
             nodes = [make_node(first, ["x", "y"], ["a"]), make_node(second, ["a", "y"], ["z"])]
             with np.errstate(all="ignore"):
                 a = {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply}[first](*feeds.values())

@@ -209,7 +209,8 @@ def test_other_types(check, dtype, attributes):
 def test_maxima_of_words_of_bytes(check, dtype):
     rng = np.random.default_rng(0)
     limits = np.iinfo(dtype)
-    for attributes in WINDOWS:
+    # A kernel is for a window; the types differ by a comparison.
+    for attributes in WINDOWS if dtype == "int8" else WINDOWS[:4]:
         node = make_node("MaxPool", ["x"], ["y"], **attributes)
         shapes = [(1, 24, 9, 11), (3, 132, 8, 7)]
         images = [{"x": rng.integers(limits.min, limits.max + 1, s).astype(dtype)} for s in shapes]

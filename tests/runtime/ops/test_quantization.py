@@ -45,7 +45,8 @@ def operands(shape: tuple[int, ...], dtype: Any, by: str) -> dict[str, np.ndarra
 @pytest.mark.parametrize("by", ["scale", "both", "axis"])
 @pytest.mark.parametrize("dtype", INTEGERS)
 def test_to_integers_and_back(check: Any, dtype: Any, by: str) -> None:
-    for shape in SHAPES:
+    # Kernels differ by how scales lie, and those of 16 bits from those of 8 by loads and stores.
+    for shape in SHAPES if np.dtype(dtype).itemsize == 1 else [(7,), (3, 5), (2, 130, 3)]:
         given = operands(shape, dtype, by)
         if given is None:
             continue

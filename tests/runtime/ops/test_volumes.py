@@ -167,7 +167,7 @@ def test_indices_of_maxima_of_volumes(check, attributes):
 @pytest.mark.parametrize("p", [1, 2, 3])
 def test_norms_over_windows(check, p):
     for rank in (1, 2, 3):
-        x = [{"x": normal(n, 9, *(6, 7, 5)[:rank])} for n in (1, 2)]
+        x = [{"x": normal(n, 9, *(6, 5, 7)[-rank:])} for n in (1, 2)]
         for attributes in (
             dict(kernel_shape=[2] * rank, strides=[2] * rank),
             dict(kernel_shape=[3] * rank, pads=[1] * 2 * rank, ceil_mode=1, strides=[2] * rank),
