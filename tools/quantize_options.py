@@ -52,6 +52,8 @@ def check_options(mode: str, path: Any, options: Mapping[str, Any]) -> None:
         if value not in known:
             said = ", ".join(map(str, known))
             raise InvalidArgument(f"{name} must be one of {said}, not {value!r}")
+    if not is_whole(options["bits"]):  # 8.0 equals 8, but is no number of bits
+        raise InvalidArgument(f"bits must be one of 8, 4, not {options['bits']!r}")
     percentile, block, keep = (options[name] for name in ("percentile", "block", "keep"))
     if not (is_finite(percentile) and 50 < percentile <= 100):
         raise InvalidArgument(f"percentile must lie above 50 and up to 100, not {percentile!r}")
