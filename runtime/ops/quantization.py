@@ -51,7 +51,13 @@ def _check_scales(node: Node) -> None:
         refuse(node, "attribute 'block_size'", block, "0 or more")
     if x is not None and x.shape is not None and x.rank > 1:
         checks.in_range(node, "attribute 'axis'", node.attribute("axis", 1), x, x.rank, x.rank - 1)
-    for info in (node.input(1), node.input(2)):
+    scale, zero = node.input(1), node.input(2)
+    if scale is not None and zero is not None and None not in (scale.shape, zero.shape):
+        sizes = product(scale.dims), product(zero.dims)
+        if all(isinstance(size, int) for size in sizes) and sizes[0] != sizes[1]:
+            expected = f"that of {scale.name!r}, {list(scale.dims)}"
+            refuse(node, f"shape of {zero.name!r}", list(zero.dims), expected)
+    for info in (scale, zero):
         known = info is not None and info.shape is not None and product(info.dims) != 1
         if not known or info is None or x is None or x.shape is None:
             continue

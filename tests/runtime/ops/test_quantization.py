@@ -200,6 +200,19 @@ def test_scales_that_do_not_fit_are_refused(
             assert op_type in refused([node], feeds, weights, opset=21)
 
 
+@pytest.mark.parametrize(("scales", "zeros"), [((64,), ()), ((64,), (1,)), ((), (64,))], ids=str)
+@pytest.mark.parametrize("op_type", ["QuantizeLinear", "DequantizeLinear"])
+def test_zero_points_are_as_many_as_scales(
+    refused: Any, op_type: str, scales: tuple[int, ...], zeros: tuple[int, ...]
+) -> None:
+    node = make_node(op_type, ["x", "s", "z"], ["y"], name="scaled", axis=1)
+    x = np.ones((32, 64), np.float32 if op_type[0] == "Q" else np.int8)
+    operands = {"s": np.ones(scales, np.float32), "z": np.zeros(zeros, np.int8)}
+    for weights in ({}, operands):
+        feeds = {"x": x} | {n: a for n, a in operands.items() if n not in weights}
+        assert op_type in refused([node], feeds, weights, opset=21)
+
+
 def test_blocks_of_open_sizes_that_do_not_fit_are_refused() -> None:
     node = make_node("DequantizeLinear", ["x", "s"], ["y"], axis=0, block_size=4)
     x, s = np.ones((30, 6), np.int8), np.ones((8, 6), np.float32)
