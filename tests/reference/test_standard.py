@@ -253,6 +253,21 @@ def test_scores_of_attention_are_those_before_the_cap(rng):
     np.testing.assert_allclose(scores, q @ k.swapaxes(2, 3), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (2, 1, 5), (1, 2, 1, 5), (1, 2, 3, 5)])
+@pytest.mark.parametrize("causal", [0, 1])
+@pytest.mark.parametrize("is_bool", [False, True])
+def test_a_mask_of_one_row_is_that_of_all_queries(rng, shape, causal, is_bool):
+    q, k, v = (rng.standard_normal((1, 2, n, 4)).astype(np.float32) for n in (3, 5, 5))
+    bias = rng.standard_normal(shape).astype(np.float32)
+    mask = np.concatenate([bias[..., :1] < 9, bias[..., 1:] > 0], -1) if is_bool else bias
+    y = run("Attention", q, k, v, mask, opset=23, is_causal=causal)
+    added = np.where(mask, 0.0, -np.inf) if is_bool else mask
+    later = np.triu(np.full((3, 5), -np.inf), 1) if causal else 0.0
+    weights = np.exp(q.astype(float) @ k.swapaxes(2, 3) / 2 + added + later)
+    wanted = weights / weights.sum(-1, keepdims=True) @ v
+    np.testing.assert_allclose(y, wanted, rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
 def test_random_numbers_have_their_distribution(kind):
     code = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
