@@ -115,12 +115,13 @@ def _is_attended(node: Node) -> bool:
 
     A softmax normalizes what they take part in.
     """
-    values = list(node.ir.outputs)
+    seen, values = set(), list(node.ir.outputs)
     while values:
         for reader, index in values.pop().uses():
             if reader.op_type == "Attention" and index in _KEYS_AND_VALUES:
                 return True
-            if reader.op_type in _KEPT:
+            if reader.op_type in _KEPT and reader not in seen:
+                seen.add(reader)
                 values += reader.outputs
     return False
 

@@ -313,3 +313,13 @@ def test_whole_numbers_stay_exact() -> None:
     w[rng.integers(0, 40, 24), np.arange(24)] = 1
     model = build([make_node("MatMul", ["x", "w"], ["y"])], [{"x": x}], {"w": w})
     np.testing.assert_array_equal(terms_session(model).run(None, {"x": x})[0], x @ w)
+
+
+def test_products_whose_results_are_added_to_themselves_many_times() -> None:
+    x, w = normal(64, 64), normal(64, 64)
+    nodes = [make_node("MatMul", ["x", "w"], ["y0"])]
+    nodes += [make_node("Add", [f"y{i}", f"y{i}"], [f"y{i + 1}"]) for i in range(60)]
+    model = build([*nodes, make_node("Identity", ["y60"], ["y"])], [{"x": x}], {"w": w})
+    y = sardonyx.Session(model, optimize="none").run(None, {"x": x})[0]
+    wanted = x.astype(np.float64) @ w * 2.0**60
+    assert_exact(y, wanted, (abs(x) @ abs(w)).max() * 2.0**60, 2)
