@@ -21,7 +21,7 @@ BITS = {"u2": 2, "u4": 4, "u8": 8, "f16": 16, "bf16": 16, "f24": 24}
 _FLOAT_VECTORS = 4
 """Vectors of a unit of short floats."""
 LAST_BITS = 0xFF
-"""Those of a float32 that hold a byte of another short one."""
+"""Mask of the bits of a short float that hold a byte of another one."""
 _SIGN = np.uint32(1 << 31)
 _FLOAT_SHIFTS = 8 * np.arange(1, _FLOAT_VECTORS, dtype=np.uint32)[:, None]
 MAGIC = 0x4B000000

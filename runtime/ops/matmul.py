@@ -317,7 +317,7 @@ def _emit_any_rows(
     emit: Emission, group: Group, a: Tensor, b: np.ndarray | Tensor, turned: bool,
     bias: np.ndarray | None = None,
 ) -> None:  # fmt: skip
-    """Emit a product of any number of rows, of which few may meet short weights."""
+    """Emit a product, with weights of 24 bits (`short_weights`) where a run has few rows."""
     node, rows = group.head, product(a.shape[:-1])
     assert node is not None
     short = None

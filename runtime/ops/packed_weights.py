@@ -109,8 +109,8 @@ def packed_weights(emit: Emission, node: Node, rows: Dim, turned: bool) -> Packe
     turned : bool
         Whether the input is (columns, depth).
     """
-    info = node.required(1)
-    if info.dtype != "float32" or info.rank != 2 or not info.is_constant:
+    info = constant_matrix(node)
+    if info is None:
         return None
     if emit.options.get("precision") in ("bf16", "bf16_weights"):
         return _halves(info, turned, is_exact=False) if _are_few(emit, rows) else None
@@ -124,6 +124,13 @@ def packed_weights(emit: Emission, node: Node, rows: Dim, turned: bool) -> Packe
         if whole is not None:
             return whole
     return _halves(info, turned, is_exact=True) if _are_few(emit, rows) else None
+
+
+def constant_matrix(node: Node) -> Info | None:
+    """Return the weights of a product, its input 1, if they are a constant matrix of float32."""
+    info = node.required(1)
+    is_matrix = info.dtype == "float32" and info.rank == 2 and info.is_constant
+    return info if is_matrix else None
 
 
 def _keeps_whole(emit: Emission, maker: ir.Node, rows: Dim) -> bool:

@@ -13,7 +13,7 @@ from ...kernels.cpu.packed_weights import LAST_BITS
 from ..emission import Emission
 from ..graph import Node
 from ..symbolic import Dim
-from .packed_weights import PackedWeights
+from .packed_weights import PackedWeights, constant_matrix
 from .term_products import follows_product
 
 MOST_ROWS = 16
@@ -25,32 +25,25 @@ _LARGEST = 2.0**127
 
 
 def short_weights(emit: Emission, node: Node, rows: Dim, turned: bool) -> PackedWeights | None:
-    """Return the weights of a product, its input 1, as short floats; None if not allowed or slower.
+    """Return weights of a product as short floats; None where that is not allowed, or slower.
 
-    Parameters
-    ----------
-    emit : Emission
-    node : Node
-    rows : Dim
-        Of the other operand.
-    turned : bool
-        Whether the input is (columns, depth).
+    Parameters are those of `packed_weights`.
     """
-    info = node.required(1)
     if emit.options.get("precision") != "fp32" or emit.is_catching:
         return None
     if isinstance(rows, int) and rows > MOST_ROWS:
         return None
-    if info.dtype != "float32" or info.rank != 2 or not info.is_constant:
+    info = constant_matrix(node)
+    if info is None:
         return None
     weights = info.array()
     if weights.size < _LEAST_WEIGHTS or not follows_product(node):
         return None
-    if not np.abs(weights).max() < _LARGEST or not _have_more_digits(weights):
+    if not np.abs(weights).max() < _LARGEST or _are_held_exactly(weights):
         return None
     return PackedWeights("f24", weights.T if turned else weights)
 
 
-def _have_more_digits(weights: np.ndarray) -> bool:
-    """Tell whether some weights have more digits; else they may be there to add exactly."""
-    return bool((np.ascontiguousarray(weights).view(np.uint32) & np.uint32(LAST_BITS)).any())
+def _are_held_exactly(weights: np.ndarray) -> bool:
+    """Tell whether 16 digits hold all weights exactly: perhaps whole numbers, of exact sums."""
+    return not (np.ascontiguousarray(weights).view(np.uint32) & np.uint32(LAST_BITS)).any()
