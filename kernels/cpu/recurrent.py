@@ -23,7 +23,12 @@ from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
 from ..simd import load_i32, prefetch, store_i64
 from .recurrent_cells import GATES, PHASES, Numbers, Row, cell_phases
 from .recurrent_functions import ARITHMETIC, Arithmetic
-from .recurrent_products import byte_operand, float_operand, product_with_panels
+from .recurrent_products import (
+    byte_operand,
+    float_operand,
+    product_with_halves,
+    product_with_panels,
+)
 from .recurrent_terms import term_operand, term_product
 from .rows import copy_floats, zero_floats
 
@@ -281,6 +286,8 @@ def _first_product(weights: str, of: Arithmetic, kind: str, gates: int) -> tuple
         return term_product(gates), *term_operand(of.lanes, _time)
     if weights == "joined":
         return product_with_panels(gates, kind), *_joined_operand(of)
+    if weights == "halves":
+        return product_with_halves(gates), *float_operand(of.lanes)
     if weights:
         return product_with_panels(gates, weights), *byte_operand(weights, gates)
     return product_with_panels(gates, kind), *float_operand(of.lanes)
@@ -294,7 +301,7 @@ def recurrent(
 
     ``names`` are those of the activations, in lower case, separated by blanks. ``weights``, of a
     cell of one phase, may be of 8 bits (see `recurrent_products.byte_operand`), ``joined``, or
-    ``terms`` (`recurrent_terms`).
+    ``terms`` (`recurrent_terms`); of any cell, for one sequence, ``halves``: stored as float16.
     """
     phases, of = len(PHASES[cell]), ARITHMETIC[kind]
     functions = cell_phases(cell, tuple(names.split()), bool(clips), options, kind)
@@ -303,7 +310,11 @@ def recurrent(
     first_gates, later_gates = PHASES[cell][0], PHASES[cell][-1]
     gates, itemsize, lanes = GATES[cell], of.itemsize, of.lanes
     first_product, operand, finish = _first_product(weights, of, kind, first_gates)
-    later_product = product_with_panels(later_gates, kind)
+    halves = weights == "halves"
+    later_product = (
+        product_with_halves(later_gates) if halves else product_with_panels(later_gates, kind)
+    )
+    weight_bytes = 2 if halves else itemsize
 
     @njit
     def bring_inputs(layer: Recurrence, d: int, b: int, t: int, begin: int, end: int) -> None:
@@ -338,7 +349,7 @@ def recurrent(
             turn = t % 2 * layer.directions * layer.batch * units * itemsize
             state = layer.hidden + at + turn
             a, lda = operand(layer, state, d, b0, t, rows, sums, is_new)
-            b = layer.weights + panel * layer.depth * first_gates * lanes * itemsize
+            b = layer.weights + panel * layer.depth * first_gates * lanes * weight_bytes
             width = (end - begin) * first_gates * lanes * itemsize
             if is_zero:
                 zero_floats(sums, rows * width // 4)
@@ -349,7 +360,7 @@ def recurrent(
                 finish(layer, sums + i * width, panel, width // 4, sums, i)
                 first_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
         else:
-            b = layer.later_weights + panel * layer.depth * later_gates * lanes * itemsize
+            b = layer.later_weights + panel * layer.depth * later_gates * lanes * weight_bytes
             width = (end - begin) * later_gates * lanes * itemsize
             if is_zero:
                 zero_floats(sums, rows * width // 4)

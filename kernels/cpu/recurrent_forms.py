@@ -1,11 +1,11 @@
 """Forms of a recurrent layer's products, measured once: what this machine's caches make fastest.
 
 A step multiplies few rows by weights that are read anew at each step. Whether it pays to fetch the
-next panel while the tiles use one, and to multiply inputs and states at once rather than inputs of
-all steps before, depends on how fast the second- and third-level caches hand out lines. On AMD's
-Zen 5 fetching costs 2 to 5 % in caches and products of both gain 5 %; on Intel's Emerald Rapids
-fetching gains little in the second level and 10 to 17 % in the third, and products of both lose
-5 to 9 %.
+next panel while the tiles use one, to multiply inputs and states at once rather than inputs of
+all steps before, and to widen weights of float16 for one row, depends on how fast the second- and
+third-level caches hand out lines. On AMD's Zen 5 fetching costs 2 to 5 % in caches and products of
+both gain 5 %; on Intel's Emerald Rapids fetching gains little in the second level and 10 to 17 % in
+the third, and products of both lose 5 to 9 %.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from typing import Any
 import numpy as np
 
 from ..compiler import environment_key, native_function
-from ..registry import Pointer, kernel
+from ..registry import Pointer, kernel, kernel_factory
 from ..simd import vload, vstore
 from ..storage import remembered
 from ..target import LANES, target
 from ..trials import fastest
 from .operands import max_rows, operand_form
-from .recurrent_products import product_with_panels
+from .recurrent_products import product_with_halves, product_with_panels
 from .tile import tile
 
 _GATES, _UNITS, _BATCH, _STEPS = 4, 128, 16, 64
 """A LSTM in which both forms of its products fit the second-level cache."""
 _TURNS = 30
+_ROW_STEPS = 16
+"""Steps of a trial with one row."""
 _product = product_with_panels(_GATES, "f32")
 
 
@@ -47,6 +49,25 @@ def products_of_steps(
             for i in range(0, count, LANES):
                 vstore(sums, i, vload(sums, i) + vload(own, i))
     return 0
+
+
+@kernel_factory
+def row_of_steps(weights: str) -> Callable[..., int]:
+    """Multiply one row at every step by ``weights``: ``f32``, or ``f16`` that are widened."""
+    if weights == "f16":
+        product = product_with_halves(_GATES)
+    else:
+        product = product_with_panels(_GATES, weights)
+
+    def body(
+        thread: int, part: int, until: int, parts: int, a: Pointer, weights: Pointer,
+        sums: Pointer, panels: int, depth: int, steps: int,
+    ) -> int:  # fmt: skip
+        for step in range(steps):
+            product(a, depth, weights, sums, 1, panels, depth, 1, 0, step % 2, False)
+        return 0
+
+    return body
 
 
 class Products:
@@ -122,3 +143,31 @@ def _try_joining() -> int:
         steps()
 
     return fastest([apart, both], _TURNS)
+
+
+@functools.cache
+def halves_pay(weight_bytes: int) -> bool:
+    """Tell whether so many bytes of weights, of float32, are better stored as float16 for one row.
+
+    Measured on the first use on a machine, of weights that the second-level cache holds and the
+    first does not; those that the first holds are not halved, those beyond the second are.
+    """
+    if weight_bytes <= target().l1 or weight_bytes > target().l2:
+        return weight_bytes > target().l2
+    return remembered(f"halves\n{environment_key()}", lambda: str(_try_halves())) == "1"
+
+
+def _try_halves() -> int:
+    panels = max(1, target().l2 // (4 * _UNITS * _GATES * LANES * 4))
+    width = panels * _GATES * LANES
+    a, sums = np.ones(_UNITS, np.float32), np.zeros(width, np.float32)
+    forms = []
+    for name, kind in (("f32", np.float32), ("f16", np.float16)):
+        weights = np.ones((_UNITS, width), kind)
+        of_steps = row_of_steps(name)
+        record = of_steps.record(
+            a=a, weights=weights, sums=sums, panels=panels, depth=_UNITS, steps=_ROW_STEPS
+        )
+        call = native_function(of_steps.address)
+        forms.append(lambda kept=(call, record, weights): kept[0](kept[1].ctypes.data))
+    return fastest(forms, _TURNS)

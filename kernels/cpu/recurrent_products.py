@@ -45,11 +45,11 @@ _PANELS = {4: 2, 3: 3, 2: 4, 1: 8}
 """Panels of so many vectors that make enough chains of multiply-adds."""
 
 
-def product_with_panels(nv: int, kind: str) -> Any:
-    """Make the product of some rows with consecutive panels of ``nv`` vectors."""
-    side_by_side, number = _PANELS[nv], KINDS.index(kind)
-    itemsize = ARITHMETIC[kind].itemsize
-    panel_bytes = nv * LANES * 4
+def _product_of_a_row(nv: int, kind: str, halves: bool) -> Any:
+    """Make the product of one row with consecutive panels of ``nv`` vectors."""
+    side_by_side, number, is_half = _PANELS[nv], KINDS.index(kind), int(halves)
+    width = nv * LANES * 4
+    stored = width // 2 if halves else width
 
     @njit
     def one_row(
@@ -58,11 +58,34 @@ def product_with_panels(nv: int, kind: str) -> Any:
         groups = panels // side_by_side
         for i in range(groups):
             p = (groups - 1 - i if falling else i) * side_by_side
-            row_product(side_by_side, nv, number, a, b + p * length * panel_bytes,
-                        sums + p * panel_bytes, length)  # fmt: skip
+            row_product(side_by_side, nv, number, is_half, a, b + p * length * stored,
+                        sums + p * width, length)  # fmt: skip
         for p in range(groups * side_by_side, panels):
-            row_product(1, nv, number, a, b + p * length * panel_bytes,
-                        sums + p * panel_bytes, length)  # fmt: skip
+            row_product(1, nv, number, is_half, a, b + p * length * stored,
+                        sums + p * width, length)  # fmt: skip
+
+    return one_row
+
+
+def product_with_halves(nv: int) -> Any:
+    """Make `product_with_panels` for one row of float32, and weights stored as float16."""
+    one_row = _product_of_a_row(nv, "f32", halves=True)
+
+    @njit
+    def product(
+        a: Pointer, lda: int, b: Pointer, sums: Pointer, rows: int, panels: int, length: int,
+        mr: int, tiles: Pointer, falling: int, fetches: bool,
+    ) -> None:  # fmt: skip
+        one_row(a, b, sums, panels, length, falling)
+
+    return product
+
+
+def product_with_panels(nv: int, kind: str) -> Any:
+    """Make the product of some rows with consecutive panels of ``nv`` vectors."""
+    one_row = _product_of_a_row(nv, kind, halves=False)
+    itemsize = ARITHMETIC[kind].itemsize
+    panel_bytes = nv * LANES * 4
 
     @njit
     def product(

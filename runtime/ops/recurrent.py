@@ -35,6 +35,7 @@ from .recurrent_layer import (
     X,
     check_functions,
     check_shapes,
+    halved,
     has_bytes,
     in_terms,
     joined,
@@ -122,7 +123,7 @@ def _lower(emit: Emission, node: Node) -> None:
     steps, batch = (x.shape[i] for i in ((1, 0) if layer.is_batch_first else (0, 1)))
     layer = in_terms(emit, node, layer, steps, batch)
     if not layer.has_terms:
-        layer = joined(layer, steps, batch)
+        layer = halved(joined(layer, steps, batch), batch)
     if layer.features or x.shape[2] == 0:
         x = emit.ordered(x)
         inputs = _biases(emit, layer, x)
@@ -206,6 +207,8 @@ def _weights_kind(layer: Layer) -> str:
     """Return the kernel's name of what products take instead of states and weights."""
     if layer.r_bytes is not None:
         return layer.r_bytes.kind
+    if layer.has_halves:
+        return "halves"
     return "terms" if layer.has_terms else "joined" if layer.features else ""
 
 

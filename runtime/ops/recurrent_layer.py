@@ -9,11 +9,11 @@ import numpy as np
 
 from ...kernels.cpu.recurrent import MOST_BLOCKS
 from ...kernels.cpu.recurrent_cells import GATES, PHASES
-from ...kernels.cpu.recurrent_forms import joining_pays
+from ...kernels.cpu.recurrent_forms import halves_pay, joining_pays
 from ...kernels.cpu.recurrent_functions import ARITHMETIC
 from ...kernels.cpu.recurrent_terms import TERMS, word_count, words_of
 from ...kernels.cpu.term_packing import fits_terms
-from ...kernels.target import target
+from ...kernels.target import L3_BYTES, target
 from ..emission import Emission
 from ..graph import Info, Node, refuse
 from ..symbolic import Dim
@@ -80,6 +80,8 @@ class Layer:
         Of a joined layer, whose columns of ``r`` begin with those of ``w``, the input's features.
     has_terms : bool
         AMX multiplies states by ``r``, which is words of bfloat16 terms (`recurrent_terms`).
+    has_halves : bool
+        ``r`` is stored as float16, which holds it exactly; there is one sequence.
     """
 
     cell: str
@@ -98,6 +100,7 @@ class Layer:
     r_bytes: ByteForm | None = None
     features: int = 0
     has_terms: bool = False
+    has_halves: bool = False
 
     @property
     def directions(self) -> int:
@@ -146,11 +149,22 @@ class Layer:
 
     def bytes_of(self, depth: int) -> int:
         """Bytes of a direction's weights of columns of so many elements, or words."""
-        return self.gates * self.units * depth * (8 if self.kind == "f64" else 4)
+        itemsize = 2 if self.has_halves else 8 if self.kind == "f64" else 4
+        return self.gates * self.units * depth * itemsize
 
     def has_near(self, depth: int) -> bool:
         """Tell whether the second-level cache holds a direction's weights of such columns."""
         return self.bytes_of(depth) <= target().l2
+
+    def is_better_read(self, depth: int, steps: Dim, batch: Dim) -> bool:
+        """Tell whether it is better to read joint weights at each step than products of all steps.
+
+        That is where the third-level cache holds such columns well, and not those products.
+        """
+        if not isinstance(steps, int) or not isinstance(batch, int):
+            return False
+        products = self.directions * self.bytes_of(steps * batch)
+        return 4 * self.bytes_of(depth) <= L3_BYTES <= 2 * products
 
     @property
     def operand_bytes(self) -> int:
@@ -181,22 +195,40 @@ class Layer:
 def joined(layer: Layer, steps: Dim, batch: Dim) -> Layer:
     """Return the layer whose steps make the products with inputs, too, where that is faster.
 
-    It saves writing and reading the products of all steps. Many sequences have to share each
-    weight, and the second level of the cache has to hold the weights of both products.
+    It saves writing and reading the products of all steps, which other threads made. Many sequences
+    have to share each weight, and a cache has to hold the weights of both products.
     """
     w, r = layer.w, layer.r
     if not isinstance(w, np.ndarray) or not isinstance(r, np.ndarray) or layer.w_bytes is not None:
         return layer
     both = replace(layer, r=np.concatenate([w, r], axis=-1), features=w.shape[-1])
-    is_wide = isinstance(batch, int) and batch >= _JOINED_BATCH and both.blocks > 1
-    return both if is_wide and _may_join(layer, both.depth, steps) and joining_pays() else layer
+    if not isinstance(batch, int) or batch < _JOINED_BATCH or not _may_join(layer, steps):
+        return layer
+    is_near = layer.has_near(both.depth) or layer.is_better_read(both.depth, steps, batch)
+    return both if is_near and joining_pays() else layer
 
 
-def _may_join(layer: Layer, depth: int, steps: Dim) -> bool:
-    """Tell whether a layer adds all its gates' sums, in many steps, and joint weights are near."""
+def halved(layer: Layer, batch: Dim) -> Layer:
+    """Return the layer whose weights stay float16 in memory, where one sequence reads them faster.
+
+    A step of one sequence waits for its weights. Float16 has to hold them exactly, as those of
+    models of float16.
+    """
+    if batch != 1 or layer.kind != "f32" or layer.r_bytes is not None:
+        return layer
+    if not isinstance(layer.r, np.ndarray) or not halves_pay(layer.weight_bytes):
+        return layer
+    with np.errstate(over="ignore"):
+        halves = layer.r.astype(np.float16)
+    is_exact = np.array_equal(halves, layer.r)
+    return replace(layer, r=halves, has_halves=True) if is_exact else layer
+
+
+def _may_join(layer: Layer, steps: Dim) -> bool:
+    """Tell whether a layer adds all its gates' sums, in many steps."""
     is_long = not isinstance(steps, int) or steps >= _JOINED_STEPS
     is_one_sum = PHASES[layer.cell] == (layer.gates,) and layer.cell != "gru_linear"
-    return is_long and is_one_sum and layer.has_near(depth)
+    return is_long and is_one_sum
 
 
 def in_terms(emit: Emission, node: Node, layer: Layer, steps: Dim, batch: Dim) -> Layer:
@@ -216,7 +248,8 @@ def in_terms(emit: Emission, node: Node, layer: Layer, steps: Dim, batch: Dim) -
     terms = replace(layer, r=words_of(r), has_terms=True)
     if not isinstance(w, np.ndarray) or not fits_terms(w) or not follows_product(node):
         return terms
-    if not _may_join(layer, word_count(w.shape[-1]) + word_count(r.shape[-1]), steps):
+    depth = word_count(w.shape[-1]) + word_count(r.shape[-1])
+    if not _may_join(layer, steps) or not layer.has_near(depth):
         return terms
     both = np.concatenate([words_of(w), terms.r], axis=-1)
     return replace(terms, r=both, features=w.shape[-1])

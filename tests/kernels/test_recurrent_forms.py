@@ -19,6 +19,7 @@ def asked(monkeypatch, tmp_path):
         recurrent_forms, "_try_fetching", lambda place: made.append(place) or int(place == "beyond")
     )
     monkeypatch.setattr(recurrent_forms, "_try_joining", lambda: made.append("joined") or 1)
+    monkeypatch.setattr(recurrent_forms, "_try_halves", lambda: made.append("halves") or 1)
     forget()
     yield made
     forget()
@@ -27,6 +28,7 @@ def asked(monkeypatch, tmp_path):
 def forget():
     recurrent_forms.fetching_pays.cache_clear()
     recurrent_forms.joining_pays.cache_clear()
+    recurrent_forms.halves_pay.cache_clear()
 
 
 def test_a_form_is_tried_once_for_each_cache(asked):
@@ -35,8 +37,11 @@ def test_a_form_is_tried_once_for_each_cache(asked):
         assert not recurrent_forms.fetching_pays(WITHIN + 4)
         assert recurrent_forms.fetching_pays(BEYOND)
         assert recurrent_forms.joining_pays()
+        assert recurrent_forms.halves_pay(WITHIN)
+        assert recurrent_forms.halves_pay(BEYOND)
+        assert not recurrent_forms.halves_pay(target().l1)
         forget()
-    assert asked == ["within", "beyond", "joined"]
+    assert asked == ["within", "beyond", "joined", "halves"]
 
 
 @pytest.mark.parametrize("fetches", [0, 1])
@@ -53,6 +58,18 @@ def test_trials_multiply_what_a_step_multiplies(rng, fetches):
     arrays = {"a": a, "weights": weights, "sums": sums, "inputs": inputs, "tiles": trial.tiles}
     assert products_of_steps(**sizes, **arrays, fetches=fetches) == 0
     expected = np.einsum("rd,pdw->rpw", a, weights) + inputs[-1]
+    np.testing.assert_allclose(sums, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("weights", [np.float32, np.float16])
+def test_trials_multiply_one_row_by_weights_of_either_size(rng, weights):
+    depth, panels = 37, 5
+    a = rng.standard_normal(depth).astype(np.float32)
+    b = rng.standard_normal((panels, depth, 4 * LANES)).astype(weights)
+    sums = np.zeros((panels, 4 * LANES), np.float32)
+    product = recurrent_forms.row_of_steps("f16" if weights is np.float16 else "f32")
+    assert product(a=a, weights=b, sums=sums, panels=panels, depth=depth, steps=2) == 0
+    expected = np.einsum("d,pdw->pw", a, b.astype(np.float32))
     np.testing.assert_allclose(sums, expected, rtol=1e-4, atol=1e-4)
 
 

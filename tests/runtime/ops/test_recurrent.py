@@ -175,6 +175,33 @@ def test_products_with_inputs_and_states_are_joined(cell, seed, monkeypatch):
 
 
 @pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_that_float16_holds_are_stored_so_for_one_sequence(cell, seed, monkeypatch):
+    """They are widened in registers; others, and those of several sequences, stay float32."""
+    monkeypatch.setattr(recurrent_layer, "halves_pay", lambda _: True)
+    rng = np.random.default_rng([seed, 11, *cell.encode()])
+    arrays = weights(rng, cell, 1 + seed % 2, 20, [50, 64, 130][seed])
+    exact = arrays | {name: as_half(arrays[name]) for name in ("W", "R")}
+    optional = tuple(n for n in ("B", "sequence_lens", *STATE_NAMES, "P") if rng.random() < 0.6)
+    attributes = drawn_attributes(rng, cell, 1 + seed % 2)
+    for own, batch, stored in ((exact, 1, True), (exact, 2, False), (arrays, 1, False)):
+        model = network(cell, own, optional, **attributes)
+        feeds = feeds_of(rng, model, steps=6, batch=batch)
+        for port in model.graph.input:
+            for axis, dim in enumerate(port.type.tensor_type.shape.dim):
+                dim.dim_value = feeds[port.name].shape[axis]
+        session = sardonyx.Session(model, threads=1 + seed % 2)
+        kernels = " ".join(map(str, session.engine.program.kernels))
+        assert ("'halves'" in kernels) == stored
+        agree(model, feeds, session)
+
+
+def as_half(array):
+    """Round to values that float16 holds."""
+    return array.astype(np.float16).astype(np.float32)
+
+
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.parametrize("batch", [1, 18])
 @pytest.mark.parametrize("given", [(), ("W", "R", "B")])
 def test_inputs_without_features(rng, cell, batch, given):
