@@ -156,14 +156,18 @@ class Layer:
         """Tell whether the second-level cache holds a direction's weights of such columns."""
         return self.bytes_of(depth) <= target().l2
 
-    def is_better_read(self, depth: int, steps: Dim, batch: Dim) -> bool:
+    def is_better_read(self, depth: int, steps: Dim, batch: int) -> bool:
         """Tell whether it is better to read joint weights at each step than products of all steps.
 
-        That is where the third-level cache holds such columns well, and not those products.
+        Weights of such columns are near, and the second-level cache does not hold the products or,
+        of a layer of one block, another thread made them. Or the third-level cache holds the
+        weights well, and not the products.
         """
-        if not isinstance(steps, int) or not isinstance(batch, int):
-            return False
+        if not isinstance(steps, int):
+            return self.has_near(depth)
         products = self.directions * self.bytes_of(steps * batch)
+        if self.has_near(depth):
+            return self.blocks == 1 or products > target().l2
         return 4 * self.bytes_of(depth) <= L3_BYTES <= 2 * products
 
     @property
@@ -204,8 +208,7 @@ def joined(layer: Layer, steps: Dim, batch: Dim) -> Layer:
     both = replace(layer, r=np.concatenate([w, r], axis=-1), features=w.shape[-1])
     if not isinstance(batch, int) or batch < _JOINED_BATCH or not _may_join(layer, steps):
         return layer
-    is_near = layer.has_near(both.depth) or layer.is_better_read(both.depth, steps, batch)
-    return both if is_near and joining_pays() else layer
+    return both if both.is_better_read(both.depth, steps, batch) and joining_pays() else layer
 
 
 def halved(layer: Layer, batch: Dim) -> Layer:

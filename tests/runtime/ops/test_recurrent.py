@@ -153,22 +153,20 @@ def test_weights_that_are_inputs(cell, seed):
 @pytest.mark.parametrize("cell", ["LSTM", "RNN"])
 @pytest.mark.parametrize("seed", range(3))
 def test_products_with_inputs_and_states_are_joined(cell, seed, monkeypatch):
-    """Where batch and steps are known to be large, each step multiplies both at once."""
+    """Where a cache holds the weights, and not the products of all steps, these are not made."""
     monkeypatch.setattr(recurrent_layer, "joining_pays", lambda: True)
     monkeypatch.setattr(recurrent_layer, "may_take_terms", lambda *_: False)
     rng = np.random.default_rng([seed, 9, *cell.encode()])
     size, features = {"LSTM": (120, 60), "RNN": (200, 190)}[cell]
     arrays = weights(rng, cell, 1 + seed % 2, features + seed, size)
     if seed == 2:
-        machine = dataclasses.replace(target(), l2=1 << 20)
-        monkeypatch.setattr(recurrent_layer, "target", lambda: machine)
         arrays = {name: array.astype(np.float64) for name, array in arrays.items()}
+    machine = dataclasses.replace(target(), l2=arrays["W"].itemsize * 100_000)
+    monkeypatch.setattr(recurrent_layer, "target", lambda: machine)
     optional = tuple(n for n in ("B", "sequence_lens", *STATE_NAMES, "P") if rng.random() < 0.6)
     model = network(cell, arrays, optional, **drawn_attributes(rng, cell, 1 + seed % 2))
-    feeds = feeds_of(rng, model, steps=9, batch=18)
-    for port in model.graph.input:
-        for axis, dim in enumerate(port.type.tensor_type.shape.dim):
-            dim.dim_value = feeds[port.name].shape[axis]
+    feeds = feeds_of(rng, model, steps=30, batch=18)
+    fix_sizes(model, feeds)
     session = sardonyx.Session(model, threads=1 + seed % 2)
     assert [step.op_type for step in session.engine.program.steps].count(cell) == 1
     agree(model, feeds, session, tolerance=1e-12 if seed == 2 else 2e-5)
@@ -187,13 +185,18 @@ def test_weights_that_float16_holds_are_stored_so_for_one_sequence(cell, seed, m
     for own, batch, stored in ((exact, 1, True), (exact, 2, False), (arrays, 1, False)):
         model = network(cell, own, optional, **attributes)
         feeds = feeds_of(rng, model, steps=6, batch=batch)
-        for port in model.graph.input:
-            for axis, dim in enumerate(port.type.tensor_type.shape.dim):
-                dim.dim_value = feeds[port.name].shape[axis]
+        fix_sizes(model, feeds)
         session = sardonyx.Session(model, threads=1 + seed % 2)
         kernels = " ".join(map(str, session.engine.program.kernels))
         assert ("'halves'" in kernels) == stored
         agree(model, feeds, session)
+
+
+def fix_sizes(model, feeds):
+    """Give a model's inputs the sizes of its feeds."""
+    for port in model.graph.input:
+        for axis, dim in enumerate(port.type.tensor_type.shape.dim):
+            dim.dim_value = feeds[port.name].shape[axis]
 
 
 def as_half(array):
@@ -423,3 +426,22 @@ def test_functions_that_there_are_not_are_refused(rng, names):
     model = network("GRU", weights(rng, "GRU", 1, 3, 8), activations=names)
     with pytest.raises(sardonyx.InvalidModel, match="activation"):
         sardonyx.Session(model, threads=1)
+
+
+def test_products_are_joined_where_it_is_better_to_read_weights():
+    """Products of all steps against joint weights, by what the caches hold."""
+    l2, l3 = target().l2, recurrent_layer.L3_BYTES
+    layer = recurrent_layer.Layer(
+        "lstm", "f32", ((("tanh", 0.0, 0.0),),), 0, False, None, False,
+        np.zeros((1, 4, 128, 128), F32), np.zeros((1, 4, 128, 128), F32), None, None, None,
+    )  # fmt: skip
+    assert layer.blocks > 1
+    words = 4 * layer.units * 4
+    for depth, steps, wanted in (
+        (l2 // words, l2 // words // 16, False),
+        (l2 // words, l2 // words // 16 + 1, True),
+        (l3 // words // 4, l3 // words // 16, True),
+        (l3 // words, l3 // words // 16, False),
+        (l2 // words, "T", True),
+    ):
+        assert layer.is_better_read(depth, steps, 16) == wanted, (depth, steps)
