@@ -21,7 +21,7 @@ from numba import njit
 from ..atomics import atomic_add, atomic_compare_exchange, atomic_load, pause
 from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
 from ..simd import load_i32, prefetch, store_i64
-from .recurrent_cells import GATES, PHASES, Numbers, Row, cell_phases
+from .recurrent_cells import GATES, PHASES, Numbers, cell_phases
 from .recurrent_functions import ARITHMETIC, Arithmetic
 from .recurrent_products import (
     byte_operand,
@@ -29,6 +29,7 @@ from .recurrent_products import (
     product_with_halves,
     product_with_panels,
 )
+from .recurrent_steps import step_of_units, time_of
 from .recurrent_terms import term_operand, term_product
 from .rows import copy_floats, zero_floats
 
@@ -175,88 +176,6 @@ def _claim(layer: Recurrence, chain: int, tick: int, falling: int, last: int) ->
     return -1
 
 
-@njit
-def _time(layer: Recurrence, d: int, b: int, t: int) -> Any:
-    """Place in the input of a sequence's step, and the number of its steps."""
-    length = load_i32(layer.lengths, b) if layer.lengths != 0 else layer.steps
-    backwards = layer.backwards >> d & 1
-    return length - 1 - t if backwards and t < length else t, length
-
-
-def _row(of: Arithmetic, gates: int) -> Any:
-    """Make the arrays of one sequence at one step; ``time`` is the step's place in the input."""
-    itemsize, lanes = of.itemsize, of.lanes
-
-    @njit
-    def row(layer: Recurrence, d: int, b: int, t: int, time: int, sums: Pointer, lane: int) -> Any:
-        units = layer.vectors * lanes
-        at = (d * layer.batch + b) * units * itemsize
-        turn = layer.directions * layer.batch * units * itemsize
-        source = time * layer.input_step + b * layer.input_batch + d * units * gates
-        return Row(
-            sums,
-            layer.inputs + source * itemsize,
-            layer.hidden + at + t % 2 * turn,
-            layer.hidden + at + (t + 1) % 2 * turn,
-            layer.cells + at,
-            layer.resets + at,
-            layer.bias + d * units * itemsize if layer.bias != 0 else 0,
-            layer.peepholes + d * 3 * units * itemsize,
-            lane,
-        )
-
-    return row
-
-
-def _unit_store(of: Arithmetic) -> Any:
-    """Make the storing of units where there is only room for ``size`` of them."""
-    store, store_first, together = of.store, of.store_first, of.together
-
-    @njit
-    def store_units(target: Pointer, unit: int, size: int, value: Any) -> None:
-        if unit + together <= size:
-            store(target, unit, value)
-        else:
-            store_first(target, unit, value, size - unit)
-
-    return store_units
-
-
-def _step(cell: str, phase: int, function: Any, of: Arithmetic) -> Any:
-    """Make what finishes one sequence's vectors ``begin`` to ``end`` in a phase of a step."""
-    is_last, keeps_cell = phase == len(PHASES[cell]) - 1, cell == "lstm"
-    itemsize, lanes, together = of.itemsize, of.lanes, of.together
-    load, store, number = of.load, of.store, of.number
-    make_row, store_units = _row(of, GATES[cell]), _unit_store(of)
-
-    @njit
-    def step(
-        layer: Recurrence, n: Numbers, d: int, b: int, t: int, sums: Pointer, begin: int, end: int
-    ) -> None:
-        time, length = _time(layer, d, b, t)
-        going = t < length
-        y = layer.y + (time * layer.y_step + b * layer.y_batch + d * layer.y_direction) * itemsize
-        last = (d * layer.last_direction + b * layer.last_batch) * itemsize
-        for lane in range(0, lanes, together):
-            row = make_row(layer, d, b, t, time, sums, lane)
-            for v in range(begin, end):
-                unit = v * lanes + lane
-                h = function(row, v, v - begin, n) if going else load(row.state, unit)
-                if not is_last:
-                    continue
-                store(row.new, unit, h)
-                if layer.y != 0:
-                    store_units(y, unit, layer.size, h if going else number(0.0))
-                if t == length - 1:
-                    if layer.last_h != 0:
-                        store_units(layer.last_h + last, unit, layer.size, h)
-                    if keeps_cell and layer.last_c != 0:
-                        value = load(row.cell, unit)
-                        store_units(layer.last_c + last, unit, layer.size, value)
-
-    return step
-
-
 def _joined_operand(of: Arithmetic) -> tuple[Any, Any]:
     """Make the functions of `byte_operand` for a joined layer: rows of inputs and states."""
     itemsize, lanes, words = of.itemsize, of.lanes, of.itemsize // 4
@@ -269,7 +188,7 @@ def _joined_operand(of: Arithmetic) -> tuple[Any, Any]:
         target = scratch + layer.states
         if is_new:
             for i in range(rows):
-                time, _ = _time(layer, d, b + i, t)
+                time, _ = time_of(layer, d, b + i, t)
                 row = target + i * layer.depth * itemsize
                 x = layer.x + (time * layer.x_step + (b + i) * layer.x_batch) * itemsize
                 copy_floats(x, row, layer.features * words)
@@ -283,7 +202,7 @@ def _joined_operand(of: Arithmetic) -> tuple[Any, Any]:
 def _first_product(weights: str, of: Arithmetic, kind: str, gates: int) -> tuple[Any, Any, Any]:
     """Make the product of a first phase, and the functions of `byte_operand`."""
     if weights == "terms":
-        return term_product(gates), *term_operand(of.lanes, _time)
+        return term_product(gates), *term_operand(of.lanes, time_of)
     if weights == "joined":
         return product_with_panels(gates, kind), *_joined_operand(of)
     if weights == "halves":
@@ -305,7 +224,7 @@ def recurrent(
     """
     phases, of = len(PHASES[cell]), ARITHMETIC[kind]
     functions = cell_phases(cell, tuple(names.split()), bool(clips), options, kind)
-    steps = [_step(cell, p, function, of) for p, function in enumerate(functions[:phases])]
+    steps = [step_of_units(cell, p, function, of) for p, function in enumerate(functions[:phases])]
     first_step, later_step = steps[0], steps[-1]
     first_gates, later_gates = PHASES[cell][0], PHASES[cell][-1]
     gates, itemsize, lanes = GATES[cell], of.itemsize, of.lanes
@@ -319,7 +238,7 @@ def recurrent(
     @njit
     def bring_inputs(layer: Recurrence, d: int, b: int, t: int, begin: int, end: int) -> None:
         """Have them in a cache when the product is done: threads meet them in short pieces."""
-        time, _ = _time(layer, d, b, t)
+        time, _ = time_of(layer, d, b, t)
         first = time * layer.input_step + b * layer.input_batch + d * layer.vectors * lanes * gates
         for v in range(begin * gates, end * gates):
             prefetch(layer.inputs + (first + v * lanes) * itemsize)
