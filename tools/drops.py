@@ -122,8 +122,10 @@ def metric_name(metric: str | Metric | None, labels: Any) -> str:
     """
     if callable(metric):
         return getattr(metric, "__name__", "metric")
-    name = metric or ("cosine" if labels is None else "accuracy")
-    if name not in ("accuracy", *BOUNDS):
+    name = metric
+    if name is None:
+        name = "cosine" if labels is None else "accuracy"
+    if not isinstance(name, str) or name not in ("accuracy", *BOUNDS):
         known = ", ".join(("accuracy", *BOUNDS))
         raise InvalidArgument(f"metric must be {known} or a function, not {metric!r}")
     if name == "accuracy" and labels is None:

@@ -240,7 +240,8 @@ def quantize(
     given = {
         "method": method, "percentile": percentile, "products": products, "bits": bits,
         "block": block, "rounding": rounding, "equalize": equalize, "correct": correct,
-        "ports": ports, "keep": keep, "plots": plots,
+        "ports": ports, "keep": keep, "plots": plots, "report": report, "force": force,
+        "images": images, "threads": threads, "target_opset": target_opset,
     }  # fmt: skip
     check_options(mode, path, given)
     refinements = Refinements(rounding, equalize, correct)
