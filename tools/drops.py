@@ -258,6 +258,13 @@ def _accuracy(results: Results, labels: Any) -> float:
             f"accuracy needs a whole number for each of the {found.size} rows of the first output, "
             f"not {wanted.size} labels of {wanted.dtype}; give a function as metric"
         )
+    classes = results[0][0].shape[-1]
+    beyond = wanted[(wanted < 0) | (wanted >= classes)]
+    if beyond.size:
+        raise InvalidArgument(
+            f"label {beyond[0]} is none of the {classes} classes of the first output, "
+            f"0 to {classes - 1}; give a function as metric"
+        )
     return float((found == wanted).mean())
 
 

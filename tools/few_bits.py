@@ -19,13 +19,24 @@ if TYPE_CHECKING:
 def write_halves(model: ir.Model, kind: str, keep: Collection[str], ports: bool) -> int:
     """Convert a model to ``"fp16"`` or ``"bf16"``, in place; returns the number of nodes.
 
+    Raises
+    ------
+    InvalidArgument
+        There is no node and no operator of a name to keep.
+
     Warns
     -----
     UserWarning
         A constant has numbers beyond the range of the type: names it.
     """
+    import onnx
+
     from ..optimizer.quantize.halves import write_halves
 
+    names = {each for node in model.graph.all_nodes() for each in (node.name, node.op_type)}
+    for name in keep:
+        if name not in names and not onnx.defs.has(name):
+            raise InvalidArgument(f"no node or operator {name!r} to keep")
     found = write_halves(model, kind, keep=keep, ports=ports)
     if found.clipped:
         warnings.warn(

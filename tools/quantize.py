@@ -228,12 +228,13 @@ def quantize(
     Warns
     -----
     UserWarning
-        A tensor is zero in all runs: names it. The file is not written: says why.
+        Weights are NaN or infinite, a tensor is zero in all runs: names it. The file is not
+        written: says why.
     """
     from ..importers import load, save
     from ..optimizer.cleanup import remove_dead
     from ..optimizer.names import make_names_unique
-    from ..optimizer.quantize.preparation import prepared
+    from ..optimizer.quantize.preparation import prepared, weights_of_no_numbers
     from ..optimizer.report import Report
 
     start = time.perf_counter()
@@ -246,12 +247,17 @@ def quantize(
     check_options(mode, path, given)
     refinements = Refinements(rounding, equalize, correct)
     loaded = load(source)
+    _check_opset(loaded, target_opset)
     data, validation = (with_images(loaded, each, images) for each in (data, validation))
     wanted = Verification(max_drop, metric, labels, validation)
     floats = prepared(loaded)
+    if wrong := weights_of_no_numbers(floats):
+        warnings.warn(f"weights are NaN or infinite: {'; '.join(wrong)}", stacklevel=2)
     done = Quantization(floats.clone(), mode)
     if data is None and (mode == "static" or (mode == "weights" and refinements.reads_data)):
-        raise InvalidArgument(f"{_told(mode, rounding)} needs calibration data: give some inputs")
+        raise InvalidArgument(
+            f"{_told(mode, refinements)} needs calibration data: give some inputs"
+        )
     if plots is not None:
         histogram_plots.require_available()
     searches = max_drop is not None or report
@@ -293,8 +299,17 @@ def quantize(
     return done
 
 
-def _told(mode: str, rounding: str) -> str:
-    return "static quantization" if mode == "static" else f"rounding by {rounding}"
+def _told(mode: str, refinements: Refinements) -> str:
+    if mode == "static":
+        return "static quantization"
+    return "correct=True" if refinements.correct else f"rounding by {refinements.rounding}"
+
+
+def _check_opset(model: ir.Model, wanted: int | None) -> None:
+    """Refuse an opset that nothing could be written in, before the time that all takes."""
+    opset = model.graph.opset_imports.get("")
+    if wanted is not None and opset is not None and wanted > opset:
+        raise InvalidArgument(f"target_opset must be at most the model's, {opset}, not {wanted}")
 
 
 def _quantize_static(

@@ -16,6 +16,7 @@ from .calibration_images import ImageOptions
 MODES = ("static", "dynamic", "weights", "fp16", "bf16")
 _ROUNDINGS = ("nearest", "mse", "gptq", "adaround")
 _BITS = (8, 4)
+_LARGEST_BLOCK = 1 << 15
 _FLAGS = ("products", "equalize", "correct", "ports", "report", "force")
 """Options that are true or false."""
 _READERS = {
@@ -89,8 +90,9 @@ def _check_numbers(options: Mapping[str, Any]) -> None:
         raise InvalidArgument(f"bits must be one of {said}, not {bits!r}")
     if not (is_finite(percentile) and 50 < percentile <= 100):
         raise InvalidArgument(f"percentile must lie above 50 and up to 100, not {percentile!r}")
-    if not is_whole(block) or block < 16 or int(block) & (int(block) - 1):
-        raise InvalidArgument(f"block must be a power of two from 16, not {block!r}")
+    if not is_whole(block) or not 16 <= block <= _LARGEST_BLOCK or int(block) & (int(block) - 1):
+        said = f"a power of two from 16 to {_LARGEST_BLOCK}"
+        raise InvalidArgument(f"block must be {said}, not {block!r}")
     threads, opset = options["threads"], options["target_opset"]
     if threads is not None:
         whole(threads, f"threads must be a whole number from 1 to {MOST_THREADS}", 1, MOST_THREADS)
@@ -117,6 +119,8 @@ def _check_places(path: Any, plots: Any) -> None:
     for name, place in (("path", path), ("plots", plots)):
         if place is not None and not isinstance(place, str | os.PathLike):
             raise InvalidArgument(f"{name} must be a path, not {place!r}")
+        if place is not None and "\0" in str(place):
+            raise InvalidArgument(f"{name} must be a path without zero bytes, not {place!r}")
     if path is not None and Path(path).is_dir():
         raise InvalidArgument(f"{path} is a folder: name a file in it")
     if path is not None and not Path(path).parent.is_dir():

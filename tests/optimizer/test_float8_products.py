@@ -52,5 +52,5 @@ def test_results_are_the_nearest_of_float8(kind: Any) -> None:
 @pytest.mark.parametrize("op_type", ["MatMulInteger"])
 def test_operators_on_integers_take_no_floats(op_type: str) -> None:
     x, w = np.ones((5, 24), KINDS[0]), np.ones((24, 12), KINDS[0])
-    with pytest.raises(sardonyx.InvalidModel, match=r"'product'.*float8.*int8 or uint8"):
+    with pytest.raises(sardonyx.InvalidModel, match=r"product.*float8"):
         sardonyx.Session(model(op_type, {"w": w}, x))

@@ -31,10 +31,11 @@ _WRONG = {
     "products": (1, "yes", None, [True]), "equalize": (0, "no"), "correct": ("", None),
     "ports": (2.0,), "report": ("full", np.ones(1, bool)), "force": ("true", 1),
     "method": (None, 8, ["auto"], np.array(["auto", "mse"])), "rounding": (None, b"nearest"),
-    "percentile": ("99", np.nan, np.inf, True, 50, 101, None), "block": (32.0, 24, 8, -32, True),
+    "percentile": ("99", np.nan, np.inf, True, 50, 101, None),
+    "block": (32.0, 24, 8, -32, True, 1 << 40),
     "keep": ("conv", None, 5, [1], iter(["conv"]), b"conv", {"conv": 1}),
     "images": ({"layout": "NCHW"}, "NCHW"), "threads": (0, -1, 1.0, True, "2", 10**9),
-    "target_opset": (0, 13.0, "13", True), "plots": (5, ["folder"]),
+    "target_opset": (0, 13.0, "13", True), "plots": (5, ["folder"], "a\0b"),
 }  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def test_modes_that_there_are_not_are_refused(mode: Any) -> None:
         check_options(mode, None, _OPTIONS)
 
 
-@pytest.mark.parametrize("path", [5, b"model.onnx", ["model.onnx"]])
+@pytest.mark.parametrize("path", [5, b"model.onnx", ["model.onnx"], "a\0.onnx"])
 def test_what_is_no_path_is_refused(path: Any) -> None:
     with pytest.raises(InvalidArgument, match=r"^path must be a path"):
         check_options("static", path, _OPTIONS)
