@@ -171,7 +171,8 @@ def quantize(
         Of weights, for ``"weights"``. Products with a table that is looked up, too, have 8; what
         had 4 before, in blocks, is not rounded again.
     block : int
-        Weights that have a scale together, for 4 bits.
+        Weights that have a scale together, for 4 bits; the largest power of two below that divides
+        them, where it does not.
     rounding : {"nearest", "mse", "gptq", "adaround"}
         Of weights. ``"mse"``, for 4 bits: the range of a block has the least squared error.
         ``"gptq"`` and ``"adaround"``, for ``"static"`` and ``"weights"``: a layer's outputs on the
@@ -228,8 +229,8 @@ def quantize(
     Warns
     -----
     UserWarning
-        Weights are NaN or infinite, a tensor is zero in all runs: names it. The file is not
-        written: says why.
+        Weights are NaN or infinite, no block divides them, or a tensor is zero in all runs: names
+        them. The file is not written: says why.
     """
     from ..importers import load, save
     from ..optimizer.cleanup import remove_dead
