@@ -1,15 +1,13 @@
 """Numbers of 8 bits and fewer, a byte each in memory: loads, stores and rounding.
 
-Floats are float32 when they are computed with. A byte indexes the 256 numbers of its type. The
-other way a float32 is cut to its upper 16 bits, whose last is set if any bit is lost: those index a
-table of bytes. That rounds as from the float32 itself, since no type has more than 4 significant
-bits.
+Floats are float32 when they are computed with. Those of `narrow_floats` are converted by
+arithmetic, powers of two by tables: a byte indexes the 256 numbers of the type, the upper 16 bits
+of a float32, whose last is set if any bit is lost, a table of bytes.
 Integers of few bits are the low ones of their byte.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -18,67 +16,16 @@ from llvmlite import ir
 from numba import njit
 from numba.core import cgutils, types
 
-from . import simd
+from . import narrow_floats, simd
+from .narrow_tables import FLOATS, bytes_of, numbers_of
 from .simd import element_at
-from .vectors import F32, I8, I16, I32, I64, intrinsic
+from .vectors import F32, I8, I16, I32, I64, f32x, intrinsic
 
-FLOATS = {
-    "e4m3fn": "float8_e4m3fn",
-    "e4m3fnuz": "float8_e4m3fnuz",
-    "e5m2": "float8_e5m2",
-    "e5m2fnuz": "float8_e5m2fnuz",
-    "e8m0": "float8_e8m0fnu",
-    "e2m1": "float4_e2m1fn",
-}
-"""Names of ml_dtypes, by those of the pointwise language."""
 INTEGERS = {"i4": 4, "u4": 4, "i2": 2, "u2": 2}
 """Numbers of bits."""
 MODES = ("saturate", "free")
 POWER_MODES = tuple(f"{mode}_{way}" for way in ("up", "down", "nearest") for mode in MODES)
 """How floats are rounded that are beyond the largest, and those of e8m0, powers of two."""
-
-
-@functools.cache
-def _numbers(name: str) -> np.ndarray:
-    """The float32 that each byte stands for."""
-    import ml_dtypes
-
-    codes = np.arange(256, dtype=np.uint8)
-    if name == "e2m1":
-        codes &= 15
-    return codes.view(getattr(ml_dtypes, FLOATS[name])).astype(np.float32)
-
-
-@functools.cache
-def _bytes(name: str, mode: str) -> np.ndarray:
-    """The byte for each upper half of a float32."""
-    import ml_dtypes
-
-    given = (np.arange(1 << 16, dtype=np.uint32) << 16).view(np.float32)
-    if name == "e8m0":
-        return _powers(given, mode)
-    kind = getattr(ml_dtypes, FLOATS[name])
-    if mode == "saturate":
-        largest = np.float32(ml_dtypes.finfo(kind).max)
-        given = np.where(given != given, given, np.clip(given, -largest, largest))
-    with np.errstate(all="ignore"):
-        return given.astype(kind).view(np.uint8)
-
-
-def _powers(given: np.ndarray, mode: str) -> np.ndarray:
-    """Exponents of the sizes of numbers, 255 for NaN."""
-    limit, _, way = mode.partition("_")
-    bits = given.view(np.uint32)
-    exponent, fraction = (bits >> 23 & 0xFF).astype(np.int32), bits & 0x7FFFFF
-    is_denormal, is_small = exponent == 0, (exponent == 0) & (fraction < 0x400000)
-    fraction = np.where(is_denormal, fraction * 2 & 0x7FFFFF, fraction)
-    above = {"up": 1, "nearest": 0x400000, "down": 1 << 23}[way]
-    code = exponent + (fraction >= above)
-    if limit == "saturate":
-        code = np.minimum(code, 254)
-    code[(code > 254) | np.isnan(given)] = 255
-    code[is_small] = 0 if limit == "saturate" else 255
-    return code.astype(np.uint8)
 
 
 def _constant(builder: ir.IRBuilder, table: np.ndarray, element: ir.Type, name: str) -> Any:
@@ -93,20 +40,28 @@ def _make_load(name: str) -> Any:
     @intrinsic
     def load(typingctx, address, index):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            code = builder.zext(builder.load(element_at(builder, *args, I8)), I64)
-            table = _constant(builder, _numbers(name), F32, f"numbers_{name}")
-            return builder.load(builder.gep(table, [code]))
+            code = builder.zext(builder.load(element_at(builder, *args, I8)), I32)
+            return _emit_number(builder, code, name)
 
         return types.float32(types.int64, types.int64), codegen
 
     return load
 
 
+def _emit_number(builder: ir.IRBuilder, code: Any, name: str) -> Any:
+    if name in narrow_floats.NAMES:
+        return narrow_floats.emit_number(builder, code, name)
+    table = _constant(builder, numbers_of(name), F32, f"numbers_{name}")
+    return builder.load(builder.gep(table, [builder.zext(code, I64)]))
+
+
 def _emit_byte(builder: ir.IRBuilder, value: Any, name: str, mode: str) -> Any:
+    if name in narrow_floats.NAMES:
+        return builder.trunc(narrow_floats.emit_code(builder, value, name, mode), I8)
     bits = builder.bitcast(value, I32)
     lost = builder.icmp_unsigned("!=", builder.trunc(bits, I16), I16(0))
     half = builder.or_(builder.lshr(bits, I32(16)), builder.zext(lost, I32))
-    table = _constant(builder, _bytes(name, mode), I8, f"bytes_{name}_{mode}")
+    table = _constant(builder, bytes_of(name, mode), I8, f"bytes_{name}_{mode}")
     return builder.load(builder.gep(table, [builder.zext(half, I64)]))
 
 
@@ -129,9 +84,10 @@ def _make_rounding(name: str, mode: str) -> Any:
     @intrinsic
     def rounded(typingctx, value):  # type: ignore[no-untyped-def]
         def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            code = builder.zext(_emit_byte(builder, args[0], name, mode), I64)
-            table = _constant(builder, _numbers(name), F32, f"numbers_{name}")
-            return builder.load(builder.gep(table, [code]))
+            if name in narrow_floats.NAMES:
+                return narrow_floats.emit_rounded(builder, args[0], name, mode)
+            code = builder.zext(_emit_byte(builder, args[0], name, mode), I32)
+            return _emit_number(builder, code, name)
 
         return types.float32(types.float32), codegen
 
@@ -139,6 +95,17 @@ def _make_rounding(name: str, mode: str) -> Any:
         return rounded(np.float32(a))
 
     return njit(rounding)
+
+
+def _make_vector_rounding(name: str, mode: str) -> Any:
+    @intrinsic
+    def rounded(typingctx, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            return narrow_floats.emit_rounded(builder, args[0], name, mode)
+
+        return f32x(f32x), codegen
+
+    return rounded
 
 
 def _low_bits(name: str) -> Callable[[Any], Any]:
@@ -177,3 +144,10 @@ ROUNDING = {
     for mode in (POWER_MODES if name == "e8m0" else MODES)
 } | {f"to_{name}": _low_bits(name) for name in INTEGERS}
 """Functions of the pointwise language that round numbers."""
+
+VECTOR_ROUNDING = {
+    f"to_{name}_{mode}": _make_vector_rounding(name, mode)
+    for name in narrow_floats.NAMES
+    for mode in MODES
+}
+"""The same on vectors of float32."""

@@ -30,8 +30,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from . import halves, narrow, quotients, simd, vmath
+from . import halves, narrow, narrow_floats, quotients, simd, vmath
 from .local_functions import function_of, is_local
+from .narrow_tables import FLOATS
 from .quotients import Quotients
 from .registry import DIVISION_BY_ZERO, MANY, kernel_factory
 from .scalar_operators import SCALAR, wrap_type
@@ -47,7 +48,7 @@ SIZES |= dict.fromkeys(narrow.MEMORY, 1)
 
 _FLOATS = ("f32", "f16", "bf16")
 """Types that are computed with as float32."""
-_EXACT = (*_FLOATS, "i8", "u8", "i16", "u16")
+_EXACT = (*_FLOATS, "i8", "u8", "i16", "u16", *narrow_floats.NAMES)
 """Types whose values are all float32, too."""
 INEXACT = {"expm1", "log1p"}
 """Functions whose error on vectors is small beside 1 only: too large where halves are rounded."""
@@ -338,7 +339,7 @@ _TYPES: dict[str, Any] = {
     "f16": np.float32,
     "bf16": np.float32,
     "b8": np.uint8,
-    **dict.fromkeys(narrow.FLOATS, np.float32),
+    **dict.fromkeys(FLOATS, np.float32),
     **{name: np.int8 if name[0] == "i" else np.uint8 for name in narrow.INTEGERS},
     **{f"i{bits}": getattr(np, f"int{bits}") for bits in (8, 16, 32, 64)},
     **{f"u{bits}": getattr(np, f"uint{bits}") for bits in (8, 16, 32, 64)},

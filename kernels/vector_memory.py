@@ -12,6 +12,7 @@ from typing import Any
 from llvmlite import ir
 from numba.core import types
 
+from . import narrow_floats
 from .halves import narrow_bf16, widen_bf16
 from .simd import (
     SCALARS,
@@ -30,7 +31,7 @@ from .simd import (
     vstore_i32_first,
 )
 from .target import LANES
-from .vectors import F16, I16, I32, f32x, i32x, intrinsic
+from .vectors import F16, I8, I16, I32, f32x, i32x, intrinsic
 
 Conversion = Callable[[ir.IRBuilder, Any], Any]
 
@@ -51,6 +52,14 @@ def _conversions(name: str) -> tuple[ir.Type, Conversion, Conversion]:
             I16,
             lambda builder, bits: widen_bf16(builder, bits, i32x.llvm, f32x.llvm),
             lambda builder, value: narrow_bf16(builder, value, i32x.llvm),
+        )
+    if name in narrow_floats.NAMES:
+        whole, codes = ir.VectorType(I32, LANES), ir.VectorType(I8, LANES)
+        number, code = narrow_floats.emit_number, narrow_floats.emit_code
+        return (
+            I8,
+            lambda builder, bits: number(builder, builder.zext(bits, whole), name),
+            lambda builder, value: builder.trunc(code(builder, value, name, "free"), codes),
         )
     element, is_signed = SCALARS[name][1], name[0] == "i"
 
@@ -111,12 +120,15 @@ def _make_narrow_memory(name: str) -> tuple[Any, Any, Any, Any]:
     return load, store, load_first, store_first
 
 
+_NARROW = ("i8", "u8", "i16", "u16", "f16", "bf16", *narrow_floats.NAMES)
+
 VECTOR_MEMORY = (
     {"f32": (vload, vstore, vload_first, vstore_first)}
-    | {name: _make_narrow_memory(name) for name in ("i8", "u8", "i16", "u16", "f16", "bf16")}
+    | {name: _make_narrow_memory(name) for name in _NARROW}
     | {"i32": (vload_i32, vstore_i32, vload_i32_first, vstore_i32_first)}
 )
 """Load, store, and those of the first lanes, by the names of element types."""
 
 ITEM_BYTES = {"f32": 4, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "f16": 2, "bf16": 2, "i32": 4}
+ITEM_BYTES |= dict.fromkeys(narrow_floats.NAMES, 1)
 """Bytes of a number in memory, by the names of element types."""

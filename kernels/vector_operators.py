@@ -7,7 +7,7 @@ from typing import Any
 
 from numba import njit
 
-from . import halves, simd, vmath
+from . import halves, narrow, simd, vmath
 
 VECTOR: dict[str, Callable[..., Any]] = {}
 
@@ -34,6 +34,7 @@ VECTOR.update(
     fma=simd.fma,
     to_f16=halves.vround_f16,
     to_bf16=halves.vround_bf16,
+    **narrow.VECTOR_ROUNDING,
 )
 
 

@@ -132,5 +132,7 @@ class QLinearMatMul(Operator):
         y = np.matmul(_centred(a, a_zero, True), _centred(b, b_zero, False))
         left = a_scale.reshape(-1, 1) if a_scale.ndim == 1 and a_scale.size > 1 else a_scale
         factor = (left * b_scale / y_scale).astype(np.float32)
-        rounded = np.rint(y.astype(np.float32) * factor)
-        return (saturated(rounded + y_zero.astype(np.float64), y_zero.dtype),)
+        scaled = y.astype(np.float32) * factor
+        if y_zero.dtype in _LIMITS:
+            return (saturated(scaled, y_zero.dtype),)
+        return (saturated(np.rint(scaled) + y_zero.astype(np.float64), y_zero.dtype),)

@@ -72,6 +72,8 @@ class Source:
         from ..optimizer import optimize_in_place
         from ..optimizer.byte_functions import tabulate
         from ..optimizer.byte_operators import compute_bytes, dequantize_late
+        from ..optimizer.few_bit_operands import widen_to_bytes
+        from ..optimizer.float8_products import multiply_floats
         from ..optimizer.integer_convolutions import convolve_integers
         from ..optimizer.integer_products import multiply_integers
         from ..optimizer.quantized_movement import move_integers
@@ -89,6 +91,7 @@ class Source:
 
             assume(model, assumed)
         expand_functions(model, computes)
+        multiply_floats(model)
         is_strict, level = self.options["precision"] == "strict", self.options["optimize"]
         if not is_strict:
             widen(model)
@@ -98,6 +101,7 @@ class Source:
         model = optimize_in_place(model, level, fold_limit=self.options.get("fold_limit"))
         if not is_strict and level == "all":
             move_integers(model)
+            widen_to_bytes(model)
             convolve_integers(model, integers_pay)
             multiply_integers(model)
             compute_bytes(model)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.narrow import FLOATS
+from ..kernels.narrow_tables import FLOATS
 from ..kernels.record import float_bits
 from ..kernels.registry import Kernel
 from .strides import contiguous_strides, same_strides

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidArgument
-from ..given_numbers import is_whole
+from ..given_numbers import is_finite, is_whole
 from .feeds import input_names
 
 if TYPE_CHECKING:
@@ -58,20 +58,27 @@ class ImageOptions:
             ("layout", self.layout, _LAYOUTS),
             ("order", self.order, _ORDERS),
         ):
-            if value is not None and value not in known:
+            if value is not None and not (isinstance(value, str) and value in known):
                 raise InvalidArgument(f"{name} must be one of {', '.join(known)}, not {value!r}")
         for name, numbers in (("mean", self.mean), ("scale", self.scale)):
-            if numbers is not None and not np.isfinite(numbers).all():
-                raise InvalidArgument(f"{name} must be finite: {numbers}")
+            if numbers is not None and not _are_numbers(numbers):
+                raise InvalidArgument(f"{name} must be finite numbers, one or three: {numbers!r}")
         if self.scale is not None and not all(self.scale):
             raise InvalidArgument(f"scale must not be 0: {self.scale}")
         if self.resize is not None and not _is_size(self.resize):
-            raise InvalidArgument(f"resize must be a height and a width, not {self.resize}")
+            raise InvalidArgument(f"resize must be a height and a width, not {self.resize!r}")
 
 
 def _is_size(value: Any) -> bool:
     """Tell whether a value is a height and a width."""
-    return len(value) == 2 and all(is_whole(size) and size > 0 for size in value)
+    is_pair = isinstance(value, Sequence | np.ndarray) and len(value) == 2
+    return is_pair and all(is_whole(size) and size > 0 for size in value)
+
+
+def _are_numbers(values: Any) -> bool:
+    """Tell whether values are a finite number, or one for each channel."""
+    is_some = isinstance(values, Sequence | np.ndarray) and len(values) in _CHANNELS
+    return is_some and all(is_finite(value) for value in values)
 
 
 class ImageFolder:

@@ -122,8 +122,10 @@ def metric_name(metric: str | Metric | None, labels: Any) -> str:
     """
     if callable(metric):
         return getattr(metric, "__name__", "metric")
-    name = metric or ("cosine" if labels is None else "accuracy")
-    if name not in ("accuracy", *BOUNDS):
+    name = metric
+    if name is None:
+        name = "cosine" if labels is None else "accuracy"
+    if not isinstance(name, str) or name not in ("accuracy", *BOUNDS):
         known = ", ".join(("accuracy", *BOUNDS))
         raise InvalidArgument(f"metric must be {known} or a function, not {metric!r}")
     if name == "accuracy" and labels is None:
@@ -255,6 +257,13 @@ def _accuracy(results: Results, labels: Any) -> float:
         raise InvalidArgument(
             f"accuracy needs a whole number for each of the {found.size} rows of the first output, "
             f"not {wanted.size} labels of {wanted.dtype}; give a function as metric"
+        )
+    classes = results[0][0].shape[-1]
+    beyond = wanted[(wanted < 0) | (wanted >= classes)]
+    if beyond.size:
+        raise InvalidArgument(
+            f"label {beyond[0]} is none of the {classes} classes of the first output, "
+            f"0 to {classes - 1}; give a function as metric"
         )
     return float((found == wanted).mean())
 

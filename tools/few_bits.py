@@ -13,19 +13,31 @@ from .refinements import Refinements, kept
 if TYPE_CHECKING:
     import onnx_ir as ir
 
+    from ..optimizer.quantize.few_bits import FewBits
     from ..optimizer.quantize.refinement import Refined
 
 
 def write_halves(model: ir.Model, kind: str, keep: Collection[str], ports: bool) -> int:
     """Convert a model to ``"fp16"`` or ``"bf16"``, in place; returns the number of nodes.
 
+    Raises
+    ------
+    InvalidArgument
+        There is no node and no operator of a name to keep.
+
     Warns
     -----
     UserWarning
         A constant has numbers beyond the range of the type: names it.
     """
+    import onnx
+
     from ..optimizer.quantize.halves import write_halves
 
+    names = {each for node in model.graph.all_nodes() for each in (node.name, node.op_type)}
+    for name in keep:
+        if name not in names and not onnx.defs.has(name):
+            raise InvalidArgument(f"no node or operator {name!r} to keep")
     found = write_halves(model, kind, keep=keep, ports=ports)
     if found.clipped:
         warnings.warn(
@@ -71,8 +83,28 @@ def write_weights(
             raise InvalidArgument(f"no node {name!r} to keep")
     ranges = "mse" if refinements.rounding == "mse" else "nearest"
     few = few_bits(model, bits, block, ranges, wide)
+    _warn_of_blocks(model, few)
     refined: Mapping[str, Refined] = {}
     if refinements.reads_data:
         feeds = kept(calibration_feeds(model, data))
         refined = refinements.of_weights(model, feeds, threads, few)
     return write_weights(model, few, refined)
+
+
+def _warn_of_blocks(model: ir.Model, few: FewBits) -> None:
+    """Name weights of 4 bits that no blocks divide, which OpenVINO does not take."""
+    from ..optimizer.quantize.few_bits import LEAST
+    from ..optimizer.quantize.products import products
+
+    found = {}
+    for each in products(model):
+        depth = each.weights.shape[1 - each.columns]
+        if each.weights.size >= LEAST and few.take(each.node) and depth % few.block_of(depth):
+            value = each.node.inputs[1]
+            found[value] = f"{depth} of {'' if value is None else value.name!r} ({each.node.name})"
+    if found:
+        warnings.warn(
+            f"the last block of a column is shorter, which OpenVINO refuses: no block from 16 "
+            f"divides {'; '.join(found.values())}; keep=[...] gives them 8 bits",
+            stacklevel=4,
+        )

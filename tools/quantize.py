@@ -171,7 +171,8 @@ def quantize(
         Of weights, for ``"weights"``. Products with a table that is looked up, too, have 8; what
         had 4 before, in blocks, is not rounded again.
     block : int
-        Weights that have a scale together, for 4 bits.
+        Weights that have a scale together, for 4 bits; the largest power of two below that divides
+        them, where it does not.
     rounding : {"nearest", "mse", "gptq", "adaround"}
         Of weights. ``"mse"``, for 4 bits: the range of a block has the least squared error.
         ``"gptq"`` and ``"adaround"``, for ``"static"`` and ``"weights"``: a layer's outputs on the
@@ -228,29 +229,36 @@ def quantize(
     Warns
     -----
     UserWarning
-        A tensor is zero in all runs: names it. The file is not written: says why.
+        Weights are NaN or infinite, no block divides them, or a tensor is zero in all runs: names
+        them. The file is not written: says why.
     """
     from ..importers import load, save
     from ..optimizer.cleanup import remove_dead
     from ..optimizer.names import make_names_unique
-    from ..optimizer.quantize.preparation import prepared
+    from ..optimizer.quantize.preparation import prepared, weights_of_no_numbers
     from ..optimizer.report import Report
 
     start = time.perf_counter()
     given = {
         "method": method, "percentile": percentile, "products": products, "bits": bits,
         "block": block, "rounding": rounding, "equalize": equalize, "correct": correct,
-        "ports": ports, "keep": keep, "plots": plots,
+        "ports": ports, "keep": keep, "plots": plots, "report": report, "force": force,
+        "images": images, "threads": threads, "target_opset": target_opset,
     }  # fmt: skip
     check_options(mode, path, given)
     refinements = Refinements(rounding, equalize, correct)
     loaded = load(source)
+    _check_opset(loaded, target_opset)
     data, validation = (with_images(loaded, each, images) for each in (data, validation))
     wanted = Verification(max_drop, metric, labels, validation)
     floats = prepared(loaded)
+    if wrong := weights_of_no_numbers(floats):
+        warnings.warn(f"weights are NaN or infinite: {'; '.join(wrong)}", stacklevel=2)
     done = Quantization(floats.clone(), mode)
     if data is None and (mode == "static" or (mode == "weights" and refinements.reads_data)):
-        raise InvalidArgument(f"{_told(mode, rounding)} needs calibration data: give some inputs")
+        raise InvalidArgument(
+            f"{_told(mode, refinements)} needs calibration data: give some inputs"
+        )
     if plots is not None:
         histogram_plots.require_available()
     searches = max_drop is not None or report
@@ -292,8 +300,17 @@ def quantize(
     return done
 
 
-def _told(mode: str, rounding: str) -> str:
-    return "static quantization" if mode == "static" else f"rounding by {rounding}"
+def _told(mode: str, refinements: Refinements) -> str:
+    if mode == "static":
+        return "static quantization"
+    return "correct=True" if refinements.correct else f"rounding by {refinements.rounding}"
+
+
+def _check_opset(model: ir.Model, wanted: int | None) -> None:
+    """Refuse an opset that nothing could be written in, before the time that all takes."""
+    opset = model.graph.opset_imports.get("")
+    if wanted is not None and opset is not None and wanted > opset:
+        raise InvalidArgument(f"target_opset must be at most the model's, {opset}, not {wanted}")
 
 
 def _quantize_static(

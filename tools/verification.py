@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sized
+from collections.abc import Iterable, Iterator, Mapping, Set, Sized
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +42,10 @@ class Verification:
 
     def __post_init__(self) -> None:
         metric_name(self.metric, self.labels)
-        if self.labels is not None and not isinstance(self.labels, Sized):
+        is_some = isinstance(self.labels, Sized) and not isinstance(
+            self.labels, str | Mapping | Set
+        )
+        if self.labels is not None and not is_some:
             raise InvalidArgument(f"labels must be a sequence, not {self.labels!r}")
         given = self.max_drop
         if given is not None and not (is_finite(given) and given >= 0):

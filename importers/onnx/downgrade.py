@@ -262,7 +262,10 @@ def _body(node: ir.Node, current: int) -> ir.Function:
                 version, ir.to_proto(node).SerializeToString(), types
             )
         else:
-            version = max(v for v in schema.function_opset_versions if v <= current)
+            versions = [v for v in schema.function_opset_versions if v <= current]
+            if not versions:
+                raise ValueError("the standard defines none")
+            version = max(versions)
             data = schema.get_function_with_opset_version(version)
         if not data:
             raise ValueError("the types of its inputs are not known")

@@ -14,6 +14,8 @@ from .spaced import Spaced, spaced
 
 LEAST = 1024
 """Numbers of a weight below which it stays as it is."""
+LEAST_BLOCK = 16
+"""The smallest block that runtimes have."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,17 @@ class FewBits:
     def take(self, node: ir.Node) -> bool:
         """Tell whether the weights of a node take 4 bits."""
         return self.bits == 4 and node.op_type in ("MatMul", "Gemm") and node.name not in self.wide
+
+    def block_of(self, depth: int) -> int:
+        """Return how many of so many weights of a column have one scale.
+
+        OpenVINO takes only blocks that divide them: where ``block`` does not, the largest that
+        does; ``block`` where none does.
+        """
+        block = self.block
+        while block > LEAST_BLOCK and depth % block:
+            block //= 2
+        return self.block if depth % block else block
 
 
 def few_bits(model: ir.Model, bits: int, block: int, method: str, wide: Collection[str]) -> FewBits:

@@ -58,7 +58,9 @@ def write_weights(
         if key not in made:
             if is_few:
                 blocks = _blocks(weights, axis, few, name, refined.get(name))
-                made[key] = _in_blocks(graph, value, blocks, 1 - axis, few.block)
+                depth = weights.shape[1 - axis]
+                block = few.block if spaced is not None else few.block_of(depth)
+                made[key] = _in_blocks(graph, value, blocks, 1 - axis, block)
             else:
                 made[key] = _by_channel(graph, value, weights, axis, refined.get(name))
         if spaced is not None and spaced.has_offsets:
@@ -80,7 +82,7 @@ def _blocks(
         return found if axis else Blocks(found.integers.T, found.scales.T, found.zeros.T)
     if refined is not None and refined.blocks is not None:
         return refined.blocks
-    return in_blocks(weights, 1 - axis, few.block, few.method)
+    return in_blocks(weights, 1 - axis, few.block_of(weights.shape[1 - axis]), few.method)
 
 
 def _other_place(node: ir.Node) -> tuple[int, int] | None:
@@ -111,10 +113,11 @@ def weight_grid(layer: Layer, few: FewBits, squares: np.ndarray | None = None) -
         _, scales = by_channel(weights.reshape(-1, layer.summed), 0)
         return by_channel_grid(layer, scales)
     importance = None if squares is None else squares[0]
-    blocks = in_blocks(weights[0], 1, few.block, few.method, importance)
+    block = few.block_of(layer.summed)
+    blocks = in_blocks(weights[0], 1, block, few.method, importance)
     parts = (blocks.scales, blocks.zeros.astype(np.float32))
-    scales, zeros = (np.repeat(part, few.block, 1)[:, : layer.summed] for part in parts)
-    return Grid(scales, zeros, 0, LEVELS, few.block)
+    scales, zeros = (np.repeat(part, block, 1)[:, : layer.summed] for part in parts)
+    return Grid(scales, zeros, 0, LEVELS, block)
 
 
 def _by_channel(

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from ...errors import InvalidModel
 from ...kernels.emitter import CLIP
-from ...kernels.narrow import FLOATS
+from ...kernels.narrow_tables import FLOATS
 from .. import symbolic
 from ..element_types import HALVES
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, dtype_name, known_array, wrapped

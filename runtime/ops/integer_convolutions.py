@@ -36,6 +36,7 @@ from .integers import (
     emit_rest,
     following,
     halved,
+    only_bytes,
     quantizing,
     requantizing,
 )
@@ -390,12 +391,17 @@ def _check_linear_conv(node: Node) -> None:
 
 register(
     "ConvInteger",
-    Operator(rules=(_check_conv,), infer=_infer_conv, fused=_lower_conv, layout="channels_last"),
+    Operator(
+        rules=(_check_conv, only_bytes(0, 1, 2, 3)),
+        infer=_infer_conv,
+        fused=_lower_conv,
+        layout="channels_last",
+    ),
 )
 register(
     "QLinearConv",
     Operator(
-        rules=(_check_linear_conv,),
+        rules=(_check_linear_conv, only_bytes(0, 2, 3, 5, 7)),
         infer=_infer_linear_conv,
         fused=_lower_linear_conv,
         layout="channels_last",

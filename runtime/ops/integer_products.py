@@ -27,6 +27,7 @@ from .integers import (
     emit_rest,
     following,
     halved,
+    only_bytes,
     quantizing,
 )
 from .matmul import as_matrices, emit_product, product_dims
@@ -267,5 +268,8 @@ def _makes_bytes(node: Node, scale: Tensor) -> bool:
     return matrix is None or _excess(node, (0, 2), (3, 5), matrix) is None
 
 
-register("MatMulInteger", Operator(infer=_infer_matmul, fused=_lower_matmul))
+register(
+    "MatMulInteger",
+    Operator(rules=(only_bytes(0, 1, 2, 3),), infer=_infer_matmul, fused=_lower_matmul),
+)
 register("QLinearMatMul", Operator(infer=_infer_linear_matmul, fused=_lower_linear_matmul))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from ..emission import Emission
-from ..graph import Info, Node, OnHost
+from ..graph import Info, Node, OnHost, refuse
 from ..groups import Group
 from ..strides import contiguous_strides, same_strides
 from ..symbolic import Dim
@@ -21,6 +21,17 @@ from .residuals import tile_bytes
 from .terms import Term, call
 
 _BYTES = ("int8", "uint8")
+
+
+def only_bytes(*indices: int) -> Callable[[Node], None]:
+    """Rule of inputs that the standard has of 8 bits only."""
+
+    def rule(node: Node) -> None:
+        for info in map(node.input, indices):
+            if info is not None and info.dtype not in _BYTES:
+                refuse(node, f"element type of {info.name!r}", info.dtype, "int8 or uint8")
+
+    return rule
 
 
 def demand_bytes(*infos: Info) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from typing import Any
 
 import numpy as np
@@ -42,7 +43,7 @@ def product(weights: np.ndarray, kind: str) -> onnx.ModelProto:
     ]
     graph = helper.make_graph(
         nodes, "g", [helper.make_tensor_value_info("x", 1, sizes)],
-        [helper.make_tensor_value_info("y", 1, (*sizes[:-1], WIDTH))],
+        [helper.make_tensor_value_info("y", 1, (*sizes[:-1], len(weights)))],
         [numpy_helper.from_array(array, name) for name, array in arrays.items()],
     )  # fmt: skip
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
@@ -141,3 +142,35 @@ def test_scores_of_words_keep_the_8_bits_of_their_table():
     maker = {n.outputs[0].name: n for n in model.graph if n.op_type == "DequantizeLinear"}
     products = [n for n in model.graph if n.op_type in ("MatMul", "Gemm")]
     assert [maker[n.inputs[1].name].inputs[0].dtype.name for n in products] == ["UINT4", "INT8"]
+
+
+def blocks_of(model: Any) -> list[int]:
+    nodes = [node for node in model.graph if node.op_type == "DequantizeLinear"]
+    return [node.attributes["block_size"].as_int() for node in nodes]
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "gptq"])
+@pytest.mark.parametrize(("depth", "block"), [(64, 64), (96, 32), (80, 16), (256, 128)])
+def test_blocks_divide_what_they_are_cut_from(rounding: str, depth: int, block: int) -> None:
+    rng = np.random.default_rng(0)
+    source = product(rng.standard_normal((40, depth)).astype(F32), "MatMul")
+    feed = {"x": rng.standard_normal((4, 9, depth)).astype(F32)}
+    data = feed if rounding == "gptq" else None
+    model = few_bits(source, block=128, rounding=rounding, data=data)
+    assert set(blocks_of(model)) == {block}
+    (exact,) = onnxruntime.InferenceSession(source.SerializeToString()).run(None, feed)
+    (found,) = sardonyx.Session(model).run(None, feed)
+    assert np.abs(found - exact).max() < 0.2 * np.abs(exact).max()
+    if importlib.util.find_spec("openvino"):
+        import openvino
+
+        openvino.Core().compile_model(
+            openvino.Core().read_model(sardonyx.importers.to_bytes(model)), "CPU"
+        )
+
+
+def test_weights_that_no_block_divides_are_named() -> None:
+    rng = np.random.default_rng(0)
+    source = product(rng.standard_normal((40, 50)).astype(F32), "MatMul")
+    with pytest.warns(UserWarning, match="no block from 16 divides 50 of "):
+        few_bits(source)

@@ -452,3 +452,39 @@ def test_images_are_no_arrays(call, tmp_path):
     (tmp_path / "a.png").write_bytes(b"")
     found = call("quantize", DIGITS, "-o", tmp_path / "q.onnx", "--data", tmp_path)
     assert found.exit_code == 1 and "give mean and scale" in found.stderr
+
+
+def test_weights_that_are_no_numbers_are_named() -> None:
+    net = Net()
+    weights = net.rng.standard_normal((8 * 8 * 4, 64)).astype(F32)
+    weights[3, 5] = np.nan
+    flat = net.op("Reshape", "x", np.array([0, -1]))
+    made = net.model(net.op("MatMul", flat, net.constant(weights)))
+    with pytest.warns(UserWarning, match=r"NaN or infinite: 'c1' of node .*MatMul"):
+        sardonyx.quantize(made, mode="fp16")
+
+
+def test_what_is_kept_has_to_be_there() -> None:
+    net = Net()
+    made = net.model(net.conv("x", 4, 8))
+    with pytest.raises(InvalidArgument, match="no node or operator 'nope'"):
+        sardonyx.quantize(made, mode="fp16", keep=["nope"])
+    assert sardonyx.quantize(made, mode="fp16", keep=["Softmax"]).count
+
+
+def test_opsets_that_are_too_new_are_refused_before_calibrating() -> None:
+    def data() -> Any:
+        raise AssertionError("calibrated")
+        yield
+
+    net = Net()
+    with pytest.raises(InvalidArgument, match="target_opset must be at most"):
+        sardonyx.quantize(net.model(net.conv("x", 4, 8)), data(), target_opset=99)
+
+
+def test_labels_that_are_no_class_are_refused() -> None:
+    flat = Net()
+    made = flat.model(flat.op("Flatten", flat.op("GlobalAveragePool", flat.conv("x", 4, 8))))
+    x = flat.rng.standard_normal((16, 4, 8, 8)).astype(F32)
+    with pytest.raises(InvalidArgument, match="label 8 is none of the 8 classes"):
+        sardonyx.quantize(made, x, max_drop=1, labels=np.full(16, 8), force=True)
