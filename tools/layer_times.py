@@ -58,23 +58,35 @@ def layer_times(
         its bias, is known by that.
     """
     times = dict.fromkeys(layers, 0.0)
-    followers = {
-        str(reader.name): name
-        for name, node in layers.items()
-        for reader in list(node.outputs[0].consumers())[:1]
-    }
+    followers = _followers(layers)
     current: list[str] = []
     waiting = 0.0
     for step in session.profile(feed, runs=_RUNS, warmup=_WARMUP).steps:
-        found = list(_known(step.nodes, times))
-        found = found or [followers[name] for name in _known(step.nodes, followers)]
-        current = list(dict.fromkeys(found)) or current
+        current = _layers_of(step.nodes, layers, followers) or current
         waiting += float(np.min(step.times_ns))
         parts = [1.0 if shares is None else shares[name] + _LEAST_NS for name in current]
         for name, part in zip(current, parts, strict=True):
             times[name] += waiting * part / sum(parts)
         waiting = 0.0 if current else waiting
     return times
+
+
+def _followers(layers: Mapping[str, ir.Node]) -> dict[str, str]:
+    """Layers by the name of a node that they may have been merged into."""
+    return {
+        str(reader.name): name
+        for name, node in layers.items()
+        for reader in list(node.outputs[0].consumers())[:1]
+    }
+
+
+def _layers_of(
+    nodes: Sequence[str], layers: Mapping[str, ir.Node], followers: Mapping[str, str]
+) -> list[str]:
+    """Return the layers that some nodes of an optimized model compute."""
+    found = list(_known(nodes, layers))
+    found = found or [followers[name] for name in _known(nodes, followers)]
+    return list(dict.fromkeys(found))
 
 
 def _known(nodes: Sequence[str], known: Collection[str]) -> Iterator[str]:
@@ -85,6 +97,14 @@ def _known(nodes: Sequence[str], known: Collection[str]) -> Iterator[str]:
             name = name.rpartition(".")[0]
         if name in known:
             yield name
+
+
+def rounded_layers(session: Session, layers: Mapping[str, ir.Node]) -> list[str]:
+    """Return the layers that a session computes as products of bfloat16, by name."""
+    followers = _followers(layers)
+    names: list[str] = session.engine.program.metadata["bfloats"]
+    found = {layer for name in names for layer in _layers_of([name], layers, followers)}
+    return [layer for layer in layers if layer in found]
 
 
 def run_times(sessions: Sequence[Session], feed: Feed) -> list[float]:
