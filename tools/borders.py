@@ -12,7 +12,7 @@ import itertools
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .mixes import FLOAT, Option
 
@@ -28,6 +28,13 @@ _WORTH = 0.997
 """Times of whole runs are not known more exactly."""
 
 
+class Cost(NamedTuple):
+    """Time that a layer takes longer, below zero shorter, where so many neighbours differ."""
+
+    ns: float
+    differing: int
+
+
 @dataclass(frozen=True)
 class Borders:
     """Times that layers take longer, or below zero shorter, where neighbours differ.
@@ -39,9 +46,10 @@ class Borders:
     homes : dict of str to mapping of str to str
         By precision, the mix in which the times of layers of this precision were measured: all
         layers that can have it.
-    costs : dict of (str, str, str) to float
-        Nanoseconds for each neighbour that is not as in this mix, by the layer, its precision, and
-        the neighbour's. They add up: where half of the neighbours differ it is half the cost.
+    costs : dict of (str, str, str) to Cost
+        By the layer, its precision, and that of neighbours that are not as in this mix. Where half
+        as many differ it is half of it; where more do, or some of each kind, it is between what
+        was measured, never beyond.
     known : dict of (str, str, tuple of str) to float
         Nanoseconds by the layer, its precision, and those of its neighbours, where such a mix was
         measured.
@@ -49,7 +57,7 @@ class Borders:
 
     neighbours: Mapping[str, Sequence[str]]
     homes: Mapping[str, Mix]
-    costs: Mapping[tuple[str, str, str], float]
+    costs: Mapping[tuple[str, str, str], Cost]
     known: Mapping[tuple[str, str, tuple[str, ...]], float] = field(default_factory=dict)
 
     def ns(self, mix: Mix, layers: Iterable[str] | None = None) -> float:
@@ -62,7 +70,10 @@ class Borders:
         if found is not None:
             return found
         own = mix.get(layer, FLOAT)
-        return sum(self.costs.get((layer, own, each), 0.0) for each in self.differing(layer, mix))
+        keys = [(layer, own, each) for each in self.differing(layer, mix)]
+        parts = [self.costs[key] for key in keys if key in self.costs]
+        weight = sum(1 / each.differing for each in parts)
+        return sum(each.ns / each.differing for each in parts) / max(weight, 1.0)
 
     def key(self, layer: str, mix: Mix) -> tuple[str, str, tuple[str, ...]]:
         """Return a layer with its precision and those of its neighbours."""
@@ -101,7 +112,7 @@ def measured(
     """
     readers = readers_of(layers)
     depths = _depths(readers)
-    costs: dict[tuple[str, str, str], float] = {}
+    costs: dict[tuple[str, str, str], Cost] = {}
     between = Borders(both_ways(readers), homes, costs)
     # Layers without bfloat16 are float32 in its mixes: what these cost is to be known before.
     for pair in sorted(itertools.combinations(homes, 2), key=lambda pair: FLOAT not in pair):
@@ -116,13 +127,14 @@ def measured(
 
 
 def _add_costs(
-    between: Borders, costs: dict[tuple[str, str, str], float], layer: str, mix: Mix, extra: float
+    between: Borders, costs: dict[tuple[str, str, str], Cost], layer: str, mix: Mix, extra: float
 ) -> None:
-    """Divide what a layer takes longer in a mix among neighbours whose costs are not known yet."""
+    """Note what a layer takes longer in a mix, beside neighbours whose costs are not known yet."""
     own, others = mix[layer], between.differing(layer, mix)
     new = [each for each in others if (layer, own, each) not in costs]
-    extra -= sum(costs.get((layer, own, each), 0.0) for each in others)
-    costs.update({(layer, own, each): extra / len(new) for each in new})
+    known = [costs[layer, own, each] for each in others if each not in new]
+    extra -= sum(each.ns / each.differing for each in known)
+    costs.update({(layer, own, each): Cost(extra, len(new)) for each in new})
 
 
 def _depths(readers: Mapping[str, Iterable[str]]) -> dict[str, int]:

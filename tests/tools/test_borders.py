@@ -11,6 +11,7 @@ import sardonyx
 from onnx import helper, numpy_helper
 from sardonyx.tools.borders import (
     Borders,
+    Cost,
     both_ways,
     corrected,
     improved,
@@ -30,7 +31,7 @@ def line(count: int, cost: float) -> Borders:
     names = [f"l{i}" for i in range(count)]
     neighbours = both_ways({name: names[i + 1 : i + 2] for i, name in enumerate(names)})
     pairs = [("int8", "fp32"), ("int8", "bf16"), ("fp32", "int8"), ("bf16", "int8")]
-    costs = {(name, *pair): cost / len(neighbours[name]) for name in names for pair in pairs}
+    costs = {(each, *pair): Cost(cost, len(neighbours[each])) for each in names for pair in pairs}
     return Borders(neighbours, HOMES, costs)
 
 
@@ -67,6 +68,15 @@ def test_a_float_layer_among_integers_pays_borders_only_for_its_noise():
     options = rows(5, {2: -5.0}, {2: 9.0})  # the mix allows 4
     found = improved(mix, options, between)
     assert found["l2"] == "bf16" and list(found.values()).count("int8") == 4
+
+
+def test_costs_are_never_more_than_was_measured():
+    """Three neighbours, of which two differed when borders were measured, some of each kind."""
+    costs = {("l", "fp32", "int8"): Cost(-8.0, 2), ("l", "fp32", "bf16"): Cost(-4.0, 2)}
+    between = Borders({"l": ["a", "b", "c"]}, {"fp32": {}}, costs)
+    for mix, ns in ((["int8"], -4.0), (["int8"] * 2, -8.0), (["int8"] * 3, -8.0),
+                    (["int8", "bf16"], -6.0), (["int8", "bf16", "bf16"], -16 / 3)):  # fmt: skip
+        assert between.ns(dict(zip("abc", mix, strict=False)), ["l"]) == pytest.approx(ns)
 
 
 def test_layers_side_by_side_change_together():
@@ -129,16 +139,16 @@ def test_borders_are_measured_where_neighbours_differ():
     ]
     # Each of two neighbours has half of what both cost; some save time, as steps between count
     # for the layer before them.
-    assert found.costs["first", "int8", "fp32"] == 10.0
-    assert found.costs["first", "fp32", "int8"] == 5.0
-    assert found.costs["second", "fp32", "int8"] == -4.0
-    assert found.costs["third", "int8", "fp32"] == 1.0
+    assert found.costs["first", "int8", "fp32"] == (20.0, 2)
+    assert found.costs["first", "fp32", "int8"] == (10.0, 2)
+    assert found.costs["second", "fp32", "int8"] == (-4.0, 1)
+    assert found.costs["third", "int8", "fp32"] == (1.0, 1)
     assert found.ns({"first": "int8"}) == 20.0 - 4.0 + 0.0
     assert found.ns({"second": "int8"}) == 5.0  # half of the neighbours of the first one
     assert found.ns(homes["int8"]) == found.ns({}) == 0.0
     # The second one is float32 where all others are bfloat16: a border for it, none for them.
     assert found.ns(homes["bf16"]) == -4.0
-    assert found.costs["first", "bf16", "fp32"] == 4.0
+    assert found.costs["first", "bf16", "fp32"] == (4.0, 1)
     assert found.ns({"first": "bf16"}) == 4.0 - 4.0
     assert found.ns({"first": "bf16", "third": "int8"}) == 2.0 - 4.0 + 1.0
     options = {
