@@ -59,6 +59,8 @@ class Emission(Steps):
         Whether the node that is being emitted reads and writes such values as they lie.
     absorbed : set of int
         Indices of nodes whose results another node's step computes.
+    rounded : set of str
+        Names of nodes that products of bfloat16 compute.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Emission(Steps):
         self.halves: set[ir.Value] = set()
         self.takes_halves = False
         self.absorbed: set[int] = set()
+        self.rounded: set[str] = set()
         self._tensors: dict[ir.Value, Tensor] = {}
         self._reordered: dict[tuple[Any, ...], Tensor] = {}
         self._constants: dict[tuple[Any, ...], list[tuple[Tensor, np.ndarray]]] = {}

@@ -97,6 +97,7 @@ def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str
     add_ports(emit)
     host = {graph.nodes[i].name: why for i, why in graph.why_host.items()}
     metadata = {"host": host, "forms": emit.choices.offered, "variant_inputs": inputs, **options}
+    metadata["bfloats"] = sorted(emit.rounded)
     return emit.program, metadata
 
 

@@ -25,6 +25,8 @@ class StepProfile:
         Names of the values it writes, and their shapes in these runs.
     times_ns
         One duration a run, in nanoseconds.
+    precision
+        That of the session, or ``"bf16"`` where a note at a node asks for that.
     flops, bytes
         Floating-point operations and the least traffic of the bound sizes.
     """
@@ -83,6 +85,7 @@ def _nanoseconds_per_tick() -> float:
 
 def _native_steps(context: Context, durations: np.ndarray) -> list[StepProfile]:
     program, binding = context.program, context.binding
+    rounded, usual = set(program.metadata["bfloats"]), program.metadata["precision"]
     return [
         StepProfile(
             index,
@@ -93,7 +96,7 @@ def _native_steps(context: Context, durations: np.ndarray) -> list[StepProfile]:
             tuple(binding.shape(t) for t in step.outputs),
             str(program.kernels[step.kernel]),
             step.layout,
-            program.metadata["precision"],
+            usual if rounded.isdisjoint(step.nodes) else "bf16",
             durations[:, index],
             binding.value(step.flops),
             binding.value(step.bytes),

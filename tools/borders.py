@@ -1,59 +1,90 @@
-"""Borders between layers of integers and of floats: steps that quantize, or widen, tensors.
+"""Borders between layers of different precisions: how long layers take beside such neighbours.
 
-They are measured in two mixes in which neighbours differ, and a mix is improved by what it saves
-when some layers side by side, which cost two borders, become like those around them.
+Steps lie there that quantize, widen or round tensors, kernels that join layers of one precision
+cannot, and such a step counts for the layer before it, whichever of both needs it: what one takes
+longer another may save. Borders are measured in mixes of two precisions in which neighbours differ,
+and a mix is improved by what it saves when some layers side by side become like those around them.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import ChainMap
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .mixes import FLOAT, Option
 
 if TYPE_CHECKING:
     import onnx_ir as ir
 
-INTEGERS = "int8"
+Mix: TypeAlias = Mapping[str, str]
+"""Precisions by layer; what is missing is float32."""
+
 _WIDTH = 4
 """Layers side by side that change together."""
 _WORTH = 0.997
 """Times of whole runs are not known more exactly."""
 
 
+class Cost(NamedTuple):
+    """Time that a layer takes longer, below zero shorter, where so many neighbours differ."""
+
+    ns: float
+    differing: int
+
+
 @dataclass(frozen=True)
 class Borders:
-    """Times that layers take longer where a neighbour differs: steps behind them, other kernels.
+    """Times that layers take longer, or below zero shorter, where neighbours differ.
 
     Attributes
     ----------
-    neighbours : dict of str to set of str
-        Layers that read what each layer makes, or make what it reads, through what is no layer.
-    widening, rounding : dict of str to float
-        Nanoseconds, by the layer: it is of integers, and a neighbour is not; or the other way.
+    neighbours : dict of str to list of str
+        Of each layer, as `both_ways` finds them.
+    homes : dict of str to mapping of str to str
+        By precision, the mix in which the times of layers of this precision were measured: all
+        layers that can have it.
+    costs : dict of (str, str, str) to Cost
+        By the layer, its precision, and that of neighbours that are not as in this mix. Where half
+        as many differ it is half of it; where more do, or some of each kind, it is between what
+        was measured, never beyond.
+    known : dict of (str, str, tuple of str) to float
+        Nanoseconds by the layer, its precision, and those of its neighbours, where such a mix was
+        measured.
     """
 
-    neighbours: Mapping[str, Collection[str]]
-    widening: Mapping[str, float]
-    rounding: Mapping[str, float]
+    neighbours: Mapping[str, Sequence[str]]
+    homes: Mapping[str, Mix]
+    costs: Mapping[tuple[str, str, str], Cost]
+    known: Mapping[tuple[str, str, tuple[str, ...]], float] = field(default_factory=dict)
 
-    def ns(self, precisions: Mapping[str, str], layers: Iterable[str] | None = None) -> float:
+    def ns(self, mix: Mix, layers: Iterable[str] | None = None) -> float:
         """Time of the borders of a mix, of all layers or of some."""
-        return sum(
-            (self.widening if precisions.get(layer) == INTEGERS else self.rounding)[layer]
-            for layer in self.differing(precisions, layers)
-        )
+        some = self.neighbours if layers is None else layers
+        return sum(self._of(layer, mix) for layer in some)
 
-    def differing(
-        self, precisions: Mapping[str, str], layers: Iterable[str] | None = None
-    ) -> Iterator[str]:
-        """Yield the layers of a mix, all or of some, of which a neighbour differs."""
-        for layer in self.neighbours if layers is None else layers:
-            own = precisions.get(layer) == INTEGERS
-            if any((precisions.get(each) == INTEGERS) != own for each in self.neighbours[layer]):
-                yield layer
+    def _of(self, layer: str, mix: Mix) -> float:
+        found = self.known.get(self.key(layer, mix))
+        if found is not None:
+            return found
+        own = mix.get(layer, FLOAT)
+        keys = [(layer, own, each) for each in self.differing(layer, mix)]
+        parts = [self.costs[key] for key in keys if key in self.costs]
+        weight = sum(1 / each.differing for each in parts)
+        return sum(each.ns / each.differing for each in parts) / max(weight, 1.0)
+
+    def key(self, layer: str, mix: Mix) -> tuple[str, str, tuple[str, ...]]:
+        """Return a layer with its precision and those of its neighbours."""
+        around = tuple(mix.get(each, FLOAT) for each in self.neighbours[layer])
+        return layer, mix.get(layer, FLOAT), around
+
+    def differing(self, layer: str, mix: Mix) -> list[str]:
+        """Precisions of the neighbours that differ from those the layer was measured beside."""
+        home = self.homes[mix.get(layer, FLOAT)]
+        found = [(mix.get(n, FLOAT), home.get(n, FLOAT)) for n in self.neighbours[layer]]
+        return [each for each, usual in found if each != usual]
 
     def around(self, layers: Iterable[str]) -> list[str]:
         """Layers, and their neighbours, by name."""
@@ -62,58 +93,88 @@ class Borders:
 
 def measured(
     layers: Mapping[str, ir.Node],
-    whole: Mapping[str, float],
-    floats: Mapping[str, float],
-    layer_times: Callable[[list[str]], Mapping[str, float]],
+    homes: Mapping[str, Mix],
+    times: Mapping[str, Mapping[str, float]],
+    layer_times: Callable[[Mix], Mapping[str, float]],
 ) -> Borders:
-    """Measure borders in the mixes of every second layer along the data flow.
+    """Measure borders in the mixes of two precisions that alternate along the data flow.
 
     Parameters
     ----------
     layers : mapping of str to ir.Node
         In the order of the graph.
-    whole, floats : mapping of str to float
-        Times of layers where all are of integers, and none.
+    homes : mapping of str to mapping of str to str
+        As `Borders` has them.
+    times : mapping of str to mapping of str to float
+        Times of layers in these mixes.
     layer_times : callable
-        Times of layers where some are of integers; steps behind a layer count for it.
+        Times of layers in a mix; steps behind a layer count for it.
     """
     readers = readers_of(layers)
+    depths = _depths(readers)
+    costs: dict[tuple[str, str, str], Cost] = {}
+    between = Borders(both_ways(readers), homes, costs)
+    # Layers without bfloat16 are float32 in its mixes: what these cost is to be known before.
+    for pair in sorted(itertools.combinations(homes, 2), key=lambda pair: FLOAT not in pair):
+        for first, second in (pair, pair[::-1]):
+            usual = {layer: (first, second)[depth % 2] for layer, depth in depths.items()}
+            mix = {layer: homes[each].get(layer, FLOAT) for layer, each in usual.items()}
+            found = layer_times(mix)
+            for layer, own in mix.items():
+                extra = found[layer] - times[own][layer]
+                _add_costs(between, costs, layer, mix, extra)
+    return between
+
+
+def _add_costs(
+    between: Borders, costs: dict[tuple[str, str, str], Cost], layer: str, mix: Mix, extra: float
+) -> None:
+    """Note what a layer takes longer in a mix, beside neighbours whose costs are not known yet."""
+    own, others = mix[layer], between.differing(layer, mix)
+    new = [each for each in others if (layer, own, each) not in costs]
+    known = [costs[layer, own, each] for each in others if each not in new]
+    extra -= sum(each.ns / each.differing for each in known)
+    costs.update({(layer, own, each): Cost(extra, len(new)) for each in new})
+
+
+def _depths(readers: Mapping[str, Iterable[str]]) -> dict[str, int]:
+    """Most layers before each one along the data flow; readers follow what they read."""
     depths: dict[str, int] = {}
-    for layer in layers:
+    for layer, some in readers.items():
         depth = depths.setdefault(layer, 0)
-        for each in readers[layer]:
+        for each in some:
             depths[each] = max(depths.get(each, 0), depth + 1)
-    widening: dict[str, float] = {}
-    rounding: dict[str, float] = {}
-    for parity in (0, 1):
-        integers = [layer for layer in layers if depths[layer] % 2 == parity]
-        times = layer_times(integers)
-        for layer in layers:
-            known, own = (whole, widening) if layer in integers else (floats, rounding)
-            own[layer] = max(times[layer] - known[layer], 0.0)
-    return Borders(both_ways(readers), widening, rounding)
+    return depths
 
 
 def corrected(
-    between: Borders, precisions: Mapping[str, str], options: Mapping[str, Sequence[Option]],
+    between: Borders, mix: Mix, options: Mapping[str, Sequence[Option]],
     times: Mapping[str, float],
 ) -> Borders:  # fmt: skip
     """Return borders that give the measured times of a mix's layers, where neighbours differ."""
-    widening, rounding = dict(between.widening), dict(between.rounding)
-    for layer in between.differing(precisions):
-        precision = precisions.get(layer, FLOAT)
-        own = widening if precision == INTEGERS else rounding
-        own[layer] = max(times[layer] - _option(options[layer], precision).ns, 0.0)
-    return Borders(between.neighbours, widening, rounding)
+    found = {
+        between.key(layer, mix): times[layer] - _option(row, mix.get(layer, FLOAT)).ns
+        for layer, row in options.items()
+        if between.differing(layer, mix)
+    }
+    return replace(between, known={**between.known, **found})
 
 
-def both_ways(readers: Mapping[str, Iterable[str]]) -> dict[str, set[str]]:
-    """Layers next to each layer, of those that read it."""
-    found = {layer: set(some) for layer, some in readers.items()}
+def both_ways(readers: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    """Layers next to each layer, by name: that read it, that it reads, and that these read, too.
+
+    What two layers make meets in what is no layer before a third reads it: a sum, a product with
+    the factors of channels.
+    """
+    read: dict[str, list[str]] = {layer: [] for layer in readers}
     for layer, some in readers.items():
         for each in some:
-            found[each].add(layer)
-    return found
+            read[each].append(layer)
+    found = {layer: {*some, *read[layer]} for layer, some in readers.items()}
+    for layers in read.values():
+        for layer in layers:
+            found[layer].update(each for each in layers if each != layer)
+    return {layer: sorted(some) for layer, some in found.items()}
 
 
 def readers_of(layers: Mapping[str, ir.Node]) -> dict[str, list[str]]:
@@ -134,16 +195,14 @@ def _readers(node: ir.Node, names: Mapping[ir.Node, str]) -> Iterator[str]:
             left += new
 
 
-def total_ns(
-    precisions: Mapping[str, str], options: Mapping[str, Sequence[Option]], borders: Borders
-) -> float:
+def total_ns(precisions: Mix, options: Mapping[str, Sequence[Option]], borders: Borders) -> float:
     """Time of all layers of a mix, with its borders."""
     chosen = (_option(row, precisions.get(layer, FLOAT)) for layer, row in options.items())
     return sum(each.ns for each in chosen) + borders.ns(precisions)
 
 
 def improved(
-    precisions: Mapping[str, str], options: Mapping[str, Sequence[Option]], borders: Borders
+    precisions: Mix, options: Mapping[str, Sequence[Option]], borders: Borders
 ) -> dict[str, str]:
     """Change up to four layers side by side at a time, as long as that saves time.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,7 @@ from ..notes import PRECISION_NOTE
 from . import borders, mixes
 from .calibrated import Calibrated
 from .drops import Feed, Held, Metric, drop
-from .layer_times import few_samples, layer_times, outputs_of, run_times
+from .layer_times import few_samples, layer_times, outputs_of, rounded_layers, run_times
 from .mixes import FLOAT, Option
 from .sensitivity import Sensitivity, Switchboard
 
@@ -26,6 +27,8 @@ _SAMPLES = 4
 """Samples that layers are measured on."""
 _ROUNDS = 3
 """Times that a mix is improved by what its layers were measured to take."""
+_NEARLY = 1.05
+"""Mixes that were measured apart from each other may differ as much by chance."""
 
 
 @dataclass
@@ -53,6 +56,11 @@ class Candidate:
     ns: float
     float_ns: float
     layer_ns: dict[str, float]
+
+    @property
+    def ratio(self) -> float:
+        """Time of a run, by that of the float model."""
+        return self.ns / self.float_ns
 
 
 @dataclass
@@ -114,6 +122,7 @@ class Searcher:
         self.floats = Session(calibrated.model, threads=threads)
         self.expected = outputs_of(self.floats, held.feeds)
         self.bfloats = bfloat16_speed() >= BFLOATS_WORTH
+        self.shares: dict[str, float] | None = None
         self.board = Switchboard(calibrated, self.bfloats, threads)
         self.tried: list[Candidate] = []
 
@@ -125,31 +134,38 @@ class Searcher:
         then verified as it is written, and gives back steps, the dearest first, until it holds.
         """
         whole = self._try(dict.fromkeys(self.layers, "int8"))
+        self.shares = whole.layer_ns
         sensitivity = self.board.sensitivity(self.few)
-        float_ns = layer_times(self.floats, self.sample, self.layers, whole.layer_ns)
-        times = {"int8": whole.layer_ns}
-        if self.bfloats:
-            times["bf16"] = self._bfloat_times(whole.layer_ns)
+        float_ns = layer_times(self.floats, self.sample, self.layers, self.shares)
+        homes: dict[str, borders.Mix] = {FLOAT: {}, "int8": whole.precisions}
+        times = {FLOAT: float_ns, "int8": whole.layer_ns}
+        if self.bfloats and (halves := self._in_bfloats()):
+            homes["bf16"], times["bf16"] = halves.precisions, halves.layer_ns
         options = {
             layer: [
                 Option(FLOAT, 0.0, float_ns[layer]),
-                *(Option(name, each.noise, times[name][layer]) for name, each in row.items()),
+                *(
+                    Option(name, each.noise, times[name][layer])
+                    for name, each in row.items()
+                    if layer in homes.get(name, ())
+                ),
             ]
             for layer, row in sensitivity.items()
         }
         steps = mixes.steps(options)
         count = len(steps)
-        if budget is not None and steps:
+        if budget is None:
+            self.tried = [whole]
+        elif steps:
 
             def mix(count: int) -> dict[str, str]:
                 return borders.improved(mixes.mix(steps[:count]), options, between)
 
-            between = borders.measured(self.layers, whole.layer_ns, float_ns, self._times_with)
-            if mix(count) != whole.precisions:
-                self._try(mix(count))
-            if self._best(budget).drop > budget:
+            between = borders.measured(self.layers, homes, times, self._times_of)
+            if self._tried(mix(count)).drop > budget:
                 count = self._give_back(mix, count, budget)
             self._learn(options, between, budget)
+            self._compare(budget)
         found = Search(sensitivity, float_ns, options, self._best(budget), budget=budget)
         left = {step.layer for step in steps[count:] if step.option.precision == "int8"}
         found.reasons = _reasons(found, left, self.layers)
@@ -181,21 +197,51 @@ class Searcher:
                 return
             self._try(other)
 
-    def _times_with(self, integers: Collection[str]) -> dict[str, float]:
-        """Measure the layers where some are in 8 bits."""
+    def _compare(self, budget: float) -> None:
+        """Measure those nearly as fast as the best mix beside it, in turns."""
         from ..runtime.session import Session
 
-        with Session(self.calibrated.quantized(integers)[0], threads=self.threads) as session:
-            return layer_times(session, self.sample, self.layers)
+        best = self._best(budget)
+        near = [
+            each
+            for each in self.tried
+            if each.drop <= budget and each.ratio <= _NEARLY * best.ratio
+        ]
+        if len(near) < 2 or best.drop > budget:
+            return
+        with contextlib.ExitStack() as stack:
+            sessions = [
+                stack.enter_context(Session(each.model, threads=self.threads)) for each in near
+            ]
+            float_ns, *times = run_times([self.floats, *sessions], self.sample)
+        for each, ns in zip(near, times, strict=True):
+            each.ns, each.float_ns = ns, float_ns
 
-    def _bfloat_times(self, shares: Mapping[str, float]) -> dict[str, float]:
-        """Measure the layers as products of bfloat16, in a file of which all have the note."""
+    def _times_of(self, mix: borders.Mix) -> dict[str, float]:
+        """Measure the layers of a mix."""
         from ..runtime.session import Session
 
-        model = self.calibrated.model.clone()
-        _note_bfloats(model, self.layers)
+        with Session(self._made(mix)[0], threads=self.threads) as session:
+            return layer_times(session, self.sample, self.layers, self.shares)
+
+    def _made(self, mix: borders.Mix) -> tuple[ir.Model, dict[ir.Value, Range]]:
+        """Make the model of a mix; returns the ranges of its tensors, too."""
+        integers = [layer for layer, each in mix.items() if each == "int8"]
+        model, ranges = self.calibrated.quantized(integers)
+        _note_bfloats(model, [layer for layer, each in mix.items() if each == "bf16"])
+        return model, ranges
+
+    def _in_bfloats(self) -> Candidate | None:
+        """Try all layers that are computed as products of bfloat16 when they have the note.
+
+        None where there are none: some of few channels, or in a form that is faster, are float32.
+        """
+        from ..runtime.session import Session
+
+        model, _ = self._made(dict.fromkeys(self.layers, "bf16"))
         with Session(model, threads=self.threads) as session:
-            return layer_times(session, self.sample, self.layers, shares)
+            found = rounded_layers(session, self.layers)
+        return self._try(dict.fromkeys(found, "bf16")) if found else None
 
     def _predicted_drop(self, precisions: Mapping[str, str]) -> float:
         found = [self.board.run(feed, precisions) for feed in self.held.feeds]
@@ -205,22 +251,25 @@ class Searcher:
         """Make the model of a mix, and measure what it loses and how long it takes."""
         from ..runtime.session import Session
 
-        integers = [layer for layer, each in precisions.items() if each == "int8"]
-        model, ranges = self.calibrated.quantized(integers)
-        _note_bfloats(model, [layer for layer, each in precisions.items() if each == "bf16"])
+        model, ranges = self._made(precisions)
         with Session(model, threads=self.threads) as session:
             results = outputs_of(session, self.held.feeds)
             float_ns, ns = run_times([self.floats, session], self.sample)
-            times = layer_times(session, self.sample, self.layers)
+            times = layer_times(session, self.sample, self.layers, self.shares)
         lost = drop(self.metric, self.expected, results, self.held.labels)
         made = Candidate(precisions, model, ranges, lost, ns, float_ns, times)
         self.tried.append(made)
         return made
 
+    def _tried(self, precisions: dict[str, str]) -> Candidate:
+        """Try a mix, unless that was done."""
+        found = [each for each in self.tried if each.precisions == precisions]
+        return found[0] if found else self._try(precisions)
+
     def _best(self, budget: float | None) -> Candidate:
         within = [each for each in self.tried if budget is None or each.drop <= budget]
         if within:
-            return min(within, key=lambda each: each.ns / each.float_ns)
+            return min(within, key=lambda each: each.ratio)
         return min(self.tried, key=lambda each: np.nan_to_num(each.drop, nan=np.inf))
 
     def close(self) -> None:

@@ -34,14 +34,14 @@ def may_round(emit: Emission, conv: Convolution) -> bool:
     head, weights = conv.group.head, conv.weights
     if head is None or head.op_type not in PRODUCT_OPERATORS or conv.group.gate is not None:
         return False
-    if conv.kind != "f32" or not _is_asked(emit, head):
+    if conv.kind != "f32" or not is_asked(emit, head):
         return False
     if not isinstance(weights, np.ndarray) or weights.shape[-4] < _LEAST_CHANNELS:
         return False
     return weights.shape[-5] // conv.groups * conv.window.taps >= _LEAST_USES
 
 
-def _is_asked(emit: Emission, head: Node) -> bool:
+def is_asked(emit: Emission, head: Node) -> bool:
     """Tell whether the session asks for bfloat16, or its model at this node, where that pays."""
     precision = emit.options.get("precision")
     if precision != "fp32" or head.ir.metadata_props.get(PRECISION_NOTE) != "bf16":
@@ -49,8 +49,15 @@ def _is_asked(emit: Emission, head: Node) -> bool:
     return bfloat16_speed() >= BFLOATS_WORTH
 
 
+def note_rounded(emit: Emission, conv: Convolution) -> None:
+    """Say that products of bfloat16 compute a node: profiles do, and searches for mixes ask."""
+    if conv.group.head is not None:
+        emit.rounded.add(conv.group.head.name)
+
+
 def rounded(emit: Emission, conv: Convolution) -> Convolution:
     """Return a convolution of pairs of bfloat16; `may_round` has told that it may be one."""
+    note_rounded(emit, conv)
     x = _pixel_pairs(emit, conv.x, conv.groups, conv.channels)
     return dataclasses.replace(conv, kind="bf16", x=x, weights=bfloat_pairs(conv.filters, -4))
 

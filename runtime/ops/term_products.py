@@ -23,7 +23,7 @@ from ..graph import Node
 from ..strides import channels_last_order
 from ..symbolic import Dim, minimum, reaches
 from ..tensors import Tensor, short_name
-from .bfloats import MATRIX_PRODUCTS, PRODUCT_OPERATORS
+from .bfloats import MATRIX_PRODUCTS, PRODUCT_OPERATORS, is_asked, note_rounded
 from .convolution import Convolution
 from .epilogue import Epilogue
 from .pad import emit_fill
@@ -85,10 +85,10 @@ def may_split(emit: Emission, conv: Convolution) -> bool:
 def terms_of(emit: Emission, conv: Convolution) -> int:
     """Return the terms that numbers of float32 are split into.
 
-    One, which rounds them, for ``precision="bf16"``. Two, whose errors are those of Winograd's
-    form, where that would be taken else, for matrix products of constant weights behind others
-    (those with inputs of recurrent layers, too) or of keys and values, and wherever
-    ``precision="bf16x3"`` allows them. Three, as exact as float32, for all others. Errors
+    One, which rounds them, for ``precision="bf16"``, or where a note asks for it. Two, whose errors
+    are those of Winograd's form, where that would be taken else, for matrix products of constant
+    weights behind others (those with inputs of recurrent layers, too) or of keys and values, and
+    wherever ``precision="bf16x3"`` allows them. Three, as exact as float32, for all others. Errors
     of convolutions add up from layer to layer (1.3e-4 of the largest value in yolo, if all had two
     terms, 5e-5 with three in those of one pixel), those of transformers are normalized away.
     First products read signals, coordinates and columns of tables, whose small differences may
@@ -100,11 +100,13 @@ def terms_of(emit: Emission, conv: Convolution) -> int:
         return 1
     if isinstance(conv.weights, Tensor):
         return 2 if precision == "bf16x3" else 3
+    head = conv.group.head
+    if head is not None and head.op_type in PRODUCT_OPERATORS and is_asked(emit, head):
+        return 1
     if are_bfloat16(conv.filters):
         return 3
     if precision == "bf16x3" or form_of(emit, conv) is not None:
         return 2
-    head = conv.group.head
     if head is None or head.op_type not in (*MATRIX_PRODUCTS, *_RECURRENT):
         return 3
     return 2 if follows_product(head) or _is_attended(head) else 3
@@ -252,6 +254,8 @@ def _with_columns_folded(emit: Emission, conv: Convolution) -> Convolution:
 
 def emit_terms(emit: Emission, conv: Convolution, terms: int) -> None:
     """Emit a convolution by products of terms."""
+    if terms == 1:
+        note_rounded(emit, conv)
     if folds_columns(conv):
         conv = _with_columns_folded(emit, conv)
     for part in _parts(emit, conv, terms):
