@@ -83,12 +83,15 @@ class Calibrated:
     ) -> tuple[ir.Model, dict[ir.Value, Range]]:
         """Return the model with some layers quantized, or all, and the ranges of its tensors."""
         from ..optimizer.cleanup import remove_dead
+        from ..optimizer.names import make_names_unique
         from ..optimizer.quantize.static import write_static
         from ..optimizer.report import Report
 
         model, regions, ranges = self.copy(only)
         write_static(model.graph, regions, ranges, self.refined)
         remove_dead(model, Report())
+        # A bias that layers with other scales share becomes several tensors, each named after it.
+        make_names_unique(model, Report())
         return model, ranges
 
 

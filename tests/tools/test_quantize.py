@@ -317,6 +317,19 @@ def test_weights_that_several_nodes_read_are_written_once(rng, tmp_path):
         assert len(large) == 1
 
 
+def test_weights_and_biases_of_layers_with_other_scales_have_names_of_their_own(rng, tmp_path):
+    net = Net()
+    weights = (rng.standard_normal((8, 4, 3, 3)) / 6).astype(F32)
+    weights, bias = net.constant(weights), net.constant(rng.standard_normal(8).astype(F32))
+    both = [net.op("Conv", x, weights, bias) for x in ("x", net.op("Mul", "x", F32(9)))]
+    y = net.op("Sub", *both)
+    quantized = check(net.model(y), samples(rng), tmp_path / "q.onnx", 25)
+    made = [name for node in quantized.node for name in node.output]
+    assert len(made) == len(set(made))
+    arrays = map(numpy_helper.to_array, quantized.initializer)
+    assert sum(array.dtype == np.int32 and bool(array.any()) for array in arrays) == 2
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
