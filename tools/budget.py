@@ -139,24 +139,12 @@ class Searcher:
         float_ns = layer_times(self.floats, self.sample, self.layers, self.shares)
         homes: dict[str, borders.Mix] = {FLOAT: {}, "int8": whole.precisions}
         times = {FLOAT: float_ns, "int8": whole.layer_ns}
-        if self.bfloats and (halves := self._in_bfloats()):
+        if budget is not None and self.bfloats and (halves := self._in_bfloats()):
             homes["bf16"], times["bf16"] = halves.precisions, halves.layer_ns
-        options = {
-            layer: [
-                Option(FLOAT, 0.0, float_ns[layer]),
-                *(
-                    Option(name, each.noise, times[name][layer])
-                    for name, each in row.items()
-                    if layer in homes.get(name, ())
-                ),
-            ]
-            for layer, row in sensitivity.items()
-        }
+        options = _options(sensitivity, homes, times)
         steps = mixes.steps(options)
         count = len(steps)
-        if budget is None:
-            self.tried = [whole]
-        elif steps:
+        if budget is not None and steps:
 
             def mix(count: int) -> dict[str, str]:
                 return borders.improved(mixes.mix(steps[:count]), options, between)
@@ -276,6 +264,25 @@ class Searcher:
         """Free what was compiled."""
         self.floats.close()
         self.board.session.close()
+
+
+def _options(
+    sensitivity: Mapping[str, Mapping[str, Sensitivity]],
+    homes: Mapping[str, borders.Mix],
+    times: Mapping[str, Mapping[str, float]],
+) -> dict[str, list[Option]]:
+    """Collect the precisions that each layer may have, float32 first, with its times in them."""
+    return {
+        layer: [
+            Option(FLOAT, 0.0, times[FLOAT][layer]),
+            *(
+                Option(name, each.noise, times[name][layer])
+                for name, each in row.items()
+                if layer in homes.get(name, ())
+            ),
+        ]
+        for layer, row in sensitivity.items()
+    }
 
 
 def _note_bfloats(model: ir.Model, layers: Collection[str]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _TURNS, _CALLS = 5, 4
 """Fewest turns of a session, and runs of each."""
-_LEAST_SECONDS, _MOST_SECONDS = 0.2, 10.0
+_LEAST_SECONDS, _MOST_SECONDS = 0.2, 4.0
 """For each session."""
 _FALLS = 0.998
 """What least times have to fall to in a turn to be still falling."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ml_dtypes
 import numpy as np
 import onnx
 import onnxruntime
@@ -323,3 +324,20 @@ def test_products_whose_results_are_added_to_themselves_many_times() -> None:
     y = sardonyx.Session(model, optimize="none").run(None, {"x": x})[0]
     wanted = x.astype(np.float64) @ w * 2.0**60
     assert_exact(y, wanted, (abs(x) @ abs(w)).max() * 2.0**60, 2)
+
+
+@pytest.mark.parametrize("head", ["MatMul", "Conv"])
+def test_a_note_takes_one_term(head: str) -> None:
+    """It allows bfloat16, so that two or three terms, which cost as many products, gain nothing."""
+    x = normal(20, 64) if head == "MatMul" else normal(1, 64, 12, 12)
+    w = normal(64, 64) if head == "MatMul" else normal(64, 64, 1, 1)
+    model = build([make_node(head, ["x", "w"], ["y"], "one")], [{"x": x}], {"w": w})
+    assert "term_convolve[3," in kernels(terms_session(model))
+    model.graph.node[0].metadata_props.add(key="sardonyx.precision", value="bf16")
+    session = terms_session(model)
+    assert "term_convolve[1," in kernels(session)
+    assert session.engine.program.metadata["bfloats"] == ["one"]
+    (y,) = session.run(None, {"x": x})
+    x, w = (array.astype(ml_dtypes.bfloat16).astype(np.float64) for array in (x, w))
+    wanted = x @ w if head == "MatMul" else np.einsum("nchw,oc->nohw", x, w[:, :, 0, 0])
+    assert_exact(y, wanted, 64 * np.abs(x).max() * np.abs(w).max(), 3)
