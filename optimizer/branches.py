@@ -6,13 +6,13 @@ import onnx_ir as ir
 
 from .edits import move_initializers, move_nodes, remove, replace_output
 from .report import Report
-from .values import constant
+from .values import constant, graphs
 
 
 def inline_branches(model: ir.Model, report: Report) -> int:
     """Replace each If with a constant condition by the branch taken; returns how many."""
     count = 0
-    for graph in list(model.graphs()):
+    for graph in list(graphs(model)):
         for node in list(graph):
             if node.op_type == "If" and not node.domain and node.graph is graph:
                 count += _inline(node, report)

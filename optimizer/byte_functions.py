@@ -17,7 +17,7 @@ import onnx_ir as ir
 from .edits import insert, new_constant, remove, replace
 from .operators import lookup
 from .quantized_values import Grid, dequantized
-from .values import constant, rank
+from .values import constant, graphs, rank
 
 _GRIDS = ("QuantizeLinear", "DequantizeLinear")
 
@@ -31,7 +31,7 @@ def tabulate(model: ir.Model, least: int) -> None:
     least : int
         Nodes that a function has at least, besides those that quantize and dequantize.
     """
-    for graph in model.graphs():
+    for graph in graphs(model):
         sources = _sources(graph)
         for node in reversed(list(graph)):
             value = node.outputs[0] if node.outputs else None

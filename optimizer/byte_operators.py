@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from .edits import insert, new_constant, remove, replace
 from .quantized_values import Grid, dequantized
-from .values import attribute, axes_of, rank, used_once
+from .values import attribute, axes_of, graphs, rank, used_once
 
 _DOMAIN = "com.microsoft"
 _SINCE = 13  # the opset from which Softmax has one axis
@@ -21,7 +21,7 @@ def compute_bytes(model: ir.Model) -> None:
     """Let averages and Softmax between bytes take and give these, in place."""
     if (model.graph.opset_imports.get("") or 0) < _SINCE:
         return
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if node.domain or node.op_type not in _REPLACEMENTS or len(node.outputs) != 1:
                 continue
@@ -35,7 +35,7 @@ def dequantize_late(model: ir.Model) -> None:
 
     Between them there are bytes, and the node's step may dequantize them itself.
     """
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if node.op_type != "DequantizeLinear" or node.domain or not used_once(node.outputs[0]):
                 continue

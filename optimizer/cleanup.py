@@ -10,7 +10,7 @@ from .edits import insert, remove, remove_with_body, replace, replace_uses
 from .operators import lookup
 from .report import Report
 from .symbols import Names, equate
-from .values import dims, subgraphs
+from .values import dims, graphs, subgraphs
 
 
 def remove_dead(model: ir.Model, report: Report) -> int:
@@ -18,7 +18,7 @@ def remove_dead(model: ir.Model, report: Report) -> int:
     before = sum(1 for _ in model.graph.all_nodes())
     _lift_constants(model)
     remove_unread(model)
-    for graph in model.graphs():  # that pass looks at the weights of the main graph only
+    for graph in graphs(model):  # that pass looks at the weights of the main graph only
         for value in list(graph.initializers.values()):
             if not (value.uses() or value.is_graph_output() or value.is_graph_input()):
                 graph.initializers.pop(str(value.name))
@@ -49,7 +49,7 @@ def _kept_outputs(model: ir.Model) -> list[tuple[ir.Node, dict[int, str]]]:
 
 
 def _lift_constants(model: ir.Model) -> None:
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             output = node.outputs[0] if node.op_type == "Constant" and not node.domain else None
             if output is None or output.is_graph_output() or list(node.attributes) != ["value"]:
@@ -74,7 +74,7 @@ def remove_unused(graph: ir.Graph) -> None:
 
 def infer_shapes(model: ir.Model, report: Report) -> int:
     """Fill in types and shapes that are missing; changes no node."""
-    values = (value for graph in model.graphs() for node in graph for value in node.outputs)
+    values = (value for graph in graphs(model) for node in graph for value in node.outputs)
     if any(value.name and (value.shape is None or value.dtype is None) for value in values):
         infer(model)
     return 0
@@ -83,7 +83,7 @@ def infer_shapes(model: ir.Model, report: Report) -> int:
 def eliminate_no_ops(model: ir.Model, report: Report) -> int:
     """Remove operators that return their input as it is."""
     names, count = Names(model), 0
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             rule = lookup(node).unchanged
             if rule is None or not node.inputs or node.inputs[0] is None:
@@ -100,7 +100,7 @@ def eliminate_no_ops(model: ir.Model, report: Report) -> int:
 def resolve_cast_like(model: ir.Model, report: Report) -> int:
     """Turn CastLike into Cast where the type is known: only then can constants be folded."""
     count = 0
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if node.op_type != "CastLike" or node.domain or len(node.inputs) != 2:
                 continue

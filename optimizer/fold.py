@@ -19,7 +19,7 @@ from .edits import new_constant, remove, replace_uses
 from .operators import lookup
 from .report import Report
 from .small_weights import is_small
-from .values import constant, subgraphs
+from .values import constant, graphs, subgraphs
 
 FOLD_LIMIT = 1 << 20
 """Bytes a folded result may have, unless it is no larger than the inputs."""
@@ -54,7 +54,7 @@ def fold_constants(model: ir.Model, report: Report, limit: int = FOLD_LIMIT) -> 
         Bytes a folded result may have, unless it is no larger than the inputs.
     """
     budget = _Budget(model, limit)
-    return sum(_fold_graph(model, graph, report, budget) for graph in model.graphs())
+    return sum(_fold_graph(model, graph, report, budget) for graph in graphs(model))
 
 
 def checked_limit(limit: Any) -> int:
@@ -66,7 +66,7 @@ class _Budget:
     """What may still be computed ahead."""
 
     def __init__(self, model: ir.Model, limit: int) -> None:
-        tensors = [v.const_value for graph in model.graphs() for v in graph.initializers.values()]
+        tensors = [v.const_value for graph in graphs(model) for v in graph.initializers.values()]
         self.limit = limit
         self.size = _NODES * limit + 4 * sum(tensor.nbytes for tensor in tensors if tensor)
         self.work = _NODES * _WORK_LIMIT

@@ -13,7 +13,7 @@ import onnx_ir as ir
 
 from .edits import insert, new_constant, remove, replace_output
 from .report import Report
-from .values import Size, attribute, dims
+from .values import Size, attribute, dims, graphs
 
 _SINCE = 13  # the opset in which the axes of an Unsqueeze are an input
 
@@ -24,7 +24,7 @@ def gather_in_scans(model: ir.Model, report: Report) -> int:
         return 0
     count = 0
     names = {size for value in model.graph.inputs for size in dims(value) or ()} - {None}
-    for graph in list(model.graphs()):
+    for graph in list(graphs(model)):
         for node in list(graph):
             if node.op_type == "Loop" and not node.domain and node.graph is graph:
                 count += _gather(node, names)

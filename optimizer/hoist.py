@@ -11,12 +11,12 @@ import onnx_ir as ir
 from .edits import can_replace, insert, replace
 from .operators import lookup
 from .report import Report
-from .values import constant, used_once
+from .values import constant, graphs, used_once
 
 
 def hoist_activations(model: ir.Model, report: Report) -> int:
     """Move activations next to convolutions and products; returns the number moved."""
-    return sum(_hoist(node, report) for graph in model.graphs() for node in list(graph))
+    return sum(_hoist(node, report) for graph in graphs(model) for node in list(graph))
 
 
 def _hoist(node: ir.Node, report: Report) -> bool:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 
 from .edits import insert, new_constant, remove, replace
 from .quantized_values import Grid, dequantized, scales_along, zero_point
-from .values import attribute, constant, dims, scalar, static_shape, used_once
+from .values import attribute, constant, dims, graphs, scalar, static_shape, used_once
 
 _MOST_BIAS = 2**30
 
@@ -30,7 +30,7 @@ def convolve_integers(model: ir.Model, pays: Pays) -> None:
     ``pays`` tells of the shape of filters, that of the result as far as it is known, the number of
     groups, strides and dilations whether integers are worth it.
     """
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if node.op_type == "Conv" and not node.domain:
                 found = _Convolution.of(node)

@@ -11,12 +11,12 @@ import onnx_ir as ir
 
 from .edits import insert, make_constant, register, remove, replace
 from .quantized_values import Grid, dequantized, scales_along, zero_point
-from .values import attribute, constant, rank
+from .values import attribute, constant, graphs, rank
 
 
 def multiply_integers(model: ir.Model) -> None:
     """Let products of dequantized tensors and constants multiply the integers, in place."""
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if not node.domain and (node.op_type == "MatMul" or _is_plain_gemm(node)):
                 _multiply(graph, node)

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from .edits import insert, remove, replace_output, replace_uses
 from .report import Report
+from .values import graphs
 
 
 def lift_loop_invariants(model: ir.Model, report: Report) -> int:
@@ -14,7 +15,7 @@ def lift_loop_invariants(model: ir.Model, report: Report) -> int:
     A state that is constant outside is then constant inside, too, and can be folded there.
     """
     count = 0
-    for graph in list(model.graphs()):
+    for graph in list(graphs(model)):
         for node in list(graph):
             if node.op_type == "Loop" and not node.domain and "body" in node.attributes:
                 count += _lift(node)

@@ -11,13 +11,13 @@ from .blocks import as_reshape, reshape_target
 from .edits import insert, new_constant, remove, replace
 from .operators import lookup
 from .report import Report
-from .values import attribute, dims, integers, rank, used_once
+from .values import attribute, dims, graphs, integers, rank, used_once
 
 
 def merge_movements(model: ir.Model, report: Report) -> int:
     """Merge each movement with the one before it; returns the number of nodes saved."""
     count = 0
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if node.domain or not node.inputs or node.inputs[0] is None:
                 continue
@@ -30,7 +30,7 @@ def merge_movements(model: ir.Model, report: Report) -> int:
 def reshape_transposes(model: ir.Model, report: Report) -> int:
     """Make reshapes of Transposes that move axes of size 1 only; returns how many."""
     count = 0
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if node.op_type != "Transpose" or node.domain or node.inputs[0] is None:
                 continue

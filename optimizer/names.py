@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from ..unique_names import UniqueNames
 from .report import Report
+from .values import graphs
 
 
 def make_names_unique(model: ir.Model, report: Report) -> int:
@@ -26,7 +27,7 @@ def make_names_unique(model: ir.Model, report: Report) -> int:
         if value.name != name:
             value.name = name
     node_names = UniqueNames()
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in graph:
             name = node_names.unique(node.name or node.op_type)
             if node.name != name:
@@ -35,7 +36,7 @@ def make_names_unique(model: ir.Model, report: Report) -> int:
 
 
 def _values(model: ir.Model) -> Iterator[ir.Value]:
-    for graph in model.graphs():
+    for graph in graphs(model):
         yield from graph.inputs
         yield from list(graph.initializers.values())
         for node in graph:

@@ -16,7 +16,7 @@ import onnx_ir as ir
 from .edits import insert, new_constant, remove, replace, replace_output
 from .operators import lookup
 from .quantized_values import Grid, dequantized
-from .values import constant, static_shape, used_once
+from .values import constant, graphs, static_shape, used_once
 
 _SINCE = 13  # the opset in which Pad, Max and others take integers of 8 bits
 
@@ -25,7 +25,7 @@ def move_integers(model: ir.Model) -> None:
     """Let what moves elements of quantized tensors move their integers, in place."""
     if (model.graph.opset_imports.get("") or 0) < _SINCE:
         return
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if not _cancel(node):
                 _dequantize_behind(graph, node)

@@ -29,7 +29,7 @@ from .patterns import fixed as fixed
 from .patterns import op as op
 from .patterns import optional as optional
 from .report import Report
-from .values import Size, constant, dims, rank
+from .values import Size, constant, dims, graphs, rank
 
 
 class NearMiss(Exception):
@@ -163,7 +163,7 @@ def apply_rules(rules: Sequence[Rule]) -> Callable[[ir.Model, Report], int]:
     def run(model: ir.Model, report: Report) -> int:
         count = 0
         opset = model.opset_imports.get("", 1)
-        for graph in model.graphs():
+        for graph in graphs(model):
             for node in reversed(list(graph)):
                 if node.graph is not graph:
                     continue

@@ -18,13 +18,13 @@ from .operators.record import Contents
 from .report import Report
 from .sizes import LIMIT, constant_contents, evaluate
 from .symbols import Names, learn
-from .values import attribute, dims
+from .values import attribute, dims, graphs
 
 
 def fold_shapes(model: ir.Model, report: Report) -> int:
     """Replace computations on known sizes by constants, in the graph and its subgraphs."""
     names = Names(model)
-    folders = [_Folder(model, graph, names) for graph in model.graphs()]
+    folders = [_Folder(model, graph, names) for graph in graphs(model)]
     count = sum(folder.fold() for folder in folders)
     if any(folder.learnt for folder in folders):
         infer(model)

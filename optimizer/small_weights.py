@@ -12,7 +12,7 @@ import numpy as np
 import onnx_ir as ir
 
 from .edits import insert, make_constant, register, set_inputs
-from .values import attribute, constant, rank
+from .values import attribute, constant, graphs, rank
 
 LEAST = 1 << 14
 """Numbers of a matrix below which it is not worth it."""
@@ -44,7 +44,7 @@ class _Found:
 
 def gather_small_weights(model: ir.Model) -> None:
     """Let products read weights that are widened in steps from one DequantizeLinear, in place."""
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if not node.domain and node.op_type in ("MatMul", "Gemm") and len(node.inputs) > 1:
                 _gather(graph, node)

@@ -16,7 +16,7 @@ from .operators import lookup
 from .operators.broadcasting import broadcast_sizes
 from .operators.record import Contents
 from .size_sums import add_sizes
-from .values import Size, are_axes, attribute, dims
+from .values import Size, are_axes, attribute, dims, graphs
 
 
 class Names:
@@ -75,7 +75,7 @@ class Names:
     def _holders(self) -> dict[str, dict[ir.Value, None]]:
         """Values by the names of their dimensions; not those of nodes that are added later."""
         holders: dict[str, dict[ir.Value, None]] = {}
-        for graph in self._model.graphs():
+        for graph in graphs(self._model):
             values = (value for node in graph for value in node.outputs)
             for value in (*graph.inputs, *values):
                 for size in dims(value) or ():

@@ -21,7 +21,7 @@ from .movement import merge_transposes
 from .operators.orders import inverse
 from .operators.record import Order, Reordered
 from .report import Report
-from .values import constant, dims
+from .values import constant, dims, graphs
 
 _SINCE = 18  # the opset in which Softmax is along one axis, and axes are inputs
 
@@ -31,7 +31,7 @@ def cancel_transposes(model: ir.Model, report: Report) -> int:
     if (model.graph.opset_imports.get("") or 0) < _SINCE:
         return 0
     remove_unused(model.graph)  # a Transpose that nothing needs is no reason to move
-    return sum(_cancel(graph, report) for graph in model.graphs())
+    return sum(_cancel(graph, report) for graph in graphs(model))
 
 
 def _cancel(graph: ir.Graph, report: Report) -> int:

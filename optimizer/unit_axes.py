@@ -12,7 +12,7 @@ import onnx_ir as ir
 from .edits import insert, new_constant, replace
 from .operators import lookup
 from .report import Report
-from .values import constant, dims, integers, rank
+from .values import constant, dims, graphs, integers, rank
 
 _NEUTRAL = {"kernel_shape": 1, "strides": 1, "dilations": 1, "output_padding": 0, "output_shape": 1}
 _SAME_SIZE = "SAME"  # beginning of the values of auto_pad that depend on the size
@@ -21,7 +21,7 @@ _SAME_SIZE = "SAME"  # beginning of the values of auto_pad that depend on the si
 def drop_unit_axes(model: ir.Model, report: Report) -> int:
     """Take windows over an axis of size 1 off that axis; returns how many."""
     count = 0
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if lookup(node).window and node.graph is graph:
                 count += _drop(graph, node, report)

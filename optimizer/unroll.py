@@ -17,6 +17,7 @@ from .edits import (
 from .fusions.steps import steps
 from .report import Report
 from .rewrite import NearMiss
+from .values import graphs
 
 NODES = 1024
 """Number of nodes up to which a loop is unrolled."""
@@ -32,7 +33,7 @@ def unroll_loops(model: ir.Model, report: Report) -> int:
     if (model.graph.opset_imports.get("") or 0) < _SINCE:
         return 0
     count = 0
-    for graph in list(model.graphs()):
+    for graph in list(graphs(model)):
         for node in list(graph):
             if node.op_type == "Loop" and not node.domain and node.graph is graph:
                 count += _unroll(graph, node, report)

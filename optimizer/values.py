@@ -81,6 +81,29 @@ def used_once(value: ir.Value) -> bool:
     return len(value.uses()) == 1 and not value.is_graph_output()
 
 
+_WITHOUT_BODIES = frozenset({"", "ai.onnx.ml"})
+"""Domains of whose operators only those of `_WITH_BODIES` have graphs among their attributes."""
+_WITH_BODIES = frozenset({"If", "Loop", "Scan", "SequenceMap"})
+
+
+def graphs(model: ir.Model) -> Iterator[ir.Graph]:
+    """Yield the graph of a model, then all inside it, outer ones first, as they are by then.
+
+    ``ir.Model.graphs`` does the same, but walks through the attributes of all nodes, five times as
+    long; passes ask for the graphs hundreds of times.
+    """
+    yield model.graph
+    yield from list(_inner(model.graph))
+
+
+def _inner(graph: ir.Graph) -> Iterator[ir.Graph]:
+    for node in graph:
+        if node.op_type in _WITH_BODIES or node.domain not in _WITHOUT_BODIES:
+            for body in subgraphs(node):
+                yield body
+                yield from _inner(body)
+
+
 def subgraphs(node: ir.Node) -> Iterator[ir.Graph]:
     """Graphs among the attributes of a node."""
     for item in node.attributes.values():

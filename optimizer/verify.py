@@ -11,6 +11,7 @@ import onnx_ir as ir
 from ..difference import difference
 from ..errors import InvalidArgument, SardonyxError
 from ..random_arrays import random_array
+from .values import graphs
 
 Feeds: TypeAlias = Mapping[str, Any]
 Runner: TypeAlias = Callable[[ir.Model, Feeds], list[Any]]
@@ -118,7 +119,7 @@ def _fingerprint(model: ir.Model) -> Hashable:
         for node in model.graph.all_nodes()
     )
     weights = tuple(
-        id(value.const_value) for graph in model.graphs() for value in graph.initializers.values()
+        id(value.const_value) for graph in graphs(model) for value in graph.initializers.values()
     )
     return nodes, weights, tuple(id(value) for value in model.graph.outputs)
 

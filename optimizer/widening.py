@@ -20,6 +20,7 @@ import onnx_ir as ir
 from ..custom_operators import find
 from .cleanup import infer
 from .edits import insert, new_constant, replace_uses, set_dtype, set_inputs
+from .values import graphs
 
 _HALVES = (ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 _TYPE_ATTRIBUTES = ("dtype", "output_dtype", "softmax_precision", "stash_type")
@@ -55,7 +56,7 @@ def widen(model: ir.Model) -> None:
         _widen_node(node)
     for value in values:
         set_dtype(value, ir.DataType.FLOAT)
-    for each in model.graphs():
+    for each in graphs(model):
         for value in list(each.initializers.values()):
             _widen_constant(value)
     given: dict[ir.Value, ir.Value] = {}  # an output may be listed twice
@@ -73,12 +74,12 @@ def _is_written_for_types(node: ir.Node, opsets: Mapping[str, int]) -> bool:
 
 
 def _has_halves(model: ir.Model) -> bool:
-    constants = (value for graph in model.graphs() for value in graph.initializers.values())
+    constants = (value for graph in graphs(model) for value in graph.initializers.values())
     return any(value.dtype in _HALVES for value in (*_values(model), *constants))
 
 
 def _values(model: ir.Model) -> Iterator[ir.Value]:
-    for graph in model.graphs():
+    for graph in graphs(model):
         yield from graph.inputs
         for node in graph:
             yield from node.outputs
@@ -86,7 +87,7 @@ def _values(model: ir.Model) -> Iterator[ir.Value]:
 
 def _limit_clips(model: ir.Model) -> None:
     """Write the limits of a Clip that has none: those of its type, which float32 goes beyond."""
-    for graph in list(model.graphs()):
+    for graph in list(graphs(model)):
         for node in list(graph):
             x = node.inputs[0] if node.op_type == "Clip" and not node.domain else None
             if x is None or x.dtype not in _HALVES:
@@ -192,7 +193,7 @@ def widen_nodes(model: ir.Model, is_widened: Callable[[ir.Node], bool]) -> None:
         return
     if any(value.name and value.type is None for value in _values(model)):
         infer(model)  # adapters of other opsets leave values without types
-    for graph in list(model.graphs()):
+    for graph in list(graphs(model)):
         wide: dict[ir.Value, ir.Value] = {}
         for node in list(graph):
             values = (*node.inputs, *node.outputs)

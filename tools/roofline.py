@@ -118,8 +118,7 @@ def _keep(ceilings: Roofline) -> None:
 def _measure(threads: int) -> Roofline:
     from . import peaks  # imports numba
 
-    x = np.zeros(SIZES[-1] // 4, np.float32)
-    y = np.zeros_like(x)
+    x, y = (_resident(SIZES[-1]) for _ in range(2))
     gbps = []
     for size in SIZES:
         both = size // 8 // (4 * LANES * threads) * (4 * LANES * threads)
@@ -132,6 +131,14 @@ def _measure(threads: int) -> Roofline:
     work = 2 * peaks.CHAINS * LANES * threads
     gflops = _rate(peaks.multiply_add, threads, work, y=sums, factor=0.5, term=0.5)
     return Roofline(target().cpu, threads, round(gflops, 2), tuple(gbps))
+
+
+def _resident(count: int) -> np.ndarray:
+    """Return so many bytes of memory that has been written to.
+
+    What has not is one page of zeros for all, which is read from a cache.
+    """
+    return np.ones(count // 4, np.float32)
 
 
 def _rate(kernel: Kernel, threads: int, work: int, **values: Any) -> float:

@@ -15,7 +15,7 @@ from numba.core import types
 from .. import simd
 from ..emitter import BYTE, Emitter, constant
 from ..halves import widen_bf16
-from ..target import LANES
+from ..target import FETCH_STEP, LANES
 from ..vector_memory import ITEM_BYTES
 from ..vectors import F16, F32, I8, I16, I32, I64, f32x, i32x, intrinsic
 from .packed_weights import (
@@ -32,7 +32,7 @@ from .packed_weights import (
 
 def fetch_ahead(emitter: Emitter, ahead: Any, count: int) -> None:
     """Ask for so many bytes of weights that are not needed yet (`packed_product.panel_loop`)."""
-    for line in range(0, count, 64):
+    for line in range(0, count, FETCH_STEP):
         simd.prefetch_line(emitter.builder, emitter.address(ahead, I64(line)))
 
 

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from ..edits import new_constant, replace
 from ..report import Report
 from ..rewrite import NearMiss
-from ..values import attribute, constant, dims, used_once
+from ..values import attribute, constant, dims, graphs, used_once
 
 _PRODUCTS = ("Conv", "ConvTranspose", "Gemm")
 
@@ -175,7 +175,7 @@ _KINDS: dict[str, Callable[[np.ndarray], ScaleShift]] = {
 def fold_affine(model: ir.Model, report: Report) -> int:
     """Fold Mul, Div, Add and Sub by a constant per channel; returns the number folded."""
     count = 0
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if node.op_type in _KINDS and not node.domain and len(node.inputs) == 2:
                 count += _fold(node, report)

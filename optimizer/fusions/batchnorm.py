@@ -8,14 +8,14 @@ import onnx_ir as ir
 from ..edits import can_replace, new_constant, replace
 from ..report import Report
 from ..rewrite import NearMiss
-from ..values import attribute, constant, rank
+from ..values import attribute, constant, graphs, rank
 from .affine import ScaleShift, fold_into_consumer, fold_into_producer
 
 
 def fold_batch_normalization(model: ir.Model, report: Report) -> int:
     """Fold BatchNormalization; returns the number of nodes folded."""
     count = 0
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if node.op_type == "BatchNormalization" and not node.domain:
                 count += _fold(node, report)

@@ -11,7 +11,7 @@ import onnx_ir as ir
 from ..edits import set_inputs
 from ..report import Report
 from ..sizes import extent
-from ..values import attribute, dims
+from ..values import attribute, dims, graphs
 from ..zeros import is_zero
 
 _OPERATORS = frozenset(["LSTM", "GRU", "RNN"])
@@ -22,7 +22,7 @@ _X, _R, _STATES = 0, 2, (5, 6)
 def drop_zero_states(model: ir.Model, report: Report) -> int:
     """Leave out initial states of zeros, whose sizes are the right ones; returns how many."""
     count = 0
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in graph:
             if node.op_type in _OPERATORS and not node.domain:
                 count += _drop(node, report)

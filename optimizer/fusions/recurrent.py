@@ -19,7 +19,7 @@ from ..loops import behind_identities
 from ..report import Report
 from ..rewrite import Builder, NearMiss
 from ..sizes import extent
-from ..values import rank
+from ..values import graphs, rank
 from ..zeros import is_zero
 from .cells import Cell, find_cell
 from .masked import Masked, find_mask
@@ -31,7 +31,7 @@ def fuse_recurrent(model: ir.Model, report: Report) -> int:
     if model.opset_imports.get("", 1) < 13:
         return 0  # since then, the axes of Squeeze and Unsqueeze are inputs
     count = 0
-    for graph in list(model.graphs()):
+    for graph in list(graphs(model)):
         for node in list(graph):
             if node.op_type == "Loop" and not node.domain and _may_be_recurrent(node):
                 count += _fuse(node, report)

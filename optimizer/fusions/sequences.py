@@ -9,7 +9,7 @@ from ..operators import lookup
 from ..report import Report
 from ..rewrite import Match, apply_rules, op, rewrite
 from ..sizes import extent, measured_everywhere
-from ..values import attribute, integers
+from ..values import attribute, graphs, integers
 
 
 def _direction(node: ir.Node) -> str:
@@ -68,7 +68,7 @@ _take_last_steps = apply_rules([_last_step])
 def simplify_sequences(model: ir.Model, report: Report) -> int:
     """Read last states off the operator, and reversed sequences in reverse; counts the changes."""
     count = _take_last_steps(model, report)
-    for graph in list(model.graphs()):
+    for graph in list(graphs(model)):
         for node in list(graph):
             if node.graph is graph and _is_plain(node):
                 count += _reverse(node)

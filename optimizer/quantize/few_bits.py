@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from ..values import attribute, constant, rank
+from ..values import attribute, constant, graphs, rank
 from .products import Product, products
 from .spaced import Spaced, spaced
 
@@ -86,7 +86,7 @@ def few_bits(model: ir.Model, bits: int, block: int, method: str, wide: Collecti
 
 
 def _tables(model: ir.Model) -> Iterator[np.ndarray]:
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in graph:
             table = constant(node.inputs[0]) if node.op_type == "Gather" else None
             if table is not None and table.ndim == 2 and not attribute(node, "axis", 0):

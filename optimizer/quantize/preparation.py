@@ -11,7 +11,7 @@ from ..fusions.batchnorm import fold_batch_normalization
 from ..fusions.padding import fold_pads
 from ..pipeline import optimize_in_place
 from ..report import Report
-from ..values import constant
+from ..values import constant, graphs
 
 _QUANTIZED = ("Quantize", "QLinear", "QGemm", "QAttention", "Integer", "MatMulNBits")
 _ROUNDS = 4
@@ -43,7 +43,7 @@ def prepared(model: ir.Model) -> ir.Model:
     InvalidArgument
         Something of the model is quantized already: names the node.
     """
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in graph:
             if any(part in node.op_type for part in _QUANTIZED):
                 raise InvalidArgument(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
-from ..values import attribute, constant
+from ..values import attribute, constant, graphs
 from .regions import is_float
 
 
@@ -34,7 +34,7 @@ class Product:
 
 def products(model: ir.Model) -> Iterator[Product]:
     """Yield the products whose weights are finite numbers of float32."""
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if node.domain or node.op_type not in ("MatMul", "Gemm"):
                 continue

@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..edits import insert, new_constant, set_inputs
-from ..values import attribute, constant, rank
+from ..values import attribute, constant, graphs, rank
 from .block_sums import with_offsets, with_sums
 from .few_bits import LEAST, FewBits
 from .grid import Grid
@@ -42,7 +42,7 @@ def write_weights(
     places = [(each.graph, each.node, 1, each.columns) for each in products(model)]
     places += [
         (graph, node, *place)
-        for graph in model.graphs()
+        for graph in graphs(model)
         for node in graph
         if (place := _other_place(node)) is not None
     ]

@@ -1,4 +1,5 @@
 import json
+import mmap
 
 import pytest
 from sardonyx.tools import roofline as module
@@ -32,6 +33,18 @@ def test_measured_ceilings_are_plausible_and_kept(tmp_path, monkeypatch):
     assert all(0.5 < rate < 5000 for rate in found.gbps)
     monkeypatch.setattr(module, "_measure", lambda threads: pytest.fail("measured again"))
     assert roofline(1) == found
+
+
+def test_bandwidth_is_that_of_memory_of_its_own():
+    def resident() -> int:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * mmap.PAGESIZE
+
+    count, before = 64 << 20, resident()
+    memory = module._resident(count)
+    assert memory.nbytes == count
+    assert float(memory.sum()) > 0
+    assert resident() - before > count * 3 // 4
 
 
 def test_a_damaged_answer_is_measured_again(tmp_path, monkeypatch):
