@@ -7,12 +7,17 @@ word has a zero.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numba import njit
 
 from .. import simd
 from ..registry import Pointer, kernel_factory
 from ..simd import store_i16, store_i32
+
+_SHORT = 8
+"""Elements of rows of which vectors take the same places of several rows, not one row."""
 
 
 @kernel_factory
@@ -25,23 +30,54 @@ def pair_rows(kind: str) -> Callable[..., int]:
     """
     load = getattr(simd, f"load_{kind}")
 
+    @njit
+    def widen(source: int, target: int, count: int, point: Any) -> None:
+        for c in range(count):
+            store_i16(target, c, np.int16(load(source, c)) - np.int16(point))
+
+    @njit
+    def pair(source: int, target: int, count: int, x_row: int, words: int, point: Any) -> None:
+        for row in range(count):
+            low = np.int32(load(source, row * x_row)) - np.int32(point)
+            high = np.int32(load(source, row * x_row + 1)) - np.int32(point)
+            store_i32(target, row * words, (high << 16) | (low & 0xFFFF))
+
+    @njit
+    def single(source: int, target: int, count: int, x_row: int, words: int, point: Any) -> None:
+        for row in range(count):
+            low = np.int32(load(source, row * x_row)) - np.int32(point)
+            store_i32(target, row * words, low & 0xFFFF)
+
     def body(
         thread: int, part: int, until: int, parts: int,
         x: Pointer, zero: Pointer, y: Pointer, images: int, rows: int, groups: int, channels: int,
         x_image: int, x_row: int, zero_step: int,
     ) -> int:  # fmt: skip
-        padded = (channels + 1) // 2 * 2
-        all_rows = images * rows
-        for row in range(all_rows * part // parts, all_rows * until // parts):
+        words = (channels + 1) // 2
+        row, last = images * rows * part // parts, images * rows * until // parts
+        # Rows of even length that touch are one long row.
+        is_whole = channels % 2 == 0 and x_row == groups * channels and zero_step == 0
+        while row < last:
             source = x + row // rows * x_image + row % rows * x_row
-            point = np.int16(load(zero, row * zero_step)) if zero != 0 else np.int16(0)
-            for group in range(groups):
-                target = y + (row * groups + group) * padded * 2
-                for c in range(channels):
-                    store_i16(target, c, np.int16(load(source, c)) - point)
-                if padded > channels:
-                    store_i16(target, channels, np.int16(0))
-                source += channels
+            target = y + row * groups * words * 4
+            point = np.int64(load(zero, row * zero_step)) if zero != 0 else 0
+            count = min(rows - row % rows, last - row) if zero_step == 0 else 1
+            row += count
+            if is_whole:
+                widen(source, target, count * x_row, point)
+                continue
+            for _ in range(groups):
+                if channels <= _SHORT:
+                    for k in range(channels // 2):
+                        pair(source + 2 * k, target + 4 * k, count, x_row, groups * words, point)
+                else:
+                    for i in range(count):
+                        to = target + i * groups * words * 4
+                        widen(source + i * x_row, to, channels // 2 * 2, point)
+                if channels % 2 != 0:
+                    end = channels - 1
+                    single(source + end, target + 2 * end, count, x_row, groups * words, point)
+                source, target = source + channels, target + words * 4
         return 0
 
     return body
