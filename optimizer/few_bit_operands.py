@@ -24,14 +24,14 @@ def widen_to_bytes(model: ir.Model) -> None:
         for node in list(graph):
             if node.domain or node.op_type not in ("Conv", "MatMul", "Gemm"):
                 continue
-            left, maker = dequantized(node.inputs[0]), _few_bits(node.inputs[1])
+            left, maker = dequantized(node.inputs[0]), few_bits(node.inputs[1])
             if left is None or maker is None or constant(left.inputs[0]) is not None:
                 continue
             if scales_along(maker, _axis(node)) and not _has_few_rows(node):
-                _widen(graph, maker)
+                widen(graph, maker)
 
 
-def _few_bits(value: ir.Value | None) -> ir.Node | None:
+def few_bits(value: ir.Value | None) -> ir.Node | None:
     """Return the node that makes float32 of constants of few bits, not by blocks, else None."""
     maker = None if value is None else value.producer()
     if maker is None or maker.op_type != "DequantizeLinear" or maker.domain:
@@ -58,7 +58,8 @@ def _has_few_rows(node: ir.Node) -> bool:
     return len(known) == len(sizes) - 1 and int(np.prod(known)) <= _MOST_ROWS
 
 
-def _widen(graph: ir.Graph, maker: ir.Node) -> None:
+def widen(graph: ir.Graph, maker: ir.Node) -> None:
+    """Let a node of `few_bits` dequantize bytes."""
     operands = {0: maker.inputs[0], 2: zero_point(maker)}
     changes = {}
     for index, value in operands.items():

@@ -18,11 +18,11 @@ def multiply_integers(model: ir.Model) -> None:
     """Let products of dequantized tensors and constants multiply the integers, in place."""
     for graph in graphs(model):
         for node in list(graph):
-            if not node.domain and (node.op_type == "MatMul" or _is_plain_gemm(node)):
+            if not node.domain and (node.op_type == "MatMul" or is_plain_gemm(node)):
                 _multiply(graph, node)
 
 
-def _is_plain_gemm(node: ir.Node) -> bool:
+def is_plain_gemm(node: ir.Node) -> bool:
     """Tell whether a node is a Gemm that neither scales nor transposes its first operand."""
     scales = [node.attributes[name].value for name in ("alpha", "beta") if name in node.attributes]
     plain = all(scale == 1.0 for scale in scales) and not attribute(node, "transA", 0)

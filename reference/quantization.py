@@ -27,7 +27,7 @@ def _spread(values: np.ndarray, shape: tuple[int, ...], axis: int, block_size: i
     if values.ndim == 1 and not block_size:
         return values.reshape([-1 if i == axis % len(shape) else 1 for i in range(len(shape))])
     size = block_size or -(-shape[axis] // values.shape[axis])
-    repeated = np.repeat(values, size, axis)
+    repeated = np.repeat(values, min(size, shape[axis]), axis)
     return repeated.take(range(shape[axis]), axis)
 
 

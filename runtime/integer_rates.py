@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..kernels.unit_rates import integer_speed
+from ..kernels.unit_rates import integer_speed, words_pay
 from .ops.winograd import gain
 
 _PASSES = 1.1
@@ -43,3 +43,8 @@ def integers_pay(
             groups, (down, across),
         )  # fmt: skip
     return integer_speed() * _PASSES >= faster
+
+
+def two_bytes_pay() -> bool:
+    """Tell whether two products of bytes are faster than one of float32."""
+    return words_pay() and integer_speed() >= 2 * _PASSES

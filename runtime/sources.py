@@ -77,9 +77,10 @@ class Source:
         from ..optimizer.integer_convolutions import convolve_integers
         from ..optimizer.integer_products import multiply_integers
         from ..optimizer.quantized_movement import move_integers
+        from ..optimizer.short_products import multiply_bytes
         from ..optimizer.small_weights import gather_small_weights
         from ..optimizer.widening import widen, widen_nodes
-        from .integer_rates import integers_pay
+        from .integer_rates import integers_pay, two_bytes_pay
         from .ops import computes, computes_wide
         from .shape_inference import infer_shapes
 
@@ -104,6 +105,8 @@ class Source:
             widen_to_bytes(model)
             convolve_integers(model, integers_pay)
             multiply_integers(model)
+            if two_bytes_pay():
+                multiply_bytes(model)
             compute_bytes(model)
             tabulate(model, least_function())
             dequantize_late(model)

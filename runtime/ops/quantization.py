@@ -163,7 +163,7 @@ def _spread(node: Node, values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
     if values.ndim == 1 and not node.attribute("block_size", 0):
         return values.reshape([-1 if i == axis else 1 for i in range(len(shape))])
     size = node.attribute("block_size", 0) or -(-shape[axis] // values.shape[axis])
-    return np.repeat(values, size, axis).take(range(shape[axis]), axis)
+    return np.repeat(values, min(size, shape[axis]), axis).take(range(shape[axis]), axis)
 
 
 def _dequantize(node: Node, operands: Sequence[Term]) -> Term:

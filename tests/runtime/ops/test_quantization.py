@@ -222,3 +222,23 @@ def test_blocks_of_open_sizes_that_do_not_fit_are_refused() -> None:
     for rows in (28, 33, 400):
         with pytest.raises(sardonyx.InvalidArgument, match=r"DequantizeLinear.*blocks of 4"):
             session.run(None, {"x": np.ones((rows, 6), np.int8)})
+
+
+def test_blocks_may_be_longer_than_the_axis() -> None:
+    """Constants of which a block holds more numbers than memory does."""
+    w, scale = np.arange(12, dtype=np.int8).reshape(4, 3), np.array([[0.5, 1, 2]], np.float32)
+    nodes = [
+        make_node("DequantizeLinear", ["w", "s"], ["b"], axis=0, block_size=1 << 40),
+        make_node("MatMul", ["x", "b"], ["y"]),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "blocks",
+        [onnx.helper.make_tensor_value_info("x", 1, [2, 4])],
+        [onnx.ValueInfoProto(name="y")],
+        [onnx.numpy_helper.from_array(w, "w"), onnx.numpy_helper.from_array(scale, "s")],
+    )
+    opsets = [onnx.helper.make_opsetid("", 21)]
+    made = onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    x = np.arange(8, dtype=np.float32).reshape(2, 4)
+    np.testing.assert_array_equal(sardonyx.Session(made).run(None, {"x": x})[0], x @ (w * scale))
