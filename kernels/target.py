@@ -130,13 +130,6 @@ LANES = target().lanes
 REGISTERS = target().registers
 EMBEDDED_BROADCAST = LANES == 16
 """Whether multiply-adds take an operand that they spread from memory themselves."""
-FETCH_STEP = 256 if target().cpu == "znver4" else 64
-"""Bytes between the cache lines that a stream of weights asks for ahead of time.
-
-Zen 4 follows a stream by itself once it has begun, and each further request takes the place of a
-load: a row of bytes reads weights of 4 bits from memory at 24 GB/s with all lines, at 30 with every
-fourth (a sum of floats reads at 33), bfloat16 at 23 and 32. Zen 5 reads 29 with all, 24 with half.
-"""
 L1_BYTES, L2_BYTES, L3_BYTES = (
     min(pair)
     for pair in zip(

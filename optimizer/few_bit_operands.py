@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from .edits import new_constant, set_inputs
 from .quantized_values import dequantized, scales_along, zero_point
-from .values import attribute, constant, dims
+from .values import attribute, constant, dims, graphs
 
 _TYPES = (ir.DataType.INT4, ir.DataType.UINT4, ir.DataType.INT2, ir.DataType.UINT2)
 _MOST_ROWS = 4
@@ -20,7 +20,7 @@ _MOST_ROWS = 4
 
 def widen_to_bytes(model: ir.Model) -> None:
     """Widen constants of few bits that products and convolutions of bytes read, in place."""
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if node.domain or node.op_type not in ("Conv", "MatMul", "Gemm"):
                 continue

@@ -9,12 +9,12 @@ import onnx_ir as ir
 
 from .edits import insert, replace
 from .quantized_values import BYTES
-from .values import rank
+from .values import graphs, rank
 
 
 def multiply_floats(model: ir.Model) -> None:
     """Replace each QLinearMatMul of float8, in place."""
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             if node.op_type == "QLinearMatMul" and not node.domain and _is_of_floats(node):
                 _rewrite(node)

@@ -17,7 +17,7 @@ from .edits import insert, new_constant, remove, replace
 from .few_bit_operands import few_bits, widen
 from .integer_products import is_plain_gemm
 from .quantized_values import dequantized, scales_along, zero_point
-from .values import attribute, constant, static_shape
+from .values import attribute, constant, graphs, static_shape
 
 _SHORTS = (ir.DataType.INT16, ir.DataType.UINT16)
 _SINCE = 18
@@ -33,7 +33,7 @@ def multiply_bytes(model: ir.Model) -> None:
     if (model.graph.opset_imports.get("") or 0) < _SINCE:
         return
     planes: dict[ir.Node, tuple[ir.Value, ir.Value]] = {}
-    for graph in model.graphs():
+    for graph in graphs(model):
         for node in list(graph):
             found = None if node.domain else _operands(node)
             if found is not None:

@@ -23,12 +23,12 @@ _F0 = np.float32(0.0)
 
 
 @kernel_factory
-def byte_product(kind: str, form: str = "f32") -> Callable[..., int]:
+def byte_product(kind: str, form: str = "f32", every: int = 1) -> Callable[..., int]:
     """Product with weights of u2, u4 or u8 (`packed_weights.in_quads`).
 
     ``y`` (rows, columns), dense, is ``x``, rows of blocks of ``block`` bytes, times weights (depth,
     columns), plus a bias for each column (0: none). Scales and zeros are those of `packed_product`.
-    Panels are split into parts.
+    Panels are split into parts. ``every`` is that of `byte_rows`.
     """
     each, step, scale_bytes = rows_of_unit(kind), unit_bytes(kind), ITEM_BYTES[form]
 
@@ -39,13 +39,13 @@ def byte_product(kind: str, form: str = "f32") -> Callable[..., int]:
         ahead: Pointer, ahead_step: int,
     ) -> None:  # fmt: skip
         if count == 4:
-            byte_rows(kind, form, 4, x, x_row, w, scales, zeros, zero, scale_step, block,
+            byte_rows(kind, form, 4, every, x, x_row, w, scales, zeros, zero, scale_step, block,
                       TAIL_BYTES, blocks, units, c, ahead, ahead_step)  # fmt: skip
         elif count == 2:
-            byte_rows(kind, form, 2, x, x_row, w, scales, zeros, zero, scale_step, block,
+            byte_rows(kind, form, 2, every, x, x_row, w, scales, zeros, zero, scale_step, block,
                       TAIL_BYTES, blocks, units, c, ahead, ahead_step)  # fmt: skip
         else:
-            byte_rows(kind, form, 1, x, x_row, w, scales, zeros, zero, scale_step, block,
+            byte_rows(kind, form, 1, every, x, x_row, w, scales, zeros, zero, scale_step, block,
                       TAIL_BYTES, blocks, units, c, ahead, ahead_step)  # fmt: skip
 
     @njit

@@ -24,9 +24,11 @@ from .packed_weights import BITS, VECTORS, rows_of_unit, unit_bytes
 class _ByteRows(Emitter):
     """Emits ``c[r, :] += sum over k of x[r, k] * (w[k, :] - zero) * scale`` for some blocks."""
 
-    def __init__(self, builder: ir.IRBuilder, kind: str, scales: str, rows: int) -> None:
+    def __init__(
+        self, builder: ir.IRBuilder, kind: str, scales: str, rows: int, every: int
+    ) -> None:
         super().__init__(builder)
-        self.form, self.scales, self.rows = kind, scales, rows
+        self.form, self.scales, self.rows, self.every = kind, scales, rows, every
         self.each = rows_of_unit(kind) // 4  # words of each column
         # Chains of multiply-adds that are long enough to hide their latency.
         self.sets = 2 if rows == 1 and self.each > 1 else 1
@@ -95,7 +97,7 @@ class _ByteRows(Emitter):
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             (weights, ahead), at, sums = carried[:2], carried[2:end], carried[end:]
             packed = [self._load(i32x.llvm, weights, v * LANES * 4) for v in range(VECTORS)]
-            fetch_ahead(self, ahead, unit_bytes(self.form))
+            fetch_ahead(self, ahead, unit_bytes(self.form), self.every)
             for i in range(self.each):
                 spread = [simd.emit_splat(builder, self._load(I32, row, i * 4)) for row in at]
                 for v, word in enumerate(packed):
@@ -149,6 +151,7 @@ def byte_rows(  # type: ignore[no-untyped-def]
     kind,
     form,
     rows,
+    every,
     x,
     x_row,
     w,
@@ -171,10 +174,10 @@ def byte_rows(  # type: ignore[no-untyped-def]
     behind those of the one before, and zeros as far if there are any, else all have one ``zero``.
     What is asked for meanwhile is as in `packed_rows`.
     """
-    parameters = kind.literal_value, form.literal_value, rows.literal_value
+    parameters = [each.literal_value for each in (kind, form, rows, every)]
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        _ByteRows(builder, *parameters).emit(*values[3:])
+        _ByteRows(builder, *parameters).emit(*values[4:])
         return context.get_dummy_value()
 
-    return types.void(kind, form, rows, *[types.int64] * 14), codegen
+    return types.void(kind, form, rows, every, *[types.int64] * 14), codegen

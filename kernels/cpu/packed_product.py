@@ -32,7 +32,7 @@ from .packed_weights import PANEL, VECTORS, rows_of_unit, unit_bytes
 _F = np.float32
 MOST_ROWS = 6 if EMBEDDED_BROADCAST else 4
 """Rows whose sums fit the registers beside a unit of short floats."""
-_AHEAD = 4096
+AHEAD = 4096
 """Bytes of weights that are asked for before they are needed: what fetches by itself, at most to
 the end of a page of memory, is late at the begin of each."""
 
@@ -87,7 +87,7 @@ def panel_loop(kind: str, form: str, multiply_few: Any, most: int = 4) -> Any:
                 several = 4 if left >= 4 else (2 if left >= 2 else 1)
                 if left >= most:
                     several = most
-                ahead, ahead_step = source + _AHEAD, step
+                ahead, ahead_step = source + AHEAD, step
                 if several < rows:
                     ahead = source + panel_bytes + panel_bytes * row // rows
                     ahead_step = step * several // rows
@@ -104,14 +104,14 @@ def panel_loop(kind: str, form: str, multiply_few: Any, most: int = 4) -> Any:
 
 
 @kernel_factory
-def packed_product(kind: str, form: str = "f32") -> Callable[..., int]:
+def packed_product(kind: str, form: str = "f32", every: int = 1) -> Callable[..., int]:
     """Product with weights of a kind of `packed_weights`: u2, u4, u8, f16 or bf16.
 
     ``y`` (rows, columns), dense, is ``x`` (rows, depth), with rows ``x_row`` elements apart, times
     weights (depth, columns), plus a bias for each column (0: none). Scales (blocks, PANEL) of each
     panel, of ``form`` (f32 or f16), belong to ``block`` rows each, or with a ``scale_step`` of 0 to
     all; so do ``zeros``, of uint8; where these are 0 the zero is ``zero``. Panels are split into
-    parts.
+    parts. ``every`` is that of `packed_rows`.
     """
     each, step, scale_bytes = rows_of_unit(kind), unit_bytes(kind), ITEM_BYTES[form]
 
@@ -125,23 +125,23 @@ def packed_product(kind: str, form: str = "f32") -> Callable[..., int]:
     ) -> None:  # fmt: skip
         if count > 4:
             packed_rows(
-                kind, form, most, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c,
-                ahead, ahead_step,
+                kind, form, most, every, x, x_row, w, scales, zeros, zero, scale_step, blocks, units,
+                c, ahead, ahead_step,
             )  # fmt: skip
         elif count == 4:
             packed_rows(
-                kind, form, 4, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c,
-                ahead, ahead_step,
+                kind, form, 4, every, x, x_row, w, scales, zeros, zero, scale_step, blocks, units,
+                c, ahead, ahead_step,
             )  # fmt: skip
         elif count == 2:
             packed_rows(
-                kind, form, 2, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c,
-                ahead, ahead_step,
+                kind, form, 2, every, x, x_row, w, scales, zeros, zero, scale_step, blocks, units,
+                c, ahead, ahead_step,
             )  # fmt: skip
         else:
             packed_rows(
-                kind, form, 1, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c,
-                ahead, ahead_step,
+                kind, form, 1, every, x, x_row, w, scales, zeros, zero, scale_step, blocks, units,
+                c, ahead, ahead_step,
             )  # fmt: skip
 
     @njit

@@ -15,7 +15,7 @@ from numba.core import types
 from .. import simd
 from ..emitter import BYTE, Emitter, constant
 from ..halves import widen_bf16
-from ..target import FETCH_STEP, LANES
+from ..target import LANES
 from ..vector_memory import ITEM_BYTES
 from ..vectors import F16, F32, I8, I16, I32, I64, f32x, i32x, intrinsic
 from .packed_weights import (
@@ -29,10 +29,16 @@ from .packed_weights import (
     unit_bytes,
 )
 
+_LINE = 64
+"""Bytes of a cache line."""
 
-def fetch_ahead(emitter: Emitter, ahead: Any, count: int) -> None:
-    """Ask for so many bytes of weights that are not needed yet (`packed_product.panel_loop`)."""
-    for line in range(0, count, FETCH_STEP):
+
+def fetch_ahead(emitter: Emitter, ahead: Any, count: int, every: int) -> None:
+    """Ask for so many bytes of weights that are not needed yet (`packed_product.panel_loop`).
+
+    Of their cache lines the first of each ``every`` lines is asked for (`fetch_forms`).
+    """
+    for line in range(0, count, _LINE * every):
         simd.prefetch_line(emitter.builder, emitter.address(ahead, I64(line)))
 
 
@@ -50,9 +56,11 @@ def load_scales(emitter: Emitter, scales: Any, v: int, kind: str) -> Any:
 class _PackedRows(Emitter):
     """Emits ``c[r, :] += sum over k of x[r, k] * widened(w[k, :])`` for some blocks of rows k."""
 
-    def __init__(self, builder: ir.IRBuilder, kind: str, scales: str, rows: int) -> None:
+    def __init__(
+        self, builder: ir.IRBuilder, kind: str, scales: str, rows: int, every: int
+    ) -> None:
         super().__init__(builder)
-        self.form, self.scales, self.rows = kind, scales, rows
+        self.form, self.scales, self.rows, self.every = kind, scales, rows, every
         # Chains of multiply-adds that are long enough to hide their latency.
         self.sets = 2 if rows == 1 else 1
 
@@ -123,7 +131,7 @@ class _PackedRows(Emitter):
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             at, weight_at, ahead, *sums = carried
             widened = self._unit(weight_at, bases)
-            fetch_ahead(self, ahead, unit_bytes(self.form))
+            fetch_ahead(self, ahead, unit_bytes(self.form), self.every)
             rows = [self.address(at, builder.mul(x_row, I64(r * 4))) for r in range(self.rows)]
             for i in range(each):
                 factors = widened(i)
@@ -195,21 +203,21 @@ def _numbers(value: int) -> Any:
 
 @intrinsic(prefer_literal=True)
 def packed_rows(  # type: ignore[no-untyped-def]
-    typingctx, kind, form, rows, x, x_row, w, scales, zeros, zero, scale_step, blocks, units, c,
-    ahead, ahead_step,
+    typingctx, kind, form, rows, every, x, x_row, w, scales, zeros, zero, scale_step, blocks, units,
+    c, ahead, ahead_step,
 ):  # fmt: skip
     """Multiply ``rows`` rows, ``x_row`` elements apart, by ``blocks`` blocks of a panel; see above.
 
     The sums are added to (rows, PANEL) at ``c``. A block has ``units`` units, its own scales
     ``scale_step`` elements of ``form`` behind those of the one before, and zeros as far if there
-    are any. With each unit as many bytes as it has are asked for from ``ahead`` on, which then
-    moves by ``ahead_step`` bytes.
+    are any. With each unit as many bytes as it has are asked for from ``ahead`` on (`fetch_ahead`),
+    which then moves by ``ahead_step`` bytes.
     """
-    parameters = kind.literal_value, form.literal_value, rows.literal_value
+    parameters = [each.literal_value for each in (kind, form, rows, every)]
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        _PackedRows(builder, *parameters).emit(*values[3:])
+        _PackedRows(builder, *parameters).emit(*values[4:])
         return context.get_dummy_value()
 
     words = [types.int64] * 5
-    return types.void(kind, form, rows, *words, types.float64, *[types.int64] * 6), codegen
+    return types.void(kind, form, rows, every, *words, types.float64, *[types.int64] * 6), codegen

@@ -15,6 +15,7 @@ import onnx_ir as ir
 
 from ...kernels.bfloat_terms import PRODUCTS
 from ...kernels.cpu.byte_product import byte_product
+from ...kernels.cpu.fetch_forms import lines_of_request
 from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.packed_product import packed_product
 from ...kernels.cpu.packed_weights import (
@@ -264,7 +265,7 @@ def emit_packed(
     flops = 2 * product(y.shape) * depth
 
     def small() -> None:
-        kernel = packed_product(b.kind, b.form)
+        kernel = packed_product(b.kind, b.form, lines_of_request())
         emit.step(kernel, outputs=[y], flops=flops, x=a, x_row=row_stride, **fields)
 
     def widened() -> None:
@@ -277,7 +278,8 @@ def emit_packed(
 
     if b.meets_bytes:
         words = rows_as_bytes(emit, a, row_stride, b.block)
-        emit.step(byte_product(b.kind, b.form), outputs=[y], flops=flops, x=words, **fields)
+        kernel = byte_product(b.kind, b.form, lines_of_request())
+        emit.step(kernel, outputs=[y], flops=flops, x=words, **fields)
     elif not is_whole(b.kind) or (isinstance(rows, int) and rows < WIDENED_ROWS):
         small()
     elif isinstance(rows, int):
