@@ -8,7 +8,7 @@ Weights are read twice: products of few rows stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -28,15 +28,19 @@ _LEAST = 1 << 14
 _HIGH = 256.0
 
 
-def multiply_bytes(model: ir.Model) -> None:
-    """Multiply the bytes of dequantized tensors of 16 bits, in place."""
+def multiply_bytes(model: ir.Model, pays: Callable[[], bool]) -> None:
+    """Multiply the bytes of dequantized tensors of 16 bits, in place.
+
+    ``pays`` tells whether two products of bytes are faster than one of floats; it is asked only
+    where there is such a product, for the answer may have to be measured.
+    """
     if (model.graph.opset_imports.get("") or 0) < _SINCE:
         return
     planes: dict[ir.Node, tuple[ir.Value, ir.Value]] = {}
     for graph in graphs(model):
         for node in list(graph):
             found = None if node.domain else _operands(node)
-            if found is not None:
+            if found is not None and pays():
                 _rewrite(graph, node, *found, planes)
 
 

@@ -105,8 +105,7 @@ class Source:
             widen_to_bytes(model)
             convolve_integers(model, integers_pay)
             multiply_integers(model)
-            if two_bytes_pay():
-                multiply_bytes(model)
+            multiply_bytes(model, two_bytes_pay)
             compute_bytes(model)
             tabulate(model, least_function())
             dequantize_late(model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -115,6 +116,7 @@ def refine(
         products = method in METHODS and first.summed <= _TOO_MANY
         arrays = (run[str(first.source.name)] for run in walk.runs)
         seen = moments(first, arrays, products=products)
+        _warn_of_zeros(first, seen)
         for layer in same:
             node, weights = layer.node, layer.node.inputs[1]
             assert weights is not None
@@ -124,6 +126,17 @@ def refine(
             node.replace_input_with(1, numbers)
             found[str(node.name)].correct(node)
     return found
+
+
+def _warn_of_zeros(layer: Layer, seen: Moments) -> None:
+    """Name rows that say nothing of the errors of weights."""
+    name, node = layer.source.name, layer.node
+    if seen.products.size and not seen.products.any():
+        warnings.warn(
+            f"tensor {name!r} is zero in all runs: weights of node {node.name!r} "
+            f"({node.op_type}) are rounded to the nearest",
+            stacklevel=2,
+        )
 
 
 def _refined(

@@ -277,3 +277,27 @@ def test_corrected_biases_are_of_the_weights_that_are_written():
     few: dict[str, Any] = {"mode": "weights", "bits": 4, "rounding": "mse"}
     plain = quality(source, known, unseen, **few)
     assert quality(source, known, unseen, correct=True, **few) > plain - 0.1
+
+
+def logarithms() -> onnx.ModelProto:
+    """A product of logarithms."""
+    weights = np.random.default_rng(0).standard_normal((64, 32)).astype(np.float32)
+    nodes = [
+        onnx.helper.make_node("Log", ["x"], ["l"]),
+        onnx.helper.make_node("MatMul", ["l", "w"], ["y"], name="product"),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes,
+        "logarithms",
+        [onnx.helper.make_tensor_value_info("x", 1, ["n", 64])],
+        [onnx.helper.make_tensor_value_info("y", 1, ["n", 32])],
+        [onnx.numpy_helper.from_array(weights, "w")],
+    )
+    opsets = [onnx.helper.make_opsetid("", 21)]
+    return onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10)
+
+
+def test_rows_of_zeros_are_named() -> None:
+    data = {"x": np.ones((4, 64), np.float32)}
+    with pytest.warns(UserWarning, match="'l' is zero in all runs"):
+        sardonyx.quantize(logarithms(), data, mode="weights", rounding="gptq")
