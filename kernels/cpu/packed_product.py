@@ -125,8 +125,8 @@ def packed_product(kind: str, form: str = "f32", every: int = 1) -> Callable[...
     ) -> None:  # fmt: skip
         if count > 4:
             packed_rows(
-                kind, form, most, every, x, x_row, w, scales, zeros, zero, scale_step, blocks, units,
-                c, ahead, ahead_step,
+                kind, form, most, every, x, x_row, w, scales, zeros, zero, scale_step, blocks,
+                units, c, ahead, ahead_step,
             )  # fmt: skip
         elif count == 4:
             packed_rows(
