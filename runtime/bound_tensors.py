@@ -59,6 +59,11 @@ class BoundTensors:
         """Value of a size, as bound."""
         return int(self._values[slot])
 
+    def values(self, slots: np.ndarray) -> list[int]:
+        """Values of sizes, as bound."""
+        found: list[int] = self._values[slots].tolist()
+        return found
+
     def shape(self, index: int) -> tuple[int, ...]:
         """Shape of a tensor, as bound."""
         found = self._shapes.get(index)

@@ -43,6 +43,9 @@ class _Variant:
         self.context = engine.own_context()
         self.caches: dict[str, Cache] = {cache.input: cache for cache in program.caches}
         self.outputs = [port.name for port in program.outputs]
+        self._lengths = np.array(
+            [program.tensors[cache.tensor].shape[cache.axis] for cache in program.caches], np.int64
+        )
         # A branch that leaves a state as it is gives a constant without elements in its place.
         empty = {port.name for port in program.outputs if 0 in (port.dims or ())}
         self.kept = {
@@ -50,6 +53,11 @@ class _Variant:
             for output, name in states.items()
             if name not in self.caches and output not in empty
         }
+
+    def lengths(self) -> dict[str, int]:
+        """Lengths of the caches behind a run, as bound, by their inputs."""
+        lengths = self.context.binding.values(self._lengths)
+        return dict(zip(self.caches, lengths, strict=True))
 
 
 class Stateful:
@@ -148,8 +156,7 @@ class Stateful:
         signature.check_shapes(shapes)
         arrays = self._bound(variant, arrays, shapes)
         results = dict(zip(variant.outputs, variant.context.run(arrays), strict=True))
-        for cache in variant.caches.values():
-            self._lengths[cache.input] = variant.context.binding.shape(cache.tensor)[cache.axis]
+        self._lengths |= variant.lengths()
         self._arrays |= {name: results[output] for output, name in variant.kept.items()}
         return [results[name] for name in wanted]
 
@@ -283,16 +290,17 @@ class Stateful:
         """Return the shapes of the inputs with the lengths of the caches, not of their memory."""
         found = list(shapes)
         for index, name in enumerate(self._ports):
-            if name in self._lengths:
-                found[index] = self._held(name).shape
+            length = self._lengths.get(name)
+            if length is not None:
+                shape, axis = shapes[index], self._axes[name]
+                found[index] = (*shape[:axis], length, *shape[axis + 1 :])
         return tuple(found)
 
     def _bound(self, variant: _Variant, arrays: list[Any], shapes: Shapes) -> list[Any]:
         """Bind to sizes, and let the caches have memory for what the run puts into them."""
         binding = variant.context.binding
         binding.bind(shapes, self._capacity)
-        lengths = [binding.shape(c.tensor)[c.axis] for c in variant.caches.values()]
-        needed = max(lengths, default=0)
+        needed = max(variant.lengths().values(), default=0)
         if needed > self._capacity:
             self._grow(max(needed, 2 * self._capacity))
             binding.bind(shapes, self._capacity)
