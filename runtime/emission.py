@@ -59,6 +59,9 @@ class Emission(Steps):
         Whether the node that is being emitted reads and writes such values as they lie.
     absorbed : set of int
         Indices of nodes whose results another node's step computes.
+    summed : dict of onnx_ir.Value to onnx_ir.Value
+        Values that are rows and the sums of their blocks, which products make of the rows
+        (`ops.summed_rows`).
     rounded : set of str
         Names of nodes that products of bfloat16 compute.
     """
@@ -82,6 +85,7 @@ class Emission(Steps):
         self.halves: set[ir.Value] = set()
         self.takes_halves = False
         self.absorbed: set[int] = set()
+        self.summed: dict[ir.Value, ir.Value] = {}
         self.rounded: set[str] = set()
         self._tensors: dict[ir.Value, Tensor] = {}
         self._reordered: dict[tuple[Any, ...], Tensor] = {}

@@ -27,6 +27,7 @@ from .ops import OPERATORS
 from .ops.normalized_groups import emit_normalized_group
 from .ops.pointwise import emit_pointwise
 from .ops.quantized_planes import emit_quantized_planes
+from .ops.summed_rows import absorb_sums
 from .placement import find_places
 from .ports import add_ports, make_inputs, model_metadata
 from .program import Program
@@ -107,6 +108,7 @@ def _emit_nodes(emit: Emission) -> None:
     groups, emit.places = find_groups(graph), find_places(graph)
     emit.halves |= find_half_values(graph, groups, emit.options)
     chains = find_chains(graph, groups, emit.places)
+    absorb_sums(emit)
     for node in graph.nodes:
         chain = chains.get(node.index)
         if chain is None:

@@ -1,7 +1,9 @@
 """Rows of float32 as bytes, each block of a row with a scale of its own.
 
 A block of a row is its signed bytes, of which zeros fill the last one, then their scale (float32)
-and their sum (int32), from which the zero points of what they are multiplied by follow.
+and their sum (int32), from which the zero points of what they are multiplied by follow. Behind the
+blocks of a row may lie, as blocks of their own, the sums of its blocks, which weights with an
+offset for each block multiply.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from ..simd import (
     reduce_max,
     splat,
     store_f32,
+    store_i8,
     store_i32,
     vabs,
     vload,
@@ -32,7 +35,7 @@ TAIL_BYTES = 8
 """Bytes of a block behind its numbers."""
 _LEAST = np.float32(1e-36)
 """Blocks of smaller numbers are zeros: what they would be divided by is not a normal number."""
-_F0 = np.float32(0.0)
+_F0, _MOST = np.float32(0.0), np.float32(127.0)
 _store_bytes = VECTOR_MEMORY["i8"][1]
 
 
@@ -54,30 +57,74 @@ def _largest(x: Pointer, count: int) -> Any:
     return reduce_max(largest) + reduce_add(invalid)
 
 
+@njit
+def _finish(target: Pointer, block: int, largest: Any, total: Any) -> None:
+    """Store a block's scale, and the sum of its numbers."""
+    is_zero = largest < _LEAST
+    store_f32(target + block, 0, _F0 if is_zero else largest / _MOST)
+    store_i32(target + block, 1, np.int32(total))
+
+
+@njit
+def _round_block(x: Pointer, count: int, target: Pointer, block: int) -> None:
+    """Round ``count`` numbers."""
+    largest = _largest(x, count)
+    factor = splat(_F0 if largest < _LEAST else _MOST / largest)
+    total = splat(_F0)
+    for i in range(0, block, LANES):
+        value = vrint(_load(x, i, count) * factor)
+        total = total + value
+        _store_bytes(target, i, value)
+    _finish(target, block, largest, reduce_add(total))
+
+
+@njit
+def _sum(x: Pointer, count: int) -> Any:
+    total = splat(_F0)
+    for i in range(0, count, LANES):
+        total = total + _load(x, i, count)
+    return reduce_add(total)
+
+
+@njit
+def _round_sums(x: Pointer, count: int, target: Pointer, block: int) -> None:
+    """Round the sums of ``count`` blocks."""
+    largest, invalid = _F0, _F0
+    for i in range(count):
+        value = _sum(x + i * block * 4, block)
+        largest, invalid = max(largest, abs(value)), invalid + value * _F0
+    largest = largest + invalid  # NaN where one is not finite
+    factor = _MOST / largest if largest >= _LEAST else _F0
+    total = _F0
+    for i in range(block):
+        value = _F0
+        if i < count and factor > _F0:
+            value = np.rint(_sum(x + i * block * 4, block) * factor)
+        store_i8(target, i, np.int8(value))
+        total += value
+    _finish(target, block, largest, total)
+
+
 @kernel
 def byte_blocks(
     thread: int, part: int, until: int, parts: int, x: Pointer, y: Pointer, rows: int, depth: int,
-    x_row: int, block: int,
+    x_row: int, block: int, sums: int,
 ) -> int:  # fmt: skip
     """Round rows, ``x_row`` elements apart, to blocks of ``block`` bytes, a multiple of 16.
 
     The largest magnitude of a block becomes 127; the scale of a block with a number that is not
-    finite is NaN. Blocks are split into parts.
+    finite is NaN. With ``sums``, whose blocks divide the depth, those of a row's blocks follow it.
+    Blocks are split into parts.
     """
-    blocks = (depth + block - 1) // block
+    own = (depth + block - 1) // block
+    blocks = own + ((own + block - 1) // block if sums != 0 else 0)
     for item in range(rows * blocks * part // parts, rows * blocks * until // parts):
-        first = item % blocks * block
-        source = x + (item // blocks * x_row + first) * 4
+        row, first = x + item // blocks * x_row * 4, item % blocks
         target = y + item * (block + TAIL_BYTES)
-        count = min(block, depth - first)
-        largest = _largest(source, count)
-        is_zero = largest < _LEAST
-        factor = splat(_F0 if is_zero else np.float32(127.0) / largest)
-        total = splat(_F0)
-        for i in range(0, block, LANES):
-            value = vrint(_load(source, i, count) * factor)
-            total = total + value
-            _store_bytes(target, i, value)
-        store_f32(target + block, 0, _F0 if is_zero else largest / np.float32(127.0))
-        store_i32(target + block, 1, np.int32(reduce_add(total)))
+        if first < own:
+            count = min(block, depth - first * block)
+            _round_block(row + first * block * 4, count, target, block)
+        else:
+            first = (first - own) * block
+            _round_sums(row + first * block * 4, min(block, own - first), target, block)
     return 0

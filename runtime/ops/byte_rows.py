@@ -32,17 +32,23 @@ def takes_bytes(emit: Emission, maker: ir.Node, block: int) -> bool:
     return is_allowed and block <= _LARGEST_BLOCK and integer_speed() > 1
 
 
-def rows_as_bytes(emit: Emission, a: Tensor, row_stride: Dim, block: int) -> Tensor:
-    """Return the blocks of rows that are ``row_stride`` apart, once for all products with them."""
+def rows_as_bytes(
+    emit: Emission, a: Tensor, row_stride: Dim, block: int, has_sums: bool = False
+) -> Tensor:
+    """Return the blocks of rows that are ``row_stride`` apart, once for all products with them.
+
+    With ``has_sums`` those of the sums of a row's blocks follow (`summed_rows`).
+    """
 
     def make() -> Tensor:
         *sizes, depth = a.shape
-        rows = product(sizes)
-        y = emit.new((rows, -(-depth // block), block + TAIL_BYTES), "uint8", name=a.name)
+        rows, blocks = product(sizes), -(-depth // block)
+        blocks += -(-blocks // block) if has_sums else 0
+        y = emit.new((rows, blocks, block + TAIL_BYTES), "uint8", name=a.name)
         emit.step(
             byte_blocks, outputs=[y], op_type="QuantizeBlocks", x=a, y=y, rows=rows, depth=depth,
-            x_row=row_stride, block=block,
+            x_row=row_stride, block=block, sums=int(has_sums),
         )  # fmt: skip
         return y
 
-    return emit.once(a, ("bytes", block), make)
+    return emit.once(a, ("bytes", block, has_sums), make)

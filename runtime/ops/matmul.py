@@ -24,6 +24,7 @@ from .pointwise import emit_expression, emit_pointwise
 from .product_images import filters, images, over_matrix, with_even_rows
 from .registry import Operator, register
 from .short_weights import MOST_ROWS, short_weights
+from .summed_rows import rows_of
 from .term_products import (
     MANY_ROWS,
     WIDENED_TERMS,
@@ -166,10 +167,10 @@ def _add_apart(
 
 def _lower_matmul(emit: Emission, node: Node, group: Group) -> None:
     """Vectors become matrices of one row or column; leading axes of size 1 of b go away."""
-    a, info = emit.tensor(node.values[0]), node.required(1)
+    (a, has_sums), info = rows_of(emit, node), node.required(1)
     packed = packed_weights(emit, node, product(a.shape[:-1]), turned=False)
     if packed is not None:
-        _emit_packed(emit, group, a, packed)
+        _emit_packed(emit, group, a, packed, has_sums=has_sums)
         return
     b: np.ndarray | Tensor = info.array() if info.is_constant else emit.tensor(node.values[1])
     if len(a.shape) > 1 and len(b.shape) > 1:
@@ -349,19 +350,20 @@ def _takes_terms(emit: Emission, conv: Convolution, terms: int) -> bool:
 
 def _emit_packed(
     emit: Emission, group: Group, a: Tensor, b: PackedWeights, bias: np.ndarray | None = None,
-    y: Tensor | None = None,
+    y: Tensor | None = None, has_sums: bool = False,
 ) -> None:  # fmt: skip
     """Emit a product with weights that stay small, by terms of AMX where there are many rows."""
     node = group.head
     assert node is not None
-    emit.check(a.shape[-1], len(b.numbers), f"columns of {a.name!r} and rows of the other")
+    if not has_sums:
+        emit.check(a.shape[-1], len(b.numbers), f"columns of {a.name!r} and rows of the other")
     with emit.taking_halves(False):
         a, stride = with_even_rows(emit, emit.as_type(a, "float32"))
         y = y or emit.output(group.last)
 
         def small() -> None:
             sums = emit.output(node) if group.body else y
-            emit_packed(emit, node.name, a, stride, b, bias, sums)
+            emit_packed(emit, node.name, a, stride, b, bias, sums, has_sums)
             if group.body:  # what follows is a step of its own
                 emit_pointwise(emit, Group(group.body), y)
 

@@ -197,41 +197,63 @@ def _block(maker: ir.Node) -> int:
     return maker.attributes["block_size"].as_int() if "block_size" in maker.attributes else 0
 
 
-def _whole(emit: Emission, maker: ir.Node, turned: bool) -> PackedWeights | None:
-    """Weights that a DequantizeLinear of constants gives."""
+def bytes_block(emit: Emission, node: Node) -> int:
+    """Return the block of a MatMul's weights that surely meet bytes (`packed_weights`), else 0."""
+    info, maker = constant_matrix(node), _maker(emit, node)
+    if info is None or maker is None or emit.options.get("precision") in ("bf16", "bf16_weights"):
+        return 0
+    block, size = _block(maker), product(info.dims)
+    is_large = isinstance(size, int) and size >= _LEAST_WEIGHTS
+    if not is_large or not takes_bytes(emit, maker, block):
+        return 0
+    return block if _grids(emit, maker, False) is not None else 0
+
+
+def _grids(
+    emit: Emission, maker: ir.Node, turned: bool
+) -> tuple[str, int, np.ndarray, np.ndarray] | None:
+    """Kind of weights, what is added to their numbers, and (blocks, columns) scales and zeros."""
     infos = [None if each is None else emit.infos[each] for each in maker.inputs]
-    numbers, scales, *zeros = [None if info is None else info.array() for info in infos]
-    assert numbers is not None and scales is not None
-    unsigned = _unsigned(numbers)
-    if unsigned is None or scales.dtype != np.float32:
+    numbers, scale, zero = (*infos, None)[:3]
+    assert numbers is not None and scale is not None
+    unsigned = _unsigned(numbers.dtype)
+    if unsigned is None or scale.dtype != "float32":
         return None
-    kind, shift = unsigned
-    own_zeros = (
-        np.zeros((), np.int64) if not zeros or zeros[0] is None else zeros[0].astype(np.int64)
-    )
+    scales, zeros = scale.array(), np.zeros((), np.int64) if zero is None else zero.array()
     axis = maker.attributes["axis"].as_int() % 2 if "axis" in maker.attributes else 1
-    block = _block(maker)
-    wide = (numbers.astype(np.int16) + shift).astype(np.uint8)
+    rows, columns = (size if isinstance(size, int) else 0 for size in numbers.dims)
     if turned:
-        wide, axis = wide.T, 1 - axis
-        scales, own_zeros = (a.T if a.ndim == 2 else a for a in (scales, own_zeros))
-    grids = (
-        _by_block(scales, wide.shape, axis, block),
-        _by_block(own_zeros, wide.shape, axis, block),
-    )
+        rows, columns, axis = columns, rows, 1 - axis
+        scales, zeros = (a.T if a.ndim == 2 else a for a in (scales, zeros))
+    grids = [
+        _by_block(each, (rows, columns), axis, _block(maker))
+        for each in (scales, zeros.astype(np.int64))
+    ]
     if grids[0] is None or grids[1] is None:
         return None
+    return (*unsigned, grids[0].astype(np.float32), (grids[1] + unsigned[1]).astype(np.uint8))
+
+
+def _whole(emit: Emission, maker: ir.Node, turned: bool) -> PackedWeights | None:
+    """Weights that a DequantizeLinear of constants gives."""
+    found = _grids(emit, maker, turned)
+    if found is None:
+        return None
+    kind, shift, scales, zeros = found
+    value, block = maker.inputs[0], _block(maker)
+    assert value is not None
+    wide = (emit.infos[value].array().astype(np.int16) + shift).astype(np.uint8)
+    wide = wide.T if turned else wide
     return PackedWeights(
-        kind, wide, grids[0].astype(np.float32), (grids[1] + shift).astype(np.uint8),
-        block or _ONE_BLOCK, takes_bytes(emit, maker, block),
-    )  # fmt: skip
+        kind, wide, scales, zeros, block or _ONE_BLOCK, takes_bytes(emit, maker, block)
+    )
 
 
-def _unsigned(numbers: np.ndarray) -> tuple[str, int] | None:
+def _unsigned(dtype: str) -> tuple[str, int] | None:
     """Kind of weights, and what is added to numbers so that none is below zero."""
     kinds = {"uint8": ("u8", 0), "int8": ("u8", 128), "uint4": ("u4", 0), "int4": ("u4", 8),
              "uint2": ("u2", 0), "int2": ("u2", 2)}  # fmt: skip
-    return kinds.get(numbers.dtype.name)
+    return kinds.get(dtype)
 
 
 def _by_block(
@@ -253,9 +275,12 @@ def _by_block(
 
 def emit_packed(
     emit: Emission, name: str, a: Tensor, row_stride: Any, b: PackedWeights,
-    bias: np.ndarray | None, y: Tensor,
+    bias: np.ndarray | None, y: Tensor, has_sums: bool = False,
 ) -> None:  # fmt: skip
-    """Emit ``a @ b + bias`` to the dense ``y``; rows of ``a`` are ``row_stride`` apart."""
+    """Emit ``a @ b + bias`` to the dense ``y``; rows of ``a`` are ``row_stride`` apart.
+
+    With ``has_sums`` weights for the sums of the rows' blocks follow, which rows as bytes get.
+    """
     depth, columns = b.numbers.shape
     rows = product(a.shape[:-1])
     fields = operand_fields(emit, name, b) | {
@@ -277,7 +302,7 @@ def emit_packed(
         )  # fmt: skip
 
     if b.meets_bytes:
-        words = rows_as_bytes(emit, a, row_stride, b.block)
+        words = rows_as_bytes(emit, a, row_stride, b.block, has_sums)
         kernel = byte_product(b.kind, b.form, lines_of_request())
         emit.step(kernel, outputs=[y], flops=flops, x=words, **fields)
     elif not is_whole(b.kind) or (isinstance(rows, int) and rows < WIDENED_ROWS):

@@ -28,7 +28,7 @@ def quantized(run: Any, x: np.ndarray, block: int, threads: int = 1) -> np.ndarr
     rows, depth = x.shape
     y = np.full((rows, -(-depth // block), block + TAIL_BYTES), 99, np.uint8)
     code = run(byte_blocks, threads, x=x, y=y, rows=rows, depth=depth,
-               x_row=x.strides[0] // 4, block=block)  # fmt: skip
+               x_row=x.strides[0] // 4, block=block, sums=0)  # fmt: skip
     assert code == 0
     return y
 
