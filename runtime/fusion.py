@@ -8,6 +8,8 @@ compiled, so a model may have so many that differ: nodes of further ones stay al
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import onnx_ir as ir
 
 from ..kernels import pointwise as language
@@ -29,8 +31,12 @@ MAX_NUMBERS = 12  # with these
 MAX_EXPRESSIONS = 128  # half a second each to compile
 
 
-def find_groups(graph: Graph) -> dict[int, Group]:
-    """Group nodes; returns the group of each member by node index."""
+def find_groups(graph: Graph, is_apart: Callable[[Node], bool]) -> dict[int, Group]:
+    """Group nodes; returns the group of each member by node index.
+
+    Nodes that are ``apart`` lead no group: their kernels have no epilogue, and what follows them
+    is better grouped with what follows that.
+    """
     groups: dict[int, Group] = {}
     for node in reversed(graph.nodes):
         if node.index in graph.why_host or all(info.is_settled for info in node.infos):
@@ -39,7 +45,8 @@ def find_groups(graph: Graph) -> dict[int, Group]:
         if operator.term is None and operator.fused is None:
             continue
         group = _consumers_group(graph, node, groups)
-        if group is not None and _fits(graph, node, group):
+        is_led = operator.fused is not None
+        if group is not None and _fits(graph, node, group) and not (is_led and is_apart(node)):
             group.nodes.insert(0, node)
             groups[node.index] = group
             if operator.fused is not None:

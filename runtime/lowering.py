@@ -25,6 +25,7 @@ from .half_values import find_half_values, takes_halves
 from .host_steps import emit_host
 from .ops import OPERATORS
 from .ops.normalized_groups import emit_normalized_group
+from .ops.packed_weights import stays_whole
 from .ops.pointwise import emit_pointwise
 from .ops.quantized_planes import emit_quantized_planes
 from .ops.summed_rows import absorb_sums
@@ -105,7 +106,8 @@ def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str
 def _emit_nodes(emit: Emission) -> None:
     """Emit the nodes of a graph: the model's, or a body."""
     graph = emit.graph
-    groups, emit.places = find_groups(graph), find_places(graph)
+    groups = find_groups(graph, lambda node: stays_whole(emit, node))
+    emit.places = find_places(graph)
     emit.halves |= find_half_values(graph, groups, emit.options)
     chains = find_chains(graph, groups, emit.places)
     absorb_sums(emit)

@@ -197,14 +197,41 @@ def _block(maker: ir.Node) -> int:
     return maker.attributes["block_size"].as_int() if "block_size" in maker.attributes else 0
 
 
+def stays_whole(emit: Emission, node: Node) -> bool:
+    """Tell whether a MatMul's weights of whole numbers surely stay small, for any rows.
+
+    Their products have no epilogue, unless AMX may multiply them.
+    """
+    if node.op_type != "MatMul" or node.ir.domain:
+        return False
+    if bytes_block(emit, node):
+        return True
+    maker, rows = _maker(emit, node), product(node.required(0).dims[:-1])
+    return (
+        maker is not None
+        and not may_widen(emit)
+        and _is_large_matrix(emit, node)
+        and _keeps_whole(emit, maker, rows)
+        and _grids(emit, maker, False) is not None
+    )
+
+
+def _is_large_matrix(emit: Emission, node: Node) -> bool:
+    """Tell whether a product's weights are constants, and whole numbers would be worth keeping."""
+    info = constant_matrix(node)
+    if info is None or emit.options.get("precision") in ("bf16", "bf16_weights"):
+        return False
+    size = product(info.dims)
+    return isinstance(size, int) and size >= _LEAST_WEIGHTS
+
+
 def bytes_block(emit: Emission, node: Node) -> int:
     """Return the block of a MatMul's weights that surely meet bytes (`packed_weights`), else 0."""
-    info, maker = constant_matrix(node), _maker(emit, node)
-    if info is None or maker is None or emit.options.get("precision") in ("bf16", "bf16_weights"):
+    maker = _maker(emit, node)
+    if maker is None or not _is_large_matrix(emit, node):
         return 0
-    block, size = _block(maker), product(info.dims)
-    is_large = isinstance(size, int) and size >= _LEAST_WEIGHTS
-    if not is_large or not takes_bytes(emit, maker, block):
+    block = _block(maker)
+    if not takes_bytes(emit, maker, block):
         return 0
     return block if _grids(emit, maker, False) is not None else 0
 

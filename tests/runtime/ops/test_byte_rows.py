@@ -153,3 +153,27 @@ def test_numbers_that_are_not_finite_stay_so(rng: np.random.Generator) -> None:
     (y,) = sardonyx.Session(model).run(None, {"x": x})
     assert not np.isfinite(y[1]).any()
     assert error(y[[0, 2]], x[[0, 2]].astype(float) @ weights) < 0.01
+
+
+def test_what_follows_products_is_one_step(rng: np.random.Generator) -> None:
+    """Such products have no epilogue: the gate and the residual are steps beside no product."""
+    first, weights = product(4, 320, 256, 32, 4)
+    other = onnx.NodeProto()
+    other.CopyFrom(first.graph.node[0])
+    other.name, other.output[0] = "other", "up"
+    first.graph.node[0].output[0] = "gate"
+    first.graph.node.extend([
+        other,
+        make_node("Sigmoid", ["gate"], ["open"], name="sigmoid"),
+        make_node("Mul", ["gate", "open"], ["swish"], name="swish"),
+        make_node("Mul", ["swish", "up"], ["y"], name="mul"),
+    ])  # fmt: skip
+    session = sardonyx.Session(first)
+    kinds = [step.op_type for step in session.engine.program.steps]
+    assert kinds.count("QuantizeBlocks") == 1
+    assert [kind for kind in kinds if "Mul" in kind.split("+")] == ["Swish+Mul"]
+    for rows in (1, 3):
+        x = rng.standard_normal((rows, 320)).astype(np.float32)
+        (found,) = session.run(None, {"x": x})
+        wide = x.astype(float) @ weights
+        assert error(found, wide / (1 + np.exp(-wide)) * wide) < 0.02
