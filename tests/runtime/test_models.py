@@ -29,7 +29,8 @@ def check(path, feeds, threads):
             largest = max(1.0, float(np.abs(b).max(initial=0)))
             np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 * largest)
         else:
-            np.testing.assert_allclose(a / unit(b), b / unit(b), rtol=1e-4, atol=1e-5)
+            # Weights of 24 bits, of a last product, are off by 2 ** -16.
+            np.testing.assert_allclose(a / unit(b), b / unit(b), rtol=1e-4, atol=2e-5)
 
 
 def unit(wanted):

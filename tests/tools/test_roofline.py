@@ -1,5 +1,4 @@
 import json
-import mmap
 
 import pytest
 from sardonyx.tools import roofline as module
@@ -36,15 +35,10 @@ def test_measured_ceilings_are_plausible_and_kept(tmp_path, monkeypatch):
 
 
 def test_bandwidth_is_that_of_memory_of_its_own():
-    def resident() -> int:
-        with open("/proc/self/statm") as file:
-            return int(file.read().split()[1]) * mmap.PAGESIZE
-
-    count, before = 64 << 20, resident()
-    memory = module._resident(count)
-    assert memory.nbytes == count
-    assert float(memory.sum()) > 0
-    assert resident() - before > count * 3 // 4
+    """A page that holds other numbers than zero is not the one page of zeros."""
+    memory = module._resident(1 << 20)
+    assert memory.nbytes == 1 << 20
+    assert memory.all()
 
 
 def test_a_damaged_answer_is_measured_again(tmp_path, monkeypatch):
