@@ -33,10 +33,10 @@ def emit_packed(builder: ir.IRBuilder, values: list[Any], limits: Limits) -> lis
     """Emit vectors of float32 as vectors of as many bytes, in their order."""
     if not HAS_PACKS:
         return [emit_bytes(builder, value, *limits) for value in values]
-    # Unsigned bytes are the distances from the least one; those of int8 have another upper bit.
+    # Unsigned bytes are the distances from the least one, which is added again without a carry.
     least = builder.add(limits.zero, builder.fptosi(limits.low, i32x.llvm))
     shift = _repeated(builder, builder.sub(limits.zero, least), I16, _HALVES)
-    flip = _repeated(builder, least, I8, _BYTES)
+    first_byte = _repeated(builder, least, I8, _BYTES)
     packed = []
     for first in range(0, len(values), 4):
         four = values[first : first + 4]
@@ -45,7 +45,7 @@ def emit_packed(builder: ir.IRBuilder, values: list[Any], limits: Limits) -> lis
         pairs = [_saturated(builder, "packssdw", _HALVES, whole[i : i + 2]) for i in (0, 2)]
         pairs = [_added(builder, pair, shift) for pair in pairs]
         joined = _saturated(builder, "packuswb", _BYTES, pairs)
-        joined = builder.xor(joined, flip)
+        joined = builder.add(joined, first_byte)
         # Each quarter of a register has a quarter of each of the vectors.
         words = builder.bitcast(joined, i32x.llvm)
         order = [4 * quarter + vector for vector in range(4) for quarter in range(4)]

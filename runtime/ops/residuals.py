@@ -19,6 +19,7 @@ from ..graph import Node
 from ..groups import Group
 from ..strides import same_strides
 from ..tensors import Tensor
+from .byte_limits import Limited
 from .epilogue import Epilogue
 
 _Grid = tuple[np.ndarray, np.ndarray]
@@ -57,12 +58,16 @@ class Residual:
         is_positive = total is not None and total.op_type == "Relu"
         if is_positive:
             total = makers.get(total.values[0])  # type: ignore[arg-type,union-attr]
-        if total is None or total.op_type != "Add" or quantizer.op_type != "QuantizeLinear":
+        if (
+            total is None
+            or total.op_type not in ("Add", "Sum")
+            or quantizer.op_type != "QuantizeLinear"
+        ):
             return None
         operands = [makers.get(value) for value in total.values]  # type: ignore[arg-type]
         if not all(each is not None and each.op_type == "DequantizeLinear" for each in operands):
             return None
-        if len(body) != 4 + is_positive or operands[0] is operands[1]:
+        if len(operands) != 2 or len(body) != 4 + is_positive or operands[0] is operands[1]:
             return None
         own, other = sorted(operands, key=lambda node: node.values[0] is not head.outputs[0])  # type: ignore[union-attr]
         assert own is not None
@@ -97,7 +102,7 @@ def tile_bytes(
     """Return an epilogue that makes bytes of sums in the tile, and what of a group is left.
 
     ``scale`` and ``zero`` are those of the head's own bytes. Its result is the head's, or that of
-    a residual sum behind it.
+    a Clip or of a residual sum behind it.
     """
     head, residual = group.head, Residual.of(group)
     assert head is not None
@@ -108,7 +113,10 @@ def tile_bytes(
         )
         if whole is not None:
             return whole, Group([head], head)
-    return Epilogue(result=emit.output(head, order=order), scales=scale, zero=zero), group
+    limited = Limited.of(group)
+    y = emit.output(limited.node, order=order)
+    epilogue = Epilogue(result=y, scales=scale, zero=zero, limits=limited.limits)
+    return epilogue, limited.rest
 
 
 def _grid(node: Node) -> _Grid | None:
