@@ -22,7 +22,7 @@ from ..tensors import Tensor
 from .byte_limits import Limited
 from .epilogue import Epilogue
 
-_Grid = tuple[np.ndarray, np.ndarray]
+ByteGrid = tuple[np.ndarray, np.ndarray]
 """Scale, float32, and zero point."""
 
 
@@ -41,9 +41,9 @@ class Residual:
     """
 
     other: ir.Value
-    own_grid: _Grid
-    other_grid: _Grid
-    grid: _Grid
+    own_grid: ByteGrid
+    other_grid: ByteGrid
+    grid: ByteGrid
     is_positive: bool
 
     @classmethod
@@ -75,7 +75,7 @@ class Residual:
         floats = (info.dtype for node in body[:-1] for info in node.infos)
         if set(floats) != {"float32"} or quantizer.attribute("precision", 0) not in (0, 1):
             return None
-        own_grid, other_grid, grid = _grid(own), _grid(other), _grid(quantizer)
+        own_grid, other_grid, grid = grid_of(own), grid_of(other), grid_of(quantizer)
         if own_grid is None or other_grid is None or grid is None:
             return None
         value = other.values[0]
@@ -119,7 +119,7 @@ def tile_bytes(
     return epilogue, limited.rest
 
 
-def _grid(node: Node) -> _Grid | None:
+def grid_of(node: Node) -> ByteGrid | None:
     """Return that of a QuantizeLinear or DequantizeLinear of bytes with one constant scale."""
     infos = [node.input(1), node.input(2)]
     if not all(info is not None and info.is_constant and info.array().size == 1 for info in infos):
