@@ -33,20 +33,11 @@ def emit_packed(builder: ir.IRBuilder, values: list[Any], limits: Limits) -> lis
     """Emit vectors of float32 as vectors of as many bytes, in their order."""
     if not HAS_PACKS:
         return [emit_bytes(builder, value, *limits) for value in values]
-    # Unsigned bytes are the distances from the least one; those of int8 have another upper bit.
-    least = builder.add(limits.zero, builder.fptosi(limits.low, i32x.llvm))
-    shift = _repeated(builder, builder.sub(limits.zero, least), I16, _HALVES)
-    flip = _repeated(builder, least, I8, _BYTES)
     packed = []
     for first in range(0, len(values), 4):
         four = values[first : first + 4]
-        whole = [_rounded(builder, value, limits.high) for value in four]
-        whole += [whole[-1]] * (4 - len(four))
-        pairs = [_saturated(builder, "packssdw", _HALVES, whole[i : i + 2]) for i in (0, 2)]
-        pairs = [_added(builder, pair, shift) for pair in pairs]
-        joined = _saturated(builder, "packuswb", _BYTES, pairs)
-        joined = builder.xor(joined, flip)
         # Each quarter of a register has a quarter of each of the vectors.
+        joined = emit_quarters(builder, four + [four[-1]] * (4 - len(four)), limits)
         words = builder.bitcast(joined, i32x.llvm)
         order = [4 * quarter + vector for vector in range(4) for quarter in range(4)]
         ordered = builder.shuffle_vector(
@@ -57,6 +48,18 @@ def emit_packed(builder: ir.IRBuilder, values: list[Any], limits: Limits) -> lis
             lanes = ir.Constant(ir.VectorType(I32, LANES), list(range(i * LANES, (i + 1) * LANES)))
             packed.append(builder.shuffle_vector(joined, joined, lanes))
     return packed
+
+
+def emit_quarters(builder: ir.IRBuilder, four: list[Any], limits: Limits) -> Any:
+    """Emit four vectors of float32 as one of bytes: a quarter of each, then the next quarters."""
+    # Unsigned bytes are the distances from the least one, which is added again without a carry.
+    least = builder.add(limits.zero, builder.fptosi(limits.low, i32x.llvm))
+    shift = _repeated(builder, builder.sub(limits.zero, least), I16, _HALVES)
+    whole = [_rounded(builder, value, limits.high) for value in four]
+    pairs = [_saturated(builder, "packssdw", _HALVES, whole[i : i + 2]) for i in (0, 2)]
+    pairs = [_added(builder, pair, shift) for pair in pairs]
+    joined = _saturated(builder, "packuswb", _BYTES, pairs)
+    return builder.add(joined, _repeated(builder, least, I8, _BYTES))
 
 
 def _repeated(builder: ir.IRBuilder, words: Any, element: ir.Type, vector: ir.VectorType) -> Any:

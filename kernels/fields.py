@@ -89,9 +89,10 @@ class Scaled(NamedTuple):
     """What whole sums become: bytes (`byte_vectors`), which lie as the sums do, or float32.
 
     ``scales`` has one for each channel (0: sums are stored as they are), ``zero`` is the address of
-    the zero point (0: zero), and ``target`` of the bytes. A tile may add ``other`` bytes, which lie
-    alike, as the words at ``addition`` say (`byte_sums`). Without a target results are floats where
-    the sums are, to which ``shifts`` are added, one for each channel (0: none).
+    the zero point (0: zero), and ``target`` of the bytes, which are from ``least`` to ``most``. A
+    tile may add ``other`` bytes, which lie alike, as the words at ``addition`` say (`byte_sums`).
+    Without a target results are floats where the sums are, to which ``shifts`` are added, one for
+    each channel (0: none).
     """
 
     scales: Pointer
@@ -99,6 +100,8 @@ class Scaled(NamedTuple):
     zero: Pointer
     target: Pointer
     is_signed: int
+    least: int
+    most: int
     other: Pointer
     addition: Pointer
 

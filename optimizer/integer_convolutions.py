@@ -18,10 +18,15 @@ from .edits import insert, new_constant, remove, replace
 from .quantized_values import Grid, dequantized, scales_along, zero_point
 from .values import attribute, constant, dims, graphs, scalar, static_shape, used_once
 
-_MOST_BIAS = 2**30
+_MOST_BIAS = 2**30 + 2**16
+"""Units of a bias beside which sums have room.
+
+Who quantizes may limit it to 2**30, and what it is in units of float32 may be a little more.
+"""
 
 
 Pays = Callable[[Sequence[int], Sequence[Any], int, Sequence[int], Sequence[int]], bool]
+"""Whether a convolution of bytes is worth it; see `convolve_integers`."""
 
 
 def convolve_integers(model: ir.Model, pays: Pays) -> None:
@@ -85,8 +90,8 @@ class _Convolution:
         grid = Grid.of(image)
         if image is None or filters is None or grid is None or not scales_along(filters, 0):
             return None
-        passed, limits, quantizer = _followers(node.outputs[0])
-        scales, bias = constant(filters.inputs[1]), _bias(node)
+        passed, limits, quantizer = followers(node.outputs[0])
+        scales, bias = constant(filters.inputs[1]), bias_of(node)
         assert scales is not None
         is_depthwise = _shape(filters)[1] == 1  # floats are as fast then
         if bias is None or (quantizer is None and is_depthwise):
@@ -106,7 +111,7 @@ class _Convolution:
         return (self.grid.scale * scales).astype(np.float32).reshape(-1)
 
 
-def _followers(
+def followers(
     value: ir.Value,
 ) -> tuple[tuple[ir.Node, ...], tuple[float, float], ir.Node | None]:
     """Return a Relu or Clip if one follows, its limits, and the QuantizeLinear behind."""
@@ -146,7 +151,7 @@ def _shape(filters: ir.Node) -> tuple[int, ...]:
     return weights.shape
 
 
-def _bias(node: ir.Node) -> np.ndarray | None:
+def bias_of(node: ir.Node) -> np.ndarray | None:
     """Bias, float64 (empty: none); None if it is not known."""
     value = node.inputs[2] if len(node.inputs) > 2 else None
     if value is None:

@@ -24,6 +24,8 @@ from .tensors import short_name
 
 _RIGHT = {"MatMul": 1, "MatMulInteger": 1, "QLinearMatMul": 3}
 """Products of matrices, and which input is the right operand."""
+_LINEAR = ("QLinearConv", "QLinearMatMul")
+"""Heads that make bytes of their sums, by scales."""
 
 MAX_NODES = 12
 MAX_OPERANDS = 8  # besides single numbers, of which quantized tensors have two each
@@ -146,13 +148,15 @@ def _is_vector(graph: Graph, node: Node, group: Group) -> bool:
         return False
     expression = write_expression(group.nodes, node.outputs[0])
     types = [group.last.infos[0].dtype]
+    # What makes bytes of sums, in the same kernel, has a scale.
+    scales = ["float32"] if node.op_type in _LINEAR else []
     for source in expression.operands:
         value = source.value if isinstance(source, Placed) else source
         types.append("float32" if isinstance(value, float) else graph.infos[value].dtype)
         placed = isinstance(source, Placed) and source.axis is not None
         if placed and (source.block or (right and source.axis != source.rank - 1)):  # type: ignore[union-attr]
             return False
-    kinds = " ".join(f"{short_name(each)}v" for each in types)
+    kinds = " ".join(f"{short_name(each)}v" for each in types + scales)
     return language.is_vector(expression.text, kinds)
 
 

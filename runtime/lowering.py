@@ -28,6 +28,7 @@ from .ops.normalized_groups import emit_normalized_group
 from .ops.packed_weights import stays_whole
 from .ops.pointwise import emit_pointwise
 from .ops.quantized_planes import emit_quantized_planes
+from .ops.scaled_bytes import emit_scaled_bytes
 from .ops.summed_rows import absorb_sums
 from .placement import find_places
 from .ports import add_ports, make_inputs, model_metadata
@@ -160,7 +161,8 @@ def _demand_sizes(emit: Emission) -> None:
 
 def _emit_group(emit: Emission, group: Group) -> None:
     if group.head is None:
-        if not emit_quantized_planes(emit, group) and not emit_normalized_group(emit, group):
+        makers = (emit_quantized_planes, emit_scaled_bytes, emit_normalized_group)
+        if not any(emitted(emit, group) for emitted in makers):
             emit_pointwise(emit, group)
         return
     operator = OPERATORS[group.head.key]

@@ -75,6 +75,7 @@ class Source:
         from ..optimizer.few_bit_operands import widen_to_bytes
         from ..optimizer.float8_products import multiply_floats
         from ..optimizer.integer_convolutions import convolve_integers
+        from ..optimizer.integer_enlarging import enlarge_integers
         from ..optimizer.integer_products import multiply_integers
         from ..optimizer.quantized_movement import move_integers
         from ..optimizer.short_products import multiply_bytes
@@ -103,6 +104,7 @@ class Source:
         if not is_strict and level == "all":
             move_integers(model)
             widen_to_bytes(model)
+            enlarge_integers(model, integers_pay)
             convolve_integers(model, integers_pay)
             multiply_integers(model)
             multiply_bytes(model, two_bytes_pay)

@@ -26,16 +26,17 @@ _BYTES = ir.VectorType(_BYTE, _BLOCK)
 _TABLE, _ROW = 256, 16
 
 _LOOK_UP = "llvm.x86.avx512.vpermi2var.qi.512"
-_HAS_LOOK_UP = LANES == 16 and has_feature("avx512vbmi")
+HAS_LOOK_UP = LANES == 16 and has_feature("avx512vbmi")
+"""Whether the processor looks up 128 entries at once."""
 SHUFFLE = {8: "llvm.x86.avx2.pshuf.b", 16: "llvm.x86.avx512.pshuf.b.512"}.get(LANES, "")
-HAS_TABLES = _HAS_LOOK_UP or LANES == 8 or (LANES == 16 and has_feature("avx512bw"))
+HAS_TABLES = HAS_LOOK_UP or LANES == 8 or (LANES == 16 and has_feature("avx512bw"))
 """Whether the processor looks up a vector of bytes at a time."""
 
 _Found = Callable[[Any], Any]
 """Emits what a table has for a vector of places."""
 
 
-def _of_quarters(builder: ir.IRBuilder, at: Callable[[int], Any]) -> _Found:
+def of_quarters(builder: ir.IRBuilder, at: Callable[[int], Any]) -> _Found:
     """Look up places in a table at an address, by two quarters of it at once."""
     quarters = [
         builder.load(builder.bitcast(at(_BLOCK * i), _BYTES.as_pointer()), align=1)
@@ -109,7 +110,7 @@ def _look_up_blocks(typingctx, x, table, y, blocks):  # type: ignore[no-untyped-
             pointer = at(address, builder.mul(index, ir.Constant(_PLACE, _BLOCK)))
             return builder.bitcast(pointer, _BYTES.as_pointer())
 
-        prepare = _of_quarters if _HAS_LOOK_UP else _of_sixteen
+        prepare = of_quarters if HAS_LOOK_UP else _of_sixteen
         found = prepare(builder, lambda offset: at(args[1], ir.Constant(_PLACE, offset)))
         with cgutils.for_range(builder, args[3]) as loop:
             places = builder.load(block(args[0], loop.index), align=1)

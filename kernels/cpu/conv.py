@@ -172,7 +172,7 @@ def convolve(
     store_f64(words, TILE.high, after.high)
     if scaled.target != 0:
         ends = LAST | SCALED
-        zero, low, high = limits(scaled.zero, scaled.is_signed)
+        zero, low, high = limits(scaled.zero, scaled.is_signed, scaled.least, scaled.most)
         store_f64(words, TILE.low, np.float64(low))
         store_f64(words, TILE.high, np.float64(high))
         store_i64(words, TILE.zero, zero)

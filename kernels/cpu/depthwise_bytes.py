@@ -195,7 +195,7 @@ def depthwise_bytes(
         y: Pointer, table: Pointer, w: Pointer, bias: Pointer, scaled: Scaled,
         scale_step: int, channels: int, width: int, pixel: int,
     ) -> None:  # fmt: skip
-        zero, low, high = limits(scaled.zero, scaled.is_signed)
+        zero, low, high = limits(scaled.zero, scaled.is_signed, scaled.least, scaled.most)
         blocks = (channels + LANES - 1) // LANES
         apart = blocks * _LINE
         scales = splat(load_f32(scaled.scales, 0))

@@ -59,13 +59,12 @@ def quad_rows(
 
 
 @njit
-def limits(zero: Pointer, is_signed: int) -> Any:
-    """Return a zero point at an address (0: zero), and what it leaves of the range of bytes."""
+def limits(zero: Pointer, is_signed: int, least: int, most: int) -> Any:
+    """Return a zero point at an address (0: zero), and limits of bytes without it."""
     point: Any = 0
     if zero != 0:
         point = np.int64(load_i8(zero, 0)) if is_signed != 0 else np.int64(load_u8(zero, 0))
-    least = -128 if is_signed != 0 else 0
-    return point, np.float32(least - point), np.float32(least + 255 - point)
+    return point, np.float32(least - point), np.float32(most - point)
 
 
 @kernel

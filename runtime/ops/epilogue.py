@@ -51,6 +51,8 @@ class Epilogue:
     shifts
         Without a result scales, one for each channel, make floats of whole sums, which these are
         added to before the activation.
+    limits
+        Of these bytes; None for those of their type.
     other, addition
         Bytes of these strides that the tile adds before, and words that say how
         (``kernels.byte_sums``).
@@ -74,6 +76,7 @@ class Epilogue:
     scales: Tensor | None = None
     shifts: Tensor | None = None
     zero: Tensor | None = None
+    limits: tuple[int, int] | None = None
     other: Tensor | None = None
     addition: Tensor | None = None
     kernel: Kernel | None = None
@@ -177,9 +180,14 @@ class Epilogue:
     def scaled_fields(self) -> dict[str, Any]:
         """Fields of the record of a kernel that scales whole sums."""
         target = None if self.scales is None else self.result
+        least, most = self.limits or (0, 0)
+        if target is not None and self.limits is None:
+            bounds = np.iinfo(target.dtype)
+            least, most = bounds.min, bounds.max
         return {
             "scales": self.scales, "shifts": self.shifts, "zero": self.zero, "target": target,
             "is_signed": int(target is not None and target.dtype == "int8"),
+            "least": int(least), "most": int(most),
             "other": self.other, "addition": self.addition,
         }  # fmt: skip
 

@@ -8,25 +8,25 @@ convolutions of weights that steps compute are those of float64.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 
 import numpy as np
 
-from ...errors import InvalidModel
 from ...kernels.arithmetic import HAS_QUADS
-from ...kernels.cpu.pairs import pair_rows, paired
+from ...kernels.cpu.pairs import paired
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..groups import Group
-from ..strides import channels_last_order, contiguous_strides
-from ..symbolic import Dim, not_one, product
-from ..tensors import Tensor, short_name
+from ..strides import channels_last_order
+from ..symbolic import Dim, product
+from ..tensors import Tensor
 from . import checks, quads
-from .convolution import KINDS, Convolution
+from .byte_limits import Limited
+from .convolution import Convolution
 from .depthwise_bytes import emit_depthwise_bytes, takes_bytes
 from .epilogue import Epilogue
 from .excess import excess, with_excess, without
 from .forms import emit_convolution
+from .integer_images import as_floats, filters_of, image_of, is_known, pixel_pairs
 from .integers import (
     by_channel,
     combined_scale,
@@ -35,7 +35,6 @@ from .integers import (
     emit_quantized,
     emit_rest,
     following,
-    halved,
     only_bytes,
     quantizing,
     requantizing,
@@ -43,12 +42,8 @@ from .integers import (
 from .pad import emit_padded
 from .pointwise import emit_expression
 from .registry import Operator, register
-from .terms import Term, call
-from .weights import three_axes
+from .wide_pixels import WidePixels
 from .windows import Window
-
-_EXACT_TAPS = (1 << 24) // 255**2
-"""Products of numbers of 9 bits with whose sums float32 is exact."""
 
 
 def _infer_conv(node: Node) -> list[Info]:
@@ -69,7 +64,7 @@ def _conv_dims(node: Node, w_index: int, x_zero: Info | None) -> tuple[Dim, ...]
 
 def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     order = channels_last_order(node.infos[0].rank)
-    conv = _as_floats(emit, node, (0, 2), (1, 3))
+    conv = as_floats(emit, node, (0, 2), (1, 3))
     if conv is None:
         is_complete = _excess(node, 1, 3) is None
         found = following(emit, group, 1, order, is_complete=is_complete, has_rows=_has_rows(node))
@@ -104,21 +99,27 @@ def _emit_conv_sums(
     ``bias`` is an input, too.
     """
     groups, channels = node.attribute("group", 1), node.required(filters[0]).dims[1]
-    x, zero = _image(emit, node, image, channels * groups)
-    weights, beyond = _filters(node, *filters), _excess(node, *filters)
+    x, zero = image_of(emit, node, image, channels * groups)
+    weights, beyond = filters_of(node, *filters), _excess(node, *filters)
     weights = without(weights, beyond)
     own, total, pad = node.required(image[0]), None, None
+    window, wide = Window.of(node, node.required(filters[0]).dims[2:]), None
     found = quads.weight_words(weights, 1, own.dtype)
+    if found is not None and beyond is None and groups == 1:
+        wide = WidePixels.of(weights, window, y, epilogue or Epilogue())
+    if wide is not None:
+        found = quads.weight_words(wide.filters(weights), 1, own.dtype)
     words, kind = found or (paired(weights, 1), "i16")
     if found is None:
         if bias is not None and node.input(bias) is not None:
             total = emit.ordered(emit.tensor(node.values[bias]))
-        x = _pixel_pairs(emit, x, zero, groups, channels)
+        x = pixel_pairs(emit, x, zero, groups, channels)
     else:
         sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
         total, pad = quads.zero_terms(emit, node, own, image[1], sums, kind, bias)
+        if wide is not None:
+            x, channels = wide.image(emit, x, zero), wide.read * channels
         x = quads.pixel_quads(emit, x, groups, channels, kind)
-    window = Window.of(node, node.required(filters[0]).dims[2:])
     if pad is not None:
         x, window = _with_slices_around(emit, x, window, pad)
     conv = Convolution(
@@ -134,7 +135,9 @@ def _emit_conv_sums(
         pad=pad,
         epilogue=epilogue or Epilogue(),
     )
-    if beyond is None:
+    if wide is not None:
+        wide.emit(emit, conv)
+    elif beyond is None:
         emit_convolution(emit, conv)
     else:
         _emit_with_excess(emit, node, image[1], conv, weights, beyond)
@@ -144,7 +147,7 @@ def _excess(node: Node, *filters: int) -> np.ndarray | None:
     """Return the excess of weights that are words of bytes only without it."""
     if not quads.words_pay() or node.attribute("group", 1) != 1:
         return None
-    weights = _filters(node, *filters)
+    weights = filters_of(node, *filters)
     if quads.weight_words(weights, 1, node.required(0).dtype) is not None:
         return None
     return excess(weights)
@@ -189,114 +192,6 @@ def _with_slices_around(
     return whole, window._replace(depth=own._replace(before=0, after=0))
 
 
-def _as_floats(
-    emit: Emission, node: Node, image: tuple[int, int], filters: tuple[int, int]
-) -> Convolution | None:
-    """Emit the operands of a convolution as floats, which hold its sums exactly.
-
-    Those of a depthwise one fit float32, and those of computed weights float64. None for other
-    convolutions, and for windows whose sums may need more digits.
-    """
-    groups = node.attribute("group", 1)
-    weights: np.ndarray | Tensor
-    if _is_known(node, filters):
-        weights, dtype = _filters(node, *filters).astype(np.float32), "float32"
-        if groups == 1 or weights.shape[:2] != (groups, 1) or weights[0].size > _EXACT_TAPS:
-            return None
-    else:
-        weights, dtype = _computed_filters(emit, node, filters, groups), "float64"
-    x, point = _image(emit, node, image, node.required(filters[0]).dims[1] * groups)
-    order = channels_last_order(len(x.shape))
-    y = emit.new(node.infos[0].dims, dtype, order, node.infos[0].name)
-    return Convolution(
-        group=Group([node], node),
-        kind=KINDS[dtype],
-        x=_centred(emit, emit.channels_last(x), point, dtype, order),
-        y=y,
-        output=y,
-        weights=weights,
-        window=Window.of(node, node.required(filters[0]).dims[2:]),
-        groups=groups,
-    )
-
-
-def _centred(
-    emit: Emission, x: Tensor, zero: Tensor | None, dtype: str, order: Sequence[int] | None = None
-) -> Tensor:
-    """Emit integers without their zero points as floats."""
-    floats, cast = emit.new(x.shape, dtype, order, x.name), f"to_{short_name(dtype)}"
-    text = call(cast, Term("x0"))
-    text = text if zero is None else text - call(cast, Term("x1"))
-    emit_expression(emit, text.text, floats, [x] if zero is None else [x, zero], order)
-    return floats
-
-
-def _computed_filters(emit: Emission, node: Node, filters: tuple[int, int], groups: int) -> Tensor:
-    """Emit weights that are known only when the model runs, as a set of filters for each group."""
-    w, zero = emit.tensor(node.values[filters[0]]), None
-    if node.input(filters[1]) is not None:
-        zero = emit.ordered(emit.tensor(node.values[filters[1]]))
-        emit.check(zero.size, w.shape[0], f"zero points of {w.name!r} and filters", broadcast=True)
-        steps = (not_one(zero.size), *[0] * (len(w.shape) - 1))
-        zero = zero.view(w.shape, steps)
-    emit.check(w.shape[0] % groups, 0, f"filters beyond whole groups in {w.name!r}")
-    wide = _centred(emit, w, zero, "float64")
-    missing = 5 - len(w.shape)
-    shape = (groups, w.shape[0] // groups, w.shape[1], *[1] * missing, *w.shape[2:])
-    return wide.view(shape, contiguous_strides(shape))
-
-
-def _image(
-    emit: Emission, node: Node, image: tuple[int, int], channels: Dim
-) -> tuple[Tensor, Tensor | None]:
-    """Return an image and its zero point."""
-    x = emit.tensor(node.values[image[0]])
-    emit.check(x.shape[1], channels, f"channels of {x.name!r} and of the weights")
-    zero = None if node.input(image[1]) is None else emit.tensor(node.values[image[1]])
-    return x, zero
-
-
-def _is_known(node: Node, filters: tuple[int, int]) -> bool:
-    """Tell whether weights and their zero points are constants."""
-    zero = node.input(filters[1])
-    return node.required(filters[0]).is_constant and (zero is None or zero.is_constant)
-
-
-def _filters(node: Node, index: int, zero_index: int) -> np.ndarray:
-    """Weights (M, C / groups, kd, kh, kw) without zero points, as int16."""
-    weights, zero = node.required(index).array().astype(np.int16), node.input(zero_index)
-    if zero is not None:
-        points = zero.array().astype(np.int16).reshape(-1)
-        if points.size not in (1, weights.shape[0]):
-            raise InvalidModel(
-                f"node {node.name!r} ({node.op_type}): {zero.name!r} has {points.size} zero "
-                f"points, expected 1 or {weights.shape[0]}"
-            )
-        weights = weights - points.reshape(-1, *[1] * (weights.ndim - 1))
-    return three_axes(weights)
-
-
-def _pixel_pairs(
-    emit: Emission, x: Tensor, zero: Tensor | None, groups: int, channels: Dim
-) -> Tensor:
-    """Emit pairs of the channels of each pixel of an image."""
-    x = emit.channels_last(x)
-    images, *spatial = x.shape[0], *x.shape[2:]
-    rows, pixel = product(spatial), x.strides[-1]
-    steps = [pixel * step for step in contiguous_strides(spatial)]
-    if [x.strides[0], *x.strides[2:]] != [rows * pixel, *steps]:
-        x = emit.ordered(x, channels_last_order(len(x.shape)))
-        pixel = x.shape[1]
-    shape = (images, groups * halved(channels), *spatial)
-    words = emit.new(shape, "int32", channels_last_order(len(x.shape)), x.name)
-    emit.step(
-        pair_rows(short_name(x.dtype)), outputs=[words], op_type="Pairs", x=x, zero=zero, y=words,
-        images=images, rows=rows, groups=groups, channels=channels, x_image=rows * pixel,
-        x_row=pixel, zero_step=0,
-    )  # fmt: skip
-    return words
-
-
 def _infer_linear_conv(node: Node) -> list[Info]:
     y_zero = node.required(7)
     demand_bytes(y_zero)
@@ -321,10 +216,13 @@ def _lower_linear_conv(emit: Emission, node: Node, group: Group) -> None:
     scale = combined_scale(emit, node, (1, 4, 6), dims[1])
     zero = emit.tensor(node.values[7])
     if _is_depthwise(node):
-        _emit_depthwise(emit, node, emit.output(node, order=order), scale, zero)
-        emit_rest(emit, group)
+        limited = Limited.of(group)
+        y = emit.output(limited.node, order=order)
+        epilogue = Epilogue(result=y, scales=scale, zero=zero, limits=limited.limits)
+        _emit_depthwise(emit, node, epilogue)
+        emit_rest(emit, limited.rest)
         return
-    conv = _as_floats(emit, node, (0, 2), (3, 5))
+    conv = as_floats(emit, node, (0, 2), (3, 5))
     if conv is None and _excess(node, 3, 5) is None:
         # Bytes that tiles write are read by what follows sooner than rows of sums are.
         by_tile = requantizing(emit, group, scale, zero, order)
@@ -353,16 +251,18 @@ def _lower_linear_conv(emit: Emission, node: Node, group: Group) -> None:
 
 def _is_depthwise(node: Node) -> bool:
     """Tell whether a depthwise convolution goes from bytes to bytes, by products of such words."""
-    if not HAS_QUADS or not _is_known(node, (3, 5)):
+    if not HAS_QUADS or not is_known(node, (3, 5)):
         return False
-    weights, window = _filters(node, 3, 5), Window.of(node, node.required(3).dims[2:])
+    weights, window = filters_of(node, 3, 5), Window.of(node, node.required(3).dims[2:])
     groups = node.attribute("group", 1)
     return groups != 1 and groups == weights.shape[0] and takes_bytes(weights, window)
 
 
-def _emit_depthwise(emit: Emission, node: Node, y: Tensor, scale: Tensor, zero: Tensor) -> None:
-    weights, groups = _filters(node, 3, 5), node.attribute("group", 1)
-    x, _ = _image(emit, node, (0, 2), groups)
+def _emit_depthwise(emit: Emission, node: Node, epilogue: Epilogue) -> None:
+    y = epilogue.result
+    assert y is not None
+    weights, groups = filters_of(node, 3, 5), node.attribute("group", 1)
+    x, _ = image_of(emit, node, (0, 2), groups)
     sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
     bias, pad = quads.zero_terms(emit, node, node.required(0), 2, sums, "u8", 8)
     conv = Convolution(
@@ -376,7 +276,7 @@ def _emit_depthwise(emit: Emission, node: Node, y: Tensor, scale: Tensor, zero: 
         groups=groups,
         bias=bias,
         pad=pad,
-        epilogue=Epilogue(result=y, scales=scale, zero=zero),
+        epilogue=epilogue,
     )
     emit_depthwise_bytes(emit, conv)
 

@@ -18,6 +18,7 @@ from .float_results import float_results
 from .pointwise import emit_expression, emit_pointwise, write_expression
 from .quantization import quantized
 from .residuals import tile_bytes
+from .scaled_bytes import emit_scaled_bytes
 from .terms import Term, call
 
 _BYTES = ("int8", "uint8")
@@ -168,5 +169,6 @@ def _sums(emit: Emission, y: Tensor, order: Sequence[int] | None) -> Tensor:
 
 def emit_rest(emit: Emission, group: Group) -> None:
     """Emit what follows an operator that has given its own result, as a step of its own."""
-    if group.body:
-        emit_pointwise(emit, Group(group.body))
+    rest = Group(group.body)
+    if group.body and not emit_scaled_bytes(emit, rest):
+        emit_pointwise(emit, rest)

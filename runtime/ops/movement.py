@@ -162,7 +162,7 @@ def _infer_depth_to_space(node: Node) -> list[Info]:
 
 def _lower_depth_to_space(emit: Emission, node: Node) -> None:
     x = emit.tensor(node.values[0])
-    y = emit.output(node, order=None)
+    y = emit.output(node, order=preferred_order(x.shape, [x]))
     b = node.attribute("blocksize")
     small, large = (x, y) if node.op_type == "DepthToSpace" else (y, x)
     n, few_channels, h, w = small.shape
@@ -242,12 +242,17 @@ register(
         rules=(checks.one_of("mode", "DCR", "CRD"), _check_blocks),
         infer=_infer_depth_to_space,
         lower=_lower_depth_to_space,
+        layout="as_input",
         moves=True,
     ),
 )
 register(
     "SpaceToDepth",
     Operator(
-        rules=(_check_blocks,), infer=_infer_depth_to_space, lower=_lower_depth_to_space, moves=True
+        rules=(_check_blocks,),
+        infer=_infer_depth_to_space,
+        lower=_lower_depth_to_space,
+        layout="as_input",
+        moves=True,
     ),
 )

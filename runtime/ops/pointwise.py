@@ -20,6 +20,7 @@ from ..groups import Group
 from ..strides import channels_last_order, collapse, contiguous_strides
 from ..symbolic import Dim, is_zero_or_one, not_one, product
 from ..tensors import Tensor, short_name
+from .long_rows import long_rows
 from .registry import OPERATORS, Operator
 from .terms import Placed, Source, Term, call, float32, function
 
@@ -212,30 +213,39 @@ def emit_expression(
         ]
         table = [target.strides, *(tensor.strides for tensor in tensors)]
         dims, rows = collapse(target.shape, axes, table, rank=4)
+    for part in long_rows(emit, [target, *tensors], dims, rows):
+        _emit_rows(emit, text, *part, operations)
+
+
+def _emit_rows(
+    emit: Emission, text: str, tensors: Sequence[Tensor], dims: Sequence[Dim],
+    strides: Sequence[Sequence[Dim]], operations: int,
+) -> None:  # fmt: skip
+    """Emit a step for tensors, the result first, of four axes."""
+    dims, rows = list(dims), [list(row) for row in strides]
     if isinstance(dims[3], int) and dims[3] <= _NARROW and dims[2] != 1:
         # Many rows of a few elements: along the rows there is more to do at a time.
         dims[2], dims[3] = dims[3], dims[2]
         for row in rows:
             row[2], row[3] = row[3], row[2]
-    dtypes = _moved_as(text, [tensor.dtype for tensor in (target, *tensors)])
+    dtypes = _moved_as(text, [tensor.dtype for tensor in tensors])
     kinds = [_kind(dtype, row[3]) for dtype, row in zip(dtypes, rows, strict=True)]
     kinds[0] = kinds[0].replace("s", "v") if dims[3] == 1 else kinds[0]
     if product(dims) in (0, 1):
         # Strides do not matter, so it is the kernel of tensors, with numbers of the model's own.
-        numbers = [False, *(tensor.buffer.kind == WEIGHTS for tensor in tensors)]
+        numbers = [False, *(tensor.buffer.kind == WEIGHTS for tensor in tensors[1:])]
         kinds = [
             kind if is_number and kind[-1] == "s" else f"{kind[:-1]}v"
             for kind, is_number in zip(kinds, numbers, strict=True)
         ]
     kernel = language.pointwise(text, " ".join(kinds))
     fields: dict[str, Any] = {f"d{i}": dim for i, dim in enumerate(dims)}
-    for name, tensor, row in zip(
-        ["y", *(f"x{i}" for i in range(len(tensors)))], [target, *tensors], rows, strict=True
-    ):
+    names = ["y", *(f"x{i}" for i in range(len(tensors) - 1))]
+    for name, tensor, row in zip(names, tensors, rows, strict=True):
         fields[f"{name}p"] = tensor
         fields |= {f"{name}s{i}": stride for i, stride in enumerate(row)}
-    work = product(target.shape) * operations
-    emit.step(kernel, outputs=[target], flops=work, over=tensors, **fields)
+    work = product(dims) * operations
+    emit.step(kernel, outputs=[tensors[0]], flops=work, over=tensors[1:], **fields)
 
 
 def _spread(

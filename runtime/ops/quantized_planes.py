@@ -15,7 +15,8 @@ from ..symbolic import product
 from . import quads
 from .quantization import quotient_type
 
-_READERS = ("QLinearConv", "ConvInteger")
+_READERS = {"QLinearConv": 3, "ConvInteger": 1}
+"""Convolutions, and which input are their weights."""
 _WORD = 4
 """Bytes of a word."""
 
@@ -61,4 +62,8 @@ def _is_read_as_words(emit: Emission, node: Node) -> bool:
 
 
 def _takes_words(node: Node) -> bool:
-    return node.op_type in _READERS and node.attribute("group", 1) == 1
+    """Tell whether a word should have one pixel: of few channels it has several (`wide_pixels`)."""
+    if node.op_type not in _READERS or node.attribute("group", 1) != 1:
+        return False
+    _, channels, *kernel = node.required(_READERS[node.op_type]).dims
+    return kernel[-1] == 1 or channels not in (1, 2)

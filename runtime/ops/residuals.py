@@ -19,9 +19,10 @@ from ..graph import Node
 from ..groups import Group
 from ..strides import same_strides
 from ..tensors import Tensor
+from .byte_limits import Limited
 from .epilogue import Epilogue
 
-_Grid = tuple[np.ndarray, np.ndarray]
+ByteGrid = tuple[np.ndarray, np.ndarray]
 """Scale, float32, and zero point."""
 
 
@@ -40,9 +41,9 @@ class Residual:
     """
 
     other: ir.Value
-    own_grid: _Grid
-    other_grid: _Grid
-    grid: _Grid
+    own_grid: ByteGrid
+    other_grid: ByteGrid
+    grid: ByteGrid
     is_positive: bool
 
     @classmethod
@@ -57,12 +58,16 @@ class Residual:
         is_positive = total is not None and total.op_type == "Relu"
         if is_positive:
             total = makers.get(total.values[0])  # type: ignore[arg-type,union-attr]
-        if total is None or total.op_type != "Add" or quantizer.op_type != "QuantizeLinear":
+        if (
+            total is None
+            or total.op_type not in ("Add", "Sum")
+            or quantizer.op_type != "QuantizeLinear"
+        ):
             return None
         operands = [makers.get(value) for value in total.values]  # type: ignore[arg-type]
         if not all(each is not None and each.op_type == "DequantizeLinear" for each in operands):
             return None
-        if len(body) != 4 + is_positive or operands[0] is operands[1]:
+        if len(operands) != 2 or len(body) != 4 + is_positive or operands[0] is operands[1]:
             return None
         own, other = sorted(operands, key=lambda node: node.values[0] is not head.outputs[0])  # type: ignore[union-attr]
         assert own is not None
@@ -70,7 +75,7 @@ class Residual:
         floats = (info.dtype for node in body[:-1] for info in node.infos)
         if set(floats) != {"float32"} or quantizer.attribute("precision", 0) not in (0, 1):
             return None
-        own_grid, other_grid, grid = _grid(own), _grid(other), _grid(quantizer)
+        own_grid, other_grid, grid = grid_of(own), grid_of(other), grid_of(quantizer)
         if own_grid is None or other_grid is None or grid is None:
             return None
         value = other.values[0]
@@ -97,7 +102,7 @@ def tile_bytes(
     """Return an epilogue that makes bytes of sums in the tile, and what of a group is left.
 
     ``scale`` and ``zero`` are those of the head's own bytes. Its result is the head's, or that of
-    a residual sum behind it.
+    a Clip or of a residual sum behind it.
     """
     head, residual = group.head, Residual.of(group)
     assert head is not None
@@ -108,10 +113,13 @@ def tile_bytes(
         )
         if whole is not None:
             return whole, Group([head], head)
-    return Epilogue(result=emit.output(head, order=order), scales=scale, zero=zero), group
+    limited = Limited.of(group)
+    y = emit.output(limited.node, order=order)
+    epilogue = Epilogue(result=y, scales=scale, zero=zero, limits=limited.limits)
+    return epilogue, limited.rest
 
 
-def _grid(node: Node) -> _Grid | None:
+def grid_of(node: Node) -> ByteGrid | None:
     """Return that of a QuantizeLinear or DequantizeLinear of bytes with one constant scale."""
     infos = [node.input(1), node.input(2)]
     if not all(info is not None and info.is_constant and info.array().size == 1 for info in infos):

@@ -142,6 +142,17 @@ def test_a_bias_beyond_the_sums_stays_a_float():
     assert "Conv" in steps(sardonyx.Session(drawn, threads=1))
 
 
+def test_a_bias_at_the_limit_of_those_who_quantize_is_one_of_sums():
+    rng = np.random.default_rng(3)
+    drawn = model(rng)
+    for tensor in drawn.graph.initializer:
+        if tensor.name == "b":
+            tensor.CopyFrom(onnx.numpy_helper.from_array(np.full(12, 2**30, np.int32), "b"))
+    session = sardonyx.Session(drawn, threads=1)
+    assert "Conv" not in steps(session)
+    agree(session, drawn, rng)
+
+
 def test_what_does_not_pay_stays_as_it_is():
     drawn = onnx.shape_inference.infer_shapes(model(np.random.default_rng(0), strides=[2, 1]))
     imported = ir.from_proto(drawn)
