@@ -19,6 +19,8 @@ from ..simd import (
     load_u8,
     splat_i32,
     store_i32,
+    vload_i32,
+    vload_i32_first,
     vstore_i32,
     vstore_i32_first,
 )
@@ -41,21 +43,49 @@ def quad_rows(
     begins with a word of its own. Rows are split into parts.
     """
     flip = np.int32(0x80808080 - (1 << 32)) if is_signed != 0 else np.int32(0)
-    words, whole = (channels + 3) // 4, channels // 4
-    all_rows = images * rows
+    words, all_rows = (channels + 3) // 4, images * rows
     for row in range(all_rows * part // parts, all_rows * until // parts):
         source = x + row // rows * x_image + row % rows * x_row
-        for group in range(groups):
-            target = y + (row * groups + group) * words * 4
-            for word in range(whole):
-                store_i32(target, word, load_i32(source, word) ^ flip)
-            if words > whole:
-                rest = np.int32(0)
-                for c in range(4 * whole, channels):
-                    rest |= np.int32(load_u8(source, c)) << np.int32(8 * (c % 4))
-                store_i32(target, whole, rest ^ flip)
-            source += channels
+        target = y + row * groups * words * 4
+        if row + 1 < all_rows:
+            _words_with_others(source, target, groups, channels, words, flip)
+        else:
+            _words(source, target, groups, channels, flip)
     return 0
+
+
+@njit
+def _words_with_others(
+    source: Pointer, target: Pointer, groups: int, channels: int, words: int, flip: Any
+) -> None:
+    """Copy the bytes of a row's groups; behind each are those that lie there in memory."""
+    flips = splat_i32(flip)
+    for group in range(groups):
+        own, place = source + group * channels, target + group * words * 4
+        word = 0
+        while word + LANES <= words:
+            vstore_i32(place, word, vload_i32(own, word) ^ flips)
+            word += LANES
+        if word < words:
+            last = vload_i32_first(own, word, words - word) ^ flips
+            vstore_i32_first(place, word, last, words - word)
+
+
+@njit
+def _words(source: Pointer, target: Pointer, groups: int, channels: int, flip: Any) -> None:
+    """Copy the bytes of a row's groups, behind which there may be no memory."""
+    whole = channels // 4
+    words = (channels + 3) // 4
+    for _ in range(groups):
+        for word in range(whole):
+            store_i32(target, word, load_i32(source, word) ^ flip)
+        if words > whole:
+            rest = np.int32(0)
+            for c in range(4 * whole, channels):
+                rest |= np.int32(load_u8(source, c)) << np.int32(8 * (c % 4))
+            store_i32(target, whole, rest ^ flip)
+        source += channels
+        target += words * 4
 
 
 @njit
