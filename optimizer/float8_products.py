@@ -11,6 +11,9 @@ from .edits import insert, replace
 from .quantized_values import BYTES
 from .values import graphs, rank
 
+_OPERANDS = ((0, -2), (3, -1))
+"""First inputs of both operands, and the axis, from the end, that their scales lie along."""
+
 
 def multiply_floats(model: ir.Model) -> None:
     """Replace each QLinearMatMul of float8, in place."""
@@ -27,19 +30,25 @@ def _is_of_floats(node: ir.Node) -> bool:
     return any(value is not None and value.dtype not in BYTES for value in values)
 
 
+def _axis(node: ir.Node, first: int, side: int) -> int | None:
+    """Return the axis that an operand's scales lie along; None where that is not known, or none."""
+    axes, scale_axes = rank(node.inputs[first]), rank(node.inputs[first + 1])
+    if axes is None or scale_axes is None or scale_axes > 1:
+        return None
+    return axes + side if axes > 1 else 0
+
+
 def _rewrite(node: ir.Node) -> None:
+    axes = [_axis(node, first, side) for first, side in _OPERANDS]
+    if None in axes:
+        return  # scales by matrix: left to the host
     operands = []
-    for first, side in ((0, -2), (3, -1)):
-        value, scale = node.inputs[first], node.inputs[first + 1]
-        axes, scale_axes = rank(value), rank(scale)
-        if axes is None or scale_axes is None or scale_axes > 1:
-            return  # by matrix: left to the host
-        axis = axes + side if axes > 1 else 0
-        name = f"{node.name}.{'left' if first == 0 else 'right'}"
+    for (first, _), axis, side in zip(_OPERANDS, axes, ("left", "right"), strict=True):
+        name = f"{node.name}.{side}"
         made = ir.node(
             "DequantizeLinear", node.inputs[first : first + 3], {"axis": axis}, name=name
         )
-        _describe(made.outputs[0], name, ir.DataType.FLOAT, value)
+        _describe(made.outputs[0], name, ir.DataType.FLOAT, node.inputs[first])
         operands.append(made)
     product = ir.node("MatMul", [each.outputs[0] for each in operands], name=f"{node.name}.product")
     _describe(product.outputs[0], str(product.name), ir.DataType.FLOAT, node.outputs[0])
