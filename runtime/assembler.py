@@ -142,6 +142,7 @@ class Assembler:
                 step.nodes[-1] if step.nodes else step.outputs[0].name,
                 step.op_type,
                 step.nodes,
+                step.operators,
                 [self.number(tensor) for tensor in step.outputs],
                 "channels_last" if is_last else "plain",
                 self.code.slot(step.flops),

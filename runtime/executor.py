@@ -280,9 +280,7 @@ class Context:
             names = (self.program.tensors[tensor].name for tensor in step.outputs)
             written = ", ".join(repr(name) for name in names if name)
             what = f", computing {written}" if written else ""
-            raise KernelError(
-                f"node {step.name!r} ({step.op_type}){what}: {ERRORS.get(code, f'error {code}')}"
-            )
+            raise KernelError(f"{step.label}{what}: {ERRORS.get(code, f'error {code}')}")
         if self._status[STATUS_CANCEL]:
             self._status[STATUS_CANCEL] = 0
             fork_lock.pass_by()

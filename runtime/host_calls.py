@@ -112,9 +112,8 @@ class HostCall:
         host, spec = self._host, self._binding.program.tensors[tensor]
         if not isinstance(value, np.ndarray) or value.ndim != len(spec.shape):
             raise KernelError(
-                f"node {host.name!r} ({host.op_type}) gave {spec.name!r} as a "
-                f"{type(value).__name__} of shape {np.shape(value)}, expected "
-                f"{len(spec.shape)} axes of {spec.dtype}"
+                f"{host.label} gave {spec.name!r} as a {type(value).__name__} of shape "
+                f"{np.shape(value)}, expected {len(spec.shape)} axes of {spec.dtype}"
             )
         return np.asarray(value, np.dtype(spec.dtype), order="C")
 
@@ -128,8 +127,7 @@ class HostCall:
             if shape != expected:
                 host, name = self._host, self._binding.program.tensors[tensor].name
                 raise KernelError(
-                    f"node {host.name!r} ({host.op_type}) gave {name!r} the shape {shape}, "
-                    f"expected {expected}"
+                    f"{host.label} gave {name!r} the shape {shape}, expected {expected}"
                 )
 
 

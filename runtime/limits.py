@@ -99,7 +99,7 @@ class Limits:
         row = int(np.flatnonzero(wrong)[0])
         index = int(tensors[row])
         writer = next((step for step in self._program.steps if index in step.outputs), None)
-        node = "" if writer is None else f"node {writer.name!r} ({writer.op_type}): "
+        node = "" if writer is None else f"{writer.label}: "
         reason = f"more than {_MOST_ELEMENTS:.0f} elements"
         if negative[row]:
             is_early = (sizes[row] == UNKNOWN).any()
@@ -115,9 +115,7 @@ class Limits:
         if number < 0:
             steps, number = self._program.host_steps, -1 - number
         # What only outputs need comes after the last step.
-        nodes = [
-            f"node {step.name!r} ({step.op_type})" for step in steps[number:][:1] or steps[-1:]
-        ]
+        nodes = [step.label for step in steps[number:][:1] or steps[-1:]]
         raise InvalidArgument(
             f"{' '.join(nodes) or 'an output'} needs {what}; {self._inputs(values)}"
         )

@@ -53,17 +53,27 @@ class Port:
 
 @dataclass(slots=True)
 class Step:
-    """One kernel call: what it is, for profiles and errors; its record lies in ``words``."""
+    """One kernel call: what it is, for profiles and errors; its record lies in ``words``.
+
+    ``op_type`` says what the kernel does, ``operators`` are those of the ``nodes`` it does it for.
+    """
 
     kernel: int
     record: int
     name: str
     op_type: str
     nodes: list[str]
+    operators: list[str]
     outputs: list[int]
     layout: str
     flops: int
     bytes: int
+
+    @property
+    def label(self) -> str:
+        """The node, for an error message, or the value where the step belongs to no node."""
+        operators = "+".join(self.operators)
+        return f"node {self.name!r} ({operators})" if operators else f"the value {self.name!r}"
 
 
 @dataclass(slots=True)
@@ -83,6 +93,11 @@ class HostStep:
     captured: dict[str, int]
     defines: list[tuple[int, int, int]]
     bodies: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def label(self) -> str:
+        """The node, for an error message."""
+        return f"node {self.name!r} ({self.op_type})"
 
 
 @dataclass(slots=True)

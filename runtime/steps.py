@@ -79,9 +79,10 @@ class Steps:
             if name not in kernel.floats:
                 self._check_number(value, f"{name!r} of the kernel {kernel.ref.function!r}")
         nodes = nodes or self.nodes
-        op_type = op_type or "+".join(node.op_type for node in nodes)
         names = [node.name for node in nodes]
-        step = Pending(kernel, outputs, op_type, names, flops, over, fields, traffic)
+        operators = [node.op_type for node in nodes]
+        op_type = op_type or "+".join(operators)
+        step = Pending(kernel, outputs, op_type, names, operators, flops, over, fields, traffic)
         if self._caught is None:
             self.add(step)
         else:

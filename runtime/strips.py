@@ -121,6 +121,7 @@ def _joined(emit: Emission, steps: list[Pending]) -> Pending:
         over=(),
         op_type="+".join(step.op_type for step in steps),
         nodes=[name for step in steps for name in step.nodes],
+        operators=[name for step in steps for name in step.operators],
     )
 
 

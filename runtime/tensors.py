@@ -129,6 +129,7 @@ class Pending:
     outputs: Sequence[Tensor]
     op_type: str
     nodes: list[str]
+    operators: list[str]
     flops: Dim
     over: Sequence[Tensor]
     fields: dict[str, Any]

@@ -45,7 +45,7 @@ def _lower_expand(emit: Emission, node: Node) -> None:
     for size, dim in zip(reversed(wanted), reversed(shape), strict=False):
         sizes = node.required(1).name
         emit.check(size, dim, f"size in {sizes!r} and of the result", broadcast=True)
-    target = Tensor(x.buffer, 0, x.dtype, shape, (0,) * len(shape), x.name)
+    target = Tensor(x.buffer, 0, x.dtype, shape, (0,) * len(shape), node.infos[0].name)
     emit.set(node.outputs[0], x.view(shape, broadcast_strides(emit, x, target)))
 
 

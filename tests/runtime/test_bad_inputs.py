@@ -104,7 +104,7 @@ def message_of(model: Any, feeds: dict[str, np.ndarray], **options: Any) -> str:
 def names_node(message: str, op: str) -> bool:
     """Tell whether a message names the node, and no node twice."""
     nodes = re.findall(r"node '[^']*' \(\w+\)", message)
-    is_named = f"{op} node producing" in message or any(f"({op}" in node for node in nodes)
+    is_named = f"{op} node producing" in message or any(f"({op})" in node for node in nodes)
     return is_named and len(set(nodes)) == len(nodes)
 
 
