@@ -97,7 +97,7 @@ class _ByteRows(Emitter):
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             (weights, ahead), at, sums = carried[:2], carried[2:end], carried[end:]
             packed = [self._load(i32x.llvm, weights, v * LANES * 4) for v in range(VECTORS)]
-            fetch_ahead(self, ahead, unit_bytes(self.form), self.every)
+            fetch_ahead(self, ahead, ahead_step, unit_bytes(self.form), self.every)
             for i in range(self.each):
                 spread = [simd.emit_splat(builder, self._load(I32, row, i * 4)) for row in at]
                 for v, word in enumerate(packed):

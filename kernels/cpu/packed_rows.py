@@ -33,13 +33,22 @@ _LINE = 64
 """Bytes of a cache line."""
 
 
-def fetch_ahead(emitter: Emitter, ahead: Any, count: int, every: int) -> None:
+def fetch_ahead(emitter: Emitter, ahead: Any, ahead_step: Any, count: int, every: int) -> None:
     """Ask for so many bytes of weights that are not needed yet (`packed_product.panel_loop`).
 
-    Of their cache lines the first of each ``every`` lines is asked for (`fetch_forms`).
+    Of a stream, which moves on by ``count`` bytes, the first of each ``every`` cache lines is asked
+    for (`fetch_forms`). What moves on by fewer bytes is a part of a panel, which nothing reads for
+    long: no processor follows it by itself.
     """
-    for line in range(0, count, _LINE * every):
-        simd.prefetch_line(emitter.builder, emitter.address(ahead, I64(line)))
+    builder = emitter.builder
+    lines = range(0, count, _LINE)
+    for line in lines[::every]:
+        simd.prefetch_line(builder, emitter.address(ahead, I64(line)))
+    if every > 1:
+        with builder.if_then(builder.icmp_signed("!=", ahead_step, I64(count)), likely=False):
+            for line in lines:
+                if line % (_LINE * every):
+                    simd.prefetch_line(builder, emitter.address(ahead, I64(line)))
 
 
 def load_scales(emitter: Emitter, scales: Any, v: int, kind: str) -> Any:
@@ -131,7 +140,7 @@ class _PackedRows(Emitter):
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             at, weight_at, ahead, *sums = carried
             widened = self._unit(weight_at, bases)
-            fetch_ahead(self, ahead, unit_bytes(self.form), self.every)
+            fetch_ahead(self, ahead, ahead_step, unit_bytes(self.form), self.every)
             rows = [self.address(at, builder.mul(x_row, I64(r * 4))) for r in range(self.rows)]
             for i in range(each):
                 factors = widened(i)
