@@ -23,8 +23,8 @@ from ..kernels.abi import (
     STATUS_STEP,
     TIMES_STEPS,
 )
+from ..kernels.index_errors import error_text
 from ..kernels.record import address_of
-from ..kernels.registry import ERRORS
 from . import endings
 from . import team as teams
 from .arguments import Shapes, Signature
@@ -280,7 +280,7 @@ class Context:
             names = (self.program.tensors[tensor].name for tensor in step.outputs)
             written = ", ".join(repr(name) for name in names if name)
             what = f", computing {written}" if written else ""
-            raise KernelError(f"{step.label}{what}: {ERRORS.get(code, f'error {code}')}")
+            raise KernelError(f"{step.label}{what}: {error_text(code)}")
         if self._status[STATUS_CANCEL]:
             self._status[STATUS_CANCEL] = 0
             fork_lock.pass_by()

@@ -8,7 +8,8 @@ from typing import Any
 from numba import njit
 
 from .. import simd
-from ..registry import INDEX_OUT_OF_RANGE, MANY, Pointer, kernel_factory
+from ..index_errors import out_of_range
+from ..registry import MANY, Pointer, kernel_factory
 from ..simd import load_i64, stack_words, store_i64
 from .elements import RANK, advance, element, offset_of, run_copier, start_odometer
 
@@ -42,7 +43,7 @@ def gather(itemsize: int, index: str) -> Callable[..., int]:
             if at < 0:
                 at += size
             if at < 0 or at >= size:
-                return INDEX_OUT_OF_RANGE
+                return out_of_range(load_index(indices, j))
             source = x + (o * x_outer + at * x_axis + begin) * itemsize
             copy_run(y + (o * y_outer + j * y_axis + begin) * itemsize, source, end - begin)
             j += 1
@@ -86,7 +87,7 @@ def gather_elements(itemsize: int, index: str) -> Callable[..., int]:
             if at < 0:
                 at += size
             if at < 0 or at >= size:
-                return INDEX_OUT_OF_RANGE
+                return out_of_range(load_index(indices, i))
             store(y, i, load(x, origin + at * x_axis))
             origin = advance(dims, position, strides, origin)
         return 0
@@ -96,14 +97,14 @@ def gather_elements(itemsize: int, index: str) -> Callable[..., int]:
 
 @njit
 def locate(indices: Pointer, row: int, depth: int, sizes: Any, strides: Any) -> Any:
-    """Offset that a row of int64 indices names, or -1 when one is out of range."""
+    """Offset that a row of int64 indices names, or the negated error code of one out of range."""
     at = 0
     for axis in range(depth):
         i = load_i64(indices, row * depth + axis)
         if i < 0:
             i += sizes[axis]
         if i < 0 or i >= sizes[axis]:
-            return -1
+            return -out_of_range(load_i64(indices, row * depth + axis))
         at += i * strides[axis]
     return at
 
@@ -130,7 +131,7 @@ def gather_nd(itemsize: int) -> Callable[..., int]:
         for row in range(rows * part // parts, rows * until // parts):
             at = locate(indices, row, depth, sizes, strides)
             if at < 0:
-                return INDEX_OUT_OF_RANGE
+                return -at
             source = x + (row // count * x_batch + at) * itemsize
             copy_run(y + row * inner * itemsize, source, inner)
         return 0

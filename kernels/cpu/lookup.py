@@ -9,7 +9,8 @@ import numpy as np
 from numba import njit
 
 from .. import simd
-from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
+from ..index_errors import out_of_range
+from ..registry import Pointer, kernel_factory
 from ..simd import load_i32, load_i64, splat, store_f32, vstore, vstore_first
 from ..target import LANES
 from .trees import float_bits
@@ -151,7 +152,7 @@ def take_columns(size: int) -> Callable[..., int]:
     ) -> int:  # fmt: skip
         for j in range(count):
             if not -size <= load_i64(indices, j) < size:
-                return INDEX_OUT_OF_RANGE
+                return out_of_range(load_i64(indices, j))
         for row in range(rows * part // parts, rows * until // parts):
             for j in range(count):
                 at = load_i64(indices, j)

@@ -19,7 +19,8 @@ from typing import Any, NamedTuple
 from numba import njit
 
 from ..atomics import atomic_add, atomic_compare_exchange, atomic_load, pause
-from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
+from ..index_errors import out_of_range
+from ..registry import Pointer, kernel_factory
 from ..simd import load_i32, prefetch, store_i64
 from .recurrent_cells import GATES, PHASES, Numbers, cell_phases
 from .recurrent_functions import ARITHMETIC, Arithmetic
@@ -137,7 +138,7 @@ def recurrent_begin(kind: str) -> Callable[..., int]:
             if layer.lengths != 0:
                 length = load_i32(layer.lengths, b)
                 if length < 0 or length > layer.steps:
-                    return INDEX_OUT_OF_RANGE
+                    return out_of_range(length)
             initial = (d * initial_direction + b * initial_batch) * itemsize
             end = (d * layer.last_direction + b * layer.last_batch) * itemsize
             state = row * units * itemsize

@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from ..fields import Strides
+from ..index_errors import out_of_range
 from ..lanes import lanes_of
 from ..registry import INDEX_OUT_OF_RANGE, INVALID_NUMBER, Pointer, kernel_factory
 from ..simd import load_i64, stack_words, store_i64
@@ -125,7 +126,7 @@ def roi_align(dtype: str, is_max: int) -> Callable[..., int]:
             roi, bin_row = line // out_height, line % out_height
             image = load_i64(batches, roi)
             if image < 0 or image >= images:
-                return INDEX_OUT_OF_RANGE
+                return out_of_range(image)
             left = load(rois, 4 * roi) * number(scale) - number(shift)
             top = load(rois, 4 * roi + 1) * number(scale) - number(shift)
             high = load(rois, 4 * roi + 3) * number(scale) - number(shift) - top

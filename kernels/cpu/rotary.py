@@ -7,7 +7,8 @@ from typing import Any
 
 from numba import njit
 
-from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
+from ..index_errors import out_of_range
+from ..registry import Pointer, kernel_factory
 from ..shuffle import deinterleave, interleave
 from ..simd import (
     fma,
@@ -86,7 +87,7 @@ def rotary(interleaved: int) -> Callable[..., int]:
             if positions != 0:
                 position = load_i64(positions, index)
                 if position < 0 or position >= limit:
-                    return INDEX_OUT_OF_RANGE
+                    return out_of_range(position)
                 at = position * half
             for head in range(heads):
                 source = x + (b * x_batch + head * x_head + i * x_row) * 4

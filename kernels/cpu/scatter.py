@@ -8,7 +8,8 @@ from typing import Any
 from numba import njit
 
 from .. import simd
-from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
+from ..index_errors import out_of_range
+from ..registry import Pointer, kernel_factory
 from ..simd import stack_words, store_i64
 from .elements import RANK, advance, offset_of
 from .gather import locate
@@ -70,7 +71,7 @@ def scatter_elements(dtype: str, index: str, reduction: str) -> Callable[..., in
             if at < 0:
                 at += size
             if at < 0 or at >= size:
-                return INDEX_OUT_OF_RANGE
+                return out_of_range(load_index(indices, i))
             put(y, origin + at * y_axis, updates, i)
             origin = advance(dims, position, strides, origin)
         return 0
@@ -100,7 +101,7 @@ def scatter_nd(dtype: str, reduction: str) -> Callable[..., int]:
         for row in range(count):
             at = locate(indices, row, depth, sizes, strides)
             if at < 0:
-                return INDEX_OUT_OF_RANGE
+                return -at
             for i in range(begin, end):
                 put(y, at + i, updates, row * inner + i)
         return 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel
+from ..index_errors import out_of_range
+from ..registry import Pointer, kernel
 from ..simd import load_i64
 from .elements import copy_bytes
 
@@ -14,7 +15,7 @@ def check_begins(
     """Refuse indices (int64) below 0 or above ``most``, before rows in place are overwritten."""
     for i in range(batch):
         if load_i64(indices, i) < 0 or load_i64(indices, i) > most:
-            return INDEX_OUT_OF_RANGE
+            return out_of_range(load_i64(indices, i))
     return 0
 
 
@@ -46,7 +47,7 @@ def tensor_scatter(
         b, o, i = index // per_batch, index // rows, index % rows
         first = load_i64(indices, b) if indices != 0 else 0
         if circular == 0 and (first < 0 or first > room - rows):
-            return INDEX_OUT_OF_RANGE
+            return out_of_range(first)
         at = (first % room + i) % room
         copy_bytes(y + o * cache_bytes + at * row_bytes, update + index * row_bytes, row_bytes)
     return 0

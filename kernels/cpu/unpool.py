@@ -10,7 +10,8 @@ from numba import njit
 
 from .. import simd
 from ..fields import Depth, Sizes, Window
-from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
+from ..index_errors import out_of_range
+from ..registry import Pointer, kernel_factory
 from ..simd import load_f32, load_i64, store_f32, store_u8, vload, vload_first, vstore, vstore_first
 from ..target import LANES
 from .elements import element
@@ -34,7 +35,7 @@ def unpool(itemsize: int) -> Callable[..., int]:
         for i in range(count):
             at = load_i64(indices, i)
             if at < 0 or at >= size:
-                return INDEX_OUT_OF_RANGE
+                return out_of_range(at)
             store(y, at, load(x, i))
         return 0
 
