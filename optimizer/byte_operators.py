@@ -2,8 +2,8 @@
 
 Between a DequantizeLinear and a QuantizeLinear, each with one constant scale, they become the
 operators of com.microsoft that read and write bytes, which importers write as such chains. Means
-over all of an image are GlobalAveragePool, however a model writes them. LRN, for which com.microsoft
-has none, becomes one of a domain of ours.
+over all of an image are GlobalAveragePool, however a model writes them. LRN, for which
+com.microsoft has none, becomes one of a domain of ours.
 """
 
 from __future__ import annotations

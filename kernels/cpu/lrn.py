@@ -78,7 +78,7 @@ def _power(t: Any, beta: float) -> Any:
 
 
 def _bytes_of(result: str) -> Any:
-    """Return what makes numbers of a grid those of a byte: rounded, limited, with its zero point."""
+    """Return what makes numbers of a grid bytes: rounded, with its zero point, limited."""
     limits = np.iinfo(np.int8 if result == "i8" else np.uint8)
     least, most = _F(limits.min), _F(limits.max)
 
@@ -90,7 +90,7 @@ def _bytes_of(result: str) -> Any:
 
 
 def _polynomial(degree: int) -> Any:
-    """Return what computes a power from its polynomial's coefficients, those of high terms first."""
+    """Return what computes a power by a polynomial, whose coefficients begin with the highest."""
 
     @njit
     def power(t: Any, beta: float, coefficients: Pointer) -> Any:

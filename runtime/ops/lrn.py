@@ -2,8 +2,8 @@
 
 ``QLinearLRN``, of a domain of ours, is what `optimizer.byte_operators` makes of LRN between a
 DequantizeLinear and a QuantizeLinear, as com.microsoft's QLinearAveragePool is of an average. The
-numbers of a grid have a largest square, which bounds what the power is taken of: where the polynomial
-of a low degree has it as exactly as float32, that is computed instead, for any exponent.
+numbers of a grid have a largest square, which bounds what the power is taken of: where the
+polynomial of a low degree has it as exactly as float32, that is computed instead.
 """
 
 from __future__ import annotations
