@@ -22,7 +22,7 @@ _FLIP = 0x80
 
 
 class Addition(NamedTuple):
-    """What a sum of two grids is made with; vectors of float32, but for those of `_WHOLE`, of int32.
+    """What a sum of two grids is made with; vectors of float32, those of `_WHOLE` of int32.
 
     Attributes
     ----------
