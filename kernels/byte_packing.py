@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 
 from . import simd
-from .byte_vectors import emit_bytes
+from .byte_vectors import emit_bytes, emit_whole
 from .target import LANES, has_feature
 from .vectors import I8, I16, I32, i32x
 
@@ -60,6 +60,19 @@ def emit_quarters(builder: ir.IRBuilder, four: list[Any], limits: Limits) -> Any
     pairs = [_added(builder, pair, shift) for pair in pairs]
     joined = _saturated(builder, "packuswb", _BYTES, pairs)
     return builder.add(joined, _repeated(builder, least, I8, _BYTES))
+
+
+def emit_rounded(builder: ir.IRBuilder, value: Any, low: Any, high: Any) -> Any:
+    """Emit a vector of float32 as int32, rounded half to even and limited; NaN is the lower limit.
+
+    ``low`` is a vector of int32, ``high`` one of float32.
+    """
+    if HAS_PACKS:
+        whole = _rounded(builder, value, high)
+    else:
+        least = builder.sitofp(low, value.type)
+        whole = builder.fptosi(emit_whole(builder, value, least, high), i32x.llvm)
+    return builder.select(builder.icmp_signed(">", whole, low), whole, low)
 
 
 def _repeated(builder: ir.IRBuilder, words: Any, element: ir.Type, vector: ir.VectorType) -> Any:

@@ -191,16 +191,24 @@ def copy(itemsize: int) -> Callable[..., int]:
         else:
             j = n * part // parts
             inner = n * until // parts - j
+        copy_number = first // m
+        i = first - copy_number * m
         while first < last:
-            i = first % m
             count = min(m - i, last - first)
-            remaining = first // m
+            remaining = copy_number
             out, inp = i * t0 + j * t1, i * s0 + j * s1
-            for axis in range(a - 1, -1, -1):
+            # A division takes as long as a plane of a few elements: the outermost axis needs none.
+            for axis in range(a - 1, 0, -1):
                 size = load_i64(dims, axis)
-                out += remaining % size * load_i64(to, axis)
-                inp += remaining % size * load_i64(source, axis)
-                remaining //= size
+                whole = remaining // size
+                own = remaining - whole * size
+                out += own * load_i64(to, axis)
+                inp += own * load_i64(source, axis)
+                remaining = whole
+            if a > 0:
+                out += remaining * load_i64(to, 0)
+                inp += remaining * load_i64(source, 0)
+            copy_number, i = copy_number + 1, 0
             target, origin = y + out * itemsize, x + inp * itemsize
             if s0 == 1 and s1 != 1 and t1 == 1:
                 plane(target, origin, count, inner, t0, s1)

@@ -2,8 +2,9 @@
 
 A word has four neighbours of a row of one channel. It serves all windows that begin within it and
 end with it or with the words beside it: each has weights of its own, with zeros where its taps are
-not. Words of the rows under a window are made once, padding included, and kept in a ring of rows;
-of volumes for each slice under a window in a ring of its own, anew for each slice of the result.
+not. Words of the rows under a window are made once and kept in a ring of rows; of volumes for each
+slice under a window in a ring of its own, anew for each slice of the result. What rows of padding
+add to the sums of an image is the same for all of a row, and added once.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from numba.core import types
 
 from .. import simd
 from ..arithmetic import ARITHMETIC
-from ..byte_vectors import emit_requantized, emit_store, four_rows, four_rows_first
+from ..byte_packing import Limits, emit_packed
+from ..byte_vectors import emit_bytes, emit_scaled, emit_store, four_rows, four_rows_first
 from ..emitter import BYTE, Emitter
 from ..fields import Depth, Scaled, Sizes, Strides, Window
 from ..registry import Pointer, kernel_factory
@@ -99,66 +101,144 @@ class _Row(Emitter):
         super().__init__(builder, ARITHMETIC["u8"])
         self.height, self.length, self.share = rows, words, share
         self.y, self.table, self.at, self.weights, *args = args
-        self.step, self.width, self.pixel, self.count, self.first, *args = args
-        self.scales, low, high, zero = args
-        self.low, self.high = (simd.emit_splat(builder, end) for end in (low, high))
-        self.zero = simd.emit_splat(builder, builder.trunc(zero, I32))
+        self.step, self.width, self.pixel, self.count, self.begin, self.end, *args = args
+        self.padding, self.first, self.scales, low, high, zero = args
+        self.limits = Limits(
+            *(simd.emit_splat(builder, end) for end in (low, high)),
+            simd.emit_splat(builder, builder.trunc(zero, I32)),
+        )
 
     def vectors(self, address: Any, count: int) -> list[Any]:
         base = self.builder.inttoptr(address, BYTE)
         return [self.vector_load(self.address(base, I64(i * _LINE))) for i in range(count)]
 
-    def starts(self) -> list[Any]:
-        """Pointers to the first words of the channels in each row."""
+    def row(self, index: Any) -> Any:
+        """Pointer to the first words of the channels in a row."""
         builder = self.builder
         table = builder.inttoptr(self.table, I64.as_pointer())
-        rows = [builder.load(builder.gep(table, [I64(row)])) for row in range(self.height)]
-        return [builder.inttoptr(builder.add(row, self.at), BYTE) for row in rows]
+        address = builder.load(builder.gep(table, [index]))
+        return builder.inttoptr(builder.add(address, self.at), BYTE)
+
+    def factors(self, row: Any) -> list[list[Any]]:
+        """Weights of a row: of each window those of its words."""
+        builder, size = self.builder, self.height * self.length * _LINE
+        offset = builder.mul(row, I64(self.length * _LINE))
+        starts = [builder.add(offset, I64(shift * size)) for shift in range(self.share)]
+        return [self.vectors(builder.add(self.weights, at), self.length) for at in starts]
+
+    def multiplied(self, sums: list[Any], words: list[Any], factors: list[list[Any]]) -> list[Any]:
+        """Emit sums of all windows with what a row adds to them."""
+        sums = list(sums)
+        for shift, own in enumerate(factors):
+            for word, factor in zip(words, own, strict=True):
+                sums[shift] = self.fma(word, factor, sums[shift])
+        return sums
 
     def emit(self) -> None:
-        builder, rows, taps = self.builder, self.starts(), self.height * self.length
-        factors = self.vectors(self.weights, self.share * taps)
+        builder, height = self.builder, I64(self.height)
+        is_whole = builder.and_(
+            builder.icmp_signed("<=", self.begin, I64(0)),
+            builder.icmp_signed(">=", self.end, height),
+        )
+        self.choose(is_whole, self.whole, self.inside)
+
+    def whole(self) -> list[Any]:
+        """Emit results whose rows are all there."""
+        rows = [self.row(I64(row)) for row in range(self.height)]
+        factors = [self.factors(I64(row)) for row in range(self.height)]
+
+        def sums(offsets: list[Any]) -> list[Any]:
+            totals = [self.first] * self.share
+            words = [[self.vector_load(self.address(row, at)) for at in offsets] for row in rows]
+            for own, weights in zip(words, factors, strict=True):
+                totals = self.multiplied(totals, own, weights)
+            return totals
+
+        return self.places(sums)
+
+    def inside(self) -> list[Any]:
+        """Emit results of which some rows are padding: what these add is the same for all."""
+        builder = self.builder
+
+        def outside(row: Any, carried: list[Any]) -> list[Any]:
+            is_there = builder.and_(
+                builder.icmp_signed(">=", row, self.begin),
+                builder.icmp_signed("<", row, self.end),
+            )
+            added = self.multiplied(carried, [self.padding] * self.length, self.factors(row))
+            pairs = zip(carried, added, strict=True)
+            return [builder.select(is_there, old, new) for old, new in pairs]
+
+        firsts = self.counted_loop(
+            "outside", I64(self.height), [self.first] * self.share, outside
+        )  # fmt: skip
+        count = builder.sub(self.end, self.begin)
+
+        def sums(offsets: list[Any]) -> list[Any]:
+            def one(index: Any, carried: list[Any]) -> list[Any]:
+                number = builder.add(self.begin, index)
+                row = self.row(number)
+                words = [self.vector_load(self.address(row, at)) for at in offsets]
+                return self.multiplied(carried, words, self.factors(number))
+
+            return self.counted_loop("rows", count, firsts, one)
+
+        return self.places(sums)
+
+    def places(self, sums: Callable[[list[Any]], list[Any]]) -> list[Any]:
+        """Emit all results of a row, of sums of the words at the offsets of a place."""
+        builder = self.builder
         apart = [builder.mul(self.step, I64(word)) for word in range(self.length + 1)]
 
         def place(index: Any, carried: list[Any]) -> list[Any]:
             offset, target = carried
             offsets = [builder.add(offset, each) for each in apart]
-            x = [self.vector_load(self.address(row, at)) for row in rows for at in offsets[:-1]]
-            column = builder.mul(index, I64(self.share))
-            for shift in range(self.share):
-                total = self.first
-                for number, factor in zip(x, factors[shift * taps :], strict=False):
-                    total = self.fma(number, factor, total)
-                at = builder.add(column, I64(shift))
-                with builder.if_then(builder.icmp_signed("<", at, self.width)):
-                    self.store(total, target)
-                target = self.address(target, self.pixel)
-            return [offsets[-1], target]
+            self.store(sums(offsets[:-1]), builder.mul(index, I64(self.share)), target)
+            after = self.address(target, builder.mul(self.pixel, I64(self.share)))
+            return [offsets[-1], after]
 
         more = builder.add(self.width, I64(self.share - 1))
         places = builder.sdiv(more, I64(self.share))
         self.counted_loop("place", places, [I64(0), builder.inttoptr(self.y, BYTE)], place)
+        return []
 
-    def store(self, total: Any, target: Any) -> None:
+    def store(self, totals: list[Any], column: Any, target: Any) -> None:
+        """Store bytes of sums, those of windows that there are."""
         builder = self.builder
-        value = emit_requantized(builder, total, self.scales, self.low, self.high, self.zero)
+        values = [emit_scaled(builder, total, self.scales) for total in totals]
+        targets = [
+            self.address(target, builder.mul(self.pixel, I64(shift)))
+            for shift in range(self.share)
+        ]  # fmt: skip
         full = builder.icmp_signed(">=", self.count, I64(LANES))
-        with builder.if_else(full) as (whole, some):
-            with whole:
-                emit_store(builder, value, target)
-            with some:
-                emit_store(builder, value, target, self.count)
+        end = builder.add(column, I64(self.share))
+        together = builder.and_(full, builder.icmp_signed("<=", end, self.width))
+
+        def all_at_once() -> list[Any]:
+            for value, at in zip(emit_packed(builder, values, self.limits), targets, strict=True):
+                emit_store(builder, value, at)
+            return []
+
+        def one_by_one() -> list[Any]:
+            for shift, (value, at) in enumerate(zip(values, targets, strict=True)):
+                own = builder.add(column, I64(shift))
+                with builder.if_then(builder.icmp_signed("<", own, self.width)):
+                    emit_store(builder, emit_bytes(builder, value, *self.limits), at, self.count)
+            return []
+
+        self.choose(together, all_at_once, one_by_one)
 
 
 @intrinsic(prefer_literal=True)
 def _row(  # type: ignore[no-untyped-def]
-    typingctx, rows, words, share, y, table, at, weights, step, width, pixel, count, first, scales,
-    low, high, zero,
+    typingctx, rows, words, share, y, table, at, weights, step, width, pixel, count, begin, end,
+    padding, first, scales, low, high, zero,
 ):  # fmt: skip
     """Write the results of a vector of channels of a row.
 
     ``table`` has addresses of rows of words, in which these channels are ``at`` bytes further and
-    places ``step`` bytes apart; ``first`` are the sums' first terms.
+    places ``step`` bytes apart, from ``begin`` to ``end``; the others have words of ``padding``.
+    ``first`` are the sums' first terms.
     """
     sizes = rows.literal_value, words.literal_value, share.literal_value
 
@@ -166,9 +246,9 @@ def _row(  # type: ignore[no-untyped-def]
         _Row(builder, *sizes, list(values[3:])).emit()
         return context.get_dummy_value()
 
-    numbers = [types.int64] * 8
+    numbers = [types.int64] * 10
     limits = types.float32, types.float32, types.int64
-    return types.void(rows, words, share, *numbers, i32x, f32x, *limits), codegen
+    return types.void(rows, words, share, *numbers, i32x, i32x, f32x, *limits), codegen
 
 
 # --- the kernel -------------------------------------------------------------------------------
@@ -189,11 +269,12 @@ def depthwise_bytes(
     """
     filter_rows = terms * slices * rows
     taps = filter_rows * words
+    is_plain = filter_rows == rows
 
     @njit
     def convolve_row(
         y: Pointer, table: Pointer, w: Pointer, bias: Pointer, scaled: Scaled,
-        scale_step: int, channels: int, width: int, pixel: int,
+        scale_step: int, channels: int, width: int, pixel: int, begin: int, end: int, padding: Any,
     ) -> None:  # fmt: skip
         zero, low, high = limits(scaled.zero, scaled.is_signed, scaled.least, scaled.most)
         blocks = (channels + LANES - 1) // LANES
@@ -210,7 +291,7 @@ def depthwise_bytes(
             weights = w + block * share * taps * _LINE
             _row(
                 filter_rows, words, share, y + c, table, c * 4, weights, apart, width, pixel, count,
-                first, scales, low, high, zero,
+                begin, end, padding, first, scales, low, high, zero,
             )  # fmt: skip
 
     def body(
@@ -247,17 +328,22 @@ def depthwise_bytes(
                             source + r * strides.x_row, target, border, sizes, window,
                             strides.x_pixel, channels, words, share, flipped,
                         )  # fmt: skip
-                    else:
+                    elif not is_plain:
                         _fill_words(target, line, padding)
                 for k in range(rows):
                     at = own + (top + k * window.dilation_h) % ring * line * 4
                     for term in range(terms):
                         store_i64(table, (term * slices + s) * rows + k, at)
             following = top + ring
+            begin, end = 0, filter_rows
+            if is_plain:
+                apart = window.dilation_h
+                begin = max(0, (apart - 1 - top) // apart)
+                end = max(begin, min(rows, (sizes.height - top + apart - 1) // apart))
             y = scaled.target + image * strides.y_image + out_slice * depth.y_slice
             convolve_row(
                 y + h * strides.y_row, table, w, bias, scaled, scale_step, channels,
-                sizes.out_width, strides.y_pixel,
+                sizes.out_width, strides.y_pixel, begin, end, padding,
             )  # fmt: skip
         return 0
 

@@ -1,4 +1,4 @@
-"""Pooling, global pooling and LRN."""
+"""Pooling and global pooling."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from ...kernels.cpu.lrn import MARGIN, lrn
 from ...kernels.cpu.max_pool import columns_of, max_pool
 from ...kernels.cpu.max_pool_planes import max_pool_planes, workspace_elements
 from ...kernels.cpu.pool import COUNTING, average_pool, max_pool_indices, max_pool_wide
@@ -24,13 +23,11 @@ from .pointwise import emit_expression
 from .quads import channel_words
 from .reduce import emit_reduce, reduce_to
 from .registry import Operator, register
-from .terms import float32
 from .windows import (
     Along,
     Window,
     depth_fields,
     height_width,
-    image_strides,
     size_fields,
     stride_fields,
     window_fields,
@@ -148,7 +145,7 @@ def _lower_average(emit: Emission, node: Node) -> None:
             emit_reduce(emit, node, "mean", list(range(2, x.rank)))
         return
     counting = COUNTING[node.attribute("count_include_pad", 0)]
-    _emit_average(emit, window, *images(emit, node), counting)
+    emit_average(emit, window, *images(emit, node), counting)
 
 
 def images(emit: Emission, node: Node) -> tuple[Tensor, Tensor]:
@@ -157,7 +154,8 @@ def images(emit: Emission, node: Node) -> tuple[Tensor, Tensor]:
     return x, emit.output(node, order=channels_last_order(len(x.shape)))
 
 
-def _emit_average(emit: Emission, window: Window, x: Tensor, y: Tensor, counting: str) -> None:
+def emit_average(emit: Emission, window: Window, x: Tensor, y: Tensor, counting: str) -> None:
+    """Emit means over windows; ``counting`` is one of `COUNTING`, what padding counts as."""
     kernel = _kernel("mean", window, x, height_width(y.shape)[1])
     fields = window_fields(window) | sum_fields(window, counting)
     emit_pool(emit, kernel, window, x, y, fields)
@@ -234,7 +232,7 @@ def _lower_norm(emit: Emission, node: Node) -> None:
     x, y = images(emit, node)
     powers = _powers(emit, x, p)
     sums = y if p == 1 else emit.new(y.shape, y.dtype, channels_last_order(len(y.shape)))
-    _emit_average(emit, window, powers, sums, "nothing")
+    emit_average(emit, window, powers, sums, "nothing")
     _emit_root(emit, sums, y, p)
 
 
@@ -284,56 +282,6 @@ def _lower_global(emit: Emission, node: Node) -> None:
     emit_reduce(emit, node, kind, list(range(2, x.rank)))
 
 
-def _infer_lrn(node: Node) -> list[Info]:
-    x = node.required(0)
-    if x.dtype not in ("float32", "float64") or x.rank < 3:
-        raise OnHost("only images of float32 or float64")
-    return [node.result(x.dims)]
-
-
-def _lower_lrn(emit: Emission, node: Node) -> None:
-    if node.required(0).dtype != "float32" or node.attribute("size") > MARGIN:
-        _compose_lrn(emit, node)
-        return
-    x = emit.channels_last(emit.tensor(node.values[0]))
-    y = emit.output(node, order=(0, *range(2, len(x.shape)), 1))
-    x_image, _, x_pixel = image_strides(x)
-    y_image, _, y_pixel = image_strides(y)
-    spatial = product(x.shape[2:])
-    if x.shape[0] != 1 and (x_image != spatial * x_pixel or y_image != spatial * y_pixel):
-        x = emit.ordered(x, (0, *range(2, len(x.shape)), 1))
-        x_pixel = x.shape[1]
-    emit.step(
-        lrn,
-        outputs=[y],
-        flops=product(y.shape) * (2 * node.attribute("size") + 6),
-        x=x, y=y, pixels=x.shape[0] * spatial, channels=x.shape[1], x_pixel=x_pixel,
-        y_pixel=y_pixel, size=node.attribute("size"), alpha=node.attribute("alpha", 1e-4),
-        beta=node.attribute("beta", 0.75), bias=node.attribute("bias", 1.0),
-    )  # fmt: skip
-
-
-def _compose_lrn(emit: Emission, node: Node) -> None:
-    """Emit means of squares over channels, which are the rows of images, and what divides by them.
-
-    For element types and windows that the kernel does not take.
-    """
-    x, y = emit.ordered(emit.tensor(node.values[0])), emit.output(node)
-    size = node.attribute("size")
-    squares, means = emit.new(x.shape, x.dtype), emit.new(x.shape, x.dtype)
-    emit_expression(emit, "mul(x0,x0)", squares, [x])
-    (images, channels), pixels = x.shape[:2], product(x.shape[2:])
-    shape, strides = (images, pixels, channels, 1), (channels * pixels, 1, pixels, pixels)
-    before = (size - 1) // 2
-    window = Window(rows=Along(size, before=before, after=size - 1 - before))
-    _emit_average(emit, window, squares.view(shape, strides), means.view(shape, strides), "padding")
-    numbers = [
-        emit.constant(np.array(float32(node.attribute(name, default)), x.dtype))
-        for name, default in (("alpha", 1e-4), ("bias", 1.0), ("beta", 0.75))
-    ]
-    emit_expression(emit, "div(x0,pow(add(mul(x1,x2),x3),x4))", y, [x, means, *numbers])
-
-
 _power = checks.at_least_one("p")
 for _name, _lower, _rules in (
     ("MaxPool", _lower_max, (checks.window,)),
@@ -346,12 +294,3 @@ for _name, _lower, _rules in (
     )
 register("GlobalLpPool", Operator(rules=(_power,), infer=_infer_global, lower=_lower_global_norm))
 register("GlobalAveragePool GlobalMaxPool", Operator(infer=_infer_global, lower=_lower_global))
-register(
-    "LRN",
-    Operator(
-        rules=(checks.at_least_one("size"), checks.least_rank(2)),
-        infer=_infer_lrn,
-        lower=_lower_lrn,
-        layout="channels_last",
-    ),
-)

@@ -91,9 +91,13 @@ class Residual:
         other = emit.channels_last(other) if is_image else emit.ordered(other)
         if not same_strides(y.shape, y.strides, other.strides):
             return None
-        words = addition_words(self.own_grid, self.other_grid, self.grid[0], self.is_positive)
-        zero = emit.constant(self.grid[1])
-        return dataclasses.replace(epilogue, zero=zero, other=other, addition=emit.constant(words))
+        (scale, zero) = self.grid
+        words = emit.constant(addition_words(self.own_grid, self.other_grid, scale))
+        ends = np.iinfo(zero.dtype)
+        return dataclasses.replace(
+            epilogue, zero=emit.constant(zero), other=other, addition=words,
+            limits=(max(ends.min, int(zero)), ends.max) if self.is_positive else None,
+        )  # fmt: skip
 
 
 def tile_bytes(

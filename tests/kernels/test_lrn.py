@@ -24,8 +24,9 @@ def test_lrn_like_onnxruntime(
     wide[:, 2:-3] = x[0].reshape(channels, 15).T
     y = np.empty((15, channels), np.float32)
     code = run(
-        lrn, threads, x=wide[:, 2:-3], y=y, pixels=15, channels=channels, x_pixel=channels + 5,
-        y_pixel=channels, size=size, alpha=0.02, beta=beta, bias=1.5,
+        lrn(), threads, x=wide[:, 2:-3], y=y, pixels=15, channels=channels, x_pixel=channels + 5,
+        y_pixel=channels, size=size, scale=0.02 / size, beta=beta, bias=1.5,
+        coefficients=0, x_zero=0, ratio=1.0, y_zero=0,
     )  # fmt: skip
     assert code == 0
     np.testing.assert_allclose(y.T.reshape(x.shape), result, rtol=2e-5, atol=1e-6)
@@ -39,8 +40,8 @@ def test_numbers_of_any_size(
     x = (magnitude * rng.uniform(0.5, 2, (4, 24))).astype(np.float32)
     y = np.empty_like(x)
     run(
-        lrn, 1, x=x, y=y, pixels=4, channels=24, x_pixel=24, y_pixel=24, size=3, alpha=3.0,
-        beta=0.75, bias=bias,
+        lrn(), 1, x=x, y=y, pixels=4, channels=24, x_pixel=24, y_pixel=24, size=3, scale=1.0,
+        beta=0.75, bias=bias, coefficients=0, x_zero=0, ratio=1.0, y_zero=0,
     )  # fmt: skip
     with np.errstate(all="ignore"):
         wanted = formula(x.astype(np.float64)[..., None], 3, 3.0, 0.75, bias)[..., 0]

@@ -1,4 +1,4 @@
-"""Averages and Softmax between bytes read and write bytes, for sessions only."""
+"""Averages, Softmax and LRN between bytes read and write bytes, for sessions only."""
 
 from __future__ import annotations
 
@@ -169,6 +169,50 @@ def test_softmax_of_bytes_that_are_all_alike():
         node = make_node("Softmax", ["a"], ["b"])
         proto = model(node, (3, n), np.uint8, np.uint8, (0.1, 1 / 256), (0, 0))
         agree(proto, {"x": np.full((3, n), 255, np.uint8)}, "QLinearSoftmax", 1e-3)
+
+
+@pytest.mark.parametrize("y", KINDS)
+@pytest.mark.parametrize("x", KINDS)
+@pytest.mark.parametrize("seed", range(6))
+def test_responses(seed, x, y):
+    """Powers by polynomials (of exponents that any have) and, of a wide range, by themselves."""
+    rng = np.random.default_rng([seed, x is np.int8, y is np.int8])
+    channels = int(rng.choice([1, 5, 16, 24, 70, 2100]))
+    shape = (2, channels, *(int(n) for n in rng.integers(1, 6, 2)))
+    attributes: dict[str, Any] = {
+        "size": int(rng.choice([1, 3, 5, 63])), "alpha": float(10.0 ** rng.uniform(-5, 0.5)),
+        "beta": [0.75, 0.5, 1.0, 0.61][seed % 4], "bias": float(rng.uniform(0.5, 2.0)),
+    }  # fmt: skip
+    node = make_node("LRN", ["a"], ["b"], **attributes)
+    own = grids(rng, x, y, bool(rng.integers(2)))
+    proto, feeds = model(node, shape, x, y, *own), {"x": numbers(rng, shape, x)}
+    numbers_of_x = (feeds["x"].astype(float) - own[1][0]) * own[0][0]
+    real, limits = responses(numbers_of_x, attributes) / own[0][1], np.iinfo(y)
+    wanted = np.clip(np.rint(real) + own[1][1], limits.min, limits.max)
+    in_the_middle = np.abs(real - np.floor(real) - 0.5) < 1e-4
+    for threads in (1, 3):
+        session = sardonyx.Session(proto, threads=threads)
+        assert "QLinearLRN" in steps(session)
+        found = session.run(None, feeds)[0]
+        assert found.dtype == y
+        assert (np.abs(found - wanted) <= in_the_middle).all()
+    # Its sums along channels come and go, so its errors grow.
+    assert np.abs(found.astype(int) - onnxruntime_of(proto, feeds)).max() <= 1
+
+
+def responses(x: np.ndarray, own: dict[str, Any]) -> np.ndarray:
+    """LRN by its definition, for an odd size (onnx.reference sums as many channels as images)."""
+    reach, total = own["size"] // 2, np.zeros_like(x)
+    for channel in range(x.shape[1]):
+        near = x[:, max(0, channel - reach) : channel + reach + 1]
+        total[:, channel] = (near**2).sum(1)
+    return np.asarray(x / (own["bias"] + own["alpha"] / own["size"] * total) ** own["beta"])
+
+
+def test_responses_of_more_channels_than_a_kernel_sums_stay():
+    node = make_node("LRN", ["a"], ["b"], size=129)
+    proto = model(node, (1, 200, 3, 3), np.uint8, np.uint8, (0.02, 0.01), (0, 0))
+    assert "LRN" in steps(sardonyx.Session(proto, threads=1))
 
 
 @pytest.mark.parametrize("name", ["QLinearAveragePool", "QLinearGlobalAveragePool"])

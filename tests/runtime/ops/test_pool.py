@@ -185,6 +185,7 @@ def test_response_normalization(check):
     for size in (1, 3, 5):
         node = make_node("LRN", ["x"], ["y"], size=size, alpha=0.2, beta=0.6, bias=1.5)
         images = [{"x": normal(n, c, h, 5)} for n, c, h in ((1, 3, 4), (2, 1, 1), (3, 40, 6))]
+        images.append({"x": normal(3, 20, 1, 1)})
         check([node], images, threads=[1, 4])
 
 
