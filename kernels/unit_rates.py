@@ -68,8 +68,22 @@ def integer_speed() -> float:
 
 def words_pay() -> bool:
     """Tell whether products of words of four bytes are faster than those of pairs of int16."""
-    pairs = max(rates().get(name, 0.0) for name in ("int16 in two steps", "int16"))
-    return EMULATED or _integers() > pairs
+    return EMULATED or _integers() > _pairs()
+
+
+def vector_integer_speed() -> float:
+    """Return `integer_speed` of vectors alone."""
+    return _vector_integers() / rates()["float32"]
+
+
+def pair_speed() -> float:
+    """Return how many times as fast as those of float32 products of int16 are, by vectors."""
+    return _pairs() / rates()["float32"]
+
+
+def _pairs() -> float:
+    """Rate of products of int16."""
+    return max(rates().get(name, 0.0) for name in ("int16 in two steps", "int16"))
 
 
 def tile_integer_speed() -> float:

@@ -34,7 +34,8 @@ from ..scratch import scratch
 from ..simd import load_i64, prefetch, store_i64
 from ..target import LANES
 from ..vectors import intrinsic
-from .tile import ENDINGS, FIRST, LAST, SCALED, Tile, TileRecord
+from .sum_stores import ENDINGS, FIRST, LAST, SCALED
+from .tile import Tile, TileRecord
 from .tile_block import (
     SUMS,
     A,

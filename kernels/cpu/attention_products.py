@@ -12,7 +12,8 @@ from ..target import LANES
 from .attention_job import Attention, Item, Room
 from .attention_scores import exponentials
 from .panel import run_tiles
-from .tile import FIRST, LAST, TILE, TILE_WORDS
+from .sum_stores import FIRST, LAST
+from .tile import TILE, TILE_WORDS
 
 
 class Products(NamedTuple):

@@ -25,7 +25,8 @@ from .packing import flat_width, padded_channels
 from .panel import EPILOGUE_WORDS, reduction_blocks, run_epilogue, run_panel
 from .quads import limits
 from .rows import copy_rows
-from .tile import LAST, SCALED, TILE, TILE_WORDS
+from .sum_stores import LAST, SCALED
+from .tile import TILE, TILE_WORDS
 from .window import taps_inside
 
 # Input rows that the loops over panels should find in the second-level cache, in bytes.

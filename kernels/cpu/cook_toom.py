@@ -1,4 +1,4 @@
-"""Minimal filtering: the matrices of Winograd's convolution, and linear maps with few operations.
+"""Minimal filtering: the matrices of Winograd's convolution.
 
 F(m, r) computes m neighbouring outputs of a filter of r taps with m + r - 1 multiplications:
 ``y = A ((G g) * (B d))`` for m + r - 1 inputs d. The matrices come from evaluating polynomials at
@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import functools
 import itertools
+import math
 from fractions import Fraction
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
-
-from ..emitter import Emitter, constant
 
 # Beside 0 and infinity. Of pairs +-a, +-b that are short binary fractions, these give the least
 # error in float32: a third of that of the usual +-1, +-2, and little more than direct summation.
@@ -32,6 +31,11 @@ _POINTS = {
     5: (Fraction(3, 8), Fraction(-3, 8), Fraction(3, 2), Fraction(-3, 2)),
     6: (Fraction(0), Fraction(3, 4), Fraction(-3, 4), Fraction(3, 2), Fraction(-3, 2)),
 }
+_WHOLE_POINTS = {
+    4: (Fraction(0), Fraction(1), Fraction(-1)),
+    6: (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-2)),
+}
+"""Those whose matrices are of small whole numbers."""
 Matrix: TypeAlias = list[list[Fraction]]
 
 
@@ -51,7 +55,10 @@ def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
     if t == 1:
         one = [[Fraction(1)]]
         return one, one, one
-    points = list(_POINTS[t])
+    return _at_points(list(_POINTS[t]), m, r)
+
+
+def _at_points(points: list[Fraction], m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
     b, g = [], []
     for i, point in enumerate(points):
         others = points[:i] + points[i + 1 :]
@@ -62,6 +69,35 @@ def matrices(m: int, r: int) -> tuple[Matrix, Matrix, Matrix]:
     g.append([Fraction(int(j == r - 1)) for j in range(r)])
     a = [[point**i for point in points] + [Fraction(int(i == m - 1))] for i in range(m)]
     return a, g, b
+
+
+class WholeMatrices(NamedTuple):
+    """Matrices of whole numbers with ``divisors * y = A ((G g) * (B d))``, a divisor an output."""
+
+    a: Matrix
+    g: Matrix
+    b: Matrix
+    divisors: tuple[int, ...]
+
+
+@functools.cache
+def whole_matrices(m: int, r: int) -> WholeMatrices:
+    """Return whole matrices of F(m, r), with divisors and numbers of A as small as can be."""
+    a, g, b = _at_points(list(_WHOLE_POINTS[m + r - 1]), m, r)
+    scales = [math.lcm(*(x.denominator for x in row)) for row in g]
+    g = [[x * scale for x in row] for row, scale in zip(g, scales, strict=True)]
+    a = [[x / scale for x, scale in zip(row, scales, strict=True)] for row in a]
+    divisors = []
+    for i, row in enumerate(a):
+        divisors.append(math.lcm(*(x.denominator for x in row)))
+        a[i] = [x * divisors[i] for x in row]
+    # What all outputs multiply a point by is a factor of its weights.
+    for k, column in enumerate(zip(*a, strict=True)):
+        factor = math.gcd(*(int(x) for x in column))
+        factor = -factor if all(x <= 0 for x in column) else factor
+        g[k] = [x * factor for x in g[k]]
+        a = [[*row[:k], row[k] / factor, *row[k + 1 :]] for row in a]
+    return WholeMatrices(a, g, b, tuple(divisors))
 
 
 class Component(NamedTuple):
@@ -128,71 +164,3 @@ def transform_weights(
         whole = np.tensordot(left, half, (1, 2))
         transformed.append(whole.transpose(0, 3, 2, 1).reshape(-1, channels, out_channels))
     return np.ascontiguousarray(np.concatenate(transformed), np.float32)
-
-
-def linear_map(emit: Emitter, matrix: Matrix, values: list[Any]) -> list[Any]:
-    """Emit the product of a matrix and a vector of registers.
-
-    Points come in pairs +-p: where two columns, or two rows, agree but for signs, their sums and
-    differences serve both, which halves the operations.
-    """
-    columns = list(zip(*matrix, strict=True))
-    pairs = _pairs(columns)
-    for j, k in pairs:
-        # Column j becomes the one of the sum, column k that of the difference.
-        x, y = values[j], values[k]
-        values = list(values)
-        values[j], values[k] = emit.builder.fadd(x, y), emit.builder.fsub(x, y)
-        same = [a == b for a, b in zip(columns[j], columns[k], strict=True)]
-        column = columns[j]
-        columns[j] = tuple(a if s else Fraction(0) for a, s in zip(column, same, strict=True))
-        columns[k] = tuple(Fraction(0) if s else a for a, s in zip(column, same, strict=True))
-    rows = [list(row) for row in zip(*columns, strict=True)]
-    results: dict[int, Any] = {}
-    for i, k in [] if pairs else _pairs([tuple(row) for row in rows]):
-        same_signs = [a == b for a, b in zip(rows[i], rows[k], strict=True)]
-        even = [a if s else Fraction(0) for a, s in zip(rows[i], same_signs, strict=True)]
-        odd = [Fraction(0) if s else a for a, s in zip(rows[i], same_signs, strict=True)]
-        scale = next(a for a in reversed(odd) if a)
-        left = _combination(emit, even, values)
-        right = _combination(emit, [a / scale for a in odd], values)
-        results[i] = _plus(emit, left, scale, right)
-        results[k] = _plus(emit, left, -scale, right)
-    for i, row in enumerate(rows):
-        if i not in results:
-            results[i] = _combination(emit, row, values)
-    return [results[i] for i in range(len(rows))]
-
-
-def _pairs(vectors: list[tuple[Fraction, ...]]) -> list[tuple[int, int]]:
-    """Disjoint pairs of vectors that agree but for some signs."""
-    pairs: list[tuple[int, int]] = []
-    taken: set[int] = set()
-    for i, first in enumerate(vectors):
-        for k in range(i + 1, len(vectors)):
-            both = list(zip(first, vectors[k], strict=True))
-            alike = all(abs(a) == abs(b) for a, b in both) and sum(a != 0 for a in first) > 1
-            if alike and {i, k}.isdisjoint(taken):
-                pairs.append((i, k))
-                taken |= {i, k}
-    return pairs
-
-
-def _combination(emit: Emitter, coefficients: list[Fraction], values: list[Any]) -> Any:
-    terms = [(c, v) for c, v in zip(coefficients, values, strict=True) if c]
-    # A term without a factor costs nothing to begin with.
-    terms.sort(key=lambda term: term[0] != 1)
-    (factor, total), *others = terms
-    if factor != 1:
-        total = emit.builder.fmul(total, constant(float(factor)))
-    for factor, value in others:
-        total = _plus(emit, total, factor, value)
-    return total
-
-
-def _plus(emit: Emitter, total: Any, factor: Fraction, value: Any) -> Any:
-    if factor == 1:
-        return emit.builder.fadd(total, value)
-    if factor == -1:
-        return emit.builder.fsub(total, value)
-    return emit.fma(value, constant(float(factor)), total)

@@ -18,7 +18,8 @@ from ..compiler import environment_key, native_function
 from ..storage import remembered
 from ..target import LANES, REGISTERS
 from ..trials import fastest
-from .tile import FIRST, LAST, OPERANDS, tile
+from .sum_stores import FIRST, LAST
+from .tile import OPERANDS, tile
 
 _SHAPES, _LENGTH = ((14, 2), (6, 4)), 128
 """Tiles that both forms can have, and a sum whose weights stay in the first-level cache."""

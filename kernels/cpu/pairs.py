@@ -127,3 +127,8 @@ def joined(numbers: np.ndarray, axis: int) -> np.ndarray:
     if missing:
         rows = np.concatenate([rows, np.zeros((*rows.shape[:-1], missing), rows.dtype)], -1)
     return np.moveaxis(np.ascontiguousarray(rows).view("<i4"), -1, axis)
+
+
+def unjoined(words: np.ndarray, axis: int) -> np.ndarray:
+    """Return the int8 that words along an axis have four of each."""
+    return np.moveaxis(np.ascontiguousarray(np.moveaxis(words, axis, -1)).view(np.int8), -1, axis)

@@ -10,7 +10,8 @@ from ..fields import Epilogue
 from ..registry import Pointer
 from ..simd import call_kernel, load_i64, store_i64
 from ..target import EMBEDDED_BROADCAST, L1_BYTES, L2_BYTES
-from .tile import FIRST, TILE
+from .sum_stores import FIRST
+from .tile import TILE
 
 # Weights that the loops over tiles should find in a cache, in bytes. The wide tiles of AVX-512
 # take a line in seven cycles, which the second level provides; others need the first.

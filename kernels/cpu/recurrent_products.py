@@ -39,7 +39,8 @@ from ..vector_memory import VECTOR_MEMORY
 from .extremes import scale_of
 from .panel import run_tiles
 from .row_product import row_product
-from .tile import FIRST, LAST, TILE, TILE_WORDS
+from .sum_stores import FIRST, LAST
+from .tile import TILE, TILE_WORDS
 
 _PANELS = {4: 2, 3: 3, 2: 4, 1: 8}
 """Panels of so many vectors that make enough chains of multiply-adds."""

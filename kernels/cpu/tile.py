@@ -23,14 +23,12 @@ from numba.core import types
 
 from .. import simd
 from ..arithmetic import ARITHMETIC, KINDS
-from ..byte_packing import Limits, emit_packed
-from ..byte_sums import emit_added, load_addition
-from ..byte_vectors import emit_load, emit_scaled, emit_store
-from ..emitter import BYTE, VECTOR, Emitter, unpacked
+from ..emitter import BYTE, unpacked
 from ..fields import positions
 from ..registry import Pointer, kernel_factory
 from ..target import EMBEDDED_BROADCAST, LANES
-from ..vectors import F32, I32, I64, intrinsic
+from ..vectors import I64, intrinsic
+from .sum_stores import ENDINGS, FIRST, LAST, SumStores
 
 
 class TileRecord(NamedTuple):
@@ -78,44 +76,22 @@ TILE = positions(TileRecord)
 TILE_WORDS = len(TILE)
 OPERANDS = ("register", "memory")
 """Where multiply-adds take the numbers of ``a`` from: spread into a register, or from memory."""
-FIRST, LAST, SCALED = 1, 2, 4
-"""Flags of the first block of a reduction, of the last, and of one whose whole sums are scaled.
-
-Bytes lie as ``c`` does: where one begins is a quarter of the address of its sum, and ``target``, or
-``other`` of those that are added.
-"""
-ENDINGS = ("bytes", "added", "floats")
-"""What scaled sums become: bytes, bytes of which others were added before (`byte_sums`), floats."""
 _ROWS_PER_POINTER = 3
 _LINE = 64  # bytes
 
 
-class Tile(Emitter):
+class Tile(SumStores):
     """Emits the code of a tile; one method a part."""
 
     def __init__(
         self, builder: ir.IRBuilder, mr: int, nv: int, kind: str, operand: str, ending: str,
         args: Any,
     ) -> None:  # fmt: skip
-        super().__init__(builder, ARITHMETIC[kind])
-        self.ending = ending
+        super().__init__(builder, ARITHMETIC[kind], mr, nv, ending, args)
         self.is_plain, self.has_bytes = kind not in ("f32", "bf16"), kind in ("i16", "u8")
-        self.lanes = self.kind.vector.count
-        self.mr, self.nv = mr, nv
-        self.args = args
         # Every such operand is a load, of which few rows would then have too many.
         self.embedded = operand == "memory" and mr > 2
         self.fetches = 2 if nv * LANES * 4 > 2 * _LINE else 1
-
-    def flag(self, bit: int) -> Any:
-        """Tell whether a flag of the record is set."""
-        masked = self.builder.and_(self.args.flags, I64(bit))
-        return self.builder.icmp_signed("!=", masked, I64(0))
-
-    def counts(self) -> list[Any | None]:
-        """Valid lanes of each vector: all (None), but for the last of the last panel."""
-        last = self.builder.sub(self.args.n, I64((self.nv - 1) * self.lanes))
-        return [*[None] * (self.nv - 1), last]
 
     def start(self, c: Any) -> list[Any]:
         """Accumulators: bias (or zero) at the first block of the reduction, else c."""
@@ -214,111 +190,6 @@ class Tile(Emitter):
             self.flag(LAST), lambda: self.finish(residual, sums), lambda: sums
         )
         return done
-
-    def store(self, c: Any, values: list[Any]) -> None:
-        """Store rows, without the columns that the result does not have."""
-        builder, args = self.builder, self.args
-
-        def write(counts: list[Any | None]) -> None:
-            for m in range(self.mr):
-                row = self.address(c, builder.mul(args.ldc, I64(m)))
-                for j, count in enumerate(counts):
-                    at = self.address(row, I64(j * LANES * 4))
-                    self.vector_store(values[m * self.nv + j], at, count)
-
-        self.for_lanes(write)
-
-    def store_bytes(self, c: Any, sums: list[Any]) -> None:
-        """Store whole sums as bytes."""
-        builder, args = self.builder, self.args
-        base, apart = self.bytes_at(c, args.target), builder.lshr(args.ldc, I64(2))
-        low, high = (
-            simd.emit_splat(builder, builder.fptrunc(end, F32)) for end in (args.low, args.high)
-        )
-        limits = Limits(low, high, simd.emit_splat(builder, builder.trunc(args.zero, I32)))
-
-        def write(counts: list[Any | None]) -> None:
-            values = self.scaled(sums, counts)
-            if self.ending == "added":
-                values = self.added(self.bytes_at(c, args.other), apart, values, counts)
-            for i, value in enumerate(emit_packed(builder, values, limits)):
-                m, j = divmod(i, self.nv)
-                row = self.address(base, builder.mul(apart, I64(m)))
-                emit_store(builder, value, self.address(row, I64(j * LANES)), counts[j])
-
-        self.for_lanes(write)
-
-    def scaled(self, sums: list[Any], counts: list[Any | None]) -> list[Any]:
-        """Sums in their scales, float32."""
-        factors = self.by_channel(self.args.scales, counts)
-        return [
-            emit_scaled(self.builder, total, factors[i % self.nv]) for i, total in enumerate(sums)
-        ]
-
-    def by_channel(self, address: Any, counts: list[Any | None]) -> list[Any]:
-        """Load float32 of the channels."""
-        base = self.builder.inttoptr(address, BYTE)
-        loads = [
-            self.vector_load(self.address(base, I64(j * LANES * 4)), count)
-            for j, count in enumerate(counts)
-        ]
-        return [self.builder.bitcast(each, VECTOR) for each in loads]
-
-    def store_floats(self, c: Any, sums: list[Any]) -> None:
-        """Store whole sums as float32, shifted and activated."""
-        builder, args = self.builder, self.args
-        scaled = self.scaled(sums, self.counts())
-        has_shifts = builder.icmp_signed("!=", args.shifts, I64(0))
-
-        def shifted() -> list[Any]:
-            shifts = self.by_channel(args.shifts, self.counts())
-            return [builder.fadd(value, shifts[i % self.nv]) for i, value in enumerate(scaled)]
-
-        values = self.choose(has_shifts, shifted, lambda: scaled)
-        values = self.activate(values, args.activation, args.low, args.high)
-        self.store(c, [builder.bitcast(value, self.kind.vector) for value in values])
-
-    def store_scaled(self, c: Any, sums: list[Any]) -> None:
-        """Store what whole sums become."""
-        (self.store_floats if self.ending == "floats" else self.store_bytes)(c, sums)
-
-    def bytes_at(self, c: Any, base: Any) -> Any:
-        """Where the bytes of sums lie."""
-        quarter = self.builder.lshr(self.builder.ptrtoint(c, I64), I64(2))
-        return self.builder.inttoptr(self.builder.add(quarter, base), BYTE)
-
-    def added(
-        self, others: Any, apart: Any, values: list[Any], counts: list[Any | None]
-    ) -> list[Any]:
-        """Sums of scaled sums and other bytes, ``apart`` bytes by row."""
-        builder, totals = self.builder, []
-        addition = load_addition(builder, builder.inttoptr(self.args.addition, BYTE))
-        for i, value in enumerate(values):
-            m, j = divmod(i, self.nv)
-            at = self.address(others, builder.add(builder.mul(apart, I64(m)), I64(j * LANES)))
-            totals.append(emit_added(builder, value, emit_load(builder, at, counts[j]), addition))
-        return totals
-
-    def for_lanes(self, write: Callable[[list[Any | None]], None]) -> None:
-        """Emit what is written of all lanes, and of those that the last panel has."""
-
-        def written(counts: list[Any | None]) -> list[Any]:
-            write(counts)
-            return []
-
-        full = self.builder.icmp_signed(">=", self.args.n, I64(self.nv * self.lanes))
-        self.choose(full, lambda: written([None] * self.nv), lambda: written(self.counts()))
-
-    def store_either(self, c: Any, sums: list[Any]) -> None:
-        """Store whole sums, or what they become."""
-
-        def stored(store: Callable[[Any, list[Any]], None]) -> list[Any]:
-            store(c, sums)
-            return []
-
-        self.choose(
-            self.flag(SCALED), lambda: stored(self.store_scaled), lambda: stored(self.store)
-        )
 
     def prefetch(self, c: Any, residual: Any) -> None:
         """Bring in what the end of the tile will need."""

@@ -19,14 +19,16 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from ..fields import Depth, Epilogue, ResidualStrides, Sizes, Strides, Tiles
+from ..fields import Depth, Epilogue, ResidualStrides, Scaled, Sizes, Strides, Tiles
 from ..registry import SHARES, Pointer, kernel
-from ..simd import call_kernel, load_i64, stack_words, store_f64, store_i64
+from ..simd import call_kernel, load_f32, load_i64, stack_words, store_f64, store_i64
 from ..target import LANES
 from .packing import padded_channels
 from .panel import EPILOGUE_WORDS, reduction_blocks, run_epilogue, run_panel
+from .quads import limits
 from .rows import copy_rows
-from .tile import LAST, TILE, TILE_WORDS
+from .sum_stores import LAST, SCALED
+from .tile import TILE, TILE_WORDS
 from .winograd_tiles import INPUT, INPUT_WORDS, OUTPUT, OUTPUT_WORDS
 
 _padded_channels = njit(padded_channels)
@@ -52,7 +54,7 @@ def _point_stride(tiles: int, row: int) -> Any:
 def _read_row(
     inward: Pointer, words: Pointer, x: Pointer, v: Pointer, copy: Pointer, top: int, left: int,
     count: int, height: int, width: int, x_row: int, x_pixel: int, step: int, tall: int,
-    wide: int, channels: int,
+    wide: int, channels: int, fill: Any,
 ) -> None:  # fmt: skip
     """Transform ``count`` tiles of tall x wide pixels, ``step`` apart, the first at (top, left)."""
     store_i64(words, INPUT.channels, channels)
@@ -75,7 +77,7 @@ def _read_row(
             first = min(max(0, at), width)
             copy_rows(
                 x + first * x_pixel * 4, copy, top, top + tall, height, width - first, span,
-                min(span, max(0, -at)), channels, x_row, x_pixel, np.float32(0.0),
+                min(span, max(0, -at)), channels, x_row, x_pixel, fill,
             )  # fmt: skip
             store_i64(words, INPUT.x, copy)
             store_i64(words, INPUT.row, span * channels)
@@ -182,6 +184,22 @@ def _multiply(
     return w
 
 
+@njit
+def _store_scaled(words: Pointer, scaled: Scaled, y: Pointer, column: int) -> None:
+    """Fill in what becomes of whole sums, which would lie at ``y``, from a channel on."""
+    store_i64(words, OUTPUT.flags, SCALED if scaled.scales != 0 else 0)
+    store_i64(words, OUTPUT.scales, scaled.scales + column * 4)
+    store_i64(words, OUTPUT.shifts, scaled.shifts + column * 4 if scaled.shifts != 0 else 0)
+    if scaled.target != 0:
+        zero, low, high = limits(scaled.zero, scaled.is_signed, scaled.least, scaled.most)
+        store_f64(words, OUTPUT.low, np.float64(low))
+        store_f64(words, OUTPUT.high, np.float64(high))
+        store_i64(words, OUTPUT.zero, zero)
+        store_i64(words, OUTPUT.target, scaled.target - (y >> 2))
+        store_i64(words, OUTPUT.other, scaled.other - (y >> 2))
+        store_i64(words, OUTPUT.addition, scaled.addition)
+
+
 @kernel
 def winograd(
     thread: int,
@@ -206,6 +224,8 @@ def winograd(
     pool: int,
     pad_top: int,
     pad_left: int,
+    pad: Pointer,
+    spread: int,
     depth: Depth,
     strides: Strides,
     residual_strides: ResidualStrides,
@@ -216,12 +236,14 @@ def winograd(
     workspace: Pointer,
     workspace_bytes: int,
     after: Epilogue,
+    scaled: Scaled,
 ) -> int:
-    """Convolve channels-last float32 images with dilation 1 by Winograd's algorithm.
+    """Convolve channels-last images of float32 or bytes, dilation 1, by Winograd's algorithm.
 
     Fields as in ``conv.convolve``; ``inward`` and ``outward`` are the transforms, ``block`` the
-    most tiles done at a time. Tiles of all images, or panels of output channels, are split over the
-    parts, whichever costs less.
+    most tiles done at a time. ``channels`` are those of points, in words of 4 bytes, of which each
+    word of the image has ``spread``; one of bytes has two. Tiles of all images, or panels of output
+    channels, are split over the parts, whichever costs less.
     """
     words, inner, outer = (
         stack_words(TILE_WORDS),
@@ -242,6 +264,7 @@ def winograd(
     panel = tile.nv * LANES
     panels = (out_channels + panel - 1) // panel
     all_panels, all_channels = groups * panels, groups * channels
+    fill = load_f32(pad, 0) if pad != 0 else np.float32(0.0)
 
     # Shares: tiles, or panels; then every thread transforms all the input.
     all_tiles = slices * down * across
@@ -291,6 +314,7 @@ def winograd(
     store_i64(outer, OUTPUT.activation, after.activation)
     store_f64(outer, OUTPUT.low, after.low)
     store_f64(outer, OUTPUT.high, after.high)
+    _store_scaled(outer, scaled, y, column)
 
     for first in range(tile_first, tile_last, chunk):
         count = min(chunk, tile_last - first)
@@ -308,7 +332,8 @@ def winograd(
                     inward, inner, x + (image * strides.x_image + d * depth.x_slice) * 4,
                     v + done * v_tile * 4, copy, row % down * tile_h * stride_h - pad_top,
                     start * tile_w * stride_w - pad_left, some, height, sizes.width,
-                    strides.x_row, strides.x_pixel, tile_w * stride_w, tall, wide, all_channels,
+                    strides.x_row, strides.x_pixel, tile_w * stride_w, tall, wide,
+                    all_channels // spread, fill,
                 )  # fmt: skip
                 done += some
             weights = _multiply(

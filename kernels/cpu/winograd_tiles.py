@@ -16,12 +16,14 @@ from typing import Any, NamedTuple
 from llvmlite import ir
 from numba.core import types
 
-from ..emitter import BYTE, Emitter, constant, unpacked
+from ..arithmetic import ARITHMETIC
+from ..emitter import BYTE, Emitter, unpacked
 from ..fields import positions
 from ..registry import Pointer, kernel_factory
 from ..target import LANES
 from ..vectors import I64, intrinsic
-from .cook_toom import Matrix, components, linear_map, longest, matrices
+from .cook_toom import Matrix, components, longest, matrices
+from .linear_maps import Floats, Numbers, linear_map
 
 
 class InputRecord(NamedTuple):
@@ -45,7 +47,8 @@ class OutputRecord(NamedTuple):
     """Argument record of the output transform; strides in elements.
 
     It reads the points of ``tiles`` tiles at ``p`` and writes ``valid_h`` x ``valid_w`` pixels (at
-    most a tile) of each to ``y``, after bias, residual and activation (0: none).
+    most a tile) of each to ``y``, after bias, residual and activation (0: none). What follows
+    ``high`` is for whole sums (`sum_stores`), which have no residual.
     """
 
     p: Pointer
@@ -65,6 +68,13 @@ class OutputRecord(NamedTuple):
     activation: int
     low: float
     high: float
+    flags: int
+    scales: Pointer
+    shifts: Pointer
+    zero: int
+    target: Pointer
+    other: Pointer
+    addition: Pointer
 
 
 INPUT, OUTPUT = positions(InputRecord), positions(OutputRecord)
@@ -72,14 +82,30 @@ INPUT, OUTPUT = positions(InputRecord), positions(OutputRecord)
 INPUT_WORDS, OUTPUT_WORDS = len(INPUT), len(OUTPUT)
 
 
-class _Transform(Emitter):
-    """Base of the transforms: loops over tiles and vectors of channels, grids of pixels."""
+class Transform(Emitter):
+    """Base of the transforms: loops over tiles and vectors of channels, grids of pixels.
+
+    Attributes
+    ----------
+    element, arithmetic
+        Kind of what memory has, and arithmetic of what registers have.
+    vector_bytes : tuple of int
+        Bytes of a vector of channels at each of the pointers, if not those of float32.
+    channels : int
+        Those of a vector.
+    """
+
+    element = "f32"
+    arithmetic: type[Numbers] = Floats
+    channels = LANES
+    vector_bytes: tuple[int, ...] = ()
 
     def __init__(self, builder: ir.IRBuilder, args: Any, pool: int) -> None:
-        super().__init__(builder)
-        self.args, self.pool = args, pool
+        super().__init__(builder, ARITHMETIC[self.element])
+        self.args, self.pool, self.numbers = args, pool, self.arithmetic(builder)
 
     def pointer(self, address: Any) -> Any:
+        """Pointer to an address."""
         return self.builder.inttoptr(address, BYTE)
 
     def grid(self, base: Any, height: int, width: int, row: Any, pixel: Any) -> list[list[Any]]:
@@ -96,20 +122,23 @@ class _Transform(Emitter):
         steps: list[Any],
         body: Callable[[list[Any], Any | None, Any], None],
     ) -> None:
-        """Emit loops over tiles and channels: ``body(pointers, valid lanes, byte of channel)``."""
+        """Emit loops over tiles and channels: ``body(pointers, valid lanes, number of vector)``."""
         builder = self.builder
-        full = builder.sdiv(channels, I64(LANES))
-        remaining = builder.srem(channels, I64(LANES))
+        full = builder.sdiv(channels, I64(self.channels))
+        remaining = builder.srem(channels, I64(self.channels))
+        sizes = self.vector_bytes or (LANES * 4,) * len(pointers)
+
+        def moved(pointers: list[Any], index: Any) -> list[Any]:
+            steps = {size: builder.mul(index, I64(size)) for size in sizes}
+            return [self.address(p, steps[size]) for p, size in zip(pointers, sizes, strict=True)]
 
         def tile(_: Any, carried: list[Any]) -> list[Any]:
             def vector(index: Any, _: list[Any]) -> list[Any]:
-                at = builder.mul(index, I64(LANES * 4))
-                body([self.address(p, at) for p in carried], None, at)
+                body(moved(carried, index), None, index)
                 return []
 
             def partial() -> list[Any]:
-                at = builder.mul(full, I64(LANES * 4))
-                body([self.address(p, at) for p in carried], remaining, at)
+                body(moved(carried, full), remaining, full)
                 return []
 
             self.counted_loop("vector", full, [], vector)
@@ -119,14 +148,21 @@ class _Transform(Emitter):
         self.counted_loop("tile", count, pointers, tile)
 
 
-class _Input(_Transform):
+class Input(Transform):
     """V = B d B^T of each polyphase component of each tile and channel."""
+
+    def sides(
+        self, tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
+    ) -> list[list[Matrix]]:
+        """B of each polyphase component, along both axes."""
+        sides = zip(tile, kernel, strides, strict=True)
+        return [[component.b for component in components(*side)] for side in sides]
 
     def emit(
         self, tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
     ) -> None:
-        sides = zip(tile, kernel, strides, strict=True)
-        down, across = ([component.b for component in components(*side)] for side in sides)
+        """Emit all of it."""
+        down, across = self.sides(tile, kernel, strides)
         args = self.args
         row, pixel, point = self.words(args.row), self.words(args.pixel), self.words(args.point)
         row_step, pixel_step = (
@@ -147,7 +183,7 @@ class _Input(_Transform):
                 pixels = self.grid(pointers[0], len(b_h), len(b_w), row_step, pixel_step)
                 for k, value in enumerate(self.points(pixels, b_h, b_w, count)):
                     at = self.address(pointers[1], self.builder.mul(point, I64(k)))
-                    self.vector_store(value, at, count)
+                    self.store_point(value, at, count)
 
             self.over(args.tiles, args.channels, [start, v], steps, body)
             v = self.address(v, self.builder.mul(point, I64(len(b_h) * len(b_w))))
@@ -157,28 +193,54 @@ class _Input(_Transform):
     ) -> Iterator[Any]:
         """Transform the pixels at a grid of pointers: their points, rows first."""
         columns = [
-            linear_map(self, b_h, [self.vector_load(at, count) for at in column])
+            linear_map(self.numbers, b_h, [self.load_pixel(at, count) for at in column])
             for column in zip(*pixels, strict=True)
         ]
         for line in zip(*columns, strict=True):
-            yield from linear_map(self, b_w, list(line))
+            yield from linear_map(self.numbers, b_w, list(line))
+
+    def load_pixel(self, pointer: Any, count: Any | None) -> Any:
+        """Load a vector of channels."""
+        return self.vector_load(pointer, count)
+
+    def store_point(self, value: Any, pointer: Any, count: Any | None) -> None:
+        """Store one of a point."""
+        self.vector_store(value, pointer, count)
 
 
-class _Output(_Transform):
+class Row(NamedTuple):
+    """Row of a tile in registers: its values, where they go, and what is added.
+
+    ``channel`` are the bytes of float32 before the vector's first, ``lanes`` those that are valid.
+    """
+
+    values: list[Any]
+    targets: list[Any]
+    residuals: list[Any]
+    channel: Any
+    lanes: Any | None
+
+
+class Output(Transform):
     """y = activation(pool(A P A^T) + bias + residual) of each tile and channel.
 
     ``pool`` takes the maximum of every pool x pool values. Bias and activation follow, which
     changes nothing as long as the activation never falls.
     """
 
+    def sides(
+        self, tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
+    ) -> list[Matrix]:
+        """A along both axes."""
+        sides = zip(tile, kernel, strides, strict=True)
+        return [matrices(m, longest(r, stride))[0] for m, r, stride in sides]
+
     def emit(
         self, tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
     ) -> None:
+        """Emit all of it."""
         args, builder = self.args, self.builder
-        a_h, a_w = (
-            matrices(m, longest(r, stride))[0]
-            for m, r, stride in zip(tile, kernel, strides, strict=True)
-        )
+        a_h, a_w = self.sides(tile, kernel, strides)
         whole = [
             builder.icmp_signed(">=", valid, I64(m // self.pool))
             for valid, m in zip((args.valid_h, args.valid_w), tile, strict=True)
@@ -190,30 +252,40 @@ class _Output(_Transform):
         )
 
     def tiles(self, a_h: Matrix, a_w: Matrix, guarded: bool) -> list[Any]:
+        """Emit the loops; ``guarded`` ones look which pixels there are."""
         th, tw = len(a_h[0]), len(a_w[0])
         height, width = len(a_h) // self.pool, len(a_w) // self.pool
         args = self.args
         row, pixel, point = self.words(args.row), self.words(args.pixel), self.words(args.point)
         r_row, r_pixel = self.words(args.r_row), self.words(args.r_pixel)
 
-        def body(pointers: list[Any], count: Any | None, channel: Any) -> None:
+        def body(pointers: list[Any], count: Any | None, vector: Any) -> None:
             p, y, residual = pointers
+            channel = self.builder.mul(vector, I64(LANES * 4))
             columns = []
             for j in range(tw):
                 at = [self.builder.mul(point, I64(i * tw + j)) for i in range(th)]
                 loads = [self.vector_load(self.address(p, a), count) for a in at]
-                columns.append(linear_map(self, a_h, loads))
+                columns.append(linear_map(self.numbers, a_h, loads))
             bias = self.bias(channel, count)
             targets = self.grid(y, height, width, row, pixel)
             residuals = self.grid(residual, height, width, r_row, r_pixel)
             for i in range(height):
                 lines = [
-                    linear_map(self, a_w, [column[i * self.pool + part] for column in columns])
+                    self.finished(
+                        i,
+                        linear_map(
+                            self.numbers,
+                            a_w,
+                            [column[i * self.pool + part] for column in columns],
+                        ),
+                    )
                     for part in range(self.pool)
                 ]
                 line = self.pooled(lines)
-                line = [self.builder.fadd(value, bias) for value in line]
-                self.pixels(i, line, targets[i], residuals[i], count, guarded)
+                line = [self.numbers.plus(value, bias) for value in line]
+                row_of = Row(line, targets[i], residuals[i], channel, count)
+                self.pixels(i, row_of, guarded)
 
         steps = [
             self.words(args.tile),
@@ -235,45 +307,53 @@ class _Output(_Transform):
         return self.builder.select(self.builder.fcmp_unordered(">", a, b), a, b)
 
     def bias(self, channel: Any, count: Any | None) -> Any:
+        """Bias of a vector of channels, or zeros."""
         has_bias = self.builder.icmp_signed("!=", self.args.bias, I64(0))
         at = self.address(self.pointer(self.args.bias), channel)
         return self.choose(
-            has_bias, lambda: [self.vector_load(at, count)], lambda: [constant(0.0)]
+            has_bias,
+            lambda: [self.vector_load(at, count)],
+            lambda: [ir.Constant(self.kind.vector, None)],
         )[0]
 
-    def pixels(
-        self, i: int, values: list[Any], targets: list[Any], residuals: list[Any],
-        count: Any | None, guarded: bool,
-    ) -> None:  # fmt: skip
+    def finished(self, i: int, values: list[Any]) -> list[Any]:
+        """Return what the transform has made of row i of a tile."""
+        return values
+
+    def pixels(self, i: int, row: Row, guarded: bool) -> None:
         """Finish and store row i of a tile."""
+        builder, columns = self.builder, range(len(row.values))
+        if not guarded:
+            self.store(row, columns)
+            return
+        for j in columns:
+            inside = builder.and_(
+                builder.icmp_signed("<", I64(i), self.args.valid_h),
+                builder.icmp_signed("<", I64(j), self.args.valid_w),
+            )
+            self.choose(inside, lambda j=j: self.store(row, range(j, j + 1)), list)  # type: ignore[misc]
+
+    def store(self, row: Row, columns: range) -> list[Any]:
+        """Store some pixels of a row, with a residual, and activated."""
         args, builder = self.args, self.builder
         has_residual = builder.icmp_signed("!=", args.residual, I64(0))
 
-        def store(columns: range) -> list[Any]:
-            def added() -> list[Any]:
-                loads = [self.vector_load(residuals[j], count) for j in columns]
-                return [builder.fadd(values[j], r) for j, r in zip(columns, loads, strict=True)]
+        def added() -> list[Any]:
+            loads = [self.vector_load(row.residuals[j], row.lanes) for j in columns]
+            return [builder.fadd(row.values[j], r) for j, r in zip(columns, loads, strict=True)]
 
-            line = self.choose(has_residual, added, lambda: [values[j] for j in columns])
-            line = self.activate(line, args.activation, args.low, args.high)
-            for j, value in zip(columns, line, strict=True):
-                self.vector_store(value, targets[j], count)
-            return []
-
-        if not guarded:
-            store(range(len(values)))
-            return
-        for j in range(len(values)):
-            inside = builder.and_(
-                builder.icmp_signed("<", I64(i), args.valid_h),
-                builder.icmp_signed("<", I64(j), args.valid_w),
-            )
-            self.choose(inside, lambda j=j: store(range(j, j + 1)), list)  # type: ignore[misc]
+        line = self.choose(has_residual, added, lambda: [row.values[j] for j in columns])
+        line = self.activate(line, args.activation, args.low, args.high)
+        for j, value in zip(columns, line, strict=True):
+            self.vector_store(value, row.targets[j], row.lanes)
+        return []
 
 
-def _transform(emitter: type[_Input] | type[_Output], record: Any) -> Any:
+def transform(emitter: type[Transform], record: Any) -> Any:
+    """Return the intrinsic of a transform: sizes as literals, its record."""
+
     @intrinsic(prefer_literal=True)
-    def transform(typingctx, mh, mw, rh, rw, sh, sw, pool, args):  # type: ignore[no-untyped-def]
+    def call(typingctx, mh, mw, rh, rw, sh, sw, pool, args):  # type: ignore[no-untyped-def]
         sizes = mh, mw, rh, rw, sh, sw, pool
         numbers = [size.literal_value for size in sizes]
         tile, kernel, strides = (tuple(numbers[i : i + 2]) for i in (0, 2, 4))
@@ -285,10 +365,10 @@ def _transform(emitter: type[_Input] | type[_Output], record: Any) -> Any:
 
         return types.void(*sizes, args), codegen
 
-    return transform
+    return call
 
 
-_input, _output = _transform(_Input, InputRecord), _transform(_Output, OutputRecord)
+_input, _output = transform(Input, InputRecord), transform(Output, OutputRecord)
 
 
 @kernel_factory

@@ -110,13 +110,11 @@ def _forms(emit: Emission, conv: Convolution) -> list[Form]:
     out_channels, depth = conv.out_channels * (conv.itemsize // 4), conv.filters[0].size
     tiles = packing.rank_tiles(width if isinstance(width, int) else None, out_channels, depth)
     forms = [Form("direct", tile) for tile in tiles[:_MOST_TILES]]
-    if conv.kind != "f32":
-        return forms
-    forms += [Form("winograd", sizes) for sizes in legal_forms(emit, conv.window)]
+    forms += [Form("winograd", sizes) for sizes in legal_forms(emit, conv)]
     cheapest = form_of(emit, conv)
     if cheapest is not None:
         forms.sort(key=lambda form: form != Form("winograd", cheapest))
-    if may_split(emit, conv):
+    if conv.kind == "f32" and may_split(emit, conv):
         terms = terms_of(emit, conv)
         own = Form("terms", (terms, PRODUCTS[terms]))
         forms.insert(0 if _pay_terms(emit, conv) else len(forms), own)

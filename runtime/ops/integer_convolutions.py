@@ -44,6 +44,7 @@ from .pointwise import emit_expression
 from .registry import Operator, register
 from .wide_pixels import WidePixels
 from .windows import Window
+from .winograd import form_of
 
 
 def _infer_conv(node: Node) -> list[Info]:
@@ -109,6 +110,8 @@ def _emit_conv_sums(
         wide = WidePixels.of(weights, window, y, epilogue or Epilogue())
     if wide is not None:
         found = quads.weight_words(wide.filters(weights), 1, own.dtype)
+    if found is None and beyond is None:
+        found = _tile_words(emit, node, x, y, weights, window)
     words, kind = found or (paired(weights, 1), "i16")
     if found is None:
         if bias is not None and node.input(bias) is not None:
@@ -141,6 +144,20 @@ def _emit_conv_sums(
         emit_convolution(emit, conv)
     else:
         _emit_with_excess(emit, node, image[1], conv, weights, beyond)
+
+
+def _tile_words(
+    emit: Emission, node: Node, x: Tensor, y: Tensor, weights: np.ndarray, window: Window
+) -> tuple[np.ndarray, str] | None:
+    """Return words of weights, and their kind, where Winograd's form of bytes beats pairs."""
+    words = quads.quads(weights, 1)
+    if words is None:
+        return None
+    conv = Convolution(
+        group=Group([node], node), kind="u8", x=x, y=y, output=y, weights=words, window=window,
+        groups=node.attribute("group", 1),
+    )  # fmt: skip
+    return None if form_of(emit, conv) is None else (words, "u8")
 
 
 def _excess(node: Node, *filters: int) -> np.ndarray | None:

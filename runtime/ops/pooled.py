@@ -44,7 +44,7 @@ def find_pool(emit: Emission, conv: Convolution, tile: Sequence[int]) -> Node | 
     if pool is None or conv.y.shape != conv.group.last.infos[0].dims:
         return None  # slices seen as rows; steps of a ConvTranspose, which have no whole windows
     # The activation comes after the maximum, so it must not fall.
-    plain = not epilogue.nodes and conv.residual is None
+    plain = conv.kind == "f32" and not epilogue.nodes and conv.residual is None
     plain = plain and epilogue.activation in (NONE, CLIP)
     return None if not plain or emit.is_catching or any(size % 2 for size in tile) else pool
 

@@ -9,7 +9,8 @@ from ...kernels.amx_permission import EMULATED, has_amx
 from ...kernels.arithmetic import HAS_QUADS
 from ...kernels.cpu import amx_tile, packing
 from ...kernels.cpu.operands import max_rows, operand_form
-from ...kernels.cpu.tile import ENDINGS, tile
+from ...kernels.cpu.sum_stores import ENDINGS
+from ...kernels.cpu.tile import tile
 from ...kernels.target import LANES
 from ...kernels.unit_rates import tile_integer_speed, vector_bfloat16_speed
 from ..symbolic import Dim

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import functools
-import math
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ...kernels.cpu import cook_toom, packing
+from ...kernels.cpu import cook_toom, packing, winograd_bytes
+from ...kernels.cpu.pairs import unjoined
 from ...kernels.cpu.winograd import winograd, workspace_bytes
 from ...kernels.cpu.winograd_tiles import winograd_input, winograd_output
-from ...kernels.target import L2_BYTES, LANES
+from ...kernels.registry import Kernel
+from ...kernels.target import L2_BYTES
 from ..emission import Emission
-from ..symbolic import Dim, ceil_divide, maximum, minimum, product
+from ..symbolic import Dim, ceil_divide, product
 from .convolution import Convolution
 from .pooled import absorb_pool
 from .tiles import tile_fields
 from .windows import (
-    Window,
     depth_fields,
     height_width,
     pair_fields,
@@ -27,180 +25,56 @@ from .windows import (
     slices_of,
     stride_fields,
 )
+from .winograd_costs import Costs, choose, counts, gain, tiles_of
 
-# Outputs along an axis for a filter of so many taps and a stride: forms of 3 to 6 points.
-_OUTPUTS = {(1, 1): (1,), (3, 1): (2, 4), (5, 1): (2,), (3, 2): (2, 4)}
 # Bytes of points and products that are worked on at a time, and the fewest tiles: fewer would
 # not use the weights often enough.
 _BLOCK_BYTES = 2 * L2_BYTES
 _LEAST_TILES = 64
-# Measured on cores with AVX2 (AMD Zen 3) and AVX-512 (Zen 4): vector multiply-adds a cycle in
-# direct convolutions and in products of points, and in cycles a vector of a point through both
-# transforms and a byte of weights, which come from memory while others are used.
-if LANES == 16:
-    _DIRECT, _PRODUCTS, _TRANSFORM_CYCLES, _WEIGHT_CYCLES = 0.97, 0.98, 8.8, 0.15
-else:
-    _DIRECT, _PRODUCTS, _TRANSFORM_CYCLES, _WEIGHT_CYCLES = 1.9, 1.74, 5.0, 0.3
-# Adding a product to the sum over the polyphase components of a strided filter, in vectors of a
-# transform.
-_SUM = 0.3
-# More points mean larger errors and weights; they have to be worth it.
-_PREFERENCE = 1.05
 # Stands for a size that is known only when the model runs.
 _SIZE = 64
-# Units that the direct form's cycles for a pixel are counted in, when a run compares costs.
-_UNITS = 1 << 10
 
 
-@functools.cache
-def choose(
-    kernel: tuple[int, int], size: tuple[int, int, int], channels: int, out_channels: int,
-    groups: int, strides: tuple[int, int] = (1, 1), slices: int = 1, speed: float = 1.0,
-) -> tuple[int, int] | None:  # fmt: skip
-    """Choose the pixels of a tile by cost; None: the direct convolution costs less.
+def legal_forms(emit: Emission, conv: Convolution) -> list[tuple[int, int]]:
+    """Pixels of a tile in every form a convolution may take; none where it has to be direct.
 
-    Parameters
-    ----------
-    kernel : tuple of int
-        Rows and columns of the filter; dilation is 1.
-    size : tuple of int
-        Images (or slices of volumes), output rows, output columns.
-    channels, out_channels : int
-        Of one group.
-    groups : int
-    strides : tuple of int
-    slices : int
-        Of the input, whose convolutions are summed in a slice of the output.
-    speed : float
-        Of the products of the direct convolution, by that of float32.
+    Those of bytes are exact where no result is beyond a limit, and else not there.
     """
-    images, height, width = size
-    costs = _Costs(kernel, strides, channels, out_channels, groups, slices)
-    best: tuple[float, tuple[int, int] | None] = (
-        costs.direct.at(images * height * width) / speed / _PREFERENCE,
-        None,
-    )
-    for mh, mw in _tiles(kernel, strides):
-        tiles = images * math.ceil(height / mh) * math.ceil(width / mw)
-        cycles = costs.by_tiles((mh, mw)).at(tiles)
-        if cycles < best[0] / (_PREFERENCE if best[1] else 1):
-            best = cycles, (mh, mw)
-    return best[1]
-
-
-def gain(
-    kernel: tuple[int, int], size: tuple[int, int, int], channels: int, out_channels: int,
-    groups: int, strides: tuple[int, int],
-) -> float:  # fmt: skip
-    """Return how many times as fast as the direct convolution the cheapest form is."""
-    images, height, width = size
-    tile = choose(kernel, size, channels, out_channels, groups, strides)
-    if tile is None:
-        return 1.0
-    costs = _Costs(kernel, strides, channels, out_channels, groups, 1)
-    tiles = images * math.ceil(height / tile[0]) * math.ceil(width / tile[1])
-    return costs.direct.at(images * height * width) / costs.by_tiles(tile).at(tiles)
-
-
-class _Cost(NamedTuple):
-    """Cycles of a form for a number of pixels, or of tiles: ``beside`` and products for each.
-
-    Products take as long at least as their weights take to come from memory.
-    """
-
-    each: float
-    least: float
-    beside: float = 0.0
-
-    def at(self, count: int) -> float:
-        """Cycles for so many."""
-        return count * self.beside + max(count * self.each, self.least)
-
-    def of(self, count: Dim, unit: float) -> Dim:
-        """Whole units of cycles for a number that a run tells."""
-        each, least, beside = (max(round(number / unit), 0) for number in self)
-        return count * beside + maximum(count * each, least)
-
-
-class _Costs(NamedTuple):
-    """What the cycles of a convolution depend on besides its sizes; see ``choose``."""
-
-    kernel: tuple[int, int]
-    strides: tuple[int, int]
-    channels: int
-    out_channels: int
-    groups: int
-    slices: int
-
-    @property
-    def _products(self) -> int:
-        return self.channels * self.out_channels * self.groups * self.slices
-
-    @property
-    def _fetch(self) -> float:
-        return self._products * 4 * _WEIGHT_CYCLES
-
-    @property
-    def direct(self) -> _Cost:
-        """Cost of the direct form, by pixels."""
-        taps = self.kernel[0] * self.kernel[1]
-        return _Cost(taps * (self._products / LANES) / _DIRECT, taps * self._fetch)
-
-    def by_tiles(self, tile: tuple[int, int]) -> _Cost:
-        """Cost of Winograd's form of a tile, by tiles."""
-        points, sums, matrices = _counts(tile, self.kernel, self.strides)
-        vectors: float = self.channels * self.slices * points + self.out_channels * sums
-        vectors += self.out_channels * (points - sums) * _SUM
-        return _Cost(
-            points * (self._products / LANES) / _PRODUCTS,
-            matrices * self._fetch,
-            self.groups * vectors / LANES * _TRANSFORM_CYCLES,
-        )
-
-
-def _tiles(kernel: Sequence[int], strides: Sequence[int]) -> list[tuple[int, int]]:
-    """Pixels of a tile in every form there is."""
-    if tuple(kernel) == (1, 1):
+    window = conv.window
+    if conv.kind not in ("f32", "u8") or window.dilations != (1, 1):
         return []
-    down, across = (_OUTPUTS.get(side, ()) for side in zip(kernel, strides, strict=True))
-    return [(mh, mw) for mh in down for mw in across]
-
-
-def _counts(
-    tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
-) -> tuple[int, int, int]:
-    """Points of a tile over all polyphase components, sums of products, matrices of weights."""
-    sides = [
-        cook_toom.components(m, r, stride)
-        for m, r, stride in zip(tile, kernel, strides, strict=True)
-    ]
-    points = math.prod(sum(len(component.b) for component in side) for side in sides)
-    sums = math.prod(len(side[0].b) for side in sides)
-    return points, sums, math.prod(sum(len(component.g) for component in side) for side in sides)
-
-
-def legal_forms(emit: Emission, window: Window) -> list[tuple[int, int]]:
-    """Pixels of a tile in every form a convolution may take; none where it has to be direct."""
-    if emit.options["precision"] == "strict" or window.dilations != (1, 1):
+    if conv.kind == "u8":
+        forms, most = tiles_of(window.kernel, window.strides, "u8"), _most_sum(conv)
+        return [tile for tile in forms if most < winograd_bytes.most_sum(tile)]
+    if emit.options["precision"] == "strict":
         return []
-    return _tiles(window.kernel, window.strides)
+    return tiles_of(window.kernel, window.strides)
+
+
+def _most_sum(conv: Convolution) -> int:
+    """Return what a sum of products with unsigned bytes is at most, either side of zero."""
+    weights = unjoined(conv.filters, 1).reshape(len(conv.filters), -1)
+    above = np.maximum(weights, 0).sum(1, dtype=np.int64).max(initial=0)
+    below = -np.minimum(weights, 0).sum(1, dtype=np.int64).min(initial=0)
+    return int(max(above, below)) * np.iinfo(np.uint8).max
 
 
 def form_of(emit: Emission, conv: Convolution, speed: float = 1.0) -> tuple[int, int] | None:
     """Choose the form of a convolution by cost; None for the direct one, of a ``speed``."""
-    if not legal_forms(emit, conv.window):
+    legal = legal_forms(emit, conv)
+    if not legal:
         return None
-    kernel, strides, channels, out_channels, groups, slices = _costs(conv)
-    return choose(
-        kernel, _known_sizes(conv), channels, out_channels, groups, strides, slices, speed
-    )
+    kernel, strides, channels, out_channels, groups, slices, kind = _costs(conv)
+    size = _known_sizes(conv)
+    best = choose(kernel, size, channels, out_channels, groups, strides, slices, speed, kind)
+    return best if best in legal else None
 
 
 def gain_of(emit: Emission, conv: Convolution) -> float:
     """Return how many times as fast as the direct convolution the cheapest form is."""
-    if not legal_forms(emit, conv.window):
+    if not legal_forms(emit, conv):
         return 1.0
-    kernel, strides, channels, out_channels, groups, _ = _costs(conv)
+    kernel, strides, channels, out_channels, groups, *_ = _costs(conv)
     return gain(kernel, _known_sizes(conv), channels, out_channels, groups, strides)
 
 
@@ -215,9 +89,7 @@ def pays(conv: Convolution, tile: tuple[int, int]) -> Dim:
     """Return 1 where a form costs less than the direct one at the sizes of a run, else 0."""
     costs, (images, *sizes) = _costs(conv), _sizes(conv)
     tiles = images * product(ceil_divide(size, m) for size, m in zip(sizes, tile, strict=True))
-    unit = costs.direct.each / _UNITS
-    own = costs.by_tiles(tile).of(tiles, unit / _PREFERENCE)
-    return minimum(maximum(costs.direct.of(images * product(sizes), unit) - own, 0), 1)
+    return costs.prefer(tile, tiles, images * product(sizes))
 
 
 def _sizes(conv: Convolution) -> tuple[Dim, Dim, Dim]:
@@ -225,10 +97,23 @@ def _sizes(conv: Convolution) -> tuple[Dim, Dim, Dim]:
     return conv.y.shape[0] * slices_of(conv.y.shape), *height_width(conv.y.shape)
 
 
-def _costs(conv: Convolution) -> _Costs:
+def _costs(conv: Convolution) -> Costs:
     out_channels, channels = conv.filters.shape[0] // conv.groups, conv.filters.shape[1]
     kernel, strides, slices = conv.window.kernel, conv.window.strides, conv.window.depth.taps
-    return _Costs(kernel, strides, channels, out_channels, conv.groups, slices)
+    return Costs(kernel, strides, channels, out_channels, conv.groups, slices, conv.kind)
+
+
+class _Points(NamedTuple):
+    """Points of a form: their weights (matrices, C, M), and the kernels that transform to and back.
+
+    ``kind`` is that of their products (``arithmetic``); a word of the image has ``spread`` words.
+    """
+
+    weights: np.ndarray
+    kind: str
+    spread: int
+    inward: Kernel
+    outward: Kernel
 
 
 def emit_winograd(emit: Emission, conv: Convolution, tile: tuple[int, int]) -> None:
@@ -238,45 +123,53 @@ def emit_winograd(emit: Emission, conv: Convolution, tile: tuple[int, int]) -> N
     """
     kernel, strides = conv.window.kernel, conv.window.strides
     pool = absorb_pool(emit, conv, tile)
-    blocks = _blocks(conv, tile)
-    packed = np.concatenate([
-        packing.pack_points(
-            cook_toom.transform_weights(conv.filters[:, :, tap], tile, strides),
-            conv.groups,
-            blocks["nv"],
-        )
-        for tap in range(conv.window.depth.taps)
-    ])  # fmt: skip
-    channels, out_channels = conv.filters.shape[1] * conv.groups, conv.filters.shape[0]
-    space = workspace_bytes(blocks["block"], tile, kernel, strides, channels, out_channels)
     pixels = 1 if pool is None else pool.pixels
-    y, output = (conv.y, conv.output) if pool is None else (pool.y, pool.y)
+    points = _points(conv, tile, pixels)
+    channels, out_channels = points.weights.shape[1] * conv.groups, conv.filters.shape[0]
+    blocks = _blocks(conv, tile, points)
+    packed = packing.pack_points(points.weights, conv.groups, blocks["nv"])
+    space = workspace_bytes(blocks["block"], tile, kernel, strides, channels, out_channels)
+    y, outputs = (conv.y, conv.outputs) if pool is None else (pool.y, [pool.y])
     emit.step(
         winograd,
-        outputs=[output],
+        outputs=outputs,
         nodes=() if pool is None else [*conv.group.nodes, pool.node],
         flops=conv.flops,
         x=conv.x, y=y, residual=conv.residual, bias=conv.bias,
-        w=emit.constant(packed, f"{conv.name}.weights"),
-        channels=conv.channels, out_channels=conv.out_channels, groups=conv.groups,
+        w=emit.constant(packed, f"{conv.name}.weights"), pad=conv.pad, spread=points.spread,
+        channels=channels // conv.groups, out_channels=conv.out_channels, groups=conv.groups,
         pad_top=conv.window.rows.before, pad_left=conv.window.columns.before, pool=pixels,
-        inward=winograd_input(*tile, *kernel, *strides),
-        outward=winograd_output(*tile, *kernel, *strides, pixels),
+        inward=points.inward, outward=points.outward,
         workspace=emit.workspace(space), workspace_bytes=space,
         **pair_fields("tile", tile), **pair_fields("kernel", kernel),
         **pair_fields("stride", strides), **size_fields(conv.x, conv.y),
         **stride_fields("x", conv.x), **stride_fields("y", y),
         **stride_fields("r", conv.residual),
         **depth_fields(conv.window, conv.x, y, conv.residual), **blocks, **conv.epilogue.fields(),
+        **conv.epilogue.scaled_fields(),
     )  # fmt: skip
 
 
-def _blocks(conv: Convolution, tile: tuple[int, int]) -> dict[str, Any]:
+def _points(conv: Convolution, tile: tuple[int, int], pool: int) -> _Points:
+    kernel, strides = conv.window.kernel, conv.window.strides
+    by_tap = [conv.filters[:, :, tap] for tap in range(conv.window.depth.taps)]
+    if conv.kind == "u8":
+        weights = [winograd_bytes.transform_filters(unjoined(each, 1), tile) for each in by_tap]
+        inward = winograd_bytes.winograd_byte_input(*tile)
+        outward = winograd_bytes.winograd_sum_output(*tile, conv.epilogue.ending)
+        return _Points(np.concatenate(weights), "i16", 2, inward, outward)
+    weights = [cook_toom.transform_weights(each, tile, strides) for each in by_tap]
+    inward = winograd_input(*tile, *kernel, *strides)
+    outward = winograd_output(*tile, *kernel, *strides, pool)
+    return _Points(np.concatenate(weights), "f32", 1, inward, outward)
+
+
+def _blocks(conv: Convolution, tile: tuple[int, int], points: _Points) -> dict[str, Any]:
     """Fields of the products: the tiles of pixels of a block, and the tiles of the products."""
-    out_channels, channels = conv.filters.shape[:2]
-    points, sums, _ = _counts(tile, conv.window.kernel, conv.window.strides)
-    floats = points * channels * conv.groups + sums * out_channels
-    block = max(_LEAST_TILES, _BLOCK_BYTES // (floats * 4))
+    out_channels, channels = conv.filters.shape[0], points.weights.shape[1]
+    count, sums, _ = counts(tile, conv.window.kernel, conv.window.strides)
+    words = count * channels * conv.groups + sums * out_channels
+    block = max(_LEAST_TILES, _BLOCK_BYTES // (words * 4))
     down, across = (
         ceil_divide(size, side) for size, side in zip(height_width(conv.y.shape), tile, strict=True)
     )
@@ -285,4 +178,5 @@ def _blocks(conv: Convolution, tile: tuple[int, int]) -> dict[str, Any]:
         block = min(block, tiles)
     mr, nv = packing.choose_tile(block, out_channels // conv.groups, channels)
     rows = set(range(1, mr + 1))
-    return {"block": block, **tile_fields(mr, nv, out_channels // conv.groups, rows)}
+    fields = tile_fields(mr, nv, out_channels // conv.groups, rows, points.kind)
+    return {"block": block, **fields}

@@ -19,7 +19,7 @@ from sardonyx.kernels.cpu.amx_tile import MOST_VECTORS, amx_tile
 from sardonyx.kernels.cpu.bfloats import bfloat_pairs
 from sardonyx.kernels.cpu.packed_weights import round_to_bfloat16
 from sardonyx.kernels.cpu.pairs import joined
-from sardonyx.kernels.cpu.tile import FIRST, LAST
+from sardonyx.kernels.cpu.sum_stores import FIRST, LAST
 from sardonyx.kernels.emitter import CLIP
 from sardonyx.kernels.registry import Pointer
 from sardonyx.kernels.target import LANES

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sardonyx.kernels.cpu.bfloats import bfloat_pairs, bfloat_rows
 from sardonyx.kernels.cpu.packed_weights import round_to_bfloat16
-from sardonyx.kernels.cpu.tile import FIRST, LAST, OPERANDS, tile
+from sardonyx.kernels.cpu.sum_stores import FIRST, LAST
+from sardonyx.kernels.cpu.tile import OPERANDS, tile
 from sardonyx.kernels.emitter import HARD_SWISH
 from sardonyx.kernels.target import LANES
 

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 from sardonyx.kernels.cpu import operands
-from sardonyx.kernels.cpu.tile import FIRST, LAST, OPERANDS, tile
+from sardonyx.kernels.cpu.sum_stores import FIRST, LAST
+from sardonyx.kernels.cpu.tile import OPERANDS, tile
 from sardonyx.kernels.target import LANES
 
 DTYPES = {"f32": np.float32, "f64": np.float64, "i32": np.int32, "i64": np.int64}

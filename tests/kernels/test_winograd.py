@@ -11,7 +11,7 @@ from sardonyx.kernels.cpu.tile import tile
 from sardonyx.kernels.cpu.winograd import winograd, workspace_bytes
 from sardonyx.kernels.cpu.winograd_tiles import winograd_input, winograd_output
 from sardonyx.kernels.emitter import CLIP, HARD_SWISH, LEAKY_RELU, NONE
-from sardonyx.kernels.fields import Depth
+from sardonyx.kernels.fields import Depth, Scaled
 from sardonyx.kernels.target import LANES
 
 FORMS = [(2, 3), (4, 3), (2, 5)]
@@ -79,8 +79,8 @@ def run(x, w, pads, form, *, strides=(1, 1), groups=1, threads=1, block=64, bias
             inward=winograd_input(*form, *kernel, *strides),
             outward=winograd_output(*form, *kernel, *strides, pool),
             block=block, activation=activation, low=low, high=high, workspace=work,
-            workspace_bytes=space, epilogue=0, epilogue_record=0, epilogue_operands=0,
-            **ONE_SLICE,
+            workspace_bytes=space, epilogue=0, epilogue_record=0, epilogue_operands=0, pad=0,
+            spread=1, **ONE_SLICE, **dict.fromkeys(Scaled._fields, 0),
         )  # fmt: skip
     assert (y[..., out_channels:] == 7).all()
     return y[..., :out_channels]

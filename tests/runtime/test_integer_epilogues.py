@@ -11,8 +11,12 @@ import pytest
 import sardonyx
 from onnx import helper
 from onnx.helper import make_node
+from sardonyx.kernels.amx_permission import has_amx
+from sardonyx.kernels.unit_rates import words_pay
 
 F32 = np.float32
+BY_WORDS = words_pay() and not has_amx()
+"""Whether vectors multiply words of bytes, which is one of several forms then."""
 
 
 def model(nodes: Any, shapes: dict[str, Any], arrays: dict[str, Any]) -> onnx.ModelProto:
@@ -28,12 +32,14 @@ def model(nodes: Any, shapes: dict[str, Any], arrays: dict[str, Any]) -> onnx.Mo
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
 
 
-def agree(proto: onnx.ModelProto, feeds: dict[str, np.ndarray], step: float) -> list[str]:
+def agree(
+    proto: onnx.ModelProto, feeds: dict[str, np.ndarray], step: float, **options: Any
+) -> list[str]:
     """Compare with onnxruntime, within a step of a grid at few places; returns steps."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    reference = onnxruntime.InferenceSession(proto.SerializeToString(), options)
-    session = sardonyx.Session(proto, threads=1)
+    plain = onnxruntime.SessionOptions()
+    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    reference = onnxruntime.InferenceSession(proto.SerializeToString(), plain)
+    session = sardonyx.Session(proto, threads=1, **options)
     (expected,), (found,) = reference.run(None, feeds), session.run(None, feeds)
     off = np.abs(found.astype(np.float64) - expected)
     assert found.dtype == expected.dtype and off.max() <= step * 1.01
@@ -97,8 +103,11 @@ def test_products(kind, result, shape):
 
 @pytest.mark.parametrize("kind", ["ConvInteger", "QLinearConv"])
 @pytest.mark.parametrize("result", RESULTS)
-@pytest.mark.parametrize("shape", [(2, 8, 9, 7), (1, 5, 20)])
-def test_convolutions(kind, result, shape):
+@pytest.mark.parametrize(
+    ("shape", "form"),
+    [((2, 8, 9, 7), ""), ((1, 5, 20), ""), ((2, 32, 9, 7), "4x4"), ((1, 40, 6, 9), "2x4")],
+)
+def test_convolutions(kind, result, shape, form):
     rng = np.random.default_rng(len(shape))
     filters, after_channels = 24, [1] * (len(shape) - 2)
     column = (filters, *after_channels)
@@ -114,7 +123,7 @@ def test_convolutions(kind, result, shape):
         "ConvInteger": ["q", "w", "az", "wz"],
         "QLinearConv": ["q", "as", "az", "w", "ws", "wz", "cs", "cz"],
     }[kind]
-    first = make_node(kind, inputs, ["y"], pads=[1, 1] * (len(shape) - 2))
+    first = make_node(kind, inputs, ["y"], pads=[1, 1] * (len(shape) - 2), name="first")
     after, _ = behind("y", result, len(shape))
     whole = [shape[0], filters, *shape[2:]]
     proto = model([first, *after], {"q": shape, "r": whole}, arrays)
@@ -124,7 +133,8 @@ def test_convolutions(kind, result, shape):
     else:
         del proto.graph.input[1]
     step = {"whole": 1.0, "sum": 0.01, "out": 1.0}.get(result, 1e-3)
-    steps = agree(proto, feeds, step)
+    options = {"choices": {"first": f"winograd {form}"}} if form and BY_WORDS else {}
+    steps = agree(proto, feeds, step, **options)
     assert any(each.startswith(f"{kind}+") for each in steps)
     assert not any("+" in each for each in steps if not each.startswith(kind))
 

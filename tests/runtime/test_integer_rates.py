@@ -13,8 +13,11 @@ def pays(kernel: int, channels: int, size: object, stride: int = 1, dilation: in
 
 
 @pytest.mark.parametrize("size", [56, None], ids=["known", "open"])
-def test_windows_of_winograd_take_integers_of_fast_units_only(size, monkeypatch):
-    for rate, wanted in ((1.0, False), (2.0, False), (4.0, True)):
+@pytest.mark.parametrize("by_amx", [False, True])
+def test_windows_of_winograd_take_integers_of_fast_units_only(size, by_amx, monkeypatch):
+    """Vectors have Winograd's form of bytes, too."""
+    monkeypatch.setattr(integer_rates, "has_amx", lambda: by_amx)
+    for rate, wanted in ((1.0, False), (2.5, not by_amx), (4.0, True)):
         monkeypatch.setattr(integer_rates, "integer_speed", lambda rate=rate: rate)
         assert pays(3, 128, size) is wanted
 
