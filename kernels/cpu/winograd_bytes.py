@@ -57,13 +57,14 @@ def transform_filters(weights: np.ndarray, tile: Sequence[int]) -> np.ndarray:
     ndarray of int32
         Pairs of int16, (points, C / 2, M), rows of points first.
     """
-    down, across = (
-        np.array([[int(x) for x in row] for row in whole_matrices(m, r).g], np.int32)
-        for m, r in zip(tile, TAPS, strict=True)
+    sides = [whole_matrices(m, r).g for m, r in zip(tile, TAPS, strict=True)]
+    both = np.kron(
+        *[np.array([[int(x) for x in row] for row in side], np.float32) for side in sides]
     )
-    half = np.tensordot(weights.astype(np.int32), across, (3, 1))
-    whole = np.tensordot(down, half, (1, 2)).transpose(0, 3, 2, 1)
-    return paired(whole.reshape(-1, *whole.shape[2:]), 1)
+    # Whole numbers below 2^24, of which float32 is exact, by one product of matrices.
+    taps = weights.transpose(2, 3, 1, 0).astype(np.float32)
+    points = both @ taps.reshape(both.shape[1], -1)
+    return paired(points.reshape(-1, *taps.shape[2:]), 1)
 
 
 class _ByteInput(Input):

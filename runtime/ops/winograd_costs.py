@@ -37,14 +37,15 @@ class _Units(NamedTuple):
     spread: int = 1
 
 
-# Measured on cores with AVX2 (AMD Zen 3) and AVX-512 (Zen 4), as are the cycles a byte of weights,
-# which come from memory while others are used.
+# Measured on cores with AVX2 (AMD Zen 3; bytes Zen 4) and AVX-512 (Zen 4), as are the cycles a byte
+# of weights, which come from memory while others are used. Those of bytes are for units as fast as
+# four times, and twice, float32.
 if LANES == 16:
     _FLOATS, _WEIGHT_CYCLES = _Units(0.97, 0.98, 8.8, 8.8), 0.15
     _BYTES = _Units(0.93, 0.92, 5.0, 9.0, 2)
 else:
     _FLOATS, _WEIGHT_CYCLES = _Units(1.9, 1.74, 5.0, 5.0), 0.3
-    _BYTES = _Units(1.9, 1.74, 5.0, 5.0, 2)
+    _BYTES = _Units(1.6, 1.5, 3.4, 7.9, 2)
 # Adding a product to the sum over the polyphase components of a strided filter, in vectors of a
 # transform.
 _SUM = 0.3
