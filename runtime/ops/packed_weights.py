@@ -20,9 +20,7 @@ from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.packed_product import packed_product
 from ...kernels.cpu.packed_weights import (
     BITS,
-    PANEL,
     VECTORS,
-    by_panel,
     in_quads,
     is_whole,
     pack_halves,
@@ -31,6 +29,7 @@ from ...kernels.cpu.packed_weights import (
     round_to_bfloat16,
 )
 from ...kernels.cpu.term_rates import term_costs
+from ...kernels.cpu.weight_streams import pack_stream
 from ...kernels.cpu.widened_product import widened_product, workspace_bytes
 from ..emission import Emission
 from ..graph import Info, Node
@@ -347,24 +346,17 @@ def operand_fields(emit: Emission, name: str, b: PackedWeights) -> dict[str, Any
     if not is_whole(b.kind):
         pack = pack_short_floats if b.kind == "f24" else pack_halves
         words = emit.constant(pack(b.numbers), f"{name}.weights")
-        return {"w": words, "scales": None, "zeros": None, "scale_step": 0, "zero": 0.0}
+        return {"w": words, "zeros": 0, "heads": 0, "zero": 0.0}
     assert b.scales is not None and b.zeros is not None
     first = int(b.zeros[0, 0])
-    is_one = bool((b.zeros == first).all())
+    zeros = None if bool((b.zeros == first).all()) else b.zeros
     fill = min(first, (1 << BITS[b.kind]) - 1)
     numbers = in_quads(b.numbers, b.kind, fill) if b.meets_bytes else b.numbers
+    whole, scales = pack_numbers(numbers, b.kind, fill), b.scales.astype(_FORMS[b.form])
+    stream = pack_stream(whole, scales, zeros, b.block, b.kind)
     return {
-        "w": emit.constant(pack_numbers(numbers, b.kind, fill), f"{name}.weights"),
-        "scales": emit.constant(_padded(b.scales.astype(_FORMS[b.form])), f"{name}.scales"),
-        "zeros": None if is_one else emit.constant(_padded(b.zeros), f"{name}.zeros"),
-        "scale_step": PANEL if len(b.scales) > 1 else 0,
+        "w": emit.constant(stream, f"{name}.weights"),
+        "zeros": int(zeros is not None),
+        "heads": int(len(scales) > 1),
         "zero": first if b.meets_bytes else float(first),
     }
-
-
-def _padded(values: np.ndarray) -> np.ndarray:
-    """(blocks, columns) as panels, with zeros in the columns that fill the last one."""
-    panels = -(-values.shape[1] // PANEL)
-    padded = np.zeros((len(values), panels * PANEL), values.dtype)
-    padded[:, : values.shape[1]] = values
-    return by_panel(padded)

@@ -10,12 +10,11 @@ from sardonyx.kernels.cpu.byte_blocks import TAIL_BYTES, byte_blocks
 from sardonyx.kernels.cpu.byte_product import byte_product
 from sardonyx.kernels.cpu.packed_weights import (
     BITS,
-    PANEL,
-    by_panel,
     in_quads,
     is_whole,
     pack_numbers,
 )
+from sardonyx.kernels.cpu.weight_streams import pack_stream
 
 KINDS = [kind for kind in BITS if is_whole(kind)]
 
@@ -38,12 +37,6 @@ def parts(y: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     tails = np.ascontiguousarray(y[..., block:])
     scales, sums = tails.view(np.float32)[..., 0], tails.view(np.int32)[..., 1]
     return y[..., :block].view(np.int8), scales, sums
-
-
-def panels_of(values: np.ndarray) -> np.ndarray:
-    padded = np.zeros((len(values), -(-values.shape[1] // PANEL) * PANEL), values.dtype)
-    padded[:, : values.shape[1]] = values
-    return by_panel(padded)
 
 
 @pytest.mark.parametrize("block", [16, 32, 256])
@@ -106,12 +99,12 @@ def test_multiplies_bytes(
             zeros[:] = most // 2
         bias = rng.standard_normal(columns).astype(np.float32) if index % 2 == 0 else None
         room = np.full(rows * columns + 16, 7, np.float32)
+        words = pack_numbers(in_quads(weights, kind, 0), kind, 0)
         code = run(
             byte_product(kind, form), threads, x=rounded,
-            w=pack_numbers(in_quads(weights, kind, 0), kind, 0), scales=panels_of(scales),
-            zeros=panels_of(zeros) if has_zeros else 0, bias=0 if bias is None else bias, y=room,
-            rows=rows, depth=depth, columns=columns, block=size,
-            scale_step=PANEL if block else 0, zero=most // 2,
+            w=pack_stream(words, scales, zeros if has_zeros else None, size, kind),
+            zeros=int(has_zeros), heads=int(count > 1), bias=0 if bias is None else bias, y=room,
+            rows=rows, depth=depth, columns=columns, block=size, zero=most // 2,
         )  # fmt: skip
         assert code == 0
         numbers, steps, _ = parts(rounded, size)
