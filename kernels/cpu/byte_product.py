@@ -23,12 +23,15 @@ _F0 = np.float32(0.0)
 
 
 @kernel_factory
-def byte_product(kind: str, form: str = "f32", every: int = 1) -> Callable[..., int]:
+def byte_product(
+    kind: str, form: str = "f32", every: int = 1, terms: int = 1
+) -> Callable[..., int]:
     """Product with weights of u2, u4 or u8 (`packed_weights.in_quads`).
 
     ``y`` (rows, columns), dense, is ``x``, rows of blocks of ``block`` bytes, times weights (depth,
     columns), plus a bias for each column (0: none). Weights are those of `packed_product`. Panels
-    are split into parts. ``every`` is that of `byte_rows`.
+    are split into parts. ``every`` is that of `byte_rows`; with two ``terms`` a row of ``x`` is two
+    (`byte_blocks`).
     """
     each, head_at = rows_of_unit(kind), make_head_at(form)
 
@@ -69,7 +72,7 @@ def byte_product(kind: str, form: str = "f32", every: int = 1) -> Callable[..., 
                 points if zeros != 0 else 0, zero, 0, 0, block, 1, units, c, ahead, ahead_step,
                 0)  # fmt: skip
 
-    loop = panel_loop(kind, form, multiply_few)
+    loop = panel_loop(kind, form, multiply_few, terms=terms)
 
     def byte_product(
         thread: int,
