@@ -42,14 +42,17 @@ def byte_product(
         ahead_step: int, ahead_gap: int,
     ) -> None:  # fmt: skip
         if count == 4:
-            byte_rows(kind, form, 4, every, x, x_row, w, scales, zeros, zero, apart, gap, block,
-                      TAIL_BYTES, blocks, units, c, ahead, ahead_step, ahead_gap)  # fmt: skip
+            byte_rows(kind, form, 4, every, terms, x, x_row, w, scales, zeros, zero, apart, gap,
+                      block, TAIL_BYTES, blocks, units, c, ahead, ahead_step,
+                      ahead_gap)  # fmt: skip
         elif count == 2:
-            byte_rows(kind, form, 2, every, x, x_row, w, scales, zeros, zero, apart, gap, block,
-                      TAIL_BYTES, blocks, units, c, ahead, ahead_step, ahead_gap)  # fmt: skip
-        else:
-            byte_rows(kind, form, 1, every, x, x_row, w, scales, zeros, zero, apart, gap, block,
-                      TAIL_BYTES, blocks, units, c, ahead, ahead_step, ahead_gap)  # fmt: skip
+            byte_rows(kind, form, 2, every, terms, x, x_row, w, scales, zeros, zero, apart, gap,
+                      block, TAIL_BYTES, blocks, units, c, ahead, ahead_step,
+                      ahead_gap)  # fmt: skip
+        elif terms == 1:
+            byte_rows(kind, form, 1, every, terms, x, x_row, w, scales, zeros, zero, apart, gap,
+                      block, TAIL_BYTES, blocks, units, c, ahead, ahead_step,
+                      ahead_gap)  # fmt: skip
 
     @njit
     def multiply_few(

@@ -55,16 +55,10 @@ def store_row(c: Pointer, bias: Pointer, y: Pointer, column: int, count: int) ->
             vstore_first(y, column + v * LANES, value, left)
 
 
-@njit
-def _add_row(c: Pointer, other: Pointer) -> None:
-    for v in range(VECTORS):
-        vstore(c, v * LANES, vload(c, v * LANES) + vload(other, v * LANES))
-
-
 def panel_loop(kind: str, form: str, multiply_few: Any, most: int = 4, terms: int = 1) -> Any:
     """Make the loop over panels of weights, and over rows: ``most``, four, two or one at a time.
 
-    With two ``terms`` every second row belongs to the one before: their results are added.
+    With two ``terms`` every second row belongs to the one before, and they have one result.
 
     Scales are of ``form``: float32, or float16 where that holds all of them.
     ``multiply_few`` writes the sums of so many rows and a panel; it may use a piece of memory.
@@ -104,11 +98,8 @@ def panel_loop(kind: str, form: str, multiply_few: Any, most: int = 4, terms: in
                     depth, block, sums, padded, ahead, ahead_step, ahead_gap,
                 )  # fmt: skip
                 for r in range(several // terms):
-                    own = sums + r * terms * PANEL * 4
-                    if terms == 2:
-                        _add_row(own, own + PANEL * 4)
                     at = y + (row // terms + r) * columns * 4
-                    store_row(own, bias, at, column, count)
+                    store_row(sums + r * PANEL * 4, bias, at, column, count)
                 row += several
 
     return loop

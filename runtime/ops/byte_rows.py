@@ -24,6 +24,8 @@ from .term_products import follows_product, may_widen
 
 _LARGEST_BLOCK = 1 << 16
 """Numbers of which no sum of products overflows an int32."""
+_LARGEST_BLOCK_OF_TWO = 1 << 12
+"""The same where two bytes stand for each, and weights have at most 4 bits."""
 _TWO_BYTES_GAIN = 3.0
 """Speed of products of bytes, over float32, from which on two of them are faster."""
 
@@ -39,7 +41,8 @@ def bytes_of_rows(emit: Emission, node: Node, maker: ir.Node, block: int) -> int
         return 0
     if precision == "int8_activations" or maker.metadata_props.get(ACCURACY_NOTE) == "4":
         return int(integer_speed() > 1)
-    takes_two = precision == "fp32" and _are_few_bits(emit, maker) and not may_widen(emit)
+    takes_two = precision == "fp32" and block <= _LARGEST_BLOCK_OF_TWO
+    takes_two = takes_two and _are_few_bits(emit, maker) and not may_widen(emit)
     # Rows that a model is given may be whole numbers, whose products are exact as float32.
     return 2 if takes_two and integer_speed() >= _TWO_BYTES_GAIN and follows_product(node) else 0
 
