@@ -125,7 +125,8 @@ class Binding(BoundTensors):
         self.bases[: len(self._kinds)][blocks] = self._blocks.addresses
         self._values[-1] = 1  # what rows of ``limits`` are filled up with
         self._symbols = np.full(max(len(program.symbols), 1), UNKNOWN, np.int64)
-        self._symbols_after = _symbols_after(program)
+        self._symbols_after = program.symbols_after()
+        self._places_of_symbols = program.places_of_symbols()
         self._capacity_symbol = -1
         if CAPACITY in program.symbols:
             self._capacity_symbol = program.symbols.index(CAPACITY)
@@ -259,11 +260,9 @@ class Binding(BoundTensors):
         self._port_rows.forget()
         self._entered = 0
         sizes = [
-            (symbol, size)
-            for port, shape in zip(self.program.inputs, shapes, strict=True)
-            if port.dtype != "object"
-            for size, symbol in zip(shape, port.symbols, strict=False)
-            if symbol >= 0
+            (symbol, shapes[port][axis])
+            for symbol, (port, axis) in self._places_of_symbols.items()
+            if axis < len(shapes[port])
         ]
         if self._capacity_symbol >= 0:
             sizes.append((self._capacity_symbol, capacity))
@@ -416,11 +415,3 @@ def _ports_by_phase(program: Program, phases: int) -> list[list[tuple[int, int, 
 def _first_aligned(arena: np.ndarray) -> int:
     """Address in an arena at which its first buffer lies."""
     return -(-address_of(arena) // ALIGNMENT) * ALIGNMENT
-
-
-def _symbols_after(program: Program) -> list[np.ndarray]:
-    """Return for each phase the symbols of sizes that only later phases know."""
-    groups = [symbols for _, symbols in program.opened_phases()]
-    symbols = np.array([symbol for group in groups for symbol in group], np.int64)
-    ends = np.cumsum([0, *map(len, groups)])
-    return [symbols[end:] for end in ends]

@@ -141,11 +141,15 @@ def _by_phase(items: Sequence[Any], phases: Sequence[int], count: int) -> list[l
 
 
 def _sizes_of(program: Program, tensors: list[int]) -> tuple[np.ndarray, np.ndarray]:
-    """Return tensors, and the slots of their sizes, a row each.
+    """Return tensors of different shapes, and the slots of their sizes, a row each.
 
-    Rows are filled up with -1, where a binding keeps the number 1.
+    Rows are filled up with -1, where a binding keeps the number 1. A decoder has as many tensors as
+    layers for each shape, and new sizes for each token.
     """
-    shapes = [program.tensors[index].shape for index in tensors]
+    first: dict[tuple[int, ...], int] = {}
+    for index in tensors:
+        first.setdefault(tuple(program.tensors[index].shape), index)
+    shapes, tensors = list(first), list(first.values())
     rank = max(map(len, shapes), default=0)
     rows = [[*shape, *[-1] * (rank - len(shape))] for shape in shapes]
     return np.array(tensors, np.int64), np.array(rows, np.int64).reshape(len(tensors), rank)

@@ -192,6 +192,23 @@ class Program:
             elif stretch.host >= 0 and self.host_steps[stretch.host].defines:
                 yield index, [symbol for *_, symbol in self.host_steps[stretch.host].defines]
 
+    def symbols_after(self) -> list[np.ndarray]:
+        """Return for each phase the symbols of sizes that only later phases know."""
+        groups = [symbols for _, symbols in self.opened_phases()]
+        symbols = np.array([symbol for group in groups for symbol in group], np.int64)
+        ends = np.cumsum([0, *map(len, groups)])
+        return [symbols[end:] for end in ends]
+
+    def places_of_symbols(self) -> dict[int, tuple[int, int]]:
+        """Return the first input, and its axis, whose size a symbol is."""
+        places: dict[int, tuple[int, int]] = {}
+        for index, port in enumerate(self.inputs):
+            if port.dtype != "object":
+                for axis, symbol in enumerate(port.symbols):
+                    if symbol >= 0:
+                        places.setdefault(symbol, (index, axis))
+        return places
+
     @property
     def is_local(self) -> bool:
         """Whether functions of this process compute some of its nodes: custom operators."""

@@ -110,8 +110,11 @@ class Stateful:
     @property
     def length(self) -> int:
         """Length of the caches."""
-        made = [name for name in self._axes if name in self._arrays]
-        lengths = [int(self._held(name).shape[self._axes[name]]) for name in made]
+        lengths = [
+            self._lengths[name] if name in self._lengths else self._arrays[name].shape[axis]
+            for name, axis in self._axes.items()
+            if name in self._arrays
+        ]
         return max(lengths, default=0)
 
     @property

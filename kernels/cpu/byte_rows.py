@@ -15,27 +15,30 @@ from .. import simd
 from ..arithmetic import ARITHMETIC
 from ..emitter import BYTE, Emitter
 from ..target import LANES
-from ..vector_memory import ITEM_BYTES
 from ..vectors import F32, I8, I32, I64, f32x, i32x, intrinsic
+from .byte_blocks import FINER
 from .packed_rows import fetch_ahead, load_scales
 from .packed_weights import BITS, VECTORS, rows_of_unit, unit_bytes
+from .weight_streams import least_head_bytes
 
 
 class _ByteRows(Emitter):
     """Emits ``c[r, :] += sum over k of x[r, k] * (w[k, :] - zero) * scale`` for some blocks."""
 
     def __init__(
-        self, builder: ir.IRBuilder, kind: str, scales: str, rows: int, every: int
+        self, builder: ir.IRBuilder, kind: str, scales: str, rows: int, every: int, terms: int
     ) -> None:
         super().__init__(builder)
         self.form, self.scales, self.rows, self.every = kind, scales, rows, every
+        self.terms = terms
         self.each = rows_of_unit(kind) // 4  # words of each column
         # Chains of multiply-adds that are long enough to hide their latency.
         self.sets = 2 if rows == 1 and self.each > 1 else 1
 
     def emit(
-        self, x: Any, x_row: Any, w: Any, scales: Any, zeros: Any, zero: Any, scale_step: Any,
+        self, x: Any, x_row: Any, w: Any, scales: Any, zeros: Any, zero: Any, apart: Any, gap: Any,
         block: Any, tail: Any, blocks: Any, units: Any, c: Any, ahead: Any, ahead_step: Any,
+        ahead_gap: Any,
     ) -> None:  # fmt: skip
         builder = self.builder
         is_given = builder.icmp_signed("!=", zeros, I64(0))
@@ -43,18 +46,22 @@ class _ByteRows(Emitter):
             builder.inttoptr(p, BYTE) for p in (x, w, scales, zeros, c, ahead)
         )
         distances = [builder.mul(x_row, I64(r)) for r in range(self.rows)]
-        targets = [self.address(c, I64(i * LANES * 4)) for i in range(self.rows * VECTORS)]
+        count = self.rows // self.terms * VECTORS
+        targets = [self.address(c, I64(i * LANES * 4)) for i in range(count)]
 
         def add_block(_: Any, carried: list[Any]) -> list[Any]:
             number, weights, later, scale, zero_at, *totals = carried
+            fetch_ahead(self, later, least_head_bytes(self.form, self.scales), self.every)
+            later = self.address(later, ahead_gap)
             numbers = [self.address(number, distance) for distance in distances]
             tails = [self.address(at, block) for at in numbers]
             starts = self._starts(tails, is_given, zero_at, zero)
             streams, sums = self._sums(numbers, [weights, later], units, starts, ahead_step)
             totals = self._scaled(tails, scale, sums, totals)
             following = self.address(tails[0], tail)
-            scale = self.address(scale, builder.mul(scale_step, I64(ITEM_BYTES[self.scales])))
-            return [following, *streams, scale, self.address(zero_at, scale_step), *totals]
+            streams[0] = self.address(streams[0], gap)
+            heads = [self.address(at, apart) for at in (scale, zero_at)]
+            return [following, *streams, *heads, *totals]
 
         first = [x, w, ahead, scales, zeros, *(self.vector_load(target) for target in targets)]
         results = self.counted_loop("block", blocks, first, add_block)
@@ -129,6 +136,15 @@ class _ByteRows(Emitter):
         self, tails: list[Any], scales: Any, sums: list[Any], totals: list[Any]
     ) -> list[Any]:
         builder = self.builder
+        if self.terms == 2:  # sums of first terms count `byte_blocks.FINER` of the second's
+            shift, pairs = _numbers(FINER.bit_length() - 1), []
+            for row in range(0, len(sums), 2 * VECTORS):
+                first, second = sums[row : row + VECTORS], sums[row + VECTORS : row + 2 * VECTORS]
+                pairs += [
+                    builder.add(builder.shl(high, shift), low)
+                    for high, low in zip(first, second, strict=True)
+                ]
+            tails, sums = tails[1::2], pairs
         steps = [simd.emit_splat(builder, self._load(F32, tail)) for tail in tails]
         factors = [load_scales(self, scales, v, self.scales) for v in range(VECTORS)]
         return [
@@ -147,37 +163,21 @@ def _numbers(value: int) -> Any:
 
 @intrinsic(prefer_literal=True)
 def byte_rows(  # type: ignore[no-untyped-def]
-    typingctx,
-    kind,
-    form,
-    rows,
-    every,
-    x,
-    x_row,
-    w,
-    scales,
-    zeros,
-    zero,
-    scale_step,
-    block,
-    tail,
-    blocks,
-    units,
-    c,
-    ahead,
-    ahead_step,
-):
+    typingctx, kind, form, rows, every, terms, x, x_row, w, scales, zeros, zero, apart, gap, block,
+    tail, blocks, units, c, ahead, ahead_step, ahead_gap,
+):  # fmt: skip
     """Multiply ``rows`` rows, ``x_row`` bytes apart, by ``blocks`` blocks of a panel; see above.
 
     The sums are added to (rows, PANEL) at ``c``. A block of a row has ``block`` numbers and a
-    ``tail``, one of weights ``units`` units, its own scales ``scale_step`` elements of ``form``
-    behind those of the one before, and zeros as far if there are any, else all have one ``zero``.
-    What is asked for meanwhile is as in `packed_rows`.
+    ``tail``, one of weights ``units`` units, behind which a ``gap`` of bytes follows, and its
+    scales of ``form``, and its zeros if there are any, lie ``apart`` bytes from those of the one
+    before; else all have one ``zero``. With two ``terms`` each two rows have one of sums. What is
+    asked for meanwhile is as in `packed_rows`.
     """
-    parameters = [each.literal_value for each in (kind, form, rows, every)]
+    parameters = [each.literal_value for each in (kind, form, rows, every, terms)]
 
     def codegen(context, builder, sig, values):  # type: ignore[no-untyped-def]
-        _ByteRows(builder, *parameters).emit(*values[4:])
+        _ByteRows(builder, *parameters).emit(*values[5:])
         return context.get_dummy_value()
 
-    return types.void(kind, form, rows, every, *[types.int64] * 14), codegen
+    return types.void(kind, form, rows, every, terms, *[types.int64] * 16), codegen

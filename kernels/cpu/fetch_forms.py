@@ -46,7 +46,8 @@ def stream(every: int) -> Callable[..., int]:
         c: Pointer,
         units: int,
     ) -> int:
-        packed_rows("bf16", "f32", 1, every, x, 0, w, 0, 0, 0.0, 0, 1, units, c, w + AHEAD, step)
+        packed_rows("bf16", "f32", 1, every, x, 0, w, 0, 0, 0.0, 0, 0, 1, units, c, w + AHEAD, step,
+                    0)  # fmt: skip
         return 0
 
     return body

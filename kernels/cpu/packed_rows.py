@@ -28,6 +28,7 @@ from .packed_weights import (
     rows_of_unit,
     unit_bytes,
 )
+from .weight_streams import least_head_bytes
 
 _LINE = 64
 """Bytes of a cache line."""
@@ -74,8 +75,8 @@ class _PackedRows(Emitter):
         self.sets = 2 if rows == 1 else 1
 
     def emit(
-        self, x: Any, x_row: Any, w: Any, scales: Any, zeros: Any, zero: Any, scale_step: Any,
-        blocks: Any, units: Any, c: Any, ahead: Any, ahead_step: Any,
+        self, x: Any, x_row: Any, w: Any, scales: Any, zeros: Any, zero: Any, apart: Any, gap: Any,
+        blocks: Any, units: Any, c: Any, ahead: Any, ahead_step: Any, ahead_gap: Any,
     ) -> None:  # fmt: skip
         builder = self.builder
         is_given = builder.icmp_signed("!=", zeros, I64(0))
@@ -91,6 +92,8 @@ class _PackedRows(Emitter):
 
         def add_block(_: Any, carried: list[Any]) -> list[Any]:
             number, weights, following, scale, zero_at, *sums = carried
+            fetch_ahead(self, following, least_head_bytes(self.form, self.scales), self.every)
+            following = self.address(following, ahead_gap)
             bases = self._bases(is_given, zero_at, base)
             places, parts = self._block(
                 [number, weights, following], x_row, units, bases, ahead_step
@@ -101,8 +104,9 @@ class _PackedRows(Emitter):
                 sums = [self.fma(part, factor, s) for part, factor, s in pairs]
             else:
                 sums = [builder.fadd(a, b) for a, b in zip(parts, sums, strict=True)]
-            scale = self.address(scale, builder.mul(scale_step, I64(ITEM_BYTES[self.scales])))
-            return [*places, scale, self.address(zero_at, scale_step), *sums]
+            places[1] = self.address(places[1], gap)
+            heads = [self.address(at, apart) for at in (scale, zero_at)]
+            return [*places, *heads, *sums]
 
         first = [x, w, ahead, scales, zeros, *(self.vector_load(target) for target in targets)]
         results = self.counted_loop("block", blocks, first, add_block)
@@ -212,15 +216,16 @@ def _numbers(value: int) -> Any:
 
 @intrinsic(prefer_literal=True)
 def packed_rows(  # type: ignore[no-untyped-def]
-    typingctx, kind, form, rows, every, x, x_row, w, scales, zeros, zero, scale_step, blocks, units,
-    c, ahead, ahead_step,
+    typingctx, kind, form, rows, every, x, x_row, w, scales, zeros, zero, apart, gap, blocks, units,
+    c, ahead, ahead_step, ahead_gap,
 ):  # fmt: skip
     """Multiply ``rows`` rows, ``x_row`` elements apart, by ``blocks`` blocks of a panel; see above.
 
-    The sums are added to (rows, PANEL) at ``c``. A block has ``units`` units, its own scales
-    ``scale_step`` elements of ``form`` behind those of the one before, and zeros as far if there
-    are any. With each unit as many bytes as it has are asked for from ``ahead`` on (`fetch_ahead`),
-    which then moves by ``ahead_step`` bytes.
+    The sums are added to (rows, PANEL) at ``c``. A block has ``units`` units, behind which a
+    ``gap`` of bytes follows; its own scales, and zeros if there are any, lie ``apart`` bytes from
+    those of the one before. With each unit as many bytes as it has are asked for from ``ahead`` on
+    (`fetch_ahead`), which then moves by ``ahead_step`` bytes; with each block a head, for which it
+    moves by ``ahead_gap``.
     """
     parameters = [each.literal_value for each in (kind, form, rows, every)]
 
@@ -229,4 +234,4 @@ def packed_rows(  # type: ignore[no-untyped-def]
         return context.get_dummy_value()
 
     words = [types.int64] * 5
-    return types.void(kind, form, rows, every, *words, types.float64, *[types.int64] * 6), codegen
+    return types.void(kind, form, rows, every, *words, types.float64, *[types.int64] * 8), codegen

@@ -17,10 +17,11 @@ from ..registry import Pointer, kernel_factory
 from ..scratch import scratch
 from ..simd import splat, splat_i32, to_f32, vload_i32, vstore
 from ..target import LANES
-from ..vector_memory import ITEM_BYTES, VECTOR_MEMORY
+from ..vector_memory import VECTOR_MEMORY
 from .finish import COLUMNS
 from .packed_weights import BITS, PANEL, rows_of_unit, unit_bytes
 from .rows import zero_floats
+from .weight_streams import make_head_at, make_places
 
 _BLOCK_WORDS = BLOCK * COLUMNS // 2
 
@@ -50,17 +51,16 @@ def term_widen(kind: str, form: str, terms: int) -> Callable[..., int]:
     each, step = rows_of_unit(kind), unit_bytes(kind)
     widen, split = make_widen_unit(kind), make_split_columns(terms)
     load_zeros, load_scales = VECTOR_MEMORY["u8"][0], VECTOR_MEMORY[form][0]
-    scale_bytes = ITEM_BYTES[form]
+    places, head_at = make_places(kind, form), make_head_at(form)
 
     def body(
-        thread: int, part: int, until: int, parts: int, w: Pointer, scales: Pointer,
-        zeros: Pointer, y: Pointer, first: int, rows: int, left: int, columns: int, depth: int,
-        block: int, scale_step: int, zero: float,
+        thread: int, part: int, until: int, parts: int, w: Pointer, zeros: int, heads: int,
+        y: Pointer, first: int, rows: int, left: int, columns: int, depth: int, block: int,
+        zero: float,
     ) -> int:  # fmt: skip
         panels = (columns + COLUMNS - 1) // COLUMNS
         blocks = (rows + BLOCK - 1) // BLOCK
-        panel_bytes = (depth + each - 1) // each * step
-        of_panel = (depth + block - 1) // block * scale_step if scale_step != 0 else PANEL
+        head, apart, panel_bytes = places(depth, block, zeros, heads)
         point = splat(np.float32(zero))
         floats = scratch(_BLOCK_WORDS)
         for index in range(panels * part // parts, panels * until // parts):
@@ -73,15 +73,16 @@ def term_widen(kind: str, form: str, terms: int) -> Callable[..., int]:
                     if unit >= depth:
                         zero_floats(floats + at * 4, each * width)
                         continue
-                    place = unit // block * scale_step
+                    number = unit // block
+                    place = head + number * apart + (unit - number * block) // each * step
                     for j in range(0, width, LANES):
                         column = left + begin + j
-                        panel, within = column // PANEL, column % PANEL
-                        own = panel * of_panel + place
+                        panel, within = w + column // PANEL * panel_bytes, column % PANEL
+                        scales, points = head_at(panel, apart, heads, number)
                         if zeros != 0:
-                            point = load_zeros(zeros + own, within)
-                        words = vload_i32(w + panel * panel_bytes + unit // each * step, within)
-                        factor = load_scales(scales + own * scale_bytes, within)
+                            point = load_zeros(points, within)
+                        words = vload_i32(panel + place, within)
+                        factor = load_scales(scales, within)
                         widen(words, point, factor, floats, at + j, width)
                 split(floats, target, BLOCK, width)
                 target += BLOCK * width * 2 * terms

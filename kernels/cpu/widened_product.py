@@ -14,11 +14,12 @@ from numba import njit
 from ..registry import Pointer, kernel_factory
 from ..simd import splat, vload_i32
 from ..target import LANES
-from ..vector_memory import ITEM_BYTES, VECTOR_MEMORY
+from ..vector_memory import VECTOR_MEMORY
 from .packed_product import store_row
 from .packed_weights import PANEL, VECTORS, rows_of_unit, unit_bytes
 from .recurrent_products import product_with_panels
 from .term_widen import make_widen_unit
+from .weight_streams import make_head_at, make_places
 
 _CHUNK = 64
 """Rows whose sums lie in the first-level cache until they are stored."""
@@ -31,23 +32,26 @@ def workspace_bytes(depth: int) -> int:
 
 def _widened(kind: str, form: str) -> Any:
     """Make what writes a panel (depth, PANEL) as float32."""
-    each, widen_unit = rows_of_unit(kind), make_widen_unit(kind)
+    each, widen_unit, step = rows_of_unit(kind), make_widen_unit(kind), unit_bytes(kind)
     load_zeros, load_scales = VECTOR_MEMORY["u8"][0], VECTOR_MEMORY[form][0]
-    scale_bytes = ITEM_BYTES[form]
+    places, head_at = make_places(kind, form), make_head_at(form)
 
     @njit
     def widen(
-        w: Pointer, scales: Pointer, zeros: Pointer, zero: float, scale_step: int, depth: int,
-        block: int, target: Pointer,
+        panel: Pointer, zeros: int, heads: int, zero: float, depth: int, block: int,
+        target: Pointer,
     ) -> None:  # fmt: skip
+        head, apart, _ = places(depth, block, zeros, heads)
         point = splat(np.float32(zero))
         for unit in range((depth + each - 1) // each):
-            place = unit * each // block * scale_step
+            number = unit * each // block
+            scales, points = head_at(panel, apart, heads, number)
+            w = panel + head + number * apart + (unit - number * (block // each)) * step
             for v in range(VECTORS):
-                words = vload_i32(w, unit * PANEL + v * LANES)
-                factor = load_scales(scales + place * scale_bytes, v * LANES)
+                words = vload_i32(w, v * LANES)
+                factor = load_scales(scales, v * LANES)
                 if zeros != 0:
-                    point = load_zeros(zeros + place, v * LANES)
+                    point = load_zeros(points, v * LANES)
                 widen_unit(words, point, factor, target, unit * each * PANEL + v * LANES, PANEL)
 
     return widen
@@ -59,26 +63,22 @@ def widened_product(kind: str, form: str = "f32") -> Callable[..., int]:
 
     ``tiles`` are those of panels, of up to ``mr`` rows, and each thread has a workspace.
     """
-    each, step, scale_bytes = rows_of_unit(kind), unit_bytes(kind), ITEM_BYTES[form]
+    each, places = rows_of_unit(kind), make_places(kind, form)
     widen, product = _widened(kind, form), product_with_panels(VECTORS, "f32")
 
     def widened_product(
-        thread: int, part: int, until: int, parts: int, x: Pointer, w: Pointer, scales: Pointer,
-        zeros: Pointer, bias: Pointer, y: Pointer, rows: int, depth: int, columns: int, x_row: int,
-        block: int, scale_step: int, zero: float, mr: int, tiles: Pointer, workspace: Pointer,
-        workspace_bytes: int,
+        thread: int, part: int, until: int, parts: int, x: Pointer, w: Pointer, zeros: int,
+        heads: int, bias: Pointer, y: Pointer, rows: int, depth: int, columns: int, x_row: int,
+        block: int, zero: float, mr: int, tiles: Pointer, workspace: Pointer, workspace_bytes: int,
     ) -> int:  # fmt: skip
         units = (depth + each - 1) // each
         weights = workspace + thread * workspace_bytes
         sums = weights + units * each * PANEL * 4
         panels = (columns + PANEL - 1) // PANEL
-        of_panel = (depth + block - 1) // block * scale_step if scale_step != 0 else PANEL
+        panel_bytes = places(depth, block, zeros, heads)[2]
         for panel in range(panels * part // parts, panels * until // parts):
             column = panel * PANEL
-            own_zeros = zeros + panel * of_panel if zeros != 0 else 0
-            own_scales = scales + panel * of_panel * scale_bytes
-            widen(w + panel * units * step, own_scales, own_zeros, zero, scale_step, depth, block,
-                  weights)  # fmt: skip
+            widen(w + panel * panel_bytes, zeros, heads, zero, depth, block, weights)
             for row in range(0, rows, _CHUNK):
                 count = min(_CHUNK, rows - row)
                 product(x + row * x_row * 4, x_row, weights, sums, count, 1, depth, mr, tiles, 0,

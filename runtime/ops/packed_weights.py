@@ -20,9 +20,7 @@ from ...kernels.cpu.operands import max_rows
 from ...kernels.cpu.packed_product import packed_product
 from ...kernels.cpu.packed_weights import (
     BITS,
-    PANEL,
     VECTORS,
-    by_panel,
     in_quads,
     is_whole,
     pack_halves,
@@ -31,12 +29,13 @@ from ...kernels.cpu.packed_weights import (
     round_to_bfloat16,
 )
 from ...kernels.cpu.term_rates import term_costs
+from ...kernels.cpu.weight_streams import pack_stream
 from ...kernels.cpu.widened_product import widened_product, workspace_bytes
 from ..emission import Emission
 from ..graph import Info, Node
 from ..symbolic import Dim, product, reaches
 from ..tensors import Tensor
-from .byte_rows import rows_as_bytes, takes_bytes
+from .byte_rows import bytes_of_rows, rows_as_bytes
 from .forms import emit_either
 from .term_products import WIDENED_TERMS, may_widen
 from .tiles import tile_table
@@ -71,8 +70,8 @@ class PackedWeights:
         (blocks, columns) of float32 and uint8, for whole numbers.
     block : int
         Rows of a block.
-    meets_bytes : bool
-        Whether what is multiplied by whole numbers is rounded to bytes.
+    terms : int
+        Bytes that stand for a number of what whole numbers multiply; 0 where it stays float32.
     """
 
     kind: str
@@ -80,7 +79,7 @@ class PackedWeights:
     scales: np.ndarray | None = None
     zeros: np.ndarray | None = None
     block: int = _ONE_BLOCK
-    meets_bytes: bool = False
+    terms: int = 0
 
     @property
     def form(self) -> str:
@@ -120,8 +119,8 @@ def packed_weights(emit: Emission, node: Node, rows: Dim, turned: bool) -> Packe
     if size < _LEAST_WEIGHTS:
         return None
     maker = _maker(emit, node)
-    if maker is not None and _keeps_whole(emit, maker, rows):
-        whole = _whole(emit, maker, turned)
+    if maker is not None and _keeps_whole(emit, node, maker, rows):
+        whole = _whole(emit, node, maker, turned)
         if whole is not None:
             return whole
     return _halves(info, turned, is_exact=True) if _are_few(emit, rows) else None
@@ -134,10 +133,10 @@ def constant_matrix(node: Node) -> Info | None:
     return info if is_matrix else None
 
 
-def _keeps_whole(emit: Emission, maker: ir.Node, rows: Dim) -> bool:
+def _keeps_whole(emit: Emission, node: Node, maker: ir.Node, rows: Dim) -> bool:
     """Tell whether weights of whole numbers are worth keeping for so many rows."""
     is_few = not isinstance(rows, int) or rows <= _most_rows(emit)
-    return is_few or takes_bytes(emit, maker, _block(maker))
+    return is_few or bytes_of_rows(emit, node, maker, _block(maker)) > 0
 
 
 def _most_rows(emit: Emission) -> int:
@@ -211,7 +210,7 @@ def stays_whole(emit: Emission, node: Node) -> bool:
         maker is not None
         and not may_widen(emit)
         and _is_large_matrix(emit, node)
-        and _keeps_whole(emit, maker, rows)
+        and _keeps_whole(emit, node, maker, rows)
         and _grids(emit, maker, False) is not None
     )
 
@@ -231,7 +230,7 @@ def bytes_block(emit: Emission, node: Node) -> int:
     if maker is None or not _is_large_matrix(emit, node):
         return 0
     block = _block(maker)
-    if not takes_bytes(emit, maker, block):
+    if not bytes_of_rows(emit, node, maker, block):
         return 0
     return block if _grids(emit, maker, False) is not None else 0
 
@@ -261,7 +260,7 @@ def _grids(
     return (*unsigned, grids[0].astype(np.float32), (grids[1] + unsigned[1]).astype(np.uint8))
 
 
-def _whole(emit: Emission, maker: ir.Node, turned: bool) -> PackedWeights | None:
+def _whole(emit: Emission, node: Node, maker: ir.Node, turned: bool) -> PackedWeights | None:
     """Weights that a DequantizeLinear of constants gives."""
     found = _grids(emit, maker, turned)
     if found is None:
@@ -271,9 +270,8 @@ def _whole(emit: Emission, maker: ir.Node, turned: bool) -> PackedWeights | None
     assert value is not None
     wide = (emit.infos[value].array().astype(np.int16) + shift).astype(np.uint8)
     wide = wide.T if turned else wide
-    return PackedWeights(
-        kind, wide, scales, zeros, block or _ONE_BLOCK, takes_bytes(emit, maker, block)
-    )
+    terms = bytes_of_rows(emit, node, maker, block)
+    return PackedWeights(kind, wide, scales, zeros, block or _ONE_BLOCK, terms)
 
 
 def _unsigned(dtype: str) -> tuple[str, int] | None:
@@ -328,9 +326,9 @@ def emit_packed(
             workspace=emit.workspace(size), workspace_bytes=size, **fields,
         )  # fmt: skip
 
-    if b.meets_bytes:
-        words = rows_as_bytes(emit, a, row_stride, b.block, has_sums)
-        kernel = byte_product(b.kind, b.form, lines_of_request())
+    if b.terms:
+        words = rows_as_bytes(emit, a, row_stride, b.block, b.terms, has_sums)
+        kernel = byte_product(b.kind, b.form, lines_of_request(), b.terms)
         emit.step(kernel, outputs=[y], flops=flops, x=words, **fields)
     elif not is_whole(b.kind) or (isinstance(rows, int) and rows < WIDENED_ROWS):
         small()
@@ -347,24 +345,17 @@ def operand_fields(emit: Emission, name: str, b: PackedWeights) -> dict[str, Any
     if not is_whole(b.kind):
         pack = pack_short_floats if b.kind == "f24" else pack_halves
         words = emit.constant(pack(b.numbers), f"{name}.weights")
-        return {"w": words, "scales": None, "zeros": None, "scale_step": 0, "zero": 0.0}
+        return {"w": words, "zeros": 0, "heads": 0, "zero": 0.0}
     assert b.scales is not None and b.zeros is not None
     first = int(b.zeros[0, 0])
-    is_one = bool((b.zeros == first).all())
+    zeros = None if bool((b.zeros == first).all()) else b.zeros
     fill = min(first, (1 << BITS[b.kind]) - 1)
-    numbers = in_quads(b.numbers, b.kind, fill) if b.meets_bytes else b.numbers
+    numbers = in_quads(b.numbers, b.kind, fill) if b.terms else b.numbers
+    whole, scales = pack_numbers(numbers, b.kind, fill), b.scales.astype(_FORMS[b.form])
+    stream = pack_stream(whole, scales, zeros, b.block, b.kind)
     return {
-        "w": emit.constant(pack_numbers(numbers, b.kind, fill), f"{name}.weights"),
-        "scales": emit.constant(_padded(b.scales.astype(_FORMS[b.form])), f"{name}.scales"),
-        "zeros": None if is_one else emit.constant(_padded(b.zeros), f"{name}.zeros"),
-        "scale_step": PANEL if len(b.scales) > 1 else 0,
-        "zero": first if b.meets_bytes else float(first),
+        "w": emit.constant(stream, f"{name}.weights"),
+        "zeros": int(zeros is not None),
+        "heads": int(len(scales) > 1),
+        "zero": first if b.terms else float(first),
     }
-
-
-def _padded(values: np.ndarray) -> np.ndarray:
-    """(blocks, columns) as panels, with zeros in the columns that fill the last one."""
-    panels = -(-values.shape[1] // PANEL)
-    padded = np.zeros((len(values), panels * PANEL), values.dtype)
-    padded[:, : values.shape[1]] = values
-    return by_panel(padded)

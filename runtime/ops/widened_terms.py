@@ -27,7 +27,7 @@ def small_tensor(emit: Emission, name: str, b: PackedWeights) -> SmallTensor | N
 
     Rows that may be rounded to bytes meet them as such, which is as fast at 128 rows.
     """
-    if not is_whole(b.kind) or b.meets_bytes or not may_widen(emit) or emit.is_catching:
+    if not is_whole(b.kind) or b.terms or not may_widen(emit) or emit.is_catching:
         return None
     fields = operand_fields(emit, name, b)
     depth, columns = b.numbers.shape

@@ -10,12 +10,11 @@ from sardonyx.kernels.cpu.byte_blocks import TAIL_BYTES, byte_blocks
 from sardonyx.kernels.cpu.byte_product import byte_product
 from sardonyx.kernels.cpu.packed_weights import (
     BITS,
-    PANEL,
-    by_panel,
     in_quads,
     is_whole,
     pack_numbers,
 )
+from sardonyx.kernels.cpu.weight_streams import pack_stream
 
 KINDS = [kind for kind in BITS if is_whole(kind)]
 
@@ -23,12 +22,12 @@ FORMS = [("f32", np.float32), ("f16", np.float16)]
 """Of scales."""
 
 
-def quantized(run: Any, x: np.ndarray, block: int, threads: int = 1) -> np.ndarray:
-    """Rows as the kernel rounds them: (rows, blocks, bytes)."""
+def quantized(run: Any, x: np.ndarray, block: int, threads: int = 1, terms: int = 1) -> np.ndarray:
+    """Rows as the kernel rounds them: (rows, blocks, bytes), each followed by its second term."""
     rows, depth = x.shape
-    y = np.full((rows, -(-depth // block), block + TAIL_BYTES), 99, np.uint8)
+    y = np.full((rows * terms, -(-depth // block), block + TAIL_BYTES), 99, np.uint8)
     code = run(byte_blocks, threads, x=x, y=y, rows=rows, depth=depth,
-               x_row=x.strides[0] // 4, block=block, sums=0)  # fmt: skip
+               x_row=x.strides[0] // 4, block=block, sums=0, terms=terms)  # fmt: skip
     assert code == 0
     return y
 
@@ -38,12 +37,6 @@ def parts(y: np.ndarray, block: int) -> tuple[np.ndarray, np.ndarray, np.ndarray
     tails = np.ascontiguousarray(y[..., block:])
     scales, sums = tails.view(np.float32)[..., 0], tails.view(np.int32)[..., 1]
     return y[..., :block].view(np.int8), scales, sums
-
-
-def panels_of(values: np.ndarray) -> np.ndarray:
-    padded = np.zeros((len(values), -(-values.shape[1] // PANEL) * PANEL), values.dtype)
-    padded[:, : values.shape[1]] = values
-    return by_panel(padded)
 
 
 @pytest.mark.parametrize("block", [16, 32, 256])
@@ -63,6 +56,24 @@ def test_rounds_each_block_by_its_largest_number(
     assert (sums == numbers.sum(-1, dtype=np.int32)).all()
 
 
+@pytest.mark.parametrize("block", [16, 32, 256])
+def test_two_terms_are_near_to_what_they_stand_for(
+    run: Any, rng: np.random.Generator, block: int
+) -> None:
+    x = (rng.standard_normal((5, 100)) * 10.0 ** rng.integers(-20, 20, (5, 100))).astype(np.float32)
+    x[2, :block] = 0
+    numbers, scales, sums = parts(quantized(run, x, block, 3, terms=2), block)
+    blocks = numbers.shape[1]
+    padded = np.zeros((5, blocks * block))
+    padded[:, :100] = x
+    padded = padded.reshape(5, blocks, block)
+    found = (numbers * scales[..., None].astype(float)).reshape(5, 2, blocks, block).sum(1)
+    largest = np.abs(padded).max(-1, keepdims=True)
+    assert (np.abs(found - padded) <= largest / 32500).all()
+    assert np.abs(found - padded).mean() < largest.mean() / 64000
+    assert (sums == numbers.sum(-1, dtype=np.int32)).all()
+
+
 @pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
 def test_numbers_that_are_not_finite_spoil_their_block(run: Any, number: float) -> None:
     for at in (0, 17, 33, 39):
@@ -79,18 +90,19 @@ def test_numbers_next_to_nothing_are_zeros(run: Any) -> None:
     assert not sums.any()
 
 
+@pytest.mark.parametrize("terms", [1, 2])
 @pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("block", [0, 16, 32, 128])
 @pytest.mark.parametrize("kind", KINDS)
 def test_multiplies_bytes(
-    run: Any, rng: np.random.Generator, kind: str, block: int, threads: int
+    run: Any, rng: np.random.Generator, kind: str, block: int, threads: int, terms: int
 ) -> None:
     sizes = [(1, 64, 256), (3, 33, 100), (1, 1, 1), (8, 7, 65), (2, 50, 31), (5, 300, 90)]
     size, most = block or 256, 1 << BITS[kind]
     for index, (rows, depth, columns) in enumerate(sizes):
         count = -(-depth // size) if block else 1
         x = rng.standard_normal((rows, depth)).astype(np.float32)
-        rounded = quantized(run, x, size)
+        rounded = quantized(run, x, size, terms=terms)
         # The largest numbers there are must not saturate anything either.
         drawn = (
             rng.integers(0, most, (depth, columns))
@@ -106,17 +118,18 @@ def test_multiplies_bytes(
             zeros[:] = most // 2
         bias = rng.standard_normal(columns).astype(np.float32) if index % 2 == 0 else None
         room = np.full(rows * columns + 16, 7, np.float32)
+        words = pack_numbers(in_quads(weights, kind, 0), kind, 0)
         code = run(
-            byte_product(kind, form), threads, x=rounded,
-            w=pack_numbers(in_quads(weights, kind, 0), kind, 0), scales=panels_of(scales),
-            zeros=panels_of(zeros) if has_zeros else 0, bias=0 if bias is None else bias, y=room,
-            rows=rows, depth=depth, columns=columns, block=size,
-            scale_step=PANEL if block else 0, zero=most // 2,
+            byte_product(kind, form, 1, terms), threads, x=rounded,
+            w=pack_stream(words, scales, zeros if has_zeros else None, size, kind),
+            zeros=int(has_zeros), heads=int(count > 1), bias=0 if bias is None else bias, y=room,
+            rows=rows, depth=depth, columns=columns, block=size, zero=most // 2,
         )  # fmt: skip
         assert code == 0
         numbers, steps, _ = parts(rounded, size)
         of_row = np.arange(depth) // size
-        wide = (numbers * steps[..., None].astype(float)).reshape(rows, -1)[:, :depth]
+        wide = (numbers * steps[..., None].astype(float)).reshape(rows, terms, -1)
+        wide = wide.sum(1)[:, :depth]
         own = of_row if block else np.zeros(depth, int)
         matrix = (weights.astype(float) - zeros[own]) * scales.astype(float)[own]
         wanted = wide @ matrix + (0 if bias is None else bias)

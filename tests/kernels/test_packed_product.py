@@ -9,8 +9,6 @@ import pytest
 from sardonyx.kernels.cpu.packed_product import packed_product
 from sardonyx.kernels.cpu.packed_weights import (
     BITS,
-    PANEL,
-    by_panel,
     is_whole,
     pack_halves,
     pack_numbers,
@@ -18,6 +16,7 @@ from sardonyx.kernels.cpu.packed_weights import (
     round_to_bfloat16,
     short_floats,
 )
+from sardonyx.kernels.cpu.weight_streams import pack_stream
 
 
 def widened(bits: np.ndarray) -> np.ndarray:
@@ -54,15 +53,10 @@ def test_short_floats_of_zeros_are_zeros_or_denormal(rng: np.random.Generator) -
     assert (np.abs(found - values) <= 2.0**-16 * np.abs(values) + 2.0**-126).all()
 
 
-def panels_of(values: np.ndarray, columns: int) -> np.ndarray:
-    padded = np.zeros((len(values), -(-columns // PANEL) * PANEL), values.dtype)
-    padded[:, :columns] = values
-    return by_panel(padded)
-
-
 def operands(
-    rng: np.random.Generator, kind: str, depth: int, columns: int, block: int, has_zeros: bool
-) -> tuple[np.ndarray, dict[str, Any]]:
+    rng: np.random.Generator, kind: str, form: str, depth: int, columns: int, block: int,
+    has_zeros: bool,
+) -> tuple[np.ndarray, dict[str, Any]]:  # fmt: skip
     """Weights as float64, and the fields that stand for them; all have one scale without block."""
     if kind == "f24":
         floats = rng.standard_normal((depth, columns)).astype(np.float32)
@@ -84,10 +78,11 @@ def operands(
         zeros[:] = most // 2
     of_row = np.arange(depth) // size if block else np.zeros(depth, int)
     weights = (numbers.astype(float) - zeros[of_row]) * scales[of_row]
+    given = scales.astype(np.float16 if form == "f16" else np.float32)
+    words = pack_numbers(numbers, kind, 0)
     return weights, {
-        "w": pack_numbers(numbers, kind, 0), "scales": panels_of(scales, columns),
-        "zeros": panels_of(zeros, columns) if has_zeros else 0, "zero": float(most // 2),
-        "block": size, "scale_step": PANEL if block else 0,
+        "w": pack_stream(words, given, zeros if has_zeros else None, size, kind),
+        "zeros": int(has_zeros), "heads": int(count > 1), "zero": float(most // 2), "block": size,
     }  # fmt: skip
 
 
@@ -103,13 +98,11 @@ def test_multiplies_small_weights(
         with_bias, has_zeros = index % 2 == 0, index % 3 != 1
         wide = rng.standard_normal((rows, depth + 3)).astype(np.float32)
         x = wide[:, :depth]
-        weights, fields = operands(rng, kind, depth, columns, block, has_zeros)
+        form = "f16" if is_whole(kind) and index % 2 else "f32"
+        weights, fields = operands(rng, kind, form, depth, columns, block, has_zeros)
         bias = rng.standard_normal(columns).astype(np.float32)
         room = np.full(rows * columns + 16, 7, np.float32)
-        form = "f16" if is_whole(kind) and index % 2 else "f32"
-        if form == "f16":
-            fields["scales"] = fields["scales"].astype(np.float16)
-        values = {"scales": 0, "zeros": 0, "zero": 0.0, "scale_step": 0} | fields
+        values = {"zeros": 0, "heads": 0, "zero": 0.0} | fields
         code = run(
             packed_product(kind, form), threads, x=x, bias=bias if with_bias else 0, y=room,
             rows=rows, depth=depth, columns=columns, x_row=depth + 3, **values,

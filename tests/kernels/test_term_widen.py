@@ -6,17 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sardonyx.kernels.cpu.packed_weights import PANEL, by_panel, pack_numbers
+from sardonyx.kernels.cpu.packed_weights import pack_numbers
 from sardonyx.kernels.cpu.term_pack import packed_bytes, term_pack
 from sardonyx.kernels.cpu.term_widen import term_widen
+from sardonyx.kernels.cpu.weight_streams import pack_stream
 
 FORMS = {"f32": np.float32, "f16": np.float16}
-
-
-def panels_of(values: np.ndarray) -> np.ndarray:
-    padded = np.zeros((len(values), -(-values.shape[1] // PANEL) * PANEL), values.dtype)
-    padded[:, : values.shape[1]] = values
-    return by_panel(padded)
 
 
 @pytest.mark.parametrize("form", ["f32", "f16"])
@@ -32,15 +27,16 @@ def test_are_the_terms_of_what_they_stand_for(
         zeros = rng.integers(0, most, (count, columns)).astype(np.uint8)
         of_row = np.arange(depth) // block if block else np.zeros(depth, int)
         weights = (numbers.astype(np.float32) - zeros[of_row]) * scales[of_row]
+        words = pack_numbers(numbers, kind, 0)
+        stream = pack_stream(words, scales.astype(FORMS[form]), zeros, block or 256, kind)
         for first in (0, 32):
             part = np.ascontiguousarray(weights[first:, left:])
             size = packed_bytes(terms, *part.shape)
             found, wanted = (np.full(size + 64, 7, np.uint8) for _ in range(2))
             run(
-                term_widen(kind, form, terms), 3, w=pack_numbers(numbers, kind, 0),
-                scales=panels_of(scales.astype(FORMS[form])), zeros=panels_of(zeros), y=found,
+                term_widen(kind, form, terms), 3, w=stream, zeros=1, heads=int(count > 1), y=found,
                 first=first, rows=len(part), left=left, columns=part.shape[1], depth=depth,
-                block=block or 256, scale_step=PANEL if block else 0, zero=0.0,
+                block=block or 256, zero=0.0,
             )  # fmt: skip
             run(
                 term_pack(terms), 1, x=part, y=wanted, sets=1, rows=len(part),

@@ -47,7 +47,8 @@ def test_a_damaged_answer_is_measured_again(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_measure", lambda threads: MACHINE)
     assert roofline(1) == MACHINE
     (kept,) = tmp_path.glob("roofline-*.json")
-    for damage in ("", "{", json.dumps({"cpu": "test"}), "[]"):
+    of_fewer_sizes = json.dumps({"cpu": "test", "gflops": 1.0, "gbps": [1.0] * 7})
+    for damage in ("", "{", json.dumps({"cpu": "test"}), "[]", of_fewer_sizes):
         kept.write_text(damage)
         assert roofline(1) == MACHINE
 

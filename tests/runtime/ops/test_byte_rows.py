@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import sardonyx
 from onnx.helper import make_node
+from sardonyx.runtime.ops import byte_rows
 
 from .conftest import build
 
@@ -177,3 +178,44 @@ def test_what_follows_products_is_one_step(rng: np.random.Generator) -> None:
         (found,) = session.run(None, {"x": x})
         wide = x.astype(float) @ weights
         assert error(found, wide / (1 + np.exp(-wide)) * wide) < 0.02
+
+
+def behind(first: int, bits: int) -> tuple[onnx.ModelProto, np.ndarray]:
+    """Return weights of few bits behind a product of float32, and both as one matrix of float64."""
+    model, weights = product(bits, 320, 256, 32, None, True)
+    rng = np.random.default_rng(first)
+    before = rng.standard_normal((first, 320)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(before, "before"))
+    model.graph.node.insert(0, make_node("MatMul", ["x", "before"], ["rows"], name="first"))
+    model.graph.node[1].input[0] = "rows"
+    model.graph.input[0].type.tensor_type.shape.dim[1].dim_value = first
+    return model, before.astype(float) @ weights
+
+
+@pytest.mark.parametrize("bits", [2, 4])
+def test_two_bytes_stand_for_rows_behind_products(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch, bits: int
+) -> None:
+    monkeypatch.setattr(byte_rows, "integer_speed", lambda: 4.0)
+    monkeypatch.setattr(byte_rows, "may_widen", lambda _: False)
+    model, weights = behind(48, bits)
+    session = sardonyx.Session(model, threads=2)
+    assert "byte_product" in kernels(session)
+    for rows in (1, 2, 3, 5, 16, 70):
+        x = rng.standard_normal((rows, 48)).astype(np.float32)
+        (found,) = session.run(None, {"x": x})
+        assert error(found, x.astype(float) @ weights) < 3e-5
+    exact = sardonyx.Session(model, precision="strict")
+    assert "byte_product" not in kernels(exact)
+    assert error(exact.run(None, {"x": x})[0], x.astype(float) @ weights) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("bits", "speed", "widens"), [(4, 2.0, False), (8, 4.0, False), (4, 4.0, True)]
+)
+def test_rows_stay_float32_where_two_bytes_do_not_pay(
+    monkeypatch: pytest.MonkeyPatch, bits: int, speed: float, widens: bool
+) -> None:
+    monkeypatch.setattr(byte_rows, "integer_speed", lambda: speed)
+    monkeypatch.setattr(byte_rows, "may_widen", lambda _: widens)
+    assert "byte_product" not in kernels(sardonyx.Session(behind(48, bits)[0]))
