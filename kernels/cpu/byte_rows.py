@@ -41,6 +41,8 @@ class _ByteRows(Emitter):
         ahead_gap: Any,
     ) -> None:  # fmt: skip
         builder = self.builder
+        # What is asked for is a stream where it moves on as the weights do.
+        self.is_stream = builder.icmp_signed("==", ahead_step, I64(unit_bytes(self.form)))
         is_given = builder.icmp_signed("!=", zeros, I64(0))
         x, w, scales, zeros, c, ahead = (
             builder.inttoptr(p, BYTE) for p in (x, w, scales, zeros, c, ahead)
@@ -51,7 +53,8 @@ class _ByteRows(Emitter):
 
         def add_block(_: Any, carried: list[Any]) -> list[Any]:
             number, weights, later, scale, zero_at, *totals = carried
-            fetch_ahead(self, later, least_head_bytes(self.form, self.scales), self.every)
+            head = least_head_bytes(self.form, self.scales)
+            fetch_ahead(self, later, head, self.every, self.is_stream)
             later = self.address(later, ahead_gap)
             numbers = [self.address(number, distance) for distance in distances]
             tails = [self.address(at, block) for at in numbers]
@@ -104,7 +107,7 @@ class _ByteRows(Emitter):
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             (weights, ahead), at, sums = carried[:2], carried[2:end], carried[end:]
             packed = [self._load(i32x.llvm, weights, v * LANES * 4) for v in range(VECTORS)]
-            fetch_ahead(self, ahead, ahead_step, unit_bytes(self.form), self.every)
+            fetch_ahead(self, ahead, unit_bytes(self.form), self.every, self.is_stream)
             for i in range(self.each):
                 spread = [simd.emit_splat(builder, self._load(I32, row, i * 4)) for row in at]
                 for v, word in enumerate(packed):

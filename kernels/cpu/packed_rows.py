@@ -34,19 +34,18 @@ _LINE = 64
 """Bytes of a cache line."""
 
 
-def fetch_ahead(emitter: Emitter, ahead: Any, ahead_step: Any, count: int, every: int) -> None:
+def fetch_ahead(emitter: Emitter, ahead: Any, count: int, every: int, is_stream: Any) -> None:
     """Ask for so many bytes of weights that are not needed yet (`packed_product.panel_loop`).
 
-    Of a stream, which moves on by ``count`` bytes, the first of each ``every`` cache lines is asked
-    for (`fetch_forms`). What moves on by fewer bytes is a part of a panel, which nothing reads for
-    long: no processor follows it by itself.
+    Of a stream the first of each ``every`` cache lines is asked for (`fetch_forms`). What is none
+    is a part of a panel, which nothing reads for long: no processor follows it by itself.
     """
     builder = emitter.builder
     lines = range(0, count, _LINE)
     for line in lines[::every]:
         simd.prefetch_line(builder, emitter.address(ahead, I64(line)))
     if every > 1:
-        with builder.if_then(builder.icmp_signed("!=", ahead_step, I64(count)), likely=False):
+        with builder.if_then(builder.not_(is_stream), likely=False):
             for line in lines:
                 if line % (_LINE * every):
                     simd.prefetch_line(builder, emitter.address(ahead, I64(line)))
@@ -79,6 +78,8 @@ class _PackedRows(Emitter):
         blocks: Any, units: Any, c: Any, ahead: Any, ahead_step: Any, ahead_gap: Any,
     ) -> None:  # fmt: skip
         builder = self.builder
+        # What is asked for is a stream where it moves on as the weights do.
+        self.is_stream = builder.icmp_signed("==", ahead_step, I64(unit_bytes(self.form)))
         is_given = builder.icmp_signed("!=", zeros, I64(0))
         base = simd.emit_splat(builder, builder.fptrunc(zero, F32))
         x, w, scales, zeros, c, ahead = (
@@ -92,7 +93,8 @@ class _PackedRows(Emitter):
 
         def add_block(_: Any, carried: list[Any]) -> list[Any]:
             number, weights, following, scale, zero_at, *sums = carried
-            fetch_ahead(self, following, least_head_bytes(self.form, self.scales), self.every)
+            head = least_head_bytes(self.form, self.scales)
+            fetch_ahead(self, following, head, self.every, self.is_stream)
             following = self.address(following, ahead_gap)
             bases = self._bases(is_given, zero_at, base)
             places, parts = self._block(
@@ -144,7 +146,7 @@ class _PackedRows(Emitter):
         def multiply(_: Any, carried: list[Any]) -> list[Any]:
             at, weight_at, ahead, *sums = carried
             widened = self._unit(weight_at, bases)
-            fetch_ahead(self, ahead, ahead_step, unit_bytes(self.form), self.every)
+            fetch_ahead(self, ahead, unit_bytes(self.form), self.every, self.is_stream)
             rows = [self.address(at, builder.mul(x_row, I64(r * 4))) for r in range(self.rows)]
             for i in range(each):
                 factors = widened(i)
