@@ -33,14 +33,20 @@ def reciprocal(b: Any) -> Any:
 
 
 @njit
-def rounded_quotient(a: Any, b: Any, inverse: Any, ordinary: bool) -> Any:
-    """Give vectors a / b as integers, half to even."""
+def quotient(a: Any, b: Any, inverse: Any, ordinary: bool) -> Any:
+    """Give vectors a / b, which round to the right integers."""
     if not ordinary:
-        return simd.vrint(a / b)
+        return a / b
     near = a * inverse
     exact = simd.fma(simd.fma(-near, b, a), inverse, near)
     # Of infinities there is no remainder.
-    return simd.vrint(simd.select(exact == exact, exact, near))
+    return simd.select(exact == exact, exact, near)
+
+
+@njit
+def rounded_quotient(a: Any, b: Any, inverse: Any, ordinary: bool) -> Any:
+    """Give vectors a / b as integers, half to even."""
+    return simd.vrint(quotient(a, b, inverse, ordinary))
 
 
 SCOPE = {

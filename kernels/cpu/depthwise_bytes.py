@@ -42,6 +42,7 @@ from .quads import limits
 MAX_ROWS, MAX_WORDS = 32, 128
 """Rows of a window at most, those of all its slices, and words of the weights of a channel."""
 _LINE = LANES * 4
+_PACKED = 3  # vectors of sums that become bytes faster together than one by one
 
 
 # --- words of rows ----------------------------------------------------------------------------
@@ -223,10 +224,18 @@ class _Row(Emitter):
             for shift, (value, at) in enumerate(zip(values, targets, strict=True)):
                 own = builder.add(column, I64(shift))
                 with builder.if_then(builder.icmp_signed("<", own, self.width)):
-                    emit_store(builder, emit_bytes(builder, value, *self.limits), at, self.count)
+                    packed = emit_bytes(builder, value, *self.limits)
+                    with builder.if_else(full) as (whole, some):
+                        with whole:
+                            emit_store(builder, packed, at)
+                        with some:
+                            emit_store(builder, packed, at, self.count)
             return []
 
-        self.choose(together, all_at_once, one_by_one)
+        if self.share >= _PACKED:
+            self.choose(together, all_at_once, one_by_one)
+        else:
+            one_by_one()
 
 
 @intrinsic(prefer_literal=True)

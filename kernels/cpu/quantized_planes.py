@@ -1,15 +1,23 @@
-"""Images of few planes, rounded to bytes in the pass that makes words of their pixels."""
+"""Images of few planes, rounded to bytes in the pass that makes words of their pixels.
+
+With AVX-512 the unsigned bytes of four planes are packed at a time (`byte_packing`), and the bytes
+of a pixel, which then lie in one quarter of a vector, brought together by one shuffle.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from llvmlite import ir
 from numba import njit
+from numba.core import types
 
-from ..quotients import is_ordinary, reciprocal, rounded_quotient
+from ..byte_packing import HAS_PACKS, Limits, emit_quarters
+from ..quotients import is_ordinary, quotient, reciprocal, rounded_quotient
 from ..registry import Pointer, kernel
 from ..simd import (
+    emit_splat,
     load_f32,
     load_i8,
     load_u8,
@@ -25,6 +33,66 @@ from ..simd import (
     vstore_i32_first,
 )
 from ..target import LANES
+from ..vectors import F32, I32, f32x, i32x, intrinsic
+
+_FULL = 4  # planes of a word
+
+
+@intrinsic
+def _words_of_four(typingctx, a, b, c, d, zero):  # type: ignore[no-untyped-def]
+    """Words of the unsigned bytes of numbers of four planes, rounded, with a zero point; NaN is 0.
+
+    For processors that pack.
+    """
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        *planes, zero = args
+        low = builder.fsub(ir.Constant(F32, 0.0), zero)
+        high = builder.fsub(ir.Constant(F32, 255.0), zero)
+        point = emit_splat(builder, builder.fptosi(zero, I32))
+        ends = Limits(emit_splat(builder, low), emit_splat(builder, high), point)
+        joined = emit_quarters(builder, planes, ends)
+        # A quarter has four pixels of each plane.
+        each = LANES // _FULL
+        order = [
+            quarter * LANES + plane * each + pixel
+            for quarter in range(_FULL)
+            for pixel in range(each)
+            for plane in range(_FULL)
+        ]
+        mask = ir.Constant(ir.VectorType(I32, len(order)), order)
+        return builder.bitcast(builder.shuffle_vector(joined, joined, mask), i32x.llvm)
+
+    return i32x(*[f32x] * 4, types.float32), codegen
+
+
+@njit
+def _packed_planes(
+    x: Pointer, y: Pointer, channels: int, plane: int, first: int, last: int, by: Any, zero: Any
+) -> None:
+    """Write the words of some pixels of an image; planes are ``plane`` bytes apart."""
+    divisor, inverse, ordinary = splat(by), reciprocal(by), is_ordinary(by)
+    inside = splat_i32(np.int32((np.int64(1) << (8 * channels)) - 1))
+    for pixel in range(first, last, LANES):
+        count = min(LANES, last - pixel)
+        a = quotient(_some(x, pixel, count), divisor, inverse, ordinary)
+        b = c = d = a
+        if channels > 1:
+            b = quotient(_some(x + plane, pixel, count), divisor, inverse, ordinary)
+        if channels > 2:
+            c = quotient(_some(x + 2 * plane, pixel, count), divisor, inverse, ordinary)
+        if channels > 3:
+            d = quotient(_some(x + 3 * plane, pixel, count), divisor, inverse, ordinary)
+        words = _words_of_four(a, b, c, d, zero) & inside
+        if count == LANES:
+            vstore_i32(y, pixel, words)
+        else:
+            vstore_i32_first(y, pixel, words, count)
+
+
+@njit
+def _some(plane: Pointer, pixel: int, count: int) -> Any:
+    return vload(plane, pixel) if count == LANES else vload_first(plane, pixel, count)
 
 
 @njit
@@ -57,12 +125,16 @@ def quantize_planes(
     first, last = blocks * part // parts * LANES, min(pixels, blocks * until // parts * LANES)
     for image in range(images):
         target = y + image * pixels * 4
+        if HAS_PACKS and is_signed == 0:
+            source = x + image * x_image * 4
+            _packed_planes(source, target, channels, x_plane * 4, first, last, by, number)
+            continue
         for pixel in range(first, last, LANES):
             count = min(LANES, last - pixel)
             words = splat_i32(np.int32(0))
             for channel in range(channels):
                 plane = x + (image * x_image + channel * x_plane) * 4
-                value = vload(plane, pixel) if count == LANES else vload_first(plane, pixel, count)
+                value = _some(plane, pixel, count)
                 rounded = rounded_quotient(value, divisor, inverse, ordinary)
                 shift = splat_i32(np.int32(8 * channel))
                 words = words | _byte(rounded, point, least, largest, shift)

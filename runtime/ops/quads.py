@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ...kernels.amx_permission import has_amx
+from ...kernels.cpu.grouped_quads import HAS_GROUPED_QUADS, grouped_quads, places
 from ...kernels.cpu.pairs import joined
 from ...kernels.cpu.quads import SIGNED, quad_planes, quad_rows, quads, zero_bias
 from ...kernels.unit_rates import words_pay
@@ -129,11 +130,19 @@ def _emit_rows(
     emit: Emission, x: Tensor, words: Tensor, images: Dim, rows: Dim, groups: int, channels: Dim,
     x_image: Dim, x_row: Dim, kind: str,
 ) -> None:  # fmt: skip
-    emit.step(
-        quad_rows, outputs=[words], op_type="Quads", x=x, y=words, images=images, rows=rows,
-        groups=groups, channels=channels, x_image=x_image, x_row=x_row,
-        is_signed=int(_is_shifted(x.dtype, kind)),
-    )  # fmt: skip
+    fields = {
+        "outputs": [words], "op_type": "Quads", "x": x, "y": words, "images": images, "rows": rows,
+        "x_image": x_image, "x_row": x_row, "is_signed": int(_is_shifted(x.dtype, kind)),
+    }  # fmt: skip
+    if HAS_GROUPED_QUADS and groups > 1 and isinstance(channels, int) and channels > 0:
+        order, starts = places(groups, channels)
+        size = groups * ((channels + 3) // 4 * 4)
+        emit.step(
+            grouped_quads, order=emit.constant(order), starts=emit.constant(starts),
+            width=groups * channels, size=size, **fields,
+        )  # fmt: skip
+        return
+    emit.step(quad_rows, groups=groups, channels=channels, **fields)
 
 
 # --- zero points ------------------------------------------------------------------------------
