@@ -104,10 +104,10 @@ class _Row(Emitter):
         self.y, self.table, self.at, self.weights, *args = args
         self.step, self.width, self.pixel, self.count, self.begin, self.end, *args = args
         self.padding, self.first, self.scales, low, high, zero = args
-        self.limits = Limits(
-            *(simd.emit_splat(builder, end) for end in (low, high)),
-            simd.emit_splat(builder, builder.trunc(zero, I32)),
+        low, high, zero = (
+            simd.emit_splat(builder, each) for each in (low, high, builder.trunc(zero, I32))
         )
+        self.limits = Limits(low, high, zero)
 
     def vectors(self, address: Any, count: int) -> list[Any]:
         base = self.builder.inttoptr(address, BYTE)

@@ -8,6 +8,8 @@ polynomial of a low degree has it as exactly as float32, that is computed instea
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.polynomial import Polynomial
 
@@ -56,7 +58,7 @@ def _numbers(node: Node) -> tuple[float, float, float]:
     return alpha, beta, bias
 
 
-def _emit(emit: Emission, node: Node, fields: dict[str, float | Tensor], degree: int) -> None:
+def _emit(emit: Emission, node: Node, fields: dict[str, Any], degree: int) -> None:
     """Emit the step, whose kernel has a polynomial of a degree, or none."""
     x = emit.channels_last(emit.tensor(node.values[0]))
     y = emit.output(node, order=(0, *range(2, len(x.shape)), 1))
@@ -115,7 +117,7 @@ def _lower_bytes(emit: Emission, node: Node) -> None:
     by = alpha / size * scale**2
     largest = size * max(limits.max - zero, zero - limits.min) ** 2
     found = power_polynomial(bias, bias + by * largest, beta)
-    fields: dict[str, float | Tensor] = {
+    fields: dict[str, Any] = {
         "scale": by, "bias": bias, "beta": beta, "coefficients": 0, "x_zero": zero,
         "ratio": float(np.float32(scale) / np.float32(number(node, Y_SCALE))),
         "y_zero": int(number(node, Y_ZERO)),
