@@ -7,6 +7,8 @@ adding 128, and so does their zero point. AMX takes any signs, and rows as they 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ...kernels.amx_permission import has_amx
@@ -130,7 +132,7 @@ def _emit_rows(
     emit: Emission, x: Tensor, words: Tensor, images: Dim, rows: Dim, groups: int, channels: Dim,
     x_image: Dim, x_row: Dim, kind: str,
 ) -> None:  # fmt: skip
-    fields = {
+    fields: dict[str, Any] = {
         "outputs": [words], "op_type": "Quads", "x": x, "y": words, "images": images, "rows": rows,
         "x_image": x_image, "x_row": x_row, "is_signed": int(_is_shifted(x.dtype, kind)),
     }  # fmt: skip
