@@ -438,6 +438,17 @@ def prefetch(typingctx, address):  # type: ignore[no-untyped-def]
     return types.void(types.int64), codegen
 
 
+@intrinsic
+def prefetch_to_write(typingctx, address):  # type: ignore[no-untyped-def]
+    """Ask for the cache line at an address, which will be written."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        prefetch_line(builder, _pointer(builder, args[0], I8), write=True)
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
 def keep_rolled(branch: Any) -> None:
     """Tell LLVM not to unroll the loop that a branch closes."""
     module = branch.function.module

@@ -21,9 +21,11 @@ from numba import njit
 from ..atomics import atomic_add, atomic_compare_exchange, atomic_load, pause
 from ..index_errors import out_of_range
 from ..registry import Pointer, kernel_factory
-from ..simd import load_i32, prefetch, store_i64
-from .recurrent_cells import GATES, PHASES, Numbers, cell_phases
+from ..simd import load_i32, store_i64
+from .recurrent_ahead import bring_ahead
+from .recurrent_cells import PHASES, Numbers, cell_phases
 from .recurrent_functions import ARITHMETIC, Arithmetic
+from .recurrent_joined import joined_operand, joined_product
 from .recurrent_products import (
     byte_operand,
     float_operand,
@@ -54,7 +56,7 @@ class Recurrence(NamedTuple):
     lie ``states`` bytes from the beginning of a thread's scratch memory.
     A *joined* layer multiplies inputs and states at once: ``x`` holds rows of ``features``, whose
     weights precede those of the states in each column, and ``inputs`` only biases.
-    With ``starts_at_zero`` the states before the first step are zero, and so are its products;
+    With ``starts_at_zero`` states before the first step are zero, and so are products with them;
     ``exceeds_cache`` says that the weights are too large for one: threads share one direction after
     another. With ``fetches`` the panel that follows is fetched while one is used.
     """
@@ -177,35 +179,12 @@ def _claim(layer: Recurrence, chain: int, tick: int, falling: int, last: int) ->
     return -1
 
 
-def _joined_operand(of: Arithmetic) -> tuple[Any, Any]:
-    """Make the functions of `byte_operand` for a joined layer: rows of inputs and states."""
-    itemsize, lanes, words = of.itemsize, of.lanes, of.itemsize // 4
-
-    @njit
-    def operand(
-        layer: Recurrence, state: Pointer, d: int, b: int, t: int, rows: int, scratch: Pointer,
-        is_new: bool,
-    ) -> Any:  # fmt: skip
-        target = scratch + layer.states
-        if is_new:
-            for i in range(rows):
-                time, _ = time_of(layer, d, b + i, t)
-                row = target + i * layer.depth * itemsize
-                x = layer.x + (time * layer.x_step + (b + i) * layer.x_batch) * itemsize
-                copy_floats(x, row, layer.features * words)
-                h = state + i * layer.vectors * lanes * itemsize
-                copy_floats(h, row + layer.features * itemsize, layer.size * words)
-        return target, layer.depth
-
-    return operand, float_operand(lanes)[1]
-
-
 def _first_product(weights: str, of: Arithmetic, kind: str, gates: int) -> tuple[Any, Any, Any]:
     """Make the product of a first phase, and the functions of `byte_operand`."""
     if weights == "terms":
         return term_product(gates), *term_operand(of.lanes, time_of)
     if weights == "joined":
-        return product_with_panels(gates, kind), *_joined_operand(of)
+        return joined_product(gates, kind), *joined_operand(of.lanes, of.itemsize)
     if weights == "halves":
         return product_with_halves(gates), *float_operand(of.lanes)
     if weights:
@@ -228,21 +207,14 @@ def recurrent(
     steps = [step_of_units(cell, p, function, of) for p, function in enumerate(functions[:phases])]
     first_step, later_step = steps[0], steps[-1]
     first_gates, later_gates = PHASES[cell][0], PHASES[cell][-1]
-    gates, itemsize, lanes = GATES[cell], of.itemsize, of.lanes
+    itemsize, lanes = of.itemsize, of.lanes
     first_product, operand, finish = _first_product(weights, of, kind, first_gates)
-    halves = weights == "halves"
+    halves, is_joined = weights == "halves", weights == "joined"
     later_product = (
         product_with_halves(later_gates) if halves else product_with_panels(later_gates, kind)
     )
     weight_bytes = 2 if halves else itemsize
-
-    @njit
-    def bring_inputs(layer: Recurrence, d: int, b: int, t: int, begin: int, end: int) -> None:
-        """Have them in a cache when the product is done: threads meet them in short pieces."""
-        time, _ = time_of(layer, d, b, t)
-        first = time * layer.input_step + b * layer.input_batch + d * layer.vectors * lanes * gates
-        for v in range(begin * gates, end * gates):
-            prefetch(layer.inputs + (first + v * lanes) * itemsize)
+    bring = bring_ahead(cell, of, is_joined)
 
     @njit
     def compute(
@@ -263,33 +235,30 @@ def recurrent(
         at = (d * layer.batch + b0) * units * itemsize
         panel = d * layer.vectors + begin
         if tick % phases == 0:
-            if rows > 1:
-                for i in range(rows):
-                    bring_inputs(layer, d, b0 + i, t, begin, end)
+            bring(layer, d, b0, rows, t, block, begin, end)
             turn = t % 2 * layer.directions * layer.batch * units * itemsize
             state = layer.hidden + at + turn
-            a, lda = operand(layer, state, d, b0, t, rows, sums, is_new)
+            a = operand(layer, state, d, b0, t, rows, sums, is_new)
             b = layer.weights + panel * layer.depth * first_gates * lanes * weight_bytes
             width = (end - begin) * first_gates * lanes * itemsize
-            if is_zero:
+            if is_zero and not is_joined:
                 zero_floats(sums, rows * width // 4)
             else:
-                first_product(a, lda, b, sums, rows, end - begin, layer.depth, layer.mr,
-                              layer.tiles, falling, layer.fetches != 0)  # fmt: skip
+                first_product(a, b, sums, rows, end - begin, layer.depth, layer.mr, layer.tiles,
+                              falling, layer.fetches != 0)  # fmt: skip
             for i in range(rows):
                 finish(layer, sums + i * width, panel, width // 4, sums, i)
-                first_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
+            first_step(layer, n, d, b0, rows, t, sums, width, begin, end)
         else:
             b = layer.later_weights + panel * layer.depth * later_gates * lanes * weight_bytes
             width = (end - begin) * later_gates * lanes * itemsize
             if is_zero:
                 zero_floats(sums, rows * width // 4)
             else:
-                later_product(layer.resets + at, units, b, sums, rows, end - begin, layer.depth,
-                              layer.later_mr, layer.later_tiles, falling,
-                              layer.fetches != 0)  # fmt: skip
-            for i in range(rows):
-                later_step(layer, n, d, b0 + i, t, sums + i * width, begin, end)
+                a = layer.resets + at, units
+                later_product(a, b, sums, rows, end - begin, layer.depth, layer.later_mr,
+                              layer.later_tiles, falling, layer.fetches != 0)  # fmt: skip
+            later_step(layer, n, d, b0, rows, t, sums, width, begin, end)
 
     @njit
     def follow(

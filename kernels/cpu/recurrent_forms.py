@@ -43,7 +43,7 @@ def products_of_steps(
     """Multiply ``rows`` rows at every step, and add those of ``inputs`` (0: none) of the step."""
     count = rows * panels * _GATES * LANES
     for step in range(steps):
-        _product(a, depth, weights, sums, rows, panels, depth, mr, tiles, step % 2, fetches != 0)
+        _product((a, depth), weights, sums, rows, panels, depth, mr, tiles, step % 2, fetches != 0)
         if inputs != 0:
             own = inputs + step * count * 4
             for i in range(0, count, LANES):
@@ -64,7 +64,7 @@ def row_of_steps(weights: str) -> Callable[..., int]:
         sums: Pointer, panels: int, depth: int, steps: int,
     ) -> int:  # fmt: skip
         for step in range(steps):
-            product(a, depth, weights, sums, 1, panels, depth, 1, 0, step % 2, False)
+            product((a, depth), weights, sums, 1, panels, depth, 1, 0, step % 2, False)
         return 0
 
     return body

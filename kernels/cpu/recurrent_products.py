@@ -74,12 +74,44 @@ def product_with_halves(nv: int) -> Any:
 
     @njit
     def product(
-        a: Pointer, lda: int, b: Pointer, sums: Pointer, rows: int, panels: int, length: int,
-        mr: int, tiles: Pointer, falling: int, fetches: bool,
+        operand: Any, b: Pointer, sums: Pointer, rows: int, panels: int, length: int, mr: int,
+        tiles: Pointer, falling: int, fetches: bool,
     ) -> None:  # fmt: skip
-        one_row(a, b, sums, panels, length, falling)
+        one_row(operand[0], b, sums, panels, length, falling)
 
     return product
+
+
+@njit
+def set_words(
+    words: Pointer, ldc: int, width: int, rows: int, length: int, mr: int, panel_bytes: int,
+    falling: int, fetches: bool,
+) -> Any:  # fmt: skip
+    """Set a tile's words that all panels share; bytes to the panel that is fetched meanwhile."""
+    for word in range(TILE_WORDS):
+        store_i64(words, word, 0)
+    store_i64(words, TILE.ldc, ldc)
+    store_i64(words, TILE.s0, 1)
+    store_i64(words, TILE.s1, 1)
+    store_i64(words, TILE.n, width)
+    if not fetches:
+        return 0
+    uses = (rows + mr - 1) // mr
+    store_i64(words, TILE.ahead_step, (panel_bytes + uses - 1) // uses)
+    return length * (-panel_bytes if falling else panel_bytes)
+
+
+@njit
+def run_rows(
+    words: Pointer, tiles: Pointer, a: Pointer, lda: int, b: Pointer, c: Pointer, length: int,
+    flags: int, rows: int, mr: int, itemsize: int,
+) -> None:  # fmt: skip
+    """Run the tiles of a panel, or of a part of its ``length``."""
+    store_i64(words, TILE.lda, lda)
+    store_i64(words, TILE.b, b)
+    store_i64(words, TILE.length, length)
+    store_i64(words, TILE.flags, flags)
+    run_tiles(tiles, words, a, c, 0, rows, 1, mr, itemsize)
 
 
 def product_with_panels(nv: int, kind: str) -> Any:
@@ -90,39 +122,30 @@ def product_with_panels(nv: int, kind: str) -> Any:
 
     @njit
     def product(
-        a: Pointer, lda: int, b: Pointer, sums: Pointer, rows: int, panels: int, length: int,
-        mr: int, tiles: Pointer, falling: int, fetches: bool,
+        operand: Any, b: Pointer, sums: Pointer, rows: int, panels: int, length: int, mr: int,
+        tiles: Pointer, falling: int, fetches: bool,
     ) -> None:  # fmt: skip
         """Multiply rows ``lda`` elements apart; sums of a row have the panels side by side.
 
-        Panels are taken from the first on or, ``falling``, from the last. With ``fetches`` the next
-        one is fetched while the tiles of one use it several times.
+        The ``operand`` is the first row's address, and ``lda``. Panels are taken from the first on
+        or, ``falling``, from the last. With ``fetches`` the next one is fetched while the tiles of
+        one use it several times.
         """
+        a, lda = operand
         if rows == 1:
             one_row(a, b, sums, panels, length, falling)
             return
         width = panel_bytes // itemsize
         words = stack_words(TILE_WORDS)
-        for word in range(TILE_WORDS):
-            store_i64(words, word, 0)
-        store_i64(words, TILE.lda, lda)
-        store_i64(words, TILE.ldc, panels * width)
-        store_i64(words, TILE.s0, 1)
-        store_i64(words, TILE.s1, 1)
-        store_i64(words, TILE.length, length)
-        store_i64(words, TILE.n, width)
-        store_i64(words, TILE.flags, FIRST | LAST)
-        following = 0
-        if fetches:
-            uses = (rows + mr - 1) // mr
-            store_i64(words, TILE.ahead_step, (panel_bytes + uses - 1) // uses)
-            following = length * (-panel_bytes if falling else panel_bytes)
+        following = set_words(
+            words, panels * width, width, rows, length, mr, panel_bytes, falling, fetches
+        )
         for i in range(panels):
             p = panels - 1 - i if falling else i
             panel = b + p * length * panel_bytes
-            store_i64(words, TILE.b, panel)
             store_i64(words, TILE.ahead, panel + following)
-            run_tiles(tiles, words, a, sums + p * panel_bytes, 0, rows, 1, mr, itemsize)
+            run_rows(words, tiles, a, lda, panel, sums + p * panel_bytes, length, FIRST | LAST,
+                     rows, mr, itemsize)  # fmt: skip
 
     return product
 

@@ -64,7 +64,10 @@ def _unit_store(of: Arithmetic) -> Any:
 
 
 def step_of_units(cell: str, phase: int, function: Any, of: Arithmetic) -> Any:
-    """Make what finishes one sequence's vectors ``begin`` to ``end`` in a phase of a step."""
+    """Make what finishes vectors ``begin`` to ``end`` of some sequences in a phase of a step.
+
+    Sums of a sequence are ``width`` bytes behind those of the one before.
+    """
     is_last, keeps_cell = phase == len(PHASES[cell]) - 1, cell == "lstm"
     itemsize, lanes, together = of.itemsize, of.lanes, of.together
     load, store, number = of.load, of.store, of.number
@@ -72,27 +75,31 @@ def step_of_units(cell: str, phase: int, function: Any, of: Arithmetic) -> Any:
 
     @njit
     def step(
-        layer: Any, n: Numbers, d: int, b: int, t: int, sums: Pointer, begin: int, end: int
-    ) -> None:
-        time, length = time_of(layer, d, b, t)
-        going = t < length
-        y = layer.y + (time * layer.y_step + b * layer.y_batch + d * layer.y_direction) * itemsize
-        last = (d * layer.last_direction + b * layer.last_batch) * itemsize
-        for lane in range(0, lanes, together):
-            row = make_row(layer, d, b, t, time, sums, lane)
-            for v in range(begin, end):
-                unit = v * lanes + lane
-                h = function(row, v, v - begin, n) if going else load(row.state, unit)
-                if not is_last:
-                    continue
-                store(row.new, unit, h)
-                if layer.y != 0:
-                    store_units(y, unit, layer.size, h if going else number(0.0))
-                if t == length - 1:
-                    if layer.last_h != 0:
-                        store_units(layer.last_h + last, unit, layer.size, h)
-                    if keeps_cell and layer.last_c != 0:
-                        value = load(row.cell, unit)
-                        store_units(layer.last_c + last, unit, layer.size, value)
+        layer: Any, n: Numbers, d: int, first: int, rows: int, t: int, sums: Pointer, width: int,
+        begin: int, end: int,
+    ) -> None:  # fmt: skip
+        for i in range(rows):  # here, since an item may have one vector of each
+            b = first + i
+            time, length = time_of(layer, d, b, t)
+            going = t < length
+            at = time * layer.y_step + b * layer.y_batch + d * layer.y_direction
+            last = (d * layer.last_direction + b * layer.last_batch) * itemsize
+            for lane in range(0, lanes, together):
+                row = make_row(layer, d, b, t, time, sums + i * width, lane)
+                for v in range(begin, end):
+                    unit = v * lanes + lane
+                    h = function(row, v, v - begin, n) if going else load(row.state, unit)
+                    if not is_last:
+                        continue
+                    store(row.new, unit, h)
+                    if layer.y != 0:
+                        value = h if going else number(0.0)
+                        store_units(layer.y + at * itemsize, unit, layer.size, value)
+                    if t == length - 1:
+                        if layer.last_h != 0:
+                            store_units(layer.last_h + last, unit, layer.size, h)
+                        if keeps_cell and layer.last_c != 0:
+                            value = load(row.cell, unit)
+                            store_units(layer.last_c + last, unit, layer.size, value)
 
     return step

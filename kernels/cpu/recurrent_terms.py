@@ -174,9 +174,10 @@ def term_product(gates: int) -> Callable[..., None]:
 
     @njit
     def product(
-        a: Pointer, lda: int, b: Pointer, sums: Pointer, rows: int, panels: int, length: int,
-        mr: int, tiles: Pointer, falling: int, fetches: bool,
+        operand: Any, b: Pointer, sums: Pointer, rows: int, panels: int, length: int, mr: int,
+        tiles: Pointer, falling: int, fetches: bool,
     ) -> None:  # fmt: skip
+        a, lda = operand
         state = scratch(STATE_WORDS)
         shape(state, rows)
         panel_bytes = length * row_bytes

@@ -81,8 +81,8 @@ def widened_product(kind: str, form: str = "f32") -> Callable[..., int]:
             widen(w + panel * panel_bytes, zeros, heads, zero, depth, block, weights)
             for row in range(0, rows, _CHUNK):
                 count = min(_CHUNK, rows - row)
-                product(x + row * x_row * 4, x_row, weights, sums, count, 1, depth, mr, tiles, 0,
-                        False)  # fmt: skip
+                operand = x + row * x_row * 4, x_row
+                product(operand, weights, sums, count, 1, depth, mr, tiles, 0, False)
                 for r in range(count):
                     at = y + (row + r) * columns * 4
                     store_row(sums + r * PANEL * 4, bias, at, column, min(PANEL, columns - column))

@@ -172,8 +172,8 @@ def _emit_directions(
     initial = [_initial(emit, node, layer, i, begin, end) for i in (INITIAL_H, INITIAL_C)]
     # A product of zeros has no numbers if the weights are not finite.
     is_finite = isinstance(layer.r, np.ndarray) and bool(np.isfinite(layer.r).all())
-    is_zero = initial[0] is None and is_finite and not layer.features
-    fields["starts_at_zero"] = int(is_zero)
+    is_split = layer.has_terms and layer.features  # terms of inputs and states lie side by side
+    fields["starts_at_zero"] = int(initial[0] is None and is_finite and not is_split)
     emit.step(
         recurrent_begin(layer.kind),
         outputs=written,

@@ -172,12 +172,12 @@ class Layer:
 
     @property
     def operand_bytes(self) -> int:
-        """Bytes of what products take of a sequence, if it is not the state itself.
+        """Bytes of what products take of a sequence, if it is neither its input nor its state.
 
-        That is its inputs and state side by side, or the terms of its state.
+        That is a copy of its inputs, or the terms of both.
         """
-        is_other = self.features > 0 or self.has_terms
-        return self.depth * ARITHMETIC[self.kind].itemsize if is_other else 0
+        count = self.depth if self.has_terms else self.features
+        return count * ARITHMETIC[self.kind].itemsize
 
     @property
     def blocks(self) -> int:
