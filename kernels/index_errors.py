@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from numba import njit
-
 from .registry import ERRORS, INDEX_OUT_OF_RANGE
 
 _CODE_BITS = 8
 _LARGEST = 1 << 50
 
 
-@njit
-def out_of_range(index: int) -> int:
+def code_of_index(index: int) -> int:
     """Return the error code of an index; of one that a word cannot hold beside it the bare code."""
     if index >= _LARGEST or index <= -_LARGEST:
         return INDEX_OUT_OF_RANGE

@@ -8,10 +8,10 @@ from typing import Any
 from numba import njit
 
 from .. import simd
-from ..index_errors import out_of_range
 from ..registry import MANY, Pointer, kernel_factory
 from ..simd import load_i64, stack_words, store_i64
 from .elements import RANK, advance, element, offset_of, run_copier, start_odometer
+from .indices import out_of_range
 
 
 @kernel_factory

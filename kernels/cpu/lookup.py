@@ -9,10 +9,10 @@ import numpy as np
 from numba import njit
 
 from .. import simd
-from ..index_errors import out_of_range
 from ..registry import Pointer, kernel_factory
 from ..simd import load_i32, load_i64, splat, store_f32, vstore, vstore_first
 from ..target import LANES
+from .indices import out_of_range
 from .trees import float_bits
 
 MULTIPLIER = 0x9E3779B97F4A7C15

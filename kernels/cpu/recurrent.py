@@ -19,9 +19,9 @@ from typing import Any, NamedTuple
 from numba import njit
 
 from ..atomics import atomic_add, atomic_compare_exchange, atomic_load, pause
-from ..index_errors import out_of_range
 from ..registry import Pointer, kernel_factory
 from ..simd import load_i32, store_i64
+from .indices import out_of_range
 from .recurrent_ahead import bring_ahead
 from .recurrent_cells import PHASES, Numbers, cell_phases
 from .recurrent_functions import ARITHMETIC, Arithmetic

@@ -10,10 +10,10 @@ import numpy as np
 from numba import njit
 
 from ..fields import Strides
-from ..index_errors import out_of_range
 from ..lanes import lanes_of
 from ..registry import INDEX_OUT_OF_RANGE, INVALID_NUMBER, Pointer, kernel_factory
 from ..simd import load_i64, stack_words, store_i64
+from .indices import out_of_range
 
 _MOST_SAMPLES = 2.0**20
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from numba import njit
 
-from ..index_errors import out_of_range
 from ..registry import Pointer, kernel_factory
 from ..shuffle import deinterleave, interleave
 from ..simd import (
@@ -22,6 +21,7 @@ from ..simd import (
     vstore_first,
 )
 from ..target import LANES
+from .indices import out_of_range
 from .rows import copy_floats
 
 _deinterleave, _interleave = deinterleave(4, 2), interleave(4, 2)

@@ -8,11 +8,11 @@ from typing import Any
 from numba import njit
 
 from .. import simd
-from ..index_errors import out_of_range
 from ..registry import Pointer, kernel_factory
 from ..simd import stack_words, store_i64
 from .elements import RANK, advance, offset_of
 from .gather import locate
+from .indices import out_of_range
 from .reduce_steps import TYPES
 
 _COMBINE: dict[str, Callable[[Any, Any], Any]] = {

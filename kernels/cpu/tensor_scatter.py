@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ..index_errors import out_of_range
 from ..registry import Pointer, kernel
 from ..simd import load_i64
 from .elements import copy_bytes
+from .indices import out_of_range
 
 
 @kernel

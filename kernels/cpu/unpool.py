@@ -10,11 +10,11 @@ from numba import njit
 
 from .. import simd
 from ..fields import Depth, Sizes, Window
-from ..index_errors import out_of_range
 from ..registry import Pointer, kernel_factory
 from ..simd import load_f32, load_i64, store_f32, store_u8, vload, vload_first, vstore, vstore_first
 from ..target import LANES
 from .elements import element
+from .indices import out_of_range
 from .reduce_steps import TYPES, add
 
 

@@ -20,7 +20,7 @@ def tensor(program: Assembler, kind: int = ARENA, name: str = "t") -> Tensor:
 
 def pending(target: Tensor, words: list, name: str = "node", over=()) -> Pending:
     fields = {"y": target, "itemsize": 8, "count": N, "words": Record(words)}
-    return Pending(store_words, [target], "Test", [name], 0, over=over, fields=fields)
+    return Pending(store_words, [target], "Test", [name], ["Test"], 0, over=over, fields=fields)
 
 
 def test_records_come_before_those_that_point_to_them():
