@@ -32,6 +32,10 @@ def model(
     return oh.make_model(graph, opset_imports=opsets, ir_version=8)
 
 
+def normal(rng: np.random.Generator, *shape: int) -> np.ndarray:
+    return rng.standard_normal(shape).astype(np.float32)
+
+
 def computed(proto: onnx.ModelProto, feeds: Arrays) -> list[np.ndarray]:
     """Return our results, which no host step computes."""
     session = sardonyx.Session(proto, threads=1)
