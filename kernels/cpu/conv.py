@@ -23,8 +23,8 @@ from ..simd import load_f32, stack_words, store_f64, store_i64
 from ..target import L2_BYTES, LANES
 from .packing import flat_width, padded_channels
 from .panel import EPILOGUE_WORDS, reduction_blocks, run_epilogue, run_panel
-from .quads import limits
 from .rows import copy_rows
+from .scaled_words import store_bytes, store_channels
 from .sum_stores import LAST, SCALED
 from .tile import TILE, TILE_WORDS
 from .window import taps_inside
@@ -172,15 +172,8 @@ def convolve(
     store_f64(words, TILE.low, after.low)
     store_f64(words, TILE.high, after.high)
     if scaled.target != 0:
-        ends = LAST | SCALED
-        zero, low, high = limits(scaled.zero, scaled.is_signed, scaled.least, scaled.most)
-        store_f64(words, TILE.low, np.float64(low))
-        store_f64(words, TILE.high, np.float64(high))
-        store_i64(words, TILE.zero, zero)
-        store_i64(words, TILE.target, scaled.target - (y >> 2))
-        store_i64(words, TILE.other, scaled.other - (y >> 2))
-        store_i64(words, TILE.addition, scaled.addition)
-    elif scaled.scales != 0:
+        store_bytes(words, TILE, scaled, y)
+    if scaled.scales != 0:
         ends = LAST | SCALED
     store_i64(words, TILE.activation, after.activation)
     store_i64(words, TILE.ldc, strides.y_pixel)
@@ -239,9 +232,7 @@ def convolve(
             )
             packed += p * panel * steps * itemsize
             store_i64(words, TILE.bias, bias + column * itemsize if bias != 0 else 0)
-            store_i64(words, TILE.scales, scaled.scales + column * itemsize)
-            shifts = scaled.shifts + column * itemsize if scaled.shifts != 0 else 0
-            store_i64(words, TILE.shifts, shifts)
+            store_channels(words, TILE, scaled, column * itemsize)
             store_i64(words, TILE.lda, window.stride_w * a_pixel)
             store_i64(words, TILE.row_a, window.stride_h * a_row)
             store_i64(words, TILE.sa0, a_row * window.dilation_h)

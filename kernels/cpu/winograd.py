@@ -25,8 +25,8 @@ from ..simd import call_kernel, load_f32, load_i64, stack_words, store_f64, stor
 from ..target import LANES
 from .packing import padded_channels
 from .panel import EPILOGUE_WORDS, reduction_blocks, run_epilogue, run_panel
-from .quads import limits
 from .rows import copy_rows
+from .scaled_words import store_bytes, store_channels
 from .sum_stores import LAST, SCALED
 from .tile import TILE, TILE_WORDS
 from .winograd_tiles import INPUT, INPUT_WORDS, OUTPUT, OUTPUT_WORDS
@@ -184,22 +184,6 @@ def _multiply(
     return w
 
 
-@njit
-def _store_scaled(words: Pointer, scaled: Scaled, y: Pointer, column: int) -> None:
-    """Fill in what becomes of whole sums, which would lie at ``y``, from a channel on."""
-    store_i64(words, OUTPUT.flags, SCALED if scaled.scales != 0 else 0)
-    store_i64(words, OUTPUT.scales, scaled.scales + column * 4)
-    store_i64(words, OUTPUT.shifts, scaled.shifts + column * 4 if scaled.shifts != 0 else 0)
-    if scaled.target != 0:
-        zero, low, high = limits(scaled.zero, scaled.is_signed, scaled.least, scaled.most)
-        store_f64(words, OUTPUT.low, np.float64(low))
-        store_f64(words, OUTPUT.high, np.float64(high))
-        store_i64(words, OUTPUT.zero, zero)
-        store_i64(words, OUTPUT.target, scaled.target - (y >> 2))
-        store_i64(words, OUTPUT.other, scaled.other - (y >> 2))
-        store_i64(words, OUTPUT.addition, scaled.addition)
-
-
 @kernel
 def winograd(
     thread: int,
@@ -314,7 +298,10 @@ def winograd(
     store_i64(outer, OUTPUT.activation, after.activation)
     store_f64(outer, OUTPUT.low, after.low)
     store_f64(outer, OUTPUT.high, after.high)
-    _store_scaled(outer, scaled, y, column)
+    store_i64(outer, OUTPUT.flags, SCALED if scaled.scales != 0 else 0)
+    store_channels(outer, OUTPUT, scaled, column * 4)
+    if scaled.target != 0:
+        store_bytes(outer, OUTPUT, scaled, y)
 
     for first in range(tile_first, tile_last, chunk):
         count = min(chunk, tile_last - first)
