@@ -21,7 +21,7 @@ from ..kernels.abi import (
     UNKNOWN,
     VALUE,
 )
-from .program import HostStep, Program, Step
+from .program import HostStep, Program, Step, TensorSpec
 
 _MOST_ELEMENTS = 2.0**46
 
@@ -59,7 +59,7 @@ class Limits:
         """
         beyond = self._needed[values[self._needed] == OVERFLOW]
         if beyond.size:
-            self._refuse(values, int(beyond[0]), "a size, an offset or a stride of 2**62 or more")
+            self._refuse(values, beyond, "a size, an offset or a stride of 2**62 or more")
 
     def check_phase(self, values: np.ndarray, phase: int) -> bool:
         """Refuse sizes that do not fit one another, and tensors and buffers that no memory holds.
@@ -82,7 +82,7 @@ class Limits:
         sizes = values[self._buffers[phase]]
         if sizes.size and sizes.max() > ADDRESS_SPACE:
             what = f"{sizes.max()} bytes, more than can be addressed"
-            self._refuse(values, int(self._buffers[phase][sizes.argmax()]), what)
+            self._refuse(values, self._buffers[phase][[sizes.argmax()]], what)
         return has_empty
 
     def _check_tensors(self, values: np.ndarray, phase: int) -> bool:
@@ -109,13 +109,21 @@ class Limits:
             f"{self._program.tensors[index].name!r} has {reason}; {self._inputs(values)}"
         )
 
-    def _refuse(self, values: np.ndarray, slot: int, what: str) -> None:
-        number = int(self._program.code[slot, CODE_STEP])
-        steps: Sequence[Step | HostStep] = self._program.steps
+    def _refuse(self, values: np.ndarray, slots: np.ndarray, what: str) -> None:
+        """Refuse sizes in slots, by the step that writes a tensor of such a size, or needs one."""
+        program = self._program
+        number = int(program.code[slots[0], CODE_STEP])
+        steps: Sequence[Step | HostStep] = program.steps
         if number < 0:
-            steps, number = self._program.host_steps, -1 - number
+            steps, number = program.host_steps, -1 - number
+        wrong = set(slots.tolist())
+        writers = [
+            step
+            for step in program.steps
+            if any(wrong & _slots_of(program.tensors[index]) for index in step.outputs)
+        ]
         # What only outputs need comes after the last step.
-        nodes = [step.label for step in steps[number:][:1] or steps[-1:]]
+        nodes = [step.label for step in (writers or steps[number:] or steps[-1:])[:1]]
         raise InvalidArgument(
             f"{' '.join(nodes) or 'an output'} needs {what}; {self._inputs(values)}"
         )
@@ -155,12 +163,14 @@ def _sizes_of(program: Program, tensors: list[int]) -> tuple[np.ndarray, np.ndar
     return np.array(tensors, np.int64), np.array(rows, np.int64).reshape(len(tensors), rank)
 
 
+def _slots_of(spec: TensorSpec) -> set[int]:
+    return {spec.offset, *spec.shape, *spec.strides}
+
+
 def _needed(program: Program) -> np.ndarray:
     """Return the slots that anything but the cost of a step is made of."""
     patches = program.patches
-    tensors = [
-        slot for spec in program.tensors for slot in (spec.offset, *spec.shape, *spec.strides)
-    ]
+    tensors = [slot for spec in program.tensors for slot in _slots_of(spec)]
     checks = [slot for check in program.checks for slot in (check.left, check.right)]
     values = patches[patches[:, PATCH_KIND] == VALUE, PATCH_SOURCE]
     offsets = patches[patches[:, PATCH_KIND] == ADDRESS, PATCH_OFFSET]

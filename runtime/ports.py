@@ -70,9 +70,16 @@ def _is_whole(tensor: Tensor) -> bool:
 
 
 def _copied(emit: Emission, value: ir.Value, tensor: Tensor) -> Tensor:
-    """Emit a copy of a tensor into a buffer of its own, which a run returns."""
+    """Emit a copy of a tensor into a buffer of its own, which a run returns.
+
+    It belongs to the node that makes the value, which errors of sizes then name.
+    """
     target = emit.new(tensor.shape, tensor.dtype, name=emit.infos[value].name, kind=OUTPUT)
+    maker = value.producer()
+    index = None if maker is None else emit.graph.index_of.get(maker)
+    emit.nodes = () if index is None else [emit.graph.nodes[index]]
     emit.copy(tensor, target, "Output")
+    emit.nodes = ()
     return target
 
 

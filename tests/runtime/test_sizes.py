@@ -162,6 +162,19 @@ def test_open_sizes_beyond_64_bits_are_refused_by_name(name):
         run.run(None, {"x": np.ones(5, np.uint8)})
 
 
+@pytest.mark.parametrize("more", ["", "z = Identity(x)"])
+def test_sizes_beyond_64_bits_that_only_an_output_needs_are_refused_by_name(more):
+    """An expanded tensor is a view, which is written out for the caller."""
+    text = f"""(uint8[n] x) => (uint8[a, m] y{", uint8[n] z" if more else ""}) {{
+      s = Shape(x)
+      t = Mul(s, k)
+      [it] y = Expand(x, t)
+      {more}
+    }}"""
+    with pytest.raises(sardonyx.SardonyxError, match=r"node 'it' \(Expand\)"):
+        session(text, k=[2**62]).run(None, {"x": np.ones(1, np.uint8)})
+
+
 CONV = """(float[1, 1, 4, {width}] x) => (float[a, b, c, d] y) {{
   [it] y = Conv <dilations = [2147483646, 1073741822],
      pads = [1073741824, 536870912, 1073741823, 536870911]> (x, w)
