@@ -34,6 +34,8 @@ class Arithmetic(NamedTuple):
         A float64 in all lanes.
     sigmoid, tanh
         Fractions.
+    exact_sigmoid, exact_tanh
+        Functions with an error of at most 4 units in the last place.
     """
 
     kind: str
@@ -51,6 +53,8 @@ class Arithmetic(NamedTuple):
     log: Any
     sigmoid: Any
     tanh: Any
+    exact_sigmoid: Any
+    exact_tanh: Any
 
 
 @njit
@@ -69,7 +73,8 @@ _VECTORS = Arithmetic(
     kind="f32", itemsize=4, lanes=LANES, together=LANES, load=simd.vload, store=simd.vstore,
     store_first=simd.vstore_first, number=njit(lambda value: simd.splat(_F32(value))),
     fma=simd.fma, select=simd.select, absolute=simd.vabs, exp=vmath.exp, log=vmath.log,
-    sigmoid=vmath.sigmoid_fraction, tanh=vmath.tanh_fraction,
+    sigmoid=vmath.sigmoid_fraction, tanh=vmath.tanh_fraction, exact_sigmoid=vmath.sigmoid,
+    exact_tanh=vmath.tanh,
 )  # fmt: skip
 _NUMBERS = Arithmetic(
     kind="f64", itemsize=8, lanes=LANES // 2, together=1, load=simd.load_f64,
@@ -77,8 +82,11 @@ _NUMBERS = Arithmetic(
     fma=njit(lambda a, b, c: a * b + c), select=njit(lambda which, a, b: a if which else b),
     absolute=njit(lambda x: abs(x)),
     exp=SCALAR["exp"], log=SCALAR["log"], sigmoid=_whole(SCALAR["sigmoid"], np.float64),
-    tanh=_whole(SCALAR["tanh"], np.float64),
+    tanh=_whole(SCALAR["tanh"], np.float64), exact_sigmoid=SCALAR["sigmoid"],
+    exact_tanh=SCALAR["tanh"],
 )  # fmt: skip
+EXACT = {name: f"exact_{name}" for name in ("scaledtanh", "sigmoid", "tanh")}
+"""Activations whose fractions are less exact than the functions, and the names of these."""
 ARITHMETIC = {each.kind: each for each in (_VECTORS, _NUMBERS)}
 
 
@@ -113,6 +121,7 @@ def activation(name: str, clips: bool, kind: str) -> Any:
 def _fractions(of: Arithmetic) -> dict[str, Any]:
     number, fma, select, absolute = of.number, of.fma, of.select, of.absolute
     exp, log, sigmoid, tanh = of.exp, of.log, of.sigmoid, of.tanh
+    exact_sigmoid, exact_tanh = of.exact_sigmoid, of.exact_tanh
 
     def hard_sigmoid(x: Any, a: Any, b: Any) -> Any:
         y = fma(a, x, b)
@@ -136,6 +145,9 @@ def _fractions(of: Arithmetic) -> dict[str, Any]:
     }
     whole = {
         "affine": lambda x, a, b: fma(a, x, b),
+        "exact_scaledtanh": lambda x, a, b: a * exact_tanh(b * x),
+        "exact_sigmoid": lambda x, a, b: exact_sigmoid(x),
+        "exact_tanh": lambda x, a, b: exact_tanh(x),
         "elu": lambda x, a, b: select(x < number(0.0), a * (exp(x) - number(1.0)), x),
         "hardsigmoid": hard_sigmoid,
         "leakyrelu": lambda x, a, b: select(x < number(0.0), a * x, x),

@@ -10,7 +10,7 @@ import numpy as np
 from ...kernels.cpu.recurrent import MOST_BLOCKS
 from ...kernels.cpu.recurrent_cells import GATES, PHASES
 from ...kernels.cpu.recurrent_forms import halves_pay, joining_pays
-from ...kernels.cpu.recurrent_functions import ARITHMETIC
+from ...kernels.cpu.recurrent_functions import ARITHMETIC, EXACT
 from ...kernels.cpu.recurrent_terms import TERMS, word_count, words_of
 from ...kernels.cpu.term_packing import fits_terms
 from ...kernels.target import L3_BYTES, target
@@ -276,7 +276,9 @@ def _cell(node: Node) -> str:
     return "gru_linear" if linear else _operator(node).lower()
 
 
-def _functions(node: Node, directions: int) -> tuple[tuple[tuple[str, float, float], ...], ...]:
+def _functions(
+    node: Node, directions: int, is_exact: bool
+) -> tuple[tuple[tuple[str, float, float], ...], ...]:
     """Activations of each direction; those that have numbers take them in order."""
     cell = _operator(node)
     names = [name.lower() for name in node.attribute("activations") or ()]
@@ -288,7 +290,7 @@ def _functions(node: Node, directions: int) -> tuple[tuple[tuple[str, float, flo
         alpha, beta = _NUMBERS.get(name, (None, None))
         a = 0.0 if alpha is None else next(alphas, alpha)
         b = 0.0 if beta is None else next(betas, beta)
-        found.append((name, float(a), float(b)))
+        found.append((EXACT.get(name, name) if is_exact else name, float(a), float(b)))
     count = len(_DEFAULTS[cell])
     return tuple(tuple(found[d * count : (d + 1) * count]) for d in range(directions))
 
@@ -369,7 +371,7 @@ def read_layer(emit: Emission, node: Node) -> Layer:
     return Layer(
         cell=_cell(node),
         kind=KINDS[node.required(X).dtype],
-        functions=_functions(node, directions),
+        functions=_functions(node, directions, emit.options.get("precision") == "strict"),
         backwards=_DIRECTIONS[node.attribute("direction", "forward")],
         is_batch_first=bool(node.attribute("layout", 0)),
         clip=node.attribute("clip"),
