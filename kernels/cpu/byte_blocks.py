@@ -16,9 +16,11 @@ from numba import njit
 from ..registry import Pointer, kernel
 from ..simd import (
     fma,
+    load_f32,
     reduce_add,
     reduce_max,
     splat,
+    stack_words,
     store_f32,
     store_i8,
     store_i32,
@@ -41,6 +43,8 @@ FINER = 256
 """Steps of the second term in one of the first. That leaves at most half of it, 128 steps, of which
 127 fit a byte."""
 _FINER = np.float32(FINER)
+_KEPT, _KEPT_WORDS = 256, 128
+"""Sums of blocks that are kept; others, of very long blocks, are computed twice."""
 _store_bytes = VECTOR_MEMORY["i8"][1]
 
 
@@ -105,9 +109,12 @@ def _sum(x: Pointer, count: int) -> Any:
 @njit
 def _round_sums(x: Pointer, count: int, target: Pointer, rest: Pointer, block: int) -> None:
     """Round the sums of ``count`` blocks, as `_round_block` does numbers."""
+    kept = stack_words(_KEPT_WORDS)
     largest, invalid = _F0, _F0
     for i in range(count):
         value = _sum(x + i * block * 4, block)
+        if i < _KEPT:
+            store_f32(kept, i, value)
         largest, invalid = max(largest, abs(value)), invalid + value * _F0
     largest = largest + invalid  # NaN where one is not finite
     factor = _MOST / largest if largest >= _LEAST else _F0
@@ -115,7 +122,8 @@ def _round_sums(x: Pointer, count: int, target: Pointer, rest: Pointer, block: i
     for i in range(block):
         scaled, value = _F0, _F0
         if i < count and factor > _F0:
-            scaled = _sum(x + i * block * 4, block) * factor
+            own = load_f32(kept, i) if i < _KEPT else _sum(x + i * block * 4, block)
+            scaled = own * factor
             value = np.rint(scaled)
         store_i8(target, i, np.int8(value))
         total += value

@@ -22,12 +22,16 @@ FORMS = [("f32", np.float32), ("f16", np.float16)]
 """Of scales."""
 
 
-def quantized(run: Any, x: np.ndarray, block: int, threads: int = 1, terms: int = 1) -> np.ndarray:
+def quantized(
+    run: Any, x: np.ndarray, block: int, threads: int = 1, terms: int = 1, sums: int = 0
+) -> np.ndarray:
     """Rows as the kernel rounds them: (rows, blocks, bytes), each followed by its second term."""
     rows, depth = x.shape
-    y = np.full((rows * terms, -(-depth // block), block + TAIL_BYTES), 99, np.uint8)
+    blocks = -(-depth // block)
+    blocks += -(-blocks // block) if sums else 0
+    y = np.full((rows * terms, blocks, block + TAIL_BYTES), 99, np.uint8)
     code = run(byte_blocks, threads, x=x, y=y, rows=rows, depth=depth,
-               x_row=x.strides[0] // 4, block=block, sums=0, terms=terms)  # fmt: skip
+               x_row=x.strides[0] // 4, block=block, sums=sums, terms=terms)  # fmt: skip
     assert code == 0
     return y
 
@@ -54,6 +58,26 @@ def test_rounds_each_block_by_its_largest_number(
     np.testing.assert_allclose(scales, np.abs(padded).max(-1) / 127, rtol=1e-6)
     assert np.abs(numbers * scales[..., None].astype(float) - padded).max() <= scales.max() * 0.501
     assert (sums == numbers.sum(-1, dtype=np.int32)).all()
+
+
+@pytest.mark.parametrize("terms", [1, 2])
+@pytest.mark.parametrize(("block", "count"), [(16, 7), (32, 70), (512, 300)])
+def test_sums_of_blocks_follow_them(
+    run: Any, rng: np.random.Generator, block: int, count: int, terms: int
+) -> None:
+    """As the rounded bytes of the sums themselves, also of more than are kept."""
+    x = rng.standard_normal((2, block * count)).astype(np.float32)
+    x[1, 3 * block] = np.inf
+    found = quantized(run, x, block, 3, terms, sums=1)[:, count:]
+    sums = x.reshape(2, count, block).sum(-1)
+    wanted = quantized(run, np.ascontiguousarray(sums), block, 1, terms)
+    numbers, scales, totals = zip(*(parts(each, block) for each in (found, wanted)), strict=True)
+    np.testing.assert_allclose(*scales, rtol=1e-5)
+    exact = np.isfinite(scales[0])
+    assert exact[:terms].all() and not exact[terms:].all()
+    steps = np.abs(numbers[0].astype(int) - numbers[1])[exact]
+    assert steps.max() <= (1 if terms == 1 else 255)  # a sum in another order may round otherwise
+    assert (totals[0] == numbers[0].sum(-1, dtype=np.int32))[exact].all()
 
 
 @pytest.mark.parametrize("block", [16, 32, 256])
