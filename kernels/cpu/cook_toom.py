@@ -36,6 +36,8 @@ _WHOLE_POINTS = {
     6: (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-2)),
 }
 """Those whose matrices are of small whole numbers."""
+_FILTERS = 1 << 13
+"""Filters that are transformed together: their points stay in a cache."""
 Matrix: TypeAlias = list[list[Fraction]]
 
 
@@ -158,9 +160,17 @@ def transform_weights(
         for m, r, stride in zip(tile, weights.shape[2:], strides, strict=True)
     )
     out_channels, channels = weights.shape[:2]
-    exact, transformed = weights.astype(np.float64), []
-    for (i, left), (j, right) in itertools.product(enumerate(down), enumerate(across)):
-        half = np.tensordot(exact[:, :, i :: strides[0], j :: strides[1]], right, (3, 1))
-        whole = np.tensordot(left, half, (1, 2))
-        transformed.append(whole.transpose(0, 3, 2, 1).reshape(-1, channels, out_channels))
-    return np.ascontiguousarray(np.concatenate(transformed), np.float32)
+    count = sum(map(len, down)) * sum(map(len, across))
+    transformed = np.empty((count, channels, out_channels), np.float32)
+    step = max(_FILTERS // max(out_channels, 1), 1)
+    for first in range(0, channels, step):
+        some = slice(first, first + step)
+        taps = np.ascontiguousarray(weights[:, some].transpose(2, 3, 1, 0), np.float64)
+        points = []
+        for (i, left), (j, right) in itertools.product(enumerate(down), enumerate(across)):
+            own = taps[i :: strides[0], j :: strides[1]]
+            half = right @ own.reshape(*own.shape[:2], -1)
+            whole = left @ half.reshape(len(half), -1)
+            points.append(whole.reshape(-1, *own.shape[2:]))
+        transformed[:, some] = np.concatenate(points)
+    return transformed
