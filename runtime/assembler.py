@@ -35,7 +35,7 @@ from .inplace import Inplace
 from .program import Cache, Check, HostStep, Port, Program, Reading, Step, Stretch, TensorSpec
 from .size_code import Code
 from .symbolic import Dim, Expr, Symbol, named_text, sum_dims, symbol_of
-from .tensors import Buffer, Label, Pending, Record, Tensor, words_of
+from .tensors import Buffer, Indexed, Label, Pending, Record, Tensor, words_of
 
 _ALIGN = 64
 
@@ -147,11 +147,18 @@ class Assembler:
                 "channels_last" if is_last else "plain",
                 self.code.slot(step.flops),
                 self.code.slot(traffic),
+                self._indexed(step.indexed),
             )
         )
         self._check_sizes_known(step)
         self._time += 1
         self.code.step = len(self._steps)
+
+    def _indexed(self, indexed: Indexed | None) -> list[str | int]:
+        if indexed is None:
+            return []
+        sizes = map(self.code.slot, indexed.sizes)
+        return [indexed.name, int(indexed.from_end), *sizes]
 
     def _check_sizes_known(self, step: Pending) -> None:
         """Refuse a step that needs a size, also of a buffer, before a host step has given it."""

@@ -280,7 +280,10 @@ class Context:
             names = (self.program.tensors[tensor].name for tensor in step.outputs)
             written = ", ".join(repr(name) for name in names if name)
             what = f", computing {written}" if written else ""
-            raise KernelError(f"{step.label}{what}: {error_text(code)}")
+            name, from_end, *slots = step.indexed or ("", 0)
+            sizes = [self.binding.value(slot) for slot in slots]
+            text = error_text(code, name, sizes, bool(from_end))
+            raise KernelError(f"{step.label}{what}: {text}")
         if self._status[STATUS_CANCEL]:
             self._status[STATUS_CANCEL] = 0
             fork_lock.pass_by()

@@ -56,6 +56,8 @@ class Step:
     """One kernel call: what it is, for profiles and errors; its record lies in ``words``.
 
     ``op_type`` says what the kernel does, ``operators`` are those of the ``nodes`` it does it for.
+    Of numbers that it may refuse as out of range ``indexed`` has the tensor's name, 1 where they
+    may count from the end, and the slots of what they are below, for each axis (`tensors.Indexed`).
     """
 
     kernel: int
@@ -68,6 +70,7 @@ class Step:
     layout: str
     flops: int
     bytes: int
+    indexed: list[Any] = field(default_factory=list)
 
     @property
     def label(self) -> str:

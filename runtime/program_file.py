@@ -27,7 +27,7 @@ from ..kernels.ref import KernelRef
 from ..kernels.storage import remembered, state_of
 from .program import Cache, Check, HostStep, Port, Program, Reading, Step, Stretch, TensorSpec
 
-_MAGIC = b"sardonyx-program-4\n"
+_MAGIC = b"sardonyx-program-5\n"
 _HEAD = re.compile(_MAGIC + rb"(?P<length>[0-9a-f]{16})(?P<digest>[0-9a-f]{64})")
 _HEAD_BYTES = len(_MAGIC) + 16 + DIGEST_BYTES
 _ALIGN = 64

@@ -15,7 +15,7 @@ from .assembler import Assembler
 from .copies import convert_call, copy_call
 from .graph import Node
 from .symbolic import Dim, Symbol
-from .tensors import Pending, Record, Tensor
+from .tensors import Indexed, Pending, Record, Tensor
 
 
 class Steps:
@@ -49,6 +49,7 @@ class Steps:
         flops: Dim = 0,
         over: Sequence[Tensor] = (),
         traffic: Dim | None = None,
+        indexed: Indexed | None = None,
         **fields: Any,
     ) -> None:
         """Emit a kernel call.
@@ -69,6 +70,8 @@ class Steps:
             the same position, so that it may lie over one of them.
         traffic : Dim, optional
             Bytes moved; those of all its tensors when not given.
+        indexed : Indexed, optional
+            What the kernel may refuse.
         **fields
             A value for each field of the kernel's record.
         """
@@ -82,7 +85,9 @@ class Steps:
         names = [node.name for node in nodes]
         operators = [node.op_type for node in nodes]
         op_type = op_type or "+".join(operators)
-        step = Pending(kernel, outputs, op_type, names, operators, flops, over, fields, traffic)
+        step = Pending(
+            kernel, outputs, op_type, names, operators, flops, over, fields, traffic, indexed
+        )
         if self._caught is None:
             self.add(step)
         else:

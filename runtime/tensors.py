@@ -121,6 +121,25 @@ class Label:
     step: int = -1
 
 
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """Numbers of a tensor that a kernel refuses where they are out of range, for its error.
+
+    Attributes
+    ----------
+    name : str
+        Of the tensor.
+    sizes : tuple of Dim
+        What they are below, of each axis that they are places on.
+    from_end : bool
+        Whether numbers below zero count from the end.
+    """
+
+    name: str
+    sizes: tuple[Dim, ...]
+    from_end: bool = False
+
+
 @dataclass(eq=False, slots=True)
 class Pending:
     """A step that is not in the program yet; see ``Emission.step`` for its attributes."""
@@ -134,6 +153,7 @@ class Pending:
     over: Sequence[Tensor]
     fields: dict[str, Any]
     traffic: Dim | None = None
+    indexed: Indexed | None = None
 
 
 def words_of(kernel: Kernel, fields: Mapping[str, Any]) -> list[Any]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel
+from ..registry import Pointer, kernel
 from ..simd import stack_words
 from ..target import LANES
 from . import attention_products
@@ -62,7 +62,7 @@ def attention(
         row = index % blocks * WIDE
         head = head_of(job, index // blocks)
         if head.keys < 0:
-            return INDEX_OUT_OF_RANGE
+            return -head.keys
         k, k_row, v, v_row = head.k, job.k_row, head.v, job.v_row
         if are_copied:
             if copied != index // blocks:

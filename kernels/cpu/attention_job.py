@@ -13,6 +13,7 @@ from ..simd import load_i64, select
 from ..target import LANES
 from ..vmath import c
 from .attention_scores import copy_out, copy_row, exponentials, padded, scale_lanes
+from .indices import out_of_range
 
 KEYS = 128
 """Keys of a block, whose scores for an item's queries stay in the first cache."""
@@ -136,7 +137,7 @@ def room_of(memory: Pointer, size: int, width: int) -> Any:
 
 @njit
 def head_of(job: Attention, index: int, itemsize: int = 4) -> Head:
-    """Return a head of the whole batch; of an impossible length it has -1 keys.
+    """Return a head of the whole batch; of an impossible length its keys are minus an error code.
 
     Elements of keys and values have ``itemsize`` bytes.
     """
@@ -145,12 +146,13 @@ def head_of(job: Attention, index: int, itemsize: int = 4) -> Head:
     if job.lengths != 0:
         keys = load_i64(job.lengths, b)
         at = keys - job.queries
-    is_possible = 0 <= keys <= job.keys
+        if keys < 0 or keys > job.keys:
+            return Head(b, head, at, -out_of_range(keys), job.k, job.v)
     if job.mask != 0:
         keys = min(keys, job.mask_keys)
     k = job.k + (b * job.k_batch + head * job.k_head) * itemsize
     v = job.v + (b * job.v_batch + head * job.v_head) * itemsize
-    return Head(b, head, at, keys if is_possible else -1, k, v)
+    return Head(b, head, at, keys, k, v)
 
 
 @njit

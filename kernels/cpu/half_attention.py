@@ -20,7 +20,7 @@ from numba import njit
 
 from ..amx import ROWS, STATE_WORDS, release
 from ..bfloat_terms import BLOCK, TERM_BYTES, blocks_of, count_blocks, store_pair
-from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
+from ..registry import Pointer, kernel_factory
 from ..scratch import scratch
 from ..simd import extract, fma, reduce_add, reduce_max, splat, vload, vload_first, vmax, vstore
 from ..target import LANES
@@ -285,7 +285,7 @@ def half_attention(kind: str, result: str) -> Callable[..., int]:
         for index in range(items * part // parts, items * until // parts):
             head = head_of(job, index // blocks, itemsize)
             if head.keys < 0:
-                error = INDEX_OUT_OF_RANGE
+                error = -head.keys
                 break
             if packed != index // blocks:
                 pack_keys(head.k, job.k_row, room.k, head.keys, job.size)

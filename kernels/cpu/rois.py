@@ -216,7 +216,8 @@ def max_roi_pool(dtype: str) -> Callable[..., int]:
             roi, bin_row = line // out_height, line % out_height
             image = load(rois, 5 * roi)
             if not (image >= number(0.0) and image < number(images)):
-                return INDEX_OUT_OF_RANGE
+                is_number = abs(image) < number(1 << 30)
+                return out_of_range(int(np.floor(image))) if is_number else INDEX_OUT_OF_RANGE
             left, top = corner(rois, 5 * roi + 1, scale), corner(rois, 5 * roi + 2, scale)
             right, bottom = corner(rois, 5 * roi + 3, scale), corner(rois, 5 * roi + 4, scale)
             if not abs(left) + abs(top) + abs(right) + abs(bottom) < np.inf:

@@ -13,7 +13,7 @@ from numba import njit
 
 from ..amx import ROWS, STATE_WORDS, release
 from ..bfloat_terms import BLOCK, blocks_of, count_blocks
-from ..registry import INDEX_OUT_OF_RANGE, Pointer, kernel_factory
+from ..registry import Pointer, kernel_factory
 from ..scratch import scratch
 from .attention_job import Attention, count_items, head_of, item_of, room_of
 from .attention_lanes import make_rows_in_lanes
@@ -67,7 +67,7 @@ def term_attention(score_terms: int, value_terms: int) -> Callable[..., int]:
         for index in range(items * part // parts, items * until // parts):
             head = head_of(job, index // blocks)
             if head.keys < 0:
-                error = INDEX_OUT_OF_RANGE
+                error = -head.keys
                 break
             if split != index // blocks:
                 split_keys(head.k, job.k_row, k, head.keys, job.size)

@@ -21,7 +21,7 @@ from ...kernels.target import LANES
 from ..emission import Emission
 from ..graph import Info, NeedsNumbers, Node, OnHost, refuse
 from ..symbolic import Dim, maximum, minimum
-from ..tensors import Tensor
+from ..tensors import Indexed, Tensor
 from .pointwise import broadcast_strides, emit_expression
 from .registry import Operator, register
 from .term_attention import Job, emit_fastest, multiplies_halves
@@ -139,7 +139,9 @@ def _lower(emit: Emission, node: Node) -> None:
         **_strided("q", q), **_strided("k", k), **_strided("v", v), **_strided("y", y),
         **mask,
     )  # fmt: skip
-    job = Job([y] if scores is None else [y, scores], flops, fields, _room_bytes(size, width))
+    outputs = [y] if scores is None else [y, scores]
+    indexed = None if lengths is None else Indexed(node.required(LENGTHS).name, (keys + 1,))
+    job = Job(outputs, flops, fields, _room_bytes(size, width), indexed)
     dense_keys, tiles = _dense_keys(q, k, v), _tiles(None if varies else keys, width)
     emit_fastest(emit, job, lambda: _emit_vectors(emit, job, dense_keys, tiles))
 
@@ -148,7 +150,8 @@ def _emit_vectors(emit: Emission, job: Job, dense_keys: Dim, tiles: dict[str, An
     row_bytes = (job.fields["size"] + job.fields["width"]) * 4
     space = job.room + (dense_keys * row_bytes + 63) // 64 * 64
     emit.step(
-        attention, outputs=job.outputs, flops=job.flops, **job.fields, **tiles,
+        attention, outputs=job.outputs, flops=job.flops, indexed=job.indexed, **job.fields,
+        **tiles,
         scratch=emit.workspace(space), scratch_bytes=space, dense_at=job.room,
         dense_keys=dense_keys,
     )  # fmt: skip

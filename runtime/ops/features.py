@@ -11,7 +11,7 @@ from ...kernels.cpu.lookup import one_hot, take_columns
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import product
-from ..tensors import Tensor, short_name
+from ..tensors import Indexed, Tensor, short_name
 from . import checks
 from .class_scores import DOMAIN, as_float32
 from .label_encoder import hash_table
@@ -150,6 +150,7 @@ def _lower_extractor(emit: Emission, node: Node) -> None:
     emit.step(
         take_columns(x.itemsize), outputs=[y], x=x, indices=indices, y=y,
         rows=product(x.shape[:-1]), size=x.shape[-1], count=indices.size,
+        indexed=Indexed(node.required(1).name, (x.shape[-1],), from_end=True),
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from ..emission import Emission
 from ..graph import KNOWN_LIMIT, Info, Node, OnHost, known_array, refuse
 from ..strides import channels_last_order
 from ..symbolic import Dim, minimum, product
-from ..tensors import Tensor, short_name
+from ..tensors import Indexed, Tensor, short_name
 from . import checks
 from .registry import Operator, register
 
@@ -88,10 +88,13 @@ def _lower_gather(emit: Emission, node: Node) -> None:
             emit.set(node.outputs[0], x.view(node.infos[0].dims, strides, start * x.strides[axis]))
             return
     indices = emit.ordered(emit.tensor(node.values[1]))
-    emit_gather(emit, emit.ordered(x), indices, emit.output(node), axis)
+    indexed = _indexed(node, x.shape[axis])
+    emit_gather(emit, emit.ordered(x), indices, emit.output(node), axis, indexed)
 
 
-def emit_gather(emit: Emission, x: Tensor, indices: Tensor, y: Tensor, axis: int) -> None:
+def emit_gather(
+    emit: Emission, x: Tensor, indices: Tensor, y: Tensor, axis: int, indexed: Indexed | None = None
+) -> None:
     """Emit the step of a Gather of dense tensors."""
     inner = product(x.shape[axis + 1 :])
     emit.step(
@@ -99,8 +102,17 @@ def emit_gather(emit: Emission, x: Tensor, indices: Tensor, y: Tensor, axis: int
         outputs=[y],
         x=x, indices=indices, y=y, outer=product(x.shape[:axis]), size=x.shape[axis],
         inner=inner, count=indices.size, x_outer=x.shape[axis] * inner, x_axis=inner,
-        y_outer=indices.size * inner, y_axis=inner,
+        y_outer=indices.size * inner, y_axis=inner, indexed=indexed,
     )  # fmt: skip
+
+
+def _indexed(node: Node, *sizes: Dim) -> Indexed:
+    """Indices of a node, along axes of these sizes; what an error of one says."""
+    return Indexed(node.required(1).name, sizes, from_end=True)
+
+
+def _axis_size(node: Node, whole: Tensor) -> Dim:
+    return whole.shape[node.attribute("axis", 0) % len(whole.shape)]
 
 
 def _elements_fields(node: Node, whole: Tensor, indices: Tensor, name: str) -> dict[str, Any]:
@@ -152,7 +164,7 @@ def _lower_gather_elements(emit: Emission, node: Node) -> None:
     y = emit.output(node)
     emit.step(
         gather_elements(x.itemsize, short_name(indices.dtype)), outputs=[y], x=x, indices=indices,
-        y=y, **_elements_fields(node, x, indices, "x"),
+        y=y, indexed=_indexed(node, _axis_size(node, x)), **_elements_fields(node, x, indices, "x"),
     )  # fmt: skip
 
 
@@ -187,6 +199,7 @@ def _lower_gather_nd(emit: Emission, node: Node) -> None:
         depth=last - first, inner=product(x.shape[last:]), x_batch=product(x.shape[first:]),
         **numbered("s", x.shape[first:last], 1, _DEPTH),
         **numbered("x", x.strides[first:last], 0, _DEPTH),
+        indexed=_indexed(node, *x.shape[first:last]),
     )  # fmt: skip
 
 
@@ -224,7 +237,8 @@ def _lower_scatter_elements(emit: Emission, node: Node) -> None:
     dtype, reduction = _combined(node)
     emit.step(
         scatter_elements(dtype, short_name(indices.dtype), reduction), outputs=[y],
-        indices=indices, updates=updates, y=y, **_elements_fields(node, y, indices, "y"),
+        indices=indices, updates=updates, y=y, indexed=_indexed(node, _axis_size(node, y)),
+        **_elements_fields(node, y, indices, "y"),
     )  # fmt: skip
 
 
@@ -249,7 +263,7 @@ def _lower_scatter_nd(emit: Emission, node: Node) -> None:
         scatter_nd(dtype, reduction), outputs=[y], indices=indices, updates=updates, y=y,
         count=product(indices.shape[:-1]), depth=depth, inner=product(y.shape[depth:]),
         **numbered("s", y.shape[:depth], 1, _DEPTH),
-        **numbered("y", y.strides[:depth], 0, _DEPTH),
+        **numbered("y", y.strides[:depth], 0, _DEPTH), indexed=_indexed(node, *y.shape[:depth]),
     )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from ...kernels.target import L3_BYTES
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, numbers_of
 from ..symbolic import Dim
-from ..tensors import Record, Tensor
+from ..tensors import Indexed, Record, Tensor
 from . import checks
 from .matmul import emit_product
 from .recurrent_bytes import check_bytes, emit_byte_products, state_bytes
@@ -156,10 +156,11 @@ def _emit_directions(
     batch, steps = inputs.shape[batch_axis], inputs.shape[steps_axis]
     directions, width = end - begin, layer.gates * layer.units
     own = inputs.view((*inputs.shape[:2], directions * width), inputs.strides, begin * width)
+    lengths = _lengths(emit, node, batch)
     fields = {
         "steps": steps, "batch": batch, "directions": directions, "size": layer.size,
         "vectors": layer.vectors, "depth": layer.depth, "rows": layer.rows, "blocks": layer.blocks,
-        "backwards": layer.backwards >> begin, "lengths": _lengths(emit, node, batch),
+        "backwards": layer.backwards >> begin, "lengths": lengths,
         "inputs": own, "input_step": own.strides[steps_axis],
         "input_batch": own.strides[batch_axis],
         "x": x if layer.features else None, "features": layer.features,
@@ -177,6 +178,7 @@ def _emit_directions(
     emit.step(
         recurrent_begin(layer.kind),
         outputs=written,
+        indexed=None if lengths is None else Indexed(node.required(LENGTHS).name, (steps + 1,)),
         op_type=f"{node.op_type}Start",
         **fields,
         **_state_fields("initial", initial, batch_first),

@@ -8,7 +8,7 @@ from ...kernels.cpu.rois import max_roi_pool, roi_align
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import product
-from ..tensors import Tensor, short_name
+from ..tensors import Indexed, Tensor, short_name
 from . import checks
 from .registry import Operator, register
 from .windows import image_strides
@@ -54,7 +54,7 @@ def _lower_roi_align(emit: Emission, node: Node) -> None:
         roi_align(short_name(x.dtype), int(node.attribute("mode", "avg") == "max")),
         outputs=[fields["y"]], flops=8 * product(fields["y"].shape) * max(ratio, 2) ** 2,
         **fields, batches=batches, shift=0.5 if is_half else 0.0, may_be_thin=int(is_half),
-        ratio=ratio,
+        ratio=ratio, indexed=Indexed(node.required(2).name, (x.shape[0],)),
     )  # fmt: skip
 
 
@@ -65,6 +65,7 @@ def _lower_max_roi_pool(emit: Emission, node: Node) -> None:
     emit.step(
         max_roi_pool(short_name(x.dtype)), outputs=[fields["y"]],
         flops=16 * product(fields["y"].shape), **fields,
+        indexed=Indexed(node.required(1).name, (x.shape[0],)),
     )  # fmt: skip
 
 

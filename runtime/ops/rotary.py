@@ -8,7 +8,7 @@ from ...kernels.cpu.rotary import rotary
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, maximum
-from ..tensors import Tensor
+from ..tensors import Indexed, Tensor
 from .registry import Operator, register
 
 X, COS, SIN, POSITIONS = range(4)
@@ -69,9 +69,10 @@ def _lower(emit: Emission, node: Node) -> None:
     for table in (cos, sin):
         emit.check(table.shape[-1], half, f"angles of {table.name!r}, and pairs")
     emit.check(cos.shape[0], sin.shape[0], f"rows of {cos.name!r} and {sin.name!r}")
-    positions = None
+    positions, indexed = None, None
     if node.input(POSITIONS) is not None:
         positions = emit.ordered(emit.tensor(node.values[POSITIONS]))
+        indexed = Indexed(node.required(POSITIONS).name, (cos.shape[0],))
         for axis, count in enumerate((batch, rows)):
             emit.check(positions.shape[axis], count, f"sizes of {positions.name!r}")
     else:
@@ -86,7 +87,7 @@ def _lower(emit: Emission, node: Node) -> None:
     emit.step(
         rotary(int(bool(node.attribute("interleaved", 0)))), outputs=[y], x=x, y=y, batch=batch,
         heads=heads, rows=rows, size=size, half=half, cos=cos, sin=sin, c_batch=rows * half,
-        positions=positions, limit=cos.shape[0], **strides,
+        positions=positions, limit=cos.shape[0], indexed=indexed, **strides,
     )  # fmt: skip
 
 

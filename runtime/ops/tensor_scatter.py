@@ -6,6 +6,7 @@ from ...kernels.cpu.tensor_scatter import check_begins, tensor_scatter
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import maximum, product
+from ..tensors import Indexed
 from . import checks
 from .registry import Operator, register
 
@@ -50,17 +51,19 @@ def _lower(emit: Emission, node: Node) -> None:
         emit.check(indices.size, y.shape[0], "number of indices, and the batch")
     if not in_place:
         emit.copy(cache, y, "Copy")
+    begins = None if indices is None else Indexed(node.required(2).name, (room - rows + 1,))
     is_circular = node.attribute("mode", "linear") == "circular"
     if in_place and indices is not None and not is_circular:
         emit.step(
-            check_begins, outputs=[], indices=indices, batch=y.shape[0], most=room - rows
+            check_begins, outputs=[], indices=indices, batch=y.shape[0], most=room - rows,
+            indexed=begins,
         )  # fmt: skip
     emit.step(
         tensor_scatter, outputs=[y], update=update, y=y, indices=indices, batch=y.shape[0],
         outer=product(y.shape[1:axis]), rows=rows, room=room,
         row_bytes=product(y.shape[axis + 1 :]) * y.itemsize,
         cache_bytes=y.strides[axis - 1] * y.itemsize,
-        circular=int(is_circular), traffic=2 * update.nbytes,
+        circular=int(is_circular), traffic=2 * update.nbytes, indexed=begins,
     )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from ...kernels.target import target
 from ...kernels.unit_rates import tile_bfloat16_speed
 from ..emission import Emission
 from ..symbolic import Dim, reaches
-from ..tensors import Tensor, short_name
+from ..tensors import Indexed, Tensor, short_name
 from .forms import emit_either
 
 _TERMS = {"bf16": (1, 1), "bf16x3": (2, 2)}
@@ -38,6 +38,7 @@ class Job:
     flops: Dim
     fields: dict[str, Any]
     room: Dim
+    indexed: Indexed | None = None
 
     @property
     def has_halves(self) -> bool:
@@ -95,7 +96,8 @@ def _emit_terms(emit: Emission, job: Job, terms: tuple[int, int]) -> None:
     size, width, keys = (job.fields[name] for name in ("size", "width", "keys"))
     space = job.room + terms_bytes(*terms, size, width, keys)
     emit.step(
-        term_attention(*terms), outputs=job.outputs, flops=job.flops, **job.fields,
+        term_attention(*terms), outputs=job.outputs, flops=job.flops, indexed=job.indexed,
+        **job.fields,
         workspace=emit.workspace(space), workspace_bytes=space, terms_at=job.room,
     )  # fmt: skip
 
@@ -106,6 +108,7 @@ def _emit_halves(emit: Emission, job: Job) -> None:
     kinds = [short_name(job.fields[name].dtype) for name in "qy"]
     space = half_bytes(size, width, keys)
     emit.step(
-        half_attention(*kinds), outputs=job.outputs, flops=job.flops, **job.fields,
+        half_attention(*kinds), outputs=job.outputs, flops=job.flops, indexed=job.indexed,
+        **job.fields,
         workspace=emit.workspace(space), workspace_bytes=space,
     )  # fmt: skip

@@ -12,7 +12,7 @@ from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..strides import contiguous_strides
 from ..symbolic import Dim, minimum, product
-from ..tensors import Tensor, short_name
+from ..tensors import Indexed, Tensor, short_name
 from . import checks
 from .pad import emit_fill, emit_padded
 from .registry import Operator, register
@@ -55,6 +55,7 @@ def _lower_unpool(emit: Emission, node: Node) -> None:
         unpool(x.itemsize),
         outputs=[whole],
         x=x, indices=indices, y=whole, count=x.size, size=whole.size,
+        indexed=Indexed(node.required(1).name, (whole.size,)),
     )  # fmt: skip
     if whole is not y:
         more = [new - old for new, old in zip(y.shape, implied, strict=True)]

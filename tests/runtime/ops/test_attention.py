@@ -370,7 +370,10 @@ def test_lengths_out_of_range(length):
     feeds = operands(1, 2, 3, 7, 5, 6) | {"n": np.array([length])}
     node = make_node("Attention", [*"qkv", "", "", "", "n"], ["y"])
     session = sardonyx.Session(build([node], [feeds], opset=24), optimize="none")
-    with pytest.raises(sardonyx.SardonyxError, match=r"attention.*out of range"):
+    with pytest.raises(
+        sardonyx.SardonyxError,
+        match=rf"attention.*index {length} out of range in 'n': expected 0 to 7$",
+    ):
         session.run(None, feeds)
 
 

@@ -134,7 +134,14 @@ def test_indices_out_of_range_are_refused(refused, index):
     ]:
         node = make_node(op_type, list(feeds), ["y"], name="lookup")
         message = refused([node], feeds)
-        assert "lookup" in message and "out of range" in message
+        assert "lookup" in message
+        assert f"index {index} out of range in 'i': expected -4 to 3" in message
+    node = make_node("GatherND", ["x", "i"], ["y"], name="lookup")
+    message = refused([node], {"x": x, "i": np.array([[1, index]])})
+    ranges = "-4 to 3 on axis 0, -3 to 2 on axis 1"
+    assert f"index {index} out of range in 'i': expected {ranges}" in message
+    message = refused([make_node("Gather", ["x", "i"], ["y"])], {"x": x[:0], "i": i})
+    assert f"index {index} out of range in 'i': expected none" in message
 
 
 def test_sizes_that_do_not_fit_are_refused(refused):

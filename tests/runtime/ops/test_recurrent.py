@@ -401,7 +401,9 @@ def test_layers_that_follow_one_another_need_no_copies(rng):
 def test_lengths_out_of_range_are_refused(rng, lengths):
     model = network("LSTM", weights(rng, "LSTM", 1, 3, 8), ("sequence_lens",))
     feeds = feeds_of(rng, model, 4, 2) | {"sequence_lens": np.array(lengths, np.int32)}
-    with pytest.raises(sardonyx.SardonyxError, match=r"cell.*LSTM"):
+    wrong = next(length for length in lengths if not 0 <= length <= 4)
+    text = rf"cell.*LSTM.*index {wrong} out of range in 'sequence_lens': expected 0 to 4$"
+    with pytest.raises(sardonyx.SardonyxError, match=text):
         sardonyx.Session(model, threads=1).run(None, feeds)
 
 

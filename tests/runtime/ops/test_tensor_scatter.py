@@ -40,7 +40,10 @@ def test_indices_out_of_range(index):
     feeds = operands((2, 3, 8, 5), -2, 3) | {"i": np.array([0, index])}
     model = build([make_node("TensorScatter", [*"cui"], ["y"])], [feeds], opset=24)
     session = sardonyx.Session(model, optimize="none")
-    with pytest.raises(sardonyx.SardonyxError, match=r"tensorscatter0.*out of range"):
+    with pytest.raises(
+        sardonyx.SardonyxError,
+        match=rf"tensorscatter0.*index {index} out of range in 'i': expected 0 to 5$",
+    ):
         session.run(None, feeds)
 
 

@@ -69,6 +69,18 @@ def exact(feeds: dict[str, np.ndarray], scale: float) -> np.ndarray:
     return shares / shares.sum(-1, keepdims=True) @ v  # type: ignore[no-any-return]
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("length", [-1, 8])
+def test_lengths_out_of_range_are_refused(precision: str, length: int) -> None:
+    feeds = operands(1, 2, 3, 7, 5, 6) | {"n": np.array([length])}
+    node = make_node("Attention", [*"qkv", "", "", "", "n"], ["y"])
+    session = sardonyx.Session(build([node], [feeds], opset=24), precision=precision)
+    assert has_terms(session)
+    text = f"index {length} out of range in 'n': expected 0 to 7$"
+    with pytest.raises(sardonyx.KernelError, match=text):
+        session.run(None, feeds)
+
+
 @pytest.mark.parametrize("precision", TOLERANCE)
 @pytest.mark.parametrize(
     ("queries", "keys", "size"), [(128, 128, 64), (197, 197, 64), (40, 900, 32)]
