@@ -30,7 +30,10 @@ def quantize(
     ] = False,
     bits: Annotated[int, typer.Option(help="8 or 4, of `--mode weights`.")] = 8,
     block: Annotated[int, typer.Option(help="Weights with one scale, of 4 bits.")] = 32,
-    rounding: Annotated[str, typer.Option(help="nearest, mse, gptq or adaround.")] = "nearest",
+    rounding: Annotated[str, typer.Option(help="nearest, mse, hqq, gptq or adaround.")] = "nearest",
+    offsets: Annotated[
+        bool, typer.Option("--offsets", help="Of hqq: zero points between whole numbers.")
+    ] = False,
     equalize: Annotated[
         bool, typer.Option("--equalize", help="Even out channels of activations where it helps.")
     ] = False,
@@ -96,7 +99,8 @@ def quantize(
         warnings.filterwarnings("ignore", "nothing is written")  # it is printed below
         done = run(
             source, data, output, mode=mode, method=method, percentile=percentile,
-            products=products, bits=bits, block=block, rounding=rounding, equalize=equalize,
+            products=products, bits=bits, block=block, rounding=rounding, offsets=offsets,
+            equalize=equalize,
             correct=correct, ports=ports, images=images, keep=keep,
             max_drop=max_drop, metric=metric, labels=known, validation=validation, report=report,
             plots=plots, force=force, threads=threads, target_opset=opset,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidArgument
 from .calibration_data import calibration_feeds
+from .quantize_options import BLOCK_ROUNDINGS
 from .refinements import Refinements, kept
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def write_weights(
     *,
     bits: int,
     block: int,
+    offsets: bool,
     wide: Collection[str],
 ) -> int:
     """Keep weights in few bits, in place; returns their number.
@@ -68,6 +70,8 @@ def write_weights(
     refinements : Refinements
     threads : int, optional
     bits, block : int
+    offsets : bool
+        Whether zero points may lie between whole numbers.
     wide : collection of str
         Names of nodes whose weights have 8 bits anyway.
     """
@@ -81,8 +85,8 @@ def write_weights(
     for name in wide:
         if name not in names:
             raise InvalidArgument(f"no node {name!r} to keep")
-    ranges = "mse" if refinements.rounding == "mse" else "nearest"
-    few = few_bits(model, bits, block, ranges, wide)
+    ranges = refinements.rounding if refinements.rounding in BLOCK_ROUNDINGS else "nearest"
+    few = few_bits(model, bits, block, ranges, wide, offsets)
     _warn_of_blocks(model, few)
     refined: Mapping[str, Refined] = {}
     if refinements.reads_data:
@@ -92,16 +96,29 @@ def write_weights(
 
 
 def _warn_of_blocks(model: ir.Model, few: FewBits) -> None:
-    """Name weights of 4 bits that no blocks divide, which OpenVINO does not take."""
+    """Name weights of 4 bits whose rows are no whole blocks, which OpenVINO does not take."""
     from ..optimizer.quantize.few_bits import LEAST
     from ..optimizer.quantize.products import products
 
-    found = {}
+    found, summed = {}, {}
     for each in products(model):
         depth = each.weights.shape[1 - each.columns]
-        if each.weights.size >= LEAST and few.take(each.node) and depth % few.block_of(depth):
-            value = each.node.inputs[1]
-            found[value] = f"{depth} of {'' if value is None else value.name!r} ({each.node.name})"
+        if each.weights.size < LEAST or not few.take(each.node):
+            continue
+        block, value = few.block_of(depth), each.node.inputs[1]
+        of = f"of {'' if value is None else value.name!r} ({each.node.name})"
+        spaced = few.spaced.get(str(each.node.name))
+        if depth % block:
+            found[value] = f"{depth} {of}"
+        elif spaced is not None and spaced.has_offsets and depth // block % block:
+            summed[value] = f"{depth + depth // block} {of}"
+    if summed:
+        first, *others = summed.values()
+        warnings.warn(
+            f"the last block of a column is shorter, which OpenVINO refuses: with its offsets no "
+            f"block divides {first}{f' and {len(others)} more' if others else ''}",
+            stacklevel=4,
+        )
     if found:
         warnings.warn(
             f"the last block of a column is shorter, which OpenVINO refuses: no block from 16 "

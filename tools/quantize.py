@@ -127,6 +127,7 @@ def quantize(
     bits: int = 8,
     block: int = 32,
     rounding: str = "nearest",
+    offsets: bool = False,
     equalize: bool = False,
     correct: bool = False,
     ports: bool = False,
@@ -173,10 +174,14 @@ def quantize(
     block : int
         Weights that have a scale together, for 4 bits; the largest power of two below that divides
         them, where it does not.
-    rounding : {"nearest", "mse", "gptq", "adaround"}
+    rounding : {"nearest", "mse", "hqq", "gptq", "adaround"}
         Of weights. ``"mse"``, for 4 bits: the range of a block has the least squared error.
+        ``"hqq"``, for 4 bits: scales and zero points are then sought (Badri 2023).
         ``"gptq"`` and ``"adaround"``, for ``"static"`` and ``"weights"``: a layer's outputs on the
         data have the least squared error (Frantar 2022, Nagel 2020).
+    offsets : bool
+        Of ``"hqq"``: zero points may lie between whole numbers, which ONNX writes as further rows
+        of weights. They multiply sums of the other operand.
     equalize : bool
         Let sizes of channels migrate from activations into weights where this makes products on the
         data more exact, for ``"static"`` (Nagel 2019, Xiao 2022).
@@ -241,9 +246,9 @@ def quantize(
     start = time.perf_counter()
     given = {
         "method": method, "percentile": percentile, "products": products, "bits": bits,
-        "block": block, "rounding": rounding, "equalize": equalize, "correct": correct,
-        "ports": ports, "keep": keep, "plots": plots, "report": report, "force": force,
-        "images": images, "threads": threads, "target_opset": target_opset,
+        "block": block, "rounding": rounding, "offsets": offsets, "equalize": equalize,
+        "correct": correct, "ports": ports, "keep": keep, "plots": plots, "report": report,
+        "force": force, "images": images, "threads": threads, "target_opset": target_opset,
     }  # fmt: skip
     check_options(mode, path, given)
     refinements = Refinements(rounding, equalize, correct)
@@ -276,7 +281,14 @@ def quantize(
         done.count = write_halves(done.model, mode, keep, ports)
     else:
         done.count = write_weights(
-            done.model, data, refinements, threads, bits=bits, block=block, wide=keep
+            done.model,
+            data,
+            refinements,
+            threads,
+            bits=bits,
+            block=block,
+            offsets=offsets,
+            wide=keep,
         )
     if not (done.count or done.layers):
         raise InvalidArgument(

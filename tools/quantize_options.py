@@ -14,10 +14,12 @@ from ..given_numbers import is_finite, is_whole, whole
 from .calibration_images import ImageOptions
 
 MODES = ("static", "dynamic", "weights", "fp16", "bf16")
-_ROUNDINGS = ("nearest", "mse", "gptq", "adaround")
+BLOCK_ROUNDINGS = ("mse", "hqq")
+"""Of blocks of 4 bits, without data."""
+_ROUNDINGS = ("nearest", *BLOCK_ROUNDINGS, "gptq", "adaround")
 _BITS = (8, 4)
 _LARGEST_BLOCK = 1 << 15
-_FLAGS = ("products", "equalize", "correct", "ports", "report", "force")
+_FLAGS = ("products", "equalize", "correct", "offsets", "ports", "report", "force")
 """Options that are true or false."""
 _READERS = {
     "method": ("static",),
@@ -25,6 +27,7 @@ _READERS = {
     "equalize": ("static",),
     "plots": ("static",),
     "rounding": ("static", "weights"),
+    "offsets": ("weights",),
     "correct": ("static", "weights"),
     "keep": ("static", "weights", "fp16", "bf16"),
     "ports": ("fp16", "bf16"),
@@ -64,9 +67,17 @@ def check_options(mode: str, path: Any, options: Mapping[str, Any]) -> None:
             raise InvalidArgument(
                 f"{name}={options[name]!r} changes nothing with mode {mode!r}; it is for {said}"
             )
-    if options["rounding"] == "mse" and (mode != "weights" or options["bits"] != 4):
-        raise InvalidArgument("rounding 'mse' is for mode 'weights' with 4 bits")
+    _check_blocks(mode, options)
     _check_places(path, options["plots"])
+
+
+def _check_blocks(mode: str, options: Mapping[str, Any]) -> None:
+    """Refuse what only blocks of 4 bits have, elsewhere."""
+    rounding = options["rounding"]
+    if rounding in BLOCK_ROUNDINGS and (mode != "weights" or options["bits"] != 4):
+        raise InvalidArgument(f"rounding {rounding!r} is for mode 'weights' with 4 bits")
+    if options["offsets"] and (rounding != "hqq" or options["correct"]):
+        raise InvalidArgument("offsets=True is for rounding 'hqq', without correct=True")
 
 
 def _check_words(mode: Any, options: Mapping[str, Any]) -> None:

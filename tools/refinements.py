@@ -85,7 +85,7 @@ class Refinements:
 
         taken = [layer for layer in layers_of(model.graph) if layer.weights.size >= LEAST]
         names = [str(layer.node.name) for layer in taken]
-        if self.rounding != "nearest":
+        if few.method == "nearest" and self.rounding != "nearest":
             few = replace(few, method="mse")
 
         def grid(layer: Layer, squares: np.ndarray | None) -> Grid:

@@ -14,8 +14,10 @@ import numpy as np
 import onnx_ir as ir
 
 from ..edits import insert, new_constant
+from .half_quadratic import any_zeros
+from .scales import LEVELS
 from .spaced import Spaced
-from .weights import Blocks, in_blocks
+from .weights import Blocks, in_blocks, widened
 
 
 def with_offsets(weights: Spaced, block: int) -> Blocks:
@@ -34,6 +36,36 @@ def with_offsets(weights: Spaced, block: int) -> Blocks:
         (whole.zeros, rows.zeros),
     )
     return Blocks(*(np.concatenate(pair) for pair in pairs))
+
+
+def moved(weights: np.ndarray, block: int) -> Spaced | None:
+    """Round weights to 4 bits with zero points between whole numbers, by half-quadratic splitting.
+
+    Parameters
+    ----------
+    weights : ndarray of float32, shape (outputs, summed)
+    block : int
+
+    Returns
+    -------
+    Spaced or None
+        None where whole zero points lose less, as where offsets are too large for 4 bits (blocks of
+        numbers of one sign), or no block divides the weights.
+    """
+    if weights.shape[1] % block:
+        return None
+    blocks = weights.reshape(len(weights), -1, block).astype(np.float32)
+    scales, zeros = any_zeros(blocks)
+    integers = np.clip(np.rint(blocks / scales + zeros), 0, LEVELS)
+    whole = np.clip(np.rint(zeros), 0, LEVELS)
+    found = Spaced(
+        integers.astype(np.uint8).reshape(weights.shape), scales[..., 0],
+        whole.astype(np.uint8)[..., 0], ((whole - zeros) * scales)[..., 0],
+    )  # fmt: skip
+    kept = widened(in_blocks(found.offsets, 1, block), block)[..., np.newaxis]
+    own = np.square((integers - whole) * scales + kept - blocks).sum()
+    other = np.square(widened(in_blocks(weights, 1, block, "mse"), block) - weights).sum()
+    return found if own < other else None
 
 
 def with_sums(node: ir.Node, depth: int, block: int, made: dict[ir.Value, ir.Value]) -> ir.Value:

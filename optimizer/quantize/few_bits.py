@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from ..values import attribute, constant, graphs, rank
+from .block_sums import moved
 from .products import Product, products
 from .spaced import Spaced, spaced
 
@@ -29,12 +30,13 @@ class FewBits:
         summed over, for products; convolutions and lookups take 8, as tables of words do in GGUF.
     block : int
         Of 4 bits.
-    method : {"nearest", "mse"}
-        Of 4 bits.
+    method : {"nearest", "mse", "hqq"}
+        Of 4 bits, as `in_blocks` takes it.
     wide : collection of str
         Names of products whose weights take 8 bits.
     spaced : mapping of str to Spaced
-        Weights of products that had 4 bits before, by the names of these.
+        Weights of products that had 4 bits before, or take zero points between whole numbers, by
+        the names of these.
     """
 
     bits: int = 8
@@ -59,14 +61,23 @@ class FewBits:
         return self.block if depth % block else block
 
 
-def few_bits(model: ir.Model, bits: int, block: int, method: str, wide: Collection[str]) -> FewBits:
+def few_bits(
+    model: ir.Model,
+    bits: int,
+    block: int,
+    method: str,
+    wide: Collection[str],
+    offsets: bool = False,
+) -> FewBits:
     """Choose the bits of each weight of a model, whose nodes have names.
 
     A product with a table that is looked up, too (words of a decoder, and their scores), takes 8
-    bits: the file has these in any case.
+    bits: the file has these in any case. With ``offsets``, zero points are any numbers where that
+    loses less (`block_sums.moved`).
     """
+    plain = FewBits(bits, block, method, wide)
     if bits != 4:
-        return FewBits(bits, block, method, wide)
+        return plain
     tables = list(_tables(model))
     wide, found = set(wide), {}
     of_weights: dict[ir.Value | None, Spaced | None] = {}
@@ -78,7 +89,7 @@ def few_bits(model: ir.Model, bits: int, block: int, method: str, wide: Collecti
             wide.add(name)
             continue
         if value not in of_weights:
-            of_weights[value] = _spaced(each, block)
+            of_weights[value] = _spaced(each, plain, offsets)
         own = of_weights[value]
         if own is not None and (_sums_rows(each.node) or not own.has_offsets):
             found[name] = own
@@ -102,9 +113,12 @@ def _is_table(weights: np.ndarray, table: np.ndarray) -> bool:
     )
 
 
-def _spaced(product: Product, block: int) -> Spaced | None:
-    weights = product.weights
-    return spaced(np.ascontiguousarray(weights.T if product.columns else weights), block)
+def _spaced(product: Product, few: FewBits, offsets: bool) -> Spaced | None:
+    weights = np.ascontiguousarray(product.weights.T if product.columns else product.weights)
+    found = spaced(weights, few.block)
+    if found is None and offsets:
+        return moved(weights, few.block_of(weights.shape[1]))
+    return found
 
 
 def _sums_rows(node: ir.Node) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .weights import LEAST_SCALE, LEVELS
+from .scales import LEAST_SCALE, LEVELS
 
 _TOLERANCE = 0.02
 """Of a scale: what float16 leaves of the 15 steps of a block. Blocks of any other weights would

@@ -16,7 +16,8 @@ from .layers import Layer
 from .products import products
 from .refinement import Refined, by_channel_grid
 from .regions import CONVOLUTIONS, is_float
-from .weights import LEVELS, Blocks, by_channel, in_blocks
+from .scales import LEVELS
+from .weights import Blocks, by_channel, in_blocks
 
 
 def write_weights(
@@ -58,13 +59,13 @@ def write_weights(
         if key not in made:
             if is_few:
                 blocks = _blocks(weights, axis, few, name, refined.get(name))
-                depth = weights.shape[1 - axis]
-                block = few.block if spaced is not None else few.block_of(depth)
+                block = few.block_of(weights.shape[1 - axis])
                 made[key] = _in_blocks(graph, value, blocks, 1 - axis, block)
             else:
                 made[key] = _by_channel(graph, value, weights, axis, refined.get(name))
         if spaced is not None and spaced.has_offsets:
-            joined = with_sums(node, weights.shape[1 - axis], few.block, sums.setdefault(graph, {}))
+            depth = weights.shape[1 - axis]
+            joined = with_sums(node, depth, few.block_of(depth), sums.setdefault(graph, {}))
             set_inputs(node, {0: joined})
         if name in refined:
             refined[name].correct(node)
@@ -77,12 +78,13 @@ def _blocks(
     weights: np.ndarray, axis: int, few: FewBits, name: str, refined: Refined | None
 ) -> Blocks:
     """Weights in 4 bits: as they were, as they are refined, or nearest."""
+    block = few.block_of(weights.shape[1 - axis])
     if name in few.spaced:
-        found = with_offsets(few.spaced[name], few.block)
+        found = with_offsets(few.spaced[name], block)
         return found if axis else Blocks(found.integers.T, found.scales.T, found.zeros.T)
     if refined is not None and refined.blocks is not None:
         return refined.blocks
-    return in_blocks(weights, 1 - axis, few.block_of(weights.shape[1 - axis]), few.method)
+    return in_blocks(weights, 1 - axis, block, few.method)
 
 
 def _other_place(node: ir.Node) -> tuple[int, int] | None:

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 import ml_dtypes
 import numpy as np
 
+from .half_quadratic import whole_zeros
+from .scales import LEAST_SCALE, LEVELS, half_scales
+
 MOST = 127
 _MOST_BIAS = 2**30
 _BIAS_STEPS = 2**16
-LEAST_SCALE = float(np.finfo(np.float32).tiny)
 
 
 def by_channel(
@@ -71,7 +73,17 @@ class Blocks:
     zeros: np.ndarray
 
 
-LEVELS = 15
+def widened(found: Blocks, block: int) -> np.ndarray:
+    """Numbers that integers (outputs, summed) in blocks stand for."""
+    integers = found.integers.astype(np.float32)
+    scales, zeros = (
+        np.repeat(part.astype(np.float32), block, 1)[:, : integers.shape[1]]
+        for part in (found.scales, found.zeros)
+    )
+    numbers: np.ndarray = (integers - zeros) * scales
+    return numbers
+
+
 _SHRINKS = (1.0, 0.925, 0.85, 0.775, 0.7)
 
 
@@ -90,16 +102,13 @@ def in_blocks(
     axis : int
         Along which blocks lie; the last block may be shorter.
     block : int
-    method : {"nearest", "mse"}
+    method : {"nearest", "mse", "hqq"}
         ``"nearest"``: the range of a block is from its least to its largest weight. ``"mse"``: it
         is smaller on each side, up to 0.7 of that, where the squared error of the block then is.
+        ``"hqq"``: scales and zero points are sought from ``"nearest"`` on
+        (`half_quadratic.whole_zeros`).
     importance : ndarray, optional
         What the squared error of each place along the axis counts, for ``"mse"``.
-
-    Notes
-    -----
-    Half-quadratic quantization, which moves zero points without data, is left out: with zero points
-    rounded to the 4 bits that ONNX has for them it changed no error on the matrices tried.
     """
     moved = np.moveaxis(weights, axis, -1)
     length = moved.shape[-1]
@@ -118,6 +127,8 @@ def in_blocks(
             scales = np.where(errors < least, tried[0], scales)
             zeros = np.where(errors < least, tried[1], zeros)
             least = np.minimum(errors, least)
+    if method == "hqq":
+        scales, zeros = whole_zeros(blocks, scales, zeros)
     integers = _rounded(blocks / scales + zeros, 0, LEVELS)
     whole = integers.reshape(padded.shape)[..., :length]
     return Blocks(
@@ -128,18 +139,8 @@ def in_blocks(
 
 
 def _grids(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scales and zero points of ranges, which hold zero.
-
-    Scales are numbers of float16 but for very small or large ones: a runtime may keep half of
-    their bytes, a tenth of those of weights in blocks of 32, and they are precise enough.
-    """
-    scales = (high - low) / LEVELS
-    scales = np.where(scales >= LEAST_SCALE, scales, 1.0).astype(np.float32)
-    with np.errstate(over="ignore"):
-        halves = scales.astype(np.float16).astype(np.float32)
-    limits = np.finfo(np.float16)
-    is_usual = (scales >= limits.smallest_normal) & (scales <= limits.max)
-    scales = np.where(is_usual, halves, scales)
+    """Scales and zero points of ranges, which hold zero."""
+    scales = half_scales((high - low) / LEVELS)
     return scales, np.rint(-low / scales)
 
 

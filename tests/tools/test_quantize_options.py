@@ -12,6 +12,7 @@ from sardonyx.tools.quantize_options import check_options
 _OPTIONS: dict[str, Any] = {
     "method": "auto", "bits": 8, "rounding": "nearest", "percentile": 99.99, "block": 32,
     "keep": (), "products": False, "equalize": False, "plots": None, "correct": False,
+    "offsets": False,
     "ports": False, "report": False, "force": False, "images": None, "threads": None,
     "target_opset": None,
 }  # fmt: skip
@@ -29,6 +30,7 @@ def test_numbers_of_bits_of_numpy_are_taken() -> None:
 
 _WRONG = {
     "products": (1, "yes", None, [True]), "equalize": (0, "no"), "correct": ("", None),
+    "offsets": (1, None),
     "ports": (2.0,), "report": ("full", np.ones(1, bool)), "force": ("true", 1),
     "method": (None, 8, ["auto"], np.array(["auto", "mse"])), "rounding": (None, b"nearest"),
     "percentile": ("99", np.nan, np.inf, True, 50, 101, None),
