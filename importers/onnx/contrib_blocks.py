@@ -5,6 +5,7 @@ The numbers stay as small as they are: what reads the weights decides in which f
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -29,17 +30,21 @@ def _matmul_nbits(r: NodeRewrite) -> None:
     if r.take("weight_prepacked", 0) or bits not in _NARROW:
         raise NotExpressible("its weights are in another order")
     level = r.take("accuracy_level", 0)
-    packed, scales = r.constant_input(1), r.constant_input(2)
     blocks = -(-rows // block)
-    numbers = unpacked(packed.reshape(columns, -1), bits).reshape(columns, blocks * block)
-    scales = scales.reshape(columns, blocks)
+    packed = _sized(r, 1, columns, blocks, block * bits // 8)
+    scales = _sized(r, 2, columns, blocks).reshape(columns, blocks)
+    numbers = unpacked(packed.reshape(columns, -1), bits)
     zeros = np.full((columns, blocks), 1 << (bits - 1), np.uint8)
     if optional(r, 3) is not None:
-        given = r.constant_input(3)
-        if given.dtype == np.uint8:
+        kind = r.dtype(3)
+        if kind == np.uint8:
+            given = _sized(r, 3, columns, -(-blocks * bits // 8))
             zeros = unpacked(given.reshape(columns, -1), bits)[:, :blocks]
+        elif kind == r.dtype(2):
+            zeros = _sized(r, 3, columns, blocks).reshape(columns, blocks)
         else:
-            zeros = given.reshape(columns, blocks)
+            name = needed(r, 3).name
+            raise ValueError(f"{name!r} is {kind}, expected uint8 or {r.dtype(2)}, as the scales")
     a, numbers = needed(r, 0), numbers[:, :rows]
     if optional(r, 4) is not None:
         groups = r.constant_input(4).reshape(-1)[:rows]
@@ -63,6 +68,15 @@ def _matmul_nbits(r: NodeRewrite) -> None:
         become(r, "Identity", product)
     else:
         become(r, "Add", product, bias)
+
+
+def _sized(r: NodeRewrite, index: int, *shape: int) -> np.ndarray:
+    """Return the values of a constant input that has as many numbers as a shape."""
+    values = r.constant_input(index)
+    if values.size != math.prod(shape):
+        name, given = needed(r, index).name, list(values.shape)
+        raise ValueError(f"the shape of {name!r} is {given}, expected {list(shape)}")
+    return values
 
 
 def _block_sums(

@@ -204,11 +204,13 @@ def _readable(line: str, model: ModelProto) -> str:
 
 
 def _operands(line: str, model: ModelProto) -> str:
-    """Name the inputs of the node that makes a value, of which a line names the formal ones."""
+    """Name the inputs of the node that a line is about, of which it names the formal ones."""
     made = re.search(r"producing '(.*?)'", line)
-    for graph in [model.graph, *graphs_inside(model.graph.node)] if made else []:
+    named = re.match(r"(\w+) node (.+?): ", line)
+    for graph in [model.graph, *graphs_inside(model.graph.node)] if made or named else []:
         for node in graph.node:
-            if made and made[1] in node.output:
+            is_it = named and named.groups() == (node.op_type, node.name)
+            if made[1] in node.output if made else is_it:
                 return f" (its inputs are {', '.join(map(repr, node.input))})"
     return ""
 
