@@ -18,7 +18,7 @@ from .tile import TILE
 PANEL_BYTES = L2_BYTES // 2 if EMBEDDED_BROADCAST else L1_BYTES // 2
 
 
-EPILOGUE_WORDS = 96
+EPILOGUE_WORDS = 128
 """Room for the record of a pointwise kernel that is moved to a block."""
 
 
