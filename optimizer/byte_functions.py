@@ -119,13 +119,15 @@ def _rewrite(graph: ir.Graph, last: ir.Node, source: ir.Value, function: list[ir
     result = last.outputs[0]
     numbers = np.arange(256, dtype=np.uint8).view(source.dtype.numpy())
     copies = {source: new_constant(graph, numbers, f"{result.name}.bytes")}
-    made = []
+    made: list[ir.Node] = []
     for node in function:
         inputs = [copies.get(value, value) if value is not None else None for value in node.inputs]
         inputs = [_flat(graph, value) for value in inputs]
-        copy = ir.node(node.op_type, inputs, dict(node.attributes), name=f"{node.name}.table")
+        copy = ir.node(
+            node.op_type, inputs, dict(node.attributes), name=f"{last.name}.table{len(made)}"
+        )
         old, new = node.outputs[0], copy.outputs[0]
-        new.name, new.type, new.shape = f"{old.name}.table", old.type, ir.Shape([256])
+        new.name, new.type, new.shape = f"{result.name}.table{len(made)}", old.type, ir.Shape([256])
         copies[old] = new
         made.append(copy)
     table = copies[result]
