@@ -13,7 +13,7 @@ from numba.core import types
 
 from . import simd
 from .target import LANES
-from .vectors import I8, I32, f32x, i32x, intrinsic
+from .vectors import I8, I32, I64, f32x, i32x, intrinsic
 
 _BYTES = ir.VectorType(I8, LANES)
 _INTEGERS = 12582912.0
@@ -62,7 +62,28 @@ def emit_load(builder: ir.IRBuilder, pointer: Any, count: Any | None = None) -> 
     pointer = builder.bitcast(pointer, _BYTES.as_pointer())
     if count is None:
         return builder.load(pointer, align=1)
-    return simd.load_first_lanes(builder, _BYTES, pointer, count, 1)
+    if LANES == 16:
+        return simd.load_first_lanes(builder, _BYTES, pointer, count, 1)
+    # Without mask registers lanes are loaded one by one, which a whole or an empty vector need not.
+    before = builder.block
+    with builder.if_then(builder.icmp_signed(">", count, I64(0))):
+        with builder.if_else(builder.icmp_signed(">=", count, I64(LANES))) as (full, part):
+            with full:
+                whole, whole_end = builder.load(pointer, align=1), builder.block
+            with part:
+                some = simd.load_first_lanes(builder, _BYTES, pointer, count, 1)
+                some_end = builder.block
+        loaded = _joined(builder, _BYTES, [(whole, whole_end), (some, some_end)])
+        loaded_end = builder.block
+    return _joined(builder, _BYTES, [(ir.Constant(_BYTES, None), before), (loaded, loaded_end)])
+
+
+def _joined(builder: ir.IRBuilder, vector: ir.Type, values: list[tuple[Any, Any]]) -> Any:
+    """Emit a value that comes from one of several blocks."""
+    phi = builder.phi(vector)
+    for value, block in values:
+        phi.add_incoming(value, block)
+    return phi
 
 
 def emit_store(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any | None = None) -> None:
@@ -70,10 +91,8 @@ def emit_store(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any | Non
     pointer = builder.bitcast(pointer, _BYTES.as_pointer())
     if count is None:
         builder.store(value, pointer, align=1)
-        return
-    name = f"llvm.masked.store.{simd.mangled(_BYTES)}.p0"
-    args = [value, pointer, I32(1), simd.emit_first(builder, count)]
-    simd.call_by_name(builder, name, ir.VoidType(), args)
+    else:
+        simd.store_first_lanes(builder, value, pointer, count, 1)
 
 
 def _shuffled(builder: ir.IRBuilder, a: Any, b: Any, lanes: list[int]) -> Any:

@@ -30,11 +30,12 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from . import halves, narrow, narrow_floats, quotients, simd, vmath
+from . import halves, narrow, narrow_floats, packed_results, quotients, row_walk, simd, vmath
 from .local_functions import function_of, is_local
 from .narrow_tables import FLOATS
+from .packed_results import VECTORS, Packing
 from .quotients import Quotients
-from .registry import DIVISION_BY_ZERO, MANY, kernel_factory
+from .registry import DIVISION_BY_ZERO, kernel_factory
 from .scalar_operators import SCALAR, wrap_type
 from .target import LANES
 from .vector_memory import VECTOR_MEMORY
@@ -195,48 +196,6 @@ def _rename(line: str, names: set[str]) -> str:
     return ast.unparse(tree)
 
 
-@njit
-def _even_axes(d1: int, d2: int, s0: int, s1: int, s2: int, step: int) -> Any:
-    """How many axes outside the innermost an operand walks through evenly, ``step`` a row."""
-    if d2 != 1 and s2 != step:
-        return 0
-    if d1 != 1 and s1 != step * d2:
-        return 1
-    return 3 if s0 == step * d2 * d1 else 2
-
-
-@njit
-def _merged(d0: int, d1: int, d2: int, d3: int, axes: int) -> Any:
-    """Sizes with so many axes taken into the innermost."""
-    if axes == 0:
-        return d0, d1, d2, d3
-    if axes == 1:
-        return d0, d1, 1, d2 * d3
-    if axes == 2:
-        return d0, 1, 1, d1 * d2 * d3
-    return 1, 1, 1, d0 * d1 * d2 * d3
-
-
-@njit
-def _next_row(i0: int, i1: int, i2: int, d1: int, d2: int) -> Any:
-    """Indices of the next row; divisions would cost more than a short row does."""
-    if i2 + 1 < d2:
-        return i0, i1, i2 + 1
-    if i1 + 1 < d1:
-        return i0, i1 + 1, 0
-    return i0 + 1, 0, 0
-
-
-@njit
-def _share(part: int, until: int, parts: int, rows: int, d3: int) -> Any:
-    """Rows, and elements of each, of some parts: (first, last, start, stop)."""
-    if rows >= MANY or d3 < MANY * LANES:
-        return rows * part // parts, rows * until // parts, 0, d3
-    chunks = (d3 + LANES - 1) // LANES
-    start, stop = chunks * part // parts * LANES, chunks * until // parts * LANES
-    return 0, rows if start < d3 else 0, start, min(stop, d3)
-
-
 # Rows that lie end to end in all operands become one.
 _PROLOGUE = """
 def body(thread, part, until, parts, {parameters}):
@@ -280,9 +239,11 @@ def _source(expression: str, operands: str) -> str:
     moving = [(n, k) for n, k in operand_kinds if k[-1] != "s"]
     rewriter = Quotients({n: k[:-1] for n, k in operand_kinds if k[-1] == "s"})
     statements = _statements(expression, operands, vector, rewriter)
+    packing = Packing.of(expression, operands) if vector else None
+    packed = [] if packing is None else _packed_loop(moving, packing, operands, rewriter)
     lines += [f"        {statement}" for statement in rewriter.statements()]
     emit = _vector_loop if vector else _scalar_loop
-    lines += [*emit(moving, statements, kinds[0]), _NEXT_ROW]
+    lines += ["        j = start", *packed, *emit(moving, statements, kinds[0]), _NEXT_ROW]
     if any(line.startswith("zeros") for line in statements):
         lines[0] = lines[0].replace("):\n", "):\n    zeros = False\n", 1)
         lines.append(f"    return {DIVISION_BY_ZERO} if zeros else 0")
@@ -293,7 +254,7 @@ def _source(expression: str, operands: str) -> str:
 
 def _vector_loop(moving: list[tuple[str, str]], statements: list[str], kind: str) -> list[str]:
     pad = " " * 12
-    lines = ["        j = start", f"        while j + {LANES} <= stop:"]
+    lines = [f"        while j + {LANES} <= stop:"]
     store = f"vstore_{kind[:-1]}"
     lines += [pad + _vector_load(name, access, "vload", "j") for name, access in moving]
     lines += [pad + statement for statement in statements]
@@ -304,6 +265,17 @@ def _vector_loop(moving: list[tuple[str, str]], statements: list[str], kind: str
     lines += [pad + statement for statement in statements]
     lines.append(f"{pad}vstore_first_{kind[:-1]}(ya, j, result, stop - j)")
     return lines
+
+
+def _packed_loop(
+    moving: list[tuple[str, str]], packing: Packing, operands: str, rewriter: Quotients
+) -> list[str]:
+    """Loop over bytes that are stored together."""
+    statements = _statements(packing.expression, operands, True, rewriter)
+    places = [f"j + {i * LANES}" for i in range(VECTORS)]
+    loads = [[_vector_load(*each, "vload", place) for each in moving] for place in places]
+    steps = [[*own, *statements] for own in loads]
+    return [" " * 8 + line for line in packing.loop(steps)]
 
 
 def _vector_load(name: str, access: str, load: str, place: str) -> str:
@@ -369,8 +341,14 @@ def _common_names(vector: bool) -> dict[str, Any]:
     They are made once: a function that is made anew is compiled anew, for each kernel.
     """
     scope: dict[str, Any] = {"_c": _c, "_F": F, "splat": simd.splat}
-    scope |= {"even_axes": _even_axes, "merged": _merged, "next_row": _next_row, "share": _share}
-    scope |= {"splat_i32": simd.splat_i32, "floats": simd.to_f32, **quotients.SCOPE}
+    scope |= {
+        "even_axes": row_walk.even_axes,
+        "merged": row_walk.merged,
+        "next_row": row_walk.next_row,
+        "share": row_walk.share,
+    }
+    scope |= {"splat_i32": simd.splat_i32, "floats": simd.to_f32}
+    scope |= quotients.SCOPE | packed_results.SCOPE
     for kind, access in VECTOR_MEMORY.items():
         names = ("vload", "vstore", "vload_first", "vstore_first")
         scope |= {f"{name}_{kind}": each for name, each in zip(names, access, strict=True)}

@@ -50,9 +50,14 @@ def rounded_quotient(a: Any, b: Any, inverse: Any, ordinary: bool) -> Any:
 
 
 SCOPE = {
-    "is_ordinary": is_ordinary, "reciprocal": reciprocal, "rounded_quotient": rounded_quotient,
+    "is_ordinary": is_ordinary, "reciprocal": reciprocal, "quotient": quotient,
+    "rounded_quotient": rounded_quotient,
 }  # fmt: skip
 """Functions that `Quotients` and its `statements` call."""
+
+
+_RESULTS = {"round": "rounded_quotient", "unrounded": "quotient"}
+"""What gives the quotients that a function is called with."""
 
 
 class Quotients(ast.NodeTransformer):
@@ -69,23 +74,34 @@ class Quotients(ast.NodeTransformer):
         self.divisors: set[str] = set()
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        """Replace a call that rounds a quotient by such an operand."""
+        """Replace a call that rounds a quotient by such an operand, or leaves it to others."""
         self.generic_visit(node)
-        inner = node.args[0] if _name(node) == "round" else None
-        if not isinstance(inner, ast.Call) or _name(inner) != "div":
+        result = _RESULTS.get(_name(node))
+        if result is None:
             return node
-        by = inner.args[1]
-        if not isinstance(by, ast.Name) or by.id not in self.repeated:
-            return node
-        self.divisors.add(by.id)
-        parts = [ast.Name(f"{by.id}{part}", ast.Load()) for part in ("i", "o")]
-        return ast.Call(ast.Name("rounded_quotient", ast.Load()), [*inner.args, *parts], [])
+        inner = node.args[0]
+        by = _divisor(inner)
+        if by is None or by not in self.repeated:
+            return inner if result == "quotient" else node
+        self.divisors.add(by)
+        parts = [ast.Name(f"{by}{part}", ast.Load()) for part in ("", "i", "o")]
+        return ast.Call(ast.Name(result, ast.Load()), [inner.args[0], *parts], [])  # type: ignore[attr-defined]
 
     def statements(self) -> list[str]:
         """What computes the reciprocals at the beginning of a row."""
         loads = {name: f"load_{self.repeated[name]}({name}a, 0)" for name in sorted(self.divisors)}
         inverses = [f"{name}i = reciprocal({load})" for name, load in loads.items()]
         return inverses + [f"{name}o = is_ordinary({load})" for name, load in loads.items()]
+
+
+def _divisor(node: ast.expr) -> str | None:
+    """Name of what an expression divides by; None for others."""
+    if not isinstance(node, ast.Call) or _name(node) != "div":
+        return None
+    by = node.args[1]
+    if isinstance(by, ast.Call) and _name(by) == "to_f32":  # which all vectors are
+        by = by.args[0]
+    return by.id if isinstance(by, ast.Name) else None
 
 
 def _name(call: ast.Call) -> str:

@@ -120,7 +120,9 @@ def load_first_lanes(
     return call_by_name(builder, name, vector, [pointer, I32(align), mask, zero])
 
 
-def store_first_lanes(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any) -> None:
+def store_first_lanes(
+    builder: ir.IRBuilder, value: Any, pointer: Any, count: Any, align: int = 4
+) -> None:
     """Store the first ``count`` lanes of a vector.
 
     By a mask where the processor has mask registers; else by halves, because AVX2's masked stores
@@ -130,16 +132,18 @@ def store_first_lanes(builder: ir.IRBuilder, value: Any, pointer: Any, count: An
     if LANES == 16:
         name = f"llvm.masked.store.{mangled(value.type)}.p0"
         mask = emit_first(builder, count, lanes)
-        call_by_name(builder, name, ir.VoidType(), [value, pointer, I32(4), mask])
+        call_by_name(builder, name, ir.VoidType(), [value, pointer, I32(align), mask])
         return
     with builder.if_else(builder.icmp_signed(">=", count, I64(lanes))) as (full, part):
         with full:
-            builder.store(value, pointer, align=4)
+            builder.store(value, pointer, align=align)
         with part, builder.if_then(builder.icmp_signed(">", count, I64(0))):
-            _store_by_halves(builder, value, pointer, count)
+            _store_by_halves(builder, value, pointer, count, align)
 
 
-def _store_by_halves(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any) -> None:
+def _store_by_halves(
+    builder: ir.IRBuilder, value: Any, pointer: Any, count: Any, align: int
+) -> None:
     element = value.type.element
     pointer = builder.bitcast(pointer, element.as_pointer())
     size = value.type.count
@@ -155,7 +159,7 @@ def _store_by_halves(builder: ir.IRBuilder, value: Any, pointer: Any, count: Any
         )
         wanted = builder.icmp_signed("!=", builder.and_(count, I64(size)), I64(0))
         with builder.if_then(wanted):
-            builder.store(lower, builder.bitcast(pointer, lower.type.as_pointer()), align=4)
+            builder.store(lower, builder.bitcast(pointer, lower.type.as_pointer()), align=align)
         pointer = builder.select(wanted, builder.gep(pointer, [I64(size)]), pointer)
         value = builder.select(wanted, upper, lower)
 
@@ -409,13 +413,14 @@ def call_function(typingctx, address, arguments):  # type: ignore[no-untyped-def
 
 @intrinsic
 def stack_words(typingctx, count):  # type: ignore[no-untyped-def]
-    """Address of ``count`` (a literal) int64 words in the function's frame."""
+    """Address of ``count`` (a literal) int64 words in the function's frame, aligned as vectors."""
     if not isinstance(count, types.IntegerLiteral):
         return None
     size = count.literal_value
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         words = cgutils.alloca_once(builder, ir.ArrayType(I64, size))
+        words.align = 4 * LANES
         return builder.ptrtoint(words, I64)
 
     return types.int64(count), codegen
@@ -425,6 +430,17 @@ def prefetch_line(builder: ir.IRBuilder, pointer: Any, write: bool = False) -> N
     """Ask for a cache line to be brought into the second-level cache; never faults."""
     name = "llvm.prefetch.p0"
     call_by_name(builder, name, ir.VoidType(), [pointer, I32(int(write)), I32(2), I32(1)])
+
+
+def align_frame(builder: ir.IRBuilder) -> None:
+    """Have the vectors that the compiler keeps in the frame aligned.
+
+    It only does so for a variable that needs it; else most of them may cross cache lines. This one
+    stays because it is asked for.
+    """
+    aligned = cgutils.alloca_once(builder, I64)
+    aligned.align = 4 * LANES
+    prefetch_line(builder, builder.bitcast(aligned, I8.as_pointer()))
 
 
 @intrinsic

@@ -1,7 +1,7 @@
 """Images of few planes, rounded to bytes in the pass that makes words of their pixels.
 
-With AVX-512 the unsigned bytes of four planes are packed at a time (`byte_packing`), and the bytes
-of a pixel, which then lie in one quarter of a vector, brought together by one shuffle.
+Where the processor packs, the unsigned bytes of four planes are packed at a time (`byte_packing`),
+and the bytes of a pixel, which then lie in one part of 128 bits, brought together by one shuffle.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from ..target import LANES
 from ..vectors import F32, I32, f32x, i32x, intrinsic
 
 _FULL = 4  # planes of a word
+_PIXELS = 4  # pixels of a plane in 128 bits
 
 
 @intrinsic
@@ -52,12 +53,11 @@ def _words_of_four(typingctx, a, b, c, d, zero):  # type: ignore[no-untyped-def]
         point = emit_splat(builder, builder.fptosi(zero, I32))
         ends = Limits(emit_splat(builder, low), emit_splat(builder, high), point)
         joined = emit_quarters(builder, planes, ends)
-        # A quarter has four pixels of each plane.
-        each = LANES // _FULL
+        # A part of 128 bits has four pixels of each plane.
         order = [
-            quarter * LANES + plane * each + pixel
-            for quarter in range(_FULL)
-            for pixel in range(each)
+            (part * _FULL + plane) * _PIXELS + pixel
+            for part in range(LANES // _PIXELS)
+            for pixel in range(_PIXELS)
             for plane in range(_FULL)
         ]
         mask = ir.Constant(ir.VectorType(I32, len(order)), order)

@@ -28,7 +28,7 @@ from ..fields import positions
 from ..registry import Pointer, kernel_factory
 from ..target import EMBEDDED_BROADCAST, LANES
 from ..vectors import I64, intrinsic
-from .sum_stores import ENDINGS, FIRST, LAST, SumStores
+from .sum_stores import ENDINGS, FIRST, LAST, SCALED, SumStores
 
 
 class TileRecord(NamedTuple):
@@ -202,8 +202,13 @@ class Tile(SumStores):
                     simd.prefetch_line(builder, self.address(row, I64(at)), write)
             return []
 
-        if not EMBEDDED_BROADCAST:  # where it only costs
-            rows(c, args.ldc, True)
+        def sums() -> list[Any]:
+            return rows(c, args.ldc, True)
+
+        if self.has_bytes and not EMBEDDED_BROADCAST:  # what is made of sums lies elsewhere
+            self.choose(self.flag(SCALED), list, sums)
+        elif not EMBEDDED_BROADCAST:  # where it only costs
+            sums()
         if not self.is_plain:
             has_residual = builder.icmp_signed("!=", args.residual, I64(0))
             self.choose(has_residual, lambda: rows(residual, args.ldr, False), list)

@@ -147,6 +147,8 @@ def window_kernel(
     finish: str,
     filters: bool = False,
     kind: str = "f32",
+    taken: str = "",
+    together: str = "",
     setup: str = "",
     row: str = "",
     column: str = "",
@@ -175,7 +177,13 @@ def window_kernel(
     filters : bool
         Whether there are filters, at ``w``, as (kh, kw, channels).
     kind : str
-        What images have in memory, of `VECTOR_MEMORY`; all else is float32.
+        What images have in memory, of `VECTOR_MEMORY`; all else is float32. Results do, too, unless
+        ``names`` have other stores, ``put`` and ``put_first``, for as many bytes.
+    taken : str
+        Statement behind the load of a pixel ``v``.
+    together : str
+        Statement that stores all results of a block, the first at ``{at}``, of sums in the tuple
+        ``{sums}``; where there is none, and at the border, they are stored one by one.
     setup, row, column, channel, after : str
         Statements before all rows, before a row, for column ``{j}`` of a block that is not
         inside, before a vector of channels, after a row.
@@ -183,7 +191,7 @@ def window_kernel(
         What else the statements use.
     """
     size = ITEM_BYTES[kind]
-    block = _Block(taps, stride, columns, start, step, finish, filters, size)
+    block = _Block(taps, stride, columns, start, step, finish, filters, size, taken, together)
     source = _BODY.format(
         fields=FIELDS + fields,
         groups=_indent("\n".join(f"{', '.join(g._fields)} = {n}" for n, g in _GROUPS.items()), 4),
@@ -207,7 +215,8 @@ def window_kernel(
         after=_indent(after, 8),
     )
     memory = zip(_MEMORY, VECTOR_MEMORY[kind], strict=True)
-    scope: dict[str, Any] = {**_NAMES, **dict(memory), **names}
+    scope: dict[str, Any] = {**_NAMES, **dict(memory)}
+    scope |= {"put": scope["store"], "put_first": scope["store_first"], **names}
     exec(source, scope)
     body: Callable[..., int] = scope["body"]
     body.__module__, body.__qualname__ = module, name
@@ -236,8 +245,10 @@ class _Block:
         finish: str,
         filters: bool,
         size: int,
+        taken: str,
+        together: str,
     ) -> None:
-        self.size = size
+        self.size, self.taken, self.together = size, taken.splitlines(), together
         self.taps, self.stride, self.columns = taps, stride, columns
         self.start, self.step, self.finish, self.filters = start, step, finish, filters
 
@@ -271,24 +282,35 @@ class _Block:
             lines.append(f"        weights = w + ({tap} * channels + c) * 4")
         walk = self._shared(form, load) if self.taps else self._separate(edge, load)
         lines += [f"        {line}" for line in [*walk, "at += line"]]
+        lines += self._stores(form)
+        return _indent("\n".join("\n".join(lines).splitlines()), 20)
+
+    def _stores(self, form: str) -> list[str]:
+        """Statements that store the results of a block."""
+        masked, edge = form == "narrow", form in ("edge", "narrow")
+        at = "target + (column + {j}) * y_pixel * {size}"
+        if self.together and not edge:
+            sums = "".join(f"s{j}, " for j in range(self.columns))
+            return [self.together.format(at=at.format(j=0, size=self.size), sums=f"({sums})")]
+        lines = []
         for j in range(self.columns):
             value = self.finish.format(j=j, edge=int(form != ""))
-            at = f"target + (column + {j}) * y_pixel * {self.size}"
-            store = f"store({at}, 0, {value})"
+            place = at.format(j=j, size=self.size)
+            store = f"put({place}, 0, {value})"
             if masked:
-                store = f"store_first({at}, 0, {value}, count)"
+                store = f"put_first({place}, 0, {value}, count)"
             lines.append(f"if column + {j} < out_width: {store}" if edge else store)
-        return _indent("\n".join("\n".join(lines).splitlines()), 20)
+        return lines
 
     def _users(self, i: int) -> list[tuple[int, int]]:
         """Columns that read pixel i, each with the tap that it has there."""
         taps = ((j, i - j * self.stride) for j in range(self.columns))
         return [(j, k) for j, k in taps if 0 <= k < self.taps]
 
-    def _pixel(self, edge: bool, load: str, at: str, position: str) -> str:
+    def _pixel(self, edge: bool, load: str, at: str, position: str) -> list[str]:
         if edge:
             at = f"({at} if 0 <= {position} and {position} < width else border)"
-        return "v = " + load.format(at)
+        return ["v = " + load.format(at), *self.taken]
 
     def _take(self, j: int, tap: str) -> list[str]:
         return self.step.format(j=j, f=f"f{tap}").splitlines()
@@ -304,9 +326,9 @@ class _Block:
             if not users:
                 continue
             if form == "beside" and i in self.border_pixels:
-                lines += [self._pixel(False, load, f"at{i}", ""), f"at{i} += line{i}"]
+                lines += [*self._pixel(False, load, f"at{i}", ""), f"at{i} += line{i}"]
             else:
-                lines.append(self._pixel(edge, load, f"at + {i} * pixel", f"left + {i}"))
+                lines += self._pixel(edge, load, f"at + {i} * pixel", f"left + {i}")
             for j, k in users:
                 lines += self._take(j, str(k))
         return lines
@@ -328,7 +350,7 @@ class _Block:
         for j in range(self.columns):
             shift = j * self.stride
             position = f"left + {shift} + k * dilation_w"
-            inner.append(self._pixel(edge, load, f"tap + {shift} * pixel", position))
+            inner += self._pixel(edge, load, f"tap + {shift} * pixel", position)
             inner += self._take(j, "")
         inner.append("tap += dilation_w * pixel")
         return lines + [f"    {line}" for line in inner]

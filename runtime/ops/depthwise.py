@@ -30,7 +30,7 @@ def emit_depthwise(emit: Emission, conv: Convolution) -> None:
         depthwise(*window_parameters(conv.window, out_width), *kind),
         outputs=conv.outputs,
         flops=conv.flops,
-        x=conv.x, y=conv.y, bias=conv.bias, w=_filters(emit, conv),
+        x=conv.x, y=conv.y, bias=conv.bias, w=filters_of_channels(emit, conv),
         channels=conv.x.shape[1],
         **size_fields(conv.x, conv.y), **stride_fields("x", conv.x), **stride_fields("y", conv.y),
         **window_fields(conv.window), **depth_fields(conv.window, conv.x, conv.y),
@@ -38,7 +38,7 @@ def emit_depthwise(emit: Emission, conv: Convolution) -> None:
     )  # fmt: skip
 
 
-def _filters(emit: Emission, conv: Convolution) -> Tensor:
+def filters_of_channels(emit: Emission, conv: Convolution) -> Tensor:
     """Weights as (kd, kh, kw, channels)."""
     weights = conv.weights
     if isinstance(weights, Tensor):

@@ -22,11 +22,11 @@ from ..tensors import Tensor
 from . import checks, quads
 from .byte_limits import Limited
 from .convolution import Convolution
-from .depthwise_bytes import emit_depthwise_bytes, takes_bytes
+from .depthwise_bytes import emit_depthwise_bytes, emit_depthwise_widened, takes_bytes
 from .epilogue import Epilogue
 from .excess import excess, with_excess, without
 from .forms import emit_convolution
-from .integer_images import as_floats, filters_of, image_of, is_known, pixel_pairs
+from .integer_images import as_floats, filters_of, fits_floats, image_of, is_known, pixel_pairs
 from .integers import (
     by_channel,
     combined_scale,
@@ -267,12 +267,13 @@ def _lower_linear_conv(emit: Emission, node: Node, group: Group) -> None:
 
 
 def _is_depthwise(node: Node) -> bool:
-    """Tell whether a depthwise convolution goes from bytes to bytes, by products of such words."""
-    if not HAS_QUADS or not is_known(node, (3, 5)):
+    """Tell whether a depthwise convolution goes from bytes to bytes in one step."""
+    if not is_known(node, (3, 5)):
         return False
     weights, window = filters_of(node, 3, 5), Window.of(node, node.required(3).dims[2:])
     groups = node.attribute("group", 1)
-    return groups != 1 and groups == weights.shape[0] and takes_bytes(weights, window)
+    is_taken = takes_bytes(weights, window) if HAS_QUADS else fits_floats(weights)
+    return groups != 1 and groups == weights.shape[0] and is_taken
 
 
 def _emit_depthwise(emit: Emission, node: Node, epilogue: Epilogue) -> None:
@@ -280,8 +281,6 @@ def _emit_depthwise(emit: Emission, node: Node, epilogue: Epilogue) -> None:
     assert y is not None
     weights, groups = filters_of(node, 3, 5), node.attribute("group", 1)
     x, _ = image_of(emit, node, (0, 2), groups)
-    sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
-    bias, pad = quads.zero_terms(emit, node, node.required(0), 2, sums, "u8", 8)
     conv = Convolution(
         group=Group([node], node),
         kind="u8",
@@ -291,11 +290,15 @@ def _emit_depthwise(emit: Emission, node: Node, epilogue: Epilogue) -> None:
         weights=weights,
         window=Window.of(node, node.required(3).dims[2:]),
         groups=groups,
-        bias=bias,
-        pad=pad,
         epilogue=epilogue,
     )
-    emit_depthwise_bytes(emit, conv)
+    if HAS_QUADS:
+        sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
+        bias, pad = quads.zero_terms(emit, node, node.required(0), 2, sums, "u8", 8)
+        emit_depthwise_bytes(emit, dataclasses.replace(conv, bias=bias, pad=pad))
+        return
+    conv = dataclasses.replace(conv, weights=weights.astype(np.float32))
+    emit_depthwise_widened(emit, node, conv, 2, 8)
 
 
 def _check_conv(node: Node) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ...errors import InvalidModel
+from ...kernels.cpu.pair_planes import pair_planes
 from ...kernels.cpu.pairs import pair_rows
 from ..emission import Emission
 from ..graph import Node
@@ -17,6 +18,7 @@ from ..tensors import Tensor, short_name
 from .convolution import KINDS, Convolution
 from .integers import halved
 from .pointwise import emit_expression
+from .quads import has_few_planes
 from .terms import Term, call
 from .weights import three_axes
 from .windows import Window
@@ -59,6 +61,8 @@ def pixel_pairs(
     emit: Emission, x: Tensor, zero: Tensor | None, groups: int, channels: Dim
 ) -> Tensor:
     """Emit pairs of the channels of each pixel of an image."""
+    if groups == 1 and has_few_planes(x):
+        return _planar_pairs(emit, x, zero)
     x = emit.channels_last(x)
     images, *spatial = x.shape[0], *x.shape[2:]
     rows, pixel = product(spatial), x.strides[-1]
@@ -74,6 +78,25 @@ def pixel_pairs(
         x_row=pixel, zero_step=0,
     )  # fmt: skip
     return words
+
+
+def _planar_pairs(emit: Emission, x: Tensor, zero: Tensor | None) -> Tensor:
+    """Emit pairs of an image whose few channels lie one after the other."""
+    channels, spatial = x.shape[1], x.shape[2:]
+    assert isinstance(channels, int)
+    order = channels_last_order(len(x.shape))
+    words = emit.new((x.shape[0], halved(channels), *spatial), "int32", order, x.name)
+    emit.step(
+        pair_planes(short_name(x.dtype), channels), outputs=[words], op_type="Pairs", x=x,
+        zero=zero, y=words, images=x.shape[0], pixels=product(spatial), x_image=x.strides[0],
+        x_plane=x.strides[1],
+    )  # fmt: skip
+    return words
+
+
+def fits_floats(weights: np.ndarray) -> bool:
+    """Tell whether float32 is exact with the sums of a depthwise convolution of bytes."""
+    return weights.shape[1] == 1 and 0 < weights[0].size <= _EXACT_TAPS
 
 
 def as_floats(

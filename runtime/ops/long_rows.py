@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from ...kernels.target import LANES
 from ..emission import Emission
 from ..symbolic import Dim
 from ..tensors import Tensor
@@ -16,6 +17,8 @@ from ..tensors import Tensor
 _SHORT = 192
 """Elements of a row that is long enough."""
 _LONG = 512
+_BLOCK = 4 * LANES
+"""Elements that kernels store together: where rows may be of any number, they are whole blocks."""
 _LEAST = 4
 """Rows that have to become one, and at least so many long ones have to be left."""
 
@@ -33,9 +36,11 @@ def long_rows(
     (*outer, count, size), whole = dims, (tensors, dims, strides)
     if not isinstance(size, int) or not 3 < size < _SHORT:
         return [whole]
-    joined = _LONG // size
+    numbers = range(_LONG // size, _LEAST - 1, -1)
     if isinstance(count, int):
-        joined = next((n for n in range(joined, _LEAST - 1, -1) if count % n == 0), 0)
+        joined = next((n for n in numbers if count % n == 0), 0)
+    else:
+        joined = next((n for n in numbers if n * size % _BLOCK == 0), _LONG // size)
     kinds = [_kind(own, size) for own in strides]
     is_few = joined < _LEAST or (isinstance(count, int) and count < joined * _LEAST)
     if is_few or None in kinds or "repeated" not in kinds or kinds[0] != "rows":

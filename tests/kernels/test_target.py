@@ -1,6 +1,10 @@
-"""Sizes of caches as Linux reports them."""
+"""Sizes of caches as Linux reports them, and features of processors that are named."""
 
 from __future__ import annotations
+
+import os
+import subprocess
+import sys
 
 import pytest
 from sardonyx.kernels import target
@@ -36,3 +40,13 @@ def test_sizes_that_are_no_numbers_are_left_out(caches, size):
 def test_no_report_is_no_size(monkeypatch, tmp_path):
     monkeypatch.setattr(target, "_CACHES", tmp_path / "none")
     assert target._cache_sizes.__wrapped__() == {}
+
+
+def test_a_named_processor_has_its_own_features() -> None:
+    """Code for one without AVX-512 has no instruction and no register of it."""
+    code = "import sardonyx.kernels.simd; from numba.core import config; print(config.CPU_FEATURES)"
+    environment = {k: v for k, v in os.environ.items() if k != "NUMBA_CPU_FEATURES"}
+    environment["NUMBA_CPU_NAME"] = "haswell"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert not result.stdout.strip()

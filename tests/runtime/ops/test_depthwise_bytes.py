@@ -84,3 +84,69 @@ def test_rows_of_padding(kind: type, kernel: tuple[int, int], stride: int, dilat
                 (found,) = session.run(None, {"x": x})
                 assert (np.abs(found - wanted) <= in_the_middle).all()
             assert np.abs(found.astype(int) - other.run(None, {"x": x})[0]).max() <= 1
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int8])
+@pytest.mark.parametrize("channels", [1, 3, 7, 9, 40])
+@pytest.mark.parametrize("case", ["plain", "large bias", "no bias", "pads beyond the window"])
+def test_channels_and_biases(kind: type, channels: int, case: str) -> None:
+    """Fewer channels than lanes; biases that floats are not exact with; one scale for all."""
+    low, high = LIMITS[kind]
+    rng = np.random.default_rng([channels, low + 128])
+    pads = [4, 5, 3, 4] if case == "pads beyond the window" else [1, 2, 1, 0]
+    own = {"strides": [1, 1], "dilations": [1, 1], "pads": pads}
+    w = rng.integers(-127, 128, (channels, 1, 3, 3)).astype(np.int8)
+    zero = int(rng.integers(low, high + 1))
+    bias = rng.integers(-3000, 3000, channels)
+    if case == "large bias":
+        bias[0] = 2**30 + 1
+    arrays = {
+        "xs": F32(0.02), "xz": np.array(zero, kind), "w": w, "wz": np.int8(0),
+        "ws": F32(0.004), "ys": F32(0.03), "yz": np.array(low + 90, kind),
+    }  # fmt: skip
+    if case != "no bias":
+        arrays["b"] = bias.astype(np.int32)
+    arrays = {name: np.asarray(value) for name, value in arrays.items()}
+    proto = model(channels, arrays, own)
+    if case == "no bias":
+        del proto.graph.node[0].input[8]
+    for threads in (1, 2):
+        session = sardonyx.Session(proto, threads=threads)
+        for height, width in ((1, 1), (2, 3), (5, 17), (8, 8)):
+            x = rng.integers(low, high + 1, (2, channels, height, width)).astype(kind)
+            total = sums(x.astype(np.int64) - zero, w.astype(np.int64), own)
+            total += 0 if case == "no bias" else bias[None, :, None, None]
+            real = total * np.float64(F32(0.02) * F32(0.004) / F32(0.03))
+            wanted = np.clip(np.rint(real) + low + 90, low, high)
+            in_the_middle = np.abs(real - np.floor(real) - 0.5) < 1e-3
+            (found,) = session.run(None, {"x": x})
+            assert (np.abs(found - wanted) <= in_the_middle).all()
+
+
+@pytest.mark.parametrize("taps", [1, 3])
+def test_slices_beyond_volumes(taps: int) -> None:
+    """Where a window has no slice of the image its results are those of the bias alone."""
+    rng = np.random.default_rng(taps)
+    channels, zero, bias = 24, 140, rng.integers(-3000, 3000, 24)
+    own = {"strides": [1, 1], "dilations": [1, 1], "pads": [1, 1, 1, 1]}
+    w = rng.integers(-127, 128, (channels, 1, taps, 3, 3)).astype(np.int8)
+    arrays = {
+        "xs": F32(0.02), "xz": np.uint8(zero), "w": w, "wz": np.int8(0), "ws": F32(0.004),
+        "ys": F32(0.03), "yz": np.uint8(90), "b": bias.astype(np.int32),
+    }  # fmt: skip
+    proto = model(
+        channels, {k: np.asarray(v) for k, v in arrays.items()}, {"pads": [taps, 1, 1] * 2}
+    )
+    dims = proto.graph.input[0].type.tensor_type.shape.dim
+    dims.add().dim_param = "D"
+    x = rng.integers(0, 256, (1, channels, 4, 6, 11)).astype(np.uint8)
+    padded = np.full((1, channels, 4 + 2 * taps, 6, 11), zero, np.int64)
+    padded[:, :, taps:-taps] = x
+    (found,) = sardonyx.Session(proto, threads=1).run(None, {"x": x})
+    for d in range(found.shape[2]):
+        slices = [padded[:, :, d + k] - zero for k in range(taps)]
+        total = sum(sums(each, w[:, :, k].astype(np.int64), own) for k, each in enumerate(slices))
+        real = (total + bias[None, :, None, None]) * np.float64(F32(0.02) * F32(0.004) / F32(0.03))
+        in_the_middle = np.abs(real - np.floor(real) - 0.5) < 1e-3
+        wanted = np.clip(np.rint(real) + 90, 0, 255)
+        assert (np.abs(found[:, :, d] - wanted) <= in_the_middle).all()
