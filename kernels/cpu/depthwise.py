@@ -45,12 +45,14 @@ _AFTER = """if after.epilogue != 0:
 
 
 @kernel_factory
-def depthwise(taps: int, stride: int, columns: int, kind: str = "f32") -> Callable[..., int]:
+def depthwise(
+    taps: int, stride: int, columns: int, kind: str = "f32", forms: str = "all"
+) -> Callable[..., int]:
     """Build the convolution of each channel with its own filter.
 
     ``w`` is (kd, kh, kw, channels) float32; strides in elements; activation and epilogue as in
-    ``conv.convolve``. ``taps``, ``stride``, ``columns`` and ``kind`` as in
-    ``window.window_kernel``. Rows of all slices are split into parts.
+    ``conv.convolve``. ``taps``, ``stride``, ``columns``, ``kind`` and ``forms``
+    as in ``window.window_kernel``. Rows of all slices are split into parts.
     """
     return window_kernel(
         __name__,
@@ -65,6 +67,7 @@ def depthwise(taps: int, stride: int, columns: int, kind: str = "f32") -> Callab
         finish="activate(s{j}, after.activation, low, high)",
         filters=True,
         kind=kind,
+        forms=forms,
         setup=_SETUP,
         channel=_CHANNEL,
         after=_AFTER,

@@ -64,7 +64,9 @@ def _inverse(count: int) -> Any:
 
 
 @kernel_factory
-def average_pool(taps: int, stride: int, columns: int, kind: str = "f32") -> Callable[..., int]:
+def average_pool(
+    taps: int, stride: int, columns: int, kind: str = "f32", forms: str = "all"
+) -> Callable[..., int]:
     """Build the mean over windows, like `max_pool_wide`.
 
     ``counting`` is an index into `COUNTING`; what ceil_mode adds beyond the padding never counts.
@@ -81,6 +83,7 @@ def average_pool(taps: int, stride: int, columns: int, kind: str = "f32") -> Cal
         step="s{j} = s{j} + v",
         finish="s{j} * (w{j} if {edge} else whole)",
         kind=kind,
+        forms=forms,
         setup="zero = splat(float32(0.0))",
         row="taps = counted(front, kernel_d, dilation_d, slices, pad_back, counting)\n"
         "taps *= counted(top, kernel_h, dilation_h, height, pad_bottom, counting)\n"

@@ -8,12 +8,13 @@ block come before the next block, so that memory is read in order: taking so few
 that the rows under a window stay in L1 was tried, and lost more by it than it gained.
 Of a block there are four forms: inside the image, with a few of its first and last pixels outside,
 with any outside (they read a neutral value), and for fewer channels than a vector has. With more
-channels the last vector overlaps the one before.
+channels the last vector overlaps the one before. A kernel has those forms only that its images may
+need (`FORMS`): each is hundreds of statements to compile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -99,14 +100,7 @@ def body(thread: int, part: int, until: int, parts: int, {fields}) -> int:
                 source += left * pixel + kh_first * line
                 target = y + (image * y_image + d * y_slice + h * y_row + c) * {size}
 {channel}
-                if within:
-{inside}
-                elif near:
-{beside}
-                elif count >= {lanes}:
-{edge}
-                else:
-{narrow}
+{forms}
             column += {columns}
 {after}
     return 0
@@ -115,6 +109,21 @@ def body(thread: int, part: int, until: int, parts: int, {fields}) -> int:
 
 # Sums that are independent: two units that take four cycles each want eight.
 _COLUMNS = 8
+
+FORMS = {
+    "all": ("inside", "beside", "edge", "narrow"),
+    "vectors": ("inside", "beside", "edge"),
+    "near": ("inside", "beside"),
+    "few": ("narrow",),
+}
+"""Forms of blocks that a kernel has: for any images; for those of at least a vector of channels; if
+also no block has more pixels outside than `margin_of` says; for those of fewer channels."""
+_CONDITIONS = {"inside": "within", "beside": "near", "edge": f"count >= {LANES}"}
+
+
+def margin_of(taps: int, stride: int, columns: int) -> int:
+    """Pixels at either end of a block that the form beside an image's edge has outside it."""
+    return min(taps // 2, ((columns - 1) * stride + taps) // 2)
 
 
 def columns_for(width: object, most: int = _COLUMNS) -> int:
@@ -149,6 +158,7 @@ def window_kernel(
     kind: str = "f32",
     taken: str = "",
     together: str = "",
+    forms: str = "all",
     setup: str = "",
     row: str = "",
     column: str = "",
@@ -184,6 +194,8 @@ def window_kernel(
     together : str
         Statement that stores all results of a block, the first at ``{at}``, of sums in the tuple
         ``{sums}``; where there is none, and at the border, they are stored one by one.
+    forms : str
+        Which blocks there are, of `FORMS`.
     setup, row, column, channel, after : str
         Statements before all rows, before a row, for column ``{j}`` of a block that is not
         inside, before a vector of channels, after a row.
@@ -203,10 +215,7 @@ def window_kernel(
         columns=columns,
         last_column=columns - 1,
         margin=block.margin,
-        inside=block.source(""),
-        beside=block.source("beside"),
-        edge=block.source("edge"),
-        narrow=block.source("narrow"),
+        forms=_indent("\n".join(_choice(block, FORMS[forms])), 16),
         sides=_indent("\n".join([*block.sides(), "pass"]), 12),
         column=_indent("\n".join([*(column.format(j=j) for j in range(columns)), "pass"]), 16),
         setup=_indent(setup, 4),
@@ -221,6 +230,15 @@ def window_kernel(
     body: Callable[..., int] = scope["body"]
     body.__module__, body.__qualname__ = module, name
     return body
+
+
+def _choice(block: _Block, forms: Sequence[str]) -> Iterator[str]:
+    """Statements that compute a block in the first form whose condition holds, or in the last."""
+    for form in forms[:-1]:
+        yield f"{'if' if form == forms[0] else 'elif'} {_CONDITIONS[form]}:"
+        yield block.source(form)
+    yield "else:" if len(forms) > 1 else "if True:"
+    yield block.source(forms[-1])
 
 
 def _filter(load: str) -> str:
@@ -254,7 +272,7 @@ class _Block:
 
         # Pixels at both ends that may lie outside in the form "beside".
         self.pixels = (columns - 1) * stride + taps
-        self.margin = min(taps // 2, self.pixels // 2)
+        self.margin = margin_of(taps, stride, columns)
         border_pixels = {*range(self.margin), *range(self.pixels - self.margin, self.pixels)}
         self.border_pixels = sorted(i for i in border_pixels if self._users(i))
 
@@ -263,9 +281,9 @@ class _Block:
         return [f"line{i} = line if 0 <= left + {i} < width else 0" for i in self.border_pixels]
 
     def source(self, form: str) -> str:
-        """Statements for one vector of channels; ``form`` is "", "beside", "edge" or "narrow"."""
+        """Statements for one vector of channels; ``form`` is one of `FORMS`."""
         if form == "beside" and not self.border_pixels:
-            return _indent("pass", 20)
+            return _indent("pass", 4)
         masked, edge = form == "narrow", form in ("edge", "narrow")
         load = "load_first({}, 0, count)" if masked else "load({}, 0)"
         lines = [self.start.format(j=j) for j in range(self.columns)]
@@ -283,7 +301,7 @@ class _Block:
         walk = self._shared(form, load) if self.taps else self._separate(edge, load)
         lines += [f"        {line}" for line in [*walk, "at += line"]]
         lines += self._stores(form)
-        return _indent("\n".join("\n".join(lines).splitlines()), 20)
+        return _indent("\n".join("\n".join(lines).splitlines()), 4)
 
     def _stores(self, form: str) -> list[str]:
         """Statements that store the results of a block."""
@@ -294,7 +312,7 @@ class _Block:
             return [self.together.format(at=at.format(j=0, size=self.size), sums=f"({sums})")]
         lines = []
         for j in range(self.columns):
-            value = self.finish.format(j=j, edge=int(form != ""))
+            value = self.finish.format(j=j, edge=int(form != "inside"))
             place = at.format(j=j, size=self.size)
             store = f"put({place}, 0, {value})"
             if masked:

@@ -14,6 +14,7 @@ from .windows import (
     size_fields,
     stride_fields,
     window_fields,
+    window_forms,
     window_parameters,
 )
 
@@ -25,9 +26,10 @@ def emit_depthwise(emit: Emission, conv: Convolution) -> None:
     """
     conv = conv.with_kernel_over_rows(emit)
     out_width = height_width(conv.y.shape)[1]
-    kind = (short_name(conv.x.dtype),) if conv.has_halves else ()
+    kind = short_name(conv.x.dtype) if conv.has_halves else "f32"
+    forms = window_forms(conv.window, conv.x, conv.y)
     emit.step(
-        depthwise(*window_parameters(conv.window, out_width), *kind),
+        depthwise(*window_parameters(conv.window, out_width), kind, forms),
         outputs=conv.outputs,
         flops=conv.flops,
         x=conv.x, y=conv.y, bias=conv.bias, w=filters_of_channels(emit, conv),

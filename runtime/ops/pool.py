@@ -31,6 +31,7 @@ from .windows import (
     size_fields,
     stride_fields,
     window_fields,
+    window_forms,
     window_parameters,
 )
 
@@ -85,7 +86,7 @@ def _lower_max(emit: Emission, node: Node) -> None:
         fields = {name: fields[name] for name in ("stride_h", "pad_top", "pad_left")}
         emit_pool(emit, kernel, window, *elements, fields, y)
     else:
-        kernel = _kernel("max", window, x, width)
+        kernel = _kernel("max", window, x, y)
         fields |= sum_fields(window, "inside")
         emit_pool(emit, kernel, window, x, y, fields)
 
@@ -156,20 +157,20 @@ def images(emit: Emission, node: Node) -> tuple[Tensor, Tensor]:
 
 def emit_average(emit: Emission, window: Window, x: Tensor, y: Tensor, counting: str) -> None:
     """Emit means over windows; ``counting`` is one of `COUNTING`, what padding counts as."""
-    kernel = _kernel("mean", window, x, height_width(y.shape)[1])
+    kernel = _kernel("mean", window, x, y)
     fields = window_fields(window) | sum_fields(window, counting)
     emit_pool(emit, kernel, window, x, y, fields)
 
 
-def _kernel(kind: str, window: Window, x: Tensor, out_width: Dim) -> Kernel:
+def _kernel(kind: str, window: Window, x: Tensor, y: Tensor) -> Kernel:
     """Kernel of maxima or means over any windows."""
     if x.dtype not in ("float32", "bfloat16"):
         return pool_numbers(kind, short_name(x.dtype))
-    taps, stride, columns = window_parameters(window, out_width)
+    taps, stride, columns = window_parameters(window, height_width(y.shape)[1])
     if kind == "max":
         return max_pool_wide(stride, columns)
-    of_halves = ("bf16",) if x.dtype == "bfloat16" else ()
-    return average_pool(taps, stride, columns, *of_halves)
+    forms = window_forms(window, x, y)
+    return average_pool(taps, stride, columns, short_name(x.dtype), forms)
 
 
 def sum_fields(window: Window, counting: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from ...kernels.cpu.window import MAX_TAPS, columns_for
+from ...kernels.cpu.window import MAX_TAPS, columns_for, margin_of
+from ...kernels.target import LANES
 from ..graph import NeedsNumbers, Node, OnHost
 from ..symbolic import Dim, maximum
 from ..tensors import Tensor
@@ -175,6 +176,24 @@ def window_parameters(window: Window, out_width: Dim) -> tuple[int, int, int]:
     columns = window.columns
     shared = columns.dilation == 1 and max(columns.taps, columns.stride) <= MAX_TAPS
     return columns.taps if shared else 0, columns.stride, columns_for(out_width)
+
+
+def window_forms(window: Window, x: Tensor, y: Tensor) -> str:
+    """Forms of blocks (``window.FORMS``) that a window over channels-last images needs."""
+    channels, width, out_width = x.shape[1], height_width(x.shape)[1], height_width(y.shape)[1]
+    if not isinstance(channels, int):
+        return "all"
+    if channels < LANES:
+        return "few"
+    if not isinstance(width, int) or not isinstance(out_width, int):
+        return "vectors"
+    taps, stride, columns = window_parameters(window, out_width)
+    own, margin = window.columns, margin_of(taps, stride, columns)
+    before = own.before
+    over = (out_width - 1) * stride - before + (own.taps - 1) * own.dilation + 1 - width
+    if not isinstance(before, int) or not isinstance(over, int) or out_width < columns:
+        return "vectors"
+    return "near" if max(before, over) <= margin else "vectors"
 
 
 # --- fields of records ------------------------------------------------------------------------
