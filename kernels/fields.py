@@ -92,7 +92,8 @@ class Scaled(NamedTuple):
     the zero point (0: zero), and ``target`` of the bytes, which are from ``least`` to ``most``. A
     tile may add ``other`` bytes, which lie alike, as the words at ``addition`` say (`byte_sums`).
     Without a target results are floats where the sums are, to which ``shifts`` are added, one for
-    each channel (0: none).
+    each channel (0: none). Where ``halves`` is 1, sums are float32, and results and residual lie as
+    bfloat16.
     """
 
     scales: Pointer
@@ -104,6 +105,7 @@ class Scaled(NamedTuple):
     most: int
     other: Pointer
     addition: Pointer
+    halves: int
 
 
 class Epilogue(NamedTuple):

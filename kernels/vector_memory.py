@@ -13,7 +13,8 @@ from llvmlite import ir
 from numba.core import types
 
 from . import narrow_floats
-from .halves import narrow_bf16, widen_bf16
+from .half_vectors import emit_exactly_rounded
+from .halves import widen_bf16
 from .simd import (
     SCALARS,
     call_by_name,
@@ -51,7 +52,7 @@ def _conversions(name: str) -> tuple[ir.Type, Conversion, Conversion]:
         return (
             I16,
             lambda builder, bits: widen_bf16(builder, bits, i32x.llvm, f32x.llvm),
-            lambda builder, value: narrow_bf16(builder, value, i32x.llvm),
+            emit_exactly_rounded,
         )
     if name in narrow_floats.NAMES:
         whole, codes = ir.VectorType(I32, LANES), ir.VectorType(I8, LANES)

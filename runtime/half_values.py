@@ -1,4 +1,4 @@
-"""Values of float32 that lie in memory as bfloat16: those between products of bfloat16 by AMX.
+"""Values of float32 that lie in memory as bfloat16: those between products of bfloat16.
 
 ``precision="bf16"`` rounds what such products read, so that it may as well be written rounded: half
 the bytes are moved, and rows need no splitting. Only memory changes: sums, normalizations and
@@ -37,7 +37,7 @@ def find_half_values(
     graph: Graph, groups: Mapping[int, Group], options: Mapping[str, Any]
 ) -> set[ir.Value]:
     """Return the values of a graph that lie in memory as bfloat16."""
-    if options.get("precision") != "bf16" or not has_amx():
+    if options.get("precision") != "bf16":
         return set()
     return _Finder(graph, groups).found()
 
@@ -114,8 +114,9 @@ class _Finder:
         if group is None:
             is_operand = position in (attention.Q, attention.K, attention.V)
             return self._passes(node) or (is_operand and _attends(node))
-        is_operand = group.head is not node or position == 0
-        return is_operand and _group_takes(group)
+        if group.head is node and (position != 0 or not _reads_as_it_lies(node)):
+            return False
+        return _group_takes(group)
 
     def _multiplies(self, user: ir.Node, position: int) -> bool:
         """Tell whether a reader is a product, which rounds what it reads anyway."""
@@ -181,8 +182,18 @@ def _group_takes(group: Group) -> bool:
     return language.INEXACT.isdisjoint(language.functions(expression.text))
 
 
+def _reads_as_it_lies(node: Node) -> bool:
+    """Tell whether a product reads words of two channels; AMX has them in other places."""
+    if has_amx() or node.op_type != "Conv":
+        return True
+    weights = node.required(1).dims
+    channels = weights[1]
+    is_depthwise = channels == 1 and weights[0] == node.attribute("group", 1)
+    return is_depthwise or (isinstance(channels, int) and channels % 2 == 0 and channels >= 8)
+
+
 def _is_product(node: Node) -> bool:
-    """Tell whether AMX multiplies a node's first operand by constant weights.
+    """Tell whether a node's first operand is multiplied by constant weights, in bfloat16.
 
     Depthwise convolutions lie between such products, and have kernels of their own.
     """

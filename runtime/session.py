@@ -73,8 +73,8 @@ class Session:
         ``"strict"`` keeps to algorithms that only reassociate sums, and rounds float16 and bfloat16
         after each operator; otherwise they are computed as float32. ``"bf16"`` rounds
         operands of Conv, MatMul and Gemm with constant weights to bfloat16 (a relative error of at
-        most 2 ** -8 each) where that is faster; sums, and all other computations, are float32. With
-        AMX values between such operators are bfloat16 in memory, too. Where the processor has no
+        most 2 ** -8 each) where that is faster; sums, and all other computations, are float32.
+        Values between such operators are bfloat16 in memory, too. Where the processor has no
         instruction for it that pays, there is a warning, and the session is that of ``"fp32"``.
         Where the processor has AMX, ``"fp32"`` multiplies float32 by three products of bfloat16,
         with an error of 5e-6 of the largest result, or by six, as exact as float32, in

@@ -16,7 +16,7 @@ from typing import Any
 import onnx_ir as ir
 
 from ..kernels.abi import ARENA
-from ..kernels.cpu.strips import MAX_STAGES, STRIP_BYTES, StageFields, strips
+from ..kernels.cpu.strips import MAX_STAGES, RECORD_WORDS, STRIP_BYTES, StageFields, strips
 from ..kernels.target import L2_BYTES
 from .emission import Emission
 from .graph import Graph, Node
@@ -126,13 +126,17 @@ def _joined(emit: Emission, steps: list[Pending]) -> Pending:
 
 
 def _are_joinable(steps: list[Pending]) -> bool:
-    return 2 <= len(steps) <= MAX_STAGES and all(
-        step.fields["y"].buffer is following.fields["x"].buffer
-        and step.fields["y"].buffer.kind == ARENA
-        and step.fields["x"].dtype == step.fields["y"].dtype == "float32"
-        and step.fields["y"].offset == following.fields["x"].offset == 0
-        and step.fields["out_height"] == following.fields["height"]
-        for step, following in itertools.pairwise(steps)
+    are_float32 = all(step.fields[name].dtype == "float32" for step in steps for name in "xy")
+    return (
+        2 <= len(steps) <= MAX_STAGES
+        and are_float32
+        and all(
+            step.fields["y"].buffer is following.fields["x"].buffer
+            and step.fields["y"].buffer.kind == ARENA
+            and step.fields["y"].offset == following.fields["x"].offset == 0
+            and step.fields["out_height"] == following.fields["height"]
+            for step, following in itertools.pairwise(steps)
+        )
     )
 
 
@@ -160,6 +164,7 @@ def _bytes_for_one_row(steps: list[Pending]) -> Dim:
 def _stage(step: Pending, between: list[Any]) -> list[Any]:
     """Words of a stage: kernel, record, its length, and positions of the words that change."""
     kernel = step.kernel
+    assert len(kernel.fields) <= RECORD_WORDS
     fields = {**step.fields}
     for name in ("x", "y"):
         if fields[name].buffer in between:

@@ -86,6 +86,9 @@ def convolve(
     Rows of all slices, or panels of output channels, are split into parts, whichever divides
     better. For a 1 x 1 convolution without stride a slice is one row of height * width pixels.
     """
+    if scaled.halves != 0:
+        # As `sum_stores` has it: what distances are counted in is then four bytes everywhere.
+        y, residual = y << 1, residual << 1
     height, out_height, out_width = sizes.height, sizes.out_height, sizes.out_width
     x_row, y_row, r_row = strides.x_row, strides.y_row, residual_strides.r_row
     words, block = stack_words(TILE_WORDS), stack_words(EPILOGUE_WORDS)
@@ -167,6 +170,8 @@ def convolve(
     block0, block_length = reduction_blocks(
         segments0, segments1, length, panel, tiles_here, itemsize
     )
+    if scaled.halves != 0:
+        block0, block_length = segments0, length
 
     ends = LAST
     store_f64(words, TILE.low, after.low)

@@ -20,6 +20,8 @@ from .panel import EPILOGUE_WORDS
 from .rows import copy_floats
 
 MAX_STAGES = 3
+RECORD_WORDS = 96
+"""Room for the record of a stage."""
 # Rows between stages that are held at a time, in bytes.
 STRIP_BYTES = L2_BYTES
 
@@ -206,7 +208,8 @@ def strips(
     ``stages`` are ``count`` times ``STAGE_WORDS`` words; ``out_height`` is that of the last one.
     ``workspace_bytes`` of each thread hold the rows between stages for at least one row.
     """
-    words, template, rows = stack_words(64), stack_words(EPILOGUE_WORDS), stack_words(16)
+    words, template = stack_words(RECORD_WORDS), stack_words(EPILOGUE_WORDS)
+    rows = stack_words(16)
     first, last = (
         images * out_height * part // parts,
         images * out_height * until // parts,

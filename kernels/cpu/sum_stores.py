@@ -1,7 +1,8 @@
 """Stores of sums in registers: as they are, or as the bytes or float32 that whole ones become.
 
 A block has some rows of vectors. Bytes lie as the sums do: where one begins is a quarter of the
-address of its sum, and ``target``, or ``other`` of those that are added.
+address of its sum, and ``target``, or ``other`` of those that are added. Where results and residual
+are bfloat16 there is no room for sums: addresses are those of bfloat16 times two.
 """
 
 from __future__ import annotations
@@ -17,13 +18,22 @@ from ..byte_packing import Limits, emit_packed
 from ..byte_sums import emit_added, load_addition
 from ..byte_vectors import emit_load, emit_scaled, emit_store
 from ..emitter import BYTE, VECTOR, Emitter
+from ..half_vectors import emit_load_bf16, emit_store_bf16
 from ..target import LANES
 from ..vectors import F32, I32, I64
 
 FIRST, LAST, SCALED = 1, 2, 4
 """Flags of the first block of a reduction, of the last, and of one whose whole sums are scaled."""
-ENDINGS = ("bytes", "added", "floats")
-"""What scaled sums become: bytes, bytes of which others were added before (`byte_sums`), floats."""
+ENDINGS = ("bytes", "added", "floats", "halves")
+"""What scaled sums become: bytes, bytes of which others were added before (`byte_sums`), floats.
+
+``"halves"`` is for sums of float32, all of which are stored as bfloat16.
+"""
+
+
+def half_of(builder: ir.IRBuilder, pointer: Any) -> Any:
+    """Return where bfloat16 lie whose doubled address is given."""
+    return builder.inttoptr(builder.lshr(builder.ptrtoint(pointer, I64), I64(1)), BYTE)
 
 
 class StoreFields(NamedTuple):
@@ -79,6 +89,30 @@ class SumStores(Emitter):
                     self.vector_store(values[m * self.nv + j], at, count)
 
         self.for_lanes(write)
+
+    def store_halves(self, c: Any, values: list[Any]) -> None:
+        """Store rows as bfloat16."""
+        builder = self.builder
+        base, apart = half_of(builder, c), builder.lshr(self.args.ldc, I64(1))
+
+        def write(counts: list[Any | None]) -> None:
+            for m in range(self.mr):
+                row = self.address(base, builder.mul(apart, I64(m)))
+                for j, count in enumerate(counts):
+                    at = self.address(row, I64(j * LANES * 2))
+                    emit_store_bf16(builder, values[m * self.nv + j], at, count)
+
+        self.for_lanes(write)
+
+    def half_rows(self, base: Any, ld: Any) -> list[Any]:
+        """Load rows of bfloat16, whose distance ``ld`` is that of float32."""
+        builder, values = self.builder, []
+        base, apart = half_of(builder, base), builder.lshr(ld, I64(1))
+        for m in range(self.mr):
+            row = self.address(base, builder.mul(apart, I64(m)))
+            for j, count in enumerate(self.counts()):
+                values.append(emit_load_bf16(builder, self.address(row, I64(j * LANES * 2)), count))
+        return values
 
     def store_bytes(self, c: Any, sums: list[Any]) -> None:
         """Store whole sums as bytes."""

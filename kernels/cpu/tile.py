@@ -28,7 +28,7 @@ from ..fields import positions
 from ..registry import Pointer, kernel_factory
 from ..target import EMBEDDED_BROADCAST, LANES
 from ..vectors import I64, intrinsic
-from .sum_stores import ENDINGS, FIRST, LAST, SCALED, SumStores
+from .sum_stores import ENDINGS, FIRST, LAST, SCALED, SumStores, half_of
 
 
 class TileRecord(NamedTuple):
@@ -89,6 +89,7 @@ class Tile(SumStores):
     ) -> None:  # fmt: skip
         super().__init__(builder, ARITHMETIC[kind], mr, nv, ending, args)
         self.is_plain, self.has_bytes = kind not in ("f32", "bf16"), kind in ("i16", "u8")
+        self.is_half = ending == "halves"
         # Every such operand is a load, of which few rows would then have too many.
         self.embedded = operand == "memory" and mr > 2
         self.fetches = 2 if nv * LANES * 4 > 2 * _LINE else 1
@@ -178,7 +179,7 @@ class Tile(SumStores):
         has_residual = builder.icmp_signed("!=", args.residual, I64(0))
 
         def added() -> list[Any]:
-            rows = self.rows(residual, args.ldr)
+            rows = (self.half_rows if self.is_half else self.rows)(residual, args.ldr)
             return [builder.fadd(v, r) for v, r in zip(values, rows, strict=True)]
 
         values = self.choose(has_residual, added, lambda: values)
@@ -195,23 +196,27 @@ class Tile(SumStores):
         """Bring in what the end of the tile will need."""
         builder, args = self.builder, self.args
 
-        def rows(base: Any, ld: Any, write: bool) -> list[Any]:
+        def rows(base: Any, ld: Any, size: int, write: bool = False) -> list[Any]:
             for m in range(self.mr):
                 row = self.address(base, builder.mul(ld, I64(m)))
-                for at in range(0, self.nv * LANES * 4, 64):
+                for at in range(0, size, 64):
                     simd.prefetch_line(builder, self.address(row, I64(at)), write)
             return []
 
         def sums() -> list[Any]:
-            return rows(c, args.ldc, True)
+            return rows(c, args.ldc, self.nv * LANES * 4, write=True)
 
         if self.has_bytes and not EMBEDDED_BROADCAST:  # what is made of sums lies elsewhere
             self.choose(self.flag(SCALED), list, sums)
-        elif not EMBEDDED_BROADCAST:  # where it only costs
+        elif not EMBEDDED_BROADCAST and not self.is_half:  # where it only costs
             sums()
         if not self.is_plain:
             has_residual = builder.icmp_signed("!=", args.residual, I64(0))
-            self.choose(has_residual, lambda: rows(residual, args.ldr, False), list)
+            ldr, size = args.ldr, self.nv * LANES * 4
+            if self.is_half:
+                residual, ldr = half_of(builder, residual), builder.lshr(ldr, I64(1))
+                size //= 2
+            self.choose(has_residual, lambda: rows(residual, ldr, size), list)
 
     def emit(self) -> None:
         """Emit all of it."""
@@ -231,7 +236,8 @@ class Tile(SumStores):
             self.prefetch(c, residual)
             ahead, *sums = self.reduce(a, ahead, self.start(c))
             sums = sums if self.is_plain else self.last(residual, sums)
-            (self.store_either if self.has_bytes else self.store)(c, sums)
+            store = self.store_halves if self.is_half else self.store
+            (self.store_either if self.has_bytes else store)(c, sums)
             moved = [self.address(p, s) for p, s in zip((a, c, residual), steps, strict=True)]
             return [*moved, ahead]
 
@@ -263,7 +269,8 @@ def tile(
     """Build the tile of ``mr`` rows and ``nv`` vectors of a kind of numbers (``arithmetic``).
 
     Only those whose sums are float32 add a residual and apply activations. ``operand`` is one of
-    `OPERANDS`, ``ending`` one of `ENDINGS`, which is for those of whole sums.
+    `OPERANDS`, ``ending`` one of `ENDINGS`: for those of whole sums, but for the last one, which is
+    for the others. A reduction is whole then, since there is no room for sums of a part.
     """
     number, source, last = KINDS.index(kind), OPERANDS.index(operand), ENDINGS.index(ending)
 

@@ -29,7 +29,7 @@ from .rows import copy_rows
 from .scaled_words import store_bytes, store_channels
 from .sum_stores import LAST, SCALED
 from .tile import TILE, TILE_WORDS
-from .winograd_tiles import INPUT, INPUT_WORDS, OUTPUT, OUTPUT_WORDS
+from .winograd_records import INPUT, INPUT_WORDS, OUTPUT, OUTPUT_WORDS
 
 _padded_channels = njit(padded_channels)
 _LINE = 16
@@ -222,19 +222,17 @@ def winograd(
     after: Epilogue,
     scaled: Scaled,
 ) -> int:
-    """Convolve channels-last images of float32 or bytes, dilation 1, by Winograd's algorithm.
+    """Convolve channels-last images, dilation 1, by Winograd's algorithm.
 
     Fields as in ``conv.convolve``; ``inward`` and ``outward`` are the transforms, ``block`` the
     most tiles done at a time. ``channels`` are those of points, in words of 4 bytes, of which each
-    word of the image has ``spread``; one of bytes has two. Tiles of all images, or panels of output
-    channels, are split over the parts, whichever costs less.
+    word of the image has ``spread``; one of bytes, or of bfloat16, has two. Tiles of all images, or
+    panels of output channels, are split over the parts, whichever costs less.
     """
-    words, inner, outer = (
-        stack_words(TILE_WORDS),
-        stack_words(INPUT_WORDS),
-        stack_words(OUTPUT_WORDS),
-    )
-    epilogue_words = stack_words(EPILOGUE_WORDS)
+    words, epilogue_words = stack_words(TILE_WORDS), stack_words(EPILOGUE_WORDS)
+    inner, outer = stack_words(INPUT_WORDS), stack_words(OUTPUT_WORDS)
+    if scaled.halves != 0:
+        y, residual = y << 1, residual << 1  # as `sum_stores` has it
     slices = sizes.images * depth.out_slices
     if slices * sizes.out_height * sizes.out_width * out_channels == 0:
         return 0

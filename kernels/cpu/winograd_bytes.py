@@ -26,7 +26,8 @@ from .cook_toom import Matrix, whole_matrices
 from .linear_maps import Wholes
 from .pairs import paired
 from .sum_stores import ENDINGS, StoreFields, SumStores
-from .winograd_tiles import Input, InputRecord, Output, OutputRecord, Row, transform
+from .winograd_records import InputRecord, OutputRecord
+from .winograd_tiles import Input, Output, Row, transform
 
 TAPS = (3, 3)
 """Longer filters have points that do not fit int16."""

@@ -18,68 +18,12 @@ from numba.core import types
 
 from ..arithmetic import ARITHMETIC
 from ..emitter import BYTE, Emitter, unpacked
-from ..fields import positions
-from ..registry import Pointer, kernel_factory
+from ..registry import kernel_factory
 from ..target import LANES
 from ..vectors import I64, intrinsic
 from .cook_toom import Matrix, components, longest, matrices
 from .linear_maps import Floats, Numbers, linear_map
-
-
-class InputRecord(NamedTuple):
-    """Argument record of the input transform; strides in elements.
-
-    ``x`` is the first pixel of the first of ``tiles`` tiles, whose pixels must all exist; point k
-    of a tile goes to ``v + k * point``, the next tile's ``tile`` further.
-    """
-
-    x: Pointer
-    v: Pointer
-    channels: int
-    row: int
-    pixel: int
-    point: int
-    tile: int
-    tiles: int
-
-
-class OutputRecord(NamedTuple):
-    """Argument record of the output transform; strides in elements.
-
-    It reads the points of ``tiles`` tiles at ``p`` and writes ``valid_h`` x ``valid_w`` pixels (at
-    most a tile) of each to ``y``, after bias, residual and activation (0: none). What follows
-    ``high`` is for whole sums (`sum_stores`), which have no residual.
-    """
-
-    p: Pointer
-    y: Pointer
-    bias: Pointer
-    residual: Pointer
-    channels: int
-    point: int
-    tile: int
-    row: int
-    pixel: int
-    r_row: int
-    r_pixel: int
-    tiles: int
-    valid_h: int
-    valid_w: int
-    activation: int
-    low: float
-    high: float
-    flags: int
-    scales: Pointer
-    shifts: Pointer
-    zero: int
-    target: Pointer
-    other: Pointer
-    addition: Pointer
-
-
-INPUT, OUTPUT = positions(InputRecord), positions(OutputRecord)
-"""Positions of the words of the two records."""
-INPUT_WORDS, OUTPUT_WORDS = len(INPUT), len(OUTPUT)
+from .winograd_records import InputRecord, OutputRecord
 
 
 class Transform(Emitter):
@@ -255,9 +199,10 @@ class Output(Transform):
         """Emit the loops; ``guarded`` ones look which pixels there are."""
         th, tw = len(a_h[0]), len(a_w[0])
         height, width = len(a_h) // self.pool, len(a_w) // self.pool
-        args = self.args
-        row, pixel, point = self.words(args.row), self.words(args.pixel), self.words(args.point)
-        r_row, r_pixel = self.words(args.r_row), self.words(args.r_pixel)
+        args, point = self.args, self.words(self.args.point)
+        row, pixel, r_row, r_pixel = (
+            self.result_bytes(size) for size in (args.row, args.pixel, args.r_row, args.r_pixel)
+        )
 
         def body(pointers: list[Any], count: Any | None, vector: Any) -> None:
             p, y, residual = pointers
@@ -292,7 +237,8 @@ class Output(Transform):
             self.builder.mul(pixel, I64(width)),
             self.builder.mul(r_pixel, I64(width)),
         ]
-        pointers = [self.pointer(address) for address in (args.p, args.y, args.residual)]
+        results = [self.result_pointer(address) for address in (args.y, args.residual)]
+        pointers = [self.pointer(args.p), *results]
         self.over(args.tiles, args.channels, pointers, steps, body)
         return []
 
@@ -339,14 +285,30 @@ class Output(Transform):
         has_residual = builder.icmp_signed("!=", args.residual, I64(0))
 
         def added() -> list[Any]:
-            loads = [self.vector_load(row.residuals[j], row.lanes) for j in columns]
+            loads = [self.load_result(row.residuals[j], row.lanes) for j in columns]
             return [builder.fadd(row.values[j], r) for j, r in zip(columns, loads, strict=True)]
 
         line = self.choose(has_residual, added, lambda: [row.values[j] for j in columns])
         line = self.activate(line, args.activation, args.low, args.high)
         for j, value in zip(columns, line, strict=True):
-            self.vector_store(value, row.targets[j], row.lanes)
+            self.store_result(value, row.targets[j], row.lanes)
         return []
+
+    def result_bytes(self, size: Any) -> Any:
+        """Elements of results to bytes."""
+        return self.words(size)
+
+    def result_pointer(self, address: Any) -> Any:
+        """Pointer to a result, of the address that the record has."""
+        return self.pointer(address)
+
+    def load_result(self, pointer: Any, count: Any | None) -> Any:
+        """Load a vector of a residual."""
+        return self.vector_load(pointer, count)
+
+    def store_result(self, value: Any, pointer: Any, count: Any | None) -> None:
+        """Store a vector of results."""
+        self.vector_store(value, pointer, count)
 
 
 def transform(emitter: type[Transform], record: Any) -> Any:

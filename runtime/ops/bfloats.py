@@ -20,6 +20,7 @@ from ..symbolic import Dim, product
 from ..tensors import Tensor
 from .convolution import Convolution
 from .integers import halved
+from .quads import channel_words
 
 MATRIX_PRODUCTS = ("Gemm", "MatMul")
 PRODUCT_OPERATORS = ("Conv", "ConvTranspose", *MATRIX_PRODUCTS)
@@ -36,7 +37,11 @@ def may_round(emit: Emission, conv: Convolution) -> bool:
         return False
     if conv.kind != "f32" or not is_asked(emit, head):
         return False
-    if not isinstance(weights, np.ndarray) or weights.shape[-4] < _LEAST_CHANNELS:
+    if not isinstance(weights, np.ndarray):
+        return False
+    if conv.x.dtype == "bfloat16" and weights.shape[-4] % 2 == 0:
+        return True  # it is rounded already
+    if weights.shape[-4] < _LEAST_CHANNELS:
         return False
     return weights.shape[-5] // conv.groups * conv.window.taps >= _LEAST_USES
 
@@ -64,6 +69,11 @@ def rounded(emit: Emission, conv: Convolution) -> Convolution:
 
 def _pixel_pairs(emit: Emission, x: Tensor, groups: int, channels: Dim) -> Tensor:
     """Return pairs of the channels of each pixel of a channels-last image, by group."""
+    if x.dtype == "bfloat16":
+        words = channel_words(x) if groups == 1 or channels % 2 == 0 else None
+        if words is not None:
+            return words
+        x = emit.as_type(x, "float32")
     return emit.once(x, ("bfloats", groups), lambda: _make_pairs(emit, x, groups, channels))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..groups import Group
@@ -10,6 +12,7 @@ from . import checks
 from .convolution import KINDS, Convolution
 from .epilogue import Epilogue
 from .forms import emit_convolution
+from .half_images import filters_of_pixels, pixels_of_planes, takes_planes
 from .pointwise import emit_pointwise
 from .registry import Operator, register
 from .weights import conv_weights, kernel_sizes
@@ -36,9 +39,14 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
         return
     if bias is not None and not bias.is_constant and epilogue.bias is not None:
         epilogue = Epilogue(nodes=group.body, value=node.outputs[0])
-    x = emit.channels_last(emit.tensor(group.gate.x if group.gate else node.values[0]))
+    x = emit.tensor(group.gate.x if group.gate else node.values[0])
     message = f"channels of {x.name!r} and of the weights"
     emit.check(x.shape[1], node.required(1).dims[1] * groups, message)
+    weights = conv_weights(emit, node, groups)
+    if isinstance(weights, np.ndarray) and takes_planes(emit, node, group, x):
+        x, weights = pixels_of_planes(emit, x), filters_of_pixels(weights)
+    else:
+        x = emit.channels_last(x)
     residual = None
     if epilogue.residual is not None:
         residual = emit.channels_last(emit.tensor(epilogue.residual))
@@ -49,7 +57,7 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
         x=x,
         y=y,
         output=y,
-        weights=conv_weights(emit, node, groups),
+        weights=weights,
         window=window,
         groups=groups,
         bias=epilogue.bias_tensor(emit, node),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from ...kernels.cpu.conv import convolve, workspace_bytes
 from ..emission import Emission
 from ..symbolic import Dim
@@ -14,6 +16,8 @@ from .windows import depth_fields, size_fields, stride_fields, window_fields
 
 def emit_direct(emit: Emission, conv: Convolution, tile: tuple[int, int] | None = None) -> None:
     """Emit a convolution by a tile of so many rows and vectors; the cheapest when not given."""
+    if conv.kind == "f32":
+        conv = dataclasses.replace(conv, x=emit.as_type(conv.x, "float32"))
     # A part of its rows may be done at a time when it is joined with others.
     tiles = tiles_for(conv, tile, all_rows=conv.is_flat and emit.is_catching)
     weights, w_image = packed_weights(emit, conv, tiles["nv"])

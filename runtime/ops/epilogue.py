@@ -53,6 +53,8 @@ class Epilogue:
         added to before the activation.
     limits
         Of these bytes; None for those of their type.
+    halves
+        Tell whether results and residual lie as bfloat16, of sums of float32.
     other, addition
         Bytes of these strides that the tile adds before, and words that say how
         (``kernels.byte_sums``).
@@ -79,6 +81,7 @@ class Epilogue:
     limits: tuple[int, int] | None = None
     other: Tensor | None = None
     addition: Tensor | None = None
+    halves: bool = False
     kernel: Kernel | None = None
     record: Record | None = None
     operands: int = 0
@@ -188,12 +191,14 @@ class Epilogue:
             "scales": self.scales, "shifts": self.shifts, "zero": self.zero, "target": target,
             "is_signed": int(target is not None and target.dtype == "int8"),
             "least": int(least), "most": int(most),
-            "other": self.other, "addition": self.addition,
+            "other": self.other, "addition": self.addition, "halves": int(self.halves),
         }  # fmt: skip
 
     @property
     def ending(self) -> str:
         """What a tile makes of whole sums, one of ``kernels.cpu.tile.ENDINGS``."""
+        if self.halves:
+            return "halves"
         if self.addition is not None:
             return "added"
         return "floats" if self.scales is not None and self.result is None else "bytes"

@@ -15,6 +15,7 @@ from .bfloats import may_round, rounded
 from .convolution import Convolution
 from .depthwise import emit_depthwise
 from .direct import emit_direct
+from .half_images import in_halves, vectors_take
 from .pooled import find_pool
 from .term_products import emit_terms, may_split, terms_of
 from .term_products import pays as pays_by_terms
@@ -36,6 +37,7 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
         emit_depthwise(emit, conv)
         return
     conv = conv.turned() if conv.is_column else conv
+    conv = in_halves(emit, conv) if vectors_take(conv) else conv
     conv = conv.with_kernel_over_rows(emit)
     if isinstance(conv.weights, Tensor):
         emit_direct(emit, conv)
@@ -55,7 +57,9 @@ def emit_convolution(emit: Emission, conv: Convolution) -> None:
         emit_either(
             emit, pays(conv, form.sizes),
             lambda: emit_winograd(emit, conv, form.sizes),
-            lambda: emit_direct(emit, conv, direct.sizes),
+            lambda: emit_direct(
+                emit, rounded(emit, conv) if may_round(emit, conv) else conv, direct.sizes
+            ),
         )  # fmt: skip
 
 
@@ -63,6 +67,8 @@ def _takes_halves(emit: Emission, conv: Convolution) -> bool:
     """Tell whether a convolution has a form that reads and writes bfloat16, and takes it."""
     if conv.is_depthwise:
         return conv.x.dtype == conv.y.dtype and conv.residual is None
+    if vectors_take(conv):
+        return True
     if not may_split(emit, conv):
         return False
     prepared = conv.turned() if conv.is_column else conv

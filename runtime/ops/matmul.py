@@ -19,6 +19,7 @@ from .direct import emit_direct
 from .elementwise import broadcast
 from .epilogue import Epilogue
 from .forms import emit_either
+from .half_images import in_halves, vectors_take
 from .packed_weights import PackedWeights, emit_packed, packed_weights
 from .pointwise import emit_expression, emit_pointwise
 from .product_images import filters, images, over_matrix, with_even_rows
@@ -241,7 +242,9 @@ def _emit_matmul(
     """
     y = y or emit.output(group.last)
     conv = _product(emit, group, a, b, y, bias, kind, epilogue)
-    if not conv.has_halves or _takes_terms(emit, conv, terms_of(emit, conv)):
+    if vectors_take(conv):
+        conv = in_halves(emit, conv)
+    if not conv.has_halves or vectors_take(conv) or _takes_terms(emit, conv, terms_of(emit, conv)):
         _emit_form(emit, conv, fewest)
         return
     result = emit.new(y.shape, "float32", name=y.name) if y.dtype == "bfloat16" else y

@@ -82,15 +82,16 @@ def pixel_quads(emit: Emission, x: Tensor, groups: int, channels: Dim, kind: str
 
 
 def channel_words(x: Tensor) -> Tensor | None:
-    """Return the words of four channels that images of bytes, channels last, consist of.
+    """Return the words of channels that images of bytes, or of bfloat16, channels last, consist of.
 
     None where they begin within a word.
     """
     images, channels, *spatial = x.shape
-    strides = [stride for axis, stride in enumerate(x.strides) if axis != 1]
-    if channels % 4 != 0 or not all(stride % 4 == 0 for stride in strides):
+    strides, count = [stride for axis, stride in enumerate(x.strides) if axis != 1], 4 // x.itemsize
+    if channels % count != 0 or not all(stride % count == 0 for stride in strides):
         return None
-    shape, (first, *others) = (images, channels // 4, *spatial), (each // 4 for each in strides)
+    shape = (images, channels // count, *spatial)
+    first, *others = (stride // count for stride in strides)
     return _as_words(x, shape, (first, 1, *others))
 
 

@@ -9,13 +9,16 @@ import numpy as np
 from ...kernels.cpu import cook_toom, packing, winograd_bytes
 from ...kernels.cpu.pairs import unjoined
 from ...kernels.cpu.winograd import winograd, workspace_bytes
+from ...kernels.cpu.winograd_halves import winograd_half_input, winograd_half_output
 from ...kernels.cpu.winograd_tiles import winograd_input, winograd_output
 from ...kernels.registry import Kernel
 from ...kernels.target import L2_BYTES
 from ..emission import Emission
 from ..symbolic import Dim, ceil_divide, product
+from ..tensors import Tensor
 from .convolution import Convolution
 from .pooled import absorb_pool
+from .quads import channel_words
 from .tiles import tile_fields
 from .windows import (
     depth_fields,
@@ -124,33 +127,41 @@ def emit_winograd(emit: Emission, conv: Convolution, tile: tuple[int, int]) -> N
     kernel, strides = conv.window.kernel, conv.window.strides
     pool = absorb_pool(emit, conv, tile)
     pixels = 1 if pool is None else pool.pixels
-    points = _points(conv, tile, pixels)
+    y, outputs = (conv.y, conv.outputs) if pool is None else (pool.y, [pool.y])
+    x = _image(emit, conv)
+    points = _points(conv, tile, pixels, x)
     channels, out_channels = points.weights.shape[1] * conv.groups, conv.filters.shape[0]
     blocks = _blocks(conv, tile, points)
     packed = packing.pack_points(points.weights, conv.groups, blocks["nv"])
     space = workspace_bytes(blocks["block"], tile, kernel, strides, channels, out_channels)
-    y, outputs = (conv.y, conv.outputs) if pool is None else (pool.y, [pool.y])
     emit.step(
         winograd,
         outputs=outputs,
         nodes=() if pool is None else [*conv.group.nodes, pool.node],
         flops=conv.flops,
-        x=conv.x, y=y, residual=conv.residual, bias=conv.bias,
+        x=x, y=y, residual=conv.residual, bias=conv.bias,
         w=emit.constant(packed, f"{conv.name}.weights"), pad=conv.pad, spread=points.spread,
         channels=channels // conv.groups, out_channels=conv.out_channels, groups=conv.groups,
         pad_top=conv.window.rows.before, pad_left=conv.window.columns.before, pool=pixels,
         inward=points.inward, outward=points.outward,
         workspace=emit.workspace(space), workspace_bytes=space,
         **pair_fields("tile", tile), **pair_fields("kernel", kernel),
-        **pair_fields("stride", strides), **size_fields(conv.x, conv.y),
-        **stride_fields("x", conv.x), **stride_fields("y", y),
+        **pair_fields("stride", strides), **size_fields(x, conv.y),
+        **stride_fields("x", x), **stride_fields("y", y),
         **stride_fields("r", conv.residual),
-        **depth_fields(conv.window, conv.x, y, conv.residual), **blocks, **conv.epilogue.fields(),
+        **depth_fields(conv.window, x, y, conv.residual), **blocks, **conv.epilogue.fields(),
         **conv.epilogue.scaled_fields(),
     )  # fmt: skip
 
 
-def _points(conv: Convolution, tile: tuple[int, int], pool: int) -> _Points:
+def _image(emit: Emission, conv: Convolution) -> Tensor:
+    """Return what a convolution reads: words of two channels where these lie as bfloat16."""
+    if conv.x.dtype != "bfloat16":
+        return conv.x
+    return channel_words(conv.x) or emit.as_type(conv.x, "float32")
+
+
+def _points(conv: Convolution, tile: tuple[int, int], pool: int, x: Tensor) -> _Points:
     kernel, strides = conv.window.kernel, conv.window.strides
     by_tap = [conv.filters[:, :, tap] for tap in range(conv.window.depth.taps)]
     if conv.kind == "u8":
@@ -159,9 +170,12 @@ def _points(conv: Convolution, tile: tuple[int, int], pool: int) -> _Points:
         outward = winograd_bytes.winograd_sum_output(*tile, conv.epilogue.ending)
         return _Points(np.concatenate(weights), "i16", 2, inward, outward)
     weights = [cook_toom.transform_weights(each, tile, strides) for each in by_tap]
-    inward = winograd_input(*tile, *kernel, *strides)
-    outward = winograd_output(*tile, *kernel, *strides, pool)
-    return _Points(np.concatenate(weights), "f32", 1, inward, outward)
+    is_half = x.dtype == "int32"
+    make_inward = winograd_half_input if is_half else winograd_input
+    make_outward = winograd_half_output if conv.epilogue.halves else winograd_output
+    inward = make_inward(*tile, *kernel, *strides)
+    outward = make_outward(*tile, *kernel, *strides, pool)
+    return _Points(np.concatenate(weights), "f32", 2 if is_half else 1, inward, outward)
 
 
 def _blocks(conv: Convolution, tile: tuple[int, int], points: _Points) -> dict[str, Any]:

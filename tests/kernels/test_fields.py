@@ -10,7 +10,8 @@ from sardonyx.kernels.cpu.conv import convolve
 from sardonyx.kernels.cpu.depthwise import depthwise
 from sardonyx.kernels.cpu.tile import TILE, TileRecord, tile
 from sardonyx.kernels.cpu.winograd import winograd
-from sardonyx.kernels.cpu.winograd_tiles import INPUT, OUTPUT, winograd_input, winograd_output
+from sardonyx.kernels.cpu.winograd_records import INPUT, OUTPUT
+from sardonyx.kernels.cpu.winograd_tiles import winograd_input, winograd_output
 from sardonyx.kernels.fields import Depth, Epilogue, ResidualStrides, Sizes, Strides, Tiles, Window
 from sardonyx.kernels.record import make_record
 from sardonyx.kernels.registry import Kernel

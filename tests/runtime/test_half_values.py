@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import onnx
@@ -14,6 +14,7 @@ from sardonyx.runtime.inplace import Inplace
 from sardonyx.runtime.ops import forms, matmul
 from sardonyx.runtime.tensors import Tensor
 
+from .drawn_networks import draw, filters, normal
 from .ops.conftest import build
 
 pytestmark = pytest.mark.skipif(not has_amx(), reason="no AMX, and none emulated")
@@ -26,15 +27,6 @@ def fast_unit(monkeypatch: pytest.MonkeyPatch, lowered_anew: None) -> None:
     """Take products by AMX wherever they may be taken."""
     monkeypatch.setattr(matmul, "pays", lambda conv, terms, rows=0: True)
     monkeypatch.setattr(forms, "pays_by_terms", lambda conv, terms, gain: True)
-
-
-def normal(*shape: int) -> np.ndarray:
-    return np.random.default_rng(list(shape)).standard_normal(shape, np.float32)
-
-
-def filters(*shape: int) -> np.ndarray:
-    """Weights that keep the size of what they multiply."""
-    return normal(*shape) / np.float32(np.sqrt(np.prod(shape[1:])))
 
 
 def steps(session: sardonyx.Session) -> list[str]:
@@ -280,89 +272,6 @@ def test_a_body_reads_what_was_computed_before() -> None:
 # --- graphs at random ---------------------------------------------------------------------------
 
 
-class _Network:
-    """A network that grows by one of some parts at a time; sizes of maps are 12 or 6 pixels."""
-
-    def __init__(self, seed: int) -> None:
-        self.rng = np.random.default_rng(seed)
-        self.nodes: list[onnx.NodeProto] = []
-        self.weights: dict[str, np.ndarray] = {}
-        self.maps: list[tuple[str, int, int]] = []  # name, channels, size
-
-    def node(
-        self, operator: str, inputs: list[str], channels: int, size: int, **more: object
-    ) -> None:
-        name = f"t{len(self.nodes)}"
-        self.nodes.append(make_node(operator, inputs, [name], **more))
-        self.maps.append((name, channels, size))
-
-    def any_map(self) -> tuple[str, int, int]:
-        recent = self.maps[-5:]
-        return recent[self.rng.integers(len(recent))]
-
-    def convolution(self) -> None:
-        x, channels, size = self.any_map()
-        out, taps = int(self.rng.integers(3, 70)), int(self.rng.choice([1, 3]))
-        stride = 2 if size == 12 and self.rng.random() < 0.2 else 1
-        w, b = f"w{len(self.nodes)}", f"b{len(self.nodes)}"
-        self.weights |= {w: filters(out, channels, taps, taps), b: normal(out)}
-        self.node("Conv", [x, w, b], out, size // stride, strides=[stride] * 2,
-                  pads=[taps // 2] * 4)  # fmt: skip
-
-    def depthwise(self) -> None:
-        x, channels, size = self.any_map()
-        w = f"w{len(self.nodes)}"
-        self.weights[w] = filters(channels, 1, 3, 3)
-        self.node("Conv", [x, w], channels, size, pads=[1] * 4, group=channels)
-
-    def activation(self) -> None:
-        x, channels, size = self.any_map()
-        kind = self.rng.choice(["Relu", "HardSwish", "LeakyRelu", "Gelu", "Tanh", "Softplus"])
-        self.node(str(kind), [x], channels, size)
-
-    def residual(self) -> None:
-        x, channels, size = self.any_map()
-        alike = [name for name, c, s in self.maps if (c, s) == (channels, size)]
-        self.node("Add", [x, str(self.rng.choice(alike))], channels, size)
-
-    def concatenation(self) -> None:
-        x, channels, size = self.any_map()
-        others = [(n, c) for n, c, s in self.maps if s == size and c + channels < 200]
-        if others:
-            name, more = others[self.rng.integers(len(others))]
-            self.node("Concat", [x, name], channels + more, size, axis=1)
-
-    def pooling(self) -> None:
-        x, channels, size = self.any_map()
-        kind = str(self.rng.choice(["MaxPool", "AveragePool"]))
-        self.node(kind, [x], channels, size, kernel_shape=[3, 3], pads=[1] * 4)
-
-    def movement(self) -> None:
-        x, channels, size = self.any_map()
-        self.node("Transpose", [x], channels, size, perm=[0, 1, 3, 2])
-
-    def gate(self) -> None:
-        x, channels, size = self.any_map()
-        self.node("GlobalAveragePool", [x], channels, 1)
-        mean = self.maps.pop()[0]
-        self.node("Mul", [x, mean], channels, size)
-
-
 @pytest.mark.parametrize("seed", range(8))
 def test_graphs_at_random(seed: int) -> None:
-    network, is_open = _Network(seed), seed % 2 == 1
-    network.maps.append(("x", 17, 12))
-    parts: list[Callable[[], None]] = [
-        network.convolution, network.convolution, network.convolution, network.depthwise,
-        network.activation, network.residual, network.concatenation, network.pooling,
-        network.movement, network.gate,
-    ]  # fmt: skip
-    for _ in range(14):
-        parts[network.rng.integers(len(parts))]()
-    used = {name for node in network.nodes for name in node.input}
-    wanted = [name for name, _, _ in network.maps if name not in used and name != "x"]
-    wanted.append(network.nodes[len(network.nodes) // 2].output[0])
-    feeds = [{"x": normal(n, 17, 12, 12)} for n in ((1, 2) if is_open else (1,))]
-    dims = {"x": ("n" if is_open else 1, 17, 12, 12)}
-    model = build(network.nodes, feeds, network.weights, list(dict.fromkeys(wanted)), dims)
-    assert_near(model, feeds, 0.04)
+    assert_near(*draw(seed, is_open=seed % 2 == 1), 0.04)
