@@ -84,7 +84,9 @@ SLICE_PARTS = 16
 EVALUATE = ("code", "count", "symbols", "values")
 PLAN = ("buffers", "count", "values", "phase", "begin", "offsets", "order", "total")
 FILL = ("patches", "count", "values", "bases", "words")
-SCHEDULE = ("costs", "count", "values", "steps")
+SCHEDULE = (
+    "costs", "count", "values", "steps", "operations_per_ns", "bytes_per_ns", "alone_ns",
+)  # fmt: skip
 WORK = ("team",)
 RUN = (
     "steps", "first", "last", "team", "status", "budget", "times", "flush", "job", "threads",

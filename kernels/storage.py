@@ -91,15 +91,28 @@ def remembered(question: str | None, find: Callable[[], str]) -> str:
     if question is None or folder is None:
         return find()
     with folder:
-        name, asked = _name(question), question.encode()
-        digest, _, line = (folder.read(name) or b"").partition(b" ")
-        answer = line.removesuffix(b"\n")
-        if folder.is_digest(digest, asked, answer):
-            return answer.decode()
+        known = _read(folder, question)
+        if known is not None:
+            return known
         text = find()
-        answer = text.encode()
-        folder.write(name, [folder.digest(asked, answer), b" ", answer, b"\n"])
+        asked, answer = question.encode(), text.encode()
+        folder.write(_name(question), [folder.digest(asked, answer), b" ", answer, b"\n"])
         return text
+
+
+def recalled(question: str) -> str | None:
+    """Return the answer to a question if it is stored."""
+    folder = opened_folder(_ANSWERS)
+    if folder is None:
+        return None
+    with folder:
+        return _read(folder, question)
+
+
+def _read(folder: Folder, question: str) -> str | None:
+    digest, _, line = (folder.read(_name(question)) or b"").partition(b" ")
+    answer = line.removesuffix(b"\n")
+    return answer.decode() if folder.is_digest(digest, question.encode(), answer) else None
 
 
 def forget(question: str | None) -> None:

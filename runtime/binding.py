@@ -37,6 +37,7 @@ from ..kernels.abi import (
     WEIGHTS,
 )
 from ..kernels.builtin import builtins_of, known_objects, signal_poll
+from ..kernels.machine_costs import machine_costs
 from ..kernels.record import address_of, make_record
 from .arguments import Shapes
 from .blocks import Blocks
@@ -185,6 +186,7 @@ class Binding(BoundTensors):
             count=len(executable.costs),
             values=self._values,
             steps=self.steps,
+            **machine_costs().sharing._asdict(),
         )
         calls = (
             (executable.evaluate, self._evaluate_record), (executable.plan, self._plan_record),

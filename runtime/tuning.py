@@ -222,52 +222,36 @@ def _shape(port: Port, sizes: Mapping[str, Any]) -> tuple[int, ...]:
 # --- measuring --------------------------------------------------------------------------------
 
 
+def compare_forms(
+    source: Any,
+    options: Mapping[str, Any],
+    threads: int,
+    sizes: Mapping[str, Any],
+    progress: Callable[[str], None] = lambda _: None,
+) -> tuple[Layer, ...]:
+    """Measure the forms of a model's layers as `tuned` does; nothing follows from it.
+
+    Returns
+    -------
+    tuple of Layer
+        Of each with the fastest form, as it was confirmed together with those of the others.
+    """
+    trial = _Trial(source, options, threads, sizes)
+    chosen = trial.fastest(progress)
+    progress("the fastest together")
+    winners, _, before, after = trial.confirmed(chosen)
+    return trial.layers(winners, before, after)
+
+
 def _measure(
     source: Any, options: Mapping[str, Any], threads: int, sizes: Mapping[str, Any],
     progress: Callable[[str], None],
 ) -> Tuning:  # fmt: skip
-    model = optimized(source, options)
-    fixed = options["choices"]
-
-    def with_choices(choices: Mapping[str, str]) -> Engine:
-        chosen = sorted_choices({**choices, **fixed})
-        program = open_program(model, {**options, "optimize": "none", "choices": chosen})
-        return Engine(program, threads)
-
-    base = with_choices({})
-    feeds = _feeds(base.program.inputs, sizes)
-    expected = base.run(feeds)
-    offered = {
-        name: forms
-        for name, forms in base.program.metadata["forms"].items()
-        if name not in fixed and len(forms) > 1
-    }
-    programs = max((len(forms) for forms in offered.values()), default=1)
-    best: dict[str, tuple[float, str]] = {}
-    for number in range(1, programs):
-        progress(f"forms {number} of {programs - 1}")
-        forms = {n: forms[number] for n, forms in offered.items() if number < len(forms)}
-        before, after = _compared(base, with_choices(forms), feeds)
-        for name, form in forms.items():
-            ratio = after.of(name) / max(before.of(name), 1.0)
-            best[name] = min((ratio, form), best.get(name, (_GAIN, "")))
-    chosen = {name: form for name, (_, form) in best.items() if form}
+    trial = _Trial(source, options, threads, sizes)
+    chosen = trial.fastest(progress)
     progress("the fastest together")
-    return _confirmed(base, with_choices, chosen, feeds, expected, offered)
-
-
-def _confirmed(
-    base: Engine, with_choices: Callable[[Mapping[str, str]], Engine], chosen: dict[str, str],
-    feeds: Mapping[str, Any], expected: list[Any], offered: Mapping[str, list[str]],
-) -> Tuning:  # fmt: skip
-    """Measure the winners together; those that do not win there are left out."""
-    final = with_choices(chosen) if chosen else base
-    before, after = _compared(base, final, feeds)
-    winners = {n: f for n, f in chosen.items() if after.of(n) <= _STILL_GAIN * before.of(n)}
-    if winners != chosen:
-        final = with_choices(winners) if winners else base
-        before, after = _compared(base, final, feeds)
-    error = largest_error(final.run(feeds), expected) or 0.0
+    winners, final, before, after = trial.confirmed(chosen)
+    error = largest_error(final.run(trial.feeds), trial.expected) or 0.0
     note = ""
     if winners and after.total() >= before.total():
         note = "the whole was not faster"
@@ -275,17 +259,70 @@ def _confirmed(
         note = f"the outputs would differ by {error:.1e}"
     if note:
         winners, after = {}, before
-    layers = []
-    for name, forms in offered.items():
-        op_type, shape = before.describe(name)
-        times = before.of(name), (after if name in winners else before).of(name)
-        layers.append(
-            Layer(name, op_type, shape, forms[0], times[0], winners.get(name, forms[0]), times[1])
-        )
-    shapes = {name: np.shape(array) for name, array in feeds.items()}
+    shapes = {name: np.shape(array) for name, array in trial.feeds.items()}
+    layers = trial.layers(winners, before, after)
     return Tuning(
-        shapes, base.threads, tuple(layers), before.total(), after.total(), float(error), note
+        shapes, trial.base.threads, layers, before.total(), after.total(), float(error), note
     )  # fmt: skip
+
+
+class _Trial:
+    """A model whose layers are measured in the forms they may take."""
+
+    def __init__(
+        self, source: Any, options: Mapping[str, Any], threads: int, sizes: Mapping[str, Any]
+    ) -> None:
+        self._model, self._options = optimized(source, options), options
+        self._threads = threads
+        self.base = self._with_choices({})
+        self.feeds = _feeds(self.base.program.inputs, sizes)
+        self.expected = self.base.run(self.feeds)
+        self._offered = {
+            name: forms
+            for name, forms in self.base.program.metadata["forms"].items()
+            if name not in options["choices"] and len(forms) > 1
+        }
+
+    def _with_choices(self, choices: Mapping[str, str]) -> Engine:
+        chosen = sorted_choices({**choices, **self._options["choices"]})
+        options = {**self._options, "optimize": "none", "choices": chosen}
+        return Engine(open_program(self._model, options), self._threads)
+
+    def fastest(self, progress: Callable[[str], None]) -> dict[str, str]:
+        """Measure all forms; those that are faster than the cost model's, by layer."""
+        offered = self._offered
+        programs = max((len(forms) for forms in offered.values()), default=1)
+        best: dict[str, tuple[float, str]] = {}
+        for number in range(1, programs):
+            progress(f"forms {number} of {programs - 1}")
+            forms = {n: forms[number] for n, forms in offered.items() if number < len(forms)}
+            before, after = _compared(self.base, self._with_choices(forms), self.feeds)
+            for name, form in forms.items():
+                ratio = after.of(name) / max(before.of(name), 1.0)
+                best[name] = min((ratio, form), best.get(name, (_GAIN, "")))
+        return {name: form for name, (_, form) in best.items() if form}
+
+    def confirmed(self, chosen: dict[str, str]) -> tuple[dict[str, str], Engine, _Times, _Times]:
+        """Measure forms together, and leave out those that do not win there."""
+        final = self._with_choices(chosen) if chosen else self.base
+        before, after = _compared(self.base, final, self.feeds)
+        winners = {n: f for n, f in chosen.items() if after.of(n) <= _STILL_GAIN * before.of(n)}
+        if winners != chosen:
+            final = self._with_choices(winners) if winners else self.base
+            before, after = _compared(self.base, final, self.feeds)
+        return winners, final, before, after
+
+    def layers(
+        self, winners: Mapping[str, str], before: _Times, after: _Times
+    ) -> tuple[Layer, ...]:
+        """Describe the layers, of which some have other forms than the cost model's."""
+        layers = []
+        for name, forms in self._offered.items():
+            op_type, shape = before.describe(name)
+            times = before.of(name), (after if name in winners else before).of(name)
+            form = winners.get(name, forms[0])
+            layers.append(Layer(name, op_type, shape, forms[0], times[0], form, times[1]))
+        return tuple(layers)
 
 
 class _Times:

@@ -313,11 +313,24 @@ def inspect(model: Source) -> None:
 def machine(
     threads: Annotated[list[int], typer.Option("--threads", "-t")] = [1, 2],  # noqa: B006
     fresh: Annotated[bool, typer.Option("--fresh", help="Measure again.")] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help="Measure how good the choices of forms are (minutes).")
+    ] = False,
+    models: Annotated[
+        list[str], typer.Option("--model", help="With --check: ONNX files, or names of the zoo.")
+    ] = [],  # noqa: B006
 ) -> None:
-    """Show this machine's caches, arithmetic units, bandwidth and roofline, as measured."""
+    """Measure this machine, in 20 seconds, and show its units, bandwidths and cost model."""
     from .machine import print_machine
 
-    print_machine(threads, console, fresh)
+    if not check:
+        print_machine(threads, console, fresh)
+        return
+    from .choice_check import NETWORKS, check_choices
+    from .progress import status
+
+    with status("measuring") as tell:
+        check_choices(models or NETWORKS, threads[0], console, tell)
 
 
 @app.command()

@@ -9,9 +9,12 @@ from rich.console import Console
 
 from ..kernels.amx import PRODUCTS
 from ..kernels.cpu.units import TILE_UNITS, UNITS
+from ..kernels.machine_costs import measured_costs
 from ..kernels.target import target
 from ..kernels.unit_rates import rates
 from . import text
+from .cost_fit import Disturbed, Measured, measured
+from .progress import status
 from .roofline import SIZES, Roofline, roofline
 
 if TYPE_CHECKING:
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def print_machine(threads: Sequence[int], console: Console, fresh: bool = False) -> None:
-    """Print what is known and was measured of this machine.
+    """Measure this machine where that is not done yet, and print what is known of it.
 
     Parameters
     ----------
@@ -27,10 +30,23 @@ def print_machine(threads: Sequence[int], console: Console, fresh: bool = False)
         Numbers of threads whose rooflines are shown.
     console : Console
     fresh : bool
-        Measure again (about a second for each number of threads).
+        Measure again, in about 20 seconds.
     """
-    ceilings = [roofline(count, fresh) for count in threads]
-    text.show(console, _processor(), _units(rates(fresh=fresh)), _bandwidth(ceilings))
+    with status("measuring: units and bandwidth") as tell:
+        ceilings = [roofline(count, fresh) for count in threads]
+        units = rates(fresh=fresh)
+        try:
+            found = measured(fresh, lambda what: tell(f"measuring: {what}"))
+        except Disturbed as reason:
+            found = None
+            problem = f"{reason}; forms of steps are chosen by costs of its processor's family"
+    text.show(console, _processor(), _units(units), _bandwidth(ceilings))
+    if found is None:
+        console.print(problem, highlight=False, soft_wrap=True)
+        return
+    text.show(console, *map(_tiles, found.tiles.items()), _vectors(found), *_model(found))
+    if measured_costs() is None:
+        console.print("not kept: there is no cache folder that can be written", highlight=False)
 
 
 def _processor() -> Table:
@@ -74,3 +90,40 @@ def _bandwidth(ceilings: Sequence[Roofline]) -> Table:
 
 def _bytes(count: int) -> str:
     return f"{count >> 20} MiB" if count >= 1 << 20 else f"{count >> 10} KiB"
+
+
+def _tiles(measured_tiles: tuple[str, dict[str, float]]) -> Table:
+    """Share of the peak that tiles reach, by rows; a column for vectors and depth of a sum."""
+    form, costs = measured_tiles
+    keys = [tuple(map(int, key.split(" x "))) for key in costs]
+    columns = sorted({key[1:] for key in keys})
+    heads = [f"{vectors} x {depth}:" for vectors, depth in columns]
+    table = text.table(f"tiles, operands in {form}, of the peak", "rows", *heads)
+    shares = dict(zip(keys, costs.values(), strict=True))
+    for rows in sorted({key[0] for key in keys}):
+        cells = [shares.get((rows, *column)) for column in columns]
+        table.add_row(str(rows), *("" if cost is None else f"{1 / cost:.2f}" for cost in cells))
+    return table
+
+
+def _vectors(found: Measured) -> Table:
+    """What accesses of vectors, and of threads, take."""
+    table = text.table("in the first cache, a vector", "", "multiply-adds:")
+    for name, cost in found.vectors.items():
+        table.add_row(name, f"{cost:.2f}")
+    if found.sharing is not None:
+        table.add_row("sharing a step between two threads", f"{found.sharing.exchange:.0f} ns")
+        table.add_row("waking a thread", f"{found.sharing.waking / 1e3:.1f} us")
+    return table
+
+
+def _model(found: Measured) -> tuple[Table, Table]:
+    """Coefficients of the cost model, and how well they fit."""
+    table = text.table("cost model, in multiply-adds of vectors", "of", "coefficient", ":")
+    for name, part in found.costs._asdict().items():
+        for term, number in part._asdict().items() if hasattr(part, "_asdict") else [("", part)]:
+            table.add_row(name, term, f"{number:g}")
+    fits = text.table("fit of the cost model", "to", "trials:", "mean error:", "largest:")
+    for fit in found.fits:
+        fits.add_row(fit.name, str(fit.trials), f"{fit.error:.1%}", f"{fit.worst:.1%}")
+    return table, fits

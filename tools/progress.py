@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from . import text
@@ -18,3 +19,13 @@ def shown(items: Iterable[T], title: str) -> Iterable[T]:
     from rich.progress import track
 
     return track(items, title, console=text.console(stderr=True), transient=True)
+
+
+@contextmanager
+def status(title: str) -> Iterator[Callable[[str], None]]:
+    """Show what is being done, where somebody sees it; the value changes the text."""
+    if not sys.stderr.isatty():
+        yield lambda title: None
+        return
+    with text.console(stderr=True).status(title) as shown_status:
+        yield shown_status.update

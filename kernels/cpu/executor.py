@@ -59,10 +59,6 @@ from ..atomics import cycles
 from ..registry import Pointer, kernel
 from ..simd import load_i64, store_i64
 
-OPERATIONS_PER_NS, BYTES_PER_NS = 32, 32
-"""What one thread does in the small steps of real models, whose data is in cache."""
-ALONE_NS = 1000
-"""A step that takes no longer is not shared: half of it is not worth an exchange of lines."""
 LONG_NS = 32_000
 """A step that takes longer has many parts."""
 SLICED_NS = 50_000_000
@@ -251,17 +247,20 @@ def fill(
 @kernel
 def schedule(
     thread: int, part: int, until: int, parts: int, costs: Pointer, count: int, values: Pointer,
-    steps: Pointer,
+    steps: Pointer, operations_per_ns: int, bytes_per_ns: int, alone_ns: int,
 ) -> int:  # fmt: skip
-    """Cut steps into parts, by what they cost; fill in where runs of steps of one part end."""
+    """Cut steps into parts, by what they cost; fill in where runs of steps of one part end.
+
+    The last three are those of ``kernels.costs.SharingCosts``.
+    """
     end = 0
     for i in range(count - 1, -1, -1):
         cost, step = COST_COLUMNS * i, STEP_COLUMNS * i
         operations = load_i64(values, load_i64(costs, cost + COST_OPERATIONS))
         bytes_ = load_i64(values, load_i64(costs, cost + COST_BYTES))
-        ns = operations // OPERATIONS_PER_NS + bytes_ // BYTES_PER_NS
+        ns = operations // operations_per_ns + bytes_ // bytes_per_ns
         is_beyond = operations == OVERFLOW or bytes_ == OVERFLOW
-        if ns > ALONE_NS or is_beyond:
+        if ns > alone_ns or is_beyond:
             parts = SLICED_PARTS if ns > SLICED_NS or is_beyond else MANY_PARTS
             is_short = ns < LONG_NS and not is_beyond
             store_i64(steps, step + STEP_PARTS, FEW_PARTS if is_short else parts)

@@ -21,9 +21,9 @@ from ..trials import fastest
 from .sum_stores import FIRST, LAST
 from .tile import OPERANDS, tile
 
-_SHAPES, _LENGTH = ((14, 2), (6, 4)), 128
+_SHAPES, LENGTH = ((14, 2), (6, 4)), 128
 """Tiles that both forms can have, and a sum whose weights stay in the first-level cache."""
-_TILES, _TURNS = 128, 100  # about 50 us each
+TILES, _TURNS = 128, 100  # about 50 us each
 
 
 @functools.cache
@@ -39,8 +39,12 @@ def operand_form() -> str:
 
 def max_rows(nv: int) -> int:
     """Most rows of a tile: accumulators, weights and a number that is spread must fit."""
-    spread = operand_form() == "register"
-    return min((REGISTERS - nv - spread) // nv, 14)
+    return most_rows(nv, operand_form())
+
+
+def most_rows(nv: int, form: str) -> int:
+    """Most rows of a tile whose operands have a form."""
+    return min((REGISTERS - nv - (form == "register")) // nv, 14)
 
 
 def _fastest() -> str:
@@ -54,20 +58,22 @@ def _fastest() -> str:
 
 
 def tile_operations(rows: int, vectors: int) -> int:
-    """Return the operations of `tile_run`."""
-    return 2 * rows * vectors * LANES * _LENGTH * _TILES
+    """Return the operations of `tile_run` with a sum of the usual length."""
+    return 2 * rows * vectors * LANES * LENGTH * TILES
 
 
-def tile_run(rows: int, vectors: int, form: str) -> Callable[[], Any]:
+def tile_run(
+    rows: int, vectors: int, form: str, length: int = LENGTH, tiles: int = TILES
+) -> Callable[[], Any]:
     """Return what runs a tile of so many rows and vectors some times, on numbers in a cache."""
     width = vectors * LANES
     kernel = tile(rows, vectors, "f32", form)
     arrays = {
-        "a": np.ones((rows, _LENGTH), np.float32),
-        "b": np.ones((_LENGTH, width), np.float32),
+        "a": np.ones((rows, length), np.float32),
+        "b": np.ones((length, width), np.float32),
         "c": np.zeros((rows, width), np.float32),
     }
-    sizes = {"lda": _LENGTH, "ldc": width, "length": _LENGTH, "n": width, "rows": _TILES}
+    sizes = {"lda": length, "ldc": width, "length": length, "n": width, "rows": tiles}
     ones = dict.fromkeys(("s0", "s1", "tiles"), 1)
     values = dict.fromkeys(kernel.fields, 0) | arrays | sizes | ones
     record = kernel.record(**values | {"ahead": arrays["b"], "flags": FIRST | LAST})

@@ -6,18 +6,14 @@ import functools
 
 import numpy as np
 
-from ..target import EMBEDDED_BROADCAST, LANES
+from ..costs import TileCosts, tile_terms
+from ..machine_costs import machine_costs
+from ..target import LANES
 from .operands import max_rows
 
-# Measured on cores with AVX2 (AMD Zen 3) and AVX-512 (Zen 4, where a multiply-add takes both
-# units). A tile's fixed cost, beside that of its stores:
-_TILE_CYCLES = 10.0 if EMBEDDED_BROADCAST else 30.0
-# A chain of multiply-adds has a latency of four cycles, and is never fed without a gap.
-_LATENCY_CYCLES = 4.5
-# Two loads a cycle are never reached.
-_LOAD_CYCLES = 0.75
-# What spreading a number over a vector adds to the multiply-adds that use it.
-_SPREAD_CYCLES = 0.2
+_READ_AGAIN = 0.02
+"""What it adds to a product to read its image once. A tile of n vectors reads it once for each n;
+in networks it is further away than in trials, whose costs differ by less than that."""
 
 
 def pack_matrix(b: np.ndarray, nv: int) -> np.ndarray:
@@ -65,42 +61,62 @@ def pack_points(points: np.ndarray, groups: int, nv: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def choose_tile(width: int | None, out_channels: int, depth: int) -> tuple[int, int]:
+def choose_tile(
+    width: int | None, out_channels: int, depth: int, stride: int | None = None
+) -> tuple[int, int]:
     """Choose the cheapest tile; see `rank_tiles`."""
-    return rank_tiles(width, out_channels, depth)[0]
+    return rank_tiles(width, out_channels, depth, stride)[0]
+
+
+def rank_tiles(
+    width: int | None, out_channels: int, depth: int, stride: int | None = None
+) -> tuple[tuple[int, int], ...]:
+    """List (rows, vectors) of tiles for rows of ``width`` pixels (None: unknown, long), by cost.
+
+    A row is split nearly evenly, so a tile may have fewer rows than it could. Pixels are ``stride``
+    bytes apart; None: as far as ``depth`` numbers.
+    """
+    stride = 4 * depth if stride is None else stride
+    ranked = _ranked(width, out_channels, depth, stride, machine_costs().tile)
+    return tuple((rows, nv) for _, rows, nv in ranked)
+
+
+def pixel_cost(
+    width: int | None, out_channels: int, depth: int, stride: int | None = None
+) -> float:
+    """Return what all sums of a pixel cost with the cheapest tile; see `rank_tiles`."""
+    stride = 4 * depth if stride is None else stride
+    return _ranked(width, out_channels, depth, stride, machine_costs().tile)[0][0]
 
 
 @functools.cache
-def rank_tiles(width: int | None, out_channels: int, depth: int) -> tuple[tuple[int, int], ...]:
-    """List (rows, vectors) of tiles for rows of ``width`` pixels (None: unknown, long), by cost.
-
-    The cost of a tile is the largest of its multiply-adds, its loads and the latency of a chain
-    of multiply-adds, per step of a reduction of ``depth`` steps, plus a fixed part; a row is split
-    nearly evenly, so a tile may have fewer rows than it could.
-    """
+def _ranked(
+    width: int | None, out_channels: int, depth: int, stride: int, model: TileCosts
+) -> tuple[tuple[float, int, int], ...]:
+    """List the cost of a pixel, rows and vectors of tiles, the cheapest first."""
     candidates = []
-    vectors = -(-out_channels // LANES)
-    for nv in range(1, min(vectors, 4) + 1):
-        limit = max_rows(nv)
-        pixels = width or 10 * limit
-        pieces = -(-pixels // limit)
-        size, larger = divmod(pixels, pieces)
-        full, tail = divmod(vectors, nv)
-        cycles = 0.0
-        for count, rows in ((larger, size + 1), (pieces - larger, size)):
-            cycles += count * full * _tile_cycles(rows, nv, depth)
-            cycles += count * _tile_cycles(rows, tail, depth) if tail else 0.0
-        # Of two that cost the same, the narrower.
-        candidates.append((cycles / pixels * 1.001**nv, limit, nv))
-    return tuple((rows, nv) for _, rows, nv in sorted(candidates))
+    for nv in range(1, min(-(-out_channels // LANES), 4) + 1):
+        terms = pixel_terms(width, out_channels, depth, stride, nv, model.chain)
+        candidates.append((model.of(terms) * (1 + _READ_AGAIN / nv), max_rows(nv), nv))
+    return tuple(sorted(candidates))
 
 
-def _tile_cycles(rows: int, nv: int, depth: int) -> float:
-    if EMBEDDED_BROADCAST:
-        step = max(rows * (nv + _SPREAD_CYCLES), _LATENCY_CYCLES)
-    else:
-        step = max(rows * nv / 2, (rows + nv) * _LOAD_CYCLES, _LATENCY_CYCLES)
-    return depth * step + _TILE_CYCLES + 2 * rows * nv
+def pixel_terms(
+    width: int | None, out_channels: int, depth: int, stride: int, nv: int, chain: float
+) -> tuple[float, ...]:
+    """Return what the coefficients of tiles of ``nv`` vectors are multiplied by, for a pixel."""
+    limit = max_rows(nv)
+    pixels = width or 10 * limit
+    pieces = -(-pixels // limit)
+    size, larger = divmod(pixels, pieces)
+    full, tail = divmod(-(-out_channels // LANES), nv)
+    kinds = [(larger * full, size + 1, nv), ((pieces - larger) * full, size, nv)]
+    if tail:
+        kinds += [(larger, size + 1, tail), (pieces - larger, size, tail)]
+    terms = [(count, tile_terms(rows, n, depth, stride, chain)) for count, rows, n in kinds]
+    return tuple(
+        sum(count * each[i] for count, each in terms) / pixels for i in range(len(terms[0][1]))
+    )
 
 
 def tile_rows(width: int, mr: int) -> set[int]:

@@ -32,8 +32,7 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     window = Window.of(node, kernel_sizes(node))
     bias = node.input(2)
     epilogue = Epilogue.match(emit, node, group.body, 1)
-    if node.required(0).rank == 5 and epilogue.nodes:
-        # Kernels over rows know of no slices: what they would do becomes a step of its own.
+    if _is_beyond(node, groups, epilogue):
         _lower_conv(emit, node, Group([node], node))
         emit_pointwise(emit, Group(group.body))
         return
@@ -65,6 +64,18 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
         epilogue=epilogue,
     )
     emit_convolution(emit, conv)
+
+
+def _is_beyond(node: Node, groups: int, epilogue: Epilogue) -> bool:
+    """Tell whether what follows a convolution has to be a step of its own.
+
+    Kernels over rows know of no slices, and those of depthwise convolutions of no residuals.
+    """
+    if node.required(0).rank == 5:
+        return bool(epilogue.nodes)
+    filters = node.required(1).dims
+    is_depthwise = filters[1] == 1 and filters[0] == groups != 1
+    return is_depthwise and epilogue.residual is not None
 
 
 register(

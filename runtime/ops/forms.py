@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ...kernels.bfloat_terms import PRODUCTS
-from ...kernels.cpu import control, packing
+from ...kernels.cpu import control
 from ...kernels.unit_rates import bfloat16_speed
 from ..choices import Form
 from ..emission import Emission
@@ -19,10 +19,8 @@ from .half_images import in_halves, vectors_take
 from .pooled import find_pool
 from .term_products import emit_terms, may_split, terms_of
 from .term_products import pays as pays_by_terms
-from .tiles import amx_sizes
+from .tiles import amx_sizes, rank_tiles_of
 from .winograd import emit_winograd, form_of, gain_of, legal_forms, pays
-
-_MOST_TILES = 3
 
 
 def emit_convolution(emit: Emission, conv: Convolution) -> None:
@@ -112,10 +110,7 @@ def _forms(emit: Emission, conv: Convolution) -> list[Form]:
     by_amx = amx_sizes(conv)
     if by_amx is not None:
         return [Form("direct", by_amx)]
-    width = conv.row_pixels
-    out_channels, depth = conv.out_channels * (conv.itemsize // 4), conv.filters[0].size
-    tiles = packing.rank_tiles(width if isinstance(width, int) else None, out_channels, depth)
-    forms = [Form("direct", tile) for tile in tiles[:_MOST_TILES]]
+    forms = [Form("direct", tile) for tile in rank_tiles_of(conv)]
     forms += [Form("winograd", sizes) for sizes in legal_forms(emit, conv)]
     cheapest = form_of(emit, conv)
     if cheapest is not None:

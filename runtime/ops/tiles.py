@@ -37,15 +37,13 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
     """
     # Vectors of larger elements are as many as float32 would need for more channels.
     out_channels = conv.out_channels * (conv.itemsize // 4)
-    pixels, depth = conv.row_pixels, conv.sum_length
+    pixels = conv.row_pixels
     width = pixels if isinstance(pixels, int) and pixels else None  # of no pixels there is no step
     by_amx = amx_sizes(conv)
     if by_amx is not None:
         mr, nv = by_amx
     elif isinstance(out_channels, int):
-        mr, nv = chosen or packing.choose_tile(
-            width, out_channels, depth if isinstance(depth, int) else _LONG_SUM
-        )
+        mr, nv = chosen or rank_tiles_of(conv)[0]
     else:
         mr, nv = max_rows(2), 2
     if width is None or all_rows:
@@ -57,6 +55,20 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
         rows = packing.tile_rows(width, mr)
     kind, ending = conv.kind, conv.epilogue.ending
     return tile_fields(mr, nv, out_channels, rows, kind, ending, by_amx is not None)
+
+
+def rank_tiles_of(conv: Convolution) -> tuple[tuple[int, int], ...]:
+    """List (rows, vectors) of tiles of a direct convolution by cost."""
+    width, depth, stride = conv.row_pixels, conv.sum_length, conv.x.strides[-1]
+    columns = conv.out_channels
+    assert isinstance(columns, int)
+    known = stride * conv.window.columns.stride * conv.itemsize if isinstance(stride, int) else None
+    return packing.rank_tiles(
+        width if isinstance(width, int) and width else None,
+        columns * (conv.itemsize // 4),
+        depth if isinstance(depth, int) else _LONG_SUM,
+        known,
+    )
 
 
 def amx_sizes(conv: Convolution) -> tuple[int, int] | None:

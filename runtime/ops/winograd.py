@@ -28,7 +28,7 @@ from .windows import (
     slices_of,
     stride_fields,
 )
-from .winograd_costs import Costs, choose, counts, gain, tiles_of
+from .winograd_costs import Layer, choose, counts, gain, tiles_of
 
 # Bytes of points and products that are worked on at a time, and the fewest tiles: fewer would
 # not use the weights often enough.
@@ -67,7 +67,7 @@ def form_of(emit: Emission, conv: Convolution, speed: float = 1.0) -> tuple[int,
     legal = legal_forms(emit, conv)
     if not legal:
         return None
-    kernel, strides, channels, out_channels, groups, slices, kind = _costs(conv)
+    kernel, strides, channels, out_channels, groups, slices, kind = _layer(conv)
     size = _known_sizes(conv)
     best = choose(kernel, size, channels, out_channels, groups, strides, slices, speed, kind)
     return best if best in legal else None
@@ -77,7 +77,7 @@ def gain_of(emit: Emission, conv: Convolution) -> float:
     """Return how many times as fast as the direct convolution the cheapest form is."""
     if not legal_forms(emit, conv):
         return 1.0
-    kernel, strides, channels, out_channels, groups, *_ = _costs(conv)
+    kernel, strides, channels, out_channels, groups, *_ = _layer(conv)
     return gain(kernel, _known_sizes(conv), channels, out_channels, groups, strides)
 
 
@@ -90,9 +90,9 @@ def _known_sizes(conv: Convolution) -> tuple[int, int, int]:
 
 def pays(conv: Convolution, tile: tuple[int, int]) -> Dim:
     """Return 1 where a form costs less than the direct one at the sizes of a run, else 0."""
-    costs, (images, *sizes) = _costs(conv), _sizes(conv)
+    layer, (images, *sizes) = _layer(conv), _sizes(conv)
     tiles = images * product(ceil_divide(size, m) for size, m in zip(sizes, tile, strict=True))
-    return costs.prefer(tile, tiles, images * product(sizes))
+    return layer.prefer(tile, tiles, images * product(sizes))
 
 
 def _sizes(conv: Convolution) -> tuple[Dim, Dim, Dim]:
@@ -100,10 +100,10 @@ def _sizes(conv: Convolution) -> tuple[Dim, Dim, Dim]:
     return conv.y.shape[0] * slices_of(conv.y.shape), *height_width(conv.y.shape)
 
 
-def _costs(conv: Convolution) -> Costs:
+def _layer(conv: Convolution) -> Layer:
     out_channels, channels = conv.filters.shape[0] // conv.groups, conv.filters.shape[1]
     kernel, strides, slices = conv.window.kernel, conv.window.strides, conv.window.depth.taps
-    return Costs(kernel, strides, channels, out_channels, conv.groups, slices, conv.kind)
+    return Layer(kernel, strides, channels, out_channels, conv.groups, slices, conv.kind)
 
 
 class _Points(NamedTuple):
@@ -181,7 +181,7 @@ def _points(conv: Convolution, tile: tuple[int, int], pool: int, x: Tensor) -> _
 def _blocks(conv: Convolution, tile: tuple[int, int], points: _Points) -> dict[str, Any]:
     """Fields of the products: the tiles of pixels of a block, and the tiles of the products."""
     out_channels, channels = conv.filters.shape[0], points.weights.shape[1]
-    count, sums, _ = counts(tile, conv.window.kernel, conv.window.strides)
+    count, sums = counts(tile, conv.window.kernel, conv.window.strides)
     words = count * channels * conv.groups + sums * out_channels
     block = max(_LEAST_TILES, _BLOCK_BYTES // (words * 4))
     down, across = (

@@ -1,14 +1,17 @@
-"""Costs of Winograd's forms of convolutions beside the direct one, in cycles."""
+"""Costs of Winograd's forms of convolutions beside the direct one (``kernels.costs``)."""
 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ...kernels.cpu import cook_toom
+from ...kernels.costs import WinogradCosts
+from ...kernels.cpu import cook_toom, packing
 from ...kernels.cpu.winograd_bytes import TAPS
+from ...kernels.machine_costs import machine_costs
 from ...kernels.target import LANES
 from ...kernels.unit_rates import pair_speed, vector_integer_speed
 from ..symbolic import Dim, maximum, minimum
@@ -17,45 +20,16 @@ from ..symbolic import Dim, maximum, minimum
 _OUTPUTS = {(1, 1): (1,), (3, 1): (2, 4), (5, 1): (2,), (3, 2): (2, 4)}
 
 
-class _Units(NamedTuple):
-    """What convolutions of a kind take, in vectors of words of 4 bytes.
-
-    Attributes
-    ----------
-    direct, products
-        Multiply-adds a cycle in direct convolutions, and in products of points.
-    inward, outward
-        Cycles a vector of a point through both transforms.
-    spread
-        Words of points that a word of the image has.
-    """
-
-    direct: float
-    products: float
-    inward: float
-    outward: float
-    spread: int = 1
-
-
-# Measured on cores with AVX2 (AMD Zen 3; bytes Zen 4) and AVX-512 (Zen 4), as are the cycles a byte
-# of weights, which come from memory while others are used. Those of bytes are for units as fast as
-# four times, and twice, float32.
-if LANES == 16:
-    _FLOATS, _WEIGHT_CYCLES = _Units(0.97, 0.98, 8.8, 8.8), 0.15
-    _BYTES = _Units(0.93, 0.92, 5.0, 9.0, 2)
-else:
-    _FLOATS, _WEIGHT_CYCLES = _Units(1.9, 1.74, 5.0, 5.0), 0.3
-    _BYTES = _Units(1.6, 1.5, 3.4, 7.9, 2)
-# Adding a product to the sum over the polyphase components of a strided filter, in vectors of a
-# transform.
-_SUM = 0.3
+# Words of points that a word of the image has, by kind.
+_SPREAD = {"f32": 1, "u8": 2}
 # More points mean larger errors and weights; they have to be worth it.
 _PREFERENCE = 1.05
-# Units that the direct form's cycles for a pixel are counted in, when a run compares costs.
+# Tiles from which products of points take as long as those of any number.
+_MANY_TILES = 256
+# Units that the direct form's cost of a pixel is counted in, when a run compares costs.
 _UNITS = 1 << 10
 
 
-@functools.cache
 def choose(
     kernel: tuple[int, int], size: tuple[int, int, int], channels: int, out_channels: int,
     groups: int, strides: tuple[int, int] = (1, 1), slices: int = 1, speed: float = 1.0,
@@ -80,17 +54,15 @@ def choose(
     kind : str
         ``"f32"``, or ``"u8"``.
     """
-    images, height, width = size
-    costs = Costs(kernel, strides, channels, out_channels, groups, slices, kind)
+    layer = Layer(kernel, strides, channels, out_channels, groups, slices, kind)
     best: tuple[float, tuple[int, int] | None] = (
-        costs.direct.at(images * height * width) / speed / _PREFERENCE,
+        layer.direct(size[2]).at(math.prod(size)) / speed / _PREFERENCE,
         None,
     )
-    for mh, mw in tiles_of(kernel, strides, kind):
-        tiles = images * math.ceil(height / mh) * math.ceil(width / mw)
-        cycles = costs.by_tiles((mh, mw)).at(tiles)
-        if cycles < best[0] / (_PREFERENCE if best[1] else 1):
-            best = cycles, (mh, mw)
+    for tile in tiles_of(kernel, strides, kind):
+        cost = layer.by_tiles(tile, count_tiles(size, tile)).at(count_tiles(size, tile))
+        if cost < best[0] / (_PREFERENCE if best[1] else 1):
+            best = cost, tile
     return best[1]
 
 
@@ -99,91 +71,111 @@ def gain(
     groups: int, strides: tuple[int, int], kind: str = "f32",
 ) -> float:  # fmt: skip
     """Return how many times as fast as the direct convolution the cheapest form is."""
-    images, height, width = size
     tile = choose(kernel, size, channels, out_channels, groups, strides, kind=kind)
     if tile is None:
         return 1.0
-    costs = Costs(kernel, strides, channels, out_channels, groups, 1, kind)
-    tiles = images * math.ceil(height / tile[0]) * math.ceil(width / tile[1])
-    return costs.direct.at(images * height * width) / costs.by_tiles(tile).at(tiles)
+    layer = Layer(kernel, strides, channels, out_channels, groups, 1, kind)
+    tiles = count_tiles(size, tile)
+    return layer.direct(size[2]).at(math.prod(size)) / layer.by_tiles(tile, tiles).at(tiles)
+
+
+def count_tiles(size: tuple[int, int, int], tile: tuple[int, int]) -> int:
+    """Count the tiles of images: so many, of so many rows and columns of pixels."""
+    images, *sides = size
+    return images * math.prod(math.ceil(n / m) for n, m in zip(sides, tile, strict=True))
 
 
 class Cost(NamedTuple):
-    """Cycles of a form for a number of pixels, or of tiles: ``beside`` and products for each.
+    """Cost of a form for a number of pixels, or of tiles: ``beside`` and products for each.
 
-    Products take as long at least as their weights take to come from memory.
+    Products take as long at least as their weights take to come from memory; ``once`` is for all.
     """
 
     each: float
     least: float
     beside: float = 0.0
+    once: float = 0.0
 
     def at(self, count: int) -> float:
-        """Cycles for so many."""
-        return count * self.beside + max(count * self.each, self.least)
+        """Cost of so many."""
+        return self.once + count * self.beside + max(count * self.each, self.least)
 
     def of(self, count: Dim, unit: float) -> Dim:
-        """Whole units of cycles for a number that a run tells."""
-        each, least, beside = (max(round(number / unit), 0) for number in self)
-        return count * beside + maximum(count * each, least)
+        """Cost, in whole units, of a number that a run tells."""
+        each, least, beside, once = (max(round(number / unit), 0) for number in self)
+        return count * beside + maximum(count * each, least) + once
 
 
-class Costs(NamedTuple):
-    """What the cycles of a convolution depend on besides its sizes; see ``choose``."""
+class Layer(NamedTuple):
+    """What the cost of a convolution depends on besides its sizes; see `choose`."""
 
     kernel: tuple[int, int]
     strides: tuple[int, int]
     channels: int
     out_channels: int
-    groups: int
-    slices: int
+    groups: int = 1
+    slices: int = 1
     kind: str = "f32"
 
     @property
-    def units(self) -> _Units:
-        """What its kind takes."""
-        return _units(self.kind)
-
-    @property
-    def _products(self) -> int:
-        return self.channels * self.out_channels * self.groups * self.slices
+    def _model(self) -> WinogradCosts:
+        """Coefficients of its kind; those of bytes by the measured rates of its units."""
+        if self.kind == "f32":
+            return machine_costs().floats
+        model = machine_costs().byte_words
+        direct = model.direct * 4 / vector_integer_speed()
+        return model._replace(direct=direct, products=model.products * 2 / pair_speed())
 
     @property
     def _fetch(self) -> float:
-        return self._products * 4 * _WEIGHT_CYCLES
+        """Cost of the weights of a tap from memory."""
+        weights = self.channels * self.out_channels * self.groups * self.slices
+        return 4 * weights * machine_costs().fetch
 
-    @property
-    def direct(self) -> Cost:
-        """Cost of the direct form, by pixels."""
-        taps = self.kernel[0] * self.kernel[1]
-        return Cost(taps * (self._products / LANES) / self.units.direct, taps * self._fetch)
+    def pixel_terms(self, width: int | None = None) -> float:
+        """What the products of a pixel cost, in rows of so many; None: not known, and many."""
+        depth = math.prod(self.kernel) * self.channels * self.slices
+        stride = 4 * self.channels * self.groups * self.strides[1]
+        return self.groups * packing.pixel_cost(width, self.out_channels, depth, stride)
 
-    def by_tiles(self, tile: tuple[int, int]) -> Cost:
-        """Cost of Winograd's form of a tile, by tiles."""
-        points, sums, matrices = counts(tile, self.kernel, self.strides)
-        units = self.units
-        inward = units.spread * self.channels * self.slices * points
-        outward = self.out_channels * (sums + (points - sums) * _SUM)
+    def tile_terms(
+        self, tile: tuple[int, int], tiles: int | None = None
+    ) -> tuple[float, float, float]:
+        """What the products of a tile of many cost, and multiply-adds of both its transforms."""
+        points, sums = counts(tile, self.kernel, self.strides)
+        inward, outward = _operations(tile, self.kernel, self.strides)
+        spread = _SPREAD[self.kind]
+        rows = tiles if tiles is not None and tiles < _MANY_TILES else None
+        # A sum is over channels, slices and the polyphase components of a strided filter.
+        depth = max(spread * self.channels * self.slices * points // sums, 1)
+        each = packing.pixel_cost(rows, self.out_channels, depth, 4 * self.channels)
+        before = math.ceil(self.channels * self.groups / LANES) * self.slices
+        after = math.ceil(self.out_channels * self.groups / LANES)
+        return sums * self.groups * each, spread * before * inward, after * outward
+
+    def direct(self, width: int | None = None) -> Cost:
+        """Cost of the direct form, by pixels of rows of so many."""
+        each = self.pixel_terms(width) * self._model.direct
+        return Cost(each, math.prod(self.kernel) * self._fetch)
+
+    def by_tiles(self, tile: tuple[int, int], tiles: int | None = None) -> Cost:
+        """Cost of Winograd's form of a tile, by tiles, of which there are so many."""
+        products, inward, outward = self.tile_terms(tile, tiles)
+        points, _ = counts(tile, self.kernel, self.strides)
+        model = self._model
         return Cost(
-            units.spread * points * (self._products / LANES) / units.products,
-            units.spread * matrices * self._fetch,
-            self.groups * (inward * units.inward + outward * units.outward) / LANES,
+            products * model.products,
+            _SPREAD[self.kind] * points * self._fetch,
+            inward * model.inward + outward * model.outward,
+            points * self.groups * model.point,
         )
 
     def prefer(self, tile: tuple[int, int], tiles: Dim, pixels: Dim) -> Dim:
         """Return 1 where a form costs less than the direct one at the sizes of a run, else 0."""
-        unit = self.direct.each / _UNITS
+        direct = self.direct()
+        unit = direct.each / _UNITS
         own = self.by_tiles(tile).of(tiles, unit / _PREFERENCE)
-        return minimum(maximum(self.direct.of(pixels, unit) - own, 0), 1)
-
-
-@functools.cache
-def _units(kind: str) -> _Units:
-    """Return what a kind takes on this machine: of bytes by the measured rates of its units."""
-    if kind == "f32":
-        return _FLOATS
-    direct = _BYTES.direct * vector_integer_speed() / 4
-    return _BYTES._replace(direct=direct, products=_BYTES.products * pair_speed() / 2)
+        return minimum(maximum(direct.of(pixels, unit) - own, 0), 1)
 
 
 def tiles_of(
@@ -200,12 +192,35 @@ def tiles_of(
 
 def counts(
     tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
-) -> tuple[int, int, int]:
-    """Points of a tile over all polyphase components, sums of products, matrices of weights."""
+) -> tuple[int, int]:
+    """Points of a tile over all polyphase components, and sums of products."""
     sides = [
         cook_toom.components(m, r, stride)
         for m, r, stride in zip(tile, kernel, strides, strict=True)
     ]
     points = math.prod(sum(len(component.b) for component in side) for side in sides)
-    sums = math.prod(len(side[0].b) for side in sides)
-    return points, sums, math.prod(sum(len(component.g) for component in side) for side in sides)
+    return points, math.prod(len(side[0].b) for side in sides)
+
+
+@functools.cache
+def _operations(
+    tile: tuple[int, int], kernel: tuple[int, int], strides: tuple[int, int]
+) -> tuple[int, int]:
+    """Return the multiply-adds of the transforms of a tile: elements of matrices that are not 0."""
+    down, across = (
+        cook_toom.components(m, r, stride)
+        for m, r, stride in zip(tile, kernel, strides, strict=True)
+    )
+    inward = sum(
+        _nonzero(rows.b) * len(columns.b[0]) + len(rows.b) * _nonzero(columns.b)
+        for rows, columns in itertools.product(down, across)
+    )
+    a_rows, a_columns = (
+        cook_toom.matrices(m, cook_toom.longest(r, stride))[0]
+        for m, r, stride in zip(tile, kernel, strides, strict=True)
+    )
+    return inward, _nonzero(a_rows) * len(a_columns[0]) + len(a_rows) * _nonzero(a_columns)
+
+
+def _nonzero(matrix: cook_toom.Matrix) -> int:
+    return sum(number != 0 for row in matrix for number in row)

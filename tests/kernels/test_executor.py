@@ -18,17 +18,19 @@ from sardonyx.kernels.abi import (
 )
 from sardonyx.kernels.cpu import executor
 
+PER_NS, ALONE_NS = 32, 1000
 
-def schedule(
-    *nanoseconds: int, of: int = executor.BYTES_PER_NS, column: int = 1
-) -> tuple[list[int], list[int]]:
+
+def schedule(*nanoseconds: int, of: int = PER_NS, column: int = 1) -> tuple[list[int], list[int]]:
     """Where the run of small steps ends at each step, and the parts, of steps that take so long."""
     costs = np.zeros((len(nanoseconds), 2), np.int64)
     costs[:, column] = np.arange(len(nanoseconds))
     values = of * np.array([*nanoseconds, 0], np.int64)
     costs[:, 1 - column] = len(nanoseconds)
     steps = np.full((len(nanoseconds), STEP_COLUMNS), -1, np.int64)
-    assert executor.schedule(costs=costs, count=len(steps), values=values, steps=steps) == 0
+    rates = {"operations_per_ns": PER_NS, "bytes_per_ns": PER_NS, "alone_ns": ALONE_NS}
+    tables = {"costs": costs, "count": len(steps), "values": values, "steps": steps}
+    assert executor.schedule(**tables, **rates) == 0
     assert (steps[:, [STEP_KERNEL, STEP_RECORD]] == -1).all()
     return steps[:, STEP_END].tolist(), steps[:, STEP_PARTS].tolist()
 
@@ -37,7 +39,7 @@ def ends(*nanoseconds: int, **options: int) -> list[int]:
     return schedule(*nanoseconds, **options)[0]
 
 
-SMALL, LARGE = executor.ALONE_NS, executor.ALONE_NS + 1
+SMALL, LARGE = ALONE_NS, ALONE_NS + 1
 
 
 def test_a_run_of_small_steps_ends_at_a_large_one_or_at_the_end():
@@ -49,8 +51,7 @@ def test_a_run_of_small_steps_ends_at_a_large_one_or_at_the_end():
 
 @pytest.mark.parametrize("column", [0, 1])
 def test_operations_and_bytes_count(column):
-    of = (executor.OPERATIONS_PER_NS, executor.BYTES_PER_NS)[column]
-    assert ends(SMALL, LARGE, of=of, column=column) == [1, 1]
+    assert ends(SMALL, LARGE, column=column) == [1, 1]
 
 
 def test_steps_have_parts_by_their_cost():

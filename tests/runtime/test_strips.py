@@ -123,5 +123,21 @@ def test_small_images_of_known_size_run_apart(rng):
 def test_what_is_read_twice_stays_in_memory(rng):
     net = Net(rng, 16).conv(64, 1)
     wide = net.last
-    net.depthwise(3, pads=[1] * 4).add(wide).conv(16, 1)
+    narrow = net.depthwise(3, pads=[1] * 4).conv(16, 1).last
+    net.last, net.channels = wide, 64
+    net.conv(16, 1).add(narrow)
     check(net.model(), image(rng, 1, 16, 30, 30), joined=1)
+
+
+@pytest.mark.parametrize("epilogue", [(), ("Relu",)])
+def test_a_depthwise_convolution_and_what_is_added_are_two_steps(rng, epilogue):
+    """Its kernel adds no residual; as a convolution of many groups it takes ten times as long."""
+    net = Net(rng, 16).conv(64, 1)
+    wide = net.last
+    net.depthwise(3, pads=[1] * 4).add(wide)
+    for operator in epilogue:
+        net.node(operator, [net.last])
+    model, x = net.model(), image(rng, 1, 16, 30, 30)
+    check(model, x, joined=0)
+    steps = sardonyx.Session(model).profile({"x": x}, runs=1).steps
+    assert sum("depthwise" in step.kernel for step in steps) == 1

@@ -330,12 +330,75 @@ def test_bench_is_measured_in_parts_and_resumed(call, tmp_path, monkeypatch):
     assert written.count("| mobilenet_v2 |") == written.count("| resnet18 |") == 4
 
 
-def test_machine_shows_units_and_bandwidth(call, monkeypatch):
+@pytest.fixture
+def measured_machine(monkeypatch):
+    """A machine of which everything is known but its cost model, and the module that prints it."""
     from sardonyx.tools import machine, roofline
 
     ceilings = roofline.Roofline("test", 2, 400.0, (100.0,) * len(roofline.SIZES))
     monkeypatch.setattr(machine, "roofline", lambda threads, fresh: ceilings)
     monkeypatch.setattr(machine, "rates", lambda *, fresh: {"float32": 200.0, "int8": 800.0})
+    return machine
+
+
+def test_machine_shows_the_cost_model_and_how_well_it_fits(call, measured_machine, monkeypatch):
+    from sardonyx.kernels.cost_tables import FAMILIES
+    from sardonyx.tools import cost_fit, sharing_trials
+
+    costs = FAMILIES[0].costs._replace(fetch=0.125)
+    fits = [cost_fit.Fit("tiles of float32", 72, 0.0064, 0.028)]
+    tiles = {"register": {"1 x 1 x 16": 2.0, "14 x 2 x 64": 1.25}}
+    sharing = sharing_trials.Sharing(207.0, 9100.0)
+    found = cost_fit.Measured(costs, fits, tiles, {"gather": 26.0}, sharing)
+    monkeypatch.setattr(measured_machine, "measured", lambda fresh, progress: found)
+    monkeypatch.setattr(measured_machine, "measured_costs", lambda: None)
+    shown = call("machine", "--threads", 2).stdout
+    assert re.search(r"rows +1 x 16 +2 x 64", shown) and re.search(r"\b14 +0.80", shown)
+    assert re.search(r"gather +26.00", shown) and re.search(r"sharing a step.* 207 ns", shown)
+    assert re.search(r"fetch +0.125", shown) and re.search(r"tile +multiply_add +", shown)
+    assert re.search(r"tiles of float32 +72 +0.6% +2.8%", shown)
+    assert "not kept" in shown
+
+
+def test_machine_says_in_one_line_that_a_measurement_was_disturbed(
+    call, measured_machine, monkeypatch
+):
+    from sardonyx.tools.cost_fit import Disturbed
+
+    def refuse(fresh, progress):
+        raise Disturbed("times of the same kernel differ by 50%")
+
+    monkeypatch.setattr(measured_machine, "measured", refuse)
+    found = call("machine", "--threads", 2)
+    assert found.exit_code == 0
+    assert "differ by 50%; forms of steps are chosen by costs of its processor" in found.stdout
+
+
+def test_machine_checks_its_choices(call, monkeypatch):
+    from sardonyx.runtime.tuning import Layer
+    from sardonyx.tools import choice_check
+
+    layers = (
+        Layer("a", "Conv", (1, 8, 4, 4), "direct 14x1", 1e6, "direct 14x1", 1e6),
+        Layer("b", "Conv", (1, 8, 4, 4), "direct 14x1", 3e6, "winograd 4x4", 2e6),
+    )
+    asked = []
+    monkeypatch.setattr(
+        choice_check, "compare_forms", lambda *args: asked.append(args[2]) or layers
+    )
+    shown = call("machine", "--check", "--model", "mnist", "-t", 2).stdout
+    assert asked == [2]
+    assert re.search(r"mnist +2 +4.000 +3.000 +1.333 +1.50", shown)
+    assert re.search(r"\bb\b.*direct 14x1 +3000.0 +winograd 4x4 +2000.0 +1.500", shown)
+
+
+def test_machine_shows_units_and_bandwidth(call, measured_machine, monkeypatch):
+    from sardonyx.tools.cost_fit import Disturbed
+
+    def refuse(fresh, progress):
+        raise Disturbed("not measured here")
+
+    monkeypatch.setattr(measured_machine, "measured", refuse)
     shown = call("machine", "--threads", 2).stdout
     assert re.search(r"\bint8 +avx512.vpdpbusd.512 +800 +4.00", shown)
     assert re.search(r"\bint16\b.* - +-", shown)

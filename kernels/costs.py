@@ -1,0 +1,179 @@
+"""Cost model of this machine: what kernels take, as linear functions of named terms.
+
+``sardonyx machine`` measures the coefficients and keeps them in the cache folder. Before that,
+those of the processor's family are used (`cost_tables`). All are times, in multiply-adds of a
+vector of float32 that a core does meanwhile at its peak, so they do not depend on the clock; those
+of threads are in nanoseconds. Whoever chooses between forms of a step asks ``machine_costs``:
+
+- `TileCosts`: tiles of convolutions and products (``cpu.packing``);
+- `WinogradCosts`: Winograd's forms beside the direct one (``runtime.ops.winograd_costs``);
+- `SharingCosts`: which steps threads share (``cpu.executor``).
+
+The coefficients are those of a least-squares fit without negative ones (``tools.cost_fit``), as
+tract fits them (``linalg/cost_model`` in github.com/sonos/tract).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
+
+from .target import target
+
+_PAGE = 4096
+
+
+class TileCosts(NamedTuple):
+    """Coefficients of a tile of ``rows`` and ``vectors`` that sums ``depth`` products.
+
+    Attributes
+    ----------
+    multiply_add
+        ``depth * rows * vectors``: multiply-adds.
+    spread
+        ``depth * rows``: numbers of the image, each spread over a vector.
+    weight
+        ``depth * vectors``: vectors of weights that are loaded.
+    gap
+        ``depth * max(chain - rows * vectors, 0)``: multiply-adds that too few sums leave undone,
+        since each waits for the one before.
+    conflict
+        ``depth * max(rows - lines, 0)``: rows that are a stride apart beyond the lines that the
+        first-level cache has for such addresses.
+    result
+        ``rows * vectors``: vectors of sums that are finished and stored.
+    row
+        ``rows``: places in memory where results go, and whence what is added comes.
+    tile
+        1.
+    chain
+        Sums that hide the latency of a multiply-add; no coefficient.
+    """
+
+    multiply_add: float
+    spread: float
+    weight: float
+    gap: float
+    conflict: float
+    result: float
+    row: float
+    tile: float
+    chain: float
+
+    def of(self, terms: Sequence[float]) -> float:
+        """Return the cost of what has some terms."""
+        return sum(c * term for c, term in zip(self[:-1], terms, strict=True))
+
+
+def tile_terms(rows: int, vectors: int, depth: int, stride: int, chain: float) -> tuple[float, ...]:
+    """Return what each coefficient of a tile is multiplied by, in their order.
+
+    Rows of the image are ``stride`` bytes apart.
+    """
+    sums = rows * vectors
+    gap = depth * max(chain - sums, 0.0)
+    conflict = depth * max(rows - _lines_at(stride), 0)
+    return (depth * sums, depth * rows, depth * vectors, gap, conflict, sums, rows, 1.0)
+
+
+def _lines_at(stride: int) -> int:
+    """Return how many lines, a stride apart, the first-level cache holds.
+
+    Its sets are chosen by bits 6 to 11 of an address: those of a page, which are known before the
+    address is translated.
+    """
+    ways = max(target().l1 // _PAGE, 1)
+    return ways * _PAGE // math.gcd(stride, _PAGE)
+
+
+class WinogradCosts(NamedTuple):
+    """Coefficients of a convolution in Winograd's form, and in the direct one.
+
+    Attributes
+    ----------
+    direct, products
+        What `TileCosts` say of the sums of the direct form, and of products of points.
+    inward, outward
+        Multiply-adds of vectors in the transforms of the image and of the result: elements of their
+        matrices that are not zero.
+    point
+        Products of a point, whatever the number of tiles.
+    """
+
+    direct: float
+    products: float
+    inward: float
+    outward: float
+    point: float
+
+
+class SharingCosts(NamedTuple):
+    """What threads of a team take.
+
+    Attributes
+    ----------
+    operations_per_ns, bytes_per_ns
+        What one thread does in the small steps of real models, whose data is in a cache.
+    alone_ns
+        A step that takes no longer is done by one thread: half of it is not worth what it takes
+        to share it.
+    """
+
+    operations_per_ns: int
+    bytes_per_ns: int
+    alone_ns: int
+
+
+class Costs(NamedTuple):
+    """Cost model of a processor; see the module.
+
+    Attributes
+    ----------
+    tile
+        Of tiles.
+    floats, byte_words
+        Of Winograd's forms of float32, and of bytes by units that multiply words and pairs four
+        and two times as fast as float32.
+    fetch
+        A byte of weights that comes from memory.
+    sharing
+        Of threads.
+    """
+
+    tile: TileCosts
+    floats: WinogradCosts
+    byte_words: WinogradCosts
+    fetch: float
+    sharing: SharingCosts
+
+    def to_text(self) -> str:
+        """Return a line that `from_text` reads."""
+        return json.dumps(self)
+
+    @classmethod
+    def from_text(cls, line: str) -> Self:
+        """Return the costs that a line states.
+
+        Raises
+        ------
+        ValueError
+            It states none, or some that are negative or not finite.
+        """
+        fields = json.loads(line)
+        kinds = (TileCosts, WinogradCosts, WinogradCosts, float, SharingCosts)
+        try:
+            found = cls(*(_read(kind, field) for kind, field in zip(kinds, fields, strict=True)))
+        except TypeError as error:
+            raise ValueError(f"{line!r} states no costs: {error}") from error
+        return found
+
+
+def _read(kind: Any, field: Any) -> Any:
+    numbers = [float(number) for number in (field if isinstance(field, list) else [field])]
+    if not all(math.isfinite(number) and number >= 0 for number in numbers):
+        raise ValueError(f"costs are finite and not negative, not {numbers}")
+    if kind is float:
+        return numbers[0]
+    return kind(*map(int, numbers)) if kind is SharingCosts else kind(*numbers)

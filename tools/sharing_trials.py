@@ -1,0 +1,103 @@
+"""Trials of steps that two threads share: what the exchange between them takes.
+
+Where the team shares a step of t nanoseconds that takes no exchange, it takes t / 2. The rest of
+what a chain of small steps takes, by two threads, is the exchange: shares that are dealt out and
+taken, their ends, and cache lines that the other thread has written. A sleeping thread comes later
+by what waking it takes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from typing import NamedTuple
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from ..kernels.machine_costs import costs_given, machine_costs
+from ..runtime.engine import Engine
+from ..runtime.options import checked_options
+from ..runtime.processors import available_processors
+from ..runtime.program_cache import open_program
+
+_STEPS = 64
+_SHAPE = (1, 16, 8, 8)
+"""Of a step's images: 4 KiB, of whose rows each thread has a half."""
+_TURNS, _RUNS = 30, 10
+_ASLEEP_S = 0.005
+"""A pause after which the other thread sleeps."""
+_LEAST_NS, _MOST_NS = 500, 16_000
+
+
+class Sharing(NamedTuple):
+    """What sharing a step takes, in nanoseconds.
+
+    Attributes
+    ----------
+    exchange
+        Beyond a half of the step's time by one thread.
+    waking
+        Later than usual that a run ends whose second thread slept.
+    """
+
+    exchange: float
+    waking: float
+
+    @property
+    def alone_ns(self) -> int:
+        """What a step has to take for its half to be worth the exchange."""
+        return int(min(max(2 * self.exchange, _LEAST_NS), _MOST_NS))
+
+
+def sharing_trial() -> Sharing | None:
+    """Measure steps that two threads share; None where there is one processor."""
+    if available_processors() < 2:
+        return None
+    alone, shared = _engine(1, machine_costs().sharing.alone_ns), _engine(2, 0)
+    times: tuple[list[int], ...] = ([], [], [])
+    for _ in range(_TURNS):
+        _add_runs(alone, times[0])
+        time.sleep(_ASLEEP_S)
+        times[2].append(_timed(shared))
+        _add_runs(shared, times[1])
+    one, two, woken = (float(np.median(own)) for own in times)
+    return Sharing(max(two - one / 2, 0.0) / _STEPS, max(woken - two, 0.0))
+
+
+def _engine(threads: int, alone_ns: int) -> Engine:
+    _, options = checked_options(threads, "fp32", "all")
+    costs = machine_costs()
+    sharing = costs.sharing._replace(alone_ns=alone_ns)
+    with costs_given(costs._replace(sharing=sharing)):
+        engine = Engine(open_program(_chain(), options), threads)
+        engine.run({"x": np.ones(_SHAPE, np.float32)})
+    return engine
+
+
+def _add_runs(engine: Engine, times: list[int]) -> None:
+    _timed(engine)
+    times += [_timed(engine) for _ in range(_RUNS)]
+
+
+def _timed(engine: Engine) -> int:
+    x = np.ones(_SHAPE, np.float32)
+    start = time.perf_counter_ns()
+    engine.run({"x": x})
+    return time.perf_counter_ns() - start
+
+
+def _chain() -> bytes:
+    """Return a model of steps that do not become one: maxima of neighbours."""
+    names = ["x", *(f"y{i}" for i in range(_STEPS))]
+    nodes = [
+        helper.make_node("MaxPool", [x], [y], kernel_shape=[3, 3], pads=[1] * 4)
+        for x, y in itertools.pairwise(names)
+    ]
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, _SHAPE)
+        for name in (names[0], names[-1])
+    )
+    graph = helper.make_graph(nodes, "steps", [x], [y])
+    opset = helper.make_opsetid("", 21)
+    return helper.make_model(graph, opset_imports=[opset], ir_version=10).SerializeToString()
