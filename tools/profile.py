@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..difference import difference
+from ..errors import UnsupportedModel
 from . import reference
 from .integer_report import IntegerRow, integer_rows
 from .roofline import Roofline, remeasure, roofline
@@ -211,8 +212,14 @@ def profile(
         result.notes.append("onnxruntime is not installed: no times and errors to compare with")
         return result
     lowered = session.optimized_model()
-    _add_times(result, lowered, feeds, runs, warmup)
-    _add_errors(result, measured.steps, lowered, session.trace(feeds), feeds)
+    try:
+        _add_times(result, lowered, feeds, runs, warmup)
+        _add_errors(result, measured.steps, lowered, session.trace(feeds), feeds)
+    except UnsupportedModel as reason:
+        result.notes.append(f"no times and errors of steps in onnxruntime: {reason}")
+        if path is not None:
+            result.notes.append("its total is that of the file itself")
+            result.reference_total_ns = _reference_total(path, result.threads, feeds, runs, warmup)
     return result
 
 
@@ -260,13 +267,20 @@ def _add_times(
         row.reference_ns = float(np.median(np.sum(counted, axis=0))) if counted else None
     if reference.LAYOUT_CHANGES in times:
         result.reference_layout_ns = float(np.median(times[reference.LAYOUT_CHANGES]))
-    session = reference.open_session(lowered, threads=result.threads)
+    result.reference_total_ns = _reference_total(lowered, result.threads, feeds, runs, warmup)
+
+
+def _reference_total(
+    model: reference.Source, threads: int, feeds: Mapping[str, np.ndarray], runs: int, warmup: int
+) -> float:
+    """Return the median time of whole runs in onnxruntime, in nanoseconds."""
+    session = reference.open_session(model, threads=threads)
     spans = []
     for _ in range(warmup + runs):
         start = time.perf_counter_ns()
         reference.run(session, None, feeds)
         spans.append(time.perf_counter_ns() - start)
-    result.reference_total_ns = float(np.median(spans[warmup:]))
+    return float(np.median(spans[warmup:]))
 
 
 def _add_errors(

@@ -7,7 +7,7 @@ import onnx_ir as ir
 import pytest
 import sardonyx
 from rich.console import Console
-from sardonyx import InvalidArgument
+from sardonyx import InvalidArgument, UnsupportedModel
 from sardonyx.tools import profile as profiles
 from sardonyx.tools import reference, report
 from sardonyx.tools.profile import profile
@@ -69,6 +69,28 @@ def test_profile_without_reference(chain, chain_feeds, reference_session):
     found = profile(session, chain_feeds, runs=2, with_reference=False)
     assert found.reference_total_ns is None
     assert all(step.reference_ns is None for step in found.steps)
+
+
+def test_what_onnxruntime_refuses_of_the_optimizer_is_measured_as_the_file(
+    chain, chain_feeds, reference_session, monkeypatch, tmp_path
+):
+    """The optimizer may leave operators of a type that onnxruntime does not take."""
+    path = tmp_path / "chain.onnx"
+    sardonyx.save(chain, path)
+    opened = reference.open_session
+
+    def refuse(model, **options):
+        if not isinstance(model, str):
+            raise UnsupportedModel("onnxruntime refuses the model: not implemented")
+        return opened(model, **options)
+
+    monkeypatch.setattr(reference, "open_session", refuse)
+    session = reference_session(chain)
+    result = profile(session, chain_feeds, runs=2, path=str(path))
+    assert result.reference_total_ns > 0
+    assert all(row.reference_ns is None for row in result.steps)
+    assert "not implemented" in result.notes[0] and "file itself" in result.notes[1]
+    assert profile(session, chain_feeds, runs=2).reference_total_ns is None
 
 
 def test_missing_onnxruntime_is_noted(chain, chain_feeds, reference_session, monkeypatch):
