@@ -15,6 +15,7 @@ from rich.table import Table
 
 from ..errors import InvalidArgument
 from . import text
+from .findings import Finding, findings
 from .integer_report import print_integers
 from .profile import Profile, StepRow
 
@@ -32,6 +33,9 @@ def print_profile(profile: Profile, console: Console, top: int = 0) -> None:
     )
     if profile.integers:
         print_integers(profile.integers, console)
+    found = findings(profile)
+    if found:
+        text.show(console, _findings_table(found))
     for note in profile.notes:
         console.print(f"[yellow]{note}[/yellow]")
 
@@ -56,6 +60,7 @@ _COLUMNS: tuple[tuple[str, int, Callable[[StepRow], str]], ...] = (
     ("rel err:", 1, lambda step: text.error(step.max_rel)),
 )
 _NAME_WIDTH = 32
+_MOST_FINDINGS = 8
 
 
 def _steps_table(profile: Profile, steps: list[StepRow], console: Console) -> Table:
@@ -123,6 +128,13 @@ def _operators_table(profile: Profile) -> Table:
     return table
 
 
+def _findings_table(found: list[Finding]) -> Table:
+    table = text.table("Findings", "")
+    for finding in found[:_MOST_FINDINGS]:
+        table.add_row(finding.text)
+    return table
+
+
 def _totals_table(profile: Profile) -> Table:
     table = text.table("Totals", "", ":")
     for label, value in _totals(profile):
@@ -178,7 +190,8 @@ def require_known_format(path: Path) -> None:
 def to_dict(profile: Profile) -> dict[str, Any]:
     """Everything in a profile as plain data, the groups by operator included."""
     groups = [asdict(group) for group in profile.by_operator()]
-    return {**asdict(profile), "operators": groups}
+    found = [finding.text for finding in findings(profile)]
+    return {**asdict(profile), "operators": groups, "findings": found}
 
 
 def _write_csv(profile: Profile, path: Path) -> None:
