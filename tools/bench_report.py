@@ -167,21 +167,22 @@ def environment() -> dict[str, str]:
 
 
 def read(path: Path) -> list[Result]:
-    """Read what `write` wrote beside a report; nothing if it was measured elsewhere.
+    """Read what was written as JSON; nothing if it was measured elsewhere.
 
     Elsewhere is another processor, system or version of what the figures depend on.
     """
     try:
-        data = json.loads(path.with_suffix(".json").read_text())
+        data = json.loads(path.read_text())
         current, stored = environment(), data["environment"]
         if any(current[key] != stored[key] for key in current if key != "date"):
             return []
-        return [_result(entry) for entry in data["results"]]
+        return [result_of(entry) for entry in data["results"]]
     except (OSError, KeyError, TypeError, ValueError):
         return []
 
 
-def _result(stored: dict[str, Any]) -> Result:
+def result_of(stored: dict[str, Any]) -> Result:
+    """Return a result as it was before it became JSON."""
     own = stored["footprint"]
     filled = {key: math.nan for key in ("median_ms", "p95_ms") if stored[key] is None}
     settled = {"setting": Setting(**stored["setting"]), "footprint": own and Footprint(**own)}
@@ -206,7 +207,7 @@ def merged(old: Iterable[Result], new: Iterable[Result]) -> list[Result]:
     return sorted(latest.values(), key=place)
 
 
-_TEXT = """\
+TEXT = """\
 Written by `make bench`: do not edit. Median times of one run in milliseconds, float32, the
 engines taking turns in one process. × onnxruntime, × openvino: their median divided by that of
 sardonyx, so above 1 sardonyx is faster. Requests: single images on one thread each, as many at
@@ -214,30 +215,25 @@ once as there are processors, and the time is that of all divided by their numbe
 sardonyx. Difference: of sardonyx's outputs from onnxruntime's, the largest, relative to the
 largest value of the output. Models without a free batch were rewritten to have one for batches.
 """
-_START_TEXT = """\
+START_TEXT = """\
 Import: seconds to import the engine in a fresh process that has numpy. Cold and warm: seconds to
 open a session after that, with empty and with filled caches. Peak memory: of that warm process
 after two runs.
 """
 
 
-def write(results: Sequence[Result], path: Path, plots: Iterable[str] = ()) -> None:
-    """Write results as Markdown, and beside it as JSON with the same name.
+def blocks(results: Sequence[Result], plots: Iterable[str] = ()) -> list[str]:
+    """Return blocks of Markdown about what was measured here.
 
     Parameters
     ----------
     results : sequence of Result
-    path : Path
-        Ends in ``.md``.
     plots : iterable of str
-        Names of pictures beside it.
+        Names of pictures beside the report.
     """
-    where = environment()
     heads = ("setting", "against", "geometric mean", "least", "on")
-    blocks = [
-        "# Benchmarks\n",
-        _TEXT,
-        "".join(f"- {key}: {value}\n" for key, value in where.items()),
+    parts = [
+        "".join(f"- {key}: {value}\n" for key, value in environment().items()),
         text.markdown(heads, summary(results), left=2),
         *(f"![{name}]({name})\n" for name in plots),
         "## Times\n",
@@ -245,20 +241,15 @@ def write(results: Sequence[Result], path: Path, plots: Iterable[str] = ()) -> N
         "".join(f"- {line}\n" for line in failures(results)),
     ]
     if rows := starts(results):
-        blocks += ["## Start and memory\n", _START_TEXT, text.markdown(_STARTS, rows, left=2)]
+        parts += ["## Start and memory\n", START_TEXT, text.markdown(_STARTS, rows, left=2)]
+    return parts
+
+
+def keep(results: Sequence[Result], path: Path) -> None:
+    """Write results as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(block for block in blocks if block))
-    data = {"environment": where, "results": [_plain(asdict(result)) for result in results]}
-    path.with_suffix(".json").write_text(json.dumps(data, indent=1) + "\n")
-
-
-def publish(results: Sequence[Result], path: Path) -> bool:
-    """Write results and, where matplotlib is installed, pictures; tell whether it is."""
-    from . import bench_plots
-
-    drawn = bench_plots.is_available()
-    write(results, path, bench_plots.draw(results, path) if drawn else ())
-    return drawn
+    data = {"environment": environment(), "results": [_plain(asdict(each)) for each in results]}
+    path.write_text(json.dumps(data, indent=1) + "\n")
 
 
 def _plain(fields: dict[str, Any]) -> dict[str, Any]:

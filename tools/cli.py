@@ -360,13 +360,14 @@ def bench(
 ) -> None:
     """Measure models beside onnxruntime, and OpenVINO where it is installed."""
     from . import bench as benchmarks
+    from . import bench_processors as processors
     from . import bench_report as report
 
     progress = functools.partial(error_console.print, highlight=False)
     options: dict[str, Any] = {"seconds": seconds, "engines": engine, "with_footprint": footprint}
     chosen = benchmarks.settings(batch, threads, throughput)
     results: list[benchmarks.Result] = []
-    earlier = report.read(output) if output else []
+    earlier = processors.earlier(output) if output else []
     done = {(result.model, result.setting) for result in earlier} if resume else ()
     for name in models or benchmarks.SUITE:
         if Path(name).exists():
@@ -377,10 +378,14 @@ def bench(
         for measured in benchmarks.run_suite([name], chosen, progress, done=done, **options):
             results += measured
             if output is not None:  # what is measured stays, whatever happens next
-                report.write(report.merged(earlier, results), output)
+                processors.write(report.merged(earlier, results), output)
     text.show(console, *report.tables(results))
-    if output is not None and not report.publish(report.merged(earlier, results), output):
-        progress("no pictures: matplotlib is not installed")
+    if output is not None:
+        drawn, lacking = processors.publish(report.merged(earlier, results), output)
+        if not drawn:
+            progress("no pictures: matplotlib is not installed")
+        for name in lacking:
+            progress(f"not measured yet: {name}")
     if any(result.engine == "sardonyx" and result.error for result in results):
         raise typer.Exit(1)
 

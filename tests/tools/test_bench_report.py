@@ -5,6 +5,7 @@ import xml.etree.ElementTree as ET
 import pytest
 from rich.console import Console
 from sardonyx.tools import bench_plots, zoo
+from sardonyx.tools import bench_processors as processors
 from sardonyx.tools import bench_report as report
 from sardonyx.tools.bench import Result, Setting
 from sardonyx.tools.engines import ENGINES
@@ -32,7 +33,7 @@ def test_means():
 
 def test_written_report(tmp_path):
     path = tmp_path / "docs" / "benchmarks.md"
-    report.write(RESULTS, path, ["a.svg"])
+    processors.write(RESULTS, path, ["a.svg"])
     lines = path.read_text().splitlines()
     assert "| batch 1, 1 thread | onnxruntime | 2.00 | 1.00 | resnet50 |" in lines
     assert "![a.svg](a.svg)" in lines
@@ -41,26 +42,58 @@ def test_written_report(tmp_path):
     assert "| resnet50 | batch 8, 2 threads | 16.00 | – | – | – | – | 500 | – |" in lines
     assert "| vgg19 | sardonyx | 0.10 | 2.00 | 0.500 | 1.0 MiB |" in lines
     assert "- openvino fails on resnet50: cannot" in lines
-    data = json.loads(path.with_suffix(".json").read_text())
+    here = report.environment()["processor"]
+    data = json.loads(processors.path_of(path, here).read_text())
     assert data["results"][4]["median_ms"] is None
     assert "processor" in data["environment"]
 
 
 def test_a_report_is_read_back(tmp_path):
     path = tmp_path / "benchmarks.md"
-    assert report.read(path) == []
-    report.write(RESULTS, path)
-    assert repr(report.read(path)) == repr(RESULTS)
+    assert processors.earlier(path) == []
+    processors.write(RESULTS, path)
+    assert repr(processors.earlier(path)) == repr(RESULTS)
 
 
-def test_figures_of_another_machine_are_not_merged(tmp_path, monkeypatch):
-    path = tmp_path / "benchmarks.md"
-    report.write(RESULTS, path)
+def test_figures_of_another_environment_are_not_merged(tmp_path, monkeypatch):
+    path = tmp_path / "benchmarks.json"
+    report.keep(RESULTS, path)
     here = report.environment()
     monkeypatch.setattr(report, "environment", lambda: {**here, "date": "another day"})
     assert len(report.read(path)) == len(RESULTS)
     monkeypatch.setattr(report, "environment", lambda: {**here, "numba": "0.1"})
     assert report.read(path) == []
+
+
+def test_processors_stand_side_by_side(tmp_path, monkeypatch):
+    """Each with what was measured last on it, and those that lack are named."""
+    path = tmp_path / "benchmarks.md"
+    here = report.environment()
+    for name in ("znver3", "emeraldrapids"):
+        there = {**here, "processor": f"{name}, 2 cores", "date": f"day of {name}"}
+        for module in (report, processors):
+            monkeypatch.setattr(module, "environment", lambda there=there: there)
+        lacking = processors.write(RESULTS if name == "znver3" else RESULTS[:2], path)
+    assert lacking == ["AMD Zen 4 (AVX-512)"]
+    lines = path.read_text().splitlines()
+    assert (
+        "| model | threads | emeraldrapids × onnxruntime | emeraldrapids × openvino "
+        "| znver3 × onnxruntime | znver3 × openvino |"
+    ) in lines
+    assert "| resnet50 | 1 | – | – | 1.00 | – |" in lines
+    assert "| vgg19 | 1 | 4.00 | – | 4.00 | – |" in lines
+    assert "| **geometric mean** | 1 | **4.00** | – | **2.00** | – |" in lines
+    assert "- znver3: measured day of znver3" in lines
+    assert "- not measured: AMD Zen 4 (AVX-512)" in lines
+    assert repr(processors.earlier(path)) == repr(RESULTS[:2])
+
+
+@pytest.mark.parametrize("damage", ["", "{", "[]", '{"environment": {}}'])
+def test_damaged_figures_are_left_out(tmp_path, damage):
+    path = tmp_path / "benchmarks.md"
+    processors.path_of(path, "znver3").write_text(damage)
+    assert processors.all_figures(path) == []
+    assert len(processors.write(RESULTS, path)) >= len(processors.WANTED) - 1
 
 
 def test_newer_results_take_the_place_of_older_ones_in_the_suites_order():
@@ -100,5 +133,6 @@ def test_pictures_show_every_model(tmp_path):
 
 def test_a_report_without_matplotlib_has_no_pictures(tmp_path, monkeypatch):
     monkeypatch.setattr(bench_plots, "is_available", lambda: False)
-    assert not report.publish(RESULTS, tmp_path / "benchmarks.md")
+    drawn, _ = processors.publish(RESULTS, tmp_path / "benchmarks.md")
+    assert not drawn
     assert "![" not in (tmp_path / "benchmarks.md").read_text()
