@@ -44,9 +44,7 @@ class ForkLock:
 
     def before_fork(self) -> None:
         """Wait until no other thread holds the lock, and keep it."""
-        # Who has the lock needs no turn, which a fork that waits for the lock may have.
-        holds = getattr(self._mine, "depth", 0) > 0
-        self._mine.turn = not holds and self._turn.acquire(timeout=_PATIENCE_SECONDS)
+        self._mine.turn = self._turn.acquire(timeout=_PATIENCE_SECONDS)
         self._mine.held = self._held.acquire(timeout=_PATIENCE_SECONDS)
 
     def after_in_parent(self) -> None:

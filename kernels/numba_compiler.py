@@ -11,8 +11,7 @@ meanwhile: types and code that stay would be walked again and again, a seventh o
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -193,15 +192,6 @@ def compile_object(ref: KernelRef) -> tuple[str, bytes]:
         passes.run(module, builder)
         _forget(result)
     return symbol, codegen._tm.emit_object(module)
-
-
-@contextmanager
-def ready_for_fork() -> Iterator[None]:
-    """Have numba's tables filled, and hold what another thread must not hold at a fork."""
-    with global_compiler_lock, llvm.ffi.lib._lock:
-        cpu_target.typing_context.refresh()
-        cpu_target.target_context.refresh()
-        yield
 
 
 def _forget(result: Any) -> None:

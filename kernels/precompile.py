@@ -1,26 +1,26 @@
 """Compilation of many kernels by two processes, one from each end of their list.
 
-numba compiles under a lock, so threads would only wait for each other. The other process is a fork,
-which has everything imported; it writes kernels into the cache, where the first one finds them, and
-ends when they meet. Kernels of one module follow each other: what they share is compiled once.
+numba compiles under a lock, so threads would only wait for each other. The two processes meet
+in the middle: kernels that the other one has put into the cache are loaded from there. Those of one
+module follow each other: what they share is compiled once.
 """
 
 from __future__ import annotations
 
+import atexit
+import json
 import os
-import signal
 import sys
 import threading
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 from ..forks import fork_lock
 from .compiler import kernel_address, kernel_folder, load_cached
 from .ref import KernelRef
 
 FEW = 3
-"""Kernels that one process compiles alone."""
+"""Kernels that one process compiles alone: another one takes a second to start."""
 _bar = threading.Lock()
 """Held by who shows the progress bar: others compile without one."""
 
@@ -55,47 +55,33 @@ def _compile_with_bar(refs: Sequence[KernelRef]) -> None:
 def _second_process(refs: Sequence[KernelRef]) -> Iterator[None]:
     """Let a child compile kernels into the cache meanwhile; the caller compiles what is missing."""
     alone = len(os.sched_getaffinity(0)) < 2 or not _has_folder()
-    child = 0 if alone or len(refs) <= FEW else _fork(refs)
+    if alone or len(refs) <= FEW or not sys.executable:
+        yield
+        return
+    with fork_lock:
+        import subprocess
+
+    names = json.dumps([[ref.module, ref.function, ref.parameters] for ref in refs])
+    code = f"import {__name__} as this; this.serve()"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    try:
+        child = subprocess.Popen(
+            [sys.executable, "-P", "-c", code, names],  # and no module of the current folder
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+    except OSError:
+        yield
+        return
+    atexit.register(child.kill)
     try:
         yield
     finally:
-        if child:
-            with suppress(OSError):  # somebody else has waited for it
-                if os.waitpid(child, os.WNOHANG)[0] == 0:
-                    os.kill(child, signal.SIGKILL)
-                    os.waitpid(child, 0)
-
-
-def _fork(refs: Sequence[KernelRef]) -> int:
-    """Fork a child that compiles kernels; returns its number, 0 where there is none."""
-    with fork_lock, warnings.catch_warnings():
-        from .numba_compiler import ready_for_fork
-
-        # Other threads may hold locks, but of nothing that the child comes to.
-        warnings.simplefilter("ignore")
-        with ready_for_fork():
-            try:
-                child = os.fork()
-            except OSError:
-                return 0
-            if child == 0:
-                _serve(refs)
-    return child
-
-
-def _serve(refs: Sequence[KernelRef]) -> None:
-    """Compile kernels as the child, which ends here and does nothing else of the parent's."""
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends it
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_DFL)
-        parent = os.getppid()
-        for ref in refs:
-            if os.getppid() != parent:
-                break
-            kernel_address(ref)
-    finally:
-        os._exit(0)
+        atexit.unregister(child.kill)
+        child.kill()
+        child.wait()
 
 
 def _has_folder() -> bool:
@@ -103,3 +89,9 @@ def _has_folder() -> bool:
     if folder is not None:
         folder.close()
     return folder is not None
+
+
+def serve() -> None:
+    """Compile the kernels named on the command line, as the child."""
+    for module, function, parameters in json.loads(sys.argv[1]):
+        kernel_address(KernelRef(module, function, tuple(parameters)))
