@@ -182,7 +182,8 @@ def compile_object(ref: KernelRef) -> tuple[str, bytes]:
         kernel = resolve(ref)
         kinds = [type_of(annotation) for annotation in kernel.arguments.values()]
         share = len(SHARE)
-        result = njit(kernel.body)._compiler.compile((*(types.int64,) * share, *kinds), types.int64)
+        function = njit(kernel.body, error_model="numpy")
+        result = function._compiler.compile((*(types.int64,) * share, *kinds), types.int64)
         body = result.fndesc.llvm_func_name
         symbol = f"{body}.entry"
         codegen, module = result.library.codegen, link_called(result.library)
