@@ -6,7 +6,8 @@ import functools
 
 import numpy as np
 
-from ..target import EMBEDDED_BROADCAST, LANES
+from ..arithmetic import HAS_QUADS
+from ..target import EMBEDDED_BROADCAST, LANES, REGISTERS
 from .operands import max_rows
 
 # Measured on cores with AVX2 (AMD Zen 3) and AVX-512 (Zen 4, where a multiply-add takes both
@@ -18,6 +19,8 @@ _LATENCY_CYCLES = 4.5
 _LOAD_CYCLES = 0.75
 # What spreading a number over a vector adds to the multiply-adds that use it.
 _SPREAD_CYCLES = 0.2
+# A product of pairs that an addition of its own follows: both units multiply, and all four add.
+_PAIR_CYCLES = 0.62
 
 
 def pack_matrix(b: np.ndarray, nv: int) -> np.ndarray:
@@ -65,41 +68,51 @@ def pack_points(points: np.ndarray, groups: int, nv: int) -> np.ndarray:
     return np.concatenate(parts)
 
 
-def choose_tile(width: int | None, out_channels: int, depth: int) -> tuple[int, int]:
+def choose_tile(
+    width: int | None, out_channels: int, depth: int, kind: str = "f32"
+) -> tuple[int, int]:
     """Choose the cheapest tile; see `rank_tiles`."""
-    return rank_tiles(width, out_channels, depth)[0]
+    return rank_tiles(width, out_channels, depth, kind)[0]
 
 
 @functools.cache
-def rank_tiles(width: int | None, out_channels: int, depth: int) -> tuple[tuple[int, int], ...]:
+def rank_tiles(
+    width: int | None, out_channels: int, depth: int, kind: str = "f32"
+) -> tuple[tuple[int, int], ...]:
     """List (rows, vectors) of tiles for rows of ``width`` pixels (None: unknown, long), by cost.
+
+    ``kind`` is that of the numbers (``arithmetic``).
 
     The cost of a tile is the largest of its multiply-adds, its loads and the latency of a chain
     of multiply-adds, per step of a reduction of ``depth`` steps, plus a fixed part; a row is split
     nearly evenly, so a tile may have fewer rows than it could.
     """
-    candidates = []
+    candidates, is_apart = [], kind == "i16" and LANES == 8 and not HAS_QUADS
     vectors = -(-out_channels // LANES)
     for nv in range(1, min(vectors, 4) + 1):
         limit = max_rows(nv)
+        if is_apart and nv > 1:  # products need a register before they are added
+            limit = min(limit, (REGISTERS - nv - 2) // nv)
         pixels = width or 10 * limit
         pieces = -(-pixels // limit)
         size, larger = divmod(pixels, pieces)
         full, tail = divmod(vectors, nv)
         cycles = 0.0
         for count, rows in ((larger, size + 1), (pieces - larger, size)):
-            cycles += count * full * _tile_cycles(rows, nv, depth)
-            cycles += count * _tile_cycles(rows, tail, depth) if tail else 0.0
+            cycles += count * full * _tile_cycles(rows, nv, depth, is_apart)
+            cycles += count * _tile_cycles(rows, tail, depth, is_apart) if tail else 0.0
         # Of two that cost the same, the narrower.
         candidates.append((cycles / pixels * 1.001**nv, limit, nv))
     return tuple((rows, nv) for _, rows, nv in sorted(candidates))
 
 
-def _tile_cycles(rows: int, nv: int, depth: int) -> float:
+def _tile_cycles(rows: int, nv: int, depth: int, is_apart: bool) -> float:
+    """Cost of a tile; ``is_apart`` where sums are added by instructions of their own."""
     if EMBEDDED_BROADCAST:
         step = max(rows * (nv + _SPREAD_CYCLES), _LATENCY_CYCLES)
     else:
-        step = max(rows * nv / 2, (rows + nv) * _LOAD_CYCLES, _LATENCY_CYCLES)
+        products = rows * nv * (_PAIR_CYCLES if is_apart else 0.5)
+        step = max(products, (rows + nv) * _LOAD_CYCLES, _LATENCY_CYCLES)
     return depth * step + _TILE_CYCLES + 2 * rows * nv
 
 

@@ -108,7 +108,8 @@ def _forms(emit: Emission, conv: Convolution) -> list[Form]:
         return [Form("direct", by_amx)]
     width = conv.row_pixels
     out_channels, depth = conv.out_channels * (conv.itemsize // 4), conv.filters[0].size
-    tiles = packing.rank_tiles(width if isinstance(width, int) else None, out_channels, depth)
+    known = width if isinstance(width, int) else None
+    tiles = packing.rank_tiles(known, out_channels, depth, conv.kind)
     forms = [Form("direct", tile) for tile in tiles[:_MOST_TILES]]
     forms += [Form("winograd", sizes) for sizes in legal_forms(emit, conv)]
     cheapest = form_of(emit, conv)

@@ -44,7 +44,7 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
         mr, nv = by_amx
     elif isinstance(out_channels, int):
         mr, nv = chosen or packing.choose_tile(
-            width, out_channels, depth if isinstance(depth, int) else _LONG_SUM
+            width, out_channels, depth if isinstance(depth, int) else _LONG_SUM, conv.kind
         )
     else:
         mr, nv = max_rows(2), 2
