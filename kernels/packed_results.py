@@ -22,6 +22,8 @@ from .vectors import F32, I8, I32, I64, f32x, intrinsic
 
 VECTORS = 4
 """That are stored together."""
+PLACE = "place"
+"""Name of where a vector begins, in statements."""
 _LIMITS = {"u8": (0, 255), "i8": (-128, 127)}
 _BLOCK = VECTORS * LANES
 _BYTES = ir.VectorType(I8, _BLOCK)
@@ -71,19 +73,31 @@ class Packing:
         texts = [*map(ast.unparse, before), f"unrounded({ast.unparse(rounded[0])})"]
         return cls(";".join(texts), zero, type_of_zero, kind[:-1])
 
-    def loop(self, steps: list[list[str]]) -> list[str]:
-        """Text of the loop over vectors that are stored together.
+    def loop(self, statements: list[str], condition: str) -> list[str]:
+        """Text of the loop over vectors that are stored together, where a condition holds.
 
-        ``steps`` compute them, the results of each being ``result`` in turn.
+        ``statements`` compute one, ``result``, of what begins at `PLACE`. They take turns, so that
+        none waits for the one before it: a chain of them is longer than what processors reorder.
         """
         zero = f"load_{self.type_of_zero}({self.zero}a, 0)" if self.zero else "_F(0.0)"
-        lines = [f"zero, packs = whole_{self.kind}({zero})"]
+        lines = [f"zero, packs = whole_{self.kind}({zero})", f"packs = packs and {condition}"]
         lines.append(f"while packs and j + {_BLOCK} <= stop:")
-        for i, statements in enumerate(steps):
-            lines += [f"    {line}" for line in [*statements, f"result{i} = result"]]
-        results = ", ".join(f"result{i}" for i in range(len(steps)))
+        lines += [f"    {PLACE}_{i} = j + {i * LANES}" for i in range(VECTORS)]
+        own = {PLACE, *(statement.partition(" = ")[0] for statement in statements)}
+        for statement in statements:
+            lines += [f"    {_of_vector(statement, own, i)}" for i in range(VECTORS)]
+        results = ", ".join(f"result_{i}" for i in range(VECTORS))
         store = f"    store_packed_{self.kind}(ya, j, {results}, zero)"
         return [*lines, store, f"    j += {_BLOCK}"]
+
+
+def _of_vector(statement: str, own: set[str], number: int) -> str:
+    """Rename what a statement has of its own for each vector."""
+    tree = ast.parse(statement)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and node.id in own:
+            node.id = f"{node.id}_{number}"
+    return ast.unparse(tree)
 
 
 def _arguments(node: ast.AST, name: str) -> list[ast.expr]:

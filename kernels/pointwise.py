@@ -33,7 +33,7 @@ from numba import njit
 from . import halves, narrow, narrow_floats, packed_results, quotients, row_walk, simd, vmath
 from .local_functions import function_of, is_local
 from .narrow_tables import FLOATS
-from .packed_results import VECTORS, Packing
+from .packed_results import Packing
 from .quotients import Quotients
 from .registry import DIVISION_BY_ZERO, kernel_factory
 from .scalar_operators import SCALAR, wrap_type
@@ -272,10 +272,8 @@ def _packed_loop(
 ) -> list[str]:
     """Loop over bytes that are stored together."""
     statements = _statements(packing.expression, operands, True, rewriter)
-    places = [f"j + {i * LANES}" for i in range(VECTORS)]
-    loads = [[_vector_load(*each, "vload", place) for each in moving] for place in places]
-    steps = [[*own, *statements] for own in loads]
-    return [" " * 8 + line for line in packing.loop(steps)]
+    loads = [_vector_load(*each, "vload", packed_results.PLACE) for each in moving]
+    return [" " * 8 + line for line in packing.loop(loads + statements, rewriter.condition())]
 
 
 def _vector_load(name: str, access: str, load: str, place: str) -> str:

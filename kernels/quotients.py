@@ -33,14 +33,18 @@ def reciprocal(b: Any) -> Any:
 
 
 @njit
-def quotient(a: Any, b: Any, inverse: Any, ordinary: bool) -> Any:
-    """Give vectors a / b, which round to the right integers."""
-    if not ordinary:
-        return a / b
+def ordinary_quotient(a: Any, b: Any, inverse: Any) -> Any:
+    """Give vectors a / b as `quotient`, of an ordinary divisor."""
     near = a * inverse
     exact = simd.fma(simd.fma(-near, b, a), inverse, near)
     # Of infinities there is no remainder.
     return simd.select(exact == exact, exact, near)
+
+
+@njit
+def quotient(a: Any, b: Any, inverse: Any, ordinary: bool) -> Any:
+    """Give vectors a / b, which round to the right integers."""
+    return ordinary_quotient(a, b, inverse) if ordinary else a / b
 
 
 @njit
@@ -51,13 +55,20 @@ def rounded_quotient(a: Any, b: Any, inverse: Any, ordinary: bool) -> Any:
 
 SCOPE = {
     "is_ordinary": is_ordinary, "reciprocal": reciprocal, "quotient": quotient,
-    "rounded_quotient": rounded_quotient,
+    "ordinary_quotient": ordinary_quotient, "rounded_quotient": rounded_quotient,
 }  # fmt: skip
 """Functions that `Quotients` and its `statements` call."""
 
 
-_RESULTS = {"round": "rounded_quotient", "unrounded": "quotient"}
-"""What gives the quotients that a function is called with."""
+_RESULTS = {
+    "round": ("rounded_quotient", ("", "i", "o")),
+    "unrounded": ("ordinary_quotient", ("", "i")),
+}
+"""What gives the quotients that a function is called with, and what of the divisor it takes.
+
+What is unrounded is computed only where all divisors are ordinary: branches between vectors would
+keep the steps of one from those of another.
+"""
 
 
 class Quotients(ast.NodeTransformer):
@@ -82,16 +93,21 @@ class Quotients(ast.NodeTransformer):
         inner = node.args[0]
         by = _divisor(inner)
         if by is None or by not in self.repeated:
-            return inner if result == "quotient" else node
+            return inner if _name(node) == "unrounded" else node
         self.divisors.add(by)
-        parts = [ast.Name(f"{by}{part}", ast.Load()) for part in ("", "i", "o")]
-        return ast.Call(ast.Name(result, ast.Load()), [inner.args[0], *parts], [])  # type: ignore[attr-defined]
+        name, parts = result
+        given = [ast.Name(f"{by}{part}", ast.Load()) for part in parts]
+        return ast.Call(ast.Name(name, ast.Load()), [inner.args[0], *given], [])  # type: ignore[attr-defined]
 
     def statements(self) -> list[str]:
         """What computes the reciprocals at the beginning of a row."""
         loads = {name: f"load_{self.repeated[name]}({name}a, 0)" for name in sorted(self.divisors)}
         inverses = [f"{name}i = reciprocal({load})" for name, load in loads.items()]
         return inverses + [f"{name}o = is_ordinary({load})" for name, load in loads.items()]
+
+    def condition(self) -> str:
+        """That all divisors are ordinary."""
+        return " and ".join(["True", *(f"{name}o" for name in sorted(self.divisors))])
 
 
 def _divisor(node: ast.expr) -> str | None:

@@ -90,8 +90,8 @@ class TrialLayer:
 
     def tile_terms(self, form: Form, chain: float) -> tuple[float, ...]:
         """Return what the coefficients of `TileCosts` are multiplied by in a direct form."""
-        depth, stride, nv = self.kernel**2 * self.words, 4 * self.words, form.sizes[1]
-        terms = packing.pixel_terms(self.width, self.filters, depth, stride, nv, chain)
+        depth, stride, (limit, nv) = self.kernel**2 * self.words, 4 * self.words, form.sizes
+        terms = packing.pixel_terms(self.width, self.filters, depth, stride, nv, chain, limit)
         return tuple(self.size**2 * term for term in terms)
 
     def winograd_terms(self, form: Form) -> tuple[float, ...]:

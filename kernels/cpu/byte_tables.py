@@ -7,7 +7,6 @@ vector of places, 32 or 64, which is a quarter of what a load and a store for ea
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
@@ -35,6 +34,10 @@ HAS_TABLES = HAS_LOOK_UP or LANES == 8 or (LANES == 16 and has_feature("avx512bw
 
 _Found = Callable[[Any], Any]
 """Emits what a table has for a vector of places."""
+_FoundTogether = Callable[[list[Any]], list[Any]]
+"""Emits what a table has for several such vectors."""
+_TOGETHER = 1 if HAS_LOOK_UP else 2
+"""Vectors that are looked up at a time."""
 
 
 def of_quarters(builder: ir.IRBuilder, at: Callable[[int], Any]) -> _Found:
@@ -55,8 +58,10 @@ def of_quarters(builder: ir.IRBuilder, at: Callable[[int], Any]) -> _Found:
     return found
 
 
-def _of_sixteen(builder: ir.IRBuilder, at: Callable[[int], Any]) -> _Found:
-    """Look up places in a table at an address, by rows of sixteen entries.
+def _of_sixteen(builder: ir.IRBuilder, at: Callable[[int], Any]) -> _FoundTogether:
+    """Look up vectors of places in a table at an address, by rows of sixteen entries.
+
+    Vectors take turns, since there are fewer registers than rows.
 
     A shuffle gives an entry of a row, or 0 where the highest bit of a place is set. That of a place
     below 128 less 16 for each row is set from the row on that is behind its own; that of a place
@@ -78,23 +83,32 @@ def _of_sixteen(builder: ir.IRBuilder, at: Callable[[int], Any]) -> _Found:
     tables = [[builder.shuffle_vector(a, a, spread) for a in half] for half in changes]
     step = ir.Constant(_BYTES, [_ROW] * _BLOCK)
 
-    def found(places: Any) -> Any:
-        shifted = [places]
-        for _ in upper:
-            shifted.append(builder.sub(shifted[-1], step))
-        first, second = (
-            functools.reduce(
-                builder.xor,
-                [
-                    call_by_name(builder, SHUFFLE, _BYTES, list(pair))
-                    for pair in zip(half, own, strict=True)
-                ],
-            )
-            for half, own in zip(tables, (shifted[:-1], shifted[1:]), strict=True)
-        )
-        return builder.select(_is_upper(builder, places), second, first)
+    def entries(table: Any, places: list[Any], sums: list[Any]) -> list[Any]:
+        own = [call_by_name(builder, SHUFFLE, _BYTES, [table, each]) for each in places]
+        return [builder.xor(a, b) for a, b in zip(sums, own, strict=True)] if sums else own
+
+    def found(places: list[Any]) -> list[Any]:
+        shifted = places
+        first: list[Any] = []
+        second: list[Any] = []
+        for below, above in zip(*tables, strict=True):
+            first = entries(below, shifted, first)
+            shifted = [builder.sub(each, step) for each in shifted]
+            second = entries(above, shifted, second)
+        return [
+            builder.select(_is_upper(builder, own), b, a)
+            for own, a, b in zip(places, first, second, strict=True)
+        ]
 
     return found
+
+
+def _of_any(builder: ir.IRBuilder, at: Callable[[int], Any]) -> _FoundTogether:
+    """Look up vectors of places in a table at an address in the way the processor has."""
+    if not HAS_LOOK_UP:
+        return _of_sixteen(builder, at)
+    found = of_quarters(builder, at)
+    return lambda places: [found(each) for each in places]
 
 
 def _is_upper(builder: ir.IRBuilder, places: Any) -> Any:
@@ -116,11 +130,20 @@ def _look_up_blocks(typingctx, x, table, y, blocks):  # type: ignore[no-untyped-
             pointer = at(address, builder.mul(index, ir.Constant(_PLACE, _BLOCK)))
             return builder.bitcast(pointer, _BYTES.as_pointer())
 
-        prepare = of_quarters if HAS_LOOK_UP else _of_sixteen
-        found = prepare(builder, lambda offset: at(args[1], ir.Constant(_PLACE, offset)))
-        with cgutils.for_range(builder, args[3]) as loop:
-            places = builder.load(block(args[0], loop.index), align=1)
-            builder.store(found(places), block(args[2], loop.index), align=1)
+        found = _of_any(builder, lambda offset: at(args[1], ir.Constant(_PLACE, offset)))
+
+        def look_up(first: Any, count: int) -> None:
+            numbers = [builder.add(first, ir.Constant(_PLACE, i)) for i in range(count)]
+            places = [builder.load(block(args[0], each), align=1) for each in numbers]
+            for number, result in zip(numbers, found(places), strict=True):
+                builder.store(result, block(args[2], number), align=1)
+
+        together = ir.Constant(_PLACE, _TOGETHER)
+        turns = builder.sdiv(args[3], together)
+        with cgutils.for_range(builder, turns) as loop:
+            look_up(builder.mul(loop.index, together), _TOGETHER)
+        with cgutils.for_range(builder, builder.srem(args[3], together)) as loop:
+            look_up(builder.add(builder.mul(turns, together), loop.index), 1)
         return context.get_dummy_value()
 
     return types.void(types.int64, types.int64, types.int64, types.int64), codegen

@@ -349,6 +349,8 @@ def depthwise_bytes(
                 apart = window.dilation_h
                 begin = max(0, (apart - 1 - top) // apart)
                 end = max(begin, min(rows, (sizes.height - top + apart - 1) // apart))
+                if not 0 <= front < depth.slices:
+                    begin, end = 0, 0
             y = scaled.target + image * strides.y_image + out_slice * depth.y_slice
             convolve_row(
                 y + h * strides.y_row, table, w, bias, scaled, scale_step, channels,

@@ -6,14 +6,17 @@ import functools
 
 import numpy as np
 
+from ..arithmetic import HAS_QUADS
 from ..costs import TileCosts, tile_terms
 from ..machine_costs import machine_costs
-from ..target import LANES
+from ..target import LANES, REGISTERS
 from .operands import max_rows
 
 _READ_AGAIN = 0.02
 """What it adds to a product to read its image once. A tile of n vectors reads it once for each n;
 in networks it is further away than in trials, whose costs differ by less than that."""
+_PAIR_COST = 1.24
+"""Of a product of pairs that is added by an instruction of its own, by that of a multiply-add."""
 
 
 def pack_matrix(b: np.ndarray, nv: int) -> np.ndarray:
@@ -62,22 +65,23 @@ def pack_points(points: np.ndarray, groups: int, nv: int) -> np.ndarray:
 
 
 def choose_tile(
-    width: int | None, out_channels: int, depth: int, stride: int | None = None
+    width: int | None, out_channels: int, depth: int, stride: int | None = None, kind: str = "f32"
 ) -> tuple[int, int]:
     """Choose the cheapest tile; see `rank_tiles`."""
-    return rank_tiles(width, out_channels, depth, stride)[0]
+    return rank_tiles(width, out_channels, depth, stride, kind)[0]
 
 
 def rank_tiles(
-    width: int | None, out_channels: int, depth: int, stride: int | None = None
+    width: int | None, out_channels: int, depth: int, stride: int | None = None, kind: str = "f32"
 ) -> tuple[tuple[int, int], ...]:
     """List (rows, vectors) of tiles for rows of ``width`` pixels (None: unknown, long), by cost.
 
     A row is split nearly evenly, so a tile may have fewer rows than it could. Pixels are ``stride``
-    bytes apart; None: as far as ``depth`` numbers.
+    bytes apart; None: as far as ``depth`` numbers. ``kind`` is that of the numbers
+    (``arithmetic``).
     """
     stride = 4 * depth if stride is None else stride
-    ranked = _ranked(width, out_channels, depth, stride, machine_costs().tile)
+    ranked = _ranked(width, out_channels, depth, stride, kind, machine_costs().tile)
     return tuple((rows, nv) for _, rows, nv in ranked)
 
 
@@ -86,26 +90,34 @@ def pixel_cost(
 ) -> float:
     """Return what all sums of a pixel cost with the cheapest tile; see `rank_tiles`."""
     stride = 4 * depth if stride is None else stride
-    return _ranked(width, out_channels, depth, stride, machine_costs().tile)[0][0]
+    return _ranked(width, out_channels, depth, stride, "f32", machine_costs().tile)[0][0]
 
 
 @functools.cache
 def _ranked(
-    width: int | None, out_channels: int, depth: int, stride: int, model: TileCosts
+    width: int | None, out_channels: int, depth: int, stride: int, kind: str, model: TileCosts
 ) -> tuple[tuple[float, int, int], ...]:
     """List the cost of a pixel, rows and vectors of tiles, the cheapest first."""
     candidates = []
+    is_apart = kind == "i16" and LANES == 8 and not HAS_QUADS
+    if is_apart:
+        model = model._replace(multiply_add=model.multiply_add * _PAIR_COST)
     for nv in range(1, min(-(-out_channels // LANES), 4) + 1):
-        terms = pixel_terms(width, out_channels, depth, stride, nv, model.chain)
-        candidates.append((model.of(terms) * (1 + _READ_AGAIN / nv), max_rows(nv), nv))
+        limit = max_rows(nv)
+        if is_apart and nv > 1:  # products need a register before they are added
+            limit = min(limit, (REGISTERS - nv - 2) // nv)
+        terms = pixel_terms(width, out_channels, depth, stride, nv, model.chain, limit)
+        candidates.append((model.of(terms) * (1 + _READ_AGAIN / nv), limit, nv))
     return tuple(sorted(candidates))
 
 
 def pixel_terms(
-    width: int | None, out_channels: int, depth: int, stride: int, nv: int, chain: float
+    width: int | None, out_channels: int, depth: int, stride: int, nv: int, chain: float, limit: int
 ) -> tuple[float, ...]:
-    """Return what the coefficients of tiles of ``nv`` vectors are multiplied by, for a pixel."""
-    limit = max_rows(nv)
+    """Return what the coefficients of tiles of ``nv`` vectors are multiplied by, for a pixel.
+
+    ``limit`` is the most rows of such a tile.
+    """
     pixels = width or 10 * limit
     pieces = -(-pixels // limit)
     size, larger = divmod(pixels, pieces)

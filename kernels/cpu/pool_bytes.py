@@ -17,14 +17,14 @@ from .window import window_kernel
 
 
 @njit
-def _divisor(count: int, inside: int, zero: int) -> Any:
+def divisor(count: int, inside: int, zero: int) -> Any:
     """Return what means of ``count`` bytes are made with: zero points of those inside, count."""
     number = np.float32(max(count, 1))
     return splat_i32(np.int32(inside * zero)), splat(number), reciprocal(number)
 
 
 @njit
-def _mean(sums: Any, divisor: Any, ratio: Any, low: Any, high: Any) -> Any:
+def mean(sums: Any, divisor: Any, ratio: Any, low: Any, high: Any) -> Any:
     """Return means in the result's scale, rounded half to even, before its zero point."""
     zeros, count, inverse = divisor
     whole = rounded_quotient(to_f32(sums - zeros) * ratio, count, inverse, True)
@@ -66,8 +66,8 @@ def average_pool_bytes(
         "inside{j} = counted(left{j}, kernel_w, dilation_w, width, 0, 0)\n"
         "w{j} = divisor(taps * columns{j}, inside * inside{j}, x_zero)",
         counted=counted,
-        divisor=_divisor,
-        mean=_mean,
+        divisor=divisor,
+        mean=mean,
         int32=np.int32,
         splat_i32=splat_i32,
         to_i32=to_i32,

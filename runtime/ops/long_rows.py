@@ -14,11 +14,11 @@ from ..emission import Emission
 from ..symbolic import Dim
 from ..tensors import Tensor
 
-_SHORT = 192
+_SHORT = 256
 """Elements of a row that is long enough."""
-_LONG = 512
+_LONG = 1024
 _BLOCK = 4 * LANES
-"""Elements that kernels store together: where rows may be of any number, they are whole blocks."""
+"""Elements that kernels store together: rows are whole blocks where they can."""
 _LEAST = 4
 """Rows that have to become one, and at least so many long ones have to be left."""
 
@@ -38,7 +38,8 @@ def long_rows(
         return [whole]
     numbers = range(_LONG // size, _LEAST - 1, -1)
     if isinstance(count, int):
-        joined = next((n for n in numbers if count % n == 0), 0)
+        even = [n for n in numbers if count % n == 0] or [0]
+        joined = next((n for n in even if n * size % _BLOCK == 0), even[0])
     else:
         joined = next((n for n in numbers if n * size % _BLOCK == 0), _LONG // size)
     kinds = [_kind(own, size) for own in strides]

@@ -7,14 +7,18 @@ in models that were written so.
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import numpy as np
 
+from ...kernels.cpu.mean_bytes import CHANNELS, mean_bytes
 from ...kernels.cpu.pool import COUNTING
 from ...kernels.cpu.pool_bytes import average_pool_bytes
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..symbolic import product
-from ..tensors import short_name
+from ..tensors import Tensor, short_name
 from . import checks
 from .integers import demand_bytes, demand_scales
 from .pool import emit_pool, images, pool_size, sum_fields
@@ -56,29 +60,57 @@ def _infer_global(node: Node) -> list[Info]:
 
 def _lower_average(emit: Emission, node: Node) -> None:
     window = Window.of(node, node.attribute("kernel_shape"))
-    _emit(emit, node, window, COUNTING[node.attribute("count_include_pad", 0)])
+    counting = COUNTING[node.attribute("count_include_pad", 0)]
+    _emit(emit, node, window, counting, *images(emit, node))
 
 
 def _lower_global(emit: Emission, node: Node) -> None:
     sizes = node.required(X).dims[2:]
     emit.check_some(product(sizes), product(node.required(X).dims[:2]), "means")
-    own = (Along(size) for size in sizes)  # type: ignore[arg-type]
-    _emit(emit, node, Window(*[Along()] * (3 - len(sizes)), *own), COUNTING[0])
-
-
-def _emit(emit: Emission, node: Node, window: Window, counting: str) -> None:
     x, y = images(emit, node)
+    if _is_even(x):
+        _emit_means(emit, node, x, y)
+        return
+    own = (Along(size) for size in sizes)  # type: ignore[arg-type]
+    _emit(emit, node, Window(*[Along()] * (3 - len(sizes)), *own), COUNTING[0], x, y)
+
+
+def _is_even(x: Tensor) -> bool:
+    """Tell whether the pixels of an image are as far apart as two of a row, and fill vectors."""
+    channels, spatial = x.shape[1], list(zip(x.shape, x.strides, strict=True))[2:]
+    if not isinstance(channels, int) or channels < CHANNELS or x.strides[1] != 1:
+        return False
+    return all(
+        above == product([size, step])
+        for (_, above), (size, step) in itertools.pairwise(spatial)
+    )  # fmt: skip
+
+
+def _emit_means(emit: Emission, node: Node, x: Tensor, y: Tensor) -> None:
+    """Emit means of all pixels."""
+    emit.step(
+        mean_bytes(short_name(x.dtype), short_name(y.dtype)),
+        outputs=[y],
+        flops=product(x.shape),
+        x=x, y=y, images=x.shape[0], channels=x.shape[1], pixels=product(x.shape[2:]),
+        x_image=x.strides[0], x_pixel=x.strides[-1], y_image=y.strides[0], **_grids(node),
+    )  # fmt: skip
+
+
+def _emit(emit: Emission, node: Node, window: Window, counting: str, x: Tensor, y: Tensor) -> None:
     parameters = (0, 1, 1)
     if isinstance(window.columns.taps, int):
         parameters = window_parameters(window, height_width(y.shape)[1])
-    ratio = np.float32(number(node, X_SCALE)) / np.float32(number(node, Y_SCALE))
-    fields = window_fields(window) | sum_fields(window, counting)
-    fields |= {
-        "ratio": float(ratio), "x_zero": int(number(node, X_ZERO)),
-        "y_zero": int(number(node, Y_ZERO)),
-    }  # fmt: skip
+    fields = window_fields(window) | sum_fields(window, counting) | _grids(node)
     kernel = average_pool_bytes(short_name(x.dtype), short_name(y.dtype), *parameters)
     emit_pool(emit, kernel, window, x, y, fields)
+
+
+def _grids(node: Node) -> dict[str, Any]:
+    """Fields of scales and zero points."""
+    ratio = np.float32(number(node, X_SCALE)) / np.float32(number(node, Y_SCALE))
+    zeros = {"x_zero": int(number(node, X_ZERO)), "y_zero": int(number(node, Y_ZERO))}
+    return {"ratio": float(ratio), **zeros}
 
 
 register(

@@ -68,6 +68,7 @@ def rank_tiles_of(conv: Convolution) -> tuple[tuple[int, int], ...]:
         columns * (conv.itemsize // 4),
         depth if isinstance(depth, int) else _LONG_SUM,
         known,
+        conv.kind,
     )
 
 

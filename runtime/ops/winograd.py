@@ -190,7 +190,7 @@ def _blocks(conv: Convolution, tile: tuple[int, int], points: _Points) -> dict[s
     tiles = conv.x.shape[0] * slices_of(conv.y.shape) * down * across
     if isinstance(tiles, int):
         block = min(block, tiles)
-    mr, nv = packing.choose_tile(block, out_channels // conv.groups, channels)
+    mr, nv = packing.choose_tile(block, out_channels // conv.groups, channels, kind=points.kind)
     rows = set(range(1, mr + 1))
     fields = tile_fields(mr, nv, out_channels // conv.groups, rows, points.kind)
     return {"block": block, **fields}

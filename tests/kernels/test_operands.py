@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from sardonyx.kernels.cpu import operands
+from sardonyx.kernels.arithmetic import HAS_QUADS
+from sardonyx.kernels.cpu import operands, packing
 from sardonyx.kernels.cpu.sum_stores import FIRST, LAST
 from sardonyx.kernels.cpu.tile import OPERANDS, tile
 from sardonyx.kernels.target import LANES
@@ -49,3 +50,9 @@ def test_tiles_fit_the_registers(monkeypatch, form):
     for nv in range(1, 5):
         taken = operands.max_rows(nv) * nv + nv + (form == "register")
         assert taken <= operands.REGISTERS
+
+
+@pytest.mark.skipif(LANES != 8 or HAS_QUADS, reason="products of pairs are added as they are made")
+def test_tiles_of_pairs_leave_a_register_for_products():
+    for rows, nv in packing.rank_tiles(96, 88, 8, "i16"):
+        assert nv == 1 or rows * nv + nv + 2 <= operands.REGISTERS

@@ -141,11 +141,12 @@ def test_halves_are_rounded_to_even():
     np.testing.assert_array_equal(found, np.rint(sums / 4) + 3)
 
 
-def test_open_sizes_and_images_that_convolutions_lay():
+@pytest.mark.parametrize("channels", [24, 40])
+def test_open_sizes_and_images_that_convolutions_lay(channels):
     rng = np.random.default_rng(1)
     node = make_node("GlobalAveragePool", ["a"], ["b"])
-    proto = model(node, ("N", 24, "H", "W"), np.uint8, np.uint8, (0.02, 0.01), (100, 128))
-    for shape in ((1, 24, 7, 5), (3, 24, 1, 1), (2, 24, 16, 9)):
+    proto = model(node, ("N", channels, "H", "W"), np.uint8, np.uint8, (0.02, 0.01), (100, 128))
+    for shape in ((1, channels, 7, 5), (3, channels, 1, 1), (2, channels, 16, 19)):
         agree(proto, {"x": numbers(rng, shape, np.uint8)}, "QLinearGlobalAveragePool", 1e-4)
 
 
