@@ -15,9 +15,8 @@ from collections.abc import Callable
 from typing import Any
 
 import llvmlite.binding as llvm
-from numba import njit
 from numba.core import typed_passes, types, untyped_passes
-from numba.core.compiler import PassManager
+from numba.core.compiler import Flags, PassManager, compile_extra
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 
@@ -25,22 +24,9 @@ from ..errors import KernelError
 from ..patches import Patch, applied
 from .collection import rare_collection
 from .numba_division import without_branches
-from .numba_entry import entry_of, type_of
-from .numba_linking import link_called, once_parsed, unlinked
-from .numba_shortcuts import (
-    by_code,
-    first_answer,
-    no_context,
-    nothing,
-    on_errors,
-    only_run,
-    remembered_sizes,
-    without_deletions,
-    without_lifetimes,
-    without_logs,
-)
+from .numba_shortcuts import by_code, on_errors, without_deletions, without_lifetimes
 from .numba_ssa import reconstructed
-from .ref import SHARE, KernelRef
+from .ref import KernelRef
 
 llvm.initialize_native_asmparser()  # numba initializes what it needs; kernels have assembly
 
@@ -62,17 +48,16 @@ _PASSES = (
 )
 
 
-def resolve(ref: KernelRef) -> Any:
-    """Import the kernel (``registry.Kernel``) that a reference names."""
+def resolve(ref: KernelRef) -> Callable[..., Any]:
+    """Import the Python function a reference names."""
     root = __package__.rpartition(".")[0]
     kernel = getattr(importlib.import_module(f"{root}.{ref.module}"), ref.function)
-    return kernel(*ref.parameters) if ref.parameters else kernel
+    return (kernel(*ref.parameters) if ref.parameters else kernel).entry()
 
 
 def _without_wrappers(_: Any, flags: Any) -> Any:
     flags.no_cpython_wrapper = True
     flags.no_cfunc_wrapper = True
-    flags.nrt = False
     return flags
 
 
@@ -81,8 +66,16 @@ def _no_executable(_: Any, library: Any, *__: Any) -> Any:
     return [].append  # numba tells functions apart by this object
 
 
+def _no_machine_code(library: Any) -> None:
+    library._finalized = True
+
+
 def _no_function_passes(library: Any, module: Any) -> None:
     module.data_layout = library.codegen._data_layout
+
+
+def _no_module_passes(_: Any) -> None:
+    pass
 
 
 def _pipeline(_: Any, name: str = "nopython") -> PassManager:
@@ -116,7 +109,6 @@ def _patch(target: str, replacement: Callable[[Any], Any], reason: str) -> Patch
 _LIBRARY = "core.codegen.CPUCodeLibrary"
 _NO_CODE = "LLVM optimizes and compiles a kernel once, with all that it calls"
 _NO_LIFETIMES = "kernels have no variables whose references are counted"
-_NO_LISTENERS = "nobody listens to events of a kernel's compilation"
 _NO_TEXTS = "what an error would say is written when there is one"
 PATCHES = (
     _patch(
@@ -125,11 +117,9 @@ PATCHES = (
         "functions that kernels call are not called from Python",
     ),
     _patch("core.cpu.CPUContext.get_executable", lambda _: _no_executable, _NO_CODE),
+    _patch(f"{_LIBRARY}._finalize_final_module", lambda _: _no_machine_code, _NO_CODE),
     _patch(f"{_LIBRARY}._optimize_functions", lambda _: _no_function_passes, _NO_CODE),
-    _patch(
-        f"{_LIBRARY}.add_ir_module", once_parsed, "a module need not be linked into an empty one"
-    ),
-    _patch(f"{_LIBRARY}.finalize", unlinked, "a function is linked into each kernel once"),
+    _patch(f"{_LIBRARY}._optimize_final_module", lambda _: _no_module_passes, _NO_CODE),
     _patch(
         "core.compiler.DefaultPassBuilder.define_nopython_pipeline",
         lambda _: _pipeline,
@@ -143,27 +133,6 @@ PATCHES = (
     _patch("core.postproc.PostProcessor.run", without_lifetimes, _NO_LIFETIMES),
     _patch("core.typed_passes.IRLegalization.run_pass", without_deletions, _NO_LIFETIMES),
     _patch("core.ssa._run_ssa", lambda _: reconstructed, "most blocks do not name a variable"),
-    _patch("core.ssa._run_ssa_block_pass", without_logs, "each statement is logged"),
-    _patch(
-        "core.compiler_machinery.PassManager._runPass",
-        only_run,
-        "blocks are looked at after each pass",
-    ),
-    _patch("core.event.start_event", nothing, _NO_LISTENERS),
-    _patch("core.event.end_event", nothing, _NO_LISTENERS),
-    _patch("core.event.trigger_event", no_context, _NO_LISTENERS),
-    _patch("core.event.install_timer", no_context, _NO_LISTENERS),
-    _patch(
-        "core.errors.WarningsFixer.catch_warnings",
-        no_context,
-        "warnings are caught for each variable",
-    ),
-    _patch("core.base.BaseContext.get_abi_sizeof", remembered_sizes, "LLVM reads a module for it"),
-    _patch(
-        "core.typing.templates._TemplateTargetHelperMixin._get_target_registry",
-        first_answer,
-        "kernels have one target",
-    ),
     _patch("core.base._has_loc", by_code, "the signature of a function takes long to read"),
     _patch(
         "cpython.numbers._int_divmod_impl",
@@ -178,21 +147,25 @@ PATCHES = (
 
 def compile_object(ref: KernelRef) -> tuple[str, bytes]:
     """Compile a kernel with numba; returns its symbol and its ELF object."""
+    flags: Any = _without_wrappers(None, Flags())
+    flags.error_model = "numpy"
+    flags.nrt = False
+    word = types.int64
     with rare_collection(), applied(PATCHES, global_compiler_lock):
-        kernel = resolve(ref)
-        kinds = [type_of(annotation) for annotation in kernel.arguments.values()]
-        share = len(SHARE)
-        function = njit(kernel.body, error_model="numpy")
-        result = function._compiler.compile((*(types.int64,) * share, *kinds), types.int64)
-        body = result.fndesc.llvm_func_name
-        symbol = f"{body}.entry"
-        codegen, module = result.library.codegen, link_called(result.library)
-        module.link_in(llvm.parse_assembly(entry_of(body, symbol, share, kinds)))
-        module.get_function(body).linkage = "linkonce_odr"
-        passes, builder = codegen._module_pass_manager()
-        passes.run(module, builder)
+        result = compile_extra(
+            cpu_target.typing_context,
+            cpu_target.target_context,
+            resolve(ref),
+            (word,) * 5,  # the record and the share
+            word,
+            flags,
+            {},
+        )
+        library = result.library
+        passes, builder = library.codegen._module_pass_manager()
+        passes.run(library._final_module, builder)
         _forget(result)
-    return symbol, codegen._tm.emit_object(module)
+    return result.fndesc.llvm_func_name, library.codegen._tm.emit_object(library._final_module)
 
 
 def _forget(result: Any) -> None:

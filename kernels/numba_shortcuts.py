@@ -9,13 +9,10 @@ same.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable
 from typing import Any
 
-from numba.core import ir, ir_utils, transforms
-from numba.core.typed_passes import InlineOverloads
-from numba.core.untyped_passes import DeadBranchPrune
+from numba.core import ir_utils, transforms
 
 Method = Callable[..., Any]
 
@@ -82,68 +79,3 @@ def on_errors(context: Callable[..., Any]) -> Callable[..., Any]:
             return bool(manager.__exit__(kind, error, trace))
 
     return OnErrors
-
-
-def only_run(_: Method) -> Method:
-    """Let PassManager._runPass run a pass, and look at the function's blocks where it made some.
-
-    They are checked after each pass, and each pass is an event that nobody listens to.
-    """
-
-    def run_pass(self: Any, _: int, each: Any, state: Any) -> None:
-        each.analysis = self._analysis
-        for step in (each.run_initialization, each.run_pass, each.run_finalizer):
-            step(state)
-        if isinstance(each, (DeadBranchPrune, InlineOverloads)):
-            state.func_ir.blocks = transforms.canonicalize_cfg(state.func_ir.blocks)
-
-    return run_pass
-
-
-def nothing(_: Method) -> Method:
-    """Let a function of any arguments do nothing."""
-    return lambda *_, **__: None
-
-
-_no_context = nullcontext()
-
-
-def no_context(_: Method) -> Callable[..., AbstractContextManager[None]]:
-    """Let a context manager of any arguments do nothing."""
-    return lambda *_, **__: _no_context
-
-
-def remembered_sizes(get_size: Method) -> Method:
-    """Let BaseContext.get_abi_sizeof ask LLVM, which reads a module for it, once for each type."""
-    sizes: dict[Any, int] = {}
-
-    def size(self: Any, kind: Any) -> int:
-        key = str(kind)
-        if key not in sizes:
-            sizes[key] = get_size(self, kind)
-        return sizes[key]
-
-    return size
-
-
-def first_answer(find: Method) -> Method:
-    """Let a method whose result is always the same be called once."""
-    answers: list[Any] = []
-
-    def answer(*arguments: Any) -> Any:
-        if not answers:
-            answers.append(find(*arguments))
-        return answers[0]
-
-    return answer
-
-
-def without_logs(_: Method) -> Callable[..., Iterator[Any]]:
-    """Let ``ssa._run_ssa_block_pass`` rewrite a block's statements without a log of each."""
-
-    def rewritten(states: Any, block: Any, handler: Any) -> Iterator[Any]:
-        for statement in block.body:
-            is_assignment = isinstance(statement, ir.Assign)
-            yield (handler.on_assign if is_assignment else handler.on_other)(states, statement)
-
-    return rewritten

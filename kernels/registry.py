@@ -22,9 +22,10 @@ from .abi import RAISED
 from .compiler import kernel_address, native_function
 from .fields import Pointer as Pointer
 from .record import make_record
-from .ref import SHARE as SHARE
 from .ref import KernelRef
 
+SHARE = ("thread", "part", "until", "parts")
+"""Parameters that every kernel begins with."""
 SHARES = 2
 """Shares that a kernel which may split along one of two axes should have equal.
 
@@ -60,10 +61,6 @@ class Kernel:
         Names of the record's words, in order.
     floats : frozenset of str
         Those of them that hold a float64.
-    body : callable
-        The function.
-    arguments : dict of str to type
-        Its parameters after the share, words and groups, with what they are annotated with.
     """
 
     def __init__(
@@ -75,14 +72,18 @@ class Kernel:
         annotations = inspect.signature(function, eval_str=True).parameters
         if list(annotations)[:4] != list(SHARE):
             raise TypeError(f"kernel {name} must begin with {', '.join(SHARE)}")
-        self.arguments = {
-            key: annotations[key].annotation for key in list(annotations)[len(SHARE) :]
-        }
-        kinds = dict(_words_of(self.arguments.items()))
+        self._arguments = [
+            (key, annotations[key].annotation) for key in list(annotations)[len(SHARE) :]
+        ]
+        kinds = dict(_words_of(self._arguments))
         self.fields = tuple(kinds)
         self.floats = frozenset(key for key, kind in kinds.items() if kind is float)
-        self.body = function
+        self._function = function
         self.__doc__ = function.__doc__
+
+    def entry(self) -> Callable[..., int]:
+        """Make ``entry(args, *SHARE)``, which reads the record and calls the body."""
+        return _entry(self._function, self._arguments)
 
     @property
     def address(self) -> int:
@@ -127,6 +128,21 @@ def _words_of(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]
             yield from get_type_hints(annotation).items()
         else:
             yield name, annotation
+
+
+def _entry(function: Callable[..., int], arguments: list[tuple[str, Any]]) -> Any:
+    from numba import njit
+
+    from .record_loads import loaded
+
+    share = ", ".join(SHARE)
+    source = f"def entry(args, {share}):\n    return body(*arguments(args, {share}))\n"
+    scope = {
+        "body": njit(inline="never")(function),
+        "arguments": loaded(len(SHARE), tuple(annotation for _, annotation in arguments)),
+    }
+    exec(source, scope)
+    return scope["entry"]
 
 
 def kernel(function: Callable[..., int]) -> Kernel:
