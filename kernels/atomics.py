@@ -6,7 +6,6 @@ consistent unless they say otherwise.
 
 from __future__ import annotations
 
-import platform
 from typing import Any
 
 from llvmlite import ir
@@ -14,6 +13,7 @@ from numba import njit
 from numba.core import cgutils, types
 
 from .simd import I32, I64, call_by_name, intrinsic, load_i64, stack_words, store_i64
+from .target import MACHINE
 
 AFFINITY_WORDS = 16
 """Words of a set of processors, a bit each."""
@@ -77,12 +77,20 @@ def atomic_compare_exchange(typingctx, address, index, expected, value):  # type
 # --- waiting ----------------------------------------------------------------------------------
 
 
+_FULL_SYSTEM = 15
+"""What a barrier of ARM's is for: all that can be seen."""
+_USUAL_CLOCK = 2_500_000_000
+
+
 @intrinsic
 def pause(typingctx):  # type: ignore[no-untyped-def]
     """Tell the processor that this is a spin loop."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        call_by_name(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
+        if MACHINE == "x86_64":
+            call_by_name(builder, "llvm.x86.sse2.pause", ir.VoidType(), [])
+        elif MACHINE == "aarch64":  # waits about as long; a yield does nothing on most processors
+            call_by_name(builder, "llvm.aarch64.isb", ir.VoidType(), [I32(_FULL_SYSTEM)])
         return context.get_dummy_value()
 
     return types.void(), codegen
@@ -90,12 +98,26 @@ def pause(typingctx):  # type: ignore[no-untyped-def]
 
 @intrinsic
 def cycles(typingctx):  # type: ignore[no-untyped-def]
-    """Read the processor's time stamp counter."""
+    """Read the processor's time stamp counter, which counts about as fast as a core's clock."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        if MACHINE == "aarch64":
+            return _scaled_timer(builder)
         return call_by_name(builder, "llvm.readcyclecounter", I64, [])
 
     return types.int64(), codegen
+
+
+def _scaled_timer(builder: ir.IRBuilder) -> Any:
+    """Emit ARM's timer in cycles of a usual clock: it has 25 MHz to 1 GHz, and says how many.
+
+    The counter of cycles itself is closed to programs.
+    """
+    ticks, frequency = (
+        call_by_name(builder, f"llvm.read_{kind}.i64", I64, [builder.module.add_metadata([name])])
+        for kind, name in (("volatile_register", "cntvct_el0"), ("register", "cntfrq_el0"))
+    )
+    return builder.mul(ticks, builder.udiv(I64(_USUAL_CLOCK), frequency))
 
 
 sem_wait: Any = types.ExternalFunction("sem_wait", types.int32(types.int64))
@@ -160,7 +182,7 @@ def leave_processor(number: int) -> None:
 # --- denormal numbers -------------------------------------------------------------------------
 
 # Bits of the control register: flush results to zero, and take operands as zero.
-_FLUSH = {"x86_64": 0x8000 | 0x0040, "aarch64": 1 << 24}.get(platform.machine(), 0)
+_FLUSH = {"x86_64": 0x8000 | 0x0040, "aarch64": 1 << 24}.get(MACHINE, 0)
 
 
 @intrinsic
@@ -168,14 +190,13 @@ def float_control(typingctx):  # type: ignore[no-untyped-def]
     """Read the thread's floating-point control register; 0 where it is not known how."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        if platform.machine() == "x86_64":
+        if MACHINE == "x86_64":
             place = cgutils.alloca_once(builder, I32)
             pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
             call_by_name(builder, "llvm.x86.sse.stmxcsr", ir.VoidType(), [pointer])
             return builder.zext(builder.load(place), I64)
-        if platform.machine() == "aarch64":
-            kind = ir.FunctionType(I64, [])
-            return builder.asm(kind, "mrs $0, fpcr", "=r", [], side_effect=True)
+        if MACHINE == "aarch64":
+            return call_by_name(builder, "llvm.aarch64.get.fpcr", I64, [])
         return I64(0)
 
     return types.int64(), codegen
@@ -186,14 +207,13 @@ def set_float_control(typingctx, value):  # type: ignore[no-untyped-def]
     """Write the thread's floating-point control register, as `float_control` gave it."""
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
-        if platform.machine() == "x86_64":
+        if MACHINE == "x86_64":
             place = cgutils.alloca_once(builder, I32)
             builder.store(builder.trunc(args[0], I32), place)
             pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
             call_by_name(builder, "llvm.x86.sse.ldmxcsr", ir.VoidType(), [pointer])
-        elif platform.machine() == "aarch64":
-            kind = ir.FunctionType(ir.VoidType(), [I64])
-            builder.asm(kind, "msr fpcr, $0", "r", [args[0]], side_effect=True)
+        elif MACHINE == "aarch64":
+            call_by_name(builder, "llvm.aarch64.set.fpcr", ir.VoidType(), [args[0]])
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen

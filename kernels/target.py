@@ -25,7 +25,7 @@ class Target:
     cpu, features
         Name and feature string, as LLVM spells them.
     lanes
-        float32 values in one vector register: 16 (AVX-512), 8 (AVX2) or 4.
+        float32 values in one vector register: 16 (AVX-512), 8 (AVX2) or 4 (others, as ARM's NEON).
     registers
         Number of vector registers.
     l1, l2
@@ -43,6 +43,8 @@ class Target:
     l3: int
 
 
+MACHINE = platform.machine()
+"""Architecture, as Linux calls it: ``x86_64`` or ``aarch64``."""
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
@@ -94,7 +96,7 @@ def _processor() -> str | None:
         return None
     changing = ("cpu MHz", "bogomips", "BogoMIPS")
     lines = [line for line in text.splitlines() if not line.startswith(changing)]
-    return "\n".join(["processor", platform.machine(), version_text("llvmlite"), *lines])
+    return "\n".join(["processor", MACHINE, version_text("llvmlite"), *lines])
 
 
 def _detect() -> str:
@@ -121,6 +123,8 @@ def target() -> Target:
     wide = _has(features, "avx512f") if features else name.startswith(avx512_models)
     narrow = features and not _has(features, "avx2")
     lanes, registers = (16, 32) if wide else (4 if narrow else 8, 16)
+    if MACHINE == "aarch64":
+        lanes, registers = 4, 32
     defaults = {1: 32 << 10, 2: 512 << 10, 3: 16 << 20}  # some virtual machines report none
     caches = (_cache_sizes().get(level) or size for level, size in defaults.items())
     return Target(name, features or "", lanes, registers, *caches)

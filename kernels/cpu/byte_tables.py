@@ -1,8 +1,8 @@
 """Functions of bytes by the tables of their 256 results.
 
-AVX-512 VBMI looks up 128 entries at once. Other processors have a shuffle of the bytes of a vector
-alone, by the lower four bits of each place (`_of_sixteen`): it takes about 40 instructions for a
-vector of places, 32 or 64, which is a quarter of what a load and a store for each byte take.
+AVX-512 VBMI looks up 128 entries at once, NEON 64. Other processors have a shuffle of the bytes of
+a vector alone, by the lower four bits of each place (`_of_sixteen`): it takes about 40 instructions
+for a vector of places, 32 or 64, which is a quarter of what a load and a store for each byte take.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numba.core import cgutils, types
 
 from ..registry import Pointer, kernel
 from ..simd import align_frame, call_by_name, element_at, load_u8, store_u8
-from ..target import LANES, has_feature
+from ..target import LANES, MACHINE, has_feature
 from ..vectors import intrinsic
 
 _BYTE, _PLACE = ir.IntType(8), ir.IntType(64)
@@ -29,7 +29,10 @@ _LOOK_UP = "llvm.x86.avx512.vpermi2var.qi.512"
 HAS_LOOK_UP = LANES == 16 and has_feature("avx512vbmi")
 """Whether the processor looks up 128 entries at once."""
 SHUFFLE = {8: "llvm.x86.avx2.pshuf.b", 16: "llvm.x86.avx512.pshuf.b.512"}.get(LANES, "")
-HAS_TABLES = HAS_LOOK_UP or LANES == 8 or (LANES == 16 and has_feature("avx512bw"))
+_HAS_NEON = MACHINE == "aarch64"
+_NEON_LOOK_UP, _REGISTERS = "llvm.aarch64.neon.tbl4.v16i8", 4
+"""Instruction of NEON that looks up as many registers of entries; places behind them give 0."""
+HAS_TABLES = HAS_LOOK_UP or _HAS_NEON or LANES == 8 or (LANES == 16 and has_feature("avx512bw"))
 """Whether the processor looks up a vector of bytes at a time."""
 
 _Found = Callable[[Any], Any]
@@ -54,6 +57,24 @@ def of_quarters(builder: ir.IRBuilder, at: Callable[[int], Any]) -> _Found:
             for i in (0, 2)
         ]
         return builder.select(_is_upper(builder, places), halves[1], halves[0])
+
+    return found
+
+
+def _of_registers(builder: ir.IRBuilder, at: Callable[[int], Any]) -> _Found:
+    """Look up places in a table at an address, by NEON's instruction."""
+    rows = [
+        builder.load(builder.bitcast(at(_BLOCK * i), _BYTES.as_pointer()), align=1)
+        for i in range(_TABLE // _BLOCK)
+    ]
+
+    def found(places: Any) -> Any:
+        quarters = []
+        for first in range(0, len(rows), _REGISTERS):
+            start = ir.Constant(_BYTES, [first * _BLOCK] * _BLOCK)
+            own = [*rows[first : first + _REGISTERS], builder.sub(places, start)]
+            quarters.append(call_by_name(builder, _NEON_LOOK_UP, _BYTES, own))
+        return functools.reduce(builder.or_, quarters)
 
     return found
 
@@ -105,9 +126,9 @@ def _of_sixteen(builder: ir.IRBuilder, at: Callable[[int], Any]) -> _FoundTogeth
 
 def _of_any(builder: ir.IRBuilder, at: Callable[[int], Any]) -> _FoundTogether:
     """Look up vectors of places in a table at an address in the way the processor has."""
-    if not HAS_LOOK_UP:
+    if not HAS_LOOK_UP and not _HAS_NEON:
         return _of_sixteen(builder, at)
-    found = of_quarters(builder, at)
+    found = (of_quarters if HAS_LOOK_UP else _of_registers)(builder, at)
     return lambda places: [found(each) for each in places]
 
 

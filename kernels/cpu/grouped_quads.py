@@ -1,7 +1,7 @@
 """Rows of groups of bytes as words of their own for each group, by a permutation of each vector.
 
 Where groups have no whole words, their bytes move apart. Those of a vector of the result lie within
-as many bytes of a row, so that one load and one permutation (AVX-512 VBMI) give them.
+as many bytes of a row, so that one load and one permutation (AVX-512 VBMI, NEON) give them.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ from ..simd import (
     load_i64,
     store_first_lanes,
 )
-from ..target import LANES
+from ..target import LANES, MACHINE
 from ..vectors import I8, I64, intrinsic
 from .byte_tables import HAS_LOOK_UP
 
-HAS_GROUPED_QUADS = HAS_LOOK_UP
+_HAS_NEON = MACHINE == "aarch64"
+HAS_GROUPED_QUADS = HAS_LOOK_UP or _HAS_NEON
 """Whether the processor permutes the bytes of a vector."""
 BLOCK = 4 * LANES
 """Bytes of a vector."""
 
 _BYTES = ir.VectorType(I8, BLOCK)
-_PERMUTE = "llvm.x86.avx512.permvar.qi.512"
+_PERMUTE = "llvm.aarch64.neon.tbl1.v16i8" if _HAS_NEON else "llvm.x86.avx512.permvar.qi.512"
 
 
 @intrinsic

@@ -91,7 +91,7 @@ class Tile(SumStores):
         self.is_plain, self.has_bytes = kind not in ("f32", "bf16"), kind in ("i16", "u8")
         self.is_half = ending == "halves"
         # Every such operand is a load, of which few rows would then have too many.
-        self.embedded = operand == "memory" and mr > 2
+        self.embedded = EMBEDDED_BROADCAST and operand == "memory" and mr > 2
         self.fetches = 2 if nv * LANES * 4 > 2 * _LINE else 1
 
     def start(self, c: Any) -> list[Any]:

@@ -24,13 +24,15 @@ from ..compiler import native_function
 from ..emitter import BYTE, Emitter
 from ..registry import Kernel, Pointer, kernel_factory
 from ..scratch import scratch
-from ..target import LANES, has_feature
+from ..target import LANES, MACHINE, has_feature
 from ..trials import least_times
 from ..vectors import F16, F32, I32, I64, BFloats, intrinsic
 from .tile_block import configure_block, make_multiply
 
 _CHAINS = 12
 """Independent sums: enough to hide the latency of two units, and few enough for 16 registers."""
+_REGISTER = "w" if MACHINE == "aarch64" else "x"
+"""What LLVM calls a register of a vector."""
 _ROUNDS, _TURNS, _BURSTS = 100_000, 9, 6
 
 
@@ -66,7 +68,7 @@ class Unit:
         if not self.name:
             # The same product would be computed once, before all rounds, if LLVM saw that it is.
             kind = ir.FunctionType(self.factors, [self.factors])
-            other = builder.call(ir.InlineAsm(kind, "", "=x,0", side_effect=True), [a])
+            other = builder.call(ir.InlineAsm(kind, "", f"={_REGISTER},0", side_effect=True), [a])
             return ARITHMETIC["i16"].add_product(builder, other, b, total)
         args = [a, b, total] if self.name.startswith("llvm.fma") else [total, a, b]
         return simd.call_by_name(builder, self.name, self.sums, args)
