@@ -7,6 +7,7 @@ for a vector of places, 32 or 64, which is a quarter of what a load and a store 
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable
 from typing import Any
