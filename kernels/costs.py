@@ -23,6 +23,8 @@ from typing import Any, NamedTuple, Self
 from .target import target
 
 _PAGE = 4096
+_MOST = 1 << 40
+"""What numbers that compiled code divides by are at most."""
 
 
 class TileCosts(NamedTuple):
@@ -176,4 +178,9 @@ def _read(kind: Any, field: Any) -> Any:
         raise ValueError(f"costs are finite and not negative, not {numbers}")
     if kind is float:
         return numbers[0]
-    return kind(*map(int, numbers)) if kind is SharingCosts else kind(*numbers)
+    if kind is not SharingCosts:
+        return kind(*numbers)
+    sharing = SharingCosts(*map(int, numbers))
+    if min(sharing.operations_per_ns, sharing.bytes_per_ns) < 1 or max(sharing) > _MOST:
+        raise ValueError(f"rates are whole numbers from 1 to {_MOST}, not {sharing}")
+    return sharing

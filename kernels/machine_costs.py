@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from .cost_tables import family_of
 from .costs import Costs
@@ -15,8 +16,8 @@ from .target import target
 
 _VERSION = 1
 """Of what is measured: answers of other versions are not read."""
-_given: list[Costs] = []
-"""Costs that stand for the machine's, the innermost ones last (`costs_given`)."""
+_given: ContextVar[Costs | None] = ContextVar("costs", default=None)
+"""Costs that stand for the machine's (`costs_given`)."""
 
 
 def machine_costs() -> Costs:
@@ -24,17 +25,17 @@ def machine_costs() -> Costs:
 
     In the second case a line says once, on a machine, that measuring would help.
     """
-    return _given[-1] if _given else _machine_costs()
+    return _given.get() or _machine_costs()
 
 
 @contextmanager
 def costs_given(given: Costs) -> Iterator[None]:
-    """Let sessions that are opened meanwhile take costs that are given; for one thread."""
-    _given.append(given)
+    """Let sessions that this thread opens meanwhile take costs that are given."""
+    before = _given.set(given)
     try:
         yield
     finally:
-        _given.remove(given)
+        _given.reset(before)
 
 
 @functools.cache

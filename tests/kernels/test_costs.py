@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sardonyx.kernels import folders, machine_costs
@@ -72,6 +73,13 @@ def test_costs_are_finite_and_not_negative(number):
         Costs.from_text(bad.to_text())
 
 
+@pytest.mark.parametrize("rates", [(0, 32, 1000), (32, 0, 1000), (32, 32, 1 << 50)])
+def test_rates_that_compiled_code_cannot_divide_by_are_refused(rates):
+    bad = COSTS._replace(sharing=type(COSTS.sharing)(*rates))
+    with pytest.raises(ValueError, match="rates are whole numbers"):
+        Costs.from_text(bad.to_text())
+
+
 def test_what_was_measured_takes_the_place_of_the_family(cache):
     other = COSTS._replace(fetch=7.0)
     before = machine_costs.costs_digest()
@@ -100,6 +108,8 @@ def test_costs_that_are_given_stand_for_the_machines():
     before = machine_costs.machine_costs()
     with costs_given(other):
         assert machine_costs.machine_costs() is other
+        with ThreadPoolExecutor(1) as pool:  # another thread's sessions are its own
+            assert pool.submit(machine_costs.machine_costs).result() == before
     assert machine_costs.machine_costs() == before
 
 
