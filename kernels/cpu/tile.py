@@ -58,6 +58,7 @@ class TileRecord(NamedTuple):
     row_r: int
     ahead: Pointer
     ahead_step: int
+    row_ahead: int
     flags: int
     activation: int
     low: float
@@ -129,9 +130,9 @@ class Tile(SumStores):
     def reduce(self, a: Any, ahead: Any, accumulators: list[Any]) -> list[Any]:
         """Run the reduction: segments, and in each L multiply-adds per accumulator.
 
-        Every step of it prefetches a line of the next block of weights, of a wide panel, of which
-        it uses four, two: all at once would have the products wait for them. Returns the address
-        of the next line to prefetch, and the sums.
+        Every step of it prefetches a line of what comes later (`panel`); of the next block of a
+        wide panel, whose steps use four lines, two: all at once would have the products wait for
+        them. Returns the address of the next line to prefetch, and the sums.
         """
         builder, args = self.builder, self.args
         b = builder.inttoptr(args.b, BYTE)
@@ -242,9 +243,9 @@ class Tile(SumStores):
             return [*moved, ahead]
 
         def row(_: Any, carried: list[Any]) -> list[Any]:
-            ahead = self.counted_loop("tile", args.tiles, carried, one)[-1]
-            strides = (args.row_a, args.row_c, args.row_r)
-            return [*(self.address(p, s) for p, s in zip(carried, strides, strict=False)), ahead]
+            self.counted_loop("tile", args.tiles, carried, one)
+            strides = (args.row_a, args.row_c, args.row_r, args.row_ahead)
+            return [self.address(p, s) for p, s in zip(carried, strides, strict=True)]
 
         self.counted_loop("row", args.rows, pointers, row)
 
