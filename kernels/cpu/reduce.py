@@ -32,6 +32,7 @@ from .reduce_steps import (
     STEPS,
     TYPES,
     add,
+    few_loop,
     multiply,
     number_loops,
     same,
@@ -195,6 +196,7 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
     between = step if kind in ("max", "min", "prod") else add
     finish = njit(error_model="numpy")(FINISHES.get(kind, same))
     columns, contiguous = _vector_loops(kind) if dtype == "f32" else number_loops(kind, dtype)
+    few = few_loop(kind, dtype)
     size = np.dtype(result_type).itemsize
 
     @njit
@@ -234,6 +236,12 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
                 columns(
                     source + c_begin * size, target + c_begin * size, c_end - c_begin,
                     r0, r1, r2, r3, xr0, xr1, xr2, xr3, count,
+                )  # fmt: skip
+                continue
+            if count <= LANES // 2:  # half a vector is not worth what one is
+                few(
+                    source + c_begin * xk3 * size, target + c_begin * yk3 * size, c_end - c_begin,
+                    xk3, yk3, r0, r1, r2, r3, xr0, xr1, xr2, xr3, count,
                 )  # fmt: skip
                 continue
             for c in range(c_begin, c_end):

@@ -85,6 +85,38 @@ def same(total: Any, count: Any) -> Any:
     return total
 
 
+def few_loop(kind: str, dtype: str) -> Any:
+    """Return what reduces a few elements for each of ``n`` results, many results at a time."""
+    result_type = TYPES[dtype]
+    wide = sum_type(kind, result_type)
+    start, size = wide(start_of(kind, result_type)), np.dtype(result_type).itemsize
+    load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
+    name = next(key for key, each in TYPES.items() if each is wide)
+    get, put = getattr(simd, f"load_{name}"), getattr(simd, f"store_{name}")
+    step = STEPS.get(kind, add)
+    finish = njit(error_model="numpy")(FINISHES.get(kind, same))
+
+    @njit
+    def few(
+        x: Pointer, y: Pointer, n: int, x_step: int, y_step: int, r0: int, r1: int, r2: int,
+        r3: int, a0: int, a1: int, a2: int, a3: int, count: int,
+    ) -> None:  # fmt: skip
+        totals = stack_words(_BLOCK)
+        for c in range(0, n, _BLOCK):
+            width = min(_BLOCK, n - c)
+            for i in range(width):
+                put(totals, i, start)
+            for j in range(r0 * r1 * r2 * r3):
+                i3, i2, i1, i0 = j % r3, j // r3 % r2, j // r3 // r2 % r1, j // r3 // r2 // r1
+                at = x + (i0 * a0 + i1 * a1 + i2 * a2 + i3 * a3 + c * x_step) * size
+                for i in range(width):
+                    put(totals, i, wide(step(get(totals, i), wide(load(at, i * x_step)))))
+            for i in range(width):
+                store(y, (c + i) * y_step, result_type(finish(get(totals, i), wide(count))))
+
+    return few
+
+
 def number_loops(kind: str, dtype: str) -> tuple[Any, Any]:
     """Return ``columns``, which keeps contiguous columns, and ``contiguous``, which reduces.
 

@@ -41,7 +41,7 @@ def reduced(run: Any, numbered: Any, kind: str, dtype: str, x: np.ndarray, axes:
 
 @pytest.mark.parametrize("kind", list(OPERATORS))
 @pytest.mark.parametrize("axes", [(3,), (1, 2), (0, 1, 2, 3), (2,), (0, 3), (1,)])
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 37, 13, 150)])
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5), (1, 37, 13, 150), (3, 2, 70, 2)])
 def test_float32(
     run: Any, expected: Any, aligned_fields: Any, rng: np.random.Generator, kind: str,
     axes: tuple[int, ...], shape: tuple[int, ...],
@@ -62,10 +62,12 @@ def test_float32(
     + [(dtype, kind) for dtype in ("i32", "i64") for kind in INTEGERS]
     + [(dtype, kind) for dtype in ("u8", "i8") for kind in ("max", "min")],
 )
+@pytest.mark.parametrize("shape", [(3, 5, 4, 7), (3, 2, 70, 2)])
 def test_other_types(
-    run: Any, aligned_fields: Any, rng: np.random.Generator, kind: str, dtype: str
-) -> None:
-    x = rng.integers(1, 4, (3, 5, 4, 7)).astype(DTYPES[dtype])
+    run: Any, aligned_fields: Any, rng: np.random.Generator, kind: str, dtype: str,
+    shape: tuple[int, ...],
+) -> None:  # fmt: skip
+    x = rng.integers(1, 4, shape).astype(DTYPES[dtype])
     y = reduced(run, aligned_fields, kind, dtype, x, (1, 3), 2)
     functions: dict[str, Any] = {
         "sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "prod": np.prod,
