@@ -16,7 +16,12 @@ from .half_images import filters_of_pixels, pixels_of_planes, takes_planes
 from .pointwise import emit_pointwise
 from .registry import Operator, register
 from .weights import conv_weights, kernel_sizes
-from .windows import Window
+from .wide_pixels import WidePixels
+from .windows import Window, height_width
+from .winograd_costs import gain
+
+_SIZE = 64
+"""Stands for a size that is known only when the model runs."""
 
 
 def _infer_conv(node: Node) -> list[Info]:
@@ -32,7 +37,8 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     window = Window.of(node, kernel_sizes(node))
     bias = node.input(2)
     epilogue = Epilogue.match(emit, node, group.body, 1)
-    if _is_beyond(node, groups, epilogue):
+    wide = None if group.gate else _wide_pixels(emit, node, window)
+    if _is_beyond(node, groups, epilogue, wide):
         _lower_conv(emit, node, Group([node], node))
         emit_pointwise(emit, Group(group.body))
         return
@@ -42,7 +48,9 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
     message = f"channels of {x.name!r} and of the weights"
     emit.check(x.shape[1], node.required(1).dims[1] * groups, message)
     weights = conv_weights(emit, node, groups)
-    if isinstance(weights, np.ndarray) and takes_planes(emit, node, group, x):
+    if wide is not None and isinstance(weights, np.ndarray):
+        x, weights = emit.channels_last(x), wide.filters(weights)
+    elif isinstance(weights, np.ndarray) and takes_planes(emit, node, group, x):
         x, weights = pixels_of_planes(emit, x), filters_of_pixels(weights)
     else:
         x = emit.channels_last(x)
@@ -63,16 +71,41 @@ def _lower_conv(emit: Emission, node: Node, group: Group) -> None:
         residual=residual,
         epilogue=epilogue,
     )
-    emit_convolution(emit, conv)
+    if wide is None:
+        emit_convolution(emit, conv)
+    else:
+        wide.emit(emit, conv)
 
 
-def _is_beyond(node: Node, groups: int, epilogue: Epilogue) -> bool:
+def _wide_pixels(emit: Emission, node: Node, window: Window) -> WidePixels | None:
+    """Return the wide pixels of a convolution whose results fill a part of a vector.
+
+    Numbers beside a window meet weights of zero, so what is not finite reaches further than it
+    should, as in Winograd's form.
+    """
+    weights, result = node.required(1), node.infos[0]
+    is_plain = result.rank < 5 and result.dtype == "float32" and node.attribute("group", 1) == 1
+    if not is_plain or not weights.is_constant or emit.options["precision"] == "strict":
+        return None
+    filters, channels = weights.array().shape[:2]
+    height, width = (size if isinstance(size, int) else _SIZE for size in height_width(result.dims))
+    faster = 1.0
+    if window.dilations == (1, 1):
+        size = 1, height, width
+        faster = gain(window.kernel, size, channels, filters, 1, window.strides)
+    return WidePixels.best(filters, channels, window, result.dims[-1], 1, faster)
+
+
+def _is_beyond(node: Node, groups: int, epilogue: Epilogue, wide: WidePixels | None) -> bool:
     """Tell whether what follows a convolution has to be a step of its own.
 
-    Kernels over rows know of no slices, and those of depthwise convolutions of no residuals.
+    Kernels over rows know of no slices and no wide pixels, and those of depthwise convolutions of
+    no residuals.
     """
     if node.required(0).rank == 5:
         return bool(epilogue.nodes)
+    if wide is not None:
+        return bool(epilogue.nodes) or epilogue.residual is not None
     filters = node.required(1).dims
     is_depthwise = filters[1] == 1 and filters[0] == groups != 1
     return is_depthwise and epilogue.residual is not None

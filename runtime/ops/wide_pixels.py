@@ -1,4 +1,4 @@
-"""Integer convolutions of few channels as those of wide pixels, which fill vectors and words.
+"""Convolutions of few channels as those of wide pixels, which fill vectors, and words of bytes.
 
 Results of few channels fill a part of a vector, and images of less than four channels a part of a
 word. Neighbours along a row may count as channels: ``joined`` pixels of the result as one, by a
@@ -26,11 +26,12 @@ from .pad import emit_padded
 from .windows import Along, Window
 
 _WORD = 4
-"""Bytes of a word."""
+"""Channels of bytes in a word; one of float32 is a word."""
 _LEAST_GAIN = 1.3
 """How many times fewer products are worth another pass over the result, or over the image."""
 _MOST_COLUMNS = 4 * LANES
-_JOINED = (1, 2, 4, 8, 16)
+_JOINED = {_WORD: (1, 2, 4, 8, 16), 1: (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)}
+"""Neighbours that may be one pixel, by channels of a word."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,31 +76,38 @@ class WidePixels:
         return is_whole and same_strides(y.shape, y.strides, contiguous_strides(y.shape, order))
 
     @classmethod
-    def best(cls, filters: int, channels: int, window: Window, out_width: Dim) -> WidePixels | None:
-        """Return those with the least products; None where plain ones have about as few."""
+    def best(
+        cls, filters: int, channels: int, window: Window, out_width: Dim, word: int = _WORD,
+        gain: float = 1.0,
+    ) -> WidePixels | None:  # fmt: skip
+        """Return those with the least products; None where plain ones have about as few.
+
+        ``word`` channels are multiplied at a time. Plain pixels have another form that is so many
+        times as fast (``gain``).
+        """
         own = window.columns
         if own.dilation != 1 or not isinstance(own.before, int) or window.depth.taps != 1:
             return None
 
         def vectors(wide: WidePixels) -> float:
             """Vectors of products for each pixel of the result, and row of the window."""
-            words = wide.taps * -(-wide.read * channels // _WORD)
+            words = wide.taps * -(-wide.read * channels // word)
             each = -(-wide.joined * filters // LANES) * words / wide.joined
             if not isinstance(out_width, int) or out_width == 0:
                 return each
             return each * -(-out_width // wide.joined) * wide.joined / out_width
 
-        found = min(cls._all(filters, channels, own), key=vectors)
-        is_less = vectors(found) * _LEAST_GAIN <= vectors(cls(taps=own.taps))
+        found = min(cls._all(filters, channels, own, word), key=vectors)
+        is_less = vectors(found) * _LEAST_GAIN <= vectors(cls(taps=own.taps)) / gain
         return found if is_less else None
 
     @classmethod
-    def _all(cls, filters: int, channels: int, own: Along) -> Iterator[WidePixels]:
+    def _all(cls, filters: int, channels: int, own: Along, word: int) -> Iterator[WidePixels]:
         assert isinstance(own.before, int)
-        for joined in _JOINED:
+        for joined in _JOINED[word]:
             if joined > 1 and joined * filters > _MOST_COLUMNS:
                 return
-            for read in {1, _WORD // math.gcd(channels, _WORD)}:
+            for read in {1, word // math.gcd(channels, word)}:
                 if joined * own.stride % read:
                     continue
                 before = -(-own.before // read)

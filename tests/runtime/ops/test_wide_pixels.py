@@ -1,7 +1,8 @@
-"""Integer convolutions of few channels as those of wide pixels: sums are exact."""
+"""Convolutions of few channels as those of wide pixels; sums of integers are exact."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from sardonyx import Session
 from sardonyx.kernels.unit_rates import words_pay
 from sardonyx.runtime.ops.wide_pixels import WidePixels
 from sardonyx.runtime.ops.windows import Window
+
+from .conftest import build
 
 _CASES = [  # image, filters, kernel, stride along rows, pads
     ((1, 8, 6, 22), 8, (3, 39), 1, [1, 19, 1, 19]),
@@ -44,16 +47,16 @@ def _drawn(case: Any, dtype: str) -> dict[str, np.ndarray]:
     }
 
 
-def _sums(case: Any, drawn: dict[str, np.ndarray]) -> np.ndarray:
+def _sums(case: Any, x: np.ndarray, w: np.ndarray) -> np.ndarray:
     _, _, kernel, stride, pads = case
-    rank, x = len(kernel), drawn["x"].astype(np.int64) - int(drawn["x_zero"])
+    rank = len(kernel)
     x = np.pad(x, [(0, 0), (0, 0), *((pads[i], pads[i + rank]) for i in range(rank))])
     windows = sliding_window_view(x, kernel, axis=tuple(range(2, 2 + rank)))[
         ..., ::stride, *[slice(None)] * rank
     ]
     taps = "hw"[-rank:]
     spatial = taps.upper()
-    return np.einsum(f"nc{spatial}{taps},mc{taps}->nm{spatial}", windows, drawn["w"])
+    return np.einsum(f"nc{spatial}{taps},mc{taps}->nm{spatial}", windows, w)
 
 
 def _model(node: onnx.NodeProto, x: np.ndarray, dims: list[Any], drawn: Any, y: str) -> bytes:
@@ -75,7 +78,8 @@ def test_sums_and_bytes_of_few_channels_are_exact_at_given_and_at_open_sizes(
 ) -> None:
     shape, _, kernel, stride, pads = case
     drawn = _drawn(case, dtype)
-    sums, column = _sums(case, drawn), (1, -1, *[1] * len(kernel))
+    image = drawn["x"].astype(np.int64) - int(drawn["x_zero"])
+    sums, column = _sums(case, image, drawn["w"]), (1, -1, *[1] * len(kernel))
     scale = drawn["x_scale"] * drawn["w_scale"] / drawn["y_scale"]
     whole = (sums + drawn["bias"].reshape(column)).astype(np.float32)
     bounds = np.iinfo(dtype)
@@ -95,6 +99,55 @@ def test_sums_and_bytes_of_few_channels_are_exact_at_given_and_at_open_sizes(
             np.testing.assert_array_equal(y, want)
 
 
+_FOLLOWING: dict[str, Any] = {
+    "nothing": lambda y, r: y,
+    "Relu": lambda y, r: np.maximum(y, 0),
+    "Erf": lambda y, r: y - y + np.vectorize(math.erf)(y),
+    "Add": lambda y, r: y + r,
+}
+
+
+@pytest.mark.parametrize("following", list(_FOLLOWING))
+@pytest.mark.parametrize("case", _CASES, ids=str)
+def test_floats_agree_with_float64_at_given_and_at_open_sizes(case: Any, following: str) -> None:
+    shape, filters, kernel, stride, pads = case
+    rng, rank = np.random.default_rng(5), len(kernel)
+    x = rng.standard_normal(shape).astype(np.float32)
+    weights = {
+        "w": rng.standard_normal((filters, shape[1], *kernel)).astype(np.float32),
+        "b": rng.standard_normal(filters).astype(np.float32),
+    }
+    sums = _sums(case, x.astype(np.float64), weights["w"])
+    sums += weights["b"].reshape(-1, *[1] * rank)
+    feeds = {"x": x}
+    more = [] if following == "nothing" else [helper.make_node(following, ["c"], ["y"])]
+    if following == "Add":
+        feeds["r"] = rng.standard_normal(sums.shape).astype(np.float32)
+        more = [helper.make_node("Add", ["c", "r"], ["y"])]
+    conv = helper.make_node("Conv", ["x", "w", "b"], ["c" if more else "y"], pads=pads,
+                            strides=[1, stride][-rank:])  # fmt: skip
+    want = _FOLLOWING[following](sums, feeds.get("r"))
+    open_dims: dict[str, tuple[int | str, ...]] = {
+        name: ("n", array.shape[1], *(f"{name}{i}" for i in range(rank)))
+        for name, array in feeds.items()
+    }
+    for dims in (None, open_dims):
+        session = Session(build([conv, *more], [feeds], weights, dims=dims), threads=1)
+        (y,) = session.run(None, feeds)
+        np.testing.assert_allclose(y, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
+
+
+def test_strict_sums_have_no_products_with_zeros() -> None:
+    """A number that is none stays within its window."""
+    conv = helper.make_node("Conv", ["x", "w"], ["y"], pads=[0, 4, 0, 4])
+    x = np.ones((1, 2, 3, 64), np.float32)
+    x[..., 30] = np.nan
+    weights = {"w": np.ones((1, 2, 3, 9), np.float32)}
+    session = Session(build([conv], [{"x": x}], weights), threads=1, precision="strict")
+    (y,) = session.run(None, {"x": x})
+    assert np.isnan(y).sum() == 9
+
+
 def test_pixels_are_joined_only_where_fewer_products_are_left() -> None:
     def best(filters: int, channels: int, taps: int, stride: int = 1) -> WidePixels | None:
         window = Window.over([3, taps], [1, stride], [1, 1], [1, taps // 2, 1, taps // 2])
@@ -106,6 +159,11 @@ def test_pixels_are_joined_only_where_fewer_products_are_left() -> None:
     few = best(1, 32, 7)
     assert few is not None
     assert few.joined > 4
+    window = Window.over([9, 9], [1, 1], [1, 1], [4] * 4)
+    colours = WidePixels.best(3, 32, window, 1024, word=1)
+    assert colours is not None
+    assert colours.joined * 3 > 8
+    assert WidePixels.best(3, 32, window, 1024, word=1, gain=10.0) is None
     single = best(1, 1, 64, 2)
     assert single is not None
     assert single.read == 4
