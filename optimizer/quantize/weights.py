@@ -140,7 +140,7 @@ def in_blocks(
 
 def _grids(low: np.ndarray, high: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scales and zero points of ranges, which hold zero."""
-    scales = half_scales((high - low) / LEVELS)
+    scales = half_scales((high.astype(np.float64) - low) / LEVELS)
     return scales, np.rint(-low / scales)
 
 
@@ -149,6 +149,6 @@ def _errors(
 ) -> np.ndarray:
     """Squared error of each block, each place of which counts so much."""
     integers = _rounded(blocks / scales + zeros, 0, LEVELS)
-    squares = np.square((integers - zeros) * scales - blocks)
+    squares = np.square((integers - zeros) * scales - blocks, dtype=np.float64)
     errors: np.ndarray = (squares * counted).sum(-1, keepdims=True)
     return errors

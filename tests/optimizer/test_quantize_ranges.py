@@ -138,3 +138,14 @@ def test_blocks_lie_along_their_axis(axis, shape, method, rng):
         plain = in_blocks(weights, axis, 32)
         before = (plain.integers.astype(F32) - spread(plain.zeros)) * spread(plain.scales)
         assert np.square(error).sum() <= np.square(before - weights).sum() * 1.0001
+
+
+@pytest.mark.parametrize("method", ["nearest", "mse"])
+@pytest.mark.parametrize("factor", [2.0**100, 2.0**126])
+def test_large_weights_have_the_grid_of_small_ones(method, factor, rng):
+    """Squares of them, and ranges of the largest, are beyond float32."""
+    weights = rng.uniform(-3.9, 3.9, (4, 64)).astype(F32)
+    small = in_blocks(weights * F32(2.0**20), 1, 32, method)  # beyond float16, as the large ones
+    large = in_blocks(weights * F32(factor), 1, 32, method)
+    assert (large.integers == small.integers).all() and (large.zeros == small.zeros).all()
+    assert (large.scales == small.scales * F32(factor / 2.0**20)).all()

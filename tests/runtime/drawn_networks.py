@@ -21,6 +21,22 @@ def filters(*shape: int) -> np.ndarray:
     return normal(*shape) / np.float32(np.sqrt(np.prod(shape[1:])))
 
 
+def transformer_layer(residual: str) -> tuple[list[onnx.NodeProto], dict[str, np.ndarray]]:
+    """Nodes and weights from ``x``, rows of 72, to ``y``: what follows attention in a transformer.
+
+    ``residual`` is added behind its two products: ``x``, or ``n``, which is normalized.
+    """
+    nodes = [
+        make_node("LayerNormalization", ["x", "s", "b"], ["n"]),
+        make_node("MatMul", ["n", "v"], ["h"]), make_node("Gelu", ["h"], ["g"]),
+        make_node("MatMul", ["g", "w"], ["m"]), make_node("Add", ["m", residual], ["r"]),
+        make_node("LayerNormalization", ["r", "s", "b"], ["o"]),
+        make_node("MatMul", ["o", "v"], ["y"]),
+    ]  # fmt: skip
+    weights = {"s": normal(72), "b": normal(72), "v": filters(72, 144), "w": filters(144, 72)}
+    return nodes, weights
+
+
 class Network:
     """A network that grows by one of some parts at a time; sizes of maps are 12 or 6 pixels."""
 

@@ -11,7 +11,7 @@ from sardonyx.kernels import unit_rates
 from sardonyx.kernels.amx_permission import has_amx
 from sardonyx.runtime.ops import forms
 
-from .drawn_networks import draw, filters, normal
+from .drawn_networks import draw, filters, normal, transformer_layer
 from .ops.conftest import build
 
 pytestmark = pytest.mark.skipif(has_amx(), reason="AMX multiplies bfloat16")
@@ -115,14 +115,7 @@ def test_sums_of_many_products_are_whole() -> None:
 
 
 def test_matrices_of_open_rows() -> None:
-    nodes = [
-        make_node("LayerNormalization", ["x", "s", "b"], ["n"]),
-        make_node("MatMul", ["n", "v"], ["h"]), make_node("Gelu", ["h"], ["g"]),
-        make_node("MatMul", ["g", "w"], ["m"]), make_node("Add", ["m", "x"], ["r"]),
-        make_node("LayerNormalization", ["r", "s", "b"], ["o"]),
-        make_node("MatMul", ["o", "v"], ["y"]),
-    ]  # fmt: skip
-    weights = {"s": normal(72), "b": normal(72), "v": filters(72, 144), "w": filters(144, 72)}
+    nodes, weights = transformer_layer("x")
     feeds = [{"x": normal(1, rows, 72)} for rows in (40, 3, 129)]
     session = assert_near(build(nodes, feeds, weights, dims={"x": (1, "n", 72)}), feeds)
     assert count(session, "Bfloats") == 0

@@ -14,7 +14,7 @@ from sardonyx.runtime.inplace import Inplace
 from sardonyx.runtime.ops import forms, matmul
 from sardonyx.runtime.tensors import Tensor
 
-from .drawn_networks import draw, filters, normal
+from .drawn_networks import draw, filters, normal, transformer_layer
 from .ops.conftest import build
 
 pytestmark = pytest.mark.skipif(not has_amx(), reason="no AMX, and none emulated")
@@ -171,14 +171,7 @@ def test_depthwise_convolutions() -> None:
 
 
 def test_transformer_layers_of_open_lengths() -> None:
-    nodes = [
-        make_node("LayerNormalization", ["x", "s", "b"], ["n"]),
-        make_node("MatMul", ["n", "v"], ["h"]), make_node("Gelu", ["h"], ["g"]),
-        make_node("MatMul", ["g", "w"], ["m"]), make_node("Add", ["m", "n"], ["r"]),
-        make_node("LayerNormalization", ["r", "s", "b"], ["o"]),
-        make_node("MatMul", ["o", "v"], ["y"]),
-    ]  # fmt: skip
-    weights = {"s": normal(72), "b": normal(72), "v": filters(72, 144), "w": filters(144, 72)}
+    nodes, weights = transformer_layer("n")
     feeds = [{"x": normal(1, rows, 72)} for rows in (40, 3, 129)]
     kernels = assert_near(build(nodes, feeds, weights, dims={"x": (1, "n", 72)}), feeds)
     assert counted(kernels, "layer_norm", "bf16") == 1
