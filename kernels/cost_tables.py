@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .costs import Costs, SharingCosts, TileCosts, WinogradCosts
+from .costs import Costs, SharingCosts, StreamCosts, TileCosts, WinogradCosts
 from .target import Target
 
 
@@ -42,21 +42,27 @@ _ONE_UNIT = Costs(
     tile=TileCosts(0.992, 0.0, 0.001, 0.233, 1.154, 0.3, 0.0, 28.0, 10.0),
     floats=WinogradCosts(1.006, 1.092, 0.776, 1.042, 320.0),
     byte_words=WinogradCosts(1.007, 1.026, 0.531, 1.275, 0.0),
-    fetch=0.11,
+    streams=StreamCosts(0.032, 0.04, 0.11),
+    step=80.0,
+    tile_stores=3.0,
     sharing=_SHARING,
 )
 _TWO_UNITS = Costs(
     tile=TileCosts(0.934, 0.24, 0.17, 0.81, 3.55, 0.0, 6.49, 0.0, 8.0),
     floats=WinogradCosts(1.046, 1.05, 1.073, 1.077, 776.0),
     byte_words=WinogradCosts(1.202, 1.025, 0.288, 1.261, 815.0),
-    fetch=0.21,
+    streams=StreamCosts(0.06, 0.08, 0.21),
+    step=80.0,
+    tile_stores=3.0,
     sharing=_SHARING,
 )
 _AVX2 = Costs(
     tile=TileCosts(0.735, 0.395, 0.497, 0.914, 4.68, 0.0, 5.87, 0.0, 8.0),
     floats=WinogradCosts(1.065, 1.076, 0.997, 1.377, 800.0),
     byte_words=WinogradCosts(1.242, 0.953, 3.145, 0.0, 5773.0),
-    fetch=0.21,
+    streams=StreamCosts(0.06, 0.08, 0.21),
+    step=80.0,
+    tile_stores=3.0,
     sharing=_SHARING,
 )
 

@@ -130,7 +130,7 @@ class Layer(NamedTuple):
     def _fetch(self) -> float:
         """Cost of the weights of a tap from memory."""
         weights = self.channels * self.out_channels * self.groups * self.slices
-        return 4 * weights * machine_costs().fetch
+        return 4 * weights * machine_costs().streams.memory
 
     def pixel_terms(self, width: int | None = None) -> float:
         """What the products of a pixel cost, in rows of so many; None: not known, and many."""

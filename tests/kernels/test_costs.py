@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sardonyx.kernels import folders, machine_costs
 from sardonyx.kernels.cost_tables import FAMILIES, family_of
-from sardonyx.kernels.costs import Costs, tile_terms
+from sardonyx.kernels.costs import Costs, StreamCosts, tile_terms
 from sardonyx.kernels.cpu import packing
 from sardonyx.kernels.machine_costs import costs_given
 from sardonyx.kernels.target import LANES, Target, target
@@ -81,7 +81,7 @@ def test_rates_that_compiled_code_cannot_divide_by_are_refused(rates):
 
 
 def test_what_was_measured_takes_the_place_of_the_family(cache):
-    other = COSTS._replace(fetch=7.0)
+    other = COSTS._replace(step=7.0)
     before = machine_costs.costs_digest()
     assert machine_costs.keep(other)
     assert machine_costs.machine_costs() == machine_costs.measured_costs() == other
@@ -93,7 +93,7 @@ def test_what_was_measured_takes_the_place_of_the_family(cache):
 
 def test_what_is_kept_is_of_one_processor(cache, monkeypatch):
     """The folder may move to another machine, or be shared by some."""
-    machine_costs.keep(COSTS._replace(fetch=7.0))
+    machine_costs.keep(COSTS._replace(step=7.0))
     monkeypatch.setattr(machine_costs, "target", lambda: processor("znver4", 16))
     assert machine_costs.measured_costs() is None
 
@@ -104,7 +104,7 @@ def test_without_a_folder_nothing_is_kept(monkeypatch):
 
 
 def test_costs_that_are_given_stand_for_the_machines():
-    other = COSTS._replace(fetch=7.0)
+    other = COSTS._replace(step=7.0)
     before = machine_costs.machine_costs()
     with costs_given(other):
         assert machine_costs.machine_costs() is other
@@ -143,3 +143,11 @@ def test_rows_that_share_lines_of_the_cache_are_few():
         apart = packing.rank_tiles(None, 4 * LANES, 1024, 4096 + 64)[0]
         together = packing.rank_tiles(None, 4 * LANES, 1024, 4096)[0]
     assert together[0] <= max(target().l1 // 4096, 1) or together[0] < apart[0]
+
+
+def test_a_byte_costs_what_its_level_does():
+    streams = StreamCosts(1.0, 2.0, 3.0)
+    found = target()
+    assert streams.of(found.l2 // 2) == streams.of(0) == 1.0
+    assert streams.of(found.l2) == streams.of(found.l3 // 2) == 2.0
+    assert streams.of(found.l3) == 3.0
