@@ -52,6 +52,9 @@ class TileCosts(NamedTuple):
         ``rows``: places in memory where results go, and whence what is added comes.
     tile
         1.
+    panel
+        ``depth * vectors**2`` once for all tiles: vectors of weights when they come from further
+        away than the first-level cache, which the more of them a step takes hide the less.
     chain
         Sums that hide the latency of a multiply-add; no coefficient.
     """
@@ -64,6 +67,7 @@ class TileCosts(NamedTuple):
     result: float
     row: float
     tile: float
+    panel: float
     chain: float
 
     def of(self, terms: Sequence[float]) -> float:
@@ -72,7 +76,7 @@ class TileCosts(NamedTuple):
 
 
 def tile_terms(rows: int, vectors: int, depth: int, stride: int, chain: float) -> tuple[float, ...]:
-    """Return what each coefficient of a tile is multiplied by, in their order.
+    """Return what each coefficient of a tile but that of panels is multiplied by, in their order.
 
     Rows of the image are ``stride`` bytes apart.
     """
@@ -102,6 +106,8 @@ class WinogradCosts(NamedTuple):
     inward, outward
         Multiply-adds of vectors in the transforms of the image and of the result: elements of their
         matrices that are not zero.
+    tile
+        A tile of pixels, whatever its channels.
     point
         Products of a point, whatever the number of tiles.
     """
@@ -110,6 +116,7 @@ class WinogradCosts(NamedTuple):
     products: float
     inward: float
     outward: float
+    tile: float
     point: float
 
 

@@ -75,6 +75,11 @@ class TrialLayer:
         return self.size**2 if self.kernel == 1 else self.size
 
     @property
+    def rows(self) -> int:
+        """Rows of so many pixels."""
+        return self.size**2 // self.width
+
+    @property
     def layer(self) -> Layer:
         """What Winograd's forms know of it."""
         kernel = self.kernel, self.kernel
@@ -83,7 +88,7 @@ class TrialLayer:
     def forms(self) -> list[Form]:
         """List the forms that are tried."""
         depth, stride = self.kernel**2 * self.words, 4 * self.words
-        tiles = packing.rank_tiles(self.width, self.filters, depth, stride)
+        tiles = packing.rank_tiles(self.width, self.filters, depth, stride, rows=self.rows)
         count = 1 if self.kind == "u8" else len(tiles)
         winograd = _WINOGRAD if self.kernel == 3 and self.size in _SIZES else ()
         return [*(Form("direct", tile) for tile in tiles[:count]), *winograd]
@@ -91,17 +96,26 @@ class TrialLayer:
     def tile_terms(self, form: Form, chain: float) -> tuple[float, ...]:
         """Return what the coefficients of `TileCosts` are multiplied by in a direct form."""
         depth, stride, (limit, nv) = self.kernel**2 * self.words, 4 * self.words, form.sizes
-        terms = packing.pixel_terms(self.width, self.filters, depth, stride, nv, chain, limit)
+        terms = packing.pixel_terms(
+            self.width, self.filters, depth, stride, nv, chain, limit, self.rows
+        )
         return tuple(self.size**2 * term for term in terms)
 
     def winograd_terms(self, form: Form) -> tuple[float, ...]:
         """Return what the coefficients of `WinogradCosts` are multiplied by."""
         if form.algorithm == "direct":
-            return self.size**2 * self.layer.pixel_terms(self.width), 0.0, 0.0, 0.0, 0.0
+            return (
+                self.size**2 * self.layer.pixel_terms(self.width, self.rows),
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+            )
         tiles = count_tiles((1, self.size, self.size), form.sizes)
         points, _ = counts(form.sizes, self.layer.kernel, self.layer.strides)
         terms = (tiles * term for term in self.layer.tile_terms(form.sizes, tiles))
-        return 0.0, *terms, points
+        return 0.0, *terms, tiles, points
 
 
 class LayerTrial(NamedTuple):

@@ -44,8 +44,8 @@ def test_terms_count_what_a_tile_does():
         ("znver4", 16, "AMD Zen 4"),
         ("znver4", 8, "AVX2 on AMD Zen 4"),
         ("znver3", 8, "AMD Zen 2 and 3"),
-        ("icelake-server", 16, "Intel Skylake to Emerald Rapids"),
-        ("emeraldrapids", 16, "Intel Skylake to Emerald Rapids"),
+        ("icelake-server", 16, "Intel Skylake to Ice Lake"),
+        ("emeraldrapids", 16, "Intel Sapphire and Emerald Rapids"),
         ("diamondrapids", 16, "AVX-512"),
         ("haswell", 8, "AVX2 and narrower vectors"),
         ("generic", 4, "AVX2 and narrower vectors"),
@@ -151,3 +151,24 @@ def test_a_byte_costs_what_its_level_does():
     assert streams.of(found.l2 // 2) == streams.of(0) == 1.0
     assert streams.of(found.l2) == streams.of(found.l3 // 2) == 2.0
     assert streams.of(found.l3) == 3.0
+
+
+def test_many_weights_of_few_pixels_take_narrow_tiles():
+    """Vectors of weights that come from afar are hidden the less the more a step takes of them."""
+    costly = COSTS._replace(tile=COSTS.tile._replace(panel=20.0))
+    with costs_given(costly):
+        few = packing.rank_tiles(16, 4 * LANES, 1024, 4096 + 64)[0]
+        many = packing.rank_tiles(16, 4 * LANES, 1024, 4096 + 64, rows=1_000_000)[0]
+    with costs_given(COSTS):
+        free = packing.rank_tiles(16, 4 * LANES, 1024, 4096 + 64)[0]
+    assert few[1] == 1 and many == free
+
+
+def test_images_that_are_read_from_afar_take_wide_tiles():
+    """Each panel reads an image anew, unless the first-level cache holds it."""
+    even = COSTS.tile._replace(result=0.0, row=0.0, tile=0.0, gap=0.0, conflict=0.0)
+    costs = COSTS._replace(tile=even, streams=COSTS.streams._replace(near=1.0))
+    with costs_given(costs):
+        assert packing.choose_tile(10_000, 4 * LANES, 200)[1] == 4
+        far, near = (packing.pixel_cost(width, 4 * LANES, 8) for width in (14 * 1000, 14))
+    assert far - near == pytest.approx(8 * 4)
