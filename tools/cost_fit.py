@@ -26,10 +26,11 @@ from .cost_trials import LayerTrial, layer_trials, tile_costs, vector_costs
 from .least_squares import nonnegative_least_squares
 from .roofline import SIZES, Roofline, roofline
 from .sharing_trials import Sharing, sharing_trial, step_ns
+from .tile_unit_trials import tile_stores
 
 _CHAINS = (2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 """Sums that may hide the latency of a multiply-add: 4 cycles of one or two units, or 5."""
-_VERSION = 2
+_VERSION = 3
 """Of what is measured: what other versions have kept is not read."""
 _SPREAD = 0.1
 """What times of the same trial, in different bursts, may differ by at a median."""
@@ -133,6 +134,10 @@ def _measure(progress: Callable[[str], None]) -> Measured:
     sharing = sharing_trial()
     if sharing is not None:
         costs = costs._replace(sharing=costs.sharing._replace(alone_ns=sharing.alone_ns))
+    progress("tiles of bytes")
+    stores = tile_stores()
+    if stores is not None:
+        costs = costs._replace(tile_stores=stores)
     progress("steps that compute nothing")
     per_ns = ceilings.gflops / (2 * LANES)
     costs = costs._replace(streams=_streams(ceilings, per_ns), step=round(step_ns() * per_ns, 1))

@@ -16,11 +16,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..kernels.amx_permission import has_amx
 from ..kernels.compiler import native_function
-from ..kernels.cpu import packing
+from ..kernels.cpu import amx_tile, packing
 from ..kernels.cpu.operands import most_rows, tile_run
 from ..kernels.cpu.tile import tile
 from ..kernels.cpu.units import busy
 from ..kernels.precompile import compile_all
+from ..kernels.target import LANES
 from ..kernels.trials import least_times
 from ..runtime.choices import Form
 from ..runtime.engine import Engine
@@ -87,6 +88,9 @@ class TrialLayer:
 
     def forms(self) -> list[Form]:
         """List the forms that are tried."""
+        if self.kind == "u8" and has_amx():
+            vectors = min(amx_tile.MOST_VECTORS, -(-self.filters // LANES))
+            return [Form("direct", (amx_tile.MOST_ROWS, vectors))]
         depth, stride = self.kernel**2 * self.words, 4 * self.words
         tiles = packing.rank_tiles(self.width, self.filters, depth, stride, rows=self.rows)
         count = 1 if self.kind == "u8" else len(tiles)
@@ -209,7 +213,11 @@ _BYTE_LAYERS = [TrialLayer(3, *sizes, "u8") for sizes in (
 
 def layer_trials() -> list[LayerTrial]:
     """Run convolutions in their direct forms, and in some of Winograd's."""
-    layers = [*_LAYERS, *([] if has_amx() else _BYTE_LAYERS)]
+    return tried([*_LAYERS, *([] if has_amx() else _BYTE_LAYERS)])
+
+
+def tried(layers: Sequence[TrialLayer]) -> list[LayerTrial]:
+    """Run layers in the forms that are tried."""
     cases = {
         f"{number} {form}": (layer, form)
         for number, layer in enumerate(layers)

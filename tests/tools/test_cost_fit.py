@@ -8,10 +8,11 @@ import json
 import numpy as np
 import pytest
 from sardonyx.kernels import machine_costs
+from sardonyx.kernels.amx_permission import has_amx
 from sardonyx.kernels.cost_tables import FAMILIES
 from sardonyx.kernels.target import target
 from sardonyx.runtime.choices import Form
-from sardonyx.tools import cost_fit, sharing_trials, vector_trials
+from sardonyx.tools import cost_fit, sharing_trials, tile_unit_trials, vector_trials
 from sardonyx.tools.cost_fit import Disturbed, Measured
 from sardonyx.tools.cost_trials import LayerTrial, TrialLayer
 from sardonyx.tools.least_squares import nonnegative_least_squares
@@ -144,3 +145,24 @@ def test_streams_are_those_of_each_level():
 
 def test_a_step_takes_some_time():
     assert 1.0 < sharing_trials.step_ns() < 1e5
+
+
+def test_stores_of_a_tile_are_told_from_its_steps():
+    """Sums of one to eight steps of 5 take 15 more."""
+    layers = [TrialLayer(1, 64 * n, 96, 28, "u8") for n in (1, 2, 4, 8)]
+    form = Form("direct", (16, 2))
+    made = [LayerTrial(each, form, (15.0 + 5.0 * each.words / 16,)) for each in layers]
+    assert tile_unit_trials.stores_of(made) == 3.0
+    still = [LayerTrial(each, form, (15.0,)) for each in layers]
+    assert tile_unit_trials.stores_of(still) == 64.0
+
+
+@pytest.mark.skipif(not has_amx(), reason="no AMX, and none emulated")
+def test_the_unit_multiplies_layers_that_try_it():
+    found = tile_unit_trials.tile_stores()
+    assert found is not None and 0 <= found <= 64
+
+
+@pytest.mark.skipif(has_amx(), reason="there is AMX")
+def test_without_the_unit_there_is_nothing_to_try():
+    assert tile_unit_trials.tile_stores() is None
