@@ -172,6 +172,9 @@ class Costs(NamedTuple):
         and two times as fast as float32.
     streams
         Of data in caches and memory.
+    reload
+        A vector of weights that a tile takes from the second-level cache, beyond what it takes from
+        the first.
     step
         A step of a program beside what it computes; a part of one that is called for a strip.
     tile_stores
@@ -185,6 +188,7 @@ class Costs(NamedTuple):
     floats: WinogradCosts
     byte_words: WinogradCosts
     streams: StreamCosts
+    reload: float
     step: float
     tile_stores: float
     sharing: SharingCosts
@@ -204,7 +208,8 @@ class Costs(NamedTuple):
         """
         fields = json.loads(line)
         kinds = (
-            TileCosts, WinogradCosts, WinogradCosts, StreamCosts, float, float, SharingCosts,
+            TileCosts, WinogradCosts, WinogradCosts, StreamCosts, float, float, float,
+            SharingCosts,
         )  # fmt: skip
         try:
             found = cls(*(_read(kind, field) for kind, field in zip(kinds, fields, strict=True)))

@@ -22,7 +22,7 @@ from ..kernels.machine_costs import (
 from ..kernels.storage import forget, remembered
 from ..kernels.target import EMBEDDED_BROADCAST, LANES, target
 from ..kernels.unit_rates import pair_speed, vector_integer_speed
-from .cost_trials import LayerTrial, layer_trials, tile_costs, vector_costs
+from .cost_trials import LayerTrial, layer_trials, reload_cost, tile_costs, vector_costs
 from .least_squares import nonnegative_least_squares
 from .roofline import SIZES, Roofline, roofline
 from .sharing_trials import Sharing, sharing_trial, step_ns
@@ -30,7 +30,7 @@ from .tile_unit_trials import tile_stores
 
 _CHAINS = (2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 """Sums that may hide the latency of a multiply-add: 4 cycles of one or two units, or 5."""
-_VERSION = 3
+_VERSION = 4
 """Of what is measured: what other versions have kept is not read."""
 _SPREAD = 0.1
 """What times of the same trial, in different bursts, may differ by at a median."""
@@ -140,7 +140,9 @@ def _measure(progress: Callable[[str], None]) -> Measured:
         costs = costs._replace(tile_stores=stores)
     progress("steps that compute nothing")
     per_ns = ceilings.gflops / (2 * LANES)
-    costs = costs._replace(streams=_streams(ceilings, per_ns), step=round(step_ns() * per_ns, 1))
+    costs = costs._replace(
+        streams=_streams(ceilings, per_ns), reload=reload_cost(), step=round(step_ns() * per_ns, 1)
+    )
     return Measured(costs, fits, tiles, vectors, sharing)
 
 

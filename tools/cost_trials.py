@@ -17,11 +17,11 @@ from onnx import TensorProto, helper, numpy_helper
 from ..kernels.amx_permission import has_amx
 from ..kernels.compiler import native_function
 from ..kernels.cpu import amx_tile, packing
-from ..kernels.cpu.operands import most_rows, tile_run
+from ..kernels.cpu.operands import most_rows, operand_form, tile_run
 from ..kernels.cpu.tile import tile
 from ..kernels.cpu.units import busy
 from ..kernels.precompile import compile_all
-from ..kernels.target import LANES
+from ..kernels.target import L1_BYTES, L2_BYTES, LANES
 from ..kernels.trials import least_times
 from ..runtime.choices import Form
 from ..runtime.engine import Engine
@@ -33,6 +33,8 @@ from .vector_trials import ROUNDS, VECTORS, vector_runs
 _DEPTHS = 16, 64
 """Lengths of sums, of which weights of four vectors stay in the first-level cache."""
 _ROWS = 1, 4, 14
+_BLOCKS, _APART = (2, 3, 4), 24
+"""Vectors of tiles whose weights come from either cache, and steps that their sums lack."""
 _BURSTS, _TURNS = 3, 20
 _UNIT_ROUNDS, _UNIT_CHAINS = 50_000, 12
 """Multiply-adds that are the unit of times: about 150 us of them."""
@@ -156,6 +158,24 @@ def tile_costs(form: str) -> dict[str, float]:
         " x ".join(map(str, shape)): round(cost / own, 3)
         for shape, own, cost in zip(shapes, work, _in_units(runs), strict=True)
     }
+
+
+def reload_cost() -> float:
+    """Run tiles on weights of half of either cache; what a vector costs more from the second."""
+    form = operand_form()
+    sizes = [(most_rows(vectors, form), vectors) for vectors in _BLOCKS]
+    runs, loads = list[Callable[[], Any]](), list[int]()
+    for count in (L1_BYTES // 2, L2_BYTES // 2):
+        for rows, vectors in sizes:
+            # A little less, so that rows of the image do not meet in the sets of a cache.
+            depth = count // (4 * LANES * vectors) - _APART
+            tiles = max(_MULTIPLY_ADDS // (depth * rows * vectors), 2)
+            runs.append(tile_run(rows, vectors, form, depth, tiles))
+            loads.append(depth * vectors * tiles)
+    costs = [cost / count for cost, count in zip(_in_units(runs), loads, strict=True)]
+    first, second = costs[: len(sizes)], costs[len(sizes) :]
+    more = [far - near for near, far in zip(first, second, strict=True)]
+    return round(max(float(np.median(more)), 0.0), 3)
 
 
 def vector_costs() -> dict[str, float]:

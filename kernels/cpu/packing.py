@@ -9,7 +9,7 @@ import numpy as np
 from ..arithmetic import HAS_QUADS
 from ..costs import TileCosts, tile_terms
 from ..machine_costs import machine_costs
-from ..target import L1_BYTES, LANES, REGISTERS
+from ..target import L1_BYTES, L2_BYTES, LANES, REGISTERS
 from ..unit_rates import pair_speed
 from .operands import max_rows
 
@@ -150,6 +150,18 @@ def pixel_terms(
     panels = depth * (full * nv**2 + tail**2) / rows if pixels * rows > 1 else 0.0
     of_tiles = (sum(count * each[i] for count, each in terms) for i in range(len(terms[0][1])))
     return tuple(total / pixels for total in (*of_tiles, panels))
+
+
+def panel_bytes(mr: int, nv: int) -> int:
+    """Return how many bytes of weights tiles take at a time, again and again.
+
+    As many as the first-level cache holds beside other data, unless it costs more to store sums
+    and read them again at the end of each block than to take weights from the second level.
+    """
+    costs, near = machine_costs(), L1_BYTES // 2
+    vectors = near // (4 * LANES)
+    pause = costs.tile.result * mr * nv + costs.tile.row * mr + costs.tile.tile
+    return L2_BYTES // 2 if vectors * costs.reload <= pause else near
 
 
 def tile_rows(width: int, mr: int) -> set[int]:

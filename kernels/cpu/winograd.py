@@ -131,7 +131,7 @@ def _multiply_points(
     panels = (out_channels + panel - 1) // panel
     group_size = channels * _padded_channels(out_channels, panel)
     row_tiles = (count + tile.mr - 1) // tile.mr * columns
-    block0, block_length = reduction_blocks(1, 1, channels, panel, row_tiles, 4)
+    block0, block_length = reduction_blocks(1, 1, channels, panel, row_tiles, 4, tile.panel_bytes)
     first_column = panel_first // panels * out_channels + panel_first % panels * panel
     for row in range(rows):
         for index in range(panel_first, panel_last):
@@ -146,6 +146,7 @@ def _multiply_points(
                 w + (group * group_size + k * panel * channels) * 4,
                 v + (row * v_row + group * channels) * 4, p + (row * p_row + column) * 4,
                 0, count, columns, 0, tile.mr, 1, channels, block0, block_length, begins, LAST, 4,
+                tile.panel_bytes,
             )  # fmt: skip
 
 

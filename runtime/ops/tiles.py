@@ -116,7 +116,10 @@ def tile_fields(
     make = amx_table if by_amx else tile_table
     table = make(nv, rows, kind, ending)
     tail_table = table if tail == nv else make(tail, rows, kind, ending)
-    return {"mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table}
+    panel_bytes = packing.panel_bytes(mr, nv)
+    return {
+        "mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table, "panel_bytes": panel_bytes,
+    }  # fmt: skip
 
 
 def tile_table(nv: int, rows: set[int], kind: str = "f32", ending: str = ENDINGS[0]) -> Record:

@@ -172,3 +172,11 @@ def test_images_that_are_read_from_afar_take_wide_tiles():
         assert packing.choose_tile(10_000, 4 * LANES, 200)[1] == 4
         far, near = (packing.pixel_cost(width, 4 * LANES, 8) for width in (14 * 1000, 14))
     assert far - near == pytest.approx(8 * 4)
+
+
+def test_blocks_of_weights_are_those_of_the_cache_that_is_worth_it():
+    """Weights are taken from the second level where that costs less than to interrupt sums."""
+    for reload, row, of_first in ((1.0, 1.0, True), (0.0, 1.0, False), (1.0, 1e4, False)):
+        costs = COSTS._replace(tile=COSTS.tile._replace(row=row), reload=reload)
+        with costs_given(costs):
+            assert (packing.panel_bytes(4, 2) <= target().l1 // 2) is of_first

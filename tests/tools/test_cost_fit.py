@@ -12,7 +12,7 @@ from sardonyx.kernels.amx_permission import has_amx
 from sardonyx.kernels.cost_tables import FAMILIES
 from sardonyx.kernels.target import target
 from sardonyx.runtime.choices import Form
-from sardonyx.tools import cost_fit, sharing_trials, tile_unit_trials, vector_trials
+from sardonyx.tools import cost_fit, cost_trials, sharing_trials, tile_unit_trials, vector_trials
 from sardonyx.tools.cost_fit import Disturbed, Measured
 from sardonyx.tools.cost_trials import LayerTrial, TrialLayer
 from sardonyx.tools.least_squares import nonnegative_least_squares
@@ -166,3 +166,7 @@ def test_the_unit_multiplies_layers_that_try_it():
 @pytest.mark.skipif(has_amx(), reason="there is AMX")
 def test_without_the_unit_there_is_nothing_to_try():
     assert tile_unit_trials.tile_stores() is None
+
+
+def test_weights_from_the_second_cache_cost_no_less():
+    assert 0.0 <= cost_trials.reload_cost() < 100.0
