@@ -111,22 +111,23 @@ def _ranked(
 ) -> tuple[tuple[float, int, int], ...]:  # fmt: skip
     """List the cost of a pixel, rows and vectors of tiles, the cheapest first.
 
-    Panels read an image anew that the first-level cache does not hold, from the one that it was
-    just made in; in trials it is nearer.
+    Panels read an image anew, from the second level where the first one does not hold it beside a
+    panel. That takes what the bytes cost, or what it costs to spread the numbers if that is more;
+    in trials the image is nearer.
     """
-    candidates, pixel_bytes = [], min(4 * depth, stride)
-    is_far = width is None or width * rows * pixel_bytes > L1_BYTES
+    candidates, pixel_bytes, most = [], min(4 * depth, stride), min(-(-out_channels // LANES), 4)
+    is_far = width is None or width * rows * pixel_bytes + 4 * LANES * most * depth > L1_BYTES
+    numbers = max(pixel_bytes * near - depth * model.spread, 0.0) if is_far else 0.0
     is_apart = kind == "i16" and LANES == 8 and not HAS_QUADS
     if is_apart:  # an instruction multiplies, another one adds
         model = model._replace(multiply_add=model.multiply_add * 2 / pair_speed())
-    for nv in range(1, min(-(-out_channels // LANES), 4) + 1):
+    for nv in range(1, most + 1):
         limit = max_rows(nv)
         if is_apart and nv > 1:  # products need a register before they are added
             limit = min(limit, (REGISTERS - nv - 2) // nv)
         terms = pixel_terms(width, out_channels, depth, stride, nv, model.chain, limit, rows)
         panels = -(-out_channels // (nv * LANES))
-        again = panels * pixel_bytes * near if is_far else 0.0
-        candidates.append((model.of(terms) + again, -nv, limit))
+        candidates.append((model.of(terms) + panels * numbers, -nv, limit))
     return tuple((cost, limit, -negative) for cost, negative, limit in sorted(candidates))
 
 
