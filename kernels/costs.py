@@ -7,6 +7,8 @@ of threads are in nanoseconds. Whoever chooses between forms of a step asks ``ma
 
 - `TileCosts`: tiles of convolutions and products (``cpu.packing``);
 - `WinogradCosts`: Winograd's forms beside the direct one (``runtime.ops.winograd_costs``);
+- `StreamCosts`: passes over data that another form goes without: strips of rows, gates, images that
+  become bytes, halves or wide pixels (``runtime.strips``, ``runtime.ops.gates`` and others);
 - `SharingCosts`: which steps threads share (``cpu.executor``).
 
 The coefficients are those of a least-squares fit without negative ones (``tools.cost_fit``), as
@@ -50,6 +52,9 @@ class TileCosts(NamedTuple):
         ``rows``: places in memory where results go, and whence what is added comes.
     tile
         1.
+    panel
+        ``depth * vectors**2`` once for all tiles: vectors of weights when they come from further
+        away than the first-level cache, which the more of them a step takes hide the less.
     chain
         Sums that hide the latency of a multiply-add; no coefficient.
     """
@@ -62,6 +67,7 @@ class TileCosts(NamedTuple):
     result: float
     row: float
     tile: float
+    panel: float
     chain: float
 
     def of(self, terms: Sequence[float]) -> float:
@@ -70,7 +76,7 @@ class TileCosts(NamedTuple):
 
 
 def tile_terms(rows: int, vectors: int, depth: int, stride: int, chain: float) -> tuple[float, ...]:
-    """Return what each coefficient of a tile is multiplied by, in their order.
+    """Return what each coefficient of a tile but that of panels is multiplied by, in their order.
 
     Rows of the image are ``stride`` bytes apart.
     """
@@ -100,6 +106,8 @@ class WinogradCosts(NamedTuple):
     inward, outward
         Multiply-adds of vectors in the transforms of the image and of the result: elements of their
         matrices that are not zero.
+    tile
+        A tile of pixels, whatever its channels.
     point
         Products of a point, whatever the number of tiles.
     """
@@ -108,7 +116,31 @@ class WinogradCosts(NamedTuple):
     products: float
     inward: float
     outward: float
+    tile: float
     point: float
+
+
+class StreamCosts(NamedTuple):
+    """Coefficients of data that one core reads or writes in order: of a byte, by where it lies.
+
+    Attributes
+    ----------
+    near, far, memory
+        In the second-level cache, in the third, and in none.
+    """
+
+    near: float
+    far: float
+    memory: float
+
+    def of(self, count: float) -> float:
+        """Return the cost of a byte of data of so many bytes, which a step before has made.
+
+        A cache holds it where there is as much room for what is read and written beside it.
+        """
+        if 2 * count <= target().l2:
+            return self.near
+        return self.far if 2 * count <= target().l3 else self.memory
 
 
 class SharingCosts(NamedTuple):
@@ -138,8 +170,16 @@ class Costs(NamedTuple):
     floats, byte_words
         Of Winograd's forms of float32, and of bytes by units that multiply words and pairs four
         and two times as fast as float32.
-    fetch
-        A byte of weights that comes from memory.
+    streams
+        Of data in caches and memory.
+    reload
+        A vector of weights that a tile takes from the second-level cache, beyond what it takes from
+        the first.
+    step
+        A step of a program beside what it computes; a part of one that is called for a strip.
+    tile_stores
+        Of AMX: what it takes to store the sums of a tile of bytes and read them again, in its steps
+        of 16 words.
     sharing
         Of threads.
     """
@@ -147,7 +187,10 @@ class Costs(NamedTuple):
     tile: TileCosts
     floats: WinogradCosts
     byte_words: WinogradCosts
-    fetch: float
+    streams: StreamCosts
+    reload: float
+    step: float
+    tile_stores: float
     sharing: SharingCosts
 
     def to_text(self) -> str:
@@ -164,7 +207,10 @@ class Costs(NamedTuple):
             It states none, or some that are negative or not finite.
         """
         fields = json.loads(line)
-        kinds = (TileCosts, WinogradCosts, WinogradCosts, float, SharingCosts)
+        kinds = (
+            TileCosts, WinogradCosts, WinogradCosts, StreamCosts, float, float, float,
+            SharingCosts,
+        )  # fmt: skip
         try:
             found = cls(*(_read(kind, field) for kind, field in zip(kinds, fields, strict=True)))
         except TypeError as error:

@@ -76,13 +76,15 @@ class ResidualStrides(NamedTuple):
 class Tiles(NamedTuple):
     """Rows and vectors of the tile, and tables of tiles' addresses by their number of rows.
 
-    ``tail_tiles`` are for the last panel of output channels, ``tiles`` for all before it.
+    ``tail_tiles`` are for the last panel of output channels, ``tiles`` for all before it. The tiles
+    of a panel take about ``panel_bytes`` of its weights at a time, which a cache holds.
     """
 
     mr: int
     nv: int
     tiles: Pointer
     tail_tiles: Pointer
+    panel_bytes: int
 
 
 class Scaled(NamedTuple):

@@ -14,7 +14,7 @@ from .folders import warn_once
 from .storage import forget, recalled, remembered
 from .target import target
 
-_VERSION = 1
+_VERSION = 4
 """Of what is measured: answers of other versions are not read."""
 _given: ContextVar[Costs | None] = ContextVar("costs", default=None)
 """Costs that stand for the machine's (`costs_given`)."""

@@ -2,8 +2,8 @@
 
 A chain is a depthwise convolution with the convolution before it, the 1 x 1 convolution after
 it, or both, where nothing else reads what is between. Its groups are lowered as usual, but their
-steps are caught; when they turn out to be joinable and the tensors between too large for the
-cache, they become one step (``kernels.cpu.strips``).
+steps are caught; when they turn out to be joinable and the tensors between so large that writing
+and reading them costs more than the strips do, they become one step (``kernels.cpu.strips``).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import onnx_ir as ir
 
 from ..kernels.abi import ARENA
 from ..kernels.cpu.strips import MAX_STAGES, RECORD_WORDS, STRIP_BYTES, StageFields, strips
+from ..kernels.machine_costs import machine_costs
 from ..kernels.target import L2_BYTES
 from .emission import Emission
 from .graph import Graph, Node
@@ -25,8 +26,6 @@ from .symbolic import Dim, sum_dims
 from .tensors import Pending, Record, Tensor, words_of
 
 _STAGES = ("convolve", "depthwise")
-# Measured with 32 MiB of third-level cache: what fits there costs no more than the strips do.
-_LARGE_BYTES = 6 * L2_BYTES
 
 
 def find_chains(
@@ -141,12 +140,36 @@ def _are_joinable(steps: list[Pending]) -> bool:
 
 
 def _pays(steps: list[Pending]) -> bool:
-    """Tell whether what lies between may be large, while the weights, read often, are not."""
+    """Tell whether strips may cost less than what lies between in caches further away.
+
+    Not where weights, which are read for each strip, leave no room for it in the near cache. What
+    lies between may be large where a run tells how large.
+    """
     # Weights that a gate scales are as many as there are images, which may be unknown.
     weights = sum_dims(step.fields["w"].nbytes for step in steps)
+    if not isinstance(weights, int) or weights > L2_BYTES // 2:
+        return False
     sizes = [step.fields["y"].nbytes for step in steps[:-1]]
-    large = any(not isinstance(size, int) or size > _LARGE_BYTES for size in sizes)
-    return large and isinstance(weights, int) and weights <= L2_BYTES // 2
+    known = [size for size in sizes if isinstance(size, int)]
+    return len(known) < len(sizes) or _saved(known) > _spent(steps, sum(known), weights)
+
+
+def _saved(sizes: list[int]) -> float:
+    """Return what it costs more to write and read bytes where they lie without strips."""
+    streams = machine_costs().streams
+    return sum(2 * size * (streams.of(size) - streams.near) for size in sizes)
+
+
+def _spent(steps: list[Pending], between: int, weights: int) -> float:
+    """Return what strips cost: calls, weights that are read anew, and rows that are copied."""
+    costs, strips = machine_costs(), -(-between // STRIP_BYTES)
+    kept = sum(
+        max((step.fields["kernel_h"] - 1) * step.fields["dilation_h"], 0)
+        * step.fields["x_row"] * 4
+        for step in steps[1:]
+    )  # fmt: skip
+    moved = (2 * kept + weights) * costs.streams.near
+    return strips * (len(steps) * costs.step + moved)
 
 
 def _bytes_for_one_row(steps: list[Pending]) -> Dim:

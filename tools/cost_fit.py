@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import SardonyxError
-from ..kernels.costs import Costs, TileCosts, WinogradCosts
+from ..kernels.costs import Costs, StreamCosts, TileCosts, WinogradCosts
 from ..kernels.cpu.tile import OPERANDS
 from ..kernels.machine_costs import (
     costs_given,
@@ -20,16 +20,17 @@ from ..kernels.machine_costs import (
     processor_text,
 )
 from ..kernels.storage import forget, remembered
-from ..kernels.target import EMBEDDED_BROADCAST, LANES
+from ..kernels.target import EMBEDDED_BROADCAST, LANES, target
 from ..kernels.unit_rates import pair_speed, vector_integer_speed
-from .cost_trials import LayerTrial, layer_trials, tile_costs, vector_costs
+from .cost_trials import LayerTrial, layer_trials, reload_cost, tile_costs, vector_costs
 from .least_squares import nonnegative_least_squares
-from .roofline import roofline
-from .sharing_trials import Sharing, sharing_trial
+from .roofline import SIZES, Roofline, roofline
+from .sharing_trials import Sharing, sharing_trial, step_ns
+from .tile_unit_trials import tile_stores
 
 _CHAINS = (2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 """Sums that may hide the latency of a multiply-add: 4 cycles of one or two units, or 5."""
-_VERSION = 1
+_VERSION = 4
 """Of what is measured: what other versions have kept is not read."""
 _SPREAD = 0.1
 """What times of the same trial, in different bursts, may differ by at a median."""
@@ -133,8 +134,22 @@ def _measure(progress: Callable[[str], None]) -> Measured:
     sharing = sharing_trial()
     if sharing is not None:
         costs = costs._replace(sharing=costs.sharing._replace(alone_ns=sharing.alone_ns))
-    fetch = round(ceilings.gflops / (2 * LANES) / ceilings.gbps[-1], 4)
-    return Measured(costs._replace(fetch=fetch), fits, tiles, vectors, sharing)
+    progress("tiles of bytes")
+    stores = tile_stores()
+    if stores is not None:
+        costs = costs._replace(tile_stores=stores)
+    progress("steps that compute nothing")
+    per_ns = ceilings.gflops / (2 * LANES)
+    costs = costs._replace(
+        streams=_streams(ceilings, per_ns), reload=reload_cost(), step=round(step_ns() * per_ns, 1)
+    )
+    return Measured(costs, fits, tiles, vectors, sharing)
+
+
+def _streams(ceilings: Roofline, per_ns: float) -> StreamCosts:
+    """Return the cost of a byte, of half a cache, by the multiply-adds in a nanosecond."""
+    sizes = target().l2 // 2, target().l3 // 2, SIZES[-1]
+    return StreamCosts(*(round(per_ns / ceilings.bandwidth(size), 4) for size in sizes))
 
 
 def _fit_layers(progress: Callable[[str], None]) -> tuple[Costs, list[Fit]]:
@@ -148,7 +163,7 @@ def _fit_layers(progress: Callable[[str], None]) -> tuple[Costs, list[Fit]]:
     tiles, fit = _fitted("tiles of float32", direct, terms)
     fits, costs = [fit], machine_costs()._replace(tile=TileCosts(*[*tiles, chain]))
     with costs_given(costs):
-        found, fit = _fitted("convolutions of float32", floats, _winograd_terms)
+        found, fit = _fitted("convolutions of float32", _as_chosen(floats), _winograd_terms)
         fits, costs = [*fits, fit], costs._replace(floats=WinogradCosts(*found))
         of_bytes = [trial for trial in layers if trial.layer.kind == "u8"]
         if of_bytes:
@@ -159,6 +174,15 @@ def _fit_layers(progress: Callable[[str], None]) -> tuple[Costs, list[Fit]]:
             own = WinogradCosts(*(round(number, 4) for number in found))
             fits, costs = [*fits, fit], costs._replace(byte_words=own)
     return costs, fits
+
+
+def _as_chosen(trials: Sequence[LayerTrial]) -> list[LayerTrial]:
+    """Return trials of Winograd's forms, and those of direct ones with the cheapest tile."""
+    return [
+        trial
+        for trial in trials
+        if trial.form.algorithm == "winograd" or trial.form == trial.layer.forms()[0]
+    ]
 
 
 def _steady(measure: Callable[[], list[LayerTrial]]) -> list[LayerTrial]:

@@ -16,11 +16,12 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..kernels.amx_permission import has_amx
 from ..kernels.compiler import native_function
-from ..kernels.cpu import packing
-from ..kernels.cpu.operands import most_rows, tile_run
+from ..kernels.cpu import amx_tile, packing
+from ..kernels.cpu.operands import most_rows, operand_form, tile_run
 from ..kernels.cpu.tile import tile
 from ..kernels.cpu.units import busy
 from ..kernels.precompile import compile_all
+from ..kernels.target import L1_BYTES, L2_BYTES, LANES
 from ..kernels.trials import least_times
 from ..runtime.choices import Form
 from ..runtime.engine import Engine
@@ -32,6 +33,8 @@ from .vector_trials import ROUNDS, VECTORS, vector_runs
 _DEPTHS = 16, 64
 """Lengths of sums, of which weights of four vectors stay in the first-level cache."""
 _ROWS = 1, 4, 14
+_BLOCKS, _APART = (2, 3, 4), 24
+"""Vectors of tiles whose weights come from either cache, and steps that their sums lack."""
 _BURSTS, _TURNS = 3, 20
 _UNIT_ROUNDS, _UNIT_CHAINS = 50_000, 12
 """Multiply-adds that are the unit of times: about 150 us of them."""
@@ -75,6 +78,11 @@ class TrialLayer:
         return self.size**2 if self.kernel == 1 else self.size
 
     @property
+    def rows(self) -> int:
+        """Rows of so many pixels."""
+        return self.size**2 // self.width
+
+    @property
     def layer(self) -> Layer:
         """What Winograd's forms know of it."""
         kernel = self.kernel, self.kernel
@@ -82,8 +90,11 @@ class TrialLayer:
 
     def forms(self) -> list[Form]:
         """List the forms that are tried."""
+        if self.kind == "u8" and has_amx():
+            vectors = min(amx_tile.MOST_VECTORS, -(-self.filters // LANES))
+            return [Form("direct", (amx_tile.MOST_ROWS, vectors))]
         depth, stride = self.kernel**2 * self.words, 4 * self.words
-        tiles = packing.rank_tiles(self.width, self.filters, depth, stride)
+        tiles = packing.rank_tiles(self.width, self.filters, depth, stride, rows=self.rows)
         count = 1 if self.kind == "u8" else len(tiles)
         winograd = _WINOGRAD if self.kernel == 3 and self.size in _SIZES else ()
         return [*(Form("direct", tile) for tile in tiles[:count]), *winograd]
@@ -91,17 +102,26 @@ class TrialLayer:
     def tile_terms(self, form: Form, chain: float) -> tuple[float, ...]:
         """Return what the coefficients of `TileCosts` are multiplied by in a direct form."""
         depth, stride, (limit, nv) = self.kernel**2 * self.words, 4 * self.words, form.sizes
-        terms = packing.pixel_terms(self.width, self.filters, depth, stride, nv, chain, limit)
+        terms = packing.pixel_terms(
+            self.width, self.filters, depth, stride, nv, chain, limit, self.rows
+        )
         return tuple(self.size**2 * term for term in terms)
 
     def winograd_terms(self, form: Form) -> tuple[float, ...]:
         """Return what the coefficients of `WinogradCosts` are multiplied by."""
         if form.algorithm == "direct":
-            return self.size**2 * self.layer.pixel_terms(self.width), 0.0, 0.0, 0.0, 0.0
+            return (
+                self.size**2 * self.layer.pixel_terms(self.width, self.rows),
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+                0.0,
+            )
         tiles = count_tiles((1, self.size, self.size), form.sizes)
         points, _ = counts(form.sizes, self.layer.kernel, self.layer.strides)
         terms = (tiles * term for term in self.layer.tile_terms(form.sizes, tiles))
-        return 0.0, *terms, points
+        return 0.0, *terms, tiles, points
 
 
 class LayerTrial(NamedTuple):
@@ -140,6 +160,24 @@ def tile_costs(form: str) -> dict[str, float]:
     }
 
 
+def reload_cost() -> float:
+    """Run tiles on weights of half of either cache; what a vector costs more from the second."""
+    form = operand_form()
+    sizes = [(most_rows(vectors, form), vectors) for vectors in _BLOCKS]
+    runs, loads = list[Callable[[], Any]](), list[int]()
+    for count in (L1_BYTES // 2, L2_BYTES // 2):
+        for rows, vectors in sizes:
+            # A little less, so that rows of the image do not meet in the sets of a cache.
+            depth = count // (4 * LANES * vectors) - _APART
+            tiles = max(_MULTIPLY_ADDS // (depth * rows * vectors), 2)
+            runs.append(tile_run(rows, vectors, form, depth, tiles))
+            loads.append(depth * vectors * tiles)
+    costs = [cost / count for cost, count in zip(_in_units(runs), loads, strict=True)]
+    first, second = costs[: len(sizes)], costs[len(sizes) :]
+    more = [far - near for near, far in zip(first, second, strict=True)]
+    return round(max(float(np.median(more)), 0.0), 3)
+
+
 def vector_costs() -> dict[str, float]:
     """Run accesses of vectors to memory; their cost in multiply-adds of vectors, by name."""
     runs = vector_runs()
@@ -171,17 +209,19 @@ def _in_units(runs: Sequence[Callable[[], Any]]) -> list[float]:
 # --- layers -----------------------------------------------------------------------------------
 
 
-_SIZES = (8, 14, 28, 56)
+_SIZES = (7, 8, 10, 14, 20, 28, 56, 112)
 """Of images whose convolutions are tried in Winograd's forms, too."""
+_SMALL = 14
+"""Size up to which an image is small beside the weights."""
 _WINOGRAD = Form("winograd", (4, 4)), Form("winograd", (2, 2))
 _LAYERS = [TrialLayer(3, *sizes) for sizes in (
     (64, 64, 56), (32, 128, 28), (128, 32, 28), (128, 128, 28), (16, 64, 56), (64, 16, 56),
     (256, 64, 14), (64, 256, 14), (32, 64, 40), (48, 96, 20), (96, 48, 10), (96, 96, 7),
-    (8, 8, 8), (16, 16, 8), (32, 32, 8), (16, 32, 14), (128, 128, 8),
+    (8, 8, 8), (16, 16, 8), (32, 32, 8), (16, 32, 14), (128, 128, 8), (3, 32, 112), (8, 16, 56),
 )] + [TrialLayer(1, *sizes) for sizes in (
     (64, 256, 28), (256, 64, 28), (128, 128, 20), (24, 144, 28), (144, 24, 28), (16, 96, 40),
     (576, 96, 14), (512, 512, 7), (256, 64, 56), (256, 128, 56), (64, 256, 56), (1024, 256, 14),
-    (256, 1024, 14), (2048, 512, 7),
+    (256, 1024, 14), (2048, 512, 7), (32, 32, 56), (64, 32, 40),
 )] + [TrialLayer(1, *sizes, has_residual=True) for sizes in (
     (64, 256, 56), (128, 512, 28), (256, 1024, 14),
 )]  # fmt: skip
@@ -193,14 +233,21 @@ _BYTE_LAYERS = [TrialLayer(3, *sizes, "u8") for sizes in (
 
 def layer_trials() -> list[LayerTrial]:
     """Run convolutions in their direct forms, and in some of Winograd's."""
-    layers = [*_LAYERS, *([] if has_amx() else _BYTE_LAYERS)]
+    return tried([*_LAYERS, *([] if has_amx() else _BYTE_LAYERS)])
+
+
+def tried(layers: Sequence[TrialLayer]) -> list[LayerTrial]:
+    """Run layers in the forms that are tried."""
     cases = {
         f"{number} {form}": (layer, form)
         for number, layer in enumerate(layers)
         for form in layer.forms()
     }
     _, options = checked_options(1, "fp32", "none")
-    chosen = sorted_choices({name: str(form) for name, (_, form) in cases.items()})
+    chosen = sorted_choices({
+        each: str(form) for name, (layer, form) in cases.items()
+        for each in _nodes(name, layer, form)
+    })  # fmt: skip
     program = open_program(_model(cases), {**options, "choices": chosen})
     engine = Engine(program, 1)
     rng = np.random.default_rng(0)
@@ -230,18 +277,25 @@ def _layer_times(engine: Engine, feeds: dict[str, Any], names: Sequence[str]) ->
     return times
 
 
+def _nodes(name: str, layer: TrialLayer, form: Form) -> list[str]:
+    """Return the names of a trial's nodes, of which the last one is measured."""
+    is_cold = form == layer.forms()[0] or layer.size <= _SMALL
+    return [f"{name} before", name] if is_cold else [name]
+
+
 def _model(cases: dict[str, tuple[TrialLayer, Form]]) -> bytes:
     """Return a model of convolutions, those of a layer one after the other.
 
     Before them the first form runs once more, which brings image and weights into the caches as
-    in a network, where another layer has just made the image; results are read and forgotten.
+    in a network, where another layer has just made the image; so do others of small images, that
+    pack the weights in another way. Results are read and forgotten.
     """
     rng = np.random.default_rng(0)
     scale, zero = np.array(0.01, np.float32), np.array(128, np.uint8)
     named: dict[str, np.ndarray] = {"scale": scale, "zero": zero}
     named["none"] = np.array(0, np.int8)
     nodes, inputs, outputs = [], {}, []
-    for name, (layer, _) in cases.items():
+    for name, (layer, form) in cases.items():
         is_float, x = layer.kind == "f32", f"{layer} x"
         element = TensorProto.FLOAT if is_float else TensorProto.UINT8
         if x not in inputs:
@@ -252,10 +306,7 @@ def _model(cases: dict[str, tuple[TrialLayer, Form]]) -> bytes:
                 r, sizes[1] = f"{layer} r", layer.filters
                 inputs[r] = helper.make_tensor_value_info(r, element, sizes)
             named[f"{layer} w"] = weights.astype("f4" if is_float else "i1")
-            names = [f"{name} before", name]
-        else:
-            names = [name]
-        for each in names:
+        for each in _nodes(name, layer, form):
             y, pads = f"{each} y", [layer.kernel // 2] * 4
             operands = [x, f"{layer} w"]
             if not is_float:

@@ -1,4 +1,4 @@
-"""Trials of steps that two threads share: what the exchange between them takes.
+"""Trials of small steps: what one takes, and what the exchange between two threads that share it.
 
 Where the team shares a step of t nanoseconds that takes no exchange, it takes t / 2. The rest of
 what a chain of small steps takes, by two threads, is the exchange: shares that are dealt out and
@@ -22,9 +22,11 @@ from ..runtime.processors import available_processors
 from ..runtime.program_cache import open_program
 
 _STEPS = 64
-_SHAPE = (1, 16, 8, 8)
-"""Of a step's images: 4 KiB, of whose rows each thread has a half."""
+_SHAPE, _PIXEL = (1, 16, 8, 8), (1, 16, 1, 1)
+"""Of a step's images: 4 KiB, of whose rows each thread has a half, and next to nothing."""
 _TURNS, _RUNS = 30, 10
+_LOW = 0.1
+"""Quantile of a step's times: what else the machine does only adds to them."""
 _ASLEEP_S = 0.005
 """A pause after which the other thread sleeps."""
 _LEAST_NS, _MOST_NS = 500, 16_000
@@ -57,37 +59,45 @@ def sharing_trial() -> Sharing | None:
     alone, shared = _engine(1, machine_costs().sharing.alone_ns), _engine(2, 0)
     times: tuple[list[int], ...] = ([], [], [])
     for _ in range(_TURNS):
-        _add_runs(alone, times[0])
+        _add_runs(alone, _SHAPE, times[0])
         time.sleep(_ASLEEP_S)
-        times[2].append(_timed(shared))
-        _add_runs(shared, times[1])
+        times[2].append(_timed(shared, _SHAPE))
+        _add_runs(shared, _SHAPE, times[1])
     one, two, woken = (float(np.median(own)) for own in times)
     return Sharing(max(two - one / 2, 0.0) / _STEPS, max(woken - two, 0.0))
 
 
-def _engine(threads: int, alone_ns: int) -> Engine:
+def step_ns() -> float:
+    """Measure a step of one thread that computes next to nothing."""
+    alone, times = _engine(1, machine_costs().sharing.alone_ns, _PIXEL), list[int]()
+    for _ in range(_TURNS):
+        _add_runs(alone, _PIXEL, times)
+    return float(np.quantile(times, _LOW)) / _STEPS
+
+
+def _engine(threads: int, alone_ns: int, shape: tuple[int, ...] = _SHAPE) -> Engine:
     _, options = checked_options(threads, "fp32", "all")
     costs = machine_costs()
     sharing = costs.sharing._replace(alone_ns=alone_ns)
     with costs_given(costs._replace(sharing=sharing)):
-        engine = Engine(open_program(_chain(), options), threads)
-        engine.run({"x": np.ones(_SHAPE, np.float32)})
+        engine = Engine(open_program(_chain(shape), options), threads)
+        engine.run({"x": np.ones(shape, np.float32)})
     return engine
 
 
-def _add_runs(engine: Engine, times: list[int]) -> None:
-    _timed(engine)
-    times += [_timed(engine) for _ in range(_RUNS)]
+def _add_runs(engine: Engine, shape: tuple[int, ...], times: list[int]) -> None:
+    _timed(engine, shape)
+    times += [_timed(engine, shape) for _ in range(_RUNS)]
 
 
-def _timed(engine: Engine) -> int:
-    x = np.ones(_SHAPE, np.float32)
+def _timed(engine: Engine, shape: tuple[int, ...]) -> int:
+    x = np.ones(shape, np.float32)
     start = time.perf_counter_ns()
     engine.run({"x": x})
     return time.perf_counter_ns() - start
 
 
-def _chain() -> bytes:
+def _chain(shape: tuple[int, ...]) -> bytes:
     """Return a model of steps that do not become one: maxima of neighbours."""
     names = ["x", *(f"y{i}" for i in range(_STEPS))]
     nodes = [
@@ -95,7 +105,7 @@ def _chain() -> bytes:
         for x, y in itertools.pairwise(names)
     ]
     x, y = (
-        helper.make_tensor_value_info(name, TensorProto.FLOAT, _SHAPE)
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
         for name in (names[0], names[-1])
     )
     graph = helper.make_graph(nodes, "steps", [x], [y])

@@ -168,7 +168,7 @@ def convolve(
     row_tiles = (out_width + tile.mr - 1) // tile.mr
     tiles_here = min(chunk, rows) * row_tiles
     block0, block_length = reduction_blocks(
-        segments0, segments1, length, panel, tiles_here, itemsize
+        segments0, segments1, length, panel, tiles_here, itemsize, tile.panel_bytes
     )
     if scaled.halves != 0:
         block0, block_length = segments0, length
@@ -257,7 +257,7 @@ def convolve(
                     a0 + (tap - first) * a_tap, c, r, out_width, full_rows,
                     last_width if full_rows < h1 - h0 else 0, tile.mr, segments0,
                     length if last > first else 0, block0, block_length, tap == first,
-                    ends if tap >= last - 1 else 0, itemsize,
+                    ends if tap >= last - 1 else 0, itemsize, tile.panel_bytes,
                     not copied and index == panel_first,
                 )  # fmt: skip
         if after.epilogue != 0:

@@ -9,14 +9,9 @@ import numpy as np
 from ..arithmetic import HAS_QUADS
 from ..costs import TileCosts, tile_terms
 from ..machine_costs import machine_costs
-from ..target import LANES, REGISTERS
+from ..target import L1_BYTES, L2_BYTES, LANES, REGISTERS
+from ..unit_rates import pair_speed
 from .operands import max_rows
-
-_READ_AGAIN = 0.02
-"""What it adds to a product to read its image once. A tile of n vectors reads it once for each n;
-in networks it is further away than in trials, whose costs differ by less than that."""
-_PAIR_COST = 1.24
-"""Of a product of pairs that is added by an instruction of its own, by that of a multiply-add."""
 
 
 def pack_matrix(b: np.ndarray, nv: int) -> np.ndarray:
@@ -72,51 +67,77 @@ def choose_tile(
 
 
 def rank_tiles(
-    width: int | None, out_channels: int, depth: int, stride: int | None = None, kind: str = "f32"
-) -> tuple[tuple[int, int], ...]:
-    """List (rows, vectors) of tiles for rows of ``width`` pixels (None: unknown, long), by cost.
+    width: int | None, out_channels: int, depth: int, stride: int | None = None, kind: str = "f32",
+    rows: int = 1,
+) -> tuple[tuple[int, int], ...]:  # fmt: skip
+    """List (rows, vectors) of tiles for ``rows`` rows of pixels by cost.
 
-    A row is split nearly evenly, so a tile may have fewer rows than it could. Pixels are ``stride``
-    bytes apart; None: as far as ``depth`` numbers. ``kind`` is that of the numbers
-    (``arithmetic``).
+    Parameters
+    ----------
+    width : int, optional
+        Pixels of a row (None: unknown, long), which is split nearly evenly: a tile may have fewer
+        rows than it could.
+    out_channels, depth : int
+        Results of a pixel, and products of each.
+    stride : int, optional
+        Bytes between pixels; None: as far as ``depth`` numbers.
+    kind : str
+        That of the numbers (``arithmetic``).
+    rows : int
+        Of all pixels that meet the same weights.
     """
     stride = 4 * depth if stride is None else stride
-    ranked = _ranked(width, out_channels, depth, stride, kind, machine_costs().tile)
-    return tuple((rows, nv) for _, rows, nv in ranked)
+    ranked = _ranked(width, out_channels, depth, stride, kind, rows, *_model())
+    return tuple((mr, nv) for _, mr, nv in ranked)
 
 
 def pixel_cost(
-    width: int | None, out_channels: int, depth: int, stride: int | None = None
+    width: int | None, out_channels: int, depth: int, stride: int | None = None, rows: int = 1
 ) -> float:
     """Return what all sums of a pixel cost with the cheapest tile; see `rank_tiles`."""
     stride = 4 * depth if stride is None else stride
-    return _ranked(width, out_channels, depth, stride, "f32", machine_costs().tile)[0][0]
+    return _ranked(width, out_channels, depth, stride, "f32", rows, *_model())[0][0]
+
+
+def _model() -> tuple[TileCosts, float]:
+    costs = machine_costs()
+    return costs.tile, costs.streams.near
 
 
 @functools.cache
 def _ranked(
-    width: int | None, out_channels: int, depth: int, stride: int, kind: str, model: TileCosts
-) -> tuple[tuple[float, int, int], ...]:
-    """List the cost of a pixel, rows and vectors of tiles, the cheapest first."""
-    candidates = []
+    width: int | None, out_channels: int, depth: int, stride: int, kind: str, rows: int,
+    model: TileCosts, near: float,
+) -> tuple[tuple[float, int, int], ...]:  # fmt: skip
+    """List the cost of a pixel, rows and vectors of tiles, the cheapest first.
+
+    Panels read an image anew, from the second level where the first one does not hold it beside a
+    panel. That takes what the bytes cost, or what it costs to spread the numbers if that is more;
+    in trials the image is nearer.
+    """
+    candidates, pixel_bytes, most = [], min(4 * depth, stride), min(-(-out_channels // LANES), 4)
+    is_far = width is None or width * rows * pixel_bytes + 4 * LANES * most * depth > L1_BYTES
+    numbers = max(pixel_bytes * near - depth * model.spread, 0.0) if is_far else 0.0
     is_apart = kind == "i16" and LANES == 8 and not HAS_QUADS
-    if is_apart:
-        model = model._replace(multiply_add=model.multiply_add * _PAIR_COST)
-    for nv in range(1, min(-(-out_channels // LANES), 4) + 1):
+    if is_apart:  # an instruction multiplies, another one adds
+        model = model._replace(multiply_add=model.multiply_add * 2 / pair_speed())
+    for nv in range(1, most + 1):
         limit = max_rows(nv)
         if is_apart and nv > 1:  # products need a register before they are added
             limit = min(limit, (REGISTERS - nv - 2) // nv)
-        terms = pixel_terms(width, out_channels, depth, stride, nv, model.chain, limit)
-        candidates.append((model.of(terms) * (1 + _READ_AGAIN / nv), limit, nv))
-    return tuple(sorted(candidates))
+        terms = pixel_terms(width, out_channels, depth, stride, nv, model.chain, limit, rows)
+        panels = -(-out_channels // (nv * LANES))
+        candidates.append((model.of(terms) + panels * numbers, -nv, limit))
+    return tuple((cost, limit, -negative) for cost, negative, limit in sorted(candidates))
 
 
 def pixel_terms(
-    width: int | None, out_channels: int, depth: int, stride: int, nv: int, chain: float, limit: int
-) -> tuple[float, ...]:
+    width: int | None, out_channels: int, depth: int, stride: int, nv: int, chain: float,
+    limit: int, rows: int = 1,
+) -> tuple[float, ...]:  # fmt: skip
     """Return what the coefficients of tiles of ``nv`` vectors are multiplied by, for a pixel.
 
-    ``limit`` is the most rows of such a tile.
+    ``limit`` is the most rows of such a tile; for the others see `rank_tiles`.
     """
     pixels = width or 10 * limit
     pieces = -(-pixels // limit)
@@ -125,10 +146,23 @@ def pixel_terms(
     kinds = [(larger * full, size + 1, nv), ((pieces - larger) * full, size, nv)]
     if tail:
         kinds += [(larger, size + 1, tail), (pieces - larger, size, tail)]
-    terms = [(count, tile_terms(rows, n, depth, stride, chain)) for count, rows, n in kinds]
-    return tuple(
-        sum(count * each[i] for count, each in terms) / pixels for i in range(len(terms[0][1]))
-    )
+    terms = [(count, tile_terms(mr, n, depth, stride, chain)) for count, mr, n in kinds]
+    # A single pixel waits for its weights anyway.
+    panels = depth * (full * nv**2 + tail**2) / rows if pixels * rows > 1 else 0.0
+    of_tiles = (sum(count * each[i] for count, each in terms) for i in range(len(terms[0][1])))
+    return tuple(total / pixels for total in (*of_tiles, panels))
+
+
+def panel_bytes(mr: int, nv: int) -> int:
+    """Return how many bytes of weights tiles take at a time, again and again.
+
+    As many as the first-level cache holds beside other data, unless it costs more to store sums
+    and read them again at the end of each block than to take weights from the second level.
+    """
+    costs, near = machine_costs(), L1_BYTES // 2
+    vectors = near // (4 * LANES)
+    pause = costs.tile.result * mr * nv + costs.tile.row * mr + costs.tile.tile
+    return L2_BYTES // 2 if vectors * costs.reload <= pause else near
 
 
 def tile_rows(width: int, mr: int) -> set[int]:

@@ -9,14 +9,8 @@ from numba import njit
 from ..fields import Epilogue
 from ..registry import Pointer
 from ..simd import call_kernel, load_i64, store_i64
-from ..target import EMBEDDED_BROADCAST, L1_BYTES, L2_BYTES
 from .sum_stores import FIRST
 from .tile import TILE
-
-# Weights that the loops over tiles should find in a cache, in bytes. The wide tiles of AVX-512
-# take a line in seven cycles, which the second level provides; others need the first.
-PANEL_BYTES = L2_BYTES // 2 if EMBEDDED_BROADCAST else L1_BYTES // 2
-
 
 ROWS_AHEAD = 2
 """Tiles whose time covers that of a line from memory, of any depth: 16 products take 60 ns."""
@@ -74,7 +68,8 @@ def run_tiles(
 def run_panel(
     tiles: Pointer, words: Pointer, panel: int, packed: Pointer, a: Pointer, c: Pointer,
     residual: Pointer, width: int, rows: int, last_width: int, mr: int, segments0: int, length: int,
-    block0: int, block_length: int, begins: bool, ends: int, itemsize: int, is_first: bool,
+    block0: int, block_length: int, begins: bool, ends: int, itemsize: int, panel_bytes: int,
+    is_first: bool,
 ) -> None:  # fmt: skip
     """Run a reduction of one panel, a block that stays in cache at a time.
 
@@ -102,7 +97,7 @@ def run_panel(
         tile_steps = max(1, all_rows * row_tiles * _steps(words))
         share = (block_bytes + tile_steps - 1) // tile_steps
         # What is read once and in order is fetched by the processor itself.
-        streamed = block_bytes > 2 * PANEL_BYTES
+        streamed = block_bytes > 2 * panel_bytes
         store_i64(words, TILE.ahead, at if streamed else at + block_bytes)
         store_i64(words, TILE.ahead_step, 0 if streamed else share)
         start = a + (s0 * step + k0) * itemsize
@@ -122,18 +117,19 @@ def run_panel(
 
 @njit
 def reduction_blocks(
-    segments0: int, segments1: int, length: int, panel: int, tiles: int, itemsize: int
+    segments0: int, segments1: int, length: int, panel: int, tiles: int, itemsize: int,
+    panel_bytes: int,
 ) -> Any:  # fmt: skip
-    """How many segments, or elements of one, a tile takes at a time: its weights stay in cache.
+    """How many segments, or elements of one, a tile takes at a time: ``panel_bytes`` of weights.
 
     For ``tiles`` tiles; a few do not use the weights often enough to pay for the interruptions.
     """
     segment_bytes = max(1, segments1 * length * panel * itemsize)
-    if tiles < 3 or segment_bytes * segments0 <= PANEL_BYTES * 3 // 2:
+    if tiles < 3 or segment_bytes * segments0 <= panel_bytes * 3 // 2:
         return segments0, length
-    if segment_bytes <= PANEL_BYTES * 3 // 2 or segments1 > 1:
-        return max(1, PANEL_BYTES // segment_bytes), length
-    pieces = (segment_bytes + PANEL_BYTES - 1) // PANEL_BYTES
+    if segment_bytes <= panel_bytes * 3 // 2 or segments1 > 1:
+        return max(1, panel_bytes // segment_bytes), length
+    pieces = (segment_bytes + panel_bytes - 1) // panel_bytes
     return 1, ((length + pieces - 1) // pieces + 15) // 16 * 16  # whole steps of an AMX tile
 
 

@@ -33,8 +33,6 @@ from .winograd_records import INPUT, INPUT_WORDS, OUTPUT, OUTPUT_WORDS
 
 _padded_channels = njit(padded_channels)
 _LINE = 16
-# Tiles a weight is used for in the time that fetching it from memory takes.
-_FETCH = 12
 
 
 @njit
@@ -133,7 +131,7 @@ def _multiply_points(
     panels = (out_channels + panel - 1) // panel
     group_size = channels * _padded_channels(out_channels, panel)
     row_tiles = (count + tile.mr - 1) // tile.mr * columns
-    block0, block_length = reduction_blocks(1, 1, channels, panel, row_tiles, 4)
+    block0, block_length = reduction_blocks(1, 1, channels, panel, row_tiles, 4, tile.panel_bytes)
     first_column = panel_first // panels * out_channels + panel_first % panels * panel
     for row in range(rows):
         for index in range(panel_first, panel_last):
@@ -148,7 +146,7 @@ def _multiply_points(
                 w + (group * group_size + k * panel * channels) * 4,
                 v + (row * v_row + group * channels) * 4, p + (row * p_row + column) * 4,
                 0, count, columns, 0, tile.mr, 1, channels, block0, block_length, begins, LAST, 4,
-                False,
+                tile.panel_bytes, False,
             )  # fmt: skip
 
 
@@ -218,6 +216,7 @@ def winograd(
     inward: Pointer,
     outward: Pointer,
     block: int,
+    fetch: int,
     workspace: Pointer,
     workspace_bytes: int,
     after: Epilogue,
@@ -226,9 +225,10 @@ def winograd(
     """Convolve channels-last images, dilation 1, by Winograd's algorithm.
 
     Fields as in ``conv.convolve``; ``inward`` and ``outward`` are the transforms, ``block`` the
-    most tiles done at a time. ``channels`` are those of points, in words of 4 bytes, of which each
-    word of the image has ``spread``; one of bytes, or of bfloat16, has two. Tiles of all images, or
-    panels of output channels, are split over the parts, whichever costs less.
+    most tiles done at a time, ``fetch`` those that use a vector of weights while it comes from
+    memory. ``channels`` are those of points, in words of 4 bytes, of which each word of the image
+    has ``spread``; one of bytes, or of bfloat16, has two. Tiles of all images, or panels of output
+    channels, are split over the parts, whichever costs less.
     """
     words, epilogue_words = stack_words(TILE_WORDS), stack_words(EPILOGUE_WORDS)
     inner, outer = stack_words(INPUT_WORDS), stack_words(OUTPUT_WORDS)
@@ -255,8 +255,8 @@ def winograd(
     panel_first, panel_last = 0, all_panels
     tile_share, panel_share = (all_tiles - 1) // SHARES + 1, (all_panels - 1) // SHARES + 1
     per_panel = channels * tile.nv
-    tile_cost = tile_share * all_channels + all_panels * per_panel * max(tile_share, _FETCH)
-    panel_cost = all_tiles * all_channels + panel_share * per_panel * max(all_tiles, _FETCH)
+    tile_cost = tile_share * all_channels + all_panels * per_panel * max(tile_share, fetch)
+    panel_cost = all_tiles * all_channels + panel_share * per_panel * max(all_tiles, fetch)
     if panel_cost < tile_cost:
         tile_first, tile_last = 0, all_tiles
         panel_first = all_panels * part // parts

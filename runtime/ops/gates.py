@@ -1,8 +1,7 @@
 """Squeeze-and-excite: channels' gates scale the weights of a 1 x 1 convolution, not its input.
 
 ``conv(x * gate, w)`` is ``conv(x, gate * w)`` when there is one gate for a channel of an image.
-Where the weights are fewer than the pixels times the channels, the pass that multiplies the map
-goes away.
+Where a pass over the weights costs less than one over the map, that one goes away.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...kernels.cpu.scale_panels import scale_panels
+from ...kernels.machine_costs import machine_costs
 from ..emission import Emission
 from ..graph import Graph, Info, Node
 from ..groups import Gate, Group
@@ -17,8 +17,8 @@ from ..symbolic import Dim, product
 from ..tensors import Tensor
 from .windows import Window
 
-_FEW_CHANNELS = 256
-"""Output channels up to which weights are taken for fewer than pixels of an unknown number."""
+_PIXELS = 512
+"""Stands for pixels whose number is known only when the model runs."""
 
 
 def absorb_gates(graph: Graph, groups: dict[int, Group]) -> None:
@@ -59,7 +59,7 @@ def _is_per_channel(info: Info, result: Sequence[Dim]) -> bool:
 
 
 def _can_scale(graph: Graph, index: int | None, gate: Gate) -> bool:
-    """Tell whether a convolution's weights can be scaled instead of its input, and are fewer."""
+    """Tell whether a convolution's weights can be scaled instead of its input, and cost less."""
     if index is None or graph.nodes[index].op_type != "Conv" or index in graph.why_host:
         return False
     conv, value = graph.nodes[index], gate.product.outputs[0]
@@ -70,10 +70,19 @@ def _can_scale(graph: Graph, index: int | None, gate: Gate) -> bool:
         return False
     if Window.of(conv, [1, 1]).is_padded:
         return False
-    out_channels, pixels = weights.array().shape[0], product(gate.product.infos[0].dims[2:])
-    if not isinstance(pixels, int):
-        return out_channels <= _FEW_CHANNELS
-    return 2 * out_channels <= pixels
+    out_channels, channels = weights.array().shape[:2]
+    return _pays(out_channels, channels, product(gate.product.infos[0].dims[2:]))
+
+
+def _pays(out_channels: int, channels: int, pixels: Dim) -> bool:
+    """Tell whether weights of an image are scaled in less time than its map.
+
+    Both are read and written. The map was just made; the weights were read a run ago.
+    """
+    pixels = pixels if isinstance(pixels, int) else _PIXELS
+    streams = machine_costs().streams
+    of_map = pixels * 2 * streams.of(4 * pixels * channels)
+    return out_channels * (streams.memory + streams.near) <= of_map
 
 
 def scaled_weights(

@@ -7,12 +7,15 @@ become bfloat16 where they are stored.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
 from ...kernels.amx_permission import has_amx
 from ...kernels.cpu.bfloats import bfloat_planes
-from ...kernels.target import LANES
+from ...kernels.machine_costs import machine_costs
+from ...kernels.target import LANES, target
+from ...kernels.unit_rates import vector_bfloat16_speed
 from ..emission import Emission
 from ..graph import Node
 from ..groups import Group
@@ -25,10 +28,9 @@ from .quads import has_few_planes
 
 _PIXEL = 4
 """Channels of pixels that are made of planes."""
-_LEAST_WEIGHTS = 256
-"""Fewer are multiplied as fast as rows of them are rounded."""
-_PANEL_BYTES = 768 << 10
-"""Most bytes of a panel of weights that are multiplied at a time, for sums that have no memory."""
+_PANEL_BYTES = target().l2 * 3 // 4
+"""Most bytes of a panel of weights that are multiplied at a time, for sums that have no memory: the
+near cache holds them beside the image."""
 _VECTORS = 4
 """Vectors of a panel."""
 
@@ -63,7 +65,21 @@ def takes_planes(emit: Emission, node: Node, group: Group, x: Tensor) -> bool:
     weights, is_image = node.required(1), len(x.shape) == 4 and x.dtype == "float32"
     if not is_image or not weights.is_constant or node.attribute("group", 1) != 1:
         return False
-    return has_few_planes(x) and x.shape[1] != 1 and weights.array().size >= _LEAST_WEIGHTS
+    if not has_few_planes(x) or x.shape[1] == 1:
+        return False
+    return _pay(weights.array(), math.prod(node.attribute("strides", [1, 1])))
+
+
+def _pay(weights: np.ndarray, images: int) -> bool:
+    """Tell whether products of pixels gain more than it costs to make the pixels.
+
+    There are ``images`` of these for each of the result.
+    """
+    channels, speed = weights.shape[1], vector_bfloat16_speed()
+    by_floats = weights.size / LANES
+    made = images * (4 * channels + 2 * _PIXEL)  # bytes that are read and written
+    by_halves = by_floats * _PIXEL / channels + made * machine_costs().streams.near * speed
+    return by_halves < by_floats * speed
 
 
 def pixels_of_planes(emit: Emission, x: Tensor) -> Tensor:

@@ -38,9 +38,6 @@ _TRIED_ROWS = tuple(8 << i for i in range(8))
 MANY_ROWS = _TRIED_ROWS[-1]
 _ROWS = 64
 """Stands for a size that is known only when the model runs."""
-_OF_GAIN = 0.75
-"""Most of what Winograd's form gains by its own costs, of processors without AMX, that one with AMX
-was seen to gain: 0.5 to 0.75 (docs/performance.md). So terms are taken where they surely pay."""
 WIDENED_TERMS = 2
 """Terms of small weights that are widened, and of what they meet."""
 _COLUMNS = 16
@@ -178,7 +175,7 @@ def pays(conv: Convolution, terms: int, gain: float = 1.0, rows: int = 0) -> boo
     own += (parts - 1) * pixels * out_channels * costs.result
     pixel_bytes = 2 * terms * channels * groups // parts
     chunks = -(-pixels // max(ROWS_BYTES // pixel_bytes // LONG_ROW * LONG_ROW, LONG_ROW))
-    by_vectors = products / max(gain * _OF_GAIN, 1.0)
+    by_vectors = products / max(gain, 1.0)
     if isinstance(conv.weights, SmallTensor):
         # Both are in cache when they are multiplied, and vectors widen them, too.
         return own < by_vectors + numbers * costs.split

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ...kernels import amx
@@ -11,6 +12,7 @@ from ...kernels.cpu import amx_tile, packing
 from ...kernels.cpu.operands import max_rows, operand_form
 from ...kernels.cpu.sum_stores import ENDINGS
 from ...kernels.cpu.tile import tile
+from ...kernels.machine_costs import machine_costs
 from ...kernels.target import LANES
 from ...kernels.unit_rates import tile_integer_speed, vector_bfloat16_speed
 from ..symbolic import Dim
@@ -21,12 +23,6 @@ from .convolution import Convolution
 _LONG_SUM = 1024
 _FEW_ROWS = 4
 """Rows for which the tile unit is not worth its configuration."""
-_TILE_STEPS = 3.0
-"""Steps of 16 words that storing a tile's sums and reading them again costs, beside vectors'.
-
-Measured on Emerald Rapids: 3136 pixels of 16, 32 and 64 bytes take 58, 61 and 32 us (64 columns
-for the last, else 96) where vectors take 36, 49 and 50.
-"""
 
 
 def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool) -> dict[str, Any]:
@@ -63,12 +59,16 @@ def rank_tiles_of(conv: Convolution) -> tuple[tuple[int, int], ...]:
     columns = conv.out_channels
     assert isinstance(columns, int)
     known = stride * conv.window.columns.stride * conv.itemsize if isinstance(stride, int) else None
+    sizes = (conv.y.shape[0], *conv.y.shape[2:])
+    pixels = math.prod(size for size in sizes if isinstance(size, int))
+    rows = max(pixels // width, 1) if isinstance(width, int) and width else 1
     return packing.rank_tiles(
         width if isinstance(width, int) and width else None,
         columns * (conv.itemsize // 4),
         depth if isinstance(depth, int) else _LONG_SUM,
         known,
         conv.kind,
+        rows,
     )
 
 
@@ -95,7 +95,7 @@ def _is_shallow(conv: Convolution) -> bool:
         return False
     together = window.columns.taps if window.columns.dilation == 1 else 1
     segments, length = window.taps // together, channels * together
-    steps = _TILE_STEPS + segments * -(-length // amx.ROW_WORDS)
+    steps = machine_costs().tile_stores + segments * -(-length // amx.ROW_WORDS)
     return steps * amx.ROW_WORDS > segments * length * tile_integer_speed()
 
 
@@ -116,7 +116,10 @@ def tile_fields(
     make = amx_table if by_amx else tile_table
     table = make(nv, rows, kind, ending)
     tail_table = table if tail == nv else make(tail, rows, kind, ending)
-    return {"mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table}
+    panel_bytes = packing.panel_bytes(mr, nv)
+    return {
+        "mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table, "panel_bytes": panel_bytes,
+    }  # fmt: skip
 
 
 def tile_table(nv: int, rows: set[int], kind: str = "f32", ending: str = ENDINGS[0]) -> Record:

@@ -11,8 +11,9 @@ from ...kernels.cpu.pairs import unjoined
 from ...kernels.cpu.winograd import winograd, workspace_bytes
 from ...kernels.cpu.winograd_halves import winograd_half_input, winograd_half_output
 from ...kernels.cpu.winograd_tiles import winograd_input, winograd_output
+from ...kernels.machine_costs import machine_costs
 from ...kernels.registry import Kernel
-from ...kernels.target import L2_BYTES
+from ...kernels.target import L2_BYTES, LANES
 from ..emission import Emission
 from ..symbolic import Dim, ceil_divide, product
 from ..tensors import Tensor
@@ -193,4 +194,6 @@ def _blocks(conv: Convolution, tile: tuple[int, int], points: _Points) -> dict[s
     mr, nv = packing.choose_tile(block, out_channels // conv.groups, channels, kind=points.kind)
     rows = set(range(1, mr + 1))
     fields = tile_fields(mr, nv, out_channels // conv.groups, rows, points.kind)
-    return {"block": block, **fields}
+    # A multiply-add uses a vector of weights once.
+    fetch = max(round(4 * LANES * machine_costs().streams.memory), 1)
+    return {"block": block, "fetch": fetch, **fields}

@@ -56,7 +56,7 @@ def choose(
     """
     layer = Layer(kernel, strides, channels, out_channels, groups, slices, kind)
     best: tuple[float, tuple[int, int] | None] = (
-        layer.direct(size[2]).at(math.prod(size)) / speed / _PREFERENCE,
+        layer.direct(size[2], size[0] * size[1]).at(math.prod(size)) / speed / _PREFERENCE,
         None,
     )
     for tile in tiles_of(kernel, strides, kind):
@@ -76,7 +76,9 @@ def gain(
         return 1.0
     layer = Layer(kernel, strides, channels, out_channels, groups, 1, kind)
     tiles = count_tiles(size, tile)
-    return layer.direct(size[2]).at(math.prod(size)) / layer.by_tiles(tile, tiles).at(tiles)
+    return layer.direct(size[2], size[0] * size[1]).at(math.prod(size)) / layer.by_tiles(
+        tile, tiles
+    ).at(tiles)
 
 
 def count_tiles(size: tuple[int, int, int], tile: tuple[int, int]) -> int:
@@ -130,13 +132,13 @@ class Layer(NamedTuple):
     def _fetch(self) -> float:
         """Cost of the weights of a tap from memory."""
         weights = self.channels * self.out_channels * self.groups * self.slices
-        return 4 * weights * machine_costs().fetch
+        return 4 * weights * machine_costs().streams.memory
 
-    def pixel_terms(self, width: int | None = None) -> float:
-        """What the products of a pixel cost, in rows of so many; None: not known, and many."""
+    def pixel_terms(self, width: int | None = None, rows: int = 1) -> float:
+        """What products of a pixel cost, in ``rows`` of so many; None: not known, and many."""
         depth = math.prod(self.kernel) * self.channels * self.slices
         stride = 4 * self.channels * self.groups * self.strides[1]
-        return self.groups * packing.pixel_cost(width, self.out_channels, depth, stride)
+        return self.groups * packing.pixel_cost(width, self.out_channels, depth, stride, rows)
 
     def tile_terms(
         self, tile: tuple[int, int], tiles: int | None = None
@@ -153,9 +155,9 @@ class Layer(NamedTuple):
         after = math.ceil(self.out_channels * self.groups / LANES)
         return sums * self.groups * each, spread * before * inward, after * outward
 
-    def direct(self, width: int | None = None) -> Cost:
-        """Cost of the direct form, by pixels of rows of so many."""
-        each = self.pixel_terms(width) * self._model.direct
+    def direct(self, width: int | None = None, rows: int = 1) -> Cost:
+        """Cost of the direct form, by pixels of ``rows`` of so many."""
+        each = self.pixel_terms(width, rows) * self._model.direct
         return Cost(each, math.prod(self.kernel) * self._fetch)
 
     def by_tiles(self, tile: tuple[int, int], tiles: int | None = None) -> Cost:
@@ -166,7 +168,7 @@ class Layer(NamedTuple):
         return Cost(
             products * model.products,
             _SPREAD[self.kind] * points * self._fetch,
-            inward * model.inward + outward * model.outward,
+            inward * model.inward + outward * model.outward + model.tile,
             points * self.groups * model.point,
         )
 

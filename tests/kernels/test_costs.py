@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sardonyx.kernels import folders, machine_costs
 from sardonyx.kernels.cost_tables import FAMILIES, family_of
-from sardonyx.kernels.costs import Costs, tile_terms
+from sardonyx.kernels.costs import Costs, StreamCosts, tile_terms
 from sardonyx.kernels.cpu import packing
 from sardonyx.kernels.machine_costs import costs_given
 from sardonyx.kernels.target import LANES, Target, target
@@ -44,8 +44,8 @@ def test_terms_count_what_a_tile_does():
         ("znver4", 16, "AMD Zen 4"),
         ("znver4", 8, "AVX2 on AMD Zen 4"),
         ("znver3", 8, "AMD Zen 2 and 3"),
-        ("icelake-server", 16, "Intel Skylake to Emerald Rapids"),
-        ("emeraldrapids", 16, "Intel Skylake to Emerald Rapids"),
+        ("icelake-server", 16, "Intel Skylake to Ice Lake"),
+        ("emeraldrapids", 16, "Intel Sapphire and Emerald Rapids"),
         ("diamondrapids", 16, "AVX-512"),
         ("haswell", 8, "AVX2 and narrower vectors"),
         ("generic", 4, "AVX2 and narrower vectors"),
@@ -81,7 +81,7 @@ def test_rates_that_compiled_code_cannot_divide_by_are_refused(rates):
 
 
 def test_what_was_measured_takes_the_place_of_the_family(cache):
-    other = COSTS._replace(fetch=7.0)
+    other = COSTS._replace(step=7.0)
     before = machine_costs.costs_digest()
     assert machine_costs.keep(other)
     assert machine_costs.machine_costs() == machine_costs.measured_costs() == other
@@ -93,7 +93,7 @@ def test_what_was_measured_takes_the_place_of_the_family(cache):
 
 def test_what_is_kept_is_of_one_processor(cache, monkeypatch):
     """The folder may move to another machine, or be shared by some."""
-    machine_costs.keep(COSTS._replace(fetch=7.0))
+    machine_costs.keep(COSTS._replace(step=7.0))
     monkeypatch.setattr(machine_costs, "target", lambda: processor("znver4", 16))
     assert machine_costs.measured_costs() is None
 
@@ -104,7 +104,7 @@ def test_without_a_folder_nothing_is_kept(monkeypatch):
 
 
 def test_costs_that_are_given_stand_for_the_machines():
-    other = COSTS._replace(fetch=7.0)
+    other = COSTS._replace(step=7.0)
     before = machine_costs.machine_costs()
     with costs_given(other):
         assert machine_costs.machine_costs() is other
@@ -143,3 +143,40 @@ def test_rows_that_share_lines_of_the_cache_are_few():
         apart = packing.rank_tiles(None, 4 * LANES, 1024, 4096 + 64)[0]
         together = packing.rank_tiles(None, 4 * LANES, 1024, 4096)[0]
     assert together[0] <= max(target().l1 // 4096, 1) or together[0] < apart[0]
+
+
+def test_a_byte_costs_what_its_level_does():
+    streams = StreamCosts(1.0, 2.0, 3.0)
+    found = target()
+    assert streams.of(found.l2 // 2) == streams.of(0) == 1.0
+    assert streams.of(found.l2) == streams.of(found.l3 // 2) == 2.0
+    assert streams.of(found.l3) == 3.0
+
+
+def test_many_weights_of_few_pixels_take_narrow_tiles():
+    """Vectors of weights that come from afar are hidden the less the more a step takes of them."""
+    costly = COSTS._replace(tile=COSTS.tile._replace(panel=20.0))
+    with costs_given(costly):
+        few = packing.rank_tiles(16, 4 * LANES, 1024, 4096 + 64)[0]
+        many = packing.rank_tiles(16, 4 * LANES, 1024, 4096 + 64, rows=1_000_000)[0]
+    with costs_given(COSTS):
+        free = packing.rank_tiles(16, 4 * LANES, 1024, 4096 + 64)[0]
+    assert few[1] == 1 and many == free
+
+
+def test_images_that_are_read_from_afar_take_wide_tiles():
+    """Each panel reads an image anew, unless the first-level cache holds it."""
+    even = COSTS.tile._replace(result=0.0, row=0.0, tile=0.0, gap=0.0, conflict=0.0)
+    costs = COSTS._replace(tile=even, streams=COSTS.streams._replace(near=1.0))
+    with costs_given(costs):
+        assert packing.choose_tile(10_000, 4 * LANES, 200)[1] == 4
+        far, near = (packing.pixel_cost(width, 4 * LANES, 8) for width in (14 * 1000, 14))
+    assert far - near == pytest.approx(8 * 4)
+
+
+def test_blocks_of_weights_are_those_of_the_cache_that_is_worth_it():
+    """Weights are taken from the second level where that costs less than to interrupt sums."""
+    for reload, row, of_first in ((1.0, 1.0, True), (0.0, 1.0, False), (1.0, 1e4, False)):
+        costs = COSTS._replace(tile=COSTS.tile._replace(row=row), reload=reload)
+        with costs_given(costs):
+            assert (packing.panel_bytes(4, 2) <= target().l1 // 2) is of_first

@@ -6,6 +6,9 @@ import onnxruntime
 import pytest
 import sardonyx
 from onnx import TensorProto, helper
+from sardonyx.kernels.costs import StreamCosts
+from sardonyx.kernels.machine_costs import costs_given, machine_costs
+from sardonyx.kernels.target import target
 
 
 class Net:
@@ -141,3 +144,13 @@ def test_a_depthwise_convolution_and_what_is_added_are_two_steps(rng, epilogue):
     check(model, x, joined=0)
     steps = sardonyx.Session(model).profile({"x": x}, runs=1).steps
     assert sum("depthwise" in step.kernel for step in steps) == 1
+
+
+@pytest.mark.parametrize(("far", "step", "joined"), [(2.0, 0.0, 1), (1.0, 0.0, 0), (2.0, 1e9, 0)])
+def test_strips_pay_where_the_near_cache_saves_more_than_they_cost(rng, far, step, joined):
+    """A map that only the third level holds costs no more where that is as fast as the second."""
+    side = int((target().l2 / 64 / 4) ** 0.5) + 8
+    net = Net(rng, 8, (1, side, side)).conv(64, 1).depthwise(3, pads=[1] * 4).conv(8, 1)
+    costs = machine_costs()._replace(streams=StreamCosts(1.0, far, 2.0), step=step)
+    with costs_given(costs):
+        check(net.model(), image(rng, 1, 8, side, side), joined)

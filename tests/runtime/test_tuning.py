@@ -13,6 +13,7 @@ import sardonyx
 from onnx import TensorProto, helper
 from sardonyx.runtime import tuning
 from sardonyx.runtime.ops import winograd
+from sardonyx.runtime.options import checked_options
 
 pytestmark = pytest.mark.usefixtures("by_vectors")
 
@@ -289,3 +290,23 @@ def test_offsets_of_a_transposed_convolution_share_a_choice(rng):
     for form in sardonyx.Session(made).engine.program.metadata["forms"]["up"]:
         session = sardonyx.Session(made, choices={"up": form})
         np.testing.assert_allclose(session(x), expected(made, x), rtol=1e-4, atol=1e-4)
+
+
+def test_a_layer_counts_as_it_was_measured_mostly():
+    """One of three times was disturbed."""
+
+    def layer(cost_ns):
+        return tuning.Layer("a", "Conv", (1,), "direct 6x2", cost_ns, "direct 4x3", 100.0)
+
+    assert tuning._medians([[layer(140.0)], [layer(101.0)], [layer(103.0)]]) == (layer(103.0),)
+    assert tuning._medians([[layer(140.0)], [layer(101.0)]]) == (layer(101.0),)
+
+
+def test_what_seems_slow_is_compared_again(model, monkeypatch, winograd_wins):
+    compared = []
+    right = tuning._compared
+    monkeypatch.setattr(tuning, "_compared", lambda *args: compared.append(1) or right(*args))
+    _, options = checked_options(1, "fp32", "all")
+    (found, _) = tuning.compare_forms(model, options, 1, {"n": 1, "h": 12, "w": 12})
+    assert found.form == "winograd 2x4" and found.ratio == 2.0
+    assert len(compared) >= tuning._REPEATS

@@ -345,7 +345,7 @@ def test_machine_shows_the_cost_model_and_how_well_it_fits(call, measured_machin
     from sardonyx.kernels.cost_tables import FAMILIES
     from sardonyx.tools import cost_fit, sharing_trials
 
-    costs = FAMILIES[0].costs._replace(fetch=0.125)
+    costs = FAMILIES[0].costs._replace(step=0.125)
     fits = [cost_fit.Fit("tiles of float32", 72, 0.0064, 0.028)]
     tiles = {"register": {"1 x 1 x 16": 2.0, "14 x 2 x 64": 1.25}}
     sharing = sharing_trials.Sharing(207.0, 9100.0)
@@ -355,7 +355,7 @@ def test_machine_shows_the_cost_model_and_how_well_it_fits(call, measured_machin
     shown = call("machine", "--threads", 2).stdout
     assert re.search(r"rows +1 x 16 +2 x 64", shown) and re.search(r"\b14 +0.80", shown)
     assert re.search(r"gather +26.00", shown) and re.search(r"sharing a step.* 207 ns", shown)
-    assert re.search(r"fetch +0.125", shown) and re.search(r"tile +multiply_add +", shown)
+    assert re.search(r"step +0.125", shown) and re.search(r"tile +multiply_add +", shown)
     assert re.search(r"tiles of float32 +72 +0.6% +2.8%", shown)
     assert "not kept" in shown
 

@@ -8,12 +8,15 @@ import json
 import numpy as np
 import pytest
 from sardonyx.kernels import machine_costs
+from sardonyx.kernels.amx_permission import has_amx
 from sardonyx.kernels.cost_tables import FAMILIES
+from sardonyx.kernels.target import target
 from sardonyx.runtime.choices import Form
-from sardonyx.tools import cost_fit, vector_trials
+from sardonyx.tools import cost_fit, cost_trials, sharing_trials, tile_unit_trials, vector_trials
 from sardonyx.tools.cost_fit import Disturbed, Measured
 from sardonyx.tools.cost_trials import LayerTrial, TrialLayer
 from sardonyx.tools.least_squares import nonnegative_least_squares
+from sardonyx.tools.roofline import SIZES, Roofline
 from sardonyx.tools.sharing_trials import Sharing
 
 LAYERS = [TrialLayer(3, channels, filters, size) for channels in (16, 64, 128)
@@ -73,7 +76,7 @@ def of_this_machine(monkeypatch, tmp_path):
     monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path / "cache"))
     machine_costs._machine_costs.cache_clear()
     found = Measured(
-        FAMILIES[0].costs._replace(fetch=3.0),
+        FAMILIES[0].costs._replace(step=3.0),
         [cost_fit.Fit("tiles of float32", 10, 0.01, 0.1)],
         {"register": {"1 x 1 x 16": 2.0, "14 x 1 x 16": 1.25}},
         {"copy": 1.5},
@@ -131,3 +134,39 @@ def test_a_measurement_is_a_line(of_this_machine):
     line = of_this_machine.to_text()
     assert "\n" not in line and json.loads(line)
     assert Measured.from_text(line) == of_this_machine
+
+
+def test_streams_are_those_of_each_level():
+    """With 16 multiply-adds in a nanosecond a byte at 4 of them in one costs 4."""
+    gbps = (*(8.0 if size <= target().l2 else 4.0 for size in SIZES[:-1]), 2.0)
+    found = cost_fit._streams(Roofline("test", 1, 512.0, gbps), 16.0)
+    assert found == (2.0, 4.0, 8.0)
+
+
+def test_a_step_takes_some_time():
+    assert 1.0 < sharing_trials.step_ns() < 1e5
+
+
+def test_stores_of_a_tile_are_told_from_its_steps():
+    """Sums of one to eight steps of 5 take 15 more."""
+    layers = [TrialLayer(1, 64 * n, 96, 28, "u8") for n in (1, 2, 4, 8)]
+    form = Form("direct", (16, 2))
+    made = [LayerTrial(each, form, (15.0 + 5.0 * each.words / 16,)) for each in layers]
+    assert tile_unit_trials.stores_of(made) == 3.0
+    still = [LayerTrial(each, form, (15.0,)) for each in layers]
+    assert tile_unit_trials.stores_of(still) == 64.0
+
+
+@pytest.mark.skipif(not has_amx(), reason="no AMX, and none emulated")
+def test_the_unit_multiplies_layers_that_try_it():
+    found = tile_unit_trials.tile_stores()
+    assert found is not None and 0 <= found <= 64
+
+
+@pytest.mark.skipif(has_amx(), reason="there is AMX")
+def test_without_the_unit_there_is_nothing_to_try():
+    assert tile_unit_trials.tile_stores() is None
+
+
+def test_weights_from_the_second_cache_cost_no_less():
+    assert 0.0 <= cost_trials.reload_cost() < 100.0

@@ -11,6 +11,7 @@ import pytest
 import sardonyx
 from onnx import helper
 from onnx.helper import make_node
+from sardonyx.kernels.machine_costs import costs_given, machine_costs
 from sardonyx.runtime.ops import quads
 from sardonyx.runtime.ops.excess import excess, without
 
@@ -129,3 +130,13 @@ def test_volumes(attributes):
         "QLinearConv", ["x", "xs", "xz", "w", "ws", "wz", "ys", "yz", "b"], ["y"], **attributes
     )
     agree(model(node, [*shape], arrays), shape, np.uint8, 1)
+
+
+@pytest.mark.skipif(not quads.words_pay(), reason="no products of bytes that are faster")
+def test_a_pass_over_sums_has_to_cost_less_than_pairs():
+    weights = np.array([[-3, 251], [5, 6]] * 16, np.int16).repeat(500, 1)
+    costs = machine_costs()
+    for near, pays in ((0.0, True), (100.0, False)):
+        given = costs._replace(streams=costs.streams._replace(near=near), tile_stores=0.0)
+        with costs_given(given):
+            assert (excess(weights) is not None) is pays

@@ -3,6 +3,15 @@
 import numpy as np
 import pytest
 from onnx.helper import make_node
+from sardonyx.kernels.costs import StreamCosts
+from sardonyx.kernels.machine_costs import costs_given, machine_costs
+
+
+@pytest.fixture(autouse=True)
+def even_streams():
+    """Bytes cost the same wherever they lie."""
+    with costs_given(machine_costs()._replace(streams=StreamCosts(1.0, 1.0, 1.0))):
+        yield
 
 
 def normal(*shape, seed=0):
@@ -97,7 +106,7 @@ def test_where_the_map_itself_is_multiplied(check, reason):
         weights["w"] = normal(6, 8, 3, 3)
     elif reason == "read elsewhere":
         nodes.append(make_node("ReduceMax", ["gated"], ["z"]))
-    size = 3 if reason == "few pixels" else 9
+    size = 2 if reason == "few pixels" else 9
     outputs = ["y", "z"] if reason == "read elsewhere" else ["y"]
     session = check(nodes, images(8, (2, size, size)), weights, outputs=outputs)
     assert scalings(session) == 0
@@ -109,3 +118,13 @@ def test_two_convolutions_of_one_gated_map(check):
     weights["v"] = normal(5, 8, 1, 1)
     session = check(nodes, images(8, (2, 6, 6)), weights, outputs=["y", "z"])
     assert scalings(session) == 2
+
+
+@pytest.mark.parametrize(("memory", "count"), [(1.0, 1), (9.0, 0)])
+def test_weights_are_scaled_where_they_cost_less_than_the_map(check, memory, count):
+    """33 results of 99 pixels: weights that come from memory may cost three times as much."""
+    nodes, weights = block(24, 33)
+    streams = StreamCosts(1.0, 1.0, memory)
+    with costs_given(machine_costs()._replace(streams=streams)):
+        session = check(nodes, images(24, (1, 11, 9)), weights, threads=[1])
+    assert scalings(session) == count
