@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import importlib.util
+import itertools
 import os
 import platform
 from dataclasses import dataclass
@@ -47,6 +48,23 @@ MACHINE = platform.machine()
 """Architecture, as Linux calls it: ``x86_64`` or ``aarch64``."""
 _CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+_TYPICAL = {1: 32 << 10, 2: 512 << 10, 3: 16 << 20}
+_PLAUSIBLE = {1: (8 << 10, 256 << 10), 2: (64 << 10, 16 << 20), 3: (1 << 20, 2 << 30)}
+"""Bytes of caches at each level, at least and at most."""
+
+
+def cache_sizes() -> dict[int, int]:
+    """Return the bytes of the data caches by level, as far as what Linux reports can be.
+
+    Some virtual machines report none, or sizes that no processor has.
+    """
+    found = {
+        level: size
+        for level, size in _cache_sizes().items()
+        if level in _PLAUSIBLE and _PLAUSIBLE[level][0] <= size <= _PLAUSIBLE[level][1]
+    }
+    grow = sorted(found.items())
+    return found if all(a[1] < b[1] for a, b in itertools.pairwise(grow)) else {}
 
 
 @functools.cache
@@ -125,8 +143,8 @@ def target() -> Target:
     lanes, registers = (16, 32) if wide else (4 if narrow else 8, 16)
     if MACHINE == "aarch64":
         lanes, registers = 4, 32
-    defaults = {1: 32 << 10, 2: 512 << 10, 3: 16 << 20}  # some virtual machines report none
-    caches = (_cache_sizes().get(level) or size for level, size in defaults.items())
+    known = cache_sizes()
+    caches = (known.get(level, size) for level, size in _TYPICAL.items())
     return Target(name, features or "", lanes, registers, *caches)
 
 

@@ -10,8 +10,9 @@ from rich.console import Console
 from ..kernels.amx import PRODUCTS
 from ..kernels.cpu.units import TILE_UNITS, UNITS
 from ..kernels.machine_costs import measured_costs
-from ..kernels.target import target
+from ..kernels.target import cache_sizes, target
 from ..kernels.unit_rates import rates
+from ..runtime.processors import available_processors
 from . import text
 from .cost_fit import Disturbed, Measured, measured
 from .progress import status
@@ -45,7 +46,7 @@ def print_machine(threads: Sequence[int], console: Console, fresh: bool = False)
         console.print(problem, highlight=False, soft_wrap=True)
         return
     text.show(console, *map(_tiles, found.tiles.items()), _vectors(found), *_model(found))
-    if measured_costs() is None:
+    if measured_costs() != found.costs:
         console.print("not kept: there is no cache folder that can be written", highlight=False)
 
 
@@ -55,7 +56,8 @@ def _processor() -> Table:
     table.add_row("name", found.cpu)
     table.add_row("vectors", f"{found.lanes} float32, {found.registers} registers")
     for level, size in enumerate((found.l1, found.l2, found.l3), start=1):
-        table.add_row(f"cache L{level}", _bytes(size))
+        note = "" if level in cache_sizes() else ", assumed: the system reports none that can be"
+        table.add_row(f"cache L{level}", f"{_bytes(size)}{note}")
     return table
 
 
@@ -114,6 +116,8 @@ def _vectors(found: Measured) -> Table:
     if found.sharing is not None:
         table.add_row("sharing a step between two threads", f"{found.sharing.exchange:.0f} ns")
         table.add_row("waking a thread", f"{found.sharing.waking / 1e3:.1f} us")
+    elif available_processors() > 1:
+        table.add_row("sharing a step between two threads", "disturbed by other work")
     return table
 
 

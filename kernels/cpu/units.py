@@ -33,7 +33,7 @@ _CHAINS = 12
 """Independent sums: enough to hide the latency of two units, and few enough for 16 registers."""
 _REGISTER = "w" if MACHINE == "aarch64" else "x"
 """What LLVM calls a register of a vector."""
-_ROUNDS, _TURNS, _BURSTS = 100_000, 9, 6
+_ROUNDS, _TURNS, _BURSTS = 100_000, 9, 3
 
 
 @dataclass(frozen=True)
@@ -186,12 +186,18 @@ def _trials() -> dict[str, _Trial]:
     return trials
 
 
-def measure() -> dict[str, float]:
+def measure() -> tuple[dict[str, float], float]:
     """Measure the operations of each unit that this machine has, in 1e9/s on one core.
 
     A multiply-add counts as two. Units take turns; what else the machine does only adds to a time.
     It takes some milliseconds, three seconds with pauses where tiles are measured, and a small
     kernel each to compile.
+
+    Returns
+    -------
+    dict of str to float
+    float
+        What the speed of a unit, by that of float32, differs by at most between two moments.
     """
     x, y = np.zeros(32, np.float32), np.zeros(16 * _CHAINS, np.float32)
     trials = _trials()
@@ -201,8 +207,11 @@ def measure() -> dict[str, float]:
     }
     runs = [partial(call, records[name].ctypes.data) for name, call in calls.items()]
     bursts = 1 if trials.keys().isdisjoint(TILE_UNITS) else _BURSTS
-    times = least_times(runs, _TURNS, bursts)
-    return {
+    moments = np.array([least_times(runs, _TURNS, bursts) for _ in range(2)])
+    shares = moments / moments[:, list(trials).index("float32"), None]
+    spread = float((shares.max(axis=0) / shares.min(axis=0)).max()) - 1
+    rates = {
         name: trial.operations * trial.rounds / own
-        for (name, trial), own in zip(trials.items(), times, strict=True)
+        for (name, trial), own in zip(trials.items(), moments.min(axis=0), strict=True)
     }
+    return rates, spread

@@ -42,6 +42,40 @@ def test_no_report_is_no_size(monkeypatch, tmp_path):
     assert target._cache_sizes.__wrapped__() == {}
 
 
+@pytest.mark.parametrize(
+    ("reported", "believed"),
+    [
+        ([("1", "Data", "48K"), ("2", "Unified", "2048K"), ("3", "Unified", "32M")], {1, 2, 3}),
+        ([("1", "Data", "0K"), ("2", "Unified", "0K"), ("3", "Unified", "0K")], set()),
+        ([("1", "Data", "1K"), ("2", "Unified", "1024K"), ("3", "Unified", "4G")], {2}),
+        ([("1", "Data", "32K"), ("2", "Unified", "4G"), ("3", "Unified", "32M")], {1, 3}),
+        ([("1", "Data", "64K"), ("2", "Unified", "64K"), ("3", "Unified", "32M")], set()),
+        ([("4", "Unified", "64M")], set()),
+    ],
+)
+def test_sizes_that_no_processor_has_are_not_believed(caches, monkeypatch, reported, believed):
+    caches(*reported)
+    monkeypatch.setattr(target, "_cache_sizes", target._cache_sizes.__wrapped__)
+    assert target.cache_sizes().keys() == believed
+    found = target.target.__wrapped__()
+    assert 8 << 10 <= found.l1 < found.l2 < found.l3 <= 2 << 30
+
+
+def test_another_processor_in_the_same_cache_is_detected_anew(tmp_path, monkeypatch):
+    """Containers move: what was detected is that of a processor, as Linux describes it."""
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
+    tmp_path.chmod(0o700)
+    monkeypatch.delenv("NUMBA_CPU_NAME", raising=False)
+    monkeypatch.delenv("NUMBA_CPU_FEATURES", raising=False)
+    here = {"wide": "znver4 +avx,+avx2,+avx512f,+avx512vl", "old": "haswell +avx,+avx2"}
+    for machine in ("wide", "old", "wide"):
+        monkeypatch.setattr(target, "_processor", lambda name=machine: f"flags of {name}")
+        monkeypatch.setattr(target, "_detect", lambda name=machine: here[name])
+        found = target.target.__wrapped__()
+        assert f"{found.cpu} {found.features}" == here[machine]
+        assert found.lanes == (16 if machine == "wide" else 8)
+
+
 def test_a_named_processor_has_its_own_features() -> None:
     """Code for one without AVX-512 has no instruction and no register of it."""
     code = "import sardonyx.kernels.simd; from numba.core import config; print(config.CPU_FEATURES)"
