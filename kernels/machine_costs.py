@@ -79,7 +79,8 @@ def costs_digest() -> str:
 def processor_text() -> str:
     """State the processor, by what code for it depends on; its microcode has no part in that."""
     found = target()
-    return f"{found.cpu} {found.features} {found.l1} {found.l2} {found.l3}"
+    bits = 32 * found.lanes
+    return f"{found.cpu} {found.features} {bits} {found.l1} {found.l2} {found.l3}"
 
 
 def _question() -> str:

@@ -9,7 +9,7 @@ from .amx_permission import EMULATED
 from .compiler import environment_key
 from .folders import warn_once
 from .storage import recalled, replaced
-from .target import LANES
+from .target import HAS_MASKS
 
 BFLOATS_WORTH = 1.2
 """Speed of bfloat16's products, by that of float32's, from which they pay for the rounding."""
@@ -117,5 +117,5 @@ def _vector_integers() -> float:
     """Rate of products of bytes by vectors, in two steps where there is no instruction for it."""
     from .arithmetic import HAS_QUADS
 
-    name = "int8" if LANES == 16 else "int8 of AVX-VNNI"
+    name = "int8" if HAS_MASKS else "int8 of AVX-VNNI"
     return rates()[name if HAS_QUADS else "int16 in two steps"]

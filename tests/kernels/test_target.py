@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from sardonyx.kernels import target
+from sardonyx.kernels import folders, storage, target
 
 
 @pytest.fixture
@@ -74,6 +74,53 @@ def test_another_processor_in_the_same_cache_is_detected_anew(tmp_path, monkeypa
         found = target.target.__wrapped__()
         assert f"{found.cpu} {found.features}" == here[machine]
         assert found.lanes == (16 if machine == "wide" else 8)
+
+
+@pytest.fixture
+def wide(tmp_path, monkeypatch):
+    """A processor with vectors of 512 and 256 bits, of which nothing is known."""
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path))
+    tmp_path.chmod(0o700)
+    for name in ("NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", target.VECTOR_BITS):
+        monkeypatch.delenv(name, raising=False)
+    found = "cascadelake +avx,+avx2,+avx512f,+avx512vl,+avx512bw,+avx512dq"
+    monkeypatch.setattr(target, "_processor", lambda: None)
+    monkeypatch.setattr(target, "_detect", lambda: found)
+    return found
+
+
+def lanes_and_registers() -> tuple[int, int]:
+    found = target.target.__wrapped__()
+    return found.lanes, found.registers
+
+
+def test_vectors_have_the_width_that_was_measured_to_be_faster(wide):
+    assert lanes_and_registers() == (16, 32)
+    storage.replaced(target.width_question(wide), "256 1.210 1.350")
+    assert lanes_and_registers() == (8, 32)
+    storage.replaced(target.width_question(wide), "512 0.800 0.810")
+    assert lanes_and_registers() == (16, 32)
+
+
+def test_the_width_can_be_given(wide, monkeypatch):
+    monkeypatch.setenv(target.VECTOR_BITS, "256")
+    assert lanes_and_registers() == (8, 32)
+    storage.replaced(target.width_question(wide), "256 1.210 1.350")
+    monkeypatch.setenv(target.VECTOR_BITS, "512")
+    assert lanes_and_registers() == (16, 32)
+    monkeypatch.setattr(folders, "_warned", set())
+    monkeypatch.setenv(target.VECTOR_BITS, "128")
+    with pytest.warns(RuntimeWarning, match="256 or 512, not '128'"):
+        assert lanes_and_registers() == (8, 32)
+
+
+@pytest.mark.parametrize("features", ["+avx,+avx2", "+avx,+avx2,+avx512f"])
+def test_a_width_that_the_processor_lacks_is_not_taken(wide, monkeypatch, features):
+    monkeypatch.setattr(target, "_detect", lambda: f"other {features}")
+    expected = lanes_and_registers()
+    for bits in ("256", "512"):
+        monkeypatch.setenv(target.VECTOR_BITS, bits)
+        assert lanes_and_registers() == expected
 
 
 def test_a_named_processor_has_its_own_features() -> None:

@@ -76,8 +76,8 @@ def test_the_rate_of_integers_is_that_of_what_tiles_take(monkeypatch):
     monkeypatch.setattr(arithmetic, "HAS_QUADS", False)
     assert unit_rates.integer_speed() == 1.5
     monkeypatch.setattr(arithmetic, "HAS_QUADS", True)
-    for lanes, rate in ((16, 4.0), (8, 3.0)):
-        monkeypatch.setattr(unit_rates, "LANES", lanes)
+    for has_masks, rate in ((True, 4.0), (False, 3.0)):
+        monkeypatch.setattr(unit_rates, "HAS_MASKS", has_masks)
         assert unit_rates.integer_speed() == rate
     rates["AMX int8"] = 2000.0
     assert unit_rates.integer_speed() == 20.0

@@ -18,6 +18,7 @@ import onnx
 import pytest
 from onnx import helper
 from sardonyx.kernels import folders
+from sardonyx.kernels.target import target
 from sardonyx.runtime import artifact
 from sardonyx.runtime.choices import Suggestions
 
@@ -138,8 +139,13 @@ def test_caches_that_are_hidden_or_absurd(own_cache, tmp_path, model):
     assert shown.count("assumed") == 3
 
 
-def test_a_processor_that_changes_under_the_same_cache(own_cache, model):
-    """Each has its own costs, kernels and programs, whichever came first."""
+OTHERS = [{"NUMBA_CPU_NAME": "x86-64-v3", "NUMBA_CPU_FEATURES": "+avx,+avx2,+fma"}]
+OTHERS += [{"SARDONYX_VECTOR_BITS": "256"}] if target().lanes == 16 else []
+
+
+@pytest.mark.parametrize("other", OTHERS, ids=lambda other: next(iter(other)))
+def test_a_processor_that_changes_under_the_same_cache(own_cache, model, other):
+    """Each, and each width of vectors, has its own costs, kernels and programs."""
     kept = (
         "from sardonyx.kernels import machine_costs as m\n"
         "m.keep(m.machine_costs()._replace(fetch=7.0))\n"
@@ -149,8 +155,9 @@ def test_a_processor_that_changes_under_the_same_cache(own_cache, model):
     first, _ = assert_right(model, code=kept, **here)
     assert first.split()[-1] == "7.0"
     before = _files(own_cache)
-    older, _ = assert_right(model, NUMBA_CPU_NAME="x86-64-v3", NUMBA_CPU_FEATURES="+avx,+avx2,+fma")
-    assert older.split()[0] == "x86-64-v3" and older.split()[-1] == "None"
+    older, _ = assert_right(model, **other)
+    assert older.split()[0] == other.get("NUMBA_CPU_NAME", target().cpu)
+    assert older.split()[-1] == "None"
     new = _files(own_cache) - before
     assert any(".o" in name for name in new) and any(".program" in name for name in new)
     assert assert_right(model, **here)[0] == first
