@@ -354,6 +354,16 @@ def unordered(typingctx, a, b):  # type: ignore[no-untyped-def]
 
 
 @intrinsic
+def ordered(typingctx, a, b):  # type: ignore[no-untyped-def]
+    """Mask of the lanes in which neither vector has a NaN."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.fcmp_ordered("ord", *args)
+
+    return mask(f32x, f32x), codegen
+
+
+@intrinsic
 def select(typingctx, condition, yes, no):  # type: ignore[no-untyped-def]
     """Lane-wise ``yes if condition else no`` for f32x or i32x."""
 
