@@ -22,7 +22,7 @@ from typing import Any
 from llvmlite import ir
 
 from . import simd
-from .target import LANES, has_feature
+from .target import HAS_MASKS, LANES, has_feature
 from .vectors import F32, F64, I16, I32, I64, BFloats
 
 AddProduct = Callable[[ir.IRBuilder, Any, Any, Any], Any]
@@ -82,7 +82,7 @@ def _pairs(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
     return c
 
 
-HAS_QUADS = has_feature("avx512vnni") if LANES == 16 else LANES == 8 and has_feature("avxvnni")
+HAS_QUADS = (HAS_MASKS and has_feature("avx512vnni")) or (LANES == 8 and has_feature("avxvnni"))
 """Whether the processor multiplies unsigned by signed bytes and adds four products to an int32."""
 _OF_QUADS = {16: "llvm.x86.avx512.vpdpbusd.512", 8: "llvm.x86.avx512.vpdpbusd.256"}
 
@@ -119,7 +119,7 @@ def _bytes(of_a: str, of_b: str) -> AddProduct:
     return add
 
 
-HAS_BFLOATS = LANES == 16 and has_feature("avx512bf16")
+HAS_BFLOATS = HAS_MASKS and has_feature("avx512bf16")
 """Whether the processor multiplies bfloat16 and adds two products to a float32."""
 
 
@@ -127,7 +127,8 @@ def _bfloats(builder: ir.IRBuilder, a: Any, b: Any, c: Any) -> Any:
     """Emit the sum of the products of the bfloat16 of words, which are vectors of float32."""
     if HAS_BFLOATS:
         pairs = [builder.bitcast(word, BFloats(2 * LANES)) for word in (a, b)]
-        return simd.call_by_name(builder, "llvm.x86.avx512bf16.dpbf16ps.512", c.type, [c, *pairs])
+        name = f"llvm.x86.avx512bf16.dpbf16ps.{32 * LANES}"
+        return simd.call_by_name(builder, name, c.type, [c, *pairs])
     words = ir.VectorType(I32, LANES)
     up, upper = (ir.Constant(words, [number] * LANES) for number in (16, -0x10000))
     for take in (lambda word: builder.shl(word, up), lambda word: builder.and_(word, upper)):
@@ -145,8 +146,8 @@ ARITHMETIC = {
     "f64": Arithmetic(_vector(F64, 8), _fused, "vfmadd231pd"),
     "i32": Arithmetic(_vector(I32, 4), _wrapping),
     "i64": Arithmetic(_vector(I64, 8), _wrapping),
-    "i16": Arithmetic(_vector(I32, 4), _pairs, "vpdpwssd" if has_feature("avx512vnni") else "",
-                      2),
+    "i16": Arithmetic(_vector(I32, 4), _pairs,
+                      "vpdpwssd" if has_feature("avx512vnni") else "", 2),
     "u8": Arithmetic(_vector(I32, 4), _quads, numbers=4),
     "s8": Arithmetic(_vector(I32, 4), _bytes("ashr", "ashr"), numbers=4),
     "u8u": Arithmetic(_vector(I32, 4), _bytes("lshr", "lshr"), numbers=4),

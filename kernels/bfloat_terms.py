@@ -20,9 +20,10 @@ from llvmlite import ir
 from numba import njit
 from numba.core import types
 
+from .arithmetic import HAS_BFLOATS
 from .halves import narrow_bf16
 from .simd import as_f32, as_i32, call_by_name, element_at, splat, splat_i32, vload, vmax, vmin
-from .target import LANES, has_feature
+from .target import LANES
 from .vector_memory import VECTOR_MEMORY
 from .vectors import I16, I32, BFloats, f32x, i32x, intrinsic
 
@@ -53,9 +54,9 @@ _IN_TURN = [lane + half for lane in range(LANES) for half in (0, LANES)]
 
 def emit_pair(builder: ir.IRBuilder, low: Any, high: Any) -> Any:
     """Emit two vectors rounded to bfloat16, one behind the other; denormals may become zero."""
-    if LANES == 16 and has_feature("avx512bf16"):
-        name = "llvm.x86.avx512bf16.cvtne2ps2bf16.512"
-        found = call_by_name(builder, name, BFloats(32), [high, low])
+    if HAS_BFLOATS:
+        name = f"llvm.x86.avx512bf16.cvtne2ps2bf16.{32 * LANES}"
+        found = call_by_name(builder, name, BFloats(2 * LANES), [high, low])
         return builder.bitcast(found, ir.VectorType(I16, 2 * LANES))
     halves = [narrow_bf16(builder, value, i32x.llvm) for value in (low, high)]
     lanes = ir.Constant(ir.VectorType(I32, 2 * LANES), list(range(2 * LANES)))

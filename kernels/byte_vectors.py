@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import types
 
 from . import simd
-from .target import LANES
+from .target import HAS_MASKS, LANES
 from .vectors import I8, I32, I64, f32x, i32x, intrinsic
 
 _BYTES = ir.VectorType(I8, LANES)
@@ -62,7 +62,7 @@ def emit_load(builder: ir.IRBuilder, pointer: Any, count: Any | None = None) -> 
     pointer = builder.bitcast(pointer, _BYTES.as_pointer())
     if count is None:
         return builder.load(pointer, align=1)
-    if LANES == 16:
+    if HAS_MASKS:
         return simd.load_first_lanes(builder, _BYTES, pointer, count, 1)
     # Without mask registers lanes are loaded one by one, which a whole or an empty vector need not.
     before = builder.block

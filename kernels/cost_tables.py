@@ -28,6 +28,8 @@ class Family(NamedTuple):
         Whether its costs were measured on one of these processors.
     costs
         Its cost model.
+    registers
+        Of vectors that are half of the widest, which have more than others of their width; else 0.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Family(NamedTuple):
     lanes: int
     is_measured: bool
     costs: Costs
+    registers: int = 0
 
 
 _SHARING = SharingCosts(32, 32, 1000)
@@ -79,6 +82,7 @@ pixels of 16, 32 and 64 bytes 58, 61 and 32 us; by vectors 36, 49 and 50)."""
 FAMILIES = (
     Family("AMD Zen 4", ("znver4",), 16, True, _ONE_UNIT),
     Family("AVX2 on AMD Zen 4", ("znver4",), 8, True, _AVX2),
+    Family("AVX-512 of 256 bits on AMD Zen 4", ("znver4",), 8, False, _TWO_UNITS, 32),
     Family("AMD Zen 2 and 3", ("znver2", "znver3"), 8, False, _AVX2),
     Family("AMD Zen 5", ("znver5",), 16, False, _TWO_UNITS),
     Family(
@@ -90,6 +94,7 @@ FAMILIES = (
         16, False, _RAPIDS,
     ),
     Family("AVX-512", (), 16, False, _TWO_UNITS),
+    Family("AVX-512 of 256 bits", (), 8, False, _TWO_UNITS, 32),
     Family("AVX2 and narrower vectors", (), 8, False, _AVX2),
 )  # fmt: skip
 """Families, those with names of processors first."""
@@ -98,8 +103,9 @@ FAMILIES = (
 def family_of(target: Target) -> Family:
     """Return the family of a processor: the one that names it, or that of its vectors."""
     lanes = 16 if target.lanes == 16 else 8
+    registers = 32 if (target.lanes, target.registers) == (8, 32) else 0
     for family in FAMILIES:
         is_named = not family.processors or target.cpu.startswith(family.processors)
-        if is_named and family.lanes == lanes:
+        if is_named and (family.lanes, family.registers) == (lanes, registers):
             return family
     raise AssertionError("the last families name no processor")

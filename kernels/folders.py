@@ -95,6 +95,7 @@ class Folder:
 
     def __init__(self, root: str, *names: str) -> None:
         self.path = Path(root)
+        self._root = root
         self._handle = _open(root, root, _FOLDER, stat.S_ISDIR)
         try:
             self._key = self._secret()
@@ -144,8 +145,13 @@ class Folder:
             return None
 
     def write(self, name: str, chunks: Iterable[bytes | memoryview]) -> bool:
-        """Write a private file atomically; False when the disk refuses."""
-        return _write(name, chunks, PRIVATE, self._handle)
+        """Write a private file atomically; False, and a warning, when the disk refuses."""
+        try:
+            _write(name, chunks, PRIVATE, self._handle)
+        except OSError as error:
+            warn_once(f"nothing new is kept in {self._root}: {error.strerror or error}")
+            return False
+        return True
 
     def remove(self, name: str) -> None:
         """Remove a file that may be gone already."""
@@ -229,18 +235,17 @@ def write_atomically(path: Path, chunks: Iterable[bytes | memoryview], mode: int
     except OSError:
         return False
     try:
-        return _write(path.name, chunks, mode, parent)
-    finally:
-        os.close(parent)
-
-
-def _write(name: str, chunks: Iterable[bytes | memoryview], mode: int, parent: int) -> bool:
-    temporary = _temporary()
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
-        handle = os.open(temporary, flags, mode, dir_fd=parent)
+        _write(path.name, chunks, mode, parent)
     except OSError:
         return False
+    finally:
+        os.close(parent)
+    return True
+
+
+def _write(name: str, chunks: Iterable[bytes | memoryview], mode: int, parent: int) -> None:
+    temporary = _temporary()
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode, dir_fd=parent)
     try:
         with os.fdopen(handle, "wb") as file:
             for chunk in chunks:
@@ -249,8 +254,7 @@ def _write(name: str, chunks: Iterable[bytes | memoryview], mode: int, parent: i
     except OSError:
         with contextlib.suppress(OSError):
             os.unlink(temporary, dir_fd=parent)
-        return False
-    return True
+        raise
 
 
 def _temporary() -> str:

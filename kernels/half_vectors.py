@@ -63,7 +63,8 @@ def emit_exactly_rounded(builder: ir.IRBuilder, value: Any) -> Any:
     usual, mask = emit_rounded(builder, value), ir.VectorType(ir.IntType(1), LANES)
     name = f"llvm.x86.avx512.fpclass.ps.{32 * LANES}"
     classes = call_by_name(builder, name, mask, [value, I32(_DENORMAL)])
-    some = builder.icmp_unsigned("!=", builder.bitcast(classes, I16), I16(0))
+    bits = ir.IntType(LANES)
+    some = builder.icmp_unsigned("!=", builder.bitcast(classes, bits), bits(0))
     before = builder.block
     with builder.if_then(some, likely=False):
         exact = narrow_bf16(builder, value, i32x.llvm)

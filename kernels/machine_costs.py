@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from .cost_tables import family_of
 from .costs import Costs
 from .folders import warn_once
-from .storage import forget, recalled, remembered
+from .storage import forget, recalled, remembered, replaced
 from .target import target
 
 _VERSION = 4
@@ -59,11 +59,10 @@ def measured_costs() -> Costs | None:
 
 
 def keep(found: Costs) -> bool:
-    """Store costs for this processor; tell whether there is a folder for them."""
-    forget(_question())
-    remembered(_question(), found.to_text)
+    """Store costs for this processor; tell whether there is a folder that can be written."""
+    replaced(_question(), found.to_text())
     _machine_costs.cache_clear()
-    return measured_costs() is not None
+    return measured_costs() == found
 
 
 def discard() -> None:
@@ -80,7 +79,8 @@ def costs_digest() -> str:
 def processor_text() -> str:
     """State the processor, by what code for it depends on; its microcode has no part in that."""
     found = target()
-    return f"{found.cpu} {found.features} {found.l1} {found.l2} {found.l3}"
+    bits = 32 * found.lanes
+    return f"{found.cpu} {found.features} {bits} {found.l1} {found.l2} {found.l3}"
 
 
 def _question() -> str:

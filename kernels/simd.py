@@ -13,7 +13,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 
 from .abi import RAISED
-from .target import LANES
+from .target import HAS_MASKS, LANES
 from .vectors import F32, F64, I1, I8, I16, I32, I64, VectorType, f32x, i32x, intrinsic, mask
 
 # --- scalars in memory ------------------------------------------------------------------------
@@ -98,8 +98,11 @@ def call_by_name(builder: ir.IRBuilder, name: str, result: ir.Type, args: list[A
 
 def emit_first(builder: ir.IRBuilder, count: Any, lanes: int = LANES) -> Any:
     """Mask of the first ``count`` lanes."""
-    numbers = ir.Constant(ir.VectorType(I64, lanes), list(range(lanes)))
-    return builder.icmp_signed("<", numbers, emit_splat(builder, count, lanes))
+    # As int32, whose vectors are one register each.
+    for name, limit in (("smin", lanes), ("smax", 0)):
+        count = call_by_name(builder, f"llvm.{name}.i64", I64, [count, I64(limit)])
+    numbers = ir.Constant(ir.VectorType(I32, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", numbers, emit_splat(builder, builder.trunc(count, I32), lanes))
 
 
 def emit_splat(builder: ir.IRBuilder, value: Any, lanes: int = LANES) -> Any:
@@ -129,7 +132,7 @@ def store_first_lanes(
     are an order of magnitude slower than plain ones on some processors.
     """
     lanes = value.type.count
-    if LANES == 16:
+    if HAS_MASKS:
         name = f"llvm.masked.store.{mangled(value.type)}.p0"
         mask = emit_first(builder, count, lanes)
         call_by_name(builder, name, ir.VoidType(), [value, pointer, I32(align), mask])
@@ -346,6 +349,16 @@ def unordered(typingctx, a, b):  # type: ignore[no-untyped-def]
 
     def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
         return builder.fcmp_unordered("uno", *args)
+
+    return mask(f32x, f32x), codegen
+
+
+@intrinsic
+def ordered(typingctx, a, b):  # type: ignore[no-untyped-def]
+    """Mask of the lanes in which neither vector has a NaN."""
+
+    def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        return builder.fcmp_ordered("ord", *args)
 
     return mask(f32x, f32x), codegen
 

@@ -95,9 +95,21 @@ def remembered(question: str | None, find: Callable[[], str]) -> str:
         if known is not None:
             return known
         text = find()
-        asked, answer = question.encode(), text.encode()
-        folder.write(_name(question), [folder.digest(asked, answer), b" ", answer, b"\n"])
+        _write(folder, question, text)
         return text
+
+
+def replaced(question: str, text: str) -> None:
+    """Store an answer in place of the one that there is, perhaps."""
+    folder = opened_folder(_ANSWERS)
+    if folder is not None:
+        with folder:
+            _write(folder, question, text)
+
+
+def _write(folder: Folder, question: str, text: str) -> None:
+    asked, answer = question.encode(), text.encode()
+    folder.write(_name(question), [folder.digest(asked, answer), b" ", answer, b"\n"])
 
 
 def recalled(question: str) -> str | None:

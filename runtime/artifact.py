@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidModel
+from .choices import Suggestions
 from .options import checked_options
 
 SUFFIX = ".sdx"
@@ -65,7 +66,9 @@ class Artifact:
         self._start = _HEAD_BYTES + int(head[2], 16)
         try:
             kept = json.loads(data[_HEAD_BYTES : self._start])
-            _, self.options = checked_options(None, kept["precision"], "none", kept["choices"])
+            choices = kept["choices"]
+            choices = Suggestions(choices) if isinstance(choices, dict) else choices
+            _, self.options = checked_options(None, kept["precision"], "none", choices)
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise InvalidModel("the artifact is truncated or corrupted: its options") from error
 

@@ -9,6 +9,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ..errors import InvalidArgument
+from ..kernels.folders import warn_once
+
+
+class Suggestions(dict[str, str]):
+    """Choices of a session on another processor, perhaps, which may have forms that this lacks."""
 
 
 class Form(NamedTuple):
@@ -37,6 +42,8 @@ class Choices:
     ----------
     requests : mapping of str to str
         Forms by the names of nodes; the cost model decides about the others.
+    are_binding : bool
+        Whether those that this processor lacks are refused; else the cost model decides, too.
 
     Attributes
     ----------
@@ -44,9 +51,10 @@ class Choices:
         For each node the forms it may take, that of the cost model first.
     """
 
-    def __init__(self, requests: Mapping[str, str]) -> None:
+    def __init__(self, requests: Mapping[str, str], are_binding: bool = True) -> None:
         self.offered: dict[str, list[str]] = {}
         self._requests = requests
+        self._are_binding = are_binding
         self._fulfilled: set[str] = set()
 
     def choose(self, name: str, forms: Sequence[Form]) -> Form:
@@ -68,13 +76,21 @@ class Choices:
         return name not in self._requests
 
     def check(self) -> None:
-        """Refuse requests that no node could fulfil.
+        """Refuse requests that no node could fulfil, or say so of suggestions.
 
         Raises
         ------
         InvalidArgument
             Naming the node, and the forms it has.
         """
+        if not self._are_binding:
+            lacking = [name for name in self._requests if name not in self._fulfilled]
+            if lacking:
+                warn_once(
+                    f"choices: {len(lacking)} of {len(self._requests)} forms are of another "
+                    f"processor, and the cost model decides here; the first is of {lacking[0]!r}"
+                )
+            return
         for name, form in self._requests.items():
             if name not in self.offered:
                 raise InvalidArgument(f"choices: no node {name!r} has a choice of forms")

@@ -39,7 +39,8 @@ class Emission(Steps):
     graph : Graph
     options : dict
         ``precision``: ``"fp32"``, ``"strict"``, ``"bf16x3"``, ``"bf16"``, ``"bf16_weights"`` or
-        ``"int8_activations"``; ``choices``: forms of steps by the names of nodes (``choices``).
+        ``"int8_activations"``; ``choices``: forms of steps by the names of nodes (``choices``);
+        ``suggested``: these may be of another processor.
     emit_nodes : callable
         Emits the nodes of the attribute ``graph``.
 
@@ -80,7 +81,7 @@ class Emission(Steps):
         self.caches: dict[ir.Value, tuple[Tensor, int]] = {}
         self.infos = graph.infos
         self.options = options
-        self.choices = Choices(options.get("choices", {}))
+        self.choices = Choices(options.get("choices", {}), not options.get("suggested", False))
         self.places: Mapping[ir.Value, tuple[ir.Value, Dim]] = {}
         self.halves: set[ir.Value] = set()
         self.takes_halves = False

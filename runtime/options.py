@@ -11,6 +11,7 @@ from ..given_numbers import whole
 from ..kernels.abi import MANY_PARTS, SIZE_LIMIT
 from ..kernels.folders import warn_once
 from ..kernels.unit_rates import BFLOATS_WORTH, bfloat16_speed
+from .choices import Suggestions
 from .processors import available_processors
 
 THREADS_VARIABLE = "SARDONYX_THREADS"
@@ -51,6 +52,8 @@ def checked_options(
         "optimize": optimize,
         "choices": sorted_choices(choices),
     }
+    if choices and isinstance(choices, Suggestions):
+        options["suggested"] = True
     if fold_limit is not None:
         options["fold_limit"] = whole(fold_limit, "fold_limit must be a number of bytes")
     if max_iterations is not None:

@@ -14,6 +14,7 @@ from ..custom_operators import find
 from ..errors import InvalidArgument
 from ..given_numbers import whole
 from . import background, endings, stateful
+from .choices import Suggestions
 from .defaults import noted_defaults
 from .engine import Engine
 from .options import checked_options, sorted_choices
@@ -368,4 +369,6 @@ def _reopen(
     source: Any, threads: int, options: dict[str, Any], functions: Sequence[Any] = ()
 ) -> Session:
     """Open a session again; what pickled its functions has imported, and so registered, them."""
-    return Session(source, threads=threads, **options)
+    own = {name: value for name, value in options.items() if name != "suggested"}
+    own["choices"] = Suggestions(own["choices"])
+    return Session(source, threads=threads, **own)

@@ -20,7 +20,7 @@ import numpy as np
 from ..difference import largest_error
 from ..errors import InvalidArgument
 from ..given_numbers import is_whole
-from ..kernels.storage import cache_folder, forget, remembered
+from ..kernels.storage import cache_folder, remembered, replaced
 from ..random_arrays import random_array
 from .engine import Engine
 from .options import sorted_choices
@@ -140,12 +140,14 @@ def tuned(
     stated = {name: _statement(name, value) for name, value in sizes.items()}
     key = content_key(source, {**options, "threads": threads, "tuned": sorted(stated.items())})
     question = None if key is None else f"tuned\n{key}"
-    if again:
-        forget(question)
 
     def answer() -> str:
         return _to_text(_measure(source, options, threads, sizes, progress))
 
+    if again and question is not None:
+        text = answer()
+        replaced(question, text)
+        return _from_text(text)
     return _from_text(remembered(question, answer))
 
 

@@ -19,7 +19,7 @@ from ..kernels.machine_costs import (
     measured_costs,
     processor_text,
 )
-from ..kernels.storage import forget, remembered
+from ..kernels.storage import recalled, replaced
 from ..kernels.target import EMBEDDED_BROADCAST, LANES, target
 from ..kernels.unit_rates import pair_speed, vector_integer_speed
 from .cost_trials import LayerTrial, layer_trials, reload_cost, tile_costs, vector_costs
@@ -109,15 +109,13 @@ def measured(fresh: bool = False, progress: Callable[[str], None] = lambda _: No
         Times of the same trial differ too much, again and again.
     """
     question = f"measured\n{_VERSION} {processor_text()}"
-    if fresh or measured_costs() is None:
-        forget(question)
-
-    def measure() -> str:
-        found = _measure(progress)
-        keep(found.costs)
-        return found.to_text()
-
-    return Measured.from_text(remembered(question, measure))
+    line = None if fresh or measured_costs() is None else recalled(question)
+    if line is not None:
+        return Measured.from_text(line)
+    found = _measure(progress)
+    keep(found.costs)
+    replaced(question, found.to_text())
+    return found
 
 
 def _measure(progress: Callable[[str], None]) -> Measured:

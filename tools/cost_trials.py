@@ -18,7 +18,7 @@ from ..kernels.amx_permission import has_amx
 from ..kernels.compiler import native_function
 from ..kernels.cpu import amx_tile, packing
 from ..kernels.cpu.operands import most_rows, operand_form, tile_run
-from ..kernels.cpu.tile import tile
+from ..kernels.cpu.tile import FEW_ROWS, OPERANDS, tile
 from ..kernels.cpu.units import busy
 from ..kernels.precompile import compile_all
 from ..kernels.target import L1_BYTES, L2_BYTES, LANES
@@ -40,7 +40,7 @@ _UNIT_ROUNDS, _UNIT_CHAINS = 50_000, 12
 """Multiply-adds that are the unit of times: about 150 us of them."""
 _MULTIPLY_ADDS = 100_000
 """Of a trial of tiles, beside which a call costs little."""
-_RUNS = 12
+_RUNS = 6
 """Of layers, in each of the bursts."""
 
 
@@ -145,6 +145,7 @@ def tile_costs(form: str) -> dict[str, float]:
         (rows, vectors)
         for vectors in range(1, 5)
         for rows in dict.fromkeys(min(n, most_rows(vectors, form)) for n in _ROWS)
+        if form == OPERANDS[0] or rows > FEW_ROWS  # tiles of few rows have one form
     ]
     compile_all(tile(*size, "f32", form).ref for size in sizes)
     shapes = [(*size, depth) for size in sizes for depth in _DEPTHS]
@@ -266,7 +267,7 @@ def _layer_times(engine: Engine, feeds: dict[str, Any], names: Sequence[str]) ->
     """Return what layers take, in multiply-adds."""
     unit = _unit_run()
     (ns,) = least_times([unit], _TURNS)
-    steps = engine.profile(feeds, runs=_RUNS, warmup=2).steps
+    steps = engine.profile(feeds, runs=_RUNS, warmup=1).steps
     (later,) = least_times([unit], _TURNS)
     unit_ns = min(ns, later) / (_UNIT_ROUNDS * _UNIT_CHAINS)
     times = dict.fromkeys(names, 0.0)

@@ -10,7 +10,7 @@ from .profile import Profile, StepRow
 
 _LAYOUT = "Reorder"
 _HOST = "host"
-_SLOWER, _LEAST_NS = 1.1, 5_000
+_SLOWER, _LEAST_NS = 1.08, 5_000
 """How many times as long as in onnxruntime, whose profiler counts whole microseconds."""
 _FAR_BELOW = 0.5
 """Of the roof; what is nearer has little to gain."""

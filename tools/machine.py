@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -10,12 +13,14 @@ from rich.console import Console
 from ..kernels.amx import PRODUCTS
 from ..kernels.cpu.units import TILE_UNITS, UNITS
 from ..kernels.machine_costs import measured_costs
-from ..kernels.target import target
+from ..kernels.target import VECTOR_BITS, cache_sizes, target
 from ..kernels.unit_rates import rates
+from ..runtime.processors import available_processors
 from . import text
 from .cost_fit import Disturbed, Measured, measured
 from .progress import status
 from .roofline import SIZES, Roofline, roofline
+from .width_trials import Widths, widths
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,6 +37,11 @@ def print_machine(threads: Sequence[int], console: Console, fresh: bool = False)
     fresh : bool
         Measure again, in about 20 seconds.
     """
+    with status("measuring: widths of vectors"):
+        width = None if os.environ.get(VECTOR_BITS) else widths(fresh)
+    if width is not None and width.bits != 32 * target().lanes:
+        _go_on_with(width.bits, threads, fresh)
+        return
     with status("measuring: units and bandwidth") as tell:
         ceilings = [roofline(count, fresh) for count in threads]
         units = rates(fresh=fresh)
@@ -40,22 +50,36 @@ def print_machine(threads: Sequence[int], console: Console, fresh: bool = False)
         except Disturbed as reason:
             found = None
             problem = f"{reason}; forms of steps are chosen by costs of its processor's family"
-    text.show(console, _processor(), _units(units), _bandwidth(ceilings))
+    text.show(console, _processor(width), _units(units), _bandwidth(ceilings))
     if found is None:
         console.print(problem, highlight=False, soft_wrap=True)
         return
     text.show(console, *map(_tiles, found.tiles.items()), _vectors(found), *_model(found))
-    if measured_costs() is None:
+    if measured_costs() != found.costs:
         console.print("not kept: there is no cache folder that can be written", highlight=False)
 
 
-def _processor() -> Table:
+def _go_on_with(bits: int, threads: Sequence[int], fresh: bool) -> None:
+    """Measure all else in a process whose kernels have vectors of other bits."""
+    options = [*(f"--threads={count}" for count in threads), *(["--fresh"] if fresh else [])]
+    command = [sys.executable, "-m", f"{__package__}.cli", "machine", *options]
+    path = os.pathsep.join(filter(None, sys.path))
+    subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": path, VECTOR_BITS: str(bits)}, check=True
+    )
+
+
+def _processor(width: Widths | None = None) -> Table:
     found = target()
     table = text.table("processor", "", "")
     table.add_row("name", found.cpu)
     table.add_row("vectors", f"{found.lanes} float32, {found.registers} registers")
+    if width is not None:
+        speeds = f"{width.one:.2f} of 512 bits' speed, {width.every:.2f} with all cores busy"
+        table.add_row("256 bits", speeds)
     for level, size in enumerate((found.l1, found.l2, found.l3), start=1):
-        table.add_row(f"cache L{level}", _bytes(size))
+        note = "" if level in cache_sizes() else ", assumed: the system reports none that can be"
+        table.add_row(f"cache L{level}", f"{_bytes(size)}{note}")
     return table
 
 
@@ -114,6 +138,8 @@ def _vectors(found: Measured) -> Table:
     if found.sharing is not None:
         table.add_row("sharing a step between two threads", f"{found.sharing.exchange:.0f} ns")
         table.add_row("waking a thread", f"{found.sharing.waking / 1e3:.1f} us")
+    elif available_processors() > 1:
+        table.add_row("sharing a step between two threads", "disturbed by other work")
     return table
 
 

@@ -33,7 +33,7 @@ SIZES = tuple(2**exponent for exponent in (*range(14, 28, 2), 27, 28))
 """Working sets in bytes: 16 KiB to 256 MiB. What is read again and again lies partly in a cache of
 half its size: a third-level cache of 32 MiB adds a quarter to the rate at 64 MiB."""
 
-_SECONDS = 0.02
+_SECONDS = 0.01
 _REPEATS = 3
 
 

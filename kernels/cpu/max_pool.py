@@ -19,11 +19,11 @@ from ..fields import Depth, Sizes, Strides
 from ..registry import kernel_factory
 from ..simd import (
     load_i64,
+    ordered,
     select,
     splat,
     stack_words,
     store_i64,
-    unordered,
     vload,
     vload_first,
     vload_i32,
@@ -57,11 +57,11 @@ _NAMES: dict[str, Any] = {
     "inf": np.inf,
     "inside": _inside,
     "load_i64": load_i64,
+    "ordered": ordered,
     "select": select,
     "splat": splat,
     "stack_words": stack_words,
     "store_i64": store_i64,
-    "unordered": unordered,
 }
 _FLOATS: dict[str, Any] = {
     "vload": vload,
@@ -143,21 +143,27 @@ def max_pool(
     slices are split into parts.
     """
     pixels, has_nan = (columns - 1) * stride + width, kind in ("f32", "bf16")
-    size = 2 if kind == "bf16" else 4
+    size, rows = 2 if kind == "bf16" else 4, depth * height
+    # A NaN of a maximum's first operand stays in it, and need not be looked for.
+    stays = _pairs(rows - 1) * stride + _pairs(width - 1) < _pairs(rows) * stride
 
     def form(load: str, store: str, offset: str) -> str:
         lines = []
         for i in range(pixels):
             users = [(j, i - j * stride) for j in range(columns) if 0 <= i - j * stride < width]
             if users:
-                lines += _column(depth * height, load, offset.format(i=i), has_nan)
+                first = 0 if has_nan and not stays else 1 if has_nan else None
+                lines += _column(depth * height, load, offset.format(i=i), i, first)
             for j, k in users:
                 new = k == 0
-                lines.append(f"s{j} = m" if new else f"s{j} = vmax(s{j}, m)")
-                if has_nan:
-                    lines.append(f"n{j} = n" if new else f"n{j} = n{j} | n")
+                lines.append(f"s{j} = m{i}" if new else f"s{j} = vmax(s{j}, m{i})")
                 if k == width - 1:
-                    value = f"select(n{j}, nan, s{j})" if has_nan else f"s{j}"
+                    value = f"s{j}"
+                    window = range(j * stride, j * stride + width)
+                    known = _known(window, stays, rows) if has_nan else []
+                    if known:
+                        lines.append(f"o{j} = {' & '.join(known)}")
+                        value = f"select(o{j}, s{j}, nan)"
                     lines += store.format(j=j, v=value).splitlines()
         return "\n".join(" " * 20 + line for line in lines)
 
@@ -189,13 +195,35 @@ def max_pool(
     return body
 
 
-def _column(height: int, load: str, offset: str, has_nan: bool) -> list[str]:
-    """Statements that give the maximum ``m`` of a window's column and where it has a NaN, ``n``."""
+def _pairs(count: int) -> int:
+    return -(-count // 2)
+
+
+def _are_numbers(names: list[str]) -> list[str]:
+    """Expressions that are true where no vector has a NaN: one for each two of them."""
+    pairs = [(i, min(i + 1, len(names) - 1)) for i in range(0, len(names), 2)]
+    return [f"ordered({names[i]}, {names[j]})" for i, j in pairs]
+
+
+def _column(height: int, load: str, offset: str, i: int, first: int | None) -> list[str]:
+    """Statements that give the maximum ``m{i}`` of a window's column.
+
+    With ``first``, ``c{i}`` says where no row from that one on has a NaN.
+    """
     lines = [f"at_i = {offset}"]
-    lines += [f"v{i} = " + load.format(f"r{i} + at_i") for i in range(height)]
-    lines.append("m = v0")
-    lines += [f"m = vmax(m, v{i})" for i in range(1, height)]
-    if has_nan:
-        pairs = [(i, min(i + 1, height - 1)) for i in range(0, height, 2)]
-        lines.append("n = " + " | ".join(f"unordered(v{i}, v{j})" for i, j in pairs))
-    return lines
+    lines += [f"v{row} = " + load.format(f"r{row} + at_i") for row in range(height)]
+    lines.append(f"m{i} = v0")
+    lines += [f"m{i} = vmax(m{i}, v{row})" for row in range(1, height)]
+    tests = [] if first is None else _are_numbers([f"v{row}" for row in range(first, height)])
+    return lines + ([f"c{i} = {' & '.join(tests)}"] if tests else [])
+
+
+def _known(columns: range, stays: bool, rows: int) -> list[str]:
+    """Masks that together say where a window has no NaN but those that are its maximum already.
+
+    Comparisons come last: an instruction compares and joins what is known.
+    """
+    if not stays:
+        return [f"c{i}" for i in columns]
+    own = [f"c{i}" for i in columns] if rows > 1 else []
+    return own + _are_numbers([f"m{i}" for i in columns[1:]])

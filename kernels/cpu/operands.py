@@ -16,7 +16,7 @@ import numpy as np
 
 from ..compiler import environment_key, native_function
 from ..storage import remembered
-from ..target import LANES, REGISTERS
+from ..target import EMBEDDED_BROADCAST, LANES, REGISTERS
 from ..trials import fastest
 from .sum_stores import FIRST, LAST
 from .tile import OPERANDS, tile
@@ -32,7 +32,7 @@ def operand_form() -> str:
 
     Measured on the first use on a machine (a tenth of a second, and two tiles to compile).
     """
-    if LANES != 16:
+    if not EMBEDDED_BROADCAST:
         return "register"
     return remembered(f"operand\n{environment_key()}", _fastest)
 

@@ -43,6 +43,8 @@ from .reduce_steps import (
 
 _F = np.float32
 _RUN = 256  # elements an accumulator takes before it is added to the total
+_ALIGNED = 8
+"""Vectors and rows from which columns are worth some twice, so that others are aligned."""
 
 
 @njit
@@ -134,11 +136,19 @@ def _vector_loops(kind: str) -> tuple[Any, Any]:
         x: Pointer, y: Pointer, n: int, r0: int, r1: int, r2: int, r3: int, a0: int, a1: int,
         a2: int, a3: int, count: int,
     ) -> None:  # fmt: skip
-        done = 0
-        if r0 * r1 * r2 == 1:
-            while done + 4 * LANES <= n:
-                four_columns(x + done * 4, y + done * 4, r3, a3, count)
-                done += 4 * LANES
+        done, is_one = 0, r0 * r1 * r2 == 1
+        is_aligned = is_one and a3 % LANES == 0 and min(n // LANES, r3) >= _ALIGNED
+        ahead = (-x & (4 * LANES - 1)) // 4
+        if is_aligned and ahead > 0:  # then no load of the vectors after these crosses a line
+            four_columns(x, y, r3, a3, count)
+            done = ahead
+        while is_one and done + 4 * LANES <= n:
+            four_columns(x + done * 4, y + done * 4, r3, a3, count)
+            done += 4 * LANES
+        if is_aligned and done < n:  # some again: sums have one order, wherever x lies
+            last = (n - 4 * LANES) * 4
+            four_columns(x + last, y + last, r3, a3, count)
+            done = n
         for c in range(done, n, LANES):
             total = splat(start)
             for i0 in range(r0):

@@ -77,6 +77,8 @@ TILE = positions(TileRecord)
 TILE_WORDS = len(TILE)
 OPERANDS = ("register", "memory")
 """Where multiply-adds take the numbers of ``a`` from: spread into a register, or from memory."""
+FEW_ROWS = 2
+"""Rows of tiles that spread numbers into registers in any case."""
 _ROWS_PER_POINTER = 3
 _LINE = 64  # bytes
 
@@ -92,7 +94,7 @@ class Tile(SumStores):
         self.is_plain, self.has_bytes = kind not in ("f32", "bf16"), kind in ("i16", "u8")
         self.is_half = ending == "halves"
         # Every such operand is a load, of which few rows would then have too many.
-        self.embedded = EMBEDDED_BROADCAST and operand == "memory" and mr > 2
+        self.embedded = EMBEDDED_BROADCAST and operand == "memory" and mr > FEW_ROWS
         self.fetches = 2 if nv * LANES * 4 > 2 * _LINE else 1
 
     def start(self, c: Any) -> list[Any]:

@@ -24,7 +24,7 @@ from ..compiler import native_function
 from ..emitter import BYTE, Emitter
 from ..registry import Kernel, Pointer, kernel_factory
 from ..scratch import scratch
-from ..target import LANES, MACHINE, has_feature
+from ..target import HAS_MASKS, LANES, MACHINE, has_feature
 from ..trials import least_times
 from ..vectors import F16, F32, I32, I64, BFloats, intrinsic
 from .tile_block import configure_block, make_multiply
@@ -33,7 +33,7 @@ _CHAINS = 12
 """Independent sums: enough to hide the latency of two units, and few enough for 16 registers."""
 _REGISTER = "w" if MACHINE == "aarch64" else "x"
 """What LLVM calls a register of a vector."""
-_ROUNDS, _TURNS, _BURSTS = 100_000, 9, 6
+_ROUNDS, _TURNS, _BURSTS = 100_000, 9, 3
 
 
 @dataclass(frozen=True)
@@ -78,15 +78,19 @@ def _words(count: int) -> ir.VectorType:
     return ir.VectorType(I32, count)
 
 
+_WIDE = LANES if HAS_MASKS else 16
+"""Words of a vector of AVX-512, whose units no other kernels use."""
 _FLOATS, _HALVES = ir.VectorType(F32, LANES), ir.VectorType(F16, 32)
 UNITS = {
     "float32": Unit((), f"llvm.fma.v{LANES}f32", 2 * LANES, _FLOATS, _FLOATS),
     "float16": Unit(("avx512fp16",), "llvm.fma.v32f16", 64, _HALVES, _HALVES),
-    "bfloat16": Unit(("avx512bf16",), "llvm.x86.avx512bf16.dpbf16ps.512", 64,
-                     ir.VectorType(F32, 16), BFloats(32)),
+    "bfloat16": Unit(("avx512bf16",), f"llvm.x86.avx512bf16.dpbf16ps.{32 * _WIDE}", 4 * _WIDE,
+                     ir.VectorType(F32, _WIDE), BFloats(2 * _WIDE)),
     "int16 in two steps": Unit((), "", 4 * LANES, _words(LANES), _words(LANES)),
-    "int16": Unit(("avx512vnni",), "llvm.x86.avx512.vpdpwssd.512", 64, _words(16), _words(16)),
-    "int8": Unit(("avx512vnni",), "llvm.x86.avx512.vpdpbusd.512", 128, _words(16), _words(16)),
+    "int16": Unit(("avx512vnni",), f"llvm.x86.avx512.vpdpwssd.{32 * _WIDE}", 4 * _WIDE,
+                  _words(_WIDE), _words(_WIDE)),
+    "int8": Unit(("avx512vnni",), f"llvm.x86.avx512.vpdpbusd.{32 * _WIDE}", 8 * _WIDE,
+                 _words(_WIDE), _words(_WIDE)),
     "int8 of 256 bits": Unit(("avx512vnni", "avx512vl"), "llvm.x86.avx512.vpdpbusd.256", 64,
                              _words(8), _words(8)),
     "int8 of AVX-VNNI": Unit(("avxvnni",), "llvm.x86.avx512.vpdpbusd.256", 64,
@@ -105,7 +109,7 @@ def _keep_busy(typingctx, unit, x, y, rounds):  # type: ignore[no-untyped-def]
         source, target = (builder.inttoptr(address, BYTE) for address in args[1:3])
 
         factors = instruction.factors
-        plain = _words(16) if isinstance(factors, BFloats) else factors
+        plain = _words(_WIDE) if isinstance(factors, BFloats) else factors
 
         def operand(offset: int) -> Any:
             at = builder.bitcast(emit.address(source, I64(offset)), plain.as_pointer())
@@ -186,12 +190,18 @@ def _trials() -> dict[str, _Trial]:
     return trials
 
 
-def measure() -> dict[str, float]:
+def measure() -> tuple[dict[str, float], float]:
     """Measure the operations of each unit that this machine has, in 1e9/s on one core.
 
     A multiply-add counts as two. Units take turns; what else the machine does only adds to a time.
     It takes some milliseconds, three seconds with pauses where tiles are measured, and a small
     kernel each to compile.
+
+    Returns
+    -------
+    dict of str to float
+    float
+        What the speed of a unit, by that of float32, differs by at most between two moments.
     """
     x, y = np.zeros(32, np.float32), np.zeros(16 * _CHAINS, np.float32)
     trials = _trials()
@@ -201,8 +211,11 @@ def measure() -> dict[str, float]:
     }
     runs = [partial(call, records[name].ctypes.data) for name, call in calls.items()]
     bursts = 1 if trials.keys().isdisjoint(TILE_UNITS) else _BURSTS
-    times = least_times(runs, _TURNS, bursts)
-    return {
+    moments = np.array([least_times(runs, _TURNS, bursts) for _ in range(2)])
+    shares = moments / moments[:, list(trials).index("float32"), None]
+    spread = float((shares.max(axis=0) / shares.min(axis=0)).max()) - 1
+    rates = {
         name: trial.operations * trial.rounds / own
-        for (name, trial), own in zip(trials.items(), times, strict=True)
+        for (name, trial), own in zip(trials.items(), moments.min(axis=0), strict=True)
     }
+    return rates, spread

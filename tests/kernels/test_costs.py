@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
@@ -26,7 +27,8 @@ def cache(monkeypatch, tmp_path):
 
 
 def processor(cpu: str, lanes: int) -> Target:
-    return Target(cpu, "", lanes, 32, 32 << 10, 1 << 20, 32 << 20)
+    registers = 32 if lanes == 16 else 16
+    return Target(cpu, "", lanes, registers, 32 << 10, 1 << 20, 32 << 20)
 
 
 def test_terms_count_what_a_tile_does():
@@ -53,6 +55,14 @@ def test_terms_count_what_a_tile_does():
 )
 def test_a_processor_has_the_table_of_its_family(cpu, lanes, name):
     assert family_of(processor(cpu, lanes)).name == name
+
+
+@pytest.mark.parametrize("cpu", ["znver4", "cascadelake", "generic"])
+def test_half_of_wide_vectors_has_a_table_of_its_own(cpu):
+    halved = processor(cpu, 8)
+    halved = dataclasses.replace(halved, registers=32)
+    assert "AVX-512 of 256 bits" in family_of(halved).name
+    assert family_of(halved).costs != family_of(processor(cpu, 8)).costs
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)

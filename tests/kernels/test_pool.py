@@ -112,6 +112,25 @@ def test_the_maximum_of_a_window_with_nan_is_nan(
     np.testing.assert_array_equal(y, windows.max((-1, -2)))
 
 
+@pytest.mark.parametrize("kernel", [(1, 2), (2, 1), (2, 2), (3, 3), (3, 2), (1, 3), (4, 5), (5, 5)])
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("value", [np.nan, -np.nan])
+def test_a_nan_is_found_wherever_it_is_in_a_window(
+    run: Any, rng: np.random.Generator, kernel: tuple[int, int], stride: int, value: float
+) -> None:
+    """Each channel has one, at a pixel of its own."""
+    size = 9
+    case = (1, size * size, size, size, kernel, (stride, stride), (0, 0, 0, 0), (1, 1), 0)
+    _, view = inputs(rng, case)
+    for channel in range(size * size):
+        view[0, channel // size, channel % size, channel] = value
+    windows = np.lib.stride_tricks.sliding_window_view(view, kernel, (1, 2))
+    expected = windows.max((-1, -2))[:, ::stride, ::stride]
+    y = np.empty_like(expected)
+    launch(run, maximum(case, y.shape[2], False), 1, fields(view, y, case))
+    np.testing.assert_array_equal(y, expected)
+
+
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("column_major", [0, 1])
 def test_indices(

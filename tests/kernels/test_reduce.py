@@ -107,6 +107,27 @@ def test_nan_and_infinity_spread(
     np.testing.assert_allclose(y, result, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["sum", "max", "mean"])
+@pytest.mark.parametrize("columns", [128, 192, 200, 768])
+def test_results_are_the_same_wherever_an_array_lies(
+    run: Any, aligned_fields: Any, rng: np.random.Generator, kind: str, columns: int
+) -> None:
+    """Columns are taken by whole lines; the order of a sum may not depend on where these begin."""
+    values = rng.standard_normal((40, columns)).astype(np.float32)
+    room = np.empty(values.size + 64, np.float32)
+    start = -room.ctypes.data % 64 // 4
+    results = []
+    for offset in (0, 1, 4, 8, 15):
+        at = start + offset
+        x = room[at : at + values.size].reshape(values.shape)
+        x[...] = values
+        results.append(reduced(run, aligned_fields, kind, "f32", x, (0,)))
+    expected = getattr(np, kind)(values.astype(np.float64), axis=0, keepdims=True)
+    np.testing.assert_allclose(results[0], expected, rtol=1e-4, atol=1e-5)
+    for other in results[1:]:
+        np.testing.assert_array_equal(other, results[0])
+
+
 @pytest.mark.parametrize("shape", [(1_000_000, 1), (100_000, 16)])
 def test_long_sums_stay_accurate(
     run: Any, aligned_fields: Any, rng: np.random.Generator, shape: tuple[int, int]

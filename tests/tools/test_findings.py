@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 from sardonyx.tools.findings import findings
 from sardonyx.tools.profile import Profile, StepRow
 from sardonyx.tools.roofline import SIZES, Roofline
@@ -38,6 +39,23 @@ def test_steps_that_onnxruntime_does_faster_are_named_together():
     )
     assert found.startswith("MaxPool (p, q) take 1.60 times as long as in onnxruntime")
     assert "75 µs more" in found
+
+
+@pytest.mark.parametrize(
+    ("op_type", "kernel", "ratio"),
+    [
+        ("MaxPool", "max_pool.max_pool[1, 3, 3, 2, 4, 'f32']", 0.74),
+        ("Conv", "strips.strips", 0.52),
+        ("Conv", "depthwise.depthwise[3, 1, 7, 'f32', 'near']", 0.78),
+        ("Add", "pointwise.pointwise['add(x0,x1)', 'f32v f32v f32v']", 0.91),
+        ("ReduceMean", "reduce.reduce['mean', 'f32']", 0.79),
+    ],
+)
+def test_each_kind_of_step_that_was_slower_on_intel_is_named(op_type, kernel, ratio):
+    """With speeds over onnxruntime's that an Emerald Rapids had."""
+    slow = step(nodes=("s",), op_type=op_type, kernel=kernel, reference_ns=ratio * 100e3)
+    (found,) = texts(slow, step(), step(reference_ns=150e3))
+    assert found.startswith(f"{op_type} (s) takes {1 / ratio:.2f} times as long as in onnxruntime")
 
 
 def test_small_losses_and_short_steps_are_not_worth_a_line():
