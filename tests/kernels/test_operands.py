@@ -46,10 +46,22 @@ def test_the_form_is_measured_once(monkeypatch, tmp_path):
 @pytest.mark.parametrize("form", OPERANDS)
 def test_tiles_fit_the_registers(monkeypatch, form):
     """Accumulators, the vectors of weights and, in one form, a number that was spread."""
-    monkeypatch.setattr(operands, "operand_form", lambda: form)
+    monkeypatch.setattr(operands, "operand_form", lambda _: form)
     for nv in range(1, 5):
         taken = operands.max_rows(nv) * nv + nv + (form == "register")
         assert taken <= operands.REGISTERS
+
+
+def test_bytes_need_a_register_for_the_number_that_is_spread(monkeypatch):
+    """No instruction takes it from memory; a tile with a row more spilled a vector at each step."""
+    monkeypatch.setattr(operands, "remembered", lambda *_: "memory")
+    operands.operand_form.cache_clear()
+    try:
+        assert operands.operand_form("u8") == "register"
+        for rows, nv in packing.rank_tiles(56, 256, 256, kind="u8"):
+            assert rows * nv + nv + 1 <= operands.REGISTERS
+    finally:
+        operands.operand_form.cache_clear()
 
 
 @pytest.mark.skipif(LANES != 8 or HAS_QUADS, reason="products of pairs are added as they are made")
