@@ -10,7 +10,9 @@ meanwhile: types and code that stay would be walked again and again, a seventh o
 
 from __future__ import annotations
 
+import functools
 import importlib
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -27,9 +29,13 @@ from .numba_division import without_branches
 from .numba_shortcuts import by_code, on_errors, without_deletions, without_lifetimes
 from .numba_ssa import reconstructed
 from .ref import KernelRef
+from .registry import SHARE
+from .translated_kernels import Translator
+from .untranslated import Untranslated
 
 llvm.initialize_native_asmparser()  # numba initializes what it needs; kernels have assembly
 
+_log = logging.getLogger(__name__)
 _PASSES = (
     untyped_passes.TranslateByteCode,
     untyped_passes.FixupArgs,
@@ -48,11 +54,11 @@ _PASSES = (
 )
 
 
-def resolve(ref: KernelRef) -> Callable[..., Any]:
-    """Import the Python function a reference names."""
+def resolve(ref: KernelRef) -> Any:
+    """Import the kernel (``registry.Kernel``) that a reference names."""
     root = __package__.rpartition(".")[0]
     kernel = getattr(importlib.import_module(f"{root}.{ref.module}"), ref.function)
-    return (kernel(*ref.parameters) if ref.parameters else kernel).entry()
+    return kernel(*ref.parameters) if ref.parameters else kernel
 
 
 def _without_wrappers(_: Any, flags: Any) -> Any:
@@ -146,26 +152,53 @@ PATCHES = (
 
 
 def compile_object(ref: KernelRef) -> tuple[str, bytes]:
-    """Compile a kernel with numba; returns its symbol and its ELF object."""
+    """Compile a kernel; returns its symbol and its ELF object."""
+    with rare_collection(), applied(PATCHES, global_compiler_lock):
+        kernel = resolve(ref)
+        symbol, module = _translated(ref, kernel) or _by_numba(kernel)
+        codegen = cpu_target.target_context.codegen()
+        passes, builder = codegen._module_pass_manager()
+        passes.run(module, builder)
+        return symbol, codegen._tm.emit_object(module)
+
+
+@functools.cache
+def _translator() -> Translator:
+    return Translator()
+
+
+def _translated(ref: KernelRef, kernel: Any) -> tuple[str, Any] | None:
+    """Return the symbol and module of a kernel that is translated, else None."""
+    if ref.is_local:
+        return None
+    try:
+        symbol, text = _translator().assembly(kernel, len(SHARE))
+    except Untranslated as error:
+        _log.debug("numba compiles %s: %s", ref, error)
+        return None
+    codegen = cpu_target.target_context.codegen()
+    module = llvm.parse_assembly(text)
+    module.triple, module.data_layout = codegen._tm.triple, codegen._data_layout
+    return symbol, module
+
+
+def _by_numba(kernel: Any) -> tuple[str, Any]:
+    """Compile a kernel by numba's own passes; returns its symbol and its module."""
     flags: Any = _without_wrappers(None, Flags())
     flags.error_model = "numpy"
     flags.nrt = False
     word = types.int64
-    with rare_collection(), applied(PATCHES, global_compiler_lock):
-        result = compile_extra(
-            cpu_target.typing_context,
-            cpu_target.target_context,
-            resolve(ref),
-            (word,) * 5,  # the record and the share
-            word,
-            flags,
-            {},
-        )
-        library = result.library
-        passes, builder = library.codegen._module_pass_manager()
-        passes.run(library._final_module, builder)
-        _forget(result)
-    return result.fndesc.llvm_func_name, library.codegen._tm.emit_object(library._final_module)
+    result = compile_extra(
+        cpu_target.typing_context,
+        cpu_target.target_context,
+        kernel.entry(),
+        (word,) * 5,  # the record and the share
+        word,
+        flags,
+        {},
+    )
+    _forget(result)
+    return result.fndesc.llvm_func_name, result.library._final_module
 
 
 def _forget(result: Any) -> None:

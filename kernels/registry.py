@@ -61,6 +61,10 @@ class Kernel:
         Names of the record's words, in order.
     floats : frozenset of str
         Those of them that hold a float64.
+    body : callable
+        The function.
+    arguments : dict of str to type
+        Its parameters after the share, words and groups, with what they are annotated with.
     """
 
     def __init__(
@@ -72,18 +76,18 @@ class Kernel:
         annotations = inspect.signature(function, eval_str=True).parameters
         if list(annotations)[:4] != list(SHARE):
             raise TypeError(f"kernel {name} must begin with {', '.join(SHARE)}")
-        self._arguments = [
-            (key, annotations[key].annotation) for key in list(annotations)[len(SHARE) :]
-        ]
-        kinds = dict(_words_of(self._arguments))
+        self.arguments = {
+            key: annotations[key].annotation for key in list(annotations)[len(SHARE) :]
+        }
+        kinds = dict(_words_of(self.arguments.items()))
         self.fields = tuple(kinds)
         self.floats = frozenset(key for key, kind in kinds.items() if kind is float)
-        self._function = function
+        self.body = function
         self.__doc__ = function.__doc__
 
     def entry(self) -> Callable[..., int]:
         """Make ``entry(args, *SHARE)``, which reads the record and calls the body."""
-        return _entry(self._function, self._arguments)
+        return _entry(self.body, self.arguments.values())
 
     @property
     def address(self) -> int:
@@ -130,7 +134,7 @@ def _words_of(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]
             yield name, annotation
 
 
-def _entry(function: Callable[..., int], arguments: list[tuple[str, Any]]) -> Any:
+def _entry(function: Callable[..., int], annotations: Iterable[Any]) -> Any:
     from numba import njit
 
     from .record_loads import loaded
@@ -139,7 +143,7 @@ def _entry(function: Callable[..., int], arguments: list[tuple[str, Any]]) -> An
     source = f"def entry(args, {share}):\n    return body(*arguments(args, {share}))\n"
     scope = {
         "body": njit(inline="never")(function),
-        "arguments": loaded(len(SHARE), tuple(annotation for _, annotation in arguments)),
+        "arguments": loaded(len(SHARE), tuple(annotations)),
     }
     exec(source, scope)
     return scope["entry"]
