@@ -18,8 +18,9 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..forks import fork_lock
 from . import elf, eviction
@@ -28,6 +29,9 @@ from .folders import DIGEST_BYTES, Folder
 from .ref import KernelRef
 from .storage import opened_folder, remembered, state_of
 from .target import target, version_text
+
+if TYPE_CHECKING:
+    from .machine_code import Assembly
 
 _MAGIC = b"sardonyx-object-3\n"
 _PACKAGE = Path(__file__).parent
@@ -225,16 +229,80 @@ def _made(folder: Folder, name: str, make: Callable[[], tuple[str, bytes]]) -> _
 
 
 def _compile(ref: KernelRef) -> tuple[str, bytes]:
-    from .numba_compiler import compile_object
+    from .machine_code import machine_code
+
+    assembly = _translated(ref)
+    return assembly.symbol, machine_code(assembly)
+
+
+def _translated(ref: KernelRef) -> Assembly:
+    from .numba_compiler import assembly_of
 
     if not ref.is_local:
-        return compile_object(ref)
+        return assembly_of(ref)
     try:
-        return compile_object(ref)
+        return assembly_of(ref)
     except Exception as error:
         from .local_functions import refused
 
         raise refused(ref, error) from error
+
+
+class Batch:
+    """Kernels of which one is translated while another thread has LLVM compile those before.
+
+    None is waited for until the batch is complete: a with statement. What is compiled is stored as
+    soon as it is, and loaded at the end.
+    """
+
+    def __init__(self) -> None:
+        self._results: dict[KernelRef, Future[_Code]] = {}
+
+    def __enter__(self) -> Batch:
+        self._worker = ThreadPoolExecutor(1, "sardonyx-compile")
+        self._folder = kernel_folder()
+        return self
+
+    def add(self, ref: KernelRef) -> Future[_Code]:
+        """Translate a kernel and let it be compiled; returns what tells when it is."""
+        with fork_lock:
+            folder = None if ref.is_local else self._folder
+            code = None if folder is None else _read_object(folder, _name(ref))
+            work = self._begun(folder, ref, _translated(ref)) if code is None else _finished(code)
+        self._results[ref] = work
+        return work
+
+    def _begun(self, folder: Folder | None, ref: KernelRef, assembly: Assembly) -> Future[_Code]:
+        try:
+            return self._worker.submit(_made_of, folder, ref, assembly)
+        except RuntimeError:  # no thread begins any more once the interpreter ends
+            return _finished(_made_of(folder, ref, assembly))
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        try:
+            self._worker.shutdown(cancel_futures=kind is not None)
+            if kind is None:
+                codes = [work.result() for work in self._results.values()]
+                with fork_lock:
+                    _addresses.update(zip(self._results, _load(codes), strict=True))
+        finally:
+            if self._folder is not None:
+                self._folder.close()
+
+
+def _finished(code: _Code) -> Future[_Code]:
+    work: Future[_Code] = Future()
+    work.set_result(code)
+    return work
+
+
+def _made_of(folder: Folder | None, ref: KernelRef, assembly: Assembly) -> _Code:
+    from .machine_code import machine_code
+
+    def make() -> tuple[str, bytes]:
+        return assembly.symbol, machine_code(assembly)
+
+    return _code_of(*make()) if folder is None else _made(folder, _name(ref), make)
 
 
 def kernel_address(ref: KernelRef) -> int:

@@ -1,4 +1,6 @@
-"""Compilation of a kernel with numba, reduced to what a kernel needs.
+"""Compilation of kernels: their functions are translated, and LLVM compiles what comes of it.
+
+What is not translated (`untranslated`) numba compiles, reduced to what a kernel needs.
 
 numba makes every function it meets callable from Python and optimizes it on its own, with all
 that it calls; its pipeline looks for arrays, parallel loops and reference counts. Of a kernel
@@ -16,7 +18,6 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 from numba.core import typed_passes, types, untyped_passes
 from numba.core.compiler import Flags, PassManager, compile_extra
 from numba.core.compiler_lock import global_compiler_lock
@@ -25,6 +26,7 @@ from numba.core.registry import cpu_target
 from ..errors import KernelError
 from ..patches import Patch, applied
 from .collection import rare_collection
+from .machine_code import Assembly, machine_code
 from .numba_division import without_branches
 from .numba_shortcuts import by_code, on_errors, without_deletions, without_lifetimes
 from .numba_ssa import reconstructed
@@ -32,8 +34,6 @@ from .ref import KernelRef
 from .registry import SHARE
 from .translated_kernels import Translator
 from .untranslated import Untranslated
-
-llvm.initialize_native_asmparser()  # numba initializes what it needs; kernels have assembly
 
 _log = logging.getLogger(__name__)
 _PASSES = (
@@ -153,13 +153,20 @@ PATCHES = (
 
 def compile_object(ref: KernelRef) -> tuple[str, bytes]:
     """Compile a kernel; returns its symbol and its ELF object."""
+    assembly = assembly_of(ref)
+    return assembly.symbol, machine_code(assembly)
+
+
+def assembly_of(ref: KernelRef) -> Assembly:
+    """Return a kernel's module before LLVM's passes."""
     with rare_collection(), applied(PATCHES, global_compiler_lock):
         kernel = resolve(ref)
-        symbol, module = _translated(ref, kernel) or _by_numba(kernel)
-        codegen = cpu_target.target_context.codegen()
-        passes, builder = codegen._module_pass_manager()
-        passes.run(module, builder)
-        return symbol, codegen._tm.emit_object(module)
+        if not ref.is_local:
+            try:
+                return _translator().assembly(kernel, len(SHARE))
+            except Untranslated as error:
+                _log.debug("numba compiles %s: %s", ref, error)
+        return _by_numba(kernel)
 
 
 @functools.cache
@@ -167,23 +174,8 @@ def _translator() -> Translator:
     return Translator()
 
 
-def _translated(ref: KernelRef, kernel: Any) -> tuple[str, Any] | None:
-    """Return the symbol and module of a kernel that is translated, else None."""
-    if ref.is_local:
-        return None
-    try:
-        symbol, text = _translator().assembly(kernel, len(SHARE))
-    except Untranslated as error:
-        _log.debug("numba compiles %s: %s", ref, error)
-        return None
-    codegen = cpu_target.target_context.codegen()
-    module = llvm.parse_assembly(text)
-    module.triple, module.data_layout = codegen._tm.triple, codegen._data_layout
-    return symbol, module
-
-
-def _by_numba(kernel: Any) -> tuple[str, Any]:
-    """Compile a kernel by numba's own passes; returns its symbol and its module."""
+def _by_numba(kernel: Any) -> Assembly:
+    """Let numba's own passes make a kernel's module."""
     flags: Any = _without_wrappers(None, Flags())
     flags.error_model = "numpy"
     flags.nrt = False
@@ -198,7 +190,7 @@ def _by_numba(kernel: Any) -> tuple[str, Any]:
         {},
     )
     _forget(result)
-    return result.fndesc.llvm_func_name, result.library._final_module
+    return Assembly(result.fndesc.llvm_func_name, str(result.library._final_module))
 
 
 def _forget(result: Any) -> None:

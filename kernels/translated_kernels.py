@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_type_hints
 from llvmlite import ir
 from numba.core import types
 
+from .machine_code import Assembly
 from .translated_values import Static, Value, machine
 from .translation import Function, Translation, translated
 
@@ -34,8 +35,8 @@ class Translator:
         self._functions: dict[Any, tuple[Function, Any]] = {}
         self._texts: dict[str, _Text] = {}
 
-    def assembly(self, kernel: Any, share: int) -> tuple[str, str]:
-        """Return the symbol of a kernel's entry and the assembly of its module.
+    def assembly(self, kernel: Any, share: int) -> Assembly:
+        """Return the module of a kernel.
 
         Parameters
         ----------
@@ -54,7 +55,7 @@ class Translator:
         for own in (body.llvm, entry):
             self._texts.pop(own.name)
             del self._module.globals[own.name]
-        return name, text
+        return Assembly(name, text)
 
     def _call(
         self, caller: Translation, dispatcher: Any, arguments: Sequence[Static | Value]
@@ -127,6 +128,8 @@ class Translator:
             symbols.pop(name, None)
             known = [each for each in symbols if each[0] == "!" or each in self._module.globals]
             self._texts[name] = _Text(code, tuple(known))
+            if isinstance(item, ir.Function):
+                item.blocks = []  # its text is enough from now on
         return self._texts[name]
 
     def _metadata(self, names: dict[str, None]) -> Iterator[str]:
