@@ -15,6 +15,9 @@ from ..forks import code_lock
 
 llvm.initialize_native_asmparser()  # numba initializes what it needs; kernels have assembly
 
+_LEVEL = 2
+"""LLVM's level of optimization: the third takes a third longer, and no kernel is faster by it."""
+
 
 class Assembly(NamedTuple):
     """Module of a kernel as text, with all that it calls, and the symbol of its entry."""
@@ -29,7 +32,8 @@ def machine_code(assembly: Assembly) -> bytes:
     with code_lock:
         module = llvm.parse_assembly(assembly.text, llvm.create_context())
         module.triple, module.data_layout = codegen._tm.triple, codegen._data_layout
-        passes, builder = codegen._module_pass_manager()
-        passes.run(module, builder)
+        options = llvm.create_pipeline_tuning_options(speed_level=_LEVEL)
+        builder = llvm.create_pass_builder(codegen._tm, options)
+        builder.getModulePassManager().run(module, builder)
         code: bytes = codegen._tm.emit_object(module)
         return code

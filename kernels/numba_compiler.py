@@ -28,7 +28,7 @@ from ..patches import Patch, applied
 from .collection import rare_collection
 from .machine_code import Assembly, machine_code
 from .numba_division import without_branches
-from .numba_shortcuts import by_code, on_errors, without_deletions, without_lifetimes
+from .numba_shortcuts import by_code, of_processors, on_errors, without_deletions, without_lifetimes
 from .numba_ssa import reconstructed
 from .ref import KernelRef
 from .registry import SHARE
@@ -139,6 +139,11 @@ PATCHES = (
     _patch("core.postproc.PostProcessor.run", without_lifetimes, _NO_LIFETIMES),
     _patch("core.typed_passes.IRLegalization.run_pass", without_deletions, _NO_LIFETIMES),
     _patch("core.ssa._run_ssa", lambda _: reconstructed, "most blocks do not name a variable"),
+    _patch(
+        "core.typing.templates._TemplateTargetHelperMixin._get_target_registry",
+        of_processors,
+        "it has the whole of numba's library imported, and scipy's linear algebra",
+    ),
     _patch("core.base._has_loc", by_code, "the signature of a function takes long to read"),
     _patch(
         "cpython.numbers._int_divmod_impl",

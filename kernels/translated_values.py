@@ -6,10 +6,10 @@ import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cpu, errors, types, typing
 from numba.core.callconv import create_error_model
-from numba.core.registry import cpu_target
 
 from .untranslated import Untranslated
 
@@ -46,14 +46,33 @@ class _NoLibrary:
         raise Untranslated("a function that numba compiles")
 
 
+class _Typing(typing.Context):
+    """Types of what kernels call: without those of lists, sets, dictionaries and C's types."""
+
+    def load_additional_registries(self) -> None:
+        from numba.core.typing import mathdecl
+
+        self.install_registry(mathdecl.registry)
+
+
+class _Target(cpu.CPUContext):
+    """Code of what kernels call: numba's own context imports all of its library, and of scipy's."""
+
+    def load_additional_registries(self) -> None:
+        from numba.cpython import builtins, mathimpl, numbers, tupleobj  # noqa: F401
+
+        self.install_registry(mathimpl.registry)
+
+
 class Machine:
     """numba's knowledge of types and operators, asked once for each call of the same types."""
 
     def __init__(self) -> None:
-        self.typing = cpu_target.typing_context
-        self.target: Any = cpu_target.target_context.subtarget()
+        self.typing: Any = _Typing()
+        self.target: Any = _Target(self.typing, "cpu")
         self.target.error_model = create_error_model("numpy", self.target)
         self.target._codelib_stack = [_NoLibrary()]
+        self._knows_ufuncs = False
         self._calls: dict[Any, tuple[Any, Any, Any]] = {}
 
     def refresh(self) -> None:
@@ -76,16 +95,32 @@ class Machine:
         return Value(signature.return_type, emit(builder, values))
 
     def _resolved(self, function: Any, kinds: tuple[Any, ...]) -> tuple[Any, Any]:
-        own = self.typing.resolve_value_type(function)
-        signature = self.typing.resolve_function_type(own, kinds, {})
-        if signature is None:
+        try:
+            own = self.typing.resolve_value_type(function)
+            signature = self.typing.resolve_function_type(own, kinds, {})
+            if isinstance(own, types.ExternalFunction):
+                return signature, functools.partial(self._call_external, own)
+            emit = signature and self.target.get_function(own, signature)
+        except (errors.NumbaError, NotImplementedError, LookupError, ValueError) as error:
+            if isinstance(function, np.ufunc) and self._has_learned_ufuncs():
+                return self._resolved(function, kinds)
+            raise Untranslated(f"{function} of {kinds}: {error}") from None
+        if emit is None:
             raise Untranslated(f"{function} of {kinds}")
-        if isinstance(own, types.ExternalFunction):
-            return signature, functools.partial(self._call_external, own)
-        emit = self.target.get_function(own, signature)
         if getattr(emit, "libs", ()):
             raise Untranslated(f"{function}, which numba compiles")
         return signature, emit
+
+    def _has_learned_ufuncs(self) -> bool:
+        """Take in numpy's functions, when one is met: numba imports all of arrays for them."""
+        from numba.core.typing import npydecl
+        from numba.np import npyimpl
+
+        is_new, self._knows_ufuncs = not self._knows_ufuncs, True
+        self.typing.install_registry(npydecl.registry)
+        self.target.install_registry(npyimpl.registry)
+        self.refresh()
+        return is_new
 
     def _call_external(self, kind: Any, builder: ir.IRBuilder, values: Sequence[Any]) -> Any:
         from numba.core import funcdesc
