@@ -28,6 +28,10 @@ class Family(NamedTuple):
         Whether its costs were measured on one of these processors.
     costs
         Its cost model.
+    operand
+        Where tiles take numbers from (``tile.OPERANDS``) the fastest; to be measured if empty.
+    lines
+        Cache lines of a stream of which it is fastest to ask for the first; to be measured if 0.
     """
 
     name: str
@@ -35,6 +39,8 @@ class Family(NamedTuple):
     lanes: int
     is_measured: bool
     costs: Costs
+    operand: str = ""
+    lines: int = 0
 
 
 _SHARING = SharingCosts(32, 32, 1000)
@@ -61,10 +67,10 @@ _AVX2 = Costs(
 )
 
 FAMILIES = (
-    Family("AMD Zen 4", ("znver4",), 16, True, _ONE_UNIT),
+    Family("AMD Zen 4", ("znver4",), 16, True, _ONE_UNIT, "memory", 4),
     Family("AVX2 on AMD Zen 4", ("znver4",), 8, True, _AVX2),
     Family("AMD Zen 2 and 3", ("znver2", "znver3"), 8, False, _AVX2),
-    Family("AMD Zen 5", ("znver5",), 16, False, _TWO_UNITS),
+    Family("AMD Zen 5", ("znver5",), 16, False, _TWO_UNITS, "register", 1),
     Family(
         "Intel Skylake to Emerald Rapids",
         ("skylake-avx512", "cascadelake", "icelake", "sapphirerapids", "emeraldrapids"),

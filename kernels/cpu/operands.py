@@ -16,8 +16,9 @@ import numpy as np
 
 from ..arithmetic import ARITHMETIC
 from ..compiler import environment_key, native_function
+from ..cost_tables import family_of
 from ..storage import remembered
-from ..target import LANES, REGISTERS
+from ..target import LANES, REGISTERS, target
 from ..trials import fastest
 from .sum_stores import FIRST, LAST
 from .tile import OPERANDS, tile
@@ -31,12 +32,13 @@ TILES, _TURNS = 128, 100  # about 50 us each
 def operand_form(kind: str = "f32") -> str:
     """Return the faster of ``tile.OPERANDS``; there is one only where numbers cannot be embedded.
 
-    Measured on the first use on a machine (a tenth of a second, and two tiles to compile). Kinds
-    whose products no instruction takes from memory (bytes) need a register for what is spread.
+    Where the processor's family does not say so it is measured on the first use on a machine (a
+    tenth of a second, and four tiles to compile). Kinds whose products no instruction takes from
+    memory (bytes) need a register for what is spread.
     """
     if LANES != 16 or not ARITHMETIC[kind].instruction:
         return "register"
-    return remembered(f"operand\n{environment_key()}", _fastest)
+    return family_of(target()).operand or remembered(f"operand\n{environment_key()}", _fastest)
 
 
 def max_rows(nv: int, kind: str = "f32") -> int:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sardonyx.kernels.arithmetic import HAS_QUADS
+from sardonyx.kernels.cost_tables import FAMILIES
 from sardonyx.kernels.cpu import operands, packing
 from sardonyx.kernels.cpu.sum_stores import FIRST, LAST
 from sardonyx.kernels.cpu.tile import OPERANDS, tile
@@ -34,6 +35,7 @@ def test_both_forms_give_the_same_bits(rng, kind, mr, nv):
 
 def test_the_form_is_measured_once(monkeypatch, tmp_path):
     monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(operands, "family_of", lambda _: FAMILIES[-1])
     operands.operand_form.cache_clear()
     form = operands.operand_form()
     assert form in OPERANDS
@@ -54,6 +56,7 @@ def test_tiles_fit_the_registers(monkeypatch, form):
 
 def test_bytes_need_a_register_for_the_number_that_is_spread(monkeypatch):
     """No instruction takes it from memory; a tile with a row more spilled a vector at each step."""
+    monkeypatch.setattr(operands, "family_of", lambda _: FAMILIES[-1])
     monkeypatch.setattr(operands, "remembered", lambda *_: "memory")
     operands.operand_form.cache_clear()
     try:
