@@ -65,10 +65,15 @@ class Kernel:
         The function.
     arguments : dict of str to type
         Its parameters after the share, words and groups, with what they are annotated with.
+    is_emitted : bool
+        Whether it only calls an intrinsic that emits all of it (`emitted`).
     """
 
     def __init__(
-        self, function: Callable[..., int], parameters: tuple[int | str, ...] = ()
+        self,
+        function: Callable[..., int],
+        parameters: tuple[int | str, ...] = (),
+        is_emitted: bool = False,
     ) -> None:
         module = function.__module__.partition(".")[2]
         name = function.__qualname__.partition(".")[0]
@@ -83,6 +88,7 @@ class Kernel:
         self.fields = tuple(kinds)
         self.floats = frozenset(key for key, kind in kinds.items() if kind is float)
         self.body = function
+        self.is_emitted = is_emitted
         self.__doc__ = function.__doc__
 
     def entry(self) -> Callable[..., int]:
@@ -170,7 +176,16 @@ def kernel_factory(
         given.apply_defaults()
         if len(given.args) > len(parameters):
             return build(*given.args)
-        return Kernel(factory(*parameters), parameters)
+        return Kernel(factory(*parameters), parameters, getattr(factory, "is_emitted", False))
 
     functools.update_wrapper(build, factory)
     return build
+
+
+def emitted(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare, below `kernel_factory`, that kernels have nothing that LLVM's loops passes improve.
+
+    Their vectors, loops and what is computed before them are as an intrinsic emits them.
+    """
+    factory.is_emitted = True  # type: ignore[attr-defined]
+    return factory

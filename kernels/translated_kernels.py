@@ -50,12 +50,14 @@ class Translator:
         name = f"kernel.{next(self._numbers)}"
         words = [types.int64] * share + kinds
         body = translated(self._module, f"{name}.body", kernel.body, words, self._call)
+        if kernel.is_emitted:
+            body.llvm.attributes.add("alwaysinline")
         entry = self._entry(name, body, share, kinds)
         text = self._text_of(name)
         for own in (body.llvm, entry):
             self._texts.pop(own.name)
             del self._module.globals[own.name]
-        return Assembly(name, text)
+        return Assembly(name, text, kernel.is_emitted)
 
     def _call(
         self, caller: Translation, dispatcher: Any, arguments: Sequence[Static | Value]
