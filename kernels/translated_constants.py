@@ -102,8 +102,8 @@ class Constants:
         for op, left, right in zip(node.ops, items, items[1:], strict=False):
             if left is None or right is None:
                 return None
-            if isinstance(op, ast.In):
-                result = result and left.object in right.object
+            if isinstance(op, (ast.In, ast.NotIn)):
+                result = result and (left.object in right.object) == isinstance(op, ast.In)
             elif type(op) in COMPARED:
                 result = result and COMPARED[type(op)](left.object, right.object)
             else:

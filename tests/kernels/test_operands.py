@@ -69,5 +69,5 @@ def test_bytes_need_a_register_for_the_number_that_is_spread(monkeypatch):
 
 @pytest.mark.skipif(LANES != 8 or HAS_QUADS, reason="products of pairs are added as they are made")
 def test_tiles_of_pairs_leave_a_register_for_products():
-    for rows, nv in packing.rank_tiles(96, 88, 8, "i16"):
+    for rows, nv in packing.rank_tiles(96, 88, 8, kind="i16"):
         assert nv == 1 or rows * nv + nv + 2 <= operands.REGISTERS
