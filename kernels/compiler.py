@@ -18,8 +18,8 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..forks import fork_lock
@@ -256,44 +256,66 @@ class Batch:
     """
 
     def __init__(self) -> None:
-        self._results: dict[KernelRef, Future[_Code]] = {}
+        self._codes: dict[KernelRef, _Code | None] = {}
+        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
 
     def __enter__(self) -> Batch:
-        self._worker = ThreadPoolExecutor(1, "sardonyx-compile")
         self._folder = kernel_folder()
         return self
 
-    def add(self, ref: KernelRef) -> Future[_Code]:
-        """Translate a kernel and let it be compiled; returns what tells when it is."""
+    def add(self, ref: KernelRef, done: Callable[[], object]) -> None:
+        """Translate a kernel and let it be compiled; call ``done`` when it is."""
         with fork_lock:
             folder = None if ref.is_local else self._folder
             code = None if folder is None else _read_object(folder, _name(ref))
-            work = self._begun(folder, ref, _translated(ref)) if code is None else _finished(code)
-        self._results[ref] = work
-        return work
+            assembly = _translated(ref) if code is None else None
+        self._codes[ref] = code
+        if assembly is None:
+            done()
+            return
 
-    def _begun(self, folder: Folder | None, ref: KernelRef, assembly: Assembly) -> Future[_Code]:
+        def make() -> None:
+            self._codes[ref] = _made_of(folder, ref, assembly)
+            done()
+
+        self._do(make)
+
+    def _do(self, make: Callable[[], None]) -> None:
         try:
-            return self._worker.submit(_made_of, folder, ref, assembly)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, daemon=True)
+                self._thread.start()
         except RuntimeError:  # no thread begins any more once the interpreter ends
-            return _finished(_made_of(folder, ref, assembly))
+            self._thread = None
+            make()
+            return
+        self._waiting.put(make)
 
-    def __exit__(self, kind: type | None, *_: object) -> None:
+    def _work(self) -> None:
+        for make in iter(self._waiting.get, None):
+            try:
+                if self._error is None:
+                    make()
+            except BaseException as error:
+                self._error = error
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
         try:
-            self._worker.shutdown(cancel_futures=kind is not None)
-            if kind is None:
-                codes = [work.result() for work in self._results.values()]
+            self._error = self._error or error
+            self._waiting.put(None)
+            if self._thread is not None:
+                self._thread.join()
+            if error is None and self._error is not None:
+                raise self._error
+            if error is None:
+                codes = [code for code in self._codes.values() if code is not None]
                 with fork_lock:
-                    _addresses.update(zip(self._results, _load(codes), strict=True))
+                    _addresses.update(zip(self._codes, _load(codes), strict=True))
         finally:
             if self._folder is not None:
                 self._folder.close()
-
-
-def _finished(code: _Code) -> Future[_Code]:
-    work: Future[_Code] = Future()
-    work.set_result(code)
-    return work
 
 
 def _made_of(folder: Folder | None, ref: KernelRef, assembly: Assembly) -> _Code:

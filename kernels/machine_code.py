@@ -43,16 +43,20 @@ class Assembly(NamedTuple):
 
 def machine_code(assembly: Assembly) -> bytes:
     """Compile a module to an ELF object."""
+    with code_lock:  # also while LLVM frees the module
+        return _compiled(assembly)
+
+
+def _compiled(assembly: Assembly) -> bytes:
     codegen = cpu_target.target_context.codegen()
-    with code_lock:
-        module = llvm.parse_assembly(assembly.text, llvm.create_context())
-        module.triple, module.data_layout = codegen._tm.triple, codegen._data_layout
-        if assembly.is_emitted:
-            _few_passes(module)
-        else:
-            _all_passes(module)
-        code: bytes = codegen._tm.emit_object(module)
-        return code
+    module = llvm.parse_assembly(assembly.text, llvm.create_context())
+    module.triple, module.data_layout = codegen._tm.triple, codegen._data_layout
+    if assembly.is_emitted:
+        _few_passes(module)
+    else:
+        _all_passes(module)
+    code: bytes = codegen._tm.emit_object(module)
+    return code
 
 
 def _all_passes(module: Any) -> None:

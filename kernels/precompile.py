@@ -30,14 +30,14 @@ def compile_all(refs: Iterable[KernelRef]) -> None:
         return
     with _progress(len(missing)) as advance, Batch() as batch:
         for ref in missing:
-            batch.add(ref).add_done_callback(advance)
+            batch.add(ref, advance)
 
 
 @contextmanager
 def _progress(count: int) -> Iterator[Any]:
     """Show a progress bar on a terminal; yields what is called for each kernel that is done."""
     if not (sys.stderr.isatty() and _bar.acquire(blocking=False)):
-        yield lambda _: None
+        yield lambda: None
         return
     try:
         with fork_lock:
@@ -46,6 +46,6 @@ def _progress(count: int) -> Iterator[Any]:
         # A console of its own: rich has one live display on each, perhaps the application's.
         with Progress(console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("compiling kernels", total=count)
-            yield lambda _: bar.advance(task)
+            yield lambda: bar.advance(task)
     finally:
         _bar.release()

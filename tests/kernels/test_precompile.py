@@ -7,7 +7,6 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import Future
 
 import pytest
 from rich.live import Live
@@ -27,12 +26,10 @@ def compiled(monkeypatch):
         def __enter__(self):
             return self
 
-        def add(self, ref):
+        def add(self, ref, advance):
             time.sleep(0.02)
             done.append(ref)
-            work = Future()
-            work.set_result(None)
-            return work
+            advance()
 
         def __exit__(self, *_):
             pass
