@@ -103,10 +103,21 @@ def at_last(function: Callable[[], object]) -> None:
     atexit.register(_AtLast(function))
 
 
+code_lock = ForkLock()
+"""Held while a thread is in LLVM on behalf of another. Who has it never waits for the other one."""
 fork_lock = ForkLock()
-os.register_at_fork(
-    before=fork_lock.before_fork,
-    after_in_parent=fork_lock.after_in_parent,
-    after_in_child=fork_lock.after_in_child,
-)
-at_last(fork_lock.close)
+# A fork waits for the lock that is registered last first: whoever has that may wait for the other.
+for _lock in (code_lock, fork_lock):
+    os.register_at_fork(
+        before=_lock.before_fork,
+        after_in_parent=_lock.after_in_parent,
+        after_in_child=_lock.after_in_child,
+    )
+
+
+def _close() -> None:
+    fork_lock.close()
+    code_lock.close()
+
+
+at_last(_close)

@@ -19,7 +19,8 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from queue import SimpleQueue
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..forks import fork_lock
 from . import elf, eviction
@@ -28,6 +29,9 @@ from .folders import DIGEST_BYTES, Folder
 from .ref import KernelRef
 from .storage import opened_folder, remembered, state_of
 from .target import target, version_text
+
+if TYPE_CHECKING:
+    from .machine_code import Assembly
 
 _MAGIC = b"sardonyx-object-3\n"
 _PACKAGE = Path(__file__).parent
@@ -225,16 +229,102 @@ def _made(folder: Folder, name: str, make: Callable[[], tuple[str, bytes]]) -> _
 
 
 def _compile(ref: KernelRef) -> tuple[str, bytes]:
-    from .numba_compiler import compile_object
+    from .machine_code import machine_code
+
+    assembly = _translated(ref)
+    return assembly.symbol, machine_code(assembly)
+
+
+def _translated(ref: KernelRef) -> Assembly:
+    from .numba_compiler import assembly_of
 
     if not ref.is_local:
-        return compile_object(ref)
+        return assembly_of(ref)
     try:
-        return compile_object(ref)
+        return assembly_of(ref)
     except Exception as error:
         from .local_functions import refused
 
         raise refused(ref, error) from error
+
+
+class Batch:
+    """Kernels of which one is translated while another thread has LLVM compile those before.
+
+    None is waited for until the batch is complete: a with statement. What is compiled is stored as
+    soon as it is, and loaded at the end.
+    """
+
+    def __init__(self) -> None:
+        self._codes: dict[KernelRef, _Code | None] = {}
+        self._waiting: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._error: BaseException | None = None
+
+    def __enter__(self) -> Batch:
+        self._folder = kernel_folder()
+        return self
+
+    def add(self, ref: KernelRef, done: Callable[[], object]) -> None:
+        """Translate a kernel and let it be compiled; call ``done`` when it is."""
+        with fork_lock:
+            folder = None if ref.is_local else self._folder
+            code = None if folder is None else _read_object(folder, _name(ref))
+            assembly = _translated(ref) if code is None else None
+        self._codes[ref] = code
+        if assembly is None:
+            done()
+            return
+
+        def make() -> None:
+            self._codes[ref] = _made_of(folder, ref, assembly)
+            done()
+
+        self._do(make)
+
+    def _do(self, make: Callable[[], None]) -> None:
+        try:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, daemon=True)
+                self._thread.start()
+        except RuntimeError:  # no thread begins any more once the interpreter ends
+            self._thread = None
+            make()
+            return
+        self._waiting.put(make)
+
+    def _work(self) -> None:
+        for make in iter(self._waiting.get, None):
+            try:
+                if self._error is None:
+                    make()
+            except BaseException as error:
+                self._error = error
+
+    def __exit__(self, kind: type | None, error: BaseException | None, _: object) -> None:
+        try:
+            self._error = self._error or error
+            self._waiting.put(None)
+            if self._thread is not None:
+                self._thread.join()
+            if error is None and self._error is not None:
+                raise self._error
+            if error is None:
+                codes = [code for code in self._codes.values() if code is not None]
+                with fork_lock:
+                    _addresses.update(zip(self._codes, _load(codes), strict=True))
+        finally:
+            if self._folder is not None:
+                self._folder.close()
+
+
+def _made_of(folder: Folder | None, ref: KernelRef, assembly: Assembly) -> _Code:
+    from .machine_code import machine_code
+
+    def make() -> tuple[str, bytes]:
+        return assembly.symbol, machine_code(assembly)
+
+    return _code_of(*make()) if folder is None else _made(folder, _name(ref), make)
 
 
 def kernel_address(ref: KernelRef) -> int:

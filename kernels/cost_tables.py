@@ -30,6 +30,10 @@ class Family(NamedTuple):
         Its cost model.
     registers
         Of vectors that are half of the widest, which have more than others of their width; else 0.
+    operand
+        Where tiles take numbers from (``tile.OPERANDS``) the fastest; to be measured if empty.
+    lines
+        Cache lines of a stream of which it is fastest to ask for the first; to be measured if 0.
     """
 
     name: str
@@ -38,6 +42,8 @@ class Family(NamedTuple):
     is_measured: bool
     costs: Costs
     registers: int = 0
+    operand: str = ""
+    lines: int = 0
 
 
 _SHARING = SharingCosts(32, 32, 1000)
@@ -80,11 +86,11 @@ the costs of others say, and storing a tile of bytes takes as long as three of A
 pixels of 16, 32 and 64 bytes 58, 61 and 32 us; by vectors 36, 49 and 50)."""
 
 FAMILIES = (
-    Family("AMD Zen 4", ("znver4",), 16, True, _ONE_UNIT),
+    Family("AMD Zen 4", ("znver4",), 16, True, _ONE_UNIT, operand="memory", lines=4),
     Family("AVX2 on AMD Zen 4", ("znver4",), 8, True, _AVX2),
-    Family("AVX-512 of 256 bits on AMD Zen 4", ("znver4",), 8, False, _TWO_UNITS, 32),
+    Family("AVX-512 of 256 bits on AMD Zen 4", ("znver4",), 8, False, _TWO_UNITS, registers=32),
     Family("AMD Zen 2 and 3", ("znver2", "znver3"), 8, False, _AVX2),
-    Family("AMD Zen 5", ("znver5",), 16, False, _TWO_UNITS),
+    Family("AMD Zen 5", ("znver5",), 16, False, _TWO_UNITS, operand="register", lines=1),
     Family(
         "Intel Skylake to Ice Lake", ("skylake-avx512", "cascadelake", "icelake"),
         16, False, _TWO_UNITS,
@@ -94,7 +100,7 @@ FAMILIES = (
         16, False, _RAPIDS,
     ),
     Family("AVX-512", (), 16, False, _TWO_UNITS),
-    Family("AVX-512 of 256 bits", (), 8, False, _TWO_UNITS, 32),
+    Family("AVX-512 of 256 bits", (), 8, False, _TWO_UNITS, registers=32),
     Family("AVX2 and narrower vectors", (), 8, False, _AVX2),
 )  # fmt: skip
 """Families, those with names of processors first."""

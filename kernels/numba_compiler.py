@@ -1,4 +1,6 @@
-"""Compilation of a kernel with numba, reduced to what a kernel needs.
+"""Compilation of kernels: their functions are translated, and LLVM compiles what comes of it.
+
+What is not translated (`untranslated`) numba compiles, reduced to what a kernel needs.
 
 numba makes every function it meets callable from Python and optimizes it on its own, with all
 that it calls; its pipeline looks for arrays, parallel loops and reference counts. Of a kernel
@@ -10,11 +12,12 @@ meanwhile: types and code that stay would be walked again and again, a seventh o
 
 from __future__ import annotations
 
+import functools
 import importlib
+import logging
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 from numba.core import typed_passes, types, untyped_passes
 from numba.core.compiler import Flags, PassManager, compile_extra
 from numba.core.compiler_lock import global_compiler_lock
@@ -23,13 +26,16 @@ from numba.core.registry import cpu_target
 from ..errors import KernelError
 from ..patches import Patch, applied
 from .collection import rare_collection
+from .machine_code import Assembly, machine_code
 from .numba_division import without_branches
-from .numba_shortcuts import by_code, on_errors, without_deletions, without_lifetimes
+from .numba_shortcuts import by_code, of_processors, on_errors, without_deletions, without_lifetimes
 from .numba_ssa import reconstructed
 from .ref import KernelRef
+from .registry import SHARE
+from .translated_kernels import Translator
+from .untranslated import Untranslated
 
-llvm.initialize_native_asmparser()  # numba initializes what it needs; kernels have assembly
-
+_log = logging.getLogger(__name__)
 _PASSES = (
     untyped_passes.TranslateByteCode,
     untyped_passes.FixupArgs,
@@ -48,11 +54,11 @@ _PASSES = (
 )
 
 
-def resolve(ref: KernelRef) -> Callable[..., Any]:
-    """Import the Python function a reference names."""
+def resolve(ref: KernelRef) -> Any:
+    """Import the kernel (``registry.Kernel``) that a reference names."""
     root = __package__.rpartition(".")[0]
     kernel = getattr(importlib.import_module(f"{root}.{ref.module}"), ref.function)
-    return (kernel(*ref.parameters) if ref.parameters else kernel).entry()
+    return kernel(*ref.parameters) if ref.parameters else kernel
 
 
 def _without_wrappers(_: Any, flags: Any) -> Any:
@@ -133,6 +139,11 @@ PATCHES = (
     _patch("core.postproc.PostProcessor.run", without_lifetimes, _NO_LIFETIMES),
     _patch("core.typed_passes.IRLegalization.run_pass", without_deletions, _NO_LIFETIMES),
     _patch("core.ssa._run_ssa", lambda _: reconstructed, "most blocks do not name a variable"),
+    _patch(
+        "core.typing.templates._TemplateTargetHelperMixin._get_target_registry",
+        of_processors,
+        "it has the whole of numba's library imported, and scipy's linear algebra",
+    ),
     _patch("core.base._has_loc", by_code, "the signature of a function takes long to read"),
     _patch(
         "cpython.numbers._int_divmod_impl",
@@ -146,26 +157,45 @@ PATCHES = (
 
 
 def compile_object(ref: KernelRef) -> tuple[str, bytes]:
-    """Compile a kernel with numba; returns its symbol and its ELF object."""
+    """Compile a kernel; returns its symbol and its ELF object."""
+    assembly = assembly_of(ref)
+    return assembly.symbol, machine_code(assembly)
+
+
+def assembly_of(ref: KernelRef) -> Assembly:
+    """Return a kernel's module before LLVM's passes."""
+    with rare_collection(), applied(PATCHES, global_compiler_lock):
+        kernel = resolve(ref)
+        if not ref.is_local:
+            try:
+                return _translator().assembly(kernel, len(SHARE))
+            except Untranslated as error:
+                _log.debug("numba compiles %s: %s", ref, error)
+        return _by_numba(kernel)
+
+
+@functools.cache
+def _translator() -> Translator:
+    return Translator()
+
+
+def _by_numba(kernel: Any) -> Assembly:
+    """Let numba's own passes make a kernel's module."""
     flags: Any = _without_wrappers(None, Flags())
     flags.error_model = "numpy"
     flags.nrt = False
     word = types.int64
-    with rare_collection(), applied(PATCHES, global_compiler_lock):
-        result = compile_extra(
-            cpu_target.typing_context,
-            cpu_target.target_context,
-            resolve(ref),
-            (word,) * 5,  # the record and the share
-            word,
-            flags,
-            {},
-        )
-        library = result.library
-        passes, builder = library.codegen._module_pass_manager()
-        passes.run(library._final_module, builder)
-        _forget(result)
-    return result.fndesc.llvm_func_name, library.codegen._tm.emit_object(library._final_module)
+    result = compile_extra(
+        cpu_target.typing_context,
+        cpu_target.target_context,
+        kernel.entry(),
+        (word,) * 5,  # the record and the share
+        word,
+        flags,
+        {},
+    )
+    _forget(result)
+    return Assembly(result.fndesc.llvm_func_name, str(result.library._final_module))
 
 
 def _forget(result: Any) -> None:

@@ -12,7 +12,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
-from numba.core import ir_utils, transforms
+from numba.core import imputils, ir_utils, transforms
 
 Method = Callable[..., Any]
 
@@ -58,6 +58,11 @@ def by_code(has_loc: Callable[[Any], bool]) -> Callable[[Any], bool]:
         return "loc" in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
     return asks
+
+
+def of_processors(_: Method) -> Method:
+    """Let templates register their code for processors, the only target of kernels."""
+    return lambda *_: imputils.builtin_registry
 
 
 def on_errors(context: Callable[..., Any]) -> Callable[..., Any]:

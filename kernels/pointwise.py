@@ -31,6 +31,7 @@ import numpy as np
 from numba import njit
 
 from . import halves, narrow, narrow_floats, packed_results, quotients, row_walk, simd, vmath
+from .function_sources import define
 from .local_functions import function_of, is_local
 from .narrow_tables import FLOATS
 from .packed_results import Packing
@@ -366,7 +367,7 @@ def _scope(expression: str, vector: bool) -> dict[str, Any]:
 def pointwise(expression: str, operands: str) -> Callable[..., int]:
     """Generate the kernel of an expression; see the module's text."""
     scope = _scope(expression, is_vector(expression, operands))
-    exec(_source(expression, operands), scope)
+    define(_source(expression, operands), scope)
     body = scope["body"]
     body.__module__, body.__qualname__ = __name__, "pointwise"
     return body

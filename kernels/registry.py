@@ -61,10 +61,19 @@ class Kernel:
         Names of the record's words, in order.
     floats : frozenset of str
         Those of them that hold a float64.
+    body : callable
+        The function.
+    arguments : dict of str to type
+        Its parameters after the share, words and groups, with what they are annotated with.
+    is_emitted : bool
+        Whether it only calls an intrinsic that emits all of it (`emitted`).
     """
 
     def __init__(
-        self, function: Callable[..., int], parameters: tuple[int | str, ...] = ()
+        self,
+        function: Callable[..., int],
+        parameters: tuple[int | str, ...] = (),
+        is_emitted: bool = False,
     ) -> None:
         module = function.__module__.partition(".")[2]
         name = function.__qualname__.partition(".")[0]
@@ -72,18 +81,19 @@ class Kernel:
         annotations = inspect.signature(function, eval_str=True).parameters
         if list(annotations)[:4] != list(SHARE):
             raise TypeError(f"kernel {name} must begin with {', '.join(SHARE)}")
-        self._arguments = [
-            (key, annotations[key].annotation) for key in list(annotations)[len(SHARE) :]
-        ]
-        kinds = dict(_words_of(self._arguments))
+        self.arguments = {
+            key: annotations[key].annotation for key in list(annotations)[len(SHARE) :]
+        }
+        kinds = dict(_words_of(self.arguments.items()))
         self.fields = tuple(kinds)
         self.floats = frozenset(key for key, kind in kinds.items() if kind is float)
-        self._function = function
+        self.body = function
+        self.is_emitted = is_emitted
         self.__doc__ = function.__doc__
 
     def entry(self) -> Callable[..., int]:
         """Make ``entry(args, *SHARE)``, which reads the record and calls the body."""
-        return _entry(self._function, self._arguments)
+        return _entry(self.body, self.arguments.values())
 
     @property
     def address(self) -> int:
@@ -130,7 +140,7 @@ def _words_of(arguments: Iterable[tuple[str, Any]]) -> Iterator[tuple[str, Any]]
             yield name, annotation
 
 
-def _entry(function: Callable[..., int], arguments: list[tuple[str, Any]]) -> Any:
+def _entry(function: Callable[..., int], annotations: Iterable[Any]) -> Any:
     from numba import njit
 
     from .record_loads import loaded
@@ -139,7 +149,7 @@ def _entry(function: Callable[..., int], arguments: list[tuple[str, Any]]) -> An
     source = f"def entry(args, {share}):\n    return body(*arguments(args, {share}))\n"
     scope = {
         "body": njit(inline="never")(function),
-        "arguments": loaded(len(SHARE), tuple(annotation for _, annotation in arguments)),
+        "arguments": loaded(len(SHARE), tuple(annotations)),
     }
     exec(source, scope)
     return scope["entry"]
@@ -166,7 +176,16 @@ def kernel_factory(
         given.apply_defaults()
         if len(given.args) > len(parameters):
             return build(*given.args)
-        return Kernel(factory(*parameters), parameters)
+        return Kernel(factory(*parameters), parameters, getattr(factory, "is_emitted", False))
 
     functools.update_wrapper(build, factory)
     return build
+
+
+def emitted(factory: Callable[..., Any]) -> Callable[..., Any]:
+    """Declare, below `kernel_factory`, that kernels have nothing that LLVM's loops passes improve.
+
+    Their vectors, loops and what is computed before them are as an intrinsic emits them.
+    """
+    factory.is_emitted = True  # type: ignore[attr-defined]
+    return factory

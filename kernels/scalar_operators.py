@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from . import narrow
+from .function_sources import define
 from .halves import odd_f32, rounded_bf16, rounded_f16
 
 SCALAR: dict[str, Callable[..., Any]] = {}
@@ -38,7 +39,7 @@ def _define_scalars() -> None:
         SCALAR[name] = njit(error_model="numpy")(_wrap(function))
     for name, op in _OPERATORS.items():
         scope: dict[str, Any] = {}
-        exec(f"def {name}(a, b): return a {op} b", scope)
+        define(f"def {name}(a, b): return a {op} b", scope)
         SCALAR[name] = njit(error_model="numpy")(scope[name])
 
 

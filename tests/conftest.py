@@ -3,13 +3,11 @@ from __future__ import annotations
 import gc
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from sardonyx.kernels import precompile
 from sardonyx.tools import zoo
 
 # What commands print must not depend on the terminal, or the lack of one, that tests run in; the
@@ -24,10 +22,8 @@ os.environ.setdefault(
 )
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Other tests run on the other processors: threads that wait there, and processes that help to
-    # compile, only take time from them.
+    # Other tests run on the other processors: threads that wait there only take time from them.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    precompile.FEW = sys.maxsize
 
 
 gc.disable()  # until all tests are collected

@@ -16,6 +16,7 @@ from numba import njit
 
 from ..byte_vectors import vmax_i8, vmax_u8
 from ..fields import Depth, Sizes, Strides
+from ..function_sources import define
 from ..registry import kernel_factory
 from ..simd import (
     load_i64,
@@ -189,7 +190,7 @@ def max_pool(
         narrow=form("vload_first({}, c, count)", masked, "load_i64(offsets, {i})"),
     )
     scope = _NAMES | _KINDS[kind]
-    exec(source, scope)
+    define(source, scope)
     body: Callable[..., int] = scope["body"]
     body.__module__, body.__qualname__ = __name__, "max_pool"
     return body

@@ -14,9 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from ..arithmetic import ARITHMETIC
 from ..compiler import environment_key, native_function
+from ..cost_tables import family_of
 from ..storage import remembered
-from ..target import EMBEDDED_BROADCAST, LANES, REGISTERS
+from ..target import EMBEDDED_BROADCAST, LANES, REGISTERS, target
 from ..trials import fastest
 from .sum_stores import FIRST, LAST
 from .tile import OPERANDS, tile
@@ -27,19 +29,21 @@ TILES, _TURNS = 128, 100  # about 50 us each
 
 
 @functools.cache
-def operand_form() -> str:
+def operand_form(kind: str = "f32") -> str:
     """Return the faster of ``tile.OPERANDS``; there is one only where numbers cannot be embedded.
 
-    Measured on the first use on a machine (a tenth of a second, and two tiles to compile).
+    Where the processor's family does not say so it is measured on the first use on a machine (a
+    tenth of a second, and four tiles to compile). Kinds whose products no instruction takes from
+    memory (bytes) need a register for what is spread.
     """
-    if not EMBEDDED_BROADCAST:
+    if not EMBEDDED_BROADCAST or not ARITHMETIC[kind].instruction:
         return "register"
-    return remembered(f"operand\n{environment_key()}", _fastest)
+    return family_of(target()).operand or remembered(f"operand\n{environment_key()}", _fastest)
 
 
-def max_rows(nv: int) -> int:
+def max_rows(nv: int, kind: str = "f32") -> int:
     """Most rows of a tile: accumulators, weights and a number that is spread must fit."""
-    return most_rows(nv, operand_form())
+    return most_rows(nv, operand_form(kind))
 
 
 def most_rows(nv: int, form: str) -> int:

@@ -122,7 +122,7 @@ def _ranked(
     if is_apart:  # an instruction multiplies, another one adds
         model = model._replace(multiply_add=model.multiply_add * 2 / pair_speed())
     for nv in range(1, most + 1):
-        limit = max_rows(nv)
+        limit = max_rows(nv, kind)
         if is_apart and nv > 1:  # products need a register before they are added
             limit = min(limit, (REGISTERS - nv - 2) // nv)
         terms = pixel_terms(width, out_channels, depth, stride, nv, model.chain, limit, rows)

@@ -25,7 +25,7 @@ from .. import simd
 from ..arithmetic import ARITHMETIC, KINDS
 from ..emitter import BYTE, unpacked
 from ..fields import positions
-from ..registry import Pointer, kernel_factory
+from ..registry import Pointer, emitted, kernel_factory
 from ..target import EMBEDDED_BROADCAST, LANES
 from ..vectors import I64, intrinsic
 from .sum_stores import ENDINGS, FIRST, LAST, SCALED, SumStores, half_of
@@ -266,6 +266,7 @@ def _tile(typingctx, mr, nv, kind, operand, ending, record):  # type: ignore[no-
 
 
 @kernel_factory
+@emitted
 def tile(
     mr: int, nv: int, kind: str = "f32", operand: str = OPERANDS[0], ending: str = ENDINGS[0]
 ) -> Callable[..., int]:

@@ -21,6 +21,7 @@ import numpy as np
 from numba import njit
 
 from ..fields import Depth, Sizes, Strides, Window
+from ..function_sources import define
 from ..simd import fma, select, splat, stack_words, vload, vload_first, vmax
 from ..target import LANES
 from ..vector_memory import ITEM_BYTES, VECTOR_MEMORY
@@ -226,7 +227,7 @@ def window_kernel(
     memory = zip(_MEMORY, VECTOR_MEMORY[kind], strict=True)
     scope: dict[str, Any] = {**_NAMES, **dict(memory)}
     scope |= {"put": scope["store"], "put_first": scope["store_first"], **names}
-    exec(source, scope)
+    define(source, scope)
     body: Callable[..., int] = scope["body"]
     body.__module__, body.__qualname__ = module, name
     return body

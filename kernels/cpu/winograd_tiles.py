@@ -18,7 +18,7 @@ from numba.core import types
 
 from ..arithmetic import ARITHMETIC
 from ..emitter import BYTE, Emitter, unpacked
-from ..registry import kernel_factory
+from ..registry import emitted, kernel_factory
 from ..target import LANES
 from ..vectors import I64, intrinsic
 from .cook_toom import Matrix, components, longest, matrices
@@ -334,6 +334,7 @@ _input, _output = transform(Input, InputRecord), transform(Output, OutputRecord)
 
 
 @kernel_factory
+@emitted
 def winograd_input(mh: int, mw: int, rh: int, rw: int, sh: int, sw: int) -> Callable[..., int]:
     """Build the input transform of tiles mh x mw, windows rh x rw and strides sh x sw."""
 
@@ -345,6 +346,7 @@ def winograd_input(mh: int, mw: int, rh: int, rw: int, sh: int, sw: int) -> Call
 
 
 @kernel_factory
+@emitted
 def winograd_output(
     mh: int, mw: int, rh: int, rw: int, sh: int, sw: int, pool: int
 ) -> Callable[..., int]:

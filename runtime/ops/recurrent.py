@@ -277,7 +277,8 @@ def _weights(emit: Emission, layer: Layer, begin: int, end: int) -> dict[str, An
     fields = dict.fromkeys(
         ("later_weights", "later_tiles", "bias", "peepholes", "scales", "weight_sums")
     )
-    fields |= {"later_mr": 0, "mr": max_rows(gates), "tiles": _tiles(gates, layer.product)}
+    most = max_rows(gates, layer.product)
+    fields |= {"later_mr": 0, "mr": most, "tiles": _tiles(gates, layer.product)}
     rows = ROW_WORDS if layer.has_terms else 1
     fields["weights"] = panels(emit, some(r, 1, 0, gates), layer.lanes, rows)
     weight_bytes = (end - begin) * layer.weight_bytes
@@ -287,7 +288,8 @@ def _weights(emit: Emission, layer: Layer, begin: int, end: int) -> dict[str, An
     if later:
         rest = some(r, 1, gates, layer.gates)
         fields["later_weights"] = panels(emit, rest, layer.lanes)
-        fields |= {"later_mr": max_rows(later[0]), "later_tiles": _tiles(later[0], layer.kind)}
+        most = max_rows(later[0], layer.kind)
+        fields |= {"later_mr": most, "later_tiles": _tiles(later[0], layer.kind)}
 
     def vectors(weights: Weights) -> Tensor:
         own = by_vectors(emit, some(weights, 0, begin, end), layer.lanes)
@@ -304,7 +306,7 @@ def _weights(emit: Emission, layer: Layer, begin: int, end: int) -> dict[str, An
 
 
 def _tiles(nv: int, kind: str) -> Record:
-    return tile_table(nv, set(range(1, max_rows(nv) + 1)), kind)
+    return tile_table(nv, set(range(1, max_rows(nv, kind) + 1)), kind)
 
 
 def _memory(

@@ -41,7 +41,7 @@ def tiles_for(conv: Convolution, chosen: tuple[int, int] | None, all_rows: bool)
     elif isinstance(out_channels, int):
         mr, nv = chosen or rank_tiles_of(conv)[0]
     else:
-        mr, nv = max_rows(2), 2
+        mr, nv = max_rows(2, conv.kind), 2
     if width is None or all_rows:
         rows = set(range(1, mr + 1))
     elif conv.is_flat:
@@ -124,7 +124,7 @@ def tile_fields(
 
 def tile_table(nv: int, rows: set[int], kind: str = "f32", ending: str = ENDINGS[0]) -> Record:
     """Addresses of the tiles for row counts 0..max, those that occur only."""
-    form, counts = operand_form(), range(max_rows(nv) + 1)
+    form, counts = operand_form(kind), range(max_rows(nv, kind) + 1)
     return Record([tile(r, nv, kind, form, ending) if r in rows else 0 for r in counts])
 
 

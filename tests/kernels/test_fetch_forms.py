@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sardonyx.kernels.cost_tables import FAMILIES
 from sardonyx.kernels.cpu import fetch_forms
 from sardonyx.kernels.cpu.packed_weights import PANEL, round_to_bfloat16
 
@@ -9,12 +10,22 @@ from sardonyx.kernels.cpu.packed_weights import PANEL, round_to_bfloat16
 def test_the_lines_of_a_request_are_tried_once(monkeypatch, tmp_path):
     monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path / "cache"))
     tried = []
+    monkeypatch.setattr(fetch_forms, "family_of", lambda _: FAMILIES[-1])
     monkeypatch.setattr(fetch_forms, "_try_lines", lambda: tried.append(1) or 1)
     for _ in range(2):
         fetch_forms.lines_of_request.cache_clear()
         assert fetch_forms.lines_of_request() == 4
     fetch_forms.lines_of_request.cache_clear()
     assert tried == [1]
+
+
+@pytest.mark.parametrize("family", [each for each in FAMILIES if each.lines])
+def test_what_is_known_of_a_family_is_not_tried(monkeypatch, family):
+    monkeypatch.setattr(fetch_forms, "family_of", lambda _: family)
+    monkeypatch.setattr(fetch_forms, "_try_lines", lambda: pytest.fail("tried"))
+    fetch_forms.lines_of_request.cache_clear()
+    assert fetch_forms.lines_of_request() == family.lines
+    fetch_forms.lines_of_request.cache_clear()
 
 
 def test_a_trial_reads_what_it_says(monkeypatch):

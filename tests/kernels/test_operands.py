@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from sardonyx.kernels.arithmetic import HAS_QUADS
+from sardonyx.kernels.cost_tables import FAMILIES
 from sardonyx.kernels.cpu import operands, packing
 from sardonyx.kernels.cpu.sum_stores import FIRST, LAST
 from sardonyx.kernels.cpu.tile import OPERANDS, tile
@@ -34,6 +35,7 @@ def test_both_forms_give_the_same_bits(rng, kind, mr, nv):
 
 def test_the_form_is_measured_once(monkeypatch, tmp_path):
     monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(operands, "family_of", lambda _: FAMILIES[-1])
     operands.operand_form.cache_clear()
     form = operands.operand_form()
     assert form in OPERANDS
@@ -46,13 +48,26 @@ def test_the_form_is_measured_once(monkeypatch, tmp_path):
 @pytest.mark.parametrize("form", OPERANDS)
 def test_tiles_fit_the_registers(monkeypatch, form):
     """Accumulators, the vectors of weights and, in one form, a number that was spread."""
-    monkeypatch.setattr(operands, "operand_form", lambda: form)
+    monkeypatch.setattr(operands, "operand_form", lambda _: form)
     for nv in range(1, 5):
         taken = operands.max_rows(nv) * nv + nv + (form == "register")
         assert taken <= operands.REGISTERS
 
 
+def test_bytes_need_a_register_for_the_number_that_is_spread(monkeypatch):
+    """No instruction takes it from memory; a tile with a row more spilled a vector at each step."""
+    monkeypatch.setattr(operands, "family_of", lambda _: FAMILIES[-1])
+    monkeypatch.setattr(operands, "remembered", lambda *_: "memory")
+    operands.operand_form.cache_clear()
+    try:
+        assert operands.operand_form("u8") == "register"
+        for rows, nv in packing.rank_tiles(56, 256, 256, kind="u8"):
+            assert rows * nv + nv + 1 <= operands.REGISTERS
+    finally:
+        operands.operand_form.cache_clear()
+
+
 @pytest.mark.skipif(LANES != 8 or HAS_QUADS, reason="products of pairs are added as they are made")
 def test_tiles_of_pairs_leave_a_register_for_products():
-    for rows, nv in packing.rank_tiles(96, 88, 8, "i16"):
+    for rows, nv in packing.rank_tiles(96, 88, 8, kind="i16"):
         assert nv == 1 or rows * nv + nv + 2 <= operands.REGISTERS

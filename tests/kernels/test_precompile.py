@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import threading
 import time
 
 import pytest
 from rich.live import Live
-from sardonyx.kernels import precompile
+from sardonyx.kernels import compiler, precompile
 from sardonyx.kernels.compiler import load_cached
 from sardonyx.kernels.ref import KernelRef
 
@@ -21,13 +22,20 @@ def compiled(monkeypatch):
     """List the kernels that are compiled, on what is taken for a terminal."""
     done = []
 
-    def address(ref):
-        time.sleep(0.02)
-        done.append(ref)
-        return 1
+    class Batch:
+        def __enter__(self):
+            return self
+
+        def add(self, ref, advance):
+            time.sleep(0.02)
+            done.append(ref)
+            advance()
+
+        def __exit__(self, *_):
+            pass
 
     monkeypatch.setattr(precompile, "load_cached", list)
-    monkeypatch.setattr(precompile, "kernel_address", address)
+    monkeypatch.setattr(precompile, "Batch", Batch)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     return done
 
@@ -56,16 +64,64 @@ def test_the_applications_own_display_is_left_alone(compiled):
     assert compiled == REFS
 
 
-def test_another_process_compiles_into_the_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    monkeypatch.setattr(precompile, "FEW", 1)
-    refs = [
+def sums(*numbers):
+    """Kernels that no other test compiles."""
+    return [
         KernelRef("kernels.pointwise", "pointwise", (f"add(x0,{n}.0)", "f32v f32v"))
-        for n in (123456, 123457)
+        for n in numbers
     ]
-    with precompile._second_process(refs):
-        end = time.monotonic() + 120
-        while (missing := load_cached(refs)) and time.monotonic() < end:
-            time.sleep(0.1)
-    assert not missing
+
+
+def test_what_is_compiled_is_stored_and_loaded(tmp_path, monkeypatch):
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path / "cache"))
+    refs = sums(123456, 123457, 123458)
+    precompile.compile_all(refs)
+    assert load_cached(refs) == []
+    monkeypatch.setattr(compiler, "_addresses", {})
+    assert load_cached(refs) == []
+
+
+def test_without_a_cache_kernels_are_compiled_too(monkeypatch):
+    monkeypatch.setenv("SARDONYX_CACHE", "off")
+    refs = sums(223456, 223457)
+    precompile.compile_all(refs)
+    assert compiler._addresses.keys() >= set(refs)
+
+
+def test_an_error_of_translation_ends_the_batch(monkeypatch, tmp_path):
+    monkeypatch.setenv("SARDONYX_CACHE", str(tmp_path / "cache"))
+    good = sums(323456)
+    with pytest.raises(AttributeError):
+        precompile.compile_all([KernelRef("kernels.cpu.words", "no_such_kernel"), *good])
+
+
+FORK = """
+import os, threading, time
+from sardonyx.kernels import compiler, precompile
+from sardonyx.kernels.ref import KernelRef
+
+def refs(first):
+    names = [f"add(x0,{n}.0)" for n in range(first, first + 12)]
+    return [KernelRef("kernels.pointwise", "pointwise", (name, "f32v f32v")) for name in names]
+
+thread = threading.Thread(target=precompile.compile_all, args=(refs(1000),))
+thread.start()
+for i in range(6):
+    time.sleep(0.1)
+    child = os.fork()
+    if child == 0:
+        precompile.compile_all(refs(2000 + 100 * i)[:3])
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+thread.join()
+assert compiler._addresses.keys() >= set(refs(1000))
+print("done")
+"""
+
+
+def test_a_process_may_fork_while_a_thread_is_in_llvm(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORK], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "SARDONYX_CACHE": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (0, "done\n"), done.stderr[-2000:]
