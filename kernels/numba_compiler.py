@@ -30,8 +30,7 @@ from .machine_code import Assembly, machine_code
 from .numba_division import without_branches
 from .numba_shortcuts import by_code, of_processors, on_errors, without_deletions, without_lifetimes
 from .numba_ssa import reconstructed
-from .ref import KernelRef
-from .registry import SHARE
+from .ref import SHARE, KernelRef
 from .translated_kernels import Translator
 from .untranslated import Untranslated
 

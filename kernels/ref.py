@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+SHARE = ("thread", "part", "until", "parts")
+"""Parameters that every kernel begins with."""
 LOCAL = "local_"
 """What the names of functions begin with that only this process knows (``local_functions``)."""
 

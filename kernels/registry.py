@@ -22,10 +22,9 @@ from .abi import RAISED
 from .compiler import kernel_address, native_function
 from .fields import Pointer as Pointer
 from .record import make_record
+from .ref import SHARE as SHARE
 from .ref import KernelRef
 
-SHARE = ("thread", "part", "until", "parts")
-"""Parameters that every kernel begins with."""
 SHARES = 2
 """Shares that a kernel which may split along one of two axes should have equal.
 
