@@ -83,7 +83,7 @@ class TrialLayer:
     def forms(self) -> list[Form]:
         """List the forms that are tried."""
         depth, stride = self.kernel**2 * self.words, 4 * self.words
-        tiles = packing.rank_tiles(self.width, self.filters, depth, stride)
+        tiles = packing.rank_tiles(self.width, self.filters, depth, stride, self.kind)
         count = 1 if self.kind == "u8" else len(tiles)
         winograd = _WINOGRAD if self.kernel == 3 and self.size in _SIZES else ()
         return [*(Form("direct", tile) for tile in tiles[:count]), *winograd]
