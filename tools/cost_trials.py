@@ -94,7 +94,9 @@ class TrialLayer:
             vectors = min(amx_tile.MOST_VECTORS, -(-self.filters // LANES))
             return [Form("direct", (amx_tile.MOST_ROWS, vectors))]
         depth, stride = self.kernel**2 * self.words, 4 * self.words
-        tiles = packing.rank_tiles(self.width, self.filters, depth, stride, rows=self.rows)
+        tiles = packing.rank_tiles(
+            self.width, self.filters, depth, stride, self.kind, rows=self.rows
+        )
         count = 1 if self.kind == "u8" else len(tiles)
         winograd = _WINOGRAD if self.kernel == 3 and self.size in _SIZES else ()
         return [*(Form("direct", tile) for tile in tiles[:count]), *winograd]
