@@ -85,14 +85,23 @@ def same(total: Any, count: Any) -> Any:
     return total
 
 
-def few_loop(kind: str, dtype: str) -> Any:
-    """Return what reduces a few elements for each of ``n`` results, many results at a time."""
+def _types(kind: str, dtype: str) -> tuple[Any, Any, Any, int]:
+    """Type of results, that of their sums, a sum of nothing, and the bytes of an element."""
     result_type = TYPES[dtype]
     wide = sum_type(kind, result_type)
-    start, size = wide(start_of(kind, result_type)), np.dtype(result_type).itemsize
-    load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
+    return result_type, wide, wide(start_of(kind, result_type)), np.dtype(result_type).itemsize
+
+
+def _memory(dtype: str, wide: Any) -> list[Any]:
+    """Intrinsics that load and store an element, and a sum."""
     name = next(key for key, each in TYPES.items() if each is wide)
-    get, put = getattr(simd, f"load_{name}"), getattr(simd, f"store_{name}")
+    return [getattr(simd, f"{what}_{of}") for of in (dtype, name) for what in ("load", "store")]
+
+
+def few_loop(kind: str, dtype: str) -> Any:
+    """Return what reduces a few elements for each of ``n`` results, many results at a time."""
+    result_type, wide, start, size = _types(kind, dtype)
+    load, store, get, put = _memory(dtype, wide)
     step = STEPS.get(kind, add)
     finish = njit(error_model="numpy")(FINISHES.get(kind, same))
 
@@ -122,12 +131,8 @@ def number_loops(kind: str, dtype: str) -> tuple[Any, Any]:
 
     They are loops over numbers, written so that LLVM makes vectors of them.
     """
-    result_type = TYPES[dtype]
-    wide = sum_type(kind, result_type)
-    start, size = wide(start_of(kind, result_type)), np.dtype(result_type).itemsize
-    load, store = getattr(simd, f"load_{dtype}"), getattr(simd, f"store_{dtype}")
-    name = next(key for key, each in TYPES.items() if each is wide)
-    get, put = getattr(simd, f"load_{name}"), getattr(simd, f"store_{name}")
+    result_type, wide, start, size = _types(kind, dtype)
+    load, store, get, put = _memory(dtype, wide)
     step = STEPS.get(kind, add)
     join = step if kind in ("max", "min", "prod") else add
     finish = njit(error_model="numpy")(FINISHES.get(kind, same))
