@@ -127,11 +127,14 @@ class StreamCosts(NamedTuple):
     ----------
     near, far, memory
         In the second-level cache, in the third, and in none.
+    latency
+        From asking for a line of memory until it is there.
     """
 
     near: float
     far: float
     memory: float
+    latency: float
 
     def of(self, count: float) -> float:
         """Return the cost of a byte of data of so many bytes, which a step before has made.
@@ -141,6 +144,14 @@ class StreamCosts(NamedTuple):
         if 2 * count <= target().l2:
             return self.near
         return self.far if 2 * count <= target().l3 else self.memory
+
+    def bytes_ahead(self) -> int:
+        """Return how many bytes of a stream are under way from memory at a time: a power of two.
+
+        So far ahead of its use a line has to be asked for, to be there in time.
+        """
+        under_way = self.latency / max(self.memory, 1e-9)
+        return 1 << min(max(round(math.log2(max(under_way, 1.0))), 10), 14)
 
 
 class SharingCosts(NamedTuple):

@@ -77,7 +77,8 @@ class Tiles(NamedTuple):
     """Rows and vectors of the tile, and tables of tiles' addresses by their number of rows.
 
     ``tail_tiles`` are for the last panel of output channels, ``tiles`` for all before it. The tiles
-    of a panel take about ``panel_bytes`` of its weights at a time, which a cache holds.
+    of a panel take about ``panel_bytes`` of its weights at a time, which a cache holds. ``latency``
+    are multiply-adds of vectors in the time of a line from memory.
     """
 
     mr: int
@@ -85,6 +86,7 @@ class Tiles(NamedTuple):
     tiles: Pointer
     tail_tiles: Pointer
     panel_bytes: int
+    latency: int
 
 
 class Scaled(NamedTuple):

@@ -23,6 +23,7 @@ from ..kernels.storage import recalled, replaced
 from ..kernels.target import EMBEDDED_BROADCAST, LANES, target
 from ..kernels.unit_rates import pair_speed, vector_integer_speed
 from .cost_trials import LayerTrial, layer_trials, reload_cost, tile_costs, vector_costs
+from .latency_trial import latency_ns
 from .least_squares import nonnegative_least_squares
 from .roofline import SIZES, Roofline, roofline
 from .sharing_trials import Sharing, sharing_trial, step_ns
@@ -30,7 +31,7 @@ from .tile_unit_trials import tile_stores
 
 _CHAINS = (2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 12.0)
 """Sums that may hide the latency of a multiply-add: 4 cycles of one or two units, or 5."""
-_VERSION = 4
+_VERSION = 5
 """Of what is measured: what other versions have kept is not read."""
 _SPREAD = 0.1
 """What times of the same trial, in different bursts, may differ by at a median."""
@@ -139,15 +140,21 @@ def _measure(progress: Callable[[str], None]) -> Measured:
     progress("steps that compute nothing")
     per_ns = ceilings.gflops / (2 * LANES)
     costs = costs._replace(
-        streams=_streams(ceilings, per_ns), reload=reload_cost(), step=round(step_ns() * per_ns, 1)
+        streams=_streams(ceilings, per_ns, latency_ns()),
+        reload=reload_cost(),
+        step=round(step_ns() * per_ns, 1),
     )
     return Measured(costs, fits, tiles, vectors, sharing)
 
 
-def _streams(ceilings: Roofline, per_ns: float) -> StreamCosts:
-    """Return the cost of a byte, of half a cache, by the multiply-adds in a nanosecond."""
+def _streams(ceilings: Roofline, per_ns: float, latency: float) -> StreamCosts:
+    """Return the cost of a byte, of half a cache, by the multiply-adds in a nanosecond.
+
+    A line of memory takes ``latency`` nanoseconds.
+    """
     sizes = target().l2 // 2, target().l3 // 2, SIZES[-1]
-    return StreamCosts(*(round(per_ns / ceilings.bandwidth(size), 4) for size in sizes))
+    near, far, memory = (round(per_ns / ceilings.bandwidth(size), 4) for size in sizes)
+    return StreamCosts(near, far, memory, round(per_ns * latency, 1))
 
 
 def _fit_layers(progress: Callable[[str], None]) -> tuple[Costs, list[Fit]]:

@@ -56,7 +56,7 @@ def multiply_keys(
     store_i64(words, TILE.ahead_step, 0 if ahead == 0 else step)
     store_i64(words, TILE.flags, FIRST | LAST)
     k = item.k + t * item.k_row * 4
-    run_tiles(products.tiles, words, k, room.s, 0, keys, 1, mr, 4, False)
+    run_tiles(products.tiles, words, k, room.s, 0, keys, 1, mr, 4, 0)
 
 
 @njit(forceinline=True)
@@ -83,4 +83,4 @@ def add_values(
     store_i64(words, TILE.ahead_step, 0)
     store_i64(words, TILE.flags, (FIRST if begins else 0) | LAST)
     v = item.v + t * item.v_row * 4
-    run_tiles(products.tiles, words, v, room.o, 0, job.width, 1, mr, 4, False)
+    run_tiles(products.tiles, words, v, room.o, 0, job.width, 1, mr, 4, 0)

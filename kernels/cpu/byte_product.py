@@ -93,11 +93,12 @@ def byte_product(
         columns: int,
         block: int,
         zero: int,
+        distance: int,
     ) -> int:
         x_row = (depth + block - 1) // block * (block + TAIL_BYTES)
         loop(
             part, until, parts, x, x_row, x_row, w, zeros, heads, zero, bias, y, rows, depth,
-            columns, block,
+            columns, block, distance,
         )  # fmt: skip
         return 0
 

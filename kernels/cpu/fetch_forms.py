@@ -15,11 +15,11 @@ import numpy as np
 
 from ..compiler import environment_key, native_function
 from ..cost_tables import family_of
+from ..machine_costs import machine_costs
 from ..registry import Pointer, kernel_factory
 from ..storage import remembered
 from ..target import target
 from ..trials import fastest
-from .packed_product import AHEAD
 from .packed_rows import packed_rows
 from .packed_weights import PANEL, unit_bytes
 
@@ -34,6 +34,7 @@ _TURNS = 30
 def stream(every: int) -> Callable[..., int]:
     """Multiply a row by a panel of bfloat16, asking for the first of each ``every`` lines.
 
+    Lines are asked for ``distance`` bytes ahead.
     The sums are added to (PANEL) at ``c``.
     """
     step = unit_bytes("bf16")
@@ -47,9 +48,10 @@ def stream(every: int) -> Callable[..., int]:
         w: Pointer,
         c: Pointer,
         units: int,
+        distance: int,
     ) -> int:
-        packed_rows("bf16", "f32", 1, every, x, 0, w, 0, 0, 0.0, 0, 0, 1, units, c, w + AHEAD, step,
-                    0)  # fmt: skip
+        packed_rows("bf16", "f32", 1, every, x, 0, w, 0, 0, 0.0, 0, 0, 1, units, c, w + distance,
+                    step, 0)  # fmt: skip
         return 0
 
     return body
@@ -71,10 +73,10 @@ def _try_lines() -> int:
     # Written to, so that they are not one page of zeros.
     weights = np.ones((units, PANEL), np.uint16)
     x, c = np.ones(units, np.float32), np.zeros(PANEL, np.float32)
-    forms = []
+    forms, distance = [], machine_costs().streams.bytes_ahead()
     for every in _LINES:
         of_lines = stream(every)
-        record = of_lines.record(x=x, w=weights, c=c, units=units)
+        record = of_lines.record(x=x, w=weights, c=c, units=units, distance=distance)
         call = native_function(of_lines.address)
         forms.append(lambda call=call, record=record: call(record.ctypes.data))
     return fastest(forms, _TURNS)

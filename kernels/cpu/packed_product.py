@@ -32,9 +32,6 @@ from .weight_streams import make_head_at, make_places
 _F = np.float32
 MOST_ROWS = 6 if EMBEDDED_BROADCAST else 4
 """Rows whose sums fit the registers beside a unit of short floats."""
-AHEAD = 4096
-"""Bytes of weights that are asked for before they are needed: what fetches by itself, at most to
-the end of a page of memory, is late at the begin of each."""
 
 
 @njit
@@ -62,8 +59,10 @@ def panel_loop(kind: str, form: str, multiply_few: Any, most: int = 4, terms: in
 
     Scales are of ``form``: float32, or float16 where that holds all of them.
     ``multiply_few`` writes the sums of so many rows and a panel; it may use a piece of memory.
-    Meanwhile it asks for weights that come later: where all rows are done at once, for those that
-    follow, else for a part of the next panel, so that memory is read while any rows are multiplied.
+    Meanwhile it asks for weights that come later: where all rows are done at once, for those
+    ``distance`` bytes on (a processor fetches by itself at most to the end of a page, and is late
+    at the begin of each), else for a part of the next panel, so that memory is read while any rows
+    are multiplied.
     """
     step, places, room = unit_bytes(kind), make_places(kind, form), most * PANEL
 
@@ -71,7 +70,7 @@ def panel_loop(kind: str, form: str, multiply_few: Any, most: int = 4, terms: in
     def loop(
         part: int, until: int, parts: int, x: Pointer, x_row: int, row_bytes: int, w: Pointer,
         zeros: int, heads: int, zero: float, bias: Pointer, y: Pointer, rows: int, depth: int,
-        columns: int, block: int,
+        columns: int, block: int, distance: int,
     ) -> None:  # fmt: skip
         sums, padded = stack_words(room), stack_words(64)
         rows *= terms
@@ -87,7 +86,7 @@ def panel_loop(kind: str, form: str, multiply_few: Any, most: int = 4, terms: in
                 several = 4 if left >= 4 else (2 if left >= 2 else 1)
                 if left >= most:
                     several = most
-                ahead, ahead_step, ahead_gap = source + AHEAD, step, head
+                ahead, ahead_step, ahead_gap = source + distance, step, head
                 if several < rows:
                     ahead = source + panel_bytes + panel_bytes * row // rows
                     ahead_step, ahead_gap = step * several // rows, head * several // rows
@@ -113,7 +112,8 @@ def packed_product(kind: str, form: str = "f32", every: int = 1) -> Callable[...
     weights (depth, columns), plus a bias for each column (0: none). Weights of whole numbers are
     streams (`weight_streams`) with scales of ``form`` (f32 or f16) for each ``block`` of rows where
     ``heads`` is not 0, else for all, and with zeros where ``zeros`` is not 0, else the zero is
-    ``zero``. Panels are split into parts. ``every`` is that of `packed_rows`.
+    ``zero``. Panels are split into parts. ``every`` is that of `packed_rows`, ``distance`` of
+    `panel_loop`.
     """
     each, step, head_at = rows_of_unit(kind), unit_bytes(kind), make_head_at(form)
 
@@ -197,10 +197,11 @@ def packed_product(kind: str, form: str = "f32", every: int = 1) -> Callable[...
         x_row: int,
         block: int,
         zero: float,
+        distance: int,
     ) -> int:
         loop(
             part, until, parts, x, x_row, x_row * 4, w, zeros, heads, zero, bias, y, rows, depth,
-            columns, block,
+            columns, block, distance,
         )  # fmt: skip
         return 0
 

@@ -9,11 +9,12 @@ from numba import njit
 from ..fields import Epilogue
 from ..registry import Pointer
 from ..simd import call_kernel, load_i64, store_i64
+from ..target import LANES
 from .sum_stores import FIRST
 from .tile import TILE
 
-ROWS_AHEAD = 2
-"""Tiles whose time covers that of a line from memory, of any depth: 16 products take 60 ns."""
+_MOST_AHEAD = 8
+"""Tiles whose rows are asked for before they are read, at most."""
 EPILOGUE_WORDS = 128
 """Room for the record of a pointwise kernel that is moved to a block."""
 
@@ -27,12 +28,12 @@ def _steps(words: Pointer) -> int:
 @njit
 def run_tiles(
     tiles: Pointer, words: Pointer, a: Pointer, c: Pointer, residual: Pointer, width: int,
-    rows: int, mr: int, itemsize: int, fetches_rows: bool,
+    rows: int, mr: int, itemsize: int, tiles_ahead: int,
 ) -> None:  # fmt: skip
     """Run the tiles of rows, each split nearly evenly; ``words`` holds all other arguments.
 
-    Tiles prefetch what ``words`` say or, if it ``fetches_rows``, what tiles after them read of
-    ``a``: they read as many streams as they have rows, which a processor does not follow.
+    Tiles prefetch what ``words`` say or, unless that is 0, what ``tiles_ahead`` of them later read
+    of ``a``: they read as many streams as they have rows, which a processor does not follow.
     """
     pieces = (width + mr - 1) // mr
     size = width // pieces
@@ -49,8 +50,8 @@ def run_tiles(
         store_i64(words, TILE.height, pixels)
         tile_bytes = pixels * load_i64(words, TILE.lda) * itemsize
         steps = _steps(words)
-        if fetches_rows:
-            store_i64(words, TILE.ahead, a + ROWS_AHEAD * tile_bytes)
+        if tiles_ahead > 0:
+            store_i64(words, TILE.ahead, a + tiles_ahead * tile_bytes)
             store_i64(words, TILE.ahead_step, (tile_bytes + steps - 1) // steps)
             store_i64(words, TILE.row_ahead, load_i64(words, TILE.row_a) * itemsize)
         else:
@@ -69,20 +70,24 @@ def run_panel(
     tiles: Pointer, words: Pointer, panel: int, packed: Pointer, a: Pointer, c: Pointer,
     residual: Pointer, width: int, rows: int, last_width: int, mr: int, segments0: int, length: int,
     block0: int, block_length: int, begins: bool, ends: int, itemsize: int, panel_bytes: int,
-    is_first: bool,
+    latency: int,
 ) -> None:  # fmt: skip
     """Run a reduction of one panel, a block that stays in cache at a time.
 
     ``rows`` rows of ``width`` pixels, then one of ``last_width`` (0: none). ``words`` holds the
     strides, the number of inner segments, bias and activation. Unless it ``begins`` them, sums
-    are added to what ``c`` holds. Tiles prefetch weights of the next block, or rows if the panel
-    ``is_first`` to read them. ``ends`` are the tile's flags of its last block: 0 where sums
-    go on, and the activation is not applied yet.
+    are added to what ``c`` holds. Tiles prefetch weights of the next block or, if there is a
+    ``latency`` (multiply-adds of vectors), rows that the panel is the first to read. ``ends`` are
+    the tile's flags of its last block: 0 where sums go on, and the activation is not applied yet.
     """
     segments1, step = load_i64(words, TILE.s1), load_i64(words, TILE.sa0)
     row_tiles = (width + mr - 1) // mr
     all_rows = rows + (1 if last_width > 0 else 0)
-    fetches_rows = is_first and block0 >= segments0 and 0 < length <= block_length
+    tiles_ahead = 0
+    if latency > 0 and block0 >= segments0 and 0 < length <= block_length:
+        vectors = (panel * itemsize + LANES * 4 - 1) // (LANES * 4)
+        each = segments0 * segments1 * length * vectors * mr
+        tiles_ahead = min(1 + (latency + each - 1) // each, _MOST_AHEAD)
     s0, k0 = 0, 0
     while s0 < segments0:
         s_count, k_count = min(block0, segments0 - s0), min(block_length, length - k0)
@@ -103,13 +108,13 @@ def run_panel(
         start = a + (s0 * step + k0) * itemsize
         if rows > 0:
             run_tiles(tiles, words, start, c, residual, width, rows, mr, itemsize,
-                      fetches_rows)  # fmt: skip
+                      tiles_ahead)  # fmt: skip
         if last_width > 0:
             start += rows * load_i64(words, TILE.row_a) * itemsize
             last_c = c + rows * load_i64(words, TILE.row_c) * itemsize
             last_r = residual + rows * load_i64(words, TILE.row_r) * itemsize
             run_tiles(tiles, words, start, last_c, last_r, last_width, 1, mr, itemsize,
-                      fetches_rows)  # fmt: skip
+                      tiles_ahead)  # fmt: skip
         k0 += k_count
         if k0 == length:
             s0, k0 = s0 + s_count, 0

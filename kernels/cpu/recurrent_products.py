@@ -111,7 +111,7 @@ def run_rows(
     store_i64(words, TILE.b, b)
     store_i64(words, TILE.length, length)
     store_i64(words, TILE.flags, flags)
-    run_tiles(tiles, words, a, c, 0, rows, 1, mr, itemsize, False)
+    run_tiles(tiles, words, a, c, 0, rows, 1, mr, itemsize, 0)
 
 
 def product_with_panels(nv: int, kind: str) -> Any:

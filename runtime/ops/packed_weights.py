@@ -31,6 +31,7 @@ from ...kernels.cpu.packed_weights import (
 from ...kernels.cpu.term_rates import term_costs
 from ...kernels.cpu.weight_streams import pack_stream
 from ...kernels.cpu.widened_product import widened_product, workspace_bytes
+from ...kernels.machine_costs import machine_costs
 from ..emission import Emission
 from ..graph import Info, Node
 from ..symbolic import Dim, product, reaches
@@ -313,10 +314,12 @@ def emit_packed(
         "rows": rows, "depth": depth, "columns": columns, "block": b.block,
     }  # fmt: skip
     flops = 2 * product(y.shape) * depth
+    distance = machine_costs().streams.bytes_ahead()
 
     def small() -> None:
         kernel = packed_product(b.kind, b.form, lines_of_request())
-        emit.step(kernel, outputs=[y], flops=flops, x=a, x_row=row_stride, **fields)
+        emit.step(kernel, outputs=[y], flops=flops, x=a, x_row=row_stride,
+                  distance=distance, **fields)  # fmt: skip
 
     def widened() -> None:
         size = workspace_bytes(depth)
@@ -329,7 +332,7 @@ def emit_packed(
     if b.terms:
         words = rows_as_bytes(emit, a, row_stride, b.block, b.terms, has_sums)
         kernel = byte_product(b.kind, b.form, lines_of_request(), b.terms)
-        emit.step(kernel, outputs=[y], flops=flops, x=words, **fields)
+        emit.step(kernel, outputs=[y], flops=flops, x=words, distance=distance, **fields)
     elif not is_whole(b.kind) or (isinstance(rows, int) and rows < WIDENED_ROWS):
         small()
     elif isinstance(rows, int):

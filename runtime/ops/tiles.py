@@ -116,9 +116,10 @@ def tile_fields(
     make = amx_table if by_amx else tile_table
     table = make(nv, rows, kind, ending)
     tail_table = table if tail == nv else make(tail, rows, kind, ending)
-    panel_bytes = packing.panel_bytes(mr, nv)
+    latency = round(machine_costs().streams.latency)
     return {
-        "mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table, "panel_bytes": panel_bytes,
+        "mr": mr, "nv": nv, "tiles": table, "tail_tiles": tail_table,
+        "panel_bytes": packing.panel_bytes(mr, nv), "latency": latency,
     }  # fmt: skip
 
 

@@ -147,7 +147,7 @@ def test_multiplies_bytes(
             byte_product(kind, form, 1, terms), threads, x=rounded,
             w=pack_stream(words, scales, zeros if has_zeros else None, size, kind),
             zeros=int(has_zeros), heads=int(count > 1), bias=0 if bias is None else bias, y=room,
-            rows=rows, depth=depth, columns=columns, block=size, zero=most // 2,
+            rows=rows, depth=depth, columns=columns, block=size, distance=4096, zero=most // 2,
         )  # fmt: skip
         assert code == 0
         numbers, steps, _ = parts(rounded, size)

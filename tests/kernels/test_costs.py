@@ -156,7 +156,7 @@ def test_rows_that_share_lines_of_the_cache_are_few():
 
 
 def test_a_byte_costs_what_its_level_does():
-    streams = StreamCosts(1.0, 2.0, 3.0)
+    streams = StreamCosts(1.0, 2.0, 3.0, 1.0)
     found = target()
     assert streams.of(found.l2 // 2) == streams.of(0) == 1.0
     assert streams.of(found.l2) == streams.of(found.l3 // 2) == 2.0
@@ -190,3 +190,11 @@ def test_blocks_of_weights_are_those_of_the_cache_that_is_worth_it():
         costs = COSTS._replace(tile=COSTS.tile._replace(row=row), reload=reload)
         with costs_given(costs):
             assert (packing.panel_bytes(4, 2) <= target().l1 // 2) is of_first
+
+
+def test_requests_are_as_far_ahead_as_memory_is_away() -> None:
+    streams = FAMILIES[0].costs.streams
+    assert streams.bytes_ahead() == 4096
+    assert streams._replace(latency=4 * streams.latency).bytes_ahead() == 16384
+    assert streams._replace(latency=0.0).bytes_ahead() == 1024
+    assert streams._replace(memory=0.0).bytes_ahead() == 16384

@@ -40,6 +40,6 @@ def test_requests_do_not_change_sums(rng, every):
     weights = rng.standard_normal((37, PANEL)).astype(np.float32)
     bits = round_to_bfloat16(weights)
     sums = np.zeros(PANEL, np.float32)
-    assert fetch_forms.stream(every)(x=x, w=bits, c=sums, units=37) == 0
+    assert fetch_forms.stream(every)(x=x, w=bits, c=sums, units=37, distance=4096) == 0
     wanted = x.astype(np.float64) @ (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
     np.testing.assert_allclose(sums, wanted, rtol=1e-5, atol=1e-5)

@@ -105,7 +105,8 @@ def test_multiplies_small_weights(
         values = {"zeros": 0, "heads": 0, "zero": 0.0} | fields
         code = run(
             packed_product(kind, form), threads, x=x, bias=bias if with_bias else 0, y=room,
-            rows=rows, depth=depth, columns=columns, x_row=depth + 3, **values,
+            rows=rows, depth=depth, columns=columns, x_row=depth + 3, distance=4096,
+            **values,
         )  # fmt: skip
         assert code == 0
         wanted = x.astype(np.float64) @ weights + (bias if with_bias else 0)

@@ -12,7 +12,14 @@ from sardonyx.kernels.amx_permission import has_amx
 from sardonyx.kernels.cost_tables import FAMILIES
 from sardonyx.kernels.target import target
 from sardonyx.runtime.choices import Form
-from sardonyx.tools import cost_fit, cost_trials, sharing_trials, tile_unit_trials, vector_trials
+from sardonyx.tools import (
+    cost_fit,
+    cost_trials,
+    latency_trial,
+    sharing_trials,
+    tile_unit_trials,
+    vector_trials,
+)
 from sardonyx.tools.cost_fit import Disturbed, Measured
 from sardonyx.tools.cost_trials import LayerTrial, TrialLayer
 from sardonyx.tools.least_squares import nonnegative_least_squares
@@ -139,8 +146,14 @@ def test_a_measurement_is_a_line(of_this_machine):
 def test_streams_are_those_of_each_level():
     """With 16 multiply-adds in a nanosecond a byte at 4 of them in one costs 4."""
     gbps = (*(8.0 if size <= target().l2 else 4.0 for size in SIZES[:-1]), 2.0)
-    found = cost_fit._streams(Roofline("test", 1, 512.0, gbps), 16.0)
-    assert found == (2.0, 4.0, 8.0)
+    found = cost_fit._streams(Roofline("test", 1, 512.0, gbps), 16.0, 100.0)
+    assert found == (2.0, 4.0, 8.0, 1600.0)
+
+
+def test_a_line_of_memory_takes_longer_than_one_of_a_cache(monkeypatch):
+    away = latency_trial.latency_ns()
+    monkeypatch.setattr(latency_trial, "_BYTES", 1 << 14)
+    assert 0.3 < latency_trial.latency_ns() < away < 1e4
 
 
 def test_a_step_takes_some_time():
