@@ -47,7 +47,7 @@ def integers_pay(
         faster = gain(window, size, filters[1], out_channels, groups, strides)
         if not has_amx():
             own = gain(window, size, -(-filters[1] // _WORD), out_channels, groups, strides, "u8")
-    return integer_speed() * own * _PASSES >= faster
+    return bool(integer_speed() * own * _PASSES >= faster)
 
 
 def two_bytes_pay() -> bool:

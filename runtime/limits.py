@@ -96,10 +96,11 @@ class Limits:
             return bool(least == 0)
         negative = (sizes < 0).any(1)
         wrong = negative | (counts > _MOST_ELEMENTS)
-        row = int(np.flatnonzero(wrong)[0])
+        labels = {row: self._label(tensors[row]) for row in np.flatnonzero(wrong).tolist()}
+        node = next(iter(labels.values()))
+        # Steps of a node write its result last; others are wrong since it is.
+        row = max(row for row, label in labels.items() if label == node)
         index = int(tensors[row])
-        writer = next((step for step in self._program.steps if index in step.outputs), None)
-        node = "" if writer is None else f"{writer.label}: "
         reason = f"more than {_MOST_ELEMENTS:.0f} elements"
         if negative[row]:
             is_early = (sizes[row] == UNKNOWN).any()
@@ -108,6 +109,11 @@ class Limits:
             f"{node}the shape {self._shape(values, index)} of "
             f"{self._program.tensors[index].name!r} has {reason}; {self._inputs(values)}"
         )
+
+    def _label(self, index: int) -> str:
+        """Begin of a message with what the step that writes a tensor says of itself, if any."""
+        writer = next((step for step in self._program.steps if index in step.outputs), None)
+        return "" if writer is None else f"{writer.label}: "
 
     def _refuse(self, values: np.ndarray, slots: np.ndarray, what: str) -> None:
         """Refuse sizes in slots, by the step that writes a tensor of such a size, or needs one."""

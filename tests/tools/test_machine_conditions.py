@@ -32,15 +32,15 @@ x = np.load(sys.argv[1] + ".npy")
 y, = sardonyx.Session(sys.argv[1], threads=2).run(None, {"x": x})
 np.save(sys.argv[2], y)
 costs = measured_costs()
-print(target().cpu, target().l1, target().l2, costs and costs.fetch)
+print(target().cpu, target().l1, target().l2, costs and costs.step)
 """
 _MACHINE = """
 import sys
 from sardonyx.kernels.machine_costs import machine_costs
 from sardonyx.tools import cli, cost_fit
-fetch = float(sys.argv[1])
+step = float(sys.argv[1])
 cost_fit._measure = lambda progress: cost_fit.Measured(
-    machine_costs()._replace(fetch=fetch), [cost_fit.Fit("tiles", 1, 0.01, 0.02)], {}, {}, None)
+    machine_costs()._replace(step=step), [cost_fit.Fit("tiles", 1, 0.01, 0.02)], {}, {}, None)
 cli.main(["machine", "-t", "1", *sys.argv[2:]])
 """
 _HIDDEN = """
@@ -148,7 +148,7 @@ def test_a_processor_that_changes_under_the_same_cache(own_cache, model, other):
     """Each, and each width of vectors, has its own costs, kernels and programs."""
     kept = (
         "from sardonyx.kernels import machine_costs as m\n"
-        "m.keep(m.machine_costs()._replace(fetch=7.0))\n"
+        "m.keep(m.machine_costs()._replace(step=7.0))\n"
     )
     here = {"NUMBA_CPU_NAME": "", "NUMBA_CPU_FEATURES": ""}
     here = {name: os.environ.get(name, "") for name in here if os.environ.get(name)}
