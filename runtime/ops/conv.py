@@ -16,7 +16,7 @@ from .half_images import filters_of_pixels, pixels_of_planes, takes_planes
 from .pointwise import emit_pointwise
 from .registry import Operator, register
 from .weights import conv_weights, kernel_sizes
-from .wide_pixels import WidePixels
+from .wide_pixels import SINGLE, WidePixels
 from .windows import Window, height_width
 from .winograd_costs import gain
 
@@ -93,7 +93,7 @@ def _wide_pixels(emit: Emission, node: Node, window: Window) -> WidePixels | Non
     if window.dilations == (1, 1):
         size = 1, height, width
         faster = gain(window.kernel, size, channels, filters, 1, window.strides)
-    return WidePixels.best(filters, channels, window, result.dims[-1], 1, faster)
+    return WidePixels.best(filters, channels, window, result.dims[-1], SINGLE, faster)
 
 
 def _is_beyond(node: Node, groups: int, epilogue: Epilogue, wide: WidePixels | None) -> bool:

@@ -42,7 +42,7 @@ from .integers import (
 from .pad import emit_padded
 from .pointwise import emit_expression
 from .registry import Operator, register
-from .wide_pixels import WidePixels
+from .wide_pixels import PAIR, QUAD, WidePixels
 from .windows import Window
 from .winograd import form_of
 
@@ -106,22 +106,26 @@ def _emit_conv_sums(
     own, total, pad = node.required(image[0]), None, None
     window, wide = Window.of(node, node.required(filters[0]).dims[2:]), None
     found = quads.weight_words(weights, 1, own.dtype)
-    if found is not None and beyond is None and groups == 1:
-        wide = WidePixels.of(weights, window, y, epilogue or Epilogue())
-    if wide is not None:
-        found = quads.weight_words(wide.filters(weights), 1, own.dtype)
+    by_tile = None
     if found is None and beyond is None:
-        found = _tile_words(emit, node, x, y, weights, window)
+        by_tile = _tile_words(emit, node, x, y, weights, window)
+    if beyond is None and by_tile is None and groups == 1:
+        word = PAIR if found is None else QUAD
+        wide = WidePixels.of(weights, window, y, epilogue or Epilogue(), word)
+    sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
+    if wide is not None:
+        weights = wide.filters(weights)
+        found = found and quads.weight_words(weights, 1, own.dtype)
+    found = found or by_tile
     words, kind = found or (paired(weights, 1), "i16")
+    if wide is not None:
+        x, channels = wide.image(emit, x, zero), wide.read * channels
     if found is None:
         if bias is not None and node.input(bias) is not None:
             total = emit.ordered(emit.tensor(node.values[bias]))
         x = pixel_pairs(emit, x, zero, groups, channels)
     else:
-        sums = weights.sum(axis=(1, 2, 3, 4), dtype=np.int32)
         total, pad = quads.zero_terms(emit, node, own, image[1], sums, kind, bias)
-        if wide is not None:
-            x, channels = wide.image(emit, x, zero), wide.read * channels
         x = quads.pixel_quads(emit, x, groups, channels, kind)
     if pad is not None:
         x, window = _with_slices_around(emit, x, window, pad)

@@ -25,12 +25,16 @@ from .forms import emit_convolution
 from .pad import emit_padded
 from .windows import Along, Window
 
-_WORD = 4
-"""Channels of bytes in a word; one of float32 is a word."""
+QUAD, PAIR, SINGLE = 4, 2, 1
+"""Channels in a word: of bytes, of integers of 16 bits, and of float32."""
 _LEAST_GAIN = 1.3
 """How many times fewer products are worth another pass over the result, or over the image."""
 _MOST_COLUMNS = 4 * LANES
-_JOINED = {_WORD: (1, 2, 4, 8, 16), 1: (1, 2, 3, 4, 5, 6, 8, 10, 12, 16)}
+_JOINED = {
+    QUAD: (1, 2, 4, 8, 16),
+    PAIR: (1, 2, 4, 8, 16),
+    SINGLE: (1, 2, 3, 4, 5, 6, 8, 10, 12, 16),
+}
 """Neighbours that may be one pixel, by channels of a word."""
 
 
@@ -57,14 +61,14 @@ class WidePixels:
 
     @classmethod
     def of(
-        cls, weights: np.ndarray, window: Window, y: Tensor, epilogue: Epilogue
+        cls, weights: np.ndarray, window: Window, y: Tensor, epilogue: Epilogue, word: int = QUAD
     ) -> WidePixels | None:
         """Return those of a convolution with an epilogue; None where there should be none."""
         result = y if epilogue.result is None else epilogue.result
         if epilogue.nodes or epilogue.expression or len(result.shape) > 4:
             return None
         filters, channels = weights.shape[:2]
-        found = cls.best(filters, channels, window, result.shape[-1])
+        found = cls.best(filters, channels, window, result.shape[-1], word)
         # Other bytes lie as the result does, which then has no room behind its rows.
         has_others = epilogue.other is not None
         return None if found is None or (has_others and not found.fills(result)) else found
@@ -77,7 +81,7 @@ class WidePixels:
 
     @classmethod
     def best(
-        cls, filters: int, channels: int, window: Window, out_width: Dim, word: int = _WORD,
+        cls, filters: int, channels: int, window: Window, out_width: Dim, word: int = QUAD,
         gain: float = 1.0,
     ) -> WidePixels | None:  # fmt: skip
         """Return those with the least products; None where plain ones have about as few.
