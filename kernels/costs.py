@@ -148,9 +148,10 @@ class StreamCosts(NamedTuple):
     def bytes_ahead(self) -> int:
         """Return how many bytes of a stream are under way from memory at a time: a power of two.
 
-        So far ahead of its use a line has to be asked for, to be there in time.
+        So far ahead of its use a line has to be asked for, to be there in time: in twice the
+        latency, since a line takes longer while memory is busy.
         """
-        under_way = self.latency / max(self.memory, 1e-9)
+        under_way = 2 * self.latency / max(self.memory, 1e-9)
         return 1 << min(max(round(math.log2(max(under_way, 1.0))), 10), 14)
 
 

@@ -75,6 +75,10 @@ class Choices:
         """Tell whether the cost model decides about a node."""
         return name not in self._requests
 
+    def is_asked(self, name: str, algorithm: str) -> bool:
+        """Tell whether a form of an algorithm is requested for a node."""
+        return self._requests.get(name, "").partition(" ")[0] == algorithm
+
     def check(self) -> None:
         """Refuse requests that no node could fulfil, or say so of suggestions.
 

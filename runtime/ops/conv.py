@@ -87,6 +87,8 @@ def _wide_pixels(emit: Emission, node: Node, window: Window) -> WidePixels | Non
     is_plain = result.rank < 5 and result.dtype == "float32" and node.attribute("group", 1) == 1
     if not is_plain or not weights.is_constant or emit.options["precision"] == "strict":
         return None
+    if emit.choices.is_asked(node.name, "winograd"):
+        return None
     filters, channels = weights.array().shape[:2]
     height, width = (size if isinstance(size, int) else _SIZE for size in height_width(result.dims))
     faster = 1.0

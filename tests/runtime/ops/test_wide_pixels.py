@@ -138,6 +138,19 @@ def test_floats_agree_with_float64_at_given_and_at_open_sizes(case: Any, followi
         np.testing.assert_allclose(y, want, rtol=1e-4, atol=1e-4 * np.abs(want).max())
 
 
+def test_winograds_form_is_of_plain_pixels() -> None:
+    conv = helper.make_node("Conv", ["x", "w"], ["y"], name="few", pads=[1] * 4)
+    rng = np.random.default_rng(7)
+    x = rng.standard_normal((1, 8, 8, 8)).astype(np.float32)
+    weights = {"w": rng.standard_normal((2, 8, 3, 3)).astype(np.float32)}
+    model = build([conv], [{"x": x}], weights)
+    results = [
+        Session(model, threads=1, choices=choices).run(None, {"x": x})[0]
+        for choices in ({}, {"few": "winograd 2x2"})
+    ]
+    np.testing.assert_allclose(*results, rtol=1e-3, atol=1e-3)
+
+
 def test_strict_sums_have_no_products_with_zeros() -> None:
     """A number that is none stays within its window."""
     conv = helper.make_node("Conv", ["x", "w"], ["y"], pads=[0, 4, 0, 4])
