@@ -63,6 +63,7 @@ class Assembler:
         self._flows = Flows()
         self._weights: list[np.ndarray] = []
         self._weight_bytes = 0
+        self._stored: dict[Buffer, tuple[int, int]] = {}  # byte offset, and place in the list
         self._numbers: dict[Tensor, int] = {}
         self._specs: list[TensorSpec] = []
         self._kernels: dict[KernelRef, int] = {}
@@ -99,8 +100,20 @@ class Assembler:
         """Keep a dense array with the weights; returns its buffer and byte offset."""
         first = self._weight_bytes
         self._weight_bytes += _aligned(values.nbytes)
+        buffer = self.buffer(WEIGHTS, values.nbytes)
+        self._stored[buffer] = first, len(self._weights)
         self._weights.append(values)
-        return self.buffer(WEIGHTS, values.nbytes), first
+        return buffer, first
+
+    def stored(self, tensor: Tensor) -> np.ndarray | None:
+        """Return the elements of a tensor whose array is stored, which may be a view of it."""
+        places: Any = (tensor.offset, *tensor.shape, *tensor.strides)
+        if tensor.buffer not in self._stored or not all(isinstance(place, int) for place in places):
+            return None
+        first, index = self._stored[tensor.buffer]
+        strides = [stride * tensor.itemsize for stride in places[1 + len(tensor.shape) :]]
+        offset, shape = places[0] - first, places[1 : 1 + len(tensor.shape)]
+        return np.ndarray(shape, tensor.dtype, self._weights[index], offset, strides)
 
     def number(self, tensor: Tensor) -> int:
         """Return the number by which ports, steps and host steps name a tensor."""

@@ -283,10 +283,17 @@ class Emission(Steps):
         return tensor
 
     def ordered(self, tensor: Tensor, order: Sequence[int] | None = None) -> Tensor:
-        """Return the tensor dense in memory order ``order``, copied once if it is not."""
+        """Return the tensor dense in memory order ``order``, copied once if it is not.
+
+        A run does not copy what is stored with the weights: it is stored in that order, too.
+        """
         strides = contiguous_strides(tensor.shape, order)
         if same_strides(tensor.shape, tensor.strides, strides):
             return tensor.view(tensor.shape, strides)
+        stored = self.program.stored(tensor)
+        if stored is not None:
+            dense = self.constant(stored if order is None else stored.transpose(order))
+            return dense.view(tensor.shape, strides, name=tensor.name)
 
         def reorder() -> Tensor:
             dense = self.new(tensor.shape, tensor.dtype, order, tensor.name)

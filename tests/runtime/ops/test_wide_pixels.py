@@ -191,3 +191,19 @@ def test_a_layer_of_one_channel_takes_a_convolution_of_more() -> None:
     session = Session(_model(node, drawn["x"], list(case[0]), drawn, "int32"), threads=1)
     shapes = [step.shapes[0] for step in session.profile({"x": drawn["x"]}, runs=1).steps]
     assert any(shape[1] >= 8 for shape in shapes)
+
+
+def test_a_run_does_not_repeat_a_bias_for_joined_pixels() -> None:
+    rng = np.random.default_rng(4)
+    x = rng.standard_normal((1, 32, 8, 24)).astype(np.float32)
+    weights = {
+        "w": rng.standard_normal((3, 32, 9, 9)).astype(np.float32),
+        "b": rng.standard_normal(3).astype(np.float32),
+    }
+    conv = helper.make_node("Conv", ["x", "w", "b"], ["y"], pads=[4] * 4)
+    session = Session(build([conv], [{"x": x}], weights), threads=1)
+    steps = session.profile({"x": x}, runs=1).steps
+    assert [step.op_type for step in steps if len(step.shapes[0]) < 4] == []
+    sums = sliding_window_view(np.pad(x[0], [(0, 0), (4, 4), (4, 4)]), (9, 9), axis=(1, 2))
+    expected = np.einsum("chwij,mcij->mhw", sums, weights["w"]) + weights["b"].reshape(3, 1, 1)
+    np.testing.assert_allclose(session.run(None, {"x": x})[0][0], expected, rtol=1e-4, atol=1e-3)

@@ -13,8 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from sardonyx import InvalidArgument, Session
 from sardonyx.kernels.amx_permission import has_amx
+from sardonyx.kernels.cost_tables import FAMILIES
+from sardonyx.kernels.machine_costs import costs_given
 from sardonyx.reference import OPERATORS
-from sardonyx.runtime.ops import quads
+from sardonyx.runtime.ops import quads, winograd_costs
 from sardonyx.runtime.ops.winograd_costs import choose, gain
 
 from .test_residuals import grids, model
@@ -29,9 +31,15 @@ _NAMES = ["x", "x_scale", "x_zero", "w", "w_scale", "w_zero", "y_scale", "y_zero
 
 @pytest.fixture(autouse=True, params=[True, False], ids=["quads", "pairs"])
 def words(request: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[bool]:
-    """Let the direct form multiply words of four bytes, or pairs of int16."""
+    """Let the direct form multiply words of four bytes, or pairs of int16.
+
+    Costs are those of one processor, whatever was measured on this one.
+    """
     monkeypatch.setattr(quads, "words_pay", lambda: request.param)
-    yield request.param
+    monkeypatch.setattr(winograd_costs, "vector_integer_speed", lambda: 4.0)
+    monkeypatch.setattr(winograd_costs, "pair_speed", lambda: 2.0)
+    with costs_given(FAMILIES[0].costs):
+        yield request.param
 
 
 def drawn(shape: Any, filters: int, groups: int, dtype: str, weights: str) -> dict[str, Any]:
