@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ctypes
-import weakref
+import sys
 
 import numpy as np
 
@@ -27,12 +27,12 @@ class Blocks:
     """
 
     def __init__(self, count: int) -> None:
-        words = np.zeros((count, BLOCK_COLUMNS), np.int64)
-        self.addresses = address_of(words) + words.strides[0] * np.arange(count)
-        # At the end of the process a run in another thread may still write.
-        weakref.finalize(self, _give_back, words).atexit = False
+        self._words = np.zeros((count, BLOCK_COLUMNS), np.int64)
+        self.addresses = address_of(self._words) + self._words.strides[0] * np.arange(count)
 
-
-def _give_back(words: np.ndarray) -> None:
-    for address in words[:, BLOCK_ADDRESS].tolist():
-        _free(ctypes.c_void_p(address))
+    # Not weakref.finalize: Python 3.11 walks those at its end while other threads may add some.
+    def __del__(self) -> None:
+        if sys.is_finalizing():  # a run in another thread may still write
+            return
+        for address in self._words[:, BLOCK_ADDRESS].tolist():
+            _free(ctypes.c_void_p(address))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -110,19 +111,21 @@ def _serve(work: Callable[..., int], words: np.ndarray, thread: int, threads: in
 
 
 _idle: dict[int, list[Team]] = {}
-_users: dict[int, weakref.WeakSet[object]] = {}
+_users: dict[int, set[weakref.ref[object]]] = {}
 """Engines that live, by the size of their teams."""
 
 
 def enroll(engine: object, threads: int) -> None:
     """Let idle teams of a size end when no engine lives any more that uses them."""
-    _users.setdefault(threads, weakref.WeakSet()).add(engine)
-    weakref.finalize(engine, _leave, threads).atexit = False
+    users = _users.setdefault(threads, set())
 
+    # Not weakref.finalize: Python 3.11 walks those at its end while other threads may add some.
+    def leave(reference: weakref.ref[object]) -> None:
+        users.discard(reference)
+        if not users and not sys.is_finalizing():
+            stop_idle(threads)
 
-def _leave(threads: int) -> None:
-    if not list(_users[threads]):
-        stop_idle(threads)
+    users.add(weakref.ref(engine, leave))
 
 
 def stop_idle(threads: int) -> None:

@@ -16,8 +16,8 @@ os.environ["COLUMNS"] = "160"
 for _name in ("LINES", "FORCE_COLOR", "TTY_COMPATIBLE"):
     os.environ.pop(_name, None)
 
-# Forms of steps are chosen by what `sardonyx machine` measured, which tests must not depend on: their
-# cache is apart from the user's.
+# Forms of steps are chosen by what `sardonyx machine` measured, which tests must not depend on:
+# their cache is apart from the user's.
 os.environ.setdefault("SARDONYX_CACHE", str(Path(__file__).parents[1] / "build" / "cache"))
 
 # What JAX and TensorFlow compile runs once or twice.
