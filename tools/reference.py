@@ -129,6 +129,26 @@ def open_session(
             raise UnsupportedModel(f"onnxruntime refuses the model: {error}") from error
 
 
+def with_wide_indices(model: ir.Model) -> ir.Model:
+    """Let nodes that look bytes up in a table read them as int32, which ONNX demands of `Gather`.
+
+    The runtime's own last passes write bytes as indices; the model is changed, and returned.
+    """
+    import onnx_ir as ir
+
+    for node in list(model.graph.all_nodes()):
+        index = node.inputs[1] if node.op_type == "Gather" else None
+        if index is None or index.dtype not in (ir.DataType.UINT8, ir.DataType.INT8):
+            continue
+        assert node.graph is not None
+        result = node.outputs[0].name
+        wide = ir.node("Cast", [index], {"to": ir.DataType.INT32}, name=f"{result}.wide")
+        wide.outputs[0].name = f"{result}.indices"
+        node.graph.insert_before(node, wide)
+        node.replace_input_with(1, wide.outputs[0])
+    return model
+
+
 def run(session: ort.InferenceSession, names: list[str] | None, feeds: Feeds) -> list[Any]:
     """Run a session of onnxruntime; its errors become ours.
 

@@ -12,6 +12,7 @@ import sardonyx
 from onnx import TensorProto, helper, numpy_helper
 from rich.console import Console
 from sardonyx.tools.integer_report import integer_rows, print_integers
+from sardonyx.tools.profile import profile
 
 F32 = np.float32
 
@@ -145,3 +146,16 @@ def test_the_command(call, tmp_path):
     found = call("profile", tmp_path / "q.onnx", "--no-reference", "--runs", 1)
     assert found.exit_code == 0, found.stderr
     assert "1 of 1 nodes on quantized tensors compute with integers" in found.stdout
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_onnxruntime_times_bytes_that_are_looked_up(dtype):
+    graph = Graph()
+    x = graph.rounded("x", dtype)
+    tanh = graph.op("Tanh", graph.op("Mul", x, F32(0.8)))
+    y = graph.rounded(graph.op("Mul", x, graph.op("Add", tanh, F32(1)), name="gelu"), dtype)
+    feeds = {"x": graph.rng.standard_normal((1, 4, 6, 6)).astype(F32)}
+    with sardonyx.Session(sardonyx.load(graph.session(y)), threads=1) as session:
+        result = profile(session, feeds, runs=2)
+    assert result.notes == []
+    assert any(row.reference_ns for row in result.steps)

@@ -89,7 +89,7 @@ def test_what_onnxruntime_refuses_of_the_optimizer_is_measured_as_the_file(
     result = profile(session, chain_feeds, runs=2, path=str(path))
     assert result.reference_total_ns > 0
     assert all(row.reference_ns is None for row in result.steps)
-    assert "not implemented" in result.notes[0] and "file itself" in result.notes[1]
+    assert ["not implemented" in note for note in result.notes] == [True]
     assert profile(session, chain_feeds, runs=2).reference_total_ns is None
 
 
