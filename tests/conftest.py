@@ -3,6 +3,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,6 +32,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 gc.disable()  # until all tests are collected
+
+
+def pytest_sessionstart() -> None:
+    """Let it be said before all tests, to nobody, that costs of this processor are not measured."""
+    from sardonyx.kernels.machine_costs import machine_costs
+
+    with warnings.catch_warnings(action="ignore"):
+        machine_costs()
 
 
 def pytest_collection_finish() -> None:
@@ -76,7 +85,7 @@ def by_vectors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a cache of its own that begins with the kernels that have been compiled."""
+    """Give a cache of its own that begins with compiled kernels, and with what was measured."""
     from sardonyx.kernels.compiler import kernel_folder
 
     folder = tmp_path / "cache"
@@ -87,7 +96,9 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             own = folder / "kernels" / shared.path.name
             own.parent.mkdir(mode=0o700)
             shutil.copytree(shared.path, own, copy_function=_link)
-            shutil.copy2(shared.path.parents[1] / "secret", folder)
+            root = shared.path.parents[1]
+            shutil.copytree(root / "answers", folder / "answers", copy_function=_link)
+            shutil.copy2(root / "secret", folder)
     monkeypatch.setenv("SARDONYX_CACHE", str(folder))
     return folder
 
