@@ -15,6 +15,8 @@ from .elements import RANK, element, run_copier
 
 _NEAR = 8
 """Blocks along rows far apart, then the next rows: these lie in few sets of a cache, perhaps."""
+_LINE_BYTES = 64
+"""Of a line of memory: blocks that share one follow each other."""
 _MANY = 16
 """Blocks of a row from which one more is worth that all others begin where lines do."""
 
@@ -82,6 +84,7 @@ def _transposition(itemsize: int) -> Callable[..., None]:
     load, store = element(itemsize)
     size = shuffle.block_size(itemsize)
     block, line = shuffle.transpose_block(itemsize), size * itemsize
+    together = max(_LINE_BYTES // line, 1) * size
     interleave2, deinterleave2 = shuffle.interleave(itemsize, 2), shuffle.deinterleave(itemsize, 2)
     interleave3, deinterleave3 = shuffle.interleave(itemsize, 3), shuffle.deinterleave(itemsize, 3)
     interleave4, deinterleave4 = shuffle.interleave(itemsize, 4), shuffle.deinterleave(itemsize, 4)
@@ -140,14 +143,16 @@ def _transposition(itemsize: int) -> Callable[..., None]:
         i_first, j_first = ahead(source, s1, m), ahead(target, t0, n)
         if s1 >= t0:
             for i in range(i_first, m, _NEAR * size):
-                for j in range(j_first, n, size):
+                for j in range(j_first, n, together):
                     for k in range(i, min(i + _NEAR * size, m), size):
-                        move(target, source, m, n, t0, s1, k, j)
+                        for own in range(j, min(j + together, n), size):
+                            move(target, source, m, n, t0, s1, k, own)
             return
         for j in range(j_first, n, _NEAR * size):
-            for i in range(i_first, m, size):
+            for i in range(i_first, m, together):
                 for k in range(j, min(j + _NEAR * size, n), size):
-                    move(target, source, m, n, t0, s1, i, k)
+                    for own in range(i, min(i + together, m), size):
+                        move(target, source, m, n, t0, s1, own, k)
 
     @njit
     def plane(target: Pointer, source: Pointer, m: int, n: int, t0: int, s1: int) -> None:
