@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba.core import types
 
 from .target import LANES
-from .vectors import I8, I16, I32, I64, intrinsic
+from .vectors import I8, I16, I32, I64, f32x, intrinsic
 
 _ELEMENTS = {1: I8, 2: I16, 4: I32, 8: I64}
 _IN_LANE = 16  # bytes of a 128-bit lane, within which shuffles are cheapest
@@ -168,3 +168,17 @@ def deinterleave(itemsize: int, rows: int) -> Any:
         return [_gather(builder, vectors, wanted) for wanted in flat]
 
     return _memory_intrinsic(itemsize, LANES, rows, rows, move)
+
+
+@functools.cache
+def every_second(first: int) -> Any:
+    """``f(a, b)``: every second lane of two vectors of float32, from the lane ``first`` on."""
+
+    @intrinsic
+    def operation(typingctx, a, b):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            return _shuffle(builder, *args, range(first, 2 * LANES, 2))
+
+        return f32x(f32x, f32x), codegen
+
+    return operation

@@ -138,7 +138,9 @@ def convolve(
     row_cost = (rows + SHARES - 1) // SHARES * all_panels
     panel_cost = (all_panels + SHARES - 1) // SHARES * rows
     weights_dominate = steps * out_channels * groups > rows * out_width * channels * groups
-    if panel_cost < row_cost or (panel_cost == row_cost and weights_dominate):
+    # Panels of a pixel may share lines of memory, which threads then take from each other: they
+    # are parts where rows differ much, not where one of many rows is left over.
+    if panel_cost + panel_cost // 8 < row_cost or (panel_cost <= row_cost and weights_dominate):
         panel_first = all_panels * part // parts
         panel_last = all_panels * until // parts
     else:

@@ -13,6 +13,13 @@ from ..simd import load_i64, stack_words, store_i64
 from ..target import LANES
 from .elements import RANK, element, run_copier
 
+_NEAR = 8
+"""Blocks along rows far apart, then the next rows: these lie in few sets of a cache, perhaps."""
+_LINE_BYTES = 64
+"""Of a line of memory: blocks that share one follow each other."""
+_MANY = 16
+"""Blocks of a row from which one more is worth that all others begin where lines do."""
+
 
 @njit
 def _collapse(dims: Pointer, to: Pointer, source: Pointer) -> Any:
@@ -76,7 +83,8 @@ def _transposition(itemsize: int) -> Callable[..., None]:
     """Copy a plane of m x n elements, dense along m in the source and along n in the target."""
     load, store = element(itemsize)
     size = shuffle.block_size(itemsize)
-    block = shuffle.transpose_block(itemsize)
+    block, line = shuffle.transpose_block(itemsize), size * itemsize
+    together = max(_LINE_BYTES // line, 1) * size
     interleave2, deinterleave2 = shuffle.interleave(itemsize, 2), shuffle.deinterleave(itemsize, 2)
     interleave3, deinterleave3 = shuffle.interleave(itemsize, 3), shuffle.deinterleave(itemsize, 3)
     interleave4, deinterleave4 = shuffle.interleave(itemsize, 4), shuffle.deinterleave(itemsize, 4)
@@ -114,16 +122,42 @@ def _transposition(itemsize: int) -> Callable[..., None]:
         return n
 
     @njit
+    def ahead(address: Pointer, stride: int, count: int) -> int:
+        """Where the first block of rows begins: ahead of them, if others begin lines so."""
+        if stride * itemsize % line != 0 or count < _MANY * size:
+            return 0
+        return -(address % line) // itemsize
+
+    @njit
+    def move(
+        target: Pointer, source: Pointer, m: int, n: int, t0: int, s1: int, i: int, j: int
+    ) -> None:
+        """Move a block; those at the edges are moved inside, and move some elements again."""
+        i, j = min(max(i, 0), m - size), min(max(j, 0), n - size)
+        at, out = source + (j * s1 + i) * itemsize, target + (i * t0 + j) * itemsize
+        block(at, s1 * itemsize, out, t0 * itemsize)
+
+    @njit
+    def blocks(target: Pointer, source: Pointer, m: int, n: int, t0: int, s1: int) -> None:
+        """Move blocks: some along the rows that are further apart, then the next of these."""
+        i_first, j_first = ahead(source, s1, m), ahead(target, t0, n)
+        if s1 >= t0:
+            for i in range(i_first, m, _NEAR * size):
+                for j in range(j_first, n, together):
+                    for k in range(i, min(i + _NEAR * size, m), size):
+                        for own in range(j, min(j + together, n), size):
+                            move(target, source, m, n, t0, s1, k, own)
+            return
+        for j in range(j_first, n, _NEAR * size):
+            for i in range(i_first, m, together):
+                for k in range(j, min(j + _NEAR * size, n), size):
+                    for own in range(i, min(i + together, m), size):
+                        move(target, source, m, n, t0, s1, own, k)
+
+    @njit
     def plane(target: Pointer, source: Pointer, m: int, n: int, t0: int, s1: int) -> None:
         if m >= size and n >= size:
-            # The last block of a row or column is moved back to end at the edge.
-            for i in range(0, m, size):
-                i0 = min(i, m - size)
-                for j in range(0, n, size):
-                    j0 = min(j, n - size)
-                    at = source + (j0 * s1 + i0) * itemsize
-                    out = target + (i0 * t0 + j0) * itemsize
-                    block(at, s1 * itemsize, out, t0 * itemsize)
+            blocks(target, source, m, n, t0, s1)
             return
         i0, j0 = 0, 0
         if itemsize <= 4 and 2 <= n <= 4 and t0 == n:

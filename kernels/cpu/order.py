@@ -1,4 +1,4 @@
-"""Operators along one axis: position of the extreme, running sums and products, the k largest."""
+"""Operators along one axis: running sums and products, the k largest."""
 
 from __future__ import annotations
 
@@ -23,38 +23,6 @@ def _before(largest: int) -> Callable[..., bool]:
         return a < b or (b != b and a == a)
 
     return before
-
-
-@kernel_factory
-def arg_extreme(dtype: str, largest: int) -> Callable[..., int]:
-    """ArgMax (1) or ArgMin (0) along the middle of three axes; int64 result.
-
-    x has sizes outer, n, inner and strides ``x_outer``, ``x_axis``, ``x_inner``; y is dense.
-    Of equal elements the first is taken, or the last with ``last`` 1. Results are split into
-    parts.
-    """
-    load = getattr(simd, f"load_{dtype}")
-    size = np.dtype(TYPES[dtype]).itemsize
-
-    def body(
-        thread: int, part: int, until: int, parts: int,
-        x: Pointer, y: Pointer, outer: int, n: int, inner: int,
-        x_outer: int, x_axis: int, x_inner: int, last: int,
-    ) -> int:  # fmt: skip
-        total = outer * inner
-        for index in range(total * part // parts, total * until // parts):
-            o, i = index // inner, index % inner
-            source = x + (o * x_outer + i * x_inner) * size
-            best, best_index = load(source, 0), 0
-            for j in range(1, n):
-                value = load(source, j * x_axis)
-                better = value > best if largest != 0 else value < best
-                if better or (last != 0 and value == best):
-                    best, best_index = value, j
-            store_i64(y, index, best_index)
-        return 0
-
-    return body
 
 
 @kernel_factory

@@ -8,24 +8,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from .. import simd, vmath
+from .. import simd
 from ..registry import MANY, Pointer, kernel_factory
-from ..simd import (
-    any_lane,
-    extract,
-    load_f32,
-    reduce_add,
-    reduce_max,
-    reduce_min,
-    splat,
-    vabs,
-    vload,
-    vload_first,
-    vmax,
-    vmin,
-    vstore,
-    vstore_first,
-)
 from ..target import LANES
 from .reduce_steps import (
     FINISHES,
@@ -33,160 +17,12 @@ from .reduce_steps import (
     TYPES,
     add,
     few_loop,
-    multiply,
     number_loops,
     same,
-    square_in,
     start_of,
     sum_type,
 )
-
-_F = np.float32
-_RUN = 256  # elements an accumulator takes before it is added to the total
-_ALIGNED = 8
-"""Vectors and rows from which columns are worth some twice, so that others are aligned."""
-
-
-@njit
-def _vabs_in(a: Any, b: Any) -> Any:
-    return a + vabs(b)
-
-
-@njit
-def _vlarger(a: Any, b: Any) -> Any:
-    # The operand that may be NaN must come first; a NaN already found stays.
-    return simd.select(a != a, a, vmax(b, a))
-
-
-@njit
-def _vsmaller(a: Any, b: Any) -> Any:
-    return simd.select(a != a, a, vmin(b, a))
-
-
-@njit
-def _across_max(a: Any) -> Any:
-    return _F(np.nan) if any_lane(a != a) else reduce_max(a)
-
-
-@njit
-def _across_min(a: Any) -> Any:
-    return _F(np.nan) if any_lane(a != a) else reduce_min(a)
-
-
-@njit
-def _across_prod(a: Any) -> Any:
-    result = _F(1.0)
-    for lane in range(LANES):
-        result *= extract(a, lane)
-    return result
-
-
-_VECTOR_STEP = {"max": _vlarger, "min": _vsmaller, "prod": multiply, "sum_square": square_in,
-                "l1": _vabs_in, "l2": square_in}  # fmt: skip
-_VECTOR_FINISH: dict[str, Callable[[Any, Any], Any]] = {
-    "mean": lambda total, count: total / splat(count),
-    "l2": lambda total, count: simd.vsqrt(total),
-    "log_sum": lambda total, count: vmath.log(total),
-}
-
-
-def _vector_loops(kind: str) -> tuple[Any, Any]:
-    """Return ``columns``, which keeps contiguous columns, and ``contiguous``, which reduces."""
-    start = _F(start_of(kind, np.float32))
-    step = _VECTOR_STEP.get(kind, add)
-    join = step if kind in ("max", "min", "prod") else add
-    scalar = STEPS.get(kind, add)
-    across = {"max": _across_max, "min": _across_min, "prod": _across_prod}.get(kind, reduce_add)
-    finish = njit(_VECTOR_FINISH.get(kind, same))
-
-    @njit
-    def column(x: Pointer, n: int, stride: int, total: Any) -> Any:
-        """Reduce n vectors."""
-        i = 0
-        while i < n:
-            a, b = splat(start), splat(start)
-            end = min(n, i + _RUN)
-            while i + 2 <= end:
-                a, b = step(a, vload(x, i * stride)), step(b, vload(x, (i + 1) * stride))
-                i += 2
-            if i < end:
-                a = step(a, vload(x, i * stride))
-                i += 1
-            total = join(total, join(a, b))
-        return total
-
-    @njit
-    def four_columns(x: Pointer, y: Pointer, n: int, stride: int, count: int) -> None:
-        """Reduce n times four vectors side by side: whole cache lines, read once."""
-        t0, t1, t2, t3 = splat(start), splat(start), splat(start), splat(start)
-        for i in range(0, n, _RUN):
-            a, b, c, d = splat(start), splat(start), splat(start), splat(start)
-            for j in range(i, min(n, i + _RUN)):
-                at = x + j * stride * 4
-                a, b = step(a, vload(at, 0)), step(b, vload(at, LANES))
-                c, d = step(c, vload(at, 2 * LANES)), step(d, vload(at, 3 * LANES))
-            t0, t1, t2, t3 = join(t0, a), join(t1, b), join(t2, c), join(t3, d)
-        vstore(y, 0, finish(t0, _F(count)))
-        vstore(y, LANES, finish(t1, _F(count)))
-        vstore(y, 2 * LANES, finish(t2, _F(count)))
-        vstore(y, 3 * LANES, finish(t3, _F(count)))
-
-    @njit
-    def columns(
-        x: Pointer, y: Pointer, n: int, r0: int, r1: int, r2: int, r3: int, a0: int, a1: int,
-        a2: int, a3: int, count: int,
-    ) -> None:  # fmt: skip
-        done, is_one = 0, r0 * r1 * r2 == 1
-        is_aligned = is_one and a3 % LANES == 0 and min(n // LANES, r3) >= _ALIGNED
-        ahead = (-x & (4 * LANES - 1)) // 4
-        if is_aligned and ahead > 0:  # then no load of the vectors after these crosses a line
-            four_columns(x, y, r3, a3, count)
-            done = ahead
-        while is_one and done + 4 * LANES <= n:
-            four_columns(x + done * 4, y + done * 4, r3, a3, count)
-            done += 4 * LANES
-        if is_aligned and done < n:  # some again: sums have one order, wherever x lies
-            last = (n - 4 * LANES) * 4
-            four_columns(x + last, y + last, r3, a3, count)
-            done = n
-        for c in range(done, n, LANES):
-            total = splat(start)
-            for i0 in range(r0):
-                for i1 in range(r1):
-                    for i2 in range(r2):
-                        at = x + (i0 * a0 + i1 * a1 + i2 * a2 + c) * 4
-                        if n - c >= LANES:
-                            total = column(at, r3, a3, total)
-                        else:
-                            part = splat(start)
-                            for i3 in range(r3):
-                                part = step(part, vload_first(at, i3 * a3, n - c))
-                            total = join(total, part)
-            vstore_first(y, c, finish(total, _F(count)), n - c)
-
-    @njit
-    def contiguous(x: Pointer, n: int) -> Any:
-        total, i = splat(start), 0
-        while i + 4 * LANES <= n:
-            a, b, c, d = splat(start), splat(start), splat(start), splat(start)
-            end = min(n, i + _RUN * LANES)
-            while i + 4 * LANES <= end:
-                a, b = step(a, vload(x, i)), step(b, vload(x, i + LANES))
-                c, d = step(c, vload(x, i + 2 * LANES)), step(d, vload(x, i + 3 * LANES))
-                i += 4 * LANES
-            total = join(total, join(join(a, b), join(c, d)))
-        while i + LANES <= n:
-            total = step(total, vload(x, i))
-            i += LANES
-        result = start
-        if i > 0:
-            result = across(total)
-        while i < n:
-            result = scalar(result, load_f32(x, i))
-            i += 1
-        return result
-
-    return columns, contiguous
+from .reduce_vectors import are_rows, vector_loops
 
 
 @kernel_factory
@@ -205,7 +41,11 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
     step = STEPS.get(kind, add)
     between = step if kind in ("max", "min", "prod") else add
     finish = njit(error_model="numpy")(FINISHES.get(kind, same))
-    columns, contiguous = _vector_loops(kind) if dtype == "f32" else number_loops(kind, dtype)
+    columns, contiguous = number_loops(kind, dtype)
+    rows: Any = few_loop
+    is_vector = dtype == "f32"
+    if is_vector:
+        columns, contiguous, rows = vector_loops(kind)
     few = few_loop(kind, dtype)
     size = np.dtype(result_type).itemsize
 
@@ -247,6 +87,10 @@ def reduce(kind: str, dtype: str) -> Callable[..., int]:
                     source + c_begin * size, target + c_begin * size, c_end - c_begin,
                     r0, r1, r2, r3, xr0, xr1, xr2, xr3, count,
                 )  # fmt: skip
+                continue
+            if is_vector and k3 > 1 and xr3 == 1 and r3 == count and are_rows(r3, xk3):
+                at, n = source + c_begin * xk3 * size, c_end - c_begin
+                rows(at, target + c_begin * yk3 * size, n, r3, xk3, yk3)
                 continue
             if count <= LANES // 2:  # half a vector is not worth what one is
                 few(

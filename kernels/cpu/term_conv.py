@@ -109,7 +109,7 @@ def _shares(part: int, until: int, parts: int, rows: int, panels: int) -> Any:
     """Divide rows (over all images) or panels (over all groups): first and last of both."""
     row_cost = (rows + SHARES - 1) // SHARES * panels
     panel_cost = (panels + SHARES - 1) // SHARES * rows
-    if panel_cost < row_cost:
+    if panel_cost + panel_cost // 8 < row_cost:  # see `conv.convolve`
         return 0, rows, panels * part // parts, panels * until // parts
     return rows * part // parts, rows * until // parts, 0, panels
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ...errors import InvalidModel
+from ...kernels.cpu.arg_extremes import arg_extreme
 from ...kernels.cpu.fill import one_hot
-from ...kernels.cpu.order import arg_extreme, cumulative, top_k
+from ...kernels.cpu.order import cumulative, top_k
 from ..emission import Emission
 from ..graph import Info, Node, OnHost, refuse
 from ..symbolic import Dim, maximum, product

@@ -7,18 +7,16 @@ from typing import Any
 import numpy as np
 
 from ...kernels.cpu.max_pool import columns_of, max_pool
-from ...kernels.cpu.max_pool_planes import max_pool_planes, workspace_elements
 from ...kernels.cpu.pool import COUNTING, average_pool, max_pool_indices, max_pool_wide
 from ...kernels.cpu.pool_numbers import pool_numbers
-from ...kernels.cpu.window import MAX_TAPS
 from ...kernels.registry import Kernel
-from ...kernels.target import LANES
 from ..emission import Emission
 from ..graph import Info, Node, OnHost
 from ..strides import channels_last_order
-from ..symbolic import Dim, maximum, minimum, product
+from ..symbolic import Dim, minimum, product
 from ..tensors import Tensor, short_name
 from . import checks
+from .planes import are_planes, are_small, emit_planes, have_elements
 from .pointwise import emit_expression
 from .quads import channel_words
 from .reduce import emit_reduce, reduce_to
@@ -34,9 +32,6 @@ from .windows import (
     window_forms,
     window_parameters,
 )
-
-MOST_ROWS = 27
-"""Rows of a window that a kernel has all in registers."""
 
 
 def pool_size(node: Node, own: Along, size: Dim) -> Dim:
@@ -71,8 +66,8 @@ def _lower_max(emit: Emission, node: Node) -> None:
     if has_places:
         _lower_indices(emit, node, window)
         return
-    if _are_planes(emit, node, window):
-        _emit_planes(emit, node, window)
+    if are_planes(emit, node, window):
+        emit_planes(emit, node, window, "max", sum_fields(window, "inside"))
         return
     x, y = images(emit, node)
     width = height_width(y.shape)[1]
@@ -101,42 +96,6 @@ def _wide_elements(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor] | None:
     return None if whole is None or target is None else (whole, target)
 
 
-def _are_planes(emit: Emission, node: Node, window: Window) -> bool:
-    """Tell whether maxima are taken along rows, of channels that fill no vector.
-
-    They are where channels do not lie together, and need not for others.
-    """
-    x = emit.tensor(node.values[0])
-    if x.dtype == "bfloat16":
-        return False
-    is_few = isinstance(x.shape[1], int) and x.shape[1] < LANES
-    is_plain = x.shape[1] == 1 or not (x.is_channels_last or node.outputs[0] in emit.places)
-    return is_few and is_plain and _always_inside(node, window)
-
-
-def _emit_planes(emit: Emission, node: Node, window: Window) -> None:
-    x, y = emit.ordered(emit.tensor(node.values[0])), emit.output(node)
-    emit.check_some(product(x.shape[2:]), product(y.shape), "maxima")
-    missing: list[Dim] = [1] * (5 - len(x.shape))
-    depth, height, width = [*missing, *x.shape[2:]]
-    out_depth, out_height, out_width = [*missing, *y.shape[2:]]
-    rows, columns = window.rows, window.columns
-    reach = (out_width - 1) * columns.stride + columns.taps
-    pitch = maximum(columns.before + width, reach)
-    space = workspace_elements(pitch, rows.taps, rows.stride) * x.itemsize
-    names = ("kernel_d", "kernel_h", "kernel_w", "stride_d", "stride_h", "stride_w")
-    numbers: list[Any] = [own.taps for own in window] + [own.stride for own in window]
-    emit.step(
-        max_pool_planes(short_name(x.dtype)), outputs=[y],
-        flops=product(y.shape) * sum(own.taps for own in window), x=x, y=y,
-        images=product(x.shape[:2]), height=height, width=width, out_height=out_height,
-        out_width=out_width, slices=depth, out_slices=out_depth,
-        pad_front=window.depth.before, pad_top=rows.before, pad_left=columns.before, pitch=pitch,
-        workspace=emit.workspace(space), workspace_bytes=space,
-        **dict(zip(names, numbers, strict=True)),
-    )  # fmt: skip
-
-
 def _lower_average(emit: Emission, node: Node) -> None:
     window = Window.of(node, node.attribute("kernel_shape"))
     x = node.required(0)
@@ -146,6 +105,9 @@ def _lower_average(emit: Emission, node: Node) -> None:
             emit_reduce(emit, node, "mean", list(range(2, x.rank)))
         return
     counting = COUNTING[node.attribute("count_include_pad", 0)]
+    if are_planes(emit, node, window):
+        emit_planes(emit, node, window, "mean", sum_fields(window, counting))
+        return
     emit_average(emit, window, *images(emit, node), counting)
 
 
@@ -202,13 +164,7 @@ def _taps_read(window: Window, x: Tensor) -> Dim:
 
 def _always_inside(node: Node, window: Window) -> bool:
     """Tell whether windows are small and dense, and each has an element of the image."""
-    small = window.depth.taps * window.rows.taps <= MOST_ROWS
-    small = small and max(*window.kernel, window.columns.stride) <= MAX_TAPS
-    small = small and all(own.dilation == 1 for own in window)
-    if node.attribute("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER"):
-        return small
-    pads = [(pad, own.taps) for own in window for pad in (own.before, own.after)]
-    return small and all(isinstance(pad, int) and pad < taps for pad, taps in pads)
+    return are_small(window) and have_elements(node, window)
 
 
 def _lower_indices(emit: Emission, node: Node, window: Window) -> None:

@@ -99,3 +99,23 @@ def test_any_views(run: Any, aligned_fields: Fields, data: st.DataObject) -> Non
                 for _ in shape]  # fmt: skip
         views.append(view[tuple(cuts)])
     check(run, aligned_fields, views[0], views[1], data.draw(st.integers(1, 3)))
+
+
+@pytest.mark.parametrize("itemsize", [1, 2, 4, 8])
+@pytest.mark.parametrize("offset", [0, 1, 5, 15])
+@pytest.mark.parametrize("shape", [(40, 512), (512, 40), (320, 320)])
+def test_long_rows_are_transposed_wherever_they_begin(
+    run: Any, aligned_fields: Fields, rng: np.random.Generator, itemsize: int, offset: int,
+    shape: tuple[int, int],
+) -> None:  # fmt: skip
+    """Blocks begin where lines of memory do, whatever is left at both ends."""
+    room = rng.integers(1, 250, offset + shape[0] * shape[1]).astype(DTYPES[itemsize])
+    x = room[offset:].reshape(shape)
+    check(run, aligned_fields, x.T, np.empty(shape[::-1], x.dtype), 2)
+    check(
+        run,
+        aligned_fields,
+        np.ascontiguousarray(x).T,
+        np.empty_like(room)[offset:].reshape(shape[::-1]),
+        1,
+    )

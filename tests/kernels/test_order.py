@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sardonyx.kernels.cpu.order import arg_extreme, cumulative, top_k
+from sardonyx.kernels.cpu.arg_extremes import arg_extreme
+from sardonyx.kernels.cpu.order import cumulative, top_k
 
 DTYPES = {"f32": np.float32, "i64": np.int64, "f64": np.float64, "i32": np.int32}
 
@@ -28,6 +29,30 @@ def test_arg_extreme(
     function = np.argmax if largest else np.argmin
     result = n - 1 - function(np.flip(x, axis), axis) if last else function(x, axis)
     np.testing.assert_array_equal(y, result.ravel())
+
+
+@pytest.mark.parametrize("largest", [0, 1])
+@pytest.mark.parametrize("last", [0, 1])
+@pytest.mark.parametrize("n", [1, 5, 8, 16, 17, 100])
+@pytest.mark.parametrize("are_columns", [False, True])
+def test_arg_extreme_of_vectors(
+    run: Any, rng: np.random.Generator, largest: int, last: int, n: int, are_columns: bool
+) -> None:
+    """Among equal elements the first or last counts; a NaN only where it is the first element."""
+    x = rng.integers(0, 9, (37, n)).astype(np.float32)
+    x[::5, -1], x[1::7, 0] = np.nan, np.nan
+    x[3], x[4] = -np.inf, np.inf
+    y = np.zeros(len(x), np.int64)
+    count, words = len(x), dict(outer=len(x), inner=1, x_outer=n, x_axis=1)
+    if are_columns:
+        words = dict(outer=1, inner=count, x_outer=n * count, x_axis=count)
+    view = np.ascontiguousarray(x.T) if are_columns else x
+    run(arg_extreme("f32", largest), 2, x=view, y=y, n=n, x_inner=1, last=last, **words)
+    numbers = np.where(np.isnan(x), -np.inf if largest else np.inf, x)
+    best = numbers == (numbers.max(1) if largest else numbers.min(1))[:, None]
+    best &= ~np.isnan(x) | (np.arange(n) == 0)
+    places = n - 1 - np.argmax(best[:, ::-1], 1) if last else np.argmax(best, 1)
+    np.testing.assert_array_equal(y, np.where(np.isnan(x[:, 0]), 0, places))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -107,6 +107,26 @@ def test_nan_and_infinity_spread(
     np.testing.assert_allclose(y, result, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("kind", ["sum", "mean", "max", "min", "prod", "l1", "l2", "sum_square"])
+@pytest.mark.parametrize("length", [2, 4, 8, 9, 15, 16, 17, 49, 91, 200])
+def test_rows_are_reduced_many_at_a_time(
+    run: Any, aligned_fields: Any, rng: np.random.Generator, kind: str, length: int
+) -> None:
+    """Rows lie densely or apart; a NaN is that of its row, and other lanes have none of it."""
+    whole = rng.uniform(0.9, 1.1, (37, length + 3)).astype(np.float32)
+    whole[5, 0], whole[20, length - 1], whole[36, 1] = np.nan, np.inf, np.nan
+    whole[:, length:] = np.nan
+    functions: dict[str, Any] = {
+        "sum": np.sum, "mean": np.mean, "max": np.max, "min": np.min, "prod": np.prod,
+        "sum_square": lambda v, **k: np.sum(v * v, **k), "l1": lambda v, **k: np.sum(abs(v), **k),
+        "l2": lambda v, **k: np.sqrt(np.sum(v * v, **k)),
+    }  # fmt: skip
+    for x in (whole[:, :length], np.ascontiguousarray(whole[:, :length])):
+        result = functions[kind](x.astype(np.float64), axis=1, keepdims=True)
+        y = reduced(run, aligned_fields, kind, "f32", x, (1,), 2)
+        np.testing.assert_allclose(y, result, rtol=2e-5)
+
+
 @pytest.mark.parametrize("kind", ["sum", "max", "mean"])
 @pytest.mark.parametrize("columns", [128, 192, 200, 768])
 def test_results_are_the_same_wherever_an_array_lies(

@@ -56,6 +56,43 @@ def test_maxima_of_few_channels(check, dtype):
             check([node], {"x": (normal(*shape) * 50).astype(dtype)}, threads=[1, 3])
 
 
+@pytest.mark.parametrize("attributes", WINDOWS, ids=str)
+@pytest.mark.parametrize("op_type", ["MaxPool", "AveragePool"])
+def test_wide_planes(check, op_type, attributes):
+    """Images of more than two vectors a row, that nothing wants channels last."""
+    x = normal(2, 3, 21, 70)
+    x[0, 1, 2, 7], x[1, 0, 0, 0] = -np.inf, np.inf
+    if op_type == "AveragePool":  # onnxruntime passes by NaN in maxima
+        x[1, 2, 5, 33] = np.nan
+    counts = [{}] if op_type == "MaxPool" else [{"count_include_pad": i} for i in (0, 1)]
+    for width in (70, 64, 37):
+        image = np.ascontiguousarray(x[..., :width])
+        for count in counts:
+            node = make_node(op_type, ["x"], ["y"], **attributes, **count)
+            check([node], {"x": image}, threads=[1, 3])
+
+
+@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("taps", [2, 3, 4])
+def test_maxima_of_planes_keep_nan(check, stride, taps):
+    x = normal(1, 3, 20, 61)
+    x[0, 0, 3, 5], x[0, 1, 19, 60], x[0, 2, 0, 0] = np.nan, np.nan, np.nan
+    node = make_node(
+        "MaxPool", ["x"], ["y"], kernel_shape=[taps, taps], strides=[stride, stride]
+    )  # fmt: skip
+    windows = np.lib.stride_tricks.sliding_window_view(x, (taps, taps), (2, 3))
+    wanted = windows[:, :, ::stride, ::stride].max((4, 5))
+    check([node], {"x": x}, wanted=[[wanted]])
+
+
+def test_means_over_slices(check):
+    node = make_node(
+        "AveragePool", ["x"], ["y"], kernel_shape=[2, 3, 3], strides=[1, 2, 2],
+        pads=[1, 1, 0, 0, 1, 1],
+    )  # fmt: skip
+    check([node], {"x": normal(2, 3, 4, 9, 50)}, threads=[1, 3])
+
+
 @pytest.mark.parametrize("channels", CHANNELS)
 def test_any_number_of_channels(check, channels):
     for op_type in ("MaxPool", "AveragePool"):
