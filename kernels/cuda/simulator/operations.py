@@ -1,0 +1,6 @@
+"""All modules that say what opcodes do: importing them enters it."""
+
+from . import arithmetic as arithmetic
+from . import copies as copies
+from . import loads as loads
+from . import matrices as matrices
