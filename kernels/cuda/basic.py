@@ -26,6 +26,13 @@ shared_start = SharedStart()
 synchronize = Instruction("synchronize", ("bar.sync 0;",), section="9.7.13.1")
 """Wait for all threads of the block; writes to memory before are seen after."""
 
+
+@functools.cache
+def barrier_of(number: int, threads: int) -> Instruction:
+    """Return the wait for so many threads of the block at a barrier of its own (1 to 15)."""
+    return Instruction(f"barrier_{number}", (f"bar.sync {number}, {threads};",), section="9.7.13.1")
+
+
 PTX_TYPES: dict[str, tuple[str, Kind]] = {
     "f32": ("b32", "f32"),
     "i32": ("s32", "s32"),

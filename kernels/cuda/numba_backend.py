@@ -107,10 +107,11 @@ def intrinsic(instruction: Instruction) -> Any:
 
     text, constraints = assembly(instruction)
     numbers = {"f32": types.float32, "f64": types.float64}
+    in_groups = numbers | {"b32": types.uint32, "s32": types.int32, "b64": types.int64}
 
     def numba_type(kind: Kind, count: int) -> Any:
-        number = numbers.get(kind, types.int64)
-        return types.UniTuple(number, count) if count else number
+        # In groups they stay as wide as registers: sums of wgmma may not be widened in a loop.
+        return types.UniTuple(in_groups[kind], count) if count else numbers.get(kind, types.int64)
 
     output = instruction.output
     result = numba_type(output.kind, output.count) if output else types.void
@@ -119,10 +120,10 @@ def intrinsic(instruction: Instruction) -> Any:
     def generate(context: Any, builder: ir.IRBuilder, _: Any, arguments: Any) -> ir.Value:
         values = []
         for operand, argument in zip(instruction.inputs, arguments, strict=True):
-            parts = [argument]
             if operand.count:
-                parts = [builder.extract_value(argument, i) for i in range(operand.count)]
-            values += [_to_register(builder, operand.kind, part) for part in parts]
+                values += [builder.extract_value(argument, i) for i in range(operand.count)]
+            else:
+                values.append(_to_register(builder, operand.kind, argument))
         function = ir.FunctionType(_result_type(instruction), [value.type for value in values])
         code = ir.InlineAsm(function, text, constraints, side_effect=instruction.has_effects)
         results = builder.call(code, values)
@@ -131,7 +132,6 @@ def intrinsic(instruction: Instruction) -> Any:
         if not output.count:
             return _from_register(builder, output.kind, results)
         parts = [builder.extract_value(results, i) for i in range(output.count)]
-        parts = [_from_register(builder, output.kind, part) for part in parts]
         return context.make_tuple(builder, result, parts)
 
     # numba asks for a function with a parameter for each argument.

@@ -22,6 +22,7 @@ Kind = Literal["b32", "s32", "f32", "b64", "f64"]
 """Type of a register: 32 bits without and with sign, float32, 64 bits, float64.
 
 To kernels those of integers are int64, as all of Python's are to numba; ``b32`` has 32 zeros above.
+In groups they stay as they are.
 """
 
 

@@ -8,6 +8,7 @@ nobody can go on is told as such, and a barrier costs microseconds.
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
@@ -19,7 +20,7 @@ from . import operations as operations
 from .memory import Memory
 from .program import program_of
 
-_IDLE_TURNS = 2000
+_IDLE_TURNS = 20
 """Turns of a thread that polls and finds nothing, one after the other, until we give up."""
 
 
@@ -90,6 +91,8 @@ class Block:
         Global memory.
     barriers : dict of int to MemoryBarrier
         Those (mbarrier) that lie in shared memory, by address.
+    warp_groups : dict of int to Group
+        What warp groups have under way.
     """
 
     def __init__(
@@ -105,6 +108,7 @@ class Block:
         self._alive: list[Thread] = []
         self.error: BaseException | None = None
         self.barriers: dict[int, Any] = {}
+        self.warp_groups: dict[int, Any] = {}
         self._ready: deque[Thread] = deque()
         self._waiting: dict[Any, list[tuple[Thread, Any]]] = defaultdict(list)
         self._done = threading.Lock()
@@ -165,6 +169,19 @@ class Block:
             raise Deadlock(f"block {self.place}: all threads that are left poll")
         self._ready.append(thread)
         self._stop(thread)
+
+    def refuse_reads(self, start: int, end: int) -> None:
+        """Refuse to write where products that are under way read.
+
+        Raises
+        ------
+        RuntimeError
+            There are some.
+        """
+        for group in self.warp_groups.values():
+            for first, last in itertools.chain(*group.reads.values()):
+                if first < end and start < last:
+                    raise RuntimeError(f"bytes {start} to {end} are written while wgmma reads them")
 
     def progress(self) -> None:
         """Note that something happened that others may wait for."""

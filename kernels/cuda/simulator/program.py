@@ -110,12 +110,24 @@ def operation(*opcodes: str) -> Callable[[Operation], Operation]:
     return enter
 
 
+def _split(text: str) -> list[str]:
+    """Split at commas that are in no brackets."""
+    depth, parts = 0, [""]
+    for letter in text:
+        depth += (letter in "[{") - (letter in "]}")
+        if letter == "," and not depth:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts] if text else []
+
+
 def _operand(text: str) -> Any:
     text = text.strip()
     if text.startswith("{"):
         return tuple(_operand(part) for part in text[1:-1].split(","))
     if text.startswith("["):
-        parts = [part.strip() for part in re.split(r",(?![^{]*})", text[1:-1])]
+        parts = _split(text[1:-1])
         base = re.fullmatch(r"(%[\w.]+)\s*(?:\+\s*(-?\w+))?", parts[0])
         if base is None:
             raise PtxError(f"address {text}")
@@ -130,10 +142,9 @@ def _parse(text: str) -> Line:
     match = re.fullmatch(r"(?:@(!?)(%\w+)\s+)?([\w.:]+)\s*(.*);", text.strip())
     if match is None:
         raise PtxError(f"cannot parse {text!r}")
-    operands = re.split(r",(?![^{\[]*[}\]])", match[4]) if match[4] else []
     return Line(
         tuple(match[3].replace("::", ":").split(".")),
-        tuple(_operand(each) for each in operands),
+        tuple(_operand(each) for each in _split(match[4])),
         match[2] or "",
         bool(match[1]),
         text,

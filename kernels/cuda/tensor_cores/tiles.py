@@ -85,3 +85,31 @@ class Tile:
     def shared_bytes(self) -> int:
         """Shared memory of a block; the sums lie where the stages were."""
         return max(self.stages * self.stage_bytes, self.m * self.pitch)
+
+
+@dataclass(frozen=True)
+class GroupTile(Tile):
+    """A tile whose rows are cut to warp groups of 64 (``warp_m``); one more copies for them.
+
+    Behind the stages there are two barriers of 8 bytes for each: that it is full, and empty.
+    """
+
+    @property
+    def consumers(self) -> int:
+        """Threads that multiply."""
+        return 2 * self.m
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block."""
+        return self.consumers + 128
+
+    @property
+    def accumulators(self) -> int:
+        """Sums that a thread holds."""
+        return self.n // 2
+
+    @property
+    def shared_bytes(self) -> int:
+        """Shared memory of a block."""
+        return max(self.stages * self.stage_bytes + 16 * self.stages, self.m * self.pitch)

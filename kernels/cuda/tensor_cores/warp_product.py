@@ -94,14 +94,17 @@ def stage_product(tile: Tile) -> Instruction:
 
 
 @functools.cache
-def sums_to_shared(tile: Tile) -> Instruction:
-    """Return the instruction that stores a lane's sums, from the place that it is given on."""
-    sums = Operand("sum", tile.sum_kind, tile.accumulators)
+def sums_to_shared(tile: Tile, rows: int, columns: int) -> Instruction:
+    """Return the instruction that stores a lane's sums of a warp's rows and columns.
+
+    It is given the place of the first one; those of wgmma lie in lanes as those of `mma.sync` do.
+    """
+    sums = Operand("sum", tile.sum_kind, rows * columns // 32)
     lines = []
-    for i in range(tile.warp_m // 16):
-        for j in range(tile.warp_n // 8):
+    for i in range(rows // 16):
+        for j in range(columns // 8):
             for half in range(2):
-                first = (i * (tile.warp_n // 8) + j) * 4 + 2 * half
+                first = (i * (columns // 8) + j) * 4 + 2 * half
                 pair = _braced(sums.registers[first : first + 2])
                 offset = (16 * i + 8 * half) * tile.pitch + 32 * j
                 lines.append(f"st.shared.v2.b32 [%to + {offset}], {pair};")

@@ -11,6 +11,8 @@ from sardonyx.kernels.cuda.simulator.matrices import floats
 from sardonyx.kernels.cuda.simulator.memory import Memory
 from sardonyx.kernels.cuda.tensor_cores.epilogue import RESULT_BYTES, Epilogue
 from sardonyx.kernels.cuda.tensor_cores.swizzle import conflicts
+from sardonyx.kernels.cuda.tensor_cores.tensor_map import TensorMap
+from sardonyx.kernels.cuda.tensor_cores.tiles import GroupTile
 
 PLAIN = Epilogue()
 
@@ -89,6 +91,16 @@ def multiply(rng: np.random.Generator) -> Callable[..., list[Block]]:
         addresses = [memory.place(array) for array in (a, b, c, bias)]
         pitches = [array.strides[1] for array in (a, b, c)]
         steps = [array.strides[0] for array in (a, b, c)]
+        if isinstance(tile, GroupTile):
+            sizes = ((k, m, batch), (k, n, batch))
+            maps = [
+                TensorMap(tile.element, address, size, pitch, step, (tile.k, rows)).words()
+                for address, size, pitch, step, rows in zip(
+                    addresses[:2], sizes, pitches[:2], steps[:2], (tile.m, tile.n), strict=True
+                )
+            ]
+            addresses[:2] = [memory.place(words) for words in maps]
+            pitches, steps = pitches[2:], steps[2:]
         grid = (-(-m // tile.m), -(-n // tile.n), batch)
         arguments = (*addresses, m, n, k, *pitches, *steps)
         kernel = make(tile, epilogue)

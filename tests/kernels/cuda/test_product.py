@@ -78,7 +78,7 @@ def test_wrong_mappings_and_missing_waits_fail(multiply, monkeypatch, fault):
         return a, device(lambda thread: b(thread) ^ 16), sums
 
     product.cache_clear()
-    module = "sardonyx.kernels.cuda.tensor_cores.product"
+    module = "sardonyx.kernels.cuda.tensor_cores.ring"
     if fault == "wait":
         monkeypatch.setattr(f"{module}.wait_copies", lambda _: lambda: None)
     else:

@@ -1,0 +1,55 @@
+"""Ring of stages in shared memory: copies of the next ones run while tensor cores work on one.
+
+PTX ISA 9.0, section 9.7.9.25.3 (cp.async and its groups). What fills a stage differs: rows of
+matrices (`product`), or taps of windows (`convolution`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..basic import commit_copies, synchronize, wait_copies, zeros
+from ..ptx import DeviceFunction, device
+from .swizzle import ROW
+from .tiles import Tile
+from .warp_product import lane_places, stage_product, sums_to_shared
+
+
+def ring_product(tile: Tile, fill: DeviceFunction) -> DeviceFunction:
+    """Return the function by which a block computes a tile of sums, and leaves it in shared memory.
+
+    Its arguments are the thread, the address of the stages (and then of the sums), the number of
+    stages, and a tuple for ``fill``. That begins to copy one stage; its arguments are the thread,
+    the stage's place, its number and the tuple.
+    """
+    stage_bytes, a_bytes, ahead = tile.stage_bytes, tile.m * ROW, tile.stages - 1
+    last = ahead * stage_bytes
+    multiply, zero = stage_product(tile), zeros(tile.sum_kind, tile.accumulators)
+    keep = sums_to_shared(tile, tile.warp_m, tile.warp_n)
+    place_in_a, place_in_b, place_in_sums = lane_places(tile)
+    wait_stage, wait_all = wait_copies(ahead - 1), wait_copies(0)
+
+    @device
+    def multiply_stages(thread: Any, start: Any, count: Any, operands: Any) -> None:
+        for stage in range(ahead):
+            if stage < count:
+                fill(thread, start + stage * stage_bytes, stage, operands)
+            commit_copies()
+        place_a, place_b = start + place_in_a(thread), start + a_bytes + place_in_b(thread)
+        sums = zero()
+        used, filled = 0, last
+        for stage in range(count):
+            wait_stage()
+            synchronize()
+            if stage + ahead < count:
+                fill(thread, start + filled, stage + ahead, operands)
+            commit_copies()
+            sums = multiply(sums, place_a + used, place_b + used)
+            used = 0 if used == last else used + stage_bytes
+            filled = 0 if filled == last else filled + stage_bytes
+        wait_all()
+        synchronize()
+        keep(sums, start + place_in_sums(thread))
+        synchronize()
+
+    return multiply_stages
