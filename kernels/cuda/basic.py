@@ -106,3 +106,13 @@ def zeros(kind: Kind, count: int) -> Instruction:
     suffix, zero = ("f32", "0f00000000") if kind == "f32" else ("b32", "0")
     lines = tuple(f"mov.{suffix} {register}, {zero};" for register in output.registers)
     return Instruction(f"zeros_{kind}_{count}", lines, (), output, has_effects=False)
+
+quotient = Instruction(
+    "quotient",
+    ("div.u32 %value, %x, %y;",),
+    (Operand("x", "b32"), Operand("y", "b32")),
+    Operand("value", "b32"),
+    has_effects=False,
+    section="9.7.1.8",
+)
+"""Divide two numbers below 2^32: a fifth of the instructions that 64 bits take."""

@@ -65,6 +65,7 @@ _BINARY = {
     "and": np.bitwise_and,
     "or": np.bitwise_or,
     "xor": np.bitwise_xor,
+    "div": np.floor_divide,
 }
 
 
