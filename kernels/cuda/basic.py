@@ -88,6 +88,14 @@ copy_piece = Instruction(
 )
 """Copy ``count`` (0 to 16) bytes from global to shared memory, and zeros up to 16."""
 
+copy_element = Instruction(
+    "copy_element",
+    ("cp.async.ca.shared.global [%to], [%source], 4, %count;",),
+    (Operand("to", "b32"), Operand("source", "b64"), Operand("count", "b32")),
+    section="9.7.9.25.3.1",
+)
+"""Copy ``count`` (0 or 4) bytes from global to shared memory, and zeros up to 4."""
+
 commit_copies = Instruction("commit_copies", ("cp.async.commit_group;",), section="9.7.9.25.3.2")
 """Close the group of this thread's copies since the last one."""
 
