@@ -115,6 +115,7 @@ def zeros(kind: Kind, count: int) -> Instruction:
     lines = tuple(f"mov.{suffix} {register}, {zero};" for register in output.registers)
     return Instruction(f"zeros_{kind}_{count}", lines, (), output, has_effects=False)
 
+
 quotient = Instruction(
     "quotient",
     ("div.u32 %value, %x, %y;",),

@@ -18,9 +18,8 @@ from pathlib import Path
 
 from .numba_backend import bound
 
-TARGETS = {"sm_80": (8, 0), "sm_89": (8, 9), "sm_90": (9, 0), "sm_90a": (9, 0)}
-"""Targets of ``ptxas``, with what numba compiles for."""
-_REGISTERS_OF_A_BLOCK = 65536
+TARGETS = {"sm_80": (8, 0), "sm_89": (8, 0), "sm_90": (8, 0), "sm_90a": (9, 0)}
+"""Targets of ``ptxas``, with what numba compiles for: text for 8.0 serves what needs no more."""
 
 
 class NoCompiler(ImportError):
@@ -35,6 +34,8 @@ class Compiled:
     ----------
     target : str
         Of `TARGETS`.
+    entry : str
+        Its name in the code.
     ptx : str
         Its text.
     cubin : bytes
@@ -46,6 +47,7 @@ class Compiled:
     """
 
     target: str
+    entry: str
     ptx: str
     cubin: bytes
     registers: int
@@ -102,18 +104,22 @@ def compile_kernel(
         The assembler refuses the text; its message is a note.
     """
     program = assembler()
+    ptx = _text(kernel, parameters, TARGETS[target], threads, blocks)
+    ptx = re.sub(r"^\.target \w+", f".target {target}", ptx, flags=re.MULTILINE)
+    return _assembled(program, ptx, target)
+
+
+@functools.lru_cache(64)
+def _text(
+    kernel: Callable[..., None], parameters: str, capability: tuple[int, int], *bounds: int
+) -> str:
     from numba import cuda
     from numba.cuda import types
 
     words = {"i": types.int64, "f": types.float32}
-    ptx, _ = cuda.compile_ptx(
-        bound(kernel),
-        types.void(*(words[letter] for letter in parameters)),
-        cc=TARGETS[target],
-        launch_bounds=(threads, blocks),
-    )
-    ptx = re.sub(r"^\.target \w+", f".target {target}", ptx, flags=re.MULTILINE)
-    return _assembled(program, ptx, target)
+    signature = types.void(*(words[letter] for letter in parameters))
+    ptx, _ = cuda.compile_ptx(bound(kernel), signature, cc=capability, launch_bounds=bounds)
+    return str(ptx)
 
 
 def _assembled(program: Path, ptx: str, target: str) -> Compiled:
@@ -132,6 +138,7 @@ def _assembled(program: Path, ptx: str, target: str) -> Compiled:
     warnings = [line for line in report.splitlines() if not any(word in line for word in plain)]
     return Compiled(
         target,
+        names[1] if (names := re.search(r"\.entry (\w+)", ptx)) else "",
         ptx,
         cubin,
         _number(report, r"Used (\d+) registers"),

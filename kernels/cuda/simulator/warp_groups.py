@@ -78,7 +78,7 @@ def _wait(state: State, line: Line) -> None:
 
 
 def matrix(state: State, descriptor: int, rows: int, reads: list[tuple[int, int]]) -> np.ndarray:
-    """Read 32 bytes of each row by a descriptor (9.7.15.5.1.2.2): k is contiguous, 128 byte swizzle.
+    """Read 32 bytes of each row by a descriptor (9.7.15.5.1.2.2): swizzled rows along k.
 
     Bits 0 to 13 are the address, 32 to 45 the distance of groups of eight rows, both in units of 16
     bytes; bits 62 and 63 are 1 for the swizzle; bits 49 to 51 a base offset, which is 0.

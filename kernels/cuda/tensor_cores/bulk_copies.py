@@ -1,7 +1,8 @@
-"""Bulk copies and the barriers in shared memory that tell of them: PTX ISA 9.0, 9.7.13.15, 9.7.9.27.
+"""Bulk copies and the barriers in shared memory that tell of them.
 
-Compute capability 9.0. One thread has the copy unit bring a box of a matrix (`tensor_map`); a barrier
-counts arrivals and bytes, and has phases, whose parity waiters name.
+PTX ISA 9.0, sections 9.7.9.27 and 9.7.13.15; compute capability 9.0. One thread has the copy unit
+bring a box of a matrix (`tensor_map`); a barrier counts arrivals and bytes, and has phases, whose
+parity waiters name.
 """
 
 from __future__ import annotations

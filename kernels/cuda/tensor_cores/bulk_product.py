@@ -11,8 +11,16 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from ..basic import barrier_of, block_x, block_y, block_z, shared_start, synchronize, thread_index
-from ..basic import zeros
+from ..basic import (
+    barrier_of,
+    block_x,
+    block_y,
+    block_z,
+    shared_start,
+    synchronize,
+    thread_index,
+    zeros,
+)
 from ..ptx import device
 from .bulk_copies import (
     arrive,

@@ -1,9 +1,9 @@
 """Convolutions as products by `mma.sync`: an implicit matrix, channels last, any number of groups.
 
 A row of the implicit matrix A is a pixel of the result, its columns are the taps of the window and
-in each the channels; it is never written anywhere: pieces of 16 bytes are copied from where they lie
-in the image, or become zero where the window is beyond it. B are the filters, a column each with
-taps and channels in that order. See Chetlur et al. 2014 (cuDNN), section 3.
+in each the channels; it is never written anywhere: pieces of 16 bytes are copied from where they
+lie in the image, or become zero where the window is beyond it. B are the filters, a column each
+with taps and channels in that order. See Chetlur et al. 2014 (cuDNN), section 3.
 """
 
 from __future__ import annotations

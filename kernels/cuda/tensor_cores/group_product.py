@@ -64,7 +64,7 @@ def descriptor(place: Any) -> Any:
 
 @functools.cache
 def keep_registers(more: bool, count: int) -> Instruction:
-    """Return the instruction by which a warp group gives registers away or takes more (9.7.19.5)."""
+    """Return the instruction by which a warp group gives registers away or takes more."""
     change = "inc" if more else "dec"
     lines = (f"setmaxnreg.{change}.sync.aligned.u32 {count};",)
     return Instruction(f"{change}_registers", lines, threads=128, section="9.7.19.5")

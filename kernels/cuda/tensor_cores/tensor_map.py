@@ -1,7 +1,7 @@
 """Tensor maps: what bulk copies know of a matrix in memory (TMA).
 
-A driver makes 128 opaque bytes of it (``cuTensorMapEncodeTiled``), which lie in global memory when a
-kernel runs; the simulator has words of its own. What a box has beyond the tensor becomes zero.
+A driver makes 128 opaque bytes of it (``cuTensorMapEncodeTiled``), which lie in global memory when
+a kernel runs; the simulator has words of its own. What a box has beyond the tensor becomes zero.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 
-from ..ptx import Instruction, Operand, device
+from ..ptx import DeviceFunction, Instruction, Operand, device
 from .swizzle import PIECE, ROW
 from .tiles import Tile
 
@@ -112,7 +112,7 @@ def sums_to_shared(tile: Tile, rows: int, columns: int) -> Instruction:
     return Instruction("sums_to_shared", tuple(lines), inputs, section="9.7.9.11")
 
 
-def lane_places(tile: Tile) -> tuple[object, object, object]:
+def lane_places(tile: Tile) -> tuple[DeviceFunction, DeviceFunction, DeviceFunction]:
     """Return functions of a thread: its places in the tiles of A and B, and in that of the sums.
 
     Those in A and B are the rows that a lane names to `ldmatrix`, of four matrices: for A rows 0 to
