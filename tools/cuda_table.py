@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from sardonyx.kernels.cuda.catalogue import Entry, entries
 from sardonyx.kernels.cuda.tensor_cores.expectation import fraction
+from sardonyx.kernels.cuda.tensor_cores.warp_attention import AttentionTile
 
 _HEAD = """# CUDA kernels, as compiled without a GPU
 
@@ -46,7 +47,11 @@ def compiled(entry: Entry) -> Iterator[str]:
 
 
 def expected(entry: Entry) -> Iterator[str]:
-    """Yield a line for each GPU that a kernel is compiled for."""
+    """Yield a line for each GPU that a kernel of a product is compiled for."""
+    if isinstance(entry.tile, AttentionTile) or entry.name.startswith("convolution"):
+        return
+    if not entry.tile.is_aligned:
+        return
     for target in entry.targets:
         for gpu in entry.gpus(target):
             parts = [
@@ -63,8 +68,8 @@ def main() -> None:
         print(*compiled(entry), sep="\n")
     print(_EXPECTED)
     for entry in entries():
-        if entry.tile.is_aligned and not entry.name.startswith("convolution"):
-            print(*expected(entry), sep="\n")
+        for line in expected(entry):
+            print(line)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,11 @@ from typing import Any
 
 from .machines import GPUS, Gpu
 from .offline import Compiled, compile_kernel
-from .tensor_cores import bulk_product, convolution, float_product, product
+from .tensor_cores import attention, bulk_product, convolution, float_product, product
 from .tensor_cores.epilogue import Epilogue
 from .tensor_cores.float_product import FloatTile
 from .tensor_cores.tiles import Element, GroupTile, Result, Tile
+from .tensor_cores.warp_attention import AttentionTile
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Entry:
         Gives the kernel.
     parameters : str
         See `offline.compile_kernel`.
-    tile : Tile or FloatTile
+    tile : Tile, FloatTile or AttentionTile
         How it cuts its work.
     shared_bytes, blocks : int
         Shared memory of a block, and blocks that a multiprocessor has to hold.
@@ -38,7 +39,7 @@ class Entry:
     name: str
     make: Callable[[], Callable[..., None]]
     parameters: str
-    tile: Tile | FloatTile
+    tile: Tile | FloatTile | AttentionTile
     shared_bytes: int
     blocks: int
     targets: tuple[str, ...]
@@ -98,6 +99,13 @@ def _floats(tile: FloatTile, variant: str) -> Entry:
     return Entry(name, make, words, tile, tile.shared_bytes, 2, targets)
 
 
+def _attention(tile: AttentionTile) -> Entry:
+    make = functools.partial(attention.attention, tile)
+    words = "".join("f" if name == "scale" else "i" for name in attention.PARAMETERS)
+    name = f"attention {tile.element}, heads of {tile.head}" + ", causal" * tile.is_causal
+    return Entry(name, make, words, tile, tile.shared_bytes, 1, _ALL)
+
+
 _RESULTS: tuple[tuple[Element, Result], ...] = (
     ("bf16", "bf16"),
     ("f16", "f16"),
@@ -122,6 +130,8 @@ def entries() -> list[Entry]:
         _by_warps(Tile("bf16", "bf16", 128, 128, 64, 32, 3, "kn"), _ALL, "rows of B"),
         _by_warps(Tile("bf16", "bf16", 128, 128, 64, 32, 3, "nk", False), _ALL, "unaligned"),
         _by_groups(GroupTile("bf16", "bf16", 128, 128, 64, 128, 4)),
+        *(_attention(AttentionTile("bf16", "bf16", head)) for head in (64, 128)),
+        _attention(AttentionTile("f16", "f16", 128, is_causal=True)),
         _floats(FloatTile(), "columns of B"),
         _floats(FloatTile(b_order="kn"), "rows of B"),
         _floats(FloatTile(64, 128), "columns of B"),

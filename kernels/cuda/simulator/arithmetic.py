@@ -126,3 +126,31 @@ def _pack(state: State, line: Line) -> None:
                 each.astype(np.float16).view(np.uint16).astype(U32) for each in (upper, lower)
             ]
     state.set(line.operands[0], (halves[0] << U32(16)) | halves[1])
+
+
+@operation("ex2.approx.ftz")
+def _ex2(state: State, line: Line) -> None:
+    x = state.get(line.operands[1], np.float32).astype(np.float64)
+    with np.errstate(over="ignore", under="ignore"):
+        value = np.exp2(x).astype(np.float32)
+    state.set(line.operands[0], np.where(value < 2.0**-126, np.float32(0), value))
+
+
+@operation("cvt.rn.f32.s32")
+def _to_float(state: State, line: Line) -> None:
+    state.set(line.operands[0], state.get(line.operands[1], np.int32).astype(np.float32))
+
+
+@operation("rcp.rn")
+def _rcp(state: State, line: Line) -> None:
+    with np.errstate(divide="ignore"):
+        state.set(line.operands[0], np.float32(1) / state.get(line.operands[1], np.float32))
+
+
+@operation("shfl.sync.bfly")
+def _shuffle(state: State, line: Line) -> None:
+    """Read the register of the lane whose number differs in the bits of a mask (9.7.9.6)."""
+    to, source, mask = line.operands[:3]
+    if state.count != 32:
+        raise PtxError("shfl.sync takes a warp")
+    state.set(to, state.get(source)[np.arange(32) ^ mask])

@@ -34,7 +34,7 @@ from .epilogue import Epilogue, store_tile
 from .group_product import descriptor, group_stage_product, keep_registers, wait_products
 from .swizzle import ROW
 from .tiles import GroupTile
-from .warp_product import sums_to_shared
+from .warp_product import keep_sums
 
 PARAMETERS = ("map_a", "map_b", "c", "bias", "m", "n", "k", "c_pitch", "c_batch")
 """What the kernel takes: addresses (of A and B those of tensor maps), sizes in elements, and bytes
@@ -58,11 +58,20 @@ def bulk_product(tile: GroupTile, epilogue: Epilogue) -> Callable[..., None]:
     k_columns, a_bytes, pitch, consumers = tile.k, tile.m * ROW, tile.pitch, tile.consumers
     multiply, zero = group_stage_product(tile), zeros(tile.sum_kind, tile.accumulators)
     wait_one, wait_all = wait_products(tile, 1), wait_products(tile, 0)
-    keep, warps = sums_to_shared(tile, 16, columns), consumers // 32
+    keep, warps = keep_sums(tile.sum_kind, 16, columns, pitch), consumers // 32
     few, many = _REGISTERS[consumers // 128]
     give, take = keep_registers(False, few), keep_registers(True, many)
     together = barrier_of(1, consumers)
-    finish = store_tile(rows, columns, consumers, pitch, tile.result, tile.is_aligned, epilogue)
+    finish = store_tile(
+        rows,
+        columns,
+        consumers,
+        pitch,
+        tile.result,
+        tile.is_aligned,
+        epilogue,
+        tile.sum_kind,
+    )
 
     def kernel(map_a, map_b, c, bias, m, n, k, c_pitch, c_batch):  # type: ignore[no-untyped-def]
         thread, start = thread_index(), shared_start()

@@ -82,7 +82,7 @@ def convolution(tile: Tile, epilogue: Epilogue) -> Callable[..., None]:
     """Return the kernel of a tile: a grid of blocks along pixels, filters and groups."""
     tile_rows, columns, k_columns, size = tile.m, tile.n, tile.k, tile.size
     a_bytes, threads, table = tile_rows * ROW, tile.threads, tile.shared_bytes
-    result_bytes = RESULT_BYTES[tile.result]
+    result_bytes, bias_bytes = RESULT_BYTES[tile.result], epilogue.column_bytes
     copy_taps, copy_filters = _copy_taps(tile), copy_rows(columns, threads, size, True)
     put_words = store("shared", "i32", 4)
 
@@ -95,7 +95,14 @@ def convolution(tile: Tile, epilogue: Epilogue) -> Callable[..., None]:
 
     multiply = ring_product(tile, fill)
     finish = store_tile(
-        tile_rows, columns, threads, tile.pitch, tile.result, tile.is_aligned, epilogue
+        tile_rows,
+        columns,
+        threads,
+        tile.pitch,
+        tile.result,
+        tile.is_aligned,
+        epilogue,
+        tile.sum_kind,
     )
 
     def kernel(  # type: ignore[no-untyped-def]
@@ -123,7 +130,7 @@ def convolution(tile: Tile, epilogue: Epilogue) -> Callable[..., None]:
             kernel_width, taps, dilation_y, dilation_x,
         )  # fmt: skip
         multiply(thread, start, (taps * channels + k_columns - 1) // k_columns, operands)
-        to, mine = y + group * filters * result_bytes, bias + group * filters * 4
+        to, mine = y + group * filters * result_bytes, bias + group * filters * bias_bytes
         finish(thread, start, to, row, column, pixels, filters, y_pixel, mine)
 
     return kernel

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..basic import load, store
-from ..ptx import DeviceFunction, Instruction, Operand, device
+from ..ptx import DeviceFunction, Instruction, Kind, Operand, device
 from .tiles import Result
 
 RESULT_BYTES = {"f32": 4, "i32": 4, "bf16": 2, "f16": 2}
@@ -25,18 +25,35 @@ class Epilogue:
     Attributes
     ----------
     bias : str
-        Whether a float32 is added, and whether it belongs to the column or the row.
+        Whether a float32 is added, and whether it belongs to the column or the row; ``scaled``: a
+        pair for each column, by which the sum is multiplied before (which is how products of
+        integers become floats), and which is added.
     function : DeviceFunction, optional
         Applied to each element after that.
     """
 
-    bias: Literal["", "column", "row"] = ""
+    bias: Literal["", "column", "row", "scaled"] = ""
     function: DeviceFunction | None = None
+
+    @property
+    def column_bytes(self) -> int:
+        """Bytes of what belongs to a column."""
+        return 8 if self.bias == "scaled" else 4
 
 
 @device
 def _unchanged(x: Any) -> Any:
     return x
+
+
+to_float = Instruction(
+    "to_float",
+    ("cvt.rn.f32.s32 %value, %number;",),
+    (Operand("number", "s32"),),
+    Operand("value", "f32"),
+    has_effects=False,
+    section="9.7.9.21",
+)
 
 
 @functools.cache
@@ -57,6 +74,7 @@ def store_tile(
     result: Result,
     is_aligned: bool,
     epilogue: Epilogue,
+    sum_kind: Kind = "f32",
 ) -> DeviceFunction:
     """Return the function by which a block stores a tile of sums.
 
@@ -66,8 +84,11 @@ def store_tile(
     """
     size = RESULT_BYTES[result]
     quads, total = columns // 4, rows * columns // 4
-    sums = load("shared", "i32" if result == "i32" else "f32", 4)
-    load_bias = load("global", "f32")
+    sums = load("shared", "i32" if sum_kind == "s32" else "f32", 4)
+    load_bias, load_pair = load("global", "f32"), load("global", "f32", 2)
+    is_scaled = epilogue.bias == "scaled"
+    as_float = to_float if sum_kind == "s32" else _unchanged
+    assert sum_kind == "f32" or is_scaled or result == "i32", "sums of integers have no scale"
     function = epilogue.function or _unchanged
     is_column, is_row = epilogue.bias == "column", epilogue.bias == "row"
     is_integer, is_half = result == "i32", size == 2
@@ -85,12 +106,23 @@ def store_tile(
             put(address, value)
 
     @device
-    def finished(value: Any, row: Any, column: Any, bias: Any, end: Any) -> Any:
+    def scaled(value: Any, row: Any, column: Any, bias: Any, end: Any) -> Any:
+        pair = load_pair(bias + 8 * min(column, end - 1))
+        return as_float(value) * pair[0] + pair[1]
+
+    @device
+    def added(value: Any, row: Any, column: Any, bias: Any, end: Any) -> Any:
         if is_column and column < end:
             value = value + load_bias(bias + 4 * column)
         if is_row:
             value = value + load_bias(bias + 4 * row)
-        return function(value)
+        return value
+
+    with_bias = scaled if is_scaled else added
+
+    @device
+    def finished(value: Any, row: Any, column: Any, bias: Any, end: Any) -> Any:
+        return function(with_bias(value, row, column, bias, end))
 
     @device
     def store_quad(address: Any, x: Any, y: Any, z: Any, w: Any) -> None:

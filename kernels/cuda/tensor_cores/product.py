@@ -78,7 +78,14 @@ def product(tile: Tile, epilogue: Epilogue) -> Callable[..., None]:
 
     multiply = ring_product(tile, fill)
     finish = store_tile(
-        rows, columns, tile.threads, tile.pitch, tile.result, tile.is_aligned, epilogue
+        rows,
+        columns,
+        tile.threads,
+        tile.pitch,
+        tile.result,
+        tile.is_aligned,
+        epilogue,
+        tile.sum_kind,
     )
 
     def kernel(a, b, c, bias, m, n, k, a_pitch, b_pitch, c_pitch, a_batch, b_batch, c_batch):  # type: ignore[no-untyped-def]

@@ -12,7 +12,7 @@ from ..basic import commit_copies, synchronize, wait_copies, zeros
 from ..ptx import DeviceFunction, device
 from .swizzle import ROW
 from .tiles import Tile
-from .warp_product import lane_places, stage_product, sums_to_shared
+from .warp_product import keep_sums, lane_places, stage_product
 
 
 def ring_product(tile: Tile, fill: DeviceFunction) -> DeviceFunction:
@@ -25,7 +25,7 @@ def ring_product(tile: Tile, fill: DeviceFunction) -> DeviceFunction:
     stage_bytes, a_bytes, ahead = tile.stage_bytes, tile.m * ROW, tile.stages - 1
     last = ahead * stage_bytes
     multiply, zero = stage_product(tile), zeros(tile.sum_kind, tile.accumulators)
-    keep = sums_to_shared(tile, tile.warp_m, tile.warp_n)
+    keep = keep_sums(tile.sum_kind, tile.warp_m, tile.warp_n, tile.pitch)
     place_in_a, place_in_b, place_in_sums = lane_places(tile)
     wait_stage, wait_all = wait_copies(ahead - 1), wait_copies(0)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 
-from ..ptx import DeviceFunction, Instruction, Operand, device
+from ..ptx import DeviceFunction, Instruction, Kind, Operand, device
 from .swizzle import PIECE, ROW
 from .tiles import Tile
 
@@ -94,22 +94,22 @@ def stage_product(tile: Tile) -> Instruction:
 
 
 @functools.cache
-def sums_to_shared(tile: Tile, rows: int, columns: int) -> Instruction:
+def keep_sums(kind: Kind, rows: int, columns: int, pitch: int) -> Instruction:
     """Return the instruction that stores a lane's sums of a warp's rows and columns.
 
     It is given the place of the first one; those of wgmma lie in lanes as those of `mma.sync` do.
     """
-    sums = Operand("sum", tile.sum_kind, rows * columns // 32)
+    sums = Operand("sum", kind, rows * columns // 32)
     lines = []
     for i in range(rows // 16):
         for j in range(columns // 8):
             for half in range(2):
                 first = (i * (columns // 8) + j) * 4 + 2 * half
                 pair = _braced(sums.registers[first : first + 2])
-                offset = (16 * i + 8 * half) * tile.pitch + 32 * j
+                offset = (16 * i + 8 * half) * pitch + 32 * j
                 lines.append(f"st.shared.v2.b32 [%to + {offset}], {pair};")
     inputs = (sums, Operand("to", "b32"))
-    return Instruction("sums_to_shared", tuple(lines), inputs, section="9.7.9.11")
+    return Instruction("keep_sums", tuple(lines), inputs, section="9.7.9.11")
 
 
 def lane_places(tile: Tile) -> tuple[DeviceFunction, DeviceFunction, DeviceFunction]:

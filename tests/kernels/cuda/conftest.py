@@ -84,7 +84,10 @@ def multiply(rng: np.random.Generator) -> Callable[..., list[Block]]:
             b[..., :n] = stored(rng.standard_normal((batch, k, n)), tile.element)
             expected = meant(a[..., :k], tile.element) @ meant(b[..., :n], tile.element)
         bias = rng.standard_normal(n if epilogue.bias == "column" else m).astype(np.float32)
-        if epilogue.bias:
+        if epilogue.bias == "scaled":
+            bias = rng.standard_normal((n, 2)).astype(np.float32)
+            expected = expected * bias[:, 0] + bias[:, 1]
+        elif epilogue.bias:
             expected = expected + (bias if epilogue.bias == "column" else bias[:, None])
         c = empty((batch, m, _rounded(n, tile, RESULT_BYTES[tile.result])), tile.result)
         memory = Memory()

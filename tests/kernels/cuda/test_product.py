@@ -51,6 +51,12 @@ def test_bias_and_function(multiply, bias):
     multiply(product, tile, 9, 70, 30, 1, epilogue, lambda x: np.where(x > 0, 2 * x, x))
 
 
+@pytest.mark.parametrize("result", ["f32", "bf16"])
+def test_integers_become_floats_by_a_scale_for_each_column(multiply, result):
+    tile = Tile("s8", result, 64, 64, 32, 32, 2)
+    multiply(product, tile, 33, 21, 140, epilogue=Epilogue("scaled"))
+
+
 def test_no_columns_of_a_are_a_product_of_zeros(multiply):
     multiply(product, TILES["bf16"], 5, 9, 0)
 
