@@ -9,10 +9,18 @@ from typing import Any
 
 from .machines import GPUS, Gpu
 from .offline import Compiled, compile_kernel
-from .tensor_cores import attention, bulk_product, convolution, float_product, product
+from .tensor_cores import (
+    attention,
+    bulk_product,
+    convolution,
+    float_convolution,
+    float_product,
+    matrices,
+    product,
+    windows,
+)
 from .tensor_cores.epilogue import Epilogue
-from .tensor_cores.float_product import FloatTile
-from .tensor_cores.tiles import Element, GroupTile, Result, Tile
+from .tensor_cores.tiles import Element, FloatTile, GroupTile, Result, Tile
 from .tensor_cores.warp_attention import AttentionTile
 
 
@@ -74,7 +82,7 @@ def _epilogue(result: Result) -> Epilogue:
 
 def _by_warps(tile: Tile, targets: tuple[str, ...], variant: str = "") -> Entry:
     make = functools.partial(product.product, tile, _epilogue(tile.result))
-    words = "i" * len(product.PARAMETERS)
+    words = "i" * len(matrices.PARAMETERS)
     name = _name("product", tile, variant)
     return Entry(name, make, words, tile, tile.shared_bytes, 1, targets)
 
@@ -87,13 +95,13 @@ def _by_groups(tile: GroupTile) -> Entry:
 
 def _windows(tile: Tile) -> Entry:
     make = functools.partial(convolution.convolution, tile, _epilogue(tile.result))
-    words, size = "i" * len(convolution.PARAMETERS), convolution.shared_bytes(tile)
+    words, size = "i" * len(windows.PARAMETERS), windows.shared_bytes(tile)
     return Entry(_name("convolution", tile), make, words, tile, size, 1, _ALL)
 
 
 def _floats(tile: FloatTile, variant: str) -> Entry:
     make = functools.partial(float_product.float_product, tile, Epilogue("column"))
-    words, name = "i" * len(product.PARAMETERS), _name("product", tile, variant)
+    words, name = "i" * len(matrices.PARAMETERS), _name("product", tile, variant)
     # Sums of 128 rows of two blocks take more than 99 KiB.
     targets = _LARGE if tile.m > 64 else _ALL
     return Entry(name, make, words, tile, tile.shared_bytes, 2, targets)
@@ -104,6 +112,12 @@ def _attention(tile: AttentionTile) -> Entry:
     words = "".join("f" if name == "scale" else "i" for name in attention.PARAMETERS)
     name = f"attention {tile.element}, heads of {tile.head}" + ", causal" * tile.is_causal
     return Entry(name, make, words, tile, tile.shared_bytes, 1, _ALL)
+
+
+def _float_windows(tile: FloatTile) -> Entry:
+    make = functools.partial(float_convolution.float_convolution, tile, Epilogue("column"))
+    words, size = "i" * len(windows.PARAMETERS), windows.shared_bytes(tile)
+    return Entry(_name("convolution", tile), make, words, tile, size, 2, _ALL)
 
 
 _RESULTS: tuple[tuple[Element, Result], ...] = (
@@ -134,6 +148,7 @@ def entries() -> list[Entry]:
         _attention(AttentionTile("f16", "f16", 128, is_causal=True)),
         _floats(FloatTile(), "columns of B"),
         _floats(FloatTile(b_order="kn"), "rows of B"),
+        _float_windows(FloatTile(64, 128)),
         _floats(FloatTile(64, 128), "columns of B"),
         _floats(FloatTile(64, 128, b_order="kn"), "rows of B"),
     ]

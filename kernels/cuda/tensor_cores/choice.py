@@ -7,8 +7,7 @@ from typing import Literal
 
 from ..machines import Gpu
 from .expectation import fraction
-from .float_product import FloatTile
-from .tiles import GroupTile, Tile
+from .tiles import FloatTile, GroupTile, Tile
 
 _WARPS = ((128, 256, 64, 64), (128, 128, 64, 32), (128, 64, 32, 32), (64, 64, 32, 32))
 _GROUPS = ((128, 256), (128, 128), (64, 256), (64, 128))

@@ -14,8 +14,7 @@ from math import ceil
 
 from ..machines import Gpu
 from .epilogue import RESULT_BYTES
-from .float_product import FloatTile
-from .tiles import GroupTile, Tile
+from .tiles import FloatTile, GroupTile, Tile
 
 _FIRST = 1200
 """Clocks until a block's first stage has come from memory: two latencies, and launch."""

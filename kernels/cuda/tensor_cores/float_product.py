@@ -10,87 +10,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any
 
-from ..basic import (
-    block_x,
-    block_y,
-    block_z,
-    commit_copies,
-    copy_element,
-    copy_piece,
-    shared_start,
-    synchronize,
-    thread_index,
-    wait_copies,
-    zeros,
-)
+from ..basic import copy_element, copy_piece, zeros
 from ..ptx import DeviceFunction, Instruction, Operand, device
 from .epilogue import Epilogue, store_tile
-from .tiles import Result
+from .matrices import matrix_kernel
+from .ring import Multiplier, ring
+from .tiles import FloatTile
 
-_K = 8
-"""Columns of A in a stage: a warp copies 4 rows of 32 bytes, to 32 banks (`FloatTile.row`)."""
+_K = FloatTile.k
 _SIDE = 8
-
-
-@dataclass(frozen=True)
-class FloatTile:
-    """How a product of float32 is cut; C is (m x n).
-
-    Attributes
-    ----------
-    m, n : int
-        Rows and columns of C that a block computes.
-    stages : int
-        Tiles of A and B in shared memory.
-    b_order : str
-        Whether columns of B are contiguous (``nk``) or its rows (``kn``).
-    is_aligned : bool
-        Whether rows of B (``kn``) and C begin at multiples of 16 bytes.
-    """
-
-    m: int = 128
-    n: int = 128
-    stages: int = 4
-    b_order: Literal["nk", "kn"] = "nk"
-    is_aligned: bool = True
-
-    element: ClassVar = "f32"
-    result: ClassVar[Result] = "f32"
-    size: ClassVar = 4
-    k: ClassVar = _K
-
-    @property
-    def threads(self) -> int:
-        """Threads of a block; a warp computes 32 x 64 elements."""
-        return self.m * self.n // (_SIDE * _SIDE)
-
-    @property
-    def row_a(self) -> int:
-        """Bytes from column to column of A: four banks off, so that 8 x 4 elements meet all."""
-        return 4 * (self.m + 4)
-
-    @property
-    def row_b(self) -> int:
-        """Bytes from row to row of B."""
-        return 4 * (self.n + 4)
-
-    @property
-    def stage_bytes(self) -> int:
-        """Shared memory of a stage."""
-        return _K * (self.row_a + self.row_b)
-
-    @property
-    def pitch(self) -> int:
-        """Bytes from row to row of sums in shared memory."""
-        return (self.n + 8) * 4
-
-    @property
-    def shared_bytes(self) -> int:
-        """Shared memory of a block."""
-        return max(self.stages * self.stage_bytes, self.m * self.pitch)
 
 
 @functools.cache
@@ -138,8 +68,11 @@ def _keep(pitch: int) -> Instruction:
     return Instruction("keep_sums", tuple(lines), (sums, Operand("to", "b32")), section="9.7.9.11")
 
 
-def _transposed(rows: int, threads: int, row_bytes: int) -> DeviceFunction:
-    """Return the function that copies a tile of rows along k, to a row for each k."""
+def copy_transposed(rows: int, threads: int, row_bytes: int) -> DeviceFunction:
+    """Return the function that copies a tile of rows along k, to a row for each k.
+
+    Its arguments are those of `tile_copies.copy_rows`, but for columns in place of bytes.
+    """
     step = threads // _K
     count = rows // step
 
@@ -180,21 +113,48 @@ def _straight(tile: FloatTile) -> DeviceFunction:
     return copy
 
 
+def float_ring(tile: FloatTile, fill: DeviceFunction) -> DeviceFunction:
+    """Return the ring of a tile whose stages are multiplied by multiply-adds."""
+    warps_n, pitch = tile.n // 64, tile.pitch
+
+    @device
+    def row_of(thread: Any) -> Any:
+        return (thread >> 5) // warps_n * 32 + ((thread & 31) >> 3) * 4
+
+    @device
+    def column_of(thread: Any) -> Any:
+        return (thread >> 5) % warps_n * 64 + (thread & 7) * 4
+
+    @device
+    def place_in_a(thread: Any) -> Any:
+        return row_of(thread) * 4
+
+    @device
+    def place_in_b(thread: Any) -> Any:
+        return column_of(thread) * 4
+
+    @device
+    def place_in_sums(thread: Any) -> Any:
+        return row_of(thread) * pitch + column_of(thread) * 4
+
+    multiplier = Multiplier(
+        zeros("f32", _SIDE * _SIDE),
+        stage_sums(tile),
+        _keep(pitch),
+        place_in_a,
+        place_in_b,
+        place_in_sums,
+    )
+    return ring(tile.stages, tile.stage_bytes, _K * tile.row_a, multiplier, fill)
+
+
 @functools.cache
 def float_product(tile: FloatTile, epilogue: Epilogue) -> Callable[..., None]:
-    """Return the kernel of a tile: a grid of blocks along m, n and the batch.
-
-    It takes what `product` takes (``product.PARAMETERS``).
-    """
-    rows, columns, stage_bytes, pitch = tile.m, tile.n, tile.stage_bytes, tile.pitch
-    ahead, a_bytes, warps_n = tile.stages - 1, _K * tile.row_a, tile.n // 64
-    last = ahead * stage_bytes
-    copy_a = _transposed(rows, tile.threads, tile.row_a)
+    """Return the kernel of a tile; it takes ``product.PARAMETERS``."""
+    a_bytes = _K * tile.row_a
+    copy_a = copy_transposed(tile.m, tile.threads, tile.row_a)
     is_nk = tile.b_order == "nk"
-    copy_b = _transposed(columns, tile.threads, tile.row_b) if is_nk else _straight(tile)
-    multiply, keep, zero = stage_sums(tile), _keep(pitch), zeros("f32", _SIDE * _SIDE)
-    wait_stage, wait_all = wait_copies(ahead - 1), wait_copies(0)
-    finish = store_tile(rows, columns, tile.threads, pitch, "f32", tile.is_aligned, epilogue)
+    copy_b = copy_transposed(tile.n, tile.threads, tile.row_b) if is_nk else _straight(tile)
 
     @device
     def fill(thread: Any, to: Any, stage: Any, operands: Any) -> None:
@@ -202,35 +162,5 @@ def float_product(tile: FloatTile, epilogue: Epilogue) -> Callable[..., None]:
         copy_a(thread, to, a, row, m, a_pitch, stage * _K, k)
         copy_b(thread, to + a_bytes, b, column, n, b_pitch, stage * _K, k)
 
-    def kernel(a, b, c, bias, m, n, k, a_pitch, b_pitch, c_pitch, a_batch, b_batch, c_batch):  # type: ignore[no-untyped-def]
-        thread, start = thread_index(), shared_start()
-        row, column, batch = block_x() * rows, block_y() * columns, block_z()
-        matrix_a, matrix_b = a + batch * a_batch, b + batch * b_batch
-        operands = (matrix_a, matrix_b, row, column, m, n, k, a_pitch, b_pitch)
-        count = (k + _K - 1) // _K
-        for stage in range(ahead):
-            if stage < count:
-                fill(thread, start + stage * stage_bytes, stage, operands)
-            commit_copies()
-        lane, warp = thread & 31, thread >> 5
-        my_row = warp // warps_n * 32 + (lane >> 3) * 4
-        my_column = warp % warps_n * 64 + (lane & 7) * 4
-        place_a, place_b = start + my_row * 4, start + a_bytes + my_column * 4
-        sums = zero()
-        used, filled = 0, last
-        for stage in range(count):
-            wait_stage()
-            synchronize()
-            if stage + ahead < count:
-                fill(thread, start + filled, stage + ahead, operands)
-            commit_copies()
-            sums = multiply(sums, place_a + used, place_b + used)
-            used = 0 if used == last else used + stage_bytes
-            filled = 0 if filled == last else filled + stage_bytes
-        wait_all()
-        synchronize()
-        keep(sums, start + my_row * pitch + my_column * 4)
-        synchronize()
-        finish(thread, start, c + batch * c_batch, row, column, m, n, c_pitch, bias)
-
-    return kernel
+    finish = store_tile(tile.m, tile.n, tile.threads, tile.pitch, "f32", tile.is_aligned, epilogue)
+    return matrix_kernel(tile, float_ring(tile, fill), finish)

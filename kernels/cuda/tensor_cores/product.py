@@ -9,31 +9,13 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from ..basic import block_x, block_y, block_z, shared_start, thread_index
 from ..ptx import DeviceFunction, device
 from .epilogue import Epilogue, store_tile
+from .matrices import matrix_kernel
 from .ring import ring_product
 from .swizzle import ROW
 from .tile_copies import copy_rows
 from .tiles import Tile
-
-PARAMETERS = (
-    "a",
-    "b",
-    "c",
-    "bias",
-    "m",
-    "n",
-    "k",
-    "a_pitch",
-    "b_pitch",
-    "c_pitch",
-    "a_batch",
-    "b_batch",
-    "c_batch",
-)
-"""What the kernel takes: addresses, sizes in elements, and bytes from row to row and from matrix to
-matrix. All are int64."""
 
 
 def copy_of_b(tile: Tile) -> DeviceFunction:
@@ -65,8 +47,8 @@ def copy_of_b(tile: Tile) -> DeviceFunction:
 
 @functools.cache
 def product(tile: Tile, epilogue: Epilogue) -> Callable[..., None]:
-    """Return the kernel of a tile: a grid of blocks along m, n and the batch, see `PARAMETERS`."""
-    rows, columns, k_columns, size = tile.m, tile.n, tile.k, tile.size
+    """Return the kernel of a tile: a grid of blocks along m, n and the batch."""
+    rows, columns, size = tile.m, tile.n, tile.size
     a_bytes = rows * ROW
     copy_a, copy_b = copy_rows(rows, tile.threads, size, tile.is_aligned), copy_of_b(tile)
 
@@ -87,14 +69,4 @@ def product(tile: Tile, epilogue: Epilogue) -> Callable[..., None]:
         epilogue,
         tile.sum_kind,
     )
-
-    def kernel(a, b, c, bias, m, n, k, a_pitch, b_pitch, c_pitch, a_batch, b_batch, c_batch):  # type: ignore[no-untyped-def]
-        thread, start = thread_index(), shared_start()
-        row, column, batch = block_x() * rows, block_y() * columns, block_z()
-        matrix_a, matrix_b = a + batch * a_batch, b + batch * b_batch
-        count = (k + k_columns - 1) // k_columns
-        operands = (matrix_a, matrix_b, row, column, m, n, k, a_pitch, b_pitch)
-        multiply(thread, start, count, operands)
-        finish(thread, start, c + batch * c_batch, row, column, m, n, c_pitch, bias)
-
-    return kernel
+    return matrix_kernel(tile, multiply, finish)

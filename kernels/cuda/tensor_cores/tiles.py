@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ..ptx import Kind
 from .swizzle import ROW
@@ -113,3 +113,62 @@ class GroupTile(Tile):
     def shared_bytes(self) -> int:
         """Shared memory of a block."""
         return max(self.stages * self.stage_bytes + 16 * self.stages, self.m * self.pitch)
+
+
+@dataclass(frozen=True)
+class FloatTile:
+    """How a product of float32 is cut; C is (m x n).
+
+    Attributes
+    ----------
+    m, n : int
+        Rows and columns of C that a block computes.
+    stages : int
+        Tiles of A and B in shared memory.
+    b_order : str
+        Whether columns of B are contiguous (``nk``) or its rows (``kn``).
+    is_aligned : bool
+        Whether rows of B (``kn``) and C begin at multiples of 16 bytes.
+    """
+
+    m: int = 128
+    n: int = 128
+    stages: int = 4
+    b_order: Literal["nk", "kn"] = "nk"
+    is_aligned: bool = True
+
+    element: ClassVar = "f32"
+    result: ClassVar[Result] = "f32"
+    size: ClassVar = 4
+    k: ClassVar = 8
+    """Columns of A in a stage: a warp copies 4 rows of 32 bytes, to 32 banks (`row_a`)."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of a block; a warp computes 32 x 64 elements."""
+        return self.m * self.n // 64
+
+    @property
+    def row_a(self) -> int:
+        """Bytes from column to column of A: four banks off, so that 8 x 4 elements meet all."""
+        return 4 * (self.m + 4)
+
+    @property
+    def row_b(self) -> int:
+        """Bytes from row to row of B."""
+        return 4 * (self.n + 4)
+
+    @property
+    def stage_bytes(self) -> int:
+        """Shared memory of a stage."""
+        return self.k * (self.row_a + self.row_b)
+
+    @property
+    def pitch(self) -> int:
+        """Bytes from row to row of sums in shared memory."""
+        return (self.n + 8) * 4
+
+    @property
+    def shared_bytes(self) -> int:
+        """Shared memory of a block."""
+        return max(self.stages * self.stage_bytes, self.m * self.pitch)

@@ -4,8 +4,7 @@ import pytest
 from sardonyx.kernels.cuda.machines import GPUS
 from sardonyx.kernels.cuda.tensor_cores.choice import product_tile, product_tiles
 from sardonyx.kernels.cuda.tensor_cores.expectation import fraction
-from sardonyx.kernels.cuda.tensor_cores.float_product import FloatTile
-from sardonyx.kernels.cuda.tensor_cores.tiles import GroupTile, Tile
+from sardonyx.kernels.cuda.tensor_cores.tiles import FloatTile, GroupTile, Tile
 
 BF16 = Tile("bf16", "bf16", 64, 64, 32, 32, 3)
 

@@ -6,9 +6,11 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 from sardonyx.kernels.cuda.simulator.block import launch
 from sardonyx.kernels.cuda.simulator.memory import Memory
-from sardonyx.kernels.cuda.tensor_cores.convolution import convolution, shared_bytes
+from sardonyx.kernels.cuda.tensor_cores.convolution import convolution
 from sardonyx.kernels.cuda.tensor_cores.epilogue import Epilogue
-from sardonyx.kernels.cuda.tensor_cores.tiles import Tile
+from sardonyx.kernels.cuda.tensor_cores.float_convolution import float_convolution
+from sardonyx.kernels.cuda.tensor_cores.tiles import FloatTile, Tile
+from sardonyx.kernels.cuda.tensor_cores.windows import shared_bytes
 
 from .conftest import bank_conflicts, empty, meant, numbers, stored
 
@@ -40,7 +42,7 @@ def convolve(rng, tile, shape, filters, kernel, stride, dilation, pad, groups=1,
     )  # fmt: skip
     pixels = images * out[0] * out[1]
     grid = (-(-pixels // tile.m), -(-(filters // groups) // tile.n), groups)
-    body = convolution(tile, epilogue)
+    body = (float_convolution if tile.element == "f32" else convolution)(tile, epilogue)
     blocks = launch(body, grid, tile.threads, arguments, memory, shared_bytes(tile))
     right = expected(
         meant(x, tile.element).astype(np.float32),
@@ -75,6 +77,26 @@ def test_other_elements(rng, element):
     tile = Tile(element, {"tf32": "f32", "s8": "i32"}[element], 64, 64, 32, 32, 2)
     epilogue = Epilogue("" if element == "s8" else "column")
     convolve(rng, tile, (1, 5, 4, 16), 8, (3, 3), (1, 1), (1, 1), (1, 1), epilogue=epilogue)
+
+
+@pytest.mark.parametrize("channels", [3, 12])
+def test_float32_of_any_number_of_channels(rng, channels):
+    tile = FloatTile(64, 64, 3, is_aligned=False)
+    convolve(rng, tile, (2, 6, 5, channels), 10, (3, 2), (2, 1), (1, 2), (1, 1))
+
+
+def test_float32_in_groups(rng):
+    convolve(
+        rng,
+        FloatTile(64, 64, 2, "nk", False),
+        (1, 5, 5, 6),
+        9,
+        (3, 3),
+        (1, 1),
+        (1, 1),
+        (1, 1),
+        groups=3,
+    )
 
 
 def test_no_bank_serves_two_lanes_at_once(rng):

@@ -2,7 +2,8 @@
 
 import pytest
 from sardonyx.kernels.cuda.tensor_cores.epilogue import Epilogue
-from sardonyx.kernels.cuda.tensor_cores.float_product import FloatTile, float_product
+from sardonyx.kernels.cuda.tensor_cores.float_product import float_product
+from sardonyx.kernels.cuda.tensor_cores.tiles import FloatTile
 
 from .conftest import bank_conflicts
 
