@@ -18,6 +18,7 @@ import numpy as np
 
 from . import operations as operations
 from .memory import Memory
+from .process_memory import ProcessMemory
 from .program import program_of
 
 _IDLE_TURNS = 20
@@ -87,7 +88,7 @@ class Block:
         Index of the block and size of the grid, x, y, z.
     shared : ndarray of uint8
         Shared memory, with bytes 0xFF (of floats: NaN) where nothing was written.
-    memory : Memory
+    memory : Memory or ProcessMemory
         Global memory.
     barriers : dict of int to MemoryBarrier
         Those (mbarrier) that lie in shared memory, by address.
@@ -100,7 +101,7 @@ class Block:
         place: tuple[int, ...],
         grid: tuple[int, ...],
         shared_bytes: int,
-        memory: Memory,
+        memory: Memory | ProcessMemory,
     ) -> None:
         self.place, self.grid, self.memory = place, grid, memory
         self.shared = np.full(shared_bytes, 0xFF, np.uint8)
@@ -227,7 +228,7 @@ def launch(
     grid: Sequence[int],
     threads: int,
     arguments: Sequence[Any],
-    memory: Memory,
+    memory: Memory | ProcessMemory,
     shared_bytes: int = 0,
     seed: int | None = None,
 ) -> list[Block]:
@@ -243,7 +244,7 @@ def launch(
         Threads of a block.
     arguments : sequence
         What the kernel is called with.
-    memory : Memory
+    memory : Memory or ProcessMemory
         Global memory.
     shared_bytes : int
         Shared memory of a block.

@@ -50,7 +50,7 @@ def convolve(rng, tile, shape, filters, kernel, stride, dilation, pad, groups=1,
         bias if epilogue.bias else 0 * bias,
         strides=stride, dilations=dilation, pads=[*pad, *pad], group=groups,
     )  # fmt: skip
-    limit = {"f32": 2e-5, "i32": 0, "bf16": 2.0**-8}[tile.result]
+    limit = {"f32": 2e-5, "i32": 0, "bf16": 2.0**-8, "f16": 2.0**-10}[tile.result]
     error = np.abs(numbers(y, tile.result) - right)
     assert (error <= limit * np.maximum(np.abs(right), 8 if limit else 0)).all(), error.max()
     return blocks

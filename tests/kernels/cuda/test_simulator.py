@@ -16,6 +16,7 @@ from sardonyx.kernels.cuda.ptx import Instruction, Operand
 from sardonyx.kernels.cuda.simulator.block import Deadlock, launch
 from sardonyx.kernels.cuda.simulator.fragments import SHAPES
 from sardonyx.kernels.cuda.simulator.memory import Memory
+from sardonyx.kernels.cuda.simulator.process_memory import ProcessMemory
 from sardonyx.kernels.cuda.simulator.program import PtxError
 
 
@@ -108,3 +109,20 @@ def test_what_the_simulator_does_not_know_is_told():
 def test_instructions_outside_of_kernels_are_told():
     with pytest.raises(RuntimeError, match="outside of a kernel"):
         synchronize()
+
+
+def test_kernels_reach_memory_of_the_process_as_far_as_they_may():
+    x = np.zeros(4, np.float32)
+    put = store("global", "f32")
+
+    def check(address, size):
+        if not x.ctypes.data <= address <= x.ctypes.data + x.nbytes - size:
+            raise IndexError("outside")
+
+    memory = ProcessMemory(check)
+    launch(lambda x: put(x + 4 * thread_index(), 2.0), (1,), 4, [x.ctypes.data], memory)
+    assert (x == 2).all()
+    with pytest.raises(IndexError, match="outside"):
+        launch(lambda x: put(x + 16, 2.0), (1,), 1, [x.ctypes.data], memory)
+    with pytest.raises(IndexError, match="not aligned"):
+        launch(lambda x: put(x + 2, 2.0), (1,), 1, [x.ctypes.data], memory)
