@@ -29,7 +29,7 @@ def test_products(multiply, name):
     makes = {GroupTile: bulk_product, FloatTile: float_product}
     make = makes.get(type(tile), product)
     assert ENTRIES[name].make() is make(tile, epilogue_of(tile))
-    multiply(make, tile, tile.m - 3, tile.n - 5, 2 * tile.k + 3, epilogue=epilogue_of(tile))
+    multiply(make, tile, tile.m - 3, tile.n - 5, tile.k + 3, epilogue=epilogue_of(tile))
 
 
 @pytest.mark.parametrize("name", of_family("convolution"))
