@@ -1,0 +1,1 @@
+"""Kernels for GPUs, written for numba.cuda; instructions that numba lacks are PTX text."""

@@ -1,0 +1,126 @@
+"""Products of matrices by wgmma and bulk copies: compute capability 9.0 (target sm_90a).
+
+A block has one warp group that lets the copy unit fill a ring of stages, and others that multiply,
+64 rows each. Barriers in shared memory say that a stage is full (bytes have come) and empty (all
+warps have multiplied). Sums take most registers, so the group that copies gives its own away.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from ..basic import (
+    barrier_of,
+    block_x,
+    block_y,
+    block_z,
+    shared_start,
+    synchronize,
+    thread_index,
+    zeros,
+)
+from ..ptx import device
+from .bulk_copies import (
+    arrive,
+    arrive_and_expect,
+    begin_barrier,
+    copy_box,
+    is_over,
+    show_barriers,
+)
+from .epilogue import Epilogue, store_tile
+from .group_product import descriptor, group_stage_product, keep_registers, wait_products
+from .swizzle import ROW
+from .tiles import GroupTile
+from .warp_product import keep_sums
+
+PARAMETERS = ("map_a", "map_b", "c", "bias", "m", "n", "k", "c_pitch", "c_batch")
+"""What the kernel takes: addresses (of A and B those of tensor maps), sizes in elements, and bytes
+from row to row and from matrix to matrix of C. All are int64."""
+
+_REGISTERS = {2: (40, 232), 1: (56, 256)}
+"""Registers of a thread that copies and of one that multiplies, by groups that multiply: together
+no more than the 65,536 that a block of three groups begins with (168 each)."""
+
+
+@device
+def _wait(barrier: Any, parity: Any) -> None:
+    while is_over(barrier, parity) == 0:
+        pass
+
+
+@functools.cache
+def bulk_product(tile: GroupTile, epilogue: Epilogue) -> Callable[..., None]:
+    """Return the kernel of a tile: a grid of blocks along m, n and the batch, see `PARAMETERS`."""
+    rows, columns, stages, stage_bytes = tile.m, tile.n, tile.stages, tile.stage_bytes
+    k_columns, a_bytes, pitch, consumers = tile.k, tile.m * ROW, tile.pitch, tile.consumers
+    multiply, zero = group_stage_product(tile), zeros(tile.sum_kind, tile.accumulators)
+    wait_one, wait_all = wait_products(tile, 1), wait_products(tile, 0)
+    keep, warps = keep_sums(tile.sum_kind, 16, columns, pitch), consumers // 32
+    few, many = _REGISTERS[consumers // 128]
+    give, take = keep_registers(False, few), keep_registers(True, many)
+    together = barrier_of(1, consumers)
+    finish = store_tile(
+        rows,
+        columns,
+        consumers,
+        pitch,
+        tile.result,
+        tile.is_aligned,
+        epilogue,
+        tile.sum_kind,
+    )
+
+    def kernel(map_a, map_b, c, bias, m, n, k, c_pitch, c_batch):  # type: ignore[no-untyped-def]
+        thread, start = thread_index(), shared_start()
+        row, column, batch = block_x() * rows, block_y() * columns, block_z()
+        count = (k + k_columns - 1) // k_columns
+        full = start + stages * stage_bytes
+        empty = full + 8 * stages
+        if thread == 0:
+            for i in range(stages):
+                begin_barrier(full + 8 * i, 1)
+                begin_barrier(empty + 8 * i, warps)
+            show_barriers()
+        synchronize()
+        slot, parity = 0, 0
+        if thread < 128:
+            give()
+            if thread == 0:
+                for stage in range(count):
+                    _wait(empty + 8 * slot, parity ^ 1)
+                    to, barrier = start + slot * stage_bytes, full + 8 * slot
+                    arrive_and_expect(barrier, stage_bytes)
+                    copy_box(to, map_a, stage * k_columns, row, batch, barrier)
+                    copy_box(to + a_bytes, map_b, stage * k_columns, column, batch, barrier)
+                    slot += 1
+                    if slot == stages:
+                        slot, parity = 0, parity ^ 1
+        else:
+            take()
+            mine = thread - 128
+            place_a = start + (mine >> 7) * 8192
+            sums, before = zero(), 0
+            for stage in range(count):
+                _wait(full + 8 * slot, parity)
+                used = slot * stage_bytes
+                sums = multiply(
+                    sums, descriptor(place_a + used), descriptor(start + a_bytes + used)
+                )
+                sums = wait_one(sums)
+                if stage > 0 and (mine & 31) == 0:
+                    arrive(empty + 8 * before)
+                before = slot
+                slot += 1
+                if slot == stages:
+                    slot, parity = 0, parity ^ 1
+            sums = wait_all(sums)
+            together()
+            lane = mine & 31
+            keep(sums, start + ((mine >> 5) * 16 + (lane >> 2)) * pitch + 8 * (lane & 3))
+            together()
+            finish(mine, start, c + batch * c_batch, row, column, m, n, c_pitch, bias)
+
+    return kernel
