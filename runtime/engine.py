@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidArgument, KernelError
-from ..kernels.precompile import compile_all
 from . import team as teams
 from .arguments import Shapes, Signature
+from .devices.find import device_of
 from .executable import Executable
 from .executor import Context
 from .memory import give_back, prefault
@@ -56,12 +56,9 @@ class Engine:
         self.threads = threads
         self.signature = Signature(program.inputs)
         self.idle: list[Context] = []
-        try:
-            compile_all([*program.all_kernels, *teams.EXECUTOR_KERNELS.values()])
-        except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise KernelError(f"a kernel of the model does not compile: {reason}") from error
-        self._executable = Executable(program)
+        self._device = device_of(program.metadata.get("device", "cpu"))
+        self._device.load(program)
+        self._executable = Executable(program, self._device)
         teams.enroll(self, threads)
         self._prefault()
 
@@ -131,7 +128,8 @@ class Engine:
 
     def own_context(self) -> Context:
         """Return a context that is the caller's, who binds it."""
-        return Context(self._executable, self.threads)
+        context: Context = self._device.context(self._executable, self.threads)
+        return context
 
     @contextmanager
     def context(self, shapes: Shapes) -> Iterator[Context]:
@@ -158,7 +156,7 @@ class Engine:
                         context = other  # which another thread may have bound anew since
                         break
         except IndexError:
-            context = Context(self._executable, self.threads)
+            context = self.own_context()
         except ValueError:
             pass  # another thread took it first
         if context.binding.shapes == shapes:
