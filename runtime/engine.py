@@ -95,9 +95,11 @@ class Engine:
 
     def _run_checked(self, feeds: Mapping[str, Any]) -> list[Any]:
         """Run with whatever is given, if it can be used."""
+        feeds, places = self._device.inputs(feeds)
         arrays, shapes = self.signature.arrays(feeds)
         context = self._borrow(shapes)
         try:
+            context.places = places
             return context.run(arrays)
         finally:
             self.idle.append(context)
@@ -106,14 +108,18 @@ class Engine:
         """Time every step over several runs."""
         from .profile import profile  # takes 1 ms, which few engines need
 
+        feeds, places = self._device.inputs(feeds)
         arrays, shapes = self.signature.arrays(feeds)
         with self.context(shapes) as context:
+            context.places = places
             return profile(context, arrays, runs, warmup)
 
     def trace(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run step by step; every value the program materialises, by its ONNX name."""
+        feeds, places = self._device.inputs(feeds)
         arrays, shapes = self.signature.arrays(feeds)
         with self.context(shapes) as context:
+            context.places = places
             return {
                 self.program.tensors[index].name: value
                 for index, value in context.trace(arrays)

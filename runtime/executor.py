@@ -64,6 +64,8 @@ class Context:
         Nanoseconds that each host step of the last run took.
     copies : list of Copied
         Those of the last run; none where all steps run on the host.
+    places : mapping of int to int
+        Where inputs of the next run lie on another device, by the ``id`` of their arrays.
     """
 
     def __init__(self, executable: Executable, threads: int, is_inner: bool = False) -> None:
@@ -86,6 +88,7 @@ class Context:
         self._host_calls: list[HostCall] = []
         self._computes_on_host = False
         self.copies: list[Copied] = []
+        self.places: Mapping[int, int] = {}
         self._bodies: list[Body] = []
         endings.register(self)
 

@@ -152,8 +152,8 @@ def _note_zero(status: Any, divisor: Any) -> None:
 
 
 CALLS: dict[str, Any] = {
-    "idiv": _idiv, "idiv_narrow": _idiv, "imod": _imod, "ipow": _ipow, "ifmod": _ifmod, "shift_left": _shift_left,
-    "shift_right": _shift_right,
+    "idiv": _idiv, "idiv_narrow": _idiv, "imod": _imod, "ipow": _ipow, "ifmod": _ifmod,
+    "shift_left": _shift_left, "shift_right": _shift_right,
 }  # fmt: skip
 """Functions of integers, whose result is of the type of the first argument."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 from ...kernels.ref import KernelRef
@@ -33,6 +34,18 @@ class Device(ABC):
     @abstractmethod
     def address(self, ref: KernelRef) -> int:
         """Address of a kernel that the processor of this process calls; 0 of any other."""
+
+    def inputs(self, feeds: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[int, int]]:
+        """Return the inputs of a run with arrays of the host for those that lie on the device.
+
+        Where these lie is told by the ``id`` of the arrays that stand for them.
+
+        Raises
+        ------
+        InvalidArgument
+            An array cannot be read where it lies.
+        """
+        return feeds, {}
 
     @abstractmethod
     def context(self, executable: Any, threads: int) -> Any:

@@ -7,6 +7,7 @@ there, which stays where it is as long as it suffices.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +58,8 @@ class CudaBinding(Binding):
 
     Attributes
     ----------
+    places : mapping of int to int
+        Where arrays of the run lie on the GPU already, by their ``id``.
     device_bases : ndarray of int64
         Address of each buffer on the GPU.
     status_words : ndarray of int64
@@ -76,6 +79,7 @@ class CudaBinding(Binding):
         self._device_arena, self._device_words = Memory(driver), Memory(driver)
         self._weights, self._device_status = weights, Memory(driver)
         self._own: dict[int, Memory] = {}
+        self.places: Mapping[int, int] = {}
         self._external: dict[int, int] = {}  # bytes of arrays of a run
         self.launches: list[Ready | None] = []
         super().__init__(executable, threads)
@@ -115,13 +119,17 @@ class CudaBinding(Binding):
     def attach(self, buffer: int, value: Any) -> None:
         """Let a buffer be the memory of an array, with as much memory on the GPU."""
         super().attach(buffer, value)
-        if isinstance(value, np.ndarray) and value.dtype != object:
+        if not isinstance(value, np.ndarray) or value.dtype == object:
+            return
+        address = self.places.get(id(value))
+        if address is None:
             own = self._own.setdefault(buffer, Memory(self._driver))
             own.reserve(max(value.nbytes, 1))
-            if self.device_bases[buffer] != own.address:
-                self.device_bases[buffer] = own.address
-                self.is_stale = True
-            self._external[buffer] = value.nbytes
+            address = own.address
+        if self.device_bases[buffer] != address:
+            self.device_bases[buffer] = address
+            self.is_stale = True
+        self._external[buffer] = value.nbytes
 
     # --- launches -----------------------------------------------------------------------------
 

@@ -66,8 +66,12 @@ class CudaContext(Context):
 
     def _begin(self, arrays: Sequence[Any]) -> list[Any]:
         self._residency.begin()
-        self.copies = []
-        return super()._begin(arrays)
+        self.copies, self.binding.places = [], self.places
+        outputs = super()._begin(arrays)
+        for (_, buffer, _), array in zip(self._input_buffers, arrays, strict=True):
+            if id(array) in self.places:
+                self._residency.written((buffer,), AT_DEVICE)
+        return outputs
 
     def _run_steps(self, first: int, last: int) -> int:
         """Run some steps; returns the step that comes next, which one may name itself."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import threading
+from collections.abc import Mapping
+from typing import Any
 from weakref import WeakKeyDictionary
 
 from ....kernels.compiler import kernel_address
@@ -13,6 +15,7 @@ from ...executable import Executable
 from ...program import Program
 from ..cpu import load_kernels
 from ..device import Device
+from .arrays import device_inputs
 from .context import CudaContext
 from .driver import Driver, Launcher
 from .ready import ReadyProgram, is_cuda
@@ -46,6 +49,10 @@ class CudaDevice(Device):
     def address(self, ref: KernelRef) -> int:
         """Address of a kernel of the CPU; 0 of those that the CPU does not call."""
         return 0 if is_cuda(ref) else kernel_address(ref)
+
+    def inputs(self, feeds: Mapping[str, Any]) -> tuple[Mapping[str, Any], dict[int, int]]:
+        """Return the inputs of a run, and where those lie that the GPU has already."""
+        return device_inputs(feeds, self._driver)
 
     def context(self, executable: Executable, threads: int) -> CudaContext:
         """Return a context for one run at a time; the first one copies the weights."""

@@ -61,6 +61,14 @@ class Driver(ABC):
         """Copy bytes within the memory of the GPU."""
 
     @abstractmethod
+    def owns(self, address: int) -> bool:
+        """Tell whether an address is one of the GPU's memory, whoever has allocated that."""
+
+    @abstractmethod
+    def wait_for_others(self) -> None:
+        """Wait for what others have queued on the GPU, who give it arrays."""
+
+    @abstractmethod
     def load(self, kernel: CudaKernel) -> Launcher:
         """Return what launches a kernel; compiles it when needed."""
 

@@ -117,6 +117,19 @@ class Gpu(Driver):
         self._enter()
         _call("cuMemcpyDtoDAsync", target, source, size, self._stream)
 
+    def owns(self, address: int) -> bool:
+        """Ask the driver which device the memory is of."""
+        from cuda.bindings import driver
+
+        kind = driver.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        code, ordinal = driver.cuPointerGetAttribute(kind, address)
+        return bool(code == driver.CUresult.CUDA_SUCCESS and ordinal == int(self._device))
+
+    def wait_for_others(self) -> None:
+        """Wait for all streams of the context, which libraries share."""
+        self._enter()
+        _call("cuCtxSynchronize")
+
     def load(self, kernel: CudaKernel) -> Launcher:
         """Load a kernel's code, which the driver assembles for this GPU."""
         self._enter()

@@ -66,6 +66,13 @@ class Simulator(Driver):
 
     to_host = move = to_device
 
+    def owns(self, address: int) -> bool:
+        """Tell whether it lies in one of the arrays."""
+        return any(0 <= address - at < len(array) for at, array in self._arrays.items())
+
+    def wait_for_others(self) -> None:
+        """Do nothing: there is nobody else."""
+
     def load(self, kernel: CudaKernel) -> Launcher:
         """Return a function that runs a kernel, thread by thread."""
         from ....kernels.cuda.threads import cuda
