@@ -45,12 +45,13 @@ class StepProfile:
 
 @dataclass
 class RunProfile:
-    """Steps and whole runs; ``total_ns`` holds one duration a run."""
+    """Steps and whole runs; ``total_ns`` holds one duration a run, of a session's device."""
 
     steps: list[StepProfile]
     total_ns: np.ndarray
     threads: int
     memory: dict[str, int] = field(default_factory=dict)
+    device: str = "cpu"
 
 
 def profile(context: Context, arrays: Sequence[Any], runs: int, warmup: int) -> RunProfile:
@@ -72,7 +73,7 @@ def profile(context: Context, arrays: Sequence[Any], runs: int, warmup: int) -> 
     steps = _native_steps(context, durations) + _host_steps(context, hosts)
     steps += _copies(context, copies, len(steps))
     memory = {"arena_bytes": context.binding.arena_bytes, "weight_bytes": program.weight_bytes}
-    return RunProfile(steps, totals, context.threads, memory)
+    return RunProfile(steps, totals, context.threads, memory, program.metadata.get("device", "cpu"))
 
 
 def _native_steps(context: Context, durations: np.ndarray) -> list[StepProfile]:

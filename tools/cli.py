@@ -202,7 +202,7 @@ def run(
     from . import outputs
 
     loaded = _load(model)
-    options = {"precision": precision, "optimize": level, "device": device}
+    options: Any = {"precision": precision, "optimize": level, "device": device}
     with Session(loaded, threads=threads, **options) as session:
         names = [port.name for port in session.get_outputs()]
         feeds = collect_feeds(loaded, input, dim, seed)

@@ -187,7 +187,7 @@ def profile(
     def judge(roof: Roofline) -> list[StepRow]:
         pairs = zip(measured.steps, medians, strict=True)
         found = [_row(step, median, median / whole, roof) for step, median in pairs]
-        if session.device != "cpu":  # whose ceilings are not those of this processor
+        if measured.device != "cpu":  # whose ceilings are not those of this processor
             for row in found:
                 row.roof = None
         return found
