@@ -7,8 +7,10 @@ from collections.abc import Callable
 
 from ....kernels.cuda.kernel import CudaKernel, find
 from ....kernels.ref import KernelRef
+from ...emission import Emission
+from ...ops.convolution import Convolution
 from ..kernel_set import AnyKernel, KernelSet
-from .convolution import lower_conv
+from .convolution import emit_convolution, lower_conv
 from .pool import lower_average, lower_max
 from .product import lower_gemm, lower_matmul
 
@@ -37,6 +39,10 @@ class CudaKernels(KernelSet):
     def lowering(self, key: tuple[str, str]) -> Callable[..., None] | None:
         """Return what emits products, convolutions and poolings."""
         return _LOWERINGS.get(key)
+
+    def convolve(self, emit: Emission, conv: Convolution) -> bool:
+        """Emit a convolution of floats without an epilogue."""
+        return emit_convolution(emit, conv)
 
 
 def _twin(kernel: AnyKernel) -> CudaKernel | None:
