@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .importers import load, save
     from .optimizer import optimize
     from .registration import operator
+    from .runtime.devices.find import devices
     from .runtime.session import Session
     from .tools.quantize import quantize
 
@@ -34,6 +35,7 @@ _LAZY = {
     "save": "importers",
     "optimize": "optimizer",
     "Session": "runtime.session",
+    "devices": "runtime.devices.find",
     "compare": "tools.compare",
     "convert": "tools.convert",
     "quantize": "tools.quantize",
@@ -53,6 +55,7 @@ __all__ = [
     "UnsupportedModel",
     "compare",
     "convert",
+    "devices",
     "load",
     "operator",
     "optimize",

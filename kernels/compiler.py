@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 _MAGIC = b"sardonyx-object-3\n"
 _PACKAGE = Path(__file__).parent
+OF_GPUS = _PACKAGE / "cuda"
+"""Kernels that others compile: a folder that no kernel of the CPU depends on."""
 SOURCES = (
     _PACKAGE,
     *(_PACKAGE.parent / f"{name}.py" for name in ("errors", "forks", "logs", "patches")),
@@ -47,12 +49,15 @@ def _python_files(folder: str | Path) -> Iterator[str]:
         for entry in entries:
             if entry.name.endswith(".py"):
                 yield entry.path
-            elif entry.name != "__pycache__" and entry.is_dir():
+            elif entry.name != "__pycache__" and entry.is_dir() and entry.path != str(OF_GPUS):
                 yield from _python_files(entry.path)
 
 
 def sources_digest(*places: Path) -> str:
-    """Digest of Python files and of those below folders; they are read only if they changed."""
+    """Digest of Python files and of those below folders; they are read only if they changed.
+
+    Kernels of GPUs belong to it if their folder is one of the places.
+    """
     paths = sorted(
         str(path)
         for place in places

@@ -29,6 +29,7 @@ from ..kernels.abi import (
 )
 from ..kernels.ref import KernelRef
 from ..kernels.registry import Kernel
+from .devices.kernel_set import AnyKernel
 from .flows import Flows
 from .graph import Info, Node
 from .inplace import Inplace
@@ -211,7 +212,7 @@ class Assembler:
     def _patch(self, word: int, kind: int, source: int, offset: int = 0) -> None:
         self._patches.extend((word, kind, source, offset))
 
-    def _kernel_number(self, kernel: Kernel) -> int:
+    def _kernel_number(self, kernel: AnyKernel) -> int:
         return self._kernels.setdefault(kernel.ref, len(self._kernels))
 
     def _touch(self, tensor: Tensor) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..kernels.compiler import environment_key, sources_digest
+from ..kernels.compiler import OF_GPUS, environment_key, sources_digest
 from ..kernels.machine_costs import costs_digest
 from ..kernels.storage import remembered, state_of
 from ..kernels.target import version_text
@@ -101,5 +101,6 @@ def program_key(content: str, options: Mapping[str, Any]) -> str:
     The part before its dash is that of all models lowered alike (``environment``).
     """
     lowered_by = environment()
-    parts = repr((content, sorted(options.items()), lowered_by, costs_digest()))
+    of_gpus = sources_digest(OF_GPUS) if "device" in options else ""
+    parts = repr((content, sorted(options.items()), lowered_by, costs_digest(), of_gpus))
     return f"{lowered_by}-{hashlib.sha256(parts.encode()).hexdigest()[:40]}"

@@ -16,6 +16,7 @@ from ..kernels.cpu.words import store_words
 from . import symbolic
 from .choices import Choices
 from .copies import is_in_rows, memory_order
+from .devices.kernel_set import CPU_KERNELS, KernelSet
 from .graph import Graph, Info, Node, OnHost
 from .steps import Steps
 from .strides import (
@@ -43,6 +44,8 @@ class Emission(Steps):
         ``suggested``: these may be of another processor.
     emit_nodes : callable
         Emits the nodes of the attribute ``graph``.
+    kernels : KernelSet
+        Those of the device.
 
     Attributes
     ----------
@@ -72,8 +75,9 @@ class Emission(Steps):
         graph: Graph,
         options: Mapping[str, Any],
         emit_nodes: Callable[[Emission], None],
+        kernels: KernelSet = CPU_KERNELS,
     ) -> None:
-        super().__init__(graph.known_after)
+        super().__init__(graph.known_after, kernels)
         self.graph = graph
         self._emit_nodes = emit_nodes
         self._results = frozenset(graph.outputs)

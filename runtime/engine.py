@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InvalidArgument, KernelError
-from ..kernels.precompile import compile_all
 from . import team as teams
 from .arguments import Shapes, Signature
+from .devices.find import device_of
 from .executable import Executable
 from .executor import Context
 from .memory import give_back, prefault
@@ -56,12 +56,9 @@ class Engine:
         self.threads = threads
         self.signature = Signature(program.inputs)
         self.idle: list[Context] = []
-        try:
-            compile_all([*program.all_kernels, *teams.EXECUTOR_KERNELS.values()])
-        except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
-            raise KernelError(f"a kernel of the model does not compile: {reason}") from error
-        self._executable = Executable(program)
+        self._device = device_of(program.metadata.get("device", "cpu"))
+        self._device.load(program)
+        self._executable = Executable(program, self._device)
         teams.enroll(self, threads)
         self._prefault()
 
@@ -98,9 +95,11 @@ class Engine:
 
     def _run_checked(self, feeds: Mapping[str, Any]) -> list[Any]:
         """Run with whatever is given, if it can be used."""
+        feeds, places = self._device.inputs(feeds)
         arrays, shapes = self.signature.arrays(feeds)
         context = self._borrow(shapes)
         try:
+            context.places = places
             return context.run(arrays)
         finally:
             self.idle.append(context)
@@ -109,14 +108,18 @@ class Engine:
         """Time every step over several runs."""
         from .profile import profile  # takes 1 ms, which few engines need
 
+        feeds, places = self._device.inputs(feeds)
         arrays, shapes = self.signature.arrays(feeds)
         with self.context(shapes) as context:
+            context.places = places
             return profile(context, arrays, runs, warmup)
 
     def trace(self, feeds: Mapping[str, Any]) -> dict[str, np.ndarray]:
         """Run step by step; every value the program materialises, by its ONNX name."""
+        feeds, places = self._device.inputs(feeds)
         arrays, shapes = self.signature.arrays(feeds)
         with self.context(shapes) as context:
+            context.places = places
             return {
                 self.program.tensors[index].name: value
                 for index, value in context.trace(arrays)
@@ -131,7 +134,8 @@ class Engine:
 
     def own_context(self) -> Context:
         """Return a context that is the caller's, who binds it."""
-        return Context(self._executable, self.threads)
+        context: Context = self._device.context(self._executable, self.threads)
+        return context
 
     @contextmanager
     def context(self, shapes: Shapes) -> Iterator[Context]:
@@ -158,7 +162,7 @@ class Engine:
                         context = other  # which another thread may have bound anew since
                         break
         except IndexError:
-            context = Context(self._executable, self.threads)
+            context = self.own_context()
         except ValueError:
             pass  # another thread took it first
         if context.binding.shapes == shapes:

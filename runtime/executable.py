@@ -24,8 +24,9 @@ from ..kernels.abi import (
     STEP_KERNEL,
     STEP_RECORD,
 )
-from ..kernels.compiler import kernel_address, native_function
+from ..kernels.compiler import native_function
 from . import team as teams
+from .devices.device import Device
 from .element_types import make_known
 from .limits import Limits
 from .program import Program
@@ -34,9 +35,16 @@ from .program import Program
 class Executable:
     """A program made ready for this process: kernel addresses resolved, tables split.
 
+    Parameters
+    ----------
+    program : Program
+    device : Device
+        What has loaded the kernels.
+
     Attributes
     ----------
     program : Program
+    device : Device
     words : ndarray of int64
         Argument records of the steps, with the addresses of kernels.
     bind_patches, run_patches : ndarray of int64
@@ -65,10 +73,10 @@ class Executable:
         What sizes may not go beyond.
     """
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
+    def __init__(self, program: Program, device: Device) -> None:
+        self.program, self.device = program, device
         make_known(tensor.dtype for tensor in program.tensors)
-        addresses = [kernel_address(ref) for ref in program.kernels]
+        addresses = [device.address(ref) for ref in program.kernels]
         patches = program.patches
         kinds = patches[:, PATCH_KIND]
         words = program.words.copy()
@@ -100,7 +108,7 @@ class Executable:
         self.last_read = _last_read(program, [at for at, stretch in hosts if stretch.host >= 0])
         ports = [*program.inputs, *program.outputs]
         lie = program.buffers[[program.tensors[port.tensor].buffer for port in ports], BUFFER_KIND]
-        is_whole = not program.host_steps and not program.readings
+        is_whole = device.is_host and not program.host_steps and not program.readings
         self.is_plain = is_whole and bool(np.isin(lie, (INPUT, OUTPUT)).all())
         self.limits = Limits(program, self.phases)
         self._host_operators: list[Any] = [None] * len(program.host_steps)
@@ -127,7 +135,7 @@ class Executable:
     def body(self, index: int) -> Executable:
         """Return a body of the program, made ready on first use."""
         if (body := self._bodies[index]) is None:
-            self._bodies[index] = body = Executable(self.program.bodies[index])
+            self._bodies[index] = body = Executable(self.program.bodies[index], self.device)
         return body
 
 

@@ -29,11 +29,13 @@ from . import endings
 from . import team as teams
 from .arguments import Shapes, Signature
 from .binding import Binding, Output
+from .devices.copied import Copied
 from .executable import Executable
 from .host_calls import HostCall, host_ports
 from .memory import allocated, keep_at_hand
 from .objects import bytes_of
 from .program import Reading, Stretch
+from .ticks import nanoseconds_per_tick
 
 _empty = np.empty
 
@@ -60,12 +62,16 @@ class Context:
         To be bound to the shapes of the inputs before a run.
     host_ns : ndarray of int64
         Nanoseconds that each host step of the last run took.
+    copies : list of Copied
+        Those of the last run; none where all steps run on the host.
+    places : mapping of int to int
+        Where inputs of the next run lie on another device, by the ``id`` of their arrays.
     """
 
     def __init__(self, executable: Executable, threads: int, is_inner: bool = False) -> None:
         self.program = executable.program
         self.threads, self._is_inner = threads, is_inner
-        self.binding = binding = Binding(executable, threads)
+        self.binding = binding = self._new_binding(executable, threads)
         self.host_ns = np.zeros(len(self.program.host_steps), np.int64)
         self._executable = executable
         # What a binding never replaces, looked up once.
@@ -81,8 +87,18 @@ class Context:
         self._is_first = True
         self._host_calls: list[HostCall] = []
         self._computes_on_host = False
+        self.copies: list[Copied] = []
+        self.places: Mapping[int, int] = {}
         self._bodies: list[Body] = []
         endings.register(self)
+
+    def _new_binding(self, executable: Executable, threads: int) -> Binding:
+        return Binding(executable, threads)
+
+    @property
+    def nanoseconds_per_tick(self) -> float:
+        """Length of a tick of what `run` writes."""
+        return nanoseconds_per_tick()
 
     def run(self, arrays: Sequence[Any], ticks: np.ndarray | None = None) -> list[Any]:
         """Run with contiguous arrays of the bound dtypes and shapes.
@@ -159,7 +175,6 @@ class Context:
 
     def trace(self, arrays: Sequence[Any]) -> Iterator[tuple[int, np.ndarray]]:
         """Run step by step; yields a copy of every tensor a step writes, with its index."""
-        view = self.binding.view
         self._invariants.restore()
         outputs = self._begin(arrays)
         for stretch in self.program.stretches:
@@ -167,12 +182,17 @@ class Context:
             while step < stretch.last:
                 done, step = step, self._run_steps(step, step + 1)
                 for tensor in self.program.steps[done].outputs:
-                    yield tensor, view(tensor).copy()
+                    yield tensor, self._traced(tensor)
             self._end_stretch(stretch, outputs)
             if stretch.host >= 0:
                 for tensor in self.program.host_steps[stretch.host].outputs:
-                    if tensor >= 0 and isinstance(view(tensor), np.ndarray):
-                        yield tensor, view(tensor).copy()
+                    if tensor >= 0 and isinstance(self.binding.view(tensor), np.ndarray):
+                        yield tensor, self._traced(tensor)
+
+    def _traced(self, tensor: int) -> np.ndarray:
+        """Return a copy of a tensor that a step has just written."""
+        copy: np.ndarray = self.binding.view(tensor).copy()
+        return copy
 
     def cancel(self) -> None:
         """Ask a run in another thread to stop after the step it is in."""

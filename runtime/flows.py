@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from ..kernels.abi import ARENA, WEIGHTS
-from ..kernels.registry import Kernel
+from .devices.kernel_set import AnyKernel
 from .tensors import Buffer, Pending, Tensor
 
 
@@ -65,6 +65,6 @@ class Flows:
         return steps, sorted(made & read, key=lambda buffer: buffer.index)
 
 
-def _is_pure(kernel: Kernel) -> bool:
+def _is_pure(kernel: AnyKernel) -> bool:
     """Tell whether a kernel gives the same in every run."""
     return not kernel.ref.is_local and not kernel.ref.module.endswith(".random")

@@ -33,11 +33,13 @@ MAX_NUMBERS = 12  # with these
 MAX_EXPRESSIONS = 128  # half a second each to compile
 
 
-def find_groups(graph: Graph, is_apart: Callable[[Node], bool]) -> dict[int, Group]:
+def find_groups(
+    graph: Graph, is_apart: Callable[[Node], bool], has_gates: bool = True
+) -> dict[int, Group]:
     """Group nodes; returns the group of each member by node index.
 
     Nodes that are ``apart`` lead no group: their kernels have no epilogue, and what follows them
-    is better grouped with what follows that.
+    is better grouped with what follows that. With ``has_gates`` convolutions scale their weights.
     """
     groups: dict[int, Group] = {}
     for node in reversed(graph.nodes):
@@ -55,7 +57,8 @@ def find_groups(graph: Graph, is_apart: Callable[[Node], bool]) -> dict[int, Gro
                 group.head = node
         else:
             groups[node.index] = Group([node], node if operator.fused is not None else None)
-    absorb_gates(graph, groups)
+    if has_gates:
+        absorb_gates(graph, groups)
     expressions: set[str] = set()
     for group in dict.fromkeys(groups.values()):
         group.nodes.sort(key=lambda node: node.index)

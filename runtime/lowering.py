@@ -9,7 +9,7 @@ needed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from .. import onnx_ir_import  # noqa: F401  before onnx_ir itself
@@ -17,6 +17,7 @@ from ..custom_operators import find
 from ..errors import SardonyxError
 from ..notes import DEFAULTS_NOTE
 from .assembler import Assembler
+from .devices.find import kernel_set
 from .emission import Emission
 from .fusion import find_groups
 from .graph import Graph, Node, OnHost
@@ -83,7 +84,7 @@ def _lower_bodies(emit: Emission, node: Node) -> dict[str, Program]:
     try:
         with naming(node):
             graphs = infer_bodies(emit.graph, node)
-        options = {**emit.options, "choices": {}, "states": ()}
+        options = {**emit.options, "choices": {}, "states": (), "device": "cpu"}
         emitted = {name: _emitted(graph, options) for name, graph in graphs.items()}
     except (OnHost, SardonyxError):
         return {}
@@ -93,7 +94,7 @@ def _lower_bodies(emit: Emission, node: Node) -> dict[str, Program]:
 def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str, Any]]:
     """Emit all steps of a graph; returns the program under construction, and its metadata."""
     inputs = find_variant_inputs(graph)
-    emit = Emission(graph, options, _emit_nodes)
+    emit = Emission(graph, options, _emit_nodes, kernel_set(options.get("device", "cpu")))
     make_inputs(emit)
     _emit_nodes(emit)
     emit.choices.check()
@@ -107,11 +108,14 @@ def _emitted(graph: Graph, options: dict[str, Any]) -> tuple[Assembler, dict[str
 def _emit_nodes(emit: Emission) -> None:
     """Emit the nodes of a graph: the model's, or a body."""
     graph = emit.graph
-    groups = find_groups(graph, lambda node: stays_whole(emit, node))
+    has_forms = emit.kernels.has_forms
+    groups = find_groups(graph, lambda node: not has_forms or stays_whole(emit, node), has_forms)
     emit.places = find_places(graph)
-    emit.halves |= find_half_values(graph, groups, emit.options)
-    chains = find_chains(graph, groups, emit.places)
-    absorb_sums(emit)
+    chains: Mapping[int, Sequence[Group]] = {}
+    if has_forms:
+        emit.halves |= find_half_values(graph, groups, emit.options)
+        chains = find_chains(graph, groups, emit.places)
+        absorb_sums(emit)
     for node in graph.nodes:
         chain = chains.get(node.index)
         if chain is None:
@@ -139,7 +143,7 @@ def _emit_node(emit: Emission, node: Node, group: Group | None) -> None:
             if group is not None:
                 _emit_group(emit, group)
             else:
-                lower_node = OPERATORS[node.key].lower
+                lower_node = emit.kernels.lowering(node.key) or OPERATORS[node.key].lower
                 assert lower_node is not None
                 lower_node(emit, node)
     except OnHost as reason:
@@ -159,15 +163,18 @@ def _demand_sizes(emit: Emission) -> None:
             emit.check(minimum(size, 0), 0, f"a size of the results of {node.name!r}")
 
 
+_MAKERS = (emit_quantized_planes, emit_scaled_bytes, emit_normalized_group)
+"""What emits a group by kernels of the CPU that are no pointwise ones, if it can."""
+
+
 def _emit_group(emit: Emission, group: Group) -> None:
     if group.head is None:
-        makers = (emit_quantized_planes, emit_scaled_bytes, emit_normalized_group)
-        if not any(emitted(emit, group) for emitted in makers):
+        if not emit.kernels.has_forms or not any(make(emit, group) for make in _MAKERS):
             emit_pointwise(emit, group)
         return
-    operator = OPERATORS[group.head.key]
-    assert operator.fused is not None
-    operator.fused(emit, group.head, group)
+    fused = emit.kernels.lowering(group.head.key) or OPERATORS[group.head.key].fused
+    assert fused is not None
+    fused(emit, group.head, group)
 
 
 def _emit_chain(emit: Emission, chain: Sequence[Group]) -> bool:

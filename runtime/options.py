@@ -12,6 +12,7 @@ from ..kernels.abi import MANY_PARTS, SIZE_LIMIT
 from ..kernels.folders import warn_once
 from ..kernels.unit_rates import BFLOATS_WORTH, bfloat16_speed
 from .choices import Suggestions
+from .devices.find import full_name
 from .processors import available_processors
 
 THREADS_VARIABLE = "SARDONYX_THREADS"
@@ -32,6 +33,7 @@ def checked_options(
     choices: Mapping[str, str] | None = None,
     fold_limit: int | None = None,
     max_iterations: int | None = None,
+    device: str = "cpu",
 ) -> tuple[int, dict[str, Any]]:
     """Return the number of threads and the options that a program depends on.
 
@@ -59,6 +61,8 @@ def checked_options(
     if max_iterations is not None:
         expected = "max_iterations must be a number"
         options["max_iterations"] = whole(max_iterations, expected, 0, SIZE_LIMIT - 1)
+    if device != "cpu":
+        options["device"] = full_name(device)
     if threads is None:
         threads = _threads_of_environment() or min(available_processors(), MOST_THREADS)
     return whole(threads, f"threads must be {_RANGE}", 1, MOST_THREADS), options

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..kernels.compiler import kernel_address, native_function
-from ..kernels.ref import KernelRef
+from .devices.copied import Copied
 from .executor import Context
 
 
@@ -47,12 +45,13 @@ class StepProfile:
 
 @dataclass
 class RunProfile:
-    """Steps and whole runs; ``total_ns`` holds one duration a run."""
+    """Steps and whole runs; ``total_ns`` holds one duration a run, of a session's device."""
 
     steps: list[StepProfile]
     total_ns: np.ndarray
     threads: int
     memory: dict[str, int] = field(default_factory=dict)
+    device: str = "cpu"
 
 
 def profile(context: Context, arrays: Sequence[Any], runs: int, warmup: int) -> RunProfile:
@@ -61,6 +60,7 @@ def profile(context: Context, arrays: Sequence[Any], runs: int, warmup: int) -> 
     ticks = np.zeros((runs, len(program.steps)), np.int64)
     hosts = np.zeros((runs, len(program.host_steps)), np.int64)
     totals = np.zeros(runs, np.int64)
+    copies: list[list[Copied]] = []
     for _ in range(warmup):
         context.run(arrays)
     for run in range(runs):
@@ -68,19 +68,12 @@ def profile(context: Context, arrays: Sequence[Any], runs: int, warmup: int) -> 
         context.run(arrays, ticks[run])
         totals[run] = time.perf_counter_ns() - start
         hosts[run] = context.host_ns
-    durations = ticks * _nanoseconds_per_tick()
+        copies.append(context.copies)
+    durations = ticks * context.nanoseconds_per_tick
     steps = _native_steps(context, durations) + _host_steps(context, hosts)
+    steps += _copies(context, copies, len(steps))
     memory = {"arena_bytes": context.binding.arena_bytes, "weight_bytes": program.weight_bytes}
-    return RunProfile(steps, totals, context.threads, memory)
-
-
-@functools.cache
-def _nanoseconds_per_tick() -> float:
-    """Length of a tick of the time stamp counter, measured over 20 ms."""
-    read = native_function(kernel_address(KernelRef("kernels.cpu.executor", "read_cycles")))
-    before, start = read(0), time.perf_counter_ns()
-    time.sleep(0.02)
-    return (time.perf_counter_ns() - start) / (read(0) - before)
+    return RunProfile(steps, totals, context.threads, memory, program.metadata.get("device", "cpu"))
 
 
 def _native_steps(context: Context, durations: np.ndarray) -> list[StepProfile]:
@@ -123,4 +116,28 @@ def _host_steps(context: Context, times: np.ndarray) -> list[StepProfile]:
             0,
         )
         for index, host in enumerate(program.host_steps)
+    ]
+
+
+def _copies(context: Context, copies: Sequence[Sequence[Copied]], first: int) -> list[StepProfile]:
+    """Copies to and from another device, which are the same in each run of a binding."""
+    names: dict[int, str] = {}
+    for tensor in context.program.tensors:
+        names.setdefault(tensor.buffer, tensor.name)
+    return [
+        StepProfile(
+            first + index,
+            names[each[0].buffer],
+            each[0].what,
+            (),
+            (names[each[0].buffer],),
+            ((each[0].size,),),
+            "copy",
+            "plain",
+            "",
+            np.array([copied.nanoseconds for copied in each], np.int64),
+            0,
+            each[0].size,
+        )
+        for index, each in enumerate(zip(*copies, strict=False))
     ]

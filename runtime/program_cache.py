@@ -131,7 +131,8 @@ def save_artifact(
         data = pack(to_bytes(model.optimized()), model.options)
     if not write_atomically(Path(path), [data], SHARED):
         raise InvalidArgument(f"cannot write {os.fspath(path)!r}")
-    _keep(program, program_key(hashlib.sha256(data).hexdigest(), Artifact(data).options))
+    own = Artifact(data).options | {k: v for k, v in options.items() if k == "device"}
+    _keep(program, program_key(hashlib.sha256(data).hexdigest(), own))
 
 
 def optimized(source: Any, options: Mapping[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..custom_operators import find
-from ..errors import InvalidArgument
+from ..errors import InvalidArgument, UnsupportedModel
 from ..given_numbers import whole
 from . import background, endings, stateful
 from .choices import Suggestions
@@ -101,6 +101,9 @@ class Session:
     max_iterations : int, optional
         Iterations of a Loop beyond which a run fails. When not given, a Loop may go on until it is
         interrupted (Ctrl-C) or cancelled.
+    device : {"cpu", "cuda"}
+        What the model runs on. On an NVIDIA GPU (``"cuda"``; it needs the extra ``sardonyx[cuda]``)
+        nodes without a kernel there run on the CPU between, which the profile shows.
 
     Attributes
     ----------
@@ -136,10 +139,11 @@ class Session:
         choices: Mapping[str, str] | None = None,
         fold_limit: int | None = None,
         max_iterations: int | None = None,
+        device: str = "cpu",
     ) -> None:
         self._source = model
         self.threads, self._options = checked_options(
-            threads, precision, optimize, choices, fold_limit, max_iterations
+            threads, precision, optimize, choices, fold_limit, max_iterations, device
         )
         self.tuning = self._tune(tune)
         self.engine = Engine(open_program(model, self._options), self.threads)
@@ -147,6 +151,12 @@ class Session:
         self._defaults = noted_defaults(self.engine.program.metadata.get("defaults"))
         self._default_names = frozenset(port.name for port in self._defaults)
         self._variants = Variants(model, self._options, self.engine, self._default_names)
+
+    @property
+    def device(self) -> str:
+        """What the model runs on: ``"cpu"``, or ``"cuda:"`` and the GPU's compute capability."""
+        name: str = self._options.get("device", "cpu")
+        return name
 
     @property
     def choices(self) -> dict[str, str]:
@@ -248,6 +258,8 @@ class Session:
         InvalidArgument
             An input or an output is unknown or used twice, or no states are found.
         """
+        if self.device != "cpu":
+            raise UnsupportedModel(f"states are kept on the CPU only, not on {self.device!r}")
         inputs = self.engine.signature.names
         if states is None:
             states = stateful.matched_states(inputs, self._output_names)

@@ -153,7 +153,7 @@ class _Artifact(_File):
     def __init__(self, file: ModelFile, options: Mapping[str, Any]) -> None:
         self._artifact = Artifact(file.data)
         own = dict(self._artifact.options)
-        own |= {"states": options["states"]} if "states" in options else {}
+        own |= {name: options[name] for name in ("states", "device") if name in options}
         if "assumed" in options:  # then there is more to optimize
             own |= {"assumed": options["assumed"], "optimize": "all"}
         super().__init__(file, own)

@@ -9,10 +9,10 @@ from typing import Any, NoReturn
 from ..errors import InvalidModel
 from ..kernels.abi import SIZE_LIMIT
 from ..kernels.cpu.control import compare_sizes
-from ..kernels.registry import Kernel
 from . import symbolic
 from .assembler import Assembler
 from .copies import convert_call, copy_call
+from .devices.kernel_set import AnyKernel, KernelSet
 from .graph import Node
 from .symbolic import Dim, Symbol
 from .tensors import Indexed, Pending, Record, Tensor
@@ -30,9 +30,12 @@ class Steps:
         How many bodies they lie in: a run may do such steps never, or several times.
     is_certain : bool
         Every run does the steps, once: they do not belong to control flow.
+    kernels : KernelSet
+        Those of the device.
     """
 
-    def __init__(self, read_later: Collection[Symbol]) -> None:
+    def __init__(self, read_later: Collection[Symbol], kernels: KernelSet) -> None:
+        self.kernels = kernels
         self.program = Assembler(read_later)
         self.nodes: Sequence[Node] = ()
         self.bodies = 0
@@ -41,7 +44,7 @@ class Steps:
 
     def step(
         self,
-        kernel: Kernel,
+        kernel: AnyKernel,
         *,
         outputs: Sequence[Tensor],
         op_type: str = "",
@@ -56,7 +59,7 @@ class Steps:
 
         Parameters
         ----------
-        kernel : Kernel
+        kernel : AnyKernel
         outputs : sequence of Tensor
             What it writes.
         op_type : str
@@ -85,8 +88,9 @@ class Steps:
         names = [node.name for node in nodes]
         operators = [node.op_type for node in nodes]
         op_type = op_type or "+".join(operators)
+        own = self.kernels.kernel(kernel)
         step = Pending(
-            kernel, outputs, op_type, names, operators, flops, over, fields, traffic, indexed
+            own, outputs, op_type, names, operators, flops, over, fields, traffic, indexed
         )
         if self._caught is None:
             self.add(step)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..kernels.narrow_tables import FLOATS
 from ..kernels.record import float_bits
-from ..kernels.registry import Kernel
+from .devices.kernel_set import AnyKernel
 from .strides import contiguous_strides, same_strides
 from .symbolic import Dim, product
 
@@ -144,7 +144,7 @@ class Indexed:
 class Pending:
     """A step that is not in the program yet; see ``Emission.step`` for its attributes."""
 
-    kernel: Kernel
+    kernel: AnyKernel
     outputs: Sequence[Tensor]
     op_type: str
     nodes: list[str]
@@ -156,6 +156,6 @@ class Pending:
     indexed: Indexed | None = None
 
 
-def words_of(kernel: Kernel, fields: Mapping[str, Any]) -> list[Any]:
+def words_of(kernel: AnyKernel, fields: Mapping[str, Any]) -> list[Any]:
     """Values of a kernel's record in order; floats as bits."""
     return [float_bits(fields[f]) if f in kernel.floats else fields[f] for f in kernel.fields]

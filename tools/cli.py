@@ -17,7 +17,7 @@ from .. import __version__
 from . import text
 from .cli_compare import compare
 from .cli_inputs import Group, collect_feeds, error_console, random_inputs
-from .cli_options import Dims, Inputs, Level, Output, Precision, Runs, Seed, Source, Threads
+from .cli_options import Device, Dims, Inputs, Level, Output, Precision, Runs, Seed, Source, Threads
 from .cli_quantize import quantize
 
 if TYPE_CHECKING:
@@ -192,6 +192,7 @@ def run(
     threads: Threads = None,
     precision: Precision = "fp32",
     level: Level = "all",
+    device: Device = "cpu",
     seed: Seed = 0,
 ) -> None:
     """Run a model once, on files or random inputs."""
@@ -201,7 +202,8 @@ def run(
     from . import outputs
 
     loaded = _load(model)
-    with Session(loaded, threads=threads, precision=precision, optimize=level) as session:
+    options: Any = {"precision": precision, "optimize": level, "device": device}
+    with Session(loaded, threads=threads, **options) as session:
         names = [port.name for port in session.get_outputs()]
         feeds = collect_feeds(loaded, input, dim, seed)
         results = dict(zip(names, session.run(None, feeds), strict=True))
@@ -246,6 +248,7 @@ def profile(
     dim: Dims = [],  # noqa: B006
     threads: Annotated[int, typer.Option("--threads", "-t")] = 1,
     precision: Precision = "fp32",
+    device: Device = "cpu",
     runs: Runs = 20,
     top: Annotated[int, typer.Option(help="Show only the most expensive steps.")] = 0,
     export: Annotated[
@@ -263,13 +266,11 @@ def profile(
     for path in export:
         report.require_known_format(path)
     loaded = _load(model)
-    with Session(loaded, threads=threads, precision=precision) as session:
+    with Session(loaded, threads=threads, precision=precision, device=device) as session:
         feeds = collect_feeds(loaded, input, dim, seed)
-        name = Path(model).name
-        file = model if model.endswith(".onnx") else None
         measured = measure(
-            session, feeds, model=name, runs=runs, with_reference=reference, source=loaded,
-            path=file,
+            session, feeds, model=Path(model).name, runs=runs, with_reference=reference,
+            source=loaded, path=model if model.endswith(".onnx") else None,
         )  # fmt: skip
     random_inputs.clear()
     report.print_profile(measured, console, top)

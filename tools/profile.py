@@ -186,7 +186,11 @@ def profile(
 
     def judge(roof: Roofline) -> list[StepRow]:
         pairs = zip(measured.steps, medians, strict=True)
-        return [_row(step, median, median / whole, roof) for step, median in pairs]
+        found = [_row(step, median, median / whole, roof) for step, median in pairs]
+        if measured.device != "cpu":  # whose ceilings are not those of this processor
+            for row in found:
+                row.roof = None
+        return found
 
     rows = judge(roof)
     if any(row.roof is not None and row.roof > _TOO_GOOD for row in rows):

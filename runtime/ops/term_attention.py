@@ -61,7 +61,7 @@ def emit_fastest(emit: Emission, job: Job, by_vectors: Callable[[], None]) -> No
     if job.has_halves:
         _emit_halves(emit, job)
         return
-    if precision == "strict" or not multiplies_halves():
+    if precision == "strict" or not (emit.kernels.has_forms and multiplies_halves()):
         by_vectors()
         return
     terms = _TERMS.get(str(precision), _FLOAT32_TERMS)

@@ -96,6 +96,7 @@ class ReferenceSession:
             total_ns=np.full(runs, total),
             memory={"arena_bytes": 2048, "weight_bytes": 256, "output_bytes": 64},
             threads=self.threads,
+            device="cpu",
         )
 
 

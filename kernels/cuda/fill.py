@@ -1,0 +1,106 @@
+"""Tensors of one element, of counted numbers, diagonals and triangles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..fields import Pointer
+from .elements import accesses
+from .kernel import Body, cuda_factory
+from .launches import elements_of
+from .memory import LOAD, STORE
+from .threads import cuda
+
+_ZEROS: dict[int, Any] = {1: np.uint8(0), 2: np.uint16(0), 4: np.uint32(0), 8: np.uint64(0)}
+
+
+@cuda_factory
+def fill(itemsize: int) -> Body | None:
+    """Set ``count`` elements to the element at ``value``."""
+    if itemsize not in accesses:
+        return None
+    load, store = accesses[itemsize]
+
+    def body(y: Pointer, value: Pointer, count: int, status: Pointer) -> None:
+        for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+            store(y, i, load(value, 0))
+
+    return Body(body, elements_of("count"))
+
+
+@cuda_factory
+def arange(dtype: str) -> Body:
+    """y[i] = start[0] + i * delta[0], rounded once."""
+    load, store = LOAD[dtype], STORE[dtype]
+    number: Any = {"f": np.float64, "i": np.int64}[dtype[0]]
+    result: Any = np.dtype({"f": "float", "i": "int"}[dtype[0]] + dtype[1:]).type
+
+    def body(y: Pointer, start: Pointer, delta: Pointer, count: int, status: Pointer) -> None:
+        for i in range(cuda.grid(1), count, cuda.gridsize(1)):
+            store(y, i, result(number(load(start, 0)) + number(i) * number(load(delta, 0))))
+
+    return Body(body, elements_of("count"))
+
+
+@cuda_factory
+def eye(itemsize: int) -> Body | None:
+    """y[i, i + k] = the element at ``one``, else 0."""
+    if itemsize not in accesses:
+        return None
+    load, store = accesses[itemsize]
+    zero = _ZEROS[itemsize]
+
+    def body(y: Pointer, one: Pointer, rows: int, columns: int, k: int, status: Pointer) -> None:
+        for i in range(cuda.grid(1), rows * columns, cuda.gridsize(1)):
+            store(y, i, load(one, 0) if i // columns + k == i % columns else zero)
+
+    return Body(body, elements_of("rows", "columns"))
+
+
+@cuda_factory
+def trilu(itemsize: int) -> Body | None:
+    """Keep the upper (or lower) triangle of dense matrices; ``k`` shifts the diagonal right."""
+    if itemsize not in accesses:
+        return None
+    load, store = accesses[itemsize]
+    zero = _ZEROS[itemsize]
+
+    def body(
+        x: Pointer, y: Pointer, planes: int, rows: int, columns: int, k: int, upper: int,
+        status: Pointer,
+    ) -> None:  # fmt: skip
+        for i in range(cuda.grid(1), planes * rows * columns, cuda.gridsize(1)):
+            # k may be as large as an int64 is.
+            right = i % columns - i // columns % rows
+            is_kept = right >= k if upper != 0 else right <= k
+            store(y, i, load(x, i) if is_kept else zero)
+
+    return Body(body, elements_of("planes", "rows", "columns"))
+
+
+@cuda_factory
+def one_hot(itemsize: int, index: str) -> Body | None:
+    """y[o, d, i] = values[1] where indices[o, i] is d, else values[0]; all dense.
+
+    Negative indices count from ``depth``, others out of range give rows of values[0].
+    """
+    if itemsize not in accesses:
+        return None
+    load, store = accesses[itemsize]
+    load_index = LOAD[index]
+
+    def body(
+        indices: Pointer, values: Pointer, y: Pointer, outer: int, depth: int, inner: int,
+        status: Pointer,
+    ) -> None:  # fmt: skip
+        for i in range(cuda.grid(1), outer * depth * inner, cuda.gridsize(1)):
+            d = i // inner % depth
+            given = load_index(indices, i // (inner * depth) * inner + i % inner)
+            # Fractions are cut off, of numbers within the range.
+            is_inside = given >= -depth and given < depth
+            at = np.int64(given) if is_inside else np.int64(-1 - depth)
+            store(y, i, load(values, 1 if at == d or at + depth == d else 0))
+
+    return Body(body, elements_of("outer", "depth", "inner"))

@@ -1,0 +1,104 @@
+"""Gather, GatherElements and GatherND: reading at indices that tensors hold."""
+
+from __future__ import annotations
+
+from ..fields import Pointer
+from .elements import accesses
+from .indices import refuse
+from .kernel import Body, Fields, Launch, Limits, cuda_factory
+from .launches import elements_of, over_rows
+from .memory import LOAD, load_i64
+from .threads import cuda
+
+
+def _rows(f: Fields, limits: Limits) -> Launch:
+    return over_rows(f["outer"] * f["count"], f["inner"], limits)
+
+
+@cuda_factory
+def gather(itemsize: int, index: str) -> Body | None:
+    """y[o, j, :] = x[o, indices[j], :]; indices below zero count from the end."""
+    if itemsize not in accesses:
+        return None
+    load_index, (load, store) = LOAD[index], accesses[itemsize]
+
+    def body(
+        x: Pointer, indices: Pointer, y: Pointer, outer: int, size: int, inner: int, count: int,
+        x_outer: int, x_axis: int, y_outer: int, y_axis: int, status: Pointer,
+    ) -> None:  # fmt: skip
+        first = cuda.blockIdx.y * cuda.blockDim.y + cuda.threadIdx.y
+        column = cuda.blockIdx.x * cuda.blockDim.x + cuda.threadIdx.x
+        for row in range(first, outer * count, cuda.gridDim.y * cuda.blockDim.y):
+            o, j = row // count, row % count
+            at = load_index(indices, j)
+            if at < 0:
+                at += size
+            if at < 0 or at >= size:
+                refuse(status, load_index(indices, j))
+            else:
+                source, target = o * x_outer + at * x_axis, o * y_outer + j * y_axis
+                for i in range(column, inner, cuda.gridDim.x * cuda.blockDim.x):
+                    store(y, target + i, load(x, source + i))
+
+    return Body(body, _rows)
+
+
+@cuda_factory
+def gather_elements(itemsize: int, index: str) -> Body | None:
+    """y[i] = x[i with coordinate ``axis`` replaced by indices[i]]; y and indices are dense."""
+    if itemsize not in accesses:
+        return None
+    load_index, (load, store) = LOAD[index], accesses[itemsize]
+
+    def body(
+        x: Pointer, indices: Pointer, y: Pointer, size: int, x_axis: int,
+        d0: int, d1: int, d2: int, d3: int, d4: int, d5: int, d6: int, d7: int,
+        x0: int, x1: int, x2: int, x3: int, x4: int, x5: int, x6: int, x7: int, status: Pointer,
+    ) -> None:  # fmt: skip
+        dims, strides = (d7, d6, d5, d4, d3, d2, d1, d0), (x7, x6, x5, x4, x3, x2, x1, x0)
+        total = d0 * d1 * d2 * d3 * d4 * d5 * d6 * d7
+        for i in range(cuda.grid(1), total, cuda.gridsize(1)):
+            rest, source = i, 0
+            for axis in range(8):
+                source += rest % dims[axis] * strides[axis]
+                rest = rest // dims[axis]
+            at = load_index(indices, i)
+            if at < 0:
+                at += size
+            if at < 0 or at >= size:
+                refuse(status, load_index(indices, i))
+            else:
+                store(y, i, load(x, source + at * x_axis))
+
+    return Body(body, elements_of("d0", "d1", "d2", "d3", "d4", "d5", "d6", "d7"))
+
+
+@cuda_factory
+def gather_nd(itemsize: int) -> Body | None:
+    """y[b, j, :] = x[b, indices[b, j, 0], ..., indices[b, j, depth - 1], :]; int64 indices."""
+    if itemsize not in accesses:
+        return None
+    load, store = accesses[itemsize]
+
+    def body(
+        x: Pointer, indices: Pointer, y: Pointer, batch: int, count: int,
+        depth: int, inner: int, x_batch: int,
+        s0: int, s1: int, s2: int, s3: int, s4: int, s5: int,
+        x0: int, x1: int, x2: int, x3: int, x4: int, x5: int, status: Pointer,
+    ) -> None:  # fmt: skip
+        sizes, strides = (s0, s1, s2, s3, s4, s5), (x0, x1, x2, x3, x4, x5)
+        total = batch * count * inner
+        for i in range(cuda.grid(1), total, cuda.gridsize(1)):
+            row, column = i // inner, i % inner
+            source, is_inside = row // count * x_batch, True
+            for axis in range(depth):
+                given = load_i64(indices, row * depth + axis)
+                at = given + sizes[axis] if given < 0 else given
+                if at < 0 or at >= sizes[axis]:
+                    refuse(status, given)
+                    is_inside = False
+                source += at * strides[axis]
+            if is_inside:
+                store(y, i, load(x, source + column))
+
+    return Body(body, elements_of("batch", "count", "inner"))

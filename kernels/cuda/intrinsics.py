@@ -1,0 +1,126 @@
+"""Loads and stores as intrinsics of numba.cuda: instructions on global memory.
+
+Addresses are of global memory in every kernel, which the type of the pointer says: the compiler
+would emit slower instructions for memory of any kind.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba.cuda import types as _types
+from numba.cuda.extending import intrinsic
+
+types: Any = _types
+_GLOBAL = 1
+_F32, _F64, _F16 = ir.FloatType(), ir.DoubleType(), ir.HalfType()
+_I32, _I64 = ir.IntType(32), ir.IntType(64)
+
+
+def _pointer(builder: Any, address: Any, index: Any, stored: Any, size: int) -> Any:
+    offset = builder.mul(index, ir.Constant(_I64, size))
+    return builder.inttoptr(builder.add(address, offset), ir.PointerType(stored, _GLOBAL))
+
+
+def _as_is(builder: Any, value: Any) -> Any:
+    return value
+
+
+def _truth(builder: Any, value: Any) -> Any:
+    """Give any byte but 0 as 1."""
+    is_set = builder.icmp_unsigned("!=", value, ir.Constant(value.type, 0))
+    return builder.zext(is_set, value.type)
+
+
+def _widened(builder: Any, value: Any) -> Any:
+    """Give a bfloat16 as float32: the other half of its bits is zero."""
+    bits = builder.shl(builder.zext(value, _I32), ir.Constant(_I32, 16))
+    return builder.bitcast(bits, _F32)
+
+
+def _rounded(builder: Any, value: Any) -> Any:
+    """Round a float32 to the nearest bfloat16, ties to even; what is no number stays none."""
+    bits = builder.bitcast(value, _I32)
+    lowest = builder.and_(builder.lshr(bits, ir.Constant(_I32, 16)), ir.Constant(_I32, 1))
+    near = builder.add(builder.add(bits, ir.Constant(_I32, 0x7FFF)), lowest)
+    none = builder.or_(bits, ir.Constant(_I32, 0x400000))
+    is_number = builder.fcmp_ordered("==", value, value)
+    chosen = builder.select(is_number, near, none)
+    return builder.trunc(builder.lshr(chosen, ir.Constant(_I32, 16)), ir.IntType(16))
+
+
+def _from_half(builder: Any, value: Any) -> Any:
+    return builder.fpext(value, _F32)
+
+
+def _to_half(builder: Any, value: Any) -> Any:
+    return builder.fptrunc(value, _F16)
+
+
+def _accesses(
+    stored: Any, size: int, number: Any, read: Any = _as_is, written: Any = _as_is
+) -> tuple[Any, Any]:
+    """Make load and store of a type in memory, for numbers of a type of numba's."""
+
+    @intrinsic
+    def load(typingctx, address, index):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            return read(builder, builder.load(_pointer(builder, *args, stored, size)))
+
+        return number(types.int64, types.int64), codegen
+
+    @intrinsic
+    def store(typingctx, address, index, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            place = _pointer(builder, args[0], args[1], stored, size)
+            builder.store(written(builder, args[2]), place)
+            return context.get_dummy_value()
+
+        return types.void(types.int64, types.int64, number), codegen
+
+    return load, store
+
+
+_ACCESSES = {
+    "f32": _accesses(_F32, 4, types.float32),
+    "f64": _accesses(_F64, 8, types.float64),
+    "f16": _accesses(_F16, 2, types.float32, _from_half, _to_half),
+    "bf16": _accesses(ir.IntType(16), 2, types.float32, _widened, _rounded),
+    "b8": _accesses(ir.IntType(8), 1, types.uint8, _truth),
+} | {
+    f"{name[0]}{bits}": _accesses(ir.IntType(bits), bits // 8, getattr(types, f"{name}{bits}"))
+    for name in ("int", "uint")
+    for bits in (8, 16, 32, 64)
+}
+LOAD = {kind: load for kind, (load, _) in _ACCESSES.items()}
+STORE = {kind: store for kind, (_, store) in _ACCESSES.items()}
+
+
+def _reinterpreted(given: Any, result: Any, kind: Any) -> Any:
+    @intrinsic
+    def convert(typingctx, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            return builder.bitcast(args[0], kind)
+
+        return result(given), codegen
+
+    return convert
+
+
+def _rounding(convert: Any, back: Any) -> Any:
+    @intrinsic
+    def rounded(typingctx, value):  # type: ignore[no-untyped-def]
+        def codegen(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            return back(builder, convert(builder, args[0]))
+
+        return types.float32(types.float32), codegen
+
+    return rounded
+
+
+ROUND = {"f16": _rounding(_to_half, _from_half), "bf16": _rounding(_rounded, _widened)}
+"""Roundings of float32 to types of 16 bits, whose numbers are float32."""
+
+bits_of = _reinterpreted(types.float32, types.uint32, _I32)
+float_of = _reinterpreted(types.uint32, types.float32, _F32)

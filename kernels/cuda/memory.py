@@ -1,0 +1,42 @@
+"""Loads and stores of numbers in the memory of a GPU, by byte address and index.
+
+They are intrinsics: numba.cuda compiles no function of a kernel's own without a GPU. Under numba's
+simulator they are Python functions (``simulated``). Floats of 16 bits are loaded as float32, truth
+values as 0 or 1 of uint8.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import config
+
+KINDS = ("f32", "f64", "f16", "bf16", "b8", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64")
+"""Types of elements, by the names that kernels have for them."""
+SIZES = {"f32": 4, "f64": 8, "f16": 2, "bf16": 2, "b8": 1} | {
+    f"{sign}{bits}": bits // 8 for sign in "iu" for bits in (8, 16, 32, 64)
+}
+"""Bytes of an element."""
+
+IS_SIMULATED = bool(getattr(config, "ENABLE_CUDASIM", 0))
+"""Whether kernels run in numba's simulator, as the environment said when numba was imported."""
+
+LOAD: dict[str, Any]
+STORE: dict[str, Any]
+ROUND: dict[str, Any]
+if IS_SIMULATED:
+    from .simulated import LOAD, ROUND, STORE, bits_of, float_of
+else:
+    from .intrinsics import LOAD, ROUND, STORE, bits_of, float_of
+
+BITS_OF, FLOAT_OF = bits_of, float_of
+"""Bits of a float32 as uint32, and the other way round."""
+
+SCOPE: dict[str, Any] = {f"load_{kind}": LOAD[kind] for kind in KINDS} | {
+    f"store_{kind}": STORE[kind] for kind in KINDS
+}
+SCOPE |= {f"rounded_{kind}": function for kind, function in ROUND.items()}
+"""Names for the source of generated kernels."""
+
+load_i64, store_i64 = LOAD["i64"], STORE["i64"]
+load_f32, store_f32 = LOAD["f32"], STORE["f32"]

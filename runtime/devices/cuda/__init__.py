@@ -1,0 +1,1 @@
+"""NVIDIA's GPUs: lowering for them, their memory, and runs."""

@@ -1,0 +1,111 @@
+"""MatMul and Gemm on a GPU: one product of matrices of any strides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ....kernels.cuda.product import product as product_kernel
+from ...emission import Emission
+from ...graph import Node
+from ...groups import Group
+from ...ops.matmul import as_matrices
+from ...ops.pointwise import broadcast_strides, emit_expression
+from ...ops.registry import OPERATORS
+from ...strides import collapse
+from ...symbolic import Dim, product
+from ...tensors import Tensor, short_name
+from .tiles import Tiles
+
+_KINDS = ("float32", "float64")
+
+
+def lower_matmul(emit: Emission, node: Node, group: Group) -> None:
+    """Emit a product of matrices, or of batches of them; that of integers on the CPU."""
+    if node.infos[0].dtype not in _KINDS:
+        _by_the_cpu(emit, node, group)
+        return
+    a, b, y = (*(emit.tensor(node.values[i]) for i in (0, 1)), emit.output(node))
+    if min(len(a.shape), len(b.shape)) == 1:
+        a, b, y = as_matrices(a, b, y)  # type: ignore[assignment]
+    emit_product(emit, a, b, y)
+
+
+def lower_gemm(emit: Emission, node: Node, group: Group) -> None:
+    """Emit ``alpha * a @ b + beta * c``; a C that is no plain row is added in a step of its own."""
+    if node.infos[0].dtype not in _KINDS:
+        _by_the_cpu(emit, node, group)
+        return
+    a, b = (_turned(emit, node, i, f"trans{'AB'[i]}") for i in (0, 1))
+    alpha, beta = node.attribute("alpha", 1.0), node.attribute("beta", 1.0)
+    y, c = emit.output(node), node.input(2)
+    if alpha != 1.0:
+        scaled = emit.new(a.shape, a.dtype)
+        emit_expression(emit, "mul(x0,x1)", scaled, [a, float(alpha)])
+        a = scaled
+    bias = None if c is None else emit.tensor(node.values[2])
+    if bias is None or (beta == 1.0 and bias.shape in ((), (1,), (y.shape[1],))):
+        emit_product(emit, a, b, y, bias)
+        return
+    products = emit.new(y.shape, y.dtype)
+    emit_product(emit, a, b, products)
+    if beta == 1.0:
+        emit_expression(emit, "add(x0,x1)", y, [products, bias])
+    else:
+        emit_expression(emit, "add(x0,mul(x1,x2))", y, [products, bias, float(beta)])
+
+
+def _by_the_cpu(emit: Emission, node: Node, group: Group) -> None:
+    fused = OPERATORS[node.key].fused
+    assert fused is not None
+    fused(emit, node, group)
+
+
+def _turned(emit: Emission, node: Node, index: int, attribute: str) -> Tensor:
+    matrix = emit.tensor(node.values[index])
+    if not node.attribute(attribute, 0):
+        return matrix
+    return matrix.view(matrix.shape[::-1], matrix.strides[::-1])
+
+
+def emit_product(
+    emit: Emission, a: Tensor, b: Tensor, y: Tensor, bias: Tensor | None = None
+) -> None:
+    """Emit ``y = a @ b + bias``, floats, with batches that broadcast.
+
+    Raises
+    ------
+    OnHost
+        There are more than two axes of batches.
+    """
+    emit.check(a.shape[-1], b.shape[-2], f"columns of {a.name!r} and rows of {b.name!r}")
+    batch, rows, (depth, columns) = y.shape[:-2], y.shape[-2], b.shape[-2:]
+    steps = [list(y.strides[:-2]), *(_batch_strides(emit, each, y) for each in (a, b))]
+    row_strides = [y.strides[-2], a.strides[-2]]
+    if batch and all(stride == 0 for stride in steps[2]):
+        # One right matrix: the rows of all batches are those of one, where they lie evenly.
+        table = [[*own, row] for own, row in zip(steps, row_strides, strict=False)]
+        sizes, strides = collapse((*batch, rows), range(len(batch) + 1), table)
+        if len(sizes) == 1:
+            batch, rows, row_strides = (), sizes[0], [own[0] for own in strides]
+            steps = [[], [], []]
+    (outer, inner), (y_steps, x_steps, w_steps) = collapse(batch, range(len(batch)), steps, 2)
+    usual, few = Tiles.of(emit)
+    known = [size for size in (rows, columns) if isinstance(size, int)]
+    tile = few if known and min(known) <= few.bm else usual
+    bias_column = 0 if bias is None or bias.size == 1 else bias.strides[-1]
+    emit.step(
+        product_kernel(short_name(y.dtype), *tile),
+        outputs=[y],
+        flops=2 * product(y.shape) * depth,
+        x=a, w=b, y=y, bias=bias, outer=outer, inner=inner, rows=rows, depth=depth,
+        columns=columns, x_outer=x_steps[0], x_inner=x_steps[1], x_row=row_strides[1],
+        x_depth=a.strides[-1], w_outer=w_steps[0], w_inner=w_steps[1], w_row=b.strides[-2],
+        w_column=b.strides[-1], y_outer=y_steps[0], y_inner=y_steps[1], y_row=row_strides[0],
+        y_column=y.strides[-1], bias_column=bias_column,
+    )  # fmt: skip
+
+
+def _batch_strides(emit: Emission, operand: Tensor, y: Tensor) -> Sequence[Dim]:
+    """Strides of an operand over the batches of the result."""
+    batches = y.view(y.shape[:-2], y.strides[:-2])
+    return broadcast_strides(emit, operand.view(operand.shape[:-2], operand.strides[:-2]), batches)

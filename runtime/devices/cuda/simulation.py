@@ -1,0 +1,3 @@
+"""Name of the device whose kernels run in numba's simulator."""
+
+SIMULATED = "cuda:simulated"

@@ -1,0 +1,98 @@
+"""numba's simulator as a GPU: kernels are Python, memory is that of the process."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from ....errors import KernelError
+from ....kernels.cuda.kernel import CudaKernel, Launch, Limits
+from ....kernels.cuda.simulated import allow, forbid
+from ....kernels.record import address_of
+from .driver import ALIGNMENT, Driver, Launcher
+from .simulation import SIMULATED
+
+_lock = threading.Lock()
+"""Held by a launch: the simulator runs one kernel at a time."""
+
+
+@contextmanager
+def _quick_turns() -> Iterator[None]:
+    """Let Python's threads take turns often: the simulator waits busily for those of a block."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
+
+
+class Simulator(Driver):
+    """Memory of the process, whose bounds kernels are held to, and launches of few threads."""
+
+    name = SIMULATED
+    title = "numba's CUDA simulator"
+    limits = Limits(threads=8, blocks=2)
+
+    def __init__(self) -> None:
+        self._arrays: dict[int, np.ndarray] = {}
+
+    def allocate(self, size: int) -> int:
+        """Allocate bytes that no result may rely on: they are not zero."""
+        try:
+            array = np.full(size + ALIGNMENT, 0xA5, np.uint8)
+        except (MemoryError, ValueError) as error:
+            raise KernelError(f"no memory on {self.title} for {size} bytes") from error
+        address = -(-address_of(array) // ALIGNMENT) * ALIGNMENT
+        self._arrays[address] = array
+        allow(address, size)
+        return address
+
+    def free(self, address: int) -> None:
+        """Forget an array; kernels may access it no more."""
+        forbid(address)
+        del self._arrays[address]
+
+    def to_device(self, target: int, source: int, size: int) -> None:
+        """Copy at once."""
+        ctypes.memmove(target, source, size)
+
+    to_host = move = to_device
+
+    def owns(self, address: int) -> bool:
+        """Tell whether it lies in one of the arrays."""
+        return any(0 <= address - at < len(array) for at, array in self._arrays.items())
+
+    def wait_for_others(self) -> None:
+        """Do nothing: there is nobody else."""
+
+    def load(self, kernel: CudaKernel) -> Launcher:
+        """Return a function that runs a kernel, thread by thread."""
+        from ....kernels.cuda.threads import cuda
+
+        function = cuda.jit(kernel.function)
+        is_float = [name in kernel.floats for name in kernel.fields]
+
+        def launch(launch: Launch, words: np.ndarray) -> None:
+            values: list[Any] = words.tolist()
+            for index, floats in enumerate(is_float):
+                if floats:
+                    values[index] = struct.unpack("<d", struct.pack("<q", values[index]))[0]
+            with _lock, _quick_turns(), np.errstate(all="ignore"):
+                function[launch.grid, launch.block](*values)
+
+        return launch
+
+    def capture(self, queue: Callable[[], None]) -> Callable[[], None]:
+        """Return the function, which launches the same kernels again."""
+        return queue
+
+    def synchronize(self) -> None:
+        """Do nothing: launches are done when they return."""

@@ -1,0 +1,31 @@
+"""Kernels of GPUs in numba's simulator: each file of ``tests/cuda`` in a process of its own.
+
+The simulator is chosen when numba is imported, for the whole process.
+"""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parent / "cuda"
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("numba_cuda") is None,
+    reason="needs numba-cuda: pip install 'sardonyx[cuda]'",
+)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in FOLDER.glob("test_*.py")))
+def test_in_the_simulator(name):
+    command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "-p", "no:cacheprovider",
+               "-W", "ignore::RuntimeWarning", FOLDER / name]  # fmt: skip
+    alone = {key: value for key, value in os.environ.items() if not key.startswith("PYTEST_")}
+    done = subprocess.run(
+        command, env=alone | {"NUMBA_ENABLE_CUDASIM": "1"}, capture_output=True, text=True,
+        cwd=FOLDER.parents[1], timeout=550, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-5_000:]
