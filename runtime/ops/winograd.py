@@ -188,10 +188,13 @@ def _blocks(conv: Convolution, tile: tuple[int, int], points: _Points) -> dict[s
     down, across = (
         ceil_divide(size, side) for size, side in zip(height_width(conv.y.shape), tile, strict=True)
     )
-    tiles = conv.x.shape[0] * slices_of(conv.y.shape) * down * across
-    if isinstance(tiles, int):
-        block = min(block, tiles)
-    mr, nv = packing.choose_tile(block, out_channels // conv.groups, channels, kind=points.kind)
+    of_image, images = slices_of(conv.y.shape) * down * across, conv.x.shape[0]
+    if isinstance(images * of_image, int):
+        block = min(block, images * of_image)
+    usual = block
+    if isinstance(of_image, int) and not isinstance(images, int):
+        usual = min(block, of_image)  # for one image, as the form is chosen
+    mr, nv = packing.choose_tile(usual, out_channels // conv.groups, channels, kind=points.kind)
     rows = set(range(1, mr + 1))
     fields = tile_fields(mr, nv, out_channels // conv.groups, rows, points.kind)
     # A multiply-add uses a vector of weights once.
